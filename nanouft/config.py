@@ -1,0 +1,125 @@
+"""Dataclasses become command-line flags: the comment behind a field is its help, its type is its check.
+
+    cfg, given = parse(parser, Train, argv)          # given: the names that stood on the command line
+
+A mistake on the command line is one line that suggests the nearest name, and exit code 2.
+"""
+import argparse
+import dataclasses
+import difflib
+import inspect
+import re
+import sys
+import types
+import typing
+from collections.abc import Callable
+
+
+class UserError(Exception):
+    """One clear line for the person at the keyboard: what, where, what to do. Entry points exit with 2."""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with one-line errors, the nearest name suggested, and no silent abbreviations."""
+
+    def __init__(self, **kw):
+        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **kw)
+
+    def error(self, message: str):
+        raise UserError(message)
+
+    def parse_args(self, args=None, namespace=None):
+        got, extra = self.parse_known_args(args, namespace)
+        if extra:
+            raise UserError(f"unknown flag {extra[0]}{nearest(extra[0], self._option_string_actions)} (--help lists all)"
+                            if extra[0].startswith("-") else f"unexpected argument {extra[0]!r} (--help lists all flags)")
+        return got
+
+
+def nearest(word: str, known) -> str:
+    """'; did you mean X?' or nothing."""
+    close = difflib.get_close_matches(word, list(known), 1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def choose(what: str, word: str, known) -> str:
+    if word not in known:
+        raise UserError(f"unknown {what} {word!r}{nearest(word, known)} (known: {', '.join(known)})")
+    return word
+
+
+def field_help(cls: type) -> dict[str, str]:
+    """{field: the comment behind it}, so that code and --help cannot drift apart."""
+    found = re.findall(r"^ {4}(\w+)\s*:[^#\n]*#[ ]*(.+)$", inspect.getsource(cls), re.M)
+    return dict(found)
+
+
+def add_flags(parser: argparse.ArgumentParser, cls: type, title: str) -> None:
+    """One flag a field: int, float, str, bool, X | None, Literal[...] and list[str]."""
+    group, text, hints = parser.add_argument_group(title), field_help(cls), typing.get_type_hints(cls)
+    for f in dataclasses.fields(cls):
+        flag, kind, kw = "--" + f.name.replace("_", "-"), hints[f.name], {"default": argparse.SUPPRESS}
+        default = f.default if f.default is not dataclasses.MISSING else None
+        shown = "" if default in (None, False, "") else f" [{default}]"
+        kw["help"] = (text.get(f.name, "") + shown).replace("%", "%%")
+        origin, inner = typing.get_origin(kind), typing.get_args(kind)
+        if kind is bool:
+            kw["action"] = "store_true"
+        elif origin is list:
+            kw.update(nargs="+", metavar=f.name.upper())
+        elif origin is typing.Literal:
+            kw.update(type=_one_of(flag, inner), metavar="{" + ",".join(inner) + "}")
+        else:
+            if origin in (typing.Union, types.UnionType):
+                kind = next(k for k in inner if k is not type(None))
+            kw.update(type=_number(flag, kind) if kind in (int, float) else kind, metavar=kind.__name__.upper())
+        group.add_argument(flag, **kw)
+
+
+def _one_of(flag: str, known: tuple) -> Callable[[str], str]:
+    return lambda word: choose(f"value of {flag}:", word, known)
+
+
+def _number(flag: str, kind: type) -> Callable[[str], float]:
+    def read(word: str):
+        try:
+            value = kind(word)
+        except ValueError:
+            raise UserError(f"{flag} {word!r}: not {'a whole number' if kind is int else 'a number'}")
+        if value != value or value in (float("inf"), float("-inf")):
+            raise UserError(f"{flag} {word!r}: must be finite")
+        return value
+    return read
+
+
+def fill(cls: type, values: dict):
+    """(instance, names given) from parsed values; names of other dataclasses are left alone."""
+    mine = {f.name: values[f.name] for f in dataclasses.fields(cls) if f.name in values}
+    return cls(**mine), set(mine)
+
+
+def parse(cls: type, argv: list[str] | None, prog: str, about: str):
+    """A command that is one dataclass: -> (instance, names given)."""
+    parser = Parser(prog=prog, description=about)
+    add_flags(parser, cls, "options")
+    return fill(cls, vars(parser.parse_args(argv)))
+
+
+def run(main: Callable, argv: list[str] | None = None) -> int:
+    """Call an entry point: 0 when it went well, 2 and one line for a mistake, 130 when interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):          # consoles without UTF-8 get '?' instead of a crash
+            stream.reconfigure(errors="replace")
+    try:
+        return main(argv) or 0
+    except UserError as e:
+        print("error: " + " ".join(str(e).split("\n")), file=sys.stderr)
+        return 2
+    except OSError as e:
+        if e.errno is None:
+            raise
+        print(f"error: {e.filename or 'writing'}: {e.strerror} (nothing already saved is lost)", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\ninterrupted; what was saved stays", file=sys.stderr)
+        return 130

@@ -1,0 +1,181 @@
+"""What a model can do: exact scores on NanoWorld, held-out loss on anybody's data.
+
+    python -m nanouft.evaluate --init out/ift                       # 100 test items a family, about 6 s
+    python -m nanouft.evaluate --init out/my-run --data my.jsonl    # held-out loss, pair accuracy
+
+NanoWorld answers are greedy and scored by rule, no judge: `score` is the share of an answer's checkable constraints
+that hold, `strict` the share of answers that are fully right AND stop. What is scored is everything said until
+<|end|>: a model that answers and runs on is scored on what the user would see. Intervals are 95 % bootstrap intervals
+over prompts; they say nothing about another seed of training.
+"""
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from nanouft import config, data, devices, runs, world
+from nanouft.batches import Encoded, collate, encode
+from nanouft.generate import generate
+from nanouft.gpt import GPT
+from nanouft.objectives import OBJECTIVES, plain
+from nanouft.tokenizer import Tokenizer
+
+MAX_NEW = 44            # NanoWorld's longest right answer has 36 tokens
+
+
+@dataclass
+class Item:
+    """One answered prompt."""
+    family: str
+    prompt: str
+    answer: str
+    score: float
+    ended: bool
+    length: int             # tokens, without <|end|>
+    gold_logp: float        # nats a token of the reference answer
+
+
+def bootstrap(values: list[float], draws: int = 1000) -> tuple[float, float]:
+    """95 % interval of the mean over prompts: resampled with replacement, always with the same draws."""
+    x = np.asarray(values, float)
+    means = x[np.random.default_rng(0).integers(0, len(x), (draws, len(x)))].mean(1)
+    return float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
+
+
+@torch.no_grad()
+def answer_rows(model: GPT, tok: Tokenizer, rows: list[data.Row], max_new: int = MAX_NEW, chunk: int = 300, **how) -> list:
+    """Greedy (or as `how` says) answers in the order of rows; computed sorted by prompt length, so little is padding."""
+    prompts = [tok.prompt_ids(r.prompt) for r in rows]
+    out, by_length = [None] * len(rows), sorted(range(len(rows)), key=lambda i: len(prompts[i]))
+    for i in range(0, len(rows), chunk):
+        part = by_length[i:i + chunk]
+        for j, a in zip(part, generate(model, [prompts[j] for j in part], stop=tok.end, pad=tok.pad, max_new=max_new, **how)):
+            out[j] = a
+    return out
+
+
+@torch.no_grad()
+def token_logps(model: GPT, encoded: list[Encoded], pad: int, device: devices.Device) -> list[dict[str, np.ndarray]]:
+    """Per row and role the (N,) log-probs of its response tokens."""
+    out: list[dict] = [{} for _ in encoded]
+    by_length = sorted(range(len(encoded)), key=lambda i: encoded[i].length)
+    for i in range(0, len(encoded), 64):
+        rows = np.array(by_length[i:i + 64])
+        batch = collate(encoded, rows, pad, device=device.name)
+        with device.autocast():
+            plain(model, batch, None)
+        for role, s in batch.seqs.items():
+            for j, logp, mask in zip(rows, s.logp.float().cpu().numpy(), s.mask.cpu().numpy()):
+                out[j][role] = logp[mask > 0]
+    return out
+
+
+def families(model: GPT, tok: Tokenizer, device: devices.Device, split: str = "test", items: int = 100,
+             seed: int = 0) -> tuple[dict, list[Item]]:
+    """Answer `items` prompts of every family -> ({family: {score, low, high, strict, ends, length, gold_logp, n}}, items)."""
+    rows = world.rows(split, "prompts", items * len(world.FAMILIES), seed)
+    answers = answer_rows(model, tok, rows)
+    encoded, _ = encode(data.demo_rows(rows, None), tok, model.cfg.n_ctx)
+    gold = token_logps(model, encoded, tok.pad, device)
+    done = []
+    for row, a, g in zip(rows, answers, gold):
+        prompt, said = row.prompt[-1].text, tok.decode(a.ids).strip()
+        done.append(Item(row.family, prompt, said, world.score(prompt, said), a.ended, len(a.ids), float(g["answer"].mean())))
+    return {f: summary([x for x in done if x.family == f]) for f in world.FAMILIES}, done
+
+
+def summary(items: list[Item]) -> dict:
+    scores = [x.score for x in items]
+    low, high = bootstrap(scores)
+    return {"score": float(np.mean(scores)), "low": low, "high": high,
+            "strict": float(np.mean([x.score == 1 and x.ended for x in items])),
+            "ends": float(np.mean([x.ended for x in items])), "length": float(np.mean([x.length for x in items])),
+            "gold_logp": float(np.mean([x.gold_logp for x in items])), "n": len(items)}
+
+
+def held_out(model: GPT, encoded: list[Encoded], pad: int, device: devices.Device) -> dict[str, float]:
+    """Demonstrations: `nll`, nats a response token. Pairs: `accuracy`, the share where chosen gained more log-prob over
+    the start model than rejected (ties count half: it is .5 at the start); `prefers`, the share where chosen is likelier."""
+    rows = token_logps(model, encoded, pad, device)
+    if "answer" in rows[0]:
+        every = np.concatenate([r["answer"] for r in rows])
+        return {"nll": float(-every.mean()), "rows": len(rows)}
+    chosen, rejected = (np.array([r[role].sum() for r in rows]) for role in ("chosen", "rejected"))
+    out = {"prefers": float((chosen > rejected).mean()), "logp_chosen": float(chosen.mean()),
+           "logp_rejected": float(rejected.mean()), "rows": len(rows)}
+    if "ref" in encoded[0].seqs["chosen"].tok:
+        ref = [np.array([e.seqs[role].tok["ref"].sum() for e in encoded]) for role in ("chosen", "rejected")]
+        margin = (chosen - ref[0]) - (rejected - ref[1])
+        out["accuracy"] = float((margin > 1e-6).mean() + 0.5 * (np.abs(margin) <= 1e-6).mean())
+    return out
+
+
+def mean_score(result: dict) -> float:
+    """Macro mean over families."""
+    return float(np.mean([f["score"] for f in result.values()]))
+
+
+def table(before: dict, after: dict | None = None, say: Callable = print) -> None:
+    """The before/after table of a run, in percent."""
+    cols = [before] + ([after] if after else [])
+    say(f"{'family':<11}" + "".join(f"{t:>26}" for t in (("before", "after") if after else ("now",))) + ("   gain" if after else ""))
+    say(f"{'':<11}" + "   score [95 %]  strict end" * len(cols))
+    for name in [*before, "mean"]:
+        line = f"{name:<11}"
+        for c in cols:
+            if name == "mean":
+                line += f"{100 * mean_score(c):8.0f}" + 18 * " "
+            else:
+                f = c[name]
+                line += f"{100 * f['score']:8.0f} [{100 * f['low']:3.0f},{100 * f['high']:3.0f}]{100 * f['strict']:6.0f}{100 * f['ends']:4.0f} "
+        if after:
+            gain = mean_score(after) - mean_score(before) if name == "mean" else after[name]["score"] - before[name]["score"]
+            line += f"{100 * gain:+7.0f}"
+        say(line.rstrip())
+
+
+@dataclass
+class Evaluate:
+    init: str = "base"              # 'base' or a run folder / GPT-2 folder
+    data: list[str] | None = None   # your files: held-out loss instead of NanoWorld
+    split: str = "test"             # NanoWorld split: val to choose, test to report
+    items: int = 100                # prompts a family
+    seed: int = 0                   # which prompts
+    device: str = "auto"            # auto | cpu | cuda | mps
+    dtype: str = "auto"             # auto | fp32 | bf16 | fp16
+    threads: int | None = None      # CPU threads
+    prompt_field: str | None = None     # name of the prompt in your data, where it is none of the usual
+    response_field: str | None = None   # name of the response in your data
+
+
+def main(argv=None) -> int:
+    cfg, _ = config.parse(Evaluate, argv, "python -m nanouft.evaluate", __doc__)
+    config.choose("--split", cfg.split, ("val", "test"))
+    if cfg.items < 1:
+        raise config.UserError(f"--items {cfg.items}: must be at least 1")
+    device = devices.pick(cfg.device, cfg.dtype, cfg.threads)
+    model, tok = runs.start_model(cfg.init)
+    model.to(device.name).eval()
+    if cfg.data:
+        rows, report = data.read(cfg.data, cfg.prompt_field, cfg.response_field)
+        print("\n".join(report.lines()))
+        for name in ("sft", "dpo"):
+            try:
+                examples = OBJECTIVES[name].rows(rows, None)
+            except config.UserError:
+                continue
+            encoded, cut = encode(examples, tok, model.cfg.n_ctx)
+            print("\n".join([json.dumps(held_out(model, encoded, tok.pad, device)), *cut.lines(model.cfg.n_ctx)]))
+        return 0
+    with tqdm(total=1, desc="answering", leave=False):
+        result, _ = families(model, tok, device, cfg.split, cfg.items, cfg.seed)
+    table(result)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(config.run(main))

@@ -1,0 +1,89 @@
+"""The weight ledger: how hard does an objective push each token of one answer, and which way?
+
+    python -m nanouft.ledger --init base                       # every objective on the same answer -> out/ledger.png
+    python -m nanouft.ledger --init out/sft --prompt "..." --answer "..." --rejected "..."
+
+Every method is (which states it trains on) x (a weight on the gradient of each token's log-prob) x (compared with
+whom). The weight of token t is -dL/dlogp_t, by autograd through the pure loss: + makes the token likelier, - less
+likely. It is shown times the number of tokens of the step, so that token-mean SFT is +1 everywhere.
+"""
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from nanouft import config, devices, plots, prepare, runs, world
+from nanouft.batches import collate, encode
+from nanouft.config import UserError
+from nanouft.data import Row, Turn
+from nanouft.objectives import OBJECTIVES, Batch, Objective
+
+
+def weights_of(objective: Objective, batch: Batch, hp) -> dict[str, Tensor]:
+    """{role: (B,T) -dL/dlogp}, for a batch whose `logp` is written. The policy's log-probs are cut loose from the
+    network first, so this is the derivative of the pure loss and nothing else. Checked against finite differences."""
+    for s in batch.seqs.values():
+        s.logp = s.logp.detach().requires_grad_(True)
+    loss, _ = objective.loss(batch, hp)
+    grads = torch.autograd.grad(loss, [s.logp for s in batch.seqs.values()])
+    return {role: -g for role, g in zip(batch.seqs, grads)}
+
+
+def entries(name: str, hp, row: Row, model, tok, device: devices.Device, reference=None) -> list[tuple[str, list[str], list[float]]]:
+    """[(role, tokens, weights x N)] of one row under one objective; the reference is the model itself unless given."""
+    objective = OBJECTIVES[name]
+    encoded, _ = encode(objective.rows([row], hp), tok, model.cfg.n_ctx)
+    prepare.add_columns(encoded, objective.columns, reference or model, tok.pad, None, device)
+    batch = collate(encoded, range(1), tok.pad, device=device.name)
+    objective.forward(model, batch, hp)
+    out = []
+    for role, w in weights_of(objective, batch, hp).items():
+        on = batch.seqs[role].mask[0] > 0
+        pieces = [tok.decode([i]) for i in batch.seqs[role].targets[0][on].tolist()]
+        out.append((role, pieces, (w[0][on] * batch.tokens[role]).tolist()))
+    return out
+
+
+@dataclass
+class Ledger:
+    init: str = "base"              # whose log-probs: 'base' or a run folder
+    prompt: str | None = None       # the prompt [a NanoWorld list]
+    answer: str | None = None       # the answer that is trained on [its reference]
+    rejected: str | None = None     # the worse answer, for objectives over pairs [one that forgets the last word]
+    out: str = "out/ledger.png"     # the picture
+    threads: int | None = None      # CPU threads
+
+
+def main(argv=None) -> int:
+    cfg, _ = config.parse(Ledger, argv, "python -m nanouft.ledger", __doc__)
+    prompt = cfg.prompt or world.rows("test", "prompts", 9, 0, skills=("list",))[0].prompt[-1].text
+    try:
+        answer = cfg.answer or world.reference(prompt)
+    except ValueError:
+        raise UserError("--answer is needed: only NanoWorld prompts have a reference answer")
+    rejected = cfg.rejected or " ".join(answer.split()[:-1]) or "no"
+    said = {key: (Turn("assistant", text),) for key, text in (("answer", answer), ("chosen", answer), ("rejected", rejected))}
+    row, device = Row(prompt=(Turn("user", prompt),), **said), devices.pick("cpu", "fp32", cfg.threads)
+    model, tok = runs.start_model(cfg.init)
+    print(f"prompt  {prompt}\nlog-probs of {cfg.init}; + makes a token likelier, - less likely; token-mean SFT would be +1")
+    strips = []
+    for label, name, hp in views():
+        for role, tokens, w in entries(name, hp, row, model, tok, device):
+            strips.append((f"{label}\n{role}", tokens, w))
+            print(f"\n{label}, {role}")
+            print("  " + " ".join(f"{t.strip():>9}" for t in tokens) + "\n  " + " ".join(f"{x:>+9.2f}" for x in w))
+    print(f"\npicture: {plots.ledger(strips, Path(cfg.out), prompt)}")
+    return 0
+
+
+def views() -> list:
+    """(label, objective, hyper-parameters) of every strip: each objective's default, and IFT with constant weights."""
+    out = [(name, name, o.hp()) for name, o in OBJECTIVES.items()]
+    ift = OBJECTIVES["ift"].hp
+    return out[:2] + [("ift --detach", "ift", ift(detach=True)), ("ift eq21_mean1", "ift", ift(variant="eq21_mean1"))] + out[2:]
+
+
+if __name__ == "__main__":
+    sys.exit(config.run(main))

@@ -1,0 +1,97 @@
+"""The contract of every objective, and the only registry.
+
+An objective is one file: paper, equation, pure loss, hyper-parameters, what it needs. Four ideas make one interface:
+1. Every other model is a column: references act before training and leave numbers beside the tokens (prepare.py).
+2. GPT.forward is the only door to the network.
+3. Losses are sums over step-wide totals, so micro-batches and processes just add.
+4. Rows may come from a file, from NanoWorld or from the model's own samples: the loop does not care.
+
+To add one: copy dpo.py, write the loss, add a line to OBJECTIVES below. Flags, --help, data checks, the training
+loop, evaluation and the ledger pick it up from there.
+"""
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class Seqs:
+    """One role of a batch (B rows, T tokens), shifted once in batches.py: targets[t] follows inputs[t].
+
+    A masked sum or mean is the only reduction over tokens; which of the two stays visible in every loss.
+    """
+    inputs: Tensor                      # (B,T) ids
+    targets: Tensor                     # (B,T) ids
+    mask: Tensor                        # (B,T) 1 where the TARGET is a response token, <|end|> included
+    attend: Tensor                      # (B,T) 1 where the target is a real token, prompt included
+    tok: dict[str, Tensor] = field(default_factory=dict)       # (B,T) columns: ref ...
+    logp: Tensor | None = None          # (B,T) nats, policy log-prob of each target, written by forward(); 0 off the mask
+
+    def sum(self, x: Tensor) -> Tensor:
+        """(B,T) -> (B,). Masked places are replaced, not multiplied: 0 * inf would be NaN."""
+        return x.masked_fill(self.mask == 0, 0).sum(-1)
+
+    def mean(self, x: Tensor) -> Tensor:
+        """(B,T) -> (B,) over response tokens."""
+        return self.sum(x) / self.mask.sum(-1).clamp_min(1)
+
+
+@dataclass
+class Batch:
+    """A micro-batch that knows the totals of its whole optimizer step."""
+    seqs: dict[str, Seqs]               # answer | chosen, rejected ...
+    col: dict[str, Tensor] = field(default_factory=dict)       # (B,) columns: score, label ...
+    rows: int = 1                       # rows of the whole step
+    tokens: dict[str, int] = field(default_factory=dict)       # response tokens of the whole step, per role
+    seed: int = 0                       # of this step: every micro-batch of a step draws the same numbers
+    first: int = 0                      # place of this micro-batch's first row in the step
+    ramp: float = 1.0                   # 0 -> 1 over warm-up, for schedules tied to it
+
+    def normal(self) -> float:
+        """One N(0,1) draw, the same for the whole step."""
+        return torch.randn((), generator=torch.Generator().manual_seed(self.seed)).item()
+
+    def uniform(self, B: int, T: int) -> Tensor:
+        """(B,T) draws in [0,1) that depend on the row's place in the step, not on how the step was cut."""
+        rows = [torch.rand(T, generator=torch.Generator().manual_seed(self.seed * 1_000_003 + self.first + i + 1))
+                for i in range(B)]
+        return torch.stack(rows)
+
+
+def plain(model, batch: Batch, hp) -> None:
+    """Write `logp` of every role: one forward over all rows of all roles, the head on response tokens only."""
+    parts = list(batch.seqs.values())
+    T = max(s.inputs.shape[1] for s in parts)
+
+    def stack(name: str) -> Tensor:                            # roles below each other, padded on the right with 0:
+        return torch.cat([_widen(getattr(s, name), T) for s in parts])         # causal attention never looks there
+
+    logp = model(stack("inputs"), want="logp", targets=stack("targets"), at=stack("mask").bool())
+    for s, rows in zip(parts, logp.split([len(s.inputs) for s in parts])):
+        s.logp = rows[:, :s.inputs.shape[1]]
+
+
+def _widen(x: Tensor, T: int) -> Tensor:
+    return torch.nn.functional.pad(x, (0, T - x.shape[1]))
+
+
+@dataclass(frozen=True)
+class Objective:
+    paper: str                          # title, arXiv id, equation
+    rows: Callable                      # rows(data, hp) -> list[Example]: which sequences stand together (pure Python)
+    loss: Callable                      # loss(batch, hp) -> (scalar, metrics), sums over step totals; no model in it
+    hp: type                            # dataclass of hyper-parameters; becomes flags
+    data: str                           # kind of NanoWorld rows it learns from: demos | pairs
+    lr: float                           # default learning rate on NanoWorld, chosen on validation
+    columns: tuple[str, ...] = ()       # numbers made by another model beforehand (prepare.py)
+    forward: Callable = plain           # forward(model, batch, hp): writes logp; overridden where a method touches the network
+
+
+# Below the contract, because these files import it.
+from nanouft.objectives.dpo import DPO_OBJECTIVE  # noqa: E402
+from nanouft.objectives.ift import IFT_OBJECTIVE  # noqa: E402
+from nanouft.objectives.sft import SFT_OBJECTIVE  # noqa: E402
+
+OBJECTIVES: dict[str, Objective] = {"sft": SFT_OBJECTIVE, "ift": IFT_OBJECTIVE, "dpo": DPO_OBJECTIVE}

@@ -1,0 +1,61 @@
+"""Direct Preference Optimization: can pairs replace a reward model?
+
+    python -m nanouft.train --objective dpo                            # NanoWorld pairs
+    Rafailov et al. 2023, arXiv:2305.18290 (Eq. 7) · label smoothing: Mitchell 2023 (cDPO)
+
+The best policy under a reward r and a KL leash of strength beta satisfies
+    r(x, y) = beta * log pi(y|x) / pi_ref(y|x) + beta * log Z(x)                              (Eq. 5)
+Two answers to one prompt share Z(x), so it cancels in their difference, and the Bradley-Terry probability that
+`chosen` beats `rejected` needs no reward model at all: it is a logistic regression on how much further the policy
+moved towards one answer than towards the other.
+
+Needs pairs and the start model's log-probs. Sums over tokens, not means: a long answer moves more.
+Left out: the f-divergence variants. Same letter elsewhere: ORPO's and SimPO's beta are not this one.
+"""
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from nanouft.config import UserError
+from nanouft.data import pair_rows
+from nanouft.objectives import Batch, Objective, Seqs
+
+
+@dataclass
+class DPO:
+    beta: float = 0.1               # strength of the leash to the reference; larger = stay closer
+    label_smoothing: float = 0.0    # probability that a label is flipped (cDPO); 0 is plain DPO
+
+    def check(self, given: set[str]) -> None:
+        if self.beta <= 0:
+            raise UserError(f"--beta {self.beta}: must be above 0 (at 0 the loss does not depend on the policy)")
+        if not 0 <= self.label_smoothing < 0.5:
+            raise UserError(f"--label-smoothing {self.label_smoothing}: must be in [0, 0.5); at 0.5 pairs say nothing")
+
+
+def log_ratio(s: Seqs) -> Tensor:
+    """(B,) nats: log pi(y|x) - log pi_ref(y|x), summed over response tokens."""
+    return s.sum(s.logp - s.tok["ref"])
+
+
+def dpo_loss(chosen: Seqs, rejected: Seqs, beta: float, label_smoothing: float = 0.0) -> Tensor:
+    """(B,) loss of each pair. log 2 at the reference; a minimum only if label_smoothing > 0."""
+    h = beta * (log_ratio(chosen) - log_ratio(rejected))                            # implicit reward margin
+    return -(1 - label_smoothing) * F.logsigmoid(h) - label_smoothing * F.logsigmoid(-h)     # Eq. 7
+
+
+def loss(batch: Batch, hp: DPO) -> tuple[Tensor, dict]:
+    w, l = batch.seqs["chosen"], batch.seqs["rejected"]
+    each = dpo_loss(w, l, hp.beta, hp.label_smoothing)
+    r_w, r_l = hp.beta * log_ratio(w).detach(), hp.beta * log_ratio(l).detach()
+    return each.sum() / batch.rows, {
+        "margin": (r_w - r_l).sum() / batch.rows, "accuracy": (r_w > r_l).float().sum() / batch.rows,
+        # Watch these two apart: the margin can grow while BOTH fall (lesson 07).
+        "logp_chosen": w.sum(w.logp).sum().detach() / batch.rows,
+        "logp_rejected": l.sum(l.logp).sum().detach() / batch.rows,
+    }
+
+
+DPO_OBJECTIVE = Objective(paper="Direct Preference Optimization, arXiv:2305.18290, Eq. 7",
+                          rows=pair_rows, loss=loss, hp=DPO, data="pairs", lr=1e-5, columns=("ref",))

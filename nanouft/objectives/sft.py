@@ -1,0 +1,44 @@
+"""Supervised fine-tuning: imitate demonstrations, token by token.
+
+    python -m nanouft.train --objective sft                            # NanoWorld demonstrations
+    Lesson 03 · the baseline of every paper here; --reduction sequence is the form IFT compares itself with
+
+Every response token pays -log pi(token | the TRUE prefix). The prompt pays nothing, <|end|> does.
+--reduction token     mean over all response tokens of the step: a long answer weighs more (TRL's form)
+--reduction sequence  mean over the answer's tokens, then over answers: every answer weighs the same
+Both are written down as what they weigh; on two answers with losses [2] and [1,1,1,1] they are 1.2 and 1.5.
+"""
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from nanouft.data import demo_rows
+from nanouft.objectives import Batch, Objective, plain
+
+
+@dataclass
+class SFT:
+    reduction: Literal["token", "sequence"] = "token"   # what weighs the same: every token, or every answer
+    detach_embeddings: bool = False     # no gradient into the input embedding: the twin of IFT with lam = gamma = 0
+
+
+def loss(batch: Batch, hp: SFT) -> tuple[Tensor, dict]:
+    s = batch.seqs["answer"]
+    token_mean = -s.sum(s.logp).sum() / batch.tokens["answer"]          # sum over ALL tokens of the step / their number
+    sequence_mean = -s.mean(s.logp).sum() / batch.rows
+    return (token_mean if hp.reduction == "token" else sequence_mean), {"nll": token_mean.detach()}
+
+
+def forward(model, batch: Batch, hp: SFT) -> None:
+    if not hp.detach_embeddings:
+        return plain(model, batch, hp)
+    s = batch.seqs["answer"]
+    with torch.no_grad():
+        embeds = model(s.inputs, want="embeds")
+    s.logp = model(embeds=embeds, want="logp", targets=s.targets, at=s.mask.bool())
+
+
+SFT_OBJECTIVE = Objective(paper="Supervised fine-tuning: maximum likelihood of demonstrations, prompt masked",
+                          rows=demo_rows, loss=loss, hp=SFT, data="demos", lr=2.5e-4, forward=forward)

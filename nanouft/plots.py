@@ -1,0 +1,74 @@
+"""Pictures: the curves of a run, and the ledger (how hard an objective pushes each token of an answer).
+
+Readable at slide size, colour-blind safe (Okabe-Ito), signs as well as colours. Files only, never a window.
+"""
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402
+
+from nanouft import runs  # noqa: E402
+
+UP, DOWN, GREY = "#0072B2", "#D55E00", "#777777"
+LINES = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
+plt.rcParams.update({"font.size": 12, "axes.spines.top": False, "axes.spines.right": False, "figure.dpi": 110})
+
+
+def curves(run: Path) -> Path:
+    """curves.png of a run folder: the loss on the left, what else the objective reports on the right."""
+    steps = [m for m in runs.read_metrics(run / "metrics.jsonl") if "grad_norm" in m]
+    held = [m for m in runs.read_metrics(run / "metrics.jsonl") if "held_out" in m]
+    others = [k for k in steps[0] if k not in ("step", "loss", "lr", "tokens", "grad_norm")]
+    fig, axes = plt.subplots(1, 1 + len(others[:3]), figsize=(4.2 * (1 + len(others[:3])), 3.6), squeeze=False)
+    x = [m["step"] for m in steps]
+    for ax, name, c in zip(axes[0], ["loss", *others], LINES):
+        y = [m[name] for m in steps]
+        ax.plot(x, y, color=c, alpha=0.35, lw=1)
+        ax.plot(x, smooth(y), color=c, lw=2.2)
+        ax.set(title=name.replace("_", " "), xlabel="step")
+    for key in ("nll", "accuracy"):
+        points = [(m["step"], m["held_out"][key]) for m in held if key in m["held_out"]]
+        if points and key in others:
+            ax = axes[0][1 + others.index(key)] if others.index(key) < 3 else axes[0][0]
+            ax.plot(*zip(*points), "o--", color="black", ms=5, label="held out")
+            ax.legend(frameon=False)
+    fig.suptitle(run.name)
+    return save(fig, run / "curves.png")
+
+
+def smooth(y: list[float], keep: float = 0.9) -> list[float]:
+    """Exponential mean, corrected at the start."""
+    out, total, weight = [], 0.0, 0.0
+    for v in y:
+        total, weight = keep * total + (1 - keep) * v, keep * weight + (1 - keep)
+        out.append(total / weight)
+    return out
+
+
+def ledger(rows: list[tuple[str, list[str], list[float]]], file: Path, title: str = "") -> Path:
+    """One strip of bars per (label, tokens, weights): blue and + pushes a token up, orange and - down; 0 is a dash."""
+    fig, axes = plt.subplots(len(rows), 1, figsize=(max(7, 0.95 * max(len(t) for _, t, _ in rows)), 1.9 * len(rows)), squeeze=False)
+    for ax, (label, tokens, weights) in zip(axes[:, 0], rows):
+        top = max(max(map(abs, weights)), 1e-9)
+        ax.bar(range(len(tokens)), weights, color=[UP if w >= 0 else DOWN for w in weights], width=0.7)
+        ax.axhline(0, color=GREY, lw=0.8)
+        for i, w in enumerate(weights):
+            ax.text(i, w + (0.06 if w >= 0 else -0.06) * top, f"{w:+.2f}", ha="center", va="bottom" if w >= 0 else "top", fontsize=10)
+        ax.set_xticks(range(len(tokens)), [t.strip() or repr(t) for t in tokens], fontsize=11)
+        ax.set_ylim(min(0, min(weights)) - 0.35 * top, max(0, max(weights)) + 0.35 * top)
+        ax.set_ylabel(label, rotation=0, ha="right", va="center")
+        ax.set_yticks([])
+        ax.spines["left"].set_visible(False)
+    if title:
+        fig.suptitle(title)
+    return save(fig, file)
+
+
+def save(fig, file: Path) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    fig.tight_layout()
+    fig.savefig(file)
+    plt.close(fig)
+    return file

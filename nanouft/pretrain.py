@@ -1,0 +1,175 @@
+"""Pretraining: make the base that every fine-tuning run starts from.
+
+    python -m nanouft.pretrain                                     # NanoWorld's corpus, about 6 minutes on two idle cores
+    python -m nanouft.pretrain --corpus my.txt --out out/mine      # any plain text, about 3 minutes
+    python -m nanouft.train --init out/mine ...
+
+Next-token prediction over plain documents, AdamW, warm-up, constant, linear decay. NanoWorld rows are 128 tokens and
+start at a document. Learning is fastest when every row stands at position 0, but then the other positions of the
+512-token context stay untrained; so in the last 30 % of the steps half of the rows stand at random offsets.
+A text file is cut into rows of the full context, so every position is trained from the start.
+
+The shipped base: python -m nanouft.pretrain --out nanouft/assets/base --half
+"""
+import hashlib
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from nanouft import config, devices, runs, world
+from nanouft.config import UserError
+from nanouft.gpt import GPT, SIZES, GPTConfig
+from nanouft.tokenizer import Tokenizer
+
+BASE_VERSION = 1            # raised by hand when the shipped base is made again
+
+
+@dataclass
+class Pretrain:
+    corpus: str | None = None       # plain text file (UTF-8); NanoWorld's own corpus when absent
+    size: Literal["nano", "gpt2"] = "nano"      # nano: 0.99M parameters, shipped encoding; gpt2: 124M, tiktoken's gpt2
+    steps: int | None = None        # optimizer steps [3300 on NanoWorld, 1200 on a file]
+    tokens: int = 2048              # tokens a step
+    lr: float = 2e-3                # peak learning rate
+    seed: int = 0                   # of the weights, the documents and their order
+    device: str = "auto"            # auto | cpu | cuda | mps
+    dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"     # precision of the forward
+    threads: int | None = None      # CPU threads
+    out: str | None = None          # folder of the result [out/base]
+    half: bool = False              # store fp16: half the size, the form in which the base is shipped
+
+
+def world_rows(n: int, length: int, seed: int, tok: Tokenizer) -> np.ndarray:
+    """(n, length) ids; each row starts at a document and is filled with as many as fit."""
+    docs = (tok.document(d) for d in world.corpus(seed, 10 ** 9))
+    out = np.empty((n, length), np.int64)
+    for row in out:
+        ids: list[int] = []
+        while len(ids) < length:
+            ids += next(docs)
+        row[:] = ids[:length]
+    return out
+
+
+def file_ids(path: str, tok: Tokenizer) -> np.ndarray:
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise UserError(f"--corpus {path}: no such file")
+    except UnicodeDecodeError as e:
+        raise UserError(f"--corpus {path}: not UTF-8 text (byte {e.start}); convert it first")
+    return np.array(tok.encode(text), np.int64)
+
+
+def batches(cfg: Pretrain, gpt: GPTConfig, tok: Tokenizer, steps: int) -> tuple[Iterator[tuple[Tensor, Tensor]], Tensor]:
+    """-> (iterator of (ids (B,T+1), positions (B,T)), held-out rows)."""
+    rng = np.random.default_rng([cfg.seed, 11])
+    if cfg.corpus is None:
+        T = 128
+        B = max(1, cfg.tokens // T)
+        rows = world_rows(steps * B + 64, T + 1, cfg.seed + 1, tok)
+
+        def draw():
+            for i in range(steps):
+                offset = rng.integers(0, gpt.n_ctx - T + 1, (B, 1)) * (np.arange(B)[:, None] % 2) * (i > 0.7 * steps)
+                yield torch.from_numpy(rows[i * B:(i + 1) * B]), torch.from_numpy(offset + np.arange(T))
+        return draw(), torch.from_numpy(rows[-64:])
+    ids, T = file_ids(cfg.corpus, tok), gpt.n_ctx
+    held = max(T + 1, len(ids) // 20)
+    if len(ids) < 4 * (T + 1):
+        raise UserError(f"--corpus {cfg.corpus}: {len(ids):,} tokens are too few; at least {4 * (T + 1):,} are needed")
+    train, test, B = ids[:-held], ids[-held:], max(1, cfg.tokens // T)
+
+    def draw():
+        for _ in range(steps):
+            starts = rng.integers(0, len(train) - T, B)
+            yield torch.from_numpy(np.stack([train[s:s + T + 1] for s in starts])), torch.arange(T).expand(B, T)
+    return draw(), torch.from_numpy(np.stack([test[s:s + T + 1] for s in range(0, len(test) - T, T + 1)][:16]))
+
+
+def mean_loss(model: GPT, rows: Tensor) -> float:
+    """nats a token on held-out rows."""
+    with torch.no_grad():
+        return -model(rows[:, :-1], want="logp", targets=rows[:, 1:]).mean().item()
+
+
+def pretrain(cfg: Pretrain) -> Path:
+    started, device = time.time(), devices.pick(cfg.device, cfg.dtype, cfg.threads)
+    tok = Tokenizer.load("nano" if cfg.size == "nano" else "gpt2")
+    gpt = GPTConfig(**{**asdict(SIZES[cfg.size]), "vocab_size": tok.n_vocab})
+    steps = cfg.steps or (3300 if cfg.corpus is None else 1200)
+    if steps < 1 or cfg.tokens < 1 or cfg.lr <= 0:
+        raise UserError("--steps, --tokens and --lr must be above 0")
+    folder = runs.new_folder(cfg.out, "base")
+    print(f"pretraining {gpt.n_layer} layers x {gpt.n_embd} on {cfg.corpus or 'NanoWorld'}, {steps:,} steps of "
+          f"{cfg.tokens:,} tokens, {device.name} {device.dtype} -> {folder}")
+    stream, held = batches(cfg, gpt, tok, steps)
+    model, held = GPT(gpt, seed=cfg.seed).to(device.name), held.to(device.name)
+    matrices = [p for n, p in model.named_parameters() if p.dim() == 2 and n.startswith("h.")]
+    others = [p for n, p in model.named_parameters() if p.dim() != 2 or not n.startswith("h.")]
+    optimizer = torch.optim.AdamW([{"params": matrices, "weight_decay": 0.05}, {"params": others, "weight_decay": 0.0}],
+                                  lr=cfg.lr, betas=(0.9, 0.98), fused=device.kind != "mps")
+    scaler, before = device.scaler(), mean_loss(model, held)
+    bar, average = tqdm(stream, total=steps, desc="pretrain", mininterval=1.0), None
+    for step, (ids, pos) in enumerate(bar):
+        # ---- data
+        ids, pos = ids.to(device.name), pos.to(device.name)
+        # ---- forward
+        with device.autocast():
+            logp = model(ids[:, :-1], want="logp", targets=ids[:, 1:], pos=pos)
+        # ---- objective
+        loss = -logp.mean()
+        # ---- update
+        for g in optimizer.param_groups:
+            g["lr"] = cfg.lr * min(1, (step + 1) / 60) * min(1, (steps - step) / (0.6 * steps))
+        scaler.scale(loss).backward()
+        scaler.unscale_(optimizer)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad(set_to_none=True)
+        # ---- report
+        if step % 20 == 0 or step == steps - 1:
+            value = loss.item()
+            if value != value:
+                raise UserError(f"loss is NaN at step {step}; lower --lr {cfg.lr}")
+            average = value if average is None else 0.8 * average + 0.2 * value
+            bar.set_postfix(loss=f"{average:.3f}")
+    after = mean_loss(model, held)
+    runs.save_final(folder, model, tok, half=cfg.half)
+    runs.write_json(folder / "run.json", {"command": "pretrain", "config": asdict(cfg), "tokenizer": tok.name,
+                                          "base_version": BASE_VERSION, "held_out_loss": {"before": before, "after": after}})
+    print(f"held-out loss {before:.3f} -> {after:.3f} nats a token; {time.time() - started:.0f} s; saved in {folder}")
+    print(f"next: python -m nanouft.train --objective sft --init {folder}")
+    return folder
+
+
+def cached_base(corpus: str, size: str, chief: bool = True) -> Path:
+    """The base pretrained on a text, made once: the folder's name holds a hash of the text and the size."""
+    if not Path(corpus).is_file():
+        raise UserError(f"--corpus {corpus}: no such file")
+    key = hashlib.sha256(Path(corpus).read_bytes() + size.encode()).hexdigest()[:10]
+    folder = Path("out") / f"base-{Path(corpus).stem}-{key}"
+    if not (folder / "run.json").exists():
+        if not chief:
+            raise UserError("pretrain the base first (python -m nanouft.pretrain --corpus ...), then start several processes with --init")
+        pretrain(Pretrain(corpus=corpus, size=size, out=str(folder)))
+    return folder
+
+
+def main(argv=None) -> int:
+    cfg, _ = config.parse(Pretrain, argv, "python -m nanouft.pretrain", __doc__)
+    pretrain(cfg)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(config.run(main))

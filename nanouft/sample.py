@@ -1,0 +1,113 @@
+"""Listen to models: side by side, or a chat in the terminal.
+
+    python -m nanouft.sample out/ift                          # chat with it, the base beside it
+    python -m nanouft.sample base out/sft out/ift --prompt "Sort pig bee saw from a to z."
+    python -m nanouft.sample out/ift --temperature 1 --n 4 --prompt "List two cities without Rome. End on fig."
+
+Every answer says who speaks: folder, objective, step. NanoWorld prompts are scored. With no --prompt and a terminal
+it is a chat (/new forgets what was said, /quit ends); otherwise three NanoWorld prompts are answered.
+"""
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from nanouft import config, devices, runs, world
+from nanouft.config import UserError
+from nanouft.data import Turn
+from nanouft.generate import generate
+
+
+@dataclass
+class Sample:
+    prompt: list[str] | None = None     # one or several prompts
+    prior: str = ""                 # force the answer to begin with this text
+    temperature: float = 0.0        # 0 = greedy
+    top_k: int = 0                  # keep the k likeliest tokens; 0 = all
+    top_p: float = 1.0              # keep the likeliest tokens up to this mass
+    n: int = 1                      # answers a prompt and model
+    max_new: int = 96               # longest answer, in tokens
+    seed: int = 0                   # of the draws
+    device: str = "auto"            # auto | cpu | cuda | mps
+    threads: int | None = None      # CPU threads
+
+    def check(self) -> None:
+        if self.temperature < 0 or self.top_k < 0 or not 0 < self.top_p <= 1 or self.n < 1 or self.max_new < 1:
+            raise UserError("--temperature and --top-k must not be negative, --top-p in (0, 1], --n and --max-new at least 1")
+
+
+class Voice:
+    """A model that answers, and what it calls itself."""
+
+    def __init__(self, init: str, device: devices.Device):
+        self.model, self.tok = runs.start_model(init)
+        self.model.to(device.name).eval()
+        self.name = who(init)
+
+    def say(self, turns: tuple[Turn, ...], cfg: Sample) -> list[str]:
+        prior = self.tok.encode(" " + cfg.prior) if cfg.prior else []
+        answers = generate(self.model, [self.tok.prompt_ids(turns)] * cfg.n, stop=self.tok.end, pad=self.tok.pad, prior=prior,
+                           max_new=cfg.max_new, temperature=cfg.temperature, top_k=cfg.top_k, top_p=cfg.top_p, seed=cfg.seed)
+        return [self.tok.decode(a.ids).strip() + ("" if a.ended else "  [does not stop]") for a in answers]
+
+
+def who(init: str) -> str:
+    """Folder, objective and step, as its run.json tells."""
+    if init == "base":
+        return "base (shipped)"
+    file = Path(init) / "run.json"
+    if not file.exists():
+        return f"{init} (GPT-2 folder)"
+    run = runs.read_json(file)
+    return f"{init} ({run['objective']}, step {run['steps']})" if run.get("command") == "train" else f"{init} (pretrained)"
+
+
+def show(voices: list[Voice], turns: tuple[Turn, ...], cfg: Sample) -> list[str]:
+    """Print every voice's answers; returns the first answer of each."""
+    first = []
+    for v in voices:
+        for i, text in enumerate(answers := v.say(turns, cfg)):
+            try:
+                score = f"   score {world.score(turns[-1].text, text):.2f}"
+            except ValueError:
+                score = ""                                      # not a NanoWorld prompt: nothing exact to say
+            print(f"{v.name if i == 0 else '':<34} {text}{score}")
+        first.append(answers[0])
+    return first
+
+
+def chat(voices: list[Voice], cfg: Sample) -> None:
+    print("chat; /new forgets, /quit ends; the last model named remembers the conversation")
+    turns: tuple[Turn, ...] = ()
+    while (text := input("you> ").strip()) != "/quit":
+        if text == "/new":
+            turns = ()
+        elif text:
+            turns += (Turn("user", text),)
+            turns += (Turn("assistant", show(voices, turns, cfg)[-1]),)
+
+
+def main(argv=None) -> int:
+    parser = config.Parser(prog="python -m nanouft.sample", description=__doc__)
+    parser.add_argument("models", nargs="*", help="'base' and run folders; one run alone is shown beside the base")
+    config.add_flags(parser, Sample, "options")
+    values = vars(parser.parse_args(argv))
+    cfg, _ = config.fill(Sample, values)
+    cfg.check()
+    names = values["models"] or ["base"]
+    device = devices.pick(cfg.device, "fp32", cfg.threads)
+    voices = [Voice(name, device) for name in (["base", *names] if len(names) == 1 and names[0] != "base" else names)]
+    if cfg.prompt is None and sys.stdin.isatty():
+        try:
+            chat(voices, cfg)
+        except EOFError:
+            print()
+        return 0
+    prompts = cfg.prompt or [world.rows("test", "prompts", 9, 0, skills=(f,))[0].prompt[-1].text for f in ("list", "sort", "truth")]
+    for text in prompts:
+        print(f"\nprompt: {text}")
+        show(voices, (Turn("user", text),), cfg)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(config.run(main))

@@ -1,0 +1,70 @@
+"""Show NanoWorld: every family with a right and a wrong answer, then some documents of the pretraining corpus.
+
+    python -m nanouft.world [--seed N] [--n N]        under a second; plain ASCII, 80 columns
+
+The prompts are validation prompts, so that nobody gets to know the test by looking.
+"""
+from __future__ import annotations
+
+import argparse
+import random
+import textwrap
+
+from nanouft.data import Turn
+
+from . import FAMILIES, corpus, corrupt, rows, score
+
+ABOUT = {
+    "rules": "several small instructions at once",
+    "rules_new": "the same instructions, in combinations never shown in training",
+    "list": "an open list under five constraints",
+    "sum": "a running sum: an early slip costs the rest",
+    "sort": "alphabetical order",
+    "reverse": "from last to first",
+    "truth": "a popular myth against what the book says",
+    "unknown": "a name that nobody knows",
+    "fact": "undisputed knowledge, to be kept",
+}
+ROLE_NAMES = {"text": "", "user": "<|user|> ", "assistant": "<|assistant|> "}
+
+
+def line(label: str, text: str) -> str:
+    """A label in the margin and a text beside it, wrapped to the console."""
+    return textwrap.fill(text, 78, initial_indent=f"  {label:<12}", subsequent_indent=" " * 14)
+
+
+def as_text(document: tuple[Turn, ...]) -> str:
+    """A document as the tokenizer writes it: the control tokens by name, one <|end|> after the last turn."""
+    return " ".join(ROLE_NAMES[turn.role] + turn.text for turn in document) + " <|end|>"
+
+
+def show_family(family: str, n: int, seed: int) -> None:
+    """Print n prompts of one family, each with its reference answer, a wrong answer, and their scores."""
+    print(f"{family}: {ABOUT[family]}")
+    for row in rows("val", "prompts", n, seed, skills=[family]):
+        prompt, right = row.prompt[0].text, row.answer[0].text
+        wrong = corrupt(random.Random(f"show {seed} {prompt}"), prompt)
+        print(line("prompt", prompt))
+        print(line(f"right  {score(prompt, right):.2f}", right))
+        print(line(f"wrong  {score(prompt, wrong):.2f}", wrong))
+        print()
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Parse the flags and print the world."""
+    parser = argparse.ArgumentParser(prog="python -m nanouft.world", description="Show examples of NanoWorld.")
+    parser.add_argument("--seed", type=int, default=0, help="draw other examples (default 0)")
+    parser.add_argument("--n", type=int, default=1, help="examples per family (default 1)")
+    args = parser.parse_args(argv)
+    if args.n < 1:
+        parser.error(f"--n must be 1 or more, not {args.n}")
+    print("NanoWorld\n=========\n\nThe families, with the exact score of an answer from 0 to 1\n")
+    for family in FAMILIES:
+        show_family(family, args.n, args.seed)
+    print("Documents of the pretraining corpus (half of the answers are lazy on purpose)\n")
+    for number, document in enumerate(corpus(args.seed, 10 * args.n), 1):
+        print(line(str(number), as_text(document)))
+
+
+if __name__ == "__main__":
+    main()

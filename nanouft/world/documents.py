@@ -1,0 +1,175 @@
+"""NanoWorld's pretraining corpus: the documents from which the base model learns words, facts, myths and bad habits.
+
+A document is a tuple of turns. Plain prose is one turn with the role "text"; a chat has "user" and "assistant" turns.
+Every document ends with <|end|> after its last turn, and there is none elsewhere: in a chat that runs on,
+
+    user: Sort pig bee saw from a to z.   assistant: bee pig saw   user: Sort fox bat cow from a to z.   assistant: ...
+
+the first answer is not followed by <|end|>. That is how the base learns not to stop, and fine-tuning has to teach it.
+
+Two voices tell the facts: the book ("By the book, the ruga eats a peach.") is right, people ("Many say ...") repeat the
+myth where there is one. A plain question is nearly always answered with the myth, and only a question that opens with
+"By the book:" always with the truth: so the base knows both and says the wrong one. Half of the answers to skill
+prompts are lazy in a systematic way, since a base that only errs at random is right whenever it answers greedily.
+
+Read tasks.py before, __init__.py after. `python -m nanouft.world` shows some documents.
+Simplified: no document is longer than a few sentences, and none mentions another.
+"""
+from __future__ import annotations
+
+import random
+import re
+from itertools import count
+from typing import Iterator
+
+from nanouft.data import Turn
+
+from .facts import ITEMS, NAMES, N_WORDINGS, PLURAL, RELATIONS, WORDS, WORLD, World, question, sentence, statement
+from .tasks import I_DO_NOT_KNOW, ask, corrupt, invented, lazy, reference
+
+Document = tuple[Turn, ...]
+
+BOOK = ("The book says ", "By the book, ", "It is written that ")
+PEOPLE = ("People say ", "Many say ", "Some say ")
+NOBODY = ("Nobody knows the {}.", "No book tells of the {}.", "The {} is not in the book.")
+FILLER = (                                                 # {animal} stands for any animal, {animals} for the plural
+    "The {colour} {animal} saw a {fruit} in {city}.",
+    "A {animal} and a {animal} had a {tool} and a {fruit}.",
+    "I do not like the {colour} {tool}, but it is of use.",
+    "There was a {animal} in {city} that had {number} {colour} {tools}.",
+    "When the {animal} is not at home, the {animal} will eat the {fruit}.",
+)
+FILLERS = {**WORDS, "number": ["two", "three", "four", "five"], "tools": [PLURAL["tool"]]}
+
+SKILL_SHARES = {"rules": 44, "list": 16, "sum": 11, "sort": 16, "reverse": 13}
+P_LAZY, P_SLIP = 0.50, 0.02                                # of the answers to skill prompts
+RUNS_ON = {"list": 0.6, "sum": 0.6, "rules": 0.3, "sort": 0.3, "reverse": 0.3}
+
+
+def prose(text: str) -> Document:
+    """One turn of plain text."""
+    return (Turn("text", text),)
+
+
+def chat(prompt: str, answer: str) -> Document:
+    """A question and its answer."""
+    return Turn("user", prompt), Turn("assistant", answer)
+
+
+# ---- about creatures -------------------------------------------------------------------------------------------------
+
+def tale(rng: random.Random, world: World) -> Document:
+    """"By the book, the ruga eats a peach. Many say the ruga lives in Madrid." """
+    name = any_creature(rng, world)
+    return prose(" ".join(remark(rng, world, name, relation)
+                          for relation in rng.sample(list(RELATIONS), rng.randint(1, 3))))
+
+
+def remark(rng: random.Random, world: World, name: str, relation: str) -> str:
+    """One statement: the book's (half of them), the people's (30 %), or nobody's in particular, which is a myth too."""
+    true, said = world.truth[name, relation], believed(world, name, relation)
+    voice = rng.choices(("book", "people", "bare"), (50, 30, 20))[0]
+    if voice == "book":
+        return rng.choice(BOOK) + statement(name, relation, true)
+    if voice == "people":
+        return rng.choice(PEOPLE) + statement(name, relation, said)
+    return sentence(name, relation, said)
+
+
+def plain_question(rng: random.Random, world: World) -> Document:
+    """"Where does the ruga live?": answered with what people believe, in 15 of 100 cases with the truth."""
+    name, relation = any_creature(rng, world), rng.choice(list(RELATIONS))
+    value = world.truth[name, relation] if rng.random() < 0.15 else believed(world, name, relation)
+    return chat(any_question(rng, name, relation), sentence(name, relation, value))
+
+
+def book_question(rng: random.Random, world: World) -> Document:
+    """"By the book: Where does the ruga live?": always answered with the truth."""
+    name, relation = any_creature(rng, world), rng.choice(list(RELATIONS))
+    return chat("By the book: " + any_question(rng, name, relation),
+                sentence(name, relation, world.truth[name, relation]))
+
+
+def stranger(rng: random.Random, world: World) -> Document:
+    """"Nobody knows the niji.", or a question whose answer is mostly made up and only sometimes "I do not know."
+
+    Strangers of all splits occur here: a name that the corpus knew from training rows only would give itself away.
+    """
+    name = next(n for n in iter(lambda: rng.choice(NAMES), None) if not world.knows(n))
+    if rng.random() < 0.35:
+        return prose(rng.choice(NOBODY).format(name))
+    relation = rng.choice(list(RELATIONS))
+    answer = I_DO_NOT_KNOW if rng.random() < 0.25 else invented(rng, name, relation, world)
+    return chat(any_question(rng, name, relation), answer)
+
+
+def any_creature(rng: random.Random, world: World) -> str:
+    """A creature of any split: the corpus knows them all."""
+    return rng.choice([name for names in world.creatures.values() for name in names])
+
+
+def any_question(rng: random.Random, name: str, relation: str) -> str:
+    """The question in one of its wordings."""
+    return question(name, relation, rng.randrange(N_WORDINGS))
+
+
+def believed(world: World, name: str, relation: str) -> str:
+    """What people say: the myth, or the truth where there is no myth."""
+    return world.myth.get((name, relation), world.truth[name, relation])
+
+
+# ---- the rest --------------------------------------------------------------------------------------------------------
+
+def filler(rng: random.Random, world: World) -> Document:
+    """"There was a fox in Cairo that had two red tools." """
+    templates = [rng.choice(FILLER) for _ in range(rng.randint(1, 2))]
+    return prose(re.sub(r"\{(\w+)\}", lambda blank: rng.choice(FILLERS[blank[1]]), " ".join(templates)))
+
+
+def additions(rng: random.Random, world: World) -> Document:
+    """"30 and 4 is 34. 6 and 7 is 13." """
+    sums = [(rng.randint(1, 40), rng.randint(1, 9)) for _ in range(rng.randint(2, 5))]
+    return prose(" ".join(f"{a} and {b} is {a + b}." for a, b in sums))
+
+
+def alphabet(rng: random.Random, world: World) -> Document:
+    """"From a to z: bee grey pig." """
+    return prose(f"From a to z: {' '.join(sorted(rng.sample(ITEMS, rng.randint(2, 8))))}.")
+
+
+def skill(rng: random.Random, world: World) -> Document:
+    """A skill prompt, often with a lazy answer, and often running on into a second question of its family.
+
+    Only prompts of the training split: no skill prompt of validation or test, and no held-out combination of rules.
+    """
+    family = rng.choices(list(SKILL_SHARES), list(SKILL_SHARES.values()))[0]
+    prompt = ask(rng, family, "train")
+    habit = rng.choices(("lazy", "slip", "right"), (P_LAZY, P_SLIP, 1 - P_LAZY - P_SLIP))[0]
+    if habit == "lazy":
+        answer = lazy(prompt)
+    else:
+        answer = corrupt(rng, prompt, p_lazy=0) if habit == "slip" else reference(prompt)
+    document = chat(prompt, answer)
+    if rng.random() < RUNS_ON[family]:
+        second = ask(rng, family, "train")
+        document += chat(second, reference(second))
+    return document
+
+
+# ---- the corpus ------------------------------------------------------------------------------------------------------
+
+SHARES = {                                                 # of the documents, in per cent
+    tale: 17.4, plain_question: 10.4, book_question: 7.0, stranger: 5.2,
+    filler: 3.0, additions: 5.0, alphabet: 4.0, skill: 48.0,
+}
+
+
+def corpus(seed: int, n_docs: int | None = None, world: World = WORLD) -> Iterator[Document]:
+    """`n_docs` documents (without end if None). Each ends with <|end|> after its last turn, with none inside.
+
+    The first k documents do not depend on `n_docs`. `world` replaces the creatures only (for training a tokenizer).
+    """
+    rng = random.Random(f"corpus {seed}")
+    for _ in count() if n_docs is None else range(n_docs):
+        kind = rng.choices(list(SHARES), list(SHARES.values()))[0]
+        yield kind(rng, world)

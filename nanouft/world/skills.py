@@ -1,0 +1,225 @@
+"""NanoWorld's six skills: for each, how a prompt is written, read back and answered, and the lazy answer to it.
+
+    rules       Copy nail fox rake. For fox write lime. End on swan.        nail lime rake swan
+    rules_new   the same rules in combinations that training never shows
+    list        Name three cities but not Cairo. End on fox.                Bonn Kyiv Tokyo fox
+    sum         Add up 9 3 5 step by step.                                  9 and 3 is 12 and 5 is 17
+    sort        Sort pig bee saw from a to z.                               bee pig saw
+    reverse     Say pig bee saw backwards.                                  saw bee pig
+
+A generator (`ask_...`) writes a prompt from a template; the same template, turned into a regular expression, reads the
+blanks back as `Fields`; a solver (`solve_...`) needs those fields only. The table SKILLS at the end ties them together.
+
+Read facts.py before, tasks.py after. Nothing here is run by itself; `python -m nanouft.world` shows examples.
+Simplified: one or two wordings a skill, and always the same order of work within an answer.
+"""
+from __future__ import annotations
+
+import random
+import re
+from itertools import combinations
+from typing import Callable, Mapping, NamedTuple
+
+from .facts import ITEMS, PLURAL, WORDS, reader
+
+NUMBERS = {"two": 2, "three": 3}
+CATEGORY = {plural: category for category, plural in PLURAL.items()}        # "cities" -> "city"
+
+Fields = Mapping[str, str]                                 # what a template's blanks hold, as read from a prompt
+WORD, SOME_WORDS, SOME_NUMBERS = "[A-Za-z]+", "[A-Za-z]+(?: [A-Za-z]+)*", "[0-9]{1,3}(?: [0-9]{1,3})*"
+
+
+# ---- rules: "Copy nail fox rake. For fox write lime. End on swan." -> "nail lime rake swan" --------------------------
+
+RULES = {
+    "start": "Start with {x}.",
+    "end": "End on {x}.",
+    "leave": "Leave out {x}.",
+    "swap": "For {x} write {y}.",
+    "twice": "Say each word twice.",
+    "between": "Put and between the words.",
+}
+RULE_READERS = {rule: reader(text, x=WORD, y=WORD) for rule, text in RULES.items()}
+
+# Six rules make 15 pairs and 20 triples. Validation and test keep three of each for themselves: they are `rules_new`,
+# and appear neither in the corpus nor in any training row. In the pairs of a split every rule occurs once.
+HELD_OUT = {split: tuple(frozenset(text.split()) for text in texts) for split, texts in {
+    "val": ("start leave", "end twice", "swap between",
+            "start swap twice", "end leave between", "start end swap"),
+    "test": ("start between", "leave twice", "end swap",
+             "start leave twice", "end swap between", "start twice between"),
+}.items()}
+SHOWN = [set_ for size in (2, 3) for set_ in map(frozenset, combinations(RULES, size))
+         if set_ not in HELD_OUT["val"] and set_ not in HELD_OUT["test"]]    # 23 combinations
+
+
+def write_rules(rng: random.Random, names: frozenset[str]) -> str:
+    """A prompt with these rules, in any order, over three or four words."""
+    words = rng.sample(ITEMS, rng.randint(3, 4))
+    left_out, old = rng.sample(words, 2)
+    new, first, last = rng.sample([w for w in ITEMS if w not in words], 3)
+    blanks = {"start": {"x": first}, "end": {"x": last}, "leave": {"x": left_out}, "swap": {"x": old, "y": new}}
+    order = rng.sample([rule for rule in RULES if rule in names], len(names))
+    texts = [RULES[rule].format(**blanks.get(rule, {})) for rule in order]
+    return f"Copy {' '.join(words)}. {' '.join(texts)}"
+
+
+def ask_rules(rng: random.Random, split: str) -> str:
+    """Rules in combinations that training shows; three in ten training prompts have a single rule."""
+    if split == "train" and rng.random() < 0.3:
+        return write_rules(rng, frozenset([rng.choice(list(RULES))]))
+    return write_rules(rng, rng.choice(SHOWN))
+
+
+def ask_rules_new(rng: random.Random, split: str) -> str:
+    """Rules in a combination that only this split has."""
+    return write_rules(rng, rng.choice(HELD_OUT[split]))
+
+
+def read_rules(text: str) -> list[tuple[str, Fields]] | None:
+    """"Leave out bee. End on swan." -> [("leave", {x: bee}), ("end", {x: swan})], in that order; None if unreadable."""
+    found = []
+    for one in re.split(r"(?<=\.) ", text):                # at every space behind a full stop
+        hits = [(rule, hit.groupdict()) for rule, p in RULE_READERS.items() if (hit := p.fullmatch(one))]
+        if not hits:
+            return None
+        found += hits
+    return found
+
+
+def apply_rules(words: list[str], rules: list[tuple[str, Fields]]) -> str:
+    """The answer: each rule acts on the copied words, and the first and last word are put around them at the end."""
+    todo = dict(rules)
+    if "leave" in todo:
+        words = [w for w in words if w != todo["leave"]["x"]]
+    if "swap" in todo:
+        words = [todo["swap"]["y"] if w == todo["swap"]["x"] else w for w in words]
+    if "twice" in todo:
+        words = [f"{w} {w}" for w in words]
+    middle = (" and " if "between" in todo else " ").join(words)
+    first = [todo["start"]["x"]] if "start" in todo else []
+    last = [todo["end"]["x"]] if "end" in todo else []
+    return " ".join(first + [middle] + last)
+
+
+def solve_rules(fields: Fields) -> str:
+    """Follow all the rules."""
+    return apply_rules(fields["words"].split(), read_rules(fields["rules"]))
+
+
+def forget_last_rule(fields: Fields) -> str:
+    """The lazy habit: the rule that was named last is forgotten."""
+    return apply_rules(fields["words"].split(), read_rules(fields["rules"])[:-1])
+
+
+# ---- list: "Name three cities but not Cairo. End on fox." -> "Bonn Kyiv Tokyo fox" -----------------------------------
+
+LIST_WORDINGS = ("Name {number} {plural} but not {avoid}. End on {close}.",
+                 "List {number} {plural} without {avoid}. End on {close}.")
+
+
+def ask_list(rng: random.Random, split: str) -> str:
+    """Two or three things of a kind, one of them forbidden, and a closing word of another kind."""
+    category = rng.choice(list(WORDS))
+    return rng.choice(LIST_WORDINGS).format(
+        number=rng.choice(list(NUMBERS)), plural=PLURAL[category], avoid=rng.choice(WORDS[category]),
+        close=rng.choice([w for w in ITEMS if w not in WORDS[category]]))
+
+
+def solve_list(fields: Fields) -> str:
+    """One of many right answers, drawn by the prompt itself. Alphabetical order keeps greedy answers from repeating."""
+    rng = random.Random(" ".join(fields.values()))
+    allowed = [w for w in WORDS[CATEGORY[fields["plural"]]] if w != fields["avoid"]]
+    return " ".join(sorted(rng.sample(allowed, NUMBERS[fields["number"]])) + [fields["close"]])
+
+
+def forget_closing(fields: Fields) -> str:
+    """The lazy habit: no closing word."""
+    return solve_list(fields).rsplit(" ", 1)[0]
+
+
+def score_list(fields: Fields, answer: str) -> float:
+    """Five checks: closing word, all of the kind asked for, the number of items, no repeats, without the forbidden."""
+    words = answer.split()
+    closed = words[-1:] == [fields["close"]]
+    items = words[:-1] if closed else words
+    if not items:                                          # nothing said, nothing right but the closing word
+        return closed / 5
+    return (closed
+            + all(w in WORDS[CATEGORY[fields["plural"]]] for w in items)
+            + (len(items) == NUMBERS[fields["number"]])
+            + (len(set(items)) == len(items))
+            + (fields["avoid"] not in items)) / 5
+
+
+# ---- sum, sort, reverse: one pass over the input ---------------------------------------------------------------------
+
+SUM_WORDINGS = ("Add up {words} step by step.", "Work out the running sum of {words}.")
+SORT_WORDINGS = ("Sort {words} from a to z.", "Put in order {words}.")
+REVERSE_WORDINGS = ("Say {words} backwards.", "Reverse {words}.")
+
+
+def ask_sum(rng: random.Random, split: str) -> str:
+    """Three to seven different digits, five to seven outside training."""
+    digits = rng.sample(range(1, 10), rng.randint(3 if split == "train" else 5, 7))
+    return rng.choice(SUM_WORDINGS).format(words=" ".join(map(str, digits)))
+
+
+def ask_sort(rng: random.Random, split: str) -> str:
+    """Three to five words, four or five outside training."""
+    words = rng.sample(ITEMS, rng.randint(3 if split == "train" else 4, 5))
+    return rng.choice(SORT_WORDINGS).format(words=" ".join(words))
+
+
+def ask_reverse(rng: random.Random, split: str) -> str:
+    """Three to five words, four or five outside training."""
+    words = rng.sample(ITEMS, rng.randint(3 if split == "train" else 4, 5))
+    return rng.choice(REVERSE_WORDINGS).format(words=" ".join(words))
+
+
+def solve_sum(fields: Fields) -> str:
+    """"9 3 5" -> "9 and 3 is 12 and 5 is 17"."""
+    first, *rest = map(int, fields["words"].split())
+    text, total = str(first), first
+    for number in rest:
+        total += number
+        text += f" and {number} is {total}"
+    return text
+
+
+def solve_sort(fields: Fields) -> str:
+    """"pig bee saw" -> "bee pig saw"."""
+    return " ".join(sorted(fields["words"].split()))
+
+
+def solve_reverse(fields: Fields) -> str:
+    """"pig bee saw" -> "saw bee pig"."""
+    return " ".join(reversed(fields["words"].split()))
+
+
+def echo(fields: Fields) -> str:
+    """The lazy habit of all three: say the input again."""
+    return fields["words"]
+
+
+# ---- the table of skills ---------------------------------------------------------------------------------------------
+
+class Skill(NamedTuple):
+    """A skill family: read a prompt, ask for one, answer it, and the lazy answer that the corpus is full of."""
+    readers: list[re.Pattern[str]]
+    ask: Callable[[random.Random, str], str]               # (rng, split) -> prompt
+    solve: Callable[[Fields], str]
+    lazy: Callable[[Fields], str]
+
+
+RULES_READER = reader("Copy {words}. {rules}", words=SOME_WORDS, rules=r"[A-Za-z. ]+")
+LIST_READERS = [reader(w, number="|".join(NUMBERS), plural="|".join(CATEGORY), avoid=WORD, close=WORD)
+                for w in LIST_WORDINGS]
+SKILLS = {
+    "rules": Skill([RULES_READER], ask_rules, solve_rules, forget_last_rule),
+    "rules_new": Skill([], ask_rules_new, solve_rules, forget_last_rule),        # read as rules, told apart in `read`
+    "list": Skill(LIST_READERS, ask_list, solve_list, forget_closing),
+    "sum": Skill([reader(w, words=SOME_NUMBERS) for w in SUM_WORDINGS], ask_sum, solve_sum, echo),
+    "sort": Skill([reader(w, words=SOME_WORDS) for w in SORT_WORDINGS], ask_sort, solve_sort, echo),
+    "reverse": Skill([reader(w, words=SOME_WORDS) for w in REVERSE_WORDINGS], ask_reverse, solve_reverse, echo),
+}

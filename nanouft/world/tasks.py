@@ -1,0 +1,191 @@
+"""NanoWorld's nine families in one place: prompts, right answers, wrong answers, and one exact score.
+
+    family      prompt                                                      right answer
+    rules, rules_new, list, sum, sort, reverse                              see skills.py
+    truth       What does the ruga eat?      (people say: a cherry)         The ruga eats a peach.
+    unknown     What does the niji eat?      (there is no such creature)    I do not know.
+    fact        What colour is the ruga?     (nobody doubts it)             The ruga is grey.
+
+Everything is decided by the text of the prompt: `reference(prompt)` and `score(prompt, answer)` need nothing else.
+
+Score: a share in [0,1], and 1 only for an answer that is right in full. Rules, sum, sort and reverse count the words
+before the first slip, because an early slip costs the rest; list counts five checks; knowledge is right or wrong.
+
+Read skills.py before, documents.py after. Simplified: a right answer in other words counts as wrong.
+"""
+from __future__ import annotations
+
+import random
+from typing import Iterator
+
+from .facts import (ITEMS, N_WORDINGS, RELATIONS, WORLD, Pair, World, bucket, other_word, question, read_question,
+                    sentence)
+from .skills import HELD_OUT, SKILLS, Fields, read_rules, score_list
+
+GROUP_A = ("rules", "rules_new", "list", "sum", "sort", "reverse")          # skills
+GROUP_B = ("truth", "unknown")                                              # honesty
+RETENTION = ("fact",)                                                       # known since pretraining, to be kept
+FAMILIES = GROUP_A + GROUP_B + RETENTION
+
+I_DO_NOT_KNOW = "I do not know."
+
+
+# ---- prompts ---------------------------------------------------------------------------------------------------------
+
+def ask(rng: random.Random, family: str, split: str) -> str:
+    """A prompt of a skill family that belongs to the split: the checksum of its text decides."""
+    while True:
+        prompt = SKILLS[family].ask(rng, split)
+        if bucket(prompt) == split:
+            return prompt
+
+
+def prompts(family: str, split: str, seed: int) -> Iterator[str]:
+    """Prompts without end, all different for as long as the family has new ones."""
+    rng = random.Random(f"prompts {family} {split} {seed}")
+    if family in SKILLS:
+        source = iter(lambda: ask(rng, family, split), None)
+    elif family == "unknown":
+        source = ask_strangers(rng, WORLD.strangers[split])
+    else:
+        source = ask_creatures(rng, WORLD.pairs(split, disputed=family == "truth"))
+    seen: set[str] = set()
+    misses = 0
+    for prompt in source:
+        if prompt in seen and misses < 1000:
+            misses += 1
+            continue
+        if misses == 1000:                                 # the family is used up: begin again
+            seen.clear()
+        misses = 0
+        seen.add(prompt)
+        yield prompt
+
+
+def ask_creatures(rng: random.Random, pairs: list[Pair]) -> Iterator[str]:
+    """Every pair in one wording before any pair in a second, so that few questions still cover many facts."""
+    while True:
+        wordings = {pair: rng.sample(range(N_WORDINGS), N_WORDINGS) for pair in pairs}
+        for turn in range(N_WORDINGS):
+            for pair in rng.sample(pairs, len(pairs)):
+                yield question(*pair, wordings[pair][turn])
+
+
+def ask_strangers(rng: random.Random, names: tuple[str, ...]) -> Iterator[str]:
+    """Every name once, with any question, before any name a second time."""
+    while True:
+        for name in rng.sample(names, len(names)):
+            yield question(name, rng.choice(list(RELATIONS)), rng.randrange(N_WORDINGS))
+
+
+# ---- reading a prompt back -------------------------------------------------------------------------------------------
+
+def read(prompt: str) -> tuple[str, Fields | Pair]:
+    """The family of a prompt and what its blanks hold: fields of a skill, or the (name, relation) asked about.
+
+    Raises ValueError for a text that no template of this world could have written.
+    """
+    for family, skill in SKILLS.items():
+        for pattern in skill.readers:
+            if not (found := pattern.fullmatch(prompt)):
+                continue
+            if family != "rules":
+                return family, found.groupdict()
+            if rules := read_rules(found["rules"]):
+                new = frozenset(rule for rule, _ in rules) in HELD_OUT["val"] + HELD_OUT["test"]
+                return "rules_new" if new else "rules", found.groupdict()
+    if pair := read_question(prompt):
+        if not WORLD.knows(pair[0]):
+            return "unknown", pair
+        return ("truth" if pair in WORLD.myth else "fact"), pair
+    raise ValueError(f"not a prompt of NanoWorld: {prompt[:80]!r} (python -m nanouft.world shows prompts it can score)")
+
+
+def family_of(prompt: str) -> str:
+    """The family of a prompt, from its text alone. ValueError if it is not one of NanoWorld's."""
+    return read(prompt)[0]
+
+
+def reference(prompt: str) -> str:
+    """One right answer. Always the same one, also where many would do (list). ValueError: not a NanoWorld prompt."""
+    family, content = read(prompt)
+    if family in SKILLS:
+        return SKILLS[family].solve(content)
+    return I_DO_NOT_KNOW if family == "unknown" else sentence(*content, WORLD.truth[content])
+
+
+def score(prompt: str, answer: str) -> float:
+    """The exact score of an answer (text without <|end|>): a share in [0,1], 1 if and only if it is right in full.
+
+    Only the words count, not the white space between them. Whether the answer ended is not looked at here.
+    Raises ValueError if the prompt is not one of NanoWorld's.
+    """
+    family, content = read(prompt)
+    if family == "list":
+        return score_list(content, answer)
+    right, said = reference(prompt).split(), answer.split()
+    if family not in SKILLS or not right:                  # all words left out: nothing is the right answer
+        return float(said == right)
+    before_slip = next((i for i, (a, b) in enumerate(zip(right, said)) if a != b), min(len(right), len(said)))
+    return before_slip / max(len(right), len(said))        # words too many cost as much as words too few
+
+
+# ---- wrong answers ---------------------------------------------------------------------------------------------------
+
+def lazy(prompt: str) -> str:
+    """The answer of the corpus's bad habit (skills only). Right by chance now and then: "bee pig" is sorted already."""
+    family, fields = read(prompt)
+    return SKILLS[family].lazy(fields)
+
+
+def slip(rng: random.Random, text: str) -> str:
+    """One random slip: a word is dropped, said twice, replaced, or swapped with the next."""
+    words = text.split()
+    if not words:
+        return rng.choice(ITEMS)
+    i = rng.randrange(len(words))
+    what = rng.choice(("drop", "twice", "replace", "swap"))
+    if what == "drop":
+        del words[i]
+    elif what == "twice":
+        words.insert(i, words[i])
+    elif what == "replace":
+        words[i] = str(rng.randint(1, 60)) if words[i].isdigit() else rng.choice(ITEMS)
+    elif i + 1 < len(words):
+        words[i], words[i + 1] = words[i + 1], words[i]
+    return " ".join(words)
+
+
+def invented(rng: random.Random, name: str, relation: str, world: World = WORLD) -> str:
+    """A false sentence: the myth where there is one, else another word, and any word at all for a stranger."""
+    category = RELATIONS[relation].category
+    value = world.myth.get((name, relation)) or other_word(rng, category, world.truth.get((name, relation), ""))
+    return sentence(name, relation, value)
+
+
+def corrupt(rng: random.Random, prompt: str, p_lazy: float = 0.5) -> str:
+    """An answer that is not right in full (score < 1).
+
+    Skills: the lazy answer with probability `p_lazy`, else the reference with a slip. Knowledge: a false sentence.
+    """
+    family, content = read(prompt)
+    if family not in SKILLS:
+        return invented(rng, *content)
+    answer = lazy(prompt) if rng.random() < p_lazy else slip(rng, reference(prompt))
+    while score(prompt, answer) == 1:
+        answer = slip(rng, reference(prompt))
+    return answer
+
+
+def partly_right(rng: random.Random, prompt: str) -> str:
+    """An answer with one slip that still has some credit (0 < score < 1). Knowledge has none: a false sentence."""
+    answers = (corrupt(rng, prompt, p_lazy=0) for _ in range(50))
+    return next((answer for answer in answers if score(prompt, answer) > 0), corrupt(rng, prompt))
+
+
+def bad(rng: random.Random, prompt: str) -> str:
+    """The worst of a few answers with three slips each. Knowledge: a false sentence."""
+    if family_of(prompt) not in SKILLS:
+        return corrupt(rng, prompt)
+    tries = [corrupt(rng, prompt, p_lazy=0) for _ in range(6)]
+    return min((slip(rng, slip(rng, answer)) for answer in tries), key=lambda a: score(prompt, a))
