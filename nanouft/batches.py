@@ -84,14 +84,16 @@ def order(lengths: list[int], rows: int, steps: int, seed: int, pool: int = 20) 
 
     The data is shuffled anew each epoch and dealt out in one endless stream. A pool of 20 steps' rows is sorted by
     length, cut into steps and the steps are shuffled: neighbours in a batch have similar lengths (little padding),
-    yet a batch is a random draw of its pool (not one family of tasks).
+    yet a batch is a random draw of its pool (not one family of tasks). A pool never reaches into the next epoch:
+    sorting would put the two copies of a row side by side. Only the step in which an epoch ends may hold a row twice.
     """
     rng, n, out = np.random.default_rng([seed, 7]), len(lengths), []
     lengths, stream = np.asarray(lengths), np.empty(0, np.int64)
     while len(out) < steps:
-        want = min(pool, steps - len(out)) * rows
-        while len(stream) < want:
+        left = len(stream)                              # of the epoch under way
+        while len(stream) < rows:
             stream = np.concatenate([stream, rng.permutation(n)])
+        want = rows if 0 < left < rows else min(pool, steps - len(out), len(stream) // rows) * rows
         here, stream = stream[:want], stream[want:]
         here = here[np.argsort(lengths[here], kind="stable")].reshape(-1, rows)
         out += list(here[rng.permutation(len(here))])

@@ -7,7 +7,9 @@ A mistake on the command line is one line that suggests the nearest name, and ex
 import argparse
 import dataclasses
 import difflib
+import errno
 import inspect
+import os
 import re
 import sys
 import types
@@ -30,9 +32,11 @@ class Parser(argparse.ArgumentParser):
 
     def parse_args(self, args=None, namespace=None):
         got, extra = self.parse_known_args(args, namespace)
+        if extra and extra[0].startswith("-"):
+            flag = extra[0].split("=")[0]
+            raise UserError(f"unknown flag {flag}{nearest(flag, self._option_string_actions)} (--help lists all)")
         if extra:
-            raise UserError(f"unknown flag {extra[0]}{nearest(extra[0], self._option_string_actions)} (--help lists all)"
-                            if extra[0].startswith("-") else f"unexpected argument {extra[0]!r} (--help lists all flags)")
+            raise UserError(f"unexpected argument {extra[0]!r} (--help lists all flags)")
         return got
 
 
@@ -60,18 +64,18 @@ def add_flags(parser: argparse.ArgumentParser, cls: type, title: str) -> None:
     for f in dataclasses.fields(cls):
         flag, kind, kw = "--" + f.name.replace("_", "-"), hints[f.name], {"default": argparse.SUPPRESS}
         default = f.default if f.default is not dataclasses.MISSING else None
-        shown = "" if default in (None, False, "") else f" [{default}]"
+        shown = "" if default is None or default is False or default == "" else f" [{default}]"
         kw["help"] = (text.get(f.name, "") + shown).replace("%", "%%")
+        if typing.get_origin(kind) in (typing.Union, types.UnionType):              # X | None
+            kind = next(k for k in typing.get_args(kind) if k is not type(None))
         origin, inner = typing.get_origin(kind), typing.get_args(kind)
         if kind is bool:
             kw["action"] = "store_true"
         elif origin is list:
-            kw.update(nargs="+", metavar=f.name.upper())
+            kw.update(nargs="+", action="extend", metavar=f.name.upper())     # --data a b and --data a --data b alike
         elif origin is typing.Literal:
             kw.update(type=_one_of(flag, inner), metavar="{" + ",".join(inner) + "}")
         else:
-            if origin in (typing.Union, types.UnionType):
-                kind = next(k for k in inner if k is not type(None))
             kw.update(type=_number(flag, kind) if kind in (int, float) else kind, metavar=kind.__name__.upper())
         group.add_argument(flag, **kw)
 
@@ -105,6 +109,10 @@ def parse(cls: type, argv: list[str] | None, prog: str, about: str):
     return fill(cls, vars(parser.parse_args(argv)))
 
 
+REMEDY = dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "; make room: whatever was saved before is still whole")
+REMEDY |= dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "; check the permissions, or choose another place")
+
+
 def run(main: Callable, argv: list[str] | None = None) -> int:
     """Call an entry point: 0 when it went well, 2 and one line for a mistake, 130 when interrupted."""
     for stream in (sys.stdout, sys.stderr):
@@ -113,13 +121,23 @@ def run(main: Callable, argv: list[str] | None = None) -> int:
     try:
         return main(argv) or 0
     except UserError as e:
-        print("error: " + " ".join(str(e).split("\n")), file=sys.stderr)
-        return 2
+        said = str(e)
+    except BrokenPipeError:                         # ... | head: nobody listens any more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
     except OSError as e:
         if e.errno is None:
             raise
-        print(f"error: {e.filename or 'writing'}: {e.strerror} (nothing already saved is lost)", file=sys.stderr)
-        return 2
+        said = f"{e.filename or 'writing a file'}: {e.strerror}{REMEDY.get(e.errno, '')}"
+    except (MemoryError, RuntimeError) as e:
+        if not isinstance(e, MemoryError) and not re.search("out of memory|not enough memory|allocate memory", str(e)):
+            raise                                   # a mistake of ours: the traceback is wanted
+        said = "out of memory; train's --accumulate N cuts a step into N pieces with the same result"
     except KeyboardInterrupt:
         print("\ninterrupted; what was saved stays", file=sys.stderr)
         return 130
+    # Here and not inside `except`: a progress bar lives as long as the exception that holds its frame, and would
+    # leave its line open. Under torchrun all processes make the same mistake; the first of each machine tells it.
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        print("error: " + " ".join(said.split("\n")), file=sys.stderr)
+    return 2

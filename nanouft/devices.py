@@ -5,12 +5,13 @@ gradient scaler where the card has no bf16 (said aloud). Losses are computed in 
 """
 import contextlib
 import os
+import sys
 from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
 
-from nanouft.config import UserError
+from nanouft.config import UserError, choose
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -42,32 +43,42 @@ class Device:
 
 
 def pick(device: str = "auto", dtype: str = "auto", threads: int | None = None) -> Device:
-    """Resolve 'auto', check what was asked for, join the other processes of torchrun."""
+    """Resolve 'auto', check what was asked for, join the other processes of torchrun, of which only the first speaks."""
+    choose("value of --device:", device.split(":")[0], ("auto", "cpu", "cuda", "mps"))
+    choose("value of --dtype:", dtype, ("auto", *DTYPES))
     if threads is not None:
         if threads < 1:
             raise UserError(f"--threads {threads}: must be at least 1")
         torch.set_num_threads(threads)
-    mps = torch.backends.mps.is_available()
+    has = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
     if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
-    if device == "cuda" and not torch.cuda.is_available() or device == "mps" and not mps:
+        device = "cuda" if has["cuda"] else "mps" if has["mps"] else "cpu"
+    kind, _, number = device.partition(":")
+    if not has[kind]:
         raise UserError(f"--device {device}: this machine or this build of torch has none; use --device cpu")
+    if number and not (number.isdecimal() and int(number) < has[kind]):
+        raise UserError(f"--device {device}: there is no number {number}; {kind} has {has[kind]}, counted from 0")
+    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    if rank > 0:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")
     if dtype == "auto":
         dtype = "fp32"
-        if device == "cuda":
+        if kind == "cuda":
             dtype = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
             if dtype == "fp16":
                 print("this GPU has no bf16: fp16 with a gradient scaler instead")
-    if dtype == "fp16" and device == "cpu":
+    if dtype == "fp16" and kind == "cpu":
         raise UserError("--dtype fp16 needs a GPU; on a CPU use fp32 or bf16")
-    if device == "cuda":
+    if kind == "cuda":
         torch.set_float32_matmul_precision("high")                  # TF32
-    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     if world > 1:
-        if device == "cuda":
+        if kind == "cuda":
+            if number or int(os.environ["LOCAL_RANK"]) >= has["cuda"]:
+                raise UserError(f"--device {device}: torchrun gives each process a GPU of its own, this machine has "
+                                f"{has['cuda']}; use --device cuda and --nproc_per_node of at most that number")
             device = f"cuda:{os.environ['LOCAL_RANK']}"
             torch.cuda.set_device(device)
-        dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+        dist.init_process_group("nccl" if kind == "cuda" else "gloo")
     return Device(device, dtype, rank, world)
 
 

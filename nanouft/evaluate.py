@@ -8,20 +8,18 @@ that hold, `strict` the share of answers that are fully right AND stop. What is 
 <|end|>: a model that answers and runs on is scored on what the user would see. Intervals are 95 % bootstrap intervals
 over prompts; they say nothing about another seed of training.
 """
-import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from nanouft import config, data, devices, runs, world
 from nanouft.batches import Encoded, collate, encode
 from nanouft.generate import generate
 from nanouft.gpt import GPT
-from nanouft.objectives import OBJECTIVES, plain
+from nanouft.objectives import plain
 from nanouft.tokenizer import Tokenizer
 
 MAX_NEW = 44            # NanoWorld's longest right answer has 36 tokens
@@ -141,7 +139,7 @@ def table(before: dict, after: dict | None = None, say: Callable = print) -> Non
 @dataclass
 class Evaluate:
     init: str = "base"              # 'base' or a run folder / GPT-2 folder
-    data: list[str] | None = None   # your files: held-out loss instead of NanoWorld
+    data: list[str] | None = None   # your files: nats a token of demonstrations, preferences of pairs
     split: str = "test"             # NanoWorld split: val to choose, test to report
     items: int = 100                # prompts a family
     seed: int = 0                   # which prompts
@@ -152,27 +150,38 @@ class Evaluate:
     response_field: str | None = None   # name of the response in your data
 
 
+def on_data(model: GPT, tok: Tokenizer, cfg: Evaluate, device: devices.Device) -> None:
+    """Print the held-out figures of the user's demonstrations and of the user's pairs, as far as there are any."""
+    rows, report = data.read(cfg.data, cfg.prompt_field, cfg.response_field)
+    print("\n".join(report.lines()))
+    reasons = []
+    for name, rows_of in (("demonstrations", data.demo_rows), ("pairs", data.pair_rows)):
+        try:
+            examples = rows_of(rows, None)
+        except config.UserError as e:
+            reasons.append(str(e))
+            continue
+        encoded, cut = encode(examples, tok, model.cfg.n_ctx)
+        figures = held_out(model, encoded, tok.pad, device)
+        print("\n".join([f"{name:<15}" + "   ".join(f"{k} {v:,.4g}" for k, v in figures.items()), *cut.lines(model.cfg.n_ctx)]))
+    if len(reasons) == 2:
+        raise config.UserError(f"nothing to evaluate on: {data.contents(rows)}; demonstrations or pairs are needed")
+
+
 def main(argv=None) -> int:
     cfg, _ = config.parse(Evaluate, argv, "python -m nanouft.evaluate", __doc__)
     config.choose("--split", cfg.split, ("val", "test"))
-    if cfg.items < 1:
-        raise config.UserError(f"--items {cfg.items}: must be at least 1")
+    if cfg.items < 1 or cfg.seed < 0:
+        raise config.UserError(f"--items {cfg.items} --seed {cfg.seed}: items must be at least 1, the seed not negative")
     device = devices.pick(cfg.device, cfg.dtype, cfg.threads)
     model, tok = runs.start_model(cfg.init)
     model.to(device.name).eval()
     if cfg.data:
-        rows, report = data.read(cfg.data, cfg.prompt_field, cfg.response_field)
-        print("\n".join(report.lines()))
-        for name in ("sft", "dpo"):
-            try:
-                examples = OBJECTIVES[name].rows(rows, None)
-            except config.UserError:
-                continue
-            encoded, cut = encode(examples, tok, model.cfg.n_ctx)
-            print("\n".join([json.dumps(held_out(model, encoded, tok.pad, device)), *cut.lines(model.cfg.n_ctx)]))
+        on_data(model, tok, cfg, device)
         return 0
-    with tqdm(total=1, desc="answering", leave=False):
-        result, _ = families(model, tok, device, cfg.split, cfg.items, cfg.seed)
+    result, _ = families(model, tok, device, cfg.split, cfg.items, cfg.seed)
+    print(f"{cfg.init}: scores in percent on {cfg.items} {cfg.split} prompts a family; strict = fully right and stops; "
+          "end = answers that stop")
     table(result)
     return 0
 

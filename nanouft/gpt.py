@@ -16,7 +16,7 @@ Left out: dropout (always 0 here: references are scored exactly as the policy is
 """
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -174,7 +174,7 @@ class GPT(nn.Module):
         old = self.wte.weight
         noise = torch.randn(size - old.shape[0], old.shape[1], generator=torch.Generator().manual_seed(0)).to(old)
         self.wte = nn.Embedding.from_pretrained(torch.cat([old, old.mean(0) + 0.1 * old.std(0) * noise]), freeze=False)
-        self.cfg.vocab_size = size
+        self.cfg = replace(self.cfg, vocab_size=size)          # not in place: NANO may be shared
 
     # ---- Hugging Face GPT-2 folders ------------------------------------------------------------------------------
     def save_pretrained(self, folder: str | Path, end_id: int | None = None, dtype: torch.dtype = torch.float32) -> None:
@@ -245,16 +245,16 @@ def _from_hf(file: Path) -> GPTConfig:
     if not isinstance(d, dict) or d.get("model_type") != "gpt2":
         kind = d.get("model_type") if isinstance(d, dict) else type(d).__name__
         raise UserError(f"{file}: describes {kind!r}; nanouft's GPT reads model_type 'gpt2' only")
-    same = {"activation_function": ("gelu_new", "gelu_pytorch_tanh"), "scale_attn_by_inverse_layer_idx": (False,),
-            "scale_attn_weights": (True,), "n_inner": (None, 4 * d.get("n_embd", 768)), "tie_word_embeddings": (True,)}
-    for key, allowed in same.items():
-        if key in d and d[key] not in allowed:
-            raise UserError(f"{file}: {key} = {d[key]!r}, but this GPT computes {allowed[0]!r} only")
     try:
         cfg = GPTConfig(int(d["vocab_size"]), int(d.get("n_positions", 1024)), int(d["n_layer"]), int(d["n_head"]),
                         int(d["n_embd"]), float(d.get("layer_norm_epsilon", 1e-5)), float(d.get("initializer_range", 0.02)))
-    except (KeyError, TypeError, ValueError) as e:
+    except (KeyError, TypeError, ValueError, OverflowError) as e:
         raise UserError(f"{file}: a size is missing or not a number ({e})")
+    same = {"activation_function": ("gelu_new", "gelu_pytorch_tanh"), "scale_attn_by_inverse_layer_idx": (False,),
+            "scale_attn_weights": (True,), "n_inner": (None, 4 * cfg.n_embd), "tie_word_embeddings": (True,)}
+    for key, allowed in same.items():
+        if key in d and d[key] not in allowed:
+            raise UserError(f"{file}: {key} = {d[key]!r}, but this GPT computes {allowed[0]!r} only")
     if min(list(asdict(cfg).values())[:5]) < 1 or cfg.n_embd % cfg.n_head:
         raise UserError(f"{file}: sizes must be positive and n_embd a multiple of n_head")
     return cfg

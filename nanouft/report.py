@@ -5,6 +5,7 @@ train.py calls these between its fences; nothing here changes a weight.
 import json
 import math
 import os
+import shlex
 import sys
 import time
 from dataclasses import asdict
@@ -13,7 +14,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from nanouft import data, evaluate, plots, runs, world
+from nanouft import data, evaluate, runs, world
 from nanouft.batches import Encoded, show_mask
 from nanouft.config import UserError, field_help
 from nanouft.devices import Device
@@ -24,8 +25,8 @@ SHOWN = 3           # answers printed before and after
 
 
 class Log:
-    """metrics.jsonl, one object a step. Numbers wait on the device and are read in groups; a loss that is not finite
-    stops the run in one line, and the last saved step survives."""
+    """metrics.jsonl, one object a step. Numbers wait on the device and are read in groups; a loss or a gradient that is
+    not finite stops the run in one line, before anything is saved: the last saved step is a good one."""
 
     def __init__(self, file: Path, start: int, device: Device):
         self.file, self.device, self.waiting, self.loss = file, device, [], math.nan
@@ -45,15 +46,20 @@ class Log:
             norms = values[:, -1].clone()                   # already that of the averaged gradient
             dist.all_reduce(values)                         # pieces of a sum
             values[:, -1] = norms
+        bad = ""
         for (step, names, _, lr, tokens), row in zip(self.waiting, values.tolist()):
-            self.loss = row[0]
-            if not math.isfinite(self.loss):
-                raise UserError(f"loss is {self.loss} at step {step}; {self.file.parent} keeps its last saved step. "
-                                "Lower --lr, or look at the data of that step")
-            self.tokens += tokens
-            lines.append({"step": step, **dict(zip([*names, "grad_norm"], row)), "lr": lr, "tokens": tokens})
+            line = dict(zip([*names, "grad_norm"], row))
+            if self.device.dtype == "fp16" and not math.isfinite(line["grad_norm"]):
+                line["grad_norm"] = None                        # overflow: the gradient scaler leaves this step out
+            bad = next((f"{k} is {v} at step {step}" for k, v in line.items() if v is not None and not math.isfinite(v)), "")
+            if bad:
+                break
+            self.loss, self.tokens = line["loss"], self.tokens + tokens
+            lines.append({"step": step, **line, "lr": lr, "tokens": tokens})
         self.waiting = []
         self.write(*lines)
+        if bad:
+            raise UserError(f"{bad}: the run diverged. {last_step(self.file.parent)}. Lower --lr, or look at the data of that step")
         now = time.perf_counter()
         speed = f", {self.tokens / (now - self.clock):,.0f} answer tok/s" if self.clock else ""
         self.clock, self.tokens = now, 0
@@ -65,8 +71,14 @@ class Log:
                 f.writelines(json.dumps(x) + "\n" for x in objects)
 
 
+def last_step(folder: Path) -> str:
+    """What a run that stopped early leaves, for messages."""
+    steps = runs.whole_steps(folder)
+    return f"Step {steps[-1]} in {folder / 'steps'} is whole" if steps else f"No step was saved yet in {folder}"
+
+
 def colour() -> bool:
-    return sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
 def example(encoded: list[Encoded], tok: Tokenizer) -> str:
@@ -84,9 +96,17 @@ def list_objectives() -> None:
             print(f"       --{flag.replace('_', '-'):<20} {text}")
 
 
-def open_run(name: str, cfg, hp, source: dict, tok: Tokenizer, steps: int, device: Device) -> Path:
-    """Make the run folder and run.json (the first process does; the others are told its name)."""
+def open_run(name: str, cfg, hp, source: dict, tok: Tokenizer, steps: int, device: Device, key: str) -> Path:
+    """Make the run folder and run.json (the first process does; the others are told its name), or check that a resumed
+    run finds the data and the start model it began with: `key` is a hash of both."""
     if cfg.resume:
+        was = runs.read_json(Path(cfg.resume) / "run.json")
+        if was.get("key") != key:
+            raise UserError(f"--resume {cfg.resume}: the data, the start model or the version of nanouft has changed since that "
+                            "run began, so it cannot go on exactly; start a new run")
+        here = f"{device.name} {device.dtype} x {device.world}, {torch.get_num_threads()} threads"
+        if (then := f"{was.get('device')}, {was.get('threads')} threads") != here:
+            print(f"began on {then}, goes on on {here}: the last digits of numbers may differ")
         return Path(cfg.resume)
     box = [None]
     if device.rank == 0:
@@ -94,7 +114,7 @@ def open_run(name: str, cfg, hp, source: dict, tok: Tokenizer, steps: int, devic
         runs.write_json(folder / "run.json", {
             "command": "train", "objective": name, "steps": steps, "config": asdict(cfg), "hp": asdict(hp), "from": source,
             "tokenizer": tok.name, "torch": torch.__version__, "device": f"{device.name} {device.dtype} x {device.world}",
-            "threads": torch.get_num_threads()})
+            "threads": torch.get_num_threads(), "key": key})
         box = [str(folder)]
     if device.world > 1:
         dist.broadcast_object_list(box, src=0)
@@ -118,14 +138,22 @@ def look(model, tok: Tokenizer, cfg, held: list[Encoded], held_rows: list[data.R
     return out
 
 
+def look_before(folder: Path, *args) -> dict:
+    """`look` at the start model, kept in eval.json at once; a resumed run reads what the first process saw."""
+    before = runs.read_eval(folder).get("before") or look(*args)
+    runs.write_json(folder / "eval.json", {"before": before})
+    return before
+
+
 def close_run(folder: Path, name: str, cfg, before: dict, after: dict, seconds: float) -> None:
     """eval.json, samples.md, curves.png; the table, the answers, the next commands."""
+    from nanouft import plots                                   # matplotlib: a quarter of a second, needed only here
     runs.write_json(folder / "eval.json", {"before": before, "after": after, "seconds": round(seconds, 1)})
     text = [f"# {folder.name}: {name}, before and after\n"]
     for b, a in zip(before["samples"], after["samples"]):
         text += [f"**prompt** {b['prompt']}\n", f"- reference: {b['reference']}"]
         text += [f"- {when}{_marks(x)}: {x['answer']}" for when, x in (("before", b), ("after", a))] + [""]
-    (folder / "samples.md").write_text("\n".join(text), encoding="utf-8")
+    (folder / "samples.md").write_text("\n".join(text), encoding="utf-8", errors="replace")
     plots.curves(folder)
     print()
     if "families" in after:
@@ -136,9 +164,10 @@ def close_run(folder: Path, name: str, cfg, before: dict, after: dict, seconds: 
     for b, a in zip(before["samples"], after["samples"]):
         print(f"\nprompt  {_short(b['prompt'])}\nbefore  {_short(b['answer'])}{_marks(b)}\nafter   {_short(a['answer'])}{_marks(a)}")
     print(f"\n{seconds:.0f} s. Everything is in {folder} (curves.png, samples.md, eval.json, metrics.jsonl). Next:")
-    print(f"  python -m nanouft.sample {folder}                   # talk to it, beside the base")
-    print(f"  python -m nanouft.ledger --init {folder}            # how hard each objective pushes each token")
-    print(f"  python -m nanouft.train --objective {'dpo' if name != 'dpo' else 'ift'} --init {folder}     # go on from here")
+    here, other = shlex.quote(str(folder)), "dpo" if name != "dpo" else "ift"
+    print(f"  python -m nanouft.sample {here}                   # talk to it, beside the base")
+    print(f"  python -m nanouft.ledger --init {here}            # how hard each objective pushes each token")
+    print(f"  python -m nanouft.train --objective {other} --init {here}     # go on from here{', with --data' if cfg.data else ''}")
 
 
 def _short(text: str, n: int = 160) -> str:

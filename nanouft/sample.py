@@ -31,8 +31,14 @@ class Sample:
     threads: int | None = None      # CPU threads
 
     def check(self) -> None:
-        if self.temperature < 0 or self.top_k < 0 or not 0 < self.top_p <= 1 or self.n < 1 or self.max_new < 1:
-            raise UserError("--temperature and --top-k must not be negative, --top-p in (0, 1], --n and --max-new at least 1")
+        for name in ("temperature", "top_k", "seed"):
+            if getattr(self, name) < 0:
+                raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)}: must not be negative")
+        for name in ("n", "max_new"):
+            if getattr(self, name) < 1:
+                raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be at least 1")
+        if not 0 < self.top_p <= 1:
+            raise UserError(f"--top-p {self.top_p}: must be above 0 and at most 1")
 
 
 class Voice:
@@ -43,11 +49,13 @@ class Voice:
         self.model.to(device.name).eval()
         self.name = who(init)
 
-    def say(self, turns: tuple[Turn, ...], cfg: Sample) -> list[str]:
+    def say(self, turns: tuple[Turn, ...], cfg: Sample) -> list[tuple[str, bool]]:
+        """[(text, did it stop by itself?)] of cfg.n answers."""
         prior = self.tok.encode(" " + cfg.prior) if cfg.prior else []
-        answers = generate(self.model, [self.tok.prompt_ids(turns)] * cfg.n, stop=self.tok.end, pad=self.tok.pad, prior=prior,
-                           max_new=cfg.max_new, temperature=cfg.temperature, top_k=cfg.top_k, top_p=cfg.top_p, seed=cfg.seed)
-        return [self.tok.decode(a.ids).strip() + ("" if a.ended else "  [does not stop]") for a in answers]
+        answers = generate(self.model, [self.tok.prompt_ids(turns)] * cfg.n, stop=self.tok.end, pad=self.tok.pad,
+                           prior=prior, max_new=cfg.max_new, temperature=cfg.temperature, top_k=cfg.top_k,
+                           top_p=cfg.top_p, seed=cfg.seed)
+        return [(self.tok.decode(a.ids).strip(), a.ended) for a in answers]
 
 
 def who(init: str) -> str:
@@ -58,25 +66,28 @@ def who(init: str) -> str:
     if not file.exists():
         return f"{init} (GPT-2 folder)"
     run = runs.read_json(file)
-    return f"{init} ({run['objective']}, step {run['steps']})" if run.get("command") == "train" else f"{init} (pretrained)"
+    if run.get("command") == "train":
+        return f"{init} ({run.get('objective')}, step {run.get('steps')})"
+    return f"{init} (pretrained)"
 
 
 def show(voices: list[Voice], turns: tuple[Turn, ...], cfg: Sample) -> list[str]:
     """Print every voice's answers; returns the first answer of each."""
     first = []
     for v in voices:
-        for i, text in enumerate(answers := v.say(turns, cfg)):
+        for i, (text, ended) in enumerate(answers := v.say(turns, cfg)):
+            marks = "" if ended else "   (does not stop)"
             try:
-                score = f"   score {world.score(turns[-1].text, text):.2f}"
+                marks = f"   score {world.score(turns[-1].text, text):.2f}" + marks
             except ValueError:
-                score = ""                                      # not a NanoWorld prompt: nothing exact to say
-            print(f"{v.name if i == 0 else '':<34} {text}{score}")
-        first.append(answers[0])
+                pass                                            # not a NanoWorld prompt: nothing exact to say
+            print(f"{v.name if i == 0 else '':<34} {text}{marks}")
+        first.append(answers[0][0])
     return first
 
 
 def chat(voices: list[Voice], cfg: Sample) -> None:
-    print("chat; /new forgets, /quit ends; the last model named remembers the conversation")
+    print(f"chat; /new forgets, /quit ends; the conversation goes on from the answers of {voices[-1].name}")
     turns: tuple[Turn, ...] = ()
     while (text := input("you> ").strip()) != "/quit":
         if text == "/new":
@@ -94,6 +105,9 @@ def main(argv=None) -> int:
     cfg, _ = config.fill(Sample, values)
     cfg.check()
     names = values["models"] or ["base"]
+    for text in cfg.prompt or []:
+        if Path(text, "config.json").is_file():
+            raise UserError(f"--prompt {text}: that is a model; put models in front of --prompt")
     device = devices.pick(cfg.device, "fp32", cfg.threads)
     voices = [Voice(name, device) for name in (["base", *names] if len(names) == 1 and names[0] != "base" else names)]
     if cfg.prompt is None and sys.stdin.isatty():
@@ -102,7 +116,8 @@ def main(argv=None) -> int:
         except EOFError:
             print()
         return 0
-    prompts = cfg.prompt or [world.rows("test", "prompts", 9, 0, skills=(f,))[0].prompt[-1].text for f in ("list", "sort", "truth")]
+    shown = ("list", "sort", "truth")
+    prompts = cfg.prompt or [world.rows("test", "prompts", 9, 0, skills=(f,))[0].prompt[-1].text for f in shown]
     for text in prompts:
         print(f"\nprompt: {text}")
         show(voices, (Turn("user", text),), cfg)

@@ -109,7 +109,7 @@ class Tokenizer:
         return [*self.chat(turns)[0], self.assistant]
 
     def document(self, turns: Turns) -> list[int]:
-        """Ids of one document of NanoWorld's corpus: prose (role "text") or a chat, and <|end|> only at its very end."""
+        """Ids of a document of NanoWorld's corpus: prose (role "text") or a chat, with <|end|> only at its very end."""
         head = {"text": [], "user": [self.user], "assistant": [self.assistant]}
         return [i for role, text in turns for i in [*head[role], *self.encode(" " + text)]] + [self.end]
 
@@ -126,7 +126,7 @@ class Tokenizer:
         name = next((n for n in NAMED if n == named), None)
         if (parts := read_files(folder)) is None:
             if named and name is None:
-                raise UserError(f"{folder}: its tokenizer.json is missing (run.json names {named}); copy the folder anew")
+                raise UserError(f"{folder}: its tokenizer.json is missing (run.json names {named}); copy it anew")
             return NAMED[name or "gpt2"]()
         try:
             return Tokenizer(name or folder.name, *parts)
@@ -162,7 +162,7 @@ def fold_system(turns: list[tuple[str, str, bool]]) -> Iterator[tuple[str, str, 
         yield "user", system[:-2], False
 
 
-# ---- the two named tokenizers ------------------------------------------------------------------------------------------
+# ---- the two named tokenizers ----------------------------------------------------------------------------------------
 @lru_cache(maxsize=None)
 def nano() -> Tokenizer:
     try:
@@ -189,7 +189,7 @@ def gpt2() -> Tokenizer:
 NAMED = {"nano": nano, "gpt2": gpt2}
 
 
-# ---- the commands -----------------------------------------------------------------------------------------------------
+# ---- the commands ----------------------------------------------------------------------------------------------------
 def build(path: Path = ASSET) -> int:
     """Writes the ranks of `nano` in tiktoken's form (token in base64, space, id), and returns their number."""
     ranks = train_bpe(nano_words(), NANO_VOCAB - len(CONTROL))

@@ -20,9 +20,9 @@ GPT2_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s
 Parts = tuple[dict[bytes, int], str, dict[str, int]]        # token -> id, pattern of pieces, name -> id
 
 
-# ---- files of transformers -> tokenizer --------------------------------------------------------------------------------
+# ---- files of transformers -> tokenizer ------------------------------------------------------------------------------
 def byte_letters() -> dict[int, str]:
-    """GPT-2's alphabet, in which its files spell bytes: printable Latin-1 stands for itself, the rest for 256, 257 ..."""
+    """GPT-2's alphabet, in which its files spell bytes: printable Latin-1 is itself, the rest letters 256 on."""
     own = [*range(33, 127), *range(161, 173), *range(174, 256)]
     rest = [b for b in range(256) if b not in own]
     return {b: chr(b) for b in own} | {b: chr(256 + i) for i, b in enumerate(rest)}
@@ -62,7 +62,8 @@ def read_files(folder: Path) -> Parts | None:
         if vocab.exists() and merges.exists():
             path, words, more = vocab, read_json(vocab), folder / "added_tokens.json"
             words |= read_json(more) if more.exists() else {}
-            pairs = [line.split(" ") for line in read_text(merges).split("\n") if line and not line.startswith("#version")]
+            lines = read_text(merges).split("\n")
+            pairs = [line.split(" ") for line in lines if line and not line.startswith("#version")]
             return from_merges(words, pairs, GPT2_PATTERN, merges)
     except (KeyError, TypeError, AttributeError, ValueError) as e:
         raise UserError(f"{path}: not a byte-level BPE tokenizer, or damaged ({type(e).__name__}: {e}); "
@@ -84,7 +85,7 @@ def split_pattern(spec: dict, path: Path) -> str:
         if kinds == ["Split", "ByteLevel"] and not steps[1].get("use_regex", True) and not split.get("invert") \
                 and split.get("behavior") == "Isolated":
             return split["pattern"]["Regex"]
-    raise UserError(f"{path}: only byte-level BPE like GPT-2's, without a normalizer, is understood; take another model")
+    raise UserError(f"{path}: only byte-level BPE like GPT-2's and without a normalizer is read; take another model")
 
 
 def from_merges(words: dict[str, int], pairs: list[list[str]], pattern: str, path: Path) -> Parts:
@@ -104,7 +105,7 @@ def from_merges(words: dict[str, int], pairs: list[list[str]], pattern: str, pat
     return {spelt[w]: words[w] for w in spelt}, pattern, special
 
 
-# ---- tokenizer -> files of transformers --------------------------------------------------------------------------------
+# ---- tokenizer -> files of transformers ------------------------------------------------------------------------------
 def tokenizer_json(ranks: Mapping[bytes, int], pattern: str, special: Mapping[str, int]) -> dict:
     """The content of a tokenizer.json in the form of the `tokenizers` library.
 

@@ -13,7 +13,7 @@ import contextlib
 import math
 import sys
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -65,9 +65,12 @@ class Train:
         for name in ("lr", "epochs"):
             if (value := getattr(self, name)) is not None and value <= 0:
                 raise UserError(f"--{name} {value}: must be above 0")
-        for name in ("save_every", "eval_every", "items", "weight_decay", "clip"):
+        for name in ("save_every", "eval_every", "items", "weight_decay", "clip", "seed"):
             if getattr(self, name) < 0:
                 raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)}: must not be negative")
+        for name, most in (("rows", 1_000_000), ("items", 10_000)):
+            if getattr(self, name) > most:
+                raise UserError(f"--{name} {getattr(self, name)}: NanoWorld makes at most {most:,}")
         for name in ("noise", "warmup"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"--{name} {getattr(self, name)}: must be between 0 and 1")
@@ -97,14 +100,18 @@ def fit(model, objective: Objective, hp, cfg: Train, encoded, pad: int, steps: i
         folder: Path, held=None) -> int:
     """Train `model` in place; returns the number of steps done now. Logs metrics.jsonl, saves steps/<n>/."""
     optimizer, scaler = make_optimizer(model, cfg, device), device.scaler()
-    start = runs.load_step(folder, model, optimizer)["step"] if cfg.resume else 0
+    saved = runs.load_step(folder, model, optimizer) if cfg.resume else {"step": 0}
+    start = saved["step"]
+    if saved.get("scaler"):
+        scaler.load_state_dict(saved["scaler"])
     net = devices.compiled(model, cfg.compile, device)
     if device.world > 1:
         net = torch.nn.parallel.DistributedDataParallel(net)
     plan = order([e.length for e in encoded], cfg.batch_size, steps, cfg.seed)
     parts, chief = cfg.accumulate * device.world, device.rank == 0
     log = report.Log(folder / "metrics.jsonl", start, device)
-    bar = tqdm(range(start, steps), initial=start, total=steps, desc=folder.name, mininterval=0.5, disable=not chief)
+    bar = tqdm(range(start, steps), initial=start, total=steps, desc=folder.name, disable=not chief,
+               mininterval=0.5 if sys.stderr.isatty() else 10)         # a log file wants fewer lines than a person
     for step in bar:
         factor, ramp = schedule(step, steps, cfg.warmup)
         total: dict = {}
@@ -134,33 +141,30 @@ def fit(model, objective: Objective, hp, cfg: Train, encoded, pad: int, steps: i
         log.add(step + 1, total, norm, cfg.lr * factor, sum(batch.tokens.values()))
         done = step + 1
         save = cfg.save_every and done % cfg.save_every == 0 and done < steps
-        if done % 10 == 0 or done == steps or save or done == start + 1:
-            bar.set_postfix_str(log.flush())
-        if cfg.eval_every and done % cfg.eval_every == 0 and chief and held:
+        look = cfg.eval_every and done % cfg.eval_every == 0 and held
+        if done % 10 == 0 or done == steps or save or look or done == start + 1:
+            bar.set_postfix_str(log.flush(), refresh=False)
+        if look and chief:
             log.write({"step": done, "loss": log.loss, "held_out": held_out(model, held, pad, device)})
         if save and chief:
-            runs.save_step(folder, done, model, optimizer, {"loss": log.loss})
+            runs.save_step(folder, done, model, optimizer, {"loss": log.loss, "scaler": scaler.state_dict()})
     return steps - start
 
 
 def read_flags(argv: list[str] | None):
     """-> (objective name, Train, hyper-parameters, {value: where it came from})."""
     known = config.Parser(add_help=False)
-    known.add_argument("--objective", default="ift")
+    known.add_argument("--objective")
     known.add_argument("--resume")
-    first, _ = known.parse_known_args(argv)
+    first, others = known.parse_known_args(argv)
     if first.objective == "list":
         return "list", None, None, {}
-    if first.resume:
-        if len([a for a in (sys.argv[1:] if argv is None else argv) if a.startswith("--")]) > 1:
-            raise UserError("--resume takes no other flag: every setting comes from the run's run.json")
-        saved = runs.read_json(Path(first.resume) / "run.json")
-        if saved.get("command") != "train":
-            raise UserError(f"--resume {first.resume}: that folder was not made by nanouft.train")
-        name = config.choose("objective", saved["objective"], OBJECTIVES)
-        cfg = replace(Train(**saved["config"]), resume=first.resume)
-        return name, cfg, OBJECTIVES[name].hp(**saved["hp"]), saved["from"]
-    name = config.choose("objective", first.objective, [*OBJECTIVES, "list"])
+    if first.resume is not None and not {"-h", "--help"} & set(others):
+        if first.objective or others:
+            raise UserError(f"--resume takes no other flag ({first.objective and '--objective' or others[0]} was given): "
+                            "every setting comes from the run's run.json")
+        return runs.reopen(first.resume, Train)
+    name = config.choose("objective", first.objective or "ift", [*OBJECTIVES, "list"])
     objective = OBJECTIVES[name]
     parser = config.Parser(prog="python -m nanouft.train", description=__doc__)
     parser.add_argument("--objective", default="ift", metavar="NAME",
@@ -183,13 +187,13 @@ def read_flags(argv: list[str] | None):
     return name, cfg, hp, source
 
 
-def load_rows(cfg: Train, objective: Objective, say) -> tuple[list[data.Row], list[data.Row]]:
+def load_rows(cfg: Train, objective: Objective) -> tuple[list[data.Row], list[data.Row]]:
     """(rows to train on, rows held out): from the user's files, or drawn from NanoWorld."""
     if not cfg.data:
         return (world.rows("train", objective.data, cfg.rows, cfg.seed, noise=cfg.noise),
                 world.rows("val", objective.data, 200, 0))
     rows, found = data.read(cfg.data, cfg.prompt_field, cfg.response_field)
-    say("\n".join(found.lines()))
+    print("\n".join(found.lines()))
     return data.holdout(rows)
 
 
@@ -209,26 +213,25 @@ def main(argv=None) -> int:
     started, objective = time.time(), OBJECTIVES[name]
     device = devices.pick(cfg.device, cfg.dtype, cfg.threads)
     chief = device.rank == 0
-    say = print if chief else lambda *a: None
-    train_rows, held_rows = load_rows(cfg, objective, say)
+    train_rows, held_rows = load_rows(cfg, objective)
     if cfg.corpus:
-        cfg.init = str(pretrain.cached_base(cfg.corpus, cfg.size, chief))
+        cfg.init = str(pretrain.cached_base(cfg.corpus, cfg.size, device.world == 1))
     model, tok = runs.start_model(cfg.init)
     encoded, lost = encode(objective.rows(train_rows, hp), tok, model.cfg.n_ctx)
     held = encode_held(objective, hp, held_rows, tok, model.cfg.n_ctx)
-    say("\n".join([f"{len(encoded):,} of {len(train_rows):,} rows serve {name}; {len(held)} more are held out",
+    print("\n".join([f"{len(encoded):,} of {len(train_rows):,} rows serve {name}; {len(held)} more are held out",
                    *lost.lines(model.cfg.n_ctx)]))
-    say(report.example(encoded, tok))
+    print(report.example(encoded, tok))
     if cfg.batch_size < device.world * cfg.accumulate:
         raise UserError(f"--batch-size {cfg.batch_size} cannot be cut into {device.world * cfg.accumulate} pieces")
     steps = cfg.steps or max(1, round((cfg.epochs or 3) * len(encoded) / cfg.batch_size))
-    folder = report.open_run(name, cfg, hp, source, tok, steps, device)
     model.to(device.name)
+    folder = report.open_run(name, cfg, hp, source, tok, steps, device, runs.fingerprint(model, encoded))
     prepare.add_columns(encoded, objective.columns, model, tok.pad, folder.parent / ".columns", device)
     prepare.add_columns(held, objective.columns, model, tok.pad, folder.parent / ".columns", device)
-    say(f"{name}: {steps:,} steps of {cfg.batch_size} rows, lr {cfg.lr:g}, {model.n_params() / 1e6:.2f}M parameters, "
+    print(f"{name}: {steps:,} steps of {cfg.batch_size} rows, lr {cfg.lr:g}, {model.n_params() / 1e6:.2f}M parameters, "
         f"{device.name} {device.dtype} x {device.world} -> {folder}")
-    before = report.look(model, tok, cfg, held, held_rows, device) if chief else None
+    before = report.look_before(folder, model, tok, cfg, held, held_rows, device) if chief else None
     fit(model, objective, hp, cfg, encoded, tok.pad, steps, device, folder, held)
     if chief:
         runs.save_final(folder, model, tok)

@@ -1,13 +1,12 @@
 """The tokenizer: nothing is lost, the template is exact, and the `tokenizers` library and transformers agree.
 
-    python -m pytest tests/test_tokenizer.py        about 8 s, half of it the import of transformers; no network
+    python -m pytest tests/test_tokenizer.py        about 5 s, half of it the import of transformers; no network
 
 The comparison with GPT-2's own vocabulary needs it in TIKTOKEN_CACHE_DIR or a network, and says so when it is skipped.
 """
 import base64
 import json
 import random
-import shutil
 from pathlib import Path
 
 import pytest
@@ -29,11 +28,12 @@ TURNS = (Turn("system", "Be kind."), Turn("user", "Hi {{x}}\n"), Turn("assistant
          Turn("assistant", "So."), Turn("system", "Now be brief."), Turn("user", "Why?"))
 
 
-def strings(n: int = 240) -> list[str]:
+def strings(n: int = 400) -> list[str]:
     """Words, numbers, scripts, emoji, white space and odd bytes, in every order, and always the same."""
     rng = random.Random(5)
-    parts = ["the", "dova", "Where", "42", "1234", "don't", "I'll", " ", "  ", "\n", "\n\n", "\t", " \n ", "\r\n", "!?", "<|end|>",
-             "é", "Zoë", "学", "日本語", "Привет", "مرحبا", "😀", "👩‍👩‍👧", "e\u0301", "\u3000", "\u00a0", "½", "٣", "\x00", "\u200b", "_x_"]
+    parts = ["the", "dova", "Where", "42", "1234", "don't", "I'll", " ", "  ", "\n", "\n\n", "\t", " \n ", "\r\n", "!?",
+             "<|end|>", "é", "Zoë", "学", "日本語", "Привет", "مرحبا", "😀", "👩‍👩‍👧", "e\u0301", "\u3000",
+             "\u00a0", "½", "٣", "\x00", "\u200b", "_x_"]
     return ["".join(rng.choices(parts, k=rng.randint(1, 9))) for _ in range(n)] + ["", " ", "\n", "a"]
 
 
@@ -41,7 +41,7 @@ def plain(turns: tuple[Turn, ...]) -> list[dict]:
     return [{"role": t.role, "content": t.text} for t in turns]
 
 
-# ---- nano: the shipped ranks ---------------------------------------------------------------------------------------------
+# ---- nano: the shipped ranks -----------------------------------------------------------------------------------------
 def test_nano_has_1024_ids_and_the_control_tokens_stand_last():
     assert NANO.n_vocab == 1024 and [NANO.user, NANO.assistant, NANO.end, NANO.pad] == [1020, 1021, 1022, 1023]
     assert {NANO.decode([i]) for i in CONTROL_IDS} == set(CONTROL)
@@ -80,6 +80,8 @@ def test_bytes_per_token_on_the_world_are_as_stated():
     world = pytest.importorskip("nanouft.world")
     texts = [" " + turn.text for document in world.corpus(1234, 500) for turn in document]
     assert 3.7 < sum(map(len, texts)) / sum(len(NANO.encode(t)) for t in texts) < 4.1       # bpe.py says 3.9
+    english = " Please write a short poem about the sea and explain why people like it, in simple words."
+    assert 1.8 < len(english) / len(NANO.encode(english)) < 2.6                             # "about 2"
 
 
 @pytest.mark.slow
@@ -89,11 +91,11 @@ def test_the_shipped_ranks_are_those_that_the_build_command_makes(tmp_path):
         "NanoWorld's text has changed: run python -m nanouft.tokenizer --build, then pretrain the base again"
 
 
-# ---- the template --------------------------------------------------------------------------------------------------------
+# ---- the template ----------------------------------------------------------------------------------------------------
 def test_the_template_letter_by_letter():
     ids, mask = NANO.chat(TURNS[:2], TURNS[2:])
-    assert NANO.decode(ids) == ("<|user|> Be kind.\n\nHi {{x}}\n<|assistant|>  Hello<|end|><|user|> And?<|assistant|> So.<|end|>"
-                                "<|user|> Now be brief.\n\nWhy?")
+    assert NANO.decode(ids) == ("<|user|> Be kind.\n\nHi {{x}}\n<|assistant|>  Hello<|end|>"
+                                "<|user|> And?<|assistant|> So.<|end|><|user|> Now be brief.\n\nWhy?")
     assert NANO.decode(i for i, m in zip(ids, mask) if m) == "  Hello<|end|> So.<|end|>"
     assert NANO.prompt_ids(TURNS) == [*ids, NANO.assistant]
 
@@ -112,7 +114,8 @@ def test_a_system_turn_without_a_user_turn_becomes_one():
 
 def test_a_document_ends_once_and_prose_has_no_speaker():
     assert NANO.decode(NANO.document((Turn("text", "A fox."),))) == " A fox.<|end|>"
-    assert NANO.decode(NANO.document(TURNS[1:5])) == ("<|user|> Hi {{x}}\n<|assistant|>  Hello<|user|> And?<|assistant|> So.<|end|>")
+    ids = NANO.document(TURNS[1:5])
+    assert NANO.decode(ids) == "<|user|> Hi {{x}}\n<|assistant|>  Hello<|user|> And?<|assistant|> So.<|end|>"
 
 
 def test_an_unknown_role_is_one_line():
@@ -133,11 +136,11 @@ def test_control_tokens_stand_only_where_the_template_puts_them(context, trained
     assert sum(m for i, m in zip(ids, mask) if i == NANO.end) == sum(role == "assistant" for role, _ in trained)
 
 
-# ---- training --------------------------------------------------------------------------------------------------------------
+# ---- training --------------------------------------------------------------------------------------------------------
 def test_bpe_by_hand():
     ranks = train_bpe({"abab": 3, "abc": 2, "cc": 4}, 256 + 3)
     assert list(ranks)[256:] == [b"ab", b"cc", b"abab"]         # ab 8 times; then cc 4; then ab+ab 3 against ab+c 2
-    assert list(train_bpe({"ba": 1, "ab": 1}, 257))[256:] == [b"ab"]                        # a tie: the alphabet decides
+    assert list(train_bpe({"ba": 1, "ab": 1}, 257))[256:] == [b"ab"]                    # a tie: the alphabet decides
     assert len(train_bpe({"ab": 1}, 999)) == 257                                            # nothing left to join
     assert join([b"a", b"a", b"a"], (b"a", b"a")) == [b"aa", b"a"]
 
@@ -164,13 +167,13 @@ def test_the_tokenizer_is_trained_on_worlds_with_other_names():
     assert few[" the"] > 50 and few == nano_words(worlds=3, documents=50)
 
 
-# ---- folders of other libraries --------------------------------------------------------------------------------------------
-@pytest.fixture(scope="module", params=[[], ["<|endoftext|>"], ["<|end|>", "<|endoftext|>"]], ids=["none", "eot", "end"])
+# ---- folders of other libraries --------------------------------------------------------------------------------------
+@pytest.fixture(scope="module", params=[[], ["<|endoftext|>"], ["<|end|>", "<|endoftext|>"]], ids=len)
 def library(request):
     """A small tokenizer of the `tokenizers` library, with none, one or two special tokens before the letters."""
     tokenizers = pytest.importorskip("tokenizers")
     made = tokenizers.ByteLevelBPETokenizer()
-    made.train_from_iterator(SENTENCES, vocab_size=330, min_frequency=1, special_tokens=request.param, show_progress=False)
+    made.train_from_iterator(SENTENCES, 330, min_frequency=1, special_tokens=request.param, show_progress=False)
     return made, request.param
 
 
@@ -197,7 +200,8 @@ def test_bytes_that_a_vocabulary_lacks_get_ids_of_their_own(tmp_path):
     tokenizers = pytest.importorskip("tokenizers")
     made = tokenizers.Tokenizer(tokenizers.models.BPE())
     made.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
-    made.train_from_iterator(["the cat sat", "on the mat"] * 3, tokenizers.trainers.BpeTrainer(vocab_size=30, show_progress=False))
+    trainer = tokenizers.trainers.BpeTrainer(vocab_size=30, show_progress=False)
+    made.train_from_iterator(["the cat sat", "on the mat"] * 3, trainer)
     made.save(str(tmp_path / "tokenizer.json"))
     tok = Tokenizer.load(tmp_path)
     assert tok.encode("the mat sat") == made.encode("the mat sat").ids
@@ -206,7 +210,7 @@ def test_bytes_that_a_vocabulary_lacks_get_ids_of_their_own(tmp_path):
 
 def write(folder: Path, **files) -> Path:
     for name, content in files.items():
-        path = folder / {"whole": "tokenizer.json", "vocab": "vocab.json", "merges": "merges.txt", "run": "run.json"}[name]
+        path = folder / dict(whole="tokenizer.json", vocab="vocab.json", merges="merges.txt", run="run.json")[name]
         path.write_bytes(content if isinstance(content, bytes) else
                          (content if isinstance(content, str) else json.dumps(content)).encode())
     return folder
@@ -270,7 +274,7 @@ def test_the_asset_may_be_checked_out_with_other_line_ends(tmp_path, monkeypatch
     assert base64.b64decode(token) == b"\0" and rank == "0"     # tiktoken's own form
 
 
-# ---- which tokenizer belongs to a folder? ------------------------------------------------------------------------------------
+# ---- which tokenizer belongs to a folder? ----------------------------------------------------------------------------
 def test_a_run_folder_names_its_tokenizer_but_its_own_files_count(tmp_path):
     write(tmp_path, run={"tokenizer": "nano"})
     assert Tokenizer.load(tmp_path) is NANO
@@ -282,12 +286,12 @@ def test_a_folder_without_files_is_gpt2_and_offline_says_what_to_do(tmp_path, mo
     def no_network(name):
         raise ConnectionError("no route")
     monkeypatch.setattr(tokenizer_module.tiktoken, "get_encoding", no_network)
-    monkeypatch.setattr(tokenizer_module, "NAMED", {"nano": tokenizer_module.nano, "gpt2": tokenizer_module.gpt2.__wrapped__})
+    monkeypatch.setitem(tokenizer_module.NAMED, "gpt2", tokenizer_module.gpt2.__wrapped__)      # past its memory
     with pytest.raises(UserError, match="run once with a network.*--init a folder that carries tokenizer files"):
         Tokenizer.load(tmp_path)
 
 
-# ---- what we save -----------------------------------------------------------------------------------------------------------
+# ---- what we save ----------------------------------------------------------------------------------------------------
 def saved(tok: Tokenizer, folder: Path, config: bool) -> Path:
     tok.save(folder)
     if config:                          # a model of type gpt2 must not make transformers take its own GPT-2 tokenizer
@@ -311,7 +315,8 @@ def test_a_foreign_tokenizer_survives_saving(library, tmp_path):
     assert (again.ranks, again.special, again.pattern) == (first.ranks, first.special, GPT2_PATTERN)
     assert again.n_text == again.n_vocab == first.n_vocab
     theirs = pytest.importorskip("tokenizers").Tokenizer.from_file(str(tmp_path / "run" / "tokenizer.json"))
-    assert all(theirs.encode(t).ids == first.encode(t) for t in strings() if not any(c in t for c in (*CONTROL, *special)))
+    texts = [text for text in strings() if not any(name in text for name in (*CONTROL, *special))]
+    assert [theirs.encode(text).ids for text in texts] == [first.encode(text) for text in texts]
 
 
 @pytest.mark.parametrize("config", [False, True], ids=["tokenizer files only", "with a gpt2 config.json"])
@@ -319,8 +324,7 @@ def test_transformers_opens_what_we_save(config, tmp_path):
     auto = pytest.importorskip("transformers").AutoTokenizer.from_pretrained(str(saved(NANO, tmp_path, config)))
     assert len(auto) == NANO.n_vocab and (auto.eos_token_id, auto.pad_token_id) == (NANO.end, NANO.pad)
     texts = [text for text in strings() if "<|end|>" not in text]
-    assert len(texts) >= 200 or len(texts) > 0.7 * len(strings())
-    assert [ids for ids in auto(texts)["input_ids"]] == [NANO.encode(text) for text in texts]
+    assert len(texts) >= 200 and auto(texts)["input_ids"] == [NANO.encode(text) for text in texts]
     assert all(auto.decode(NANO.encode(text)) == text for text in texts)
     chats = [TURNS, TURNS[:2], TURNS[1:5], TURNS[:1], TURNS[1:2], (TURNS[0], TURNS[2]), (*TURNS[:3], TURNS[5])]
     for turns in chats:
@@ -343,22 +347,21 @@ def test_gpt2_is_tiktokens_with_four_ids_behind(tmp_path):
     assert Tokenizer.load(tmp_path).ranks == tok.ranks
 
 
-# ---- the command ---------------------------------------------------------------------------------------------------------------
+# ---- the command -----------------------------------------------------------------------------------------------------
 def test_the_command_shows_pieces_and_ids_on_one_line_each(capsys, tmp_path):
     assert main(["Where does\nit live?"]) == 0
     pieces, ids = capsys.readouterr().out.splitlines()
-    assert pieces.replace("|", "") == r"Where does\nit live?" and list(map(int, ids.split())) == NANO.encode("Where does\nit live?")
+    assert pieces.replace("|", "") == r"Where does\nit live?"
+    assert [int(i) for i in ids.split()] == NANO.encode("Where does\nit live?")
     NANO.save(tmp_path)
     assert main(["--tokenizer", str(tmp_path), "x"]) == 0
     with pytest.raises(UserError, match="no text given"):
         main([])
 
 
-def test_the_build_command_writes_the_asset(tmp_path, monkeypatch, capsys):
-    target = tmp_path / "nano.tiktoken"
-    shutil.copy(ASSET, target)
-    monkeypatch.setattr(tokenizer_module, "ASSET", target)
+def test_the_built_file_is_in_tiktokens_form(tmp_path, monkeypatch):
     monkeypatch.setattr(tokenizer_module, "nano_words", lambda: {" hello": 3, " help": 2})
-    monkeypatch.setattr(tokenizer_module.build, "__defaults__", (target,))
-    main(["--build"])
-    assert "ranks and 4 control tokens" in capsys.readouterr().out and len(target.read_text().splitlines()) == 256 + 8 - 1
+    assert tokenizer_module.build(tmp_path / "ranks") == 256 + 6
+    lines = [line.split() for line in (tmp_path / "ranks").read_text().splitlines()]
+    assert b"|".join(base64.b64decode(token) for token, _ in lines[256:]) == b" h| he| hel| hell| hello| help"
+    assert [int(rank) for _, rank in lines] == list(range(262))

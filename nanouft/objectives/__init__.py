@@ -51,13 +51,16 @@ class Batch:
 
     def normal(self) -> float:
         """One N(0,1) draw, the same for the whole step."""
-        return torch.randn((), generator=torch.Generator().manual_seed(self.seed)).item()
+        return torch.randn((), generator=_generator(self.seed)).item()
 
     def uniform(self, B: int, T: int) -> Tensor:
         """(B,T) draws in [0,1) that depend on the row's place in the step, not on how the step was cut."""
-        rows = [torch.rand(T, generator=torch.Generator().manual_seed(self.seed * 1_000_003 + self.first + i + 1))
-                for i in range(B)]
-        return torch.stack(rows)
+        return torch.stack([torch.rand(T, generator=_generator(self.seed * 1_000_003 + self.first + i + 1))
+                            for i in range(B)])
+
+
+def _generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed % 2**63)         # --seed 20261120, multiplied twice, needs 65 bits
 
 
 def plain(model, batch: Batch, hp) -> None:

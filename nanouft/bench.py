@@ -1,0 +1,144 @@
+"""Speed, as ratios of two arms in one run on one machine.
+
+    python -m nanouft.bench --quick --out out/bench.json          # about 30 s on two cores
+
+ift_over_sft   seconds of one optimizer step, IFT over SFT, both as `train` runs them: same rows, same batches, same
+               head, same precision. Two forwards and a backward over one of each are 4/3, if a backward is two forwards.
+sampling       tokens a second of nanouft.generate over transformers.generate, the same exported model, batch 64, greedy,
+               no stop token (skipped where transformers is not installed).
+Arms take turns, and each turn gives one ratio; what is printed is the median ratio and its quartiles.
+"""
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from nanouft import config, devices, runs, train, world
+from nanouft.batches import collate, encode, order
+from nanouft.generate import generate
+from nanouft.objectives import OBJECTIVES
+
+
+@dataclass
+class Bench:
+    quick: bool = False             # fewer turns
+    out: str | None = None          # also write the figures as JSON
+    device: str = "auto"            # auto | cpu | cuda
+    dtype: str = "auto"             # auto | fp32 | bf16 | fp16
+    threads: int | None = None      # CPU threads
+
+
+def stepper(name: str, device: devices.Device) -> Callable[[int], None]:
+    """A function that makes optimizer step i of objective `name`, exactly as train.fit does between its fences."""
+    model, tok = runs.start_model("base")
+    model.to(device.name)
+    objective = OBJECTIVES[name]
+    cfg, hp = train.Train(lr=objective.lr), objective.hp()
+    encoded, _ = encode(objective.rows(world.rows("train", "demos", 1020, 0), hp), tok, model.cfg.n_ctx)
+    plan = order([e.length for e in encoded], cfg.batch_size, 96, 0)
+    optimizer, scaler = train.make_optimizer(model, cfg, device), device.scaler()
+
+    def step(i: int) -> None:
+        batch = collate(encoded, plan[i % len(plan)], tok.pad, seed=0, step=i, device=device.name)
+        with device.autocast():
+            objective.forward(model, batch, hp)
+        loss, _ = objective.loss(batch, hp)
+        scaler.scale(loss).backward()
+        scaler.unscale_(optimizer)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), cfg.clip)
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad(set_to_none=True)
+    return step
+
+
+def seconds(work: Callable[[], None], device: devices.Device) -> float:
+    if device.kind == "cuda":
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    work()
+    if device.kind == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def paired(a: Callable[[int], None], b: Callable[[int], None], turns: int, device: devices.Device) -> dict:
+    """Seconds of a over seconds of b, turn by turn; the first turn warms up and is not counted."""
+    ratios, total_a, total_b = [], 0.0, 0.0
+    for i in range(turns + 1):
+        arms = [(a, 0), (b, 1)] if i % 2 else [(b, 1), (a, 0)]            # whoever goes first changes
+        t = {which: seconds(lambda: work(i), device) for work, which in arms}
+        if i:
+            ratios.append(t[0] / t[1])
+            total_a, total_b = total_a + t[0], total_b + t[1]
+    low, mid, high = np.quantile(ratios, [0.25, 0.5, 0.75])
+    return {"ratio": float(mid), "low": float(low), "high": float(high), "turns": turns,
+            "seconds_a": total_a / turns, "seconds_b": total_b / turns}
+
+
+def ift_over_sft(turns: int, device: devices.Device) -> dict:
+    """Each turn is five steps on the same five batches."""
+    ift, sft = stepper("ift", device), stepper("sft", device)
+    def five(step):
+        return lambda i: [step(5 * i + k) for k in range(5)]
+    return paired(five(ift), five(sft), turns, device)
+
+
+def sampling(turns: int, device: devices.Device, new: int = 32) -> dict | None:
+    """transformers' seconds over ours for 64 prompts x `new` tokens: above 1, ours is faster."""
+    try:
+        from transformers import GPT2LMHeadModel
+        from transformers.utils import logging
+    except ImportError:
+        return None
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    model, tok = runs.start_model("base")
+    with tempfile.TemporaryDirectory() as folder:
+        runs.save_final(Path(folder), model, tok)
+        theirs = GPT2LMHeadModel.from_pretrained(folder).to(device.name).eval()
+    model.to(device.name)
+    prompts = [tok.prompt_ids(r.prompt) for r in world.rows("test", "prompts", 64 * 9, 0)[::9]]
+    width = max(map(len, prompts))
+    ids = torch.tensor([[tok.pad] * (width - len(p)) + p for p in prompts], device=device.name)
+    keep = (ids != tok.pad).long()
+
+    def ours(i):
+        generate(model, prompts, stop=-1, pad=tok.pad, max_new=new)
+
+    @torch.no_grad()
+    def other(i):
+        theirs.generate(ids, attention_mask=keep, max_new_tokens=new, min_new_tokens=new, do_sample=False, pad_token_id=tok.pad,
+                        eos_token_id=None)
+    return paired(other, ours, turns, device)
+
+
+def main(argv=None) -> int:
+    cfg, _ = config.parse(Bench, argv, "python -m nanouft.bench", __doc__)
+    device = devices.pick(cfg.device, cfg.dtype, cfg.threads)
+    turns = 7 if cfg.quick else 25
+    result = {"device": f"{device.name} {device.dtype}", "threads": torch.get_num_threads(), "torch": torch.__version__}
+    print(f"{result['device']}, {result['threads']} threads, torch {result['torch']}")
+    r = result["ift_over_sft"] = ift_over_sft(turns, device)
+    print(f"ift_over_sft  {r['ratio']:.2f} [{r['low']:.2f}, {r['high']:.2f}]  median and quartiles of {turns} turns; "
+          f"a step is {200 * r['seconds_a']:.0f} ms (ift), {200 * r['seconds_b']:.0f} ms (sft)")
+    s = sampling(3 if cfg.quick else 9, device)
+    if s is None:
+        print("sampling      skipped: transformers is not installed")
+    else:
+        result["sampling_over_transformers"] = s
+        print(f"sampling      {s['ratio']:.2f} x transformers.generate [{s['low']:.2f}, {s['high']:.2f}], "
+              f"{64 * 32 / s['seconds_b']:,.0f} tok/s")
+    if cfg.out:
+        Path(cfg.out).parent.mkdir(parents=True, exist_ok=True)
+        runs.write_json(Path(cfg.out), result)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(config.run(main))

@@ -1,0 +1,153 @@
+"""Parity: every case of a file of known losses, computed by this project's own objectives.
+
+    python tests/parity.py tests/parity.json --only sft,ift,dpo        # objectives or case names; about 2 s
+
+Such a file holds log-probs, masks and the losses that the plain formulas, TRL or the authors' code give for them. Each
+case is computed by OBJECTIVES[name].loss on a Batch of these inputs, in fp64, never by a formula written here. A line
+a case: name, ours, expected, difference (the largest of the loss, the loss of each row and, where given, the weight of
+each token). Exit code 1 if a case that is not optional differs by more than 1e-6, or has no objective here.
+Simplified: the file's "rl" section (advantages of sampled answers) needs rollouts; without --only it counts as missing.
+"""
+import dataclasses
+import json
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from nanouft.config import Parser, UserError, nearest, run  # noqa: E402
+from nanouft.objectives import OBJECTIVES, Batch, Seqs  # noqa: E402
+
+TOLERANCE = 1e-6
+PAIR = {"chosen": "chosen", "rejected": "rejected"}
+DEMO = {"answer": "chosen"}
+SAID = {"note", "order"}                # entries of params that explain and set nothing
+
+
+@dataclass(frozen=True)
+class Known:
+    """How a case is computed here: which objective, which roles of the batch, which hyper-parameters."""
+    objective: str
+    roles: dict[str, str]                                   # role of the batch -> sequences of the file
+    hp: Callable[[dict], dict] = lambda params: params      # the case's params -> fields of the objective's dataclass
+
+
+# Same names with another beta or gamma behind them (dpo_beta0.5) are the same line of this table.
+KNOWN = {
+    "dpo": Known("dpo", PAIR),
+    "cdpo": Known("dpo", PAIR),
+    "sft_token_mean": Known("sft", DEMO, lambda p: {**p, "reduction": "token"}),
+    "sft_sequence_mean": Known("sft", DEMO, lambda p: {**p, "reduction": "sequence"}),
+    "ift_released": Known("ift", DEMO, lambda p: {**p, "variant": "released"}),
+    "ift_eq21": Known("ift", DEMO, lambda p: {**p, "variant": "eq21"}),
+    "ift_algorithm1": Known("ift", DEMO, lambda p: {"variant": "algorithm1", "gamma": p["alpha"]}),
+}
+
+
+def known(name: str) -> Known | None:
+    """The line of the table for a case, or None."""
+    entry = KNOWN.get(name) or KNOWN.get(re.sub(r"_(beta|gamma)[\d.]+$", "", name))
+    return entry if entry and entry.objective in OBJECTIVES else None
+
+
+def seqs_of(inputs: dict, rows: slice) -> Seqs:
+    """One role; masked places keep what the file holds there, which is garbage on purpose."""
+    x = {name: torch.tensor(values[rows], dtype=torch.float64) for name, values in inputs.items()}
+    ids = torch.zeros(x["policy"].shape, dtype=torch.long)              # a pure loss reads no ids
+    return Seqs(ids, ids, x["completion_mask"].float(), x["attention_mask"].float(), {"ref": x["ref"]}, x["policy"])
+
+
+def batch_of(inputs: dict, roles: dict[str, str], rows: slice) -> Batch:
+    seqs = {role: seqs_of(inputs[source], rows) for role, source in roles.items()}
+    return Batch(seqs, rows=len(next(iter(seqs.values())).mask), tokens={r: int(s.mask.sum()) for r, s in seqs.items()})
+
+
+def compute(entry: Known, params: dict, inputs: dict, want_weights: bool) -> dict[str, Tensor]:
+    """{"loss", "per_example", "weights"} of one case."""
+    objective = OBJECTIVES[entry.objective]
+    hp = objective.hp(**params)
+
+    def loss(rows: slice) -> Tensor:
+        return objective.loss(batch_of(inputs, entry.roles, rows), hp)[0]
+
+    n = len(inputs[next(iter(entry.roles.values()))]["policy"])
+    got = {"loss": loss(slice(0, n)), "per_example": torch.stack([loss(slice(i, i + 1)) for i in range(n)])}
+    if want_weights:                                # IFT: with constant weights, w_t = -N dL/dlogp_t of a row alone
+        hp = dataclasses.replace(hp, detach=True)
+        got["weights"] = torch.cat([row_weights(objective, batch_of(inputs, entry.roles, slice(i, i + 1)), hp)
+                                    for i in range(n)])
+    return got
+
+
+def row_weights(objective, batch: Batch, hp) -> Tensor:
+    s = batch.seqs["answer"]
+    s.logp = s.logp.requires_grad_(True)
+    return -torch.autograd.grad(objective.loss(batch, hp)[0], s.logp)[0] * s.mask.sum()
+
+
+def check(case: dict, inputs: dict) -> tuple[float | None, float]:
+    """(our loss, largest difference from what the case expects); (None, inf) if no objective here computes it, which
+    is also true of one that lacks a parameter of the case: leaving it out would compare something else."""
+    if (entry := known(case["name"])) is None:
+        return None, float("inf")
+    params = entry.hp({k: v for k, v in case["params"].items() if k not in SAID})
+    if not params.keys() <= {f.name for f in dataclasses.fields(OBJECTIVES[entry.objective].hp)}:
+        return None, float("inf")
+    got = compute(entry, params, inputs, "weights" in case)
+    gaps = [(got[key] - torch.tensor(case[key], dtype=torch.float64)).abs().max().item()
+            for key in ("loss", "per_example", "weights") if key in case]
+    return got["loss"].item(), float("inf") if any(g != g for g in gaps) else max(gaps)
+
+
+def report(parity: dict, only: list[str] | None) -> int:
+    """Prints every selected case; returns the number of failures that count."""
+    cases = [(label, s["inputs"], case) for label, s in parity["sets"].items() for case in s["cases"]]
+    if only is not None:
+        objective = {case["name"]: entry.objective for _, _, case in cases if (entry := known(case["name"]))}
+        for name in only:
+            if name not in OBJECTIVES and name not in (names := {case["name"] for _, _, case in cases}):
+                raise UserError(f"--only {name}: neither an objective nor a case{nearest(name, [*OBJECTIVES, *names])}")
+        cases = [c for c in cases if c[2]["name"] in only or objective.get(c[2]["name"]) in only]
+    if not cases:
+        raise UserError("no case to check; that must not look like a success")
+    failures = 0
+    print(f"{'case':<32} {'ours':>18} {'expected':>18} {'difference':>11}")
+    for label, inputs, case in cases:
+        ours, gap = check(case, inputs)
+        ok, optional = gap <= TOLERANCE, case.get("optional", False)
+        failures += not (ok or optional)
+        verdict = "" if ok else ("MISSING" if ours is None else "DIFFERS") + " (optional)" * optional
+        shown = f"{ours:>18.12f}" if ours is not None else f"{'-':>18}"
+        print(f"{case['name']:<32} {shown} {case['loss']:>18.12f} {gap:>11.1e}  {verdict}  [{label}]")
+    if only is None and parity.get("rl"):
+        failures += 1
+        print(f"{'rl':<32} MISSING (advantages and losses of sampled answers)")
+    print(f"{len(cases)} cases, {failures} failed" + ("" if failures else f": all within {TOLERANCE:g}"))
+    return failures
+
+
+def read(file: str) -> dict:
+    try:
+        parity = json.loads(Path(file).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as e:
+        raise UserError(f"{file}: cannot be read as JSON ({e})") from None
+    if not isinstance(parity, dict) or not isinstance(parity.get("sets"), dict):
+        raise UserError(f'{file}: not a parity file: it has no "sets" of inputs and cases')
+    return parity
+
+
+def main(argv=None) -> int:
+    parser = Parser(prog="python tests/parity.py", description=__doc__)
+    parser.add_argument("file", help="a parity file, such as tests/parity.json")
+    parser.add_argument("--only", metavar="NAMES", help="comma-separated objectives or names of cases")
+    args = parser.parse_args(argv)
+    return 1 if report(read(args.file), args.only.split(",") if args.only else None) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

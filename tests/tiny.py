@@ -1,0 +1,172 @@
+"""What the tests of the maths share: a tiny GPT in fp64, small batches, assertions that state the law they check.
+
+Nothing here computes a loss. Batches come from the project's own `collate`, log-probs from its own `forward`; where a
+law is about the pure loss alone, log-probs are drawn at random instead.
+"""
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nanouft.batches import Encoded, Tokens, collate, encode
+from nanouft.data import Example, Row, Turn
+from nanouft.devices import Device
+from nanouft.gpt import GPT, GPTConfig
+from nanouft.objectives import OBJECTIVES, Batch, Seqs
+from nanouft.prepare import add_columns
+from nanouft.tokenizer import Tokenizer
+
+CPU = Device("cpu", "fp32")
+PAD = 0                                 # of the rows made here; ids 1 .. 16 are words
+TINY = GPTConfig(vocab_size=17, n_ctx=64, n_layer=2, n_head=2, n_embd=16, init_std=0.4)
+NANO = Tokenizer.load("nano")
+
+# every form of every objective that is tested; an objective that is not named here is tested with its defaults
+VARIANTS: dict[str, list[dict[str, Any]]] = {
+    "sft": [{}, {"reduction": "sequence"}, {"detach_embeddings": True}],
+    "ift": [{}, {"detach": True}, {"gamma": 0.0}, {"gamma": 1.0, "lam": 0.5}, {"lam": 0.0, "gamma": 0.5},
+            {"variant": "algorithm1"}, {"variant": "algorithm1", "detach": True}, {"variant": "eq21"},
+            {"variant": "eq21_mean1"}, {"residual": "replace", "lam": 0.5}, {"lam": 0.4, "lam_min": 0.1, "lam_noise": 0.5}],
+    "dpo": [{}, {"beta": 0.7}, {"label_smoothing": 0.2}],
+}
+
+
+@dataclass
+class Form:
+    """One objective with one set of hyper-parameters."""
+    name: str
+    hp: Any
+
+    @property
+    def objective(self):
+        return OBJECTIVES[self.name]
+
+    def __str__(self) -> str:
+        default = type(self.hp)()
+        changed = [f"{k}={v}" for k, v in vars(self.hp).items() if v != getattr(default, k)]
+        return "-".join([self.name, *changed])
+
+
+FORMS = [Form(name, o.hp(**kw)) for name, o in OBJECTIVES.items() for kw in VARIANTS.get(name, [{}])]
+
+
+# ---- assertions that state their law -----------------------------------------------------------------------------------
+def same(got, want, law: str, tol: float = 1e-12) -> None:
+    """Equal within tol, absolutely and relative to the wanted value; NaN is equal to nothing."""
+    got, want = torch.as_tensor(got, dtype=torch.float64), torch.as_tensor(want, dtype=torch.float64)
+    assert got.shape == want.shape, f"LAW: {law}\n  shapes {tuple(got.shape)} and {tuple(want.shape)}"
+    gap = (got - want).abs() / want.abs().clamp_min(1)
+    if not bool((gap <= tol).all()):
+        worst = gap.nan_to_num(torch.inf).flatten().argmax()
+        raise AssertionError(f"LAW: {law}\n  off by {gap.flatten()[worst]:.3g} at entry {int(worst)} of {gap.numel()}: "
+                             f"got {got.flatten()[worst]:.9g}, want {want.flatten()[worst]:.9g}")
+
+
+def differs(a, b, law: str, by: float = 1e-4) -> None:
+    """A test that cannot fail proves nothing: here two things must NOT be equal."""
+    gap = (torch.as_tensor(a, dtype=torch.float64) - torch.as_tensor(b, dtype=torch.float64)).abs().max().item()
+    assert gap > by, f"LAW: {law}\n  but they differ by {gap:.3g} only"
+
+
+# ---- models, rows, batches -----------------------------------------------------------------------------------------
+def tiny(seed: int = 0, cfg: GPTConfig = TINY, double: bool = True) -> GPT:
+    model = GPT(replace(cfg), seed=seed)
+    for p in model.parameters():                # biases and LayerNorms start at 0 and 1: nothing could go wrong there
+        if p.dim() == 1:
+            p.data += 0.1 * torch.randn(p.shape, generator=torch.Generator().manual_seed(seed + 1))
+    return model.double() if double else model
+
+
+def row(ids: list[int], mask: list[int]) -> Encoded:
+    return Encoded({"answer": Tokens(np.array(ids), np.array(mask))}, {}, Example({}))
+
+
+def some_rows(n: int = 6, seed: int = 0) -> list[Encoded]:
+    """Prompts of 2 to 6 tokens, answers of 1 to 8; every third row goes on with a second question and answer."""
+    rng, out = np.random.default_rng(seed), []
+    for i in range(n):
+        mask = [0] * rng.integers(2, 7) + [1] * rng.integers(1, 9)
+        if i % 3 == 0:
+            mask += [0] * rng.integers(2, 5) + [1] * rng.integers(2, 6)
+        out.append(row(list(rng.integers(1, 17, len(mask))), mask))
+    return out
+
+
+def batch_of(rows: list[Encoded], parts: int = 1, part: int = 0, **kw) -> Batch:
+    return collate(rows, np.arange(len(rows)), PAD, parts, part, **kw)
+
+
+def say(role: str, text: str) -> tuple[Turn, ...]:
+    return (Turn(role, text),)
+
+
+WORDS = "the dova lives in a small green house and eats two red nuts every day".split()
+# Rows of every kind, so that any objective finds what it needs: all have an answer and a pair; some a score or a label.
+DATA = [Row(say("user", " ".join(WORDS[i:i + 3 + i % 4])), say("assistant", " ".join(WORDS[i % 5:i % 5 + 2 + i])),
+            say("assistant", " ".join(WORDS[i % 3:i % 3 + 1 + i])), say("assistant", " ".join(WORDS[i % 4:i % 4 + 3 + i % 3])),
+            score=[None, None, 0.25, None, 0.75, None][i], label=[None, True, None, None, None, False][i]) for i in range(6)]
+
+
+def real_batch(form: Form, parts: int = 1, part: int = 0, width: int = 0, reference: GPT | None = None) -> Batch:
+    """A batch of DATA as training sees it: rows, encode, columns, collate. `width`: further padding on the right."""
+    if reference is None:
+        reference = GPT(replace(TINY, vocab_size=NANO.n_vocab), seed=9)
+    encoded, _ = encode(form.objective.rows(DATA, form.hp), NANO, TINY.n_ctx)
+    add_columns(encoded, form.objective.columns, reference, NANO.pad, None, CPU)
+    batch = collate(encoded, np.arange(len(encoded)), NANO.pad, parts, part, seed=3, step=5, ramp=0.5)
+    for s in batch.seqs.values():
+        widen(s, width)
+    return batch
+
+
+def widen(s: Seqs, width: int) -> None:
+    """`width` more columns of padding on the right, in place."""
+    def pad(x: Tensor, fill: float) -> Tensor:
+        return torch.nn.functional.pad(x, (0, width), value=fill)
+    s.inputs, s.targets, s.mask, s.attend = pad(s.inputs, NANO.pad), pad(s.targets, NANO.pad), pad(s.mask, 0), pad(s.attend, 0)
+    s.tok = {name: pad(x, 0.0) for name, x in s.tok.items()}
+
+
+def give_logps(batch: Batch, seed: int = 0) -> Batch:
+    """Random log-probs in fp64 for the policy, other ones for a reference: a batch for the pure loss alone."""
+    rng = torch.Generator().manual_seed(seed)
+    for s in batch.seqs.values():
+        def draw() -> Tensor:
+            x = torch.empty(s.mask.shape, dtype=torch.float64).exponential_(1.0, generator=rng)
+            return (-x).masked_fill(s.mask == 0, 0)
+        s.logp = draw()
+        if "ref" in s.tok:
+            s.tok["ref"] = draw()
+    return batch
+
+
+def pure(nll: list[list[float]], mask: list[list[int]] | None = None) -> Batch:
+    """A batch of role "answer" for the pure loss: rows of token losses, all response tokens unless a mask is given."""
+    x = torch.tensor(nll, dtype=torch.float64)
+    m = torch.ones(x.shape) if mask is None else torch.tensor(mask, dtype=torch.float32)
+    zeros = torch.zeros(x.shape, dtype=torch.long)
+    return Batch({"answer": Seqs(zeros, zeros, m, torch.ones_like(m), logp=-x)}, rows=len(nll),
+                 tokens={"answer": int(m.sum())})
+
+
+def value_and_grads(form: Form, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    """(loss, {role: dL/dlogp}); the batch's log-probs become leaves."""
+    for s in batch.seqs.values():
+        s.logp = s.logp.detach().clone().requires_grad_(True)
+    loss, _ = form.objective.loss(batch, form.hp)
+    loss.backward()
+    return loss.detach(), {role: s.logp.grad for role, s in batch.seqs.items()}
+
+
+def model_grads(form: Form, model: GPT, *batches: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    """(sum of the losses, {parameter: gradient}) of forward, loss and backward, accumulated over the batches."""
+    model.zero_grad(set_to_none=True)
+    total = torch.zeros((), dtype=torch.float64)
+    for batch in batches:
+        form.objective.forward(model, batch, form.hp)
+        loss, _ = form.objective.loss(batch, form.hp)
+        loss.backward()
+        total += loss.detach()
+    return total, {name: p.grad.clone() for name, p in model.named_parameters()}
