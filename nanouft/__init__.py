@@ -1,0 +1,8 @@
+"""nanouft: every way of fine-tuning a language model into alignment, each one short file. Start at README.md."""
+import os
+
+# Idle OpenMP threads should sleep, not spin: on a machine that also runs a browser or a second job, spinning makes two
+# threads up to seven times slower than one (docs/LOG.md, 2026-11-20). Must be set before torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+__version__ = "0.1.0"

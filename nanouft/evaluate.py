@@ -17,7 +17,7 @@ import torch
 
 from nanouft import config, data, devices, runs, world
 from nanouft.batches import Encoded, collate, encode
-from nanouft.generate import generate
+from nanouft.generate import Answer, generate
 from nanouft.gpt import GPT
 from nanouft.objectives import plain
 from nanouft.tokenizer import Tokenizer
@@ -32,7 +32,7 @@ class Item:
     prompt: str
     answer: str
     score: float
-    ended: bool
+    ended: bool             # says <|end|>, and no other control token before it
     length: int             # tokens, without <|end|>
     gold_logp: float        # nats a token of the reference answer
 
@@ -82,8 +82,13 @@ def families(model: GPT, tok: Tokenizer, device: devices.Device, split: str = "t
     done = []
     for row, a, g in zip(rows, answers, gold):
         prompt, said = row.prompt[-1].text, tok.decode(a.ids).strip()
-        done.append(Item(row.family, prompt, said, world.score(prompt, said), a.ended, len(a.ids), float(g["answer"].mean())))
+        done.append(Item(row.family, prompt, said, world.score(prompt, said), stops(a, tok), len(a.ids), float(g["answer"].mean())))
     return {f: summary([x for x in done if x.family == f]) for f in world.FAMILIES}, done
+
+
+def stops(a: Answer, tok: Tokenizer) -> bool:
+    """Did the answer end by itself? Running on into another question before <|end|> is not stopping."""
+    return a.ended and tok.user not in a.ids and tok.assistant not in a.ids
 
 
 def summary(items: list[Item]) -> dict:
@@ -108,7 +113,8 @@ def held_out(model: GPT, encoded: list[Encoded], pad: int, device: devices.Devic
     if "ref" in encoded[0].seqs["chosen"].tok:
         ref = [np.array([e.seqs[role].tok["ref"].sum() for e in encoded]) for role in ("chosen", "rejected")]
         margin = (chosen - ref[0]) - (rejected - ref[1])
-        out["accuracy"] = float((margin > 1e-6).mean() + 0.5 * (np.abs(margin) <= 1e-6).mean())
+        tie = np.abs(margin) < 1e-3                 # nats; two scorings of one model differ by about 1e-5
+        out["accuracy"] = float((margin[~tie] > 0).sum() + 0.5 * tie.sum()) / len(margin)
     return out
 
 
