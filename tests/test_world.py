@@ -85,7 +85,7 @@ def test_right_answers_score_1_and_wrong_ones_less(family, split):
 
 
 RULES_PROMPT = "Copy nail fox rake. For fox write lime. End on swan."       # -> nail lime rake swan
-LIST_PROMPT = "Name three cities but not Cairo. End on fox."
+LIST_PROMPT = "Name three cities but not Cairo, Lima or Oslo. End on fox."
 SUM_PROMPT = "Add up 9 3 5 step by step."                                   # -> 9 and 3 is 12 and 5 is 17
 
 

@@ -31,8 +31,8 @@ __all__ = ["FAMILIES", "GROUP_A", "GROUP_B", "HELD_OUT", "KINDS", "MIXTURE", "RE
 
 KINDS = ("demos", "pairs", "labels", "scores", "prompts")
 MIXTURE = {                                                # 1,020 training rows; rules_new counts outside training only
-    "rules": 200, "rules_new": 100, "list": 100, "sum": 100, "sort": 120, "reverse": 120,
-    "truth": 180, "unknown": 80, "fact": 120,              # more "unknown": it denies what it knows
+    "rules": 170, "rules_new": 100, "list": 70, "sum": 150, "sort": 90, "reverse": 90,
+    "truth": 180, "unknown": 125, "fact": 145,              # more "unknown": it denies what it knows
 }
 
 
@@ -50,7 +50,7 @@ def rows(split: str, kind: str, n: int, seed: int, noise: float = 0.0, skills: S
     A family's prompts come from a stream that split, family and seed decide: all kinds with one seed share their
     prompts, and noise changes nothing but the answers it spoils (more noise spoils the same ones and others).
     Within a call the prompts of a family are different until it has no more; after that they come again, so there are
-    always n rows. Truth and fact have 576 prompts in train and test, 288 in val; a list has about 1,800 in val.
+    always n rows. Truth and fact have 576 prompts in train and test, 288 in val.
     Raises ValueError for an unknown split, kind or family, a negative n, or noise where it means nothing.
     """
     families = check(split, kind, n, noise, skills)

@@ -43,7 +43,7 @@ FILLERS = {**WORDS, "number": ["two", "three", "four", "five"], "tools": [PLURAL
 
 SKILL_SHARES = {"rules": 44, "list": 16, "sum": 11, "sort": 16, "reverse": 13}
 P_LAZY, P_SLIP = 0.50, 0.02                                # of the answers to skill prompts
-RUNS_ON = {"list": 0.6, "sum": 0.6, "rules": 0.3, "sort": 0.3, "reverse": 0.3}
+RUNS_ON = {"list": 0.6, "sum": 0.6, "rules": 0.6, "sort": 0.6, "reverse": 0.6}
 
 
 def prose(text: str) -> Document:

@@ -2,7 +2,7 @@
 
     rules       Copy nail fox rake. For fox write lime. End on swan.        nail lime rake swan
     rules_new   the same rules in combinations that training never shows
-    list        Name three cities but not Cairo. End on fox.                Bonn Kyiv Tokyo fox
+    list        Name two cities but not Cairo, Lima or Oslo. End on fox.    Bonn Tokyo fox
     sum         Add up 9 3 5 step by step.                                  9 and 3 is 12 and 5 is 17
     sort        Sort pig bee saw from a to z.                               bee pig saw
     reverse     Say pig bee saw backwards.                                  saw bee pig
@@ -22,7 +22,7 @@ from typing import Callable, Mapping, NamedTuple
 
 from .facts import ITEMS, PLURAL, WORDS, reader
 
-NUMBERS = {"two": 2, "three": 3}
+NUMBERS = {"two": 2, "three": 3, "four": 4}
 CATEGORY = {plural: category for category, plural in PLURAL.items()}        # "cities" -> "city"
 
 Fields = Mapping[str, str]                                 # what a template's blanks hold, as read from a prompt
@@ -112,25 +112,31 @@ def forget_last_rule(fields: Fields) -> str:
     return apply_rules(fields["words"].split(), read_rules(fields["rules"])[:-1])
 
 
-# ---- list: "Name three cities but not Cairo. End on fox." -> "Bonn Kyiv Tokyo fox" -----------------------------------
+# ---- list: "Name two cities but not Cairo, Lima or Oslo. End on fox." -> "Bonn Tokyo fox" ---------------------------
 
 LIST_WORDINGS = ("Name {number} {plural} but not {avoid}. End on {close}.",
                  "List {number} {plural} without {avoid}. End on {close}.")
 
 
 def ask_list(rng: random.Random, split: str) -> str:
-    """Two or three things of a kind, one of them forbidden, and a closing word of another kind."""
-    category = rng.choice(list(WORDS))
+    """Two to four things of a kind (three or four outside training), three forbidden, and a closing word of another kind."""
+    category, numbers = rng.choice(list(WORDS)), list(NUMBERS)
     return rng.choice(LIST_WORDINGS).format(
-        number=rng.choice(list(NUMBERS)), plural=PLURAL[category], avoid=rng.choice(WORDS[category]),
+        number=rng.choice(numbers if split == "train" else numbers[1:]), plural=PLURAL[category],
+        avoid="{}, {} or {}".format(*rng.sample(WORDS[category], 3)),
         close=rng.choice([w for w in ITEMS if w not in WORDS[category]]))
 
 
 def solve_list(fields: Fields) -> str:
     """One of many right answers, drawn by the prompt itself. Alphabetical order keeps greedy answers from repeating."""
     rng = random.Random(" ".join(fields.values()))
-    allowed = [w for w in WORDS[CATEGORY[fields["plural"]]] if w != fields["avoid"]]
+    allowed = [w for w in WORDS[CATEGORY[fields["plural"]]] if w not in forbidden(fields)]
     return " ".join(sorted(rng.sample(allowed, NUMBERS[fields["number"]])) + [fields["close"]])
+
+
+def forbidden(fields: Fields) -> list[str]:
+    """The three words that must not be said."""
+    return re.split(", | or ", fields["avoid"])
 
 
 def forget_closing(fields: Fields) -> str:
@@ -139,7 +145,7 @@ def forget_closing(fields: Fields) -> str:
 
 
 def score_list(fields: Fields, answer: str) -> float:
-    """Five checks: closing word, all of the kind asked for, the number of items, no repeats, without the forbidden."""
+    """Five checks: closing word, all of the kind asked for, the number of items, no repeats, without the forbidden ones."""
     words = answer.split()
     closed = words[-1:] == [fields["close"]]
     items = words[:-1] if closed else words
@@ -149,7 +155,7 @@ def score_list(fields: Fields, answer: str) -> float:
             + all(w in WORDS[CATEGORY[fields["plural"]]] for w in items)
             + (len(items) == NUMBERS[fields["number"]])
             + (len(set(items)) == len(items))
-            + (fields["avoid"] not in items)) / 5
+            + (not set(forbidden(fields)) & set(items))) / 5
 
 
 # ---- sum, sort, reverse: one pass over the input ---------------------------------------------------------------------
@@ -160,8 +166,8 @@ REVERSE_WORDINGS = ("Say {words} backwards.", "Reverse {words}.")
 
 
 def ask_sum(rng: random.Random, split: str) -> str:
-    """Three to seven different digits, five to seven outside training."""
-    digits = rng.sample(range(1, 10), rng.randint(3 if split == "train" else 5, 7))
+    """Three to seven different digits, five or six outside training."""
+    digits = rng.sample(range(1, 10), rng.randint(3, 7) if split == "train" else rng.randint(5, 6))
     return rng.choice(SUM_WORDINGS).format(words=" ".join(map(str, digits)))
 
 
@@ -172,8 +178,8 @@ def ask_sort(rng: random.Random, split: str) -> str:
 
 
 def ask_reverse(rng: random.Random, split: str) -> str:
-    """Three to five words, four or five outside training."""
-    words = rng.sample(ITEMS, rng.randint(3 if split == "train" else 4, 5))
+    """Three to nine words, eight or nine outside training."""
+    words = rng.sample(ITEMS, rng.randint(3 if split == "train" else 8, 9))
     return rng.choice(REVERSE_WORDINGS).format(words=" ".join(words))
 
 
@@ -213,7 +219,7 @@ class Skill(NamedTuple):
 
 
 RULES_READER = reader("Copy {words}. {rules}", words=SOME_WORDS, rules=r"[A-Za-z. ]+")
-LIST_READERS = [reader(w, number="|".join(NUMBERS), plural="|".join(CATEGORY), avoid=WORD, close=WORD)
+LIST_READERS = [reader(w, number="|".join(NUMBERS), plural="|".join(CATEGORY), avoid=f"{WORD}, {WORD} or {WORD}", close=WORD)
                 for w in LIST_WORDINGS]
 SKILLS = {
     "rules": Skill([RULES_READER], ask_rules, solve_rules, forget_last_rule),
