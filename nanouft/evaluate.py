@@ -177,8 +177,8 @@ def on_data(model: GPT, tok: Tokenizer, cfg: Evaluate, device: devices.Device) -
 def main(argv=None) -> int:
     cfg, _ = config.parse(Evaluate, argv, "python -m nanouft.evaluate", __doc__)
     config.choose("--split", cfg.split, ("val", "test"))
-    if cfg.items < 1 or cfg.seed < 0:
-        raise config.UserError(f"--items {cfg.items} --seed {cfg.seed}: items must be at least 1, the seed not negative")
+    if not 1 <= cfg.items <= 10_000:
+        raise config.UserError(f"--items {cfg.items}: must be between 1 and 10,000")
     device = devices.pick(cfg.device, cfg.dtype, cfg.threads)
     model, tok = runs.start_model(cfg.init)
     model.to(device.name).eval()

@@ -197,6 +197,9 @@ class GPT(nn.Module):
             raise UserError(f"{folder}: its output head is not tied to its embedding; nanouft's GPT needs them tied")
         model = cls(cfg)
         state = model.state_dict()
+        for name in weights:                            # old folders also keep the causal mask as attn.bias
+            if name.startswith("h.") and name not in state and not name.endswith(("attn.bias", "attn.masked_bias")):
+                raise UserError(f"{folder / 'model.safetensors'}: {name} has no place in this GPT of {cfg.n_layer} layers")
         for name in state:
             w = weights.get(name)
             w = w.T if w is not None and name.endswith(CONV1D) else w

@@ -2,6 +2,7 @@
 
     python -m nanouft.ledger --init base                       # every objective on the same answer -> out/ledger.png
     python -m nanouft.ledger --init out/sft --prompt "..." --answer "..." --rejected "..."
+    python -m nanouft.ledger --runs out/sft out/ift out/dpo    # what each run answers, beside what it was taught with
 
 Every method is (which states it trains on) x (a weight on the gradient of each token's log-prob) x (compared with
 whom). The weight of token t is -dL/dlogp_t, by autograd through the pure loss: + makes the token likelier, - less
@@ -14,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from nanouft import config, devices, plots, prepare, runs, world
+from nanouft import config, devices, plots, prepare, runs, sample, world
 from nanouft.batches import collate, encode
 from nanouft.config import UserError
 from nanouft.data import Row, Turn
@@ -52,6 +53,7 @@ class Ledger:
     prompt: str | None = None       # the prompt [a NanoWorld list]
     answer: str | None = None       # the answer that is trained on [its reference]
     rejected: str | None = None     # the worse answer, for objectives over pairs [one that forgets the last word]
+    runs: list[str] | None = None   # finished runs: show each one's answer beside the weights of its own objective
     out: str = "out/ledger.png"     # the picture
     threads: int | None = None      # CPU threads
 
@@ -67,15 +69,36 @@ def main(argv=None) -> int:
     said = {key: (Turn("assistant", text),) for key, text in (("answer", answer), ("chosen", answer), ("rejected", rejected))}
     row, device = Row(prompt=(Turn("user", prompt),), **said), devices.pick("cpu", "fp32", cfg.threads)
     model, tok = runs.start_model(cfg.init)
-    print(f"prompt  {prompt}\nlog-probs of {cfg.init}; + makes a token likelier, - less likely; token-mean SFT would be +1")
-    strips = []
-    for label, name, hp in views():
-        for role, tokens, w in entries(name, hp, row, model, tok, device):
-            strips.append((f"{label}\n{role}", tokens, w))
-            print(f"\n{label}, {role}")
-            print("  " + " ".join(f"{t.strip():>9}" for t in tokens) + "\n  " + " ".join(f"{x:>+9.2f}" for x in w))
+    print(f"prompt  {prompt}\n+ makes a token likelier, - less likely; token-mean SFT would be +1")
+    strips = beside(cfg.runs, row, model, tok, device) if cfg.runs else [
+        (f"{label}\n{role}", tokens, w) for label, name, hp in views() for role, tokens, w in entries(name, hp, row, model, tok, device)]
+    for label, tokens, w in strips:
+        print("\n" + label.replace("\n", ", "))
+        print("  " + " ".join(f"{t.strip():>9}" for t in tokens) + "\n  " + " ".join(f"{x:>+9.2f}" for x in w))
     print(f"\npicture: {plots.ledger(strips, Path(cfg.out), prompt)}")
     return 0
+
+
+def beside(names: list[str], row: Row, model, tok, device: devices.Device) -> list[tuple[str, list[str], list[float]]]:
+    """Strips of finished runs: label = the run's own greedy answer and its score, bars = the weights with which its
+    objective started out from `model` on the reference answer. The start model's answer comes first, without bars."""
+    strips = []
+    for name in ["base", *names]:
+        voice = sample.Voice(name, device)
+        said, _ = voice.say(row.prompt, sample.Sample(max_new=40))[0]
+        try:
+            score = f"score {world.score(row.prompt[-1].text, said):.2f}"
+        except ValueError:
+            score = ""
+        run = runs.read_json(Path(name) / "run.json") if name != "base" else {}
+        label = f"{run.get('objective', 'base')} says: {plots.fold(said)}\n{score}"
+        if run.get("command") != "train":
+            strips.append((label, [], []))
+            continue
+        objective = run["objective"]
+        for role, tokens, w in entries(objective, OBJECTIVES[objective].hp(**run["hp"]), row, model, tok, device):
+            strips.append((label if role != "rejected" else "and the rejected answer", tokens, w))
+    return strips
 
 
 def views() -> list:

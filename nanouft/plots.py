@@ -2,6 +2,7 @@
 
 Readable at slide size, colour-blind safe (Okabe-Ito), signs as well as colours. Files only, never a window.
 """
+import textwrap
 from pathlib import Path
 
 import matplotlib
@@ -47,22 +48,34 @@ def smooth(y: list[float], keep: float = 0.9) -> list[float]:
     return out
 
 
+def fold(text: str, width: int = 34) -> str:
+    """Text in lines short enough for a label."""
+    return "\n".join(textwrap.wrap(text, width, max_lines=3, placeholder=" ..."))
+
+
 def ledger(rows: list[tuple[str, list[str], list[float]]], file: Path, title: str = "") -> Path:
-    """One strip of bars per (label, tokens, weights): blue and + pushes a token up, orange and - down; 0 is a dash."""
-    fig, axes = plt.subplots(len(rows), 1, figsize=(max(7, 0.95 * max(len(t) for _, t, _ in rows)), 1.9 * len(rows)), squeeze=False)
+    """One strip of bars per (label, tokens, weights): blue and + pushes a token up, orange and - down."""
+    widest = max(len(t) for _, t, _ in rows)
+    heights = [1.0 if t else 0.55 for _, t, _ in rows]
+    fig, axes = plt.subplots(len(rows), 1, figsize=(4 + max(5, 0.95 * widest), 1.6 * sum(heights) + 0.5), squeeze=False,
+                             height_ratios=heights)
     for ax, (label, tokens, weights) in zip(axes[:, 0], rows):
+        ax.set_ylabel(label, rotation=0, ha="left", va="center", labelpad=265, fontsize=11, linespacing=1.3)
+        ax.set(yticks=[], xlim=(-0.6, widest - 0.4))
+        ax.spines[["left", "bottom"]].set_visible(False)
+        if not tokens:
+            ax.set_xticks([])
+            continue
         top = max(max(map(abs, weights)), 1e-9)
         ax.bar(range(len(tokens)), weights, color=[UP if w >= 0 else DOWN for w in weights], width=0.7)
         ax.axhline(0, color=GREY, lw=0.8)
         for i, w in enumerate(weights):
             ax.text(i, w + (0.06 if w >= 0 else -0.06) * top, f"{w:+.2f}", ha="center", va="bottom" if w >= 0 else "top", fontsize=10)
         ax.set_xticks(range(len(tokens)), [t.strip() or repr(t) for t in tokens], fontsize=11)
-        ax.set_ylim(min(0, min(weights)) - 0.35 * top, max(0, max(weights)) + 0.35 * top)
-        ax.set_ylabel(label, rotation=0, ha="right", va="center")
-        ax.set_yticks([])
-        ax.spines["left"].set_visible(False)
+        ax.tick_params(axis="x", length=0)
+        ax.set_ylim(min(0, min(weights)) - 0.4 * top, max(0, max(weights)) + 0.4 * top)
     if title:
-        fig.suptitle(title)
+        fig.suptitle(title, x=0.02, ha="left", weight="bold")
     return save(fig, file)
 
 

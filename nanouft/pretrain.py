@@ -9,7 +9,8 @@ start at a document. Learning is fastest when every row stands at position 0, bu
 512-token context stay untrained; so in the last 30 % of the steps half of the rows stand at random offsets.
 A text file is cut into rows of the full context, so every position is trained from the start.
 
-The shipped base: python -m nanouft.pretrain --out nanouft/assets/base --half
+The shipped base: python -m nanouft.pretrain --out out/shipped --half, then config.json, model.safetensors and run.json
+copied to nanouft/assets/base/
 """
 import hashlib
 import sys

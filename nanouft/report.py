@@ -32,7 +32,7 @@ class Log:
         self.file, self.device, self.waiting, self.loss = file, device, [], math.nan
         self.tokens, self.clock = 0, None
         if device.rank == 0:
-            runs.cut_metrics(file, start)
+            runs.cut_back(file.parent, start)
 
     def add(self, step: int, total: dict, norm: torch.Tensor, lr: float, tokens: int) -> None:
         self.waiting.append((step, list(total), torch.stack([torch.as_tensor(v, dtype=torch.float32).to(norm.device)

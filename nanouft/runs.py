@@ -157,11 +157,16 @@ def save_step(run: Path, step: int, model: GPT, optimizer: torch.optim.Optimizer
     shutil.rmtree(final, ignore_errors=True)                         # left by a run that was cut back
     os.rename(partial, final)
     time.sleep(SLOW)
-    pointer = steps / "latest.partial"
-    pointer.write_text(str(step), encoding="utf-8")
-    os.replace(pointer, steps / "latest")
+    _point(run, step)
     for old in whole_steps(run)[:-keep]:
         shutil.rmtree(steps / str(old), ignore_errors=True)
+
+
+def _point(run: Path, step: int) -> None:
+    """`latest` is for people and scripts; load_step looks for itself."""
+    pointer = run / "steps" / "latest.partial"
+    pointer.write_text(str(step), encoding="utf-8")
+    os.replace(pointer, run / "steps" / "latest")
 
 
 def _save(tensors: dict[str, torch.Tensor], file: Path) -> None:
@@ -248,8 +253,12 @@ def save_final(run: Path, model: GPT, tok: Tokenizer, half: bool = False) -> Non
 
 
 # ---- metrics -------------------------------------------------------------------------------------------------------
-def cut_metrics(file: Path, step: int) -> None:
-    """Drop what was logged after `step` (or half a line): resume writes it again."""
+def cut_back(run: Path, step: int) -> None:
+    """Drop from metrics.jsonl what was logged after `step` (or half a line), since resume writes it again; and let
+    `latest` name the step that was really taken."""
+    file = run / "metrics.jsonl"
+    if step:
+        _point(run, step)
     if file.exists():
         kept = [line for line in read_metrics(file) if line.get("step", math.inf) <= step]
         partial = file.with_name("metrics.partial")

@@ -2,7 +2,7 @@
 
     python -m nanouft.sample out/ift                          # chat with it, the base beside it
     python -m nanouft.sample base out/sft out/ift --prompt "Sort pig bee saw from a to z."
-    python -m nanouft.sample out/ift --temperature 1 --n 4 --prompt "List two cities without Rome. End on fig."
+    python -m nanouft.sample out/ift --temperature 1 --n 4 --prompt "List two cities without Rome, Oslo or Kyiv. End on fig."
 
 Every answer says who speaks: folder, objective, step. NanoWorld prompts are scored. With no --prompt and a terminal
 it is a chat (/new forgets what was said, /quit ends); otherwise three NanoWorld prompts are answered.

@@ -179,6 +179,10 @@ def read_flags(argv: list[str] | None):
         hp.check(hp_given)
     if cfg.data and given & {"rows", "noise"}:
         raise UserError("--rows and --noise belong to NanoWorld; they change nothing with --data")
+    if not cfg.data and given & {"prompt_field", "response_field"}:
+        raise UserError("--prompt-field and --response-field name fields of your own file; give it with --data")
+    if "size" in given and not cfg.corpus:
+        raise UserError("--size is the size of the base that --corpus makes; without --corpus it changes nothing")
     if cfg.corpus and "init" in given:
         raise UserError("--corpus makes a base of its own; it cannot be combined with --init")
     source = {k: "command line" if k in given | hp_given else "default" for k in {**asdict(cfg), **asdict(hp)}}

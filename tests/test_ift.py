@@ -11,7 +11,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tiny import PAD, Form, batch_of, differs, give_logps, model_grads, pure, row, same, some_rows, tiny, value_and_grads
+from tiny import (PAD, Form, batch_of, differs, give_logps, model_grads, pure, row, same, some_rows, tiny,
+                  value_and_grads)
 
 from nanouft.config import UserError
 from nanouft.objectives import plain
@@ -63,7 +64,7 @@ def draw(n: int, seed: int) -> list[float]:
     return np.random.default_rng(seed).exponential(size=n).tolist()
 
 
-# ---- 1. lam = 0, gamma = 0 is SFT --------------------------------------------------------------------------------------
+# ---- 1. lam = 0, gamma = 0 is SFT -----------------------------------------------------------------------------------
 def test_without_both_changes_it_is_sequence_mean_sft():
     model, rows = tiny(), some_rows()
     ours, g = model_grads(Form("ift", SFT_LIKE), model, batch_of(rows))
@@ -91,7 +92,7 @@ def test_each_change_alone_makes_it_something_else():
         differs(model_grads(Form("ift", hp), model, batch_of(rows))[0], base, f"{hp} is not SFT")
 
 
-# ---- 2. the weights ------------------------------------------------------------------------------------------------------
+# ---- 2. the weights -------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("hp", [IFT(gamma=g) for g in GAMMAS] + [IFT(detach=True), IFT(variant="eq21_mean1")], ids=str)
 def test_weights_have_mean_one(hp):
     s = give_logps(batch_of(some_rows(8))).seqs["answer"]
@@ -129,7 +130,8 @@ def test_the_recursion():
     x = torch.rand(3, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     for gamma in (0.3, 0.95):
         w = future_sum(x, gamma)
-        same(w[:, :-1], x[:, :-1] + gamma * w[:, 1:], "w_t = l_t + gamma w_(t+1), before normalisation (the Bellman line)")
+        same(w[:, :-1], x[:, :-1] + gamma * w[:, 1:],
+             "w_t = l_t + gamma w_(t+1), before normalisation (the Bellman line)")
         same(w[:, -1], x[:, -1], "the last token has no future: w_N = l_N")
 
 
@@ -138,7 +140,8 @@ def test_the_edges_of_gamma():
     same(future_sum(x, 1.0), x.flip(1).cumsum(1).flip(1), "gamma = 1 is the plain reversed cumulative sum")
     l = draw(6, 2)
     self_weighted, mean = sum(a * a for a in l) / sum(l), sum(l) / len(l)
-    same(nll_grad(l, gamma=1e-12)[0], self_weighted, "gamma -> 0+ gives sum l^2 / sum l, each token weighed by itself", 1e-9)
+    same(nll_grad(l, gamma=1e-12)[0], self_weighted, "gamma -> 0+ gives sum l^2 / sum l, each token weighed by itself",
+         1e-9)
     same(nll_grad(l, gamma=0.0)[0], mean, "gamma = 0 itself is the special case w = 1: the plain mean")
     differs(self_weighted, mean, "so the loss jumps at gamma = 0", by=0.1)
 
@@ -170,7 +173,7 @@ def test_the_discount_runs_on_through_another_turn():
          "the discount counts positions, masked ones too: a gap of two decays like two tokens")
 
 
-# ---- 3. gradients --------------------------------------------------------------------------------------------------------
+# ---- 3. gradients ---------------------------------------------------------------------------------------------------
 def discounts(n: int, gamma: float) -> np.ndarray:
     """D[t,k] = gamma^(k-t) for k >= t."""
     t = np.arange(n)
@@ -185,7 +188,8 @@ def test_gradient_formulas(gamma, n):
     L = l @ D @ l / total
     value, full = nll_grad(list(l), gamma=gamma)
     same(value, L, "L = l^T D l / (1^T D l)")
-    same(full, ((D + D.T) @ l - L * D.T @ np.ones(n)) / total, "live weights: dL/dl = [(D + D^T) l - L D^T 1] / (1^T D l)")
+    same(full, ((D + D.T) @ l - L * D.T @ np.ones(n)) / total,
+         "live weights: dL/dl = [(D + D^T) l - L D^T 1] / (1^T D l)")
     _, detached = nll_grad(list(l), gamma=gamma, detach=True)
     same(detached, D @ l / total, "--detach: dL/dl = D l / (1^T D l)")
     assert (detached >= 0).all(), "LAW: with constant weights no token is ever pushed down"
@@ -205,7 +209,8 @@ def test_one_hard_token_and_five_easy_ones():
     _, full = nll_grad(spike, gamma=0.95)
     _, detached = nll_grad(spike, gamma=0.95, detach=True)
     law = "l = (10, .1, .1, .1, .1, .1), gamma .95: N dL/dl is "
-    same(6 * full, [5.9, -3.6, -7.9, -12.0, -15.8, -19.5], law + "(5.9, -3.6 .. -19.5): live weights RAISE the easy losses", 0.05)
+    same(6 * full, [5.9, -3.6, -7.9, -12.0, -15.8, -19.5],
+         law + "(5.9, -3.6 .. -19.5): live weights RAISE the easy losses", 0.05)
     same(6 * detached, [5.29, 0.23, 0.19, 0.14, 0.10, 0.05], law + "(5.29, .23 .. .05) with --detach", 0.005)
 
 
@@ -214,7 +219,8 @@ def test_one_hard_token_and_five_easy_ones():
 def test_two_tokens(a, gamma):
     value, full = nll_grad([a, 0.0], gamma=gamma)
     same(value, a, "l = (a, 0): L = a")
-    same(full, [1.0, -1.0], "l = (a, 0): the gradient is exactly (+1, -1): the sure token, often <|end|>, is pushed DOWN")
+    same(full, [1.0, -1.0],
+         "l = (a, 0): the gradient is exactly (+1, -1): the sure token, often <|end|>, is pushed DOWN")
     same(nll_grad([a, 0.0], gamma=gamma, detach=True)[1], [1.0, 0.0], "l = (a, 0) with --detach: exactly (+1, 0)")
     ratio = (math.sqrt(2 + gamma) - 1) / (1 + gamma)
     same(nll_grad([a, ratio * a], gamma=gamma)[1][1], 0.0,
@@ -231,7 +237,7 @@ def test_the_weight_carries_gradient_unless_detached():
     assert not weights(nll, s, IFT(detach=True)).requires_grad, "LAW: --detach: the weight is a constant"
 
 
-# ---- 4. the temporal residual ----------------------------------------------------------------------------------------------
+# ---- 4. the temporal residual ---------------------------------------------------------------------------------------
 def test_the_guess_is_shifted_by_one_once():
     P, a, b, E, c = 1, 2, 3, 4, 5
     inputs, mask = torch.tensor([[P, a, b, E]]), torch.tensor([[1.0, 1, 1, 1]])
@@ -244,14 +250,15 @@ def test_only_response_positions_are_replaced():
     inputs, argmax = torch.tensor([[1, 2, 3, 4, 5, 6, PAD]]), torch.tensor([[11, 12, 13, 14, 15, 16, 9]])
     mask = torch.tensor([[0.0, 1, 1, 0, 1, 0, 0]])     # targets 3, 4 and 6 are response tokens
     assert own_guess(inputs, mask, argmax).tolist() == [[1, 2, 12, 13, 5, 15, PAD]], \
-        "LAW: position i takes the guess exactly where the target of i-1 is a response token; prompt and padding stay gold"
+        "LAW: position i takes the guess exactly where the target of i-1 is a response token; all others stay gold"
 
 
 def test_lam_zero_reads_the_true_states():
     model, rows = tiny(), some_rows()
     batch = batch_of(rows)
     plain(model, batch, None)
-    same(logps(model, rows, IFT(lam=0.0))[0], batch.seqs["answer"].logp.detach(), "lam = 0: the second pass is the first")
+    same(logps(model, rows, IFT(lam=0.0))[0], batch.seqs["answer"].logp.detach(),
+         "lam = 0: the second pass is the first")
 
 
 def test_the_blend_is_made_of_embeddings():
@@ -275,7 +282,8 @@ def test_lam_one_reads_only_guesses():
     response = torch.zeros_like(s.mask, dtype=torch.bool)
     response[:, 1:] = s.mask[:, :-1] == 1
     argmax = model(s.inputs, want="argmax")
-    same(spy.states[response], E[argmax.roll(1, 1)[response]], "lam = 1: the state at a response token is exactly E(guess)")
+    same(spy.states[response], E[argmax.roll(1, 1)[response]],
+         "lam = 1: the state at a response token is exactly E(guess)")
     same(spy.states[~response], E[s.inputs[~response]], "lam = 1: prompt and padding are still the true tokens")
 
 
@@ -286,7 +294,8 @@ def test_the_first_response_token_ignores_lam(residual):
     first = mask.argmax(-1, keepdim=True)
     for lam in (0.2, 0.5, 1.0):
         now, _ = logps(model, rows, IFT(lam=lam, residual=residual))
-        same(now.gather(1, first), base.gather(1, first), "everything the first response token sees is prompt: lam cannot matter")
+        same(now.gather(1, first), base.gather(1, first),
+             "everything the first response token sees is prompt: lam cannot matter")
     differs(now, base, "later response tokens do depend on lam")
 
 
@@ -330,7 +339,8 @@ def test_it_costs_two_forwards_and_the_first_keeps_no_graph():
     assert passes == [("argmax", False), ("logp", True)], "LAW: one pass without gradient for the guess, one with"
     spy = Spy(tiny())
     forward(spy, batch_of(some_rows()), IFT(lam=0.0))
-    assert [c["want"] for c in spy.calls if c["want"] != "embeds"] == ["logp"], "LAW: lam = 0 needs no guess and costs one pass"
+    assert [c["want"] for c in spy.calls if c["want"] != "embeds"] == ["logp"], \
+        "LAW: lam = 0 needs no guess and costs one pass"
 
 
 def test_the_embedding_learns_as_output_head_only():
@@ -345,17 +355,19 @@ def test_the_embedding_learns_as_output_head_only():
     picked = (hidden @ head.T).log_softmax(-1).gather(-1, s.targets[..., None])[..., 0]
     s.logp = picked.masked_fill(s.mask == 0, 0)
     loss(batch, hp)[0].backward()
-    same(grads["wte.weight"], head.grad, "the tied embedding gets gradient through the output head and nowhere else", 1e-10)
+    same(grads["wte.weight"], head.grad, "the tied embedding gets gradient through the output head and nowhere else",
+         1e-10)
 
 
-# ---- 5. rows, steps, schedules -----------------------------------------------------------------------------------------------
+# ---- 5. rows, steps, schedules --------------------------------------------------------------------------------------
 def test_every_answer_weighs_the_same():
     batch = pure([[2.0, 0, 0, 0], [1.0, 1, 1, 1]], [[1, 0, 0, 0], [1, 1, 1, 1]])
     for gamma in GAMMAS:
         same(loss(batch, IFT(gamma=gamma))[0], 1.5, "losses [2] and [1,1,1,1]: mean of the rows' means, 1.5, not 1.2")
 
 
-@pytest.mark.parametrize("hp", [IFT(), IFT(gamma=0.0), IFT(variant="algorithm1"), IFT(variant="eq21"), IFT(variant="eq21_mean1")],
+@pytest.mark.parametrize("hp", [IFT(), IFT(gamma=0.0), IFT(variant="algorithm1"), IFT(variant="eq21"),
+                                IFT(variant="eq21_mean1")],
                          ids=str)
 def test_a_row_without_response_is_harmless(hp):
     model, rows = tiny(), some_rows(2)
@@ -420,13 +432,14 @@ def test_draws_do_not_depend_on_how_the_step_is_cut(seed):
     for part in range(3):
         piece = batch_of(rows, 3, part, seed=seed, step=4)
         B, T = piece.seqs["answer"].inputs.shape
-        same(piece.uniform(B, T), coins[at:at + B, :T], "a row's draws depend on its place in the step, not on the cut", 0.0)
+        same(piece.uniform(B, T), coins[at:at + B, :T],
+             "a row's draws depend on its place in the step, not on the cut", 0.0)
         at += B
     differs(coins[0], coins[1], "rows draw different numbers")
     differs(coins, batch_of(rows, seed=seed, step=5).uniform(*coins.shape), "steps draw different numbers")
 
 
-# ---- 6. flags that would change nothing are refused ----------------------------------------------------------------------------
+# ---- 6. flags that would change nothing are refused -----------------------------------------------------------------
 @pytest.mark.parametrize("kw, given, says", [
     ({"lam": 1.5}, {"lam"}, "--lam 1.5"),
     ({"lam": -0.1}, {"lam"}, "--lam -0.1"),
@@ -434,7 +447,8 @@ def test_draws_do_not_depend_on_how_the_step_is_cut(seed):
     ({"lam_min": 2.0}, {"lam_min"}, "--lam-min 2.0"),
     ({"lam_noise": -1.0}, {"lam_noise"}, "--lam-noise -1.0"),
     ({"variant": "eq21", "gamma": 0.9}, {"variant", "gamma"}, "--gamma changes nothing with --variant eq21"),
-    ({"variant": "eq21_mean1", "detach": True}, {"variant", "detach"}, "--detach changes nothing with --variant eq21_mean1"),
+    ({"variant": "eq21_mean1", "detach": True}, {"variant", "detach"},
+     "--detach changes nothing with --variant eq21_mean1"),
     ({"gamma": 0.0, "detach": True}, {"gamma", "detach"}, "--detach changes nothing with --gamma 0"),
     ({"lam": 0.0, "residual": "replace"}, {"lam", "residual"}, "--residual changes nothing with --lam 0"),
     ({"lam": 0.0, "lam_noise": 0.5}, {"lam", "lam_noise"}, "--lam-noise changes nothing with --lam 0"),
@@ -446,15 +460,17 @@ def test_a_flag_that_changes_nothing_is_refused(kw, given, says):
     assert "\n" not in str(e.value)
 
 
-@pytest.mark.parametrize("kw", [{}, {"lam": 0.0, "gamma": 0.0}, {"lam": 1.0, "gamma": 1.0}, {"variant": "eq21"}, {"detach": True},
-                                {"variant": "algorithm1", "gamma": 0.9, "detach": True}, {"lam": 0.0, "lam_min": 0.3},
+@pytest.mark.parametrize("kw", [{}, {"lam": 0.0, "gamma": 0.0}, {"lam": 1.0, "gamma": 1.0}, {"variant": "eq21"},
+                                {"detach": True}, {"variant": "algorithm1", "gamma": 0.9, "detach": True},
+                                {"lam": 0.0, "lam_min": 0.3},
                                 {"residual": "replace", "lam_noise": 0.5, "lam_min": 0.0}])
 def test_sensible_flags_pass(kw):
     IFT(**kw).check(set(kw))
 
 
-@pytest.mark.parametrize("kw", [{"lam": 0.9}, {"gamma": 0.5}, {"detach": True}, {"residual": "replace"}, {"lam_min": 0.0},
-                                {"lam_noise": 0.5}, {"variant": "algorithm1"}, {"variant": "eq21"}, {"variant": "eq21_mean1"}], ids=str)
+@pytest.mark.parametrize("kw", [{"lam": 0.9}, {"gamma": 0.5}, {"detach": True}, {"residual": "replace"},
+                                {"lam_min": 0.0}, {"lam_noise": 0.5}, {"variant": "algorithm1"}, {"variant": "eq21"},
+                                {"variant": "eq21_mean1"}], ids=str)
 def test_every_flag_changes_something(kw):
     model, rows = tiny(), some_rows()
 

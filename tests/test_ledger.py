@@ -29,7 +29,8 @@ def nano(seed: int = 0) -> GPT:
 
 def is_live(form: Form) -> bool:
     """Weights that the loss treats as constants are no derivative of its value: finite differences see more."""
-    return not (getattr(form.hp, "detach", False) and getattr(form.hp, "variant", "released") in ("released", "algorithm1"))
+    return not (getattr(form.hp, "detach", False)
+                and getattr(form.hp, "variant", "released") in ("released", "algorithm1"))
 
 
 @pytest.mark.parametrize("form", [f for f in FORMS if is_live(f)], ids=str)
@@ -48,7 +49,8 @@ def test_the_ledger_is_the_derivative_of_the_loss(form):
                 values.append(form.objective.loss(batch, form.hp)[0].item())
                 s.logp[tuple(place)] -= sign * step
             numeric[tuple(place)] = -(values[0] - values[1]) / (2 * step)
-        same(ledger[role], numeric, f"{form}, {role}: the ledger is minus the central difference of the loss, and 0 off the mask",
+        same(ledger[role], numeric,
+             f"{form}, {role}: the ledger is minus the central difference of the loss, and 0 off the mask",
              1e-8)
         differs(ledger[role], 0 * ledger[role], f"{form}, {role}: the ledger is not empty", by=1e-6)
 
@@ -57,7 +59,8 @@ def test_live_and_constant_weights_are_told_apart():
     """The finite-difference test can fail: for constant weights it would."""
     batch = pure([[10.0, 0.1, 0.1]])
     live, constant = (weights_of(OBJECTIVES["ift"], batch, IFT(detach=d))["answer"] for d in (False, True))
-    assert live[0, 2] < 0 < constant[0, 2], "LAW: after a hard token, live weights push an easy one down, constant ones up"
+    assert live[0, 2] < 0 < constant[0, 2], \
+        "LAW: after a hard token, live weights push an easy one down, constant ones up"
 
 
 @pytest.mark.parametrize("gamma", [0.3, 0.95, 1.0])
@@ -69,7 +72,8 @@ def test_ift_shows_the_formulas_of_its_gradient(gamma):
     full = ((D + D.T) @ l - L * D.sum(0)) / (D @ l).sum()
     same(weights_of(OBJECTIVES["ift"], pure([list(l)]), IFT(gamma=gamma))["answer"][0], full,
          "live weights: -dL/dlogp = [(D + D^T) l - L D^T 1] / (1^T D l)")
-    same(weights_of(OBJECTIVES["ift"], pure([list(l)]), IFT(gamma=gamma, detach=True))["answer"][0], D @ l / (D @ l).sum(),
+    same(weights_of(OBJECTIVES["ift"], pure([list(l)]), IFT(gamma=gamma, detach=True))["answer"][0],
+         D @ l / (D @ l).sum(),
          "--detach: -dL/dlogp = D l / (1^T D l)")
 
 
@@ -77,7 +81,8 @@ def test_sft_is_the_unit():
     batch = pure([[3.0, 1, 2], [5.0, 0, 0]], [[1, 1, 1], [1, 0, 0]])
     same(4 * weights_of(OBJECTIVES["sft"], batch, SFT())["answer"], [[1, 1, 1], [1, 0, 0]],
          "token-mean SFT weighs +1/N on every response token of the step")
-    same(weights_of(OBJECTIVES["sft"], batch, SFT(reduction="sequence"))["answer"], [[1 / 6, 1 / 6, 1 / 6], [1 / 2, 0, 0]],
+    same(weights_of(OBJECTIVES["sft"], batch, SFT(reduction="sequence"))["answer"],
+         [[1 / 6, 1 / 6, 1 / 6], [1 / 2, 0, 0]],
          "sequence-mean SFT weighs every answer the same")
 
 
@@ -98,7 +103,8 @@ def test_the_policy_is_cut_loose_from_the_network():
     batch = real_batch(form)
     form.objective.forward(model, batch, form.hp)
     weights_of(form.objective, batch, form.hp)
-    assert all(p.grad is None for p in model.parameters()), "LAW: the ledger is of the pure loss; no gradient reaches the model"
+    assert all(p.grad is None for p in model.parameters()), \
+        "LAW: the ledger is of the pure loss; no gradient reaches the model"
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
@@ -116,7 +122,8 @@ def test_at_the_reference_dpo_weighs_half_beta():
     n = {role: len(pieces) for role, pieces, _ in entries("dpo", DPO(beta=0.2), ROW, nano(), NANO, CPU)}
     for role, _, w in entries("dpo", DPO(beta=0.2), ROW, nano(), NANO, CPU):
         sign = 1 if role == "chosen" else -1
-        same(w, [sign * 0.1 * n[role]] * n[role], "policy = reference: sigma(0) = 1/2, so beta/2 a token, shown times N", 1e-6)
+        same(w, [sign * 0.1 * n[role]] * n[role],
+             "policy = reference: sigma(0) = 1/2, so beta/2 a token, shown times N", 1e-6)
 
 
 def test_views_show_every_objective():
@@ -126,7 +133,8 @@ def test_views_show_every_objective():
 def test_the_command(tmp_path, capsys):
     nano().save_pretrained(tmp_path / "m")
     NANO.save(tmp_path / "m")
-    argv = ["--init", str(tmp_path / "m"), "--prompt", "say yes", "--answer", "yes sir", "--rejected", "no", "--out", str(tmp_path / "x.png")]
+    argv = ["--init", str(tmp_path / "m"), "--prompt", "say yes", "--answer", "yes sir", "--rejected", "no", "--out",
+            str(tmp_path / "x.png")]
     assert run(main, argv) == 0
     out = capsys.readouterr().out
     assert (tmp_path / "x.png").stat().st_size > 5000

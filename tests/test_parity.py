@@ -46,7 +46,8 @@ def changed(tmp_path, data):
 def test_every_case_of_our_objectives_agrees(capsys):
     assert script(str(FILE), "--only", OURS) == 0
     seen = lines(capsys.readouterr().out)
-    wanted = {"dpo", "dpo_beta0.5", "cdpo", "sft_token_mean", "sft_sequence_mean", "ift_released", "ift_released_gamma1",
+    wanted = {"dpo", "dpo_beta0.5", "cdpo", "sft_token_mean", "sft_sequence_mean", "ift_released",
+              "ift_released_gamma1",
               "ift_released_gamma0.5", "ift_released_gamma0", "ift_eq21", "ift_algorithm1"}
     assert wanted <= seen.keys(), f"never computed: {wanted - seen.keys()}"
 
@@ -55,7 +56,8 @@ def test_masked_places_of_the_file_are_garbage(data):
     """Otherwise agreement would not show that the losses ignore them."""
     for s in data["sets"].values():
         x = s["inputs"]["chosen"]
-        assert any(v == 99.0 and m == 0 for row, mask in zip(x["policy"], x["completion_mask"]) for v, m in zip(row, mask))
+        assert any(v == 99.0 and m == 0 for row, mask in zip(x["policy"], x["completion_mask"]) for v,
+                   m in zip(row, mask))
 
 
 @pytest.mark.parametrize("name", HAVE.split(","))

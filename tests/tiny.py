@@ -28,7 +28,8 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "sft": [{}, {"reduction": "sequence"}, {"detach_embeddings": True}],
     "ift": [{}, {"detach": True}, {"gamma": 0.0}, {"gamma": 1.0, "lam": 0.5}, {"lam": 0.0, "gamma": 0.5},
             {"variant": "algorithm1"}, {"variant": "algorithm1", "detach": True}, {"variant": "eq21"},
-            {"variant": "eq21_mean1"}, {"residual": "replace", "lam": 0.5}, {"lam": 0.4, "lam_min": 0.1, "lam_noise": 0.5}],
+            {"variant": "eq21_mean1"}, {"residual": "replace", "lam": 0.5},
+            {"lam": 0.4, "lam_min": 0.1, "lam_noise": 0.5}],
     "dpo": [{}, {"beta": 0.7}, {"label_smoothing": 0.2}],
 }
 
@@ -52,7 +53,7 @@ class Form:
 FORMS = [Form(name, o.hp(**kw)) for name, o in OBJECTIVES.items() for kw in VARIANTS.get(name, [{}])]
 
 
-# ---- assertions that state their law -----------------------------------------------------------------------------------
+# ---- assertions that state their law --------------------------------------------------------------------------------
 def same(got, want, law: str, tol: float = 1e-12) -> None:
     """Equal within tol, absolutely and relative to the wanted value; NaN is equal to nothing."""
     got, want = torch.as_tensor(got, dtype=torch.float64), torch.as_tensor(want, dtype=torch.float64)
@@ -70,7 +71,7 @@ def differs(a, b, law: str, by: float = 1e-4) -> None:
     assert gap > by, f"LAW: {law}\n  but they differ by {gap:.3g} only"
 
 
-# ---- models, rows, batches -----------------------------------------------------------------------------------------
+# ---- models, rows, batches ------------------------------------------------------------------------------------------
 def tiny(seed: int = 0, cfg: GPTConfig = TINY, double: bool = True) -> GPT:
     model = GPT(replace(cfg), seed=seed)
     for p in model.parameters():                # biases and LayerNorms start at 0 and 1: nothing could go wrong there
@@ -105,8 +106,10 @@ def say(role: str, text: str) -> tuple[Turn, ...]:
 WORDS = "the dova lives in a small green house and eats two red nuts every day".split()
 # Rows of every kind, so that any objective finds what it needs: all have an answer and a pair; some a score or a label.
 DATA = [Row(say("user", " ".join(WORDS[i:i + 3 + i % 4])), say("assistant", " ".join(WORDS[i % 5:i % 5 + 2 + i])),
-            say("assistant", " ".join(WORDS[i % 3:i % 3 + 1 + i])), say("assistant", " ".join(WORDS[i % 4:i % 4 + 3 + i % 3])),
-            score=[None, None, 0.25, None, 0.75, None][i], label=[None, True, None, None, None, False][i]) for i in range(6)]
+            say("assistant", " ".join(WORDS[i % 3:i % 3 + 1 + i])),
+            say("assistant", " ".join(WORDS[i % 4:i % 4 + 2 + i % 3])),
+            score=[None, None, 0.25, None, 0.75, None][i], label=[None, True, None, None, None, False][i])
+        for i in range(6)]
 
 
 def real_batch(form: Form, parts: int = 1, part: int = 0, width: int = 0, reference: GPT | None = None) -> Batch:
@@ -125,7 +128,8 @@ def widen(s: Seqs, width: int) -> None:
     """`width` more columns of padding on the right, in place."""
     def pad(x: Tensor, fill: float) -> Tensor:
         return torch.nn.functional.pad(x, (0, width), value=fill)
-    s.inputs, s.targets, s.mask, s.attend = pad(s.inputs, NANO.pad), pad(s.targets, NANO.pad), pad(s.mask, 0), pad(s.attend, 0)
+    s.inputs, s.targets, s.mask, s.attend = pad(s.inputs, NANO.pad), pad(s.targets, NANO.pad), pad(s.mask,
+                                                                                                   0), pad(s.attend, 0)
     s.tok = {name: pad(x, 0.0) for name, x in s.tok.items()}
 
 

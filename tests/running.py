@@ -1,0 +1,68 @@
+"""What the tests of behaviour share: a tiny GPT-2 folder, a little data, and two ways to call a command.
+
+`call` runs an entry point in this process (fast); `command` starts `python -m nanouft...` as a user would.
+"""
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from nanouft import config
+from nanouft.gpt import GPT, GPTConfig
+from nanouft.tokenizer import Tokenizer
+
+ROOT = Path(__file__).parent.parent
+SMALL = GPTConfig(vocab_size=1024, n_ctx=128, n_layer=2, n_head=2, n_embd=32)
+QUICK = ["--items", "0", "--threads", "1"]               # no NanoWorld table; one thread, so that numbers repeat exactly
+DEMOS = [{"prompt": f"Say {w} twice.", "response": f"{w} {w}"} for w in
+         "fig pig bee saw oak elm ant owl cod hen bat rat cup pan jar mug".split()]
+PAIRS = [{"prompt": d["prompt"], "chosen": d["response"], "rejected": "no " * (1 + i % 3)} for i, d in enumerate(DEMOS)]
+
+
+def tiny_folder(folder: Path, cfg: GPTConfig = SMALL) -> Path:
+    """A GPT-2 folder with the `nano` tokenizer and random weights, 0.06M parameters."""
+    GPT(cfg, seed=0).save_pretrained(folder)
+    Tokenizer.load("nano").save(folder)
+    (folder / "run.json").write_text(json.dumps({"command": "pretrain", "tokenizer": "nano"}))
+    return folder
+
+
+def lines(file: Path, rows: list[dict]) -> Path:
+    file.write_text("".join(json.dumps(r) + "\n" for r in rows), encoding="utf-8")
+    return file
+
+
+def call(main, *argv) -> int:
+    """An entry point in this process, as `python -m` would run it; returns the exit code."""
+    return config.run(main, [str(a) for a in argv])
+
+
+def environment(**extra) -> dict:
+    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **{k: str(v) for k, v in extra.items()}}
+
+
+def command(module: str, *argv, cwd: Path, env: dict | None = None, **kw) -> subprocess.CompletedProcess:
+    """`python -m MODULE ARGS` in the folder `cwd`; output as bytes decoded leniently."""
+    return subprocess.run([sys.executable, "-m", module, *map(str, argv)], cwd=cwd, env=environment(**(env or {})),
+                          stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", errors="replace",
+                          timeout=120, **kw)
+
+
+def one_error(code: int, err: str, *words: str) -> str:
+    """A mistake is exit code 2 and exactly one line `error: ...` that holds all the words, and no traceback."""
+    assert code == 2, err
+    assert "Traceback" not in err, err
+    found = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert len(found) == 1, err
+    for word in words:
+        assert word in found[0], f"{word!r} is missing in: {found[0]}"
+    return found[0]
+
+
+def metrics(run: Path) -> list[dict]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def losses(run: Path) -> list[float]:
+    return [m["loss"] for m in metrics(run) if "grad_norm" in m]

@@ -1,0 +1,46 @@
+"""The benchmark runs and writes what it measured. No time is asserted: the machine is shared."""
+import json
+import math
+
+import pytest
+from running import call, one_error
+
+from nanouft import bench, devices
+
+
+@pytest.fixture
+def short(monkeypatch, tiny_base):
+    """One turn, on the tiny model."""
+    real = bench.paired
+    monkeypatch.setattr(bench, "paired", lambda a, b, turns, device: real(a, b, 1, device))
+    start = bench.runs.start_model
+    monkeypatch.setattr(bench.runs, "start_model", lambda init: start(str(tiny_base)))
+
+
+def test_quick_writes_its_figures(here, short, capsys):
+    assert call(bench.main, "--quick", "--threads", 1, "--out", "new folder/bench.json") == 0
+    figures = json.loads((here / "new folder" / "bench.json").read_text(encoding="utf-8"))
+    assert figures["ift_over_sft"]["ratio"] > 0 and figures["threads"] == 1
+    assert all(math.isfinite(v) for v in figures["ift_over_sft"].values())
+    assert "ift_over_sft" in capsys.readouterr().out
+    if "sampling_over_transformers" in figures:
+        assert figures["sampling_over_transformers"]["ratio"] > 0
+
+
+def test_without_transformers_sampling_is_skipped_aloud(here, short, capsys, monkeypatch):
+    monkeypatch.setattr(bench, "sampling", lambda *a: None)
+    assert call(bench.main, "--quick", "--threads", 1) == 0
+    assert "skipped" in capsys.readouterr().out and not list(here.iterdir())
+
+
+def test_paired_takes_turns_and_reports_quartiles():
+    who = []
+    result = bench.paired(lambda i: who.append("a"), lambda i: who.append("b"), 4, devices.Device("cpu", "fp32"))
+    assert "".join(who) == "baabbaabba", "whoever goes first changes, and the first turn is a warm-up"
+    assert result["turns"] == 4 and result["low"] <= result["ratio"] <= result["high"]
+
+
+def test_mistakes_are_one_line(here, capsys):
+    one_error(call(bench.main, "--device", "cdua"), capsys.readouterr().err, "cdua", "cuda?")
+    one_error(call(bench.main, "--dtype", "fp64"), capsys.readouterr().err, "--dtype", "fp16")
+    one_error(call(bench.main, "--quik"), capsys.readouterr().err, "--quik", "--quick?")

@@ -1,0 +1,319 @@
+"""The command line as a person meets it: help, mistakes, foreign consoles; and the smaller commands."""
+import dataclasses
+import json
+import os
+import stat
+import sys
+
+import pytest
+import torch
+from running import DEMOS, PAIRS, QUICK, SMALL, call, command, lines, one_error, tiny_folder
+
+from nanouft import bench, compare, config, devices, evaluate, ledger, pretrain, runs, sample, train
+from nanouft.gpt import GPT
+from nanouft.objectives import OBJECTIVES
+
+CLASSES = [train.Train, pretrain.Pretrain, evaluate.Evaluate, sample.Sample, ledger.Ledger, bench.Bench, compare.Compare,
+           *[o.hp for o in OBJECTIVES.values()]]
+
+
+# ---- flags and help --------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("cls", CLASSES, ids=lambda c: c.__name__)
+def test_every_flag_explains_itself(cls):
+    parser = config.Parser()
+    config.add_flags(parser, cls, "x")
+    text = config.field_help(cls)
+    for f in dataclasses.fields(cls):
+        assert len(text.get(f.name, "")) > 3, f"{cls.__name__}.{f.name} has no comment behind it, hence no help"
+        assert "--" + f.name.replace("_", "-") in parser.format_help()
+
+
+@pytest.mark.parametrize("main", [train.main, pretrain.main, evaluate.main, sample.main, ledger.main, bench.main, compare.main],
+                         ids=lambda m: m.__module__)
+def test_help_is_printed_and_ends_well(main, capsys):
+    with pytest.raises(SystemExit) as e:
+        main(["--help"])
+    assert e.value.code == 0 and "python -m nanouft." in capsys.readouterr().out
+
+
+def test_help_shows_the_flags_of_the_objective_named(capsys):
+    for name, flag in (("ift", "--lam"), ("dpo", "--beta"), ("sft", "--reduction")):
+        with pytest.raises(SystemExit):
+            train.main(["--objective", name, "--help"])
+        out = capsys.readouterr().out
+        assert flag in out and "--batch-size" in out and ("--lam " in out) == (name == "ift")
+
+
+def test_objective_list_says_what_each_needs(capsys):
+    assert call(train.main, "--objective", "list") == 0
+    out = capsys.readouterr().out
+    for name, o in OBJECTIVES.items():
+        assert name in out and o.paper in out and o.data in out
+        for f in dataclasses.fields(o.hp):
+            assert "--" + f.name.replace("_", "-") in out
+
+
+def test_flags_of_every_kind():
+    @dataclasses.dataclass
+    class Kinds:
+        names: list[str] | None = None  # a list
+    parser = config.Parser()
+    config.add_flags(parser, train.Train, "x")
+    got, given = config.fill(train.Train, vars(parser.parse_args(
+        ["--data", "a.json", "b c.json", "--data", "d.json", "--steps", "7", "--lr", "1e-4", "--optimizer", "rmsprop"])))
+    assert got.data == ["a.json", "b c.json", "d.json"] and (got.steps, got.lr, got.optimizer) == (7, 1e-4, "rmsprop")
+    assert given == {"data", "steps", "lr", "optimizer"}
+    parser = config.Parser()
+    config.add_flags(parser, Kinds, "x")
+    assert parser.parse_args(["--names", "one", "two"]).names == ["one", "two"]
+
+
+BAD_FLAGS = [
+    (["--objective", "itf"], "objective 'itf'", "ift?"), (["--objective", "DPO"], "DPO", "dpo"), (["--objective"], "--objective"),
+    (["--lerning-rate", "1"], "--lerning-rate"), (["--batchsize=3"], "--batchsize", "--batch-size?"), (["--ler", "1"], "--lr?"),
+    (["--objective", "sft", "--lam", "0.3"], "--lam"), (["--objective", "sft", "--beta", "1"], "unknown flag --beta"),
+    (["--size", "nona"], "--size", "nano?"), (["--optimizer", "adam"], "--optimizer", "adamw?"), (["--dtype", "fp64"], "fp64"),
+    (["--variant", "relesed"], "released?"), (["--device", "gpu"], "--device", "cpu"), (["--device", "cuda:99"], "--device cuda:99"),
+    (["--device", "cpu:1"], "--device cpu:1"), (["--dtype", "fp16", "--device", "cpu"], "fp16", "GPU"), (["--threads", "0"], "--threads 0"),
+    (["--steps", "many"], "--steps", "whole number"), (["--steps", "1.5"], "whole number"), (["--lr", "fast"], "--lr", "a number"),
+    (["--lr", "nan"], "finite"), (["--lr", "inf"], "finite"), (["--lr", "0"], "--lr", "above 0"), (["--lr", "-1"], "above 0"),
+    (["--steps", "0"], "--steps 0"), (["--batch-size", "-3"], "--batch-size -3"), (["--accumulate", "0"], "--accumulate 0"),
+    (["--accumulate", "64"], "--accumulate 64", "32"), (["--rows", "0"], "--rows 0"), (["--rows", "99999999999"], "--rows"),
+    (["--items", "99999999999"], "--items"), (["--epochs", "0"], "--epochs"), (["--epochs", "1", "--steps", "1"], "--epochs", "one"),
+    (["--clip", "-1"], "--clip"), (["--weight-decay", "-1"], "--weight-decay"), (["--seed", "-1"], "--seed"),
+    (["--noise", "1.5"], "--noise 1.5"), (["--warmup", "2"], "--warmup"), (["--save-every", "-1"], "--save-every"),
+    (["--eval-every", "-1"], "--eval-every"), (["--items", "-1"], "--items"), (["--split", "tset"], "--split", "test?"),
+    (["--lam", "1.2"], "--lam"), (["--objective", "dpo", "--beta", "0"], "--beta"), (["stray"], "stray"),
+    (["--corpus", "x.txt", "--init", "base"], "--corpus", "--init"), (["--size", "gpt2"], "--size", "--corpus"),
+    (["--prompt-field", "q"], "--prompt-field", "--data"), (["--init", "nowhere"], "nowhere", "no such folder"), (["--data"], "--data"),
+]
+
+
+@pytest.mark.parametrize("argv, words", [(a, w) for a, *w in BAD_FLAGS], ids=lambda x: " ".join(x))
+def test_a_wrong_flag_is_one_line(argv, words, here, capsys):
+    one_error(call(train.main, *argv), capsys.readouterr().err, *words)
+    assert not list(here.iterdir()), "nothing is made before the flags are understood"
+
+
+# ---- data ------------------------------------------------------------------------------------------------------------
+ROW = json.dumps(DEMOS[0]).encode()
+BAD_FILES = {
+    "missing": (None, "no such file"), "empty": (b"", "empty"), "empty list": (b"[]", "empty"), "binary": (b"\0\1\2" * 50, "binary"),
+    "scalar": (b"3", "a number", "object"), "list of scalars": (b"[1, 2]", "item 1"), "broken": (ROW + b"\n" + ROW[:-4] + b"\n" + ROW, "line 2"),
+    "cut off": (ROW + b"\n" + ROW[:20], "line 2", "cut off"), "utf-8": (ROW + b'\n{"prompt": "\xe9"}', "line 2", "UTF-8"),
+    "utf-16": (ROW.decode().encode("utf-16"), "UTF-16"), "wrong type": (ROW + b'\n{"prompt": 3, "response": "x"}', "line 2", "prompt"),
+    "no response": (ROW + b'\n{"prompt": "x"}', "line 2"), "score out of range": (b'{"prompt": "x", "response": "y", "score": 7}', "score"),
+    "only empty answers": (b'{"prompt": "x", "response": ""}', "no row"), "unknown form": (b'{"a": 1}', "line 1"),
+    "a role nobody knows": (b'{"messages": [{"role": "king", "content": "x"}]}', "king"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_FILES)
+def test_a_bad_file_is_one_line(case, here, tiny_base, capsys):
+    content, *words = BAD_FILES[case]
+    if content is not None:
+        (here / "d.jsonl").write_bytes(content)
+    code = call(train.main, "--objective", "sft", "--init", tiny_base, "--data", "d.jsonl", "--steps", 1, *QUICK)
+    one_error(code, capsys.readouterr().err, "d.jsonl", *words)
+    assert not (here / "out").exists()
+
+
+def test_data_that_does_not_serve_the_objective_is_one_line(here, tiny_base, capsys):
+    def says(objective, rows, *words):
+        file = lines(here / "d.jsonl", rows)
+        code = call(train.main, "--objective", objective, "--init", tiny_base, "--data", file, "--steps", 1, *QUICK)
+        one_error(code, capsys.readouterr().err, *words)
+    says("dpo", DEMOS, "needs pairs", "demonstrations")
+    says("sft", [{**DEMOS[0], "score": 0.5}], "needs demonstrations", "scored")
+    says("sft", [{"prompt": "long", "response": "word " * 500}], "longer than the context", "128")
+    says("dpo", [{**PAIRS[0], "rejected": PAIRS[0]["chosen"]}], "needs pairs", "equal")
+    file = here / "d.jsonl"
+    one_error(call(train.main, "--data", file, "--rows", 3), capsys.readouterr().err, "--rows", "--data")
+    one_error(call(train.main, "--data", here, "--init", tiny_base), capsys.readouterr().err, "is a folder")
+
+
+# ---- models ----------------------------------------------------------------------------------------------------------
+def _pickled(folder):
+    torch.save({"x": torch.ones(1)}, folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+
+
+BAD_MODELS = {
+    "cut": (lambda f: (f / "model.safetensors").write_bytes((f / "model.safetensors").read_bytes()[:5000]), "model.safetensors", "damaged"),
+    "empty": (lambda f: (f / "model.safetensors").write_bytes(b""), "model.safetensors"),
+    "noise": (lambda f: (f / "model.safetensors").write_bytes(b"\xff" * 999), "model.safetensors"),
+    "pickled": (_pickled, "pytorch_model.bin", "pickled", "safetensors"),
+    "no config": (lambda f: [(f / n).unlink() for n in ("config.json", "run.json")], "config.json"),
+    "other shape": (lambda f: GPT(dataclasses.replace(SMALL, n_embd=16)).save_pretrained(f / "x") or
+                    os.replace(f / "x" / "model.safetensors", f / "model.safetensors"), "config.json asks for"),
+    "not json": (lambda f: (f / "config.json").write_text("{"), "config.json"),
+    "llama": (lambda f: (f / "config.json").write_text('{"model_type": "llama"}'), "llama", "gpt2"),
+    "tokenizer": (lambda f: (f / "tokenizer.json").write_text("{}"), "tokenizer.json"),
+    "run.json": (lambda f: (f / "run.json").write_text("{"), "run.json"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_MODELS)
+def test_a_damaged_model_is_one_line(case, here, capsys):
+    damage, *words = BAD_MODELS[case]
+    damage(tiny_folder(here / "m"))
+    one_error(call(train.main, "--init", "m", "--steps", 1, *QUICK), capsys.readouterr().err, *words)
+    assert not (here / "out").exists()
+
+
+# ---- places ----------------------------------------------------------------------------------------------------------
+def test_places_where_nothing_can_be_made(here, tiny_base, capsys, monkeypatch):
+    (here / "file").write_text("x")
+    flags = ["--init", tiny_base, "--objective", "sft", "--rows", 9, "--steps", 1, *QUICK]
+    one_error(call(train.main, *flags, "--out", "file/run"), capsys.readouterr().err, "file/run", "--out")
+    one_error(call(train.main, *flags, "--out", "file"), capsys.readouterr().err, "file", "not an empty folder")
+    one_error(call(train.main, *flags, "--out", "x" * 300), capsys.readouterr().err, "too long")
+    (here / "out").write_text("a file where the folder of all runs should be")
+    one_error(call(train.main, *flags), capsys.readouterr().err, "out/sft", "--out")
+
+    def denied(self, *a, **k):
+        raise PermissionError(13, "Permission denied", str(self))
+    monkeypatch.setattr(runs.Path, "mkdir", denied)
+    one_error(call(train.main, *flags, "--out", "run"), capsys.readouterr().err, "run", "Permission denied", "--out")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_folder(here, tiny_base, capsys):
+    os.chmod(here, stat.S_IRUSR | stat.S_IXUSR)
+    try:
+        one_error(call(train.main, "--init", tiny_base, "--rows", 9, "--steps", 1, *QUICK), capsys.readouterr().err, "denied", "--out")
+    finally:
+        os.chmod(here, stat.S_IRWXU)
+
+
+def test_other_mistakes_keep_their_traceback_and_memory_is_one_line(capsys):
+    def fails(e):
+        def main(argv):
+            raise e
+        return main
+    one_error(call(fails(MemoryError())), capsys.readouterr().err, "out of memory", "--accumulate")
+    one_error(call(fails(RuntimeError("CUDA out of memory. Tried"))), capsys.readouterr().err, "out of memory")
+    one_error(call(fails(OSError(28, "No space left on device", "f"))), capsys.readouterr().err, "f: No space", "make room")
+    one_error(call(fails(config.UserError("two\nlines"))), capsys.readouterr().err, "two lines")
+    with pytest.raises(RuntimeError, match="shape"):
+        call(fails(RuntimeError("shape")))
+    assert call(fails(KeyboardInterrupt())) == 130
+
+
+# ---- consoles --------------------------------------------------------------------------------------------------------
+def test_a_console_without_utf8_or_colour_or_display(here, tiny_base):
+    """As a process of its own, in a folder with a foreign name, on a code page that cannot print it."""
+    place = here / "Zoë 学 x"
+    place.mkdir()
+    lines(place / "学.jsonl", [*DEMOS, {"prompt": "學 ✓ →", "response": "漢字"}])
+    env = {"PYTHONIOENCODING": "cp1252", "NO_COLOR": "1", "DISPLAY": "", "MPLBACKEND": "", "LC_ALL": "C"}
+    got = command("nanouft.train", "--objective", "sft", "--init", tiny_base, "--data", "学.jsonl", "--steps", 2,
+                  "--out", "学", *QUICK, cwd=place, env=env)
+    assert got.returncode == 0, got.stderr
+    assert "Traceback" not in got.stderr and "Warning" not in got.stderr and "\033" not in got.stdout
+    assert (place / "学" / "curves.png").stat().st_size > 2000
+    assert "漢字" in (place / "学" / "samples.md").read_text(encoding="utf-8") or "学" in str(list(place.iterdir()))
+    got = command("nanouft.train", "--init", "学 fehlt", cwd=place, env=env)
+    one_error(got.returncode, got.stderr, "no such folder")
+
+
+def test_a_reader_who_leaves_early_is_no_crash(here):
+    import subprocess
+    from running import environment
+    got = subprocess.run(f"'{sys.executable}' -m nanouft.train --objective list | head -1", shell=True, cwd=here,
+                         env=environment(), capture_output=True, text=True, timeout=60)
+    assert "Traceback" not in got.stderr and "Exception" not in got.stderr and got.stdout.startswith("sft")
+
+
+# ---- sample ----------------------------------------------------------------------------------------------------------
+def test_side_by_side_says_who_speaks(here, tiny_base, capsys):
+    assert call(train.main, "--objective", "sft", "--init", tiny_base, "--rows", 9, "--steps", 2, *QUICK) == 0
+    capsys.readouterr()
+    assert call(sample.main, "out/sft", tiny_base, "--max-new", 4, "--prompt", "Hello.", "Sort pig bee saw from a to z.") == 0
+    out = capsys.readouterr().out
+    assert out.count("out/sft (sft, step 2)") == 2 and out.count(f"{tiny_base} (pretrained)") == 2 and out.count("prompt:") == 2
+    assert "score" not in out.split("prompt:")[1] and "score" in out.split("prompt:")[2], "only NanoWorld prompts are scored"
+    (tiny_base / "run.json").rename(tiny_base / "hidden")
+    try:
+        assert sample.who(str(tiny_base)) == f"{tiny_base} (GPT-2 folder)" and sample.who("base") == "base (shipped)"
+    finally:
+        (tiny_base / "hidden").rename(tiny_base / "run.json")
+
+
+def test_prior_is_forced_and_sampling_repeats_with_its_seed(here, tiny_base, capsys):
+    def said(*argv):
+        assert call(sample.main, tiny_base, tiny_base, "--max-new", 6, "--prompt", "Hello.", *argv) == 0
+        return capsys.readouterr().out.splitlines()[2:]
+    assert all("  The red hen" in line.split(")", 1)[1][:40] or " The red hen" in line for line in said("--prior", "The red hen"))
+    warm = ["--temperature", "1.0", "--n", "3"]
+    first = said(*warm, "--seed", 1)
+    assert len(first) == 6 and said(*warm, "--seed", 1) == first != said(*warm, "--seed", 2)
+    assert said("--temperature", 1, "--top-k", 1)[0] == said()[0]
+
+
+def test_marks_are_not_part_of_an_answer(tiny_base, monkeypatch):
+    """Neither what is scored nor what a chat remembers holds '(does not stop)'."""
+    voice = sample.Voice(str(tiny_base), devices.Device("cpu", "fp32"))
+    cfg = sample.Sample(max_new=3)
+    (text, ended), = voice.say((sample.Turn("user", "Hello."),), cfg)
+    assert not ended and "stop" not in text
+    heard, typed = [], iter(["Hello.", "And?", "/new", "", "Again.", "/quit"])
+    monkeypatch.setattr("builtins.input", lambda prompt: next(typed))
+    monkeypatch.setattr(voice, "say", lambda turns, cfg: heard.append([t.text for t in turns]) or [("yes", False)])
+    sample.chat([voice], cfg)
+    assert heard == [["Hello."], ["Hello.", "yes", "And?"], ["Again."]]
+
+
+def test_piped_input_is_no_chat(here, tiny_base):
+    """Three NanoWorld prompts are answered instead of waiting for somebody to type."""
+    got = command("nanouft.sample", tiny_base, tiny_base, "--max-new", 3, cwd=here)
+    assert got.returncode == 0 and got.stdout.count("prompt:") == 3 and "you>" not in got.stdout
+
+
+@pytest.mark.parametrize("argv, words", [
+    (["nowhere"], ["nowhere", "no such folder"]), (["--temperature", "-1"], ["--temperature"]), (["--top-p", "0"], ["--top-p"]),
+    (["--n", "0"], ["--n 0"]), (["--max-new", "0"], ["--max-new"]), (["--seed", "-1"], ["--seed"]), (["--temprature", "1"], ["--temperature?"])],
+    ids=lambda x: " ".join(x))
+def test_mistakes_in_sample(argv, words, here, capsys):
+    one_error(call(sample.main, *argv), capsys.readouterr().err, *words)
+
+
+def test_models_behind_prompts_and_a_prior_that_is_too_long(here, tiny_base, capsys):
+    one_error(call(sample.main, "--prompt", "Hello.", tiny_base), capsys.readouterr().err, "in front of --prompt")
+    code = call(sample.main, tiny_base, tiny_base, "--prompt", "Hello.", "--prior", "red " * 200)
+    one_error(code, capsys.readouterr().err, "context")
+
+
+# ---- evaluate, ledger, pretrain --------------------------------------------------------------------------------------
+def test_evaluate_prints_a_table_or_figures_of_your_data(here, tiny_base, capsys):
+    assert call(evaluate.main, "--init", tiny_base, "--items", 2, "--threads", 1) == 0
+    out = capsys.readouterr().out
+    assert all(f in out for f in evaluate.world.FAMILIES) and "mean" in out and str(tiny_base) in out
+    mixed = lines(here / "m.jsonl", [{**d, **p} for d, p in zip(DEMOS, PAIRS)])
+    assert call(evaluate.main, "--init", tiny_base, "--data", mixed) == 0
+    out = capsys.readouterr().out
+    assert "demonstrations" in out and "nll" in out and "pairs" in out and "prefers" in out
+    scored = lines(here / "s.jsonl", [{**DEMOS[0], "score": 0.5}])
+    one_error(call(evaluate.main, "--init", tiny_base, "--data", scored), capsys.readouterr().err, "1 scored answer")
+    for argv, word in ((["--items", 0], "--items"), (["--split", "tst"], "test?"), (["--device", "cpux"], "cpu?"),
+                       (["--dtype", "f32"], "fp32?"), (["--data", "none.json"], "none.json"), (["--items", 10 ** 9], "--items")):
+        one_error(call(evaluate.main, "--init", tiny_base, *argv), capsys.readouterr().err, word)
+
+
+def test_ledger_draws_a_picture(here, tiny_base, capsys):
+    assert call(ledger.main, "--init", tiny_base, "--out", "a b/ledger.png", "--threads", 1) == 0
+    assert (here / "a b" / "ledger.png").stat().st_size > 10_000
+    out = capsys.readouterr().out
+    assert all(name in out for name in OBJECTIVES)
+    assert call(ledger.main, "--init", tiny_base, "--prompt", "What costs $5 or $6?", "--answer", r"$\nothing$ {", "--out", "l.png") == 0
+    assert (here / "l.png").stat().st_size > 10_000
+    one_error(call(ledger.main, "--init", tiny_base, "--prompt", "Hello."), capsys.readouterr().err, "--answer")
+
+
+def test_mistakes_in_pretrain(here, capsys):
+    (here / "short.txt").write_text("too short")
+    (here / "latin.txt").write_bytes(b"caf\xe9 " * 900)
+    for argv, words in ((["--corpus", "none.txt"], ["none.txt"]), (["--corpus", "short.txt"], ["short.txt", "too few"]),
+                        (["--corpus", "latin.txt"], ["latin.txt", "UTF-8"]), (["--steps", 0], ["--steps"]), (["--lr", 0], ["--lr"]),
+                        (["--size", "gpt3"], ["gpt2?"]), (["--seed", -1], ["seed"])):
+        one_error(call(pretrain.main, *argv), capsys.readouterr().err, *words)

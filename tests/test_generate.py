@@ -1,0 +1,175 @@
+"""Sampling: a batch is its rows one by one, the cache changes nothing, what was said can be scored again.
+
+    python -m pytest tests/test_generate.py        about 3 s
+"""
+from dataclasses import replace
+
+import pytest
+import torch
+from tiny import TINY, differs, same, tiny
+
+from nanouft.config import UserError
+from nanouft.generate import generate
+from nanouft.gpt import GPT
+
+PAD, NEVER = 0, -1                      # NEVER: a stop token that cannot be said
+PROMPTS = [[3, 1, 4], [1], [5, 9, 2, 6, 5, 3, 5], [8, 9]]
+MODEL = tiny(3)
+
+
+def ids(answers) -> list[list[int]]:
+    return [a.ids for a in answers]
+
+
+def say(prompts=PROMPTS, model=MODEL, **kw):
+    return generate(model, prompts, **{"stop": NEVER, "pad": PAD, "max_new": 12, **kw})
+
+
+def a_stop_token() -> int:
+    """A token that greedy decoding says early in some answers and late or never in others."""
+    said = ids(say())
+    for token in range(17):
+        n = [row.index(token) if token in row else 99 for row in said]
+        if min(n) > 0 and min(n) < 6 < max(n):
+            return token
+    raise AssertionError("the tiny model never says anything twice; choose another seed")
+
+
+def test_greedy_by_hand():
+    for prompt, answer in zip(PROMPTS, say()):
+        read = list(prompt)
+        for token in answer.ids:
+            assert token == int(MODEL(torch.tensor([read]))[0, -1].argmax()), "greedy says the likeliest next token"
+            read.append(token)
+        assert len(answer.ids) == 12 and not answer.ended
+
+
+def test_a_batch_is_its_rows_one_by_one():
+    together = say()
+    for prompt, answer in zip(PROMPTS, together):
+        (alone,) = say([prompt])
+        assert alone.ids == answer.ids, "LAW: other rows, and the padding they cause, change no answer"
+        same(answer.logp, alone.logp, "nor its log-probs", 1e-5)
+    assert len({tuple(a) for a in ids(together)}) > 1, "all answers are alike; this test could not fail"
+
+
+def test_padding_is_never_looked_at():
+    assert ids(say(pad=0)) == ids(say(pad=13)), "LAW: what stands in the padding is irrelevant"
+
+
+@pytest.mark.parametrize("how", [{}, {"temperature": 1.0, "seed": 5},
+                                 {"temperature": 0.7, "top_k": 4, "top_p": 0.8, "seed": 2},
+                                 {"prior": [7, 7]}, {"stop": "said"}], ids=str)
+def test_the_cache_changes_nothing(how):
+    how = {**how, "stop": a_stop_token()} if "stop" in how else how
+    fast, slow = say(**how), say(**how, cached=False)
+    assert ids(fast) == ids(slow), "LAW: cached and uncached decoding agree token by token"
+    for a, b in zip(fast, slow):
+        same(a.logp, b.logp, "and in every log-prob", 1e-5)
+
+
+def test_top_k_1_and_a_tiny_top_p_are_greedy():
+    greedy = ids(say())
+    assert ids(say(temperature=2.0, top_k=1, seed=3)) == greedy, "LAW: top-k 1 is greedy at any temperature"
+    assert ids(say(temperature=2.0, top_p=1e-9, seed=3)) == greedy, \
+        "LAW: the likeliest token always stays in the nucleus"
+    assert ids(say(temperature=1e-6, seed=3)) == greedy, "LAW: temperature -> 0 is greedy"
+    assert ids(say(temperature=1.0, seed=3)) != greedy, "and sampling is not"
+
+
+def frequencies(**kw) -> torch.Tensor:
+    """(V,) share of each token among 4,000 first tokens after one prompt."""
+    answers = say([[3, 1, 4]] * 4000, max_new=1, **kw)
+    return torch.bincount(torch.tensor(ids(answers))[:, 0], minlength=17) / 4000
+
+
+def test_samples_follow_the_distribution():
+    p = MODEL(torch.tensor([[3, 1, 4]]))[0, -1]
+    for temperature in (0.5, 1.0, 2.0):
+        same(frequencies(temperature=temperature, seed=1), (p / temperature).softmax(-1),
+             f"softmax(logits / {temperature})", 0.03)
+    order = p.argsort(descending=True)
+    top3 = torch.zeros(17, dtype=torch.float64)
+    top3[order[:3]] = p[order[:3]].softmax(-1)
+    same(frequencies(temperature=1.0, top_k=3, seed=1), top3, "top-k 3 keeps the three likeliest, renormalised", 0.03)
+    mass = p.softmax(-1)[order].cumsum(-1)
+    n = int((mass < 0.6).sum()) + 1                     # the smallest set whose mass reaches .6
+    assert 1 < n < 17
+    nucleus = torch.zeros(17, dtype=torch.float64)
+    nucleus[order[:n]] = p[order[:n]].softmax(-1)
+    same(frequencies(temperature=1.0, top_p=0.6, seed=1), nucleus,
+         "top-p keeps the smallest set that reaches the mass", 0.03)
+
+
+def test_prior_tokens_come_first():
+    prior = [11, 12, 13]
+    answers = say(prior=prior)
+    for prompt, answer in zip(PROMPTS, answers):
+        assert answer.ids[:3] == prior and len(answer.ids) == 3 + 12, "LAW: an answer begins with the forced tokens"
+        assert answer.ids[3:] == say([prompt + prior])[0].ids, "LAW: and goes on as if it had said them"
+        assert len(answer.logp) == 12, "LAW: log-probs are of sampled tokens only"
+
+
+def test_the_stop_token_ends_an_answer():
+    stop, free = a_stop_token(), say()
+    answers = say(stop=stop)
+    for answer, long in zip(answers, free):
+        said = stop in long.ids
+        assert answer.ended == said
+        assert answer.ids == (long.ids[:long.ids.index(stop)] if said else long.ids), \
+            "LAW: the answer is what came before the stop token"
+        assert len(answer.logp) == len(answer.ids) + said, \
+            "LAW: the stop token's own log-prob is kept: saying it was a choice"
+    assert {a.ended for a in answers} == {True, False}
+    inside = [[stop, *p] for p in PROMPTS]
+    for answer, long in zip(say(inside, stop=stop), ids(say(inside))):
+        until = long.index(stop) if stop in long else 12
+        assert answer.ids == long[:until], "LAW: a stop token inside the prompt ends nothing"
+
+
+@pytest.mark.parametrize("how", [{}, {"temperature": 1.0, "seed": 1}, {"temperature": 0.5, "top_k": 3, "seed": 1},
+                                 {"prior": [7, 7]}],
+                         ids=str)
+def test_log_probs_of_decoding_are_those_of_scoring(how):
+    stop = a_stop_token()
+    n_prior = len(how.get("prior", []))
+    for prompt, answer in zip(PROMPTS, say(stop=stop, **how)):
+        row = torch.tensor([prompt + answer.ids + [stop] * answer.ended])
+        logp = MODEL(row[:, :-1], want="logp", targets=row[:, 1:])[0, len(prompt) - 1 + n_prior:]
+        same(answer.logp, logp.detach(),
+             "log-probs kept from decoding equal those of a scoring pass, at temperature 1", 1e-4)
+
+
+def test_the_context_is_a_limit():
+    model = GPT(replace(TINY, n_ctx=16), seed=3).double()
+    long = list(range(1, 17)) + [3, 1, 4]
+    (answer,) = say([long], model, max_new=6)
+    assert len(answer.ids) == 6, "a prompt that leaves no room loses its beginning"
+    assert answer.ids == say([long[-10:]], model, max_new=6)[0].ids, "LAW: exactly as much as max_new needs"
+    (full,) = say([long], model, max_new=99)
+    assert len(full.ids) == 15 and not full.ended, "at most the context less one prompt token"
+    assert full.ids == say([long[-1:]], model, max_new=15)[0].ids
+    short, cut = say([[2, 7], long], model, max_new=6)
+    assert short.ids == say([[2, 7]], model, max_new=6)[0].ids, "a short prompt beside a long one loses nothing"
+    assert cut.ids == answer.ids
+    with pytest.raises(UserError, match="no new token fits"):
+        say([long], model, prior=[1] * 15)
+
+
+def test_the_seed_decides():
+    one, two = (ids(say(temperature=1.0, seed=s)) for s in (1, 2))
+    torch.manual_seed(99)
+    assert ids(say(temperature=1.0, seed=1)) == one, \
+        "LAW: same seed, same batch, same answers, whatever the global generator did"
+    assert one != two, "another seed, other answers"
+    twins = ids(say([[3, 1, 4]] * 2, temperature=1.0, seed=1))
+    assert twins[0] != twins[1], "rows of a batch draw different numbers"
+
+
+def test_nothing_to_say_and_no_graph():
+    assert say([]) == []
+    before = torch.get_rng_state()
+    say(temperature=1.0)
+    assert torch.equal(before, torch.get_rng_state()), "the global generator is left alone"
+    assert all(p.grad is None for p in MODEL.parameters())
+    differs(torch.tensor(say()[0].logp), 0, "log-probs are not empty")

@@ -1,0 +1,339 @@
+"""The GPT: equal to transformers' GPT-2 both ways, one door with consistent exits, bad folders refused in one line.
+
+    python -m pytest tests/test_gpt.py        about 6 s, most of it the import of transformers; no network
+"""
+import json
+import pickle
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tiny import TINY, differs, same, tiny
+
+from nanouft.config import UserError
+from nanouft.gpt import GPT, GPT2, NANO, SIZES, Cache, GPTConfig
+
+IDS = torch.tensor([[3, 1, 4, 1, 5, 9, 2, 6], [5, 3, 5, 8, 9, 7, 9, 3]])
+SHAPES = [GPTConfig(29, 32, 2, 2, 16, init_std=0.3), GPTConfig(40, 24, 3, 4, 32, eps=1e-3, init_std=0.2),
+          GPTConfig(11, 8, 1, 1, 8, init_std=0.5)]
+
+
+# ---- transformers ---------------------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def hf():
+    return pytest.importorskip("transformers")
+
+
+def theirs(hf, cfg: GPTConfig):
+    torch.manual_seed(1)
+    config = hf.GPT2Config(vocab_size=cfg.vocab_size, n_positions=cfg.n_ctx, n_embd=cfg.n_embd, n_layer=cfg.n_layer,
+                           n_head=cfg.n_head,
+                           layer_norm_epsilon=cfg.eps, initializer_range=cfg.init_std, resid_pdrop=0, embd_pdrop=0,
+                           attn_pdrop=0)
+    model = hf.GPT2LMHeadModel(config).eval()
+    for p in model.parameters():
+        if p.dim() == 1:                                # biases 0 and scales 1 would hide a wrong place
+            p.data += 0.1 * torch.randn_like(p)
+    return model
+
+
+@pytest.mark.parametrize("cfg", SHAPES, ids=str)
+def test_a_folder_of_theirs_gives_their_logits(hf, cfg, tmp_path):
+    model = theirs(hf, cfg)
+    model.save_pretrained(tmp_path)
+    ours = GPT.from_pretrained(tmp_path)
+    assert (ours.cfg.vocab_size, ours.cfg.n_ctx, ours.cfg.n_head, ours.cfg.eps) == (cfg.vocab_size, cfg.n_ctx,
+                                                                                    cfg.n_head, cfg.eps)
+    ids = IDS % cfg.vocab_size
+    with torch.no_grad():
+        same(ours(ids), model(ids).logits, "our logits are those of transformers on its own folder", 1e-4)
+
+
+@pytest.mark.parametrize("cfg", SHAPES, ids=str)
+def test_a_folder_of_ours_gives_our_logits_there(hf, cfg, tmp_path):
+    ours = tiny(cfg=cfg, double=False)
+    ours.save_pretrained(tmp_path, end_id=2)
+    model, info = hf.GPT2LMHeadModel.from_pretrained(tmp_path, output_loading_info=True)
+    assert not info["missing_keys"] and not info["unexpected_keys"], info
+    assert model.config.eos_token_id == 2
+    ids = IDS % cfg.vocab_size
+    with torch.no_grad():
+        same(model.eval()(ids).logits, ours(ids), "transformers opens our folder and computes our logits", 1e-4)
+
+
+def test_the_loss_and_its_gradient_are_theirs(hf, tmp_path):
+    cfg = SHAPES[0]
+    ours = tiny(cfg=cfg, double=False)
+    ours.save_pretrained(tmp_path)
+    model = hf.GPT2LMHeadModel.from_pretrained(tmp_path).eval()
+    model(IDS, labels=IDS).loss.backward()
+    logp = ours(IDS[:, :-1], want="logp", targets=IDS[:, 1:])
+    (-logp.mean()).backward()
+    same(ours.wte.weight.grad, model.transformer.wte.weight.grad, "the tied embedding learns from both of its roles",
+         1e-5)
+    same(ours.h[0].attn.c_attn.weight.grad, model.transformer.h[0].attn.c_attn.weight.grad.T,
+         "Conv1D is our Linear, transposed", 1e-5)
+
+
+# ---- one door -------------------------------------------------------------------------------------------------------
+def test_every_way_in_and_out_agrees():
+    model = tiny()
+    logits = model(IDS)
+    assert logits.shape == (2, 8, 17)
+    embeds = model(IDS, want="embeds")
+    same(embeds, model.wte.weight[IDS], "embeds out is the table's row of each id, without position")
+    same(model(embeds=embeds), logits, "ids in = their embeddings in")
+    hidden = model(IDS, want="hidden")
+    same(model(hidden=hidden), logits, "ids in = hidden states out and in again")
+    same(hidden @ model.wte.weight.T, logits, "the head is the input embedding")
+    assert (model(IDS, want="argmax") == logits.argmax(-1)).all()
+    logp = logits.log_softmax(-1).gather(-1, IDS[..., None])[..., 0]
+    same(model(IDS, want="logp", targets=IDS), logp,
+         "logp is log softmax at the target, at the position of the logit: no shift inside")
+    same(model(embeds=embeds, want="logp", targets=IDS), logp, "embeddings in, logp out")
+    same(model(hidden=hidden, want="logp", targets=IDS), logp, "hidden in, logp out")
+    with pytest.raises(ValueError, match="logitz"):
+        model(IDS, want="logitz")
+
+
+def test_the_head_runs_only_where_it_is_asked_for():
+    model = tiny()
+    at = torch.tensor([[0, 1, 0, 0, 1, 1, 0, 0], [1, 0, 0, 0, 0, 0, 0, 1]]).bool()
+    full = model(IDS)
+    same(model(IDS, at=at), full[at], "logits at the marked positions, in order")
+    for want in ("argmax", "logp"):
+        every = model(IDS, want=want, targets=IDS)
+        some = model(IDS, want=want, targets=IDS, at=at)
+        assert some.shape == (2, 8)
+        same(some, every.masked_fill(~at, 0), f"{want} at the marked positions, 0 elsewhere")
+    wrong = IDS.masked_fill(~at, 10 ** 6)
+    same(model(IDS, want="logp", targets=wrong, at=at), model(IDS, want="logp", targets=IDS, at=at),
+         "targets outside `at` are never read")
+    none = model(IDS, want="logp", targets=IDS, at=torch.zeros_like(at))
+    same(none, torch.zeros(2, 8), "nothing marked: zeros, no crash")
+
+
+def test_at_changes_no_gradient():
+    model, at = tiny(), torch.rand(2, 8, generator=torch.Generator().manual_seed(0)) < 0.5
+
+    def grads(**kw):
+        model.zero_grad(set_to_none=True)
+        (model(IDS, want="logp", targets=IDS.roll(-1, 1), **kw) * at).sum().backward()
+        return [p.grad.clone() for p in model.parameters()]
+    for a, b in zip(grads(at=at), grads()):
+        same(a, b, "the head on some positions has the gradient of the head on all, masked")
+
+
+def test_log_probs_are_at_least_fp32():
+    model = tiny(double=False).bfloat16()
+    assert model(IDS).dtype == torch.bfloat16 and model(IDS, want="logp", targets=IDS).dtype == torch.float32
+    assert tiny()(IDS, want="logp", targets=IDS).dtype == torch.float64, "LAW: a loss is never down-cast"
+    model = GPT(replace(TINY), seed=0)
+    want = model.double()(IDS, want="logp", targets=IDS)
+    with torch.autocast("cpu", torch.bfloat16):
+        got = model.float()(IDS, want="logp", targets=IDS)
+    assert got.dtype == torch.float32
+    same(got, want, "autocast rounds products, not the softmax over the vocabulary", 0.1)
+
+
+def test_nothing_looks_ahead():
+    model, other = tiny(), IDS.clone()
+    other[:, 5:] = 11
+    same(model(IDS)[:, :5], model(other)[:, :5], "a position sees nothing behind it")
+    differs(model(IDS)[:, 5:], model(other)[:, 5:], "but itself and what comes before")
+
+
+def test_positions_matter():
+    model = tiny()
+    same(model(IDS, pos=torch.arange(8)), model(IDS), "positions count from 0 when none are given")
+    differs(model(IDS, pos=torch.arange(3, 11)), model(IDS), "another offset is another input")
+    per_row = torch.stack([torch.arange(8), torch.arange(3, 11)])
+    same(model(IDS, pos=per_row)[1], model(IDS[1:], pos=torch.arange(3, 11))[0], "positions may differ by row")
+
+
+def test_left_padding_with_keep_and_pos_equals_no_padding():
+    model, pad = tiny(), 3
+    ids = torch.cat([torch.full((2, pad), 16), IDS], 1)
+    keep = torch.cat([torch.zeros(2, pad), torch.ones(2, 8)], 1).bool()
+    pos = (keep.long().cumsum(1) - 1).clamp_min(0)
+    got = model(ids, keep=keep, pos=pos)
+    same(got[:, pad:], model(IDS), "left padding is never looked at and takes no position")
+    assert got.isfinite().all(), "LAW: padding itself gives no NaN that a gradient could spread"
+    differs(model(ids, pos=pos)[:, pad:], model(IDS), "without `keep` the padding is seen")
+    differs(model(ids, keep=keep)[:, pad:], model(IDS), "without `pos` every position is off")
+
+
+@pytest.mark.parametrize("cuts", [[1] * 8, [8], [3, 1, 1, 3], [1, 7], [5, 3]])
+@pytest.mark.parametrize("padded", [False, True])
+def test_reading_in_pieces_with_a_cache_is_reading_at_once(cuts, padded):
+    model = tiny()
+    keep = torch.ones(2, 8).bool()
+    if padded:
+        keep[1, :2] = False
+    pos = (keep.long().cumsum(1) - 1).clamp_min(0)
+    want = model(IDS, keep=keep, pos=pos)
+    cache, at, got = Cache(model.cfg, 2, 10, model.wte.weight), 0, []
+    for n in cuts:
+        kw = {"keep": keep[:, :at + n], "pos": pos[:, at:at + n]} if padded else {}
+        got.append(model(IDS[:, at:at + n], cache=cache, **kw))
+        at += n
+        assert cache.n == at
+    got = torch.cat(got, 1)
+    same(got[keep], want[keep], f"pieces of {cuts} through the cache give what one pass gives", 1e-10)
+
+
+# ---- making and changing models -------------------------------------------------------------------------------------
+def test_fresh_weights_are_a_function_of_the_seed():
+    a, b, c = (GPT(replace(TINY), seed=s) for s in (1, 1, 2))
+    for (name, x), y, z in zip(a.named_parameters(), b.parameters(), c.parameters()):
+        same(x, y, f"the same seed gives the same weights: {name}", 0.0)
+        if x.dim() == 2:
+            differs(x, z, f"another seed gives others: {name}")
+    big = GPT(GPTConfig(100, 50, 2, 4, 64, init_std=0.05), seed=0)
+    for name, p in big.named_parameters():
+        want = {1: 0.0 if name.endswith("bias") else 1.0}.get(p.dim())
+        if want is not None:
+            same(p, torch.full_like(p, want), f"{name} starts at {want}")
+        else:
+            spread = 0.05 / (2 if name.endswith("c_proj.weight") else 1)          # sqrt(2 L) = 2
+            assert abs(p.std().item() / spread - 1) < 0.05 and abs(p.mean().item()) < spread / 10, name
+
+
+def test_the_sizes_are_what_they_say():
+    with torch.device("meta"):
+        counts = {name: GPT(replace(cfg)).n_params() for name, cfg in SIZES.items()}
+    assert counts["nano"] == 989_952 and GPT2.n_layer == 12 and NANO.n_ctx == 512
+    assert counts["gpt2"] == 124_439_808 + 768 * (50261 - 50257), "GPT-2 small and four rows for the chat tokens"
+
+
+def test_grow_vocab():
+    cfg = replace(TINY)
+    model = GPT(cfg, seed=0).double()
+    old, before = model.wte.weight.detach().clone(), model(IDS)
+    model.grow_vocab(21)
+    assert model.wte.weight.shape == (21, 16) and model.cfg.vocab_size == 21 and model.wte.weight.requires_grad
+    assert model.wte.weight.dtype == torch.float64
+    assert cfg.vocab_size == 17, "a configuration that others share is not changed behind their backs"
+    same(model.wte.weight[:17], old, "old rows stay", 0.0)
+    same(model(IDS)[..., :17], before, "old logits stay")
+    new = model.wte.weight[17:].detach()
+    differs(new[0], new[1], "no two new rows are alike", by=1e-3)
+    gap = (model(IDS)[..., 17:] - model(IDS)[..., :17].mean(-1, keepdim=True)).abs().mean()
+    assert gap < before.std(), "a new token starts about as likely as an average one"
+    again = GPT(replace(TINY), seed=0).double()
+    again.grow_vocab(21)
+    same(again.wte.weight, model.wte.weight, "growing draws no global random number", 0.0)
+
+
+# ---- folders --------------------------------------------------------------------------------------------------------
+@pytest.fixture
+def folder(tmp_path):
+    GPT(replace(TINY), seed=0).save_pretrained(tmp_path, end_id=5)
+    return tmp_path
+
+
+def refused(folder, *words: str) -> None:
+    with pytest.raises(UserError) as e:
+        GPT.from_pretrained(folder)
+    text = str(e.value)
+    assert "\n" not in text and all(w in text for w in (str(folder), *words)), text
+
+
+def edit(folder, drop: str = "", **kw) -> None:
+    file = folder / "config.json"
+    config = {**json.loads(file.read_text(encoding="utf-8")), **kw}
+    config.pop(drop, None)
+    file.write_text(json.dumps(config), encoding="utf-8")
+
+
+def test_there_and_back(folder):
+    model = GPT.from_pretrained(folder)
+    for (name, p), q in zip(model.named_parameters(), GPT(replace(TINY), seed=0).parameters()):
+        same(p, q, f"saved and read, every weight is the same: {name}", 0.0)
+    assert model.cfg == TINY
+
+
+def test_half_precision_folders_are_read_as_fp32(tmp_path):
+    model = GPT(replace(TINY), seed=0)
+    model.save_pretrained(tmp_path, dtype=torch.float16)
+    assert load_file(tmp_path / "model.safetensors")["transformer.wte.weight"].dtype == torch.float16
+    back = GPT.from_pretrained(tmp_path)
+    assert back.wte.weight.dtype == torch.float32
+    same(back.wte.weight, model.wte.weight.half().float(), "fp16 on disk, fp32 in memory", 0.0)
+
+
+@pytest.mark.parametrize("kw, says", [
+    ({"model_type": "llama"}, "llama"), ({"activation_function": "relu"}, "activation_function"),
+    ({"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx"),
+                                      ({"scale_attn_weights": False}, "scale_attn_weights"),
+    ({"n_inner": 17}, "n_inner"), ({"tie_word_embeddings": False}, "tie_word_embeddings"),
+                                      ({"n_head": 3}, "multiple of n_head"),
+    ({"n_layer": 0}, "positive"), ({"n_positions": -1}, "positive"), ({"n_embd": None}, "not a number"),
+                                      ({"n_embd": "many"}, "not a number"),
+    ({"vocab_size": float("inf")}, "not a number"), ({"layer_norm_epsilon": None}, "not a number"),
+                                      ({"drop": "vocab_size"}, "vocab_size")])
+def test_what_would_be_computed_differently_is_refused(folder, kw, says):
+    edit(folder, **kw)
+    refused(folder, says)
+
+
+@pytest.mark.parametrize("kw",
+                         [{"n_inner": 64}, {"activation_function": "gelu_pytorch_tanh"}, {"scale_attn_weights": True},
+                                {"resid_pdrop": 0.1, "something_new": [1]}])
+def test_what_is_computed_the_same_is_read(folder, kw):
+    edit(folder, **kw)
+    GPT.from_pretrained(folder)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1, 2]", "\x00", '"gpt2"'])
+def test_a_damaged_config_is_one_line(folder, text):
+    (folder / "config.json").write_text(text, encoding="utf-8")
+    refused(folder, "config.json")
+
+
+def test_missing_files_are_one_line(tmp_path, folder):
+    refused(tmp_path / "nowhere", "no config.json")
+    (folder / "model.safetensors").unlink()
+    refused(folder, "no model.safetensors")
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt"])
+def test_pickles_are_never_opened(folder, name):
+    class Trap:
+        def __reduce__(self):
+            return open, (str(folder / "was-run"), "w")
+    (folder / "model.safetensors").unlink()
+    (folder / name).write_bytes(pickle.dumps(Trap()))
+    refused(folder, name, "never loaded")
+    assert not (folder / "was-run").exists()
+
+
+@pytest.mark.parametrize("damage", [lambda b: b"", lambda b: b[:-9], lambda b: b[:40], lambda b: b"\xff" * 8 + b[8:],
+                                    lambda b: b"hello world" * 9],
+                         ids=["empty", "cut", "cut early", "huge header", "text"])
+def test_damaged_weights_are_one_line(folder, damage):
+    file = folder / "model.safetensors"
+    file.write_bytes(damage(file.read_bytes()))
+    refused(folder, "damaged")
+
+
+def test_weights_that_do_not_fit_are_one_line(folder):
+    file = folder / "model.safetensors"
+    good = load_file(file)
+    save_file({k: v for k, v in good.items() if "ln_f.bias" not in k}, file)
+    refused(folder, "ln_f.bias", "missing")
+    save_file({**good, "transformer.h.0.mlp.c_fc.weight": good["transformer.h.0.mlp.c_fc.weight"].T.contiguous()}, file)
+    refused(folder, "h.0.mlp.c_fc.weight", "of shape (16, 64)", "asks for (64, 16)")
+    save_file({**good, "lm_head.weight": good["transformer.wte.weight"] + 1}, file)
+    refused(folder, "tied")
+    save_file({**good, "lm_head.weight": good["transformer.wte.weight"].clone()}, file)
+    GPT.from_pretrained(folder)                         # a head that is the embedding is no second head
+    save_file({k.removeprefix("transformer."): v for k, v in good.items()}, file)
+    GPT.from_pretrained(folder)                         # GPT-2's own folder has no prefix
+    save_file({**good, "transformer.h.0.attn.bias": torch.ones(1, 1, 64, 64)}, file)
+    GPT.from_pretrained(folder)                         # old folders carry their causal mask
+    edit(folder, n_layer=3)
+    refused(folder, "h.2.", "missing")
+    edit(folder, n_layer=1)
+    refused(folder, "h.1.", "no place")                 # half a model would be silently another one
