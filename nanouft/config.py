@@ -109,15 +109,17 @@ def parse(cls: type, argv: list[str] | None, prog: str, about: str):
     return fill(cls, vars(parser.parse_args(argv)))
 
 
-REMEDY = dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "; make room: whatever was saved before is still whole")
+REMEDY = dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "; make room: what was saved before is still whole")
 REMEDY |= dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "; check the permissions, or choose another place")
 
 
 def run(main: Callable, argv: list[str] | None = None) -> int:
     """Call an entry point: 0 when it went well, 2 and one line for a mistake, 130 when interrupted."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):          # consoles without UTF-8 get '?' instead of a crash
-            stream.reconfigure(errors="replace")
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:              # closed by whoever started us
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
+        if hasattr(getattr(sys, name), "reconfigure"):      # consoles without UTF-8 get '?' instead of a crash
+            getattr(sys, name).reconfigure(errors="replace")
     try:
         return main(argv) or 0
     except UserError as e:

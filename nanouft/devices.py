@@ -43,7 +43,7 @@ class Device:
 
 
 def pick(device: str = "auto", dtype: str = "auto", threads: int | None = None) -> Device:
-    """Resolve 'auto', check what was asked for, join the other processes of torchrun, of which only the first speaks."""
+    """Resolve 'auto', check what was asked for, join the other processes of torchrun; only the first may speak."""
     choose("value of --device:", device.split(":")[0], ("auto", "cpu", "cuda", "mps"))
     choose("value of --dtype:", dtype, ("auto", *DTYPES))
     if threads is not None:

@@ -45,13 +45,15 @@ def bootstrap(values: list[float], draws: int = 1000) -> tuple[float, float]:
 
 
 @torch.no_grad()
-def answer_rows(model: GPT, tok: Tokenizer, rows: list[data.Row], max_new: int = MAX_NEW, chunk: int = 300, **how) -> list:
-    """Greedy (or as `how` says) answers in the order of rows; computed sorted by prompt length, so little is padding."""
+def answer_rows(model: GPT, tok: Tokenizer, rows: list[data.Row], max_new: int = MAX_NEW, chunk: int = 300,
+                **how) -> list[Answer]:
+    """Greedy (or as `how` says) answers in the order of rows; computed by prompt length, so that little is padding."""
     prompts = [tok.prompt_ids(r.prompt) for r in rows]
     out, by_length = [None] * len(rows), sorted(range(len(rows)), key=lambda i: len(prompts[i]))
     for i in range(0, len(rows), chunk):
         part = by_length[i:i + chunk]
-        for j, a in zip(part, generate(model, [prompts[j] for j in part], stop=tok.end, pad=tok.pad, max_new=max_new, **how)):
+        some = generate(model, [prompts[j] for j in part], stop=tok.end, pad=tok.pad, max_new=max_new, **how)
+        for j, a in zip(part, some):
             out[j] = a
     return out
 
@@ -74,7 +76,7 @@ def token_logps(model: GPT, encoded: list[Encoded], pad: int, device: devices.De
 
 def families(model: GPT, tok: Tokenizer, device: devices.Device, split: str = "test", items: int = 100,
              seed: int = 0) -> tuple[dict, list[Item]]:
-    """Answer `items` prompts of every family -> ({family: {score, low, high, strict, ends, length, gold_logp, n}}, items)."""
+    """Answer `items` prompts of every family -> ({family: what `summary` says}, the answered items)."""
     rows = world.rows(split, "prompts", items * len(world.FAMILIES), seed)
     answers = answer_rows(model, tok, rows)
     encoded, _ = encode(data.demo_rows(rows, None), tok, model.cfg.n_ctx)
@@ -82,7 +84,8 @@ def families(model: GPT, tok: Tokenizer, device: devices.Device, split: str = "t
     done = []
     for row, a, g in zip(rows, answers, gold):
         prompt, said = row.prompt[-1].text, tok.decode(a.ids).strip()
-        done.append(Item(row.family, prompt, said, world.score(prompt, said), stops(a, tok), len(a.ids), float(g["answer"].mean())))
+        done.append(Item(row.family, prompt, said, world.score(prompt, said), stops(a, tok), len(a.ids),
+                         float(g["answer"].mean())))
     return {f: summary([x for x in done if x.family == f]) for f in world.FAMILIES}, done
 
 
@@ -92,6 +95,7 @@ def stops(a: Answer, tok: Tokenizer) -> bool:
 
 
 def summary(items: list[Item]) -> dict:
+    """{score, low, high (its interval), strict, ends, length, gold_logp, n} of one family."""
     scores = [x.score for x in items]
     low, high = bootstrap(scores)
     return {"score": float(np.mean(scores)), "low": low, "high": high,
@@ -102,7 +106,7 @@ def summary(items: list[Item]) -> dict:
 
 def held_out(model: GPT, encoded: list[Encoded], pad: int, device: devices.Device) -> dict[str, float]:
     """Demonstrations: `nll`, nats a response token. Pairs: `accuracy`, the share where chosen gained more log-prob over
-    the start model than rejected (ties count half: it is .5 at the start); `prefers`, the share where chosen is likelier."""
+    the start model than rejected (ties count half: it is .5 at the start); `prefers`: where chosen is likelier."""
     rows = token_logps(model, encoded, pad, device)
     if "answer" in rows[0]:
         every = np.concatenate([r["answer"] for r in rows])
@@ -126,7 +130,8 @@ def mean_score(result: dict) -> float:
 def table(before: dict, after: dict | None = None, say: Callable = print) -> None:
     """The before/after table of a run, in percent."""
     cols = [before] + ([after] if after else [])
-    say(f"{'family':<11}" + "".join(f"{t:>26}" for t in (("before", "after") if after else ("now",))) + ("   gain" if after else ""))
+    titles = ("before", "after") if after else ("now",)
+    say(f"{'family':<11}" + "".join(f"{t:>26}" for t in titles) + ("   gain" if after else ""))
     say(f"{'':<11}" + "   score [95 %]  strict end" * len(cols))
     for name in [*before, "mean"]:
         line = f"{name:<11}"
@@ -135,10 +140,11 @@ def table(before: dict, after: dict | None = None, say: Callable = print) -> Non
                 line += f"{100 * mean_score(c):8.0f}" + 18 * " "
             else:
                 f = c[name]
-                line += f"{100 * f['score']:8.0f} [{100 * f['low']:3.0f},{100 * f['high']:3.0f}]{100 * f['strict']:6.0f}{100 * f['ends']:4.0f} "
+                line += f"{100 * f['score']:8.0f} [{100 * f['low']:3.0f},{100 * f['high']:3.0f}]"
+                line += f"{100 * f['strict']:6.0f}{100 * f['ends']:4.0f} "
         if after:
-            gain = mean_score(after) - mean_score(before) if name == "mean" else after[name]["score"] - before[name]["score"]
-            line += f"{100 * gain:+7.0f}"
+            now, was = ((mean_score(c) if name == "mean" else c[name]["score"]) for c in (after, before))
+            line += f"{100 * (now - was):+7.0f}"
         say(line.rstrip())
 
 
@@ -169,7 +175,8 @@ def on_data(model: GPT, tok: Tokenizer, cfg: Evaluate, device: devices.Device) -
             continue
         encoded, cut = encode(examples, tok, model.cfg.n_ctx)
         figures = held_out(model, encoded, tok.pad, device)
-        print("\n".join([f"{name:<15}" + "   ".join(f"{k} {v:,.4g}" for k, v in figures.items()), *cut.lines(model.cfg.n_ctx)]))
+        print(f"{name:<15}" + "   ".join(f"{k} {v:,.4g}" for k, v in figures.items()))
+        print("".join(line + "\n" for line in cut.lines(model.cfg.n_ctx)), end="")
     if len(reasons) == 2:
         raise config.UserError(f"nothing to evaluate on: {data.contents(rows)}; demonstrations or pairs are needed")
 

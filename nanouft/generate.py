@@ -38,7 +38,7 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int, pad: int, max_n
     device, room = model.wte.weight.device, model.cfg.n_ctx
     max_new = min(max_new, room - 1 - len(prior))
     if max_new < 1:
-        raise UserError(f"max_new {max_new}: no new token fits (context {room} tokens, {len(prior)} forced, 1 prompt token)")
+        raise UserError(f"max_new {max_new}: no new token fits (context {room}, {len(prior)} forced, 1 of the prompt)")
     prompts = [p[-(room - max_new - len(prior)):] + prior for p in prompts]
     ids, keep = _pad_left(prompts, pad, device)                             # (B,P), (B,P)
     B, P = ids.shape

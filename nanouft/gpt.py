@@ -199,7 +199,7 @@ class GPT(nn.Module):
         state = model.state_dict()
         for name in weights:                            # old folders also keep the causal mask as attn.bias
             if name.startswith("h.") and name not in state and not name.endswith(("attn.bias", "attn.masked_bias")):
-                raise UserError(f"{folder / 'model.safetensors'}: {name} has no place in this GPT of {cfg.n_layer} layers")
+                raise UserError(f"{folder / 'model.safetensors'}: {name} has no place in a GPT of {cfg.n_layer} layers")
         for name in state:
             w = weights.get(name)
             w = w.T if w is not None and name.endswith(CONV1D) else w

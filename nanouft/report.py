@@ -8,6 +8,7 @@ import os
 import shlex
 import sys
 import time
+import warnings
 from dataclasses import asdict
 from pathlib import Path
 
@@ -51,7 +52,7 @@ class Log:
             line = dict(zip([*names, "grad_norm"], row))
             if self.device.dtype == "fp16" and not math.isfinite(line["grad_norm"]):
                 line["grad_norm"] = None                        # overflow: the gradient scaler leaves this step out
-            bad = next((f"{k} is {v} at step {step}" for k, v in line.items() if v is not None and not math.isfinite(v)), "")
+            bad = next((f"{k} is {v}" for k, v in line.items() if v is not None and not math.isfinite(v)), "")
             if bad:
                 break
             self.loss, self.tokens = line["loss"], self.tokens + tokens
@@ -59,7 +60,8 @@ class Log:
         self.waiting = []
         self.write(*lines)
         if bad:
-            raise UserError(f"{bad}: the run diverged. {last_step(self.file.parent)}. Lower --lr, or look at the data of that step")
+            raise UserError(f"{bad} at step {step}: the run diverged; {last_step(self.file.parent)}. "
+                            "Lower --lr, or look at the data of that step")
         now = time.perf_counter()
         speed = f", {self.tokens / (now - self.clock):,.0f} answer tok/s" if self.clock else ""
         self.clock, self.tokens = now, 0
@@ -74,7 +76,7 @@ class Log:
 def last_step(folder: Path) -> str:
     """What a run that stopped early leaves, for messages."""
     steps = runs.whole_steps(folder)
-    return f"Step {steps[-1]} in {folder / 'steps'} is whole" if steps else f"No step was saved yet in {folder}"
+    return f"step {steps[-1]} in {folder / 'steps'} is whole" if steps else f"no step was saved yet in {folder}"
 
 
 def colour() -> bool:
@@ -91,7 +93,8 @@ def example(encoded: list[Encoded], tok: Tokenizer) -> str:
 def list_objectives() -> None:
     for name, o in OBJECTIVES.items():
         print(f"{name:<6} {o.paper}")
-        print(f"       needs {o.data}" + (f" and the start model's log-probs ({', '.join(o.columns)}), computed for you" if o.columns else ""))
+        more = f" and the start model's log-probs ({', '.join(o.columns)}), computed for you" if o.columns else ""
+        print(f"       needs {o.data}{more}")
         for flag, text in field_help(o.hp).items():
             print(f"       --{flag.replace('_', '-'):<20} {text}")
 
@@ -102,8 +105,8 @@ def open_run(name: str, cfg, hp, source: dict, tok: Tokenizer, steps: int, devic
     if cfg.resume:
         was = runs.read_json(Path(cfg.resume) / "run.json")
         if was.get("key") != key:
-            raise UserError(f"--resume {cfg.resume}: the data, the start model or the version of nanouft has changed since that "
-                            "run began, so it cannot go on exactly; start a new run")
+            raise UserError(f"--resume {cfg.resume}: the data, the start model or the version of nanouft has changed "
+                            "since that run began, so it cannot go on exactly; start a new run")
         here = f"{device.name} {device.dtype} x {device.world}, {torch.get_num_threads()} threads"
         if (then := f"{was.get('device')}, {was.get('threads')} threads") != here:
             print(f"began on {then}, goes on on {here}: the last digits of numbers may differ")
@@ -112,9 +115,9 @@ def open_run(name: str, cfg, hp, source: dict, tok: Tokenizer, steps: int, devic
     if device.rank == 0:
         folder = runs.new_folder(cfg.out, name)
         runs.write_json(folder / "run.json", {
-            "command": "train", "objective": name, "steps": steps, "config": asdict(cfg), "hp": asdict(hp), "from": source,
-            "tokenizer": tok.name, "torch": torch.__version__, "device": f"{device.name} {device.dtype} x {device.world}",
-            "threads": torch.get_num_threads(), "key": key})
+            "command": "train", "objective": name, "steps": steps, "config": asdict(cfg), "hp": asdict(hp),
+            "from": source, "tokenizer": tok.name, "torch": torch.__version__,
+            "device": f"{device.name} {device.dtype} x {device.world}", "threads": torch.get_num_threads(), "key": key})
         box = [str(folder)]
     if device.world > 1:
         dist.broadcast_object_list(box, src=0)
@@ -122,19 +125,21 @@ def open_run(name: str, cfg, hp, source: dict, tok: Tokenizer, steps: int, devic
 
 
 def look(model, tok: Tokenizer, cfg, held: list[Encoded], held_rows: list[data.Row], device: Device) -> dict:
-    """Evaluate as the run asked for: held-out loss where rows were held out, NanoWorld's families unless the data is the user's."""
+    """Evaluate as the run asked for: held-out loss where rows were held out; NanoWorld's families, or three answers to
+    held-out prompts of the user's data."""
     out = {"held_out": evaluate.held_out(model, held, tok.pad, device) if held else {}}
     if not cfg.data and cfg.items:
         out["families"], items = evaluate.families(model, tok, device, cfg.split, cfg.items)
         out["mean"] = evaluate.mean_score(out["families"])
         firsts = [next(x for x in items if x.family == f) for f in ("truth", "list", "sum")]
-        out["samples"] = [{"prompt": x.prompt, "reference": world.reference(x.prompt), "answer": x.answer, "score": x.score,
-                           "ended": x.ended} for x in firsts]
+        out["samples"] = [{"prompt": x.prompt, "reference": world.reference(x.prompt), "answer": x.answer,
+                           "score": x.score, "ended": x.ended} for x in firsts]
     else:
         rows = [r for r in held_rows if r.prompt][:SHOWN]
         answers = evaluate.answer_rows(model, tok, rows, max_new=96)
         out["samples"] = [{"prompt": r.prompt[-1].text, "reference": (r.answer or r.chosen)[0].text,
-                           "answer": tok.decode(a.ids).strip(), "ended": a.ended} for r, a in zip(rows, answers)]
+                           "answer": tok.decode(a.ids).strip(), "ended": evaluate.stops(a, tok)}
+                          for r, a in zip(rows, answers)]
     return out
 
 
@@ -154,20 +159,26 @@ def close_run(folder: Path, name: str, cfg, before: dict, after: dict, seconds: 
         text += [f"**prompt** {b['prompt']}\n", f"- reference: {b['reference']}"]
         text += [f"- {when}{_marks(x)}: {x['answer']}" for when, x in (("before", b), ("after", a))] + [""]
     (folder / "samples.md").write_text("\n".join(text), encoding="utf-8", errors="replace")
-    plots.curves(folder)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")              # a folder's name in letters that the font lacks
+        plots.curves(folder)
     print()
     if "families" in after:
         evaluate.table(before["families"], after["families"])
-        print(f"scores in percent on {cfg.items} {cfg.split} prompts a family; strict = fully right and stops; end = answers that stop\n")
-    if after["held_out"]:
-        print("held out   " + "   ".join(f"{k} {before['held_out'][k]:.3f} -> {v:.3f}" for k, v in after["held_out"].items() if k != "rows"))
+        print(f"scores in percent on {cfg.items} {cfg.split} prompts a family; strict = fully right and stops; "
+              "end = answers that stop\n")
+    changes = [f"{k} {before['held_out'][k]:.3f} -> {v:.3f}" for k, v in after["held_out"].items() if k != "rows"]
+    if changes:
+        print("held out   " + "   ".join(changes))
     for b, a in zip(before["samples"], after["samples"]):
-        print(f"\nprompt  {_short(b['prompt'])}\nbefore  {_short(b['answer'])}{_marks(b)}\nafter   {_short(a['answer'])}{_marks(a)}")
+        print(f"\nprompt  {_short(b['prompt'])}")
+        print(f"before  {_short(b['answer'])}{_marks(b)}\nafter   {_short(a['answer'])}{_marks(a)}")
     print(f"\n{seconds:.0f} s. Everything is in {folder} (curves.png, samples.md, eval.json, metrics.jsonl). Next:")
     here, other = shlex.quote(str(folder)), "dpo" if name != "dpo" else "ift"
     print(f"  python -m nanouft.sample {here}                   # talk to it, beside the base")
     print(f"  python -m nanouft.ledger --init {here}            # how hard each objective pushes each token")
-    print(f"  python -m nanouft.train --objective {other} --init {here}     # go on from here{', with --data' if cfg.data else ''}")
+    print(f"  python -m nanouft.train --objective {other} --init {here}     # go on from here"
+          + (", with data of yours" if cfg.data else ""))
 
 
 def _short(text: str, n: int = 160) -> str:

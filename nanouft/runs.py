@@ -32,18 +32,21 @@ from nanouft.gpt import GPT
 from nanouft.objectives import OBJECTIVES
 from nanouft.tokenizer import Tokenizer
 
-BASE = Path(__file__).parent / "assets" / "base"                     # the shipped base: config.json, model.safetensors (fp16)
-SLOW = float(os.environ.get("NANOUFT_SLOW_WRITE", "0"))              # seconds to linger inside a write; tests kill us there
+BASE = Path(__file__).parent / "assets" / "base"                     # the shipped base, stored as fp16
+SLOW = float(os.environ.get("NANOUFT_SLOW_WRITE", "0"))              # seconds to linger in a write: tests kill us there
 
 
 def start_model(init: str) -> tuple[GPT, Tokenizer]:
     """The model and tokenizer of `--init`: the shipped base, or any GPT-2 folder. New chat tokens get new rows."""
     folder = BASE if init == "base" else Path(init)
     if not folder.is_dir():
-        raise UserError(f"--init {init}: no such folder (give 'base' or a GPT-2 folder with config.json and model.safetensors)")
+        raise UserError(f"--init {init}: no such folder; give 'base' or a GPT-2 folder "
+                        "(config.json, model.safetensors)")
     if (folder / "run.json").exists() and not (folder / "config.json").exists():
-        raise UserError(f"--init {init}: that run has not finished; python -m nanouft.train --resume {shlex.quote(init)} finishes it")
+        raise UserError(f"--init {init}: that run has not finished; finish it with --resume {shlex.quote(init)}")
     model = GPT.from_pretrained(folder)
+    if name := _not_finite(model):
+        raise UserError(f"--init {init}: holds weights that are not finite ({name}); take another model")
     tok = Tokenizer.load("nano" if init == "base" else folder)
     tok.check_fits(model.cfg.vocab_size)
     if tok.n_vocab > model.cfg.vocab_size:
@@ -119,7 +122,7 @@ def reopen(folder: str, cls: type):
     """How the run in `folder` was started: (objective, its configuration as `cls`, hyper-parameters, where from)."""
     saved = read_json(Path(folder) / "run.json")
     if saved.get("command") != "train":
-        raise UserError(f"--resume {folder}: that folder was not made by nanouft.train; give the folder of a training run")
+        raise UserError(f"--resume {folder}: was not made by nanouft.train; give the folder of a training run")
     if "after" in read_eval(Path(folder)):
         raise UserError(f"--resume {folder}: that run is finished; --init {folder} starts another one from it")
     try:
@@ -137,7 +140,8 @@ def save_step(run: Path, step: int, model: GPT, optimizer: torch.optim.Optimizer
 
     `extra` is what else --resume needs, as JSON. UserError if a weight is not finite; OSError if the disk is full.
     """
-    _check_finite(model, f"step {step}")
+    if name := _not_finite(model):
+        raise UserError(f"weights are no longer finite after step {step} ({name}) and were not saved; lower --lr")
     steps = run / "steps"
     final, partial = steps / str(step), steps / f"partial-{step}"
     shutil.rmtree(partial, ignore_errors=True)
@@ -179,10 +183,9 @@ def _save(tensors: dict[str, torch.Tensor], file: Path) -> None:
         raise OSError(code, os.strerror(code), str(file))
 
 
-def _check_finite(model: torch.nn.Module, when: str) -> None:
-    for name, p in model.named_parameters():
-        if not torch.isfinite(p).all():
-            raise UserError(f"weights are no longer finite ({name}, {when}) and were not saved; lower --lr")
+def _not_finite(model: torch.nn.Module) -> str:
+    """Name of the first weight that holds a NaN or an infinity; "" where there is none."""
+    return next((name for name, p in model.named_parameters() if not torch.isfinite(p).all()), "")
 
 
 def _checksum(file: Path) -> str:
@@ -237,7 +240,8 @@ def load_step(run: Path, model: GPT, optimizer: torch.optim.Optimizer) -> dict:
 
 def save_final(run: Path, model: GPT, tok: Tokenizer, half: bool = False) -> None:
     """The finished model as a GPT-2 folder: written beside, moved file by file, the weights last."""
-    _check_finite(model, "at the end")
+    if name := _not_finite(model):
+        raise UserError(f"weights are no longer finite at the end ({name}) and were not saved; lower --lr")
     partial = run / "partial-final"
     shutil.rmtree(partial, ignore_errors=True)
     try:

@@ -2,7 +2,7 @@
 
     python -m nanouft.sample out/ift                          # chat with it, the base beside it
     python -m nanouft.sample base out/sft out/ift --prompt "Sort pig bee saw from a to z."
-    python -m nanouft.sample out/ift --temperature 1 --n 4 --prompt "List two cities without Rome, Oslo or Kyiv. End on fig."
+    python -m nanouft.sample out/ift --temperature 1 --n 4 --prompt "What food does the rini like?"
 
 Every answer says who speaks: folder, objective, step. NanoWorld prompts are scored. With no --prompt and a terminal
 it is a chat (/new forgets what was said, /quit ends); otherwise three NanoWorld prompts are answered.
@@ -14,6 +14,7 @@ from pathlib import Path
 from nanouft import config, devices, runs, world
 from nanouft.config import UserError
 from nanouft.data import Turn
+from nanouft.evaluate import stops
 from nanouft.generate import generate
 
 
@@ -55,7 +56,7 @@ class Voice:
         answers = generate(self.model, [self.tok.prompt_ids(turns)] * cfg.n, stop=self.tok.end, pad=self.tok.pad,
                            prior=prior, max_new=cfg.max_new, temperature=cfg.temperature, top_k=cfg.top_k,
                            top_p=cfg.top_p, seed=cfg.seed)
-        return [(self.tok.decode(a.ids).strip(), a.ended) for a in answers]
+        return [(self.tok.decode(a.ids).strip(), stops(a, self.tok)) for a in answers]
 
 
 def who(init: str) -> str:

@@ -1,6 +1,6 @@
 """The one training loop, for every objective.
 
-    python -m nanouft.train --objective ift                         # NanoWorld: trained, evaluated, plotted in about 30 s
+    python -m nanouft.train --objective ift                         # NanoWorld: trained, scored, plotted in about 30 s
     python -m nanouft.train --objective dpo --data my.jsonl --init out/ift
     torchrun --nproc_per_node=2 -m nanouft.train --objective sft    # same batches, same losses, more processes
     python -m nanouft.train --objective list                        # what each objective needs
@@ -48,7 +48,7 @@ class Train:
     clip: float = 1.0                   # largest gradient norm; 0 = no clipping
     seed: int = 0                       # draws the demonstrations, their order and every random number
     device: str = "auto"                # auto | cpu | cuda | mps
-    dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"     # precision of the forward; auto = fp32 on a CPU, bf16 on CUDA
+    dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"     # precision of the forward; auto = bf16 on CUDA
     compile: Literal["auto", "on", "off"] = "auto"      # torch.compile; auto = on CUDA
     threads: int | None = None          # CPU threads
     save_every: int = 50                # steps between checkpoints for --resume; 0 = none
@@ -59,25 +59,22 @@ class Train:
     resume: str | None = None           # go on with the run in this folder; takes no other flag
 
     def check(self) -> None:
-        for name in ("batch_size", "accumulate", "rows", "steps"):
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise UserError(f"--{name.replace('_', '-')} {value}: must be at least 1")
+        least = dict.fromkeys(("batch_size", "accumulate", "rows", "steps"), 1)
+        least |= dict.fromkeys(("save_every", "eval_every", "items", "weight_decay", "clip", "seed"), 0)
+        least |= dict.fromkeys(("noise", "warmup"), 0)
+        most = {"rows": 1_000_000, "items": 10_000, "noise": 1, "warmup": 1}
+        for name, low in least.items():
+            value, high = getattr(self, name), most.get(name, math.inf)
+            if value is not None and not low <= value <= high:
+                raise UserError(f"--{name.replace('_', '-')} {value}: must be at least {low}"
+                                + (f" and at most {high:,}" if name in most else ""))
         for name in ("lr", "epochs"):
             if (value := getattr(self, name)) is not None and value <= 0:
                 raise UserError(f"--{name} {value}: must be above 0")
-        for name in ("save_every", "eval_every", "items", "weight_decay", "clip", "seed"):
-            if getattr(self, name) < 0:
-                raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)}: must not be negative")
-        for name, most in (("rows", 1_000_000), ("items", 10_000)):
-            if getattr(self, name) > most:
-                raise UserError(f"--{name} {getattr(self, name)}: NanoWorld makes at most {most:,}")
-        for name in ("noise", "warmup"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"--{name} {getattr(self, name)}: must be between 0 and 1")
         if self.steps is not None and self.epochs is not None:
             raise UserError("--steps and --epochs say the same thing twice; give one")
         if self.accumulate > self.batch_size:
-            raise UserError(f"--accumulate {self.accumulate}: a step has only --batch-size {self.batch_size} rows to cut")
+            raise UserError(f"--accumulate {self.accumulate}: a step has only --batch-size {self.batch_size} rows")
 
 
 def schedule(step: int, steps: int, warmup: float) -> tuple[float, float]:
@@ -161,14 +158,15 @@ def read_flags(argv: list[str] | None):
         return "list", None, None, {}
     if first.resume is not None and not {"-h", "--help"} & set(others):
         if first.objective or others:
-            raise UserError(f"--resume takes no other flag ({first.objective and '--objective' or others[0]} was given): "
-                            "every setting comes from the run's run.json")
+            other = "--objective" if first.objective else others[0]
+            raise UserError(f"--resume takes no other flag, but {other} was given: every setting comes from run.json")
         return runs.reopen(first.resume, Train)
     name = config.choose("objective", first.objective or "ift", [*OBJECTIVES, "list"])
     objective = OBJECTIVES[name]
     parser = config.Parser(prog="python -m nanouft.train", description=__doc__)
     parser.add_argument("--objective", default="ift", metavar="NAME",
-                        help=f"{', '.join(OBJECTIVES)}, or 'list' for what each needs [ift]; --help shows the flags of the one named")
+                        help=f"{', '.join(OBJECTIVES)}, or 'list' for what each needs [ift]; "
+                             "--help shows the flags of the one that is named")
     config.add_flags(parser, Train, "the run")
     config.add_flags(parser, objective.hp, f"{name}: {objective.paper}")
     values = vars(parser.parse_args(argv))

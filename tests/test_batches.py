@@ -167,12 +167,16 @@ def test_the_longest_answer_that_fits(room, kept):
         t = out[0].seqs["answer"]
         assert pieces(t.ids)[0] == "<|assistant|>" and t.mask.tolist() == [0] + [1] * 12, \
             "LAW: the whole answer is still trained on"
+        assert collate(out, np.arange(1), PAD).tokens == {"answer": 12}, "LAW: totals count targets, the first one too"
 
 
 def test_earlier_turns_may_be_cut_the_last_answer_may_not():
     talk = one(turns("a"), reply("b" * 20, "c", "dd"))
     (e,), report = encode([talk], LETTERS, 14)
-    s = collate([e], np.arange(1), PAD).seqs["answer"]
+    batch = collate([e], np.arange(1), PAD)
+    s = batch.seqs["answer"]
+    assert batch.tokens["answer"] == s.mask.sum() == e.seqs["answer"].mask.sum() - 1, \
+        "LAW: a row that begins inside an answer has one response token that is no target"
     assert report.cut == 1 and "".join(pieces(s.targets[0])).endswith("<|user|> c<|assistant|> dd<|end|>")
 
 

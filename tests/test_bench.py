@@ -10,9 +10,9 @@ from nanouft import bench, devices
 
 @pytest.fixture
 def short(monkeypatch, tiny_base):
-    """One turn, on the tiny model."""
+    """One turn of one job, on the tiny model."""
     real = bench.paired
-    monkeypatch.setattr(bench, "paired", lambda a, b, turns, device: real(a, b, 1, device))
+    monkeypatch.setattr(bench, "paired", lambda a, b, jobs, turns, device: real(a, b, 1, 1, device))
     start = bench.runs.start_model
     monkeypatch.setattr(bench.runs, "start_model", lambda init: start(str(tiny_base)))
 
@@ -33,11 +33,20 @@ def test_without_transformers_sampling_is_skipped_aloud(here, short, capsys, mon
     assert "skipped" in capsys.readouterr().out and not list(here.iterdir())
 
 
-def test_paired_takes_turns_and_reports_quartiles():
-    who = []
-    result = bench.paired(lambda i: who.append("a"), lambda i: who.append("b"), 4, devices.Device("cpu", "fp32"))
-    assert "".join(who) == "baabbaabba", "whoever goes first changes, and the first turn is a warm-up"
-    assert result["turns"] == 4 and result["low"] <= result["ratio"] <= result["high"]
+def test_arms_take_turns_and_the_first_turn_is_a_warm_up(monkeypatch):
+    """A clock that ticks 2 for arm a and 1 for arm b; in the first turn and in one later turn the machine is busy."""
+    who, now = [], [0.0]
+
+    def arm(name, ticks):
+        def work(job):
+            who.append(name)
+            now[0] += ticks * (9 if len(who) <= 4 or len(who) > 12 else 1)
+        return work
+    monkeypatch.setattr(bench.time, "perf_counter", lambda: now[0])
+    result = bench.paired(arm("a", 2), arm("b", 1), 2, 3, devices.Device("cpu", "fp32"))
+    assert "".join(who) == "baab" "abba" "baab" "abba", "whoever goes first changes"
+    assert result["ratio"] == 2 and (result["seconds_a"], result["seconds_b"]) == (2, 1), "the fastest turn counts"
+    assert result["low"] <= result["ratio"] <= result["high"] and result["turns"] == 3
 
 
 def test_mistakes_are_one_line(here, capsys):

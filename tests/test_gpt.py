@@ -28,9 +28,8 @@ def hf():
 def theirs(hf, cfg: GPTConfig):
     torch.manual_seed(1)
     config = hf.GPT2Config(vocab_size=cfg.vocab_size, n_positions=cfg.n_ctx, n_embd=cfg.n_embd, n_layer=cfg.n_layer,
-                           n_head=cfg.n_head,
-                           layer_norm_epsilon=cfg.eps, initializer_range=cfg.init_std, resid_pdrop=0, embd_pdrop=0,
-                           attn_pdrop=0)
+                           n_head=cfg.n_head, layer_norm_epsilon=cfg.eps, initializer_range=cfg.init_std,
+                           resid_pdrop=0, embd_pdrop=0, attn_pdrop=0)
     model = hf.GPT2LMHeadModel(config).eval()
     for p in model.parameters():
         if p.dim() == 1:                                # biases 0 and scales 1 would hide a wrong place
@@ -43,8 +42,7 @@ def test_a_folder_of_theirs_gives_their_logits(hf, cfg, tmp_path):
     model = theirs(hf, cfg)
     model.save_pretrained(tmp_path)
     ours = GPT.from_pretrained(tmp_path)
-    assert (ours.cfg.vocab_size, ours.cfg.n_ctx, ours.cfg.n_head, ours.cfg.eps) == (cfg.vocab_size, cfg.n_ctx,
-                                                                                    cfg.n_head, cfg.eps)
+    assert ours.cfg == cfg
     ids = IDS % cfg.vocab_size
     with torch.no_grad():
         same(ours(ids), model(ids).logits, "our logits are those of transformers on its own folder", 1e-4)

@@ -423,6 +423,18 @@ def test_replace_is_scheduled_sampling():
     assert abs(hits / n - 0.3) < 0.04, f"LAW: replace takes the guess with probability lam = .3, not {hits / n:.2f}"
 
 
+@pytest.mark.parametrize("hp", [IFT(), IFT(lam=0.5, residual="replace"), IFT(lam=0.5, lam_noise=0.5, lam_min=0.1),
+                                IFT(variant="eq21")], ids=str)
+def test_micro_batches_add_up(hp):
+    model, rows = tiny(), some_rows(7)                  # several turns, rows of different length, uneven pieces
+    want, grads = model_grads(Form("ift", hp), model, batch_of(rows, seed=1, step=2, ramp=0.5))
+    pieces = [batch_of(rows, 3, part, seed=1, step=2, ramp=0.5) for part in range(3)]
+    got, g = model_grads(Form("ift", hp), model, *pieces)
+    same(got, want, "the losses of three micro-batches add up to the loss of the step")
+    for name in g:
+        same(g[name], grads[name], f"the gradients of three micro-batches add up to that of the step: {name}")
+
+
 @pytest.mark.parametrize("seed", [0, 20_261_120, -1])
 def test_draws_do_not_depend_on_how_the_step_is_cut(seed):
     rows = some_rows(6)

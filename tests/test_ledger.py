@@ -103,7 +103,7 @@ def test_the_policy_is_cut_loose_from_the_network():
     batch = real_batch(form)
     form.objective.forward(model, batch, form.hp)
     weights_of(form.objective, batch, form.hp)
-    assert all(p.grad is None for p in model.parameters()), \
+    assert all(s.logp.is_leaf for s in batch.seqs.values()) and all(p.grad is None for p in model.parameters()), \
         "LAW: the ledger is of the pure loss; no gradient reaches the model"
 
 
