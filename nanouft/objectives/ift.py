@@ -102,8 +102,9 @@ def future_sum(x: Tensor, gamma: float) -> Tensor:
     """(B,T) -> (B,T): sum_{k>=t} gamma^(k-t) x_k, by one triangular matrix. Positions count, also those masked out
     (the discount runs on through a user's turn), as in the release."""
     t = torch.arange(x.shape[1], device=x.device)
-    D = torch.where(t[:, None] >= t, float(gamma) ** (t[:, None] - t).clamp_min(0).to(x.dtype), 0)      # D[k,t]
-    return x @ D.to(x.dtype)
+    wide = torch.float32 if x.device.type == "mps" else torch.float64      # TF32 would round this product on a GPU
+    D = torch.where(t[:, None] >= t, float(gamma) ** (t[:, None] - t).clamp_min(0).to(wide), 0)      # D[k,t]
+    return (x.to(wide) @ D).to(x.dtype)
 
 
 def weights(nll: Tensor, s: Seqs, hp: IFT) -> Tensor:
