@@ -79,12 +79,12 @@ result = {name: exam(name, model) for name, model in models.items()}
 
 # %% [markdown]
 # ## The surprise
-# The words are as good as SFT's. But of the sums that SFT ended where they should end, almost none does now: the model
-# adds numbers that nobody gave it. It did not forget `<|end|>`; it was **never taught** it, while each word it did
-# learn taught it that an answer goes on. One token in an answer, and the model is useless to whoever must read it.
+# The words are as right as SFT's. But SFT ended its sums where they end, and now almost none stops there: the model
+# goes on adding. It read `<|end|>` in every row and was **never asked** for it, while each word that it was asked for
+# taught it that an answer goes on. One token an answer decides whether anybody can use the model.
 #
-# Sorting is less clear: some answers still stop, with what the base brought along. What is not trained is not fixed
-# either: set `SEED = 1` or `2`, and the right words stay within a few points while the stopping goes up and down.
+# Sorting is less clear-cut: many answers still stop, out of a habit that the base had brought along. What nobody
+# trains, nobody holds: with `SEED = 1` or `2` the right words stay near SFT's, and this habit goes up and down.
 
 # %%
 plots.plt.rcParams["font.size"] = 16
@@ -116,7 +116,7 @@ assert BREAK != "end" or abs(right - free_right) < 15 and stops - free_stops > 4
 # ## Break it
 # `BREAK = "prompt"` lets the question pay too, as in pretraining. Guess first: more right words, or fewer? Look at
 # the ledger: which share of the push now goes into asking? (Here the questions are easy and few are long, so little is
-# lost. Where questions are long and answers short, most of the training would go into imitating users.)
+# lost; where questions are long and answers short, most of the push would go into imitating users.)
 #
 # ## Exercises (take away the first `# ` of the lines that check you)
 # **03a** (D1) Write `my_mask(tokens, trained)`: the mask of the *targets* of one row. The row is a list of words in
@@ -134,8 +134,8 @@ assert BREAK != "end" or abs(right - free_right) < 15 and stops - free_stops > 4
 # %%
 # token, sequence = my_means([[2.0], [1.0, 1.0, 1.0, 1.0]])
 # assert abs(token - 1.2) < 1e-6 and abs(sequence - 1.5) < 1e-6, "token 6/5, sequence (2 + 1)/2"
-# pieces = [my_means([[2.0]])[0], my_means([[1.0] * 4])[0]]
-# assert abs(token - sum(pieces) / 2) > 1e-6, "averaging the pieces gives the other mean: weigh them by their tokens"
+# pieces = [my_means([[2.0]])[0], my_means([[1.0] * 4])[0]]                   # a batch cut into two, token mean of each
+# assert abs(sum(pieces) / 2 - token) > 0.1, "an average of pieces is another loss: they must be weighed by their tokens"
 
 # %% [markdown]
 # **03c** (D2, backwards) This lesson spoils the mask after it was made. Do it at the source: copy `Tokenizer.chat` and
