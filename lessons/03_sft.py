@@ -15,12 +15,12 @@ MY_GUESS = None   # if <|end|> costs nothing, the trained model's sums will be  
                   # "b" as right, and most of them stop   "c" as right, and few of them stop
 
 # %%
-import torch
 from nanouft import plots, runs, world
 from nanouft.batches import collate, encode, order, show_mask
 from nanouft.evaluate import answer_rows
 from nanouft.ledger import weights_of
 from nanouft.objectives import OBJECTIVES, Batch
+import torch                                            # after nanouft, which lets idle threads sleep
 
 BREAK = "end"                                           # the switch, see "Break it": "end" | "prompt"
 SEED, STEPS, SKILLS = 0, 40, ("sum", "sort")
@@ -135,7 +135,7 @@ assert BREAK != "end" or abs(right - free_right) < 15 and stops - free_stops > 4
 # token, sequence = my_means([[2.0], [1.0, 1.0, 1.0, 1.0]])
 # assert abs(token - 1.2) < 1e-6 and abs(sequence - 1.5) < 1e-6, "token 6/5, sequence (2 + 1)/2"
 # pieces = [my_means([[2.0]])[0], my_means([[1.0] * 4])[0]]                   # a batch cut into two, token mean of each
-# assert abs(sum(pieces) / 2 - token) > 0.1, "an average of pieces is another loss: they must be weighed by their tokens"
+# assert abs(sum(pieces) / 2 - token) > 0.1, "the average of pieces is another loss: weigh them by tokens"
 
 # %% [markdown]
 # **03c** (D2, backwards) This lesson spoils the mask after it was made. Do it at the source: copy `Tokenizer.chat` and

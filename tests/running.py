@@ -14,7 +14,7 @@ from nanouft.tokenizer import Tokenizer
 
 ROOT = Path(__file__).parent.parent
 SMALL = GPTConfig(vocab_size=1024, n_ctx=128, n_layer=2, n_head=2, n_embd=32)
-QUICK = ["--items", "0", "--threads", "1"]               # no NanoWorld table; one thread, so that numbers repeat exactly
+QUICK = ["--items", "0", "--threads", "1"]               # no NanoWorld table; one thread: numbers repeat exactly
 DEMOS = [{"prompt": f"Say {w} twice.", "response": f"{w} {w}"} for w in
          "fig pig bee saw oak elm ant owl cod hen bat rat cup pan jar mug".split()]
 PAIRS = [{"prompt": d["prompt"], "chosen": d["response"], "rejected": "no " * (1 + i % 3)} for i, d in enumerate(DEMOS)]

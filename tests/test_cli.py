@@ -14,8 +14,8 @@ from nanouft import bench, compare, config, devices, evaluate, ledger, pretrain,
 from nanouft.gpt import GPT
 from nanouft.objectives import OBJECTIVES
 
-CLASSES = [train.Train, pretrain.Pretrain, evaluate.Evaluate, sample.Sample, ledger.Ledger, bench.Bench, compare.Compare,
-           *[o.hp for o in OBJECTIVES.values()]]
+CLASSES = [train.Train, pretrain.Pretrain, evaluate.Evaluate, sample.Sample, ledger.Ledger, bench.Bench,
+           compare.Compare, *[o.hp for o in OBJECTIVES.values()]]
 
 
 # ---- flags and help --------------------------------------------------------------------------------------------------
@@ -29,7 +29,7 @@ def test_every_flag_explains_itself(cls):
         assert "--" + f.name.replace("_", "-") in parser.format_help()
 
 
-@pytest.mark.parametrize("main", [train.main, pretrain.main, evaluate.main, sample.main, ledger.main, bench.main, compare.main],
+@pytest.mark.parametrize("main", [m.main for m in (train, pretrain, evaluate, sample, ledger, bench, compare)],
                          ids=lambda m: m.__module__)
 def test_help_is_printed_and_ends_well(main, capsys):
     with pytest.raises(SystemExit) as e:
@@ -60,8 +60,9 @@ def test_flags_of_every_kind():
         names: list[str] | None = None  # a list
     parser = config.Parser()
     config.add_flags(parser, train.Train, "x")
-    got, given = config.fill(train.Train, vars(parser.parse_args(
-        ["--data", "a.json", "b c.json", "--data", "d.json", "--steps", "7", "--lr", "1e-4", "--optimizer", "rmsprop"])))
+    argv = ["--data", "a.json", "b c.json", "--data", "d.json", "--steps", "7", "--lr", "1e-4",
+            "--optimizer", "rmsprop"]
+    got, given = config.fill(train.Train, vars(parser.parse_args(argv)))
     assert got.data == ["a.json", "b c.json", "d.json"] and (got.steps, got.lr, got.optimizer) == (7, 1e-4, "rmsprop")
     assert given == {"data", "steps", "lr", "optimizer"}
     parser = config.Parser()
@@ -69,41 +70,44 @@ def test_flags_of_every_kind():
     assert parser.parse_args(["--names", "one", "two"]).names == ["one", "two"]
 
 
-BAD_FLAGS = [
-    (["--objective", "itf"], "objective 'itf'", "ift?"), (["--objective", "DPO"], "DPO", "dpo"), (["--objective"], "--objective"),
-    (["--lerning-rate", "1"], "--lerning-rate"), (["--batchsize=3"], "--batchsize", "--batch-size?"), (["--ler", "1"], "--lr?"),
-    (["--objective", "sft", "--lam", "0.3"], "--lam"), (["--objective", "sft", "--beta", "1"], "unknown flag --beta"),
-    (["--size", "nona"], "--size", "nano?"), (["--optimizer", "adam"], "--optimizer", "adamw?"), (["--dtype", "fp64"], "fp64"),
-    (["--variant", "relesed"], "released?"), (["--device", "gpu"], "--device", "cpu"), (["--device", "cuda:99"], "--device cuda:99"),
-    (["--device", "cpu:1"], "--device cpu:1"), (["--dtype", "fp16", "--device", "cpu"], "fp16", "GPU"), (["--threads", "0"], "--threads 0"),
-    (["--steps", "many"], "--steps", "whole number"), (["--steps", "1.5"], "whole number"), (["--lr", "fast"], "--lr", "a number"),
-    (["--lr", "nan"], "finite"), (["--lr", "inf"], "finite"), (["--lr", "0"], "--lr", "above 0"), (["--lr", "-1"], "above 0"),
-    (["--steps", "0"], "--steps 0"), (["--batch-size", "-3"], "--batch-size -3"), (["--accumulate", "0"], "--accumulate 0"),
-    (["--accumulate", "64"], "--accumulate 64", "32"), (["--rows", "0"], "--rows 0"), (["--rows", "99999999999"], "--rows"),
-    (["--items", "99999999999"], "--items"), (["--epochs", "0"], "--epochs"), (["--epochs", "1", "--steps", "1"], "--epochs", "one"),
-    (["--clip", "-1"], "--clip"), (["--weight-decay", "-1"], "--weight-decay"), (["--seed", "-1"], "--seed"),
-    (["--noise", "1.5"], "--noise 1.5"), (["--warmup", "2"], "--warmup"), (["--save-every", "-1"], "--save-every"),
-    (["--eval-every", "-1"], "--eval-every"), (["--items", "-1"], "--items"), (["--split", "tset"], "--split", "test?"),
-    (["--lam", "1.2"], "--lam"), (["--objective", "dpo", "--beta", "0"], "--beta"), (["stray"], "stray"),
-    (["--corpus", "x.txt", "--init", "base"], "--corpus", "--init"), (["--size", "gpt2"], "--size", "--corpus"),
-    (["--prompt-field", "q"], "--prompt-field", "--data"), (["--init", "nowhere"], "nowhere", "no such folder"), (["--data"], "--data"),
-]
+BAD_FLAGS = {                                           # command line: what the message must hold, words parted by |
+    "--objective itf": "objective 'itf'|ift?", "--objective DPO": "DPO|dpo", "--objective": "--objective",
+    "--lerning-rate 1": "--lerning-rate", "--batchsize=3": "--batchsize|--batch-size?", "--ler 1": "--lr?",
+    "--objective sft --lam 0.3": "--lam", "--objective sft --beta 1": "unknown flag --beta", "stray": "stray",
+    "--size nona": "--size|nano?", "--optimizer adam": "--optimizer|adamw?", "--dtype fp64": "fp64",
+    "--variant relesed": "released?", "--split tset": "--split|test?", "--device gpu": "--device|cpu",
+    "--device cuda:99": "--device cuda:99", "--device cpu:1": "--device cpu:1", "--threads 0": "--threads 0",
+    "--dtype fp16 --device cpu": "fp16|GPU", "--steps many": "--steps|whole number", "--steps 1.5": "whole number",
+    "--lr fast": "--lr|a number", "--lr nan": "finite", "--lr inf": "finite", "--lr 0": "--lr|above 0",
+    "--lr -1": "above 0", "--epochs 0": "--epochs|above 0", "--steps 0": "--steps 0|at least 1",
+    "--batch-size -3": "--batch-size -3", "--accumulate 0": "--accumulate 0", "--rows 0": "--rows 0",
+    "--accumulate 64": "--accumulate 64|32", "--rows 99999999999": "--rows|1,000,000", "--items 99999999999": "10,000",
+    "--items -1": "--items", "--epochs 1 --steps 1": "--epochs|one", "--clip -1": "--clip", "--seed -1": "--seed",
+    "--weight-decay -1": "--weight-decay", "--noise 1.5": "--noise 1.5|at most 1", "--warmup 2": "--warmup",
+    "--save-every -1": "--save-every", "--eval-every -1": "--eval-every", "--lam 1.2": "--lam",
+    "--objective dpo --beta 0": "--beta", "--corpus x.txt --init base": "--corpus|--init",
+    "--size gpt2": "--size|--corpus", "--prompt-field q": "--prompt-field|--data", "--data": "--data",
+    "--init nowhere": "nowhere|no such folder",
+}
 
 
-@pytest.mark.parametrize("argv, words", [(a, w) for a, *w in BAD_FLAGS], ids=lambda x: " ".join(x))
-def test_a_wrong_flag_is_one_line(argv, words, here, capsys):
-    one_error(call(train.main, *argv), capsys.readouterr().err, *words)
+@pytest.mark.parametrize("line", BAD_FLAGS)
+def test_a_wrong_flag_is_one_line(line, here, capsys):
+    one_error(call(train.main, *line.split()), capsys.readouterr().err, *BAD_FLAGS[line].split("|"))
     assert not list(here.iterdir()), "nothing is made before the flags are understood"
 
 
 # ---- data ------------------------------------------------------------------------------------------------------------
 ROW = json.dumps(DEMOS[0]).encode()
 BAD_FILES = {
-    "missing": (None, "no such file"), "empty": (b"", "empty"), "empty list": (b"[]", "empty"), "binary": (b"\0\1\2" * 50, "binary"),
-    "scalar": (b"3", "a number", "object"), "list of scalars": (b"[1, 2]", "item 1"), "broken": (ROW + b"\n" + ROW[:-4] + b"\n" + ROW, "line 2"),
-    "cut off": (ROW + b"\n" + ROW[:20], "line 2", "cut off"), "utf-8": (ROW + b'\n{"prompt": "\xe9"}', "line 2", "UTF-8"),
-    "utf-16": (ROW.decode().encode("utf-16"), "UTF-16"), "wrong type": (ROW + b'\n{"prompt": 3, "response": "x"}', "line 2", "prompt"),
-    "no response": (ROW + b'\n{"prompt": "x"}', "line 2"), "score out of range": (b'{"prompt": "x", "response": "y", "score": 7}', "score"),
+    "missing": (None, "no such file"), "empty": (b"", "empty"), "empty list": (b"[]", "empty"),
+    "binary": (b"\0\1\2" * 50, "binary"), "scalar": (b"3", "a number", "object"),
+    "list of scalars": (b"[1, 2]", "item 1"), "broken": (ROW + b"\n" + ROW[:-4] + b"\n" + ROW, "line 2"),
+    "cut off": (ROW + b"\n" + ROW[:20], "line 2", "cut off"),
+    "utf-8": (ROW + b'\n{"prompt": "\xe9"}', "line 2", "UTF-8"), "utf-16": (ROW.decode().encode("utf-16"), "UTF-16"),
+    "wrong type": (ROW + b'\n{"prompt": 3, "response": "x"}', "line 2", "prompt"),
+    "no response": (ROW + b'\n{"prompt": "x"}', "line 2"),
+    "score out of range": (b'{"prompt": "x", "response": "y", "score": 7}', "score"),
     "only empty answers": (b'{"prompt": "x", "response": ""}', "no row"), "unknown form": (b'{"a": 1}', "line 1"),
     "a role nobody knows": (b'{"messages": [{"role": "king", "content": "x"}]}', "king"),
 }
@@ -139,14 +143,18 @@ def _pickled(folder):
     (folder / "model.safetensors").unlink()
 
 
+def _other_shape(folder):
+    GPT(dataclasses.replace(SMALL, n_embd=16)).save_pretrained(folder / "x")
+    os.replace(folder / "x" / "model.safetensors", folder / "model.safetensors")
+
+
 BAD_MODELS = {
-    "cut": (lambda f: (f / "model.safetensors").write_bytes((f / "model.safetensors").read_bytes()[:5000]), "model.safetensors", "damaged"),
+    "cut": (lambda f: os.truncate(f / "model.safetensors", 5000), "model.safetensors", "damaged"),
     "empty": (lambda f: (f / "model.safetensors").write_bytes(b""), "model.safetensors"),
     "noise": (lambda f: (f / "model.safetensors").write_bytes(b"\xff" * 999), "model.safetensors"),
     "pickled": (_pickled, "pytorch_model.bin", "pickled", "safetensors"),
     "no config": (lambda f: [(f / n).unlink() for n in ("config.json", "run.json")], "config.json"),
-    "other shape": (lambda f: GPT(dataclasses.replace(SMALL, n_embd=16)).save_pretrained(f / "x") or
-                    os.replace(f / "x" / "model.safetensors", f / "model.safetensors"), "config.json asks for"),
+    "other shape": (_other_shape, "config.json asks for"),
     "not json": (lambda f: (f / "config.json").write_text("{"), "config.json"),
     "llama": (lambda f: (f / "config.json").write_text('{"model_type": "llama"}'), "llama", "gpt2"),
     "tokenizer": (lambda f: (f / "tokenizer.json").write_text("{}"), "tokenizer.json"),
@@ -182,7 +190,8 @@ def test_places_where_nothing_can_be_made(here, tiny_base, capsys, monkeypatch):
 def test_a_read_only_folder(here, tiny_base, capsys):
     os.chmod(here, stat.S_IRUSR | stat.S_IXUSR)
     try:
-        one_error(call(train.main, "--init", tiny_base, "--rows", 9, "--steps", 1, *QUICK), capsys.readouterr().err, "denied", "--out")
+        code = call(train.main, "--init", tiny_base, "--rows", 9, "--steps", 1, *QUICK)
+        one_error(code, capsys.readouterr().err, "denied", "--out")
     finally:
         os.chmod(here, stat.S_IRWXU)
 
@@ -194,7 +203,8 @@ def test_other_mistakes_keep_their_traceback_and_memory_is_one_line(capsys):
         return main
     one_error(call(fails(MemoryError())), capsys.readouterr().err, "out of memory", "--accumulate")
     one_error(call(fails(RuntimeError("CUDA out of memory. Tried"))), capsys.readouterr().err, "out of memory")
-    one_error(call(fails(OSError(28, "No space left on device", "f"))), capsys.readouterr().err, "f: No space", "make room")
+    full = OSError(28, "No space left on device", "f")
+    one_error(call(fails(full)), capsys.readouterr().err, "f: No space", "make room")
     one_error(call(fails(config.UserError("two\nlines"))), capsys.readouterr().err, "two lines")
     with pytest.raises(RuntimeError, match="shape"):
         call(fails(RuntimeError("shape")))
@@ -228,10 +238,12 @@ def test_a_reader_who_leaves_early_is_no_crash(here):
 def test_side_by_side_says_who_speaks(here, tiny_base, capsys):
     assert call(train.main, "--objective", "sft", "--init", tiny_base, "--rows", 9, "--steps", 2, *QUICK) == 0
     capsys.readouterr()
-    assert call(sample.main, "out/sft", tiny_base, "--max-new", 4, "--prompt", "Hello.", "Sort pig bee saw from a to z.") == 0
+    prompts = ["Hello.", "Sort pig bee saw from a to z."]
+    assert call(sample.main, "out/sft", tiny_base, "--max-new", 4, "--prompt", *prompts) == 0
     out = capsys.readouterr().out
-    assert out.count("out/sft (sft, step 2)") == 2 and out.count(f"{tiny_base} (pretrained)") == 2 and out.count("prompt:") == 2
-    assert "score" not in out.split("prompt:")[1] and "score" in out.split("prompt:")[2], "only NanoWorld prompts are scored"
+    assert out.count("out/sft (sft, step 2)") == out.count(f"{tiny_base} (pretrained)") == out.count("prompt:") == 2
+    _, own, nanoworld = out.split("prompt:")
+    assert "score" not in own and "score" in nanoworld, "only NanoWorld prompts are scored"
     (tiny_base / "run.json").rename(tiny_base / "hidden")
     try:
         assert sample.who(str(tiny_base)) == f"{tiny_base} (GPT-2 folder)" and sample.who("base") == "base (shipped)"
@@ -243,7 +255,8 @@ def test_prior_is_forced_and_sampling_repeats_with_its_seed(here, tiny_base, cap
     def said(*argv):
         assert call(sample.main, tiny_base, tiny_base, "--max-new", 6, "--prompt", "Hello.", *argv) == 0
         return capsys.readouterr().out.splitlines()[2:]
-    assert all("  The red hen" in line.split(")", 1)[1][:40] or " The red hen" in line for line in said("--prior", "The red hen"))
+    forced = said("--prior", "The red hen")
+    assert len(forced) == 2 and all(a.split("(pretrained)")[1].strip().startswith("The red hen") for a in forced)
     warm = ["--temperature", "1.0", "--n", "3"]
     first = said(*warm, "--seed", 1)
     assert len(first) == 6 and said(*warm, "--seed", 1) == first != said(*warm, "--seed", 2)
@@ -270,9 +283,9 @@ def test_piped_input_is_no_chat(here, tiny_base):
 
 
 @pytest.mark.parametrize("argv, words", [
-    (["nowhere"], ["nowhere", "no such folder"]), (["--temperature", "-1"], ["--temperature"]), (["--top-p", "0"], ["--top-p"]),
-    (["--n", "0"], ["--n 0"]), (["--max-new", "0"], ["--max-new"]), (["--seed", "-1"], ["--seed"]), (["--temprature", "1"], ["--temperature?"])],
-    ids=lambda x: " ".join(x))
+    (["nowhere"], ["nowhere", "no such folder"]), (["--temperature", "-1"], ["--temperature"]),
+    (["--top-p", "0"], ["--top-p"]), (["--n", "0"], ["--n 0"]), (["--max-new", "0"], ["--max-new"]),
+    (["--seed", "-1"], ["--seed"]), (["--temprature", "1"], ["--temperature?"])], ids=lambda x: " ".join(x))
 def test_mistakes_in_sample(argv, words, here, capsys):
     one_error(call(sample.main, *argv), capsys.readouterr().err, *words)
 
@@ -295,7 +308,8 @@ def test_evaluate_prints_a_table_or_figures_of_your_data(here, tiny_base, capsys
     scored = lines(here / "s.jsonl", [{**DEMOS[0], "score": 0.5}])
     one_error(call(evaluate.main, "--init", tiny_base, "--data", scored), capsys.readouterr().err, "1 scored answer")
     for argv, word in ((["--items", 0], "--items"), (["--split", "tst"], "test?"), (["--device", "cpux"], "cpu?"),
-                       (["--dtype", "f32"], "fp32?"), (["--data", "none.json"], "none.json"), (["--items", 10 ** 9], "--items")):
+                       (["--dtype", "f32"], "fp32?"),
+                       (["--data", "none.json"], "none.json"), (["--items", 10 ** 9], "--items")):
         one_error(call(evaluate.main, "--init", tiny_base, *argv), capsys.readouterr().err, word)
 
 
@@ -304,7 +318,8 @@ def test_ledger_draws_a_picture(here, tiny_base, capsys):
     assert (here / "a b" / "ledger.png").stat().st_size > 10_000
     out = capsys.readouterr().out
     assert all(name in out for name in OBJECTIVES)
-    assert call(ledger.main, "--init", tiny_base, "--prompt", "What costs $5 or $6?", "--answer", r"$\nothing$ {", "--out", "l.png") == 0
+    assert call(ledger.main, "--init", tiny_base, "--prompt", "What costs $5 or $6?", "--answer", r"$\nothing$ {",
+                "--out", "l.png") == 0
     assert (here / "l.png").stat().st_size > 10_000
     one_error(call(ledger.main, "--init", tiny_base, "--prompt", "Hello."), capsys.readouterr().err, "--answer")
 
@@ -312,7 +327,6 @@ def test_ledger_draws_a_picture(here, tiny_base, capsys):
 def test_mistakes_in_pretrain(here, capsys):
     (here / "short.txt").write_text("too short")
     (here / "latin.txt").write_bytes(b"caf\xe9 " * 900)
-    for argv, words in ((["--corpus", "none.txt"], ["none.txt"]), (["--corpus", "short.txt"], ["short.txt", "too few"]),
-                        (["--corpus", "latin.txt"], ["latin.txt", "UTF-8"]), (["--lr", 0], ["--lr"]),
-                        (["--size", "gpt3"], ["gpt2?"])):
-        one_error(call(pretrain.main, *argv), capsys.readouterr().err, *words)
+    for line, words in (("--corpus none.txt", "none.txt"), ("--corpus short.txt", "too few"), ("--lr 0", "--lr"),
+                        ("--corpus latin.txt", "not UTF-8"), ("--size gpt3", "gpt2?")):
+        one_error(call(pretrain.main, *line.split()), capsys.readouterr().err, words)

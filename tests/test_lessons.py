@@ -14,9 +14,13 @@ import re
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
+
+from nanouft.tokenizer import Tokenizer
 
 ROOT = Path(__file__).parent.parent
 LESSONS = sorted((ROOT / "lessons").glob("[0-9]*.py"))
@@ -78,8 +82,7 @@ def test_limits(lesson):
 def test_form(lesson):
     source = lesson.read_text(encoding="utf-8")
     tree = ast.parse(source)
-    guesses = [node for node in tree.body if isinstance(node, ast.Assign) and node.targets[0].id == "MY_GUESS"
-               and isinstance(node.value, ast.Constant) and node.value.value is None] if tree.body else []
+    guesses = [node for node in tree.body if isinstance(node, ast.Assign) and ast.unparse(node) == "MY_GUESS = None"]
     assert len(guesses) == 1, "one line MY_GUESS = None, to be filled in before running"
     called = {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
     assert "input" not in called, "a lesson never waits for the keyboard"
@@ -92,9 +95,9 @@ def test_form(lesson):
 
 
 def run(file: Path, folder: Path) -> tuple[str, float]:
-    """What a lesson prints, and the seconds it takes. Idle threads sleep, so that a busy machine stays fair."""
+    """What a lesson prints, and the seconds it takes."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    env = {**os.environ, "PYTHONPATH": path, "PYTHONIOENCODING": "cp1252", "OMP_WAIT_POLICY": "PASSIVE"}
+    env = {**os.environ, "PYTHONPATH": path, "PYTHONIOENCODING": "cp1252"}
     started = time.time()
     done = subprocess.run([sys.executable, str(file)], cwd=folder, env=env, stdin=subprocess.DEVNULL,
                           capture_output=True, timeout=SECONDS)
@@ -112,3 +115,102 @@ def test_runs(lesson, tmp_path):
     assert picture in out.replace("\\", "/"), "the lesson says where its picture is"
     assert "guess" in out.lower(), "the lesson comes back to the guess"
     assert seconds < SECONDS
+
+
+# ---- exercises: the hand-sized case lets the right answer pass and each mistake fail ---------------------------------
+
+def checks(file: Path) -> list[str]:
+    """The cells that hold nothing but commented-out code with an assertion, taken out of their comments."""
+    out = []
+    for kind, lines in cells(file.read_text(encoding="utf-8")):
+        lines = [line for line in lines if line.strip()]
+        if kind == "code" and lines and all(line.startswith("# ") for line in lines):
+            if any(line.startswith("# assert ") for line in lines):
+                out.append("\n".join(line[2:] for line in lines))
+    return out
+
+
+def imports(file: Path) -> dict:
+    """What a lesson imports, by name."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    space: dict = {}
+    found = ast.Module([node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))], [])
+    exec(compile(found, str(file), "exec"), space)
+    return space
+
+
+def test_checks_are_code(lesson):
+    for check in checks(lesson):
+        compile(check, lesson.name, "exec")
+
+
+def attention(q, k, v, scale=True, diagonal=0, axis=-1, late=False):
+    """Exercise 01a, and its mistakes by flag."""
+    allowed = torch.tril(torch.ones(len(q), len(k), dtype=torch.bool), diagonal)
+    score = q @ k.T / (q.shape[-1] ** 0.5 if scale else 1)
+    a = (score if late else score.masked_fill(~allowed, -torch.inf)).softmax(axis)
+    return (a * allowed if late else a) @ v
+
+
+class MyCache:
+    """Exercise 01b, and its mistakes by flag."""
+
+    def __init__(self, old=False, mixed=False, twice=False):
+        self.n, self.kept, self.old, self.mixed, self.twice = 0, {}, old, mixed, twice
+
+    def add(self, layer, k, v):
+        layer, before = (0 if self.mixed else layer), self.kept.get(0 if self.mixed else layer)
+        self.kept[layer] = (k, v) if before is None else tuple(torch.cat(pair, 2) for pair in zip(before, (k, v)))
+        self.n += self.twice and layer == 0
+        return before if self.old and before is not None else self.kept[layer]
+
+
+def mask(tokens, end=True, header=False, shift=1):
+    """Exercise 03a, and its mistakes by flag."""
+    out, on = [], 0
+    for token in tokens:
+        is_header = token in ("user", "assistant")
+        on = int(token == "assistant") if is_header else on
+        out.append(int(on and (header or not is_header) and (end or token != "end")))
+    return out[shift:] + [0] * (len(tokens) - 1 - len(out[shift:]))
+
+
+def means(losses, padded=False):
+    """Exercise 03b, and a mistake by flag."""
+    length = [max(map(len, losses)) if padded else len(row) for row in losses]
+    return sum(map(sum, losses)) / sum(length), sum(sum(row) / n for row, n in zip(losses, length)) / len(losses)
+
+
+def chat(tok, *turns, last=1, drop=False):
+    """Exercise 03c, and its mistakes by flag."""
+    ids, m = tok.chat(*turns)
+    return (ids[:-1], m[:-1]) if drop else (ids, m[:len(m) - last] + [0] * last)
+
+
+Q = torch.ones(2, 4)
+K = torch.tensor([[3.0], [1.0]]).log() * 0.5 * Q[:1]
+V = torch.tensor([[0.0, 1, 0, 0], [4, 1, 0, 0]])
+GIVEN = {"01": {"q": Q, "k": K, "v": V, "y": torch.tensor([[0.0, 1, 0, 0], [1, 1, 0, 0]])},
+         "03": {"tok": Tokenizer.load("nano")}}
+SOLUTIONS = {                   # exercise: (name, what is right, what is wrong)
+    "01a": ("my_attention", attention, [dict(scale=False), dict(diagonal=-1), dict(axis=0), dict(late=True),
+                                        dict(diagonal=1)]),
+    "01b": ("MyCache", MyCache, [dict(old=True), dict(mixed=True), dict(twice=True)]),
+    "01c": ("my_count", 300, [300 + 8 * 4, 300 - 36, 300 - 36 - 12]),         # head twice; no biases
+    "03a": ("my_mask", mask, [dict(end=False), dict(header=True), dict(shift=0), dict(shift=2)]),
+    "03b": ("my_means", means, [dict(padded=True)]),
+    "03c": ("my_chat", chat, [dict(last=0), dict(last=2), dict(drop=True)]),
+}
+
+
+@pytest.mark.parametrize("exercise", SOLUTIONS)
+def test_exercises_tell_right_from_wrong(exercise):
+    (file,) = [f for f in LESSONS if f.stem[:2] == exercise[:2]]
+    check = checks(file)["abc".index(exercise[2])]
+    name, right, mistakes = SOLUTIONS[exercise]
+    assert name in check
+    exec(check, imports(file) | GIVEN[exercise[:2]] | {name: right})
+    for mistake in mistakes:
+        wrong = partial(right, **mistake) if isinstance(mistake, dict) else mistake
+        with pytest.raises((AssertionError, RuntimeError, IndexError)):        # refused, or it cannot even run
+            exec(check, imports(file) | GIVEN[exercise[:2]] | {name: wrong})

@@ -5,12 +5,12 @@ import sys
 
 import pytest
 import torch.distributed as dist
-from running import QUICK, call, environment, losses, one_error
+from running import QUICK, call, environment, losses, metrics, one_error
 
 from nanouft import train
 from nanouft.devices import Device
 
-pytestmark = pytest.mark.skipif(not dist.is_available() or not dist.is_gloo_available(), reason="this torch has no gloo")
+pytestmark = pytest.mark.skipif(not dist.is_available() or not dist.is_gloo_available(), reason="torch without gloo")
 
 
 def torchrun(*argv, cwd) -> subprocess.CompletedProcess:
@@ -21,17 +21,19 @@ def torchrun(*argv, cwd) -> subprocess.CompletedProcess:
 
 
 # rows of a step that two processes (and two micro-batches each) cannot share equally
-@pytest.mark.parametrize("objective, rows, more", [("sft", 7, ["--accumulate", "2", "--reduction", "token"]),
-                                                   ("ift", 5, ["--residual", "replace", "--lam", "0.5", "--lam-noise", "0.3"]),
-                                                   ("dpo", 3, ["--save-every", "2", "--eval-every", "3"])])
+@pytest.mark.parametrize("objective, rows, more", [
+    ("sft", 7, ["--accumulate", "2", "--reduction", "token"]),
+    ("ift", 5, ["--residual", "replace", "--lam", "0.5", "--lam-noise", "0.3"]),
+    ("dpo", 3, ["--save-every", "2", "--eval-every", "3"])])
 def test_two_processes_give_the_losses_of_one(objective, rows, more, here, tiny_base):
-    flags = ["--init", tiny_base, "--objective", objective, "--steps", 5, "--rows", 30, "--batch-size", rows, *more, *QUICK]
+    flags = ["--init", tiny_base, "--objective", objective, "--steps", 5, "--rows", 30, "--batch-size", rows,
+             *more, *QUICK]
     got = torchrun(*flags, cwd=here)
     assert got.returncode == 0, got.stderr
     assert call(train.main, *flags, "--out", "one") == 0
     two, one = here / "out" / objective, here / "one"
     assert len(losses(two)) == 5 and losses(two) == pytest.approx(losses(one), rel=1e-5)
-    norms = [[json.loads(line).get("grad_norm", 0) for line in (f / "metrics.jsonl").read_text().splitlines()] for f in (two, one)]
+    norms = [[m.get("grad_norm", 0) for m in metrics(f)] for f in (two, one)]
     assert norms[0] == pytest.approx(norms[1], rel=1e-3)
     results = [json.loads((f / "eval.json").read_text(encoding="utf-8")) for f in (two, one)]
     assert results[0]["before"]["held_out"] == pytest.approx(results[1]["before"]["held_out"])
@@ -54,5 +56,6 @@ def test_a_mistake_is_told_once_a_machine(here, tiny_base, capsys, monkeypatch):
 def test_each_process_needs_a_row(here, tiny_base, capsys, monkeypatch):
     """Checked before the processes meet, by each of them."""
     monkeypatch.setattr(train.devices, "pick", lambda *a: Device("cpu", "fp32", 0, 4))
-    code = call(train.main, "--init", tiny_base, "--objective", "sft", "--rows", 30, "--batch-size", 7, "--accumulate", 2, *QUICK)
+    code = call(train.main, "--init", tiny_base, "--objective", "sft", "--rows", 30, "--batch-size", 7,
+                "--accumulate", 2, *QUICK)
     one_error(code, capsys.readouterr().err, "--batch-size 7", "8 pieces")

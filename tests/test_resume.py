@@ -8,7 +8,8 @@ import sys
 import time
 
 import pytest
-from running import PAIRS, QUICK, call, command, environment, lines, metrics, one_error
+import torch
+from running import PAIRS, QUICK, SMALL, call, command, environment, lines, metrics, one_error
 from safetensors.torch import load_file, save_file
 
 from nanouft import report, runs, train
@@ -25,7 +26,8 @@ sys.exit(config.run(train.main, sys.argv[1:]))
 
 def flags(tiny_base, objective: str, out) -> list[str]:
     return ["--init", str(tiny_base), "--objective", objective, "--steps", "25", "--rows", "40", "--batch-size", "8",
-            "--lr", "0.003", "--save-every", "10", "--eval-every", "4", "--out", str(out), *QUICK]
+            "--lr", "0.003", "--save-every", "10", "--eval-every", "4", "--out", str(out), *QUICK,
+            *RANDOM.get(objective, [])]
 
 
 def in_a_step(run) -> bool:
@@ -41,6 +43,7 @@ def before_latest(run) -> bool:
 
 
 CASES = {"a step": ("ift", in_a_step, 0), "a write": ("sft", in_a_write, 1), "before latest": ("dpo", before_latest, 1)}
+RANDOM = {"ift": ["--residual", "replace", "--lam", "0.5", "--lam-noise", "0.3"]}        # draws that belong to a step
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +52,9 @@ def killed(tiny_base, tmp_path_factory):
     place = tmp_path_factory.mktemp("killed")
     processes = {}
     for case, (objective, _, slow) in CASES.items():
-        processes[case] = subprocess.Popen([sys.executable, "-c", SLOW_STEPS, *flags(tiny_base, objective, place / case)],
-                                           env=environment(NANOUFT_SLOW_WRITE=slow), stdout=subprocess.DEVNULL,
-                                           stderr=subprocess.DEVNULL, start_new_session=True)
+        argv = [sys.executable, "-c", SLOW_STEPS, *flags(tiny_base, objective, place / case)]
+        processes[case] = subprocess.Popen(argv, env=environment(NANOUFT_SLOW_WRITE=slow), start_new_session=True,
+                                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     waiting, end = dict(processes), time.time() + 100
     try:
         while waiting and time.time() < end:
@@ -89,12 +92,31 @@ def test_killed_and_resumed_is_bit_equal(case, killed, tiny_base, here, capsys):
     assert call(train.main, *flags(tiny_base, objective, whole)) == 0
     assert (run / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
     assert (run / "metrics.jsonl").read_text() == (whole / "metrics.jsonl").read_text()
-    for folder, of in (("10", run), ("20", run)):
-        for file in ("model.safetensors", "optimizer.safetensors", "step.json"):
-            assert (of / "steps" / folder / file).read_bytes() == (whole / "steps" / folder / file).read_bytes()
+    for file in ("model.safetensors", "optimizer.safetensors", "step.json"):
+        for step in ("10", "20"):
+            assert (run / "steps" / step / file).read_bytes() == (whole / "steps" / step / file).read_bytes()
     result, wanted = (json.loads((f / "eval.json").read_text(encoding="utf-8")) for f in (run, whole))
     assert result["before"] == wanted["before"] == before and result["after"] == wanted["after"]
     assert not list(run.rglob("partial*")) and (run / "steps" / "latest").read_text() == "20"
+
+
+def test_a_step_appears_at_once_and_whole(tmp_path, monkeypatch):
+    """Everything is in the folder before the one rename that gives it its name; only then does `latest` move."""
+    model = runs.GPT(SMALL, seed=0)
+    optimizer, seen, real = torch.optim.AdamW(model.parameters()), [], os.rename
+
+    def rename(old, new):
+        seen.append(sorted(f.name for f in old.iterdir()))
+        assert not new.exists() and not (tmp_path / "steps" / "latest").exists()
+        real(old, new)
+    monkeypatch.setattr(runs.os, "rename", rename)
+    monkeypatch.setattr(runs, "_flush", lambda folder: seen.append("flush"))
+    runs.save_step(tmp_path, 3, model, optimizer, {})
+    assert seen == ["flush", ["model.safetensors", "optimizer.safetensors", "step.json"]]
+    monkeypatch.setattr(runs.os, "rename", real)
+    for step in (4, 5):
+        runs.save_step(tmp_path, step, model, optimizer, {})
+    assert runs.whole_steps(tmp_path) == [4, 5], "the two newest stay"
 
 
 # ---- what a resumed run may find -------------------------------------------------------------------------------------
@@ -105,7 +127,8 @@ def half_done(tiny_base, tmp_path_factory):
     assert call(train.main, *flags(tiny_base, "sft", place / "whole")) == 0
     shutil.copytree(place / "whole", place / "run")
     run = place / "run"
-    for file in ("model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json", "curves.png", "samples.md"):
+    for file in ("model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json", "curves.png",
+                 "samples.md"):
         (run / file).unlink()
     before = json.loads((run / "eval.json").read_text(encoding="utf-8"))["before"]
     runs.write_json(run / "eval.json", {"before": before})
@@ -147,8 +170,9 @@ def other_shape(file) -> None:
 
 
 @pytest.mark.parametrize("damage, file", [
-    (cut, "model.safetensors"), (cut, "optimizer.safetensors"), (flip, "model.safetensors"), (flip, "optimizer.safetensors"),
-    (other_shape, "model.safetensors"), (lambda f: f.unlink(), "optimizer.safetensors"), (lambda f: f.unlink(), "step.json"),
+    (cut, "model.safetensors"), (cut, "optimizer.safetensors"), (flip, "model.safetensors"),
+    (flip, "optimizer.safetensors"), (other_shape, "model.safetensors"),
+    (lambda f: f.unlink(), "optimizer.safetensors"), (lambda f: f.unlink(), "step.json"),
     (lambda f: f.write_text("{"), "step.json"), (lambda f: f.write_text("[1]"), "step.json"),
     (lambda f: f.write_text("{}"), "step.json"), (lambda f: f.write_bytes(b""), "model.safetensors")])
 def test_a_damaged_step_is_announced_and_left_out(damage, file, run, half_done, capsys):
@@ -210,7 +234,8 @@ def test_resume_says_no_in_one_line(run, half_done, here, tiny_base, capsys):
     for text, word in (("", "run.json"), ('{"command": "tr', "run.json"), ("[]", "run.json"), ("\0", "run.json"),
                        (json.dumps({**good, "config": {"steps": 3, "speed": 9}}), "speed"),
                        (json.dumps({k: v for k, v in good.items() if k != "hp"}), "hp"),
-                       (json.dumps({**good, "config": 3}), "damaged"), (json.dumps({**good, "objective": "sftt"}), "sft?"),
+                       (json.dumps({**good, "config": 3}), "damaged"),
+                       (json.dumps({**good, "objective": "sftt"}), "sft?"),
                        (json.dumps({**good, "config": {**good["config"], "batch_size": 0}}), "batch-size")):
         (run / "run.json").write_text(text, encoding="utf-8")
         says(word)
@@ -233,7 +258,7 @@ def test_an_unfinished_run_is_no_start(run, capsys):
     one_error(call(train.main, "--init", "run", "--steps", 1), capsys.readouterr().err, "not finished", "--resume")
 
 
-# ---- the disk ----------------------------------------------------------------------------------------------------------
+# ---- the disk --------------------------------------------------------------------------------------------------------
 def test_a_full_disk_is_one_line_and_the_last_step_survives(here, tiny_base, capsys, monkeypatch):
     real, calls = runs.save_file, []
 
@@ -259,8 +284,9 @@ def test_a_full_disk_at_the_log_or_at_the_end(here, tiny_base, capsys, monkeypat
         m.setattr(report.Log, "write", full)
         one_error(call(train.main, *flags(tiny_base, "sft", "a")), capsys.readouterr().err, "metrics.jsonl", "No space")
     with monkeypatch.context() as m:
-        m.setattr(train.GPT if hasattr(train, "GPT") else runs.GPT, "save_pretrained", full)
-        one_error(call(train.main, *flags(tiny_base, "sft", "b")), capsys.readouterr().err, "No space", "last saved step")
+        m.setattr(runs.GPT, "save_pretrained", full)
+        code = call(train.main, *flags(tiny_base, "sft", "b"))
+        one_error(code, capsys.readouterr().err, "No space", "last saved step")
     assert runs.whole_steps(here / "b") == [10, 20] and not list((here / "b").rglob("partial*"))
     assert call(train.main, "--resume", "a") == call(train.main, "--resume", "b") == 0
     assert (here / "a/model.safetensors").read_bytes() == (here / "b/model.safetensors").read_bytes()

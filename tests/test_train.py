@@ -23,12 +23,13 @@ def go(tiny_base, *argv) -> int:
 # ---- what a run leaves -----------------------------------------------------------------------------------------------
 def test_run_folder_tells_everything(here, tiny_base, capsys):
     assert go(tiny_base, "--objective", "ift", "--steps", 12, "--rows", 40, "--batch-size", 8, "--lam", 0.3,
-              "--eval-every", 5, "--save-every", 5) == 0
+              "--eval-every", 5, "--save-every", 4) == 0
     run = here / "out" / "ift"
     said = json.loads((run / "run.json").read_text(encoding="utf-8"))
     assert said["steps"] == 12 and said["hp"]["lam"] == 0.3 and said["config"]["lr"] == OBJECTIVES["ift"].lr
     came = said["from"]
-    assert came["lam"] == came["steps"] == "command line" and came["gamma"] == "default" and came["lr"] == "default of ift"
+    assert came["lam"] == came["steps"] == "command line" and came["gamma"] == "default"
+    assert came["lr"] == "default of ift"
     assert set(came) == set(said["config"]) | set(said["hp"]), "every value says where it came from"
 
     log = metrics(run)
@@ -37,13 +38,13 @@ def test_run_folder_tells_everything(here, tiny_base, capsys):
     assert all(math.isfinite(m["loss"]) and m["tokens"] > 0 for m in log if "grad_norm" in m)
     held = [m for m in log if "held_out" in m]
     assert [m["step"] for m in held] == [5, 10] and all(m["held_out"]["nll"] > 0 for m in held)
-    assert [m["loss"] for m in held] == [steps[4]["loss"], steps[9]["loss"]], "a held-out line carries its own step's loss"
+    assert [m["loss"] for m in held] == [steps[4]["loss"], steps[9]["loss"]], "its own step's loss"
 
     result = json.loads((run / "eval.json").read_text(encoding="utf-8"))
-    assert {"before", "after"} <= set(result) and result["after"]["held_out"]["nll"] < result["before"]["held_out"]["nll"]
+    assert result["after"]["held_out"]["nll"] < result["before"]["held_out"]["nll"]
     assert (run / "curves.png").read_bytes().startswith(PNG)
     assert "before" in (run / "samples.md").read_text(encoding="utf-8")
-    assert (run / "steps" / "latest").read_text() == "10" and sorted(runs.whole_steps(run)) == [5, 10]
+    assert (run / "steps" / "latest").read_text() == "8" and runs.whole_steps(run) == [4, 8]
     out = capsys.readouterr().out
     assert "[[" in out and "out/ift" in out and "nanouft.sample" in out
 
@@ -130,7 +131,8 @@ def test_settings_train(here, tiny_base, flags):
 def test_epochs_may_be_fractions_and_data_smaller_than_a_batch(here, tiny_base):
     file = lines(here / "d.jsonl", DEMOS)                           # 16 rows, two of them held out
     for epochs, steps in ((0.5, 2), (2.5, 9), (0.01, 1)):
-        assert go(tiny_base, "--objective", "sft", "--data", file, "--batch-size", 4, "--epochs", epochs, "--out", f"e{epochs}") == 0
+        assert go(tiny_base, "--objective", "sft", "--data", file, "--batch-size", 4, "--epochs", epochs,
+                  "--out", f"e{epochs}") == 0
         assert len(losses(here / f"e{epochs}")) == steps
     assert go(tiny_base, "--objective", "sft", "--data", file, "--batch-size", 50, "--steps", 2, "--out", "big") == 0
     assert len(losses(here / "big")) == 2
@@ -140,7 +142,8 @@ def test_data_that_leaves_nothing_to_hold_out(here, tiny_base, capsys):
     file = lines(here / "one.jsonl", DEMOS[:1])
     for objective, rows in (("sft", DEMOS[:1]), ("dpo", PAIRS[:1])):
         file = lines(here / f"{objective}.jsonl", rows)
-        assert go(tiny_base, "--objective", objective, "--data", file, "--steps", 2, "--eval-every", 1, "--out", objective) == 0
+        assert go(tiny_base, "--objective", objective, "--data", file, "--steps", 2, "--eval-every", 1,
+                  "--out", objective) == 0
         assert "0 more are held out" in capsys.readouterr().out
         assert (here / objective / "curves.png").read_bytes().startswith(PNG)
 
@@ -149,7 +152,8 @@ def test_a_folder_with_a_foreign_name_and_a_file_from_windows(here, tiny_base, m
     place = here / "Zoë 学 x"
     place.mkdir()
     monkeypatch.chdir(place)
-    rows = [*DEMOS, {"prompt": "Grüße", "response": "學 ✓"}, {"prompt": "half a surrogate \ud83d", "response": "x \ud83d"}]
+    rows = [*DEMOS, {"prompt": "Grüße", "response": "學 ✓"},
+            {"prompt": "half a surrogate \ud83d", "response": "x \ud83d"}]
     text = "\r\n".join(json.dumps(r) for r in rows) + "\r\n"
     (place / "données.jsonl").write_bytes(b"\xef\xbb\xbf" + text.encode())
     assert go(tiny_base, "--objective", "sft", "--data", "données.jsonl", "--steps", 2, "--out", "læuf 学") == 0
@@ -199,9 +203,11 @@ def test_accumulation_gives_the_same_weights(objective, tmp_path):
 
 # ---- a run that diverges ---------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("flags", [["--objective", "sft"], ["--objective", "ift", "--clip", "0"],
-                                   ["--objective", "dpo"], ["--objective", "sft", "--optimizer", "rmsprop"]], ids=" ".join)
+                                   ["--objective", "dpo"], ["--objective", "sft", "--optimizer", "rmsprop"]],
+                         ids=" ".join)
 def test_a_run_that_diverges_ends_in_one_line(here, tiny_base, capsys, flags):
-    code = go(tiny_base, *flags, "--lr", "1e30", "--warmup", "0", "--steps", 40, "--rows", 30, "--save-every", 1, "--out", "run")
+    code = go(tiny_base, *flags, "--lr", "1e30", "--warmup", "0", "--steps", 40, "--rows", 30, "--save-every", 1,
+              "--out", "run")
     one_error(code, capsys.readouterr().err, "step", "lr")
     assert not (here / "run" / "model.safetensors").exists()
     for n in runs.whole_steps(here / "run"):
@@ -221,19 +227,21 @@ def test_the_last_good_step_survives(here, tiny_base, capsys, monkeypatch):
     monkeypatch.setitem(OBJECTIVES, "sft", Objective(**{**vars(sft), "loss": loss}))
     code = go(tiny_base, "--objective", "sft", "--steps", 20, "--rows", 30, "--save-every", 5, "--out", "run")
     said = one_error(code, capsys.readouterr().err, "loss is nan at step 8")
-    assert "Step 5" in said and [m["step"] for m in metrics(here / "run")] == [1, 2, 3, 4, 5, 6, 7]
+    assert "step 5 in" in said and [m["step"] for m in metrics(here / "run")] == [1, 2, 3, 4, 5, 6, 7]
     assert runs.whole_steps(here / "run") == [5]
 
 
 def test_a_gradient_that_is_not_finite_is_seen_before_it_is_saved(tmp_path):
     """The loss stays finite: its value is 0, but the square root of 0 has no finite slope."""
     from tiny import DATA, NANO, TINY
-    broken = Objective(paper="", rows=data.demo_rows, loss=lambda batch, hp: ((batch.seqs["answer"].logp * 0).sqrt().sum(), {}),
-                       hp=object, data="demos", lr=1e-3, forward=plain)
+    def loss(batch, hp):
+        return (batch.seqs["answer"].logp * 0).sqrt().sum(), {}
+    broken = Objective(paper="", rows=data.demo_rows, loss=loss, hp=object, data="demos", lr=1e-3, forward=plain)
     encoded, _ = encode(data.demo_rows(DATA, None), NANO, TINY.n_ctx)
     model = GPT(GPTConfig(**{**vars(TINY), "vocab_size": NANO.n_vocab}), seed=1)
+    cfg = train.Train(lr=1e-3, batch_size=2, save_every=1)
     with pytest.raises(train.UserError, match="grad_norm is nan at step 1"):
-        train.fit(model, broken, None, train.Train(lr=1e-3, batch_size=2, save_every=1), encoded, NANO.pad, 3, CPU, tmp_path)
+        train.fit(model, broken, None, cfg, encoded, NANO.pad, 3, CPU, tmp_path)
     assert runs.whole_steps(tmp_path) == []
 
 
@@ -246,6 +254,9 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path):
     with pytest.raises(train.UserError, match="not saved"):
         runs.save_final(tmp_path, model, None)
     assert not list(tmp_path.iterdir())
+    GPT.save_pretrained(model, tmp_path)
+    with pytest.raises(train.UserError, match="not finite"):
+        runs.start_model(str(tmp_path))
 
 
 # ---- compile ---------------------------------------------------------------------------------------------------------
@@ -268,7 +279,8 @@ def test_compile_on_a_cpu(here, tiny_base):
 # ---- small parts -----------------------------------------------------------------------------------------------------
 def test_schedule_rises_and_falls():
     factors = [train.schedule(i, 100, 0.1)[0] for i in range(100)]
-    assert factors[0] == pytest.approx(0.1) and max(factors) == factors[9] == factors[10] == 1 and 0 < factors[-1] < 0.01
+    assert factors[0] == pytest.approx(0.1) and max(factors) == factors[9] == factors[10] == 1
+    assert 0 < factors[-1] < 0.01, "the last step still learns"
     assert train.schedule(0, 1, 0.1) == (1, 1) and train.schedule(0, 1, 0.0) == (1, 1)
     assert [train.schedule(i, 100, 0.1)[1] for i in (0, 4, 9, 50)] == pytest.approx([0.1, 0.5, 1, 1])
 
