@@ -54,7 +54,7 @@ assert abs(da - 1) + abs(db + 1) + abs(at_rest) < 1e-4, "gradient (+1, -1) at a 
 #
 # ## A real answer
 # Open lists are that case: nobody can know *which* cities the demonstrator will name (hard words for ever); then come
-# a last word that the question dictates, and `<|end|>` (easy once learnt). We teach the base to stop, by 20 steps of
+# a last word that the question dictates, and `<|end|>` (easy once learnt). We teach the base to stop, by 12 steps of
 # SFT, and ask what four losses would do to every token of one unseen answer (*the ledger*, left in the picture).
 # - `SFT`: every token +1. It is IFT with both ideas switched off, `lam = gamma = 0`.
 # - `detached`: the released weights taken as plain numbers, no gradient flows through them (`--detach`).
@@ -94,7 +94,7 @@ def learn(start, form: str, steps: int):    # -> the model, and the loss of <|en
     return model, path + [nll(model)[end].mean().item()]
 
 
-stopper = learn(base, "SFT", 20)[0]
+stopper = learn(base, "SFT", 12)[0]
 told, on = nll(stopper), s.mask[0] > 0
 ledger = {form: push(told[:1], s.mask[:1], h)[0][on].tolist() for form, h in FORMS.items()}
 balance = max(x / 20 for x in range(60) if push(told.masked_fill(end, x / 20), s.mask, hp())[end].mean() < 0)
@@ -139,7 +139,7 @@ assert all(abs(done[k][1][-1] - balance) < 0.35 for k in done if "released" in k
 #   ($\partial\ell/\partial\,\mathrm{logit}=p-1$). A little noise has to lift it first; then it is carried off.
 # - **Loss is not yet behaviour.** Greedy answers stop where `<|end|>` is the *likeliest* token, and at the balance it
 #   may still be: that depends on whether one rival gets what it lost. The base has one, its habit of running on into
-#   the next question, so from the base none stop. After SFT the share differs from seed to seed: try `SEED = 3`.
+#   the next question. Teach it longer to stop (20 steps of SFT, not 12; `SEED = 2`) and look again after 64 steps.
 # - **Who is to blame?** Not the demonstrations, and not the mixing of lesson 05: there is none in the two tokens. It
 #   takes two: *live* weights (detached, the gradient at $b=0$ is (+1, 0): no pay) *and* the division by their mean
 #   (without it the slope by $b$ is $\gamma a+2b$, never negative).

@@ -5,7 +5,6 @@
 A loss then sees one policy and numbers; no second model lives through training. The cache key is a hash of the
 function's name, the model's weights, the token ids and the precision: change any of them and it is computed again.
 """
-import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from tqdm import tqdm
 
+from nanouft import runs
 from nanouft.batches import Encoded, collate
 from nanouft.devices import Device
 from nanouft.gpt import GPT
@@ -51,13 +51,21 @@ def add_columns(data: list[Encoded], names: tuple[str, ...], model: GPT, pad: in
             made = COLUMNS[name](data, model, pad, device)
             flat = {f"{i}.{role}": column for i, row in enumerate(made) for role, column in row.items()}
             if file:
-                file.parent.mkdir(parents=True, exist_ok=True)
-                partial = file.with_suffix(f".{os.getpid()}.partial")   # several processes may compute it at once
-                save_file(flat, partial)
-                partial.replace(file)                 # whole or not there
+                _write(file, flat)
         for i, e in enumerate(data):
             for role, t in e.seqs.items():
                 t.tok[name] = flat[f"{i}.{role}"]
+
+
+def _write(file: Path, flat: dict[str, np.ndarray]) -> None:
+    """Whole or not at all; a cache that cannot be written is computed again next time."""
+    partial = file.with_suffix(f".{os.getpid()}.partial")               # several processes may compute it at once
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        save_file(flat, partial)
+        partial.replace(file)
+    except (SafetensorError, OSError):
+        partial.unlink(missing_ok=True)
 
 
 def _read(file: Path) -> dict[str, np.ndarray] | None:
@@ -68,10 +76,5 @@ def _read(file: Path) -> dict[str, np.ndarray] | None:
 
 
 def _key(name: str, data: list[Encoded], model: GPT, dtype: str) -> str:
-    h = hashlib.sha256(f"{name} {dtype} {model.cfg}".encode())
-    for p in model.parameters():
-        h.update(p.detach().float().cpu().numpy().tobytes())
-    for e in data:
-        for role, t in sorted(e.seqs.items()):
-            h.update(role.encode() + t.ids.tobytes() + t.mask.tobytes())
-    return h.hexdigest()[:24]
+    """Everything the column depends on: the function, the precision, the shape and weights of the model, the tokens."""
+    return f"{name}-{dtype}-{model.cfg.n_head}-{model.cfg.eps:g}-{runs.fingerprint(model, data)}"

@@ -13,6 +13,7 @@ The shipped base: python -m nanouft.pretrain --out out/shipped --half, then conf
 copied to nanouft/assets/base/
 """
 import hashlib
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -106,9 +107,9 @@ def pretrain(cfg: Pretrain) -> Path:
     started, device = time.time(), devices.pick(cfg.device, cfg.dtype, cfg.threads)
     tok = Tokenizer.load("nano" if cfg.size == "nano" else "gpt2")
     gpt = GPTConfig(**{**asdict(SIZES[cfg.size]), "vocab_size": tok.n_vocab})
-    steps = cfg.steps or (3300 if cfg.corpus is None else 1200)
-    if steps < 1 or cfg.tokens < 1 or cfg.lr <= 0:
-        raise UserError("--steps, --tokens and --lr must be above 0")
+    steps = cfg.steps if cfg.steps is not None else 3300 if cfg.corpus is None else 1200
+    if steps < 1 or cfg.tokens < 1 or cfg.lr <= 0 or cfg.seed < 0:
+        raise UserError("--steps, --tokens and --lr must be above 0, --seed not below")
     folder = runs.new_folder(cfg.out, "base")
     print(f"pretraining {gpt.n_layer} layers x {gpt.n_embd} on {cfg.corpus or 'NanoWorld'}, {steps:,} steps of "
           f"{cfg.tokens:,} tokens, {device.name} {device.dtype} -> {folder}")
@@ -160,6 +161,7 @@ def cached_base(corpus: str, size: str, chief: bool = True) -> Path:
     key = hashlib.sha256(Path(corpus).read_bytes() + size.encode()).hexdigest()[:10]
     folder = Path("out") / f"base-{Path(corpus).stem}-{key}"
     if not (folder / "run.json").exists():
+        shutil.rmtree(folder, ignore_errors=True)           # what an interrupted run left
         if not chief:
             raise UserError("pretrain the base first (python -m nanouft.pretrain --corpus ...), then start several processes with --init")
         pretrain(Pretrain(corpus=corpus, size=size, out=str(folder)))
