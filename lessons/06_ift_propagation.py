@@ -116,7 +116,7 @@ fig, ax = plots.plt.subplot_mosaic([[form, "run"] for form in FORMS], figsize=(1
 for form, w in ledger.items():
     names, hues = [tok.decode([i]).strip() for i in s.targets[0][on]], [plots.UP if x >= 0 else plots.DOWN for x in w]
     ax[form].bar_label(ax[form].bar(range(len(w)), w, tick_label=names, color=hues), fmt="%+.2f")
-    ax[form].set(title=form, ylim=(-1.7, 2.9), yticks=[])
+    ax[form].set(title=form, ylim=(-1.9, 2.9), yticks=[])
 for (k, (_, path)), style, colour in zip(done.items(), ("-", "-", "--", ":", "-."), plots.LINES):
     ax["run"].plot(range(0, STEPS + 1, 4), path, style, color=colour, lw=3, label=f"{k}: {ends[k]:.0f} % stop")
 ax["run"].axhline(balance, color="black", lw=1), ax["run"].legend(frameon=False, loc="center right")
@@ -139,7 +139,8 @@ assert all(abs(done[k][1][-1] - balance) < 0.35 for k in done if "released" in k
 #   ($\partial\ell/\partial\,\mathrm{logit}=p-1$). A little noise has to lift it first; then it is carried off.
 # - **Loss is not yet behaviour.** Greedy answers stop where `<|end|>` is the *likeliest* token, and at the balance it
 #   may still be: that depends on whether one rival gets what it lost. The base has one, its habit of running on into
-#   the next question. Teach it longer to stop (20 steps of SFT, not 12; `SEED = 2`) and look again after 64 steps.
+#   the next question. Teach it longer to stop (20 steps of SFT, not 12; `SEED = 2`) and look again: after 64 steps
+#   it may still stop, and its loss may still be on the way.
 # - **Who is to blame?** Not the demonstrations, and not the mixing of lesson 05: there is none in the two tokens. It
 #   takes two: *live* weights (detached, the gradient at $b=0$ is (+1, 0): no pay) *and* the division by their mean
 #   (without it the slope by $b$ is $\gamma a+2b$, never negative).
@@ -147,8 +148,8 @@ assert all(abs(done[k][1][-1] - balance) < 0.35 for k in done if "released" in k
 # One base, one seed, one family: the sign is a theorem, the numbers are an observation (lesson 17).
 #
 # ## Break it
-# `DETACH = True`: the law falls. Say first what both gradients are, at $b=0$ and at the old balance (three minutes on
-# paper). Then make `STEPS = 8`: which assertion falls, and is the theory wrong or the run too short?
+# `DETACH = True`: the law falls. Say first what both gradients are, at $b=0$ and at the old balance.
+# Then make `STEPS = 8`: which assertion falls, and is the theory wrong or the run too short?
 #
 # ## Same letter, other meaning
 # $\gamma$ here: discount of later *losses*. In GAE (15): discount of later *rewards*. In SimPO (08): a margin. And $w$
@@ -169,7 +170,7 @@ assert all(abs(done[k][1][-1] - balance) < 0.35 for k in done if "released" in k
 # Then find $b/a$ where $\partial L/\partial b=0$. What goes wrong: the weight treated as constant (+1, 0); only the
 # numerator differentiated; one term of the product rule missing. Check with autograd: three lines.
 #
-# **06c** (D2) DFT weighs each token's loss by its own probability $p$, *with* stop-gradient. Leave that out: the loss
+# **06c** (D2) DFT (arXiv:2508.05629) weighs a token's loss by its own $p$, *with* stop-gradient. Leave it out: the loss
 # is $-p\ln p$. Show that its slope by $\ln p$ is $-(1+\ln p)\,p$. Where does it change sign, and which tokens are then
 # pushed *down*? Which sentence of this lesson explains it? What goes wrong: slope by $p$, not by $\ln p$; the sign.
 
@@ -178,9 +179,9 @@ assert all(abs(done[k][1][-1] - balance) < 0.35 for k in done if "released" in k
 # assert abs(my_slope(my_p_where_it_flips)) < 1e-6, "it changes sign at p = 1/e"
 
 # %% [markdown]
-# **06d** (D2, in reverse) `python -m nanouft.train --objective ift --detach` ends its lists. Take away one flag, and it
-# does not (row `list`, column `end`). Mend it in two *different* ways, without giving that flag back, and say which of
-# the two culprits each mend removes. Is `--gamma 0.01` a mend? The law on paper knows before you run.
+# **06d** (D2, in reverse) `python -m nanouft.train --objective ift --detach` ends its lists (row `list`, column `end`).
+# Take away one flag, and most do not. Mend it in two *different* ways without giving that flag back, and say which of
+# the two culprits each mend removes. Is `--gamma 0.01` a mend? Ask the push, the balance and the answers.
 #
 # ## Recall, without looking up
 # 1. Why does it cost nothing to raise the loss of a token whose loss is zero, and why does it pay?

@@ -24,7 +24,7 @@ from nanouft.tokenizer import Tokenizer
 
 ROOT = Path(__file__).parent.parent
 LESSONS = sorted((ROOT / "lessons").glob("[0-9]*.py"))
-SECONDS, CODE, PROSE, WIDTH = 60, 60, 120, 120
+SECONDS, CODE, PROSE, WIDTH = 300, 60, 120, 120       # a time-out for a hanging lesson, not a measurement
 
 
 def cells(source: str) -> list[tuple[str, list[str]]]:

@@ -65,10 +65,11 @@ class IFT:
 
 # ---- 1. the temporal residual --------------------------------------------------------------------------------------
 def own_guess(inputs: Tensor, mask: Tensor, argmax: Tensor) -> Tensor:
-    """(B,T) ids: the model's guess FOR position i, which it made AT position i-1; gold on prompt and padding.
+    """(B,T) ids: the model's guess FOR position i, which it made AT position i-1; gold on the prompt.
 
-    argmax[:, i] is the guess for the token after i, so it is shifted by one, once. Position i holds a response
-    token exactly where the target of i-1 is one: mask[:, i-1] == 1.
+    argmax[:, i] is the guess for the token after i, so it is shifted by one, once. Position i holds a response token
+    exactly where the target of i-1 is one: mask[:, i-1] == 1. (In a padded row that holds for the place of the
+    last <|end|> too; no loss follows it, so what stands there does not matter.)
     """
     guess = inputs.clone()
     guess[:, 1:] = torch.where(mask[:, :-1] == 1, argmax[:, :-1], inputs[:, 1:])
