@@ -23,10 +23,10 @@ MY_GUESS = None   # 40 steps of training on two families: "Reverse pig bee saw."
 # answer and, below it, what the base guesses for the same places.
 
 # %%
-import torch
 from nanouft import plots, runs, world
 from nanouft.batches import collate, encode
 from nanouft.objectives import OBJECTIVES, ift
+import torch                                            # after nanouft, which sets how threads wait
 
 BREAK = False                                           # the switch, see "Break it"
 STEPS, SHOW, FAMILIES = 40, (0, 4, 8, 20, 40), ("reverse", "list")

@@ -24,12 +24,12 @@ MY_GUESS = None   # the base ends almost none of its lists. Trained with the rel
 
 # %%
 import copy
-import torch
 from nanouft import plots, runs, world
 from nanouft.batches import collate, encode
 from nanouft.evaluate import answer_rows, stops
 from nanouft.ledger import weights_of
 from nanouft.objectives import OBJECTIVES, Batch, Seqs
+import torch                                            # after nanouft, which sets how threads wait
 
 DETACH, SEED, STEPS = False, 0, 64                      # the switch, see "Break it"; the draw of demonstrations
 torch.set_num_threads(2)                                # fp32, two threads, fixed seeds: nearly equal on each machine

@@ -132,6 +132,11 @@ def percent(values: list[float]) -> str:
     return f"{100 * mean:.1f}" + (f" ± {100 * half:.1f}" if half < math.inf else "")
 
 
+def stops(cell: dict) -> float:
+    """Share of answers that stop by themselves, macro mean over families."""
+    return float(np.mean([f["ends"] for f in cell["families"].values()]))
+
+
 @dataclass
 class Compare:
     objectives: list[str] | None = None     # which [all]
@@ -154,15 +159,16 @@ def main(argv=None) -> int:
     out = Path(cfg.out)
     done = run_cells([base, *[c for cells in rows.values() for c in cells]], out / "cells.jsonl", cfg.workers)
     start = done[base.key]
-    lines = [f"{cfg.seeds} seeds, {cfg.items} {cfg.split} prompts a family, scores in percent, 95 % t-interval over seeds", "",
-             "| | mean | minus base | " + " | ".join(start["families"]) + " |", "|---|" + "---|" * (2 + len(start["families"])),
-             f"| base | {100 * start['mean']:.1f} | | " + " | ".join(f"{100 * f['score']:.0f}" for f in start["families"].values()) + " |"]
+    lines = [f"{cfg.seeds} seeds, {cfg.items} {cfg.split} prompts a family, scores in percent, 95 % t-interval over seeds; stops = answers that end by themselves", "",
+             "| | mean | minus base | stops | list stops | " + " | ".join(start["families"]) + " |", "|---|" + "---|" * (4 + len(start["families"])),
+             f"| base | {100 * start['mean']:.1f} | | {100 * stops(start):.0f} | {100 * start['families']['list']['ends']:.0f} | " + " | ".join(f"{100 * f['score']:.0f}" for f in start["families"].values()) + " |"]
     for n, cells in rows.items():
         got = [done[c.key] for c in cells if "failed" not in done[c.key]]
         if not got:
             lines.append(f"| {n} | every seed failed: {done[cells[0].key]['failed']} |")
             continue
         lines.append(f"| {n} | {percent([g['mean'] for g in got])} | {percent([g['mean'] - start['mean'] for g in got])} | "
+                     f"{percent([stops(g) for g in got])} | {percent([g['families']['list']['ends'] for g in got])} | "
                      + " | ".join(percent([g["families"][f]["score"] for g in got]) for f in start["families"]) + " |")
     (out / "table.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("\n".join(lines))

@@ -73,7 +73,9 @@ def main(argv=None) -> int:
     strips = beside(cfg.runs, row, model, tok, device) if cfg.runs else [
         (f"{label}\n{role}", tokens, w) for label, name, hp in views() for role, tokens, w in entries(name, hp, row, model, tok, device)]
     for label, tokens, w in strips:
-        print("\n" + label.replace("\n", ", "))
+        print("\n" + " ".join(label.split()))
+        if not tokens:
+            continue
         print("  " + " ".join(f"{t.strip():>9}" for t in tokens) + "\n  " + " ".join(f"{x:>+9.2f}" for x in w))
     print(f"\npicture: {plots.ledger(strips, Path(cfg.out), prompt)}")
     return 0
@@ -91,7 +93,7 @@ def beside(names: list[str], row: Row, model, tok, device: devices.Device) -> li
         except ValueError:
             score = ""
         run = runs.read_json(Path(name) / "run.json") if name != "base" else {}
-        label = f"{run.get('objective', 'base')} says: {plots.fold(said)}\n{score}"
+        label = plots.fold(f"{run.get('objective', 'base')} says: {said}") + f"\n({score})" * bool(score)
         if run.get("command") != "train":
             strips.append((label, [], []))
             continue

@@ -19,23 +19,25 @@ plt.rcParams.update({"font.size": 12, "axes.spines.top": False, "axes.spines.rig
 
 
 def curves(run: Path) -> Path:
-    """curves.png of a run folder: the loss on the left, what else the objective reports on the right."""
-    steps = [m for m in runs.read_metrics(run / "metrics.jsonl") if "grad_norm" in m]
-    held = [m for m in runs.read_metrics(run / "metrics.jsonl") if "held_out" in m]
-    others = [k for k in steps[0] if k not in ("step", "loss", "lr", "tokens", "grad_norm")]
-    fig, axes = plt.subplots(1, 1 + len(others[:3]), figsize=(4.2 * (1 + len(others[:3])), 3.6), squeeze=False)
+    """curves.png of a run folder: the loss, then what else the objective reports; log-probs share one panel."""
+    log = runs.read_metrics(run / "metrics.jsonl")
+    steps, held = [m for m in log if "grad_norm" in m], [m for m in log if "held_out" in m]
+    names = [k for k in steps[0] if k not in ("step", "lr", "tokens", "grad_norm")]
+    panels = [[n] for n in names if not n.startswith("logp_")] + [[n for n in names if n.startswith("logp_")]]
+    panels = [p for p in panels if p]
+    fig, axes = plt.subplots(1, len(panels), figsize=(4.2 * len(panels), 3.6), squeeze=False)
     x = [m["step"] for m in steps]
-    for ax, name, c in zip(axes[0], ["loss", *others], LINES):
-        y = [m[name] for m in steps]
-        ax.plot(x, y, color=c, alpha=0.35, lw=1)
-        ax.plot(x, smooth(y), color=c, lw=2.2)
-        ax.set(title=name.replace("_", " "), xlabel="step")
-    for key in ("nll", "accuracy"):
-        points = [(m["step"], m["held_out"][key]) for m in held if key in m["held_out"]]
-        if points and key in others:
-            ax = axes[0][1 + others.index(key)] if others.index(key) < 3 else axes[0][0]
+    for ax, panel in zip(axes[0], panels):
+        for name, c, style in zip(panel, LINES, ("-", "--", ":")):
+            y = [m[name] for m in steps]
+            ax.plot(x, y, color=c, alpha=0.3, lw=1)
+            ax.plot(x, smooth(y), style, color=c, lw=2.4, label=name.replace("_", " "))
+        points = [(m["step"], m["held_out"][panel[0]]) for m in held if panel[0] in m["held_out"]]
+        if points:
             ax.plot(*zip(*points), "o--", color="black", ms=5, label="held out")
+        if points or len(panel) > 1:
             ax.legend(frameon=False)
+        ax.set(title=" and ".join(panel).replace("_", " "), xlabel="step")
     fig.suptitle(run.name)
     return save(fig, run / "curves.png")
 
@@ -49,7 +51,7 @@ def smooth(y: list[float], keep: float = 0.9) -> list[float]:
     return out
 
 
-def fold(text: str, width: int = 34) -> str:
+def fold(text: str, width: int = 40) -> str:
     """Text in lines short enough for a label."""
     return "\n".join(textwrap.wrap(text, width, max_lines=3, placeholder=" ..."))
 
@@ -58,10 +60,10 @@ def ledger(rows: list[tuple[str, list[str], list[float]]], file: Path, title: st
     """One strip of bars per (label, tokens, weights): blue and + pushes a token up, orange and - down."""
     widest = max(len(t) for _, t, _ in rows)
     heights = [1.0 if t else 0.55 for _, t, _ in rows]
-    fig, axes = plt.subplots(len(rows), 1, figsize=(4 + max(5, 0.95 * widest), 1.6 * sum(heights) + 0.5), squeeze=False,
+    fig, axes = plt.subplots(len(rows), 1, figsize=(4.3 + max(5, 0.95 * widest), 1.6 * sum(heights) + 0.5), squeeze=False,
                              height_ratios=heights)
     for ax, (label, tokens, weights) in zip(axes[:, 0], rows):
-        ax.set_ylabel(label, rotation=0, ha="left", va="center", labelpad=265, fontsize=11, linespacing=1.3)
+        ax.set_ylabel(label, rotation=0, ha="left", va="center", labelpad=290, fontsize=11, linespacing=1.3)
         ax.set(yticks=[], xlim=(-0.6, widest - 0.4))
         ax.spines[["left", "bottom"]].set_visible(False)
         if not tokens:
