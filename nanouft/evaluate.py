@@ -1,6 +1,7 @@
 """What a model can do: exact scores on NanoWorld, held-out loss on anybody's data.
 
     python -m nanouft.evaluate --init out/ift                       # 100 test items a family, about 6 s
+    python -m nanouft.evaluate --init out/ift --probes              # what a score does not show (probes.py)
     python -m nanouft.evaluate --init out/my-run --data my.jsonl    # held-out loss, pair accuracy
 
 NanoWorld answers are greedy and scored by rule, no judge: `score` is the share of an answer's checkable constraints
@@ -154,6 +155,7 @@ class Evaluate:
     data: list[str] | None = None   # your files: nats a token of demonstrations, preferences of pairs
     split: str = "test"             # NanoWorld split: val to choose, test to report
     items: int = 100                # prompts a family
+    probes: bool = False            # also: own-prefix gap, recovery, diversity, KL to the base, corpus loss (probes.py)
     seed: int = 0                   # which prompts
     device: str = "auto"            # auto | cpu | cuda | mps
     dtype: str = "auto"             # auto | fp32 | bf16 | fp16
@@ -196,6 +198,13 @@ def main(argv=None) -> int:
     print(f"{cfg.init}: scores in percent on {cfg.items} {cfg.split} prompts a family; strict = fully right and stops; "
           "end = answers that stop")
     table(result)
+    if cfg.probes:
+        from nanouft import probes                      # probes.py uses this file
+        base, shipped = runs.start_model("base")
+        if base.cfg != model.cfg or shipped.name != tok.name:
+            raise config.UserError("--probes compare with the shipped base; this model has another shape or tokenizer")
+        values = probes.probe(model, base.to(device.name).eval(), tok, cfg.split, min(cfg.items, 30), cfg.seed)
+        print("\n" + "\n".join(probes.lines(values)))
     return 0
 
 
