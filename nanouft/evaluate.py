@@ -38,10 +38,13 @@ class Item:
     gold_logp: float        # nats a token of the reference answer
 
 
-def bootstrap(values: list[float], draws: int = 1000) -> tuple[float, float]:
-    """95 % interval of the mean over prompts: resampled with replacement, always with the same draws."""
+def bootstrap(values, counts=None, draws: int = 1000) -> tuple[float, float]:
+    """95 % interval of the mean over prompts: resampled with replacement, always with the same draws. With `counts`,
+    values are sums over that many tokens each, and the mean is one over tokens."""
     x = np.asarray(values, float)
-    means = x[np.random.default_rng(0).integers(0, len(x), (draws, len(x)))].mean(1)
+    n = np.ones(len(x)) if counts is None else np.asarray(counts, float)
+    drawn = np.random.default_rng(0).integers(0, len(x), (draws, len(x)))
+    means = x[drawn].sum(1) / n[drawn].sum(1)
     return float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
 
 
@@ -107,20 +110,32 @@ def summary(items: list[Item]) -> dict:
 
 def held_out(model: GPT, encoded: list[Encoded], pad: int, device: devices.Device) -> dict[str, float]:
     """Demonstrations: `nll`, nats a response token. Pairs: `accuracy`, the share where chosen gained more log-prob over
-    the start model than rejected (ties count half: it is .5 at the start); `prefers`: where chosen is likelier."""
+    the start model than rejected (ties count half: it is .5 at the start); `prefers`: where chosen is likelier.
+    `low` and `high` are the 95 % bootstrap interval over rows of the first figure."""
     rows = token_logps(model, encoded, pad, device)
     if "answer" in rows[0]:
-        every = np.concatenate([r["answer"] for r in rows])
-        return {"nll": float(-every.mean()), "rows": len(rows)}
+        sums, counts = [-r["answer"].sum() for r in rows], [len(r["answer"]) for r in rows]
+        low, high = bootstrap(sums, counts)
+        return {"nll": float(np.sum(sums) / np.sum(counts)), "low": low, "high": high, "rows": len(rows)}
     chosen, rejected = (np.array([r[role].sum() for r in rows]) for role in ("chosen", "rejected"))
-    out = {"prefers": float((chosen > rejected).mean()), "logp_chosen": float(chosen.mean()),
-           "logp_rejected": float(rejected.mean()), "rows": len(rows)}
+    out, first = {}, chosen > rejected
     if "ref" in encoded[0].seqs["chosen"].tok:
         ref = [np.array([e.seqs[role].tok["ref"].sum() for e in encoded]) for role in ("chosen", "rejected")]
         margin = (chosen - ref[0]) - (rejected - ref[1])
         tie = np.abs(margin) < 1e-3                 # nats; two scorings of one model differ by about 1e-5
-        out["accuracy"] = float((margin[~tie] > 0).sum() + 0.5 * tie.sum()) / len(margin)
-    return out
+        first = np.where(tie, 0.5, margin > 0)
+        out["accuracy"] = float(first.mean())
+    low, high = bootstrap(first)
+    return {**out, "prefers": float((chosen > rejected).mean()), "logp_chosen": float(chosen.mean()),
+            "logp_rejected": float(rejected.mean()), "low": low, "high": high, "rows": len(rows)}
+
+
+def held_out_lines(now: dict, before: dict | None = None) -> str:
+    """One line: every figure (before -> now), the first with its interval, and the number of rows."""
+    names = [k for k in now if k not in ("low", "high", "rows")]
+    figures = [(f"{k} {before[k]:.3f} -> " if before else f"{k} ") + f"{now[k]:.3f}" for k in names]
+    figures[0] += f" [{now['low']:.3f}, {now['high']:.3f}]"
+    return "   ".join([*figures, f"({now['rows']} rows)"])
 
 
 def mean_score(result: dict) -> float:
@@ -176,8 +191,7 @@ def on_data(model: GPT, tok: Tokenizer, cfg: Evaluate, device: devices.Device) -
             reasons.append(str(e))
             continue
         encoded, cut = encode(examples, tok, model.cfg.n_ctx)
-        figures = held_out(model, encoded, tok.pad, device)
-        print(f"{name:<15}" + "   ".join(f"{k} {v:,.4g}" for k, v in figures.items()))
+        print(f"{name:<15}" + held_out_lines(held_out(model, encoded, tok.pad, device)))
         print("".join(line + "\n" for line in cut.lines(model.cfg.n_ctx)), end="")
     if len(reasons) == 2:
         raise config.UserError(f"nothing to evaluate on: {data.contents(rows)}; demonstrations or pairs are needed")

@@ -167,9 +167,8 @@ def close_run(folder: Path, name: str, cfg, before: dict, after: dict, seconds: 
         evaluate.table(before["families"], after["families"])
         print(f"scores in percent on {cfg.items} {cfg.split} prompts a family; strict = fully right and stops; "
               "end = answers that stop\n")
-    changes = [f"{k} {before['held_out'][k]:.3f} -> {v:.3f}" for k, v in after["held_out"].items() if k != "rows"]
-    if changes:
-        print("held out   " + "   ".join(changes))
+    if after["held_out"]:
+        print("held out   " + evaluate.held_out_lines(after["held_out"], before["held_out"]))
     for b, a in zip(before["samples"], after["samples"]):
         print(f"\nprompt  {_short(b['prompt'])}")
         print(f"before  {_short(b['answer'])}{_marks(b)}\nafter   {_short(a['answer'])}{_marks(a)}")
