@@ -133,14 +133,14 @@ assert sum(could["list"]) > len(could["list"]) / 2 > 0 == sum(could["reverse"]),
 # - **The dashed lines.** SFT loses its ghosts just as well. The share of ghosts is 1 minus the accuracy of the guess
 #   for the next word: any training lowers it. IFT *reads* the ghosts; it is not what drives them away.
 #
-# One base, one seed, one short run: a mechanism, not yet evidence that IFT helps or does not (lesson 17).
+# One base, one seed, one short run: a mechanism, not yet evidence that IFT helps or does not.
 #
 # ## Break it
 # `BREAK = True` forgets that only the answer is replaced: prompt words become guesses, too. Say first which law will
-# fall, and why the other one would not.
+# fall, and why the other one would not. The run stops at the law that falls: that is the answer.
 #
 # ## Same letter, other meaning
-# $\lambda$ here: the share of the own guess in what is read. In GAE (15): how far a reward reaches back. In ORPO (08):
+# $\lambda$ here: the share of the own guess in what is read. In GAE: how far a reward reaches back. In ORPO:
 # the weight of a second loss. And $E$ here is the embedding, not an expectation.
 #
 # ## Exercises (take away the first `# ` of the lines that check you)

@@ -139,20 +139,22 @@ assert all(abs(done[k][1][-1] - balance) < 0.35 for k in done if "released" in k
 #   ($\partial\ell/\partial\,\mathrm{logit}=p-1$). A little noise has to lift it first; then it is carried off.
 # - **Loss is not yet behaviour.** Greedy answers stop where `<|end|>` is the *likeliest* token, and at the balance it
 #   may still be: that depends on whether one rival gets what it lost. The base has one, its habit of running on into
-#   the next question. Teach it longer to stop (20 steps of SFT, not 12; `SEED = 2`) and look again: after 64 steps
+#   the next question. Teach it longer to stop (in `stopper`: 20 steps, not 12; `SEED = 2`;
+#   an assertion may fall) and look again: after 64 steps
 #   it may still stop, and its loss may still be on the way.
 # - **Who is to blame?** Not the demonstrations, and not the mixing of lesson 05: there is none in the two tokens. It
 #   takes two: *live* weights (detached, the gradient at $b=0$ is (+1, 0): no pay) *and* the division by their mean
 #   (without it the slope by $b$ is $\gamma a+2b$, never negative).
 #
-# One base, one seed, one family: the sign is a theorem, the numbers are an observation (lesson 17).
+# One base, one seed, one family: the sign is a theorem, the numbers are an observation.
 #
 # ## Break it
-# `DETACH = True`: the law falls. Say first what both gradients are, at $b=0$ and at the old balance.
+# `DETACH = True`: the law falls, and the run stops there. Say first what both gradients are, at $b=0$ and
+# at the balance.
 # Then make `STEPS = 8`: which assertion falls, and is the theory wrong or the run too short?
 #
 # ## Same letter, other meaning
-# $\gamma$ here: discount of later *losses*. In GAE (15): discount of later *rewards*. In SimPO (08): a margin. And $w$
+# $\gamma$ here: discount of later *losses*. In GAE: discount of later *rewards*. In SimPO: a margin. And $w$
 # here multiplies a loss; a model's weights are its parameters.
 #
 # ## Exercises (take away the first `# ` of the lines that check you)

@@ -27,6 +27,8 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **kw):
         super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **kw)
 
+    elsewhere: dict[str, str] = {}          # flags that other objectives have
+
     def error(self, message: str):
         raise UserError(message)
 
@@ -34,6 +36,8 @@ class Parser(argparse.ArgumentParser):
         got, extra = self.parse_known_args(args, namespace)
         if extra and extra[0].startswith("-"):
             flag = extra[0].split("=")[0]
+            if flag in self.elsewhere:
+                raise UserError(f"{flag} belongs to --objective {self.elsewhere[flag]}; this objective has no such setting")
             raise UserError(f"unknown flag {flag}{nearest(flag, self._option_string_actions)} (--help lists all)")
         if extra:
             raise UserError(f"unexpected argument {extra[0]!r} (--help lists all flags)")
@@ -42,7 +46,7 @@ class Parser(argparse.ArgumentParser):
 
 def nearest(word: str, known) -> str:
     """'; did you mean X?' or nothing."""
-    close = difflib.get_close_matches(word, list(known), 1, cutoff=0.5)
+    close = difflib.get_close_matches(word, list(known), 1, cutoff=0.6)
     return f"; did you mean {close[0]}?" if close else ""
 
 
@@ -56,6 +60,10 @@ def field_help(cls: type) -> dict[str, str]:
     """{field: the comment behind it}, so that code and --help cannot drift apart."""
     found = re.findall(r"^ {4}(\w+)\s*:[^#\n]*#[ ]*(.+)$", inspect.getsource(cls), re.M)
     return dict(found)
+
+
+def flags_of(cls: type) -> list[str]:
+    return ["--" + f.name.replace("_", "-") for f in dataclasses.fields(cls)]
 
 
 def add_flags(parser: argparse.ArgumentParser, cls: type, title: str) -> None:

@@ -185,6 +185,9 @@ def decode(text: str, path: str, line: int = 0, last: bool = True) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as e:
         cut = last and (e.pos >= len(text.rstrip()) or e.msg.startswith("Unterminated"))
+        if not text.lstrip().startswith(("{", "[")):
+            raise UserError(f"{path}, line {line or e.lineno}: not JSON (a CSV or plain text file?); "
+                            "one JSON object a line is read, or one JSON list") from None
         raise UserError(f"{path}, line {line or e.lineno}: broken JSON at column {e.colno} ({e.msg}); " +
                         ("the file looks cut off here, write it again" if cut else "correct or remove it")) from None
     except (ValueError, RecursionError):            # a number of 5,000 digits, ten thousand brackets

@@ -6,7 +6,8 @@
 
 Every method is (which states it trains on) x (a weight on the gradient of each token's log-prob) x (compared with
 whom). The weight of token t is -dL/dlogp_t, by autograd through the pure loss: + makes the token likelier, - less
-likely. It is shown times the number of tokens of the step, so that token-mean SFT is +1 everywhere.
+likely. It is shown times the number of tokens of the answer (for a pair: of the chosen one, on both sides), so that
+token-mean SFT is +1 everywhere.
 """
 import sys
 from dataclasses import dataclass
@@ -39,11 +40,11 @@ def entries(name: str, hp, row: Row, model, tok, device: devices.Device, referen
     prepare.add_columns(encoded, objective.columns, reference or model, tok.pad, None, device)
     batch = collate(encoded, range(1), tok.pad, device=device.name)
     objective.forward(model, batch, hp)
-    out = []
+    out, n = [], next(iter(batch.tokens.values()))                # one scale for all roles: a pair's sides compare
     for role, w in weights_of(objective, batch, hp).items():
         on = batch.seqs[role].mask[0] > 0
         pieces = [tok.decode([i]) for i in batch.seqs[role].targets[0][on].tolist()]
-        out.append((role, pieces, (w[0][on] * batch.tokens[role]).tolist()))
+        out.append((role, pieces, (w[0][on] * n).tolist()))
     return out
 
 

@@ -1,7 +1,7 @@
 """Pretraining: make the base that every fine-tuning run starts from.
 
     python -m nanouft.pretrain                                     # NanoWorld's corpus, about 6 minutes on two idle cores
-    python -m nanouft.pretrain --corpus my.txt --out out/mine      # any plain text, about 3 minutes
+    python -m nanouft.pretrain --corpus my.txt --out out/mine      # any plain text, about 4 minutes
     python -m nanouft.train --init out/mine ...
 
 Next-token prediction over plain documents, AdamW, warm-up, constant, linear decay. NanoWorld rows are 128 tokens and
@@ -110,10 +110,10 @@ def pretrain(cfg: Pretrain) -> Path:
     steps = cfg.steps if cfg.steps is not None else 3300 if cfg.corpus is None else 1200
     if steps < 1 or cfg.tokens < 1 or cfg.lr <= 0 or cfg.seed < 0:
         raise UserError("--steps, --tokens and --lr must be above 0, --seed not below")
+    stream, held = batches(cfg, gpt, tok, steps)                    # a text that cannot be used leaves no folder behind
     folder = runs.new_folder(cfg.out, "base")
     print(f"pretraining {gpt.n_layer} layers x {gpt.n_embd} on {cfg.corpus or 'NanoWorld'}, {steps:,} steps of "
           f"{cfg.tokens:,} tokens, {device.name} {device.dtype} -> {folder}")
-    stream, held = batches(cfg, gpt, tok, steps)
     model, held = GPT(gpt, seed=cfg.seed).to(device.name), held.to(device.name)
     matrices = [p for n, p in model.named_parameters() if p.dim() == 2 and n.startswith("h.")]
     others = [p for n, p in model.named_parameters() if p.dim() != 2 or not n.startswith("h.")]

@@ -166,7 +166,7 @@ def close_run(folder: Path, name: str, cfg, before: dict, after: dict, seconds: 
     if "families" in after:
         evaluate.table(before["families"], after["families"])
         print(f"scores in percent on {cfg.items} {cfg.split} prompts a family; strict = fully right and stops; "
-              "end = answers that stop\n")
+              "end = answers that stop.\nScored is everything said until <|end|>, so running on costs\n")
     if after["held_out"]:
         print("held out   " + evaluate.held_out_lines(after["held_out"], before["held_out"]))
     for b, a in zip(before["samples"], after["samples"]):
@@ -176,8 +176,8 @@ def close_run(folder: Path, name: str, cfg, before: dict, after: dict, seconds: 
     here, other = shlex.quote(str(folder)), "dpo" if name != "dpo" else "ift"
     print(f"  python -m nanouft.sample {here}                   # talk to it, beside the base")
     print(f"  python -m nanouft.ledger --init {here}            # how hard each objective pushes each token")
-    print(f"  python -m nanouft.train --objective {other} --init {here}     # go on from here"
-          + (", with data of yours" if cfg.data else ""))
+    print(f"  python -m nanouft.train --objective {other} --init {here}" + " --data FILE" * bool(cfg.data) + "     # go on from here"
+          + (f", with {OBJECTIVES[other].data} of yours" if cfg.data else ""))
 
 
 def _short(text: str, n: int = 160) -> str:

@@ -40,7 +40,7 @@ def start_model(init: str) -> tuple[GPT, Tokenizer]:
     """The model and tokenizer of `--init`: the shipped base, or any GPT-2 folder. New chat tokens get new rows."""
     folder = BASE if init == "base" else Path(init)
     if not folder.is_dir():
-        raise UserError(f"--init {init}: no such folder; give 'base' or a GPT-2 folder "
+        raise UserError(f"{init}: no such folder; give 'base' or a GPT-2 folder "
                         "(config.json, model.safetensors)")
     if (folder / "run.json").exists() and not (folder / "config.json").exists():
         raise UserError(f"--init {init}: that run has not finished; finish it with --resume {shlex.quote(init)}")
@@ -60,7 +60,8 @@ def new_folder(out: str | None, name: str) -> Path:
         if out is not None:
             folder = Path(out)
             if (folder / "run.json").exists():
-                raise UserError(f"--out {out}: holds another run; choose another name, or --resume {out}")
+                advice = "choose another name" if "after" in read_eval(folder) else f"choose another name, or --resume {out}"
+                raise UserError(f"--out {out}: holds another run; {advice}")
             if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
                 raise UserError(f"--out {out}: exists and is not an empty folder; choose another name")
             folder.mkdir(parents=True, exist_ok=True)

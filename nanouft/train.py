@@ -1,6 +1,6 @@
 """The one training loop, for every objective.
 
-    python -m nanouft.train --objective ift                         # NanoWorld: trained, scored, plotted in about 30 s
+    python -m nanouft.train --objective ift                         # NanoWorld: trained, scored, plotted in about 15 s
     python -m nanouft.train --objective dpo --data my.jsonl --init out/ift
     torchrun --nproc_per_node=2 -m nanouft.train --objective sft    # same batches, same losses, more processes
     python -m nanouft.train --objective list                        # what each objective needs
@@ -164,6 +164,7 @@ def read_flags(argv: list[str] | None):
     name = config.choose("objective", first.objective or "ift", [*OBJECTIVES, "list"])
     objective = OBJECTIVES[name]
     parser = config.Parser(prog="python -m nanouft.train", description=__doc__)
+    parser.elsewhere = {f: n for n, o in OBJECTIVES.items() for f in config.flags_of(o.hp)}
     parser.add_argument("--objective", default="ift", metavar="NAME",
                         help=f"{', '.join(OBJECTIVES)}, or 'list' for what each needs [ift]; "
                              "--help shows the flags of the one that is named")
@@ -196,6 +197,9 @@ def load_rows(cfg: Train, objective: Objective) -> tuple[list[data.Row], list[da
                 world.rows("val", objective.data, 200, 0))
     rows, found = data.read(cfg.data, cfg.prompt_field, cfg.response_field)
     print("\n".join(found.lines()))
+    objective.rows(rows, None)                  # what the objective lacks is said of the whole file, before the split
+    if cfg.init == "base" and not cfg.corpus:
+        print("note: the shipped base has read nothing but NanoWorld; for other text give --init or --corpus")
     return data.holdout(rows)
 
 
@@ -221,8 +225,8 @@ def main(argv=None) -> int:
     model, tok = runs.start_model(cfg.init)
     encoded, lost = encode(objective.rows(train_rows, hp), tok, model.cfg.n_ctx)
     held = encode_held(objective, hp, held_rows, tok, model.cfg.n_ctx)
-    print("\n".join([f"{len(encoded):,} of {len(train_rows):,} rows serve {name}; {len(held)} more are held out",
-                   *lost.lines(model.cfg.n_ctx)]))
+    print("\n".join([f"{len(encoded):,} of {len(train_rows):,} rows serve {name} (it needs {objective.data}); "
+                     f"of {len(held_rows)} rows held out, {len(held)} do", *lost.lines(model.cfg.n_ctx)]))
     print(report.example(encoded, tok))
     if cfg.batch_size < device.world * cfg.accumulate:
         raise UserError(f"--batch-size {cfg.batch_size} cannot be cut into {device.world * cfg.accumulate} pieces")

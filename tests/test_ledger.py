@@ -122,8 +122,8 @@ def test_at_the_reference_dpo_weighs_half_beta():
     n = {role: len(pieces) for role, pieces, _ in entries("dpo", DPO(beta=0.2), ROW, nano(), NANO, CPU)}
     for role, _, w in entries("dpo", DPO(beta=0.2), ROW, nano(), NANO, CPU):
         sign = 1 if role == "chosen" else -1
-        same(w, [sign * 0.1 * n[role]] * n[role],
-             "policy = reference: sigma(0) = 1/2, so beta/2 a token, shown times N", 1e-6)
+        same(w, [sign * 0.1 * n["chosen"]] * n[role],
+             "policy = reference: sigma(0) = 1/2, so beta/2 a token on both sides, shown times the chosen answer's N", 1e-6)
 
 
 def test_views_show_every_objective():
@@ -138,6 +138,6 @@ def test_the_command(tmp_path, capsys):
     assert run(main, argv) == 0
     out = capsys.readouterr().out
     assert (tmp_path / "x.png").stat().st_size > 5000
-    strip = out[out.index("\nsft, answer"):].splitlines()[3]
+    strip = out[out.index("\nsft answer"):].splitlines()[3]
     assert set(re.findall(r"[-+]\d+\.\d+", strip)) == {"+1.00"}, f"token-mean SFT is +1 everywhere, not {strip}"
     assert run(main, ["--init", str(tmp_path / "nowhere")]) == 2

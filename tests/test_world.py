@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from nanouft import world
 from nanouft.data import demo_rows, pair_rows
+from nanouft import config
 from nanouft.world import (FAMILIES, GROUP_A, GROUP_B, HELD_OUT, KINDS, MIXTURE, RETENTION, SPLITS, WORLD, corpus,
                            corrupt, family_of, make_world, reference, rows, score)
 from nanouft.world.__main__ import main
@@ -334,9 +335,7 @@ def test_the_show_fits_a_plain_console(capsys):
     out = capsys.readouterr().out
     assert out.isascii() and max(map(len, out.splitlines())) < 80
     assert all(f"\n{family}: " in out for family in FAMILIES) and out.count("prompt  ") == 18
-    with pytest.raises(SystemExit) as stop:
-        main(["--n", "0"])
-    assert stop.value.code == 2
+    assert config.run(main, ["--n", "0"]) == 2, "a mistake is one line and exit code 2"
 
 
 def test_the_package_says_what_it_offers():

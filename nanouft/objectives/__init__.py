@@ -6,7 +6,7 @@ An objective is one file: paper, equation, pure loss, hyper-parameters, what it 
 3. Losses are sums over step-wide totals, so micro-batches and processes just add.
 4. Rows may come from a file, from NanoWorld or from the model's own samples: the loop does not care.
 
-To add one: copy dpo.py, write the loss, add a line to OBJECTIVES below. Flags, --help, data checks, the training
+To add one: copy dpo.py, write the loss, add an import and an entry to OBJECTIVES below. Flags, --help, data checks, the training
 loop, evaluation and the ledger pick it up from there.
 """
 from collections.abc import Callable
@@ -87,7 +87,7 @@ class Objective:
     loss: Callable                      # loss(batch, hp) -> (scalar, metrics), sums over step totals; no model in it
     hp: type                            # dataclass of hyper-parameters; becomes flags
     data: str                           # kind of NanoWorld rows it learns from: demos | pairs
-    lr: float                           # default learning rate on NanoWorld, chosen on validation
+    lr: float                           # default learning rate on NanoWorld, chosen on validation (docs/LOG.md)
     columns: tuple[str, ...] = ()       # numbers made by another model beforehand (prepare.py)
     forward: Callable = plain           # forward(model, batch, hp): writes logp; overridden where a method touches the network
 

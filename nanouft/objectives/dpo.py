@@ -51,11 +51,11 @@ def loss(batch: Batch, hp: DPO) -> tuple[Tensor, dict]:
     r_w, r_l = hp.beta * log_ratio(w).detach(), hp.beta * log_ratio(l).detach()
     return each.sum() / batch.rows, {
         "margin": (r_w - r_l).sum() / batch.rows, "accuracy": (r_w > r_l).float().sum() / batch.rows,
-        # Watch these two apart: the margin can grow while BOTH fall (lesson 07).
+        # Watch these two apart: the margin can grow while BOTH fall.
         "logp_chosen": w.sum(w.logp).sum().detach() / batch.rows,
         "logp_rejected": l.sum(l.logp).sum().detach() / batch.rows,
     }
 
 
 DPO_OBJECTIVE = Objective(paper="Direct Preference Optimization, arXiv:2305.18290, Eq. 7",
-                          rows=pair_rows, loss=loss, hp=DPO, data="pairs", lr=1e-5, columns=("ref",))
+                          rows=pair_rows, loss=loss, hp=DPO, data="pairs", lr=3e-5, columns=("ref",))

@@ -6,10 +6,12 @@ The prompts are validation prompts, so that nobody gets to know the test by look
 """
 from __future__ import annotations
 
-import argparse
 import random
+import sys
 import textwrap
+from dataclasses import dataclass
 
+from nanouft import config
 from nanouft.data import Turn
 
 from . import FAMILIES, corpus, corrupt, rows, score
@@ -50,21 +52,25 @@ def show_family(family: str, n: int, seed: int) -> None:
         print()
 
 
-def main(argv: list[str] | None = None) -> None:
+@dataclass
+class Show:
+    seed: int = 0                   # draw other examples
+    n: int = 1                      # examples a family
+
+
+def main(argv: list[str] | None = None) -> int:
     """Parse the flags and print the world."""
-    parser = argparse.ArgumentParser(prog="python -m nanouft.world", description="Show examples of NanoWorld.")
-    parser.add_argument("--seed", type=int, default=0, help="draw other examples (default 0)")
-    parser.add_argument("--n", type=int, default=1, help="examples per family (default 1)")
-    args = parser.parse_args(argv)
-    if args.n < 1:
-        parser.error(f"--n must be 1 or more, not {args.n}")
+    cfg, _ = config.parse(Show, argv, "python -m nanouft.world", "Show examples of NanoWorld: prompts, answers, exact scores.")
+    if cfg.n < 1:
+        raise config.UserError(f"--n {cfg.n}: must be at least 1")
     print("NanoWorld\n=========\n\nThe families, with the exact score of an answer from 0 to 1\n")
     for family in FAMILIES:
-        show_family(family, args.n, args.seed)
+        show_family(family, cfg.n, cfg.seed)
     print("Documents of the pretraining corpus (half of the answers are lazy on purpose)\n")
-    for number, document in enumerate(corpus(args.seed, 10 * args.n), 1):
+    for number, document in enumerate(corpus(cfg.seed, 10 * cfg.n), 1):
         print(line(str(number), as_text(document)))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(config.run(main))

@@ -1,0 +1,18 @@
+"""python -m nanouft: what can be run."""
+COMMANDS = {
+    "train": "fine-tune with any objective: --objective ift (the main job), --objective list",
+    "evaluate": "exact scores of a model, probes; held-out figures on your data",
+    "sample": "answers side by side, chat",
+    "ledger": "how hard each objective pushes each token",
+    "compare": "objectives x seeds -> one table",
+    "claims": "a paper's claim as fixed contrasts over seeds and bases",
+    "pretrain": "make a base: NanoWorld's, or one on your text",
+    "world": "examples of NanoWorld with scores",
+    "tokenizer": "how a text is cut",
+    "bench": "speed, as ratios",
+}
+
+if __name__ == "__main__":
+    print("nanouft has these commands; each explains itself with --help:")
+    for name, text in COMMANDS.items():
+        print(f"  python -m nanouft.{name:<10} {text}")
