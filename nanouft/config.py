@@ -38,15 +38,15 @@ class Parser(argparse.ArgumentParser):
             flag = extra[0].split("=")[0]
             if flag in self.elsewhere:
                 raise UserError(f"{flag} belongs to --objective {self.elsewhere[flag]}; this objective has no such setting")
-            raise UserError(f"unknown flag {flag}{nearest(flag, self._option_string_actions)} (--help lists all)")
+            raise UserError(f"unknown flag {flag}{nearest(flag, self._option_string_actions, 0.6)} (--help lists all)")
         if extra:
             raise UserError(f"unexpected argument {extra[0]!r} (--help lists all flags)")
         return got
 
 
-def nearest(word: str, known) -> str:
+def nearest(word: str, known, cutoff: float = 0.5) -> str:
     """'; did you mean X?' or nothing."""
-    close = difflib.get_close_matches(word, list(known), 1, cutoff=0.6)
+    close = difflib.get_close_matches(word, list(known), 1, cutoff)
     return f"; did you mean {close[0]}?" if close else ""
 
 

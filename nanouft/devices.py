@@ -31,7 +31,8 @@ class Device:
         """Context of every forward: matrix products in `dtype`, parameters and optimizer in fp32."""
         if self.dtype == "fp32":
             return contextlib.nullcontext()
-        return torch.autocast(self.kind, DTYPES[self.dtype])
+        # no weight cache: IFT's forward without gradient would leave copies there that later forwards get no gradient through
+        return torch.autocast(self.kind, DTYPES[self.dtype], cache_enabled=False)
 
     def scaler(self) -> torch.amp.GradScaler:
         """fp16 gradients underflow without a scale; for bf16 and fp32 this does nothing."""
@@ -53,12 +54,18 @@ def pick(device: str = "auto", dtype: str = "auto", threads: int | None = None) 
     has = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
     if device == "auto":
         device = "cuda" if has["cuda"] else "mps" if has["mps"] else "cpu"
-    kind, _, number = device.partition(":")
+    kind, colon, number = device.partition(":")
+    if colon and (kind == "auto" or not number.isdecimal()):
+        raise UserError(f"--device {device}: after the colon stands a number, as in cuda:1")
     if not has[kind]:
         raise UserError(f"--device {device}: this machine or this build of torch has none; use --device cpu")
-    if number and not (number.isdecimal() and int(number) < has[kind]):
+    if number and int(number) >= has[kind]:
         raise UserError(f"--device {device}: there is no number {number}; {kind} has {has[kind]}, counted from 0")
-    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    try:
+        world = int(os.environ.get("WORLD_SIZE", 1))
+        rank = int(os.environ["RANK"]) if world > 1 else 0
+    except (KeyError, ValueError):
+        raise UserError("WORLD_SIZE is set, but RANK is not, or one of them is no number; start several processes by torchrun")
     if rank > 0:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")
     if dtype == "auto":
@@ -71,6 +78,7 @@ def pick(device: str = "auto", dtype: str = "auto", threads: int | None = None) 
         raise UserError("--dtype fp16 needs a GPU; on a CPU use fp32 or bf16")
     if kind == "cuda":
         torch.set_float32_matmul_precision("high")                  # TF32
+        torch.cuda.set_device(device if number else "cuda:0")       # what asks for "the" GPU shall mean this one
     if world > 1:
         if kind == "cuda":
             if number or int(os.environ["LOCAL_RANK"]) >= has["cuda"]:
@@ -83,8 +91,10 @@ def pick(device: str = "auto", dtype: str = "auto", threads: int | None = None) 
 
 
 def compiled(model: torch.nn.Module, mode: str, device: Device) -> torch.nn.Module:
-    """torch.compile where asked for ('on') or likely to pay ('auto': CUDA). What cannot be compiled runs eagerly."""
-    if mode == "off" or mode == "auto" and device.kind != "cuda":
+    """torch.compile where asked for ('on') or likely to pay ('auto': CUDA and more than 20M parameters). What cannot be
+    compiled runs eagerly."""
+    small = sum(p.numel() for p in model.parameters()) < 20e6
+    if mode == "off" or mode == "auto" and (device.kind != "cuda" or small):
         return model
     import torch._dynamo
     torch._dynamo.config.suppress_errors = True                     # fall back to eager, part by part

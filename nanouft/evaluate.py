@@ -16,11 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from nanouft import config, data, devices, runs, world
-from nanouft.batches import Encoded, collate, encode
+from nanouft import config, data, devices, prepare, runs, world
+from nanouft.batches import Encoded, encode
 from nanouft.generate import Answer, generate
 from nanouft.gpt import GPT
-from nanouft.objectives import plain
 from nanouft.tokenizer import Tokenizer
 
 MAX_NEW = 44            # NanoWorld's longest right answer has 36 tokens
@@ -62,20 +61,10 @@ def answer_rows(model: GPT, tok: Tokenizer, rows: list[data.Row], max_new: int =
     return out
 
 
-@torch.no_grad()
 def token_logps(model: GPT, encoded: list[Encoded], pad: int, device: devices.Device) -> list[dict[str, np.ndarray]]:
-    """Per row and role the (N,) log-probs of its response tokens."""
-    out: list[dict] = [{} for _ in encoded]
-    by_length = sorted(range(len(encoded)), key=lambda i: encoded[i].length)
-    for i in range(0, len(encoded), 64):
-        rows = np.array(by_length[i:i + 64])
-        batch = collate(encoded, rows, pad, device=device.name)
-        with device.autocast():
-            plain(model, batch, None)
-        for role, s in batch.seqs.items():
-            for j, logp, mask in zip(rows, s.logp.float().cpu().numpy(), s.mask.cpu().numpy()):
-                out[j][role] = logp[mask > 0]
-    return out
+    """Per row and role the (N,) log-probs of its response tokens, scored exactly as a reference column is."""
+    scored = prepare.ref(encoded, model, pad, device)
+    return [{role: logp[e.seqs[role].mask[1:] > 0] for role, logp in row.items()} for e, row in zip(encoded, scored)]
 
 
 def families(model: GPT, tok: Tokenizer, device: devices.Device, split: str = "test", items: int = 100,

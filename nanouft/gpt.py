@@ -139,6 +139,7 @@ class GPT(nn.Module):
             hidden = self._blocks(x, pos, cache, keep)
         if want == "hidden":
             return hidden
+        # Under autocast the product with the head is made in bf16 too; what follows is fp32 again.
         logits = F.linear(hidden if at is None else hidden[at], self.wte.weight)      # (B,T,V) or (N,V)
         if want == "logits":
             return logits

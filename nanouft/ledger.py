@@ -63,10 +63,12 @@ def main(argv=None) -> int:
     cfg, _ = config.parse(Ledger, argv, "python -m nanouft.ledger", __doc__)
     prompt = cfg.prompt or world.rows("test", "prompts", 9, 0, skills=("list",))[0].prompt[-1].text
     try:
-        answer = cfg.answer or world.reference(prompt)
+        answer = cfg.answer if cfg.answer is not None else world.reference(prompt)
     except ValueError:
         raise UserError("--answer is needed: only NanoWorld prompts have a reference answer")
-    rejected = cfg.rejected or " ".join(answer.split()[:-1]) or "no"
+    rejected = cfg.rejected if cfg.rejected is not None else " ".join(answer.split()[:-1]) or "no"
+    if not answer.strip() or not rejected.strip():
+        raise UserError("--answer and --rejected must not be empty")
     said = {key: (Turn("assistant", text),) for key, text in (("answer", answer), ("chosen", answer), ("rejected", rejected))}
     row, device = Row(prompt=(Turn("user", prompt),), **said), devices.pick("cpu", "fp32", cfg.threads)
     model, tok = runs.start_model(cfg.init)
@@ -84,7 +86,7 @@ def main(argv=None) -> int:
 
 def beside(names: list[str], row: Row, model, tok, device: devices.Device) -> list[tuple[str, list[str], list[float]]]:
     """Strips of finished runs: label = the run's own greedy answer and its score, bars = the weights with which its
-    objective started out from `model` on the reference answer. The start model's answer comes first, without bars."""
+    objective would push the reference answer in `model` (--init). The shipped base's answer comes first, without bars."""
     strips = []
     for name in ["base", *names]:
         voice = sample.Voice(name, device)
@@ -98,8 +100,12 @@ def beside(names: list[str], row: Row, model, tok, device: devices.Device) -> li
         if run.get("command") != "train":
             strips.append((label, [], []))
             continue
-        objective = run["objective"]
-        for role, tokens, w in entries(objective, OBJECTIVES[objective].hp(**run["hp"]), row, model, tok, device):
+        try:
+            objective = run["objective"]
+            hp = OBJECTIVES[objective].hp(**run["hp"])
+        except (KeyError, TypeError) as e:
+            raise UserError(f"{name}/run.json: damaged, or of another version of nanouft ({e})")
+        for role, tokens, w in entries(objective, hp, row, model, tok, device):
             strips.append((label if role != "rejected" else "and the rejected answer", tokens, w))
     return strips
 
@@ -108,7 +114,7 @@ def views() -> list:
     """(label, objective, hyper-parameters) of every strip: each objective's default, and IFT with constant weights."""
     out = [(name, name, o.hp()) for name, o in OBJECTIVES.items()]
     ift = OBJECTIVES["ift"].hp
-    return out[:2] + [("ift --detach", "ift", ift(detach=True)), ("ift eq21_mean1", "ift", ift(variant="eq21_mean1"))] + out[2:]
+    return out + [("ift --detach", "ift", ift(detach=True)), ("ift eq21_mean1", "ift", ift(variant="eq21_mean1"))]
 
 
 if __name__ == "__main__":

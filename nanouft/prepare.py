@@ -3,8 +3,10 @@
     add_columns(encoded, ("ref",), model, pad, folder)
 
 A loss then sees one policy and numbers; no second model lives through training. The cache key is a hash of the
-function's name, the model's weights, the token ids and the precision: change any of them and it is computed again.
+function, the model's weights and shape, the token ids, device and precision: change any of them and it is computed again.
 """
+import hashlib
+import inspect
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +30,7 @@ def ref(data: list[Encoded], model: GPT, pad: int, device: Device) -> list[dict[
     out: list[dict] = [{} for _ in data]
     by_length = np.argsort([-e.length for e in data], kind="stable")
     chunks = [by_length[i:i + 64] for i in range(0, len(data), 64)]
-    for rows in tqdm(chunks, desc="reference", leave=False, disable=len(chunks) < 8):
+    for rows in tqdm(chunks, desc="scoring", leave=False, disable=len(chunks) < 8):
         batch = collate(data, rows, pad, device=device.name)
         with device.autocast():
             plain(model, batch, None)
@@ -45,7 +47,7 @@ def add_columns(data: list[Encoded], names: tuple[str, ...], model: GPT, pad: in
                 device: Device) -> None:
     """Write tok[name] of every sequence, from the cache in `folder` where it has been computed before; None = no cache."""
     for name in names:
-        file = folder / f"{_key(name, data, model, device.dtype)}.safetensors" if folder else None
+        file = folder / f"{_key(name, data, model, device)}.safetensors" if folder else None
         flat = _read(file) if file else None
         if flat is None:
             made = COLUMNS[name](data, model, pad, device)
@@ -75,6 +77,7 @@ def _read(file: Path) -> dict[str, np.ndarray] | None:
         return None
 
 
-def _key(name: str, data: list[Encoded], model: GPT, dtype: str) -> str:
-    """Everything the column depends on: the function, the precision, the shape and weights of the model, the tokens."""
-    return f"{name}-{dtype}-{model.cfg.n_head}-{model.cfg.eps:g}-{runs.fingerprint(model, data)}"
+def _key(name: str, data: list[Encoded], model: GPT, device: Device) -> str:
+    """Everything the column depends on: the function, device and precision, the model's shape and weights, the tokens."""
+    about = f"{inspect.getsource(COLUMNS[name])} {device.kind} {device.dtype} {model.cfg} {runs.fingerprint(model, data)}"
+    return f"{name}-{hashlib.sha256(about.encode()).hexdigest()[:24]}"

@@ -13,6 +13,7 @@ The shipped base: python -m nanouft.pretrain --out out/shipped --half, then conf
 copied to nanouft/assets/base/
 """
 import hashlib
+import os
 import shutil
 import sys
 import time
@@ -154,17 +155,20 @@ def pretrain(cfg: Pretrain) -> Path:
     return folder
 
 
-def cached_base(corpus: str, size: str, chief: bool = True) -> Path:
+def cached_base(corpus: str, size: str, device: devices.Device) -> Path:
     """The base pretrained on a text, made once: the folder's name holds a hash of the text and the size."""
     if not Path(corpus).is_file():
         raise UserError(f"--corpus {corpus}: no such file")
     key = hashlib.sha256(Path(corpus).read_bytes() + size.encode()).hexdigest()[:10]
     folder = Path("out") / f"base-{Path(corpus).stem}-{key}"
     if not (folder / "run.json").exists():
-        shutil.rmtree(folder, ignore_errors=True)           # what an interrupted run left
-        if not chief:
-            raise UserError("pretrain the base first (python -m nanouft.pretrain --corpus ...), then start several processes with --init")
-        pretrain(Pretrain(corpus=corpus, size=size, out=str(folder)))
+        if device.world > 1:
+            raise UserError("several processes cannot make one base: run python -m nanouft.pretrain --corpus first, "
+                            "then start them with --init")
+        partial = folder.with_name(f"{folder.name}-{os.getpid()}.partial")      # another run may be making it, too
+        pretrain(Pretrain(corpus=corpus, size=size, out=str(partial), device=device.name, dtype=device.dtype))
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
     return folder
 
 

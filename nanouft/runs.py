@@ -60,7 +60,8 @@ def new_folder(out: str | None, name: str) -> Path:
         if out is not None:
             folder = Path(out)
             if (folder / "run.json").exists():
-                advice = "choose another name" if "after" in read_eval(folder) else f"choose another name, or --resume {out}"
+                unfinished = "after" not in read_eval(folder) and read_json(folder / "run.json").get("command") == "train"
+                advice = "choose another name" + f", or --resume {out}" * unfinished
                 raise UserError(f"--out {out}: holds another run; {advice}")
             if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
                 raise UserError(f"--out {out}: exists and is not an empty folder; choose another name")
@@ -161,6 +162,7 @@ def save_step(run: Path, step: int, model: GPT, optimizer: torch.optim.Optimizer
         raise
     shutil.rmtree(final, ignore_errors=True)                         # left by a run that was cut back
     os.rename(partial, final)
+    _flush_folder(steps)
     time.sleep(SLOW)
     _point(run, step)
     for old in whole_steps(run)[:-keep]:
@@ -202,6 +204,14 @@ def _flush(folder: Path) -> None:
     for file in folder.iterdir():
         with open(file, "rb+") as f:
             os.fsync(f.fileno())
+
+
+def _flush_folder(folder: Path) -> None:
+    """The rename itself, too, where the system lets a folder be flushed (not on Windows)."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        os.fsync(handle)
+        os.close(handle)
 
 
 def whole_steps(run: Path) -> list[int]:

@@ -49,7 +49,7 @@ class Train:
     seed: int = 0                       # draws the demonstrations, their order and every random number
     device: str = "auto"                # auto | cpu | cuda | mps
     dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"     # precision of the forward; auto = bf16 on CUDA
-    compile: Literal["auto", "on", "off"] = "auto"      # torch.compile; auto = on CUDA
+    compile: Literal["auto", "on", "off"] = "auto"      # torch.compile; auto = on CUDA, for models above 20M parameters
     threads: int | None = None          # CPU threads
     save_every: int = 50                # steps between checkpoints for --resume; 0 = none
     eval_every: int = 0                 # steps between held-out losses; 0 = only before and after
@@ -176,8 +176,15 @@ def read_flags(argv: list[str] | None):
     cfg.check()
     if hasattr(hp, "check"):
         hp.check(hp_given)
-    if cfg.data and given & {"rows", "noise"}:
-        raise UserError("--rows and --noise belong to NanoWorld; they change nothing with --data")
+    for flag in sorted(given & {"rows", "noise", "split"}):
+        if cfg.data:
+            raise UserError(f"--{flag} belongs to NanoWorld; it changes nothing with --data")
+    if cfg.noise and objective.data != "demos":
+        raise UserError(f"--noise spoils demonstrations; {name} learns from {objective.data}")
+    if cfg.prompt_field and cfg.prompt_field == cfg.response_field:
+        raise UserError(f"--prompt-field and --response-field both name {cfg.prompt_field!r}; they must differ")
+    if cfg.warmup == 0 and getattr(hp, "lam_min", None) is not None:
+        raise UserError("--lam-min ramps lam over the warm-up, and --warmup is 0: it changes nothing")
     if not cfg.data and given & {"prompt_field", "response_field"}:
         raise UserError("--prompt-field and --response-field name fields of your own file; give it with --data")
     if "size" in given and not cfg.corpus:
@@ -197,7 +204,9 @@ def load_rows(cfg: Train, objective: Objective) -> tuple[list[data.Row], list[da
                 world.rows("val", objective.data, 200, 0))
     rows, found = data.read(cfg.data, cfg.prompt_field, cfg.response_field)
     print("\n".join(found.lines()))
-    objective.rows(rows, None)                  # what the objective lacks is said of the whole file, before the split
+    examples = objective.rows(rows, None)       # what the objective lacks is said of the whole file, before the split
+    if objective.data == "pairs" and (equal := len([r for r in rows if r.chosen and r.rejected]) - len(examples)):
+        print(f"{equal:,} pairs skipped: chosen equals rejected")
     if cfg.init == "base" and not cfg.corpus:
         print("note: the shipped base has read nothing but NanoWorld; for other text give --init or --corpus")
     return data.holdout(rows)
@@ -221,7 +230,7 @@ def main(argv=None) -> int:
     chief = device.rank == 0
     train_rows, held_rows = load_rows(cfg, objective)
     if cfg.corpus:
-        cfg.init = str(pretrain.cached_base(cfg.corpus, cfg.size, device.world == 1))
+        cfg.init = str(pretrain.cached_base(cfg.corpus, cfg.size, device))
     model, tok = runs.start_model(cfg.init)
     encoded, lost = encode(objective.rows(train_rows, hp), tok, model.cfg.n_ctx)
     held = encode_held(objective, hp, held_rows, tok, model.cfg.n_ctx)

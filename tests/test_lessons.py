@@ -9,6 +9,7 @@ in a markdown cell, and every comment that has a line of its own in a code cell.
 from __future__ import annotations
 
 import ast
+import math
 import os
 import re
 import subprocess
@@ -187,12 +188,63 @@ def chat(tok, *turns, last=1, drop=False):
     return (ids[:-1], m[:-1]) if drop else (ids, m[:len(m) - last] + [0] * last)
 
 
+def guess(inputs, mask, argmax, shift=1, prompt=False):
+    """Exercise 05a, and its mistakes by flag."""
+    response = torch.cat([torch.zeros_like(mask[:, :1]), mask[:, :-1]], 1) + prompt
+    return torch.where(response > 0, argmax.roll(shift, 1), inputs)
+
+
+def blend(gold, own, lam, swapped=False, added=False):
+    """Exercise 05b, and its mistakes by flag."""
+    return lam * gold + (1 - lam) * own if swapped else (1 if added else 1 - lam) * gold + lam * own
+
+
+def lake(walls=True, holes=False, true_state=False):
+    """Exercise 05c, by counting; and its mistakes by flag: (ghosts, copied moves that are best where the ghost stands)."""
+    grid, moves = ("SFFF", "HFHF", "HFHF", "HFGF"), {"left": (0, -1), "right": (0, 1), "up": (-1, 0), "down": (1, 0)}
+
+    def go(at, move):
+        y, x = at[0] + moves[move][0], at[1] + moves[move][1]
+        return (y, x) if 0 <= y < 4 and 0 <= x < 4 else at
+
+    def far(at, left=9):                        # moves to the goal; 99 = there is no way
+        if grid[at[0]][at[1]] in "GH" or not left:
+            return 0 if grid[at[0]][at[1]] == "G" else 99
+        return min(1 + far(go(at, move), left - 1) for move in moves)
+
+    n = right = 0
+    at, path = (0, 0), ["right", "down", "down", "down", "right"]
+    for move, following in zip(path, path[1:]):
+        for other in moves.keys() - {move}:
+            ghost = go(at, other)
+            if (holes or grid[ghost[0]][ghost[1]] != "H") and (walls or ghost != at):
+                n, stands = n + 1, go(at, move) if true_state else ghost
+                right += far(go(stands, following)) < far(stands)
+        at = go(at, move)
+    return n, right
+
+
+def weights(losses, gamma, backwards=False, algorithm1=False, total=False):
+    """Exercise 06a, and its mistakes by flag."""
+    n = len(losses)
+    t = torch.arange(n)
+    gap = t - t[:, None]                                        # gap[t, k] = k - t
+    raw = torch.where(gap >= 0, gamma ** (n - 1 - gap if backwards else gap).clamp_min(0), 0.0) @ losses
+    raw = gamma ** (n - 1 - t) * losses.flip(0).cumsum(0).flip(0) if algorithm1 else raw
+    return raw, raw / (raw.sum() if total else raw.mean())
+
+
+def slope(p, by_p=False, sign=-1):
+    """Exercise 06c, and its mistakes by flag."""
+    return sign * (1 + math.log(p)) * (1 if by_p else p)
+
+
 Q = torch.ones(2, 4)
 K = torch.tensor([[3.0], [1.0]]).log() * 0.5 * Q[:1]
 V = torch.tensor([[0.0, 1, 0, 0], [4, 1, 0, 0]])
 GIVEN = {"01": {"q": Q, "k": K, "v": V, "y": torch.tensor([[0.0, 1, 0, 0], [1, 1, 0, 0]])},
-         "03": {"tok": Tokenizer.load("nano")}}
-SOLUTIONS = {                   # exercise: (name, what is right, what is wrong)
+         "03": {"tok": Tokenizer.load("nano")}, "05": {}, "06": {}}
+SOLUTIONS = {                   # exercise: (name, what is right, what is wrong); two names: pairs of values
     "01a": ("my_attention", attention, [dict(scale=False), dict(diagonal=-1), dict(axis=0), dict(late=True),
                                         dict(diagonal=1)]),
     "01b": ("MyCache", MyCache, [dict(old=True), dict(mixed=True), dict(twice=True)]),
@@ -200,17 +252,26 @@ SOLUTIONS = {                   # exercise: (name, what is right, what is wrong)
     "03a": ("my_mask", mask, [dict(end=False), dict(header=True), dict(shift=0), dict(shift=2)]),
     "03b": ("my_means", means, [dict(padded=True)]),
     "03c": ("my_chat", chat, [dict(last=0), dict(last=2), dict(drop=True)]),
+    "05a": ("my_guess", guess, [dict(shift=0), dict(shift=2), dict(prompt=True)]),
+    "05b": ("my_blend", blend, [dict(swapped=True), dict(added=True)]),
+    "05c": ("my_ghosts my_right", lake(), [lake(walls=False), lake(holes=True), lake(true_state=True)]),
+    "06a": ("my_weights", weights, [dict(backwards=True), dict(algorithm1=True), dict(total=True)]),
+    "06c": ("my_slope my_p_where_it_flips", (slope, 1 / math.e), [
+        (partial(slope, by_p=True), 1 / math.e), (partial(slope, sign=1), 1 / math.e), (slope, 0.5)]),
 }
 
 
 @pytest.mark.parametrize("exercise", SOLUTIONS)
 def test_exercises_tell_right_from_wrong(exercise):
     (file,) = [f for f in LESSONS if f.stem[:2] == exercise[:2]]
-    check = checks(file)["abc".index(exercise[2])]
     name, right, mistakes = SOLUTIONS[exercise]
-    assert name in check
-    exec(check, imports(file) | GIVEN[exercise[:2]] | {name: right})
+    names = name.split()
+    (check,) = [c for c in checks(file) if all(n in c for n in names)]
+
+    def space(value) -> dict:
+        return imports(file) | GIVEN[exercise[:2]] | dict(zip(names, value if len(names) > 1 else [value]))
+    exec(check, space(right))
     for mistake in mistakes:
         wrong = partial(right, **mistake) if isinstance(mistake, dict) else mistake
         with pytest.raises((AssertionError, RuntimeError, IndexError)):        # refused, or it cannot even run
-            exec(check, imports(file) | GIVEN[exercise[:2]] | {name: wrong})
+            exec(check, space(wrong))

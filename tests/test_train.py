@@ -64,7 +64,10 @@ def test_taken_names_get_a_number_and_an_explicit_one_is_an_error(here, tiny_bas
     assert sorted(f.name for f in (here / "out").iterdir() if f.name[0] != ".") == ["sft", "sft-2", "sft-3"]
     capsys.readouterr()
     one_error(go(tiny_base, "--objective", "sft", "--steps", 1, "--out", "out/sft"), capsys.readouterr().err,
-              "out/sft", "another run", "--resume")
+              "out/sft", "another run", "choose another name")
+    (here / "out/sft/eval.json").write_text('{"before": {}}')
+    one_error(go(tiny_base, "--objective", "sft", "--steps", 1, "--out", "out/sft"), capsys.readouterr().err,
+              "out/sft", "another run", "--resume out/sft")            # only an unfinished run can go on
     (here / "full").mkdir()
     (here / "full" / "letter.txt").write_text("dear")
     one_error(go(tiny_base, "--steps", 1, "--out", "full"), capsys.readouterr().err, "full", "not an empty folder")
@@ -113,7 +116,9 @@ def test_a_corpus_makes_a_base_once(here, monkeypatch, capsys):
     for _ in range(2):
         assert call(train.main, "--corpus", "tale.txt", "--objective", "sft", "--steps", 1, "--rows", 9, *QUICK) == 0
     assert len(made) == 1, "the second run takes the base of the first"
-    assert json.loads((here / "out/sft-2/run.json").read_text())["config"]["init"] == str(made[0])
+    init = json.loads((here / "out/sft-2/run.json").read_text())["config"]["init"]
+    assert made[0].startswith(init) and made[0].endswith(".partial"), "a base gets its name when it is whole"
+    assert [f.name for f in (here / "out").glob("base-*")] == [init.split("/")[-1]]
     capsys.readouterr()
     one_error(call(train.main, "--corpus", "none.txt"), capsys.readouterr().err, "none.txt", "no such file")
 
@@ -144,7 +149,7 @@ def test_data_that_leaves_nothing_to_hold_out(here, tiny_base, capsys):
         file = lines(here / f"{objective}.jsonl", rows)
         assert go(tiny_base, "--objective", objective, "--data", file, "--steps", 2, "--eval-every", 1,
                   "--out", objective) == 0
-        assert "0 more are held out" in capsys.readouterr().out
+        assert "of 0 rows held out" in capsys.readouterr().out
         assert (here / objective / "curves.png").read_bytes().startswith(PNG)
 
 

@@ -59,6 +59,10 @@ class IFT:
         if self.lam == 0 and not self.lam_min:
             for name in sorted(given & {"residual", "lam_noise", "lam_min"}):
                 raise UserError(f"--{name.replace('_', '-')} changes nothing with --lam 0: no guess is mixed in")
+        if self.residual == "replace" and self.lam == 1 and "residual" in given and not self.lam_noise and not self.lam_min:
+            raise UserError("--residual replace changes nothing with --lam 1: both read the guess and nothing else")
+        if "lam_noise" in given and self.lam_noise == 0:
+            raise UserError("--lam-noise 0 changes nothing; drop it")
         if self.lam_min == self.lam:
             raise UserError(f"--lam-min {self.lam_min} equals --lam: the ramp would be flat; drop it")
 
@@ -130,8 +134,8 @@ def loss(batch: Batch, hp: IFT) -> tuple[Tensor, dict]:
     nll = (-s.logp).masked_fill(s.mask == 0, 0)                 # filled before the formula: 0 * inf would be NaN
     paid = nll * weights(nll, s, hp)
     each = s.sum(paid) if hp.variant in ("algorithm1", "eq21") else s.mean(paid)
-    return each.sum() / batch.rows, {"nll": s.sum(nll).sum().detach() / batch.tokens["answer"]}
+    return each.sum() / batch.rows, {"nll_mixed": s.sum(nll).sum().detach() / batch.tokens["answer"]}      # on blended states: above SFT's nll
 
 
 IFT_OBJECTIVE = Objective(paper="Intuitive Fine-Tuning, arXiv:2405.11870, Eq. 17-21, Algorithm 1, and the released code",
-                          rows=demo_rows, loss=loss, hp=IFT, data="demos", lr=5e-4, forward=forward)
+                          rows=demo_rows, loss=loss, hp=IFT, data="demos", lr=1.25e-4, forward=forward)
