@@ -150,6 +150,8 @@ assert sum(could["list"]) > len(could["list"]) / 2 > 0 == sum(could["reverse"]),
 # %%
 # case = torch.tensor([[0, 1, 2, 9]]), torch.tensor([[1, 1, 1, 0]]), torch.tensor([[1, 3, 9, 9]])
 # assert my_guess(*case).tolist() == [[0, 1, 3, 9]], "P a c E: position i gets the guess made at i - 1"
+# more = torch.tensor([[7, 0, 1, 2, 9, 5]]), torch.tensor([[0, 1, 1, 1, 0, 0]]), torch.tensor([[8, 1, 3, 9, 6, 6]])
+# assert my_guess(*more).tolist() == [[7, 0, 1, 3, 9, 5]], "prompt and padding stay as they are"
 
 # %% [markdown]
 # **05b** (D1) Write `my_blend(gold, own, lam)`. What goes wrong: $\lambda$ on the wrong half; ids or logits are mixed,

@@ -45,7 +45,8 @@ class EncodeReport:
     def lines(self, n_ctx: int) -> list[str]:
         out = []
         if self.cut:
-            out.append(f"{self.cut:,} rows longer than the context of {n_ctx} tokens: the beginning of the prompt was cut")
+            out.append(f"{self.cut:,} rows longer than the context of {n_ctx} tokens: "
+                       "the beginning of the prompt was cut")
         if self.skipped:
             out.append(f"{self.skipped:,} rows skipped: the answer alone is longer than the context of {n_ctx} tokens")
         return out
@@ -116,7 +117,7 @@ def collate(data: list[Encoded], rows: np.ndarray, pad: int, parts: int = 1, par
 
 
 def _shift(seqs: list[Tokens], pad: int, device) -> Seqs:
-    """The one place where targets are shifted: inputs ids[:-1], targets ids[1:], mask and columns follow the targets."""
+    """The one place where targets are shifted: inputs ids[:-1], targets ids[1:]; mask, columns follow the targets."""
     T = max(len(s.ids) for s in seqs) - 1
     def stack(arrays, fill, dtype):
         full = np.full((len(arrays), T), fill, dtype)

@@ -3,9 +3,10 @@
     python -m nanouft.bench --quick --out out/bench.json          # about 30 s on two cores
 
 ift_over_sft   seconds of one optimizer step, IFT over SFT, both as `train` runs them: same rows, same batches, same
-               head, same precision. Two forwards and a backward over one of each are 4/3, if a backward is two forwards.
-sampling       tokens a second of nanouft.generate over transformers.generate, the same exported model, batch 64, greedy,
-               no stop token (skipped where transformers is not installed).
+               head, same precision. Two forwards and a backward over one of each are 4/3, if a backward is two
+               forwards.
+sampling       tokens a second of nanouft.generate over transformers.generate, the same exported model, batch 64,
+               greedy, no stop token (skipped where transformers is not installed).
 Arms take turns on the same work; each piece of work counts with its fastest turn, since a busy neighbour can only slow.
 """
 import sys
@@ -68,9 +69,9 @@ def seconds(work: Callable[[], None], device: devices.Device) -> float:
 
 
 def paired(a: Callable[[int], None], b: Callable[[int], None], jobs: int, turns: int, device: devices.Device) -> dict:
-    """Seconds of a over seconds of b. Each arm does the same `jobs` in each of `turns` turns, in alternating order; a job
-    counts with its fastest turn, which a busy neighbour disturbs least. The first turn warms up and is not counted.
-    `low` and `high` are the quartiles of the ratio turn by turn: how disturbed the machine was."""
+    """Seconds of a over seconds of b. Each arm does the same `jobs` in each of `turns` turns, in alternating order; a
+    job counts with its fastest turn, which a busy neighbour disturbs least. The first turn warms up and is not
+    counted. `low` and `high` are the quartiles of the ratio turn by turn: how disturbed the machine was."""
     times = np.zeros((turns + 1, jobs, 2))
     for turn in range(turns + 1):
         for job in range(jobs):
@@ -112,8 +113,8 @@ def sampling(turns: int, device: devices.Device, new: int = 32) -> dict | None:
 
     @torch.no_grad()
     def other(i):
-        theirs.generate(ids, attention_mask=keep, max_new_tokens=new, min_new_tokens=new, do_sample=False, pad_token_id=tok.pad,
-                        eos_token_id=None)
+        theirs.generate(ids, attention_mask=keep, max_new_tokens=new, min_new_tokens=new, do_sample=False,
+                        pad_token_id=tok.pad, eos_token_id=None)
     return paired(other, ours, 1, turns, device)
 
 
@@ -131,7 +132,8 @@ def main(argv=None) -> int:
         print("sampling      skipped: transformers is not installed")
     else:
         result["sampling_over_transformers"] = s
-        print(f"sampling      {s['ratio']:.2f} x transformers.generate (turn by turn [{s['low']:.2f}, {s['high']:.2f}]), "
+        print(f"sampling      {s['ratio']:.2f} x transformers.generate "
+              f"(turn by turn [{s['low']:.2f}, {s['high']:.2f}]), "
               f"{64 * 32 / s['seconds_b']:,.0f} tok/s")
     if cfg.out:
         Path(cfg.out).parent.mkdir(parents=True, exist_ok=True)

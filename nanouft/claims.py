@@ -1,6 +1,6 @@
 """The papers' claims, fixed before looking: rows, contrasts, margins, rule.
 
-    python -m nanouft.claims C1 --tune        # learning rates on validation, equal budget a row, about 30 min on two idle cores
+    python -m nanouft.claims C1 --tune        # learning rates on validation, equal budget a row, about 30 min (2 cores)
     python -m nanouft.claims C1               # >= 10 paired seeds on two bases, test split, about 45 min; resumable
     python -m nanouft.claims C1 --map         # where the released loss breaks <|end|>, over the learning rate
 
@@ -10,8 +10,9 @@ C1 (arXiv:2405.11870): IFT beats SFT on the same demonstrations, and is not infe
     fails if it lies below, else undecided. Non-inferiority holds if the interval lies above -2 points, fails if it lies
     below -2 points. Verdicts are per base; where two bases differ the verdict is undecided.
 
-Learning rates are chosen once per row, on validation with seeds of its own and on the first base, from one grid for all.
-Finished cells are lines of docs/results/C1*.jsonl; the table and the verdicts are computed from them, never written.
+Learning rates are chosen once per row, on validation with seeds of its own and on the first base, from one grid for
+all. Finished cells are lines of docs/results/C1*.jsonl; the table and the verdicts are computed from them, never
+written.
 """
 import json
 import sys
@@ -76,9 +77,11 @@ def tune(cfg) -> None:
     done = run_cells([c for cs in cells.values() for c in cs], file, cfg.workers)
     table[CHAIN] = {lr: float(np.mean([endpoint(done[c.key]) for c in cs])) for lr, cs in cells.items()}
     chosen[CHAIN] = max(DPO_LRS, key=lambda lr: np.nan_to_num(table[CHAIN][lr]))
-    runs.write_json(RESULTS / "C1-chosen.json", {"split": "val", "seeds": seeds, "items": cfg.items, "chosen": chosen, "mean": table})
+    runs.write_json(RESULTS / "C1-chosen.json", {"split": "val", "seeds": seeds, "items": cfg.items,
+                                                 "chosen": chosen, "mean": table})
     for name, row in table.items():
-        print(f"{name:<40}" + "  ".join(f"{lr} {100 * v:5.1f}{'*' if lr == chosen[name] else ' '}" for lr, v in row.items()))
+        print(f"{name:<40}" + "  ".join(f"{lr} {100 * v:5.1f}{'*' if lr == chosen[name] else ' '}"
+                                        for lr, v in row.items()))
 
 
 def study(cfg) -> None:
@@ -91,7 +94,8 @@ def study(cfg) -> None:
             return [chain(chosen[CHAIN], chosen[PRIMARY[1]], s, base, "test", cfg.items) for s in range(cfg.seeds)]
         return [Cell((*ROWS[name], "--lr", chosen[name]), s, base, "test", cfg.items) for s in range(cfg.seeds)]
     names = [PRIMARY[1], PRIMARY[0], *[n for n in [*ROWS, CHAIN] if n not in PRIMARY]]
-    wanted = [Cell((), 0, b, "test", cfg.items) for b in cfg.bases] + [c for b in cfg.bases for n in names for c in cells(n, b)]
+    wanted = ([Cell((), 0, b, "test", cfg.items) for b in cfg.bases]
+              + [c for b in cfg.bases for n in names for c in cells(n, b)])
     done = run_cells(wanted, RESULTS / "C1.jsonl", cfg.workers)
     summary = {"chosen": chosen, "seeds": cfg.seeds, "bases": {}}
     lines = []
@@ -99,7 +103,8 @@ def study(cfg) -> None:
         start = done[Cell((), 0, base, "test", cfg.items).key]
         rows = {n: [done[c.key] for c in cells(n, base)] for n in names}
         lines += [f"### Base `{base}`: {cfg.seeds} paired seeds, test, {cfg.items} prompts a family", "",
-                  "| row | lr | endpoint | minus SFT (paired) | list | list stops | retention (fact) |", "|---|---|---|---|---|---|---|",
+                  "| row | lr | endpoint | minus SFT (paired) | list | list stops | retention (fact) |",
+                  "|---|---|---|---|---|---|---|",
                   f"| base | | {100 * endpoint(start):.1f} | | {100 * start['families']['list']['score']:.0f} | "
                   f"{100 * start['families']['list']['ends']:.0f} | {100 * start['families']['fact']['score']:.0f} |"]
         sft, numbers = [endpoint(c) for c in rows[PRIMARY[1]]], {}
@@ -109,12 +114,15 @@ def study(cfg) -> None:
             def family(f, k):
                 return [c["families"][f][k] for c in rows[n] if "families" in c]
             numbers[n] = {"endpoint": interval(ok), "minus_sft": interval(gap)}
-            lines.append(f"| {n} | {chosen[n]} | {percent(ok)} | {percent(gap) if n != PRIMARY[1] else ''} | {percent(family('list', 'score'))} "
-                         f"| {percent(family('list', 'ends'))} | {percent(family('fact', 'score'))} |")
-        dpo = interval([a - b for a, b in zip([endpoint(c) for c in rows[PRIMARY[0]]], [endpoint(c) for c in rows[CHAIN]])])
+            lines.append(f"| {n} | {chosen[n]} | {percent(ok)} | {percent(gap) if n != PRIMARY[1] else ''} "
+                         f"| {percent(family('list', 'score'))} | {percent(family('list', 'ends'))} "
+                         f"| {percent(family('fact', 'score'))} |")
+        dpo = interval([a - b for a, b in zip([endpoint(c) for c in rows[PRIMARY[0]]],
+                                              [endpoint(c) for c in rows[CHAIN]])])
         ift = numbers[PRIMARY[0]]["minus_sft"]
         summary["bases"][base] = {"rows": numbers, "ift_minus_sft": ift, "ift_minus_sft_dpo": dpo,
-                                  "superior_to_sft": verdict(*ift, 0.0), "not_inferior_to_sft_dpo": verdict(*dpo, -MARGIN)}
+                                  "superior_to_sft": verdict(*ift, 0.0),
+                                  "not_inferior_to_sft_dpo": verdict(*dpo, -MARGIN)}
         lines += ["", f"IFT - SFT {100 * ift[0]:+.1f} ± {100 * ift[1]:.1f}: {verdict(*ift, 0.0)}. "
                       f"IFT - (SFT -> DPO) {100 * dpo[0]:+.1f} ± {100 * dpo[1]:.1f}: {verdict(*dpo, -MARGIN)}.", ""]
     for claim in ("superior_to_sft", "not_inferior_to_sft_dpo"):
@@ -133,8 +141,8 @@ def verdict(mean: float, half: float, threshold: float) -> str:
 
 
 MAP_LRS = ("3e-5", "6e-5", "1.25e-4", "2.5e-4", "5e-4", "1e-3", "2e-3")
-MAP_ROWS = ("SFT, sequence mean", "IFT released (lam .2, gamma .95)", "IFT weights only (lam 0)", "IFT released, detached",
-            "IFT Eq. 21, mean 1")
+MAP_ROWS = ("SFT, sequence mean", "IFT released (lam .2, gamma .95)", "IFT weights only (lam 0)",
+            "IFT released, detached", "IFT Eq. 21, mean 1")
 
 
 def lr_map(cfg) -> None:
@@ -148,7 +156,8 @@ def lr_map(cfg) -> None:
     for n in MAP_ROWS:
         got = [[done[c.key] for c in at(n, lr) if "families" in done[c.key]] for lr in MAP_LRS]
         lines.append(f"| {n} | " + " | ".join(
-            f"{100 * np.mean([c['families']['list']['ends'] for c in g]):.0f} / {100 * np.mean([c['families']['list']['score'] for c in g]):.0f}"
+            f"{100 * np.mean([c['families']['list']['ends'] for c in g]):.0f} / "
+            f"{100 * np.mean([c['families']['list']['score'] for c in g]):.0f}"
             if g else "failed" for g in got) + " |")
     (RESULTS / "C1-map.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("\n".join(lines))

@@ -1,12 +1,12 @@
 """Experiments as cells: {flags of train} x {seed}, each trained once, scored, kept.
 
-    python -m nanouft.compare --seeds 5                      # sft, ift, dpo from the shipped base -> out/compare/table.md
+    python -m nanouft.compare --seeds 5                 # sft, ift, dpo from the shipped base -> out/compare/table.md
     python -m nanouft.compare --objectives dpo --lrs 1e-5 3e-5 1e-4 --split val --seeds 4 --first-seed 1000
 
-A cell is what `python -m nanouft.train FLAGS --seed S --threads 1` gives, scored on `items` prompts a family. Cells run
-in worker processes of one thread each, so a number does not depend on how many run beside it. A finished cell is a line
-of a JSON-lines file, keyed by its flags, its seed and what it started from: interrupt at any time, start again, and only
-what is missing runs. CELL_VERSION is raised by hand when a change of code changes what cells give.
+A cell is what `python -m nanouft.train FLAGS --seed S --threads 1` gives, scored on `items` prompts a family. Cells
+run in worker processes of one thread each, so a number does not depend on how many run beside it. A finished cell is
+a line of a JSON-lines file, keyed by its flags, its seed and what it started from: interrupt at any time, start again,
+and only what is missing runs. CELL_VERSION is raised by hand when a change of code changes what cells give.
 """
 import contextlib
 import hashlib
@@ -31,13 +31,14 @@ from nanouft.config import UserError
 from nanouft.objectives import OBJECTIVES
 
 CELL_VERSION = 1
-T95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262, 10: 2.228, 11: 2.201, 12: 2.179,
-       13: 2.160, 14: 2.145, 15: 2.131, 16: 2.120, 17: 2.110, 18: 2.101, 19: 2.093, 24: 2.064, 29: 2.045}    # Student's t, 97.5 %
+T95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262, 10: 2.228,
+       11: 2.201, 12: 2.179, 13: 2.160, 14: 2.145, 15: 2.131, 16: 2.120, 17: 2.110, 18: 2.101, 19: 2.093,
+       24: 2.064, 29: 2.045}                                                # Student's t, 97.5 %
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One training run. `start` is another cell (a chain) or the name of a base; no flags = the start itself, scored."""
+    """One training run. `start` is another cell (a chain) or the name of a base; no flags = the start as it is."""
     flags: tuple[str, ...]
     seed: int = 0
     start: "Cell | str" = "base"
@@ -73,7 +74,7 @@ def train_cell(cell: Cell, folder: Path) -> str:
 
 
 def run_cell(cell: Cell) -> dict:
-    """Train, score, forget the weights: -> one small JSON object. A run that diverges is a result too: {failed: why}."""
+    """Train, score, forget the weights: -> a small JSON object. A run that diverges is a result too: {failed: why}."""
     folder = Path(tempfile.mkdtemp(prefix="nanouft-cell-"))
     device = devices.pick("cpu", "fp32", 1)
     try:
@@ -82,13 +83,15 @@ def run_cell(cell: Cell) -> dict:
             model, tok = runs.start_model(init)
             result, _ = evaluate.families(model, tok, device, cell.split, cell.items)
             log = runs.read_metrics(Path(init) / "metrics.jsonl") if cell.flags else []
-        out = {"mean": evaluate.mean_score(result), "families": {f: {k: round(v, 4) for k, v in r.items()} for f, r in result.items()},
+        out = {"mean": evaluate.mean_score(result),
+               "families": {f: {k: round(v, 4) for k, v in r.items()} for f, r in result.items()},
                "tokens": sum(m.get("tokens", 0) for m in log), "last_loss": log[-1]["loss"] if log else None}
     except UserError as e:
         out = {"failed": str(e).replace(str(folder), "...")}
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    return {"key": cell.key, "flags": " ".join(cell.flags), "seed": cell.seed, "split": cell.split, "items": cell.items, **out}
+    return {"key": cell.key, "flags": " ".join(cell.flags), "seed": cell.seed, "split": cell.split,
+            "items": cell.items, **out}
 
 
 def read_cells(file: Path) -> dict[str, dict]:
@@ -165,8 +168,10 @@ class Compare:
 def table(rows: dict[str, list[dict]], base: dict, about: str) -> list[str]:
     """Markdown: the base, then a row of each name with its seeds; runs that diverged are counted, not averaged."""
     names = list(base["families"])
-    lines = [about, "", "| | mean | minus base | stops | list stops | " + " | ".join(names) + " |", "|---" * (5 + len(names)) + "|",
-             f"| base | {100 * base['mean']:.1f} | | {100 * stops(base):.0f} | {100 * base['families']['list']['ends']:.0f} | "
+    lines = [about, "", "| | mean | minus base | stops | list stops | " + " | ".join(names) + " |",
+             "|---" * (5 + len(names)) + "|",
+             f"| base | {100 * base['mean']:.1f} | | {100 * stops(base):.0f} | "
+             f"{100 * base['families']['list']['ends']:.0f} | "
              + " | ".join(f"{100 * f['score']:.0f}" for f in base["families"].values()) + " |"]
     for name, cells in rows.items():
         got = [c for c in cells if "failed" not in c]
@@ -175,7 +180,8 @@ def table(rows: dict[str, list[dict]], base: dict, about: str) -> list[str]:
             continue
         label = name if len(got) == len(cells) else f"{name} ({len(cells) - len(got)} of {len(cells)} seeds diverged)"
         figures = [[g["mean"] for g in got], [g["mean"] - base["mean"] for g in got], [stops(g) for g in got],
-                   [g["families"]["list"]["ends"] for g in got], *[[g["families"][f]["score"] for g in got] for f in names]]
+                   [g["families"]["list"]["ends"] for g in got],
+                   *[[g["families"][f]["score"] for g in got] for f in names]]
         lines.append(f"| {label} | " + " | ".join(percent(x) for x in figures) + " |")
     return lines
 

@@ -37,7 +37,8 @@ class Parser(argparse.ArgumentParser):
         if extra and extra[0].startswith("-"):
             flag = extra[0].split("=")[0]
             if flag in self.elsewhere:
-                raise UserError(f"{flag} belongs to --objective {self.elsewhere[flag]}; this objective has no such setting")
+                raise UserError(f"{flag} belongs to --objective {self.elsewhere[flag]}; "
+                                "this objective has no such setting")
             raise UserError(f"unknown flag {flag}{nearest(flag, self._option_string_actions, 0.6)} (--help lists all)")
         if extra:
             raise UserError(f"unexpected argument {extra[0]!r} (--help lists all flags)")

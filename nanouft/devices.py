@@ -31,7 +31,8 @@ class Device:
         """Context of every forward: matrix products in `dtype`, parameters and optimizer in fp32."""
         if self.dtype == "fp32":
             return contextlib.nullcontext()
-        # no weight cache: IFT's forward without gradient would leave copies there that later forwards get no gradient through
+        # no weight cache: IFT's forward without gradient would leave copies there that later forwards get no
+        # gradient through
         return torch.autocast(self.kind, DTYPES[self.dtype], cache_enabled=False)
 
     def scaler(self) -> torch.amp.GradScaler:
@@ -65,7 +66,8 @@ def pick(device: str = "auto", dtype: str = "auto", threads: int | None = None) 
         world = int(os.environ.get("WORLD_SIZE", 1))
         rank = int(os.environ["RANK"]) if world > 1 else 0
     except (KeyError, ValueError):
-        raise UserError("WORLD_SIZE is set, but RANK is not, or one of them is no number; start several processes by torchrun")
+        raise UserError("WORLD_SIZE is set, but RANK is not, or one of them is no number; "
+                        "start several processes by torchrun")
     if rank > 0:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")
     if dtype == "auto":

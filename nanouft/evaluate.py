@@ -97,6 +97,14 @@ def summary(items: list[Item]) -> dict:
             "gold_logp": float(np.mean([x.gold_logp for x in items])), "n": len(items)}
 
 
+def encode_held(objective, hp, rows: list[data.Row], tok, n_ctx: int) -> list[Encoded]:
+    """Held-out rows as tokens; none is a smaller report, not an error."""
+    try:
+        return encode(objective.rows(rows, hp), tok, n_ctx)[0] if rows else []
+    except config.UserError:
+        return []
+
+
 def held_out(model: GPT, encoded: list[Encoded], pad: int, device: devices.Device) -> dict[str, float]:
     """Demonstrations: `nll`, nats a response token. Pairs: `accuracy`, the share where chosen gained more log-prob over
     the start model than rejected (ties count half: it is .5 at the start); `prefers`: where chosen is likelier.

@@ -124,10 +124,12 @@ class GPT(nn.Module):
                 pos: Tensor | None = None, cache: Cache | None = None, keep: Tensor | None = None) -> Tensor:
         """One of three in, one of five out.
 
-        In:   ids (B,T) token ids | embeds (B,T,C) token embeddings, positions not yet added | hidden (B,T,C) final states.
+        In:   ids (B,T) token ids | embeds (B,T,C) token embeddings, positions not yet added
+              | hidden (B,T,C) final states.
         Out:  want = "embeds" (B,T,C) | "hidden" (B,T,C), after the last LayerNorm
               | "logits" (B,T,V), or (N,V) for the N positions marked in `at`
-              | "argmax" (B,T) the greedy next token | "logp" (B,T) nats, log-prob of `targets` (B,T); both 0 outside `at`.
+              | "argmax" (B,T) the greedy next token | "logp" (B,T) nats, log-prob of `targets` (B,T);
+                both 0 outside `at`.
         at:   (B,T) bool, the positions where the head is needed; all of them when absent.
         pos:  (T,) or (B,T) positions; counted from the cache's end when absent.
         keep: (B, cache.n + T) bool, False for padding on the left that nobody may look at.
@@ -178,14 +180,16 @@ class GPT(nn.Module):
         self.cfg = replace(self.cfg, vocab_size=size)          # not in place: NANO may be shared
 
     # ---- Hugging Face GPT-2 folders ------------------------------------------------------------------------------
-    def save_pretrained(self, folder: str | Path, end_id: int | None = None, dtype: torch.dtype = torch.float32) -> None:
+    def save_pretrained(self, folder: str | Path, end_id: int | None = None,
+                        dtype: torch.dtype = torch.float32) -> None:
         """Write config.json and model.safetensors as transformers' GPT2LMHeadModel expects them."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         weights = {f"transformer.{name}": (p.T if name.endswith(CONV1D) else p).detach().to(dtype).cpu().contiguous()
                    for name, p in self.named_parameters()}
         save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-        (folder / "config.json").write_text(json.dumps(_to_hf(self.cfg, end_id, str(dtype)[6:]), indent=2) + "\n", encoding="utf-8")
+        (folder / "config.json").write_text(json.dumps(_to_hf(self.cfg, end_id, str(dtype)[6:]), indent=2) + "\n",
+                                            encoding="utf-8")
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> "GPT":
@@ -206,7 +210,8 @@ class GPT(nn.Module):
             w = w.T if w is not None and name.endswith(CONV1D) else w
             if w is None or w.shape != state[name].shape:
                 got = "missing" if w is None else f"of shape {tuple(w.shape)}"
-                raise UserError(f"{folder / 'model.safetensors'}: {name} is {got}, config.json asks for {tuple(state[name].shape)}")
+                raise UserError(f"{folder / 'model.safetensors'}: {name} is {got}, "
+                                f"config.json asks for {tuple(state[name].shape)}")
             state[name] = w.float()
         model.load_state_dict(state)
         return model
@@ -218,7 +223,8 @@ CONV1D = ("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_
 
 def _scatter(values: Tensor, at: Tensor | None) -> Tensor:
     """(N,) values back to their places in (B,T), 0 elsewhere."""
-    return values if at is None else torch.zeros(at.shape, dtype=values.dtype, device=values.device).masked_scatter(at, values)
+    return (values if at is None
+            else torch.zeros(at.shape, dtype=values.dtype, device=values.device).masked_scatter(at, values))
 
 
 def _mask(T: int, n: int, keep: Tensor | None, device) -> Tensor:
@@ -243,7 +249,8 @@ def _from_hf(file: Path) -> GPTConfig:
     try:
         d = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{file.parent}: no config.json there; --init wants a GPT-2 folder (config.json, model.safetensors)")
+        raise UserError(f"{file.parent}: no config.json there; "
+                        "--init wants a GPT-2 folder (config.json, model.safetensors)")
     except (OSError, ValueError) as e:
         raise UserError(f"{file}: cannot be read as JSON ({e})")
     if not isinstance(d, dict) or d.get("model_type") != "gpt2":
@@ -251,7 +258,8 @@ def _from_hf(file: Path) -> GPTConfig:
         raise UserError(f"{file}: describes {kind!r}; nanouft's GPT reads model_type 'gpt2' only")
     try:
         cfg = GPTConfig(int(d["vocab_size"]), int(d.get("n_positions", 1024)), int(d["n_layer"]), int(d["n_head"]),
-                        int(d["n_embd"]), float(d.get("layer_norm_epsilon", 1e-5)), float(d.get("initializer_range", 0.02)))
+                        int(d["n_embd"]), float(d.get("layer_norm_epsilon", 1e-5)),
+                        float(d.get("initializer_range", 0.02)))
     except (KeyError, TypeError, ValueError, OverflowError) as e:
         raise UserError(f"{file}: a size is missing or not a number ({e})")
     same = {"activation_function": ("gelu_new", "gelu_pytorch_tanh"), "scale_attn_by_inverse_layer_idx": (False,),
@@ -267,7 +275,8 @@ def _from_hf(file: Path) -> GPTConfig:
 def _read_weights(folder: Path) -> dict[str, Tensor]:
     file = folder / "model.safetensors"
     if not file.exists():
-        pickled = next((f.name for f in folder.glob("*.bin")), None) or next((f.name for f in folder.glob("*.pt")), None)
+        pickled = (next((f.name for f in folder.glob("*.bin")), None)
+                   or next((f.name for f in folder.glob("*.pt")), None))
         if pickled:
             raise UserError(f"{folder / pickled}: pickled weights are never loaded (unpickling runs code); "
                             "save the model again as safetensors")

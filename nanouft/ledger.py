@@ -33,7 +33,8 @@ def weights_of(objective: Objective, batch: Batch, hp) -> dict[str, Tensor]:
     return {role: -g for role, g in zip(batch.seqs, grads)}
 
 
-def entries(name: str, hp, row: Row, model, tok, device: devices.Device, reference=None) -> list[tuple[str, list[str], list[float]]]:
+def entries(name: str, hp, row: Row, model, tok, device: devices.Device,
+            reference=None) -> list[tuple[str, list[str], list[float]]]:
     """[(role, tokens, weights x N)] of one row under one objective; the reference is the model itself unless given."""
     objective = OBJECTIVES[name]
     encoded, _ = encode(objective.rows([row], hp), tok, model.cfg.n_ctx)
@@ -69,12 +70,14 @@ def main(argv=None) -> int:
     rejected = cfg.rejected if cfg.rejected is not None else " ".join(answer.split()[:-1]) or "no"
     if not answer.strip() or not rejected.strip():
         raise UserError("--answer and --rejected must not be empty")
-    said = {key: (Turn("assistant", text),) for key, text in (("answer", answer), ("chosen", answer), ("rejected", rejected))}
+    said = {key: (Turn("assistant", text),)
+            for key, text in (("answer", answer), ("chosen", answer), ("rejected", rejected))}
     row, device = Row(prompt=(Turn("user", prompt),), **said), devices.pick("cpu", "fp32", cfg.threads)
     model, tok = runs.start_model(cfg.init)
     print(f"prompt  {prompt}\n+ makes a token likelier, - less likely; token-mean SFT would be +1")
     strips = beside(cfg.runs, row, model, tok, device) if cfg.runs else [
-        (f"{label}\n{role}", tokens, w) for label, name, hp in views() for role, tokens, w in entries(name, hp, row, model, tok, device)]
+        (f"{label}\n{role}", tokens, w) for label, name, hp in views()
+        for role, tokens, w in entries(name, hp, row, model, tok, device)]
     for label, tokens, w in strips:
         print("\n" + " ".join(label.split()))
         if not tokens:
@@ -86,7 +89,7 @@ def main(argv=None) -> int:
 
 def beside(names: list[str], row: Row, model, tok, device: devices.Device) -> list[tuple[str, list[str], list[float]]]:
     """Strips of finished runs: label = the run's own greedy answer and its score, bars = the weights with which its
-    objective would push the reference answer in `model` (--init). The shipped base's answer comes first, without bars."""
+    objective would push the reference answer in `model` (--init). The shipped base's answer comes first, no bars."""
     strips = []
     for name in ["base", *names]:
         voice = sample.Voice(name, device)

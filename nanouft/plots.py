@@ -62,8 +62,8 @@ def ledger(rows: list[tuple[str, list[str], list[float]]], file: Path, title: st
     top = max(max((abs(w) for _, _, ws in rows for w in ws), default=1), 1e-9)        # one scale for all strips
     low = min(min((w for _, _, ws in rows for w in ws), default=0), 0)
     heights = [1.0 if t else 0.55 for _, t, _ in rows]
-    fig, axes = plt.subplots(len(rows), 1, figsize=(4.3 + max(5, 0.95 * widest), 1.6 * sum(heights) + 0.5), squeeze=False,
-                             height_ratios=heights)
+    fig, axes = plt.subplots(len(rows), 1, figsize=(4.3 + max(5, 0.95 * widest), 1.6 * sum(heights) + 0.5),
+                             squeeze=False, height_ratios=heights)
     for ax, (label, tokens, weights) in zip(axes[:, 0], rows):
         ax.set_ylabel(label, rotation=0, ha="left", va="center", labelpad=290, fontsize=11, linespacing=1.3)
         ax.set(yticks=[], xlim=(-0.6, widest - 0.4))
@@ -74,7 +74,8 @@ def ledger(rows: list[tuple[str, list[str], list[float]]], file: Path, title: st
         ax.bar(range(len(tokens)), weights, color=[UP if w >= 0 else DOWN for w in weights], width=0.7)
         ax.axhline(0, color=GREY, lw=0.8)
         for i, w in enumerate(weights):
-            ax.text(i, w + (0.05 if w >= 0 else -0.05) * top, f"{w:+.2f}", ha="center", va="bottom" if w >= 0 else "top", fontsize=10)
+            ax.text(i, w + (0.05 if w >= 0 else -0.05) * top, f"{w:+.2f}", ha="center",
+                    va="bottom" if w >= 0 else "top", fontsize=10)
         ax.set_xticks(range(len(tokens)), [t.strip() or repr(t) for t in tokens], fontsize=11)
         ax.tick_params(axis="x", length=0)
         ax.set_ylim(low - 0.25 * top, top * 1.3)

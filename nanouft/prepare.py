@@ -3,7 +3,8 @@
     add_columns(encoded, ("ref",), model, pad, folder)
 
 A loss then sees one policy and numbers; no second model lives through training. The cache key is a hash of the
-function, the model's weights and shape, the token ids, device and precision: change any of them and it is computed again.
+function, the model's weights and shape, the token ids, device and precision: change any of them and it is computed
+again.
 """
 import hashlib
 import inspect
@@ -45,7 +46,7 @@ COLUMNS: dict[str, Callable] = {"ref": ref}
 
 def add_columns(data: list[Encoded], names: tuple[str, ...], model: GPT, pad: int, folder: Path | None,
                 device: Device) -> None:
-    """Write tok[name] of every sequence, from the cache in `folder` where it has been computed before; None = no cache."""
+    """Write tok[name] of every sequence, from the cache in `folder` where it was computed before; None = no cache."""
     for name in names:
         file = folder / f"{_key(name, data, model, device)}.safetensors" if folder else None
         flat = _read(file) if file else None
@@ -78,6 +79,7 @@ def _read(file: Path) -> dict[str, np.ndarray] | None:
 
 
 def _key(name: str, data: list[Encoded], model: GPT, device: Device) -> str:
-    """Everything the column depends on: the function, device and precision, the model's shape and weights, the tokens."""
-    about = f"{inspect.getsource(COLUMNS[name])} {device.kind} {device.dtype} {model.cfg} {runs.fingerprint(model, data)}"
+    """All that the column depends on: the function, device and precision, the model's shape and weights, the tokens."""
+    about = (f"{inspect.getsource(COLUMNS[name])} {device.kind} {device.dtype} {model.cfg} "
+             f"{runs.fingerprint(model, data)}")
     return f"{name}-{hashlib.sha256(about.encode()).hexdigest()[:24]}"

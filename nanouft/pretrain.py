@@ -1,7 +1,7 @@
 """Pretraining: make the base that every fine-tuning run starts from.
 
-    python -m nanouft.pretrain                                     # NanoWorld's corpus, about 6 minutes on two idle cores
-    python -m nanouft.pretrain --corpus my.txt --out out/mine      # any plain text, about 4 minutes
+    python -m nanouft.pretrain                                   # NanoWorld's corpus, about 6 minutes on two idle cores
+    python -m nanouft.pretrain --corpus my.txt --out out/mine    # any plain text, about 4 minutes
     python -m nanouft.train --init out/mine ...
 
 Next-token prediction over plain documents, AdamW, warm-up, constant, linear decay. NanoWorld rows are 128 tokens and
@@ -72,7 +72,8 @@ def file_ids(path: str, tok: Tokenizer) -> np.ndarray:
     return np.array(tok.encode(text), np.int64)
 
 
-def batches(cfg: Pretrain, gpt: GPTConfig, tok: Tokenizer, steps: int) -> tuple[Iterator[tuple[Tensor, Tensor]], Tensor]:
+def batches(cfg: Pretrain, gpt: GPTConfig, tok: Tokenizer,
+            steps: int) -> tuple[Iterator[tuple[Tensor, Tensor]], Tensor]:
     """-> (iterator of (ids (B,T+1), positions (B,T)), held-out rows)."""
     rng = np.random.default_rng([cfg.seed, 11])
     if cfg.corpus is None:
@@ -149,7 +150,8 @@ def pretrain(cfg: Pretrain) -> Path:
     after = mean_loss(model, held)
     runs.save_final(folder, model, tok, half=cfg.half)
     runs.write_json(folder / "run.json", {"command": "pretrain", "config": asdict(cfg), "tokenizer": tok.name,
-                                          "base_version": BASE_VERSION, "held_out_loss": {"before": before, "after": after}})
+                                          "base_version": BASE_VERSION,
+                                         "held_out_loss": {"before": before, "after": after}})
     print(f"held-out loss {before:.3f} -> {after:.3f} nats a token; {time.time() - started:.0f} s; saved in {folder}")
     print(f"next: python -m nanouft.train --objective sft --init {folder}")
     return folder

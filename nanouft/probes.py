@@ -7,7 +7,8 @@ own_prefix_gap   nats a token: log-prob of the right tokens after the TRUE prefi
 recovery_1, _2   one or two wrong first words are forced; share of the remaining words that are still right, in place.
 diversity        four samples a prompt at temperature 1: share of different answers.
 kl_own           nats a token, KL(model || base) along the model's own samples; exact, over the whole vocabulary.
-kl_gold          the same along right answers; kl_back is KL(base || model) there. Large kl_back: it unlearnt what the base did.
+kl_gold          the same along right answers; kl_back is KL(base || model) there. Large kl_back: it unlearnt what the
+                 base did.
 corpus_nll       nats a token on fresh documents of NanoWorld's corpus; exp of it is the perplexity.
 The first two use families with one right answer and one token a word: rules, sort, reverse.
 """
@@ -24,12 +25,14 @@ from nanouft.tokenizer import Tokenizer
 EXACT = ("rules", "sort", "reverse")
 
 
-def probe(model: GPT, base: GPT, tok: Tokenizer, split: str = "test", items: int = 30, seed: int = 0) -> dict[str, float]:
+def probe(model: GPT, base: GPT, tok: Tokenizer, split: str = "test", items: int = 30,
+          seed: int = 0) -> dict[str, float]:
     """All probes, on `items` prompts a family. Both models on one device, in fp32."""
     rows = world.rows(split, "prompts", items * len(world.FAMILIES), seed)
     exact = [r for r in rows if r.family in EXACT]
     gold = seqs_of([r.answer[0].text for r in rows], rows, model, tok)
-    samples = [tok.decode(a.ids).strip() for a in answer_rows(model, tok, [r for r in rows for _ in range(4)], temperature=1.0, seed=seed)]
+    samples = [tok.decode(a.ids).strip() for a in answer_rows(model, tok, [r for r in rows for _ in range(4)],
+                                                              temperature=1.0, seed=seed)]
     own = seqs_of([samples[4 * i] or "?" for i in range(len(rows))], rows, model, tok)
     corpus = torch.from_numpy(pretrain.world_rows(64, 129, 1_000_000 + seed, tok)).to(model.wte.weight.device)
     return {

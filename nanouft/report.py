@@ -176,7 +176,8 @@ def close_run(folder: Path, name: str, cfg, before: dict, after: dict, seconds: 
     here, other = shlex.quote(str(folder)), "dpo" if name != "dpo" else "ift"
     print(f"  python -m nanouft.sample {here}                   # talk to it, beside the base")
     print(f"  python -m nanouft.ledger --init {here}            # how hard each objective pushes each token")
-    print(f"  python -m nanouft.train --objective {other} --init {here}" + " --data FILE" * bool(cfg.data) + "     # go on from here"
+    print(f"  python -m nanouft.train --objective {other} --init {here}" + " --data FILE" * bool(cfg.data)
+          + "     # go on from here"
           + (f", with {OBJECTIVES[other].data} of yours" if cfg.data else ""))
 
 

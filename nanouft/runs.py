@@ -60,7 +60,8 @@ def new_folder(out: str | None, name: str) -> Path:
         if out is not None:
             folder = Path(out)
             if (folder / "run.json").exists():
-                unfinished = "after" not in read_eval(folder) and read_json(folder / "run.json").get("command") == "train"
+                unfinished = ("after" not in read_eval(folder)
+                              and read_json(folder / "run.json").get("command") == "train")
                 advice = "choose another name" + f", or --resume {out}" * unfinished
                 raise UserError(f"--out {out}: holds another run; {advice}")
             if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

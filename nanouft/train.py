@@ -23,7 +23,7 @@ from tqdm import tqdm
 from nanouft import config, data, devices, prepare, pretrain, report, runs, world
 from nanouft.batches import collate, encode, order
 from nanouft.config import UserError
-from nanouft.evaluate import held_out
+from nanouft.evaluate import encode_held, held_out
 from nanouft.objectives import OBJECTIVES, Objective
 
 
@@ -59,9 +59,8 @@ class Train:
     resume: str | None = None           # go on with the run in this folder; takes no other flag
 
     def check(self) -> None:
-        least = dict.fromkeys(("batch_size", "accumulate", "rows", "steps"), 1)
-        least |= dict.fromkeys(("save_every", "eval_every", "items", "weight_decay", "clip", "seed"), 0)
-        least |= dict.fromkeys(("noise", "warmup"), 0)
+        least = dict.fromkeys(("batch_size", "accumulate", "rows", "steps"), 1) | dict.fromkeys(
+            ("save_every", "eval_every", "items", "weight_decay", "clip", "seed", "noise", "warmup"), 0)
         most = {"rows": 1_000_000, "items": 10_000, "noise": 1, "warmup": 1}
         for name, low in least.items():
             value, high = getattr(self, name), most.get(name, math.inf)
@@ -176,9 +175,8 @@ def read_flags(argv: list[str] | None):
     cfg.check()
     if hasattr(hp, "check"):
         hp.check(hp_given)
-    for flag in sorted(given & {"rows", "noise", "split"}):
-        if cfg.data:
-            raise UserError(f"--{flag} belongs to NanoWorld; it changes nothing with --data")
+    if cfg.data and (idle := sorted(given & {"rows", "noise", "split"})):
+        raise UserError(f"--{idle[0]} belongs to NanoWorld; it changes nothing with --data")
     if cfg.noise and objective.data != "demos":
         raise UserError(f"--noise spoils demonstrations; {name} learns from {objective.data}")
     if cfg.prompt_field and cfg.prompt_field == cfg.response_field:
@@ -210,14 +208,6 @@ def load_rows(cfg: Train, objective: Objective) -> tuple[list[data.Row], list[da
     if cfg.init == "base" and not cfg.corpus:
         print("note: the shipped base has read nothing but NanoWorld; for other text give --init or --corpus")
     return data.holdout(rows)
-
-
-def encode_held(objective: Objective, hp, rows: list[data.Row], tok, n_ctx: int) -> list:
-    """Held-out rows as tokens; none is a smaller report, not an error."""
-    try:
-        return encode(objective.rows(rows, hp), tok, n_ctx)[0] if rows else []
-    except UserError:
-        return []
 
 
 def main(argv=None) -> int:

@@ -73,7 +73,8 @@ def test_flags_of_every_kind():
 BAD_FLAGS = {                                           # command line: what the message must hold, words parted by |
     "--objective itf": "objective 'itf'|ift?", "--objective DPO": "DPO|dpo", "--objective": "--objective",
     "--lerning-rate 1": "--lerning-rate", "--batchsize=3": "--batchsize|--batch-size?", "--ler 1": "--lr?",
-    "--objective sft --lam 0.3": "--lam", "--objective sft --beta 1": "--beta belongs to --objective dpo", "stray": "stray",
+    "--objective sft --lam 0.3": "--lam", "--objective sft --beta 1": "--beta belongs to --objective dpo",
+    "stray": "stray",
     "--size nona": "--size|nano?", "--optimizer adam": "--optimizer|adamw?", "--dtype fp64": "fp64",
     "--variant relesed": "released?", "--split tset": "--split|test?", "--device gpu": "--device|cpu",
     "--device cuda:99": "--device cuda:99", "--device cpu:1": "--device cpu:1", "--threads 0": "--threads 0",

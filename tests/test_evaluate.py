@@ -59,9 +59,10 @@ def test_stopping_is_saying_end_and_nothing_else(ids, ended, want):
 def test_summary_of_a_family():
     def item(score: float, ended: bool, length: int) -> evaluate.Item:
         return evaluate.Item("sort", "p", "a", score, ended, length, -length / 10)
-    s = evaluate.summary([item(1, True, 2), item(1, False, 9), item(0.5, True, 4), item(0, False, 9), item(1, False, 6)])
+    s = evaluate.summary([item(1, True, 2), item(1, False, 9), item(0.5, True, 4), item(0, False, 9),
+                          item(1, False, 6)])
     same(s["score"], 0.7, "score is the mean, whether answers stop or not")
-    same(s["strict"], 0.2, "strict = fully right AND stops: one of five; two right ones run on, one that stops is half right")
+    same(s["strict"], 0.2, "strict = fully right AND stops: one of five; two run on, one that stops is half right")
     same([s["ends"], s["length"], s["gold_logp"], s["n"]], [0.4, 6, -0.6, 5], "and the other means")
     same([s["low"], s["high"]], evaluate.bootstrap([1, 1, 0.5, 0, 1]), "the interval is that of the score")
 
@@ -90,17 +91,16 @@ def pairs_of(n: int = 5, seed: int = 3) -> list[Encoded]:
 
 
 def test_accuracy_is_what_was_gained_over_the_start_model():
-    """Five pairs: one did not move; of the others the LESS likely answer gained, except in one."""
+    """Five pairs: one did not move; in each of the others the LESS likely answer gained."""
     model, rows = tiny(double=False), pairs_of()
     prepare.add_columns(rows, ("ref",), model, PAD, None, CPU)              # = the policy: nothing has moved
     start = evaluate.held_out(model, rows, PAD, CPU)
     same(start["accuracy"], 0.5, "at the start every pair is a tie, and a tie counts one half")
     logp = {role: np.array([e.seqs[role].tok["ref"].sum() for e in rows]) for role in ("chosen", "rejected")}
     likelier = logp["chosen"] > logp["rejected"]
-    gained = np.where(np.arange(5) == 1, likelier, ~likelier)
-    for e, chosen in list(zip(rows, gained))[1:]:
+    for e, chosen in list(zip(rows, ~likelier))[1:]:
         e.seqs["chosen" if chosen else "rejected"].tok["ref"][-1] -= 0.5    # the start model found it less likely
-    want = np.where(np.arange(5) == 0, 0.5, gained)
+    want = np.where(np.arange(5) == 0, 0.5, ~likelier)
     now = evaluate.held_out(model, rows, PAD, CPU)
     assert len({0.5, likelier.mean(), want.mean()}) == 3, "the three figures must differ, or nothing is shown"
     same(now["accuracy"], want.mean(), "accuracy compares GAINS over the start model; ties count one half")
@@ -120,7 +120,7 @@ def test_dpo_counts_no_victory_for_a_pair_that_did_not_move():
     batch = real_batch(form)
     for s in batch.seqs.values():
         s.logp = s.tok["ref"].clone()
-    same(form.objective.loss(batch, form.hp)[1]["accuracy"], 0, "at the reference no margin is above 0, none is counted")
+    same(form.objective.loss(batch, form.hp)[1]["accuracy"], 0, "at the reference no margin is above 0: none counts")
     batch.seqs["chosen"].logp = batch.seqs["chosen"].logp + 0.1 * batch.seqs["chosen"].mask
     same(form.objective.loss(batch, form.hp)[1]["accuracy"], 1, "and all are, once every chosen answer gains")
 
@@ -138,15 +138,12 @@ def test_the_reference_is_scored_in_the_precision_of_the_policy():
     same(columns["bf16"], columns["fp32"], "and by little", tol=0.1)
 
 
-def first_column(data, model, pad, device):
-    return prepare_ref(data, model, pad, device)
+def first_column(*args):
+    return prepare.ref(*args)
 
 
-def other_column(data, model, pad, device):
-    return [{role: 2 * x for role, x in row.items()} for row in prepare_ref(data, model, pad, device)]
-
-
-prepare_ref = prepare.ref
+def other_column(*args):
+    return [{role: 2 * x for role, x in row.items()} for row in prepare.ref(*args)]
 
 
 def test_the_cache_key_holds_all_that_a_column_depends_on(tmp_path, monkeypatch):

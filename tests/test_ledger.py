@@ -123,7 +123,8 @@ def test_at_the_reference_dpo_weighs_half_beta():
     for role, _, w in entries("dpo", DPO(beta=0.2), ROW, nano(), NANO, CPU):
         sign = 1 if role == "chosen" else -1
         same(w, [sign * 0.1 * n["chosen"]] * n[role],
-             "policy = reference: sigma(0) = 1/2, so beta/2 a token on both sides, shown times the chosen answer's N", 1e-6)
+             "policy = reference: sigma(0) = 1/2, so beta/2 a token on both sides, shown times the chosen answer's N",
+             1e-6)
 
 
 def test_views_show_every_objective():

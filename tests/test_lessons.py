@@ -200,7 +200,7 @@ def blend(gold, own, lam, swapped=False, added=False):
 
 
 def lake(walls=True, holes=False, true_state=False):
-    """Exercise 05c, by counting; and its mistakes by flag: (ghosts, copied moves that are best where the ghost stands)."""
+    """Exercise 05c, by counting, and its mistakes by flag: (ghosts, copied moves that are best where the ghost is)."""
     grid, moves = ("SFFF", "HFHF", "HFHF", "HFGF"), {"left": (0, -1), "right": (0, 1), "up": (-1, 0), "down": (1, 0)}
 
     def go(at, move):
@@ -266,7 +266,7 @@ def test_exercises_tell_right_from_wrong(exercise):
     (file,) = [f for f in LESSONS if f.stem[:2] == exercise[:2]]
     name, right, mistakes = SOLUTIONS[exercise]
     names = name.split()
-    (check,) = [c for c in checks(file) if all(n in c for n in names)]
+    check = next(c for c in checks(file) if all(n in c for n in names))
 
     def space(value) -> dict:
         return imports(file) | GIVEN[exercise[:2]] | dict(zip(names, value if len(names) > 1 else [value]))

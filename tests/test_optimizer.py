@@ -5,7 +5,7 @@
 `fit` itself runs here, on a tiny model; a hook on its optimizer notes what each step finds and what it changes.
 """
 import math
-from dataclasses import asdict
+from dataclasses import replace
 
 import pytest
 import torch
@@ -19,6 +19,7 @@ from nanouft.objectives import OBJECTIVES
 
 CPU, BF16 = Device("cpu", "fp32"), Device("cpu", "bf16")
 LR = 1e-3
+NANO_TINY = replace(TINY, vocab_size=NANO.n_vocab)
 
 
 class Watch:
@@ -43,7 +44,8 @@ class Watch:
         self.moves.append(max((p.detach() - w).abs().max().item() for p, w in zip(self.model.parameters(), self.was)))
 
 
-def fitted(folder, monkeypatch, steps: int = 10, name: str = "sft", device: Device = CPU, **flags) -> tuple[Watch, list]:
+def fitted(folder, monkeypatch, steps: int = 10, name: str = "sft", device: Device = CPU,
+           **flags) -> tuple[Watch, list]:
     """What `fit` does with a tiny model: (notes of its optimizer, metrics.jsonl)."""
     folder.mkdir(exist_ok=True)
     model, objective = tiny(double=False), OBJECTIVES[name]
@@ -63,7 +65,7 @@ def test_the_rate_that_is_logged_is_the_rate_that_is_used(tmp_path, monkeypatch)
     same([m["lr"] for m in log], want, "metrics.jsonl shows lr times the schedule")
     assert all(len(rates) == 1 for rates in watch.rates), "LAW: both groups learn at the same rate"
     same([rate for (rate,) in watch.rates], want, "every step is MADE with lr times the schedule: up, then a cosine")
-    same(watch.moves[0] / want[0], 1, "AdamW's first step moves a weight by the rate of that step, whatever the gradient",
+    same(watch.moves[0] / want[0], 1, "AdamW's first step moves a weight by that step's rate, whatever the gradient",
          tol=0.02)
 
 
@@ -84,7 +86,7 @@ def test_matrices_decay_and_nothing_else(name):
     was = {n: p.detach().clone() for n, p in model.named_parameters()}
     optimizer = train.make_optimizer(model, train.Train(lr=LR, optimizer=name, weight_decay=0.5), CPU)
     decay = {id(p): g["weight_decay"] for g in optimizer.param_groups for p in g["params"]}
-    assert sum(len(g["params"]) for g in optimizer.param_groups) == len(was) == len(decay), "LAW: all weights, each once"
+    assert sum(len(g["params"]) for g in optimizer.param_groups) == len(was) == len(decay), "LAW: each weight once"
     for n, p in model.named_parameters():
         assert decay[id(p)] == (0.5 if p.dim() == 2 else 0), f"LAW: --weight-decay is for matrices only; {n}"
         p.grad = torch.zeros_like(p)
@@ -139,9 +141,9 @@ def test_autocast_is_on_where_it_should_be():
 
 @pytest.mark.parametrize("form", FORMS, ids=str)
 def test_no_gradient_is_lost_under_autocast(form):
-    """IFT looks at its own guess without gradient first; what autocast keeps of that must not serve the real forward."""
+    """IFT makes its guess without gradient first; what autocast keeps of that must not serve the real forward."""
     def grads(device: Device) -> dict:
-        model = GPT(GPT_TINY, seed=1)
+        model = GPT(NANO_TINY, seed=1)
         batch = real_batch(form)
         with device.autocast():
             form.objective.forward(model, batch, form.hp)
@@ -158,9 +160,6 @@ def test_no_gradient_is_lost_under_autocast(form):
             assert 0.8 < half[n].norm() / g.norm() < 1.25, f"LAW: no weight's gradient is lost in part; {n}"
 
 
-GPT_TINY = type(TINY)(**asdict(TINY) | {"vocab_size": NANO.n_vocab})
-
-
 def test_fit_trains_what_compile_returns(tmp_path, monkeypatch):
     seen = []
 
@@ -174,7 +173,10 @@ def test_fit_trains_what_compile_returns(tmp_path, monkeypatch):
             return self.model(*args, **kw)
 
     asked = []
-    monkeypatch.setattr(devices, "compiled", lambda model, mode, device: asked.append((mode, device)) or Compiled(model))
+    def compiled(model, mode, device):
+        asked.append((mode, device))
+        return Compiled(model)
+    monkeypatch.setattr(devices, "compiled", compiled)
     fitted(tmp_path, monkeypatch, 4, compile="on")
     assert asked == [("on", CPU)], "LAW: fit hands the model, --compile and the device to devices.compiled, once"
     assert len(seen) == 4, "LAW: every forward of training goes through the compiled model"
@@ -182,7 +184,8 @@ def test_fit_trains_what_compile_returns(tmp_path, monkeypatch):
 
 def test_compile_on_and_off():
     model = tiny()
-    assert devices.compiled(model, "off", CPU) is model is devices.compiled(model, "auto", CPU), "LAW: auto = not on a CPU"
+    assert devices.compiled(model, "off", CPU) is model, "LAW: off = the model itself"
+    assert devices.compiled(model, "auto", CPU) is model, "LAW: auto = not on a CPU"
     assert isinstance(devices.compiled(model, "on", CPU), torch._dynamo.OptimizedModule), "LAW: on = torch.compile"
 
 

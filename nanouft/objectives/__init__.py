@@ -6,8 +6,8 @@ An objective is one file: paper, equation, pure loss, hyper-parameters, what it 
 3. Losses are sums over step-wide totals, so micro-batches and processes just add.
 4. Rows may come from a file, from NanoWorld or from the model's own samples: the loop does not care.
 
-To add one: copy dpo.py, write the loss, add an import and an entry to OBJECTIVES below. Flags, --help, data checks, the training
-loop, evaluation and the ledger pick it up from there.
+To add one: copy dpo.py, write the loss, add an import and an entry to OBJECTIVES below. Flags, --help, data checks,
+the training loop, evaluation and the ledger pick it up from there.
 """
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ class Seqs:
     mask: Tensor                        # (B,T) 1 where the TARGET is a response token, <|end|> included
     attend: Tensor                      # (B,T) 1 where the target is a real token, prompt included
     tok: dict[str, Tensor] = field(default_factory=dict)       # (B,T) columns: ref ...
-    logp: Tensor | None = None          # (B,T) nats, policy log-prob of each target, written by forward(); 0 off the mask
+    logp: Tensor | None = None          # (B,T) nats, policy log-prob of each target, set by forward(); 0 off the mask
 
     def sum(self, x: Tensor) -> Tensor:
         """(B,T) -> (B,). Masked places are replaced, not multiplied: 0 * inf would be NaN."""
@@ -89,7 +89,7 @@ class Objective:
     data: str                           # kind of NanoWorld rows it learns from: demos | pairs
     lr: float                           # default learning rate on NanoWorld, chosen on validation (docs/LOG.md)
     columns: tuple[str, ...] = ()       # numbers made by another model beforehand (prepare.py)
-    forward: Callable = plain           # forward(model, batch, hp): writes logp; overridden where a method touches the network
+    forward: Callable = plain           # forward(model, batch, hp): writes logp; own one where the network is touched
 
 
 # Below the contract, because these files import it.

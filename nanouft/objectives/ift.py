@@ -12,7 +12,7 @@ SFT trains on the demonstrator's states only. IFT changes two things, each with 
        released    w_t = sum_{k>=t} gamma^(k-t) l_k, rescaled to mean 1;   L = mean_t w_t l_t       (the code)
        algorithm1  w_t = alpha^(N-t) sum_{i>=t} l_i;                       L = sum_t w_t l_t        (paper, as printed)
        eq21        L = sum_n sum_{i>=n} l_i = sum_t t l_t                                            (paper, Eq. 21)
-       eq21_mean1  the weights t of eq21, rescaled to mean 1;              L = mean_t w_t l_t       (ours, same scale as SFT)
+       eq21_mean1  the weights t of eq21, rescaled to mean 1;              L = mean_t w_t l_t       (ours, SFT's scale)
 The released weights are NOT constants: gradient flows through them. Then the loss can pay the model for making an
 easy token that follows a hard one LESS likely, typically <|end|> (gradient (+1, -1) on two tokens; lesson 06).
 --detach treats them as constants.
@@ -38,7 +38,7 @@ class IFT:
     lam: float = 0.2                # share of the model's own guess in each response state; 0 = true states only
     gamma: float = 0.95             # discount of later losses (algorithm1 calls it alpha); 0 = no propagation
     detach: bool = False            # weights are constants: no gradient through them
-    residual: Literal["blend", "replace"] = "blend"     # replace = scheduled sampling: the guess instead, with probability lam
+    residual: Literal["blend", "replace"] = "blend"     # replace = scheduled sampling: the guess, with probability lam
     lam_min: float | None = None    # ramp lam from here over the warm-up (the release's schedule)
     lam_noise: float = 0.0          # each step lam += lam * this * N(0,1), cut to [0,1] (paper's Table 7: 0.5)
 
@@ -53,13 +53,15 @@ class IFT:
         idle = {"gamma": self.variant.startswith("eq21"), "detach": self.variant.startswith("eq21")}
         for name in sorted(given & idle.keys()):
             if idle[name]:
-                raise UserError(f"--{name} changes nothing with --variant {self.variant}: its weights are fixed numbers")
+                raise UserError(f"--{name} changes nothing with --variant {self.variant}: "
+                                "its weights are fixed numbers")
         if self.variant == "released" and self.gamma == 0 and "detach" in given:
             raise UserError("--detach changes nothing with --gamma 0: the weights are all 1")
         if self.lam == 0 and not self.lam_min:
             for name in sorted(given & {"residual", "lam_noise", "lam_min"}):
                 raise UserError(f"--{name.replace('_', '-')} changes nothing with --lam 0: no guess is mixed in")
-        if self.residual == "replace" and self.lam == 1 and "residual" in given and not self.lam_noise and not self.lam_min:
+        if (self.residual == "replace" and self.lam == 1 and "residual" in given
+                and not self.lam_noise and not self.lam_min):
             raise UserError("--residual replace changes nothing with --lam 1: both read the guess and nothing else")
         if "lam_noise" in given and self.lam_noise == 0:
             raise UserError("--lam-noise 0 changes nothing; drop it")
@@ -134,8 +136,10 @@ def loss(batch: Batch, hp: IFT) -> tuple[Tensor, dict]:
     nll = (-s.logp).masked_fill(s.mask == 0, 0)                 # filled before the formula: 0 * inf would be NaN
     paid = nll * weights(nll, s, hp)
     each = s.sum(paid) if hp.variant in ("algorithm1", "eq21") else s.mean(paid)
-    return each.sum() / batch.rows, {"nll_mixed": s.sum(nll).sum().detach() / batch.tokens["answer"]}      # on blended states: above SFT's nll
+    mixed = s.sum(nll).sum().detach() / batch.tokens["answer"]  # on blended states: above SFT's nll
+    return each.sum() / batch.rows, {"nll_mixed": mixed}
 
 
-IFT_OBJECTIVE = Objective(paper="Intuitive Fine-Tuning, arXiv:2405.11870, Eq. 17-21, Algorithm 1, and the released code",
+IFT_OBJECTIVE = Objective(paper="Intuitive Fine-Tuning, arXiv:2405.11870, Eq. 17-21, Algorithm 1, "
+                                "and the released code",
                           rows=demo_rows, loss=loss, hp=IFT, data="demos", lr=1.25e-4, forward=forward)

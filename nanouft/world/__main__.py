@@ -60,7 +60,8 @@ class Show:
 
 def main(argv: list[str] | None = None) -> int:
     """Parse the flags and print the world."""
-    cfg, _ = config.parse(Show, argv, "python -m nanouft.world", "Show examples of NanoWorld: prompts, answers, exact scores.")
+    cfg, _ = config.parse(Show, argv, "python -m nanouft.world",
+                          "Show examples of NanoWorld: prompts, answers, exact scores.")
     if cfg.n < 1:
         raise config.UserError(f"--n {cfg.n}: must be at least 1")
     print("NanoWorld\n=========\n\nThe families, with the exact score of an answer from 0 to 1\n")

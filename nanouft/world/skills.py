@@ -119,7 +119,7 @@ LIST_WORDINGS = ("Name {number} {plural} but not {avoid}. End on {close}.",
 
 
 def ask_list(rng: random.Random, split: str) -> str:
-    """Two to four things of a kind (three or four outside training), three forbidden, and a closing word of another kind."""
+    """Two to four things of a kind (three or four outside training), three forbidden, a last word of another kind."""
     category, numbers = rng.choice(list(WORDS)), list(NUMBERS)
     return rng.choice(LIST_WORDINGS).format(
         number=rng.choice(numbers if split == "train" else numbers[1:]), plural=PLURAL[category],
@@ -145,7 +145,7 @@ def forget_closing(fields: Fields) -> str:
 
 
 def score_list(fields: Fields, answer: str) -> float:
-    """Five checks: closing word, all of the kind asked for, the number of items, no repeats, without the forbidden ones."""
+    """Five checks: closing word, all of the kind asked for, the number of items, no repeats, none of the forbidden."""
     words = answer.split()
     closed = words[-1:] == [fields["close"]]
     items = words[:-1] if closed else words
@@ -219,8 +219,8 @@ class Skill(NamedTuple):
 
 
 RULES_READER = reader("Copy {words}. {rules}", words=SOME_WORDS, rules=r"[A-Za-z. ]+")
-LIST_READERS = [reader(w, number="|".join(NUMBERS), plural="|".join(CATEGORY), avoid=f"{WORD}, {WORD} or {WORD}", close=WORD)
-                for w in LIST_WORDINGS]
+LIST_READERS = [reader(w, number="|".join(NUMBERS), plural="|".join(CATEGORY), avoid=f"{WORD}, {WORD} or {WORD}",
+                       close=WORD) for w in LIST_WORDINGS]
 SKILLS = {
     "rules": Skill([RULES_READER], ask_rules, solve_rules, forget_last_rule),
     "rules_new": Skill([], ask_rules_new, solve_rules, forget_last_rule),        # read as rules, told apart in `read`

@@ -1,0 +1,60 @@
+"""README and docs against the house: links, commands, files and numbers."""
+import importlib.util
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from nanouft import compare
+from nanouft.objectives import OBJECTIVES
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PROSE = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "lessons").glob("*.py"))]
+
+
+def test_links_lead_somewhere():
+    for target in re.findall(r"\]\((?!http|#)([^)]+)\)", README):
+        assert (ROOT / target).exists(), f"README links to {target}, which is not there"
+
+
+@pytest.mark.parametrize("file", PROSE, ids=lambda f: f.name)
+def test_commands_exist(file):
+    for name in set(re.findall(r"python -m (nanouft[\w.]*)", file.read_text(encoding="utf-8"))):
+        assert importlib.util.find_spec(name), f"{file.name} names {name}, which cannot be run"
+
+
+def test_the_map_names_what_is_there():
+    files = set(re.findall(r"\b(\w+\.py)\b", README[README.index("## The map"):README.index("## Add an objective")]))
+    there = {f.name for f in (ROOT / "nanouft").rglob("*.py")}
+    assert files <= there, f"the map names {sorted(files - there)}"
+    top = {f.name for f in (ROOT / "nanouft").glob("*.py")} - {"__init__.py", "__main__.py"}
+    assert top <= files, f"the map leaves out {sorted(top - files)}"
+
+
+def test_every_objective_is_in_the_table():
+    for name in OBJECTIVES:
+        assert f"[{name}.py](nanouft/objectives/{name}.py)" in README, f"README's table of objectives leaves out {name}"
+
+
+def test_the_table_of_results_is_that_of_the_committed_cells():
+    """Every number of "What holds here" is computed again from docs/results/defaults/cells.jsonl."""
+    cells = [json.loads(line) for line in (ROOT / "docs/results/defaults/cells.jsonl").read_text().splitlines()]
+    base = next(c for c in cells if not c["flags"])
+    rows = {name: sorted((c for c in cells if c["flags"] == f"--objective {name}"), key=lambda c: c["seed"])
+            for name in OBJECTIVES}
+    assert all([c["seed"] for c in got] == list(range(5)) for got in rows.values()), "five seeds of each"
+    for line in compare.table(rows, base, "")[4:]:
+        name, *figures = [x.strip() for x in line.strip("|").split("|")][:5]
+        shown = re.search(rf"^\| `?{name}`?[^|]*\|(.*)\|$", README, re.M)
+        assert shown, f"README has no row of {name}"
+        assert [x.strip() for x in shown[1].split("|")] == figures, f"README's row of {name} is not what the cells give"
+
+
+def test_the_log_names_the_rates_that_are_default():
+    log = (ROOT / "docs" / "LOG.md").read_text(encoding="utf-8")
+    for name, o in OBJECTIVES.items():
+        rate = f"{o.lr:.2e}".replace("e-0", "e-").replace(".00", "").replace("0e", "e")
+        assert f"| {name} | {rate} |" in log, (f"the default rate of {name}, {rate}, "
+                                               "is not among those that were compared")
