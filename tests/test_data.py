@@ -187,7 +187,7 @@ FILES = {
     "scalar": (b"42", ["my.jsonl, line 1: is a number, not an object"]),
     "string": (GOOD + b'"hello"\n', ["my.jsonl, line 2: is a string, not an object"]),
     "plain text": (b"First Citizen:\nBefore we proceed",
-                   ["my.jsonl, line 1: broken JSON at column 1 (Expecting value)"]),
+                   ["my.jsonl, line 1: not JSON (a CSV or plain text file?)"]),
     "one object": (b'{\n "train": [\n  {"prompt": "a"}\n ]\n}',
                    ["my.jsonl: is one JSON object over 5 lines", "on a line"]),
     "no object": (b'[{"prompt": "a", "response": "b"}, null]', ["my.jsonl, item 2: is null, not an object"]),
