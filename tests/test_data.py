@@ -445,5 +445,5 @@ def test_real_ladder_of_answers():
 
 @real
 def test_real_plain_text_is_refused():
-    with pytest.raises(UserError, match="tinyshakespeare.txt, line 1: broken JSON"):
+    with pytest.raises(UserError, match="tinyshakespeare.txt, line 1: not JSON"):
         read([REAL / "tinyshakespeare.txt"])
