@@ -40,7 +40,9 @@ class Device:
         return torch.amp.GradScaler(self.kind, enabled=self.dtype == "fp16")
 
     def close(self) -> None:
+        """Leave together: a process that goes while another still holds the group can be aborted on its way out."""
         if self.world > 1:
+            dist.barrier()
             dist.destroy_process_group()
 
 
