@@ -1,4 +1,8 @@
 """python -m nanouft: what can be run."""
+import sys
+
+from nanouft.config import run
+
 COMMANDS = {
     "train": "fine-tune with any objective: --objective ift (the main job), --objective list",
     "evaluate": "exact scores of a model, probes; held-out figures on your data",
@@ -12,7 +16,13 @@ COMMANDS = {
     "bench": "speed, as ratios",
 }
 
-if __name__ == "__main__":
+
+def main(argv=None) -> int:
     print("nanouft has these commands; each explains itself with --help:")
     for name, text in COMMANDS.items():
         print(f"  python -m nanouft.{name:<10} {text}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

@@ -53,3 +53,11 @@ def test_the_package_imports_no_lesson():
     for file in CODE:
         wrong = imported(file) & {"lessons", "frozen_lake"}
         assert not wrong, f"{file.relative_to(ROOT)} imports {wrong}: lessons may use the package, not the reverse"
+
+
+def test_the_list_of_commands_names_every_command(capsys):
+    """`python -m nanouft` lists what has a main, and nothing else."""
+    from nanouft import __main__ as commands
+    runnable = {f.stem for f in (ROOT / "nanouft").glob("*.py") if "sys.exit(" in f.read_text(encoding="utf-8")}
+    assert set(commands.COMMANDS) == runnable - {"__main__"} | {"world"}
+    assert commands.main() == 0 and "nanouft.train" in capsys.readouterr().out
