@@ -54,7 +54,7 @@ def world_rows(n: int, length: int, seed: int, tok: Tokenizer) -> np.ndarray:
     """(n, length) ids; each row starts at a document and is filled with as many as fit."""
     docs = (tok.document(d) for d in world.corpus(seed, 10 ** 9))
     out = np.empty((n, length), np.int64)
-    for row in out:
+    for row in tqdm(out, desc="documents", leave=False, disable=n < 10_000):          # some 9 s for a whole corpus
         ids: list[int] = []
         while len(ids) < length:
             ids += next(docs)
