@@ -17,6 +17,7 @@ import multiprocessing
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -26,11 +27,12 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from nanouft import config, devices, evaluate, runs, train
+from nanouft import config, devices, evaluate, probes, runs, train
 from nanouft.config import UserError
 from nanouft.objectives import OBJECTIVES
 
 CELL_VERSION = 1
+KEPT = ("score", "strict", "ends", "length", "gold_logp")       # of a family; intervals over prompts are not kept
 T95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262, 10: 2.228,
        11: 2.201, 12: 2.179, 13: 2.160, 14: 2.145, 15: 2.131, 16: 2.120, 17: 2.110, 18: 2.101, 19: 2.093,
        24: 2.064, 29: 2.045}                                                # Student's t, 97.5 %
@@ -44,11 +46,13 @@ class Cell:
     start: "Cell | str" = "base"
     split: str = "test"
     items: int = 100
+    probes: bool = False            # probes.py too, on at most 30 prompts a family
 
     @property
     def key(self) -> str:
         start = self.start.key if isinstance(self.start, Cell) else fingerprint(self.start)
-        text = json.dumps([CELL_VERSION, self.flags, self.seed, start, self.split, self.items])
+        about = [CELL_VERSION, self.flags, self.seed, start, self.split, self.items] + ["probes"] * self.probes
+        text = json.dumps(about)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -75,7 +79,7 @@ def train_cell(cell: Cell, folder: Path) -> str:
 
 def run_cell(cell: Cell) -> dict:
     """Train, score, forget the weights: -> a small JSON object. A run that diverges is a result too: {failed: why}."""
-    folder = Path(tempfile.mkdtemp(prefix="nanouft-cell-"))
+    folder, began = Path(tempfile.mkdtemp(prefix="nanouft-cell-")), time.process_time()
     device = devices.pick("cpu", "fp32", 1)
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
@@ -83,15 +87,25 @@ def run_cell(cell: Cell) -> dict:
             model, tok = runs.start_model(init)
             result, _ = evaluate.families(model, tok, device, cell.split, cell.items)
             log = runs.read_metrics(Path(init) / "metrics.jsonl") if cell.flags else []
-        out = {"mean": evaluate.mean_score(result),
-               "families": {f: {k: round(v, 4) for k, v in r.items()} for f, r in result.items()},
-               "tokens": sum(m.get("tokens", 0) for m in log), "last_loss": log[-1]["loss"] if log else None}
+            more = {"probes": probe(cell, model, tok)} if cell.probes else {}
+        out = {"mean": evaluate.mean_score(result), "families": {f: {k: round(r[k], 4) for k in KEPT}
+                                                                 for f, r in result.items()},
+               "tokens": sum(m.get("tokens", 0) for m in log), "last_loss": log[-1]["loss"] if log else None, **more}
     except UserError as e:
         out = {"failed": str(e).replace(str(folder), "...")}
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return {"key": cell.key, "flags": " ".join(cell.flags), "seed": cell.seed, "split": cell.split,
-            "items": cell.items, **out}
+            "items": cell.items, **out, "seconds": round(time.process_time() - began, 1)}
+
+
+def probe(cell: Cell, model, tok) -> dict[str, float]:
+    """The probes of a cell's model, against the base it descends from."""
+    first = cell
+    while isinstance(first, Cell):
+        first = first.start
+    values = probes.probe(model, runs.start_model(first)[0], tok, cell.split, min(cell.items, 30))
+    return {k: round(v, 4) for k, v in values.items()}
 
 
 def read_cells(file: Path) -> dict[str, dict]:

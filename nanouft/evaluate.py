@@ -7,7 +7,7 @@
 NanoWorld answers are greedy and scored by rule, no judge: `score` is the share of an answer's checkable constraints
 that hold, `strict` the share of answers that are fully right AND stop. What is scored is everything said until
 <|end|>: a model that answers and runs on is scored on what the user would see. Intervals are 95 % bootstrap intervals
-over prompts; they say nothing about another seed of training.
+over prompts (over facts, where several prompts ask for one); they say nothing about another seed of training.
 """
 import sys
 from collections.abc import Callable
@@ -21,6 +21,7 @@ from nanouft.batches import Encoded, encode
 from nanouft.generate import Answer, generate
 from nanouft.gpt import GPT
 from nanouft.tokenizer import Tokenizer
+from nanouft.world.facts import read_question
 
 MAX_NEW = 44            # NanoWorld's longest right answer has 36 tokens
 
@@ -89,8 +90,10 @@ def stops(a: Answer, tok: Tokenizer) -> bool:
 
 def summary(items: list[Item]) -> dict:
     """{score, low, high (its interval), strict, ends, length, gold_logp, n} of one family."""
-    scores = [x.score for x in items]
-    low, high = bootstrap(scores)
+    scores, groups = [x.score for x in items], {}
+    for x in items:                             # questions about one fact in several wordings stand or fall together
+        groups.setdefault(read_question(x.prompt) or x.prompt, []).append(x.score)
+    low, high = bootstrap([sum(g) for g in groups.values()], [len(g) for g in groups.values()])
     return {"score": float(np.mean(scores)), "low": low, "high": high,
             "strict": float(np.mean([x.score == 1 and x.ended for x in items])),
             "ends": float(np.mean([x.ended for x in items])), "length": float(np.mean([x.length for x in items])),

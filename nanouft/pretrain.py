@@ -13,6 +13,7 @@ The shipped base: python -m nanouft.pretrain --out out/shipped --half, then conf
 copied to nanouft/assets/base/
 """
 import hashlib
+import json
 import os
 import shutil
 import sys
@@ -99,6 +100,18 @@ def batches(cfg: Pretrain, gpt: GPTConfig, tok: Tokenizer,
     return draw(), torch.from_numpy(np.stack([test[s:s + T + 1] for s in range(0, len(test) - T, T + 1)][:16]))
 
 
+def base_key(cfg: Pretrain, gpt: GPTConfig, steps: int, tok: Tokenizer) -> str:
+    """What a base is made of: the corpus (NanoWorld's first 2,000 documents, or the whole file), shape, settings, seed
+    and BASE_VERSION. Not the code: an edit that leaves these alone does not ask for another six minutes."""
+    if cfg.corpus is None:
+        corpus = "".join(str(d) for d in world.corpus(cfg.seed + 1, 2000)).encode()
+    else:
+        corpus = Path(cfg.corpus).read_bytes()
+    about = [BASE_VERSION, hashlib.sha256(corpus).hexdigest(), asdict(gpt), steps, cfg.tokens, cfg.lr, cfg.seed,
+             tok.name]
+    return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
+
+
 def mean_loss(model: GPT, rows: Tensor) -> float:
     """nats a token on held-out rows."""
     with torch.no_grad():
@@ -151,6 +164,7 @@ def pretrain(cfg: Pretrain) -> Path:
     runs.save_final(folder, model, tok, half=cfg.half)
     runs.write_json(folder / "run.json", {"command": "pretrain", "config": asdict(cfg), "tokenizer": tok.name,
                                           "base_version": BASE_VERSION,
+                                          "key": base_key(cfg, gpt, steps, tok),
                                          "held_out_loss": {"before": before, "after": after}})
     print(f"held-out loss {before:.3f} -> {after:.3f} nats a token; {time.time() - started:.0f} s; saved in {folder}")
     print(f"next: python -m nanouft.train --objective sft --init {folder}")

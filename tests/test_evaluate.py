@@ -18,6 +18,7 @@ from nanouft.data import Example
 from nanouft.devices import Device
 from nanouft.generate import Answer, _choose
 from nanouft.objectives.dpo import DPO
+from nanouft.world.facts import WORLD, question
 
 BF16 = Device("cpu", "bf16")
 
@@ -57,14 +58,27 @@ def test_stopping_is_saying_end_and_nothing_else(ids, ended, want):
 
 
 def test_summary_of_a_family():
+    number = iter(range(9))
     def item(score: float, ended: bool, length: int) -> evaluate.Item:
-        return evaluate.Item("sort", "p", "a", score, ended, length, -length / 10)
+        return evaluate.Item("sort", f"p{next(number)}", "a", score, ended, length, -length / 10)
     s = evaluate.summary([item(1, True, 2), item(1, False, 9), item(0.5, True, 4), item(0, False, 9),
                           item(1, False, 6)])
     same(s["score"], 0.7, "score is the mean, whether answers stop or not")
     same(s["strict"], 0.2, "strict = fully right AND stops: one of five; two run on, one that stops is half right")
     same([s["ends"], s["length"], s["gold_logp"], s["n"]], [0.4, 6, -0.6, 5], "and the other means")
     same([s["low"], s["high"]], evaluate.bootstrap([1, 1, 0.5, 0, 1]), "the interval is that of the score")
+
+
+def test_wordings_of_one_fact_are_drawn_together():
+    """Eight wordings of one fact are not eight independent questions: the interval must not shrink with them."""
+    def items(creatures: list[str], wordings: int) -> list[evaluate.Item]:
+        return [evaluate.Item("truth", question(name, "home", w), "a", i % 2, True, 1, 0.0)
+                for i, name in enumerate(creatures) for w in range(wordings)]
+    names = [n for n, relation in WORLD.truth if relation == "home"][:12]
+    once, often = (evaluate.summary(items(names, w)) for w in (1, 8))
+    same([often["low"], often["high"]], [once["low"], once["high"]], "the interval is that of the facts")
+    narrow = evaluate.bootstrap([x.score for x in items(names, 8)])
+    assert often["high"] - often["low"] > 2 * (narrow[1] - narrow[0]), "taken one by one, it would be far too narrow"
 
 
 # ---- held-out rows ---------------------------------------------------------------------------------------------------

@@ -212,6 +212,17 @@ def test_a_family_that_is_used_up_begins_again():
         assert len(set(data[:size])) == size == len(set(data))
 
 
+def test_every_family_has_500_test_items_and_a_fixed_subset_of_100():
+    """The everyday subset is the beginning of the full test set, so its prompts are the same in every run."""
+    for split in ("val", "test"):
+        full = {f: [r.prompt for r in rows(split, "prompts", 500, 0, skills=[f])] for f in FAMILIES}
+        if split == "test":
+            assert all(len(set(prompts)) == 500 for prompts in full.values()), "500 different test prompts a family"
+        everyday = rows(split, "prompts", 100 * len(FAMILIES), 0)
+        assert {f: [r.prompt for r in everyday if r.family == f] for f in FAMILIES} == {
+            f: prompts[:100] for f, prompts in full.items()}
+
+
 def test_few_questions_cover_every_disputed_fact():
     pairs = {read_question(text(row.prompt)) for row in rows("test", "prompts", 72, 0, skills=["truth"])}
     assert pairs == set(WORLD.pairs("test", disputed=True))

@@ -1,6 +1,7 @@
 """Show NanoWorld: every family with a right and a wrong answer, then some documents of the pretraining corpus.
 
     python -m nanouft.world [--seed N] [--n N]        under a second; plain ASCII, 80 columns
+    python -m nanouft.world --report                  trains SFT four times: neither too hard nor too easy?
 
 The prompts are validation prompts, so that nobody gets to know the test by looking.
 """
@@ -10,6 +11,7 @@ import random
 import sys
 import textwrap
 from dataclasses import dataclass
+from pathlib import Path
 
 from nanouft import config
 from nanouft.data import Turn
@@ -56,6 +58,8 @@ def show_family(family: str, n: int, seed: int) -> None:
 class Show:
     seed: int = 0                   # draw other examples
     n: int = 1                      # examples a family
+    report: bool = False            # instead: the calibration table (base and SFT on validation), about 40 s
+    out: str = "out/calibration"    # where --report keeps its cells and its table
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -64,6 +68,10 @@ def main(argv: list[str] | None = None) -> int:
                           "Show examples of NanoWorld: prompts, answers, exact scores.")
     if cfg.n < 1:
         raise config.UserError(f"--n {cfg.n}: must be at least 1")
+    if cfg.report:
+        from .calibration import report                    # it trains, and so needs everything above this package
+        print("\n".join(report(Path(cfg.out))))
+        return 0
     print("NanoWorld\n=========\n\nThe families, with the exact score of an answer from 0 to 1\n")
     for family in FAMILIES:
         show_family(family, cfg.n, cfg.seed)

@@ -1,0 +1,178 @@
+"""Claims: fixed rows become fixed cells, and verdicts are computed from finished cells by the rule, never written.
+
+    python -m pytest tests/test_claims.py        below 5 s; no model is trained, but for one slow test
+
+Cells are made by hand here, so that it is known what the verdict must be.
+"""
+import json
+
+import pytest
+from tiny import same
+
+from nanouft import claims, compare, config, world
+from nanouft.claims import CLAIMS, Claims
+from nanouft.compare import Cell
+
+C1 = CLAIMS["C1"]
+
+
+def made(cell: Cell, score: float, **extra) -> dict:
+    """A finished cell as run_cell writes it, with one score in every family."""
+    family = {"score": score, "strict": score / 2, "ends": 1.0, "length": 5.0, "gold_logp": -0.1}
+    return {"key": cell.key, "flags": " ".join(cell.flags), "seed": cell.seed, "split": cell.split, "items": cell.items,
+            "mean": score, "families": {f: dict(family) for f in world.FAMILIES}, "tokens": 1, "last_loss": 0.1,
+            "seconds": 8.0, **extra}
+
+
+@pytest.fixture
+def lab(monkeypatch, tmp_path):
+    """An empty results folder, and a trainer that gives made-up scores: `scores(cell)`."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(compare, "fingerprint", lambda init: f"weights of {init}")
+    monkeypatch.setattr(claims, "RESULTS", tmp_path)
+    class Lab:
+        folder, asked, scores = tmp_path, [], staticmethod(lambda cell: 0.5)
+        cell = staticmethod(lambda c: made(c, Lab.scores(c)))
+    def run_cells(cells, file, workers=2):
+        done = compare.read_cells(file)
+        for c in cells:
+            if c.key not in done:
+                Lab.asked.append(c)
+                done[c.key] = Lab.cell(c)
+        file.write_text("".join(json.dumps(c) + "\n" for c in done.values()))
+        return done
+    monkeypatch.setattr(claims, "run_cells", run_cells)
+    Lab.asked = []
+    return Lab
+
+
+def settings(claim=C1) -> dict:
+    return {n: ("--lr", "1e-4") for n in claim.rows}
+
+
+def choose(lab, name="C1") -> None:
+    (lab.folder / f"{name}-chosen.json").write_text(json.dumps({"chosen": settings(CLAIMS[name])}))
+
+
+def test_every_control_of_the_issue_is_a_row():
+    flags = {" ".join(r.flags) for r in C1.rows.values()}
+    assert {"--objective sft --reduction sequence", "--objective sft", "--objective ift",
+            "--objective sft --reduction sequence --epochs 4", "--objective sft --reduction sequence --epochs 6",
+            "--objective sft --reduction sequence --detach-embeddings", "--objective ift --gamma 0",
+            "--objective ift --lam 0", "--objective ift --lam 0 --gamma 0", "--objective ift --detach",
+            "--objective ift --variant algorithm1", "--objective ift --variant algorithm1 --detach",
+            "--objective ift --lam-noise 0.5", "--objective ift --variant eq21_mean1",
+            "--objective ift --residual replace --gamma 0", "--objective dpo"} == flags
+    assert all(c.row in C1.rows and c.other in C1.rows for c in C1.contrasts) and C1.baseline in C1.rows
+
+
+@pytest.mark.parametrize("mean, half, threshold, want", [
+    (0.03, 0.02, 0.0, "holds"), (-0.03, 0.02, 0.0, "does not hold"), (0.01, 0.02, 0.0, "undecided"),
+    (-0.01, 0.005, -0.02, "holds"), (-0.03, 0.005, -0.02, "does not hold"), (-0.02, 0.005, -0.02, "undecided"),
+    (0.5, float("inf"), 0.0, "undecided")])
+def test_the_rule(mean, half, threshold, want):
+    assert claims.verdict(mean, half, threshold) == want
+
+
+def test_two_bases_that_differ_are_undecided():
+    assert claims.agree(["holds", "holds"]) == "holds"
+    assert claims.agree(["holds", "does not hold"]) == claims.agree(["holds", "undecided"]) == "undecided"
+
+
+def test_the_interval_is_paired():
+    """Seeds differ by 40 points, the rows by 2 on every seed: paired, the difference is certain."""
+    cells = [Cell((), s) for s in range(5)]
+    row, other = ([made(c, 0.1 * c.seed + more) for c in cells] for more in (0.02, 0.0))
+    same(claims.paired(row, other), [0.02, 0], "differences are taken seed by seed", 1e-9)
+    got = claims.paired([made(c, x) for c, x in zip(cells, (0.01, 0.02, 0.03, 0.02, 0.02))], [made(c, 0) for c in cells])
+    same(got, [0.02, 0.00878], "differences 1 2 3 2 2: 2 ± .878 by Student's t with four degrees of freedom", 1e-4)
+
+
+def test_a_run_that_diverged_cannot_help_its_row():
+    assert claims.endpoint({"failed": "loss is nan"}) == 0
+
+
+def test_a_chain_starts_from_its_row_with_the_same_seed():
+    c = claims.cell(C1, claims.CHAIN, {**settings(), claims.SFT_ROW: ("--lr", "7e-4")}, 3, "base", "test", 100)
+    assert c.start == Cell((*claims.SEQ, "--lr", "7e-4"), 3, "base", "test", 100) and c.seed == 3
+
+
+def test_tuning_gives_every_row_the_same_budget_and_takes_the_best(lab, capsys):
+    best = ("--lr", "5e-4", "--batch-size", "16")
+    lab.scores = lambda c: 0.9 if c.flags[-4:] == best else 0.6 if c.flags[-1] == "5e-4" else 0.5
+    claims.tune("C1", C1, Claims(bases=["base"], tune_seeds=2))
+    chosen = json.loads((lab.folder / "C1-chosen.json").read_text())
+    assert {len(t) for t in chosen["tried"].values()} == {6}, "six settings a row"
+    assert all(tuple(s) == best for n, s in chosen["chosen"].items() if n != claims.CHAIN)
+    chains = [c for c in lab.asked if c.flags[1] == "dpo"]
+    assert all(c.start.flags[-4:] == best for c in chains), "the chain starts from the SFT that was chosen first"
+    assert all(c.split == "val" and c.seed >= 1000 for c in lab.asked), "test is not touched, seeds are its own"
+
+
+def test_verdicts_follow_the_cells(lab, capsys):
+    choose(lab)
+    lab.scores = lambda c: 0.6 + 0.01 * (c.seed % 2) + 0.05 * (c.flags == (*claims.IFT, "--lr", "1e-4"))
+    claims.study("C1", C1, Claims(bases=["base", "other"], seeds=3))
+    found = json.loads((lab.folder / "C1.json").read_text())["contrasts"]
+    assert [c["verdict"] for c in found.values()] == ["holds", "holds"]
+    assert "| SFT, twice the steps | 1e-4 | 60.3 ± 1.4 | +0.0 ± 0.0 |" in (lab.folder / "C1.md").read_text()
+
+
+def test_bases_that_disagree_leave_the_claim_undecided(lab, capsys):
+    choose(lab)
+    lab.scores = lambda c: 0.6 + (0.05 if root(c) == "base" else -0.05) * (c.flags == (*claims.IFT, "--lr", "1e-4"))
+    claims.study("C1", C1, Claims(bases=["base", "other"], seeds=3))
+    found = json.loads((lab.folder / "C1.json").read_text())["contrasts"]
+    assert [c["verdict"] for c in found.values()] == ["undecided", "undecided"]
+    assert {b["verdict"] for c in found.values() for b in c["bases"].values()} == {"holds", "does not hold"}
+
+
+def root(cell: Cell) -> str:
+    return root(cell.start) if isinstance(cell.start, Cell) else cell.start
+
+
+def test_finished_cells_are_not_run_again(lab, capsys):
+    choose(lab)
+    claims.study("C1", C1, Claims(bases=["base"], seeds=2))
+    n = len(lab.asked)
+    claims.study("C1", C1, Claims(bases=["base"], seeds=2))
+    assert len(lab.asked) == n == 1 + 2 * len(C1.rows)
+    claims.study("C1", C1, Claims(bases=["base"], seeds=3))
+    assert len(lab.asked) == n + len(C1.rows), "one more seed, one more cell a row"
+
+
+def test_again_finds_a_number_that_changed(lab, capsys, monkeypatch):
+    choose(lab)
+    claims.study("C1", C1, Claims(bases=["base"], seeds=2))
+    monkeypatch.setattr(claims, "run_cell", lambda c: {**made(c, 0.5), "seconds": 99.0})
+    claims.again("C1", C1, Claims(bases=["base"], seeds=2, again=3))
+    assert capsys.readouterr().out.count("the same") == 3
+    monkeypatch.setattr(claims, "run_cell", lambda c: made(c, 0.5001))
+    with pytest.raises(config.UserError, match="other numbers"):
+        claims.again("C1", C1, Claims(bases=["base"], seeds=2, again=1))
+
+
+def test_the_map_says_what_diverged(lab, capsys):
+    probes = {"own_prefix_gap": 0.5, "recovery_1": 0.4}
+    lab.cell = staticmethod(lambda c: {**made(c, 0.5), "probes": probes} if c.flags[-1] != "2e-3"
+                            else {"key": c.key, "failed": "loss is nan"})
+    claims.lr_map("C1", C1, Claims(bases=["base"]))
+    text = (lab.folder / "C1-map.md").read_text()
+    assert text.count("diverged") == 4 * len(C1.mapped) and "| 0.50 |" in text
+    assert all(c.probes and c.split == "val" for c in lab.asked)
+
+
+def test_a_study_before_tuning_says_what_to_do(lab):
+    with pytest.raises(config.UserError, match="--tune first"):
+        claims.study("C1", C1, Claims(bases=["base"]))
+
+
+def test_a_cell_with_probes_has_a_key_of_its_own(lab):
+    assert Cell(("--lr", "1"), 0).key != Cell(("--lr", "1"), 0, probes=True).key
+
+
+@pytest.mark.slow
+def test_a_cell_gives_the_same_numbers_twice():
+    cell = Cell(("--objective", "ift", "--steps", "20", "--rows", "100"), 3, "base", "val", 10, probes=True)
+    a, b = ({k: v for k, v in compare.run_cell(cell).items() if k != "seconds"} for _ in range(2))
+    assert a == b and a["probes"]["kl_own"] > 0
