@@ -117,7 +117,7 @@ assert BREAK == "end" or result["SFT"][2] > 90 > 80 > result["DPO"][2], "what bo
 # answer without `<|end|>`: both answers of each pair have one. What stands in both is pushed up and down by the same
 # amount; what is left over is what tells the two apart, such as the last word. SFT is asked for each `<|end|>`.
 #
-# And SFT from IFT? The bars differ in every token, IFT even pushes `<|end|>` *down* here; yet the answers are of one
+# And SFT from IFT? The bars are far from alike, IFT even pushes `<|end|>` *down* here; yet the answers are of one
 # make, and over 60 lists so are the marks. If you put the right names to these two, it was luck. **A bar is a push on
 # one token of one answer in one step, not a result**; and one answer is an anecdote. Lesson 06 returns to that bar.
 #
@@ -152,5 +152,5 @@ assert BREAK == "end" or result["SFT"][2] > 90 > 80 > result["DPO"][2], "what bo
 # ## Recall, without looking up
 # 1. What is shown to the model in SFT, and what in DPO?
 # 2. What does a push of +1 say about a token, and what does it not say about the trained model?
-# 3. Each pair of answers had `<|end|>` in both. Why did DPO hardly learn to stop?
+# 3. Each pair of answers had `<|end|>` in both. Why did DPO only half learn to stop?
 # 4. "DPO stops seldom because its rate is low": which run would have shown that, and what did it show?
