@@ -5,6 +5,8 @@
 # A language model is asked one thing: **which token comes next?** It names one, the token is put behind the text,
 # and it is asked again. That is all of talking. You will train such a model from nothing, then take away **one
 # matrix of zeros and ones** and train it again on the same text. `python lessons/01_gpt.py`, under half a minute.
+#
+# Two old questions: (00) one method only half learnt to stop; why? (00) what does a bar of the ledger not tell?
 
 # %% Guess before you run. Nothing is checked, but the lesson will remind you.
 MY_GUESS = None   # without the causal mask, after the same training: "a" higher loss and worse text

@@ -1,14 +1,15 @@
 # %% [markdown]
 # # 03 · Which tokens should pay?
-# *Core, afternoon path · about 25 minutes (estimated, n=0) · needs 01 · supervised fine-tuning (SFT),
+# *Core, afternoon path · about 25 minutes (estimated, n=0) · needs 00, better 01 too · supervised fine-tuning (SFT),
 # `nanouft/objectives/sft.py`*
 #
-# The base has read a lot and does as it pleases: it says your words back, and instead of stopping it asks **itself**
-# the next question. We show it right answers and train with the loop of lesson 01. One thing is new: a row now holds
+# Asked for a sum, the base of lessons 00 and 02 says your words back, and instead of stopping it asks **itself** the
+# next question. We show it right answers and train with the loop of lesson 01. One thing is new: a row now holds
 # somebody's question, our answer, and `<|end|>`. Which of these tokens should cost the model something when it did
 # not foresee them? That list of zeros and ones is the **mask**. You will change it by one token an answer.
 #
-# Two old questions: (01) Why can a row of 64 tokens be 64 questions? (01) What happens, 20 times, to say 20 tokens?
+# Two old questions: (01) Why can a row of 64 tokens be 64 questions? (00) Each pair of answers had `<|end|>` in both:
+# what came of that in DPO?
 
 # %% Guess before you run. Nothing is checked, but the lesson will remind you.
 MY_GUESS = None   # if <|end|> costs nothing, the trained model's sums will be  "a" worse
@@ -35,9 +36,9 @@ print("what pays stands in [[ ]]:\n" + show_mask(short := min(data, key=lambda e
 # With $m_t=1$ where token $t$ pays, else 0, and $N=\sum_t m_t$ (over all answers of a step):
 # $$L=-\frac1N\sum_t m_t\,\log\pi(y_t\mid y_{<t}),\qquad\text{so}\qquad
 # -\frac{\partial L}{\partial\log\pi(y_t)}=\frac{m_t}{N}.$$
-# The second half is the first row of this course's **weight ledger**: how hard does a method push each token of one
-# answer? Each lesson adds a row. SFT's is the plainest: one and the same push for each token that pays, and none for
-# the rest. The question pays nothing here: it is the user's part.
+# The second half is SFT's row of lesson 00's **weight ledger** (there times $N$: +1 each), now as a law. It is the
+# plainest of all: one and the same push for each token that pays, and none for the rest. The question pays nothing
+# here: it is the user's part.
 
 # %%
 def who_pays(batch: Batch, rule: str) -> Batch:

@@ -21,6 +21,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from nanouft import world
 from nanouft.tokenizer import Tokenizer
 
 ROOT = Path(__file__).parent.parent
@@ -107,15 +108,62 @@ def run(file: Path, folder: Path) -> tuple[str, float]:
     return out, time.time() - started
 
 
-def test_runs(lesson, tmp_path):
-    folder = tmp_path / "Zoë 学 x"
-    folder.mkdir()
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Where lessons run: empty at first, and with an awkward name."""
+    place = tmp_path_factory.mktemp("lessons") / "Zoë 学 x"
+    place.mkdir()
+    return place
+
+
+def test_runs(lesson, folder):
     out, seconds = run(lesson, folder)
     picture = f"out/lessons/{lesson.stem[:2]}.png"
     assert (folder / picture).stat().st_size > 10_000, "the picture is empty"
     assert picture in out.replace("\\", "/"), "the lesson says where its picture is"
     assert "guess" in out.lower(), "the lesson comes back to the guess"
     assert seconds < SECONDS
+
+
+def changed(name: str, folder: Path, **values: str) -> str:
+    """What a lesson prints when a student has changed lines such as `BREAK = None`."""
+    (file,) = [f for f in LESSONS if f.stem.startswith(name)]
+    source = file.read_text(encoding="utf-8")
+    for key, value in values.items():
+        source, n = re.subn(rf'^{key} = ("[^"]*"|\S+)', f"{key} = {value!r}", source, flags=re.M)
+        assert n == 1, f"{file.name} has {n} lines {key} = ..."
+    copy = folder / f"{name}_changed.py"
+    copy.write_text(source, encoding="utf-8")
+    return run(copy, folder)[0]
+
+
+def marks(out: str) -> dict[str, tuple[int, int]]:
+    """Lesson 00: {model: (right words, answers that stop)} in per cent."""
+    return {n: (int(w), int(s)) for n, w, s in re.findall(r"= (\w+) +right words +(\d+) %, stops +(\d+) %", out)}
+
+
+def test_00_tells_names_after_a_guess_only(folder):
+    (file,) = [f for f in LESSONS if f.stem.startswith("00")]
+    assert not marks(run(file, folder)[0]), "no guess, no names"
+    out = changed("00", folder, MY_GUESS="ABCD")
+    assert list(marks(out)) == ["base", "SFT", "IFT", "DPO"] and re.search(r"'ABCD': \d of 4 right", out)
+
+
+def test_00_break_it(folder):
+    """Two rival stories: SFT at DPO's low rate still stops, and DPO stops once the rejected <|end|> costs nothing."""
+    assert marks(changed("00", folder, MY_GUESS="ABCD", BREAK="rate"))["SFT"][1] > 90
+    assert marks(changed("00", folder, MY_GUESS="ABCD", BREAK="end"))["DPO"][1] > 85
+
+
+def test_02_break_it(folder):
+    """A key of other words opens the book less often, and one that the corpus never had opens no voice at all."""
+    def says(key):
+        out = changed("02", folder, KEY=key)
+        return [int(x) for x in re.search(rf"^{key.strip()} *\| +(\d+) +(\d+)", out, re.M).groups()]
+    truth, myth = says("In the book: ")
+    assert 50 < truth < 80 and truth + myth > 95
+    truth, myth = says("Tell the truth: ")
+    assert truth < 60 and myth < 50 and truth + myth < 80
 
 
 # ---- exercises: the hand-sized case lets the right answer pass and each mistake fail ---------------------------------
@@ -145,6 +193,17 @@ def test_checks_are_code(lesson):
         compile(check, lesson.name, "exec")
 
 
+def mark(answer, item=False, strict=False, substring=False):
+    """Exercise 00b, and its mistakes by flag."""
+    forbidden, fruits = ("fig", "lime", "kiwi"), world.facts.WORDS["fruit"]
+    words = answer.split()
+    closed = words[-1:] == ["fox"]
+    items = words[:-1] if closed and not item else words
+    named = any(w in answer for w in forbidden) if substring else bool(set(forbidden) & set(items))
+    five = (closed, set(items) <= set(fruits), len(items) == 3, len(set(items)) == len(items), not named)
+    return float(all(five)) if strict else sum(five) / 5
+
+
 def attention(q, k, v, scale=True, diagonal=0, axis=-1, late=False):
     """Exercise 01a, and its mistakes by flag."""
     allowed = torch.tril(torch.ones(len(q), len(k), dtype=torch.bool), diagonal)
@@ -164,6 +223,38 @@ class MyCache:
         self.kept[layer] = (k, v) if before is None else tuple(torch.cat(pair, 2) for pair in zip(before, (k, v)))
         self.n += self.twice and layer == 0
         return before if self.old and before is not None else self.kept[layer]
+
+
+def perplexity(documents, log=math.log, exp_first=False, each=False):
+    """Exercise 02a, and its mistakes by flag."""
+    losses = [[-log(p) for p in document] for document in documents]
+    flat = [x for document in losses for x in document]
+    nats = sum(sum(d) / len(d) for d in losses) / len(losses) if each else sum(flat) / len(flat)
+    return nats, sum(map(math.exp, flat)) / len(flat) if exp_first else (2 if log is math.log2 else math.e) ** nats
+
+
+def leak(train, test, equal=False, questions=(False, False)):
+    """Exercise 02b, and its mistakes by flag; `questions`: only those are looked at in train, in test."""
+    def known(rows, only_questions):
+        texts = [row[0] if only_questions or equal else " ".join(row) for row in rows]
+        found = {w.strip(".?") for t in texts for w in t.split()}
+        return set(texts) if equal else found & {name for name, _ in world.WORLD.truth}
+    return known(train, questions[0]) & known(test, questions[1])
+
+
+def one_wording(train, test):
+    """Exercise 02b, another mistake: only what reads as a plain question about a fact counts."""
+    def asked(rows):
+        return {pair[0] for q, _ in rows if not q.startswith("By") and (pair := world.facts.read_question(q))}
+    return asked(train) & asked(test)
+
+
+def kl(p, q, swapped=False, axis=-1, mean=False, careful=True):
+    """Exercise 02c, and its mistakes by flag."""
+    p, q = (q, p) if swapped else (p, q)
+    terms = p * (p / q).log()
+    terms = terms.masked_fill(p == 0, 0) if careful else terms
+    return terms.mean(axis) if mean else terms.sum(axis)
 
 
 def mask(tokens, end=True, header=False, shift=1):
@@ -242,13 +333,19 @@ def slope(p, by_p=False, sign=-1):
 Q = torch.ones(2, 4)
 K = torch.tensor([[3.0], [1.0]]).log() * 0.5 * Q[:1]
 V = torch.tensor([[0.0, 1, 0, 0], [4, 1, 0, 0]])
-GIVEN = {"01": {"q": Q, "k": K, "v": V, "y": torch.tensor([[0.0, 1, 0, 0], [1, 1, 0, 0]])},
+GIVEN = {"00": {}, "02": {"W": world.WORLD},
+         "01": {"q": Q, "k": K, "v": V, "y": torch.tensor([[0.0, 1, 0, 0], [1, 1, 0, 0]])},
          "03": {"tok": Tokenizer.load("nano")}, "05": {}, "06": {}}
 SOLUTIONS = {                   # exercise: (name, what is right, what is wrong); two names: pairs of values
+    "00b": ("my_score", mark, [dict(item=True), dict(strict=True), dict(substring=True)]),
     "01a": ("my_attention", attention, [dict(scale=False), dict(diagonal=-1), dict(axis=0), dict(late=True),
                                         dict(diagonal=1)]),
     "01b": ("MyCache", MyCache, [dict(old=True), dict(mixed=True), dict(twice=True)]),
     "01c": ("my_count", 300, [300 + 8 * 4, 300 - 36, 300 - 36 - 12]),         # head twice; no biases
+    "02a": ("my_perplexity", perplexity, [dict(log=math.log2), dict(exp_first=True), dict(each=True)]),
+    "02b": ("my_leak", leak, [dict(equal=True), one_wording, *(dict(questions=q) for q in (
+        (True, True), (True, False), (False, True)))]),
+    "02c": ("my_kl", kl, [dict(swapped=True), dict(axis=0), dict(mean=True), dict(careful=False)]),
     "03a": ("my_mask", mask, [dict(end=False), dict(header=True), dict(shift=0), dict(shift=2)]),
     "03b": ("my_means", means, [dict(padded=True)]),
     "03c": ("my_chat", chat, [dict(last=0), dict(last=2), dict(drop=True)]),
