@@ -1,6 +1,7 @@
 """The weight ledger: how hard does an objective push each token of one answer, and which way?
 
     python -m nanouft.ledger --init base                       # every objective on the same answer -> out/ledger.png
+    python -m nanouft.ledger --init out/sft --show sft ift "ift --detach" "ift --variant eq21_mean1"
     python -m nanouft.ledger --init out/sft --prompt "..." --answer "..." --rejected "..."
     python -m nanouft.ledger --runs out/sft out/ift out/dpo    # what each run answers, beside what it was taught with
 
@@ -9,7 +10,9 @@ whom). The weight of token t is -dL/dlogp_t, by autograd through the pure loss: 
 likely. It is shown times the number of tokens of the answer (for a pair: of the chosen one, on both sides), so that
 token-mean SFT is +1 everywhere.
 """
+import shlex
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,6 +58,7 @@ class Ledger:
     prompt: str | None = None       # the prompt [a NanoWorld list]
     answer: str | None = None       # the answer that is trained on [its reference]
     rejected: str | None = None     # the worse answer, for objectives over pairs [one that forgets the last word]
+    show: list[str] | None = None   # these objectives only, each with flags of its own, as in "ift --detach" [all]
     runs: list[str] | None = None   # finished runs: show each one's answer beside the weights of its own objective
     out: str = "out/ledger.png"     # the picture
     threads: int | None = None      # CPU threads
@@ -75,8 +79,9 @@ def main(argv=None) -> int:
     row, device = Row(prompt=(Turn("user", prompt),), **said), devices.pick("cpu", "fp32", cfg.threads)
     model, tok = runs.start_model(cfg.init)
     print(f"prompt  {prompt}\n+ makes a token likelier, - less likely; token-mean SFT would be +1")
+    shown = cfg.show or [*OBJECTIVES, "ift --detach", "ift --variant eq21_mean1"]
     strips = beside(cfg.runs, row, model, tok, device) if cfg.runs else [
-        (f"{label}\n{role}", tokens, w) for label, name, hp in views()
+        (f"{label}\n{role}", tokens, w) for label, name, hp in views(shown)
         for role, tokens, w in entries(name, hp, row, model, tok, device)]
     for label, tokens, w in strips:
         print("\n" + " ".join(label.split()))
@@ -113,11 +118,17 @@ def beside(names: list[str], row: Row, model, tok, device: devices.Device) -> li
     return strips
 
 
-def views() -> list:
-    """(label, objective, hyper-parameters) of every strip: each objective's default, and IFT with constant weights."""
-    out = [(name, name, o.hp()) for name, o in OBJECTIVES.items()]
-    ift = OBJECTIVES["ift"].hp
-    return out + [("ift --detach", "ift", ift(detach=True)), ("ift eq21_mean1", "ift", ift(variant="eq21_mean1"))]
+def views(wanted: list[str]) -> Iterator[tuple[str, str, object]]:
+    """(label, objective, hyper-parameters) of each strip: "ift --detach" is read as train would read it."""
+    for text in wanted:
+        name, *flags = shlex.split(text) or [""]
+        objective = OBJECTIVES[config.choose("objective", name, OBJECTIVES)]
+        parser = config.Parser()
+        config.add_flags(parser, objective.hp, name)
+        hp, given = config.fill(objective.hp, vars(parser.parse_args(flags)))
+        if hasattr(hp, "check"):
+            hp.check(given)
+        yield text, name, hp
 
 
 if __name__ == "__main__":

@@ -84,7 +84,8 @@ def test_the_interval_is_paired():
     cells = [Cell((), s) for s in range(5)]
     row, other = ([made(c, 0.1 * c.seed + more) for c in cells] for more in (0.02, 0.0))
     same(claims.paired(row, other), [0.02, 0], "differences are taken seed by seed", 1e-9)
-    got = claims.paired([made(c, x) for c, x in zip(cells, (0.01, 0.02, 0.03, 0.02, 0.02))], [made(c, 0) for c in cells])
+    gains = [made(c, x) for c, x in zip(cells, (0.01, 0.02, 0.03, 0.02, 0.02))]
+    got = claims.paired(gains, [made(c, 0) for c in cells])
     same(got, [0.02, 0.00878], "differences 1 2 3 2 2: 2 ± .878 by Student's t with four degrees of freedom", 1e-4)
 
 

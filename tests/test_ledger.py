@@ -10,7 +10,7 @@ import pytest
 import torch
 from tiny import CPU, FORMS, NANO, TINY, VARIANTS, Form, differs, give_logps, pure, real_batch, same, say
 
-from nanouft.config import run
+from nanouft.config import UserError, run
 from nanouft.data import Row
 from nanouft.gpt import GPT
 from nanouft.ledger import entries, main, views, weights_of
@@ -127,8 +127,15 @@ def test_at_the_reference_dpo_weighs_half_beta():
              1e-6)
 
 
-def test_views_show_every_objective():
-    assert {name for _, name, _ in views()} == set(OBJECTIVES) and set(VARIANTS) <= set(OBJECTIVES)
+def test_views_read_flags_as_train_does():
+    assert set(VARIANTS) <= set(OBJECTIVES)
+    shown = list(views([*OBJECTIVES, "ift --detach --lam 0.5"]))
+    assert [name for _, name, _ in shown] == [*OBJECTIVES, "ift"]
+    assert (shown[-1][2].detach, shown[-1][2].lam) == (True, 0.5) and not shown[1][2].detach
+    for wrong, words in [("itf", "did you mean ift"), ("sft --lam 1", "unknown flag --lam"), ("", "unknown objective"),
+                         ("ift --variant eq21 --detach", "changes nothing")]:
+        with pytest.raises(UserError, match=words):
+            list(views([wrong]))
 
 
 def test_the_command(tmp_path, capsys):

@@ -35,7 +35,8 @@ def test_the_key_knows_what_a_base_is_made_of(tmp_path, monkeypatch):
     text.write_text("two")
     keys += [base_key(Pretrain(corpus=str(text)), SHAPE, 3300, NANO),
              base_key(Pretrain(), replace(SHAPE, n_layer=5), 3300, NANO)]
-    assert base_key(Pretrain(out="x", threads=1, half=True), SHAPE, 100, NANO) == keys[1], "where it is kept and how fast it was made is not what it is"
+    elsewhere = base_key(Pretrain(out="x", threads=1, half=True), SHAPE, 100, NANO)
+    assert elsewhere == keys[1], "where it is kept and how fast it was made is not what it is"
     monkeypatch.setattr(pretrain, "BASE_VERSION", pretrain.BASE_VERSION + 1)
     keys.append(base_key(Pretrain(), SHAPE, 3300, NANO))
     assert len(set(keys)) == len(keys), "each of these changes gives another key"
