@@ -49,6 +49,11 @@ class Cell:
     probes: bool = False            # probes.py too, on at most 30 prompts a family
 
     @property
+    def base(self) -> str:
+        """The base that the first of a chain starts from."""
+        return self.start.base if isinstance(self.start, Cell) else self.start
+
+    @property
     def key(self) -> str:
         start = self.start.key if isinstance(self.start, Cell) else fingerprint(self.start)
         about = [CELL_VERSION, self.flags, self.seed, start, self.split, self.items] + ["probes"] * self.probes
@@ -95,16 +100,14 @@ def run_cell(cell: Cell) -> dict:
         out = {"failed": str(e).replace(str(folder), "...")}
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    return {"key": cell.key, "flags": " ".join(cell.flags), "seed": cell.seed, "split": cell.split,
-            "items": cell.items, **out, "seconds": round(time.process_time() - began, 1)}
+    after = {"after": " ".join(cell.start.flags)} if isinstance(cell.start, Cell) else {}
+    return {"key": cell.key, "base": cell.base, **after, "flags": " ".join(cell.flags), "seed": cell.seed,
+            "split": cell.split, "items": cell.items, **out, "seconds": round(time.process_time() - began, 1)}
 
 
 def probe(cell: Cell, model, tok) -> dict[str, float]:
     """The probes of a cell's model, against the base it descends from."""
-    first = cell
-    while isinstance(first, Cell):
-        first = first.start
-    values = probes.probe(model, runs.start_model(first)[0], tok, cell.split, min(cell.items, 30))
+    values = probes.probe(model, runs.start_model(cell.base)[0], tok, cell.split, min(cell.items, 30))
     return {k: round(v, 4) for k, v in values.items()}
 
 

@@ -121,15 +121,11 @@ def test_verdicts_follow_the_cells(lab, capsys):
 
 def test_bases_that_disagree_leave_the_claim_undecided(lab, capsys):
     choose(lab)
-    lab.scores = lambda c: 0.6 + (0.05 if root(c) == "base" else -0.05) * (c.flags == (*claims.IFT, "--lr", "1e-4"))
+    lab.scores = lambda c: 0.6 + (0.05 if c.base == "base" else -0.05) * (c.flags == (*claims.IFT, "--lr", "1e-4"))
     claims.study("C1", C1, Claims(bases=["base", "other"], seeds=3))
     found = json.loads((lab.folder / "C1.json").read_text())["contrasts"]
     assert [c["verdict"] for c in found.values()] == ["undecided", "undecided"]
     assert {b["verdict"] for c in found.values() for b in c["bases"].values()} == {"holds", "does not hold"}
-
-
-def root(cell: Cell) -> str:
-    return root(cell.start) if isinstance(cell.start, Cell) else cell.start
 
 
 def test_finished_cells_are_not_run_again(lab, capsys):
