@@ -56,13 +56,13 @@ def choose(lab, name="C1") -> None:
 
 def test_every_control_of_the_issue_is_a_row():
     flags = {" ".join(r.flags) for r in C1.rows.values()}
-    assert {"--objective sft --reduction sequence", "--objective sft", "--objective ift",
-            "--objective sft --reduction sequence --epochs 4", "--objective sft --reduction sequence --epochs 6",
-            "--objective sft --reduction sequence --detach-embeddings", "--objective ift --gamma 0",
-            "--objective ift --lam 0", "--objective ift --lam 0 --gamma 0", "--objective ift --detach",
-            "--objective ift --variant algorithm1", "--objective ift --variant algorithm1 --detach",
-            "--objective ift --lam-noise 0.5", "--objective ift --variant eq21_mean1",
-            "--objective ift --residual replace --gamma 0", "--objective dpo"} == flags
+    ift = "--objective ift --variant "
+    assert flags == {
+        "--objective sft", "--objective sft --reduction sequence", "--objective sft --reduction sequence --epochs 4",
+        "--objective sft --reduction sequence --epochs 6", "--objective sft --reduction sequence --detach-embeddings",
+        ift + "released", ift + "released --gamma 0", ift + "released --lam 0", ift + "released --lam 0 --gamma 0",
+        ift + "released --detach", ift + "released --lam-noise 0.5", ift + "algorithm1", ift + "algorithm1 --detach",
+        ift + "eq21_mean1", ift + "released --residual replace --gamma 0", "--objective dpo"}
     assert all(c.row in C1.rows and c.other in C1.rows for c in C1.contrasts) and C1.baseline in C1.rows
 
 
@@ -112,7 +112,7 @@ def test_tuning_gives_every_row_the_same_budget_and_takes_the_best(lab, capsys):
 
 def test_verdicts_follow_the_cells(lab, capsys):
     choose(lab)
-    lab.scores = lambda c: 0.6 + 0.01 * (c.seed % 2) + 0.05 * (c.flags == (*claims.IFT, "--lr", "1e-4"))
+    lab.scores = lambda c: 0.6 + 0.01 * (c.seed % 2) + 0.05 * (c.flags == (*claims.RELEASED, "--lr", "1e-4"))
     claims.study("C1", C1, Claims(bases=["base", "other"], seeds=3))
     found = json.loads((lab.folder / "C1.json").read_text())["contrasts"]
     assert [c["verdict"] for c in found.values()] == ["holds", "holds"]
@@ -121,7 +121,7 @@ def test_verdicts_follow_the_cells(lab, capsys):
 
 def test_bases_that_disagree_leave_the_claim_undecided(lab, capsys):
     choose(lab)
-    lab.scores = lambda c: 0.6 + (0.05 if c.base == "base" else -0.05) * (c.flags == (*claims.IFT, "--lr", "1e-4"))
+    lab.scores = lambda c: 0.6 + (0.05 if c.base == "base" else -0.05) * (c.flags == (*claims.RELEASED, "--lr", "1e-4"))
     claims.study("C1", C1, Claims(bases=["base", "other"], seeds=3))
     found = json.loads((lab.folder / "C1.json").read_text())["contrasts"]
     assert [c["verdict"] for c in found.values()] == ["undecided", "undecided"]
