@@ -41,8 +41,8 @@ def push(nll, mask, form):                  # (B,T): + makes a token likelier, -
     return weights_of(ift, b, form)["answer"] * len(nll) * mask.sum(1, keepdim=True)
 
 
-rest = 2.5 * ((2 + 0.95) ** 0.5 - 1) / (1 + 0.95)
-(da, db), (_, at_rest) = (push(torch.tensor([[2.5, b]]), torch.ones(1, 2), hp(detach=DETACH))[0] / 2 for b in (0, rest))
+form, rest = hp("detached" if DETACH else "released"), 2.5 * ((2 + 0.95) ** 0.5 - 1) / (1 + 0.95)
+(da, db), (_, at_rest) = (push(torch.tensor([[2.5, b]]), torch.ones(1, 2), form)[0] / 2 for b in (0, rest))
 print(f"a = 2.5, b = 0: dL/da = {da:+.3f}, dL/db = {db:+.3f}. Balance at b = {rest:.2f}: dL/db = {abs(at_rest):.3f}")
 assert abs(da - 1) + abs(db + 1) + abs(at_rest) < 1e-4, "gradient (+1, -1) at a mastered last token, 0 at the balance"
 
@@ -57,7 +57,7 @@ assert abs(da - 1) + abs(db + 1) + abs(at_rest) < 1e-4, "gradient (+1, -1) at a 
 # a last word that the question dictates, and `<|end|>` (easy once learnt). We teach the base to stop, by 12 steps of
 # SFT, and ask what four losses would do to every token of one unseen answer (*the ledger*, left in the picture).
 # - `SFT`: every token +1. It is IFT with both ideas switched off, `lam = gamma = 0`.
-# - `detached`: the released weights taken as plain numbers, no gradient flows through them (`--detach`).
+# - `detached`: the released weights taken as plain numbers, no gradient flows through them (the default of `train`).
 # - `eq21_mean1`: Eq. 21 of the paper, in which token $t$ counts $t$ times; divided by the mean, too.
 #
 # And the balance again, now for real lists: all losses stay as this model has them, only that of `<|end|>` is turned
@@ -65,7 +65,7 @@ assert abs(da - 1) + abs(db + 1) + abs(at_rest) < 1e-4, "gradient (+1, -1) at a 
 # look at losses only, so it should not matter whether the run starts at a model that stops or at one that does not.
 
 # %%
-FORMS = dict(SFT=hp(lam=0, gamma=0), released=hp(), detached=hp(detach=True), eq21_mean1=hp(variant="eq21_mean1"))
+FORMS = {"SFT": hp(lam=0, gamma=0)} | {form: hp(form) for form in ("released", "detached", "eq21_mean1")}
 
 
 def lists(split: str, n: int, seed: int):
@@ -97,7 +97,7 @@ def learn(start, form: str, steps: int):    # -> the model, and the loss of <|en
 stopper = learn(base, "SFT", 12)[0]
 told, on = nll(stopper), s.mask[0] > 0
 ledger = {form: push(told[:1], s.mask[:1], h)[0][on].tolist() for form, h in FORMS.items()}
-balance = max(x / 20 for x in range(60) if push(told.masked_fill(end, x / 20), s.mask, hp())[end].mean() < 0)
+balance = max(x / 20 for x in range(60) if push(told.masked_fill(end, x / 20), s.mask, hp("released"))[end].mean() < 0)
 print(f"released: push {ledger['released'][-1]:+.2f} on <|end|>; balance {balance:.2f} nats, p {2.718 ** -balance:.2f}")
 
 # %% [markdown]

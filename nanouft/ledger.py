@@ -1,7 +1,7 @@
 """The weight ledger: how hard does an objective push each token of one answer, and which way?
 
     python -m nanouft.ledger --init base                       # every objective on the same answer -> out/ledger.png
-    python -m nanouft.ledger --init out/sft --show sft ift "ift --detach" "ift --variant eq21_mean1"
+    python -m nanouft.ledger --init out/sft --show sft ift "ift --variant released"
     python -m nanouft.ledger --init out/sft --prompt "..." --answer "..." --rejected "..."
     python -m nanouft.ledger --runs out/sft out/ift out/dpo    # what each run answers, beside what it was taught with
 
@@ -58,7 +58,7 @@ class Ledger:
     prompt: str | None = None       # the prompt [a NanoWorld list]
     answer: str | None = None       # the answer that is trained on [its reference]
     rejected: str | None = None     # the worse answer, for objectives over pairs [one that forgets the last word]
-    show: list[str] | None = None   # these objectives only, each with flags of its own, as in "ift --detach" [all]
+    show: list[str] | None = None   # these objectives only, with flags of theirs: "ift --lam 0.5" [all]
     runs: list[str] | None = None   # finished runs: show each one's answer beside the weights of its own objective
     out: str = "out/ledger.png"     # the picture
     threads: int | None = None      # CPU threads
@@ -79,7 +79,7 @@ def main(argv=None) -> int:
     row, device = Row(prompt=(Turn("user", prompt),), **said), devices.pick("cpu", "fp32", cfg.threads)
     model, tok = runs.start_model(cfg.init)
     print(f"prompt  {prompt}\n+ makes a token likelier, - less likely; token-mean SFT would be +1")
-    shown = cfg.show or [*OBJECTIVES, "ift --detach", "ift --variant eq21_mean1"]
+    shown = cfg.show or [*OBJECTIVES, "ift --variant released", "ift --variant eq21_mean1"]
     strips = beside(cfg.runs, row, model, tok, device) if cfg.runs else [
         (f"{label}\n{role}", tokens, w) for label, name, hp in views(shown)
         for role, tokens, w in entries(name, hp, row, model, tok, device)]
@@ -119,7 +119,7 @@ def beside(names: list[str], row: Row, model, tok, device: devices.Device) -> li
 
 
 def views(wanted: list[str]) -> Iterator[tuple[str, str, object]]:
-    """(label, objective, hyper-parameters) of each strip: "ift --detach" is read as train would read it."""
+    """(label, objective, hyper-parameters) of each strip: "ift --lam 0" is read as train would read it."""
     for text in wanted:
         name, *flags = shlex.split(text) or [""]
         objective = OBJECTIVES[config.choose("objective", name, OBJECTIVES)]

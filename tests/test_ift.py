@@ -16,9 +16,15 @@ from tiny import (PAD, Form, batch_of, differs, give_logps, model_grads, pure, r
 
 from nanouft.config import UserError
 from nanouft.objectives import plain
-from nanouft.objectives.ift import IFT, forward, future_sum, lam_now, loss, own_guess, weights
+from nanouft.objectives.ift import IFT as AnyIFT
+from nanouft.objectives.ift import forward, future_sum, lam_now, loss, own_guess, weights
 from nanouft.objectives.sft import SFT
 from nanouft.train import schedule
+
+def IFT(**kw) -> AnyIFT:
+    """The published form, unless another variant is named."""
+    return AnyIFT(**{"variant": "released", **kw})
+
 
 GAMMAS = [0.0, 0.3, 0.95, 1.0]
 SEQUENCE = Form("sft", SFT(reduction="sequence"))

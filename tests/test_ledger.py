@@ -16,11 +16,16 @@ from nanouft.gpt import GPT
 from nanouft.ledger import entries, main, views, weights_of
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.dpo import DPO
-from nanouft.objectives.ift import IFT
+from nanouft.objectives.ift import IFT as AnyIFT
 from nanouft.objectives.sft import SFT
 
 ROW = Row(say("user", "the dova lives in a house"), say("assistant", "it eats two red nuts"),
           say("assistant", "it eats two red nuts"), say("assistant", "it eats"))
+
+
+def IFT(**kw) -> AnyIFT:
+    """The published form, unless another variant is named."""
+    return AnyIFT(**{"variant": "released", **kw})
 
 
 def nano(seed: int = 0) -> GPT:
@@ -29,8 +34,8 @@ def nano(seed: int = 0) -> GPT:
 
 def is_live(form: Form) -> bool:
     """Weights that the loss treats as constants are no derivative of its value: finite differences see more."""
-    return not (getattr(form.hp, "detach", False)
-                and getattr(form.hp, "variant", "released") in ("released", "algorithm1"))
+    variant = getattr(form.hp, "variant", "")
+    return not (variant == "detached" or getattr(form.hp, "detach", False) and variant in ("released", "algorithm1"))
 
 
 @pytest.mark.parametrize("form", [f for f in FORMS if is_live(f)], ids=str)
@@ -129,7 +134,7 @@ def test_at_the_reference_dpo_weighs_half_beta():
 
 def test_views_read_flags_as_train_does():
     assert set(VARIANTS) <= set(OBJECTIVES)
-    shown = list(views([*OBJECTIVES, "ift --detach --lam 0.5"]))
+    shown = list(views([*OBJECTIVES, "ift --variant released --detach --lam 0.5"]))
     assert [name for _, name, _ in shown] == [*OBJECTIVES, "ift"]
     assert (shown[-1][2].detach, shown[-1][2].lam) == (True, 0.5) and not shown[1][2].detach
     for wrong, words in [("itf", "did you mean ift"), ("sft --lam 1", "unknown flag --lam"), ("", "unknown objective"),

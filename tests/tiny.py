@@ -26,7 +26,8 @@ NANO = Tokenizer.load("nano")
 # every form of every objective that is tested; an objective that is not named here is tested with its defaults
 VARIANTS: dict[str, list[dict[str, Any]]] = {
     "sft": [{}, {"reduction": "sequence"}, {"detach_embeddings": True}],
-    "ift": [{}, {"detach": True}, {"gamma": 0.0}, {"gamma": 1.0, "lam": 0.5}, {"lam": 0.0, "gamma": 0.5},
+    "ift": [{}, {"variant": "released"}, {"variant": "released", "detach": True}, {"gamma": 0.0},
+            {"variant": "released", "gamma": 1.0, "lam": 0.5}, {"variant": "released", "lam": 0.0, "gamma": 0.5},
             {"variant": "algorithm1"}, {"variant": "algorithm1", "detach": True}, {"variant": "eq21"},
             {"variant": "eq21_mean1"}, {"residual": "replace", "lam": 0.5},
             {"lam": 0.4, "lam_min": 0.1, "lam_noise": 0.5}],
