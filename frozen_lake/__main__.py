@@ -201,7 +201,7 @@ def run(cfg: Run, folder: Path) -> dict:
             traces[name] = learn(task, policy, method(name, cfg.lam, cfg.gamma, cfg.beta), cfg.updates, cfg.lr,
                                  every=EVERY)
         got, lines[f"{kind} {start}"], last = measured(task, traces, kind, start)
-        show(f"{kind}, start {start}: {seeds} seeds, {cfg.updates} updates, mean ± 95 %", got)
+        show(f"{kind}, start {start}: {seeds} seed{'s' * (seeds > 1)}, {cfg.updates} updates, mean ± 95 %", got)
         say_order(last)
         say_parts(last)
         rows, kept[kind, start] = rows + got, (policy, traces)

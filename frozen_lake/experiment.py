@@ -15,6 +15,7 @@ Not tuned: one learning rate for all methods (two others are among the settings)
 import hashlib
 import json
 import multiprocessing
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -145,18 +146,25 @@ def run_study(file: Path, maps: int, seeds: int, workers: int, names: list[str])
     file.parent.mkdir(parents=True, exist_ok=True)
     if file.exists():                                           # a line cut short by a kill goes
         file.write_text("".join(json.dumps(c) + "\n" for c in done.values()), encoding="utf-8")
+    for cells in tqdm(_each(todo, workers), total=len(todo), desc="C5", mininterval=5):
+        done.update({c["key"]: c for c in cells})
+        with open(file, "a", encoding="utf-8") as f:
+            f.write("".join(json.dumps(c) + "\n" for c in cells))
+    return done
+
+
+def _each(todo: list[tuple], workers: int) -> Iterator[list[dict]]:
+    """Chunks as they end: one worker is this process."""
+    if workers == 1:
+        yield from (run_chunk(*job) for job in todo)
+        return
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
         waiting = [pool.submit(run_chunk, *job) for job in todo]
         try:
-            for future in tqdm(as_completed(waiting), total=len(waiting), desc="C5", mininterval=5):
-                cells = future.result()
-                done.update({c["key"]: c for c in cells})
-                with open(file, "a", encoding="utf-8") as f:
-                    f.write("".join(json.dumps(c) + "\n" for c in cells))
+            yield from (future.result() for future in as_completed(waiting))
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    return done
 
 
 # ---- from cells to a verdict ----------------------------------------------------------------------------------------

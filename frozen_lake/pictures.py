@@ -112,8 +112,8 @@ def changes(lake: Lake, best: torch.Tensor, panels: dict[str, torch.Tensor], pat
             updates: int) -> Path:
     """panels: {method: (S,4) change of the policy}. Shown: the change of the probability of the optimal actions."""
     with plt.rc_context(SLIDE):
-        fig, axes = plt.subplots(1, len(panels), figsize=(5.2 * len(panels), 6.4))
-        for ax, (name, change) in zip(axes, panels.items()):
+        fig, axes = plt.subplots(1, len(panels), figsize=(5.2 * len(panels), 6.4), squeeze=False)
+        for ax, (name, change) in zip(axes[0], panels.items()):
             board(ax, lake)
             for s in lake.live:
                 gain = float((change[s] * best[s]).sum())
@@ -175,8 +175,8 @@ def apart(y: list[float], gap: float) -> list[float]:
 def explored(lake: Lake, panels: dict[str, tuple[torch.Tensor, torch.Tensor, float]], file: Path) -> Path:
     """panels: {method: (share of each cell in what the loss read, share of own visits, overlap)}."""
     with plt.rc_context(SLIDE):
-        fig, axes = plt.subplots(1, len(panels), figsize=(4.4 * len(panels), 5.6))
-        for ax, (name, (seen, own, overlap)) in zip(axes, panels.items()):
+        fig, axes = plt.subplots(1, len(panels), figsize=(4.4 * len(panels), 5.6), squeeze=False)
+        for ax, (name, (seen, own, overlap)) in zip(axes[0], panels.items()):
             board(ax, lake)
             for s in lake.live:
                 x, y = place(lake, s)

@@ -110,15 +110,17 @@ def policy_gradient(lake: Lake | Lakes, policy: Tensor, gamma: float = GAMMA) ->
     return occupancy(lake, policy, gamma)[..., None] * policy * (backup(lake, V, gamma) - V[..., None])
 
 
-def soft_optimal(lake: Lake, beta: float, reference: Tensor | None = None, gamma: float = 1.0) -> tuple[Tensor, Tensor]:
+def soft_optimal(lake: Lake, beta: float, reference: Tensor | None = None, gamma: float = 1.0,
+                 steps: int | None = None) -> tuple[Tensor, Tensor]:
     """(policy (S,4), V (S,)): the best policy under E[return] - beta KL(policy || reference) [uniform]:
-    pi(a|s) = ref(a|s) exp(Q(s,a) / beta) / Z(s), V = beta log Z (arXiv:2305.18290, Eq. 4, step by step)."""
+    pi(a|s) = ref(a|s) exp(Q(s,a) / beta) / Z(s), V = beta log Z (arXiv:2305.18290, Eq. 4, step by step).
+    steps: with so many moves to go; without limit when absent."""
     ref = torch.full((lake.S, 4), 0.25, dtype=torch.float64) if reference is None else reference
-    V = torch.zeros(lake.S, dtype=torch.float64)
+    V, n = torch.zeros(lake.S, dtype=torch.float64), 0
     while True:
         score = ref.log() + backup(lake, V, gamma) / beta
-        new = (beta * score.logsumexp(-1)).masked_fill(lake.terminal, 0)
-        if (new - V).abs().max() < 1e-14:
+        new, n = (beta * score.logsumexp(-1)).masked_fill(lake.terminal, 0), n + 1
+        if n == steps or (steps is None and (new - V).abs().max() < 1e-14):
             return score.softmax(-1), new
         V = new
 
