@@ -5,8 +5,9 @@
     trace.policies                                  # (checkpoints, 20, S, 4)
 
 A trajectory is an answer without a prompt: `Seqs.inputs` are the cells, `Seqs.targets` the actions. Every row of a
-batch is a learner of its own, so `Batch.rows` is 1 and the totals are one a row: the loss is a SUM over learners, each gets
-exactly the gradient of its own loss, and RMSprop (the paper's optimizer) works entry by entry. Fifty seeds cost one.
+batch is a learner of its own, so `Batch.rows` is 1 and the totals are one a row: the loss is a SUM over learners, each
+gets exactly the gradient of its own loss, and RMSprop (the paper's optimizer) works entry by entry: twenty seeds cost
+hardly more than one.
 Two references look at the lake itself: "pg", the exact policy gradient, and "reinforce", its estimate from 16 episodes.
 """
 import copy

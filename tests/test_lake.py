@@ -49,7 +49,7 @@ def test_three_planners_agree(lake):
     V, Q = value_iteration(lake)
     other, policy = policy_iteration(lake)
     same(other, V, "policy iteration finds value iteration's values", 1e-10)
-    same(solve(lake, optimal(lake)), V, "the value of the optimal policy, by a linear system, is the optimal value", 1e-10)
+    same(solve(lake, optimal(lake)), V, "the optimal policy's value, by a linear system, is the optimal value", 1e-10)
     same(Q.amax(-1).masked_fill(lake.terminal, 0), V, "V is the best Q", 1e-12)
     assert (optimal_actions(lake) & (policy > 0)).any(-1).all(), "policy iteration chose among the optimal actions"
 
@@ -191,7 +191,7 @@ def test_distance_is_to_the_nearest_optimal_policy(lake):
         x = torch.linspace(0, 1, 2001, dtype=torch.float64)[:, None]
         q = x * torch.eye(4, dtype=torch.float64)[a] + (1 - x) * torch.eye(4, dtype=torch.float64)[b]
         same(((policy[s] - q) ** 2).sum(-1).min() / 4, of_policy[s], "policy table: nearest by a grid", 1e-6)
-        same((((policy[s] - q) @ lake.P[s]) ** 2).sum(-1).min() / 4, of_rows[s], "transition row: nearest by a grid", 1e-6)
+        same((((policy[s] - q) @ lake.P[s]) ** 2).sum(-1).min() / 4, of_rows[s], "transition row, by a grid", 1e-6)
     for s in set(lake.live) - set(tied):
         if best[s].sum() == 1:
             same(((policy[s] - best[s].double()) ** 2).sum() / 4, of_policy[s], "no tie: the squared difference")

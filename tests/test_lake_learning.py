@@ -152,7 +152,7 @@ def test_a_ghost_is_told_the_demonstrators_move():
         ghost = int(TWOWAY.step[GOLD[i - 1][0], 0]) if i else s
         want[s] += (1 - lam) * push / len(GOLD)
         want[ghost] += lam * push / len(GOLD)
-    same(policy.table.grad[0], want, "(1 - lam) of the push on the true cell, lam of it, with the same move, on the ghost")
+    same(policy.table.grad[0], want, "(1 - lam) of the push on the true cell, lam of it on the ghost, to the same move")
 
 
 def test_when_the_guess_is_gold_lam_changes_nothing():
@@ -393,7 +393,7 @@ def test_the_drop_test_is_exact():
     for p in policy:
         cells = [simulate(TWOWAY, greedy(p), 1, start=s)[0][0] for s in TWOWAY.live]
         want.append(sum((c == TWOWAY.goal).any().item() for c in cells) / len(TWOWAY.live))
-    same(measures(FIVE, policy)["drop_greedy"], want, "drop_greedy: the share of cells from which the greedy walker arrives")
+    same(measures(FIVE, policy)["drop_greedy"], want, "the share of cells from which the greedy walker arrives")
 
 
 def test_a_slippery_lake_learns_too():

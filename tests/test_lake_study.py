@@ -157,7 +157,8 @@ def test_other_lakes_and_choices(tmp_path, argv, capsys, monkeypatch):
     (["--map", "towway5"], ["did you mean twoway5"]), (["--lam", "1.5"], ["--lam", "between 0 and 1"]),
     (["--gamma", "-1"], ["--gamma"]), (["--beta", "0"], ["--beta"]), (["--seeds", "0"], ["--seeds"]),
     (["--objective", "sfft"], ["method", "did you mean sft"]), (["--loser", "fal"], ["did you mean fall"]),
-    (["--map", "bad.txt"], ["bad.txt", "row 2"]), (["--study", "--maps", "1"], ["--study"]), (["--lamb", "1"], ["--lam"]),
+    (["--map", "bad.txt"], ["bad.txt", "row 2"]), (["--study", "--maps", "1"], ["--study"]),
+    (["--lamb", "1"], ["--lam"]),
     (["--map", "line.txt"], ["no worse path"])])
 def test_mistakes_are_one_line(here, argv, words, capsys):
     (here / "bad.txt").write_text("SFF\nFQG\n")

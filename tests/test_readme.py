@@ -21,15 +21,16 @@ def test_links_lead_somewhere():
 
 @pytest.mark.parametrize("file", PROSE, ids=lambda f: f.name)
 def test_commands_exist(file):
-    for name in set(re.findall(r"python -m (nanouft[\w.]*)", file.read_text(encoding="utf-8"))):
+    for name in set(re.findall(r"python -m ((?:nanouft|frozen_lake)[\w.]*)", file.read_text(encoding="utf-8"))):
         assert importlib.util.find_spec(name), f"{file.name} names {name}, which cannot be run"
 
 
 def test_the_map_names_what_is_there():
     files = set(re.findall(r"\b(\w+\.py)\b", README[README.index("## The map"):README.index("## Add an objective")]))
-    there = {f.name for f in (ROOT / "nanouft").rglob("*.py")}
+    there = {f.name for package in ("nanouft", "frozen_lake") for f in (ROOT / package).rglob("*.py")}
     assert files <= there, f"the map names {sorted(files - there)}"
-    top = {f.name for f in (ROOT / "nanouft").glob("*.py")} - {"__init__.py", "__main__.py"}
+    top = {f.name for package in ("nanouft", "frozen_lake") for f in (ROOT / package).glob("*.py")}
+    top -= {"__init__.py", "__main__.py"}
     assert top <= files, f"the map leaves out {sorted(top - files)}"
 
 
