@@ -9,6 +9,7 @@ import pytest
 import torch
 from tiny import differs, same
 
+import frozen_lake.learn as learning
 from frozen_lake.demos import gold, ghosts, loser, moves_of_loser, other_way, random_lake
 from frozen_lake.lake import Lakes, make_lake
 from frozen_lake.learn import (METHODS, Task, batch_of, exact_gradient_loss, learn, method, reinforce_loss, sampled,
@@ -297,7 +298,7 @@ def test_one_pair_dpo_unlearns_the_goal_while_orpo_keeps_it():
     assert arrives["dpo"].max() < 0.05 and arrives["orpo"].min() > 0.9 and arrives["sft"].min() > 0.9
 
 
-def test_online_pairs_reject_own_episodes():
+def test_online_pairs_reject_own_episodes(monkeypatch):
     task = task_of(TWOWAY, 3)
     policy = Net(3, TWOWAY.S)
     seqs, arrived = sampled(task, policy.probs(), 2, seed=0)
@@ -307,6 +308,13 @@ def test_online_pairs_reject_own_episodes():
         cells, actions = seqs.inputs[row][on[row]].tolist(), seqs.targets[row][on[row]].tolist()
         assert cells[0] == TWOWAY.start
         assert all(int(TWOWAY.step[s, a]) == t for s, a, t in zip(cells, actions, cells[1:]))
+    asked = []
+    monkeypatch.setattr(learning, "sampled", lambda task, probs, n, seed: asked.append(probs) or sampled(task, probs, n,
+                                                                                                         seed))
+    trace = learn(task, policy, method("orpo online"), steps=3, every=1)
+    for probs, now in zip(asked, trace.policies, strict=False):
+        same(probs, now, "every update draws from the policy as it is now", 0)
+    differs(asked[2], asked[0], "which is no longer the start", by=1e-3)
     perfect = set_table(0.999999 * greedy(optimal(TWOWAY)) + 0.00000025, 3)
     after = final(task, perfect, method("dpo online"), steps=5)
     same(after, perfect.probs(), "an own episode that is the demonstration cancels: nothing to learn", 1e-9)
@@ -385,6 +393,18 @@ def test_cells_used():
     same(pairs["direct"], [17.0] * 5, "a pair reads both paths: all 17")
     own = used(FIVE, learn(FIVE, Table(5, TWOWAY.S, 0.2), method("pg"), steps=10, every=10))["overlap"]
     assert (own > 0.9).all(), "the policy gradient reads the learner's own cells"
+
+
+def test_padding_is_no_cell_that_was_read():
+    """Rows are padded with cell 0: a short path beside a long one is read on its own cells only."""
+    lakes = [random_lake(i) for i in range(6)]
+    task = Task(Lakes(lakes), [gold(m) for m in lakes], [loser(m) for m in lakes])
+    assert len({len(g) for g in task.golds}) > 1
+    seen = learn(task, Table(6, 25), method("sft"), steps=2).seen
+    for row, path in zip(seen, task.golds):
+        want = torch.zeros(25, dtype=torch.float64)
+        want[[s for s, _ in path]] = 1 / len(path)
+        same(row, want, "SFT reads every cell of its path equally, and no other")
 
 
 def test_the_drop_test_is_exact():

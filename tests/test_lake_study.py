@@ -59,6 +59,7 @@ def test_the_verdict_is_computed():
     wrong = summary("base", cells(0.4, 0.2, 0.3, 0.35))
     assert wrong["verdict"] == "does not hold" and wrong["order_share"] == 0.0
     assert wrong["contrasts"]["IFT - DPO"][2] == "does not hold" and wrong["contrasts"]["ORPO - IFT"][2] == "holds"
+    assert summary("base", cells(0.1, 0.2, 0.15, 0.4))["order_share"] == 0.0, "IFT must beat both ORPO and SFT"
     noisy = cells(0.1, 0.2, 0.3, 0.3)
     for i, c in enumerate(noisy):
         c["sft"] = [0.2 + 0.1 * (-1) ** i] * len(FIELDS)
