@@ -66,10 +66,10 @@ def verdicts(study: dict | None) -> dict | None:
     """The study (docs/results/C5.json) as the last scene shows it."""
     if not study:
         return None
-    rows = [{"name": s["name"], "verdict": s["verdict"], "share": s["order_share"],
+    rows = [{"name": s["name"], "verdict": s["verdict"], "share": s["order_share"], "maps": s["maps"],
              "contrasts": [{"name": name, "mean": c[0], "half": c[1], "verdict": c[2]}
                            for name, c in s["contrasts"].items()]} for s in study["settings"]]
-    return {"maps": study["maps"], "seeds": study["seeds"], "verdict": study["verdict"], "settings": rows}
+    return {"seeds": study["seeds"], "verdict": study["verdict"], "counts": study["verdicts"], "settings": rows}
 
 
 def content(hp: dict, study: dict | None) -> dict:

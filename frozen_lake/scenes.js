@@ -221,15 +221,19 @@ function animate() {                                        // the four walk, on
 // ---- 6: the verdict -----------------------------------------------------------------------------------------------
 const SIGN = { holds: ["up", "✓"], "does not hold": ["down", "✗"], undecided: ["soft", "?"] };
 const look = (text) => SIGN[Object.keys(SIGN).find((k) => text.toLowerCase().startsWith(k)) || "undecided"];
-function matrix({ maps, seeds, settings, verdict }) {
-  const gap = (c) => `<td class="n ${look(c.verdict)[0]}" title="${c.verdict}">${look(c.verdict)[1]}
-    ${c.mean > 0 ? "+" : "−"}${num(Math.abs(c.mean))}`;
+function matrix({ seeds, settings, verdict, counts }) {
+  const gap = (c) => `<td class="n ${look(c.verdict)[0]}" title="${c.verdict}">${c.mean > 0 ? "+" : "−"}${
+    num(Math.abs(c.mean))} ± ${num(c.half)} <b>${look(c.verdict)[1]}</b>`;
   const row = (r) => `<tr><td>${r.name}<td class="${look(r.verdict)[0]}"><b>${look(r.verdict)[1]}</b> ${r.verdict}
-    <td class="n">${percent(r.share)}${r.contrasts.map(gap).join("")}</tr>`;
-  const head = settings[0].contrasts.map((c) => `<th class="n">${c.name.replace("-", " − ")}`).join("");
-  return `<div class="matrix" tabindex="0"><table><tr><th>${plural(maps, "lake")} × ${plural(seeds, "seed")}
+    <td class="n">${percent(r.share)} of ${r.maps}${r.contrasts.map(gap).join("")}</tr>`;
+  const head = settings[0].contrasts.map((c) => `<th class="n">${c.name.replace("-", "−")}`).join("");
+  return say(`On random lakes, ${plural(seeds, "seed")} each: in the base setting it
+    <b class="${look(verdict)[0]}">${verdict}</b>. Over ${settings.length} settings it holds in
+    ${counts.holds}, does not hold in ${counts["does not hold"]}, is undecided in
+    ${counts.undecided}.`) + `<div class="matrix" tabindex="0"><table><tr><th>one thing changed
     <th>the paper's order<th class="n">lakes with it${head}</tr>${settings.map(row).join("")}</table></div>
-    ${say(verdict)}`;
+    ${say("Differences of distances, mean over lakes with 95 % interval; the paper's order makes all three positive.",
+    "small")}`;
 }
 function verdict() {
   const here = METHODS.map((name) => [name, Lake.distance(map, policy(name, "own", "table"))]);

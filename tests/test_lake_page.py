@@ -18,6 +18,7 @@ import pytest
 
 from frozen_lake import page
 from frozen_lake.demos import LOSERS, gold, moves_of_loser
+from frozen_lake.experiment import CONTRASTS
 from frozen_lake.lake import make_lake
 from frozen_lake.learn import learn, method, task_of
 from frozen_lake.measure import distance
@@ -29,10 +30,10 @@ from browser import Browser, find
 
 HP = {"lam": 0.2, "gamma": 0.95, "beta": 0.1, "lr": 5e-3, "steps": 200}
 LAKE = make_lake("twoway5")
-STUDY = {"verdict": "does not hold: on no lake", "base": {}, "maps": 3, "seeds": 2, "settings": [
-    {"name": f"setting {i}", "setting": {}, "distance": {}, "success": {}, "drop": {}, "order_share": 0.25,
-     "contrasts": {n: [-0.01, 0.002, v] for n in ("IFT-DPO", "ORPO-IFT", "SFT-IFT")}, "verdict": v}
-    for i, v in enumerate(("holds", "does not hold", "undecided"))]}
+VERDICTS = ("holds", "does not hold", "undecided")
+STUDY = {"verdict": "does not hold", "maps": 3, "seeds": 2, "verdicts": dict.fromkeys(VERDICTS, 1), "settings": [
+    {"name": f"setting {i}, changed in one thing", "order_share": 0.25, "maps": 3,
+     "contrasts": {n: [-0.01, 0.002, v] for n in CONTRASTS}, "verdict": v} for i, v in enumerate(VERDICTS)]}
 
 
 def skip(why: str):
@@ -147,7 +148,7 @@ def test_the_study_reaches_the_page_and_cannot_break_out_of_it():
     study = json.loads(json.dumps(STUDY))
     study["settings"][0]["name"] = "</script><b>"
     shown = page.verdicts(study)
-    assert [s["verdict"] for s in shown["settings"]] == ["holds", "does not hold", "undecided"]
+    assert [s["verdict"] for s in shown["settings"]] == [*VERDICTS]
     assert page.fill({"study": shown}).count("</script>") == 1
     assert page.verdicts(None) is None
 
@@ -333,6 +334,6 @@ def test_the_last_screen(b, file, studied):
     b.open(file, "#s=6")
     assert "has not been run" in text(b) and page.STUDY in text(b)
     b.open(studied, "#s=6")
-    assert "3 lakes × 2 seeds" in text(b) and b.js("document.querySelectorAll('.matrix tr').length") == 4
-    for sign in ("✓ holds", "✗ does not hold", "? undecided", "on no lake"):
+    assert "2 seeds each" in text(b) and b.js("document.querySelectorAll('.matrix tr').length") == 4
+    for sign in ("✓ holds", "✗ does not hold", "? undecided", "25 % of 3", "it does not hold"):
         assert sign in text(b)
