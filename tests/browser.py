@@ -9,7 +9,6 @@ opened. Errors of a page (exceptions, console.error, what could not be loaded) g
 from __future__ import annotations
 
 import base64
-import fcntl
 import json
 import os
 import select
@@ -25,7 +24,9 @@ KEYS = {" ": (" ", "Space", 32), "ArrowLeft": ("", "ArrowLeft", 37), "ArrowUp": 
 
 
 def find() -> str | None:
-    """The program, or None."""
+    """The program, or None. (Commands go through inherited file descriptors: not on Windows.)"""
+    if os.name != "posix":
+        return None
     return next(filter(None, map(shutil.which, filter(None, (os.environ.get("NANOUFT_BROWSER"), *NAMES)))), None)
 
 
@@ -36,6 +37,7 @@ class Browser:
         self.n, self.buffer, self.session = 0, b"", None
 
     def __enter__(self) -> Browser:
+        import fcntl
         ours, theirs = os.pipe(), os.pipe()                 # (read, write): answers to us; commands to the browser
         high = [fcntl.fcntl(fd, fcntl.F_DUPFD, 10) for fd in (theirs[0], ours[1])]
 
