@@ -11,6 +11,7 @@ path: there the demonstrations are sampled episodes.
 import heapq
 from collections import deque
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 
@@ -149,6 +150,7 @@ def moves_of_loser(lake: Lake, winner: Path, worse: Path) -> list[str]:
 
 
 # ---- random lakes ---------------------------------------------------------------------------------------------------
+@lru_cache(maxsize=None)
 def random_lake(seed: int, size: int = 5, ice: float = 0.7, shortest: int = 5) -> Lake:
     """A lake drawn from its seed: S and G anywhere, at least `shortest` steps apart, and a demonstration of every kind.
     Ice from which G cannot be reached becomes a hole. So it has two ways, one longer: the paper's situation."""

@@ -34,7 +34,7 @@ from nanouft.config import UserError
 
 STUDY_VERSION = 1           # raised by hand when a change of code changes what cells give
 EARLY = 25                  # updates after which the distance is looked at once more
-CHUNK = 20                  # maps that learn side by side in one process
+CHUNK = 50                  # maps that learn side by side in one process
 FIELDS = ("distance", "distance_transition", "path", "loser", "elsewhere", "success", "drop", "early")
 METHODS = ("sft", "ift", "orpo", "dpo")
 
@@ -108,7 +108,8 @@ def run_chunk(name: str, first: int, maps: int, seeds: int) -> list[dict]:
     for number in chunk_of(first, maps):
         about = {"key": key(setting, number, maps, seeds), "setting": name, "map": number}
         lake = random_lake(number)
-        lake = Lake(lake.name, lake.rows, setting.slippery)
+        if setting.slippery:
+            lake = Lake(lake.name, lake.rows, slippery=True)
         try:
             paths.append((gold(lake, number), loser(lake, setting.loser, number)))
         except UserError as e:                          # a slippery map whose episodes are all too long

@@ -101,20 +101,19 @@ class Lake:
     @cached_property
     def step(self) -> Tensor:
         """(S,4) the cell that an action INTENDS to reach. At the edge one stays; G and H are left no more."""
-        out = torch.arange(self.S)[:, None].repeat(1, 4)
-        for s in range(self.S):
-            for a, (dr, dc) in enumerate(MOVES):
-                r, c = s // self.width + dr, s % self.width + dc
-                if self.letters[s] not in "GH" and 0 <= r < self.height and 0 <= c < self.width:
-                    out[s, a] = r * self.width + c
-        return out
+        def go(s: int, letter: str, dr: int, dc: int) -> int:
+            r, c = s // self.width + dr, s % self.width + dc
+            inside = 0 <= r < self.height and 0 <= c < self.width
+            return r * self.width + c if inside and letter not in "GH" else s
+        return torch.tensor([[go(s, letter, *move) for move in MOVES] for s, letter in enumerate(self.letters)])
 
     @cached_property
     def live(self) -> list[int]:
         """Cells on ice from which the gift can be reached. From any other cell nothing that one does matters."""
-        can = {self.goal}
-        for _ in range(self.S):
-            can |= {s for s in range(self.S) if not self.terminal[s] and can & set(self.step[s].tolist())}
+        leads, can, new = self.step.tolist(), {self.goal}, {self.goal}
+        while new:                                                      # backwards from the gift
+            new = {s for s, c in enumerate(self.letters) if c in "SF" and s not in can and new & set(leads[s])}
+            can |= new
         return sorted(can - {self.goal})
 
     @cached_property
