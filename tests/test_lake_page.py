@@ -200,6 +200,13 @@ def test_nothing_overflows_on_a_phone_and_nothing_fails(b, file, studied, state,
     assert not small, "buttons are big enough for a finger"
 
 
+@pytest.mark.parametrize("width, height", [(768, 1024), (1024, 768), (1920, 1080)])
+def test_nothing_overflows_on_a_tablet_and_a_projector(b, studied, width, height):
+    for state in STATES:
+        b.open(studied, state, width=width, height=height)
+        assert b.js("document.documentElement.scrollWidth") == width, state
+
+
 def test_left_and_right_walk_through_the_scenes(b, file):
     b.open(file, f"#s=1&{SHIPPED}")
     for there in (2, 3, 4, 5, 6, 6):
