@@ -115,9 +115,9 @@ def say_demonstrations(lake: Lake, best: list, worse: list, kind: str) -> tuple[
     print(f"demonstrator {arrows(best)} ({len(best)} steps), worse path {arrows(worse)} ({kind}, {len(worse)})")
     print(f"ghosts: {len(told)} wrong steps from the path end on a live cell ({sum(g.bump for g in told)} against a "
           f"wall); the move that IFT copies there is optimal for {sum(g.right for g in told)}")
-    print(f"the worse path's {len(moves)} move{'s' * (len(moves) > 1)}: {moves.count('shared')} shared with the good one (they cancel in DPO),"
-          f" {moves.count('optimal')} optimal in their own cell\n(and pushed down all the same), "
-          f"{moves.count('wrong')} wrong")
+    print(f"the worse path's {len(moves)} move{'s' * (len(moves) > 1)}: {moves.count('shared')} shared with the good "
+          f"one (they cancel in DPO), {moves.count('optimal')} optimal in their own cell\n"
+          f"(and pushed down all the same), {moves.count('wrong')} wrong")
     return told, moves
 
 
