@@ -168,6 +168,16 @@ def say_order(values: dict[str, torch.Tensor]) -> None:
               + f": DPO < IFT < ORPO, SFT {experiment.joined([v for _, v in said])} here")
 
 
+def say_ghosts(task: Task, trace: Trace) -> None:
+    """How long IFT's residual lasts: the share of greedy guesses that are not the demonstrator's."""
+    wish = trace.policies.argmax(-1)                                            # (checkpoints, N, S)
+    share = torch.stack([wish[..., s] != a for s, a in task.golds[0][:-1]]).double().mean((0, 2)).tolist()
+    gone = next((i for i, x in enumerate(share) if x == 0), len(share) - 1)
+    shown = sorted({0, 1, 2, gone // 2, gone} & set(range(gone + 1)))
+    print("  IFT's guesses that differ from the demonstrator: "
+          + ", ".join(f"{100 * share[i]:.0f} % after {trace.steps[i]}" for i in shown) + " updates")
+
+
 def measured(task: Task, traces: dict[str, Trace], kind: str, start: str) -> tuple[list[dict], dict, dict]:
     """(rows of results.json, curves, {method: (N,) distances})."""
     rows, lines, last = [], {}, {}
@@ -204,6 +214,8 @@ def run(cfg: Run, folder: Path) -> dict:
         show(f"{kind}, start {start}: {seeds} seed{'s' * (seeds > 1)}, {cfg.updates} updates, mean ± 95 %", got)
         say_order(last)
         say_parts(last)
+        if "ift" in traces:
+            say_ghosts(task, traces["ift"])
         rows, kept[kind, start] = rows + got, (policy, traces)
     print("\nwhat the columns mean")
     for name, text in COLUMNS.items():

@@ -7,7 +7,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from running import call, one_error
+from running import ROOT, call, one_error
 
 from frozen_lake import __main__ as lake_main
 from frozen_lake import experiment
@@ -115,6 +115,24 @@ def test_the_report_names_every_setting(short):
             for n in NAMES for i, c in enumerate(cells(0.1, 0.2, 0.3, 0.4, 2))}
     data, lines = report(done, 2, 2, NAMES)
     assert data["verdicts"] == {"holds": 3, "does not hold": 0, "undecided": 0} and "holds in 3" in lines[-1]
+
+
+C5 = ROOT / "docs" / "results" / "C5.json"
+
+
+@pytest.mark.skipif(not C5.exists(), reason="claim C5's study has not been run in this checkout")
+def test_the_committed_study_is_what_its_cells_give():
+    """Table, numbers and verdict again from docs/results/C5.jsonl; README's rows are lines of that table."""
+    data = json.loads(C5.read_text(encoding="utf-8"))
+    assert data["maps"] >= 100 and data["seeds"] >= 8 and [s["name"] for s in data["settings"]] == list(SETTINGS)
+    done = {c["key"]: c for c in map(json.loads, C5.with_suffix(".jsonl").read_text(encoding="utf-8").splitlines())}
+    again, lines = report(done, data["maps"], data["seeds"], list(SETTINGS))
+    assert json.loads(json.dumps(again)) == data
+    assert C5.with_suffix(".md").read_text(encoding="utf-8").splitlines() == lines
+    readme = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    shown = [line for line in readme if line.split("|")[1:2] and line.split("|")[1].strip() in SETTINGS]
+    assert shown and set(shown) <= set(lines), "README shows another table"
+    assert f"{data['verdict']}" in "".join(line for line in readme if "C5" in line), "README gives the verdict"
 
 
 # ---- the command ----------------------------------------------------------------------------------------------------

@@ -34,6 +34,20 @@ def test_the_map_names_what_is_there():
     assert top <= files, f"the map leaves out {sorted(top - files)}"
 
 
+def test_the_numbers_of_the_lake():
+    """README's sentence on twoway5, counted again."""
+    from frozen_lake.demos import ghosts, gold, loser, moves_of_loser
+    from frozen_lake.lake import make_lake
+    lake = make_lake("twoway5")
+    told = ghosts(lake, gold(lake))
+    moves = moves_of_loser(lake, gold(lake), loser(lake))
+    text = " ".join(README.split())
+    assert f"can stand in {len(told)} places, and the move copied onto them is optimal in {sum(g.right for g in told)}" \
+        in text
+    assert (f"{len(moves)} moves: {moves.count('shared')} cancel in DPO, {moves.count('optimal')} are optimal in their "
+            f"own cell and pushed down all the same, {moves.count('wrong')} are wrong") in text
+
+
 def test_every_objective_is_in_the_table():
     for name in OBJECTIVES:
         assert f"[{name}.py](nanouft/objectives/{name}.py)" in README, f"README's table of objectives leaves out {name}"
