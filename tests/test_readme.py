@@ -42,8 +42,8 @@ def test_the_numbers_of_the_lake():
     told = ghosts(lake, gold(lake))
     moves = moves_of_loser(lake, gold(lake), loser(lake))
     text = " ".join(README.split())
-    assert f"can stand in {len(told)} places, and the move copied onto them is optimal in {sum(g.right for g in told)}" \
-        in text
+    assert (f"can stand in {len(told)} places, and the move copied onto them is optimal in "
+            f"{sum(g.right for g in told)}") in text
     assert (f"{len(moves)} moves: {moves.count('shared')} cancel in DPO, {moves.count('optimal')} are optimal in their "
             f"own cell and pushed down all the same, {moves.count('wrong')} are wrong") in text
 
