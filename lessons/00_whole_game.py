@@ -82,8 +82,8 @@ print(f"{prompts[i]}\n" + "\n".join(f"  {x}: {said[n][i]}" for n, x in letters.i
 right = world.reference(prompts[i])
 said_by = {"answer": right, "chosen": right, "rejected": right.rsplit(" ", 1)[0]}
 row = Row(prompt=tests[i].prompt, **{k: (Turn("assistant", t),) for k, t in said_by.items()})
-strips = [(f"{n.upper()}: {role}", tokens, push) for n, hp in (("sft", {}), ("ift", {"variant": "released"}), ("dpo", {}))
-          for role, tokens, push in ledger.entries(n, OBJECTIVES[n].hp(**hp), row, base, tok, cpu)]
+strips = [(f"{n.upper()}: {role}", tokens, w) for n, hp in (("sft", {}), ("ift", {"variant": "released"}), ("dpo", {}))
+          for role, tokens, w in ledger.entries(n, OBJECTIVES[n].hp(**hp), row, base, tok, cpu)]
 plots.plt.rcParams["font.size"] = 16
 fig, ax = plots.plt.subplot_mosaic([["text"] * 2, [0, 1], [2, 3]], figsize=(15, 9.5), height_ratios=(1.1, 1, 1))
 text = [f"{x}" + f" = {n}" * bool(MY_GUESS) + ":  " + plots.fold(said[n][i], 92) for n, x in letters.items()]

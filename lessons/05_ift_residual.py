@@ -166,7 +166,7 @@ assert sum(could["list"]) > len(could["list"]) / 2 > 0 == sum(could["reverse"]),
 # demonstrator goes right, down, down, down, right. A ghost: from a state of this path one *other* move, landing on S or
 # F (into a wall: one stays). The demonstrator's **next** move is copied to it. List the ghosts of all states that have
 # a next move; for how many is the copied move a best one where the ghost really stands? What goes wrong: judging it
-# in the true state; forgetting the walls; counting holes.
+# in the true state; forgetting the walls; counting holes. Then see them: `lessons/05L_ghosts.py`.
 
 # %%
 # assert (my_ghosts, my_right) == (7, 2), "three of the seven stay at a wall; two copied moves are right"

@@ -113,7 +113,8 @@ def collate(data: list[Encoded], rows: np.ndarray, pad: int, parts: int = 1, par
     seqs = {role: _shift([e.seqs[role] for e in mine], pad, device) for role in mine[0].seqs}
     col = {name: torch.tensor([e.col[name] for e in mine], dtype=torch.float32, device=device) for name in mine[0].col}
     tokens = {role: int(sum(e.seqs[role].mask[1:].sum() for e in whole)) for role in seqs}
-    return Batch(seqs, col, len(rows), tokens, seed * 1_000_003 + step, int(cuts[part]), ramp)
+    attended = {role: sum(len(e.seqs[role].ids) - 1 for e in whole) for role in seqs}
+    return Batch(seqs, col, len(rows), tokens, attended, seed * 1_000_003 + step, int(cuts[part]), ramp)
 
 
 def _shift(seqs: list[Tokens], pad: int, device) -> Seqs:

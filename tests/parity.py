@@ -35,6 +35,8 @@ class Known:
     objective: str
     roles: dict[str, str]                                   # role of the batch -> sequences of the file
     hp: Callable[[dict], dict] = lambda params: params      # the case's params -> fields of the objective's dataclass
+    less: dict = dataclasses.field(default_factory=dict)    # what is compared is the loss minus that with these values
+    less_total: bool = True                                 # in the mean too, or in each row only
 
 
 # Same names with another beta or gamma behind them (dpo_beta0.5) are the same line of this table.
@@ -46,6 +48,12 @@ KNOWN = {
     "ift_released": Known("ift", DEMO, lambda p: {**p, "variant": "released"}),
     "ift_eq21": Known("ift", DEMO, lambda p: {**p, "variant": "eq21"}),
     "ift_algorithm1": Known("ift", DEMO, lambda p: {"variant": "algorithm1", "gamma": p["alpha"]}),
+    # The file lists the odds-ratio term of each row; ours is one loss, so it is what lam adds.
+    "orpo_align": Known("orpo", PAIR, lambda p: {"lam": 1.0}, {"lam": 0.0}),
+    "orpo_nll_prompt_and_response": Known("orpo", PAIR, lambda p: {"lam": p["beta"], "nll": "all"}, {"lam": 0.0},
+                                          less_total=False),
+    "orpo_nll_response_only": Known("orpo", PAIR, lambda p: {"lam": p["beta"], "nll": "response"}, {"lam": 0.0},
+                                    less_total=False),
 }
 
 
@@ -64,7 +72,8 @@ def seqs_of(inputs: dict, rows: slice) -> Seqs:
 
 def batch_of(inputs: dict, roles: dict[str, str], rows: slice) -> Batch:
     seqs = {role: seqs_of(inputs[source], rows) for role, source in roles.items()}
-    return Batch(seqs, rows=len(next(iter(seqs.values())).mask), tokens={r: int(s.mask.sum()) for r, s in seqs.items()})
+    return Batch(seqs, rows=len(next(iter(seqs.values())).mask), tokens={r: int(s.mask.sum()) for r, s in seqs.items()},
+                 attended={r: int(s.attend.sum()) for r, s in seqs.items()})
 
 
 def compute(entry: Known, params: dict, inputs: dict, want_weights: bool) -> dict[str, Tensor]:
@@ -72,11 +81,16 @@ def compute(entry: Known, params: dict, inputs: dict, want_weights: bool) -> dic
     objective = OBJECTIVES[entry.objective]
     hp = objective.hp(**params)
 
-    def loss(rows: slice) -> Tensor:
-        return objective.loss(batch_of(inputs, entry.roles, rows), hp)[0]
+    def loss(rows: slice, less: bool) -> Tensor:
+        batch = batch_of(inputs, entry.roles, rows)
+        value = objective.loss(batch, hp)[0]
+        if entry.less and less:
+            value = value - objective.loss(batch, dataclasses.replace(hp, **entry.less))[0]
+        return value
 
     n = len(inputs[next(iter(entry.roles.values()))]["policy"])
-    got = {"loss": loss(slice(0, n)), "per_example": torch.stack([loss(slice(i, i + 1)) for i in range(n)])}
+    got = {"loss": loss(slice(0, n), entry.less_total),
+           "per_example": torch.stack([loss(slice(i, i + 1), True) for i in range(n)])}
     if want_weights:                                # IFT: with constant weights, w_t = -N dL/dlogp_t of a row alone
         hp = dataclasses.replace(hp, detach=True)
         got["weights"] = torch.cat([row_weights(objective, batch_of(inputs, entry.roles, slice(i, i + 1)), hp)

@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 import torch
-from tiny import CPU, FORMS, NANO, TINY, VARIANTS, Form, differs, give_logps, pure, real_batch, same, say
+from tiny import CPU, FORMS, NANO, TINY, VARIANTS, Form, differs, give_logps, pure, read, real_batch, same, say
 
 from nanouft.config import UserError, run
 from nanouft.data import Row
@@ -47,7 +47,7 @@ def test_the_ledger_is_the_derivative_of_the_loss(form):
     step = 1e-5
     for role, s in batch.seqs.items():
         numeric = torch.zeros_like(s.logp)
-        for place in (s.mask > 0).nonzero().tolist():
+        for place in read(form, role, s).nonzero().tolist():
             values = []
             for sign in (1, -1):
                 s.logp[tuple(place)] += sign * step

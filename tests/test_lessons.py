@@ -23,10 +23,16 @@ import torch
 
 from nanouft import world
 from nanouft.tokenizer import Tokenizer
+from frozen_lake.lake import make_lake
 
 ROOT = Path(__file__).parent.parent
 LESSONS = sorted((ROOT / "lessons").glob("[0-9]*.py"))
 SECONDS, CODE, PROSE, WIDTH = 300, 60, 120, 120       # a time-out for a hanging lesson, not a measurement
+
+
+def number(file: Path) -> str:
+    """04 of 04_mdp.py; 05L is a companion of 05."""
+    return file.stem.split("_")[0]
 
 
 def cells(source: str) -> list[tuple[str, list[str]]]:
@@ -89,7 +95,7 @@ def test_form(lesson):
     called = {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
     assert "input" not in called, "a lesson never waits for the keyboard"
     assert any(isinstance(node, ast.Assert) and node.msg is not None for node in tree.body), "a law, asserted by name"
-    for words in ("estimated, n=0", "Break it", "Exercise", "you guessed", f"lessons/{lesson.stem[:2]}.png"):
+    for words in ("estimated, n=0", "Break it", "Exercise", "you guessed", f"lessons/{number(lesson)}.png"):
         assert words.lower() in source.lower(), f"{words!r} is missing"
     prose = "\n".join(line for kind, lines in cells(source) for line in lines if kind == "markdown")
     assert "$$" in prose, "one equation"
@@ -118,7 +124,7 @@ def folder(tmp_path_factory) -> Path:
 
 def test_runs(lesson, folder):
     out, seconds = run(lesson, folder)
-    picture = f"out/lessons/{lesson.stem[:2]}.png"
+    picture = f"out/lessons/{number(lesson)}.png"
     assert (folder / picture).stat().st_size > 10_000, "the picture is empty"
     assert picture in out.replace("\\", "/"), "the lesson says where its picture is"
     assert "guess" in out.lower(), "the lesson comes back to the guess"
@@ -164,6 +170,18 @@ def test_02_break_it(folder):
     assert 50 < truth < 80 and truth + myth > 95
     truth, myth = says("Tell the truth: ")
     assert truth < 60 and myth < 50 and truth + myth < 80
+
+
+@pytest.mark.parametrize("stem, law", [("04_mdp", "not one bit has changed"),
+                                       ("05L_ghosts", "IFT leaves the path no more")])
+def test_the_break_switch_breaks_the_law_that_it_says(stem, law, tmp_path):
+    """BREAK = True: the lesson stops at one named assertion, after it has drawn its picture."""
+    source = (ROOT / "lessons" / f"{stem}.py").read_text(encoding="utf-8")
+    assert source.count("\nBREAK = False") == 1
+    (file := tmp_path / f"{stem}.py").write_text(source.replace("\nBREAK = False", "\nBREAK = True"), encoding="utf-8")
+    with pytest.raises(AssertionError, match=law):
+        run(file, tmp_path)
+    assert (tmp_path / f"out/lessons/{number(file)}.png").exists()
 
 
 # ---- exercises: the hand-sized case lets the right answer pass and each mistake fail ---------------------------------
@@ -279,6 +297,20 @@ def chat(tok, *turns, last=1, drop=False):
     return (ids[:-1], m[:-1]) if drop else (ids, m[:len(m) - last] + [0] * last)
 
 
+def drift(eps, n, linear=False, late=0):
+    """Exercise 04a, and its mistakes by flag."""
+    return 1 - n * eps if linear else (1 - eps) ** (n - late)
+
+
+def gradient(p, r, unweighted=False, sign=1, alone=False):
+    """Exercise 04b, and its mistakes by flag."""
+    better = r if alone else r - (p * r).sum()
+    return sign * better * (1 if unweighted else p)
+
+
+CARDS = {"SFT": "d", "PPO": "o", "DPO stored": "dp", "DPO anew": "do"}          # exercise 04c
+
+
 def guess(inputs, mask, argmax, shift=1, prompt=False):
     """Exercise 05a, and its mistakes by flag."""
     response = torch.cat([torch.zeros_like(mask[:, :1]), mask[:, :-1]], 1) + prompt
@@ -315,6 +347,18 @@ def lake(walls=True, holes=False, true_state=False):
     return n, right
 
 
+def count_ghosts(step, best, path, live, true_state=False, walls=True, own=False, early=False):
+    """Exercise 05e, and its mistakes by flag."""
+    out = [0, 0]
+    for (cell, arrow), (following, copied) in zip(path, path[1:]):
+        for other in {0, 1, 2, 3} - {arrow}:
+            at = step[cell][other]
+            if at in live and (walls or at != cell):
+                told = other if own else arrow if early else copied
+                out = [out[0] + 1, out[1] + best[following if true_state else at][told]]
+    return tuple(out)
+
+
 def weights(losses, gamma, backwards=False, algorithm1=False, total=False):
     """Exercise 06a, and its mistakes by flag."""
     n = len(losses)
@@ -335,7 +379,8 @@ K = torch.tensor([[3.0], [1.0]]).log() * 0.5 * Q[:1]
 V = torch.tensor([[0.0, 1, 0, 0], [4, 1, 0, 0]])
 GIVEN = {"00": {}, "02": {"W": world.WORLD},
          "01": {"q": Q, "k": K, "v": V, "y": torch.tensor([[0.0, 1, 0, 0], [1, 1, 0, 0]])},
-         "03": {"tok": Tokenizer.load("nano")}, "05": {}, "06": {}}
+         "03": {"tok": Tokenizer.load("nano")}, "04": {}, "05": {},
+         "05L": {"lakes": {name: make_lake(name) for name in ("twoway5", "corridor4")}}, "06": {}}
 SOLUTIONS = {                   # exercise: (name, what is right, what is wrong); two names: pairs of values
     "00b": ("my_score", mark, [dict(item=True), dict(strict=True), dict(substring=True)]),
     "01a": ("my_attention", attention, [dict(scale=False), dict(diagonal=-1), dict(axis=0), dict(late=True),
@@ -349,9 +394,13 @@ SOLUTIONS = {                   # exercise: (name, what is right, what is wrong)
     "03a": ("my_mask", mask, [dict(end=False), dict(header=True), dict(shift=0), dict(shift=2)]),
     "03b": ("my_means", means, [dict(padded=True)]),
     "03c": ("my_chat", chat, [dict(last=0), dict(last=2), dict(drop=True)]),
+    "04a": ("my_drift", drift, [dict(linear=True), dict(late=1)]),
+    "04b": ("my_gradient", gradient, [dict(unweighted=True), dict(sign=-1), dict(alone=True)]),
+    "04c": ("my_cards", CARDS, [{**CARDS, "DPO stored": "do"}, {**CARDS, "SFT": "o"}]),
     "05a": ("my_guess", guess, [dict(shift=0), dict(shift=2), dict(prompt=True)]),
     "05b": ("my_blend", blend, [dict(swapped=True), dict(added=True)]),
     "05c": ("my_ghosts my_right", lake(), [lake(walls=False), lake(holes=True), lake(true_state=True)]),
+    "05e": ("my_ghosts", count_ghosts, [dict(true_state=True), dict(walls=False), dict(own=True), dict(early=True)]),
     "06a": ("my_weights", weights, [dict(backwards=True), dict(algorithm1=True), dict(total=True)]),
     "06c": ("my_slope my_p_where_it_flips", (slope, 1 / math.e), [
         (partial(slope, by_p=True), 1 / math.e), (partial(slope, sign=1), 1 / math.e), (slope, 0.5)]),
@@ -360,15 +409,15 @@ SOLUTIONS = {                   # exercise: (name, what is right, what is wrong)
 
 @pytest.mark.parametrize("exercise", SOLUTIONS)
 def test_exercises_tell_right_from_wrong(exercise):
-    (file,) = [f for f in LESSONS if f.stem[:2] == exercise[:2]]
+    (file,) = [f for f in LESSONS if f"**{exercise}**" in f.read_text(encoding="utf-8")]
     name, right, mistakes = SOLUTIONS[exercise]
     names = name.split()
     check = next(c for c in checks(file) if all(n in c for n in names))
 
     def space(value) -> dict:
-        return imports(file) | GIVEN[exercise[:2]] | dict(zip(names, value if len(names) > 1 else [value]))
+        return imports(file) | GIVEN[number(file)] | dict(zip(names, value if len(names) > 1 else [value]))
     exec(check, space(right))
     for mistake in mistakes:
-        wrong = partial(right, **mistake) if isinstance(mistake, dict) else mistake
+        wrong = partial(right, **mistake) if callable(right) and isinstance(mistake, dict) else mistake
         with pytest.raises((AssertionError, RuntimeError, IndexError)):        # refused, or it cannot even run
             exec(check, space(wrong))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from tiny import (CPU, DATA, FORMS, NANO, TINY, Form, batch_of, differs, give_logps, model_grads, pure, real_batch,
-                  row, same,
+                  read, row, same,
                   say, some_rows, tiny, value_and_grads, widen)
 
 from nanouft import prepare
@@ -65,7 +65,8 @@ def test_forward_writes_the_log_probs_of_the_targets(form):
     form.objective.forward(model, batch, form.hp)
     for role, s in batch.seqs.items():
         assert s.logp.shape == s.mask.shape and s.logp.requires_grad and s.logp.dtype == torch.float32, role
-        assert (s.logp[s.mask == 0] == 0).all() and (s.logp[s.mask > 0] < 0).all(), role
+        on = read(form, role, s)
+        assert (s.logp[~on] == 0).all() and (s.logp[on] < 0).all(), role
 
 
 @each_form
@@ -85,8 +86,8 @@ def test_garbage_in_masked_places_is_never_read(form):
     want, grads = value_and_grads(form, give_logps(real_batch(form)))
     for garbage in (99.0, math.inf, -math.inf, math.nan):
         batch = give_logps(real_batch(form))
-        for s in batch.seqs.values():
-            s.logp = s.logp.masked_fill(s.mask == 0, garbage)
+        for role, s in batch.seqs.items():
+            s.logp = s.logp.masked_fill(~read(form, role, s), garbage)
             s.tok = {name: x.masked_fill(s.mask == 0, garbage) for name, x in s.tok.items()}
         got, g = value_and_grads(form, batch)
         same(got, want, f"{form}: {garbage} in a masked place does not change the loss", 0.0)
@@ -100,9 +101,9 @@ def test_prompt_targets_get_no_gradient(form):
     batch = give_logps(real_batch(form))
     _, grads = value_and_grads(form, batch)
     for role, s in batch.seqs.items():
-        off = s.mask == 0
+        off = ~read(form, role, s)
         assert off.any() and (grads[role][off] == 0).all(), \
-            f"LAW: {form}, {role}: a prompt or padding target has gradient 0"
+            f"LAW: {form}, {role}: a prompt or padding target has gradient 0 (of ORPO's NLL: a padding target)"
         assert (grads[role][~off] != 0).any(), f"{form}, {role}: no gradient at all"
 
 
@@ -172,7 +173,7 @@ def test_metrics_of_micro_batches_add_up(form):
 def test_extreme_probabilities_stay_finite_in_fp32(form, logp):
     batch = real_batch(form)
     for s in batch.seqs.values():
-        s.logp = torch.full(s.mask.shape, logp).masked_fill(s.mask == 0, 0)
+        s.logp = torch.full(s.mask.shape, logp).masked_fill(s.attend == 0, 0)
     value, grads = value_and_grads(form, batch)
     assert value.isfinite(), f"LAW: {form}: at a mean log-prob of {logp} the loss is finite, not {value}"
     assert all(g.isfinite().all() for g in grads.values()), \

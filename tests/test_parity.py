@@ -14,7 +14,7 @@ from nanouft.objectives import OBJECTIVES
 
 FILE = Path(__file__).with_name("parity.json")
 OURS = ",".join(OBJECTIVES)
-HAVE = "sft,ift,dpo"
+HAVE = "sft,ift,dpo,orpo"
 
 
 def script(*argv: str) -> int:
@@ -48,7 +48,8 @@ def test_every_case_of_our_objectives_agrees(capsys):
     seen = lines(capsys.readouterr().out)
     wanted = {"dpo", "dpo_beta0.5", "cdpo", "sft_token_mean", "sft_sequence_mean", "ift_released",
               "ift_released_gamma1",
-              "ift_released_gamma0.5", "ift_released_gamma0", "ift_eq21", "ift_algorithm1"}
+              "ift_released_gamma0.5", "ift_released_gamma0", "ift_eq21", "ift_algorithm1",
+              "orpo_align", "orpo_nll_prompt_and_response", "orpo_nll_response_only"}
     assert wanted <= seen.keys(), f"never computed: {wanted - seen.keys()}"
 
 

@@ -21,16 +21,31 @@ def test_links_lead_somewhere():
 
 @pytest.mark.parametrize("file", PROSE, ids=lambda f: f.name)
 def test_commands_exist(file):
-    for name in set(re.findall(r"python -m (nanouft[\w.]*)", file.read_text(encoding="utf-8"))):
+    for name in set(re.findall(r"python -m ((?:nanouft|frozen_lake)[\w.]*)", file.read_text(encoding="utf-8"))):
         assert importlib.util.find_spec(name), f"{file.name} names {name}, which cannot be run"
 
 
 def test_the_map_names_what_is_there():
     files = set(re.findall(r"\b(\w+\.py)\b", README[README.index("## The map"):README.index("## Add an objective")]))
-    there = {f.name for f in (ROOT / "nanouft").rglob("*.py")}
+    there = {f.name for package in ("nanouft", "frozen_lake") for f in (ROOT / package).rglob("*.py")}
     assert files <= there, f"the map names {sorted(files - there)}"
-    top = {f.name for f in (ROOT / "nanouft").glob("*.py")} - {"__init__.py", "__main__.py"}
+    top = {f.name for package in ("nanouft", "frozen_lake") for f in (ROOT / package).glob("*.py")}
+    top -= {"__init__.py", "__main__.py"}
     assert top <= files, f"the map leaves out {sorted(top - files)}"
+
+
+def test_the_numbers_of_the_lake():
+    """README's sentence on twoway5, counted again."""
+    from frozen_lake.demos import ghosts, gold, loser, moves_of_loser
+    from frozen_lake.lake import make_lake
+    lake = make_lake("twoway5")
+    told = ghosts(lake, gold(lake))
+    moves = moves_of_loser(lake, gold(lake), loser(lake))
+    text = " ".join(README.split())
+    assert (f"can stand in {len(told)} places, and the move copied onto them is optimal in "
+            f"{sum(g.right for g in told)}") in text
+    assert (f"{len(moves)} moves: {moves.count('shared')} cancel in DPO, {moves.count('optimal')} are optimal in their "
+            f"own cell and pushed down all the same, {moves.count('wrong')} are wrong") in text
 
 
 def test_every_objective_is_in_the_table():
@@ -39,11 +54,12 @@ def test_every_objective_is_in_the_table():
 
 
 def test_the_table_of_results_is_that_of_the_committed_cells():
-    """Every number of "What holds here" is computed again from docs/results/defaults/cells.jsonl."""
+    """Every number that "What holds here" shows is computed again from docs/results/defaults/cells.jsonl."""
     cells = [json.loads(line) for line in (ROOT / "docs/results/defaults/cells.jsonl").read_text().splitlines()]
     base = next(c for c in cells if not c["flags"])
     rows = {name: sorted((c for c in cells if c["flags"] == f"--objective {name}"), key=lambda c: c["seed"])
-            for name in OBJECTIVES}
+            for name in OBJECTIVES if re.search(rf"^\| `{name}`[^|]*\| -?\d", README, re.M)}
+    assert {"sft", "ift", "dpo"} <= rows.keys(), "the table shows at least these"
     assert all([c["seed"] for c in got] == list(range(5)) for got in rows.values()), "five seeds of each"
     for line in compare.table(rows, base, "")[4:]:
         name, *figures = [x.strip() for x in line.strip("|").split("|")][:5]
@@ -54,7 +70,9 @@ def test_the_table_of_results_is_that_of_the_committed_cells():
 
 def test_the_log_names_the_rates_that_are_default():
     log = (ROOT / "docs" / "LOG.md").read_text(encoding="utf-8")
-    for name, o in OBJECTIVES.items():
+    compared = set(re.findall(r"^\| (\w+) \| [\d.e-]+ \|", log, re.M)) & OBJECTIVES.keys()
+    assert {"sft", "ift", "dpo"} <= compared
+    for name, o in ((name, OBJECTIVES[name]) for name in sorted(compared)):
         rate = f"{o.lr:.2e}".replace("e-0", "e-").replace(".00", "").replace("0e", "e")
         assert f"| {name} | {rate} |" in log, (f"the default rate of {name}, {rate}, "
                                                "is not among those that were compared")

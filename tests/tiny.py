@@ -32,6 +32,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
             {"variant": "eq21_mean1"}, {"residual": "replace", "lam": 0.5},
             {"lam": 0.4, "lam_min": 0.1, "lam_noise": 0.5}],
     "dpo": [{}, {"beta": 0.7}, {"label_smoothing": 0.2}],
+    "orpo": [{}, {"lam": 0.1}, {"nll": "response"}],
 }
 
 
@@ -134,13 +135,18 @@ def widen(s: Seqs, width: int) -> None:
     s.tok = {name: pad(x, 0.0) for name, x in s.tok.items()}
 
 
+def read(form: Form, role: str, s: Seqs) -> Tensor:
+    """(B,T) bool: the targets that a loss may read: response tokens; for ORPO's full NLL also chosen's prompt."""
+    return (s.attend if getattr(form.hp, "nll", None) == "all" and role == "chosen" else s.mask) > 0
+
+
 def give_logps(batch: Batch, seed: int = 0) -> Batch:
     """Random log-probs in fp64 for the policy, other ones for a reference: a batch for the pure loss alone."""
     rng = torch.Generator().manual_seed(seed)
     for s in batch.seqs.values():
         def draw() -> Tensor:
             x = torch.empty(s.mask.shape, dtype=torch.float64).exponential_(1.0, generator=rng)
-            return (-x).masked_fill(s.mask == 0, 0)
+            return (-x).masked_fill(s.attend == 0, 0)
         s.logp = draw()
         if "ref" in s.tok:
             s.tok["ref"] = draw()
@@ -153,7 +159,7 @@ def pure(nll: list[list[float]], mask: list[list[int]] | None = None) -> Batch:
     m = torch.ones(x.shape) if mask is None else torch.tensor(mask, dtype=torch.float32)
     zeros = torch.zeros(x.shape, dtype=torch.long)
     return Batch({"answer": Seqs(zeros, zeros, m, torch.ones_like(m), logp=-x)}, rows=len(nll),
-                 tokens={"answer": int(m.sum())})
+                 tokens={"answer": int(m.sum())}, attended={"answer": m.numel()})
 
 
 def value_and_grads(form: Form, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:

@@ -45,6 +45,7 @@ class Batch:
     col: dict[str, Tensor] = field(default_factory=dict)       # (B,) columns: score, label ...
     rows: int = 1                       # rows of the whole step
     tokens: dict[str, int] = field(default_factory=dict)       # response tokens of the whole step, per role
+    attended: dict[str, int] = field(default_factory=dict)     # real tokens, prompt included, of the whole step
     seed: int = 0                       # of this step: every micro-batch of a step draws the same numbers
     first: int = 0                      # place of this micro-batch's first row in the step
     ramp: float = 1.0                   # 0 -> 1 over warm-up, for schedules tied to it
@@ -95,6 +96,8 @@ class Objective:
 # Below the contract, because these files import it.
 from nanouft.objectives.dpo import DPO_OBJECTIVE  # noqa: E402
 from nanouft.objectives.ift import IFT_OBJECTIVE  # noqa: E402
+from nanouft.objectives.orpo import ORPO_OBJECTIVE  # noqa: E402
 from nanouft.objectives.sft import SFT_OBJECTIVE  # noqa: E402
 
-OBJECTIVES: dict[str, Objective] = {"sft": SFT_OBJECTIVE, "ift": IFT_OBJECTIVE, "dpo": DPO_OBJECTIVE}
+OBJECTIVES: dict[str, Objective] = {"sft": SFT_OBJECTIVE, "ift": IFT_OBJECTIVE, "dpo": DPO_OBJECTIVE,
+                                    "orpo": ORPO_OBJECTIVE}

@@ -1,0 +1,319 @@
+"""Frozen Lake: what IFT's preference estimation and transition optimization do, where every quantity is exact.
+
+    python -m frozen_lake                           # the paper's experiment on twoway5, below a minute on two cores
+    python -m frozen_lake --map my.txt --slippery --objective ift sft --lam 0.5 --seeds 5
+    python -m frozen_lake --study                   # claim C5 on 100 random maps -> docs/results/C5.md; resumable
+
+One optimal and one worse path through a frozen lake; SFT and IFT imitate the first, DPO and ORPO prefer it to the
+second (arXiv:2405.11870, section 5.3). Printed: who comes nearer to the optimal policy, where, and who arrives. Written
+to --out: results.json, pictures, a GIF, and index.html, a page to click through. What the paper does not say (map,
+width, rate, seeds) is chosen here and is a flag; its result is not assumed.
+"""
+import importlib.util
+import math
+import sys
+import textwrap
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from frozen_lake import demos, experiment, pictures
+from frozen_lake.demos import Ghost, arrows, ghosts, gold, loser, moves_of_loser
+from frozen_lake.lake import Lake, make_lake
+from frozen_lake.learn import METHODS, Task, Trace, batch_of, learn, method, task_of
+from frozen_lake.measure import distance, measures, over, used
+from frozen_lake.planning import optimal, optimal_actions, policy_iteration, solve, success, value_iteration
+from frozen_lake.policies import Net, Policy, Table, pretrain
+from nanouft import config, runs
+from nanouft.compare import interval
+from nanouft.config import UserError
+from nanouft.objectives import OBJECTIVES
+from nanouft.objectives.ift import own_guess, weights
+
+EVERY = 5                   # updates between two recorded policies
+MAIN = ("sft", "ift", "orpo", "dpo", "orpo online", "dpo online", "pg", "reinforce")   # printed; results.json has all
+COLUMNS = {                 # what is printed, and in a line what it means
+    "distance": "squared distance to the nearest optimal policy, mean over live cells; a uniform row costs .1875",
+    "path": "the same on the demonstrator's cells", "loser": "on the worse path's other cells",
+    "elsewhere": "on the rest (- where a map has none)",
+    "success": "chance to arrive from the start within gymnasium's limit of steps",
+    "noise": "the same if one move in ten is random",
+    "drop": "the drop test: chance to arrive, mean over all live cells as starting points",
+    "direct": "live cells whose vector entered the loss", "overlap": "of the cells that the loss reads with those that "
+                                                                   "the learner itself visits"}
+
+
+@dataclass
+class Run:
+    map: str = "twoway5"            # twoway5 | corridor4 | default4 | default8, or a text file of S, F, H and G
+    slippery: bool = False          # moves go aside with probability 1/3 to either side
+    objective: list[str] | None = None      # methods: sft ift dpo orpo "dpo online" pg ... [all]
+    lam: float = 0.2                # IFT: share of the own next cell in each state
+    gamma: float = 0.95             # IFT: discount of later losses
+    beta: float = 0.1               # DPO: strength of the leash to the start policy
+    loser: str = "detour"           # the worse path: detour | fall | dither
+    updates: int = 200              # of RMSprop
+    lr: float = 5e-3                # its rate, the same for all methods
+    seeds: int | None = None        # learners of each method [20]; with --study, of each map [8]
+    out: str | None = None          # folder [out/frozen_lake; with --study docs/results]
+    study: bool = False             # claim C5 on random maps instead of the experiment on one
+    maps: int = 100                 # of the study
+    workers: int = 2                # processes of the study, of one thread each
+
+    def check(self) -> None:
+        for name in ("lam", "gamma"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UserError(f"--{name} {getattr(self, name)}: must be between 0 and 1")
+        for name in ("beta", "lr"):
+            if getattr(self, name) <= 0:
+                raise UserError(f"--{name} {getattr(self, name)}: must be above 0")
+        for name in ("seeds", "updates", "maps", "workers"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise UserError(f"--{name} must be at least 1")
+        if self.study and (self.seeds == 1 or self.maps < 2):
+            raise UserError("--study needs at least 2 --maps and 2 --seeds, or there is no interval")
+        config.choose("loser", self.loser, demos.LOSERS)
+        for name in self.objective or []:
+            config.choose("method", name, METHODS)
+
+
+# ---- the lake and its demonstrations --------------------------------------------------------------------------------
+def facts(lake: Lake) -> None:
+    V, _ = value_iteration(lake)
+    others = (policy_iteration(lake)[0], solve(lake, optimal(lake)))
+    ties = sum(int(optimal_actions(lake)[s].sum() > 1) for s in lake.live)
+    uniform = torch.full((lake.S, 4), 0.25, dtype=torch.float64)
+    print(f"map {lake.name}{', slippery' * lake.slippery}: {len(lake.live)} live cells, {len(lake.holes)} holes")
+    print("\n".join("    " + row for row in lake.rows))
+    print(f"value of the start {V[lake.start]:.4f} (discount .99); value iteration, policy iteration and linear solve "
+          f"differ by {max((V - o).abs().max().item() for o in others):.0e}")
+    print(f"within {lake.limit} steps the optimal policy arrives with {success(lake, optimal(lake))[lake.start]:.4f}, "
+          f"a random walk with {success(lake, uniform)[lake.start]:.4f}; {ties} cells have several optimal moves")
+
+
+def demonstrations(lake: Lake, cfg: Run) -> dict:
+    """{kind: path or None}; where the map has no loser of the wanted kind, another takes its place, said aloud."""
+    found = {}
+    for kind in demos.LOSERS:
+        try:
+            found[kind] = loser(lake, kind)
+        except UserError:
+            found[kind] = None
+    if found[cfg.loser] is None:
+        other = next((k for k in demos.LOSERS if found[k]), None)
+        if other is None:
+            raise UserError(f"map {lake.name}: it has no worse path of any kind; make it larger")
+        print(f"this map has no {cfg.loser}: the worse path is a {other} instead")
+        cfg.loser = other
+    return found
+
+
+def say_demonstrations(lake: Lake, best: list, worse: list, kind: str) -> tuple[list[Ghost], list[str]]:
+    told, moves = ghosts(lake, best), moves_of_loser(lake, best, worse)
+    print(f"demonstrator {arrows(best)} ({len(best)} steps), worse path {arrows(worse)} ({kind}, {len(worse)})")
+    print(f"ghosts: {len(told)} wrong steps from the path end on a live cell ({sum(g.bump for g in told)} against a "
+          f"wall); the move that IFT copies there is optimal for {sum(g.right for g in told)}")
+    print(f"the worse path's {len(moves)} move{'s' * (len(moves) > 1)}: {moves.count('shared')} shared with the good "
+          f"one (they cancel in DPO), {moves.count('optimal')} optimal in their own cell\n"
+          f"(and pushed down all the same), {moves.count('wrong')} wrong")
+    return told, moves
+
+
+# ---- the experiment -------------------------------------------------------------------------------------------------
+def arms(lake: Lake) -> list[tuple[str, str]]:
+    """(policy, start) of every table: from scratch, and from a habit: of the detour, or mixed where there is none."""
+    habit = "presub" if demos.other_way(lake) else "premix"
+    return [("net", "fresh"), ("net", habit), ("table", "fresh"), ("table", habit)]
+
+
+def start_policy(kind: str, start: str, task: Task) -> Policy:
+    policy = Net(task.N, task.lakes.S) if kind == "net" else Table(task.N, task.lakes.S, 0.2)
+    pretrain(policy, task, start)
+    return policy
+
+
+def show(title: str, rows: list[dict]) -> None:
+    """Means, and the interval of the distance; results.json has the intervals of all."""
+    print(f"\n{title}\n{'':<22}distance      " + "".join(f"{c:>10}" for c in list(COLUMNS)[1:]))
+    for row in rows:
+        if row["method"] in MAIN or len(rows) <= len(MAIN):
+            print(f"{pictures.label(row['method']):<22}{row['distance'][0]:.3f} ±{row['distance'][1]:.3f}"
+                  + " " + "".join(f"{row[c][0]:>10.{1 if c == 'direct' else 3}f}" if row[c][0] == row[c][0]
+                                  else f"{'-':>10}" for c in list(COLUMNS)[1:]))
+
+
+def say_parts(values: dict[str, torch.Tensor]) -> None:
+    """What in IFT does it: distance minus SFT's, paired by seed."""
+    parts = [name for name in values if name.startswith("ift") and "sft" in values]
+    if parts:
+        gaps = {name: interval((values[name] - values["sft"]).tolist()) for name in parts}
+        said = ", ".join(f"{pictures.label(name)} {mean:+.4f} ± {half:.4f}" for name, (mean, half) in gaps.items())
+        print(textwrap.fill("distance minus SFT's (below 0 is nearer): " + said, 116, initial_indent="  ",
+                            subsequent_indent="    "))
+
+
+def say_order(values: dict[str, torch.Tensor]) -> None:
+    """The paper's order on this map, judged over seeds."""
+    for suffix, data in (("", "one pair"), (" online", "online pairs")):
+        names = {"sft": "sft", "ift": "ift", "orpo": "orpo" + suffix, "dpo": "dpo" + suffix}
+        if not set(names.values()) <= values.keys():
+            continue
+        said = []
+        for contrast, (a, b) in experiment.CONTRASTS.items():
+            mean, half = interval((values[names[a]] - values[names[b]]).tolist())
+            said.append((f"{contrast} {mean:+.3f} ± {half:.3f}", experiment.verdict(mean, half)))
+        print(f"  {data}: " + ", ".join(text for text, _ in said)
+              + f": DPO < IFT < ORPO, SFT {experiment.joined([v for _, v in said])} here")
+
+
+def say_ghosts(task: Task, trace: Trace) -> None:
+    """How long IFT's residual lasts: the share of greedy guesses that are not the demonstrator's."""
+    wish = trace.policies.argmax(-1)                                            # (checkpoints, N, S)
+    share = torch.stack([wish[..., s] != a for s, a in task.golds[0][:-1]]).double().mean((0, 2)).tolist()
+    gone = next((i for i, x in enumerate(share) if x == 0), len(share) - 1)
+    shown = sorted({0, 1, 2, gone // 2, gone} & set(range(gone + 1)))
+    print("  IFT's guesses that differ from the demonstrator: "
+          + ", ".join(f"{100 * share[i]:.0f} % after {trace.steps[i]}" for i in shown) + " updates")
+
+
+def measured(task: Task, traces: dict[str, Trace], kind: str, start: str) -> tuple[list[dict], dict, dict]:
+    """(rows of results.json, curves, {method: (N,) distances})."""
+    rows, lines, last = [], {}, {}
+    live = [lake.live for lake in task.lakes.each]
+    elsewhere = [s for s in live[0] if s not in {s for s, _ in task.golds[0] + task.losers[0]}]
+    for name, trace in traces.items():
+        found = {**measures(task, trace.policies[-1]), **used(task, trace)}
+        rows.append({"policy": kind, "start": start, "method": name,
+                     **{k: list(interval(v.tolist())) for k, v in found.items()}})
+        gap = distance(task.lakes, trace.policies)
+        bands = [interval(x.tolist()) for x in over(gap, live)]
+        lines[name] = {"steps": trace.steps, "distance": [m for m, _ in bands], "low": [m - h for m, h in bands],
+                       "high": [m + h for m, h in bands],
+                       "elsewhere": over(gap, [elsewhere] * task.N).mean(-1).tolist()}
+        last[name] = found["distance"]
+    return rows, lines, last
+
+
+def run(cfg: Run, folder: Path) -> dict:
+    lake = make_lake(cfg.map, cfg.slippery)
+    facts(lake)
+    losers = demonstrations(lake, cfg)
+    best, worse, seeds = gold(lake), losers[cfg.loser], cfg.seeds or 20
+    told, moves = say_demonstrations(lake, best, worse, cfg.loser)
+    task = task_of(lake, seeds, cfg.loser)
+    names, rows, lines, kept = cfg.objective or list(METHODS), [], {}, {}
+    for kind, start in arms(lake):
+        policy = start_policy(kind, start, task)
+        traces = {}
+        for name in tqdm(names, f"{kind}, {start}", leave=False, mininterval=1):
+            traces[name] = learn(task, policy, method(name, cfg.lam, cfg.gamma, cfg.beta), cfg.updates, cfg.lr,
+                                 every=EVERY)
+        got, lines[f"{kind} {start}"], last = measured(task, traces, kind, start)
+        show(f"{kind}, start {start}: {seeds} seed{'s' * (seeds > 1)}, {cfg.updates} updates, mean ± 95 %", got)
+        say_order(last)
+        say_parts(last)
+        if "ift" in traces:
+            say_ghosts(task, traces["ift"])
+        rows, kept[kind, start] = rows + got, (policy, traces)
+    print("\nwhat the columns mean")
+    for name, text in COLUMNS.items():
+        print(f"  {name:<14} {text}")
+    V, _ = value_iteration(lake)
+    data = {"map": {"name": lake.name, "rows": list(lake.rows), "slippery": lake.slippery, "height": lake.height,
+                    "width": lake.width, "start": lake.start, "goal": lake.goal, "holes": lake.holes,
+                    "live": lake.live, "optimal": optimal_actions(lake).int().tolist(), "value": V.tolist()},
+            "hp": {"lam": cfg.lam, "gamma": cfg.gamma, "beta": cfg.beta, "lr": cfg.lr, "steps": cfg.updates,
+                   "seeds": seeds, "loser": cfg.loser},
+            "gold": best, "losers": losers, "ghosts": [asdict(g) for g in told], "loser_moves": moves, "rows": rows,
+            "curves": lines, "study": read_study()}
+    folder.mkdir(parents=True, exist_ok=True)
+    data = finite(data)
+    runs.write_json(folder / "results.json", data)
+    draw_pictures(cfg, lake, task, lines, kept, folder)
+    return data
+
+
+def finite(x):
+    """NaN (no such cell) and infinity (one seed has no interval) become null: JSON knows neither."""
+    if isinstance(x, dict):
+        return {k: finite(v) for k, v in x.items()}
+    if isinstance(x, (list, tuple)):
+        return [finite(v) for v in x]
+    return None if isinstance(x, float) and not math.isfinite(x) else x
+
+
+def read_study() -> dict | None:
+    """What the study found, if it has been run in this checkout."""
+    file = Path(__file__).parents[1] / "docs" / "results" / "C5.json"
+    return runs.read_json(file) if file.exists() else None
+
+
+# ---- pictures and page ----------------------------------------------------------------------------------------------
+def one_update(cfg: Run, lake: Lake, task: Task, policy: Policy, row: int, file: Path) -> Path:
+    """The numbers behind the first update of IFT, of one learner, from nanouft's own pieces."""
+    m = method("ift", cfg.lam, cfg.gamma)
+    batch = batch_of(task, m, policy.probs().log())
+    s = batch.seqs["answer"]
+    policy.step = lake.step.expand(task.N, -1, -1)
+    with torch.no_grad():
+        at = s.mask.bool()
+        guess = own_guess(s.inputs, s.mask, policy(s.inputs, want="argmax", at=at))
+        true = -policy(s.inputs, want="logp", targets=s.targets, at=at)
+        OBJECTIVES["ift"].forward(policy, batch, m.hp)
+        w = weights(-s.logp, s, m.hp)
+    return pictures.update(lake, task.golds[0], guess[row].tolist(), cfg.lam, true[row].tolist(),
+                           (-s.logp[row]).tolist(), w[row].tolist(), file)
+
+
+def draw_pictures(cfg: Run, lake: Lake, task: Task, lines: dict, kept: dict, folder: Path) -> None:
+    made, (net, table) = [], [key for key in kept if key[1] != "fresh"]
+    policy, traces = kept[net]
+    if not lake.slippery:
+        row = next((n for n in range(task.N) if wants_else(lake, task, policy, n)), 0)
+        made.append(one_update(cfg, lake, task, policy, row, folder / "update.png"))
+    early = 25 // EVERY if cfg.updates >= 25 else -1
+    panels = {name: (t.policies[early] - t.policies[0]).mean(0) for name, t in traces.items()
+              if name in ("sft", "ift", "orpo", "dpo")}
+    if panels:
+        made.append(pictures.changes(lake, optimal_actions(lake).double(), panels, (task.golds[0], task.losers[0]),
+                                     folder / "changes.png", next(iter(traces.values())).steps[early]))
+        shares = {name: (t.seen[0], pictures.own_share(task, t, 0), float(t.overlap[0]))
+                  for name, t in kept[table][1].items() if name in ("sft", "ift", "orpo", "dpo", "pg")}
+        made.append(pictures.explored(lake, shares, folder / "explored.png"))
+        made.append(pictures.walk(lake, {name: t.policies[-1][0] for name, t in traces.items()
+                                         if name in ("sft", "ift", "orpo", "dpo")}, folder / "walk.gif"))
+    made.append(pictures.curves({title: c for title, c in lines.items() if title.startswith("net")},
+                                folder / "curves.png"))
+    print("\n" + "\n".join(f"picture: {file}" for file in made))
+
+
+def wants_else(lake: Lake, task: Task, policy: Policy, n: int) -> bool:
+    """Does learner n want another move than the demonstrator's somewhere before the last step, onto a live cell?"""
+    wish = policy.probs()[n].argmax(-1)
+    return any(int(wish[s]) != a and int(lake.step[s, wish[s]]) in lake.live for s, a in task.golds[n][:-1])
+
+
+def write_page(folder: Path, data: dict) -> None:
+    if importlib.util.find_spec("frozen_lake.page"):
+        from frozen_lake import page
+        print(f"page: {page.write(folder, data)}")
+
+
+def main(argv=None) -> int:
+    cfg, _ = config.parse(Run, argv, "python -m frozen_lake", __doc__)
+    cfg.check()
+    if cfg.study:
+        folder = Path(cfg.out or "docs/results")
+        data = experiment.study(folder, cfg.maps, cfg.seeds or 8, cfg.workers)
+        print(f"picture: {pictures.contrasts(data['settings'], experiment.dots(folder, data), folder / 'C5.png')}")
+        return 0
+    folder = Path(cfg.out or "out/frozen_lake")
+    write_page(folder, run(cfg, folder))
+    print(f"numbers: {folder / 'results.json'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(config.run(main))

@@ -1,0 +1,256 @@
+"""Claim C5: does the paper's order, DPO < IFT < ORPO, SFT in distance to the optimal policy, hold on many lakes?
+
+    python -m frozen_lake --study                   # 100 random maps x 8 seeds x 24 settings; resumable
+    python -m frozen_lake --study --maps 4 --seeds 2    # a short form, about a minute; write it elsewhere with --out
+
+One base setting, fixed before looking, is the paper's set-up as far as it is described (arXiv:2405.11870, section 5.3):
+a two-layer network from scratch, one optimal and one sub-optimal path (a detour), RMSprop, lam .2, gamma .95. Then one
+factor at a time. Every setting learns on the same random maps, so contrasts are paired by map: a map's number is the
+mean over its seeds, an interval is the 95 % t-interval over maps.
+Rule: a contrast holds if its interval lies above 0, does not hold if it lies below, else undecided. The claim holds in
+a setting if all three contrasts do, does not hold if one of them does not, else it is undecided. C5's verdict is that
+of the base setting. Cells are lines of C5.jsonl, one a map and setting; table and verdict are computed from them.
+Not tuned: one learning rate for all methods (two others are among the settings).
+"""
+import hashlib
+import json
+import multiprocessing
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from frozen_lake.demos import gold, loser, random_lake
+from frozen_lake.lake import Lake, Lakes
+from frozen_lake.learn import Method, Task, learn, method
+from frozen_lake.measure import distance, measures, over
+from frozen_lake.policies import Net, Policy, Table, pretrain
+from nanouft import runs
+from nanouft.compare import interval
+from nanouft.config import UserError
+
+STUDY_VERSION = 1           # raised by hand when a change of code changes what cells give
+EARLY = 25                  # updates after which the distance is looked at once more
+CHUNK = 50                  # maps that learn side by side in one process
+FIELDS = ("distance", "distance_transition", "path", "loser", "elsewhere", "success", "drop", "early")
+METHODS = ("sft", "ift", "orpo", "dpo")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One way to do the paper's experiment."""
+    policy: str = "net"             # net | table
+    start: str = "fresh"            # fresh | premix | presub
+    loser: str = "detour"           # detour | fall | dither
+    online: bool = False            # the loser of DPO and ORPO is an own episode, drawn anew at each update
+    slippery: bool = False
+    lam: float = 0.2
+    gamma: float = 0.95
+    sampled: bool = False           # IFT's guess is sampled
+    variant: str = "released"       # IFT's weights
+    detach: bool = False            # IFT's weights are constants
+    beta: float = 0.1
+    orpo_lam: float = 1.0
+    lr: float = 5e-3
+    steps: int = 200
+
+    def methods(self) -> dict[str, Method]:
+        online = " online" * self.online
+        ift = method("ift sampled" if self.sampled else "ift", self.lam, self.gamma, variant=self.variant,
+                     detach=self.detach)
+        return {"sft": method("sft"), "ift": ift, "orpo": method("orpo" + online, orpo_lam=self.orpo_lam),
+                "dpo": method("dpo" + online, beta=self.beta)}
+
+
+BASE = Setting()
+SETTINGS: dict[str, Setting] = {"base": BASE, **{name: replace(BASE, **change) for name, change in {
+    "a table": dict(policy="table"), "a table, rate 2e-2": dict(policy="table", lr=2e-2),
+    "start: mixed episodes": dict(start="premix"), "start: detour habit": dict(start="presub"),
+    "loser: fall": dict(loser="fall"), "loser: dither": dict(loser="dither"),
+    "slippery": dict(slippery=True),
+    "online pairs": dict(online=True), "online pairs, detour habit": dict(online=True, start="presub"),
+    "lam 0 (weights only)": dict(lam=0.0), "lam 0.5": dict(lam=0.5), "lam 1": dict(lam=1.0),
+    "lam 0.5, sampled guess": dict(lam=0.5, sampled=True),
+    "gamma 0 (mixing only)": dict(gamma=0.0), "gamma 1": dict(gamma=1.0),
+    "Eq. 21's weights": dict(variant="eq21"), "constant weights": dict(detach=True),
+    "beta 1": dict(beta=1.0), "beta 5": dict(beta=5.0), "ORPO's lam 0.25": dict(orpo_lam=0.25),
+    "rate 1e-3": dict(lr=1e-3), "rate 2e-2": dict(lr=2e-2), "1000 updates": dict(steps=1000),
+}.items()}}
+
+
+# ---- cells ----------------------------------------------------------------------------------------------------------
+def key(setting: Setting, number: int, maps: int, seeds: int) -> str:
+    """Of the cell of one map. Learners of a chunk share one stream of random numbers, so the chunk is part of it."""
+    text = json.dumps([STUDY_VERSION, asdict(setting), number, chunk_of(number, maps), seeds], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def chunk_of(number: int, maps: int) -> list[int]:
+    """The maps that learn side by side with this one."""
+    first = number // CHUNK * CHUNK
+    return list(range(first, min(first + CHUNK, maps)))
+
+
+def start_policy(setting: Setting, task: Task, seeds: list[int]) -> Policy:
+    policy = (Net(task.N, task.lakes.S, seeds=seeds) if setting.policy == "net"
+              else Table(task.N, task.lakes.S, 0.2, seeds))
+    pretrain(policy, task, setting.start, seed=seeds[0])
+    return policy
+
+
+def run_chunk(name: str, first: int, maps: int, seeds: int) -> list[dict]:
+    """The cells of one setting on the chunk of map `first`, all maps and seeds side by side: one JSON object a map."""
+    torch.set_num_threads(1)
+    setting, cells, lakes, paths = SETTINGS[name], [], [], []
+    for number in chunk_of(first, maps):
+        about = {"key": key(setting, number, maps, seeds), "setting": name, "map": number}
+        lake = random_lake(number)
+        if setting.slippery:
+            lake = Lake(lake.name, lake.rows, slippery=True)
+        try:
+            paths.append((gold(lake, number), loser(lake, setting.loser, number)))
+        except UserError as e:                          # a slippery map whose episodes are all too long
+            cells.append({**about, "skipped": str(e)})
+            continue
+        lakes.append(lake)
+        cells.append(about)
+    rows = [i for i in range(len(lakes)) for _ in range(seeds)]
+    if not rows:
+        return cells
+    task = Task(Lakes([lakes[i] for i in rows]), [paths[i][0] for i in rows], [paths[i][1] for i in rows])
+    policy = start_policy(setting, task, [1000 * int(lakes[i].name[6:]) + k % seeds for k, i in enumerate(rows)])
+    live = [lake.live for lake in task.lakes.each]
+    learnt = {}
+    for m, how in setting.methods().items():
+        trace = learn(task, policy, how, setting.steps, setting.lr, seed=first, every=EARLY)
+        found = measures(task, trace.policies[-1])
+        found["early"] = over(distance(task.lakes, trace.policies[1]), live)
+        learnt[m] = torch.stack([found[f] for f in FIELDS], -1).reshape(len(lakes), seeds, -1).nanmean(1)
+    kept = [cell for cell in cells if "skipped" not in cell]
+    for i, cell in enumerate(kept):
+        cell.update({m: [round(x, 5) if x == x else None for x in learnt[m][i].tolist()] for m in METHODS})
+    return cells
+
+
+def run_study(file: Path, maps: int, seeds: int, workers: int, names: list[str]) -> dict[str, dict]:
+    """Run what is missing in `file`, append each chunk as it ends; returns all cells by key."""
+    done = {c["key"]: c for c in runs.read_metrics(file)} if file.exists() else {}
+    todo = []
+    for name in names:
+        missing = [n for n in range(maps) if key(SETTINGS[name], n, maps, seeds) not in done]
+        todo += [(name, first, maps, seeds) for first in sorted({n // CHUNK * CHUNK for n in missing})]
+    if not todo:
+        return done
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if file.exists():                                           # a line cut short by a kill goes
+        file.write_text("".join(json.dumps(c) + "\n" for c in done.values()), encoding="utf-8")
+    for cells in tqdm(_each(todo, workers), total=len(todo), desc="C5", mininterval=5):
+        done.update({c["key"]: c for c in cells})
+        with open(file, "a", encoding="utf-8") as f:
+            f.write("".join(json.dumps(c) + "\n" for c in cells))
+    return done
+
+
+def _each(todo: list[tuple], workers: int) -> Iterator[list[dict]]:
+    """Chunks as they end: one worker is this process."""
+    if workers == 1:
+        yield from (run_chunk(*job) for job in todo)
+        return
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        waiting = [pool.submit(run_chunk, *job) for job in todo]
+        try:
+            yield from (future.result() for future in as_completed(waiting))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+# ---- from cells to a verdict ----------------------------------------------------------------------------------------
+CONTRASTS = {"IFT - DPO": ("ift", "dpo"), "ORPO - IFT": ("orpo", "ift"), "SFT - IFT": ("sft", "ift")}   # claimed > 0
+
+
+def verdict(mean: float, half: float) -> str:
+    """holds: the whole interval above 0; does not hold: the whole interval below 0; else undecided."""
+    return "holds" if mean - half > 0 else "does not hold" if mean + half < 0 else "undecided"
+
+
+def joined(verdicts: list[str]) -> str:
+    """All must hold; one that does not is enough to refute."""
+    return ("holds" if set(verdicts) == {"holds"} else "does not hold" if "does not hold" in verdicts else "undecided")
+
+
+def summary(name: str, cells: list[dict]) -> dict:
+    """What one setting gives: means, shares of maps, contrasts, verdict."""
+    ran = [c for c in cells if "skipped" not in c]
+    def column(m: str, f: str) -> list[float]:
+        return [c[m][FIELDS.index(f)] for c in ran if c[m][FIELDS.index(f)] is not None]
+    d = {m: column(m, "distance") for m in METHODS}
+    order = [dpo < ift < min(orpo, sft) for dpo, ift, orpo, sft in zip(d["dpo"], d["ift"], d["orpo"], d["sft"])]
+    out = {"name": name, "setting": asdict(SETTINGS[name]), "maps": len(ran), "skipped": len(cells) - len(ran),
+           "order_share": sum(order) / len(order), "contrasts": {}, "contrasts_early": {}}
+    for f in FIELDS:
+        out[f] = {m: interval(column(m, f)) for m in METHODS}
+    for field, where in (("distance", "contrasts"), ("early", "contrasts_early")):
+        for label, (a, b) in CONTRASTS.items():
+            mean, half = interval([x - y for x, y in zip(column(a, field), column(b, field))])
+            out[where][label] = [mean, half, verdict(mean, half)]
+    out["verdict"] = joined([c[2] for c in out["contrasts"].values()])
+    return out
+
+
+def report(done: dict[str, dict], maps: int, seeds: int, names: list[str]) -> tuple[dict, list[str]]:
+    """(C5.json's object, C5.md's lines)."""
+    found = [summary(name, [done[key(SETTINGS[name], n, maps, seeds)] for n in range(maps)]) for name in names]
+    base = found[0]
+    counts = {v: sum(s["verdict"] == v for s in found) for v in ("holds", "does not hold", "undecided")}
+    data = {"claim": "C5: distance to the optimal policy, DPO < IFT < ORPO, SFT", "verdict": base["verdict"],
+            "base": names[0], "maps": maps, "seeds": seeds, "verdicts": counts, "settings": found}
+    def cell(x: tuple[float, float]) -> str:
+        return f"{x[0]:.3f} ± {x[1]:.3f}"
+    lines = [f"C5: distance to the nearest optimal policy, DPO < IFT < ORPO, SFT. {maps} random maps x {seeds} seeds, "
+             "mean and 95 % t-interval over maps; made by `python -m frozen_lake --study`.", "",
+             "| setting | SFT | IFT | ORPO | DPO | maps in this order | claim |", "|---" * 7 + "|"]
+    for s in found:
+        lines.append(f"| {s['name']} | " + " | ".join(cell(s["distance"][m]) for m in METHODS)
+                     + f" | {100 * s['order_share']:.0f} % | {s['verdict']} |")
+    lines += ["", f"The contrasts, paired by map; claimed is that each is above 0. Right: after {EARLY} updates.", "",
+              "| setting | " + " | ".join([*CONTRASTS, *CONTRASTS]) + " |", "|---" * (1 + 2 * len(CONTRASTS)) + "|"]
+    for s in found:
+        lines.append(f"| {s['name']} | " + " | ".join(f"{mean:+.3f} ± {half:.3f} {v}" for where in
+                                                      ("contrasts", "contrasts_early")
+                                                      for mean, half, v in s[where].values()) + " |")
+    lines += ["", "What the walker then does: chance to arrive from the start, and mean chance from every live cell "
+                  "(the drop test).", "",
+              "| setting | maps | SFT | IFT | ORPO | DPO | drop: SFT | IFT | ORPO | DPO |", "|---" * 10 + "|"]
+    for s in found:
+        lines.append(f"| {s['name']} | {s['maps']} | "
+                     + " | ".join(f"{100 * s[f][m][0]:.0f} %" for f in ("success", "drop") for m in METHODS) + " |")
+    lines += ["", f"C5 in the base setting: {base['verdict']}. Over the {len(found)} settings: it holds in "
+                  f"{counts['holds']}, does not hold in {counts['does not hold']}, is undecided in "
+                  f"{counts['undecided']}."]
+    return data, lines
+
+
+def dots(folder: Path, data: dict) -> dict[str, dict[str, list[float]]]:
+    """{setting: {contrast: one number a map}}, for the picture."""
+    done = {c["key"]: c for c in runs.read_metrics(folder / "C5.jsonl")}
+    out = {}
+    for s in data["settings"]:
+        cells = [done[key(SETTINGS[s["name"]], n, data["maps"], data["seeds"])] for n in range(data["maps"])]
+        out[s["name"]] = {label: [c[a][0] - c[b][0] for c in cells if "skipped" not in c]
+                          for label, (a, b) in CONTRASTS.items()}
+    return out
+
+
+def study(folder: Path, maps: int, seeds: int, workers: int, names: list[str] | None = None) -> dict:
+    """Run, write C5.jsonl, C5.json, C5.md below `folder`, print the table; returns C5.json's object."""
+    names = names or list(SETTINGS)
+    done = run_study(folder / "C5.jsonl", maps, seeds, workers, names)
+    data, lines = report(done, maps, seeds, names)
+    runs.write_json(folder / "C5.json", data)
+    (folder / "C5.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    print("\n".join(lines))
+    return data

@@ -1,0 +1,188 @@
+"""A frozen lake as arrays: what gymnasium's FrozenLake-v1 does, as tensors that can be solved exactly.
+
+    lake = make_lake("twoway5")                     # a map of MAPS, or a text file of your own
+    lake.P[s, a, t]                                 # chance that action a in cell s leads to cell t
+
+S is the start, F ice, H a hole, G the gift. Stepping onto G pays 1, anything else 0; H and G end the episode. Cells are
+numbered row by row. On a slippery lake each move goes aside with probability 1/3 to either side. The dynamics are not
+written here: they are read from gymnasium's own table `env.unwrapped.P`, and so is its limit of steps.
+Left out: gymnasium's other rewards and slip rates.
+"""
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import gymnasium
+import torch
+from torch import Tensor
+
+from nanouft.config import UserError, nearest
+
+ARROWS = "←↓→↑"                                     # actions 0..3, in gymnasium's order
+MOVES = ((0, -1), (1, 0), (0, 1), (-1, 0))          # (row, column)
+MOST_CELLS = 400                                    # beyond it the (S,4,S) table is no longer small
+
+MAPS: dict[str, tuple[str, ...]] = {
+    "twoway5": ("SFFFF", "FHHHF", "FHFFF", "FHFHH", "FFFFG"),       # two ways to the gift: 8 and 12 steps
+    "corridor4": ("SFFF", "HFHF", "HFHF", "HFGF"),
+    "default4": ("SFFF", "FHFH", "FFFH", "HFFG"),                   # gymnasium's own
+    "default8": ("SFFFFFFF", "FFFFFFFF", "FFFHFFFF", "FFFFFHFF", "FFFHFFFF", "FHHFFFHF", "FHFFHFHF", "FFFHFFFG"),
+}
+
+
+@dataclass(frozen=True)
+class Lake:
+    """One map. All tables are float64, over S = height * width cells and 4 actions."""
+    name: str
+    rows: tuple[str, ...]
+    slippery: bool = False
+
+    @property
+    def height(self) -> int:
+        return len(self.rows)
+
+    @property
+    def width(self) -> int:
+        return len(self.rows[0])
+
+    @property
+    def S(self) -> int:
+        return self.height * self.width
+
+    @cached_property
+    def letters(self) -> str:
+        return "".join(self.rows)
+
+    @property
+    def start(self) -> int:
+        return self.letters.index("S")
+
+    @property
+    def goal(self) -> int:
+        return self.letters.index("G")
+
+    @cached_property
+    def holes(self) -> list[int]:
+        return [s for s, c in enumerate(self.letters) if c == "H"]
+
+    @cached_property
+    def _tables(self) -> tuple[Tensor, Tensor, int]:
+        env = gymnasium.make("FrozenLake-v1", desc=list(self.rows), is_slippery=self.slippery)
+        P, R = torch.zeros(self.S, 4, self.S, dtype=torch.float64), torch.zeros(self.S, 4, dtype=torch.float64)
+        for s, actions in env.unwrapped.P.items():
+            for a, outcomes in actions.items():
+                for p, t, reward, _ in outcomes:
+                    P[s, a, t] += p
+                    R[s, a] += p * reward
+        limit = env.spec.max_episode_steps
+        env.close()
+        return P, R, limit
+
+    @property
+    def P(self) -> Tensor:
+        """(S,4,S) transition probabilities. G and H lead to themselves: they absorb."""
+        return self._tables[0]
+
+    @property
+    def R(self) -> Tensor:
+        """(S,4) expected reward of the step."""
+        return self._tables[1]
+
+    @property
+    def limit(self) -> int:
+        """Steps after which gymnasium ends an episode: 100, on custom maps of any size."""
+        return self._tables[2]
+
+    @cached_property
+    def terminal(self) -> Tensor:
+        """(S,) bool: the episode is over there."""
+        return torch.tensor([c in "GH" for c in self.letters])
+
+    @cached_property
+    def step(self) -> Tensor:
+        """(S,4) the cell that an action INTENDS to reach. At the edge one stays; G and H are left no more."""
+        def go(s: int, letter: str, dr: int, dc: int) -> int:
+            r, c = s // self.width + dr, s % self.width + dc
+            inside = 0 <= r < self.height and 0 <= c < self.width
+            return r * self.width + c if inside and letter not in "GH" else s
+        return torch.tensor([[go(s, letter, *move) for move in MOVES] for s, letter in enumerate(self.letters)])
+
+    @cached_property
+    def live(self) -> list[int]:
+        """Cells on ice from which the gift can be reached. From any other cell nothing that one does matters."""
+        leads, can, new = self.step.tolist(), {self.goal}, {self.goal}
+        while new:                                                      # backwards from the gift
+            new = {s for s, c in enumerate(self.letters) if c in "SF" and s not in can and new & set(leads[s])}
+            can |= new
+        return sorted(can - {self.goal})
+
+    @cached_property
+    def at_start(self) -> Tensor:
+        """(S,) 1 at S."""
+        return torch.eye(self.S, dtype=torch.float64)[self.start]
+
+    @cached_property
+    def at_goal(self) -> Tensor:
+        """(S,) 1 at G."""
+        return torch.eye(self.S, dtype=torch.float64)[self.goal]
+
+    @cached_property
+    def alive(self) -> Tensor:
+        """(S,) 1 on live cells."""
+        return torch.eye(self.S, dtype=torch.float64)[self.live].sum(0)
+
+
+class Lakes:
+    """Several lakes of one size as tables with a leading dimension N, for one learner each. Everything in planning.py
+    takes this in place of a Lake, with policies (..., N, S, 4)."""
+
+    def __init__(self, lakes: list[Lake]):
+        if len({(lake.height, lake.width) for lake in lakes}) != 1:
+            raise ValueError("lakes that are stacked must be of one size")
+        self.each, self.S, self.limit = lakes, lakes[0].S, lakes[0].limit
+        once = list(dict.fromkeys(lakes))                               # many learners on one lake share its tables
+        at = torch.tensor([once.index(lake) for lake in lakes])
+        for name in ("P", "R", "terminal", "step", "at_start", "at_goal", "alive"):
+            setattr(self, name, torch.stack([getattr(lake, name) for lake in once])[at])
+
+    def __len__(self) -> int:
+        return len(self.each)
+
+
+def check(lake: Lake, where: str) -> Lake:
+    """The lake, or a UserError that says in one line what is wrong with its map."""
+    if not lake.rows:
+        raise UserError(f"{where}: no map in it; a map is rows of S, F, H and G")
+    for i, row in enumerate(lake.rows, 1):
+        bad = next((c for c in row if c not in "SFHG"), None)
+        if bad:
+            raise UserError(f"{where}, row {i}: unknown cell {bad!r}; known are S (start), F (ice), H (hole), G (gift)")
+        if len(row) != lake.width:
+            raise UserError(f"{where}, row {i}: {len(row)} cells where row 1 has {lake.width}; all rows must be equal")
+    if lake.S > MOST_CELLS:
+        raise UserError(f"{where}: {lake.S} cells; at most {MOST_CELLS} are solved here")
+    for letter, what in (("S", "start"), ("G", "gift")):
+        if (n := lake.letters.count(letter)) != 1:
+            raise UserError(f"{where}: {n} cells {letter}; there must be exactly one {what}")
+    if lake.start not in lake.live:
+        raise UserError(f"{where}: no path from S to G; open one by turning an H into F")
+    return lake
+
+
+def read_map(file: str | Path, slippery: bool = False) -> Lake:
+    """A text file, one row a line; empty lines and spaces around rows are ignored."""
+    try:
+        text = Path(file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError, ValueError) as e:
+        raise UserError(f"{file}: cannot be read as text ({getattr(e, 'strerror', None) or e})")
+    rows = tuple(line.strip() for line in text.split("\n") if line.strip())
+    return check(Lake(Path(file).stem, rows, slippery), str(file))
+
+
+def make_lake(name: str, slippery: bool = False) -> Lake:
+    """A map of MAPS by its name, else a file."""
+    if name in MAPS:
+        return Lake(name, MAPS[name], slippery)
+    if not Path(name).exists():
+        raise UserError(f"unknown map {name!r}{nearest(name, MAPS)} (known: {', '.join(MAPS)}; or a text file)")
+    return read_map(name, slippery)

@@ -1,0 +1,261 @@
+"""Pictures of the lake. Readable at slide size, colour-blind safe (Okabe-Ito), signs and shapes as well as colours.
+
+    update(...)        one update of IFT: the ghost, the stamped arrow, the weights
+    changes(...)       the same cells under SFT, IFT, ORPO, DPO: what went up, what went down
+    curves(...)        distance over updates, from two starts
+    explored(...)      whose cells does the loss read, where does the learner go
+    contrasts(...)     claim C5 over many maps: every map a dot
+    walk(...)          one agent under each learnt policy, as a GIF
+"""
+import math
+from pathlib import Path
+
+import torch
+from matplotlib import animation
+from matplotlib.axes import Axes
+from matplotlib.patches import Circle, FancyArrowPatch, Rectangle
+
+from frozen_lake.demos import Path as Walk
+from frozen_lake.lake import MOVES, Lake
+from frozen_lake.learn import Task, Trace
+from frozen_lake.planning import draw, occupancy
+from nanouft.plots import DOWN, GREY, UP, plt
+
+ICE, HOLE, GIFT, GREEN = "#FFFFFF", "#3C4450", "#F0E442", "#009E73"
+COLOUR = {"sft": "#777777", "ift": "#009E73", "orpo": "#CC79A7", "dpo": "#D55E00", "orpo online": "#CC79A7",
+          "dpo online": "#E69F00", "pg": "#000000"}
+SHORT = {"pg": "exact policy gradient"}
+TITLES = {"net fresh": "network, from scratch", "net presub": "network with a detour habit",
+          "net premix": "network with mixed habits"}
+SLIDE = {"font.size": 16, "axes.titlesize": 16}
+
+
+def label(name: str) -> str:
+    words = SHORT.get(name, name).split()
+    return " ".join(w.upper() if w in ("sft", "ift", "orpo", "dpo") else w for w in words)
+
+
+def save(fig, file: Path) -> Path:
+    """Cut to what was drawn: titles and labels beside a square board are never clipped."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    fig.savefig(file, bbox_inches="tight", pad_inches=0.15)
+    plt.close(fig)
+    return file
+
+
+def place(lake: Lake, s: int) -> tuple[float, float]:
+    """Centre of a cell: x to the right, y upwards."""
+    return s % lake.width + 0.5, lake.height - 1 - s // lake.width + 0.5
+
+
+def board(ax: Axes, lake: Lake) -> None:
+    """The empty lake: dark squares with a cross are holes, the star is the gift."""
+    for s, c in enumerate(lake.letters):
+        x, y = place(lake, s)
+        colour = HOLE if c == "H" else GIFT if c == "G" else ICE
+        ax.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=colour, edgecolor="#B8C4CE", lw=1.5))
+        if c in "SHG":
+            ax.text(x - 0.42 * (c == "S"), y + 0.4 * (c == "S"), {"S": "S", "H": "✕", "G": "★"}[c],
+                    ha="left" if c == "S" else "center", va="top" if c == "S" else "center",
+                    color="white" if c == "H" else "black", fontsize=11 if c == "S" else 16)
+    ax.set(xlim=(-0.05, lake.width + 0.05), ylim=(-0.05, lake.height + 0.05), aspect="equal", xticks=[], yticks=[])
+    for side in ax.spines.values():
+        side.set_visible(False)
+
+
+def arrow(ax: Axes, lake: Lake, s: int, a: int, colour: str, style: str = "-", size: float = 0.34, **kw) -> None:
+    """The action a, drawn in cell s."""
+    x, y = place(lake, s)
+    dr, dc = MOVES[a]
+    ax.add_patch(FancyArrowPatch((x - size * dc, y + size * dr), (x + size * dc, y - size * dr), color=colour,
+                                 arrowstyle="-|>", mutation_scale=22, lw=3, linestyle=style, **kw))
+
+
+# ---- 1. one update of IFT -------------------------------------------------------------------------------------------
+def update(lake: Lake, path: Walk, guess: list[int], lam: float, loss_true: list[float], loss_mixed: list[float],
+           weights: list[float], file: Path) -> Path:
+    """`guess` (T) the cell that the learner's own action would have led to; the losses and weights of every step."""
+    with plt.rc_context(SLIDE):
+        fig, (left, middle, right) = plt.subplots(1, 3, figsize=(19, 6.2), width_ratios=(1, 1, 1.25))
+        board(left, lake), board(middle, lake)
+        ghosts = [i for i, (s, _) in enumerate(path) if guess[i] != s]
+        for i, (s, a) in enumerate(path):
+            arrow(left, lake, s, a, UP)
+        first = ghosts[0] if ghosts else 1
+        for i in ghosts:
+            s = path[i - 1][0]
+            own = next(a for a in range(4) if int(lake.step[s, a]) == guess[i] and a != path[i - 1][1])
+            arrow(left, lake, s, own, DOWN, "--", 0.26)
+        left.set_title("blue: the demonstrator's moves; orange, dashed:\n"
+                       f"the learner's own ({len(ghosts)} of {len(path)} differ)")
+        s, a = path[first]
+        for cell, share, colour in ((s, 1 - lam, UP), (guess[first], lam, DOWN)):
+            x, y = place(lake, cell)
+            middle.add_patch(Circle((x, y), 0.44, facecolor=colour, alpha=max(share, 0.18), edgecolor=colour, lw=2))
+            middle.text(x - 0.47, y + 0.47, f"{share:g}", ha="left", va="top", fontsize=14)
+            arrow(middle, lake, cell, a, "black", size=0.26)
+        middle.set_title(f"step {first + 1} is read as a blend of two cells;\n"
+                         "the demonstrator's move is stamped on both")
+        x = torch.arange(len(path)).numpy()
+        right.bar(x - 0.27, loss_true, 0.26, color="#CCCCCC", edgecolor="black", label="loss in the true cell")
+        right.bar(x, loss_mixed, 0.26, color=UP, hatch="//", edgecolor="white", label="loss on the blend")
+        right.bar(x + 0.27, weights, 0.26, color=GREEN, hatch="..", edgecolor="white", label="weight: losses to come")
+        right.axhline(1, color="black", ls="--", lw=1)
+        right.set(xlabel="step", xticks=x, xticklabels=x + 1, title="IFT pays loss times weight (mean weight 1)")
+        right.legend(frameon=False)
+        fig.tight_layout(w_pad=4)
+        return save(fig, file)
+
+
+# ---- 2. what went up and down ---------------------------------------------------------------------------------------
+def changes(lake: Lake, best: torch.Tensor, panels: dict[str, torch.Tensor], paths: tuple[Walk, Walk], file: Path,
+            updates: int) -> Path:
+    """panels: {method: (S,4) change of the policy}. Shown: the change of the probability of the optimal actions."""
+    with plt.rc_context(SLIDE):
+        fig, axes = plt.subplots(1, len(panels), figsize=(5.2 * len(panels), 6.4), squeeze=False)
+        for ax, (name, change) in zip(axes[0], panels.items()):
+            board(ax, lake)
+            for s in lake.live:
+                gain = float((change[s] * best[s]).sum())
+                x, y = place(lake, s)
+                colour = UP if gain >= 0 else DOWN
+                ax.add_patch(Rectangle((x - 0.48, y - 0.48), 0.96, 0.96, facecolor=colour,
+                                       alpha=min(1, abs(gain)) ** 0.7))
+                said = f"{gain:+.2f}" if abs(gain) >= 0.005 else "0"
+                ax.text(x + 0.05, y + 0.05, said, ha="center", va="center", fontsize=15,
+                        color="white" if abs(gain) > 0.55 else "black", weight="bold")
+            for walk, aside, style in ((paths[0], 0.43, "-"), (paths[1], 0.36, ":")):
+                ends = [s for s, _ in walk] + [int(lake.step[walk[-1]])]
+                xs, ys = zip(*[place(lake, s) for s in ends])
+                ax.plot([x - aside for x in xs], [y - aside for y in ys], color="black", lw=2, ls=style)
+            ax.set_title(label(name))
+        fig.tight_layout()
+        fig.suptitle(f"Chance of an optimal move: after {updates} updates minus before (blue +, orange -). "
+                     "Solid line: the good path; dotted: the worse one", fontsize=18, y=1.0)
+        return save(fig, file)
+
+
+# ---- 3. distance over updates ---------------------------------------------------------------------------------------
+def curves(panels: dict[str, dict[str, dict]], file: Path) -> Path:
+    """panels: {title: {method: {steps, distance, low, high, elsewhere}}}."""
+    with plt.rc_context(SLIDE):
+        fig, axes = plt.subplots(1, len(panels), figsize=(8.5 * len(panels), 6.6), sharey=True, squeeze=False)
+        for ax, (title, methods) in zip(axes[0], panels.items()):
+            ends = []
+            for name, c in methods.items():
+                if name not in COLOUR:
+                    continue
+                style = "--" if "online" in name else "-"
+                ax.plot(c["steps"], c["distance"], style, color=COLOUR[name], lw=3)
+                ax.fill_between(c["steps"], c["low"], c["high"], color=COLOUR[name], alpha=0.18, lw=0)
+                ends.append([c["distance"][-1], name])
+            ends.sort()
+            for (value, name), y in zip(ends, apart([v for v, _ in ends], 0.055 * max(ax.get_ylim()[1], 0.45))):
+                ax.annotate(label(name), (c["steps"][-1], value), (c["steps"][-1] * 1.04, y), color=COLOUR[name],
+                            va="center", annotation_clip=False,
+                            arrowprops=dict(arrowstyle="-", color=COLOUR[name], lw=1))
+            ax.set(title=TITLES.get(title, title), xlabel="updates", ylim=(0, None), xlim=(0, c["steps"][-1]))
+        axes[0][0].set_ylabel("distance to the optimal policy")
+        fig.subplots_adjust(wspace=0.5)                             # room for the labels at the ends
+        return save(fig, file)
+
+
+def apart(y: list[float], gap: float) -> list[float]:
+    """Sorted places of labels, moved as little as needed to stand `gap` apart."""
+    y = list(y)
+    for _ in range(200):
+        for i in range(len(y) - 1):
+            push = (gap - (y[i + 1] - y[i])) / 2
+            if push > 0:
+                y[i], y[i + 1] = y[i] - push, y[i + 1] + push
+    return [v - min(0, y[0]) for v in y]
+
+
+# ---- 4. whose cells -------------------------------------------------------------------------------------------------
+def explored(lake: Lake, panels: dict[str, tuple[torch.Tensor, torch.Tensor, float]], file: Path) -> Path:
+    """panels: {method: (share of each cell in what the loss read, share of own visits, overlap)}."""
+    with plt.rc_context(SLIDE):
+        fig, axes = plt.subplots(1, len(panels), figsize=(4.4 * len(panels), 5.6), squeeze=False)
+        for ax, (name, (seen, own, overlap)) in zip(axes[0], panels.items()):
+            board(ax, lake)
+            for s in lake.live:
+                x, y = place(lake, s)
+                if seen[s] > 0:
+                    ax.add_patch(Rectangle((x - 0.48, y - 0.48), 0.96, 0.96, facecolor=UP, hatch="//",
+                                           edgecolor="white", alpha=min(1.0, 0.12 + 5 * float(seen[s]))))
+                ax.add_patch(Circle((x, y), min(0.46, 1.1 * math.sqrt(float(own[s]))), facecolor=DOWN,
+                                    edgecolor="black"))
+            ax.set_title(f"{label(name)}\noverlap {overlap:.2f}")
+        fig.tight_layout()
+        fig.suptitle("Hatched blue: cells that the loss reads. Orange disc: where the learner itself goes "
+                     "(area = share of its visits)", fontsize=18, y=1.0)
+        return save(fig, file)
+
+
+# ---- 5. many maps ---------------------------------------------------------------------------------------------------
+def contrasts(settings: list[dict], dots: dict[str, dict[str, list[float]]], file: Path) -> Path:
+    """One row a setting, one panel a contrast of C5: dots are maps, the bar is mean and 95 % interval."""
+    names = list(settings[0]["contrasts"])
+    with plt.rc_context(SLIDE):
+        fig, axes = plt.subplots(1, len(names), figsize=(20, 1.6 + 0.5 * len(settings)), sharey=True)
+        mark = {"holds": (UP, "o"), "does not hold": (DOWN, "X"), "undecided": (GREY, "D")}
+        for ax, contrast in zip(axes, names):
+            for y, s in enumerate(settings):
+                mean, half, verdict = s["contrasts"][contrast]
+                points = dots.get(s["name"], {}).get(contrast, [])
+                spread = [y + 0.3 * (((i * 0.618) % 1) - 0.5) for i in range(len(points))]
+                ax.plot(points, spread, ".", color="#B0B0B0", ms=4, zorder=1)
+                colour, shape = mark[verdict]
+                ax.plot([mean - half, mean + half], [y, y], color=colour, lw=4, zorder=2)
+                ax.plot(mean, y, shape, color=colour, ms=10, zorder=3)
+            ax.axvline(0, color="black", lw=1)
+            ax.set(title=f"{contrast}, claimed above 0", ylim=(len(settings) - 0.4, -0.6))
+            ax.locator_params(axis="x", nbins=5)
+        axes[0].set_yticks(range(len(settings)), [s["name"] for s in settings])
+        for verdict, (colour, shape) in mark.items():
+            axes[-1].plot([], [], shape, color=colour, ms=10, ls="", label=verdict)
+        fig.legend(*axes[-1].get_legend_handles_labels(), loc="lower center", ncol=3, frameon=False)
+        fig.tight_layout(rect=(0, 0.6 / fig.get_figheight(), 1, 1))
+        return save(fig, file)
+
+
+# ---- an agent under each policy -------------------------------------------------------------------------------------
+def walk(lake: Lake, policies: dict[str, torch.Tensor], file: Path, frames: int = 18, seed: int = 0) -> Path:
+    """A GIF: one agent a policy, all with the same dice, from the start; ✓ where it arrived, ✕ where it fell."""
+    rng, tracks = torch.Generator().manual_seed(seed), {}
+    dice = [int(x) for x in torch.randint(2**31, (frames,), generator=rng)]
+    for name, policy in policies.items():
+        s, track = lake.start, [lake.start]
+        for die in dice:
+            mine = torch.Generator().manual_seed(die)
+            if not lake.terminal[s]:
+                s = int(draw(lake.P[s, int(draw(policy[s], mine))], mine))
+            track.append(s)
+        tracks[name] = track
+    with plt.rc_context(SLIDE):
+        fig, axes = plt.subplots(1, len(policies), figsize=(3.4 * len(policies), 4.1), dpi=70, squeeze=False)
+        agents, trails = [], []
+        for ax, (name, track) in zip(axes[0], tracks.items()):
+            board(ax, lake)
+            ax.set_title(f"{label(name)}\nstart")
+            trails.append(ax.plot([], [], color=UP, lw=4, alpha=0.5)[0])
+            agents.append(ax.plot([], [], "o", color=DOWN, ms=22, mec="black")[0])
+        fig.tight_layout(rect=(0, 0, 1, 0.93))
+
+        def draw_frame(t: int):
+            for ax, agent, trail, (name, track) in zip(axes[0], agents, trails, tracks.items()):
+                trail.set_data(*zip(*[place(lake, s) for s in track[:t + 1]]))
+                agent.set_data(*[[v] for v in place(lake, track[t])])
+                end = "✓ arrived" if track[t] == lake.goal else "✕ fell" if lake.terminal[track[t]] else f"step {t}"
+                ax.set_title(f"{label(name)}\n{end}")
+            return []
+        file.parent.mkdir(parents=True, exist_ok=True)
+        animation.FuncAnimation(fig, draw_frame, frames=frames + 1).save(file, writer=animation.PillowWriter(fps=3))
+        plt.close(fig)
+    return file
+
+
+def own_share(task: Task, trace: Trace, row: int) -> torch.Tensor:
+    """(S,) where learner `row` goes at the end of training, as shares of its visits."""
+    visits = occupancy(task.lakes, trace.policies[-1])[row]
+    return visits / visits.sum()

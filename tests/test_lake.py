@@ -1,0 +1,299 @@
+"""Frozen Lake, what is known exactly: dynamics, planners, chances, distances, demonstrations.
+
+    python -m pytest tests/test_lake.py        about 8 s
+"""
+import itertools
+import math
+
+import pytest
+import torch
+from tiny import differs, same
+
+from frozen_lake.demos import (best_path, ghosts, gold, loser, moves_of_loser, other_way, random_lake, step_back,
+                               way_into_a_hole)
+from frozen_lake.lake import MAPS, Lake, Lakes, make_lake, read_map
+from frozen_lake.measure import distance, distance_transition, over, regions
+from frozen_lake.planning import (backup, greedy, occupancy, optimal, optimal_actions, policy_gradient,
+                                  policy_iteration, simulate, soft_optimal, solve, success, transitions,
+                                  value_iteration)
+from nanouft.config import UserError
+
+LAKES = [make_lake(name, slippery) for name in MAPS for slippery in (False, True)]
+every_lake = pytest.mark.parametrize("lake", LAKES, ids=lambda m: m.name + "-slippery" * m.slippery)
+TWOWAY, CORRIDOR, DEFAULT = make_lake("twoway5"), make_lake("corridor4"), make_lake("default4")
+SLIPPERY = make_lake("default4", slippery=True)
+
+
+def uniform(lake: Lake) -> torch.Tensor:
+    return torch.full((lake.S, 4), 0.25, dtype=torch.float64)
+
+
+def some_policy(lake: Lake, seed: int = 0, sharp: float = 1.0) -> torch.Tensor:
+    rng = torch.Generator().manual_seed(seed)
+    return (sharp * torch.randn(lake.S, 4, generator=rng, dtype=torch.float64)).softmax(-1)
+
+
+# ---- dynamics and planners ------------------------------------------------------------------------------------------
+@every_lake
+def test_the_tables_are_a_process(lake):
+    same(lake.P.sum(-1), torch.ones(lake.S, 4), "the chances of every move add up to 1")
+    over_it = lake.terminal.nonzero()[:, 0]
+    same(lake.P[over_it, :, over_it], torch.ones(len(over_it), 4), "holes and the gift are left no more")
+    same(lake.R[over_it], torch.zeros(len(over_it), 4), "and pay nothing more")
+    if not lake.slippery:
+        same(lake.P.argmax(-1), lake.step, "on a lake that is not slippery a move leads where it intends", 0)
+
+
+@every_lake
+def test_three_planners_agree(lake):
+    V, Q = value_iteration(lake)
+    other, policy = policy_iteration(lake)
+    same(other, V, "policy iteration finds value iteration's values", 1e-10)
+    same(solve(lake, optimal(lake)), V, "the optimal policy's value, by a linear system, is the optimal value", 1e-10)
+    same(Q.amax(-1).masked_fill(lake.terminal, 0), V, "V is the best Q", 1e-12)
+    assert (optimal_actions(lake) & (policy > 0)).any(-1).all(), "policy iteration chose among the optimal actions"
+
+
+@every_lake
+def test_the_return_is_occupancy_times_reward(lake):
+    policy = some_policy(lake)
+    J = (occupancy(lake, policy)[:, None] * policy * lake.R).sum()
+    same(J, solve(lake, policy)[lake.start], "J = sum d(s) pi(a|s) R(s,a)")
+
+
+def test_known_values():
+    """Of gymnasium's own 4x4 map and of the project's two-way map."""
+    same(value_iteration(DEFAULT)[0][0], 0.99 ** 5, "4x4: six steps, the reward comes with the sixth")
+    same(value_iteration(SLIPPERY)[0][0], 0.5420, "4x4 slippery", 5e-5)
+    same(success(SLIPPERY, optimal(SLIPPERY), 5000)[0], 14 / 17, "slippery: without a limit of steps .8235", 1e-6)
+    same(success(SLIPPERY, optimal(SLIPPERY))[0], 0.7402, "within gymnasium's 100 steps: .7402", 5e-5)
+    same(success(DEFAULT, uniform(DEFAULT))[0], 0.0139, "a random walk on 4x4", 5e-5)
+    same(success(TWOWAY, uniform(TWOWAY))[0], 0.0017, "a random walk on twoway5", 5e-5)
+    assert DEFAULT.limit == make_lake("default8").limit == 100, "a custom map of any size stops at 100"
+
+
+def test_the_finite_horizon_is_what_a_simulation_finds():
+    """100,000 episodes of gymnasium's table under its own limit, an optimal and a random walker."""
+    for lake, policy in ((SLIPPERY, optimal(SLIPPERY)), (SLIPPERY, 0.5 * optimal(SLIPPERY) + 0.125)):
+        cells, _ = simulate(lake, policy, 100_000, seed=1)
+        found = (cells == lake.goal).any(-1).double().mean().item()
+        want = success(lake, policy)[lake.start].item()
+        error = math.sqrt(want * (1 - want) / 100_000)
+        assert abs(found - want) < 3.5 * error, f"LAW: simulated {found:.4f}, exact {want:.4f} ± {error:.4f}"
+
+
+def test_simulated_episodes_are_those_of_gymnasium():
+    """Step by step: an episode ends where gymnasium ends it, and no move has chance 0."""
+    cells, actions = simulate(SLIPPERY, uniform(SLIPPERY), 200, seed=3)
+    for c, a in zip(cells.tolist(), actions.tolist()):
+        n = sum(x >= 0 for x in a)
+        assert all(SLIPPERY.P[c[t], a[t], c[t + 1]] > 0 for t in range(n)) and c[n + 1:] == [-1] * (len(c) - n - 1)
+        assert n == 100 or SLIPPERY.terminal[c[n]]
+
+
+def test_a_stack_of_lakes_is_each_lake_alone():
+    lakes = Lakes([TWOWAY, Lake("open", ("SFFFF", "FFFFF", "FFHFF", "FFFFF", "FFFFG")), TWOWAY])
+    policies = torch.stack([some_policy(TWOWAY, i) for i in range(3)])
+    for f in (success, solve, occupancy, policy_gradient, transitions):
+        together = f(lakes, policies)
+        for i, lake in enumerate(lakes.each):
+            same(together[i], f(lake, policies[i]), f"{f.__name__} of a stack is that of every lake")
+    with pytest.raises(ValueError, match="one size"):
+        Lakes([TWOWAY, CORRIDOR])
+
+
+def test_ties_depend_on_the_discount():
+    """Why the discount is below 1: without it a detour costs nothing."""
+    live = DEFAULT.live
+    assert len(live) == 11
+    V = torch.ones(DEFAULT.S, dtype=torch.float64)
+    free = backup(DEFAULT, V, 1.0)                              # gamma 1: every live cell is worth 1
+    assert all((free[s] == free[s].max()).sum() > 1 for s in live), "gamma 1: all 11 cells of 4x4 have ties"
+    assert sum(int(optimal_actions(DEFAULT)[s].sum() > 1) for s in live) == 2, "gamma .99: 2 of them"
+
+
+# ---- policy gradient ------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("lake", [TWOWAY, SLIPPERY], ids=["twoway5", "slippery"])
+def test_the_exact_policy_gradient_is_autograd(lake):
+    logits = some_policy(lake, 2).log().requires_grad_(True)
+    J = solve(lake, logits.softmax(-1))[lake.start]
+    want, = torch.autograd.grad(J, logits)
+    same(policy_gradient(lake, logits.detach().softmax(-1)), want, "d(s) pi(a|s) (Q - V) is dJ/dlogits", 1e-12)
+    differs(want, 0 * want, "and it is not 0", by=1e-6)
+
+
+# ---- soft optimality ------------------------------------------------------------------------------------------------
+def test_soft_bellman_is_the_distribution_over_action_sequences():
+    """pi_ref(sequence) exp(R / beta) / Z, by enumeration: 3x3, 4^6 sequences."""
+    lake, beta, n = Lake("tiny", ("SFF", "FHF", "FFG")), 0.3, 6
+    ref = some_policy(lake, 5)
+    Z, first = 0.0, torch.zeros(4, dtype=torch.float64)
+    for sequence in itertools.product(range(4), repeat=n):
+        s, p, paid = lake.start, 1.0, 0.0
+        for a in sequence:
+            if lake.terminal[s]:
+                p *= 0.25                                       # what is played after the end does not matter
+                continue
+            p *= ref[s, a].item()
+            paid += lake.R[s, a].item()
+            s = int(lake.step[s, a])
+        Z += p * math.exp(paid / beta)
+        first[sequence[0]] += p * math.exp(paid / beta)
+    policy, V = soft_optimal(lake, beta, ref, steps=n)
+    same(policy[lake.start], first / Z, "the soft-optimal first move is the marginal of pi_ref exp(R/beta) / Z")
+    same(V[lake.start], beta * math.log(Z), "and V = beta log Z")
+
+
+def test_along_a_path_the_soft_optimal_log_ratios_telescope():
+    """DPO's reward, read off a policy: exact where moves are certain, not where they slip."""
+    beta = 0.5
+    for lake in (TWOWAY, make_lake("twoway5", slippery=True)):
+        policy, V = soft_optimal(lake, beta)
+        gaps = []
+        for path, reward in ((gold(TWOWAY), 1.0), (loser(TWOWAY, "detour"), 1.0), (loser(TWOWAY, "fall"), 0.0)):
+            ratio = sum(math.log(policy[step].item() / 0.25) for step in path)
+            gaps.append(beta * ratio - (reward - V[lake.start].item()))
+        if lake.slippery:
+            differs(gaps, [0.0] * 3, "slippery: the log-ratio of a path is not its return", by=1e-2)
+        else:
+            same(gaps, [0.0] * 3, "beta sum log pi/pi_ref = R - V(start)", 1e-11)
+
+
+def test_a_cold_soft_policy_is_optimal_and_a_hot_one_the_reference():
+    hot, _ = soft_optimal(TWOWAY, 1e4)
+    same(hot[TWOWAY.live], uniform(TWOWAY)[TWOWAY.live], "beta to infinity: the reference", 1e-3)
+    cold, _ = soft_optimal(TWOWAY, 1e-3, gamma=0.99)
+    same(solve(TWOWAY, cold)[TWOWAY.start], value_iteration(TWOWAY)[0][TWOWAY.start], "beta to 0: optimal", 1e-5)
+
+
+# ---- distances ------------------------------------------------------------------------------------------------------
+def test_distance_constants():
+    s, right = TWOWAY.start, int(optimal_actions(TWOWAY)[TWOWAY.start].double().argmax())
+    rows = {"uniform": [0.25] * 4, "wrong one-hot": [1.0 * (a == (right + 1) % 4) for a in range(4)],
+            "right one-hot": [1.0 * (a == right) for a in range(4)],
+            "away from the right one": [(a != right) / 3 for a in range(4)],
+            "away from a wrong one": [(a != (right + 2) % 4) / 3 for a in range(4)]}
+    for (name, row), want in zip(rows.items(), (0.1875, 0.5, 0.0, 1 / 3, 1 / 6)):
+        policy = uniform(TWOWAY)
+        policy[s] = torch.tensor(row, dtype=torch.float64)
+        same(distance(TWOWAY, policy)[s], want, f"{name}: {want:.4f}")
+
+
+@pytest.mark.parametrize("lake", [DEFAULT, SLIPPERY, make_lake("twoway5", True)], ids=["4x4", "slippery", "twoway"])
+def test_distance_is_to_the_nearest_optimal_policy(lake):
+    """No mixture of optimal actions is nearer than what is claimed, and one of a fine grid comes as near."""
+    policy, best = some_policy(lake, 4), optimal_actions(lake)
+    of_policy, of_rows = distance(lake, policy), distance_transition(lake, policy)
+    tied = [s for s in lake.live if best[s].sum() == 2]
+    assert tied, "this map has no tie to test"
+    for s in tied:
+        a, b = best[s].nonzero()[:, 0].tolist()
+        x = torch.linspace(0, 1, 2001, dtype=torch.float64)[:, None]
+        q = x * torch.eye(4, dtype=torch.float64)[a] + (1 - x) * torch.eye(4, dtype=torch.float64)[b]
+        same(((policy[s] - q) ** 2).sum(-1).min() / 4, of_policy[s], "policy table: nearest by a grid", 1e-6)
+        same((((policy[s] - q) @ lake.P[s]) ** 2).sum(-1).min() / 4, of_rows[s], "transition row, by a grid", 1e-6)
+    for s in set(lake.live) - set(tied):
+        if best[s].sum() == 1:
+            same(((policy[s] - best[s].double()) ** 2).sum() / 4, of_policy[s], "no tie: the squared difference")
+            same((((policy[s] - best[s].double()) @ lake.P[s]) ** 2).sum() / 4, of_rows[s], "no tie, transition row")
+
+
+@every_lake
+def test_an_optimal_policy_has_distance_0(lake):
+    for policy in (optimal(lake), greedy(optimal(lake))):
+        same(distance(lake, policy)[lake.live], torch.zeros(len(lake.live)), "optimal: distance 0", 1e-15)
+        same(distance_transition(lake, policy)[lake.live], torch.zeros(len(lake.live)), "and in transitions", 1e-12)
+
+
+def test_regions_share_out_the_live_cells():
+    parts = regions(TWOWAY, gold(TWOWAY), loser(TWOWAY))
+    assert sorted(sum(parts.values(), [])) == TWOWAY.live
+    assert (len(parts["path"]), len(parts["loser"]), len(parts["elsewhere"])) == (8, 9, 0)
+    x = torch.arange(25.0, dtype=torch.float64)[None]
+    assert over(x, [parts["elsewhere"]]).isnan().all(), "a map without such cells has no mean there"
+
+
+# ---- demonstrations -------------------------------------------------------------------------------------------------
+def test_the_ghosts_of_the_two_small_maps():
+    told = ghosts(TWOWAY, gold(TWOWAY))
+    assert (len(told), sum(g.right for g in told), sum(g.bump for g in told)) == (17, 12, 9)
+    told = ghosts(CORRIDOR, gold(CORRIDOR))
+    assert (len(told), sum(g.right for g in told)) == (7, 2)
+
+
+def test_a_detour_is_blamed_for_its_good_moves():
+    moves = moves_of_loser(TWOWAY, gold(TWOWAY), loser(TWOWAY, "detour"))
+    assert [moves.count(k) for k in ("shared", "optimal", "wrong")] == [2, 8, 2]
+
+
+@pytest.mark.parametrize("lake", [TWOWAY, CORRIDOR, *map(random_lake, range(12))], ids=lambda m: m.name)
+def test_demonstrations_are_what_they_are_called(lake):
+    def ends(path) -> int:
+        at = lake.start
+        for s, a in path:
+            assert s == at and not lake.terminal[s], "a path is connected"
+            at = int(lake.step[s, a])
+        return at
+    best = best_path(lake)
+    assert ends(best) == lake.goal and all(optimal_actions(lake)[step] for step in best)
+    assert ends(other_way(lake)) == lake.goal and len(other_way(lake)) > len(best), "a detour arrives, later"
+    assert ends(way_into_a_hole(lake)) in lake.holes, "a fall ends in a hole"
+    dither = step_back(lake)
+    assert ends(dither) == lake.goal and len(dither) == len(best) + 2, "a ditherer loses two steps"
+    assert [step for step in dither if step not in best] != [] and moves_of_loser(lake, best, dither).count("shared") \
+        == len(dither) - 1, "all but one of its moves are the good ones"
+
+
+def test_slippery_demonstrations_are_episodes():
+    best, late, fall = gold(SLIPPERY), loser(SLIPPERY, "detour"), loser(SLIPPERY, "fall")
+    for path in (best, late, fall):
+        assert all(SLIPPERY.P[s, a, t] > 0 for (s, a), (t, _) in zip(path, path[1:]))
+    assert len(late) > len(best) and all(optimal_actions(SLIPPERY)[step] for step in best)
+    assert gold(SLIPPERY, seed=1) != best, "the seed draws the episode"
+    with pytest.raises(UserError, match="not slippery"):
+        loser(SLIPPERY, "dither")
+
+
+def test_random_lakes_are_a_function_of_their_seed():
+    assert random_lake(3) == random_lake(3) != random_lake(4)
+    lakes = [random_lake(s) for s in range(20)]
+    assert len(set(lakes)) == 20
+    for lake in lakes:
+        assert len(best_path(lake)) >= 5 and set(lake.live) == {i for i, c in enumerate(lake.letters) if c in "SF"}
+
+
+# ---- maps from outside ----------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("text, says", [
+    ("SFF\nFHF\nFFX", "row 3: unknown cell 'X'"), ("SFF\nFH\nFFG", "row 2: 2 cells where row 1 has 3"),
+    ("SH\nHG", "no path from S to G"), ("FFF\nFFG", "0 cells S"), ("SFS\nFFG", "2 cells S"), ("SFF\nFFF", "0 cells G"),
+    ("SGG", "2 cells G"), ("", "no map in it"), ("\n \n", "no map in it"), ("sfg", "unknown cell 's'"),
+    ("S" + "F" * 400 + "G", "402 cells"), ("SFG\n\ufeffFFF", "unknown cell")])
+def test_a_bad_map_is_one_line(tmp_path, text, says):
+    file = tmp_path / "map.txt"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(UserError) as e:
+        read_map(file)
+    assert says in str(e.value) and "map.txt" in str(e.value) and "\n" not in str(e.value)
+
+
+def test_a_map_from_a_file(tmp_path):
+    file = tmp_path / "mine.txt"
+    file.write_bytes(b"  SFF\r\n\r\nFHF  \r\nFFG\r\n")
+    lake = make_lake(str(file), slippery=True)
+    assert (lake.rows, lake.name, lake.slippery, lake.height) == (("SFF", "FHF", "FFG"), "mine", True, 3)
+
+
+def test_an_unknown_map_suggests(tmp_path):
+    with pytest.raises(UserError, match="did you mean twoway5"):
+        make_lake("twoway")
+    with pytest.raises(UserError, match="cannot be read"):
+        read_map(tmp_path)
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00S")
+    with pytest.raises(UserError, match="cannot be read"):
+        read_map(tmp_path / "binary")
+
+
+def test_cells_that_cannot_reach_the_gift_are_not_live():
+    lake = Lake("island", ("SFFG", "HHHH", "FFFF"))
+    assert lake.live == [0, 1, 2]
+    same(distance(lake, uniform(lake))[8:], [0.0] * 4, "where nothing matters every policy is optimal")

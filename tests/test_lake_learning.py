@@ -1,0 +1,444 @@
+"""Frozen Lake, what learning does: nanouft's objectives on cells and actions, and the mechanisms behind claim C5.
+
+    python -m pytest tests/test_lake_learning.py        about 8 s
+"""
+import dataclasses
+import math
+
+import pytest
+import torch
+from tiny import differs, same
+
+import frozen_lake.learn as learning
+from frozen_lake.demos import gold, ghosts, loser, moves_of_loser, other_way, random_lake
+from frozen_lake.lake import Lakes, make_lake
+from frozen_lake.learn import (METHODS, Task, batch_of, exact_gradient_loss, learn, method, reinforce_loss, sampled,
+                               task_of)
+from frozen_lake.measure import distance, measures, used
+from frozen_lake.planning import greedy, optimal, simulate, soft_optimal, solve, success
+from frozen_lake.policies import Net, Table, habit, pretrain
+from nanouft.config import UserError
+from nanouft.objectives import OBJECTIVES
+from nanouft.objectives.ift import IFT, future_sum, own_guess, weights
+
+TWOWAY = make_lake("twoway5")
+GOLD, DETOUR = gold(TWOWAY), loser(TWOWAY, "detour")
+FIVE = task_of(TWOWAY, 5)
+PATH = [s for s, _ in GOLD]
+SHARED_STREAM = ("reinforce", "dpo online", "orpo online", "ift sampled")   # their learners share random numbers
+
+
+def starts(rows: int = 5):
+    return {"table": Table(rows, TWOWAY.S, 0.2), "net": Net(rows, TWOWAY.S)}
+
+
+def final(task, policy, m, **kw) -> torch.Tensor:
+    return learn(task, policy, m, **{"steps": 50, "every": 50, **kw}).policies[-1]
+
+
+def moved_rows(before: torch.Tensor, after: torch.Tensor) -> set[int]:
+    """Cells whose row of a table is not bit-identical, of any learner."""
+    return set((before != after).any(-1).any(0).nonzero()[:, 0].tolist())
+
+
+def set_table(probs: torch.Tensor, rows: int = 1) -> Table:
+    policy = Table(rows, len(probs))
+    policy.table.data = probs.log().expand(rows, -1, -1).clone()
+    return policy
+
+
+# ---- learners -------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", [n for n in METHODS if n not in SHARED_STREAM])
+def test_learners_do_not_disturb_each_other(name):
+    """Each row has its own loss and gradient: five together are each alone (on maps of different lengths, too)."""
+    lakes = [random_lake(i) for i in range(3)]
+    task = Task(Lakes(lakes), [gold(m) for m in lakes], [loser(m) for m in lakes])
+    for make in (lambda n, seeds: Net(n, 25, seeds=seeds), lambda n, seeds: Table(n, 25, 0.2, seeds)):
+        together = final(task, make(3, [0, 1, 2]), method(name), steps=20)
+        for i, lake in enumerate(lakes):
+            alone = final(Task(Lakes([lake]), task.golds[i:i + 1], task.losers[i:i + 1]), make(1, [i]), method(name),
+                          steps=20)
+            same(together[i], alone[0], f"{name}: learner {i} of three learns what it learns alone", 1e-9)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_learning_repeats_and_leaves_the_start_alone(name):
+    policy = set_table(0.8 * optimal(TWOWAY) + 0.05, 5) if name == "reinforce" else Net(5, TWOWAY.S)
+    before = policy.probs()
+    a, b = (learn(FIVE, policy, method(name), steps=4, every=2) for _ in range(2))
+    same(a.policies, b.policies, f"{name}: the same seed learns the same", 0)
+    same(policy.probs(), before, "the start policy is not changed", 0)
+    same(a.policies[0], before, "checkpoint 0 is the start", 0)
+    assert a.steps == [0, 2, 4] and len(a.losses) == 4
+    same(a.seen.sum(-1), torch.ones(5), f"{name}: what the loss read, as shares of cells")
+    differs(a.policies[-1], before, f"{name}: something was learnt", by=1e-3)
+
+
+def test_it_is_nanoufts_loss_that_learns(monkeypatch):
+    """A sign flipped in the registry turns the lake's learners round, too."""
+    for name in ("sft", "ift", "dpo", "orpo"):
+        want = final(FIVE, Table(5, TWOWAY.S), method(name), steps=1)
+        o = OBJECTIVES[name]
+        monkeypatch.setitem(OBJECTIVES, name, dataclasses.replace(o, loss=lambda b, hp, o=o: (-o.loss(b, hp)[0], {})))
+        got = final(FIVE, Table(5, TWOWAY.S), method(name), steps=1)
+        monkeypatch.undo()
+        s, a = GOLD[0]
+        assert want[0, s, a] > 0.25 > got[0, s, a], name
+
+
+def test_the_lake_answers_like_a_gpt():
+    """Cells in, blends in; log-probs, guesses, embeddings out; 0 where nobody asked."""
+    policy, at = Net(5, TWOWAY.S), torch.ones(5, 8, dtype=torch.bool)
+    at[:, 5:] = False
+    policy.step = FIVE.lakes.step
+    s = batch_of(FIVE, method("sft"), policy.probs().log()).seqs["answer"]
+    logp = policy(s.inputs, want="logp", targets=s.targets, at=at)
+    probs, n = policy.probs(), torch.arange(5)[:, None]
+    same(logp[:, :5].exp(), probs[n, s.inputs, s.targets][:, :5], "log-probs are those of the table of the policy")
+    assert (logp[:, 5:] == 0).all()
+    blend = 0.3 * policy(s.inputs, want="embeds") + 0.7 * policy(s.targets, want="embeds")
+    same(policy(embeds=policy(s.inputs, want="embeds"), want="logits"), policy(s.inputs), "one-hot in is the cell")
+    assert blend.shape == (5, 8, 25) and not torch.allclose(policy(embeds=blend), policy(s.inputs))
+    guess = policy(s.inputs, want="argmax", at=at)
+    same(guess[:, :5], TWOWAY.step[s.inputs, probs[n, s.inputs].argmax(-1)][:, :5],
+         "the guess is the cell that the greedy action intends", 0)
+    twice = policy(torch.cat([s.inputs, s.inputs]), want="logp", targets=torch.cat([s.targets, s.targets]))
+    same(twice[:5], twice[5:], "row r belongs to learner r modulo N", 0)
+
+
+# ---- IFT ------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("start", ["fresh", "presub"])
+@pytest.mark.parametrize("kind", ["table", "net"])
+def test_ift_without_its_parts_is_sft(kind, start):
+    policy = starts()[kind]
+    pretrain(policy, FIVE, start)
+    want = final(FIVE, policy, method("sft"))
+    same(final(FIVE, policy, method("ift", lam=0.0, gamma=0.0)), want, "IFT(lam 0, gamma 0) is sequence-mean SFT", 0)
+    differs(final(FIVE, policy, method("ift")), want, "and the released IFT is not", by=1e-4)
+
+
+def test_sft_leaves_cells_off_the_path_bit_identical():
+    policy = Table(5, TWOWAY.S, 0.2)
+    assert moved_rows(policy.probs(), final(FIVE, policy, method("sft"))) == set(PATH), \
+        "LAW: a table of SFT changes on the demonstrator's cells only"
+
+
+def test_ift_also_moves_the_cells_of_its_ghosts():
+    """One update of a table touches the path and the cells that its own greedy moves lead to, no others."""
+    policy = Table(20, TWOWAY.S, 0.2)
+    task = task_of(TWOWAY, 20)
+    after = final(task, policy, method("ift", gamma=0.0), steps=1)
+    possible = {g.at for g in ghosts(TWOWAY, GOLD)} | {int(TWOWAY.step[s, a]) for s, a in GOLD} | set(TWOWAY.holes)
+    wish = policy.probs().argmax(-1)
+    for n in range(20):
+        own = {int(TWOWAY.step[s, wish[n, s]]) for s in PATH[:-1]}
+        moved = moved_rows(policy.probs()[n:n + 1], after[n:n + 1])
+        assert moved == set(PATH) | own, f"LAW: learner {n} moves the path and its ghosts {sorted(own - set(PATH))}"
+        assert moved <= set(PATH) | possible
+    assert any(set(moved_rows(policy.probs()[n:n + 1], after[n:n + 1])) - set(PATH) for n in range(20))
+
+
+def test_a_ghost_is_told_the_demonstrators_move():
+    """Table, uniform: the first guess is left (ties), a wall: the ghost stays where the step was made from."""
+    policy, lam = Table(1, TWOWAY.S), 0.2
+    policy.step = TWOWAY.step[None]
+    m = method("ift", lam=lam, gamma=0.0)
+    task = task_of(TWOWAY, 1)
+    batch = batch_of(task, m, policy.probs().log())
+    OBJECTIVES["ift"].forward(policy, batch, m.hp)
+    OBJECTIVES["ift"].loss(batch, m.hp)[0].backward()
+    want = torch.zeros(TWOWAY.S, 4, dtype=torch.float64)
+    for i, (s, a) in enumerate(GOLD):
+        push = 0.25 - torch.eye(4, dtype=torch.float64)[a]                  # softmax minus target, uniform policy
+        ghost = int(TWOWAY.step[GOLD[i - 1][0], 0]) if i else s
+        want[s] += (1 - lam) * push / len(GOLD)
+        want[ghost] += lam * push / len(GOLD)
+    same(policy.table.grad[0], want, "(1 - lam) of the push on the true cell, lam of it on the ghost, to the same move")
+
+
+def test_when_the_guess_is_gold_lam_changes_nothing():
+    policy = set_table(0.9 * greedy(optimal(TWOWAY)) + 0.025, 3)
+    task = task_of(TWOWAY, 3)
+    a, b = (final(task, policy, method("ift", lam=lam), steps=20) for lam in (0.0, 1.0))
+    same(a, b, "a learner that already wants the demonstrator's moves has no ghosts", 1e-12)
+
+
+@pytest.mark.parametrize("start, updates", [("fresh", 10), ("presub", 40)])
+def test_greedy_ghosts_are_gone_after_a_few_updates(start, updates):
+    """From there on IFT is SFT with weights. (From a detour habit they first grow, and take longer.)"""
+    task, policy = task_of(TWOWAY, 20), Net(20, TWOWAY.S)
+    pretrain(policy, task, start)
+    wish = learn(task, policy, method("ift"), steps=updates, every=1).policies.argmax(-1)
+    wrong = torch.stack([torch.stack([(w[:, s] != a) for s, a in GOLD[:-1]]).double().mean() for w in wish])
+    assert wrong[0] > 0.1, "at first some guesses differ from gold"
+    assert wrong[-1] == 0, f"LAW: after {updates} updates no guess differs (share by update: {wrong.tolist()})"
+
+
+def test_propagation_is_a_linear_system():
+    l = torch.rand(3, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    gamma = 0.8
+    chain = torch.diag(torch.ones(6, dtype=torch.float64), 1)               # step t leads to step t + 1
+    same(future_sum(l, gamma), torch.linalg.solve(torch.eye(7) - gamma * chain, l.T).T,
+         "sum_k gamma^(k-t) l_k = (I - gamma P)^-1 l: the value of a chain whose reward is the loss")
+    s = batch_of(FIVE, method("sft"), Table(5, TWOWAY.S).probs().log()).seqs["answer"]
+    same(weights(torch.rand(5, 8, dtype=torch.float64), s, IFT(gamma=gamma)).sum(-1), [8.0] * 5, "weights have mean 1")
+
+
+def test_the_bellman_reading_of_the_paper():
+    """V_n = T_n V_{n+1} = exp(-sum of the losses to come), and no more than the chance to arrive (Eq. 22)."""
+    policy = Net(5, TWOWAY.S)
+    s = batch_of(FIVE, method("sft"), policy.probs().log()).seqs["answer"]
+    logp = policy(s.inputs, want="logp", targets=s.targets).detach()
+    V = torch.exp(-future_sum(-logp, 1.0))
+    same(V[:, :-1], logp[:, :-1].exp() * V[:, 1:], "V_n = T_n V_{n+1}")
+    assert (V[:, 0] <= success(TWOWAY, policy.probs())[:, TWOWAY.start]).all(), "one path is one way to arrive of many"
+
+
+def test_the_published_forms_are_different_learners():
+    table = Table(5, TWOWAY.S, 0.2)
+    pretrain(table, FIVE, "presub")
+    names = ("ift", "ift detached", "ift weights only", "ift mixing only", "ift eq21", "ift algorithm1", "ift sampled")
+    ends = {name: final(FIVE, table, method(name)) for name in names}
+    for i, a in enumerate(names):
+        for b in names[i + 1:]:
+            differs(ends[a], ends[b], f"{a} and {b} learn something else", by=1e-6)
+
+
+def test_rmsprop_does_not_see_the_scale_of_a_loss():
+    net = Net(5, TWOWAY.S)
+    same(final(FIVE, net, method("ift eq21")), final(FIVE, net, method("ift eq21_mean1")),
+         "eq21 and eq21_mean1 differ by a constant factor, which RMSprop divides out (but for its epsilon)", 5e-3)
+
+
+# ---- DPO and ORPO ---------------------------------------------------------------------------------------------------
+def pair_loss(policy: Table, beta: float, smoothing: float = 0.0, reference: torch.Tensor | None = None):
+    m = method("dpo", beta=beta, label_smoothing=smoothing)
+    ref = torch.full((1, TWOWAY.S, 4), 0.25, dtype=torch.float64) if reference is None else reference
+    task = Task(Lakes([TWOWAY]), [GOLD], [loser(TWOWAY, "fall")])
+    policy.step = task.lakes.step
+    batch = batch_of(task, m, ref.log())
+    OBJECTIVES["dpo"].forward(policy, batch, m.hp)
+    return OBJECTIVES["dpo"].loss(batch, m.hp)
+
+
+def test_dpo_starts_at_log_2():
+    same(pair_loss(Table(1, TWOWAY.S), 0.3)[0].detach(), math.log(2), "policy = reference: log 2")
+
+
+def test_dpo_does_not_move_what_both_paths_share():
+    """(state, action) pairs of both paths cancel: their gradient is 0 and their rows stay bit-identical."""
+    policy = Table(5, TWOWAY.S, 0.2)
+    after = final(FIVE, policy, method("dpo"))
+    shared = {s for (s, a), kind in zip(DETOUR, moves_of_loser(TWOWAY, GOLD, DETOUR)) if kind == "shared"}
+    moved = moved_rows(policy.probs(), after)
+    assert shared == {22, 23} and not shared & moved
+    assert moved == (set(PATH) | {s for s, _ in DETOUR}) - shared, "and every other cell of either path moves"
+
+
+def test_dpo_pushes_down_the_good_moves_of_the_loser():
+    policy = Table(5, TWOWAY.S)
+    after = final(FIVE, policy, method("dpo"))
+    for (s, a), kind in zip(DETOUR, moves_of_loser(TWOWAY, GOLD, DETOUR)):
+        if kind != "shared":
+            assert (after[:, s, a] < 0.25).all(), f"LAW: the loser's {kind} move in cell {s} is pushed down"
+    found = measures(FIVE, after)
+    assert (found["loser"] > 0.1875 + 0.01).all(), "so on the loser's cells the policy is worse than no policy"
+
+
+def test_soft_labels_have_their_minimum_at_logit_p():
+    """cDPO with p = 1 - label_smoothing: beta h = logit p, wherever it starts."""
+    beta, p = 0.5, 0.8
+    policy = Table(1, TWOWAY.S, 0.2)
+    optimizer = torch.optim.LBFGS(policy.parameters(), lr=1, max_iter=200, tolerance_grad=1e-14, tolerance_change=1e-16)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = pair_loss(policy, beta, 1 - p)[0]
+        loss.backward()
+        return loss
+    optimizer.step(closure)
+    loss, metrics = pair_loss(policy, beta, 1 - p)
+    same(metrics["margin"], math.log(p / (1 - p)), "the minimum is at beta h = logit p", 1e-6)
+    same(loss.detach(), -p * math.log(p) - (1 - p) * math.log(1 - p), "and its value is the entropy of the label", 1e-9)
+
+
+def test_the_soft_optimal_policy_is_the_minimum_of_soft_dpo():
+    """With p = sigmoid(R_w - R_l), as Bradley-Terry says it, and beta the temperature."""
+    beta, p = 0.7, 1 / (1 + math.exp(-1.0))                                     # gold pays 1, the fall 0
+    policy = set_table(soft_optimal(TWOWAY, beta)[0])
+    loss, metrics = pair_loss(policy, beta, 1 - p)
+    same(metrics["margin"], 1.0, "its log-ratio margin, times beta, is the difference of the returns", 1e-11)
+    loss.backward()
+    same(policy.table.grad, torch.zeros_like(policy.table), "and the gradient there is 0", 1e-11)
+
+
+def test_hard_labels_have_no_minimum():
+    """The gradient never vanishes, the loss falls below any bound, the margin grows beyond any."""
+    policy, losses, margins = Table(1, TWOWAY.S), [], []
+    for scale in (0.0, 1.0, 3.0, 10.0, 30.0):
+        for s, a in GOLD:
+            policy.table.data[0, s, a] = scale
+        for s, a in loser(TWOWAY, "fall"):
+            policy.table.data[0, s, a] = -scale
+        policy.zero_grad()
+        loss, metrics = pair_loss(policy, 0.5)
+        loss.backward()
+        assert policy.table.grad.abs().max() > 0, "LAW: hard labels: the gradient is never 0"
+        losses.append(loss.item())
+        margins.append(metrics["margin"].item())
+    assert losses == sorted(losses, reverse=True) and losses[-1] < 1e-6 and margins == sorted(margins)
+    assert margins[-1] > 15
+
+
+def test_one_pair_dpo_unlearns_the_goal_while_orpo_keeps_it():
+    """Likelihood displacement in a network: the margin grows, the chance to arrive goes to 0 (five seeds)."""
+    trace = {name: learn(FIVE, Net(5, TWOWAY.S), method(name), steps=100, every=100) for name in ("dpo", "orpo", "sft")}
+    arrives = {name: measures(FIVE, t.policies[-1])["success"] for name, t in trace.items()}
+    assert trace["dpo"].losses[-1] < 0.1 * trace["dpo"].losses[0], "DPO's loss is nearly solved"
+    assert arrives["dpo"].max() < 0.05 and arrives["orpo"].min() > 0.9 and arrives["sft"].min() > 0.9
+
+
+def test_online_pairs_reject_own_episodes(monkeypatch):
+    task = task_of(TWOWAY, 3)
+    policy = Net(3, TWOWAY.S)
+    seqs, arrived = sampled(task, policy.probs(), 2, seed=0)
+    assert seqs.inputs.shape[0] == 6 and set(arrived.tolist()) <= {0.0, 1.0}
+    on = seqs.mask > 0
+    for row in range(6):
+        cells, actions = seqs.inputs[row][on[row]].tolist(), seqs.targets[row][on[row]].tolist()
+        assert cells[0] == TWOWAY.start
+        assert all(int(TWOWAY.step[s, a]) == t for s, a, t in zip(cells, actions, cells[1:]))
+    asked = []
+    monkeypatch.setattr(learning, "sampled", lambda task, probs, n, seed: asked.append(probs) or sampled(task, probs, n,
+                                                                                                         seed))
+    trace = learn(task, policy, method("orpo online"), steps=3, every=1)
+    for probs, now in zip(asked, trace.policies, strict=False):
+        same(probs, now, "every update draws from the policy as it is now", 0)
+    differs(asked[2], asked[0], "which is no longer the start", by=1e-3)
+    perfect = set_table(0.999999 * greedy(optimal(TWOWAY)) + 0.00000025, 3)
+    after = final(task, perfect, method("dpo online"), steps=5)
+    same(after, perfect.probs(), "an own episode that is the demonstration cancels: nothing to learn", 1e-9)
+
+
+# ---- on-policy references -------------------------------------------------------------------------------------------
+def test_the_exact_gradient_step_is_the_gradient_of_the_return():
+    policy = Table(5, TWOWAY.S, 1.0)
+    exact_gradient_loss(FIVE, policy).backward()
+    logits = policy.table.detach().clone().requires_grad_(True)
+    J = solve(TWOWAY, logits.softmax(-1))[:, TWOWAY.start].sum()
+    same(policy.table.grad, -torch.autograd.grad(J, logits)[0], "-dJ/dlogits, of every learner", 1e-12)
+
+
+def test_reinforce_converges_to_the_exact_gradient():
+    """20 independent estimates of 500 episodes each, against the exact one: within their standard error."""
+    lake = make_lake("corridor4")
+    task = task_of(lake, 20)
+    policy = set_table(0.8 * optimal(lake) + 0.05, 20)
+    reinforce_loss(task, policy, 500, seed=1).backward()
+    found = policy.table.grad.clone()
+    policy.zero_grad()
+    exact_gradient_loss(task, policy).backward()
+    want = policy.table.grad[0]
+    error = found.std(0) / math.sqrt(20)
+    z = ((found.mean(0) - want) / error.clamp_min(1e-6))[want != 0]
+    assert z.abs().max() < 4, f"LAW: REINFORCE is unbiased; largest deviation {z.abs().max():.1f} standard errors"
+    gap = (found.mean(0).sub(want).norm() / want.norm()).item()
+    assert gap < 0.1, f"and near: within a tenth of the gradient's length, not {gap:.2f}"
+
+
+def test_the_policy_gradient_solves_the_lake():
+    arrives = measures(FIVE, final(FIVE, Net(5, TWOWAY.S), method("pg"), steps=200))["success"]
+    assert arrives.min() > 0.95, f"LAW: the exact policy gradient finds the gift from scratch, not {arrives.tolist()}"
+
+
+# ---- starts and measures --------------------------------------------------------------------------------------------
+def test_habits():
+    way = other_way(TWOWAY)
+    h = habit(TWOWAY, "presub")
+    same(h.sum(-1), torch.ones(TWOWAY.S), "a habit is a policy")
+    assert all(h[s, a] == pytest.approx(0.775) for s, a in way), "presub follows the detour wherever it passes"
+    assert success(TWOWAY, greedy(h))[TWOWAY.start] == 1
+    policy, task = Net(20, TWOWAY.S), task_of(TWOWAY, 20)
+    pretrain(policy, task, "presub")
+    wish = policy.probs().argmax(-1)
+    assert (wish[:, TWOWAY.start] == way[0][1]).double().mean() > 0.8, "after it, most learners set out on the detour"
+    differs(policy.probs()[0], policy.probs()[1], "every learner has imitated episodes of its own", by=1e-3)
+    with pytest.raises(UserError, match="no detour"):
+        pretrain(Net(1, 16), task_of(make_lake("default4"), 1, "fall"), "presub")
+
+
+def test_a_fresh_table_is_uniform_and_seeds_are_seeds():
+    same(Table(3, 25).probs(), torch.full((3, 25, 4), 0.25), "spread 0: exactly uniform", 0)
+    same(Net(2, 25, seeds=[7, 3]).probs(), Net(2, 25, seeds=[3, 7]).probs().flip(0), "weights follow the seed", 0)
+
+
+def test_measures_of_known_policies():
+    task = task_of(TWOWAY, 1)
+    found = measures(task, optimal(TWOWAY)[None])
+    for name in ("distance", "distance_transition", "path", "loser"):
+        same(found[name], [0.0], f"the optimal policy: {name} 0")
+    for name in ("success", "drop", "drop_greedy"):
+        same(found[name], [1.0], f"the optimal policy: {name} 1")
+    assert 0.8 < found["noise"] < 0.9
+    bad = measures(task, torch.full((1, TWOWAY.S, 4), 0.25, dtype=torch.float64))
+    assert bad["path"] == pytest.approx(0.1875) and bad["drop_greedy"] < 0.2
+
+
+def test_cells_used():
+    trace = learn(FIVE, Table(5, TWOWAY.S, 0.2), method("sft"), steps=50, every=10)
+    found = used(FIVE, trace)
+    same(found["direct"], [8.0] * 5, "SFT reads the 8 cells of the path")
+    same(found["moved"], [8.0] * 5, "and a table moves just these")
+    pairs = used(FIVE, learn(FIVE, Table(5, TWOWAY.S, 0.2), method("orpo"), steps=50, every=10))
+    same(pairs["direct"], [17.0] * 5, "a pair reads both paths: all 17")
+    own = used(FIVE, learn(FIVE, Table(5, TWOWAY.S, 0.2), method("pg"), steps=10, every=10))["overlap"]
+    assert (own > 0.9).all(), "the policy gradient reads the learner's own cells"
+
+
+def test_padding_is_no_cell_that_was_read():
+    """Rows are padded with cell 0: a short path beside a long one is read on its own cells only."""
+    lakes = [random_lake(i) for i in range(6)]
+    task = Task(Lakes(lakes), [gold(m) for m in lakes], [loser(m) for m in lakes])
+    assert len({len(g) for g in task.golds}) > 1
+    seen = learn(task, Table(6, 25), method("sft"), steps=2).seen
+    for row, path in zip(seen, task.golds):
+        want = torch.zeros(25, dtype=torch.float64)
+        want[[s for s, _ in path]] = 1 / len(path)
+        same(row, want, "SFT reads every cell of its path equally, and no other")
+
+
+def test_the_drop_test_is_exact():
+    policy = Net(5, TWOWAY.S).probs()
+    want = []
+    for p in policy:
+        cells = [simulate(TWOWAY, greedy(p), 1, start=s)[0][0] for s in TWOWAY.live]
+        want.append(sum((c == TWOWAY.goal).any().item() for c in cells) / len(TWOWAY.live))
+    same(measures(FIVE, policy)["drop_greedy"], want, "the share of cells from which the greedy walker arrives")
+
+
+def test_a_slippery_lake_learns_too():
+    lake = make_lake("twoway5", slippery=True)
+    task = task_of(lake, 4)
+    before = Net(4, lake.S)
+    after = final(task, before, method("ift"), steps=60)
+    assert (measures(task, after)["success"] > measures(task, before.probs())["success"]).all()
+    assert not torch.equal(distance(lake, after), distance(lake, before.probs()))
+
+
+def test_methods_are_named(capsys):
+    with pytest.raises(UserError, match="did you mean"):
+        method("dpo onlin")
+    assert method("ift", lam=0.5, gamma=0.1).hp == IFT(lam=0.5, gamma=0.1)
+    assert method("orpo", orpo_lam=0.3).hp.lam == 0.3 and method("dpo", beta=2.0).hp.beta == 2.0
+    assert method("ift weights only").hp.lam == 0 and method("ift mixing only").hp.gamma == 0
+
+
+def test_the_shift_of_the_guess_is_the_objectives_own():
+    """The ghost of step i is made at step i - 1: nanouft's own_guess, and nothing of the lake's, does the shift."""
+    policy = Net(5, TWOWAY.S)
+    policy.step = FIVE.lakes.step
+    s = batch_of(FIVE, method("ift"), policy.probs().log()).seqs["answer"]
+    ghost = own_guess(s.inputs, s.mask, policy(s.inputs, want="argmax", at=s.mask.bool()))
+    wish = policy.probs().argmax(-1)
+    for n in range(5):
+        assert ghost[n].tolist() == [TWOWAY.start] + [int(TWOWAY.step[c, wish[n, c]]) for c in PATH[:-1]]
