@@ -428,7 +428,7 @@ def test_a_slippery_lake_learns_too():
 def test_methods_are_named(capsys):
     with pytest.raises(UserError, match="did you mean"):
         method("dpo onlin")
-    assert method("ift", lam=0.5, gamma=0.1).hp == IFT(lam=0.5, gamma=0.1)
+    assert method("ift", lam=0.5, gamma=0.1).hp == IFT(lam=0.5, gamma=0.1, variant="released")
     assert method("orpo", orpo_lam=0.3).hp.lam == 0.3 and method("dpo", beta=2.0).hp.beta == 2.0
     assert method("ift weights only").hp.lam == 0 and method("ift mixing only").hp.gamma == 0
 
