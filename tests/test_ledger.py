@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 import torch
-from tiny import CPU, FORMS, NANO, TINY, VARIANTS, Form, differs, give_logps, pure, real_batch, same, say
+from tiny import CPU, FORMS, NANO, TINY, VARIANTS, Form, differs, give_logps, is_live, pure, real_batch, same, say
 
 from nanouft.config import run
 from nanouft.data import Row
@@ -25,12 +25,6 @@ ROW = Row(say("user", "the dova lives in a house"), say("assistant", "it eats tw
 
 def nano(seed: int = 0) -> GPT:
     return GPT(TINY.__class__(**{**vars(TINY), "vocab_size": NANO.n_vocab}), seed=seed)
-
-
-def is_live(form: Form) -> bool:
-    """Weights that the loss treats as constants are no derivative of its value: finite differences see more."""
-    return not (getattr(form.hp, "detach", False)
-                and getattr(form.hp, "variant", "released") in ("released", "algorithm1"))
 
 
 @pytest.mark.parametrize("form", [f for f in FORMS if is_live(f)], ids=str)

@@ -31,6 +31,8 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
             {"variant": "eq21_mean1"}, {"residual": "replace", "lam": 0.5},
             {"lam": 0.4, "lam_min": 0.1, "lam_noise": 0.5}],
     "dpo": [{}, {"beta": 0.7}, {"label_smoothing": 0.2}],
+    "neftune": [{}, {"alpha": 0.0}],
+    "tofu": [{}, {"gamma": 0.0}, {"gamma": 1.0, "beta": 1.3}],
 }
 
 
@@ -50,6 +52,13 @@ class Form:
         return "-".join([self.name, *changed])
 
 
+def is_live(form: Form) -> bool:
+    """Is the gradient the derivative of the loss's value? Not where the loss holds a part of itself constant."""
+    return form.name not in HELD and not (getattr(form.hp, "detach", False)
+                                          and getattr(form.hp, "variant", "released") in ("released", "algorithm1"))
+
+
+HELD = {"dft"}                          # objectives that stop gradient inside the pure loss
 FORMS = [Form(name, o.hp(**kw)) for name, o in OBJECTIVES.items() for kw in VARIANTS.get(name, [{}])]
 
 
@@ -121,6 +130,8 @@ def real_batch(form: Form, parts: int = 1, part: int = 0, width: int = 0, refere
     batch = collate(encoded, np.arange(len(encoded)), NANO.pad, parts, part, seed=3, step=5, ramp=0.5)
     for s in batch.seqs.values():
         widen(s, width)
+    with torch.no_grad():                       # what a forward leaves beside logp (tofu: plain) is there too
+        form.objective.forward(reference, batch, form.hp)
     return batch
 
 
