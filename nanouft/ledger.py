@@ -29,8 +29,9 @@ def weights_of(objective: Objective, batch: Batch, hp) -> dict[str, Tensor]:
     for s in batch.seqs.values():
         s.logp = s.logp.detach().requires_grad_(True)
     loss, _ = objective.loss(batch, hp)
-    grads = torch.autograd.grad(loss, [s.logp for s in batch.seqs.values()])
-    return {role: -g for role, g in zip(batch.seqs, grads)}
+    trained = {role: s.logp for role, s in batch.seqs.items() if role not in objective.constant}
+    grads = torch.autograd.grad(loss, list(trained.values()))
+    return {role: -g for role, g in zip(trained, grads)}
 
 
 def entries(name: str, hp, row: Row, model, tok, device: devices.Device,
@@ -38,7 +39,7 @@ def entries(name: str, hp, row: Row, model, tok, device: devices.Device,
     """[(role, tokens, weights x N)] of one row under one objective; the reference is the model itself unless given."""
     objective = OBJECTIVES[name]
     encoded, _ = encode(objective.rows([row], hp), tok, model.cfg.n_ctx)
-    prepare.add_columns(encoded, objective.columns, reference or model, tok.pad, None, device)
+    prepare.add_columns(encoded, objective.columns, reference or model, tok.pad, None, device, hp)
     batch = collate(encoded, range(1), tok.pad, device=device.name)
     objective.forward(model, batch, hp)
     out, n = [], next(iter(batch.tokens.values()))                # one scale for all roles: a pair's sides compare
@@ -76,7 +77,7 @@ def main(argv=None) -> int:
     model, tok = runs.start_model(cfg.init)
     print(f"prompt  {prompt}\n+ makes a token likelier, - less likely; token-mean SFT would be +1")
     strips = beside(cfg.runs, row, model, tok, device) if cfg.runs else [
-        (f"{label}\n{role}", tokens, w) for label, name, hp in views()
+        (f"{label}\n{role}", tokens, w) for label, name, hp in views(cfg.init)
         for role, tokens, w in entries(name, hp, row, model, tok, device)]
     for label, tokens, w in strips:
         print("\n" + " ".join(label.split()))
@@ -113,9 +114,11 @@ def beside(names: list[str], row: Row, model, tok, device: devices.Device) -> li
     return strips
 
 
-def views() -> list:
-    """(label, objective, hyper-parameters) of every strip: each objective's default, and IFT with constant weights."""
-    out = [(name, name, o.hp()) for name, o in OBJECTIVES.items()]
+def views(init: str = "base") -> list:
+    """(label, objective, hyper-parameters) of every strip: each objective's default, and IFT with constant weights.
+    Where other models are asked, --init itself is: PoFT then shows the weight 1/2 of a policy that equals them."""
+    out = [(name, name, o.hp(**{o.first.field: [init] * len(o.first.flags)} if o.first else {}))
+           for name, o in OBJECTIVES.items()]
     ift = OBJECTIVES["ift"].hp
     return out + [("ift --detach", "ift", ift(detach=True)), ("ift eq21_mean1", "ift", ift(variant="eq21_mean1"))]
 

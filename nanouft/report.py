@@ -90,11 +90,16 @@ def example(encoded: list[Encoded], tok: Tokenizer) -> str:
     return f"one example (trained on: {how})\n{show_mask(short, tok, colour())}"
 
 
+NEEDS = {"ref": "the start model's log-probs", "aligned": "the log-probs of aligned models",
+         "tis": "those of two estimation runs", "prompt": "its embeddings of the prompts"}
+
+
 def list_objectives() -> None:
+    """What each objective needs (with its default settings), and its flags."""
     for name, o in OBJECTIVES.items():
-        print(f"{name:<6} {o.paper}")
-        more = f" and the start model's log-probs ({', '.join(o.columns)}), computed for you" if o.columns else ""
-        print(f"       needs {o.data}{more}")
+        print(f"{name:<10} {o.paper}")
+        more = f", and {', '.join(NEEDS.get(c, c) for c in o.columns)}, computed for you" if o.columns else ""
+        print(f"       needs {' + '.join(o.kinds(o.hp()))}{more}")
         for flag, text in field_help(o.hp).items():
             print(f"       --{flag.replace('_', '-'):<20} {text}")
 
@@ -178,7 +183,7 @@ def close_run(folder: Path, name: str, cfg, before: dict, after: dict, seconds: 
     print(f"  python -m nanouft.ledger --init {here}            # how hard each objective pushes each token")
     print(f"  python -m nanouft.train --objective {other} --init {here}" + " --data FILE" * bool(cfg.data)
           + "     # go on from here"
-          + (f", with {OBJECTIVES[other].data} of yours" if cfg.data else ""))
+          + (f", with {' + '.join(OBJECTIVES[other].kinds(OBJECTIVES[other].hp()))} of yours" if cfg.data else ""))
 
 
 def _short(text: str, n: int = 160) -> str:

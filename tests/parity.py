@@ -35,6 +35,9 @@ class Known:
     objective: str
     roles: dict[str, str]                                   # role of the batch -> sequences of the file
     hp: Callable[[dict], dict] = lambda params: params      # the case's params -> fields of the objective's dataclass
+    col: Callable[[dict], dict] = lambda params: {}         # the case's params -> row columns of the batch
+    tok: Callable[[dict], dict] = lambda params: {}         # the case's params -> {role: {token column: rows}}
+    batch: Callable | None = None       # (inputs, params, rows) -> Batch, where a row of the case is no row of a batch
 
 
 # Same names with another beta or gamma behind them (dpo_beta0.5) are the same line of this table.
@@ -62,24 +65,35 @@ def seqs_of(inputs: dict, rows: slice) -> Seqs:
     return Seqs(ids, ids, x["completion_mask"].float(), x["attention_mask"].float(), {"ref": x["ref"]}, x["policy"])
 
 
-def batch_of(inputs: dict, roles: dict[str, str], rows: slice) -> Batch:
-    seqs = {role: seqs_of(inputs[source], rows) for role, source in roles.items()}
-    return Batch(seqs, rows=len(next(iter(seqs.values())).mask), tokens={r: int(s.mask.sum()) for r, s in seqs.items()})
+def batch_of(entry: Known, inputs: dict, params: dict, rows: slice) -> Batch:
+    """The rows of a case as a Batch; `params` are those of the file."""
+    if entry.batch:
+        return entry.batch(inputs, params, rows)
+    seqs = {role: seqs_of(inputs[source], rows) for role, source in entry.roles.items()}
+    for role, columns in entry.tok(params).items():
+        seqs[role].tok |= {name: torch.tensor(x[rows], dtype=torch.float64) for name, x in columns.items()}
+    return step(seqs, {name: x[rows] for name, x in entry.col(params).items()})
 
 
-def compute(entry: Known, params: dict, inputs: dict, want_weights: bool) -> dict[str, Tensor]:
-    """{"loss", "per_example", "weights"} of one case."""
+def step(seqs: dict[str, Seqs], col: dict[str, list], rows: int | None = None) -> Batch:
+    return Batch(seqs, {name: torch.tensor(x, dtype=torch.float64) for name, x in col.items()},
+                 rows=rows or len(next(iter(seqs.values())).mask),
+                 tokens={r: int(s.mask.sum()) for r, s in seqs.items()})
+
+
+def compute(entry: Known, params: dict, fields: dict, inputs: dict, case: dict) -> dict[str, Tensor]:
+    """{"loss", "per_example", "weights"} of one case; `fields` are those of the objective's dataclass."""
     objective = OBJECTIVES[entry.objective]
-    hp = objective.hp(**params)
+    hp = objective.hp(**fields)
 
     def loss(rows: slice) -> Tensor:
-        return objective.loss(batch_of(inputs, entry.roles, rows), hp)[0]
+        return objective.loss(batch_of(entry, inputs, params, rows), hp)[0]
 
-    n = len(inputs[next(iter(entry.roles.values()))]["policy"])
+    n = len(case["per_example"])
     got = {"loss": loss(slice(0, n)), "per_example": torch.stack([loss(slice(i, i + 1)) for i in range(n)])}
-    if want_weights:                                # IFT: with constant weights, w_t = -N dL/dlogp_t of a row alone
+    if "weights" in case:                             # IFT: with constant weights, w_t = -N dL/dlogp_t of a row alone
         hp = dataclasses.replace(hp, detach=True)
-        got["weights"] = torch.cat([row_weights(objective, batch_of(inputs, entry.roles, slice(i, i + 1)), hp)
+        got["weights"] = torch.cat([row_weights(objective, batch_of(entry, inputs, params, slice(i, i + 1)), hp)
                                     for i in range(n)])
     return got
 
@@ -95,10 +109,11 @@ def check(case: dict, inputs: dict) -> tuple[float | None, float]:
     is also true of one that lacks a parameter of the case: leaving it out would compare something else."""
     if (entry := known(case["name"])) is None:
         return None, float("inf")
-    params = entry.hp({k: v for k, v in case["params"].items() if k not in SAID})
-    if not params.keys() <= {f.name for f in dataclasses.fields(OBJECTIVES[entry.objective].hp)}:
+    params = {k: v for k, v in case["params"].items() if k not in SAID}
+    fields = entry.hp(params)
+    if not fields.keys() <= {f.name for f in dataclasses.fields(OBJECTIVES[entry.objective].hp)}:
         return None, float("inf")
-    got = compute(entry, params, inputs, "weights" in case)
+    got = compute(entry, params, fields, inputs, case)
     gaps = [(got[key] - torch.tensor(case[key], dtype=torch.float64)).abs().max().item()
             for key in ("loss", "per_example", "weights") if key in case]
     return got["loss"].item(), float("inf") if any(g != g for g in gaps) else max(gaps)

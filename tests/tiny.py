@@ -47,7 +47,7 @@ class Form:
         return OBJECTIVES[self.name]
 
     def __str__(self) -> str:
-        default = type(self.hp)()
+        default = settings(self.name)
         changed = [f"{k}={v}" for k, v in vars(self.hp).items() if v != getattr(default, k)]
         return "-".join([self.name, *changed])
 
@@ -59,7 +59,13 @@ def is_live(form: Form) -> bool:
 
 
 HELD = {"dft"}                          # objectives that stop gradient inside the pure loss
-FORMS = [Form(name, o.hp(**kw)) for name, o in OBJECTIVES.items() for kw in VARIANTS.get(name, [{}])]
+def settings(name: str, **kw) -> Any:
+    """Hyper-parameters of an objective. Where training runs must come first, the shipped base stands for each."""
+    first = OBJECTIVES[name].first
+    return OBJECTIVES[name].hp(**({first.field: ["base"] * len(first.flags)} if first else {}) | kw)
+
+
+FORMS = [Form(name, settings(name, **kw)) for name in OBJECTIVES for kw in VARIANTS.get(name, [{}])]
 
 
 # ---- assertions that state their law --------------------------------------------------------------------------------
@@ -126,7 +132,7 @@ def real_batch(form: Form, parts: int = 1, part: int = 0, width: int = 0, refere
     if reference is None:
         reference = GPT(replace(TINY, vocab_size=NANO.n_vocab), seed=9)
     encoded, _ = encode(form.objective.rows(DATA, form.hp), NANO, TINY.n_ctx)
-    add_columns(encoded, form.objective.columns, reference, NANO.pad, None, CPU)
+    add_columns(encoded, form.objective.columns, reference, NANO.pad, None, CPU, form.hp)
     batch = collate(encoded, np.arange(len(encoded)), NANO.pad, parts, part, seed=3, step=5, ramp=0.5)
     for s in batch.seqs.values():
         widen(s, width)
@@ -167,12 +173,12 @@ def pure(nll: list[list[float]], mask: list[list[int]] | None = None) -> Batch:
 
 
 def value_and_grads(form: Form, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-    """(loss, {role: dL/dlogp}); the batch's log-probs become leaves."""
+    """(loss, {role: dL/dlogp}) of the roles that are trained on; the batch's log-probs become leaves."""
     for s in batch.seqs.values():
         s.logp = s.logp.detach().clone().requires_grad_(True)
     loss, _ = form.objective.loss(batch, form.hp)
     loss.backward()
-    return loss.detach(), {role: s.logp.grad for role, s in batch.seqs.items()}
+    return loss.detach(), {role: s.logp.grad for role, s in batch.seqs.items() if role not in form.objective.constant}
 
 
 def model_grads(form: Form, model: GPT, *batches: Batch) -> tuple[Tensor, dict[str, Tensor]]:

@@ -27,7 +27,8 @@ from .tasks import (FAMILIES, GROUP_A, GROUP_B, RETENTION, bad, corrupt, family_
                     score)
 
 __all__ = ["FAMILIES", "GROUP_A", "GROUP_B", "HELD_OUT", "KINDS", "MIXTURE", "RETENTION", "SPLITS", "WORLD",
-           "Document", "World", "corpus", "corrupt", "family_of", "make_world", "reference", "rows", "score"]
+           "Document", "World", "corpus", "corrupt", "family_of", "make_world", "mixed_rows", "reference", "rows",
+           "score", "skills_named"]
 
 KINDS = ("demos", "pairs", "labels", "scores", "prompts")
 MIXTURE = {                                                # 1,020 training rows; rules_new counts outside training only
@@ -63,6 +64,45 @@ def rows(split: str, kind: str, n: int, seed: int, noise: float = 0.0, skills: S
         out = spoil(out, noise, seed)
     if kind != "prompts":
         random.Random(f"order {split} {seed}").shuffle(out)
+    return out
+
+
+GROUPS = {"A": GROUP_A, "B": GROUP_B, "all": FAMILIES}
+
+
+def skills_named(words: str, kinds: int = 1) -> list[tuple[str, ...]]:
+    """The families of each kind of rows: "A", "B", "all" or names with commas; "A:B" gives one wish a kind.
+
+    Raises ValueError for an unknown name or another number of wishes than kinds.
+    """
+    out = []
+    for wish in words.split(":"):
+        families = [f for word in wish.split(",") for f in GROUPS.get(word.strip(), (word.strip(),))]
+        for family in families:
+            if family not in FAMILIES:
+                raise ValueError(f"unknown family {family!r}; known are A, B, all, {', '.join(FAMILIES)}")
+        out.append(tuple(dict.fromkeys(families)))
+    if len(out) not in (1, kinds):
+        raise ValueError(f"{len(out)} wishes for {kinds} kind{'s' * (kinds > 1)} of rows")
+    return out if len(out) == kinds else out * kinds
+
+
+def mixed_rows(split: str, kinds: Sequence[str], n: int, seed: int, noise: float = 0.0, skills: str = "all",
+               mix: str = "") -> list[Row]:
+    """`n` rows of several kinds; `mix` gives their proportions ("2:1"), else each kind has the same number.
+
+    The first kind has the prompts that it would have alone; the others have prompts of their own (other seeds).
+    """
+    try:
+        weights = [int(w) for w in mix.split(":")] if mix else [1] * len(kinds)
+    except ValueError:
+        weights = []
+    if len(weights) != len(kinds) or min(weights, default=0) < 0 or not sum(weights):
+        raise ValueError(f"{mix!r} must be {len(kinds)} whole number{'s' * (len(kinds) > 1)} with : between them")
+    out, counts = [], share_out(n, {str(k): w for k, w in enumerate(weights)})
+    for k, (kind, families) in enumerate(zip(kinds, skills_named(skills, len(kinds)))):
+        if counts[str(k)]:
+            out += rows(split, kind, counts[str(k)], seed + 10_000_000 * k, noise if kind == "demos" else 0.0, families)
     return out
 
 
