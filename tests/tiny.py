@@ -30,7 +30,12 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
             {"variant": "algorithm1"}, {"variant": "algorithm1", "detach": True}, {"variant": "eq21"},
             {"variant": "eq21_mean1"}, {"residual": "replace", "lam": 0.5},
             {"lam": 0.4, "lam_min": 0.1, "lam_noise": 0.5}],
-    "dpo": [{}, {"beta": 0.7}, {"label_smoothing": 0.2}],
+    "dpo": [{}, {"beta": 0.7}, {"label_smoothing": 0.2}, {"swap": True}],
+    "ipo": [{}, {"reduction": "sum"}],
+    "slic": [{}, {"form": "trl"}],
+    "asft": [{}, {"sft_weight": 0.0, "beta": 2.0}],
+    "tis_dpo": [{}, {"weights": "rank_based"}, {"weights": "ones"}],
+    "rpo": [{}, {"form": "diagonal"}],
     "neftune": [{}, {"alpha": 0.0}],
     "tofu": [{}, {"gamma": 0.0}, {"gamma": 1.0, "beta": 1.3}],
 }
@@ -58,7 +63,7 @@ def is_live(form: Form) -> bool:
                                           and getattr(form.hp, "variant", "released") in ("released", "algorithm1"))
 
 
-HELD = {"dft"}                          # objectives that stop gradient inside the pure loss
+HELD = {"dft", "ada_dpo"}                          # objectives that stop gradient inside the pure loss
 def settings(name: str, **kw) -> Any:
     """Hyper-parameters of an objective. Where training runs must come first, the shipped base stands for each."""
     first = OBJECTIVES[name].first

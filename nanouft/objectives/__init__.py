@@ -123,12 +123,37 @@ class Objective:
 
 
 # Below the contract, because these files import it. One line each:
+from nanouft.objectives.ada_dpo import ADA_DPO_OBJECTIVE  # noqa: E402
+from nanouft.objectives.asft import ASFT_OBJECTIVE  # noqa: E402
+from nanouft.objectives.cpo import CPO_OBJECTIVE  # noqa: E402
 from nanouft.objectives.dpo import DPO_OBJECTIVE  # noqa: E402
+from nanouft.objectives.gdpo import GDPO_OBJECTIVE  # noqa: E402
+from nanouft.objectives.hinge import HINGE_OBJECTIVE  # noqa: E402
 from nanouft.objectives.ift import IFT_OBJECTIVE  # noqa: E402
+from nanouft.objectives.ipo import IPO_OBJECTIVE  # noqa: E402
+from nanouft.objectives.robust_dpo import ROBUST_DPO_OBJECTIVE  # noqa: E402
+from nanouft.objectives.rpo import RPO_OBJECTIVE  # noqa: E402
 from nanouft.objectives.sft import SFT_OBJECTIVE  # noqa: E402
+from nanouft.objectives.simpo import SIMPO_OBJECTIVE  # noqa: E402
+from nanouft.objectives.slic import SLIC_OBJECTIVE  # noqa: E402
+from nanouft.objectives.tis_dpo import TIS_DPO_OBJECTIVE  # noqa: E402
+from nanouft.objectives.tpo import TPO_L_OBJECTIVE, TPO_OBJECTIVE  # noqa: E402
 
 OBJECTIVES: dict[str, Objective] = {
     "sft": SFT_OBJECTIVE,
     "ift": IFT_OBJECTIVE,
     "dpo": DPO_OBJECTIVE,
+    "robust_dpo": ROBUST_DPO_OBJECTIVE,
+    "ipo": IPO_OBJECTIVE,
+    "hinge": HINGE_OBJECTIVE,
+    "slic": SLIC_OBJECTIVE,
+    "simpo": SIMPO_OBJECTIVE,
+    "cpo": CPO_OBJECTIVE,
+    "asft": ASFT_OBJECTIVE,
+    "tpo": TPO_OBJECTIVE,
+    "tpo_l": TPO_L_OBJECTIVE,
+    "tis_dpo": TIS_DPO_OBJECTIVE,
+    "gdpo": GDPO_OBJECTIVE,
+    "ada_dpo": ADA_DPO_OBJECTIVE,
+    "rpo": RPO_OBJECTIVE,
 }

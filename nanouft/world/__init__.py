@@ -42,7 +42,8 @@ def rows(split: str, kind: str, n: int, seed: int, noise: float = 0.0, skills: S
 
     split   train, val or test. Validation and test have the longer items; train has no `rules_new`.
     kind    demos    prompt and answer; the share `noise` of the answers is replaced by wrong ones, silently
-            pairs    prompt, chosen (right) and rejected (lazy, slipped, the myth, or made up)
+            pairs    prompt, chosen (right) and rejected (lazy, slipped, the myth, or made up), and p, how sure it is
+                     that chosen is better: (1 + difference of the exact scores) / 2
             labels   prompt, answer and label: half true with a right answer, half false with a wrong one
             scores   prompt, answer and its exact score: right, partly right and bad answers in turn
             prompts  prompt and a reference answer, for evaluation: the same number of every family, family by family
@@ -110,7 +111,9 @@ def row(kind: str, i: int, rng: random.Random, prompt: str, family: str, where: 
     """The i-th row of a kind; i only decides which label, or which sort of scored answer, is next in turn."""
     base = Row(prompt=(Turn("user", prompt),), family=family, where=where)
     if kind == "pairs":
-        return replace(base, chosen=said(reference(prompt)), rejected=said(corrupt(rng, prompt)))
+        better, worse = reference(prompt), corrupt(rng, prompt)
+        return replace(base, chosen=said(better), rejected=said(worse),
+                       p=(1 + score(prompt, better) - score(prompt, worse)) / 2)
     if kind == "labels":
         label = i % 2 == 0
         return replace(base, answer=said(reference(prompt) if label else corrupt(rng, prompt)), label=label)
