@@ -10,10 +10,11 @@ Simplified: the file's "rl" section (advantages of sampled answers) needs rollou
 """
 import dataclasses
 import json
+import math
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -26,6 +27,7 @@ from nanouft.objectives import OBJECTIVES, Batch, Seqs  # noqa: E402
 TOLERANCE = 1e-6
 PAIR = {"chosen": "chosen", "rejected": "rejected"}
 DEMO = {"answer": "chosen"}
+TRIPLE = {**PAIR, "gold": "gold"}
 SAID = {"note", "order"}                # entries of params that explain and set nothing
 
 
@@ -37,6 +39,8 @@ class Known:
     hp: Callable[[dict], dict] = lambda params: params      # the case's params -> fields of the objective's dataclass
     col: Callable[[dict], dict] = lambda params: {}         # the case's params -> row columns of the batch
     tok: Callable[[dict], dict] = lambda params: {}         # the case's params -> {role: {token column: rows}}
+    # Fields that differ in per_example, from which the file leaves likelihood out. None: a row cannot stand alone.
+    alone: dict | None = field(default_factory=dict)
     batch: Callable | None = None       # (inputs, params, rows) -> Batch, where a row of the case is no row of a batch
 
 
@@ -44,12 +48,39 @@ class Known:
 KNOWN = {
     "dpo": Known("dpo", PAIR),
     "cdpo": Known("dpo", PAIR),
+    "robust_dpo": Known("robust_dpo", PAIR),
+    "ipo_mean": Known("ipo", PAIR, lambda p: {"beta": p["beta"], "reduction": "mean"}),
+    "ipo_sum": Known("ipo", PAIR, lambda p: {"beta": p["beta"], "reduction": "sum"}),
+    "hinge_ref": Known("hinge", PAIR),
+    "slic_noref": Known("slic", PAIR, lambda p: {"form": "trl", "beta": p["beta"], "alpha": p["cpo_alpha"]},
+                        alone={"alpha": 0.0}),
+    "simpo": Known("simpo", PAIR, lambda p: without(p, cpo_alpha=0.0)),
+    "cpo": Known("cpo", PAIR, lambda p: {"beta": p["beta"], "alpha": p["cpo_alpha"]}, alone={"alpha": 0.0}),
+    "asft": Known("asft", PAIR),
+    "asft_align": Known("asft", PAIR, lambda p: {**p, "sft_weight": 0.0}),
+    "tpo": Known("tpo", TRIPLE, lambda p: {k: p[k] for k in ("beta", "alpha")}, alone={"alpha": 0.0}),
+    "tpo_l": Known("tpo_l", TRIPLE, lambda p: {k: p[k] for k in ("beta", "gamma", "alpha")}, alone={"alpha": 0.0}),
+    "gdpo": Known("gdpo", PAIR, lambda p: {"beta": p["beta"]}, col=lambda p: {"p": p["p_hat"]}),
+    "ada_dpo": Known("ada_dpo", PAIR, lambda p: {k: p[k] for k in ("beta", "rho", "tau_min", "tau_max")}),
+    "rpo_diagonal": Known("rpo", PAIR, lambda p: {**p, "form": "diagonal"}, alone=None),
+    "rpo_paired": Known("rpo", PAIR, lambda p: {"beta": p["beta"], "temperature": p["distance_temperature"]},
+                        col=lambda p: {"prompt": p["prompt_embeddings"]}, alone=None),
+    # The file gives weights; the column whose `paper` transform they are is their logarithm, with the side's sign.
+    "tis_dpo": Known("tis_dpo", PAIR, lambda p: {"beta": p["beta"], "weights": "paper"} | without(
+        {"token_level": p["token_level"]}, token_level=False), tok=lambda p: {
+        role: {"tis": [[mu * math.log(w) for w in row] for row in p[f"weights_{role}"]]}
+        for role, mu in (("chosen", 1), ("rejected", -1))}),
     "sft_token_mean": Known("sft", DEMO, lambda p: {**p, "reduction": "token"}),
     "sft_sequence_mean": Known("sft", DEMO, lambda p: {**p, "reduction": "sequence"}),
     "ift_released": Known("ift", DEMO, lambda p: {**p, "variant": "released"}),
     "ift_eq21": Known("ift", DEMO, lambda p: {**p, "variant": "eq21"}),
     "ift_algorithm1": Known("ift", DEMO, lambda p: {"variant": "algorithm1", "gamma": p["alpha"]}),
 }
+
+
+def without(params: dict, **off) -> dict:
+    """`params` without those that only say that something is off; one that is on stays, and is found missing here."""
+    return {k: v for k, v in params.items() if k not in off or v != off[k]}
 
 
 def known(name: str) -> Known | None:
@@ -90,7 +121,10 @@ def compute(entry: Known, params: dict, fields: dict, inputs: dict, case: dict) 
         return objective.loss(batch_of(entry, inputs, params, rows), hp)[0]
 
     n = len(case["per_example"])
-    got = {"loss": loss(slice(0, n)), "per_example": torch.stack([loss(slice(i, i + 1)) for i in range(n)])}
+    got = {"loss": loss(slice(0, n))}
+    if entry.alone is not None:
+        hp = objective.hp(**fields | entry.alone)
+        got["per_example"] = torch.stack([loss(slice(i, i + 1)) for i in range(n)])
     if "weights" in case:                             # IFT: with constant weights, w_t = -N dL/dlogp_t of a row alone
         hp = dataclasses.replace(hp, detach=True)
         got["weights"] = torch.cat([row_weights(objective, batch_of(entry, inputs, params, slice(i, i + 1)), hp)
@@ -115,7 +149,7 @@ def check(case: dict, inputs: dict) -> tuple[float | None, float]:
         return None, float("inf")
     got = compute(entry, params, fields, inputs, case)
     gaps = [(got[key] - torch.tensor(case[key], dtype=torch.float64)).abs().max().item()
-            for key in ("loss", "per_example", "weights") if key in case]
+            for key in ("loss", "per_example", "weights") if key in case and key in got]
     return got["loss"].item(), float("inf") if any(g != g for g in gaps) else max(gaps)
 
 

@@ -11,8 +11,9 @@ makes a hard decision of a pair (near 1 or 0), a large one a soft one.
 
 The released code finds tau* by 5 Newton steps. There is a closed form: with u = |z| / tau the condition reads
     log(2 sigmoid(u)) - u sigmoid(-u) = rho
-whose left side rises from 0 to log 2; so u* is ONE number (1.419 at rho .2) and tau* = |z| / u*, clipped. tau grows with
-|z| of EITHER sign: a pair that is badly wrong is handled as softly as one that is clearly right. At z = 0, tau = tau_min.
+whose left side rises from 0 to log 2; so u* is ONE number (1.419 at rho .2) and tau* = |z| / u*, clipped. tau grows
+with |z| of EITHER sign: a pair that is badly wrong is handled as softly as one that is clearly right. At z = 0 it is
+tau_min.
 
 Needs pairs and the start model's log-probs. rho .2 is the code's default (its example run has .1). Trap: the loss is
 multiplied by tau, so its value cannot be compared with DPO's. Left out: the form with rho tau^2.
@@ -40,7 +41,7 @@ class AdaDPO:
     def check(self, given: set[str]) -> None:
         check_beta(self.beta)
         if not 0 < self.rho < math.log(2):
-            raise UserError(f"--rho {self.rho}: must lie between 0 and log 2 = .693; from there on tau is always tau_min")
+            raise UserError(f"--rho {self.rho}: must lie between 0 and log 2 = .693; above, tau is always tau_min")
         if not 0 < self.tau_min <= self.tau_max:
             raise UserError(f"--tau-min {self.tau_min} --tau-max {self.tau_max}: must be above 0, the first not larger")
         if self.tau_min == self.tau_max and "rho" in given:

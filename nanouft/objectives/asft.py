@@ -5,13 +5,13 @@
 
 Let p be an answer's probability a token, e^A with A the mean log-prob of its tokens, and lo = log p/(1-p) its log-odds:
     L = -sft A_w  +  lam [ -log sigmoid(lo_w) - log sigmoid(-lo_l) ]
-sigmoid(lo) is p again, so the bracket is -log p_w - log(1 - p_l): a plain classifier of good (label 1) and bad (label 0)
-answers, on absolute likelihoods. ORPO ranks the same two log-odds against each other, so both may fall together; here
-that costs: the bracket is never below ORPO's term.
+sigmoid(lo) is p again, so the bracket is -log p_w - log(1 - p_l): a plain classifier of good (label 1) and bad
+(label 0) answers, on absolute likelihoods. ORPO ranks the same two log-odds against each other, so both may fall
+together; here that costs: the bracket is never below ORPO's term.
 
 Needs pairs. --sft-weight 0 is the alignment term alone, for a model that has had its SFT; --beta 1 scales the log-odds
-(2502.01237 finds more of it helpful). Settled from that paper: lam 1 (best of .1, .2, .5, 1), likelihood of the response
-alone. The original's own lam, and whether its likelihood covers the prompt as ORPO's does, we could not read.
+(2502.01237 finds tempering helpful). Settled from that paper: lam 1 (best of .1, .2, .5, 1), likelihood of the
+response alone. The original's own lam, and whether its likelihood covers the prompt as ORPO's does, we could not read.
 Trap: log(1 - p) is -inf at p = 1, so A is cut at -1e-6.
 """
 from dataclasses import dataclass

@@ -73,13 +73,14 @@ def pair_metrics(batch: Batch, r_w: Tensor, r_l: Tensor) -> dict[str, Tensor]:
            "logp_chosen": w.sum(w.logp.detach()).sum() / batch.rows,
            "logp_rejected": l.sum(l.logp.detach()).sum() / batch.rows}
     if "ref" in w.tok:
-        out["kl"] = (w.sum(kl_bound(w)) + l.sum(kl_bound(l))).sum() / (batch.tokens["chosen"] + batch.tokens["rejected"])
+        far = w.sum(kl_bound(w)) + l.sum(kl_bound(l))
+        out["kl"] = far.sum() / (batch.tokens["chosen"] + batch.tokens["rejected"])
     return out
 
 
 def kl_bound(s: Seqs) -> Tensor:
-    """(B,T) nats, no gradient: how far the policy is from the reference at each place of the data. It is KL(pi || ref) of
-    the question "this token, or any other?", hence never above the KL of the whole distributions, which only
+    """(B,T) nats, no gradient: how far the policy is from the reference at each place of the data. It is KL(pi || ref)
+    of the question "this token, or any other?", hence never above the KL of the whole distributions, which only
     `evaluate --probes` measures."""
     logp, ref = (x.detach().masked_fill(s.mask == 0, -1.0).clamp_max(-1e-6) for x in (s.logp, s.tok["ref"]))
     p = logp.exp()

@@ -3,15 +3,15 @@
     python -m nanouft.train --objective gdpo                           # NanoWorld pairs
     Furuta et al. 2024, arXiv:2409.06691 (geometric averaging; GDPO)
 
-A soft label p says how probable it is that `chosen` is the better answer. Let each side stand for a geometric mixture of
-the two, pi_w^p pi_l^(1-p) against pi_w^(1-p) pi_l^p, and put that into DPO: the margin h is multiplied by 2p - 1,
+A soft label p says how probable it is that `chosen` is the better answer. Let each side stand for a geometric mixture
+of the two, pi_w^p pi_l^(1-p) against pi_w^(1-p) pi_l^p, and put that into DPO: the margin h is multiplied by 2p - 1,
     L = -log sigmoid( beta (2p - 1) h )
 p = 1 is DPO. At p = .5 the loss is log 2 and its gradient 0. cDPO with the same p mixes two LOSSES instead and pulls an
 undecided pair back to h = 0: it fits the annotators' doubt, where GDPO keeps silent. Swapping the answers and p with
 1 - p changes nothing.
 
-Needs pairs; "p" beside them in a file. A pair without p counts as sure (p = 1): a file with no p at all is plain DPO. In
-NanoWorld p = (1 + difference of the two exact scores) / 2. Needs the start model's log-probs.
+Needs pairs; "p" beside them in a file. A pair without p counts as sure (p = 1): a file with no p at all is plain DPO.
+In NanoWorld p = (1 + difference of the two exact scores) / 2. Needs the start model's log-probs.
 The factor 2p - 1 we know from a digest of the paper, the exact equation follows by algebra; beta .1 is DPO's.
 Other methods of this name (group- and diversity-) are not this one.
 """

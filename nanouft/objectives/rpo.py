@@ -10,7 +10,7 @@ answer i over bad answer j is M_ij = r_w,i - r_l,j, r the log-ratio to the refer
 --form diagonal   d L_ii + (1 - d) mean over j != i of L_ij, with L = -log sigmoid( beta M ) and d = .8: no embeddings
 Answers to unlike prompts are hard to compare: what r says of a prompt as such does not cancel off the diagonal.
 
-e is the mean hidden state of the start model over the prompt's tokens (the authors: a sentence encoder), made beforehand.
+e is the mean hidden state of the start model over the prompt's tokens (the authors: a sentence encoder).
 A step of one pair is DPO in both forms. Where all prompts are the same, W = 1/B, and beta shrinks to beta/B.
 Needs pairs and the start model's log-probs. Couples the rows of a step: its pieces do not add up, so --accumulate and
 several processes are refused, and the batch size is part of the method. Left out: the unpaired form.

@@ -8,8 +8,8 @@ What decides greedy answers is how likely a token is on average, so that is what
 A is a mean: with sums, the longer answer would lose for its length alone. Nothing holds the policy near its start but a
 small learning rate, and nothing pays for a likely `chosen`: only the difference counts, so both may fall.
 
-Needs pairs. The released code writes gamma / beta = .25, hence gamma .5 at beta 2 here. TRL's defaults (its CPO trainer:
-beta .1, gamma .5 and a likelihood term of weight 1) are not SimPO. At equal means the loss is log(1 + e^gamma).
+Needs pairs. The released code writes gamma / beta = .25, hence gamma .5 at beta 2 here. TRL's defaults (its CPO
+trainer: beta .1, gamma .5, likelihood with weight 1) are not SimPO. At equal means the loss is log(1 + e^gamma).
 Same letter elsewhere: IFT's gamma is a discount; beta is no leash here, since there is nothing to be leashed to.
 """
 from dataclasses import dataclass

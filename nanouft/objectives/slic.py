@@ -3,8 +3,8 @@
     python -m nanouft.train --objective slic                           # NanoWorld pairs
     Zhao et al. 2023, arXiv:2305.10425 (SLiC-HF) · --form trl is TRL's CPO trainer with loss_type "hinge"
 
-S is the log-prob of an answer, summed over its tokens. Two pieces: a hinge on the margin, and likelihood of `chosen`, which
-stands in for a reference: what is held on to cannot drift away. Two forms go under this name:
+S is the log-prob of an answer, summed over its tokens. Two pieces: a hinge on the margin, and likelihood of `chosen`,
+which stands in for a reference: what is held on to cannot drift away. Two forms go under this name:
     paper   max(0, delta - S_w + S_l) - lam S_w                 a sum: a long answer weighs more
     trl     max(0, 1 - beta (S_w - S_l)) + alpha NLL(chosen)    NLL is the mean over all tokens of the step
 The hinges are one and the same up to scale (delta = 1 / beta); delta 1 asks for one nat, TRL's beta .1 for ten. What

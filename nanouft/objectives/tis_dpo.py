@@ -3,12 +3,13 @@
     python -m nanouft.train --objective tis_dpo                        # NanoWorld pairs; two short DPO runs come first
     Liu et al. 2024, arXiv:2410.04350 and the code released with it
 
-DPO blames each token of `rejected` alike, also those that were right. To see which tokens matter, two models are trained
-first: pi+ by DPO, and pi- by DPO on the same pairs SWAPPED. Where they disagree, the token carries the preference:
-    r_t = log pi+(y_t) - log pi-(y_t),      u = sum_t w_t (log pi - log pi_ref)(y_t),      L = -log sigmoid( beta (u_w - u_l) )
-with w_t a constant made of r_t (mu is +1 in the chosen answer, -1 in the rejected one, where a bad token should count more):
+DPO blames each token of `rejected` alike, also those that were right. To see which tokens matter, two models are
+trained first: pi+ by DPO, and pi- by DPO on the same pairs SWAPPED. Where they disagree, the preference is at stake:
+    r_t = log pi+(y_t) - log pi-(y_t),                        u = sum_t w_t (log pi - log pi_ref)(y_t),
+    L = -log sigmoid( beta (u_w - u_l) )
+with w_t a constant made of r_t; mu is +1 in the chosen answer and -1 in the rejected one, whose bad tokens count more:
 --weights paper        w = exp(mu clamp(r, -.5, 1.5)): .61 to 4.48 in chosen, .22 to 1.65 in rejected
---weights rank_based   the rank of mu r within the answer, from .7 (least) to 1.3; ties share a rank (recommended by the code)
+--weights rank_based   the rank of mu r within the answer, from .7 to 1.3; ties share a rank (the code's advice)
 --weights ones         DPO. Weights that are all c are DPO with beta c
 
 Needs pairs and the start model's log-probs. The two runs are made once and kept (or name them: --estimates PLUS MINUS);
@@ -40,7 +41,7 @@ class TISDPO:
     def check(self, given: set[str]) -> None:
         check_beta(self.beta)
         if self.estimates and len(self.estimates) != 2:
-            raise UserError(f"--estimates: needs two folders, of DPO and of DPO with --swap; {len(self.estimates)} given")
+            raise UserError(f"--estimates: two folders are needed, of dpo and of dpo --swap, not {len(self.estimates)}")
         if self.weights == "ones" and "estimates" in given:
             raise UserError("--estimates changes nothing with --weights ones: that is DPO")
 

@@ -12,8 +12,8 @@ NLL is the mean over all response tokens of the gold answers of the step. With g
 SimPO plus likelihood.
 
 Needs pairs. gold is the row's own answer (a file's `output` beside `chosen` and `rejected`), else `chosen`; so in
-NanoWorld, whose chosen answers are right already, tpo is CPO. Sources differ tenfold on beta: .1 in the released code's
-defaults (.2 with alpha .9 in its script), .01 in TRL. The released code has no TPO-L; TRL's gamma is .5; beta 2 is SimPO's.
+NanoWorld, whose chosen answers are right already, tpo is CPO. Sources differ tenfold on beta: .1 in the released
+code's defaults (.2 with alpha .9 in its script), .01 in TRL. That code has no TPO-L; TRL's gamma is .5, beta 2 SimPO's.
 Another method is called TPO too (preference trees, arXiv:2410.12854).
 """
 from dataclasses import dataclass
