@@ -3,6 +3,7 @@
     python -m nanouft.evaluate --init out/ift                       # 100 test items a family, about 6 s
     python -m nanouft.evaluate --init out/ift --probes              # what a score does not show (probes.py)
     python -m nanouft.evaluate --init out/my-run --data my.jsonl    # held-out loss, pair accuracy
+    python -m nanouft.evaluate --prior 1 --prior-from out/sft       # PreTTY: begin as that model would, one token
 
 NanoWorld answers are greedy and scored by rule, no judge: `score` is the share of an answer's checkable constraints
 that hold, `strict` the share of answers that are fully right AND stop. What is scored is everything said until
@@ -49,16 +50,45 @@ def bootstrap(values, counts=None, draws: int = 1000) -> tuple[float, float]:
 
 @torch.no_grad()
 def answer_rows(model: GPT, tok: Tokenizer, rows: list[data.Row], max_new: int = MAX_NEW, chunk: int = 300,
-                **how) -> list[Answer]:
-    """Greedy (or as `how` says) answers in the order of rows; computed by prompt length, so that little is padding."""
+                priors: list[list[int]] | None = None, **how) -> list[Answer]:
+    """Greedy (or as `how` says) answers in the order of rows; computed by prompt length, so that little is padding.
+    `priors`: the tokens that each answer must begin with."""
     prompts = [tok.prompt_ids(r.prompt) for r in rows]
     out, by_length = [None] * len(rows), sorted(range(len(rows)), key=lambda i: len(prompts[i]))
     for i in range(0, len(rows), chunk):
         part = by_length[i:i + chunk]
-        some = generate(model, [prompts[j] for j in part], stop=tok.end, pad=tok.pad, max_new=max_new, **how)
+        some = generate(model, [prompts[j] for j in part], stop=tok.end, pad=tok.pad, max_new=max_new,
+                        priors=[priors[j] for j in part] if priors else None, **how)
         for j, a in zip(part, some):
             out[j] = a
     return out
+
+
+def forced_starts(prior: str, source: str, tok: Tokenizer, rows: list[data.Row],
+                  device: str = "cpu") -> list[list[int]] | None:
+    """PreTTY (arXiv:2404.16766): the tokens that each answer must begin with; no training at all.
+
+    `prior` is a text, the same for all; or a number N: the first N tokens of what the model `source` answers, or, with
+    no source, of the reference answer: that is an upper bound and no method, since the right beginning is given away.
+    """
+    if not prior.isdecimal():
+        if source:
+            raise config.UserError(f"--prior-from {source}: goes with a number of tokens, not with --prior {prior!r}")
+        return [tok.encode(" " + prior)] * len(rows) if prior else None
+    n = int(prior)
+    if not n:
+        return None
+    if not source:
+        try:
+            return [tok.encode(" " + world.reference(r.prompt[-1].text))[:n] for r in rows]
+        except ValueError:
+            raise config.UserError(f"--prior {n}: only NanoWorld prompts have a reference answer to take tokens from; "
+                                   "name a model with --prior-from, or give a text") from None
+    teacher, its_tok = runs.start_model(source)
+    if its_tok.name != tok.name:
+        raise config.UserError(f"--prior-from {source}: has tokenizer {its_tok.name}, the model has {tok.name}")
+    answers = answer_rows(teacher.to(device).eval(), tok, rows, max_new=n)
+    return [[i for i in a.ids if i not in (tok.user, tok.assistant)] for a in answers]
 
 
 def token_logps(model: GPT, encoded: list[Encoded], pad: int, device: devices.Device) -> list[dict[str, np.ndarray]]:
@@ -68,10 +98,11 @@ def token_logps(model: GPT, encoded: list[Encoded], pad: int, device: devices.De
 
 
 def families(model: GPT, tok: Tokenizer, device: devices.Device, split: str = "test", items: int = 100,
-             seed: int = 0) -> tuple[dict, list[Item]]:
-    """Answer `items` prompts of every family -> ({family: what `summary` says}, the answered items)."""
+             seed: int = 0, prior: str = "", prior_from: str = "") -> tuple[dict, list[Item]]:
+    """Answer `items` prompts of every family -> ({family: what `summary` says}, the answered items). Forced tokens
+    (`prior`) are part of the answer: they are scored like the rest, and `length` counts them."""
     rows = world.rows(split, "prompts", items * len(world.FAMILIES), seed)
-    answers = answer_rows(model, tok, rows)
+    answers = answer_rows(model, tok, rows, priors=forced_starts(prior, prior_from, tok, rows, device.name))
     encoded, _ = encode(data.demo_rows(rows, None), tok, model.cfg.n_ctx)
     gold = token_logps(model, encoded, tok.pad, device)
     done = []
@@ -168,6 +199,8 @@ class Evaluate:
     split: str = "test"             # NanoWorld split: val to choose, test to report
     items: int = 100                # prompts a family
     probes: bool = False            # also: own-prefix gap, recovery, diversity, KL to the base, corpus loss (probes.py)
+    prior: str = ""                 # PreTTY: answers begin with this text, or with this many tokens of --prior-from
+    prior_from: str = ""            # the model whose first tokens are forced [the reference answer: an upper bound]
     seed: int = 0                   # which prompts
     device: str = "auto"            # auto | cpu | cuda | mps
     dtype: str = "auto"             # auto | fp32 | bf16 | fp16
@@ -199,15 +232,22 @@ def main(argv=None) -> int:
     config.choose("--split", cfg.split, ("val", "test"))
     if not 1 <= cfg.items <= 10_000:
         raise config.UserError(f"--items {cfg.items}: must be between 1 and 10,000")
+    if cfg.prior and (cfg.data or cfg.probes):
+        raise config.UserError("--prior forces the beginning of NanoWorld answers; it changes nothing with "
+                               + ("--data" if cfg.data else "--probes"))
+    if cfg.prior_from and not cfg.prior:
+        raise config.UserError("--prior-from says whose first tokens to force; say how many with --prior N")
     device = devices.pick(cfg.device, cfg.dtype, cfg.threads)
     model, tok = runs.start_model(cfg.init)
     model.to(device.name).eval()
     if cfg.data:
         on_data(model, tok, cfg, device)
         return 0
-    result, _ = families(model, tok, device, cfg.split, cfg.items, cfg.seed)
+    result, _ = families(model, tok, device, cfg.split, cfg.items, cfg.seed, cfg.prior, cfg.prior_from)
     print(f"{cfg.init}: scores in percent on {cfg.items} {cfg.split} prompts a family; strict = fully right and stops; "
           "end = answers that stop")
+    if cfg.prior not in ("", "0"):
+        print("forced beginnings are part of the answers and are scored with them")
     table(result)
     if cfg.probes:
         from nanouft import probes                      # probes.py uses this file

@@ -34,6 +34,7 @@ class Train:
     weight_decay: float = 0.0           # on matrices only
     warmup: float = 0.1                 # share of the steps in which the rate rises; then it falls as a cosine to 0
     clip: float = 1.0                   # largest gradient norm; 0 = no clipping
+    freeze: Literal["none", "half"] = "none"    # half: half of every layer stays as it is (HFT; which half: the seed)
     seed: int = 0                       # draws the demonstrations, their order and every random number
     device: str = "auto"                # auto | cpu | cuda | mps
     dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"     # precision of the forward; auto = bf16 on CUDA
@@ -80,7 +81,7 @@ def read_flags(argv: list[str] | None, about: str = ""):
     name = config.choose("objective", first.objective or "ift", [*OBJECTIVES, "list"])
     objective = OBJECTIVES[name]
     parser = config.Parser(prog="python -m nanouft.train", description=about)
-    parser.elsewhere = {f: n for n, o in OBJECTIVES.items() for f in config.flags_of(o.hp)}
+    parser.elsewhere = {f: n for n, o in reversed(OBJECTIVES.items()) for f in config.flags_of(o.hp)}
     parser.add_argument("--objective", default="ift", metavar="NAME",
                         help=f"{', '.join(OBJECTIVES)}, or 'list' for what each needs [ift]; "
                              "--help shows the flags of the one that is named")

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from nanouft import config, data, devices, prepare, pretrain, report, runs, world
+from nanouft import config, data, devices, freeze, prepare, pretrain, report, runs, world
 from nanouft.batches import collate, encode, order
 from nanouft.config import UserError
 from nanouft.evaluate import encode_held, held_out
@@ -34,9 +34,10 @@ def schedule(step: int, steps: int, warmup: float) -> tuple[float, float]:
 
 
 def make_optimizer(model: torch.nn.Module, cfg: Train, device: devices.Device) -> torch.optim.Optimizer:
-    """AdamW or RMSprop; matrices decay, biases and LayerNorms do not."""
-    groups = [{"params": [p for p in model.parameters() if p.dim() >= 2], "weight_decay": cfg.weight_decay},
-              {"params": [p for p in model.parameters() if p.dim() < 2], "weight_decay": 0.0}]
+    """AdamW or RMSprop; matrices decay, biases and LayerNorms do not. What is frozen does not get in."""
+    live = [p for p in model.parameters() if p.requires_grad]
+    groups = [{"params": [p for p in live if p.dim() >= 2], "weight_decay": cfg.weight_decay},
+              {"params": [p for p in live if p.dim() < 2], "weight_decay": 0.0}]
     if cfg.optimizer == "rmsprop":
         return torch.optim.RMSprop(groups, lr=cfg.lr)
     return torch.optim.AdamW(groups, lr=cfg.lr, betas=(0.9, 0.95), fused=device.kind in ("cpu", "cuda"))
@@ -45,7 +46,8 @@ def make_optimizer(model: torch.nn.Module, cfg: Train, device: devices.Device) -
 def fit(model, objective: Objective, hp, cfg: Train, encoded, pad: int, steps: int, device: devices.Device,
         folder: Path, held=None) -> int:
     """Train `model` in place; returns the number of steps done now. Logs metrics.jsonl, saves steps/<n>/."""
-    optimizer, scaler = make_optimizer(model, cfg, device), device.scaler()
+    rows = freeze.half(model, cfg.seed) if cfg.freeze == "half" else {}
+    optimizer, scaler = freeze.hold(make_optimizer(model, cfg, device), rows), device.scaler()
     saved = runs.load_step(folder, model, optimizer) if cfg.resume else {"step": 0}
     start = saved["step"]
     if saved.get("scaler"):

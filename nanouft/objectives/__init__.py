@@ -126,17 +126,20 @@ class Objective:
 from nanouft.objectives.ada_dpo import ADA_DPO_OBJECTIVE  # noqa: E402
 from nanouft.objectives.asft import ASFT_OBJECTIVE  # noqa: E402
 from nanouft.objectives.cpo import CPO_OBJECTIVE  # noqa: E402
+from nanouft.objectives.dft import DFT_OBJECTIVE  # noqa: E402
 from nanouft.objectives.dpo import DPO_OBJECTIVE  # noqa: E402
 from nanouft.objectives.gdpo import GDPO_OBJECTIVE  # noqa: E402
 from nanouft.objectives.hinge import HINGE_OBJECTIVE  # noqa: E402
 from nanouft.objectives.ift import IFT_OBJECTIVE  # noqa: E402
 from nanouft.objectives.ipo import IPO_OBJECTIVE  # noqa: E402
+from nanouft.objectives.neftune import NEFTUNE_OBJECTIVE  # noqa: E402
 from nanouft.objectives.robust_dpo import ROBUST_DPO_OBJECTIVE  # noqa: E402
 from nanouft.objectives.rpo import RPO_OBJECTIVE  # noqa: E402
 from nanouft.objectives.sft import SFT_OBJECTIVE  # noqa: E402
 from nanouft.objectives.simpo import SIMPO_OBJECTIVE  # noqa: E402
 from nanouft.objectives.slic import SLIC_OBJECTIVE  # noqa: E402
 from nanouft.objectives.tis_dpo import TIS_DPO_OBJECTIVE  # noqa: E402
+from nanouft.objectives.tofu import TOFU_OBJECTIVE  # noqa: E402
 from nanouft.objectives.tpo import TPO_L_OBJECTIVE, TPO_OBJECTIVE  # noqa: E402
 
 OBJECTIVES: dict[str, Objective] = {
@@ -156,4 +159,7 @@ OBJECTIVES: dict[str, Objective] = {
     "gdpo": GDPO_OBJECTIVE,
     "ada_dpo": ADA_DPO_OBJECTIVE,
     "rpo": RPO_OBJECTIVE,
+    "dft": DFT_OBJECTIVE,
+    "neftune": NEFTUNE_OBJECTIVE,
+    "tofu": TOFU_OBJECTIVE,
 }
