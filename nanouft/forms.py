@@ -86,7 +86,8 @@ def detect(path: str, items: list[tuple[str, dict]], prompt: str | None, respons
     elif name == "conversations" and prompt:
         name = "ShareGPT conversations"
     extra = ["pairs"] * pairs + ["labels"] * ("label" in keys) + ["scores"] * ("score" in keys)
-    used = {prompt, response, "chosen", "rejected", "label", "score", "p", "system", *["input"] * (prompt == "instruction")}
+    used = {prompt, response, "chosen", "rejected", "label", "score", "p", "system"}
+    used |= {"input"} if prompt == "instruction" else set()
     unused = [key for key in keys if key not in used]
     return Form(name + " with " * bool(extra) + " and ".join(extra), prompt, response, unused)
 

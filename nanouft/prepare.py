@@ -67,8 +67,8 @@ def aligned(data: list[Encoded], model: GPT, pad: int, device: Device, hp: Any) 
 
 
 def tis(data: list[Encoded], model: GPT, pad: int, device: Device, hp: Any) -> list[dict[str, np.ndarray]]:
-    """(L-1,) nats a sequence and role: log-prob of every response token under the first model of hp.estimates minus that
-    under the second (TIS-DPO: how much the token carries the preference); 0 if there are no models."""
+    """(L-1,) nats a sequence and role: log-prob of every response token under the first model of hp.estimates minus
+    that under the second (TIS-DPO: how much the token carries the preference); 0 if there are no models."""
     if not hp.estimates:
         return [{role: np.zeros(len(t.ids) - 1) for role, t in e.seqs.items()} for e in data]
     plus, minus = (ref(data, runs.start_model(folder)[0].to(device.name), pad, device) for folder in hp.estimates)
