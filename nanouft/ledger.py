@@ -40,6 +40,7 @@ def entries(name: str, hp, row: Row, model, tok, device: devices.Device,
     objective = OBJECTIVES[name]
     encoded, _ = encode(objective.rows([row], hp), tok, model.cfg.n_ctx)
     prepare.add_columns(encoded, objective.columns, reference or model, tok.pad, None, device, hp)
+    encoded = objective.arrange(encoded, 0) if objective.arrange else encoded
     batch = collate(encoded, range(1), tok.pad, device=device.name)
     objective.forward(model, batch, hp)
     out, n = [], next(iter(batch.tokens.values()))                # one scale for all roles: a pair's sides compare

@@ -75,6 +75,15 @@ def tis(data: list[Encoded], model: GPT, pad: int, device: Device, hp: Any) -> l
     return [{role: p[role] - m[role] for role in p} for p, m in zip(plus, minus)]
 
 
+def confidence(data: list[Encoded], model: GPT, pad: int, device: Device, hp: Any) -> list[float]:
+    """Minus the perplexity of each answer, averaged over the models hp.runs (SFTMix): the higher, the surer."""
+    perplexity = np.zeros(len(data))
+    for folder in hp.runs:
+        scored = ref(data, runs.start_model(folder)[0].to(device.name), pad, device)
+        perplexity += [np.exp(-row["answer"].sum() / e.seqs["answer"].mask[1:].sum()) for row, e in zip(scored, data)]
+    return list(-perplexity / len(hp.runs))
+
+
 @torch.no_grad()
 def prompt(data: list[Encoded], model: GPT, pad: int, device: Device, hp: Any) -> list[np.ndarray]:
     """(C,) a row: mean of the start model's final hidden states over the prompt, the headers included (RPO)."""
@@ -90,6 +99,7 @@ COLUMNS: dict[str, Callable] = {
     "ref": ref,
     "tis": tis,
     "prompt": prompt,
+    "confidence": confidence,
     "aligned": aligned,
 }
 

@@ -139,11 +139,12 @@ def main(argv=None) -> int:
     if objective.coupled and device.world * cfg.accumulate > 1:
         raise UserError(f"{name} couples the rows of a step, so a step cannot be cut: "
                         "use one process and --accumulate 1")
-    steps = cfg.steps or max(1, round((cfg.epochs or 3) * len(encoded) / cfg.batch_size))
+    steps = cfg.steps or max(1, round((cfg.epochs or 3) * len(encoded) / objective.together / cfg.batch_size))
     model.to(device.name)
     folder = report.open_run(name, cfg, hp, source, tok, steps, device, runs.fingerprint(model, encoded))
     cache, columns = folder.parent / ".columns", objective.measured(hp)
     prepare.add_columns(encoded, columns, model, tok.pad, cache, device, hp)
+    encoded = objective.arrange(encoded, cfg.seed) if objective.arrange else encoded
     prepare.add_columns(held, tuple(c for c in columns if c == "ref"), model, tok.pad, cache, device)
     print(f"{name}: {steps:,} steps of {cfg.batch_size} rows, lr {cfg.lr:g}, {model.n_params() / 1e6:.2f}M parameters, "
         f"{device.name} {device.dtype} x {device.world} -> {folder}")

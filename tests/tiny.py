@@ -36,6 +36,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "asft": [{}, {"sft_weight": 0.0, "beta": 2.0}],
     "tis_dpo": [{}, {"weights": "rank_based"}, {"weights": "ones"}],
     "rpo": [{}, {"form": "diagonal"}],
+    "sftmix": [{}, {"mu": 0.0}],
     "neftune": [{}, {"alpha": 0.0}],
     "tofu": [{}, {"gamma": 0.0}, {"gamma": 1.0, "beta": 1.3}],
 }
@@ -128,8 +129,8 @@ WORDS = "the dova lives in a small green house and eats two red nuts every day".
 DATA = [Row(say("user", " ".join(WORDS[i:i + 3 + i % 4])), say("assistant", " ".join(WORDS[i % 5:i % 5 + 2 + i])),
             say("assistant", " ".join(WORDS[i % 3:i % 3 + 1 + i])),
             say("assistant", " ".join(WORDS[i % 4:i % 4 + 2 + i % 3])),
-            score=[None, None, 0.25, None, 0.75, None][i], label=[None, True, None, None, None, False][i])
-        for i in range(6)]
+            score={2: 0.25, 4: 0.75}.get(i), label={1: True, 5: False}.get(i))
+        for i in range(8)]
 
 
 def real_batch(form: Form, parts: int = 1, part: int = 0, width: int = 0, reference: GPT | None = None) -> Batch:
@@ -138,6 +139,7 @@ def real_batch(form: Form, parts: int = 1, part: int = 0, width: int = 0, refere
         reference = GPT(replace(TINY, vocab_size=NANO.n_vocab), seed=9)
     encoded, _ = encode(form.objective.rows(DATA, form.hp), NANO, TINY.n_ctx)
     add_columns(encoded, form.objective.columns, reference, NANO.pad, None, CPU, form.hp)
+    encoded = form.objective.arrange(encoded, 3) if form.objective.arrange else encoded
     batch = collate(encoded, np.arange(len(encoded)), NANO.pad, parts, part, seed=3, step=5, ramp=0.5)
     for s in batch.seqs.values():
         widen(s, width)

@@ -110,6 +110,8 @@ class Objective:
     coupled: bool = False               # the loss couples the rows of a step: a step cannot be cut into pieces
     constant: tuple[str, ...] = ()      # roles that the loss reads and does not train on (KTO's mismatch)
     first: First | None = None          # training runs that make the models of `columns`
+    arrange: Callable | None = None     # arrange(encoded, seed) -> encoded: rows that stand together by their columns
+    together: int = 1                   # how many rows of the data it puts into one row of a step
     trust: Callable | None = None       # trust(batch, hp) -> (B,) weight of each row, written to tau.jsonl
 
     def kinds(self, hp) -> list[str]:
@@ -136,6 +138,7 @@ from nanouft.objectives.neftune import NEFTUNE_OBJECTIVE  # noqa: E402
 from nanouft.objectives.robust_dpo import ROBUST_DPO_OBJECTIVE  # noqa: E402
 from nanouft.objectives.rpo import RPO_OBJECTIVE  # noqa: E402
 from nanouft.objectives.sft import SFT_OBJECTIVE  # noqa: E402
+from nanouft.objectives.sftmix import SFTMIX_OBJECTIVE  # noqa: E402
 from nanouft.objectives.simpo import SIMPO_OBJECTIVE  # noqa: E402
 from nanouft.objectives.slic import SLIC_OBJECTIVE  # noqa: E402
 from nanouft.objectives.tis_dpo import TIS_DPO_OBJECTIVE  # noqa: E402
@@ -162,4 +165,5 @@ OBJECTIVES: dict[str, Objective] = {
     "dft": DFT_OBJECTIVE,
     "neftune": NEFTUNE_OBJECTIVE,
     "tofu": TOFU_OBJECTIVE,
+    "sftmix": SFTMIX_OBJECTIVE,
 }

@@ -35,4 +35,4 @@ def loss(batch: Batch, hp: DFT) -> tuple[Tensor, dict]:
 
 
 DFT_OBJECTIVE = Objective(paper="Dynamic Fine-Tuning, arXiv:2508.05629, token-level loss",
-                          rows=demo_rows, loss=loss, hp=DFT, data="demos", lr=5e-4)
+                          rows=demo_rows, loss=loss, hp=DFT, data="demos", lr=2.5e-4)

@@ -67,4 +67,4 @@ def loss(batch: Batch, hp: TOFU) -> tuple[Tensor, dict]:
 
 
 TOFU_OBJECTIVE = Objective(paper="Tempered focal loss (TOFU), arXiv:2605.00195", rows=demo_rows, loss=loss, hp=TOFU,
-                           data="demos", lr=5e-4, forward=forward)
+                           data="demos", lr=2.5e-4, forward=forward)
