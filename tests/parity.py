@@ -72,6 +72,7 @@ KNOWN = {
         for role, mu in (("chosen", 1), ("rejected", -1))}),
     "sft_token_mean": Known("sft", DEMO, lambda p: {**p, "reduction": "token"}),
     "sft_sequence_mean": Known("sft", DEMO, lambda p: {**p, "reduction": "sequence"}),
+    "dft_token_mean": Known("dft", DEMO),
     "ift_released": Known("ift", DEMO, lambda p: {**p, "variant": "released"}),
     "ift_eq21": Known("ift", DEMO, lambda p: {**p, "variant": "eq21"}),
     "ift_algorithm1": Known("ift", DEMO, lambda p: {"variant": "algorithm1", "gamma": p["alpha"]}),
