@@ -137,33 +137,82 @@ def encode_held(objective, hp, rows: list[data.Row], tok, n_ctx: int) -> list[En
 
 
 def held_out(model: GPT, encoded: list[Encoded], pad: int, device: devices.Device) -> dict[str, float]:
-    """Demonstrations: `nll`, nats a response token. Pairs: `accuracy`, the share where chosen gained more log-prob over
-    the start model than rejected (ties count half: it is .5 at the start); `prefers`: where chosen is likelier.
-    `low` and `high` are the 95 % bootstrap interval over rows of the first figure."""
+    """Demonstrations (and answers of grade 1): `nll`, nats a response token. Pairs: `accuracy`, the share where chosen
+    gained more log-prob over the start model than rejected (ties count half: it is .5 at the start); `prefers`: where
+    chosen is likelier.
+    Answers with labels or scores: `graded`. `low` and `high` are the 95 % bootstrap interval of the first figure, over
+    rows (over prompts where several answers belong to one)."""
     rows = token_logps(model, encoded, pad, device)
     if "answer" in rows[0]:
-        sums, counts = [-r["answer"].sum() for r in rows], [len(r["answer"]) for r in rows]
+        grades = [e.col.get("score", e.col.get("label")) for e in encoded]
+        top = [r for r, grade in zip(rows, grades) if grade in (None, 1.0) or len(set(grades)) == 1]
+        sums, counts = [-r["answer"].sum() for r in top], [len(r["answer"]) for r in top]
+        nll = {"nll": float(np.sum(sums) / np.sum(counts))} if top else {}
+        if len(set(grades)) > 1:
+            return {**graded(encoded, rows, np.array(grades)), **nll, "rows": len(rows)}
         low, high = bootstrap(sums, counts)
-        return {"nll": float(np.sum(sums) / np.sum(counts)), "low": low, "high": high, "rows": len(rows)}
+        return {**nll, "low": low, "high": high, "rows": len(rows)}
     chosen, rejected = (np.array([r[role].sum() for r in rows]) for role in ("chosen", "rejected"))
     out, first = {}, chosen > rejected
     if "ref" in encoded[0].seqs["chosen"].tok:
         ref = [np.array([e.seqs[role].tok["ref"].sum() for e in encoded]) for role in ("chosen", "rejected")]
-        margin = (chosen - ref[0]) - (rejected - ref[1])
-        tie = np.abs(margin) < 1e-3                 # nats; two scorings of one model differ by about 1e-5
-        first = np.where(tie, 0.5, margin > 0)
+        first = wins((chosen - ref[0]) - (rejected - ref[1]))
         out["accuracy"] = float(first.mean())
     low, high = bootstrap(first)
     return {**out, "prefers": float((chosen > rejected).mean()), "logp_chosen": float(chosen.mean()),
             "logp_rejected": float(rejected.mean()), "low": low, "high": high, "rows": len(rows)}
 
 
+def wins(margin: np.ndarray) -> np.ndarray:
+    """1 where the better answer is ahead, 1/2 for a tie: two scorings of one model differ by about 1e-5 nats."""
+    return np.where(np.abs(margin) < 1e-3, 0.5, margin > 0)
+
+
+def graded(encoded: list[Encoded], rows: list[dict[str, np.ndarray]], grades: np.ndarray) -> dict[str, float]:
+    """Graded answers. `accuracy`: among two answers to one prompt, the share of couples where the better gained more
+    log-prob over the start model than the worse; `prefers`: where the better is likelier. Where (nearly) no prompt has
+    two answers of different grades: `auc`, the same share over all couples of a better and a worse answer, whatever
+    their prompts (without a start model: who has more nats a token). `logp_good`, `logp_bad`: mean log-prob of
+    answers graded above and below 1/2."""
+    logp = np.array([r["answer"].sum() for r in rows])
+    ref = [e.seqs["answer"].tok.get("ref") for e in encoded]
+    started = ref[0] is not None
+    gain = logp - np.array([x.sum() for x in ref]) if started else logp
+    prompts: dict = {}
+    for i, e in enumerate(encoded):
+        prompts.setdefault(e.example.seqs["answer"][0], []).append(i)
+    couples = [c for c in (better_and_worse(np.array(g), grades) for g in prompts.values()) if c.size]
+    if 10 * sum(map(len, couples)) >= len(rows):
+        figures = {"accuracy": gain, "prefers": logp} if started else {"prefers": logp}
+    else:
+        figures = {"auc": gain if started else logp / [len(r["answer"]) for r in rows]}
+        every = better_and_worse(np.arange(len(grades)), grades)
+        couples = [every[every[:, 0] == i] for i in np.unique(every[:, 0])]     # drawn anew by their better answer
+    out, counts = {}, [len(c) for c in couples]
+    for name, x in figures.items():
+        sums = [wins(x[c[:, 0]] - x[c[:, 1]]).sum() for c in couples]
+        out[name] = float(np.sum(sums) / np.sum(counts))
+        if len(out) == 1:
+            low, high = bootstrap(sums, counts)
+    for side, on in (("logp_good", grades > 0.5), ("logp_bad", grades < 0.5)):
+        if on.any():
+            out[side] = float(logp[on].mean())
+    return {**out, "low": low, "high": high, "couples": sum(counts)}
+
+
+def better_and_worse(group: np.ndarray, grades: np.ndarray) -> np.ndarray:
+    """(couples, 2) row numbers: every better answer of the group with every worse one."""
+    i, j = np.meshgrid(group, group, indexing="ij")
+    return np.stack([i, j], -1)[grades[i] > grades[j]]
+
+
 def held_out_lines(now: dict, before: dict | None = None) -> str:
     """One line: every figure (before -> now), the first with its interval, and the number of rows."""
-    names = [k for k in now if k not in ("low", "high", "rows")]
+    names = [k for k in now if k not in ("low", "high", "rows", "couples")]
     figures = [(f"{k} {before[k]:.3f} -> " if before else f"{k} ") + f"{now[k]:.3f}" for k in names]
     figures[0] += f" [{now['low']:.3f}, {now['high']:.3f}]"
-    return "   ".join([*figures, f"({now['rows']} rows)"])
+    couples = f", {now['couples']:,} couples of a better and a worse answer" if "couples" in now else ""
+    return "   ".join([*figures, f"({now['rows']} rows{couples})"])
 
 
 def mean_score(result: dict) -> float:
@@ -195,7 +244,7 @@ def table(before: dict, after: dict | None = None, say: Callable = print) -> Non
 @dataclass
 class Evaluate:
     init: str = "base"              # 'base' or a run folder / GPT-2 folder
-    data: list[str] | None = None   # your files: nats a token of demonstrations, preferences of pairs
+    data: list[str] | None = None   # your files: nats a token of demonstrations, preferences of pairs and grades
     split: str = "test"             # NanoWorld split: val to choose, test to report
     items: int = 100                # prompts a family
     probes: bool = False            # also: own-prefix gap, recovery, diversity, KL to the base, corpus loss (probes.py)
@@ -210,21 +259,25 @@ class Evaluate:
 
 
 def on_data(model: GPT, tok: Tokenizer, cfg: Evaluate, device: devices.Device) -> None:
-    """Print the held-out figures of the user's demonstrations and of the user's pairs, as far as there are any."""
+    """Print the held-out figures of the user's demonstrations, pairs and graded answers, as far as there are any."""
     rows, report = data.read(cfg.data, cfg.prompt_field, cfg.response_field)
     print("\n".join(report.lines()))
     reasons = []
-    for name, rows_of in (("demonstrations", data.demo_rows), ("pairs", data.pair_rows)):
+    for name, rows_of in (("demonstrations", data.demo_rows), ("pairs", data.pair_rows), ("graded", data.score_rows)):
         try:
             examples = rows_of(rows, None)
         except config.UserError as e:
             reasons.append(str(e))
             continue
+        if name == "graded" and len({e.col["score"] for e in examples}) == 1:
+            reasons.append("all answers have the same grade")
+            continue
         encoded, cut = encode(examples, tok, model.cfg.n_ctx)
         print(f"{name:<15}" + held_out_lines(held_out(model, encoded, tok.pad, device)))
         print("".join(line + "\n" for line in cut.lines(model.cfg.n_ctx)), end="")
-    if len(reasons) == 2:
-        raise config.UserError(f"nothing to evaluate on: {data.contents(rows)}; demonstrations or pairs are needed")
+    if len(reasons) == 3:
+        raise config.UserError(f"nothing to evaluate on: {data.contents(rows)}; "
+                               "demonstrations, pairs, labels or scores are needed")
 
 
 def main(argv=None) -> int:

@@ -38,17 +38,28 @@ def entries(name: str, hp, row: Row, model, tok, device: devices.Device,
             reference=None) -> list[tuple[str, list[str], list[float]]]:
     """[(role, tokens, weights x N)] of one row under one objective; the reference is the model itself unless given."""
     objective = OBJECTIVES[name]
-    encoded, _ = encode(objective.rows([row], hp), tok, model.cfg.n_ctx)
+    graded = set(objective.kinds(hp)) <= {"labels", "scores"}
+    encoded, _ = encode(objective.rows(judged(row) if graded else [row], hp), tok, model.cfg.n_ctx)
     prepare.add_columns(encoded, objective.columns, reference or model, tok.pad, None, device, hp)
+    shown = 2 if graded else 1
+    batch = collate(encoded, range(shown), tok.pad, device=device.name)
     encoded = objective.arrange(encoded, 0) if objective.arrange else encoded
     batch = collate(encoded, range(1), tok.pad, device=device.name)
     objective.forward(model, batch, hp)
-    out, n = [], next(iter(batch.tokens.values()))                # one scale for all roles: a pair's sides compare
+    out, n = [], int(next(iter(batch.seqs.values())).mask[0].sum())      # one scale for all: both sides compare
     for role, w in weights_of(objective, batch, hp).items():
-        on = batch.seqs[role].mask[0] > 0
-        pieces = [tok.decode([i]) for i in batch.seqs[role].targets[0][on].tolist()]
-        out.append((role, pieces, (w[0][on] * n).tolist()))
+        for i, label in enumerate(("good answer", "bad answer") if graded else (role,)):
+            on = batch.seqs[role].mask[i] > 0
+            pieces = [tok.decode([t]) for t in batch.seqs[role].targets[i][on].tolist()]
+            out.append((label, pieces, (w[i][on] * n * shown).tolist()))
     return out
+
+
+def judged(row: Row) -> list[Row]:
+    """A pair as two graded answers; a third one to another prompt, since KTO wants somebody else's answer."""
+    other = Row((Turn("user", "Say no."),), (Turn("assistant", "No."),), score=0.0, label=False)
+    return [Row(row.prompt, row.chosen, score=1.0, label=True), Row(row.prompt, row.rejected, score=0.0, label=False),
+            other]
 
 
 @dataclass
@@ -111,7 +122,7 @@ def beside(names: list[str], row: Row, model, tok, device: devices.Device) -> li
         except (KeyError, TypeError) as e:
             raise UserError(f"{name}/run.json: damaged, or of another version of nanouft ({e})")
         for role, tokens, w in entries(objective, hp, row, model, tok, device):
-            strips.append((label if role != "rejected" else "and the rejected answer", tokens, w))
+            strips.append((label if role not in ("rejected", "bad answer") else "and the rejected answer", tokens, w))
     return strips
 
 

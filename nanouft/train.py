@@ -149,10 +149,13 @@ def main(argv=None) -> int:
     print(f"{name}: {steps:,} steps of {cfg.batch_size} rows, lr {cfg.lr:g}, {model.n_params() / 1e6:.2f}M parameters, "
         f"{device.name} {device.dtype} x {device.world} -> {folder}")
     before = report.look_before(folder, model, tok, cfg, held, held_rows, device) if chief else None
+    doubts = report.trusts(objective, hp, model, encoded, tok.pad, device) if chief else None
     fit(model, objective, hp, cfg, encoded, tok.pad, steps, device, folder, held)
     if chief:
         runs.save_final(folder, model, tok)
         after = report.look(model, tok, cfg, held, held_rows, device)
+        report.write_trusts(folder, encoded, doubts,
+                            report.trusts(objective, hp, model, encoded, tok.pad, device))
         report.close_run(folder, name, cfg, before, after, time.time() - started)
     device.close()
     return 0

@@ -44,6 +44,41 @@ class Known:
     batch: Callable | None = None       # (inputs, params, rows) -> Batch, where a row of the case is no row of a batch
 
 
+def scored_pair(inputs: dict, params: dict, rows: slice) -> Batch:
+    """UNA's authors count a pair of scored answers as one example: two rows of ours, divided by the number of pairs."""
+    n = len(inputs["chosen"]["policy"][rows])
+    both = stacked(inputs, ("chosen", rows), ("rejected", rows))
+    return step({"answer": both}, {"score": params["scores_chosen"][rows] + params["scores_rejected"][rows]}, n)
+
+
+def labelled(inputs: dict, params: dict, rows: slice) -> Batch:
+    """KTO: the chosen answers are good, then the rejected are bad; all see the whole role "kl", or the k that is given
+    (one mismatched answer of one token whose log-ratio is k)."""
+    n, part = len(inputs["chosen"]["policy"]), range(*rows.indices(2 * len(inputs["chosen"]["policy"])))
+    both = stacked(inputs, *[(("chosen", "rejected")[i // n], slice(i % n, i % n + 1)) for i in part])
+    kl = inputs["kl"] if "kl_unclamped" in params else {
+        "policy": [[0.0]], "ref": [[-params["kl"]]], "completion_mask": [[1]], "attention_mask": [[1]]}
+    return step({"answer": both, "mismatch": seqs_of(kl, slice(None))}, {"label": [float(i < n) for i in part]})
+
+
+def stacked(inputs: dict, *parts: tuple[str, slice]) -> Seqs:
+    """Rows of several sequences of the file below each other."""
+    first = inputs[parts[0][0]]
+    return seqs_of({name: [x for source, rows in parts for x in inputs[source][name][rows]] for name in first},
+                   slice(None))
+
+
+def without(*names: str, **kw) -> Callable[[dict], dict]:
+    """The case's params but those that a column holds, and what the objective calls otherwise."""
+    return lambda p: {k: v for k, v in p.items() if k not in names} | kw
+
+
+def mean_reference(inputs: dict, params: dict, rows: slice) -> Batch:
+    """PoFT: the column "ref" of the file is the one aligned model, the reward its mean."""
+    s = seqs_of(inputs["chosen"], rows)
+    return step({"answer": s}, {"aligned": s.mean(s.tok["ref"]).tolist()})
+
+
 # Same names with another beta or gamma behind them (dpo_beta0.5) are the same line of this table.
 KNOWN = {
     "dpo": Known("dpo", PAIR),
@@ -75,6 +110,14 @@ KNOWN = {
     "dft_token_mean": Known("dft", DEMO),
     "ift_released": Known("ift", DEMO, lambda p: {**p, "variant": "released"}),
     "ift_eq21": Known("ift", DEMO, lambda p: {**p, "variant": "eq21"}),
+    "una_pair_bce": Known("una", PAIR, without(feedback="pair", loss="bce")),
+    "una_pair_mse": Known("una", PAIR, without(feedback="pair", loss="mse")),
+    "una_score_mse": Known("una", DEMO, without("scores_chosen", "scores_rejected"), batch=scored_pair),
+    "uft_sft_as_score1": Known("uft", DEMO, col=lambda p: {"score": [1.0] * 4}),
+    "poft_single_aligned_lm": Known("poft", DEMO, without("logps"), batch=mean_reference),
+    "kto": Known("kto", DEMO, without("kl", "kl_unclamped"), batch=labelled),
+    "kto_weighted": Known("kto", DEMO, without("kl", "kl_unclamped"), batch=labelled),
+    "kto_k_given": Known("kto", DEMO, without("kl"), batch=labelled),
     "ift_algorithm1": Known("ift", DEMO, lambda p: {"variant": "algorithm1", "gamma": p["alpha"]}),
 }
 

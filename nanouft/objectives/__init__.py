@@ -134,6 +134,8 @@ from nanouft.objectives.gdpo import GDPO_OBJECTIVE  # noqa: E402
 from nanouft.objectives.hinge import HINGE_OBJECTIVE  # noqa: E402
 from nanouft.objectives.ift import IFT_OBJECTIVE  # noqa: E402
 from nanouft.objectives.ipo import IPO_OBJECTIVE  # noqa: E402
+from nanouft.objectives.kto import KTO_OBJECTIVE  # noqa: E402
+from nanouft.objectives.poft import POFT_OBJECTIVE  # noqa: E402
 from nanouft.objectives.neftune import NEFTUNE_OBJECTIVE  # noqa: E402
 from nanouft.objectives.robust_dpo import ROBUST_DPO_OBJECTIVE  # noqa: E402
 from nanouft.objectives.rpo import RPO_OBJECTIVE  # noqa: E402
@@ -144,11 +146,17 @@ from nanouft.objectives.slic import SLIC_OBJECTIVE  # noqa: E402
 from nanouft.objectives.tis_dpo import TIS_DPO_OBJECTIVE  # noqa: E402
 from nanouft.objectives.tofu import TOFU_OBJECTIVE  # noqa: E402
 from nanouft.objectives.tpo import TPO_L_OBJECTIVE, TPO_OBJECTIVE  # noqa: E402
+from nanouft.objectives.uft import UFT_OBJECTIVE  # noqa: E402
+from nanouft.objectives.una import UNA_OBJECTIVE  # noqa: E402
 
 OBJECTIVES: dict[str, Objective] = {
     "sft": SFT_OBJECTIVE,
     "ift": IFT_OBJECTIVE,
     "dpo": DPO_OBJECTIVE,
+    "una": UNA_OBJECTIVE,
+    "uft": UFT_OBJECTIVE,
+    "poft": POFT_OBJECTIVE,
+    "kto": KTO_OBJECTIVE,
     "robust_dpo": ROBUST_DPO_OBJECTIVE,
     "ipo": IPO_OBJECTIVE,
     "hinge": HINGE_OBJECTIVE,
