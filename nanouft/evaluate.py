@@ -129,9 +129,11 @@ def summary(items: list[Item]) -> dict:
 
 
 def encode_held(objective, hp, rows: list[data.Row], tok, n_ctx: int) -> list[Encoded]:
-    """Held-out rows as tokens; none is a smaller report, not an error."""
+    """Held-out rows as tokens; none is a smaller report, not an error. (Of labels, what is compared is the answers:
+    KTO's mismatched ones are not needed.)"""
+    rows_of = data.label_rows if objective.kinds(hp) == ["labels"] else objective.rows
     try:
-        return encode(objective.rows(rows, hp), tok, n_ctx)[0] if rows else []
+        return encode(rows_of(rows, hp), tok, n_ctx)[0] if rows else []
     except config.UserError:
         return []
 

@@ -41,10 +41,9 @@ def entries(name: str, hp, row: Row, model, tok, device: devices.Device,
     graded = set(objective.kinds(hp)) <= {"labels", "scores"}
     encoded, _ = encode(objective.rows(judged(row) if graded else [row], hp), tok, model.cfg.n_ctx)
     prepare.add_columns(encoded, objective.columns, reference or model, tok.pad, None, device, hp)
+    encoded = objective.arrange(encoded, 0) if objective.arrange else encoded
     shown = 2 if graded else 1
     batch = collate(encoded, range(shown), tok.pad, device=device.name)
-    encoded = objective.arrange(encoded, 0) if objective.arrange else encoded
-    batch = collate(encoded, range(1), tok.pad, device=device.name)
     objective.forward(model, batch, hp)
     out, n = [], int(next(iter(batch.seqs.values())).mask[0].sum())      # one scale for all: both sides compare
     for role, w in weights_of(objective, batch, hp).items():
