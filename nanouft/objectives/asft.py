@@ -57,4 +57,4 @@ def loss(batch: Batch, hp: ASFT) -> tuple[Tensor, dict]:
 
 
 ASFT_OBJECTIVE = Objective(paper="ASFT: Aligned Supervised Fine-Tuning through Absolute Likelihood, arXiv:2409.10571",
-                           rows=pair_rows, loss=loss, hp=ASFT, data="pairs", lr=3e-5)
+                           rows=pair_rows, loss=loss, hp=ASFT, data="pairs", lr=2.5e-4)

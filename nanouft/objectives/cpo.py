@@ -51,4 +51,4 @@ def loss(batch: Batch, hp: CPO) -> tuple[Tensor, dict]:
 
 
 CPO_OBJECTIVE = Objective(paper="Contrastive Preference Optimization, arXiv:2401.08417",
-                          rows=pair_rows, loss=loss, hp=CPO, data="pairs", lr=3e-5)
+                          rows=pair_rows, loss=loss, hp=CPO, data="pairs", lr=1e-4)

@@ -53,4 +53,4 @@ def loss(batch: Batch, hp: SLiC) -> tuple[Tensor, dict]:
 
 
 SLIC_OBJECTIVE = Objective(paper="SLiC-HF: Sequence Likelihood Calibration with Human Feedback, arXiv:2305.10425",
-                           rows=pair_rows, loss=loss, hp=SLiC, data="pairs", lr=3e-5)
+                           rows=pair_rows, loss=loss, hp=SLiC, data="pairs", lr=1e-4)
