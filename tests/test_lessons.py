@@ -239,11 +239,30 @@ def slope(p, by_p=False, sign=-1):
     return sign * (1 + math.log(p)) * (1 if by_p else p)
 
 
+def dpo(chosen, rejected, beta, mean=False, ref=1, swap=False, end=True):
+    """Exercise 07a, and its mistakes by flag."""
+    def ratio(side):
+        p, q = (x if end else x[:-1] or [0.0] for x in side)
+        return (sum(p) - ref * sum(q)) / (len(p) if mean else 1)
+    h = beta * (ratio(chosen) - ratio(rejected)) * (-1 if swap else 1)
+    return math.log1p(math.exp(-h))
+
+
+def slopes(features=(1.0, 0.0, 3.0), normaliser=True):
+    """Exercise 07b, and a mistake by flag."""
+    return features[0] - features[1], features[0] - normaliser * sum(features) / 3
+
+
+def rest(e, beta, sign=1, half=2):
+    """Exercise 07c, and its mistakes by flag."""
+    return sign * math.log((1 - e) / e), 1 / (half * beta)
+
+
 Q = torch.ones(2, 4)
 K = torch.tensor([[3.0], [1.0]]).log() * 0.5 * Q[:1]
 V = torch.tensor([[0.0, 1, 0, 0], [4, 1, 0, 0]])
 GIVEN = {"01": {"q": Q, "k": K, "v": V, "y": torch.tensor([[0.0, 1, 0, 0], [1, 1, 0, 0]])},
-         "03": {"tok": Tokenizer.load("nano")}, "05": {}, "06": {}}
+         "03": {"tok": Tokenizer.load("nano")}, "05": {}, "06": {}, "07": {}}
 SOLUTIONS = {                   # exercise: (name, what is right, what is wrong); two names: pairs of values
     "01a": ("my_attention", attention, [dict(scale=False), dict(diagonal=-1), dict(axis=0), dict(late=True),
                                         dict(diagonal=1)]),
@@ -258,6 +277,9 @@ SOLUTIONS = {                   # exercise: (name, what is right, what is wrong)
     "06a": ("my_weights", weights, [dict(backwards=True), dict(algorithm1=True), dict(total=True)]),
     "06c": ("my_slope my_p_where_it_flips", (slope, 1 / math.e), [
         (partial(slope, by_p=True), 1 / math.e), (partial(slope, sign=1), 1 / math.e), (slope, 0.5)]),
+    "07a": ("my_dpo", dpo, [dict(mean=True), dict(ref=0), dict(swap=True), dict(ref=-1), dict(end=False)]),
+    "07b": ("my_slopes", slopes, [dict(normaliser=False), dict(features=(1.0, 0.0, 0.0))]),
+    "07c": ("my_rest", rest, [dict(sign=-1), dict(half=1)]),
 }
 
 
