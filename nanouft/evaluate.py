@@ -247,6 +247,7 @@ def table(before: dict, after: dict | None = None, say: Callable = print) -> Non
 class Evaluate:
     init: str = "base"              # 'base' or a run folder / GPT-2 folder
     data: list[str] | None = None   # your files: nats a token of demonstrations, preferences of pairs and grades
+    reference: str | None = None    # with --data: also, who gained more log-prob over this model ('base' or a folder)
     split: str = "test"             # NanoWorld split: val to choose, test to report
     items: int = 100                # prompts a family
     probes: bool = False            # also: own-prefix gap, recovery, diversity, KL to the base, corpus loss (probes.py)
@@ -275,6 +276,12 @@ def on_data(model: GPT, tok: Tokenizer, cfg: Evaluate, device: devices.Device) -
             reasons.append("all answers have the same grade")
             continue
         encoded, cut = encode(examples, tok, model.cfg.n_ctx)
+        if cfg.reference and name != "demonstrations":
+            start, theirs = runs.start_model(cfg.reference)
+            if theirs.ranks != tok.ranks or start.cfg.n_ctx < model.cfg.n_ctx:
+                raise config.UserError(f"--reference {cfg.reference}: has another tokenizer or a shorter context "
+                                       "than --init")
+            prepare.add_columns(encoded, ("ref",), start.to(device.name), tok.pad, None, device)
         print(f"{name:<15}" + held_out_lines(held_out(model, encoded, tok.pad, device)))
         print("".join(line + "\n" for line in cut.lines(model.cfg.n_ctx)), end="")
     if len(reasons) == 3:
@@ -295,6 +302,8 @@ def main(argv=None) -> int:
     device = devices.pick(cfg.device, cfg.dtype, cfg.threads)
     model, tok = runs.start_model(cfg.init)
     model.to(device.name).eval()
+    if cfg.reference and not cfg.data:
+        raise config.UserError("--reference compares answers of your own file; give it with --data")
     if cfg.data:
         on_data(model, tok, cfg, device)
         return 0

@@ -77,5 +77,5 @@ def loss(batch: Batch, hp: KTO) -> tuple[Tensor, dict]:
 
 
 KTO_OBJECTIVE = Objective(paper="KTO: Model Alignment as Prospect Theoretic Optimization, arXiv:2402.01306, section 4",
-                          rows=rows, loss=loss, hp=KTO, data="labels", lr=1e-4, columns=("ref",), forward=forward,
+                          rows=rows, loss=loss, hp=KTO, data="labels", lr=3e-5, columns=("ref",), forward=forward,
                           coupled=True, constant=("mismatch",))
