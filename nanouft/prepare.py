@@ -167,18 +167,19 @@ def run_first(objective: Objective, hp: Any, cfg: Any, main: Callable) -> Any:
                         "only for NanoWorld can one be made")
     same = ["init", "data", "prompt_field", "response_field", "rows", "skills", "mix", "noise", "seed"]
     world = {"rows", "skills", "mix", "noise"}
-    argv = ["--device", cfg.device, "--dtype", cfg.dtype]
-    for name in same if first.same_data else []:
+    argv = []
+    for name in ["device", "dtype", *(same if first.same_data else [])]:
         value = getattr(cfg, name)
-        if value and not (cfg.data and name in world):
+        if value and value != "auto" and not (cfg.data and name in world):
             argv += ["--" + name.replace("_", "-"), *map(str, value if isinstance(value, list) else [value])]
-    return replace(hp, **{first.field: [_first_run([*shlex.split(flags), *argv], cfg, main) for flags in first.flags]})
+    start = runs.BASE if cfg.init == "base" or not first.same_data else Path(cfg.init)
+    files = [start / "model.safetensors", *map(Path, cfg.data or [])]
+    return replace(hp, **{first.field: [_first_run([*shlex.split(f), *argv], files, main) for f in first.flags]})
 
 
-def _first_run(argv: list[str], cfg: Any, main: Callable) -> str:
+def _first_run(argv: list[str], files: list[Path], main: Callable) -> str:
     h = hashlib.sha256(repr(argv).encode())
-    init = runs.BASE if cfg.init == "base" else Path(cfg.init)
-    for file in [init / "model.safetensors", *map(Path, cfg.data or [])]:
+    for file in files:
         h.update(file.read_bytes())
     folder = Path("out") / ".first" / h.hexdigest()[:16]
     command = "python -m nanouft.train " + shlex.join(argv)

@@ -126,8 +126,8 @@ def main(argv=None) -> int:
     train_rows, held_rows = load_rows(cfg, objective, hp)
     if cfg.corpus:
         cfg.init = str(pretrain.cached_base(cfg.corpus, cfg.size, device))
-    hp = prepare.run_first(objective, hp, cfg, main)
     model, tok = runs.start_model(cfg.init)
+    hp = prepare.run_first(objective, hp, cfg, main)
     encoded, lost = encode(objective.rows(train_rows, hp), tok, model.cfg.n_ctx)
     held = encode_held(objective, hp, held_rows, tok, model.cfg.n_ctx)
     needs = " + ".join(objective.kinds(hp))
