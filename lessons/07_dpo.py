@@ -71,8 +71,8 @@ def look() -> dict:
     dpo.forward(model, probe, hp)
     sides, weights = [s.sum(s.logp).mean() for s in probe.seqs.values()], list(model.parameters())
     g_w, g_l = (torch.cat([g.flatten() for g in torch.autograd.grad(x, weights, retain_graph=True)]) for x in sides)
-    said = answer_rows(model, tok, asked[:1], max_new=12)[0].ids
-    return dpo.loss(probe, hp)[1] | {"own": g_w @ g_w, "cross": g_w @ g_l, "says": tok.decode(said)}
+    said = tok.decode(answer_rows(model, tok, asked[:1], max_new=12)[0].ids).encode("ascii", "replace").decode()
+    return dpo.loss(probe, hp)[1] | {"own": g_w @ g_w, "cross": g_w @ g_l, "says": said}
 
 
 optimizer, seen = torch.optim.AdamW(model.parameters(), lr=1e-4, betas=(0.9, 0.95), weight_decay=0.0), []

@@ -258,11 +258,44 @@ def rest(e, beta, sign=1, half=2):
     return sign * math.log((1 - e) / e), 1 / (half * beta)
 
 
+def kl(ratios, early=False):
+    """Exercise 08a, and a mistake by flag."""
+    return max(0.0, sum(max(0.0, r) if early else r for r in ratios) / len(ratios))
+
+
+def good(r, k, beta, twice=False, turned=False):
+    """Exercise 08a, and its mistakes by flag."""
+    z = beta * (r - (beta * k if twice else k)) * (-1 if turned else 1)
+    return 1 - 1 / (1 + math.exp(-z))
+
+
+def odds(losses, total=False):
+    """Exercise 08b, and a mistake by flag."""
+    a = -sum(losses) / (1 if total else len(losses))
+    return a - math.log1p(-math.exp(a))
+
+
+def simpo(chosen, rejected, beta, gamma, total=False, ratio=False, sign=-1):
+    """Exercise 08c, and its mistakes by flag."""
+    w, l = (sum(x) / (1 if total else len(x)) for x in (chosen, rejected))
+    return math.log1p(math.exp(-(beta * (w - l) + sign * gamma * (beta if ratio else 1))))
+
+
+def cpo(chosen, rejected, nll=True):
+    """Exercise 08d, and a mistake by flag."""
+    return math.log1p(math.exp(rejected - chosen)) - nll * chosen
+
+
+def tpo(chosen, rejected, gold, mine=True):
+    """Exercise 08d, and a mistake by flag."""
+    return math.log1p(math.exp(rejected - chosen)) - (gold if mine else chosen)
+
+
 Q = torch.ones(2, 4)
 K = torch.tensor([[3.0], [1.0]]).log() * 0.5 * Q[:1]
 V = torch.tensor([[0.0, 1, 0, 0], [4, 1, 0, 0]])
 GIVEN = {"01": {"q": Q, "k": K, "v": V, "y": torch.tensor([[0.0, 1, 0, 0], [1, 1, 0, 0]])},
-         "03": {"tok": Tokenizer.load("nano")}, "05": {}, "06": {}, "07": {}}
+         "03": {"tok": Tokenizer.load("nano")}, "05": {}, "06": {}, "07": {}, "08": {}}
 SOLUTIONS = {                   # exercise: (name, what is right, what is wrong); two names: pairs of values
     "01a": ("my_attention", attention, [dict(scale=False), dict(diagonal=-1), dict(axis=0), dict(late=True),
                                         dict(diagonal=1)]),
@@ -280,6 +313,11 @@ SOLUTIONS = {                   # exercise: (name, what is right, what is wrong)
     "07a": ("my_dpo", dpo, [dict(mean=True), dict(ref=0), dict(swap=True), dict(ref=-1), dict(end=False)]),
     "07b": ("my_slopes", slopes, [dict(normaliser=False), dict(features=(1.0, 0.0, 0.0))]),
     "07c": ("my_rest", rest, [dict(sign=-1), dict(half=1)]),
+    "08a": ("my_k my_good", (kl, good), [(partial(kl, early=True), good), (kl, partial(good, twice=True)),
+                                         (kl, partial(good, turned=True))]),
+    "08b": ("my_log_odds", odds, [dict(total=True)]),
+    "08c": ("my_simpo", simpo, [dict(total=True), dict(ratio=True), dict(sign=1)]),
+    "08d": ("my_cpo my_tpo", (cpo, tpo), [(cpo, partial(tpo, mine=False)), (partial(cpo, nll=False), tpo)]),
 }
 
 
