@@ -1,6 +1,7 @@
 """The weight ledger: how hard does an objective push each token of one answer, and which way?
 
     python -m nanouft.ledger --init base                       # every objective on the same answer -> out/ledger.png
+    python -m nanouft.ledger --objectives sft uft poft kto     # only these
     python -m nanouft.ledger --init out/sft --prompt "..." --answer "..." --rejected "..."
     python -m nanouft.ledger --runs out/sft out/ift out/dpo    # what each run answers, beside what it was taught with
 
@@ -67,6 +68,7 @@ class Ledger:
     prompt: str | None = None       # the prompt [a NanoWorld list]
     answer: str | None = None       # the answer that is trained on [its reference]
     rejected: str | None = None     # the worse answer, for objectives over pairs [one that forgets the last word]
+    objectives: list[str] | None = None     # which to show [all]
     runs: list[str] | None = None   # finished runs: show each one's answer beside the weights of its own objective
     out: str = "out/ledger.png"     # the picture
     threads: int | None = None      # CPU threads
@@ -74,6 +76,8 @@ class Ledger:
 
 def main(argv=None) -> int:
     cfg, _ = config.parse(Ledger, argv, "python -m nanouft.ledger", __doc__)
+    if cfg.objectives and cfg.runs:
+        raise UserError("--runs shows each run's own objective; --objectives changes nothing there")
     prompt = cfg.prompt or world.rows("test", "prompts", 9, 0, skills=("list",))[0].prompt[-1].text
     try:
         answer = cfg.answer if cfg.answer is not None else world.reference(prompt)
@@ -86,9 +90,10 @@ def main(argv=None) -> int:
             for key, text in (("answer", answer), ("chosen", answer), ("rejected", rejected))}
     row, device = Row(prompt=(Turn("user", prompt),), **said), devices.pick("cpu", "fp32", cfg.threads)
     model, tok = runs.start_model(cfg.init)
+    wanted = [config.choose("objective", name, OBJECTIVES) for name in cfg.objectives or OBJECTIVES]
     print(f"prompt  {prompt}\n+ makes a token likelier, - less likely; token-mean SFT would be +1")
     strips = beside(cfg.runs, row, model, tok, device) if cfg.runs else [
-        (f"{label}\n{role}", tokens, w) for label, name, hp in views(cfg.init)
+        (f"{label}\n{role}", tokens, w) for label, name, hp in views(cfg.init) if name in wanted
         for role, tokens, w in entries(name, hp, row, model, tok, device)]
     for label, tokens, w in strips:
         print("\n" + " ".join(label.split()))

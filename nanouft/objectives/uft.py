@@ -34,7 +34,7 @@ from nanouft.objectives.una import graded_metrics, score_loss
 
 @dataclass
 class UFT:
-    feedback: Literal["score", "binary", "pair", "none"] = "score"      # what stands beside the demonstrations
+    feedback: Literal["score", "binary", "pair", "none"] = "score"  # what there is beside demonstrations
     loss: Literal["mse", "bce"] = "mse"     # distance between the implicit score and the given one
     beta: float = 0.1               # nats of log-ratio count for this much; longer answers want a smaller one
 

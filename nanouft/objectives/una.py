@@ -31,7 +31,7 @@ from nanouft.objectives.dpo import check_beta, kl_bound, log_ratio, pair_metrics
 
 @dataclass
 class UNA:
-    feedback: Literal["pair", "binary", "score"] = "score"      # what is known of an answer
+    feedback: Literal["score", "binary", "pair"] = "score"      # known of an answer: a score, a label, or better/worse
     loss: Literal["mse", "bce"] = "mse"     # distance between the implicit score and the given one
     beta: float = 0.1               # nats of log-ratio count for this much; longer answers want a smaller one
 
