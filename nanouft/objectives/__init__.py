@@ -6,7 +6,7 @@ An objective is one file: paper, equation, pure loss, hyper-parameters, what it 
 3. Losses are sums over step-wide totals, so micro-batches and processes just add.
 4. Rows may come from a file, from NanoWorld or from the model's own samples: the loop does not care.
 
-To add one: copy dpo.py, write the loss, and add one line at the end of this file. Flags, --help, data checks,
+To add one: copy dpo.py, write the loss, import it below and add a line to OBJECTIVES. Flags, --help, data checks,
 the training loop, evaluation and the ledger pick it up from there.
 """
 from collections.abc import Callable
@@ -124,7 +124,7 @@ class Objective:
         return self.columns if self.kinds(hp) == ["demos"] else tuple(dict.fromkeys((*self.columns, "ref")))
 
 
-# Below the contract, because these files import it. One line each:
+# Below the contract, because these files import it.
 from nanouft.objectives.ada_dpo import ADA_DPO_OBJECTIVE  # noqa: E402
 from nanouft.objectives.asft import ASFT_OBJECTIVE  # noqa: E402
 from nanouft.objectives.cpo import CPO_OBJECTIVE  # noqa: E402
