@@ -291,11 +291,38 @@ def tpo(chosen, rejected, gold, mine=True):
     return math.log1p(math.exp(rejected - chosen)) - (gold if mine else chosen)
 
 
+def tis(chosen, rejected, w_chosen, w_rejected, beta, end=True, norm=False):
+    """Exercise 12a, and its mistakes by flag."""
+    def side(x, w):
+        w = w if end else [*w[:-1], 0.0]
+        return sum(a * b for a, b in zip(x, w)) / (sum(w) if norm else 1)
+    return math.log1p(math.exp(-beta * (side(chosen, w_chosen) - side(rejected, w_rejected))))
+
+
+def gdpo(h, p, beta, swap=False, outside=False):
+    """Exercise 12b, and its mistakes by flag."""
+    c = (2 * p - 1) * (-1 if swap else 1)
+    return beta * c / (1 + math.exp(beta * (1 if outside else c) * h))
+
+
+def cdpo(h, e, beta, swap=False):
+    """Exercise 12b, and a mistake by flag."""
+    up = 1 / (1 + math.exp(beta * h))
+    return beta * (e * up - (1 - e) * (1 - up) if swap else (1 - e) * up - e * (1 - up)) * (-1 if swap else 1)
+
+
+def tau(z, rho, log2=True):
+    """Exercise 12c, and a mistake by flag: the least of many."""
+    def pays(t):
+        return t * math.log1p(math.exp(-abs(z) / t)) + (rho - log2 * math.log(2)) * t
+    return min((0.1 + 0.001 * k for k in range(4901)), key=pays)
+
+
 Q = torch.ones(2, 4)
 K = torch.tensor([[3.0], [1.0]]).log() * 0.5 * Q[:1]
 V = torch.tensor([[0.0, 1, 0, 0], [4, 1, 0, 0]])
 GIVEN = {"01": {"q": Q, "k": K, "v": V, "y": torch.tensor([[0.0, 1, 0, 0], [1, 1, 0, 0]])},
-         "03": {"tok": Tokenizer.load("nano")}, "05": {}, "06": {}, "07": {}, "08": {}}
+         "03": {"tok": Tokenizer.load("nano")}, "05": {}, "06": {}, "07": {}, "08": {}, "12": {}}
 SOLUTIONS = {                   # exercise: (name, what is right, what is wrong); two names: pairs of values
     "01a": ("my_attention", attention, [dict(scale=False), dict(diagonal=-1), dict(axis=0), dict(late=True),
                                         dict(diagonal=1)]),
@@ -317,6 +344,10 @@ SOLUTIONS = {                   # exercise: (name, what is right, what is wrong)
                                          (kl, partial(good, turned=True))]),
     "08b": ("my_log_odds", odds, [dict(total=True)]),
     "08c": ("my_simpo", simpo, [dict(total=True), dict(ratio=True), dict(sign=1)]),
+    "12a": ("my_tis", tis, [dict(end=False), dict(norm=True)]),
+    "12b": ("my_gdpo my_cdpo", (gdpo, cdpo), [(partial(gdpo, swap=True), cdpo), (partial(gdpo, outside=True), cdpo),
+                                              (gdpo, partial(cdpo, swap=True))]),
+    "12c": ("my_tau", tau, [dict(log2=False), lambda z, rho: min(max(z / 1.41894, 0.1), 5.0)]),
     "08d": ("my_cpo my_tpo", (cpo, tpo), [(cpo, partial(tpo, mine=False)), (partial(cpo, nll=False), tpo)]),
 }
 
