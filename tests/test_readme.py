@@ -40,6 +40,16 @@ def test_every_objective_is_in_the_table():
         assert f"| `{name}` | [{file}](nanouft/objectives/{file}) |" in README, f"README's table leaves out {name}"
 
 
+def test_cards_lead_to_files():
+    """Every method over pairs has a reference card, and every link of the cards leads to its file."""
+    cards = (ROOT / "docs" / "cards.md").read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!http|#)([^)]+)\)", cards):
+        assert (ROOT / "docs" / target).exists(), f"docs/cards.md links to {target}, which is not there"
+    for name, o in OBJECTIVES.items():
+        if o.data == "pairs" and name != "dpo":
+            assert re.search(rf"`{name}[ `]", cards), f"{name} has no card in docs/cards.md"
+
+
 def test_the_table_of_results_is_that_of_the_committed_cells():
     """Every number of "What holds here" is computed again from docs/results/defaults/cells.jsonl."""
     cells = [json.loads(line) for line in (ROOT / "docs/results/defaults/cells.jsonl").read_text().splitlines()]
