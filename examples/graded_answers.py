@@ -12,7 +12,8 @@ a held-out prompt it prefers. What is written to --out:
     mixed.jsonl     one answer a prompt, of any quality and without a word about it: what PoFT is made for
     test.jsonl      scores of a tenth of the prompts, which are in no other file
 An answer that equals a better one counts as that; an empty one is no answer. Prompts are dealt out by their text, so
-the same file gives the same split. Mind that better answers are often longer: a model can prefer length.
+the same file gives the same split. Mind that better answers are often longer, and a long answer gains more log-prob as
+soon as the model learns to speak like that: plain SFT scores well, too. Compare with it, not with 1/2.
 """
 import hashlib
 import json
