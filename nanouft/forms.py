@@ -147,9 +147,11 @@ def parse(item: dict, form: Form, where: str) -> Row:
         if trained and not all(turn.text.strip() for turn in trained if turn.role == "assistant"):
             raise Skip(f"empty {name}")
     score, label = number(item.get("score"), where), truth(item.get("label"), where)
-    p = number(item.get("p"), where, "p") if chosen is not None else None
+    p = number(item.get("p"), where, "p")
     if answer is None and (score is not None or label is not None):
         raise UserError(f"{where}: a label or score judges one response, and this row has only a pair; remove it")
+    if p is not None and chosen is None:
+        raise UserError(f'{where}: "p" says how sure the preference of a pair is, and this row has no pair; remove it')
     return Row(prompt, answer, chosen, rejected, score, label, p, where=where)
 
 
