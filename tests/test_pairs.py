@@ -67,7 +67,7 @@ def grads(name: str, batch: Batch, hp) -> dict[str, torch.Tensor]:
 
 
 def some(name: str = "dpo", hp=None, seed: int = 0) -> Batch:
-    """Six pairs of unequal lengths with random log-probs of policy and reference."""
+    """Some pairs of unequal lengths with random log-probs of policy and reference."""
     return give_logps(real_batch(Form(name, hp or settings(name))), seed)
 
 
@@ -364,8 +364,8 @@ def test_gdpo_and_doubt():
 
 
 def test_gdpo_is_symmetric():
-    batch, p = some("gdpo"), torch.linspace(0.0, 1.0, 6, dtype=torch.float64)
-    batch.col["p"] = p
+    batch = some("gdpo")
+    batch.col["p"] = p = torch.linspace(0.0, 1.0, batch.rows, dtype=torch.float64)
     swapped = Batch({"chosen": batch.seqs["rejected"], "rejected": batch.seqs["chosen"]}, {"p": 1 - p}, rows=batch.rows,
                     tokens=batch.tokens)
     same(loss("gdpo", batch, GDPO(0.3)), loss("gdpo", swapped, GDPO(0.3)), "GDPO: swap the answers, and p with 1 - p")
@@ -486,7 +486,8 @@ def test_rpo_nearness():
 def test_rpo_couples_the_rows_of_a_step():
     whole, form = some("rpo"), Form("rpo", settings("rpo"))
     pieces = [give_logps(real_batch(form, 2, part)) for part in range(2)]
-    for piece, rows in zip(pieces, (slice(0, 3), slice(3, 6))):
+    for piece in pieces:
+        rows = slice(piece.first, piece.first + len(piece.seqs["chosen"].logp))
         for role, s in piece.seqs.items():
             T = s.logp.shape[1]
             s.logp, s.tok["ref"] = whole.seqs[role].logp[rows, :T], whole.seqs[role].tok["ref"][rows, :T]
