@@ -91,8 +91,8 @@ def method(name: str, lam: float = 0.2, gamma: float = 0.95, beta: float = 0.1, 
     """A method by its name. lam and gamma are IFT's, beta is DPO's; further values go to the objective as they are."""
     fixed = dict(METHODS[choose("method", name, METHODS)])
     objective, online, sample = fixed.pop("objective"), fixed.pop("online", False), fixed.pop("sampled", False)
-    own = {"sft": {"reduction": "sequence"}, "ift": {"lam": lam, "gamma": gamma, "variant": "released"}, "dpo": {"beta": beta},
-           "orpo": {"lam": orpo_lam, "nll": "response"}}.get(objective)         # a path has no prompt
+    own = {"sft": {"reduction": "sequence"}, "ift": {"lam": lam, "gamma": gamma, "variant": "released"},
+           "dpo": {"beta": beta}, "orpo": {"lam": orpo_lam, "nll": "response"}}.get(objective)    # a path has no prompt
     made = OBJECTIVES[objective].hp(**{**own, **fixed, **hp}) if own else None
     return Method(name, objective, made, online, sample)
 

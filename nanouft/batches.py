@@ -28,7 +28,7 @@ class Tokens:
 @dataclass
 class Encoded:
     seqs: dict[str, Tokens]
-    col: dict[str, float]
+    col: dict[str, float | np.ndarray]
     example: Example
 
     @property
@@ -66,7 +66,7 @@ def encode(examples: list[Example], tok: Tokenizer, n_ctx: int) -> tuple[list[En
             report.cut += 1
             seqs = {role: (ids[excess:], mask[excess:]) for role, (ids, mask) in seqs.items()}
         out.append(Encoded({role: Tokens(np.array(ids, np.int64), np.array(mask, np.int64)) for role, (ids, mask)
-                            in seqs.items()}, e.col, e))
+                            in seqs.items()}, dict(e.col), e))
     if not out:
         raise UserError(f"no row fits: all {len(examples):,} answers are longer than the context of {n_ctx} tokens")
     return out, report
@@ -111,10 +111,12 @@ def collate(data: list[Encoded], rows: np.ndarray, pad: int, parts: int = 1, par
     cuts = np.linspace(0, len(rows), parts + 1).astype(int)
     mine = whole[cuts[part]:cuts[part + 1]]
     seqs = {role: _shift([e.seqs[role] for e in mine], pad, device) for role in mine[0].seqs}
-    col = {name: torch.tensor([e.col[name] for e in mine], dtype=torch.float32, device=device) for name in mine[0].col}
+    every = {name: torch.from_numpy(np.array([e.col[name] for e in whole], np.float32)).to(device)
+             for name in whole[0].col}
+    col = {name: x[cuts[part]:cuts[part + 1]] for name, x in every.items()}
     tokens = {role: int(sum(e.seqs[role].mask[1:].sum() for e in whole)) for role in seqs}
     attended = {role: sum(len(e.seqs[role].ids) - 1 for e in whole) for role in seqs}
-    return Batch(seqs, col, len(rows), tokens, attended, seed * 1_000_003 + step, int(cuts[part]), ramp)
+    return Batch(seqs, col, every, len(rows), tokens, attended, seed * 1_000_003 + step, int(cuts[part]), ramp)
 
 
 def _shift(seqs: list[Tokens], pad: int, device) -> Seqs:

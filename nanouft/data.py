@@ -19,14 +19,15 @@ from typing import Any
 from nanouft.config import UserError
 from nanouft.forms import Row, Skip, Turn, Turns, a_type, detect, parse, quoted
 
-__all__ = ["Turn", "Turns", "Row", "Example", "Report", "read", "contents", "demo_rows", "pair_rows", "holdout"]
+__all__ = ["Turn", "Turns", "Row", "Example", "Report", "read", "contents", "demo_rows", "pair_rows", "label_rows",
+           "score_rows", "holdout"]
 
 
 @dataclass
 class Example:
     """Sequences that stand together in a batch; role of the sequence -> (context, trained turns)."""
     seqs: dict[str, tuple[Turns, Turns]]
-    col: dict[str, float] = field(default_factory=dict)     # numbers of the whole row: score, label
+    col: dict[str, float] = field(default_factory=dict)     # numbers of the whole row: score, label (1 or 0)
     where: str = ""
     family: str = ""
 
@@ -87,12 +88,48 @@ def demo_rows(data: list[Row], hp: Any) -> list[Example]:
 
 def pair_rows(data: list[Row], hp: Any) -> list[Example]:
     """Roles "chosen", "rejected". A pair of equal answers prefers nothing: it is dropped. UserError if none is left."""
-    out = [Example({"chosen": (row.prompt, row.chosen), "rejected": (row.prompt, row.rejected)},
-                   where=row.where, family=row.family)
+    return [pair for _, pair in pairs(data)]
+
+
+def pairs(data: list[Row]) -> list[tuple[Row, Example]]:
+    """Every row with a pair, beside its example, for objectives that add something to the pair."""
+    out = [(row, Example({"chosen": (row.prompt, row.chosen), "rejected": (row.prompt, row.rejected)},
+                         where=row.where, family=row.family))
            for row in data if row.chosen is not None and row.rejected is not None and row.chosen != row.rejected]
     if not out:
         raise UserError(f"this objective needs pairs (prompt, chosen, rejected); the data has {contents(data)}")
     return out
+
+
+def label_rows(data: list[Row], hp: Any) -> list[Example]:
+    """Role "answer", column "label": 1 for a good answer, 0 for a bad one. A pair is two: chosen good, rejected bad."""
+    out = []
+    for row in data:
+        if row.answer is not None and row.label is not None:
+            out.append(judged(row, row.answer, label=float(row.label)))
+        if row.chosen is not None and row.rejected is not None and row.chosen != row.rejected:
+            out += [judged(row, row.chosen, label=1.0), judged(row, row.rejected, label=0.0)]
+    if not out:
+        raise UserError("this objective needs labels (prompt, response, label true or false) or pairs; "
+                        f"the data has {contents(data)}")
+    return out
+
+
+def score_rows(data: list[Row], hp: Any) -> list[Example]:
+    """Role "answer", column "score" from 0 to 1. A label is a score of 1 or 0; rows with neither are left out."""
+    out = []
+    for row in data:
+        score = row.score if row.score is not None else row.label
+        if row.answer is not None and score is not None:
+            out.append(judged(row, row.answer, score=float(score)))
+    if not out:
+        raise UserError("this objective needs scores (prompt, response, score from 0 to 1); "
+                        f"the data has {contents(data)}")
+    return out
+
+
+def judged(row: Row, answer: Turns, **col: float) -> Example:
+    return Example({"answer": (row.prompt, answer)}, col, row.where, row.family)
 
 
 def holdout(rows: list[Row], share: float = 0.1, count: int | None = None) -> tuple[list[Row], list[Row]]:

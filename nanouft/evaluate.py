@@ -3,6 +3,7 @@
     python -m nanouft.evaluate --init out/ift                       # 100 test items a family, about 6 s
     python -m nanouft.evaluate --init out/ift --probes              # what a score does not show (probes.py)
     python -m nanouft.evaluate --init out/my-run --data my.jsonl    # held-out loss, pair accuracy
+    python -m nanouft.evaluate --prior 1 --prior-from out/sft       # PreTTY: begin as that model would, one token
 
 NanoWorld answers are greedy and scored by rule, no judge: `score` is the share of an answer's checkable constraints
 that hold, `strict` the share of answers that are fully right AND stop. What is scored is everything said until
@@ -50,16 +51,45 @@ def bootstrap(values, counts=None, draws: int = 1000) -> tuple[float, float]:
 
 @torch.no_grad()
 def answer_rows(model: GPT, tok: Tokenizer, rows: list[data.Row], max_new: int = MAX_NEW, chunk: int = 300,
-                **how) -> list[Answer]:
-    """Greedy (or as `how` says) answers in the order of rows; computed by prompt length, so that little is padding."""
+                priors: list[list[int]] | None = None, **how) -> list[Answer]:
+    """Greedy (or as `how` says) answers in the order of rows; computed by prompt length, so that little is padding.
+    `priors`: the tokens that each answer must begin with."""
     prompts = [tok.prompt_ids(r.prompt) for r in rows]
     out, by_length = [None] * len(rows), sorted(range(len(rows)), key=lambda i: len(prompts[i]))
     for i in range(0, len(rows), chunk):
         part = by_length[i:i + chunk]
-        some = generate(model, [prompts[j] for j in part], stop=tok.end, pad=tok.pad, max_new=max_new, **how)
+        some = generate(model, [prompts[j] for j in part], stop=tok.end, pad=tok.pad, max_new=max_new,
+                        priors=[priors[j] for j in part] if priors else None, **how)
         for j, a in zip(part, some):
             out[j] = a
     return out
+
+
+def forced_starts(prior: str, source: str, tok: Tokenizer, rows: list[data.Row],
+                  device: str = "cpu") -> list[list[int]] | None:
+    """PreTTY (arXiv:2404.16766): the tokens that each answer must begin with; no training at all.
+
+    `prior` is a text, the same for all; or a number N: the first N tokens of what the model `source` answers, or, with
+    no source, of the reference answer: that is an upper bound and no method, since the right beginning is given away.
+    """
+    if not prior.isdecimal():
+        if source:
+            raise config.UserError(f"--prior-from {source}: goes with a number of tokens, not with --prior {prior!r}")
+        return [tok.encode(" " + prior)] * len(rows) if prior else None
+    n = int(prior)
+    if not n:
+        return None
+    if not source:
+        try:
+            return [tok.encode(" " + world.reference(r.prompt[-1].text))[:n] for r in rows]
+        except ValueError:
+            raise config.UserError(f"--prior {n}: only NanoWorld prompts have a reference answer to take tokens from; "
+                                   "name a model with --prior-from, or give a text") from None
+    teacher, its_tok = runs.start_model(source)
+    if its_tok.name != tok.name:
+        raise config.UserError(f"--prior-from {source}: has tokenizer {its_tok.name}, the model has {tok.name}")
+    answers = answer_rows(teacher.to(device).eval(), tok, rows, max_new=n)
+    return [[i for i in a.ids if i not in (tok.user, tok.assistant)] for a in answers]
 
 
 def token_logps(model: GPT, encoded: list[Encoded], pad: int, device: devices.Device) -> list[dict[str, np.ndarray]]:
@@ -69,10 +99,11 @@ def token_logps(model: GPT, encoded: list[Encoded], pad: int, device: devices.De
 
 
 def families(model: GPT, tok: Tokenizer, device: devices.Device, split: str = "test", items: int = 100,
-             seed: int = 0) -> tuple[dict, list[Item]]:
-    """Answer `items` prompts of every family -> ({family: what `summary` says}, the answered items)."""
+             seed: int = 0, prior: str = "", prior_from: str = "") -> tuple[dict, list[Item]]:
+    """Answer `items` prompts of every family -> ({family: what `summary` says}, the answered items). Forced tokens
+    (`prior`) are part of the answer: they are scored like the rest, and `length` counts them."""
     rows = world.rows(split, "prompts", items * len(world.FAMILIES), seed)
-    answers = answer_rows(model, tok, rows)
+    answers = answer_rows(model, tok, rows, priors=forced_starts(prior, prior_from, tok, rows, device.name))
     encoded, _ = encode(data.demo_rows(rows, None), tok, model.cfg.n_ctx)
     gold = token_logps(model, encoded, tok.pad, device)
     done = []
@@ -101,41 +132,92 @@ def summary(items: list[Item]) -> dict:
 
 
 def encode_held(objective, hp, rows: list[data.Row], tok, n_ctx: int) -> list[Encoded]:
-    """Held-out rows as tokens; none is a smaller report, not an error."""
+    """Held-out rows as tokens; none is a smaller report, not an error. (Of labels, what is compared is the answers:
+    KTO's mismatched ones are not needed.)"""
+    rows_of = data.label_rows if objective.kinds(hp) == ["labels"] else objective.rows
     try:
-        return encode(objective.rows(rows, hp), tok, n_ctx)[0] if rows else []
+        return encode(rows_of(rows, hp), tok, n_ctx)[0] if rows else []
     except config.UserError:
         return []
 
 
 def held_out(model: GPT, encoded: list[Encoded], pad: int, device: devices.Device) -> dict[str, float]:
-    """Demonstrations: `nll`, nats a response token. Pairs: `accuracy`, the share where chosen gained more log-prob over
-    the start model than rejected (ties count half: it is .5 at the start); `prefers`: where chosen is likelier.
-    `low` and `high` are the 95 % bootstrap interval over rows of the first figure."""
+    """Demonstrations (and answers of grade 1): `nll`, nats a response token. Pairs: `accuracy`, the share where chosen
+    gained more log-prob over the start model than rejected (ties count half: it is .5 at the start); `prefers`: where
+    chosen is likelier.
+    Answers with labels or scores: `graded`. `low` and `high` are the 95 % bootstrap interval of the first figure, over
+    rows (over prompts where several answers belong to one)."""
     rows = token_logps(model, encoded, pad, device)
     if "answer" in rows[0]:
-        sums, counts = [-r["answer"].sum() for r in rows], [len(r["answer"]) for r in rows]
+        grades = [e.col.get("score", e.col.get("label")) for e in encoded]
+        top = [r for r, grade in zip(rows, grades) if grade in (None, 1.0) or len(set(grades)) == 1]
+        sums, counts = [-r["answer"].sum() for r in top], [len(r["answer"]) for r in top]
+        nll = {"nll": float(np.sum(sums) / np.sum(counts))} if top else {}
+        if len(set(grades)) > 1:
+            return {**graded(encoded, rows, np.array(grades)), **nll, "rows": len(rows)}
         low, high = bootstrap(sums, counts)
-        return {"nll": float(np.sum(sums) / np.sum(counts)), "low": low, "high": high, "rows": len(rows)}
+        return {**nll, "low": low, "high": high, "rows": len(rows)}
     chosen, rejected = (np.array([r[role].sum() for r in rows]) for role in ("chosen", "rejected"))
     out, first = {}, chosen > rejected
     if "ref" in encoded[0].seqs["chosen"].tok:
         ref = [np.array([e.seqs[role].tok["ref"].sum() for e in encoded]) for role in ("chosen", "rejected")]
-        margin = (chosen - ref[0]) - (rejected - ref[1])
-        tie = np.abs(margin) < 1e-3                 # nats; two scorings of one model differ by about 1e-5
-        first = np.where(tie, 0.5, margin > 0)
+        first = wins((chosen - ref[0]) - (rejected - ref[1]))
         out["accuracy"] = float(first.mean())
     low, high = bootstrap(first)
     return {**out, "prefers": float((chosen > rejected).mean()), "logp_chosen": float(chosen.mean()),
             "logp_rejected": float(rejected.mean()), "low": low, "high": high, "rows": len(rows)}
 
 
+def wins(margin: np.ndarray) -> np.ndarray:
+    """1 where the better answer is ahead, 1/2 for a tie: two scorings of one model differ by about 1e-5 nats."""
+    return np.where(np.abs(margin) < 1e-3, 0.5, margin > 0)
+
+
+def graded(encoded: list[Encoded], rows: list[dict[str, np.ndarray]], grades: np.ndarray) -> dict[str, float]:
+    """Graded answers. `accuracy`: among two answers to one prompt, the share of couples where the better gained more
+    log-prob over the start model than the worse; `prefers`: where the better is likelier. Where (nearly) no prompt has
+    two answers of different grades: `auc`, the same share over all couples of a better and a worse answer, whatever
+    their prompts (without a start model: who has more nats a token). `logp_good`, `logp_bad`: mean log-prob of
+    answers graded above and below 1/2."""
+    logp = np.array([r["answer"].sum() for r in rows])
+    ref = [e.seqs["answer"].tok.get("ref") for e in encoded]
+    started = ref[0] is not None
+    gain = logp - np.array([x.sum() for x in ref]) if started else logp
+    prompts: dict = {}
+    for i, e in enumerate(encoded):
+        prompts.setdefault(e.example.seqs["answer"][0], []).append(i)
+    couples = [c for c in (better_and_worse(np.array(g), grades) for g in prompts.values()) if c.size]
+    if 10 * sum(map(len, couples)) >= len(rows):
+        figures = {"accuracy": gain, "prefers": logp} if started else {"prefers": logp}
+    else:
+        figures = {"auc": gain if started else logp / [len(r["answer"]) for r in rows]}
+        every = better_and_worse(np.arange(len(grades)), grades)
+        couples = [every[every[:, 0] == i] for i in np.unique(every[:, 0])]     # drawn anew by their better answer
+    out, counts = {}, [len(c) for c in couples]
+    for name, x in figures.items():
+        sums = [wins(x[c[:, 0]] - x[c[:, 1]]).sum() for c in couples]
+        out[name] = float(np.sum(sums) / np.sum(counts))
+        if len(out) == 1:
+            low, high = bootstrap(sums, counts)
+    for side, on in (("logp_good", grades > 0.5), ("logp_bad", grades < 0.5)):
+        if on.any():
+            out[side] = float(logp[on].mean())
+    return {**out, "low": low, "high": high, "couples": sum(counts)}
+
+
+def better_and_worse(group: np.ndarray, grades: np.ndarray) -> np.ndarray:
+    """(couples, 2) row numbers: every better answer of the group with every worse one."""
+    i, j = np.meshgrid(group, group, indexing="ij")
+    return np.stack([i, j], -1)[grades[i] > grades[j]]
+
+
 def held_out_lines(now: dict, before: dict | None = None) -> str:
     """One line: every figure (before -> now), the first with its interval, and the number of rows."""
-    names = [k for k in now if k not in ("low", "high", "rows")]
+    names = [k for k in now if k not in ("low", "high", "rows", "couples")]
     figures = [(f"{k} {before[k]:.3f} -> " if before else f"{k} ") + f"{now[k]:.3f}" for k in names]
     figures[0] += f" [{now['low']:.3f}, {now['high']:.3f}]"
-    return "   ".join([*figures, f"({now['rows']} rows)"])
+    couples = f", {now['couples']:,} couples of a better and a worse answer" if "couples" in now else ""
+    return "   ".join([*figures, f"({now['rows']} rows{couples})"])
 
 
 def mean_score(result: dict) -> float:
@@ -167,10 +249,13 @@ def table(before: dict, after: dict | None = None, say: Callable = print) -> Non
 @dataclass
 class Evaluate:
     init: str = "base"              # 'base' or a run folder / GPT-2 folder
-    data: list[str] | None = None   # your files: nats a token of demonstrations, preferences of pairs
+    data: list[str] | None = None   # your files: nats a token of demonstrations, preferences of pairs and grades
+    reference: str | None = None    # with --data: also, who gained more log-prob over this model ('base' or a folder)
     split: str = "test"             # NanoWorld split: val to choose, test to report
     items: int = 100                # prompts a family
     probes: bool = False            # also: own-prefix gap, recovery, diversity, KL to the base, corpus loss (probes.py)
+    prior: str = ""                 # PreTTY: answers begin with this text, or with this many tokens of --prior-from
+    prior_from: str = ""            # the model whose first tokens are forced [the reference answer: an upper bound]
     seed: int = 0                   # which prompts
     device: str = "auto"            # auto | cpu | cuda | mps
     dtype: str = "auto"             # auto | fp32 | bf16 | fp16
@@ -180,21 +265,31 @@ class Evaluate:
 
 
 def on_data(model: GPT, tok: Tokenizer, cfg: Evaluate, device: devices.Device) -> None:
-    """Print the held-out figures of the user's demonstrations and of the user's pairs, as far as there are any."""
+    """Print the held-out figures of the user's demonstrations, pairs and graded answers, as far as there are any."""
     rows, report = data.read(cfg.data, cfg.prompt_field, cfg.response_field)
     print("\n".join(report.lines()))
     reasons = []
-    for name, rows_of in (("demonstrations", data.demo_rows), ("pairs", data.pair_rows)):
+    for name, rows_of in (("demonstrations", data.demo_rows), ("pairs", data.pair_rows), ("graded", data.score_rows)):
         try:
             examples = rows_of(rows, None)
         except config.UserError as e:
             reasons.append(str(e))
             continue
+        if name == "graded" and len({e.col["score"] for e in examples}) == 1:
+            reasons.append("all answers have the same grade")
+            continue
         encoded, cut = encode(examples, tok, model.cfg.n_ctx)
+        if cfg.reference and name != "demonstrations":
+            start, theirs = runs.start_model(cfg.reference)
+            if theirs.ranks != tok.ranks or start.cfg.n_ctx < model.cfg.n_ctx:
+                raise config.UserError(f"--reference {cfg.reference}: has another tokenizer or a shorter context "
+                                       "than --init")
+            prepare.add_columns(encoded, ("ref",), start.to(device.name), tok.pad, None, device)
         print(f"{name:<15}" + held_out_lines(held_out(model, encoded, tok.pad, device)))
         print("".join(line + "\n" for line in cut.lines(model.cfg.n_ctx)), end="")
-    if len(reasons) == 2:
-        raise config.UserError(f"nothing to evaluate on: {data.contents(rows)}; demonstrations or pairs are needed")
+    if len(reasons) == 3:
+        raise config.UserError(f"nothing to evaluate on: {data.contents(rows)}; "
+                               "demonstrations, pairs, labels or scores are needed")
 
 
 def main(argv=None) -> int:
@@ -202,15 +297,24 @@ def main(argv=None) -> int:
     config.choose("--split", cfg.split, ("val", "test"))
     if not 1 <= cfg.items <= 10_000:
         raise config.UserError(f"--items {cfg.items}: must be between 1 and 10,000")
+    if cfg.prior and (cfg.data or cfg.probes):
+        raise config.UserError("--prior forces the beginning of NanoWorld answers; it changes nothing with "
+                               + ("--data" if cfg.data else "--probes"))
+    if cfg.prior_from and not cfg.prior:
+        raise config.UserError("--prior-from says whose first tokens to force; say how many with --prior N")
     device = devices.pick(cfg.device, cfg.dtype, cfg.threads)
     model, tok = runs.start_model(cfg.init)
     model.to(device.name).eval()
+    if cfg.reference and not cfg.data:
+        raise config.UserError("--reference compares answers of your own file; give it with --data")
     if cfg.data:
         on_data(model, tok, cfg, device)
         return 0
-    result, _ = families(model, tok, device, cfg.split, cfg.items, cfg.seed)
+    result, _ = families(model, tok, device, cfg.split, cfg.items, cfg.seed, cfg.prior, cfg.prior_from)
     print(f"{cfg.init}: scores in percent on {cfg.items} {cfg.split} prompts a family; strict = fully right and stops; "
           "end = answers that stop")
+    if cfg.prior not in ("", "0"):
+        print("forced beginnings are part of the answers and are scored with them")
     table(result)
     if cfg.probes:
         from nanouft import probes                      # probes.py uses this file

@@ -5,7 +5,8 @@
     messages       {"messages": [{"role": "user", "content": ...}, {"role": "assistant", "content": ...}]}
     ShareGPT       {"conversations": [{"from": "human", "value": ...}, {"from": "gpt", "value": ...}]}
     pairs          "chosen" and "rejected" beside a prompt, or as two conversations that begin alike
-    and, beside a response: "label" (true/false) and "score" (0..1); beside a prompt: "system"
+    and, beside a response: "label" (true/false) and "score" (0..1); beside a prompt: "system";
+    beside a pair: "p" (0..1), the probability that the chosen answer is the better one
 
 The idea: every field becomes a whole conversation first; then one place decides where the prompt ends (`parse`).
 What cannot be understood raises UserError, one line with place, reason and remedy; a row with nothing to learn from
@@ -22,7 +23,7 @@ from nanouft.config import UserError
 
 TALKS, PROMPTS = ("messages", "conversations"), ("instruction", "prompt")         # fields, in order of preference
 RESPONSES = ("output", "response", "completion")
-KNOWN = (*TALKS, *PROMPTS, "input", *RESPONSES, "chosen", "rejected", "label", "score", "system")
+KNOWN = (*TALKS, *PROMPTS, "input", *RESPONSES, "chosen", "rejected", "label", "score", "p", "system")
 FORMS = "instruction/input/output, prompt/response, prompt/completion, messages, conversations, prompt/chosen/rejected"
 ROLES = {"system": "system", "user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant"}
 
@@ -45,6 +46,7 @@ class Row:
     rejected: Turns | None = None
     score: float | None = None          # 0..1; None and an answer = a demonstration
     label: bool | None = None           # True: a good answer
+    p: float | None = None              # 0..1, of a pair: the probability that `chosen` is the better answer
     family: str = ""                    # NanoWorld's family of tasks
     where: str = field(default="", compare=False)   # "my.jsonl, line 3": for messages only
 
@@ -84,7 +86,8 @@ def detect(path: str, items: list[tuple[str, dict]], prompt: str | None, respons
     elif name == "conversations" and prompt:
         name = "ShareGPT conversations"
     extra = ["pairs"] * pairs + ["labels"] * ("label" in keys) + ["scores"] * ("score" in keys)
-    used = {prompt, response, "chosen", "rejected", "label", "score", "system", *["input"] * (prompt == "instruction")}
+    used = {prompt, response, "chosen", "rejected", "label", "score", "p", "system"}
+    used |= {"input"} if prompt == "instruction" else set()
     unused = [key for key in keys if key not in used]
     return Form(name + " with " * bool(extra) + " and ".join(extra), prompt, response, unused)
 
@@ -144,9 +147,12 @@ def parse(item: dict, form: Form, where: str) -> Row:
         if trained and not all(turn.text.strip() for turn in trained if turn.role == "assistant"):
             raise Skip(f"empty {name}")
     score, label = number(item.get("score"), where), truth(item.get("label"), where)
+    p = number(item.get("p"), where, "p")
     if answer is None and (score is not None or label is not None):
         raise UserError(f"{where}: a label or score judges one response, and this row has only a pair; remove it")
-    return Row(prompt, answer, chosen, rejected, score, label, where=where)
+    if p is not None and chosen is None:
+        raise UserError(f'{where}: "p" says how sure the preference of a pair is, and this row has no pair; remove it')
+    return Row(prompt, answer, chosen, rejected, score, label, p, where=where)
 
 
 def prompt_turns(item: dict, form: Form, where: str) -> Turns:
@@ -200,11 +206,11 @@ def string(value: Any, name: str, where: str) -> str:
     return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # half a character becomes U+FFFD
 
 
-def number(value: Any, where: str) -> float | None:
+def number(value: Any, where: str, name: str = "score") -> float | None:
     if value is None:
         return None
     if type(value) not in (int, float) or not 0 <= value <= 1:      # true is no number, and NaN lies nowhere
-        raise UserError(f'{where}: "score" is {short(value)}, not a number from 0 to 1; rescale or remove it')
+        raise UserError(f'{where}: "{name}" is {short(value)}, not a number from 0 to 1; rescale or remove it')
     return float(value)
 
 

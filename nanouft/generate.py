@@ -3,7 +3,8 @@
     answers = generate(model, [tok.prompt_ids(turns) ...], stop=tok.end, pad=tok.pad)
 
 Prompts are padded on the left, so that every row's next token stands in the same column; padding is never looked at
-and takes no position. `prior` forces the first tokens of every answer (PreTTY asks how far that alone gets).
+and takes no position. `prior` forces the first tokens of every answer, `priors` those of each answer (PreTTY,
+arXiv:2404.16766, asks how far that alone gets); forced tokens belong to the answer that is returned.
 One generator serves the whole batch: the same seed and the same batch give the same answers.
 """
 from dataclasses import dataclass, field
@@ -26,7 +27,7 @@ class Answer:
 @torch.no_grad()
 def generate(model: GPT, prompts: list[list[int]], *, stop: int, pad: int, max_new: int = 64, temperature: float = 0.0,
              top_k: int = 0, top_p: float = 1.0, seed: int = 0, prior: list[int] | None = None,
-             cached: bool = True) -> list[Answer]:
+             priors: list[list[int]] | None = None, cached: bool = True) -> list[Answer]:
     """Answer every prompt. temperature 0 is greedy; top_k 0 and top_p 1 switch those cuts off.
 
     A prompt that leaves no room for `max_new` tokens in the context loses its beginning.
@@ -34,12 +35,13 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int, pad: int, max_n
     """
     if not prompts:
         return []
-    prior = prior or []
+    priors = priors or [prior or []] * len(prompts)
+    longest = max(map(len, priors))
     device, room = model.wte.weight.device, model.cfg.n_ctx
-    max_new = min(max_new, room - 1 - len(prior))
+    max_new = min(max_new, room - 1 - longest)
     if max_new < 1:
-        raise UserError(f"max_new {max_new}: no new token fits (context {room}, {len(prior)} forced, 1 of the prompt)")
-    prompts = [p[-(room - max_new - len(prior)):] + prior for p in prompts]
+        raise UserError(f"max_new {max_new}: no new token fits (context {room}, {longest} forced, 1 of the prompt)")
+    prompts = [p[-(room - max_new - len(forced)):] + forced for p, forced in zip(prompts, priors, strict=True)]
     ids, keep = _pad_left(prompts, pad, device)                             # (B,P), (B,P)
     B, P = ids.shape
     rng = torch.Generator(device).manual_seed(seed)
@@ -61,8 +63,8 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int, pad: int, max_n
         # asking the device whether all are done makes the CPU wait for it: on a GPU ask seldom
         if (device.type == "cpu" or step % 16 == 15) and bool(done.all()):
             break
-    return [_cut(row, lp, stop, prior) for row, lp in
-            zip(torch.stack(tokens, 1).tolist(), torch.stack(logps, 1).tolist())]
+    return [_cut(row, lp, stop, forced) for row, lp, forced in
+            zip(torch.stack(tokens, 1).tolist(), torch.stack(logps, 1).tolist(), priors)]
 
 
 def _pad_left(prompts: list[list[int]], pad: int, device) -> tuple[Tensor, Tensor]:

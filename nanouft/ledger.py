@@ -32,24 +32,36 @@ def weights_of(objective: Objective, batch: Batch, hp) -> dict[str, Tensor]:
     for s in batch.seqs.values():
         s.logp = s.logp.detach().requires_grad_(True)
     loss, _ = objective.loss(batch, hp)
-    grads = torch.autograd.grad(loss, [s.logp for s in batch.seqs.values()])
-    return {role: -g for role, g in zip(batch.seqs, grads)}
+    trained = {role: s.logp for role, s in batch.seqs.items() if role not in objective.constant}
+    grads = torch.autograd.grad(loss, list(trained.values()))
+    return {role: -g for role, g in zip(trained, grads)}
 
 
 def entries(name: str, hp, row: Row, model, tok, device: devices.Device,
             reference=None) -> list[tuple[str, list[str], list[float]]]:
     """[(role, tokens, weights x N)] of one row under one objective; the reference is the model itself unless given."""
     objective = OBJECTIVES[name]
-    encoded, _ = encode(objective.rows([row], hp), tok, model.cfg.n_ctx)
-    prepare.add_columns(encoded, objective.columns, reference or model, tok.pad, None, device)
-    batch = collate(encoded, range(1), tok.pad, device=device.name)
+    graded = set(objective.kinds(hp)) <= {"labels", "scores"}
+    encoded, _ = encode(objective.rows(judged(row) if graded else [row], hp), tok, model.cfg.n_ctx)
+    prepare.add_columns(encoded, objective.columns, reference or model, tok.pad, None, device, hp)
+    encoded = objective.arrange(encoded, 0) if objective.arrange else encoded
+    shown = 2 if graded else 1
+    batch = collate(encoded, range(shown), tok.pad, device=device.name)
     objective.forward(model, batch, hp)
-    out, n = [], next(iter(batch.tokens.values()))                # one scale for all roles: a pair's sides compare
+    out, n = [], int(next(iter(batch.seqs.values())).mask[0].sum())      # one scale for all: both sides compare
     for role, w in weights_of(objective, batch, hp).items():
-        on = batch.seqs[role].mask[0] > 0
-        pieces = [tok.decode([i]) for i in batch.seqs[role].targets[0][on].tolist()]
-        out.append((role, pieces, (w[0][on] * n).tolist()))
+        for i, label in enumerate(("good answer", "bad answer") if graded else (role,)):
+            on = batch.seqs[role].mask[i] > 0
+            pieces = [tok.decode([t]) for t in batch.seqs[role].targets[i][on].tolist()]
+            out.append((label, pieces, (w[i][on] * n * shown).tolist()))
     return out
+
+
+def judged(row: Row) -> list[Row]:
+    """A pair as two graded answers; a third one to another prompt, since KTO wants somebody else's answer."""
+    other = Row((Turn("user", "Say no."),), (Turn("assistant", "No."),), score=0.0, label=False)
+    return [Row(row.prompt, row.chosen, score=1.0, label=True), Row(row.prompt, row.rejected, score=0.0, label=False),
+            other]
 
 
 @dataclass
@@ -66,6 +78,8 @@ class Ledger:
 
 def main(argv=None) -> int:
     cfg, _ = config.parse(Ledger, argv, "python -m nanouft.ledger", __doc__)
+    if cfg.objectives and cfg.runs:
+        raise UserError("--runs shows each run's own objective; --objectives changes nothing there")
     prompt = cfg.prompt or world.rows("test", "prompts", 9, 0, skills=("list",))[0].prompt[-1].text
     try:
         answer = cfg.answer if cfg.answer is not None else world.reference(prompt)
@@ -81,7 +95,7 @@ def main(argv=None) -> int:
     print(f"prompt  {prompt}\n+ makes a token likelier, - less likely; token-mean SFT would be +1")
     shown = cfg.show or [*OBJECTIVES, "ift --variant released", "ift --variant eq21_mean1"]
     strips = beside(cfg.runs, row, model, tok, device) if cfg.runs else [
-        (f"{label}\n{role}", tokens, w) for label, name, hp in views(shown)
+        (f"{label}\n{role}", tokens, w) for label, name, hp in views(shown, cfg.init)
         for role, tokens, w in entries(name, hp, row, model, tok, device)]
     for label, tokens, w in strips:
         print("\n" + " ".join(label.split()))
@@ -114,18 +128,22 @@ def beside(names: list[str], row: Row, model, tok, device: devices.Device) -> li
         except (KeyError, TypeError) as e:
             raise UserError(f"{name}/run.json: damaged, or of another version of nanouft ({e})")
         for role, tokens, w in entries(objective, hp, row, model, tok, device):
-            strips.append((label if role != "rejected" else "and the rejected answer", tokens, w))
+            strips.append((label if role not in ("rejected", "bad answer") else "and the rejected answer", tokens, w))
     return strips
 
 
-def views(wanted: list[str]) -> Iterator[tuple[str, str, object]]:
-    """(label, objective, hyper-parameters) of each strip: "ift --lam 0" is read as train would read it."""
+def views(wanted: list[str], init: str = "base") -> Iterator[tuple[str, str, object]]:
+    """(label, objective, hyper-parameters) of each strip: "ift --lam 0" is read as train would read it. Where other
+    models are asked, --init itself is: PoFT then shows the weight 1/2 of a policy that equals them."""
     for text in wanted:
         name, *flags = shlex.split(text) or [""]
         objective = OBJECTIVES[config.choose("objective", name, OBJECTIVES)]
         parser = config.Parser()
         config.add_flags(parser, objective.hp, name)
-        hp, given = config.fill(objective.hp, vars(parser.parse_args(flags)))
+        values = vars(parser.parse_args(flags))
+        if objective.first:
+            values.setdefault(objective.first.field, [init] * len(objective.first.flags))
+        hp, given = config.fill(objective.hp, values)
         if hasattr(hp, "check"):
             hp.check(given)
         yield text, name, hp

@@ -57,10 +57,11 @@ def fold(text: str, width: int = 40) -> str:
 
 
 def ledger(rows: list[tuple[str, list[str], list[float]]], file: Path, title: str = "") -> Path:
-    """One strip of bars per (label, tokens, weights): blue and + pushes a token up, orange and - down."""
+    """One strip of bars per (label, tokens, weights): blue and + pushes a token up, orange and - down. One scale for
+    all strips; a bar longer than 3 (an unusual scale, such as IPO's) is cut there, its number is not."""
     widest = max(len(t) for _, t, _ in rows)
-    top = max(max((abs(w) for _, _, ws in rows for w in ws), default=1), 1e-9)        # one scale for all strips
-    low = min(min((w for _, _, ws in rows for w in ws), default=0), 0)
+    drawn = [max(-3.0, min(3.0, w)) for _, _, ws in rows for w in ws]
+    top, low = max(max(map(abs, drawn), default=1), 1e-9), min(min(drawn, default=0), 0)
     heights = [1.0 if t else 0.55 for _, t, _ in rows]
     fig, axes = plt.subplots(len(rows), 1, figsize=(4.3 + max(5, 0.95 * widest), 1.6 * sum(heights) + 0.5),
                              squeeze=False, height_ratios=heights)
@@ -71,16 +72,17 @@ def ledger(rows: list[tuple[str, list[str], list[float]]], file: Path, title: st
         if not tokens:
             ax.set_xticks([])
             continue
-        ax.bar(range(len(tokens)), weights, color=[UP if w >= 0 else DOWN for w in weights], width=0.7)
+        bars = [max(-3.0, min(3.0, w)) for w in weights]
+        ax.bar(range(len(tokens)), bars, color=[UP if w >= 0 else DOWN for w in weights], width=0.7)
         ax.axhline(0, color=GREY, lw=0.8)
-        for i, w in enumerate(weights):
-            ax.text(i, w + (0.05 if w >= 0 else -0.05) * top, f"{w:+.2f}", ha="center",
+        for i, (bar, w) in enumerate(zip(bars, weights)):
+            ax.text(i, bar + (0.05 if w >= 0 else -0.05) * top, f"{w:+.2f}", ha="center",
                     va="bottom" if w >= 0 else "top", fontsize=10)
         ax.set_xticks(range(len(tokens)), [t.strip() or repr(t) for t in tokens], fontsize=11)
         ax.tick_params(axis="x", length=0)
         ax.set_ylim(low - 0.25 * top, top * 1.3)
     if title:
-        fig.suptitle(title, x=0.02, ha="left", weight="bold")
+        fig.suptitle(title, x=0.02, y=1 - 0.15 / fig.get_figheight(), va="top", ha="left", weight="bold")
     return save(fig, file)
 
 

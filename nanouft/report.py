@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 
 from nanouft import data, evaluate, runs, world
-from nanouft.batches import Encoded, show_mask
+from nanouft.batches import Encoded, collate, show_mask
 from nanouft.config import UserError, field_help
 from nanouft.devices import Device
 from nanouft.objectives import OBJECTIVES
@@ -90,11 +90,16 @@ def example(encoded: list[Encoded], tok: Tokenizer) -> str:
     return f"one example (trained on: {how})\n{show_mask(short, tok, colour())}"
 
 
+NEEDS = {"ref": "the start model's log-probs", "aligned": "the log-probs of aligned models",
+         "tis": "those of two estimation runs", "prompt": "its embeddings of the prompts"}
+
+
 def list_objectives() -> None:
+    """What each objective needs (with its default settings), and its flags."""
     for name, o in OBJECTIVES.items():
-        print(f"{name:<6} {o.paper}")
-        more = f" and the start model's log-probs ({', '.join(o.columns)}), computed for you" if o.columns else ""
-        print(f"       needs {o.data}{more}")
+        print(f"{name:<10} {o.paper}")
+        more = f", and {', '.join(NEEDS.get(c, c) for c in o.columns)}, computed for you" if o.columns else ""
+        print(f"       needs {' + '.join(o.kinds(o.hp()))}{more}")
         for flag, text in field_help(o.hp).items():
             print(f"       --{flag.replace('_', '-'):<20} {text}")
 
@@ -135,7 +140,8 @@ def look(model, tok: Tokenizer, cfg, held: list[Encoded], held_rows: list[data.R
         out["samples"] = [{"prompt": x.prompt, "reference": world.reference(x.prompt), "answer": x.answer,
                            "score": x.score, "ended": x.ended} for x in firsts]
     else:
-        rows = [r for r in held_rows if r.prompt][:SHOWN]
+        good = [r for r in held_rows if r.prompt and r.label is not False and (r.score is None or r.score > 0.5)]
+        rows = good[:SHOWN]
         answers = evaluate.answer_rows(model, tok, rows, max_new=96)
         out["samples"] = [{"prompt": r.prompt[-1].text, "reference": (r.answer or r.chosen)[0].text,
                            "answer": tok.decode(a.ids).strip(), "ended": evaluate.stops(a, tok)}
@@ -148,6 +154,38 @@ def look_before(folder: Path, *args) -> dict:
     before = runs.read_eval(folder).get("before") or look(*args)
     runs.write_json(folder / "eval.json", {"before": before})
     return before
+
+
+@torch.no_grad()
+def trusts(objective, hp, model, encoded: list[Encoded], pad: int, device: Device) -> list[float] | None:
+    """The weight of every training row under the model as it is, for objectives that weigh rows (PoFT's tau)."""
+    if objective.trust is None:
+        return None
+    out = []
+    for i in range(0, len(encoded), 64):
+        batch = collate(encoded, range(i, min(i + 64, len(encoded))), pad, device=device.name)
+        with device.autocast():
+            objective.forward(model, batch, hp)
+        out += objective.trust(batch, hp).tolist()
+    return out
+
+
+def write_trusts(folder: Path, encoded: list[Encoded], before: list[float] | None, after: list[float] | None) -> None:
+    """tau.jsonl: one object a training row with its weight before and after, the most doubted (before) first."""
+    if before is None:
+        return
+    order = sorted(range(len(encoded)), key=before.__getitem__)
+    with open(folder / "tau.jsonl", "w", encoding="utf-8", errors="replace") as f:
+        for i in order:
+            e = encoded[i].example
+            prompt, answer = e.seqs["answer"]
+            f.write(json.dumps({"before": round(before[i], 4), "after": round(after[i], 4), "where": e.where,
+                                "prompt": prompt[-1].text, "answer": answer[-1].text}, ensure_ascii=False) + "\n")
+    print(f"tau        {sum(before) / len(before):.3f} -> {sum(after) / len(after):.3f} on average; "
+          f"every row's in {folder / 'tau.jsonl'}, the most doubted first:")
+    for i in order[:SHOWN]:
+        prompt, answer = encoded[i].example.seqs["answer"]
+        print(f"  {before[i]:.3f}  {_short(prompt[-1].text, 70)} -> {_short(answer[-1].text, 60)}")
 
 
 def close_run(folder: Path, name: str, cfg, before: dict, after: dict, seconds: float) -> None:
@@ -178,7 +216,7 @@ def close_run(folder: Path, name: str, cfg, before: dict, after: dict, seconds: 
     print(f"  python -m nanouft.ledger --init {here}            # how hard each objective pushes each token")
     print(f"  python -m nanouft.train --objective {other} --init {here}" + " --data FILE" * bool(cfg.data)
           + "     # go on from here"
-          + (f", with {OBJECTIVES[other].data} of yours" if cfg.data else ""))
+          + (f", with {' + '.join(OBJECTIVES[other].kinds(OBJECTIVES[other].hp()))} of yours" if cfg.data else ""))
 
 
 def _short(text: str, n: int = 160) -> str:

@@ -3,6 +3,7 @@
     python -m nanouft.sample out/ift                          # chat with it, the base beside it
     python -m nanouft.sample base out/sft out/ift --prompt "Sort pig bee saw from a to z."
     python -m nanouft.sample out/ift --temperature 1 --n 4 --prompt "What food does the rini like?"
+    python -m nanouft.sample base --prior 1 --prior-from out/sft        # PreTTY: the base, begun as out/sft would
 
 Every answer says who speaks: folder, objective, step. NanoWorld prompts are scored. With no --prompt and a terminal
 it is a chat (/new forgets what was said, /quit ends); otherwise three NanoWorld prompts are answered.
@@ -13,15 +14,16 @@ from pathlib import Path
 
 from nanouft import config, devices, runs, world
 from nanouft.config import UserError
-from nanouft.data import Turn
-from nanouft.evaluate import stops
+from nanouft.data import Row, Turn
+from nanouft.evaluate import forced_starts, stops
 from nanouft.generate import generate
 
 
 @dataclass
 class Sample:
     prompt: list[str] | None = None     # one or several prompts
-    prior: str = ""                 # force the answer to begin with this text
+    prior: str = ""                 # force answers to begin with this text, or with this many tokens of --prior-from
+    prior_from: str = ""            # the model whose first tokens are forced [a NanoWorld prompt's reference answer]
     temperature: float = 0.0        # 0 = greedy
     top_k: int = 0                  # keep the k likeliest tokens; 0 = all
     top_p: float = 1.0              # keep the likeliest tokens up to this mass
@@ -38,6 +40,8 @@ class Sample:
         for name in ("n", "max_new"):
             if getattr(self, name) < 1:
                 raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be at least 1")
+        if self.prior_from and not self.prior:
+            raise UserError("--prior-from says whose first tokens to force; say how many with --prior N")
         if not 0 < self.top_p <= 1:
             raise UserError(f"--top-p {self.top_p}: must be above 0 and at most 1")
 
@@ -52,7 +56,7 @@ class Voice:
 
     def say(self, turns: tuple[Turn, ...], cfg: Sample) -> list[tuple[str, bool]]:
         """[(text, did it stop by itself?)] of cfg.n answers."""
-        prior = self.tok.encode(" " + cfg.prior) if cfg.prior else []
+        prior = (forced_starts(cfg.prior, cfg.prior_from, self.tok, [Row(turns)]) or [[]])[0]
         answers = generate(self.model, [self.tok.prompt_ids(turns)] * cfg.n, stop=self.tok.end, pad=self.tok.pad,
                            prior=prior, max_new=cfg.max_new, temperature=cfg.temperature, top_k=cfg.top_k,
                            top_p=cfg.top_p, seed=cfg.seed)

@@ -7,73 +7,23 @@
 
 A batch of --batch-size rows makes one optimizer step; --accumulate and torchrun only cut it into pieces. All
 randomness of step n is a function of (seed, n): a resumed run is the uninterrupted run, bit for bit.
-The loop stands in `fit`, between five fences: data, forward, objective, update, report.
+The loop stands in `fit`, between five fences: data, forward, objective, update, report. The flags are in flags.py.
 """
 import contextlib
 import math
 import sys
 import time
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 from tqdm import tqdm
 
-from nanouft import config, data, devices, prepare, pretrain, report, runs, world
+from nanouft import config, data, devices, freeze, prepare, pretrain, report, runs, world
 from nanouft.batches import collate, encode, order
 from nanouft.config import UserError
 from nanouft.evaluate import encode_held, held_out
+from nanouft.flags import Train, read_flags
 from nanouft.objectives import OBJECTIVES, Objective
-
-
-@dataclass
-class Train:
-    data: list[str] | None = None       # your files (JSON list or JSON lines); NanoWorld when absent
-    prompt_field: str | None = None     # name of the prompt in your data, where it is none of the usual
-    response_field: str | None = None   # name of the response in your data
-    init: str = "base"                  # start from: 'base' (shipped) or a GPT-2 folder, such as another run
-    corpus: str | None = None           # pretrain a base on this text first (once; kept under out/), and start from it
-    size: Literal["nano", "gpt2"] = "nano"      # size of the base that --corpus makes
-    rows: int = 1020                    # NanoWorld rows to train on
-    noise: float = 0.0                  # share of NanoWorld demonstrations that are wrong
-    steps: int | None = None            # optimizer steps
-    epochs: float | None = None         # or passes over the data [3]
-    batch_size: int = 32                # rows of one optimizer step
-    accumulate: int = 1                 # cut each step into this many micro-batches, to save memory
-    lr: float | None = None             # peak learning rate [the objective's own]
-    optimizer: Literal["adamw", "rmsprop"] = "adamw"    # rmsprop is what the IFT paper used
-    weight_decay: float = 0.0           # on matrices only
-    warmup: float = 0.1                 # share of the steps in which the rate rises; then it falls as a cosine to 0
-    clip: float = 1.0                   # largest gradient norm; 0 = no clipping
-    seed: int = 0                       # draws the demonstrations, their order and every random number
-    device: str = "auto"                # auto | cpu | cuda | mps
-    dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"     # precision of the forward; auto = bf16 on CUDA
-    compile: Literal["auto", "on", "off"] = "auto"      # torch.compile; auto = on CUDA, for models above 20M parameters
-    threads: int | None = None          # CPU threads
-    save_every: int = 50                # steps between checkpoints for --resume; 0 = none
-    eval_every: int = 0                 # steps between held-out losses; 0 = only before and after
-    items: int = 100                    # NanoWorld prompts a family in the before/after table; 0 = no table
-    split: Literal["test", "val"] = "test"      # which of them: val to choose settings, test to report
-    out: str | None = None              # run folder [out/<objective>]
-    resume: str | None = None           # go on with the run in this folder; takes no other flag
-
-    def check(self) -> None:
-        least = dict.fromkeys(("batch_size", "accumulate", "rows", "steps"), 1) | dict.fromkeys(
-            ("save_every", "eval_every", "items", "weight_decay", "clip", "seed", "noise", "warmup"), 0)
-        most = {"rows": 1_000_000, "items": 10_000, "noise": 1, "warmup": 1}
-        for name, low in least.items():
-            value, high = getattr(self, name), most.get(name, math.inf)
-            if value is not None and not low <= value <= high:
-                raise UserError(f"--{name.replace('_', '-')} {value}: must be at least {low}"
-                                + (f" and at most {high:,}" if name in most else ""))
-        for name in ("lr", "epochs"):
-            if (value := getattr(self, name)) is not None and value <= 0:
-                raise UserError(f"--{name} {value}: must be above 0")
-        if self.steps is not None and self.epochs is not None:
-            raise UserError("--steps and --epochs say the same thing twice; give one")
-        if self.accumulate > self.batch_size:
-            raise UserError(f"--accumulate {self.accumulate}: a step has only --batch-size {self.batch_size} rows")
 
 
 def schedule(step: int, steps: int, warmup: float) -> tuple[float, float]:
@@ -84,9 +34,10 @@ def schedule(step: int, steps: int, warmup: float) -> tuple[float, float]:
 
 
 def make_optimizer(model: torch.nn.Module, cfg: Train, device: devices.Device) -> torch.optim.Optimizer:
-    """AdamW or RMSprop; matrices decay, biases and LayerNorms do not."""
-    groups = [{"params": [p for p in model.parameters() if p.dim() >= 2], "weight_decay": cfg.weight_decay},
-              {"params": [p for p in model.parameters() if p.dim() < 2], "weight_decay": 0.0}]
+    """AdamW or RMSprop; matrices decay, biases and LayerNorms do not. What is frozen does not get in."""
+    live = [p for p in model.parameters() if p.requires_grad]
+    groups = [{"params": [p for p in live if p.dim() >= 2], "weight_decay": cfg.weight_decay},
+              {"params": [p for p in live if p.dim() < 2], "weight_decay": 0.0}]
     if cfg.optimizer == "rmsprop":
         return torch.optim.RMSprop(groups, lr=cfg.lr)
     return torch.optim.AdamW(groups, lr=cfg.lr, betas=(0.9, 0.95), fused=device.kind in ("cpu", "cuda"))
@@ -95,7 +46,8 @@ def make_optimizer(model: torch.nn.Module, cfg: Train, device: devices.Device) -
 def fit(model, objective: Objective, hp, cfg: Train, encoded, pad: int, steps: int, device: devices.Device,
         folder: Path, held=None) -> int:
     """Train `model` in place; returns the number of steps done now. Logs metrics.jsonl, saves steps/<n>/."""
-    optimizer, scaler = make_optimizer(model, cfg, device), device.scaler()
+    rows = freeze.half(model, cfg.seed) if cfg.freeze == "half" else {}
+    optimizer, scaler = freeze.hold(make_optimizer(model, cfg, device), rows), device.scaler()
     saved = runs.load_step(folder, model, optimizer) if cfg.resume else {"step": 0}
     start = saved["step"]
     if saved.get("scaler"):
@@ -147,63 +99,16 @@ def fit(model, objective: Objective, hp, cfg: Train, encoded, pad: int, steps: i
     return steps - start
 
 
-def read_flags(argv: list[str] | None):
-    """-> (objective name, Train, hyper-parameters, {value: where it came from})."""
-    known = config.Parser(add_help=False)
-    known.add_argument("--objective")
-    known.add_argument("--resume")
-    first, others = known.parse_known_args(argv)
-    if first.objective == "list":
-        return "list", None, None, {}
-    if first.resume is not None and not {"-h", "--help"} & set(others):
-        if first.objective or others:
-            other = "--objective" if first.objective else others[0]
-            raise UserError(f"--resume takes no other flag, but {other} was given: every setting comes from run.json")
-        return runs.reopen(first.resume, Train)
-    name = config.choose("objective", first.objective or "ift", [*OBJECTIVES, "list"])
-    objective = OBJECTIVES[name]
-    parser = config.Parser(prog="python -m nanouft.train", description=__doc__)
-    parser.elsewhere = {f: n for n, o in OBJECTIVES.items() for f in config.flags_of(o.hp)}
-    parser.add_argument("--objective", default="ift", metavar="NAME",
-                        help=f"{', '.join(OBJECTIVES)}, or 'list' for what each needs [ift]; "
-                             "--help shows the flags of the one that is named")
-    config.add_flags(parser, Train, "the run")
-    config.add_flags(parser, objective.hp, f"{name}: {objective.paper}")
-    values = vars(parser.parse_args(argv))
-    cfg, given = config.fill(Train, values)
-    hp, hp_given = config.fill(objective.hp, values)
-    cfg.check()
-    if hasattr(hp, "check"):
-        hp.check(hp_given)
-    if cfg.data and (idle := sorted(given & {"rows", "noise", "split"})):
-        raise UserError(f"--{idle[0]} belongs to NanoWorld; it changes nothing with --data")
-    if cfg.noise and objective.data != "demos":
-        raise UserError(f"--noise spoils demonstrations; {name} learns from {objective.data}")
-    if cfg.prompt_field and cfg.prompt_field == cfg.response_field:
-        raise UserError(f"--prompt-field and --response-field both name {cfg.prompt_field!r}; they must differ")
-    if cfg.warmup == 0 and getattr(hp, "lam_min", None) is not None:
-        raise UserError("--lam-min ramps lam over the warm-up, and --warmup is 0: it changes nothing")
-    if not cfg.data and given & {"prompt_field", "response_field"}:
-        raise UserError("--prompt-field and --response-field name fields of your own file; give it with --data")
-    if "size" in given and not cfg.corpus:
-        raise UserError("--size is the size of the base that --corpus makes; without --corpus it changes nothing")
-    if cfg.corpus and "init" in given:
-        raise UserError("--corpus makes a base of its own; it cannot be combined with --init")
-    source = {k: "command line" if k in given | hp_given else "default" for k in {**asdict(cfg), **asdict(hp)}}
-    if cfg.lr is None:
-        cfg.lr, source["lr"] = objective.lr, f"default of {name}"
-    return name, cfg, hp, source
-
-
-def load_rows(cfg: Train, objective: Objective) -> tuple[list[data.Row], list[data.Row]]:
+def load_rows(cfg: Train, objective: Objective, hp) -> tuple[list[data.Row], list[data.Row]]:
     """(rows to train on, rows held out): from the user's files, or drawn from NanoWorld."""
+    kinds = objective.kinds(hp)
     if not cfg.data:
-        return (world.rows("train", objective.data, cfg.rows, cfg.seed, noise=cfg.noise),
-                world.rows("val", objective.data, 200, 0))
+        return (world.mixed_rows("train", kinds, cfg.rows, cfg.seed, cfg.noise, cfg.skills, cfg.mix),
+                world.mixed_rows("val", kinds, 200, 0, 0.0, cfg.skills, cfg.mix))
     rows, found = data.read(cfg.data, cfg.prompt_field, cfg.response_field)
     print("\n".join(found.lines()))
-    examples = objective.rows(rows, None)       # what the objective lacks is said of the whole file, before the split
-    if objective.data == "pairs" and (equal := len([r for r in rows if r.chosen and r.rejected]) - len(examples)):
+    examples = objective.rows(rows, hp)         # what the objective lacks is said of the whole file, before the split
+    if kinds == ["pairs"] and (equal := len([r for r in rows if r.chosen and r.rejected]) - len(examples)):
         print(f"{equal:,} pairs skipped: chosen equals rejected")
     if cfg.init == "base" and not cfg.corpus:
         print("note: the shipped base has read nothing but NanoWorld; for other text give --init or --corpus")
@@ -211,36 +116,46 @@ def load_rows(cfg: Train, objective: Objective) -> tuple[list[data.Row], list[da
 
 
 def main(argv=None) -> int:
-    name, cfg, hp, source = read_flags(argv)
+    name, cfg, hp, source = read_flags(argv, __doc__)
     if name == "list":
         report.list_objectives()
         return 0
     started, objective = time.time(), OBJECTIVES[name]
     device = devices.pick(cfg.device, cfg.dtype, cfg.threads)
     chief = device.rank == 0
-    train_rows, held_rows = load_rows(cfg, objective)
+    train_rows, held_rows = load_rows(cfg, objective, hp)
     if cfg.corpus:
         cfg.init = str(pretrain.cached_base(cfg.corpus, cfg.size, device))
     model, tok = runs.start_model(cfg.init)
+    hp = prepare.run_first(objective, hp, cfg, main)
     encoded, lost = encode(objective.rows(train_rows, hp), tok, model.cfg.n_ctx)
     held = encode_held(objective, hp, held_rows, tok, model.cfg.n_ctx)
-    print("\n".join([f"{len(encoded):,} of {len(train_rows):,} rows serve {name} (it needs {objective.data}); "
+    needs = " + ".join(objective.kinds(hp))
+    print("\n".join([f"{len(encoded):,} of {len(train_rows):,} rows serve {name} (it needs {needs}); "
                      f"of {len(held_rows)} rows held out, {len(held)} do", *lost.lines(model.cfg.n_ctx)]))
     print(report.example(encoded, tok))
     if cfg.batch_size < device.world * cfg.accumulate:
         raise UserError(f"--batch-size {cfg.batch_size} cannot be cut into {device.world * cfg.accumulate} pieces")
-    steps = cfg.steps or max(1, round((cfg.epochs or 3) * len(encoded) / cfg.batch_size))
+    if objective.coupled and device.world * cfg.accumulate > 1:
+        raise UserError(f"{name} couples the rows of a step, so a step cannot be cut: "
+                        "use one process and --accumulate 1")
+    steps = cfg.steps or max(1, round((cfg.epochs or 3) * len(encoded) / objective.together / cfg.batch_size))
     model.to(device.name)
     folder = report.open_run(name, cfg, hp, source, tok, steps, device, runs.fingerprint(model, encoded))
-    prepare.add_columns(encoded, objective.columns, model, tok.pad, folder.parent / ".columns", device)
-    prepare.add_columns(held, objective.columns, model, tok.pad, folder.parent / ".columns", device)
+    cache, columns = folder.parent / ".columns", objective.measured(hp)
+    prepare.add_columns(encoded, columns, model, tok.pad, cache, device, hp)
+    encoded = objective.arrange(encoded, cfg.seed) if objective.arrange else encoded
+    prepare.add_columns(held, tuple(c for c in columns if c == "ref"), model, tok.pad, cache, device)
     print(f"{name}: {steps:,} steps of {cfg.batch_size} rows, lr {cfg.lr:g}, {model.n_params() / 1e6:.2f}M parameters, "
         f"{device.name} {device.dtype} x {device.world} -> {folder}")
     before = report.look_before(folder, model, tok, cfg, held, held_rows, device) if chief else None
+    doubts = report.trusts(objective, hp, model, encoded, tok.pad, device) if chief else None
     fit(model, objective, hp, cfg, encoded, tok.pad, steps, device, folder, held)
     if chief:
         runs.save_final(folder, model, tok)
         after = report.look(model, tok, cfg, held, held_rows, device)
+        report.write_trusts(folder, encoded, doubts,
+                            report.trusts(objective, hp, model, encoded, tok.pad, device))
         report.close_run(folder, name, cfg, before, after, time.time() - started)
     device.close()
     return 0

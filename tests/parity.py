@@ -10,10 +10,11 @@ Simplified: the file's "rl" section (advantages of sampled answers) needs rollou
 """
 import dataclasses
 import json
+import math
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -26,6 +27,7 @@ from nanouft.objectives import OBJECTIVES, Batch, Seqs  # noqa: E402
 TOLERANCE = 1e-6
 PAIR = {"chosen": "chosen", "rejected": "rejected"}
 DEMO = {"answer": "chosen"}
+TRIPLE = {**PAIR, "gold": "gold"}
 SAID = {"note", "order"}                # entries of params that explain and set nothing
 
 
@@ -35,26 +37,102 @@ class Known:
     objective: str
     roles: dict[str, str]                                   # role of the batch -> sequences of the file
     hp: Callable[[dict], dict] = lambda params: params      # the case's params -> fields of the objective's dataclass
-    less: dict = dataclasses.field(default_factory=dict)    # what is compared is the loss minus that with these values
+    col: Callable[[dict], dict] = lambda params: {}         # the case's params -> row columns of the batch
+    tok: Callable[[dict], dict] = lambda params: {}         # the case's params -> {role: {token column: rows}}
+    # Fields that differ in per_example, from which the file leaves likelihood out. None: a row cannot stand alone.
+    alone: dict | None = field(default_factory=dict)
+    less: dict = field(default_factory=dict)                # what is compared is the loss minus that with these values
     less_total: bool = True                                 # in the mean too, or in each row only
+    batch: Callable | None = None       # (inputs, params, rows) -> Batch, where a row of the case is no row of a batch
+
+
+def scored_pair(inputs: dict, params: dict, rows: slice) -> Batch:
+    """UNA's authors count a pair of scored answers as one example: two rows of ours, divided by the number of pairs."""
+    n = len(inputs["chosen"]["policy"][rows])
+    both = stacked(inputs, ("chosen", rows), ("rejected", rows))
+    return step({"answer": both}, {"score": params["scores_chosen"][rows] + params["scores_rejected"][rows]}, n)
+
+
+def labelled(inputs: dict, params: dict, rows: slice) -> Batch:
+    """KTO: the chosen answers are good, then the rejected are bad; all see the whole role "kl", or the k that is given
+    (one mismatched answer of one token whose log-ratio is k)."""
+    n, part = len(inputs["chosen"]["policy"]), range(*rows.indices(2 * len(inputs["chosen"]["policy"])))
+    both = stacked(inputs, *[(("chosen", "rejected")[i // n], slice(i % n, i % n + 1)) for i in part])
+    kl = inputs["kl"] if "kl_unclamped" in params else {
+        "policy": [[0.0]], "ref": [[-params["kl"]]], "completion_mask": [[1]], "attention_mask": [[1]]}
+    return step({"answer": both, "mismatch": seqs_of(kl, slice(None))}, {"label": [float(i < n) for i in part]})
+
+
+def stacked(inputs: dict, *parts: tuple[str, slice]) -> Seqs:
+    """Rows of several sequences of the file below each other."""
+    first = inputs[parts[0][0]]
+    return seqs_of({name: [x for source, rows in parts for x in inputs[source][name][rows]] for name in first},
+                   slice(None))
+
+
+def without(*names: str, **kw) -> Callable[[dict], dict]:
+    """The case's params but those that a column holds, and what the objective calls otherwise."""
+    return lambda p: {k: v for k, v in p.items() if k not in names} | kw
+
+
+def mean_reference(inputs: dict, params: dict, rows: slice) -> Batch:
+    """PoFT: the column "ref" of the file is the one aligned model, the reward its mean."""
+    s = seqs_of(inputs["chosen"], rows)
+    return step({"answer": s}, {"aligned": s.mean(s.tok["ref"]).tolist()})
 
 
 # Same names with another beta or gamma behind them (dpo_beta0.5) are the same line of this table.
 KNOWN = {
     "dpo": Known("dpo", PAIR),
     "cdpo": Known("dpo", PAIR),
+    "robust_dpo": Known("robust_dpo", PAIR),
+    "ipo_mean": Known("ipo", PAIR, lambda p: {"beta": p["beta"], "reduction": "mean"}),
+    "ipo_sum": Known("ipo", PAIR, lambda p: {"beta": p["beta"], "reduction": "sum"}),
+    "hinge_ref": Known("hinge", PAIR),
+    "slic_noref": Known("slic", PAIR, lambda p: {"form": "trl", "beta": p["beta"], "alpha": p["cpo_alpha"]},
+                        alone={"alpha": 0.0}),
+    "simpo": Known("simpo", PAIR, lambda p: without(p, cpo_alpha=0.0)),
+    "cpo": Known("cpo", PAIR, lambda p: {"beta": p["beta"], "alpha": p["cpo_alpha"]}, alone={"alpha": 0.0}),
+    "asft": Known("asft", PAIR),
+    "asft_align": Known("asft", PAIR, lambda p: {**p, "sft_weight": 0.0}),
+    "tpo": Known("tpo", TRIPLE, lambda p: {k: p[k] for k in ("beta", "alpha")}, alone={"alpha": 0.0}),
+    "tpo_l": Known("tpo_l", TRIPLE, lambda p: {k: p[k] for k in ("beta", "gamma", "alpha")}, alone={"alpha": 0.0}),
+    "gdpo": Known("gdpo", PAIR, lambda p: {"beta": p["beta"]}, col=lambda p: {"p": p["p_hat"]}),
+    "ada_dpo": Known("ada_dpo", PAIR, lambda p: {k: p[k] for k in ("beta", "rho", "tau_min", "tau_max")}),
+    "rpo_diagonal": Known("rpo", PAIR, lambda p: {**p, "form": "diagonal"}, alone=None),
+    "rpo_paired": Known("rpo", PAIR, lambda p: {"beta": p["beta"], "temperature": p["distance_temperature"]},
+                        col=lambda p: {"prompt": p["prompt_embeddings"]}, alone=None),
+    # The file gives weights; the column whose `paper` transform they are is their logarithm, with the side's sign.
+    "tis_dpo": Known("tis_dpo", PAIR, lambda p: {"beta": p["beta"], "weights": "paper"} | without(
+        {"token_level": p["token_level"]}, token_level=False), tok=lambda p: {
+        role: {"tis": [[mu * math.log(w) for w in row] for row in p[f"weights_{role}"]]}
+        for role, mu in (("chosen", 1), ("rejected", -1))}),
     "sft_token_mean": Known("sft", DEMO, lambda p: {**p, "reduction": "token"}),
     "sft_sequence_mean": Known("sft", DEMO, lambda p: {**p, "reduction": "sequence"}),
+    "dft_token_mean": Known("dft", DEMO),
     "ift_released": Known("ift", DEMO, lambda p: {**p, "variant": "released"}),
     "ift_eq21": Known("ift", DEMO, lambda p: {**p, "variant": "eq21"}),
+    "una_pair_bce": Known("una", PAIR, without(feedback="pair", loss="bce")),
+    "una_pair_mse": Known("una", PAIR, without(feedback="pair", loss="mse")),
+    "una_score_mse": Known("una", DEMO, without("scores_chosen", "scores_rejected"), batch=scored_pair),
+    "uft_sft_as_score1": Known("uft", DEMO, col=lambda p: {"score": [1.0] * 4}),
+    "poft_single_aligned_lm": Known("poft", DEMO, without("logps"), batch=mean_reference),
+    "kto": Known("kto", DEMO, without("kl", "kl_unclamped"), batch=labelled),
+    "kto_weighted": Known("kto", DEMO, without("kl", "kl_unclamped"), batch=labelled),
+    "kto_k_given": Known("kto", DEMO, without("kl"), batch=labelled),
     "ift_algorithm1": Known("ift", DEMO, lambda p: {"variant": "algorithm1", "gamma": p["alpha"]}),
     # The file lists the odds-ratio term of each row; ours is one loss, so it is what lam adds.
-    "orpo_align": Known("orpo", PAIR, lambda p: {"lam": 1.0}, {"lam": 0.0}),
-    "orpo_nll_prompt_and_response": Known("orpo", PAIR, lambda p: {"lam": p["beta"], "nll": "all"}, {"lam": 0.0},
-                                          less_total=False),
-    "orpo_nll_response_only": Known("orpo", PAIR, lambda p: {"lam": p["beta"], "nll": "response"}, {"lam": 0.0},
-                                    less_total=False),
+    "orpo_align": Known("orpo", PAIR, lambda p: {"lam": 1.0}, less={"lam": 0.0}),
+    "orpo_nll_prompt_and_response": Known("orpo", PAIR, lambda p: {"lam": p["beta"], "nll": "all"},
+                                          less={"lam": 0.0}, less_total=False),
+    "orpo_nll_response_only": Known("orpo", PAIR, lambda p: {"lam": p["beta"], "nll": "response"},
+                                    less={"lam": 0.0}, less_total=False),
 }
+
+
+def without(params: dict, **off) -> dict:
+    """`params` without those that only say that something is off; one that is on stays, and is found missing here."""
+    return {k: v for k, v in params.items() if k not in off or v != off[k]}
 
 
 def known(name: str) -> Known | None:
@@ -70,30 +148,43 @@ def seqs_of(inputs: dict, rows: slice) -> Seqs:
     return Seqs(ids, ids, x["completion_mask"].float(), x["attention_mask"].float(), {"ref": x["ref"]}, x["policy"])
 
 
-def batch_of(inputs: dict, roles: dict[str, str], rows: slice) -> Batch:
-    seqs = {role: seqs_of(inputs[source], rows) for role, source in roles.items()}
-    return Batch(seqs, rows=len(next(iter(seqs.values())).mask), tokens={r: int(s.mask.sum()) for r, s in seqs.items()},
+def batch_of(entry: Known, inputs: dict, params: dict, rows: slice) -> Batch:
+    """The rows of a case as a Batch; `params` are those of the file."""
+    if entry.batch:
+        return entry.batch(inputs, params, rows)
+    seqs = {role: seqs_of(inputs[source], rows) for role, source in entry.roles.items()}
+    for role, columns in entry.tok(params).items():
+        seqs[role].tok |= {name: torch.tensor(x[rows], dtype=torch.float64) for name, x in columns.items()}
+    return step(seqs, {name: x[rows] for name, x in entry.col(params).items()})
+
+
+def step(seqs: dict[str, Seqs], col: dict[str, list], rows: int | None = None) -> Batch:
+    return Batch(seqs, {name: torch.tensor(x, dtype=torch.float64) for name, x in col.items()},
+                 rows=rows or len(next(iter(seqs.values())).mask),
+                 tokens={r: int(s.mask.sum()) for r, s in seqs.items()},
                  attended={r: int(s.attend.sum()) for r, s in seqs.items()})
 
 
-def compute(entry: Known, params: dict, inputs: dict, want_weights: bool) -> dict[str, Tensor]:
-    """{"loss", "per_example", "weights"} of one case."""
+def compute(entry: Known, params: dict, fields: dict, inputs: dict, case: dict) -> dict[str, Tensor]:
+    """{"loss", "per_example", "weights"} of one case; `fields` are those of the objective's dataclass."""
     objective = OBJECTIVES[entry.objective]
-    hp = objective.hp(**params)
+    hp = objective.hp(**fields)
 
     def loss(rows: slice, less: bool) -> Tensor:
-        batch = batch_of(inputs, entry.roles, rows)
+        batch = batch_of(entry, inputs, params, rows)
         value = objective.loss(batch, hp)[0]
         if entry.less and less:
             value = value - objective.loss(batch, dataclasses.replace(hp, **entry.less))[0]
         return value
 
-    n = len(inputs[next(iter(entry.roles.values()))]["policy"])
-    got = {"loss": loss(slice(0, n), entry.less_total),
-           "per_example": torch.stack([loss(slice(i, i + 1), True) for i in range(n)])}
-    if want_weights:                                # IFT: with constant weights, w_t = -N dL/dlogp_t of a row alone
+    n = len(case["per_example"])
+    got = {"loss": loss(slice(0, n), entry.less_total)}
+    if entry.alone is not None:
+        hp = objective.hp(**fields | entry.alone)
+        got["per_example"] = torch.stack([loss(slice(i, i + 1), True) for i in range(n)])
+    if "weights" in case:                             # IFT: with constant weights, w_t = -N dL/dlogp_t of a row alone
         hp = dataclasses.replace(hp, detach=True)
-        got["weights"] = torch.cat([row_weights(objective, batch_of(inputs, entry.roles, slice(i, i + 1)), hp)
+        got["weights"] = torch.cat([row_weights(objective, batch_of(entry, inputs, params, slice(i, i + 1)), hp)
                                     for i in range(n)])
     return got
 
@@ -109,12 +200,13 @@ def check(case: dict, inputs: dict) -> tuple[float | None, float]:
     is also true of one that lacks a parameter of the case: leaving it out would compare something else."""
     if (entry := known(case["name"])) is None:
         return None, float("inf")
-    params = entry.hp({k: v for k, v in case["params"].items() if k not in SAID})
-    if not params.keys() <= {f.name for f in dataclasses.fields(OBJECTIVES[entry.objective].hp)}:
+    params = {k: v for k, v in case["params"].items() if k not in SAID}
+    fields = entry.hp(params)
+    if not fields.keys() <= {f.name for f in dataclasses.fields(OBJECTIVES[entry.objective].hp)}:
         return None, float("inf")
-    got = compute(entry, params, inputs, "weights" in case)
+    got = compute(entry, params, fields, inputs, case)
     gaps = [(got[key] - torch.tensor(case[key], dtype=torch.float64)).abs().max().item()
-            for key in ("loss", "per_example", "weights") if key in case]
+            for key in ("loss", "per_example", "weights") if key in case and key in got]
     return got["loss"].item(), float("inf") if any(g != g for g in gaps) else max(gaps)
 
 

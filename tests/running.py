@@ -2,6 +2,7 @@
 
 `call` runs an entry point in this process (fast); `command` starts `python -m nanouft...` as a user would.
 """
+import importlib
 import json
 import os
 import subprocess
@@ -26,6 +27,15 @@ def tiny_folder(folder: Path, cfg: GPTConfig = SMALL) -> Path:
     Tokenizer.load("nano").save(folder)
     (folder / "run.json").write_text(json.dumps({"command": "pretrain", "tokenizer": "nano"}))
     return folder
+
+
+def example(name: str):
+    """A module of the folder examples/."""
+    sys.path.insert(0, str(ROOT / "examples"))
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.pop(0)
 
 
 def lines(file: Path, rows: list[dict]) -> Path:

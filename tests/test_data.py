@@ -81,6 +81,8 @@ FORMS = {
          "rejected": {"from": "gpt", "value": "bad"}},
         Row((U("a"),), None, (A("good"),), (A("bad"),)), "ShareGPT conversations with pairs"),
     "pair": ({"prompt": "Hi", **PAIR}, Row((U("Hi"),), None, (A("good"),), (A("bad"),)), "prompt with pairs"),
+    "pair, how sure": ({"prompt": "Hi", **PAIR, "p": 0.7}, Row((U("Hi"),), None, (A("good"),), (A("bad"),), p=0.7),
+                       "prompt with pairs"),
     "pair of messages": ({"prompt": "Hi", "chosen": says(A("good")), "rejected": says(A("bad"))},
                          Row((U("Hi"),), None, (A("good"),), (A("bad"),)), "prompt with pairs"),
     "pair of conversations": (
@@ -250,6 +252,8 @@ ROWS = {
                      ['line 1: turn 2 of "messages" has the unknown role "tool"',
                       "known are system, user, human, assistant, gpt"]),
     "role is a list": ([{"messages": says(([], "b"))}], ['line 1: turn 1 of "messages": "role" is a list']),
+    "p too large": ([{"prompt": "Hi", **PAIR, "p": 2}], ['line 1: "p" is 2, not a number from 0 to 1']),
+    "p without a pair": ([{**OK, "p": 0.7}], ['line 1: "p"', "no pair"]),
     "score too large": ([{**OK, "score": 7}], ['line 1: "score" is 7, not a number from 0 to 1']),
     "score is a string": ([{**OK, "score": "0.5"}], ['line 1: "score" is "0.5", not a number']),
     "score is true": ([{**OK, "score": True}], ['line 1: "score" is true, not a number']),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-CODE = sorted((ROOT / "nanouft").rglob("*.py"))
+CODE = sorted([*(ROOT / "nanouft").rglob("*.py"), *(ROOT / "examples").glob("*.py")])
 LAKE = sorted((ROOT / "frozen_lake").rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 

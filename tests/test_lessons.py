@@ -374,13 +374,154 @@ def slope(p, by_p=False, sign=-1):
     return sign * (1 + math.log(p)) * (1 if by_p else p)
 
 
+def dpo(chosen, rejected, beta, mean=False, ref=1, swap=False, end=True):
+    """Exercise 07a, and its mistakes by flag."""
+    def ratio(side):
+        p, q = (x if end else x[:-1] or [0.0] for x in side)
+        return (sum(p) - ref * sum(q)) / (len(p) if mean else 1)
+    h = beta * (ratio(chosen) - ratio(rejected)) * (-1 if swap else 1)
+    return math.log1p(math.exp(-h))
+
+
+def slopes(features=(1.0, 0.0, 3.0), normaliser=True):
+    """Exercise 07b, and a mistake by flag."""
+    return features[0] - features[1], features[0] - normaliser * sum(features) / 3
+
+
+def rest(e, beta, sign=1, half=2):
+    """Exercise 07c, and its mistakes by flag."""
+    return sign * math.log((1 - e) / e), 1 / (half * beta)
+
+
+def kl(ratios, early=False):
+    """Exercise 08a, and a mistake by flag."""
+    return max(0.0, sum(max(0.0, r) if early else r for r in ratios) / len(ratios))
+
+
+def good(r, k, beta, twice=False, turned=False):
+    """Exercise 08a, and its mistakes by flag."""
+    z = beta * (r - (beta * k if twice else k)) * (-1 if turned else 1)
+    return 1 - 1 / (1 + math.exp(-z))
+
+
+def odds(losses, total=False):
+    """Exercise 08b, and a mistake by flag."""
+    a = -sum(losses) / (1 if total else len(losses))
+    return a - math.log1p(-math.exp(a))
+
+
+def simpo(chosen, rejected, beta, gamma, total=False, ratio=False, sign=-1):
+    """Exercise 08c, and its mistakes by flag."""
+    w, l = (sum(x) / (1 if total else len(x)) for x in (chosen, rejected))
+    return math.log1p(math.exp(-(beta * (w - l) + sign * gamma * (beta if ratio else 1))))
+
+
+def cpo(chosen, rejected, nll=True):
+    """Exercise 08d, and a mistake by flag."""
+    return math.log1p(math.exp(rejected - chosen)) - nll * chosen
+
+
+def tpo(chosen, rejected, gold, mine=True):
+    """Exercise 08d, and a mistake by flag."""
+    return math.log1p(math.exp(rejected - chosen)) - (gold if mine else chosen)
+
+
+def tis(chosen, rejected, w_chosen, w_rejected, beta, end=True, norm=False):
+    """Exercise 12a, and its mistakes by flag."""
+    def side(x, w):
+        w = w if end else [*w[:-1], 0.0]
+        return sum(a * b for a, b in zip(x, w)) / (sum(w) if norm else 1)
+    return math.log1p(math.exp(-beta * (side(chosen, w_chosen) - side(rejected, w_rejected))))
+
+
+def gdpo(h, p, beta, swap=False, outside=False):
+    """Exercise 12b, and its mistakes by flag."""
+    c = (2 * p - 1) * (-1 if swap else 1)
+    return beta * c / (1 + math.exp(beta * (1 if outside else c) * h))
+
+
+def cdpo(h, e, beta, swap=False):
+    """Exercise 12b, and a mistake by flag."""
+    up = 1 / (1 + math.exp(beta * h))
+    return beta * (e * up - (1 - e) * (1 - up) if swap else (1 - e) * up - e * (1 - up)) * (-1 if swap else 1)
+
+
+def tau(z, rho, log2=True):
+    """Exercise 12c, and a mistake by flag: the least of many."""
+    def pays(t):
+        return t * math.log1p(math.exp(-abs(z) / t)) + (rho - log2 * math.log(2)) * t
+    return min((0.1 + 0.001 * k for k in range(4901)), key=pays)
+
+
+def una(i, grade, form, minus=False, mean=False, first=False, naive=False):
+    """Exercise 09a, and its mistakes by flag."""
+    grade = grade[:1].expand_as(grade) if first else grade
+    log = (lambda x: torch.sigmoid(x).log()) if naive else torch.nn.functional.logsigmoid
+    each = (torch.sigmoid(i) - grade) ** 2 if form == "mse" else -grade * log(i) - (1 - grade) * log(-i)
+    each = -each if minus and form == "mse" else each
+    return each.mean().expand_as(each) if mean else each
+
+
+def uft_slope(i, beta, by_i=False, once=False, sign=-1, mean=1):
+    """Exercise 10a, and its mistakes by flag."""
+    s = 1 / (1 + math.exp(-i))
+    return sign * 2 * (1 if by_i else beta) * s * (1 - s) ** (1 if once else 2) * mean
+
+
+def poft(logp, mask, others, total=False, sign=1, probabilities=False, prompt=False):
+    """Exercise 11a, and its mistakes by flag."""
+    reduce = torch.sum if total else torch.mean
+    r, bars = reduce(logp if prompt else logp[mask > 0]), torch.stack([reduce(x) for x in others])
+    gap = sign * (r - (bars.exp().mean().log() if probabilities else bars.mean()))
+    return torch.sigmoid(-gap), -torch.nn.functional.logsigmoid(gap)
+
+
+def suspects(tau, k, most=False):
+    """Exercise 11b, and a mistake by flag."""
+    return tau.argsort(descending=most)[:k].tolist()
+
+
+def precision(found, wrong, recall=False):
+    """Exercise 11b, and a mistake by flag."""
+    return sum(wrong[i] for i in found) / (sum(wrong) if recall else len(found))
+
+
+def bound(length, padded, width, alpha, padded_too=False, root=True, inside=False):
+    """Exercise 16a, and its mistakes by flag."""
+    size = (padded if padded_too else length) * width
+    return (alpha / size) ** 0.5 if inside else alpha / (size ** 0.5 if root else size)
+
+
+def half_frozen(put_back=True, redrawn=False, whole=False):
+    """Exercise 16b, and its mistakes by flag."""
+    layer = torch.nn.Linear(4, 4)
+    before = layer.weight.detach().clone()
+    optimizer = torch.optim.AdamW(layer.parameters(), lr=0.1, weight_decay=0.5)
+    for step in range(3):
+        rows = [0, 1, 2, 3] if whole else [step, step + 1] if redrawn else [0, 1]
+        now = layer.weight.detach().clone()
+        optimizer.zero_grad(), layer(torch.ones(1, 4)).square().sum().backward()
+        layer.weight.grad[rows] = 0
+        optimizer.step()
+        if put_back:
+            layer.weight.data[rows] = now[rows]
+    return before, layer.weight.detach()
+
+
+def places(mask_a, mask_b, zero=False, cut=True):
+    """Exercise 16c, and its mistakes by flag."""
+    a, b = ([i for i, m in enumerate(mask) if m] for mask in (mask_a, mask_b))
+    n = min(len(a), len(b))
+    return (list(range(n)), list(range(n))) if zero else (a[:n], b[:n]) if cut else (a, b)
+
+
 Q = torch.ones(2, 4)
 K = torch.tensor([[3.0], [1.0]]).log() * 0.5 * Q[:1]
 V = torch.tensor([[0.0, 1, 0, 0], [4, 1, 0, 0]])
-GIVEN = {"00": {}, "02": {"W": world.WORLD},
-         "01": {"q": Q, "k": K, "v": V, "y": torch.tensor([[0.0, 1, 0, 0], [1, 1, 0, 0]])},
-         "03": {"tok": Tokenizer.load("nano")}, "04": {}, "05": {},
-         "05L": {"lakes": {name: make_lake(name) for name in ("twoway5", "corridor4")}}, "06": {}}
+GIVEN = {"02": {"W": world.WORLD}, "01": {"q": Q, "k": K, "v": V, "y": torch.tensor([[0.0, 1, 0, 0], [1, 1, 0, 0]])},
+         "03": {"tok": Tokenizer.load("nano")},
+         "05L": {"lakes": {name: make_lake(name) for name in ("twoway5", "corridor4")}},
+         **{lesson: {} for lesson in ("00", "04", "05", "06", "07", "08", "09", "10", "11", "12", "16")}}
 SOLUTIONS = {                   # exercise: (name, what is right, what is wrong); two names: pairs of values
     "00b": ("my_score", mark, [dict(item=True), dict(strict=True), dict(substring=True)]),
     "01a": ("my_attention", attention, [dict(scale=False), dict(diagonal=-1), dict(axis=0), dict(late=True),
@@ -404,6 +545,29 @@ SOLUTIONS = {                   # exercise: (name, what is right, what is wrong)
     "06a": ("my_weights", weights, [dict(backwards=True), dict(algorithm1=True), dict(total=True)]),
     "06c": ("my_slope my_p_where_it_flips", (slope, 1 / math.e), [
         (partial(slope, by_p=True), 1 / math.e), (partial(slope, sign=1), 1 / math.e), (slope, 0.5)]),
+    "07a": ("my_dpo", dpo, [dict(mean=True), dict(ref=0), dict(swap=True), dict(ref=-1), dict(end=False)]),
+    "07b": ("my_slopes", slopes, [dict(normaliser=False), dict(features=(1.0, 0.0, 0.0))]),
+    "07c": ("my_rest", rest, [dict(sign=-1), dict(half=1)]),
+    "08a": ("my_k my_good", (kl, good), [(partial(kl, early=True), good), (kl, partial(good, twice=True)),
+                                         (kl, partial(good, turned=True))]),
+    "08b": ("my_log_odds", odds, [dict(total=True)]),
+    "08c": ("my_simpo", simpo, [dict(total=True), dict(ratio=True), dict(sign=1)]),
+    "09a": ("my_una", una, [dict(minus=True), dict(mean=True), dict(first=True), dict(naive=True)]),
+    "09b": ("my_z my_gap", (2.0, math.log(2)), [(2.0, 0.0), (2.0, 1.0), (4.0, math.log(4))]),      # cancels; log2; ref
+    "10a": ("my_slope my_sigma", (uft_slope, 1 / 3), [
+        (partial(uft_slope, by_i=True), 1 / 3), (partial(uft_slope, once=True), 1 / 3),
+        (partial(uft_slope, sign=1), 1 / 3), (partial(uft_slope, mean=10), 1 / 3), (uft_slope, 0.5)]),
+    "11a": ("my_poft", poft, [dict(total=True), dict(sign=-1), dict(probabilities=True), dict(prompt=True)]),
+    "11b": ("my_suspects my_precision", (suspects, precision), [
+        (partial(suspects, most=True), precision), (suspects, partial(precision, recall=True))]),
+    "12a": ("my_tis", tis, [dict(end=False), dict(norm=True)]),
+    "12b": ("my_gdpo my_cdpo", (gdpo, cdpo), [(partial(gdpo, swap=True), cdpo), (partial(gdpo, outside=True), cdpo),
+                                              (gdpo, partial(cdpo, swap=True))]),
+    "12c": ("my_tau", tau, [dict(log2=False), lambda z, rho: min(max(z / 1.41894, 0.1), 5.0)]),
+    "16a": ("my_bound", bound, [dict(padded_too=True), dict(root=False), dict(inside=True)]),
+    "16b": ("my_training", half_frozen, [dict(put_back=False), dict(redrawn=True), dict(whole=True)]),
+    "16c": ("my_places", places, [dict(zero=True), dict(cut=False)]),
+    "08d": ("my_cpo my_tpo", (cpo, tpo), [(cpo, partial(tpo, mine=False)), (partial(cpo, nll=False), tpo)]),
 }
 
 

@@ -24,7 +24,8 @@ def torchrun(*argv, cwd) -> subprocess.CompletedProcess:
 @pytest.mark.parametrize("objective, rows, more", [
     ("sft", 7, ["--accumulate", "2", "--reduction", "token"]),
     ("ift", 5, ["--residual", "replace", "--lam", "0.5", "--lam-noise", "0.3"]),
-    ("dpo", 3, ["--save-every", "2", "--eval-every", "3"])])
+    ("dpo", 3, ["--save-every", "2", "--eval-every", "3"]),
+    ("neftune", 5, ["--freeze", "half", "--weight-decay", "0.1"]), ("sftmix", 5, ["--runs", "base", "base"])])
 def test_two_processes_give_the_losses_of_one(objective, rows, more, here, tiny_base):
     flags = ["--init", tiny_base, "--objective", objective, "--steps", 5, "--rows", 30, "--batch-size", rows,
              *more, *QUICK]

@@ -14,7 +14,7 @@ from nanouft.objectives import OBJECTIVES
 
 FILE = Path(__file__).with_name("parity.json")
 OURS = ",".join(OBJECTIVES)
-HAVE = "sft,ift,dpo,orpo"
+HAVE = "sft,ift,dpo,una,uft,poft,kto,orpo"
 
 
 def script(*argv: str) -> int:

@@ -31,8 +31,21 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
             {"variant": "algorithm1"}, {"variant": "algorithm1", "detach": True}, {"variant": "eq21"},
             {"variant": "eq21_mean1"}, {"residual": "replace", "lam": 0.5},
             {"lam": 0.4, "lam_min": 0.1, "lam_noise": 0.5}],
-    "dpo": [{}, {"beta": 0.7}, {"label_smoothing": 0.2}],
+    "una": [{}, {"loss": "bce"}, {"feedback": "binary"}, {"feedback": "binary", "loss": "bce", "beta": 0.7},
+            {"feedback": "pair"}, {"feedback": "pair", "loss": "bce"}],
+    "uft": [{}, {"loss": "bce"}, {"feedback": "binary", "beta": 0.7}, {"feedback": "pair"}, {"feedback": "none"}],
+    "poft": [{}, {"beta": 0.5, "margin": 0.5}],
+    "kto": [{}, {"beta": 0.7, "desirable_weight": 2.0, "undesirable_weight": 0.5}],
     "orpo": [{}, {"lam": 0.1}, {"nll": "response"}],
+    "dpo": [{}, {"beta": 0.7}, {"label_smoothing": 0.2}, {"swap": True}],
+    "ipo": [{}, {"reduction": "sum"}],
+    "slic": [{}, {"form": "trl"}],
+    "asft": [{}, {"sft_weight": 0.0, "beta": 2.0}],
+    "tis_dpo": [{}, {"weights": "rank_based"}, {"weights": "ones"}],
+    "rpo": [{}, {"form": "diagonal"}],
+    "sftmix": [{}, {"mu": 0.0}],
+    "neftune": [{}, {"alpha": 0.0}],
+    "tofu": [{}, {"gamma": 0.0}, {"gamma": 1.0, "beta": 1.3}],
 }
 
 
@@ -47,12 +60,28 @@ class Form:
         return OBJECTIVES[self.name]
 
     def __str__(self) -> str:
-        default = type(self.hp)()
+        default = settings(self.name)
         changed = [f"{k}={v}" for k, v in vars(self.hp).items() if v != getattr(default, k)]
         return "-".join([self.name, *changed])
 
 
-FORMS = [Form(name, o.hp(**kw)) for name, o in OBJECTIVES.items() for kw in VARIANTS.get(name, [{}])]
+HELD = {"dft", "ada_dpo"}                          # objectives that stop gradient inside the pure loss
+
+
+def is_live(form: Form) -> bool:
+    """Is the gradient the derivative of the loss's value? Not where the loss holds a part of itself constant."""
+    variant = getattr(form.hp, "variant", "")
+    held = variant == "detached" or getattr(form.hp, "detach", False) and variant in ("released", "algorithm1")
+    return form.name not in HELD and not held
+
+
+def settings(name: str, **kw) -> Any:
+    """Hyper-parameters of an objective. Where training runs must come first, the shipped base stands for each."""
+    first = OBJECTIVES[name].first
+    return OBJECTIVES[name].hp(**({first.field: ["base"] * len(first.flags)} if first else {}) | kw)
+
+
+FORMS = [Form(name, settings(name, **kw)) for name in OBJECTIVES for kw in VARIANTS.get(name, [{}])]
 
 
 # ---- assertions that state their law --------------------------------------------------------------------------------
@@ -110,8 +139,8 @@ WORDS = "the dova lives in a small green house and eats two red nuts every day".
 DATA = [Row(say("user", " ".join(WORDS[i:i + 3 + i % 4])), say("assistant", " ".join(WORDS[i % 5:i % 5 + 2 + i])),
             say("assistant", " ".join(WORDS[i % 3:i % 3 + 1 + i])),
             say("assistant", " ".join(WORDS[i % 4:i % 4 + 2 + i % 3])),
-            score=[None, None, 0.25, None, 0.75, None][i], label=[None, True, None, None, None, False][i])
-        for i in range(6)]
+            score={2: 0.25, 4: 0.75}.get(i), label={1: True, 5: False}.get(i))
+        for i in range(8)]
 
 
 def real_batch(form: Form, parts: int = 1, part: int = 0, width: int = 0, reference: GPT | None = None) -> Batch:
@@ -119,10 +148,13 @@ def real_batch(form: Form, parts: int = 1, part: int = 0, width: int = 0, refere
     if reference is None:
         reference = GPT(replace(TINY, vocab_size=NANO.n_vocab), seed=9)
     encoded, _ = encode(form.objective.rows(DATA, form.hp), NANO, TINY.n_ctx)
-    add_columns(encoded, form.objective.columns, reference, NANO.pad, None, CPU)
+    add_columns(encoded, form.objective.columns, reference, NANO.pad, None, CPU, form.hp)
+    encoded = form.objective.arrange(encoded, 3) if form.objective.arrange else encoded
     batch = collate(encoded, np.arange(len(encoded)), NANO.pad, parts, part, seed=3, step=5, ramp=0.5)
     for s in batch.seqs.values():
         widen(s, width)
+    with torch.no_grad():                       # what a forward leaves beside logp (tofu: plain) is there too
+        form.objective.forward(reference, batch, form.hp)
     return batch
 
 
@@ -163,12 +195,12 @@ def pure(nll: list[list[float]], mask: list[list[int]] | None = None) -> Batch:
 
 
 def value_and_grads(form: Form, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-    """(loss, {role: dL/dlogp}); the batch's log-probs become leaves."""
+    """(loss, {role: dL/dlogp}) of the roles that are trained on; the batch's log-probs become leaves."""
     for s in batch.seqs.values():
         s.logp = s.logp.detach().clone().requires_grad_(True)
     loss, _ = form.objective.loss(batch, form.hp)
     loss.backward()
-    return loss.detach(), {role: s.logp.grad for role, s in batch.seqs.items()}
+    return loss.detach(), {role: s.logp.grad for role, s in batch.seqs.items() if role not in form.objective.constant}
 
 
 def model_grads(form: Form, model: GPT, *batches: Batch) -> tuple[Tensor, dict[str, Tensor]]:

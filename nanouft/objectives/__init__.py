@@ -6,11 +6,12 @@ An objective is one file: paper, equation, pure loss, hyper-parameters, what it 
 3. Losses are sums over step-wide totals, so micro-batches and processes just add.
 4. Rows may come from a file, from NanoWorld or from the model's own samples: the loop does not care.
 
-To add one: copy dpo.py, write the loss, add an import and an entry to OBJECTIVES below. Flags, --help, data checks,
+To add one: copy dpo.py, write the loss, import it below and add a line to OBJECTIVES. Flags, --help, data checks,
 the training loop, evaluation and the ledger pick it up from there.
 """
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -41,14 +42,18 @@ class Seqs:
 @dataclass
 class Batch:
     """A micro-batch that knows the totals of its whole optimizer step."""
-    seqs: dict[str, Seqs]               # answer | chosen, rejected ...
-    col: dict[str, Tensor] = field(default_factory=dict)       # (B,) columns: score, label ...
+    seqs: dict[str, Seqs]               # answer | chosen, rejected | gold | mismatch ...
+    col: dict[str, Tensor] = field(default_factory=dict)       # (B,) or (B,E) columns: score, aligned ...
+    whole: dict[str, Tensor] | None = None      # (rows, ...) the same columns of the whole step; None: col is whole
     rows: int = 1                       # rows of the whole step
     tokens: dict[str, int] = field(default_factory=dict)       # response tokens of the whole step, per role
     attended: dict[str, int] = field(default_factory=dict)     # real tokens, prompt included, of the whole step
     seed: int = 0                       # of this step: every micro-batch of a step draws the same numbers
     first: int = 0                      # place of this micro-batch's first row in the step
     ramp: float = 1.0                   # 0 -> 1 over warm-up, for schedules tied to it
+
+    def __post_init__(self):
+        self.whole = self.col if self.whole is None else self.whole
 
     def normal(self) -> float:
         """One N(0,1) draw, the same for the whole step."""
@@ -82,22 +87,94 @@ def _widen(x: Tensor, T: int) -> Tensor:
 
 
 @dataclass(frozen=True)
+class First:
+    """Training runs that must come first, because a column is made with their models (prepare.py).
+
+    Their folders fill the hyper-parameter `field`, a list, where the user gave none. Each of `flags` is a command line
+    of train. With `same_data` they start from the run's own start model and see its rows; else they stand alone.
+    """
+    field: str
+    flags: tuple[str, ...]
+    same_data: bool = True
+
+
+@dataclass(frozen=True)
 class Objective:
     paper: str                          # title, arXiv id, equation
     rows: Callable                      # rows(data, hp) -> list[Example]: which sequences stand together (pure Python)
     loss: Callable                      # loss(batch, hp) -> (scalar, metrics), sums over step totals; no model in it
     hp: type                            # dataclass of hyper-parameters; becomes flags
-    data: str                           # kind of NanoWorld rows it learns from: demos | pairs
+    data: str | Callable[[Any], str]    # kinds of rows it learns from, "demos" or "demos + scores"; or a function of hp
     lr: float                           # default learning rate on NanoWorld, chosen on validation (docs/LOG.md)
     columns: tuple[str, ...] = ()       # numbers made by another model beforehand (prepare.py)
     forward: Callable = plain           # forward(model, batch, hp): writes logp; own one where the network is touched
+    coupled: bool = False               # the loss couples the rows of a step: a step cannot be cut into pieces
+    constant: tuple[str, ...] = ()      # roles that the loss reads and does not train on (KTO's mismatch)
+    first: First | None = None          # training runs that make the models of `columns`
+    arrange: Callable | None = None     # arrange(encoded, seed) -> encoded: rows that stand together by their columns
+    together: int = 1                   # how many rows of the data it puts into one row of a step
+    trust: Callable | None = None       # trust(batch, hp) -> (B,) weight of each row, written to tau.jsonl
+
+    def kinds(self, hp) -> list[str]:
+        """["demos", "scores"]: the kinds of rows that it learns from under these hyper-parameters."""
+        return (self.data if isinstance(self.data, str) else self.data(hp)).split(" + ")
+
+    def measured(self, hp) -> tuple[str, ...]:
+        """The columns of a run: where answers are compared, also the start model's log-probs, so that every run can
+        log how far it went from there, even if the loss does not read them."""
+        return self.columns if self.kinds(hp) == ["demos"] else tuple(dict.fromkeys((*self.columns, "ref")))
 
 
 # Below the contract, because these files import it.
+from nanouft.objectives.ada_dpo import ADA_DPO_OBJECTIVE  # noqa: E402
+from nanouft.objectives.asft import ASFT_OBJECTIVE  # noqa: E402
+from nanouft.objectives.cpo import CPO_OBJECTIVE  # noqa: E402
+from nanouft.objectives.dft import DFT_OBJECTIVE  # noqa: E402
 from nanouft.objectives.dpo import DPO_OBJECTIVE  # noqa: E402
+from nanouft.objectives.gdpo import GDPO_OBJECTIVE  # noqa: E402
+from nanouft.objectives.hinge import HINGE_OBJECTIVE  # noqa: E402
 from nanouft.objectives.ift import IFT_OBJECTIVE  # noqa: E402
+from nanouft.objectives.ipo import IPO_OBJECTIVE  # noqa: E402
+from nanouft.objectives.kto import KTO_OBJECTIVE  # noqa: E402
+from nanouft.objectives.poft import POFT_OBJECTIVE  # noqa: E402
+from nanouft.objectives.neftune import NEFTUNE_OBJECTIVE  # noqa: E402
+from nanouft.objectives.robust_dpo import ROBUST_DPO_OBJECTIVE  # noqa: E402
+from nanouft.objectives.rpo import RPO_OBJECTIVE  # noqa: E402
 from nanouft.objectives.orpo import ORPO_OBJECTIVE  # noqa: E402
 from nanouft.objectives.sft import SFT_OBJECTIVE  # noqa: E402
+from nanouft.objectives.sftmix import SFTMIX_OBJECTIVE  # noqa: E402
+from nanouft.objectives.simpo import SIMPO_OBJECTIVE  # noqa: E402
+from nanouft.objectives.slic import SLIC_OBJECTIVE  # noqa: E402
+from nanouft.objectives.tis_dpo import TIS_DPO_OBJECTIVE  # noqa: E402
+from nanouft.objectives.tofu import TOFU_OBJECTIVE  # noqa: E402
+from nanouft.objectives.tpo import TPO_L_OBJECTIVE, TPO_OBJECTIVE  # noqa: E402
+from nanouft.objectives.uft import UFT_OBJECTIVE  # noqa: E402
+from nanouft.objectives.una import UNA_OBJECTIVE  # noqa: E402
 
-OBJECTIVES: dict[str, Objective] = {"sft": SFT_OBJECTIVE, "ift": IFT_OBJECTIVE, "dpo": DPO_OBJECTIVE,
-                                    "orpo": ORPO_OBJECTIVE}
+OBJECTIVES: dict[str, Objective] = {
+    "sft": SFT_OBJECTIVE,
+    "ift": IFT_OBJECTIVE,
+    "dpo": DPO_OBJECTIVE,
+    "una": UNA_OBJECTIVE,
+    "uft": UFT_OBJECTIVE,
+    "poft": POFT_OBJECTIVE,
+    "kto": KTO_OBJECTIVE,
+    "orpo": ORPO_OBJECTIVE,
+    "robust_dpo": ROBUST_DPO_OBJECTIVE,
+    "ipo": IPO_OBJECTIVE,
+    "hinge": HINGE_OBJECTIVE,
+    "slic": SLIC_OBJECTIVE,
+    "simpo": SIMPO_OBJECTIVE,
+    "cpo": CPO_OBJECTIVE,
+    "asft": ASFT_OBJECTIVE,
+    "tpo": TPO_OBJECTIVE,
+    "tpo_l": TPO_L_OBJECTIVE,
+    "tis_dpo": TIS_DPO_OBJECTIVE,
+    "gdpo": GDPO_OBJECTIVE,
+    "ada_dpo": ADA_DPO_OBJECTIVE,
+    "rpo": RPO_OBJECTIVE,
+    "dft": DFT_OBJECTIVE,
+    "neftune": NEFTUNE_OBJECTIVE,
+    "tofu": TOFU_OBJECTIVE,
+    "sftmix": SFTMIX_OBJECTIVE,
+}

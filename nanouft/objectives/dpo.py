@@ -11,9 +11,11 @@ moved towards one answer than towards the other.
 
 Needs pairs and the start model's log-probs. Sums over tokens, not means: a long answer moves more.
 Left out: the f-divergence variants. Same letter elsewhere: ORPO's and SimPO's beta are not this one.
+The other methods over pairs take log_ratio, the checks and pair_metrics from here.
 """
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -26,12 +28,21 @@ from nanouft.objectives import Batch, Objective, Seqs
 class DPO:
     beta: float = 0.1               # strength of the leash to the reference; larger = stay closer
     label_smoothing: float = 0.0    # probability that a label is flipped (cDPO); 0 is plain DPO
+    swap: bool = False              # prefer the rejected answers; tis_dpo takes such a model as an opposite
 
     def check(self, given: set[str]) -> None:
-        if self.beta <= 0:
-            raise UserError(f"--beta {self.beta}: must be above 0 (at 0 the loss does not depend on the policy)")
-        if not 0 <= self.label_smoothing < 0.5:
-            raise UserError(f"--label-smoothing {self.label_smoothing}: must be in [0, 0.5); at 0.5 pairs say nothing")
+        check_beta(self.beta)
+        check_smoothing(self.label_smoothing)
+
+
+def check_beta(beta: float) -> None:
+    if beta <= 0:
+        raise UserError(f"--beta {beta}: must be above 0 (at 0 the loss does not depend on the policy)")
+
+
+def check_smoothing(eps: float) -> None:
+    if not 0 <= eps < 0.5:
+        raise UserError(f"--label-smoothing {eps}: must be in [0, 0.5); at 0.5 pairs say nothing")
 
 
 def log_ratio(s: Seqs) -> Tensor:
@@ -47,14 +58,38 @@ def dpo_loss(chosen: Seqs, rejected: Seqs, beta: float, label_smoothing: float =
 
 def loss(batch: Batch, hp: DPO) -> tuple[Tensor, dict]:
     w, l = batch.seqs["chosen"], batch.seqs["rejected"]
-    each = dpo_loss(w, l, hp.beta, hp.label_smoothing)
-    r_w, r_l = hp.beta * log_ratio(w).detach(), hp.beta * log_ratio(l).detach()
-    return each.sum() / batch.rows, {
-        "margin": (r_w - r_l).sum() / batch.rows, "accuracy": (r_w > r_l).float().sum() / batch.rows,
-        # Watch these two apart: the margin can grow while BOTH fall.
-        "logp_chosen": w.sum(w.logp).sum().detach() / batch.rows,
-        "logp_rejected": l.sum(l.logp).sum().detach() / batch.rows,
-    }
+    better, worse = (l, w) if hp.swap else (w, l)
+    each = dpo_loss(better, worse, hp.beta, hp.label_smoothing)
+    return each.sum() / batch.rows, pair_metrics(batch, hp.beta * log_ratio(w), hp.beta * log_ratio(l))
+
+
+# ---- what every method over pairs reports ----------------------------------------------------------------------------
+def pair_metrics(batch: Batch, r_w: Tensor, r_l: Tensor) -> dict[str, Tensor]:
+    """Shares of the step, no gradient. r_w, r_l: (B,) the rewards of the two answers, as the method defines them."""
+    w, l = batch.seqs["chosen"], batch.seqs["rejected"]
+    r_w, r_l = r_w.detach(), r_l.detach()
+    out = {"margin": (r_w - r_l).sum() / batch.rows, "accuracy": (r_w > r_l).float().sum() / batch.rows,
+           # Watch these two apart: the margin can grow while BOTH fall.
+           "logp_chosen": w.sum(w.logp.detach()).sum() / batch.rows,
+           "logp_rejected": l.sum(l.logp.detach()).sum() / batch.rows}
+    if "ref" in w.tok:
+        far = w.sum(kl_bound(w)) + l.sum(kl_bound(l))
+        out["kl"] = far.sum() / (batch.tokens["chosen"] + batch.tokens["rejected"])
+    return out
+
+
+def kl_bound(s: Seqs) -> Tensor:
+    """(B,T) nats, no gradient: how far the policy is from the reference at each place of the data. It is KL(pi || ref)
+    of the question "this token, or any other?", hence never above the KL of the whole distributions, which only
+    `evaluate --probes` measures."""
+    logp, ref = (x.detach().masked_fill(s.mask == 0, -1.0).clamp_max(-1e-6) for x in (s.logp, s.tok["ref"]))
+    p = logp.exp()
+    return p * (logp - ref) + (1 - p) * (log1mexp(logp) - log1mexp(ref))
+
+
+def log1mexp(x: Tensor) -> Tensor:
+    """log(1 - e^x) for x < 0, without losing the small numbers."""
+    return torch.log(-torch.expm1(x))
 
 
 DPO_OBJECTIVE = Objective(paper="Direct Preference Optimization, arXiv:2305.18290, Eq. 7",

@@ -27,7 +27,8 @@ from .tasks import (FAMILIES, GROUP_A, GROUP_B, RETENTION, bad, corrupt, family_
                     score)
 
 __all__ = ["FAMILIES", "GROUP_A", "GROUP_B", "HELD_OUT", "KINDS", "MIXTURE", "RETENTION", "SPLITS", "WORLD",
-           "Document", "World", "corpus", "corrupt", "family_of", "make_world", "reference", "rows", "score"]
+           "Document", "World", "corpus", "corrupt", "family_of", "make_world", "mixed_rows", "reference", "rows",
+           "score", "skills_named"]
 
 KINDS = ("demos", "pairs", "labels", "scores", "prompts")
 MIXTURE = {                                                # 1,020 training rows; rules_new counts outside training only
@@ -41,7 +42,8 @@ def rows(split: str, kind: str, n: int, seed: int, noise: float = 0.0, skills: S
 
     split   train, val or test. Validation and test have the longer items; train has no `rules_new`.
     kind    demos    prompt and answer; the share `noise` of the answers is replaced by wrong ones, silently
-            pairs    prompt, chosen (right) and rejected (lazy, slipped, the myth, or made up)
+            pairs    prompt, chosen (right) and rejected (lazy, slipped, the myth, or made up), and p, how sure it is
+                     that chosen is better: (1 + difference of the exact scores) / 2
             labels   prompt, answer and label: half true with a right answer, half false with a wrong one
             scores   prompt, answer and its exact score: right, partly right and bad answers in turn
             prompts  prompt and a reference answer, for evaluation: the same number of every family, family by family
@@ -66,11 +68,52 @@ def rows(split: str, kind: str, n: int, seed: int, noise: float = 0.0, skills: S
     return out
 
 
+GROUPS = {"A": GROUP_A, "B": GROUP_B, "all": FAMILIES}
+
+
+def skills_named(words: str, kinds: int = 1) -> list[tuple[str, ...]]:
+    """The families of each kind of rows: "A", "B", "all" or names with commas; "A:B" gives one wish a kind.
+
+    Raises ValueError for an unknown name or another number of wishes than kinds.
+    """
+    out = []
+    for wish in words.split(":"):
+        families = [f for word in wish.split(",") for f in GROUPS.get(word.strip(), (word.strip(),))]
+        for family in families:
+            if family not in FAMILIES:
+                raise ValueError(f"unknown family {family!r}; known are A, B, all, {', '.join(FAMILIES)}")
+        out.append(tuple(dict.fromkeys(families)))
+    if len(out) not in (1, kinds):
+        raise ValueError(f"{len(out)} wishes for {kinds} kind{'s' * (kinds > 1)} of rows")
+    return out if len(out) == kinds else out * kinds
+
+
+def mixed_rows(split: str, kinds: Sequence[str], n: int, seed: int, noise: float = 0.0, skills: str = "all",
+               mix: str = "") -> list[Row]:
+    """`n` rows of several kinds; `mix` gives their proportions ("2:1"), else each kind has the same number.
+
+    The first kind has the prompts that it would have alone; the others have prompts of their own (other seeds).
+    """
+    try:
+        weights = [int(w) for w in mix.split(":")] if mix else [1] * len(kinds)
+    except ValueError:
+        weights = []
+    if len(weights) != len(kinds) or min(weights, default=0) < 0 or not sum(weights):
+        raise ValueError(f"{mix!r} must be {len(kinds)} whole number{'s' * (len(kinds) > 1)} with : between them")
+    out, counts = [], share_out(n, {str(k): w for k, w in enumerate(weights)})
+    for k, (kind, families) in enumerate(zip(kinds, skills_named(skills, len(kinds)))):
+        if counts[str(k)]:
+            out += rows(split, kind, counts[str(k)], seed + 10_000_000 * k, noise if kind == "demos" else 0.0, families)
+    return out
+
+
 def row(kind: str, i: int, rng: random.Random, prompt: str, family: str, where: str) -> Row:
     """The i-th row of a kind; i only decides which label, or which sort of scored answer, is next in turn."""
     base = Row(prompt=(Turn("user", prompt),), family=family, where=where)
     if kind == "pairs":
-        return replace(base, chosen=said(reference(prompt)), rejected=said(corrupt(rng, prompt)))
+        better, worse = reference(prompt), corrupt(rng, prompt)
+        return replace(base, chosen=said(better), rejected=said(worse),
+                       p=(1 + score(prompt, better) - score(prompt, worse)) / 2)
     if kind == "labels":
         label = i % 2 == 0
         return replace(base, answer=said(reference(prompt) if label else corrupt(rng, prompt)), label=label)

@@ -1,0 +1,78 @@
+"""Adaptive scaling: every pair gets the temperature that suits how far apart its answers are.
+
+    python -m nanouft.train --objective ada_dpo                        # NanoWorld pairs
+    Hong et al. 2024, arXiv:2406.02764 (APS) and the code released with it
+
+DPO presses z = beta h of every pair through the same sigmoid. Here each pair first chooses a scale tau in [tau_min,
+tau_max] by a distributionally robust argument,
+    tau* = argmin_tau  -tau log sigmoid(z / tau) + (rho - log 2) tau
+and then pays -tau* log sigmoid(z / tau*), with tau* as a constant. The push is beta sigmoid(-z / tau*), so a small tau
+makes a hard decision of a pair (near 1 or 0), a large one a soft one.
+
+The released code finds tau* by 5 Newton steps. There is a closed form: with u = |z| / tau the condition reads
+    log(2 sigmoid(u)) - u sigmoid(-u) = rho
+whose left side rises from 0 to log 2; so u* is ONE number (1.419 at rho .2) and tau* = |z| / u*, clipped. tau grows
+with |z| of EITHER sign: a pair that is badly wrong is handled as softly as one that is clearly right. At z = 0 it is
+tau_min.
+
+Needs pairs and the start model's log-probs. rho .2 is the code's default (its example run has .1). Trap: the loss is
+multiplied by tau, so its value cannot be compared with DPO's. Left out: the form with rho tau^2.
+"""
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from nanouft.config import UserError
+from nanouft.data import pair_rows
+from nanouft.objectives import Batch, Objective
+from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
+
+
+@dataclass
+class AdaDPO:
+    beta: float = 0.1               # strength of the leash to the reference; larger = stay closer
+    rho: float = 0.2                # how far the scales spread; between 0 and log 2
+    tau_min: float = 0.1            # smallest scale
+    tau_max: float = 5.0            # largest scale; both equal to 1 is DPO
+
+    def check(self, given: set[str]) -> None:
+        check_beta(self.beta)
+        if not 0 < self.rho < math.log(2):
+            raise UserError(f"--rho {self.rho}: must lie between 0 and log 2 = .693; above, tau is always tau_min")
+        if not 0 < self.tau_min <= self.tau_max:
+            raise UserError(f"--tau-min {self.tau_min} --tau-max {self.tau_max}: must be above 0, the first not larger")
+        if self.tau_min == self.tau_max and "rho" in given:
+            raise UserError("--rho changes nothing where --tau-min equals --tau-max")
+
+
+@lru_cache
+def root(rho: float) -> float:
+    """u* > 0 with log(2 sigmoid(u)) - u sigmoid(-u) = rho, by bisection."""
+    low, high = 0.0, 100.0
+    for _ in range(60):
+        u = (low + high) / 2
+        down = 1 / (1 + math.exp(u))                                # sigmoid(-u)
+        low, high = (u, high) if math.log(2 * (1 - down)) - u * down < rho else (low, u)
+    return low
+
+
+def scale(z: Tensor, hp: AdaDPO) -> Tensor:
+    """(B,) tau* of each pair, a constant."""
+    return (z.detach().abs() / root(hp.rho)).clamp(hp.tau_min, hp.tau_max)
+
+
+def loss(batch: Batch, hp: AdaDPO) -> tuple[Tensor, dict]:
+    r_w, r_l = (hp.beta * log_ratio(batch.seqs[role]) for role in ("chosen", "rejected"))
+    tau = scale(r_w - r_l, hp)
+    each = -tau * F.logsigmoid((r_w - r_l) / tau)
+    return each.sum() / batch.rows, {
+        **pair_metrics(batch, r_w, r_l), "tau": tau.sum() / batch.rows,
+        "tau_at_min": (tau <= hp.tau_min).float().sum() / batch.rows,
+        "tau_at_max": (tau >= hp.tau_max).float().sum() / batch.rows}
+
+
+ADA_DPO_OBJECTIVE = Objective(paper="Adaptive Preference Scaling for RLHF, arXiv:2406.02764 and the released code",
+                              rows=pair_rows, loss=loss, hp=AdaDPO, data="pairs", lr=3e-5, columns=("ref",))

@@ -1,0 +1,60 @@
+"""ASFT: make `chosen` likely and `rejected` unlikely, each by itself; nothing cancels and no reference is needed.
+
+    python -m nanouft.train --objective asft                           # NanoWorld pairs
+    Wang et al. 2024, arXiv:2409.10571 · form and lam after Gorbatovski et al., arXiv:2502.01237
+
+Let p be an answer's probability a token, e^A with A the mean log-prob of its tokens, and lo = log p/(1-p) its log-odds:
+    L = -sft A_w  +  lam [ -log sigmoid(lo_w) - log sigmoid(-lo_l) ]
+sigmoid(lo) is p again, so the bracket is -log p_w - log(1 - p_l): a plain classifier of good (label 1) and bad
+(label 0) answers, on absolute likelihoods. ORPO ranks the same two log-odds against each other, so both may fall
+together; here that costs: the bracket is never below ORPO's term.
+
+Needs pairs. --sft-weight 0 is the alignment term alone, for a model that has had its SFT; --beta 1 scales the log-odds
+(2502.01237 finds tempering helpful). Settled from that paper: lam 1 (best of .1, .2, .5, 1), likelihood of the
+response alone. The original's own lam, and whether its likelihood covers the prompt as ORPO's does, we could not read.
+Trap: log(1 - p) is -inf at p = 1, so A is cut at -1e-6.
+"""
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from nanouft.config import UserError
+from nanouft.data import pair_rows
+from nanouft.objectives import Batch, Objective, Seqs
+from nanouft.objectives.dpo import check_beta, log1mexp, pair_metrics
+
+
+@dataclass
+class ASFT:
+    lam: float = 1.0                # weight of the alignment term
+    sft_weight: float = 1.0         # weight of the chosen answer's likelihood; 0 = alignment alone, after an SFT
+    beta: float = 1.0               # sharpness of the log-odds; 1 is the plain classifier
+
+    def check(self, given: set[str]) -> None:
+        check_beta(self.beta)
+        for name in ("lam", "sft_weight"):
+            if getattr(self, name) < 0:
+                raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)}: must not be below 0")
+        if self.lam == 0 and self.sft_weight == 0:
+            raise UserError("--lam 0 and --sft-weight 0: nothing is left to train on")
+        if self.lam == 0 and "beta" in given:
+            raise UserError("--beta changes nothing with --lam 0: the alignment term is off")
+
+
+def log_odds(s: Seqs) -> Tensor:
+    """(B,) log p/(1-p) of p = e^A, the answer's probability a token."""
+    A = s.mean(s.logp).clamp_max(-1e-6)
+    return A - log1mexp(A)
+
+
+def loss(batch: Batch, hp: ASFT) -> tuple[Tensor, dict]:
+    w, l = batch.seqs["chosen"], batch.seqs["rejected"]
+    lo_w, lo_l = hp.beta * log_odds(w), hp.beta * log_odds(l)
+    align = -F.logsigmoid(lo_w) - F.logsigmoid(-lo_l)
+    each = -hp.sft_weight * w.mean(w.logp) + hp.lam * align
+    return each.sum() / batch.rows, {**pair_metrics(batch, lo_w, lo_l), "align": align.detach().sum() / batch.rows}
+
+
+ASFT_OBJECTIVE = Objective(paper="ASFT: Aligned Supervised Fine-Tuning through Absolute Likelihood, arXiv:2409.10571",
+                           rows=pair_rows, loss=loss, hp=ASFT, data="pairs", lr=2.5e-4)

@@ -1,0 +1,54 @@
+"""CPO: DPO without its reference, and plain imitation of the better answer instead.
+
+    python -m nanouft.train --objective cpo                            # NanoWorld pairs
+    Xu et al. 2024, arXiv:2401.08417 (its objective L_prefer + L_NLL), TRL's CPO trainer
+
+If the reference were uniform, its log-probs would cancel from DPO's margin (up to length), and no second model would be
+needed. What then keeps `chosen` from falling is a second term, supervised fine-tuning on it:
+    L = -log sigmoid( beta (S_w - S_l) ) + alpha NLL(chosen),      S = summed log-prob
+NLL is the mean over all response tokens of the chosen answers of the step.
+
+Needs pairs. beta .1 and alpha 1 are the authors' and TRL's. Trap: S is a sum, so where the rejected answers are longer
+the margin is won by length before anything is learnt. TPO (tpo.py) is this loss with imitation of a third answer.
+"""
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from nanouft.config import UserError
+from nanouft.data import pair_rows
+from nanouft.objectives import Batch, Objective
+from nanouft.objectives.dpo import check_beta, pair_metrics
+
+
+@dataclass
+class CPO:
+    beta: float = 0.1               # scale of the difference of summed log-probs
+    alpha: float = 1.0              # weight of NLL(chosen)
+
+    def check(self, given: set[str]) -> None:
+        check_beta(self.beta)
+        check_alpha(self.alpha)
+
+
+def check_alpha(alpha: float) -> None:
+    if alpha < 0:
+        raise UserError(f"--alpha {alpha}: must not be below 0; below, good answers would be made unlikely")
+
+
+def nll(batch: Batch, role: str) -> Tensor:
+    """This piece's share of the mean loss over the role's response tokens of the whole step."""
+    s = batch.seqs[role]
+    return -s.sum(s.logp).sum() / batch.tokens[role]
+
+
+def loss(batch: Batch, hp: CPO) -> tuple[Tensor, dict]:
+    r_w, r_l = (hp.beta * s.sum(s.logp) for s in (batch.seqs["chosen"], batch.seqs["rejected"]))
+    hold = nll(batch, "chosen")
+    prefer = -F.logsigmoid(r_w - r_l).sum() / batch.rows
+    return prefer + hp.alpha * hold, {**pair_metrics(batch, r_w, r_l), "nll": hold.detach()}
+
+
+CPO_OBJECTIVE = Objective(paper="Contrastive Preference Optimization, arXiv:2401.08417",
+                          rows=pair_rows, loss=loss, hp=CPO, data="pairs", lr=1e-4)

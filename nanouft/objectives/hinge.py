@@ -1,0 +1,39 @@
+"""Hinge: DPO's margin, but what is won by enough is left alone.
+
+    python -m nanouft.train --objective hinge                          # NanoWorld pairs
+    Liu et al. 2023, arXiv:2309.06657 (RSO, its loss "hinge-norm") · TRL's DPO loss_type "hinge"
+
+A support-vector machine where DPO is a logistic regression, on the same margin h of log-ratios to the reference:
+    L = max(0, 1 - beta h)
+Below beta h = 1 every pair pushes equally hard, beta on both sides, however wrong it is; above, the pair is done and
+pushes nothing. DPO's push fades smoothly instead and never ends.
+
+Needs pairs and the start model's log-probs. Scaling law: max(0, 1 - beta h) = beta max(0, 1/beta - h), so beta sets
+where a pair is done (h = 1/beta nats) and, but for the step size, nothing else. Without a reference: slic.py.
+"""
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from nanouft.data import pair_rows
+from nanouft.objectives import Batch, Objective
+from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
+
+
+@dataclass
+class Hinge:
+    beta: float = 0.1               # a pair is done at a margin of 1 / beta nats
+
+    def check(self, given: set[str]) -> None:
+        check_beta(self.beta)
+
+
+def loss(batch: Batch, hp: Hinge) -> tuple[Tensor, dict]:
+    r_w, r_l = (hp.beta * log_ratio(batch.seqs[role]) for role in ("chosen", "rejected"))
+    each = (1 - (r_w - r_l)).relu()
+    done = (each == 0).float().sum() / batch.rows
+    return each.sum() / batch.rows, {**pair_metrics(batch, r_w, r_l), "done": done}
+
+
+HINGE_OBJECTIVE = Objective(paper="Statistical Rejection Sampling (RSO), arXiv:2309.06657, hinge-norm",
+                            rows=pair_rows, loss=loss, hp=Hinge, data="pairs", lr=3e-5, columns=("ref",))

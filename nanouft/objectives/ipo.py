@@ -1,0 +1,49 @@
+"""IPO: aim at a margin, instead of wishing for an infinite one.
+
+    python -m nanouft.train --objective ipo                            # NanoWorld pairs
+    Azar et al. 2023, arXiv:2310.12036 · "identity preference optimisation"
+
+Where every annotator prefers the same answer, DPO's margin grows without end and the leash beta no longer holds. IPO
+regresses the margin h (how much further the policy moved towards `chosen` than towards `rejected`) on a number:
+    L = (h - 1 / (2 beta))^2
+It is 1/(4 beta^2) at the reference (25 at beta .1: large, and no mistake) and 0 exactly at h = 1/(2 beta). Beyond that
+it pulls BACK, as only cDPO does else. The larger beta, the sooner is enough.
+
+Two lineages disagree on what h sums up, and it changes what a margin of 5 means:
+--reduction mean   log-ratios are means over the tokens of each answer (TRL, which says the authors confirmed it)
+--reduction sum    sums, as in DPO (Mitchell's DPO code and those built on it)
+
+Needs pairs and the start model's log-probs. Same letter elsewhere: DPO's beta multiplies h, this one sets the goal.
+"""
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from nanouft.data import pair_rows
+from nanouft.objectives import Batch, Objective
+from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
+
+
+@dataclass
+class IPO:
+    beta: float = 0.1               # the margin aimed at is 1 / (2 beta); larger = stay closer to the reference
+    reduction: Literal["mean", "sum"] = "mean"      # log-ratio of an answer: mean or sum over its tokens
+
+    def check(self, given: set[str]) -> None:
+        check_beta(self.beta)
+
+
+def loss(batch: Batch, hp: IPO) -> tuple[Tensor, dict]:
+    w, l = batch.seqs["chosen"], batch.seqs["rejected"]
+    if hp.reduction == "mean":
+        r_w, r_l = w.mean(w.logp - w.tok["ref"]), l.mean(l.logp - l.tok["ref"])
+    else:
+        r_w, r_l = log_ratio(w), log_ratio(l)
+    each = (r_w - r_l - 1 / (2 * hp.beta)) ** 2                                     # Eq. 17, its pair form
+    return each.sum() / batch.rows, pair_metrics(batch, r_w, r_l)
+
+
+IPO_OBJECTIVE = Objective(paper="A General Theoretical Paradigm to Understand Learning from Human Preferences (IPO), "
+                                "arXiv:2310.12036, Eq. 17",
+                          rows=pair_rows, loss=loss, hp=IPO, data="pairs", lr=3e-5, columns=("ref",))

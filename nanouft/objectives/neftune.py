@@ -1,0 +1,60 @@
+"""NEFTune: noise on the embeddings while fine-tuning, so that an answer is learnt and not its exact wording.
+
+    python -m nanouft.train --objective neftune                        # NanoWorld demonstrations
+    Lesson 16 · Jain et al. 2023, arXiv:2310.05914 (Algorithm 1)
+
+The loss is SFT's. Only what the model reads changes: to the embedding of every token, prompt included, comes
+    e + U(-a, a),      a = alpha / sqrt(L C),
+with L the number of tokens the row really has and C the width. The noise of a whole row then has a length of about
+alpha / sqrt(3), however long the row is.
+
+Traps: L is the row's own length; the padded length (transformers' form) would give a short answer less noise the
+longer its neighbours are. No noise in evaluation, nor where references are scored: `model.eval()` switches it off.
+Needs demonstrations. alpha = 0 is SFT bit for bit. Left out: noise on the embedding of packed rows, which we do not
+have. The paper sweeps alpha over 5, 10, 15; 5 is the common default.
+"""
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nanouft.config import UserError
+from nanouft.data import demo_rows
+from nanouft.objectives import Batch, Objective, Seqs, plain
+from nanouft.objectives.sft import SFT
+from nanouft.objectives.sft import loss as sft_loss
+
+
+@dataclass
+class NEFTune:
+    alpha: float = 5.0              # size of the noise; 0 = SFT
+
+    def check(self, given: set[str]) -> None:
+        if self.alpha < 0:
+            raise UserError(f"--alpha {self.alpha}: a size cannot be negative")
+
+
+def noise(s: Seqs, batch: Batch, alpha: float, width: int) -> Tensor:
+    """(B,T,C) uniform on (-a, a), other numbers for every row and step; each row's a by its own length."""
+    B, T = s.inputs.shape
+    a = alpha / (s.attend.sum(-1) * width).sqrt()                   # (B,) attend counts the tokens read, padding not
+    unit = 2 * batch.uniform(B, T * width).view(B, T, width) - 1
+    return a[:, None, None] * unit.to(a.device)
+
+
+def forward(model, batch: Batch, hp: NEFTune) -> None:
+    if hp.alpha == 0 or not model.training:
+        return plain(model, batch, hp)
+    s = batch.seqs["answer"]
+    embeds = model(s.inputs, want="embeds")
+    embeds = embeds + noise(s, batch, hp.alpha, embeds.shape[-1]).to(embeds.dtype)     # Algorithm 1
+    s.logp = model(embeds=embeds, want="logp", targets=s.targets, at=s.mask.bool())
+
+
+def loss(batch: Batch, hp: NEFTune) -> tuple[Tensor, dict]:
+    value, metrics = sft_loss(batch, SFT(reduction="token"))
+    return value, {"nll_noisy": metrics["nll"]}                     # on noisy inputs: above SFT's nll
+
+
+NEFTUNE_OBJECTIVE = Objective(paper="NEFTune, arXiv:2310.05914, Algorithm 1", rows=demo_rows, loss=loss, hp=NEFTune,
+                              data="demos", lr=2.5e-4, forward=forward)

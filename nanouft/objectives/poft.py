@@ -1,0 +1,64 @@
+"""PoFT: do better on each demonstration than models that are already aligned.
+
+    python -m nanouft.train --objective poft --noise 0.3               # NanoWorld, three answers in ten are wrong
+    python -m nanouft.train --objective poft --data my.jsonl --aligned DIR DIR
+    Fan et al. 2024 (AAAI 2025), arXiv:2412.12865 (section 3) and the code released with it
+
+Aligned models are asked once how likely they find each demonstration. The loss is Bradley-Terry between the policy and
+them, on the same answer, in mean log-prob per token (each model with its own tokenizer and template):
+    r = mean log pi(y|x),    rbar = mean over the aligned models of theirs,    L = -log sigma(beta (r - rbar) + margin)
+Its gradient is SFT's times tau = sigma(rbar - r): a demonstration that aligned models find unlikely, and that the
+policy does not, is doubted and weighs little. tau also falls as the policy learns, so compare rows at one step.
+tau.jsonl in the run folder holds every training row's tau before and after: see which demonstrations were doubted.
+
+Needs demonstrations and aligned models, --aligned. For NanoWorld one is made at first use, by the command that run.json
+and the screen show: SFT of the shipped base on 4,080 right answers to training prompts of another seed (--noise 0,
+never a test prompt; questions about facts and myths are few, so it has seen many of the same ones).
+No start model, no KL, no extra likelihood. At r = rbar the weight is 1/2; Adam does not see such a scale.
+PoFT is UNA's bce on score 1, with 1/length for beta and aligned models for the start model: one function, score_loss.
+Traps: the release averages the policy over prompt and answer, the aligned models over the answer; here both read the
+answer only (the paper's formula). An aligned model that shares the errors of the data doubts nothing.
+"""
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nanouft.data import demo_rows
+from nanouft.objectives import Batch, First, Objective
+from nanouft.objectives.dpo import check_beta
+from nanouft.objectives.una import score_loss
+
+
+@dataclass
+class PoFT:
+    aligned: list[str] | None = None    # folders of models whose opinion is asked [NanoWorld: one made at first use]
+    beta: float = 1.0               # scale of the difference of mean log-probs (the release's; the paper has none)
+    margin: float = 0.0             # added to it (the release calls it gamma); larger = every tau smaller
+
+    def check(self, given: set[str]) -> None:
+        check_beta(self.beta)
+
+
+def gap(batch: Batch, hp: PoFT) -> Tensor:
+    """(B,) by how much the policy is ahead of the aligned models: what the sigmoid sees."""
+    s = batch.seqs["answer"]
+    return hp.beta * (s.mean(s.logp) - batch.col["aligned"]) + hp.margin
+
+
+def trust(batch: Batch, hp: PoFT) -> Tensor:
+    """(B,) tau: the share of SFT's gradient (at beta 1) that a row keeps."""
+    return torch.sigmoid(-gap(batch, hp))
+
+
+def loss(batch: Batch, hp: PoFT) -> tuple[Tensor, dict]:
+    s = batch.seqs["answer"]
+    each = score_loss(gap(batch, hp), 1.0, "bce")
+    return each.sum() / batch.rows, {"tau": trust(batch, hp).sum().detach() / batch.rows,
+                                     "nll": -s.sum(s.logp).sum().detach() / batch.tokens["answer"]}
+
+
+POFT_OBJECTIVE = Objective(paper="Preference-Oriented Supervised Fine-Tuning, arXiv:2412.12865, section 3",
+                           rows=demo_rows, loss=loss, hp=PoFT, data="demos", lr=2.5e-4, columns=("aligned",),
+                           trust=trust, first=First("aligned", ("--objective sft --rows 4080 --seed 900",),
+                                                    same_data=False))

@@ -1,0 +1,79 @@
+"""TIS-DPO: a bad answer is not bad in every token, so weigh the tokens.
+
+    python -m nanouft.train --objective tis_dpo                        # NanoWorld pairs; two short DPO runs come first
+    Liu et al. 2024, arXiv:2410.04350 and the code released with it
+
+DPO blames each token of `rejected` alike, also those that were right. To see which tokens matter, two models are
+trained first: pi+ by DPO, and pi- by DPO on the same pairs SWAPPED. Where they disagree, the preference is at stake:
+    r_t = log pi+(y_t) - log pi-(y_t),                        u = sum_t w_t (log pi - log pi_ref)(y_t),
+    L = -log sigmoid( beta (u_w - u_l) )
+with w_t a constant made of r_t; mu is +1 in the chosen answer and -1 in the rejected one, whose bad tokens count more:
+--weights paper        w = exp(mu clamp(r, -.5, 1.5)): .61 to 4.48 in chosen, .22 to 1.65 in rejected
+--weights rank_based   the rank of mu r within the answer, from .7 to 1.3; ties share a rank (the code's advice)
+--weights ones         DPO. Weights that are all c are DPO with beta c
+
+Needs pairs and the start model's log-probs. The two runs are made once and kept (or name them: --estimates PLUS MINUS);
+`python -m nanouft.ledger --runs out/tis_dpo` shows the weights of one answer. The released code has no exp form, its
+default weighs every token 1 (and drops <|end|>, whose weight it forces to 0; kept here). Left out: its term on KL.
+"""
+from dataclasses import dataclass
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from nanouft.config import UserError
+from nanouft.data import pair_rows
+from nanouft.objectives import Batch, First, Objective, Seqs
+from nanouft.objectives.dpo import check_beta, pair_metrics
+
+
+@dataclass
+class TISDPO:
+    beta: float = 0.1               # strength of the leash to the reference; larger = stay closer
+    weights: Literal["paper", "rank_based", "ones"] = "paper"   # how a token's reward becomes its weight
+    estimates: list[str] | None = None      # two runs: DPO, and DPO on swapped pairs [trained first]
+
+    def __post_init__(self):
+        if self.weights == "ones" and self.estimates is None:
+            self.estimates = []                 # none is needed, so none is trained
+
+    def check(self, given: set[str]) -> None:
+        check_beta(self.beta)
+        if self.estimates and len(self.estimates) != 2:
+            raise UserError(f"--estimates: two folders are needed, of dpo and of dpo --swap, not {len(self.estimates)}")
+        if self.weights == "ones" and "estimates" in given:
+            raise UserError("--estimates changes nothing with --weights ones: that is DPO")
+
+
+def token_weights(s: Seqs, mu: int, how: str) -> Tensor:
+    """(B,T) weight of each response token, a constant; 0 elsewhere."""
+    if how == "ones":
+        return s.mask
+    off = s.mask == 0
+    r = s.tok["tis"].masked_fill(off, 0)
+    if how == "paper":
+        return (mu * r.clamp(-0.5, 1.5)).exp().masked_fill(off, 0)
+    x, n = (mu * r).masked_fill(off, float("inf")), s.mask.sum(-1, keepdim=True)
+    below, equal = (op(x[:, None, :], x[:, :, None]).sum(-1) for op in (Tensor.lt, Tensor.eq))     # (B,T) of the row
+    rank = (below + (equal - 1) / 2) / (n - 1).clamp_min(1)                 # 0 .. 1; a token alone: 0
+    return (0.7 + 0.6 * rank).where(n > 1, 1.0).masked_fill(off, 0)
+
+
+def weighted_ratio(s: Seqs, mu: int, how: str) -> Tensor:
+    """(B,) nats: log_ratio of dpo.py with weights."""
+    return s.sum(token_weights(s, mu, how) * (s.logp - s.tok["ref"]))
+
+
+def loss(batch: Batch, hp: TISDPO) -> tuple[Tensor, dict]:
+    w, l = batch.seqs["chosen"], batch.seqs["rejected"]
+    r_w, r_l = hp.beta * weighted_ratio(w, 1, hp.weights), hp.beta * weighted_ratio(l, -1, hp.weights)
+    mean = {f"weight_{role}": s.sum(token_weights(s, mu, hp.weights)).sum() / batch.tokens[role]
+            for role, s, mu in (("chosen", w, 1), ("rejected", l, -1))}
+    return -F.logsigmoid(r_w - r_l).sum() / batch.rows, {**pair_metrics(batch, r_w, r_l), **mean}
+
+
+TIS_DPO_OBJECTIVE = Objective(
+    paper="TIS-DPO: Token-level Importance Sampling, arXiv:2410.04350 and the released code",
+    rows=pair_rows, loss=loss, hp=TISDPO, data="pairs", lr=3e-5, columns=("ref", "tis"),
+    first=First("estimates", ("--objective dpo --epochs 1", "--objective dpo --epochs 1 --swap")))

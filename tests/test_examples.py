@@ -1,0 +1,65 @@
+"""The examples run as their docstrings say.
+
+    python -m pytest tests/test_examples.py        about 1 s
+"""
+import json
+from pathlib import Path
+
+import pytest
+from running import call, example, lines, one_error
+
+
+def read(file: Path) -> list[dict]:
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.fixture
+def made(here, capsys):
+    rows = [{"q": f"Question {i}?", "poor": "no", "fair": f"maybe {i}", "good": f"yes {i}"} for i in range(100)]
+    rows += [{"q": "Same?", "poor": "a", "fair": "a", "good": "a"},
+             {"q": "Twice?", "poor": "a", "fair": "b", "good": "a"},
+             {"q": "Empty?", "poor": "", "fair": None, "good": "c"}]
+    file = lines(here / "g.jsonl", rows)
+    assert call(example("graded_answers").main, file, "--prompt", "q", "--answers", "poor", "fair", "good",
+                "--out", here / "graded") == 0
+    return {f.stem: read(f) for f in (here / "graded").iterdir()}, capsys.readouterr().out
+
+
+def test_grades_become_scores_labels_and_pairs(made):
+    files, said = made
+    assert {s["score"] for s in files["scores"]} == {0.0, 0.5, 1.0}
+    good = {(s["prompt"], s["response"]) for s in files["scores"] if s["score"] > 0.5}
+    assert {(s["prompt"], s["response"]) for s in files["labels"] if s["label"]} == good
+    assert {(d["prompt"], d["response"]) for d in files["demos"]} == good
+    assert {(p["prompt"], p["chosen"]) for p in files["pairs"]} == good
+    assert all(p["chosen"] != p["rejected"] for p in files["pairs"]) and len(files["mixed"]) == len(files["pairs"])
+    assert 0.2 < sum(m["response"] == "no" for m in files["mixed"]) / len(files["mixed"]) < 0.5
+    assert "2 of 103 rows left out" in said and "python -m nanouft.train" in said
+
+
+def test_equal_answers_share_the_higher_grade(made):
+    files, _ = made
+    twice = [(s["response"], s["score"]) for s in files["scores"] + files["test"] if s["prompt"] == "Twice?"]
+    assert sorted(twice) == [("a", 1.0), ("b", 0.5)]
+
+
+def test_test_prompts_are_in_no_other_file(made):
+    files, _ = made
+    kept = {s["prompt"] for s in files["test"]}
+    assert 3 <= len(kept) <= 20
+    assert not kept & {row["prompt"] for name, rows in files.items() if name != "test" for row in rows}
+
+
+def test_what_it_writes_is_read(made, here):
+    from nanouft import data
+    for name, kind in (("scores", "scored answers"), ("labels", "labelled answers"), ("pairs", "pairs"),
+                       ("demos", "demonstrations")):
+        assert kind in data.contents(data.read([str(here / "graded" / f"{name}.jsonl")])[0])
+
+
+def test_mistakes_are_one_line(here, capsys):
+    main, file = example("graded_answers").main, lines(here / "g.jsonl", [{"q": "a?", "x": "b", "y": "b"}])
+    for argv, words in (((file, "--answers", "x"), ["--answers"]), ((file, "--answers", "x", "y"), ['field "prompt"']),
+                        ((file, "--prompt", "q", "--answers", "x", "y"), ["two different answers"]),
+                        (("none.jsonl", "--answers", "x", "y"), ["none.jsonl"])):
+        one_error(call(main, *argv), capsys.readouterr().err, *words)
