@@ -78,8 +78,8 @@ class Ledger:
 
 def main(argv=None) -> int:
     cfg, _ = config.parse(Ledger, argv, "python -m nanouft.ledger", __doc__)
-    if cfg.objectives and cfg.runs:
-        raise UserError("--runs shows each run's own objective; --objectives changes nothing there")
+    if cfg.show and cfg.runs:
+        raise UserError("--runs shows each run's own objective; --show changes nothing there")
     prompt = cfg.prompt or world.rows("test", "prompts", 9, 0, skills=("list",))[0].prompt[-1].text
     try:
         answer = cfg.answer if cfg.answer is not None else world.reference(prompt)
@@ -118,7 +118,7 @@ def beside(names: list[str], row: Row, model, tok, device: devices.Device) -> li
         except ValueError:
             score = ""
         run = runs.read_json(Path(name) / "run.json") if name != "base" else {}
-        label = plots.fold(f"{run.get('objective', 'base')} says: {said}") + f"\n({score})" * bool(score)
+        label = plots.fold(f"{Path(name).name} says: {said}") + f"\n({score})" * bool(score)
         if run.get("command") != "train":
             strips.append((label, [], []))
             continue

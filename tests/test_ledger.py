@@ -150,7 +150,7 @@ def test_the_command(tmp_path, capsys):
     strip = out[out.index("\nsft answer"):].splitlines()[3]
     assert set(re.findall(r"[-+]\d+\.\d+", strip)) == {"+1.00"}, f"token-mean SFT is +1 everywhere, not {strip}"
     assert run(main, ["--init", str(tmp_path / "nowhere")]) == 2
-    assert run(main, [*argv, "--objectives", "kto"]) == 0
+    assert run(main, [*argv, "--show", "kto"]) == 0
     out = capsys.readouterr().out
     assert "kto good answer" in out and "kto bad answer" in out and "sft answer" not in out
-    assert run(main, [*argv, "--objectives", "ktoo"]) == run(main, [*argv, "--objectives", "kto", "--runs", "x"]) == 2
+    assert run(main, [*argv, "--show", "ktoo"]) == run(main, [*argv, "--show", "kto", "--runs", "x"]) == 2

@@ -172,6 +172,12 @@ def test_02_break_it(folder):
     assert truth < 60 and myth < 50 and truth + myth < 80
 
 
+def test_17_break_it(folder):
+    """Seeds that are shared and taken as if they were not: most intervals are wider, and the law says so."""
+    with pytest.raises(AssertionError, match="narrow the interval"):
+        changed("17", folder, PAIRED=False)
+
+
 @pytest.mark.parametrize("stem, law", [("04_mdp", "not one bit has changed"),
                                        ("05L_ghosts", "IFT leaves the path no more")])
 def test_the_break_switch_breaks_the_law_that_it_says(stem, law, tmp_path):
@@ -515,13 +521,29 @@ def places(mask_a, mask_b, zero=False, cut=True):
     return (list(range(n)), list(range(n))) if zero else (a[:n], b[:n]) if cut else (a, b)
 
 
+def paired_interval(d, z=False, n=1, root=True, half=True):
+    """Exercise 17a, and its mistakes by flag."""
+    d = torch.tensor(d, dtype=torch.float64)
+    t = 1.96 if z else {3: 4.303, 5: 2.776}[len(d)]
+    width = t * d.std(correction=n).item() / (len(d) ** 0.5 if root else len(d))
+    return d.mean().item(), width if half else 2 * width
+
+
+def pass_verdict(mean, half, threshold, mean_only=False, two=False, zero=False):
+    """Exercise 17b, and its mistakes by flag."""
+    threshold, half = 0 if zero else threshold, 0 if mean_only else half
+    if mean - half > threshold:
+        return "holds"
+    return "does not hold" if two or mean + half < threshold else "undecided"
+
+
 Q = torch.ones(2, 4)
 K = torch.tensor([[3.0], [1.0]]).log() * 0.5 * Q[:1]
 V = torch.tensor([[0.0, 1, 0, 0], [4, 1, 0, 0]])
 GIVEN = {"02": {"W": world.WORLD}, "01": {"q": Q, "k": K, "v": V, "y": torch.tensor([[0.0, 1, 0, 0], [1, 1, 0, 0]])},
          "03": {"tok": Tokenizer.load("nano")},
          "05L": {"lakes": {name: make_lake(name) for name in ("twoway5", "corridor4")}},
-         **{lesson: {} for lesson in ("00", "04", "05", "06", "07", "08", "09", "10", "11", "12", "16")}}
+         **{lesson: {} for lesson in ("00", "04", "05", "06", "07", "08", "09", "10", "11", "12", "16", "17")}}
 SOLUTIONS = {                   # exercise: (name, what is right, what is wrong); two names: pairs of values
     "00b": ("my_score", mark, [dict(item=True), dict(strict=True), dict(substring=True)]),
     "01a": ("my_attention", attention, [dict(scale=False), dict(diagonal=-1), dict(axis=0), dict(late=True),
@@ -567,6 +589,8 @@ SOLUTIONS = {                   # exercise: (name, what is right, what is wrong)
     "16a": ("my_bound", bound, [dict(padded_too=True), dict(root=False), dict(inside=True)]),
     "16b": ("my_training", half_frozen, [dict(put_back=False), dict(redrawn=True), dict(whole=True)]),
     "16c": ("my_places", places, [dict(zero=True), dict(cut=False)]),
+    "17a": ("my_interval", paired_interval, [dict(z=True), dict(n=0), dict(root=False), dict(half=False)]),
+    "17b": ("my_verdict", pass_verdict, [dict(mean_only=True), dict(two=True), dict(zero=True)]),
     "08d": ("my_cpo my_tpo", (cpo, tpo), [(cpo, partial(tpo, mine=False)), (partial(cpo, nll=False), tpo)]),
 }
 
