@@ -6,7 +6,8 @@
     python -m nanouft.claims C1 --again 3     # trains three finished cells once more: the numbers must be the same
 
 All of it is resumable: a finished cell is a line of docs/results/<claim>*.jsonl, and tables and verdicts are computed
-from these lines, never written. The second base is `python -m nanouft.pretrain --seed 1 --out out/base-1`.
+from these lines, never written. A shorter trial (fewer seeds, one base) goes elsewhere: --out out/trial. The second base
+is `python -m nanouft.pretrain --seed 1 --out out/base-1`.
 
 Tuning, per row, on validation with seeds of its own and on the first base: four learning rates, then at the best one
 two other values of one more setting (batch size; beta for DPO). Six settings x `tune_seeds` seeds, the same for all.
@@ -28,7 +29,8 @@ from nanouft import config, runs
 from nanouft.compare import Cell, interval, percent, read_cells, run_cell, run_cells
 from nanouft.config import UserError
 
-RESULTS = Path("docs/results")
+RESULTS = "docs/results"
+BASES = ("base", "out/base-1")
 TAUGHT = ("rules", "list", "sum", "sort", "reverse", "truth", "unknown")       # the endpoint's families
 MARGIN = 0.02                                                                  # of non-inferiority
 
@@ -69,8 +71,8 @@ CLAIMS = {"C1": Claim(
         SFT_ROW: Recipe(SEQ),
         IFT_ROW: Recipe(RELEASED),
         "SFT, token mean": Recipe(("--objective", "sft")),
-        "SFT, 4/3 of the steps": Recipe((*SEQ, "--epochs", "4")),
-        "SFT, twice the steps": Recipe((*SEQ, "--epochs", "6")),
+        "SFT, 4 passes": Recipe((*SEQ, "--epochs", "4")),
+        "SFT, 6 passes": Recipe((*SEQ, "--epochs", "6")),
         "SFT, detached embeddings": Recipe((*SEQ, "--detach-embeddings")),
         "IFT mixing only (gamma 0)": Recipe((*RELEASED, "--gamma", "0")),
         "IFT weights only (lam 0)": Recipe((*RELEASED, "--lam", "0")),
@@ -116,7 +118,7 @@ def tune(name: str, claim: Claim, cfg: "Claims") -> None:
         def cells(n, s):
             return [cell(claim, n, {**chosen, n: s}, seed, cfg.bases[0], "val", cfg.items) for seed in seeds]
         done = run_cells([c for n, many in settings.items() for s in many for c in cells(n, s)],
-                         RESULTS / f"{name}-tuning.jsonl", cfg.workers)
+                         cfg.folder / f"{name}-tuning.jsonl", cfg.workers)
         for n, many in settings.items():
             for s in many:
                 tried[n][s] = float(np.mean([endpoint(done[c.key], claim.families) for c in cells(n, s)]))
@@ -126,7 +128,7 @@ def tune(name: str, claim: Claim, cfg: "Claims") -> None:
         stage = {n: r for n, r in claim.rows.items() if bool(r.after) == chains}
         look({n: [("--lr", lr) for lr in r.lrs] for n, r in stage.items()})
         look({n: [(*chosen[n], r.second[0], value) for value in r.second[1]] for n, r in stage.items()})
-    runs.write_json(RESULTS / f"{name}-chosen.json", {
+    runs.write_json(cfg.folder / f"{name}-chosen.json", {
         "split": "val", "seeds": seeds, "items": cfg.items, "base": cfg.bases[0], "chosen": chosen,
         "tried": {n: {" ".join(s): round(v, 4) for s, v in row.items()} for n, row in tried.items()}})
     for n, row in tried.items():
@@ -134,23 +136,26 @@ def tune(name: str, claim: Claim, cfg: "Claims") -> None:
         print(f"{n:<40}" + "  ".join(figures))
 
 
-def chosen_settings(name: str) -> dict[str, tuple[str, ...]]:
+def chosen_settings(name: str, folder: Path) -> dict[str, tuple[str, ...]]:
+    """What tuning chose, from the folder of this run or else from the committed one."""
+    files = [place / f"{name}-chosen.json" for place in (folder, Path(RESULTS))]
+    file = next((f for f in files if f.exists()), files[0])
     try:
-        chosen = json.loads((RESULTS / f"{name}-chosen.json").read_text(encoding="utf-8"))["chosen"]
+        chosen = json.loads(file.read_text(encoding="utf-8"))["chosen"]
     except OSError:
-        raise UserError(f"{RESULTS}/{name}-chosen.json is missing; run --tune first, from the project's root") from None
+        raise UserError(f"{file} is missing; run --tune first, from the project's root") from None
     return {n: tuple(s) for n, s in chosen.items()}
 
 
 # ---- the study -------------------------------------------------------------------------------------------------------
 def study(name: str, claim: Claim, cfg: "Claims") -> None:
     """All rows x seeds x bases on test; writes <claim>.md (tables) and <claim>.json (contrasts and verdicts)."""
-    settings = chosen_settings(name)
+    settings = chosen_settings(name, cfg.folder)
     def cells(n, base):
         return [cell(claim, n, settings, s, base, "test", cfg.items) for s in range(cfg.seeds)]
     done = run_cells([Cell((), 0, b, "test", cfg.items) for b in cfg.bases]
                      + [c for b in cfg.bases for n in claim.rows for c in cells(n, b)],
-                     RESULTS / f"{name}.jsonl", cfg.workers)
+                     cfg.folder / f"{name}.jsonl", cfg.workers)
     lines, found = [], {c.text: {} for c in claim.contrasts}
     for base in cfg.bases:
         rows = {n: [done[c.key] for c in cells(n, base)] for n in claim.rows}
@@ -164,11 +169,12 @@ def study(name: str, claim: Claim, cfg: "Claims") -> None:
     summary = {"seeds": cfg.seeds, "items": cfg.items, "seconds": seconds(done), "contrasts": {
         text: {"bases": per_base, "verdict": agree([b["verdict"] for b in per_base.values()])}
         for text, per_base in found.items()}}
-    lines += [f"{name}, both bases: {text}: **{c['verdict']}**." for text, c in summary["contrasts"].items()]
+    where = "both bases" if len(cfg.bases) == 2 else ", ".join(cfg.bases)
+    lines += [f"{name}, {where}: {text}: **{c['verdict']}**." for text, c in summary["contrasts"].items()]
     lines.append(f"A cell took {summary['seconds']['cell']:.0f} s of one core (median), all of them "
                  f"{summary['seconds']['total'] / 3600:.1f} core hours.")
-    runs.write_json(RESULTS / f"{name}.json", summary)
-    (RESULTS / f"{name}.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    runs.write_json(cfg.folder / f"{name}.json", summary)
+    (cfg.folder / f"{name}.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("\n".join(lines))
 
 
@@ -228,7 +234,7 @@ def lr_map(name: str, claim: Claim, cfg: "Claims") -> None:
         return [Cell((*claim.rows[n].flags, "--lr", lr), 1000 + s, cfg.bases[0], "val", cfg.items, probes=True)
                 for s in range(3)]
     done = run_cells([c for n in claim.mapped for lr in claim.map_lrs for c in at(n, lr)],
-                     RESULTS / f"{name}-map.jsonl", cfg.workers)
+                     cfg.folder / f"{name}-map.jsonl", cfg.workers)
     lines = []
     for title, read in (("`list` answers that stop, %", lambda c: 100 * c["families"]["list"]["ends"]),
                         ("endpoint, %", lambda c: 100 * endpoint(c, claim.families)),
@@ -240,13 +246,13 @@ def lr_map(name: str, claim: Claim, cfg: "Claims") -> None:
             digits = 2 if "nats" in title else 0
             lines.append(f"| {n} | " + " | ".join(f"{np.mean(g):.{digits}f}" if g else "diverged" for g in got) + " |")
         lines.append("")
-    (RESULTS / f"{name}-map.md").write_text("\n".join(lines), encoding="utf-8")
+    (cfg.folder / f"{name}-map.md").write_text("\n".join(lines), encoding="utf-8")
     print("\n".join(lines))
 
 
 def again(name: str, claim: Claim, cfg: "Claims") -> None:
     """Train some finished cells once more and compare every number; `seconds` is no result."""
-    settings, done = chosen_settings(name), read_cells(RESULTS / f"{name}.jsonl")
+    settings, done = chosen_settings(name, cfg.folder), read_cells(cfg.folder / f"{name}.jsonl")
     cells = [c for b in cfg.bases for s in range(cfg.seeds) for n in claim.rows
              if (c := cell(claim, n, settings, s, b, "test", cfg.items)).key in done]
     if not cells:
@@ -268,6 +274,22 @@ class Claims:
     items: int = 100                # prompts a family
     bases: list[str] | None = None  # folders of the bases [base and out/base-1]
     workers: int = 2                # processes of one thread each
+    out: str = RESULTS              # folder of cells and tables
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.out)
+
+    def check(self) -> None:
+        if min(self.seeds, self.tune_seeds, self.items, self.workers) < 1 or self.again < 0:
+            raise UserError("--seeds, --tune-seeds, --items and --workers must be at least 1, --again not below 0")
+        if self.tune + self.map + bool(self.again) > 1:
+            raise UserError("--tune, --map and --again are three jobs; give one")
+        whole = (self.tune_seeds >= 4 if self.tune else self.seeds >= 10 and tuple(self.bases) == BASES)
+        if self.out == RESULTS and not self.again and not (whole and self.items == 100):
+            raise UserError(f"a shorter form would overwrite the evidence in {RESULTS}; give it --out out/trial")
+        if BASES[1] in self.bases and not (Path(BASES[1]) / "model.safetensors").exists():
+            raise UserError(f"{BASES[1]} is missing; make it with python -m nanouft.pretrain --seed 1 --out {BASES[1]}")
 
 
 def main(argv=None) -> int:
@@ -277,9 +299,8 @@ def main(argv=None) -> int:
     values = vars(parser.parse_args(argv))
     name = config.choose("claim", values.pop("claim"), CLAIMS)
     cfg, _ = config.fill(Claims, values)
-    cfg.bases = cfg.bases or ["base", "out/base-1"]
-    if min(cfg.seeds, cfg.tune_seeds, cfg.items, cfg.workers) < 1 or cfg.again < 0:
-        raise UserError("--seeds, --tune-seeds, --items and --workers must be at least 1, --again not below 0")
+    cfg.bases = cfg.bases or (["base"] if cfg.tune or cfg.map else list(BASES))
+    cfg.check()
     (tune if cfg.tune else lr_map if cfg.map else again if cfg.again else study)(name, CLAIMS[name], cfg)
     return 0
 

@@ -68,7 +68,8 @@ def fingerprint(init: str) -> str:
     try:
         return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()[:16]
     except OSError:
-        raise UserError(f"{init}: no model.safetensors there; make it with python -m nanouft.pretrain --out {init}")
+        raise UserError(f"{init}: no model.safetensors there; give 'base', a run folder or one that "
+                        "python -m nanouft.pretrain made")
 
 
 def train_cell(cell: Cell, folder: Path) -> str:

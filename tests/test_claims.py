@@ -29,9 +29,8 @@ def lab(monkeypatch, tmp_path):
     """An empty results folder, and a trainer that gives made-up scores: `scores(cell)`."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(compare, "fingerprint", lambda init: f"weights of {init}")
-    monkeypatch.setattr(claims, "RESULTS", tmp_path)
     class Lab:
-        folder, asked, scores = tmp_path, [], staticmethod(lambda cell: 0.5)
+        folder, asked, scores = tmp_path / "trial", [], staticmethod(lambda cell: 0.5)
         cell = staticmethod(lambda c: made(c, Lab.scores(c)))
     def run_cells(cells, file, workers=2):
         done = compare.read_cells(file)
@@ -43,7 +42,12 @@ def lab(monkeypatch, tmp_path):
         return done
     monkeypatch.setattr(claims, "run_cells", run_cells)
     Lab.asked = []
+    Lab.folder.mkdir()
     return Lab
+
+
+def trial(**kw) -> Claims:
+    return Claims(out="trial", **kw)
 
 
 def settings(claim=C1) -> dict:
@@ -101,7 +105,7 @@ def test_a_chain_starts_from_its_row_with_the_same_seed():
 def test_tuning_gives_every_row_the_same_budget_and_takes_the_best(lab, capsys):
     best = ("--lr", "5e-4", "--batch-size", "16")
     lab.scores = lambda c: 0.9 if c.flags[-4:] == best else 0.6 if c.flags[-1] == "5e-4" else 0.5
-    claims.tune("C1", C1, Claims(bases=["base"], tune_seeds=2))
+    claims.tune("C1", C1, trial(bases=["base"], tune_seeds=2))
     chosen = json.loads((lab.folder / "C1-chosen.json").read_text())
     assert {len(t) for t in chosen["tried"].values()} == {6}, "six settings a row"
     assert all(tuple(s) == best for n, s in chosen["chosen"].items() if n != claims.CHAIN)
@@ -113,16 +117,16 @@ def test_tuning_gives_every_row_the_same_budget_and_takes_the_best(lab, capsys):
 def test_verdicts_follow_the_cells(lab, capsys):
     choose(lab)
     lab.scores = lambda c: 0.6 + 0.01 * (c.seed % 2) + 0.05 * (c.flags == (*claims.RELEASED, "--lr", "1e-4"))
-    claims.study("C1", C1, Claims(bases=["base", "other"], seeds=3))
+    claims.study("C1", C1, trial(bases=["base", "other"], seeds=3))
     found = json.loads((lab.folder / "C1.json").read_text())["contrasts"]
     assert [c["verdict"] for c in found.values()] == ["holds", "holds"]
-    assert "| SFT, twice the steps | 1e-4 | 60.3 ± 1.4 | +0.0 ± 0.0 |" in (lab.folder / "C1.md").read_text()
+    assert "| SFT, 6 passes | 1e-4 | 60.3 ± 1.4 | +0.0 ± 0.0 |" in (lab.folder / "C1.md").read_text()
 
 
 def test_bases_that_disagree_leave_the_claim_undecided(lab, capsys):
     choose(lab)
     lab.scores = lambda c: 0.6 + (0.05 if c.base == "base" else -0.05) * (c.flags == (*claims.RELEASED, "--lr", "1e-4"))
-    claims.study("C1", C1, Claims(bases=["base", "other"], seeds=3))
+    claims.study("C1", C1, trial(bases=["base", "other"], seeds=3))
     found = json.loads((lab.folder / "C1.json").read_text())["contrasts"]
     assert [c["verdict"] for c in found.values()] == ["undecided", "undecided"]
     assert {b["verdict"] for c in found.values() for b in c["bases"].values()} == {"holds", "does not hold"}
@@ -130,30 +134,30 @@ def test_bases_that_disagree_leave_the_claim_undecided(lab, capsys):
 
 def test_finished_cells_are_not_run_again(lab, capsys):
     choose(lab)
-    claims.study("C1", C1, Claims(bases=["base"], seeds=2))
+    claims.study("C1", C1, trial(bases=["base"], seeds=2))
     n = len(lab.asked)
-    claims.study("C1", C1, Claims(bases=["base"], seeds=2))
+    claims.study("C1", C1, trial(bases=["base"], seeds=2))
     assert len(lab.asked) == n == 1 + 2 * len(C1.rows)
-    claims.study("C1", C1, Claims(bases=["base"], seeds=3))
+    claims.study("C1", C1, trial(bases=["base"], seeds=3))
     assert len(lab.asked) == n + len(C1.rows), "one more seed, one more cell a row"
 
 
 def test_again_finds_a_number_that_changed(lab, capsys, monkeypatch):
     choose(lab)
-    claims.study("C1", C1, Claims(bases=["base"], seeds=2))
+    claims.study("C1", C1, trial(bases=["base"], seeds=2))
     monkeypatch.setattr(claims, "run_cell", lambda c: {**made(c, 0.5), "seconds": 99.0})
-    claims.again("C1", C1, Claims(bases=["base"], seeds=2, again=3))
+    claims.again("C1", C1, trial(bases=["base"], seeds=2, again=3))
     assert capsys.readouterr().out.count("the same") == 3
     monkeypatch.setattr(claims, "run_cell", lambda c: made(c, 0.5001))
     with pytest.raises(config.UserError, match="other numbers"):
-        claims.again("C1", C1, Claims(bases=["base"], seeds=2, again=1))
+        claims.again("C1", C1, trial(bases=["base"], seeds=2, again=1))
 
 
 def test_the_map_says_what_diverged(lab, capsys):
     probes = {"own_prefix_gap": 0.5, "recovery_1": 0.4}
     lab.cell = staticmethod(lambda c: {**made(c, 0.5), "probes": probes} if c.flags[-1] != "2e-3"
                             else {"key": c.key, "failed": "loss is nan"})
-    claims.lr_map("C1", C1, Claims(bases=["base"]))
+    claims.lr_map("C1", C1, trial(bases=["base"]))
     text = (lab.folder / "C1-map.md").read_text()
     assert text.count("diverged") == 4 * len(C1.mapped) and "| 0.50 |" in text
     assert all(c.probes and c.split == "val" for c in lab.asked)
@@ -161,7 +165,7 @@ def test_the_map_says_what_diverged(lab, capsys):
 
 def test_a_study_before_tuning_says_what_to_do(lab):
     with pytest.raises(config.UserError, match="--tune first"):
-        claims.study("C1", C1, Claims(bases=["base"]))
+        claims.study("C1", C1, trial(bases=["base"]))
 
 
 def test_a_cell_with_probes_has_a_key_of_its_own(lab):
