@@ -2,8 +2,8 @@
 # # 17 · Would you publish this?
 # *Afternoon path · about 25 minutes (estimated, n=0) · needs 06 · data: the finished runs of the study C1*
 #
-# Sixteen recipes were trained with ten seeds each on two bases (13 of them stand here): a **seed** draws the demonstrations, their order and
-# every random number. All scores are in `docs/results/C1.jsonl`, so nothing is trained here. You will first do what
+# Sixteen recipes were trained with ten seeds each on two bases (13 of them stand here): a **seed** draws the
+# demonstrations, their order and every random number. All scores are in `docs/results/C1.jsonl`, so nothing is trained here. You will first do what
 # is often done (one seed, take the winner), then look at what nine other seeds say about that winner, and in the end
 # pass a verdict on IFT by a rule that was fixed before anybody looked (`nanouft/claims.py`).
 #

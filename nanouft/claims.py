@@ -6,8 +6,8 @@
     python -m nanouft.claims C1 --again 3     # trains three finished cells once more: the numbers must be the same
 
 All of it is resumable: a finished cell is a line of docs/results/<claim>*.jsonl, and tables and verdicts are computed
-from these lines, never written. A shorter trial (fewer seeds, one base) goes elsewhere: --out out/trial. The second base
-is `python -m nanouft.pretrain --seed 1 --out out/base-1`.
+from these lines, never written. A shorter trial (fewer seeds, one base) goes elsewhere: --out out/trial. The second
+base is `python -m nanouft.pretrain --seed 1 --out out/base-1`.
 
 Tuning, per row, on validation with seeds of its own and on the first base: four learning rates, then at the best one
 two other values of one more setting (batch size; beta for DPO). Six settings x `tune_seeds` seeds, the same for all.

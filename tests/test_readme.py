@@ -88,3 +88,19 @@ def test_the_log_names_the_rates_that_are_default():
         rate = f"{o.lr:.2e}".replace("e-0", "e-").replace(".00", "").replace("0e", "e")
         assert f"| {name} | {rate} |" in log, (f"the default rate of {name}, {rate}, "
                                                "is not among those that were compared")
+
+
+def test_the_verdicts_are_those_of_the_finished_cells():
+    """README and docs/claims.md against docs/results: both contrasts of C1 with their verdicts, and every `x ± y` of
+    the account of C1."""
+    results = ROOT / "docs" / "results"
+    account = (ROOT / "docs" / "claims.md").read_text(encoding="utf-8")
+    for c in json.loads((results / "C1.json").read_text(encoding="utf-8"))["contrasts"].values():
+        effects = " and ".join(f"{100 * b['mean']:+.1f} ± {100 * b['half']:.1f}" for b in c["bases"].values())
+        for text in (README, account):
+            row = next((line for line in text.splitlines() if line.startswith("|") and effects in line), "")
+            assert f"**{c['verdict']}**" in row, f"{effects}: {c['verdict']}, says docs/results/C1.json"
+    part = account[account.index("## C1"):account.index("**Mechanism.**")]
+    table = (results / "C1.md").read_text(encoding="utf-8")
+    missing = [x for x in re.findall(r"[-+]\d+\.\d ± \d+\.\d", part) if x not in table]
+    assert not missing, f"docs/claims.md says {missing}, which docs/results/C1.md does not"

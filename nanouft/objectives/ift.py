@@ -19,7 +19,8 @@ easy token that follows a hard one LESS likely, typically <|end|> (gradient (+1,
 --detach treats them (and algorithm1's) as constants; "detached" is short for "released --detach". It is the default
 here because on validation it scored 77.3 (76.5 with the default batch of 32) where the released form, with the same
 budget of tuning, scored 72.9 (four seeds, docs/results/C1-chosen.json): its open lists stop. Mixing alone scored 77.9,
-no difference that four seeds can show; the default keeps both of the paper's ideas. --variant released is the published code, exactly.
+no difference that four seeds can show; the default keeps both of the paper's ideas. --variant released is the
+published code, exactly.
 
 Needs demonstrations. Costs one more forward than SFT. lam = 0 and gamma = 0 give sequence-mean SFT (but wte learns
 from the output side only). Left out: the release's right-sided, softmax and log weights; top-k guesses.
