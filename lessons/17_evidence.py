@@ -3,9 +3,10 @@
 # *Afternoon path · about 25 minutes (estimated, n=0) · needs 06 · data: the finished runs of the study C1*
 #
 # Sixteen recipes were trained with ten seeds each on two bases (13 of them stand here): a **seed** draws the
-# demonstrations, their order and every random number. All scores are in `docs/results/C1.jsonl`, so nothing is trained here. You will first do what
-# is often done (one seed, take the winner), then look at what nine other seeds say about that winner, and in the end
-# pass a verdict on IFT by a rule that was fixed before anybody looked (`nanouft/claims.py`).
+# demonstrations, their order and every random number. All scores are in `docs/results/C1.jsonl`, so nothing is trained
+# here. You will first do what is often done (one seed, take the winner), then look at what nine other seeds say about
+# that winner, and in the end pass a verdict on IFT by a rule that was fixed before anybody looked
+# (`nanouft/claims.py`).
 #
 # Two old questions: (06) what does the released loss pay at `<|end|>`? (05) why is "after a few steps IFT is SFT" only
 # half true on text?

@@ -399,7 +399,7 @@ def rest(e, beta, sign=1, half=2):
     return sign * math.log((1 - e) / e), 1 / (half * beta)
 
 
-def kl(ratios, early=False):
+def kto_kl(ratios, early=False):
     """Exercise 08a, and a mistake by flag."""
     return max(0.0, sum(max(0.0, r) if early else r for r in ratios) / len(ratios))
 
@@ -570,8 +570,8 @@ SOLUTIONS = {                   # exercise: (name, what is right, what is wrong)
     "07a": ("my_dpo", dpo, [dict(mean=True), dict(ref=0), dict(swap=True), dict(ref=-1), dict(end=False)]),
     "07b": ("my_slopes", slopes, [dict(normaliser=False), dict(features=(1.0, 0.0, 0.0))]),
     "07c": ("my_rest", rest, [dict(sign=-1), dict(half=1)]),
-    "08a": ("my_k my_good", (kl, good), [(partial(kl, early=True), good), (kl, partial(good, twice=True)),
-                                         (kl, partial(good, turned=True))]),
+    "08a": ("my_k my_good", (kto_kl, good), [(partial(kto_kl, early=True), good), (kto_kl, partial(good, twice=True)),
+                                             (kto_kl, partial(good, turned=True))]),
     "08b": ("my_log_odds", odds, [dict(total=True)]),
     "08c": ("my_simpo", simpo, [dict(total=True), dict(ratio=True), dict(sign=1)]),
     "09a": ("my_una", una, [dict(minus=True), dict(mean=True), dict(first=True), dict(naive=True)]),

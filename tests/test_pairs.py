@@ -55,7 +55,8 @@ def step(chosen, rejected, gold=None, ref=None, **col) -> Batch:
     if gold:
         roles["gold"] = seqs(gold)
     return Batch(roles, {name: torch.as_tensor(x, dtype=torch.float64) for name, x in col.items()}, rows=len(chosen),
-                 tokens={role: int(s.mask.sum()) for role, s in roles.items()})
+                 tokens={role: int(s.mask.sum()) for role, s in roles.items()},
+                 attended={role: int(s.attend.sum()) for role, s in roles.items()})
 
 
 def loss(name: str, batch: Batch, hp) -> torch.Tensor:
