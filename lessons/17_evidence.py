@@ -100,8 +100,7 @@ for ax, base in zip(axes[0], bases):
         ax.plot(gaps(base, n), [y] * N, "|", color=plots.GREY, ms=12)
         ax.errorbar(mean, y, xerr=half, fmt=mark, ms=10, lw=3, color=plots.UP if mark == "^" else plots.DOWN
                     if mark == "v" else "black")
-    ax.axvline(0, color="black", lw=1), ax.set_title(f"minus SFT, base {bases.index(base) + 1}")
-    ax.set_xlabel("points. Ticks: seeds; dot: undecided; wedge down: worse")
+    ax.axvline(0, color="black", lw=1), ax.set_xlabel(f"points minus SFT, base {bases.index(base) + 1}; ticks: seeds")
 axes[0, 0].set_yticks(range(len(rows) - 1), rows[1:]), axes[0, 0].invert_yaxis()
 print("\npicture:", plots.save(fig, plots.Path("out/lessons/17.png")))
 
