@@ -1,6 +1,6 @@
 """A file with answers of graded quality becomes scores, labels, pairs and demonstrations: one row in, several out.
 
-    python examples/graded_answers.py my.jsonl --prompt question --answers poor fair good --out graded
+    python examples/graded_answers.py my.jsonl --prompt question --answers poor fair good
 
 `--answers` names the fields of a row that hold its answers, from the worst to the best. Two seconds for 2,000 rows.
 The commands that it prints then train UNA, KTO, UFT and PoFT on the files, and ask each model which of two answers to
@@ -17,6 +17,7 @@ soon as the model learns to speak like that: plain SFT scores well, too. Compare
 """
 import hashlib
 import json
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ from nanouft import config, data
 class Graded:
     prompt: str = "prompt"          # field that holds the prompt
     answers: list[str] | None = None    # fields that hold the answers, worst first
-    out: str = "graded"             # folder for the new files
+    out: str = "out/graded"         # folder for the new files
 
     def check(self) -> None:
         if len(self.answers or []) < 2:
@@ -88,14 +89,16 @@ def main(argv=None) -> int:
         (out / f"{name}.jsonl").write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows),
                                            encoding="utf-8", errors="replace")
         print(f"{len(rows):7,} rows -> {out / name}.jsonl")
-    print(f"{left_out:,} of {len(items):,} rows left out: fewer than two different answers\n\n"
-          "Now (BASE is a model that has read such text, a GPT-2 folder or one made by nanouft.pretrain):")
-    train = "python -m nanouft.train --init BASE --objective"
-    for line in (f"{train} una --data {out}/scores.jsonl", f"{train} kto --data {out}/labels.jsonl",
-                 f"{train} uft --data {out}/demos.jsonl {out}/scores.jsonl", f"{train} sft --data {out}/demos.jsonl",
-                 f"{train} poft --data {out}/mixed.jsonl --aligned out/sft",
-                 f"python -m nanouft.evaluate --init out/una --reference BASE --data {out}/test.jsonl"):
-        print("  " + line)
+    if left_out:
+        print(f"{left_out:,} of {len(items):,} rows left out: fewer than two different answers")
+    print("\nNow (BASE is a model that has read such text, a GPT-2 folder or one made by nanouft.pretrain):")
+    for name, used in (("una", ["scores"]), ("kto", ["labels"]), ("uft", ["demos", "scores"]), ("sft", ["demos"]),
+                       ("poft", ["mixed"])):
+        with_files = " ".join(shlex.quote(f"{out}/{file}.jsonl") for file in used)
+        print(f"  python -m nanouft.train --init BASE --objective {name} --data {with_files} --out out/graded-{name}"
+              + " --aligned out/graded-sft" * (name == "poft"))
+    print("  python -m nanouft.evaluate --init out/graded-una --reference BASE --data "
+          + shlex.quote(f"{out}/test.jsonl"))
     return 0
 
 

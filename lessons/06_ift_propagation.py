@@ -181,10 +181,10 @@ assert all(abs(done[k][1][-1] - balance) < 0.35 for k in done if "released" in k
 # assert abs(my_slope(my_p_where_it_flips)) < 1e-6, "it changes sign at p = 1/e"
 
 # %% [markdown]
-# **06d** (D2, in reverse) `python -m nanouft.train --objective ift --lr 5e-4 --detach` ends its lists (row `list`,
-# column `end`). Take away `--detach`, and most do not. Mend it in two *different* ways without giving that flag back,
-# and say which of the two culprits each mend removes. Is `--gamma 0.01` a mend? Ask the push, the balance and the
-# answers.
+# **06d** (D2, in reverse) `python -m nanouft.train --objective ift --variant released --lr 5e-4` does not end most of
+# its lists (row `list`, column `end`); the default variant does. Mend it in two *different* ways (`--detach` is one;
+# look for another `--variant`), and say which of the two culprits each mend removes. Is `--gamma 0.01` a mend? Ask the
+# push, the balance and the answers.
 #
 # ## Recall, without looking up
 # 1. Why does it cost nothing to raise the loss of a token whose loss is zero, and why does it pay?

@@ -77,10 +77,10 @@ def look() -> dict:
 
 optimizer, seen = torch.optim.AdamW(model.parameters(), lr=1e-4, betas=(0.9, 0.95), weight_decay=0.0), []
 for i, rows in enumerate(order([e.length for e in data], 32, STEPS, SEED)):
-    seen += [look()] * (i % 2 == 0)
+    seen += [look()] if i % 2 == 0 else []
     dpo.forward(model, batch := collate(data, rows, tok.pad), hp)
     loss = dpo.loss(batch, hp)[0] + HOLD * nll(batch, "chosen")
-    optimizer.zero_grad(), loss.backward(), optimizer.step()
+    optimizer.zero_grad(), loss.backward(), optimizer.step(), i % 10 or print(f"step {i} of {STEPS}: loss {loss:.3f}")
 seen.append(look())
 best = max(range(len(seen)), key=lambda k: seen[k]["logp_chosen"])
 print("\nstep  pairs won  log p(chosen)  log p(rejected)   ", asked[0].prompt[0].text)

@@ -58,6 +58,7 @@ def push(i, grade: float, form: str):       # (N,) on one token of answers with 
 
 # %%
 def train(objective, rows, lr: float, steps: int):
+    print(f"training on {len(rows):,} rows for {steps} steps ...")
     model, hp = copy.deepcopy(base), objective.hp()
     data, _ = encode(objective.rows(rows, hp), tok, base.cfg.n_ctx)
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.95), weight_decay=0.0)
@@ -93,14 +94,13 @@ for grade, colour, style in ((1.0, plots.UP, "^-"), (0.5, plots.GREY, "o-"), (0.
     for form, look in (("mse", style), ("bce", "--")):
         pulls[grade, form] = push(i, grade, form)
         left.plot(i, pulls[grade, form], look, color=colour, markevery=6, ms=9, lw=2, label=f"grade {grade:g}, {form}")
-left.legend(frameon=False, fontsize=14)
 left.set(title="push on each token: + up, - down", xlabel="implicit reward i (0 = at the reference)")
 for k, (name, m) in enumerate(marks.items()):
     print(f"{name:<12}" + "".join(f"  {skill} {x:3.0f} %" for skill, x in zip(SKILLS, m)))
     look = {"color": (plots.GREY, *plots.LINES)[k], "hatch": ("", "", "//", "..")[k], "ec": "white", "label": name}
     right.bar_label(right.bar(torch.arange(3) + 0.22 * k, m, 0.2, **look), fmt="%.0f")
 right.set(title="exact score, %", ylim=(0, 115), xticks=[0.33, 1.33, 2.33], xticklabels=SKILLS)
-right.legend(frameon=False, ncol=2, loc="upper center", fontsize=14)
+left.legend(frameon=False, fontsize=14), right.legend(frameon=False, ncol=2, loc="upper center", fontsize=14)
 print("\npicture:", plots.save(fig, plots.Path("out/lessons/09.png")))
 
 # %% [markdown]

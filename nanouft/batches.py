@@ -133,15 +133,21 @@ def _shift(seqs: list[Tokens], pad: int, device) -> Seqs:
                 {name: stack([s.tok[name] for s in seqs], 0.0, np.float32) for name in seqs[0].tok})
 
 
-def show_mask(e: Encoded, tok: Tokenizer, colour: bool) -> str:
-    """One example as the model reads it; what is trained on is green (colour) or in [[ ]] (no colour)."""
-    out = []
+def show_mask(e: Encoded, tok: Tokenizer, colour: bool, constant: tuple[str, ...] = ()) -> str:
+    """One example as the model reads it; what is trained on is green (colour) or in [[ ]] (no colour). What is known
+    of an answer (score, label) stands beside its role. `constant`: roles that are read and not trained on."""
+    out, known = [], ", ".join(_known(name, x) for name, x in e.col.items() if np.ndim(x) == 0)
     for role, t in e.seqs.items():
-        text, on = f"{role:>9}  ", False
-        for i, m in zip(t.ids, t.mask):
+        note = "only measured" if role in constant else known
+        text, on = f"{role:>9}" + f" ({note})" * bool(note) + "  ", False
+        for i, m in zip(t.ids, 0 * t.mask if role in constant else t.mask):
             if bool(m) != on:
                 text += ("\033[32m" if m else "\033[0m") if colour else ("[[" if m else "]]")
                 on = bool(m)
             text += tok.decode([int(i)])
         out.append(text + (("\033[0m" if colour else "]]") if on else ""))
     return "\n".join(out)
+
+
+def _known(name: str, x: float) -> str:
+    return f"label {'good' if x > 0.5 else 'bad'}" if name == "label" else f"{name} {x:.3g}"

@@ -174,10 +174,16 @@ def run_first(objective: Objective, hp: Any, cfg: Any, main: Callable) -> Any:
             argv += ["--" + name.replace("_", "-"), *map(str, value if isinstance(value, list) else [value])]
     start = runs.BASE if cfg.init == "base" or not first.same_data else Path(cfg.init)
     files = [start / "model.safetensors", *map(Path, cfg.data or [])]
-    return replace(hp, **{first.field: [_first_run([*shlex.split(f), *argv], files, main) for f in first.flags]})
+    return replace(hp, **{first.field: [_first_run(first.field, [*shlex.split(f), *argv], files, main)
+                                        for f in first.flags]})
 
 
-def _first_run(argv: list[str], files: list[Path], main: Callable) -> str:
+def title(folder: Path) -> str:
+    """What a progress bar calls the run in `folder`."""
+    return f"{folder.name.split('-')[0]} model (made once)" if folder.parent.name == ".first" else folder.name
+
+
+def _first_run(field: str, argv: list[str], files: list[Path], main: Callable) -> str:
     h = hashlib.sha256(repr(argv).encode())
     for file in files:
         h.update(file.read_bytes())
@@ -187,7 +193,7 @@ def _first_run(argv: list[str], files: list[Path], main: Callable) -> str:
         if int(os.environ.get("WORLD_SIZE", 1)) > 1:
             raise UserError(f"several processes cannot make one model; make it first: {command} --out DIR")
         print(f"first, once: {command}")
-        partial = folder.with_name(f"{folder.name}-{os.getpid()}.partial")        # another run may be making it, too
+        partial = folder.with_name(f"{field}-{folder.name}-{os.getpid()}.partial")   # others may make it, too
         with contextlib.redirect_stdout(io.StringIO()):
             main([*argv, "--items", "0", "--save-every", "0", "--threads", str(torch.get_num_threads()),
                   "--out", str(partial)])

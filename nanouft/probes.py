@@ -91,5 +91,15 @@ def kl(p: GPT, q: GPT, s: Seqs) -> float:
     return float((log_p.exp() * (log_p - log_q)).sum(-1).mean())
 
 
+MEANING = {"own_prefix_gap": "nats a token lost after its own words; 0 = they do not confuse it",
+           "recovery_1": "share of the later words still right after one forced wrong word",
+           "recovery_2": "the same after two",
+           "diversity": "share of different answers among four samples a prompt, temperature 1",
+           "kl_own": "nats a token, KL(model || base) along its own samples",
+           "kl_gold": "the same along right answers",
+           "kl_back": "KL(base || model) there; large = it unlearnt what the base did",
+           "corpus_nll": "nats a token on fresh documents of NanoWorld's corpus; large = it forgot them"}
+
+
 def lines(values: dict[str, float]) -> list[str]:
-    return [f"{name:<15} {value:7.3f}" for name, value in values.items()]
+    return [f"{name:<15} {value:7.3f}   {MEANING[name]}" for name, value in values.items()]

@@ -83,11 +83,21 @@ def colour() -> bool:
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
-def example(encoded: list[Encoded], tok: Tokenizer) -> str:
+def example(encoded: list[Encoded], tok: Tokenizer, constant: tuple[str, ...] = ()) -> str:
     """One example with its mask, as the model reads it."""
     short = min(encoded[:50], key=lambda e: e.length)
     how = "green" if colour() else "in [[ ]]"
-    return f"one example (trained on: {how})\n{show_mask(short, tok, colour())}"
+    return f"one example (trained on: {how})\n{show_mask(short, tok, colour(), constant)}"
+
+
+def counts(name: str, kinds: list[str], rows: list[data.Row], examples: int) -> list[str]:
+    """How many demonstrations there are, and how many of the other kind, where an objective learns from both."""
+    if len(kinds) < 2:
+        return []
+    demos = sum(r.answer is not None and r.score is None and r.label is None for r in rows)
+    others = (examples - demos) // (2 if kinds[1] == "pairs" else 1)        # a pair is two answers
+    end = "; without demonstrations this is una" if not demos and name == "uft" else ""
+    return [f"{demos:,} demonstrations, {others:,} {kinds[1]}{end}"]
 
 
 NEEDS = {"ref": "the start model's log-probs", "aligned": "the log-probs of aligned models",

@@ -58,7 +58,7 @@ def fit(model, objective: Objective, hp, cfg: Train, encoded, pad: int, steps: i
     plan = order([e.length for e in encoded], cfg.batch_size, steps, cfg.seed)
     parts, chief = cfg.accumulate * device.world, device.rank == 0
     log = report.Log(folder / "metrics.jsonl", start, device)
-    bar = tqdm(range(start, steps), initial=start, total=steps, desc=folder.name, disable=not chief,
+    bar = tqdm(range(start, steps), initial=start, total=steps, desc=prepare.title(folder), disable=not chief,
                mininterval=0.5 if sys.stderr.isatty() else 10)         # a log file wants fewer lines than a person
     for step in bar:
         factor, ramp = schedule(step, steps, cfg.warmup)
@@ -128,12 +128,13 @@ def main(argv=None) -> int:
         cfg.init = str(pretrain.cached_base(cfg.corpus, cfg.size, device))
     model, tok = runs.start_model(cfg.init)
     hp = prepare.run_first(objective, hp, cfg, main)
-    encoded, lost = encode(objective.rows(train_rows, hp), tok, model.cfg.n_ctx)
+    encoded, lost = encode(examples := objective.rows(train_rows, hp), tok, model.cfg.n_ctx)
     held = encode_held(objective, hp, held_rows, tok, model.cfg.n_ctx)
-    needs = " + ".join(objective.kinds(hp))
-    print("\n".join([f"{len(encoded):,} of {len(train_rows):,} rows serve {name} (it needs {needs}); "
-                     f"of {len(held_rows)} rows held out, {len(held)} do", *lost.lines(model.cfg.n_ctx)]))
-    print(report.example(encoded, tok))
+    kinds = objective.kinds(hp)
+    print("\n".join([f"{len(encoded):,} of {len(train_rows):,} rows serve {name} (it needs {' + '.join(kinds)}); "
+                     f"of {len(held_rows)} rows held out, {len(held)} do",
+                     *report.counts(name, kinds, train_rows, len(examples)), *lost.lines(model.cfg.n_ctx)]))
+    print(report.example(encoded, tok, objective.constant))
     if cfg.batch_size < device.world * cfg.accumulate:
         raise UserError(f"--batch-size {cfg.batch_size} cannot be cut into {device.world * cfg.accumulate} pieces")
     if objective.coupled and device.world * cfg.accumulate > 1:

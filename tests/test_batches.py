@@ -245,5 +245,11 @@ def test_the_mask_is_shown_as_it_is():
     assert show_mask(e, NANO, colour=False).split(maxsplit=1)[1] == "<|user|> hi<|assistant|>[[ yo<|end|>]]"
     coloured = show_mask(e, NANO, colour=True)
     assert coloured.count("\033[32m") == 1 and coloured.endswith("\033[0m")
+    e.col = {"score": 0.75}
+    assert show_mask(e, NANO, False).strip().startswith("answer (score 0.75)  <|user|>"), "a score stands by its role"
+    e.col = {"label": 1.0, "prompt": np.zeros(3)}
+    assert "answer (label good)  " in show_mask(e, NANO, False), "a label in words, a vector not at all"
+    apart = show_mask(e, NANO, False, ("answer",))
+    assert "answer (only measured)  " in apart and "[[" not in apart, "nothing of it is trained on"
     assert EncodeReport(5).lines(64) == [], "nothing lost, nothing said"
     assert torch.equal(batch_of([e]).seqs["answer"].mask.sum(), torch.tensor(float(sum(e.seqs["answer"].mask))))

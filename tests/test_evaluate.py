@@ -129,12 +129,12 @@ def test_accuracy_is_what_was_gained_over_the_start_model():
     same([bare["low"], bare["high"]], evaluate.bootstrap(likelier), "then the interval is that of `prefers`")
 
 
-def test_dpo_counts_no_victory_for_a_pair_that_did_not_move():
+def test_dpo_counts_half_a_victory_for_a_pair_that_did_not_move():
     form = Form("dpo", DPO())
     batch = real_batch(form)
     for s in batch.seqs.values():
         s.logp = s.tok["ref"].clone()
-    same(form.objective.loss(batch, form.hp)[1]["accuracy"], 0, "at the reference no margin is above 0: none counts")
+    same(form.objective.loss(batch, form.hp)[1]["accuracy"], 0.5, "at the reference all are ties, as on held-out data")
     batch.seqs["chosen"].logp = batch.seqs["chosen"].logp + 0.1 * batch.seqs["chosen"].mask
     same(form.objective.loss(batch, form.hp)[1]["accuracy"], 1, "and all are, once every chosen answer gains")
 

@@ -11,7 +11,8 @@ from tiny import NANO, TINY, Form, differs, give_logps, model_grads, real_batch,
 from nanouft.config import UserError
 from nanouft.gpt import GPT
 from nanouft.objectives import OBJECTIVES, plain
-from nanouft.objectives.orpo import ORPO, log1mexp, log_odds
+from nanouft.objectives.dpo import log1mexp
+from nanouft.objectives.orpo import ORPO, log_odds
 
 ORPO_LOSS = OBJECTIVES["orpo"].loss
 
@@ -37,7 +38,7 @@ def test_odds_are_odds():
 
 def test_log1mexp_keeps_its_digits_at_both_ends():
     """Where the plain log(1 - e^x) has lost them all: in fp32 it is -inf at -1e-9 and 0 at -30."""
-    for x in (-1e-9, -1e-3, -math.log(2), -1.0, -30.0):
+    for x in (-1e-9, -1e-3, -math.log(2), -1.0, -20.0, -30.0):
         want = math.log(-math.expm1(x)) if x > -1 else math.log1p(-math.exp(x))
         got = log1mexp(torch.tensor(x, dtype=torch.float32)).item()
         assert got == pytest.approx(want, rel=2e-6), f"LAW: log(1 - e^{x}) = {want}, not {got}"

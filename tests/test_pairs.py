@@ -22,12 +22,13 @@ from nanouft.gpt import GPT
 from nanouft.ledger import weights_of
 from nanouft.objectives import OBJECTIVES, Batch, Seqs
 from nanouft.objectives.ada_dpo import AdaDPO, root, scale
-from nanouft.objectives.asft import ASFT, log_odds
+from nanouft.objectives.asft import ASFT
 from nanouft.objectives.cpo import CPO
 from nanouft.objectives.dpo import DPO, dpo_loss, kl_bound
 from nanouft.objectives.gdpo import GDPO
 from nanouft.objectives.hinge import Hinge
 from nanouft.objectives.ipo import IPO
+from nanouft.objectives.orpo import log_odds
 from nanouft.objectives.robust_dpo import RobustDPO
 from nanouft.objectives.rpo import RPO, nearness
 from nanouft.objectives.simpo import SimPO
@@ -54,9 +55,9 @@ def step(chosen, rejected, gold=None, ref=None, **col) -> Batch:
     roles = {"chosen": seqs(chosen, ref[0]), "rejected": seqs(rejected, ref[1])}
     if gold:
         roles["gold"] = seqs(gold)
+    tokens = {role: int(s.mask.sum()) for role, s in roles.items()}                 # there are no prompts
     return Batch(roles, {name: torch.as_tensor(x, dtype=torch.float64) for name, x in col.items()}, rows=len(chosen),
-                 tokens={role: int(s.mask.sum()) for role, s in roles.items()},
-                 attended={role: int(s.attend.sum()) for role, s in roles.items()})
+                 tokens=tokens, attended=tokens)
 
 
 def loss(name: str, batch: Batch, hp) -> torch.Tensor:

@@ -105,7 +105,8 @@ class Objective:
     loss: Callable                      # loss(batch, hp) -> (scalar, metrics), sums over step totals; no model in it
     hp: type                            # dataclass of hyper-parameters; becomes flags
     data: str | Callable[[Any], str]    # kinds of rows it learns from, "demos" or "demos + scores"; or a function of hp
-    lr: float                           # default learning rate on NanoWorld, chosen on validation (docs/LOG.md)
+    lr: float                           # default learning rate on NanoWorld: chosen on validation where docs/LOG.md
+                                        # lists it, else a near relative's
     columns: tuple[str, ...] = ()       # numbers made by another model beforehand (prepare.py)
     forward: Callable = plain           # forward(model, batch, hp): writes logp; own one where the network is touched
     coupled: bool = False               # the loss couples the rows of a step: a step cannot be cut into pieces

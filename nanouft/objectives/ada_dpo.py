@@ -69,7 +69,7 @@ def loss(batch: Batch, hp: AdaDPO) -> tuple[Tensor, dict]:
     tau = scale(r_w - r_l, hp)
     each = -tau * F.logsigmoid((r_w - r_l) / tau)
     return each.sum() / batch.rows, {
-        **pair_metrics(batch, r_w, r_l), "tau": tau.sum() / batch.rows,
+        **pair_metrics(batch, r_w, r_l, hp.beta), "tau": tau.sum() / batch.rows,
         "tau_at_min": (tau <= hp.tau_min).float().sum() / batch.rows,
         "tau_at_max": (tau >= hp.tau_max).float().sum() / batch.rows}
 

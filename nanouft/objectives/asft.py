@@ -21,8 +21,9 @@ from torch import Tensor
 
 from nanouft.config import UserError
 from nanouft.data import pair_rows
-from nanouft.objectives import Batch, Objective, Seqs
-from nanouft.objectives.dpo import check_beta, log1mexp, pair_metrics
+from nanouft.objectives import Batch, Objective
+from nanouft.objectives.dpo import check_beta, pair_metrics
+from nanouft.objectives.orpo import log_odds
 
 
 @dataclass
@@ -42,18 +43,13 @@ class ASFT:
             raise UserError("--beta changes nothing with --lam 0: the alignment term is off")
 
 
-def log_odds(s: Seqs) -> Tensor:
-    """(B,) log p/(1-p) of p = e^A, the answer's probability a token."""
-    A = s.mean(s.logp).clamp_max(-1e-6)
-    return A - log1mexp(A)
-
-
 def loss(batch: Batch, hp: ASFT) -> tuple[Tensor, dict]:
     w, l = batch.seqs["chosen"], batch.seqs["rejected"]
     lo_w, lo_l = hp.beta * log_odds(w), hp.beta * log_odds(l)
     align = -F.logsigmoid(lo_w) - F.logsigmoid(-lo_l)
     each = -hp.sft_weight * w.mean(w.logp) + hp.lam * align
-    return each.sum() / batch.rows, {**pair_metrics(batch, lo_w, lo_l), "align": align.detach().sum() / batch.rows}
+    return each.sum() / batch.rows, {**pair_metrics(batch, lo_w, lo_l, hp.beta),
+                                     "align": align.detach().sum() / batch.rows}
 
 
 ASFT_OBJECTIVE = Objective(paper="ASFT: Aligned Supervised Fine-Tuning through Absolute Likelihood, arXiv:2409.10571",

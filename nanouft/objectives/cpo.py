@@ -8,8 +8,9 @@ needed. What then keeps `chosen` from falling is a second term, supervised fine-
     L = -log sigmoid( beta (S_w - S_l) ) + alpha NLL(chosen),      S = summed log-prob
 NLL is the mean over all response tokens of the chosen answers of the step.
 
-Needs pairs. beta .1 and alpha 1 are the authors' and TRL's. Trap: S is a sum, so where the rejected answers are longer
-the margin is won by length before anything is learnt. TPO (tpo.py) is this loss with imitation of a third answer.
+Needs pairs. beta .1 and alpha 1 are TRL's; the authors' own we could not read. Trap: S is a sum, so where the rejected
+answers are longer the margin is won by length before anything is learnt. TPO (tpo.py) is this loss with imitation of a
+third answer.
 """
 from dataclasses import dataclass
 
@@ -47,7 +48,7 @@ def loss(batch: Batch, hp: CPO) -> tuple[Tensor, dict]:
     r_w, r_l = (hp.beta * s.sum(s.logp) for s in (batch.seqs["chosen"], batch.seqs["rejected"]))
     hold = nll(batch, "chosen")
     prefer = -F.logsigmoid(r_w - r_l).sum() / batch.rows
-    return prefer + hp.alpha * hold, {**pair_metrics(batch, r_w, r_l), "nll": hold.detach()}
+    return prefer + hp.alpha * hold, {**pair_metrics(batch, r_w, r_l, hp.beta), "nll": hold.detach()}
 
 
 CPO_OBJECTIVE = Objective(paper="Contrastive Preference Optimization, arXiv:2401.08417",

@@ -13,6 +13,7 @@ Needs pairs and the start model's log-probs. Sums over tokens, not means: a long
 Left out: the f-divergence variants. Same letter elsewhere: ORPO's and SimPO's beta are not this one.
 The other methods over pairs take log_ratio, the checks and pair_metrics from here.
 """
+import math
 from dataclasses import dataclass
 
 import torch
@@ -60,15 +61,16 @@ def loss(batch: Batch, hp: DPO) -> tuple[Tensor, dict]:
     w, l = batch.seqs["chosen"], batch.seqs["rejected"]
     better, worse = (l, w) if hp.swap else (w, l)
     each = dpo_loss(better, worse, hp.beta, hp.label_smoothing)
-    return each.sum() / batch.rows, pair_metrics(batch, hp.beta * log_ratio(w), hp.beta * log_ratio(l))
+    return each.sum() / batch.rows, pair_metrics(batch, hp.beta * log_ratio(w), hp.beta * log_ratio(l), hp.beta)
 
 
 # ---- what every method over pairs reports ----------------------------------------------------------------------------
-def pair_metrics(batch: Batch, r_w: Tensor, r_l: Tensor) -> dict[str, Tensor]:
-    """Shares of the step, no gradient. r_w, r_l: (B,) the rewards of the two answers, as the method defines them."""
+def pair_metrics(batch: Batch, r_w: Tensor, r_l: Tensor, nat: float = 1.0) -> dict[str, Tensor]:
+    """Shares of the step, no gradient. r_w, r_l: (B,) the rewards of the two answers, as the method defines them;
+    `nat`: how much of such a reward one nat is worth (beta)."""
     w, l = batch.seqs["chosen"], batch.seqs["rejected"]
     r_w, r_l = r_w.detach(), r_l.detach()
-    out = {"margin": (r_w - r_l).sum() / batch.rows, "accuracy": (r_w > r_l).float().sum() / batch.rows,
+    out = {"margin": (r_w - r_l).sum() / batch.rows, "accuracy": won(r_w - r_l, nat).sum() / batch.rows,
            # Watch these two apart: the margin can grow while BOTH fall.
            "logp_chosen": w.sum(w.logp.detach()).sum() / batch.rows,
            "logp_rejected": l.sum(l.logp.detach()).sum() / batch.rows}
@@ -76,6 +78,11 @@ def pair_metrics(batch: Batch, r_w: Tensor, r_l: Tensor) -> dict[str, Tensor]:
         far = w.sum(kl_bound(w)) + l.sum(kl_bound(l))
         out["kl"] = far.sum() / (batch.tokens["chosen"] + batch.tokens["rejected"])
     return out
+
+
+def won(margin: Tensor, nat: float) -> Tensor:
+    """(B,) 1 where the margin is positive, 1/2 for a tie: closer than 1e-3 nats, as in evaluate.wins."""
+    return torch.where(margin.abs() < 1e-3 * nat, 0.5, (margin > 0).to(margin.dtype))
 
 
 def kl_bound(s: Seqs) -> Tensor:
@@ -88,8 +95,8 @@ def kl_bound(s: Seqs) -> Tensor:
 
 
 def log1mexp(x: Tensor) -> Tensor:
-    """log(1 - e^x) for x < 0, without losing the small numbers."""
-    return torch.log(-torch.expm1(x))
+    """log(1 - e^x) for x < 0 without cancellation: expm1 where e^x is near 1, log1p where it is near 0."""
+    return torch.where(x > -math.log(2), torch.log(-torch.expm1(x)), torch.log1p(-torch.exp(x)))
 
 
 DPO_OBJECTIVE = Objective(paper="Direct Preference Optimization, arXiv:2305.18290, Eq. 7",

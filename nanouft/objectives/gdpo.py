@@ -45,7 +45,7 @@ def loss(batch: Batch, hp: GDPO) -> tuple[Tensor, dict]:
     r_w, r_l = (hp.beta * log_ratio(batch.seqs[role]) for role in ("chosen", "rejected"))
     sure = 2 * batch.col["p"] - 1
     each = -F.logsigmoid(sure * (r_w - r_l))
-    return each.sum() / batch.rows, {**pair_metrics(batch, r_w, r_l), "p": batch.col["p"].sum() / batch.rows}
+    return each.sum() / batch.rows, {**pair_metrics(batch, r_w, r_l, hp.beta), "p": batch.col["p"].sum() / batch.rows}
 
 
 GDPO_OBJECTIVE = Objective(paper="Geometric-Averaged Preference Optimization for Soft Preference Labels, "

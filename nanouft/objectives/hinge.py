@@ -32,7 +32,7 @@ def loss(batch: Batch, hp: Hinge) -> tuple[Tensor, dict]:
     r_w, r_l = (hp.beta * log_ratio(batch.seqs[role]) for role in ("chosen", "rejected"))
     each = (1 - (r_w - r_l)).relu()
     done = (each == 0).float().sum() / batch.rows
-    return each.sum() / batch.rows, {**pair_metrics(batch, r_w, r_l), "done": done}
+    return each.sum() / batch.rows, {**pair_metrics(batch, r_w, r_l, hp.beta), "done": done}
 
 
 HINGE_OBJECTIVE = Objective(paper="Statistical Rejection Sampling (RSO), arXiv:2309.06657, hinge-norm",

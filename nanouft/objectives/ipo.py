@@ -7,7 +7,7 @@ Where every annotator prefers the same answer, DPO's margin grows without end an
 regresses the margin h (how much further the policy moved towards `chosen` than towards `rejected`) on a number:
     L = (h - 1 / (2 beta))^2
 It is 1/(4 beta^2) at the reference (25 at beta .1: large, and no mistake) and 0 exactly at h = 1/(2 beta). Beyond that
-it pulls BACK, as only cDPO does else. The larger beta, the sooner is enough.
+it pulls BACK, as cDPO does, and UNA with a score between 0 and 1. The larger beta, the sooner is enough.
 
 Two lineages disagree on what h sums up, and it changes what a margin of 5 means:
 --reduction mean   log-ratios are means over the tokens of each answer (TRL, which says the authors confirmed it)

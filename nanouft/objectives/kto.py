@@ -73,7 +73,7 @@ def loss(batch: Batch, hp: KTO) -> tuple[Tensor, dict]:
     s = batch.seqs["answer"]
     k = log_ratio(batch.seqs["mismatch"]).mean().clamp_min(0).detach()              # mean, then clamp
     each = kto_loss(log_ratio(s), batch.col["label"], k, hp)
-    return each.sum() / batch.rows, graded_metrics(batch, hp.beta * (log_ratio(s) - k), "label") | {"k": k}
+    return each.sum() / batch.rows, graded_metrics(batch, hp.beta * (log_ratio(s) - k), "label", hp.beta) | {"k": k}
 
 
 KTO_OBJECTIVE = Objective(paper="KTO: Model Alignment as Prospect Theoretic Optimization, arXiv:2402.01306, section 4",

@@ -34,7 +34,7 @@ class RobustDPO:
 def loss(batch: Batch, hp: RobustDPO) -> tuple[Tensor, dict]:
     w, l, e = batch.seqs["chosen"], batch.seqs["rejected"], hp.label_smoothing
     each = ((1 - e) * dpo_loss(w, l, hp.beta) - e * dpo_loss(l, w, hp.beta)) / (1 - 2 * e)
-    return each.sum() / batch.rows, pair_metrics(batch, hp.beta * log_ratio(w), hp.beta * log_ratio(l))
+    return each.sum() / batch.rows, pair_metrics(batch, hp.beta * log_ratio(w), hp.beta * log_ratio(l), hp.beta)
 
 
 ROBUST_DPO_OBJECTIVE = Objective(paper="Provably Robust DPO, arXiv:2403.00409",

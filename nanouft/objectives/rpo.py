@@ -68,7 +68,7 @@ def loss(batch: Batch, hp: RPO) -> tuple[Tensor, dict]:
     else:
         W = shares(len(M), hp.diagonal_weight, M)
         each = (-F.logsigmoid(hp.beta * M) * W).sum(-1)
-    return each.sum() / batch.rows, {**pair_metrics(batch, hp.beta * r_w, hp.beta * r_l),
+    return each.sum() / batch.rows, {**pair_metrics(batch, hp.beta * r_w, hp.beta * r_l, hp.beta),
                                      "own_weight": W.diagonal().sum() / batch.rows}
 
 

@@ -41,7 +41,7 @@ def simpo_loss(r_w: Tensor, r_l: Tensor, gamma: float) -> Tensor:
 
 def loss(batch: Batch, hp: SimPO) -> tuple[Tensor, dict]:
     r_w, r_l = (hp.beta * s.mean(s.logp) for s in (batch.seqs["chosen"], batch.seqs["rejected"]))
-    return simpo_loss(r_w, r_l, hp.gamma).sum() / batch.rows, pair_metrics(batch, r_w, r_l)
+    return simpo_loss(r_w, r_l, hp.gamma).sum() / batch.rows, pair_metrics(batch, r_w, r_l, hp.beta)
 
 
 SIMPO_OBJECTIVE = Objective(paper="SimPO: Simple Preference Optimization with a Reference-Free Reward, "

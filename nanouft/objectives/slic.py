@@ -20,6 +20,7 @@ from torch import Tensor
 from nanouft.config import UserError
 from nanouft.data import pair_rows
 from nanouft.objectives import Batch, Objective
+from nanouft.objectives.cpo import nll
 from nanouft.objectives.dpo import check_beta, pair_metrics
 
 
@@ -47,7 +48,7 @@ def loss(batch: Batch, hp: SLiC) -> tuple[Tensor, dict]:
     if hp.form == "paper":
         hinge, hold = (hp.delta - S_w + S_l).relu(), -hp.lam * S_w.sum() / batch.rows
     else:
-        hinge, hold = (1 - hp.beta * (S_w - S_l)).relu(), -hp.alpha * S_w.sum() / batch.tokens["chosen"]
+        hinge, hold = (1 - hp.beta * (S_w - S_l)).relu(), hp.alpha * nll(batch, "chosen")
     done = (hinge == 0).float().sum() / batch.rows
     return hinge.sum() / batch.rows + hold, {**pair_metrics(batch, S_w, S_l), "done": done}
 

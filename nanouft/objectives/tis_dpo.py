@@ -7,7 +7,8 @@ DPO blames each token of `rejected` alike, also those that were right. To see wh
 trained first: pi+ by DPO, and pi- by DPO on the same pairs SWAPPED. Where they disagree, the preference is at stake:
     r_t = log pi+(y_t) - log pi-(y_t),                        u = sum_t w_t (log pi - log pi_ref)(y_t),
     L = -log sigmoid( beta (u_w - u_l) )
-with w_t a constant made of r_t; mu is +1 in the chosen answer and -1 in the rejected one, whose bad tokens count more:
+with w_t a constant made of r_t; mu is +1 in the chosen answer and -1 in the rejected one, whose bad tokens count more
+(constants after three secondary sources; not read in the paper):
 --weights paper        w = exp(mu clamp(r, -.5, 1.5)): .61 to 4.48 in chosen, .22 to 1.65 in rejected
 --weights rank_based   the rank of mu r within the answer, from .7 to 1.3; ties share a rank (the code's advice)
 --weights ones         DPO. Weights that are all c are DPO with beta c
@@ -70,7 +71,7 @@ def loss(batch: Batch, hp: TISDPO) -> tuple[Tensor, dict]:
     r_w, r_l = hp.beta * weighted_ratio(w, 1, hp.weights), hp.beta * weighted_ratio(l, -1, hp.weights)
     mean = {f"weight_{role}": s.sum(token_weights(s, mu, hp.weights)).sum() / batch.tokens[role]
             for role, s, mu in (("chosen", w, 1), ("rejected", l, -1))}
-    return -F.logsigmoid(r_w - r_l).sum() / batch.rows, {**pair_metrics(batch, r_w, r_l), **mean}
+    return -F.logsigmoid(r_w - r_l).sum() / batch.rows, {**pair_metrics(batch, r_w, r_l, hp.beta), **mean}
 
 
 TIS_DPO_OBJECTIVE = Objective(

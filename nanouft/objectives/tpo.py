@@ -2,7 +2,8 @@
 
     python -m nanouft.train --objective tpo                            # sums of log-probs
     python -m nanouft.train --objective tpo_l                          # means, with a margin: TPO-L
-    Saeidi et al. 2024, arXiv:2405.16681 and the code released with it; TPO-L's defaults after TRL's TPO trainer
+    Saeidi et al. 2024, arXiv:2405.16681 and the code released with it; TPO-L's gamma after TRL's TPO trainer, its
+    beta after SimPO
 
 In CPO one answer plays two parts: it is imitated, and it has to win. But what should be imitated may be better than
 anything a model was caught saying. So there is a third role, `gold`:
@@ -73,7 +74,8 @@ def tpo_l(batch: Batch, hp: TPOL) -> tuple[Tensor, dict]:
 
 def add_gold(batch: Batch, hp: TPO | TPOL, each: Tensor, r_w: Tensor, r_l: Tensor) -> tuple[Tensor, dict]:
     gold = nll(batch, "gold")
-    return each.sum() / batch.rows + hp.alpha * gold, {**pair_metrics(batch, r_w, r_l), "nll_gold": gold.detach()}
+    return each.sum() / batch.rows + hp.alpha * gold, {**pair_metrics(batch, r_w, r_l, hp.beta),
+                                                       "nll_gold": gold.detach()}
 
 
 PAPER = "Triple Preference Optimization, arXiv:2405.16681"

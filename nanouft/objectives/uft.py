@@ -67,7 +67,7 @@ def loss(batch: Batch, hp: UFT) -> tuple[Tensor, dict]:
     s = batch.seqs["answer"]
     i = hp.beta * log_ratio(s)
     each = score_loss(i, batch.col["score"], hp.loss)                               # Eq. 6; score 1: Eq. 7
-    return each.sum() / batch.rows, graded_metrics(batch, i, "score")
+    return each.sum() / batch.rows, graded_metrics(batch, i, "score", hp.beta)
 
 
 UFT_OBJECTIVE = Objective(paper="UFT: Unifying Fine-Tuning of SFT and RLHF/DPO/UNA through a Generalized Implicit "

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from nanouft.data import label_rows, pair_rows, score_rows
 from nanouft.objectives import Batch, Objective
-from nanouft.objectives.dpo import check_beta, kl_bound, log_ratio, pair_metrics
+from nanouft.objectives.dpo import check_beta, kl_bound, log_ratio, pair_metrics, won
 
 
 @dataclass
@@ -54,25 +54,27 @@ def loss(batch: Batch, hp: UNA) -> tuple[Tensor, dict]:
     if hp.feedback == "pair":
         i_w, i_l = (hp.beta * log_ratio(batch.seqs[role]) for role in ("chosen", "rejected"))
         each = score_loss(i_w, 1.0, hp.loss) + score_loss(i_l, 0.0, hp.loss)
-        return each.sum() / batch.rows, pair_metrics(batch, i_w, i_l)
+        return each.sum() / batch.rows, pair_metrics(batch, i_w, i_l, hp.beta)
     name = "label" if hp.feedback == "binary" else "score"
     i = hp.beta * log_ratio(batch.seqs["answer"])
-    return score_loss(i, batch.col[name], hp.loss).sum() / batch.rows, graded_metrics(batch, i, name)
+    return score_loss(i, batch.col[name], hp.loss).sum() / batch.rows, graded_metrics(batch, i, name, hp.beta)
 
 
 @torch.no_grad()
-def graded_metrics(batch: Batch, reward: Tensor, name: str) -> dict[str, Tensor]:
-    """What every method over graded answers reports: shares of the step. reward (B,); `name` of the column of grades.
+def graded_metrics(batch: Batch, reward: Tensor, name: str, nat: float) -> dict[str, Tensor]:
+    """What every method over graded answers reports: shares of the step. reward (B,); `name` of the column of grades;
+    `nat`: what one nat of log-ratio is worth in rewards (beta).
 
     Good answers are those graded above 1/2, bad ones those below. accuracy: the share of them whose reward has the
-    right sign; margin: mean reward of good minus bad. A step without bad answers counts 0 for them.
+    right sign (0 nats count half); margin: mean reward of good minus bad. A step without bad answers counts 0 for
+    them.
     """
     s, here, whole = batch.seqs["answer"], batch.col[name], batch.whole[name]
     good, bad = (here > 0.5).to(reward.dtype), (here < 0.5).to(reward.dtype)
     n_good, n_bad = ((x.sum()).clamp_min(1) for x in (whole > 0.5, whole < 0.5))
     logp = s.sum(s.logp)
     out = {"margin": (good * reward).sum() / n_good - (bad * reward).sum() / n_bad,
-           "accuracy": (good * (reward > 0) + bad * (reward < 0)).sum() / (whole != 0.5).sum().clamp_min(1),
+           "accuracy": (good * won(reward, nat) + bad * won(-reward, nat)).sum() / (whole != 0.5).sum().clamp_min(1),
            "logp_good": (good * logp).sum() / n_good, "logp_bad": (bad * logp).sum() / n_bad}
     return out | ({"kl": s.sum(kl_bound(s)).sum() / batch.tokens["answer"]} if "ref" in s.tok else {})
 
