@@ -13,7 +13,7 @@ import importlib.util
 import math
 import sys
 import textwrap
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import torch
@@ -21,18 +21,22 @@ from tqdm import tqdm
 
 from frozen_lake import demos, experiment, pictures
 from frozen_lake.demos import Ghost, arrows, ghosts, gold, loser, moves_of_loser
-from frozen_lake.lake import Lake, make_lake
+from frozen_lake.lake import MAPS, Lake, make_lake
 from frozen_lake.learn import METHODS, Task, Trace, batch_of, learn, method, task_of
 from frozen_lake.measure import distance, measures, over, used
 from frozen_lake.planning import optimal, optimal_actions, policy_iteration, solve, success, value_iteration
 from frozen_lake.policies import Net, Policy, Table, pretrain
 from nanouft import config, runs
+from nanouft.claims import verdict
 from nanouft.compare import interval
 from nanouft.config import UserError
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.ift import own_guess, weights
 
 EVERY = 5                   # updates between two recorded policies
+STARTS = {"fresh": "from scratch", "presub": "detour habit", "premix": "mixed episodes"}
+ONLY_STUDY = {"maps", "workers"}            # flags that say nothing to the experiment on one map
+NOT_STUDY = {"map", "slippery", "objective", "lam", "gamma", "beta", "loser", "updates", "lr"}    # and to the study
 MAIN = ("sft", "ift", "orpo", "dpo", "orpo online", "dpo online", "pg", "reinforce")   # printed; results.json has all
 COLUMNS = {                 # what is printed, and in a line what it means
     "distance": "squared distance to the nearest optimal policy, mean over live cells; a uniform row costs .1875",
@@ -79,13 +83,22 @@ class Run:
             config.choose("method", name, METHODS)
 
 
+def refuse_idle_flags(study: bool, given: set[str]) -> None:
+    """A flag that would change nothing is a mistake, not a detail."""
+    idle = [f.name for f in fields(Run) if f.name in given & (NOT_STUDY if study else ONLY_STUDY)]
+    if idle and study:
+        raise UserError(f"--{idle[0]} changes nothing with --study: its settings are fixed; leave it out")
+    if idle:
+        raise UserError(f"--{idle[0]} belongs to --study; add --study or leave it out")
+
+
 # ---- the lake and its demonstrations --------------------------------------------------------------------------------
-def facts(lake: Lake) -> None:
+def facts(lake: Lake, named: str) -> None:
     V, _ = value_iteration(lake)
     others = (policy_iteration(lake)[0], solve(lake, optimal(lake)))
     ties = sum(int(optimal_actions(lake)[s].sum() > 1) for s in lake.live)
     uniform = torch.full((lake.S, 4), 0.25, dtype=torch.float64)
-    print(f"map {lake.name}{', slippery' * lake.slippery}: {len(lake.live)} live cells, {len(lake.holes)} holes")
+    print(f"{named}{', slippery' * lake.slippery}: {len(lake.live)} live cells, {len(lake.holes)} holes")
     print("\n".join("    " + row for row in lake.rows))
     print(f"value of the start {V[lake.start]:.4f} (discount .99); value iteration, policy iteration and linear solve "
           f"differ by {max((V - o).abs().max().item() for o in others):.0e}")
@@ -115,8 +128,9 @@ def say_demonstrations(lake: Lake, best: list, worse: list, kind: str) -> tuple[
     print(f"demonstrator {arrows(best)} ({len(best)} steps), worse path {arrows(worse)} ({kind}, {len(worse)})")
     print(f"ghosts: {len(told)} wrong steps from the path end on a live cell ({sum(g.bump for g in told)} against a "
           f"wall); the move that IFT copies there is optimal for {sum(g.right for g in told)}")
+    cancel = "" if lake.slippery else " (they cancel in DPO)"
     print(f"the worse path's {len(moves)} move{'s' * (len(moves) > 1)}: {moves.count('shared')} shared with the good "
-          f"one (they cancel in DPO), {moves.count('optimal')} optimal in their own cell\n"
+          f"one{cancel}, {moves.count('optimal')} optimal in their own cell\n"
           f"(and pushed down all the same), {moves.count('wrong')} wrong")
     return told, moves
 
@@ -134,14 +148,20 @@ def start_policy(kind: str, start: str, task: Task) -> Policy:
     return policy
 
 
+def spread(half: float, digits: int = 3, gap: str = " ") -> str:
+    """' ± 0.012', or nothing for a single seed, which has no interval."""
+    return f" ±{gap}{half:.{digits}f}" if math.isfinite(half) else ""
+
+
 def show(title: str, rows: list[dict]) -> None:
     """Means, and the interval of the distance; results.json has the intervals of all."""
     print(f"\n{title}\n{'':<22}distance      " + "".join(f"{c:>10}" for c in list(COLUMNS)[1:]))
     for row in rows:
         if row["method"] in MAIN or len(rows) <= len(MAIN):
-            print(f"{pictures.label(row['method']):<22}{row['distance'][0]:.3f} ±{row['distance'][1]:.3f}"
-                  + " " + "".join(f"{row[c][0]:>10.{1 if c == 'direct' else 3}f}" if row[c][0] == row[c][0]
-                                  else f"{'-':>10}" for c in list(COLUMNS)[1:]))
+            mean, half = row["distance"]
+            print(f"{pictures.label(row['method']):<22}{f'{mean:.3f}' + spread(half, gap=''):<13}"
+                  + "".join(f"{row[c][0]:>10.{1 if c == 'direct' else 3}f}" if row[c][0] == row[c][0]
+                            else f"{'-':>10}" for c in list(COLUMNS)[1:]))
 
 
 def say_parts(values: dict[str, torch.Tensor]) -> None:
@@ -149,7 +169,7 @@ def say_parts(values: dict[str, torch.Tensor]) -> None:
     parts = [name for name in values if name.startswith("ift") and "sft" in values]
     if parts:
         gaps = {name: interval((values[name] - values["sft"]).tolist()) for name in parts}
-        said = ", ".join(f"{pictures.label(name)} {mean:+.4f} ± {half:.4f}" for name, (mean, half) in gaps.items())
+        said = ", ".join(f"{pictures.label(name)} {mean:+.4f}{spread(half, 4)}" for name, (mean, half) in gaps.items())
         print(textwrap.fill("distance minus SFT's (below 0 is nearer): " + said, 116, initial_indent="  ",
                             subsequent_indent="    "))
 
@@ -163,7 +183,7 @@ def say_order(values: dict[str, torch.Tensor]) -> None:
         said = []
         for contrast, (a, b) in experiment.CONTRASTS.items():
             mean, half = interval((values[names[a]] - values[names[b]]).tolist())
-            said.append((f"{contrast} {mean:+.3f} ± {half:.3f}", experiment.verdict(mean, half)))
+            said.append((f"{contrast} {mean:+.3f}{spread(half)}", verdict(mean, half, 0.0)))
         print(f"  {data}: " + ", ".join(text for text, _ in said)
               + f": DPO < IFT < ORPO, SFT {experiment.joined([v for _, v in said])} here")
 
@@ -198,20 +218,21 @@ def measured(task: Task, traces: dict[str, Trace], kind: str, start: str) -> tup
 
 def run(cfg: Run, folder: Path) -> dict:
     lake = make_lake(cfg.map, cfg.slippery)
-    facts(lake)
+    facts(lake, f"map {cfg.map}" if cfg.map in MAPS else Path(cfg.map).name)
     losers = demonstrations(lake, cfg)
     best, worse, seeds = gold(lake), losers[cfg.loser], cfg.seeds or 20
     told, moves = say_demonstrations(lake, best, worse, cfg.loser)
     task = task_of(lake, seeds, cfg.loser)
     names, rows, lines, kept = cfg.objective or list(METHODS), [], {}, {}
+    mean = f"1 seed, {cfg.updates} updates" if seeds == 1 else f"{seeds} seeds, {cfg.updates} updates, mean ± 95 %"
     for kind, start in arms(lake):
         policy = start_policy(kind, start, task)
         traces = {}
-        for name in tqdm(names, f"{kind}, {start}", leave=False, mininterval=1):
+        for name in tqdm(names, f"{kind}, {STARTS[start]}", leave=False, mininterval=1):
             traces[name] = learn(task, policy, method(name, cfg.lam, cfg.gamma, cfg.beta), cfg.updates, cfg.lr,
                                  every=EVERY)
         got, lines[f"{kind} {start}"], last = measured(task, traces, kind, start)
-        show(f"{kind}, start {start}: {seeds} seed{'s' * (seeds > 1)}, {cfg.updates} updates, mean ± 95 %", got)
+        show(f"{kind}, start: {STARTS[start]}; {mean}", got)
         say_order(last)
         say_parts(last)
         if "ift" in traces:
@@ -302,8 +323,9 @@ def write_page(folder: Path, data: dict) -> None:
 
 
 def main(argv=None) -> int:
-    cfg, _ = config.parse(Run, argv, "python -m frozen_lake", __doc__)
+    cfg, given = config.parse(Run, argv, "python -m frozen_lake", __doc__)
     cfg.check()
+    refuse_idle_flags(cfg.study, given)
     if cfg.study:
         folder = Path(cfg.out or "docs/results")
         data = experiment.study(folder, cfg.maps, cfg.seeds or 8, cfg.workers)

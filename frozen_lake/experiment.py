@@ -29,6 +29,7 @@ from frozen_lake.learn import Method, Task, learn, method
 from frozen_lake.measure import distance, measures, over
 from frozen_lake.policies import Net, Policy, Table, pretrain
 from nanouft import runs
+from nanouft.claims import verdict
 from nanouft.compare import interval
 from nanouft.config import UserError
 
@@ -172,11 +173,6 @@ def _each(todo: list[tuple], workers: int) -> Iterator[list[dict]]:
 CONTRASTS = {"IFT - DPO": ("ift", "dpo"), "ORPO - IFT": ("orpo", "ift"), "SFT - IFT": ("sft", "ift")}   # claimed > 0
 
 
-def verdict(mean: float, half: float) -> str:
-    """holds: the whole interval above 0; does not hold: the whole interval below 0; else undecided."""
-    return "holds" if mean - half > 0 else "does not hold" if mean + half < 0 else "undecided"
-
-
 def joined(verdicts: list[str]) -> str:
     """All must hold; one that does not is enough to refute."""
     return ("holds" if set(verdicts) == {"holds"} else "does not hold" if "does not hold" in verdicts else "undecided")
@@ -196,7 +192,7 @@ def summary(name: str, cells: list[dict]) -> dict:
     for field, where in (("distance", "contrasts"), ("early", "contrasts_early")):
         for label, (a, b) in CONTRASTS.items():
             mean, half = interval([x - y for x, y in zip(column(a, field), column(b, field))])
-            out[where][label] = [mean, half, verdict(mean, half)]
+            out[where][label] = [mean, half, verdict(mean, half, 0.0)]
     out["verdict"] = joined([c[2] for c in out["contrasts"].values()])
     return out
 

@@ -1,9 +1,10 @@
-"""The page: five scenes of "commit, then see" on one small lake, in one file that needs nothing else.
+"""The page: six screens on one small lake, five scenes of "commit, then see" and the verdict, in one file.
 
     python -m frozen_lake                           # writes it beside the pictures: out/frozen_lake/index.html
 
-Open it with any browser, from the disk, without a network. What a table learns is computed in the page (lake.js: 140
-lines, checked against the losses of this project by tests/test_lake_page.py), so that paths drawn by a visitor work.
+It needs nothing else: open it with any browser, from the disk, without a network. What a table learns is computed in
+the page (lake.js: 140 lines, checked against the losses of this project by tests/test_lake_page.py), so that paths
+drawn by a visitor work.
 What a network learns is computed here and put into the page as numbers, and so is the verdict of the study, if it has
 been run. draw.js and scenes.js show it; page.html and page.css are the frame.
 Simplified: always the map twoway5, never slippery; the experiment itself knows more maps, starts and methods.

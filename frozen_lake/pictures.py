@@ -55,7 +55,7 @@ def board(ax: Axes, lake: Lake) -> None:
         colour = HOLE if c == "H" else GIFT if c == "G" else ICE
         ax.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=colour, edgecolor="#B8C4CE", lw=1.5))
         if c in "SHG":
-            ax.text(x - 0.42 * (c == "S"), y + 0.4 * (c == "S"), {"S": "S", "H": "✕", "G": "★"}[c],
+            ax.text(x - 0.46 * (c == "S"), y + 0.46 * (c == "S"), {"S": "S", "H": "✕", "G": "★"}[c],
                     ha="left" if c == "S" else "center", va="top" if c == "S" else "center",
                     color="white" if c == "H" else "black", fontsize=11 if c == "S" else 16)
     ax.set(xlim=(-0.05, lake.width + 0.05), ylim=(-0.05, lake.height + 0.05), aspect="equal", xticks=[], yticks=[])
@@ -112,7 +112,7 @@ def changes(lake: Lake, best: torch.Tensor, panels: dict[str, torch.Tensor], pat
             updates: int) -> Path:
     """panels: {method: (S,4) change of the policy}. Shown: the change of the probability of the optimal actions."""
     with plt.rc_context(SLIDE):
-        fig, axes = plt.subplots(1, len(panels), figsize=(5.2 * len(panels), 6.4), squeeze=False)
+        fig, axes = plt.subplots(1, len(panels), figsize=(5.2 * len(panels), 5.9), squeeze=False)
         for ax, (name, change) in zip(axes[0], panels.items()):
             board(ax, lake)
             for s in lake.live:
@@ -120,18 +120,17 @@ def changes(lake: Lake, best: torch.Tensor, panels: dict[str, torch.Tensor], pat
                 x, y = place(lake, s)
                 colour = UP if gain >= 0 else DOWN
                 ax.add_patch(Rectangle((x - 0.48, y - 0.48), 0.96, 0.96, facecolor=colour,
-                                       alpha=min(1, abs(gain)) ** 0.7))
+                                       alpha=0.85 * min(1, abs(gain)) ** 0.7))          # black digits stay legible
                 said = f"{gain:+.2f}" if abs(gain) >= 0.005 else "0"
-                ax.text(x + 0.05, y + 0.05, said, ha="center", va="center", fontsize=15,
-                        color="white" if abs(gain) > 0.55 else "black", weight="bold")
-            for walk, aside, style in ((paths[0], 0.43, "-"), (paths[1], 0.36, ":")):
+                ax.text(x + 0.08, y + 0.06, said, ha="center", va="center", fontsize=14, color="black", weight="bold")
+            for walk, aside, style in ((paths[0], 0.44, "-"), (paths[1], 0.37, ":")):    # left of, below the digits
                 ends = [s for s, _ in walk] + [int(lake.step[walk[-1]])]
                 xs, ys = zip(*[place(lake, s) for s in ends])
                 ax.plot([x - aside for x in xs], [y - aside for y in ys], color="black", lw=2, ls=style)
             ax.set_title(label(name))
         fig.tight_layout()
         fig.suptitle(f"Chance of an optimal move: after {updates} updates minus before (blue +, orange -). "
-                     "Solid line: the good path; dotted: the worse one", fontsize=18, y=1.0)
+                     "Solid line: the good path; dotted: the worse one", fontsize=18, y=1.0, va="bottom")
         return save(fig, file)
 
 
@@ -151,12 +150,12 @@ def curves(panels: dict[str, dict[str, dict]], file: Path) -> Path:
                 ends.append([c["distance"][-1], name])
             ends.sort()
             for (value, name), y in zip(ends, apart([v for v, _ in ends], 0.055 * max(ax.get_ylim()[1], 0.45))):
-                ax.annotate(label(name), (c["steps"][-1], value), (c["steps"][-1] * 1.04, y), color=COLOUR[name],
-                            va="center", annotation_clip=False,
-                            arrowprops=dict(arrowstyle="-", color=COLOUR[name], lw=1))
+                ax.annotate(label(name), (c["steps"][-1], value), (c["steps"][-1] * 1.07, y), color=COLOUR[name],
+                            va="center", annotation_clip=False,         # the line ends at the label's left side
+                            arrowprops=dict(arrowstyle="-", color=COLOUR[name], lw=1, relpos=(0, 0.5), shrinkA=2))
             ax.set(title=TITLES.get(title, title), xlabel="updates", ylim=(0, None), xlim=(0, c["steps"][-1]))
         axes[0][0].set_ylabel("distance to the optimal policy")
-        fig.subplots_adjust(wspace=0.5)                             # room for the labels at the ends
+        fig.subplots_adjust(wspace=0.68)                            # room for the labels at the ends
         return save(fig, file)
 
 
@@ -174,6 +173,7 @@ def apart(y: list[float], gap: float) -> list[float]:
 # ---- 4. whose cells -------------------------------------------------------------------------------------------------
 def explored(lake: Lake, panels: dict[str, tuple[torch.Tensor, torch.Tensor, float]], file: Path) -> Path:
     """panels: {method: (share of each cell in what the loss read, share of own visits, overlap)}."""
+    wide = 0.41 / math.sqrt(max(float(own[s]) for _, own, _ in panels.values() for s in lake.live))    # clear of the S
     with plt.rc_context(SLIDE):
         fig, axes = plt.subplots(1, len(panels), figsize=(4.4 * len(panels), 5.6), squeeze=False)
         for ax, (name, (seen, own, overlap)) in zip(axes[0], panels.items()):
@@ -183,12 +183,12 @@ def explored(lake: Lake, panels: dict[str, tuple[torch.Tensor, torch.Tensor, flo
                 if seen[s] > 0:
                     ax.add_patch(Rectangle((x - 0.48, y - 0.48), 0.96, 0.96, facecolor=UP, hatch="//",
                                            edgecolor="white", alpha=min(1.0, 0.12 + 5 * float(seen[s]))))
-                ax.add_patch(Circle((x, y), min(0.46, 1.1 * math.sqrt(float(own[s]))), facecolor=DOWN,
+                ax.add_patch(Circle((x, y), wide * math.sqrt(float(own[s])), facecolor=DOWN,
                                     edgecolor="black"))
             ax.set_title(f"{label(name)}\noverlap {overlap:.2f}")
         fig.tight_layout()
         fig.suptitle("Hatched blue: cells that the loss reads. Orange disc: where the learner itself goes "
-                     "(area = share of its visits)", fontsize=18, y=1.0)
+                     "(area = share of its visits)", fontsize=18, y=1.0, va="bottom")
         return save(fig, file)
 
 

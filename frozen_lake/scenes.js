@@ -61,7 +61,7 @@ const changes = (name) => lake({
 });
 const four = (shown) => `<div class="four">${METHODS.map((name, i) => `<figure>
   <figcaption class="${name}"><span>${badge(name)} ${upper(name)}</span>
-    ${i < shown ? `<span>${touched(name).length}<span class="wide"> cells</span></span>` : ""}</figcaption>
+    <span>${i < shown ? `${touched(name).length}<span class="wide"> cells</span>` : "&nbsp;"}</span></figcaption>
   ${i < shown ? changes(name) : '<div class="empty">?</div>'}</figure>`).join("")}</div>`;
 
 function touch() {
@@ -82,7 +82,7 @@ function touch() {
     act: (s) => (map.live.includes(s) ? `pick:${s}` : "") });
   return scene(shown ? lake({ cls: (s) => tint(name)(s) + frame(s), inside: pushes(name) }) : asked,
     say(`<span class="${name}">${badge(name)} ${upper(name)}</span>`, "big"), say(`${upper(name)} ${ABOUT[name]}`),
-    ...(shown ? [say(`You found ${hits} of ${truth.length}, ${picks.length - hits} false.`, "big appear"),
+    ...(shown ? [say(`${hits} of ${truth.length} found, ${picks.length - hits} wrong`, "big appear"),
       say(`${signs} &nbsp; framed: your guess`, "small")]
       : [say(picks.length ? `${plural(picks.length, "cell")} chosen` : "Touch the cells that will change.", "say soft"),
         say(`${legend} &nbsp;&nbsp;<span class="own">➜</span> the student's arrows now`, "small")]),
@@ -236,6 +236,7 @@ function matrix({ seeds, settings, verdict, counts }) {
     "small")}`;
 }
 function verdict() {
+  const again = button("fresh", "Start again", 'class="primary"');         // not on the space bar: it would undo all
   const here = METHODS.map((name) => [name, Lake.distance(map, policy(name, "own", "table"))]);
   here.sort((a, b) => a[1] - b[1]);
   const saw = here.map(([name, d], i) => `${!i ? "" : d - here[i - 1][1] < 0.003 ? " ≈ " : " &lt; "}
@@ -243,7 +244,7 @@ function verdict() {
   return `<div class="panel">${say("The paper, by distance to the best policy: <b>DPO &lt; IFT &lt; ORPO, SFT</b>.")}
     ${say(`You saw, on one lake: ${saw}`)}${DATA.study ? matrix(DATA.study)
     : say("One lake and one student are no evidence. The study over many lakes has not been run yet; this runs it:")
-      + `<p><code>${DATA.command}</code></p>`}${buttons(primary("fresh", "Start again"))}</div>`;
+      + `<p><code>${DATA.command}</code></p>`}${buttons(again)}</div>`;
 }
 
 // ---- the whole page -----------------------------------------------------------------------------------------------

@@ -241,6 +241,10 @@ def test_space_alone_shows_the_whole_story(b, file):
     b.key("ArrowRight")
     b.key(" ")
     assert re.search("arrives|falls in|in circles", text(b)) and "of 17" in text(b)
+    b.key(" ")
+    assert scene(b) == 6
+    b.key(" ")
+    assert scene(b) == 6, "the story ends here: Space does not throw it away"
 
 
 def test_drawing_with_arrow_keys(b, file):
@@ -276,7 +280,7 @@ def test_a_guess_is_scored(b, file):
         b.click(f"[data-act='pick:{cell}']")
     b.click("[data-act='pick:2']")
     b.click("#primary")
-    assert "You found 3 of 8, 1 false." in text(b)
+    assert "3 of 8 found, 1 wrong" in text(b)
 
 
 def test_the_slider_changes_numbers(b, file):

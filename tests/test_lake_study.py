@@ -4,6 +4,7 @@
 """
 import json
 import math
+import re
 from dataclasses import replace
 
 import pytest
@@ -12,7 +13,8 @@ from running import ROOT, call, one_error
 from frozen_lake import __main__ as lake_main
 from frozen_lake import experiment
 from frozen_lake.experiment import (BASE, CONTRASTS, FIELDS, METHODS, SETTINGS, joined, key, report, run_study, study,
-                                    summary, verdict)
+                                    summary)
+from nanouft.claims import verdict
 from nanouft.compare import interval
 
 NAMES = ["short", "short slippery", "short online"]
@@ -39,12 +41,12 @@ def test_one_factor_at_a_time():
 
 
 def test_the_rule():
-    assert [verdict(*x) for x in ((0.2, 0.1), (-0.2, 0.1), (0.1, 0.2), (-0.1, 0.2), (0.1, 0.1), (0.0, 0.0))] == \
+    assert [verdict(*x, 0.0) for x in ((0.2, 0.1), (-0.2, 0.1), (0.1, 0.2), (-0.1, 0.2), (0.1, 0.1), (0.0, 0.0))] == \
         ["holds", "does not hold", "undecided", "undecided", "undecided", "undecided"]
     assert joined(["holds"] * 3) == "holds"
     assert joined(["holds", "undecided", "does not hold"]) == "does not hold"
     assert joined(["holds", "undecided", "holds"]) == "undecided"
-    assert verdict(0.3, math.inf) == "undecided", "one map decides nothing"
+    assert verdict(0.3, math.inf, 0.0) == "undecided", "one map decides nothing"
 
 
 def cells(dpo: float, ift: float, orpo: float, sft: float, n: int = 6) -> list[dict]:
@@ -150,7 +152,7 @@ def test_the_default_experiment(tmp_path, capsys, monkeypatch):
     assert call(lake_main.main, *QUICK, "--out", tmp_path / "x") == 0
     out = capsys.readouterr().out
     for words in ("ghosts: 7 wrong steps", "is optimal for 2", "one pair: IFT - DPO", "what the columns mean",
-                  "table, start presub"):
+                  "table, start: detour habit; 2 seeds"):
         assert words in out
     for name in ("update.png", "changes.png", "explored.png", "curves.png", "walk.gif"):
         assert (tmp_path / "x" / name).stat().st_size > 5000, name
@@ -170,7 +172,10 @@ def test_other_lakes_and_choices(tmp_path, argv, capsys, monkeypatch):
     monkeypatch.setattr(lake_main.pictures, "walk", lambda lake, policies, file: file)       # a GIF takes its time
     few = [] if "--objective" in argv else ["--objective", "sft", "ift"]
     assert call(lake_main.main, "--seeds", "2", "--updates", "3", *few, *argv, "--out", tmp_path) == 0
-    assert (tmp_path / "curves.png").exists() and "distance" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert (tmp_path / "curves.png").exists() and "distance" in out
+    assert not re.search(r"\binf\b", out) and ("±" in out) == ("1" not in argv), "one seed has no interval"
+    assert ("cancel in DPO" in out) == ("--slippery" not in argv)
 
 
 @pytest.mark.parametrize("argv, words", [
@@ -178,7 +183,11 @@ def test_other_lakes_and_choices(tmp_path, argv, capsys, monkeypatch):
     (["--gamma", "-1"], ["--gamma"]), (["--beta", "0"], ["--beta"]), (["--seeds", "0"], ["--seeds"]),
     (["--objective", "sfft"], ["method", "did you mean sft"]), (["--loser", "fal"], ["did you mean fall"]),
     (["--map", "bad.txt"], ["bad.txt", "row 2"]), (["--study", "--maps", "1"], ["--study"]),
-    (["--lamb", "1"], ["--lam"]),
+    (["--lamb", "1"], ["--lam"]), (["--study", "--maps", "2", "--objective", "sft"], ["--objective", "its settings"]),
+    *[(["--study", "--maps", "2", *flag], [flag[0], "changes nothing with --study"]) for flag in (
+        ["--map", "twoway5"], ["--slippery"], ["--lam", "0.9"], ["--gamma", "1"], ["--beta", "1"], ["--loser", "fall"],
+        ["--updates", "3"], ["--lr", "1e-3"])],
+    (["--maps", "3"], ["--maps belongs to --study"]), (["--workers", "1"], ["--workers belongs to --study"]),
     (["--map", "line.txt"], ["no worse path"])])
 def test_mistakes_are_one_line(here, argv, words, capsys):
     (here / "bad.txt").write_text("SFF\nFQG\n")
