@@ -8,7 +8,7 @@ import pytest
 import torch
 from tiny import CPU, DATA, NANO, TINY, Form, differs, give_logps, model_grads, real_batch, same, say, value_and_grads
 
-from nanouft import prepare, world
+from nanouft import prepare, report, world
 from nanouft.batches import collate, encode
 from nanouft.config import UserError
 from nanouft.data import Row
@@ -211,3 +211,29 @@ def test_nanoworld_mixes_kinds(mix, counts):
     assert {r.family for r in demos} <= set(world.GROUP_A) and {r.family for r in scored} <= set(world.GROUP_B)
     assert demos == world.rows("train", "demos", counts[0], 3, skills=world.GROUP_A), \
         "LAW: the first kind has the rows that it would have alone, so SFT and UFT see the same demonstrations"
+
+
+# ---- what is reported ------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("name, hp", [("una", UNA()), ("una", UNA(feedback="pair")), ("uft", UFT()),
+                                      ("una", UNA(beta=0.001))], ids=str)
+def test_a_tie_is_half_a_victory(name, hp):
+    form = Form(name, hp)
+    batch = at_reference(form)
+    same(form.objective.loss(batch, hp)[1]["accuracy"], 0.5, "nothing has moved: half of the answers are on each side")
+    good = batch.seqs.get("chosen", batch.seqs.get("answer"))
+    good.logp = good.logp + 0.1 * good.mask                             # all that are looked at, or all chosen, gain
+    grades = batch.col.get("score", torch.ones(1))
+    want = (grades > 0.5).sum() / (grades != 0.5).sum()
+    same(form.objective.loss(batch, hp)[1]["accuracy"], want, "a gain of .1 nats is a victory, whatever beta")
+
+
+def test_uft_says_how_many_of_each_kind():
+    for hp, kind in ((UFT(), "scores"), (UFT(feedback="binary"), "labels"), (UFT(feedback="pair"), "pairs")):
+        kinds = OBJECTIVES["uft"].kinds(hp)
+        data = world.mixed_rows("train", kinds, 40, 0)
+        said = report.counts("uft", kinds, data, len(uft_rows(data, hp)))
+        assert said == [f"20 demonstrations, 20 {kind}"], "both kinds are counted; a pair once"
+    data = [Row(r.prompt, answer=r.answer, score=0.5) for r in data if r.answer]
+    said = report.counts("uft", ["demos", "scores"], data, len(data))
+    assert said == [f"0 demonstrations, {len(data)} scores; without demonstrations this is una"]
+    assert report.counts("una", ["scores"], data, len(data)) == [], "of one kind there is nothing to tell apart"
