@@ -25,9 +25,12 @@ def curves(run: Path) -> Path:
     names = [k for k in steps[0] if k not in ("step", "lr", "tokens", "grad_norm")]
     panels = [[n] for n in names if not n.startswith("logp_")] + [[n for n in names if n.startswith("logp_")]]
     panels = [p for p in panels if p]
-    fig, axes = plt.subplots(1, len(panels), figsize=(4.2 * len(panels), 3.6), squeeze=False)
+    wide, high = min(3, len(panels)), -(-len(panels) // 3)                 # at most three beside each other
+    fig, axes = plt.subplots(high, wide, figsize=(4.2 * wide, 3.6 * high), squeeze=False)
     x = [m["step"] for m in steps]
-    for ax, panel in zip(axes[0], panels):
+    for ax in axes.flat[len(panels):]:
+        ax.set_axis_off()
+    for ax, panel in zip(axes.flat, panels):
         for name, c, style in zip(panel, LINES, ("-", "--", ":")):
             y = [m[name] for m in steps]
             ax.plot(x, y, color=c, alpha=0.3, lw=1)
