@@ -180,7 +180,8 @@ def run_first(objective: Objective, hp: Any, cfg: Any, main: Callable) -> Any:
 
 def title(folder: Path) -> str:
     """What a progress bar calls the run in `folder`."""
-    return f"{folder.name.split('-')[0]} model (made once)" if folder.parent.name == ".first" else folder.name
+    kind = folder.name.split("-")[0].rstrip("s")
+    return f"{kind} model (made once)" if folder.parent.name == ".first" else folder.name
 
 
 def _first_run(field: str, argv: list[str], files: list[Path], main: Callable) -> str:

@@ -36,7 +36,7 @@ def test_grades_become_scores_labels_and_pairs(made):
     assert 0.2 < sum(m["response"] == "no" for m in files["mixed"]) / len(files["mixed"]) < 0.5
     assert "2 of 103 rows left out" in said and "python -m nanouft.train" in said
     runs = [line.split("--out ")[1].split()[0] for line in said.splitlines() if "nanouft.train" in line]
-    assert runs == [f"out/graded-{name}" for name in ("una", "kto", "uft", "sft", "poft")], "no stale run is taken for it"
+    assert runs == [f"out/graded-{name}" for name in ("una", "kto", "uft", "sft", "poft")], "no older run is taken"
     assert "--aligned out/graded-sft" in said and "evaluate --init out/graded-una " in said
 
 
