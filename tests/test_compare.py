@@ -1,0 +1,57 @@
+"""Cells: what is trained is what train gives, finished ones are kept, a line cut short is made again.
+
+    python -m pytest tests/test_compare.py        about 20 s
+"""
+import json
+
+from nanouft import compare, evaluate, runs, train
+from nanouft.compare import Cell, interval, read_cells, run_cells
+from nanouft.devices import pick
+
+SHORT = ("--objective", "ift", "--steps", "3", "--rows", "40", "--batch-size", "8")
+
+
+def test_a_cell_is_what_train_gives_with_one_thread(tmp_path):
+    cell = compare.run_cell(Cell(SHORT, 5, "base", "val", 4))
+    train.main([*SHORT, "--seed", "5", "--threads", "1", "--device", "cpu", "--items", "0", "--save-every", "0",
+                "--out", str(tmp_path / "run")])
+    result, _ = evaluate.families(*runs.start_model(str(tmp_path / "run")), pick("cpu", "fp32", 1), "val", 4)
+    log = runs.read_metrics(tmp_path / "run" / "metrics.jsonl")
+    assert cell["last_loss"] == log[-1]["loss"] and cell["tokens"] == sum(m["tokens"] for m in log)
+    assert cell["families"] == {f: {k: round(r[k], 4) for k in compare.KEPT} for f, r in result.items()}
+    assert (cell["base"], cell["seed"], cell["flags"]) == ("base", 5, " ".join(SHORT))
+
+
+def test_a_chain_starts_where_its_first_run_ended(tmp_path):
+    first = Cell(SHORT, 5, "base", "val", 2)
+    chain = compare.run_cell(Cell(("--objective", "dpo", "--steps", "2", "--rows", "20", "--batch-size", "4"), 5, first,
+                                  "val", 2))
+    assert chain["base"] == "base" and chain["after"] == " ".join(SHORT) and "failed" not in chain
+
+
+def test_a_run_that_diverges_is_a_result_and_no_crash():
+    cell = compare.run_cell(Cell((*SHORT, "--lr", "1e30"), 0, "base", "val", 2))
+    assert "diverged" in cell["failed"] and "families" not in cell
+
+
+def test_what_is_finished_stays_and_a_cut_line_is_made_again(tmp_path):
+    """Two cells, the second one's line cut in the middle: only that one runs again, and the first is not touched."""
+    file, cells = tmp_path / "cells.jsonl", [Cell((), 0, "base", "val", items) for items in (1, 2)]
+    whole = run_cells(cells, file, workers=1)
+    kept = {**whole[cells[0].key], "mark": "not run again"}
+    file.write_text(json.dumps(kept) + "\n" + json.dumps(whole[cells[1].key])[:40], encoding="utf-8")
+    again = run_cells(cells, file, workers=1)
+    assert again[cells[0].key] == kept
+    same = {k: v for k, v in again[cells[1].key].items() if k != "seconds"}
+    assert same == {k: v for k, v in whole[cells[1].key].items() if k != "seconds"}
+    assert read_cells(file).keys() == {c.key for c in cells}, "the file holds whole lines only"
+
+
+def test_keys_know_what_a_cell_is_made_of():
+    cells = [Cell(SHORT, 0), Cell(SHORT, 1), Cell((*SHORT, "--lr", "1e-4"), 0), Cell(SHORT, 0, split="val"),
+             Cell(SHORT, 0, items=50), Cell(SHORT, 0, Cell((), 0)), Cell(SHORT, 0, probes=True)]
+    assert len({c.key for c in cells}) == len(cells)
+
+
+def test_one_seed_has_no_interval():
+    assert interval([0.5]) == (0.5, float("inf")) and interval([0.1, 0.1, 0.1])[1] < 1e-12
