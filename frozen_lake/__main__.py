@@ -9,7 +9,6 @@ second (arXiv:2405.11870, section 5.3). Printed: who comes nearer to the optimal
 to --out: results.json, pictures, a GIF, and index.html, a page to click through. What the paper does not say (map,
 width, rate, seeds) is chosen here and is a flag; its result is not assumed.
 """
-import importlib.util
 import math
 import sys
 import textwrap
@@ -19,7 +18,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from frozen_lake import demos, experiment, pictures
+from frozen_lake import demos, experiment, page, pictures
 from frozen_lake.demos import Ghost, arrows, ghosts, gold, loser, moves_of_loser
 from frozen_lake.lake import MAPS, Lake, make_lake
 from frozen_lake.learn import METHODS, Task, Trace, batch_of, learn, method, task_of
@@ -316,12 +315,6 @@ def wants_else(lake: Lake, task: Task, policy: Policy, n: int) -> bool:
     return any(int(wish[s]) != a and int(lake.step[s, wish[s]]) in lake.live for s, a in task.golds[n][:-1])
 
 
-def write_page(folder: Path, data: dict) -> None:
-    if importlib.util.find_spec("frozen_lake.page"):
-        from frozen_lake import page
-        print(f"page: {page.write(folder, data)}")
-
-
 def main(argv=None) -> int:
     cfg, given = config.parse(Run, argv, "python -m frozen_lake", __doc__)
     cfg.check()
@@ -332,7 +325,7 @@ def main(argv=None) -> int:
         print(f"picture: {pictures.contrasts(data['settings'], experiment.dots(folder, data), folder / 'C5.png')}")
         return 0
     folder = Path(cfg.out or "out/frozen_lake")
-    write_page(folder, run(cfg, folder))
+    print(f"page: {page.write(folder, run(cfg, folder))}")
     print(f"numbers: {folder / 'results.json'}")
     return 0
 

@@ -20,7 +20,7 @@ C1 (arXiv:2405.11870): IFT beats SFT on the same demonstrations, and is not infe
 """
 import json
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +60,7 @@ class Claim:
     contrasts: tuple[Contrast, ...]
     mapped: tuple[str, ...] = ()        # rows of --map
     map_lrs: tuple[str, ...] = ()
-    families: tuple[str, ...] = field(default=TAUGHT)
+    families: tuple[str, ...] = TAUGHT
 
 
 SEQ, IFT = ("--objective", "sft", "--reduction", "sequence"), ("--objective", "ift", "--variant")

@@ -302,11 +302,11 @@ def main(argv=None) -> int:
                                + ("--data" if cfg.data else "--probes"))
     if cfg.prior_from and not cfg.prior:
         raise config.UserError("--prior-from says whose first tokens to force; say how many with --prior N")
+    if cfg.reference and not cfg.data:
+        raise config.UserError("--reference compares answers of your own file; give it with --data")
     device = devices.pick(cfg.device, cfg.dtype, cfg.threads)
     model, tok = runs.start_model(cfg.init)
     model.to(device.name).eval()
-    if cfg.reference and not cfg.data:
-        raise config.UserError("--reference compares answers of your own file; give it with --data")
     if cfg.data:
         on_data(model, tok, cfg, device)
         return 0

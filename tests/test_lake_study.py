@@ -145,7 +145,7 @@ QUICK = ["--seeds", "2", "--updates", "30", "--map", "corridor4", "--objective",
 @pytest.fixture(autouse=True)
 def no_page(monkeypatch):
     """The page has tests of its own."""
-    monkeypatch.setattr(lake_main, "write_page", lambda folder, data: None)
+    monkeypatch.setattr(lake_main.page, "write", lambda folder, data: None)
 
 
 def test_the_default_experiment(tmp_path, capsys, monkeypatch):
