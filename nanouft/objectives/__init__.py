@@ -145,10 +145,13 @@ from nanouft.objectives.ipo import IPO_OBJECTIVE  # noqa: E402
 from nanouft.objectives.kto import KTO_OBJECTIVE  # noqa: E402
 from nanouft.objectives.poft import POFT_OBJECTIVE  # noqa: E402
 from nanouft.objectives.neftune import NEFTUNE_OBJECTIVE  # noqa: E402
+from nanouft.objectives.ppo import PPO_OBJECTIVE  # noqa: E402
 from nanouft.objectives.reinforce import REINFORCE_OBJECTIVE  # noqa: E402
 from nanouft.objectives.rloo import RLOO_OBJECTIVE  # noqa: E402
 from nanouft.objectives.robust_dpo import ROBUST_DPO_OBJECTIVE  # noqa: E402
 from nanouft.objectives.rpo import RPO_OBJECTIVE  # noqa: E402
+from nanouft.objectives.online_dpo import ONLINE_DPO_OBJECTIVE  # noqa: E402
+from nanouft.objectives.online_una import ONLINE_UNA_OBJECTIVE  # noqa: E402
 from nanouft.objectives.orpo import ORPO_OBJECTIVE  # noqa: E402
 from nanouft.objectives.sft import SFT_OBJECTIVE  # noqa: E402
 from nanouft.objectives.sftmix import SFTMIX_OBJECTIVE  # noqa: E402
@@ -189,4 +192,7 @@ OBJECTIVES: dict[str, Objective] = {
     "reinforce": REINFORCE_OBJECTIVE,
     "rloo": RLOO_OBJECTIVE,
     "grpo": GRPO_OBJECTIVE,
+    "ppo": PPO_OBJECTIVE,
+    "online_dpo": ONLINE_DPO_OBJECTIVE,
+    "online_una": ONLINE_UNA_OBJECTIVE,
 }

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from nanouft.config import UserError
 from nanouft.data import prompt_rows
-from nanouft.objectives import Batch, Objective, Seqs
+from nanouft.objectives import Batch, Objective
 from nanouft.objectives.reinforce import check_sampling, clipped, log_rho, step_metrics
 
 
@@ -54,9 +54,8 @@ def standardised(R: Tensor, scale: str = "group") -> Tensor:
     return centred / (R.std(-1, keepdim=True) + 1e-4) if scale == "group" else centred
 
 
-def k3(s: Seqs) -> Tensor:
-    """(B,T) Schulman's estimate of KL(pi || pi_ref), token by token (Eq. 4); 0 off the mask."""
-    x = (s.tok["ref"] - s.logp).masked_fill(s.mask == 0, 0)
+def k3(x: Tensor) -> Tensor:
+    """Schulman's estimate of KL(pi || pi_ref) from x = log pi_ref(token) - log pi(token), token by token (Eq. 4)."""
     return torch.exp(x.clamp_max(20)) - x - 1                           # the clamp keeps fp32 finite
 
 
@@ -67,12 +66,12 @@ def credit(batch: Batch, hp: GRPO) -> dict[str, Tensor]:
 def loss(batch: Batch, hp: GRPO) -> tuple[Tensor, dict]:
     s, high = batch.seqs["answer"], hp.eps if hp.eps_high is None else hp.eps_high
     rho = torch.exp(log_rho(s).clamp(-20, 20))                          # (B,T)
-    each = clipped(rho, batch.col["adv"][:, None], hp.eps, high) + hp.beta * k3(s)               # Eq. 3
+    leash = k3((s.tok["ref"] - s.logp).masked_fill(s.mask == 0, 0))
+    each = clipped(rho, batch.col["adv"][:, None], hp.eps, high) + hp.beta * leash               # Eq. 3
     total = {"grpo": lambda: s.mean(each).sum() / batch.rows,
              "dapo": lambda: s.sum(each).sum() / batch.tokens["answer"],
              "dr_grpo": lambda: s.sum(each).sum() / (batch.rows * hp.length)}[hp.aggregation]()
-    leash = s.sum(k3(s).detach()).sum() / batch.tokens["answer"]
-    return total, step_metrics(batch, hp.eps, high) | {"kl_now": leash}
+    return total, step_metrics(batch, hp.eps, high)
 
 
 GRPO_OBJECTIVE = Objective(paper="DeepSeekMath: GRPO, arXiv:2402.03300, Eq. 3, 4", rows=prompt_rows, loss=loss, hp=GRPO,

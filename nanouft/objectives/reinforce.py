@@ -1,10 +1,10 @@
 """REINFORCE: try answers, and make those likelier that scored above the average.
 
     python -m nanouft.train --objective reinforce --init out/sft       # NanoWorld's exact score is the reward
-    Williams 1992, Machine Learning 8 (section 2); for language models Ahmadian et al. 2024, arXiv:2402.14740, Eq. 6
+    Williams 1992, Machine Learning 8; for language models Ahmadian et al. 2024, arXiv:2402.14740 (REINFORCE estimator)
 
 The gradient of an expected reward is an expectation again, so sampled answers estimate it:
-    grad E[R] = E[ (R - b) grad log pi(y|x) ]                                                     (Eq. 6)
+    grad E[R] = E[ (R - b) grad log pi(y|x) ]
 Any b that does not look at y leaves the mean as it is and changes only the noise. Here b is the mean reward of the
 whole rollout; it contains y itself, which shrinks the gradient by one part in the number of answers. rloo.py compares
 within a prompt. A leash to the start model is part of the reward:  R = score - beta log pi(y|x)/pi_ref(y|x).
@@ -65,7 +65,7 @@ def credit(batch: Batch, hp: Reinforce) -> dict[str, Tensor]:
 
 def loss(batch: Batch, hp: Reinforce) -> tuple[Tensor, dict]:
     s = batch.seqs["answer"]
-    return -(batch.col["adv"] * s.sum(s.logp)).sum() / batch.rows, {}                             # Eq. 6
+    return -(batch.col["adv"] * s.sum(s.logp)).sum() / batch.rows, {}           # its gradient is the estimator
 
 
 # ---- for the methods that take several steps on one rollout ----------------------------------------------------------
@@ -88,6 +88,6 @@ def step_metrics(batch: Batch, low: float, high: float) -> dict[str, Tensor]:
     return {"clip_fraction": s.sum(outside).sum() / n, "kl_step": s.sum(moved.exp() - 1 - moved).sum() / n}    # k3
 
 
-REINFORCE_OBJECTIVE = Objective(paper="REINFORCE, Williams 1992; Back to Basics, arXiv:2402.14740, Eq. 6",
+REINFORCE_OBJECTIVE = Objective(paper="REINFORCE, Williams 1992; Back to Basics, arXiv:2402.14740",
                                 rows=prompt_rows, loss=loss, hp=Reinforce, data="prompts", lr=1e-4,
                                 source="rollouts", credit=credit)

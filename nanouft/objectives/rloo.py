@@ -1,11 +1,11 @@
 """RLOO: the other answers to the same prompt are the baseline.
 
     python -m nanouft.train --objective rloo --init out/sft
-    Kool et al. 2019; Ahmadian et al. 2024, arXiv:2402.14740 (Eq. 7), and TRL's trainer
+    Kool et al. 2019; Ahmadian et al. 2024, arXiv:2402.14740 (section on RLOO), and TRL's trainer
 
 How good is a score of 0.6? For a hard prompt very, for an easy one not at all. So each of K answers is compared with
 the mean of the K - 1 OTHERS to its prompt, which knows the prompt and not the answer: no bias, little noise.
-    adv_i = R_i - mean over j != i of R_j = K/(K-1) (R_i - mean R)                                (Eq. 7)
+    adv_i = R_i - mean over j != i of R_j = K/(K-1) (R_i - mean R)
     L = - mean over answers of min(rho adv, clip(rho, 1 - eps, 1 + eps) adv),  rho = pi(y|x) / pi_old(y|x)
 The ratio is that of the WHOLE answer. With one step a rollout (the default) it is 1, and this is REINFORCE.
 R = score - beta log pi(y|x)/pi_ref(y|x), as in reinforce.py.
@@ -39,7 +39,7 @@ class RLOO:
 def leave_one_out(R: Tensor) -> Tensor:
     """(P,K) rewards of K answers to P prompts -> (P,K) advantages."""
     K = R.shape[-1]
-    return R - (R.sum(-1, keepdim=True) - R) / (K - 1)                                            # Eq. 7
+    return R - (R.sum(-1, keepdim=True) - R) / (K - 1)                              # the RLOO estimator
 
 
 def credit(batch: Batch, hp: RLOO) -> dict[str, Tensor]:
@@ -56,5 +56,5 @@ def loss(batch: Batch, hp: RLOO) -> tuple[Tensor, dict]:
     return each.sum() / batch.rows, metrics
 
 
-RLOO_OBJECTIVE = Objective(paper="Back to Basics: RLOO, arXiv:2402.14740, Eq. 7", rows=prompt_rows, loss=loss, hp=RLOO,
+RLOO_OBJECTIVE = Objective(paper="Back to Basics: RLOO, arXiv:2402.14740", rows=prompt_rows, loss=loss, hp=RLOO,
                            data="prompts", lr=1e-4, source="rollouts", credit=credit)
