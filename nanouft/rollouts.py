@@ -90,7 +90,7 @@ class Rollouts:
         return self.rows, (mine[:, None] * per + np.arange(per)).ravel()
 
     def collect(self, number: int) -> None:
-        """Sample and score rollout `number`; prompt-major: answers to one prompt are neighbours."""
+        """Sample and score rollout `number`, prompt-major: answers to one prompt are neighbours."""
         asked = [self.prompts[i] for i in self.plan[number] for _ in range(self.hp.samples)]
         drawn = self.sample([e.seqs["prompt"].ids.tolist() for e in asked], number)
         prompts = [e.example.seqs["prompt"][0][-1].text for e in asked]
@@ -116,10 +116,17 @@ class Rollouts:
     def sample(self, prompts: list[list[int]], number: int) -> list[Answer]:
         self.policy.eval()
         out = []
-        for i in range(0, len(prompts), CHUNK):
-            out += generate(self.policy, prompts[i:i + CHUNK], stop=self.tok.end, pad=self.tok.pad,
-                            max_new=self.cfg.max_new, temperature=1.0,
-                            seed=(self.cfg.seed * 1_000_003 + number) * 1_009 + i // CHUNK)
+        try:
+            for i in range(0, len(prompts), CHUNK):
+                seed = (self.cfg.seed * 1_000_003 + number) * 1_009 + i // CHUNK
+                out += generate(self.policy, prompts[i:i + CHUNK], stop=self.tok.end, pad=self.tok.pad,
+                                max_new=self.cfg.max_new, temperature=1.0, seed=seed % 2**63)
+        except RuntimeError as e:
+            if "probability" not in str(e):             # torch will not draw from NaN
+                raise
+        if len(out) < len(prompts) or not np.isfinite(sum(sum(a.logp) for a in out)):
+            raise UserError(f"nothing can be sampled at step {number * self.stride + 1}: the run diverged, its chances "
+                            "are not finite. Lower --lr")
         return out
 
     def show(self, number: int, prompts: list[str], texts: list[str], rows: list[Encoded]) -> None:
@@ -186,8 +193,12 @@ def stats(rows: list[Encoded]) -> dict[str, float]:
 
 def credit(rows: list[Encoded], objective: Objective, hp, pad: int,
            seed: int = 0) -> tuple[list[Encoded], dict[str, float]]:
-    """The rollout as the rows that the loss sees, and what a critic has to report."""
-    columns: dict[str, Tensor] = objective.credit(collate(rows, np.arange(len(rows)), pad), hp)
+    """The rollout as the rows that the loss sees, and what a critic has to report. Advantages are small differences of
+    rewards, made in fp64: Adam would take what fp32 rounds where all rewards are equal for a gradient like any other."""
+    whole = collate(rows, np.arange(len(rows)), pad)
+    s = whole.seqs["answer"]
+    s.tok, whole.col = ({name: x.double() for name, x in group.items()} for group in (s.tok, whole.col))
+    columns: dict[str, Tensor] = objective.credit(whole, hp)
     for name, x in columns.items():
         for e, value in zip(rows, x.numpy()):
             if x.dim() == 1:
