@@ -136,7 +136,8 @@ def main(argv=None) -> int:
         cfg.init = str(pretrain.cached_base(cfg.corpus, cfg.size, device))
     model, tok = runs.start_model(cfg.init)
     hp = prepare.run_first(objective, hp, cfg, main)
-    room = model.cfg.n_ctx - (1 + cfg.max_new) * sampled                   # of a prompt that is to be answered
+    if (room := model.cfg.n_ctx - (1 + cfg.max_new) * sampled) < 1:                # of a prompt that is to be answered
+        raise UserError(f"--max-new {cfg.max_new}: leaves no room for a prompt in the context of {model.cfg.n_ctx}")
     encoded, lost = encode(examples := objective.rows(train_rows, hp), tok, room)
     held = [] if sampled else encode_held(objective, hp, held_rows, tok, room)
     kinds = objective.kinds(hp)
