@@ -172,7 +172,8 @@ C3 = Claim(
 def _noisy() -> dict[str, Recipe]:
     """The rows of C4 at 20 % (tuned there), 0 and 40 %. Where rows are left out, there are more passes: equal steps."""
     rows: dict[str, Recipe] = {}
-    for share, noise, keep, epochs in (("20 %", "0.2", "0.8", "3.75"), ("0 %", "0", "", ""), ("40 %", "0.4", "0.6", "5")):
+    for share, noise, keep, epochs in (("20 %", "0.2", "0.8", "3.75"), ("0 %", "0", "", ""),
+                                       ("40 %", "0.4", "0.6", "5")):
         def add(name, flags, after=None, **kw):
             like = None if share == "20 %" else f"{name}, 20 %"
             rows[f"{name}, {share}"] = Recipe((*flags, "--noise", noise) if after is None else flags, like=like,
@@ -191,7 +192,8 @@ def _noisy() -> dict[str, Recipe]:
 
 C4 = Claim(
     rows=_noisy(), baseline="SFT, 20 %",
-    contrasts=(*(Contrast(f"PoFT is better than SFT at {x}", f"PoFT, {x}", f"SFT, {x}") for x in ("0 %", "20 %", "40 %")),
+    contrasts=(*(Contrast(f"PoFT is better than SFT at {x}", f"PoFT, {x}", f"SFT, {x}")
+                 for x in ("0 %", "20 %", "40 %")),
                Contrast("PoFT's gain over SFT is larger at 40 % than at 0 %", "PoFT, 40 %", "SFT, 40 %",
                         minus=("PoFT, 0 %", "SFT, 0 %")),
                Contrast("PoFT's gain over SFT is larger at 20 % than at 0 %", "PoFT, 20 %", "SFT, 20 %",

@@ -133,7 +133,8 @@ def table(claim, rows: dict[str, list[dict]], start: dict, base: str, settings: 
                    "{:+.1f} ± {:.1f}".format(*(100 * x for x in paired(cells, rows[claim.baseline], c.parts, c.key)))
                    for c in claim.columns]
         failed, told = sum("failed" in c for c in cells), settings[claim.rows[n].like or n]
-        lines.append(f"| {n}{f' ({failed} diverged)' * bool(failed)} | {' '.join(told[1::2])} | {' | '.join(figures)} |")
+        n += f" ({failed} diverged)" * bool(failed)
+        lines.append(f"| {n} | {' '.join(told[1::2])} | {' | '.join(figures)} |")
     return [*lines, ""]
 
 
@@ -203,8 +204,8 @@ def tau_map(name: str, claim, cfg) -> None:
                      for seed in range(3)]
             lines.append(f"| {row}, {share} | " + " | ".join(percent([x[k] for x in looks]) for k in looks[0]) + " |")
             print(lines[-1], flush=True)
-    text = ["Three seeds, 95 % t-interval; tau in percent; found: the chance, in percent, that a wrong demonstration has "
-            "a smaller tau than a right one.", "", *lines]
+    text = ["Three seeds, 95 % t-interval; tau in percent; found: the chance, in percent, that a wrong demonstration "
+            "has a smaller tau than a right one.", "", *lines]
     (cfg.folder / f"{name}-map.md").write_text("\n".join(text) + "\n", encoding="utf-8")
 
 

@@ -10,7 +10,7 @@ import pytest
 from tiny import same
 
 from nanouft import cells as the_cells
-from nanouft import claims, config, study, world
+from nanouft import claims, config, flags, study, world
 from nanouft.claims import CLAIMS, Claims
 from nanouft.cells import Cell
 
@@ -69,6 +69,72 @@ def test_every_control_of_the_issue_is_a_row():
         ift + "released --detach", ift + "released --lam-noise 0.5", ift + "algorithm1", ift + "algorithm1 --detach",
         ift + "eq21_mean1", ift + "released --residual replace --gamma 0", "--objective dpo"}
     assert all(c.row in C1.rows and c.other in C1.rows for c in C1.contrasts) and C1.baseline in C1.rows
+
+
+def test_every_claim_speaks_of_its_own_rows():
+    for name, claim in CLAIMS.items():
+        for r in claim.rows.values():
+            assert r.after is None or r.after in claim.rows, name
+            assert r.like is None or not claim.rows[r.like].like, f"{name}: settings come from a row that is tuned"
+            train_flags = [f.replace("BASE", "base") for f in r.flags]
+            flags.read_flags([*train_flags, "--seed", "1"])                 # a flag that means nothing is an error
+        for c in claim.contrasts:
+            assert {c.row, c.other, *(c.minus or ())} <= claim.rows.keys(), c.text
+        budgets = {(len(r.lrs), len(r.second[1])) for r in claim.rows.values() if not r.like}
+        assert budgets == {(4, 2)}, f"{name}: every row is tuned over as many settings"
+
+
+def test_the_controls_that_the_papers_lack_are_rows():
+    assert {"UNA (B) from the base", claims.UNION, *claims.CHAINS.values()} < CLAIMS["C3"].rows.keys()
+    for share in ("20 %", "40 %"):
+        for row in ("PoFT against the base", "SFT on the likeliest", "SFT on the right ones", "SFT -> DPO",
+                    "PoFT -> DPO"):
+            assert f"{row}, {share}" in CLAIMS["C4"].rows
+    betas = {r.flags[-1] for n, r in CLAIMS["C2"].rows.items() if "beta" in n}
+    assert betas == {"0.001", "0.01", "0.1", "1"}
+
+
+def test_c3_gives_every_row_the_same_data():
+    """570 demonstrations of A, 610 rows of B; the union has A's 570 and as many of B as were right among 610."""
+    mixed = world.mixed_rows("train", ["demos", "scores"], 1180, 3, 0.0, "A:B", "57:61")
+    alone = world.mixed_rows("train", ["demos"], 570, 3, 0.0, "A")
+    assert mixed[:570] == alone and len(mixed) == 1180
+    good = sum(r.score == 1 for r in mixed[570:])
+    union = world.mixed_rows("train", ["demos"], 875, 3, 0.0, "A,B")
+    assert sum(r.family in world.GROUP_A for r in union) == 570 and abs(875 - 570 - good) <= 2
+
+
+def test_a_difference_of_gains_is_paired(lab):
+    """Gains 3, 5, 4 at 40 % and 1, 2, 3 at 0 %: differences 2, 3, 1."""
+    claim = CLAIMS["C4"]
+    gains = {"PoFT, 40 %": (3, 5, 4), "PoFT, 0 %": (1, 2, 3)}
+    rows = {n: [made(Cell((), s), (0.5 + gains.get(n, (0, 0, 0))[s] / 100)) for s in range(3)] for n in claim.rows}
+    contrast = next(c for c in claim.contrasts if c.minus == ("PoFT, 0 %", "SFT, 0 %") and "40" in c.row)
+    same(study.difference(contrast, claim, rows), [0.02, 4.303 * 0.01 / 3 ** 0.5], "2 ± t s / sqrt(3)", 1e-9)
+
+
+def test_rows_like_another_take_its_settings_and_cost_no_tuning(lab, capsys):
+    claim = CLAIMS["C4"]
+    study.tune("C4", claim, trial(bases=["base"], tune_seeds=1))
+    assert all("0.4" not in c.flags and (isinstance(c.start, str) or "0.4" not in c.start.flags) for c in lab.asked)
+    chosen = study.chosen_settings("C4", lab.folder)
+    assert chosen.keys() == {n for n, r in claim.rows.items() if not r.like}
+    c = study.cell(claim, "PoFT against the base, 40 %", chosen, 0, "out/base-1", "test", 100)
+    assert c.flags[:6] == ("--objective", "poft", "--aligned", "out/base-1", "--noise", "0.4"), "its own base"
+    assert c.flags[6:] == chosen["PoFT against the base, 20 %"]
+
+
+@pytest.mark.parametrize("name", ["C2", "C3", "C4"])
+def test_a_study_draws_its_picture_and_fills_its_table(lab, capsys, name):
+    claim = CLAIMS[name]
+    (lab.folder / f"{name}-chosen.json").write_text(json.dumps({"chosen": settings(claim)}))
+    lab.scores = lambda c: 0.4 + len(str(c.flags)) / 1000 + c.seed / 100
+    study.study(name, claim, trial(bases=["base", "other"], seeds=2))
+    assert (lab.folder / f"{name}.png").stat().st_size > 10_000
+    table = (lab.folder / f"{name}.md").read_text().splitlines()
+    assert all(sum(line.startswith(f"| {n} |") for line in table) == 2 for n in claim.rows)
+    found = json.loads((lab.folder / f"{name}.json").read_text())["contrasts"]
+    assert found.keys() == {c.text for c in claim.contrasts}
 
 
 @pytest.mark.parametrize("mean, half, threshold, want", [
