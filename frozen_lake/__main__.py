@@ -27,7 +27,7 @@ from frozen_lake.planning import optimal, optimal_actions, policy_iteration, sol
 from frozen_lake.policies import Net, Policy, Table, pretrain
 from nanouft import config, runs
 from nanouft.claims import verdict
-from nanouft.compare import interval
+from nanouft.cells import interval
 from nanouft.config import UserError
 
 EVERY = 5                   # updates between two recorded policies

@@ -29,7 +29,7 @@ from pathlib import Path
 import numpy as np
 
 from nanouft import claims, plots
-from nanouft.compare import interval
+from nanouft.cells import interval
 
 PAIRED = True                                           # the switch, see "Break it"
 folder = Path(claims.__file__).parents[1] / "docs" / "results"

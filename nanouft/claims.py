@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from nanouft import config, runs
-from nanouft.compare import Cell, interval, percent, read_cells, run_cell, run_cells
+from nanouft.cells import Cell, interval, percent, read_cells, run_cell, run_cells
 from nanouft.config import UserError
 
 RESULTS = "docs/results"
@@ -258,7 +258,7 @@ def again(name: str, claim: Claim, cfg: "Claims") -> None:
     if not cells:
         raise UserError(f"{name}: no finished cell to run again; run the study first")
     for c in cells[::max(1, len(cells) // cfg.again)][:cfg.again]:
-        new, old = ({k: v for k, v in x.items() if k != "seconds"} for x in (run_cell(c), done[c.key]))
+        new, old = ({k: v for k, v in x.items() if k != "seconds"} for x in (run_cell(c, keep=None), done[c.key]))
         print(f"{' '.join(c.flags)} --seed {c.seed}: {'the same' if new == old else 'DIFFERENT'}")
         if new != old:
             raise UserError(f"cell {c.key} gives other numbers here: another machine, torch or code (CELL_VERSION?)")

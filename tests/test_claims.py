@@ -9,9 +9,10 @@ import json
 import pytest
 from tiny import same
 
-from nanouft import claims, compare, config, world
+from nanouft import cells as the_cells
+from nanouft import claims, config, world
 from nanouft.claims import CLAIMS, Claims
-from nanouft.compare import Cell
+from nanouft.cells import Cell
 
 C1 = CLAIMS["C1"]
 
@@ -28,12 +29,12 @@ def made(cell: Cell, score: float, **extra) -> dict:
 def lab(monkeypatch, tmp_path):
     """An empty results folder, and a trainer that gives made-up scores: `scores(cell)`."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(compare, "fingerprint", lambda init: f"weights of {init}")
+    monkeypatch.setattr(the_cells, "fingerprint", lambda init: f"weights of {init}")
     class Lab:
         folder, asked, scores = tmp_path / "trial", [], staticmethod(lambda cell: 0.5)
         cell = staticmethod(lambda c: made(c, Lab.scores(c)))
     def run_cells(cells, file, workers=2):
-        done = compare.read_cells(file)
+        done = the_cells.read_cells(file)
         for c in cells:
             if c.key not in done:
                 Lab.asked.append(c)
@@ -145,10 +146,10 @@ def test_finished_cells_are_not_run_again(lab, capsys):
 def test_again_finds_a_number_that_changed(lab, capsys, monkeypatch):
     choose(lab)
     claims.study("C1", C1, trial(bases=["base"], seeds=2))
-    monkeypatch.setattr(claims, "run_cell", lambda c: {**made(c, 0.5), "seconds": 99.0})
+    monkeypatch.setattr(claims, "run_cell", lambda c, keep: {**made(c, 0.5), "seconds": 99.0})
     claims.again("C1", C1, trial(bases=["base"], seeds=2, again=3))
     assert capsys.readouterr().out.count("the same") == 3
-    monkeypatch.setattr(claims, "run_cell", lambda c: made(c, 0.5001))
+    monkeypatch.setattr(claims, "run_cell", lambda c, keep: made(c, 0.5001))
     with pytest.raises(config.UserError, match="other numbers"):
         claims.again("C1", C1, trial(bases=["base"], seeds=2, again=1))
 
@@ -175,5 +176,5 @@ def test_a_cell_with_probes_has_a_key_of_its_own(lab):
 @pytest.mark.slow
 def test_a_cell_gives_the_same_numbers_twice():
     cell = Cell(("--objective", "ift", "--steps", "20", "--rows", "100"), 3, "base", "val", 10, probes=True)
-    a, b = ({k: v for k, v in compare.run_cell(cell).items() if k != "seconds"} for _ in range(2))
+    a, b = ({k: v for k, v in the_cells.run_cell(cell).items() if k != "seconds"} for _ in range(2))
     assert a == b and a["probes"]["kl_own"] > 0

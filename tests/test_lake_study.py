@@ -15,7 +15,7 @@ from frozen_lake import experiment
 from frozen_lake.experiment import (BASE, CONTRASTS, FIELDS, METHODS, SETTINGS, joined, key, report, run_study, study,
                                     summary)
 from nanouft.claims import verdict
-from nanouft.compare import interval
+from nanouft.cells import interval
 
 NAMES = ["short", "short slippery", "short online"]
 
