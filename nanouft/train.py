@@ -21,8 +21,8 @@ from tqdm import tqdm
 from nanouft import config, curate, data, devices, freeze, prepare, pretrain, report, runs, world
 from nanouft.batches import collate, encode, order
 from nanouft.config import UserError
-from nanouft.evaluate import encode_held, held_out
 from nanouft.flags import Train, read_flags
+from nanouft.held_out import encode_held, held_out
 from nanouft.objectives import OBJECTIVES, Objective
 
 

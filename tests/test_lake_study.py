@@ -160,7 +160,7 @@ def test_the_default_experiment(tmp_path, capsys, monkeypatch):
                       parse_constant=lambda c: pytest.fail(f"{c} is no JSON"))
     assert {r["method"] for r in data["rows"]} == {"sft", "ift", "orpo", "dpo", "pg"} and len(data["rows"]) == 20
     assert all(len(c["steps"]) == len(c["distance"]) == 7 for arm in data["curves"].values() for c in arm.values())
-    monkeypatch.setattr(lake_main, "draw_pictures", lambda *a: None)
+    monkeypatch.setattr(lake_main.pictures, "everything", lambda *a: [])
     assert call(lake_main.main, *QUICK, "--out", tmp_path / "y") == 0
     assert (tmp_path / "y" / "results.json").read_bytes() == (tmp_path / "x" / "results.json").read_bytes(), \
         "the same command gives the same numbers"
