@@ -90,7 +90,8 @@ class Claim:
 SEQ, IFT = ("--objective", "sft", "--reduction", "sequence"), ("--objective", "ift", "--variant")
 RELEASED = (*IFT, "released")
 SFT_ROW, IFT_ROW, CHAIN = "SFT, sequence mean", "IFT released (lam .2, gamma .95)", "SFT -> DPO"
-PAIR_LRS, BETA = ("1e-5", "3e-5", "1e-4", "3e-4"), ("--beta", ("0.03", "0.3"))
+PAIR_LRS, BETA = ("1e-5", "3e-5", "1e-4", "3e-4"), ("--beta", ("0.03", "0.3"))     # C1: the best lay at the edges,
+LOW_LRS, BIG_BETA = ("3e-6", "1e-5", "3e-5", "1e-4"), ("--beta", ("0.3", "1"))      # so C3 and C4 look further there
 
 C1 = Claim(
     rows={
@@ -151,9 +152,9 @@ CHAINS = {n: f"SFT (A) -> {n} (B)" for n in ("DPO", "KTO", "UNA")}
 C3 = Claim(
     rows={
         "SFT (A)": Recipe(("--objective", "sft", "--skills", "A", "--rows", "570")),
-        **{row: Recipe(_b(n.lower()), after="SFT (A)", lrs=PAIR_LRS, second=BETA) for n, row in CHAINS.items()},
-        UFT_AB: Recipe(("--objective", "uft", "--skills", "A:B", "--rows", "1180", "--mix", "57:61"), second=BETA),
-        "UNA (B) from the base": Recipe(_b("una"), second=BETA),
+        **{row: Recipe(_b(n.lower()), after="SFT (A)", lrs=LOW_LRS, second=BIG_BETA) for n, row in CHAINS.items()},
+        UFT_AB: Recipe(("--objective", "uft", "--skills", "A:B", "--rows", "1180", "--mix", "57:61"), second=BIG_BETA),
+        "UNA (B) from the base": Recipe(_b("una"), second=BIG_BETA),
         UNION: Recipe(("--objective", "sft", "--skills", "A,B", "--rows", "875")),
     },
     baseline="SFT (A)", parts=THREE,
@@ -185,8 +186,8 @@ def _noisy() -> dict[str, Recipe]:
             fewer = ("--objective", "sft", "--epochs", epochs)
             add("SFT on the likeliest", (*fewer, "--keep", keep))
             add("SFT on the right ones", (*fewer, "--clean"))
-        add("SFT -> DPO", ("--objective", "dpo"), after="SFT", lrs=PAIR_LRS, second=BETA)
-        add("PoFT -> DPO", ("--objective", "dpo"), after="PoFT", lrs=PAIR_LRS, second=BETA)
+        add("SFT -> DPO", ("--objective", "dpo"), after="SFT", lrs=LOW_LRS, second=BIG_BETA)
+        add("PoFT -> DPO", ("--objective", "dpo"), after="PoFT", lrs=LOW_LRS, second=BIG_BETA)
     return {**rows, "SFT on the aligned model's answers": Recipe(("--objective", "sft", "--rewrite"))}
 
 
