@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nanouft.cells import interval
+from nanouft.cells import interval, read_cells
 from nanouft.plots import LINES, plt, save
 
 STYLES = [{"marker": m, "color": c} for m, c in zip("os^DvPX", [*LINES, "black"])]      # a shape and a colour a row
@@ -43,19 +43,36 @@ def gap_over_length(every: dict, claim, file: Path) -> None:
 
 
 def frontier(every: dict, claim, file: Path) -> None:
-    """C3: skills against honesty, a point a row."""
+    """C3: skills against honesty. Left, every setting that was tried (validation, means over seeds); then the chosen
+    ones, a panel a base."""
     skills, honesty, _ = claim.parts
     def score(cells, families):
         return interval([100 * np.mean([c["families"][f]["score"] for f in families]) for c in cells
                          if "families" in c])
-    fig, axes = panels(every)
-    for ax, (base, rows) in zip(axes, every.items()):
-        for style, (name, cells) in zip(STYLES, rows.items()):
-            (x, dx), (y, dy) = score(cells, skills), score(cells, honesty)
+    fig, axes = panels({"every setting tried": None, **every})
+    tried = tried_settings(claim, file.with_name(f"{file.stem}-tuning.jsonl"))
+    for style, name in zip(STYLES, claim.rows):
+        points = [(score(cells, skills)[0], score(cells, honesty)[0]) for cells in tried.get(name, [])]
+        if points:
+            axes[0].plot(*zip(*points), ls="", ms=8, alpha=0.7, **style)
+        for ax, rows in zip(axes[1:], every.values()):
+            (x, dx), (y, dy) = score(rows[name], skills), score(rows[name], honesty)
             ax.errorbar([x], [y], [dy], [dx], ms=10, ls="", capsize=3, label=name, **style)
-        ax.set(xlabel="skills A, %", ylabel="honesty B, %", title=f"base `{base}`")
+    for ax, title in zip(axes, ["every setting tried (validation)", *(f"base `{b}`, chosen (test)" for b in every)]):
+        ax.set(xlabel="skills A, %", ylabel="honesty B, %", title=title)
     axes[-1].legend(fontsize=11, loc="upper left", bbox_to_anchor=(1.02, 1))
     save(fig, file)
+
+
+def tried_settings(claim, file: Path) -> dict[str, list[list[dict]]]:
+    """The cells of tuning: {row: [the seeds of one setting, ...]}."""
+    out: dict[str, dict[tuple, list]] = {}
+    for c in read_cells(file).values():
+        for name, recipe in claim.rows.items():
+            chained = bool(recipe.after) == ("after" in c)
+            if chained and c["flags"].startswith(" ".join(recipe.flags) + " --lr"):
+                out.setdefault(name, {}).setdefault((c.get("after"), c["flags"]), []).append(c)
+    return {name: list(settings.values()) for name, settings in out.items()}
 
 
 def gain_over_noise(every: dict, claim, file: Path) -> None:
