@@ -11,8 +11,9 @@ from these lines by the rule in study.py, never written. A shorter trial (fewer 
 --out out/trial. The second base is `python -m nanouft.pretrain --seed 1 --out out/base-1`.
 
 Tuning, per row, on validation with seeds of its own and on the first base: four learning rates, then at the best one
-two other values of one more setting (batch size; beta where two answers or a grade are compared; three in C3, where the
-first two ended at the edge). As many settings and seeds for all rows of a claim. Rows of C4 at 0 and 40 % noise take what was chosen at 20 %.
+two other values of one more setting (batch size; beta where two answers or a grade are compared), or three in C3,
+whose first two ended at the edge. As many settings and seeds for all rows of a claim. Rows of C4 at 0 and 40 % noise
+take what was chosen at 20 %.
 
 C1 (arXiv:2405.11870): IFT beats SFT on the same demonstrations, and is not inferior to SFT -> DPO.
     IFT is the released form with lam .2, gamma .95; SFT is the sequence mean. Endpoint: mean over the taught families.
