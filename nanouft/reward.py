@@ -35,8 +35,9 @@ from nanouft import config, data, devices, runs, world
 from nanouft.batches import Encoded, encode, order
 from nanouft.config import UserError
 from nanouft.data import Row, Turn
-from nanouft.evaluate import answer_rows, bootstrap
+from nanouft.evaluate import answer_rows
 from nanouft.gpt import GPT
+from nanouft.held_out import bootstrap
 from nanouft.tokenizer import Tokenizer
 
 Scorer = Callable[[list[str], list[str]], np.ndarray]       # n prompts, n answers -> (n,) rewards
