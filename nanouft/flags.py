@@ -25,6 +25,10 @@ class Train:
     skills: str = "all"                 # NanoWorld's families: A, B, all or names with commas; A:B = one wish a kind
     mix: str = ""                       # proportions of the kinds of NanoWorld rows, such as 2:1 [equal numbers]
     noise: float = 0.0                  # share of NanoWorld demonstrations that are wrong
+    clean: bool = False                 # leave out NanoWorld's wrong demonstrations (an oracle)
+    keep: float = 1.0                   # share of the demonstrations kept: those that the judge finds likeliest
+    rewrite: bool = False               # train on the judge's own answers to the same prompts
+    judge: list[str] | None = None      # aligned models for --keep and --rewrite [NanoWorld: one made at first use]
     steps: int | None = None            # optimizer steps
     epochs: float | None = None         # or passes over the data [3]
     batch_size: int = 32                # rows of one optimizer step
@@ -59,6 +63,8 @@ class Train:
             if value is not None and not low <= value <= high:
                 raise UserError(f"--{name.replace('_', '-')} {value}: must be at least {low}"
                                 + (f" and at most {high:,}" if name in most else ""))
+        if not 0 < self.keep <= 1:
+            raise UserError(f"--keep {self.keep}: must be above 0 and at most 1")
         for name in ("lr", "epochs"):
             if (value := getattr(self, name)) is not None and value <= 0:
                 raise UserError(f"--{name} {value}: must be above 0")
@@ -96,7 +102,7 @@ def read_flags(argv: list[str] | None, about: str = ""):
     cfg.check()
     if hasattr(hp, "check"):
         hp.check(hp_given)
-    if cfg.data and (idle := sorted(given & {"rows", "noise", "split", "skills", "mix"})):
+    if cfg.data and (idle := sorted(given & {"rows", "noise", "split", "skills", "mix", "clean"})):
         raise UserError(f"--{idle[0]} belongs to NanoWorld; it changes nothing with --data")
     if objective.source == "epochs" and (idle := sorted(given & {"reward", "max_new", "show_every"})):
         raise UserError(f"--{idle[0].replace('_', '-')} belongs to methods that sample answers (rloo, ppo ...); {name} "
@@ -104,6 +110,11 @@ def read_flags(argv: list[str] | None, about: str = ""):
     kinds = objective.kinds(hp)
     if cfg.noise and "demos" not in kinds:
         raise UserError(f"--noise spoils demonstrations; {name} learns from {' + '.join(kinds)}")
+    curated = sorted(given & {"clean", "keep", "rewrite"})
+    if curated and kinds != ["demos"]:
+        raise UserError(f"--{curated[0]} chooses demonstrations; {name} learns from {' + '.join(kinds)}")
+    if cfg.judge and not (cfg.keep < 1 or cfg.rewrite):
+        raise UserError("--judge says whose opinion counts for --keep or --rewrite; give one of them")
     if not cfg.data:
         check_world(cfg, kinds, given)
     if cfg.prompt_field and cfg.prompt_field == cfg.response_field:

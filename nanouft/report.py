@@ -19,6 +19,7 @@ from nanouft import data, evaluate, runs, world
 from nanouft.batches import Encoded, collate, show_mask
 from nanouft.config import UserError, field_help
 from nanouft.devices import Device
+from nanouft.held_out import held_out, held_out_lines
 from nanouft.objectives import OBJECTIVES
 from nanouft.tokenizer import Tokenizer
 
@@ -145,7 +146,7 @@ def open_run(name: str, cfg, hp, source: dict, tok: Tokenizer, steps: int, devic
 def look(model, tok: Tokenizer, cfg, held: list[Encoded], held_rows: list[data.Row], device: Device) -> dict:
     """Evaluate as the run asked for: held-out loss where rows were held out; NanoWorld's families, or three answers to
     held-out prompts of the user's data."""
-    out = {"held_out": evaluate.held_out(model, held, tok.pad, device) if held else {}}
+    out = {"held_out": held_out(model, held, tok.pad, device) if held else {}}
     if not cfg.data and cfg.items:
         out["families"], items = evaluate.families(model, tok, device, cfg.split, cfg.items)
         out["mean"] = evaluate.mean_score(out["families"])
@@ -219,7 +220,7 @@ def close_run(folder: Path, name: str, cfg, before: dict, after: dict, seconds: 
         print(f"scores in percent on {cfg.items} {cfg.split} prompts a family; strict = fully right and stops; "
               "end = answers that stop.\nScored is everything said until <|end|>, so running on costs\n")
     if after["held_out"]:
-        print("held out   " + evaluate.held_out_lines(after["held_out"], before["held_out"]))
+        print("held out   " + held_out_lines(after["held_out"], before["held_out"]))
     for b, a in zip(before["samples"], after["samples"]):
         print(f"\nprompt  {_short(b['prompt'])}")
         print(f"before  {_short(b['answer'])}{_marks(b)}\nafter   {_short(a['answer'])}{_marks(a)}")

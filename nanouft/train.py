@@ -18,11 +18,11 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from nanouft import config, data, devices, freeze, prepare, pretrain, report, rollouts, runs, world
+from nanouft import config, curate, data, devices, freeze, prepare, pretrain, report, rollouts, runs, world
 from nanouft.batches import Epochs, collate, encode
 from nanouft.config import UserError
-from nanouft.evaluate import encode_held, held_out
 from nanouft.flags import Train, read_flags
+from nanouft.held_out import encode_held, held_out
 from nanouft.objectives import OBJECTIVES, Objective
 
 
@@ -132,6 +132,7 @@ def main(argv=None) -> int:
     if sampled:
         rollouts.check(cfg, objective, device)
     train_rows, held_rows = load_rows(cfg, objective, hp)
+    train_rows = curate.curate(train_rows, cfg, device, main)
     if cfg.corpus:
         cfg.init = str(pretrain.cached_base(cfg.corpus, cfg.size, device))
     model, tok = runs.start_model(cfg.init)
