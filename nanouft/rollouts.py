@@ -15,7 +15,6 @@ run samples the same answers from the same weights. What `stats` reports is expl
 Simplified: prompts of one turn are scored by it alone, longer ones by their last turn; one process only.
 """
 import copy
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -23,7 +22,6 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from nanouft import world
 from nanouft.batches import Encoded, Tokens, collate, order
 from nanouft.config import UserError
 from nanouft.devices import Device
@@ -31,24 +29,11 @@ from nanouft.evaluate import stops
 from nanouft.generate import Answer, generate
 from nanouft.gpt import GPT
 from nanouft.objectives import Objective
+from nanouft.reward import exact, scorer
 from nanouft.tokenizer import Tokenizer
 
-Scorer = Callable[[list[str], list[str]], np.ndarray]       # texts of n prompts and n answers -> (n,) rewards
 CHUNK = 256             # answers that are decoded together
 SHOWN = 3               # answers printed every --show-every steps
-
-
-def exact(prompts: list[str], answers: list[str]) -> np.ndarray:
-    """NanoWorld's exact score as a reward, 0 to 1. ValueError for a prompt that is not NanoWorld's."""
-    return np.array([world.score(p, a) for p, a in zip(prompts, answers)], np.float32)
-
-
-def scorer(name: str, device: Device) -> Scorer:
-    """What --reward names: "exact", or a folder made by nanouft.reward."""
-    if name == "exact":
-        return exact
-    from nanouft import reward                              # only who names one needs it
-    return reward.load(name, device)
 
 
 def check(cfg, objective: Objective, device: Device) -> None:
@@ -70,7 +55,7 @@ class Rollouts:
         self.prompts, self.objective, self.hp, self.cfg = prompts, objective, hp, cfg
         self.policy, self.tok, self.device = model, tok, device
         self.start = copy.deepcopy(model).requires_grad_(False)
-        self.score, self.learnt = scorer(cfg.reward, device), cfg.reward != "exact"
+        self.score, self.learnt = scorer(cfg.reward, device.name), cfg.reward != "exact"
         self.minibatches, passes = getattr(hp, "minibatches", 1), getattr(hp, "passes", 1)
         self.stride = self.minibatches * passes                 # a run can be resumed at multiples of this many steps
         self.plan = order([e.length for e in prompts], cfg.batch_size * self.minibatches, -(-steps // self.stride),

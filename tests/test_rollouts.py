@@ -5,8 +5,6 @@
 import json
 import math
 import shutil
-import sys
-import types
 from dataclasses import replace
 
 import numpy as np
@@ -318,10 +316,8 @@ def test_three_answers_are_printed(here, tiny_base, capsys):
 @pytest.fixture
 def learnt(monkeypatch):
     """A reward model that likes long answers; counts in logits, as Bradley-Terry models do."""
-    module = types.ModuleType("nanouft.reward")
-    module.load = lambda folder, device: lambda asked, said: np.array([len(x) / 3 - 4 for x in said])
-    monkeypatch.setitem(sys.modules, "nanouft.reward", module)
-    monkeypatch.setattr("nanouft.reward", module, raising=False)
+    monkeypatch.setattr("nanouft.reward.load", lambda folder, device: lambda asked, said: np.array(
+        [len(x) / 3 - 4 for x in said]))
 
 
 @pytest.mark.parametrize("name", METHODS)
