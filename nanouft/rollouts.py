@@ -179,7 +179,7 @@ def stats(rows: list[Encoded]) -> dict[str, float]:
 def credit(rows: list[Encoded], objective: Objective, hp, pad: int,
            seed: int = 0) -> tuple[list[Encoded], dict[str, float]]:
     """The rollout as the rows that the loss sees, and what a critic has to report. Advantages are small differences of
-    rewards, made in fp64: Adam would take what fp32 rounds where all rewards are equal for a gradient like any other."""
+    rewards, made in fp64: Adam would take what fp32 rounds where all rewards are equal for a gradient."""
     whole = collate(rows, np.arange(len(rows)), pad)
     s = whole.seqs["answer"]
     s.tok, whole.col = ({name: x.double() for name, x in group.items()} for group in (s.tok, whole.col))
