@@ -26,6 +26,9 @@ from nanouft.held_out import encode_held, held_out
 from nanouft.objectives import OBJECTIVES, Objective
 
 
+VALUE_RATE = 30         # of PPO's value head
+
+
 def schedule(step: int, steps: int, warmup: float) -> tuple[float, float]:
     """(learning-rate factor, ramp 0 -> 1 of the warm-up): linear up, then a cosine down to 0."""
     up = max(1, round(warmup * steps))
@@ -34,10 +37,13 @@ def schedule(step: int, steps: int, warmup: float) -> tuple[float, float]:
 
 
 def make_optimizer(model: torch.nn.Module, cfg: Train, device: devices.Device) -> torch.optim.Optimizer:
-    """AdamW or RMSprop; matrices decay, biases and LayerNorms do not. What is frozen does not get in."""
-    live = [p for p in model.parameters() if p.requires_grad]
+    """AdamW or RMSprop; matrices decay, biases and LayerNorms do not. What is frozen does not get in. A value head starts
+    from nothing, on a model that has learnt much: its rate is a multiple of the model's."""
+    live = [p for name, p in model.named_parameters() if p.requires_grad and not name.startswith("value.")]
+    head = [p for name, p in model.named_parameters() if name.startswith("value.")]
     groups = [{"params": [p for p in live if p.dim() >= 2], "weight_decay": cfg.weight_decay},
-              {"params": [p for p in live if p.dim() < 2], "weight_decay": 0.0}]
+              {"params": [p for p in live if p.dim() < 2], "weight_decay": 0.0},
+              *[{"params": head, "weight_decay": 0.0, "rate": VALUE_RATE}] * bool(head)]
     if cfg.optimizer == "rmsprop":
         return torch.optim.RMSprop(groups, lr=cfg.lr)
     return torch.optim.AdamW(groups, lr=cfg.lr, betas=(0.9, 0.95), fused=device.kind in ("cpu", "cuda"))
@@ -86,7 +92,7 @@ def fit(model, objective: Objective, hp, cfg: Train, encoded, pad: int, steps: i
         scaler.unscale_(optimizer)
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), cfg.clip or math.inf)
         for group in optimizer.param_groups:
-            group["lr"] = cfg.lr * factor
+            group["lr"] = cfg.lr * factor * group.get("rate", 1)
         scaler.step(optimizer)
         scaler.update()
         optimizer.zero_grad(set_to_none=True)
