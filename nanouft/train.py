@@ -37,8 +37,8 @@ def schedule(step: int, steps: int, warmup: float) -> tuple[float, float]:
 
 
 def make_optimizer(model: torch.nn.Module, cfg: Train, device: devices.Device) -> torch.optim.Optimizer:
-    """AdamW or RMSprop; matrices decay, biases and LayerNorms do not. What is frozen does not get in. A value head starts
-    from nothing, on a model that has learnt much: its rate is a multiple of the model's."""
+    """AdamW or RMSprop; matrices decay, biases and LayerNorms do not. What is frozen does not get in. A value head
+    starts from nothing, on a model that has learnt much: its rate is a multiple of the model's."""
     live = [p for name, p in model.named_parameters() if p.requires_grad and not name.startswith("value.")]
     head = [p for name, p in model.named_parameters() if name.startswith("value.")]
     groups = [{"params": [p for p in live if p.dim() >= 2], "weight_decay": cfg.weight_decay},
