@@ -24,7 +24,7 @@ class Answer:
     #                                                     model at temperature 1, whatever was sampled from
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def generate(model: GPT, prompts: list[list[int]], *, stop: int, pad: int, max_new: int = 64, temperature: float = 0.0,
              top_k: int = 0, top_p: float = 1.0, seed: int = 0, prior: list[int] | None = None,
              priors: list[list[int]] | None = None, cached: bool = True) -> list[Answer]:
@@ -42,43 +42,61 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int, pad: int, max_n
     if max_new < 1:
         raise UserError(f"max_new {max_new}: no new token fits (context {room}, {longest} forced, 1 of the prompt)")
     prompts = [p[-(room - max_new - len(forced)):] + forced for p, forced in zip(prompts, priors, strict=True)]
-    ids, keep = _pad_left(prompts, pad, device)                             # (B,P), (B,P)
-    B, P = ids.shape
-    rng = torch.Generator(device).manual_seed(seed)
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))     # neighbours of like length: little padding
+    ids, keep = _pad_left([prompts[i] for i in order], max_new, pad, device)     # (B,P), (B,P+max_new)
+    pos = (keep.long().cumsum(1) - 1).clamp_min(0)
+    (B, P), rows = ids.shape, torch.tensor(order, device=device)           # rows (b,): the answers not ended yet
     cache = Cache(model.cfg, B, P + max_new, model.wte.weight) if cached else None
-    done = torch.zeros(B, dtype=torch.bool, device=device)
-    tokens, logps, new = [], [], ids
+    rng = torch.Generator(device).manual_seed(seed)
+    said, logp = torch.full((B, max_new), pad, device=device), torch.zeros(B, max_new, device=device)
     for step in range(max_new):
-        keep_now = keep if cached or step == 0 else _extend(keep, step)
-        pos = (keep_now.long().cumsum(1) - 1).clamp_min(0)
-        read = new if cached else torch.cat([ids] + [t[:, None] for t in tokens], 1)
-        hidden = model(read, want="hidden", pos=pos[:, -read.shape[1]:], cache=cache, keep=keep_now)
-        logits = model(hidden=hidden[:, -1])                                # (B,V): the head on the last column only
-        token = _choose(logits, temperature, top_k, top_p, rng)             # (B,)
-        logps.append(logits.float().log_softmax(-1).gather(1, token[:, None])[:, 0])
-        tokens.append(token)
-        done |= token == stop
-        if cached:
-            keep, new = _extend(keep, 1), token[:, None]
-        # asking the device whether all are done makes the CPU wait for it: on a GPU ask seldom
-        if (device.type == "cpu" or step % 16 == 15) and bool(done.all()):
-            break
-    return [_cut(row, lp, stop, forced) for row, lp, forced in
-            zip(torch.stack(tokens, 1).tolist(), torch.stack(logps, 1).tolist(), priors)]
+        n = P + step
+        if step == 0 and cached:
+            hidden = _read_prompts(model, ids, keep, pos, cache)            # (b,C) of the last column
+        else:
+            new = token[:, None] if cached else torch.cat([ids, said[rows, :step]], 1)
+            start = n - new.shape[1]
+            hidden = model(new, want="hidden", pos=pos[:, start:n], cache=cache, keep=keep[:, :n])[:, -1]
+        logits = model(hidden=hidden)                                       # (b,V): the head on the last column only
+        token = _choose(logits, temperature, top_k, top_p, rng, rows, B)    # (b,)
+        said[rows, step] = token
+        logp[rows, step] = logits.float().log_softmax(-1).gather(1, token[:, None])[:, 0]
+        # asking the device who is done makes the CPU wait for it: on a GPU ask seldom
+        if device.type == "cpu" or step % 16 == 15:
+            speaks = (said[rows, :step + 1] != stop).all(1)
+            if not speaks.any():
+                break
+            if cached and speaks.sum() <= 0.75 * len(rows):                 # moving the cache costs: not for one row
+                rows, token, keep, pos = rows[speaks], token[speaks], keep[speaks], pos[speaks]
+                cache.only(speaks)
+    return [_cut(row[:step + 1], lp, stop, forced)
+            for row, lp, forced in zip(said.tolist(), logp.tolist(), priors)]
 
 
-def _pad_left(prompts: list[list[int]], pad: int, device) -> tuple[Tensor, Tensor]:
+def _pad_left(prompts: list[list[int]], max_new: int, pad: int, device) -> tuple[Tensor, Tensor]:
+    """(B,P) ids and (B,P+max_new) keep: False for padding."""
     P = max(map(len, prompts))
     ids = torch.tensor([[pad] * (P - len(p)) + p for p in prompts], device=device)
-    keep = torch.tensor([[False] * (P - len(p)) + [True] * len(p) for p in prompts], device=device)
-    return ids, keep
+    empty = torch.tensor([[P - len(p)] for p in prompts], device=device)
+    return ids, torch.arange(P + max_new, device=device) >= empty
 
 
-def _extend(keep: Tensor, n: int) -> Tensor:
-    return torch.cat([keep, keep.new_ones(keep.shape[0], n)], 1)
+def _read_prompts(model: GPT, ids: Tensor, keep: Tensor, pos: Tensor, cache: Cache) -> Tensor:
+    """Fill the cache with all prompts (B,P) -> (B,C) final states of the last column. On a CPU sixteen rows at a time,
+    so that short prompts do not pay for the padding of long ones."""
+    (B, P), last = ids.shape, []
+    for rows in torch.arange(B, device=ids.device).split(16 if ids.device.type == "cpu" else B):
+        start = int(keep[rows].int().argmax(1).min())                       # the first column that is not all padding
+        part = Cache(model.cfg, len(rows), P - start, model.wte.weight)
+        last.append(model(ids[rows, start:], want="hidden", pos=pos[rows, start:P], cache=part,
+                          keep=keep[rows, start:P])[:, -1])
+        cache.kv[:, :, rows, :, start:P] = part.kv
+    cache.n = P
+    return torch.cat(last)
 
 
-def _choose(logits: Tensor, temperature: float, top_k: int, top_p: float, rng: torch.Generator) -> Tensor:
+def _choose(logits: Tensor, temperature: float, top_k: int, top_p: float, rng: torch.Generator,
+            rows: Tensor, B: int) -> Tensor:
     """(B,V) logits -> (B,) tokens."""
     if temperature <= 0:
         return logits.argmax(-1)
@@ -92,7 +110,8 @@ def _choose(logits: Tensor, temperature: float, top_k: int, top_p: float, rng: t
         before = p.cumsum(-1) - p                       # mass of what is likelier; the likeliest is always kept
         drop = (before >= top_p).scatter(1, order, before >= top_p)
         logits = logits.masked_fill(drop, -torch.inf)
-    return torch.multinomial(logits.softmax(-1), 1, generator=rng)[:, 0]
+    noise = torch.empty(B, logits.shape[1], device=logits.device).exponential_(generator=rng)
+    return (logits.softmax(-1) / noise[rows]).argmax(-1)
 
 
 def _cut(row: list[int], logp: list[float], stop: int, prior: list[int]) -> Answer:
