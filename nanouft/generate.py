@@ -6,6 +6,8 @@ Prompts are padded on the left, so that every row's next token stands in the sam
 and takes no position. `prior` forces the first tokens of every answer, `priors` those of each answer (PreTTY,
 arXiv:2404.16766, asks how far that alone gets); forced tokens belong to the answer that is returned.
 One generator serves the whole batch: the same seed and the same batch give the same answers.
+Fast, because answers that have ended leave the batch, prompts are read beside others of like length, and products
+are oneDNN's (`linear` in gpt.py): 3 times transformers.generate's speed on idle cores (docs/BENCHMARKS.md).
 """
 from dataclasses import dataclass, field
 
@@ -45,9 +47,9 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int, pad: int, max_n
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))     # neighbours of like length: little padding
     ids, keep = _pad_left([prompts[i] for i in order], max_new, pad, device)     # (B,P), (B,P+max_new)
     pos = (keep.long().cumsum(1) - 1).clamp_min(0)
-    (B, P), rows = ids.shape, torch.tensor(order, device=device)           # rows (b,): the answers not ended yet
+    (B, P), rows = ids.shape, torch.tensor(order, device=device)           # rows (b,): the prompts still in the batch
     cache = Cache(model.cfg, B, P + max_new, model.wte.weight) if cached else None
-    rng = torch.Generator(device).manual_seed(seed)
+    rng, speaks = torch.Generator(device).manual_seed(seed), torch.ones(B, dtype=torch.bool, device=device)     # (b,)
     said, logp = torch.full((B, max_new), pad, device=device), torch.zeros(B, max_new, device=device)
     for step in range(max_new):
         n = P + step
@@ -61,14 +63,14 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int, pad: int, max_n
         token = _choose(logits, temperature, top_k, top_p, rng, rows, B)    # (b,)
         said[rows, step] = token
         logp[rows, step] = logits.float().log_softmax(-1).gather(1, token[:, None])[:, 0]
-        # asking the device who is done makes the CPU wait for it: on a GPU ask seldom
-        if device.type == "cpu" or step % 16 == 15:
-            speaks = (said[rows, :step + 1] != stop).all(1)
-            if not speaks.any():
-                break
-            if cached and speaks.sum() <= 0.75 * len(rows):                 # moving the cache costs: not for one row
-                rows, token, keep, pos = rows[speaks], token[speaks], keep[speaks], pos[speaks]
-                cache.only(speaks)
+        speaks &= token != stop
+        # asking the device who still speaks makes the CPU wait for it: on a GPU ask seldom
+        left = int(speaks.sum()) if device.type == "cpu" or step % 16 == 15 else B
+        if left == 0:
+            break
+        if cached and left <= 0.75 * len(rows):                             # moving the cache costs: not for one row
+            cache.only(speaks)
+            rows, token, keep, pos, speaks = (x[speaks] for x in (rows, token, keep, pos, speaks))
     return [_cut(row[:step + 1], lp, stop, forced)
             for row, lp, forced in zip(said.tolist(), logp.tolist(), priors)]
 
@@ -82,10 +84,10 @@ def _pad_left(prompts: list[list[int]], max_new: int, pad: int, device) -> tuple
 
 
 def _read_prompts(model: GPT, ids: Tensor, keep: Tensor, pos: Tensor, cache: Cache) -> Tensor:
-    """Fill the cache with all prompts (B,P) -> (B,C) final states of the last column. On a CPU sixteen rows at a time,
-    so that short prompts do not pay for the padding of long ones."""
+    """Fill the cache with all prompts (B,P) -> (B,C) final states of the last column. On a CPU in four parts, so
+    that short prompts do not pay for the padding of long ones."""
     (B, P), last = ids.shape, []
-    for rows in torch.arange(B, device=ids.device).split(16 if ids.device.type == "cpu" else B):
+    for rows in torch.arange(B, device=ids.device).split(max(16, B // 4) if ids.device.type == "cpu" else B):
         start = int(keep[rows].int().argmax(1).min())                       # the first column that is not all padding
         part = Cache(model.cfg, len(rows), P - start, model.wte.weight)
         last.append(model(ids[rows, start:], want="hidden", pos=pos[rows, start:P], cache=part,
@@ -97,7 +99,7 @@ def _read_prompts(model: GPT, ids: Tensor, keep: Tensor, pos: Tensor, cache: Cac
 
 def _choose(logits: Tensor, temperature: float, top_k: int, top_p: float, rng: torch.Generator,
             rows: Tensor, B: int) -> Tensor:
-    """(B,V) logits -> (B,) tokens."""
+    """(b,V) logits -> (b,) tokens. Of a batch of B, `rows` are left; each keeps its own random numbers."""
     if temperature <= 0:
         return logits.argmax(-1)
     logits = logits.float() / temperature
@@ -110,6 +112,8 @@ def _choose(logits: Tensor, temperature: float, top_k: int, top_p: float, rng: t
         before = p.cumsum(-1) - p                       # mass of what is likelier; the likeliest is always kept
         drop = (before >= top_p).scatter(1, order, before >= top_p)
         logits = logits.masked_fill(drop, -torch.inf)
+    # a race: token i arrives after an exponential time of rate p_i, and the first to arrive is i with probability p_i.
+    # It is torch.multinomial's own way, which has no argument for rows that have left.
     noise = torch.empty(B, logits.shape[1], device=logits.device).exponential_(generator=rng)
     return (logits.softmax(-1) / noise[rows]).argmax(-1)
 

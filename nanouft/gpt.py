@@ -54,9 +54,9 @@ class Cache:
 
     def add(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Write k, v (B,nh,T,hs) behind what is there; returns all keys and values so far."""
-        end = self.n + k.shape[2]
-        self.kv[layer, 0, :, :, self.n:end], self.kv[layer, 1, :, :, self.n:end] = k, v
-        return self.kv[layer, 0, :, :, :end], self.kv[layer, 1, :, :, :end]
+        end, keys, values = self.n + k.shape[2], self.kv[layer, 0], self.kv[layer, 1]
+        keys[:, :, self.n:end], values[:, :, self.n:end] = k, v
+        return keys[:, :, :end], values[:, :, :end]
 
     def only(self, rows: Tensor) -> None:
         """Forget all rows of the batch but these."""
@@ -93,7 +93,7 @@ class Attention(nn.Module):
         q, k, v = self.c_attn(x).view(B, T, 3, self.nh, C // self.nh).permute(2, 0, 3, 1, 4)    # each (B,nh,T,hs)
         if cache is not None:
             k, v = cache.add(layer, k, v)
-        if cache is not None and T == 1:               # one new token looks at everything: two plain products are faster
+        if cache is not None and T == 1:               # one new token looks at all before it: two plain products
             seen = (q / math.sqrt(C // self.nh)) @ k.mT                                          # (B,nh,1,n)
             y = (seen if mask is None else seen + mask).softmax(-1) @ v
         else:
