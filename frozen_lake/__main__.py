@@ -21,16 +21,14 @@ from tqdm import tqdm
 from frozen_lake import demos, experiment, page, pictures
 from frozen_lake.demos import Ghost, arrows, ghosts, gold, loser, moves_of_loser
 from frozen_lake.lake import MAPS, Lake, make_lake
-from frozen_lake.learn import METHODS, Task, Trace, batch_of, learn, method, task_of
+from frozen_lake.learn import METHODS, Task, Trace, learn, method, task_of
 from frozen_lake.measure import distance, measures, over, used
 from frozen_lake.planning import optimal, optimal_actions, policy_iteration, solve, success, value_iteration
 from frozen_lake.policies import Net, Policy, Table, pretrain
 from nanouft import config, runs
 from nanouft.claims import verdict
-from nanouft.compare import interval
+from nanouft.cells import interval
 from nanouft.config import UserError
-from nanouft.objectives import OBJECTIVES
-from nanouft.objectives.ift import own_guess, weights
 
 EVERY = 5                   # updates between two recorded policies
 STARTS = {"fresh": "from scratch", "presub": "detour habit", "premix": "mixed episodes"}
@@ -251,7 +249,9 @@ def run(cfg: Run, folder: Path) -> dict:
     folder.mkdir(parents=True, exist_ok=True)
     data = finite(data)
     runs.write_json(folder / "results.json", data)
-    draw_pictures(cfg, lake, task, lines, kept, folder)
+    net, table = (value for (_, start), value in kept.items() if start != "fresh")
+    made = pictures.everything(task, net, table, lines, method("ift", cfg.lam, cfg.gamma), folder)
+    print("\n" + "\n".join(f"picture: {file}" for file in made))
     return data
 
 
@@ -270,51 +270,7 @@ def read_study() -> dict | None:
     return runs.read_json(file) if file.exists() else None
 
 
-# ---- pictures and page ----------------------------------------------------------------------------------------------
-def one_update(cfg: Run, lake: Lake, task: Task, policy: Policy, row: int, file: Path) -> Path:
-    """The numbers behind the first update of IFT, of one learner, from nanouft's own pieces."""
-    m = method("ift", cfg.lam, cfg.gamma)
-    batch = batch_of(task, m, policy.probs().log())
-    s = batch.seqs["answer"]
-    policy.step = lake.step.expand(task.N, -1, -1)
-    with torch.no_grad():
-        at = s.mask.bool()
-        guess = own_guess(s.inputs, s.mask, policy(s.inputs, want="argmax", at=at))
-        true = -policy(s.inputs, want="logp", targets=s.targets, at=at)
-        OBJECTIVES["ift"].forward(policy, batch, m.hp)
-        w = weights(-s.logp, s, m.hp)
-    return pictures.update(lake, task.golds[0], guess[row].tolist(), cfg.lam, true[row].tolist(),
-                           (-s.logp[row]).tolist(), w[row].tolist(), file)
-
-
-def draw_pictures(cfg: Run, lake: Lake, task: Task, lines: dict, kept: dict, folder: Path) -> None:
-    made, (net, table) = [], [key for key in kept if key[1] != "fresh"]
-    policy, traces = kept[net]
-    if not lake.slippery:
-        row = next((n for n in range(task.N) if wants_else(lake, task, policy, n)), 0)
-        made.append(one_update(cfg, lake, task, policy, row, folder / "update.png"))
-    early = 25 // EVERY if cfg.updates >= 25 else -1
-    panels = {name: (t.policies[early] - t.policies[0]).mean(0) for name, t in traces.items()
-              if name in ("sft", "ift", "orpo", "dpo")}
-    if panels:
-        made.append(pictures.changes(lake, optimal_actions(lake).double(), panels, (task.golds[0], task.losers[0]),
-                                     folder / "changes.png", next(iter(traces.values())).steps[early]))
-        shares = {name: (t.seen[0], pictures.own_share(task, t, 0), float(t.overlap[0]))
-                  for name, t in kept[table][1].items() if name in ("sft", "ift", "orpo", "dpo", "pg")}
-        made.append(pictures.explored(lake, shares, folder / "explored.png"))
-        made.append(pictures.walk(lake, {name: t.policies[-1][0] for name, t in traces.items()
-                                         if name in ("sft", "ift", "orpo", "dpo")}, folder / "walk.gif"))
-    made.append(pictures.curves({title: c for title, c in lines.items() if title.startswith("net")},
-                                folder / "curves.png"))
-    print("\n" + "\n".join(f"picture: {file}" for file in made))
-
-
-def wants_else(lake: Lake, task: Task, policy: Policy, n: int) -> bool:
-    """Does learner n want another move than the demonstrator's somewhere before the last step, onto a live cell?"""
-    wish = policy.probs()[n].argmax(-1)
-    return any(int(wish[s]) != a and int(lake.step[s, wish[s]]) in lake.live for s, a in task.golds[n][:-1])
-
-
+# ---- the command ----------------------------------------------------------------------------------------------------
 def main(argv=None) -> int:
     cfg, given = config.parse(Run, argv, "python -m frozen_lake", __doc__)
     cfg.check()

@@ -30,7 +30,7 @@ from frozen_lake.measure import distance, measures, over
 from frozen_lake.policies import Net, Policy, Table, pretrain
 from nanouft import runs
 from nanouft.claims import verdict
-from nanouft.compare import interval
+from nanouft.cells import interval
 from nanouft.config import UserError
 
 STUDY_VERSION = 1           # raised by hand when a change of code changes what cells give

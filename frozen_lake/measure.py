@@ -2,6 +2,7 @@
 
     distance(lake, policy)                          # (...,S), 0 = as good as optimal in that cell
     measures(task, policy)                          # {name: (N,)} of N learners
+    first_update(task, policy, method("ift"))       # what one update of IFT is made of
 
 Distance is the paper's measure, "MSE between policy tables" and "between transition matrices", made fair to ties: where
 several actions are optimal it is the distance to the NEAREST policy that uses only these. Both are squared distances
@@ -15,8 +16,11 @@ import torch
 from torch import Tensor
 
 from frozen_lake.lake import Lake, Lakes
-from frozen_lake.learn import Task, Trace
-from frozen_lake.planning import greedy, optimal_actions, success
+from frozen_lake.learn import Method, Task, Trace, batch_of
+from frozen_lake.planning import greedy, occupancy, optimal_actions, success
+from frozen_lake.policies import Policy
+from nanouft.objectives import OBJECTIVES
+from nanouft.objectives.ift import own_guess, weights
 
 NOISE = 0.1                 # share of the moves that are random in `noise`
 MOVED = 0.05                # a cell counts as moved where some action's probability changed by more
@@ -110,3 +114,22 @@ def used(task: Task, trace: Trace) -> dict[str, Tensor]:
     alive = task.lakes.alive
     moved = (trace.policies[-1] - trace.policies[0]).abs().amax(-1) > MOVED
     return {"direct": ((trace.seen > 0) * alive).sum(-1), "moved": (moved * alive).sum(-1), "overlap": trace.overlap}
+
+
+def own_share(task: Task, trace: Trace, row: int) -> Tensor:
+    """(S,) where learner `row` goes at the end of training, as shares of its visits."""
+    visits = occupancy(task.lakes, trace.policies[-1])[row]
+    return visits / visits.sum()
+
+
+@torch.no_grad()
+def first_update(task: Task, policy: Policy, ift: Method) -> tuple[list, list, list, list]:
+    """The numbers behind IFT's first update, from nanouft's own pieces, each (N,T): the cell that the learner's own
+    move would have led to, the loss in the true cell, the loss on the blend of both, the weight of the step."""
+    batch = batch_of(task, ift, policy.probs().log())
+    s, policy.step = batch.seqs["answer"], task.lakes.step
+    at = s.mask.bool()
+    guess = own_guess(s.inputs, s.mask, policy(s.inputs, want="argmax", at=at))
+    true = -policy(s.inputs, want="logp", targets=s.targets, at=at)
+    OBJECTIVES["ift"].forward(policy, batch, ift.hp)
+    return guess.tolist(), true.tolist(), (-s.logp).tolist(), weights(-s.logp, s, ift.hp).tolist()

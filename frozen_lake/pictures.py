@@ -6,6 +6,7 @@
     explored(...)      whose cells does the loss read, where does the learner go
     contrasts(...)     claim C5 over many maps: every map a dot
     walk(...)          one agent under each learnt policy, as a GIF
+    everything(...)    all of these but `contrasts`, of one experiment
 """
 import math
 from pathlib import Path
@@ -17,8 +18,10 @@ from matplotlib.patches import Circle, FancyArrowPatch, Rectangle
 
 from frozen_lake.demos import Path as Walk
 from frozen_lake.lake import MOVES, Lake
-from frozen_lake.learn import Task, Trace
-from frozen_lake.planning import draw, occupancy
+from frozen_lake.learn import Method, Task, Trace
+from frozen_lake.measure import first_update, own_share
+from frozen_lake.planning import draw, optimal_actions
+from frozen_lake.policies import Policy
 from nanouft.plots import DOWN, GREY, UP, plt
 
 ICE, HOLE, GIFT, GREEN = "#FFFFFF", "#3C4450", "#F0E442", "#009E73"
@@ -255,7 +258,31 @@ def walk(lake: Lake, policies: dict[str, torch.Tensor], file: Path, frames: int 
     return file
 
 
-def own_share(task: Task, trace: Trace, row: int) -> torch.Tensor:
-    """(S,) where learner `row` goes at the end of training, as shares of its visits."""
-    visits = occupancy(task.lakes, trace.policies[-1])[row]
-    return visits / visits.sum()
+# ---- all of one experiment ------------------------------------------------------------------------------------------
+def everything(task: Task, net: tuple[Policy, dict[str, Trace]], table: tuple[Policy, dict[str, Trace]],
+               lines: dict[str, dict], ift: Method, folder: Path) -> list[Path]:
+    """The pictures of the learners of one map. `net`, `table`: (policy at the start, {method: its training})."""
+    made, lake, (policy, traces) = [], task.lakes.each[0], net
+    main = [name for name in traces if name in ("sft", "ift", "orpo", "dpo")]
+    if not lake.slippery:
+        guess, *rest = first_update(task, policy, ift)
+        row = next((n for n, cells in enumerate(guess) if lost(lake, task.golds[n], cells)), 0)
+        made.append(update(lake, task.golds[row], guess[row], ift.hp.lam, *[x[row] for x in rest],
+                           folder / "update.png"))
+    if main:
+        steps = traces[main[0]].steps
+        early = steps.index(25) if 25 in steps else -1
+        panels = {name: (traces[name].policies[early] - traces[name].policies[0]).mean(0) for name in main}
+        made.append(changes(lake, optimal_actions(lake).double(), panels, (task.golds[0], task.losers[0]),
+                            folder / "changes.png", steps[early]))
+        shares = {name: (t.seen[0], own_share(task, t, 0), float(t.overlap[0])) for name, t in table[1].items()
+                  if name in (*main, "pg")}
+        made.append(explored(lake, shares, folder / "explored.png"))
+        made.append(walk(lake, {name: traces[name].policies[-1][0] for name in main}, folder / "walk.gif"))
+    made.append(curves({title: c for title, c in lines.items() if title.startswith("net")}, folder / "curves.png"))
+    return made
+
+
+def lost(lake: Lake, path: Walk, guess: list[int]) -> bool:
+    """Do the learner's own moves, one each from the path's cells, lead off the path onto a live cell anywhere?"""
+    return any(cell != s and cell in lake.live for cell, (s, _) in zip(guess, path))

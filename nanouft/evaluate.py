@@ -1,8 +1,9 @@
-"""What a model can do: exact scores on NanoWorld, held-out loss on anybody's data.
+"""What a model can do: exact scores on NanoWorld; with --data, held-out figures on anybody's rows (held_out.py).
 
     python -m nanouft.evaluate --init out/ift                       # 100 test items a family, about 6 s
     python -m nanouft.evaluate --init out/ift --probes              # what a score does not show (probes.py)
     python -m nanouft.evaluate --init out/my-run --data my.jsonl    # held-out loss, pair accuracy
+    python -m nanouft.evaluate --init out/sft --best-of 16 --reward out/reward      # the best of 16, by a reward
     python -m nanouft.evaluate --prior 1 --prior-from out/sft       # PreTTY: begin as that model would, one token
 
 NanoWorld answers are greedy and scored by rule, no judge: `score` is the share of an answer's checkable constraints
@@ -17,10 +18,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from nanouft import config, data, devices, prepare, runs, world
-from nanouft.batches import Encoded, encode
+from nanouft import best_of, config, data, devices, runs, world
+from nanouft.batches import encode
 from nanouft.generate import Answer, generate
 from nanouft.gpt import GPT
+from nanouft.held_out import bootstrap, on_data, token_logps
 from nanouft.tokenizer import Tokenizer
 from nanouft.world.facts import read_question
 
@@ -39,16 +41,6 @@ class Item:
     gold_logp: float        # nats a token of the reference answer
 
 
-def bootstrap(values, counts=None, draws: int = 1000) -> tuple[float, float]:
-    """95 % interval of the mean over prompts: resampled with replacement, always with the same draws. With `counts`,
-    values are sums over that many tokens each, and the mean is one over tokens."""
-    x = np.asarray(values, float)
-    n = np.ones(len(x)) if counts is None else np.asarray(counts, float)
-    drawn = np.random.default_rng(0).integers(0, len(x), (draws, len(x)))
-    means = x[drawn].sum(1) / n[drawn].sum(1)
-    return float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
-
-
 @torch.no_grad()
 def answer_rows(model: GPT, tok: Tokenizer, rows: list[data.Row], max_new: int = MAX_NEW, chunk: int = 300,
                 priors: list[list[int]] | None = None, **how) -> list[Answer]:
@@ -63,6 +55,15 @@ def answer_rows(model: GPT, tok: Tokenizer, rows: list[data.Row], max_new: int =
         for j, a in zip(part, some):
             out[j] = a
     return out
+
+
+def best_answers(model: GPT, tok: Tokenizer, rows: list[data.Row], n: int, scorer: Callable,
+                 seed: int = 0) -> list[Answer]:
+    """To each prompt the one of `n` samples at temperature 1 that the scorer likes best (best_of.py)."""
+    asked = [r for r in rows for _ in range(n)]
+    many = answer_rows(model, tok, asked, temperature=1.0, seed=seed)
+    likes = scorer([r.prompt[-1].text for r in asked], [tok.decode(a.ids).strip() for a in many])
+    return [many[n * i + j] for i, j in enumerate(best_of.choose(likes.reshape(len(rows), n)))]
 
 
 def forced_starts(prior: str, source: str, tok: Tokenizer, rows: list[data.Row],
@@ -92,18 +93,15 @@ def forced_starts(prior: str, source: str, tok: Tokenizer, rows: list[data.Row],
     return [[i for i in a.ids if i not in (tok.user, tok.assistant)] for a in answers]
 
 
-def token_logps(model: GPT, encoded: list[Encoded], pad: int, device: devices.Device) -> list[dict[str, np.ndarray]]:
-    """Per row and role the (N,) log-probs of its response tokens, scored exactly as a reference column is."""
-    scored = prepare.ref(encoded, model, pad, device)
-    return [{role: logp[e.seqs[role].mask[1:] > 0] for role, logp in row.items()} for e, row in zip(encoded, scored)]
-
-
 def families(model: GPT, tok: Tokenizer, device: devices.Device, split: str = "test", items: int = 100,
-             seed: int = 0, prior: str = "", prior_from: str = "") -> tuple[dict, list[Item]]:
+             seed: int = 0, prior: str = "", prior_from: str = "", n: int = 1,
+             scorer: Callable | None = None) -> tuple[dict, list[Item]]:
     """Answer `items` prompts of every family -> ({family: what `summary` says}, the answered items). Forced tokens
-    (`prior`) are part of the answer: they are scored like the rest, and `length` counts them."""
+    (`prior`) are part of the answer: they are scored like the rest, and `length` counts them. With a scorer (reward.py)
+    an answer is the best of `n` samples."""
     rows = world.rows(split, "prompts", items * len(world.FAMILIES), seed)
-    answers = answer_rows(model, tok, rows, priors=forced_starts(prior, prior_from, tok, rows, device.name))
+    answers = (best_answers(model, tok, rows, n, scorer, seed) if scorer else
+               answer_rows(model, tok, rows, priors=forced_starts(prior, prior_from, tok, rows, device.name)))
     encoded, _ = encode(data.demo_rows(rows, None), tok, model.cfg.n_ctx)
     gold = token_logps(model, encoded, tok.pad, device)
     done = []
@@ -129,95 +127,6 @@ def summary(items: list[Item]) -> dict:
             "strict": float(np.mean([x.score == 1 and x.ended for x in items])),
             "ends": float(np.mean([x.ended for x in items])), "length": float(np.mean([x.length for x in items])),
             "gold_logp": float(np.mean([x.gold_logp for x in items])), "n": len(items)}
-
-
-def encode_held(objective, hp, rows: list[data.Row], tok, n_ctx: int) -> list[Encoded]:
-    """Held-out rows as tokens; none is a smaller report, not an error. (Of labels, what is compared is the answers:
-    KTO's mismatched ones are not needed.)"""
-    rows_of = data.label_rows if objective.kinds(hp) == ["labels"] else objective.rows
-    try:
-        return encode(rows_of(rows, hp), tok, n_ctx)[0] if rows else []
-    except config.UserError:
-        return []
-
-
-def held_out(model: GPT, encoded: list[Encoded], pad: int, device: devices.Device) -> dict[str, float]:
-    """Demonstrations (and answers of grade 1): `nll`, nats a response token. Pairs: `accuracy`, the share where chosen
-    gained more log-prob over the start model than rejected (ties count half: it is .5 at the start); `prefers`: where
-    chosen is likelier.
-    Answers with labels or scores: `graded`. `low` and `high` are the 95 % bootstrap interval of the first figure, over
-    rows (over prompts where several answers belong to one)."""
-    rows = token_logps(model, encoded, pad, device)
-    if "answer" in rows[0]:
-        grades = [e.col.get("score", e.col.get("label")) for e in encoded]
-        top = [r for r, grade in zip(rows, grades) if grade in (None, 1.0) or len(set(grades)) == 1]
-        sums, counts = [-r["answer"].sum() for r in top], [len(r["answer"]) for r in top]
-        nll = {"nll": float(np.sum(sums) / np.sum(counts))} if top else {}
-        if len(set(grades)) > 1:
-            return {**graded(encoded, rows, np.array(grades)), **nll, "rows": len(rows)}
-        low, high = bootstrap(sums, counts)
-        return {**nll, "low": low, "high": high, "rows": len(rows)}
-    chosen, rejected = (np.array([r[role].sum() for r in rows]) for role in ("chosen", "rejected"))
-    out, first = {}, chosen > rejected
-    if "ref" in encoded[0].seqs["chosen"].tok:
-        ref = [np.array([e.seqs[role].tok["ref"].sum() for e in encoded]) for role in ("chosen", "rejected")]
-        first = wins((chosen - ref[0]) - (rejected - ref[1]))
-        out["accuracy"] = float(first.mean())
-    low, high = bootstrap(first)
-    return {**out, "prefers": float((chosen > rejected).mean()), "logp_chosen": float(chosen.mean()),
-            "logp_rejected": float(rejected.mean()), "low": low, "high": high, "rows": len(rows)}
-
-
-def wins(margin: np.ndarray) -> np.ndarray:
-    """1 where the better answer is ahead, 1/2 for a tie: two scorings of one model differ by about 1e-5 nats."""
-    return np.where(np.abs(margin) < 1e-3, 0.5, margin > 0)
-
-
-def graded(encoded: list[Encoded], rows: list[dict[str, np.ndarray]], grades: np.ndarray) -> dict[str, float]:
-    """Graded answers. `accuracy`: among two answers to one prompt, the share of couples where the better gained more
-    log-prob over the start model than the worse; `prefers`: where the better is likelier. Where (nearly) no prompt has
-    two answers of different grades: `auc`, the same share over all couples of a better and a worse answer, whatever
-    their prompts (without a start model: who has more nats a token). `logp_good`, `logp_bad`: mean log-prob of
-    answers graded above and below 1/2."""
-    logp = np.array([r["answer"].sum() for r in rows])
-    ref = [e.seqs["answer"].tok.get("ref") for e in encoded]
-    started = ref[0] is not None
-    gain = logp - np.array([x.sum() for x in ref]) if started else logp
-    prompts: dict = {}
-    for i, e in enumerate(encoded):
-        prompts.setdefault(e.example.seqs["answer"][0], []).append(i)
-    couples = [c for c in (better_and_worse(np.array(g), grades) for g in prompts.values()) if c.size]
-    if 10 * sum(map(len, couples)) >= len(rows):
-        figures = {"accuracy": gain, "prefers": logp} if started else {"prefers": logp}
-    else:
-        figures = {"auc": gain if started else logp / [len(r["answer"]) for r in rows]}
-        every = better_and_worse(np.arange(len(grades)), grades)
-        couples = [every[every[:, 0] == i] for i in np.unique(every[:, 0])]     # drawn anew by their better answer
-    out, counts = {}, [len(c) for c in couples]
-    for name, x in figures.items():
-        sums = [wins(x[c[:, 0]] - x[c[:, 1]]).sum() for c in couples]
-        out[name] = float(np.sum(sums) / np.sum(counts))
-        if len(out) == 1:
-            low, high = bootstrap(sums, counts)
-    for side, on in (("logp_good", grades > 0.5), ("logp_bad", grades < 0.5)):
-        if on.any():
-            out[side] = float(logp[on].mean())
-    return {**out, "low": low, "high": high, "couples": sum(counts)}
-
-
-def better_and_worse(group: np.ndarray, grades: np.ndarray) -> np.ndarray:
-    """(couples, 2) row numbers: every better answer of the group with every worse one."""
-    i, j = np.meshgrid(group, group, indexing="ij")
-    return np.stack([i, j], -1)[grades[i] > grades[j]]
-
-
-def held_out_lines(now: dict, before: dict | None = None) -> str:
-    """One line: every figure (before -> now), the first with its interval, and the number of rows."""
-    names = [k for k in now if k not in ("low", "high", "rows", "couples")]
-    figures = [(f"{k} {before[k]:.3f} -> " if before else f"{k} ") + f"{now[k]:.3f}" for k in names]
-    figures[0] += f" [{now['low']:.3f}, {now['high']:.3f}]"
-    couples = f", {now['couples']:,} couples of a better and a worse answer" if "couples" in now else ""
-    return "   ".join([*figures, f"({now['rows']} rows{couples})"])
 
 
 def mean_score(result: dict) -> float:
@@ -256,40 +165,14 @@ class Evaluate:
     probes: bool = False            # also: own-prefix gap, recovery, diversity, KL to the base, corpus loss (probes.py)
     prior: str = ""                 # PreTTY: answers begin with this text, or with this many tokens of --prior-from
     prior_from: str = ""            # the model whose first tokens are forced [the reference answer: an upper bound]
+    best_of: int = 1                # answer with the best of so many samples (at temperature 1) by --reward
+    reward: str = ""                # of --best-of: the folder of a reward model, or exact: the score itself [exact]
     seed: int = 0                   # which prompts
     device: str = "auto"            # auto | cpu | cuda | mps
     dtype: str = "auto"             # auto | fp32 | bf16 | fp16
     threads: int | None = None      # CPU threads
     prompt_field: str | None = None     # name of the prompt in your data, where it is none of the usual
     response_field: str | None = None   # name of the response in your data
-
-
-def on_data(model: GPT, tok: Tokenizer, cfg: Evaluate, device: devices.Device) -> None:
-    """Print the held-out figures of the user's demonstrations, pairs and graded answers, as far as there are any."""
-    rows, report = data.read(cfg.data, cfg.prompt_field, cfg.response_field)
-    print("\n".join(report.lines()))
-    reasons = []
-    for name, rows_of in (("demonstrations", data.demo_rows), ("pairs", data.pair_rows), ("graded", data.score_rows)):
-        try:
-            examples = rows_of(rows, None)
-        except config.UserError as e:
-            reasons.append(str(e))
-            continue
-        if name == "graded" and len({e.col["score"] for e in examples}) == 1:
-            reasons.append("all answers have the same grade")
-            continue
-        encoded, cut = encode(examples, tok, model.cfg.n_ctx)
-        if cfg.reference and name != "demonstrations":
-            start, theirs = runs.start_model(cfg.reference)
-            if theirs.ranks != tok.ranks or start.cfg.n_ctx < model.cfg.n_ctx:
-                raise config.UserError(f"--reference {cfg.reference}: has another tokenizer or a shorter context "
-                                       "than --init")
-            prepare.add_columns(encoded, ("ref",), start.to(device.name), tok.pad, None, device)
-        print(f"{name:<15}" + held_out_lines(held_out(model, encoded, tok.pad, device)))
-        print("".join(line + "\n" for line in cut.lines(model.cfg.n_ctx)), end="")
-    if len(reasons) == 3:
-        raise config.UserError(f"nothing to evaluate on: {data.contents(rows)}; "
-                               "demonstrations, pairs, labels or scores are needed")
 
 
 def main(argv=None) -> int:
@@ -302,19 +185,33 @@ def main(argv=None) -> int:
                                + ("--data" if cfg.data else "--probes"))
     if cfg.prior_from and not cfg.prior:
         raise config.UserError("--prior-from says whose first tokens to force; say how many with --prior N")
+    best_of.check(cfg.best_of, cfg.reward)
+    if cfg.best_of > 1 and (cfg.data or cfg.probes or cfg.prior):
+        raise config.UserError("--best-of chooses among NanoWorld answers; it changes nothing with "
+                               + ("--data" if cfg.data else "--probes" if cfg.probes else "--prior"))
     if cfg.reference and not cfg.data:
         raise config.UserError("--reference compares answers of your own file; give it with --data")
     device = devices.pick(cfg.device, cfg.dtype, cfg.threads)
     model, tok = runs.start_model(cfg.init)
     model.to(device.name).eval()
     if cfg.data:
-        on_data(model, tok, cfg, device)
+        rows, report = data.read(cfg.data, cfg.prompt_field, cfg.response_field)
+        print("\n".join(report.lines()))
+        on_data(model, tok, rows, cfg.reference, device)
         return 0
-    result, _ = families(model, tok, device, cfg.split, cfg.items, cfg.seed, cfg.prior, cfg.prior_from)
+    scorer = None
+    if cfg.best_of > 1:
+        from nanouft import reward                      # reward.py uses this file
+        scorer = reward.scorer(cfg.reward or "exact", device.name)
+    result, _ = families(model, tok, device, cfg.split, cfg.items, cfg.seed, cfg.prior, cfg.prior_from, cfg.best_of,
+                         scorer)
     print(f"{cfg.init}: scores in percent on {cfg.items} {cfg.split} prompts a family; strict = fully right and stops; "
           "end = answers that stop")
     if cfg.prior not in ("", "0"):
         print("forced beginnings are part of the answers and are scored with them")
+    if scorer:
+        print(f"answered with the best of {cfg.best_of} samples by {cfg.reward or 'the exact score (an upper bound)'}; "
+              f"KL to the model at most {best_of.kl_bound(cfg.best_of):.2f} nats an answer")
     table(result)
     if cfg.probes:
         from nanouft import probes                      # probes.py uses this file

@@ -43,6 +43,7 @@ class GPTConfig:
 NANO = GPTConfig(init_std=0.08)                        # 0.99M parameters; .02 is too small a spread at width 128
 GPT2 = GPTConfig(vocab_size=50261, n_ctx=1024, n_layer=12, n_head=12, n_embd=768)             # 124M
 SIZES = {"nano": NANO, "gpt2": GPT2}
+VALUE_FILE = "value_head.safetensors"
 
 
 class Cache:
@@ -130,6 +131,7 @@ class GPT(nn.Module):
         self.wpe = nn.Embedding(cfg.n_ctx, cfg.n_embd)
         self.h = nn.ModuleList(Block(cfg) for _ in range(cfg.n_layer))
         self.ln_f = nn.LayerNorm(cfg.n_embd, cfg.eps)
+        self.value: nn.Linear | None = None                           # add_value_head: PPO's critic
         if seed is not None:
             self.reset(seed)
 
@@ -147,14 +149,14 @@ class GPT(nn.Module):
     def forward(self, ids: Tensor | None = None, *, embeds: Tensor | None = None, hidden: Tensor | None = None,
                 want: str = "logits", targets: Tensor | None = None, at: Tensor | None = None,
                 pos: Tensor | None = None, cache: Cache | None = None, keep: Tensor | None = None) -> Tensor:
-        """One of three in, one of five out.
+        """One of three in, one of six out.
 
         In:   ids (B,T) token ids | embeds (B,T,C) token embeddings, positions not yet added
               | hidden (B,T,C) final states.
         Out:  want = "embeds" (B,T,C) | "hidden" (B,T,C), after the last LayerNorm
               | "logits" (B,T,V), or (N,V) for the N positions marked in `at`
               | "argmax" (B,T) the greedy next token | "logp" (B,T) nats, log-prob of `targets` (B,T);
-                both 0 outside `at`.
+                both 0 outside `at` | "value" (B,T) the value head's guess in each state (no head: 0).
         at:   (B,T) bool, the positions where the head is needed; all of them when absent.
         pos:  (T,) or (B,T) positions; counted from the cache's end when absent.
         keep: (B, cache.n + T) bool, False for padding on the left that nobody may look at.
@@ -166,6 +168,8 @@ class GPT(nn.Module):
             hidden = self._blocks(x, pos, cache, keep)
         if want == "hidden":
             return hidden
+        if want == "value":
+            return self.value(hidden)[..., 0] if self.value else hidden.new_zeros(hidden.shape[:-1])
         # Under autocast the product with the head is made in bf16 too; what follows is fp32 again.
         logits = linear(hidden if at is None else hidden[at], self.wte.weight)      # (B,T,V) or (N,V)
         if want == "logits":
@@ -177,7 +181,7 @@ class GPT(nn.Module):
             wide = logits if logits.dtype == torch.float64 else logits.float()        # losses are never below fp32
             nll = F.cross_entropy(wide.reshape(-1, wide.shape[-1]), picked.reshape(-1), reduction="none")
             return _scatter(-nll.view(picked.shape), at)
-        raise ValueError(f"want={want!r} is none of embeds, hidden, logits, argmax, logp")
+        raise ValueError(f"want={want!r} is none of embeds, hidden, logits, argmax, logp, value")
 
     def _blocks(self, x: Tensor, pos: Tensor | None, cache: Cache | None, keep: Tensor | None) -> Tensor:
         """(B,T,C) token embeddings -> (B,T,C) final hidden states."""
@@ -204,14 +208,25 @@ class GPT(nn.Module):
         self.wte = nn.Embedding.from_pretrained(torch.cat([old, old.mean(0) + 0.1 * old.std(0) * noise]), freeze=False)
         self.cfg = replace(self.cfg, vocab_size=size)          # not in place: NANO may be shared
 
+    def add_value_head(self, folder: Path | None = None) -> None:
+        """One number a state: 0 at first, or the head that a run left in `folder`."""
+        self.value = nn.Linear(self.cfg.n_embd, 1)
+        for p in self.value.parameters():
+            nn.init.zeros_(p)
+        if folder and (folder / VALUE_FILE).exists():
+            self.value.load_state_dict(load_file(folder / VALUE_FILE))
+
     # ---- Hugging Face GPT-2 folders ------------------------------------------------------------------------------
     def save_pretrained(self, folder: str | Path, end_id: int | None = None,
                         dtype: torch.dtype = torch.float32) -> None:
-        """Write config.json and model.safetensors as transformers' GPT2LMHeadModel expects them."""
+        """Write config.json and model.safetensors as transformers' GPT2LMHeadModel expects them. A value head has
+        no place there: it gets a file of its own."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         weights = {f"transformer.{name}": (p.T if name.endswith(CONV1D) else p).detach().to(dtype).cpu().contiguous()
-                   for name, p in self.named_parameters()}
+                   for name, p in self.named_parameters() if not name.startswith("value.")}
+        if self.value:
+            save_file({n: p.detach().cpu() for n, p in self.value.named_parameters()}, folder / VALUE_FILE)
         save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
         (folder / "config.json").write_text(json.dumps(_to_hf(self.cfg, end_id, str(dtype)[6:]), indent=2) + "\n",
                                             encoding="utf-8")

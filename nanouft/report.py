@@ -19,6 +19,7 @@ from nanouft import data, evaluate, runs, world
 from nanouft.batches import Encoded, collate, show_mask
 from nanouft.config import UserError, field_help
 from nanouft.devices import Device
+from nanouft.held_out import held_out, held_out_lines
 from nanouft.objectives import OBJECTIVES
 from nanouft.tokenizer import Tokenizer
 
@@ -65,7 +66,8 @@ class Log:
         now = time.perf_counter()
         speed = f", {self.tokens / (now - self.clock):,.0f} answer tok/s" if self.clock else ""
         self.clock, self.tokens = now, 0
-        return f"loss {self.loss:.3f}{speed}"
+        reward = f", reward {line['reward']:.3f}" if "reward" in line else ""      # there the loss says little
+        return f"loss {self.loss:.3f}{reward}{speed}"
 
     def write(self, *objects: dict) -> None:
         if self.device.rank == 0:
@@ -86,6 +88,8 @@ def colour() -> bool:
 def example(encoded: list[Encoded], tok: Tokenizer, constant: tuple[str, ...] = ()) -> str:
     """One example with its mask, as the model reads it."""
     short = min(encoded[:50], key=lambda e: e.length)
+    if "prompt" in short.seqs:
+        return f"one prompt; the model answers it itself\n{show_mask(short, tok, colour(), constant)}"
     how = "green" if colour() else "in [[ ]]"
     return f"one example (trained on: {how})\n{show_mask(short, tok, colour(), constant)}"
 
@@ -142,7 +146,7 @@ def open_run(name: str, cfg, hp, source: dict, tok: Tokenizer, steps: int, devic
 def look(model, tok: Tokenizer, cfg, held: list[Encoded], held_rows: list[data.Row], device: Device) -> dict:
     """Evaluate as the run asked for: held-out loss where rows were held out; NanoWorld's families, or three answers to
     held-out prompts of the user's data."""
-    out = {"held_out": evaluate.held_out(model, held, tok.pad, device) if held else {}}
+    out = {"held_out": held_out(model, held, tok.pad, device) if held else {}}
     if not cfg.data and cfg.items:
         out["families"], items = evaluate.families(model, tok, device, cfg.split, cfg.items)
         out["mean"] = evaluate.mean_score(out["families"])
@@ -216,7 +220,7 @@ def close_run(folder: Path, name: str, cfg, before: dict, after: dict, seconds: 
         print(f"scores in percent on {cfg.items} {cfg.split} prompts a family; strict = fully right and stops; "
               "end = answers that stop.\nScored is everything said until <|end|>, so running on costs\n")
     if after["held_out"]:
-        print("held out   " + evaluate.held_out_lines(after["held_out"], before["held_out"]))
+        print("held out   " + held_out_lines(after["held_out"], before["held_out"]))
     for b, a in zip(before["samples"], after["samples"]):
         print(f"\nprompt  {_short(b['prompt'])}")
         print(f"before  {_short(b['answer'])}{_marks(b)}\nafter   {_short(a['answer'])}{_marks(a)}")

@@ -3,18 +3,21 @@
     python -m pytest tests/test_contract.py        about 10 s
 """
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from running import DEMOS, PAIRS, QUICK, call, lines, metrics, one_error
+from running import DEMOS, PAIRS, QUICK, SMALL, call, lines, metrics, one_error
 from tiny import CPU, DATA, FORMS, NANO, TINY, real_batch, same, say, tiny
 
-from nanouft import config, evaluate, prepare, train, world
+from nanouft import config, evaluate, held_out, prepare, runs, train, world
 from nanouft.batches import collate, encode
 from nanouft.config import UserError
 from nanouft.data import Example, Row, label_rows, score_rows
+from nanouft.gpt import GPT
 from nanouft.objectives import OBJECTIVES
+from nanouft.tokenizer import Tokenizer
 
 FILE = '''"""Confidence-weighted likelihood: an objective that nobody has published."""
 from dataclasses import dataclass
@@ -138,12 +141,12 @@ def test_skills_reach_the_run(here, tiny_base, capsys):
 
 # ---- held-out figures ------------------------------------------------------------------------------------------------
 def graded(grades: list[float], gains: list[float], prompts: list[str]) -> dict:
-    """evaluate.graded on answers of one token whose log-ratio to the start model is given."""
+    """held_out.graded on answers of one token whose log-ratio to the start model is given."""
     rows = [Example({"answer": (say("user", p), say("assistant", "a"))}, {"score": g}) for p, g in zip(prompts, grades)]
     encoded, _ = encode(rows, NANO, 64)
     for e in encoded:
         e.seqs["answer"].tok["ref"] = np.array([-2.0])
-    return evaluate.graded(encoded, [{"answer": np.array([-2.0 + g])} for g in gains], np.array(grades))
+    return held_out.graded(encoded, [{"answer": np.array([-2.0 + g])} for g in gains], np.array(grades))
 
 
 def test_accuracy_of_graded_answers():
@@ -179,10 +182,27 @@ def test_evaluate_reads_graded_files(here, tiny_base, capsys):
     assert "graded" in (out := capsys.readouterr().out) and "prefers" in out and "48 couples" in out
 
 
+def test_evaluate_counts_gains_over_a_reference(here, tiny_base, capsys, monkeypatch):
+    """Pairs and graded rows in one call: the start model is read once, and of itself nothing is gained."""
+    grades = [{**d, "score": i / 2} for d in DEMOS for i in (0, 1)]
+    files = [lines(here / "p.jsonl", PAIRS), lines(here / "g.jsonl", grades)]
+    read, start = [], runs.start_model
+    monkeypatch.setattr(runs, "start_model", lambda name: read.append(name) or start(name))
+    assert call(evaluate.main, "--init", tiny_base, "--reference", str(tiny_base) + "/", "--data", *files) == 0
+    assert read == [str(tiny_base), str(tiny_base) + "/"], "the model, then its reference, each once"
+    out = capsys.readouterr().out
+    assert out.count("accuracy 0.500") == 2 and "pairs " in out and "graded " in out
+    GPT(replace(SMALL, n_ctx=64), seed=0).save_pretrained(here / "short")
+    Tokenizer.load("nano").save(here / "short")
+    one_error(call(evaluate.main, "--init", tiny_base, "--reference", here / "short", "--data", *files),
+              capsys.readouterr().err, "--reference", "shorter context")
+
+
 def test_every_pair_kind_logs_its_distance_to_the_start():
     for form in FORMS:
         kinds = form.objective.kinds(form.hp)
-        assert ("ref" in form.objective.measured(form.hp)) == (kinds != ["demos"] or "ref" in form.objective.columns)
+        assert ("ref" in form.objective.measured(form.hp)) == (
+            kinds not in (["demos"], ["prompts"]) or "ref" in form.objective.columns)
 
 
 def test_the_form_of_a_setting_is_checked():

@@ -17,6 +17,7 @@ from nanouft.batches import Encoded, Tokens
 from nanouft.data import Example
 from nanouft.devices import Device
 from nanouft.generate import Answer, _choose
+from nanouft.held_out import bootstrap, held_out
 from nanouft.objectives.dpo import DPO
 from nanouft.world.facts import WORLD, question
 
@@ -27,11 +28,11 @@ BF16 = Device("cpu", "bf16")
 def test_the_interval_is_a_95_percent_interval():
     x = np.random.default_rng(1).normal(3, 2, 200)
     half = 1.96 * x.std() / np.sqrt(len(x))                     # the normal approximation, good at 200 values
-    low, high = evaluate.bootstrap(x)
+    low, high = bootstrap(x)
     assert 0.85 * half < x.mean() - low < 1.15 * half, "LAW: 2.5 % of the resampled means lie below `low`"
     assert 0.85 * half < high - x.mean() < 1.15 * half, "LAW: 2.5 % of the resampled means lie above `high`"
-    assert evaluate.bootstrap(x) == (low, high), "LAW: always the same draws"
-    same(evaluate.bootstrap(np.full(9, 0.25)), [0.25, 0.25], "no spread, no interval")
+    assert bootstrap(x) == (low, high), "LAW: always the same draws"
+    same(bootstrap(np.full(9, 0.25)), [0.25, 0.25], "no spread, no interval")
 
 
 def test_the_interval_of_a_mean_over_tokens():
@@ -40,12 +41,12 @@ def test_the_interval_of_a_mean_over_tokens():
     sums = counts * rng.normal(2, 1, 200)
     mean = sums.sum() / counts.sum()                            # the usual standard error of a ratio of two sums
     half = 1.96 * np.sqrt(np.mean((sums - mean * counts) ** 2) / len(sums)) / counts.mean()
-    low, high = evaluate.bootstrap(sums, counts)
+    low, high = bootstrap(sums, counts)
     for side in (mean - low, high - mean):
         assert 0.8 * half < side < 1.2 * half, "LAW: rows are drawn, and each brings its sum AND its number of tokens"
-    same(evaluate.bootstrap(sums, np.full(200, 4)), np.array(evaluate.bootstrap(sums)) / 4,
+    same(bootstrap(sums, np.full(200, 4)), np.array(bootstrap(sums)) / 4,
          "rows of four tokens each: a fourth of the interval of the sums", 1e-9)
-    low, high = evaluate.bootstrap([1.0] * 50 + [99.0], [1] * 50 + [99])
+    low, high = bootstrap([1.0] * 50 + [99.0], [1] * 50 + [99])
     assert low == high == 1, "LAW: a long row weighs by its tokens; all tokens cost 1, so the mean is 1 in every draw"
 
 
@@ -66,7 +67,7 @@ def test_summary_of_a_family():
     same(s["score"], 0.7, "score is the mean, whether answers stop or not")
     same(s["strict"], 0.2, "strict = fully right AND stops: one of five; two run on, one that stops is half right")
     same([s["ends"], s["length"], s["gold_logp"], s["n"]], [0.4, 6, -0.6, 5], "and the other means")
-    same([s["low"], s["high"]], evaluate.bootstrap([1, 1, 0.5, 0, 1]), "the interval is that of the score")
+    same([s["low"], s["high"]], bootstrap([1, 1, 0.5, 0, 1]), "the interval is that of the score")
 
 
 def test_wordings_of_one_fact_are_drawn_together():
@@ -77,7 +78,7 @@ def test_wordings_of_one_fact_are_drawn_together():
     names = [n for n, relation in WORLD.truth if relation == "home"][:12]
     once, often = (evaluate.summary(items(names, w)) for w in (1, 8))
     same([often["low"], often["high"]], [once["low"], once["high"]], "the interval is that of the facts")
-    narrow = evaluate.bootstrap([x.score for x in items(names, 8)])
+    narrow = bootstrap([x.score for x in items(names, 8)])
     assert often["high"] - often["low"] > 2 * (narrow[1] - narrow[0]), "taken one by one, it would be far too narrow"
 
 
@@ -87,10 +88,10 @@ def test_held_out_loss_is_a_mean_over_tokens():
     prepare.add_columns(rows, ("ref",), model, PAD, None, CPU)
     nll = [-e.seqs["answer"].tok["ref"].sum() for e in rows]
     n = [int(e.seqs["answer"].mask[1:].sum()) for e in rows]
-    got = evaluate.held_out(model, rows, PAD, CPU)
+    got = held_out(model, rows, PAD, CPU)
     differs(np.mean(np.array(nll) / n), sum(nll) / sum(n), "means over rows and over tokens differ here", by=0.01)
     same(got["nll"], sum(nll) / sum(n), "nll = all nats of all response tokens / their number", 1e-5)
-    same([got["low"], got["high"]], evaluate.bootstrap(nll, n), "and its interval draws rows", 1e-5)
+    same([got["low"], got["high"]], bootstrap(nll, n), "and its interval draws rows", 1e-5)
     assert got["rows"] == 9 and got["low"] < got["nll"] < got["high"]
 
 
@@ -108,25 +109,25 @@ def test_accuracy_is_what_was_gained_over_the_start_model():
     """Five pairs: one did not move; in each of the others the LESS likely answer gained."""
     model, rows = tiny(double=False), pairs_of()
     prepare.add_columns(rows, ("ref",), model, PAD, None, CPU)              # = the policy: nothing has moved
-    start = evaluate.held_out(model, rows, PAD, CPU)
+    start = held_out(model, rows, PAD, CPU)
     same(start["accuracy"], 0.5, "at the start every pair is a tie, and a tie counts one half")
     logp = {role: np.array([e.seqs[role].tok["ref"].sum() for e in rows]) for role in ("chosen", "rejected")}
     likelier = logp["chosen"] > logp["rejected"]
     for e, chosen in list(zip(rows, ~likelier))[1:]:
         e.seqs["chosen" if chosen else "rejected"].tok["ref"][-1] -= 0.5    # the start model found it less likely
     want = np.where(np.arange(5) == 0, 0.5, ~likelier)
-    now = evaluate.held_out(model, rows, PAD, CPU)
+    now = held_out(model, rows, PAD, CPU)
     assert len({0.5, likelier.mean(), want.mean()}) == 3, "the three figures must differ, or nothing is shown"
     same(now["accuracy"], want.mean(), "accuracy compares GAINS over the start model; ties count one half")
     same(now["prefers"], likelier.mean(), "prefers compares the answers themselves")
-    same([now["low"], now["high"]], evaluate.bootstrap(want), "the interval is that of the first figure")
+    same([now["low"], now["high"]], bootstrap(want), "the interval is that of the first figure")
     same([now["logp_chosen"], now["logp_rejected"]], [logp[r].mean() for r in logp], "nats a whole answer", 1e-5)
     for e in rows:
         for t in e.seqs.values():
             t.tok.clear()
-    bare = evaluate.held_out(model, rows, PAD, CPU)
+    bare = held_out(model, rows, PAD, CPU)
     assert "accuracy" not in bare, "LAW: without a start model nobody can say what was gained"
-    same([bare["low"], bare["high"]], evaluate.bootstrap(likelier), "then the interval is that of `prefers`")
+    same([bare["low"], bare["high"]], bootstrap(likelier), "then the interval is that of `prefers`")
 
 
 def test_dpo_counts_half_a_victory_for_a_pair_that_did_not_move():
@@ -146,7 +147,7 @@ def test_the_reference_is_scored_in_the_precision_of_the_policy():
         rows = pairs_of()
         prepare.add_columns(rows, ("ref",), model, PAD, None, device)
         columns[device.dtype] = np.concatenate([t.tok["ref"] for e in rows for t in e.seqs.values()])
-        same(evaluate.held_out(model, rows, PAD, device)["accuracy"], 0.5,
+        same(held_out(model, rows, PAD, device)["accuracy"], 0.5,
              f"{device.dtype}: a policy equal to its reference gains nothing, for both are rounded alike")
     differs(columns["fp32"], columns["bf16"], "with bf16 the reference is rounded as the policy is", by=1e-4)
     same(columns["bf16"], columns["fp32"], "and by little", tol=0.1)

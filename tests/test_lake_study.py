@@ -15,7 +15,7 @@ from frozen_lake import experiment
 from frozen_lake.experiment import (BASE, CONTRASTS, FIELDS, METHODS, SETTINGS, joined, key, report, run_study, study,
                                     summary)
 from nanouft.claims import verdict
-from nanouft.compare import interval
+from nanouft.cells import interval
 
 NAMES = ["short", "short slippery", "short online"]
 
@@ -160,7 +160,7 @@ def test_the_default_experiment(tmp_path, capsys, monkeypatch):
                       parse_constant=lambda c: pytest.fail(f"{c} is no JSON"))
     assert {r["method"] for r in data["rows"]} == {"sft", "ift", "orpo", "dpo", "pg"} and len(data["rows"]) == 20
     assert all(len(c["steps"]) == len(c["distance"]) == 7 for arm in data["curves"].values() for c in arm.values())
-    monkeypatch.setattr(lake_main, "draw_pictures", lambda *a: None)
+    monkeypatch.setattr(lake_main.pictures, "everything", lambda *a: [])
     assert call(lake_main.main, *QUICK, "--out", tmp_path / "y") == 0
     assert (tmp_path / "y" / "results.json").read_bytes() == (tmp_path / "x" / "results.json").read_bytes(), \
         "the same command gives the same numbers"

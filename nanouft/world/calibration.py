@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nanouft.compare import Cell, interval, run_cells
+from nanouft.cells import Cell, interval, run_cells
 
 from .tasks import FAMILIES, RETENTION
 
