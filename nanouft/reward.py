@@ -56,7 +56,7 @@ class Reward:
     steps: int | None = None        # optimizer steps [--epochs]
     epochs: float = 2.0             # passes over the pairs
     batch_size: int = 32            # pairs a step
-    lr: float = 2.5e-4              # peak learning rate
+    lr: float = 5e-4                # peak learning rate
     centre: float = 0.0             # weight of (r_w + r_l)^2, which keeps rewards around 0; TRL suggests .01
     seed: int = 0                   # draws pairs and their order
     device: str = "auto"            # auto | cpu | cuda | mps
