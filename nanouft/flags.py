@@ -46,14 +46,17 @@ class Train:
     threads: int | None = None          # CPU threads
     save_every: int = 50                # steps between checkpoints for --resume; 0 = none
     eval_every: int = 0                 # steps between held-out losses; 0 = only before and after
+    reward: str = "exact"               # on-policy: who scores answers: exact (NanoWorld), or nanouft.reward's folder
+    max_new: int = 44                   # on-policy: longest answer that is sampled, in tokens
+    show_every: int = 25                # on-policy: steps between three printed answers; 0 = none
     items: int = 100                    # NanoWorld prompts a family in the before/after table; 0 = no table
     split: Literal["test", "val"] = "test"      # which of them: val to choose settings, test to report
     out: str | None = None              # run folder [out/<objective>]
     resume: str | None = None           # go on with the run in this folder; takes no other flag
 
     def check(self) -> None:
-        least = dict.fromkeys(("batch_size", "accumulate", "rows", "steps"), 1) | dict.fromkeys(
-            ("save_every", "eval_every", "items", "weight_decay", "clip", "seed", "noise", "warmup"), 0)
+        least = dict.fromkeys(("batch_size", "accumulate", "rows", "steps", "max_new"), 1) | dict.fromkeys(
+            ("save_every", "eval_every", "show_every", "items", "weight_decay", "clip", "seed", "noise", "warmup"), 0)
         most = {"rows": 1_000_000, "items": 10_000, "noise": 1, "warmup": 1}
         for name, low in least.items():
             value, high = getattr(self, name), most.get(name, math.inf)
@@ -101,6 +104,9 @@ def read_flags(argv: list[str] | None, about: str = ""):
         hp.check(hp_given)
     if cfg.data and (idle := sorted(given & {"rows", "noise", "split", "skills", "mix", "clean"})):
         raise UserError(f"--{idle[0]} belongs to NanoWorld; it changes nothing with --data")
+    if objective.source == "epochs" and (idle := sorted(given & {"reward", "max_new", "show_every"})):
+        raise UserError(f"--{idle[0].replace('_', '-')} belongs to methods that sample answers (rloo, ppo ...); {name} "
+                        "learns from given ones")
     kinds = objective.kinds(hp)
     if cfg.noise and "demos" not in kinds:
         raise UserError(f"--noise spoils demonstrations; {name} learns from {' + '.join(kinds)}")

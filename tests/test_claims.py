@@ -81,7 +81,7 @@ def test_every_claim_speaks_of_its_own_rows():
         for c in claim.contrasts:
             assert {c.row, c.other, *(c.minus or ())} <= claim.rows.keys(), c.text
         budgets = {(len(r.lrs), len(r.second[1])) for r in claim.rows.values() if not r.like}
-        assert budgets == {(4, 2)}, f"{name}: every row is tuned over as many settings"
+        assert budgets == {(4, 3 if name == "C3" else 2)}, f"{name}: every row is tuned over as many settings"
 
 
 def test_the_controls_that_the_papers_lack_are_rows():
