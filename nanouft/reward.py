@@ -98,7 +98,7 @@ class RewardModel(nn.Module):
 
 
 def bradley_terry(r_w: Tensor, r_l: Tensor, centre: float = 0.0) -> Tensor:
-    """(B,) losses: -log sigma(r_w - r_l) (arXiv:2009.01325, sec. 3.3), and `centre` x (r_w + r_l)^2 (TRL's
+    """(B,) losses: -log sigma(r_w - r_l) (arXiv:2009.01325), and `centre` x (r_w + r_l)^2 (TRL's
     center_rewards_coefficient), which names one of the many rewards that fit equally well."""
     return -F.logsigmoid(r_w - r_l) + centre * (r_w + r_l) ** 2
 
