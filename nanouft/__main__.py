@@ -9,6 +9,7 @@ COMMANDS = {
     "sample": "answers side by side, chat",
     "ledger": "how hard each objective pushes each token",
     "reward": "a reward model from pairs: accuracy, calibration",
+    "overoptimise": "exact score against learnt reward, best-of-n and PPO",
     "compare": "objectives x seeds -> one table",
     "claims": "a paper's claim as fixed contrasts over seeds and bases",
     "pretrain": "make a base: NanoWorld's, or one on your text",
