@@ -140,7 +140,7 @@ C2 = Claim(
                         -MARGIN)),
     columns=(Column("endpoint"), Column("d", gap=True), Column("d strict", key="strict", gap=True),
              *(Column(f"d {f}", ((f,),), gap=True) for f in
-               ("truth", "unknown", "rules", "sort", "list", "reverse", "sum")), Column("fact", (FACTS,))),
+               ("list", "sort", "unknown", "rules", "truth", "reverse", "sum")), Column("fact", (FACTS,))),
     about="Families from short answers to long ones.", picture=claim_pictures.gap_over_length)
 
 
