@@ -19,6 +19,7 @@ questions about creatures are few (576), so some come again.
 import contextlib
 import io
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -59,10 +60,9 @@ class Study:
 
 # ---- models, made once -----------------------------------------------------------------------------------------------
 def quietly(main: Callable, argv: list[str], folder: Path) -> Path:
-    """A command of the project, unless its run in `folder` is finished."""
+    """A command of the project, unless its run in `folder` is finished; half a run, left by a kill, begins anew."""
     if not (folder / "model.safetensors").exists():
-        if folder.exists():
-            raise UserError(f"{folder}: holds half a run; delete it and start again")
+        shutil.rmtree(folder, ignore_errors=True)
         with contextlib.redirect_stdout(io.StringIO()):
             main([*argv, "--threads", "1", "--device", "cpu", "--out", str(folder)])
     return folder
@@ -133,7 +133,8 @@ def ppo(seed: int, n: int, unit: dict, cfg: Study) -> dict:
     folder = quietly(train.main, [
         "--objective", "ppo", "--init", str(sft(seed, work)), "--reward",
         str(reward_models(seed, "samples", work)[n]), "--beta", "0", "--lr", str(cfg.ppo_lr), "--steps",
-        str(cfg.ppo_steps), "--seed", str(200 + seed), "--items", "0", "--save-every", "0", "--show-every", "0"], work / f"ppo-{n}-{seed}")
+        str(cfg.ppo_steps), "--seed", str(200 + seed), "--items", "0", "--save-every", "0", "--show-every", "0"],
+        work / f"ppo-{n}-{seed}")
     points, last = [], None
     for m in runs.read_metrics(folder / "metrics.jsonl"):
         here = (m.get("kl_answer"), m.get("reward"))
