@@ -1,7 +1,7 @@
 """Reward over-optimisation: the learnt reward rises, the exact score rises and falls. How far can a reward be trusted?
 
-    python -m nanouft.overoptimise                  # best-of-n and PPO, 3 seeds, about 20 minutes of one core
-    python -m nanouft.overoptimise --part best-of   # without PPO, about 5 minutes
+    python -m nanouft.overoptimise                  # best-of-n and PPO, 3 seeds, about 12 minutes of one core
+    python -m nanouft.overoptimise --part best-of   # without PPO, about 7 minutes
     python -m nanouft.overoptimise --part table     # only the table and the picture, from what is there
 
 Gao, Schulman, Hilton 2022 (arXiv:2210.10760) measure a proxy reward against a larger reward model that stands for the
@@ -19,6 +19,7 @@ questions about creatures are few (576), so some come again.
 import contextlib
 import io
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -45,7 +46,8 @@ class Study:
     seeds: int = 3                  # a seed draws demonstrations, pairs, samples and order
     prompts: int = 48               # prompts that best-of-n answers, the same number of every family
     samples: int = 64               # answers to each
-    ppo_steps: int = 320            # optimizer steps of PPO
+    ppo_steps: int = 96             # optimizer steps of PPO, eight a rollout
+    ppo_lr: float = 3e-4            # its rate: larger than usual, to go far in few steps
     out: str = "docs/results"       # folder of over_optimisation.jsonl and .md
     picture: str = "docs/over_optimisation.png"     # file of the picture
     work: str = "out/over_optimisation"     # folder of the models; once lines are there it may be deleted
@@ -58,10 +60,9 @@ class Study:
 
 # ---- models, made once -----------------------------------------------------------------------------------------------
 def quietly(main: Callable, argv: list[str], folder: Path) -> Path:
-    """A command of the project, unless its run in `folder` is finished."""
+    """A command of the project, unless its run in `folder` is finished; half a run, left by a kill, begins anew."""
     if not (folder / "model.safetensors").exists():
-        if folder.exists():
-            raise UserError(f"{folder}: holds half a run; delete it and start again")
+        shutil.rmtree(folder, ignore_errors=True)
         with contextlib.redirect_stdout(io.StringIO()):
             main([*argv, "--threads", "1", "--device", "cpu", "--out", str(folder)])
     return folder
@@ -131,8 +132,9 @@ def ppo(seed: int, n: int, unit: dict, cfg: Study) -> dict:
     work = Path(cfg.work)
     folder = quietly(train.main, [
         "--objective", "ppo", "--init", str(sft(seed, work)), "--reward",
-        str(reward_models(seed, "samples", work)[n]), "--beta", "0", "--steps", str(cfg.ppo_steps), "--seed",
-        str(200 + seed), "--items", "0", "--save-every", "0", "--show-every", "0"], work / f"ppo-{n}-{seed}")
+        str(reward_models(seed, "samples", work)[n]), "--beta", "0", "--lr", str(cfg.ppo_lr), "--steps",
+        str(cfg.ppo_steps), "--seed", str(200 + seed), "--items", "0", "--save-every", "0", "--show-every", "0"],
+        work / f"ppo-{n}-{seed}")
     points, last = [], None
     for m in runs.read_metrics(folder / "metrics.jsonl"):
         here = (m.get("kl_answer"), m.get("reward"))
@@ -166,8 +168,8 @@ def shown(mean: float, half: float, scale: float = 100, digits: int = 1) -> str:
 def table(lines: list[dict]) -> list[str]:
     """Markdown: exact score at the start, at its best and at the end of every curve, and how far the reward went."""
     out = ["Exact score in percent, KL in nats an answer, learnt reward in standard deviations; means over seeds with "
-           "95 % t-interval. Best: where the mean over seeds is highest. Agreement: couples of samples put in the right "
-           "order.", "",
+           "95 % t-interval. Best: where the mean over seeds is highest. Agreement: couples of samples put in the "
+           "right order.", "",
            "| optimised by | reward model | agreement | start | best, at KL | end, at KL | end - start | reward, end |",
            "|---|---|---|---|---|---|---|---|"]
     for (part, source, pairs), some in arms(lines).items():

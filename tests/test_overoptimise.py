@@ -70,6 +70,19 @@ def test_best_of_n_in_small(small):
     assert again == found, "finished models are taken as they are, and samples repeat"
 
 
+def test_half_a_run_begins_anew(tmp_path):
+    def main(argv):
+        place = overoptimise.Path(argv[-1])
+        assert not place.exists(), "what a kill has left is gone"
+        place.mkdir()
+        (place / "model.safetensors").write_text("whole")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_text("{}")
+    for _ in range(2):                                      # the second time nothing is run
+        overoptimise.quietly(main, [], tmp_path / "run")
+    assert [f.name for f in (tmp_path / "run").iterdir()] == ["model.safetensors"]
+
+
 def test_ppo_in_small(small, monkeypatch):
     made = overoptimise.reward_models
     monkeypatch.setattr(overoptimise, "reward_models", lambda seed, source, work: made(seed, "corruptions", work))
