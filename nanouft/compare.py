@@ -113,14 +113,13 @@ def second_table(results: dict) -> list[str]:
     titles = [MEASURES[m].title for m in BEHAVIOUR]
     lines = ["", "KL, gap and Δ in nats; the cost is that of all stages and of models made first, counted "
              "(python -m nanouft.cost), seconds are measured and noisy", "",
-             "| | " + " | ".join([*titles, "gradient tokens", "GFLOP", "x SFT", "CPU s", "data", "other models"]) + " |",
-             "|---" * (len(titles) + 7) + "|"]
+             "| | " + " | ".join([*titles, "gradient tokens", "GFLOP", "x SFT", "CPU s", "data", "other models"])
+             + " |", "|---" * (len(titles) + 7) + "|"]
     for name, row in results["rows"].items():
         cost = row["cost"]
         price = [f"{cost['tokens']:,}", f"{cost['flops'] / 1e9:,.0f}", f"{cost['relative']:.2f}"] if cost else ["–"] * 3
-        figures = [MEASURES[m].write(row["figures"][m]) for m in BEHAVIOUR]
-        lines.append(f"| {name} | " + " | ".join([*figures, *price, MEASURES["seconds"].write(row["figures"]["seconds"]),
-                                                  row["data"], row["models"]]) + " |")
+        *figures, seconds = [MEASURES[m].write(row["figures"][m]) for m in (*BEHAVIOUR, "seconds")]
+        lines.append(f"| {name} | " + " | ".join([*figures, *price, seconds, row["data"], row["models"]]) + " |")
     return lines
 
 

@@ -43,9 +43,9 @@ def intro(results: dict) -> str:
     n, base = len(results["rows"]) - 1, results["rows"]["base"]
     score = MEASURES["score"].write(base["figures"]["score"])
     seeds = f"{results['seeds']} seeds" if results["seeds"] > 1 else "1 seed (no intervals)"
-    return (f"<p>A row is one way of training the same small language model (the <em>base</em>, which scores {score} %) on "
-            f"NanoWorld, a made-up world whose answers are scored exactly, by rule. {n} rows, {seeds} each (a seed "
-            f"draws the training data and their order), {results['items']} prompts in each of "
+    return ("<p>A row is one way of training the same small language model (the <em>base</em>, which scores "
+            f"{score} %) on NanoWorld, a made-up world whose answers are scored exactly, by rule. {n} rows, {seeds} "
+            f"each (a seed draws the training data and their order), {results['items']} prompts in each of "
             f"{len(results['families'])} families of the {escape(results['split'])} split, never seen in training. "
             f"± is half a 95&nbsp;% t-interval over seeds.</p><p>Made by <code>{escape(results['command'])}</code></p>")
 
@@ -63,7 +63,8 @@ def table(results: dict, folder: Path) -> str:
     def head(title: str, view: str, text: str, kind: str = "n") -> str:
         return (f'<th scope="col" class="{kind} {view}"><button type="button" title="{escape(text)}">{escape(title)}'
                 '<span class="sign" aria-hidden="true"></span></button></th>')
-    heads = [head("method", "all", "its file", "name"), head("learns from", "all", "the kind of data, or of row", "t kind"),
+    heads = [head("method", "all", "its file", "name"),
+             head("learns from", "all", "the kind of data, or of row", "t kind"),
              head("score", "all", MEASURES["score"].text)]
     heads += [head(MEASURES[m].title, "overview", MEASURES[m].text) for m in OVERVIEW]
     heads += [head(MEASURES[f].title, "families", MEASURES[f].text) for f in results["families"]]

@@ -79,7 +79,8 @@ def test_flops_are_those_that_torch_counts():
     meter, attention = cost.Meter(model, model.cfg), 3 * 4 * 2 * 16 * (10 * 11 / 2)
     with FlopCounterMode(display=False) as counter:
         model(ids, want="logp", targets=ids, at=at).sum().backward()
-    products = sum(n for op, n in counter.get_flop_counts()["Global"].items() if "mm" in str(op) and "bmm" not in str(op))
+    counts = counter.get_flop_counts()["Global"].items()
+    products = sum(n for op, n in counts if "mm" in str(op) and "bmm" not in str(op))
     assert meter.flops - 3 * attention == products
     before = meter.flops
     with torch.no_grad():

@@ -2,7 +2,7 @@
 const Draw = {
   esc: (s) => String(s).replace(/[&<>"]/g, (c) => ({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"}[c])),
 
-  // ---- shapes of the groups, around (0,0), radius about 6 ------------------------------------------------------------
+  // ---- shapes of the groups, around (0,0), radius about 6 ---------------------------------------------------
   paths: {
     start: "M-6,0a6,6 0 1,0 12,0a6,6 0 1,0 -12,0M-2.5,0a2.5,2.5 0 1,0 5,0a2.5,2.5 0 1,0 -5,0",
     demonstrations: "M-5.5,0a5.5,5.5 0 1,0 11,0a5.5,5.5 0 1,0 -11,0",
@@ -16,7 +16,7 @@ const Draw = {
   shape: (group) => `<svg class="shape g-${group}" viewBox="-8 -8 16 16" aria-hidden="true">`
     + `<path fill-rule="evenodd" d="${Draw.paths[group]}"/></svg>`,
 
-  // ---- axes ----------------------------------------------------------------------------------------------------------
+  // ---- axes -------------------------------------------------------------------------------------------------
   ticks(low, high, log) {
     if (log) {
       const all = [], marks = high / low < 10 ? [1, 1.5, 2, 3, 4, 5, 7] : [1, 2, 5];
@@ -41,7 +41,8 @@ const Draw = {
     return {at, low: log ? Math.exp(a) : a, high: log ? Math.exp(b) : b};
   },
 
-  // Places of labels: the first spot round its point that covers no label, no point and no edge; farther ones get a line.
+  // Places of labels: the first spot round its point that covers no label, no point and no edge; farther
+  // ones get a line.
   place(points, width, box) {
     const boxes = points.map((p) => [p.px - 7, p.py - 7, p.px + 7, p.py + 7]), out = [];
     const free = (b) => b[0] > box[0] && b[1] > box[1] && b[2] < box[2] && b[3] < box[3]
@@ -90,7 +91,8 @@ const Draw = {
       if (p.xh && !log) svg += `<path class="error" d="M${xs.at(p.x - p.xh)},${p.py}H${xs.at(p.x + p.xh)}"/>`;
       const s = spots[i];
       if (s && s.far > 12) {
-        const x = Math.min(Math.max(p.px, s.b[0]), s.b[2]), y = p.py < s.b[1] ? s.b[1] + 2 : p.py > s.b[3] ? s.b[3] - 2 : p.py;
+        const x = Math.min(Math.max(p.px, s.b[0]), s.b[2]);
+        const y = p.py < s.b[1] ? s.b[1] + 2 : p.py > s.b[3] ? s.b[3] - 2 : p.py;
         svg += `<path class="lead" d="M${p.px},${p.py}L${x},${y}"/>`;
       }
     });
@@ -103,7 +105,7 @@ const Draw = {
     return svg + "</svg>";
   },
 
-  // ---- one learning curve --------------------------------------------------------------------------------------------
+  // ---- one learning curve -----------------------------------------------------------------------------------
   curve(name, group, loss, held, number) {
     const W = 210, H = 118, T = 24, B = 16, x0 = 6, x1 = W - 6;
     const last = loss[loss.length - 1][0], X = (s) => x0 + (x1 - x0) * s / last;
@@ -126,9 +128,10 @@ const Draw = {
     return svg + `<text class="small" x="0" y="${H - 3}">loss ${ends(loss)}</text></svg>`;
   },
 
-  // ---- the ledger of one answer --------------------------------------------------------------------------------------
+  // ---- the ledger of one answer -----------------------------------------------------------------------------
   strip(tokens, weights) {
-    const w = Math.max(46, ...tokens.map((t) => 6.5 * t.length + 8)), high = 26, top = 15, length = (x) => Math.sqrt(Math.min(4, Math.abs(x))) / 2 * high;
+    const w = Math.max(46, ...tokens.map((t) => 6.5 * t.length + 8)), high = 26, top = 15;
+    const length = (x) => Math.sqrt(Math.min(4, Math.abs(x))) / 2 * high;
     const up = Math.max(...weights.map((x) => x > 0 ? length(x) : 0), 0);
     const down = Math.max(...weights.map((x) => x < 0 ? length(x) : 0), 0);
     const zero = top + up, H = zero + down + (down ? 13 : 0) + 17, W = w * tokens.length;
@@ -137,7 +140,8 @@ const Draw = {
       <path class="frame" d="M0,${zero}H${W}"/>`;
     tokens.forEach((t, i) => {
       const x = weights[i], h = length(x), mid = w * (i + 0.5);
-      svg += `<rect class="${x < 0 ? "down" : "up"}" x="${mid - 14}" y="${x < 0 ? zero : zero - h}" width="28" height="${h}"/>`
+      svg += `<rect class="${x < 0 ? "down" : "up"}" x="${mid - 14}" y="${x < 0 ? zero : zero - h}" width="28"`
+        + ` height="${h}"/>`
         + `<text x="${mid}" y="${x < 0 ? zero + h + 11 : zero - h - 4}" text-anchor="middle">${Draw.signed(x)}</text>`
         + `<text class="token" x="${mid}" y="${H - 4}" text-anchor="middle">${Draw.esc(t)}</text>`;
     });

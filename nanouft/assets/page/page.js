@@ -5,7 +5,7 @@ const write = (name, f, half = true) => {
   return f === null ? "–" : text(f[0]) + (half && f[1] !== null ? ` ± ${text(f[1])}` : "");
 };
 
-// ---- light and dark --------------------------------------------------------------------------------------------------
+// ---- light and dark ---------------------------------------------------------------------------------------
 const dark = () => document.documentElement.dataset.theme
   ? document.documentElement.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
 function theme(turn) {
@@ -17,7 +17,7 @@ $("#theme").onclick = () => theme(true);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => theme(false));
 theme(false);
 
-// ---- the table -------------------------------------------------------------------------------------------------------
+// ---- the table --------------------------------------------------------------------------------------------
 const table = $("#table"), heads = [...table.tHead.rows[0].cells];
 document.querySelectorAll("span.shape").forEach((s) => { s.innerHTML = Draw.shape(s.dataset.shape); });
 heads.forEach((th, i) => {
@@ -33,7 +33,7 @@ function view(name) {
 for (const b of $("#views").children) b.onclick = () => view(b.dataset.view);
 view("overview");
 
-// ---- pictures --------------------------------------------------------------------------------------------------------
+// ---- pictures ---------------------------------------------------------------------------------------------
 const quality = $("#quality");
 for (const m of ["score", "strict", ...DATA.families])
   quality.append(new Option(DATA.measures[m].title, m));
@@ -56,12 +56,12 @@ let wait;
 addEventListener("resize", () => { clearTimeout(wait); wait = setTimeout(pictures, 150); });
 pictures();
 
-// ---- learning curves -------------------------------------------------------------------------------------------------
+// ---- learning curves --------------------------------------------------------------------------------------
 const short = (x) => Math.abs(x) >= 100 ? x.toFixed(0) : Math.abs(x) >= 10 ? x.toFixed(1) : x.toFixed(2);
 $("#curves").innerHTML = rows.filter(([, r]) => r.curve && r.curve.length).map(([name, r]) =>
   Draw.curve(name, r.group, r.curve, r.held, short)).join("");
 
-// ---- the same prompts ------------------------------------------------------------------------------------------------
+// ---- the same prompts -------------------------------------------------------------------------------------
 let asked = 0;
 const seeds = [...new Set(rows.flatMap(([, r]) => Object.keys(r.answers || {})))].sort((a, b) => a - b);
 for (const s of seeds) $("#seed").append(new Option(s));
@@ -83,7 +83,8 @@ function answers() {
         Draw.strip(p[side + "_tokens"], seen[side])}</div>`).join("");
   };
   const best = (r) => r.figures.score ? -r.figures.score[0] : 1;
-  $("#said").innerHTML = [...rows].sort((a, b) => best(a[1]) - best(b[1])).filter(([, r]) => r.answers).map(([name, r]) => {
+  const there = rows.filter(([, r]) => r.answers).sort((a, b) => best(a[1]) - best(b[1]));
+  $("#said").innerHTML = there.map(([name, r]) => {
     const a = r.answers[seed] || (name === "base" ? Object.values(r.answers)[0] : null);
     const one = a && a[asked];
     return `<article><h3>${Draw.shape(r.group)} ${Draw.esc(name)}</h3><p>${!one ? "no run with this seed"
