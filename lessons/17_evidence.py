@@ -28,7 +28,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nanouft import claims, plots
+from nanouft import claims, plots, study
 from nanouft.cells import interval
 
 PAIRED = True                                           # the switch, see "Break it"
@@ -39,7 +39,7 @@ score: dict = {}                                        # (base, row) -> {seed: 
 for line in (folder / "C1.jsonl").read_text(encoding="utf-8").splitlines():
     c = json.loads(line)
     if c["flags"]:
-        score.setdefault((c["base"], flags[c["flags"]]), {})[c["seed"]] = 100 * claims.endpoint(c)
+        score.setdefault((c["base"], flags[c["flags"]]), {})[c["seed"]] = 100 * study.endpoint(c)
 recipes = claims.CLAIMS["C1"].rows
 rows = [n for n, r in recipes.items() if "--epochs" not in r.flags and not r.after]
 bases = sorted({b for b, _ in score})
@@ -89,14 +89,14 @@ def estimate(base: str, row: str) -> tuple[float, float]:
 for base in bases:
     for n in rows[1:]:
         (mean, half), (_, wide) = estimate(base, n), unpaired(base, n)
-        print(f"{base:<12} {n:<38} {mean:+5.1f} ± {half:.1f} (unpaired {wide:.1f})  {claims.verdict(mean, half, 0)}")
+        print(f"{base:<12} {n:<38} {mean:+5.1f} ± {half:.1f} (unpaired {wide:.1f})  {study.verdict(mean, half, 0)}")
 
 # %%
 fig, axes = plots.plt.subplots(1, len(bases), figsize=(13.5, 6.5), sharey=True, squeeze=False)
 for ax, base in zip(axes[0], bases):
     for y, n in enumerate(rows[1:]):
         mean, half = estimate(base, n)
-        mark = {"holds": "^", "does not hold": "v", "undecided": "o"}[claims.verdict(mean, half, 0)]
+        mark = {"holds": "^", "does not hold": "v", "undecided": "o"}[study.verdict(mean, half, 0)]
         ax.plot(gaps(base, n), [y] * N, "|", color=plots.GREY, ms=12)
         ax.errorbar(mean, y, xerr=half, fmt=mark, ms=10, lw=3, color=plots.UP if mark == "^" else plots.DOWN
                     if mark == "v" else "black")

@@ -8,6 +8,7 @@ COMMANDS = {
     "evaluate": "exact scores of a model, probes; held-out figures on your data",
     "sample": "answers side by side, chat",
     "ledger": "how hard each objective pushes each token",
+    "reward": "a reward model from pairs: accuracy, calibration",
     "compare": "every method over seeds -> one table, one page",
     "cost": "gradient tokens and FLOPs of a run, counted",
     "claims": "a paper's claim as fixed contrasts over seeds and bases",

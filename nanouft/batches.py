@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from nanouft.config import UserError
-from nanouft.data import Example
+from nanouft.data import Example, Turns
 from nanouft.objectives import Batch, Seqs
 from nanouft.tokenizer import Tokenizer
 
@@ -57,7 +57,8 @@ def encode(examples: list[Example], tok: Tokenizer, n_ctx: int) -> tuple[list[En
     skip a row whose last answer cannot fit (a cut answer would teach never to stop). UserError if none is left."""
     out, report = [], EncodeReport(len(examples))
     for e in examples:
-        seqs = {role: tok.chat(context, trained) for role, (context, trained) in e.seqs.items()}
+        seqs = {role: tok.chat(context, trained) if trained else asked(context, tok)
+                for role, (context, trained) in e.seqs.items()}
         excess = max(len(ids) - (n_ctx + 1) for ids, _ in seqs.values())
         if excess > 0:
             if any(excess >= _last_answer(mask) for _, mask in seqs.values()):
@@ -72,9 +73,15 @@ def encode(examples: list[Example], tok: Tokenizer, n_ctx: int) -> tuple[list[En
     return out, report
 
 
+def asked(context: Turns, tok: Tokenizer) -> tuple[list[int], list[int]]:
+    """A prompt that waits for its answer, and its mask: nothing to train on."""
+    ids = tok.prompt_ids(context)
+    return ids, [0] * len(ids)
+
+
 def _last_answer(mask: list[int]) -> int:
-    """Index of the first token of the last answer."""
-    i = max(k for k, m in enumerate(mask) if m)
+    """Index of the first token of the last answer; of a prompt, that of its last token."""
+    i = max((k for k, m in enumerate(mask) if m), default=len(mask) - 1)
     while mask[i - 1]:
         i -= 1
     return i
@@ -99,6 +106,18 @@ def order(lengths: list[int], rows: int, steps: int, seed: int, pool: int = 20) 
         here = here[np.argsort(lengths[here], kind="stable")].reshape(-1, rows)
         out += list(here[rng.permutation(len(here))])
     return out
+
+
+class Epochs:
+    """A source of steps: the rows of the data again and again. source(step) -> (data, which rows of it)."""
+    stride = 1                          # a run can be resumed at multiples of this many steps
+    stats: dict[str, float] = {}        # what the source has to report beside the loss: nothing
+
+    def __init__(self, data: list[Encoded], rows: int, steps: int, seed: int):
+        self.data, self.plan = data, order([e.length for e in data], rows, steps, seed)
+
+    def __call__(self, step: int) -> tuple[list[Encoded], np.ndarray]:
+        return self.data, self.plan[step]
 
 
 def collate(data: list[Encoded], rows: np.ndarray, pad: int, parts: int = 1, part: int = 0, *, seed: int = 0,

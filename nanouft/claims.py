@@ -1,56 +1,76 @@
-"""The papers' claims, fixed before looking: rows, contrasts, margins, rule.
+"""The papers' claims, fixed before looking: rows, contrasts, margins.
 
     python -m nanouft.claims C1 --tune        # settings of every row on validation, equal budgets, 25 min (2 cores)
     python -m nanouft.claims C1               # 10 paired seeds on two bases, test split, about 30 min
-    python -m nanouft.claims C1 --map         # where the released loss breaks <|end|>, over the learning rate, and why
+    python -m nanouft.claims C1 --map         # C1: where the released loss breaks <|end|>, and why; C4: who is doubted
     python -m nanouft.claims C1 --again 3     # trains three finished cells once more: the numbers must be the same
+    python -m nanouft.claims C2 C3 C4         # several, one after the other
 
 All of it is resumable: a finished cell is a line of docs/results/<claim>*.jsonl, and tables and verdicts are computed
-from these lines, never written. A shorter trial (fewer seeds, one base) goes elsewhere: --out out/trial. The second
-base is `python -m nanouft.pretrain --seed 1 --out out/base-1`.
+from these lines by the rule in study.py, never written. A shorter trial (fewer seeds, one base) goes elsewhere:
+--out out/trial. The second base is `python -m nanouft.pretrain --seed 1 --out out/base-1`.
 
 Tuning, per row, on validation with seeds of its own and on the first base: four learning rates, then at the best one
-two other values of one more setting (batch size; beta for DPO). Six settings x `tune_seeds` seeds, the same for all.
+two other values of one more setting (batch size; beta where two answers or a grade are compared), or three in C3,
+whose first two ended at the edge. As many settings and seeds for all rows of a claim. Rows of C4 at 0 and 40 % noise
+take what was chosen at 20 %.
 
 C1 (arXiv:2405.11870): IFT beats SFT on the same demonstrations, and is not inferior to SFT -> DPO.
-    IFT is the released form with lam .2, gamma .95; SFT is the sequence mean. Endpoint: macro mean of the scores of the
-    taught families. Superiority holds if the 95 % t-interval of the paired differences over seeds lies above 0, fails
-    if it lies below, else it is undecided. Non-inferiority holds if the interval lies above -2 points, fails if it lies
-    below -2 points. Verdicts are per base; where two bases differ the verdict is undecided.
+    IFT is the released form with lam .2, gamma .95; SFT is the sequence mean. Endpoint: mean over the taught families.
+C2 (arXiv:2410.21438): UFT on demonstrations alone is not inferior to SFT. Over beta, and over the length of answers:
+    families differ in it. As beta goes to 0 UFT becomes SFT with sums over tokens; that row is the control.
+C3 (arXiv:2410.21438): UFT on demonstrations of skills (A) and scores of honesty (B) keeps what SFT(A), then DPO, KTO
+    or UNA on B, loses. 570 demonstrations, 610 rows of B for all. Controls: B alone, and SFT on A and B's good
+    answers (half of 610). Tuned, and compared as a whole, by the mean of three parts: A, B, and facts.
+C4 (arXiv:2412.12865): PoFT's gain over SFT grows with the share of wrong demonstrations, and PoFT -> DPO beats
+    SFT -> DPO. Controls: PoFT against the base itself; SFT on the share that the aligned model finds likeliest; on its
+    own answers; on the right demonstrations only (an oracle). All see as many rows in training.
 """
-import json
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from nanouft import config, runs
-from nanouft.cells import Cell, interval, percent, read_cells, run_cell, run_cells
+from nanouft import claim_pictures, config, study
 from nanouft.config import UserError
+from nanouft.study import RESULTS, TAUGHT
 
-RESULTS = "docs/results"
 BASES = ("base", "out/base-1")
-TAUGHT = ("rules", "list", "sum", "sort", "reverse", "truth", "unknown")       # the endpoint's families
 MARGIN = 0.02                                                                  # of non-inferiority
+SKILLS, HONESTY, FACTS = ("rules", "list", "sum", "sort", "reverse"), ("truth", "unknown"), ("fact",)
+THREE = (SKILLS, HONESTY, FACTS)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One row of a table: flags of train, and what is tuned. `after` names the row that it starts from (a chain)."""
+    """One row of a table: flags of train, and what is tuned. `after` names the row that it starts from (a chain),
+    `like` the row whose settings it takes over."""
     flags: tuple[str, ...]
     after: str | None = None
     lrs: tuple[str, ...] = ("1.25e-4", "2.5e-4", "5e-4", "1e-3")
     second: tuple[str, tuple[str, ...]] = ("--batch-size", ("16", "64"))       # beside its default
+    like: str | None = None
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """row - other on the endpoint; `threshold` 0 asks for superiority, -MARGIN for non-inferiority."""
+    """row - other on the endpoint, or on `parts`; with `minus`, less the same difference of that couple. `threshold`
+    0 asks for superiority, -MARGIN for non-inferiority."""
     text: str
     row: str
     other: str
     threshold: float = 0.0
+    parts: tuple[tuple[str, ...], ...] | None = None
+    minus: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table: the mean over parts of the mean over families, or (gap) the paired difference of it."""
+    title: str
+    parts: tuple[tuple[str, ...], ...] = (TAUGHT,)
+    key: str = "score"                  # score, strict or ends
+    gap: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,15 +78,23 @@ class Claim:
     rows: dict[str, Recipe]
     baseline: str                       # the row that all others are shown against
     contrasts: tuple[Contrast, ...]
+    columns: tuple[Column, ...]
+    parts: tuple[tuple[str, ...], ...] = (TAUGHT,)      # the endpoint: mean over parts of the mean over families
+    about: str = ""                     # what stands above the tables
+    tune_seeds: int = 2                 # validation seeds
     mapped: tuple[str, ...] = ()        # rows of --map
     map_lrs: tuple[str, ...] = ()
-    families: tuple[str, ...] = TAUGHT
+    look: Callable | None = None        # what --map runs
+    picture: Callable | None = None     # picture(cells by base and row, claim, file)
 
 
 SEQ, IFT = ("--objective", "sft", "--reduction", "sequence"), ("--objective", "ift", "--variant")
 RELEASED = (*IFT, "released")
 SFT_ROW, IFT_ROW, CHAIN = "SFT, sequence mean", "IFT released (lam .2, gamma .95)", "SFT -> DPO"
-CLAIMS = {"C1": Claim(
+PAIR_LRS, BETA = ("1e-5", "3e-5", "1e-4", "3e-4"), ("--beta", ("0.03", "0.3"))     # C1: the best lay at the edges,
+LOW_LRS, BIG_BETA = ("3e-6", "1e-5", "3e-5", "1e-4"), ("--beta", ("0.3", "1"))      # so C3 and C4 look further there
+
+C1 = Claim(
     rows={
         SFT_ROW: Recipe(SEQ),
         IFT_ROW: Recipe(RELEASED),
@@ -83,194 +111,115 @@ CLAIMS = {"C1": Claim(
         "IFT Algorithm 1, detached": Recipe((*IFT, "algorithm1", "--detach")),
         "IFT Eq. 21, mean 1": Recipe((*IFT, "eq21_mean1")),
         "scheduled sampling (replace, gamma 0)": Recipe((*RELEASED, "--residual", "replace", "--gamma", "0")),
-        CHAIN: Recipe(("--objective", "dpo"), after=SFT_ROW, lrs=("1e-5", "3e-5", "1e-4", "3e-4"),
-                      second=("--beta", ("0.03", "0.3"))),
+        CHAIN: Recipe(("--objective", "dpo"), after=SFT_ROW, lrs=PAIR_LRS, second=BETA),
     },
     baseline=SFT_ROW,
     contrasts=(Contrast("IFT is better than SFT", IFT_ROW, SFT_ROW),
                Contrast("IFT is not inferior to SFT -> DPO", IFT_ROW, CHAIN, -MARGIN)),
+    columns=(Column("endpoint"), Column("d", gap=True), Column("d strict", key="strict", gap=True),
+             Column("d without list", (tuple(f for f in TAUGHT if f != "list"),), gap=True),
+             Column("list stops", (("list",),), "ends"), Column("rules_new", (("rules_new",),)),
+             Column("fact", (FACTS,))),
+    about="Strict: the share of answers that are fully right and stop.", tune_seeds=4,
     mapped=(SFT_ROW, IFT_ROW, "IFT weights only (lam 0)", "IFT released, detached"),
-    map_lrs=("6e-5", "1.25e-4", "2.5e-4", "5e-4", "1e-3", "2e-3"),
-)}
+    map_lrs=("6e-5", "1.25e-4", "2.5e-4", "5e-4", "1e-3", "2e-3"), look=study.lr_map)
+
+DEMO_UFT, AUTHORS = ("--objective", "uft", "--feedback", "none"), "UFT, beta .01 (the authors')"
+C2 = Claim(
+    rows={
+        "SFT, token mean": Recipe(("--objective", "sft")),
+        SFT_ROW: Recipe(SEQ),
+        "UFT, beta .001: SFT with sums": Recipe((*DEMO_UFT, "--beta", "0.001")),
+        AUTHORS: Recipe((*DEMO_UFT, "--beta", "0.01")),
+        "UFT, beta .1": Recipe((*DEMO_UFT, "--beta", "0.1")),
+        "UFT, beta 1": Recipe((*DEMO_UFT, "--beta", "1")),
+    },
+    baseline="SFT, token mean",
+    contrasts=(Contrast("UFT (beta .01) on demonstrations is not inferior to SFT", AUTHORS, "SFT, token mean", -MARGIN),
+               Contrast("UFT (beta .1, the default here) is not inferior to SFT", "UFT, beta .1", "SFT, token mean",
+                        -MARGIN)),
+    columns=(Column("endpoint"), Column("d", gap=True), Column("d strict", key="strict", gap=True),
+             *(Column(f"d {f}", ((f,),), gap=True) for f in
+               ("truth", "unknown", "rules", "sort", "list", "reverse", "sum")), Column("fact", (FACTS,))),
+    about="Families from short answers to long ones.", picture=claim_pictures.gap_over_length)
 
 
-# ---- rows -> cells ---------------------------------------------------------------------------------------------------
-def cell(claim: Claim, name: str, settings: dict, seed: int, base: str, split: str, items: int) -> Cell:
-    """The training run of a row with its chosen settings; its start has the same seed, hence the same prompts."""
-    recipe = claim.rows[name]
-    start = cell(claim, recipe.after, settings, seed, base, split, items) if recipe.after else base
-    return Cell((*recipe.flags, *settings[name]), seed, start, split, items)
+def _b(objective: str, *more: str) -> tuple[str, ...]:
+    return ("--objective", objective, "--skills", "B", "--rows", "610", *more)
 
 
-def endpoint(cell: dict, families=TAUGHT, key: str = "score") -> float:
-    """Macro mean over families; a run that diverged counts as nothing learnt (0), so that it cannot help its row."""
-    return float(np.mean([cell["families"][f][key] for f in families])) if "families" in cell else 0.0
+WIDE_BETA, WIDE_BATCH = ("--beta", ("0.3", "1", "3")), ("--batch-size", ("8", "16", "64"))   # 1 was the best of .3, 1
+UFT_AB, UNION = "UFT (A + B)", "SFT (A + good answers of B)"
+CHAINS = {n: f"SFT (A) -> {n} (B)" for n in ("DPO", "KTO", "UNA")}
+C3 = Claim(
+    rows={
+        "SFT (A)": Recipe(("--objective", "sft", "--skills", "A", "--rows", "570"), second=WIDE_BATCH),
+        **{row: Recipe(_b(n.lower()), after="SFT (A)", lrs=LOW_LRS, second=WIDE_BETA) for n, row in CHAINS.items()},
+        UFT_AB: Recipe(("--objective", "uft", "--skills", "A:B", "--rows", "1180", "--mix", "57:61"), second=WIDE_BETA),
+        "UNA (B) from the base": Recipe(_b("una"), second=WIDE_BETA),
+        UNION: Recipe(("--objective", "sft", "--skills", "A,B", "--rows", "875"), second=WIDE_BATCH),
+    },
+    baseline="SFT (A)", parts=THREE,
+    contrasts=(*(Contrast(f"Skills: UFT keeps more than {row}", UFT_AB, row, parts=(SKILLS,))
+                 for row in CHAINS.values()),
+               *(Contrast(f"All three parts: UFT is better than {row}", UFT_AB, row) for row in CHAINS.values()),
+               Contrast(f"All three parts: UFT is better than {UNION}", UFT_AB, UNION),
+               *(Contrast(f"Skills: {row} loses some of SFT (A)'s", "SFT (A)", row, parts=(SKILLS,))
+                 for row in CHAINS.values())),
+    columns=(Column("three parts", THREE), Column("d", THREE, gap=True), Column("skills A", (SKILLS,)),
+             Column("d A", (SKILLS,), gap=True), Column("honesty B", (HONESTY,)), Column("truth", (("truth",),)),
+             Column("unknown", (("unknown",),)), Column("facts", (FACTS,)), Column("rules_new", (("rules_new",),))),
+    about="Three parts: skills (A), honesty (B), facts, each counted as a third.", picture=claim_pictures.frontier)
 
 
-# ---- tuning ----------------------------------------------------------------------------------------------------------
-def tune(name: str, claim: Claim, cfg: "Claims") -> None:
-    """Choose the settings of every row on validation and write <claim>-chosen.json. Rows that start from another row
-    wait until that one is chosen."""
-    seeds, chosen, tried = [1000 + s for s in range(cfg.tune_seeds)], {}, {n: {} for n in claim.rows}
-
-    def look(settings: dict[str, list[tuple[str, ...]]]) -> None:
-        """Run some settings of some rows, and keep the best of all that was tried in `chosen`."""
-        def cells(n, s):
-            return [cell(claim, n, {**chosen, n: s}, seed, cfg.bases[0], "val", cfg.items) for seed in seeds]
-        done = run_cells([c for n, many in settings.items() for s in many for c in cells(n, s)],
-                         cfg.folder / f"{name}-tuning.jsonl", cfg.workers)
-        for n, many in settings.items():
-            for s in many:
-                tried[n][s] = float(np.mean([endpoint(done[c.key], claim.families) for c in cells(n, s)]))
-        chosen.update({n: max(tried[n], key=tried[n].get) for n in settings})
-
-    for chains in (False, True):
-        stage = {n: r for n, r in claim.rows.items() if bool(r.after) == chains}
-        look({n: [("--lr", lr) for lr in r.lrs] for n, r in stage.items()})
-        look({n: [(*chosen[n], r.second[0], value) for value in r.second[1]] for n, r in stage.items()})
-    runs.write_json(cfg.folder / f"{name}-chosen.json", {
-        "split": "val", "seeds": seeds, "items": cfg.items, "base": cfg.bases[0], "chosen": chosen,
-        "tried": {n: {" ".join(s): round(v, 4) for s, v in row.items()} for n, row in tried.items()}})
-    for n, row in tried.items():
-        figures = [f"{' '.join(s[1::2])} {100 * v:.1f}{'*' * (s == chosen[n])}" for s, v in row.items()]
-        print(f"{n:<40}" + "  ".join(figures))
+def _noisy() -> dict[str, Recipe]:
+    """The rows of C4 at 20 % (tuned there), 0 and 40 %. Where rows are left out, there are more passes: equal steps."""
+    rows: dict[str, Recipe] = {}
+    for share, noise, keep, epochs in (("20 %", "0.2", "0.8", "3.75"), ("0 %", "0", "", ""),
+                                       ("40 %", "0.4", "0.6", "5")):
+        def add(name, flags, after=None, **kw):
+            like = None if share == "20 %" else f"{name}, 20 %"
+            rows[f"{name}, {share}"] = Recipe((*flags, "--noise", noise) if after is None else flags, like=like,
+                                              after=after and f"{after}, {share}", **kw)
+        add("SFT", ("--objective", "sft"))
+        add("PoFT", ("--objective", "poft"))
+        add("PoFT against the base", ("--objective", "poft", "--aligned", "BASE"))
+        if keep:
+            fewer = ("--objective", "sft", "--epochs", epochs)
+            add("SFT on the likeliest", (*fewer, "--keep", keep))
+            add("SFT on the right ones", (*fewer, "--clean"))
+        add("SFT -> DPO", ("--objective", "dpo"), after="SFT", lrs=LOW_LRS, second=BIG_BETA)
+        add("PoFT -> DPO", ("--objective", "dpo"), after="PoFT", lrs=LOW_LRS, second=BIG_BETA)
+    return {**rows, "SFT on the aligned model's answers": Recipe(("--objective", "sft", "--rewrite"))}
 
 
-def chosen_settings(name: str, folder: Path) -> dict[str, tuple[str, ...]]:
-    """What tuning chose, from the folder of this run or else from the committed one."""
-    files = [place / f"{name}-chosen.json" for place in (folder, Path(RESULTS))]
-    file = next((f for f in files if f.exists()), files[0])
-    try:
-        chosen = json.loads(file.read_text(encoding="utf-8"))["chosen"]
-    except OSError:
-        raise UserError(f"{file} is missing; run --tune first, from the project's root") from None
-    return {n: tuple(s) for n, s in chosen.items()}
+C4 = Claim(
+    rows=_noisy(), baseline="SFT, 20 %",
+    contrasts=(*(Contrast(f"PoFT is better than SFT at {x}", f"PoFT, {x}", f"SFT, {x}")
+                 for x in ("0 %", "20 %", "40 %")),
+               Contrast("PoFT's gain over SFT is larger at 40 % than at 0 %", "PoFT, 40 %", "SFT, 40 %",
+                        minus=("PoFT, 0 %", "SFT, 0 %")),
+               Contrast("PoFT's gain over SFT is larger at 20 % than at 0 %", "PoFT, 20 %", "SFT, 20 %",
+                        minus=("PoFT, 0 %", "SFT, 0 %")),
+               *(Contrast(f"PoFT -> DPO is better than SFT -> DPO at {x}", f"PoFT -> DPO, {x}", f"SFT -> DPO, {x}")
+                 for x in ("20 %", "40 %")),
+               Contrast("PoFT is better than SFT on the likeliest at 40 %", "PoFT, 40 %", "SFT on the likeliest, 40 %"),
+               Contrast("PoFT is better than PoFT against the base at 40 %", "PoFT, 40 %",
+                        "PoFT against the base, 40 %")),
+    columns=(Column("endpoint"), Column("d", gap=True), Column("d strict", key="strict", gap=True),
+             Column("skills", (SKILLS,)), Column("honesty", (HONESTY,)), Column("fact", (FACTS,))),
+    mapped=("PoFT", "PoFT against the base"), look=study.tau_map, picture=claim_pictures.gain_over_noise)
 
-
-# ---- the study -------------------------------------------------------------------------------------------------------
-def study(name: str, claim: Claim, cfg: "Claims") -> None:
-    """All rows x seeds x bases on test; writes <claim>.md (tables) and <claim>.json (contrasts and verdicts)."""
-    settings = chosen_settings(name, cfg.folder)
-    def cells(n, base):
-        return [cell(claim, n, settings, s, base, "test", cfg.items) for s in range(cfg.seeds)]
-    done = run_cells([Cell((), 0, b, "test", cfg.items) for b in cfg.bases]
-                     + [c for b in cfg.bases for n in claim.rows for c in cells(n, b)],
-                     cfg.folder / f"{name}.jsonl", cfg.workers)
-    lines, found = [], {c.text: {} for c in claim.contrasts}
-    for base in cfg.bases:
-        rows = {n: [done[c.key] for c in cells(n, base)] for n in claim.rows}
-        lines += table(claim, rows, done[Cell((), 0, base, "test", cfg.items).key], base, settings, cfg)
-        for c in claim.contrasts:
-            gap = paired(rows[c.row], rows[c.other], claim.families)
-            said = verdict(*gap, c.threshold)
-            found[c.text][base] = {"mean": gap[0], "half": gap[1], "verdict": said}
-            lines.append(f"{c.text}: {100 * gap[0]:+.1f} ± {100 * gap[1]:.1f} points: {said}.")
-        lines.append("")
-    summary = {"seeds": cfg.seeds, "items": cfg.items, "seconds": seconds(done), "contrasts": {
-        text: {"bases": per_base, "verdict": agree([b["verdict"] for b in per_base.values()])}
-        for text, per_base in found.items()}}
-    where = "both bases" if len(cfg.bases) == 2 else ", ".join(cfg.bases)
-    lines += [f"{name}, {where}: {text}: **{c['verdict']}**." for text, c in summary["contrasts"].items()]
-    lines.append(f"A cell took {summary['seconds']['cell']:.0f} s of one core (median), all of them "
-                 f"{summary['seconds']['total'] / 3600:.1f} core hours.")
-    runs.write_json(cfg.folder / f"{name}.json", summary)
-    (cfg.folder / f"{name}.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    print("\n".join(lines))
-
-
-def table(claim: Claim, rows: dict[str, list[dict]], start: dict, base: str, settings: dict,
-          cfg: "Claims") -> list[str]:
-    """Markdown: the endpoint of every row, its paired difference to the baseline row, and what the endpoint hides."""
-    no_list = tuple(f for f in claim.families if f != "list")
-    def family(cells, f, key="score"):
-        return [c["families"][f][key] if "families" in c else 0.0 for c in cells]
-    lines = [f"### Base `{base}`: {cfg.seeds} paired seeds, {cfg.items} test prompts a family", "",
-             f"Scores in percent, 95 % t-interval over seeds. d = minus *{claim.baseline}*, paired: of the endpoint, "
-             "of the share of answers that are fully right and stop (strict), and of the endpoint without `list`.", "",
-             "| row | settings | endpoint | d | d strict | d without list | list stops | rules_new | fact |",
-             "|---|---|---|---|---|---|---|---|---|",
-             f"| base | | {100 * endpoint(start, claim.families):.1f} | | | | "
-             f"{100 * start['families']['list']['ends']:.0f} | {100 * start['families']['rules_new']['score']:.0f} | "
-             f"{100 * start['families']['fact']['score']:.0f} |"]
-    for n, cells in rows.items():
-        gaps = ["", "", ""] if n == claim.baseline else [
-            "{:+.1f} ± {:.1f}".format(*(100 * x for x in paired(cells, rows[claim.baseline], f, key)))
-            for f, key in ((claim.families, "score"), (claim.families, "strict"), (no_list, "score"))]
-        failed = sum("failed" in c for c in cells)
-        lines.append(f"| {n}{f' ({failed} diverged)' * bool(failed)} | {' '.join(settings[n][1::2])} | "
-                     f"{percent([endpoint(c, claim.families) for c in cells])} | {' | '.join(gaps)} | "
-                     f"{percent(family(cells, 'list', 'ends'))} | {percent(family(cells, 'rules_new'))} | "
-                     f"{percent(family(cells, 'fact'))} |")
-    return [*lines, ""]
-
-
-def paired(row: list[dict], other: list[dict], families=TAUGHT, key: str = "score") -> tuple[float, float]:
-    """(mean, half width of the 95 % t-interval) of row - other, seed by seed."""
-    return interval([endpoint(a, families, key) - endpoint(b, families, key) for a, b in zip(row, other)])
-
-
-def verdict(mean: float, half: float, threshold: float) -> str:
-    """holds: the whole interval above the threshold; does not hold: the whole interval below; else undecided."""
-    return "holds" if mean - half > threshold else "does not hold" if mean + half < threshold else "undecided"
-
-
-def agree(verdicts: list[str]) -> str:
-    return verdicts[0] if len(set(verdicts)) == 1 else "undecided"
-
-
-def seconds(done: dict[str, dict]) -> dict[str, float]:
-    """Median of a cell and the sum, in seconds of one core (other jobs beside them count too)."""
-    each = [c["seconds"] for c in done.values() if "seconds" in c]
-    return {"cell": float(np.median(each)), "total": float(np.sum(each))} if each else {"cell": 0.0, "total": 0.0}
-
-
-# ---- the map and the check -------------------------------------------------------------------------------------------
-def lr_map(name: str, claim: Claim, cfg: "Claims") -> None:
-    """Three validation seeds at each learning rate: answers of `list` that stop, their score, and the mean log-prob of
-    the right answer's tokens after its own words and after the model's (probes.py)."""
-    if not claim.mapped:
-        raise UserError(f"{name} has no map")
-    def at(n, lr):
-        return [Cell((*claim.rows[n].flags, "--lr", lr), 1000 + s, cfg.bases[0], "val", cfg.items, probes=True)
-                for s in range(3)]
-    done = run_cells([c for n in claim.mapped for lr in claim.map_lrs for c in at(n, lr)],
-                     cfg.folder / f"{name}-map.jsonl", cfg.workers)
-    lines = []
-    for title, read in (("`list` answers that stop, %", lambda c: 100 * c["families"]["list"]["ends"]),
-                        ("endpoint, %", lambda c: 100 * endpoint(c, claim.families)),
-                        ("own-prefix gap, nats a token", lambda c: c["probes"]["own_prefix_gap"]),
-                        ("right words after one forced slip, %", lambda c: 100 * c["probes"]["recovery_1"])):
-        lines += [f"| {title} | " + " | ".join(claim.map_lrs) + " |", "|---" * (1 + len(claim.map_lrs)) + "|"]
-        for n in claim.mapped:
-            got = [[read(done[c.key]) for c in at(n, lr) if "families" in done[c.key]] for lr in claim.map_lrs]
-            digits = 2 if "nats" in title else 0
-            lines.append(f"| {n} | " + " | ".join(f"{np.mean(g):.{digits}f}" if g else "diverged" for g in got) + " |")
-        lines.append("")
-    (cfg.folder / f"{name}-map.md").write_text("\n".join(lines), encoding="utf-8")
-    print("\n".join(lines))
-
-
-def again(name: str, claim: Claim, cfg: "Claims") -> None:
-    """Train some finished cells once more and compare every number; `seconds` is no result."""
-    settings, done = chosen_settings(name, cfg.folder), read_cells(cfg.folder / f"{name}.jsonl")
-    cells = [c for b in cfg.bases for s in range(cfg.seeds) for n in claim.rows
-             if (c := cell(claim, n, settings, s, b, "test", cfg.items)).key in done]
-    if not cells:
-        raise UserError(f"{name}: no finished cell to run again; run the study first")
-    for c in cells[::max(1, len(cells) // cfg.again)][:cfg.again]:
-        new, old = ({k: v for k, v in x.items() if k != "seconds"} for x in (run_cell(c, keep=None), done[c.key]))
-        print(f"{' '.join(c.flags)} --seed {c.seed}: {'the same' if new == old else 'DIFFERENT'}")
-        if new != old:
-            raise UserError(f"cell {c.key} gives other numbers here: another machine, torch or code (CELL_VERSION?)")
+CLAIMS = {"C1": C1, "C2": C2, "C3": C3, "C4": C4}
 
 
 @dataclass
 class Claims:
     tune: bool = False              # choose the settings of every row on validation
-    map: bool = False               # map the failure to stop over the learning rate
+    map: bool = False               # C1: the failure to stop over the learning rate; C4: the weights of wrong rows
     again: int = 0                  # train this many finished cells once more and compare
     seeds: int = 10                 # paired seeds a base
-    tune_seeds: int = 4             # validation seeds
+    tune_seeds: int | None = None   # validation seeds [C1: 4, others: 2]
     items: int = 100                # prompts a family
     bases: list[str] | None = None  # folders of the bases [base and out/base-1]
     workers: int = 2                # processes of one thread each
@@ -280,12 +229,12 @@ class Claims:
     def folder(self) -> Path:
         return Path(self.out)
 
-    def check(self) -> None:
+    def check(self, claim: Claim) -> None:
         if min(self.seeds, self.tune_seeds, self.items, self.workers) < 1 or self.again < 0:
             raise UserError("--seeds, --tune-seeds, --items and --workers must be at least 1, --again not below 0")
         if self.tune + self.map + bool(self.again) > 1:
             raise UserError("--tune, --map and --again are three jobs; give one")
-        whole = (self.tune_seeds >= 4 if self.tune else self.seeds >= 10 and tuple(self.bases) == BASES)
+        whole = self.tune_seeds >= claim.tune_seeds if self.tune else self.seeds >= 10 and tuple(self.bases) == BASES
         if self.out == RESULTS and not self.again and not (whole and self.items == 100):
             raise UserError(f"a shorter form would overwrite the evidence in {RESULTS}; give it --out out/trial")
         if BASES[1] in self.bases and not (Path(BASES[1]) / "model.safetensors").exists():
@@ -294,14 +243,20 @@ class Claims:
 
 def main(argv=None) -> int:
     parser = config.Parser(prog="python -m nanouft.claims", description=__doc__)
-    parser.add_argument("claim", help=", ".join(CLAIMS))
+    parser.add_argument("claim", nargs="+", help=", ".join(CLAIMS))
     config.add_flags(parser, Claims, "options")
     values = vars(parser.parse_args(argv))
-    name = config.choose("claim", values.pop("claim"), CLAIMS)
-    cfg, _ = config.fill(Claims, values)
-    cfg.bases = cfg.bases or (["base"] if cfg.tune or cfg.map else list(BASES))
-    cfg.check()
-    (tune if cfg.tune else lr_map if cfg.map else again if cfg.again else study)(name, CLAIMS[name], cfg)
+    names = [config.choose("claim", n, CLAIMS) for n in values.pop("claim")]
+    for name in names:
+        cfg, _ = config.fill(Claims, values)
+        claim = CLAIMS[name]
+        cfg.bases = cfg.bases or (["base"] if cfg.tune or cfg.map else list(BASES))
+        cfg.tune_seeds = claim.tune_seeds if cfg.tune_seeds is None else cfg.tune_seeds
+        cfg.check(claim)
+        if cfg.map and not claim.look:
+            raise UserError(f"{name} has no map; {', '.join(n for n, c in CLAIMS.items() if c.look)} have one")
+        (study.tune if cfg.tune else claim.look if cfg.map else study.again if cfg.again else study.study)(
+            name, claim, cfg)
     return 0
 
 

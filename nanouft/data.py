@@ -20,7 +20,7 @@ from nanouft.config import UserError
 from nanouft.forms import Row, Skip, Turn, Turns, a_type, detect, parse, quoted
 
 __all__ = ["Turn", "Turns", "Row", "Example", "Report", "read", "contents", "demo_rows", "pair_rows", "label_rows",
-           "score_rows", "holdout"]
+           "score_rows", "prompt_rows", "holdout"]
 
 
 @dataclass
@@ -125,6 +125,17 @@ def score_rows(data: list[Row], hp: Any) -> list[Example]:
     if not out:
         raise UserError("this objective needs scores (prompt, response, score from 0 to 1); "
                         f"the data has {contents(data)}")
+    return out
+
+
+def prompt_rows(data: list[Row], hp: Any) -> list[Example]:
+    """Role "prompt": each different prompt once, with nothing to learn from: the model answers it itself."""
+    first: dict[Turns, Row] = {}
+    for row in data:
+        first.setdefault(row.prompt, row)
+    out = [Example({"prompt": (prompt, ())}, where=row.where, family=row.family) for prompt, row in first.items()]
+    if not out:
+        raise UserError(f"this objective needs prompts; the data has {contents(data)}")
     return out
 
 

@@ -3,6 +3,7 @@
     python -m nanouft.evaluate --init out/ift                       # 100 test items a family, about 6 s
     python -m nanouft.evaluate --init out/ift --probes              # what a score does not show (probes.py)
     python -m nanouft.evaluate --init out/my-run --data my.jsonl    # held-out loss, pair accuracy
+    python -m nanouft.evaluate --init out/sft --best-of 16 --reward out/reward      # the best of 16, by a reward
     python -m nanouft.evaluate --prior 1 --prior-from out/sft       # PreTTY: begin as that model would, one token
 
 NanoWorld answers are greedy and scored by rule, no judge: `score` is the share of an answer's checkable constraints
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from nanouft import config, data, devices, runs, world
+from nanouft import best_of, config, data, devices, runs, world
 from nanouft.batches import encode
 from nanouft.generate import Answer, generate
 from nanouft.gpt import GPT
@@ -56,6 +57,15 @@ def answer_rows(model: GPT, tok: Tokenizer, rows: list[data.Row], max_new: int =
     return out
 
 
+def best_answers(model: GPT, tok: Tokenizer, rows: list[data.Row], n: int, scorer: Callable,
+                 seed: int = 0) -> list[Answer]:
+    """To each prompt the one of `n` samples at temperature 1 that the scorer likes best (best_of.py)."""
+    asked = [r for r in rows for _ in range(n)]
+    many = answer_rows(model, tok, asked, temperature=1.0, seed=seed)
+    likes = scorer([r.prompt[-1].text for r in asked], [tok.decode(a.ids).strip() for a in many])
+    return [many[n * i + j] for i, j in enumerate(best_of.choose(likes.reshape(len(rows), n)))]
+
+
 def forced_starts(prior: str, source: str, tok: Tokenizer, rows: list[data.Row],
                   device: str = "cpu") -> list[list[int]] | None:
     """PreTTY (arXiv:2404.16766): the tokens that each answer must begin with; no training at all.
@@ -84,11 +94,14 @@ def forced_starts(prior: str, source: str, tok: Tokenizer, rows: list[data.Row],
 
 
 def families(model: GPT, tok: Tokenizer, device: devices.Device, split: str = "test", items: int = 100,
-             seed: int = 0, prior: str = "", prior_from: str = "") -> tuple[dict, list[Item]]:
+             seed: int = 0, prior: str = "", prior_from: str = "", n: int = 1,
+             scorer: Callable | None = None) -> tuple[dict, list[Item]]:
     """Answer `items` prompts of every family -> ({family: what `summary` says}, the answered items). Forced tokens
-    (`prior`) are part of the answer: they are scored like the rest, and `length` counts them."""
+    (`prior`) are part of the answer: they are scored like the rest, and `length` counts them. With a scorer (reward.py)
+    an answer is the best of `n` samples."""
     rows = world.rows(split, "prompts", items * len(world.FAMILIES), seed)
-    answers = answer_rows(model, tok, rows, priors=forced_starts(prior, prior_from, tok, rows, device.name))
+    answers = (best_answers(model, tok, rows, n, scorer, seed) if scorer else
+               answer_rows(model, tok, rows, priors=forced_starts(prior, prior_from, tok, rows, device.name)))
     encoded, _ = encode(data.demo_rows(rows, None), tok, model.cfg.n_ctx)
     gold = token_logps(model, encoded, tok.pad, device)
     done = []
@@ -152,6 +165,8 @@ class Evaluate:
     probes: bool = False            # also: own-prefix gap, recovery, diversity, KL to the base, corpus loss (probes.py)
     prior: str = ""                 # PreTTY: answers begin with this text, or with this many tokens of --prior-from
     prior_from: str = ""            # the model whose first tokens are forced [the reference answer: an upper bound]
+    best_of: int = 1                # answer with the best of so many samples (at temperature 1) by --reward
+    reward: str = ""                # of --best-of: the folder of a reward model, or exact: the score itself [exact]
     seed: int = 0                   # which prompts
     device: str = "auto"            # auto | cpu | cuda | mps
     dtype: str = "auto"             # auto | fp32 | bf16 | fp16
@@ -170,6 +185,10 @@ def main(argv=None) -> int:
                                + ("--data" if cfg.data else "--probes"))
     if cfg.prior_from and not cfg.prior:
         raise config.UserError("--prior-from says whose first tokens to force; say how many with --prior N")
+    best_of.check(cfg.best_of, cfg.reward)
+    if cfg.best_of > 1 and (cfg.data or cfg.probes or cfg.prior):
+        raise config.UserError("--best-of chooses among NanoWorld answers; it changes nothing with "
+                               + ("--data" if cfg.data else "--probes" if cfg.probes else "--prior"))
     if cfg.reference and not cfg.data:
         raise config.UserError("--reference compares answers of your own file; give it with --data")
     device = devices.pick(cfg.device, cfg.dtype, cfg.threads)
@@ -180,11 +199,19 @@ def main(argv=None) -> int:
         print("\n".join(report.lines()))
         on_data(model, tok, rows, cfg.reference, device)
         return 0
-    result, _ = families(model, tok, device, cfg.split, cfg.items, cfg.seed, cfg.prior, cfg.prior_from)
+    scorer = None
+    if cfg.best_of > 1:
+        from nanouft import reward                      # reward.py uses this file
+        scorer = reward.scorer(cfg.reward or "exact", device.name)
+    result, _ = families(model, tok, device, cfg.split, cfg.items, cfg.seed, cfg.prior, cfg.prior_from, cfg.best_of,
+                         scorer)
     print(f"{cfg.init}: scores in percent on {cfg.items} {cfg.split} prompts a family; strict = fully right and stops; "
           "end = answers that stop")
     if cfg.prior not in ("", "0"):
         print("forced beginnings are part of the answers and are scored with them")
+    if scorer:
+        print(f"answered with the best of {cfg.best_of} samples by {cfg.reward or 'the exact score (an upper bound)'}; "
+              f"KL to the model at most {best_of.kl_bound(cfg.best_of):.2f} nats an answer")
     table(result)
     if cfg.probes:
         from nanouft import probes                      # probes.py uses this file

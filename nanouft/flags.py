@@ -25,6 +25,10 @@ class Train:
     skills: str = "all"                 # NanoWorld's families: A, B, all or names with commas; A:B = one wish a kind
     mix: str = ""                       # proportions of the kinds of NanoWorld rows, such as 2:1 [equal numbers]
     noise: float = 0.0                  # share of NanoWorld demonstrations that are wrong
+    clean: bool = False                 # leave out NanoWorld's wrong demonstrations (an oracle)
+    keep: float = 1.0                   # share of the demonstrations kept: those that the judge finds likeliest
+    rewrite: bool = False               # train on the judge's own answers to the same prompts
+    judge: list[str] | None = None      # aligned models for --keep and --rewrite [NanoWorld: one made at first use]
     steps: int | None = None            # optimizer steps
     epochs: float | None = None         # or passes over the data [3]
     batch_size: int = 32                # rows of one optimizer step
@@ -42,20 +46,25 @@ class Train:
     threads: int | None = None          # CPU threads
     save_every: int = 50                # steps between checkpoints for --resume; 0 = none
     eval_every: int = 0                 # steps between held-out losses; 0 = only before and after
+    reward: str = "exact"               # on-policy: who scores answers: exact (NanoWorld), or nanouft.reward's folder
+    max_new: int = 44                   # on-policy: longest answer that is sampled, in tokens
+    show_every: int = 25                # on-policy: steps between three printed answers; 0 = none
     items: int = 100                    # NanoWorld prompts a family in the before/after table; 0 = no table
     split: Literal["test", "val"] = "test"      # which of them: val to choose settings, test to report
     out: str | None = None              # run folder [out/<objective>]
     resume: str | None = None           # go on with the run in this folder; takes no other flag
 
     def check(self) -> None:
-        least = dict.fromkeys(("batch_size", "accumulate", "rows", "steps"), 1) | dict.fromkeys(
-            ("save_every", "eval_every", "items", "weight_decay", "clip", "seed", "noise", "warmup"), 0)
+        least = dict.fromkeys(("batch_size", "accumulate", "rows", "steps", "max_new"), 1) | dict.fromkeys(
+            ("save_every", "eval_every", "show_every", "items", "weight_decay", "clip", "seed", "noise", "warmup"), 0)
         most = {"rows": 1_000_000, "items": 10_000, "noise": 1, "warmup": 1}
         for name, low in least.items():
             value, high = getattr(self, name), most.get(name, math.inf)
             if value is not None and not low <= value <= high:
                 raise UserError(f"--{name.replace('_', '-')} {value}: must be at least {low}"
                                 + (f" and at most {high:,}" if name in most else ""))
+        if not 0 < self.keep <= 1:
+            raise UserError(f"--keep {self.keep}: must be above 0 and at most 1")
         for name in ("lr", "epochs"):
             if (value := getattr(self, name)) is not None and value <= 0:
                 raise UserError(f"--{name} {value}: must be above 0")
@@ -93,11 +102,19 @@ def read_flags(argv: list[str] | None, about: str = ""):
     cfg.check()
     if hasattr(hp, "check"):
         hp.check(hp_given)
-    if cfg.data and (idle := sorted(given & {"rows", "noise", "split", "skills", "mix"})):
+    if cfg.data and (idle := sorted(given & {"rows", "noise", "split", "skills", "mix", "clean"})):
         raise UserError(f"--{idle[0]} belongs to NanoWorld; it changes nothing with --data")
+    if objective.source == "epochs" and (idle := sorted(given & {"reward", "max_new", "show_every"})):
+        raise UserError(f"--{idle[0].replace('_', '-')} belongs to methods that sample answers (rloo, ppo ...); {name} "
+                        "learns from given ones")
     kinds = objective.kinds(hp)
     if cfg.noise and "demos" not in kinds:
         raise UserError(f"--noise spoils demonstrations; {name} learns from {' + '.join(kinds)}")
+    curated = sorted(given & {"clean", "keep", "rewrite"})
+    if curated and kinds != ["demos"]:
+        raise UserError(f"--{curated[0]} chooses demonstrations; {name} learns from {' + '.join(kinds)}")
+    if cfg.judge and not (cfg.keep < 1 or cfg.rewrite):
+        raise UserError("--judge says whose opinion counts for --keep or --rewrite; give one of them")
     if not cfg.data:
         check_world(cfg, kinds, given)
     if cfg.prompt_field and cfg.prompt_field == cfg.response_field:

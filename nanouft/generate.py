@@ -6,6 +6,8 @@ Prompts are padded on the left, so that every row's next token stands in the sam
 and takes no position. `prior` forces the first tokens of every answer, `priors` those of each answer (PreTTY,
 arXiv:2404.16766, asks how far that alone gets); forced tokens belong to the answer that is returned.
 One generator serves the whole batch: the same seed and the same batch give the same answers.
+Fast, because answers that have ended leave the batch, prompts are read beside others of like length, and products
+are oneDNN's (`linear` in gpt.py): 3 times transformers.generate's speed on idle cores (docs/BENCHMARKS.md).
 """
 from dataclasses import dataclass, field
 
@@ -24,7 +26,7 @@ class Answer:
     #                                                     model at temperature 1, whatever was sampled from
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def generate(model: GPT, prompts: list[list[int]], *, stop: int, pad: int, max_new: int = 64, temperature: float = 0.0,
              top_k: int = 0, top_p: float = 1.0, seed: int = 0, prior: list[int] | None = None,
              priors: list[list[int]] | None = None, cached: bool = True) -> list[Answer]:
@@ -42,44 +44,62 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int, pad: int, max_n
     if max_new < 1:
         raise UserError(f"max_new {max_new}: no new token fits (context {room}, {longest} forced, 1 of the prompt)")
     prompts = [p[-(room - max_new - len(forced)):] + forced for p, forced in zip(prompts, priors, strict=True)]
-    ids, keep = _pad_left(prompts, pad, device)                             # (B,P), (B,P)
-    B, P = ids.shape
-    rng = torch.Generator(device).manual_seed(seed)
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))     # neighbours of like length: little padding
+    ids, keep = _pad_left([prompts[i] for i in order], max_new, pad, device)     # (B,P), (B,P+max_new)
+    pos = (keep.long().cumsum(1) - 1).clamp_min(0)
+    (B, P), rows = ids.shape, torch.tensor(order, device=device)           # rows (b,): the prompts still in the batch
     cache = Cache(model.cfg, B, P + max_new, model.wte.weight) if cached else None
-    done = torch.zeros(B, dtype=torch.bool, device=device)
-    tokens, logps, new = [], [], ids
+    rng, speaks = torch.Generator(device).manual_seed(seed), torch.ones(B, dtype=torch.bool, device=device)     # (b,)
+    said, logp = torch.full((B, max_new), pad, device=device), torch.zeros(B, max_new, device=device)
     for step in range(max_new):
-        keep_now = keep if cached or step == 0 else _extend(keep, step)
-        pos = (keep_now.long().cumsum(1) - 1).clamp_min(0)
-        read = new if cached else torch.cat([ids] + [t[:, None] for t in tokens], 1)
-        hidden = model(read, want="hidden", pos=pos[:, -read.shape[1]:], cache=cache, keep=keep_now)
-        logits = model(hidden=hidden[:, -1])                                # (B,V): the head on the last column only
-        token = _choose(logits, temperature, top_k, top_p, rng)             # (B,)
-        logps.append(logits.float().log_softmax(-1).gather(1, token[:, None])[:, 0])
-        tokens.append(token)
-        done |= token == stop
-        if cached:
-            keep, new = _extend(keep, 1), token[:, None]
-        # asking the device whether all are done makes the CPU wait for it: on a GPU ask seldom
-        if (device.type == "cpu" or step % 16 == 15) and bool(done.all()):
+        n = P + step
+        if step == 0 and cached:
+            hidden = _read_prompts(model, ids, keep, pos, cache)            # (b,C) of the last column
+        else:
+            new = token[:, None] if cached else torch.cat([ids, said[rows, :step]], 1)
+            start = n - new.shape[1]
+            hidden = model(new, want="hidden", pos=pos[:, start:n], cache=cache, keep=keep[:, :n])[:, -1]
+        logits = model(hidden=hidden)                                       # (b,V): the head on the last column only
+        token = _choose(logits, temperature, top_k, top_p, rng, rows, B)    # (b,)
+        said[rows, step] = token
+        logp[rows, step] = logits.float().log_softmax(-1).gather(1, token[:, None])[:, 0]
+        speaks &= token != stop
+        # asking the device who still speaks makes the CPU wait for it: on a GPU ask seldom
+        left = int(speaks.sum()) if device.type == "cpu" or step % 16 == 15 else B
+        if left == 0:
             break
-    return [_cut(row, lp, stop, forced) for row, lp, forced in
-            zip(torch.stack(tokens, 1).tolist(), torch.stack(logps, 1).tolist(), priors)]
+        if cached and left <= 0.75 * len(rows):                             # moving the cache costs: not for one row
+            cache.only(speaks)
+            rows, token, keep, pos, speaks = (x[speaks] for x in (rows, token, keep, pos, speaks))
+    return [_cut(row[:step + 1], lp, stop, forced)
+            for row, lp, forced in zip(said.tolist(), logp.tolist(), priors)]
 
 
-def _pad_left(prompts: list[list[int]], pad: int, device) -> tuple[Tensor, Tensor]:
+def _pad_left(prompts: list[list[int]], max_new: int, pad: int, device) -> tuple[Tensor, Tensor]:
+    """(B,P) ids and (B,P+max_new) keep: False for padding."""
     P = max(map(len, prompts))
     ids = torch.tensor([[pad] * (P - len(p)) + p for p in prompts], device=device)
-    keep = torch.tensor([[False] * (P - len(p)) + [True] * len(p) for p in prompts], device=device)
-    return ids, keep
+    empty = torch.tensor([[P - len(p)] for p in prompts], device=device)
+    return ids, torch.arange(P + max_new, device=device) >= empty
 
 
-def _extend(keep: Tensor, n: int) -> Tensor:
-    return torch.cat([keep, keep.new_ones(keep.shape[0], n)], 1)
+def _read_prompts(model: GPT, ids: Tensor, keep: Tensor, pos: Tensor, cache: Cache) -> Tensor:
+    """Fill the cache with all prompts (B,P) -> (B,C) final states of the last column. On a CPU in four parts, so
+    that short prompts do not pay for the padding of long ones."""
+    (B, P), last = ids.shape, []
+    for rows in torch.arange(B, device=ids.device).split(max(16, B // 4) if ids.device.type == "cpu" else B):
+        start = int(keep[rows].int().argmax(1).min())                       # the first column that is not all padding
+        part = Cache(model.cfg, len(rows), P - start, model.wte.weight)
+        last.append(model(ids[rows, start:], want="hidden", pos=pos[rows, start:P], cache=part,
+                          keep=keep[rows, start:P])[:, -1])
+        cache.kv[:, :, rows, :, start:P] = part.kv
+    cache.n = P
+    return torch.cat(last)
 
 
-def _choose(logits: Tensor, temperature: float, top_k: int, top_p: float, rng: torch.Generator) -> Tensor:
-    """(B,V) logits -> (B,) tokens."""
+def _choose(logits: Tensor, temperature: float, top_k: int, top_p: float, rng: torch.Generator,
+            rows: Tensor, B: int) -> Tensor:
+    """(b,V) logits -> (b,) tokens. Of a batch of B, `rows` are left; each keeps its own random numbers."""
     if temperature <= 0:
         return logits.argmax(-1)
     logits = logits.float() / temperature
@@ -92,7 +112,10 @@ def _choose(logits: Tensor, temperature: float, top_k: int, top_p: float, rng: t
         before = p.cumsum(-1) - p                       # mass of what is likelier; the likeliest is always kept
         drop = (before >= top_p).scatter(1, order, before >= top_p)
         logits = logits.masked_fill(drop, -torch.inf)
-    return torch.multinomial(logits.softmax(-1), 1, generator=rng)[:, 0]
+    # a race: token i arrives after an exponential time of rate p_i, and the first to arrive is i with probability p_i.
+    # It is torch.multinomial's own way, which has no argument for rows that have left.
+    noise = torch.empty(B, logits.shape[1], device=logits.device).exponential_(generator=rng)
+    return (logits.softmax(-1) / noise[rows]).argmax(-1)
 
 
 def _cut(row: list[int], logp: list[float], stop: int, prior: list[int]) -> Answer:

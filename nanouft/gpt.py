@@ -43,47 +43,73 @@ class GPTConfig:
 NANO = GPTConfig(init_std=0.08)                        # 0.99M parameters; .02 is too small a spread at width 128
 GPT2 = GPTConfig(vocab_size=50261, n_ctx=1024, n_layer=12, n_head=12, n_embd=768)             # 124M
 SIZES = {"nano": NANO, "gpt2": GPT2}
+VALUE_FILE = "value_head.safetensors"
 
 
 class Cache:
     """Keys and values of everything read so far: (L, 2, B, nh, room, hs), filled up to `n`."""
 
     def __init__(self, cfg: GPTConfig, rows: int, room: int, like: Tensor):
-        self.kv = like.new_empty(cfg.n_layer, 2, rows, cfg.n_head, room, cfg.n_embd // cfg.n_head)
+        self.kv = like.new_zeros(cfg.n_layer, 2, rows, cfg.n_head, room, cfg.n_embd // cfg.n_head)
         self.n = 0
 
     def add(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Write k, v (B,nh,T,hs) behind what is there; returns all keys and values so far."""
-        end = self.n + k.shape[2]
-        self.kv[layer, 0, :, :, self.n:end], self.kv[layer, 1, :, :, self.n:end] = k, v
-        return self.kv[layer, 0, :, :, :end], self.kv[layer, 1, :, :, :end]
+        end, keys, values = self.n + k.shape[2], self.kv[layer, 0], self.kv[layer, 1]
+        keys[:, :, self.n:end], values[:, :, self.n:end] = k, v
+        return keys[:, :, :end], values[:, :, :end]
+
+    def only(self, rows: Tensor) -> None:
+        """Forget all rows of the batch but these."""
+        self.kv = self.kv[:, :, rows]
+
+
+# oneDNN's fp32 product is up to twice as fast as the BLAS that PyTorch takes on a CPU (docs/LOG.md). The last digits
+# differ, so only sampling, which runs in inference mode, may use it: training and scoring keep PyTorch's own.
+ONEDNN = torch.backends.mkldnn.is_available()
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, gelu: bool = False) -> Tensor:
+    """x (...,K) times weight (N,K) transposed, plus bias (N,), through GPT-2's tanh GELU where asked -> (...,N)."""
+    if ONEDNN and torch.is_inference_mode_enabled() and x.dtype == torch.float32 and x.device.type == "cpu":
+        return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "gelu" if gelu else "none", [], "tanh")
+    y = F.linear(x, weight, bias)
+    return F.gelu(y, approximate="tanh") if gelu else y
+
+
+class Linear(nn.Linear):
+    def forward(self, x: Tensor, gelu: bool = False) -> Tensor:
+        return linear(x, self.weight, self.bias, gelu)
 
 
 class Attention(nn.Module):
     def __init__(self, cfg: GPTConfig):
         super().__init__()
         self.nh = cfg.n_head
-        self.c_attn = nn.Linear(cfg.n_embd, 3 * cfg.n_embd)
-        self.c_proj = nn.Linear(cfg.n_embd, cfg.n_embd)
+        self.c_attn = Linear(cfg.n_embd, 3 * cfg.n_embd)
+        self.c_proj = Linear(cfg.n_embd, cfg.n_embd)
 
     def forward(self, x: Tensor, mask: Tensor | None, cache: Cache | None, layer: int) -> Tensor:
         B, T, C = x.shape
         q, k, v = self.c_attn(x).view(B, T, 3, self.nh, C // self.nh).permute(2, 0, 3, 1, 4)    # each (B,nh,T,hs)
         if cache is not None:
             k, v = cache.add(layer, k, v)
-        causal = mask is None and T > 1                # one new token may look at everything before it
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
+        if cache is not None and T == 1:               # one new token looks at all before it: two plain products
+            seen = (q / math.sqrt(C // self.nh)) @ k.mT                                          # (B,nh,1,n)
+            y = (seen if mask is None else seen + mask).softmax(-1) @ v
+        else:
+            y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
         return self.c_proj(y.transpose(1, 2).reshape(B, T, C))
 
 
 class MLP(nn.Module):
     def __init__(self, cfg: GPTConfig):
         super().__init__()
-        self.c_fc = nn.Linear(cfg.n_embd, 4 * cfg.n_embd)
-        self.c_proj = nn.Linear(4 * cfg.n_embd, cfg.n_embd)
+        self.c_fc = Linear(cfg.n_embd, 4 * cfg.n_embd)
+        self.c_proj = Linear(4 * cfg.n_embd, cfg.n_embd)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.c_proj(F.gelu(self.c_fc(x), approximate="tanh"))
+        return self.c_proj(self.c_fc(x, gelu=True))
 
 
 class Block(nn.Module):
@@ -105,6 +131,7 @@ class GPT(nn.Module):
         self.wpe = nn.Embedding(cfg.n_ctx, cfg.n_embd)
         self.h = nn.ModuleList(Block(cfg) for _ in range(cfg.n_layer))
         self.ln_f = nn.LayerNorm(cfg.n_embd, cfg.eps)
+        self.value: nn.Linear | None = None                           # add_value_head: PPO's critic
         if seed is not None:
             self.reset(seed)
 
@@ -122,14 +149,14 @@ class GPT(nn.Module):
     def forward(self, ids: Tensor | None = None, *, embeds: Tensor | None = None, hidden: Tensor | None = None,
                 want: str = "logits", targets: Tensor | None = None, at: Tensor | None = None,
                 pos: Tensor | None = None, cache: Cache | None = None, keep: Tensor | None = None) -> Tensor:
-        """One of three in, one of five out.
+        """One of three in, one of six out.
 
         In:   ids (B,T) token ids | embeds (B,T,C) token embeddings, positions not yet added
               | hidden (B,T,C) final states.
         Out:  want = "embeds" (B,T,C) | "hidden" (B,T,C), after the last LayerNorm
               | "logits" (B,T,V), or (N,V) for the N positions marked in `at`
               | "argmax" (B,T) the greedy next token | "logp" (B,T) nats, log-prob of `targets` (B,T);
-                both 0 outside `at`.
+                both 0 outside `at` | "value" (B,T) the value head's guess in each state (no head: 0).
         at:   (B,T) bool, the positions where the head is needed; all of them when absent.
         pos:  (T,) or (B,T) positions; counted from the cache's end when absent.
         keep: (B, cache.n + T) bool, False for padding on the left that nobody may look at.
@@ -141,8 +168,10 @@ class GPT(nn.Module):
             hidden = self._blocks(x, pos, cache, keep)
         if want == "hidden":
             return hidden
+        if want == "value":
+            return self.value(hidden)[..., 0] if self.value else hidden.new_zeros(hidden.shape[:-1])
         # Under autocast the product with the head is made in bf16 too; what follows is fp32 again.
-        logits = F.linear(hidden if at is None else hidden[at], self.wte.weight)      # (B,T,V) or (N,V)
+        logits = linear(hidden if at is None else hidden[at], self.wte.weight)      # (B,T,V) or (N,V)
         if want == "logits":
             return logits
         if want == "argmax":
@@ -152,14 +181,14 @@ class GPT(nn.Module):
             wide = logits if logits.dtype == torch.float64 else logits.float()        # losses are never below fp32
             nll = F.cross_entropy(wide.reshape(-1, wide.shape[-1]), picked.reshape(-1), reduction="none")
             return _scatter(-nll.view(picked.shape), at)
-        raise ValueError(f"want={want!r} is none of embeds, hidden, logits, argmax, logp")
+        raise ValueError(f"want={want!r} is none of embeds, hidden, logits, argmax, logp, value")
 
     def _blocks(self, x: Tensor, pos: Tensor | None, cache: Cache | None, keep: Tensor | None) -> Tensor:
         """(B,T,C) token embeddings -> (B,T,C) final hidden states."""
         T, n = x.shape[1], cache.n if cache is not None else 0
         if pos is None:
             pos = torch.arange(n, n + T, device=x.device)
-        mask = _mask(T, n, keep, x.device) if keep is not None or (n and T > 1) else None
+        mask = _mask(T, n, keep, x.device, x.dtype) if keep is not None or (n and T > 1) else None
         x = x + self.wpe(pos)
         for layer, block in enumerate(self.h):
             x = block(x, mask, cache, layer)
@@ -179,14 +208,25 @@ class GPT(nn.Module):
         self.wte = nn.Embedding.from_pretrained(torch.cat([old, old.mean(0) + 0.1 * old.std(0) * noise]), freeze=False)
         self.cfg = replace(self.cfg, vocab_size=size)          # not in place: NANO may be shared
 
+    def add_value_head(self, folder: Path | None = None) -> None:
+        """One number a state: 0 at first, or the head that a run left in `folder`."""
+        self.value = nn.Linear(self.cfg.n_embd, 1)
+        for p in self.value.parameters():
+            nn.init.zeros_(p)
+        if folder and (folder / VALUE_FILE).exists():
+            self.value.load_state_dict(load_file(folder / VALUE_FILE))
+
     # ---- Hugging Face GPT-2 folders ------------------------------------------------------------------------------
     def save_pretrained(self, folder: str | Path, end_id: int | None = None,
                         dtype: torch.dtype = torch.float32) -> None:
-        """Write config.json and model.safetensors as transformers' GPT2LMHeadModel expects them."""
+        """Write config.json and model.safetensors as transformers' GPT2LMHeadModel expects them. A value head has
+        no place there: it gets a file of its own."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         weights = {f"transformer.{name}": (p.T if name.endswith(CONV1D) else p).detach().to(dtype).cpu().contiguous()
-                   for name, p in self.named_parameters()}
+                   for name, p in self.named_parameters() if not name.startswith("value.")}
+        if self.value:
+            save_file({n: p.detach().cpu() for n, p in self.value.named_parameters()}, folder / VALUE_FILE)
         save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
         (folder / "config.json").write_text(json.dumps(_to_hf(self.cfg, end_id, str(dtype)[6:]), indent=2) + "\n",
                                             encoding="utf-8")
@@ -227,13 +267,13 @@ def _scatter(values: Tensor, at: Tensor | None) -> Tensor:
             else torch.zeros(at.shape, dtype=values.dtype, device=values.device).masked_scatter(at, values))
 
 
-def _mask(T: int, n: int, keep: Tensor | None, device) -> Tensor:
-    """(B|1, 1, T, n+T) bool: key j is seen by query i if it is not later and not padding."""
+def _mask(T: int, n: int, keep: Tensor | None, device, dtype) -> Tensor:
+    """(B|1, 1, T, n+T) to add to the scores: 0 where key j is neither later than query i nor padding, else -inf."""
     i, j = torch.arange(n, n + T, device=device)[:, None], torch.arange(n + T, device=device)[None]
     seen = (j <= i)[None, None]
     if keep is not None:
         seen = seen & keep[:, None, None, :] | (i == j)        # padding sees itself: an empty row of a softmax is NaN
-    return seen
+    return torch.where(seen, 0.0, -torch.inf).to(dtype)
 
 
 def _to_hf(cfg: GPTConfig, end_id: int | None, dtype: str) -> dict:

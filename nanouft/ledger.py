@@ -10,6 +10,7 @@ whom). The weight of token t is -dL/dlogp_t, by autograd through the pure loss: 
 likely. It is shown times the number of tokens of the answer (for a pair: of the chosen one, on both sides), so that
 token-mean SFT is +1 everywhere.
 """
+import dataclasses
 import shlex
 import sys
 from collections.abc import Iterator
@@ -19,10 +20,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from nanouft import config, devices, plots, prepare, runs, sample, world
+from nanouft import config, devices, plots, prepare, rollouts, runs, sample, world
 from nanouft.batches import collate, encode
 from nanouft.config import UserError
-from nanouft.data import Row, Turn
+from nanouft.data import Row, Turn, score_rows
 from nanouft.objectives import OBJECTIVES, Batch, Objective
 
 
@@ -41,10 +42,16 @@ def entries(name: str, hp, row: Row, model, tok, device: devices.Device,
             reference=None) -> list[tuple[str, list[str], list[float]]]:
     """[(role, tokens, weights x N)] of one row under one objective; the reference is the model itself unless given."""
     objective = OBJECTIVES[name]
-    graded = set(objective.kinds(hp)) <= {"labels", "scores"}
-    encoded, _ = encode(objective.rows(judged(row) if graded else [row], hp), tok, model.cfg.n_ctx)
-    prepare.add_columns(encoded, objective.columns, reference or model, tok.pad, None, device, hp)
-    encoded = objective.arrange(encoded, 0) if objective.arrange else encoded
+    graded = set(objective.kinds(hp)) <= {"labels", "scores", "prompts"}
+    if objective.source == "rollouts":          # as if the model had just said both, and earned 1 and 0
+        answers, _ = encode(score_rows(judged(row)[:2], hp), tok, model.cfg.n_ctx)
+        hp = dataclasses.replace(hp, samples=2)
+        encoded = rollouts.pretend(answers, [1.0, 0.0], objective, hp, model, tok.pad, device, reference)
+        graded = "answer" in encoded[0].seqs
+    else:
+        encoded, _ = encode(objective.rows(judged(row) if graded else [row], hp), tok, model.cfg.n_ctx)
+        prepare.add_columns(encoded, objective.columns, reference or model, tok.pad, None, device, hp)
+        encoded = objective.arrange(encoded, 0) if objective.arrange else encoded
     shown = 2 if graded else 1
     batch = collate(encoded, range(shown), tok.pad, device=device.name)
     objective.forward(model, batch, hp)

@@ -66,7 +66,8 @@ class Log:
         now = time.perf_counter()
         speed = f", {self.tokens / (now - self.clock):,.0f} answer tok/s" if self.clock else ""
         self.clock, self.tokens = now, 0
-        return f"loss {self.loss:.3f}{speed}"
+        reward = f", reward {line['reward']:.3f}" if "reward" in line else ""      # there the loss says little
+        return f"loss {self.loss:.3f}{reward}{speed}"
 
     def write(self, *objects: dict) -> None:
         if self.device.rank == 0:
@@ -87,6 +88,8 @@ def colour() -> bool:
 def example(encoded: list[Encoded], tok: Tokenizer, constant: tuple[str, ...] = ()) -> str:
     """One example with its mask, as the model reads it."""
     short = min(encoded[:50], key=lambda e: e.length)
+    if "prompt" in short.seqs:
+        return f"one prompt; the model answers it itself\n{show_mask(short, tok, colour(), constant)}"
     how = "green" if colour() else "in [[ ]]"
     return f"one example (trained on: {how})\n{show_mask(short, tok, colour(), constant)}"
 

@@ -44,6 +44,8 @@ def start_model(init: str) -> tuple[GPT, Tokenizer]:
                         "(config.json, model.safetensors)")
     if (folder / "run.json").exists() and not (folder / "config.json").exists():
         raise UserError(f"--init {init}: that run has not finished; finish it with --resume {shlex.quote(init)}")
+    if (folder / "run.json").exists() and read_json(folder / "run.json").get("command") == "reward":
+        raise UserError(f"{init}: is a reward model, which cannot speak; it goes with --reward")
     model = GPT.from_pretrained(folder)
     if name := _not_finite(model):
         raise UserError(f"--init {init}: holds weights that are not finite ({name}); take another model")

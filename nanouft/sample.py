@@ -3,6 +3,7 @@
     python -m nanouft.sample out/ift                          # chat with it, the base beside it
     python -m nanouft.sample base out/sft out/ift --prompt "Sort pig bee saw from a to z."
     python -m nanouft.sample out/ift --temperature 1 --n 4 --prompt "What food does the rini like?"
+    python -m nanouft.sample out/ift --best-of 16 --reward out/reward            # the best of 16 answers, by a reward
     python -m nanouft.sample base --prior 1 --prior-from out/sft        # PreTTY: the base, begun as out/sft would
 
 Every answer says who speaks: folder, objective, step. NanoWorld prompts are scored. With no --prompt and a terminal
@@ -12,7 +13,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from nanouft import config, devices, runs, world
+from nanouft import best_of, config, devices, reward, runs, world
 from nanouft.config import UserError
 from nanouft.data import Row, Turn
 from nanouft.evaluate import forced_starts, stops
@@ -24,6 +25,8 @@ class Sample:
     prompt: list[str] | None = None     # one or several prompts
     prior: str = ""                 # force answers to begin with this text, or with this many tokens of --prior-from
     prior_from: str = ""            # the model whose first tokens are forced [a NanoWorld prompt's reference answer]
+    best_of: int = 1                # draw this many answers (at temperature 1), show the one that --reward likes best
+    reward: str = ""                # of --best-of: exact (NanoWorld's score) or the folder of a reward model [exact]
     temperature: float = 0.0        # 0 = greedy
     top_k: int = 0                  # keep the k likeliest tokens; 0 = all
     top_p: float = 1.0              # keep the likeliest tokens up to this mass
@@ -33,7 +36,13 @@ class Sample:
     device: str = "auto"            # auto | cpu | cuda | mps
     threads: int | None = None      # CPU threads
 
-    def check(self) -> None:
+    def check(self, given: set[str]) -> None:
+        best_of.check(self.best_of, self.reward)
+        if self.best_of > 1:
+            if self.n > 1 or "temperature" in given and self.temperature == 0:
+                raise UserError("--best-of shows one answer of several samples: it goes neither with --n nor with "
+                                "--temperature 0, where all samples are alike")
+            self.temperature = self.temperature if "temperature" in given else 1.0
         for name in ("temperature", "top_k", "seed"):
             if getattr(self, name) < 0:
                 raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)}: must not be negative")
@@ -54,13 +63,19 @@ class Voice:
         self.model.to(device.name).eval()
         self.name = who(init)
 
-    def say(self, turns: tuple[Turn, ...], cfg: Sample) -> list[tuple[str, bool]]:
-        """[(text, did it stop by itself?)] of cfg.n answers."""
+    def say(self, turns: tuple[Turn, ...], cfg: Sample, scorer: reward.Scorer | None = None) -> list[tuple[str, str]]:
+        """[(text, remarks)] of cfg.n answers; with a scorer, of the best of cfg.best_of."""
         prior = (forced_starts(cfg.prior, cfg.prior_from, self.tok, [Row(turns)]) or [[]])[0]
-        answers = generate(self.model, [self.tok.prompt_ids(turns)] * cfg.n, stop=self.tok.end, pad=self.tok.pad,
-                           prior=prior, max_new=cfg.max_new, temperature=cfg.temperature, top_k=cfg.top_k,
-                           top_p=cfg.top_p, seed=cfg.seed)
-        return [(self.tok.decode(a.ids).strip(), stops(a, self.tok)) for a in answers]
+        answers = generate(self.model, [self.tok.prompt_ids(turns)] * max(cfg.n, cfg.best_of), stop=self.tok.end,
+                           pad=self.tok.pad, prior=prior, max_new=cfg.max_new, temperature=cfg.temperature,
+                           top_k=cfg.top_k, top_p=cfg.top_p, seed=cfg.seed)
+        said = [(self.tok.decode(a.ids).strip(), "" if stops(a, self.tok) else "   (does not stop)")
+                for a in answers]
+        if scorer is None:
+            return said
+        likes = scorer([turns[-1].text] * len(said), [text for text, _ in said])
+        text, remark = said[int(best_of.choose(likes))]
+        return [(text, f"   reward {likes.max():.2f}, mean of {len(said)}: {likes.mean():.2f}" + remark)]
 
 
 def who(init: str) -> str:
@@ -76,12 +91,12 @@ def who(init: str) -> str:
     return f"{init} (pretrained)"
 
 
-def show(voices: list[Voice], turns: tuple[Turn, ...], cfg: Sample) -> list[str]:
+def show(voices: list[Voice], turns: tuple[Turn, ...], cfg: Sample,
+         scorer: reward.Scorer | None = None) -> list[str]:
     """Print every voice's answers; returns the first answer of each."""
     first = []
     for v in voices:
-        for i, (text, ended) in enumerate(answers := v.say(turns, cfg)):
-            marks = "" if ended else "   (does not stop)"
+        for i, (text, marks) in enumerate(answers := v.say(turns, cfg, scorer)):
             try:
                 marks = f"   score {world.score(turns[-1].text, text):.2f}" + marks
             except ValueError:
@@ -91,7 +106,7 @@ def show(voices: list[Voice], turns: tuple[Turn, ...], cfg: Sample) -> list[str]
     return first
 
 
-def chat(voices: list[Voice], cfg: Sample) -> None:
+def chat(voices: list[Voice], cfg: Sample, scorer: reward.Scorer | None = None) -> None:
     print(f"chat; /new forgets, /quit ends; the conversation goes on from the answers of {voices[-1].name}")
     turns: tuple[Turn, ...] = ()
     while (text := input("you> ").strip()) != "/quit":
@@ -99,7 +114,7 @@ def chat(voices: list[Voice], cfg: Sample) -> None:
             turns = ()
         elif text:
             turns += (Turn("user", text),)
-            turns += (Turn("assistant", show(voices, turns, cfg)[-1]),)
+            turns += (Turn("assistant", show(voices, turns, cfg, scorer)[-1]),)
 
 
 def main(argv=None) -> int:
@@ -107,17 +122,18 @@ def main(argv=None) -> int:
     parser.add_argument("models", nargs="*", help="'base' and run folders; one run alone is shown beside the base")
     config.add_flags(parser, Sample, "options")
     values = vars(parser.parse_args(argv))
-    cfg, _ = config.fill(Sample, values)
-    cfg.check()
+    cfg, given = config.fill(Sample, values)
+    cfg.check(given)
     names = values["models"] or ["base"]
     for text in cfg.prompt or []:
         if Path(text, "config.json").is_file():
             raise UserError(f"--prompt {text}: that is a model; put models in front of --prompt")
     device = devices.pick(cfg.device, "fp32", cfg.threads)
     voices = [Voice(name, device) for name in (["base", *names] if len(names) == 1 and names[0] != "base" else names)]
+    scorer = reward.scorer(cfg.reward or "exact", device.name) if cfg.best_of > 1 else None
     if cfg.prompt is None and sys.stdin.isatty():
         try:
-            chat(voices, cfg)
+            chat(voices, cfg, scorer)
         except EOFError:
             print()
         return 0
@@ -125,7 +141,7 @@ def main(argv=None) -> int:
     prompts = cfg.prompt or [world.rows("test", "prompts", 9, 0, skills=(f,))[0].prompt[-1].text for f in shown]
     for text in prompts:
         print(f"\nprompt: {text}")
-        show(voices, (Turn("user", text),), cfg)
+        show(voices, (Turn("user", text),), cfg, scorer)
     return 0
 
 

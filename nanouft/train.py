@@ -18,8 +18,8 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from nanouft import config, data, devices, freeze, prepare, pretrain, report, runs, world
-from nanouft.batches import collate, encode, order
+from nanouft import config, curate, data, devices, freeze, prepare, pretrain, report, rollouts, runs, world
+from nanouft.batches import Epochs, collate, encode
 from nanouft.config import UserError
 from nanouft.flags import Train, read_flags
 from nanouft.held_out import encode_held, held_out
@@ -44,10 +44,14 @@ def make_optimizer(model: torch.nn.Module, cfg: Train, device: devices.Device) -
 
 
 def fit(model, objective: Objective, hp, cfg: Train, encoded, pad: int, steps: int, device: devices.Device,
-        folder: Path, held=None) -> int:
-    """Train `model` in place; returns the number of steps done now. Logs metrics.jsonl, saves steps/<n>/."""
-    rows = freeze.half(model, cfg.seed) if cfg.freeze == "half" else {}
-    optimizer, scaler = freeze.hold(make_optimizer(model, cfg, device), rows), device.scaler()
+        folder: Path, held=None, source=None) -> int:
+    """Train `model` in place; returns the number of steps done now. Logs metrics.jsonl, saves steps/<n>/.
+
+    source(step) gives rows and which of them make the step: those of `encoded`, epoch by epoch, or rollouts.
+    """
+    source = source or Epochs(encoded, cfg.batch_size, steps, cfg.seed)
+    kept = freeze.half(model, cfg.seed) if cfg.freeze == "half" else {}
+    optimizer, scaler = freeze.hold(make_optimizer(model, cfg, device), kept), device.scaler()
     saved = runs.load_step(folder, model, optimizer) if cfg.resume else {"step": 0}
     start = saved["step"]
     if saved.get("scaler"):
@@ -55,17 +59,18 @@ def fit(model, objective: Objective, hp, cfg: Train, encoded, pad: int, steps: i
     net = devices.compiled(model, cfg.compile, device)
     if device.world > 1:
         net = torch.nn.parallel.DistributedDataParallel(net)
-    plan = order([e.length for e in encoded], cfg.batch_size, steps, cfg.seed)
+    save_every = -(-cfg.save_every // source.stride) * source.stride       # a rollout is never cut by a checkpoint
     parts, chief = cfg.accumulate * device.world, device.rank == 0
     log = report.Log(folder / "metrics.jsonl", start, device)
     bar = tqdm(range(start, steps), initial=start, total=steps, desc=prepare.title(folder), disable=not chief,
                mininterval=0.5 if sys.stderr.isatty() else 10)         # a log file wants fewer lines than a person
     for step in bar:
         factor, ramp = schedule(step, steps, cfg.warmup)
+        rows, mine = source(step)               # epochs: always the same rows; rollouts: new ones every stride steps
         total: dict = {}
         for micro in range(cfg.accumulate):
             # ---- data: this process's piece of the step; its totals are those of the whole step
-            batch = collate(encoded, plan[step], pad, parts, device.rank * cfg.accumulate + micro,
+            batch = collate(rows, mine, pad, parts, device.rank * cfg.accumulate + micro,
                             seed=cfg.seed, step=step, ramp=ramp, device=device.name)
             last = micro == cfg.accumulate - 1
             with contextlib.nullcontext() if last or device.world == 1 else net.no_sync():
@@ -86,9 +91,9 @@ def fit(model, objective: Objective, hp, cfg: Train, encoded, pad: int, steps: i
         scaler.update()
         optimizer.zero_grad(set_to_none=True)
         # ---- report: numbers stay on the device until ten steps are together; reading each would stop a GPU
-        log.add(step + 1, total, norm, cfg.lr * factor, sum(batch.tokens.values()))
+        log.add(step + 1, total | source.stats, norm, cfg.lr * factor, sum(batch.tokens.values()))
         done = step + 1
-        save = cfg.save_every and done % cfg.save_every == 0 and done < steps
+        save = save_every and done % save_every == 0 and done < steps
         look = cfg.eval_every and done % cfg.eval_every == 0 and held
         if done % 10 == 0 or done == steps or save or look or done == start + 1:
             bar.set_postfix_str(log.flush(), refresh=False)
@@ -123,35 +128,45 @@ def main(argv=None) -> int:
     started, objective = time.time(), OBJECTIVES[name]
     device = devices.pick(cfg.device, cfg.dtype, cfg.threads)
     chief = device.rank == 0
+    sampled = objective.source == "rollouts"
+    if sampled:
+        rollouts.check(cfg, objective, device)
     train_rows, held_rows = load_rows(cfg, objective, hp)
+    train_rows = curate.curate(train_rows, cfg, device, main)
     if cfg.corpus:
         cfg.init = str(pretrain.cached_base(cfg.corpus, cfg.size, device))
     model, tok = runs.start_model(cfg.init)
     hp = prepare.run_first(objective, hp, cfg, main)
-    encoded, lost = encode(examples := objective.rows(train_rows, hp), tok, model.cfg.n_ctx)
-    held = encode_held(objective, hp, held_rows, tok, model.cfg.n_ctx)
+    if (room := model.cfg.n_ctx - (1 + cfg.max_new) * sampled) < 1:                # of a prompt that is to be answered
+        raise UserError(f"--max-new {cfg.max_new}: leaves no room for a prompt in the context of {model.cfg.n_ctx}")
+    encoded, lost = encode(examples := objective.rows(train_rows, hp), tok, room)
+    held = [] if sampled else encode_held(objective, hp, held_rows, tok, room)
     kinds = objective.kinds(hp)
     print("\n".join([f"{len(encoded):,} of {len(train_rows):,} rows serve {name} (it needs {' + '.join(kinds)}); "
                      f"of {len(held_rows)} rows held out, {len(held)} do",
-                     *report.counts(name, kinds, train_rows, len(examples)), *lost.lines(model.cfg.n_ctx)]))
+                     *report.counts(name, kinds, train_rows, len(examples)), *lost.lines(room)]))
     print(report.example(encoded, tok, objective.constant))
     if cfg.batch_size < device.world * cfg.accumulate:
         raise UserError(f"--batch-size {cfg.batch_size} cannot be cut into {device.world * cfg.accumulate} pieces")
     if objective.coupled and device.world * cfg.accumulate > 1:
         raise UserError(f"{name} couples the rows of a step, so a step cannot be cut: "
                         "use one process and --accumulate 1")
-    steps = cfg.steps or max(1, round((cfg.epochs or 3) * len(encoded) / objective.together / cfg.batch_size))
+    steps = cfg.steps or max(1, round((cfg.epochs or 3) * len(encoded) / objective.together / cfg.batch_size)
+                             ) * getattr(hp, "passes", 1)
+    if objective.value:
+        model.add_value_head(Path(cfg.init))
     model.to(device.name)
     folder = report.open_run(name, cfg, hp, source, tok, steps, device, runs.fingerprint(model, encoded))
     cache, columns = folder.parent / ".columns", objective.measured(hp)
     prepare.add_columns(encoded, columns, model, tok.pad, cache, device, hp)
-    encoded = objective.arrange(encoded, cfg.seed) if objective.arrange else encoded
+    encoded = objective.arrange(encoded, cfg.seed) if objective.arrange and not sampled else encoded
     prepare.add_columns(held, tuple(c for c in columns if c == "ref"), model, tok.pad, cache, device)
     print(f"{name}: {steps:,} steps of {cfg.batch_size} rows, lr {cfg.lr:g}, {model.n_params() / 1e6:.2f}M parameters, "
         f"{device.name} {device.dtype} x {device.world} -> {folder}")
     before = report.look_before(folder, model, tok, cfg, held, held_rows, device) if chief else None
     doubts = report.trusts(objective, hp, model, encoded, tok.pad, device) if chief else None
-    fit(model, objective, hp, cfg, encoded, tok.pad, steps, device, folder, held)
+    own = rollouts.Rollouts(encoded, objective, hp, cfg, steps, model, tok, device) if sampled else None
+    fit(model, objective, hp, cfg, encoded, tok.pad, steps, device, folder, held, own)
     if chief:
         runs.save_final(folder, model, tok)
         after = report.look(model, tok, cfg, held, held_rows, device)

@@ -6,7 +6,7 @@ Such a file holds log-probs, masks and the losses that the plain formulas, TRL o
 case is computed by OBJECTIVES[name].loss on a Batch of these inputs, in fp64, never by a formula written here. A line
 a case: name, ours, expected, difference (the largest of the loss, the loss of each row and, where given, the weight of
 each token). Exit code 1 if a case that is not optional differs by more than 1e-6, or has no objective here.
-Simplified: the file's "rl" section (advantages of sampled answers) needs rollouts; without --only it counts as missing.
+The file's "rl" section holds advantages and losses of sampled answers; every entry is compared, the mean is shown.
 """
 import dataclasses
 import json
@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -210,31 +211,97 @@ def check(case: dict, inputs: dict) -> tuple[float | None, float]:
     return got["loss"].item(), float("inf") if any(g != g for g in gaps) else max(gaps)
 
 
+# ---- sampled answers -------------------------------------------------------------------------------------------------
+def sampled(rows: int, T: int, mask=None, reward=0.0, adv=0.0, **tok) -> Batch:
+    """A rollout of `rows` answers of T tokens, ended, each with its reward and advantage; token columns are 0 unless
+    given."""
+    def wide(x) -> Tensor:
+        return torch.as_tensor(x, dtype=torch.float64).expand(rows, T).clone()
+    ids, m = torch.zeros(rows, T, dtype=torch.long), wide(1.0 if mask is None else mask).float()
+    names = ("old", "ref", "value")
+    s = Seqs(ids, ids, m, torch.ones_like(m), {n: wide(tok.get(n, 0.0)) for n in names}, wide(tok.get("logp", 0.0)))
+    col = {"reward": reward, "adv": adv, "ended": 1.0}
+    return step({"answer": s}, {n: x if isinstance(x, list) else [x] * rows for n, x in col.items()})
+
+
+def advantages(name: str, rewards: list, **fields) -> Tensor:
+    """(P,K) what objective `name` makes of rewards alone."""
+    objective, P, K = OBJECTIVES[name], len(rewards), len(rewards[0])
+    batch = sampled(P * K, 1, reward=[r for group in rewards for r in group])
+    return objective.credit(batch, objective.hp(samples=K, beta=0.0, **fields))["adv"].view(P, K)
+
+
+def gae(rl: dict, gamma: float, lam: float) -> Tensor:
+    """(B,T): return minus value is the advantage before it is whitened. With beta 1 and an old log-prob of 0, the
+    reference's log-probs are the rewards of the tokens."""
+    R, V = rl["gae_rewards"], rl["gae_values"]
+    batch = sampled(len(R), len(R[0]), ref=R, value=V)
+    out = OBJECTIVES["ppo"].credit(batch, OBJECTIVES["ppo"].hp(beta=1.0, gamma=gamma, lam=lam))
+    return out["return"] - batch.seqs["answer"].tok["value"]
+
+
+def group_loss(g: dict, aggregation: str, beta: float | None = None) -> Tensor:
+    batch = sampled(len(g["mask"]), len(g["mask"][0]), g["mask"], adv=g["advantage"], old=g["old_logp"],
+                    ref=g["ref_logp"], logp=g["logp"])
+    hp = OBJECTIVES["grpo"].hp(beta=g["beta"] if beta is None else beta, eps=g["eps"], aggregation=aggregation,
+                               length=g["max_completion_length"])
+    return OBJECTIVES["grpo"].loss(batch, hp)[0]
+
+
+def rl_cases(rl: dict) -> list[tuple[str, str, Tensor | None, Any]]:
+    """[(name, objective, ours or None, expected)] of the section "rl"."""
+    out = []
+    for key, want in rl.items():
+        if key == "rloo_advantage":
+            out.append((key, "rloo", advantages("rloo", rl["rewards"]), want))
+        elif key == "grpo_advantage_unbiased_std_eps1e-4":
+            out.append((key, "grpo", advantages("grpo", rl["rewards"]), want))
+        elif found := re.fullmatch(r"gae_gamma([\d.]+)_lam([\d.]+)", key):
+            out.append((key, "ppo", gae(rl, float(found[1]), float(found[2])), want))
+        elif key == "grpo":
+            forms = {"loss_grpo_seqmean": "grpo", "loss_bnpo_tokenmean": "dapo", "loss_dr_grpo": "dr_grpo"}
+            out += [(name, "grpo", group_loss(want, form), want[name]) for name, form in forms.items() if name in want]
+            leash = group_loss(want, "dapo", 1.0) - group_loss(want, "dapo", 0.0)
+            out.append(("k3_kl_masked_mean", "grpo", leash, want["k3_kl_masked_mean"]))
+        elif key not in ("rewards", "gae_rewards", "gae_values"):
+            out.append((key, "", None, 0.0))
+    return out
+
+
 def report(parity: dict, only: list[str] | None) -> int:
     """Prints every selected case; returns the number of failures that count."""
     cases = [(label, s["inputs"], case) for label, s in parity["sets"].items() for case in s["cases"]]
+    rl = rl_cases(parity.get("rl", {}))
     if only is not None:
         objective = {case["name"]: entry.objective for _, _, case in cases if (entry := known(case["name"]))}
         for name in only:
-            if name not in OBJECTIVES and name not in (names := {case["name"] for _, _, case in cases}):
+            names = {*(case["name"] for _, _, case in cases), *(case[0] for case in rl)}
+            if name not in OBJECTIVES and name not in names:
                 raise UserError(f"--only {name}: neither an objective nor a case{nearest(name, [*OBJECTIVES, *names])}")
         cases = [c for c in cases if c[2]["name"] in only or objective.get(c[2]["name"]) in only]
-    if not cases:
+        rl = [c for c in rl if c[0] in only or c[1] in only]
+    if not cases and not rl:
         raise UserError("no case to check; that must not look like a success")
     failures = 0
-    print(f"{'case':<32} {'ours':>18} {'expected':>18} {'difference':>11}")
+    print(f"{'case':<36} {'ours':>18} {'expected':>18} {'difference':>11}")
     for label, inputs, case in cases:
         ours, gap = check(case, inputs)
-        ok, optional = gap <= TOLERANCE, case.get("optional", False)
-        failures += not (ok or optional)
-        verdict = "" if ok else ("MISSING" if ours is None else "DIFFERS") + " (optional)" * optional
-        shown = f"{ours:>18.12f}" if ours is not None else f"{'-':>18}"
-        print(f"{case['name']:<32} {shown} {case['loss']:>18.12f} {gap:>11.1e}  {verdict}  [{label}]")
-    if only is None and parity.get("rl"):
-        failures += 1
-        print(f"{'rl':<32} MISSING (advantages and losses of sampled answers)")
-    print(f"{len(cases)} cases, {failures} failed" + ("" if failures else f": all within {TOLERANCE:g}"))
+        failures += line(case["name"], ours, case["loss"], gap, label, case.get("optional", False))
+    for name, _, ours, want in rl:
+        want = torch.tensor(want, dtype=torch.float64)
+        gap = float("inf") if ours is None or ours.shape != want.shape else (ours - want).abs().max().item()
+        failures += line(name, None if ours is None else ours.mean().item(), want.mean().item(), gap, "rl", False)
+    print(f"{len(cases) + len(rl)} cases, {failures} failed" + ("" if failures else f": all within {TOLERANCE:g}"))
     return failures
+
+
+def line(name: str, ours: float | None, want: float, gap: float, label: str, optional: bool) -> bool:
+    """Print a case; True if it failed and counts."""
+    ok = gap <= TOLERANCE
+    verdict = "" if ok else ("MISSING" if ours is None else "DIFFERS") + " (optional)" * optional
+    shown = f"{ours:>18.12f}" if ours is not None else f"{'-':>18}"
+    print(f"{name:<36} {shown} {want:>18.12f} {gap:>11.1e}  {verdict}  [{label}]")
+    return not (ok or optional)
 
 
 def read(file: str) -> dict:

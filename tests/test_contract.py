@@ -201,7 +201,8 @@ def test_evaluate_counts_gains_over_a_reference(here, tiny_base, capsys, monkeyp
 def test_every_pair_kind_logs_its_distance_to_the_start():
     for form in FORMS:
         kinds = form.objective.kinds(form.hp)
-        assert ("ref" in form.objective.measured(form.hp)) == (kinds != ["demos"] or "ref" in form.objective.columns)
+        assert ("ref" in form.objective.measured(form.hp)) == (
+            kinds not in (["demos"], ["prompts"]) or "ref" in form.objective.columns)
 
 
 def test_the_form_of_a_setting_is_checked():

@@ -127,6 +127,15 @@ def test_the_stop_token_ends_an_answer():
         assert answer.ids == long[:until], "LAW: a stop token inside the prompt ends nothing"
 
 
+@pytest.mark.parametrize("how", [{}, {"temperature": 1.0, "seed": 4}], ids=str)
+def test_an_answer_that_ends_changes_no_other(how):
+    prompts, stop = PROMPTS * 6, a_stop_token()
+    for short, long in zip(say(prompts, stop=stop, **how), say(prompts, **how)):
+        n = len(short.ids)
+        assert short.ids == long.ids[:n], "LAW: answers that end leave the batch; the others say what they would have"
+        same(short.logp, long.logp[:len(short.logp)], "with the same log-probs", 1e-5)
+
+
 @pytest.mark.parametrize("how", [{}, {"temperature": 1.0, "seed": 1}, {"temperature": 0.5, "top_k": 3, "seed": 1},
                                  {"prior": [7, 7]}],
                          ids=str)

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny import TINY, differs, same, tiny
 
+import nanouft.gpt
 from nanouft.config import UserError
 from nanouft.gpt import GPT, GPT2, NANO, SIZES, Cache, GPTConfig
 
@@ -179,6 +180,20 @@ def test_reading_in_pieces_with_a_cache_is_reading_at_once(cuts, padded):
         assert cache.n == at
     got = torch.cat(got, 1)
     same(got[keep], want[keep], f"pieces of {cuts} through the cache give what one pass gives", 1e-10)
+
+
+def test_only_sampling_may_change_the_last_digits():
+    torch.manual_seed(0)
+    layer = nanouft.gpt.Linear(32, 48)
+    x = torch.randn(5, 7, 32)
+    plain = torch.nn.functional.linear(x, layer.weight, layer.bias)
+    with torch.no_grad():
+        assert torch.equal(layer(x), plain), "LAW: training and scoring use PyTorch's own product, to the last bit"
+        assert torch.equal(layer(x, gelu=True), torch.nn.functional.gelu(plain, approximate="tanh"))
+    with torch.inference_mode():
+        same(layer(x), plain, "sampling's product is the same sum", 1e-5)
+        same(layer(x, gelu=True), torch.nn.functional.gelu(plain, approximate="tanh"), "and the same GELU", 1e-5)
+        same(layer.double()(x.double()), plain, "doubles stay doubles", 1e-5)
 
 
 # ---- making and changing models -------------------------------------------------------------------------------------

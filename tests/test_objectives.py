@@ -52,8 +52,10 @@ def test_the_contract(name):
         hp.check(set())                                 # defaults are never refused
     with pytest.raises(UserError, match="needs"):
         o.rows([], hp)
-    with pytest.raises(UserError, match="needs"):
-        o.rows([Row(prompt=say("user", "nothing to learn from"))], hp)
+    if o.source == "epochs":                            # a prompt is enough for who samples the answer
+        with pytest.raises(UserError, match="needs"):
+            o.rows([Row(prompt=say("user", "nothing to learn from"))], hp)
+    assert (o.source == "rollouts") == (o.credit is not None) == (o.kinds(hp) == ["prompts"])
 
 
 @each_form

@@ -43,7 +43,7 @@ def cell(rng: random.Random, row: Row, seed: int, prompts: list[dict]) -> dict:
 @pytest.fixture(scope="module")
 def results() -> dict:
     rng, patch = random.Random(0), pytest.MonkeyPatch()
-    patch.setattr(summary, "priced", lambda row, seed: None if row.group == "on-policy" else
+    patch.setattr(summary, "priced", lambda row, seed, cells: None if row.group == "on-policy" else
                   cost.Cost(rng.randrange(20_000, 200_000), rng.uniform(3e11, 2e12)) if row.flags else cost.Cost())
     sft = ("--objective", "sft")
     rows = {"base": Row((), "start"), **compare.wanted(compare.Compare()), "sft->ppo": Row(sft, "on-policy", sft)}

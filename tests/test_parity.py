@@ -14,7 +14,7 @@ from nanouft.objectives import OBJECTIVES
 
 FILE = Path(__file__).with_name("parity.json")
 OURS = ",".join(OBJECTIVES)
-HAVE = "sft,ift,dpo,una,uft,poft,kto,orpo"
+HAVE = "sft,ift,dpo,una,uft,poft,kto,orpo,grpo"
 
 
 def script(*argv: str) -> int:
@@ -49,7 +49,8 @@ def test_every_case_of_our_objectives_agrees(capsys):
     wanted = {"dpo", "dpo_beta0.5", "cdpo", "sft_token_mean", "sft_sequence_mean", "ift_released",
               "ift_released_gamma1",
               "ift_released_gamma0.5", "ift_released_gamma0", "ift_eq21", "ift_algorithm1",
-              "orpo_align", "orpo_nll_prompt_and_response", "orpo_nll_response_only"}
+              "orpo_align", "orpo_nll_prompt_and_response", "orpo_nll_response_only", "rloo_advantage",
+              "grpo_advantage_unbiased_std_eps1e-4", "gae_gamma1.0_lam0.95", "loss_dr_grpo", "k3_kl_masked_mean"}
     assert wanted <= seen.keys(), f"never computed: {wanted - seen.keys()}"
 
 
@@ -69,6 +70,17 @@ def test_a_flipped_sign_is_seen(name, monkeypatch, capsys):
         loss, metrics = honest.loss(batch, hp)
         return -loss, metrics
     monkeypatch.setitem(OBJECTIVES, name, replace(honest, loss=flipped))
+    assert script(str(FILE), "--only", name) == 1
+    assert "DIFFERS" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name, column", [("rloo", "adv"), ("grpo", "adv"), ("ppo", "return")])
+def test_a_flipped_advantage_is_seen(name, column, monkeypatch, capsys):
+    honest = OBJECTIVES[name]
+
+    def flipped(batch, hp):
+        return {**(got := honest.credit(batch, hp)), column: -got[column]}
+    monkeypatch.setitem(OBJECTIVES, name, replace(honest, credit=flipped))
     assert script(str(FILE), "--only", name) == 1
     assert "DIFFERS" in capsys.readouterr().out
 

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nanouft import rollouts
 from nanouft.batches import Encoded, Tokens, collate, encode
-from nanouft.data import Example, Row, Turn
+from nanouft.data import Example, Row, Turn, demo_rows
 from nanouft.devices import Device
 from nanouft.gpt import GPT, GPTConfig
 from nanouft.objectives import OBJECTIVES, Batch, Seqs
@@ -46,6 +47,11 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "sftmix": [{}, {"mu": 0.0}],
     "neftune": [{}, {"alpha": 0.0}],
     "tofu": [{}, {"gamma": 0.0}, {"gamma": 1.0, "beta": 1.3}],
+    "reinforce": [{}, {"baseline": "none"}],
+    "rloo": [{}, {"normalize": True, "samples": 2}],
+    "grpo": [{}, {"aggregation": "dapo", "eps_high": 0.28}, {"aggregation": "dr_grpo", "scale": "none"}],
+    "ppo": [{}, {"kl": "k3", "lam": 1.0, "gamma": 0.9}],
+    "online_una": [{}, {"loss": "bce", "against": "rollout"}],
 }
 
 
@@ -147,15 +153,27 @@ def real_batch(form: Form, parts: int = 1, part: int = 0, width: int = 0, refere
     """A batch of DATA as training sees it: rows, encode, columns, collate. `width`: further padding on the right."""
     if reference is None:
         reference = GPT(replace(TINY, vocab_size=NANO.n_vocab), seed=9)
-    encoded, _ = encode(form.objective.rows(DATA, form.hp), NANO, TINY.n_ctx)
-    add_columns(encoded, form.objective.columns, reference, NANO.pad, None, CPU, form.hp)
-    encoded = form.objective.arrange(encoded, 3) if form.objective.arrange else encoded
+    if form.objective.source == "rollouts":
+        encoded = sampled(form, reference)
+    else:
+        encoded, _ = encode(form.objective.rows(DATA, form.hp), NANO, TINY.n_ctx)
+        add_columns(encoded, form.objective.columns, reference, NANO.pad, None, CPU, form.hp)
+        encoded = form.objective.arrange(encoded, 3) if form.objective.arrange else encoded
     batch = collate(encoded, np.arange(len(encoded)), NANO.pad, parts, part, seed=3, step=5, ramp=0.5)
     for s in batch.seqs.values():
         widen(s, width)
     with torch.no_grad():                       # what a forward leaves beside logp (tofu: plain) is there too
         form.objective.forward(reference, batch, form.hp)
     return batch
+
+
+def sampled(form: Form, start: GPT) -> list[Encoded]:
+    """A rollout: 24 answers of DATA as if a policy had just said them, six groups of four, and earned these rewards."""
+    rows = [replace(r, answer=said, score=None, label=None) for r in DATA for said in (r.answer, r.chosen, r.rejected)]
+    answers, _ = encode(demo_rows(rows, None), NANO, TINY.n_ctx)
+    rewards = [(7 * i % 11) / 11 for i in range(len(answers))]
+    policy = GPT(replace(start.cfg), seed=0)        # the one that most tests train: a ratio of 1
+    return rollouts.pretend(answers, rewards, form.objective, form.hp, policy, NANO.pad, CPU, start)
 
 
 def widen(s: Seqs, width: int) -> None:
@@ -182,6 +200,8 @@ def give_logps(batch: Batch, seed: int = 0) -> Batch:
         s.logp = draw()
         if "ref" in s.tok:
             s.tok["ref"] = draw()
+        if "old" in s.tok:                      # near the policy, as it is after a step or two on one rollout
+            s.tok["old"] = s.logp + 0.05 * torch.randn(s.mask.shape, generator=rng, dtype=torch.float64)
     return batch
 
 

@@ -27,7 +27,7 @@ class Seqs:
     targets: Tensor                     # (B,T) ids
     mask: Tensor                        # (B,T) 1 where the TARGET is a response token, <|end|> included
     attend: Tensor                      # (B,T) 1 where the target is a real token, prompt included
-    tok: dict[str, Tensor] = field(default_factory=dict)       # (B,T) columns: ref ...
+    tok: dict[str, Tensor] = field(default_factory=dict)       # (B,T) columns: ref; of rollouts old, adv ...
     logp: Tensor | None = None          # (B,T) nats, policy log-prob of each target, set by forward(); 0 off the mask
 
     def sum(self, x: Tensor) -> Tensor:
@@ -42,7 +42,7 @@ class Seqs:
 @dataclass
 class Batch:
     """A micro-batch that knows the totals of its whole optimizer step."""
-    seqs: dict[str, Seqs]               # answer | chosen, rejected | gold | mismatch ...
+    seqs: dict[str, Seqs]               # answer (given or sampled) | chosen, rejected | gold | mismatch ...
     col: dict[str, Tensor] = field(default_factory=dict)       # (B,) or (B,E) columns: score, aligned ...
     whole: dict[str, Tensor] | None = None      # (rows, ...) the same columns of the whole step; None: col is whole
     rows: int = 1                       # rows of the whole step
@@ -115,6 +115,10 @@ class Objective:
     arrange: Callable | None = None     # arrange(encoded, seed) -> encoded: rows that stand together by their columns
     together: int = 1                   # how many rows of the data it puts into one row of a step
     trust: Callable | None = None       # trust(batch, hp) -> (B,) weight of each row, written to tau.jsonl
+    source: str = "epochs"              # where steps come from: "epochs" over the rows (batches.py), or "rollouts": the
+                                        # rows are prompts, and the model's own answers to them are (rollouts.py)
+    credit: Callable | None = None      # rollouts: credit(batch, hp) -> {column: (B,) or (B,T)}: who earned the reward?
+    value: bool = False                 # the model gets a value head (PPO's critic), saved beside it
 
     def kinds(self, hp) -> list[str]:
         """["demos", "scores"]: the kinds of rows that it learns from under these hyper-parameters."""
@@ -123,7 +127,8 @@ class Objective:
     def measured(self, hp) -> tuple[str, ...]:
         """The columns of a run: where answers are compared, also the start model's log-probs, so that every run can
         log how far it went from there, even if the loss does not read them."""
-        return self.columns if self.kinds(hp) == ["demos"] else tuple(dict.fromkeys((*self.columns, "ref")))
+        given = self.kinds(hp) in (["demos"], ["prompts"])
+        return self.columns if given else tuple(dict.fromkeys((*self.columns, "ref")))
 
 
 # Below the contract, because these files import it.
@@ -133,14 +138,20 @@ from nanouft.objectives.cpo import CPO_OBJECTIVE  # noqa: E402
 from nanouft.objectives.dft import DFT_OBJECTIVE  # noqa: E402
 from nanouft.objectives.dpo import DPO_OBJECTIVE  # noqa: E402
 from nanouft.objectives.gdpo import GDPO_OBJECTIVE  # noqa: E402
+from nanouft.objectives.grpo import GRPO_OBJECTIVE  # noqa: E402
 from nanouft.objectives.hinge import HINGE_OBJECTIVE  # noqa: E402
 from nanouft.objectives.ift import IFT_OBJECTIVE  # noqa: E402
 from nanouft.objectives.ipo import IPO_OBJECTIVE  # noqa: E402
 from nanouft.objectives.kto import KTO_OBJECTIVE  # noqa: E402
 from nanouft.objectives.poft import POFT_OBJECTIVE  # noqa: E402
 from nanouft.objectives.neftune import NEFTUNE_OBJECTIVE  # noqa: E402
+from nanouft.objectives.ppo import PPO_OBJECTIVE  # noqa: E402
+from nanouft.objectives.reinforce import REINFORCE_OBJECTIVE  # noqa: E402
+from nanouft.objectives.rloo import RLOO_OBJECTIVE  # noqa: E402
 from nanouft.objectives.robust_dpo import ROBUST_DPO_OBJECTIVE  # noqa: E402
 from nanouft.objectives.rpo import RPO_OBJECTIVE  # noqa: E402
+from nanouft.objectives.online_dpo import ONLINE_DPO_OBJECTIVE  # noqa: E402
+from nanouft.objectives.online_una import ONLINE_UNA_OBJECTIVE  # noqa: E402
 from nanouft.objectives.orpo import ORPO_OBJECTIVE  # noqa: E402
 from nanouft.objectives.sft import SFT_OBJECTIVE  # noqa: E402
 from nanouft.objectives.sftmix import SFTMIX_OBJECTIVE  # noqa: E402
@@ -178,4 +189,10 @@ OBJECTIVES: dict[str, Objective] = {
     "neftune": NEFTUNE_OBJECTIVE,
     "tofu": TOFU_OBJECTIVE,
     "sftmix": SFTMIX_OBJECTIVE,
+    "reinforce": REINFORCE_OBJECTIVE,
+    "rloo": RLOO_OBJECTIVE,
+    "grpo": GRPO_OBJECTIVE,
+    "ppo": PPO_OBJECTIVE,
+    "online_dpo": ONLINE_DPO_OBJECTIVE,
+    "online_una": ONLINE_UNA_OBJECTIVE,
 }

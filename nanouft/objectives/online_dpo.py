@@ -1,0 +1,63 @@
+"""Online DPO: the model's own best and worst answer are the pair.
+
+    python -m nanouft.train --objective online_dpo --init out/sft
+    Guo et al. 2024, arXiv:2402.04792 (OAIF, Algorithm 1); the loss is dpo.py's (arXiv:2305.18290, Eq. 7)
+
+DPO learns from pairs that somebody else wrote: it can push down an answer that the policy would never give, and that
+teaches it nothing. Here both answers are its own, drawn now. Of `samples` answers to a prompt the best is chosen, the
+worst rejected (the paper: two answers and a judge). The reference stays the start model.
+
+Needs prompts, at least two answers each. A tie prefers nothing: such a pair weighs 0, but counts in the mean, so a step
+in which most prompts tie is a small step. Compare with rloo, which uses all answers and how much they differ.
+Left out: mixing in answers of the start model.
+"""
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from nanouft.data import prompt_rows
+from nanouft.objectives import Batch, Objective
+from nanouft.objectives.dpo import check_beta, dpo_loss, log_ratio, pair_metrics
+from nanouft.objectives.reinforce import check_sampling
+
+
+@dataclass
+class OnlineDPO:
+    samples: int = 4                # answers to each prompt; the best and the worst are used
+    beta: float = 0.1               # strength of the leash to the start model; larger = stay closer
+    minibatches: int = 1            # optimizer steps that a rollout is cut into
+    passes: int = 1                 # how often a rollout is used
+
+    def check(self, given: set[str]) -> None:
+        check_sampling(self, least=2)
+        check_beta(self.beta)
+
+
+def credit(batch: Batch, hp: OnlineDPO) -> dict[str, Tensor]:
+    """"side": (B,) 1 for the best answer to each prompt, -1 for the worst, 0 for the others; "differ": 0 for a tie."""
+    R = batch.col["reward"].view(-1, hp.samples)
+    best, worst = R.argmax(-1), R.argmin(-1)
+    worst = torch.where(worst == best, (best + 1) % hp.samples, worst)          # all equal: any other one
+    side = torch.zeros_like(R).scatter(1, best[:, None], 1.0).scatter(1, worst[:, None], -1.0)
+    differ = (R.amax(-1) > R.amin(-1)).to(R.dtype)
+    return {"side": side.flatten(), "differ": differ.repeat_interleave(hp.samples)}
+
+
+def arrange(rows: list, seed: int) -> list:
+    """One row of roles "chosen" and "rejected" for each prompt."""
+    best, worst = ([e for e in rows if e.col["side"] == side] for side in (1, -1))
+    return [replace(w, seqs={"chosen": w.seqs["answer"], "rejected": l.seqs["answer"]}, col={"differ": w.col["differ"]})
+            for w, l in zip(best, worst, strict=True)]
+
+
+def loss(batch: Batch, hp: OnlineDPO) -> tuple[Tensor, dict]:
+    w, l, differ = batch.seqs["chosen"], batch.seqs["rejected"], batch.col["differ"]
+    each = differ * dpo_loss(w, l, hp.beta)
+    metrics = pair_metrics(batch, hp.beta * log_ratio(w), hp.beta * log_ratio(l), hp.beta)
+    return each.sum() / batch.rows, metrics | {"ties": (1 - differ).sum() / batch.rows}
+
+
+ONLINE_DPO_OBJECTIVE = Objective(paper="Online AI Feedback (online DPO), arXiv:2402.04792, Algorithm 1",
+                                 rows=prompt_rows, loss=loss, hp=OnlineDPO, data="prompts", lr=3e-5,
+                                 source="rollouts", credit=credit, arrange=arrange)

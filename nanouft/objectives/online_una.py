@@ -1,0 +1,56 @@
+"""Online UNA: every answer of its own until its implicit score is the one it earned.
+
+    python -m nanouft.train --objective online_una --init out/sft
+    Wang et al. 2024, arXiv:2408.15339 (Eq. 13, its online form) and the code released with it
+
+The loss is una.py's, on the model's own answers: sigma(beta log pi(y|x)/pi_ref(y|x)) is made equal to the score. No
+advantage, no critic, no ratio: a regression. The paper trains RLHF and this side by side from one reward model.
+    --against start      pi_ref is the start model, as in the paper
+    --against rollout    pi_ref is the policy that has just sampled the answer, as in the released code: its one step a
+                         rollout then begins at sigma(0) = 1/2 for every answer, and there is no leash to the start
+Scores are in 0..1: the exact score, or the sigmoid of a learnt reward.
+
+Needs prompts. Against the start model nothing is compared within a prompt: a prompt where all answers are right still
+pushes them up, until i = logit(score), which for a score of 1 is never. Traps: one score for all rows (as in una.py).
+"""
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from nanouft.data import prompt_rows
+from nanouft.objectives import Batch, Objective
+from nanouft.objectives.dpo import check_beta
+from nanouft.objectives.reinforce import check_sampling
+from nanouft.objectives.una import graded_metrics, score_loss
+
+
+@dataclass
+class OnlineUNA:
+    samples: int = 4                # answers to each prompt
+    beta: float = 0.1               # nats of log-ratio count for this much; longer answers want a smaller one
+    loss: Literal["mse", "bce"] = "mse"             # distance between the implicit score and the given one
+    against: Literal["start", "rollout"] = "start"  # whose log-probs the policy's are compared with
+    minibatches: int = 1            # optimizer steps that a rollout is cut into
+    passes: int = 1                 # how often a rollout is used
+
+    def check(self, given: set[str]) -> None:
+        check_sampling(self)
+        check_beta(self.beta)
+
+
+def credit(batch: Batch, hp: OnlineUNA) -> dict[str, Tensor]:
+    """"score": (B,) what the implicit score is to become, 0..1."""
+    return {"score": batch.col["grade"]}
+
+
+def loss(batch: Batch, hp: OnlineUNA) -> tuple[Tensor, dict]:
+    s = batch.seqs["answer"]
+    i = hp.beta * s.sum(s.logp - s.tok["old" if hp.against == "rollout" else "ref"])
+    each = score_loss(i, batch.col["score"], hp.loss)
+    return each.sum() / batch.rows, graded_metrics(batch, i.detach(), "score", hp.beta)
+
+
+ONLINE_UNA_OBJECTIVE = Objective(paper="UNA, online: arXiv:2408.15339, Eq. 6, 13", rows=prompt_rows,
+                                 loss=loss, hp=OnlineUNA, data="prompts", lr=1e-4, source="rollouts", credit=credit)

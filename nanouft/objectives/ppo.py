@@ -1,0 +1,115 @@
+"""PPO as in RLHF: every token is an action, a critic says what was to be expected of it.
+
+    python -m nanouft.train --objective ppo --init out/sft
+    Schulman et al. 2017, arXiv:1707.06347 (Eq. 7); GAE: arXiv:1506.02438 (Eq. 16); for language models Ziegler et al.
+    2019, arXiv:1909.08593, and TRL's trainer, whose details are kept
+
+A score comes once, at the end; the leash to the start model is paid token by token, as part of the reward:
+    R_t = -beta log pi_old/pi_ref (token t) + [t is the last token] (score - end_penalty if it does not stop)
+A value head V on the policy's own states guesses what is still to come. Each token is judged by what it changed:
+    delta_t = R_t + gamma V_{t+1} - V_t,     adv_t = delta_t + gamma lam adv_{t+1}                (GAE, Eq. 16)
+lam = 1: the whole return minus V, no bias, much noise. lam = 0: one step and the critic's word. The critic learns
+return_t = adv_t + V_t. Then advantages are whitened over all tokens of the rollout: mean 0, variance 1, so at the first
+step, where the ratio is 1, the policy losses of the minibatches sum to 0. Both losses are clipped:
+    policy  max(-A rho, -A clip(rho, 1 - eps, 1 + eps)),  rho = pi(token) / pi_old(token)         (Eq. 7)
+    value   max((v - return)^2, (clip(v, V - eps_value, V + eps_value) - return)^2) / 2,  times vf
+
+Needs prompts. The value head starts at 0 and is saved beside the model (value_head.safetensors), which stays a GPT-2
+folder; a run that starts from that folder goes on with it.
+Traps: returns before whitening, not after; whitening over the rollout, not the minibatch; V_t belongs to the state
+BEFORE token t.
+Simplified: one network with two heads (TRL: two networks); an answer that is cut off ends there, as in TRL.
+"""
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from nanouft.data import prompt_rows
+from nanouft.objectives import Batch, Objective, Seqs
+from nanouft.objectives.grpo import k3
+from nanouft.objectives.reinforce import check_sampling, clipped, log_rho, step_metrics
+
+
+@dataclass
+class PPO:
+    samples: int = 1                # answers to each prompt
+    beta: float = 0.02              # what one nat of log pi/pi_ref costs in reward; 0 = no leash
+    kl: Literal["k1", "k3"] = "k1"  # the leash's estimate for a token: log-ratio, or the one that is never negative
+    gamma: float = 1.0              # discount of later rewards
+    lam: float = 0.95               # GAE: 1 = whole returns, 0 = one step and the critic
+    eps: float = 0.2                # how far a token's chance may move on one rollout
+    eps_value: float = 0.2          # how far a value may move on one rollout
+    vf: float = 0.1                 # weight of the critic's loss
+    end_penalty: float = 1.0        # taken off the score of an answer that does not stop
+    minibatches: int = 4            # optimizer steps that a rollout is cut into
+    passes: int = 2                 # how often a rollout is used
+
+    def check(self, given: set[str]) -> None:
+        check_sampling(self)
+
+
+def forward(model, batch: Batch, hp: PPO) -> None:
+    """One pass, two heads: `logp`, and the column "v", what the critic says now."""
+    s = batch.seqs["answer"]
+    hidden = model(s.inputs, want="hidden")
+    s.logp = model(hidden=hidden, want="logp", targets=s.targets, at=s.mask.bool())
+    s.tok["v"] = model(hidden=hidden, want="value")
+
+
+def rewards(batch: Batch, hp: PPO) -> Tensor:
+    """(B,T) R_t: the leash at every answer token, the score at the last."""
+    s, col = batch.seqs["answer"], batch.col
+    k1 = (s.tok["old"] - s.tok["ref"]).masked_fill(s.mask == 0, 0)
+    leash = k1 if hp.kl == "k1" else k3(-k1)
+    after = s.mask.flip(-1).cumsum(-1).flip(-1)                         # answer tokens from here on: 1 at the last
+    score = col["reward"] - hp.end_penalty * (1 - col["ended"])
+    return -hp.beta * leash + torch.where((s.mask > 0) & (after == 1), score[:, None], 0)
+
+
+def gae(R: Tensor, V: Tensor, mask: Tensor, gamma: float, lam: float) -> Tensor:
+    """(B,T) advantages from rewards and values, both (B,T); answer tokens of a row stand together. 0 off the mask."""
+    R, V = R.masked_fill(mask == 0, 0), V.masked_fill(mask == 0, 0)     # behind the end nothing is to come
+    adv, later = torch.zeros_like(R), R.new_zeros(len(R))
+    for t in reversed(range(R.shape[1])):
+        following = V[:, t + 1] if t + 1 < R.shape[1] else 0
+        delta = R[:, t] + gamma * following - V[:, t]
+        later = (delta + gamma * lam * later) * (mask[:, t] > 0)                                  # Eq. 16
+        adv[:, t] = later
+    return adv
+
+
+def whiten(x: Tensor, mask: Tensor) -> Tensor:
+    """(B,T) mean 0 and variance 1 (Bessel's) over the masked tokens of the whole rollout; 0 elsewhere."""
+    on = x[mask > 0]
+    spread = on.var() if len(on) > 1 else on.new_zeros(())
+    return ((x - on.mean()) * torch.rsqrt(spread + 1e-8)).masked_fill(mask == 0, 0)
+
+
+def credit(batch: Batch, hp: PPO) -> dict[str, Tensor]:
+    s = batch.seqs["answer"]
+    adv = gae(rewards(batch, hp), s.tok["value"], s.mask, hp.gamma, hp.lam)
+    back = adv + s.tok["value"].masked_fill(s.mask == 0, 0)             # the critic's goal: before whitening
+    return {"adv": whiten(adv, s.mask), "return": back}
+
+
+def value_loss(s: Seqs, eps: float) -> Tensor:
+    """(B,T): the worse of two squared errors, with the critic's word as it is and with it held near the old one."""
+    v, old, goal = (s.tok[name].masked_fill(s.mask == 0, 0) for name in ("v", "value", "return"))
+    near = old + (v - old).clamp(-eps, eps)
+    return 0.5 * torch.maximum((v - goal) ** 2, (near - goal) ** 2)
+
+
+def loss(batch: Batch, hp: PPO) -> tuple[Tensor, dict]:
+    s, n = batch.seqs["answer"], batch.tokens["answer"]
+    rho = torch.exp(log_rho(s).clamp(-20, 20))                          # (B,T) e^20 is far beyond any clip
+    policy = s.sum(clipped(rho, s.tok["adv"].masked_fill(s.mask == 0, 0), hp.eps, hp.eps)).sum() / n      # Eq. 7
+    value = s.sum(value_loss(s, hp.eps_value)).sum() / n
+    metrics = {"policy_loss": policy.detach(), "value_loss": value.detach()}
+    return policy + hp.vf * value, metrics | step_metrics(batch, hp.eps, hp.eps)
+
+
+PPO_OBJECTIVE = Objective(paper="Proximal Policy Optimization, arXiv:1707.06347, Eq. 7; RLHF as in arXiv:1909.08593",
+                          rows=prompt_rows, loss=loss, hp=PPO, data="prompts", lr=1e-4, forward=forward,
+                          source="rollouts", credit=credit, value=True)

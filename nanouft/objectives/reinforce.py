@@ -1,0 +1,93 @@
+"""REINFORCE: try answers, and make those likelier that scored above the average.
+
+    python -m nanouft.train --objective reinforce --init out/sft       # NanoWorld's exact score is the reward
+    Williams 1992, Machine Learning 8; for language models Ahmadian et al. 2024, arXiv:2402.14740 (REINFORCE estimator)
+
+The gradient of an expected reward is an expectation again, so sampled answers estimate it:
+    grad E[R] = E[ (R - b) grad log pi(y|x) ]
+Any b that does not look at y leaves the mean as it is and changes only the noise. Here b is the mean reward of the
+whole rollout; it contains y itself, which shrinks the gradient by one part in the number of answers. rloo.py compares
+within a prompt. A leash to the start model is part of the reward:  R = score - beta log pi(y|x)/pi_ref(y|x).
+
+Needs prompts; answers are sampled, scored and used ONCE (rollouts.py): a second step on them would need a ratio.
+The loss's value means nothing (its gradient does): watch `reward`. The answer is one action: all its tokens get the
+same push. The other on-policy methods take rewards, the ratio and the checks from here.
+"""
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from nanouft.config import UserError
+from nanouft.data import prompt_rows
+from nanouft.objectives import Batch, Objective, Seqs
+
+
+@dataclass
+class Reinforce:
+    samples: int = 4                # answers to each prompt
+    beta: float = 0.02              # what one nat of log pi/pi_ref costs in reward; 0 = no leash
+    baseline: Literal["mean", "none"] = "mean"      # what a reward is compared with: the rollout's mean, or 0
+
+    def check(self, given: set[str]) -> None:
+        check_sampling(self)
+
+
+def check_sampling(hp, least: int = 1) -> None:
+    """What every on-policy method asks of its settings; `least`: how many answers a prompt it compares."""
+    for name, low in (("samples", least), ("minibatches", 1), ("passes", 1)):
+        if (value := getattr(hp, name, low)) < low:
+            raise UserError(f"--{name} {value}: must be at least {low}")
+    for name in ("beta", "vf", "end_penalty"):
+        if (value := getattr(hp, name, 0)) < 0:
+            raise UserError(f"--{name.replace('_', '-')} {value}: cannot be negative")
+    for name in ("eps", "eps_value"):
+        if (value := getattr(hp, name, 1.0)) <= 0:
+            raise UserError(f"--{name.replace('_', '-')} {value}: must be above 0")
+    for name in ("gamma", "lam"):
+        if not 0 <= (value := getattr(hp, name, 1.0)) <= 1:
+            raise UserError(f"--{name} {value}: must be between 0 and 1")
+
+
+def leashed(batch: Batch, beta: float) -> Tensor:
+    """(B,) the score of each sampled answer minus beta times its log-ratio to the start model, as it was when that was
+    sampled: the k1 estimate of the KL, summed over the answer."""
+    s = batch.seqs["answer"]
+    return batch.col["reward"] - beta * s.sum(s.tok["old"] - s.tok["ref"])
+
+
+def credit(batch: Batch, hp: Reinforce) -> dict[str, Tensor]:
+    """{"adv": (B,)} of a whole rollout."""
+    R = leashed(batch, hp.beta)
+    return {"adv": R - R.mean() if hp.baseline == "mean" else R}
+
+
+def loss(batch: Batch, hp: Reinforce) -> tuple[Tensor, dict]:
+    s = batch.seqs["answer"]
+    return -(batch.col["adv"] * s.sum(s.logp)).sum() / batch.rows, {}           # its gradient is the estimator
+
+
+# ---- for the methods that take several steps on one rollout ----------------------------------------------------------
+def log_rho(s: Seqs) -> Tensor:
+    """(B,T) nats: log pi(token) now minus when it was sampled; 0 off the mask, and at the first step on a rollout."""
+    return (s.logp - s.tok["old"]).masked_fill(s.mask == 0, 0)
+
+
+def clipped(rho: Tensor, adv: Tensor, low: float, high: float) -> Tensor:
+    """PPO's pessimistic surrogate, to be minimised (arXiv:1707.06347, Eq. 7): nothing gained beyond the clip."""
+    return -torch.minimum(rho * adv, rho.clamp(1 - low, 1 + high) * adv)
+
+
+@torch.no_grad()
+def step_metrics(batch: Batch, low: float, high: float) -> dict[str, Tensor]:
+    """Shares of the step: how far it has moved from the policy that sampled (0 at the first step on a rollout)."""
+    s, n = batch.seqs["answer"], batch.tokens["answer"]
+    moved = log_rho(s)
+    outside = ((moved.exp() < 1 - low) | (moved.exp() > 1 + high)).to(moved.dtype)
+    return {"clip_fraction": s.sum(outside).sum() / n, "kl_step": s.sum(moved.exp() - 1 - moved).sum() / n}    # k3
+
+
+REINFORCE_OBJECTIVE = Objective(paper="REINFORCE, Williams 1992; Back to Basics, arXiv:2402.14740",
+                                rows=prompt_rows, loss=loss, hp=Reinforce, data="prompts", lr=1e-4,
+                                source="rollouts", credit=credit)

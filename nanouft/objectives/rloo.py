@@ -1,0 +1,60 @@
+"""RLOO: the other answers to the same prompt are the baseline.
+
+    python -m nanouft.train --objective rloo --init out/sft
+    Kool et al. 2019; Ahmadian et al. 2024, arXiv:2402.14740 (section on RLOO), and TRL's trainer
+
+How good is a score of 0.6? For a hard prompt very, for an easy one not at all. So each of K answers is compared with
+the mean of the K - 1 OTHERS to its prompt, which knows the prompt and not the answer: no bias, little noise.
+    adv_i = R_i - mean over j != i of R_j = K/(K-1) (R_i - mean R)
+    L = - mean over answers of min(rho adv, clip(rho, 1 - eps, 1 + eps) adv),  rho = pi(y|x) / pi_old(y|x)
+The ratio is that of the WHOLE answer. With one step a rollout (the default) it is 1, and this is REINFORCE.
+R = score - beta log pi(y|x)/pi_ref(y|x), as in reinforce.py.
+
+Needs prompts; at least two answers each. A group of equal rewards teaches nothing; advantages of a group sum to 0.
+Traps: groups must stay together (prompt-major order: answers to one prompt are neighbours); K - 1, not K.
+"""
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nanouft.data import prompt_rows
+from nanouft.objectives import Batch, Objective
+from nanouft.objectives.reinforce import check_sampling, clipped, leashed, log_rho, step_metrics
+
+
+@dataclass
+class RLOO:
+    samples: int = 4                # K: answers to each prompt
+    beta: float = 0.02              # what one nat of log pi/pi_ref costs in reward; 0 = no leash
+    normalize: bool = False         # divide the advantages of a rollout by their spread
+    eps: float = 0.2               # how far the chance of an answer may move on one rollout
+    minibatches: int = 1            # optimizer steps that a rollout is cut into
+    passes: int = 1                 # how often a rollout is used
+
+    def check(self, given: set[str]) -> None:
+        check_sampling(self, least=2)
+
+
+def leave_one_out(R: Tensor) -> Tensor:
+    """(P,K) rewards of K answers to P prompts -> (P,K) advantages."""
+    K = R.shape[-1]
+    return R - (R.sum(-1, keepdim=True) - R) / (K - 1)                              # the RLOO estimator
+
+
+def credit(batch: Batch, hp: RLOO) -> dict[str, Tensor]:
+    adv = leave_one_out(leashed(batch, hp.beta).view(-1, hp.samples)).flatten()
+    return {"adv": (adv - adv.mean()) / (adv.std() + 1e-4) if hp.normalize else adv}
+
+
+def loss(batch: Batch, hp: RLOO) -> tuple[Tensor, dict]:
+    s = batch.seqs["answer"]
+    rho = torch.exp(s.sum(log_rho(s)).clamp(-20, 20))                   # (B,) e^20 is far beyond any clip
+    each = clipped(rho, batch.col["adv"], hp.eps, hp.eps)
+    outside = ((rho.detach() - 1).abs() > hp.eps).to(rho.dtype)
+    metrics = step_metrics(batch, hp.eps, hp.eps) | {"clip_fraction": outside.sum() / batch.rows}
+    return each.sum() / batch.rows, metrics
+
+
+RLOO_OBJECTIVE = Objective(paper="Back to Basics: RLOO, arXiv:2402.14740", rows=prompt_rows, loss=loss, hp=RLOO,
+                           data="prompts", lr=1e-4, source="rollouts", credit=credit)

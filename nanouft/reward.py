@@ -1,0 +1,392 @@
+"""A reward model: preferences between two answers become one number for each answer.
+
+    python -m nanouft.reward --out out/reward                                  # NanoWorld pairs, about 15 s
+    python -m nanouft.reward --init out/sft --pairs samples --rows 400         # the better of two samples
+    python -m nanouft.reward --data pairs.jsonl --init path/to/gpt2            # your pairs
+    python -m nanouft.sample out/sft --best-of 16 --reward out/reward          # use it; the RL objectives take it, too
+
+Bradley and Terry (1952): answer w beats answer l with probability sigma(r_w - r_l). The reward r is a GPT's last hidden
+state at the answer's <|end|>, times one learnt vector (Stiennon et al. 2020, arXiv:2009.01325): the head is all that is
+new. Only differences are learnt: r + c fits as well as r, for each prompt another c.
+
+What to expect: accuracy on held-out pairs, in all and per family, and calibration.png: does "80 % sure" come true in
+80 % of the cases? The folder opens in transformers as GPT2ForSequenceClassification, so TRL can use it.
+Simplified: no margins between ratings, one process, fp32, no --resume (a run is short).
+"""
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from tqdm import tqdm
+
+from nanouft import config, data, devices, runs, world
+from nanouft.batches import Encoded, encode, order
+from nanouft.config import UserError
+from nanouft.data import Row, Turn
+from nanouft.evaluate import answer_rows
+from nanouft.gpt import GPT
+from nanouft.held_out import bootstrap
+from nanouft.tokenizer import Tokenizer
+
+Scorer = Callable[[list[str], list[str]], np.ndarray]       # n prompts, n answers -> (n,) rewards
+HEAD = "score.weight"                                       # the name that GPT2ForSequenceClassification gives it
+
+
+@dataclass
+class Reward:
+    init: str = "base"              # where the trunk starts: 'base' or a folder; RLHF starts at its SFT model
+    data: list[str] | None = None   # your pairs; without it NanoWorld's
+    pairs: Literal["corruptions", "samples"] = "corruptions"    # NanoWorld: right answers against spoilt ones, or two
+    #                                 samples of --sampler, ranked by the exact score
+    sampler: str = ""               # the model that makes --pairs samples [--init]
+    rows: int = 1600                # NanoWorld pairs
+    skills: str = "all"             # NanoWorld families: A, B, all, or names with commas
+    steps: int | None = None        # optimizer steps [--epochs]
+    epochs: float = 2.0             # passes over the pairs
+    batch_size: int = 32            # pairs a step
+    lr: float = 2.5e-4              # peak learning rate
+    centre: float = 0.0             # weight of (r_w + r_l)^2, which keeps rewards around 0; TRL suggests .01
+    seed: int = 0                   # draws pairs and their order
+    device: str = "auto"            # auto | cpu | cuda | mps
+    threads: int | None = None      # CPU threads
+    prompt_field: str | None = None     # name of the prompt in your data, where it is none of the usual
+    out: str | None = None          # run folder [out/reward]
+
+    def check(self, given: set[str]) -> None:
+        for name, low in {"rows": 1, "batch_size": 1, "centre": 0, "seed": 0, "steps": 1}.items():
+            if (value := getattr(self, name)) is not None and value < low:
+                raise UserError(f"--{name.replace('_', '-')} {value}: must be at least {low}")
+        for name in ("lr", "epochs"):
+            if getattr(self, name) <= 0:
+                raise UserError(f"--{name} {getattr(self, name)}: must be above 0")
+        if self.steps is not None and "epochs" in given:
+            raise UserError("--steps and --epochs say the same thing twice; give one")
+        if self.data and (idle := sorted(given & {"rows", "pairs", "sampler", "skills"})):
+            raise UserError(f"--{idle[0]} belongs to NanoWorld; it changes nothing with --data")
+        if self.sampler and self.pairs != "samples":
+            raise UserError("--sampler makes the answers of --pairs samples; these pairs need none")
+
+
+# ---- the model and its loss ------------------------------------------------------------------------------------------
+class RewardModel(nn.Module):
+    """A GPT whose last hidden state, at the last token, is multiplied by one vector. It starts at 0: all answers are
+    worth the same, and the loss is log 2. No bias: a constant cancels in every difference."""
+
+    def __init__(self, gpt: GPT):
+        super().__init__()
+        self.gpt = gpt
+        self.score = nn.Linear(gpt.cfg.n_embd, 1, bias=False)
+        nn.init.zeros_(self.score.weight)
+
+    def forward(self, ids: Tensor, last: Tensor) -> Tensor:
+        """ids (B,T) padded on the right, last (B,) the place of each row's <|end|> -> (B,) rewards. What stands behind
+        `last` does not matter: attention is causal, and nothing is read there."""
+        hidden = self.gpt(ids, want="hidden")
+        return self.score(hidden[torch.arange(len(ids), device=ids.device), last])[:, 0]
+
+
+def bradley_terry(r_w: Tensor, r_l: Tensor, centre: float = 0.0) -> Tensor:
+    """(B,) losses: -log sigma(r_w - r_l) (arXiv:2009.01325, sec. 3.3), and `centre` x (r_w + r_l)^2 (TRL's
+    center_rewards_coefficient), which names one of the many rewards that fit equally well."""
+    return -F.logsigmoid(r_w - r_l) + centre * (r_w + r_l) ** 2
+
+
+def padded(seqs: list[list[int]], pad: int, device: str) -> tuple[Tensor, Tensor]:
+    """((B,T) ids padded on the right, (B,) place of the last token)."""
+    ids = torch.full((len(seqs), max(map(len, seqs))), pad)
+    for row, s in zip(ids, seqs):
+        row[:len(s)] = torch.as_tensor(s)
+    return ids.to(device), torch.tensor([len(s) - 1 for s in seqs], device=device)
+
+
+@torch.no_grad()
+def rewards(model: RewardModel, seqs: list[list[int]], pad: int, chunk: int = 256) -> np.ndarray:
+    """(n,) rewards of token sequences that end in <|end|>; neighbours in length are read together."""
+    device, out = str(model.score.weight.device), np.zeros(len(seqs))
+    by_length = sorted(range(len(seqs)), key=lambda i: len(seqs[i]))
+    for i in range(0, len(seqs), chunk):
+        part = by_length[i:i + chunk]
+        out[part] = model(*padded([seqs[j] for j in part], pad, device)).double().cpu().numpy()
+    return out
+
+
+# ---- scorers: what best-of-n and the RL objectives ask --------------------------------------------------------------
+def exact(prompts: list[str], answers: list[str]) -> np.ndarray:
+    """NanoWorld's exact score as a Scorer: (n,) in [0,1]. UserError for a prompt of another world."""
+    try:
+        return np.array([world.score(p, a) for p, a in zip(prompts, answers, strict=True)])
+    except ValueError:
+        raise UserError("--reward exact scores NanoWorld's prompts only, and one of these is none; give --reward DIR, "
+                        "a folder made by python -m nanouft.reward") from None
+
+
+def load(folder: str | Path, device: str | devices.Device = "cpu") -> Scorer:
+    """The reward model in `folder` as a Scorer over texts. It reads prompt, answer and an <|end|>, whether or not the
+    answer ended by itself; a prompt that does not fit loses its beginning. Equal texts get equal rewards, to the last
+    digit: each is read once. UserError where there is no reward model."""
+    model, tok = load_model(folder)
+    model.to(device if isinstance(device, str) else device.name).eval()
+
+    def scorer(prompts: list[str], answers: list[str]) -> np.ndarray:
+        asked = list(zip(prompts, answers, strict=True))
+        place = {text: i for i, text in enumerate(dict.fromkeys(asked))}
+        seqs = [tok.chat((Turn("user", p),), (Turn("assistant", a),))[0][-model.gpt.cfg.n_ctx:] for p, a in place]
+        return rewards(model, seqs, tok.pad)[[place[text] for text in asked]]
+    return scorer
+
+
+def scorer(name: str, device: str | devices.Device = "cpu") -> Scorer:
+    """What `--reward NAME` means: "exact", or the folder of a reward model."""
+    return exact if name == "exact" else load(name, device)
+
+
+# ---- folders ---------------------------------------------------------------------------------------------------------
+def save(folder: Path, model: RewardModel, tok: Tokenizer) -> None:
+    """A GPT-2 folder with one weight more; transformers opens it as GPT2ForSequenceClassification."""
+    runs.save_final(folder, model.gpt, tok)
+    file, partial = folder / "model.safetensors", folder / "model.partial"
+    head = {HEAD: model.score.weight.detach().float().cpu().contiguous()}
+    save_file(load_file(file) | head, partial, metadata={"format": "pt"})
+    os.replace(partial, file)
+    runs.write_json(folder / "config.json", runs.read_json(folder / "config.json") | {
+        "architectures": ["GPT2ForSequenceClassification"], "id2label": {"0": "reward"}, "label2id": {"reward": 0},
+        "problem_type": "regression", "pad_token_id": tok.pad})
+
+
+def load_model(folder: str | Path) -> tuple[RewardModel, Tokenizer]:
+    """The model and its tokenizer; UserError for a folder that holds none, or half of one."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; a reward model is made by python -m nanouft.reward --out {folder}")
+    if (folder / "run.json").exists() and not (folder / "model.safetensors").exists():
+        raise UserError(f"{folder}: that run has not finished; make the reward model again")
+    gpt = GPT.from_pretrained(folder)                           # says what is missing or damaged
+    head = load_file(folder / "model.safetensors").get(HEAD)
+    if head is None:
+        raise UserError(f"{folder}: is a language model, no reward model; make one from it: "
+                        f"python -m nanouft.reward --init {folder}")
+    model = RewardModel(gpt)
+    if head.shape != model.score.weight.shape or not torch.isfinite(head).all():
+        raise UserError(f"{folder / 'model.safetensors'}: {HEAD} has shape {tuple(head.shape)} or is not finite; "
+                        f"one row of {gpt.cfg.n_embd} numbers is wanted")
+    model.score.weight.data.copy_(head)
+    tok = Tokenizer.load(folder)
+    tok.check_fits(gpt.cfg.vocab_size)
+    return model, tok
+
+
+# ---- pairs -----------------------------------------------------------------------------------------------------------
+def sampled_pairs(model: GPT, tok: Tokenizer, split: str, n: int, seed: int, skills=world.FAMILIES) -> list[Row]:
+    """`n` NanoWorld pairs that the model wrote itself: two samples to a prompt at temperature 1, the better by exact
+    score is chosen. Equal scores prefer nothing; their prompts are passed over. UserError if that leaves too few."""
+    out, asked = [], world.rows(split, "demos", 8 * n + 200, seed, skills=skills)
+    bar = tqdm(total=n, desc="sampling pairs", leave=False, disable=n < 200)
+    for i in range(0, len(asked), 256):
+        part = asked[i:i + 256]
+        said = [[tok.decode(a.ids).strip() for a in answer_rows(model, tok, part, temperature=1.0, seed=s)]
+                for s in (2 * (seed * 100_003 + i), 2 * (seed * 100_003 + i) + 1)]
+        marks = [exact([r.prompt[-1].text for r in part], texts) for texts in said]
+        for row, a, b, x, y in zip(part, *said, *marks):
+            if x != y and len(out) < n:
+                better, worse = (a, b) if x > y else (b, a)
+                out.append(replace(row, answer=None, chosen=world.said(better), rejected=world.said(worse),
+                                   p=(1 + abs(x - y)) / 2))
+                bar.update()
+        if len(out) == n:
+            bar.close()
+            return out
+    raise UserError(f"--pairs samples: only {len(out):,} of {n:,} pairs in {len(asked):,} prompts; the sampler nearly "
+                    "always gives two answers of one score. Ask for fewer --rows, or take another --sampler")
+
+
+def find_pairs(cfg: Reward, device: devices.Device) -> tuple[list[Row], list[Row]]:
+    """(rows to train on, rows held out)."""
+    if cfg.data:
+        rows, found = data.read(cfg.data, cfg.prompt_field)
+        print("\n".join(found.lines()))
+        return data.holdout(rows)
+    try:
+        families, = world.skills_named(cfg.skills)
+        world.check("train", "pairs", cfg.rows, 0.0, families)
+    except ValueError as e:
+        raise UserError(f"--skills {cfg.skills}: {e}") from None
+    if cfg.pairs == "corruptions":
+        return [world.rows(split, "pairs", n, seed, skills=families)
+                for split, n, seed in (("train", cfg.rows, cfg.seed), ("val", 400, 0))]
+    model, tok = runs.start_model(cfg.sampler or cfg.init)
+    model.to(device.name).eval()
+    return [sampled_pairs(model, tok, split, n, seed, families)
+            for split, n, seed in (("train", cfg.rows, cfg.seed), ("val", 400, 0))]
+
+
+# ---- training --------------------------------------------------------------------------------------------------------
+def ids_of(e: Encoded) -> tuple[list[int], list[int]]:
+    """(chosen, rejected) as token ids, prompt included."""
+    return list(e.seqs["chosen"].ids), list(e.seqs["rejected"].ids)
+
+
+def fit(model: RewardModel, pairs: list[Encoded], cfg: Reward, steps: int, pad: int, device: str, folder: Path) -> None:
+    """Train in place; one line of metrics.jsonl a step. UserError if the loss is no longer finite."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=cfg.lr, betas=(0.9, 0.95), weight_decay=0.0)
+    plan = order([e.length for e in pairs], cfg.batch_size, steps, cfg.seed)
+    for step in tqdm(range(steps), desc=folder.name, mininterval=0.5 if sys.stderr.isatty() else 10):
+        # ---- data
+        chosen, rejected = zip(*[ids_of(pairs[i]) for i in plan[step]])
+        ids, last = padded([*chosen, *rejected], pad, device)
+        # ---- forward: both answers of each pair in one batch
+        r_w, r_l = model(ids, last).chunk(2)
+        # ---- objective
+        loss = bradley_terry(r_w, r_l, cfg.centre).mean()
+        # ---- update: linear up over a tenth of the steps, then a cosine down to 0
+        for group in optimizer.param_groups:
+            group["lr"] = cfg.lr * min(1, 10 * (step + 1) / steps) * 0.5 * (1 + math.cos(math.pi * step / steps))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        # ---- report
+        line = {"step": step + 1, "loss": loss.item(), "accuracy": right(r_w - r_l).mean().item(),
+                "margin": (r_w - r_l).mean().item(), "reward": (r_w + r_l).mean().item() / 2,
+                "grad_norm": norm.item(), "lr": optimizer.param_groups[0]["lr"]}
+        if not math.isfinite(line["loss"] + line["grad_norm"]):
+            raise UserError(f"the loss is {line['loss']} at step {step + 1}: the run diverged; lower --lr")
+        with open(folder / "metrics.jsonl", "a", encoding="utf-8") as f:
+            f.write(json.dumps(line) + "\n")
+
+
+def right(margin: Tensor) -> Tensor:
+    """1 where the better answer has the higher reward, 1/2 for a tie."""
+    return 0.5 + 0.5 * margin.detach().sign()
+
+
+# ---- how good is it? -------------------------------------------------------------------------------------------------
+def judge(model: RewardModel, held: list[Encoded], pad: int) -> dict:
+    """On held-out pairs: `accuracy` with its 95 % bootstrap interval over pairs, `nll` (log 2 says nothing),
+    `confidence` (what the model expects its accuracy to be), the same accuracy per family, and the calibration."""
+    chosen, rejected = zip(*[ids_of(e) for e in held])
+    margin = rewards(model, [*chosen, *rejected], pad).reshape(2, -1)
+    margin = margin[0] - margin[1]
+    families: dict[str, list[float]] = {}
+    for e, m in zip(held, margin):
+        families.setdefault(e.example.family, []).append(m)
+    return {**accuracy(margin), "nll": float(np.logaddexp(0, -margin).mean()),
+            "confidence": float(sigma(np.abs(margin)).mean()), "margin": float(margin.mean()),
+            "families": {f: accuracy(np.array(m)) for f, m in sorted(families.items()) if f},
+            "calibration": calibration(margin)}
+
+
+def accuracy(margin: np.ndarray) -> dict:
+    won = 0.5 + 0.5 * np.sign(margin)
+    low, high = bootstrap(won)
+    return {"accuracy": float(won.mean()), "low": low, "high": high, "pairs": len(won)}
+
+
+def sigma(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
+
+
+def calibration(margin: np.ndarray, bins: int = 5) -> list[dict]:
+    """What was expected against what came, in `bins` groups of equal size, from unsure to sure.
+
+    margin: (n,) r_w - r_l. In a file of pairs the better answer always stands first, so "first wins" is always true.
+    Shown in random order, the model names the answer with the higher reward and says sigma(|margin|), 1/2 to 1; `share`
+    is how often that answer is the better one. (Naming the other one adds the mirror image, nothing new.)
+    """
+    out = []
+    for part in np.array_split(np.argsort(np.abs(margin), kind="stable"), min(bins, len(margin))):
+        found = accuracy(margin[part])
+        out.append({"expected": float(sigma(np.abs(margin[part])).mean()), "share": found["accuracy"],
+                    "low": found["low"], "high": found["high"], "pairs": len(part)})
+    return out
+
+
+def report(held: dict, say: Callable = print) -> None:
+    """The held-out figures, in percent."""
+    say(f"held-out accuracy {100 * held['accuracy']:.1f} % [{100 * held['low']:.1f}, {100 * held['high']:.1f}] of "
+        f"{held['pairs']} pairs; it expects {100 * held['confidence']:.1f} %; nll {held['nll']:.3f} (log 2 = .693)")
+    for name, f in held["families"].items():
+        say(f"  {name:<10} {100 * f['accuracy']:5.1f} % [{100 * f['low']:3.0f}, {100 * f['high']:3.0f}]"
+            f"   {f['pairs']:>4} pairs")
+
+
+def picture(held: dict, file: Path, title: str) -> Path:
+    """calibration.png: expected against observed on the left, accuracy per family on the right."""
+    from nanouft import plots                                   # matplotlib only where a picture is made
+    fig, axes = plots.plt.subplots(1, 2 if held["families"] else 1, figsize=(14 if held["families"] else 7, 6.5),
+                                   squeeze=False)
+    with plots.plt.rc_context({"font.size": 16}):
+        ax, bins = axes[0, 0], held["calibration"]
+        ax.plot([0.5, 1], [0.5, 1], color="black", lw=1)
+        error = [[b["share"] - b["low"] for b in bins], [b["high"] - b["share"] for b in bins]]
+        ax.errorbar([b["expected"] for b in bins], [b["share"] for b in bins], error, fmt="o-", color=plots.UP, ms=9,
+                    capsize=4)
+        ax.set(xlim=(0.48, 1.02), ylim=(0, 1.05))
+        ax.set_xlabel("expected: sigma(|difference of rewards|)", fontsize=16)
+        ax.set_ylabel("share of pairs judged rightly", fontsize=16)
+        ax.set_title(f"on the line: knows how sure to be\nbelow it: too sure ({held['pairs']} held-out pairs)",
+                     fontsize=16)
+        if held["families"]:
+            names = list(held["families"])[::-1]
+            got = [held["families"][n] for n in names]
+            error = [[g["accuracy"] - g["low"] for g in got], [g["high"] - g["accuracy"] for g in got]]
+            axes[0, 1].barh(names, [g["accuracy"] for g in got], xerr=error, color=plots.LINES[5], ec="white",
+                            capsize=4)
+            axes[0, 1].axvline(0.5, color="black", lw=1, ls=":")
+            axes[0, 1].set_xlim(0, 1.02)
+            axes[0, 1].set_title(f"accuracy, in all {held['accuracy']:.2f}\ndotted: a coin", fontsize=16)
+        for a in axes.flat:
+            a.tick_params(labelsize=14)
+    fig.suptitle(title)
+    return plots.save(fig, file)
+
+
+def main(argv=None) -> int:
+    cfg, given = config.parse(Reward, argv, "python -m nanouft.reward", __doc__)
+    cfg.check(given)
+    started, device = time.time(), devices.pick(cfg.device, "fp32", cfg.threads)
+    gpt, tok = runs.start_model(cfg.init)
+    train_rows, held_rows = find_pairs(cfg, device)
+    pairs, lost = encode(data.pair_rows(train_rows, None), tok, gpt.cfg.n_ctx - 1)      # <|end|> is read, too
+    try:
+        held, _ = encode(data.pair_rows(held_rows, None), tok, gpt.cfg.n_ctx - 1)
+    except UserError:
+        raise UserError("no pair is left to hold out, so nothing could be said about the reward model; "
+                        "give pairs of at least two prompts") from None
+    steps = cfg.steps or max(1, round(cfg.epochs * len(pairs) / cfg.batch_size))
+    folder = runs.new_folder(cfg.out, "reward")
+    runs.write_json(folder / "run.json", {
+        "command": "reward", "steps": steps, "config": asdict(cfg), "tokenizer": tok.name, "torch": torch.__version__,
+        "device": device.name, "threads": torch.get_num_threads(), "pairs": len(pairs), "held_out": len(held)})
+    print("\n".join([f"{len(pairs):,} pairs, {steps:,} steps of {cfg.batch_size}, lr {cfg.lr:g} -> {folder}",
+                     *lost.lines(gpt.cfg.n_ctx)]))
+    torch.manual_seed(cfg.seed)
+    model = RewardModel(gpt).to(device.name)
+    fit(model, pairs, cfg, steps, tok.pad, device.name, folder)
+    found = judge(model.eval(), held, tok.pad)
+    if not math.isfinite(found["nll"]):
+        raise UserError("rewards are no longer finite at the end: the run diverged; lower --lr")
+    save(folder, model, tok)
+    runs.write_json(folder / "eval.json", {"held_out": found})
+    report(found)
+    picture(found, folder / "calibration.png", f"{folder.name}: {len(pairs):,} pairs")
+    print(f"\n{time.time() - started:.0f} s. Everything is in {folder} (calibration.png, eval.json, metrics.jsonl). "
+          "Next:\n"
+          f"  python -m nanouft.sample --best-of 16 --reward {folder}\n"
+          f"  python -m nanouft.evaluate --best-of 16 --reward {folder}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(config.run(main))
