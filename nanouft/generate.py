@@ -69,7 +69,7 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int, pad: int, max_n
         if left == 0:
             break
         if cached and left <= 0.75 * len(rows):                             # moving the cache costs: not for one row
-            cache.only(speaks)
+            cache.kv = cache.kv[:, :, speaks]
             rows, token, keep, pos, speaks = (x[speaks] for x in (rows, token, keep, pos, speaks))
     return [_cut(row[:step + 1], lp, stop, forced)
             for row, lp, forced in zip(said.tolist(), logp.tolist(), priors)]

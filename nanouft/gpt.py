@@ -43,6 +43,7 @@ class GPTConfig:
 NANO = GPTConfig(init_std=0.08)                        # 0.99M parameters; .02 is too small a spread at width 128
 GPT2 = GPTConfig(vocab_size=50261, n_ctx=1024, n_layer=12, n_head=12, n_embd=768)             # 124M
 SIZES = {"nano": NANO, "gpt2": GPT2}
+ONEDNN = torch.backends.mkldnn.is_available()
 VALUE_FILE = "value_head.safetensors"
 
 
@@ -59,19 +60,11 @@ class Cache:
         keys[:, :, self.n:end], values[:, :, self.n:end] = k, v
         return keys[:, :, :end], values[:, :, :end]
 
-    def only(self, rows: Tensor) -> None:
-        """Forget all rows of the batch but these."""
-        self.kv = self.kv[:, :, rows]
-
-
-# oneDNN's fp32 product is up to twice as fast as the BLAS that PyTorch takes on a CPU (docs/LOG.md). The last digits
-# differ, so only sampling, which runs in inference mode, may use it: training and scoring keep PyTorch's own.
-ONEDNN = torch.backends.mkldnn.is_available()
-
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, gelu: bool = False) -> Tensor:
-    """x (...,K) times weight (N,K) transposed, plus bias (N,), through GPT-2's tanh GELU where asked -> (...,N)."""
-    if ONEDNN and torch.is_inference_mode_enabled() and x.dtype == torch.float32 and x.device.type == "cpu":
+    """x (...,K), weight (N,K), bias (N,) -> (...,N), through GPT-2's tanh GELU where asked. Sampling (inference mode)
+    uses oneDNN's product on a CPU: up to twice as fast as PyTorch's own, but other in the last digit."""
+    if x.device.type == "cpu" and x.dtype == torch.float32 and ONEDNN and torch.is_inference_mode_enabled():
         return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "gelu" if gelu else "none", [], "tanh")
     y = F.linear(x, weight, bias)
     return F.gelu(y, approximate="tanh") if gelu else y

@@ -272,7 +272,7 @@ def test_marks_are_not_part_of_an_answer(tiny_base, monkeypatch):
     assert "does not stop" in remarks and "stop" not in text
     heard, typed = [], iter(["Hello.", "And?", "/new", "", "Again.", "/quit"])
     monkeypatch.setattr("builtins.input", lambda prompt: next(typed))
-    monkeypatch.setattr(voice, "say", lambda turns, cfg: heard.append([t.text for t in turns]) or [("yes", "")])
+    monkeypatch.setattr(voice, "say", lambda turns, *_: heard.append([t.text for t in turns]) or [("yes", "")])
     sample.chat([voice], cfg)
     assert heard == [["Hello."], ["Hello.", "yes", "And?"], ["Again."]]
 

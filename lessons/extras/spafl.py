@@ -166,7 +166,7 @@ def main(argv=None) -> int:
     windows = ["paper", "released"] if cfg.window == "both" else [cfg.window]
     methods = {"FedAvg": ("weights", ""), "nothing sent": ("nothing", ""),
                **{f"SpaFL, {w}": ("thresholds", w) for w in windows}, "thresholds stay": ("nothing", windows[0])}
-    jobs = [(name, k) for name, (sends, _) in methods.items() for k in ([.5, 1, 2, 4] if sends == "thresholds" else [1])]
+    jobs = [(name, k) for name in methods for k in ([0.5, 1, 2, 4] if name.startswith("SpaFL") else [1])]    # k times a
     found = {(name, k): run(cfg, *methods[name], k * cfg.a) for name, k in tqdm(jobs, leave=False, mininterval=0)}
     print(f"{CLIENTS} clients, alpha {cfg.alpha:g}, a {cfg.a:g}; mean ± 95 % over {cfg.seeds} seeds\n" + 17 * " "
           + "".join(f"{c:>14}" for c in COLUMNS))
