@@ -14,8 +14,7 @@ from html import unescape
 from pathlib import Path
 
 import pytest
-from browser import Browser, find
-from test_lake_page import skip
+from browser import Browser, find, skip
 
 from nanouft import compare, cost, page, portrait, summary, world
 from nanouft.summary import MEASURES, Row
