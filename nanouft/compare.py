@@ -64,7 +64,7 @@ def group(o: Objective) -> str:
 
 def all_rows() -> dict[str, Row]:
     """{name: row}: objectives from the base, chains, the control, and what learns from its own answers."""
-    sampled = [n for n, o in OBJECTIVES.items() if getattr(o, "source", "epochs") == "rollouts"]
+    sampled = [n for n, o in OBJECTIVES.items() if o.source == "rollouts"]
     alone = {n: Row(("--objective", n), group(o)) for n, o in OBJECTIVES.items() if n not in sampled}
     chains = {f"{a}->{b}": Row(("--objective", b), "chain", ("--objective", a)) for a, b in CHAINS}
     control = {TWICE: Row(("--objective", "sft", "--epochs", "6"), "control")}
