@@ -27,8 +27,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from nanouft import devices, evaluate, probes, runs, train
+from nanouft import cost, devices, evaluate, probes, runs, train
 from nanouft.config import UserError
+from nanouft.objectives import OBJECTIVES
 
 CELL_VERSION = 1
 EVAL_EVERY = 24                 # steps between held-out figures of a portrait; looking changes no weight
@@ -91,9 +92,11 @@ def train_cell(cell: Cell, folder: Path, keep: Path | None = KEEP) -> str:
     argv = [*cell.flags, "--init", start, "--seed", str(cell.seed), "--threads", "1", "--device", "cpu",
             "--items", "0", "--save-every", "0", "--out", str(folder / "run"),
             *(("--eval-every", str(EVAL_EVERY)) if cell.portrait else ())]
-    began = time.process_time()
-    train.main(argv)
-    runs.write_json(folder / "run" / "seconds.json", {"cpu": round(time.process_time() - began, 2)})
+    began, sampled = time.process_time(), any(OBJECTIVES[f].source == "rollouts" for f in cell.flags if f in OBJECTIVES)
+    with cost.counted() if sampled else contextlib.nullcontext() as meter:
+        train.main(argv)
+    runs.write_json(folder / "run" / "spent.json", {"seconds": round(time.process_time() - began, 2),
+                                                    "flops": meter.flops if meter else None})
     return str(folder / "run")
 
 

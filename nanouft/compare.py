@@ -64,7 +64,7 @@ def group(o: Objective) -> str:
 
 def all_rows() -> dict[str, Row]:
     """{name: row}: objectives from the base, chains, the control, and what learns from its own answers."""
-    sampled = [n for n, o in OBJECTIVES.items() if getattr(o, "source", "epochs") == "rollouts"]
+    sampled = [n for n, o in OBJECTIVES.items() if o.source == "rollouts"]
     alone = {n: Row(("--objective", n), group(o)) for n, o in OBJECTIVES.items() if n not in sampled}
     chains = {f"{a}->{b}": Row(("--objective", b), "chain", ("--objective", a)) for a, b in CHAINS}
     control = {TWICE: Row(("--objective", "sft", "--epochs", "6"), "control")}
@@ -117,7 +117,8 @@ def second_table(results: dict) -> list[str]:
              + " |", "|---" * (len(titles) + 7) + "|"]
     for name, row in results["rows"].items():
         cost = row["cost"]
-        price = [f"{cost['tokens']:,}", f"{cost['flops'] / 1e9:,.0f}", f"{cost['relative']:.2f}"] if cost else ["–"] * 3
+        price = ["–"] * 3 if not cost else [f"{cost['tokens']:,}", f"{cost['flops'] / 1e9:,.0f}",
+                                            f"{cost['relative']:.2f}"]
         *figures, seconds = [MEASURES[m].write(row["figures"][m]) for m in (*BEHAVIOUR, "seconds")]
         lines.append(f"| {name} | " + " | ".join([*figures, *price, seconds, row["data"], row["models"]]) + " |")
     return lines

@@ -5,17 +5,21 @@
 
 Seconds depend on the machine and on who else uses it; these counts do not. The steps that train would make are made
 once more by a twin: the same rows, batches and forwards, but one layer of width 8, so that it takes no time. A hook on
-GPT.forward writes down what each call would cost at the real size.
+GPT.forward writes down what each call would cost at the real size. Where the model samples while it trains the twin
+cannot know the answers: there the hook sits in the run itself (`counted`), and samples are paid too.
 gradient tokens   response tokens that the loss pushes, summed over all steps.
 FLOPs             multiplications and additions of all matrix products; a backward pass is two forwards. Included: a
                   reference model's scores (columns) and training runs that must come first. Not included: evaluation.
 Simplified: embeddings, LayerNorm, GELU, softmax and the optimizer are left out (a few per cent); padding counts.
 """
+import contextlib
 import shlex
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
+from torch.nn.modules.module import register_module_forward_hook
 
 from nanouft import config, runs, train
 from nanouft.batches import Encoded, collate, encode, order
@@ -46,23 +50,35 @@ def forward_flops(cfg: GPTConfig, rows: int, new: int, heads: int, before: int =
 
 
 class Meter:
-    """Adds up what every call of a model would cost in a model of shape `cfg`."""
+    """Adds up what the calls of models cost; of shape `cfg` if it is given, else of their own."""
 
-    def __init__(self, model: GPT, cfg: GPTConfig):
+    def __init__(self, cfg: GPTConfig | None = None):
         self.cfg, self.flops = cfg, 0.0
-        model.register_forward_hook(self.note, with_kwargs=True)
 
     def note(self, model, args: tuple, kw: dict, out: torch.Tensor) -> None:
+        """A forward hook."""
         what = kw.get("want", "logits")
-        if what == "embeds":
-            return                                                      # a look-up
+        if not isinstance(model, GPT) or what == "embeds":              # (a part of a GPT; a look-up)
+            return
         x = next(v for v in (*args, kw.get("ids"), kw.get("embeds"), kw.get("hidden")) if v is not None)
-        rows, new, at = x.shape[0], x.shape[1], kw.get("at")
+        shape = x.shape[:-1] if x.is_floating_point() else x.shape      # embeddings and states have a width, ids none
+        (rows, new), at = (shape if len(shape) == 2 else (shape.numel(), 1)), kw.get("at")
         heads = 0 if what == "hidden" else rows * new if at is None else int(at.sum())
         cache = kw.get("cache")
         before = cache.n - new if cache is not None else 0
-        once = forward_flops(self.cfg, rows, 0 if kw.get("hidden") is not None else new, heads, before)
+        once = forward_flops(self.cfg or model.cfg, rows, 0 if kw.get("hidden") is not None else new, heads, before)
         self.flops += once * (3 if out.requires_grad else 1)
+
+
+@contextlib.contextmanager
+def counted() -> Iterator[Meter]:
+    """Counts every call of every GPT inside the block, that of a reward model's body too."""
+    meter = Meter()
+    hook = register_module_forward_hook(meter.note, with_kwargs=True)
+    try:
+        yield meter
+    finally:
+        hook.remove()
 
 
 def of(argv: list[str]) -> Cost:
@@ -71,6 +87,8 @@ def of(argv: list[str]) -> Cost:
     if name == "list" or cfg.data:
         raise UserError("the cost is that of a run on NanoWorld: name an --objective, and give no --data")
     objective, (base, tok) = OBJECTIVES[name], runs.start_model("base")
+    if objective.source == "rollouts":
+        raise UserError(f"{name} learns from answers that it samples on the way: what it costs is known afterwards")
     encoded, _ = encode(objective.rows(train.load_rows(cfg, objective, hp)[0], hp), tok, base.cfg.n_ctx)
     total = Cost(flops=columns(objective, encoded, base.cfg))
     for flags in objective.first.flags if objective.first else ():
@@ -88,7 +106,8 @@ def trained(objective: Objective, hp, cfg, encoded: list[Encoded], pad: int, ste
         for e in encoded:
             e.col.update(dict.fromkeys(objective.columns, 0.0))
         encoded = objective.arrange(encoded, cfg.seed)
-    meter, tokens = Meter(twin, shape), 0
+    meter, tokens = Meter(shape), 0
+    twin.register_forward_hook(meter.note, with_kwargs=True)
     for step, rows in enumerate(order([e.length for e in encoded], cfg.batch_size, steps, cfg.seed)):
         batch = collate(encoded, rows, pad, seed=cfg.seed, step=step)
         objective.forward(twin, batch, hp)

@@ -42,12 +42,16 @@ def intro(results: dict) -> str:
     """What was done, in numbers that results.json holds."""
     n, base = len(results["rows"]) - 1, results["rows"]["base"]
     score = MEASURES["score"].write(base["figures"]["score"])
-    seeds = f"{results['seeds']} seeds" if results["seeds"] > 1 else "1 seed (no intervals)"
+    many = results["seeds"] > 1
+    own = {len(r["seeds"]) for r in results["rows"].values() if r["group"] == "on-policy"} - {results["seeds"]}
+    seeds = f"{results['seeds']} seed{'s' * many} each" + (f" ({min(own)} where the model samples as it trains)"
+                                                           if own else "")
     return ("<p>A row is one way of training the same small language model (the <em>base</em>, which scores "
             f"{score} %) on NanoWorld, a made-up world whose answers are scored exactly, by rule. {n} rows, {seeds} "
-            f"each (a seed draws the training data and their order), {results['items']} prompts in each of "
+            f"(a seed draws the training data and their order), {results['items']} prompts in each of "
             f"{len(results['families'])} families of the {escape(results['split'])} split, never seen in training. "
-            f"± is half a 95&nbsp;% t-interval over seeds.</p><p>Made by <code>{escape(results['command'])}</code></p>")
+            + "± is half a 95&nbsp;% t-interval over seeds." * many
+            + f"</p><p>Made by <code>{escape(results['command'])}</code></p>")
 
 
 def legend(results: dict) -> str:

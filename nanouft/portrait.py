@@ -38,7 +38,7 @@ def of(cell, init: str, model, tok, answers: list[Item], log: list[dict]) -> dic
             "answers": [{"says": a.answer, "score": number(a.score), "stops": a.ended} for a in firsts],
             **({"ledger": pushes(init, [a.prompt for a in firsts], model, tok, device)} if cell.flags else {}),
             "curve": curve([m["loss"] for m in log if "grad_norm" in m]), "held": held(log),
-            "seconds": seconds(init) if cell.flags else 0.0}
+            "seconds": seconds(init) if cell.flags else 0.0, **sampled_cost(init)}
 
 
 def number(x: float) -> float:
@@ -94,11 +94,18 @@ def pieces(tok, answer: str) -> list[str]:
 def seconds(init: str) -> float | None:
     """Processor seconds of the training command of the model in `init` and of those it descends from; None if one of
     them did not leave its time."""
-    own, run = Path(init) / "seconds.json", Path(init) / "run.json"
+    own, run = Path(init) / "spent.json", Path(init) / "run.json"
     if init == "base" or not run.exists() or runs.read_json(run).get("command") != "train":
         return 0.0                                                       # a base: its making counts for all alike
     before = seconds(runs.read_json(run)["config"]["init"])
-    return None if before is None or not own.exists() else round(before + runs.read_json(own)["cpu"], 2)
+    return None if before is None or not own.exists() else round(before + runs.read_json(own)["seconds"], 2)
+
+
+def sampled_cost(init: str) -> dict[str, float]:
+    """{"flops": of its own stage} where it was counted in the run itself, because the model samples while it trains."""
+    file = Path(init) / "spent.json"
+    flops = runs.read_json(file)["flops"] if init != "base" and file.exists() else None
+    return {} if flops is None else {"flops": flops}
 
 
 # ---- curves ----------------------------------------------------------------------------------------------------------

@@ -158,10 +158,10 @@ def look(model, tok: Tokenizer, cfg, held: Callable | None, held_rows: list[data
         good = [r for r in held_rows if r.prompt and r.label is not False and (r.score is None or r.score > 0.5)]
         rows = good[:SHOWN]
         answers = evaluate.answer_rows(model, tok, rows, max_new=96)
-        known = [(r.answer or r.chosen or world.said("(none)"))[0].text for r in rows]
-        out["samples"] = [{"prompt": r.prompt[-1].text, "reference": reference,
+        out["samples"] = [{"prompt": r.prompt[-1].text,
+                           "reference": (r.answer or r.chosen or world.said("(none)"))[0].text,
                            "answer": tok.decode(a.ids).strip(), "ended": evaluate.stops(a, tok)}
-                          for r, reference, a in zip(rows, known, answers)]
+                          for r, a in zip(rows, answers)]
     return out
 
 

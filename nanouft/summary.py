@@ -93,7 +93,7 @@ MEASURES: dict[str, Measure] = {
     "seconds": Measure("CPU s", lambda c: c["portrait"].get("seconds"), "processor seconds of its training commands, "
                        "median; noisy, it depends on the machine and its neighbours", digits=1, better=-1),
 }
-MODELS = {"ref": "the start model's scores", "prompt": "the start model's reading of the prompts",
+MODELS = {"ref": "the start model's log-probs", "prompt": "the start model's reading of the prompts",
           "aligned": "an aligned model, made first", "tis": "two DPO runs, made first",
           "confidence": "two short SFT runs, made first"}
 
@@ -120,11 +120,18 @@ def needs(row: Row) -> dict[str, str]:
     return {"data": ", ".join(dict.fromkeys(data)) or "none", "models": ", ".join(dict.fromkeys(models)) or "none"}
 
 
-def priced(row: Row, seed: int) -> cost.Cost | None:
-    """Gradient tokens and FLOPs of all stages, counted for one seed; None where the model samples while it trains."""
-    if row.group == "on-policy":
+def priced(row: Row, seed: int, cells: list[dict]) -> cost.Cost | None:
+    """Gradient tokens and FLOPs of all stages, counted for one seed; of a stage that samples while it trains the mean
+    of what its cells counted (None if none is left)."""
+    def stage(flags: tuple[str, ...]) -> cost.Cost:
+        if OBJECTIVES[flags[1]].source != "rollouts":
+            return cost.of([*flags, "--seed", str(seed)])
+        return cost.Cost(round(np.mean([c["tokens"] for c in cells])),
+                         float(np.mean([c["portrait"]["flops"] for c in cells])))
+    cells = [c for c in cells if "failed" not in c]
+    if row.group == "on-policy" and not cells:
         return None
-    return sum((cost.of([*flags, "--seed", str(seed)]) for flags in filter(None, (row.after, row.flags))), cost.Cost())
+    return sum(map(stage, filter(None, (row.after, row.flags))), cost.Cost())
 
 
 def sources(row: Row) -> dict[str, str | None]:
@@ -178,4 +185,5 @@ def of(rows: dict[str, Row], done: dict[str, list[dict]], about: dict) -> dict:
             "measures": {name: {"title": m.title, "text": m.text, "scale": m.scale, "digits": m.digits,
                                 "better": m.better} for name, m in MEASURES.items()},
             "prompts": shown_prompts(about["split"], Tokenizer.load("nano")),
-            "rows": {name: one(row, done[name], priced(row, about["first_seed"]), sft) for name, row in rows.items()}}
+            "rows": {name: one(row, done[name], priced(row, about["first_seed"], done[name]), sft)
+                     for name, row in rows.items()}}

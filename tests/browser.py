@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from pathlib import Path
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "microsoft-edge")
@@ -31,6 +32,13 @@ def find() -> str | None:
     if os.name != "posix":
         return None
     return next(filter(None, map(shutil.which, filter(None, (os.environ.get("NANOUFT_BROWSER"), *NAMES)))), None)
+
+
+def skip(why: str) -> None:
+    """Skip a test, and say aloud what is missing."""
+    import pytest
+    warnings.warn(f"skipped: {why}")
+    pytest.skip(why)
 
 
 class Browser:

@@ -13,6 +13,7 @@ from running import call, one_error
 from nanouft import cells as the_cells
 from nanouft import compare, cost, portrait, runs, summary, world
 from nanouft.cells import Cell, interval, read_cells, run_cell
+from nanouft.generate import generate
 from nanouft.gpt import NANO, GPT
 from nanouft.objectives import OBJECTIVES
 from nanouft.summary import MEASURES, Row
@@ -69,6 +70,19 @@ def test_seconds_add_up_along_a_chain(faces):
     assert alone > 0 and both > 0.3 * alone, "the chain's time holds that of its start"
 
 
+def test_a_run_that_samples_counts_its_own_cost(tmp_path):
+    """On-policy, all is paid where it happens: prompts read, answers sampled and scored, steps made."""
+    flags = ("--objective", "rloo", "--rows", "16", "--batch-size", "4")
+    one, two = (run_cell(Cell((*flags, "--steps", n), 5, "base", "val", 1, portrait=True)) for n in "12")
+    spent = [c["portrait"]["flops"] for c in (one, two)]
+    assert 1.5 < spent[1] / spent[0] < 2.7, "two steps cost twice as much as one, but for the length of answers"
+    row = Row(flags, "on-policy", SFT)
+    price = summary.priced(row, 5, [one, two, {"failed": "no"}])
+    assert price.flops == pytest.approx(cost.of([*SFT, "--seed", "5"]).flops + sum(spent) / 2)
+    assert summary.priced(row, 5, [{"failed": "no"}]) is None
+    assert len(one["portrait"]["ledger"]) == len(portrait.SHOWN)
+
+
 # ---- costs -----------------------------------------------------------------------------------------------------------
 def test_flops_are_those_that_torch_counts():
     """Every matrix product but attention's, forward and backward, against torch's own counter. (Attention: torch counts
@@ -76,16 +90,29 @@ def test_flops_are_those_that_torch_counts():
     from torch.utils.flop_counter import FlopCounterMode
     model, ids = GPT(replace(NANO, n_layer=2, n_embd=16, vocab_size=64), seed=0), torch.randint(64, (3, 10))
     at = torch.arange(10) > torch.tensor([[2], [5], [7]])
-    meter, attention = cost.Meter(model, model.cfg), 3 * 4 * 2 * 16 * (10 * 11 / 2)
-    with FlopCounterMode(display=False) as counter:
+    attention = 3 * 4 * 2 * 16 * (10 * 11 / 2)
+    with FlopCounterMode(display=False) as counter, cost.counted() as meter:
         model(ids, want="logp", targets=ids, at=at).sum().backward()
     counts = counter.get_flop_counts()["Global"].items()
     products = sum(n for op, n in counts if "mm" in str(op) and "bmm" not in str(op))
     assert meter.flops - 3 * attention == products
     before = meter.flops
-    with torch.no_grad():
+    with torch.no_grad(), cost.counted() as other:
         model(ids, want="hidden")
-    assert meter.flops - before == cost.forward_flops(model.cfg, 3, 10, 0), "no head, no backward"
+    assert meter.flops == before, "outside its block nothing is counted"
+    assert other.flops == cost.forward_flops(model.cfg, 3, 10, 0), "no head, no backward"
+
+
+def test_samples_are_paid_token_by_token():
+    """Decoding with the cache costs what reading the same tokens at once costs, but for the head at every step."""
+    model, tok = runs.start_model("base")
+    prompt = tok.prompt_ids(world.rows("test", "prompts", 9, 0)[0].prompt)
+    with cost.counted() as meter:
+        generate(model, [prompt], stop=-1, pad=tok.pad, max_new=5)
+    read = cost.forward_flops(model.cfg, 1, len(prompt) + 4, 0)          # the fifth token is never read
+    heads = meter.flops - read
+    one = 2 * model.cfg.n_embd * model.cfg.vocab_size
+    assert heads % one == 0 and 5 <= heads / one <= len(prompt) + 4
 
 
 @pytest.mark.parametrize("name", ["sft", "dpo", "uft", "kto"])
@@ -114,7 +141,7 @@ def test_relative_costs():
     assert cost.of(["--objective", "dft"]) == sft
     assert cost.of(["--objective", "sft", "--epochs", "6"]).flops / sft.flops == pytest.approx(2, abs=0.05)
     row = compare.all_rows()["sft->dpo"]
-    assert summary.priced(row, 0).flops == sft.flops + cost.of(["--objective", "dpo"]).flops
+    assert summary.priced(row, 0, []).flops == sft.flops + cost.of(["--objective", "dpo"]).flops
 
 
 # ---- rows ------------------------------------------------------------------------------------------------------------
@@ -122,7 +149,7 @@ def test_every_offline_objective_every_chain_and_the_control_are_rows():
     rows = compare.all_rows()
     assert {"sft->dpo", "sft->kto", "sft->una", "poft->dpo", compare.TWICE} <= rows.keys()
     for name, o in OBJECTIVES.items():
-        sampled = getattr(o, "source", "epochs") == "rollouts"
+        sampled = o.source == "rollouts"
         assert (f"sft->{name}" if sampled else name) in rows
         if not sampled:
             needs = summary.needs(rows[name])

@@ -14,8 +14,7 @@ from html import unescape
 from pathlib import Path
 
 import pytest
-from browser import Browser, find
-from test_lake_page import skip
+from browser import Browser, find, skip
 
 from nanouft import compare, cost, page, portrait, summary, world
 from nanouft.summary import MEASURES, Row
@@ -43,7 +42,7 @@ def cell(rng: random.Random, row: Row, seed: int, prompts: list[dict]) -> dict:
 @pytest.fixture(scope="module")
 def results() -> dict:
     rng, patch = random.Random(0), pytest.MonkeyPatch()
-    patch.setattr(summary, "priced", lambda row, seed: None if row.group == "on-policy" else
+    patch.setattr(summary, "priced", lambda row, seed, cells: None if row.group == "on-policy" else
                   cost.Cost(rng.randrange(20_000, 200_000), rng.uniform(3e11, 2e12)) if row.flags else cost.Cost())
     sft = ("--objective", "sft")
     rows = {"base": Row((), "start"), **compare.wanted(compare.Compare()), "sft->ppo": Row(sft, "on-policy", sft)}
