@@ -26,7 +26,7 @@ from frozen_lake.measure import distance, measures, over, used
 from frozen_lake.planning import optimal, optimal_actions, policy_iteration, solve, success, value_iteration
 from frozen_lake.policies import Net, Policy, Table, pretrain
 from nanouft import config, runs
-from nanouft.claims import verdict
+from nanouft.study import verdict
 from nanouft.cells import interval
 from nanouft.config import UserError
 

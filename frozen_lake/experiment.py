@@ -29,7 +29,7 @@ from frozen_lake.learn import Method, Task, learn, method
 from frozen_lake.measure import distance, measures, over
 from frozen_lake.policies import Net, Policy, Table, pretrain
 from nanouft import runs
-from nanouft.claims import verdict
+from nanouft.study import verdict
 from nanouft.cells import interval
 from nanouft.config import UserError
 

@@ -121,9 +121,9 @@ assert truth["grades only"] > truth["UFT"] - 5, "grades alone explain the gain i
 # - **And the bystander**: look at `fact`. Nobody trained it, and whoever learnt truth paid some of it, UFT the most.
 #
 # The honest sentence about this run: *merging kept what a second stage forgets; it did not teach more of what the
-# grades teach.* With `SEED = 1` and `2` the three assertions held when this lesson was written. One base, small runs,
-# each method at its default rate: another learning rate moves these numbers, so a claim needs tuning on validation
-# and more seeds (lesson 17).
+# grades teach.* (`SEED = 1` and `2`: the same.) Default rates, small runs, one base. The study C3 (`docs/claims.md`)
+# tuned every row on validation, ten seeds, two bases: then **no** second stage forgets, because tuning gives it so
+# small a rate that it hardly learns either; one stage is better as a whole, plain SFT on the good answers is as good.
 #
 # ## Break it
 # `BREAK = "bce"`: the loss $-\log\sigma(i)$ for a demonstration. Guess what the left curve does where the policy is

@@ -24,7 +24,6 @@ MY_GUESS = None   # on ONE seed take the best of all recipes that read the data 
 # %%
 import json
 import math
-from pathlib import Path
 
 import numpy as np
 
@@ -32,7 +31,7 @@ from nanouft import claims, plots, study
 from nanouft.cells import interval
 
 PAIRED = True                                           # the switch, see "Break it"
-folder = Path(claims.__file__).parents[1] / "docs" / "results"
+folder = plots.Path(claims.__file__).parents[1] / "docs" / "results"
 chosen = json.loads((folder / "C1-chosen.json").read_text(encoding="utf-8"))["chosen"]
 flags = {" ".join([*r.flags, *chosen[n]]): n for n, r in claims.CLAIMS["C1"].rows.items()}
 score: dict = {}                                        # (base, row) -> {seed: endpoint in points}
@@ -40,8 +39,7 @@ for line in (folder / "C1.jsonl").read_text(encoding="utf-8").splitlines():
     c = json.loads(line)
     if c["flags"]:
         score.setdefault((c["base"], flags[c["flags"]]), {})[c["seed"]] = 100 * study.endpoint(c)
-recipes = claims.CLAIMS["C1"].rows
-rows = [n for n, r in recipes.items() if "--epochs" not in r.flags and not r.after]
+rows = [n for n, r in claims.CLAIMS["C1"].rows.items() if "--epochs" not in r.flags and not r.after]
 bases = sorted({b for b, _ in score})
 SFT, IFT, N = claims.SFT_ROW, claims.IFT_ROW, 10
 
@@ -62,8 +60,7 @@ for base in bases:
     for s in range(N):
         best = lead[:, s].argmax()
         first.append(lead[best, s]), again.append(np.delete(lead[best], s).mean())
-kept = np.mean(again) / np.mean(first)
-wins = {b: int((gaps(b, IFT) > 0).sum()) for b in bases}
+kept, wins = np.mean(again) / np.mean(first), {b: int((gaps(b, IFT) > 0).sum()) for b in bases}
 print(f"best of {len(rows) - 1} rows on one seed: {np.mean(first):+.1f} points over SFT; "
       f"the same row on the other nine: {np.mean(again):+.1f}, {100 * kept:.0f} % of it")
 print("seeds on which released IFT beats SFT:", ", ".join(f"{w} of {N} ({b})" for b, w in wins.items()))
@@ -102,7 +99,10 @@ for ax, base in zip(axes[0], bases):
                     if mark == "v" else "black")
     ax.axvline(0, color="black", lw=1), ax.set_xlabel(f"points minus SFT, base {bases.index(base) + 1}; ticks: seeds")
 axes[0, 0].set_yticks(range(len(rows) - 1), rows[1:]), axes[0, 0].invert_yaxis()
-print("\npicture:", plots.save(fig, plots.Path("out/lessons/17.png")))
+print("\npicture:", plots.save(fig, plots.Path("out/lessons/17.png")), "\n\nall claims, by the same rule:")
+for name in ("C1", "C2", "C3", "C4"):
+    for text, c in json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))["contrasts"].items():
+        print(f"{name}  {text}: {c['verdict']}")
 
 # %% [markdown]
 # ## The proof
@@ -132,7 +132,8 @@ assert did == "c" and max(wins.values()) == 0, "the winner of one seed is luck; 
 #   *undecided*, however sure each one is.
 # - **Prompts are not seeds.** 900 prompts make the score of *one model* sure; they say nothing about the next model.
 #
-# One micro-world, one million parameters, two bases: verdicts of this study, not of the paper's seven billion.
+# One micro-world, one million parameters, two bases: verdicts of these studies, not of the papers' seven billion. The
+# accounts, with mechanisms: `docs/claims.md`.
 #
 # ## Break it
 # `PAIRED = False` treats the ten seeds of two rows as twenty different ones. Say first what happens to the verdicts of

@@ -27,7 +27,7 @@ def best_of(n: int, rewards: np.ndarray, values: np.ndarray) -> np.ndarray:
 
     rewards, values: (..., N); `values` is what is asked for: exact scores, lengths, or the rewards themselves.
     Sorted by reward, sample i = 1..N is the best of a random subset of n with probability C(i-1, n-1) / C(N, n)
-    (Nakano et al. 2021, arXiv:2112.09332, appendix I). Equal rewards share their places: each of them is as likely to
+    (Nakano et al. 2021, arXiv:2112.09332). Equal rewards share their places: each of them is as likely to
     be chosen. ValueError unless 1 <= n <= N.
     """
     N = rewards.shape[-1]
@@ -42,7 +42,7 @@ def best_of(n: int, rewards: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 def kl_bound(n: int) -> float:
     """log n - (n-1)/n nats: KL(best-of-n || model) where no answer ever comes twice, and never less than it (Stiennon
-    et al. 2020, arXiv:2009.01325, appendix G.3; that it is a bound: Beirami et al. 2024, arXiv:2401.01879)."""
+    et al. 2020, arXiv:2009.01325; that it is a bound: Beirami et al. 2024, arXiv:2401.01879)."""
     return math.log(n) - (n - 1) / n
 
 

@@ -27,10 +27,13 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from nanouft import devices, evaluate, probes, runs, train
+from nanouft import cost, devices, evaluate, probes, runs, train
 from nanouft.config import UserError
+from nanouft.objectives import OBJECTIVES
 
 CELL_VERSION = 1
+EVAL_EVERY = 24                 # steps between held-out figures of a portrait; looking changes no weight
+PORTRAIT_VERSION = 1            # raised by hand when portrait.py changes what it gives
 KEEP = Path("out/.cells")                                       # models that chains start from
 KEPT = ("score", "strict", "ends", "length", "gold_logp")       # of a family; intervals over prompts are not kept
 T95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262, 10: 2.228,
@@ -47,6 +50,7 @@ class Cell:
     split: str = "test"
     items: int = 100
     probes: bool = False            # probes.py too, on at most 30 prompts a family
+    portrait: bool = False          # what the comparison page shows of a model, too (portrait.py)
 
     @property
     def base(self) -> str:
@@ -57,13 +61,14 @@ class Cell:
     def key(self) -> str:
         start = self.start.key if isinstance(self.start, Cell) else fingerprint(self.start)
         about = [CELL_VERSION, self.flags, self.seed, start, self.split, self.items] + ["probes"] * self.probes
+        about += [f"portrait {PORTRAIT_VERSION}"] * self.portrait
         text = json.dumps(about)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
     def model_key(self) -> str:
         """Key of what is trained, however it is scored afterwards."""
-        return replace(self, split="", items=0, probes=False).key
+        return replace(self, split="", items=0, probes=False, portrait=False).key
 
 
 @lru_cache
@@ -85,8 +90,13 @@ def train_cell(cell: Cell, folder: Path, keep: Path | None = KEEP) -> str:
     if not cell.flags:
         return start
     argv = [*cell.flags, "--init", start, "--seed", str(cell.seed), "--threads", "1", "--device", "cpu",
-            "--items", "0", "--save-every", "0", "--out", str(folder / "run")]
-    train.main(argv)
+            "--items", "0", "--save-every", "0", "--out", str(folder / "run"),
+            *(("--eval-every", str(EVAL_EVERY)) if cell.portrait else ())]
+    began, sampled = time.process_time(), any(OBJECTIVES[f].source == "rollouts" for f in cell.flags if f in OBJECTIVES)
+    with cost.counted() if sampled else contextlib.nullcontext() as meter:
+        train.main(argv)
+    runs.write_json(folder / "run" / "spent.json", {"seconds": round(time.process_time() - began, 2),
+                                                    "flops": meter.flops if meter else None})
     return str(folder / "run")
 
 
@@ -112,9 +122,12 @@ def run_cell(cell: Cell, keep: Path | None = KEEP) -> dict:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             init = train_cell(cell, folder, keep)
             model, tok = runs.start_model(init)
-            result, _ = evaluate.families(model, tok, device, cell.split, cell.items)
+            result, answers = evaluate.families(model, tok, device, cell.split, cell.items)
             log = runs.read_metrics(Path(init) / "metrics.jsonl") if cell.flags else []
             more = {"probes": probe(cell, model, tok)} if cell.probes else {}
+            if cell.portrait:
+                from nanouft import portrait                    # it draws in the ledger: only where it is asked for
+                more["portrait"] = portrait.of(cell, init, model, tok, answers, log)
         out = {"mean": evaluate.mean_score(result), "families": {f: {k: round(r[k], 4) for k in KEPT}
                                                                  for f, r in result.items()},
                "tokens": sum(m.get("tokens", 0) for m in log), "last_loss": log[-1]["loss"] if log else None, **more}

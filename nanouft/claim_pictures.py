@@ -16,7 +16,8 @@ STYLES = [{"marker": m, "color": c} for m, c in zip("os^DvPX", [*LINES, "black"]
 
 def panels(every: dict) -> tuple:
     """A figure with one panel a base."""
-    fig, axes = plt.subplots(1, len(every), figsize=(6.5 * len(every), 5.2), squeeze=False)
+    fig, axes = plt.subplots(1, len(every), figsize=(6.5 * len(every), 5.2), squeeze=False,
+                             sharex=True, sharey=True)
     return fig, axes[0]
 
 
@@ -31,13 +32,11 @@ def gap_over_length(every: dict, claim, file: Path) -> None:
             gaps = [interval([100 * (a["families"][f]["score"] - b["families"][f]["score"]) for a, b in
                               zip(rows[name], rows[claim.baseline]) if "families" in a and "families" in b])
                     for f in order]
-            ax.errorbar([length[f] for f in order], [g[0] for g in gaps], [g[1] for g in gaps], label=name, capsize=3,
-                        **style)
-        for f in order:
-            ax.annotate(f, (length[f], 1), xycoords=("data", "axes fraction"), rotation=60, ha="left", va="bottom")
+            ax.errorbar(range(len(order)), [g[0] for g in gaps], [g[1] for g in gaps], label=name, capsize=3, **style)
         ax.axhline(0, color="black", lw=1)
-        ax.set(xlabel="tokens of an answer", ylabel=f"points minus {claim.baseline}")
-        ax.set_title(f"base `{base}`", pad=75)
+        ax.set_xticks(range(len(order)), [f"{f}\n{length[f]:.1f}" for f in order])
+        ax.set(xlabel="family, and tokens of its answers", ylabel=f"points minus {claim.baseline}",
+               title=f"base `{base}`")
     axes[0].legend(fontsize=11)
     save(fig, file)
 

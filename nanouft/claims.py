@@ -140,7 +140,7 @@ C2 = Claim(
                         -MARGIN)),
     columns=(Column("endpoint"), Column("d", gap=True), Column("d strict", key="strict", gap=True),
              *(Column(f"d {f}", ((f,),), gap=True) for f in
-               ("truth", "unknown", "rules", "sort", "list", "reverse", "sum")), Column("fact", (FACTS,))),
+               ("list", "sort", "unknown", "rules", "truth", "reverse", "sum")), Column("fact", (FACTS,))),
     about="Families from short answers to long ones.", picture=claim_pictures.gap_over_length)
 
 
@@ -173,7 +173,8 @@ C3 = Claim(
 
 
 def _noisy() -> dict[str, Recipe]:
-    """The rows of C4 at 20 % (tuned there), 0 and 40 %. Where rows are left out, there are more passes: equal steps."""
+    """The rows of C4 at 20 % (tuned there), 0 and 40 %; at 0 % only the two that the gain needs. Where rows are left
+    out, there are more passes: equal steps."""
     rows: dict[str, Recipe] = {}
     for share, noise, keep, epochs in (("20 %", "0.2", "0.8", "3.75"), ("0 %", "0", "", ""),
                                        ("40 %", "0.4", "0.6", "5")):
@@ -183,13 +184,13 @@ def _noisy() -> dict[str, Recipe]:
                                               after=after and f"{after}, {share}", **kw)
         add("SFT", ("--objective", "sft"))
         add("PoFT", ("--objective", "poft"))
-        add("PoFT against the base", ("--objective", "poft", "--aligned", "BASE"))
         if keep:
+            add("PoFT against the base", ("--objective", "poft", "--aligned", "BASE"))
             fewer = ("--objective", "sft", "--epochs", epochs)
             add("SFT on the likeliest", (*fewer, "--keep", keep))
             add("SFT on the right ones", (*fewer, "--clean"))
-        add("SFT -> DPO", ("--objective", "dpo"), after="SFT", lrs=LOW_LRS, second=BIG_BETA)
-        add("PoFT -> DPO", ("--objective", "dpo"), after="PoFT", lrs=LOW_LRS, second=BIG_BETA)
+            add("SFT -> DPO", ("--objective", "dpo"), after="SFT", lrs=LOW_LRS, second=BIG_BETA)
+            add("PoFT -> DPO", ("--objective", "dpo"), after="PoFT", lrs=LOW_LRS, second=BIG_BETA)
     return {**rows, "SFT on the aligned model's answers": Recipe(("--objective", "sft", "--rewrite"))}
 
 

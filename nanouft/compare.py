@@ -1,23 +1,37 @@
-"""Objectives from one base over seeds, as one table.
+"""Every way of fine-tuning from one base, over seeds: one table, one page.
 
-    python -m nanouft.compare --objectives sft ift dpo --seeds 5       # -> out/compare/table.md
+    python -m nanouft.compare                                     # all offline rows x 5 seeds -> out/compare/index.html
+    python -m nanouft.compare --objectives sft ift dpo "sft->dpo" --seeds 2              # some rows only
+    python -m nanouft.compare --on-policy                         # also sft->ppo and its kin, which cost more
     python -m nanouft.compare --objectives dpo --lrs 1e-5 3e-5 1e-4 --split val --seeds 4 --first-seed 1000
 
-Finished runs are kept (cells.py): interrupt at any time, start again, and only what is missing runs.
+Rows: every objective from the base at its default settings, four chains (a second stage starts from the first one's
+model) and a control, SFT for twice the steps. Sizes are fixed before any timing: 100 test prompts a family, 5 seeds,
+probes on 20 prompts a family. Rows are not tuned against each other: claims.py does that for the contrasts it judges.
+Finished cells are kept in out/compare/cells.jsonl (cells.py): interrupt at any time, start again, and only what is
+missing or has changed runs. Written beside: results.json (every figure), table.md, index.html (opens by double click).
+With --lrs or --split val it chooses instead of reporting: a table, no page.
 """
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from nanouft import config
+from nanouft import config, runs
 from nanouft.cells import Cell, percent, run_cells, stops
 from nanouft.config import UserError
-from nanouft.objectives import OBJECTIVES
+from nanouft.objectives import OBJECTIVES, Objective
+from nanouft.summary import MEASURES, Row
+
+CHAINS = (("sft", "dpo"), ("sft", "kto"), ("sft", "una"), ("poft", "dpo"))
+TWICE = "sft, twice the steps"
 
 
 @dataclass
 class Compare:
-    objectives: list[str] | None = None     # which [all]
+    objectives: list[str] | None = None     # which rows: objectives, "sft->dpo" ..., "sft, twice the steps" [all]
+    on_policy: bool = False         # also the objectives that learn from their own answers, each after SFT
+    on_policy_seeds: int = 3        # their number of seeds: such a run takes many times as long
     lrs: list[str] | None = None    # learning rates to compare, each a row of its own [the objective's default]
     seeds: int = 5                  # a seed draws demonstrations and their order
     first_seed: int = 0             # number of the first seed; 1000 and up are used for choosing
@@ -25,12 +39,13 @@ class Compare:
     split: str = "test"             # val to choose, test to report
     items: int = 100                # prompts a family
     workers: int = 2                # processes of one thread each
-    out: str = "out/compare"        # folder of cells.jsonl and table.md
+    out: str = "out/compare"        # folder of cells.jsonl, results.json, table.md, index.html
 
     def check(self) -> None:
         config.choose("--split", self.split, ("val", "test"))
-        if min(self.seeds, self.items, self.workers) < 1 or self.first_seed < 0:
-            raise UserError("--seeds, --items and --workers must be at least 1, --first-seed not below 0")
+        if min(self.seeds, self.on_policy_seeds, self.items, self.workers) < 1 or self.first_seed < 0:
+            raise UserError("--seeds, --on-policy-seeds, --items and --workers must be at least 1, "
+                            "--first-seed not below 0")
         for lr in self.lrs or []:
             try:
                 ok = float(lr) > 0
@@ -40,6 +55,35 @@ class Compare:
                 raise UserError(f"--lrs {lr}: not a learning rate")
 
 
+# ---- rows ------------------------------------------------------------------------------------------------------------
+def group(o: Objective) -> str:
+    """What an objective learns from, with its default settings."""
+    kinds = o.kinds(o.hp())
+    return "both" if len(kinds) > 1 else {"demos": "demonstrations", "pairs": "pairs"}.get(kinds[0], "grades")
+
+
+def all_rows() -> dict[str, Row]:
+    """{name: row}: objectives from the base, chains, the control, and what learns from its own answers."""
+    sampled = [n for n, o in OBJECTIVES.items() if o.source == "rollouts"]
+    alone = {n: Row(("--objective", n), group(o)) for n, o in OBJECTIVES.items() if n not in sampled}
+    chains = {f"{a}->{b}": Row(("--objective", b), "chain", ("--objective", a)) for a, b in CHAINS}
+    control = {TWICE: Row(("--objective", "sft", "--epochs", "6"), "control")}
+    own = {f"sft->{n}": Row(("--objective", n), "on-policy", ("--objective", "sft")) for n in sampled}
+    return alone | chains | control | own
+
+
+def wanted(cfg: Compare) -> dict[str, Row]:
+    """The rows that the command line asks for."""
+    rows = all_rows()
+    if cfg.objectives:
+        rows = {config.choose("objective", n, rows): rows[n] for n in cfg.objectives}
+    elif not cfg.on_policy:
+        rows = {n: r for n, r in rows.items() if r.group != "on-policy"}
+    return {f"{n} lr {lr}" if lr else n: Row((*r.flags, *(("--lr", lr) if lr else ())), r.group, r.after)
+            for n, r in rows.items() for lr in cfg.lrs or [None]}
+
+
+# ---- tables ----------------------------------------------------------------------------------------------------------
 def table(rows: dict[str, list[dict]], base: dict, about: str) -> list[str]:
     """Markdown: the base, then a row of each name with its seeds; runs that diverged are counted, not averaged."""
     names = list(base["families"])
@@ -61,24 +105,51 @@ def table(rows: dict[str, list[dict]], base: dict, about: str) -> list[str]:
     return lines
 
 
+BEHAVIOUR = ("score", "strict", "ends", "diversity", "kl_own", "own_prefix_gap", "chosen", "rejected", "corpus_nll")
+
+
+def second_table(results: dict) -> list[str]:
+    """Markdown: what a score does not show, what it costs, what it needs."""
+    titles = [MEASURES[m].title for m in BEHAVIOUR]
+    lines = ["", "KL, gap and Δ in nats; the cost is that of all stages and of models made first, counted "
+             "(python -m nanouft.cost), seconds are measured and noisy", "",
+             "| | " + " | ".join([*titles, "gradient tokens", "GFLOP", "x SFT", "CPU s", "data", "other models"])
+             + " |", "|---" * (len(titles) + 7) + "|"]
+    for name, row in results["rows"].items():
+        cost = row["cost"]
+        price = ["–"] * 3 if not cost else [f"{cost['tokens']:,}", f"{cost['flops'] / 1e9:,.0f}",
+                                            f"{cost['relative']:.2f}"]
+        *figures, seconds = [MEASURES[m].write(row["figures"][m]) for m in (*BEHAVIOUR, "seconds")]
+        lines.append(f"| {name} | " + " | ".join([*figures, *price, seconds, row["data"], row["models"]]) + " |")
+    return lines
+
+
 def main(argv=None) -> int:
     cfg, _ = config.parse(Compare, argv, "python -m nanouft.compare", __doc__)
     cfg.check()
-    names = [config.choose("objective", n, OBJECTIVES) for n in cfg.objectives or OBJECTIVES]
-    arms = {f"{n} lr {lr}" if lr else n: ("--objective", n, *(("--lr", lr) if lr else ()))
-            for n in names for lr in cfg.lrs or [None]}
-    base = Cell((), 0, cfg.init, cfg.split, cfg.items)
-    seeds = range(cfg.first_seed, cfg.first_seed + cfg.seeds)
-    rows = {name: [Cell(flags, s, cfg.init, cfg.split, cfg.items) for s in seeds] for name, flags in arms.items()}
+    rows, page_too = wanted(cfg), cfg.split == "test" and not cfg.lrs
+    base = Cell((), 0, cfg.init, cfg.split, cfg.items, portrait=page_too)
+    count = {n: min(cfg.seeds, cfg.on_policy_seeds) if r.group == "on-policy" else cfg.seeds for n, r in rows.items()}
+    cells = {n: [r.cell(cfg.first_seed + s, cfg.init, cfg.split, cfg.items, page_too) for s in range(count[n])]
+             for n, r in rows.items()}
     out = Path(cfg.out)
-    done = run_cells([base, *[c for cells in rows.values() for c in cells]], out / "cells.jsonl", cfg.workers)
+    done = run_cells([base, *[c for some in cells.values() for c in some]], out / "cells.jsonl", cfg.workers)
     if "failed" in done[base.key]:
         raise UserError(f"{cfg.init} could not be scored: {done[base.key]['failed']}")
     about = f"{cfg.seeds} seed{'s' * (cfg.seeds > 1)}, {cfg.items} {cfg.split} prompts a family, scores in percent" + (
         ", 95 % t-interval over seeds" if cfg.seeds > 1 else "") + "; stops = answers that end by themselves"
-    lines = table({name: [done[c.key] for c in cells] for name, cells in rows.items()}, done[base.key], about)
+    got = {name: [done[c.key] for c in some] for name, some in cells.items()}
+    lines = table(got, done[base.key], about)
+    if page_too:
+        from nanouft import page, summary
+        results = summary.of({"base": Row((), "start"), **rows}, {"base": [done[base.key]], **got}, {
+            "command": shlex.join(["python", "-m", "nanouft.compare", *(sys.argv[1:] if argv is None else argv)]),
+            "seeds": cfg.seeds, "first_seed": cfg.first_seed, "items": cfg.items, "split": cfg.split, "init": cfg.init})
+        lines += second_table(results)
+        runs.write_json(out / "results.json", results)
+        file = page.write(out, results)
     (out / "table.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    print("\n".join(lines))
+    print("\n".join(lines) + (f"\n\nopen {file}" if page_too else ""))
     return 0
 
 

@@ -56,7 +56,7 @@ class Reward:
     steps: int | None = None        # optimizer steps [--epochs]
     epochs: float = 2.0             # passes over the pairs
     batch_size: int = 32            # pairs a step
-    lr: float = 2.5e-4              # peak learning rate
+    lr: float = 5e-4                # peak learning rate
     centre: float = 0.0             # weight of (r_w + r_l)^2, which keeps rewards around 0; TRL suggests .01
     seed: int = 0                   # draws pairs and their order
     device: str = "auto"            # auto | cpu | cuda | mps
@@ -98,7 +98,7 @@ class RewardModel(nn.Module):
 
 
 def bradley_terry(r_w: Tensor, r_l: Tensor, centre: float = 0.0) -> Tensor:
-    """(B,) losses: -log sigma(r_w - r_l) (arXiv:2009.01325, sec. 3.3), and `centre` x (r_w + r_l)^2 (TRL's
+    """(B,) losses: -log sigma(r_w - r_l) (arXiv:2009.01325), and `centre` x (r_w + r_l)^2 (TRL's
     center_rewards_coefficient), which names one of the many rewards that fit equally well."""
     return -F.logsigmoid(r_w - r_l) + centre * (r_w + r_l) ** 2
 

@@ -15,40 +15,28 @@ run samples the same answers from the same weights. What `stats` reports is expl
 Simplified: prompts of one turn are scored by it alone, longer ones by their last turn; one process only.
 """
 import copy
-from collections.abc import Callable
+import hashlib
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from nanouft import world
 from nanouft.batches import Encoded, Tokens, collate, order
 from nanouft.config import UserError
 from nanouft.devices import Device
 from nanouft.evaluate import stops
 from nanouft.generate import Answer, generate
 from nanouft.gpt import GPT
+from nanouft.held_out import bootstrap
 from nanouft.objectives import Objective
+from nanouft.reward import exact, scorer
 from nanouft.tokenizer import Tokenizer
 
-Scorer = Callable[[list[str], list[str]], np.ndarray]       # texts of n prompts and n answers -> (n,) rewards
 CHUNK = 256             # answers that are decoded together
 SHOWN = 3               # answers printed every --show-every steps
-
-
-def exact(prompts: list[str], answers: list[str]) -> np.ndarray:
-    """NanoWorld's exact score as a reward, 0 to 1. ValueError for a prompt that is not NanoWorld's."""
-    return np.array([world.score(p, a) for p, a in zip(prompts, answers)], np.float32)
-
-
-def scorer(name: str, device: Device) -> Scorer:
-    """What --reward names: "exact", or a folder made by nanouft.reward."""
-    if name == "exact":
-        return exact
-    from nanouft import reward                              # only who names one needs it
-    return reward.load(name, device)
 
 
 def check(cfg, objective: Objective, device: Device) -> None:
@@ -59,6 +47,13 @@ def check(cfg, objective: Objective, device: Device) -> None:
     if cfg.data and cfg.reward == "exact":
         raise UserError("the exact score exists for NanoWorld's prompts only; with --data give a reward model: "
                         "--reward DIR (python -m nanouft.reward makes one)")
+    scorer(cfg.reward, device.name)                 # one that is not there is said before a run folder is made
+
+
+def mark(name: str) -> str:
+    """What tells one reward model from another: a run goes on with the reward it began with."""
+    file = Path(name) / "model.safetensors"
+    return "" if name == "exact" else "-" + hashlib.sha256(file.read_bytes()).hexdigest()[:8]
 
 
 class Rollouts:
@@ -70,7 +65,7 @@ class Rollouts:
         self.prompts, self.objective, self.hp, self.cfg = prompts, objective, hp, cfg
         self.policy, self.tok, self.device = model, tok, device
         self.start = copy.deepcopy(model).requires_grad_(False)
-        self.score, self.learnt = scorer(cfg.reward, device), cfg.reward != "exact"
+        self.score, self.learnt = scorer(cfg.reward, device.name), cfg.reward != "exact"
         self.minibatches, passes = getattr(hp, "minibatches", 1), getattr(hp, "passes", 1)
         self.stride = self.minibatches * passes                 # a run can be resumed at multiples of this many steps
         self.plan = order([e.length for e in prompts], cfg.batch_size * self.minibatches, -(-steps // self.stride),
@@ -114,7 +109,6 @@ class Rollouts:
             self.show(number, prompts, texts, rows)
 
     def sample(self, prompts: list[list[int]], number: int) -> list[Answer]:
-        self.policy.eval()
         out = []
         try:
             for i in range(0, len(prompts), CHUNK):
@@ -128,6 +122,19 @@ class Rollouts:
             raise UserError(f"nothing can be sampled at step {number * self.stride + 1}: the run diverged, its chances "
                             "are not finite. Lower --lr")
         return out
+
+    @torch.no_grad()
+    def held_out(self, prompts: list[Encoded]) -> dict[str, float]:
+        """The mean reward of greedy answers to prompts held out, its 95 % bootstrap interval, and how many stop."""
+        out: list[Answer] = []
+        for i in range(0, len(prompts), CHUNK):
+            ids = [e.seqs["prompt"].ids.tolist() for e in prompts[i:i + CHUNK]]
+            out += generate(self.policy, ids, stop=self.tok.end, pad=self.tok.pad, max_new=self.cfg.max_new)
+        asked = [e.example.seqs["prompt"][0][-1].text for e in prompts]
+        rewards = self.score(asked, [self.tok.decode(a.ids).strip() for a in out])
+        low, high = bootstrap(rewards)
+        return {"reward": float(np.mean(rewards)), "ends": float(np.mean([stops(a, self.tok) for a in out])),
+                "low": low, "high": high, "rows": len(prompts)}
 
     def show(self, number: int, prompts: list[str], texts: list[str], rows: list[Encoded]) -> None:
         """Print a few answers of the rollout: numbers go up for many reasons, the text shows which."""
@@ -194,7 +201,7 @@ def stats(rows: list[Encoded]) -> dict[str, float]:
 def credit(rows: list[Encoded], objective: Objective, hp, pad: int,
            seed: int = 0) -> tuple[list[Encoded], dict[str, float]]:
     """The rollout as the rows that the loss sees, and what a critic has to report. Advantages are small differences of
-    rewards, made in fp64: Adam would take what fp32 rounds where all rewards are equal for a gradient like any other."""
+    rewards, made in fp64: Adam would take what fp32 rounds where all rewards are equal for a gradient."""
     whole = collate(rows, np.arange(len(rows)), pad)
     s = whole.seqs["answer"]
     s.tok, whole.col = ({name: x.double() for name, x in group.items()} for group in (s.tok, whole.col))

@@ -2,6 +2,7 @@
 
     with Browser(folder) as b:                      folder: an empty one, for the browser's profile
         b.open(page, width=380, dark=True); b.key("ArrowRight"); b.js("document.title")
+    python tests/browser.py out/compare/index.html picture.png "#pictures"      # takes a picture of a part of a page
 
 The browser is looked for under its usual names, or where NANOUFT_BROWSER points. Pages come from files; no port is
 opened. Errors of a page (exceptions, console.error, what could not be loaded) gather in `errors`.
@@ -14,7 +15,10 @@ import os
 import select
 import shutil
 import subprocess
+import sys
+import tempfile
 import time
+import warnings
 from pathlib import Path
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "microsoft-edge")
@@ -28,6 +32,13 @@ def find() -> str | None:
     if os.name != "posix":
         return None
     return next(filter(None, map(shutil.which, filter(None, (os.environ.get("NANOUFT_BROWSER"), *NAMES)))), None)
+
+
+def skip(why: str) -> None:
+    """Skip a test, and say aloud what is missing."""
+    import pytest
+    warnings.warn(f"skipped: {why}")
+    pytest.skip(why)
 
 
 class Browser:
@@ -146,6 +157,19 @@ class Browser:
                              ("touchEnd", [])):
             self.send("Input.dispatchTouchEvent", type=kind, touchPoints=points)
 
-    def picture(self, file: Path) -> Path:
-        file.write_bytes(base64.b64decode(self.send("Page.captureScreenshot", captureBeyondViewport=False)["data"]))
+    def picture(self, file: Path, selector: str | None = None) -> Path:
+        """What is seen, or one element of the page in full."""
+        how = {}
+        if selector:
+            x, y, width, height = self.js(f"""(() => {{ const r = document.querySelector({json.dumps(selector)})
+                .getBoundingClientRect(); return [r.x + scrollX, r.y + scrollY, r.width, r.height]; }})()""")
+            how = {"clip": {"x": x, "y": y, "width": width, "height": height, "scale": 1}}
+        shot = self.send("Page.captureScreenshot", captureBeyondViewport=bool(selector), **how)
+        file.write_bytes(base64.b64decode(shot["data"]))
         return file
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as profile, Browser(Path(profile)) as browser:
+        browser.open(Path(sys.argv[1]), width=1400)
+        browser.picture(Path(sys.argv[2]), sys.argv[3])

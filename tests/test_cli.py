@@ -268,11 +268,11 @@ def test_marks_are_not_part_of_an_answer(tiny_base, monkeypatch):
     """Neither what is scored nor what a chat remembers holds '(does not stop)'."""
     voice = sample.Voice(str(tiny_base), devices.Device("cpu", "fp32"))
     cfg = sample.Sample(max_new=3)
-    (text, ended), = voice.say((sample.Turn("user", "Hello."),), cfg)
-    assert not ended and "stop" not in text
+    (text, remarks), = voice.say((sample.Turn("user", "Hello."),), cfg)
+    assert "does not stop" in remarks and "stop" not in text
     heard, typed = [], iter(["Hello.", "And?", "/new", "", "Again.", "/quit"])
     monkeypatch.setattr("builtins.input", lambda prompt: next(typed))
-    monkeypatch.setattr(voice, "say", lambda turns, cfg: heard.append([t.text for t in turns]) or [("yes", False)])
+    monkeypatch.setattr(voice, "say", lambda turns, *_: heard.append([t.text for t in turns]) or [("yes", "")])
     sample.chat([voice], cfg)
     assert heard == [["Hello."], ["Hello.", "yes", "And?"], ["Again."]]
 

@@ -11,7 +11,6 @@ import json
 import re
 import shutil
 import subprocess
-import warnings
 from pathlib import Path
 
 import pytest
@@ -26,7 +25,7 @@ from frozen_lake.planning import greedy, optimal_actions, success
 from frozen_lake.policies import Table
 import torch
 
-from browser import Browser, find
+from browser import Browser, find, skip
 
 HP = {"lam": 0.2, "gamma": 0.95, "beta": 0.1, "lr": 5e-3, "steps": 200}
 LAKE = make_lake("twoway5")
@@ -34,11 +33,6 @@ VERDICTS = ("holds", "does not hold", "undecided")
 STUDY = {"verdict": "does not hold", "maps": 3, "seeds": 2, "verdicts": dict.fromkeys(VERDICTS, 1), "settings": [
     {"name": f"setting {i}, changed in one thing", "order_share": 0.25, "maps": 3,
      "contrasts": {n: [-0.01, 0.002, v] for n in CONTRASTS}, "verdict": v} for i, v in enumerate(VERDICTS)]}
-
-
-def skip(why: str):
-    warnings.warn(f"skipped: {why}")
-    pytest.skip(why)
 
 
 @pytest.fixture(scope="module")

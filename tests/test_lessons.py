@@ -9,6 +9,7 @@ in a markdown cell, and every comment that has a line of its own in a code cell.
 from __future__ import annotations
 
 import ast
+import itertools
 import math
 import os
 import re
@@ -577,10 +578,33 @@ def pass_verdict(mean, half, threshold, mean_only=False, two=False, zero=False):
 Q = torch.ones(2, 4)
 K = torch.tensor([[3.0], [1.0]]).log() * 0.5 * Q[:1]
 V = torch.tensor([[0.0, 1, 0, 0], [4, 1, 0, 0]])
+def pair_loss(r, last, sign=1, naive=False, at_pad=False):
+    w, l = (row[-1 if at_pad else i].double() for row, i in zip(r, last))
+    gap = sign * (w - l)
+    return -torch.sigmoid(gap).log() if naive else -torch.nn.functional.logsigmoid(gap)
+
+
+def best_of_n(n, likes, scores, cheat=False, first=False, every=False):
+    likes, places = scores if cheat else likes, range(len(likes))
+    subsets = [places[:n]] if first else [places] if every else list(itertools.combinations(places, n))
+    return sum(scores[max(some, key=lambda i: likes[i])] for some in subsets) / len(subsets)
+
+
+def kl_bound(n):
+    return math.log(n) - (n - 1) / n
+
+
+def taste(x, steps, sign=1, mean=False):
+    w = torch.zeros(x.shape[1])
+    for _ in range(steps):
+        w += 0.1 * (x * torch.sigmoid(-x @ w)[:, None]).mean(0)
+    return x.mean(0) if mean else sign * w
+
+
 GIVEN = {"02": {"W": world.WORLD}, "01": {"q": Q, "k": K, "v": V, "y": torch.tensor([[0.0, 1, 0, 0], [1, 1, 0, 0]])},
          "03": {"tok": Tokenizer.load("nano")},
          "05L": {"lakes": {name: make_lake(name) for name in ("twoway5", "corridor4")}},
-         **{lesson: {} for lesson in ("00", "04", "05", "06", "07", "08", "09", "10", "11", "12", "14", "15", "16", "17")}}
+         **{f"{lesson:02}": {} for lesson in (0, *range(4, 18))}}
 SOLUTIONS = {                   # exercise: (name, what is right, what is wrong); two names: pairs of values
     "00b": ("my_score", mark, [dict(item=True), dict(strict=True), dict(substring=True)]),
     "01a": ("my_attention", attention, [dict(scale=False), dict(diagonal=-1), dict(axis=0), dict(late=True),
@@ -623,6 +647,11 @@ SOLUTIONS = {                   # exercise: (name, what is right, what is wrong)
     "12b": ("my_gdpo my_cdpo", (gdpo, cdpo), [(partial(gdpo, swap=True), cdpo), (partial(gdpo, outside=True), cdpo),
                                               (gdpo, partial(cdpo, swap=True))]),
     "12c": ("my_tau", tau, [dict(log2=False), lambda z, rho: min(max(z / 1.41894, 0.1), 5.0)]),
+    "13a": ("my_loss", pair_loss, [dict(sign=-1), dict(naive=True), dict(at_pad=True)]),
+    "13b": ("my_best_of my_bound", (best_of_n, kl_bound), [
+        (partial(best_of_n, cheat=True), kl_bound), (partial(best_of_n, first=True), kl_bound),
+        (partial(best_of_n, every=True), kl_bound), (best_of_n, math.log)]),
+    "13c": ("my_taste", taste, [dict(sign=-1), dict(mean=True)]),
     "14a": ("my_rloo", leave_one_out, [dict(own=True), dict(across=True)]),
     "14b": ("my_grpo", standardised, [dict(population=True), dict(careful=False), dict(across=True)]),
     "15a": ("my_gae", gae, [dict(beyond=True), dict(forwards=True)]),

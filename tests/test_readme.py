@@ -90,17 +90,36 @@ def test_the_log_names_the_rates_that_are_default():
                                                "is not among those that were compared")
 
 
-def test_the_verdicts_are_those_of_the_finished_cells():
-    """README and docs/claims.md against docs/results: both contrasts of C1 with their verdicts, and every `x ± y` of
-    the account of C1."""
-    results = ROOT / "docs" / "results"
-    account = (ROOT / "docs" / "claims.md").read_text(encoding="utf-8")
-    for c in json.loads((results / "C1.json").read_text(encoding="utf-8"))["contrasts"].values():
-        effects = " and ".join(f"{100 * b['mean']:+.1f} ± {100 * b['half']:.1f}" for b in c["bases"].values())
-        for text in (README, account):
-            row = next((line for line in text.splitlines() if line.startswith("|") and effects in line), "")
-            assert f"**{c['verdict']}**" in row, f"{effects}: {c['verdict']}, says docs/results/C1.json"
-    part = account[account.index("## C1"):account.index("**Mechanism.**")]
-    table = (results / "C1.md").read_text(encoding="utf-8")
-    missing = [x for x in re.findall(r"[-+]\d+\.\d ± \d+\.\d", part) if x not in table]
-    assert not missing, f"docs/claims.md says {missing}, which docs/results/C1.md does not"
+CLAIMS = ("C1", "C2", "C3", "C4")
+ACCOUNT = (ROOT / "docs" / "claims.md").read_text(encoding="utf-8")
+
+
+def effects(contrast: dict) -> str:
+    return " and ".join(f"{100 * b['mean']:+.1f} ± {100 * b['half']:.1f}" for b in contrast["bases"].values())
+
+
+@pytest.mark.parametrize("text", [README, ACCOUNT], ids=["README", "claims.md"])
+def test_the_verdicts_are_those_of_the_finished_cells(text):
+    """Every row of a table that shows effects on two bases is a contrast of docs/results, with its verdict."""
+    known = {}
+    for name in CLAIMS:
+        found = json.loads((ROOT / f"docs/results/{name}.json").read_text(encoding="utf-8"))["contrasts"]
+        known |= {effects(c): (name, c["verdict"]) for c in found.values()}
+    shown = set()
+    for line in text.splitlines():
+        if line.startswith("|") and (both := re.search(r"[-+]\d+\.\d ± \d+\.\d and [-+]\d+\.\d ± \d+\.\d", line)):
+            assert both[0] in known, f"{both[0]}: no contrast of docs/results has these effects"
+            name, verdict = known[both[0]]
+            assert f"**{verdict}**" in line, f"{both[0]}: {verdict}, says docs/results/{name}.json"
+            shown.add(name)
+    assert shown == set(CLAIMS)
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_the_account_of_a_claim_shows_numbers_of_its_table(name):
+    part = ACCOUNT[ACCOUNT.index(f"\n## {name}"):]
+    part = part[:part.index("\n## ", 5)]
+    part = part[:part.index("**Mechanism.**")]
+    table = "".join(f.read_text(encoding="utf-8") for f in (ROOT / "docs" / "results").glob(f"{name}*.md"))
+    missing = [x for x in re.findall(r"[-+]?\d+\.\d ± \d+\.\d", part) if x not in table]
+    assert not missing, f"docs/claims.md says {missing}, which docs/results/{name}*.md do not"

@@ -14,8 +14,9 @@ step, where the ratio is 1, the policy losses of the minibatches sum to 0. Both 
     policy  max(-A rho, -A clip(rho, 1 - eps, 1 + eps)),  rho = pi(token) / pi_old(token)         (Eq. 7)
     value   max((v - return)^2, (clip(v, V - eps_value, V + eps_value) - return)^2) / 2,  times vf
 
-Needs prompts. The value head starts at 0 and is saved beside the model (value_head.safetensors), which stays a GPT-2
-folder; a run that starts from that folder goes on with it.
+Needs prompts. The value head starts at 0, learns at 30 times the model's rate (train.py; at the same rate it explained
+nothing after 24 rollouts) and is saved beside the model (value_head.safetensors), which stays a GPT-2 folder. A run
+that starts from that folder goes on with it.
 Traps: returns before whitening, not after; whitening over the rollout, not the minibatch; V_t belongs to the state
 BEFORE token t.
 Simplified: one network with two heads (TRL: two networks); an answer that is cut off ends there, as in TRL.
@@ -34,7 +35,7 @@ from nanouft.objectives.reinforce import check_sampling, clipped, log_rho, step_
 
 @dataclass
 class PPO:
-    samples: int = 1                # answers to each prompt
+    samples: int = 2                # answers to each prompt
     beta: float = 0.02              # what one nat of log pi/pi_ref costs in reward; 0 = no leash
     kl: Literal["k1", "k3"] = "k1"  # the leash's estimate for a token: log-ratio, or the one that is never negative
     gamma: float = 1.0              # discount of later rewards
