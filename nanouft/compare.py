@@ -117,7 +117,8 @@ def second_table(results: dict) -> list[str]:
              + " |", "|---" * (len(titles) + 7) + "|"]
     for name, row in results["rows"].items():
         cost = row["cost"]
-        price = [f"{cost['tokens']:,}", f"{cost['flops'] / 1e9:,.0f}", f"{cost['relative']:.2f}"] if cost else ["–"] * 3
+        price = ["–"] * 3 if not cost else [f"{cost['tokens']:,}", f"{cost['flops'] / 1e9:,.0f}",
+                                            f"{cost['relative']:.2f}"]
         *figures, seconds = [MEASURES[m].write(row["figures"][m]) for m in (*BEHAVIOUR, "seconds")]
         lines.append(f"| {name} | " + " | ".join([*figures, *price, seconds, row["data"], row["models"]]) + " |")
     return lines

@@ -165,9 +165,10 @@ def holdout(rows: list[Row], share: float = 0.1, count: int | None = None) -> tu
 
 
 # ---- files: bytes -> JSON objects with their places ------------------------------------------------------------------
-def read(paths: list[str], prompt_field: str | None = None,
-         response_field: str | None = None) -> tuple[list[Row], Report]:
-    """All rows of all files, and what was found in each. Field names given here override detection, in every file."""
+def read(paths: list[str], prompt_field: str | None = None, response_field: str | None = None,
+         prompts: bool = False) -> tuple[list[Row], Report]:
+    """All rows of all files, and what was found in each. Field names given here override detection, in every file.
+    `prompts`: a row needs no answer."""
     rows, report = [], Report()
     for path in map(str, paths):
         items, kind = objects(path)
@@ -175,7 +176,7 @@ def read(paths: list[str], prompt_field: str | None = None,
         file = FileReport(path, f"{form.name} ({kind})", form.unused)
         for where, item in items:
             try:
-                rows.append(parse(item, form, where))
+                rows.append(parse(item, form, where, prompts))
                 file.read += 1
             except Skip as skip:
                 file.skipped[str(skip)] += 1

@@ -92,8 +92,9 @@ def detect(path: str, items: list[tuple[str, dict]], prompt: str | None, respons
     return Form(name + " with " * bool(extra) + " and ".join(extra), prompt, response, unused)
 
 
-def parse(item: dict, form: Form, where: str) -> Row:
-    """One object -> one Row. Raises Skip (nothing to learn from) or UserError (not understood)."""
+def parse(item: dict, form: Form, where: str, prompts: bool = False) -> Row:
+    """One object -> one Row. Raises Skip (nothing to learn from) or UserError (not understood). `prompts`: a row that
+    only asks is a row too."""
     talk = prompt_turns(item, form, where)                              # a question, or a conversation with its answers
     inside = form.response is None and isinstance(item.get(form.prompt), (list, dict))
     users = [i for i, turn in enumerate(talk) if turn.role == "user"]
@@ -114,6 +115,8 @@ def parse(item: dict, form: Form, where: str) -> Row:
         if form.response not in ("chosen", "rejected"):
             raise UserError(f'{where}: a pair needs both "chosen" and "rejected", and one is missing or null')
         chosen = rejected = None
+    if prompts and not demo and chosen is None and question:
+        return Row(question, where=where)
     if demo is None and chosen is None:
         fields = [form.response] if form.response else RESPONSES
         raise UserError(f"{where}: no response in {quoted(fields)} and no pair; "

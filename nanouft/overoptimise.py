@@ -1,7 +1,7 @@
 """Reward over-optimisation: the learnt reward rises, the exact score rises and falls. How far can a reward be trusted?
 
-    python -m nanouft.overoptimise                  # best-of-n and PPO, 3 seeds, about 20 minutes of one core
-    python -m nanouft.overoptimise --part best-of   # without PPO, about 5 minutes
+    python -m nanouft.overoptimise                  # best-of-n and PPO, 3 seeds, about 12 minutes of one core
+    python -m nanouft.overoptimise --part best-of   # without PPO, about 7 minutes
     python -m nanouft.overoptimise --part table     # only the table and the picture, from what is there
 
 Gao, Schulman, Hilton 2022 (arXiv:2210.10760) measure a proxy reward against a larger reward model that stands for the
@@ -11,6 +11,8 @@ two ways to optimise each:
   best-of-n   n = 1 to 64 from one set of 64 samples a prompt (best_of.py); distance: `best_of.kl`
   PPO         --objective ppo --reward DIR --beta 0: no leash, so that it runs as far as it can; reward models of
               "samples" only; score, reward and KL are those of its own rollouts
+Beside them stand the exact score as the reward (the search is not to blame) and noise (it is: any search by a wrong
+reward leaves the usual answers, which are better than the rare ones).
 Nats of KL are per answer, to the SFT model. Rewards have no unit: they are shown in standard deviations of the SFT
 model's samples to one prompt, from their mean. Resumable: a finished piece is a line of docs/results/, and table and
 picture are computed from these lines. Prompts of pairs, of best-of-n and of SFT are drawn by different seeds; the
@@ -19,7 +21,10 @@ questions about creatures are few (576), so some come again.
 import contextlib
 import io
 import json
+import shutil
 import sys
+import zlib
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +50,8 @@ class Study:
     seeds: int = 3                  # a seed draws demonstrations, pairs, samples and order
     prompts: int = 48               # prompts that best-of-n answers, the same number of every family
     samples: int = 64               # answers to each
-    ppo_steps: int = 320            # optimizer steps of PPO
+    ppo_steps: int = 96             # optimizer steps of PPO, eight a rollout
+    ppo_lr: float = 3e-4            # its rate: larger than usual, to go far in few steps
     out: str = "docs/results"       # folder of over_optimisation.jsonl and .md
     picture: str = "docs/over_optimisation.png"     # file of the picture
     work: str = "out/over_optimisation"     # folder of the models; once lines are there it may be deleted
@@ -58,10 +64,9 @@ class Study:
 
 # ---- models, made once -----------------------------------------------------------------------------------------------
 def quietly(main: Callable, argv: list[str], folder: Path) -> Path:
-    """A command of the project, unless its run in `folder` is finished."""
+    """A command of the project, unless its run in `folder` is finished; half a run, left by a kill, begins anew."""
     if not (folder / "model.safetensors").exists():
-        if folder.exists():
-            raise UserError(f"{folder}: holds half a run; delete it and start again")
+        shutil.rmtree(folder, ignore_errors=True)
         with contextlib.redirect_stdout(io.StringIO()):
             main([*argv, "--threads", "1", "--device", "cpu", "--out", str(folder)])
     return folder
@@ -101,9 +106,15 @@ def draw(seed: int, cfg: Study) -> tuple[list[str], list[str], np.ndarray]:
     return asked, said, reward.exact(asked, said).reshape(-1, cfg.samples)
 
 
-def curve(likes: np.ndarray, scores: np.ndarray) -> dict:
-    """From rewards and exact scores (prompts, N): best-of-n for each n, what one unit of reward is, and `agreement`,
-    the share of couples of unequal answers to one prompt that the reward puts in the right order (a coin: .5)."""
+def noise(prompts: list[str], answers: list[str]) -> np.ndarray:
+    """A reward that knows nothing, a number by lot for each text: what the search alone does."""
+    return np.array([zlib.crc32(f"{p}\n{a}".encode()) / 2**32 for p, a in zip(prompts, answers)])
+
+
+def curve(likes: np.ndarray, scores: np.ndarray, usual: np.ndarray) -> dict:
+    """From rewards, exact scores and `usual`, the share of samples that say the same (each (prompts, N)): best-of-n for
+    each n, what one unit of reward is, and `agreement`, the share of couples of unequally good answers to one prompt
+    that the reward puts in the right order (a coin: .5)."""
     spread = float(np.sqrt(likes.var(1).mean())) or 1.0
     gap_r, gap_s = likes[:, :, None] - likes[:, None], scores[:, :, None] - scores[:, None]
     better = gap_s > 0
@@ -111,17 +122,23 @@ def curve(likes: np.ndarray, scores: np.ndarray) -> dict:
             "agreement": float((0.5 + 0.5 * np.sign(gap_r[better])).mean()) if better.any() else 0.5,
             "curve": [{"n": n, "kl": float(best_of.kl(n, likes).mean()), "bound": best_of.kl_bound(n),
                        "score": float(best_of.best_of(n, likes, scores).mean()),
+                       "usual": float(best_of.best_of(n, likes, usual).mean()),
                        "reward": float((best_of.best_of(n, likes, likes).mean() - likes.mean()) / spread)}
                       for n in NS if n <= likes.shape[1]]}
 
 
 def best_of_n(seed: int, cfg: Study) -> list[dict]:
-    """One line for each reward model of a seed, and one for the exact score as the reward."""
+    """One line for each reward model of a seed, and one each for the exact score and for noise as the reward."""
     prompts, answers, scores = draw(seed, cfg)
-    scorers = {("exact", 0): reward.exact} | {(source, n): reward.load(folder) for source in SOURCES
-                                              for n, folder in reward_models(seed, source, Path(cfg.work)).items()}
+    times = Counter(zip(prompts, answers))
+    usual = np.array([times[text] / cfg.samples for text in zip(prompts, answers)]).reshape(scores.shape)
+    scorers = {("exact", 0): reward.exact, ("noise", 0): noise}
+    for source in SOURCES:
+        models = reward_models(seed, source, Path(cfg.work))
+        scorers |= {(source, n): reward.load(folder) for n, folder in models.items()}
     return [{"part": "best-of", "source": source, "pairs": n, "seed": seed,
-             **curve(score(prompts, answers).reshape(scores.shape), scores)} for (source, n), score in scorers.items()]
+             **curve(score(prompts, answers).reshape(scores.shape), scores, usual)}
+            for (source, n), score in scorers.items()]
 
 
 # ---- PPO -------------------------------------------------------------------------------------------------------------
@@ -131,8 +148,9 @@ def ppo(seed: int, n: int, unit: dict, cfg: Study) -> dict:
     work = Path(cfg.work)
     folder = quietly(train.main, [
         "--objective", "ppo", "--init", str(sft(seed, work)), "--reward",
-        str(reward_models(seed, "samples", work)[n]), "--beta", "0", "--steps", str(cfg.ppo_steps), "--seed",
-        str(200 + seed), "--items", "0", "--save-every", "0", "--show-every", "0"], work / f"ppo-{n}-{seed}")
+        str(reward_models(seed, "samples", work)[n]), "--beta", "0", "--lr", str(cfg.ppo_lr), "--steps",
+        str(cfg.ppo_steps), "--seed", str(200 + seed), "--items", "0", "--save-every", "0", "--show-every", "0"],
+        work / f"ppo-{n}-{seed}")
     points, last = [], None
     for m in runs.read_metrics(folder / "metrics.jsonl"):
         here = (m.get("kl_answer"), m.get("reward"))
@@ -166,19 +184,22 @@ def shown(mean: float, half: float, scale: float = 100, digits: int = 1) -> str:
 def table(lines: list[dict]) -> list[str]:
     """Markdown: exact score at the start, at its best and at the end of every curve, and how far the reward went."""
     out = ["Exact score in percent, KL in nats an answer, learnt reward in standard deviations; means over seeds with "
-           "95 % t-interval. Best: where the mean over seeds is highest. Agreement: couples of samples put in the right "
-           "order.", "",
-           "| optimised by | reward model | agreement | start | best, at KL | end, at KL | end - start | reward, end |",
-           "|---|---|---|---|---|---|---|---|"]
+           "95 % t-interval. Best: where the mean over seeds is highest. Agreement: couples of samples put in the "
+           "right order. Usual: the share of the SFT model's samples that say what was chosen, at the start and at "
+           "the end.", "",
+           "| optimised by | reward | agreement | start | best, at KL | end, at KL | change | its reward | usual |",
+           "|---|---|---|---|---|---|---|---|---|"]
     for (part, source, pairs), some in arms(lines).items():
         (score, half), (far, _), (likes, wide) = (over_seeds(some, key) for key in ("score", "kl", "reward"))
         top = int(score.argmax())
         change = interval([x["curve"][len(score) - 1]["score"] - x["curve"][0]["score"] for x in some])
         agree = shown(*interval([x["agreement"] for x in some])) if part == "best-of" else ""
-        name = "the exact score" if source == "exact" else f"{pairs:,} pairs of {source}"
+        name = {"exact": "the exact score", "noise": "noise"}.get(source, f"{pairs:,} pairs of {source}")
+        often = over_seeds(some, "usual")[0] if part == "best-of" else None
         out.append(f"| {'best of 64' if part == 'best-of' else 'PPO'} | {name} | {agree} | {shown(score[0], half[0])} "
                    f"| {shown(score[top], half[top])}, {far[top]:.1f} | {shown(score[-1], half[-1])}, {far[-1]:.1f} "
-                   f"| {shown(*change)} | {shown(likes[-1], wide[-1], 1)} |")
+                   f"| {shown(*change)} | {shown(likes[-1], wide[-1], 1)} "
+                   f"| {'' if often is None else f'{100 * often[0]:.0f}, {100 * often[-1]:.0f}'} |")
     return out
 
 
@@ -193,21 +214,21 @@ def picture(lines: list[dict], file: Path) -> Path:
               ("ppo", "samples"): "PPO without leash, rewards\nfrom pairs of own samples"}
     with plots.plt.rc_context({"font.size": 16}):
         fig, axes = plots.plt.subplots(2, len(columns), figsize=(6.4 * len(columns), 11), squeeze=False, sharey="row")
-        for column, (part, source) in zip(axes.T, columns):
+        for column, (part, kind) in zip(axes.T, columns):
             for ax, key, scale in zip(column, ("score", "reward"), (100, 1)):
                 for n, colour, mark in zip(SIZES, plots.LINES, "os^"):
-                    if (some := found.get((part, source, n))) is None:
+                    if (some := found.get((part, kind, n))) is None:
                         continue
                     (y, half), (x, _) = over_seeds(some, key), over_seeds(some, "kl")
                     half = np.where(np.isfinite(half), half, 0)
                     every = max(1, len(x) // 8)
                     ax.plot(x, scale * y, mark + "-", color=colour, ms=9, lw=2, markevery=every, label=f"{n:,} pairs")
                     ax.fill_between(x, scale * (y - half), scale * (y + half), color=colour, alpha=0.15, lw=0)
-                if key == "score" and part == "best-of" and ("best-of", "exact", 0) in found:
-                    some = found["best-of", "exact", 0]
-                    ax.plot(over_seeds(some, "kl")[0], 100 * over_seeds(some, "score")[0], "--", color="black", lw=2,
-                            label="the exact score as reward")
-            column[0].set(title=titles[part, source], ylim=(0, 103))
+                for source, style in (("exact", "--"), ("noise", ":")):
+                    if key == "score" and part == "best-of" and (some := found.get(("best-of", source, 0))):
+                        ax.plot(over_seeds(some, "kl")[0], 100 * over_seeds(some, "score")[0], style, color="black",
+                                lw=2, label={"exact": "the exact score", "noise": "noise"}[source])
+            column[0].set(title=titles[part, kind], ylim=(0, 103))
             column[1].set_xlabel("KL to the SFT model, nats an answer")
         axes[0, 0].set_ylabel("exact score, %")
         axes[1, 0].set_ylabel("learnt reward, SD from the start")

@@ -9,6 +9,7 @@ import shlex
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from nanouft import data, evaluate, runs, world
 from nanouft.batches import Encoded, collate, show_mask
 from nanouft.config import UserError, field_help
 from nanouft.devices import Device
-from nanouft.held_out import held_out, held_out_lines
+from nanouft.held_out import held_out_lines
 from nanouft.objectives import OBJECTIVES
 from nanouft.tokenizer import Tokenizer
 
@@ -143,10 +144,10 @@ def open_run(name: str, cfg, hp, source: dict, tok: Tokenizer, steps: int, devic
     return Path(box[0])
 
 
-def look(model, tok: Tokenizer, cfg, held: list[Encoded], held_rows: list[data.Row], device: Device) -> dict:
-    """Evaluate as the run asked for: held-out loss where rows were held out; NanoWorld's families, or three answers to
+def look(model, tok: Tokenizer, cfg, held: Callable | None, held_rows: list[data.Row], device: Device) -> dict:
+    """Evaluate as the run asked for: held() where rows were held out; NanoWorld's families, or three answers to
     held-out prompts of the user's data."""
-    out = {"held_out": held_out(model, held, tok.pad, device) if held else {}}
+    out = {"held_out": held() if held else {}}
     if not cfg.data and cfg.items:
         out["families"], items = evaluate.families(model, tok, device, cfg.split, cfg.items)
         out["mean"] = evaluate.mean_score(out["families"])
@@ -157,7 +158,8 @@ def look(model, tok: Tokenizer, cfg, held: list[Encoded], held_rows: list[data.R
         good = [r for r in held_rows if r.prompt and r.label is not False and (r.score is None or r.score > 0.5)]
         rows = good[:SHOWN]
         answers = evaluate.answer_rows(model, tok, rows, max_new=96)
-        out["samples"] = [{"prompt": r.prompt[-1].text, "reference": (r.answer or r.chosen)[0].text,
+        out["samples"] = [{"prompt": r.prompt[-1].text,
+                           "reference": (r.answer or r.chosen or world.said("(none)"))[0].text,
                            "answer": tok.decode(a.ids).strip(), "ended": evaluate.stops(a, tok)}
                           for r, a in zip(rows, answers)]
     return out

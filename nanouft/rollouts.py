@@ -15,7 +15,9 @@ run samples the same answers from the same weights. What `stats` reports is expl
 Simplified: prompts of one turn are scored by it alone, longer ones by their last turn; one process only.
 """
 import copy
+import hashlib
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -28,6 +30,7 @@ from nanouft.devices import Device
 from nanouft.evaluate import stops
 from nanouft.generate import Answer, generate
 from nanouft.gpt import GPT
+from nanouft.held_out import bootstrap
 from nanouft.objectives import Objective
 from nanouft.reward import exact, scorer
 from nanouft.tokenizer import Tokenizer
@@ -44,6 +47,13 @@ def check(cfg, objective: Objective, device: Device) -> None:
     if cfg.data and cfg.reward == "exact":
         raise UserError("the exact score exists for NanoWorld's prompts only; with --data give a reward model: "
                         "--reward DIR (python -m nanouft.reward makes one)")
+    scorer(cfg.reward, device.name)                 # one that is not there is said before a run folder is made
+
+
+def mark(name: str) -> str:
+    """What tells one reward model from another: a run goes on with the reward it began with."""
+    file = Path(name) / "model.safetensors"
+    return "" if name == "exact" else "-" + hashlib.sha256(file.read_bytes()).hexdigest()[:8]
 
 
 class Rollouts:
@@ -99,7 +109,6 @@ class Rollouts:
             self.show(number, prompts, texts, rows)
 
     def sample(self, prompts: list[list[int]], number: int) -> list[Answer]:
-        self.policy.eval()
         out = []
         try:
             for i in range(0, len(prompts), CHUNK):
@@ -113,6 +122,19 @@ class Rollouts:
             raise UserError(f"nothing can be sampled at step {number * self.stride + 1}: the run diverged, its chances "
                             "are not finite. Lower --lr")
         return out
+
+    @torch.no_grad()
+    def held_out(self, prompts: list[Encoded]) -> dict[str, float]:
+        """The mean reward of greedy answers to prompts held out, its 95 % bootstrap interval, and how many stop."""
+        out: list[Answer] = []
+        for i in range(0, len(prompts), CHUNK):
+            ids = [e.seqs["prompt"].ids.tolist() for e in prompts[i:i + CHUNK]]
+            out += generate(self.policy, ids, stop=self.tok.end, pad=self.tok.pad, max_new=self.cfg.max_new)
+        asked = [e.example.seqs["prompt"][0][-1].text for e in prompts]
+        rewards = self.score(asked, [self.tok.decode(a.ids).strip() for a in out])
+        low, high = bootstrap(rewards)
+        return {"reward": float(np.mean(rewards)), "ends": float(np.mean([stops(a, self.tok) for a in out])),
+                "low": low, "high": high, "rows": len(prompts)}
 
     def show(self, number: int, prompts: list[str], texts: list[str], rows: list[Encoded]) -> None:
         """Print a few answers of the rollout: numbers go up for many reasons, the text shows which."""
@@ -179,7 +201,7 @@ def stats(rows: list[Encoded]) -> dict[str, float]:
 def credit(rows: list[Encoded], objective: Objective, hp, pad: int,
            seed: int = 0) -> tuple[list[Encoded], dict[str, float]]:
     """The rollout as the rows that the loss sees, and what a critic has to report. Advantages are small differences of
-    rewards, made in fp64: Adam would take what fp32 rounds where all rewards are equal for a gradient like any other."""
+    rewards, made in fp64: Adam would take what fp32 rounds where all rewards are equal for a gradient."""
     whole = collate(rows, np.arange(len(rows)), pad)
     s = whole.seqs["answer"]
     s.tok, whole.col = ({name: x.double() for name, x in group.items()} for group in (s.tok, whole.col))

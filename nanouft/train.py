@@ -13,6 +13,7 @@ import contextlib
 import math
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -26,6 +27,9 @@ from nanouft.held_out import encode_held, held_out
 from nanouft.objectives import OBJECTIVES, Objective
 
 
+VALUE_RATE = 30         # of PPO's value head
+
+
 def schedule(step: int, steps: int, warmup: float) -> tuple[float, float]:
     """(learning-rate factor, ramp 0 -> 1 of the warm-up): linear up, then a cosine down to 0."""
     up = max(1, round(warmup * steps))
@@ -34,10 +38,13 @@ def schedule(step: int, steps: int, warmup: float) -> tuple[float, float]:
 
 
 def make_optimizer(model: torch.nn.Module, cfg: Train, device: devices.Device) -> torch.optim.Optimizer:
-    """AdamW or RMSprop; matrices decay, biases and LayerNorms do not. What is frozen does not get in."""
-    live = [p for p in model.parameters() if p.requires_grad]
+    """AdamW or RMSprop; matrices decay, biases and LayerNorms do not. What is frozen does not get in. A value head
+    starts from nothing, on a model that has learnt much: its rate is a multiple of the model's."""
+    live = [p for name, p in model.named_parameters() if p.requires_grad and not name.startswith("value.")]
+    head = [p for name, p in model.named_parameters() if name.startswith("value.")]
     groups = [{"params": [p for p in live if p.dim() >= 2], "weight_decay": cfg.weight_decay},
-              {"params": [p for p in live if p.dim() < 2], "weight_decay": 0.0}]
+              {"params": [p for p in live if p.dim() < 2], "weight_decay": 0.0},
+              *[{"params": head, "weight_decay": 0.0, "rate": VALUE_RATE}] * bool(head)]
     if cfg.optimizer == "rmsprop":
         return torch.optim.RMSprop(groups, lr=cfg.lr)
     return torch.optim.AdamW(groups, lr=cfg.lr, betas=(0.9, 0.95), fused=device.kind in ("cpu", "cuda"))
@@ -47,7 +54,8 @@ def fit(model, objective: Objective, hp, cfg: Train, encoded, pad: int, steps: i
         folder: Path, held=None, source=None) -> int:
     """Train `model` in place; returns the number of steps done now. Logs metrics.jsonl, saves steps/<n>/.
 
-    source(step) gives rows and which of them make the step: those of `encoded`, epoch by epoch, or rollouts.
+    source(step) gives rows and which of them make the step: those of `encoded`, epoch by epoch, or rollouts; held()
+    the figures on rows that are held out.
     """
     source = source or Epochs(encoded, cfg.batch_size, steps, cfg.seed)
     kept = freeze.half(model, cfg.seed) if cfg.freeze == "half" else {}
@@ -86,7 +94,7 @@ def fit(model, objective: Objective, hp, cfg: Train, encoded, pad: int, steps: i
         scaler.unscale_(optimizer)
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), cfg.clip or math.inf)
         for group in optimizer.param_groups:
-            group["lr"] = cfg.lr * factor
+            group["lr"] = cfg.lr * factor * group.get("rate", 1)
         scaler.step(optimizer)
         scaler.update()
         optimizer.zero_grad(set_to_none=True)
@@ -98,7 +106,7 @@ def fit(model, objective: Objective, hp, cfg: Train, encoded, pad: int, steps: i
         if done % 10 == 0 or done == steps or save or look or done == start + 1:
             bar.set_postfix_str(log.flush(), refresh=False)
         if look and chief:
-            log.write({"step": done, "loss": log.loss, "held_out": held_out(model, held, pad, device)})
+            log.write({"step": done, "loss": log.loss, "held_out": held()})
         if save and chief:
             runs.save_step(folder, done, model, optimizer, {"loss": log.loss, "scaler": scaler.state_dict()})
     return steps - start
@@ -110,7 +118,7 @@ def load_rows(cfg: Train, objective: Objective, hp) -> tuple[list[data.Row], lis
     if not cfg.data:
         return (world.mixed_rows("train", kinds, cfg.rows, cfg.seed, cfg.noise, cfg.skills, cfg.mix),
                 world.mixed_rows("val", kinds, 200, 0, 0.0, cfg.skills, cfg.mix))
-    rows, found = data.read(cfg.data, cfg.prompt_field, cfg.response_field)
+    rows, found = data.read(cfg.data, cfg.prompt_field, cfg.response_field, prompts=kinds == ["prompts"])
     print("\n".join(found.lines()))
     examples = objective.rows(rows, hp)         # what the objective lacks is said of the whole file, before the split
     if kinds == ["pairs"] and (equal := len([r for r in rows if r.chosen and r.rejected]) - len(examples)):
@@ -140,7 +148,7 @@ def main(argv=None) -> int:
     if (room := model.cfg.n_ctx - (1 + cfg.max_new) * sampled) < 1:                # of a prompt that is to be answered
         raise UserError(f"--max-new {cfg.max_new}: leaves no room for a prompt in the context of {model.cfg.n_ctx}")
     encoded, lost = encode(examples := objective.rows(train_rows, hp), tok, room)
-    held = [] if sampled else encode_held(objective, hp, held_rows, tok, room)
+    held = encode_held(objective, hp, held_rows, tok, room)
     kinds = objective.kinds(hp)
     print("\n".join([f"{len(encoded):,} of {len(train_rows):,} rows serve {name} (it needs {' + '.join(kinds)}); "
                      f"of {len(held_rows)} rows held out, {len(held)} do",
@@ -154,22 +162,25 @@ def main(argv=None) -> int:
     steps = cfg.steps or max(1, round((cfg.epochs or 3) * len(encoded) / objective.together / cfg.batch_size)
                              ) * getattr(hp, "passes", 1)
     if objective.value:
-        model.add_value_head(Path(cfg.init))
+        model.add_value_head(Path(cfg.init) if cfg.init != "base" else None)
     model.to(device.name)
-    folder = report.open_run(name, cfg, hp, source, tok, steps, device, runs.fingerprint(model, encoded))
+    key = runs.fingerprint(model, encoded) + (rollouts.mark(cfg.reward) if sampled else "")
+    folder = report.open_run(name, cfg, hp, source, tok, steps, device, key)
     cache, columns = folder.parent / ".columns", objective.measured(hp)
     prepare.add_columns(encoded, columns, model, tok.pad, cache, device, hp)
     encoded = objective.arrange(encoded, cfg.seed) if objective.arrange and not sampled else encoded
     prepare.add_columns(held, tuple(c for c in columns if c == "ref"), model, tok.pad, cache, device)
+    own = rollouts.Rollouts(encoded, objective, hp, cfg, steps, model, tok, device) if sampled else None
+    figures = partial(own.held_out, held) if own else partial(held_out, model, held, tok.pad, device)
+    figures = figures if held else None
     print(f"{name}: {steps:,} steps of {cfg.batch_size} rows, lr {cfg.lr:g}, {model.n_params() / 1e6:.2f}M parameters, "
         f"{device.name} {device.dtype} x {device.world} -> {folder}")
-    before = report.look_before(folder, model, tok, cfg, held, held_rows, device) if chief else None
+    before = report.look_before(folder, model, tok, cfg, figures, held_rows, device) if chief else None
     doubts = report.trusts(objective, hp, model, encoded, tok.pad, device) if chief else None
-    own = rollouts.Rollouts(encoded, objective, hp, cfg, steps, model, tok, device) if sampled else None
-    fit(model, objective, hp, cfg, encoded, tok.pad, steps, device, folder, held, own)
+    fit(model, objective, hp, cfg, encoded, tok.pad, steps, device, folder, figures, own)
     if chief:
         runs.save_final(folder, model, tok)
-        after = report.look(model, tok, cfg, held, held_rows, device)
+        after = report.look(model, tok, cfg, figures, held_rows, device)
         report.write_trusts(folder, encoded, doubts,
                             report.trusts(objective, hp, model, encoded, tok.pad, device))
         report.close_run(folder, name, cfg, before, after, time.time() - started)

@@ -22,19 +22,24 @@ from nanouft.gpt import GPT
 from nanouft.ledger import weights_of
 from nanouft.objectives import OBJECTIVES, Batch, Seqs
 from nanouft.objectives.ada_dpo import AdaDPO, root, scale
+from nanouft.objectives.apo import APO
 from nanouft.objectives.asft import ASFT
 from nanouft.objectives.cpo import CPO
 from nanouft.objectives.dpo import DPO, dpo_loss, kl_bound
 from nanouft.objectives.gdpo import GDPO
 from nanouft.objectives.hinge import Hinge
 from nanouft.objectives.ipo import IPO
+from nanouft.objectives.kto import KTO, kto_loss
+from nanouft.objectives.nca import NCA
 from nanouft.objectives.orpo import log_odds
 from nanouft.objectives.robust_dpo import RobustDPO
 from nanouft.objectives.rpo import RPO, nearness
 from nanouft.objectives.simpo import SimPO
 from nanouft.objectives.slic import SLiC
+from nanouft.objectives.sppo import SPPO
 from nanouft.objectives.tis_dpo import TISDPO, token_weights
 from nanouft.objectives.tpo import TPO, TPOL, triple_rows
+from nanouft.objectives.una import score_loss
 
 LOG2 = math.log(2)
 PAIRS = [name for name, o in OBJECTIVES.items() if o.kinds(settings(name)) == ["pairs"]]
@@ -132,6 +137,94 @@ def test_unequal_certainties_stay_finite_in_fp32(name, w, l):
     assert value.isfinite() and all(x.isfinite().all() for x in g.values()), \
         f"LAW: {name}: chosen at {w}, rejected at {l} a token: loss and gradient are finite in fp32"
     assert all(torch.as_tensor(x).isfinite().all() for x in OBJECTIVES[name].loss(batch, settings(name))[1].values())
+
+
+# ---- each answer by itself ------------------------------------------------------------------------------------------
+def ratios(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """(B,) log-ratios of chosen and rejected to the reference."""
+    return tuple((s.logp - s.tok["ref"]).masked_fill(s.mask == 0, 0).sum(-1) for s in batch.seqs.values())
+
+
+def alone(r_w: float, r_l: float) -> Batch:
+    """One pair with these log-ratios, in nats."""
+    return step([[r_w]], [[r_l]])
+
+
+def test_apo_zero_is_kto_without_its_reference_point():
+    batch, one = some(), torch.ones(())
+    w, l = ratios(batch)
+    k0 = KTO(beta=0.3)
+    want = kto_loss(w, one, torch.zeros(()), k0) + kto_loss(l, 0 * one, torch.zeros(()), k0)
+    same(loss("apo", batch, APO(beta=0.3)), want.mean(), "APO-zero = KTO of both answers with k = 0")
+
+
+def test_apo_at_the_reference():
+    for form, chosen in (("zero", -0.25 * 0.4), ("down", 0.0)):
+        hp = APO(form=form, beta=0.4)
+        same(loss("apo", alone(0, 0), hp), 1.0, f"{form}: 1 at the reference")
+        g = grads("apo", alone(0, 0), hp)
+        same(g["chosen"], [[chosen]], f"{form}: push of beta / 4 on chosen under zero, none yet under down")
+        same(g["rejected"], [[0.1]], f"{form}: push of beta / 4 on rejected, downwards")
+
+
+def test_apo_goes_where_its_form_says():
+    for r_w, r_l in ((-3.0, -8.0), (1.0, -1.0), (5.0, -4.0), (0.0, -0.5)):
+        zero, down = (grads("apo", alone(r_w, r_l), APO(form=form, beta=0.5)) for form in ("zero", "down"))
+        assert zero["chosen"] < 0 < zero["rejected"], "LAW: zero: chosen up, rejected down, wherever they are"
+        assert down["rejected"] > 0, "LAW: down: rejected falls"
+    assert grads("apo", alone(0.0, -0.5), APO(form="down"))["chosen"] > 0, "down: chosen falls as soon as it leads"
+    for form in ("zero", "down"):
+        for far in (60.0, -60.0):
+            value, g = loss("apo", alone(far, -far), APO(form=form)), grads("apo", alone(far, -far), APO(form=form))
+            assert 0 <= value <= 2, "LAW: each term lies between 0 and 1"
+            if form == "zero":
+                assert max(x.abs().max() for x in g.values()) < 0.1 * 0.0025, "LAW: what is hopeless pushes little, too"
+
+
+def test_nca_is_two_answers_with_scores():
+    batch = some()
+    w, l = ratios(batch)
+    want = 1.5 * score_loss(0.3 * w, 2 / 3, "bce") + 0.5 * score_loss(0.3 * l, 0.0, "bce")
+    same(loss("nca", batch, NCA(beta=0.3)), want.mean(), "NCA = 3/2 BCE(score 2/3) + 1/2 BCE(score 0)")
+    same(loss("nca", alone(0, 0), NCA()), 2 * LOG2, "2 log 2 at the reference")
+
+
+def test_nca_lets_chosen_rest_and_rejected_never():
+    rest = LOG2 / 0.1
+    same(rest, 6.931471805599453, "6.9 nats at beta .1")
+    same(grads("nca", alone(rest, -3), NCA())["chosen"], [[0.0]], "chosen rests at log 2 / beta ...")
+    assert grads("nca", alone(rest - 1, 0), NCA())["chosen"] < 0 < grads("nca", alone(rest + 1, 0), NCA())["chosen"], \
+        "LAW: ... goes up before it, and back beyond it"
+    pushes = [grads("nca", alone(0, -r), NCA())["rejected"].item() for r in (0.0, 10.0, 50.0)]
+    assert pushes[0] > pushes[1] > pushes[2] > 0, "LAW: rejected is pushed down for ever, ever less"
+
+
+def test_sppo_is_ipo_and_a_brace():
+    batch = some()
+    w, l = ratios(batch)
+    want = 0.5 * loss("ipo", batch, IPO(beta=0.15, reduction="sum")) + 0.5 * (w + l).square().mean()
+    same(loss("sppo", batch, SPPO(beta=0.3)), want, "SPPO(beta) = 1/2 IPO(beta/2, sums) + 1/2 (a + b)^2")
+    same(loss("sppo", alone(0, 0), SPPO()), 50.0, "1/(2 beta^2) at the reference")
+    same(loss("sppo", alone(5, -5), SPPO()), 0.0, "0 where chosen is 1/(2 beta) above and rejected as much below")
+    sunk = alone(-5, -15)                                               # the margin is right, but both have fallen
+    same(loss("ipo", sunk, IPO(beta=0.05, reduction="sum")), 0.0, "IPO, with the same aim for the margin, is content")
+    assert grads("sppo", sunk, SPPO())["chosen"] < 0, "LAW: SPPO lifts them again"
+
+
+def test_simpo_with_likelihood_and_with_doubts():
+    batch = some("simpo")
+    same(loss("simpo", batch, SimPO(alpha=0.7)) - loss("simpo", batch, SimPO()),
+         0.7 * (loss("cpo", batch, CPO(alpha=1.0)) - loss("cpo", batch, CPO(alpha=0.0))),
+         "--alpha adds CPO's likelihood")
+    same(loss("simpo", batch, SimPO(beta=0.7, gamma=0.0, label_smoothing=0.2)),
+         0.8 * loss("simpo", batch, SimPO(beta=0.7, gamma=0.0))
+         + 0.2 * loss("simpo", replace(batch, seqs={"chosen": batch.seqs["rejected"], "rejected": batch.seqs["chosen"]},
+                                       tokens=batch.tokens), SimPO(beta=0.7, gamma=0.0)),
+         "without a margin smoothing mixes the loss with that of the swapped pair, as cDPO does")
+    equal = step([[-1.0]], [[-1.0]])
+    for gamma in (0.5, 2.0):
+        same(loss("simpo", equal, SimPO(gamma=gamma, label_smoothing=0.3)),
+             0.7 * math.log1p(math.exp(gamma)) + 0.3 * math.log1p(math.exp(-gamma)), "the margin's sign turns, too")
 
 
 # ---- DPO with doubts ------------------------------------------------------------------------------------------------

@@ -124,7 +124,7 @@ def effects(contrast: dict) -> str:
 
 @pytest.mark.parametrize("text", [README, ACCOUNT], ids=["README", "claims.md"])
 def test_the_verdicts_are_those_of_the_finished_cells(text):
-    """Every row of the tables of claims that shows effects on two bases is a contrast of docs/results with its verdict."""
+    """Every row of a table that shows effects on two bases is a contrast of docs/results, with its verdict."""
     known = {}
     for name in CLAIMS:
         found = json.loads((ROOT / f"docs/results/{name}.json").read_text(encoding="utf-8"))["contrasts"]

@@ -316,6 +316,7 @@ def test_three_answers_are_printed(here, tiny_base, capsys):
 @pytest.fixture
 def learnt(monkeypatch):
     """A reward model that likes long answers; counts in logits, as Bradley-Terry models do."""
+    monkeypatch.setattr("nanouft.rollouts.mark", lambda name: "-" + name)
     monkeypatch.setattr("nanouft.reward.load", lambda folder, device: lambda asked, said: np.array(
         [len(x) / 3 - 4 for x in said]))
 
@@ -333,6 +334,12 @@ def test_prompts_of_a_file(here, tiny_base, learnt, capsys):
             *QUICK]
     assert call(train.main, *argv, "--reward", "out/reward", "--out", "a") == 0
     assert "score" not in metrics(here / "a")[0], "nothing exact is known of other prompts"
+    held = json.loads((here / "a/eval.json").read_text(encoding="utf-8"))["after"]["held_out"]
+    assert held["low"] <= held["reward"] <= held["high"] and held["rows"] == 2, "prompts held out, answered greedily"
+    bare = lines(here / "p.jsonl", [{"prompt": d["prompt"]} for d in DEMOS])
+    assert call(train.main, *[bare if a == file else a for a in argv], "--reward", "out/reward", "--out", "b") == 0
+    assert (here / "a/model.safetensors").read_bytes() == (here / "b/model.safetensors").read_bytes(), \
+        "LAW: only the prompts of a file are read; answers may be missing"
     capsys.readouterr()
     one_error(call(train.main, *argv), capsys.readouterr().err, "exact score", "--reward DIR")
 
@@ -353,8 +360,10 @@ def test_what_cannot_work_is_said(here, tiny_base, capsys, monkeypatch):
                         (["--objective", "ppo", "--passes", "0"], ["--passes 0"]),
                         (["--objective", "rloo", "--eps", "0"], ["--eps 0.0", "above 0"]),
                         (["--objective", "rloo", "--max-new", "127", "--init", tiny_base], ["--max-new", "context"]),
+                        (["--objective", "rloo", "--reward", "nowhere"], ["nowhere"]),
                         (["--objective", "reinforce", "--beta", "-1"], ["--beta -1.0"])):
         one_error(call(train.main, *argv), capsys.readouterr().err, *words)
+    assert not (here / "out").exists(), "LAW: no run folder is made before all is checked"
     cfg = train.Train()
     with pytest.raises(UserError, match="one process"):
         rollouts.check(cfg, OBJECTIVES["rloo"], replace(CPU, world=2))

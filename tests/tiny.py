@@ -41,6 +41,8 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "dpo": [{}, {"beta": 0.7}, {"label_smoothing": 0.2}, {"swap": True}],
     "ipo": [{}, {"reduction": "sum"}],
     "slic": [{}, {"form": "trl"}],
+    "apo": [{}, {"form": "down", "beta": 0.7}],
+    "simpo": [{}, {"label_smoothing": 0.2, "alpha": 0.5}],
     "asft": [{}, {"sft_weight": 0.0, "beta": 2.0}],
     "tis_dpo": [{}, {"weights": "rank_based"}, {"weights": "ones"}],
     "rpo": [{}, {"form": "diagonal"}],

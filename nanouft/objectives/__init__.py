@@ -133,6 +133,7 @@ class Objective:
 
 # Below the contract, because these files import it.
 from nanouft.objectives.ada_dpo import ADA_DPO_OBJECTIVE  # noqa: E402
+from nanouft.objectives.apo import APO_OBJECTIVE  # noqa: E402
 from nanouft.objectives.asft import ASFT_OBJECTIVE  # noqa: E402
 from nanouft.objectives.cpo import CPO_OBJECTIVE  # noqa: E402
 from nanouft.objectives.dft import DFT_OBJECTIVE  # noqa: E402
@@ -144,6 +145,7 @@ from nanouft.objectives.ift import IFT_OBJECTIVE  # noqa: E402
 from nanouft.objectives.ipo import IPO_OBJECTIVE  # noqa: E402
 from nanouft.objectives.kto import KTO_OBJECTIVE  # noqa: E402
 from nanouft.objectives.poft import POFT_OBJECTIVE  # noqa: E402
+from nanouft.objectives.nca import NCA_OBJECTIVE  # noqa: E402
 from nanouft.objectives.neftune import NEFTUNE_OBJECTIVE  # noqa: E402
 from nanouft.objectives.ppo import PPO_OBJECTIVE  # noqa: E402
 from nanouft.objectives.reinforce import REINFORCE_OBJECTIVE  # noqa: E402
@@ -157,6 +159,7 @@ from nanouft.objectives.sft import SFT_OBJECTIVE  # noqa: E402
 from nanouft.objectives.sftmix import SFTMIX_OBJECTIVE  # noqa: E402
 from nanouft.objectives.simpo import SIMPO_OBJECTIVE  # noqa: E402
 from nanouft.objectives.slic import SLIC_OBJECTIVE  # noqa: E402
+from nanouft.objectives.sppo import SPPO_OBJECTIVE  # noqa: E402
 from nanouft.objectives.tis_dpo import TIS_DPO_OBJECTIVE  # noqa: E402
 from nanouft.objectives.tofu import TOFU_OBJECTIVE  # noqa: E402
 from nanouft.objectives.tpo import TPO_L_OBJECTIVE, TPO_OBJECTIVE  # noqa: E402
@@ -175,6 +178,9 @@ OBJECTIVES: dict[str, Objective] = {
     "robust_dpo": ROBUST_DPO_OBJECTIVE,
     "ipo": IPO_OBJECTIVE,
     "hinge": HINGE_OBJECTIVE,
+    "apo": APO_OBJECTIVE,
+    "nca": NCA_OBJECTIVE,
+    "sppo": SPPO_OBJECTIVE,
     "slic": SLIC_OBJECTIVE,
     "simpo": SIMPO_OBJECTIVE,
     "cpo": CPO_OBJECTIVE,
