@@ -235,7 +235,8 @@ class Claims:
             raise UserError("--seeds, --tune-seeds, --items and --workers must be at least 1, --again not below 0")
         if self.tune + self.map + bool(self.again) > 1:
             raise UserError("--tune, --map and --again are three jobs; give one")
-        whole = self.tune_seeds >= claim.tune_seeds if self.tune else self.seeds >= 10 and tuple(self.bases) == BASES
+        whole = (self.tune_seeds >= claim.tune_seeds if self.tune else tuple(self.bases) == BASES[:1] if self.map
+                 else self.seeds >= 10 and tuple(self.bases) == BASES)
         if self.out == RESULTS and not self.again and not (whole and self.items == 100):
             raise UserError(f"a shorter form would overwrite the evidence in {RESULTS}; give it --out out/trial")
         if BASES[1] in self.bases and not (Path(BASES[1]) / "model.safetensors").exists():

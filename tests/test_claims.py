@@ -230,6 +230,18 @@ def test_the_map_says_what_diverged(lab, capsys):
     assert all(c.probes and c.split == "val" for c in lab.asked)
 
 
+@pytest.mark.parametrize("short", [{"items": 50}, {"bases": ["base"]}, {"seeds": 5}, {"tune": True, "tune_seeds": 1},
+                                   {"map": True}])
+def test_a_shorter_form_never_overwrites_the_evidence(short, monkeypatch, tmp_path):
+    both = ["base", str(tmp_path)]
+    (tmp_path / "model.safetensors").touch()
+    monkeypatch.setattr(claims, "BASES", tuple(both))
+    with pytest.raises(config.UserError, match="--out out/trial"):
+        Claims(**{"bases": both, "tune_seeds": 4, **short}).check(C1)
+    for whole in ({"bases": both}, {"map": True, "bases": ["base"]}, {"tune": True, "bases": ["base"]}):
+        Claims(tune_seeds=4, **whole).check(C1)
+
+
 def test_a_study_before_tuning_says_what_to_do(lab):
     with pytest.raises(config.UserError, match="--tune first"):
         study.study("C1", C1, trial(bases=["base"]))
