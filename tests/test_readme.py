@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from nanouft import compare
+from nanouft.cells import interval
 from nanouft.objectives import OBJECTIVES
+from nanouft.summary import MEASURES
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -78,6 +80,28 @@ def test_the_table_of_results_is_that_of_the_committed_cells():
         shown = re.search(rf"^\| `?{name}`?[^|]*\|(.*)\|$", README, re.M)
         assert shown, f"README has no row of {name}"
         assert [x.strip() for x in shown[1].split("|")] == figures, f"README's row of {name} is not what the cells give"
+
+
+def test_what_is_said_of_the_comparison_page():
+    """Rows, seeds and minutes in README, and every number of the committed table, from the committed cells."""
+    folder = ROOT / "docs/results/compare"
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    cells = {c["key"]: c for c in map(json.loads, (folder / "cells.jsonl").read_text(encoding="utf-8").splitlines())}
+    rows = {name: [c for c in cells.values() if (c["flags"], c.get("after", "")) == (r["flags"], r["after"])
+                   and c["seed"] in r["seeds"]] for name, r in results["rows"].items()}
+    table = (folder / "table.md").read_text(encoding="utf-8")
+    for name, got in rows.items():
+        figures = results["rows"][name]["figures"]
+        assert len(got) == len(results["rows"][name]["seeds"]), f"{name}: cells are missing"
+        for measure in set(MEASURES) - {"seconds"}:
+            values = [MEASURES[measure].of(c) for c in got]
+            assert figures[measure] == [v if v < float("inf") else None for v in interval(values)], (name, measure)
+        assert f"| {name} | {MEASURES['score'].write(figures['score'])}" in table
+    minutes = sum(c["seconds"] for c in cells.values()) / 120
+    seeds = f"{results['seeds']} seed{'s' * (results['seeds'] > 1)}"
+    said = f"{len(rows) - 1} rows, {seeds}, about {minutes:.0f} minutes of two cores"
+    assert said in " ".join(README.split()), f"README should say: {said}"
+    assert sum(f.stat().st_size for f in folder.iterdir()) < 2_000_000
 
 
 def test_the_log_names_the_rates_that_are_default():
