@@ -34,7 +34,7 @@ import torch                                            # after nanouft, which s
 
 ROLL = 0                                                # the switch, see "Break it"
 torch.set_num_threads(2)                                # fp32, two threads, fixed seeds: nearly equal on each machine
-(base, tok), cpu, K, STEPS = runs.start_model("base"), devices.pick("cpu", "fp32", 2), 4, 20
+(base, tok), cpu, K, STEPS = runs.start_model("base"), devices.pick("cpu", "fp32", 2), 4, 10
 rows = world.rows("train", "prompts", 400, 0, skills=("fact", "truth", "sort"))
 ARMS = {"REINFORCE": "reinforce", "RLOO": "rloo", "GRPO": "grpo", "online UNA": "online_una"}
 
@@ -67,7 +67,7 @@ for arm in ARMS:
 # %% [markdown]
 # ## Live
 # Three learners, the loop of all lessons; only the source of the rows is new. Afterwards each sits the exam: the 100
-# prompts of the beginning, four answers each. One seed, twenty steps: enough to see that they learn, not who is best.
+# prompts of the beginning, four answers each. One seed, ten steps: enough to see that they learn, not who is best.
 
 # %%
 for arm in ("RLOO", "GRPO", "online UNA"):
