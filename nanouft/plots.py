@@ -22,7 +22,8 @@ def curves(run: Path) -> Path:
     """curves.png of a run folder: the loss, then what else the objective reports; log-probs share a panel, KLs, too."""
     log = runs.read_metrics(run / "metrics.jsonl")
     steps, held = [m for m in log if "grad_norm" in m], [m for m in log if "held_out" in m]
-    names = [k for k in steps[0] if k not in ("step", "lr", "tokens", "grad_norm", "decode_gap", "kl_answer")]
+    left_out = ("step", "lr", "tokens", "grad_norm", "decode_gap", "kl_answer", "kl_step")
+    names = [k for k in steps[0] if k not in left_out]
     joint = [[n for n in names if n.startswith(start)] for start in ("logp_", "kl_")]
     panels = [[n] for n in names if not any(n in panel for panel in joint)] + joint
     panels = [p for p in panels if p]

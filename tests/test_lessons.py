@@ -179,6 +179,12 @@ def test_17_break_it(folder):
         changed("17", folder, PAIRED=False)
 
 
+def test_15_break_it(folder):
+    """A blank critic: with lam = 0 the whole gradient is missing but for the last token's, and the law says so."""
+    with pytest.raises(AssertionError, match="a critic that is right leaves no bias"):
+        changed("15", folder, CRITIC=0.0)
+
+
 @pytest.mark.parametrize("stem, law", [("04_mdp", "not one bit has changed"),
                                        ("05L_ghosts", "IFT leaves the path no more")])
 def test_the_break_switch_breaks_the_law_that_it_says(stem, law, tmp_path):
@@ -493,6 +499,37 @@ def precision(found, wrong, recall=False):
     return sum(wrong[i] for i in found) / (sum(wrong) if recall else len(found))
 
 
+def leave_one_out(R, own=False, across=False):
+    """(P,K) rewards -> (P,K) advantages of RLOO."""
+    if across:                                          # the answers of a group are not neighbours
+        return leave_one_out(R.T).T
+    K = R.shape[1]
+    return R - (R.mean(1, keepdim=True) if own else (R.sum(1, keepdim=True) - R) / (K - 1))
+
+
+def standardised(R, population=False, careful=True, across=False):
+    if across:
+        return standardised(R.T).T
+    std = R.std(1, keepdim=True, correction=0 if population else 1)
+    return (R - R.mean(1, keepdim=True)) / (std + (1e-4 if careful else 0))
+
+
+def gae(R, V, lam, beyond=False, forwards=False):
+    out, later, T = [0.0] * len(R), 0.0, len(R)
+    for t in (range(T) if forwards else reversed(range(T))):
+        following = V[t + 1] if t + 1 < T else (V[t] if beyond else 0.0)
+        out[t] = later = R[t] + following - V[t] + lam * later
+    return out
+
+
+def clip(rho, A, eps, upper=False, larger=False, recomputed=False):
+    rho = 1.0 if recomputed else rho
+    near = min(rho, 1 + eps) if upper else min(max(rho, 1 - eps), 1 + eps)
+    if upper:                                           # one side of the clip, whatever the sign
+        return -near * A
+    return -(max if larger else min)(rho * A, near * A)
+
+
 def bound(length, padded, width, alpha, padded_too=False, root=True, inside=False):
     """Exercise 16a, and its mistakes by flag."""
     size = (padded if padded_too else length) * width
@@ -567,7 +604,7 @@ def taste(x, steps, sign=1, mean=False):
 GIVEN = {"02": {"W": world.WORLD}, "01": {"q": Q, "k": K, "v": V, "y": torch.tensor([[0.0, 1, 0, 0], [1, 1, 0, 0]])},
          "03": {"tok": Tokenizer.load("nano")},
          "05L": {"lakes": {name: make_lake(name) for name in ("twoway5", "corridor4")}},
-         **{lesson: {} for lesson in ("00", "04", "05", "06", "07", "08", "09", "10", "11", "12", "13", "16", "17")}}
+         **{f"{lesson:02}": {} for lesson in (0, *range(4, 18))}}
 SOLUTIONS = {                   # exercise: (name, what is right, what is wrong); two names: pairs of values
     "00b": ("my_score", mark, [dict(item=True), dict(strict=True), dict(substring=True)]),
     "01a": ("my_attention", attention, [dict(scale=False), dict(diagonal=-1), dict(axis=0), dict(late=True),
@@ -615,6 +652,10 @@ SOLUTIONS = {                   # exercise: (name, what is right, what is wrong)
         (partial(best_of_n, cheat=True), kl_bound), (partial(best_of_n, first=True), kl_bound),
         (partial(best_of_n, every=True), kl_bound), (best_of_n, math.log)]),
     "13c": ("my_taste", taste, [dict(sign=-1), dict(mean=True)]),
+    "14a": ("my_rloo", leave_one_out, [dict(own=True), dict(across=True)]),
+    "14b": ("my_grpo", standardised, [dict(population=True), dict(careful=False), dict(across=True)]),
+    "15a": ("my_gae", gae, [dict(beyond=True), dict(forwards=True)]),
+    "15b": ("my_clip", clip, [dict(upper=True), dict(larger=True), dict(recomputed=True)]),
     "16a": ("my_bound", bound, [dict(padded_too=True), dict(root=False), dict(inside=True)]),
     "16b": ("my_training", half_frozen, [dict(put_back=False), dict(redrawn=True), dict(whole=True)]),
     "16c": ("my_places", places, [dict(zero=True), dict(cut=False)]),

@@ -19,7 +19,9 @@ nothing after 24 rollouts) and is saved beside the model (value_head.safetensors
 that starts from that folder goes on with it.
 Traps: returns before whitening, not after; whitening over the rollout, not the minibatch; V_t belongs to the state
 BEFORE token t.
-Simplified: one network with two heads (TRL: two networks); an answer that is cut off ends there, as in TRL.
+Simplified: one network with two heads, so vf is 1 here: what the critic needs must be learnt in the shared states (TRL
+has two networks and vf .1); an answer that is cut off ends there, as in TRL.
+Defaults that differ from TRL's: one pass over a rollout, not four (docs/LOG.md).
 """
 from dataclasses import dataclass
 from typing import Literal
@@ -35,17 +37,17 @@ from nanouft.objectives.reinforce import check_sampling, clipped, log_rho, step_
 
 @dataclass
 class PPO:
-    samples: int = 2                # answers to each prompt
+    samples: int = 4                # answers to each prompt
     beta: float = 0.02              # what one nat of log pi/pi_ref costs in reward; 0 = no leash
     kl: Literal["k1", "k3"] = "k1"  # the leash's estimate for a token: log-ratio, or the one that is never negative
     gamma: float = 1.0              # discount of later rewards
     lam: float = 0.95               # GAE: 1 = whole returns, 0 = one step and the critic
     eps: float = 0.2                # how far a token's chance may move on one rollout
     eps_value: float = 0.2          # how far a value may move on one rollout
-    vf: float = 0.1                 # weight of the critic's loss
+    vf: float = 1.0                 # weight of the critic's loss
     end_penalty: float = 1.0        # taken off the score of an answer that does not stop
-    minibatches: int = 4            # optimizer steps that a rollout is cut into
-    passes: int = 2                 # how often a rollout is used
+    minibatches: int = 2            # optimizer steps that a rollout is cut into
+    passes: int = 1                 # how often a rollout is used
 
     def check(self, given: set[str]) -> None:
         check_sampling(self)
