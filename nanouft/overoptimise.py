@@ -220,7 +220,8 @@ def picture(lines: list[dict], file: Path) -> Path:
                     if (some := found.get((part, kind, n))) is None:
                         continue
                     (y, half), (x, _) = over_seeds(some, key), over_seeds(some, "kl")
-                    half, order = np.where(np.isfinite(half), half, 0), np.argsort(x, kind="stable")
+                    half = half if len(some) > 2 else 0 * x         # two seeds give an interval of no use
+                    order = np.argsort(x, kind="stable")
                     x, y, half = x[order], y[order], half[order]            # PPO's KL goes up and down a little
                     every = max(1, len(x) // 8)
                     ax.plot(x, scale * y, mark + "-", color=colour, ms=9, lw=2, markevery=every, label=f"{n:,} pairs")
