@@ -91,7 +91,8 @@ def reward_models(seed: int, source: str, work: Path) -> dict[int, Path]:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "metrics.jsonl").unlink(missing_ok=True)
         made = reward.RewardModel(runs.start_model(str(start))[0])
-        reward.fit(made, pairs[:n], reward.Reward(seed=seed), SIZES[n], tok.pad, "cpu", folder)
+        reward.fit(made, pairs[:n], reward.Reward(seed=seed), SIZES[n], tok.pad,
+                   devices.pick("cpu", "fp32", 1), folder)
         reward.save(folder, made, tok)
     return folders
 

@@ -13,7 +13,6 @@ What to expect: accuracy on held-out pairs, in all and per family, and calibrati
 80 % of the cases? The folder opens in transformers as GPT2ForSequenceClassification, so TRL can use it.
 Simplified: no margins between ratings, one process, fp32, no --resume (a run is short).
 """
-import json
 import math
 import os
 import sys
@@ -38,6 +37,7 @@ from nanouft.data import Row, Turn
 from nanouft.evaluate import answer_rows
 from nanouft.gpt import GPT
 from nanouft.held_out import bootstrap
+from nanouft.report import Log
 from nanouft.tokenizer import Tokenizer
 
 Scorer = Callable[[list[str], list[str]], np.ndarray]       # n prompts, n answers -> (n,) rewards
@@ -237,14 +237,17 @@ def ids_of(e: Encoded) -> tuple[list[int], list[int]]:
     return list(e.seqs["chosen"].ids), list(e.seqs["rejected"].ids)
 
 
-def fit(model: RewardModel, pairs: list[Encoded], cfg: Reward, steps: int, pad: int, device: str, folder: Path) -> None:
+def fit(model: RewardModel, pairs: list[Encoded], cfg: Reward, steps: int, pad: int, device: devices.Device,
+        folder: Path) -> None:
     """Train in place; one line of metrics.jsonl a step. UserError if the loss is no longer finite."""
+    log = Log(folder / "metrics.jsonl", 0, device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=cfg.lr, betas=(0.9, 0.95), weight_decay=0.0)
     plan = order([e.length for e in pairs], cfg.batch_size, steps, cfg.seed)
-    for step in tqdm(range(steps), desc=folder.name, mininterval=0.5 if sys.stderr.isatty() else 10):
+    bar = tqdm(range(steps), desc=folder.name, mininterval=0.5 if sys.stderr.isatty() else 10)
+    for step in bar:
         # ---- data
         chosen, rejected = zip(*[ids_of(pairs[i]) for i in plan[step]])
-        ids, last = padded([*chosen, *rejected], pad, device)
+        ids, last = padded([*chosen, *rejected], pad, device.name)
         # ---- forward: both answers of each pair in one batch
         r_w, r_l = model(ids, last).chunk(2)
         # ---- objective
@@ -256,14 +259,12 @@ def fit(model: RewardModel, pairs: list[Encoded], cfg: Reward, steps: int, pad: 
         loss.backward()
         norm = nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        # ---- report
-        line = {"step": step + 1, "loss": loss.item(), "accuracy": right(r_w - r_l).mean().item(),
-                "margin": (r_w - r_l).mean().item(), "reward": (r_w + r_l).mean().item() / 2,
-                "grad_norm": norm.item(), "lr": optimizer.param_groups[0]["lr"]}
-        if not math.isfinite(line["loss"] + line["grad_norm"]):
-            raise UserError(f"the loss is {line['loss']} at step {step + 1}: the run diverged; lower --lr")
-        with open(folder / "metrics.jsonl", "a", encoding="utf-8") as f:
-            f.write(json.dumps(line) + "\n")
+        # ---- report: read in groups of ten; reading each step would make a GPU wait
+        log.add(step + 1, {"loss": loss.detach(), "accuracy": right(r_w - r_l).mean(),
+                           "margin": (r_w - r_l).detach().mean(), "reward": (r_w + r_l).detach().mean() / 2},
+                norm, optimizer.param_groups[0]["lr"], ids.numel())
+        if (step + 1) % 10 == 0 or step + 1 == steps:
+            bar.set_postfix_str(log.flush(), refresh=False)
 
 
 def right(margin: Tensor) -> Tensor:
@@ -373,7 +374,7 @@ def main(argv=None) -> int:
                      *lost.lines(gpt.cfg.n_ctx)]))
     torch.manual_seed(cfg.seed)
     model = RewardModel(gpt).to(device.name)
-    fit(model, pairs, cfg, steps, tok.pad, device.name, folder)
+    fit(model, pairs, cfg, steps, tok.pad, device, folder)
     found = judge(model.eval(), held, tok.pad)
     if not math.isfinite(found["nll"]):
         raise UserError("rewards are no longer finite at the end: the run diverged; lower --lr")
