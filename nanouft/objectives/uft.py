@@ -14,7 +14,8 @@ What it pays: on a demonstration the gradient is SFT's (summed over tokens), tim
 beta/4 at the start, at most 8/27 beta (at sigma = 1/3), and falling to 0 as the answer is learnt. Adam does not see
 the constant beta/4; what differs from SFT is this saturation, the sum (a long answer pulls more), and the bad answers.
 beta says when an answer counts as learnt: sigma(i) = .9 takes 2.2/beta nats of the whole answer. The authors' .01 fits
-answers of hundreds of tokens; for ten tokens it means "never", and pushes bad answers down without end.
+answers of hundreds of tokens; for ten tokens it means "never", and pushes bad answers down without end. Where all bad
+answers have one cheap way out (refuse everything), a larger beta ends the push in time: 1 in study C3 (docs/claims.md).
 
 Needs demonstrations and one more kind: --feedback score (labels count as scores), binary (labels, pairs as two labels)
 or pair; none = demonstrations only. Needs the start model's log-probs.
