@@ -63,7 +63,7 @@ class Meter:
         x = next(v for v in (*args, kw.get("ids"), kw.get("embeds"), kw.get("hidden")) if v is not None)
         shape = x.shape[:-1] if x.is_floating_point() else x.shape      # embeddings and states have a width, ids none
         (rows, new), at = (shape if len(shape) == 2 else (shape.numel(), 1)), kw.get("at")
-        heads = 0 if what == "hidden" else rows * new if at is None else int(at.sum())
+        heads = 0 if what in ("hidden", "value") else rows * new if at is None else int(at.sum())
         cache = kw.get("cache")
         before = cache.n - new if cache is not None else 0
         once = forward_flops(self.cfg or model.cfg, rows, 0 if kw.get("hidden") is not None else new, heads, before)

@@ -19,6 +19,7 @@ picture are computed from these lines. Prompts of pairs, of best-of-n and of SFT
 questions about creatures are few (576), so some come again.
 """
 import contextlib
+import hashlib
 import io
 import json
 import shutil
@@ -42,6 +43,9 @@ from nanouft.evaluate import answer_rows
 SIZES = {100: 25, 400: 50, 1600: 100}       # pairs -> optimizer steps: four times the pairs, twice the steps
 SOURCES = ("samples", "corruptions")
 NS = (1, 2, 4, 8, 16, 32, 64)
+PPO = ("--objective", "ppo", "--beta", "0", "--samples", "4", "--minibatches", "2", "--passes", "1", "--vf", "1")
+RESULTS = "docs/results"
+VERSION = 1             # raised by hand when code changes what lines hold
 
 
 @dataclass
@@ -50,9 +54,9 @@ class Study:
     seeds: int = 3                  # a seed draws demonstrations, pairs, samples and order
     prompts: int = 48               # prompts that best-of-n answers, the same number of every family
     samples: int = 64               # answers to each
-    ppo_steps: int = 96             # optimizer steps of PPO, eight a rollout
+    ppo_steps: int = 48             # optimizer steps of PPO, two a rollout
     ppo_lr: float = 3e-4            # its rate: larger than usual, to go far in few steps
-    out: str = "docs/results"       # folder of over_optimisation.jsonl and .md
+    out: str = RESULTS              # folder of over_optimisation.jsonl and .md
     picture: str = "docs/over_optimisation.png"     # file of the picture
     work: str = "out/over_optimisation"     # folder of the models; once lines are there it may be deleted
 
@@ -60,6 +64,17 @@ class Study:
         if min(self.seeds, self.prompts, self.ppo_steps) < 1 or self.samples < 2 or self.samples > best_of.MOST:
             raise UserError("--seeds, --prompts and --ppo-steps must be at least 1, "
                             f"--samples from 2 to {best_of.MOST}")
+        if self.out == RESULTS and any(getattr(self, n) != getattr(Study, n) for n in SETTINGS):
+            raise UserError(f"another form than the committed one would mix with the evidence in {RESULTS}; give it "
+                            "--out out/trial --picture out/trial.png")
+
+    def settings(self, part: str) -> dict:
+        """What a line of this part depends on, beside its source, pairs and seed."""
+        names = ("prompts", "samples") if part == "best-of" else ("ppo_steps", "ppo_lr")
+        return {"version": VERSION, **{n: getattr(self, n) for n in names}, **({"ppo": PPO[2:]} if part == "ppo" else {})}
+
+
+SETTINGS = ("prompts", "samples", "ppo_steps", "ppo_lr")
 
 
 # ---- models, made once -----------------------------------------------------------------------------------------------
@@ -137,21 +152,21 @@ def best_of_n(seed: int, cfg: Study) -> list[dict]:
     for source in SOURCES:
         models = reward_models(seed, source, Path(cfg.work))
         scorers |= {(source, n): reward.load(folder) for n, folder in models.items()}
-    return [{"part": "best-of", "source": source, "pairs": n, "seed": seed,
+    return [{"part": "best-of", "source": source, "pairs": n, "seed": seed, "with": cfg.settings("best-of"),
              **curve(score(prompts, answers).reshape(scores.shape), scores, usual)}
             for (source, n), score in scorers.items()]
 
 
 # ---- PPO -------------------------------------------------------------------------------------------------------------
-def ppo(seed: int, n: int, unit: dict, cfg: Study) -> dict:
-    """Train against the reward model of `n` sampled pairs; -> a line with what its rollouts said. `unit` is the line
-    of best-of-n with the same reward model: where its rewards start, and how large they are."""
+def ppo(seed: int, source: str, n: int, unit: dict, cfg: Study) -> dict:
+    """Train against the reward model of `n` sampled pairs, or (source "exact") the exact score; -> what its rollouts
+    said. `unit` is the line of best-of-n with the same reward: where it starts, and how large it is."""
     work = Path(cfg.work)
-    folder = quietly(train.main, [
-        "--objective", "ppo", "--init", str(sft(seed, work)), "--reward",
-        str(reward_models(seed, "samples", work)[n]), "--beta", "0", "--lr", str(cfg.ppo_lr), "--steps",
-        str(cfg.ppo_steps), "--seed", str(200 + seed), "--items", "0", "--save-every", "0", "--show-every", "0"],
-        work / f"ppo-{n}-{seed}")
+    name = "exact" if source == "exact" else str(reward_models(seed, source, work)[n])
+    argv = [*PPO, "--reward", name, "--lr", str(cfg.ppo_lr), "--steps", str(cfg.ppo_steps), "--seed", str(200 + seed),
+            "--items", "0", "--save-every", "0", "--show-every", "0"]
+    mark = hashlib.sha256(repr(argv).encode()).hexdigest()[:8]      # another setting, another folder
+    folder = quietly(train.main, [*argv, "--init", str(sft(seed, work))], work / f"ppo-{source}-{n}-{seed}-{mark}")
     points, last = [], None
     for m in runs.read_metrics(folder / "metrics.jsonl"):
         here = (m.get("kl_answer"), m.get("reward"))
@@ -159,7 +174,7 @@ def ppo(seed: int, n: int, unit: dict, cfg: Study) -> dict:
             points.append({"step": m["step"], "kl": m["kl_answer"], "score": m["score"], "ends": m["ends"],
                            "reward": (m["reward"] - unit["mean"]) / unit["spread"]})
             last = here
-    return {"part": "ppo", "source": "samples", "pairs": n, "seed": seed, "curve": points}
+    return {"part": "ppo", "source": source, "pairs": n, "seed": seed, "with": cfg.settings("ppo"), "curve": points}
 
 
 # ---- what came out ---------------------------------------------------------------------------------------------------
@@ -228,7 +243,7 @@ def picture(lines: list[dict], file: Path) -> Path:
                     ax.plot(x, scale * y, mark + "-", color=colour, ms=9, lw=2, markevery=every, label=f"{n:,} pairs")
                     ax.fill_between(x, scale * (y - half), scale * (y + half), color=colour, alpha=0.15, lw=0)
                 for source, style in (("exact", "--"), ("noise", ":")):
-                    if key == "score" and part == "best-of" and (some := found.get(("best-of", source, 0))):
+                    if key == "score" and (some := found.get((part, source, 0))):
                         ax.plot(over_seeds(some, "kl")[0], 100 * over_seeds(some, "score")[0], style, color="black",
                                 lw=2, label={"exact": "the exact score", "noise": "noise"}[source])
             column[0].set(title=titles[part, kind], ylim=(0, 103))
@@ -253,16 +268,17 @@ def main(argv=None) -> int:
         partial.write_text("".join(json.dumps(x) + "\n" for x in done), encoding="utf-8")
         partial.replace(file)
 
-    def missing(part: str, n: int, seed: int) -> bool:
-        return not any((x["part"], x["source"], x["pairs"], x["seed"]) == (part, "samples", n, seed) for x in done)
+    def line(part: str, source: str, n: int, seed: int) -> dict | None:
+        return next((x for x in done if (x["part"], x["source"], x["pairs"], x["seed"]) == (part, source, n, seed)
+                     and x["with"] == json.loads(json.dumps(cfg.settings(part)))), None)
 
     seeds = [] if cfg.part == "table" else range(cfg.seeds)
-    for seed in tqdm([s for s in seeds if missing("best-of", max(SIZES), s)], desc="best-of-n"):
+    for seed in tqdm([s for s in seeds if not line("best-of", "samples", max(SIZES), s)], desc="best-of-n"):
         keep(*best_of_n(seed, cfg))
-    wanted = [(n, s) for s in seeds for n in SIZES if cfg.part == "all" and missing("ppo", n, s)]
-    for n, seed in tqdm(wanted, desc="PPO"):
-        unit, = (x for x in done if (x["part"], x["source"], x["pairs"], x["seed"]) == ("best-of", "samples", n, seed))
-        keep(ppo(seed, n, unit, cfg))
+    wanted = [(s, *arm) for s in seeds for arm in (*(("samples", n) for n in SIZES), ("exact", 0))
+              if cfg.part == "all" and not line("ppo", *arm, s)]
+    for seed, source, n in tqdm(wanted, desc="PPO"):
+        keep(ppo(seed, source, n, line("best-of", source, n, seed), cfg))
     if not done:
         raise UserError(f"{file}: nothing is there yet; run the study first, from the project's root")
     lines = table(done)

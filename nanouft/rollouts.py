@@ -110,15 +110,11 @@ class Rollouts:
 
     def sample(self, prompts: list[list[int]], number: int) -> list[Answer]:
         out = []
-        try:
-            for i in range(0, len(prompts), CHUNK):
-                seed = (self.cfg.seed * 1_000_003 + number) * 1_009 + i // CHUNK
-                out += generate(self.policy, prompts[i:i + CHUNK], stop=self.tok.end, pad=self.tok.pad,
-                                max_new=self.cfg.max_new, temperature=1.0, seed=seed % 2**63)
-        except RuntimeError as e:
-            if "probability" not in str(e):             # torch will not draw from NaN
-                raise
-        if len(out) < len(prompts) or not np.isfinite(sum(sum(a.logp) for a in out)):
+        for i in range(0, len(prompts), CHUNK):
+            seed = (self.cfg.seed * 1_000_003 + number) * 1_009 + i // CHUNK
+            out += generate(self.policy, prompts[i:i + CHUNK], stop=self.tok.end, pad=self.tok.pad,
+                            max_new=self.cfg.max_new, temperature=1.0, seed=seed % 2**63)
+        if not np.isfinite(sum(sum(a.logp) for a in out)):
             raise UserError(f"nothing can be sampled at step {number * self.stride + 1}: the run diverged, its chances "
                             "are not finite. Lower --lr")
         return out

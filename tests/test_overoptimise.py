@@ -90,16 +90,18 @@ def test_half_a_run_begins_anew(tmp_path):
 def test_ppo_in_small(small, monkeypatch):
     made = overoptimise.reward_models
     monkeypatch.setattr(overoptimise, "reward_models", lambda seed, source, work: made(seed, "corruptions", work))
-    x = overoptimise.ppo(0, 4, {"mean": 1.0, "spread": 2.0}, small)
-    log = runs.read_metrics(overoptimise.Path(small.work) / "ppo-4-0" / "metrics.jsonl")
+    x = overoptimise.ppo(0, "samples", 4, {"mean": 1.0, "spread": 2.0}, small)
+    folder, = overoptimise.Path(small.work).glob("ppo-samples-4-0-*")
+    log = runs.read_metrics(folder / "metrics.jsonl")
     first = x["curve"][0]
-    assert len(x["curve"]) == 1, "eight steps are one rollout"
+    assert len(x["curve"]) == small.ppo_steps / 2, "two steps are one rollout"
     assert first["kl"] == pytest.approx(0, abs=1e-4) and first["reward"] == pytest.approx((log[0]["reward"] - 1) / 2)
 
 
 @pytest.mark.parametrize("argv, words", [
     (["--samples", 1], ["--samples"]),
     (["--seeds", 0], ["--seeds"]),
+    (["--prompts", 8], ["evidence", "--out out/trial"]),
     (["--part", "tables"], ["did you mean table"]),
     (["--part", "table", "--out", "nowhere"], ["nowhere", "run the study first"]),
 ])
