@@ -123,7 +123,8 @@ assert truth["grades only"] > truth["UFT"] - 5, "grades alone explain the gain i
 # The honest sentence about this run: *merging kept what a second stage forgets; it did not teach more of what the
 # grades teach.* (`SEED = 1` and `2`: the same.) Default rates, small runs, one base. The study C3 (`docs/claims.md`)
 # tuned every row on validation, ten seeds, two bases: then **no** second stage forgets, because tuning gives it so
-# small a rate that it hardly learns either; one stage is better as a whole, plain SFT on the good answers is as good.
+# small a rate that it hardly learns either; one stage is better as a whole, but not surely better than plain SFT on
+# as many good answers.
 #
 # ## Break it
 # `BREAK = "bce"`: the loss $-\log\sigma(i)$ for a demonstration. Guess what the left curve does where the policy is

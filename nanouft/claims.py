@@ -20,8 +20,8 @@ C1 (arXiv:2405.11870): IFT beats SFT on the same demonstrations, and is not infe
 C2 (arXiv:2410.21438): UFT on demonstrations alone is not inferior to SFT. Over beta, and over the length of answers:
     families differ in it. As beta goes to 0 UFT becomes SFT with sums over tokens; that row is the control.
 C3 (arXiv:2410.21438): UFT on demonstrations of skills (A) and scores of honesty (B) keeps what SFT(A), then DPO, KTO
-    or UNA on B, loses. 570 demonstrations, 610 rows of B for all. Controls: B alone, and SFT on A and B's good
-    answers (half of 610). Tuned, and compared as a whole, by the mean of three parts: A, B, and facts.
+    or UNA on B, loses. 570 demonstrations, 610 rows of B for all. Controls: B alone, and SFT on A and as many
+    right answers of B (305, other rows). Tuned, and compared as a whole, by the mean of three parts: A, B, and facts.
 C4 (arXiv:2412.12865): PoFT's gain over SFT grows with the share of wrong demonstrations, and PoFT -> DPO beats
     SFT -> DPO. Controls: PoFT against the base itself; SFT on the share that the aligned model finds likeliest; on its
     own answers; on the right demonstrations only (an oracle). All see as many rows in training.

@@ -71,7 +71,8 @@ class Study:
     def settings(self, part: str) -> dict:
         """What a line of this part depends on, beside its source, pairs and seed."""
         names = ("prompts", "samples") if part == "best-of" else ("ppo_steps", "ppo_lr")
-        return {"version": VERSION, **{n: getattr(self, n) for n in names}, **({"ppo": PPO[2:]} if part == "ppo" else {})}
+        return {"version": VERSION, **{n: getattr(self, n) for n in names},
+                **({"ppo": list(PPO[2:])} if part == "ppo" else {})}
 
 
 SETTINGS = ("prompts", "samples", "ppo_steps", "ppo_lr")
@@ -270,7 +271,7 @@ def main(argv=None) -> int:
 
     def line(part: str, source: str, n: int, seed: int) -> dict | None:
         return next((x for x in done if (x["part"], x["source"], x["pairs"], x["seed"]) == (part, source, n, seed)
-                     and x["with"] == json.loads(json.dumps(cfg.settings(part)))), None)
+                     and x["with"] == cfg.settings(part)), None)
 
     seeds = [] if cfg.part == "table" else range(cfg.seeds)
     for seed in tqdm([s for s in seeds if not line("best-of", "samples", max(SIZES), s)], desc="best-of-n"):

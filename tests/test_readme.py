@@ -144,6 +144,8 @@ def test_the_account_of_a_claim_shows_numbers_of_its_table(name):
     part = ACCOUNT[ACCOUNT.index(f"\n## {name}"):]
     part = part[:part.index("\n## ", 5)]
     part = part[:part.index("**Mechanism.**")]
-    table = "".join(f.read_text(encoding="utf-8") for f in (ROOT / "docs" / "results").glob(f"{name}*.md"))
-    missing = [x for x in re.findall(r"[-+]?\d+\.\d ± \d+\.\d", part) if x not in table]
+    text = "".join(f.read_text(encoding="utf-8") for f in (ROOT / "docs" / "results").glob(f"{name}*.md"))
+    whole = r"(?<![\d.])[-+]?\d+\.\d ± \d+\.\d(?![\d.])"                  # never a part of another number
+    table = set(re.findall(whole, text))
+    missing = [x for x in re.findall(whole, part) if x not in table]
     assert not missing, f"docs/claims.md says {missing}, which docs/results/{name}*.md do not"

@@ -9,8 +9,9 @@ A score comes once, at the end; the leash to the start model is paid token by to
 A value head V on the policy's own states guesses what is still to come. Each token is judged by what it changed:
     delta_t = R_t + gamma V_{t+1} - V_t,     adv_t = delta_t + gamma lam adv_{t+1}                (GAE, Eq. 16)
 lam = 1: the whole return minus V, no bias, much noise. lam = 0: one step and the critic's word. The critic learns
-return_t = adv_t + V_t. Then advantages are whitened over all tokens of the rollout: mean 0, variance 1, so at the first
-step, where the ratio is 1, the policy losses of the minibatches sum to 0. Both losses are clipped:
+return_t = adv_t + V_t. Then advantages are whitened over all tokens of the rollout: mean 0, variance 1, so before
+the first update, where the ratio is 1, the policy losses of the minibatches, weighted by tokens, sum to 0. Both losses
+are clipped:
     policy  max(-A rho, -A clip(rho, 1 - eps, 1 + eps)),  rho = pi(token) / pi_old(token)         (Eq. 7)
     value   max((v - return)^2, (clip(v, V - eps_value, V + eps_value) - return)^2) / 2,  times vf
 
@@ -21,7 +22,8 @@ Traps: returns before whitening, not after; whitening over the rollout, not the 
 BEFORE token t.
 Simplified: one network with two heads, so vf is 1 here: what the critic needs must be learnt in the shared states (TRL
 has two networks and vf .1); an answer that is cut off ends there, as in TRL.
-Defaults that differ from TRL's: one pass over a rollout, not four (docs/LOG.md).
+Defaults that differ from TRL's: one pass over a rollout, not four; beta .02, not .05; end_penalty 1, not none, in
+units of the reward, so set it anew for a learnt one (docs/LOG.md).
 """
 from dataclasses import dataclass
 from typing import Literal

@@ -11,6 +11,7 @@ The ratio is that of the WHOLE answer. With one step a rollout (the default) it 
 R = score - beta log pi(y|x)/pi_ref(y|x), as in reinforce.py.
 
 Needs prompts; at least two answers each. A group of equal rewards teaches nothing; advantages of a group sum to 0.
+Defaults that differ from TRL's: four answers, not two; beta .02, not .05.
 Traps: groups must stay together (prompt-major order: answers to one prompt are neighbours); K - 1, not K.
 """
 from dataclasses import dataclass
