@@ -101,6 +101,10 @@ def test_flops_are_those_that_torch_counts():
         model(ids, want="hidden")
     assert meter.flops == before, "outside its block nothing is counted"
     assert other.flops == cost.forward_flops(model.cfg, 3, 10, 0), "no head, no backward"
+    model.add_value_head()
+    with torch.no_grad(), cost.counted() as critic:
+        model(ids, want="value")
+    assert critic.flops == other.flops, "a value head is one column, not a vocabulary"
 
 
 def test_samples_are_paid_token_by_token():
