@@ -115,7 +115,7 @@ assert REWARD != "exact" or means[-1] > means[0] + 10, "the search is not to bla
 #   on pairs like those it was trained on the reward is what it was.
 # - **Exact score and reward part early.** `unknown` rises, `sort` rises a little and then falls, the known facts fall
 #   at once. The first steps of an optimisation are in the region where the reward has seen answers, the later ones not.
-# - **Accuracy on held-out pairs does not warn**: they are of the same kind. What warns is the exact score, or people.
+# - **Accuracy on held-out pairs does not say where it is wrong**: they are of the same kind. The exact score does.
 # - **KL stays far below its bound** where the policy is sure: 64 samples of one sentence are one answer.
 # - DPO on the same pairs does the same (README): it has a reward, too, the implicit one.
 #
@@ -165,5 +165,5 @@ assert REWARD != "exact" or means[-1] > means[0] + 10, "the search is not to bla
 # ## Recall, without looking up
 # 1. Why does a constant added to all rewards change nothing?
 # 2. What does best-of-4 cost in KL at most, and when is it less?
-# 3. Why did accuracy on held-out pairs not warn?
+# 3. Why did accuracy on held-out pairs not say where the reward is wrong?
 # 4. (07) What takes the place of the reward model in DPO?

@@ -54,7 +54,7 @@ def exam(model):                    # 100 prompts -> K answers to each, their sc
 
 
 said, R, kinds = exam(base)
-print(f"base: mean score {R.mean():.2f}; all {K} answers alike for {100 - kinds[1]:.0f} % of the prompts")
+print(f"base: mean score {R.mean():.2f}; all {K} scores equal for {100 - kinds[1]:.0f} % of the prompts")
 groups = [on.int().argmax().item() for on in (R.std(1) > 0.4, R.amin(1) == 1, R.amax(1) == 0)]     # the first of each
 few, push, exams, scores = [said[K * g + k] for g in groups for k in range(K)], {}, {"base": kinds}, R[groups].view(-1)
 print("\n".join(f"  {r:.2f}  {tok.decode(e.seqs['answer'].ids):.100}" for e, r in zip(few, scores)))

@@ -248,6 +248,8 @@ def main(argv=None) -> int:
     parser.add_argument("claim", nargs="+", help=", ".join(CLAIMS))
     config.add_flags(parser, Claims, "options")
     values = vars(parser.parse_args(argv))
+    if "C5" in values["claim"]:
+        raise UserError("C5 is about the Frozen Lake: python -m frozen_lake --study")
     names = [config.choose("claim", n, CLAIMS) for n in values.pop("claim")]
     for name in names:
         cfg, _ = config.fill(Claims, values)

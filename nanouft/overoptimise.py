@@ -1,6 +1,6 @@
 """Reward over-optimisation: the learnt reward rises, the exact score rises and falls. How far can a reward be trusted?
 
-    python -m nanouft.overoptimise                  # best-of-n and PPO, 3 seeds, about 12 minutes of one core
+    python -m nanouft.overoptimise                  # best-of-n and PPO, 3 seeds, about 15 minutes of one core
     python -m nanouft.overoptimise --part best-of   # without PPO, about 7 minutes
     python -m nanouft.overoptimise --part table     # only the table and the picture, from what is there
 

@@ -102,7 +102,8 @@ def seconds(init: str) -> float | None:
 
 
 def sampled_cost(init: str) -> dict[str, float]:
-    """{"flops": of its own stage} where it was counted in the run itself, because the model samples while it trains."""
+    """{"flops": of its own stage} where it was counted in the run itself, because the model samples while it trains;
+    looks at held-out prompts are in it, some hundredths of a run of 48 steps."""
     file = Path(init) / "spent.json"
     flops = runs.read_json(file)["flops"] if init != "base" and file.exists() else None
     return {} if flops is None else {"flops": flops}

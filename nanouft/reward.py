@@ -49,7 +49,7 @@ class Reward:
     init: str = "base"              # where the trunk starts: 'base' or a folder; RLHF starts at its SFT model
     data: list[str] | None = None   # your pairs; without it NanoWorld's
     pairs: Literal["corruptions", "samples"] = "corruptions"    # NanoWorld: right answers against spoilt ones, or two
-    #                                 samples of --sampler, ranked by the exact score
+    #                                 samples of --sampler, the better one by exact score
     sampler: str = ""               # the model that makes --pairs samples [--init]
     rows: int = 1600                # NanoWorld pairs
     skills: str = "all"             # NanoWorld families: A, B, all, or names with commas
@@ -384,8 +384,8 @@ def main(argv=None) -> int:
     picture(found, folder / "calibration.png", f"{folder.name}: {len(pairs):,} pairs")
     print(f"\n{time.time() - started:.0f} s. Everything is in {folder} (calibration.png, eval.json, metrics.jsonl). "
           "Next:\n"
-          f"  python -m nanouft.sample --best-of 16 --reward {folder}\n"
-          f"  python -m nanouft.evaluate --best-of 16 --reward {folder}")
+          f"  python -m nanouft.sample {cfg.init} --best-of 16 --reward {folder}\n"
+          f"  python -m nanouft.evaluate --init {cfg.init} --best-of 16 --reward {folder}")
     return 0
 
 

@@ -75,7 +75,7 @@ class Voice:
             return said
         likes = scorer([turns[-1].text] * len(said), [text for text, _ in said])
         text, remark = said[int(best_of.choose(likes))]
-        return [(text, f"   reward {likes.max():.2f}, mean of {len(said)}: {likes.mean():.2f}" + remark)]
+        return [(text, f"   reward {likes.max():.3g}, mean of {len(said)}: {likes.mean():.3g}" + remark)]
 
 
 def who(init: str) -> str:

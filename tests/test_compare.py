@@ -73,9 +73,10 @@ def test_seconds_add_up_along_a_chain(faces):
 def test_a_run_that_samples_counts_its_own_cost(tmp_path):
     """On-policy, all is paid where it happens: prompts read, answers sampled and scored, steps made."""
     flags = ("--objective", "rloo", "--rows", "16", "--batch-size", "4")
-    one, two = (run_cell(Cell((*flags, "--steps", n), 5, "base", "val", 1, portrait=True)) for n in "12")
+    one, two, three = (run_cell(Cell((*flags, "--steps", n), 5, "base", "val", 1, portrait=True)) for n in "123")
     spent = [c["portrait"]["flops"] for c in (one, two)]
-    assert 1.5 < spent[1] / spent[0] < 2.7, "two steps cost twice as much as one, but for the length of answers"
+    more = spent[1] - spent[0], three["portrait"]["flops"] - spent[1]
+    assert min(more) > 0 and 0.5 < more[1] / more[0] < 2, "steps cost alike, but for the length of answers"
     row = Row(flags, "on-policy", SFT)
     price = summary.priced(row, 5, [one, two, {"failed": "no"}])
     assert price.flops == pytest.approx(cost.of([*SFT, "--seed", "5"]).flops + sum(spent) / 2)

@@ -184,7 +184,7 @@ def test_the_cache_key_holds_all_that_a_column_depends_on(tmp_path, monkeypatch)
                                                  ([0.0, 0, -torch.inf, -torch.inf], 0.5, 1)], ids=str)
 def test_top_p_keeps_no_more_than_its_mass_needs(logits, top_p, kept):
     rows = torch.tensor([logits]).expand(400, -1)               # equal logits: every probability is exact in binary
-    token = _choose(rows, 1.0, 0, top_p, torch.Generator().manual_seed(0))
+    token = _choose(rows, 1.0, 0, top_p, torch.Generator().manual_seed(0), torch.arange(len(rows)), len(rows))
     assert len(token.unique()) == kept, f"LAW: the likeliest tokens up to the mass {top_p}; the next one adds nothing"
 
 
@@ -192,7 +192,8 @@ def test_top_p_and_top_k_keep_the_likeliest():
     rows = torch.tensor([[0.0, 3, 1, 2]]).expand(400, -1)       # p = .03 .64 .09 .24
     def kept(**how) -> set:
         how = {"top_k": 0, "top_p": 1.0} | how
-        return set(_choose(rows, 1.0, how["top_k"], how["top_p"], torch.Generator().manual_seed(0)).tolist())
+        return set(_choose(rows, 1.0, how["top_k"], how["top_p"], torch.Generator().manual_seed(0),
+                           torch.arange(len(rows)), len(rows)).tolist())
     assert kept() == {0, 1, 2, 3} and kept(top_k=2) == {1, 3} and kept(top_p=0.8) == {1, 3} and kept(top_p=0.6) == {1}
 
 

@@ -47,6 +47,7 @@ def learn(tmp_path, monkeypatch, objective, hp, score, prompts=((ASK,),), new=1,
                     Example({"prompt": ((Turn("user", " ".join(map(str, p))),), ())})) for p in prompts]
     cfg = train.Train(lr=lr, batch_size=16, save_every=0, compile="off", max_new=new, show_every=0, data=["-"],
                       warmup=0.0, seed=seed)
+    monkeypatch.setattr(train, "VALUE_RATE", 1)             # thirty times .02 is no rate
     monkeypatch.setattr("nanouft.rollouts.scorer", lambda name, device: lambda asked, said: np.array(
         [score([int(t) for t in text.split()]) for text in said]))
     source = Rollouts(rows, objective, hp, cfg, steps, model, Numbers(), CPU)
@@ -60,10 +61,11 @@ def chance(model: GPT, prompt: list[int], token: int) -> float:
 
 
 def settings(name: str, **kw):
-    """Defaults with four answers a prompt, no leash and, for who has them, two steps a rollout."""
+    """Defaults with four answers a prompt, no leash and, for who has them, two steps a rollout. The critic's loss weighs
+    a tenth: these worlds have rates so large that at full weight it would drag the shared states about."""
     o = OBJECTIVES[name]
     known = {f.name for f in dataclasses.fields(o.hp)}
-    free = {"samples": 4, "beta": 0.0, "end_penalty": 0.0, "minibatches": 2, "passes": 1, **kw}
+    free = {"samples": 4, "beta": 0.0, "end_penalty": 0.0, "minibatches": 2, "passes": 1, "vf": 0.1, **kw}
     if name.startswith("online"):
         free["beta"] = 1.0                      # these two have no method without one
     return o.hp(**{k: v for k, v in free.items() if k in known})
