@@ -61,8 +61,8 @@ def chance(model: GPT, prompt: list[int], token: int) -> float:
 
 
 def settings(name: str, **kw):
-    """Defaults with four answers a prompt, no leash and, for who has them, two steps a rollout. The critic's loss weighs
-    a tenth: these worlds have rates so large that at full weight it would drag the shared states about."""
+    """Defaults with four answers a prompt, no leash and, for who has them, two steps a rollout. The critic's loss
+    weighs a tenth: these worlds have rates so large that at full weight it would drag the shared states about."""
     o = OBJECTIVES[name]
     known = {f.name for f in dataclasses.fields(o.hp)}
     free = {"samples": 4, "beta": 0.0, "end_penalty": 0.0, "minibatches": 2, "passes": 1, "vf": 0.1, **kw}
