@@ -7,7 +7,7 @@ and takes no position. `prior` forces the first tokens of every answer, `priors`
 arXiv:2404.16766, asks how far that alone gets); forced tokens belong to the answer that is returned.
 One generator serves the whole batch: the same seed and the same batch give the same answers.
 Fast, because answers that have ended leave the batch, prompts are read beside others of like length, and products
-are oneDNN's (`linear` in gpt.py): about twice transformers.generate's speed (docs/BENCHMARKS.md).
+are oneDNN's (`linear` in gpt.py): 1.5 to 1.7 times transformers.generate's speed (docs/BENCHMARKS.md).
 """
 from dataclasses import dataclass, field
 
