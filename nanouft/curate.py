@@ -13,7 +13,7 @@ from dataclasses import replace
 from nanouft import prepare, runs, world
 from nanouft.batches import encode
 from nanouft.config import UserError
-from nanouft.data import Row, Turn, demo_rows
+from nanouft.data import Row, demo_rows
 from nanouft.devices import Device
 from nanouft.evaluate import answer_rows
 from nanouft.objectives import OBJECTIVES
@@ -54,4 +54,4 @@ def rewritten(rows: list[Row], judge: str, device: Device) -> list[Row]:
     said = [tok.decode(a.ids).strip() if a.ended else "" for a in answers]
     if not any(said):
         raise UserError(f"--rewrite: {judge} never ends an answer; take an aligned model")
-    return [replace(row, answer=(Turn("assistant", text),)) for row, text in zip(rows, said) if text]
+    return [replace(row, answer=world.said(text)) for row, text in zip(rows, said) if text]

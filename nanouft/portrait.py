@@ -57,7 +57,7 @@ def change(model, base, tok, split: str, device) -> dict[str, float]:
 # ---- the ledger of the fixed prompts ---------------------------------------------------------------------------------
 def lesson(prompt: str) -> Row:
     """The prompt with its reference as demonstration and chosen answer, and a wrong answer as a pair would have it."""
-    right, wrong = ((Turn("assistant", text),) for text in (world.reference(prompt), worse(prompt)))
+    right, wrong = world.said(world.reference(prompt)), world.said(worse(prompt))
     return Row((Turn("user", prompt),), right, right, wrong)
 
 

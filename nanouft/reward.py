@@ -36,8 +36,8 @@ from nanouft.config import UserError
 from nanouft.data import Row, Turn
 from nanouft.evaluate import answer_rows
 from nanouft.gpt import GPT
-from nanouft.held_out import bootstrap
 from nanouft.report import Log
+from nanouft.reward_quality import picture, quality, report
 from nanouft.tokenizer import Tokenizer
 
 Scorer = Callable[[list[str], list[str]], np.ndarray]       # n prompts, n answers -> (n,) rewards
@@ -272,85 +272,11 @@ def right(margin: Tensor) -> Tensor:
     return 0.5 + 0.5 * margin.detach().sign()
 
 
-# ---- how good is it? -------------------------------------------------------------------------------------------------
 def judge(model: RewardModel, held: list[Encoded], pad: int) -> dict:
-    """On held-out pairs: `accuracy` with its 95 % bootstrap interval over pairs, `nll` (log 2 says nothing),
-    `confidence` (what the model expects its accuracy to be), the same accuracy per family, and the calibration."""
+    """How good it is on held-out pairs: reward_quality.py says what of."""
     chosen, rejected = zip(*[ids_of(e) for e in held])
-    margin = rewards(model, [*chosen, *rejected], pad).reshape(2, -1)
-    margin = margin[0] - margin[1]
-    families: dict[str, list[float]] = {}
-    for e, m in zip(held, margin):
-        families.setdefault(e.example.family, []).append(m)
-    return {**accuracy(margin), "nll": float(np.logaddexp(0, -margin).mean()),
-            "confidence": float(sigma(np.abs(margin)).mean()), "margin": float(margin.mean()),
-            "families": {f: accuracy(np.array(m)) for f, m in sorted(families.items()) if f},
-            "calibration": calibration(margin)}
-
-
-def accuracy(margin: np.ndarray) -> dict:
-    won = 0.5 + 0.5 * np.sign(margin)
-    low, high = bootstrap(won)
-    return {"accuracy": float(won.mean()), "low": low, "high": high, "pairs": len(won)}
-
-
-def sigma(x: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-x))
-
-
-def calibration(margin: np.ndarray, bins: int = 5) -> list[dict]:
-    """What was expected against what came, in `bins` groups of equal size, from unsure to sure.
-
-    margin: (n,) r_w - r_l. In a file of pairs the better answer always stands first, so "first wins" is always true.
-    Shown in random order, the model names the answer with the higher reward and says sigma(|margin|), 1/2 to 1; `share`
-    is how often that answer is the better one. (Naming the other one adds the mirror image, nothing new.)
-    """
-    out = []
-    for part in np.array_split(np.argsort(np.abs(margin), kind="stable"), min(bins, len(margin))):
-        found = accuracy(margin[part])
-        out.append({"expected": float(sigma(np.abs(margin[part])).mean()), "share": found["accuracy"],
-                    "low": found["low"], "high": found["high"], "pairs": len(part)})
-    return out
-
-
-def report(held: dict, say: Callable = print) -> None:
-    """The held-out figures, in percent."""
-    say(f"held-out accuracy {100 * held['accuracy']:.1f} % [{100 * held['low']:.1f}, {100 * held['high']:.1f}] of "
-        f"{held['pairs']} pairs; it expects {100 * held['confidence']:.1f} %; nll {held['nll']:.3f} (log 2 = .693)")
-    for name, f in held["families"].items():
-        say(f"  {name:<10} {100 * f['accuracy']:5.1f} % [{100 * f['low']:3.0f}, {100 * f['high']:3.0f}]"
-            f"   {f['pairs']:>4} pairs")
-
-
-def picture(held: dict, file: Path, title: str) -> Path:
-    """calibration.png: expected against observed on the left, accuracy per family on the right."""
-    from nanouft import plots                                   # matplotlib only where a picture is made
-    fig, axes = plots.plt.subplots(1, 2 if held["families"] else 1, figsize=(14 if held["families"] else 7, 6.5),
-                                   squeeze=False)
-    with plots.plt.rc_context({"font.size": 16}):
-        ax, bins = axes[0, 0], held["calibration"]
-        ax.plot([0.5, 1], [0.5, 1], color="black", lw=1)
-        error = [[b["share"] - b["low"] for b in bins], [b["high"] - b["share"] for b in bins]]
-        ax.errorbar([b["expected"] for b in bins], [b["share"] for b in bins], error, fmt="o-", color=plots.UP, ms=9,
-                    capsize=4)
-        ax.set(xlim=(0.48, 1.02), ylim=(0, 1.05))
-        ax.set_xlabel("expected: sigma(|difference of rewards|)", fontsize=16)
-        ax.set_ylabel("share of pairs judged rightly", fontsize=16)
-        ax.set_title(f"on the line: knows how sure to be\nbelow it: too sure ({held['pairs']} held-out pairs)",
-                     fontsize=16)
-        if held["families"]:
-            names = list(held["families"])[::-1]
-            got = [held["families"][n] for n in names]
-            error = [[g["accuracy"] - g["low"] for g in got], [g["high"] - g["accuracy"] for g in got]]
-            axes[0, 1].barh(names, [g["accuracy"] for g in got], xerr=error, color=plots.LINES[5], ec="white",
-                            capsize=4)
-            axes[0, 1].axvline(0.5, color="black", lw=1, ls=":")
-            axes[0, 1].set_xlim(0, 1.02)
-            axes[0, 1].set_title(f"accuracy, in all {held['accuracy']:.2f}\ndotted: a coin", fontsize=16)
-        for a in axes.flat:
-            a.tick_params(labelsize=14)
-    fig.suptitle(title)
-    return plots.save(fig, file)
+    r_w, r_l = rewards(model, [*chosen, *rejected], pad).reshape(2, -1)
+    return quality(r_w - r_l, [e.example.family for e in held])
 
 
 def main(argv=None) -> int:

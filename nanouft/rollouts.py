@@ -33,6 +33,7 @@ from nanouft.gpt import GPT
 from nanouft.held_out import bootstrap
 from nanouft.objectives import Objective
 from nanouft.reward import exact, scorer
+from nanouft.reward_quality import sigma
 from nanouft.tokenizer import Tokenizer
 
 CHUNK = 256             # answers that are decoded together
@@ -96,7 +97,7 @@ class Rollouts:
             raise UserError(f"--reward {self.cfg.reward}: gave a reward that is not finite; train it anew")
         for e, reward, a in zip(rows, rewards, drawn):
             e.col |= {"reward": float(reward), "ended": float(stops(a, self.tok)),
-                      "grade": float(1 / (1 + np.exp(-reward))) if self.learnt else float(reward)}
+                      "grade": float(sigma(reward)) if self.learnt else float(reward)}
         measure(rows, self.policy, self.start, self.tok.pad, self.device)
         self.stats = stats(rows)
         if not self.cfg.data:

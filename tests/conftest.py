@@ -19,6 +19,23 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    from browser import Browser, find, skip
+    if not find():
+        skip("no Chromium or Chrome is installed, the page is not opened")
+    with Browser(tmp_path_factory.mktemp("profile")) as b:
+        yield b
+
+
+@pytest.fixture
+def b(browser, file):
+    """The browser, for the module's own page (fixture `file`), and afterwards: no error in the page's console."""
+    browser.errors.clear()
+    yield browser
+    assert not browser.errors, browser.errors
+
+
 def pytest_collection_modifyitems(items):
     """With `pytest -n 2`, the tests of a file stay in one process and share what they made; only the runs of lessons,
     which are long and share nothing, are dealt out one by one."""

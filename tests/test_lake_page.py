@@ -25,7 +25,7 @@ from frozen_lake.planning import greedy, optimal_actions, success
 from frozen_lake.policies import Table
 import torch
 
-from browser import Browser, find, skip
+from browser import Browser, skip
 
 HP = {"lam": 0.2, "gamma": 0.95, "beta": 0.1, "lr": 5e-3, "steps": 200}
 LAKE = make_lake("twoway5")
@@ -147,24 +147,7 @@ def test_the_study_reaches_the_page_and_cannot_break_out_of_it():
     assert page.verdicts(None) is None
 
 
-# ---- in a browser ----------------------------------------------------------------------------------------------------
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    if not find():
-        skip("no Chromium or Chrome is installed, the page is not opened")
-    with Browser(tmp_path_factory.mktemp("profile")) as b:
-        yield b
-
-
-@pytest.fixture
-def b(browser, file):
-    """The browser, and afterwards: no error in the page's console."""
-    browser.errors.clear()
-    yield browser
-    assert not browser.errors, browser.errors
-
-
+# ---- in a browser (fixture b: conftest.py) ---------------------------------------------------------------------------
 SHIPPED = "g=DDDDRRRR&l=RRRRDDLLDDRR"
 STATES = ["#s=1", f"#s=1&{SHIPPED}", "#s=2", "#s=2&p=y123.0.0.0&r=1", "#s=2&r=5", "#s=2&r=8", "#s=3", "#s=3&j=yyyyy",
           "#s=4", "#s=4&b=c", "#s=4&b=f&f=fall", "#s=5", "#s=5&c=1", "#s=5&c=1&n=1", "#s=6"]

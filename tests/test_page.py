@@ -14,7 +14,7 @@ from html import unescape
 from pathlib import Path
 
 import pytest
-from browser import Browser, find, skip
+from browser import Browser, skip
 
 from nanouft import compare, cost, page, portrait, summary, world
 from nanouft.summary import MEASURES, Row
@@ -163,23 +163,7 @@ def test_axes_and_bars():
     assert re.findall(r'<rect class="(\w+)"', svg) == ["up", "down"]
 
 
-# ---- in a browser ----------------------------------------------------------------------------------------------------
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    if not find():
-        skip("no Chromium or Chrome is installed, the page is not opened")
-    with Browser(tmp_path_factory.mktemp("profile")) as b:
-        yield b
-
-
-@pytest.fixture
-def b(browser, file):
-    """The browser, and afterwards: no error in the page's console."""
-    browser.errors.clear()
-    yield browser
-    assert not browser.errors, browser.errors
-
-
+# ---- in a browser (fixture b: conftest.py) ---------------------------------------------------------------------------
 def order(b: Browser) -> list[str]:
     return b.js("[...document.querySelectorAll('tbody tr')].map((tr) => tr.dataset.name)")
 

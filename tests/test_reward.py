@@ -11,7 +11,7 @@ import torch
 from running import PAIRS, call, lines, one_error
 from tiny import differs, same, tiny
 
-from nanouft import evaluate, reward, runs, world
+from nanouft import evaluate, reward, reward_quality, runs, world
 from nanouft.config import UserError
 from nanouft.reward import RewardModel, bradley_terry, padded, rewards
 
@@ -217,9 +217,9 @@ def test_calibration_tells_a_sure_model_from_one_that_is_too_sure():
     """Truth: the better answer wins with chance sigma(d). Who says d is on the line, who says 3 d is below it."""
     rng = np.random.default_rng(0)
     d = rng.normal(0, 2, 40_000)
-    better = np.where(rng.random(len(d)) < reward.sigma(d), 1, -1)             # +1: the pair stands the right way round
+    better = np.where(rng.random(len(d)) < reward_quality.sigma(d), 1, -1)     # +1: the pair stands the right way round
     for factor, gap in ((1, 0.0), (3, 0.1)):
-        bins = reward.calibration(factor * d * better)
+        bins = reward_quality.calibration(factor * d * better)
         assert [b["pairs"] for b in bins] == [8000] * 5
         worst = max(abs(b["expected"] - b["share"]) for b in bins)
         assert worst < 0.02 if not gap else worst > gap, (factor, bins)
