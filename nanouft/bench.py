@@ -5,10 +5,14 @@
 ift_over_sft   seconds of one optimizer step, IFT over SFT, both as `train` runs them: same rows, same batches, same
                head, same precision. Two forwards and a backward over one of each are 4/3, if a backward is two
                forwards.
-sampling       tokens a second of nanouft.generate over transformers.generate, the same exported model, batch 64,
-               greedy, no stop token (skipped where transformers is not installed).
+sampling       seconds of transformers.generate over nanouft.generate, the same exported model (SFT, 10 s to make the
+               first time), 64 prompts, temperature 1, until all answers stop, at most 64 tokens: what a rollout does.
+decoding       the same for 32 greedy tokens of each answer, none of which may stop. (Both are skipped where
+               transformers is not installed.)
 Arms take turns on the same work; each piece of work counts with its fastest turn, since a busy neighbour can only slow.
 """
+import contextlib
+import io
 import sys
 import tempfile
 import time
@@ -19,7 +23,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nanouft import config, devices, runs, train, world
+from nanouft import cells, config, devices, runs, train, world
 from nanouft.batches import collate, encode, order
 from nanouft.generate import generate
 from nanouft.objectives import OBJECTIVES
@@ -89,8 +93,9 @@ def ift_over_sft(turns: int, device: devices.Device) -> dict:
     return paired(stepper("ift", device), stepper("sft", device), 8, turns, device)
 
 
-def sampling(turns: int, device: devices.Device, new: int = 32) -> dict | None:
-    """transformers' seconds over ours for 64 prompts x `new` tokens: above 1, ours is faster."""
+def over_transformers(turns: int, device: devices.Device, new: int, sample: bool) -> dict | None:
+    """transformers' seconds over ours for 64 answers of at most `new` tokens: above 1, ours is faster. Drawn at
+    temperature 1 until they stop, or greedy and endless."""
     try:
         from transformers import GPT2LMHeadModel
         from transformers.utils import logging
@@ -98,24 +103,27 @@ def sampling(turns: int, device: devices.Device, new: int = 32) -> dict | None:
         return None
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    model, tok = runs.start_model("base")
-    with tempfile.TemporaryDirectory() as folder:
-        runs.save_final(Path(folder), model, tok)
-        theirs = GPT2LMHeadModel.from_pretrained(folder).to(device.name).eval()
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        tuned = cells.kept_model(cells.Cell(("--objective", "sft"), 0), Path(folder), cells.KEEP)
+    theirs = GPT2LMHeadModel.from_pretrained(tuned).to(device.name).eval()
+    model, tok = runs.start_model(tuned)
     model.to(device.name)
-    prompts = [tok.prompt_ids(r.prompt) for r in world.rows("test", "prompts", 64 * 9, 0)[::9]]
-    width = max(map(len, prompts))
-    ids = torch.tensor([[tok.pad] * (width - len(p)) + p for p in prompts], device=device.name)
-    keep = (ids != tok.pad).long()
+    drawn = np.random.default_rng(0).permutation(world.rows("test", "prompts", 64 * 9, 0))
+    batches = [[tok.prompt_ids(r.prompt) for r in part] for part in drawn.reshape(9, 64)[:4]]
 
-    def ours(i):
-        generate(model, prompts, stop=-1, pad=tok.pad, max_new=new)
+    def ours(i: int) -> None:
+        generate(model, batches[i], stop=tok.end if sample else -1, pad=tok.pad, max_new=new,
+                 temperature=float(sample), seed=i)
 
     @torch.no_grad()
-    def other(i):
-        theirs.generate(ids, attention_mask=keep, max_new_tokens=new, min_new_tokens=new, do_sample=False,
-                        pad_token_id=tok.pad, eos_token_id=None)
-    return paired(other, ours, 1, turns, device)
+    def other(i: int) -> None:
+        width = max(map(len, batches[i]))
+        ids = torch.tensor([[tok.pad] * (width - len(p)) + p for p in batches[i]], device=device.name)
+        how = {"do_sample": True, "top_k": 0, "top_p": 1.0, "eos_token_id": tok.end} if sample else {
+            "do_sample": False, "min_new_tokens": new, "eos_token_id": None}
+        torch.manual_seed(i)
+        theirs.generate(ids, attention_mask=(ids != tok.pad).long(), max_new_tokens=new, pad_token_id=tok.pad, **how)
+    return paired(other, ours, len(batches), turns, device)
 
 
 def main(argv=None) -> int:
@@ -127,14 +135,11 @@ def main(argv=None) -> int:
     r = result["ift_over_sft"] = ift_over_sft(turns, device)
     print(f"ift_over_sft  {r['ratio']:.2f} (turn by turn [{r['low']:.2f}, {r['high']:.2f}]); "
           f"a step is {1000 * r['seconds_a']:.0f} ms (ift), {1000 * r['seconds_b']:.0f} ms (sft)")
-    s = sampling(3 if cfg.quick else 9, device)
-    if s is None:
-        print("sampling      skipped: transformers is not installed")
-    else:
-        result["sampling_over_transformers"] = s
-        print(f"sampling      {s['ratio']:.2f} x transformers.generate "
-              f"(turn by turn [{s['low']:.2f}, {s['high']:.2f}]), "
-              f"{64 * 32 / s['seconds_b']:,.0f} tok/s")
+    for name, new, sample in (("sampling", 64, True), ("decoding", 32, False)):
+        s = result[f"{name}_over_transformers"] = over_transformers(3 if cfg.quick else 9, device, new, sample)
+        print(f"{name:<13} " + ("skipped: transformers is not installed" if s is None else
+                                f"{s['ratio']:.2f} x transformers.generate (turn by turn [{s['low']:.2f}, "
+                                f"{s['high']:.2f}]); 64 answers in {1000 * s['seconds_b']:.0f} ms"))
     if cfg.out:
         Path(cfg.out).parent.mkdir(parents=True, exist_ok=True)
         runs.write_json(Path(cfg.out), result)

@@ -6,12 +6,13 @@ Prompts are padded on the left, so that every row's next token stands in the sam
 and takes no position. `prior` forces the first tokens of every answer, `priors` those of each answer (PreTTY,
 arXiv:2404.16766, asks how far that alone gets); forced tokens belong to the answer that is returned.
 One generator serves the whole batch: the same seed and the same batch give the same answers.
-Fast, because answers that have ended leave the batch, prompts are read beside others of like length, and products
-are oneDNN's (`linear` in gpt.py): 1.5 to 1.7 times transformers.generate's speed (docs/BENCHMARKS.md).
+Fast, because answers that have ended leave the batch, prompts are read beside others of like length, a choice costs one
+random number, and products are oneDNN's (`linear` in gpt.py): docs/BENCHMARKS.md, beside transformers.generate.
 """
 from dataclasses import dataclass, field
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from nanouft.config import UserError
@@ -48,7 +49,7 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int, pad: int, max_n
     ids, keep = _pad_left([prompts[i] for i in order], max_new, pad, device)     # (B,P), (B,P+max_new)
     pos = (keep.long().cumsum(1) - 1).clamp_min(0)
     (B, P), rows = ids.shape, torch.tensor(order, device=device)           # rows (b,): the prompts still in the batch
-    cache = Cache(model.cfg, B, P + max_new, model.wte.weight) if cached else None
+    cache = Cache(model.cfg, B, model.wte.weight) if cached else None
     rng, speaks = torch.Generator(device).manual_seed(seed), torch.ones(B, dtype=torch.bool, device=device)     # (b,)
     said, logp = torch.full((B, max_new), pad, device=device), torch.zeros(B, max_new, device=device)
     for step in range(max_new):
@@ -69,8 +70,9 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int, pad: int, max_n
         if left == 0:
             break
         if cached and left <= 0.75 * len(rows):                             # moving the cache costs: not for one row
-            cache.kv = cache.kv[:, :, speaks]
-            rows, token, keep, pos, speaks = (x[speaks] for x in (rows, token, keep, pos, speaks))
+            still = speaks.nonzero()[:, 0]
+            cache.kv = cache.kv[..., :n, :].index_select(2, still)
+            rows, token, keep, pos, speaks = (x[still] for x in (rows, token, keep, pos, speaks))
     return [_cut(row[:step + 1], lp, stop, forced)
             for row, lp, forced in zip(said.tolist(), logp.tolist(), priors)]
 
@@ -87,13 +89,14 @@ def _read_prompts(model: GPT, ids: Tensor, keep: Tensor, pos: Tensor, cache: Cac
     """Fill the cache with all prompts (B,P) -> (B,C) final states of the last column. On a CPU in four parts, so
     that short prompts do not pay for the padding of long ones."""
     (B, P), last = ids.shape, []
-    for rows in torch.arange(B, device=ids.device).split(max(16, B // 4) if ids.device.type == "cpu" else B):
+    size = max(16, B // 4) if ids.device.type == "cpu" else B
+    cache.kv, cache.n = F.pad(cache.kv, (0, 0, 0, P + 15)), P
+    for rows in (slice(i, i + size) for i in range(0, B, size)):
         start = int(keep[rows].int().argmax(1).min())                       # the first column that is not all padding
-        part = Cache(model.cfg, len(rows), P - start, model.wte.weight)
+        part = Cache(model.cfg, len(ids[rows]), model.wte.weight)
         last.append(model(ids[rows, start:], want="hidden", pos=pos[rows, start:P], cache=part,
                           keep=keep[rows, start:P])[:, -1])
-        cache.kv[:, :, rows, :, start:P] = part.kv
-    cache.n = P
+        cache.kv[:, :, rows, :, start:P] = part.kv[..., :P - start, :]
     return torch.cat(last)
 
 
@@ -112,10 +115,12 @@ def _choose(logits: Tensor, temperature: float, top_k: int, top_p: float, rng: t
         before = p.cumsum(-1) - p                       # mass of what is likelier; the likeliest is always kept
         drop = (before >= top_p).scatter(1, order, before >= top_p)
         logits = logits.masked_fill(drop, -torch.inf)
-    # a race: token i arrives after an exponential time of rate p_i, and the first to arrive is i with probability p_i.
-    # It is torch.multinomial's own way, which has no argument for rows that have left.
-    noise = torch.empty(B, logits.shape[1], device=logits.device).exponential_(generator=rng)
-    return (logits.softmax(-1) / noise[rows]).argmax(-1)
+    # one random number a row, u in (0, 1]: the first token at which the summed probabilities reach u
+    # (torch.multinomial draws a number for each token of the vocabulary: half of the time of a step here)
+    cdf = logits.softmax(-1).cumsum(-1)
+    u = 1 - torch.rand(B, 1, device=logits.device, generator=rng)[rows]
+    token = torch.searchsorted(cdf, u * cdf[:, -1:])[:, 0]                  # times the sum: 1, but for rounding
+    return token.clamp_max(logits.shape[1] - 1)                             # a model that says NaN reaches no u
 
 
 def _cut(row: list[int], logp: list[float], stop: int, prior: list[int]) -> Answer:

@@ -48,17 +48,19 @@ VALUE_FILE = "value_head.safetensors"
 
 
 class Cache:
-    """Keys and values of everything read so far: (L, 2, B, nh, room, hs), filled up to `n`."""
+    """Keys and values of everything read so far: (L, 2, B, nh, room, hs), filled up to `n`. Room grows as needed."""
 
-    def __init__(self, cfg: GPTConfig, rows: int, room: int, like: Tensor):
-        self.kv = like.new_zeros(cfg.n_layer, 2, rows, cfg.n_head, room, cfg.n_embd // cfg.n_head)
+    def __init__(self, cfg: GPTConfig, rows: int, like: Tensor):
+        self.kv = like.new_zeros(cfg.n_layer, 2, rows, cfg.n_head, 0, cfg.n_embd // cfg.n_head)
         self.n = 0
 
     def add(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Write k, v (B,nh,T,hs) behind what is there; returns all keys and values so far."""
-        end, keys, values = self.n + k.shape[2], self.kv[layer, 0], self.kv[layer, 1]
-        keys[:, :, self.n:end], values[:, :, self.n:end] = k, v
-        return keys[:, :, :end], values[:, :, :end]
+        if (end := self.n + k.shape[2]) > self.kv.shape[4]:
+            self.kv = F.pad(self.kv, (0, 0, 0, end + 15 - self.kv.shape[4]))
+        both = self.kv[layer, :, :, :, :end]                                                  # (2,B,nh,end,hs)
+        both[0, :, :, self.n:], both[1, :, :, self.n:] = k, v
+        return both[0], both[1]
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, gelu: bool = False) -> Tensor:
@@ -282,8 +284,7 @@ def _from_hf(file: Path) -> GPTConfig:
     try:
         d = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{file.parent}: no config.json there; "
-                        "--init wants a GPT-2 folder (config.json, model.safetensors)")
+        raise UserError(f"{file.parent}: no config.json; --init wants a GPT-2 folder (config.json, model.safetensors)")
     except (OSError, ValueError) as e:
         raise UserError(f"{file}: cannot be read as JSON ({e})")
     if not isinstance(d, dict) or d.get("model_type") != "gpt2":
@@ -308,8 +309,7 @@ def _from_hf(file: Path) -> GPTConfig:
 def _read_weights(folder: Path) -> dict[str, Tensor]:
     file = folder / "model.safetensors"
     if not file.exists():
-        pickled = (next((f.name for f in folder.glob("*.bin")), None)
-                   or next((f.name for f in folder.glob("*.pt")), None))
+        pickled = next((f.name for kind in ("*.bin", "*.pt") for f in folder.glob(kind)), None)
         if pickled:
             raise UserError(f"{folder / pickled}: pickled weights are never loaded (unpickling runs code); "
                             "save the model again as safetensors")

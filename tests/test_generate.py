@@ -9,7 +9,7 @@ import torch
 from tiny import TINY, differs, same, tiny
 
 from nanouft.config import UserError
-from nanouft.generate import generate
+from nanouft.generate import _choose, generate
 from nanouft.gpt import GPT
 
 PAD, NEVER = 0, -1                      # NEVER: a stop token that cannot be said
@@ -99,6 +99,16 @@ def test_samples_follow_the_distribution():
     nucleus[order[:n]] = p[order[:n]].softmax(-1)
     same(frequencies(temperature=1.0, top_p=0.6, seed=1), nucleus,
          "top-p keeps the smallest set that reaches the mass", 0.03)
+
+
+@pytest.mark.parametrize("r", [0.0, 1 - 2.0 ** -24], ids=["u = 1", "u as small as it gets"])
+def test_no_random_number_draws_what_has_no_chance(r, monkeypatch):
+    """Tokens of chance 0 stand at both ends, where an inclusive comparison or rounding would reach them."""
+    logits = torch.full((5, 17), -torch.inf)
+    logits[:, 3:11] = torch.randn(5, 8, generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr(torch, "rand", lambda *size, **kw: torch.full(size, r))
+    token = _choose(logits, 1.0, 0, 1.0, torch.Generator(), torch.arange(5), 5)
+    assert token.tolist() == [10 if r == 0 else 3] * 5
 
 
 def test_prior_tokens_come_first():

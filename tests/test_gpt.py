@@ -172,7 +172,7 @@ def test_reading_in_pieces_with_a_cache_is_reading_at_once(cuts, padded):
         keep[1, :2] = False
     pos = (keep.long().cumsum(1) - 1).clamp_min(0)
     want = model(IDS, keep=keep, pos=pos)
-    cache, at, got = Cache(model.cfg, 2, 10, model.wte.weight), 0, []
+    cache, at, got = Cache(model.cfg, 2, model.wte.weight), 0, []
     for n in cuts:
         kw = {"keep": keep[:, :at + n], "pos": pos[:, at:at + n]} if padded else {}
         got.append(model(IDS[:, at:at + n], cache=cache, **kw))
