@@ -11,7 +11,7 @@ import numpy as np
 from nanouft.cells import interval, read_cells
 from nanouft.plots import LINES, plt, save
 
-STYLES = [{"marker": m, "color": c} for m, c in zip("os^DvPX", [*LINES, "black"])]      # a shape and a colour a row
+STYLES = [{"marker": m, "color": c} for m, c in zip("os^DvPX*", [*LINES, "black", "#666666"])]      # of a row
 
 
 def panels(every: dict) -> tuple:

@@ -19,8 +19,8 @@ C1 (arXiv:2405.11870): IFT beats SFT on the same demonstrations, and is not infe
     IFT is the released form with lam .2, gamma .95; SFT is the sequence mean. Endpoint: mean over the taught families.
 C2 (arXiv:2410.21438): UFT on demonstrations alone is not inferior to SFT. Over beta, and over the length of answers:
     families differ in it. As beta goes to 0 UFT becomes SFT with sums over tokens; that row is the control.
-C3 (arXiv:2410.21438): UFT on demonstrations of skills (A) and scores of honesty (B) keeps what SFT(A), then DPO, KTO
-    or UNA on B, loses. 570 demonstrations, 610 rows of B for all. Controls: B alone, and SFT on A and as many
+C3 (arXiv:2410.21438): UFT on demonstrations of skills (A) and scores of honesty (B) keeps what SFT(A), then DPO, KTO,
+    UNA or PPO on B, loses. 570 demonstrations, 610 rows of B for all. Controls: B alone, and SFT on A and as many
     right answers of B (305, other rows). Tuned, and compared as a whole, by the mean of three parts: A, B, and facts.
 C4 (arXiv:2412.12865): PoFT's gain over SFT grows with the share of wrong demonstrations, and PoFT -> DPO beats
     SFT -> DPO. Controls: PoFT against the base itself; SFT on the share that the aligned model finds likeliest; on its
@@ -93,6 +93,7 @@ RELEASED = (*IFT, "released")
 SFT_ROW, IFT_ROW, CHAIN = "SFT, sequence mean", "IFT released (lam .2, gamma .95)", "SFT -> DPO"
 PAIR_LRS, BETA = ("1e-5", "3e-5", "1e-4", "3e-4"), ("--beta", ("0.03", "0.3"))     # C1: the best lay at the edges,
 LOW_LRS, BIG_BETA = ("3e-6", "1e-5", "3e-5", "1e-4"), ("--beta", ("0.3", "1"))      # so C3 and C4 look further there
+PPO = ("--objective", "ppo", "--epochs", "1.5")         # rewarded by the exact score, which no other row is told
 
 C1 = Claim(
     rows={
@@ -112,6 +113,7 @@ C1 = Claim(
         "IFT Eq. 21, mean 1": Recipe((*IFT, "eq21_mean1")),
         "scheduled sampling (replace, gamma 0)": Recipe((*RELEASED, "--residual", "replace", "--gamma", "0")),
         CHAIN: Recipe(("--objective", "dpo"), after=SFT_ROW, lrs=PAIR_LRS, second=BETA),
+        "SFT -> PPO (exact score)": Recipe(PPO, after=SFT_ROW, lrs=PAIR_LRS, second=("--beta", ("0.005", "0.1"))),
     },
     baseline=SFT_ROW,
     contrasts=(Contrast("IFT is better than SFT", IFT_ROW, SFT_ROW),
@@ -149,12 +151,15 @@ def _b(objective: str, *more: str) -> tuple[str, ...]:
 
 
 WIDE_BETA, WIDE_BATCH = ("--beta", ("0.3", "1", "3")), ("--batch-size", ("8", "16", "64"))   # 1 was the best of .3, 1
+LEASH = ("--beta", ("0.005", "0.1", "0.5"))                                                  # PPO's beta is .02
 UFT_AB, UNION = "UFT (A + B)", "SFT (A + good answers of B)"
-CHAINS = {n: f"SFT (A) -> {n} (B)" for n in ("DPO", "KTO", "UNA")}
+CHAINS = {n: f"SFT (A) -> {n} (B)" for n in ("DPO", "KTO", "UNA", "PPO")}
 C3 = Claim(
     rows={
         "SFT (A)": Recipe(("--objective", "sft", "--skills", "A", "--rows", "570"), second=WIDE_BATCH),
-        **{row: Recipe(_b(n.lower()), after="SFT (A)", lrs=LOW_LRS, second=WIDE_BETA) for n, row in CHAINS.items()},
+        **{row: Recipe(_b(n.lower()), after="SFT (A)", lrs=LOW_LRS, second=WIDE_BETA)
+           for n, row in CHAINS.items() if n != "PPO"},
+        CHAINS["PPO"]: Recipe(_b("ppo", "--epochs", "1.5"), after="SFT (A)", lrs=PAIR_LRS, second=LEASH),
         UFT_AB: Recipe(("--objective", "uft", "--skills", "A:B", "--rows", "1180", "--mix", "57:61"), second=WIDE_BETA),
         "UNA (B) from the base": Recipe(_b("una"), second=WIDE_BETA),
         UNION: Recipe(("--objective", "sft", "--skills", "A,B", "--rows", "875"), second=WIDE_BATCH),

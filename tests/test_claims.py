@@ -10,7 +10,7 @@ import pytest
 from tiny import same
 
 from nanouft import cells as the_cells
-from nanouft import claims, config, flags, study, world
+from nanouft import claim_pictures, claims, config, flags, study, world
 from nanouft.claims import CLAIMS, Claims
 from nanouft.cells import Cell
 
@@ -67,7 +67,8 @@ def test_every_control_of_the_issue_is_a_row():
         "--objective sft --reduction sequence --epochs 6", "--objective sft --reduction sequence --detach-embeddings",
         ift + "released", ift + "released --gamma 0", ift + "released --lam 0", ift + "released --lam 0 --gamma 0",
         ift + "released --detach", ift + "released --lam-noise 0.5", ift + "algorithm1", ift + "algorithm1 --detach",
-        ift + "eq21_mean1", ift + "released --residual replace --gamma 0", "--objective dpo"}
+        ift + "eq21_mean1", ift + "released --residual replace --gamma 0", "--objective dpo",
+        "--objective ppo --epochs 1.5"}
     assert all(c.row in C1.rows and c.other in C1.rows for c in C1.contrasts) and C1.baseline in C1.rows
 
 
@@ -90,6 +91,7 @@ def test_the_controls_that_the_papers_lack_are_rows():
         for row in ("PoFT against the base", "SFT on the likeliest", "SFT on the right ones", "SFT -> DPO",
                     "PoFT -> DPO"):
             assert f"{row}, {share}" in CLAIMS["C4"].rows
+    assert len(claim_pictures.STYLES) >= len(CLAIMS["C3"].rows), "no row is left out of the picture"
     betas = {r.flags[-1] for n, r in CLAIMS["C2"].rows.items() if "beta" in n}
     assert betas == {"0.001", "0.01", "0.1", "1"}
 
@@ -175,8 +177,8 @@ def test_tuning_gives_every_row_the_same_budget_and_takes_the_best(lab, capsys):
     study.tune("C1", C1, trial(bases=["base"], tune_seeds=2))
     chosen = json.loads((lab.folder / "C1-chosen.json").read_text())
     assert {len(t) for t in chosen["tried"].values()} == {6}, "six settings a row"
-    assert all(tuple(s) == best for n, s in chosen["chosen"].items() if n != claims.CHAIN)
-    chains = [c for c in lab.asked if c.flags[1] == "dpo"]
+    assert all(tuple(s) == best for n, s in chosen["chosen"].items() if not C1.rows[n].after)
+    chains = [c for c in lab.asked if c.flags[1] in ("dpo", "ppo")]
     assert all(c.start.flags[-4:] == best for c in chains), "the chain starts from the SFT that was chosen first"
     assert all(c.split == "val" and c.seed >= 1000 for c in lab.asked), "test is not touched, seeds are its own"
 
