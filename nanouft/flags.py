@@ -22,7 +22,7 @@ class Train:
     corpus: str | None = None           # pretrain a base on this text first (once; kept under out/), and start from it
     size: Literal["nano", "gpt2"] = "nano"      # size of the base that --corpus makes
     rows: int = 1020                    # NanoWorld rows to train on
-    skills: str = "all"                 # NanoWorld's families: A, B, all or names with commas; A:B = one wish a kind
+    skills: str = "all"                 # families: A, B, all or names with commas; A:B = one for each kind of rows
     mix: str = ""                       # proportions of the kinds of NanoWorld rows, such as 2:1 [equal numbers]
     noise: float = 0.0                  # share of NanoWorld demonstrations that are wrong
     clean: bool = False                 # leave out NanoWorld's wrong demonstrations (an oracle)
@@ -64,7 +64,7 @@ class Train:
                 raise UserError(f"--{name.replace('_', '-')} {value}: must be at least {low}"
                                 + (f" and at most {high:,}" if name in most else ""))
         if not 0 < self.keep <= 1:
-            raise UserError(f"--keep {self.keep}: must be above 0 and at most 1")
+            raise UserError(f"--keep {self.keep:g}: must be above 0 and at most 1")
         for name in ("lr", "epochs"):
             if (value := getattr(self, name)) is not None and value <= 0:
                 raise UserError(f"--{name} {value}: must be above 0")

@@ -67,8 +67,8 @@ class Log:
         now = time.perf_counter()
         speed = f", {self.tokens / (now - self.clock):,.0f} answer tok/s" if self.clock else ""
         self.clock, self.tokens = now, 0
-        reward = f", reward {line['reward']:.3f}" if "reward" in line else ""      # there the loss says little
-        return f"loss {self.loss:.3f}{reward}{speed}"
+        reward = f"reward {line['reward']:.3f}, " if "reward" in line else ""      # there the loss says little
+        return f"{reward}loss {self.loss:.3f}{speed}"
 
     def write(self, *objects: dict) -> None:
         if self.device.rank == 0:

@@ -72,9 +72,9 @@ GROUPS = {"A": GROUP_A, "B": GROUP_B, "all": FAMILIES}
 
 
 def skills_named(words: str, kinds: int = 1) -> list[tuple[str, ...]]:
-    """The families of each kind of rows: "A", "B", "all" or names with commas; "A:B" gives one wish a kind.
+    """The families of each kind of rows: "A", "B", "all" or names with commas; "A:B" names one for each kind.
 
-    Raises ValueError for an unknown name or another number of wishes than kinds.
+    Raises ValueError for an unknown name or another number of sets than kinds.
     """
     out = []
     for wish in words.split(":"):
@@ -84,7 +84,7 @@ def skills_named(words: str, kinds: int = 1) -> list[tuple[str, ...]]:
                 raise ValueError(f"unknown family {family!r}; known are A, B, all, {', '.join(FAMILIES)}")
         out.append(tuple(dict.fromkeys(families)))
     if len(out) not in (1, kinds):
-        raise ValueError(f"{len(out)} wishes for {kinds} kind{'s' * (kinds > 1)} of rows")
+        raise ValueError(f"{len(out)} sets of families for {kinds} kind{'s' * (kinds > 1)} of rows")
     return out if len(out) == kinds else out * kinds
 
 
