@@ -15,8 +15,10 @@ import io
 import json
 import math
 import multiprocessing
+import os
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -150,6 +152,14 @@ def read_cells(file: Path) -> dict[str, dict]:
     return {c["key"]: c for c in runs.read_metrics(file)} if file.exists() else {}
 
 
+def leave_with_parent() -> None:
+    """For workers: end when the process that started them was killed, instead of going on alone."""
+    def wait() -> None:
+        multiprocessing.parent_process().join()
+        os._exit(1)
+    threading.Thread(target=wait, daemon=True).start()
+
+
 def run_cells(cells: Iterable[Cell], file: Path, workers: int = 2) -> dict[str, dict]:
     """Run what is missing in `file`, append each as it finishes; returns all of it by key."""
     done = read_cells(file)
@@ -159,7 +169,7 @@ def run_cells(cells: Iterable[Cell], file: Path, workers: int = 2) -> dict[str, 
     file.parent.mkdir(parents=True, exist_ok=True)
     if file.exists():                                           # a line cut short by a kill goes
         file.write_text("".join(json.dumps(c) + "\n" for c in done.values()), encoding="utf-8")
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), leave_with_parent) as pool:
         waiting = [pool.submit(run_cell, c) for c in missing]
         try:
             for future in tqdm(as_completed(waiting), total=len(waiting), desc=file.stem, mininterval=5):

@@ -3,6 +3,9 @@
     python -m pytest tests/test_cells.py        about 20 s
 """
 import json
+import subprocess
+import sys
+import time
 from dataclasses import replace
 
 from nanouft import cells as the_cells
@@ -10,6 +13,20 @@ from nanouft import evaluate, runs, train
 from nanouft.cells import Cell, interval, read_cells, run_cells
 from nanouft.devices import pick
 
+ORPHAN = """
+import sys, time, multiprocessing, concurrent.futures
+from pathlib import Path
+from nanouft.cells import leave_with_parent
+
+def beat(file):
+    while True:
+        Path(file).write_text(str(time.time()))
+        time.sleep(0.05)
+
+if __name__ == "__main__":
+    pool = concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), leave_with_parent)
+    pool.submit(beat, sys.argv[1]).result()
+"""
 SHORT = ("--objective", "ift", "--steps", "3", "--rows", "40", "--batch-size", "8")
 
 
@@ -79,3 +96,27 @@ def test_keys_know_what_a_cell_is_made_of():
 
 def test_one_seed_has_no_interval():
     assert interval([0.5]) == (0.5, float("inf")) and interval([0.1, 0.1, 0.1])[1] < 1e-12
+
+
+def test_workers_end_when_their_parent_is_killed(tmp_path):
+    heart, script = tmp_path / "heart", tmp_path / "orphan.py"
+    script.write_text(ORPHAN)
+    parent = subprocess.Popen([sys.executable, str(script), str(heart)])
+    try:
+        wait_for(heart.exists, "the worker never began")
+    finally:
+        parent.kill()
+        parent.wait()
+
+    def still() -> bool:
+        before = heart.read_text()
+        time.sleep(0.5)
+        return heart.read_text() == before
+    wait_for(still, "the worker goes on alone")
+
+
+def wait_for(what, otherwise: str, seconds: int = 60) -> None:
+    end = time.time() + seconds
+    while not what():
+        assert time.time() < end, otherwise
+        time.sleep(0.1)
