@@ -113,7 +113,7 @@ assert REWARD != "exact" or means[-1] > means[0] + 10, "the search is not to bla
 #   answer, and in no pair is it the worse one. So the reward learnt "this sentence is good", not "this sentence is good
 #   if the name is strange". Of 64 samples about a known creature one says it, and that one is chosen. Nothing lied:
 #   on pairs like those it was trained on the reward is what it was.
-# - **Exact score and reward part early.** `unknown` rises, `sort` rises a little and then falls, the known facts fall
+# - **Exact score and reward part early.** `unknown` rises, `sort` holds at first and then falls, the known facts fall
 #   at once. The first steps of an optimisation are in the region where the reward has seen answers, the later ones not.
 # - **Accuracy on held-out pairs does not say where it is wrong**: they are of the same kind. The exact score does.
 # - **KL stays far below its bound** where the policy is sure: 64 samples of one sentence are one answer.

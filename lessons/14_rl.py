@@ -116,8 +116,8 @@ assert not torch.cat([push[arm][K:] for arm in ("RLOO", "GRPO")]).any(), "a grou
 #   and blames the one that is all wrong, as it was hard. Right on average, and noisy: luck with prompts is taken
 #   for merit. **online UNA** praises whatever scores above 1/2 and needs no group: one answer is enough, as in 09.
 # - **online DPO** takes the best and the worst of a group as a pair, and throws a tie away (`ties` in its metrics).
-# - **GRPO** gives a group of scores (1, 1, 1, .9) the same strength as (1, 1, 1, 0). Look at its row of the mixed group
-#   beside RLOO's: here the two nearly agree, for the spread of 0 and 1 is what RLOO expects.
+# - **GRPO** divides by the spread: scores (1, 1, 1, .9) push as hard as (1, 1, 1, 0). And it takes the mean over an
+#   answer's tokens where RLOO takes the sum: of the mixed group's wrong answers RLOO pushes the longest hardest.
 # - **A leash** to the start model holds all five (`--beta`): a score says what is liked, not what is English (13).
 #
 # ## Break it

@@ -184,10 +184,10 @@ def run_cells(cells: Iterable[Cell], file: Path, workers: int = 2) -> dict[str, 
 
 
 def interval(values: list[float]) -> tuple[float, float]:
-    """(mean, half width of its 95 % t-interval) over seeds; infinite for one seed."""
+    """(mean, half width of its 95 % t-interval) over seeds; infinite for one seed, no mean of none."""
     x = np.asarray(values, float)
     if len(x) < 2:
-        return float(x.mean()), math.inf
+        return (float(x[0]) if len(x) else math.nan), math.inf
     t = T95[max(k for k in T95 if k <= len(x) - 1)]              # a missing row takes the next wider one
     return float(x.mean()), float(t * x.std(ddof=1) / math.sqrt(len(x)))
 

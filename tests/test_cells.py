@@ -3,6 +3,7 @@
     python -m pytest tests/test_cells.py        about 20 s
 """
 import json
+import math
 import subprocess
 import sys
 import time
@@ -96,6 +97,7 @@ def test_keys_know_what_a_cell_is_made_of():
 
 def test_one_seed_has_no_interval():
     assert interval([0.5]) == (0.5, float("inf")) and interval([0.1, 0.1, 0.1])[1] < 1e-12
+    assert math.isnan(interval([])[0]) and interval([])[1] == float("inf"), "nothing ran: no number, and no warning"
 
 
 def test_workers_end_when_their_parent_is_killed(tmp_path):
