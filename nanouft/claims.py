@@ -178,8 +178,8 @@ C3 = Claim(
 
 
 def _noisy() -> dict[str, Recipe]:
-    """The rows of C4 at 20 % (tuned there), 0 and 40 %; at 0 % only the two that the gain needs. Where rows are left
-    out, there are more passes: equal steps."""
+    """The rows of C4 at 20 % (tuned there), 0 and 40 %; at 0 % nothing is wrong that could be left out. Where rows are
+    left out, there are more passes: equal steps."""
     rows: dict[str, Recipe] = {}
     for share, noise, keep, epochs in (("20 %", "0.2", "0.8", "3.75"), ("0 %", "0", "", ""),
                                        ("40 %", "0.4", "0.6", "5")):
@@ -189,13 +189,13 @@ def _noisy() -> dict[str, Recipe]:
                                               after=after and f"{after}, {share}", **kw)
         add("SFT", ("--objective", "sft"))
         add("PoFT", ("--objective", "poft"))
+        add("PoFT against the base", ("--objective", "poft", "--aligned", "BASE"))
         if keep:
-            add("PoFT against the base", ("--objective", "poft", "--aligned", "BASE"))
             fewer = ("--objective", "sft", "--epochs", epochs)
             add("SFT on the likeliest", (*fewer, "--keep", keep))
             add("SFT on the right ones", (*fewer, "--clean"))
-            add("SFT -> DPO", ("--objective", "dpo"), after="SFT", lrs=LOW_LRS, second=BIG_BETA)
-            add("PoFT -> DPO", ("--objective", "dpo"), after="PoFT", lrs=LOW_LRS, second=BIG_BETA)
+        for first in ("SFT", "PoFT"):
+            add(f"{first} -> DPO", ("--objective", "dpo"), after=first, lrs=LOW_LRS, second=BIG_BETA)
     return {**rows, "SFT on the aligned model's answers": Recipe(("--objective", "sft", "--rewrite"))}
 
 
@@ -208,7 +208,7 @@ C4 = Claim(
                Contrast("PoFT's gain over SFT is larger at 20 % than at 0 %", "PoFT, 20 %", "SFT, 20 %",
                         minus=("PoFT, 0 %", "SFT, 0 %")),
                *(Contrast(f"PoFT -> DPO is better than SFT -> DPO at {x}", f"PoFT -> DPO, {x}", f"SFT -> DPO, {x}")
-                 for x in ("20 %", "40 %")),
+                 for x in ("0 %", "20 %", "40 %")),
                Contrast("PoFT is better than SFT on the likeliest at 40 %", "PoFT, 40 %", "SFT on the likeliest, 40 %"),
                Contrast("PoFT is better than PoFT against the base at 40 %", "PoFT, 40 %",
                         "PoFT against the base, 40 %")),
