@@ -1,7 +1,7 @@
 """Reward over-optimisation: the learnt reward rises, the exact score rises and falls. How far can a reward be trusted?
 
-    python -m nanouft.overoptimise                  # best-of-n and PPO, 3 seeds, about 15 minutes of one core
-    python -m nanouft.overoptimise --part best-of   # without PPO, about 7 minutes
+    python -m nanouft.overoptimise                  # best-of-n and PPO, 5 seeds, about 20 minutes of one core
+    python -m nanouft.overoptimise --part best-of   # without PPO, about 10 minutes
     python -m nanouft.overoptimise --part table     # only the table and the picture, from what is there
 
 Gao, Schulman, Hilton 2022 (arXiv:2210.10760) measure a proxy reward against a larger reward model that stands for the
@@ -45,13 +45,13 @@ SOURCES = ("samples", "corruptions")
 NS = (1, 2, 4, 8, 16, 32, 64)
 PPO = ("--objective", "ppo", "--beta", "0", "--samples", "4", "--minibatches", "2", "--passes", "1", "--vf", "1")
 RESULTS = "docs/results"
-VERSION = 1             # raised by hand when code changes what lines hold
+VERSION = 2             # raised by hand when code changes what lines hold
 
 
 @dataclass
 class Study:
     part: Literal["all", "best-of", "table"] = "all"        # all = best-of-n, then PPO; table = nothing is run
-    seeds: int = 3                  # a seed draws demonstrations, pairs, samples and order
+    seeds: int = 5                  # a seed draws demonstrations, pairs, samples and order
     prompts: int = 48               # prompts that best-of-n answers, the same number of every family
     samples: int = 64               # answers to each
     ppo_steps: int = 48             # optimizer steps of PPO, two a rollout
