@@ -14,7 +14,7 @@ import numpy as np
 
 from nanouft.config import UserError
 
-MOST = 256              # samples to a prompt: the batches of one seed repeat themselves beyond
+MOST = 256              # samples to a prompt: `sample` draws them in one batch
 
 
 def choose(rewards: np.ndarray) -> np.ndarray:

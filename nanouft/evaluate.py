@@ -43,14 +43,15 @@ class Item:
 
 @torch.no_grad()
 def answer_rows(model: GPT, tok: Tokenizer, rows: list[data.Row], max_new: int = MAX_NEW, chunk: int = 300,
-                priors: list[list[int]] | None = None, **how) -> list[Answer]:
+                priors: list[list[int]] | None = None, seed: int = 0, **how) -> list[Answer]:
     """Greedy (or as `how` says) answers in the order of rows; computed by prompt length, so that little is padding.
-    `priors`: the tokens that each answer must begin with."""
+    `priors`: the tokens that each answer must begin with. Each chunk has random numbers of its own."""
     prompts = [tok.prompt_ids(r.prompt) for r in rows]
     out, by_length = [None] * len(rows), sorted(range(len(rows)), key=lambda i: len(prompts[i]))
     for i in range(0, len(rows), chunk):
         part = by_length[i:i + chunk]
         some = generate(model, [prompts[j] for j in part], stop=tok.end, pad=tok.pad, max_new=max_new,
+                        seed=(seed * 1_009 + i // chunk) % 2**63,
                         priors=[priors[j] for j in part] if priors else None, **how)
         for j, a in zip(part, some):
             out[j] = a

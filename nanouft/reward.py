@@ -132,12 +132,12 @@ def exact(prompts: list[str], answers: list[str]) -> np.ndarray:
                         "a folder made by python -m nanouft.reward") from None
 
 
-def load(folder: str | Path, device: str | devices.Device = "cpu") -> Scorer:
+def load(folder: str | Path, device: str = "cpu") -> Scorer:
     """The reward model in `folder` as a Scorer over texts. It reads prompt, answer and an <|end|>, whether or not the
     answer ended by itself; a prompt that does not fit loses its beginning. Equal texts get equal rewards, to the last
     digit: each is read once. UserError where there is no reward model."""
     model, tok = load_model(folder)
-    model.to(device if isinstance(device, str) else device.name).eval()
+    model.to(device).eval()
 
     def scorer(prompts: list[str], answers: list[str]) -> np.ndarray:
         asked = list(zip(prompts, answers, strict=True))
@@ -147,7 +147,7 @@ def load(folder: str | Path, device: str | devices.Device = "cpu") -> Scorer:
     return scorer
 
 
-def scorer(name: str, device: str | devices.Device = "cpu") -> Scorer:
+def scorer(name: str, device: str = "cpu") -> Scorer:
     """What `--reward NAME` means: "exact", or the folder of a reward model."""
     return exact if name == "exact" else load(name, device)
 

@@ -100,6 +100,9 @@ class Rollouts:
                       "grade": float(sigma(reward)) if self.learnt else float(reward)}
         measure(rows, self.policy, self.start, self.tok.pad, self.device)
         self.stats = stats(rows)
+        if self.device.dtype != "fp32":             # decoded in fp32, trained in bf16: the ratio is to begin at 1
+            for e in rows:
+                e.seqs["answer"].tok["old"] = e.seqs["answer"].tok["now"]
         if not self.cfg.data:
             self.stats["score"] = float((exact(prompts, texts) if self.learnt else rewards).mean())
         credited, more = credit(rows, self.objective, self.hp, self.tok.pad, self.cfg.seed)

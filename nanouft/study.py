@@ -74,7 +74,7 @@ def tune(name: str, claim, cfg) -> None:
         print(f"{n:<40}" + "  ".join(figures))
 
 
-def chosen_settings(name: str, folder: Path) -> dict[str, tuple[str, ...]]:
+def chosen_settings(name: str, claim, folder: Path) -> dict[str, tuple[str, ...]]:
     """What tuning chose, from the folder of this run or else from the committed one."""
     files = [place / f"{name}-chosen.json" for place in (folder, Path(RESULTS))]
     file = next((f for f in files if f.exists()), files[0])
@@ -82,6 +82,8 @@ def chosen_settings(name: str, folder: Path) -> dict[str, tuple[str, ...]]:
         chosen = json.loads(file.read_text(encoding="utf-8"))["chosen"]
     except OSError:
         raise UserError(f"{file} is missing; run --tune first, from the project's root") from None
+    if new := [n for n, r in claim.rows.items() if (r.like or n) not in chosen]:
+        raise UserError(f"{file}: {new[0]!r} has not been tuned yet; run --tune first")
     return {n: tuple(s) for n, s in chosen.items()}
 
 
@@ -89,7 +91,7 @@ def chosen_settings(name: str, folder: Path) -> dict[str, tuple[str, ...]]:
 def study(name: str, claim, cfg) -> None:
     """All rows x seeds x bases on test; writes <claim>.md (tables), <claim>.json (contrasts and verdicts) and, where
     the claim has one, a picture."""
-    settings = chosen_settings(name, cfg.folder)
+    settings = chosen_settings(name, claim, cfg.folder)
     def cells(n, base):
         return [cell(claim, n, settings, s, base, "test", cfg.items) for s in range(cfg.seeds)]
     done = run_cells([Cell((), 0, b, "test", cfg.items) for b in cfg.bases]
@@ -196,7 +198,7 @@ def lr_map(name: str, claim, cfg) -> None:
 def tau_map(name: str, claim, cfg) -> None:
     """Does PoFT doubt the wrong rows? Three seeds at 20 and 40 % noise with the chosen settings: mean tau of right and
     wrong demonstrations before and after training, and the chance that a wrong one is doubted more than a right one."""
-    settings, lines = chosen_settings(name, cfg.folder), [
+    settings, lines = chosen_settings(name, claim, cfg.folder), [
         "| row | tau before: right | wrong | found | tau after: right | wrong | found |", "|---" * 7 + "|"]
     for share in ("20 %", "40 %"):
         for row in claim.mapped:
@@ -226,7 +228,7 @@ def doubts(c: Cell) -> dict[str, float]:
 
 def again(name: str, claim, cfg) -> None:
     """Train some finished cells once more and compare every number; `seconds` is no result."""
-    settings, done = chosen_settings(name, cfg.folder), read_cells(cfg.folder / f"{name}.jsonl")
+    settings, done = chosen_settings(name, claim, cfg.folder), read_cells(cfg.folder / f"{name}.jsonl")
     cells = [c for b in cfg.bases for s in range(cfg.seeds) for n in claim.rows
              if (c := cell(claim, n, settings, s, b, "test", cfg.items)).key in done]
     if not cells:

@@ -29,6 +29,27 @@ def test_quick_writes_its_figures(here, short, capsys):
         assert (figures[f"{name}_over_transformers"] or {"ratio": 1})["ratio"] > 0
 
 
+def test_above_one_means_that_ours_is_faster(short, monkeypatch):
+    pytest.importorskip("transformers")
+    monkeypatch.setattr(bench, "generate", lambda *a, **k: None)                # nothing is faster than nothing
+    assert bench.over_transformers(1, devices.Device("cpu", "fp32"), 4, True)["ratio"] > 10
+
+
+def test_making_a_model_first_leaves_the_threads_as_they_were(short, monkeypatch, tiny_base):
+    pytest.importorskip("transformers")
+    def kept_model(cell, folder, keep):
+        bench.torch.set_num_threads(1)                                          # as a cell does
+        return str(tiny_base)
+    monkeypatch.setattr(bench.cells, "kept_model", kept_model)
+    threads = bench.torch.get_num_threads()
+    bench.torch.set_num_threads(2)
+    try:
+        bench.over_transformers(1, devices.Device("cpu", "fp32"), 4, True)
+        assert bench.torch.get_num_threads() == 2
+    finally:
+        bench.torch.set_num_threads(threads)
+
+
 def test_without_transformers_sampling_is_skipped_aloud(here, short, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)                      # what an import of it then raises
     assert call(bench.main, "--quick", "--threads", 1) == 0

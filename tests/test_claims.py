@@ -119,11 +119,18 @@ def test_rows_like_another_take_its_settings_and_cost_no_tuning(lab, capsys):
     claim = CLAIMS["C4"]
     study.tune("C4", claim, trial(bases=["base"], tune_seeds=1))
     assert all("0.4" not in c.flags and (isinstance(c.start, str) or "0.4" not in c.start.flags) for c in lab.asked)
-    chosen = study.chosen_settings("C4", lab.folder)
+    chosen = study.chosen_settings("C4", CLAIMS["C4"], lab.folder)
     assert chosen.keys() == {n for n, r in claim.rows.items() if not r.like}
     c = study.cell(claim, "PoFT against the base, 40 %", chosen, 0, "out/base-1", "test", 100)
     assert c.flags[:6] == ("--objective", "poft", "--aligned", "out/base-1", "--noise", "0.4"), "its own base"
     assert c.flags[6:] == chosen["PoFT against the base, 20 %"]
+
+
+def test_a_row_that_was_never_tuned_is_named(lab):
+    some = {n: s for n, s in settings().items() if n != claims.CHAIN}
+    (lab.folder / "C1-chosen.json").write_text(json.dumps({"chosen": some}))
+    with pytest.raises(config.UserError, match=r"SFT -> DPO.*--tune"):
+        study.study("C1", C1, trial(bases=["base"], seeds=1))
 
 
 @pytest.mark.parametrize("name", ["C2", "C3", "C4"])

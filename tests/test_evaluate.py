@@ -12,11 +12,12 @@ import pytest
 import torch
 from tiny import CPU, NANO, PAD, TINY, Form, differs, real_batch, same, say, some_rows, tiny
 
-from nanouft import evaluate, prepare, sample
+from nanouft import data, evaluate, prepare, sample
 from nanouft.batches import Encoded, Tokens
 from nanouft.data import Example
 from nanouft.devices import Device
 from nanouft.generate import Answer, _choose
+from nanouft.gpt import GPT
 from nanouft.held_out import bootstrap, held_out
 from nanouft.objectives.dpo import DPO
 from nanouft.world.facts import WORLD, question
@@ -80,6 +81,15 @@ def test_wordings_of_one_fact_are_drawn_together():
     same([often["low"], often["high"]], [once["low"], once["high"]], "the interval is that of the facts")
     narrow = bootstrap([x.score for x in items(names, 8)])
     assert often["high"] - often["low"] > 2 * (narrow[1] - narrow[0]), "taken one by one, it would be far too narrow"
+
+
+def test_every_chunk_has_random_numbers_of_its_own():
+    """600 samples of one prompt are 600 samples, not 300 twice."""
+    model, tok = tiny(double=False), NANO
+    model = GPT(replace(TINY, vocab_size=tok.n_vocab, n_ctx=64), seed=0)
+    rows = [data.Row((data.Turn("user", "x"),))] * 600
+    said = [tuple(a.ids) for a in evaluate.answer_rows(model, tok, rows, max_new=4, temperature=1.0, seed=5)]
+    assert sum(a == b for a, b in zip(said[:300], said[300:])) < 10
 
 
 # ---- held-out rows ---------------------------------------------------------------------------------------------------

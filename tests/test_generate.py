@@ -45,8 +45,8 @@ def test_greedy_by_hand():
 
 
 def test_a_batch_is_its_rows_one_by_one():
-    together = say()
-    for prompt, answer in zip(PROMPTS, together):
+    together = say(PROMPTS * 10)                    # 40 rows are read in several parts
+    for prompt, answer in zip(PROMPTS * 10, together):
         (alone,) = say([prompt])
         assert alone.ids == answer.ids, "LAW: other rows, and the padding they cause, change no answer"
         same(answer.logp, alone.logp, "nor its log-probs", 1e-5)
@@ -62,7 +62,7 @@ def test_padding_is_never_looked_at():
                                  {"prior": [7, 7]}, {"stop": "said"}], ids=str)
 def test_the_cache_changes_nothing(how):
     how = {**how, "stop": a_stop_token()} if "stop" in how else how
-    fast, slow = say(**how), say(**how, cached=False)
+    fast, slow = say(PROMPTS * 10, **how), say(PROMPTS * 10, **how, cached=False)
     assert ids(fast) == ids(slow), "LAW: cached and uncached decoding agree token by token"
     for a, b in zip(fast, slow):
         same(a.logp, b.logp, "and in every log-prob", 1e-5)

@@ -46,12 +46,15 @@ def test_differences_between_prompts_are_no_spread():
 def line(part: str, source: str, pairs: int, seed: int, scores: list[float]) -> dict:
     points = [{"kl": 0.5 * i, "score": s, "reward": 1.0 * i, "n": 2 ** i, "usual": 0.5, "ends": 1.0}
               for i, s in enumerate(scores)]
-    return {"part": part, "source": source, "pairs": pairs, "seed": seed, "agreement": 0.6, "curve": points}
+    return {"part": part, "source": source, "pairs": pairs, "seed": seed, "agreement": 0.6, "curve": points,
+            "with": overoptimise.Study().settings(part)}
 
 
 def test_table_and_picture_from_lines(here, capsys):
     found = [line("best-of", "samples", 100, s, [0.6 + 0.01 * s, 0.7, 0.4]) for s in (0, 1)]
     found += [line("best-of", "exact", 0, 0, [0.6, 0.8, 0.9]), line("ppo", "samples", 100, 0, [0.6, 0.5, 0.1])]
+    other = overoptimise.Study(ppo_lr=1.0, prompts=9)                   # lines of other settings are not mixed in
+    found += [line(p, "samples", 100, 7, [0.0, 0.0, 0.0]) | {"with": other.settings(p)} for p in ("ppo", "best-of")]
     (here / "r").mkdir()
     (here / "r" / "over_optimisation.jsonl").write_text("".join(json.dumps(x) + "\n" for x in found))
     assert call(overoptimise.main, "--part", "table", "--out", "r", "--picture", "p.png") == 0
@@ -62,8 +65,12 @@ def test_table_and_picture_from_lines(here, capsys):
     assert (here / "r" / "over_optimisation.md").read_text().strip() in out
 
 
-def test_best_of_n_in_small(small):
+def test_best_of_n_in_small(small, monkeypatch):
+    read, fit = [], overoptimise.reward.fit
+    monkeypatch.setattr(overoptimise.reward, "fit", lambda model, rows, *more: read.append(len(rows)) or fit(
+        model, rows, *more))
     found = overoptimise.best_of_n(0, small)
+    assert read == [4, 8], "a reward model of 4 pairs has read 4"
     assert [(x["source"], x["pairs"]) for x in found] == [
         ("exact", 0), ("noise", 0), ("corruptions", 4), ("corruptions", 8)]
     for x in found:
@@ -92,7 +99,8 @@ def test_ppo_in_small(small, monkeypatch):
     monkeypatch.setattr(overoptimise, "reward_models", lambda seed, source, work: made(seed, "corruptions", work))
     x = overoptimise.ppo(0, "samples", 4, {"mean": 1.0, "spread": 2.0}, small)
     folder, = overoptimise.Path(small.work).glob("ppo-samples-4-0-*")
-    log = runs.read_metrics(folder / "metrics.jsonl")
+    log, hp = runs.read_metrics(folder / "metrics.jsonl"), runs.read_json(folder / "run.json")["hp"]
+    assert (hp["beta"], hp["end_penalty"]) == (0, 0), "no leash, and nothing is paid but the reward"
     first = x["curve"][0]
     assert len(x["curve"]) == small.ppo_steps / 2, "two steps are one rollout"
     assert first["kl"] == pytest.approx(0, abs=1e-4) and first["reward"] == pytest.approx((log[0]["reward"] - 1) / 2)

@@ -4,7 +4,7 @@
 
 RL can look as if it works with a bug inside, and fail without one. So each world here is so small that a right method
 cannot miss, and beside each stands a mutant: the method with the bug that the world is there for must miss.
-    one-token bandit     one of eight tokens is right            a sign, a ratio, an advantage of the wrong answer
+    one-token bandit     one of eight tokens is right            a sign, an advantage of the wrong answer
     delayed reward       only the first of two tokens matters    credit that does not reach back through time
     wrong mask           never say what the prompt says          prompt tokens that are trained on
     ties                 every answer earns the same             noise that is taken for a signal
@@ -26,7 +26,6 @@ from nanouft.rollouts import Rollouts
 
 RIGHT, FORBIDDEN, ASK = 3, 5, 1                 # tokens; 0 is padding, 7 ends an answer
 METHODS = [name for name, o in OBJECTIVES.items() if o.source == "rollouts"]
-GROUPED = {"samples": 4}
 
 
 class Numbers:

@@ -19,9 +19,11 @@ from nanouft import data, rollouts, runs, train, world
 from nanouft.batches import collate, encode
 from nanouft.config import UserError
 from nanouft.gpt import GPT
+from nanouft.devices import Device
 from nanouft.objectives import OBJECTIVES, Batch, Seqs
 from nanouft.objectives.grpo import k3, standardised
-from nanouft.objectives.ppo import gae, whiten
+from nanouft.objectives.ppo import gae, value_loss, whiten
+from nanouft.objectives.reinforce import leashed
 from nanouft.objectives.rloo import leave_one_out
 
 SMALL = replace(TINY, vocab_size=NANO.n_vocab, n_ctx=128, init_std=0.1)
@@ -107,6 +109,43 @@ def test_the_ratio_is_one_before_the_first_update(name):
         assert said["clip_fraction"] == 0 and abs(said["kl_step"]) < 1e-8
 
 
+def test_in_mixed_precision_the_ratio_begins_at_one_too():
+    """Decoding in fp32 and training in bf16 differ by hundredths of a nat a token; the start model is the policy."""
+    made = source("rloo")
+    made.device = Device("cpu", "bf16")
+    rows, _ = made(0)
+    assert made.stats["decode_gap"] > 1e-3, "or nothing is shown"
+    for e in rows:
+        t = e.seqs["answer"]
+        same(t.tok["old"], t.tok["ref"], "LAW: a policy is no nat away from itself", 1e-6)
+
+
+def answers(logp: torch.Tensor, adv, **tok) -> Batch:
+    """A batch of answers with these log-probs (B,T) and advantages (B,)."""
+    ids, on = torch.zeros(logp.shape, dtype=torch.long), torch.ones(logp.shape)
+    tok = {k: torch.as_tensor(v, dtype=logp.dtype).expand(logp.shape) for k, v in tok.items()}
+    return Batch({"answer": Seqs(ids, ids, on, on, tok, logp)}, {"adv": torch.as_tensor(adv, dtype=logp.dtype)},
+                 rows=len(logp), tokens={"answer": int(on.sum())})
+
+
+def test_rloo_clips_the_ratio_of_the_whole_answer():
+    """Two tokens of +.15 nats each: together beyond 1 + eps = 1.2 (e^.3 = 1.35), each alone inside (e^.15 = 1.16)."""
+    logp = torch.tensor([[0.15, 0.15]], dtype=torch.float64, requires_grad=True)
+    o = OBJECTIVES["rloo"]
+    loss, _ = o.loss(answers(logp, [1.0], old=0.0), o.hp(eps=0.2))
+    loss.backward()
+    same(loss.detach(), -1.2, "the gain ends at the clip")
+    same(logp.grad, [[0.0, 0.0]], "and so does the gradient")
+
+
+def test_the_value_loss_of_ppo_is_the_worse_of_two():
+    """V was 0, the critic now says 1, and 1 is right: held within .2 of the old word the error is still .8."""
+    one, v = torch.ones(1, 1), torch.ones(1, 1)
+    s = Seqs(one.long(), one.long(), one, one, {"v": v, "value": 0 * v, "return": v}, v)
+    same(value_loss(s, 0.2), [[0.32]], "max(0, .8^2) / 2", 1e-6)
+    same(value_loss(s, 5.0), [[0.0]], "a wide clip holds nothing back")
+
+
 def test_the_policy_losses_of_ppo_sum_to_zero_over_a_rollout():
     made = source("ppo", start_seed=5, minibatches=4, beta=0.3)
     total = sum(batch.tokens["answer"] * made.objective.loss(batch, made.hp)[1]["policy_loss"]
@@ -126,6 +165,31 @@ def test_leave_one_out():
     same(leave_one_out(R)[2, 1], R[2, 1] - (R[2, 0] + R[2, 2] + R[2, 3]) / 3, "R minus the mean of the others")
     same(leave_one_out(R), 4 / 3 * (R - R.mean(-1, keepdim=True)), "= K/(K-1) (R - mean)")
     same(leave_one_out(R).sum(-1), torch.zeros(5), "and sums to 0 in each group")
+
+
+def test_the_leash_is_taken_off_the_score():
+    made = source("rloo", start_seed=5, beta=0.3)
+    rows, mine = made(0)
+    batch = collate(rows, mine, NANO.pad)
+    s = batch.seqs["answer"]
+    nats = s.sum(s.tok["old"] - s.tok["ref"])
+    same(leashed(batch, 0.3), batch.col["reward"] - 0.3 * nats, "R - beta log pi/pi_ref of the whole answer", 1e-6)
+    R = leashed(batch, 0.3).view(-1, made.hp.samples).double()
+    same(batch.col["adv"], leave_one_out(R).view(-1), "and the advantage is made of that", 1e-5)
+    without = leave_one_out(batch.col["reward"].view(-1, made.hp.samples)).view(-1)
+    differs(batch.col["adv"], without, "it counts", by=0.01)
+
+
+def test_the_start_model_stays_where_it_was():
+    made = source("rloo")
+    made(0)
+    before = [p.clone() for p in made.start.parameters()]
+    with torch.no_grad():
+        for p in made.policy.parameters():
+            p += 0.05 * torch.randn(p.shape, generator=torch.Generator().manual_seed(0))
+    made(1)
+    assert all(torch.equal(a, b) for a, b in zip(before, made.start.parameters())), "LAW: only the policy is trained"
+    assert made.stats["kl_exact"] > 1e-4, "and the way from there is seen"
 
 
 def test_a_group_of_equal_rewards_teaches_nothing():
@@ -226,6 +290,25 @@ def test_what_a_rollout_reports():
     same(s["kl_answer"] / s["length"], s["kl_exact"], "nats an answer = nats a token x tokens", 1e-4)
     assert 0 < s["entropy"] < math.log(SMALL.vocab_size) and 0 <= s["ends"] <= 1
     same(s["reward"], s["score"], "the exact score is the reward", 1e-6)
+    e = other.rows[0]
+    t, ids = e.seqs["answer"], torch.tensor(e.seqs["answer"].ids)[None, :-1]
+    p, q = (m(ids)[0].detach().log_softmax(-1) for m in (other.policy, other.start))
+    on = torch.tensor(t.mask[1:] > 0)
+    same(t.tok["kl"][on.numpy()], (p.exp() * (p - q)).sum(-1)[on], "KL(policy || start), in this direction", 1e-5)
+
+
+def test_explained_variance():
+    """The critic knows: 1. It says one number whatever comes: 0."""
+    made = source("ppo", beta=0.0)
+    made(0)
+    made.objective = replace(made.objective, credit=lambda batch, hp: {
+        "adv": batch.seqs["answer"].tok["value"], "return": batch.seqs["answer"].tok["value"]})
+    made(2)
+    same(made.stats["explained_variance"], 1.0, "return = value", 1e-6)
+    torch.nn.init.zeros_(made.policy.value.weight)
+    made.objective = OBJECTIVES["ppo"]
+    made(4)
+    same(made.stats["explained_variance"], 0.0, "value = a constant", 1e-6)
 
 
 # ---- methods with a twist --------------------------------------------------------------------------------------------
@@ -327,6 +410,15 @@ def test_a_learnt_reward_has_the_exact_score_beside_it(name, here, tiny_base, le
     assert go(tiny_base, name, "a", "--reward", "out/reward", "--steps", 2) == 0
     first = metrics(here / "a")[0]
     assert 0 <= first["score"] <= 1 and first["reward"] != first["score"]
+
+
+def test_a_learnt_reward_becomes_a_grade_for_una(learnt):
+    made = source("online_una")
+    made.score, made.learnt = (lambda asked, said: np.array([len(x) / 3 - 4 for x in said])), True
+    rows, _ = made(0)
+    rewards = np.array([e.col["reward"] for e in rows])
+    assert rewards.std() > 0.1
+    same([e.col["score"] for e in rows], 1 / (1 + np.exp(-rewards)), "sigma(reward), UNA's score", 1e-6)
 
 
 def test_prompts_of_a_file(here, tiny_base, learnt, capsys):

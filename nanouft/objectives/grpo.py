@@ -14,6 +14,7 @@ The leash stands in the loss, not in the reward. Three ways to add tokens up, an
 
 Needs prompts; at least two answers each. A group of equal rewards teaches nothing. std is Bessel's (K - 1). Dividing by
 it gives nearly solved prompts the same weight as hard ones; --scale none leaves it out (Dr. GRPO).
+Defaults that differ from TRL's: 4 answers, not 8; beta .04, not 0; `grpo`, not `dapo`.
 Left out: TRL's factor rho on k3; filtering of groups without spread (DAPO's dynamic sampling).
 """
 from dataclasses import dataclass

@@ -8,7 +8,8 @@ advantage, no critic, no ratio: a regression. The paper trains RLHF and this sid
     --against start      pi_ref is the start model, as in the paper
     --against rollout    pi_ref is the policy that has just sampled the answer, as in the released code: its one step a
                          rollout then begins at sigma(0) = 1/2 for every answer, and there is no leash to the start
-Scores are in 0..1: the exact score, or the sigmoid of a learnt reward.
+Scores are in 0..1: the exact score, or the sigmoid of a learnt reward. A learnt reward has no zero of its own: a
+constant for each prompt changes none of its pairs, and here passes for quality. Make it with --centre 0.01.
 
 Needs prompts. Against the start model nothing is compared within a prompt: a prompt where all answers are right still
 pushes them up, until i = logit(score), which for a score of 1 is never. Traps: one score for all rows (as in una.py).

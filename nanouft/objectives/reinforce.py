@@ -11,7 +11,8 @@ within a prompt. A leash to the start model is part of the reward:  R = score - 
 
 Needs prompts; answers are sampled, scored and used ONCE (rollouts.py): a second step on them would need a ratio.
 The loss's value means nothing (its gradient does): watch `reward`. The answer is one action: all its tokens get the
-same push. The other on-policy methods take rewards, the ratio and the checks from here.
+same push. The mean over all prompts takes an easy prompt, or the constant that a learnt reward has for each, for merit.
+The other on-policy methods take rewards, the ratio and the checks from here.
 """
 from dataclasses import dataclass
 from typing import Literal

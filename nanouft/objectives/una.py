@@ -15,7 +15,7 @@ Needs scores, labels or pairs, and the start model's log-probs. At the start sig
 teaches nothing, better ones are pulled up, worse ones pushed down, until i = logit(score): that is logit(score)/beta
 nats of the whole answer, without end for 0 and 1. So beta must fit the length of answers: the authors' .01 to .03
 belongs to hundreds of tokens, ours have about ten. MSE forgives what is far off, its slope vanishes at both ends.
-Traps: sums over tokens, not means; the release reads one score for all rows of a micro-batch. Left out: online UNA.
+Traps: sums over tokens, not means; the release reads one score for all rows of a micro-batch. Online: online_una.py.
 """
 from dataclasses import dataclass
 from typing import Literal
