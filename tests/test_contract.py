@@ -3,12 +3,13 @@
     python -m pytest tests/test_contract.py        about 10 s
 """
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from running import DEMOS, PAIRS, QUICK, SMALL, call, lines, metrics, one_error
+from running import DEMOS, PAIRS, QUICK, ROOT, SMALL, call, lines, metrics, one_error
 from tiny import CPU, DATA, FORMS, NANO, TINY, real_batch, same, say, tiny
 
 from nanouft import config, evaluate, held_out, prepare, runs, train, world
@@ -203,6 +204,13 @@ def test_every_pair_kind_logs_its_distance_to_the_start():
         kinds = form.objective.kinds(form.hp)
         assert ("ref" in form.objective.measured(form.hp)) == (
             kinds not in (["demos"], ["prompts"]) or "ref" in form.objective.columns)
+
+
+def test_every_number_of_a_step_is_explained():
+    named = set(re.findall(r"`([a-z_0-9]+)`", (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")))
+    for form in FORMS:
+        _, said = form.objective.loss(real_batch(form), form.hp)
+        assert said.keys() <= named, f"{form}: docs/metrics.md does not say what {said.keys() - named} means"
 
 
 def test_the_form_of_a_setting_is_checked():
