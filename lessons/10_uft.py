@@ -61,12 +61,12 @@ def push(i, beta: float):                   # (N,) on one token of a demonstrati
 
 # %%
 def train(name: str, rows, steps: int, start):
-    objective, model = OBJECTIVES[name], copy.deepcopy(start)
+    objective, model, lr = OBJECTIVES[name], copy.deepcopy(start), 1e-4 if name == "una" else 2.5e-4
     hp = objective.hp(loss=BREAK) if name == "uft" else objective.hp()
     data, _ = encode(objective.rows(rows, hp), tok, base.cfg.n_ctx)
     prepare.add_columns(data, objective.columns, start, tok.pad, None, Device("cpu", "fp32"), hp)     # the reference
-    optimizer = torch.optim.AdamW(model.parameters(), lr=objective.lr, betas=(0.9, 0.95), weight_decay=0.0)
-    rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, objective.lr, steps + 1, pct_start=0.1, cycle_momentum=False)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.95), weight_decay=0.0)
+    rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, steps + 1, pct_start=0.1, cycle_momentum=False)
     for chosen in order([e.length for e in data], 32, steps, SEED):
         batch = collate(data, chosen, tok.pad)                                      # data
         objective.forward(model, batch, hp)                                         # forward

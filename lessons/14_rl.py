@@ -73,7 +73,7 @@ for arm in ARMS:
 for arm in ("RLOO", "GRPO", "online UNA"):
     model = copy.deepcopy(base)
     objective, hp, source = setting(arm, model, 16, STEPS)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3 * objective.lr, betas=(0.9, 0.95), weight_decay=0.0)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4, betas=(0.9, 0.95), weight_decay=0.0)
     for step in range(STEPS):
         batch = collate(*source(step), tok.pad)                                             # data: its own answers
         batch.col |= {"adv": batch.col["adv"].roll(ROLL)} if "adv" in batch.col else {}

@@ -7,7 +7,8 @@
 
 Rows: every objective from the base at its default settings, four chains (a second stage starts from the first one's
 model) and a control, SFT for twice the steps. Sizes are fixed before any timing: 100 test prompts a family, 5 seeds,
-probes on 20 prompts a family. Rows are not tuned against each other: claims.py does that for the contrasts it judges.
+probes on 20 prompts a family. Of every row one setting was chosen, its rate, among three or more, on two validation
+seeds (docs/LOG.md); claims.py tunes more, for the contrasts that it judges.
 Finished cells are kept in out/compare/cells.jsonl (cells.py): interrupt at any time, start again, and only what is
 missing or has changed runs. Written beside: results.json (every figure), table.md, index.html (opens by double click).
 With --lrs or --split val it chooses instead of reporting: a table, no page.
@@ -24,6 +25,8 @@ from nanouft.objectives import OBJECTIVES, Objective
 from nanouft.summary import MEASURES, Row
 
 CHAINS = (("sft", "dpo"), ("sft", "kto"), ("sft", "una"), ("poft", "dpo"))
+GENTLE = ("--lr", "3e-6")               # of the second stage of a chain: the best of three rates (docs/LOG.md)
+OWN_PASSES = ("--epochs", "1.5")        # of methods that sample: half the default, about 35 s of one core a run
 TWICE = "sft, twice the steps"
 
 
@@ -66,9 +69,9 @@ def all_rows() -> dict[str, Row]:
     """{name: row}: objectives from the base, chains, the control, and what learns from its own answers."""
     sampled = [n for n, o in OBJECTIVES.items() if o.source == "rollouts"]
     alone = {n: Row(("--objective", n), group(o)) for n, o in OBJECTIVES.items() if n not in sampled}
-    chains = {f"{a}->{b}": Row(("--objective", b), "chain", ("--objective", a)) for a, b in CHAINS}
+    chains = {f"{a}->{b}": Row(("--objective", b, *GENTLE), "chain", ("--objective", a)) for a, b in CHAINS}
     control = {TWICE: Row(("--objective", "sft", "--epochs", "6"), "control")}
-    own = {f"sft->{n}": Row(("--objective", n), "on-policy", ("--objective", "sft")) for n in sampled}
+    own = {f"sft->{n}": Row(("--objective", n, *OWN_PASSES), "on-policy", ("--objective", "sft")) for n in sampled}
     return alone | chains | control | own
 
 
@@ -79,8 +82,9 @@ def wanted(cfg: Compare) -> dict[str, Row]:
         rows = {config.choose("objective", n, rows): rows[n] for n in cfg.objectives}
     elif not cfg.on_policy:
         rows = {n: r for n, r in rows.items() if r.group != "on-policy"}
-    return {f"{n} lr {lr}" if lr else n: Row((*r.flags, *(("--lr", lr) if lr else ())), r.group, r.after)
-            for n, r in rows.items() for lr in cfg.lrs or [None]}
+    def at(r: Row, lr: str) -> Row:
+        return Row((*(f for f in r.flags if f not in GENTLE), "--lr", lr), r.group, r.after)
+    return {f"{n} lr {lr}": at(r, lr) for n, r in rows.items() for lr in cfg.lrs} if cfg.lrs else rows
 
 
 # ---- tables ----------------------------------------------------------------------------------------------------------

@@ -44,4 +44,4 @@ def loss(batch: Batch, hp: APO) -> tuple[Tensor, dict]:
 
 
 APO_OBJECTIVE = Objective(paper="Anchored Preference Optimization, arXiv:2408.06266 (APO-zero, APO-down)",
-                          rows=pair_rows, loss=loss, hp=APO, data="pairs", lr=3e-5, columns=("ref",))
+                          rows=pair_rows, loss=loss, hp=APO, data="pairs", lr=2.5e-4, columns=("ref",))

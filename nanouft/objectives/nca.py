@@ -39,4 +39,4 @@ def loss(batch: Batch, hp: NCA) -> tuple[Tensor, dict]:
 
 NCA_OBJECTIVE = Objective(paper="Noise Contrastive Alignment of Language Models with Explicit Rewards, "
                                 "arXiv:2402.05369, its pair form",
-                          rows=pair_rows, loss=loss, hp=NCA, data="pairs", lr=3e-5, columns=("ref",))
+                          rows=pair_rows, loss=loss, hp=NCA, data="pairs", lr=2.5e-4, columns=("ref",))

@@ -54,4 +54,4 @@ def loss(batch: Batch, hp: SLiC) -> tuple[Tensor, dict]:
 
 
 SLIC_OBJECTIVE = Objective(paper="SLiC-HF: Sequence Likelihood Calibration with Human Feedback, arXiv:2305.10425",
-                           rows=pair_rows, loss=loss, hp=SLiC, data="pairs", lr=1e-4)
+                           rows=pair_rows, loss=loss, hp=SLiC, data="pairs", lr=2.5e-4)

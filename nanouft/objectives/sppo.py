@@ -41,4 +41,4 @@ def loss(batch: Batch, hp: SPPO) -> tuple[Tensor, dict]:
 
 
 SPPO_OBJECTIVE = Objective(paper="Self-Play Preference Optimization, arXiv:2405.00675 (its loss, hard labels)",
-                           rows=pair_rows, loss=loss, hp=SPPO, data="pairs", lr=3e-5, columns=("ref",))
+                           rows=pair_rows, loss=loss, hp=SPPO, data="pairs", lr=1e-4, columns=("ref",))

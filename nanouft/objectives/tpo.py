@@ -81,4 +81,4 @@ def add_gold(batch: Batch, hp: TPO | TPOL, each: Tensor, r_w: Tensor, r_l: Tenso
 PAPER = "Triple Preference Optimization, arXiv:2405.16681"
 TPO_OBJECTIVE = Objective(paper=PAPER, rows=triple_rows, loss=tpo, hp=TPO, data="pairs", lr=1e-4)
 TPO_L_OBJECTIVE = Objective(paper=f"{PAPER} (TPO-L: mean log-probs, with a margin)",
-                            rows=triple_rows, loss=tpo_l, hp=TPOL, data="pairs", lr=1e-4)
+                            rows=triple_rows, loss=tpo_l, hp=TPOL, data="pairs", lr=2.5e-4)

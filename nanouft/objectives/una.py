@@ -82,4 +82,4 @@ def graded_metrics(batch: Batch, reward: Tensor, name: str, nat: float) -> dict[
 UNA_OBJECTIVE = Objective(paper="UNA: Unifying Alignments of RLHF/PPO, DPO and KTO by a Generalized Implicit Reward "
                                 "Function, arXiv:2408.15339, Eq. 6-13",
                           rows=lambda data, hp: KINDS[hp.feedback][1](data, hp), loss=loss, hp=UNA,
-                          data=lambda hp: KINDS[hp.feedback][0], lr=1e-4, columns=("ref",))
+                          data=lambda hp: KINDS[hp.feedback][0], lr=5e-4, columns=("ref",))
