@@ -76,4 +76,4 @@ def loss(batch: Batch, hp: GRPO) -> tuple[Tensor, dict]:
 
 
 GRPO_OBJECTIVE = Objective(paper="DeepSeekMath: GRPO, arXiv:2402.03300, Eq. 3, 4", rows=prompt_rows, loss=loss, hp=GRPO,
-                           data="prompts", lr=1e-4, source="rollouts", credit=credit)
+                           data="prompts", lr=1e-5, source="rollouts", credit=credit)

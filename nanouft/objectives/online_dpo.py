@@ -59,5 +59,5 @@ def loss(batch: Batch, hp: OnlineDPO) -> tuple[Tensor, dict]:
 
 
 ONLINE_DPO_OBJECTIVE = Objective(paper="Online AI Feedback (online DPO), arXiv:2402.04792, Algorithm 1",
-                                 rows=prompt_rows, loss=loss, hp=OnlineDPO, data="prompts", lr=1e-4,
+                                 rows=prompt_rows, loss=loss, hp=OnlineDPO, data="prompts", lr=1e-5,
                                  source="rollouts", credit=credit, arrange=arrange)

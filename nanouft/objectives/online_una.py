@@ -54,4 +54,4 @@ def loss(batch: Batch, hp: OnlineUNA) -> tuple[Tensor, dict]:
 
 
 ONLINE_UNA_OBJECTIVE = Objective(paper="UNA, online: arXiv:2408.15339, Eq. 6, 13", rows=prompt_rows,
-                                 loss=loss, hp=OnlineUNA, data="prompts", lr=1e-4, source="rollouts", credit=credit)
+                                 loss=loss, hp=OnlineUNA, data="prompts", lr=3e-5, source="rollouts", credit=credit)

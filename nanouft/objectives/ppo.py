@@ -116,5 +116,5 @@ def loss(batch: Batch, hp: PPO) -> tuple[Tensor, dict]:
 
 
 PPO_OBJECTIVE = Objective(paper="Proximal Policy Optimization, arXiv:1707.06347, Eq. 7; RLHF as in arXiv:1909.08593",
-                          rows=prompt_rows, loss=loss, hp=PPO, data="prompts", lr=1e-4, forward=forward,
+                          rows=prompt_rows, loss=loss, hp=PPO, data="prompts", lr=1e-5, forward=forward,
                           source="rollouts", credit=credit, value=True)

@@ -90,5 +90,5 @@ def step_metrics(batch: Batch, low: float, high: float) -> dict[str, Tensor]:
 
 
 REINFORCE_OBJECTIVE = Objective(paper="REINFORCE, Williams 1992; Back to Basics, arXiv:2402.14740",
-                                rows=prompt_rows, loss=loss, hp=Reinforce, data="prompts", lr=1e-4,
+                                rows=prompt_rows, loss=loss, hp=Reinforce, data="prompts", lr=1e-5,
                                 source="rollouts", credit=credit)

@@ -58,4 +58,4 @@ def loss(batch: Batch, hp: RLOO) -> tuple[Tensor, dict]:
 
 
 RLOO_OBJECTIVE = Objective(paper="Back to Basics: RLOO, arXiv:2402.14740", rows=prompt_rows, loss=loss, hp=RLOO,
-                           data="prompts", lr=1e-4, source="rollouts", credit=credit)
+                           data="prompts", lr=3e-5, source="rollouts", credit=credit)
