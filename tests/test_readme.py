@@ -107,9 +107,7 @@ def test_what_is_said_of_the_comparison_page():
 
 def test_the_log_names_the_rates_that_are_default():
     log = (ROOT / "docs" / "LOG.md").read_text(encoding="utf-8")
-    compared = set(re.findall(r"^\| (\w+) \| [\d.e-]+ \|", log, re.M)) & OBJECTIVES.keys()
-    assert {"sft", "ift", "dpo"} <= compared
-    for name, o in ((name, OBJECTIVES[name]) for name in sorted(compared)):
+    for name, o in OBJECTIVES.items():
         rate = f"{o.lr:.2e}".replace("e-0", "e-").replace(".00", "").replace("0e", "e")
         assert f"| {name} | {rate} |" in log, (f"the default rate of {name}, {rate}, "
                                                "is not among those that were compared")
