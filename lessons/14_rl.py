@@ -110,12 +110,13 @@ assert not torch.cat([push[arm][K:] for arm in ("RLOO", "GRPO")]).any(), "a grou
 # - **A group of equal scores teaches nothing**, whether all are right or all are wrong. All right: nothing is left to
 #   learn, fine. All wrong: the model never tried what would have paid, and nobody tells it. That is the limit of all
 #   methods of this lesson: they sharpen what is sometimes said already. (A demonstration, 03, teaches it at once.)
-# - **So the score runs dry by its own success**: look at the bars. Every prompt that moves to *all right* is sampled,
-#   scored and thrown away from now on. Practitioners drop such prompts, or draw more answers (DAPO does).
+# - **So the score begins to run dry by its own success**: look at the bars. Every prompt that moves to *all right* is
+#   sampled, scored and thrown away from now on. Practitioners drop such prompts, or draw more answers (DAPO does).
+#   The blue bars shrink, too: *other* prompts of their kind taught what these could not.
 # - **REINFORCE** compares with the mean of ALL answers: it praises the group that is all right, as the prompt was easy,
 #   and blames the one that is all wrong, as it was hard. Right on average, and noisy: luck with prompts is taken
 #   for merit. **online UNA** praises whatever scores above 1/2 and needs no group: one answer is enough, as in 09.
-# - **online DPO** takes the best and the worst of a group as a pair, and throws a tie away (`ties` in its metrics).
+# - **online DPO** (07, so not in the picture) pairs the best with the worst of a group; a tie is thrown away.
 # - **GRPO** divides by the spread: scores (1, 1, 1, .9) push as hard as (1, 1, 1, 0). And it takes the mean over an
 #   answer's tokens where RLOO takes the sum: of the mixed group's wrong answers RLOO pushes the longest hardest.
 # - **A leash** to the start model holds all five (`--beta`): a score says what is liked, not what is English (13).

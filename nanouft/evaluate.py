@@ -200,10 +200,11 @@ def main(argv=None) -> int:
         print("\n".join(report.lines()))
         on_data(model, tok, rows, cfg.reference, device)
         return 0
-    scorer = None
+    scorer = greedy = None
     if cfg.best_of > 1:
         from nanouft import reward                      # reward.py uses this file
         scorer = reward.scorer(cfg.reward or "exact", device.name)
+        greedy, _ = families(model, tok, device, cfg.split, cfg.items, cfg.seed)
     result, _ = families(model, tok, device, cfg.split, cfg.items, cfg.seed, cfg.prior, cfg.prior_from, cfg.best_of,
                          scorer)
     print(f"{cfg.init}: scores in percent on {cfg.items} {cfg.split} prompts a family; strict = fully right and stops; "
@@ -211,9 +212,10 @@ def main(argv=None) -> int:
     if cfg.prior not in ("", "0"):
         print("forced beginnings are part of the answers and are scored with them")
     if scorer:
-        print(f"answered with the best of {cfg.best_of} samples by {cfg.reward or 'the exact score (an upper bound)'}; "
+        judge = cfg.reward or "the exact score (an upper bound)"
+        print(f"before: greedy answers; after: the best of {cfg.best_of} samples by {judge}; "
               f"KL to the model at most {best_of.kl_bound(cfg.best_of):.2f} nats an answer")
-    table(result)
+    table(*([greedy, result] if greedy else [result]))
     if cfg.probes:
         from nanouft import probes                      # probes.py uses this file
         base, shipped = runs.start_model("base")

@@ -109,7 +109,8 @@ def main(argv=None) -> int:
         if not tokens:
             continue
         print("  " + " ".join(f"{t.strip():>9}" for t in tokens) + "\n  " + " ".join(f"{x:>+9.2f}" for x in w))
-    print(f"\npicture: {plots.ledger(strips, Path(cfg.out), prompt)}")
+    about = "\nbars: the push on the tokens of a right answer (SFT's is 1)" * bool(cfg.runs)
+    print(f"\npicture: {plots.ledger(strips, Path(cfg.out), prompt + about)}")
     return 0
 
 
@@ -135,7 +136,8 @@ def beside(names: list[str], row: Row, model, tok, device: devices.Device) -> li
         except (KeyError, TypeError) as e:
             raise UserError(f"{name}/run.json: damaged, or of another version of nanouft ({e})")
         for role, tokens, w in entries(objective, hp, row, model, tok, device):
-            strips.append((label if role not in ("rejected", "bad answer") else "and the rejected answer", tokens, w))
+            worse = role in ("rejected", "bad answer")
+            strips.append(("its push on a worse answer" if worse else label, tokens, w))
     return strips
 
 

@@ -67,8 +67,9 @@ class Log:
         now = time.perf_counter()
         speed = f", {self.tokens / (now - self.clock):,.0f} answer tok/s" if self.clock else ""
         self.clock, self.tokens = now, 0
-        reward = f"reward {line['reward']:.3f}, " if "reward" in line else ""      # there the loss says little
-        return f"{reward}loss {self.loss:.3f}{speed}"
+        if "kl_exact" in line:                                  # own answers: there the loss says nothing
+            return f"reward {line['reward']:.3f}, kl {line['kl_exact']:.3f}{speed}"
+        return f"loss {self.loss:.3f}{speed}"
 
     def write(self, *objects: dict) -> None:
         if self.device.rank == 0:
@@ -217,6 +218,8 @@ def close_run(folder: Path, name: str, cfg, before: dict, after: dict, seconds: 
         warnings.filterwarnings("ignore", "Glyph")              # a folder's name in letters that the font lacks
         plots.curves(folder)
     print()
+    if cfg.init != "base":
+        print(f"before = {cfg.init}")
     if "families" in after:
         evaluate.table(before["families"], after["families"])
         print(f"scores in percent on {cfg.items} {cfg.split} prompts a family; strict = fully right and stops; "
@@ -228,7 +231,8 @@ def close_run(folder: Path, name: str, cfg, before: dict, after: dict, seconds: 
         print(f"before  {_short(b['answer'])}{_marks(b)}\nafter   {_short(a['answer'])}{_marks(a)}")
     print(f"\n{seconds:.0f} s. Everything is in {folder} (curves.png, samples.md, eval.json, metrics.jsonl). Next:")
     here, other = shlex.quote(str(folder)), "dpo" if name != "dpo" else "ift"
-    print(f"  python -m nanouft.sample {here}                   # talk to it, beside the base")
+    start = "" if cfg.init == "base" else shlex.quote(str(cfg.init)) + " "
+    print(f"  python -m nanouft.sample {start}{here}                   # talk to it, beside {cfg.init or 'the base'}")
     print(f"  python -m nanouft.ledger --init {here}            # how hard each objective pushes each token")
     print(f"  python -m nanouft.train --objective {other} --init {here}" + " --data FILE" * bool(cfg.data)
           + "     # go on from here"

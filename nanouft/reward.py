@@ -48,7 +48,7 @@ HEAD = "score.weight"                                       # the name that GPT2
 class Reward:
     init: str = "base"              # where the trunk starts: 'base' or a folder; RLHF starts at its SFT model
     data: list[str] | None = None   # your pairs; without it NanoWorld's
-    pairs: Literal["corruptions", "samples"] = "corruptions"    # NanoWorld: right answers against spoilt ones, or two
+    pairs: Literal["corruptions", "samples"] = "corruptions"    # a right answer against a spoilt one; or two samples,
     #                                 samples of --sampler, the better one by exact score
     sampler: str = ""               # the model that makes --pairs samples [--init]
     rows: int = 1600                # NanoWorld pairs

@@ -55,6 +55,8 @@ def report(held: dict, say: Callable = print) -> None:
     say(f"held-out accuracy {100 * held['accuracy']:.1f} % [{100 * held['low']:.1f}, {100 * held['high']:.1f}] of "
         f"{held['pairs']} pairs (a coin: 50); its own guess of that {100 * held['confidence']:.1f} %; "
         f"nll {held['nll']:.3f} (log 2 = .693)")
+    if held["low"] <= 0.5 <= held["high"]:
+        say("that cannot be told from a coin: what it likes best will be a rare answer, and mostly a wrong one")
     for name, f in held["families"].items():
         say(f"  {name:<10} {100 * f['accuracy']:5.1f} % [{100 * f['low']:3.0f}, {100 * f['high']:3.0f}]"
             f"   {f['pairs']:>4} pairs")

@@ -137,6 +137,8 @@ def main(argv=None) -> int:
         except EOFError:
             print()
         return 0
+    if not cfg.prompt:
+        print("no --prompt, and no terminal to chat in: three prompts of NanoWorld")
     shown = ("list", "sort", "truth")
     prompts = cfg.prompt or [world.rows("test", "prompts", 9, 0, skills=(f,))[0].prompt[-1].text for f in shown]
     for text in prompts:

@@ -151,7 +151,7 @@ def main(argv=None) -> int:
     held = encode_held(objective, hp, held_rows, tok, room)
     kinds = objective.kinds(hp)
     print("\n".join([f"{len(encoded):,} of {len(train_rows):,} rows serve {name} (it needs {' + '.join(kinds)}); "
-                     f"of {len(held_rows)} rows held out, {len(held)} do",
+                     f"{len(held)} of {len(held_rows)} rows held out do, too",
                      *report.counts(name, kinds, train_rows, len(examples)), *lost.lines(room)]))
     print(report.example(encoded, tok, objective.constant))
     if cfg.batch_size < device.world * cfg.accumulate:
@@ -173,8 +173,10 @@ def main(argv=None) -> int:
     own = rollouts.Rollouts(encoded, objective, hp, cfg, steps, model, tok, device) if sampled else None
     figures = partial(own.held_out, held) if own else partial(held_out, model, held, tok.pad, device)
     figures = figures if held else None
-    print(f"{name}: {steps:,} steps of {cfg.batch_size} rows, lr {cfg.lr:g}, {model.n_params() / 1e6:.2f}M parameters, "
-        f"{device.name} {device.dtype} x {device.world} -> {folder}")
+    each = "rows" if own is None else f"prompts x {hp.samples} own answers" + (
+        f" (a rollout serves {own.stride} steps)" * (own.stride > 1))
+    print(f"{name}: {steps:,} steps of {cfg.batch_size} {each}, lr {cfg.lr:g}, {model.n_params() / 1e6:.2f}M "
+        f"parameters, {device.name} {device.dtype} x {device.world} -> {folder}")
     before = report.look_before(folder, model, tok, cfg, figures, held_rows, device) if chief else None
     doubts = report.trusts(objective, hp, model, encoded, tok.pad, device) if chief else None
     fit(model, objective, hp, cfg, encoded, tok.pad, steps, device, folder, figures, own)
