@@ -7,8 +7,11 @@ and takes no position. `prior` forces the first tokens of every answer, `priors`
 arXiv:2404.16766, asks how far that alone gets); forced tokens belong to the answer that is returned.
 One generator serves the whole batch: on a CPU the same seed and the same batch give the same answers.
 Fast, because answers that have ended leave the batch, prompts are read beside others of like length, a choice costs one
-random number, and products are oneDNN's (`linear` in gpt.py): docs/BENCHMARKS.md, beside transformers.generate.
+random number, small models run on one thread, and products are oneDNN's (`linear` in gpt.py): 3 to 4 times as fast as
+transformers.generate (docs/BENCHMARKS.md).
 """
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
@@ -52,29 +55,41 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int, pad: int, max_n
     cache = Cache(model.cfg, B, model.wte.weight) if cached else None
     rng, speaks = torch.Generator(device).manual_seed(seed), torch.ones(B, dtype=torch.bool, device=device)     # (b,)
     said, logp = torch.full((B, max_new), pad, device=device), torch.zeros(B, max_new, device=device)
-    for step in range(max_new):
-        n = P + step
-        if step == 0 and cached:
-            hidden = _read_prompts(model, ids, keep, pos, cache)            # (b,C) of the last column
-        else:
-            new = token[:, None] if cached else torch.cat([ids, said[rows, :step]], 1)
-            start = n - new.shape[1]
-            hidden = model(new, want="hidden", pos=pos[:, start:n], cache=cache, keep=keep[:, :n])[:, -1]
-        logits = model(hidden=hidden)                                       # (b,V): the head on the last column only
-        token = _choose(logits, temperature, top_k, top_p, rng, rows, B)    # (b,)
-        said[rows, step] = token
-        logp[rows, step] = logits.float().log_softmax(-1).gather(1, token[:, None])[:, 0]
-        speaks &= token != stop
-        # asking the device who still speaks makes the CPU wait for it: on a GPU ask seldom
-        left = int(speaks.sum()) if device.type == "cpu" or step % 16 == 15 else B
-        if left == 0:
-            break
-        if cached and left <= 0.75 * len(rows):                             # moving the cache costs: not for one row
-            still = speaks.nonzero()[:, 0]
-            cache.kv = cache.kv[..., :n, :].index_select(2, still)
-            rows, token, keep, pos, speaks = (x[still] for x in (rows, token, keep, pos, speaks))
+    with _threads(1 if device.type == "cpu" and B <= 128 and model.cfg.n_embd <= 256 else torch.get_num_threads()):
+        for step in range(max_new):
+            n = P + step
+            if step == 0 and cached:
+                hidden = _read_prompts(model, ids, keep, pos, cache)            # (b,C) of the last column
+            else:
+                new = token[:, None] if cached else torch.cat([ids, said[rows, :step]], 1)
+                start = n - new.shape[1]
+                hidden = model(new, want="hidden", pos=pos[:, start:n], cache=cache, keep=keep[:, :n])[:, -1]
+            logits = model(hidden=hidden)                                   # (b,V): the head on the last column only
+            token = _choose(logits, temperature, top_k, top_p, rng, rows, B)    # (b,)
+            said[rows, step] = token
+            logp[rows, step] = logits.float().log_softmax(-1).gather(1, token[:, None])[:, 0]
+            speaks &= token != stop
+            # asking the device who still speaks makes the CPU wait for it: on a GPU ask seldom
+            left = int(speaks.sum()) if device.type == "cpu" or step % 16 == 15 else B
+            if left == 0:
+                break
+            if cached and left <= 0.75 * len(rows):                         # moving the cache costs: not for one row
+                still = speaks.nonzero()[:, 0]
+                cache.kv = cache.kv[..., :n, :].index_select(2, still)
+                rows, token, keep, pos, speaks = (x[still] for x in (rows, token, keep, pos, speaks))
     return [_cut(row[:step + 1], lp, stop, forced)
             for row, lp, forced in zip(said.tolist(), logp.tolist(), priors)]
+
+
+@contextmanager
+def _threads(n: int) -> Iterator[None]:
+    """A step of a small model is over before a second thread has woken up: 64 rows take half the time with one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _pad_left(prompts: list[list[int]], max_new: int, pad: int, device) -> tuple[Tensor, Tensor]:

@@ -192,3 +192,16 @@ def test_nothing_to_say_and_no_graph():
     assert torch.equal(before, torch.get_rng_state()), "the global generator is left alone"
     assert all(p.grad is None for p in MODEL.parameters())
     differs(torch.tensor(say()[0].logp), 0, "log-probs are not empty")
+
+
+def test_decoding_gives_the_threads_back():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        say()
+        assert torch.get_num_threads() == 2
+        with pytest.raises(UserError):
+            say(max_new=0)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
