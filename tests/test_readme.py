@@ -88,8 +88,8 @@ def test_what_is_said_of_the_comparison_page():
     folder = ROOT / "docs/results/compare"
     results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     cells = {c["key"]: c for c in map(json.loads, (folder / "cells.jsonl").read_text(encoding="utf-8").splitlines())}
-    rows = {name: [c for c in cells.values() if (c["flags"], c.get("after", "")) == (r["flags"], r["after"])
-                   and c["seed"] in r["seeds"]] for name, r in results["rows"].items()}
+    rows = {name: sorted((c for c in cells.values() if (c["flags"], c.get("after", "")) == (r["flags"], r["after"])
+                          and c["seed"] in r["seeds"]), key=lambda c: c["seed"]) for name, r in results["rows"].items()}
     table = (folder / "table.md").read_text(encoding="utf-8")
     for name, got in rows.items():
         figures = results["rows"][name]["figures"]
