@@ -53,7 +53,7 @@ def test_rewrite_puts_the_judges_answers_under_the_same_prompts(monkeypatch):
 
 @pytest.mark.parametrize("argv, words", [
     (["--objective", "dpo", "--keep", "0.5"], "--keep chooses demonstrations; dpo learns from pairs"),
-    (["--objective", "sft", "--keep", "0"], "--keep 0.0: must be above 0"),
+    (["--objective", "sft", "--keep", "0"], "--keep 0: must be above 0"),
     (["--objective", "sft", "--judge", "out/x"], "--judge says whose opinion counts"),
     (["--objective", "sft", "--data", "x.jsonl", "--clean"], "--clean belongs to NanoWorld")])
 def test_flags_that_mean_nothing_are_refused(argv, words):
