@@ -231,8 +231,8 @@ def close_run(folder: Path, name: str, cfg, before: dict, after: dict, seconds: 
         print(f"before  {_short(b['answer'])}{_marks(b)}\nafter   {_short(a['answer'])}{_marks(a)}")
     print(f"\n{seconds:.0f} s. Everything is in {folder} (curves.png, samples.md, eval.json, metrics.jsonl). Next:")
     here, other = shlex.quote(str(folder)), "dpo" if name != "dpo" else "ift"
-    start = "" if cfg.init == "base" else shlex.quote(str(cfg.init)) + " "
-    print(f"  python -m nanouft.sample {start}{here}                   # talk to it, beside {cfg.init or 'the base'}")
+    start, beside = ("", "the base") if cfg.init == "base" else (shlex.quote(str(cfg.init)) + " ", cfg.init)
+    print(f"  python -m nanouft.sample {start}{here}                   # talk to it, beside {beside}")
     print(f"  python -m nanouft.ledger --init {here}            # how hard each objective pushes each token")
     print(f"  python -m nanouft.train --objective {other} --init {here}" + " --data FILE" * bool(cfg.data)
           + "     # go on from here"
