@@ -14,9 +14,7 @@ Not tuned: one learning rate for all methods (two others are among the settings)
 """
 import hashlib
 import json
-import multiprocessing
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -30,7 +28,7 @@ from frozen_lake.measure import distance, measures, over
 from frozen_lake.policies import Net, Policy, Table, pretrain
 from nanouft import runs
 from nanouft.study import verdict
-from nanouft.cells import interval, leave_with_parent
+from nanouft.cells import finished, interval
 from nanouft.config import UserError
 
 STUDY_VERSION = 1           # raised by hand when a change of code changes what cells give
@@ -160,13 +158,7 @@ def _each(todo: list[tuple], workers: int) -> Iterator[list[dict]]:
     if workers == 1:
         yield from (run_chunk(*job) for job in todo)
         return
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), leave_with_parent) as pool:
-        waiting = [pool.submit(run_chunk, *job) for job in todo]
-        try:
-            yield from (future.result() for future in as_completed(waiting))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    yield from finished(run_chunk, todo, workers)
 
 
 # ---- from cells to a verdict ----------------------------------------------------------------------------------------

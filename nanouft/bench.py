@@ -103,10 +103,9 @@ def over_transformers(turns: int, device: devices.Device, new: int, sample: bool
         return None
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    threads = torch.get_num_threads()
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+    with (tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()),
+          devices.threads(1)):                          # a cell is trained with one
         tuned = cells.kept_model(cells.Cell(("--objective", "sft"), 0), Path(folder), cells.KEEP)
-    torch.set_num_threads(threads)                      # a cell is trained with one
     theirs = GPT2LMHeadModel.from_pretrained(tuned).to(device.name).eval()
     model, tok = runs.start_model(tuned)
     model.to(device.name)

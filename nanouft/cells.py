@@ -20,7 +20,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -160,6 +160,17 @@ def leave_with_parent() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
+def finished(work: Callable, jobs: Iterable[tuple], workers: int) -> Iterator:
+    """work(*job) of every job in `workers` processes, each result as it ends."""
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), leave_with_parent) as pool:
+        waiting = [pool.submit(work, *job) for job in jobs]
+        try:
+            yield from (future.result() for future in as_completed(waiting))
+        except BaseException:                                   # what has not begun is not begun
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
 def run_cells(cells: Iterable[Cell], file: Path, workers: int = 2) -> dict[str, dict]:
     """Run what is missing in `file`, append each as it finishes; returns all of it by key."""
     done = read_cells(file)
@@ -169,17 +180,11 @@ def run_cells(cells: Iterable[Cell], file: Path, workers: int = 2) -> dict[str, 
     file.parent.mkdir(parents=True, exist_ok=True)
     if file.exists():                                           # a line cut short by a kill goes
         file.write_text("".join(json.dumps(c) + "\n" for c in done.values()), encoding="utf-8")
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), leave_with_parent) as pool:
-        waiting = [pool.submit(run_cell, c) for c in missing]
-        try:
-            for future in tqdm(as_completed(waiting), total=len(waiting), desc=file.stem, mininterval=5):
-                cell = future.result()
-                done[cell["key"]] = cell
-                with open(file, "a", encoding="utf-8") as f:
-                    f.write(json.dumps(cell) + "\n")
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    for cell in tqdm(finished(run_cell, [(c,) for c in missing], workers), total=len(missing), desc=file.stem,
+                     mininterval=5):
+        done[cell["key"]] = cell
+        with open(file, "a", encoding="utf-8") as f:
+            f.write(json.dumps(cell) + "\n")
     return done
 
 

@@ -6,6 +6,7 @@ gradient scaler where the card has no bf16 (said aloud). Losses are computed in 
 import contextlib
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +15,17 @@ import torch.distributed as dist
 from nanouft.config import UserError, choose
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@contextlib.contextmanager
+def threads(n: int) -> Iterator[None]:
+    """`n` CPU threads inside, as many as before behind it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @dataclass

@@ -10,8 +10,6 @@ Fast, because answers that have ended leave the batch, prompts are read beside o
 random number, small models run on one thread, and products are oneDNN's (`linear` in gpt.py): 3 to 4 times as fast as
 transformers.generate (docs/BENCHMARKS.md).
 """
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
@@ -19,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nanouft.config import UserError
+from nanouft.devices import threads
 from nanouft.gpt import GPT, Cache
 
 
@@ -55,7 +54,9 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int, pad: int, max_n
     cache = Cache(model.cfg, B, model.wte.weight) if cached else None
     rng, speaks = torch.Generator(device).manual_seed(seed), torch.ones(B, dtype=torch.bool, device=device)     # (b,)
     said, logp = torch.full((B, max_new), pad, device=device), torch.zeros(B, max_new, device=device)
-    with _threads(1 if device.type == "cpu" and B <= 128 and model.cfg.n_embd <= 256 else torch.get_num_threads()):
+    # a step of a small model is over before a second thread has woken up: 64 rows take half the time with one
+    small = device.type == "cpu" and B <= 128 and model.cfg.n_embd <= 256
+    with threads(1 if small else torch.get_num_threads()):
         for step in range(max_new):
             n = P + step
             if step == 0 and cached:
@@ -79,17 +80,6 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int, pad: int, max_n
                 rows, token, keep, pos, speaks = (x[still] for x in (rows, token, keep, pos, speaks))
     return [_cut(row[:step + 1], lp, stop, forced)
             for row, lp, forced in zip(said.tolist(), logp.tolist(), priors)]
-
-
-@contextmanager
-def _threads(n: int) -> Iterator[None]:
-    """A step of a small model is over before a second thread has woken up: 64 rows take half the time with one."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(n)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _pad_left(prompts: list[list[int]], max_new: int, pad: int, device) -> tuple[Tensor, Tensor]:

@@ -15,7 +15,6 @@ have. The paper sweeps alpha over 5, 10, 15; 5 is the common default.
 """
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from nanouft.config import UserError

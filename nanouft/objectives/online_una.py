@@ -17,7 +17,6 @@ pushes them up, until i = logit(score), which for a score of 1 is never. Traps: 
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from nanouft.data import prompt_rows
