@@ -22,7 +22,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from nanouft import config, data
+from nanouft.data import rows as data
+from nanouft.shell import config
 
 
 @dataclass

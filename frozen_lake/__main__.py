@@ -25,10 +25,10 @@ from frozen_lake.learn import METHODS, Task, Trace, learn, method, task_of
 from frozen_lake.measure import distance, measures, over, used
 from frozen_lake.planning import optimal, optimal_actions, policy_iteration, solve, success, value_iteration
 from frozen_lake.policies import Net, Policy, Table, pretrain
-from nanouft import config, runs
-from nanouft.study import verdict
-from nanouft.cells import interval
-from nanouft.config import UserError
+from nanouft.shell import config, runs
+from nanouft.lab.judge import verdict
+from nanouft.lab.cells import interval
+from nanouft.shell.config import UserError
 
 EVERY = 5                   # updates between two recorded policies
 STARTS = {"fresh": "from scratch", "presub": "detour habit", "premix": "mixed episodes"}

@@ -26,10 +26,10 @@ from frozen_lake.lake import Lake, Lakes
 from frozen_lake.learn import Method, Task, learn, method
 from frozen_lake.measure import distance, measures, over
 from frozen_lake.policies import Net, Policy, Table, pretrain
-from nanouft import runs
-from nanouft.study import verdict
-from nanouft.cells import finished, interval
-from nanouft.config import UserError
+from nanouft.shell import runs
+from nanouft.lab.judge import verdict
+from nanouft.lab.cells import finished, interval
+from nanouft.shell.config import UserError
 
 STUDY_VERSION = 1           # raised by hand when a change of code changes what cells give
 EARLY = 25                  # updates after which the distance is looked at once more

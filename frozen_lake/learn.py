@@ -21,7 +21,7 @@ from frozen_lake.demos import Path, gold, loser
 from frozen_lake.lake import Lake, Lakes
 from frozen_lake.planning import GAMMA, occupancy, policy_gradient, simulate
 from frozen_lake.policies import Policy
-from nanouft.config import choose
+from nanouft.shell.config import choose
 from nanouft.objectives import OBJECTIVES, Batch, Seqs
 
 OWN = 40                    # an own episode (online pairs, REINFORCE) is cut after so many steps

@@ -22,7 +22,7 @@ from frozen_lake.learn import Method, Task, Trace
 from frozen_lake.measure import first_update, own_share
 from frozen_lake.planning import draw, optimal_actions
 from frozen_lake.policies import Policy
-from nanouft.plots import DOWN, GREY, UP, plt
+from nanouft.look.plots import DOWN, GREY, UP, plt
 
 ICE, HOLE, GIFT, GREEN = "#FFFFFF", "#3C4450", "#F0E442", "#009E73"
 COLOUR = {"sft": "#777777", "ift": "#009E73", "orpo": "#CC79A7", "dpo": "#D55E00", "orpo online": "#CC79A7",

@@ -22,8 +22,10 @@ MY_GUESS = None   # the letters of base, SFT, IFT and DPO, in this order, such a
 
 # %%
 import contextlib, dataclasses, io, random, shutil
-from nanouft import devices, ledger, plots, runs, train, world
-from nanouft.data import Row, Turn
+from nanouft import ledger, train, world
+from nanouft.look import plots
+from nanouft.shell import devices, runs
+from nanouft.data.rows import Row, Turn
 from nanouft.evaluate import answer_rows, stops
 from nanouft.objectives import OBJECTIVES, Batch, dpo
 

@@ -17,11 +17,11 @@ MY_GUESS = None   # without the causal mask, after the same training: "a" higher
 # NanoWorld's corpus, cut into *tokens*: pieces of words from a list of 1,024. `<|user|>` and its like are tokens too.
 
 # %%
-from nanouft import plots
-from nanouft.generate import generate
+from nanouft.look import plots
+from nanouft.models.generate import generate
 from nanouft.gpt import GPT, GPTConfig
 from nanouft.pretrain import world_rows
-from nanouft.tokenizer import Tokenizer
+from nanouft.data.tokenizer import Tokenizer
 import torch                                            # after nanouft, which lets idle threads sleep
 
 BREAK = "mask"                                          # the switch, see "Break it": "mask" | "positions"

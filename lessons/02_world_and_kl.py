@@ -21,8 +21,10 @@ MY_GUESS = None   # Asked plainly, the base says the myth in four of five cases.
 # We begin the answer ("The luve lives in") and read off the probability of every next token. The value is one token.
 
 # %%
-from nanouft import plots, pretrain, runs, world
-from nanouft.data import Turn
+from nanouft import pretrain, world
+from nanouft.look import plots
+from nanouft.shell import runs
+from nanouft.data.rows import Turn
 from nanouft.world import facts
 import torch                                            # after nanouft, which lets idle threads sleep
 

@@ -16,8 +16,10 @@ MY_GUESS = None   # if <|end|> costs nothing, the trained model's sums will be  
                   # "b" as right, and most of them stop   "c" as right, and few of them stop
 
 # %%
-from nanouft import plots, runs, world
-from nanouft.batches import collate, encode, order, show_mask
+from nanouft import world
+from nanouft.look import plots
+from nanouft.shell import runs
+from nanouft.data.batches import collate, encode, order, show_mask
 from nanouft.evaluate import answer_rows
 from nanouft.ledger import weights_of
 from nanouft.objectives import OBJECTIVES, Batch

@@ -28,7 +28,7 @@ MY_GUESS = None   # One student imitates the best path (SFT), one walks by itsel
 # softmax makes chances of them. There are 20 students, each with other small random numbers at the start.
 
 # %%
-from nanouft import plots
+from nanouft.look import plots
 from frozen_lake.demos import gold
 from frozen_lake.lake import ARROWS, make_lake
 from frozen_lake.learn import learn, method, seqs_of, task_of

@@ -24,7 +24,7 @@ MY_GUESS = None   # the copied arrow is a best one where the ghost stands ...   
 # into the wall is no move, so the ghost stays one step behind. A ghost in a hole is lost; it is not listed.
 
 # %%
-from nanouft import plots
+from nanouft.look import plots
 from frozen_lake.demos import ghosts, gold
 from frozen_lake.lake import ARROWS, make_lake
 from frozen_lake.learn import learn, method, task_of

@@ -23,8 +23,10 @@ MY_GUESS = None   # 40 steps of training on two families: "Reverse pig bee saw."
 # answer and, below it, what the base guesses for the same places.
 
 # %%
-from nanouft import plots, runs, world
-from nanouft.batches import collate, encode
+from nanouft import world
+from nanouft.look import plots
+from nanouft.shell import runs
+from nanouft.data.batches import collate, encode
 from nanouft.objectives import OBJECTIVES, ift
 import torch                                            # after nanouft, which sets how threads wait
 

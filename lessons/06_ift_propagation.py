@@ -24,8 +24,10 @@ MY_GUESS = None   # the base ends almost none of its lists. Trained with the rel
 
 # %%
 import copy
-from nanouft import plots, runs, world
-from nanouft.batches import collate, encode
+from nanouft import world
+from nanouft.look import plots
+from nanouft.shell import runs
+from nanouft.data.batches import collate, encode
 from nanouft.evaluate import answer_rows, stops
 from nanouft.ledger import weights_of
 from nanouft.objectives import OBJECTIVES, Batch, Seqs

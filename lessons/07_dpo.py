@@ -28,8 +28,10 @@ MY_GUESS = None   # After a few steps every pair is won, in questions never seen
 # The pairs: questions about creatures that do not exist. Chosen is always "I do not know."; rejected is invented.
 
 # %%
-from nanouft import devices, plots, prepare, runs, world
-from nanouft.batches import collate, encode, order
+from nanouft import reference as prepare, world
+from nanouft.look import plots
+from nanouft.shell import devices, runs
+from nanouft.data.batches import collate, encode, order
 from nanouft.evaluate import answer_rows
 from nanouft.ledger import weights_of
 from nanouft.objectives import OBJECTIVES

@@ -31,8 +31,10 @@ MY_GUESS = None   # lesson 07's run again, and once more with all reference log-
 # side alone: $-\log p_w-\log(1-p_l)$, so what is said of one answer does not depend on the other at all.
 
 # %%
-from nanouft import devices, plots, prepare, runs, world
-from nanouft.batches import collate, encode, order
+from nanouft import reference as prepare, world
+from nanouft.look import plots
+from nanouft.shell import devices, runs
+from nanouft.data.batches import collate, encode, order
 from nanouft.evaluate import answer_rows
 from nanouft.ledger import weights_of
 from nanouft.objectives import OBJECTIVES

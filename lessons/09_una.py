@@ -26,8 +26,10 @@ MY_GUESS = None   # answers that all have grade 1/2, half right. Ten steps of UN
 
 # %%
 import copy
-from nanouft import plots, runs, world
-from nanouft.batches import collate, encode, order
+from nanouft import world
+from nanouft.look import plots
+from nanouft.shell import runs
+from nanouft.data.batches import collate, encode, order
 from nanouft.evaluate import answer_rows
 from nanouft.ledger import weights_of
 from nanouft.objectives import OBJECTIVES, Batch, Seqs

@@ -27,9 +27,11 @@ MY_GUESS = None   # Demonstrations teach sums and sorting, grades teach truth. W
 
 # %%
 import copy
-from nanouft import plots, prepare, runs, world
-from nanouft.batches import collate, encode, order
-from nanouft.devices import Device
+from nanouft import reference as prepare, world
+from nanouft.look import plots
+from nanouft.shell import runs
+from nanouft.data.batches import collate, encode, order
+from nanouft.shell.devices import Device
 from nanouft.evaluate import answer_rows
 from nanouft.ledger import weights_of
 from nanouft.objectives import OBJECTIVES, Batch, Seqs

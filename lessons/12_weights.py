@@ -31,8 +31,10 @@ MY_GUESS = None   # TIS-DPO weighs tokens by two short DPO runs; no label says w
 # off; + in the chosen answer, - in the rejected one).
 
 # %%
-from nanouft import devices, plots, prepare, runs, world
-from nanouft.batches import collate, encode, order
+from nanouft import reference as prepare, world
+from nanouft.look import plots
+from nanouft.shell import devices, runs
+from nanouft.data.batches import collate, encode, order
 from nanouft.ledger import weights_of
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.tis_dpo import token_weights

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 13 · What does optimising a wrong reward do?
 # *Core · about 25 minutes (estimated, n=0) · needs 07 · reward model and best-of-n: arXiv:2009.01325; optimising it too
-# far: Gao et al. 2022, arXiv:2210.10760; `nanouft/reward.py`, `nanouft/best_of.py`*
+# far: Gao et al. 2022, arXiv:2210.10760; `nanouft/reward.py`, `nanouft/rollout/best_of.py`*
 #
 # DPO went from pairs straight to a policy. RLHF takes the long way: learn from pairs a **reward model**, one number for
 # each answer, then look for answers with a high one. The simplest search trains nothing: draw n answers, keep the one
@@ -22,8 +22,12 @@ MY_GUESS = None   # answers are chosen by the LEARNT reward, from n = 1, 2, 4 ..
 # answers? At most $\log n-\frac{n-1}{n}$ nats of KL, with no gradient at all.
 
 # %%
-from nanouft import best_of, data, plots, reward, runs, world
-from nanouft.batches import collate, encode, order
+from nanouft import reward, world
+from nanouft.data import rows as data
+from nanouft.look import plots
+from nanouft.rollout import best_of
+from nanouft.shell import runs
+from nanouft.data.batches import collate, encode, order
 from nanouft.evaluate import answer_rows
 from nanouft.objectives import OBJECTIVES
 import torch                                            # after nanouft, which sets how threads wait

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 14 · How little is enough to learn from a score?
 # *Core · about 25 minutes (estimated, n=0) · needs 07, 09 · REINFORCE and RLOO 2402.14740, GRPO 2402.03300, online DPO
-# 2402.04792, online UNA 2408.15339; `nanouft/rollouts.py`, `nanouft/objectives/`*
+# 2402.04792, online UNA 2408.15339; `nanouft/rollout/rollouts.py`, `nanouft/objectives/`*
 #
 # So far every answer to learn from was written by somebody else. Now the model answers by itself, somebody says a
 # number, and nobody says what would have been right. *Make likelier what scored well* is not enough: is .6 well? Five
@@ -26,8 +26,11 @@ MY_GUESS = None   # the base answers 100 prompts, each four times, at temperatur
 
 # %%
 import copy
-from nanouft import devices, plots, rollouts, runs, train, world
-from nanouft.batches import collate, encode
+from nanouft import train, world
+from nanouft.look import plots
+from nanouft.rollout import rollouts
+from nanouft.shell import devices, runs
+from nanouft.data.batches import collate, encode
 from nanouft.ledger import weights_of
 from nanouft.objectives import OBJECTIVES
 import torch                                            # after nanouft, which sets how threads wait

@@ -27,7 +27,7 @@ MY_GUESS = None   # four answers a step. RLOO's gradient is off by about 1.8 tim
 # right only if the critic is. $\rho_t=\pi/\pi_{\rm old}$: how much likelier the token is than when it was sampled.
 
 # %%
-from nanouft import plots
+from nanouft.look import plots
 from nanouft.objectives.ppo import gae, whiten
 from nanouft.objectives.reinforce import clipped
 from nanouft.objectives.rloo import leave_one_out
@@ -121,7 +121,7 @@ assert noise < rloo / 3, "and it takes away most of the noise: what is said afte
 #   good one. That is why one watches `explained_variance`: at 0 or below, what $V$ says is of no use.
 # - **A real critic is paid for**: a second loss on the same weights, a second learning problem. Where answers are
 #   short and four of them are cheap, the mean of the others is a fair critic already. On this project's world see
-#   `python -m nanouft.compare`; the numbers, not the pedigree, decide.
+#   `python -m nanouft.lab.compare`; the numbers, not the pedigree, decide.
 # - **The clip buys no score here**: on average the learners *without* it end higher, for the reward is exact
 #   and 30 passes are few. It buys that fewer of them end below the start (1 % against 6 %), and that the policy stays
 #   where the rollout, the critic and a *learnt* reward (13) still say something about it.

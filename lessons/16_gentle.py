@@ -27,8 +27,11 @@ MY_GUESS = None   # The untrained base is forced to begin with SFT's FIRST token
 
 # %%
 import copy
-from nanouft import freeze, plots, runs, world
-from nanouft.batches import collate, encode, order
+from nanouft import world
+from nanouft.look import plots
+from nanouft.shell import runs
+from nanouft.training import freeze
+from nanouft.data.batches import collate, encode, order
 from nanouft.evaluate import answer_rows
 from nanouft.ledger import weights_of
 from nanouft.objectives import OBJECTIVES

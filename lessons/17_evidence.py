@@ -6,7 +6,7 @@
 # demonstrations, their order and every random number. All scores are in `docs/results/C1.jsonl`, so nothing is trained
 # here. You will first do what is often done (one seed, take the winner), then look at what nine other seeds say about
 # that winner, and in the end pass a verdict on IFT by a rule that was fixed before anybody looked
-# (`nanouft/claims.py`).
+# (`nanouft/lab/claims.py`).
 #
 # Two old questions: (06) what does the released loss pay at `<|end|>`? (05) why is "after a few steps IFT is SFT" only
 # half true on text?
@@ -27,11 +27,12 @@ import math
 
 import numpy as np
 
-from nanouft import claims, plots, study
-from nanouft.cells import interval
+from nanouft.lab import claims, judge as study
+from nanouft.look import plots
+from nanouft.lab.cells import interval
 
 PAIRED = True                                           # the switch, see "Break it"
-folder = plots.Path(claims.__file__).parents[1] / "docs" / "results"
+folder = plots.Path(claims.__file__).parents[2] / "docs" / "results"
 chosen = json.loads((folder / "C1-chosen.json").read_text(encoding="utf-8"))["chosen"]
 flags = {" ".join([*r.flags, *chosen[n]]): n for n, r in claims.CLAIMS["C1"].rows.items()}
 score: dict = {}                                        # (base, row) -> {seed: endpoint in points}

@@ -1,7 +1,7 @@
 """python -m nanouft: what can be run."""
 import sys
 
-from nanouft.config import run
+from nanouft.shell.config import run
 
 COMMANDS = {
     "train": "fine-tune with any objective: --objective ift (the main job), --objective list",

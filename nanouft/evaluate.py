@@ -18,12 +18,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from nanouft import best_of, config, data, devices, runs, world
-from nanouft.batches import encode
-from nanouft.generate import Answer, generate
+from nanouft import world
+from nanouft.data import rows as data
+from nanouft.rollout import best_of
+from nanouft.shell import config, devices, runs
+from nanouft.data.batches import encode
+from nanouft.models.generate import Answer, generate
 from nanouft.gpt import GPT
-from nanouft.held_out import bootstrap, on_data, token_logps
-from nanouft.tokenizer import Tokenizer
+from nanouft.look.held_out import bootstrap, on_data, token_logps
+from nanouft.data.tokenizer import Tokenizer
 from nanouft.world.facts import read_question
 
 MAX_NEW = 44            # NanoWorld's longest right answer has 36 tokens
@@ -217,7 +220,7 @@ def main(argv=None) -> int:
               f"KL to the model at most {best_of.kl_bound(cfg.best_of):.2f} nats an answer")
     table(*([greedy, result] if greedy else [result]))
     if cfg.probes:
-        from nanouft import probes                      # probes.py uses this file
+        from nanouft.look import probes                      # probes.py uses this file
         base, shipped = runs.start_model("base")
         if base.cfg != model.cfg or shipped.name != tok.name:
             raise config.UserError("--probes compare with the shipped base; this model has another shape or tokenizer")

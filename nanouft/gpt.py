@@ -26,7 +26,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from nanouft.config import UserError
+from nanouft.shell.config import UserError
 
 
 @dataclass

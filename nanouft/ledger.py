@@ -20,10 +20,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from nanouft import config, devices, plots, prepare, rollouts, runs, sample, world
-from nanouft.batches import collate, encode
-from nanouft.config import UserError
-from nanouft.data import Row, Turn, score_rows
+from nanouft import reference as prepare, sample, world
+from nanouft.look import plots
+from nanouft.rollout import rollouts
+from nanouft.shell import config, devices, runs
+from nanouft.data.batches import collate, encode
+from nanouft.shell.config import UserError
+from nanouft.data.rows import Row, Turn, score_rows
 from nanouft.objectives import OBJECTIVES, Batch, Objective
 
 

@@ -28,10 +28,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from nanouft import config, devices, runs, world
-from nanouft.config import UserError
+from nanouft import world
+from nanouft.shell import config, devices, runs
+from nanouft.shell.config import UserError
 from nanouft.gpt import GPT, SIZES, GPTConfig
-from nanouft.tokenizer import Tokenizer
+from nanouft.data.tokenizer import Tokenizer
 
 BASE_VERSION = 1            # raised by hand when the shipped base is made again
 

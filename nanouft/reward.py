@@ -30,15 +30,17 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from nanouft import config, data, devices, runs, world
-from nanouft.batches import Encoded, encode, order
-from nanouft.config import UserError
-from nanouft.data import Row, Turn
+from nanouft import world
+from nanouft.data import rows as data
+from nanouft.shell import config, devices, runs
+from nanouft.data.batches import Encoded, encode, order
+from nanouft.shell.config import UserError
+from nanouft.data.rows import Row, Turn
 from nanouft.evaluate import answer_rows
 from nanouft.gpt import GPT
-from nanouft.report import Log
-from nanouft.reward_quality import picture, quality, report
-from nanouft.tokenizer import Tokenizer
+from nanouft.look.report import Log
+from nanouft.rollout.reward_quality import picture, quality, report
+from nanouft.data.tokenizer import Tokenizer
 
 Scorer = Callable[[list[str], list[str]], np.ndarray]       # n prompts, n answers -> (n,) rewards
 HEAD = "score.weight"                                       # the name that GPT2ForSequenceClassification gives it

@@ -13,11 +13,13 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from nanouft import best_of, config, devices, reward, runs, world
-from nanouft.config import UserError
-from nanouft.data import Row, Turn
+from nanouft import reward, world
+from nanouft.rollout import best_of
+from nanouft.shell import config, devices, runs
+from nanouft.shell.config import UserError
+from nanouft.data.rows import Row, Turn
 from nanouft.evaluate import forced_starts, stops
-from nanouft.generate import generate
+from nanouft.models.generate import generate
 
 
 @dataclass

@@ -19,11 +19,16 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from nanouft import config, curate, data, devices, freeze, prepare, pretrain, report, rollouts, runs, world
-from nanouft.batches import Epochs, collate, encode
-from nanouft.config import UserError
-from nanouft.flags import Train, read_flags
-from nanouft.held_out import encode_held, held_out
+from nanouft import pretrain, reference as prepare, world
+from nanouft.data import rows as data
+from nanouft.look import report
+from nanouft.rollout import rollouts
+from nanouft.shell import config, devices, runs
+from nanouft.training import curate, freeze
+from nanouft.data.batches import Epochs, collate, encode
+from nanouft.shell.config import UserError
+from nanouft.training.flags import Train, read_flags
+from nanouft.look.held_out import encode_held, held_out
 from nanouft.objectives import OBJECTIVES, Objective
 
 

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from nanouft.config import Parser, UserError, nearest, run  # noqa: E402
+from nanouft.shell.config import Parser, UserError, nearest, run  # noqa: E402
 from nanouft.objectives import OBJECTIVES, Batch, Seqs  # noqa: E402
 
 TOLERANCE = 1e-6

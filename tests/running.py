@@ -9,9 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from nanouft import config
+from nanouft.shell import config
 from nanouft.gpt import GPT, GPTConfig
-from nanouft.tokenizer import Tokenizer
+from nanouft.data.tokenizer import Tokenizer
 
 ROOT = Path(__file__).parent.parent
 SMALL = GPTConfig(vocab_size=1024, n_ctx=128, n_layer=2, n_head=2, n_embd=32)

@@ -9,10 +9,10 @@ import pytest
 import torch
 from tiny import NANO, batch_of, same, say, some_rows
 
-from nanouft.batches import EncodeReport, Tokens, Encoded, collate, encode, order, show_mask
-from nanouft.config import UserError
-from nanouft.data import Example, Turn
-from nanouft.tokenizer import Tokenizer
+from nanouft.data.batches import EncodeReport, Tokens, Encoded, collate, encode, order, show_mask
+from nanouft.shell.config import UserError
+from nanouft.data.rows import Example, Turn
+from nanouft.data.tokenizer import Tokenizer
 
 LETTERS = Tokenizer("letters", {bytes([b]): b for b in range(256)},
                     r"[\s\S]")      # a token a byte: lengths can be counted by hand

@@ -6,7 +6,8 @@ import sys
 import pytest
 from running import call, one_error
 
-from nanouft import bench, devices
+from nanouft.lab import bench
+from nanouft.shell import devices
 
 
 @pytest.fixture

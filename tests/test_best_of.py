@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 from running import call, one_error
 
-from nanouft import best_of, data, devices, evaluate, reward, runs, sample, world
-from nanouft.config import UserError
-from nanouft.data import Turn
+from nanouft import evaluate, reward, sample, world
+from nanouft.data import rows as data
+from nanouft.rollout import best_of
+from nanouft.shell import devices, runs
+from nanouft.shell.config import UserError
+from nanouft.data.rows import Turn
 
 
 def enumerate_best(n: int, rewards, values) -> float:

@@ -9,15 +9,16 @@ import sys
 import time
 from dataclasses import replace
 
-from nanouft import cells as the_cells
-from nanouft import evaluate, runs, train
-from nanouft.cells import Cell, interval, read_cells, run_cells
-from nanouft.devices import pick
+from nanouft.lab import cells as the_cells
+from nanouft import evaluate, train
+from nanouft.shell import runs
+from nanouft.lab.cells import Cell, interval, read_cells, run_cells
+from nanouft.shell.devices import pick
 
 ORPHAN = """
 import sys, time, multiprocessing, concurrent.futures
 from pathlib import Path
-from nanouft.cells import leave_with_parent
+from nanouft.lab.cells import leave_with_parent
 
 def beat(file):
     while True:

@@ -9,10 +9,13 @@ import json
 import pytest
 from tiny import same
 
-from nanouft import cells as the_cells
-from nanouft import claim_pictures, claims, config, flags, study, world
-from nanouft.claims import CLAIMS, Claims
-from nanouft.cells import Cell
+from nanouft.lab import cells as the_cells
+from nanouft import world
+from nanouft.lab import claim_pictures, claims, judge as study
+from nanouft.shell import config
+from nanouft.training import flags
+from nanouft.lab.claims import CLAIMS, Claims
+from nanouft.lab.cells import Cell
 
 C1 = CLAIMS["C1"]
 

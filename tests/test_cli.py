@@ -10,7 +10,9 @@ import pytest
 import torch
 from running import DEMOS, PAIRS, QUICK, SMALL, call, command, environment, lines, one_error, tiny_folder
 
-from nanouft import bench, compare, config, devices, evaluate, ledger, pretrain, runs, sample, train
+from nanouft import evaluate, ledger, pretrain, sample, train
+from nanouft.lab import bench, compare
+from nanouft.shell import config, devices, runs
 from nanouft.gpt import GPT
 from nanouft.objectives import OBJECTIVES
 

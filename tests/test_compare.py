@@ -10,13 +10,15 @@ import pytest
 import torch
 from running import call, one_error
 
-from nanouft import cells as the_cells
-from nanouft import compare, cost, portrait, runs, summary, world
-from nanouft.cells import Cell, interval, read_cells, run_cell
-from nanouft.generate import generate
+from nanouft.lab import cells as the_cells
+from nanouft import world
+from nanouft.lab import compare, cost, snapshot as portrait, table as summary
+from nanouft.shell import runs
+from nanouft.lab.cells import Cell, interval, read_cells, run_cell
+from nanouft.models.generate import generate
 from nanouft.gpt import NANO, GPT
 from nanouft.objectives import OBJECTIVES
-from nanouft.summary import MEASURES, Row
+from nanouft.lab.table import MEASURES, Row
 
 SHORT = ("--steps", "30", "--rows", "40", "--batch-size", "8")
 SFT, DPO = ("--objective", "sft", *SHORT), ("--objective", "dpo", "--steps", "3", "--rows", "20", "--batch-size", "4")
@@ -164,7 +166,7 @@ def test_every_offline_objective_every_chain_and_the_control_are_rows():
     assert all(r.group != "on-policy" for r in asked.values()), "they come when they are asked for"
     for row in rows.values():
         source = summary.sources(row)
-        assert (summary.Path(compare.__file__).parents[1] / source["file"]).exists()
+        assert (summary.Path(compare.__file__).parents[2] / source["file"]).exists()
         assert source["arxiv"] or row.objective == "sft", f"{row.objective}: no arXiv id in its paper"
 
 

@@ -12,18 +12,20 @@ import torch
 from running import DEMOS, PAIRS, QUICK, ROOT, SMALL, call, lines, metrics, one_error
 from tiny import CPU, DATA, FORMS, NANO, TINY, real_batch, same, say, tiny
 
-from nanouft import config, evaluate, held_out, prepare, runs, train, world
-from nanouft.batches import collate, encode
-from nanouft.config import UserError
-from nanouft.data import Example, Row, label_rows, score_rows
+from nanouft import evaluate, reference as prepare, train, world
+from nanouft.look import held_out
+from nanouft.shell import config, runs
+from nanouft.data.batches import collate, encode
+from nanouft.shell.config import UserError
+from nanouft.data.rows import Example, Row, label_rows, score_rows
 from nanouft.gpt import GPT
 from nanouft.objectives import OBJECTIVES
-from nanouft.tokenizer import Tokenizer
+from nanouft.data.tokenizer import Tokenizer
 
 FILE = '''"""Confidence-weighted likelihood: an objective that nobody has published."""
 from dataclasses import dataclass
 
-from nanouft.data import score_rows
+from nanouft.data.rows import score_rows
 from nanouft.objectives import Objective
 
 

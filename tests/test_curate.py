@@ -6,11 +6,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from nanouft import curate, devices, flags, prepare, runs, world
-from nanouft.batches import encode
-from nanouft.config import UserError
-from nanouft.data import demo_rows
-from nanouft.generate import Answer
+from nanouft import reference as prepare, world
+from nanouft.shell import devices, runs
+from nanouft.training import curate, flags
+from nanouft.data.batches import encode
+from nanouft.shell.config import UserError
+from nanouft.data.rows import demo_rows
+from nanouft.models.generate import Answer
 
 CPU = devices.pick("cpu", "fp32", 1)
 

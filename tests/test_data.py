@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nanouft.config import UserError
-from nanouft.data import Row, Turn, contents, demo_rows, holdout, pair_rows, read
+from nanouft.shell.config import UserError
+from nanouft.data.rows import Row, Turn, contents, demo_rows, holdout, pair_rows, read
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
 real = pytest.mark.skipif(not REAL.is_dir(), reason="the folder with real files is absent")

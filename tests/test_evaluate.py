@@ -12,13 +12,14 @@ import pytest
 import torch
 from tiny import CPU, NANO, PAD, TINY, Form, differs, real_batch, same, say, some_rows, tiny
 
-from nanouft import data, evaluate, prepare, sample
-from nanouft.batches import Encoded, Tokens
-from nanouft.data import Example
-from nanouft.devices import Device
-from nanouft.generate import Answer, _choose
+from nanouft import evaluate, reference as prepare, sample
+from nanouft.data import rows as data
+from nanouft.data.batches import Encoded, Tokens
+from nanouft.data.rows import Example
+from nanouft.shell.devices import Device
+from nanouft.models.generate import Answer, _choose
 from nanouft.gpt import GPT
-from nanouft.held_out import bootstrap, held_out
+from nanouft.look.held_out import bootstrap, held_out
 from nanouft.objectives.dpo import DPO
 from nanouft.world.facts import WORLD, question
 

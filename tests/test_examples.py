@@ -54,7 +54,7 @@ def test_test_prompts_are_in_no_other_file(made):
 
 
 def test_what_it_writes_is_read(made, here):
-    from nanouft import data
+    from nanouft.data import rows as data
     for name, kind in (("scores", "scored answers"), ("labels", "labelled answers"), ("pairs", "pairs"),
                        ("demos", "demonstrations")):
         assert kind in data.contents(data.read([str(here / "graded" / f"{name}.jsonl")])[0])

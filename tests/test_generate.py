@@ -8,8 +8,8 @@ import pytest
 import torch
 from tiny import TINY, differs, same, tiny
 
-from nanouft.config import UserError
-from nanouft.generate import _choose, generate
+from nanouft.shell.config import UserError
+from nanouft.models.generate import _choose, generate
 from nanouft.gpt import GPT
 
 PAD, NEVER = 0, -1                      # NEVER: a stop token that cannot be said

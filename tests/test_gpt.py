@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from tiny import TINY, differs, same, tiny
 
 import nanouft.gpt
-from nanouft.config import UserError
+from nanouft.shell.config import UserError
 from nanouft.gpt import GPT, GPT2, NANO, SIZES, Cache, GPTConfig
 
 IDS = torch.tensor([[3, 1, 4, 1, 5, 9, 2, 6], [5, 3, 5, 8, 9, 7, 9, 3]])

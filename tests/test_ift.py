@@ -14,7 +14,7 @@ import torch
 from tiny import (PAD, Form, batch_of, differs, give_logps, model_grads, pure, row, same, some_rows, tiny,
                   value_and_grads)
 
-from nanouft.config import UserError
+from nanouft.shell.config import UserError
 from nanouft.objectives import plain
 from nanouft.objectives.ift import IFT as AnyIFT
 from nanouft.objectives.ift import forward, future_sum, lam_now, loss, own_guess, weights

@@ -10,8 +10,8 @@ from running import DEMOS, QUICK, call, lines, one_error
 from tiny import Form, differs, give_logps, real_batch, same, say, value_and_grads
 
 from nanouft import train
-from nanouft.config import UserError
-from nanouft.data import Row
+from nanouft.shell.config import UserError
+from nanouft.data.rows import Row
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.dpo import log_ratio
 from nanouft.objectives.kto import KTO, kto_loss, rows

@@ -16,7 +16,7 @@ from frozen_lake.measure import distance, distance_transition, over, regions
 from frozen_lake.planning import (backup, greedy, occupancy, optimal, optimal_actions, policy_gradient,
                                   policy_iteration, simulate, soft_optimal, solve, success, transitions,
                                   value_iteration)
-from nanouft.config import UserError
+from nanouft.shell.config import UserError
 
 LAKES = [make_lake(name, slippery) for name in MAPS for slippery in (False, True)]
 every_lake = pytest.mark.parametrize("lake", LAKES, ids=lambda m: m.name + "-slippery" * m.slippery)

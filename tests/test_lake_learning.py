@@ -17,7 +17,7 @@ from frozen_lake.learn import (METHODS, Task, batch_of, exact_gradient_loss, lea
 from frozen_lake.measure import distance, measures, used
 from frozen_lake.planning import greedy, optimal, simulate, soft_optimal, solve, success
 from frozen_lake.policies import Net, Table, habit, pretrain
-from nanouft.config import UserError
+from nanouft.shell.config import UserError
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.ift import IFT, future_sum, own_guess, weights
 

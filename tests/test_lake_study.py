@@ -14,8 +14,8 @@ from frozen_lake import __main__ as lake_main
 from frozen_lake import experiment
 from frozen_lake.experiment import (BASE, CONTRASTS, FIELDS, METHODS, SETTINGS, joined, key, report, run_study, study,
                                     summary)
-from nanouft.study import verdict
-from nanouft.cells import interval
+from nanouft.lab.judge import verdict
+from nanouft.lab.cells import interval
 
 NAMES = ["short", "short slippery", "short online"]
 

@@ -11,8 +11,8 @@ import torch
 from tiny import (CPU, FORMS, NANO, TINY, VARIANTS, Form, differs, give_logps, is_live, pure, read, real_batch, same,
                   say, settings)
 
-from nanouft.config import UserError, run
-from nanouft.data import Row
+from nanouft.shell.config import UserError, run
+from nanouft.data.rows import Row
 from nanouft.gpt import GPT
 from nanouft.ledger import entries, main, views, weights_of
 from nanouft.objectives import OBJECTIVES

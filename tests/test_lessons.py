@@ -23,7 +23,7 @@ import pytest
 import torch
 
 from nanouft import world
-from nanouft.tokenizer import Tokenizer
+from nanouft.data.tokenizer import Tokenizer
 from frozen_lake.lake import make_lake
 
 ROOT = Path(__file__).parent.parent

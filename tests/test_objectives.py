@@ -14,10 +14,10 @@ import torch
 from tiny import (CPU, DATA, FORMS, NANO, TINY, Form, batch_of, differs, give_logps, is_live, model_grads, pure, read,
                   real_batch, row, same, say, some_rows, tiny, value_and_grads, widen)
 
-from nanouft import prepare
-from nanouft.batches import collate, encode
-from nanouft.config import UserError
-from nanouft.data import Row
+from nanouft import reference as prepare
+from nanouft.data.batches import collate, encode
+from nanouft.shell.config import UserError
+from nanouft.data.rows import Row
 from nanouft.gpt import GPT
 from nanouft.objectives import OBJECTIVES, Objective, plain
 from nanouft.objectives.dpo import DPO, dpo_loss

@@ -12,8 +12,9 @@ import torch
 from running import metrics
 from tiny import FORMS, NANO, PAD, TINY, differs, real_batch, same, some_rows, tiny
 
-from nanouft import devices, train
-from nanouft.devices import Device
+from nanouft import train
+from nanouft.shell import devices
+from nanouft.shell.devices import Device
 from nanouft.gpt import GPT
 from nanouft.objectives import OBJECTIVES
 

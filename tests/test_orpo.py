@@ -8,7 +8,7 @@ import pytest
 import torch
 from tiny import NANO, TINY, Form, differs, give_logps, model_grads, real_batch, same, value_and_grads
 
-from nanouft.config import UserError
+from nanouft.shell.config import UserError
 from nanouft.gpt import GPT
 from nanouft.objectives import OBJECTIVES, plain
 from nanouft.objectives.dpo import log1mexp

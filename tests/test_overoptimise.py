@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from running import ROOT, call, one_error
 
-from nanouft import overoptimise, runs
+from nanouft.lab import overoptimise
+from nanouft.shell import runs
 
 
 @pytest.fixture

@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 from browser import Browser, skip
 
-from nanouft import compare, cost, page, portrait, summary, world
-from nanouft.summary import MEASURES, Row
+from nanouft import world
+from nanouft.lab import compare, cost, page, snapshot as portrait, table as summary
+from nanouft.lab.table import MEASURES, Row
 
 EVIL = "</script><b>&amp; no"
 
@@ -50,7 +51,7 @@ def results() -> dict:
     done = {name: [cell(rng, row, s, prompts) for s in range(3 if row.flags else 1)] for name, row in rows.items()}
     done["rpo"][1] = {"seed": 1, "failed": "loss is nan"}
     done["asft"] = [{"seed": s, "failed": "loss is nan"} for s in range(3)]
-    out = summary.of(rows, done, {"command": f"python -m nanouft.compare {EVIL}", "seeds": 3, "first_seed": 0,
+    out = summary.of(rows, done, {"command": f"python -m nanouft.lab.compare {EVIL}", "seeds": 3, "first_seed": 0,
                                   "items": 100, "split": "test", "init": "base"})
     patch.undo()
     return json.loads(json.dumps(out))

@@ -14,10 +14,10 @@ import torch
 import torch.nn.functional as F
 from tiny import CPU, DATA, NANO, TINY, Form, differs, give_logps, real_batch, same, say, settings, value_and_grads
 
-from nanouft import prepare, world
-from nanouft.batches import encode
-from nanouft.config import UserError
-from nanouft.data import Row
+from nanouft import reference as prepare, world
+from nanouft.data.batches import encode
+from nanouft.shell.config import UserError
+from nanouft.data.rows import Row
 from nanouft.gpt import GPT
 from nanouft.ledger import weights_of
 from nanouft.objectives import OBJECTIVES, Batch, Seqs

@@ -8,7 +8,7 @@ import torch.distributed as dist
 from running import QUICK, call, environment, losses, metrics, one_error
 
 from nanouft import train
-from nanouft.devices import Device
+from nanouft.shell.devices import Device
 
 pytestmark = pytest.mark.skipif(not dist.is_available() or not dist.is_gloo_available(), reason="torch without gloo")
 

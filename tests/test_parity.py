@@ -9,7 +9,7 @@ from pathlib import Path
 import parity
 import pytest
 
-from nanouft.config import run
+from nanouft.shell.config import run
 from nanouft.objectives import OBJECTIVES
 
 FILE = Path(__file__).with_name("parity.json")

@@ -12,14 +12,15 @@ import torch
 from running import DEMOS, QUICK, call, lines, one_error, tiny_folder
 from tiny import CPU, DATA, NANO, Form, differs, give_logps, real_batch, same, settings, value_and_grads
 
-from nanouft import prepare, runs, train
-from nanouft.batches import encode
+from nanouft import reference as prepare, train
+from nanouft.shell import runs
+from nanouft.data.batches import encode
 from nanouft.gpt import GPT, GPTConfig
 from nanouft.objectives import OBJECTIVES, First
 from nanouft.objectives.poft import PoFT, gap, trust
 from nanouft.objectives.sft import SFT
 from nanouft.objectives.una import score_loss
-from nanouft.tokenizer_files import byte_letters
+from nanouft.data.tokenizer_files import byte_letters
 
 HP = PoFT(aligned=["base"])
 

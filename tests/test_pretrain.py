@@ -9,10 +9,11 @@ from dataclasses import asdict, replace
 import pytest
 from tiny import CPU
 
-from nanouft import evaluate, pretrain, runs
+from nanouft import evaluate, pretrain
+from nanouft.shell import runs
 from nanouft.gpt import SIZES, GPTConfig
 from nanouft.pretrain import Pretrain, base_key
-from nanouft.tokenizer import Tokenizer
+from nanouft.data.tokenizer import Tokenizer
 
 NANO = Tokenizer.load("nano")
 SHAPE = GPTConfig(**{**asdict(SIZES["nano"]), "vocab_size": NANO.n_vocab})

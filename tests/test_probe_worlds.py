@@ -17,12 +17,12 @@ import torch
 from tiny import CPU, same
 
 from nanouft import train
-from nanouft.batches import Encoded, Tokens
-from nanouft.data import Example, Turn
+from nanouft.data.batches import Encoded, Tokens
+from nanouft.data.rows import Example, Turn
 from nanouft.gpt import GPT, GPTConfig
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives import ppo as ppo_file
-from nanouft.rollouts import Rollouts
+from nanouft.rollout.rollouts import Rollouts
 
 RIGHT, FORBIDDEN, ASK = 3, 5, 1                 # tokens; 0 is padding, 7 ends an answer
 METHODS = [name for name, o in OBJECTIVES.items() if o.source == "rollouts"]
@@ -47,7 +47,7 @@ def learn(tmp_path, monkeypatch, objective, hp, score, prompts=((ASK,),), new=1,
     cfg = train.Train(lr=lr, batch_size=16, save_every=0, compile="off", max_new=new, show_every=0, data=["-"],
                       warmup=0.0, seed=seed)
     monkeypatch.setattr(train, "VALUE_RATE", 1)             # thirty times .02 is no rate
-    monkeypatch.setattr("nanouft.rollouts.scorer", lambda name, device: lambda asked, said: np.array(
+    monkeypatch.setattr("nanouft.rollout.rollouts.scorer", lambda name, device: lambda asked, said: np.array(
         [score([int(t) for t in text.split()]) for text in said]))
     source = Rollouts(rows, objective, hp, cfg, steps, model, Numbers(), CPU)
     train.fit(model, objective, hp, cfg, rows, 0, steps, CPU, tmp_path, None, source)

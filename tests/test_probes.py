@@ -4,7 +4,9 @@ import math
 import pytest
 import torch
 
-from nanouft import probes, runs, world
+from nanouft import world
+from nanouft.look import probes
+from nanouft.shell import runs
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from nanouft import compare
-from nanouft.cells import interval
+from nanouft.lab import compare
+from nanouft.lab.cells import interval
 from nanouft.objectives import OBJECTIVES
-from nanouft.summary import MEASURES
+from nanouft.lab.table import MEASURES
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

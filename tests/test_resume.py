@@ -12,12 +12,15 @@ import torch
 from running import PAIRS, QUICK, SMALL, call, command, environment, lines, metrics, one_error
 from safetensors.torch import load_file, save_file
 
-from nanouft import report, runs, train
+from nanouft import train
+from nanouft.look import report
+from nanouft.shell import runs
 
 # Started as a process of its own, so that it can be killed. It waits a little in every step, inside the data fence.
 SLOW_STEPS = """
 import sys, time
-from nanouft import config, train
+from nanouft import train
+from nanouft.shell import config
 collate = train.collate
 train.collate = lambda *a, **k: (time.sleep(0.03), collate(*a, **k))[1]
 sys.exit(config.run(train.main, sys.argv[1:]))

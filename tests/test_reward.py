@@ -11,8 +11,10 @@ import torch
 from running import PAIRS, call, lines, one_error
 from tiny import differs, same, tiny
 
-from nanouft import evaluate, reward, reward_quality, runs, world
-from nanouft.config import UserError
+from nanouft import evaluate, reward, world
+from nanouft.rollout import reward_quality
+from nanouft.shell import runs
+from nanouft.shell.config import UserError
 from nanouft.reward import RewardModel, bradley_terry, padded, rewards
 
 PAD = 0

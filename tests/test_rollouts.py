@@ -15,11 +15,14 @@ from safetensors.torch import load_file
 from test_probe_worlds import METHODS
 from tiny import CPU, NANO, TINY, Form, differs, real_batch, same
 
-from nanouft import data, rollouts, runs, train, world
-from nanouft.batches import collate, encode
-from nanouft.config import UserError
+from nanouft import train, world
+from nanouft.data import rows as data
+from nanouft.rollout import rollouts
+from nanouft.shell import runs
+from nanouft.data.batches import collate, encode
+from nanouft.shell.config import UserError
 from nanouft.gpt import GPT
-from nanouft.devices import Device
+from nanouft.shell.devices import Device
 from nanouft.objectives import OBJECTIVES, Batch, Seqs
 from nanouft.objectives.grpo import k3, standardised
 from nanouft.objectives.ppo import gae, value_loss, whiten
@@ -400,7 +403,7 @@ def test_three_answers_are_printed(here, tiny_base, capsys):
 @pytest.fixture
 def learnt(monkeypatch):
     """A reward model that likes long answers; counts in logits, as Bradley-Terry models do."""
-    monkeypatch.setattr("nanouft.rollouts.mark", lambda name: "-" + name)
+    monkeypatch.setattr("nanouft.rollout.rollouts.mark", lambda name: "-" + name)
     monkeypatch.setattr("nanouft.reward.load", lambda folder, device: lambda asked, said: np.array(
         [len(x) / 3 - 4 for x in said]))
 

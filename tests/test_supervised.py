@@ -12,11 +12,12 @@ from running import QUICK, call, losses, one_error
 from tiny import (CPU, DATA, NANO, TINY, Form, batch_of, differs, model_grads, pure, row, same, some_rows, tiny,
                   value_and_grads)
 
-from nanouft import evaluate, freeze, prepare, sample, train, world
-from nanouft.batches import encode
-from nanouft.config import UserError
-from nanouft.data import demo_rows
-from nanouft.generate import generate
+from nanouft import evaluate, reference as prepare, sample, train, world
+from nanouft.training import freeze
+from nanouft.data.batches import encode
+from nanouft.shell.config import UserError
+from nanouft.data.rows import demo_rows
+from nanouft.models.generate import generate
 from nanouft.gpt import GPT
 from nanouft.objectives import OBJECTIVES, Batch, Seqs, sftmix
 from nanouft.objectives.dft import DFT
@@ -24,7 +25,7 @@ from nanouft.objectives.neftune import NEFTune, noise
 from nanouft.objectives.sft import SFT
 from nanouft.objectives.sftmix import SFTMix
 from nanouft.objectives.tofu import TOFU, focal_weight
-from nanouft.runs import start_model
+from nanouft.shell.runs import start_model
 
 
 def random_batch(seed: int = 0) -> Batch:

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nanouft import tokenizer as tokenizer_module
-from nanouft.bpe import NANO_PATTERN, join, nano_words, train_bpe
-from nanouft.config import UserError
-from nanouft.data import Turn
-from nanouft.tokenizer import ASSET, CONTROL, Tokenizer, main
-from nanouft.tokenizer_files import BYTES, GPT2_PATTERN
+from nanouft.data import tokenizer as tokenizer_module
+from nanouft.data.bpe import NANO_PATTERN, join, nano_words, train_bpe
+from nanouft.shell.config import UserError
+from nanouft.data.rows import Turn
+from nanouft.data.tokenizer import ASSET, CONTROL, Tokenizer, main
+from nanouft.data.tokenizer_files import BYTES, GPT2_PATTERN
 
 NANO = Tokenizer.load("nano")
 CONTROL_IDS = {NANO.user, NANO.assistant, NANO.end, NANO.pad}
@@ -88,7 +88,7 @@ def test_bytes_per_token_on_the_world_are_as_stated():
 def test_the_shipped_ranks_are_those_that_the_build_command_makes(tmp_path):
     tokenizer_module.build(tmp_path / "again")
     assert (tmp_path / "again").read_text().split() == ASSET.read_text().split(), \
-        "NanoWorld's text has changed: run python -m nanouft.tokenizer --build, then pretrain the base again"
+        "NanoWorld's text has changed: run python -m nanouft.data.tokenizer --build, then pretrain the base again"
 
 
 # ---- the template ----------------------------------------------------------------------------------------------------

@@ -7,8 +7,11 @@ import torch
 from running import DEMOS, PAIRS, QUICK, call, lines, losses, metrics, one_error
 from safetensors.torch import load_file
 
-from nanouft import data, devices, pretrain, report, runs, train
-from nanouft.batches import encode
+from nanouft import pretrain, train
+from nanouft.data import rows as data
+from nanouft.look import report
+from nanouft.shell import devices, runs
+from nanouft.data.batches import encode
 from nanouft.gpt import GPT, GPTConfig
 from nanouft.objectives import OBJECTIVES, Objective, plain
 
@@ -190,7 +193,7 @@ def test_accumulation_is_the_large_batch(objective, here, tiny_base):
 def test_accumulation_gives_the_same_weights(objective, tmp_path):
     """In fp64: Adam divides a gradient by its own size, so in fp32 one that is 0 but for rounding would decide."""
     from tiny import DATA, NANO, TINY
-    from nanouft.prepare import add_columns
+    from nanouft.reference import add_columns
     o, done = OBJECTIVES[objective], []
     for pieces in (1, 2, 5):
         model = GPT(GPTConfig(**{**vars(TINY), "vocab_size": NANO.n_vocab}), seed=1).double()

@@ -8,10 +8,11 @@ import pytest
 import torch
 from tiny import CPU, DATA, NANO, TINY, Form, differs, give_logps, model_grads, real_batch, same, say, value_and_grads
 
-from nanouft import prepare, report, world
-from nanouft.batches import collate, encode
-from nanouft.config import UserError
-from nanouft.data import Row
+from nanouft import reference as prepare, world
+from nanouft.look import report
+from nanouft.data.batches import collate, encode
+from nanouft.shell.config import UserError
+from nanouft.data.rows import Row
 from nanouft.gpt import GPT
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.dpo import dpo_loss, log_ratio

@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nanouft import world
-from nanouft.data import demo_rows, pair_rows
-from nanouft import config
+from nanouft.data.rows import demo_rows, pair_rows
+from nanouft.shell import config
 from nanouft.world import (FAMILIES, GROUP_A, GROUP_B, HELD_OUT, KINDS, MIXTURE, RETENTION, SPLITS, WORLD, corpus,
                            corrupt, family_of, make_world, reference, rows, score)
 from nanouft.world.__main__ import main

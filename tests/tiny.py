@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nanouft import rollouts
-from nanouft.batches import Encoded, Tokens, collate, encode
-from nanouft.data import Example, Row, Turn, demo_rows
-from nanouft.devices import Device
+from nanouft.rollout import rollouts
+from nanouft.data.batches import Encoded, Tokens, collate, encode
+from nanouft.data.rows import Example, Row, Turn, demo_rows
+from nanouft.shell.devices import Device
 from nanouft.gpt import GPT, GPTConfig
 from nanouft.objectives import OBJECTIVES, Batch, Seqs
-from nanouft.prepare import add_columns
-from nanouft.tokenizer import Tokenizer
+from nanouft.reference import add_columns
+from nanouft.data.tokenizer import Tokenizer
 
 CPU = Device("cpu", "fp32")
 PAD = 0                                 # of the rows made here; ids 1 .. 16 are words

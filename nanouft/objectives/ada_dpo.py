@@ -25,8 +25,8 @@ from functools import lru_cache
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.config import UserError
-from nanouft.data import pair_rows
+from nanouft.shell.config import UserError
+from nanouft.data.rows import pair_rows
 from nanouft.objectives import Batch, Objective
 from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
 

@@ -20,7 +20,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from nanouft.data import pair_rows
+from nanouft.data.rows import pair_rows
 from nanouft.objectives import Batch, Objective
 from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.config import UserError
-from nanouft.data import pair_rows
+from nanouft.shell.config import UserError
+from nanouft.data.rows import pair_rows
 from nanouft.objectives import Batch, Objective
 from nanouft.objectives.dpo import check_beta, pair_metrics
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from nanouft.data import demo_rows
+from nanouft.data.rows import demo_rows
 from nanouft.objectives import Batch, Objective
 
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.data import Example, Row, pairs
+from nanouft.data.rows import Example, Row, pairs
 from nanouft.objectives import Batch, Objective
 from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
 

@@ -23,8 +23,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from nanouft.config import UserError
-from nanouft.data import prompt_rows
+from nanouft.shell.config import UserError
+from nanouft.data.rows import prompt_rows
 from nanouft.objectives import Batch, Objective
 from nanouft.objectives.reinforce import check_sampling, clipped, log_rho, step_metrics
 

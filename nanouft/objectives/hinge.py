@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from nanouft.data import pair_rows
+from nanouft.data.rows import pair_rows
 from nanouft.objectives import Batch, Objective
 from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
 

@@ -32,8 +32,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from nanouft.config import UserError
-from nanouft.data import demo_rows
+from nanouft.shell.config import UserError
+from nanouft.data.rows import demo_rows
 from nanouft.objectives import Batch, Objective, Seqs
 
 

@@ -22,8 +22,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from nanouft.config import UserError
-from nanouft.data import Example, Row, label_rows
+from nanouft.shell.config import UserError
+from nanouft.data.rows import Example, Row, label_rows
 from nanouft.objectives import Batch, Objective, plain
 from nanouft.objectives.dpo import check_beta, log_ratio
 from nanouft.objectives.una import graded_metrics

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from nanouft.config import UserError
-from nanouft.data import demo_rows
+from nanouft.shell.config import UserError
+from nanouft.data.rows import demo_rows
 from nanouft.objectives import Batch, Objective, Seqs, plain
 from nanouft.objectives.sft import SFT
 from nanouft.objectives.sft import loss as sft_loss

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from nanouft.data import prompt_rows
+from nanouft.data.rows import prompt_rows
 from nanouft.objectives import Batch, Objective
 from nanouft.objectives.dpo import check_beta, dpo_loss, log_ratio, pair_metrics
 from nanouft.objectives.reinforce import check_sampling

@@ -19,7 +19,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from nanouft.data import prompt_rows
+from nanouft.data.rows import prompt_rows
 from nanouft.objectives import Batch, Objective
 from nanouft.objectives.dpo import check_beta
 from nanouft.objectives.reinforce import check_sampling

@@ -20,8 +20,8 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.config import UserError
-from nanouft.data import pair_rows
+from nanouft.shell.config import UserError
+from nanouft.data.rows import pair_rows
 from nanouft.objectives import Batch, Objective, Seqs, plain
 from nanouft.objectives.dpo import log1mexp, pair_metrics
 

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nanouft.data import demo_rows
+from nanouft.data.rows import demo_rows
 from nanouft.objectives import Batch, First, Objective
 from nanouft.objectives.dpo import check_beta
 from nanouft.objectives.una import score_loss

@@ -31,7 +31,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from nanouft.data import prompt_rows
+from nanouft.data.rows import prompt_rows
 from nanouft.objectives import Batch, Objective, Seqs
 from nanouft.objectives.grpo import k3
 from nanouft.objectives.reinforce import check_sampling, clipped, log_rho, step_metrics

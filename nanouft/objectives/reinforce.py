@@ -20,8 +20,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from nanouft.config import UserError
-from nanouft.data import prompt_rows
+from nanouft.shell.config import UserError
+from nanouft.data.rows import prompt_rows
 from nanouft.objectives import Batch, Objective, Seqs
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nanouft.data import prompt_rows
+from nanouft.data.rows import prompt_rows
 from nanouft.objectives import Batch, Objective
 from nanouft.objectives.reinforce import check_sampling, clipped, leashed, log_rho, step_metrics
 

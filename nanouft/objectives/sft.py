@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from nanouft.data import demo_rows
+from nanouft.data.rows import demo_rows
 from nanouft.objectives import Batch, Objective, plain
 
 

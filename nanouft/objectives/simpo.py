@@ -19,8 +19,8 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.config import UserError
-from nanouft.data import pair_rows
+from nanouft.shell.config import UserError
+from nanouft.data.rows import pair_rows
 from nanouft.objectives import Batch, Objective
 from nanouft.objectives.cpo import check_alpha, nll
 from nanouft.objectives.dpo import check_beta, check_smoothing, pair_metrics

@@ -23,8 +23,8 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.config import UserError
-from nanouft.data import pair_rows
+from nanouft.shell.config import UserError
+from nanouft.data.rows import pair_rows
 from nanouft.objectives import Batch, First, Objective, Seqs
 from nanouft.objectives.dpo import check_beta, pair_metrics
 

@@ -23,8 +23,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.config import UserError
-from nanouft.data import demo_rows
+from nanouft.shell.config import UserError
+from nanouft.data.rows import demo_rows
 from nanouft.objectives import Batch, Objective
 
 

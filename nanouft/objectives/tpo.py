@@ -22,8 +22,8 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.config import UserError
-from nanouft.data import Example, Row, pairs
+from nanouft.shell.config import UserError
+from nanouft.data.rows import Example, Row, pairs
 from nanouft.objectives import Batch, Objective
 from nanouft.objectives.cpo import check_alpha, nll
 from nanouft.objectives.dpo import check_beta, pair_metrics

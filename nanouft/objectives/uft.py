@@ -26,8 +26,8 @@ from typing import Literal
 
 from torch import Tensor
 
-from nanouft.config import UserError
-from nanouft.data import Example, Row, contents, demo_rows, judged, label_rows, score_rows
+from nanouft.shell.config import UserError
+from nanouft.data.rows import Example, Row, contents, demo_rows, judged, label_rows, score_rows
 from nanouft.objectives import Batch, Objective
 from nanouft.objectives.dpo import check_beta, log_ratio
 from nanouft.objectives.una import graded_metrics, score_loss

@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.data import label_rows, pair_rows, score_rows
+from nanouft.data.rows import label_rows, pair_rows, score_rows
 from nanouft.objectives import Batch, Objective
 from nanouft.objectives.dpo import check_beta, kl_bound, log_ratio, pair_metrics, won
 

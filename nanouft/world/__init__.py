@@ -18,7 +18,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import Sequence
 
-from nanouft.data import Row, Turn, Turns
+from nanouft.data.rows import Row, Turn, Turns
 
 from .documents import Document, corpus
 from .facts import SPLITS, WORLD, World, make_world

@@ -13,8 +13,8 @@ import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
-from nanouft import config
-from nanouft.data import Turn
+from nanouft.shell import config
+from nanouft.data.rows import Turn
 
 from . import FAMILIES, corpus, corrupt, rows, score
 
@@ -69,7 +69,7 @@ def main(argv: list[str] | None = None) -> int:
     if cfg.n < 1:
         raise config.UserError(f"--n {cfg.n}: must be at least 1")
     if cfg.report:
-        from .calibration import report                    # it trains, and so needs everything above this package
+        from nanouft.lab.calibration import report      # it trains: above this package
         print("\n".join(report(Path(cfg.out))))
         return 0
     print("NanoWorld\n=========\n\nThe families, with the exact score of an answer from 0 to 1\n")

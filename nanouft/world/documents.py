@@ -22,7 +22,7 @@ import re
 from itertools import count
 from typing import Iterator
 
-from nanouft.data import Turn
+from nanouft.data.rows import Turn
 
 from .facts import ITEMS, NAMES, N_WORDINGS, PLURAL, RELATIONS, WORDS, WORLD, World, question, sentence, statement
 from .tasks import I_DO_NOT_KNOW, ask, corrupt, invented, lazy, reference

@@ -1,0 +1,1 @@
+"""From files to batches: forms of data, rows, tokens, masks, order."""

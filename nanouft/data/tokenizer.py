@@ -1,0 +1,221 @@
+"""The tokenizer: text <-> ids, and the chat template that turns a conversation into one row of ids and a mask.
+
+    python -m nanouft.data.tokenizer "Where does the dova live?"        # pieces and ids, at once
+    python -m nanouft.data.tokenizer --tokenizer gpt2 "..."             # or a model folder; gpt2 is downloaded once
+    python -m nanouft.data.tokenizer --build                            # rebuilds assets/nano.tiktoken, about 10 s
+
+What to expect: a thin reading of `tiktoken.Encoding` plus four control tokens. Byte-level BPE splits text with a
+pattern, spells each piece in bytes and joins the neighbours with the smallest id until no pair is left to join; any
+text can be encoded and comes back unchanged. `nano` has 1,024 ids, ships with the package and needs no network.
+    <|user|> TEXT<|assistant|> TEXT<|end|>      repeated; the one space in front of TEXT is ours
+A control token is an id that no text can spell: somebody who types "<|end|>" gets the plain tokens of those letters.
+Simplified: a model folder's tokenizer must be byte-level BPE in GPT-2's manner (tokenizer_files.py says what is left
+out); a saved folder keeps our promise about typed control tokens in nanouft, but transformers itself reads them.
+"""
+from __future__ import annotations
+
+import base64
+import json
+import sys
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Iterable, Iterator, Mapping
+
+import tiktoken
+
+from nanouft.data.bpe import NANO_PATTERN, nano_words, train_bpe
+from nanouft.shell.config import Parser, UserError, run
+from nanouft.data.tokenizer_files import GPT2_PATTERN, read_files, read_json, tokenizer_json
+
+if TYPE_CHECKING:
+    from nanouft.data.rows import Turns
+
+USER, ASSISTANT, END, PAD = CONTROL = ("<|user|>", "<|assistant|>", "<|end|>", "<|pad|>")
+ASSET = Path(__file__).parents[1] / "assets" / "nano.tiktoken"
+NANO_VOCAB = 1024
+# `Tokenizer.chat` once more, in the language of transformers. A system turn waits for the next user turn; `generation`
+# marks what the mask marks (TRL's assistant_only_loss reads it).
+JINJA = """{%- set ns = namespace(system='') -%}
+{%- for m in messages -%}
+{%- if m['role'] == 'system' -%}{%- set ns.system = ns.system + m['content'] + '\\n\\n' -%}
+{%- elif m['role'] == 'user' -%}{{- '<|user|> ' + ns.system + m['content'] -}}{%- set ns.system = '' -%}
+{%- elif m['role'] == 'assistant' -%}
+{%- if ns.system -%}{{- '<|user|> ' + ns.system[:-2] -}}{%- set ns.system = '' -%}{%- endif -%}
+{{- '<|assistant|>' -}}{%- generation -%}{{- ' ' + m['content'] + '<|end|>' -}}{%- endgeneration -%}
+{%- else -%}{{- raise_exception('unknown role ' + m['role']) -}}
+{%- endif -%}
+{%- endfor -%}
+{%- if ns.system -%}{{- '<|user|> ' + ns.system[:-2] -}}{%- endif -%}
+{%- if add_generation_prompt -%}{{- '<|assistant|>' -}}{%- endif -%}"""
+CONFIG = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": END, "pad_token": PAD, "chat_template": JINJA,
+          "clean_up_tokenization_spaces": False}
+
+
+class Tokenizer:
+    """A `tiktoken.Encoding` (`enc`) and the ids `user`, `assistant`, `end`, `pad` of the four control tokens."""
+
+    def __init__(self, name: str, ranks: Mapping[bytes, int], pattern: str, special: Mapping[str, int] | None = None):
+        """`ranks`: bytes -> id, smaller ids are joined first; `special`: name -> id of what no text can spell.
+
+        Single bytes and control tokens that are missing get new ids behind the last one, so that every text can be
+        encoded; a model needs new embedding rows for those only (`check_fits`).
+        """
+        ranks, special = dict(ranks), dict(special or {})
+        self.n_text = 1 + max([*ranks.values(), *special.values()])     # ids that a model must already have
+        names = [bytes([b]) for b in range(256) if bytes([b]) not in ranks] + [c for c in CONTROL if c not in special]
+        for i, new in enumerate(names, self.n_text):
+            (ranks if isinstance(new, bytes) else special)[new] = i
+        self.name, self.ranks, self.pattern, self.special = name, ranks, pattern, special
+        self.enc = tiktoken.Encoding(name, pat_str=pattern, mergeable_ranks=ranks, special_tokens=special)
+        self.user, self.assistant, self.end, self.pad = (special[c] for c in CONTROL)
+        self.spelling = {i: token for token, i in ranks.items()} | {i: token.encode() for token, i in special.items()}
+
+    @property
+    def n_vocab(self) -> int:
+        return self.enc.n_vocab
+
+    def check_fits(self, vocab_size: int) -> None:
+        """UserError unless a model of `vocab_size` ids has a row for every id of this tokenizer but those we added."""
+        if vocab_size < self.n_text:
+            raise UserError(f"the model has {vocab_size:,} ids, its tokenizer ({self.name}) has {self.n_text:,}; "
+                            "put the tokenizer files that belong to the model into its folder")
+
+    # ---- text ------------------------------------------------------------------------------------------------------
+    def encode(self, text: str) -> list[int]:
+        """Ids of plain text; a control token that is spelled out in it is text like any other."""
+        return self.enc.encode_ordinary(text)
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Text of ids; control tokens are shown by name, bytes that are no UTF-8 and ids without a token as U+FFFD."""
+        return b"".join(self.spelling.get(int(i), b"\xff") for i in ids).decode("utf-8", errors="replace")
+
+    # ---- conversations ---------------------------------------------------------------------------------------------
+    def chat(self, context: Turns, trained: Turns = ()) -> tuple[list[int], list[int]]:
+        """Ids of a conversation, and a mask of equal length.
+
+        The mask is 1 on the tokens of assistant turns of `trained`: text and <|end|>, not the <|assistant|> before.
+        """
+        ids, mask = [], []
+        turns = [(*turn, False) for turn in context] + [(*turn, True) for turn in trained]
+        for role, text, train in fold_system(turns):
+            answer = role == "assistant"
+            body = self.encode(" " + text) + [self.end] * answer
+            ids += [self.assistant if answer else self.user, *body]
+            mask += [0] + [int(answer and train)] * len(body)
+        return ids, mask
+
+    def prompt_ids(self, turns: Turns) -> list[int]:
+        """Ids of a conversation in which the assistant speaks next; the last one is <|assistant|>."""
+        return [*self.chat(turns)[0], self.assistant]
+
+    def document(self, turns: Turns) -> list[int]:
+        """Ids of a document of NanoWorld's corpus: prose (role "text") or a chat, with <|end|> only at its very end."""
+        head = {"text": [], "user": [self.user], "assistant": [self.assistant]}
+        return [i for role, text in turns for i in [*head[role], *self.encode(" " + text)]] + [self.end]
+
+    # ---- files -----------------------------------------------------------------------------------------------------
+    @staticmethod
+    def load(name_or_dir: str | Path) -> Tokenizer:
+        """"nano", "gpt2" or a model folder: its own files, else the one named in its run.json, else gpt2."""
+        if str(name_or_dir) in NAMED:
+            return NAMED[str(name_or_dir)]()
+        folder = Path(name_or_dir)
+        if not folder.is_dir():
+            raise UserError(f"{folder}: neither a tokenizer ({', '.join(NAMED)}) nor a model folder; check the name")
+        named = read_json(folder / "run.json").get("tokenizer") if (folder / "run.json").exists() else None
+        name = next((n for n in NAMED if n == named), None)
+        if (parts := read_files(folder)) is None:
+            if named and name is None:
+                raise UserError(f"{folder}: its tokenizer.json is missing (run.json names {named}); copy it anew")
+            return NAMED[name or "gpt2"]()
+        try:
+            return Tokenizer(name or folder.name, *parts)
+        except (ValueError, OverflowError) as e:        # a pattern, name or id that tiktoken cannot take
+            raise UserError(f"{folder}: its tokenizer files cannot be used ({e}); copy them anew") from None
+
+    def save(self, folder: str | Path) -> None:
+        """tokenizer.json and tokenizer_config.json, which transformers and TRL open; `load` gives the same ids."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        for file, content in (("tokenizer.json", tokenizer_json(self.ranks, self.pattern, self.special)),
+                              ("tokenizer_config.json", CONFIG)):
+            (folder / file).write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
+
+
+def fold_system(turns: list[tuple[str, str, bool]]) -> Iterator[tuple[str, str, bool]]:
+    """Puts a system turn in front of the next user turn, a blank line between; with no such turn it becomes one."""
+    system = ""
+    for role, text, train in turns:
+        if role == "system":
+            system += text + "\n\n"
+        elif role == "user":
+            yield role, system + text, train
+            system = ""
+        elif role == "assistant":
+            if system:
+                yield "user", system[:-2], train
+                system = ""
+            yield role, text, train
+        else:
+            raise UserError(f'unknown role "{role}" in a conversation; it must be system, user or assistant')
+    if system:
+        yield "user", system[:-2], False
+
+
+# ---- the two named tokenizers ----------------------------------------------------------------------------------------
+@lru_cache(maxsize=None)
+def nano() -> Tokenizer:
+    try:
+        lines = [line.split() for line in ASSET.read_text(encoding="ascii").splitlines() if line]
+        ranks = {base64.b64decode(token, validate=True): int(rank) for token, rank in lines}
+        if sorted(ranks.values()) != list(range(NANO_VOCAB - len(CONTROL))):
+            raise ValueError(f"{len(ranks):,} ranks, not 0 to {NANO_VOCAB - len(CONTROL) - 1:,}")
+        return Tokenizer("nano", ranks, NANO_PATTERN)
+    except (OSError, ValueError) as e:
+        raise UserError(f"{ASSET}: cannot be read ({e}); rebuild: python -m nanouft.data.tokenizer --build") from None
+
+
+@lru_cache(maxsize=None)
+def gpt2() -> Tokenizer:
+    try:
+        enc = tiktoken.get_encoding("gpt2")
+    except Exception as e:              # no network, a proxy's page instead of the file, no place for the cache ...
+        raise UserError(f"tiktoken cannot get the gpt2 vocabulary ({type(e).__name__}); run once with a network (it is "
+                        "kept in TIKTOKEN_CACHE_DIR), or give --init a folder that carries tokenizer files") from None
+    # the documented way to extend an encoding; the pattern is the published one, equal to tiktoken's faster form
+    return Tokenizer("gpt2", enc._mergeable_ranks, GPT2_PATTERN, enc._special_tokens)
+
+
+NAMED = {"nano": nano, "gpt2": gpt2}
+
+
+# ---- the commands ----------------------------------------------------------------------------------------------------
+def build(path: Path = ASSET) -> int:
+    """Writes the ranks of `nano` in tiktoken's form (token in base64, space, id), and returns their number."""
+    ranks = train_bpe(nano_words(), NANO_VOCAB - len(CONTROL))
+    lines = (f"{base64.b64encode(token).decode()} {i}\n" for token, i in ranks.items())
+    path.write_bytes("".join(lines).encode("ascii"))
+    return len(ranks)
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = Parser(prog="python -m nanouft.data.tokenizer", description="Show how text is cut into tokens.")
+    parser.add_argument("text", nargs="*", help="text to cut")
+    parser.add_argument("--tokenizer", default="nano", metavar="NAME", help="nano, gpt2 or a model folder [nano]")
+    parser.add_argument("--build", action="store_true", help=f"train nano on NanoWorld's text and write {ASSET.name}")
+    args = parser.parse_args(argv)
+    if args.build:
+        print(f"{ASSET}: {build():,} ranks and {len(CONTROL)} control tokens")
+    elif not args.text:
+        raise UserError('no text given; put one in quotes, for instance "Where does the dova live?", or give --build')
+    else:
+        tok = Tokenizer.load(args.tokenizer)
+        ids = tok.encode(" ".join(args.text))
+        text = "|".join(tok.spelling[i].decode("utf-8", "backslashreplace") for i in ids)
+        print("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text))     # on one line
+        print(*ids)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

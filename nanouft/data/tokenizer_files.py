@@ -1,0 +1,128 @@
+"""Tokenizer files of transformers, read and written: tokenizer.json, vocab.json + merges.txt.
+
+    ranks, pattern, special = read_files(folder)          # used by Tokenizer.load
+    tokenizer_json(ranks, pattern, special)               # used by Tokenizer.save
+
+What to expect: the ids of the `tokenizers` library, for byte-level BPE in GPT-2's manner; anything else (a normalizer,
+SentencePiece, CLIP's word ends, a damaged file) is one UserError that names the file.
+Simplified: `add_prefix_space` is not imitated (our chat template puts that space itself), and words added beside the
+BPE keep their ids but are never read from text.
+"""
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Mapping
+
+from nanouft.shell.config import UserError
+
+GPT2_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+Parts = tuple[dict[bytes, int], str, dict[str, int]]        # token -> id, pattern of pieces, name -> id
+
+
+# ---- files of transformers -> tokenizer ------------------------------------------------------------------------------
+def byte_letters() -> dict[int, str]:
+    """GPT-2's alphabet, in which its files spell bytes: printable Latin-1 is itself, the rest letters 256 on."""
+    own = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    rest = [b for b in range(256) if b not in own]
+    return {b: chr(b) for b in own} | {b: chr(256 + i) for i, b in enumerate(rest)}
+
+
+LETTERS = byte_letters()
+BYTES = {letter: bytes([b]) for b, letter in LETTERS.items()}
+
+
+def read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as e:
+        raise UserError(f"{path}: cannot be read as UTF-8 text ({e}); copy the file anew") from None
+
+
+def read_json(path: Path) -> dict:
+    try:
+        content = json.loads(read_text(path))
+    except (ValueError, RecursionError) as e:
+        raise UserError(f"{path}: not a JSON file ({e}); copy the file anew") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: must hold a JSON object; copy the file anew")
+    return content
+
+
+def read_files(folder: Path) -> Parts | None:
+    """What lies in `folder` (tokenizer.json, else vocab.json and merges.txt); None without any of them."""
+    path, vocab, merges = (folder / f for f in ("tokenizer.json", "vocab.json", "merges.txt"))
+    try:
+        if path.exists():
+            spec = read_json(path)
+            model, pattern = spec["model"], split_pattern(spec, path)
+            added = {token["content"]: token["id"] for token in spec.get("added_tokens") or ()}
+            pairs = [pair.split(" ") if isinstance(pair, str) else pair for pair in model["merges"]]
+            return from_merges({**model["vocab"], **added}, pairs, pattern, path)
+        if vocab.exists() and merges.exists():
+            path, words, more = vocab, read_json(vocab), folder / "added_tokens.json"
+            words |= read_json(more) if more.exists() else {}
+            lines = read_text(merges).split("\n")
+            pairs = [line.split(" ") for line in lines if line and not line.startswith("#version")]
+            return from_merges(words, pairs, GPT2_PATTERN, merges)
+    except (KeyError, TypeError, AttributeError, ValueError) as e:
+        raise UserError(f"{path}: not a byte-level BPE tokenizer, or damaged ({type(e).__name__}: {e}); "
+                        "copy the file anew or take another model") from None
+    if vocab.exists() or merges.exists():
+        raise UserError(f"{folder}: has only one of vocab.json and merges.txt; both belong to the tokenizer")
+    return None
+
+
+def split_pattern(spec: dict, path: Path) -> str:
+    """The regular expression that cuts text into pieces; UserError for what tiktoken cannot do alike."""
+    pre, model = spec.get("pre_tokenizer") or {}, spec["model"]
+    steps = pre["pretokenizers"] if pre.get("type") == "Sequence" else [pre]
+    kinds, split = [step.get("type") for step in steps], steps[0]
+    affixes = model.get("continuing_subword_prefix") or model.get("end_of_word_suffix") or spec.get("normalizer")
+    if model.get("type", "BPE") == "BPE" and not affixes:
+        if kinds == ["ByteLevel"] and split.get("use_regex", True):
+            return GPT2_PATTERN
+        if kinds == ["Split", "ByteLevel"] and not steps[1].get("use_regex", True) and not split.get("invert") \
+                and split.get("behavior") == "Isolated":
+            return split["pattern"]["Regex"]
+    raise UserError(f"{path}: only byte-level BPE like GPT-2's and without a normalizer is read; take another model")
+
+
+def from_merges(words: dict[str, int], pairs: list[list[str]], pattern: str, path: Path) -> Parts:
+    """Ranks = single bytes and joined pairs; every other word is a name that no text can spell.
+
+    tiktoken joins the pair with the smallest id first, the library the pair that stands first: ids must grow alike.
+    """
+    ids = [words[left + right] for left, right in pairs]
+    if any(a > b for a, b in zip(ids, ids[1:])):
+        raise UserError(f"{path}: the ids do not grow in the order of the merges, which tiktoken needs; "
+                        "train the tokenizer anew or take another model")
+    if any(type(i) is not int or i < 0 for i in words.values()) or len(set(words.values())) < len(words):
+        raise UserError(f"{path}: ids must be whole numbers and different from each other; copy the file anew")
+    spelt = {w: BYTES[w] for w in words if w in BYTES}
+    spelt |= {a + b: b"".join(BYTES[letter] for letter in a + b) for a, b in pairs}
+    special = {w: i for w, i in words.items() if w not in spelt}
+    return {spelt[w]: words[w] for w in spelt}, pattern, special
+
+
+# ---- tokenizer -> files of transformers ------------------------------------------------------------------------------
+def tokenizer_json(ranks: Mapping[bytes, int], pattern: str, special: Mapping[str, int]) -> dict:
+    """The content of a tokenizer.json in the form of the `tokenizers` library.
+
+    Ranks say which token to join, not of which two parts; so every way to cut a token into two tokens becomes a merge
+    (`ignore_merges` adds what tiktoken does with a piece that is one token as a whole).
+    """
+    spelt = {token: "".join(LETTERS[b] for b in token) for token in sorted(ranks, key=ranks.__getitem__)}
+    merges = [[spelt[token[:i]], letters[i:]] for token, letters in spelt.items() for i in range(1, len(token))
+              if token[:i] in spelt and token[i:] in spelt]
+    added = [{"id": i, "content": name, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False,
+              "special": True} for name, i in sorted(special.items(), key=lambda item: item[1])]
+    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
+    split = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
+    return {"version": "1.0", "truncation": None, "padding": None, "added_tokens": added, "normalizer": None,
+            "pre_tokenizer": {"type": "Sequence", "pretokenizers": [split, byte_level]},
+            "post_processor": None, "decoder": byte_level,
+            "model": {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None,
+                      "end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False, "ignore_merges": True,
+                      "vocab": {letters: ranks[token] for token, letters in spelt.items()} | special,
+                      "merges": merges}}

@@ -1,0 +1,99 @@
+"""Pictures: the curves of a run, and the ledger (how hard an objective pushes each token of an answer).
+
+Readable at slide size, colour-blind safe (Okabe-Ito), signs as well as colours. Files only, never a window.
+"""
+import textwrap
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402
+
+from nanouft.shell import runs  # noqa: E402
+
+UP, DOWN, GREY = "#0072B2", "#D55E00", "#777777"
+LINES = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
+plt.rcParams.update({"font.size": 12, "axes.spines.top": False, "axes.spines.right": False, "figure.dpi": 110,
+                     "text.parse_math": False})                # a dollar sign in a prompt is a dollar sign
+
+
+def curves(run: Path) -> Path:
+    """curves.png of a run folder: the loss, then what else the objective reports; log-probs share a panel, KLs, too."""
+    log = runs.read_metrics(run / "metrics.jsonl")
+    steps, held = [m for m in log if "grad_norm" in m], [m for m in log if "held_out" in m]
+    left_out = ("step", "lr", "tokens", "grad_norm", "decode_gap", "kl_answer", "kl_step")
+    names = [k for k in steps[0] if k not in left_out]
+    joint = [[n for n in names if n.startswith(start)] for start in ("logp_", "kl_")]
+    panels = [[n] for n in names if not any(n in panel for panel in joint)] + joint
+    panels = [p for p in panels if p]
+    wide, high = min(3, len(panels)), -(-len(panels) // 3)                 # at most three beside each other
+    fig, axes = plt.subplots(high, wide, figsize=(4.2 * wide, 3.6 * high), squeeze=False)
+    x = [m["step"] for m in steps]
+    for ax in axes.flat[len(panels):]:
+        ax.set_axis_off()
+    for ax, panel in zip(axes.flat, panels):
+        for name, c, style in zip(panel, LINES, ("-", "--", ":")):
+            y = [m[name] for m in steps]
+            ax.plot(x, y, color=c, alpha=0.3, lw=1)
+            ax.plot(x, smooth(y), style, color=c, lw=2.4, label=name.replace("_", " "))
+        points = [(m["step"], m["held_out"][panel[0]]) for m in held if panel[0] in m["held_out"]]
+        if points:
+            ax.plot(*zip(*points), "o--", color="black", ms=5, label="held out")
+        if points or len(panel) > 1:
+            ax.legend(frameon=False)
+        ax.set(title=" and ".join(panel).replace("_", " "), xlabel="step")
+    fig.suptitle(run.name)
+    return save(fig, run / "curves.png")
+
+
+def smooth(y: list[float], keep: float = 0.9) -> list[float]:
+    """Exponential mean, corrected at the start."""
+    out, total, weight = [], 0.0, 0.0
+    for v in y:
+        total, weight = keep * total + (1 - keep) * v, keep * weight + (1 - keep)
+        out.append(total / weight)
+    return out
+
+
+def fold(text: str, width: int = 40) -> str:
+    """Text in lines short enough for a label."""
+    return "\n".join(textwrap.wrap(text, width, max_lines=3, placeholder=" ..."))
+
+
+def ledger(rows: list[tuple[str, list[str], list[float]]], file: Path, title: str = "") -> Path:
+    """One strip of bars per (label, tokens, weights): blue and + pushes a token up, orange and - down. One scale for
+    all strips; a bar longer than 3 (an unusual scale, such as IPO's) is cut there, its number is not."""
+    widest = max(len(t) for _, t, _ in rows)
+    drawn = [max(-3.0, min(3.0, w)) for _, _, ws in rows for w in ws]
+    top, low = max(max(map(abs, drawn), default=1), 1e-9), min(min(drawn, default=0), 0)
+    heights = [1.0 if t else 0.55 for _, t, _ in rows]
+    fig, axes = plt.subplots(len(rows), 1, figsize=(4.3 + max(5, 0.95 * widest), 1.6 * sum(heights) + 0.5),
+                             squeeze=False, height_ratios=heights)
+    for ax, (label, tokens, weights) in zip(axes[:, 0], rows):
+        ax.set_ylabel(label, rotation=0, ha="left", va="center", labelpad=290, fontsize=11, linespacing=1.3)
+        ax.set(yticks=[], xlim=(-0.6, widest - 0.4))
+        ax.spines[["left", "bottom"]].set_visible(False)
+        if not tokens:
+            ax.set_xticks([])
+            continue
+        bars = [max(-3.0, min(3.0, w)) for w in weights]
+        ax.bar(range(len(tokens)), bars, color=[UP if w >= 0 else DOWN for w in weights], width=0.7)
+        ax.axhline(0, color=GREY, lw=0.8)
+        for i, (bar, w) in enumerate(zip(bars, weights)):
+            ax.text(i, bar + (0.05 if w >= 0 else -0.05) * top, f"{w:+.2f}", ha="center",
+                    va="bottom" if w >= 0 else "top", fontsize=10)
+        ax.set_xticks(range(len(tokens)), [t.strip() or repr(t) for t in tokens], fontsize=11)
+        ax.tick_params(axis="x", length=0)
+        ax.set_ylim(low - 0.25 * top, top * 1.3)
+    if title:
+        fig.suptitle(title, x=0.02, y=1 - 0.15 / fig.get_figheight(), va="top", ha="left", weight="bold")
+    return save(fig, file)
+
+
+def save(fig, file: Path) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    fig.tight_layout()
+    fig.savefig(file)
+    plt.close(fig)
+    return file

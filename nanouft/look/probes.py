@@ -1,0 +1,106 @@
+"""Probes: what a score does not show. Exposure to own mistakes, diversity, distance from the base, what is forgotten.
+
+    python -m nanouft.evaluate --init out/ift --probes              # about 5 s more
+
+own_prefix_gap   nats a token: log-prob of the right tokens after the TRUE prefix minus after the model's OWN greedy
+                 prefix. 0 = its own words do not confuse it. This is what IFT's temporal residual is about.
+recovery_1, _2   one or two wrong first words are forced; share of the remaining words that are still right, in place.
+diversity        four samples a prompt at temperature 1: share of different answers.
+kl_own           nats a token, KL(model || base) along the model's own samples; exact, over the whole vocabulary.
+kl_gold          the same along right answers; kl_back is KL(base || model) there. Large kl_back: it unlearnt what the
+                 base did.
+corpus_nll       nats a token on fresh documents of NanoWorld's corpus; exp of it is the perplexity.
+The first two use families with one right answer and one token a word: rules, sort, reverse.
+"""
+import numpy as np
+import torch
+
+from nanouft import pretrain, world
+from nanouft.data import rows as data
+from nanouft.data.batches import collate, encode
+from nanouft.evaluate import answer_rows
+from nanouft.gpt import GPT
+from nanouft.objectives import Seqs
+from nanouft.data.tokenizer import Tokenizer
+
+EXACT = ("rules", "sort", "reverse")
+
+
+def probe(model: GPT, base: GPT, tok: Tokenizer, split: str = "test", items: int = 30,
+          seed: int = 0) -> dict[str, float]:
+    """All probes, on `items` prompts a family. Both models on one device, in fp32."""
+    rows = world.rows(split, "prompts", items * len(world.FAMILIES), seed)
+    exact = [r for r in rows if r.family in EXACT]
+    gold = seqs_of([r.answer[0].text for r in rows], rows, model, tok)
+    samples = [tok.decode(a.ids).strip() for a in answer_rows(model, tok, [r for r in rows for _ in range(4)],
+                                                              temperature=1.0, seed=seed)]
+    own = seqs_of([samples[4 * i] or "?" for i in range(len(rows))], rows, model, tok)
+    corpus = torch.from_numpy(pretrain.world_rows(64, 129, 1_000_000 + seed, tok)).to(model.wte.weight.device)
+    return {
+        "own_prefix_gap": own_prefix_gap(model, tok, exact),
+        "recovery_1": recovery(model, tok, exact, 1), "recovery_2": recovery(model, tok, exact, 2),
+        "diversity": float(np.mean([len(set(samples[4 * i:4 * i + 4])) / 4 for i in range(len(rows))])),
+        "kl_own": kl(model, base, own), "kl_gold": kl(model, base, gold), "kl_back": kl(base, model, gold),
+        "corpus_nll": pretrain.mean_loss(model, corpus),
+    }
+
+
+def seqs_of(answers: list[str], rows: list[data.Row], model: GPT, tok: Tokenizer) -> Seqs:
+    """One padded batch: these answers behind the prompts of these rows."""
+    examples = [data.Example({"answer": (r.prompt, (data.Turn("assistant", a),))}) for r, a in zip(rows, answers)]
+    encoded, _ = encode(examples, tok, model.cfg.n_ctx)
+    return collate(encoded, np.arange(len(encoded)), tok.pad, device=model.wte.weight.device).seqs["answer"]
+
+
+@torch.no_grad()
+def own_prefix_gap(model: GPT, tok: Tokenizer, rows: list[data.Row]) -> float:
+    """Mean log-prob of gold tokens after gold minus after the model's own greedy tokens in their places."""
+    s = seqs_of([r.answer[0].text for r in rows], rows, model, tok)
+    at = s.mask.bool()
+    own = s.inputs.clone()
+    for i, a in enumerate(answer_rows(model, tok, rows)):
+        said = torch.tensor((a.ids + [tok.end] * own.shape[1])[:own.shape[1]], device=own.device)
+        start = int(at[i].nonzero()[0]) + 1                       # the place of the first answer token among the inputs
+        n = int(at[i].sum()) - 1                                  # answer tokens that are read: all but <|end|>
+        own[i, start:start + n] = said[:n]
+    after_gold, after_own = (model(ids, want="logp", targets=s.targets, at=at)[at].mean() for ids in (s.inputs, own))
+    return float(after_gold - after_own)
+
+
+def recovery(model: GPT, tok: Tokenizer, rows: list[data.Row], wrong: int) -> float:
+    """Force `wrong` first words that are not the right ones; share of the later words that are right, place by place.
+    Forced words come from the prompt's own words where possible, so that the slip is a plausible one."""
+    shares = []
+    groups: dict[tuple[int, ...], list[tuple[data.Row, list[str]]]] = {}
+    for r in rows:
+        gold, asked = r.answer[0].text.split(), r.prompt[-1].text.replace(".", "").split()
+        slips = [w for w in asked if w in gold and w not in gold[:wrong]][:wrong]
+        if len(gold) > wrong and len(slips) == wrong:
+            groups.setdefault(tuple(tok.encode(" " + " ".join(slips))), []).append((r, gold))
+    for prior, members in groups.items():                         # one batch for each forced beginning
+        for (_, gold), a in zip(members, answer_rows(model, tok, [r for r, _ in members], prior=list(prior))):
+            said = tok.decode(a.ids).split()
+            shares.append(np.mean([i < len(said) and said[i] == gold[i] for i in range(wrong, len(gold))]))
+    return float(np.mean(shares)) if shares else float("nan")
+
+
+@torch.no_grad()
+def kl(p: GPT, q: GPT, s: Seqs) -> float:
+    """Nats a token: KL(p || q) at every answer position, exact."""
+    at = s.mask.bool()
+    log_p, log_q = (m(s.inputs, want="logits", at=at).float().log_softmax(-1) for m in (p, q))       # (N,V)
+    return float((log_p.exp() * (log_p - log_q)).sum(-1).mean())
+
+
+MEANING = {"own_prefix_gap": "nats a token lost after its own words; 0 = they do not confuse it",
+           "recovery_1": "share of the later words still right after one forced wrong word",
+           "recovery_2": "the same after two",
+           "diversity": "share of different answers among four samples a prompt, temperature 1",
+           "kl_own": "nats a token, KL(model || base) along its own samples",
+           "kl_gold": "the same along right answers",
+           "kl_back": "KL(base || model) there; large = it unlearnt what the base did",
+           "corpus_nll": "nats a token on fresh documents of NanoWorld's corpus; large = it forgot them"}
+
+
+def lines(values: dict[str, float]) -> list[str]:
+    return [f"{name:<15} {value:7.3f}   {MEANING[name]}" for name, value in values.items()]

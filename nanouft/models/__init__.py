@@ -1,0 +1,1 @@
+"""A GPT to work with: loaded, saved, asked for answers."""

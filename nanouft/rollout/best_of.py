@@ -1,0 +1,64 @@
+"""Best-of-n: draw n answers, keep the one that the reward likes best. No training; how far does it go, and what for?
+
+    python -m nanouft.sample out/sft --best-of 16 --reward out/reward
+    python -m nanouft.evaluate --init out/sft --best-of 16 --reward out/reward
+
+Pure functions over numbers. Rewards and exact scores of N answers to a prompt stand in arrays (..., N). One set of N
+samples tells about every n up to N: `best_of` is the mean over all choices of n of them, not over one.
+Best-of-n moves as a policy would: away from the model that answers. `kl_bound` is the usual formula for how far, and
+`kl` what these samples say. Where answers come again (a model that is sure) the formula is far too high.
+"""
+import math
+
+import numpy as np
+
+from nanouft.shell.config import UserError
+
+MOST = 256              # samples to a prompt: `sample` draws them in one batch
+
+
+def choose(rewards: np.ndarray) -> np.ndarray:
+    """(..., N) rewards -> (...) places of the best; the first of equals, which is as random as the samples are."""
+    return np.argmax(rewards, -1)
+
+
+def best_of(n: int, rewards: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Unbiased estimate of what the answer is worth that has the highest reward of `n`, from N >= n samples.
+
+    rewards, values: (..., N); `values` is what is asked for: exact scores, lengths, or the rewards themselves.
+    Sorted by reward, sample i = 1..N is the best of a random subset of n with probability C(i-1, n-1) / C(N, n)
+    (Nakano et al. 2021, arXiv:2112.09332). Equal rewards share their places: each of them is as likely to
+    be chosen. ValueError unless 1 <= n <= N.
+    """
+    N = rewards.shape[-1]
+    if not 1 <= n <= N:
+        raise ValueError(f"the best of {n} cannot be told from {N} samples")
+    chance = np.array([math.comb(i, n - 1) / math.comb(N, n) for i in range(N)])         # i = 0..N-1 samples below
+    below = (rewards[..., None, :] < rewards[..., :, None]).sum(-1)                      # (..., N)
+    equal = (rewards[..., None, :] == rewards[..., :, None]).sum(-1)                     # itself included
+    upto = np.concatenate([[0.0], np.cumsum(chance)])
+    return (values * (upto[below + equal] - upto[below]) / equal).sum(-1)
+
+
+def kl_bound(n: int) -> float:
+    """log n - (n-1)/n nats: KL(best-of-n || model) where no answer ever comes twice, and never less than it (Stiennon
+    et al. 2020, arXiv:2009.01325; that it is a bound: Beirami et al. 2024, arXiv:2401.01879)."""
+    return math.log(n) - (n - 1) / n
+
+
+def kl(n: int, rewards: np.ndarray) -> np.ndarray:
+    """(...) nats: KL(best-of-n || model) for the model that these N samples are. Samples of equal reward are taken for
+    one answer; an answer with share f, and F below it, is the best of n draws with chance (F + f)^n - F^n.
+    N samples stand for an endless model, so this is too low where n comes near N: it never exceeds log N."""
+    below = (rewards[..., None, :] < rewards[..., :, None]).mean(-1)
+    equal = (rewards[..., None, :] == rewards[..., :, None]).mean(-1)
+    q = (below + equal) ** n - below ** n                                                # of the whole group
+    return (q * np.log(np.maximum(q, 1e-300) / equal) / (equal * rewards.shape[-1])).sum(-1)     # each member its part
+
+
+def check(n: int, reward: str) -> None:
+    """The flags --best-of and --reward of a command. UserError where they make no sense."""
+    if not 1 <= n <= MOST:
+        raise UserError(f"--best-of {n}: must be from 1 to {MOST}")
+    if reward and n == 1:
+        raise UserError("--reward chooses among several answers; say how many with --best-of N")

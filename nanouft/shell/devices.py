@@ -1,0 +1,118 @@
+"""Where and how precisely to compute: device, autocast, gradient scaler, threads, processes, compile.
+
+CPU: fp32 always, so that numbers agree across machines as far as possible. CUDA: bf16 autocast and TF32; fp16 with a
+gradient scaler where the card has no bf16 (said aloud). Losses are computed in fp32 whatever the forward uses.
+"""
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+
+from nanouft.shell.config import UserError, choose
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@contextlib.contextmanager
+def threads(n: int) -> Iterator[None]:
+    """`n` CPU threads inside, as many as before behind it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@dataclass
+class Device:
+    name: str                   # cpu | cuda | cuda:1 | mps
+    dtype: str                  # fp32 | bf16 | fp16: precision of the forward
+    rank: int = 0               # this process among `world` (torchrun)
+    world: int = 1
+
+    @property
+    def kind(self) -> str:
+        return self.name.split(":")[0]
+
+    def autocast(self):
+        """Context of every forward: matrix products in `dtype`, parameters and optimizer in fp32."""
+        if self.dtype == "fp32":
+            return contextlib.nullcontext()
+        # no weight cache: IFT's forward without gradient would leave copies there that later forwards get no
+        # gradient through
+        return torch.autocast(self.kind, DTYPES[self.dtype], cache_enabled=False)
+
+    def scaler(self) -> torch.amp.GradScaler:
+        """fp16 gradients underflow without a scale; for bf16 and fp32 this does nothing."""
+        return torch.amp.GradScaler(self.kind, enabled=self.dtype == "fp16")
+
+    def close(self) -> None:
+        """Leave together: a process that goes while another still holds the group can be aborted on its way out."""
+        if self.world > 1:
+            dist.barrier()
+            dist.destroy_process_group()
+
+
+def pick(device: str = "auto", dtype: str = "auto", threads: int | None = None) -> Device:
+    """Resolve 'auto', check what was asked for, join the other processes of torchrun; only the first may speak."""
+    choose("value of --device:", device.split(":")[0], ("auto", "cpu", "cuda", "mps"))
+    choose("value of --dtype:", dtype, ("auto", *DTYPES))
+    if threads is not None:
+        if threads < 1:
+            raise UserError(f"--threads {threads}: must be at least 1")
+        torch.set_num_threads(threads)
+    has = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    if device == "auto":
+        device = "cuda" if has["cuda"] else "mps" if has["mps"] else "cpu"
+    kind, colon, number = device.partition(":")
+    if colon and (kind == "auto" or not number.isdecimal()):
+        raise UserError(f"--device {device}: after the colon stands a number, as in cuda:1")
+    if not has[kind]:
+        raise UserError(f"--device {device}: this machine or this build of torch has none; use --device cpu")
+    if number and int(number) >= has[kind]:
+        raise UserError(f"--device {device}: there is no number {number}; {kind} has {has[kind]}, counted from 0")
+    try:
+        world = int(os.environ.get("WORLD_SIZE", 1))
+        rank = int(os.environ["RANK"]) if world > 1 else 0
+    except (KeyError, ValueError):
+        raise UserError("WORLD_SIZE is set, but RANK is not, or one of them is no number; "
+                        "start several processes by torchrun")
+    if rank > 0:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")
+    if dtype == "auto":
+        dtype = "fp32"
+        if kind == "cuda":
+            dtype = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+            if dtype == "fp16":
+                print("this GPU has no bf16: fp16 with a gradient scaler instead")
+    if dtype == "fp16" and kind == "cpu":
+        raise UserError("--dtype fp16 needs a GPU; on a CPU use fp32 or bf16")
+    if kind == "cuda":
+        torch.set_float32_matmul_precision("high")                  # TF32
+        torch.cuda.set_device(device if number else "cuda:0")       # what asks for "the" GPU shall mean this one
+    if world > 1:
+        if kind == "cuda":
+            if number or int(os.environ["LOCAL_RANK"]) >= has["cuda"]:
+                raise UserError(f"--device {device}: torchrun gives each process a GPU of its own, this machine has "
+                                f"{has['cuda']}; use --device cuda and --nproc_per_node of at most that number")
+            device = f"cuda:{os.environ['LOCAL_RANK']}"
+            torch.cuda.set_device(device)
+        dist.init_process_group("nccl" if kind == "cuda" else "gloo")
+    return Device(device, dtype, rank, world)
+
+
+def compiled(model: torch.nn.Module, mode: str, device: Device) -> torch.nn.Module:
+    """torch.compile where asked for ('on') or likely to pay ('auto': CUDA and more than 20M parameters). What cannot be
+    compiled runs eagerly."""
+    small = sum(p.numel() for p in model.parameters()) < 20e6
+    if mode == "off" or mode == "auto" and (device.kind != "cuda" or small):
+        return model
+    import torch._dynamo
+    torch._dynamo.config.suppress_errors = True                     # fall back to eager, part by part
+    print("compiling (the first steps are slow; --compile off to skip)")
+    return torch.compile(model, dynamic=True)
