@@ -1,99 +1,105 @@
 """The one training loop, for every objective.
 
-    python -m nanouft.train --objective ift                         # NanoWorld: trained, scored, plotted in about 15 s
+    python -m nanouft.train --objective ift            # NanoWorld: trained, scored, plotted in 15 s
     python -m nanouft.train --objective dpo --data my.jsonl --init out/ift
-    torchrun --nproc_per_node=2 -m nanouft.train --objective sft    # same batches, same losses, more processes
-    python -m nanouft.train --objective list                        # what each objective needs
+    torchrun --nproc_per_node=2 -m nanouft.train --objective sft      # same batches, same losses
+    python -m nanouft.train --objective list           # what each objective needs
 
-A batch of --batch-size rows makes one optimizer step; --accumulate and torchrun only cut it into pieces. All
-randomness of step n is a function of (seed, n): a resumed run is the uninterrupted run, bit for bit.
-The loop stands in `fit`, between five fences: data, forward, objective, update, report. The flags are in flags.py.
+A batch of --batch-size rows makes one optimizer step; --accumulate and torchrun only cut it into
+pieces. All randomness of step n is a function of (seed, n): a resumed run is the uninterrupted run,
+bit for bit. The loop is `fit`, between five fences: data, forward, objective, update, report. What
+comes before it is in training/setup.py, the flags are in training/flags.py.
 """
 import contextlib
+import io
 import math
+import os
+import shlex
 import sys
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
-from nanouft import pretrain, reference as prepare, world
-from nanouft.data import rows as data
 from nanouft.look import report
-from nanouft.rollout import rollouts
+from nanouft.models.load import add_value_head, save_model, start_model
+from nanouft.objective import Objective
+from nanouft.objectives import OBJECTIVES
 from nanouft.shell import config, devices, runs
-from nanouft.training import curate, freeze
-from nanouft.data.batches import Epochs, collate, encode
 from nanouft.shell.config import UserError
-from nanouft.training.flags import Train, read_flags
-from nanouft.look.held_out import encode_held, held_out
-from nanouft.objectives import OBJECTIVES, Objective
+from nanouft.shell.devices import Device
+from nanouft.shell.files import made_once
+from nanouft.shell.log import Log
+from nanouft.training import freeze, setup
+from nanouft.training.flags import Train, list_objectives, read_flags
+from nanouft.training.setup import Run
+
+VALUE_RATE = 30         # PPO's value head learns at 30 times the learning rate
 
 
-VALUE_RATE = 30         # of PPO's value head
-
-
+# ---- the loop -------------------------------------------------------------------------------------
 def schedule(step: int, steps: int, warmup: float) -> tuple[float, float]:
-    """(learning-rate factor, ramp 0 -> 1 of the warm-up): linear up, then a cosine down to 0."""
+    """(factor of the learning rate, ramp 0 -> 1 of the warm-up): linear up, then a cosine down to 0."""
     up = max(1, round(warmup * steps))
     ramp = min(1.0, (step + 1) / up)
-    return (ramp if step < up else 0.5 * (1 + math.cos(math.pi * (step - up) / max(1, steps - up)))), ramp
+    if step < up:
+        return ramp, ramp
+    return 0.5 * (1 + math.cos(math.pi * (step - up) / max(1, steps - up))), ramp
 
 
-def make_optimizer(model: torch.nn.Module, cfg: Train, device: devices.Device) -> torch.optim.Optimizer:
-    """AdamW or RMSprop; matrices decay, biases and LayerNorms do not. What is frozen does not get in. A value head
-    starts from nothing, on a model that has learnt much: its rate is a multiple of the model's."""
-    live = [p for name, p in model.named_parameters() if p.requires_grad and not name.startswith("value.")]
+def make_optimizer(model: torch.nn.Module, cfg: Train, device: Device) -> torch.optim.Optimizer:
+    """AdamW or RMSprop; matrices decay, biases and LayerNorms do not. What is frozen does not get in.
+    A value head starts from nothing on a model that has learnt much: its learning rate is larger."""
+    live = [p for name, p in model.named_parameters()
+            if p.requires_grad and not name.startswith("value.")]
     head = [p for name, p in model.named_parameters() if name.startswith("value.")]
     groups = [{"params": [p for p in live if p.dim() >= 2], "weight_decay": cfg.weight_decay},
-              {"params": [p for p in live if p.dim() < 2], "weight_decay": 0.0},
-              *[{"params": head, "weight_decay": 0.0, "rate": VALUE_RATE}] * bool(head)]
+              {"params": [p for p in live if p.dim() < 2], "weight_decay": 0.0}]
+    if head:
+        groups.append({"params": head, "weight_decay": 0.0, "rate": VALUE_RATE})
     if cfg.optimizer == "rmsprop":
         return torch.optim.RMSprop(groups, lr=cfg.lr)
-    return torch.optim.AdamW(groups, lr=cfg.lr, betas=(0.9, 0.95), fused=device.kind in ("cpu", "cuda"))
+    fused = device.kind in ("cpu", "cuda")
+    return torch.optim.AdamW(groups, lr=cfg.lr, betas=(0.9, 0.95), fused=fused)
 
 
-def fit(model, objective: Objective, hp, cfg: Train, encoded, pad: int, steps: int, device: devices.Device,
-        folder: Path, held=None, source=None) -> int:
-    """Train `model` in place; returns the number of steps done now. Logs metrics.jsonl, saves steps/<n>/.
-
-    source(step) gives rows and which of them make the step: those of `encoded`, epoch by epoch, or rollouts; held()
-    the figures on rows that are held out.
-    """
-    source = source or Epochs(encoded, cfg.batch_size, steps, cfg.seed)
+def fit(model: torch.nn.Module, objective: Objective, hp, steps: int, run: Run) -> int:
+    """Train `model` in place; returns the number of steps done now. Logs metrics.jsonl, saves steps/<n>/."""
+    cfg, device, source = run.cfg, run.device, run.source
     kept = freeze.half(model, cfg.seed) if cfg.freeze == "half" else {}
     optimizer, scaler = freeze.hold(make_optimizer(model, cfg, device), kept), device.scaler()
-    saved = runs.load_step(folder, model, optimizer) if cfg.resume else {"step": 0}
+    saved = runs.load_step(run.folder, model, optimizer) if cfg.resume else {"step": 0}
     start = saved["step"]
     if saved.get("scaler"):
         scaler.load_state_dict(saved["scaler"])
     net = devices.compiled(model, cfg.compile, device)
-    if device.world > 1:
+    if device.processes > 1:
         net = torch.nn.parallel.DistributedDataParallel(net)
-    save_every = -(-cfg.save_every // source.stride) * source.stride       # a rollout is never cut by a checkpoint
-    parts, chief = cfg.accumulate * device.world, device.rank == 0
-    log = report.Log(folder / "metrics.jsonl", start, device)
-    bar = tqdm(range(start, steps), initial=start, total=steps, desc=prepare.title(folder), disable=not chief,
-               mininterval=0.5 if sys.stderr.isatty() else 10)         # a log file wants fewer lines than a person
+    pieces, chief = cfg.accumulate * device.processes, device.rank == 0
+    save_every = math.ceil(cfg.save_every / source.stride) * source.stride      # never within a rollout
+    log = Log(run.folder / "metrics.jsonl", start, device)
+    bar = tqdm(range(start, steps), initial=start, total=steps, desc=title(run.folder), disable=not chief,
+               mininterval=0.5 if sys.stderr.isatty() else 10)        # a log file wants fewer lines
     for step in bar:
+        # ---- data: the rows of this step; new answers to prompts where the model learns from its own
+        batch = source(step)
         factor, ramp = schedule(step, steps, cfg.warmup)
-        rows, mine = source(step)               # epochs: always the same rows; rollouts: new ones every stride steps
+        batch = replace(batch, seed=cfg.seed * 1_000_003 + step, ramp=ramp)
         total: dict = {}
         for micro in range(cfg.accumulate):
-            # ---- data: this process's piece of the step; its totals are those of the whole step
-            batch = collate(rows, mine, pad, parts, device.rank * cfg.accumulate + micro,
-                            seed=cfg.seed, step=step, ramp=ramp, device=device.name)
+            piece = batch.piece(device.rank * cfg.accumulate + micro, pieces).to(device.name)
             last = micro == cfg.accumulate - 1
-            with contextlib.nullcontext() if last or device.world == 1 else net.no_sync():
+            with contextlib.nullcontext() if last or device.processes == 1 else net.no_sync():
                 # ---- forward: writes the log-probs
                 with device.autocast():
-                    objective.forward(net, batch, hp)
+                    objective.forward(net, piece, hp)
                 # ---- objective: a sum over the step's totals, so pieces add up
-                loss, metrics = objective.loss(batch, hp)
+                loss, metrics = objective.loss(piece, hp)
                 # ---- update
-                scaler.scale(loss * device.world).backward()        # DDP averages over processes; we want the sum
+                scaler.scale(loss * device.processes).backward()     # DDP averages; we want the sum
             for name, value in {"loss": loss.detach(), **metrics}.items():
                 total[name] = total.get(name, 0) + value
         scaler.unscale_(optimizer)
@@ -103,96 +109,81 @@ def fit(model, objective: Objective, hp, cfg: Train, encoded, pad: int, steps: i
         scaler.step(optimizer)
         scaler.update()
         optimizer.zero_grad(set_to_none=True)
-        # ---- report: numbers stay on the device until ten steps are together; reading each would stop a GPU
+        # ---- report: numbers wait on the device, since reading each one would stop a GPU
         log.add(step + 1, total | source.stats, norm, cfg.lr * factor, sum(batch.tokens.values()))
         done = step + 1
         save = save_every and done % save_every == 0 and done < steps
-        look = cfg.eval_every and done % cfg.eval_every == 0 and held
+        look = cfg.eval_every and done % cfg.eval_every == 0 and run.held
         if done % 10 == 0 or done == steps or save or look or done == start + 1:
             bar.set_postfix_str(log.flush(), refresh=False)
         if look and chief:
-            log.write({"step": done, "loss": log.loss, "held_out": held()})
+            log.write({"step": done, "loss": log.loss, "held_out": run.held()})
         if save and chief:
-            runs.save_step(folder, done, model, optimizer, {"loss": log.loss, "scaler": scaler.state_dict()})
+            extra = {"loss": log.loss, "scaler": scaler.state_dict()}
+            runs.save_step(run.folder, done, model, optimizer, extra)
     return steps - start
 
 
-def load_rows(cfg: Train, objective: Objective, hp) -> tuple[list[data.Row], list[data.Row]]:
-    """(rows to train on, rows held out): from the user's files, or drawn from NanoWorld."""
-    kinds = objective.kinds(hp)
-    if not cfg.data:
-        return (world.mixed_rows("train", kinds, cfg.rows, cfg.seed, cfg.noise, cfg.skills, cfg.mix),
-                world.mixed_rows("val", kinds, 200, 0, 0.0, cfg.skills, cfg.mix))
-    rows, found = data.read(cfg.data, cfg.prompt_field, cfg.response_field, prompts=kinds == ["prompts"])
-    print("\n".join(found.lines()))
-    examples = objective.rows(rows, hp)         # what the objective lacks is said of the whole file, before the split
-    if kinds == ["pairs"] and (equal := len([r for r in rows if r.chosen and r.rejected]) - len(examples)):
-        print(f"{equal:,} pairs skipped: chosen equals rejected")
-    if cfg.init == "base" and not cfg.corpus:
-        print("note: the shipped base has read nothing but NanoWorld; for other text give --init or --corpus")
-    return data.holdout(rows)
+def title(folder: Path) -> str:
+    """What the progress bar calls the run in `folder`."""
+    made_first = folder.parent.name == ".first"
+    return f"{folder.name.split('-')[0].rstrip('s')} model (made once)" if made_first else folder.name
 
 
+# ---- from flags to a finished run -----------------------------------------------------------------
 def main(argv=None) -> int:
-    name, cfg, hp, source = read_flags(argv, __doc__)
+    name, cfg, hp, origin = read_flags(argv, __doc__)
     if name == "list":
-        report.list_objectives()
+        list_objectives()
         return 0
-    started, objective = time.time(), OBJECTIVES[name]
+    began, objective = time.time(), OBJECTIVES[name]
     device = devices.pick(cfg.device, cfg.dtype, cfg.threads)
-    chief = device.rank == 0
-    sampled = objective.source == "rollouts"
-    if sampled:
-        rollouts.check(cfg, objective, device)
-    train_rows, held_rows = load_rows(cfg, objective, hp)
-    train_rows = curate.curate(train_rows, cfg, device, main)
-    if cfg.corpus:
-        cfg.init = str(pretrain.cached_base(cfg.corpus, cfg.size, device))
-    model, tok = runs.start_model(cfg.init)
-    hp = prepare.run_first(objective, hp, cfg, main)
-    if (room := model.cfg.n_ctx - (1 + cfg.max_new) * sampled) < 1:                # of a prompt that is to be answered
-        raise UserError(f"--max-new {cfg.max_new}: leaves no room for a prompt in the context of {model.cfg.n_ctx}")
-    encoded, lost = encode(examples := objective.rows(train_rows, hp), tok, room)
-    held = encode_held(objective, hp, held_rows, tok, room)
-    kinds = objective.kinds(hp)
-    print("\n".join([f"{len(encoded):,} of {len(train_rows):,} rows serve {name} (it needs {' + '.join(kinds)}); "
-                     f"{len(held)} of {len(held_rows)} rows held out do, too",
-                     *report.counts(name, kinds, train_rows, len(examples)), *lost.lines(room)]))
-    print(report.example(encoded, tok, objective.constant))
-    if cfg.batch_size < device.world * cfg.accumulate:
-        raise UserError(f"--batch-size {cfg.batch_size} cannot be cut into {device.world * cfg.accumulate} pieces")
-    if objective.coupled and device.world * cfg.accumulate > 1:
-        raise UserError(f"{name} couples the rows of a step, so a step cannot be cut: "
-                        "use one process and --accumulate 1")
-    steps = cfg.steps or max(1, round((cfg.epochs or 3) * len(encoded) / objective.together / cfg.batch_size)
-                             ) * getattr(hp, "passes", 1)
-    if objective.value:
-        model.add_value_head(Path(cfg.init) if cfg.init != "base" else None)
-    model.to(device.name)
-    key = runs.fingerprint(model, encoded) + (rollouts.mark(cfg.reward) if sampled else "")
-    folder = report.open_run(name, cfg, hp, source, tok, steps, device, key)
-    cache, columns = folder.parent / ".columns", objective.measured(hp)
-    prepare.add_columns(encoded, columns, model, tok.pad, cache, device, hp)
-    encoded = objective.arrange(encoded, cfg.seed) if objective.arrange and not sampled else encoded
-    prepare.add_columns(held, tuple(c for c in columns if c == "ref"), model, tok.pad, cache, device)
-    own = rollouts.Rollouts(encoded, objective, hp, cfg, steps, model, tok, device) if sampled else None
-    figures = partial(own.held_out, held) if own else partial(held_out, model, held, tok.pad, device)
-    figures = figures if held else None
-    each = "rows" if own is None else f"prompts x {hp.samples} own answers" + (
-        f" (a rollout serves {own.stride} steps)" * (own.stride > 1))
-    print(f"{name}: {steps:,} steps of {cfg.batch_size} {each}, lr {cfg.lr:g}, {model.n_params() / 1e6:.2f}M "
-        f"parameters, {device.name} {device.dtype} x {device.world} -> {folder}")
-    before = report.look_before(folder, model, tok, cfg, figures, held_rows, device) if chief else None
-    doubts = report.trusts(objective, hp, model, encoded, tok.pad, device) if chief else None
-    fit(model, objective, hp, cfg, encoded, tok.pad, steps, device, folder, figures, own)
-    if chief:
-        runs.save_final(folder, model, tok)
-        after = report.look(model, tok, cfg, figures, held_rows, device)
-        report.write_trusts(folder, encoded, doubts,
-                            report.trusts(objective, hp, model, encoded, tok.pad, device))
-        report.close_run(folder, name, cfg, before, after, time.time() - started)
+    setup.check(name, cfg, device)
+    rows = setup.load_rows(cfg, objective, hp)
+    rows = setup.curated(rows, cfg, judges(cfg), device)
+    model, tok = start_model(cfg.init)
+    if "value" in objective.columns:
+        add_value_head(model, cfg.init)
+    hp = first_models(objective, hp, cfg)
+    data = setup.encode_rows(name, cfg, hp, rows, model.to(device.name), tok)
+    setup.write_columns(data, objective, hp, cfg, model, device)
+    steps, run = setup.open_run(name, cfg, hp, origin, data, model, device)
+    first_look = report.look_before(run, data, model) if device.rank == 0 else None
+    fit(model, objective, hp, steps, run)
+    if device.rank == 0:
+        save_model(run.folder, model, tok)
+        report.close_run(run, data, model, first_look, time.time() - began)
     device.close()
     return 0
+
+
+def first_models(objective: Objective, hp, cfg: Train):
+    """`hp` with the folders of the training runs that must come first. Each is made once."""
+    first = objective.first
+    if first is None or getattr(hp, first.field) is not None:
+        return hp
+    made = [str(made_once(folder, partial(train_quietly, argv)))
+            for folder, argv in setup.first_runs(first, cfg)]
+    return replace(hp, **{first.field: made})
+
+
+def judges(cfg: Train) -> list[str]:
+    """The aligned models that --keep and --rewrite ask; PoFT asks the same."""
+    if cfg.keep == 1 and not cfg.rewrite:
+        return []
+    poft = OBJECTIVES["poft"]
+    return first_models(poft, poft.hp(aligned=cfg.judge), cfg).aligned
+
+
+def train_quietly(argv: list[str], folder: Path) -> None:
+    """A training run for its model alone: no table, no checkpoints."""
+    command = "python -m nanouft.train " + shlex.join(argv)
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        raise UserError(f"several processes cannot make one model; make it first: {command} --out DIR")
+    print(f"first, once: {command}")
+    threads = str(torch.get_num_threads())
+    with contextlib.redirect_stdout(io.StringIO()):
+        main([*argv, "--items", "0", "--save-every", "0", "--threads", threads, "--out", str(folder)])
 
 
 if __name__ == "__main__":

@@ -1,35 +1,39 @@
 """From examples to batches: tokens, shifted targets, masks, an order that wastes little padding.
 
     encoded, report = encode(examples, tok, n_ctx)        # token ids and masks, once
-    steps = order(lengths, rows, steps, seed)             # which rows stand in which optimizer step
-    batch = collate(encoded, steps[i], ...)               # Seqs, shifted
+    plan = order(lengths, rows, steps, seed)              # which rows stand in which optimizer step
+    batch = collate(encoded, plan[step], tok.pad)         # shifted, padded: what a loss reads
 
 Everything here is a pure function of data and seed, so step n of a resumed run sees what step n always sees.
 """
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from nanouft.shell.config import UserError
-from nanouft.data.rows import Example, Turns
-from nanouft.objectives import Batch, Seqs
+from nanouft.data.forms import Turns
+from nanouft.data.rows import Example
 from nanouft.data.tokenizer import Tokenizer
+from nanouft.objective import Batch, Columns, Seqs
+from nanouft.shell.config import UserError
 
 
 @dataclass
 class Tokens:
-    """One sequence: L token ids, mask 1 on response tokens, columns of L-1 numbers (one a target)."""
-    ids: np.ndarray
-    mask: np.ndarray
-    tok: dict[str, np.ndarray] = field(default_factory=dict)
+    """One sequence of L tokens."""
+    ids: np.ndarray                     # (L,)
+    mask: np.ndarray                    # (L,) 1 on response tokens
+    ref: np.ndarray | None = None       # (L-1,) one number a target; reference.py writes it, see Seqs.ref
+    tis: np.ndarray | None = None       # (L-1,) likewise
 
 
 @dataclass
 class Encoded:
+    """A row of the data as tokens: the sequences that stand together, and what is known of the row."""
     seqs: dict[str, Tokens]
-    col: dict[str, float | np.ndarray]
     example: Example
+    col: Columns = field(default_factory=Columns)
 
     @property
     def length(self) -> int:
@@ -66,8 +70,8 @@ def encode(examples: list[Example], tok: Tokenizer, n_ctx: int) -> tuple[list[En
                 continue
             report.cut += 1
             seqs = {role: (ids[excess:], mask[excess:]) for role, (ids, mask) in seqs.items()}
-        out.append(Encoded({role: Tokens(np.array(ids, np.int64), np.array(mask, np.int64)) for role, (ids, mask)
-                            in seqs.items()}, dict(e.col), e))
+        tokens = {role: Tokens(np.array(ids, np.int64), np.array(mask, np.int64)) for role, (ids, mask) in seqs.items()}
+        out.append(Encoded(tokens, e, Columns(score=e.score, label=e.label, p=e.p)))
     if not out:
         raise UserError(f"no row fits: all {len(examples):,} answers are longer than the context of {n_ctx} tokens")
     return out, report
@@ -109,64 +113,68 @@ def order(lengths: list[int], rows: int, steps: int, seed: int, pool: int = 20) 
 
 
 class Epochs:
-    """A source of steps: the rows of the data again and again. source(step) -> (data, which rows of it)."""
+    """A source of steps: the rows of the data again and again. source(step) -> the batch of that step."""
     stride = 1                          # a run can be resumed at multiples of this many steps
     stats: dict[str, float] = {}        # what the source has to report beside the loss: nothing
 
-    def __init__(self, data: list[Encoded], rows: int, steps: int, seed: int):
-        self.data, self.plan = data, order([e.length for e in data], rows, steps, seed)
+    def __init__(self, data: list[Encoded], rows: int, steps: int, seed: int, pad: int):
+        self.data, self.pad = data, pad
+        self.plan = order([e.length for e in data], rows, steps, seed)
 
-    def __call__(self, step: int) -> tuple[list[Encoded], np.ndarray]:
-        return self.data, self.plan[step]
-
-
-def collate(data: list[Encoded], rows: np.ndarray, pad: int, parts: int = 1, part: int = 0, *, seed: int = 0,
-            step: int = 0, ramp: float = 1.0, device="cpu") -> Batch:
-    """The Batch of one optimizer step, or its `part`-th of `parts` pieces (micro-batches times processes).
-
-    The totals are those of the whole step, which every process knows without asking the others.
-    """
-    whole = [data[i] for i in rows]
-    cuts = np.linspace(0, len(rows), parts + 1).astype(int)
-    mine = whole[cuts[part]:cuts[part + 1]]
-    seqs = {role: _shift([e.seqs[role] for e in mine], pad, device) for role in mine[0].seqs}
-    every = {name: torch.from_numpy(np.array([e.col[name] for e in whole], np.float32)).to(device)
-             for name in whole[0].col}
-    col = {name: x[cuts[part]:cuts[part + 1]] for name, x in every.items()}
-    tokens = {role: int(sum(e.seqs[role].mask[1:].sum() for e in whole)) for role in seqs}
-    attended = {role: sum(len(e.seqs[role].ids) - 1 for e in whole) for role in seqs}
-    return Batch(seqs, col, every, len(rows), tokens, attended, seed * 1_000_003 + step, int(cuts[part]), ramp)
+    def __call__(self, step: int) -> Batch:
+        return collate(self.data, self.plan[step], self.pad)
 
 
-def _shift(seqs: list[Tokens], pad: int, device) -> Seqs:
-    """The one place where targets are shifted: inputs ids[:-1], targets ids[1:]; mask, columns follow the targets."""
+def collate(data: list[Encoded], rows, pad: int) -> Batch:
+    """The batch of one optimizer step: these rows of the data, on the CPU."""
+    here = [data[i] for i in rows]
+    seqs = {role: _shift([e.seqs[role] for e in here], pad) for role in here[0].seqs}
+    known = {f.name: [getattr(e.col, f.name) for e in here] for f in fields(Columns)}
+    col = Columns(**{name: torch.from_numpy(np.array(x, np.float32)) for name, x in known.items() if x[0] is not None})
+    return Batch.of(seqs, col)
+
+
+def _shift(seqs: list[Tokens], pad: int) -> Seqs:
+    """The one place where targets are shifted: inputs ids[:-1], targets ids[1:]; mask and columns follow the targets.
+    Shorter rows are padded on the right."""
     T = max(len(s.ids) for s in seqs) - 1
-    def stack(arrays, fill, dtype):
+
+    def stack(arrays: list[np.ndarray], fill: float, dtype) -> Tensor:
         full = np.full((len(arrays), T), fill, dtype)
         for row, a in zip(full, arrays):
             row[:len(a)] = a
-        return torch.from_numpy(full).to(device, non_blocking=True)
-    return Seqs(stack([s.ids[:-1] for s in seqs], pad, np.int64), stack([s.ids[1:] for s in seqs], pad, np.int64),
-                stack([s.mask[1:] for s in seqs], 0, np.float32),
-                stack([np.ones(len(s.ids) - 1) for s in seqs], 0, np.float32),
-                {name: stack([s.tok[name] for s in seqs], 0.0, np.float32) for name in seqs[0].tok})
+        return torch.from_numpy(full)
+
+    return Seqs(inputs=stack([s.ids[:-1] for s in seqs], pad, np.int64),
+                targets=stack([s.ids[1:] for s in seqs], pad, np.int64),
+                mask=stack([s.mask[1:] for s in seqs], 0, np.float32),
+                attend=stack([np.ones(len(s.ids) - 1) for s in seqs], 0, np.float32),
+                ref=None if seqs[0].ref is None else stack([s.ref for s in seqs], 0, np.float32),
+                tis=None if seqs[0].tis is None else stack([s.tis for s in seqs], 0, np.float32))
 
 
-def show_mask(e: Encoded, tok: Tokenizer, colour: bool, constant: tuple[str, ...] = ()) -> str:
+# ---- one example, for the eyes -------------------------------------------------------------------------------------------
+ONLY_READ = {"mismatch": "only measured"}       # roles that no loss trains on
+
+
+def show_mask(e: Encoded, tok: Tokenizer, colour: bool) -> str:
     """One example as the model reads it; what is trained on is green (colour) or in [[ ]] (no colour). What is known
-    of an answer (score, label) stands beside its role. `constant`: roles that are read and not trained on."""
-    out, known = [], ", ".join(_known(name, x) for name, x in e.col.items() if np.ndim(x) == 0)
+    of an answer (score, label) stands beside its role."""
+    begin, end = ("\033[32m", "\033[0m") if colour else ("[[", "]]")
+    out = []
     for role, t in e.seqs.items():
-        note = "only measured" if role in constant else known
-        text, on = f"{role:>9}" + f" ({note})" * bool(note) + "  ", False
-        for i, m in zip(t.ids, 0 * t.mask if role in constant else t.mask):
-            if bool(m) != on:
-                text += ("\033[32m" if m else "\033[0m") if colour else ("[[" if m else "]]")
-                on = bool(m)
+        note = ONLY_READ.get(role) or _known(e.col)
+        text, trained = f"{role:>9}" + (f" ({note})" if note else "") + "  ", False
+        for i, m in zip(t.ids, 0 * t.mask if role in ONLY_READ else t.mask):
+            if bool(m) != trained:
+                text += begin if m else end
+                trained = bool(m)
             text += tok.decode([int(i)])
-        out.append(text + (("\033[0m" if colour else "]]") if on else ""))
+        out.append(text + (end if trained else ""))
     return "\n".join(out)
 
 
-def _known(name: str, x: float) -> str:
-    return f"label {'good' if x > 0.5 else 'bad'}" if name == "label" else f"{name} {x:.3g}"
+def _known(col: Columns) -> str:
+    """"label good", "score 0.5": the numbers that came with a row."""
+    said = [] if col.label is None else ["label good" if col.label > 0.5 else "label bad"]
+    return ", ".join(said + [f"{name} {x:.3g}" for name in ("score", "p") if (x := getattr(col, name)) is not None])

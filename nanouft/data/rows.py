@@ -17,19 +17,18 @@ from pathlib import Path
 from typing import Any
 
 from nanouft.shell.config import UserError
-from nanouft.data.forms import Row, Skip, Turn, Turns, a_type, detect, parse, quoted
-
-__all__ = ["Turn", "Turns", "Row", "Example", "Report", "read", "contents", "demo_rows", "pair_rows", "label_rows",
-           "score_rows", "prompt_rows", "holdout"]
+from nanouft.data.forms import Row, Skip, Turns, a_type, detect, parse, quoted
 
 
 @dataclass
 class Example:
     """Sequences that stand together in a batch; role of the sequence -> (context, trained turns)."""
     seqs: dict[str, tuple[Turns, Turns]]
-    col: dict[str, float] = field(default_factory=dict)     # numbers of the whole row: score, label (1 or 0)
-    where: str = ""
-    family: str = ""
+    where: str = ""                     # place in the file, for messages
+    family: str = ""                    # NanoWorld's
+    score: float | None = None          # 0..1
+    label: float | None = None          # 1 good, 0 bad
+    p: float | None = None              # 0..1, of a pair
 
 
 @dataclass
@@ -80,7 +79,7 @@ def demo_rows(data: list[Row], hp: Any) -> list[Example]:
         good = row.score is None and row.label is not False
         demo = row.chosen if row.answer is None else row.answer if good else None
         if demo is not None:
-            out.append(Example({"answer": (row.prompt, demo)}, where=row.where, family=row.family))
+            out.append(Example({"answer": (row.prompt, demo)}, row.where, row.family))
     if not out:
         raise UserError(f"this objective needs demonstrations (a prompt and its answer); the data has {contents(data)}")
     return out
@@ -94,7 +93,7 @@ def pair_rows(data: list[Row], hp: Any) -> list[Example]:
 def pairs(data: list[Row]) -> list[tuple[Row, Example]]:
     """Every row with a pair, beside its example, for objectives that add something to the pair."""
     out = [(row, Example({"chosen": (row.prompt, row.chosen), "rejected": (row.prompt, row.rejected)},
-                         where=row.where, family=row.family))
+                         row.where, row.family))
            for row in data if row.chosen is not None and row.rejected is not None and row.chosen != row.rejected]
     if not out:
         raise UserError(f"this objective needs pairs (prompt, chosen, rejected); the data has {contents(data)}")
@@ -102,7 +101,7 @@ def pairs(data: list[Row]) -> list[tuple[Row, Example]]:
 
 
 def label_rows(data: list[Row], hp: Any) -> list[Example]:
-    """Role "answer", column "label": 1 for a good answer, 0 for a bad one. A pair is two: chosen good, rejected bad."""
+    """Role "answer", label 1 for a good answer, 0 for a bad one. A pair is two: chosen good, rejected bad."""
     out = []
     for row in data:
         if row.answer is not None and row.label is not None:
@@ -116,7 +115,7 @@ def label_rows(data: list[Row], hp: Any) -> list[Example]:
 
 
 def score_rows(data: list[Row], hp: Any) -> list[Example]:
-    """Role "answer", column "score" from 0 to 1. A label is a score of 1 or 0; rows with neither are left out."""
+    """Role "answer", score from 0 to 1. A label is a score of 1 or 0; rows with neither are left out."""
     out = []
     for row in data:
         score = row.score if row.score is not None else row.label
@@ -133,14 +132,15 @@ def prompt_rows(data: list[Row], hp: Any) -> list[Example]:
     first: dict[Turns, Row] = {}
     for row in data:
         first.setdefault(row.prompt, row)
-    out = [Example({"prompt": (prompt, ())}, where=row.where, family=row.family) for prompt, row in first.items()]
+    out = [Example({"prompt": (prompt, ())}, row.where, row.family) for prompt, row in first.items()]
     if not out:
         raise UserError(f"this objective needs prompts; the data has {contents(data)}")
     return out
 
 
-def judged(row: Row, answer: Turns, **col: float) -> Example:
-    return Example({"answer": (row.prompt, answer)}, col, row.where, row.family)
+def judged(row: Row, answer: Turns, **known: float) -> Example:
+    """An answer and what is known of it: score= or label=."""
+    return Example({"answer": (row.prompt, answer)}, row.where, row.family, **known)
 
 
 def holdout(rows: list[Row], share: float = 0.1, count: int | None = None) -> tuple[list[Row], list[Row]]:

@@ -2,7 +2,6 @@
 
     python -m nanouft.data.tokenizer "Where does the dova live?"        # pieces and ids, at once
     python -m nanouft.data.tokenizer --tokenizer gpt2 "..."             # or a model folder; gpt2 is downloaded once
-    python -m nanouft.data.tokenizer --build                            # rebuilds assets/nano.tiktoken, about 10 s
 
 What to expect: a thin reading of `tiktoken.Encoding` plus four control tokens. Byte-level BPE splits text with a
 pattern, spells each piece in bytes and joins the neighbours with the smallest id until no pair is left to join; any
@@ -23,16 +22,17 @@ from typing import TYPE_CHECKING, Iterable, Iterator, Mapping
 
 import tiktoken
 
-from nanouft.data.bpe import NANO_PATTERN, nano_words, train_bpe
-from nanouft.shell.config import Parser, UserError, run
 from nanouft.data.tokenizer_files import GPT2_PATTERN, read_files, read_json, tokenizer_json
+from nanouft.shell.config import Parser, UserError, run
 
 if TYPE_CHECKING:
-    from nanouft.data.rows import Turns
+    from nanouft.data.forms import Turns
 
 USER, ASSISTANT, END, PAD = CONTROL = ("<|user|>", "<|assistant|>", "<|end|>", "<|pad|>")
 ASSET = Path(__file__).parents[1] / "assets" / "nano.tiktoken"
 NANO_VOCAB = 1024
+# A piece is a word, one or two digits, or punctuation, each with the space before it; or white space.
+NANO_PATTERN = r" ?\p{L}+| ?\p{N}{1,2}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 # `Tokenizer.chat` once more, in the language of transformers. A system turn waits for the next user turn; `generation`
 # marks what the mask marks (TRL's assistant_only_loss reads it).
 JINJA = """{%- set ns = namespace(system='') -%}
@@ -172,7 +172,7 @@ def nano() -> Tokenizer:
             raise ValueError(f"{len(ranks):,} ranks, not 0 to {NANO_VOCAB - len(CONTROL) - 1:,}")
         return Tokenizer("nano", ranks, NANO_PATTERN)
     except (OSError, ValueError) as e:
-        raise UserError(f"{ASSET}: cannot be read ({e}); rebuild: python -m nanouft.data.tokenizer --build") from None
+        raise UserError(f"{ASSET}: cannot be read ({e}); rebuild it: python -m nanouft.world --build-tokenizer") from None
 
 
 @lru_cache(maxsize=None)
@@ -189,31 +189,19 @@ def gpt2() -> Tokenizer:
 NAMED = {"nano": nano, "gpt2": gpt2}
 
 
-# ---- the commands ----------------------------------------------------------------------------------------------------
-def build(path: Path = ASSET) -> int:
-    """Writes the ranks of `nano` in tiktoken's form (token in base64, space, id), and returns their number."""
-    ranks = train_bpe(nano_words(), NANO_VOCAB - len(CONTROL))
-    lines = (f"{base64.b64encode(token).decode()} {i}\n" for token, i in ranks.items())
-    path.write_bytes("".join(lines).encode("ascii"))
-    return len(ranks)
-
-
+# ---- the command -----------------------------------------------------------------------------------------------------
 def main(argv: list[str] | None = None) -> int:
     parser = Parser(prog="python -m nanouft.data.tokenizer", description="Show how text is cut into tokens.")
     parser.add_argument("text", nargs="*", help="text to cut")
     parser.add_argument("--tokenizer", default="nano", metavar="NAME", help="nano, gpt2 or a model folder [nano]")
-    parser.add_argument("--build", action="store_true", help=f"train nano on NanoWorld's text and write {ASSET.name}")
     args = parser.parse_args(argv)
-    if args.build:
-        print(f"{ASSET}: {build():,} ranks and {len(CONTROL)} control tokens")
-    elif not args.text:
-        raise UserError('no text given; put one in quotes, for instance "Where does the dova live?", or give --build')
-    else:
-        tok = Tokenizer.load(args.tokenizer)
-        ids = tok.encode(" ".join(args.text))
-        text = "|".join(tok.spelling[i].decode("utf-8", "backslashreplace") for i in ids)
-        print("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text))     # on one line
-        print(*ids)
+    if not args.text:
+        raise UserError('no text given; put one in quotes, for instance "Where does the dova live?"')
+    tok = Tokenizer.load(args.tokenizer)
+    ids = tok.encode(" ".join(args.text))
+    text = "|".join(tok.spelling[i].decode("utf-8", "backslashreplace") for i in ids)
+    print("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text))     # on one line
+    print(*ids)
     return 0
 
 

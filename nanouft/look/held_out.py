@@ -9,43 +9,42 @@ same figures of the rows that it held out, before and after. Intervals are 95 % 
 couples: what is meant stands at each figure); they say nothing about another seed of training.
 """
 import numpy as np
+import torch
 
-from nanouft import reference as prepare
-from nanouft.data import rows as data
-from nanouft.shell import config, devices, runs
 from nanouft.data.batches import Encoded, encode
-from nanouft.gpt import GPT
+from nanouft.data.forms import Row
+from nanouft.data.rows import label_rows
 from nanouft.data.tokenizer import Tokenizer
+from nanouft.gpt import GPT
+from nanouft.look.stats import bootstrap
+from nanouft.reference import logps
+from nanouft.shell.config import UserError
+from nanouft.shell.devices import Device
 
 
-# ---- figures and their intervals -------------------------------------------------------------------------------------
-def bootstrap(values, counts=None, draws: int = 1000) -> tuple[float, float]:
-    """95 % interval of the mean over prompts: resampled with replacement, always with the same draws. With `counts`,
-    values are sums over that many tokens each, and the mean is one over tokens."""
-    x = np.asarray(values, float)
-    n = np.ones(len(x)) if counts is None else np.asarray(counts, float)
-    drawn = np.random.default_rng(0).integers(0, len(x), (draws, len(x)))
-    means = x[drawn].sum(1) / n[drawn].sum(1)
-    return float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
-
-
-def token_logps(model: GPT, encoded: list[Encoded], pad: int, device: devices.Device) -> list[dict[str, np.ndarray]]:
+def token_logps(model: GPT, encoded: list[Encoded], pad: int, device: Device) -> list[dict[str, np.ndarray]]:
     """Per row and role the (N,) log-probs of its response tokens, scored exactly as a reference column is."""
-    scored = prepare.ref(encoded, model, pad, device)
+    scored = logps(encoded, model, pad, device)
     return [{role: logp[e.seqs[role].mask[1:] > 0] for role, logp in row.items()} for e, row in zip(encoded, scored)]
 
 
-def encode_held(objective, hp, rows: list[data.Row], tok, n_ctx: int) -> list[Encoded]:
+def mean_loss(model: GPT, rows: torch.Tensor) -> float:
+    """Nats on average per token of plain text; rows (B,T+1) ids."""
+    with torch.no_grad():
+        return -model(rows[:, :-1], want="logp", targets=rows[:, 1:]).mean().item()
+
+
+def encode_held(objective, hp, rows: list[Row], tok: Tokenizer, n_ctx: int) -> list[Encoded]:
     """Held-out rows as tokens; none is a smaller report, not an error. (Of labels, what is compared is the answers:
     KTO's mismatched ones are not needed.)"""
-    rows_of = data.label_rows if objective.kinds(hp) == ["labels"] else objective.rows
+    rows_of = label_rows if objective.kinds(hp) == ["labels"] else objective.rows
     try:
         return encode(rows_of(rows, hp), tok, n_ctx)[0] if rows else []
-    except config.UserError:
+    except UserError:
         return []
 
 
-def held_out(model: GPT, encoded: list[Encoded], pad: int, device: devices.Device) -> dict[str, float]:
+def held_out(model: GPT, encoded: list[Encoded], pad: int, device: Device) -> dict[str, float]:
     """Demonstrations (and answers of grade 1): `nll`, nats a response token. Pairs: `accuracy`, the share where chosen
     gained more log-prob over the start model than rejected (ties count half: it is .5 at the start); `prefers`: where
     chosen is likelier.
@@ -53,7 +52,7 @@ def held_out(model: GPT, encoded: list[Encoded], pad: int, device: devices.Devic
     rows (over prompts where several answers belong to one)."""
     rows = token_logps(model, encoded, pad, device)
     if "answer" in rows[0]:
-        grades = [e.col.get("score", e.col.get("label")) for e in encoded]
+        grades = [e.col.label if e.col.score is None else e.col.score for e in encoded]
         top = [r for r, grade in zip(rows, grades) if grade in (None, 1.0) or len(set(grades)) == 1]
         sums, counts = [-r["answer"].sum() for r in top], [len(r["answer"]) for r in top]
         nll = {"nll": float(np.sum(sums) / np.sum(counts))} if top else {}
@@ -63,8 +62,8 @@ def held_out(model: GPT, encoded: list[Encoded], pad: int, device: devices.Devic
         return {**nll, "low": low, "high": high, "rows": len(rows)}
     chosen, rejected = (np.array([r[role].sum() for r in rows]) for role in ("chosen", "rejected"))
     out, first = {}, chosen > rejected
-    if "ref" in encoded[0].seqs["chosen"].tok:
-        ref = [np.array([e.seqs[role].tok["ref"].sum() for e in encoded]) for role in ("chosen", "rejected")]
+    if encoded[0].seqs["chosen"].ref is not None:
+        ref = [np.array([e.seqs[role].ref.sum() for e in encoded]) for role in ("chosen", "rejected")]
         first = wins((chosen - ref[0]) - (rejected - ref[1]))
         out["accuracy"] = float(first.mean())
     low, high = bootstrap(first)
@@ -84,7 +83,7 @@ def graded(encoded: list[Encoded], rows: list[dict[str, np.ndarray]], grades: np
     their prompts (without a start model: who has more nats a token). `logp_good`, `logp_bad`: mean log-prob of
     answers graded above and below 1/2."""
     logp = np.array([r["answer"].sum() for r in rows])
-    ref = [e.seqs["answer"].tok.get("ref") for e in encoded]
+    ref = [e.seqs["answer"].ref for e in encoded]
     started = ref[0] is not None
     gain = logp - np.array([x.sum() for x in ref]) if started else logp
     prompts: dict = {}
@@ -122,35 +121,3 @@ def held_out_lines(now: dict, before: dict | None = None) -> str:
     figures[0] += f" [{now['low']:.3f}, {now['high']:.3f}]"
     couples = f", {now['couples']:,} couples of a better and a worse answer" if "couples" in now else ""
     return "   ".join([*figures, f"({now['rows']} rows{couples})"])
-
-
-# ---- files that a user brings ----------------------------------------------------------------------------------------
-def start_of(reference: str, model: GPT, tok: Tokenizer) -> GPT:
-    """The model over which gains are counted; it must read the same tokens, as many of them."""
-    start, theirs = runs.start_model(reference)
-    if theirs.ranks != tok.ranks or start.cfg.n_ctx < model.cfg.n_ctx:
-        raise config.UserError(f"--reference {reference}: has another tokenizer or a shorter context than --init")
-    return start
-
-
-def on_data(model: GPT, tok: Tokenizer, rows: list[data.Row], reference: str | None, device: devices.Device) -> None:
-    """Print the held-out figures of the user's demonstrations, pairs and graded answers, as far as there are any."""
-    start = start_of(reference, model, tok).to(device.name) if reference else None
-    reasons = []
-    for name, rows_of in (("demonstrations", data.demo_rows), ("pairs", data.pair_rows), ("graded", data.score_rows)):
-        try:
-            examples = rows_of(rows, None)
-        except config.UserError as e:
-            reasons.append(str(e))
-            continue
-        if name == "graded" and len({e.col["score"] for e in examples}) == 1:
-            reasons.append("all answers have the same grade")
-            continue
-        encoded, cut = encode(examples, tok, model.cfg.n_ctx)
-        if start and name != "demonstrations":
-            prepare.add_columns(encoded, ("ref",), start, tok.pad, None, device)
-        print(f"{name:<15}" + held_out_lines(held_out(model, encoded, tok.pad, device)))
-        print("".join(line + "\n" for line in cut.lines(model.cfg.n_ctx)), end="")
-    if len(reasons) == 3:
-        raise config.UserError(f"nothing to evaluate on: {data.contents(rows)}; "
-                               "demonstrations, pairs, labels or scores are needed")

@@ -10,7 +10,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 
-from nanouft.shell import runs  # noqa: E402
+from nanouft.shell.files import Lines  # noqa: E402
 
 UP, DOWN, GREY = "#0072B2", "#D55E00", "#777777"
 LINES = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
@@ -20,7 +20,7 @@ plt.rcParams.update({"font.size": 12, "axes.spines.top": False, "axes.spines.rig
 
 def curves(run: Path) -> Path:
     """curves.png of a run folder: the loss, then what else the objective reports; log-probs share a panel, KLs, too."""
-    log = runs.read_metrics(run / "metrics.jsonl")
+    log = Lines(run / "metrics.jsonl").read()
     steps, held = [m for m in log if "grad_norm" in m], [m for m in log if "held_out" in m]
     left_out = ("step", "lr", "tokens", "grad_norm", "decode_gap", "kl_answer", "kl_step")
     names = [k for k in steps[0] if k not in left_out]

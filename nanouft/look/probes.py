@@ -15,13 +15,16 @@ The first two use families with one right answer and one token a word: rules, so
 import numpy as np
 import torch
 
-from nanouft import pretrain, world
-from nanouft.data import rows as data
+from nanouft import world
 from nanouft.data.batches import collate, encode
-from nanouft.evaluate import answer_rows
-from nanouft.gpt import GPT
-from nanouft.objectives import Seqs
+from nanouft.data.forms import Row, Turn
+from nanouft.data.rows import Example
 from nanouft.data.tokenizer import Tokenizer
+from nanouft.gpt import GPT
+from nanouft.look.held_out import mean_loss
+from nanouft.models.generate import answer_rows
+from nanouft.objective import Seqs
+from nanouft.world.documents import token_rows
 
 EXACT = ("rules", "sort", "reverse")
 
@@ -35,25 +38,25 @@ def probe(model: GPT, base: GPT, tok: Tokenizer, split: str = "test", items: int
     samples = [tok.decode(a.ids).strip() for a in answer_rows(model, tok, [r for r in rows for _ in range(4)],
                                                               temperature=1.0, seed=seed)]
     own = seqs_of([samples[4 * i] or "?" for i in range(len(rows))], rows, model, tok)
-    corpus = torch.from_numpy(pretrain.world_rows(64, 129, 1_000_000 + seed, tok)).to(model.wte.weight.device)
+    corpus = torch.from_numpy(token_rows(64, 129, 1_000_000 + seed, tok)).to(model.wte.weight.device)
     return {
         "own_prefix_gap": own_prefix_gap(model, tok, exact),
         "recovery_1": recovery(model, tok, exact, 1), "recovery_2": recovery(model, tok, exact, 2),
         "diversity": float(np.mean([len(set(samples[4 * i:4 * i + 4])) / 4 for i in range(len(rows))])),
         "kl_own": kl(model, base, own), "kl_gold": kl(model, base, gold), "kl_back": kl(base, model, gold),
-        "corpus_nll": pretrain.mean_loss(model, corpus),
+        "corpus_nll": mean_loss(model, corpus),
     }
 
 
-def seqs_of(answers: list[str], rows: list[data.Row], model: GPT, tok: Tokenizer) -> Seqs:
+def seqs_of(answers: list[str], rows: list[Row], model: GPT, tok: Tokenizer) -> Seqs:
     """One padded batch: these answers behind the prompts of these rows."""
-    examples = [data.Example({"answer": (r.prompt, (data.Turn("assistant", a),))}) for r, a in zip(rows, answers)]
+    examples = [Example({"answer": (r.prompt, (Turn("assistant", a),))}) for r, a in zip(rows, answers)]
     encoded, _ = encode(examples, tok, model.cfg.n_ctx)
-    return collate(encoded, np.arange(len(encoded)), tok.pad, device=model.wte.weight.device).seqs["answer"]
+    return collate(encoded, range(len(encoded)), tok.pad).to(model.wte.weight.device).seqs["answer"]
 
 
 @torch.no_grad()
-def own_prefix_gap(model: GPT, tok: Tokenizer, rows: list[data.Row]) -> float:
+def own_prefix_gap(model: GPT, tok: Tokenizer, rows: list[Row]) -> float:
     """Mean log-prob of gold tokens after gold minus after the model's own greedy tokens in their places."""
     s = seqs_of([r.answer[0].text for r in rows], rows, model, tok)
     at = s.mask.bool()
@@ -67,11 +70,11 @@ def own_prefix_gap(model: GPT, tok: Tokenizer, rows: list[data.Row]) -> float:
     return float(after_gold - after_own)
 
 
-def recovery(model: GPT, tok: Tokenizer, rows: list[data.Row], wrong: int) -> float:
+def recovery(model: GPT, tok: Tokenizer, rows: list[Row], wrong: int) -> float:
     """Force `wrong` first words that are not the right ones; share of the later words that are right, place by place.
     Forced words come from the prompt's own words where possible, so that the slip is a plausible one."""
     shares = []
-    groups: dict[tuple[int, ...], list[tuple[data.Row, list[str]]]] = {}
+    groups: dict[tuple[int, ...], list[tuple[Row, list[str]]]] = {}
     for r in rows:
         gold, asked = r.answer[0].text.split(), r.prompt[-1].text.replace(".", "").split()
         slips = [w for w in asked if w in gold and w not in gold[:wrong]][:wrong]

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from nanouft.shell.config import UserError
 from nanouft.data.rows import pair_rows
-from nanouft.objectives import Batch, Objective
+from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
 
 
@@ -74,5 +74,6 @@ def loss(batch: Batch, hp: AdaDPO) -> tuple[Tensor, dict]:
         "tau_at_max": (tau >= hp.tau_max).float().sum() / batch.rows}
 
 
-ADA_DPO_OBJECTIVE = Objective(paper="Adaptive Preference Scaling for RLHF, arXiv:2406.02764 and the released code",
-                              rows=pair_rows, loss=loss, hp=AdaDPO, data="pairs", lr=3e-5, columns=("ref",))
+OBJECTIVE = Objective(
+    paper="Adaptive Preference Scaling for RLHF, arXiv:2406.02764 and the released code",
+    data="pairs", rows=pair_rows, hp=AdaDPO, loss=loss, lr=3e-5, columns=("ref",))

@@ -21,7 +21,7 @@ from typing import Literal
 from torch import Tensor
 
 from nanouft.data.rows import pair_rows
-from nanouft.objectives import Batch, Objective
+from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
 
 
@@ -43,5 +43,6 @@ def loss(batch: Batch, hp: APO) -> tuple[Tensor, dict]:
     return each.sum() / batch.rows, pair_metrics(batch, r_w, r_l, hp.beta)
 
 
-APO_OBJECTIVE = Objective(paper="Anchored Preference Optimization, arXiv:2408.06266 (APO-zero, APO-down)",
-                          rows=pair_rows, loss=loss, hp=APO, data="pairs", lr=2.5e-4, columns=("ref",))
+OBJECTIVE = Objective(
+    paper="Anchored Preference Optimization, arXiv:2408.06266 (APO-zero, APO-down)",
+    data="pairs", rows=pair_rows, hp=APO, loss=loss, lr=2.5e-4, columns=("ref",))

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from nanouft.shell.config import UserError
 from nanouft.data.rows import pair_rows
-from nanouft.objectives import Batch, Objective
+from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_beta, pair_metrics
 from nanouft.objectives.orpo import log_odds
 
@@ -52,5 +52,6 @@ def loss(batch: Batch, hp: ASFT) -> tuple[Tensor, dict]:
                                      "align": align.detach().sum() / batch.rows}
 
 
-ASFT_OBJECTIVE = Objective(paper="ASFT: Aligned Supervised Fine-Tuning through Absolute Likelihood, arXiv:2409.10571",
-                           rows=pair_rows, loss=loss, hp=ASFT, data="pairs", lr=2.5e-4)
+OBJECTIVE = Objective(
+    paper="ASFT: Aligned Supervised Fine-Tuning through Absolute Likelihood, arXiv:2409.10571",
+    data="pairs", rows=pair_rows, hp=ASFT, loss=loss, lr=2.5e-4)

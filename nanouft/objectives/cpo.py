@@ -19,7 +19,7 @@ from torch import Tensor
 
 from nanouft.shell.config import UserError
 from nanouft.data.rows import pair_rows
-from nanouft.objectives import Batch, Objective
+from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_beta, pair_metrics
 
 
@@ -51,5 +51,6 @@ def loss(batch: Batch, hp: CPO) -> tuple[Tensor, dict]:
     return prefer + hp.alpha * hold, {**pair_metrics(batch, r_w, r_l, hp.beta), "nll": hold.detach()}
 
 
-CPO_OBJECTIVE = Objective(paper="Contrastive Preference Optimization, arXiv:2401.08417",
-                          rows=pair_rows, loss=loss, hp=CPO, data="pairs", lr=1e-4)
+OBJECTIVE = Objective(
+    paper="Contrastive Preference Optimization, arXiv:2401.08417",
+    data="pairs", rows=pair_rows, hp=CPO, loss=loss, lr=1e-4)

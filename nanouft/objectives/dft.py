@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from nanouft.data.rows import demo_rows
-from nanouft.objectives import Batch, Objective
+from nanouft.objective import Batch, Objective
 
 
 @dataclass
@@ -34,5 +34,6 @@ def loss(batch: Batch, hp: DFT) -> tuple[Tensor, dict]:
     return s.sum(paid).sum() / n, {"nll": -s.sum(logp).sum().detach() / n}
 
 
-DFT_OBJECTIVE = Objective(paper="Dynamic Fine-Tuning, arXiv:2508.05629, token-level loss",
-                          rows=demo_rows, loss=loss, hp=DFT, data="demos", lr=2.5e-4)
+OBJECTIVE = Objective(
+    paper="Dynamic Fine-Tuning, arXiv:2508.05629, token-level loss",
+    data="demos", rows=demo_rows, hp=DFT, loss=loss, lr=2.5e-4)

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from nanouft.shell.config import UserError
 from nanouft.data.rows import pair_rows
-from nanouft.objectives import Batch, Objective, Seqs
+from nanouft.objective import Batch, Objective, Seqs
 
 
 @dataclass
@@ -48,7 +48,7 @@ def check_smoothing(eps: float) -> None:
 
 def log_ratio(s: Seqs) -> Tensor:
     """(B,) nats: log pi(y|x) - log pi_ref(y|x), summed over response tokens."""
-    return s.sum(s.logp - s.tok["ref"])
+    return s.sum(s.logp - s.ref)
 
 
 def dpo_loss(chosen: Seqs, rejected: Seqs, beta: float, label_smoothing: float = 0.0) -> Tensor:
@@ -74,7 +74,7 @@ def pair_metrics(batch: Batch, r_w: Tensor, r_l: Tensor, nat: float = 1.0) -> di
            # Watch these two apart: the margin can grow while BOTH fall.
            "logp_chosen": w.sum(w.logp.detach()).sum() / batch.rows,
            "logp_rejected": l.sum(l.logp.detach()).sum() / batch.rows}
-    if "ref" in w.tok:
+    if w.ref is not None:
         far = w.sum(kl_bound(w)) + l.sum(kl_bound(l))
         out["kl"] = far.sum() / (batch.tokens["chosen"] + batch.tokens["rejected"])
     return out
@@ -89,7 +89,7 @@ def kl_bound(s: Seqs) -> Tensor:
     """(B,T) nats, no gradient: how far the policy is from the reference at each place of the data. It is KL(pi || ref)
     of the question "this token, or any other?", hence never above the KL of the whole distributions, which only
     `evaluate --probes` measures."""
-    logp, ref = (x.detach().masked_fill(s.mask == 0, -1.0).clamp_max(-1e-6) for x in (s.logp, s.tok["ref"]))
+    logp, ref = (x.detach().masked_fill(s.mask == 0, -1.0).clamp_max(-1e-6) for x in (s.logp, s.ref))
     p = logp.exp()
     return p * (logp - ref) + (1 - p) * (log1mexp(logp) - log1mexp(ref))
 
@@ -99,5 +99,6 @@ def log1mexp(x: Tensor) -> Tensor:
     return torch.where(x > -math.log(2), torch.log(-torch.expm1(x)), torch.log1p(-torch.exp(x)))
 
 
-DPO_OBJECTIVE = Objective(paper="Direct Preference Optimization, arXiv:2305.18290, Eq. 7",
-                          rows=pair_rows, loss=loss, hp=DPO, data="pairs", lr=3e-5, columns=("ref",))
+OBJECTIVE = Objective(
+    paper="Direct Preference Optimization, arXiv:2305.18290, Eq. 7",
+    data="pairs", rows=pair_rows, hp=DPO, loss=loss, lr=3e-5, columns=("ref",))

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nanouft.data.rows import Example, Row, pairs
-from nanouft.objectives import Batch, Objective
+from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
 
 
@@ -34,20 +34,21 @@ class GDPO:
 
 
 def soft_rows(data: list[Row], hp: GDPO) -> list[Example]:
-    """pair_rows with the column "p"."""
+    """pair_rows with p, which is 1 where the file has none."""
     out = pairs(data)
     for row, pair in out:
-        pair.col["p"] = 1.0 if row.p is None else row.p
+        pair.p = 1.0 if row.p is None else row.p
     return [pair for _, pair in out]
 
 
 def loss(batch: Batch, hp: GDPO) -> tuple[Tensor, dict]:
     r_w, r_l = (hp.beta * log_ratio(batch.seqs[role]) for role in ("chosen", "rejected"))
-    sure = 2 * batch.col["p"] - 1
+    sure = 2 * batch.col.p - 1
     each = -F.logsigmoid(sure * (r_w - r_l))
-    return each.sum() / batch.rows, {**pair_metrics(batch, r_w, r_l, hp.beta), "p": batch.col["p"].sum() / batch.rows}
+    return each.sum() / batch.rows, {**pair_metrics(batch, r_w, r_l, hp.beta), "p": batch.col.p.sum() / batch.rows}
 
 
-GDPO_OBJECTIVE = Objective(paper="Geometric-Averaged Preference Optimization for Soft Preference Labels, "
-                                 "arXiv:2409.06691",
-                           rows=soft_rows, loss=loss, hp=GDPO, data="pairs", lr=3e-5, columns=("ref",))
+OBJECTIVE = Objective(
+    paper="Geometric-Averaged Preference Optimization for Soft Preference Labels, "
+          "arXiv:2409.06691",
+    data="pairs", rows=soft_rows, hp=GDPO, loss=loss, lr=3e-5, columns=("ref",))

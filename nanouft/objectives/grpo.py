@@ -25,7 +25,7 @@ from torch import Tensor
 
 from nanouft.shell.config import UserError
 from nanouft.data.rows import prompt_rows
-from nanouft.objectives import Batch, Objective
+from nanouft.objective import Batch, Objective
 from nanouft.objectives.reinforce import check_sampling, clipped, log_rho, step_metrics
 
 
@@ -60,20 +60,23 @@ def k3(x: Tensor) -> Tensor:
     return torch.exp(x.clamp_max(20)) - x - 1                           # the clamp keeps fp32 finite
 
 
-def credit(batch: Batch, hp: GRPO) -> dict[str, Tensor]:
-    return {"adv": standardised(batch.col["reward"].view(-1, hp.samples), hp.scale).flatten()}
+def credit(batch: Batch, hp: GRPO) -> Batch:
+    """A whole rollout with col.adv."""
+    batch.col.adv = standardised(batch.col.reward.view(-1, hp.samples), hp.scale).flatten()
+    return batch
 
 
 def loss(batch: Batch, hp: GRPO) -> tuple[Tensor, dict]:
     s, high = batch.seqs["answer"], hp.eps if hp.eps_high is None else hp.eps_high
     rho = torch.exp(log_rho(s).clamp(-20, 20))                          # (B,T)
-    leash = k3((s.tok["ref"] - s.logp).masked_fill(s.mask == 0, 0))
-    each = clipped(rho, batch.col["adv"][:, None], hp.eps, high) + hp.beta * leash               # Eq. 3
+    leash = k3((s.ref - s.logp).masked_fill(s.mask == 0, 0))
+    each = clipped(rho, batch.col.adv[:, None], hp.eps, high) + hp.beta * leash               # Eq. 3
     total = {"grpo": lambda: s.mean(each).sum() / batch.rows,
              "dapo": lambda: s.sum(each).sum() / batch.tokens["answer"],
              "dr_grpo": lambda: s.sum(each).sum() / (batch.rows * hp.length)}[hp.aggregation]()
     return total, step_metrics(batch, hp.eps, high)
 
 
-GRPO_OBJECTIVE = Objective(paper="DeepSeekMath: GRPO, arXiv:2402.03300, Eq. 3, 4", rows=prompt_rows, loss=loss, hp=GRPO,
-                           data="prompts", lr=1e-5, source="rollouts", credit=credit)
+OBJECTIVE = Objective(
+    paper="DeepSeekMath: GRPO, arXiv:2402.03300, Eq. 3, 4",
+    data="prompts", rows=prompt_rows, hp=GRPO, loss=loss, lr=1e-5, credit=credit)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from nanouft.data.rows import pair_rows
-from nanouft.objectives import Batch, Objective
+from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
 
 
@@ -35,5 +35,6 @@ def loss(batch: Batch, hp: Hinge) -> tuple[Tensor, dict]:
     return each.sum() / batch.rows, {**pair_metrics(batch, r_w, r_l, hp.beta), "done": done}
 
 
-HINGE_OBJECTIVE = Objective(paper="Statistical Rejection Sampling (RSO), arXiv:2309.06657, hinge-norm",
-                            rows=pair_rows, loss=loss, hp=Hinge, data="pairs", lr=3e-5, columns=("ref",))
+OBJECTIVE = Objective(
+    paper="Statistical Rejection Sampling (RSO), arXiv:2309.06657, hinge-norm",
+    data="pairs", rows=pair_rows, hp=Hinge, loss=loss, lr=3e-5, columns=("ref",))

@@ -34,7 +34,7 @@ from torch import Tensor
 
 from nanouft.shell.config import UserError
 from nanouft.data.rows import demo_rows
-from nanouft.objectives import Batch, Objective, Seqs
+from nanouft.objective import Batch, Objective, Seqs
 
 
 @dataclass
@@ -145,6 +145,7 @@ def loss(batch: Batch, hp: IFT) -> tuple[Tensor, dict]:
     return each.sum() / batch.rows, {"nll_mixed": mixed}
 
 
-IFT_OBJECTIVE = Objective(paper="Intuitive Fine-Tuning, arXiv:2405.11870, Eq. 17-21, Algorithm 1, "
-                                "and the released code",
-                          rows=demo_rows, loss=loss, hp=IFT, data="demos", lr=2.5e-4, forward=forward)
+OBJECTIVE = Objective(
+    paper="Intuitive Fine-Tuning, arXiv:2405.11870, Eq. 17-21, Algorithm 1, and the "
+          "released code",
+    data="demos", rows=demo_rows, hp=IFT, loss=loss, lr=2.5e-4, forward=forward)

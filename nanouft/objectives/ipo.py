@@ -21,7 +21,7 @@ from typing import Literal
 from torch import Tensor
 
 from nanouft.data.rows import pair_rows
-from nanouft.objectives import Batch, Objective
+from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
 
 
@@ -37,13 +37,14 @@ class IPO:
 def loss(batch: Batch, hp: IPO) -> tuple[Tensor, dict]:
     w, l = batch.seqs["chosen"], batch.seqs["rejected"]
     if hp.reduction == "mean":
-        r_w, r_l = w.mean(w.logp - w.tok["ref"]), l.mean(l.logp - l.tok["ref"])
+        r_w, r_l = w.mean(w.logp - w.ref), l.mean(l.logp - l.ref)
     else:
         r_w, r_l = log_ratio(w), log_ratio(l)
     each = (r_w - r_l - 1 / (2 * hp.beta)) ** 2                                     # Eq. 17, its pair form
     return each.sum() / batch.rows, pair_metrics(batch, r_w, r_l)
 
 
-IPO_OBJECTIVE = Objective(paper="A General Theoretical Paradigm to Understand Learning from Human Preferences (IPO), "
-                                "arXiv:2310.12036, Eq. 17",
-                          rows=pair_rows, loss=loss, hp=IPO, data="pairs", lr=3e-5, columns=("ref",))
+OBJECTIVE = Objective(
+    paper="A General Theoretical Paradigm to Understand Learning from Human Preferences "
+          "(IPO), arXiv:2310.12036, Eq. 17",
+    data="pairs", rows=pair_rows, hp=IPO, loss=loss, lr=3e-5, columns=("ref",))

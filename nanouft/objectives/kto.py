@@ -24,7 +24,7 @@ from torch import Tensor
 
 from nanouft.shell.config import UserError
 from nanouft.data.rows import Example, Row, label_rows
-from nanouft.objectives import Batch, Objective, plain
+from nanouft.objective import Batch, Objective, plain
 from nanouft.objectives.dpo import check_beta, log_ratio
 from nanouft.objectives.una import graded_metrics
 
@@ -72,10 +72,12 @@ def kto_loss(r: Tensor, label: Tensor, k: Tensor, hp: KTO) -> Tensor:
 def loss(batch: Batch, hp: KTO) -> tuple[Tensor, dict]:
     s = batch.seqs["answer"]
     k = log_ratio(batch.seqs["mismatch"]).mean().clamp_min(0).detach()              # mean, then clamp
-    each = kto_loss(log_ratio(s), batch.col["label"], k, hp)
+    each = kto_loss(log_ratio(s), batch.col.label, k, hp)
     return each.sum() / batch.rows, graded_metrics(batch, hp.beta * (log_ratio(s) - k), "label", hp.beta) | {"k": k}
 
 
-KTO_OBJECTIVE = Objective(paper="KTO: Model Alignment as Prospect Theoretic Optimization, arXiv:2402.01306, section 4",
-                          rows=rows, loss=loss, hp=KTO, data="labels", lr=3e-5, columns=("ref",), forward=forward,
-                          coupled=True, constant=("mismatch",))
+OBJECTIVE = Objective(
+    paper="KTO: Model Alignment as Prospect Theoretic Optimization, arXiv:2402.01306, "
+          "section 4",
+    data="labels", rows=rows, hp=KTO, loss=loss, lr=3e-5, forward=forward, columns=("ref",),
+    coupled=True)

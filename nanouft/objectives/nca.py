@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nanouft.data.rows import pair_rows
-from nanouft.objectives import Batch, Objective
+from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
 
 
@@ -37,6 +37,7 @@ def loss(batch: Batch, hp: NCA) -> tuple[Tensor, dict]:
     return each.sum() / batch.rows, pair_metrics(batch, r_w, r_l, hp.beta)
 
 
-NCA_OBJECTIVE = Objective(paper="Noise Contrastive Alignment of Language Models with Explicit Rewards, "
-                                "arXiv:2402.05369, its pair form",
-                          rows=pair_rows, loss=loss, hp=NCA, data="pairs", lr=2.5e-4, columns=("ref",))
+OBJECTIVE = Objective(
+    paper="Noise Contrastive Alignment of Language Models with Explicit Rewards, "
+          "arXiv:2402.05369, its pair form",
+    data="pairs", rows=pair_rows, hp=NCA, loss=loss, lr=2.5e-4, columns=("ref",))

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from nanouft.shell.config import UserError
 from nanouft.data.rows import demo_rows
-from nanouft.objectives import Batch, Objective, Seqs, plain
+from nanouft.objective import Batch, Objective, Seqs, plain
 from nanouft.objectives.sft import SFT
 from nanouft.objectives.sft import loss as sft_loss
 
@@ -55,5 +55,6 @@ def loss(batch: Batch, hp: NEFTune) -> tuple[Tensor, dict]:
     return value, {"nll_noisy": metrics["nll"]}                     # on noisy inputs: above SFT's nll
 
 
-NEFTUNE_OBJECTIVE = Objective(paper="NEFTune, arXiv:2310.05914, Algorithm 1", rows=demo_rows, loss=loss, hp=NEFTune,
-                              data="demos", lr=2.5e-4, forward=forward)
+OBJECTIVE = Objective(
+    paper="NEFTune, arXiv:2310.05914, Algorithm 1",
+    data="demos", rows=demo_rows, hp=NEFTune, loss=loss, lr=2.5e-4, forward=forward)

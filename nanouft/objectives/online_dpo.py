@@ -11,13 +11,13 @@ Needs prompts, at least two answers each. A tie prefers nothing: such a pair wei
 in which most prompts tie is a small step. Compare with rloo, which uses all answers and how much they differ.
 Left out: mixing in answers of the start model.
 """
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from nanouft.data.rows import prompt_rows
-from nanouft.objectives import Batch, Objective
+from nanouft.objective import Batch, Columns, Objective
 from nanouft.objectives.dpo import check_beta, dpo_loss, log_ratio, pair_metrics
 from nanouft.objectives.reinforce import check_sampling
 
@@ -34,30 +34,30 @@ class OnlineDPO:
         check_beta(self.beta)
 
 
-def credit(batch: Batch, hp: OnlineDPO) -> dict[str, Tensor]:
-    """"side": (B,) 1 for the best answer to each prompt, -1 for the worst, 0 for the others; "differ": 0 for a tie."""
-    R = batch.col["reward"].view(-1, hp.samples)
+def best_and_worst(R: Tensor) -> tuple[Tensor, Tensor]:
+    """(P,K) rewards of K answers to P prompts -> (P,) places of the best, of the worst."""
     best, worst = R.argmax(-1), R.argmin(-1)
-    worst = torch.where(worst == best, (best + 1) % hp.samples, worst)          # all equal: any other one
-    side = torch.zeros_like(R).scatter(1, best[:, None], 1.0).scatter(1, worst[:, None], -1.0)
-    differ = (R.amax(-1) > R.amin(-1)).to(R.dtype)
-    return {"side": side.flatten(), "differ": differ.repeat_interleave(hp.samples)}
+    return best, torch.where(worst == best, (best + 1) % R.shape[1], worst)     # all equal: any other one
 
 
-def arrange(rows: list, seed: int) -> list:
-    """One row of roles "chosen" and "rejected" for each prompt."""
-    best, worst = ([e for e in rows if e.col["side"] == side] for side in (1, -1))
-    return [replace(w, seqs={"chosen": w.seqs["answer"], "rejected": l.seqs["answer"]}, col={"differ": w.col["differ"]})
-            for w, l in zip(best, worst, strict=True)]
+def credit(batch: Batch, hp: OnlineDPO) -> Batch:
+    """One row of roles "chosen" and "rejected" for each prompt of the rollout."""
+    R = batch.col.reward.view(-1, hp.samples)
+    start = torch.arange(len(R)) * hp.samples                                   # each prompt's first answer
+    best, worst = best_and_worst(R)
+    s = batch.seqs["answer"]
+    pairs = {"chosen": s.take(start + best), "rejected": s.take(start + worst)}
+    return Batch.of(pairs, Columns(differ=(R.amax(-1) > R.amin(-1)).to(R.dtype)))
 
 
 def loss(batch: Batch, hp: OnlineDPO) -> tuple[Tensor, dict]:
-    w, l, differ = batch.seqs["chosen"], batch.seqs["rejected"], batch.col["differ"]
+    w, l, differ = batch.seqs["chosen"], batch.seqs["rejected"], batch.col.differ
     each = differ * dpo_loss(w, l, hp.beta)
     metrics = pair_metrics(batch, hp.beta * log_ratio(w), hp.beta * log_ratio(l), hp.beta)
     return each.sum() / batch.rows, metrics | {"ties": (1 - differ).sum() / batch.rows}
 
 
-ONLINE_DPO_OBJECTIVE = Objective(paper="Online AI Feedback (online DPO), arXiv:2402.04792, Algorithm 1",
-                                 rows=prompt_rows, loss=loss, hp=OnlineDPO, data="prompts", lr=1e-5,
-                                 source="rollouts", credit=credit, arrange=arrange)
+OBJECTIVE = Objective(
+    paper="Online AI Feedback (online DPO), arXiv:2402.04792, Algorithm 1",
+    data="prompts", rows=prompt_rows, hp=OnlineDPO, loss=loss, lr=1e-5,
+    credit=credit)

@@ -20,7 +20,7 @@ from typing import Literal
 from torch import Tensor
 
 from nanouft.data.rows import prompt_rows
-from nanouft.objectives import Batch, Objective
+from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_beta
 from nanouft.objectives.reinforce import check_sampling
 from nanouft.objectives.una import graded_metrics, score_loss
@@ -40,17 +40,18 @@ class OnlineUNA:
         check_beta(self.beta)
 
 
-def credit(batch: Batch, hp: OnlineUNA) -> dict[str, Tensor]:
-    """"score": (B,) what the implicit score is to become, 0..1."""
-    return {"score": batch.col["grade"]}
+def credit(batch: Batch, hp: OnlineUNA) -> Batch:
+    """Nothing to share out: col.score, what each answer earned on 0..1, is what its implicit score is to become."""
+    return batch
 
 
 def loss(batch: Batch, hp: OnlineUNA) -> tuple[Tensor, dict]:
     s = batch.seqs["answer"]
-    i = hp.beta * s.sum(s.logp - s.tok["old" if hp.against == "rollout" else "ref"])
-    each = score_loss(i, batch.col["score"], hp.loss)
+    i = hp.beta * s.sum(s.logp - (s.old if hp.against == "rollout" else s.ref))
+    each = score_loss(i, batch.col.score, hp.loss)
     return each.sum() / batch.rows, graded_metrics(batch, i.detach(), "score", hp.beta)
 
 
-ONLINE_UNA_OBJECTIVE = Objective(paper="UNA, online: arXiv:2408.15339, Eq. 6, 13", rows=prompt_rows,
-                                 loss=loss, hp=OnlineUNA, data="prompts", lr=3e-5, source="rollouts", credit=credit)
+OBJECTIVE = Objective(
+    paper="UNA, online: arXiv:2408.15339, Eq. 6, 13",
+    data="prompts", rows=prompt_rows, hp=OnlineUNA, loss=loss, lr=3e-5, credit=credit)

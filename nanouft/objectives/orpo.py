@@ -22,7 +22,7 @@ from torch import Tensor
 
 from nanouft.shell.config import UserError
 from nanouft.data.rows import pair_rows
-from nanouft.objectives import Batch, Objective, Seqs, plain
+from nanouft.objective import Batch, Objective, Seqs, plain
 from nanouft.objectives.dpo import log1mexp, pair_metrics
 
 
@@ -60,5 +60,6 @@ def loss(batch: Batch, hp: ORPO) -> tuple[Tensor, dict]:
     return nll + hp.lam * align, {**pair_metrics(batch, lo_w, lo_l), "nll": nll.detach()}               # Eq. 6
 
 
-ORPO_OBJECTIVE = Objective(paper="Odds Ratio Preference Optimization, arXiv:2403.07691, Eq. 6-7",
-                           rows=pair_rows, loss=loss, hp=ORPO, data="pairs", lr=2.5e-4, forward=forward)
+OBJECTIVE = Objective(
+    paper="Odds Ratio Preference Optimization, arXiv:2403.07691, Eq. 6-7",
+    data="pairs", rows=pair_rows, hp=ORPO, loss=loss, lr=2.5e-4, forward=forward)

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from nanouft.data.rows import demo_rows
-from nanouft.objectives import Batch, First, Objective
+from nanouft.objective import Batch, First, Objective
 from nanouft.objectives.dpo import check_beta
 from nanouft.objectives.una import score_loss
 
@@ -43,10 +43,10 @@ class PoFT:
 def gap(batch: Batch, hp: PoFT) -> Tensor:
     """(B,) by how much the policy is ahead of the aligned models: what the sigmoid sees."""
     s = batch.seqs["answer"]
-    return hp.beta * (s.mean(s.logp) - batch.col["aligned"]) + hp.margin
+    return hp.beta * (s.mean(s.logp) - batch.col.aligned) + hp.margin
 
 
-def trust(batch: Batch, hp: PoFT) -> Tensor:
+def tau(batch: Batch, hp: PoFT) -> Tensor:
     """(B,) tau: the share of SFT's gradient (at beta 1) that a row keeps."""
     return torch.sigmoid(-gap(batch, hp))
 
@@ -54,11 +54,11 @@ def trust(batch: Batch, hp: PoFT) -> Tensor:
 def loss(batch: Batch, hp: PoFT) -> tuple[Tensor, dict]:
     s = batch.seqs["answer"]
     each = score_loss(gap(batch, hp), 1.0, "bce")
-    return each.sum() / batch.rows, {"tau": trust(batch, hp).sum().detach() / batch.rows,
+    return each.sum() / batch.rows, {"tau": tau(batch, hp).sum().detach() / batch.rows,
                                      "nll": -s.sum(s.logp).sum().detach() / batch.tokens["answer"]}
 
 
-POFT_OBJECTIVE = Objective(paper="Preference-Oriented Supervised Fine-Tuning, arXiv:2412.12865, section 3",
-                           rows=demo_rows, loss=loss, hp=PoFT, data="demos", lr=2.5e-4, columns=("aligned",),
-                           trust=trust, first=First("aligned", ("--objective sft --rows 4080 --seed 900",),
-                                                    same_data=False))
+OBJECTIVE = Objective(
+    paper="Preference-Oriented Supervised Fine-Tuning, arXiv:2412.12865, section 3",
+    data="demos", rows=demo_rows, hp=PoFT, loss=loss, lr=2.5e-4, columns=("aligned",),
+    first=First("aligned", ("--objective sft --rows 4080 --seed 900",), same_data=False))

@@ -32,7 +32,7 @@ import torch
 from torch import Tensor
 
 from nanouft.data.rows import prompt_rows
-from nanouft.objectives import Batch, Objective, Seqs
+from nanouft.objective import Batch, Objective, Seqs
 from nanouft.objectives.grpo import k3
 from nanouft.objectives.reinforce import check_sampling, clipped, log_rho, step_metrics
 
@@ -56,20 +56,20 @@ class PPO:
 
 
 def forward(model, batch: Batch, hp: PPO) -> None:
-    """One pass, two heads: `logp`, and the column "v", what the critic says now."""
+    """One pass, two heads: `logp`, and in `second` what the critic says now."""
     s = batch.seqs["answer"]
     hidden = model(s.inputs, want="hidden")
     s.logp = model(hidden=hidden, want="logp", targets=s.targets, at=s.mask.bool())
-    s.tok["v"] = model(hidden=hidden, want="value")
+    s.second = model(hidden=hidden, want="value")
 
 
 def rewards(batch: Batch, hp: PPO) -> Tensor:
     """(B,T) R_t: the leash at every answer token, the score at the last."""
-    s, col = batch.seqs["answer"], batch.col
-    k1 = (s.tok["old"] - s.tok["ref"]).masked_fill(s.mask == 0, 0)
+    s = batch.seqs["answer"]
+    k1 = (s.old - s.ref).masked_fill(s.mask == 0, 0)
     leash = k1 if hp.kl == "k1" else k3(-k1)
     after = s.mask.flip(-1).cumsum(-1).flip(-1)                         # answer tokens from here on: 1 at the last
-    score = col["reward"] - hp.end_penalty * (1 - col["ended"])
+    score = batch.col.reward - hp.end_penalty * (1 - batch.col.ended)
     return -hp.beta * leash + torch.where((s.mask > 0) & (after == 1), score[:, None], 0)
 
 
@@ -92,16 +92,18 @@ def whiten(x: Tensor, mask: Tensor) -> Tensor:
     return ((x - on.mean()) * torch.rsqrt(spread + 1e-8)).masked_fill(mask == 0, 0)
 
 
-def credit(batch: Batch, hp: PPO) -> dict[str, Tensor]:
+def credit(batch: Batch, hp: PPO) -> Batch:
+    """A whole rollout with adv and returns, token by token."""
     s = batch.seqs["answer"]
-    adv = gae(rewards(batch, hp), s.tok["value"], s.mask, hp.gamma, hp.lam)
-    back = adv + s.tok["value"].masked_fill(s.mask == 0, 0)             # the critic's goal: before whitening
-    return {"adv": whiten(adv, s.mask), "return": back}
+    adv = gae(rewards(batch, hp), s.value, s.mask, hp.gamma, hp.lam)
+    s.returns = adv + s.value.masked_fill(s.mask == 0, 0)       # the critic's goal: before whitening
+    s.adv = whiten(adv, s.mask)
+    return batch
 
 
 def value_loss(s: Seqs, eps: float) -> Tensor:
     """(B,T): the worse of two squared errors, with the critic's word as it is and with it held near the old one."""
-    v, old, goal = (s.tok[name].masked_fill(s.mask == 0, 0) for name in ("v", "value", "return"))
+    v, old, goal = (x.masked_fill(s.mask == 0, 0) for x in (s.second, s.value, s.returns))
     near = old + (v - old).clamp(-eps, eps)
     return 0.5 * torch.maximum((v - goal) ** 2, (near - goal) ** 2)
 
@@ -109,12 +111,13 @@ def value_loss(s: Seqs, eps: float) -> Tensor:
 def loss(batch: Batch, hp: PPO) -> tuple[Tensor, dict]:
     s, n = batch.seqs["answer"], batch.tokens["answer"]
     rho = torch.exp(log_rho(s).clamp(-20, 20))                          # (B,T) e^20 is far beyond any clip
-    policy = s.sum(clipped(rho, s.tok["adv"].masked_fill(s.mask == 0, 0), hp.eps, hp.eps)).sum() / n      # Eq. 7
+    policy = s.sum(clipped(rho, s.adv.masked_fill(s.mask == 0, 0), hp.eps, hp.eps)).sum() / n      # Eq. 7
     value = s.sum(value_loss(s, hp.eps_value)).sum() / n
     metrics = {"policy_loss": policy.detach(), "value_loss": value.detach()}
     return policy + hp.vf * value, metrics | step_metrics(batch, hp.eps, hp.eps)
 
 
-PPO_OBJECTIVE = Objective(paper="Proximal Policy Optimization, arXiv:1707.06347, Eq. 7; RLHF as in arXiv:1909.08593",
-                          rows=prompt_rows, loss=loss, hp=PPO, data="prompts", lr=1e-5, forward=forward,
-                          source="rollouts", credit=credit, value=True)
+OBJECTIVE = Objective(
+    paper="Proximal Policy Optimization, arXiv:1707.06347, Eq. 7; RLHF as in arXiv:1909.08593",
+    data="prompts", rows=prompt_rows, hp=PPO, loss=loss, lr=1e-5, forward=forward,
+    columns=("value",), credit=credit)

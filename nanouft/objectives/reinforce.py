@@ -22,7 +22,7 @@ from torch import Tensor
 
 from nanouft.shell.config import UserError
 from nanouft.data.rows import prompt_rows
-from nanouft.objectives import Batch, Objective, Seqs
+from nanouft.objective import Batch, Objective, Seqs
 
 
 @dataclass
@@ -30,6 +30,7 @@ class Reinforce:
     samples: int = 4                # answers to each prompt
     beta: float = 0.02              # what one nat of log pi/pi_ref costs in reward; 0 = no leash
     baseline: Literal["mean", "none"] = "mean"      # what a reward is compared with: the rollout's mean, or 0
+    minibatches = passes = 1        # no flags: a rollout is used once
 
     def check(self, given: set[str]) -> None:
         check_sampling(self)
@@ -55,24 +56,25 @@ def leashed(batch: Batch, beta: float) -> Tensor:
     """(B,) the score of each sampled answer minus beta times its log-ratio to the start model, as it was when that was
     sampled: the k1 estimate of the KL, summed over the answer."""
     s = batch.seqs["answer"]
-    return batch.col["reward"] - beta * s.sum(s.tok["old"] - s.tok["ref"])
+    return batch.col.reward - beta * s.sum(s.old - s.ref)
 
 
-def credit(batch: Batch, hp: Reinforce) -> dict[str, Tensor]:
-    """{"adv": (B,)} of a whole rollout."""
+def credit(batch: Batch, hp: Reinforce) -> Batch:
+    """A whole rollout with col.adv."""
     R = leashed(batch, hp.beta)
-    return {"adv": R - R.mean() if hp.baseline == "mean" else R}
+    batch.col.adv = R - R.mean() if hp.baseline == "mean" else R
+    return batch
 
 
 def loss(batch: Batch, hp: Reinforce) -> tuple[Tensor, dict]:
     s = batch.seqs["answer"]
-    return -(batch.col["adv"] * s.sum(s.logp)).sum() / batch.rows, {}           # its gradient is the estimator
+    return -(batch.col.adv * s.sum(s.logp)).sum() / batch.rows, {}           # its gradient is the estimator
 
 
 # ---- for the methods that take several steps on one rollout ----------------------------------------------------------
 def log_rho(s: Seqs) -> Tensor:
     """(B,T) nats: log pi(token) now minus when it was sampled; 0 off the mask, and at the first step on a rollout."""
-    return (s.logp - s.tok["old"]).masked_fill(s.mask == 0, 0)
+    return (s.logp - s.old).masked_fill(s.mask == 0, 0)
 
 
 def clipped(rho: Tensor, adv: Tensor, low: float, high: float) -> Tensor:
@@ -89,6 +91,6 @@ def step_metrics(batch: Batch, low: float, high: float) -> dict[str, Tensor]:
     return {"clip_fraction": s.sum(outside).sum() / n, "kl_step": s.sum(moved.exp() - 1 - moved).sum() / n}    # k3
 
 
-REINFORCE_OBJECTIVE = Objective(paper="REINFORCE, Williams 1992; Back to Basics, arXiv:2402.14740",
-                                rows=prompt_rows, loss=loss, hp=Reinforce, data="prompts", lr=1e-5,
-                                source="rollouts", credit=credit)
+OBJECTIVE = Objective(
+    paper="REINFORCE, Williams 1992; Back to Basics, arXiv:2402.14740",
+    data="prompts", rows=prompt_rows, hp=Reinforce, loss=loss, lr=1e-5, credit=credit)

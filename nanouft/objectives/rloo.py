@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from nanouft.data.rows import prompt_rows
-from nanouft.objectives import Batch, Objective
+from nanouft.objective import Batch, Objective
 from nanouft.objectives.reinforce import check_sampling, clipped, leashed, log_rho, step_metrics
 
 
@@ -43,19 +43,22 @@ def leave_one_out(R: Tensor) -> Tensor:
     return R - (R.sum(-1, keepdim=True) - R) / (K - 1)                              # the RLOO estimator
 
 
-def credit(batch: Batch, hp: RLOO) -> dict[str, Tensor]:
+def credit(batch: Batch, hp: RLOO) -> Batch:
+    """A whole rollout with col.adv."""
     adv = leave_one_out(leashed(batch, hp.beta).view(-1, hp.samples)).flatten()
-    return {"adv": (adv - adv.mean()) / (adv.std() + 1e-4) if hp.normalize else adv}
+    batch.col.adv = (adv - adv.mean()) / (adv.std() + 1e-4) if hp.normalize else adv
+    return batch
 
 
 def loss(batch: Batch, hp: RLOO) -> tuple[Tensor, dict]:
     s = batch.seqs["answer"]
     rho = torch.exp(s.sum(log_rho(s)).clamp(-20, 20))                   # (B,) e^20 is far beyond any clip
-    each = clipped(rho, batch.col["adv"], hp.eps, hp.eps)
+    each = clipped(rho, batch.col.adv, hp.eps, hp.eps)
     outside = ((rho.detach() - 1).abs() > hp.eps).to(rho.dtype)
     metrics = step_metrics(batch, hp.eps, hp.eps) | {"clip_fraction": outside.sum() / batch.rows}
     return each.sum() / batch.rows, metrics
 
 
-RLOO_OBJECTIVE = Objective(paper="Back to Basics: RLOO, arXiv:2402.14740", rows=prompt_rows, loss=loss, hp=RLOO,
-                           data="prompts", lr=3e-5, source="rollouts", credit=credit)
+OBJECTIVE = Objective(
+    paper="Back to Basics: RLOO, arXiv:2402.14740",
+    data="prompts", rows=prompt_rows, hp=RLOO, loss=loss, lr=3e-5, credit=credit)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from nanouft.data.rows import pair_rows
-from nanouft.objectives import Batch, Objective
+from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_beta, check_smoothing, dpo_loss, log_ratio, pair_metrics
 
 
@@ -37,5 +37,6 @@ def loss(batch: Batch, hp: RobustDPO) -> tuple[Tensor, dict]:
     return each.sum() / batch.rows, pair_metrics(batch, hp.beta * log_ratio(w), hp.beta * log_ratio(l), hp.beta)
 
 
-ROBUST_DPO_OBJECTIVE = Objective(paper="Provably Robust DPO, arXiv:2403.00409",
-                                 rows=pair_rows, loss=loss, hp=RobustDPO, data="pairs", lr=3e-5, columns=("ref",))
+OBJECTIVE = Objective(
+    paper="Provably Robust DPO, arXiv:2403.00409",
+    data="pairs", rows=pair_rows, hp=RobustDPO, loss=loss, lr=3e-5, columns=("ref",))

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from nanouft.shell.config import UserError
 from nanouft.data.rows import pair_rows
-from nanouft.objectives import Batch, Objective
+from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
 
 
@@ -63,7 +63,7 @@ def loss(batch: Batch, hp: RPO) -> tuple[Tensor, dict]:
     r_w, r_l = (log_ratio(batch.seqs[role]) for role in ("chosen", "rejected"))
     M = r_w[:, None] - r_l[None, :]
     if hp.form == "paired":
-        W = nearness(batch.col["prompt"].to(M.dtype), hp.temperature)
+        W = nearness(batch.col.prompt.to(M.dtype), hp.temperature)
         each = -F.logsigmoid(hp.beta * W * M).mean(-1)
     else:
         W = shares(len(M), hp.diagonal_weight, M)
@@ -72,6 +72,7 @@ def loss(batch: Batch, hp: RPO) -> tuple[Tensor, dict]:
                                      "own_weight": W.diagonal().sum() / batch.rows}
 
 
-RPO_OBJECTIVE = Objective(paper="Relative Preference Optimization, arXiv:2402.10958 and the released code",
-                          rows=pair_rows, loss=loss, hp=RPO, data="pairs", lr=3e-5, columns=("ref", "prompt"),
-                          coupled=True)
+OBJECTIVE = Objective(
+    paper="Relative Preference Optimization, arXiv:2402.10958 and the released code",
+    data="pairs", rows=pair_rows, hp=RPO, loss=loss, lr=3e-5, columns=("ref", "prompt"),
+    coupled=True)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from nanouft.data.rows import demo_rows
-from nanouft.objectives import Batch, Objective, plain
+from nanouft.objective import Batch, Objective, plain
 
 
 @dataclass
@@ -40,5 +40,6 @@ def forward(model, batch: Batch, hp: SFT) -> None:
     s.logp = model(embeds=embeds, want="logp", targets=s.targets, at=s.mask.bool())
 
 
-SFT_OBJECTIVE = Objective(paper="Supervised fine-tuning: maximum likelihood of demonstrations, prompt masked",
-                          rows=demo_rows, loss=loss, hp=SFT, data="demos", lr=2.5e-4, forward=forward)
+OBJECTIVE = Objective(
+    paper="Supervised fine-tuning: maximum likelihood of demonstrations, prompt masked",
+    data="demos", rows=demo_rows, hp=SFT, loss=loss, lr=2.5e-4, forward=forward)

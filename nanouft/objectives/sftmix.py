@@ -26,7 +26,7 @@ from torch import Tensor
 
 from nanouft.shell.config import UserError
 from nanouft.data.rows import demo_rows
-from nanouft.objectives import Batch, First, Objective, Seqs
+from nanouft.objective import Batch, Columns, First, Objective, Seqs
 
 
 @dataclass
@@ -42,14 +42,14 @@ class SFTMix:
 def pair_up(encoded: list, seed: int) -> list:
     """Rows with a `confidence` -> pairs of a confident and an unsure one, cut at the median, matched at random. With an
     odd number the row in the middle is its own partner."""
-    ranked = sorted(encoded, key=lambda e: -float(e.col["confidence"]))
+    ranked = sorted(encoded, key=lambda e: -float(e.col.confidence))
     half = (len(ranked) + 1) // 2
     sure, unsure = ranked[:half], ranked[len(ranked) - half:]
     if len(ranked) % 2:
         middle, sure, unsure = ranked[half - 1], sure[:-1], unsure[1:]
     random.Random(seed).shuffle(unsure)
     pairs = [*zip(sure, unsure), *([(middle, middle)] if len(ranked) % 2 else [])]
-    return [replace(a, seqs={"sure": a.seqs["answer"], "unsure": b.seqs["answer"]}, col={}) for a, b in pairs]
+    return [replace(a, seqs={"sure": a.seqs["answer"], "unsure": b.seqs["answer"]}, col=Columns()) for a, b in pairs]
 
 
 def answer_places(s: Seqs, n: int) -> Tensor:
@@ -77,8 +77,8 @@ def forward(model, batch: Batch, hp: SFTMix) -> None:
     for role, s, i, share in (("mix_sure", a, places[0], lam), ("mix_unsure", b, places[1], 1 - lam)):
         y, mask = s.targets.gather(1, i), at.to(s.mask.dtype)
         nll = F.cross_entropy(z, y[at], reduction="none")
-        batch.seqs[role] = Seqs(s.inputs.gather(1, i), y, mask, mask, {"share": share * mask},
-                                torch.zeros(at.shape, dtype=z.dtype, device=z.device).masked_scatter(at, -nll))
+        logp = torch.zeros(at.shape, dtype=z.dtype, device=z.device).masked_scatter(at, -nll)
+        batch.seqs[role] = Seqs(s.inputs.gather(1, i), y, mask, mask, logp, second=share * mask)
 
 
 def loss(batch: Batch, hp: SFTMix) -> tuple[Tensor, dict]:
@@ -89,11 +89,14 @@ def loss(batch: Batch, hp: SFTMix) -> tuple[Tensor, dict]:
         return nll, metrics
     mix = 0
     for s in (batch.seqs["mix_sure"], batch.seqs["mix_unsure"]):
-        share, logp = (x.masked_fill(s.mask == 0, 0) for x in (s.tok["share"], s.logp))
+        share, logp = (x.masked_fill(s.mask == 0, 0) for x in (s.second, s.logp))
         mix = mix - s.mean(share * logp).sum() / batch.rows         # lam and 1 - lam: the mixed label, in two parts
     return nll + hp.mu * mix, metrics | {"nll_mix": mix.detach()}
 
 
-SFTMIX_OBJECTIVE = Objective(paper="SFTMix, arXiv:2410.05248", rows=demo_rows, loss=loss, hp=SFTMix, data="demos",
-                             lr=2.5e-4, columns=("confidence",), forward=forward, arrange=pair_up, together=2,
-                             first=First("runs", ("--objective sft --epochs 1", "--objective sft --epochs 2")))
+OBJECTIVE = Objective(
+    paper="SFTMix, arXiv:2410.05248",
+    data="demos", rows=demo_rows, hp=SFTMix, loss=loss, lr=2.5e-4, forward=forward,
+    columns=("confidence",),
+    first=First("runs", ("--objective sft --epochs 1", "--objective sft --epochs 2")),
+    arrange=pair_up)

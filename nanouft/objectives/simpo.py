@@ -21,7 +21,7 @@ from torch import Tensor
 
 from nanouft.shell.config import UserError
 from nanouft.data.rows import pair_rows
-from nanouft.objectives import Batch, Objective
+from nanouft.objective import Batch, Objective
 from nanouft.objectives.cpo import check_alpha, nll
 from nanouft.objectives.dpo import check_beta, check_smoothing, pair_metrics
 
@@ -37,8 +37,12 @@ class SimPO:
         check_beta(self.beta)
         check_smoothing(self.label_smoothing)
         check_alpha(self.alpha)
-        if self.gamma < 0:
-            raise UserError(f"--gamma {self.gamma}: must not be below 0; it is the margin to win by")
+        check_margin(self.gamma)
+
+
+def check_margin(gamma: float) -> None:
+    if gamma < 0:
+        raise UserError(f"--gamma {gamma}: must not be below 0; it is the margin to win by")
 
 
 def simpo_loss(r_w: Tensor, r_l: Tensor, gamma: float, label_smoothing: float = 0.0) -> Tensor:
@@ -54,6 +58,7 @@ def loss(batch: Batch, hp: SimPO) -> tuple[Tensor, dict]:
     return prefer + hp.alpha * hold, {**pair_metrics(batch, r_w, r_l, hp.beta), "nll": hold.detach()}
 
 
-SIMPO_OBJECTIVE = Objective(paper="SimPO: Simple Preference Optimization with a Reference-Free Reward, "
-                                  "arXiv:2405.14734, Eq. 6",
-                            rows=pair_rows, loss=loss, hp=SimPO, data="pairs", lr=3e-5)
+OBJECTIVE = Objective(
+    paper="SimPO: Simple Preference Optimization with a Reference-Free Reward, "
+          "arXiv:2405.14734, Eq. 6",
+    data="pairs", rows=pair_rows, hp=SimPO, loss=loss, lr=3e-5)

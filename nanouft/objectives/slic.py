@@ -19,7 +19,7 @@ from torch import Tensor
 
 from nanouft.shell.config import UserError
 from nanouft.data.rows import pair_rows
-from nanouft.objectives import Batch, Objective
+from nanouft.objective import Batch, Objective
 from nanouft.objectives.cpo import nll
 from nanouft.objectives.dpo import check_beta, pair_metrics
 
@@ -53,5 +53,6 @@ def loss(batch: Batch, hp: SLiC) -> tuple[Tensor, dict]:
     return hinge.sum() / batch.rows + hold, {**pair_metrics(batch, S_w, S_l), "done": done}
 
 
-SLIC_OBJECTIVE = Objective(paper="SLiC-HF: Sequence Likelihood Calibration with Human Feedback, arXiv:2305.10425",
-                           rows=pair_rows, loss=loss, hp=SLiC, data="pairs", lr=2.5e-4)
+OBJECTIVE = Objective(
+    paper="SLiC-HF: Sequence Likelihood Calibration with Human Feedback, arXiv:2305.10425",
+    data="pairs", rows=pair_rows, hp=SLiC, loss=loss, lr=2.5e-4)

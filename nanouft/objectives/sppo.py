@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from nanouft.data.rows import pair_rows
-from nanouft.objectives import Batch, Objective
+from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
 
 
@@ -40,5 +40,6 @@ def loss(batch: Batch, hp: SPPO) -> tuple[Tensor, dict]:
     return each.sum() / batch.rows, pair_metrics(batch, a, b)
 
 
-SPPO_OBJECTIVE = Objective(paper="Self-Play Preference Optimization, arXiv:2405.00675 (its loss, hard labels)",
-                           rows=pair_rows, loss=loss, hp=SPPO, data="pairs", lr=1e-4, columns=("ref",))
+OBJECTIVE = Objective(
+    paper="Self-Play Preference Optimization, arXiv:2405.00675 (its loss, hard labels)",
+    data="pairs", rows=pair_rows, hp=SPPO, loss=loss, lr=1e-4, columns=("ref",))

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from nanouft.shell.config import UserError
 from nanouft.data.rows import pair_rows
-from nanouft.objectives import Batch, First, Objective, Seqs
+from nanouft.objective import Batch, First, Objective, Seqs
 from nanouft.objectives.dpo import check_beta, pair_metrics
 
 
@@ -52,7 +52,7 @@ def token_weights(s: Seqs, mu: int, how: str) -> Tensor:
     if how == "ones":
         return s.mask
     off = s.mask == 0
-    r = s.tok["tis"].masked_fill(off, 0)
+    r = s.tis.masked_fill(off, 0)
     if how == "paper":
         return (mu * r.clamp(-0.5, 1.5)).exp().masked_fill(off, 0)
     x, n = (mu * r).masked_fill(off, float("inf")), s.mask.sum(-1, keepdim=True)
@@ -63,7 +63,7 @@ def token_weights(s: Seqs, mu: int, how: str) -> Tensor:
 
 def weighted_ratio(s: Seqs, mu: int, how: str) -> Tensor:
     """(B,) nats: log_ratio of dpo.py with weights."""
-    return s.sum(token_weights(s, mu, how) * (s.logp - s.tok["ref"]))
+    return s.sum(token_weights(s, mu, how) * (s.logp - s.ref))
 
 
 def loss(batch: Batch, hp: TISDPO) -> tuple[Tensor, dict]:
@@ -74,7 +74,7 @@ def loss(batch: Batch, hp: TISDPO) -> tuple[Tensor, dict]:
     return -F.logsigmoid(r_w - r_l).sum() / batch.rows, {**pair_metrics(batch, r_w, r_l, hp.beta), **mean}
 
 
-TIS_DPO_OBJECTIVE = Objective(
+OBJECTIVE = Objective(
     paper="TIS-DPO: Token-level Importance Sampling, arXiv:2410.04350 and the released code",
-    rows=pair_rows, loss=loss, hp=TISDPO, data="pairs", lr=3e-5, columns=("ref", "tis"),
+    data="pairs", rows=pair_rows, hp=TISDPO, loss=loss, lr=3e-5, columns=("ref", "tis"),
     first=First("estimates", ("--objective dpo --epochs 1", "--objective dpo --epochs 1 --swap")))

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from nanouft.shell.config import UserError
 from nanouft.data.rows import demo_rows
-from nanouft.objectives import Batch, Objective
+from nanouft.objective import Batch, Objective
 
 
 @dataclass
@@ -54,17 +54,18 @@ def forward(model, batch: Batch, hp: TOFU) -> None:
     z = model(s.inputs, want="logits", at=at)                           # (N,V), response tokens only
     z = z if z.dtype == torch.float64 else z.float()
     nll = [F.cross_entropy(x, s.targets[at], reduction="none") for x in (z / hp.beta, z.detach())]
-    s.logp, s.tok["plain"] = (torch.zeros(at.shape, dtype=z.dtype, device=z.device).masked_scatter(at, -x)
+    s.logp, s.second = (torch.zeros(at.shape, dtype=z.dtype, device=z.device).masked_scatter(at, -x)
                               for x in nll)
 
 
 def loss(batch: Batch, hp: TOFU) -> tuple[Tensor, dict]:
     s, n = batch.seqs["answer"], batch.tokens["answer"]
     off = s.mask == 0
-    plain = s.tok["plain"].masked_fill(off, 0)
+    plain = s.second.masked_fill(off, 0)
     paid = -focal_weight(plain, hp.gamma) * hp.beta * s.logp.masked_fill(off, 0)
     return s.sum(paid).sum() / n, {"nll": -s.sum(plain).sum() / n}
 
 
-TOFU_OBJECTIVE = Objective(paper="Tempered focal loss (TOFU), arXiv:2605.00195", rows=demo_rows, loss=loss, hp=TOFU,
-                           data="demos", lr=2.5e-4, forward=forward)
+OBJECTIVE = Objective(
+    paper="Tempered focal loss (TOFU), arXiv:2605.00195",
+    data="demos", rows=demo_rows, hp=TOFU, loss=loss, lr=2.5e-4, forward=forward)

@@ -21,14 +21,14 @@ Needs demonstrations and one more kind: --feedback score (labels count as scores
 or pair; none = demonstrations only. Needs the start model's log-probs.
 Traps: means instead of sums; log sigma instead of the square (that is --loss bce); weights between the two kinds.
 """
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from torch import Tensor
 
 from nanouft.shell.config import UserError
 from nanouft.data.rows import Example, Row, contents, demo_rows, judged, label_rows, score_rows
-from nanouft.objectives import Batch, Objective
+from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_beta, log_ratio
 from nanouft.objectives.una import graded_metrics, score_loss
 
@@ -47,9 +47,9 @@ DATA = {"score": "demos + scores", "binary": "demos + labels", "pair": "demos + 
 
 
 def rows(data: list[Row], hp: UFT) -> list[Example]:
-    """Role "answer", column "score": 1 for a demonstration, and what is known of the others."""
+    """Role "answer" with a score: 1 for a demonstration, and what is known of the others."""
     if hp.feedback == "none":
-        return [Example(e.seqs, {"score": 1.0}, e.where, e.family) for e in demo_rows(data, hp)]
+        return [replace(e, score=1.0) for e in demo_rows(data, hp)]
     demos = [judged(row, row.answer, score=1.0) for row in data
              if row.answer is not None and row.score is None and row.label is None]
     try:
@@ -60,18 +60,18 @@ def rows(data: list[Row], hp: UFT) -> list[Example]:
     if not demos + others:
         raise UserError(f"this objective needs {DATA[hp.feedback]} (a row without a score is a demonstration); "
                         f"the data has {contents(data)}")
-    return demos + [Example(e.seqs, {"score": e.col.get("label", e.col.get("score"))}, e.where, e.family)
-                    for e in others]
+    graded = [replace(e, score=e.score if e.label is None else e.label, label=None) for e in others]
+    return demos + graded
 
 
 def loss(batch: Batch, hp: UFT) -> tuple[Tensor, dict]:
     s = batch.seqs["answer"]
     i = hp.beta * log_ratio(s)
-    each = score_loss(i, batch.col["score"], hp.loss)                               # Eq. 6; score 1: Eq. 7
+    each = score_loss(i, batch.col.score, hp.loss)                               # Eq. 6; score 1: Eq. 7
     return each.sum() / batch.rows, graded_metrics(batch, i, "score", hp.beta)
 
 
-UFT_OBJECTIVE = Objective(paper="UFT: Unifying Fine-Tuning of SFT and RLHF/DPO/UNA through a Generalized Implicit "
-                                "Reward Function, arXiv:2410.21438, Eq. 6, 7",
-                          rows=rows, loss=loss, hp=UFT, data=lambda hp: DATA[hp.feedback], lr=2.5e-4,
-                          columns=("ref",))
+OBJECTIVE = Objective(
+    paper="UFT: Unifying Fine-Tuning of SFT and RLHF/DPO/UNA through a Generalized Implicit"
+          " Reward Function, arXiv:2410.21438, Eq. 6, 7",
+    data=lambda hp: DATA[hp.feedback], rows=rows, hp=UFT, loss=loss, lr=2.5e-4, columns=("ref",))

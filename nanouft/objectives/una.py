@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nanouft.data.rows import label_rows, pair_rows, score_rows
-from nanouft.objectives import Batch, Objective
+from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_beta, kl_bound, log_ratio, pair_metrics, won
 
 
@@ -57,7 +57,8 @@ def loss(batch: Batch, hp: UNA) -> tuple[Tensor, dict]:
         return each.sum() / batch.rows, pair_metrics(batch, i_w, i_l, hp.beta)
     name = "label" if hp.feedback == "binary" else "score"
     i = hp.beta * log_ratio(batch.seqs["answer"])
-    return score_loss(i, batch.col[name], hp.loss).sum() / batch.rows, graded_metrics(batch, i, name, hp.beta)
+    each = score_loss(i, getattr(batch.col, name), hp.loss)
+    return each.sum() / batch.rows, graded_metrics(batch, i, name, hp.beta)
 
 
 @torch.no_grad()
@@ -69,17 +70,18 @@ def graded_metrics(batch: Batch, reward: Tensor, name: str, nat: float) -> dict[
     right sign (0 nats count half); margin: mean reward of good minus bad. A step without bad answers counts 0 for
     them.
     """
-    s, here, whole = batch.seqs["answer"], batch.col[name], batch.whole[name]
+    s, here, whole = batch.seqs["answer"], getattr(batch.col, name), getattr(batch.whole, name)
     good, bad = (here > 0.5).to(reward.dtype), (here < 0.5).to(reward.dtype)
     n_good, n_bad = ((x.sum()).clamp_min(1) for x in (whole > 0.5, whole < 0.5))
     logp = s.sum(s.logp)
     out = {"margin": (good * reward).sum() / n_good - (bad * reward).sum() / n_bad,
            "accuracy": (good * won(reward, nat) + bad * won(-reward, nat)).sum() / (whole != 0.5).sum().clamp_min(1),
            "logp_good": (good * logp).sum() / n_good, "logp_bad": (bad * logp).sum() / n_bad}
-    return out | ({"kl": s.sum(kl_bound(s)).sum() / batch.tokens["answer"]} if "ref" in s.tok else {})
+    return out | ({"kl": s.sum(kl_bound(s)).sum() / batch.tokens["answer"]} if s.ref is not None else {})
 
 
-UNA_OBJECTIVE = Objective(paper="UNA: Unifying Alignments of RLHF/PPO, DPO and KTO by a Generalized Implicit Reward "
-                                "Function, arXiv:2408.15339, Eq. 6-13",
-                          rows=lambda data, hp: KINDS[hp.feedback][1](data, hp), loss=loss, hp=UNA,
-                          data=lambda hp: KINDS[hp.feedback][0], lr=5e-4, columns=("ref",))
+OBJECTIVE = Objective(
+    paper="UNA: Unifying Alignments of RLHF/PPO, DPO and KTO by a Generalized Implicit "
+          "Reward Function, arXiv:2408.15339, Eq. 6-13",
+    data=lambda hp: KINDS[hp.feedback][0], rows=lambda data, hp: KINDS[hp.feedback][1](data, hp),
+    hp=UNA, loss=loss, lr=5e-4, columns=("ref",))

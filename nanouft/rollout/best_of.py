@@ -12,6 +12,11 @@ import math
 
 import numpy as np
 
+from nanouft.data.forms import Row
+from nanouft.data.tokenizer import Tokenizer
+from nanouft.gpt import GPT
+from nanouft.models.generate import Answer, answer_rows
+from nanouft.rollout.scorer import Scorer
 from nanouft.shell.config import UserError
 
 MOST = 256              # samples to a prompt: `sample` draws them in one batch
@@ -20,6 +25,15 @@ MOST = 256              # samples to a prompt: `sample` draws them in one batch
 def choose(rewards: np.ndarray) -> np.ndarray:
     """(..., N) rewards -> (...) places of the best; the first of equals, which is as random as the samples are."""
     return np.argmax(rewards, -1)
+
+
+def best_answers(model: GPT, tok: Tokenizer, rows: list[Row], n: int, scorer: Scorer,
+                 seed: int = 0) -> list[Answer]:
+    """To each prompt the one of `n` samples at temperature 1 that the scorer likes best."""
+    asked = [r for r in rows for _ in range(n)]
+    many = answer_rows(model, tok, asked, temperature=1.0, seed=seed)
+    likes = scorer([r.prompt[-1].text for r in asked], [tok.decode(a.ids).strip() for a in many])
+    return [many[n * i + j] for i, j in enumerate(choose(likes.reshape(len(rows), n)))]
 
 
 def best_of(n: int, rewards: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nanouft.look.held_out import bootstrap
+from nanouft.look.stats import bootstrap
 
 
 def quality(margin: np.ndarray, families: list[str]) -> dict:

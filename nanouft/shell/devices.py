@@ -19,7 +19,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 @contextlib.contextmanager
 def threads(n: int) -> Iterator[None]:
-    """`n` CPU threads inside, as many as before behind it."""
+    """`n` CPU threads inside, as many as before afterwards."""
     before = torch.get_num_threads()
     torch.set_num_threads(n)
     try:
@@ -32,8 +32,8 @@ def threads(n: int) -> Iterator[None]:
 class Device:
     name: str                   # cpu | cuda | cuda:1 | mps
     dtype: str                  # fp32 | bf16 | fp16: precision of the forward
-    rank: int = 0               # this process among `world` (torchrun)
-    world: int = 1
+    rank: int = 0               # this process among `processes` (torchrun)
+    processes: int = 1
 
     @property
     def kind(self) -> str:
@@ -53,7 +53,7 @@ class Device:
 
     def close(self) -> None:
         """Leave together: a process that goes while another still holds the group can be aborted on its way out."""
-        if self.world > 1:
+        if self.processes > 1:
             dist.barrier()
             dist.destroy_process_group()
 
@@ -77,8 +77,8 @@ def pick(device: str = "auto", dtype: str = "auto", threads: int | None = None) 
     if number and int(number) >= has[kind]:
         raise UserError(f"--device {device}: there is no number {number}; {kind} has {has[kind]}, counted from 0")
     try:
-        world = int(os.environ.get("WORLD_SIZE", 1))
-        rank = int(os.environ["RANK"]) if world > 1 else 0
+        processes = int(os.environ.get("WORLD_SIZE", 1))
+        rank = int(os.environ["RANK"]) if processes > 1 else 0
     except (KeyError, ValueError):
         raise UserError("WORLD_SIZE is set, but RANK is not, or one of them is no number; "
                         "start several processes by torchrun")
@@ -95,7 +95,7 @@ def pick(device: str = "auto", dtype: str = "auto", threads: int | None = None) 
     if kind == "cuda":
         torch.set_float32_matmul_precision("high")                  # TF32
         torch.cuda.set_device(device if number else "cuda:0")       # what asks for "the" GPU shall mean this one
-    if world > 1:
+    if processes > 1:
         if kind == "cuda":
             if number or int(os.environ["LOCAL_RANK"]) >= has["cuda"]:
                 raise UserError(f"--device {device}: torchrun gives each process a GPU of its own, this machine has "
@@ -103,7 +103,7 @@ def pick(device: str = "auto", dtype: str = "auto", threads: int | None = None) 
             device = f"cuda:{os.environ['LOCAL_RANK']}"
             torch.cuda.set_device(device)
         dist.init_process_group("nccl" if kind == "cuda" else "gloo")
-    return Device(device, dtype, rank, world)
+    return Device(device, dtype, rank, processes)
 
 
 def compiled(model: torch.nn.Module, mode: str, device: Device) -> torch.nn.Module:

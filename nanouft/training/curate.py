@@ -10,47 +10,45 @@ judges: likelihoods are averaged, the first one answers. Fewer rows are fewer st
 """
 from dataclasses import replace
 
-from nanouft import reference as prepare, world
-from nanouft.shell import runs
+from nanouft import world
 from nanouft.data.batches import encode
+from nanouft.data.forms import Row
+from nanouft.data.rows import demo_rows
+from nanouft.models.generate import answer_rows
+from nanouft.models.load import start_model
+from nanouft.reference import opinion
 from nanouft.shell.config import UserError
-from nanouft.data.rows import Row, demo_rows
 from nanouft.shell.devices import Device
-from nanouft.evaluate import answer_rows
-from nanouft.objectives import OBJECTIVES
 
 
-def curate(rows: list[Row], cfg, device: Device, main) -> list[Row]:
-    """The rows to train on, in their order, as --clean, --keep and --rewrite ask. `main` trains NanoWorld's judge."""
-    given, poft = len(rows), OBJECTIVES["poft"]
+def curate(rows: list[Row], cfg, judges: list[str], device: Device) -> list[Row]:
+    """The rows to train on, in their order, as --clean, --keep and --rewrite ask."""
+    given = len(rows)
     if cfg.clean:
         rows = [r for r in rows if world.score(r.prompt[0].text, r.answer[-1].text) == 1]
-    if cfg.keep < 1 or cfg.rewrite:
-        if cfg.data and not cfg.judge:
-            raise UserError("--judge DIR is needed with --data: a model that knows such answers")
-        judges = prepare.run_first(poft, poft.hp(aligned=cfg.judge), cfg, main).aligned
-        rows = likeliest(rows, judges, cfg.keep, device) if cfg.keep < 1 else rows
-        rows = rewritten(rows, judges[0], device) if cfg.rewrite else rows
-    if cfg.clean or cfg.keep < 1 or cfg.rewrite:
-        print(f"{len(rows):,} of {given:,} demonstrations are left" + ", in the judge's words" * cfg.rewrite)
+    if cfg.keep < 1:
+        rows = likeliest(rows, judges, cfg.keep, device)
+    if cfg.rewrite:
+        rows = rewritten(rows, judges[0], device)
+    print(f"{len(rows):,} of {given:,} demonstrations are left" + (", in the judge's words" if cfg.rewrite else ""))
     return rows
 
 
 def likeliest(rows: list[Row], judges: list[str], share: float, device: Device) -> list[Row]:
-    """The share of the demonstrations with the highest mean log-prob a token under the judges."""
-    model, tok = runs.start_model(judges[0])
-    encoded, lost = encode(demo_rows(rows, None), tok, model.cfg.n_ctx)
+    """The share of the demonstrations with the highest log-prob, on average per token, under the judges."""
+    model, tok = start_model(judges[0])
+    encoded, _ = encode(demo_rows(rows, None), tok, model.cfg.n_ctx)
     if len(encoded) < len(rows):
         raise UserError(f"--keep: {len(rows) - len(encoded):,} of {len(rows):,} rows are no demonstrations or too long "
                         f"for {judges[0]}; leave them out")
-    opinion = prepare.aligned(encoded, model, tok.pad, device, OBJECTIVES["poft"].hp(aligned=judges))
-    best = sorted(range(len(rows)), key=lambda i: -opinion[i])[:max(1, round(share * len(rows)))]
+    likes = opinion(encoded, judges, device)
+    best = sorted(range(len(rows)), key=lambda i: -likes[i])[:max(1, round(share * len(rows)))]
     return [rows[i] for i in sorted(best)]
 
 
 def rewritten(rows: list[Row], judge: str, device: Device) -> list[Row]:
     """The same prompts with the judge's greedy answers; where it does not stop or says nothing, the row is dropped."""
-    model, tok = runs.start_model(judge)
+    model, tok = start_model(judge)
     answers = answer_rows(model.to(device.name).eval(), tok, rows)
     said = [tok.decode(a.ids).strip() if a.ended else "" for a in answers]
     if not any(said):

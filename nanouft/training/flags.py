@@ -5,13 +5,16 @@
 A flag that would change nothing is refused, so that nobody believes to have changed something.
 """
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 from nanouft import world
+from nanouft.objective import Objective
+from nanouft.objectives import OBJECTIVES
 from nanouft.shell import config, runs
 from nanouft.shell.config import UserError
-from nanouft.objectives import OBJECTIVES
+from nanouft.shell.files import read_json
 
 
 @dataclass
@@ -20,8 +23,6 @@ class Train:
     prompt_field: str | None = None     # name of the prompt in your data, where it is none of the usual
     response_field: str | None = None   # name of the response in your data
     init: str = "base"                  # start from: 'base' (shipped) or a GPT-2 folder, such as another run
-    corpus: str | None = None           # pretrain a base on this text first (once; kept under out/), and start from it
-    size: Literal["nano", "gpt2"] = "nano"      # size of the base that --corpus makes
     rows: int = 1020                    # NanoWorld rows to train on
     skills: str = "all"                 # families: A, B, all or names with commas; A:B = one for each kind of rows
     mix: str = ""                       # proportions of the kinds of NanoWorld rows, such as 2:1 [equal numbers]
@@ -37,7 +38,7 @@ class Train:
     lr: float | None = None             # peak learning rate [the objective's own]
     optimizer: Literal["adamw", "rmsprop"] = "adamw"    # rmsprop is what the IFT paper used
     weight_decay: float = 0.0           # on matrices only
-    warmup: float = 0.1                 # share of the steps in which the rate rises; then it falls as a cosine to 0
+    warmup: float = 0.1                 # share of the steps in which the learning rate rises; then it falls as a cosine to 0
     clip: float = 1.0                   # largest gradient norm; 0 = no clipping
     freeze: Literal["none", "half"] = "none"    # half: half of every layer stays as it is (HFT; which half: the seed)
     seed: int = 0                       # draws the demonstrations, their order and every random number
@@ -52,8 +53,13 @@ class Train:
     show_every: int = 25                # on-policy: steps between three printed answers; 0 = none
     items: int = 100                    # NanoWorld prompts a family in the before/after table; 0 = no table
     split: Literal["test", "val"] = "test"      # which of them: val to choose settings, test to report
+    weigh_rows: bool = False            # also write row_weights.jsonl: how hard the loss pushes each training row
     out: str | None = None              # run folder [out/<objective>]
     resume: str | None = None           # go on with the run in this folder; takes no other flag
+
+    def optimizer_steps(self, rows: int, passes: int = 1) -> int:
+        """How many steps these rows make; on-policy methods take `passes` steps on each batch of answers."""
+        return self.steps or max(1, round((self.epochs or 3) * rows / self.batch_size)) * passes
 
     def check(self) -> None:
         least = dict.fromkeys(("batch_size", "accumulate", "rows", "steps", "max_new"), 1) | dict.fromkeys(
@@ -76,7 +82,7 @@ class Train:
 
 
 def read_flags(argv: list[str] | None, about: str = ""):
-    """-> (objective name, Train, hyper-parameters, {value: where it came from})."""
+    """-> (objective's name, Train, its hyper-parameters, {setting: "command line" | "default" ...})."""
     known = config.Parser(add_help=False)
     known.add_argument("--objective")
     known.add_argument("--resume")
@@ -87,9 +93,26 @@ def read_flags(argv: list[str] | None, about: str = ""):
         if first.objective or others:
             other = "--objective" if first.objective else others[0]
             raise UserError(f"--resume takes no other flag, but {other} was given: every setting comes from run.json")
-        return runs.reopen(first.resume, Train)
+        return reopen(first.resume)
     name = config.choose("objective", first.objective or "ift", [*OBJECTIVES, "list"])
     objective = OBJECTIVES[name]
+    values = vars(make_parser(name, objective, about).parse_args(argv))
+    cfg, given = config.fill(Train, values)
+    hp, hp_given = config.fill(objective.hp, values)
+    cfg.check()
+    if hasattr(hp, "check"):
+        hp.check(hp_given)
+    refuse_idle_flags(name, objective, cfg, hp, given)
+    runs.check_out(cfg.out)
+    settings = {**asdict(cfg), **asdict(hp)}
+    origin = {k: "command line" if k in given | hp_given else "default" for k in settings}
+    if cfg.lr is None:
+        cfg.lr, origin["lr"] = objective.lr, f"default of {name}"
+    return name, cfg, hp, origin
+
+
+def make_parser(name: str, objective: Objective, about: str) -> config.Parser:
+    """The flags of the run, and those of the objective that is named."""
     parser = config.Parser(prog="python -m nanouft.train", description=about)
     parser.elsewhere = {f: n for n, o in reversed(OBJECTIVES.items()) for f in config.flags_of(o.hp)}
     parser.add_argument("--objective", default="ift", metavar="NAME",
@@ -97,41 +120,35 @@ def read_flags(argv: list[str] | None, about: str = ""):
                              "--help shows the flags of the one that is named")
     config.add_flags(parser, Train, "the run")
     config.add_flags(parser, objective.hp, f"{name}: {objective.paper}")
-    values = vars(parser.parse_args(argv))
-    cfg, given = config.fill(Train, values)
-    hp, hp_given = config.fill(objective.hp, values)
-    cfg.check()
-    if hasattr(hp, "check"):
-        hp.check(hp_given)
+    return parser
+
+
+def refuse_idle_flags(name: str, objective: Objective, cfg: Train, hp, given: set[str]) -> None:
+    """UserError for a flag that was given and would change nothing in this run."""
+    kinds = objective.kinds(hp)
+    learns = f"{name} learns from {' + '.join(kinds)}"
     if cfg.data and (idle := sorted(given & {"rows", "noise", "split", "skills", "mix", "clean"})):
         raise UserError(f"--{idle[0]} belongs to NanoWorld; it changes nothing with --data")
-    if objective.source == "epochs" and (idle := sorted(given & {"reward", "max_new", "show_every"})):
-        raise UserError(f"--{idle[0].replace('_', '-')} belongs to methods that sample answers (rloo, ppo ...); {name} "
-                        "learns from given ones")
-    kinds = objective.kinds(hp)
+    if not objective.on_policy and (idle := sorted(given & {"reward", "max_new", "show_every"})):
+        raise UserError(f"--{idle[0].replace('_', '-')} belongs to methods that sample answers (rloo, ppo ...); {learns}")
     if cfg.noise and "demos" not in kinds:
-        raise UserError(f"--noise spoils demonstrations; {name} learns from {' + '.join(kinds)}")
-    curated = sorted(given & {"clean", "keep", "rewrite"})
-    if curated and kinds != ["demos"]:
-        raise UserError(f"--{curated[0]} chooses demonstrations; {name} learns from {' + '.join(kinds)}")
+        raise UserError(f"--noise spoils demonstrations; {learns}")
+    if (idle := sorted(given & {"clean", "keep", "rewrite"})) and kinds != ["demos"]:
+        raise UserError(f"--{idle[0]} chooses demonstrations; {learns}")
+    if (cfg.keep < 1 or cfg.rewrite) and cfg.data and not cfg.judge:
+        raise UserError("--judge DIR is needed with --data: a model that knows such answers")
     if cfg.judge and not (cfg.keep < 1 or cfg.rewrite):
         raise UserError("--judge says whose opinion counts for --keep or --rewrite; give one of them")
     if not cfg.data:
         check_world(cfg, kinds, given)
     if cfg.prompt_field and cfg.prompt_field == cfg.response_field:
         raise UserError(f"--prompt-field and --response-field both name {cfg.prompt_field!r}; they must differ")
-    if cfg.warmup == 0 and getattr(hp, "lam_min", None) is not None:
-        raise UserError("--lam-min ramps lam over the warm-up, and --warmup is 0: it changes nothing")
     if not cfg.data and given & {"prompt_field", "response_field"}:
         raise UserError("--prompt-field and --response-field name fields of your own file; give it with --data")
-    if "size" in given and not cfg.corpus:
-        raise UserError("--size is the size of the base that --corpus makes; without --corpus it changes nothing")
-    if cfg.corpus and "init" in given:
-        raise UserError("--corpus makes a base of its own; it cannot be combined with --init")
-    source = {k: "command line" if k in given | hp_given else "default" for k in {**asdict(cfg), **asdict(hp)}}
-    if cfg.lr is None:
-        cfg.lr, source["lr"] = objective.lr, f"default of {name}"
-    return name, cfg, hp, source
+    if cfg.warmup == 0 and getattr(hp, "lam_min", None) is not None:
+        raise UserError("--lam-min ramps lam over the warm-up, and --warmup is 0: it changes nothing")
+    if cfg.weigh_rows and objective.on_policy:
+        raise UserError("--weigh-rows weighs the rows of the data; on-policy methods learn from answers of their own")
 
 
 def check_world(cfg: Train, kinds: list[str], given: set[str]) -> None:
@@ -143,3 +160,41 @@ def check_world(cfg: Train, kinds: list[str], given: set[str]) -> None:
             world.mixed_rows("train", kinds, len(kinds), 0, **kw)
         except ValueError as e:
             raise UserError(f"--{flag} {getattr(cfg, flag)}: {e}") from None
+
+
+def reopen(folder: str) -> tuple[str, Train, object, dict]:
+    """How the run in `folder` was started: what read_flags returned then."""
+    saved = read_json(Path(folder) / "run.json")
+    if saved.get("command") != "train":
+        raise UserError(f"--resume {folder}: was not made by nanouft.train; give the folder of a training run")
+    if "after" in runs.read_eval(Path(folder)):
+        raise UserError(f"--resume {folder}: that run is finished; --init {folder} starts another one from it")
+    try:
+        name = config.choose("objective", saved["objective"], OBJECTIVES)
+        cfg = replace(Train(**saved["config"]), resume=folder)
+        cfg.check()
+        return name, cfg, OBJECTIVES[name].hp(**saved["hp"]), saved["from"]
+    except (KeyError, TypeError) as e:
+        raise UserError(f"{folder}/run.json: damaged, or of another version of nanouft ({e}); start a new run")
+
+
+# ---- what each objective needs ---------------------------------------------------------------------------------------
+NEEDS = {"ref": "the start model's log-probs", "aligned": "aligned models, made first",
+         "tis": "two DPO runs, made first", "prompt": "the start model's reading of the prompts",
+         "confidence": "two short SFT runs, made first", "value": "a critic on the model"}
+
+
+def needs(objective: Objective, hp) -> tuple[list[str], list[str]]:
+    """(data, other models) that an objective needs under these hyper-parameters, in words."""
+    words = {"demos": "demonstrations", "prompts": "prompts and a reward"}
+    return [words.get(k, k) for k in objective.kinds(hp)], [NEEDS[c] for c in objective.columns]
+
+
+def list_objectives() -> None:
+    """Print what each objective needs (with its default settings), and its flags."""
+    for name, objective in OBJECTIVES.items():
+        data, models = needs(objective, objective.hp())
+        print(f"{name:<10} {objective.paper}")
+        print(f"       needs {' + '.join(data)}" + (f", and {', '.join(models)}" if models else ""))
+        for flag, text in config.field_help(objective.hp).items():
+            print(f"       --{flag.replace('_', '-'):<20} {text}")

@@ -18,17 +18,15 @@ from dataclasses import replace
 from itertools import islice
 from typing import Sequence
 
-from nanouft.data.rows import Row, Turn, Turns
+from nanouft.data.forms import Row, Turn, Turns
 
-from .documents import Document, corpus
 from .facts import SPLITS, WORLD, World, make_world
 from .skills import HELD_OUT
 from .tasks import (FAMILIES, GROUP_A, GROUP_B, RETENTION, bad, corrupt, family_of, partly_right, prompts, reference,
                     score)
 
-__all__ = ["FAMILIES", "GROUP_A", "GROUP_B", "HELD_OUT", "KINDS", "MIXTURE", "RETENTION", "SPLITS", "WORLD",
-           "Document", "World", "corpus", "corrupt", "family_of", "make_world", "mixed_rows", "reference", "rows",
-           "score", "skills_named"]
+__all__ = ["FAMILIES", "GROUP_A", "GROUP_B", "HELD_OUT", "KINDS", "MIXTURE", "RETENTION", "SPLITS", "WORLD", "World",
+           "corrupt", "family_of", "make_world", "mixed_rows", "reference", "rows", "score", "skills_named"]
 
 KINDS = ("demos", "pairs", "labels", "scores", "prompts")
 MIXTURE = {                                                # 1,020 training rows; rules_new counts outside training only

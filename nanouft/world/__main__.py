@@ -1,7 +1,7 @@
 """Show NanoWorld: every family with a right and a wrong answer, then some documents of the pretraining corpus.
 
     python -m nanouft.world [--seed N] [--n N]        under a second; plain ASCII, 80 columns
-    python -m nanouft.world --report                  trains SFT four times: neither too hard nor too easy?
+    python -m nanouft.world --build-tokenizer         makes the shipped tokenizer again, about 10 s
 
 The prompts are validation prompts, so that nobody gets to know the test by looking.
 """
@@ -11,12 +11,12 @@ import random
 import sys
 import textwrap
 from dataclasses import dataclass
-from pathlib import Path
 
 from nanouft.shell import config
-from nanouft.data.rows import Turn
+from nanouft.data.forms import Turn
 
-from . import FAMILIES, corpus, corrupt, rows, score
+from nanouft.world import FAMILIES, corrupt, rows, score
+from nanouft.world.documents import corpus
 
 ABOUT = {
     "rules": "several small instructions at once",
@@ -58,8 +58,7 @@ def show_family(family: str, n: int, seed: int) -> None:
 class Show:
     seed: int = 0                   # draw other examples
     n: int = 1                      # examples a family
-    report: bool = False            # instead: the calibration table (base and SFT on validation), about 40 s
-    out: str = "out/calibration"    # where --report keeps its cells and its table
+    build_tokenizer: bool = False   # instead: train the tokenizer `nano` on this world's text and write it
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -68,9 +67,9 @@ def main(argv: list[str] | None = None) -> int:
                           "Show examples of NanoWorld: prompts, answers, exact scores.")
     if cfg.n < 1:
         raise config.UserError(f"--n {cfg.n}: must be at least 1")
-    if cfg.report:
-        from nanouft.lab.calibration import report      # it trains: above this package
-        print("\n".join(report(Path(cfg.out))))
+    if cfg.build_tokenizer:
+        from nanouft.world import vocabulary                # needs the tokenizer's files, which it replaces
+        print(f"{vocabulary.ASSET}: {vocabulary.build():,} ranks")
         return 0
     print("NanoWorld\n=========\n\nThe families, with the exact score of an answer from 0 to 1\n")
     for family in FAMILIES:

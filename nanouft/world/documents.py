@@ -22,7 +22,11 @@ import re
 from itertools import count
 from typing import Iterator
 
-from nanouft.data.rows import Turn
+import numpy as np
+from tqdm import tqdm
+
+from nanouft.data.forms import Turn
+from nanouft.data.tokenizer import Tokenizer
 
 from .facts import ITEMS, NAMES, N_WORDINGS, PLURAL, RELATIONS, WORDS, WORLD, World, question, sentence, statement
 from .tasks import I_DO_NOT_KNOW, ask, corrupt, invented, lazy, reference
@@ -173,3 +177,15 @@ def corpus(seed: int, n_docs: int | None = None, world: World = WORLD) -> Iterat
     for _ in count() if n_docs is None else range(n_docs):
         kind = rng.choices(list(SHARES), list(SHARES.values()))[0]
         yield kind(rng, world)
+
+
+def token_rows(n: int, length: int, seed: int, tok: Tokenizer) -> np.ndarray:
+    """(n, length) ids for pretraining; each row starts at a document and is filled with as many as fit."""
+    docs = (tok.document(d) for d in corpus(seed, 10 ** 9))
+    out = np.empty((n, length), np.int64)
+    for row in tqdm(out, desc="documents", leave=False, disable=n < 10_000):          # some 9 s for a whole corpus
+        ids: list[int] = []
+        while len(ids) < length:
+            ids += next(docs)
+        row[:] = ids[:length]
+    return out

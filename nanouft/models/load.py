@@ -1,0 +1,91 @@
+"""Where a run starts and what it leaves: a GPT and its tokenizer, from and to a GPT-2 folder.
+
+    model, tok = start_model("base")             # the shipped base, or any GPT-2 folder: another run, a downloaded one
+    save_model(folder, model, tok)
+"""
+import os
+import shlex
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+import torch.nn as nn
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from nanouft.data.tokenizer import Tokenizer
+from nanouft.gpt import GPT
+from nanouft.shell.config import UserError
+from nanouft.shell.files import read_json
+from nanouft.shell.runs import not_finite
+
+BASE = Path(__file__).parents[1] / "assets" / "base"                 # the shipped base, stored as fp16
+VALUE_FILE = "value_head.safetensors"
+
+
+def folder_of(init: str) -> Path:
+    """The folder that `--init` names."""
+    return BASE if init == "base" else Path(init)
+
+
+def start_model(init: str) -> tuple[GPT, Tokenizer]:
+    """The model and tokenizer of `--init`. New chat tokens get new rows. UserError for a folder that holds no model."""
+    folder = folder_of(init)
+    if not folder.is_dir():
+        raise UserError(f"{init}: no such folder; give 'base' or a GPT-2 folder "
+                        "(config.json, model.safetensors)")
+    if (folder / "run.json").exists() and not (folder / "config.json").exists():
+        raise UserError(f"--init {init}: that run has not finished; finish it with --resume {shlex.quote(init)}")
+    if (folder / "run.json").exists() and read_json(folder / "run.json").get("command") == "reward":
+        raise UserError(f"{init}: is a reward model, which cannot speak; it goes with --reward")
+    model = GPT.from_pretrained(folder)
+    if name := not_finite(model):
+        raise UserError(f"--init {init}: holds weights that are not finite ({name}); take another model")
+    tok = Tokenizer.load("nano" if init == "base" else folder)
+    tok.check_fits(model.cfg.vocab_size)
+    if tok.n_vocab > model.cfg.vocab_size:
+        grow_vocab(model, tok.n_vocab)
+    return model, tok
+
+
+@torch.no_grad()
+def grow_vocab(model: GPT, size: int) -> None:
+    """Add rows for new tokens: the mean of the old rows plus a tenth of their spread, so that a new token starts
+    unsurprising and no two are alike (a zero row would win the tied head whenever all logits are negative)."""
+    old = model.wte.weight                                          # (V,C)
+    rng = torch.Generator().manual_seed(0)
+    noise = torch.randn(size - old.shape[0], old.shape[1], generator=rng).to(old)
+    new = old.mean(0) + 0.1 * old.std(0) * noise
+    model.wte = nn.Embedding.from_pretrained(torch.cat([old, new]), freeze=False)
+    model.cfg = replace(model.cfg, vocab_size=size)                 # not in place: NANO may be shared
+
+
+def add_value_head(model: GPT, init: str) -> None:
+    """PPO's critic, one number a state: 0 at first, or the head that the run in `init` left."""
+    model.value = nn.Linear(model.cfg.n_embd, 1)
+    for p in model.value.parameters():
+        nn.init.zeros_(p)
+    if (file := folder_of(init) / VALUE_FILE).exists():
+        model.value.load_state_dict(load_file(file))
+
+
+def save_model(folder: Path, model: GPT, tok: Tokenizer, half: bool = False) -> None:
+    """A GPT-2 folder: written beside, moved file by file, the weights last. A value head has no place in it: it gets a
+    file of its own. UserError if a weight is not finite or the disk is full."""
+    if name := not_finite(model):
+        raise UserError(f"weights are no longer finite at the end ({name}) and were not saved; lower --lr")
+    partial = folder / "partial-final"
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        model.save_pretrained(partial, end_id=tok.end, dtype=torch.float16 if half else torch.float32)
+        if model.value:
+            save_file({n: p.detach().cpu() for n, p in model.value.named_parameters()}, partial / VALUE_FILE)
+        tok.save(partial)
+    except (OSError, SafetensorError) as e:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise UserError(f"{folder}: the model cannot be written ({e}); make room, the last saved step is still whole")
+    shutil.copymode(partial / "config.json", partial / "model.safetensors")      # safetensors makes it private
+    for file in sorted(partial.iterdir(), key=lambda f: f.name == "model.safetensors"):
+        os.replace(file, folder / file.name)
+    partial.rmdir()

@@ -1,0 +1,214 @@
+"""What an objective is: a pure loss over batches, and a few facts about it. Each file of objectives/ is one.
+
+    batch = collate(encoded, rows, tok.pad)          # data/batches.py
+    objective.forward(model, batch, hp)              # writes Seqs.logp; only here the network is touched
+    loss, metrics = objective.loss(batch, hp)        # a function of numbers; no network in it
+
+Four ideas make one contract serve every method:
+1. Another model does not live through training. What it has to say is written beside the tokens: before
+   training (reference.py), or when answers are sampled (rollout/rollouts.py). See Seqs.ref, Columns.aligned.
+2. GPT.forward is the only door to the network.
+3. A loss is a sum over the totals of the whole step, so micro-batches and processes just add up.
+4. Rows come from a file, from NanoWorld or from the model's own samples. The training loop does not care.
+"""
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class Seqs:
+    """One role of a batch: B rows, T tokens. Shifted once, in data/batches.py: targets[t] follows inputs[t].
+
+    A masked sum or mean is the only reduction over tokens; which of the two stays visible in every loss.
+    """
+    inputs: Tensor                  # (B,T) token ids
+    targets: Tensor                 # (B,T) token ids
+    mask: Tensor                    # (B,T) 1 where the TARGET is a response token, <|end|> included
+    attend: Tensor                  # (B,T) 1 where the target is a real token, prompt included
+    # forward() writes:
+    logp: Tensor | None = None      # (B,T) nats, the policy's log-prob of each target; 0 off the mask
+    second: Tensor | None = None    # (B,T) a second number of some methods: PPO's critic, TOFU's plain log-prob
+    # reference.py writes, before training; for sampled answers rollout/rollouts.py:
+    ref: Tensor | None = None       # (B,T) nats, the start model's log-prob of each target
+    tis: Tensor | None = None       # (B,T) nats, by how much two DPO runs disagree (TIS-DPO)
+    # rollout/rollouts.py writes, when answers are sampled:
+    old: Tensor | None = None       # (B,T) nats, the log-prob of each token when it was sampled
+    value: Tensor | None = None     # (B,T) what the critic expected then (PPO)
+    # an objective's credit() writes:
+    adv: Tensor | None = None       # (B,T) what each token earned more than expected (PPO)
+    returns: Tensor | None = None   # (B,T) what the critic should have expected (PPO)
+
+    def sum(self, x: Tensor) -> Tensor:
+        """(B,T) -> (B,). Masked places are replaced, not multiplied: 0 * inf would be NaN."""
+        return x.masked_fill(self.mask == 0, 0).sum(-1)
+
+    def mean(self, x: Tensor) -> Tensor:
+        """(B,T) -> (B,) over response tokens."""
+        return self.sum(x) / self.mask.sum(-1).clamp_min(1)
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> "Seqs":
+        """`change` applied to every tensor that is there."""
+        return Seqs(**_changed(self, change))
+
+    def take(self, rows) -> "Seqs":
+        """These rows, without the places where all of them are padding."""
+        T = int(self.attend[rows].sum(-1).max())
+        return self.each(lambda x: x[rows, :T])
+
+
+@dataclass
+class Columns:
+    """What is known of whole rows: (B,) numbers of a batch, or plain numbers of one row. None: nobody wrote it."""
+    # from the data:
+    score: Any = None               # 0..1; of a sampled answer, what it earned on that scale
+    label: Any = None               # 1 good, 0 bad
+    p: Any = None                   # 0..1, how sure it is that `chosen` is the better answer
+    # reference.py writes, before training:
+    aligned: Any = None             # nats on average per token, aligned models' log-prob of the answer (PoFT)
+    confidence: Any = None          # minus the perplexity of the answer under short SFT runs (SFTMix)
+    prompt: Any = None              # (B,C) the start model's embedding of the prompt (RPO)
+    # rollout/rollouts.py writes, when answers are sampled:
+    reward: Any = None              # what the scorer gives, in its own unit
+    ended: Any = None               # 1 if the answer stops by itself
+    # an objective's credit() writes:
+    adv: Any = None                 # what the answer earned more than expected (RLOO, GRPO ...)
+    differ: Any = None              # 0 where both answers of a pair earned the same (online DPO)
+
+    def each(self, change: Callable) -> "Columns":
+        """`change` applied to every column that is there."""
+        return Columns(**_changed(self, change))
+
+
+def _changed(record, change: Callable) -> dict:
+    there = {f.name: getattr(record, f.name) for f in fields(record)}
+    return {name: change(x) for name, x in there.items() if x is not None}
+
+
+@dataclass
+class Batch:
+    """The rows of one optimizer step, or a piece of them that knows the totals of the whole step."""
+    seqs: dict[str, Seqs]           # role -> tokens: "answer" | "chosen", "rejected" | "gold", "mismatch" ...
+    col: Columns = field(default_factory=Columns)
+    whole: Columns | None = None    # the same columns of the whole step; None: col is whole
+    rows: int = 1                   # rows of the whole step
+    tokens: dict[str, int] = field(default_factory=dict)       # role -> response tokens of the whole step
+    attended: dict[str, int] = field(default_factory=dict)     # role -> real tokens, prompt included, likewise
+    seed: int = 0                   # of this step: every piece of it draws the same numbers
+    first: int = 0                  # place of this piece's first row in the step
+    ramp: float = 1.0               # 0 -> 1 over the warm-up, for schedules tied to it
+
+    def __post_init__(self):
+        self.whole = self.col if self.whole is None else self.whole
+
+    @classmethod
+    def of(cls, seqs: dict[str, Seqs], col: Columns) -> "Batch":
+        """A whole step, with its totals."""
+        return cls(seqs, col, rows=len(next(iter(seqs.values())).inputs),
+                   tokens={role: int(s.mask.sum()) for role, s in seqs.items()},
+                   attended={role: int(s.attend.sum()) for role, s in seqs.items()})
+
+    def take(self, rows) -> "Batch":
+        """These rows (a list or array of numbers) as a step of their own."""
+        seqs = {role: s.take(rows) for role, s in self.seqs.items()}
+        return Batch.of(seqs, self.col.each(lambda x: x[rows]))
+
+    def piece(self, part: int, parts: int) -> "Batch":
+        """The `part`-th of `parts` pieces of this step; it keeps the totals of the whole step."""
+        start, end = self.rows * part // parts, self.rows * (part + 1) // parts
+        seqs = {role: s.take(slice(start, end)) for role, s in self.seqs.items()}
+        return replace(self, seqs=seqs, col=self.col.each(lambda x: x[start:end]), first=start)
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        """`change` applied to every tensor: to a device, to another precision."""
+        seqs = {role: s.each(change) for role, s in self.seqs.items()}
+        return replace(self, seqs=seqs, col=self.col.each(change), whole=self.whole.each(change))
+
+    def to(self, device) -> "Batch":
+        return self.each(lambda x: x.to(device, non_blocking=True))
+
+    def normal(self) -> float:
+        """One N(0,1) draw, the same for the whole step."""
+        return torch.randn((), generator=_generator(self.seed)).item()
+
+    def uniform(self, B: int, T: int) -> Tensor:
+        """(B,T) draws in [0,1) that depend on the row's place in the step, not on how the step was cut."""
+        seeds = [self.seed * 1_000_003 + self.first + i + 1 for i in range(B)]
+        return torch.stack([torch.rand(T, generator=_generator(seed)) for seed in seeds])
+
+
+def _generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed % 2**63)      # --seed 20261120, multiplied twice, needs 65 bits
+
+
+def plain(model, batch: Batch, hp) -> None:
+    """Write `logp` of every role: one forward over all rows of all roles, the head on response tokens only."""
+    parts = list(batch.seqs.values())
+    T = max(s.inputs.shape[1] for s in parts)
+
+    def stack(name: str) -> Tensor:                         # roles below each other, padded on the right with 0:
+        return torch.cat([_widen(getattr(s, name), T) for s in parts])      # causal attention never looks there
+
+    logp = model(stack("inputs"), want="logp", targets=stack("targets"), at=stack("mask").bool())
+    for s, rows in zip(parts, logp.split([len(s.inputs) for s in parts])):
+        s.logp = rows[:, :s.inputs.shape[1]]
+
+
+def _widen(x: Tensor, T: int) -> Tensor:
+    return torch.nn.functional.pad(x, (0, T - x.shape[1]))
+
+
+@dataclass(frozen=True)
+class First:
+    """Training runs that must come first, because reference.py asks their models. train.py makes them, once.
+
+    Their folders fill the hyper-parameter `field`, a list, where the user gave none. Each of `flags` is a command
+    line of train. With `same_data` they start from the run's own start model and see its rows.
+    """
+    field: str
+    flags: tuple[str, ...]
+    same_data: bool = True
+
+
+@dataclass(frozen=True)
+class Objective:
+    """One method. hp is a dataclass of hyper-parameters: its fields become flags, hp.check(given) refuses nonsense."""
+    paper: str                          # title, arXiv id, equation
+    data: str | Callable[[Any], str]    # kinds of rows it learns from: "demos", "demos + scores"; or a function of hp
+    rows: Callable                      # rows(data, hp) -> list[Example]: which sequences stand together
+    hp: type                            # its hyper-parameters
+    loss: Callable                      # loss(batch, hp) -> (scalar, metrics): sums over step totals
+    lr: float                           # default learning rate on NanoWorld, chosen on validation (docs/LOG.md)
+    forward: Callable = plain           # forward(model, batch, hp): writes logp
+    columns: tuple[str, ...] = ()       # numbers of another model that the loss reads: names in reference.py
+    first: First | None = None          # training runs that make the models of `columns`
+    arrange: Callable | None = None     # arrange(encoded, seed) -> encoded: rows that stand together by their columns
+    coupled: bool = False               # the loss couples the rows of a step: a step cannot be cut into pieces
+    credit: Callable | None = None      # credit(rollout, hp) -> batch: who earned the reward? With it, rows are
+    #                                     prompts and the model learns from its own answers to them; its hp then
+    #                                     also says how many `samples`, `minibatches` and `passes`
+
+    @property
+    def on_policy(self) -> bool:
+        """Does it learn from the model's own answers?"""
+        return self.credit is not None
+
+    def kinds(self, hp) -> list[str]:
+        """["demos", "scores"]: the kinds of rows that it learns from under these hyper-parameters."""
+        return (self.data if isinstance(self.data, str) else self.data(hp)).split(" + ")
+
+
+def pushes(objective: Objective, batch: Batch, hp) -> dict[str, Tensor]:
+    """{role: (B,T) -dL/dlogp}, once forward() has written logp: how hard the loss pushes each token, and which way.
+
+    The log-probs are cut loose from the network first, so this is the derivative of the pure loss and nothing else.
+    Roles that the loss reads without training on them (KTO's mismatch) are left out.
+    """
+    for s in batch.seqs.values():
+        s.logp = s.logp.detach().requires_grad_(True)
+    loss, _ = objective.loss(batch, hp)
+    grads = torch.autograd.grad(loss, [s.logp for s in batch.seqs.values()], allow_unused=True)
+    return {role: -g for role, g in zip(batch.seqs, grads) if g is not None}

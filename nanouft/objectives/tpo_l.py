@@ -1,0 +1,41 @@
+"""TPO-L: TPO on mean log-probs, with a margin: SimPO, and likelihood of a third answer.
+
+    python -m nanouft.train --objective tpo_l                          # NanoWorld pairs
+    Saeidi et al. 2024, arXiv:2405.16681; gamma after TRL's TPO trainer, beta after SimPO
+
+    L = -log sigmoid( beta (A_w - A_l) - gamma ) + alpha NLL(gold)       A = mean log-prob of an answer's tokens
+With gold = chosen this is SimPO plus likelihood. tpo.py says what `gold` is.
+
+Needs pairs. The authors' released code has no TPO-L; TRL's gamma is .5, beta 2 is SimPO's.
+"""
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from nanouft.objective import Batch, Objective
+from nanouft.objectives.cpo import check_alpha
+from nanouft.objectives.dpo import check_beta
+from nanouft.objectives.simpo import check_margin, simpo_loss
+from nanouft.objectives.tpo import add_gold, triple_rows
+
+
+@dataclass
+class TPOL:
+    beta: float = 2.0               # scale of the difference of mean log-probs
+    gamma: float = 0.5              # margin that the chosen answer should win by, in units of beta x mean log-prob
+    alpha: float = 1.0              # weight of NLL(gold)
+
+    def check(self, given: set[str]) -> None:
+        check_beta(self.beta)
+        check_alpha(self.alpha)
+        check_margin(self.gamma)
+
+
+def loss(batch: Batch, hp: TPOL) -> tuple[Tensor, dict]:
+    r_w, r_l = (hp.beta * s.mean(s.logp) for s in (batch.seqs["chosen"], batch.seqs["rejected"]))
+    return add_gold(batch, hp, simpo_loss(r_w, r_l, hp.gamma), r_w, r_l)
+
+
+OBJECTIVE = Objective(
+    paper="Triple Preference Optimization, arXiv:2405.16681 (TPO-L: mean log-probs, with a margin)",
+    data="pairs", rows=triple_rows, hp=TPOL, loss=loss, lr=2.5e-4)

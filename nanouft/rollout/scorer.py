@@ -1,0 +1,129 @@
+"""Who says how good an answer is: NanoWorld's exact score, or a reward model.
+
+    score = scorer("exact")                     # or a folder that python -m nanouft.reward made
+    score(prompts, answers)                     # -> (n,) rewards
+
+A reward model is a GPT whose last hidden state, at the answer's <|end|>, is multiplied by one learnt vector (Stiennon
+et al. 2020, arXiv:2009.01325): the head is all that is new. reward.py trains it. Its folder opens in transformers as
+GPT2ForSequenceClassification, so TRL can use it.
+"""
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn as nn
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from nanouft import world
+from nanouft.data.forms import Turn
+from nanouft.data.tokenizer import Tokenizer
+from nanouft.gpt import GPT
+from nanouft.models.load import save_model
+from nanouft.shell.config import UserError
+from nanouft.shell.files import read_json, write_json
+
+Scorer = Callable[[list[str], list[str]], np.ndarray]       # n prompts, n answers -> (n,) rewards
+HEAD = "score.weight"                                       # the name that GPT2ForSequenceClassification gives it
+
+
+def scorer(name: str, device: str = "cpu") -> Scorer:
+    """What `--reward NAME` means: "exact", or the folder of a reward model."""
+    return exact if name == "exact" else load(name, device)
+
+
+def exact(prompts: list[str], answers: list[str]) -> np.ndarray:
+    """NanoWorld's exact score as a Scorer: (n,) in [0,1]. UserError for a prompt of another world."""
+    try:
+        return np.array([world.score(p, a) for p, a in zip(prompts, answers, strict=True)])
+    except ValueError:
+        raise UserError("--reward exact scores NanoWorld's prompts only, and one of these is none; give --reward DIR, "
+                        "a folder made by python -m nanouft.reward") from None
+
+
+def load(folder: str | Path, device: str = "cpu") -> Scorer:
+    """The reward model in `folder` as a Scorer over texts. It reads prompt, answer and an <|end|>, whether or not the
+    answer ended by itself; a prompt that does not fit loses its beginning. Equal texts get equal rewards, to the last
+    digit: each is read once. UserError where there is no reward model."""
+    model, tok = load_model(folder)
+    model.to(device).eval()
+
+    def scorer(prompts: list[str], answers: list[str]) -> np.ndarray:
+        asked = list(zip(prompts, answers, strict=True))
+        place = {text: i for i, text in enumerate(dict.fromkeys(asked))}
+        seqs = [tok.chat((Turn("user", p),), (Turn("assistant", a),))[0][-model.gpt.cfg.n_ctx:] for p, a in place]
+        return rewards(model, seqs, tok.pad)[[place[text] for text in asked]]
+    return scorer
+
+
+# ---- reward models ---------------------------------------------------------------------------------------------------
+class RewardModel(nn.Module):
+    """A GPT whose last hidden state, at the last token, is multiplied by one vector. It starts at 0: all answers are
+    worth the same, and the loss is log 2. No bias: a constant cancels in every difference."""
+
+    def __init__(self, gpt: GPT):
+        super().__init__()
+        self.gpt = gpt
+        self.score = nn.Linear(gpt.cfg.n_embd, 1, bias=False)
+        nn.init.zeros_(self.score.weight)
+
+    def forward(self, ids: Tensor, last: Tensor) -> Tensor:
+        """ids (B,T) padded on the right, last (B,) the place of each row's <|end|> -> (B,) rewards. What stands behind
+        `last` does not matter: attention is causal, and nothing is read there."""
+        hidden = self.gpt(ids, want="hidden")
+        return self.score(hidden[torch.arange(len(ids), device=ids.device), last])[:, 0]
+
+
+def padded(seqs: list[list[int]], pad: int, device: str) -> tuple[Tensor, Tensor]:
+    """((B,T) ids padded on the right, (B,) place of the last token)."""
+    ids = torch.full((len(seqs), max(map(len, seqs))), pad)
+    for row, s in zip(ids, seqs):
+        row[:len(s)] = torch.as_tensor(s)
+    return ids.to(device), torch.tensor([len(s) - 1 for s in seqs], device=device)
+
+
+@torch.no_grad()
+def rewards(model: RewardModel, seqs: list[list[int]], pad: int, chunk: int = 256) -> np.ndarray:
+    """(n,) rewards of token sequences that end in <|end|>; neighbours in length are read together."""
+    device, out = str(model.score.weight.device), np.zeros(len(seqs))
+    by_length = sorted(range(len(seqs)), key=lambda i: len(seqs[i]))
+    for i in range(0, len(seqs), chunk):
+        part = by_length[i:i + chunk]
+        out[part] = model(*padded([seqs[j] for j in part], pad, device)).cpu().double().numpy()
+    return out
+
+
+def save(folder: Path, model: RewardModel, tok: Tokenizer) -> None:
+    """A GPT-2 folder with one weight more; transformers opens it as GPT2ForSequenceClassification."""
+    save_model(folder, model.gpt, tok)
+    file, partial = folder / "model.safetensors", folder / "model.partial"
+    head = {HEAD: model.score.weight.detach().float().cpu().contiguous()}
+    save_file(load_file(file) | head, partial, metadata={"format": "pt"})
+    os.replace(partial, file)
+    write_json(folder / "config.json", read_json(folder / "config.json") | {
+        "architectures": ["GPT2ForSequenceClassification"], "id2label": {"0": "reward"}, "label2id": {"reward": 0},
+        "problem_type": "regression", "pad_token_id": tok.pad})
+
+
+def load_model(folder: str | Path) -> tuple[RewardModel, Tokenizer]:
+    """The model and its tokenizer; UserError for a folder that holds none, or half of one."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; a reward model is made by python -m nanouft.reward --out {folder}")
+    if (folder / "run.json").exists() and not (folder / "model.safetensors").exists():
+        raise UserError(f"{folder}: that run has not finished; make the reward model again")
+    gpt = GPT.from_pretrained(folder)                           # says what is missing or damaged
+    head = load_file(folder / "model.safetensors").get(HEAD)
+    if head is None:
+        raise UserError(f"{folder}: is a language model, no reward model; make one from it: "
+                        f"python -m nanouft.reward --init {folder}")
+    model = RewardModel(gpt)
+    if head.shape != model.score.weight.shape or not torch.isfinite(head).all():
+        raise UserError(f"{folder / 'model.safetensors'}: {HEAD} has shape {tuple(head.shape)} or is not finite; "
+                        f"one row of {gpt.cfg.n_embd} numbers is wanted")
+    model.score.weight.data.copy_(head)
+    tok = Tokenizer.load(folder)
+    tok.check_fits(gpt.cfg.vocab_size)
+    return model, tok

@@ -1,0 +1,74 @@
+"""metrics.jsonl, one object a step. Numbers wait on the device and are read in groups: reading each one makes a GPU
+wait. A loss or a gradient that is not finite stops the run in one line, before anything is saved."""
+import math
+import time
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+from nanouft.shell import runs
+from nanouft.shell.config import UserError
+from nanouft.shell.devices import Device
+from nanouft.shell.files import Lines
+
+
+class Log:
+    """The log of a run that goes on after step `start`; what an earlier process logged after that step is dropped."""
+
+    def __init__(self, file: Path, start: int, device: Device):
+        self.lines, self.run, self.device = Lines(file), file.parent, device
+        self.waiting: list[tuple] = []
+        self.loss, self.tokens, self.clock = math.nan, 0, None
+        if device.rank == 0:
+            self.cut_back(start)
+
+    def cut_back(self, start: int) -> None:
+        """Resume writes the steps after `start` again; `latest` names the step that was really taken."""
+        if start:
+            runs.point(self.run, start)
+        if there := self.lines.read():
+            self.lines.rewrite([line for line in there if line.get("step", math.inf) <= start])
+
+    def add(self, step: int, total: dict, norm: torch.Tensor, lr: float, tokens: int) -> None:
+        values = [torch.as_tensor(v, dtype=torch.float32).to(norm.device) for v in [*total.values(), norm]]
+        self.waiting.append((step, list(total), torch.stack(values), lr, tokens))
+
+    def flush(self) -> str:
+        """Write what is waiting; returns the progress bar's text."""
+        lines = []
+        values = torch.stack([v for _, _, v, _, _ in self.waiting])
+        if self.device.processes > 1:
+            norms = values[:, -1].clone()                   # already that of the averaged gradient
+            dist.all_reduce(values)                         # pieces of a sum
+            values[:, -1] = norms
+        bad = ""
+        for (step, names, _, lr, tokens), row in zip(self.waiting, values.tolist()):
+            line = dict(zip([*names, "grad_norm"], row))
+            if self.device.dtype == "fp16" and not math.isfinite(line["grad_norm"]):
+                line["grad_norm"] = None                    # overflow: the gradient scaler leaves this step out
+            bad = next((f"{k} is {v}" for k, v in line.items() if v is not None and not math.isfinite(v)), "")
+            if bad:
+                break
+            self.loss, self.tokens = line["loss"], self.tokens + tokens
+            lines.append({"step": step, **line, "lr": lr, "tokens": tokens})
+        self.waiting = []
+        self.write(*lines)
+        if bad:
+            raise UserError(f"{bad} at step {step}: the run diverged; {self.last_step()}. "
+                            "Lower --lr, or look at the data of that step")
+        now = time.perf_counter()
+        speed = f", {self.tokens / (now - self.clock):,.0f} answer tok/s" if self.clock else ""
+        self.clock, self.tokens = now, 0
+        if "kl_exact" in line:                              # own answers: there the loss says nothing
+            return f"reward {line['reward']:.3f}, kl {line['kl_exact']:.3f}{speed}"
+        return f"loss {self.loss:.3f}{speed}"
+
+    def write(self, *objects: dict) -> None:
+        if self.device.rank == 0:
+            self.lines.add(*objects)
+
+    def last_step(self) -> str:
+        """What a run that stopped early leaves, for messages."""
+        steps = runs.whole_steps(self.run)
+        return f"step {steps[-1]} in {self.run / 'steps'} is whole" if steps else f"no step was saved yet in {self.run}"

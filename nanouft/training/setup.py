@@ -1,0 +1,166 @@
+"""What train.py does before the loop, in its order: check, rows, tokens, columns, the run folder.
+
+Each function is one line of train.main; read that first.
+"""
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from nanouft import world
+from nanouft.data.batches import Encoded, Epochs, encode
+from nanouft.data.forms import Row
+from nanouft.data.rows import holdout, read
+from nanouft.data.tokenizer import Tokenizer
+from nanouft.gpt import GPT
+from nanouft.look import report
+from nanouft.look.held_out import encode_held, held_out
+from nanouft.models.load import folder_of
+from nanouft.objective import Batch, First, Objective
+from nanouft.objectives import OBJECTIVES
+from nanouft.reference import add_columns
+from nanouft.rollout import rollouts
+from nanouft.shell.config import UserError
+from nanouft.shell.devices import Device
+from nanouft.shell.files import checksum
+from nanouft.training.curate import curate
+from nanouft.training.flags import Train
+
+
+def check(name: str, cfg: Train, device: Device) -> None:
+    """UserError for what cannot work: said before anything is read."""
+    pieces = device.processes * cfg.accumulate
+    if cfg.batch_size < pieces:
+        raise UserError(f"--batch-size {cfg.batch_size} cannot be cut into {pieces} pieces")
+    if OBJECTIVES[name].coupled and pieces > 1:
+        raise UserError(f"{name} couples the rows of a step, so a step cannot be cut: use one process and "
+                        "--accumulate 1")
+    if OBJECTIVES[name].on_policy:
+        rollouts.check(cfg, device)
+
+
+# ---- rows ------------------------------------------------------------------------------------------------------------
+def load_rows(cfg: Train, objective: Objective, hp) -> tuple[list[Row], list[Row]]:
+    """(rows to train on, rows held out): from the user's files, or drawn from NanoWorld."""
+    kinds = objective.kinds(hp)
+    if not cfg.data:
+        return (world.mixed_rows("train", kinds, cfg.rows, cfg.seed, cfg.noise, cfg.skills, cfg.mix),
+                world.mixed_rows("val", kinds, 200, 0, 0.0, cfg.skills, cfg.mix))
+    rows, found = read(cfg.data, cfg.prompt_field, cfg.response_field, prompts=kinds == ["prompts"])
+    print("\n".join(found.lines()))
+    examples = objective.rows(rows, hp)         # what the objective lacks is said of the whole file, before the split
+    if kinds == ["pairs"] and (equal := len([r for r in rows if r.chosen and r.rejected]) - len(examples)):
+        print(f"{equal:,} pairs skipped: chosen equals rejected")
+    if cfg.init == "base":
+        print("note: the shipped base has read nothing but NanoWorld; for other text give --init "
+              "(python -m nanouft.pretrain --corpus makes a base)")
+    return holdout(rows)
+
+
+def curated(rows: tuple[list[Row], list[Row]], cfg: Train, judges: list[str],
+            device: Device) -> tuple[list[Row], list[Row]]:
+    """The rows to train on as --clean, --keep and --rewrite ask; the rows held out stay."""
+    train, held = rows
+    if cfg.clean or judges:
+        train = curate(train, cfg, judges, device)
+    return train, held
+
+
+# ---- models that must be trained first -------------------------------------------------------------------------------
+FIRST = Path("out/.first")
+SAME = ("init", "data", "prompt_field", "response_field", "rows", "skills", "mix", "noise", "seed")
+OF_WORLD = ("rows", "skills", "mix", "noise")           # settings that mean nothing with --data
+
+
+def first_runs(first: First, cfg: Train) -> list[tuple[Path, list[str]]]:
+    """[(folder, command line of train)]: the folder's name is a hash of the command, the start model and the data."""
+    if cfg.data and not first.same_data:
+        raise UserError(f"--{first.field.replace('_', '-')} DIR ... is needed with --data: the folders of models that "
+                        "know such answers; only for NanoWorld can one be made")
+    argv = []
+    for name in ("device", "dtype", *(SAME if first.same_data else ())):
+        value = getattr(cfg, name)
+        if value and value != "auto" and not (cfg.data and name in OF_WORLD):
+            argv += ["--" + name.replace("_", "-"), *map(str, value if isinstance(value, list) else [value])]
+    start = folder_of(cfg.init if first.same_data else "base")
+    files = [start / "model.safetensors", *map(Path, cfg.data or [])]
+    out = []
+    for flags in first.flags:
+        command = [*shlex.split(flags), *argv]
+        out.append((FIRST / f"{first.field}-{checksum(repr(command), *files)[:16]}", command))
+    return out
+
+
+# ---- tokens and columns ----------------------------------------------------------------------------------------------
+@dataclass
+class Data:
+    """The rows of a run as its objective wants them, in tokens."""
+    tok: Tokenizer
+    train: list[Encoded]
+    held: list[Encoded]
+    held_rows: list[Row]
+    key: str                            # hash of rows and start weights: --resume goes on only where both are the same
+
+
+def encode_rows(name: str, cfg: Train, hp, rows: tuple[list[Row], list[Row]], model: GPT, tok: Tokenizer) -> Data:
+    """Says what was read and shows one example. UserError if nothing fits into the context."""
+    objective, (train_rows, held_rows) = OBJECTIVES[name], rows
+    room = model.cfg.n_ctx - (1 + cfg.max_new if objective.on_policy else 0)       # an answer must fit after the prompt
+    if room < 1:
+        raise UserError(f"--max-new {cfg.max_new}: leaves no room for a prompt in the context of {model.cfg.n_ctx}")
+    examples = objective.rows(train_rows, hp)
+    train, lost = encode(examples, tok, room)
+    held = encode_held(objective, hp, held_rows, tok, room)
+    kinds = objective.kinds(hp)
+    print("\n".join([f"{len(train):,} of {len(train_rows):,} rows serve {name} (it needs {' + '.join(kinds)}); "
+                     f"{len(held)} of {len(held_rows)} rows held out do, too",
+                     *report.counts(name, kinds, train_rows, len(examples)), *lost.lines(room),
+                     report.example(train, tok)]))
+    key = report.fingerprint(model, train) + (rollouts.mark(cfg.reward) if objective.on_policy else "")
+    return Data(tok, train, held, held_rows, key)
+
+
+def write_columns(data: Data, objective: Objective, hp, cfg: Train, model: GPT, device: Device) -> None:
+    """What other models have to say about the rows (reference.py)."""
+    columns = objective.columns
+    if objective.on_policy:                         # the answers are not there yet: rollouts.measure writes theirs
+        columns = ()
+    elif objective.kinds(hp) != ["demos"]:          # answers are compared: log how far the run goes from its start
+        columns = tuple(dict.fromkeys((*columns, "ref")))
+    add_columns(data.train, columns, model, data.tok.pad, device, hp)
+    if "ref" in columns:
+        add_columns(data.held, ("ref",), model, data.tok.pad, device)
+    if objective.arrange:
+        data.train = objective.arrange(data.train, cfg.seed)
+
+
+# ---- the run ---------------------------------------------------------------------------------------------------------
+@dataclass
+class Run:
+    """Where and how a training run takes place."""
+    name: str                                   # of the objective
+    cfg: Train
+    hp: object
+    device: Device
+    folder: Path
+    source: Callable[[int], Batch]              # source(step) -> the batch of that step
+    held: Callable[[], dict] | None             # figures on the rows that are held out
+
+
+def open_run(name: str, cfg: Train, hp, origin: dict, data: Data, model: GPT, device: Device) -> tuple[int, Run]:
+    """(number of optimizer steps, the run): its folder, and where its steps come from."""
+    objective, tok = OBJECTIVES[name], data.tok
+    steps = cfg.optimizer_steps(len(data.train), hp.passes if objective.on_policy else 1)
+    folder = report.open_folder(name, cfg, hp, origin, tok, steps, device, data.key)
+    if objective.on_policy:
+        source = rollouts.Rollouts(data.train, objective, hp, cfg, steps, model, tok, device)
+        held = partial(source.held_out, data.held)
+        each = f"prompts x {hp.samples} own answers"
+        each += f" (a rollout serves {source.stride} steps)" if source.stride > 1 else ""
+    else:
+        source, each = Epochs(data.train, cfg.batch_size, steps, cfg.seed, tok.pad), "rows"
+        held = partial(held_out, model, data.held, tok.pad, device)
+    print(f"{name}: {steps:,} steps of {cfg.batch_size} {each}, lr {cfg.lr:g}, {model.n_params() / 1e6:.2f}M "
+          f"parameters, {device.name} {device.dtype} x {device.processes} -> {folder}")
+    return steps, Run(name, cfg, hp, device, folder, source, held if data.held else None)
