@@ -18,21 +18,21 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from frozen_lake import demos, experiment, page, pictures
+from frozen_lake import demos, page, pictures
 from frozen_lake.demos import Ghost, arrows, ghosts, gold, loser, moves_of_loser
 from frozen_lake.lake import MAPS, Lake, make_lake
 from frozen_lake.learn import METHODS, Task, Trace, learn, method, task_of
-from frozen_lake.measure import distance, measures, over, used
+from frozen_lake.measure import CONTRASTS, distance, joined, measures, over, used
 from frozen_lake.planning import optimal, optimal_actions, policy_iteration, solve, success, value_iteration
 from frozen_lake.policies import Net, Policy, Table, pretrain
-from nanouft.shell import config, runs
-from nanouft.lab.judge import verdict
-from nanouft.lab.cells import interval
+from nanouft.look.stats import interval, verdict
+from nanouft.shell import config
 from nanouft.shell.config import UserError
+from nanouft.shell.files import read_json, write_json
 
 EVERY = 5                   # updates between two recorded policies
 STARTS = {"fresh": "from scratch", "presub": "detour habit", "premix": "mixed episodes"}
-ONLY_STUDY = {"maps", "workers"}            # flags that say nothing to the experiment on one map
+ONLY_STUDY = {"maps", "workers", "again"}            # flags that say nothing to the experiment on one map
 NOT_STUDY = {"map", "slippery", "objective", "lam", "gamma", "beta", "loser", "updates", "lr"}    # and to the study
 MAIN = ("sft", "ift", "orpo", "dpo", "orpo online", "dpo online", "pg", "reinforce")   # printed; results.json has all
 COLUMNS = {                 # what is printed, and in a line what it means
@@ -56,12 +56,13 @@ class Run:
     beta: float = 0.1               # DPO: strength of the leash to the start policy
     loser: str = "detour"           # the worse path: detour | fall | dither
     updates: int = 200              # of RMSprop
-    lr: float = 5e-3                # its rate, the same for all methods
+    lr: float = 5e-3                # its learning rate, the same for all methods
     seeds: int | None = None        # learners of each method [20]; with --study, of each map [8]
     out: str | None = None          # folder [out/frozen_lake; with --study docs/results]
     study: bool = False             # claim C5 on random maps instead of the experiment on one
     maps: int = 100                 # of the study
     workers: int = 2                # processes of the study, of one thread each
+    again: bool = False             # with --study: learn 50 maps of the base setting once more and compare every digit
 
     def check(self) -> None:
         for name in ("lam", "gamma"):
@@ -178,11 +179,11 @@ def say_order(values: dict[str, torch.Tensor]) -> None:
         if not set(names.values()) <= values.keys():
             continue
         said = []
-        for contrast, (a, b) in experiment.CONTRASTS.items():
+        for contrast, (a, b) in CONTRASTS.items():
             mean, half = interval((values[names[a]] - values[names[b]]).tolist())
             said.append((f"{contrast} {mean:+.3f}{spread(half)}", verdict(mean, half, 0.0)))
         print(f"  {data}: " + ", ".join(text for text, _ in said)
-              + f": DPO < IFT < ORPO, SFT {experiment.joined([v for _, v in said])} here")
+              + f": DPO < IFT < ORPO, SFT {joined([v for _, v in said])} here")
 
 
 def say_ghosts(task: Task, trace: Trace) -> None:
@@ -248,7 +249,7 @@ def run(cfg: Run, folder: Path) -> dict:
             "curves": lines, "study": read_study()}
     folder.mkdir(parents=True, exist_ok=True)
     data = finite(data)
-    runs.write_json(folder / "results.json", data)
+    write_json(folder / "results.json", data)
     net, table = (value for (_, start), value in kept.items() if start != "fresh")
     made = pictures.everything(task, net, table, lines, method("ift", cfg.lam, cfg.gamma), folder)
     print("\n" + "\n".join(f"picture: {file}" for file in made))
@@ -267,7 +268,7 @@ def finite(x):
 def read_study() -> dict | None:
     """What the study found, if it has been run in this checkout."""
     file = Path(__file__).parents[1] / "docs" / "results" / "C5.json"
-    return runs.read_json(file) if file.exists() else None
+    return read_json(file) if file.exists() else None
 
 
 # ---- the command ----------------------------------------------------------------------------------------------------
@@ -276,7 +277,11 @@ def main(argv=None) -> int:
     cfg.check()
     refuse_idle_flags(cfg.study, given)
     if cfg.study:
+        from frozen_lake import experiment                      # many runs: it needs nanouft.lab, the page does not
         folder = Path(cfg.out or "docs/results")
+        if cfg.again:
+            experiment.again(folder, cfg.maps, cfg.seeds or 8)
+            return 0
         data = experiment.study(folder, cfg.maps, cfg.seeds or 8, cfg.workers)
         print(f"picture: {pictures.contrasts(data['settings'], experiment.dots(folder, data), folder / 'C5.png')}")
         return 0

@@ -12,7 +12,6 @@ a setting if all three contrasts do, does not hold if one of them does not, else
 of the base setting. Cells are lines of C5.jsonl, one a map and setting; table and verdict are computed from them.
 Not tuned: one learning rate for all methods (two others are among the settings).
 """
-import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -24,12 +23,12 @@ from tqdm import tqdm
 from frozen_lake.demos import gold, loser, random_lake
 from frozen_lake.lake import Lake, Lakes
 from frozen_lake.learn import Method, Task, learn, method
-from frozen_lake.measure import distance, measures, over
+from frozen_lake.measure import CONTRASTS, distance, joined, measures, over
 from frozen_lake.policies import Net, Policy, Table, pretrain
-from nanouft.shell import runs
-from nanouft.lab.judge import verdict
-from nanouft.lab.cells import finished, interval
+from nanouft.lab.cells import finished
+from nanouft.look.stats import interval, verdict
 from nanouft.shell.config import UserError
+from nanouft.shell.files import Lines, checksum, write_json
 
 STUDY_VERSION = 1           # raised by hand when a change of code changes what cells give
 EARLY = 25                  # updates after which the distance is looked at once more
@@ -84,7 +83,7 @@ SETTINGS: dict[str, Setting] = {"base": BASE, **{name: replace(BASE, **change) f
 def key(setting: Setting, number: int, maps: int, seeds: int) -> str:
     """Of the cell of one map. Learners of a chunk share one stream of random numbers, so the chunk is part of it."""
     text = json.dumps([STUDY_VERSION, asdict(setting), number, chunk_of(number, maps), seeds], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return checksum(text)[:16]
 
 
 def chunk_of(number: int, maps: int) -> list[int]:
@@ -136,40 +135,27 @@ def run_chunk(name: str, first: int, maps: int, seeds: int) -> list[dict]:
 
 def run_study(file: Path, maps: int, seeds: int, workers: int, names: list[str]) -> dict[str, dict]:
     """Run what is missing in `file`, append each chunk as it ends; returns all cells by key."""
-    done = {c["key"]: c for c in runs.read_metrics(file)} if file.exists() else {}
+    lines = Lines(file)
+    done = {c["key"]: c for c in lines.read()}
     todo = []
     for name in names:
         missing = [n for n in range(maps) if key(SETTINGS[name], n, maps, seeds) not in done]
         todo += [(name, first, maps, seeds) for first in sorted({n // CHUNK * CHUNK for n in missing})]
-    if not todo:
-        return done
-    file.parent.mkdir(parents=True, exist_ok=True)
-    if file.exists():                                           # a line cut short by a kill goes
-        file.write_text("".join(json.dumps(c) + "\n" for c in done.values()), encoding="utf-8")
-    for cells in tqdm(_each(todo, workers), total=len(todo), desc="C5", mininterval=5):
+    for cells in tqdm(_each(todo, workers), total=len(todo), desc="C5", mininterval=5, disable=not todo):
+        lines.add(*cells)
         done.update({c["key"]: c for c in cells})
-        with open(file, "a", encoding="utf-8") as f:
-            f.write("".join(json.dumps(c) + "\n" for c in cells))
     return done
 
 
 def _each(todo: list[tuple], workers: int) -> Iterator[list[dict]]:
     """Chunks as they end: one worker is this process."""
-    if workers == 1:
+    if workers == 1 or not todo:
         yield from (run_chunk(*job) for job in todo)
         return
     yield from finished(run_chunk, todo, workers)
 
 
 # ---- from cells to a verdict ----------------------------------------------------------------------------------------
-CONTRASTS = {"IFT - DPO": ("ift", "dpo"), "ORPO - IFT": ("orpo", "ift"), "SFT - IFT": ("sft", "ift")}   # claimed > 0
-
-
-def joined(verdicts: list[str]) -> str:
-    """All must hold; one that does not is enough to refute."""
-    return ("holds" if set(verdicts) == {"holds"} else "does not hold" if "does not hold" in verdicts else "undecided")
-
-
 def summary(name: str, cells: list[dict]) -> dict:
     """What one setting gives: means, shares of maps, contrasts, verdict."""
     ran = [c for c in cells if "skipped" not in c]
@@ -224,7 +210,7 @@ def report(done: dict[str, dict], maps: int, seeds: int, names: list[str]) -> tu
 
 def dots(folder: Path, data: dict) -> dict[str, dict[str, list[float]]]:
     """{setting: {contrast: one number a map}}, for the picture."""
-    done = {c["key"]: c for c in runs.read_metrics(folder / "C5.jsonl")}
+    done = {c["key"]: c for c in Lines(folder / "C5.jsonl").read()}
     out = {}
     for s in data["settings"]:
         cells = [done[key(SETTINGS[s["name"]], n, data["maps"], data["seeds"])] for n in range(data["maps"])]
@@ -238,7 +224,19 @@ def study(folder: Path, maps: int, seeds: int, workers: int, names: list[str] | 
     names = names or list(SETTINGS)
     done = run_study(folder / "C5.jsonl", maps, seeds, workers, names)
     data, lines = report(done, maps, seeds, names)
-    runs.write_json(folder / "C5.json", data)
+    write_json(folder / "C5.json", data)
     (folder / "C5.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("\n".join(lines))
     return data
+
+
+def again(folder: Path, maps: int, seeds: int) -> None:
+    """Learn the first chunk of the base setting once more and compare every number. UserError if one differs."""
+    done = {c["key"]: c for c in Lines(folder / "C5.jsonl").read()}
+    cells = run_chunk("base", 0, maps, seeds)
+    if any(c["key"] not in done for c in cells):
+        raise UserError(f"{folder / 'C5.jsonl'}: the base setting is not finished there; run --study first")
+    different = sum(json.loads(json.dumps(c)) != done[c["key"]] for c in cells)
+    print(f"{'C5: base setting':<40} " + (f"DIFFERENT on {different} of {len(cells)} maps" if different else "the same"))
+    if different:
+        raise UserError("other code, another processor or another torch")

@@ -21,8 +21,9 @@ from frozen_lake.demos import Path, gold, loser
 from frozen_lake.lake import Lake, Lakes
 from frozen_lake.planning import GAMMA, occupancy, policy_gradient, simulate
 from frozen_lake.policies import Policy
+from nanouft.objective import Batch, Seqs
+from nanouft.objectives import OBJECTIVES
 from nanouft.shell.config import choose
-from nanouft.objectives import OBJECTIVES, Batch, Seqs
 
 OWN = 40                    # an own episode (online pairs, REINFORCE) is cut after so many steps
 
@@ -122,7 +123,7 @@ def _finish(batch: Batch, role: str, start: Tensor) -> None:
     """Totals of a role, one a row, since each row is a step of its own; and the reference's log-probs as a column."""
     s = batch.seqs[role]
     batch.tokens[role] = batch.attended[role] = s.mask.sum(-1).clamp_min(1)
-    s.tok["ref"] = start[torch.arange(len(s.inputs))[:, None], s.inputs, s.targets].masked_fill(s.mask == 0, 0)
+    s.ref = start[torch.arange(len(s.inputs))[:, None], s.inputs, s.targets].masked_fill(s.mask == 0, 0)
 
 
 def learn(task: Task, policy: Policy, m: Method, steps: int = 200, lr: float = 5e-3, seed: int = 0,

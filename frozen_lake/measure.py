@@ -133,3 +133,12 @@ def first_update(task: Task, policy: Policy, ift: Method) -> tuple[list, list, l
     true = -policy(s.inputs, want="logp", targets=s.targets, at=at)
     OBJECTIVES["ift"].forward(policy, batch, ift.hp)
     return guess.tolist(), true.tolist(), (-s.logp).tolist(), weights(-s.logp, s, ift.hp).tolist()
+
+
+# ---- the paper's claim -----------------------------------------------------------------------------------------------
+CONTRASTS = {"IFT - DPO": ("ift", "dpo"), "ORPO - IFT": ("orpo", "ift"), "SFT - IFT": ("sft", "ift")}   # claimed > 0
+
+
+def joined(verdicts: list[str]) -> str:
+    """All must hold; one that does not is enough to refute."""
+    return ("holds" if set(verdicts) == {"holds"} else "does not hold" if "does not hold" in verdicts else "undecided")

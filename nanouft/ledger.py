@@ -17,49 +17,44 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
-from nanouft import reference as prepare, sample, world
-from nanouft.look import plots
-from nanouft.rollout import rollouts
-from nanouft.shell import config, devices, runs
+from nanouft import sample, world
 from nanouft.data.batches import collate, encode
+from nanouft.data.forms import Row, Turn
+from nanouft.data.rows import score_rows
+from nanouft.look import plots
+from nanouft.models.load import start_model
+from nanouft.objective import pushes
+from nanouft.objectives import OBJECTIVES
+from nanouft.reference import add_columns
+from nanouft.rollout.rollouts import as_if_sampled
+from nanouft.shell import config, devices
 from nanouft.shell.config import UserError
-from nanouft.data.rows import Row, Turn, score_rows
-from nanouft.objectives import OBJECTIVES, Batch, Objective
+from nanouft.shell.files import read_json
+
+Strip = tuple[str, list[str], list[float]]          # label, tokens, weights
 
 
-def weights_of(objective: Objective, batch: Batch, hp) -> dict[str, Tensor]:
-    """{role: (B,T) -dL/dlogp}, for a batch whose `logp` is written. The policy's log-probs are cut loose from the
-    network first, so this is the derivative of the pure loss and nothing else. Checked against finite differences."""
-    for s in batch.seqs.values():
-        s.logp = s.logp.detach().requires_grad_(True)
-    loss, _ = objective.loss(batch, hp)
-    trained = {role: s.logp for role, s in batch.seqs.items() if role not in objective.constant}
-    grads = torch.autograd.grad(loss, list(trained.values()))
-    return {role: -g for role, g in zip(trained, grads)}
-
-
-def entries(name: str, hp, row: Row, model, tok, device: devices.Device,
-            reference=None) -> list[tuple[str, list[str], list[float]]]:
+def entries(name: str, hp, row: Row, model, tok, device: devices.Device, reference=None) -> list[Strip]:
     """[(role, tokens, weights x N)] of one row under one objective; the reference is the model itself unless given."""
     objective = OBJECTIVES[name]
     graded = set(objective.kinds(hp)) <= {"labels", "scores", "prompts"}
-    if objective.source == "rollouts":          # as if the model had just said both, and earned 1 and 0
+    shown = 2 if graded else 1                  # a good and a bad answer, or one row
+    if objective.on_policy:                     # as if the model had just said both, and earned 1 and 0
         answers, _ = encode(score_rows(judged(row)[:2], hp), tok, model.cfg.n_ctx)
         hp = dataclasses.replace(hp, samples=2)
-        encoded = rollouts.pretend(answers, [1.0, 0.0], objective, hp, model, tok.pad, device, reference)
-        graded = "answer" in encoded[0].seqs
+        batch = as_if_sampled(answers, [1.0, 0.0], objective, hp, model, tok.pad, device, reference)
+        graded = "answer" in batch.seqs         # or a pair was made of them
+        shown = batch.rows
     else:
         encoded, _ = encode(objective.rows(judged(row) if graded else [row], hp), tok, model.cfg.n_ctx)
-        prepare.add_columns(encoded, objective.columns, reference or model, tok.pad, None, device, hp)
+        add_columns(encoded, objective.columns, reference or model, tok.pad, device, hp)
         encoded = objective.arrange(encoded, 0) if objective.arrange else encoded
-    shown = 2 if graded else 1
-    batch = collate(encoded, range(shown), tok.pad, device=device.name)
+        batch = collate(encoded, range(shown), tok.pad)
+    batch = batch.to(device.name)
     objective.forward(model, batch, hp)
-    out, n = [], int(next(iter(batch.seqs.values())).mask[0].sum())      # one scale for all: both sides compare
-    for role, w in weights_of(objective, batch, hp).items():
+    out: list[Strip] = []
+    n = int(next(iter(batch.seqs.values())).mask[0].sum())               # one scale for all: both sides compare
+    for role, w in pushes(objective, batch, hp).items():
         for i, label in enumerate(("good answer", "bad answer") if graded else (role,)):
             on = batch.seqs[role].mask[i] > 0
             pieces = [tok.decode([t]) for t in batch.seqs[role].targets[i][on].tolist()]
@@ -101,7 +96,7 @@ def main(argv=None) -> int:
     said = {key: (Turn("assistant", text),)
             for key, text in (("answer", answer), ("chosen", answer), ("rejected", rejected))}
     row, device = Row(prompt=(Turn("user", prompt),), **said), devices.pick("cpu", "fp32", cfg.threads)
-    model, tok = runs.start_model(cfg.init)
+    model, tok = start_model(cfg.init)
     print(f"prompt  {prompt}\n+ makes a token likelier, - less likely; token-mean SFT would be +1")
     shown = cfg.show or [*OBJECTIVES, "ift --variant released", "ift --variant eq21_mean1"]
     strips = beside(cfg.runs, row, model, tok, device) if cfg.runs else [
@@ -112,12 +107,12 @@ def main(argv=None) -> int:
         if not tokens:
             continue
         print("  " + " ".join(f"{t.strip():>9}" for t in tokens) + "\n  " + " ".join(f"{x:>+9.2f}" for x in w))
-    about = "\nbars: the push on the tokens of a right answer (SFT's is 1)" * bool(cfg.runs)
+    about = "\nbars: the push on the tokens of a right answer (SFT's is 1)" if cfg.runs else ""
     print(f"\npicture: {plots.ledger(strips, Path(cfg.out), prompt + about)}")
     return 0
 
 
-def beside(names: list[str], row: Row, model, tok, device: devices.Device) -> list[tuple[str, list[str], list[float]]]:
+def beside(names: list[str], row: Row, model, tok, device: devices.Device) -> list[Strip]:
     """Strips of finished runs: label = the run's own greedy answer and its score, bars = the weights with which its
     objective would push the reference answer in `model` (--init). The shipped base's answer comes first, no bars."""
     strips = []
@@ -128,8 +123,8 @@ def beside(names: list[str], row: Row, model, tok, device: devices.Device) -> li
             score = f"score {world.score(row.prompt[-1].text, said):.2f}"
         except ValueError:
             score = ""
-        run = runs.read_json(Path(name) / "run.json") if name != "base" else {}
-        label = plots.fold(f"{Path(name).name} says: {said}") + f"\n({score})" * bool(score)
+        run = read_json(Path(name) / "run.json") if name != "base" else {}
+        label = plots.fold(f"{Path(name).name} says: {said}") + (f"\n({score})" if score else "")
         if run.get("command") != "train":
             strips.append((label, [], []))
             continue

@@ -12,10 +12,7 @@ A text file is cut into rows of the full context, so every position is trained f
 The shipped base: python -m nanouft.pretrain --out out/shipped --half, then config.json, model.safetensors and run.json
 copied to nanouft/assets/base/
 """
-import hashlib
 import json
-import os
-import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -28,11 +25,14 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from nanouft import world
+from nanouft.data.tokenizer import Tokenizer
+from nanouft.gpt import GPT, SIZES, GPTConfig
+from nanouft.look.held_out import mean_loss
+from nanouft.models.load import save_model
 from nanouft.shell import config, devices, runs
 from nanouft.shell.config import UserError
-from nanouft.gpt import GPT, SIZES, GPTConfig
-from nanouft.data.tokenizer import Tokenizer
+from nanouft.shell.files import checksum, write_json
+from nanouft.world.documents import corpus, token_rows
 
 BASE_VERSION = 1            # raised by hand when the shipped base is made again
 
@@ -52,18 +52,6 @@ class Pretrain:
     half: bool = False              # store fp16: half the size, the form in which the base is shipped
 
 
-def world_rows(n: int, length: int, seed: int, tok: Tokenizer) -> np.ndarray:
-    """(n, length) ids; each row starts at a document and is filled with as many as fit."""
-    docs = (tok.document(d) for d in world.corpus(seed, 10 ** 9))
-    out = np.empty((n, length), np.int64)
-    for row in tqdm(out, desc="documents", leave=False, disable=n < 10_000):          # some 9 s for a whole corpus
-        ids: list[int] = []
-        while len(ids) < length:
-            ids += next(docs)
-        row[:] = ids[:length]
-    return out
-
-
 def file_ids(path: str, tok: Tokenizer) -> np.ndarray:
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
@@ -81,7 +69,7 @@ def batches(cfg: Pretrain, gpt: GPTConfig, tok: Tokenizer,
     if cfg.corpus is None:
         T = 128
         B = max(1, cfg.tokens // T)
-        rows = world_rows(steps * B + 64, T + 1, cfg.seed + 1, tok)
+        rows = token_rows(steps * B + 64, T + 1, cfg.seed + 1, tok)
 
         def draw():
             for i in range(steps):
@@ -105,18 +93,12 @@ def base_key(cfg: Pretrain, gpt: GPTConfig, steps: int, tok: Tokenizer) -> str:
     """What a base is made of: the corpus (NanoWorld's first 2,000 documents, or the whole file), shape, settings, seed
     and BASE_VERSION. Not the code: an edit that leaves these alone does not ask for another six minutes."""
     if cfg.corpus is None:
-        corpus = "".join(str(d) for d in world.corpus(cfg.seed + 1, 2000)).encode()
+        text = "".join(str(d) for d in corpus(cfg.seed + 1, 2000))
     else:
-        corpus = Path(cfg.corpus).read_bytes()
-    about = [BASE_VERSION, hashlib.sha256(corpus).hexdigest(), asdict(gpt), steps, cfg.tokens, cfg.lr, cfg.seed,
+        text = Path(cfg.corpus)
+    about = [BASE_VERSION, checksum(text), asdict(gpt), steps, cfg.tokens, cfg.lr, cfg.seed,
              tok.name]
-    return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
-
-
-def mean_loss(model: GPT, rows: Tensor) -> float:
-    """nats a token on held-out rows."""
-    with torch.no_grad():
-        return -model(rows[:, :-1], want="logp", targets=rows[:, 1:]).mean().item()
+    return checksum(json.dumps(about))[:16]
 
 
 def pretrain(cfg: Pretrain) -> Path:
@@ -162,30 +144,13 @@ def pretrain(cfg: Pretrain) -> Path:
             average = value if average is None else 0.8 * average + 0.2 * value
             bar.set_postfix(loss=f"{average:.3f}")
     after = mean_loss(model, held)
-    runs.save_final(folder, model, tok, half=cfg.half)
-    runs.write_json(folder / "run.json", {"command": "pretrain", "config": asdict(cfg), "tokenizer": tok.name,
+    save_model(folder, model, tok, half=cfg.half)
+    write_json(folder / "run.json", {"command": "pretrain", "config": asdict(cfg), "tokenizer": tok.name,
                                           "base_version": BASE_VERSION,
                                           "key": base_key(cfg, gpt, steps, tok),
                                          "held_out_loss": {"before": before, "after": after}})
     print(f"held-out loss {before:.3f} -> {after:.3f} nats a token; {time.time() - started:.0f} s; saved in {folder}")
     print(f"next: python -m nanouft.train --objective sft --init {folder}")
-    return folder
-
-
-def cached_base(corpus: str, size: str, device: devices.Device) -> Path:
-    """The base pretrained on a text, made once: the folder's name holds a hash of the text and the size."""
-    if not Path(corpus).is_file():
-        raise UserError(f"--corpus {corpus}: no such file")
-    key = hashlib.sha256(Path(corpus).read_bytes() + size.encode()).hexdigest()[:10]
-    folder = Path("out") / f"base-{Path(corpus).stem}-{key}"
-    if not (folder / "run.json").exists():
-        if device.world > 1:
-            raise UserError("several processes cannot make one base: run python -m nanouft.pretrain --corpus first, "
-                            "then start them with --init")
-        partial = folder.with_name(f"{folder.name}-{os.getpid()}.partial")      # another run may be making it, too
-        pretrain(Pretrain(corpus=corpus, size=size, out=str(partial), device=device.name, dtype=device.dtype))
-        shutil.rmtree(folder, ignore_errors=True)
-        partial.rename(folder)
     return folder
 
 

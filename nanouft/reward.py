@@ -14,36 +14,32 @@ What to expect: accuracy on held-out pairs, in all and per family, and calibrati
 Simplified: no margins between ratings, one process, fp32, no --resume (a run is short).
 """
 import math
-import os
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 
 from nanouft import world
-from nanouft.data import rows as data
-from nanouft.shell import config, devices, runs
 from nanouft.data.batches import Encoded, encode, order
-from nanouft.shell.config import UserError
-from nanouft.data.rows import Row, Turn
-from nanouft.evaluate import answer_rows
-from nanouft.gpt import GPT
-from nanouft.look.report import Log
-from nanouft.rollout.reward_quality import picture, quality, report
+from nanouft.data.forms import Row
+from nanouft.data.rows import holdout, pair_rows, read
 from nanouft.data.tokenizer import Tokenizer
-
-Scorer = Callable[[list[str], list[str]], np.ndarray]       # n prompts, n answers -> (n,) rewards
-HEAD = "score.weight"                                       # the name that GPT2ForSequenceClassification gives it
+from nanouft.gpt import GPT
+from nanouft.models.generate import answer_rows
+from nanouft.models.load import start_model
+from nanouft.rollout.reward_quality import picture, quality, report
+from nanouft.rollout.scorer import RewardModel, exact, padded, rewards, save
+from nanouft.shell import config, devices, runs
+from nanouft.shell.config import UserError
+from nanouft.shell.files import write_json
+from nanouft.shell.log import Log
 
 
 @dataclass
@@ -81,112 +77,11 @@ class Reward:
             raise UserError("--sampler makes the answers of --pairs samples; these pairs need none")
 
 
-# ---- the model and its loss ------------------------------------------------------------------------------------------
-class RewardModel(nn.Module):
-    """A GPT whose last hidden state, at the last token, is multiplied by one vector. It starts at 0: all answers are
-    worth the same, and the loss is log 2. No bias: a constant cancels in every difference."""
-
-    def __init__(self, gpt: GPT):
-        super().__init__()
-        self.gpt = gpt
-        self.score = nn.Linear(gpt.cfg.n_embd, 1, bias=False)
-        nn.init.zeros_(self.score.weight)
-
-    def forward(self, ids: Tensor, last: Tensor) -> Tensor:
-        """ids (B,T) padded on the right, last (B,) the place of each row's <|end|> -> (B,) rewards. What stands behind
-        `last` does not matter: attention is causal, and nothing is read there."""
-        hidden = self.gpt(ids, want="hidden")
-        return self.score(hidden[torch.arange(len(ids), device=ids.device), last])[:, 0]
-
-
+# ---- the loss ------------------------------------------------------------------------------------------
 def bradley_terry(r_w: Tensor, r_l: Tensor, centre: float = 0.0) -> Tensor:
     """(B,) losses: -log sigma(r_w - r_l) (arXiv:2009.01325), and `centre` x (r_w + r_l)^2 (TRL's
     center_rewards_coefficient), which names one of the many rewards that fit equally well."""
     return -F.logsigmoid(r_w - r_l) + centre * (r_w + r_l) ** 2
-
-
-def padded(seqs: list[list[int]], pad: int, device: str) -> tuple[Tensor, Tensor]:
-    """((B,T) ids padded on the right, (B,) place of the last token)."""
-    ids = torch.full((len(seqs), max(map(len, seqs))), pad)
-    for row, s in zip(ids, seqs):
-        row[:len(s)] = torch.as_tensor(s)
-    return ids.to(device), torch.tensor([len(s) - 1 for s in seqs], device=device)
-
-
-@torch.no_grad()
-def rewards(model: RewardModel, seqs: list[list[int]], pad: int, chunk: int = 256) -> np.ndarray:
-    """(n,) rewards of token sequences that end in <|end|>; neighbours in length are read together."""
-    device, out = str(model.score.weight.device), np.zeros(len(seqs))
-    by_length = sorted(range(len(seqs)), key=lambda i: len(seqs[i]))
-    for i in range(0, len(seqs), chunk):
-        part = by_length[i:i + chunk]
-        out[part] = model(*padded([seqs[j] for j in part], pad, device)).double().cpu().numpy()
-    return out
-
-
-# ---- scorers: what best-of-n and the RL objectives ask --------------------------------------------------------------
-def exact(prompts: list[str], answers: list[str]) -> np.ndarray:
-    """NanoWorld's exact score as a Scorer: (n,) in [0,1]. UserError for a prompt of another world."""
-    try:
-        return np.array([world.score(p, a) for p, a in zip(prompts, answers, strict=True)])
-    except ValueError:
-        raise UserError("--reward exact scores NanoWorld's prompts only, and one of these is none; give --reward DIR, "
-                        "a folder made by python -m nanouft.reward") from None
-
-
-def load(folder: str | Path, device: str = "cpu") -> Scorer:
-    """The reward model in `folder` as a Scorer over texts. It reads prompt, answer and an <|end|>, whether or not the
-    answer ended by itself; a prompt that does not fit loses its beginning. Equal texts get equal rewards, to the last
-    digit: each is read once. UserError where there is no reward model."""
-    model, tok = load_model(folder)
-    model.to(device).eval()
-
-    def scorer(prompts: list[str], answers: list[str]) -> np.ndarray:
-        asked = list(zip(prompts, answers, strict=True))
-        place = {text: i for i, text in enumerate(dict.fromkeys(asked))}
-        seqs = [tok.chat((Turn("user", p),), (Turn("assistant", a),))[0][-model.gpt.cfg.n_ctx:] for p, a in place]
-        return rewards(model, seqs, tok.pad)[[place[text] for text in asked]]
-    return scorer
-
-
-def scorer(name: str, device: str = "cpu") -> Scorer:
-    """What `--reward NAME` means: "exact", or the folder of a reward model."""
-    return exact if name == "exact" else load(name, device)
-
-
-# ---- folders ---------------------------------------------------------------------------------------------------------
-def save(folder: Path, model: RewardModel, tok: Tokenizer) -> None:
-    """A GPT-2 folder with one weight more; transformers opens it as GPT2ForSequenceClassification."""
-    runs.save_final(folder, model.gpt, tok)
-    file, partial = folder / "model.safetensors", folder / "model.partial"
-    head = {HEAD: model.score.weight.detach().float().cpu().contiguous()}
-    save_file(load_file(file) | head, partial, metadata={"format": "pt"})
-    os.replace(partial, file)
-    runs.write_json(folder / "config.json", runs.read_json(folder / "config.json") | {
-        "architectures": ["GPT2ForSequenceClassification"], "id2label": {"0": "reward"}, "label2id": {"reward": 0},
-        "problem_type": "regression", "pad_token_id": tok.pad})
-
-
-def load_model(folder: str | Path) -> tuple[RewardModel, Tokenizer]:
-    """The model and its tokenizer; UserError for a folder that holds none, or half of one."""
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; a reward model is made by python -m nanouft.reward --out {folder}")
-    if (folder / "run.json").exists() and not (folder / "model.safetensors").exists():
-        raise UserError(f"{folder}: that run has not finished; make the reward model again")
-    gpt = GPT.from_pretrained(folder)                           # says what is missing or damaged
-    head = load_file(folder / "model.safetensors").get(HEAD)
-    if head is None:
-        raise UserError(f"{folder}: is a language model, no reward model; make one from it: "
-                        f"python -m nanouft.reward --init {folder}")
-    model = RewardModel(gpt)
-    if head.shape != model.score.weight.shape or not torch.isfinite(head).all():
-        raise UserError(f"{folder / 'model.safetensors'}: {HEAD} has shape {tuple(head.shape)} or is not finite; "
-                        f"one row of {gpt.cfg.n_embd} numbers is wanted")
-    model.score.weight.data.copy_(head)
-    tok = Tokenizer.load(folder)
-    tok.check_fits(gpt.cfg.vocab_size)
-    return model, tok
 
 
 # ---- pairs -----------------------------------------------------------------------------------------------------------
@@ -216,9 +111,9 @@ def sampled_pairs(model: GPT, tok: Tokenizer, split: str, n: int, seed: int, ski
 def find_pairs(cfg: Reward, device: devices.Device) -> tuple[list[Row], list[Row]]:
     """(rows to train on, rows held out)."""
     if cfg.data:
-        rows, found = data.read(cfg.data, cfg.prompt_field)
+        rows, found = read(cfg.data, cfg.prompt_field)
         print("\n".join(found.lines()))
-        return data.holdout(rows)
+        return holdout(rows)
     try:
         families, = world.skills_named(cfg.skills)
         world.check("train", "pairs", cfg.rows, 0.0, families)
@@ -227,7 +122,7 @@ def find_pairs(cfg: Reward, device: devices.Device) -> tuple[list[Row], list[Row
     if cfg.pairs == "corruptions":
         return [world.rows(split, "pairs", n, seed, skills=families)
                 for split, n, seed in (("train", cfg.rows, cfg.seed), ("val", 400, 0))]
-    model, tok = runs.start_model(cfg.sampler or cfg.init)
+    model, tok = start_model(cfg.sampler or cfg.init)
     model.to(device.name).eval()
     return [sampled_pairs(model, tok, split, n, seed, families)
             for split, n, seed in (("train", cfg.rows, cfg.seed), ("val", 400, 0))]
@@ -285,17 +180,17 @@ def main(argv=None) -> int:
     cfg, given = config.parse(Reward, argv, "python -m nanouft.reward", __doc__)
     cfg.check(given)
     started, device = time.time(), devices.pick(cfg.device, "fp32", cfg.threads)
-    gpt, tok = runs.start_model(cfg.init)
+    gpt, tok = start_model(cfg.init)
     train_rows, held_rows = find_pairs(cfg, device)
-    pairs, lost = encode(data.pair_rows(train_rows, None), tok, gpt.cfg.n_ctx - 1)      # <|end|> is read, too
+    pairs, lost = encode(pair_rows(train_rows, None), tok, gpt.cfg.n_ctx - 1)      # <|end|> is read, too
     try:
-        held, _ = encode(data.pair_rows(held_rows, None), tok, gpt.cfg.n_ctx - 1)
+        held, _ = encode(pair_rows(held_rows, None), tok, gpt.cfg.n_ctx - 1)
     except UserError:
         raise UserError("no pair is left to hold out, so nothing could be said about the reward model; "
                         "give pairs of at least two prompts") from None
     steps = cfg.steps or max(1, round(cfg.epochs * len(pairs) / cfg.batch_size))
     folder = runs.new_folder(cfg.out, "reward")
-    runs.write_json(folder / "run.json", {
+    write_json(folder / "run.json", {
         "command": "reward", "steps": steps, "config": asdict(cfg), "tokenizer": tok.name, "torch": torch.__version__,
         "device": device.name, "threads": torch.get_num_threads(), "pairs": len(pairs), "held_out": len(held)})
     print("\n".join([f"{len(pairs):,} pairs, {steps:,} steps of {cfg.batch_size}, lr {cfg.lr:g} -> {folder}",
@@ -307,7 +202,7 @@ def main(argv=None) -> int:
     if not math.isfinite(found["nll"]):
         raise UserError("rewards are no longer finite at the end: the run diverged; lower --lr")
     save(folder, model, tok)
-    runs.write_json(folder / "eval.json", {"held_out": found})
+    write_json(folder / "eval.json", {"held_out": found})
     report(found)
     picture(found, folder / "calibration.png", f"{folder.name}: {len(pairs):,} pairs")
     print(f"\n{time.time() - started:.0f} s. Everything is in {folder} (calibration.png, eval.json, metrics.jsonl). "

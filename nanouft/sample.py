@@ -13,13 +13,16 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from nanouft import reward, world
+from nanouft import world
+from nanouft.data.forms import Row, Turn
+from nanouft.look.prior import forced_starts
+from nanouft.models.generate import generate, stops
+from nanouft.models.load import start_model
 from nanouft.rollout import best_of
-from nanouft.shell import config, devices, runs
+from nanouft.rollout.scorer import Scorer, scorer
+from nanouft.shell import config, devices
 from nanouft.shell.config import UserError
-from nanouft.data.rows import Row, Turn
-from nanouft.evaluate import forced_starts, stops
-from nanouft.models.generate import generate
+from nanouft.shell.files import read_json
 
 
 @dataclass
@@ -61,21 +64,21 @@ class Voice:
     """A model that answers, and what it calls itself."""
 
     def __init__(self, init: str, device: devices.Device):
-        self.model, self.tok = runs.start_model(init)
+        self.model, self.tok = start_model(init)
         self.model.to(device.name).eval()
         self.name = who(init)
 
-    def say(self, turns: tuple[Turn, ...], cfg: Sample, scorer: reward.Scorer | None = None) -> list[tuple[str, str]]:
-        """[(text, remarks)] of cfg.n answers; with a scorer, of the best of cfg.best_of."""
+    def say(self, turns: tuple[Turn, ...], cfg: Sample, judge: Scorer | None = None) -> list[tuple[str, str]]:
+        """[(text, remarks)] of cfg.n answers; with a judge, of the best of cfg.best_of."""
         prior = (forced_starts(cfg.prior, cfg.prior_from, self.tok, [Row(turns)]) or [[]])[0]
         answers = generate(self.model, [self.tok.prompt_ids(turns)] * max(cfg.n, cfg.best_of), stop=self.tok.end,
                            pad=self.tok.pad, prior=prior, max_new=cfg.max_new, temperature=cfg.temperature,
                            top_k=cfg.top_k, top_p=cfg.top_p, seed=cfg.seed)
         said = [(self.tok.decode(a.ids).strip(), "" if stops(a, self.tok) else "   (does not stop)")
                 for a in answers]
-        if scorer is None:
+        if judge is None:
             return said
-        likes = scorer([turns[-1].text] * len(said), [text for text, _ in said])
+        likes = judge([turns[-1].text] * len(said), [text for text, _ in said])
         text, remark = said[int(best_of.choose(likes))]
         return [(text, f"   reward {likes.max():.3g}, mean of {len(said)}: {likes.mean():.3g}" + remark)]
 
@@ -87,18 +90,18 @@ def who(init: str) -> str:
     file = Path(init) / "run.json"
     if not file.exists():
         return f"{init} (GPT-2 folder)"
-    run = runs.read_json(file)
+    run = read_json(file)
     if run.get("command") == "train":
         return f"{init} ({run.get('objective')}, step {run.get('steps')})"
     return f"{init} (pretrained)"
 
 
 def show(voices: list[Voice], turns: tuple[Turn, ...], cfg: Sample,
-         scorer: reward.Scorer | None = None) -> list[str]:
+         judge: Scorer | None = None) -> list[str]:
     """Print every voice's answers; returns the first answer of each."""
     first = []
     for v in voices:
-        for i, (text, marks) in enumerate(answers := v.say(turns, cfg, scorer)):
+        for i, (text, marks) in enumerate(answers := v.say(turns, cfg, judge)):
             try:
                 marks = f"   score {world.score(turns[-1].text, text):.2f}" + marks
             except ValueError:
@@ -108,7 +111,7 @@ def show(voices: list[Voice], turns: tuple[Turn, ...], cfg: Sample,
     return first
 
 
-def chat(voices: list[Voice], cfg: Sample, scorer: reward.Scorer | None = None) -> None:
+def chat(voices: list[Voice], cfg: Sample, judge: Scorer | None = None) -> None:
     print(f"chat; /new forgets, /quit ends; the conversation goes on from the answers of {voices[-1].name}")
     turns: tuple[Turn, ...] = ()
     while (text := input("you> ").strip()) != "/quit":
@@ -116,7 +119,7 @@ def chat(voices: list[Voice], cfg: Sample, scorer: reward.Scorer | None = None) 
             turns = ()
         elif text:
             turns += (Turn("user", text),)
-            turns += (Turn("assistant", show(voices, turns, cfg, scorer)[-1]),)
+            turns += (Turn("assistant", show(voices, turns, cfg, judge)[-1]),)
 
 
 def main(argv=None) -> int:
@@ -132,10 +135,10 @@ def main(argv=None) -> int:
             raise UserError(f"--prompt {text}: that is a model; put models in front of --prompt")
     device = devices.pick(cfg.device, "fp32", cfg.threads)
     voices = [Voice(name, device) for name in (["base", *names] if len(names) == 1 and names[0] != "base" else names)]
-    scorer = reward.scorer(cfg.reward or "exact", device.name) if cfg.best_of > 1 else None
+    judge = scorer(cfg.reward or "exact", device.name) if cfg.best_of > 1 else None
     if cfg.prompt is None and sys.stdin.isatty():
         try:
-            chat(voices, cfg, scorer)
+            chat(voices, cfg, judge)
         except EOFError:
             print()
         return 0
@@ -145,7 +148,7 @@ def main(argv=None) -> int:
     prompts = cfg.prompt or [world.rows("test", "prompts", 9, 0, skills=(f,))[0].prompt[-1].text for f in shown]
     for text in prompts:
         print(f"\nprompt: {text}")
-        show(voices, (Turn("user", text),), cfg, scorer)
+        show(voices, (Turn("user", text),), cfg, judge)
     return 0
 
 

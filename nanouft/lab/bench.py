@@ -14,7 +14,6 @@ Arms take turns on the same work; each piece of work counts with its fastest tur
 import contextlib
 import io
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,11 +23,13 @@ import numpy as np
 import torch
 
 from nanouft import train, world
-from nanouft.lab import cells
-from nanouft.shell import config, devices, runs
-from nanouft.data.batches import collate, encode, order
+from nanouft.data.batches import Epochs, encode
+from nanouft.lab.cells import Cell, kept_model
 from nanouft.models.generate import generate
+from nanouft.models.load import start_model
 from nanouft.objectives import OBJECTIVES
+from nanouft.shell import config, devices
+from nanouft.shell.files import write_json
 
 
 @dataclass
@@ -42,16 +43,16 @@ class Bench:
 
 def stepper(name: str, device: devices.Device) -> Callable[[int], None]:
     """A function that makes optimizer step i of objective `name`, exactly as train.fit does between its fences."""
-    model, tok = runs.start_model("base")
+    model, tok = start_model("base")
     model.to(device.name)
     objective = OBJECTIVES[name]
     cfg, hp = train.Train(lr=objective.lr), objective.hp()
     encoded, _ = encode(objective.rows(world.rows("train", "demos", 1020, 0), hp), tok, model.cfg.n_ctx)
-    plan = order([e.length for e in encoded], cfg.batch_size, 96, 0)
+    source = Epochs(encoded, cfg.batch_size, 96, 0, tok.pad)
     optimizer, scaler = train.make_optimizer(model, cfg, device), device.scaler()
 
     def step(i: int) -> None:
-        batch = collate(encoded, plan[i % len(plan)], tok.pad, seed=0, step=i, device=device.name)
+        batch = source(i % 96).piece(0, 1).to(device.name)
         with device.autocast():
             objective.forward(model, batch, hp)
         loss, _ = objective.loss(batch, hp)
@@ -105,11 +106,10 @@ def over_transformers(turns: int, device: devices.Device, new: int, sample: bool
         return None
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    with (tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()),
-          devices.threads(1)):                          # a cell is trained with one
-        tuned = cells.kept_model(cells.Cell(("--objective", "sft"), 0), Path(folder), cells.KEEP)
+    with contextlib.redirect_stdout(io.StringIO()), devices.threads(1):             # a cell is trained with one
+        tuned = kept_model(Cell(("--objective", "sft"), 0))
     theirs = GPT2LMHeadModel.from_pretrained(tuned).to(device.name).eval()
-    model, tok = runs.start_model(tuned)
+    model, tok = start_model(tuned)
     model.to(device.name)
     drawn = np.random.default_rng(0).permutation(world.rows("test", "prompts", 64 * 9, 0))
     batches = [[tok.prompt_ids(r.prompt) for r in part] for part in drawn.reshape(9, 64)[:4]]
@@ -145,7 +145,7 @@ def main(argv=None) -> int:
                                 f"{s['high']:.2f}]); 64 answers in {1000 * s['seconds_b']:.0f} ms"))
     if cfg.out:
         Path(cfg.out).parent.mkdir(parents=True, exist_ok=True)
-        runs.write_json(Path(cfg.out), result)
+        write_json(Path(cfg.out), result)
     return 0
 
 

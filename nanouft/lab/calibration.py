@@ -1,18 +1,19 @@
 """Is the world one where methods can differ? The base and plain SFT on validation, against what was aimed at.
 
-    python -m nanouft.world --report [--out docs/results/calibration]        about 40 s on two cores, resumable
+    python -m nanouft.lab.calibration [--out docs/results/calibration]       # about 40 s on two cores, resumable
 
 Aims, fixed before any other method was trained: SFT answers 55 to 85 % of a taught family fully right, at least 15
 points of score above the base (room to rise and room to fall); the base keeps at least 85 % of the undisputed facts;
 the base runs on in the skills, so that stopping has to be learnt. Four seeds of SFT, validation prompts only.
 """
-from __future__ import annotations
-
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 
-from nanouft.lab.cells import Cell, interval, run_cells
-
-from nanouft.world.tasks import FAMILIES, RETENTION
+from nanouft.lab.cells import Cell, run_cells
+from nanouft.look.stats import interval
+from nanouft.shell import config
+from nanouft.world import FAMILIES, RETENTION
 
 SEEDS, BAND, GAP, KEPT = range(1000, 1004), (0.55, 0.85), 0.15, 0.85
 
@@ -53,3 +54,19 @@ def report(out: Path, items: int = 100, workers: int = 2) -> list[str]:
                      f"{verdict(f, b, interval([r[f]['strict'] for r in runs]), gain)} |")
     (out / "table.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return lines
+
+
+@dataclass
+class Calibration:
+    out: str = "out/calibration"    # where cells and table are kept
+    workers: int = 2                # processes of one thread each
+
+
+def main(argv=None) -> int:
+    cfg, _ = config.parse(Calibration, argv, "python -m nanouft.lab.calibration", __doc__)
+    print("\n".join(report(Path(cfg.out), workers=cfg.workers)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(config.run(main))

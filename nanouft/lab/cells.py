@@ -10,10 +10,8 @@ and only what is missing runs. CELL_VERSION is raised by hand when a change of c
 The model that a chain starts from is trained once and kept in out/.cells under its key.
 """
 import contextlib
-import hashlib
 import io
 import json
-import math
 import multiprocessing
 import os
 import shutil
@@ -29,21 +27,20 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from nanouft import evaluate, train
-from nanouft.lab import cost
-from nanouft.look import probes
-from nanouft.shell import devices, runs
-from nanouft.shell.config import UserError
+from nanouft import train
+from nanouft.lab import cost, snapshot
+from nanouft.look import probes, scores
+from nanouft.models.load import folder_of, start_model
 from nanouft.objectives import OBJECTIVES
+from nanouft.shell import devices
+from nanouft.shell.config import UserError
+from nanouft.shell.files import Lines, checksum, made_once, write_json
 
 CELL_VERSION = 1
-EVAL_EVERY = 24                 # steps between held-out figures of a portrait; looking changes no weight
-PORTRAIT_VERSION = 2            # raised by hand when portrait.py changes what it gives
+EVAL_EVERY = 24                 # steps between held-out figures of a snapshot; looking changes no weight
+SNAPSHOT_VERSION = 2            # raised by hand when snapshot.py changes what it gives
 KEEP = Path("out/.cells")                                       # models that chains start from
 KEPT = ("score", "strict", "ends", "length", "gold_logp")       # of a family; intervals over prompts are not kept
-T95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262, 10: 2.228,
-       11: 2.201, 12: 2.179, 13: 2.160, 14: 2.145, 15: 2.131, 16: 2.120, 17: 2.110, 18: 2.101, 19: 2.093,
-       24: 2.064, 29: 2.045}                                                # Student's t, 97.5 %
 
 
 @dataclass(frozen=True)
@@ -54,8 +51,8 @@ class Cell:
     start: "Cell | str" = "base"
     split: str = "test"
     items: int = 100
-    probes: bool = False            # probes.py too, on at most 30 prompts a family
-    portrait: bool = False          # what the comparison page shows of a model, too (portrait.py)
+    probes: bool = False            # look/probes.py too, on at most 30 prompts a family
+    snapshot: bool = False          # what the comparison page shows of a model, too (snapshot.py); "portrait" in JSON
 
     @property
     def base(self) -> str:
@@ -65,76 +62,67 @@ class Cell:
     @property
     def key(self) -> str:
         start = self.start.key if isinstance(self.start, Cell) else fingerprint(self.start)
-        about = [CELL_VERSION, self.flags, self.seed, start, self.split, self.items] + ["probes"] * self.probes
-        about += [f"portrait {PORTRAIT_VERSION}"] * self.portrait
-        text = json.dumps(about)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        about = [CELL_VERSION, self.flags, self.seed, start, self.split, self.items]
+        about += ["probes"] if self.probes else []
+        about += [f"portrait {SNAPSHOT_VERSION}"] if self.snapshot else []
+        return checksum(json.dumps(about))[:16]
 
     @property
     def model_key(self) -> str:
         """Key of what is trained, however it is scored afterwards."""
-        return replace(self, split="", items=0, probes=False, portrait=False).key
+        return replace(self, split="", items=0, probes=False, snapshot=False).key
 
 
 @lru_cache
 def fingerprint(init: str) -> str:
     """Hash of a base's weights."""
-    folder = runs.BASE if init == "base" else Path(init)
     try:
-        return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()[:16]
+        return checksum(folder_of(init) / "model.safetensors")[:16]
     except OSError:
         raise UserError(f"{init}: no model.safetensors there; give 'base', a run folder or one that "
                         "python -m nanouft.pretrain made")
 
 
-def train_cell(cell: Cell, folder: Path, keep: Path | None = KEEP) -> str:
-    """Train a cell below `folder`, and what it starts from in `keep` (None: below `folder`, too), unless that is there
-    already; returns the --init value of its model."""
-    start = cell.start if isinstance(cell.start, str) else (
-        train_cell(cell.start, folder / "start", None) if keep is None else kept_model(cell.start, folder, keep))
+def train_cell(cell: Cell, folder: Path, keep: Path = KEEP) -> str:
+    """Train a cell in `folder`, and what it starts from in `keep`, unless that is there already; returns the --init
+    value of its model. A cell without flags is its start."""
+    start = cell.start if isinstance(cell.start, str) else kept_model(cell.start, keep)
     if not cell.flags:
         return start
     argv = [*cell.flags, "--init", start, "--seed", str(cell.seed), "--threads", "1", "--device", "cpu",
-            "--items", "0", "--save-every", "0", "--out", str(folder / "run"),
-            *(("--eval-every", str(EVAL_EVERY)) if cell.portrait else ())]
-    began, sampled = time.process_time(), any(OBJECTIVES[f].source == "rollouts" for f in cell.flags if f in OBJECTIVES)
+            "--items", "0", "--save-every", "0", "--out", str(folder),
+            *(("--eval-every", str(EVAL_EVERY)) if cell.snapshot else ())]
+    began, sampled = time.process_time(), any(OBJECTIVES[f].on_policy for f in cell.flags if f in OBJECTIVES)
     with cost.counted() if sampled else contextlib.nullcontext() as meter:
         train.main(argv)
-    runs.write_json(folder / "run" / "spent.json", {"seconds": round(time.process_time() - began, 2),
-                                                    "flops": meter.flops if meter else None})
-    return str(folder / "run")
+    write_json(folder / "spent.json", {"seconds": round(time.process_time() - began, 2),
+                                       "flops": meter.flops if meter else None})
+    return str(folder)
 
 
-def kept_model(cell: Cell, folder: Path, keep: Path) -> str:
-    """The folder of a model that others start from; several processes may make it at once."""
+def kept_model(cell: Cell, keep: Path = KEEP) -> str:
+    """The --init value of a model that others start from: trained once; several processes may ask for it."""
     if not cell.flags:
-        return train_cell(cell, folder, keep)
-    place = keep / cell.model_key
-    if not (place / "model.safetensors").exists():
-        made = Path(train_cell(cell, folder / "start", keep))
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(OSError):                       # another process was faster: the same bytes
-            made.rename(place)
-        shutil.rmtree(folder / "start", ignore_errors=True)
-    return str(place)
+        return train_cell(cell, keep, keep)
+    return str(made_once(keep / cell.model_key, lambda place: train_cell(cell, place, keep)))
 
 
 def run_cell(cell: Cell, keep: Path | None = KEEP) -> dict:
-    """Train, score, forget the weights: -> a small JSON object. A run that diverges is a result too: {failed: why}."""
+    """Train, score, forget the weights: -> a small JSON object. A run that diverges is a result too: {failed: why}.
+    `keep` None: the models that the cell starts from are trained anew."""
     folder, began = Path(tempfile.mkdtemp(prefix="nanouft-cell-")), time.process_time()
     device = devices.pick("cpu", "fp32", 1)
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            init = train_cell(cell, folder, keep)
-            model, tok = runs.start_model(init)
-            result, answers = evaluate.families(model, tok, device, cell.split, cell.items)
-            log = runs.read_metrics(Path(init) / "metrics.jsonl") if cell.flags else []
+            init = train_cell(cell, folder / "run", keep or folder / "starts")
+            model, tok = start_model(init)
+            result, answers = scores.families(model, tok, device, cell.split, cell.items)
+            log = Lines(Path(init) / "metrics.jsonl").read() if cell.flags else []
             more = {"probes": probe(cell, model, tok)} if cell.probes else {}
-            if cell.portrait:
-                from nanouft.lab import snapshot as portrait    # it draws in the ledger: only where it is asked for
-                more["portrait"] = portrait.of(cell, init, model, tok, answers, log)
-        out = {"mean": evaluate.mean_score(result), "families": {f: {k: round(r[k], 4) for k in KEPT}
-                                                                 for f, r in result.items()},
+            if cell.snapshot:
+                more["portrait"] = snapshot.snapshot_of(cell, init, model, tok, answers, log)
+        out = {"mean": scores.mean_score(result), "families": {f: {k: round(r[k], 4) for k in KEPT}
+                                                               for f, r in result.items()},
                "tokens": sum(m.get("tokens", 0) for m in log), "last_loss": log[-1]["loss"] if log else None, **more}
     except UserError as e:
         out = {"failed": str(e).replace(str(folder), "...")}
@@ -147,12 +135,13 @@ def run_cell(cell: Cell, keep: Path | None = KEEP) -> dict:
 
 def probe(cell: Cell, model, tok) -> dict[str, float]:
     """The probes of a cell's model, against the base it descends from."""
-    values = probes.probe(model, runs.start_model(cell.base)[0], tok, cell.split, min(cell.items, 30))
+    values = probes.probe(model, start_model(cell.base)[0], tok, cell.split, min(cell.items, 30))
     return {k: round(v, 4) for k, v in values.items()}
 
 
 def read_cells(file: Path) -> dict[str, dict]:
-    return {c["key"]: c for c in runs.read_metrics(file)} if file.exists() else {}
+    """{key: finished cell} of a results file; of a cell that was run twice the later one."""
+    return {c["key"]: c for c in Lines(file).read()}
 
 
 def leave_with_parent() -> None:
@@ -177,34 +166,31 @@ def finished(work: Callable, jobs: Iterable[tuple], workers: int) -> Iterator:
 def run_cells(cells: Iterable[Cell], file: Path, workers: int = 2) -> dict[str, dict]:
     """Run what is missing in `file`, append each as it finishes; returns all of it by key."""
     done = read_cells(file)
-    missing = [c for c in dict.fromkeys(cells) if c.key not in done]
-    if not missing:
-        return done
-    file.parent.mkdir(parents=True, exist_ok=True)
-    if file.exists():                                           # a line cut short by a kill goes
-        file.write_text("".join(json.dumps(c) + "\n" for c in done.values()), encoding="utf-8")
-    for cell in tqdm(finished(run_cell, [(c,) for c in missing], workers), total=len(missing), desc=file.stem,
-                     mininterval=5):
-        done[cell["key"]] = cell
-        with open(file, "a", encoding="utf-8") as f:
-            f.write(json.dumps(cell) + "\n")
+    missing = [(c,) for c in dict.fromkeys(cells) if c.key not in done]
+    if missing:
+        lines = Lines(file)
+        for cell in tqdm(finished(run_cell, missing, workers), total=len(missing), desc=file.stem, mininterval=5):
+            lines.add(cell)
+            done[cell["key"]] = cell
     return done
-
-
-def interval(values: list[float]) -> tuple[float, float]:
-    """(mean, half width of its 95 % t-interval) over seeds; infinite for one seed, no mean of none."""
-    x = np.asarray(values, float)
-    if len(x) < 2:
-        return (float(x[0]) if len(x) else math.nan), math.inf
-    t = T95[max(k for k in T95 if k <= len(x) - 1)]              # a missing row takes the next wider one
-    return float(x.mean()), float(t * x.std(ddof=1) / math.sqrt(len(x)))
-
-
-def percent(values: list[float]) -> str:
-    mean, half = interval(values)
-    return f"{100 * mean:.1f}" + (f" ± {100 * half:.1f}" if half < math.inf else "")
 
 
 def stops(cell: dict) -> float:
     """Share of answers that stop by themselves, macro mean over families."""
     return float(np.mean([f["ends"] for f in cell["families"].values()]))
+
+
+def repeat(cell: Cell, old: dict) -> tuple[dict, str]:
+    """Train a finished cell once more, with all that it starts from -> (the new one, "the same" | what differs). Every
+    number is compared but the seconds. Digits depend on the processor and on torch as well as on the code."""
+    new = json.loads(json.dumps(run_cell(cell, keep=None)))
+    if timeless(new) == timeless(old):
+        return new, "the same"
+    if "mean" in new and "mean" in old and new["mean"] != old["mean"]:
+        return new, f"DIFFERENT: mean {100 * new['mean']:.4f}, it was {100 * old['mean']:.4f}"
+    return new, f"DIFFERENT in {', '.join(k for k in new if timeless(new)[k] != timeless(old).get(k))}"
+
+
+def timeless(cell: dict) -> dict:
+    """A cell without what a clock says."""
+    return {k: timeless(v) if isinstance(v, dict) else v for k, v in cell.items()} | {"seconds": 0}

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from nanouft.lab.cells import interval, read_cells
+from nanouft.lab.cells import read_cells
 from nanouft.look.plots import LINES, plt, save
+from nanouft.look.stats import interval
 
 STYLES = [{"marker": m, "color": c} for m, c in zip("os^DvPX*", [*LINES, "black", "#666666"])]      # of a row
 

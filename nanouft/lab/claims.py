@@ -7,7 +7,7 @@
     python -m nanouft.lab.claims C2 C3 C4         # several, one after the other
 
 All of it is resumable: a finished cell is a line of docs/results/<claim>*.jsonl, and tables and verdicts are computed
-from these lines by the rule in study.py, never written. A shorter trial (fewer seeds, one base) goes elsewhere:
+from these lines by the rule in judge.py, never written. A shorter trial (fewer seeds, one base) goes elsewhere:
 --out out/trial. The second base is `python -m nanouft.pretrain --seed 1 --out out/base-1`.
 
 Tuning, per row, on validation with seeds of its own and on the first base: four learning rates, then at the best one
@@ -31,10 +31,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from nanouft.lab import claim_pictures, judge as study
+from nanouft.lab import claim_pictures, judge
+from nanouft.lab.judge import RESULTS, TAUGHT
 from nanouft.shell import config
 from nanouft.shell.config import UserError
-from nanouft.lab.judge import RESULTS, TAUGHT
 
 BASES = ("base", "out/base-1")
 MARGIN = 0.02                                                                  # of non-inferiority
@@ -125,7 +125,7 @@ C1 = Claim(
              Column("fact", (FACTS,))),
     about="Strict: the share of answers that are fully right and stop.", tune_seeds=4,
     mapped=(SFT_ROW, IFT_ROW, "IFT weights only (lam 0)", "IFT released, detached"),
-    map_lrs=("6e-5", "1.25e-4", "2.5e-4", "5e-4", "1e-3", "2e-3"), look=study.lr_map)
+    map_lrs=("6e-5", "1.25e-4", "2.5e-4", "5e-4", "1e-3", "2e-3"), look=judge.lr_map)
 
 DEMO_UFT, AUTHORS = ("--objective", "uft", "--feedback", "none"), "UFT, beta .01 (the authors')"
 C2 = Claim(
@@ -215,7 +215,7 @@ C4 = Claim(
                         "PoFT against the base, 40 %")),
     columns=(Column("endpoint"), Column("d", gap=True), Column("d strict", key="strict", gap=True),
              Column("skills", (SKILLS,)), Column("honesty", (HONESTY,)), Column("fact", (FACTS,))),
-    mapped=("PoFT", "PoFT against the base"), look=study.tau_map, picture=claim_pictures.gain_over_noise)
+    mapped=("PoFT", "PoFT against the base"), look=judge.tau_map, picture=claim_pictures.gain_over_noise)
 
 CLAIMS = {"C1": C1, "C2": C2, "C3": C3, "C4": C4}
 
@@ -265,8 +265,8 @@ def main(argv=None) -> int:
         cfg.check(claim)
         if cfg.map and not claim.look:
             raise UserError(f"{name} has no map; {', '.join(n for n, c in CLAIMS.items() if c.look)} have one")
-        (study.tune if cfg.tune else claim.look if cfg.map else study.again if cfg.again else study.study)(
-            name, claim, cfg)
+        job = judge.tune if cfg.tune else claim.look if cfg.map else judge.again if cfg.again else judge.study
+        job(name, claim, cfg)
     return 0
 
 

@@ -18,16 +18,21 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from nanouft.shell import config, runs
-from nanouft.lab.cells import Cell, percent, run_cells, stops
+from nanouft.lab import page
+from nanouft.lab.cells import Cell, run_cells, stops
+from nanouft.lab.table import MEASURES, Row, summarise
+from nanouft.look.stats import percent
+from nanouft.objective import Objective
+from nanouft.objectives import OBJECTIVES
+from nanouft.shell import config
 from nanouft.shell.config import UserError
-from nanouft.objectives import OBJECTIVES, Objective
-from nanouft.lab.table import MEASURES, Row
+from nanouft.shell.files import write_json
 
 CHAINS = (("sft", "dpo"), ("sft", "kto"), ("sft", "una"), ("poft", "dpo"))
 GENTLE = ("--lr", "3e-6")               # of the second stage of a chain: the best of three rates (docs/LOG.md)
 OWN_PASSES = ("--epochs", "1.5")        # of methods that sample: half the default, about 35 s of one core a run
 TWICE = "sft, twice the steps"
+SAME = ("tpo",)                         # gold answers are the chosen ones in NanoWorld: cpo to the last digit
 
 
 @dataclass
@@ -67,8 +72,8 @@ def group(o: Objective) -> str:
 
 def all_rows() -> dict[str, Row]:
     """{name: row}: objectives from the base, chains, the control, and what learns from its own answers."""
-    sampled = [n for n, o in OBJECTIVES.items() if o.source == "rollouts"]
-    alone = {n: Row(("--objective", n), group(o)) for n, o in OBJECTIVES.items() if n not in sampled}
+    sampled = [n for n, o in OBJECTIVES.items() if o.on_policy]
+    alone = {n: Row(("--objective", n), group(o)) for n, o in OBJECTIVES.items() if n not in (*sampled, *SAME)}
     chains = {f"{a}->{b}": Row(("--objective", b, *GENTLE), "chain", ("--objective", a)) for a, b in CHAINS}
     control = {TWICE: Row(("--objective", "sft", "--epochs", "6"), "control")}
     own = {f"sft->{n}": Row(("--objective", n, *OWN_PASSES), "on-policy", ("--objective", "sft")) for n in sampled}
@@ -132,7 +137,7 @@ def main(argv=None) -> int:
     cfg, _ = config.parse(Compare, argv, "python -m nanouft.lab.compare", __doc__)
     cfg.check()
     rows, page_too = wanted(cfg), cfg.split == "test" and not cfg.lrs
-    base = Cell((), 0, cfg.init, cfg.split, cfg.items, portrait=page_too)
+    base = Cell((), 0, cfg.init, cfg.split, cfg.items, snapshot=page_too)
     count = {n: min(cfg.seeds, cfg.on_policy_seeds) if r.group == "on-policy" else cfg.seeds for n, r in rows.items()}
     cells = {n: [r.cell(cfg.first_seed + s, cfg.init, cfg.split, cfg.items, page_too) for s in range(count[n])]
              for n, r in rows.items()}
@@ -145,12 +150,11 @@ def main(argv=None) -> int:
     got = {name: [done[c.key] for c in some] for name, some in cells.items()}
     lines = table(got, done[base.key], about)
     if page_too:
-        from nanouft.lab import page, table as summary
-        results = summary.of({"base": Row((), "start"), **rows}, {"base": [done[base.key]], **got}, {
+        results = summarise({"base": Row((), "start"), **rows}, {"base": [done[base.key]], **got}, {
             "command": shlex.join(["python", "-m", "nanouft.lab.compare", *(sys.argv[1:] if argv is None else argv)]),
             "seeds": cfg.seeds, "first_seed": cfg.first_seed, "items": cfg.items, "split": cfg.split, "init": cfg.init})
         lines += second_table(results)
-        runs.write_json(out / "results.json", results)
+        write_json(out / "results.json", results)
         file = page.write(out, results)
     (out / "table.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("\n".join(lines) + (f"\n\nopen {file}" if page_too else ""))

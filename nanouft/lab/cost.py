@@ -21,13 +21,15 @@ from dataclasses import dataclass, replace
 import torch
 from torch.nn.modules.module import register_module_forward_hook
 
-from nanouft import train
-from nanouft.shell import config, runs
-from nanouft.data.batches import Encoded, collate, encode, order
-from nanouft.shell.config import UserError
-from nanouft.training.flags import read_flags
+from nanouft.data.batches import Encoded, Epochs, encode
 from nanouft.gpt import GPT, GPTConfig
-from nanouft.objectives import OBJECTIVES, Objective
+from nanouft.models.load import start_model
+from nanouft.objective import Objective
+from nanouft.objectives import OBJECTIVES
+from nanouft.shell import config
+from nanouft.shell.config import UserError
+from nanouft.training import setup
+from nanouft.training.flags import read_flags
 
 
 @dataclass
@@ -43,7 +45,7 @@ class Cost:
 
 
 def forward_flops(cfg: GPTConfig, rows: int, new: int, heads: int, before: int = 0) -> float:
-    """FLOPs of one forward: `new` tokens in each of `rows` rows, behind `before` cached ones; the output head at
+    """FLOPs of one forward: `new` tokens in each of `rows` rows, after `before` cached ones; the output head at
     `heads` positions in all. A product of (a,b) and (b,c) is 2abc; causal attention reads half of a square."""
     matrices = 24 * cfg.n_layer * cfg.n_embd ** 2                       # a token: 12 C^2 weights a layer, times two
     pairs = new * before + new * (new + 1) / 2                          # (query, key) pairs of a row
@@ -82,37 +84,39 @@ def counted() -> Iterator[Meter]:
         hook.remove()
 
 
-def of(argv: list[str]) -> Cost:
+def cost_of(argv: list[str]) -> Cost:
     """The cost of `python -m nanouft.train ARGV` on NanoWorld."""
     name, cfg, hp, _ = read_flags(list(argv))
     if name == "list" or cfg.data:
         raise UserError("the cost is that of a run on NanoWorld: name an --objective, and give no --data")
-    objective, (base, tok) = OBJECTIVES[name], runs.start_model("base")
-    if objective.source == "rollouts":
+    objective, (base, tok) = OBJECTIVES[name], start_model("base")
+    if objective.on_policy:
         raise UserError(f"{name} learns from answers that it samples on the way: what it costs is known afterwards")
-    encoded, _ = encode(objective.rows(train.load_rows(cfg, objective, hp)[0], hp), tok, base.cfg.n_ctx)
+    encoded, _ = encode(objective.rows(setup.load_rows(cfg, objective, hp)[0], hp), tok, base.cfg.n_ctx)
     total = Cost(flops=columns(objective, encoded, base.cfg))
     for flags in objective.first.flags if objective.first else ():
         same = ["--seed", str(cfg.seed)] if objective.first.same_data else []
-        made = of([*shlex.split(flags), *same])
+        made = cost_of([*shlex.split(flags), *same])
         total += replace(made, first=made.flops, steps=0)
-    steps = cfg.steps or max(1, round((cfg.epochs or 3) * len(encoded) / objective.together / cfg.batch_size))
+    if objective.arrange:                               # which rows meet depends on their columns; here on nothing
+        for e in encoded:
+            for column in objective.columns:
+                setattr(e.col, column, 0.0)
+        encoded = objective.arrange(encoded, cfg.seed)
+    steps = cfg.optimizer_steps(len(encoded))
     return total + trained(objective, hp, cfg, encoded, tok.pad, steps, base.cfg)
 
 
 def trained(objective: Objective, hp, cfg, encoded: list[Encoded], pad: int, steps: int, shape: GPTConfig) -> Cost:
     """`steps` optimizer steps, made by the twin (forwards only; a backward is counted as two)."""
     twin = GPT(replace(shape, n_layer=1, n_head=1, n_embd=8), seed=0)
-    if objective.arrange:                               # which rows meet depends on their column; here on nothing
-        for e in encoded:
-            e.col.update(dict.fromkeys(objective.columns, 0.0))
-        encoded = objective.arrange(encoded, cfg.seed)
     meter, tokens = Meter(shape), 0
     twin.register_forward_hook(meter.note, with_kwargs=True)
-    for step, rows in enumerate(order([e.length for e in encoded], cfg.batch_size, steps, cfg.seed)):
-        batch = collate(encoded, rows, pad, seed=cfg.seed, step=step)
+    source = Epochs(encoded, cfg.batch_size, steps, cfg.seed, pad)
+    for step in range(steps):
+        batch = replace(source(step), seed=cfg.seed * 1_000_003 + step)
         objective.forward(twin, batch, hp)
-        tokens += sum(n for role, n in batch.tokens.items() if role not in objective.constant)
+        tokens += sum(n for role, n in batch.tokens.items() if batch.seqs[role].logp.requires_grad)
     return Cost(tokens, meter.flops, steps=steps)
 
 
@@ -129,7 +133,7 @@ def columns(objective: Objective, encoded: list[Encoded], shape: GPTConfig) -> f
 
 
 def main(argv=None) -> int:
-    cost = of(sys.argv[1:] if argv is None else argv)
+    cost = cost_of(sys.argv[1:] if argv is None else argv)
     print(f"{cost.steps:,} steps, {cost.tokens:,} gradient tokens, {cost.flops / 1e9:,.0f} GFLOP"
           + (f" ({cost.first / 1e9:,.0f} of them in runs made first)" if cost.first else ""))
     return 0

@@ -4,23 +4,24 @@
 
 A claim (claims.py) is rows, each a training run with flags, and contrasts between rows. `tune` chooses the settings of
 every row on validation, `study` trains all rows on test seeds and writes tables, picture and verdicts, `lr_map` looks
-at one failure over the learning rate, `again` repeats finished runs. Every run is a cell (cells.py): kept, made once.
+at one failure over the learning rate. Every run is a cell (cells.py): kept, made once.
 
 The rule. Superiority holds if the 95 % t-interval of the paired differences over seeds lies above 0, fails if it lies
 below, else it is undecided; non-inferiority asks the same of -2 points. Where two bases differ, undecided.
 """
 import contextlib
 import io
-import json
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from nanouft import world
-from nanouft.shell import runs
-from nanouft.lab.cells import Cell, interval, percent, read_cells, run_cell, run_cells, train_cell
+from nanouft.lab.cells import Cell, read_cells, repeat, run_cells, train_cell
+from nanouft.look.stats import interval, percent, verdict
 from nanouft.shell.config import UserError
+from nanouft.shell.files import Lines, read_json, write_json
 
 RESULTS = "docs/results"
 TAUGHT = ("rules", "list", "sum", "sort", "reverse", "truth", "unknown")       # the families that are taught
@@ -67,7 +68,7 @@ def tune(name: str, claim, cfg) -> None:
         stage = {n: r for n, r in rows.items() if bool(r.after) == chains}
         look({n: [("--lr", lr) for lr in r.lrs] for n, r in stage.items()})
         look({n: [(*chosen[n], r.second[0], value) for value in r.second[1]] for n, r in stage.items()})
-    runs.write_json(cfg.folder / f"{name}-chosen.json", {
+    write_json(cfg.folder / f"{name}-chosen.json", {
         "split": "val", "seeds": seeds, "items": cfg.items, "base": cfg.bases[0], "chosen": chosen,
         "tried": {n: {" ".join(s): round(v, 4) for s, v in row.items()} for n, row in tried.items()}})
     for n, row in tried.items():
@@ -115,7 +116,7 @@ def study(name: str, claim, cfg) -> None:
     lines += [f"{name}, {where}: {text}: **{c['verdict']}**." for text, c in summary["contrasts"].items()]
     lines.append(f"A cell took {summary['seconds']['cell']:.0f} s of one core (median), all of them "
                  f"{summary['seconds']['total'] / 3600:.1f} core hours.")
-    runs.write_json(cfg.folder / f"{name}.json", summary)
+    write_json(cfg.folder / f"{name}.json", summary)
     (cfg.folder / f"{name}.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("\n".join(lines))
     if claim.picture:
@@ -136,7 +137,7 @@ def table(claim, rows: dict[str, list[dict]], start: dict, base: str, settings: 
                    "{:+.1f} ± {:.1f}".format(*(100 * x for x in paired(cells, rows[claim.baseline], c.parts, c.key)))
                    for c in claim.columns]
         failed, told = sum("failed" in c for c in cells), settings[claim.rows[n].like or n]
-        n += f" ({failed} diverged)" * bool(failed)
+        n += f" ({failed} diverged)" if failed else ""
         lines.append(f"| {n} | {' '.join(told[1::2])} | {' | '.join(figures)} |")
     return [*lines, ""]
 
@@ -153,11 +154,6 @@ def difference(contrast, claim, rows: dict[str, list[dict]]) -> tuple[float, flo
         return [endpoint(a, parts) - endpoint(b, parts) for a, b in zip(rows[row], rows[other], strict=True)]
     gain = gains(contrast.row, contrast.other)
     return interval([x - y for x, y in zip(gain, gains(*contrast.minus))] if contrast.minus else gain)
-
-
-def verdict(mean: float, half: float, threshold: float) -> str:
-    """holds: the whole interval above the threshold; does not hold: the whole interval below; else undecided."""
-    return "holds" if mean - half > threshold else "does not hold" if mean + half < threshold else "undecided"
 
 
 def agree(verdicts: list[str]) -> str:
@@ -215,8 +211,8 @@ def tau_map(name: str, claim, cfg) -> None:
 def doubts(c: Cell) -> dict[str, float]:
     """Train a cell that weighs its rows and compare the weights of right and wrong demonstrations."""
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        run = Path(train_cell(c, Path(folder)))
-        rows = [json.loads(line) for line in (run / "tau.jsonl").read_text(encoding="utf-8").splitlines()]
+        run = train_cell(replace(c, flags=(*c.flags, "--weigh-rows")), Path(folder) / "run", Path(folder))
+        rows = Lines(Path(run) / "row_weights.jsonl").read()
     wrong = np.array([world.score(r["prompt"], r["answer"]) < 1 for r in rows])
     out = {}
     for when in ("before", "after"):
@@ -228,14 +224,17 @@ def doubts(c: Cell) -> dict[str, float]:
 
 
 def again(name: str, claim, cfg) -> None:
-    """Train some finished cells once more and compare every number; `seconds` is no result."""
+    """Train some finished cells once more and compare every number. UserError if one differs."""
     settings, done = chosen_settings(name, claim, cfg.folder), read_cells(cfg.folder / f"{name}.jsonl")
     cells = [c for b in cfg.bases for s in range(cfg.seeds) for n in claim.rows
              if (c := cell(claim, n, settings, s, b, "test", cfg.items)).key in done]
     if not cells:
         raise UserError(f"{name}: no finished cell to run again; run the study first")
+    different = 0
     for c in cells[::max(1, len(cells) // cfg.again)][:cfg.again]:
-        new, old = ({k: v for k, v in x.items() if k != "seconds"} for x in (run_cell(c, keep=None), done[c.key]))
-        print(f"{' '.join(c.flags)} --seed {c.seed}: {'the same' if new == old else 'DIFFERENT'}")
-        if new != old:
-            raise UserError(f"cell {c.key} gives other numbers here: another machine, torch or code (CELL_VERSION?)")
+        _, said = repeat(c, done[c.key])
+        different += said != "the same"
+        print(f"{' '.join(c.flags)} --seed {c.seed}: {said}", flush=True)
+    if different:
+        raise UserError(f"{different} of {cfg.again} cells give other numbers here: another processor, another torch, "
+                        "or other code (python -m nanouft.lab.again --record tells which)")

@@ -19,15 +19,13 @@ picture are computed from these lines. Prompts of pairs, of best-of-n and of SFT
 questions about creatures are few (576), so some come again.
 """
 import contextlib
-import hashlib
 import io
-import json
-import shutil
 import sys
 import zlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -35,13 +33,17 @@ import numpy as np
 from tqdm import tqdm
 
 from nanouft import reward, train, world
-from nanouft.data import rows as data
-from nanouft.rollout import best_of
-from nanouft.shell import config, devices, runs
 from nanouft.data.batches import encode
-from nanouft.lab.cells import interval
+from nanouft.data.rows import pair_rows
+from nanouft.look import plots
+from nanouft.look.stats import interval
+from nanouft.models.generate import answer_rows
+from nanouft.models.load import start_model
+from nanouft.rollout import best_of
+from nanouft.rollout.scorer import RewardModel, exact, load, save
+from nanouft.shell import config, devices
 from nanouft.shell.config import UserError
-from nanouft.evaluate import answer_rows
+from nanouft.shell.files import Lines, checksum, made_once
 
 SIZES = {100: 25, 400: 50, 1600: 100}       # pairs -> optimizer steps: four times the pairs, twice the steps
 SOURCES = ("samples", "corruptions")
@@ -59,7 +61,7 @@ class Study:
     prompts: int = 48               # prompts that best-of-n answers, the same number of every family
     samples: int = 64               # answers to each
     ppo_steps: int = 48             # optimizer steps of PPO, two a rollout
-    ppo_lr: float = 3e-4            # its rate: larger than usual, to go far in few steps
+    ppo_lr: float = 3e-4            # its learning rate: larger than usual, to go far in few steps
     out: str = RESULTS              # folder of over_optimisation.jsonl and .md
     picture: str = "docs/over_optimisation.png"     # file of the picture
     work: str = "out/over_optimisation"     # folder of the models; once lines are there it may be deleted
@@ -83,18 +85,15 @@ SETTINGS = ("prompts", "samples", "ppo_steps", "ppo_lr")
 
 
 # ---- models, made once -----------------------------------------------------------------------------------------------
-def quietly(main: Callable, argv: list[str], folder: Path) -> Path:
-    """A command of the project, unless its run in `folder` is finished; half a run, left by a kill, begins anew."""
-    if not (folder / "model.safetensors").exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        with contextlib.redirect_stdout(io.StringIO()):
-            main([*argv, "--threads", "1", "--device", "cpu", "--out", str(folder)])
-    return folder
+def quietly(main: Callable, argv: list[str], folder: Path) -> None:
+    """A command of the project, into `folder`, without its output."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        main([*argv, "--threads", "1", "--device", "cpu", "--out", str(folder)])
 
 
 def sft(seed: int, work: Path) -> Path:
-    return quietly(train.main, ["--objective", "sft", "--seed", str(seed), "--items", "0", "--save-every", "0"],
-                   work / f"sft-{seed}")
+    argv = ["--objective", "sft", "--seed", str(seed), "--items", "0", "--save-every", "0"]
+    return made_once(work / f"sft-{seed}", partial(quietly, train.main, argv))
 
 
 def reward_models(seed: int, source: str, work: Path) -> dict[int, Path]:
@@ -103,28 +102,27 @@ def reward_models(seed: int, source: str, work: Path) -> dict[int, Path]:
     if all((f / "model.safetensors").exists() for f in folders.values()):
         return folders
     start = sft(seed, work)
-    model, tok = runs.start_model(str(start))
+    model, tok = start_model(str(start))
     rows = (reward.sampled_pairs(model.eval(), tok, "train", max(SIZES), 100 + seed) if source == "samples" else
             world.rows("train", "pairs", max(SIZES), 100 + seed))
-    pairs, _ = encode(data.pair_rows(rows, None), tok, model.cfg.n_ctx - 1)
-    for n, folder in folders.items():
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "metrics.jsonl").unlink(missing_ok=True)
-        made = reward.RewardModel(runs.start_model(str(start))[0])
-        reward.fit(made, pairs[:n], reward.Reward(seed=seed), SIZES[n], tok.pad,
-                   devices.pick("cpu", "fp32", 1), folder)
-        reward.save(folder, made, tok)
-    return folders
+    pairs, _ = encode(pair_rows(rows, None), tok, model.cfg.n_ctx - 1)
+
+    def make(n: int, place: Path) -> None:
+        made = RewardModel(start_model(str(start))[0])
+        reward.fit(made, pairs[:n], reward.Reward(seed=seed), SIZES[n], tok.pad, devices.pick("cpu", "fp32", 1), place)
+        save(place, made, tok)
+
+    return {n: made_once(folder, partial(make, n)) for n, folder in folders.items()}
 
 
 # ---- best-of-n -------------------------------------------------------------------------------------------------------
 def draw(seed: int, cfg: Study) -> tuple[list[str], list[str], np.ndarray]:
     """(prompts, answers, exact scores (prompts, samples)): `samples` answers of the SFT model to each prompt."""
-    model, tok = runs.start_model(str(sft(seed, Path(cfg.work))))
+    model, tok = start_model(str(sft(seed, Path(cfg.work))))
     rows = [r for r in world.rows("train", "prompts", cfg.prompts, 200 + seed) for _ in range(cfg.samples)]
     answers = answer_rows(model.eval(), tok, rows, temperature=1.0, seed=200 + seed)
     asked, said = [r.prompt[-1].text for r in rows], [tok.decode(a.ids).strip() for a in answers]
-    return asked, said, reward.exact(asked, said).reshape(-1, cfg.samples)
+    return asked, said, exact(asked, said).reshape(-1, cfg.samples)
 
 
 def noise(prompts: list[str], answers: list[str]) -> np.ndarray:
@@ -153,10 +151,10 @@ def best_of_n(seed: int, cfg: Study) -> list[dict]:
     prompts, answers, scores = draw(seed, cfg)
     times = Counter(zip(prompts, answers))
     usual = np.array([times[text] / cfg.samples for text in zip(prompts, answers)]).reshape(scores.shape)
-    scorers = {("exact", 0): reward.exact, ("noise", 0): noise}
+    scorers = {("exact", 0): exact, ("noise", 0): noise}
     for source in SOURCES:
         models = reward_models(seed, source, Path(cfg.work))
-        scorers |= {(source, n): reward.load(folder) for n, folder in models.items()}
+        scorers |= {(source, n): load(folder) for n, folder in models.items()}
     return [{"part": "best-of", "source": source, "pairs": n, "seed": seed, "with": cfg.settings("best-of"),
              **curve(score(prompts, answers).reshape(scores.shape), scores, usual)}
             for (source, n), score in scorers.items()]
@@ -170,11 +168,11 @@ def ppo(seed: int, source: str, n: int, unit: dict, cfg: Study) -> dict:
     name = "exact" if source == "exact" else str(reward_models(seed, source, work)[n])
     argv = [*PPO, "--reward", name, "--lr", str(cfg.ppo_lr), "--steps", str(cfg.ppo_steps), "--seed", str(200 + seed),
             "--items", "0", "--save-every", "0", "--show-every", "0"]
-    mark = hashlib.sha256(repr(argv).encode()).hexdigest()[:8]      # another setting, another folder
-    folder = quietly(train.main, [*argv, "--init", str(sft(seed, work))], work / f"ppo-{source}-{n}-{seed}-{mark}")
+    folder = work / f"ppo-{source}-{n}-{seed}-{checksum(repr(argv))[:8]}"       # another setting, another folder
+    made_once(folder, partial(quietly, train.main, [*argv, "--init", str(sft(seed, work))]))
     points = [{"step": m["step"], "kl": m["kl_answer"], "score": m["score"], "ends": m["ends"],
                "reward": (m["reward"] - unit["mean"]) / unit["spread"]}
-              for m in runs.read_metrics(folder / "metrics.jsonl")[::2]]            # two steps are one rollout
+              for m in Lines(folder / "metrics.jsonl").read()[::2]]            # two steps are one rollout
     return {"part": "ppo", "source": source, "pairs": n, "seed": seed, "with": cfg.settings("ppo"), "curve": points}
 
 
@@ -222,7 +220,6 @@ def table(lines: list[dict]) -> list[str]:
 
 def picture(lines: list[dict], file: Path) -> Path:
     """Above the exact score, below the learnt reward, over KL; a column for each way to optimise."""
-    from nanouft.look import plots
     found = arms(lines)
     columns = [(p, s) for p, s in (("best-of", "samples"), ("best-of", "corruptions"), ("ppo", "samples"))
                if any(key[:2] == (p, s) for key in found)]
@@ -260,14 +257,12 @@ def main(argv=None) -> int:
     cfg.check()
     devices.pick("cpu", "fp32", 1)
     file = Path(cfg.out) / "over_optimisation.jsonl"
-    done = runs.read_metrics(file) if file.exists() else []
+    lines_there = Lines(file)
+    done = lines_there.read()
 
     def keep(*new: dict) -> None:
         done.extend(new)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_suffix(".partial")                   # whole or not at all, a line cut short goes
-        partial.write_text("".join(json.dumps(x) + "\n" for x in done), encoding="utf-8")
-        partial.replace(file)
+        lines_there.add(*new)
 
     def line(part: str, source: str, n: int, seed: int) -> dict | None:
         return next((x for x in done if (x["part"], x["source"], x["pairs"], x["seed"]) == (part, source, n, seed)

@@ -2,9 +2,9 @@
 
     python -m nanouft.lab.compare                       # writes it: out/compare/index.html, opens by double click
 
-The table is plain HTML, complete without JavaScript; assets/page/table.js sorts it, draw.js draws pictures as SVG text,
+The table is plain HTML, complete without JavaScript; assets/table.js sorts it, draw.js draws pictures as SVG text,
 page.js connects buttons with both, page.css is the look (light, dark, narrow, print). All of it goes into one file that
-asks for nothing else. Every number comes from results.json and is written in one place: summary.Measure.write.
+asks for nothing else. Every number comes from results.json and is written in one place: table.Measure.write.
 """
 import json
 import os

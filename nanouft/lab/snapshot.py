@@ -1,6 +1,6 @@
 """What the comparison page shows of one model beyond its scores, in some four thousand characters.
 
-    from nanouft.lab import snapshot as portrait    # portrait.of(cell, init, model, tok, answers, log)
+    shown = snapshot_of(cell, init, model, tok, answers, log)        # see cells.py
 
 probes      probes.py on PROBED prompts a family: diversity, KL to the base, own-prefix gap ...
 pairs       how many nats the right and the wrong answers of 200 test pairs gained since the base
@@ -17,12 +17,16 @@ from pathlib import Path
 import numpy as np
 
 from nanouft import ledger, world
-from nanouft.look import probes
-from nanouft.shell import devices, runs
 from nanouft.data.batches import encode
-from nanouft.data.rows import Row, Turn, pair_rows
-from nanouft.evaluate import Item, token_logps
+from nanouft.data.forms import Row, Turn
+from nanouft.data.rows import pair_rows
+from nanouft.look import probes
+from nanouft.look.held_out import token_logps
+from nanouft.look.scores import Item
+from nanouft.models.load import start_model
 from nanouft.objectives import OBJECTIVES
+from nanouft.shell import devices
+from nanouft.shell.files import read_json
 
 SHOWN = ("rules", "list", "sum", "truth", "unknown", "fact")    # families whose first prompt every row answers
 PROBED = 20             # prompts a family of the probes
@@ -30,9 +34,9 @@ PAIRS = 200             # test pairs
 CURVE = 24              # points of a learning curve
 
 
-def of(cell, init: str, model, tok, answers: list[Item], log: list[dict]) -> dict:
-    """The portrait of the model in `init`; `answers` are those that were scored, `log` its metrics.jsonl."""
-    base, device = runs.start_model(cell.base)[0], devices.pick("cpu", "fp32", 1)
+def snapshot_of(cell, init: str, model, tok, answers: list[Item], log: list[dict]) -> dict:
+    """The snapshot of the model in `init`; `answers` are those that were scored, `log` its metrics.jsonl."""
+    base, device = start_model(cell.base)[0], devices.pick("cpu", "fp32", 1)
     firsts = [next(a for a in answers if a.family == f) for f in SHOWN]
     values = probes.probe(model, base, tok, cell.split, min(cell.items, PROBED))
     return {"probes": {k: number(v) for k, v in values.items()},
@@ -57,7 +61,7 @@ def change(model, base, tok, split: str, device) -> dict[str, float]:
 
 
 # ---- the ledger of the fixed prompts ---------------------------------------------------------------------------------
-def lesson(prompt: str) -> Row:
+def pair_row(prompt: str) -> Row:
     """The prompt with its reference as demonstration and chosen answer, and a wrong answer as a pair would have it."""
     right, wrong = world.said(world.reference(prompt)), world.said(worse(prompt))
     return Row((Turn("user", prompt),), right, right, wrong)
@@ -70,11 +74,11 @@ def worse(prompt: str) -> str:
 def pushes(init: str, prompts: list[str], model, tok, device) -> list[dict]:
     """[{"first": {"right": [...], "wrong": [...]}, "last": ...}] of each prompt: a weight a token, as ledger.py gives
     them; a side that the objective does not train on is absent. Roles that hold the same answer are added up."""
-    run = runs.read_json(Path(init) / "run.json")
+    run = read_json(Path(init) / "run.json")
     hp = OBJECTIVES[run["objective"]].hp(**run["hp"])
-    start = runs.start_model(run["config"]["init"])[0]
+    start = start_model(run["config"]["init"])[0]
     out = []
-    for row in map(lesson, prompts):
+    for row in map(pair_row, prompts):
         sides = {side: pieces(tok, turns[0].text) for side, turns in (("right", row.answer), ("wrong", row.rejected))}
         seen: dict = {}
         for when, now in (("first", start), ("last", model)):
@@ -97,17 +101,17 @@ def seconds(init: str) -> float | None:
     """Processor seconds of the training command of the model in `init` and of those it descends from; None if one of
     them did not leave its time."""
     own, run = Path(init) / "spent.json", Path(init) / "run.json"
-    if init == "base" or not run.exists() or runs.read_json(run).get("command") != "train":
+    if init == "base" or not run.exists() or read_json(run).get("command") != "train":
         return 0.0                                                       # a base: its making counts for all alike
-    before = seconds(runs.read_json(run)["config"]["init"])
-    return None if before is None or not own.exists() else round(before + runs.read_json(own)["seconds"], 2)
+    before = seconds(read_json(run)["config"]["init"])
+    return None if before is None or not own.exists() else round(before + read_json(own)["seconds"], 2)
 
 
 def sampled_cost(init: str) -> dict[str, float]:
     """{"flops": of its own stage} where it was counted in the run itself, because the model samples while it trains;
     looks at held-out prompts are in it, some hundredths of a run of 48 steps."""
     file = Path(init) / "spent.json"
-    flops = runs.read_json(file)["flops"] if init != "base" and file.exists() else None
+    flops = read_json(file)["flops"] if init != "base" and file.exists() else None
     return {} if flops is None else {"flops": flops}
 
 

@@ -1,6 +1,6 @@
 """From finished cells to what the comparison page and its tables say: means, intervals, costs, needs.
 
-    summary.of(rows, done, about)       # -> what compare.py writes as results.json and page.py draws
+    summarise(rows, done, about)        # -> what compare.py writes as results.json and page.py draws
 
 A row is one way of training; its figures are means over seeds with the 95 % t-interval (None for a single seed).
 Nothing here trains a model or knows a result: the same cells give the same summary.
@@ -14,10 +14,13 @@ from pathlib import Path
 import numpy as np
 
 from nanouft import world
-from nanouft.lab import cost, snapshot as portrait
-from nanouft.lab.cells import Cell, interval, stops
-from nanouft.objectives import OBJECTIVES
 from nanouft.data.tokenizer import Tokenizer
+from nanouft.lab import snapshot
+from nanouft.lab.cells import Cell, stops
+from nanouft.lab.cost import Cost, cost_of
+from nanouft.look.stats import interval
+from nanouft.objectives import OBJECTIVES
+from nanouft.training.flags import needs
 
 
 @dataclass(frozen=True)
@@ -27,10 +30,10 @@ class Row:
     group: str
     after: tuple[str, ...] = ()
 
-    def cell(self, seed: int, init: str, split: str, items: int, portrait: bool) -> Cell:
+    def cell(self, seed: int, init: str, split: str, items: int, snapshot: bool) -> Cell:
         """A chain starts from a run with the same seed, hence with the same prompts."""
         start = Cell(self.after, seed, init, split, items) if self.after else init
-        return Cell(self.flags, seed, start, split, items, portrait=portrait)
+        return Cell(self.flags, seed, start, split, items, snapshot=snapshot)
 
     @property
     def objective(self) -> str | None:
@@ -94,9 +97,6 @@ MEASURES: dict[str, Measure] = {
     "seconds": Measure("CPU s", lambda c: c["portrait"].get("seconds"), "processor seconds of its training commands, "
                        "median; noisy, it depends on the machine and its neighbours", digits=1, better=-1),
 }
-MODELS = {"ref": "the start model's log-probs", "prompt": "the start model's reading of the prompts",
-          "aligned": "an aligned model, made first", "tis": "two DPO runs, made first",
-          "confidence": "two short SFT runs, made first"}
 
 
 def figure(measure: Measure, name: str, cells: list[dict]) -> list | None:
@@ -110,29 +110,29 @@ def figure(measure: Measure, name: str, cells: list[dict]) -> list | None:
     return [mean, half if half < float("inf") else None]
 
 
-def needs(row: Row) -> dict[str, str]:
+def needed(row: Row) -> dict[str, str]:
     """What data and what other models a row needs, all its stages together."""
     data, models = [], []
     for flags in filter(None, (row.after, row.flags)):
-        o = OBJECTIVES[flags[1]]
-        data += [{"demos": "demonstrations", "prompts": "prompts and a reward"}.get(k, k) for k in o.kinds(o.hp())]
-        models += [MODELS.get(c, c) for c in o.columns]
-    models += ["SFT's model as the start"] if row.group == "on-policy" else []
+        objective = OBJECTIVES[flags[1]]
+        more = needs(objective, objective.hp())
+        data += more[0]
+        models += more[1] if not objective.on_policy else ["SFT's model as the start"]
     return {"data": ", ".join(dict.fromkeys(data)) or "none", "models": ", ".join(dict.fromkeys(models)) or "none"}
 
 
-def priced(row: Row, seed: int, cells: list[dict]) -> cost.Cost | None:
+def priced(row: Row, seed: int, cells: list[dict]) -> Cost | None:
     """Gradient tokens and FLOPs of all stages, counted for one seed; of a stage that samples while it trains the mean
     of what its cells counted (None if none is left)."""
-    def stage(flags: tuple[str, ...]) -> cost.Cost:
-        if OBJECTIVES[flags[1]].source != "rollouts":
-            return cost.of([*flags, "--seed", str(seed)])
-        return cost.Cost(round(np.mean([c["tokens"] for c in cells])),
+    def stage(flags: tuple[str, ...]) -> Cost:
+        if not OBJECTIVES[flags[1]].on_policy:
+            return cost_of([*flags, "--seed", str(seed)])
+        return Cost(round(np.mean([c["tokens"] for c in cells])),
                          float(np.mean([c["portrait"]["flops"] for c in cells])))
     cells = [c for c in cells if "failed" not in c]
     if row.group == "on-policy" and not cells:
         return None
-    return sum(map(stage, filter(None, (row.after, row.flags))), cost.Cost())
+    return sum(map(stage, filter(None, (row.after, row.flags))), Cost())
 
 
 def sources(row: Row) -> dict[str, str | None]:
@@ -145,11 +145,11 @@ def sources(row: Row) -> dict[str, str | None]:
             "arxiv": found[1] if found else None}
 
 
-def one(row: Row, cells: list[dict], price: cost.Cost | None, sft: cost.Cost) -> dict:
+def one(row: Row, cells: list[dict], price: Cost | None, sft: Cost) -> dict:
     """A row of results.json."""
     good = [c for c in cells if "failed" not in c]
     faces = [c["portrait"] for c in good]
-    out = {"group": row.group, "flags": " ".join(row.flags), "after": " ".join(row.after), **needs(row), **sources(row),
+    out = {"group": row.group, "flags": " ".join(row.flags), "after": " ".join(row.after), **needed(row), **sources(row),
            "seeds": [c["seed"] for c in good], "failed": {c["seed"]: c["failed"] for c in cells if "failed" in c},
            "figures": {name: figure(m, name, good) for name, m in MEASURES.items()},
            "cost": asdict(price) | {"relative": price.flops / sft.flops} if price else None}
@@ -164,24 +164,24 @@ def one(row: Row, cells: list[dict], price: cost.Cost | None, sft: cost.Cost) ->
 
 def mean_curve(curves: list[list[list[float]]]) -> list[list[float]]:
     """[[step, value]] of several seeds -> their mean (they have the same steps)."""
-    return [[points[0][0], portrait.number(np.mean([p[1] for p in points]))] for points in zip(*curves)]
+    return [[points[0][0], snapshot.number(np.mean([p[1] for p in points]))] for points in zip(*curves)]
 
 
 def shown_prompts(split: str, tok: Tokenizer) -> list[dict]:
     """The fixed prompts with a right and a wrong answer and their tokens."""
     out = []
-    for family in portrait.SHOWN:
+    for family in snapshot.SHOWN:
         prompt = world.rows(split, "prompts", 1, 0, skills=(family,))[0].prompt[-1].text
-        right, wrong = world.reference(prompt), portrait.worse(prompt)
+        right, wrong = world.reference(prompt), snapshot.worse(prompt)
         out.append({"family": family, "prompt": prompt, "right": right, "wrong": wrong,
-                    "right_tokens": [t.strip() for t in portrait.pieces(tok, right)],
-                    "wrong_tokens": [t.strip() for t in portrait.pieces(tok, wrong)]})
+                    "right_tokens": [t.strip() for t in snapshot.pieces(tok, right)],
+                    "wrong_tokens": [t.strip() for t in snapshot.pieces(tok, wrong)]})
     return out
 
 
-def of(rows: dict[str, Row], done: dict[str, list[dict]], about: dict) -> dict:
+def summarise(rows: dict[str, Row], done: dict[str, list[dict]], about: dict) -> dict:
     """results.json: `about` (the command and sizes), measures, prompts, and each row's figures."""
-    sft = cost.of(["--objective", "sft", "--seed", str(about["first_seed"])])
+    sft = cost_of(["--objective", "sft", "--seed", str(about["first_seed"])])
     return {**about, "families": list(world.FAMILIES), "groups": GROUPS,
             "measures": {name: {"title": m.title, "text": m.text, "scale": m.scale, "digits": m.digits,
                                 "better": m.better} for name, m in MEASURES.items()},

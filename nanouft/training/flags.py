@@ -179,7 +179,7 @@ def reopen(folder: str) -> tuple[str, Train, object, dict]:
 
 
 # ---- what each objective needs ---------------------------------------------------------------------------------------
-NEEDS = {"ref": "the start model's log-probs", "aligned": "aligned models, made first",
+NEEDS = {"ref": "the start model's log-probs", "aligned": "an aligned model, made first",
          "tis": "two DPO runs, made first", "prompt": "the start model's reading of the prompts",
          "confidence": "two short SFT runs, made first", "value": "a critic on the model"}
 

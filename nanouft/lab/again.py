@@ -1,0 +1,81 @@
+"""Did a change of code move a number? Some cells of every kind are trained once more and compared digit by digit.
+
+    python -m nanouft.lab.again                                  # against the committed results, about 10 minutes
+    python -m nanouft.lab.again --record out/before.jsonl        # on another processor: first before the change ...
+    python -m nanouft.lab.again --against out/before.jsonl       # ... then after it
+
+Three claims cells (C1, C3, C4), rows of the comparison page offline and on-policy, and a chunk of the lake's study. The
+committed results were made on one processor: on another one the last digits of a sum differ, and after a hundred steps
+so do some answers. There, record before the change and compare after it.
+"""
+import contextlib
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from nanouft.lab import compare, judge
+from nanouft.lab.cells import Cell, finished, read_cells, repeat
+from nanouft.lab.claims import CLAIMS
+from nanouft.shell import config
+from nanouft.shell.config import UserError
+from nanouft.shell.files import Lines
+
+ROWS = ("sft", "ift", "dpo", "kto", "uft", "poft", "sftmix", "sft->reinforce", "sft->rloo", "sft->grpo", "sft->ppo",
+        "sft->online_dpo", "sft->online_una")
+CLAIM_ROWS = (("C1", "IFT released (lam .2, gamma .95)"), ("C1", "SFT -> DPO"), ("C3", "UFT (A + B)"),
+              ("C4", "SFT on the likeliest, 40 %"))
+RESULTS = Path(judge.RESULTS)
+
+
+@dataclass
+class Again:
+    record: str | None = None       # write the new numbers into this file instead of comparing them
+    against: str | None = None      # compare with such a file instead of the committed results
+    rows: list[str] | None = None   # only these rows of the comparison, no claims, no lake
+    workers: int = 2                # processes of one thread each
+
+
+def chosen_cells(rows: list[str] | None) -> dict[str, tuple[Cell, Path]]:
+    """{name: (a cell of seed 0, the committed file that holds it)}."""
+    all_rows, out = compare.all_rows(), {}
+    for name in rows or ROWS:
+        row = all_rows[config.choose("row", name, all_rows)]
+        out[name] = row.cell(0, "base", "test", 100, snapshot=True), RESULTS / "compare" / "cells.jsonl"
+    for claim, row in () if rows else CLAIM_ROWS:
+        settings = judge.chosen_settings(claim, CLAIMS[claim], RESULTS)
+        out[f"{claim}: {row}"] = (judge.cell(CLAIMS[claim], row, settings, 0, "base", "test", 100),
+                                  RESULTS / f"{claim}.jsonl")
+    return out
+
+
+def one(name: str, cell: Cell, old: dict) -> tuple[str, dict, str]:
+    return (name, *repeat(cell, old))
+
+
+def main(argv=None) -> int:
+    cfg, _ = config.parse(Again, argv, "python -m nanouft.lab.again", __doc__)
+    if cfg.record and cfg.against:
+        raise UserError("--record and --against are two runs, before and after a change; give one")
+    jobs = []
+    for name, (cell, file) in chosen_cells(cfg.rows).items():
+        old = {} if cfg.record else read_cells(Path(cfg.against or file)).get(cell.key)
+        if old is None:
+            raise UserError(f"{name}: not in {cfg.against or file}; make that file with --record")
+        jobs.append((name, cell, old))
+    different = 0
+    with contextlib.closing(finished(one, jobs, cfg.workers)) as results:
+        for name, new, said in results:
+            if cfg.record:
+                Lines(Path(cfg.record)).add(new)
+            print(f"{name:<40} {'recorded' if cfg.record else said}", flush=True)
+            different += said != "the same"
+    if not cfg.rows and not cfg.record and not cfg.against:         # the lake has its own command: nanouft knows no lake
+        different += subprocess.run([sys.executable, "-m", "frozen_lake", "--study", "--again"]).returncode != 0
+    if different and not cfg.record:
+        raise UserError(f"{different} differ: other code, another processor or another torch")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(config.run(main))
