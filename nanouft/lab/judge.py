@@ -79,11 +79,10 @@ def tune(name: str, claim, cfg) -> None:
 def chosen_settings(name: str, claim, folder: Path) -> dict[str, tuple[str, ...]]:
     """What tuning chose, from the folder of this run or else from the committed one."""
     files = [place / f"{name}-chosen.json" for place in (folder, Path(RESULTS))]
-    file = next((f for f in files if f.exists()), files[0])
-    try:
-        chosen = json.loads(file.read_text(encoding="utf-8"))["chosen"]
-    except OSError:
-        raise UserError(f"{file} is missing; run --tune first, from the project's root") from None
+    file = next((f for f in files if f.exists()), None)
+    if file is None:
+        raise UserError(f"{files[0]} is missing; run --tune first, from the project's root")
+    chosen = read_json(file)["chosen"]
     if new := [n for n, r in claim.rows.items() if (r.like or n) not in chosen]:
         raise UserError(f"{file}: {new[0]!r} has not been tuned yet; run --tune first")
     return {n: tuple(s) for n, s in chosen.items()}

@@ -1,0 +1,140 @@
+"""SFT, IFT and DPO as three plain loops in one file. Read this first.
+
+    python -m nanouft.simple --objective sft           # or ift, or dpo; some seconds on a laptop
+
+Everything happens here, in the order in which it happens: words become tokens, the GPT turns tokens
+into log-probabilities, these become a loss, and the loss moves the weights. train.py does the same
+for every objective, on any data, on a GPU, with checkpoints. On the same rows both have the same
+losses; a test says so. Shapes: B rows, T tokens, C width of the model, V vocabulary.
+"""
+import copy
+import math
+import sys
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from nanouft import world
+from nanouft.models.generate import answer_rows
+from nanouft.models.load import start_model
+from nanouft.shell import config
+
+ROWS = 16                                           # of one optimizer step
+LEARNING_RATE = {"sft": 2.5e-4, "ift": 2.5e-4, "dpo": 3e-5}
+LAM, GAMMA, BETA = 0.2, 0.95, 0.1                   # IFT: share of the guess, discount; DPO: leash
+
+
+# ---- 1. words become tokens ---------------------------------------------------------------------
+def tokens(rows, side: str, tok) -> tuple[Tensor, Tensor, Tensor]:
+    """inputs, targets and mask, each (B,T). The target of a place is the token after it.
+
+    The mask is 1 on the answer and its <|end|>, where the model is trained; it is 0 on the question
+    and on the padding. `side` says which answer: "answer", "chosen" or "rejected".
+    """
+    pairs = [tok.chat(row.prompt, getattr(row, side)) for row in rows]      # (ids, mask) of a row
+    longest = max(len(ids) for ids, _ in pairs)
+    ids = torch.tensor([ids + [tok.pad] * (longest - len(ids)) for ids, _ in pairs])
+    mask = torch.tensor([mask + [0] * (longest - len(mask)) for _, mask in pairs])
+    return ids[:, :-1], ids[:, 1:], mask[:, 1:].float()
+
+
+# ---- 2. tokens become log-probabilities ---------------------------------------------------------
+def pick(logits: Tensor, targets: Tensor) -> Tensor:
+    """(B,T,V) logits -> (B,T) log-probability of each target, in nats."""
+    return logits.log_softmax(-1).gather(-1, targets[..., None])[..., 0]
+
+
+@torch.no_grad()
+def mix_in_own_guess(model, inputs: Tensor, mask: Tensor) -> Tensor:
+    """(B,T,C) embeddings; a share LAM is the model's own guess for that place (IFT, Eq. 17)."""
+    next_guess = model(inputs).argmax(-1)                           # made AT a place, FOR the next
+    guess = inputs.clone()
+    guess[:, 1:] = torch.where(mask[:, :-1] == 1, next_guess[:, :-1], inputs[:, 1:])
+    return (1 - LAM) * model(inputs, want="embeds") + LAM * model(guess, want="embeds")
+
+
+# ---- 3. log-probabilities become a loss ---------------------------------------------------------
+def sft_loss(model, reference, rows, tok) -> Tensor:
+    """Make every answer token likelier, each by the same weight."""
+    inputs, targets, mask = tokens(rows, "answer", tok)
+    return -(pick(model(inputs), targets) * mask).sum() / mask.sum()
+
+
+def ift_loss(model, reference, rows, tok) -> Tensor:
+    """The same, but a token weighs more if the tokens after it go wrong. Weights are constants."""
+    inputs, targets, mask = tokens(rows, "answer", tok)
+    embeds = mix_in_own_guess(model, inputs, mask)
+    nll = -pick(model(embeds=embeds), targets) * mask               # (B,T)
+    weight, future = torch.zeros_like(nll), torch.zeros(len(nll))
+    for t in reversed(range(nll.shape[1])):
+        future = nll[:, t].detach() + GAMMA * future                # discounted later losses
+        weight[:, t] = future * mask[:, t]
+    n = mask.sum(-1, keepdim=True)                                  # (B,1) answer tokens
+    weight = weight * n / weight.sum(-1, keepdim=True)              # mean 1 in each answer
+    return ((weight * nll).sum(-1) / n[:, 0]).mean()
+
+
+def dpo_loss(model, reference, rows, tok) -> Tensor:
+    """The chosen answer up, the rejected one down, both measured from the start model (Eq. 7)."""
+    gain = {}
+    for side in ("chosen", "rejected"):
+        inputs, targets, mask = tokens(rows, side, tok)
+        with torch.no_grad():
+            before = pick(reference(inputs), targets)               # what the start model says
+        gain[side] = ((pick(model(inputs), targets) - before) * mask).sum(-1)       # (B,) nats
+    return -F.logsigmoid(BETA * (gain["chosen"] - gain["rejected"])).mean()
+
+
+# ---- 4. the loss moves the weights --------------------------------------------------------------
+def teach(model, rows, tok, objective: str, steps: int) -> list[float]:
+    """Train `model` in place, ROWS rows a step; returns the losses."""
+    loss_of = {"sft": sft_loss, "ift": ift_loss, "dpo": dpo_loss}[objective]
+    reference = copy.deepcopy(model)                                # is never trained
+    optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.95), weight_decay=0.0)
+    warmup, losses = max(1, round(0.1 * steps)), []
+    for step in range(steps):
+        loss = loss_of(model, reference, rows[step * ROWS:(step + 1) * ROWS], tok)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        factor = (step + 1) / warmup                                # linear up, then a cosine down
+        if step >= warmup:
+            factor = 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+        optimizer.param_groups[0]["lr"] = factor * LEARNING_RATE[objective]
+        optimizer.step()
+        losses.append(loss.item())
+        if step % 20 == 0 or step == steps - 1:
+            print(f"step {step:3d}   loss {losses[-1]:.3f}")
+    return losses
+
+
+@dataclass
+class Simple:
+    objective: Literal["sft", "ift", "dpo"] = "ift"     # which of the three losses
+    steps: int = 60                                     # optimizer steps of 16 rows
+
+
+def main(argv=None) -> int:
+    cfg, _ = config.parse(Simple, argv, "python -m nanouft.simple", __doc__)
+    if not 1 <= cfg.steps <= 10_000:
+        raise config.UserError(f"--steps {cfg.steps}: must be from 1 to 10,000")
+    model, tok = start_model("base")
+    kind = "pairs" if cfg.objective == "dpo" else "demos"
+    rows = world.rows("train", kind, cfg.steps * ROWS, seed=0)
+    asked = world.rows("val", "prompts", 3, seed=1, skills=("sort", "list", "unknown"))
+    before = answer_rows(model, tok, asked)
+    teach(model, rows, tok, cfg.objective, cfg.steps)
+    for row, old, new in zip(asked, before, answer_rows(model, tok, asked)):
+        question = row.prompt[0].text
+        print(f"\n{question}")
+        for when, answer in (("before", old), ("after", new)):
+            text = tok.decode(answer.ids).strip()
+            print(f"   {when:<8}{text}   (score {world.score(question, text):.2f})")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(config.run(main))
