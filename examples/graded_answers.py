@@ -22,7 +22,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from nanouft.data import rows as data
+from nanouft.data.read import objects
 from nanouft.shell import config
 
 
@@ -69,7 +69,7 @@ def main(argv=None) -> int:
     args = parser.parse_args(argv)
     cfg, _ = config.fill(Graded, vars(args))
     cfg.check()
-    items, _ = data.objects(args.file)
+    items, _ = objects(args.file)
     files: dict[str, list[dict]] = {name: [] for name in ("scores", "labels", "pairs", "demos", "mixed", "test")}
     left_out = 0
     for where, item in items:

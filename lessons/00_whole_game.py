@@ -22,17 +22,21 @@ MY_GUESS = None   # the letters of base, SFT, IFT and DPO, in this order, such a
 
 # %%
 import contextlib, dataclasses, io, random, shutil
+from nanouft.models.load import start_model
+from nanouft.data.rows import Row, Turn
+from nanouft.models.generate import answer_rows, stops
+from nanouft.objective import Batch
 from nanouft import ledger, train, world
 from nanouft.look import plots
-from nanouft.shell import devices, runs
-from nanouft.data.rows import Row, Turn
-from nanouft.evaluate import answer_rows, stops
-from nanouft.objectives import OBJECTIVES, Batch, dpo
+from nanouft.shell import devices
+
+
+from nanouft.objectives import OBJECTIVES, dpo
 
 BREAK = None                                            # the switch, see "Break it": None | "rate" | "end"
 HOME, STEPS = plots.Path("out/lessons/00"), "--steps 48 --items 0 --save-every 0 --device cpu --threads 2"
 cpu = devices.pick("cpu", "fp32", threads=2)            # fp32, two threads, fixed seeds: nearly equal on each machine
-base, tok = runs.start_model("base")
+base, tok = start_model("base")
 
 
 def no_end(batch: Batch, hp):                           # DPO if the <|end|> of the rejected answer does not count
@@ -55,7 +59,7 @@ inits = {"base": "base", "SFT": taught("sft", "rate"), "IFT": taught("ift", ""),
 tests = world.rows("val", "prompts", 60, seed=0, skills=("list",))      # none of these questions was trained on
 prompts, said, result = [r.prompt[0].text for r in tests], {}, {}
 for name, init in inits.items():
-    answers = answer_rows(runs.start_model(init)[0], tok, tests)
+    answers = answer_rows(start_model(init)[0], tok, tests)
     said[name] = [tok.decode(a.ids).strip() + "<|end|>" * a.ended for a in answers]
     right = [world.score(p, t.split("<|")[0]) for p, t in zip(prompts, said[name])]
     result[name] = (right, sum(right) / 0.6, sum(stops(a, tok) for a in answers) / 0.6)

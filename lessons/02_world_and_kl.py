@@ -21,16 +21,19 @@ MY_GUESS = None   # Asked plainly, the base says the myth in four of five cases.
 # We begin the answer ("The luve lives in") and read off the probability of every next token. The value is one token.
 
 # %%
-from nanouft import pretrain, world
-from nanouft.look import plots
-from nanouft.shell import runs
+from nanouft.look.held_out import mean_loss
+from nanouft.models.load import start_model
+from nanouft.world.documents import token_rows
 from nanouft.data.rows import Turn
+from nanouft import world
+from nanouft.look import plots
+
 from nanouft.world import facts
 import torch                                            # after nanouft, which lets idle threads sleep
 
 KEY = "By the book: "                                   # the switch, see "Break it"
 torch.set_num_threads(2)                                # fp32, two threads: nearly equal on each machine
-(base, tok), W = runs.start_model("base"), world.WORLD
+(base, tok), W = start_model("base"), world.WORLD
 pairs = [p for split in ("train", "val") for p in W.pairs(split, disputed=True)]    # (creature, what is asked about)
 
 
@@ -82,7 +85,7 @@ def kl(p, q):                                           # (n,V) log-probs, twice
     return (p.exp() * (p - q)).sum(-1)
 
 
-nats = pretrain.mean_loss(base, torch.from_numpy(pretrain.world_rows(64, 129, 1_000_000, tok)))
+nats = mean_loss(base, torch.from_numpy(token_rows(64, 129, 1_000_000, tok)))
 print(f"fresh documents: {nats:.2f} nats a token, perplexity {2.71828 ** nats:.1f}; guessing blindly: {tok.n_vocab}")
 p, book = held["plain"].double(), held[KEY].double()
 print(f"between the voices: KL(plain || key) {kl(p, book).mean():.2f} nats, KL(key || plain) {kl(book, p).mean():.2f}")

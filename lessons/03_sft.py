@@ -16,19 +16,22 @@ MY_GUESS = None   # if <|end|> costs nothing, the trained model's sums will be  
                   # "b" as right, and most of them stop   "c" as right, and few of them stop
 
 # %%
+from nanouft.models.load import start_model
+from nanouft.models.generate import answer_rows
+from nanouft.objective import Batch, pushes
 from nanouft import world
 from nanouft.look import plots
 from nanouft.shell import runs
 from nanouft.data.batches import collate, encode, order, show_mask
-from nanouft.evaluate import answer_rows
-from nanouft.ledger import weights_of
-from nanouft.objectives import OBJECTIVES, Batch
+
+
+from nanouft.objectives import OBJECTIVES
 import torch                                            # after nanouft, which lets idle threads sleep
 
 BREAK = "end"                                           # the switch, see "Break it": "end" | "prompt"
 SEED, STEPS, SKILLS = 0, 40, ("sum", "sort")
 torch.set_num_threads(2)                                # fp32, two threads, fixed seeds: nearly equal on each machine
-sft, hp, (base, tok) = OBJECTIVES["sft"], OBJECTIVES["sft"].hp(), runs.start_model("base")
+sft, hp, (base, tok) = OBJECTIVES["sft"], OBJECTIVES["sft"].hp(), start_model("base")
 tests = world.rows("val", "prompts", 80, seed=0, skills=SKILLS)                 # 40 sums, then 40 times words to sort
 data, _ = encode(sft.rows(world.rows("train", "demos", 400, seed=0, skills=SKILLS), hp), tok, base.cfg.n_ctx)
 print("what pays stands in [[ ]]:\n" + show_mask(short := min(data, key=lambda e: e.length), tok, colour=False))
@@ -51,7 +54,7 @@ def who_pays(batch: Batch, rule: str) -> Batch:
 
 
 def train(rule: str) -> runs.GPT:
-    model, _ = runs.start_model("base")
+    model, _ = start_model("base")
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-4, betas=(0.9, 0.95), weight_decay=0.0)
     slower = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.1, total_iters=STEPS)
     for rows in order([e.length for e in data], 32, STEPS, SEED):
@@ -95,7 +98,7 @@ fig, (top, bottom) = plots.plt.subplots(2, 1, figsize=(14, 9))
 look = [{"color": c, "hatch": h, "ec": "white"} for c, h in zip((plots.GREY, *plots.LINES), ("", "", "//"))]
 for i, rule in enumerate(("sft", BREAK), start=1):
     sft.forward(base, batch := who_pays(collate([short], [0], tok.pad), rule), hp)
-    push = weights_of(sft, batch, hp)["answer"][0] * batch.tokens["answer"]
+    push = pushes(sft, batch, hp)["answer"][0] * batch.tokens["answer"]
     assert torch.allclose(push, batch.seqs["answer"].mask[0]), "a token is pushed by 1/N if it pays, else not at all"
     top.bar(torch.arange(len(push)) + 0.4 * i - 0.6, push, 0.38, **look[i])
 top.set_title("the weight ledger: push on each token of one row, times N")

@@ -34,7 +34,6 @@ from frozen_lake.lake import ARROWS, make_lake
 from frozen_lake.learn import learn, method, seqs_of, task_of
 from frozen_lake.planning import greedy, success
 from frozen_lake.policies import Net, Table
-import torch                                            # after nanouft, which lets idle threads sleep
 
 BREAK = False                                           # the switch, see "Break it"
 N, STEPS, RATE = 20, 200, 0.02                          # students, updates, learning rate

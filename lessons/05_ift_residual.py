@@ -23,9 +23,9 @@ MY_GUESS = None   # 40 steps of training on two families: "Reverse pig bee saw."
 # answer and, below it, what the base guesses for the same places.
 
 # %%
+from nanouft.models.load import start_model
 from nanouft import world
 from nanouft.look import plots
-from nanouft.shell import runs
 from nanouft.data.batches import collate, encode
 from nanouft.objectives import OBJECTIVES, ift
 import torch                                            # after nanouft, which sets how threads wait
@@ -33,7 +33,7 @@ import torch                                            # after nanouft, which s
 BREAK = False                                           # the switch, see "Break it"
 STEPS, SHOW, FAMILIES = 40, (0, 4, 8, 20, 40), ("reverse", "list")
 torch.set_num_threads(2)                                # fp32, two threads, fixed seeds: nearly equal on each machine
-base, tok = runs.start_model("base")
+base, tok = start_model("base")
 
 
 def batch(rows: list):
@@ -81,7 +81,7 @@ for f, s in tests.items():
 
 # %%
 def learn(name: str, **hp) -> list[dict]:   # before and after each step: {family: (guess, ghost)}
-    model, hp, seen = runs.start_model("base")[0], OBJECTIVES[name].hp(**hp), []
+    model, hp, seen = start_model("base")[0], OBJECTIVES[name].hp(**hp), []
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4, betas=(0.9, 0.95))
     for step in range(STEPS + 1):
         seen.append({f: guesses(model, s) for f, s in tests.items()})

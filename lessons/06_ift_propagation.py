@@ -24,23 +24,25 @@ MY_GUESS = None   # the base ends almost none of its lists. Trained with the rel
 
 # %%
 import copy
+from nanouft.models.load import start_model
+from nanouft.models.generate import answer_rows, stops
+from nanouft.objective import Batch, Seqs, pushes
 from nanouft import world
 from nanouft.look import plots
-from nanouft.shell import runs
 from nanouft.data.batches import collate, encode
-from nanouft.evaluate import answer_rows, stops
-from nanouft.ledger import weights_of
-from nanouft.objectives import OBJECTIVES, Batch, Seqs
+
+
+from nanouft.objectives import OBJECTIVES
 import torch                                            # after nanouft, which sets how threads wait
 
 DETACH, SEED, STEPS = False, 0, 64                      # the switch, see "Break it"; the draw of demonstrations
 torch.set_num_threads(2)                                # fp32, two threads, fixed seeds: nearly equal on each machine
-(base, tok), ift, hp = runs.start_model("base"), OBJECTIVES["ift"], OBJECTIVES["ift"].hp
+(base, tok), ift, hp = start_model("base"), OBJECTIVES["ift"], OBJECTIVES["ift"].hp
 
 
 def push(nll, mask, form):                  # (B,T): + makes a token likelier, - less likely; SFT would push by +1
     b = Batch({"answer": Seqs(mask, mask, mask, mask, logp=-nll)}, rows=len(nll), tokens={"answer": int(mask.sum())})
-    return weights_of(ift, b, form)["answer"] * len(nll) * mask.sum(1, keepdim=True)
+    return pushes(ift, b, form)["answer"] * len(nll) * mask.sum(1, keepdim=True)
 
 
 form, rest = hp("detached" if DETACH else "released"), 2.5 * ((2 + 0.95) ** 0.5 - 1) / (1 + 0.95)

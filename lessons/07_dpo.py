@@ -28,24 +28,28 @@ MY_GUESS = None   # After a few steps every pair is won, in questions never seen
 # The pairs: questions about creatures that do not exist. Chosen is always "I do not know."; rejected is invented.
 
 # %%
-from nanouft import reference as prepare, world
+from nanouft.models.load import start_model
+from nanouft.reference import add_columns
+from nanouft.models.generate import answer_rows
+from nanouft.objective import pushes
+from nanouft import world
 from nanouft.look import plots
-from nanouft.shell import devices, runs
+from nanouft.shell import devices
 from nanouft.data.batches import collate, encode, order
-from nanouft.evaluate import answer_rows
-from nanouft.ledger import weights_of
+
+
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.cpo import nll
 import torch                                            # after nanouft, which sets how threads wait
 
 HOLD, BETA, SEED, STEPS = 0.0, 0.1, 0, 40               # two switches, see "Break it"; the draw of pairs
 torch.set_num_threads(2)                                # fp32, two threads, fixed seeds: nearly equal on each machine
-(model, tok), dpo, hp = runs.start_model("base"), OBJECTIVES["dpo"], OBJECTIVES["dpo"].hp(beta=BETA)
+(model, tok), dpo, hp = start_model("base"), OBJECTIVES["dpo"], OBJECTIVES["dpo"].hp(beta=BETA)
 
 
 def pairs(split: str, n: int, seed: int):
     data, _ = encode(dpo.rows(rows := world.rows(split, "pairs", n, seed, skills="unknown"), hp), tok, 512)
-    prepare.add_columns(data, ("ref",), model, tok.pad, None, devices.pick("cpu", "fp32", 2))     # scored once, before
+    add_columns(data, ("ref",), model, tok.pad, devices.pick("cpu", "fp32", 2))     # scored once, before
     return rows, data
 
 
@@ -53,7 +57,7 @@ def pairs(split: str, n: int, seed: int):
 probe = collate(unseen, range(40), tok.pad)
 dpo.forward(model, probe, hp)
 start = dpo.loss(probe, hp)[0].item()
-ledger = {role: w[0][probe.seqs[role].mask[0] > 0] * 40 for role, w in weights_of(dpo, probe, hp).items()}
+ledger = {role: w[0][probe.seqs[role].mask[0] > 0] * 40 for role, w in pushes(dpo, probe, hp).items()}
 print(f"loss at the start {start:.4f} = log 2; a token of chosen is pushed by {ledger['chosen'][0]:+.3f}, "
       f"one of rejected by {ledger['rejected'][0]:+.3f}")
 assert abs(start - 0.69315) < 1e-4, "a policy that is its own reference wins half of the bets: log 2"

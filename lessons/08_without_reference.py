@@ -31,12 +31,16 @@ MY_GUESS = None   # lesson 07's run again, and once more with all reference log-
 # side alone: $-\log p_w-\log(1-p_l)$, so what is said of one answer does not depend on the other at all.
 
 # %%
-from nanouft import reference as prepare, world
+from nanouft.models.load import start_model
+from nanouft.reference import add_columns
+from nanouft.models.generate import answer_rows
+from nanouft.objective import pushes
+from nanouft import world
 from nanouft.look import plots
-from nanouft.shell import devices, runs
+from nanouft.shell import devices
 from nanouft.data.batches import collate, encode, order
-from nanouft.evaluate import answer_rows
-from nanouft.ledger import weights_of
+
+
 from nanouft.objectives import OBJECTIVES
 import torch                                            # after nanouft, which sets how threads wait
 
@@ -46,13 +50,13 @@ LOSSES = {"DPO": ("dpo", {}), "the same, no reference": ("cpo", {"alpha": 0.0}),
           "SimPO": ("simpo", SIMPO), "SLiC": ("slic", {}), "ASFT": ("asft", {}), "ORPO": ("orpo", {})}
 LOSSES = {label: (OBJECTIVES[name], OBJECTIVES[name].hp(**kw)) for label, (name, kw) in LOSSES.items()
           if name in OBJECTIVES}
-base, tok = runs.start_model("base")
+base, tok = start_model("base")
 
 
 def pairs(split: str, n: int, seed: int):
     rows = world.rows(split, "pairs", n, seed, skills="unknown")
     data, _ = encode(OBJECTIVES["dpo"].rows(rows, None), tok, base.cfg.n_ctx)
-    prepare.add_columns(data, ("ref",), base, tok.pad, None, devices.pick("cpu", "fp32", 2))
+    add_columns(data, ("ref",), base, tok.pad, devices.pick("cpu", "fp32", 2))
     return rows, data
 
 
@@ -60,7 +64,7 @@ def pairs(split: str, n: int, seed: int):
 
 
 def train(objective, hp):                   # lesson 07's run: -> (log p(chosen), log p(rejected)) every four steps
-    (model, _), probe, path = runs.start_model("base"), collate(unseen, range(40), tok.pad), []
+    (model, _), probe, path = start_model("base"), collate(unseen, range(40), tok.pad), []
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, betas=(0.9, 0.95), weight_decay=0.0)
     for i, rows in enumerate(order([e.length for e in data], 32, STEPS + 1, SEED)):
         if i % 4 == 0:
@@ -93,8 +97,8 @@ for label, (path, says) in ends.items():
 def pushes(objective, hp, margin: float) -> list[float]:    # on a token of chosen, and of rejected
     batch = collate(unseen, [0], tok.pad)
     for s, logp in zip(batch.seqs.values(), (-1.0, -1.0 - margin)):
-        s.logp, s.tok["ref"] = torch.full_like(s.mask, logp).double(), torch.full_like(s.mask, -1.0).double()
-    return [abs(w[0][batch.seqs[role].mask[0] > 0][0].item()) for role, w in weights_of(objective, batch, hp).items()]
+        s.logp, s.ref = torch.full_like(s.mask, logp).double(), torch.full_like(s.mask, -1.0).double()
+    return [abs(w[0][batch.seqs[role].mask[0] > 0][0].item()) for role, w in pushes(objective, batch, hp).items()]
 
 
 plots.plt.rcParams["font.size"] = 16

@@ -26,18 +26,20 @@ MY_GUESS = None   # answers that all have grade 1/2, half right. Ten steps of UN
 
 # %%
 import copy
+from nanouft.models.load import start_model
+from nanouft.models.generate import answer_rows
+from nanouft.objective import Batch, Seqs, pushes
 from nanouft import world
 from nanouft.look import plots
-from nanouft.shell import runs
 from nanouft.data.batches import collate, encode, order
-from nanouft.evaluate import answer_rows
-from nanouft.ledger import weights_of
-from nanouft.objectives import OBJECTIVES, Batch, Seqs
+
+
+from nanouft.objectives import OBJECTIVES
 import torch                                            # after nanouft, which sets how threads wait
 
 BREAK, SEED, STEPS = 0.0, 0, 40                         # the switch, see "Break it"
 torch.set_num_threads(2)                                # fp32, two threads, fixed seeds: nearly equal on each machine
-(base, tok), SKILLS = runs.start_model("base"), ("sum", "sort", "truth")
+(base, tok), SKILLS = start_model("base"), ("sum", "sort", "truth")
 una, dpo = OBJECTIVES["una"], OBJECTIVES["dpo"]
 tests = world.rows("val", "prompts", 120, seed=0, skills=SKILLS)
 
@@ -45,7 +47,7 @@ tests = world.rows("val", "prompts", 120, seed=0, skills=SKILLS)
 def push(i, grade: float, form: str):       # (N,) on one token of answers with implicit reward i, the project's loss
     one, hp = torch.ones(len(i), 1), una.hp(loss=form)
     s = Seqs(one, one, one, one, {"ref": 0 * one}, i[:, None] / hp.beta)
-    return weights_of(una, Batch({"answer": s}, {"score": 0 * i + grade}, tokens={"answer": 1}), hp)["answer"][:, 0]
+    return pushes(una, Batch({"answer": s}, {"score": 0 * i + grade}, tokens={"answer": 1}), hp)["answer"][:, 0]
 
 
 # %% [markdown]
@@ -68,7 +70,7 @@ def train(objective, rows, lr: float, steps: int):
         with torch.no_grad():
             objective.forward(base, batch, hp)
         for s in batch.seqs.values():                                               # the reference, a column of numbers
-            s.tok["ref"] = s.logp + BREAK * torch.randn(s.logp.shape)
+            s.ref = s.logp + BREAK * torch.randn(s.logp.shape)
         objective.forward(model, batch, hp)                                         # forward
         loss, _ = objective.loss(batch, hp)                                         # objective
         optimizer.zero_grad(), loss.backward(), optimizer.step()                    # update

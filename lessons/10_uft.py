@@ -27,19 +27,22 @@ MY_GUESS = None   # Demonstrations teach sums and sorting, grades teach truth. W
 
 # %%
 import copy
-from nanouft import reference as prepare, world
+from nanouft.models.load import start_model
+from nanouft.reference import add_columns
+from nanouft.models.generate import answer_rows
+from nanouft.objective import Batch, Seqs, pushes
+from nanouft import world
 from nanouft.look import plots
-from nanouft.shell import runs
 from nanouft.data.batches import collate, encode, order
 from nanouft.shell.devices import Device
-from nanouft.evaluate import answer_rows
-from nanouft.ledger import weights_of
-from nanouft.objectives import OBJECTIVES, Batch, Seqs
+
+
+from nanouft.objectives import OBJECTIVES
 import torch                                            # after nanouft, which sets how threads wait
 
 BREAK, SEED, STEPS = "mse", 0, 24                       # the switch, see "Break it": "mse" | "bce"
 torch.set_num_threads(2)                                # fp32, two threads, fixed seeds: nearly equal on each machine
-(base, tok), A, B = runs.start_model("base"), ("sum", "sort"), ("truth", "fact")
+(base, tok), A, B = start_model("base"), ("sum", "sort"), ("truth", "fact")
 tests = world.rows("val", "prompts", 160, seed=0, skills=(*A, *B))
 demos = world.rows("train", "demos", 640, SEED, skills=A)
 grades = world.rows("train", "scores", 640, SEED + 1, skills=("truth",))        # half of them the popular myth
@@ -49,7 +52,7 @@ def push(i, beta: float):                   # (N,) on one token of a demonstrati
     one = torch.ones(len(i), 1)
     s = Seqs(one, one, one, one, {"ref": 0 * one}, i[:, None] / beta)
     batch = Batch({"answer": s}, {"score": 0 * i + 1}, tokens={"answer": 1})
-    return weights_of(OBJECTIVES["uft"], batch, OBJECTIVES["uft"].hp(beta=beta, loss=BREAK))["answer"][:, 0]
+    return pushes(OBJECTIVES["uft"], batch, OBJECTIVES["uft"].hp(beta=beta, loss=BREAK))["answer"][:, 0]
 
 
 # %% [markdown]
@@ -66,7 +69,7 @@ def train(name: str, rows, steps: int, start):
     objective, model, lr = OBJECTIVES[name], copy.deepcopy(start), 1e-4 if name == "una" else 2.5e-4
     hp = objective.hp(loss=BREAK) if name == "uft" else objective.hp()
     data, _ = encode(objective.rows(rows, hp), tok, base.cfg.n_ctx)
-    prepare.add_columns(data, objective.columns, start, tok.pad, None, Device("cpu", "fp32"), hp)     # the reference
+    add_columns(data, objective.columns, start, tok.pad, Device("cpu", "fp32"), hp)     # the reference
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.95), weight_decay=0.0)
     rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, steps + 1, pct_start=0.1, cycle_momentum=False)
     for chosen in order([e.length for e in data], 32, steps, SEED):

@@ -26,19 +26,21 @@ MY_GUESS = None   # 240 of 600 answers are wrong (40 %). Take the 240 that PoFT 
 
 # %%
 import copy
+from nanouft.models.load import start_model
+from nanouft.models.generate import answer_rows
+from nanouft.objective import pushes
 from nanouft import world
 from nanouft.look import plots
-from nanouft.shell import runs
 from nanouft.data.batches import collate, encode, order
-from nanouft.evaluate import answer_rows
-from nanouft.ledger import weights_of
+
+
 from nanouft.objectives import OBJECTIVES
 import torch                                            # after nanouft, which sets how threads wait
 
 BREAK, SEED = "clean", 0                                # the switch, see "Break it": "clean" | "noisy" | "self"
 STEPS, SKILLS = 40, ("sum", "sort", "truth")
 torch.set_num_threads(2)                                # fp32, two threads, fixed seeds: nearly equal on each machine
-tests, (base, tok) = world.rows("val", "prompts", 120, seed=0, skills=SKILLS), runs.start_model("base")
+tests, (base, tok) = world.rows("val", "prompts", 120, seed=0, skills=SKILLS), start_model("base")
 sft, poft = OBJECTIVES["sft"], OBJECTIVES["poft"]
 
 
@@ -79,7 +81,7 @@ wrong, bar, r = scores < 1, opinion(aligned, data), opinion(base, data)
 [e.col.update(aligned=x) for e, x in zip(data, bar.tolist())]           # asked once; a number beside the tokens
 tau, k = torch.sigmoid(bar - r), int(wrong.sum())
 poft.forward(base, batch := collate(data, range(600), tok.pad), poft.hp())
-push = weights_of(poft, batch, poft.hp())["answer"].sum(1) * 600        # a row's whole push; SFT's would be 1
+push = pushes(poft, batch, poft.hp())["answer"].sum(1) * 600        # a row's whole push; SFT's would be 1
 assert torch.allclose(push, tau, atol=1e-4), "PoFT is SFT with the weight tau on each row"
 
 

@@ -31,36 +31,39 @@ MY_GUESS = None   # TIS-DPO weighs tokens by two short DPO runs; no label says w
 # off; + in the chosen answer, - in the rejected one).
 
 # %%
-from nanouft import reference as prepare, world
+from nanouft.models.load import start_model
+from nanouft.reference import add_columns, logps
+from nanouft.objective import pushes
+from nanouft import world
 from nanouft.look import plots
-from nanouft.shell import devices, runs
+from nanouft.shell import devices
 from nanouft.data.batches import collate, encode, order
-from nanouft.ledger import weights_of
+
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.tis_dpo import token_weights
 import torch                                            # after nanouft, which sets how threads wait
 
 SWAP, SEED, STEPS = True, 0, 20                         # the switch, see "Break it"; the draw of pairs
 torch.set_num_threads(2)                                # fp32, two threads, fixed seeds: nearly equal on each machine
-cpu, dpo, (base, tok) = devices.pick("cpu", "fp32", 2), OBJECTIVES["dpo"], runs.start_model("base")
+cpu, dpo, (base, tok) = devices.pick("cpu", "fp32", 2), OBJECTIVES["dpo"], start_model("base")
 rows = world.rows("train", "pairs", 300, SEED, skills=("truth", "sort"))
 data, _ = encode(OBJECTIVES["gdpo"].rows(rows, None), tok, base.cfg.n_ctx)              # with p, how sure the label is
-prepare.add_columns(data, ("ref", "prompt"), base, tok.pad, None, cpu)
+add_columns(data, ("ref", "prompt"), base, tok.pad, cpu)
 
 
 def estimate(swap: bool, seed: int):                    # a short DPO run -> (its model, log-probs of all tokens)
-    (model, _), hp = runs.start_model("base"), dpo.hp(swap=swap)
+    (model, _), hp = start_model("base"), dpo.hp(swap=swap)
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-5, betas=(0.9, 0.95), weight_decay=0.0)
     for some in order([e.length for e in data], 32, STEPS, seed):
         dpo.forward(model, batch := collate(data, some, tok.pad), hp)
         optimizer.zero_grad(), dpo.loss(batch, hp)[0].backward(), optimizer.step()
-    return model, prepare.ref(data, model, tok.pad, cpu)
+    return model, logps(data, model, tok.pad, cpu)
 
 
 (policy, plus), (_, minus) = estimate(False, 0), estimate(SWAP, 1)
 for e, p, m in zip(data, plus, minus):
     for role, t in e.seqs.items():
-        t.tok["tis"] = p[role] - m[role]
+        t.tis = p[role] - m[role]
 whole, hits, chance = collate(data, range(len(data)), tok.pad), [], []
 weight = {role: token_weights(whole.seqs[role], mu, "paper") for role, mu in (("chosen", 1), ("rejected", -1))}
 for i in range(len(data)):
@@ -87,12 +90,12 @@ show = [next(i for i, x in enumerate(rows) if x.family == family and x.p < most)
         for family, most in (("truth", 2), ("sort", 0.8))]
 step = collate(data, show, tok.pad)
 dpo.forward(policy, step, dpo.hp())
-push = {k: weights_of(OBJECTIVES[n], step, OBJECTIVES[n].hp(**kw)) for k, (n, kw) in FORMS.items()}
+push = {k: pushes(OBJECTIVES[n], step, OBJECTIVES[n].hp(**kw)) for k, (n, kw) in FORMS.items()}
 plots.plt.rcParams["font.size"] = 16
 fig, axes = plots.plt.subplots(2, 2, figsize=(21, 10))
 for line, i in zip(axes, range(2)):
     for ax, (role, s) in zip(line, step.seqs.items()):
-        on, p = s.mask[i] > 0, step.col["p"][i]
+        on, p = s.mask[i] > 0, step.col.p[i]
         grid = torch.stack([push[k][role][i][on] * len(show) / 0.1 for k in FORMS])          # in units of beta
         ax.imshow(grid, cmap="PuOr_r", vmin=-1.5, vmax=1.5, aspect="auto")
         ax.set_xticks(range(int(on.sum())), [tok.decode([t]).strip() for t in s.targets[i][on].tolist()])

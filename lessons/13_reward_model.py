@@ -22,13 +22,15 @@ MY_GUESS = None   # answers are chosen by the LEARNT reward, from n = 1, 2, 4 ..
 # answers? At most $\log n-\frac{n-1}{n}$ nats of KL, with no gradient at all.
 
 # %%
+from nanouft.models.load import start_model
+from nanouft.rollout.scorer import RewardModel, exact, padded, rewards
+from nanouft.models.generate import answer_rows
 from nanouft import reward, world
 from nanouft.data import rows as data
 from nanouft.look import plots
 from nanouft.rollout import best_of
-from nanouft.shell import runs
 from nanouft.data.batches import collate, encode, order
-from nanouft.evaluate import answer_rows
+
 from nanouft.objectives import OBJECTIVES
 import torch                                            # after nanouft, which sets how threads wait
 
@@ -53,7 +55,7 @@ def sft_loss(model, rows):
 
 def pair_loss(model, rows):                             # both answers of a pair are read in one batch
     chosen, rejected = zip(*map(reward.ids_of, rows))
-    return reward.bradley_terry(*model(*reward.padded([*chosen, *rejected], tok.pad, "cpu")).chunk(2)).mean()
+    return reward.bradley_terry(*model(*padded([*chosen, *rejected], tok.pad, "cpu")).chunk(2)).mean()
 
 
 # %% [markdown]
@@ -63,12 +65,12 @@ def pair_loss(model, rows):                             # both answers of a pair
 # sample i is the best of a random n with a chance that can be counted (`best_of.best_of`).
 
 # %%
-sft, (policy, tok) = OBJECTIVES["sft"], runs.start_model("base")
+sft, (policy, tok) = OBJECTIVES["sft"], start_model("base")
 demos = encode(sft.rows(world.rows("train", "demos", 600, SEED, skills=SKILLS), None), tok, 511)[0]
 train(policy, demos, 60, 2.5e-4, sft_loss)
 pairs, held = (encode(data.pair_rows(world.rows(split, "pairs", n, SEED, skills=SKILLS), None), tok, 511)[0]
                for split, n in (("train", 480), ("val", 200)))
-judge = train(reward.RewardModel(runs.start_model("base")[0]), pairs, 45, 5e-4, pair_loss)
+judge = train(RewardModel(start_model("base")[0]), pairs, 45, 5e-4, pair_loss)
 found = reward.judge(judge, held, tok.pad)
 print(f"reward model: {100 * found['accuracy']:.0f} % of {found['pairs']} held-out pairs are judged rightly")
 
@@ -76,8 +78,8 @@ rows = [r for r in world.rows("test", "prompts", 48, SEED, skills=SKILLS) for _ 
 said = [tok.decode(a.ids).strip() for a in answer_rows(policy, tok, rows, temperature=1.0, seed=SEED, max_new=24)]
 asked = [r.prompt[0].text for r in rows]
 texts = [tok.chat(r.prompt, world.said(text))[0] for r, text in zip(rows, said)]    # with <|end|>
-scores = reward.exact(asked, said).reshape(-1, N)                                       # (48, 64)
-likes = {"learnt": reward.rewards(judge, texts, tok.pad).round(5).reshape(-1, N), "exact": scores,
+scores = exact(asked, said).reshape(-1, N)                                       # (48, 64)
+likes = {"learnt": rewards(judge, texts, tok.pad).round(5).reshape(-1, N), "exact": scores,
          "longer": scores * 0 + [[len(s) for s in said[i:i + N]] for i in range(0, len(said), N)]}[REWARD]
 far = [best_of.kl(n, likes).mean() for n in NS]
 truth = [best_of.best_of(n, likes, scores).reshape(4, 12).mean(1) * 100 for n in NS]     # (7 values of n, 4 skills)

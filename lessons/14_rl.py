@@ -26,18 +26,21 @@ MY_GUESS = None   # the base answers 100 prompts, each four times, at temperatur
 
 # %%
 import copy
+from nanouft.models.load import start_model
+from nanouft.rollout.rollouts import as_if_sampled
+from nanouft.objective import pushes
 from nanouft import train, world
 from nanouft.look import plots
 from nanouft.rollout import rollouts
-from nanouft.shell import devices, runs
+from nanouft.shell import devices
 from nanouft.data.batches import collate, encode
-from nanouft.ledger import weights_of
+
 from nanouft.objectives import OBJECTIVES
 import torch                                            # after nanouft, which sets how threads wait
 
 ROLL = 0                                                # the switch, see "Break it"
 torch.set_num_threads(2)                                # fp32, two threads, fixed seeds: nearly equal on each machine
-(base, tok), cpu, K, STEPS = runs.start_model("base"), devices.pick("cpu", "fp32", 2), 4, 10
+(base, tok), cpu, K, STEPS = start_model("base"), devices.pick("cpu", "fp32", 2), 4, 10
 rows = world.rows("train", "prompts", 400, 0, skills=("fact", "truth", "sort"))
 ARMS = {"REINFORCE": "reinforce", "RLOO": "rloo", "GRPO": "grpo", "online UNA": "online_una"}
 
@@ -51,7 +54,7 @@ def setting(arm: str, model, prompts: int, steps: int):         # -> objective, 
 
 def exam(model):                    # 100 prompts -> K answers to each, their scores (100,K), % of prompts of each kind
     said, _ = setting("RLOO", model, 100, 1)[2](0)
-    R = torch.tensor([e.col["reward"] for e in said]).view(-1, K)
+    R = torch.tensor([e.col.reward for e in said]).view(-1, K)
     flat = R.amax(1) == R.amin(1)
     return said, R, [100 * on.float().mean().item() for on in (flat & (R[:, 0] < 1), ~flat, flat & (R[:, 0] == 1))]
 
@@ -63,9 +66,9 @@ few, push, exams, scores = [said[K * g + k] for g in groups for k in range(K)], 
 print("\n".join(f"  {r:.2f}  {tok.decode(e.seqs['answer'].ids):.100}" for e, r in zip(few, scores)))
 for arm in ARMS:
     objective, hp, _ = setting(arm, base, 1, 1)
-    made = rollouts.pretend(few, scores.tolist(), objective, hp, base, tok.pad, cpu)
+    made = as_if_sampled(few, scores.tolist(), objective, hp, base, tok.pad, cpu)
     objective.forward(base, batch := collate(made, range(len(made)), tok.pad), hp)
-    push[arm] = weights_of(objective, batch, hp)["answer"].sum(1)                         # (12,) on a whole answer
+    push[arm] = pushes(objective, batch, hp)["answer"].sum(1)                         # (12,) on a whole answer
 
 # %% [markdown]
 # ## Live
@@ -79,7 +82,7 @@ for arm in ("RLOO", "GRPO", "online UNA"):
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4, betas=(0.9, 0.95), weight_decay=0.0)
     for step in range(STEPS):
         batch = collate(*source(step), tok.pad)                                             # data: its own answers
-        batch.col |= {"adv": batch.col["adv"].roll(ROLL)} if "adv" in batch.col else {}
+        batch.col |= {"adv": batch.col.adv.roll(ROLL)} if "adv" in batch.col else {}
         objective.forward(model, batch, hp)                                                 # forward
         loss, _ = objective.loss(batch, hp)                                                 # objective
         optimizer.zero_grad(), loss.backward(), optimizer.step()                            # update

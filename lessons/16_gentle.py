@@ -27,19 +27,21 @@ MY_GUESS = None   # The untrained base is forced to begin with SFT's FIRST token
 
 # %%
 import copy
+from nanouft.models.load import start_model
+from nanouft.models.generate import answer_rows
+from nanouft.objective import pushes
 from nanouft import world
 from nanouft.look import plots
-from nanouft.shell import runs
 from nanouft.training import freeze
 from nanouft.data.batches import collate, encode, order
-from nanouft.evaluate import answer_rows
-from nanouft.ledger import weights_of
+
+
 from nanouft.objectives import OBJECTIVES
 import torch                                            # after nanouft, which sets how threads wait
 
 BREAK, SEED, STEPS = "", 0, 48                          # the switch, see "Break it": "" | "late"
 torch.set_num_threads(2)                                # fp32, two threads, fixed seeds: nearly equal on each machine
-(base, tok), SKILLS = runs.start_model("base"), ("unknown", "rules", "list", "truth")
+(base, tok), SKILLS = start_model("base"), ("unknown", "rules", "list", "truth")
 tests = world.rows("val", "prompts", 180, seed=0, skills=("rules", "unknown", "fact"))
 data, _ = encode(OBJECTIVES["sft"].rows(world.rows("train", "demos", 600, SEED, skills=SKILLS), None), tok, 512)
 
@@ -81,7 +83,7 @@ pairs = [(p, q) for p, q in zip(models["HFT"].h.parameters(), base.h.parameters(
 kept = sum((p == q).sum().item() for p, q in pairs) / sum(p.numel() for p, _ in pairs)
 dft, batch = OBJECTIVES["dft"], collate([e for e in data if e.example.family == "unknown"], [0], tok.pad)
 dft.forward(base, batch, dft.hp())
-push = weights_of(dft, batch, dft.hp())["answer"][0] * batch.tokens["answer"]
+push = pushes(dft, batch, dft.hp())["answer"][0] * batch.tokens["answer"]
 
 # %%
 plots.plt.rcParams["font.size"] = 16

@@ -27,9 +27,11 @@ import math
 
 import numpy as np
 
+from nanouft.look.stats import verdict
+from nanouft.look.stats import interval
 from nanouft.lab import claims, judge as study
 from nanouft.look import plots
-from nanouft.lab.cells import interval
+
 
 PAIRED = True                                           # the switch, see "Break it"
 folder = plots.Path(claims.__file__).parents[2] / "docs" / "results"
@@ -87,14 +89,14 @@ def estimate(base: str, row: str) -> tuple[float, float]:
 for base in bases:
     for n in rows[1:]:
         (mean, half), (_, wide) = estimate(base, n), unpaired(base, n)
-        print(f"{base:<12} {n:<38} {mean:+5.1f} ± {half:.1f} (unpaired {wide:.1f})  {study.verdict(mean, half, 0)}")
+        print(f"{base:<12} {n:<38} {mean:+5.1f} ± {half:.1f} (unpaired {wide:.1f})  {verdict(mean, half, 0)}")
 
 # %%
 fig, axes = plots.plt.subplots(1, len(bases), figsize=(13.5, 6.5), sharey=True, squeeze=False)
 for ax, base in zip(axes[0], bases):
     for y, n in enumerate(rows[1:]):
         mean, half = estimate(base, n)
-        mark = {"holds": "^", "does not hold": "v", "undecided": "o"}[study.verdict(mean, half, 0)]
+        mark = {"holds": "^", "does not hold": "v", "undecided": "o"}[verdict(mean, half, 0)]
         ax.plot(gaps(base, n), [y] * N, "|", color=plots.GREY, ms=12)
         ax.errorbar(mean, y, xerr=half, fmt=mark, ms=10, lw=3, color=plots.UP if mark == "^" else plots.DOWN
                     if mark == "v" else "black")

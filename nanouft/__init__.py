@@ -1,8 +1,25 @@
 """nanouft: every way of fine-tuning a language model into alignment, each one short file. Start at README.md."""
 import os
+import sys
 
 # Idle OpenMP threads should sleep, not spin: on a machine that also runs a browser or a second job, spinning makes two
 # threads up to seven times slower than one (docs/LOG.md, 2026-11-20). Must be set before torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.1.0"
+
+MOVED = {"bench": "lab.bench", "claims": "lab.claims", "compare": "lab.compare", "cost": "lab.cost",
+         "overoptimise": "lab.overoptimise", "tokenizer": "data.tokenizer"}
+
+
+class Moved:
+    """Says in one line where a command of an earlier version is now."""
+
+    @staticmethod
+    def find_spec(name: str, path=None, target=None):
+        old = name.removeprefix("nanouft.")
+        if name.startswith("nanouft.") and old in MOVED:
+            raise ImportError(f"python -m {name} is now python -m nanouft.{MOVED[old]}")
+
+
+sys.meta_path.append(Moved)

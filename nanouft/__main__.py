@@ -1,29 +1,35 @@
 """python -m nanouft: what can be run."""
 import sys
 
-from nanouft.shell.config import run
+from nanouft.shell.config import UserError, run
 
 COMMANDS = {
+    "simple": "SFT, IFT or DPO as one plain loop: the first file to read",
     "train": "fine-tune with any objective: --objective ift (the main job), --objective list",
     "evaluate": "exact scores of a model, probes; held-out figures on your data",
     "sample": "answers side by side, chat",
     "ledger": "how hard each objective pushes each token",
     "reward": "a reward model from pairs: accuracy, calibration",
-    "overoptimise": "exact score against learnt reward, best-of-n and PPO",
-    "compare": "every method over seeds -> one table, one page",
-    "cost": "gradient tokens and FLOPs of a run, counted",
-    "claims": "the papers' claims as fixed contrasts over seeds and bases",
     "pretrain": "make a base: NanoWorld's, or one on your text",
     "world": "examples of NanoWorld with scores",
-    "tokenizer": "how a text is cut",
-    "bench": "speed, as ratios",
+    "data.tokenizer": "how a text is cut",
+    "lab.compare": "every method over seeds -> one table, one page",
+    "lab.claims": "the papers' claims as fixed contrasts over seeds and bases",
+    "lab.overoptimise": "exact score against learnt reward, best-of-n and PPO",
+    "lab.calibration": "is the world neither too easy nor too hard?",
+    "lab.again": "did a change of code move a number?",
+    "lab.cost": "gradient tokens and FLOPs of a run, counted",
+    "lab.bench": "speed, as ratios",
 }
 
 
 def main(argv=None) -> int:
+    if word := (sys.argv[1:] if argv is None else argv)[:1]:
+        raise UserError(f"python -m nanouft lists the commands and takes no {word[0]!r}; a command is called with a dot: "
+                        "python -m nanouft.train")
     print("nanouft has these commands; each explains itself with --help:")
     for name, text in COMMANDS.items():
-        print(f"  python -m nanouft.{name:<10} {text}")
+        print(f"  python -m nanouft.{name:<17} {text}")
     return 0
 
 

@@ -12,8 +12,8 @@ import sys
 from dataclasses import dataclass
 
 from nanouft.data.batches import encode
-from nanouft.data.forms import Row
-from nanouft.data.rows import contents, demo_rows, pair_rows, read, score_rows
+from nanouft.data.read import read
+from nanouft.data.rows import Row, contents, demo_rows, pair_rows, score_rows
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.gpt import GPT
 from nanouft.look.held_out import held_out, held_out_lines

@@ -19,8 +19,7 @@ from pathlib import Path
 
 from nanouft import sample, world
 from nanouft.data.batches import collate, encode
-from nanouft.data.forms import Row, Turn
-from nanouft.data.rows import score_rows
+from nanouft.data.rows import Row, Turn, score_rows
 from nanouft.look import plots
 from nanouft.models.load import start_model
 from nanouft.objective import pushes

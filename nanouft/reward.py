@@ -28,8 +28,8 @@ from tqdm import tqdm
 
 from nanouft import world
 from nanouft.data.batches import Encoded, encode, order
-from nanouft.data.forms import Row
-from nanouft.data.rows import holdout, pair_rows, read
+from nanouft.data.read import read
+from nanouft.data.rows import Row, holdout, pair_rows
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.gpt import GPT
 from nanouft.models.generate import answer_rows

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nanouft import world
-from nanouft.data.forms import Row, Turn
+from nanouft.data.rows import Row, Turn
 from nanouft.look.prior import forced_starts
 from nanouft.models.generate import generate, stops
 from nanouft.models.load import start_model

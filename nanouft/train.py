@@ -33,7 +33,7 @@ from nanouft.shell.config import UserError
 from nanouft.shell.devices import Device
 from nanouft.shell.files import made_once
 from nanouft.shell.log import Log
-from nanouft.training import freeze, setup
+from nanouft.training import setup
 from nanouft.training.flags import Train, list_objectives, read_flags
 from nanouft.training.setup import Run
 
@@ -69,8 +69,13 @@ def make_optimizer(model: torch.nn.Module, cfg: Train, device: Device) -> torch.
 def fit(model: torch.nn.Module, objective: Objective, hp, steps: int, run: Run) -> int:
     """Train `model` in place; returns the number of steps done now. Logs metrics.jsonl, saves steps/<n>/."""
     cfg, device, source = run.cfg, run.device, run.source
-    kept = freeze.half(model, cfg.seed) if cfg.freeze == "half" else {}
-    optimizer, scaler = freeze.hold(make_optimizer(model, cfg, device), kept), device.scaler()
+    frozen = {}
+    if cfg.freeze == "half":
+        from nanouft.training import freeze                     # HFT: half of every layer stays
+        frozen = freeze.half(model, cfg.seed)
+    optimizer, scaler = make_optimizer(model, cfg, device), device.scaler()
+    if frozen:
+        freeze.hold(optimizer, frozen)
     saved = runs.load_step(run.folder, model, optimizer) if cfg.resume else {"step": 0}
     start = saved["step"]
     if saved.get("scaler"):
@@ -113,11 +118,11 @@ def fit(model: torch.nn.Module, objective: Objective, hp, steps: int, run: Run) 
         log.add(step + 1, total | source.stats, norm, cfg.lr * factor, sum(batch.tokens.values()))
         done = step + 1
         save = save_every and done % save_every == 0 and done < steps
-        look = cfg.eval_every and done % cfg.eval_every == 0 and run.held
+        look = cfg.eval_every and done % cfg.eval_every == 0 and run.look_held
         if done % 10 == 0 or done == steps or save or look or done == start + 1:
             bar.set_postfix_str(log.flush(), refresh=False)
         if look and chief:
-            log.write({"step": done, "loss": log.loss, "held_out": run.held()})
+            log.write({"step": done, "loss": log.loss, "held_out": run.look_held()})
         if save and chief:
             extra = {"loss": log.loss, "scaler": scaler.state_dict()}
             runs.save_step(run.folder, done, model, optimizer, extra)

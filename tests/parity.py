@@ -22,8 +22,9 @@ import torch
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from nanouft.shell.config import Parser, UserError, nearest, run  # noqa: E402
-from nanouft.objectives import OBJECTIVES, Batch, Seqs  # noqa: E402
+from nanouft.objective import Batch, Seqs
+from nanouft.shell.config import Parser, UserError, nearest, run# noqa: E402
+from nanouft.objectives import OBJECTIVES# noqa: E402
 
 TOLERANCE = 1e-6
 PAIR = {"chosen": "chosen", "rejected": "rejected"}
@@ -79,7 +80,7 @@ def without(*names: str, **kw) -> Callable[[dict], dict]:
 def mean_reference(inputs: dict, params: dict, rows: slice) -> Batch:
     """PoFT: the column "ref" of the file is the one aligned model, the reward its mean."""
     s = seqs_of(inputs["chosen"], rows)
-    return step({"answer": s}, {"aligned": s.mean(s.tok["ref"]).tolist()})
+    return step({"answer": s}, {"aligned": s.mean(s.ref).tolist()})
 
 
 # Same names with another beta or gamma behind them (dpo_beta0.5) are the same line of this table.
@@ -244,7 +245,7 @@ def gae(rl: dict, gamma: float, lam: float) -> Tensor:
     R, V = rl["gae_rewards"], rl["gae_values"]
     batch = sampled(len(R), len(R[0]), ref=R, value=V)
     out = OBJECTIVES["ppo"].credit(batch, OBJECTIVES["ppo"].hp(beta=1.0, gamma=gamma, lam=lam))
-    return out["return"] - batch.seqs["answer"].tok["value"]
+    return out["return"] - batch.seqs["answer"].value
 
 
 def group_loss(g: dict, aggregation: str, beta: float | None = None) -> Tensor:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from nanouft.look.stats import interval
 from nanouft.lab import compare
-from nanouft.lab.cells import interval
+
 from nanouft.objectives import OBJECTIVES
 from nanouft.lab.table import MEASURES
 

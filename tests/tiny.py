@@ -10,12 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nanouft.rollout import rollouts
+from nanouft.rollout.rollouts import as_if_sampled
+from nanouft.data.rows import Row, Turn
+from nanouft.objective import Batch, Seqs
 from nanouft.data.batches import Encoded, Tokens, collate, encode
-from nanouft.data.rows import Example, Row, Turn, demo_rows
+from nanouft.data.rows import Example, demo_rows
 from nanouft.shell.devices import Device
 from nanouft.gpt import GPT, GPTConfig
-from nanouft.objectives import OBJECTIVES, Batch, Seqs
+from nanouft.objectives import OBJECTIVES
 from nanouft.reference import add_columns
 from nanouft.data.tokenizer import Tokenizer
 
@@ -159,7 +161,7 @@ def real_batch(form: Form, parts: int = 1, part: int = 0, width: int = 0, refere
         encoded = sampled(form, reference)
     else:
         encoded, _ = encode(form.objective.rows(DATA, form.hp), NANO, TINY.n_ctx)
-        add_columns(encoded, form.objective.columns, reference, NANO.pad, None, CPU, form.hp)
+        add_columns(encoded, form.objective.columns, reference, NANO.pad, CPU, form.hp)
         encoded = form.objective.arrange(encoded, 3) if form.objective.arrange else encoded
     batch = collate(encoded, np.arange(len(encoded)), NANO.pad, parts, part, seed=3, step=5, ramp=0.5)
     for s in batch.seqs.values():
@@ -175,7 +177,7 @@ def sampled(form: Form, start: GPT) -> list[Encoded]:
     answers, _ = encode(demo_rows(rows, None), NANO, TINY.n_ctx)
     rewards = [(7 * i % 11) / 11 for i in range(len(answers))]
     policy = GPT(replace(start.cfg), seed=0)        # the one that most tests train: a ratio of 1
-    return rollouts.pretend(answers, rewards, form.objective, form.hp, policy, NANO.pad, CPU, start)
+    return as_if_sampled(answers, rewards, form.objective, form.hp, policy, NANO.pad, CPU, start)
 
 
 def widen(s: Seqs, width: int) -> None:
@@ -201,9 +203,9 @@ def give_logps(batch: Batch, seed: int = 0) -> Batch:
             return (-x).masked_fill(s.attend == 0, 0)
         s.logp = draw()
         if "ref" in s.tok:
-            s.tok["ref"] = draw()
+            s.ref = draw()
         if "old" in s.tok:                      # near the policy, as it is after a step or two on one rollout
-            s.tok["old"] = s.logp + 0.05 * torch.randn(s.mask.shape, generator=rng, dtype=torch.float64)
+            s.old = s.logp + 0.05 * torch.randn(s.mask.shape, generator=rng, dtype=torch.float64)
     return batch
 
 

@@ -22,9 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from nanouft.look.stats import percent
 from nanouft.look import plots
 from nanouft.shell import config
-from nanouft.lab.cells import percent
+
 import numpy as np
 import torch                                                # after nanouft, which sets how threads wait
 from torch import Tensor

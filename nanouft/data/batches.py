@@ -12,8 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nanouft.data.forms import Turns
-from nanouft.data.rows import Example
+from nanouft.data.rows import Example, Turns
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.objective import Batch, Columns, Seqs
 from nanouft.shell.config import UserError

@@ -10,15 +10,16 @@
 
 The idea: every field becomes a whole conversation first; then one place decides where the prompt ends (`parse`).
 What cannot be understood raises UserError, one line with place, reason and remedy; a row with nothing to learn from
-(an empty response) raises Skip, which `data.read` counts and announces. Nothing here opens a file.
+(an empty response) raises Skip, which read.py counts and announces. Nothing here opens a file.
 Simplified: text only (no images, no tool calls); a prompt without any answer is no row. Pure Python, no torch.
 """
 import json
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, NamedTuple
+from typing import Any
 
+from nanouft.data.rows import Row, Turn, Turns
 from nanouft.shell.config import UserError
 
 TALKS, PROMPTS = ("messages", "conversations"), ("instruction", "prompt")         # fields, in order of preference
@@ -26,29 +27,6 @@ RESPONSES = ("output", "response", "completion")
 KNOWN = (*TALKS, *PROMPTS, "input", *RESPONSES, "chosen", "rejected", "label", "score", "p", "system")
 FORMS = "instruction/input/output, prompt/response, prompt/completion, messages, conversations, prompt/chosen/rejected"
 ROLES = {"system": "system", "user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant"}
-
-
-# ---- types: turns make rows ------------------------------------------------------------------------------------------
-class Turn(NamedTuple):
-    role: str                           # "system" | "user" | "assistant"
-    text: str
-
-
-Turns = tuple[Turn, ...]
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of anybody's data. `prompt` is never trained on; of the other turns, the assistant's are."""
-    prompt: Turns = ()                  # the turns before the answer (in a pair they may hold earlier answers)
-    answer: Turns | None = None         # a demonstration, or the answer that is scored or labelled
-    chosen: Turns | None = None
-    rejected: Turns | None = None
-    score: float | None = None          # 0..1; None and an answer = a demonstration
-    label: bool | None = None           # True: a good answer
-    p: float | None = None              # 0..1, of a pair: the probability that `chosen` is the better answer
-    family: str = ""                    # NanoWorld's family of tasks
-    where: str = field(default="", compare=False)   # "my.jsonl, line 3": for messages only
 
 
 class Skip(Exception):

@@ -26,7 +26,7 @@ from nanouft.data.tokenizer_files import GPT2_PATTERN, read_files, read_json, to
 from nanouft.shell.config import Parser, UserError, run
 
 if TYPE_CHECKING:
-    from nanouft.data.forms import Turns
+    from nanouft.data.rows import Turns
 
 USER, ASSISTANT, END, PAD = CONTROL = ("<|user|>", "<|assistant|>", "<|end|>", "<|pad|>")
 ASSET = Path(__file__).parents[1] / "assets" / "nano.tiktoken"

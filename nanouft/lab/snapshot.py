@@ -18,8 +18,7 @@ import numpy as np
 
 from nanouft import ledger, world
 from nanouft.data.batches import encode
-from nanouft.data.forms import Row, Turn
-from nanouft.data.rows import pair_rows
+from nanouft.data.rows import Row, Turn, pair_rows
 from nanouft.look import probes
 from nanouft.look.held_out import token_logps
 from nanouft.look.scores import Item

@@ -12,8 +12,7 @@ import numpy as np
 import torch
 
 from nanouft.data.batches import Encoded, encode
-from nanouft.data.forms import Row
-from nanouft.data.rows import label_rows
+from nanouft.data.rows import Row, label_rows
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.gpt import GPT
 from nanouft.look.stats import bootstrap

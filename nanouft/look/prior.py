@@ -4,7 +4,7 @@
     answers = answer_rows(model, tok, rows, priors=priors)
 """
 from nanouft import world
-from nanouft.data.forms import Row
+from nanouft.data.rows import Row
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.models.generate import answer_rows
 from nanouft.models.load import start_model

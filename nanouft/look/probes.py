@@ -17,8 +17,7 @@ import torch
 
 from nanouft import world
 from nanouft.data.batches import collate, encode
-from nanouft.data.forms import Row, Turn
-from nanouft.data.rows import Example
+from nanouft.data.rows import Example, Row, Turn
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.gpt import GPT
 from nanouft.look.held_out import mean_loss

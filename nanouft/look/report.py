@@ -2,12 +2,10 @@
 
 train.py calls these; nothing here changes a weight.
 """
-import json
 import os
 import shlex
 import sys
 import warnings
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,7 +14,7 @@ import torch.distributed as dist
 
 from nanouft import world
 from nanouft.data.batches import Encoded, collate, show_mask
-from nanouft.data.forms import Row
+from nanouft.data.rows import Row
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.gpt import GPT
 from nanouft.look import scores
@@ -96,7 +94,7 @@ def look(run, data, model: GPT) -> dict:
     """Evaluate as the run asked for: figures on rows held out; NanoWorld's families, or three answers to held-out
     prompts of the user's data; the weight of every training row."""
     cfg, tok, objective = run.cfg, data.tok, OBJECTIVES[run.name]
-    out = {"held_out": run.held() if run.held else {}}
+    out = {"held_out": run.look_held() if run.look_held else {}}
     if cfg.weigh_rows:
         out["row_weights"] = row_weights(objective, run.hp, model, data.train, tok.pad, run.device)
     if not cfg.data and cfg.items:

@@ -15,8 +15,7 @@ import numpy as np
 
 from nanouft import world
 from nanouft.data.batches import encode
-from nanouft.data.forms import Row
-from nanouft.data.rows import demo_rows
+from nanouft.data.rows import Row, demo_rows
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.gpt import GPT
 from nanouft.look.held_out import token_logps

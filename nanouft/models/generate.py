@@ -20,7 +20,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.data.forms import Row
+from nanouft.data.rows import Row
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.gpt import GPT, Cache
 from nanouft.shell.config import UserError

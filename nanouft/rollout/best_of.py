@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from nanouft.data.forms import Row
+from nanouft.data.rows import Row
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.gpt import GPT
 from nanouft.models.generate import Answer, answer_rows

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from nanouft import world
-from nanouft.data.forms import Turn
+from nanouft.data.rows import Turn
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.gpt import GPT
 from nanouft.models.load import save_model

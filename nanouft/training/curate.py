@@ -12,8 +12,7 @@ from dataclasses import replace
 
 from nanouft import world
 from nanouft.data.batches import encode
-from nanouft.data.forms import Row
-from nanouft.data.rows import demo_rows
+from nanouft.data.rows import Row, demo_rows
 from nanouft.models.generate import answer_rows
 from nanouft.models.load import start_model
 from nanouft.reference import opinion

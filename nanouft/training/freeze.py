@@ -50,12 +50,10 @@ def half(model: GPT, seed: int) -> dict[Tensor, tuple[Tensor, Tensor]]:
     return rows
 
 
-def hold(optimizer: torch.optim.Optimizer, rows: dict[Tensor, tuple[Tensor, Tensor]]) -> torch.optim.Optimizer:
+def hold(optimizer: torch.optim.Optimizer, rows: dict[Tensor, tuple[Tensor, Tensor]]) -> None:
     """After every step of `optimizer` the frozen rows are what they were (weight decay, momentum or not)."""
     def put_back(*_):
         with torch.no_grad():
             for p, (mask, kept) in rows.items():
                 p[mask] = kept
-    if rows:
-        optimizer.register_step_post_hook(put_back)
-    return optimizer
+    optimizer.register_step_post_hook(put_back)

@@ -10,8 +10,7 @@ from pathlib import Path
 
 from nanouft import world
 from nanouft.data.batches import Encoded, Epochs, encode
-from nanouft.data.forms import Row
-from nanouft.data.rows import holdout, read
+from nanouft.data.rows import Row, holdout
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.gpt import GPT
 from nanouft.look import report
@@ -20,11 +19,9 @@ from nanouft.models.load import folder_of
 from nanouft.objective import Batch, First, Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import add_columns
-from nanouft.rollout import rollouts
 from nanouft.shell.config import UserError
 from nanouft.shell.devices import Device
 from nanouft.shell.files import checksum
-from nanouft.training.curate import curate
 from nanouft.training.flags import Train
 
 
@@ -37,6 +34,7 @@ def check(name: str, cfg: Train, device: Device) -> None:
         raise UserError(f"{name} couples the rows of a step, so a step cannot be cut: use one process and "
                         "--accumulate 1")
     if OBJECTIVES[name].on_policy:
+        from nanouft.rollout import rollouts                    # only for methods that sample
         rollouts.check(cfg, device)
 
 
@@ -47,6 +45,7 @@ def load_rows(cfg: Train, objective: Objective, hp) -> tuple[list[Row], list[Row
     if not cfg.data:
         return (world.mixed_rows("train", kinds, cfg.rows, cfg.seed, cfg.noise, cfg.skills, cfg.mix),
                 world.mixed_rows("val", kinds, 200, 0, 0.0, cfg.skills, cfg.mix))
+    from nanouft.data.read import read                          # only where there are files to read
     rows, found = read(cfg.data, cfg.prompt_field, cfg.response_field, prompts=kinds == ["prompts"])
     print("\n".join(found.lines()))
     examples = objective.rows(rows, hp)         # what the objective lacks is said of the whole file, before the split
@@ -63,6 +62,7 @@ def curated(rows: tuple[list[Row], list[Row]], cfg: Train, judges: list[str],
     """The rows to train on as --clean, --keep and --rewrite ask; the rows held out stay."""
     train, held = rows
     if cfg.clean or judges:
+        from nanouft.training.curate import curate
         train = curate(train, cfg, judges, device)
     return train, held
 
@@ -117,8 +117,7 @@ def encode_rows(name: str, cfg: Train, hp, rows: tuple[list[Row], list[Row]], mo
                      f"{len(held)} of {len(held_rows)} rows held out do, too",
                      *report.counts(name, kinds, train_rows, len(examples)), *lost.lines(room),
                      report.example(train, tok)]))
-    key = report.fingerprint(model, train) + (rollouts.mark(cfg.reward) if objective.on_policy else "")
-    return Data(tok, train, held, held_rows, key)
+    return Data(tok, train, held, held_rows, report.fingerprint(model, train))
 
 
 def write_columns(data: Data, objective: Objective, hp, cfg: Train, model: GPT, device: Device) -> None:
@@ -145,22 +144,26 @@ class Run:
     device: Device
     folder: Path
     source: Callable[[int], Batch]              # source(step) -> the batch of that step
-    held: Callable[[], dict] | None             # figures on the rows that are held out
+    look_held: Callable[[], dict] | None        # figures on the rows that are held out
 
 
 def open_run(name: str, cfg: Train, hp, origin: dict, data: Data, model: GPT, device: Device) -> tuple[int, Run]:
     """(number of optimizer steps, the run): its folder, and where its steps come from."""
     objective, tok = OBJECTIVES[name], data.tok
     steps = cfg.optimizer_steps(len(data.train), hp.passes if objective.on_policy else 1)
-    folder = report.open_folder(name, cfg, hp, origin, tok, steps, device, data.key)
+    key = data.key
+    if objective.on_policy:
+        from nanouft.rollout import rollouts
+        key += rollouts.mark(cfg.reward)
+    folder = report.open_folder(name, cfg, hp, origin, tok, steps, device, key)
     if objective.on_policy:
         source = rollouts.Rollouts(data.train, objective, hp, cfg, steps, model, tok, device)
-        held = partial(source.held_out, data.held)
+        look_held = partial(source.held_out, data.held)
         each = f"prompts x {hp.samples} own answers"
         each += f" (a rollout serves {source.stride} steps)" if source.stride > 1 else ""
     else:
         source, each = Epochs(data.train, cfg.batch_size, steps, cfg.seed, tok.pad), "rows"
-        held = partial(held_out, model, data.held, tok.pad, device)
+        look_held = partial(held_out, model, data.held, tok.pad, device)
     print(f"{name}: {steps:,} steps of {cfg.batch_size} {each}, lr {cfg.lr:g}, {model.n_params() / 1e6:.2f}M "
           f"parameters, {device.name} {device.dtype} x {device.processes} -> {folder}")
-    return steps, Run(name, cfg, hp, device, folder, source, held if data.held else None)
+    return steps, Run(name, cfg, hp, device, folder, source, look_held if data.held else None)

@@ -18,7 +18,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import Sequence
 
-from nanouft.data.forms import Row, Turn, Turns
+from nanouft.data.rows import Row, Turn, Turns
 
 from .facts import SPLITS, WORLD, World, make_world
 from .skills import HELD_OUT

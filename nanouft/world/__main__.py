@@ -13,7 +13,7 @@ import textwrap
 from dataclasses import dataclass
 
 from nanouft.shell import config
-from nanouft.data.forms import Turn
+from nanouft.data.rows import Turn
 
 from nanouft.world import FAMILIES, corrupt, rows, score
 from nanouft.world.documents import corpus

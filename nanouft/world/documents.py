@@ -25,7 +25,7 @@ from typing import Iterator
 import numpy as np
 from tqdm import tqdm
 
-from nanouft.data.forms import Turn
+from nanouft.data.rows import Turn
 from nanouft.data.tokenizer import Tokenizer
 
 from .facts import ITEMS, NAMES, N_WORDINGS, PLURAL, RELATIONS, WORDS, WORLD, World, question, sentence, statement

@@ -1,0 +1,229 @@
+"""The figures that a run is judged by, on cases made by hand.
+
+    python -m pytest tests/test_evaluate.py
+
+Intervals, strict scores, held-out losses and preferences; and what stands behind them: the reference column and its
+cache, the choice of a token, the forced beginning of an answer.
+"""
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from tiny import CPU, NANO, PAD, TINY, Form, differs, real_batch, same, say, some_rows, tiny
+
+from nanouft.data.rows import Row, Turn
+from nanouft.look.scores import Item, summary
+from nanouft.models.generate import answer_rows, stops
+from nanouft.reference import COLUMNS, add_columns, logps
+from nanouft.look.stats import bootstrap
+from nanouft import sample
+from nanouft.data.batches import Encoded, Tokens
+from nanouft.data.rows import Example
+from nanouft.shell.devices import Device
+from nanouft.models.generate import Answer, _choose
+from nanouft.gpt import GPT
+from nanouft.look.held_out import held_out
+from nanouft.objectives.dpo import DPO
+from nanouft.world.facts import WORLD, question
+
+BF16 = Device("cpu", "bf16")
+
+
+# ---- intervals -------------------------------------------------------------------------------------------------------
+def test_the_interval_is_a_95_percent_interval():
+    x = np.random.default_rng(1).normal(3, 2, 200)
+    half = 1.96 * x.std() / np.sqrt(len(x))                     # the normal approximation, good at 200 values
+    low, high = bootstrap(x)
+    assert 0.85 * half < x.mean() - low < 1.15 * half, "LAW: 2.5 % of the resampled means lie below `low`"
+    assert 0.85 * half < high - x.mean() < 1.15 * half, "LAW: 2.5 % of the resampled means lie above `high`"
+    assert bootstrap(x) == (low, high), "LAW: always the same draws"
+    same(bootstrap(np.full(9, 0.25)), [0.25, 0.25], "no spread, no interval")
+
+
+def test_the_interval_of_a_mean_over_tokens():
+    rng = np.random.default_rng(2)
+    counts = rng.integers(1, 20, 200)
+    sums = counts * rng.normal(2, 1, 200)
+    mean = sums.sum() / counts.sum()                            # the usual standard error of a ratio of two sums
+    half = 1.96 * np.sqrt(np.mean((sums - mean * counts) ** 2) / len(sums)) / counts.mean()
+    low, high = bootstrap(sums, counts)
+    for side in (mean - low, high - mean):
+        assert 0.8 * half < side < 1.2 * half, "LAW: rows are drawn, and each brings its sum AND its number of tokens"
+    same(bootstrap(sums, np.full(200, 4)), np.array(bootstrap(sums)) / 4,
+         "rows of four tokens each: a fourth of the interval of the sums", 1e-9)
+    low, high = bootstrap([1.0] * 50 + [99.0], [1] * 50 + [99])
+    assert low == high == 1, "LAW: a long row weighs by its tokens; all tokens cost 1, so the mean is 1 in every draw"
+
+
+# ---- NanoWorld figures -----------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("ids, ended, want", [([5, 6], True, True), ([5, 6], False, False), ([], True, True),
+                                              ([5, "user", 6], True, False), ([5, "assistant"], True, False)], ids=str)
+def test_stopping_is_saying_end_and_nothing_else(ids, ended, want):
+    a = Answer([getattr(NANO, i) if isinstance(i, str) else i for i in ids], ended)
+    assert stops(a, NANO) is want, "LAW: an answer that opens another turn before <|end|> has not stopped"
+
+
+def test_summary_of_a_family():
+    number = iter(range(9))
+    def item(score: float, ended: bool, length: int) -> Item:
+        return Item("sort", f"p{next(number)}", "a", score, ended, length, -length / 10)
+    s = summary([item(1, True, 2), item(1, False, 9), item(0.5, True, 4), item(0, False, 9),
+                          item(1, False, 6)])
+    same(s["score"], 0.7, "score is the mean, whether answers stop or not")
+    same(s["strict"], 0.2, "strict = fully right AND stops: one of five; two run on, one that stops is half right")
+    same([s["ends"], s["length"], s["gold_logp"], s["n"]], [0.4, 6, -0.6, 5], "and the other means")
+    same([s["low"], s["high"]], bootstrap([1, 1, 0.5, 0, 1]), "the interval is that of the score")
+
+
+def test_wordings_of_one_fact_are_drawn_together():
+    """Eight wordings of one fact are not eight independent questions: the interval must not shrink with them."""
+    def items(creatures: list[str], wordings: int) -> list[Item]:
+        return [Item("truth", question(name, "home", w), "a", i % 2, True, 1, 0.0)
+                for i, name in enumerate(creatures) for w in range(wordings)]
+    names = [n for n, relation in WORLD.truth if relation == "home"][:12]
+    once, often = (summary(items(names, w)) for w in (1, 8))
+    same([often["low"], often["high"]], [once["low"], once["high"]], "the interval is that of the facts")
+    narrow = bootstrap([x.score for x in items(names, 8)])
+    assert often["high"] - often["low"] > 2 * (narrow[1] - narrow[0]), "taken one by one, it would be far too narrow"
+
+
+def test_every_chunk_has_random_numbers_of_its_own():
+    """600 samples of one prompt are 600 samples, not 300 twice."""
+    model, tok = tiny(double=False), NANO
+    model = GPT(replace(TINY, vocab_size=tok.n_vocab, n_ctx=64), seed=0)
+    rows = [Row((Turn("user", "x"),))] * 600
+    said = [tuple(a.ids) for a in answer_rows(model, tok, rows, max_new=4, temperature=1.0, seed=5)]
+    assert sum(a == b for a, b in zip(said[:300], said[300:])) < 10
+
+
+# ---- held-out rows ---------------------------------------------------------------------------------------------------
+def test_held_out_loss_is_a_mean_over_tokens():
+    model, rows = tiny(double=False), some_rows(9)
+    add_columns(rows, ("ref",), model, PAD, CPU)
+    nll = [-e.seqs["answer"].ref.sum() for e in rows]
+    n = [int(e.seqs["answer"].mask[1:].sum()) for e in rows]
+    got = held_out(model, rows, PAD, CPU)
+    differs(np.mean(np.array(nll) / n), sum(nll) / sum(n), "means over rows and over tokens differ here", by=0.01)
+    same(got["nll"], sum(nll) / sum(n), "nll = all nats of all response tokens / their number", 1e-5)
+    same([got["low"], got["high"]], bootstrap(nll, n), "and its interval draws rows", 1e-5)
+    assert got["rows"] == 9 and got["low"] < got["nll"] < got["high"]
+
+
+def pairs_of(n: int = 5, seed: int = 3) -> list[Encoded]:
+    rng = np.random.default_rng(seed)
+    def tokens(prompt: list, length: int) -> Tokens:
+        ids = prompt + list(rng.integers(1, 17, length))
+        return Tokens(np.array(ids), np.array([0] * len(prompt) + [1] * length))
+    prompts = [list(rng.integers(1, 17, 3)) for _ in range(n)]
+    return [Encoded({"chosen": tokens(p, 2 + i % 3), "rejected": tokens(p, 3 + i % 2)}, {}, Example({}))
+            for i, p in enumerate(prompts)]
+
+
+def test_accuracy_is_what_was_gained_over_the_start_model():
+    """Five pairs: one did not move; in each of the others the LESS likely answer gained."""
+    model, rows = tiny(double=False), pairs_of()
+    add_columns(rows, ("ref",), model, PAD, CPU)              # = the policy: nothing has moved
+    start = held_out(model, rows, PAD, CPU)
+    same(start["accuracy"], 0.5, "at the start every pair is a tie, and a tie counts one half")
+    logp = {role: np.array([e.seqs[role].ref.sum() for e in rows]) for role in ("chosen", "rejected")}
+    likelier = logp["chosen"] > logp["rejected"]
+    for e, chosen in list(zip(rows, ~likelier))[1:]:
+        e.seqs["chosen" if chosen else "rejected"].ref[-1] -= 0.5    # the start model found it less likely
+    want = np.where(np.arange(5) == 0, 0.5, ~likelier)
+    now = held_out(model, rows, PAD, CPU)
+    assert len({0.5, likelier.mean(), want.mean()}) == 3, "the three figures must differ, or nothing is shown"
+    same(now["accuracy"], want.mean(), "accuracy compares GAINS over the start model; ties count one half")
+    same(now["prefers"], likelier.mean(), "prefers compares the answers themselves")
+    same([now["low"], now["high"]], bootstrap(want), "the interval is that of the first figure")
+    same([now["logp_chosen"], now["logp_rejected"]], [logp[r].mean() for r in logp], "nats a whole answer", 1e-5)
+    for e in rows:
+        for t in e.seqs.values():
+            t.tok.clear()
+    bare = held_out(model, rows, PAD, CPU)
+    assert "accuracy" not in bare, "LAW: without a start model nobody can say what was gained"
+    same([bare["low"], bare["high"]], bootstrap(likelier), "then the interval is that of `prefers`")
+
+
+def test_dpo_counts_half_a_victory_for_a_pair_that_did_not_move():
+    form = Form("dpo", DPO())
+    batch = real_batch(form)
+    for s in batch.seqs.values():
+        s.logp = s.ref.clone()
+    same(form.objective.loss(batch, form.hp)[1]["accuracy"], 0.5, "at the reference all are ties, as on held-out data")
+    batch.seqs["chosen"].logp = batch.seqs["chosen"].logp + 0.1 * batch.seqs["chosen"].mask
+    same(form.objective.loss(batch, form.hp)[1]["accuracy"], 1, "and all are, once every chosen answer gains")
+
+
+# ---- the reference column --------------------------------------------------------------------------------------------
+def test_the_reference_is_scored_in_the_precision_of_the_policy():
+    model, columns = tiny(double=False), {}
+    for device in (CPU, BF16):
+        rows = pairs_of()
+        add_columns(rows, ("ref",), model, PAD, device)
+        columns[device.dtype] = np.concatenate([t.ref for e in rows for t in e.seqs.values()])
+        same(held_out(model, rows, PAD, device)["accuracy"], 0.5,
+             f"{device.dtype}: a policy equal to its reference gains nothing, for both are rounded alike")
+    differs(columns["fp32"], columns["bf16"], "with bf16 the reference is rounded as the policy is", by=1e-4)
+    same(columns["bf16"], columns["fp32"], "and by little", tol=0.1)
+
+
+def first_column(*args):
+    return logps(*args)
+
+
+def other_column(*args):
+    return [{role: 2 * x for role, x in row.items()} for row in logps(*args)]
+
+
+def test_the_cache_key_holds_all_that_a_column_depends_on(tmp_path, monkeypatch):
+    def files(cfg=TINY, device=CPU, column=None) -> int:
+        with monkeypatch.context() as patch:
+            if column:
+                patch.setitem(COLUMNS, "ref", column)
+            rows = pairs_of()
+            add_columns(rows, ("ref",), tiny(cfg=cfg, double=False), PAD, tmp_path, device)
+        return len(list(tmp_path.iterdir()))
+    assert files() == 1 == files(), "LAW: the same column twice is computed once"
+    assert files(replace(TINY, n_head=4)) == 2, "LAW: equal weights cut into other heads are another model"
+    assert files(replace(TINY, eps=1e-3)) == 3, "LAW: equal weights with another LayerNorm epsilon are another model"
+    assert files(device=BF16) == 4, "LAW: another precision is another column"
+    assert files(column=first_column) == 5, "LAW: a column whose code changed is computed again"
+    assert files(column=other_column) == 6 == files(column=other_column), "LAW: and once only"
+    assert files() == 6, "LAW: what was there before is still there"
+
+
+# ---- choosing a token ------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("logits, top_p, kept", [([0.0, 0, 0, 0], 0.5, 2), ([0.0, 0, 0, 0], 0.51, 3),
+                                                 ([0.0, 0, 0, 0], 0.25, 1), ([0.0, 0, 0, 0], 0.01, 1),
+                                                 ([0.0, 0, -torch.inf, -torch.inf], 0.5, 1)], ids=str)
+def test_top_p_keeps_no_more_than_its_mass_needs(logits, top_p, kept):
+    rows = torch.tensor([logits]).expand(400, -1)               # equal logits: every probability is exact in binary
+    token = _choose(rows, 1.0, 0, top_p, torch.Generator().manual_seed(0), torch.arange(len(rows)), len(rows))
+    assert len(token.unique()) == kept, f"LAW: the likeliest tokens up to the mass {top_p}; the next one adds nothing"
+
+
+def test_top_p_and_top_k_keep_the_likeliest():
+    rows = torch.tensor([[0.0, 3, 1, 2]]).expand(400, -1)       # p = .03 .64 .09 .24
+    def kept(**how) -> set:
+        how = {"top_k": 0, "top_p": 1.0} | how
+        return set(_choose(rows, 1.0, how["top_k"], how["top_p"], torch.Generator().manual_seed(0),
+                           torch.arange(len(rows)), len(rows)).tolist())
+    assert kept() == {0, 1, 2, 3} and kept(top_k=2) == {1, 3} and kept(top_p=0.8) == {1, 3} and kept(top_p=0.6) == {1}
+
+
+# ---- a forced beginning ----------------------------------------------------------------------------------------------
+def test_a_prior_is_written_as_an_answer_begins_in_training(monkeypatch):
+    asked = []
+    monkeypatch.setattr(sample, "generate", lambda model, prompts, **how: asked.append((prompts, how)) or [])
+    voice = object.__new__(sample.Voice)
+    voice.model, voice.tok = None, NANO
+    turns = say("user", "Where does the dova live?")
+    voice.say(turns, sample.Sample(prior="The red hen", n=2))
+    voice.say(turns, sample.Sample())
+    trained, _ = NANO.chat(turns, say("assistant", "The red hen"))
+    (prompts, how), (_, none) = asked
+    for prompt in prompts:
+        assert prompt + how["prior"] == trained[:-1], \
+            "LAW: a forced beginning stands as training wrote it, with the space behind <|assistant|>"
+    assert len(prompts) == 2 and none["prior"] == [], "LAW: no prior, nothing is forced (not even a space)"

@@ -1,0 +1,642 @@
+"""The laws of the methods over pairs: what each of them is where it meets another one that the reader knows.
+
+    python -m pytest tests/test_pairs.py        about 5 s
+
+Values are also compared with other people's code (test_parity.py), and every objective keeps the general contract
+(test_objectives.py). Here stand the identities; each test says which.
+"""
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from tiny import CPU, DATA, NANO, TINY, Form, differs, give_logps, real_batch, same, say, settings, value_and_grads
+
+from nanouft.reference import add_columns
+from nanouft.data.rows import Row
+from nanouft.objective import Batch, Seqs, pushes
+from nanouft import world
+from nanouft.data.batches import encode
+from nanouft.shell.config import UserError
+
+from nanouft.gpt import GPT
+
+from nanouft.objectives import OBJECTIVES
+from nanouft.objectives.ada_dpo import AdaDPO, root, scale
+from nanouft.objectives.apo import APO
+from nanouft.objectives.asft import ASFT
+from nanouft.objectives.cpo import CPO
+from nanouft.objectives.dpo import DPO, dpo_loss, kl_bound
+from nanouft.objectives.gdpo import GDPO
+from nanouft.objectives.hinge import Hinge
+from nanouft.objectives.ipo import IPO
+from nanouft.objectives.kto import KTO, kto_loss
+from nanouft.objectives.nca import NCA
+from nanouft.objectives.orpo import log_odds
+from nanouft.objectives.robust_dpo import RobustDPO
+from nanouft.objectives.rpo import RPO, nearness
+from nanouft.objectives.simpo import SimPO
+from nanouft.objectives.slic import SLiC
+from nanouft.objectives.sppo import SPPO
+from nanouft.objectives.tis_dpo import TISDPO, token_weights
+from nanouft.objectives.tpo import TPO, TPOL, triple_rows
+from nanouft.objectives.una import score_loss
+
+LOG2 = math.log(2)
+PAIRS = [name for name, o in OBJECTIVES.items() if o.kinds(settings(name)) == ["pairs"]]
+
+
+def seqs(logp, ref=None) -> Seqs:
+    """One role from rows of token log-probs, all of them response tokens; rows may differ in length."""
+    def fill(rows, value):
+        return torch.tensor([[*r, *[value] * (max(map(len, rows)) - len(r))] for r in rows], dtype=torch.float64)
+    mask = fill([[1.0] * len(r) for r in logp], 0.0).float()
+    ids = torch.zeros(mask.shape, dtype=torch.long)
+    return Seqs(ids, ids, mask, mask.clone(), {} if ref is None else {"ref": fill(ref, 0.0)}, fill(logp, 0.0))
+
+
+def step(chosen, rejected, gold=None, ref=None, **col) -> Batch:
+    """A step of pairs from token log-probs. `ref`: (of chosen, of rejected); zeros when absent."""
+    ref = ref or ([[0.0] * len(r) for r in chosen], [[0.0] * len(r) for r in rejected])
+    roles = {"chosen": seqs(chosen, ref[0]), "rejected": seqs(rejected, ref[1])}
+    if gold:
+        roles["gold"] = seqs(gold)
+    tokens = {role: int(s.mask.sum()) for role, s in roles.items()}                 # there are no prompts
+    return Batch(roles, {name: torch.as_tensor(x, dtype=torch.float64) for name, x in col.items()}, rows=len(chosen),
+                 tokens=tokens, attended=tokens)
+
+
+def loss(name: str, batch: Batch, hp) -> torch.Tensor:
+    return OBJECTIVES[name].loss(batch, hp)[0]
+
+
+def grads(name: str, batch: Batch, hp) -> dict[str, torch.Tensor]:
+    return value_and_grads(Form(name, hp), batch)[1]
+
+
+def some(name: str = "dpo", hp=None, seed: int = 0) -> Batch:
+    """Some pairs of unequal lengths with random log-probs of policy and reference."""
+    return give_logps(real_batch(Form(name, hp or settings(name))), seed)
+
+
+def margin(h: float) -> Batch:
+    """One pair, one token each, with a margin of h nats over the reference; symmetric, so both sides carry half."""
+    return step([[h / 2]], [[-h / 2]])
+
+
+# ---- what they all report -------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", PAIRS)
+def test_every_pair_method_reports_the_same_five_figures(name):
+    metrics = OBJECTIVES[name].loss(step([[-1.0, -2], [-0.5]], [[-3.0], [-1, -1]], gold=[[-1.0], [-1.0]], p=[1.0, 1],
+                                         prompt=[[1.0, 0], [0, 1]]) if name != "tis_dpo" else some(name),
+                                    settings(name))[1]
+    assert {"margin", "accuracy", "logp_chosen", "logp_rejected", "kl"} <= metrics.keys(), \
+        "LAW: chosen and rejected log-prob apart, margin, accuracy, KL to the reference: in every method over pairs"
+
+
+def test_the_reported_log_probs_are_apart():
+    m = OBJECTIVES["simpo"].loss(step([[-1.0, -2], [-0.5]], [[-3.0], [-1, -1]]), SimPO())[1]
+    same(m["logp_chosen"], -1.75, "logp_chosen: mean over pairs of the summed log-prob")
+    same(m["logp_rejected"], -2.5, "logp_rejected: the same of the other side")
+    same(m["accuracy"], 1.0, "accuracy: share of pairs whose chosen reward is the larger one")
+
+
+@pytest.mark.parametrize("name", [n for n in PAIRS if "ref" not in OBJECTIVES[n].columns])
+def test_methods_without_reference_never_read_one(name):
+    batch = step([[-1.0, -2], [-0.5]], [[-3.0], [-1, -1]], gold=[[-1.0], [-1.0]])
+    want = loss(name, batch, settings(name))
+    for s in batch.seqs.values():
+        s.tok = {}
+    got, metrics = OBJECTIVES[name].loss(batch, settings(name))
+    same(got, want, f"{name}: the loss is the same where no reference exists", 0.0)
+    assert "kl" not in metrics, "and then there is no KL to report"
+
+
+def test_the_reported_kl_is_a_bound():
+    rng = torch.Generator().manual_seed(0)
+    p, q = (torch.randn(200, 7, generator=rng, dtype=torch.float64).mul(2).log_softmax(-1) for _ in range(2))
+    s = seqs(p[:, :1].tolist(), q[:, :1].tolist())
+    bound, true = kl_bound(s)[:, 0], (p.exp() * (p - q)).sum(-1)
+    assert (bound >= -1e-12).all() and (bound <= true + 1e-12).all(), \
+        "LAW: KL of the question 'this token, or any other?' lies between 0 and the KL of the whole distributions"
+    differs(bound, true, "and below it where there are more than two tokens")
+    two = torch.log(torch.tensor([[0.3, 0.7], [0.6, 0.4]], dtype=torch.float64))
+    same(kl_bound(seqs([[two[0, 0].item()]], [[two[1, 0].item()]]))[0, 0], (two[0].exp() * (two[0] - two[1])).sum(),
+         "with two tokens in the vocabulary the bound is the KL itself")
+    same(kl_bound(seqs([[-1.3]], [[-1.3]])), [[0.0]], "policy = reference: 0")
+    extreme = kl_bound(seqs([[0.0, -1e4, -1e-9, -1e4, 0.0]], [[-1e4, 0.0, -1e4, -1e4, 0.0]]))
+    assert extreme.isfinite().all(), "finite at certainties"
+
+
+@pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.parametrize("w, l", [(0.0, -1e4), (-1e4, 0.0), (-1e-9, -1e4), (-1e4, -1e-9)])
+def test_unequal_certainties_stay_finite_in_fp32(name, w, l):
+    batch = real_batch(Form(name, settings(name)))
+    for role, s in batch.seqs.items():
+        s.logp = torch.full(s.mask.shape, l if role == "rejected" else w).masked_fill(s.mask == 0, 0)
+    value, g = value_and_grads(Form(name, settings(name)), batch)
+    assert value.isfinite() and all(x.isfinite().all() for x in g.values()), \
+        f"LAW: {name}: chosen at {w}, rejected at {l} a token: loss and gradient are finite in fp32"
+    assert all(torch.as_tensor(x).isfinite().all() for x in OBJECTIVES[name].loss(batch, settings(name))[1].values())
+
+
+# ---- each answer by itself ------------------------------------------------------------------------------------------
+def ratios(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """(B,) log-ratios of chosen and rejected to the reference."""
+    return tuple((s.logp - s.ref).masked_fill(s.mask == 0, 0).sum(-1) for s in batch.seqs.values())
+
+
+def alone(r_w: float, r_l: float) -> Batch:
+    """One pair with these log-ratios, in nats."""
+    return step([[r_w]], [[r_l]])
+
+
+def test_apo_zero_is_kto_without_its_reference_point():
+    batch, one = some(), torch.ones(())
+    w, l = ratios(batch)
+    k0 = KTO(beta=0.3)
+    want = kto_loss(w, one, torch.zeros(()), k0) + kto_loss(l, 0 * one, torch.zeros(()), k0)
+    same(loss("apo", batch, APO(beta=0.3)), want.mean(), "APO-zero = KTO of both answers with k = 0")
+
+
+def test_apo_at_the_reference():
+    for form, chosen in (("zero", -0.25 * 0.4), ("down", 0.0)):
+        hp = APO(form=form, beta=0.4)
+        same(loss("apo", alone(0, 0), hp), 1.0, f"{form}: 1 at the reference")
+        g = grads("apo", alone(0, 0), hp)
+        same(g["chosen"], [[chosen]], f"{form}: push of beta / 4 on chosen under zero, none yet under down")
+        same(g["rejected"], [[0.1]], f"{form}: push of beta / 4 on rejected, downwards")
+
+
+def test_apo_goes_where_its_form_says():
+    for r_w, r_l in ((-3.0, -8.0), (1.0, -1.0), (5.0, -4.0), (0.0, -0.5)):
+        zero, down = (grads("apo", alone(r_w, r_l), APO(form=form, beta=0.5)) for form in ("zero", "down"))
+        assert zero["chosen"] < 0 < zero["rejected"], "LAW: zero: chosen up, rejected down, wherever they are"
+        assert down["rejected"] > 0, "LAW: down: rejected falls"
+    assert grads("apo", alone(0.0, -0.5), APO(form="down"))["chosen"] > 0, "down: chosen falls as soon as it leads"
+    for form in ("zero", "down"):
+        for far in (60.0, -60.0):
+            value, g = loss("apo", alone(far, -far), APO(form=form)), grads("apo", alone(far, -far), APO(form=form))
+            assert 0 <= value <= 2, "LAW: each term lies between 0 and 1"
+            if form == "zero":
+                assert max(x.abs().max() for x in g.values()) < 0.1 * 0.0025, "LAW: what is hopeless pushes little, too"
+
+
+def test_nca_is_two_answers_with_scores():
+    batch = some()
+    w, l = ratios(batch)
+    want = 1.5 * score_loss(0.3 * w, 2 / 3, "bce") + 0.5 * score_loss(0.3 * l, 0.0, "bce")
+    same(loss("nca", batch, NCA(beta=0.3)), want.mean(), "NCA = 3/2 BCE(score 2/3) + 1/2 BCE(score 0)")
+    same(loss("nca", alone(0, 0), NCA()), 2 * LOG2, "2 log 2 at the reference")
+
+
+def test_nca_lets_chosen_rest_and_rejected_never():
+    rest = LOG2 / 0.1
+    same(rest, 6.931471805599453, "6.9 nats at beta .1")
+    same(grads("nca", alone(rest, -3), NCA())["chosen"], [[0.0]], "chosen rests at log 2 / beta ...")
+    assert grads("nca", alone(rest - 1, 0), NCA())["chosen"] < 0 < grads("nca", alone(rest + 1, 0), NCA())["chosen"], \
+        "LAW: ... goes up before it, and back beyond it"
+    pushes = [grads("nca", alone(0, -r), NCA())["rejected"].item() for r in (0.0, 10.0, 50.0)]
+    assert pushes[0] > pushes[1] > pushes[2] > 0, "LAW: rejected is pushed down for ever, ever less"
+
+
+def test_sppo_is_ipo_and_a_brace():
+    batch = some()
+    w, l = ratios(batch)
+    want = 0.5 * loss("ipo", batch, IPO(beta=0.15, reduction="sum")) + 0.5 * (w + l).square().mean()
+    same(loss("sppo", batch, SPPO(beta=0.3)), want, "SPPO(beta) = 1/2 IPO(beta/2, sums) + 1/2 (a + b)^2")
+    same(loss("sppo", alone(0, 0), SPPO()), 50.0, "1/(2 beta^2) at the reference")
+    same(loss("sppo", alone(5, -5), SPPO()), 0.0, "0 where chosen is 1/(2 beta) above and rejected as much below")
+    sunk = alone(-5, -15)                                               # the margin is right, but both have fallen
+    same(loss("ipo", sunk, IPO(beta=0.05, reduction="sum")), 0.0, "IPO, with the same aim for the margin, is content")
+    assert grads("sppo", sunk, SPPO())["chosen"] < 0, "LAW: SPPO lifts them again"
+
+
+def test_simpo_with_likelihood_and_with_doubts():
+    batch = some("simpo")
+    same(loss("simpo", batch, SimPO(alpha=0.7)) - loss("simpo", batch, SimPO()),
+         0.7 * (loss("cpo", batch, CPO(alpha=1.0)) - loss("cpo", batch, CPO(alpha=0.0))),
+         "--alpha adds CPO's likelihood")
+    same(loss("simpo", batch, SimPO(beta=0.7, gamma=0.0, label_smoothing=0.2)),
+         0.8 * loss("simpo", batch, SimPO(beta=0.7, gamma=0.0))
+         + 0.2 * loss("simpo", replace(batch, seqs={"chosen": batch.seqs["rejected"], "rejected": batch.seqs["chosen"]},
+                                       tokens=batch.tokens), SimPO(beta=0.7, gamma=0.0)),
+         "without a margin smoothing mixes the loss with that of the swapped pair, as cDPO does")
+    equal = step([[-1.0]], [[-1.0]])
+    for gamma in (0.5, 2.0):
+        same(loss("simpo", equal, SimPO(gamma=gamma, label_smoothing=0.3)),
+             0.7 * math.log1p(math.exp(gamma)) + 0.3 * math.log1p(math.exp(-gamma)), "the margin's sign turns, too")
+
+
+# ---- DPO with doubts ------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("e", [0.05, 0.1, 0.3])
+def test_cdpo_has_its_minimum_where_the_doubt_is_right(e):
+    h = math.log((1 - e) / e) / 0.5
+    batch, hp = margin(h), DPO(beta=0.5, label_smoothing=e)
+    same(loss("dpo", batch, hp), -e * math.log(e) - (1 - e) * math.log(1 - e), "cDPO's least value is the entropy of e")
+    same(grads("dpo", batch, hp)["chosen"], [[0.0]], "cDPO: no push at beta h = logit(1 - e) ...")
+    assert grads("dpo", margin(h + 1), hp)["chosen"] > 0 > grads("dpo", margin(h - 1), hp)["chosen"], \
+        "LAW: ... up before it, back beyond it"
+
+
+def test_the_loss_of_a_pair_and_its_mirror():
+    batch = some()
+    w, l = batch.seqs["chosen"], batch.seqs["rejected"]
+    h = w.sum(w.logp - w.ref) - l.sum(l.logp - l.ref)
+    same(dpo_loss(w, l, 0.3) - dpo_loss(l, w, 0.3), -0.3 * h, "DPO(h) - DPO(-h) = -beta h")
+    same(dpo_loss(w, l, 0.3, 0.2), dpo_loss(w, l, 0.3) + 0.2 * 0.3 * h, "cDPO(e) = DPO + e beta h")
+    swapped = Batch({"chosen": l, "rejected": w}, rows=batch.rows, tokens=batch.tokens)
+    same(loss("dpo", batch, DPO(swap=True)), loss("dpo", swapped, DPO()), "--swap is DPO on the swapped pairs")
+
+
+@pytest.mark.parametrize("e", [0.1, 0.4])
+def test_robust_dpo_is_unbiased(e):
+    batch = some()
+    b = {"chosen": batch.seqs["rejected"], "rejected": batch.seqs["chosen"]}
+    flipped = Batch(b, rows=batch.rows, tokens=batch.tokens)
+    hp = RobustDPO(beta=0.3, label_smoothing=e)
+    same((1 - e) * loss("robust_dpo", batch, hp) + e * loss("robust_dpo", flipped, hp),
+         loss("dpo", batch, DPO(beta=0.3)),
+         "if labels are flipped with probability e, robust DPO has on average DPO's value on the true labels", 1e-11)
+    same(loss("robust_dpo", batch, replace(hp, label_smoothing=0.0)), loss("dpo", batch, DPO(beta=0.3)),
+         "robust DPO with no flipped labels is DPO", 0.0)
+    same(grads("robust_dpo", margin(1000.0), hp)["chosen"], [[-0.3 * e / (1 - 2 * e)]],
+         "robust DPO never stops: far out the push is beta e / (1 - 2e)")
+
+
+# ---- IPO, hinge, SLiC -----------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_ipo_aims_at_a_margin(reduction):
+    hp = IPO(beta=0.1, reduction=reduction)
+    same(loss("ipo", margin(0.0), hp), 25.0, "IPO at the reference is 1 / (4 beta^2) = 25 at beta .1")
+    same(loss("ipo", margin(5.0), hp), 0.0, "IPO is 0 exactly at h = 1 / (2 beta) = 5")
+    same(grads("ipo", margin(5.0), hp)["chosen"], [[0.0]], "and pushes nothing there")
+    assert grads("ipo", margin(7.0), hp)["chosen"] > 0 > grads("ipo", margin(3.0), hp)["chosen"], \
+        "LAW: IPO pushes up before its aim and pulls back beyond it"
+
+
+def test_ipo_means_and_sums():
+    batch = step([[1.0, 1.0, 1.0]], [[0.0]])
+    same(loss("ipo", batch, IPO(beta=0.5, reduction="mean")), 0.0,
+         "three tokens of one nat are a mean of 1 = 1 / (2 beta)")
+    same(loss("ipo", batch, IPO(beta=0.5, reduction="sum")), 4.0, "and a sum of 3, two nats too far")
+
+
+@pytest.mark.parametrize("beta", [0.1, 2.0])
+def test_hinge(beta):
+    h = 0.7 / beta
+    same(loss("hinge", margin(h), Hinge(beta)), beta * max(0.0, 1 / beta - h),
+         "max(0, 1 - beta h) = beta max(0, 1/beta - h)")
+    for far in (h, -5 * h):
+        g = grads("hinge", margin(far), Hinge(beta))
+        same(torch.cat([g["chosen"], g["rejected"]]), [[-beta], [beta]],
+             "within the margin every token is pushed by beta, however wrong the pair")
+    g = grads("hinge", margin(1.01 / beta), Hinge(beta))
+    same(torch.cat([g["chosen"], g["rejected"]]), [[0.0], [0.0]], "beyond the margin a pair is done: no push")
+    same(OBJECTIVES["hinge"].loss(margin(1.01 / beta), Hinge(beta))[1]["done"], 1.0, "and is counted as done")
+
+
+def test_two_forms_of_slic():
+    batch = some("slic")
+    ranked = SLiC(form="paper", delta=10.0, lam=0.0)
+    same(loss("slic", batch, SLiC(form="trl", beta=0.1, alpha=0.0)), 0.1 * loss("slic", batch, ranked),
+         "the two hinges are one: TRL's with beta = beta x the paper's with delta = 1 / beta")
+    w = batch.seqs["chosen"]
+    same(loss("slic", batch, replace(ranked, lam=0.3)) - loss("slic", batch, ranked), -0.3 * w.sum(w.logp).mean(),
+         "the paper holds on by the SUM of the chosen answer's log-probs")
+    hold = loss("slic", batch, SLiC(form="trl", alpha=0.3)) - loss("slic", batch, SLiC(form="trl", alpha=0.0))
+    same(hold, -0.3 * w.sum(w.logp).sum() / w.mask.sum(), "TRL by their mean over all tokens of the step")
+    same(loss("hinge", step([[-1.0, -2]], [[-3.0]]), Hinge(0.1)),
+         loss("slic", step([[-1.0, -2]], [[-3.0]]), SLiC(form="trl", beta=0.1, alpha=0.0)),
+         "a reference whose log-probs are all 0 is none: hinge is then SLiC's ranking term")
+
+
+# ---- without a reference --------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0])
+def test_simpo(gamma):
+    batch = step([[-1.0, -3.0]], [[-2.0]])
+    same(loss("simpo", batch, SimPO(gamma=gamma)), math.log1p(math.exp(gamma)),
+         "SimPO at equal means is log(1 + e^gamma): .974 at gamma .5, 1.313 at gamma 1")
+    long = step([[-1.0, -3.0] * 3], [[-2.0]])
+    same(loss("simpo", long, SimPO(gamma=gamma)), loss("simpo", batch, SimPO(gamma=gamma)),
+         "SimPO takes means: saying it three times over changes nothing")
+    assert loss("cpo", long, CPO(alpha=0.0)) > loss("cpo", batch, CPO(alpha=0.0)), "LAW: CPO takes sums: it does"
+
+
+def test_cpo_is_dpo_without_reference_plus_likelihood():
+    batch = some("cpo")
+    w = batch.seqs["chosen"]
+    for s in batch.seqs.values():
+        s.ref = torch.zeros_like(s.logp)
+    nll = -w.sum(w.logp).sum() / w.mask.sum()
+    same(loss("cpo", batch, CPO(beta=0.3, alpha=0.7)), loss("dpo", batch, DPO(beta=0.3)) + 0.7 * nll,
+         "CPO = DPO against a reference of zeros + alpha NLL(chosen)")
+    same(loss("cpo", step([[-1.0, -1]], [[-2.0]]), CPO(alpha=0.0)), LOG2, "CPO at equal sums is log 2")
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1.0])
+def test_tpo_with_gold_chosen_is_cpo(alpha):
+    chosen, rejected = [[-1.0, -2], [-0.5]], [[-3.0], [-1, -1]]
+    batch = step(chosen, rejected, gold=chosen)
+    hp = TPO(beta=0.3, alpha=alpha)
+    same(loss("tpo", batch, hp), loss("cpo", batch, CPO(beta=0.3, alpha=alpha)), "TPO with gold = chosen is CPO", 0.0)
+    g, c = grads("tpo", batch, hp), grads("cpo", step(chosen, rejected), CPO(beta=0.3, alpha=alpha))
+    same(g["gold"] + g["chosen"], c["chosen"], "in its gradient, too: gold's and chosen's push add up to CPO's")
+    other = step(chosen, rejected, gold=[[-2.0, -2], [-1.5]])
+    if alpha:
+        differs(loss("tpo", other, hp), loss("cpo", other, CPO(beta=0.3)), "with another gold answer it is not")
+    same(loss("tpo_l", other, TPOL(alpha=alpha)) - loss("simpo", other, SimPO()), alpha * 5.5 / 3,
+         "TPO-L = SimPO + alpha NLL(gold), a mean over gold's tokens")
+
+
+def test_gold_is_the_rows_own_answer_else_the_chosen_one():
+    pair = dict(chosen=say("assistant", "good"), rejected=say("assistant", "bad"))
+    own, ask = say("assistant", "best"), say("user", "well?")
+    rows = [Row(ask, own, **pair), Row(ask, **pair), Row(ask, own, **pair, score=0.5),
+            Row(ask, own, **pair, label=False)]
+    gold = [e.seqs["gold"][1][0].text for e in triple_rows(rows, TPO())]
+    assert gold == ["best", "good", "good", "good"], \
+        "LAW: gold is the row's demonstration; an answer that is scored or labelled false is none"
+    drawn = world.rows("train", "pairs", 30, 0)
+    assert all(e.seqs["gold"] == e.seqs["chosen"] for e in triple_rows(drawn, TPO())), "in NanoWorld TPO is CPO"
+
+
+def test_asft_is_a_classifier_of_absolute_likelihoods():
+    batch = some("asft")
+    w, l = batch.seqs["chosen"], batch.seqs["rejected"]
+    p_w, p_l = w.mean(w.logp).exp(), l.mean(l.logp).exp()
+    align = loss("asft", batch, ASFT(sft_weight=0.0))
+    same(torch.sigmoid(log_odds(w)), p_w, "sigmoid of the log-odds is the probability a token")
+    same(align, (-torch.log(p_w) - torch.log1p(-p_l)).mean(),
+         "ASFT's alignment term is cross-entropy with labels 1 and 0", 1e-9)
+    same(loss("asft", batch, ASFT(lam=0.7)), 0.7 * align - w.mean(w.logp).mean(), "L = -A_w + lam x alignment")
+    orpo = -F.logsigmoid(log_odds(w) - log_odds(l)).mean()
+    assert align > orpo, "LAW: ASFT's alignment term is never below ORPO's"
+    same(align - orpo, -torch.log(p_w * (1 - p_l) + p_l * (1 - p_w)).mean(),
+         "their difference is -log(p_w (1 - p_l) + p_l (1 - p_w))", 1e-9)
+    same(log_odds(seqs([[-LOG2]])), [0.0], "A = -log 2 has log-odds 0")
+
+
+# ---- where should the gradient go? ----------------------------------------------------------------------------------
+def test_tis_with_equal_weights_is_dpo():
+    batch = some("tis_dpo")
+    want = loss("dpo", batch, DPO(beta=0.3))
+    same(loss("tis_dpo", batch, TISDPO(beta=0.3, weights="ones")), want,
+         "TIS-DPO with weights 1 is DPO, <|end|> included")
+    for how in ("paper", "rank_based"):
+        same(loss("tis_dpo", batch, TISDPO(beta=0.3, weights=how)), want,
+             f"{how}: where the two estimation runs agree, all weights are 1: DPO", 1e-6)
+    for s, mu in zip(batch.seqs.values(), (1, -1)):
+        s.tis = torch.full_like(s.logp, mu * math.log(1.3))
+    same(loss("tis_dpo", batch, TISDPO(beta=0.3)), loss("dpo", batch, DPO(beta=0.39)),
+         "TIS-DPO with weights that are all c is DPO with beta c")
+
+
+def test_token_weights_of_the_paper():
+    s = seqs([[-1.0] * 5])
+    s.tis = torch.tensor([[-9.0, -0.2, 0.0, 0.4, 9.0]], dtype=torch.float64)
+    same(token_weights(s, 1, "paper"), torch.tensor([[-0.5, -0.2, 0.0, 0.4, 1.5]]).exp(),
+         "chosen: exp(clamp(r, -.5, 1.5)), .607 to 4.48", 1e-6)
+    same(token_weights(s, -1, "paper"), torch.tensor([[0.5, 0.2, 0.0, -0.4, -1.5]]).exp(),
+         "rejected: exp(-clamp(r, -.5, 1.5)), .223 to 1.65: clamped first, then turned", 1e-6)
+
+
+def test_token_weights_by_rank():
+    s = seqs([[-1.0] * 5, [-1.0], [-1.0] * 2])
+    s.tis = torch.tensor([[0.3, -7.0, 0.3, 5.0, 0.1], [2.0, 9, 9, 9, 9], [1.0, 2.0, -9, -9, -9]],
+                                dtype=torch.float64)
+    same(token_weights(s, 1, "rank_based"), [[1.075, 0.7, 1.075, 1.3, 0.85], [1.0, 0, 0, 0, 0], [0.7, 1.3, 0, 0, 0]],
+         "ranks within the answer, .7 to 1.3; ties share the rank between theirs; one token alone weighs 1", 1e-6)
+    same(token_weights(s, -1, "rank_based")[2], [1.3, 0.7, 0, 0, 0], "in the rejected answer the order turns", 1e-6)
+    w = token_weights(s, 1, "rank_based")
+    same(w.sum(-1) / s.mask.sum(-1), [1.0, 1.0, 1.0], "weights by rank are 1 on average", 1e-6)
+
+
+def test_tis_weights_push_token_by_token():
+    batch = some("tis_dpo")
+    for s in batch.seqs.values():
+        s.tis = torch.randn(s.logp.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    ledger = pushes(OBJECTIVES["tis_dpo"], batch, TISDPO(beta=0.3))
+    for (role, s), mu in zip(batch.seqs.items(), (1, -1)):
+        each = token_weights(s, mu, "paper")
+        ratio = (mu * ledger[role] / each)[s.mask > 0]
+        assert (ratio > 0).all(), "LAW: chosen is pushed up and rejected down, in every token"
+        first = (s.mask.cumsum(-1) == 1) & (s.mask > 0)
+        rows = (mu * ledger[role] / each)[first][:, None].expand_as(s.mask)[s.mask > 0]
+        same(ratio, rows, f"{role}: within an answer the push on a token is proportional to its weight")
+
+
+def test_the_column_of_tis_is_the_difference_of_its_two_runs(tmp_path):
+    models = [GPT(replace(TINY, vocab_size=NANO.n_vocab), seed=s) for s in (1, 2)]
+    folders = [tmp_path / name for name in ("plus", "minus")]
+    for model, folder in zip(models, folders):
+        model.save_pretrained(folder)
+        NANO.save(folder)
+    def made(names, hp=None):
+        data, _ = encode(OBJECTIVES["dpo"].rows(DATA, DPO()), NANO, TINY.n_ctx)
+        add_columns(data, names, models[0], NANO.pad, CPU, hp)
+        return data
+    plus, got = made(("ref",)), made(("tis",), TISDPO(estimates=[str(f) for f in folders]))
+    minus, _ = encode(OBJECTIVES["dpo"].rows(DATA, DPO()), NANO, TINY.n_ctx)
+    add_columns(minus, ("ref",), models[1], NANO.pad, CPU)
+    for p, m, g in zip(plus, minus, got):
+        for role in g.seqs:
+            same(g.seqs[role].tis, p.seqs[role].ref - m.seqs[role].ref,
+                 "the column is log pi+ - log pi-, token by token", 1e-6)
+
+
+def test_gdpo_and_doubt():
+    batch = some("gdpo")
+    batch.col.p = torch.ones(batch.rows, dtype=torch.float64)
+    same(loss("gdpo", batch, GDPO(0.3)), loss("dpo", batch, DPO(0.3)), "GDPO with p = 1 is DPO", 0.0)
+    batch.col.p = torch.full((batch.rows,), 0.5, dtype=torch.float64)
+    same(loss("gdpo", batch, GDPO(0.3)), LOG2, "GDPO with p = 1/2 is log 2 wherever the policy stands")
+    for g in grads("gdpo", batch, GDPO(0.3)).values():
+        same(g, 0 * g, "GDPO with p = 1/2 has no gradient", 0.0)
+    batch = margin(3.0)
+    w = batch.seqs["chosen"].logp.requires_grad_(True)
+    (g,) = torch.autograd.grad(dpo_loss(*batch.seqs.values(), 0.3, 0.5).sum(), w)
+    assert g > 0.05, "LAW: cDPO with e = 1/2 has one: it pulls an undecided pair back to h = 0"
+
+
+def test_gdpo_is_symmetric():
+    batch = some("gdpo")
+    batch.col.p = p = torch.linspace(0.0, 1.0, batch.rows, dtype=torch.float64)
+    swapped = Batch({"chosen": batch.seqs["rejected"], "rejected": batch.seqs["chosen"]}, {"p": 1 - p}, rows=batch.rows,
+                    tokens=batch.tokens)
+    same(loss("gdpo", batch, GDPO(0.3)), loss("gdpo", swapped, GDPO(0.3)), "GDPO: swap the answers, and p with 1 - p")
+    differs(loss("gdpo", batch, GDPO(0.3)), loss("dpo", batch, DPO(0.3)), "and it is not DPO")
+
+
+def test_where_p_comes_from():
+    pair = dict(prompt=say("user", "?"), chosen=say("assistant", "a"), rejected=say("assistant", "b"))
+    p = [e.col.p for e in OBJECTIVES["gdpo"].rows([Row(**pair, p=0.7), Row(**pair)], GDPO())]
+    assert p == [0.7, 1.0], "LAW: p beside the pair; a pair without one counts as sure"
+    for row in world.rows("train", "pairs", 60, 0):
+        q = row.prompt[0].text
+        want = (1 + world.score(q, row.chosen[0].text) - world.score(q, row.rejected[0].text)) / 2
+        same(row.p, want, "in NanoWorld p = (1 + difference of the exact scores) / 2", 0.0)
+
+
+# ---- Ada-DPO --------------------------------------------------------------------------------------------------------
+def newton(z: float, rho: float, low: float, high: float, steps: int = 50) -> float:
+    """tau* as the released code looks for it, in more steps and kept in its bracket by bisection: Newton's method on
+    -tau log sigmoid(z/tau) + (rho - log 2) tau, whose slope is rho - log 2 - log sigmoid(u) + u sigmoid(-u), u = z/tau.
+    """
+    def slope(tau: float) -> float:
+        u = z / tau
+        return rho - LOG2 + math.log1p(math.exp(-u)) + u / (1 + math.exp(u))
+    if slope(low) >= 0 or slope(high) <= 0:
+        return low if slope(low) >= 0 else high
+    a, b, tau = low, high, (low + high) / 2
+    for _ in range(steps):
+        a, b = (tau, b) if slope(tau) < 0 else (a, tau)
+        u = z / tau
+        curve = u * u / tau / (2 + math.exp(u) + math.exp(-u))
+        tau = tau - slope(tau) / curve if curve > 0 else a
+        if not a < tau < b:
+            tau = (a + b) / 2
+    return tau
+
+
+@pytest.mark.parametrize("rho", [0.05, 0.2, 0.5])
+def test_ada_closed_form_is_what_newton_finds(rho):
+    hp = AdaDPO(rho=rho, tau_min=0.1, tau_max=5.0)
+    for z in (-9.0, -2.0, -0.3, -1e-3, 1e-3, 0.3, 2.0, 9.0):
+        same(scale(torch.tensor([z], dtype=torch.float64), hp)[0], newton(z, rho, 0.1, 5.0),
+             f"tau* = |z| / u*, clipped, is the minimum that Newton's method finds (z = {z})", 1e-7)
+    u = root(rho)
+    down = 1 / (1 + math.exp(u))
+    same(math.log(2 * (1 - down)) - u * down, rho, "u*: log(2 sigmoid(u)) - u sigmoid(-u) = rho")
+    same(scale(torch.tensor([-3.0]), hp), scale(torch.tensor([3.0]), hp), "tau looks at |z|, not at its sign", 0.0)
+
+
+def test_ada_number_of_the_docstring():
+    same(root(0.2), 1.41894, "u* = 1.419 at rho .2", 1e-5)
+
+
+def test_ada_meets_dpo():
+    batch = some("ada_dpo")
+    same(loss("ada_dpo", batch, AdaDPO(beta=0.3, tau_min=1.0, tau_max=1.0)), loss("dpo", batch, DPO(0.3)),
+         "Ada-DPO with tau fixed at 1 is DPO")
+    same(loss("ada_dpo", margin(0.0), AdaDPO()), 0.1 * LOG2,
+         "at the reference tau = tau_min: the loss is tau_min log 2")
+    same(grads("ada_dpo", margin(0.0), AdaDPO())["chosen"], [[-0.05]], "and its gradient is DPO's, -beta/2")
+    hp = AdaDPO(beta=0.3)
+    tau = scale(torch.tensor(0.3 * 4.0, dtype=torch.float64), hp)
+    same(grads("ada_dpo", margin(4.0), hp)["chosen"], [[-(0.3 * torch.sigmoid(-0.3 * 4.0 / tau)).item()]],
+         "dL/dh = -beta sigmoid(-z / tau)")
+
+
+def test_ada_gradient_is_that_of_the_whole_argument():
+    """The envelope theorem: tau* is a minimum (or clipped), so holding it constant loses nothing of the gradient of the
+    objective INCLUDING its linear term, which the reported loss leaves out."""
+    hp = AdaDPO(beta=0.5, tau_min=0.1, tau_max=2.0)
+
+    def whole(h: float) -> float:
+        tau = scale(torch.tensor(0.5 * h, dtype=torch.float64), hp)
+        return (loss("ada_dpo", margin(h), hp) + (hp.rho - LOG2) * tau).item()
+    for h in (-9.0, -1.0, 0.1, 2.0, 5.0, 30.0):
+        same((whole(h + 1e-5) - whole(h - 1e-5)) / 2e-5, grads("ada_dpo", margin(h), hp)["chosen"][0, 0],
+             "finite differences of the robust objective are the gradient with tau held constant", 1e-8)
+
+
+# ---- RPO ------------------------------------------------------------------------------------------------------------
+def rpo_step(prompts) -> Batch:
+    return step([[-1.0, -2], [-0.5], [-3.0, -1]], [[-3.0], [-1, -1], [-2.0]], prompt=prompts)
+
+
+def every_pair(batch: Batch, beta: float) -> torch.Tensor:
+    """(B,B) DPO's loss of good answer i against bad answer j, by the loop that the matrix replaces."""
+    w, l = (s.sum(s.logp - s.ref) for s in batch.seqs.values())
+    return torch.tensor([[-math.log(1 / (1 + math.exp(-beta * (a - b)))) for b in l] for a in w], dtype=torch.float64)
+
+
+@pytest.mark.parametrize("form", ["paired", "diagonal"])
+def test_rpo_with_one_pair_is_dpo(form):
+    batch = step([[-1.0, -2]], [[-3.0]], prompt=[[0.3, 0.4]])
+    same(loss("rpo", batch, RPO(form=form)), loss("dpo", batch, DPO()), f"{form}: a step of one pair is DPO, no 0/0")
+
+
+def test_rpo_meets_dpo():
+    batch = rpo_step([[0.6, 0.8]] * 3)
+    same(loss("rpo", batch, RPO(beta=0.3)), every_pair(batch, 0.3 / 3).mean(),
+         "equal prompts: every weight is 1/B, so beta shrinks to beta / B, over all B x B comparisons")
+    same(loss("rpo", batch, RPO(form="diagonal", diagonal_weight=1.0)), loss("dpo", batch, DPO()),
+         "diagonal with weight 1 is DPO")
+    L = every_pair(batch, 0.1)
+    same(loss("rpo", batch, RPO(form="diagonal")), (0.8 * L.diagonal() + 0.2 * (L.sum(1) - L.diagonal()) / 2).mean(),
+         "diagonal: .8 of the own comparison, .2 of the mean of the others")
+    far = rpo_step(torch.eye(3).tolist())
+    same(loss("rpo", far, RPO(temperature=0.001)), (loss("dpo", far, DPO()) + 2 * LOG2) / 3,
+         "prompts that are far apart: own comparisons as in DPO, the other B - 1 at weight 0, log 2 each", 1e-9)
+
+
+def test_rpo_nearness():
+    W = nearness(torch.tensor([[1.0, 0], [2.0, 0], [0, 1.0]], dtype=torch.float64), 0.5)
+    same(W.sum(-1), [1.0, 1.0, 1.0], "weights of a good answer add up to 1")
+    same(W[0, 0], W[0, 1], "only the direction of an embedding counts")
+    same(W[0, 2] / W[0, 0], math.exp(-2), "a right angle costs e^(-1 / temperature)")
+
+
+def test_rpo_couples_the_rows_of_a_step():
+    whole, form = some("rpo"), Form("rpo", settings("rpo"))
+    pieces = [give_logps(real_batch(form, 2, part)) for part in range(2)]
+    for piece in pieces:
+        rows = slice(piece.first, piece.first + len(piece.seqs["chosen"].logp))
+        for role, s in piece.seqs.items():
+            T = s.logp.shape[1]
+            s.logp, s.ref = whole.seqs[role].logp[rows, :T], whole.seqs[role].ref[rows, :T]
+    differs(sum(loss("rpo", p, RPO()) for p in pieces), loss("rpo", whole, RPO()),
+            "the pieces of a step do not add up, which is why RPO says coupled=True", 1e-6)
+    assert OBJECTIVES["rpo"].coupled
+
+
+def test_prompt_embeddings_see_the_prompt_alone():
+    model = GPT(replace(TINY, vocab_size=NANO.n_vocab), seed=0)
+    def embed(chosen: str, user: str = "what does it eat"):
+        data, _ = encode(OBJECTIVES["rpo"].rows([Row(say("user", user), None, say("assistant", chosen),
+                                                     say("assistant", "no"))], RPO()), NANO, TINY.n_ctx)
+        add_columns(data, ("prompt",), model, NANO.pad, CPU, RPO())
+        return data[0]
+    e = embed("two red nuts")
+    assert e.col.prompt.shape == (TINY.n_embd,)
+    same(e.col.prompt, embed("nothing at all").col.prompt, "the embedding does not see the answers", 0.0)
+    differs(e.col.prompt, embed("two red nuts", "where does it live").col.prompt, "but the prompt", 1e-3)
+    ids = torch.tensor(NANO.prompt_ids(say("user", "what does it eat")))[None]
+    same(e.col.prompt, model(ids, want="hidden")[0].mean(0).detach(),
+         "mean of the start model's final hidden states over the prompt with its headers", 1e-6)
+
+
+# ---- flags ----------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("hp, given, says", [
+    (RobustDPO(label_smoothing=0.5), set(), "--label-smoothing 0.5"), (RobustDPO(beta=0.0), set(), "--beta 0.0"),
+    (IPO(beta=-1.0), set(), "--beta -1.0"), (Hinge(beta=0.0), set(), "--beta 0.0"),
+    (SLiC(), {"beta"}, "--beta changes nothing"), (SLiC(form="trl"), {"delta"}, "--delta changes nothing"),
+    (SLiC(delta=-1.0), set(), "--delta -1.0"), (SimPO(gamma=-0.1), set(), "--gamma -0.1"),
+    (CPO(alpha=-1.0), set(), "--alpha -1.0"), (ASFT(lam=-1.0), set(), "--lam -1.0"),
+    (ASFT(lam=0.0, sft_weight=0.0), set(), "nothing is left"), (ASFT(lam=0.0), {"beta"}, "--beta changes nothing"),
+    (TPO(alpha=-1.0), set(), "--alpha -1.0"), (TPOL(gamma=-1.0), set(), "--gamma -1.0"),
+    (TISDPO(estimates=["a"]), set(), "two folders"), (GDPO(beta=0.0), set(), "--beta 0.0"),
+    (TISDPO(weights="ones", estimates=["a", "b"]), {"estimates"}, "--estimates changes nothing"),
+    (AdaDPO(rho=0.7), set(), "--rho 0.7"), (AdaDPO(tau_min=2.0, tau_max=1.0), set(), "--tau-min 2.0"),
+    (AdaDPO(tau_min=1.0, tau_max=1.0), {"rho"}, "--rho changes nothing"),
+    (RPO(), {"diagonal_weight"}, "--diagonal-weight changes nothing"),
+    (RPO(form="diagonal"), {"temperature"}, "--temperature changes nothing"),
+    (RPO(temperature=0.0), set(), "--temperature 0"), (RPO(diagonal_weight=1.5), set(), "--diagonal-weight 1.5"),
+], ids=str)
+def test_flags_that_are_wrong_or_change_nothing_are_refused(hp, given, says):
+    with pytest.raises(UserError) as error:
+        hp.check(given)
+    assert says in str(error.value)
+
+
+def test_tis_without_weights_needs_no_runs():
+    assert TISDPO(weights="ones").estimates == [] and TISDPO().estimates is None, \
+        "LAW: runs that come first are made only where something reads them"
+    data, _ = encode(OBJECTIVES["dpo"].rows(DATA, DPO()), NANO, TINY.n_ctx)
+    add_columns(data, ("tis",), GPT(replace(TINY, vocab_size=NANO.n_vocab), seed=0), NANO.pad, None, CPU,
+                        TISDPO(weights="ones"))
+    assert all(np.all(t.tis == 0) for e in data for t in e.seqs.values())

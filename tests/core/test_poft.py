@@ -1,0 +1,181 @@
+"""Laws of PoFT: SFT with a weight per row that aligned models decide.
+
+    python -m pytest tests/test_poft.py        about 15 s (one small aligned model is trained)
+"""
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from running import DEMOS, QUICK, call, lines, one_error, tiny_folder
+from tiny import CPU, DATA, NANO, Form, differs, give_logps, real_batch, same, settings, value_and_grads
+
+from nanouft.models.load import start_model
+from nanouft.reference import add_columns, logps
+from nanouft.objective import First
+from nanouft import train
+from nanouft.data.batches import encode
+from nanouft.gpt import GPT, GPTConfig
+from nanouft.objectives import OBJECTIVES
+from nanouft.objectives.poft import PoFT, gap, trust
+from nanouft.objectives.sft import SFT
+from nanouft.objectives.una import score_loss
+from nanouft.data.tokenizer_files import byte_letters
+
+HP = PoFT(aligned=["base"])
+
+
+def batch_with(rbar, hp: PoFT = HP):
+    """Random log-probs; `rbar` of every row, or a function of the policy's own r."""
+    batch = give_logps(real_batch(Form("poft", hp)))
+    s = batch.seqs["answer"]
+    r = s.mean(s.logp)
+    batch.col.aligned = (rbar(r) if callable(rbar) else torch.full_like(r, rbar)).double()
+    return batch
+
+
+def sft_grad(batch):
+    """Per-row-mean SFT, of the same batch."""
+    return value_and_grads(Form("sft", SFT(reduction="sequence")), batch)[1]["answer"]
+
+
+# ---- the loss --------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("hp", [HP, replace(HP, beta=0.5, margin=0.3)], ids=str)
+def test_the_gradient_is_that_of_sft_times_tau(hp):
+    batch = batch_with(lambda r: r + torch.linspace(-3, 3, len(r)).double(), hp)
+    tau = trust(batch, hp).detach()
+    _, grads = value_and_grads(Form("poft", hp), batch)
+    same(grads["answer"], hp.beta * tau[:, None] * sft_grad(batch),
+         "dL/dlogp of a row = beta tau x that of sequence-mean SFT, tau = sigma(beta (rbar - r) - margin)")
+    assert (tau > 0).all() and (tau < 1).all() and tau.std() > 0.1
+
+
+def test_numbers_by_hand():
+    for r, rbar, tau, loss in ((-2.0, -1.0, 0.731, 1.313), (-2.0, -5.0, 0.047, 0.0486)):
+        batch = batch_with(rbar)
+        s = batch.seqs["answer"]
+        s.logp = torch.full_like(s.logp, r)
+        same(trust(batch, HP).mean(), tau, f"r = {r}, rbar = {rbar}: tau", 1e-3)
+        same(OBJECTIVES["poft"].loss(batch, HP)[0], loss, f"r = {r}, rbar = {rbar}: loss", 1e-3)
+
+
+def test_limits():
+    equal = batch_with(lambda r: r)
+    value, grads = value_and_grads(Form("poft", HP), equal)
+    same(value, math.log(2), "rbar = r: the loss is log 2")
+    same(grads["answer"], 0.5 * sft_grad(equal), "rbar = r: half of SFT's gradient")
+    certain = batch_with(lambda r: r + 40)
+    value, grads = value_and_grads(Form("poft", HP), certain)
+    same(grads["answer"], sft_grad(certain), "rbar far above r: SFT's gradient")
+    same(value, 40.0, "and L - (rbar - r) -> 0")
+    doubted = batch_with(lambda r: r - 40)
+    same(value_and_grads(Form("poft", HP), doubted)[1]["answer"], 0 * sft_grad(doubted),
+         "rbar far below r: the row teaches nothing", 1e-15)
+
+
+def test_a_constant_opinion_is_not_sft():
+    batch = batch_with(-1.0)
+    weight = trust(batch, HP)
+    differs(weight, weight.mean().expand_as(weight), "rbar the same for all rows: hard rows weigh more", by=0.05)
+    r = -gap(batch, HP) - 1
+    assert torch.equal(weight.argsort(), r.argsort()), "LAW: tau falls as the policy's own r rises"
+
+
+def test_twice_the_tokens_change_nothing():
+    batch = batch_with(-1.0)
+    want = OBJECTIVES["poft"].loss(batch, HP)[0]
+    s = batch.seqs["answer"]
+    s.logp, s.mask = torch.cat([s.logp, s.logp], 1), torch.cat([s.mask, s.mask], 1)
+    same(OBJECTIVES["poft"].loss(batch, HP)[0], want, "doubling an answer leaves the loss: a mean, not a sum")
+
+
+def test_poft_and_una_bce_are_one_function():
+    """1/T for beta and aligned models for the start model."""
+    batch = batch_with(-1.3)
+    s = batch.seqs["answer"]
+    n = s.mask.sum(-1).double()
+    ref_sum = n * batch.col.aligned
+    una = score_loss((s.sum(s.logp) - ref_sum) / n, 1.0, "bce").mean()
+    same(OBJECTIVES["poft"].loss(batch, HP)[0], una, "PoFT = UNA-BCE on score 1 with beta 1/T and another reference")
+
+
+# ---- the column ------------------------------------------------------------------------------------------------------
+def column(folders: list[str]) -> np.ndarray:
+    encoded, _ = encode(OBJECTIVES["poft"].rows(DATA, HP), NANO, 64)
+    add_columns(encoded, ("aligned",), NANO.pad, CPU, replace(HP, aligned=folders))
+    return np.array([e.col.aligned for e in encoded])
+
+
+def test_the_opinion_is_a_mean_over_models(tmp_path):
+    other = str(tiny_folder(tmp_path / "other"))
+    a, b = column(["base"]), column([other])
+    same(column(["base", other]), (a + b) / 2, "rbar is the plain mean over the models", 1e-6)
+    same(column([other, "base"]), (a + b) / 2, "in any order", 1e-6)
+    same(column(["base", "base"]), a, "a copy of every model changes nothing", 1e-6)
+    differs(a, b, "and the models differ")
+
+
+def test_every_model_reads_with_its_own_tokenizer(tmp_path):
+    """A model of single bytes: the same text, five times the tokens, a mean over its own tokens."""
+    GPT(GPTConfig(vocab_size=256, n_ctx=256, n_layer=1, n_head=2, n_embd=16), seed=0).save_pretrained(tmp_path)
+    letters = {letter: byte for byte, letter in byte_letters().items()}
+    (tmp_path / "vocab.json").write_text(json.dumps(letters), encoding="utf-8")
+    (tmp_path / "merges.txt").write_text("#version: 0.2\n", encoding="utf-8")
+    other, tok = start_model(str(tmp_path))
+    encoded, _ = encode(OBJECTIVES["poft"].rows(DATA, HP), tok, 256)
+    nano, _ = encode(OBJECTIVES["poft"].rows(DATA, HP), NANO, 64)
+    assert encoded[3].length > 2 * nano[3].length
+    scored = logps(encoded, other, tok.pad, CPU)
+    same(column([str(tmp_path)]), [row["answer"][e.seqs["answer"].mask[1:] > 0].mean()
+                                   for row, e in zip(scored, encoded)],
+         "rbar is the mean over the aligned model's own tokens of the same answer", 1e-6)
+
+
+def test_the_opinion_is_of_the_answer_alone():
+    encoded, _ = encode(OBJECTIVES["poft"].rows(DATA, HP), NANO, 64)
+    base, _ = start_model("base")
+    add_columns(encoded, ("ref",), base, NANO.pad, CPU)
+    want = [e.seqs["answer"].ref.sum() / e.seqs["answer"].mask[1:].sum() for e in encoded]
+    same(column(["base"]), want, "rbar: mean log-prob of the answer's tokens, <|end|> included, the prompt not", 1e-5)
+
+
+# ---- the command -----------------------------------------------------------------------------------------------------
+def test_the_command_asks_for_aligned_models(here, tiny_base, capsys):
+    demos = lines(here / "d.jsonl", DEMOS)
+    argv = ("--objective", "poft", "--data", demos, "--init", tiny_base, "--steps", 2, "--batch-size", 4, *QUICK)
+    one_error(call(train.main, *argv), capsys.readouterr().err, "--aligned DIR", "--data")
+    one_error(call(train.main, *argv, "--aligned", "nowhere"), capsys.readouterr().err, "nowhere")
+    assert call(train.main, *argv, "--aligned", tiny_base, "--out", here / "p") == 0
+    tau = [json.loads(line) for line in (here / "p" / "tau.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert len(tau) >= 14 and {"before", "after", "prompt", "answer", "where"} <= tau[0].keys()
+    assert all(abs(t["before"] - 0.5) < 1e-3 for t in tau), "LAW: asked of the policy itself, every tau is 1/2"
+    assert "tau" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_doubted_rows_are_the_wrong_ones(here):
+    """NanoWorld's default aligned model, three answers in ten wrong: tau finds them without a label. About 60 s."""
+    from nanouft import world
+    assert call(train.main, "--objective", "poft", "--noise", 0.3, "--items", 0, "--steps", 5, "--threads", 1) == 0
+    tau = [json.loads(line) for line in (here / "out/poft/tau.jsonl").read_text(encoding="utf-8").splitlines()]
+    wrong = [world.score(t["prompt"], t["answer"]) < 1 for t in tau]
+    k = sum(wrong)
+    assert 250 < k < 350 and sum(wrong[:k]) / k > 0.7, "LAW: the k most doubted rows are mostly the k wrong ones"
+
+
+def test_the_default_model_is_made_once(here, tiny_base, capsys, monkeypatch):
+    """With a small stand-in for the real command: the run comes first, its folder fills --aligned, and is kept."""
+    command = f"--objective sft --rows 32 --steps 2 --init {tiny_base}"
+    small = replace(OBJECTIVES["poft"], first=First("aligned", (command,), same_data=False))
+    monkeypatch.setitem(OBJECTIVES, "poft", small)
+    argv = ("--objective", "poft", "--init", tiny_base, "--rows", 32, "--steps", 2, "--batch-size", 8, *QUICK)
+    assert call(train.main, *argv, "--out", here / "a") == 0
+    first = capsys.readouterr().out
+    assert "first, once: python -m nanouft.train --objective sft" in first
+    hp = json.loads((here / "a" / "run.json").read_text(encoding="utf-8"))["hp"]
+    assert len(hp["aligned"]) == 1 and (here / hp["aligned"][0] / "model.safetensors").exists()
+    assert call(train.main, *argv, "--out", here / "b") == 0
+    assert "first, once" not in capsys.readouterr().out, "LAW: it is trained once and kept"
+    assert settings("poft").aligned == ["base"]

@@ -1,0 +1,476 @@
+"""Rollouts and the methods that learn from them: laws of advantages, ratios and KLs, and the runs of `train`.
+
+    python -m pytest tests/test_rollouts.py        about 20 s
+"""
+import json
+import math
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from running import DEMOS, QUICK, call, lines, metrics, one_error
+from safetensors.torch import load_file
+from test_probe_worlds import METHODS
+from tiny import CPU, NANO, TINY, Form, differs, real_batch, same
+
+from nanouft.data.rows import Row, Turn
+from nanouft.models.load import start_model
+from nanouft.shell.files import write_json
+from nanouft.objective import Batch, Seqs
+from nanouft import train, world
+from nanouft.data import rows as data
+from nanouft.rollout import rollouts
+from nanouft.shell import runs
+from nanouft.data.batches import collate, encode
+from nanouft.shell.config import UserError
+from nanouft.gpt import GPT
+from nanouft.shell.devices import Device
+from nanouft.objectives import OBJECTIVES
+from nanouft.objectives.grpo import k3, standardised
+from nanouft.objectives.ppo import gae, value_loss, whiten
+from nanouft.objectives.reinforce import leashed
+from nanouft.objectives.rloo import leave_one_out
+
+SMALL = replace(TINY, vocab_size=NANO.n_vocab, n_ctx=128, init_std=0.1)
+
+
+def source(name: str, start_seed: int = 0, **kw) -> rollouts.Rollouts:
+    """A source of steps over NanoWorld prompts with a small random policy, eight prompts a step."""
+    o = OBJECTIVES[name]
+    known = {k: v for k, v in kw.items() if hasattr(o.hp(), k)}
+    prompts, _ = encode(o.rows(world.rows("train", "prompts", 40, 0), None), NANO, SMALL.n_ctx - 13)
+    cfg = train.Train(lr=1e-3, batch_size=8, max_new=12, show_every=0, seed=3)
+    policy = GPT(SMALL, seed=0)
+    if o.value:
+        policy.add_value_head()
+        torch.nn.init.normal_(policy.value.weight, 0, 0.1, generator=torch.Generator().manual_seed(1))
+    made = rollouts.Rollouts(prompts, o, o.hp(**known), cfg, 40, policy, NANO, CPU)
+    if start_seed:
+        made.start = GPT(SMALL, seed=start_seed)
+    return made
+
+
+def steps_of(made: rollouts.Rollouts, n: int) -> list[Batch]:
+    """The first n batches, with the policy's log-probs in them; nothing is trained between."""
+    out = []
+    for step in range(n):
+        rows, mine = made(step)
+        out.append(collate(rows, mine, NANO.pad))
+        made.objective.forward(made.policy, out[-1], made.hp)
+    return out
+
+
+# ---- sampling --------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", METHODS)
+def test_log_probs_kept_from_decoding_are_those_of_a_second_look(name):
+    made = source(name)
+    batch = steps_of(made, 1)[0]
+    for role, s in batch.seqs.items():
+        same(s.old, s.logp.detach(), f"{name}, {role}: old is log pi before any step", 1e-5)
+        assert (s.mask.sum(-1) >= 1).all() and (s.old[s.mask == 0] == 0).all()
+    assert made.stats["decode_gap"] < 1e-5
+
+
+def test_the_mark_of_the_end_is_an_answer_token_like_any_other():
+    made = source("rloo")
+    made(0)
+    for e in made.rows:
+        t = e.seqs["answer"]
+        assert (t.ids[-1] == NANO.end) == bool(e.col.ended) or NANO.user in t.ids or NANO.assistant in t.ids
+        assert t.mask[-1] == 1 and len(t.old) == len(t.ids) - 1
+        assert t.ids[:int(t.mask.argmax())].tolist() == NANO.prompt_ids(e.example.seqs["prompt"][0])
+
+
+def test_a_rollout_is_a_function_of_its_number_and_the_weights():
+    a, b = source("rloo"), source("rloo")
+    a(0), a(1), b(1)
+    assert [e.seqs["answer"].ids.tolist() for e in a.rows] == [e.seqs["answer"].ids.tolist() for e in b.rows]
+    a(2)
+    assert [e.seqs["answer"].ids.tolist() for e in a.rows] != [e.seqs["answer"].ids.tolist() for e in b.rows]
+
+
+def test_every_prompt_is_used_once_a_pass_and_groups_stay_together():
+    made = source("rloo", samples=4, minibatches=2, passes=3)
+    assert made.stride == 6
+    for turn in range(3):
+        used = []
+        for part in range(2):
+            rows, mine = made(2 * turn + part)
+            assert len(mine) == 32 and len(rows) == 64
+            groups = mine.reshape(-1, 4)
+            same(groups - groups[:, :1], np.tile(np.arange(4), (8, 1)), "the answers to a prompt are neighbours")
+            used += mine.tolist()
+        assert sorted(used) == list(range(64)), "LAW: a pass uses every answer of the rollout once"
+
+
+# ---- the ratio, and PPO's first step ---------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", ["rloo", "grpo", "ppo"])
+def test_the_ratio_is_one_before_the_first_update(name):
+    for batch in steps_of(source(name, minibatches=2), 2):
+        s = batch.seqs["answer"]
+        same(torch.exp((s.logp - s.old).masked_fill(s.mask == 0, 0)).detach(), torch.ones(s.mask.shape),
+             f"{name}: ratio 1", 1e-5)
+        said = OBJECTIVES[name].loss(batch, source(name).hp)[1]
+        assert said["clip_fraction"] == 0 and abs(said["kl_step"]) < 1e-8
+
+
+def test_in_mixed_precision_the_ratio_begins_at_one_too():
+    """Decoding in fp32 and training in bf16 differ by hundredths of a nat a token; the start model is the policy."""
+    made = source("rloo")
+    made.device = Device("cpu", "bf16")
+    rows, _ = made(0)
+    assert made.stats["decode_gap"] > 1e-3, "or nothing is shown"
+    for e in rows:
+        t = e.seqs["answer"]
+        same(t.old, t.ref, "LAW: a policy is no nat away from itself", 1e-6)
+
+
+def answers(logp: torch.Tensor, adv, **tok) -> Batch:
+    """A batch of answers with these log-probs (B,T) and advantages (B,)."""
+    ids, on = torch.zeros(logp.shape, dtype=torch.long), torch.ones(logp.shape)
+    tok = {k: torch.as_tensor(v, dtype=logp.dtype).expand(logp.shape) for k, v in tok.items()}
+    return Batch({"answer": Seqs(ids, ids, on, on, tok, logp)}, {"adv": torch.as_tensor(adv, dtype=logp.dtype)},
+                 rows=len(logp), tokens={"answer": int(on.sum())})
+
+
+def test_rloo_clips_the_ratio_of_the_whole_answer():
+    """Two tokens of +.15 nats each: together beyond 1 + eps = 1.2 (e^.3 = 1.35), each alone inside (e^.15 = 1.16)."""
+    logp = torch.tensor([[0.15, 0.15]], dtype=torch.float64, requires_grad=True)
+    o = OBJECTIVES["rloo"]
+    loss, _ = o.loss(answers(logp, [1.0], old=0.0), o.hp(eps=0.2))
+    loss.backward()
+    same(loss.detach(), -1.2, "the gain ends at the clip")
+    same(logp.grad, [[0.0, 0.0]], "and so does the gradient")
+
+
+def test_the_value_loss_of_ppo_is_the_worse_of_two():
+    """V was 0, the critic now says 1, and 1 is right: held within .2 of the old word the error is still .8."""
+    one, v = torch.ones(1, 1), torch.ones(1, 1)
+    s = Seqs(one.long(), one.long(), one, one, {"v": v, "value": 0 * v, "return": v}, v)
+    same(value_loss(s, 0.2), [[0.32]], "max(0, .8^2) / 2", 1e-6)
+    same(value_loss(s, 5.0), [[0.0]], "a wide clip holds nothing back")
+
+
+def test_the_policy_losses_of_ppo_sum_to_zero_over_a_rollout():
+    made = source("ppo", start_seed=5, minibatches=4, beta=0.3)
+    total = sum(batch.tokens["answer"] * made.objective.loss(batch, made.hp)[1]["policy_loss"]
+                for batch in steps_of(made, 4))
+    same(total, 0.0, "advantages are whitened over the rollout: token-weighted, its policy losses sum to 0", 1e-4)
+    one = made.objective.loss(steps_of(made, 1)[0], made.hp)[1]["policy_loss"]
+    differs(one, 0.0, "those of one minibatch alone do not", by=1e-3)
+
+
+# ---- advantages ------------------------------------------------------------------------------------------------------
+def random(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def test_leave_one_out():
+    R = random(5, 4)
+    same(leave_one_out(R)[2, 1], R[2, 1] - (R[2, 0] + R[2, 2] + R[2, 3]) / 3, "R minus the mean of the others")
+    same(leave_one_out(R), 4 / 3 * (R - R.mean(-1, keepdim=True)), "= K/(K-1) (R - mean)")
+    same(leave_one_out(R).sum(-1), torch.zeros(5), "and sums to 0 in each group")
+
+
+def test_the_leash_is_taken_off_the_score():
+    made = source("rloo", start_seed=5, beta=0.3)
+    rows, mine = made(0)
+    batch = collate(rows, mine, NANO.pad)
+    s = batch.seqs["answer"]
+    nats = s.sum(s.old - s.ref)
+    same(leashed(batch, 0.3), batch.col.reward - 0.3 * nats, "R - beta log pi/pi_ref of the whole answer", 1e-6)
+    R = leashed(batch, 0.3).view(-1, made.hp.samples).double()
+    same(batch.col.adv, leave_one_out(R).view(-1), "and the advantage is made of that", 1e-5)
+    without = leave_one_out(batch.col.reward.view(-1, made.hp.samples)).view(-1)
+    differs(batch.col.adv, without, "it counts", by=0.01)
+
+
+def test_the_start_model_stays_where_it_was():
+    made = source("rloo")
+    made(0)
+    before = [p.clone() for p in made.start.parameters()]
+    with torch.no_grad():
+        for p in made.policy.parameters():
+            p += 0.05 * torch.randn(p.shape, generator=torch.Generator().manual_seed(0))
+    made(1)
+    assert all(torch.equal(a, b) for a, b in zip(before, made.start.parameters())), "LAW: only the policy is trained"
+    assert made.stats["kl_exact"] > 1e-4, "and the way from there is seen"
+
+
+def test_a_group_of_equal_rewards_teaches_nothing():
+    R = torch.full((3, 4), 0.7, dtype=torch.float64)
+    for how in (leave_one_out, standardised):
+        same(how(R), torch.zeros(3, 4), f"{how.__name__}: equal rewards, no advantage")
+
+
+def test_standardised_groups_have_mean_0_and_variance_1():
+    adv = standardised(random(6, 8))
+    same(adv.mean(-1), torch.zeros(6), "mean 0")
+    same(adv.std(-1), torch.ones(6), "Bessel's standard deviation 1 (but for the 1e-4)", 1e-3)
+    R = random(6, 8)
+    same(standardised(R, "none"), R - R.mean(-1, keepdim=True), "--scale none: centred")
+
+
+def test_gae_between_one_step_and_the_whole_return():
+    R, V = random(4, 6), random(4, 6, seed=1)
+    mask = torch.tensor([[1] * n + [0] * (6 - n) for n in (6, 4, 1, 3)])
+    on, gamma = mask > 0, 0.9
+    V0 = V.masked_fill(~on, 0)
+    returns = torch.zeros(4, 6, dtype=torch.float64)
+    for t in reversed(range(6)):
+        returns[:, t] = R.masked_fill(~on, 0)[:, t] + (gamma * returns[:, t + 1] if t < 5 else 0)
+    same(gae(R, V, mask, gamma, 1.0), (returns - V0).masked_fill(~on, 0), "lam 1: the discounted return minus V")
+    following = torch.nn.functional.pad(V0, (0, 1))[:, 1:]
+    same(gae(R, V, mask, gamma, 0.0), (R + gamma * following - V0).masked_fill(~on, 0), "lam 0: the TD residual")
+    differs(gae(R, V, mask, gamma, 0.5), gae(R, V, mask, gamma, 1.0), "and lam matters between")
+
+
+def test_whitened_advantages():
+    mask = (random(5, 7) > -0.5).int()
+    w = whiten(3 + 2 * random(5, 7, seed=2), mask)[mask > 0]
+    same(torch.stack([w.mean(), w.var()]), [0.0, 1.0], "mean 0 and variance 1 over the tokens of a rollout", 1e-7)
+
+
+def test_reward_is_paid_once_and_an_answer_without_end_pays():
+    made = source("ppo", start_seed=5, beta=0.0, lam=1.0, end_penalty=2.0)
+    rows, mine = made(0)
+    for e in rows:
+        t = e.seqs["answer"]
+        wanted = e.col.reward - 2.0 * (1 - e.col.ended)
+        same(t.returns[t.mask[1:] > 0], [wanted] * int(t.mask.sum()),
+             "no leash, gamma and lam 1: what is still to come is the score, at every token", 1e-5)
+    assert {e.col.ended for e in rows} == {0.0, 1.0}, "a test without both kinds tests nothing"
+
+
+# ---- the estimator ---------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", ["reinforce", "rloo", "grpo"])
+def test_the_mean_of_sampled_gradients_is_the_exact_one(name):
+    """A bandit whose policy is a vector of logits: the exact gradient of E[R] by enumeration, the sampled one by the
+    method's own credit and loss; 2,000 rollouts of 8 answers to one prompt."""
+    theta, reward, o = random(6, seed=3), random(6, seed=4), OBJECTIVES[name]
+    plainest = {"reinforce": {"baseline": "none"}, "rloo": {}, "grpo": {"scale": "none"}}
+    hp = o.hp(samples=8, beta=0.0, **plainest[name])
+    rng, got = torch.Generator().manual_seed(5), []
+    exact = torch.func.grad(lambda x: (x.softmax(-1) * reward).sum())(theta)
+    for _ in range(2000):
+        logits = theta.clone().requires_grad_(True)
+        action = torch.multinomial(theta.softmax(-1), 8, replacement=True, generator=rng)
+        logp = logits.log_softmax(-1)[action][:, None]
+        one, ids = torch.ones(8, 1), torch.zeros(8, 1, dtype=torch.long)
+        s = Seqs(ids, ids, one, one, {"old": logp.detach(), "ref": logp.detach()}, logp)
+        batch = Batch({"answer": s}, {"reward": reward[action], "ended": torch.ones(8)}, rows=8, tokens={"answer": 8})
+        batch.col |= o.credit(batch, hp)
+        o.loss(batch, hp)[0].backward()
+        got.append(-logits.grad)
+    got = torch.stack(got)
+    error = got.std(0) / math.sqrt(len(got))
+    shrunk = 7 / 8 if name == "grpo" else 1                     # the group's mean contains the answer itself
+    assert ((got.mean(0) - shrunk * exact).abs() < 4 * error).all(), \
+        f"LAW: {name} is an unbiased estimate (grpo: shrunk by (K-1)/K); {got.mean(0)} and {exact} +- {error}"
+    assert (error < exact.abs().max() / 10).all(), "with an error that could tell"
+
+
+def test_k1_k3_and_the_exact_kl():
+    """On the policy's own samples both estimates have the exact KL as their mean; k3 scatters less."""
+    p, q = (random(50, seed=s).log_softmax(-1) for s in (6, 7))
+    exact = (p.exp() * (p - q)).sum()
+    token = torch.multinomial(p.exp(), 20_000, replacement=True, generator=torch.Generator().manual_seed(8))
+    x = q[token] - p[token]
+    for name, estimate in (("k1", -x), ("k3", k3(x))):
+        error = estimate.std() / math.sqrt(len(token))
+        assert abs(estimate.mean() - exact) < 4 * error, f"LAW: the mean of {name} is the KL"
+    assert (k3(x) >= 0).all() and (-x < 0).any(), "LAW: k3 is never negative, k1 is"
+    zero = torch.zeros(3, dtype=torch.float64, requires_grad=True)
+    k3(zero).sum().backward()
+    same(zero.grad, torch.zeros(3), "where the policies agree k3 and its gradient are 0")
+
+
+def test_what_a_rollout_reports():
+    same_start, other = source("rloo"), source("rloo", start_seed=5)
+    same_start(0), other(0)
+    for k in ("kl_exact", "kl_k1", "kl_k3", "kl_answer"):
+        assert abs(same_start.stats[k]) < 1e-5, f"LAW: at the start model {k} is 0"
+        assert other.stats[k] > 0.1
+    s = other.stats
+    same(s["kl_answer"] / s["length"], s["kl_exact"], "nats an answer = nats a token x tokens", 1e-4)
+    assert 0 < s["entropy"] < math.log(SMALL.vocab_size) and 0 <= s["ends"] <= 1
+    same(s["reward"], s["score"], "the exact score is the reward", 1e-6)
+    e = other.rows[0]
+    t, ids = e.seqs["answer"], torch.tensor(e.seqs["answer"].ids)[None, :-1]
+    p, q = (m(ids)[0].detach().log_softmax(-1) for m in (other.policy, other.start))
+    on = torch.tensor(t.mask[1:] > 0)
+    same(t.tok["kl"][on.numpy()], (p.exp() * (p - q)).sum(-1)[on], "KL(policy || start), in this direction", 1e-5)
+
+
+def test_explained_variance():
+    """The critic knows: 1. It says one number whatever comes: 0."""
+    made = source("ppo", beta=0.0)
+    made(0)
+    made.objective = replace(made.objective, credit=lambda batch, hp: {
+        "adv": batch.seqs["answer"].value, "return": batch.seqs["answer"].value})
+    made(2)
+    same(made.stats["explained_variance"], 1.0, "return = value", 1e-6)
+    torch.nn.init.zeros_(made.policy.value.weight)
+    made.objective = OBJECTIVES["ppo"]
+    made(4)
+    same(made.stats["explained_variance"], 0.0, "value = a constant", 1e-6)
+
+
+# ---- methods with a twist --------------------------------------------------------------------------------------------
+def test_online_dpo_takes_the_best_and_the_worst():
+    o = OBJECTIVES["online_dpo"]
+    R = [0.2, 0.9, 0.1, 0.5, 0.3, 0.3, 0.3, 0.3]
+    got = o.credit(Batch({}, {"reward": torch.tensor(R)}), o.hp(samples=4))
+    assert got["side"].tolist()[:4] == [0, 1, -1, 0] and sorted(got["side"].tolist()[4:]) == [-1, 0, 0, 1]
+    assert got["differ"].tolist() == [1] * 4 + [0] * 4, "LAW: a tie prefers nothing"
+
+
+def test_online_una_against_the_rollout_starts_at_a_half():
+    batch = steps_of(source("online_una", start_seed=5), 1)[0]
+    o, s = OBJECTIVES["online_una"], batch.seqs["answer"]
+    score = batch.col.score
+    same(o.loss(batch, o.hp(against="rollout"))[0].detach(), ((0.5 - score) ** 2).mean(),
+         "the released code's reference is the policy that has just sampled: sigma(0) = 1/2 for every answer", 1e-5)
+    i = 0.1 * s.sum(s.logp - s.ref).detach()
+    same(o.loss(batch, o.hp(against="start"))[0].detach(), ((torch.sigmoid(i) - score) ** 2).mean(),
+         "the paper's is the start model", 1e-5)
+
+
+def test_grpo_adds_tokens_up_in_three_ways():
+    batch = real_batch(Form("grpo", OBJECTIVES["grpo"].hp()))
+    s, adv = batch.seqs["answer"], batch.col.adv
+    s.old, s.ref = s.logp, s.logp
+    n = s.mask.sum(-1)
+    for how, want in (("grpo", -adv.mean()), ("dapo", -(adv * n).sum() / n.sum()), ("dr_grpo", -(adv * n).mean() / 44)):
+        same(OBJECTIVES["grpo"].loss(batch, OBJECTIVES["grpo"].hp(aggregation=how))[0], want,
+             f"{how}: at ratio 1 the loss is minus the mean advantage, over answers or over tokens", 1e-6)
+
+
+# ---- the runs of train -----------------------------------------------------------------------------------------------
+def go(tiny_base, name: str, out, *more) -> int:
+    return call(train.main, "--objective", name, "--init", tiny_base, "--rows", 24, "--batch-size", 4, "--max-new", 6,
+                "--steps", 9, "--save-every", 3, "--lr", 0.003, "--show-every", 0, *QUICK, "--out", out, *more)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_run_is_resumed_bit_for_bit(name, here, tiny_base):
+    more = ["--minibatches", 2, "--passes", 2] if name in ("ppo", "rloo") else []
+    assert go(tiny_base, name, "whole", *more) == 0
+    stride = 4 if more else 1
+    whole, run = here / "whole", here / "run"
+    kept = runs.whole_steps(whole)
+    assert kept == ([4, 8] if more else [3, 6]) and all(k % stride == 0 for k in kept), "between rollouts only"
+    shutil.copytree(whole, run)
+    shutil.rmtree(run / "steps" / str(kept[-1]))
+    for file in ("model.safetensors", "config.json"):
+        (run / file).unlink()
+    write_json(run / "eval.json", {"before": json.loads((whole / "eval.json").read_text())["before"]})
+    assert call(train.main, "--resume", "run") == 0
+    files = ["model.safetensors", "metrics.jsonl", *(["value_head.safetensors"] if name == "ppo" else [])]
+    for file in files:
+        assert (run / file).read_bytes() == (whole / file).read_bytes(), f"{name}: {file}"
+
+
+def test_the_value_head_is_saved_beside_a_gpt2_folder(here, tiny_base):
+    assert go(tiny_base, "ppo", "a") == 0
+    assert not [k for k in load_file(here / "a/model.safetensors") if "value" in k], "LAW: the model is a plain GPT-2"
+    head = load_file(here / "a/value_head.safetensors")
+    assert head["weight"].shape == (1, 32) and head["weight"].abs().max() > 0, "and the critic has learnt something"
+    model, _ = start_model(str(here / "a"))
+    assert model.value is None
+    model.add_value_head(here / "a")
+    same(model.value.weight.detach(), head["weight"], "a run that starts from there goes on with the critic", 0.0)
+    log = metrics(here / "a")
+    assert {"policy_loss", "value_loss", "explained_variance", "clip_fraction", "kl_k1", "kl_k3"} <= log[0].keys()
+    transformers = pytest.importorskip("transformers")
+    transformers.GPT2LMHeadModel.from_pretrained(here / "a")
+
+
+def test_accumulation_changes_no_rollout(here, tiny_base):
+    logs = []
+    for pieces in (1, 3):
+        assert go(tiny_base, "grpo", f"a{pieces}", "--accumulate", pieces) == 0
+        logs.append(metrics(here / f"a{pieces}"))
+    for a, b in zip(*logs):
+        assert a["loss"] == pytest.approx(b["loss"], abs=1e-5) and a["reward"] == pytest.approx(b["reward"], abs=1e-6)
+
+
+def test_three_answers_are_printed(here, tiny_base, capsys):
+    assert go(tiny_base, "rloo", "a", "--show-every", 5) == 0
+    out = capsys.readouterr().out
+    assert out.count("rollout ") == 2 and out.count("->") >= 6 and "reward" in out
+
+
+# ---- a learnt reward, and prompts of one's own -----------------------------------------------------------------------
+@pytest.fixture
+def learnt(monkeypatch):
+    """A reward model that likes long answers; counts in logits, as Bradley-Terry models do."""
+    monkeypatch.setattr("nanouft.rollout.rollouts.mark", lambda name: "-" + name)
+    monkeypatch.setattr("nanouft.reward.load", lambda folder, device: lambda asked, said: np.array(
+        [len(x) / 3 - 4 for x in said]))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_learnt_reward_has_the_exact_score_beside_it(name, here, tiny_base, learnt):
+    assert go(tiny_base, name, "a", "--reward", "out/reward", "--steps", 2) == 0
+    first = metrics(here / "a")[0]
+    assert 0 <= first["score"] <= 1 and first["reward"] != first["score"]
+
+
+def test_a_learnt_reward_becomes_a_grade_for_una(learnt):
+    made = source("online_una")
+    made.score, made.learnt = (lambda asked, said: np.array([len(x) / 3 - 4 for x in said])), True
+    rows, _ = made(0)
+    rewards = np.array([e.col.reward for e in rows])
+    assert rewards.std() > 0.1
+    same([e.col.score for e in rows], 1 / (1 + np.exp(-rewards)), "sigma(reward), UNA's score", 1e-6)
+
+
+def test_prompts_of_a_file(here, tiny_base, learnt, capsys):
+    file = lines(here / "d.jsonl", DEMOS)
+    argv = ["--objective", "rloo", "--data", file, "--init", tiny_base, "--steps", 2, "--batch-size", 4, "--max-new", 6,
+            *QUICK]
+    assert call(train.main, *argv, "--reward", "out/reward", "--out", "a") == 0
+    assert "score" not in metrics(here / "a")[0], "nothing exact is known of other prompts"
+    held = json.loads((here / "a/eval.json").read_text(encoding="utf-8"))["after"]["held_out"]
+    assert held["low"] <= held["reward"] <= held["high"] and held["rows"] == 2, "prompts held out, answered greedily"
+    bare = lines(here / "p.jsonl", [{"prompt": d["prompt"]} for d in DEMOS])
+    assert call(train.main, *[bare if a == file else a for a in argv], "--reward", "out/reward", "--out", "b") == 0
+    assert (here / "a/model.safetensors").read_bytes() == (here / "b/model.safetensors").read_bytes(), \
+        "LAW: only the prompts of a file are read; answers may be missing"
+    capsys.readouterr()
+    one_error(call(train.main, *argv), capsys.readouterr().err, "exact score", "--reward DIR")
+
+
+def test_each_prompt_is_asked_once():
+    rows = [Row((Turn("user", q),), (Turn("assistant", a),)) for q, a in ("xa", "ya", "xb")]
+    assert [e.seqs["prompt"][0][0].text for e in data.prompt_rows(rows, None)] == ["x", "y"]
+
+
+# ---- what is refused in one line -------------------------------------------------------------------------------------
+def test_what_cannot_work_is_said(here, tiny_base, capsys, monkeypatch):
+    for argv, words in ((["--objective", "sft", "--reward", "exact"], ["--reward", "sft"]),
+                        (["--objective", "dpo", "--max-new", "9"], ["--max-new", "given ones"]),
+                        (["--objective", "rloo", "--samples", "1"], ["--samples 1", "at least 2"]),
+                        (["--objective", "rloo", "--noise", "0.1"], ["--noise", "prompts"]),
+                        (["--objective", "grpo", "--length", "9"], ["--length", "aggregation"]),
+                        (["--objective", "ppo", "--lam", "2"], ["--lam 2.0", "between 0 and 1"]),
+                        (["--objective", "ppo", "--passes", "0"], ["--passes 0"]),
+                        (["--objective", "rloo", "--eps", "0"], ["--eps 0.0", "above 0"]),
+                        (["--objective", "rloo", "--max-new", "127", "--init", tiny_base], ["--max-new", "context"]),
+                        (["--objective", "rloo", "--reward", "nowhere"], ["nowhere"]),
+                        (["--objective", "reinforce", "--beta", "-1"], ["--beta -1.0"])):
+        one_error(call(train.main, *argv), capsys.readouterr().err, *words)
+    assert not (here / "out").exists(), "LAW: no run folder is made before all is checked"
+    cfg = train.Train()
+    with pytest.raises(UserError, match="one process"):
+        rollouts.check(cfg, OBJECTIVES["rloo"], replace(CPU, world=2))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_run_that_diverges_is_one_line(name, here, tiny_base, capsys):
+    code = go(tiny_base, name, "a", "--lr", "1e30", "--warmup", "0")
+    one_error(code, capsys.readouterr().err, "diverged", "lr")
+    assert not (here / "a" / "model.safetensors").exists()

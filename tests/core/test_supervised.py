@@ -1,0 +1,451 @@
+"""The gentler relatives of SFT: DFT, NEFTune, SFTMix, TOFU, half fine-tuning, forced beginnings.
+
+    python -m pytest tests/test_supervised.py        about 15 s
+"""
+import dataclasses
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from running import QUICK, call, losses, one_error
+from tiny import (CPU, DATA, NANO, TINY, Form, batch_of, differs, model_grads, pure, row, same, some_rows, tiny,
+                  value_and_grads)
+
+from nanouft.look.prior import forced_starts
+from nanouft.look.scores import families, mean_score
+from nanouft.models.generate import answer_rows
+from nanouft.models.load import start_model
+from nanouft.objective import Batch, Seqs
+from nanouft import evaluate, reference as prepare, sample, train, world
+from nanouft.training import freeze
+from nanouft.data.batches import encode
+from nanouft.shell.config import UserError
+from nanouft.data.rows import demo_rows
+from nanouft.models.generate import generate
+from nanouft.gpt import GPT
+from nanouft.objectives import OBJECTIVES, sftmix
+from nanouft.objectives.dft import DFT
+from nanouft.objectives.neftune import NEFTune, noise
+from nanouft.objectives.sft import SFT
+from nanouft.objectives.sftmix import SFTMix
+from nanouft.objectives.tofu import TOFU, focal_weight
+
+
+
+def random_batch(seed: int = 0) -> Batch:
+    rng = torch.Generator().manual_seed(seed)
+    nll = torch.empty(4, 7, dtype=torch.float64).exponential_(0.7, generator=rng)
+    return pure(nll.tolist(), [[1] * 7, [1] * 3 + [0] * 4, [0, 1, 1, 0, 1, 1, 1], [1] + [0] * 6])
+
+
+# ---- DFT -------------------------------------------------------------------------------------------------------------
+def test_dft_has_the_gradient_of_minus_the_mean_probability():
+    batch = random_batch()
+    _, grads = value_and_grads(Form("dft", DFT()), batch)
+    s = batch.seqs["answer"]
+    p = s.logp.detach().clone().requires_grad_(True)
+    (-(p.exp() * s.mask).sum() / batch.tokens["answer"]).backward()
+    same(grads["answer"], p.grad, "DFT's gradient is that of -mean_t exp(log p_t)")
+
+
+def test_dft_always_pushes_up_and_without_the_stop_gradient_it_would_not():
+    for p in (0.9, 0.5, 0.3, 0.05):
+        _, grads = value_and_grads(Form("dft", DFT()), pure([[-math.log(p)]]))
+        same(grads["answer"], [[-p]], "the push of a token is its own probability")
+        l = torch.tensor(math.log(p), requires_grad=True)
+        (-l * l.exp()).backward()                               # the same formula, gradient through p
+        assert (l.grad < 0) == (p > 1 / math.e), \
+            "LAW: without the stop-gradient the push -(1 + log p) p changes sign at p = 1/e: unlikely tokens sink"
+
+
+def test_dft_logs_the_nll_and_the_loss_peaks_at_one_over_e():
+    losses = []
+    for p in (0.2, 1 / math.e, 0.6, 1.0):
+        loss, metrics = OBJECTIVES["dft"].loss(pure([[-math.log(p)]]), DFT())
+        losses.append(float(loss))
+        same(metrics["nll"], -math.log(p), "the metric nll is the plain one")
+    assert max(losses) == losses[1] and losses[3] == 0, \
+        "LAW: -p log p peaks at p = 1/e: the loss is not monotone in fit"
+    same(losses[1], 1 / math.e, "its peak is 1/e")
+
+
+# ---- NEFTune ---------------------------------------------------------------------------------------------------------
+def test_neftune_with_alpha_0_is_sft_bit_for_bit():
+    model = tiny()
+    want, grads = model_grads(Form("sft", SFT()), model, batch_of(some_rows()))
+    got, g = model_grads(Form("neftune", NEFTune(alpha=0.0)), model, batch_of(some_rows()))
+    same(got, want, "NEFTune with alpha = 0 is SFT bit for bit", 0.0)
+    for name in g:
+        same(g[name], grads[name], f"in every gradient: {name}", 0.0)
+
+
+def test_neftune_does_nothing_in_evaluation():
+    model, batch, plain_batch = tiny(), batch_of(some_rows()), batch_of(some_rows())
+    OBJECTIVES["sft"].forward(model, plain_batch, SFT())
+    OBJECTIVES["neftune"].forward(model, batch, NEFTune())
+    differs(batch.seqs["answer"].logp, plain_batch.seqs["answer"].logp, "in training there is noise")
+    OBJECTIVES["neftune"].forward(model.eval(), batch, NEFTune())
+    same(batch.seqs["answer"].logp, plain_batch.seqs["answer"].logp, "after model.eval() there is none", 0.0)
+
+
+def test_neftune_noise_is_uniform_and_goes_by_the_true_length():
+    width, alpha = 64, 5.0
+    rows = [row([1] * 101, [0] * 50 + [1] * 51), row([1] * 26, [0] * 20 + [1] * 6)]         # 100 and 25 tokens are read
+    batch = batch_of(rows)
+    x = noise(batch.seqs["answer"], batch, alpha, width)
+    for i, (length, a) in enumerate(((100, 0.0625), (25, 0.125))):
+        own = x[i, :length]
+        assert own.abs().max() <= a and own.abs().max() > 0.99 * a, \
+            f"LAW: |noise| <= alpha / sqrt(L C) = {a} in a row of L = {length} tokens, however long its neighbours are"
+        same(own.var(), a * a / 3, "a uniform number on (-a, a) has variance a^2/3", 3e-4)
+        same(own.mean(), 0.0, "and mean 0", 5e-3)
+    again = batch_of(rows, step=1)
+    differs(noise(again.seqs["answer"], again, alpha, width), x, "another step draws other noise")
+    same(noise(batch.seqs["answer"], batch, alpha, width), x, "the same step draws the same", 0.0)
+
+
+def test_neftune_noise_of_a_row_does_not_depend_on_its_neighbours():
+    rows = sorted(some_rows(), key=lambda e: e.length)
+    alone, together = batch_of(rows[:1]), batch_of(rows)
+    assert alone.seqs["answer"].inputs.shape[1] < together.seqs["answer"].inputs.shape[1]
+    n = alone.seqs["answer"].inputs.shape[1]
+    same(noise(together.seqs["answer"], together, 5.0, 16)[0, :n], noise(alone.seqs["answer"], alone, 5.0, 16)[0],
+         "padding changes neither the size of the noise nor its numbers", 0.0)
+
+
+# ---- TOFU ------------------------------------------------------------------------------------------------------------
+def through_logits(z: torch.Tensor, y: list[int], hp: TOFU):
+    """(loss of each token, gradient of their sum by the logits), by the objective's own forward and loss."""
+    z = z.double().requires_grad_(True)
+    ids, mask = torch.tensor([y]), torch.ones(1, len(y))
+    batch = Batch({"answer": Seqs(ids, ids, mask, mask)}, tokens={"answer": 1})
+    OBJECTIVES["tofu"].forward(lambda inputs, want, at: z, batch, hp)
+    s = batch.seqs["answer"]
+    each = [OBJECTIVES["tofu"].loss(Batch({"answer": Seqs(ids[:, i:i + 1], ids[:, i:i + 1], mask[:, :1], mask[:, :1],
+                                                          {"plain": s.second[:, i:i + 1]}, s.logp[:, i:i + 1])},
+                                          tokens={"answer": 1}), hp)[0] for i in range(len(y))]
+    (grad,) = torch.autograd.grad(sum(each), z)
+    return torch.stack(each).detach(), grad
+
+
+@pytest.mark.parametrize("kw, want", [({}, [0.032300485967938095, 2.012076845864028]),
+                                      ({"beta": 1.0}, [0.05244850894887366, 2.177482267373753]),
+                                      ({"gamma": 0.0}, [0.25102469066980637, 1.6691417231856818])])
+def test_tofu_gives_the_numbers_of_the_authors_code(kw, want):
+    each, _ = through_logits(torch.tensor([[1.0, 0, -1], [0, 2, 0.5]]), [0, 2], TOFU(**kw))
+    same(each, want, "the loss of two tokens is what the authors' code gives")
+
+
+def test_tofu_is_cross_entropy_and_focal_loss_at_its_ends():
+    z, y = torch.randn(5, 4, generator=torch.Generator().manual_seed(1)), [0, 3, 1, 1, 2]
+    each, grad = through_logits(z, y, TOFU(gamma=0.0, beta=1.0))
+    same(each, F.cross_entropy(z.double(), torch.tensor(y), reduction="none"), "gamma 0, beta 1: cross entropy")
+    for gamma in (1.0, 2.0, 3.0):
+        x = z.double().requires_grad_(True)
+        l = x.log_softmax(-1)[range(5), y]
+        ((1 - l.exp()) ** gamma * -l).sum().backward()
+        same(through_logits(z, y, TOFU(gamma=gamma, beta=1.0))[1], x.grad, "beta 1: the gradient of the focal loss")
+    p, one = z.double().softmax(-1)[range(5), y], F.one_hot(torch.tensor(y), 4)
+    g = (1 - p) ** 3 - 3 * p * (1 - p) ** 2 * p.log()
+    same(through_logits(z, y, TOFU())[1], g[:, None] * ((z.double() / 0.8).softmax(-1) - one),
+         "gradient by the logits: g(p) (softmax(z / beta) - onehot): beta cancels 1 / beta")
+
+
+def test_the_focal_weight():
+    p = torch.tensor([0.5, 0.9, 0.0855, 0.2526], dtype=torch.float64)
+    same(focal_weight(p.log(), 3.0), [0.3849, 0.0038, 1.2923, 1.0],
+         "g(p) of gamma 3: most at p = .0855, 1 at p = .2526", 5e-5)
+    ends = focal_weight(torch.tensor([0.0, -1e-9, -200.0, -1e4]), 3.0)
+    same(ends, [0, 0, 1, 1], "g(1) = 0 and g(0) = 1, also where p underflows in fp32", 1e-6)
+    each, grad = through_logits(torch.tensor([[0.0, 300.0], [300.0, 0.0]]), [0, 0], TOFU())
+    assert each.isfinite().all() and grad.isfinite().all(), "LAW: finite where the authors' log(softmax) is NaN"
+
+
+@pytest.mark.parametrize("f, gamma, beta, want", [
+    (.7, 0, 1, .700), (.7, 3, 1, .558), (.7, 0, .8, .663), (.7, 3, .8, .5545),
+    (.9, 0, 1, .900), (.9, 3, 1, .647), (.9, 0, .8, .853), (.9, 3, .8, .6381),
+    (.95, 0, 1, .950), (.95, 3, 1, .693), (.95, 0, .8, .913), (.95, 3, .8, .6813)])
+def test_where_tofu_ends_on_a_coin_of_frequency_f(f, gamma, beta, want):
+    """Two continuations of one prefix, one of them with frequency f: where the mean gradient is zero."""
+    def pull(p: float) -> float:
+        z = torch.tensor([[math.log(p / (1 - p)), 0.0]] * 2)
+        _, grad = through_logits(z, [0, 1], TOFU(gamma=float(gamma), beta=float(beta)))
+        return float(f * grad[0, 0] + (1 - f) * grad[1, 0])
+    assert pull(want - 0.002) < 0 < pull(want + 0.002), \
+        f"LAW: with frequency {f}, gamma {gamma}, beta {beta} the model ends at P = {want}"
+
+
+@pytest.mark.parametrize("name, kw, says", [
+    ("tofu", {"gamma": 0.5}, "--gamma 0.5"), ("tofu", {"gamma": -1.0}, "--gamma -1.0"),
+    ("tofu", {"beta": 0.0}, "--beta"), ("neftune", {"alpha": -1.0}, "--alpha -1.0"),
+    ("sftmix", {"mu": -0.1}, "--mu -0.1")])
+def test_values_out_of_range_are_refused(name, kw, says):
+    with pytest.raises(UserError, match=says):
+        OBJECTIVES[name].hp(**kw).check(set(kw))
+
+
+# ---- SFTMix ----------------------------------------------------------------------------------------------------------
+def arranged(n: int = 7, seed: int = 0) -> list:
+    """n rows with a confidence, paired; and their confidences."""
+    rows = some_rows(n)
+    for i, e in enumerate(rows):
+        e.col.confidence = -float((i * 5) % n)
+    return sftmix.pair_up(rows, seed)
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 8])
+def test_sftmix_pairs_the_sure_half_with_the_unsure_half(n):
+    rows, pairs = some_rows(n), arranged(n)
+    place = {e.seqs["answer"].ids.tobytes(): (i * 5) % n for i, e in enumerate(rows)}          # 0 = surest
+    sure, unsure = ([place[p.seqs[role].ids.tobytes()] for p in pairs] for role in ("sure", "unsure"))
+    assert sorted(sure) == list(range((n + 1) // 2)) and sorted(unsure) == list(range(n // 2, n)), \
+        "LAW: equal halves, cut at the median, every row in one pair; the middle one of an odd number with itself"
+    if n == 8:
+        others = [p.seqs["unsure"].ids.tobytes() for p in arranged(n, 1)]
+        assert others != [p.seqs["unsure"].ids.tobytes() for p in pairs], "another seed matches other partners"
+
+
+def mixed(lam: float, mu: float = 1.0, model=None):
+    """(batch after the forward, model) with lam set by hand for every pair."""
+    model = model or tiny()
+    batch = batch_of(arranged())
+    batch.uniform = lambda B, T: torch.full((B, T), 2 / math.pi * math.asin(math.sqrt(lam)), dtype=torch.float64)
+    OBJECTIVES["sftmix"].forward(model, batch, SFTMix(mu=mu))
+    return batch, model
+
+
+def test_sftmix_without_mu_is_sft():
+    model, rows = tiny(), some_rows(8)
+    want, grads = model_grads(Form("sft", SFT()), model, batch_of(rows))
+    got, g = model_grads(Form("sftmix", SFTMix(mu=0.0)), model, batch_of(arranged(8)))
+    same(got, want, "mu = 0: SFT on the same answers")
+    for name in g:
+        same(g[name], grads[name], f"and in every gradient: {name}")
+
+
+@pytest.mark.parametrize("lam, role", [(1.0, "sure"), (0.0, "unsure")])
+def test_at_its_ends_the_mixture_is_one_of_the_two_answers(lam, role):
+    batch, _ = mixed(lam)
+    s, n = batch.seqs[role], batch.seqs["mix_sure"].mask.sum(-1).int().tolist()
+    nll = [-s.logp[i][s.mask[i] > 0][:k].mean() for i, k in enumerate(n)]
+    same(OBJECTIVES["sftmix"].loss(batch, SFTMix())[1]["nll_mix"], torch.stack(nll).mean().detach(),
+         f"lam = {lam}: L_mix is the {role} half's own cross entropy, up to the end of the shorter answer")
+
+
+def test_two_look_ups_are_the_cross_entropy_of_the_mixed_label():
+    """Written out from the definition: mixed states from the first ANSWER token on, soft labels over the vocabulary."""
+    lam = 0.3
+    batch, model = mixed(lam)
+    a, b = batch.seqs["sure"], batch.seqs["unsure"]
+    h = [model(s.inputs, want="hidden") for s in (a, b)]
+    each = []
+    for i in range(batch.rows):
+        at = [s.mask[i].nonzero()[:, 0] for s in (a, b)]
+        n = min(map(len, at))
+        z = model(hidden=(lam * h[0][i, at[0][:n]] + (1 - lam) * h[1][i, at[1][:n]])[None])[0]
+        y, y2 = (F.one_hot(s.targets[i, k[:n]], TINY.vocab_size).double() for s, k in zip((a, b), at))
+        each.append(F.cross_entropy(z, lam * y + (1 - lam) * y2))
+    assert len({int(s.mask[i].nonzero()[0]) for i in range(batch.rows) for s in (a, b)}) > 1, "prompts of one length"
+    loss, metrics = OBJECTIVES["sftmix"].loss(batch, SFTMix(mu=0.2))
+    same(metrics["nll_mix"], torch.stack(each).mean().detach(), "two look-ups = CE with the soft label", 1e-7)
+    same(loss.detach(), metrics["nll"] + 0.2 * metrics["nll_mix"], "L = L_SFT + mu L_mix")
+
+
+def test_lam_is_one_beta_draw_a_pair():
+    rows, draws = arranged(8), []
+    for step in range(500):
+        batch = batch_of(rows, step=step)
+        OBJECTIVES["sftmix"].forward(NO_MODEL, batch, SFTMix())
+        share, mask = batch.seqs["mix_sure"].second, batch.seqs["mix_sure"].mask
+        draws.append(share[:, 0])
+        same(share, share[:, :1] * mask, "lam is one number a pair, not one a token", 0.0)
+        same(batch.seqs["mix_unsure"].second, (1 - share[:, :1]) * mask, "the other side has 1 - lam", 1e-7)
+    x = torch.cat(draws).double()
+    same(x.mean(), 0.5, "Beta(1/2, 1/2) has mean 1/2", 0.02)
+    same(x.var(), 1 / 8, "and variance 1/8", 0.005)
+    same((x < 0.25).double().mean(), 1 / 3, "and a third of it lies below 1/4: P(lam < x) = 2/pi asin(sqrt x)", 0.03)
+
+
+def NO_MODEL(*args, want=None, targets=None, hidden=None, at=None):
+    """Stands for a network where only the shapes of its answers matter."""
+    if want == "hidden":
+        return torch.zeros(*args[0].shape, 1)
+    return torch.zeros(targets.shape) if want == "logp" else torch.zeros(int(at.sum()), 17)
+
+
+def test_confidence_is_minus_the_mean_perplexity(tmp_path):
+    models = [GPT(dataclasses.replace(TINY, vocab_size=NANO.n_vocab), seed=s) for s in (1, 2)]
+    for i, m in enumerate(models):
+        m.save_pretrained(tmp_path / str(i))
+        NANO.save(tmp_path / str(i))
+    encoded, _ = encode(demo_rows(DATA, None), NANO, TINY.n_ctx)
+    got = prepare.confidence(encoded, None, NANO.pad, CPU, SFTMix(runs=[str(tmp_path / "0"), str(tmp_path / "1")]))
+    for e, confidence in zip(encoded, got):
+        ids, m = torch.from_numpy(e.seqs["answer"].ids)[None], torch.from_numpy(e.seqs["answer"].mask)[1:] > 0
+        ppl = [model(ids)[0, :-1].log_softmax(-1)[range(len(m)), ids[0, 1:]][m].mean().neg().exp() for model in models]
+        same(confidence, -(ppl[0] + ppl[1]).item() / 2, "Conf = -mean over runs of the answer's perplexity", 1e-4)
+
+
+def test_sftmix_trains_and_keeps_its_first_runs(here, tiny_base, capsys):
+    flags = ["--objective", "sftmix", "--init", tiny_base, "--rows", 21, "--batch-size", 4, "--epochs", 2, *QUICK]
+    assert call(train.main, *flags, "--out", "a") == 0
+    first = capsys.readouterr().out
+    assert first.count("first, once: python -m nanouft.train --objective sft --epochs") == 2
+    assert "sftmix: 5 steps of 4 rows" in first, "two epochs of 21 answers are 10.5 pairs twice, four at a time"
+    assert call(train.main, *flags, "--out", "b") == 0
+    assert "first, once" not in capsys.readouterr().out, "LAW: what was made once is found again"
+    assert losses(here / "a") == losses(here / "b")
+
+
+# ---- HFT: half fine-tuning -------------------------------------------------------------------------------------------
+def frozen_bits(model: GPT, seed: int) -> dict[str, torch.Tensor]:
+    """{parameter: True where it is frozen}, of a model frozen in place."""
+    rows = freeze.half(model, seed)
+    out = {}
+    for name, p in model.named_parameters():
+        out[name] = torch.full(p.shape, not p.requires_grad)
+        if p in rows:
+            out[name][rows[p][0]] = True
+    return out
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_exactly_half_of_each_kind_in_each_layer_is_frozen(seed):
+    frozen = frozen_bits(tiny(cfg=dataclasses.replace(TINY, n_layer=3)), seed)
+    C = TINY.n_embd
+    for layer in range(3):
+        f = {n.removeprefix(f"h.{layer}."): x for n, x in frozen.items() if n.startswith(f"h.{layer}.")}
+        maps = [*f["attn.c_attn.weight"].split(C), f["attn.c_proj.weight"]]
+        assert all(x.all() or not x.any() for x in maps), "LAW: each of q, k, v, o is frozen whole or not at all"
+        assert sum(bool(x.all()) for x in maps) == 2, "LAW: two of the four attention maps are frozen"
+        assert [bool(x.all()) for x in f["attn.c_attn.bias"].split(C)] == [bool(x.all()) for x in maps[:3]]
+        for pair in (("mlp.c_fc", "mlp.c_proj"), ("ln_1", "ln_2")):
+            whole = [bool(f[f"{name}.weight"].all()) for name in pair]
+            assert sum(whole) == 1 and whole == [bool(f[f"{name}.bias"].all()) for name in pair], \
+                f"LAW: one of {pair} is frozen, with its bias"
+    assert not any(frozen[n].any() for n in ("wte.weight", "wpe.weight", "ln_f.weight", "ln_f.bias")), \
+        "LAW: embeddings, head and the last norm are trained"
+
+
+def test_another_seed_freezes_another_half():
+    plans = [str(freeze.plan(4, seed)) for seed in range(8)]
+    assert len(set(plans)) == 8 and plans == [str(freeze.plan(4, seed)) for seed in range(8)], "a function of the seed"
+    sums = {key: sum(layer[key] for seed in range(200) for layer in freeze.plan(2, seed)) / 400
+            for key in freeze.plan(1, 0)[0]}
+    assert all(0.4 < share < 0.6 for share in sums.values()), f"each matrix is frozen half of the time: {sums}"
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "rmsprop"])
+def test_frozen_weights_are_bit_equal_after_steps_with_weight_decay(optimizer):
+    model = tiny(double=False)
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    rows = freeze.half(model, 3)
+    cfg = train.Train(lr=0.01, weight_decay=0.5, optimizer=optimizer)
+    opt = freeze.hold(train.make_optimizer(model, cfg, CPU), rows)
+    for _ in range(3):
+        batch = batch_of(some_rows())
+        OBJECTIVES["sft"].forward(model, batch, SFT())
+        OBJECTIVES["sft"].loss(batch, SFT())[0].backward()
+        opt.step()
+    frozen = frozen_bits(tiny(double=False), 3)
+    for name, p in model.named_parameters():
+        moved = p.detach() != before[name]
+        assert not (moved & frozen[name]).any(), f"LAW: what is frozen is bit for bit what it was: {name}"
+        assert (p.grad is None) == bool(frozen[name].all()), f"LAW: a tensor frozen whole has no gradient: {name}"
+        if not frozen[name].all():
+            live = ~frozen[name]
+            assert moved[live].float().mean() > 0.5, f"what is not frozen is trained: {name}"
+            assert (p.grad[frozen[name]] == 0).all(), f"frozen rows do not count in the gradient's norm: {name}"
+
+
+def test_without_putting_rows_back_weight_decay_would_move_them():
+    model = tiny(double=False)
+    rows = freeze.half(model, 3)
+    p, (mask, kept) = next(iter(rows.items()))
+    opt = train.make_optimizer(model, train.Train(lr=0.01, weight_decay=0.5), CPU)         # nobody holds the rows
+    for q in model.parameters():
+        q.grad = torch.zeros_like(q)
+    opt.step()
+    assert p.dim() == 2 and not torch.equal(p.detach()[mask], kept), "the test above can fail"
+
+
+@pytest.mark.parametrize("objective", ["ift", "dpo"])
+def test_half_goes_with_every_objective_and_with_resume(objective, here, tiny_base, capsys):
+    flags = ["--objective", objective, "--init", tiny_base, "--rows", 24, "--batch-size", 6, "--lr", "0.01",
+             "--weight-decay", "0.1", "--freeze", "half", "--seed", 4, *QUICK]
+    assert call(train.main, *flags, "--steps", 6, "--save-every", 3, "--out", "whole") == 0
+    assert call(train.main, *flags, "--steps", 6, "--save-every", 3, "--out", "cut") == 0
+    cut = here / "cut"
+    (cut / "eval.json").write_text("{}")                            # as if it had been killed after step 3
+    for file in ("model.safetensors", "config.json"):
+        (cut / file).unlink()
+    assert call(train.main, "--resume", "cut") == 0 and "going on after step 3" in capsys.readouterr().out
+    start, one, two = (GPT.from_pretrained(f) for f in (tiny_base, here / "whole", cut))
+    frozen = frozen_bits(GPT.from_pretrained(tiny_base), 4)
+    for (name, a), b, c in zip(start.named_parameters(), one.parameters(), two.parameters()):
+        assert torch.equal(b, c), f"LAW: a resumed run is the uninterrupted one, bit for bit: {name}"
+        assert not ((a != b) & frozen[name]).any(), f"LAW: the finished model has the start's frozen half: {name}"
+        assert frozen[name].all() or (a != b).any(), name
+
+
+# ---- PreTTY: forced beginnings ---------------------------------------------------------------------------------------
+PROMPTS = [[3, 4, 5], [6, 7], [8, 9, 10, 11]]
+
+
+def test_no_forced_token_is_base_decoding():
+    model = tiny()
+    want = generate(model, PROMPTS, stop=1, pad=0, max_new=6)
+    for how in ({"prior": []}, {"priors": [[], [], []]}, {"priors": None}):
+        assert generate(model, PROMPTS, stop=1, pad=0, max_new=6, **how) == want, "LAW: k = 0 is base decoding"
+
+
+def test_each_answer_begins_as_it_is_told_and_goes_on_by_itself():
+    model, priors = tiny(), [[2, 3], [], [5]]
+    got = generate(model, PROMPTS, stop=1, pad=0, max_new=6, priors=priors)
+    for a, prompt, prior in zip(got, PROMPTS, priors):
+        assert a.ids[:len(prior)] == prior, "LAW: an answer begins with its forced tokens"
+        alone = generate(model, [prompt + prior], stop=1, pad=0, max_new=6)[0]
+        assert a.ids[len(prior):] == alone.ids, "LAW: what follows is what the model says after them, by itself"
+    assert any(len(a.ids) > len(p) for a, p in zip(got, priors))
+
+
+@pytest.fixture(scope="module")
+def start_values():
+    (base, tok), rows = start_model("base"), world.rows("val", "prompts", 40, 0, skills=("sort", "truth"))
+    return base.eval(), tok, rows
+
+
+def test_forced_starts_say_where_they_come_from(start_values):
+    base, tok, rows = start_values
+    assert forced_starts("", "", tok, rows) is None is forced_starts("0", "", tok, rows)
+    assert forced_starts("I do", "", tok, rows) == [tok.encode(" I do")] * 40
+    gold = forced_starts("2", "", tok, rows)
+    assert all(g == tok.encode(" " + world.reference(r.prompt[-1].text))[:2] for g, r in zip(gold, rows))
+    own = forced_starts("3", "base", tok, rows)
+    answers = answer_rows(base, tok, rows)
+    again = answer_rows(base, tok, rows, priors=own)
+    assert [a.ids[:3] for a in answers] == own, "LAW: the first N tokens of what that model says"
+    assert [a.ids for a in again] == [a.ids for a in answers], "LAW: forced to say what it says, it says the same"
+
+
+def test_the_score_counts_what_is_forced(start_values):
+    base, tok, _ = start_values
+    plain, items = families(base, tok, CPU, "val", 4)
+    forced, told = families(base, tok, CPU, "val", 4, prior="1")
+    assert all(x.answer for x in told) and told[0].prompt == items[0].prompt
+    assert mean_score(forced) > mean_score(plain), "the right first token helps this base"
+    assert all(world.score(x.prompt, x.answer) == x.score for x in told), "LAW: the whole answer is scored"
+
+
+def test_prior_on_the_command_line(capsys, tiny_base, tmp_path):
+    assert call(evaluate.main, "--items", 2, "--split", "val", "--prior", "1", "--threads", 1) == 0
+    assert "forced beginnings are part of the answers" in capsys.readouterr().out
+    assert call(sample.main, "base", "--prompt", "Sort pig bee saw from a to z.", "--prior", "1", "--threads", 1) == 0
+    assert "bee" in capsys.readouterr().out
+    for argv, words in ((["--prior-from", "base"], ["--prior N"]), (["--prior", "1", "--probes"], ["--probes"]),
+                        (["--prior", "yes", "--prior-from", "base"], ["number of tokens"]),
+                        (["--prior", "1", "--data", "x.json"], ["--data"])):
+        one_error(call(evaluate.main, *argv), capsys.readouterr().err, *words)
+    code = call(sample.main, "base", "--prompt", "hello", "--prior", "1")
+    one_error(code, capsys.readouterr().err, "--prior-from")

@@ -1,0 +1,371 @@
+"""The tokenizer: nothing is lost, the template is exact, and the `tokenizers` library and transformers agree.
+
+    python -m pytest tests/test_tokenizer.py        about 5 s, half of it the import of transformers; no network
+
+The comparison with GPT-2's own vocabulary needs it in TIKTOKEN_CACHE_DIR or a network, and says so when it is skipped.
+"""
+import base64
+import json
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nanouft.world.documents import corpus
+from nanouft.data.rows import Turn
+from nanouft.data.tokenizer import NANO_PATTERN
+from nanouft.world.vocabulary import nano_words
+from nanouft.data import tokenizer as tokenizer_module
+from nanouft.data.bpe import join, train_bpe
+from nanouft.shell.config import UserError
+
+from nanouft.data.tokenizer import ASSET, CONTROL, Tokenizer, main
+from nanouft.data.tokenizer_files import BYTES, GPT2_PATTERN
+
+NANO = Tokenizer.load("nano")
+CONTROL_IDS = {NANO.user, NANO.assistant, NANO.end, NANO.pad}
+SENTENCES = ["the cat sat on the mat and the dog didn't", "hello there, world: hello!", "naïve Zoë 学 writes 1234 5678",
+             "  two  spaces\tand a tab\n\nlines"] * 5
+TURNS = (Turn("system", "Be kind."), Turn("user", "Hi {{x}}\n"), Turn("assistant", " Hello"), Turn("user", "And?"),
+         Turn("assistant", "So."), Turn("system", "Now be brief."), Turn("user", "Why?"))
+
+
+def strings(n: int = 400) -> list[str]:
+    """Words, numbers, scripts, emoji, white space and odd bytes, in every order, and always the same."""
+    rng = random.Random(5)
+    parts = ["the", "dova", "Where", "42", "1234", "don't", "I'll", " ", "  ", "\n", "\n\n", "\t", " \n ", "\r\n", "!?",
+             "<|end|>", "é", "Zoë", "学", "日本語", "Привет", "مرحبا", "😀", "👩‍👩‍👧", "e\u0301", "\u3000",
+             "\u00a0", "½", "٣", "\x00", "\u200b", "_x_"]
+    return ["".join(rng.choices(parts, k=rng.randint(1, 9))) for _ in range(n)] + ["", " ", "\n", "a"]
+
+
+def plain(turns: tuple[Turn, ...]) -> list[dict]:
+    return [{"role": t.role, "content": t.text} for t in turns]
+
+
+# ---- nano: the shipped ranks -----------------------------------------------------------------------------------------
+def test_nano_has_1024_ids_and_the_control_tokens_stand_last():
+    assert NANO.n_vocab == 1024 and [NANO.user, NANO.assistant, NANO.end, NANO.pad] == [1020, 1021, 1022, 1023]
+    assert {NANO.decode([i]) for i in CONTROL_IDS} == set(CONTROL)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text())
+def test_any_text_comes_back_and_no_text_spells_a_control_token(text):
+    ids = NANO.encode(text)
+    assert NANO.decode(ids) == text and not CONTROL_IDS & set(ids)
+
+
+@pytest.mark.parametrize("name", CONTROL)
+def test_a_control_token_that_somebody_types_is_plain_text(name):
+    typed = f"before {name} after{name}"
+    ids = NANO.prompt_ids((Turn("user", typed),))
+    assert [i for i in ids if i in CONTROL_IDS] == [NANO.user, NANO.assistant]
+    assert NANO.decode(ids) == f"<|user|> {typed}<|assistant|>"
+
+
+def test_decoding_never_fails():
+    assert NANO.decode([0xE5, 0xAD]) == "\ufffd" and NANO.decode([5000, -1, 97]) == "\ufffd\ufffda"
+    assert NANO.encode("\ud800") == NANO.encode("\ufffd")       # half a surrogate pair is no text
+
+
+def test_words_of_the_world_are_one_token_and_names_are_two():
+    facts = pytest.importorskip("nanouft.world.facts")
+    assert [w for words in facts.WORDS.values() for w in words if len(NANO.encode(" " + w)) > 1] == []
+    two = [name for name in facts.NAMES if len(NANO.encode(" " + name)) == 2]
+    assert len(two) > 0.99 * len(facts.NAMES)
+    known = [name for names in facts.WORLD.creatures.values() for name in names]
+    assert len(set(known) & set(two)) > 0.97 * len(known)       # known names are cut like unknown ones
+
+
+def test_bytes_per_token_on_the_world_are_as_stated():
+    world = pytest.importorskip("nanouft.world")
+    texts = [" " + turn.text for document in corpus(1234, 500) for turn in document]
+    assert 3.7 < sum(map(len, texts)) / sum(len(NANO.encode(t)) for t in texts) < 4.1       # bpe.py says 3.9
+    english = " Please write a short poem about the sea and explain why people like it, in simple words."
+    assert 1.8 < len(english) / len(NANO.encode(english)) < 2.6                             # "about 2"
+
+
+@pytest.mark.slow
+def test_the_shipped_ranks_are_those_that_the_build_command_makes(tmp_path):
+    tokenizer_module.build(tmp_path / "again")
+    assert (tmp_path / "again").read_text().split() == ASSET.read_text().split(), \
+        "NanoWorld's text has changed: run python -m nanouft.data.tokenizer --build, then pretrain the base again"
+
+
+# ---- the template ----------------------------------------------------------------------------------------------------
+def test_the_template_letter_by_letter():
+    ids, mask = NANO.chat(TURNS[:2], TURNS[2:])
+    assert NANO.decode(ids) == ("<|user|> Be kind.\n\nHi {{x}}\n<|assistant|>  Hello<|end|>"
+                                "<|user|> And?<|assistant|> So.<|end|><|user|> Now be brief.\n\nWhy?")
+    assert NANO.decode(i for i, m in zip(ids, mask) if m) == "  Hello<|end|> So.<|end|>"
+    assert NANO.prompt_ids(TURNS) == [*ids, NANO.assistant]
+
+
+def test_an_answer_in_the_context_is_not_trained_on():
+    ids, mask = NANO.chat(TURNS[:4], TURNS[4:5])
+    assert NANO.decode(i for i, m in zip(ids, mask) if m) == " So.<|end|>" and len(ids) == len(mask)
+    assert sum(NANO.chat(TURNS)[1]) == 0
+
+
+def test_a_system_turn_without_a_user_turn_becomes_one():
+    alone = (Turn("system", "Be kind."),)
+    assert NANO.decode(NANO.prompt_ids(alone)) == "<|user|> Be kind.<|assistant|>"
+    assert NANO.decode(NANO.chat(alone, (Turn("assistant", "Hi"),))[0]) == "<|user|> Be kind.<|assistant|> Hi<|end|>"
+
+
+def test_a_document_ends_once_and_prose_has_no_speaker():
+    assert NANO.decode(NANO.document((Turn("text", "A fox."),))) == " A fox.<|end|>"
+    ids = NANO.document(TURNS[1:5])
+    assert NANO.decode(ids) == "<|user|> Hi {{x}}\n<|assistant|>  Hello<|user|> And?<|assistant|> So.<|end|>"
+
+
+def test_an_unknown_role_is_one_line():
+    with pytest.raises(UserError, match='unknown role "tool"'):
+        NANO.chat((Turn("tool", "x"),))
+
+
+turns_of_text = st.lists(st.tuples(st.sampled_from(["system", "user", "assistant"]), st.text(max_size=20)), max_size=6)
+
+
+@settings(max_examples=100, deadline=None)
+@given(turns_of_text, turns_of_text)
+def test_control_tokens_stand_only_where_the_template_puts_them(context, trained):
+    ids, mask = NANO.chat(context, trained)
+    answers = sum(role == "assistant" for role, _ in [*context, *trained])
+    assert ids.count(NANO.assistant) == ids.count(NANO.end) == answers and NANO.pad not in ids
+    assert len(mask) == len(ids) and not any(m for i, m in zip(ids, mask) if i in (NANO.user, NANO.assistant))
+    assert sum(m for i, m in zip(ids, mask) if i == NANO.end) == sum(role == "assistant" for role, _ in trained)
+
+
+# ---- training --------------------------------------------------------------------------------------------------------
+def test_bpe_by_hand():
+    ranks = train_bpe({"abab": 3, "abc": 2, "cc": 4}, 256 + 3)
+    assert list(ranks)[256:] == [b"ab", b"cc", b"abab"]         # ab 8 times; then cc 4; then ab+ab 3 against ab+c 2
+    assert list(train_bpe({"ba": 1, "ab": 1}, 257))[256:] == [b"ab"]                    # a tie: the alphabet decides
+    assert len(train_bpe({"ab": 1}, 999)) == 257                                            # nothing left to join
+    assert join([b"a", b"a", b"a"], (b"a", b"a")) == [b"aa", b"a"]
+
+
+def test_incremental_counts_equal_counting_anew():
+    rng = random.Random(3)
+    words = {"".join(rng.choices("abcd", k=rng.randint(1, 9))): rng.randint(1, 20) for _ in range(200)}
+    spelt, ranks = {w: [bytes([b]) for b in w.encode()] for w in words}, {bytes([b]): b for b in range(256)}
+    while len(ranks) < 300:
+        count = {}
+        for w, tokens in spelt.items():
+            for pair in zip(tokens, tokens[1:]):
+                count[pair] = count.get(pair, 0) + words[w]
+        best = min(count, key=lambda p: (-count[p], p))
+        ranks.setdefault(best[0] + best[1], len(ranks))
+        spelt = {w: join(tokens, best) for w, tokens in spelt.items()}
+    assert train_bpe(words, 300) == ranks
+    assert train_bpe(dict(reversed(words.items())), 300) == ranks                           # the order does not matter
+
+
+def test_the_tokenizer_is_trained_on_worlds_with_other_names():
+    pytest.importorskip("nanouft.world")
+    few = nano_words(worlds=3, documents=50)
+    assert few[" the"] > 50 and few == nano_words(worlds=3, documents=50)
+
+
+# ---- folders of other libraries --------------------------------------------------------------------------------------
+@pytest.fixture(scope="module", params=[[], ["<|endoftext|>"], ["<|end|>", "<|endoftext|>"]], ids=len)
+def library(request):
+    """A small tokenizer of the `tokenizers` library, with none, one or two special tokens before the letters."""
+    tokenizers = pytest.importorskip("tokenizers")
+    made = tokenizers.ByteLevelBPETokenizer()
+    made.train_from_iterator(SENTENCES, 330, min_frequency=1, special_tokens=request.param, show_progress=False)
+    return made, request.param
+
+
+@pytest.mark.parametrize("form", ["tokenizer.json", "vocab.json + merges.txt"])
+def test_ids_equal_those_of_the_library(library, form, tmp_path):
+    made, special = library
+    made.save(str(tmp_path / "tokenizer.json")) if form == "tokenizer.json" else made.save_model(str(tmp_path))
+    tok = Tokenizer.load(tmp_path)
+    for text in strings():
+        if not any(name in text for name in special):           # the library reads typed names, we do not
+            assert tok.encode(text) == made.encode(text).ids, text
+        assert tok.decode(tok.encode(text)) == text
+    n = made.get_vocab_size()
+    missing = [c for c in CONTROL if c not in special]
+    assert tok.n_text == n and tok.n_vocab == n + len(missing)
+    assert [tok.special[c] for c in missing] == list(range(n, tok.n_vocab))
+    assert all(tok.special[name] == i for i, name in enumerate(special))
+    tok.check_fits(n)
+    with pytest.raises(UserError, match="the model has"):
+        tok.check_fits(n - 1)
+
+
+def test_bytes_that_a_vocabulary_lacks_get_ids_of_their_own(tmp_path):
+    tokenizers = pytest.importorskip("tokenizers")
+    made = tokenizers.Tokenizer(tokenizers.models.BPE())
+    made.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = tokenizers.trainers.BpeTrainer(vocab_size=30, show_progress=False)
+    made.train_from_iterator(["the cat sat", "on the mat"] * 3, trainer)
+    made.save(str(tmp_path / "tokenizer.json"))
+    tok = Tokenizer.load(tmp_path)
+    assert tok.encode("the mat sat") == made.encode("the mat sat").ids
+    assert tok.decode(tok.encode("Zoë 学")) == "Zoë 学" and max(tok.encode("Zoë")) >= tok.n_text == made.get_vocab_size()
+
+
+def write(folder: Path, **files) -> Path:
+    for name, content in files.items():
+        path = folder / dict(whole="tokenizer.json", vocab="vocab.json", merges="merges.txt", run="run.json")[name]
+        path.write_bytes(content if isinstance(content, bytes) else
+                         (content if isinstance(content, str) else json.dumps(content)).encode())
+    return folder
+
+
+LETTERS = {letter: i for i, letter in enumerate(sorted(BYTES))}
+MODEL = {"type": "BPE", "vocab": {**LETTERS, "ab": 256, "bc": 257}, "merges": [["a", "b"], ["b", "c"]]}
+WHOLE = {"model": MODEL, "pre_tokenizer": {"type": "ByteLevel"}, "added_tokens": []}
+
+
+@pytest.mark.parametrize("files, says", [
+    (dict(whole=b"\x80\x02\xff\x00binary"), "tokenizer.json: cannot be read as UTF-8"),
+    (dict(whole='{"model": {"type": "BP'), "tokenizer.json: not a JSON file"),
+    (dict(whole="[" * 100_000), "tokenizer.json: not a JSON file"),
+    (dict(whole=[1]), "tokenizer.json: must hold a JSON object"),
+    (dict(whole={}), "tokenizer.json: not a byte-level BPE tokenizer, or damaged"),
+    (dict(whole={**WHOLE, "model": {**MODEL, "type": "Unigram"}}), "tokenizer.json: only byte-level BPE"),
+    (dict(whole={**WHOLE, "normalizer": {"type": "NFC"}}), "tokenizer.json: only byte-level BPE"),
+    (dict(whole={**WHOLE, "pre_tokenizer": {"type": "Metaspace"}}), "tokenizer.json: only byte-level BPE"),
+    (dict(whole={**WHOLE, "model": {**MODEL, "end_of_word_suffix": "</w>"}}), "tokenizer.json: only byte-level BPE"),
+    (dict(whole={**WHOLE, "model": {**MODEL, "merges": [["b", "c"], ["a", "b"]]}}), "ids do not grow in the order"),
+    (dict(whole={**WHOLE, "model": {**MODEL, "merges": [["x", "y"]]}}), "tokenizer.json: .* damaged .KeyError: 'xy'"),
+    (dict(whole={**WHOLE, "model": {**MODEL, "merges": ["a b c"]}}), "tokenizer.json: .* damaged"),
+    (dict(whole={**WHOLE, "model": {**MODEL, "vocab": {**LETTERS, "ab": 3, "bc": 257}}}), "different from each other"),
+    (dict(whole={**WHOLE, "added_tokens": [{"id": 1.5, "content": "x"}]}), "must be whole numbers"),
+    (dict(whole={**WHOLE, "added_tokens": [{"id": 2 ** 40, "content": "x"}]}), "cannot be used"),
+    (dict(whole={**WHOLE, "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
+        {"type": "Split", "pattern": {"Regex": "("}, "behavior": "Isolated"},
+        {"type": "ByteLevel", "use_regex": False}]}}), "cannot be used"),
+    (dict(vocab=MODEL["vocab"]), "only one of vocab.json and merges.txt"),
+    (dict(vocab=MODEL["vocab"], merges="#version: 0.2\na b\nb"), "vocab.json: .* damaged"),
+    (dict(vocab=MODEL["vocab"], merges=b"\xff\xfe"), "merges.txt: cannot be read"),
+    (dict(vocab={"▁a": 0, "▁": 1, "a": 2}, merges="▁ a"), "vocab.json: not a byte-level BPE"),
+    (dict(run='{"tokenizer": "na'), "run.json: not a JSON file"),
+    (dict(run={"tokenizer": "my model"}), "tokenizer.json is missing"),
+])
+def test_what_cannot_be_used_is_one_line(files, says, tmp_path):
+    with pytest.raises(UserError, match=says) as caught:
+        Tokenizer.load(write(tmp_path, **files))
+    assert str(tmp_path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_name_that_is_nothing_is_one_line():
+    with pytest.raises(UserError, match="neither a tokenizer"):
+        Tokenizer.load("nono")
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xff", b"YQ== 0\n", b"not base64! 1\n", b"YQ==\n"])
+def test_a_damaged_asset_names_the_remedy(content, tmp_path, monkeypatch):
+    (tmp_path / "nano.tiktoken").write_bytes(content)
+    monkeypatch.setattr(tokenizer_module, "ASSET", tmp_path / "nano.tiktoken")
+    with pytest.raises(UserError, match="--build"):
+        tokenizer_module.nano.__wrapped__()
+
+
+def test_the_asset_may_be_checked_out_with_other_line_ends(tmp_path, monkeypatch):
+    (tmp_path / "nano.tiktoken").write_bytes(ASSET.read_bytes().replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"))
+    monkeypatch.setattr(tokenizer_module, "ASSET", tmp_path / "nano.tiktoken")
+    assert tokenizer_module.nano.__wrapped__().ranks == NANO.ranks
+    token, rank = ASSET.read_text().split()[:2]
+    assert base64.b64decode(token) == b"\0" and rank == "0"     # tiktoken's own form
+
+
+# ---- which tokenizer belongs to a folder? ----------------------------------------------------------------------------
+def test_a_run_folder_names_its_tokenizer_but_its_own_files_count(tmp_path):
+    write(tmp_path, run={"tokenizer": "nano"})
+    assert Tokenizer.load(tmp_path) is NANO
+    write(tmp_path, whole=WHOLE)
+    assert Tokenizer.load(tmp_path).n_vocab == 258 + 4
+
+
+def test_a_folder_without_files_is_gpt2_and_offline_says_what_to_do(tmp_path, monkeypatch):
+    def no_network(name):
+        raise ConnectionError("no route")
+    monkeypatch.setattr(tokenizer_module.tiktoken, "get_encoding", no_network)
+    monkeypatch.setitem(tokenizer_module.NAMED, "gpt2", tokenizer_module.gpt2.__wrapped__)      # past its memory
+    with pytest.raises(UserError, match="run once with a network.*--init a folder that carries tokenizer files"):
+        Tokenizer.load(tmp_path)
+
+
+# ---- what we save ----------------------------------------------------------------------------------------------------
+def saved(tok: Tokenizer, folder: Path, config: bool) -> Path:
+    tok.save(folder)
+    if config:                          # a model of type gpt2 must not make transformers take its own GPT-2 tokenizer
+        (folder / "config.json").write_text(json.dumps({"model_type": "gpt2", "vocab_size": tok.n_vocab}))
+    return folder
+
+
+def test_a_saved_folder_loads_with_the_same_ids(tmp_path):
+    NANO.save(tmp_path / "Zoë 学 x")
+    again = Tokenizer.load(tmp_path / "Zoë 学 x")
+    assert (again.ranks, again.special, again.pattern) == (NANO.ranks, NANO.special, NANO_PATTERN)
+    assert all(again.encode(text) == NANO.encode(text) for text in strings())
+
+
+def test_a_foreign_tokenizer_survives_saving(library, tmp_path):
+    made, special = library
+    made.save(str(tmp_path / "tokenizer.json"))
+    first = Tokenizer.load(tmp_path)
+    first.save(tmp_path / "run")
+    again = Tokenizer.load(tmp_path / "run")
+    assert (again.ranks, again.special, again.pattern) == (first.ranks, first.special, GPT2_PATTERN)
+    assert again.n_text == again.n_vocab == first.n_vocab
+    theirs = pytest.importorskip("tokenizers").Tokenizer.from_file(str(tmp_path / "run" / "tokenizer.json"))
+    texts = [text for text in strings() if not any(name in text for name in (*CONTROL, *special))]
+    assert [theirs.encode(text).ids for text in texts] == [first.encode(text) for text in texts]
+
+
+@pytest.mark.parametrize("config", [False, True], ids=["tokenizer files only", "with a gpt2 config.json"])
+def test_transformers_opens_what_we_save(config, tmp_path):
+    auto = pytest.importorskip("transformers").AutoTokenizer.from_pretrained(str(saved(NANO, tmp_path, config)))
+    assert len(auto) == NANO.n_vocab and (auto.eos_token_id, auto.pad_token_id) == (NANO.end, NANO.pad)
+    texts = [text for text in strings() if "<|end|>" not in text]
+    assert len(texts) >= 200 and auto(texts)["input_ids"] == [NANO.encode(text) for text in texts]
+    assert all(auto.decode(NANO.encode(text)) == text for text in texts)
+    chats = [TURNS, TURNS[:2], TURNS[1:5], TURNS[:1], TURNS[1:2], (TURNS[0], TURNS[2]), (*TURNS[:3], TURNS[5])]
+    for turns in chats:
+        prompt = auto.apply_chat_template(plain(turns), add_generation_prompt=True, return_dict=True)
+        assert prompt["input_ids"] == NANO.prompt_ids(turns)
+        whole = auto.apply_chat_template(plain(turns), return_dict=True, return_assistant_tokens_mask=True)
+        assert (whole["input_ids"], whole["assistant_masks"]) == NANO.chat((), turns)
+
+
+def test_gpt2_is_tiktokens_with_four_ids_behind(tmp_path):
+    try:
+        tok = Tokenizer.load("gpt2")
+    except UserError as e:
+        pytest.skip(f"GPT-2's vocabulary is not here: {e}")
+    import tiktoken
+    own = tiktoken.get_encoding("gpt2")
+    assert tok.n_vocab == 50261 and tok.n_text == 50257 and tok.user == 50257 and tok.pad == 50260
+    assert all(tok.encode(text) == own.encode_ordinary(text) for text in strings())
+    tok.save(tmp_path)
+    assert Tokenizer.load(tmp_path).ranks == tok.ranks
+
+
+# ---- the command -----------------------------------------------------------------------------------------------------
+def test_the_command_shows_pieces_and_ids_on_one_line_each(capsys, tmp_path):
+    assert main(["Where does\nit live?"]) == 0
+    pieces, ids = capsys.readouterr().out.splitlines()
+    assert pieces.replace("|", "") == r"Where does\nit live?"
+    assert [int(i) for i in ids.split()] == NANO.encode("Where does\nit live?")
+    NANO.save(tmp_path)
+    assert main(["--tokenizer", str(tmp_path), "x"]) == 0
+    with pytest.raises(UserError, match="no text given"):
+        main([])
+
+
+def test_the_built_file_is_in_tiktokens_form(tmp_path, monkeypatch):
+    monkeypatch.setattr(tokenizer_module, "nano_words", lambda: {" hello": 3, " help": 2})
+    assert tokenizer_module.build(tmp_path / "ranks") == 256 + 6
+    lines = [line.split() for line in (tmp_path / "ranks").read_text().splitlines()]
+    assert b"|".join(base64.b64decode(token) for token, _ in lines[256:]) == b" h| he| hel| hell| hello| help"
+    assert [int(rank) for _, rank in lines] == list(range(262))

@@ -1,0 +1,242 @@
+"""Laws of UNA and UFT: one number per answer, one loss for demonstrations and judged answers.
+
+    python -m pytest tests/test_una_uft.py        about 3 s
+"""
+import math
+
+import pytest
+import torch
+from tiny import CPU, DATA, NANO, TINY, Form, differs, give_logps, model_grads, real_batch, same, say, value_and_grads
+
+from nanouft.reference import add_columns
+from nanouft.data.rows import Row
+from nanouft import world
+from nanouft.look import report
+from nanouft.data.batches import collate, encode
+from nanouft.shell.config import UserError
+
+from nanouft.gpt import GPT
+from nanouft.objectives import OBJECTIVES
+from nanouft.objectives.dpo import dpo_loss, log_ratio
+from nanouft.objectives.sft import SFT
+from nanouft.objectives.uft import UFT
+from nanouft.objectives.uft import rows as uft_rows
+from nanouft.objectives.una import UNA, score_loss
+
+FORMS = ("mse", "bce")
+
+
+def at_reference(form: Form):
+    batch = give_logps(real_batch(form))
+    for s in batch.seqs.values():
+        s.logp = s.ref.clone()
+    return batch
+
+
+def slope(i: float, score: float, form: str) -> float:
+    x = torch.tensor([i], dtype=torch.float64, requires_grad=True)
+    return torch.autograd.grad(score_loss(x, score, form).sum(), x)[0].item()
+
+
+# ---- the loss of one answer ------------------------------------------------------------------------------------------
+def test_at_the_start():
+    for score in (0.0, 0.3, 0.5, 1.0):
+        same(score_loss(torch.zeros(1, dtype=torch.float64), score, "mse"), [(0.5 - score) ** 2],
+             "policy = reference: sigma = 1/2, so MSE is (1/2 - score)^2, a quarter for a demonstration")
+        same(score_loss(torch.zeros(1, dtype=torch.float64), score, "bce"), [math.log(2)],
+             "policy = reference: BCE is log 2 whatever the score")
+    pair = OBJECTIVES["una"]
+    for loss, want in (("mse", 0.5), ("bce", 2 * math.log(2))):
+        hp = UNA(feedback="pair", loss=loss, beta=0.7)
+        same(pair.loss(at_reference(Form("una", hp)), hp)[0], want, f"a pair at the reference: {loss} {want:.3f}")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_half_teaches_nothing_at_the_start(form):
+    assert slope(0.0, 0.5, form) == 0, "LAW: score 1/2 has no gradient at the start"
+    assert slope(0.0, 0.6, form) < 0 < slope(0.0, 0.4, form), "LAW: better answers are pulled up, worse pushed down"
+
+
+@pytest.mark.parametrize("score", [0.1, 0.5, 0.8])
+def test_the_optimum_is_where_the_implicit_score_is_the_given_one(score):
+    best = math.log(score / (1 - score))
+    for form in FORMS:
+        same(slope(best, score, form), 0.0, f"{form}: no gradient at i = logit(score)")
+        assert slope(best - 1, score, form) < 0 < slope(best + 1, score, form), \
+            "LAW: and it is a minimum: log-ratio logit(score)/beta"
+    entropy = -score * math.log(score) - (1 - score) * math.log(1 - score)
+    at = torch.tensor([best], dtype=torch.float64)
+    same(score_loss(at, score, "mse"), [0.0], "MSE is 0 at the optimum")
+    same(score_loss(at, score, "bce"), [entropy], "BCE with a score between 0 and 1 bottoms at its entropy, not at 0")
+
+
+def test_slopes_in_closed_form():
+    for i in (-3.0, -0.4, 0.0, 1.7):
+        for score in (0.0, 0.3, 1.0):
+            p = 1 / (1 + math.exp(-i))
+            same(slope(i, score, "mse"), 2 * (p - score) * p * (1 - p), "dMSE/di = 2 (sigma - s) sigma (1 - sigma)")
+            same(slope(i, score, "bce"), p - score, "dBCE/di = sigma - s")
+
+
+def test_mse_forgives_what_is_far_off():
+    assert abs(slope(-20.0, 1.0, "mse")) < 1e-8 and slope(-20.0, 1.0, "bce") < -0.99, \
+        "LAW: a demonstration that has become very unlikely has no gradient under MSE, and the full one under BCE"
+
+
+def test_both_sides_of_a_pair_are_not_their_difference():
+    one, nought = torch.tensor([1.0]), torch.tensor([0.0])
+    both = score_loss(one, 1.0, "bce") + score_loss(nought, 0.0, "bce")
+    same(both, [1.0064], "i = (1, 0): the two sides pay .313 + .693", 1e-4)
+    same(score_loss(one - nought, 1.0, "bce"), [0.3133], "their difference pays .313", 1e-4)
+
+
+@pytest.mark.parametrize("beta", [0.1, 1.5])
+def test_the_pairwise_form_is_dpo(beta):
+    batch = give_logps(real_batch(Form("una", UNA(feedback="pair"))))
+    w, l = batch.seqs["chosen"], batch.seqs["rejected"]
+    i_w, i_l = beta * log_ratio(w), beta * log_ratio(l)
+    same(score_loss(beta * (log_ratio(w) - log_ratio(l)), 1.0, "bce"), dpo_loss(w, l, beta),
+         "-log sigma(i_w - i_l) is DPO to the last bit", 0.0)
+    both = score_loss(i_w, 1.0, "bce") + score_loss(i_l, 0.0, "bce")
+    assert (both >= dpo_loss(w, l, beta)).all(), "LAW: the two sides on their own never pay less than their difference"
+
+
+@pytest.mark.parametrize("loss", FORMS)
+def test_a_pair_is_two_labels(loss):
+    pair, label = UNA(feedback="pair", loss=loss), UNA(feedback="binary", loss=loss)
+    data = [r for r in DATA if r.chosen != r.rejected and r.label is None]
+    model, ref = GPT(TINY.__class__(**{**vars(TINY), "vocab_size": NANO.n_vocab}), seed=0), None
+
+    def value(hp):
+        nonlocal ref
+        encoded, _ = encode(OBJECTIVES["una"].rows(data, hp), NANO, 64)
+        ref = ref or GPT(model.cfg, seed=5)
+        add_columns(encoded, ("ref",), ref, NANO.pad, CPU)
+        batch = collate(encoded, range(len(encoded)), NANO.pad)
+        OBJECTIVES["una"].forward(model, batch, hp)
+        return OBJECTIVES["una"].loss(batch, hp)[0].detach()
+    same(2 * value(label), value(pair), "feedback pair = binary feedback on both sides (a pair pays their sum)", 1e-5)
+
+
+def test_only_the_distance_to_the_reference_counts():
+    hp = UNA(beta=0.4)
+    batch = give_logps(real_batch(Form("una", hp)))
+    want = OBJECTIVES["una"].loss(batch, hp)[0]
+    s = batch.seqs["answer"]
+    s.logp, s.ref = s.logp - 0.7, s.ref - 0.7
+    same(OBJECTIVES["una"].loss(batch, hp)[0], want, "the same constant on policy and reference changes nothing")
+    s.ref = s.ref + 0.1
+    differs(OBJECTIVES["una"].loss(batch, hp)[0], want, "and on one of them it does")
+
+
+def test_every_row_has_its_own_score():
+    hp = UNA(beta=0.4)
+    batch = give_logps(real_batch(Form("una", hp)))
+    want = OBJECTIVES["una"].loss(batch, hp)[0]
+    i, score = hp.beta * log_ratio(batch.seqs["answer"]), batch.col.score
+    same(want, ((torch.sigmoid(i) - score) ** 2).mean(), "mean over answers of (sigma(i) - own score)^2")
+    batch.col = {"score": score.flip(0)}
+    differs(OBJECTIVES["una"].loss(batch, hp)[0], want, "other scores for the same answers give another loss")
+
+
+def test_it_sums_over_tokens():
+    hp = UNA(beta=1.0, loss="bce")
+    batch = give_logps(real_batch(Form("una", hp)))
+    s = batch.seqs["answer"]
+    s.logp, s.ref = torch.full_like(s.logp, -1.0), torch.full_like(s.logp, -1.5)
+    n = s.mask.sum(-1).double()
+    same(OBJECTIVES["una"].loss(batch, hp)[0], score_loss(0.5 * n, batch.col.score.double(), "bce").mean(),
+         "half a nat a token above the reference counts N/2: a sum, not a mean")
+
+
+# ---- UFT -------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("beta", [0.01, 0.5])
+def test_uft_starts_as_sft(beta):
+    """Through the network: every parameter's gradient."""
+    data = [r for r in DATA if r.score is None and r.label is None]
+    model = GPT(TINY.__class__(**{**vars(TINY), "vocab_size": NANO.n_vocab}), seed=0).double()
+    form, sft = Form("uft", UFT(feedback="none", beta=beta)), Form("sft", SFT())
+    encoded, _ = encode(form.objective.rows(data, form.hp), NANO, 64)
+    add_columns(encoded, ("ref",), model, NANO.pad, CPU)
+    batch = collate(encoded, range(len(encoded)), NANO.pad)
+    with torch.no_grad():
+        form.objective.forward(model, batch, form.hp)
+    batch.seqs["answer"].ref = batch.seqs["answer"].logp.clone()         # the reference in fp64
+    loss, uft = model_grads(form, model, batch)
+    same(loss, 0.25, "UFT on demonstrations starts at (1/2 - 1)^2")
+    _, token_mean = model_grads(sft, model, batch)
+    for name in uft:
+        same(uft[name], token_mean[name] * batch.tokens["answer"] / batch.rows * beta / 4,
+             f"at the start UFT's gradient is SFT(sum)'s times beta/4: {name}", 1e-9)
+
+
+def test_the_weight_of_a_demonstration():
+    def weight(p: float) -> float:
+        return -slope(math.log(p / (1 - p)), 1.0, "mse")
+    for p in (0.1, 0.5, 0.9):
+        same(weight(p), 2 * p * (1 - p) ** 2, "a demonstration weighs 2 sigma (1 - sigma)^2 of SFT(sum), times beta")
+    same(weight(1 / 3), 8 / 27, "the peak is 8/27 beta")
+    assert weight(1 / 3) > max(weight(0.33), weight(0.34)), "LAW: at sigma = 1/3"
+
+
+def test_uft_merges_by_counts():
+    demo, scored, good, bad = (Row(say("user", f"q{i}"), say("assistant", f"a{i}"), score=s, label=l)
+                               for i, (s, l) in enumerate([(None, None), (0.3, None), (None, True), (None, False)]))
+    pair = Row(say("user", "q5"), None, say("assistant", "yes"), say("assistant", "no"))
+    data = [demo, scored, good, bad, pair]
+
+    def scores(feedback: str) -> list[float]:
+        return [e.col.score for e in uft_rows(data, UFT(feedback=feedback))]
+    assert scores("score") == [1.0, 0.3, 1.0, 0.0], "LAW: a row without a score is a demonstration of score 1"
+    assert scores("binary") == [1.0, 1.0, 0.0, 1.0, 0.0] and scores("pair") == [1.0, 1.0, 0.0]
+    assert uft_rows([demo], UFT())[0].col == {"score": 1.0}, "demonstrations alone are a smaller UFT"
+    with pytest.raises(UserError, match="needs demos"):
+        uft_rows([pair], UFT())
+
+
+def test_uft_is_una_with_a_score_of_one():
+    data = [r for r in DATA if r.score is not None]
+    a, b = OBJECTIVES["uft"].rows(data, UFT()), OBJECTIVES["una"].rows(data, UNA())
+    assert [(e.seqs, e.col) for e in a] == [(e.seqs, e.col) for e in b], "LAW: on scored rows UFT is UNA"
+    form = Form("una", UNA(beta=0.3))
+    batch = give_logps(real_batch(form))
+    want, grads = value_and_grads(form, batch)
+    got, g = value_and_grads(Form("uft", UFT(beta=0.3)), batch)
+    same(got, want, "the same loss")
+    same(g["answer"], grads["answer"], "the same gradient")
+
+
+@pytest.mark.parametrize("mix, counts", [("", (30, 30)), ("2:1", (40, 20)), ("1:0", (60, 0))])
+def test_nanoworld_mixes_kinds(mix, counts):
+    rows = world.mixed_rows("train", ["demos", "scores"], 60, 3, mix=mix, skills="A:B")
+    demos, scored = [r for r in rows if r.score is None], [r for r in rows if r.score is not None]
+    assert (len(demos), len(scored)) == counts
+    assert {r.family for r in demos} <= set(world.GROUP_A) and {r.family for r in scored} <= set(world.GROUP_B)
+    assert demos == world.rows("train", "demos", counts[0], 3, skills=world.GROUP_A), \
+        "LAW: the first kind has the rows that it would have alone, so SFT and UFT see the same demonstrations"
+
+
+# ---- what is reported ------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("name, hp", [("una", UNA()), ("una", UNA(feedback="pair")), ("uft", UFT()),
+                                      ("una", UNA(beta=0.001))], ids=str)
+def test_a_tie_is_half_a_victory(name, hp):
+    form = Form(name, hp)
+    batch = at_reference(form)
+    same(form.objective.loss(batch, hp)[1]["accuracy"], 0.5, "nothing has moved: half of the answers are on each side")
+    good = batch.seqs.get("chosen", batch.seqs.get("answer"))
+    good.logp = good.logp + 0.1 * good.mask                             # all that are looked at, or all chosen, gain
+    grades = batch.col.get("score", torch.ones(1))
+    want = (grades > 0.5).sum() / (grades != 0.5).sum()
+    same(form.objective.loss(batch, hp)[1]["accuracy"], want, "a gain of .1 nats is a victory, whatever beta")
+
+
+def test_uft_says_how_many_of_each_kind():
+    for hp, kind in ((UFT(), "scores"), (UFT(feedback="binary"), "labels"), (UFT(feedback="pair"), "pairs")):
+        kinds = OBJECTIVES["uft"].kinds(hp)
+        data = world.mixed_rows("train", kinds, 40, 0)
+        said = report.counts("uft", kinds, data, len(uft_rows(data, hp)))
+        assert said == [f"20 demonstrations, 20 {kind}"], "both kinds are counted; a pair once"
+    data = [Row(r.prompt, answer=r.answer, score=0.5) for r in data if r.answer]
+    said = report.counts("uft", ["demos", "scores"], data, len(data))
+    assert said == [f"0 demonstrations, {len(data)} scores; without demonstrations this is una"]
+    assert report.counts("una", ["scores"], data, len(data)) == [], "of one kind there is nothing to tell apart"

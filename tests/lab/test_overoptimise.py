@@ -1,0 +1,130 @@
+"""The study of reward over-optimisation: its figures by hand, its table and picture from lines, one small real piece.
+
+    python -m pytest tests/test_overoptimise.py       about 10 s
+"""
+import json
+import re
+
+import numpy as np
+import pytest
+from running import ROOT, call, one_error
+
+from nanouft.shell.files import read_json
+from nanouft.lab import overoptimise
+from nanouft.shell import runs
+
+
+@pytest.fixture
+def small(monkeypatch, tiny_base, tmp_path):
+    """The study with a tiny start model in place of SFT, and few pairs."""
+    monkeypatch.setattr(overoptimise, "sft", lambda seed, work: tiny_base)
+    monkeypatch.setattr(overoptimise, "SIZES", {4: 1, 8: 2})
+    monkeypatch.setattr(overoptimise, "SOURCES", ("corruptions",))
+    return overoptimise.Study(seeds=1, prompts=8, samples=4, ppo_steps=8, out=str(tmp_path / "results"),
+                              picture=str(tmp_path / "study.png"), work=str(tmp_path / "work"))
+
+
+def test_a_reward_that_is_the_score_agrees_and_its_reverse_does_not():
+    scores = np.random.default_rng(0).random((20, 16))
+    good, bad = (overoptimise.curve(likes, scores, scores) for likes in (3 * scores + 7, -scores))
+    assert good["agreement"] == 1 and bad["agreement"] == 0
+    assert overoptimise.curve(scores * 0, scores, scores)["agreement"] == 0.5, "a reward that says nothing is a coin"
+    assert [p["n"] for p in good["curve"]] == [1, 2, 4, 8, 16]
+    up, down = ([p["score"] for p in x["curve"]] for x in (good, bad))
+    assert up == sorted(up) and down == sorted(down, reverse=True)
+    plain = overoptimise.curve(scores, scores, scores)["curve"]
+    assert [p["reward"] for p in good["curve"]] == pytest.approx([p["reward"] for p in plain]), "no unit, no zero"
+    assert good["curve"][0]["reward"] == pytest.approx(0, abs=1e-9) and good["curve"][0]["kl"] == pytest.approx(0)
+
+
+def test_differences_between_prompts_are_no_spread():
+    """A constant for each prompt says nothing about its answers: it must not enlarge the unit of the reward."""
+    scores = np.random.default_rng(0).random((20, 16))
+    shifted = scores + np.arange(20)[:, None]
+    spread = [overoptimise.curve(likes, scores, scores)["spread"] for likes in (shifted, scores)]
+    assert spread[0] == pytest.approx(spread[1])
+
+
+def line(part: str, source: str, pairs: int, seed: int, scores: list[float]) -> dict:
+    points = [{"kl": 0.5 * i, "score": s, "reward": 1.0 * i, "n": 2 ** i, "usual": 0.5, "ends": 1.0}
+              for i, s in enumerate(scores)]
+    return {"part": part, "source": source, "pairs": pairs, "seed": seed, "agreement": 0.6, "curve": points,
+            "with": overoptimise.Study().settings(part)}
+
+
+def test_table_and_picture_from_lines(here, capsys):
+    found = [line("best-of", "samples", 100, s, [0.6 + 0.01 * s, 0.7, 0.4]) for s in (0, 1)]
+    found += [line("best-of", "exact", 0, 0, [0.6, 0.8, 0.9]), line("ppo", "samples", 100, 0, [0.6, 0.5, 0.1])]
+    other = overoptimise.Study(ppo_lr=1.0, prompts=9)                   # lines of other settings are not mixed in
+    found += [line(p, "samples", 100, 7, [0.0, 0.0, 0.0]) | {"with": other.settings(p)} for p in ("ppo", "best-of")]
+    (here / "r").mkdir()
+    (here / "r" / "over_optimisation.jsonl").write_text("".join(json.dumps(x) + "\n" for x in found))
+    assert call(overoptimise.main, "--part", "table", "--out", "r", "--picture", "p.png") == 0
+    out = capsys.readouterr().out
+    row, = (x for x in out.splitlines() if x.startswith("| best of 64 | 100 pairs"))
+    assert "| 60.5 ± 6.4 | 70.0 ± 0.0, 0.5 | 40.0 ± 0.0, 1.0 | -20.5 ± 6.4 | 2.0 ± 0.0 | 50, 50 |" in row, row
+    assert (here / "p.png").stat().st_size > 10_000
+    assert (here / "r" / "over_optimisation.md").read_text().strip() in out
+
+
+def test_best_of_n_in_small(small, monkeypatch):
+    read, fit = [], overoptimise.reward.fit
+    monkeypatch.setattr(overoptimise.reward, "fit", lambda model, rows, *more: read.append(len(rows)) or fit(
+        model, rows, *more))
+    found = overoptimise.best_of_n(0, small)
+    assert read == [4, 8], "a reward model of 4 pairs has read 4"
+    assert [(x["source"], x["pairs"]) for x in found] == [
+        ("exact", 0), ("noise", 0), ("corruptions", 4), ("corruptions", 8)]
+    for x in found:
+        likes = [p["reward"] for p in x["curve"]]
+        assert likes == sorted(likes), "by its own measure the best of more is never worse"
+        assert all(0.25 <= p["usual"] <= 1 for p in x["curve"]), "at least one of four samples says it"
+    again = overoptimise.best_of_n(0, small)
+    assert again == found, "finished models are taken as they are, and samples repeat"
+
+
+def test_half_a_run_begins_anew(tmp_path):
+    def main(argv):
+        place = overoptimise.Path(argv[-1])
+        assert not place.exists(), "what a kill has left is gone"
+        place.mkdir()
+        (place / "model.safetensors").write_text("whole")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_text("{}")
+    for _ in range(2):                                      # the second time nothing is run
+        overoptimise.quietly(main, [], tmp_path / "run")
+    assert [f.name for f in (tmp_path / "run").iterdir()] == ["model.safetensors"]
+
+
+def test_ppo_in_small(small, monkeypatch):
+    made = overoptimise.reward_models
+    monkeypatch.setattr(overoptimise, "reward_models", lambda seed, source, work: made(seed, "corruptions", work))
+    x = overoptimise.ppo(0, "samples", 4, {"mean": 1.0, "spread": 2.0}, small)
+    folder, = overoptimise.Path(small.work).glob("ppo-samples-4-0-*")
+    log, hp = runs.read_metrics(folder / "metrics.jsonl"), read_json(folder / "run.json")["hp"]
+    assert (hp["beta"], hp["end_penalty"]) == (0, 0), "no leash, and nothing is paid but the reward"
+    first = x["curve"][0]
+    assert len(x["curve"]) == small.ppo_steps / 2, "two steps are one rollout"
+    assert first["kl"] == pytest.approx(0, abs=1e-4) and first["reward"] == pytest.approx((log[0]["reward"] - 1) / 2)
+
+
+@pytest.mark.parametrize("argv, words", [
+    (["--samples", 1], ["--samples"]),
+    (["--seeds", 0], ["--seeds"]),
+    (["--prompts", 8], ["evidence", "--out out/trial"]),
+    (["--part", "tables"], ["did you mean table"]),
+    (["--part", "table", "--out", "nowhere"], ["nowhere", "run the study first"]),
+])
+def test_mistakes_are_one_line(argv, words, here, capsys):
+    one_error(call(overoptimise.main, *argv), capsys.readouterr().err, *words)
+
+
+def test_the_committed_table_is_that_of_the_committed_lines():
+    folder = ROOT / "docs" / "results"
+    found = runs.read_metrics(folder / "over_optimisation.jsonl")
+    table = (folder / "over_optimisation.md").read_text(encoding="utf-8")
+    assert table == "\n".join(overoptimise.table(found)) + "\n"
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    here = text[text.index("## A learnt reward"):].split("\n## ")[0]
+    said = re.findall(r"\d+\.\d", here)
+    assert said and all(x in table for x in said), [x for x in said if x not in table]

@@ -1,0 +1,197 @@
+"""Frozen Lake, the experiment and claim C5: cells, intervals, verdicts, the command.
+
+    python -m pytest tests/test_lake_study.py        about 15 s
+"""
+from nanouft.look.stats import interval, verdict
+import json
+import math
+import re
+from dataclasses import replace
+
+import pytest
+from running import ROOT, call, one_error
+
+from frozen_lake import __main__ as lake_main
+from frozen_lake import experiment
+from frozen_lake.experiment import (BASE, CONTRASTS, FIELDS, METHODS, SETTINGS, joined, key, report, run_study, study,
+                                    summary)
+
+
+
+NAMES = ["short", "short slippery", "short online"]
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """Settings of 10 updates, chunks of 2 maps."""
+    monkeypatch.setitem(SETTINGS, "short", replace(BASE, steps=10))
+    monkeypatch.setitem(SETTINGS, "short slippery", replace(BASE, steps=10, slippery=True))
+    monkeypatch.setitem(SETTINGS, "short online", replace(BASE, steps=10, online=True, start="presub", policy="table"))
+    monkeypatch.setattr(experiment, "CHUNK", 2)
+    monkeypatch.setattr(experiment, "EARLY", 5)
+
+
+def test_one_factor_at_a_time():
+    """Every setting differs from the base in one factor, or says two in its name; all names are different settings."""
+    assert SETTINGS["base"] == BASE and len(set(SETTINGS.values())) == len(SETTINGS)
+    for name, s in SETTINGS.items():
+        changed = [f for f in vars(s) if getattr(s, f) != getattr(BASE, f)]
+        assert len(changed) == (0 if name == "base" else 1 + ("," in name)), name
+    factors = {f for s in SETTINGS.values() for f in vars(s) if getattr(s, f) != getattr(BASE, f)}
+    assert {"policy", "start", "loser", "slippery", "lam", "gamma", "beta", "online"} <= factors
+
+
+def test_the_rule():
+    assert [verdict(*x, 0.0) for x in ((0.2, 0.1), (-0.2, 0.1), (0.1, 0.2), (-0.1, 0.2), (0.1, 0.1), (0.0, 0.0))] == \
+        ["holds", "does not hold", "undecided", "undecided", "undecided", "undecided"]
+    assert joined(["holds"] * 3) == "holds"
+    assert joined(["holds", "undecided", "does not hold"]) == "does not hold"
+    assert joined(["holds", "undecided", "holds"]) == "undecided"
+    assert verdict(0.3, math.inf, 0.0) == "undecided", "one map decides nothing"
+
+
+def cells(dpo: float, ift: float, orpo: float, sft: float, n: int = 6) -> list[dict]:
+    """Made-up cells around these distances."""
+    values = dict(zip(("dpo", "ift", "orpo", "sft"), (dpo, ift, orpo, sft)))
+    return [{m: [values[m] + 0.001 * (i + k) for _ in FIELDS] for k, m in enumerate(METHODS)} for i in range(n)]
+
+
+def test_the_verdict_is_computed():
+    assert summary("base", cells(0.1, 0.2, 0.3, 0.4))["verdict"] == "holds"
+    assert summary("base", cells(0.1, 0.2, 0.3, 0.4))["order_share"] == 1.0
+    wrong = summary("base", cells(0.4, 0.2, 0.3, 0.35))
+    assert wrong["verdict"] == "does not hold" and wrong["order_share"] == 0.0
+    assert wrong["contrasts"]["IFT - DPO"][2] == "does not hold" and wrong["contrasts"]["ORPO - IFT"][2] == "holds"
+    assert summary("base", cells(0.1, 0.2, 0.15, 0.4))["order_share"] == 0.0, "IFT must beat both ORPO and SFT"
+    noisy = cells(0.1, 0.2, 0.3, 0.3)
+    for i, c in enumerate(noisy):
+        c["sft"] = [0.2 + 0.1 * (-1) ** i] * len(FIELDS)
+    assert summary("base", noisy)["verdict"] == "undecided"
+
+
+def test_intervals_are_over_maps():
+    got = summary("base", cells(0.1, 0.2, 0.3, 0.4))
+    mean, half = interval([0.1 + 0.001 * (i + METHODS.index("dpo")) for i in range(6)])
+    assert got["distance"]["dpo"] == pytest.approx((mean, half))
+    assert set(got["contrasts"]) == set(CONTRASTS) and got["contrasts"]["SFT - IFT"][1] < 1e-9, "paired by map"
+
+
+def test_a_short_study(short, tmp_path, capsys):
+    data = study(tmp_path, 4, 2, 1, NAMES)
+    rows = [json.loads(line) for line in (tmp_path / "C5.jsonl").read_text().splitlines()]
+    assert len(rows) == 12 and {r["setting"] for r in rows} == set(NAMES)
+    for r in rows:
+        assert "skipped" in r or all(len(r[m]) == len(FIELDS) for m in METHODS)
+        assert "skipped" in r or all(0 <= r[m][FIELDS.index(f)] <= 1 for m in METHODS for f in ("distance", "success"))
+    assert data == json.loads((tmp_path / "C5.json").read_text()) or data["verdict"] in capsys.readouterr().out
+    text = (tmp_path / "C5.md").read_text(encoding="utf-8")
+    assert all(f"| {name} |" in text for name in NAMES) and data["verdict"] in text
+    found = data["settings"][0]
+    base = [r for r in rows if r["setting"] == "short"]
+    want = interval([r["ift"][0] - r["dpo"][0] for r in base])
+    assert found["contrasts"]["IFT - DPO"][:2] == pytest.approx(list(want)), "the table is computed from the cells"
+
+
+def test_the_study_resumes(short, tmp_path, monkeypatch):
+    """A cell is a function of its key: what is missing is run again and comes out the same; what is there is kept."""
+    file = tmp_path / "C5.jsonl"
+    whole = run_study(file, 4, 2, 1, NAMES)
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join(lines[:5]) + '\n{"key": "cut sho')
+    calls, honest = [], experiment.run_chunk
+    monkeypatch.setattr(experiment, "run_chunk", lambda *a: calls.append(a) or honest(*a))
+    assert run_study(file, 4, 2, 1, NAMES) == whole
+    assert 0 < len(calls) < 6, "only the chunks that lack a cell"
+    assert run_study(file, 4, 2, 1, NAMES) == whole and len(calls) < 6
+    assert key(SETTINGS["short"], 0, 4, 2) != key(SETTINGS["short"], 0, 4, 3) != key(SETTINGS["short"], 1, 4, 2)
+
+
+def test_two_workers_find_the_same(tmp_path):
+    """Processes of their own know no patched settings: the base, one map in a chunk of two."""
+    one = run_study(tmp_path / "a.jsonl", 2, 2, 1, ["a table"])
+    two = run_study(tmp_path / "b.jsonl", 2, 2, 2, ["a table"])
+    assert one == two and len(one) == 2
+
+
+def test_the_report_names_every_setting(short):
+    done = {key(SETTINGS[n], i, 2, 2): {"key": "", "setting": n, "map": i, **c}
+            for n in NAMES for i, c in enumerate(cells(0.1, 0.2, 0.3, 0.4, 2))}
+    data, lines = report(done, 2, 2, NAMES)
+    assert data["verdicts"] == {"holds": 3, "does not hold": 0, "undecided": 0} and "holds in 3" in lines[-1]
+
+
+C5 = ROOT / "docs" / "results" / "C5.json"
+
+
+@pytest.mark.skipif(not C5.exists(), reason="claim C5's study has not been run in this checkout")
+def test_the_committed_study_is_what_its_cells_give():
+    """Table, numbers and verdict again from docs/results/C5.jsonl; README's rows are lines of that table."""
+    data = json.loads(C5.read_text(encoding="utf-8"))
+    assert data["maps"] >= 100 and data["seeds"] >= 8 and [s["name"] for s in data["settings"]] == list(SETTINGS)
+    done = {c["key"]: c for c in map(json.loads, C5.with_suffix(".jsonl").read_text(encoding="utf-8").splitlines())}
+    again, lines = report(done, data["maps"], data["seeds"], list(SETTINGS))
+    assert json.loads(json.dumps(again)) == data
+    assert C5.with_suffix(".md").read_text(encoding="utf-8").splitlines() == lines
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    readme = readme[readme.index("## Frozen Lake"):readme.index("## The map")].splitlines()
+    shown = [line for line in readme if line.split("|")[1:2] and line.split("|")[1].strip() in SETTINGS]
+    assert shown and set(shown) <= set(lines), "README shows another table"
+    assert f"{data['verdict']}" in "".join(line for line in readme if "C5" in line), "README gives the verdict"
+
+
+# ---- the command ----------------------------------------------------------------------------------------------------
+QUICK = ["--seeds", "2", "--updates", "30", "--map", "corridor4", "--objective", "sft", "ift", "orpo", "dpo", "pg"]
+
+
+@pytest.fixture(autouse=True)
+def no_page(monkeypatch):
+    """The page has tests of its own."""
+    monkeypatch.setattr(lake_main.page, "write", lambda folder, data: None)
+
+
+def test_the_default_experiment(tmp_path, capsys, monkeypatch):
+    assert call(lake_main.main, *QUICK, "--out", tmp_path / "x") == 0
+    out = capsys.readouterr().out
+    for words in ("ghosts: 7 wrong steps", "is optimal for 2", "one pair: IFT - DPO", "what the columns mean",
+                  "table, start: detour habit; 2 seeds"):
+        assert words in out
+    for name in ("update.png", "changes.png", "explored.png", "curves.png", "walk.gif"):
+        assert (tmp_path / "x" / name).stat().st_size > 5000, name
+    data = json.loads((tmp_path / "x" / "results.json").read_text(encoding="utf-8"),
+                      parse_constant=lambda c: pytest.fail(f"{c} is no JSON"))
+    assert {r["method"] for r in data["rows"]} == {"sft", "ift", "orpo", "dpo", "pg"} and len(data["rows"]) == 20
+    assert all(len(c["steps"]) == len(c["distance"]) == 7 for arm in data["curves"].values() for c in arm.values())
+    monkeypatch.setattr(lake_main.pictures, "everything", lambda *a: [])
+    assert call(lake_main.main, *QUICK, "--out", tmp_path / "y") == 0
+    assert (tmp_path / "y" / "results.json").read_bytes() == (tmp_path / "x" / "results.json").read_bytes(), \
+        "the same command gives the same numbers"
+
+
+@pytest.mark.parametrize("argv", [["--map", "default4", "--slippery"], ["--loser", "dither"],
+                                  ["--objective", "sft", "--seeds", "1"], ["--objective", "reinforce"]])
+def test_other_lakes_and_choices(tmp_path, argv, capsys, monkeypatch):
+    monkeypatch.setattr(lake_main.pictures, "walk", lambda lake, policies, file: file)       # a GIF takes its time
+    few = [] if "--objective" in argv else ["--objective", "sft", "ift"]
+    assert call(lake_main.main, "--seeds", "2", "--updates", "3", *few, *argv, "--out", tmp_path) == 0
+    out = capsys.readouterr().out
+    assert (tmp_path / "curves.png").exists() and "distance" in out
+    assert not re.search(r"\binf\b", out) and ("±" in out) == ("1" not in argv), "one seed has no interval"
+    assert ("cancel in DPO" in out) == ("--slippery" not in argv)
+
+
+@pytest.mark.parametrize("argv, words", [
+    (["--map", "towway5"], ["did you mean twoway5"]), (["--lam", "1.5"], ["--lam", "between 0 and 1"]),
+    (["--gamma", "-1"], ["--gamma"]), (["--beta", "0"], ["--beta"]), (["--seeds", "0"], ["--seeds"]),
+    (["--objective", "sfft"], ["method", "did you mean sft"]), (["--loser", "fal"], ["did you mean fall"]),
+    (["--map", "bad.txt"], ["bad.txt", "row 2"]), (["--study", "--maps", "1"], ["--study"]),
+    (["--lamb", "1"], ["--lam"]), (["--study", "--maps", "2", "--objective", "sft"], ["--objective", "its settings"]),
+    *[(["--study", "--maps", "2", *flag], [flag[0], "changes nothing with --study"]) for flag in (
+        ["--map", "twoway5"], ["--slippery"], ["--lam", "0.9"], ["--gamma", "1"], ["--beta", "1"], ["--loser", "fall"],
+        ["--updates", "3"], ["--lr", "1e-3"])],
+    (["--maps", "3"], ["--maps belongs to --study"]), (["--workers", "1"], ["--workers belongs to --study"]),
+    (["--map", "line.txt"], ["no worse path"])])
+def test_mistakes_are_one_line(here, argv, words, capsys):
+    (here / "bad.txt").write_text("SFF\nFQG\n")
+    (here / "line.txt").write_text("SG\n")
+    code = call(lake_main.main, *argv)
+    one_error(code, capsys.readouterr().err, *words)

@@ -1,0 +1,252 @@
+"""The extra on federated learning: what the thresholds learn, what is sent, and what never leaves a client.
+
+    python -m pytest tests/test_spafl.py            below 10 s; `-m slow`: the figures that its text claims
+"""
+import math
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from running import call, one_error
+from tiny import differs, same
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "lessons" / "extras"))
+import spafl  # noqa: E402
+
+sys.path.pop(0)
+
+
+def world(scale: float = 1.0, seed: int = 0, tau: float = 0.05):
+    """(weights, thresholds, x, y) of one seed with three clients, in double precision; some rows are pruned."""
+    rng = torch.Generator().manual_seed(seed)
+    def normal(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=rng, dtype=torch.float64)
+    weights = [scale * normal(1, 3, 4, 5) / 5, scale * normal(1, 3, 3, 4) / 4]
+    taus = [(w.abs().mean(-1) + tau * normal(*w.shape[:-1])).clamp_min(0) for w in weights]
+    return weights, taus, normal(1, 3, 6, 5), torch.randint(3, (1, 3, 6), generator=rng)
+
+
+def gradients(weights, taus, x, y, window: str, a: float = 0.3) -> tuple[list, list]:
+    leaves = [t.clone().requires_grad_() for t in weights + taus]
+    n = len(weights)
+    found = torch.autograd.grad(spafl.loss(leaves[:n], leaves[n:], x, y, a, window), leaves)
+    return found[:n], found[n:]
+
+
+def test_a_threshold_prunes_the_whole_row_or_nothing():
+    weights, taus, x, _ = world()
+    rows = torch.cat([spafl.kept(w, t).flatten() for w, t in zip(weights, taus)])
+    assert 0 < rows.sum() < len(rows), "some rows are in use and some are not, or nothing is shown"
+    by_hand = x
+    for i, (w, t) in enumerate(zip(weights, taus)):
+        alive = w * (w.abs().mean(-1, keepdim=True) > t[..., None])
+        by_hand = (by_hand.relu() if i else by_hand) @ alive.transpose(-1, -2)
+    same(spafl.logits(weights, taus, x), by_hand, "mask = 1[mean |w| > tau], for all clients at once")
+    zero = [torch.zeros_like(t) for t in taus]
+    assert all(bool(spafl.kept(w, t).all()) for w, t in zip(weights, zero)), "LAW: threshold 0 prunes nothing"
+
+
+# ---- the two windows ------------------------------------------------------------------------------------------------
+def test_the_threshold_gradient_of_the_paper_is_that_of_a_ramp():
+    """With the step's slope taken as 1, the loss reads 1[x > 0] + (x - x0): its slope by finite differences."""
+    weights, taus, x, y = world()
+    _, got = gradients(weights, taus, x, y, "paper")
+    fixed = [(spafl.kept(w, t), t) for w, t in zip(weights, taus)]
+
+    def ramp(moved: list) -> float:
+        h = x
+        for i, (w, (mask, old), tau) in enumerate(zip(weights, fixed, moved)):
+            h = (h.relu() if i else h) @ (w * (mask - (tau - old))[..., None]).mT
+        ce = torch.nn.functional.cross_entropy(h.flatten(0, -2), y.flatten(), reduction="sum") / y.shape[-1]
+        return float(ce + 0.3 * sum((-t).exp().sum() for t in moved))
+
+    for layer, tau in enumerate(taus):
+        for place in np.ndindex(*tau.shape):
+            ends = []
+            for step in (1e-6, -1e-6):
+                moved = [t.clone() for t in taus]
+                moved[layer][place] += step
+                ends.append(ramp(moved))
+            alive = bool(fixed[layer][0][place]) or layer == 1
+            want = (ends[0] - ends[1]) / 2e-6 if alive else -0.3 * math.exp(-tau[place])
+            same(got[layer][place], want, "of a pruned hidden neuron only the pull: it says 0, where ReLU has slope 0"
+                 if not alive else f"layer {layer}, place {place}", 1e-6)
+    assert not fixed[0][0].all(), "there are pruned hidden neurons"
+
+
+def test_the_threshold_gradient_in_closed_form():
+    """dL/dtau_i = -sum_j g_ij w_ij - a exp(-tau_i), where g is the loss's gradient in the masked weights."""
+    weights, taus, x, y = world()
+    masked = [(w * spafl.kept(w, t)[..., None]).requires_grad_() for w, t in zip(weights, taus)]
+    zero = [torch.full_like(t, -1.0) for t in taus]                     # prunes nothing: the masked weights as they are
+    g = torch.autograd.grad(spafl.loss(masked, zero, x, y, 0.0, ""), masked)
+    _, paper = gradients(weights, taus, x, y, "paper")
+    for layer, (w, t) in enumerate(zip(weights, taus)):
+        same(paper[layer], -(g[layer] * w).sum(-1) - 0.3 * (-t).exp(), "through the window, and the pull of exp(-tau)")
+
+
+def test_the_released_window_never_hears_of_the_data():
+    weights, taus, x, y = world()
+    _, released = gradients(weights, taus, x, y, "released")
+    for g, t in zip(released, taus):
+        same(g, -0.3 * (-t).exp(), "rows of weights are small: only exp(-tau) is left")
+    assert (torch.cat([g.flatten() for g in released]) < 0).all(), "so every threshold rises"
+    far = [w.abs().mean(-1) - 2 for w in weights]                       # mean |w| - tau = 2: beyond the window
+    blind, hears = (gradients(weights, far, x, y, window)[1][0] for window in ("paper", "released"))
+    same(blind, -0.3 * (-far[0]).exp(), "LAW: beyond 1 it is the other way round")
+    differs(hears, blind, "there the released window hears the data", by=1e-3)
+
+
+def test_blind_thresholds_are_known_in_advance():
+    """Training with the released window on any data gives one and the same number."""
+    def after(seed: int, window: str) -> torch.Tensor:
+        x, y = (t[None] for t in spafl.draw_data(0.1, seed)["train"])
+        rng = torch.Generator().manual_seed(seed)
+        weights = [torch.randn(1, 10, out, n, generator=rng) / n ** 0.5 for n, out in zip(spafl.SIZES, spafl.SIZES[1:])]
+        taus = [torch.zeros(w.shape[:-1]) for w in weights]
+        spafl.train_at_home(weights, taus, window, x, y, 0.02, [rng])
+        return torch.cat([t.flatten() for t in taus])
+    tau = 0.0
+    for _ in range(spafl.EPOCHS * math.ceil(spafl.ROWS / spafl.BATCH)):
+        tau += spafl.LR * 0.02 * math.exp(-tau)
+    for seed in (0, 1):
+        same(after(seed, "released"), torch.full((1060,), tau), "tau <- tau + lr a exp(-tau), and nothing else", 1e-6)
+    assert after(0, "paper").std() > 0.005, "with the paper's window neurons and clients differ"
+    assert (after(0, "") == 0).all(), "without a window there is no threshold"
+
+
+def test_thresholds_stay_between_0_and_1_and_an_empty_layer_begins_again():
+    x, y = (t[None] for t in spafl.draw_data(0.1, 0)["train"])
+    rng = torch.Generator().manual_seed(0)
+    weights = [3 * torch.randn(1, 10, out, n, generator=rng) for n, out in zip(spafl.SIZES, spafl.SIZES[1:])]
+    taus = [torch.full(w.shape[:-1], 0.5) for w in weights]
+    spafl.train_at_home(weights, taus, "paper", x, y, 50.0, [rng])
+    ends = torch.cat([t.flatten() for t in taus])
+    assert ends.min() >= 0 and ends.max() == 1, "LAW: 0 <= tau <= 1, however hard the pull (here: far beyond)"
+    small = [0.1 * torch.randn(w.shape, generator=rng) for w in weights]
+    taus = [torch.full(w.shape[:-1], 0.9) for w in small]
+    spafl.train_at_home(small, taus, "released", x, y, 1e-9, [rng])
+    assert all((t < 0.01).all() for t in taus), "nothing was left of any layer: its thresholds are back at 0"
+
+
+# ---- what is sent ---------------------------------------------------------------------------------------------------
+class Open(spafl.Post):
+    """A post that keeps what it carries."""
+    def __init__(self):
+        self.letters = []
+
+    def send(self, x):
+        self.letters.append(x)
+        return super().send(x)
+
+
+def client_state(seed: int = 0):
+    weights, taus, *_ = world(seed=seed)
+    return weights, taus, [torch.zeros_like(t) for t in taus]
+
+
+@pytest.mark.parametrize("sends", ["weights", "thresholds", "nothing"])
+def test_bytes_are_those_of_what_is_sent(sends):
+    weights, taus, before = client_state()
+    own = {"weights": weights, "thresholds": taus, "nothing": []}[sends]
+    want, post = [t.clone() for t in own], Open()
+    spafl.talk(sends, weights, taus, before, post)
+    assert len(post.letters) == 2 * len(own), "each layer once up, once down"
+    assert [x.shape for x in post.letters[::2]] == [x.shape for x in own], "up goes that, and nothing else"
+    assert post.sent == 8 * 2 * sum(t.numel() for t in own), "LAW: bytes = numbers x 8 (double), up and down"
+    for x, start in zip(own, want):
+        same(x, start.mean(1, keepdim=True).expand_as(x), "every client holds the average")
+
+
+def test_only_thresholds_leave_a_client():
+    """Change the weights of client 0, not its thresholds: nobody else may notice."""
+    ends = []
+    for secret in (0.0, 1.0):
+        weights, taus, before = client_state()
+        weights = [w.clone() for w in weights]
+        for w in weights:
+            w[:, 0] += secret
+        spafl.talk("thresholds", weights, taus, before, spafl.Post())
+        ends.append(torch.cat([t[:, 1:].flatten() for t in weights + taus]))
+    assert torch.equal(*ends), "LAW: weights stay at home"
+
+
+def test_global_thresholds_move_the_weights():
+    weights, taus, before = client_state()
+    old = [w.clone() for w in weights]
+    spafl.talk("thresholds", weights, taus, before, spafl.Post())
+    for w, was, t in zip(weights, old, taus):
+        want = was - was.sum(-1, keepdim=True).sign() * (t / was.shape[-1])[..., None]
+        same(w, want, "w - sign(sum w) (tau_new - tau_old) / inputs")
+        same(w.sum(-1).abs(), (was.sum(-1).abs() - t).abs(), "LAW: |sum w| falls by exactly what the threshold rose")
+    weights, taus, before = client_state()
+    old = [w.clone() for w in weights]
+    spafl.talk("nothing", weights, taus, before, spafl.Post())
+    assert all(torch.equal(a, b) for a, b in zip(weights, old)), "LAW: who hears nothing changes nothing"
+
+
+# ---- data and the whole run -----------------------------------------------------------------------------------------
+def test_clients_differ_as_alpha_says():
+    def classes(alpha: float, split: str = "train") -> np.ndarray:
+        y = spafl.draw_data(alpha, 3)[split][1]
+        return np.array([len(set(row.tolist())) for row in y])
+    assert classes(0.1).mean() < 5 < 9 < classes(100).mean(), "0.1: few classes each; 100: nearly all"
+    assert (classes(0.1, "all") == 10).all()
+    some = spafl.draw_data(0.1, 3)
+    shares = {split: torch.stack([row.bincount(minlength=10) / len(row) for row in y])
+              for split, (_, y) in some.items()}
+    apart = {split: float((shares["train"] - shares[split]).abs().sum(-1).mean() / 2) for split in ("own", "all")}
+    assert apart["own"] < 0.15 < 0.5 < apart["all"], "a client is tested on the mixture that it trains on, then on all"
+    again = spafl.draw_data(0.1, 3)
+    assert all(torch.equal(a, b) for s in some for a, b in zip(some[s], again[s])), "a pure function of its seed"
+    assert not torch.equal(some["train"][0], spafl.draw_data(0.1, 4)["train"][0])
+
+
+def test_a_run():
+    cfg = spafl.SpaFL(rounds=2, seeds=2)
+    how, sizes = (("weights", ""), ("nothing", ""), ("thresholds", "paper")), spafl.SIZES
+    fed, alone, spa = (spafl.run(cfg, *h, 0.01) for h in how)
+    numbers = {"weights": sum(n * m for n, m in zip(sizes, sizes[1:])), "thresholds": sum(sizes[1:]), "nothing": 0}
+    for name, got in (("weights", fed), ("nothing", alone), ("thresholds", spa)):
+        same(got["kB"], [numbers[name] * 4 * 2 * cfg.rounds / 1000] * 2, f"4 bytes x {name} x up and down x rounds")
+        assert all(0.2 < v <= 1 for v in got["home"]), "each learns something of its own classes"
+    assert fed["density"] == alone["density"] == [1, 1] and fed["spread"] == [0, 0], "nothing is pruned"
+    assert np.mean(fed["all"]) != np.mean(fed["own"]) and alone["own"] == alone["home"], "no talk, no change"
+
+
+def test_the_command(here, capsys):
+    assert call(spafl.main, "--rounds", 1, "--seeds", 2, "--out", here / "x" / "s.png") == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name in (*spafl.LOOKS, *spafl.COLUMNS)) and "±" in out
+    assert (here / "x" / "s.png").stat().st_size > 20_000
+    assert call(spafl.main, "--rounds", 1, "--seeds", 1, "--window", "released", "--out", here / "s.png") == 0
+    out = capsys.readouterr().out
+    assert "SpaFL, released" in out and "SpaFL, paper" not in out and "inf" not in out
+    for flag, value, word in (("--window", "papr", "paper?"), ("--rounds", "0", "--rounds"),
+                              ("--alpha", "0", "--alpha"), ("--a", "-1", "--a"), ("--round", "1", "--rounds")):
+        one_error(call(spafl.main, flag, value), capsys.readouterr().err, word)
+
+
+def test_it_says_what_it_is_and_stays_short():
+    text = (ROOT / "lessons" / "extras" / "spafl.py").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 200 and max(map(len, text.splitlines())) <= 120
+    assert "NOT alignment" in text and "2406.00431" in text
+
+
+@pytest.mark.slow
+def test_its_text_says_what_it_prints(here, capsys):
+    """The figures of the docstring, from its own command."""
+    assert call(spafl.main, "--out", here / "s.png") == 0
+    table = {line[:17].strip(): [float(v) for v in re.findall(r"(-?\d+\.\d)(?: ± \d+\.\d)?", line[17:])]
+             for line in capsys.readouterr().out.splitlines() if line[:17].strip() in spafl.LOOKS}
+    at = {name: dict(zip(spafl.COLUMNS, row)) for name, row in table.items()}
+    assert 39 < at["FedAvg"]["kB"] / at["SpaFL, paper"]["kB"] < 42, "FedAvg sends 40 times as much"
+    assert 2 < at["FedAvg"]["gain"] < 4.5 and at["FedAvg"]["own"] < at["nothing sent"]["own"] - 8
+    spa = at["SpaFL, paper"]
+    assert abs(spa["gain"]) < 1 and 40 < spa["density"] < 65, "half of the weights go, for less than a point"
+    assert abs(spa["gain"] - at["thresholds stay"]["gain"]) < 1, "and as well when nobody talks"
+    assert at["SpaFL, released"]["spread"] == 0, "all thresholds rise alike"
