@@ -7,7 +7,7 @@
 One optimal and one worse path through a frozen lake; SFT and IFT imitate the first, DPO and ORPO prefer it to the
 second (arXiv:2405.11870, section 5.3). Printed: who comes nearer to the optimal policy, where, and who arrives. Written
 to --out: results.json, pictures, a GIF, and index.html, a page to click through. What the paper does not say (map,
-width, rate, seeds) is chosen here and is a flag; its result is not assumed.
+width, learning rate, seeds) is chosen here and is a flag; its result is not assumed.
 """
 import math
 import sys

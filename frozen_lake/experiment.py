@@ -237,6 +237,7 @@ def again(folder: Path, maps: int, seeds: int) -> None:
     if any(c["key"] not in done for c in cells):
         raise UserError(f"{folder / 'C5.jsonl'}: the base setting is not finished there; run --study first")
     different = sum(json.loads(json.dumps(c)) != done[c["key"]] for c in cells)
-    print(f"{'C5: base setting':<40} " + (f"DIFFERENT on {different} of {len(cells)} maps" if different else "the same"))
+    said = f"DIFFERENT on {different} of {len(cells)} maps" if different else "the same"
+    print(f"{'C5: base setting':<40} {said}")
     if different:
         raise UserError("other code, another processor or another torch")

@@ -26,7 +26,7 @@ from frozen_lake.policies import Net
 HERE, MAP = Path(__file__).parent, "twoway5"
 METHODS = ("sft", "ift", "dpo", "orpo")
 STUDY = "python -m frozen_lake --study"             # the command that fills the last scene
-SEEDS = 20                                          # networks behind each mean; the first of them walks in scene 5
+SEEDS = 20                                          # networks in each mean; the first of them walks in scene 5
 SPREAD = 0.3                                        # the student of the page: logits ~ N(0, SPREAD^2), it knows nothing
 START_SEED = 189                                    # not any student: the first seed with five ghosts, all on ice, two
                                                     # of them off the path. That is chosen for having something to see

@@ -1,12 +1,17 @@
 # %% [markdown]
 # # 01 · What is the least code that talks?
-# *Core · about 25 minutes (estimated, n=0) · needs Python only · GPT-2 (Radford et al. 2019), `nanouft/gpt.py`*
+# *Core · about 25 minutes (estimated, n=0) · needs Python only · GPT-2 (Radford et al. 2019),
+# `nanouft/gpt.py`*
 #
-# A language model is asked one thing: **which token comes next?** It names one, the token is put behind the text,
-# and it is asked again. That is all of talking. You will train such a model from nothing, then take away **one
-# matrix of zeros and ones** and train it again on the same text. `python lessons/01_gpt.py`, under half a minute.
+# A language model is asked one thing: **which token comes next?** It names one token. We put that
+# token at the end of the text and ask again. That is all of talking.
 #
-# Two old questions: (00) one method only half learnt to stop; why? (00) what does a bar of the ledger not tell?
+# In this lesson you train such a model from nothing. Then you take away **one matrix of zeros and
+# ones** and train it again on the same text. `python lessons/01_gpt.py` takes less than half a
+# minute.
+#
+# Two old questions: (00) One method only half learnt to stop. Why? (00) What does a bar of the
+# ledger not tell you?
 
 # %% Guess before you run. Nothing is checked, but the lesson will remind you.
 MY_GUESS = None   # without the causal mask, after the same training: "a" higher loss and worse text
@@ -14,152 +19,230 @@ MY_GUESS = None   # without the causal mask, after the same training: "a" higher
 
 # %% [markdown]
 # ## The text
-# NanoWorld's corpus, cut into *tokens*: pieces of words from a list of 1,024. `<|user|>` and its like are tokens too.
+# The text is NanoWorld's corpus, cut into *tokens*. A token is a piece of a word from a list of
+# 1,024 pieces. `<|user|>` and the like are tokens, too.
 
 # %%
+from pathlib import Path
+
+from nanouft.data.tokenizer import Tokenizer
+from nanouft.gpt import GPT, GPTConfig
 from nanouft.look import plots
 from nanouft.models.generate import generate
-from nanouft.gpt import GPT, GPTConfig
-from nanouft.pretrain import world_rows
-from nanouft.data.tokenizer import Tokenizer
-import torch                                            # after nanouft, which lets idle threads sleep
+from nanouft.world.documents import token_rows
+import torch                    # after nanouft, which lets idle threads sleep
 
-BREAK = "mask"                                          # the switch, see "Break it": "mask" | "positions"
-STEPS, ROWS, T, HALF = 220, 32, 64, 32                  # a step reads 32 rows of 64 tokens
-torch.set_num_threads(2)                                # fp32, two threads, fixed seeds: nearly equal on each machine
+BREAK = "mask"                  # the switch, see "Break it": "mask" | "positions"
+STEPS = 220
+ROWS = 32                       # rows that a step reads
+T = 64                          # tokens of a row
+HALF = 32
+torch.set_num_threads(2)        # fp32, two threads, fixed seeds: nearly equal on each machine
 tok = Tokenizer.load("nano")
-rows, held = torch.from_numpy(world_rows(STEPS * ROWS + 64, T + 1, seed=1, tok=tok)).split([STEPS * ROWS, 64])
+text = torch.from_numpy(token_rows(STEPS * ROWS + 64, T + 1, seed=1, tok=tok))
+rows, held = text.split([STEPS * ROWS, 64])         # `held` is never trained on
 print("tokens:", "|".join(tok.decode([i]) for i in rows[0, :20]), "...")
 
 # %% [markdown]
 # ## The model in four sentences
-# Each token becomes a list of $C$ numbers, plus another list for its place in the row (*embeddings*).
-# Then, twice over, every place **looks back** and fetches what it needs from earlier places (*attention*),
-# and **thinks** about what it has, alone (*MLP*). Both add to what is there already (*residual stream*).
-# In the end the list is compared with every token of the vocabulary: the best match is the guess for the next one.
+# Each token becomes a list of $C$ numbers, plus another list for its place in the row
+# (*embeddings*). Then, twice over, every place **looks back** and fetches what it needs from
+# earlier places (*attention*). After that it **thinks** alone about what it has (*MLP*); both steps
+# add their result to what is there already (*residual stream*). In the end the list is compared
+# with every token of the vocabulary, and the best match is the guess for the next token.
 #
 # ## One equation
-# Looking back: place $i$ asks with $q_i$; place $j$ has a label $k_j$ and a content $v_j$, lists of $h$ numbers.
-# $$y_i=\sum_j a_{ij}v_j,\qquad a_i=\mathrm{softmax}_j\Big(\frac{q_i\cdot k_j}{\sqrt h}+M_{ij}\Big),\qquad
+# Looking back works like this. Place $i$ asks with $q_i$. Place $j$ has a label $k_j$ and a content
+# $v_j$. All three are lists of $h$ numbers.
+# $$y_i=\sum_j a_{ij}v_j,\qquad
+# a_i=\mathrm{softmax}_j\Big(\frac{q_i\cdot k_j}{\sqrt h}+M_{ij}\Big),\qquad
 # M_{ij}=-\infty\ \text{where}\ j>i,\ \text{else}\ 0.$$
-# $M$ is the **causal mask**: nobody looks at what comes later. In `nanouft/gpt.py`, `Attention.forward`, it is the word
-# `is_causal`. By hand, two places, $h=4$: both ask with $q\cdot k=2\ln 3$ for the first label and 0 for the second;
-# the contents are 0 and 4. The first place sees only itself: **0**. The second gives 3/4 to the first and 1/4 to
-# itself: **1**. (The second number of each content is 1, so what comes out there is the attention, added up.)
+# $M$ is the **causal mask**: no place looks at what comes later. In `nanouft/gpt.py`, in
+# `Attention.forward`, it is the word `is_causal`.
+#
+# Here it is by hand, with two places and $h=4$. Both places ask the same: $q\cdot k$ is $2\ln 3$
+# for the first label and 0 for the second. The contents begin with 0 and 4. The first place sees
+# only itself, so its output is **0**. The second place gives 3/4 to the first and 1/4 to itself, so
+# its output is **1**. The second number of each content is 1. So the second number of each output
+# is the sum of all attention that this place gave.
 
 # %%
-q, k = torch.ones(2, 4), torch.tensor([[3.0], [1.0]]).log() * torch.tensor([0.5] * 4)
+q = torch.ones(2, 4)
+k = torch.tensor([[3.0], [1.0]]).log() * torch.tensor([0.5] * 4)
 v = torch.tensor([[0.0, 1, 0, 0], [4, 1, 0, 0]])
-y = torch.nn.functional.scaled_dot_product_attention(q[None], k[None], v[None], is_causal=True)[0]
-print(f"two places: outputs {y[0, 0]:.2f} and {y[1, 0]:.2f}, attention adds up to {y[0, 1]:.2f} and {y[1, 1]:.2f}")
-assert torch.allclose(y[:, :2], torch.tensor([[0.0, 1], [1, 1]])), "causal attention by hand: outputs 0 and 1"
+attention = torch.nn.functional.scaled_dot_product_attention
+y = attention(q[None], k[None], v[None], is_causal=True)[0]
+print(f"two places: outputs {y[0, 0]:.2f} and {y[1, 0]:.2f}, "
+      f"attention adds up to {y[0, 1]:.2f} and {y[1, 1]:.2f}")
+by_hand = torch.tensor([[0.0, 1], [1, 1]])
+assert torch.allclose(y[:, :2], by_hand), "causal attention by hand: outputs 0 and 1"
 
 # %% [markdown]
 # ## The loop that teaches it
-# Five parts; every training program of this project has the same five. Because place $i$ cannot see place $i+1$,
-# **one row asks 64 honest questions at once**. That is what the mask is for: with it, nobody can copy the answer.
+# The loop has five parts. Every training program of this project has the same five. Place $i$
+# cannot see place $i+1$, so **one row asks 64 honest questions at once**. That is what the mask is
+# for: with it, no place can copy the answer.
 
 # %%
-def break_it(model: GPT, what: str) -> None:
-    for block in model.h if what == "mask" else ():     # hand each attention a matrix that forbids nothing
-        block.attn.forward = lambda x, mask, *rest, see=block.attn.forward: see(x, torch.tensor([[True]]), *rest)
-    if what == "positions":
-        model.wpe.weight.requires_grad_(False).zero_()
+def remove_mask(attention) -> None:
+    """Give this attention a matrix that forbids nothing."""
+    def look_everywhere(x, mask, cache, layer):
+        return masked(x, torch.tensor([[True]]), cache, layer)
+
+    masked = attention.forward
+    attention.forward = look_everywhere
+
+
+def remove_positions(model: GPT) -> None:
+    """Set the list that tells each token its place to 0, and do not train it."""
+    model.wpe.weight.requires_grad_(False)
+    model.wpe.weight.zero_()
 
 
 def train(broken: str) -> tuple[GPT, list[float]]:
-    model, losses = GPT(GPTConfig(tok.n_vocab, n_ctx=T, n_layer=2, n_head=4, n_embd=64, init_std=0.125), seed=0), []
-    break_it(model, broken)
+    """A model of two layers after STEPS steps, and its losses."""
+    sizes = GPTConfig(tok.n_vocab, n_ctx=T, n_layer=2, n_head=4, n_embd=64, init_std=0.125)
+    model = GPT(sizes, seed=0)
+    if broken == "mask":
+        for block in model.h:
+            remove_mask(block.attn)
+    if broken == "positions":
+        remove_positions(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, betas=(0.9, 0.98))
+    losses = []
     for step in range(STEPS):
-        ids = rows[step * ROWS:(step + 1) * ROWS]                               # data
-        logp = model(ids[:, :-1], want="logp", targets=ids[:, 1:])              # forward: log-prob of each next token
-        loss = -logp.mean()                                                     # objective, in nats a token
-        optimizer.zero_grad(), loss.backward(), optimizer.step()                # update
-        losses.append(loss.item())                                              # report
+        ids = rows[step * ROWS:(step + 1) * ROWS]                       # 1. data
+        logp = model(ids[:, :-1], want="logp", targets=ids[:, 1:])      # 2. forward
+        loss = -logp.mean()                                             # 3. objective
+        optimizer.zero_grad()                                           # 4. update
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())                                      # 5. report
     return model, losses
 
 
+runs = {"GPT": train("nothing"), f"no {BREAK}": train(BREAK)}
+
+# %% [markdown]
+# The forward pass writes `logp`: the log-probability of each next token. The loss is minus its
+# mean. Its unit is the *nat*, because the logarithm is the natural one.
+#
+# Now both models talk, and both get an exam. It asks for token 33 of rows that nobody trained on.
+# First the whole row is in view, as in training. Then only the 32 tokens before are in view, as in
+# talking.
+
+# %%
 def talk(model: GPT, start: str) -> str:
-    (a,) = generate(model, [tok.encode(start)], stop=tok.end, pad=tok.pad, max_new=20, temperature=0.5, cached=False)
-    return (start + tok.decode(a.ids)).encode("ascii", "replace").decode()      # any console can show it
+    """`start`, and how the model continues it."""
+    (a,) = generate(model, [tok.encode(start)], stop=tok.end, pad=tok.pad, max_new=20,
+                    temperature=0.5, cached=False)
+    said = start + tok.decode(a.ids)
+    return said.encode("ascii", "replace").decode()     # any console can show it
 
 
-# Nats for token 33 of the held-out rows when `seen` tokens are in view: 64 as in training, 32 as in talking.
-def ask(model: GPT, seen: int) -> float:
-    return -model(held[:, :seen], want="logp", targets=held[:, 1:seen + 1])[:, HALF - 1].mean().item()
+def exam(model: GPT, seen: int) -> float:
+    """Mean nats for token 33 of the held-out rows if `seen` tokens are in view."""
+    logp = model(held[:, :seen], want="logp", targets=held[:, 1:seen + 1])
+    return -logp[:, HALF - 1].mean().item()
 
 
-runs, nats = {"GPT": train("nothing"), f"no {BREAK}": train(BREAK)}, []
+final, in_view, hidden = {}, {}, {}
 for name, (model, losses) in runs.items():
-    nats.append((sum(losses[-20:]) / 20, ask(model, T), ask(model, HALF)))
-    print(f"\n{name}: training loss {losses[0]:.2f} -> {nats[-1][0]:.2f} nats a token. It says")
-    print(*("    " + talk(model, s) for s in (" Many say the", " When the dog is not", " 7 and 4 is")), sep="\n")
+    final[name] = sum(losses[-20:]) / 20
+    in_view[name] = exam(model, T)
+    hidden[name] = exam(model, HALF)
+    print(f"\n{name}: training loss {losses[0]:.2f} -> {final[name]:.2f} nats per token. It says")
+    for start in (" Many say the", " When the dog is not", " 7 and 4 is"):
+        print("    " + talk(model, start))
 
 # %% [markdown]
 # ## The surprise
-# The first model talks after a few seconds (it has grammar, not arithmetic: be suspicious of fluency). The second has
-# a training loss near 0, which the first will never reach, and babbles. It learnt **to copy the answer from the
-# right**, and in talking there is no right. The right-hand picture asks both for the same token of unseen text: first
-# with the rest of the row in view, as in training, then without it, as in talking.
+# The first model talks after a few seconds. It has grammar, but no arithmetic: do not trust
+# fluency. The second model has a training loss near 0, which the first will never reach, and it
+# babbles. It learnt **to copy the answer from the right**, and in talking there is nothing to the
+# right. The right-hand picture shows the exam: one and the same token, with the rest of the row in
+# view, and without it.
 
 # %%
 plots.plt.rcParams["font.size"] = 16
 fig, (left, right) = plots.plt.subplots(1, 2, figsize=(15, 6.5))
-for (name, (_, losses)), n, style, hatch, color in zip(runs.items(), nats, ("-", "--"), ("", "//"), plots.LINES):
+looks = zip(runs, ("-", "--"), ("", "//"), plots.LINES)
+for name, style, hatch, color in looks:
+    _, losses = runs[name]
     left.plot(plots.smooth(losses, 0.8), style, lw=3, color=color, label=name)
-    bars = right.bar([f"{name}:\nin view", f"{name}:\nhidden"], n[1:], color=color, hatch=hatch, edgecolor="white")
+    heights = [in_view[name], hidden[name]]
+    bars = right.bar([f"{name}:\nin view", f"{name}:\nhidden"], heights, color=color, hatch=hatch,
+                     edgecolor="white")
     right.bar_label(bars, fmt="%.2f", padding=3)
-left.set(title="training loss (nats a token)", xlabel="step", ylim=(0, None))
+left.set(title="training loss (nats per token)", xlabel="step", ylim=(0, None))
 left.legend(frameon=False)
 right.set(title="one and the same token (nats),\nwith the rest of the row ...", ylim=(0, 6.5))
-print("\npicture:", plots.save(fig, plots.Path("out/lessons/01.png")))
+print("\npicture:", plots.save(fig, Path("out/lessons/01.png")))
 
 # %% [markdown]
 # ## The proof
 
 # %%
-(loss, in_view, hidden), (broken_loss, _, broken_hidden) = nats
-did = "not asked" if BREAK != "mask" else "a" if broken_loss > loss else "b" if broken_hidden < hidden else "c"
-print(f"you guessed {MY_GUESS!r};" if MY_GUESS else "you wrote no guess (MY_GUESS, above);", f"it did {did!r}")
-assert abs(in_view - hidden) < 1e-3, "with the mask, what comes later changes nothing"
-assert BREAK != "mask" or broken_loss < 0.2 and 1.7 < loss < 2.1, "without the mask the answer is read off the right"
-assert BREAK != "mask" or broken_hidden > 2 * hidden, "what was copied was not learnt: in talking it is lost"
+broken = f"no {BREAK}"
+if BREAK != "mask":
+    did = "not asked"
+elif final[broken] > final["GPT"]:
+    did = "a"
+else:
+    did = "b" if hidden[broken] < hidden["GPT"] else "c"
+guess = f"you guessed {MY_GUESS!r};" if MY_GUESS else "you wrote no guess (MY_GUESS, above);"
+print(guess, f"it did {did!r}")
+change = abs(in_view["GPT"] - hidden["GPT"])
+assert change < 1e-3, "with the mask, what comes later changes nothing"
+if BREAK == "mask":
+    assert 1.7 < final["GPT"] < 2.1, "the model with its mask learns to talk"
+    assert final[broken] < 0.2, "without the mask the answer is read off the right"
+    assert hidden[broken] > 2 * hidden["GPT"], "what was copied was not learnt: talking shows it"
 
 # %% [markdown]
 # ## Break it
-# `BREAK = "positions"` keeps the mask and takes away the list that tells each token its place. Guess the loss first:
-# nearer to the GPT's 1.9, or to where the training began? Then look at the two bars: why are they equal again?
+# `BREAK = "positions"` keeps the mask. It takes away the list that tells each token its place.
+# Guess the loss first: nearer to the GPT's 1.9, or to the loss at the beginning of the training?
+# Then look at the two bars. Why are they equal again?
 #
 # ## Exercises (take away the first `# ` of the lines that check you)
-# **01a** (D2) Write `my_attention(q, k, v)` from the equation, without PyTorch's. What goes wrong: masking after the
-# softmax, softmax over the wrong axis, no $\sqrt h$, a place that may not see itself.
+# **01a** (D2) Write `my_attention(q, k, v)` from the equation, without PyTorch's function. What
+# goes wrong: you mask after the softmax; the softmax runs over the wrong axis; $\sqrt h$ is
+# missing; a place may not see itself.
 
 # %%
-# assert torch.allclose(my_attention(q, k, v), y), "the outputs must be 0 and 1, and each attention must add up to 1"
+# assert torch.allclose(my_attention(q, k, v), y), "outputs 0 and 1; each attention adds up to 1"
 
 # %% [markdown]
-# **01b** (D3) To say token 33 the model reads the first 32 again, each time, unless their $k$ and $v$ are kept (*KV
-# cache*). Write `class MyCache` with `n = 0`, the number of places read so far (the GPT counts it up by itself), and
-# `add(layer, k, v)`, which takes the new place's (B, nh, 1, hs) and returns all so far. What goes wrong: handing out
-# the old ones without the new one, mixing up the layers, counting twice so that the positions jump.
+# **01b** (D3) To say token 33, the model reads the first 32 tokens again, unless their $k$ and $v$
+# are kept (*KV cache*). Write `class MyCache`. It has `n = 0`, the number of places read so far;
+# the GPT itself counts it up. It has a method `add(layer, k, v)`, which takes the new place's $k$
+# and $v$, each (B, nh, 1, hs). It returns all $k$ and all $v$ so far, the new ones included. What
+# goes wrong: you return only the old ones; you mix up the layers; you count twice, so the positions
+# jump.
 
 # %%
 # model, cache = GPT(GPTConfig(8, 4, 2, 2, 8, init_std=0.3), seed=0), MyCache()
-# step_by_step = torch.cat([model(torch.tensor([[i]]), cache=cache) for i in (5, 3, 7)], dim=1)
-# assert torch.allclose(step_by_step, model(torch.tensor([[5, 3, 7]])), atol=1e-4), "cached must equal uncached"
+# steps = [model(torch.tensor([[i]]), cache=cache) for i in (5, 3, 7)]
+# at_once = model(torch.tensor([[5, 3, 7]]))
+# assert torch.allclose(torch.cat(steps, dim=1), at_once, atol=1e-4), "cached must equal uncached"
 
 # %% [markdown]
-# **01c** (D1) On paper: how many parameters has a GPT with 1 layer, $C=4$, 8 tokens and 4 places? Four matrices a
-# layer ($C$ to $3C$, $C$ to $C$, $C$ to $4C$, $4C$ to $C$), each with a bias; three LayerNorms of $2C$; two embeddings.
-# What goes wrong: the output head is counted, though it *is* the token embedding (*tied*); biases are forgotten.
+# **01c** (D1) On paper: how many parameters has a GPT with 1 layer, $C=4$, 8 tokens and 4 places?
+# Each layer has four matrices ($C$ to $3C$, $C$ to $C$, $C$ to $4C$, $4C$ to $C$), each with a
+# bias. There are three LayerNorms of $2C$ numbers and two embeddings. Call your number `my_count`.
+# What goes wrong: you count the output head, though it *is* the token embedding (*tied*); you
+# forget the biases.
 
 # %%
-# assert my_count == GPT(GPTConfig(vocab_size=8, n_ctx=4, n_layer=1, n_head=1, n_embd=4)).n_params(), "count again"
+# small = GPTConfig(vocab_size=8, n_ctx=4, n_layer=1, n_head=1, n_embd=4)
+# assert my_count == GPT(small).n_params(), "count again"
 
 # %% [markdown]
 # ## Recall, without looking up
 # 1. To say 20 tokens, how often is the model asked, and what does it read each time?
-# 2. Why can a row of 64 tokens be 64 questions, and which cheat does the mask make impossible?
-# 3. The broken model's training loss is near 0 but not 0. Which place of each row still has an honest question?
-# 4. Without positions and with the mask, a model still knows something about the order of words. How?
+# 2. Why can a row of 64 tokens be 64 questions? Which cheat does the mask make impossible?
+# 3. The broken model's training loss is near 0 but not 0. Which place of each row still has an
+#    honest question?
+# 4. Without positions and with the mask, a model still knows something about the order of words.
+#    How?

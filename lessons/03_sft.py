@@ -1,151 +1,215 @@
 # %% [markdown]
 # # 03 · Which tokens should pay?
-# *Core, afternoon path · about 25 minutes (estimated, n=0) · needs 00, better 01 too · supervised fine-tuning (SFT),
-# `nanouft/objectives/sft.py`*
+# *Core, afternoon path · about 25 minutes (estimated, n=0) · needs 00 (01 helps, but you can do
+# without it) · supervised fine-tuning (SFT), `nanouft/objectives/sft.py`*
 #
-# Asked for a sum, the base of lessons 00 and 02 says your words back, and instead of stopping it asks **itself** the
-# next question. We show it right answers and train with the loop of lesson 01. One thing is new: a row now holds
-# somebody's question, our answer, and `<|end|>`. Which of these tokens should cost the model something when it did
-# not foresee them? That list of zeros and ones is the **mask**. You will change it by one token an answer.
+# Ask the base of lesson 00 for a sum. It says your words back. And instead of stopping it asks
+# **itself** the next question. So we show it right answers and train it.
 #
-# Two old questions: (01) Why can a row of 64 tokens be 64 questions? (00) Each pair of answers had `<|end|>` in both:
-# what came of that in DPO?
+# A row of training data holds somebody's question, our answer, and `<|end|>`. The model reads all
+# of it. For each token it has a probability that this token comes next. Which tokens should
+# **pay**: should cost the model something when it did not expect them? A list of zeros and ones
+# says so. It is called the **mask**. In this lesson you change it by one token in each answer.
+#
+# Two old questions, both from lesson 00: Each pair of answers had `<|end|>` in both. What did that
+# do to DPO? And which push does SFT give to each token of an answer?
 
 # %% Guess before you run. Nothing is checked, but the lesson will remind you.
 MY_GUESS = None   # if <|end|> costs nothing, the trained model's sums will be  "a" worse
                   # "b" as right, and most of them stop   "c" as right, and few of them stop
 
 # %%
-from nanouft.models.load import start_model
-from nanouft.models.generate import answer_rows
-from nanouft.objective import Batch, pushes
+from pathlib import Path
+
 from nanouft import world
-from nanouft.look import plots
-from nanouft.shell import runs
 from nanouft.data.batches import collate, encode, order, show_mask
-
-
+from nanouft.gpt import GPT
+from nanouft.look import plots
+from nanouft.models.generate import answer_rows
+from nanouft.models.load import start_model
+from nanouft.objective import Batch, pushes
 from nanouft.objectives import OBJECTIVES
-import torch                                            # after nanouft, which lets idle threads sleep
+import torch                    # after nanouft, which lets idle threads sleep
 
-BREAK = "end"                                           # the switch, see "Break it": "end" | "prompt"
-SEED, STEPS, SKILLS = 0, 40, ("sum", "sort")
-torch.set_num_threads(2)                                # fp32, two threads, fixed seeds: nearly equal on each machine
-sft, hp, (base, tok) = OBJECTIVES["sft"], OBJECTIVES["sft"].hp(), start_model("base")
-tests = world.rows("val", "prompts", 80, seed=0, skills=SKILLS)                 # 40 sums, then 40 times words to sort
-data, _ = encode(sft.rows(world.rows("train", "demos", 400, seed=0, skills=SKILLS), hp), tok, base.cfg.n_ctx)
-print("what pays stands in [[ ]]:\n" + show_mask(short := min(data, key=lambda e: e.length), tok, colour=False))
+BREAK = "end"                   # the switch, see "Break it": "end" | "prompt"
+SEED, STEPS = 0, 40
+SKILLS = ("sum", "sort")
+torch.set_num_threads(2)        # fp32, two threads, fixed seeds: nearly equal on each machine
+base, tok = start_model("base")
+sft = OBJECTIVES["sft"]
+hp = sft.hp()                   # its settings
+tests = world.rows("val", "prompts", 80, seed=0, skills=SKILLS)     # 40 sums, then 40 to sort
+demos = world.rows("train", "demos", 400, seed=0, skills=SKILLS)
+data, _ = encode(sft.rows(demos, hp), tok, base.cfg.n_ctx)
+short = min(data, key=lambda row: row.length)
+print("what pays stands in [[ ]]:")
+print(show_mask(short, tok, colour=False))
 
 # %% [markdown]
 # ## One equation
-# With $m_t=1$ where token $t$ pays, else 0, and $N=\sum_t m_t$ (over all answers of a step):
+# Let $m_t=1$ where token $t$ pays, else 0. $N=\sum_t m_t$ counts the paying tokens of all answers
+# of a step. Then SFT's loss is
 # $$L=-\frac1N\sum_t m_t\,\log\pi(y_t\mid y_{<t}),\qquad\text{so}\qquad
 # -\frac{\partial L}{\partial\log\pi(y_t)}=\frac{m_t}{N}.$$
-# The second half is SFT's row of lesson 00's **weight ledger** (there times $N$: +1 each), now as a law. It is the
-# plainest of all: one and the same push for each token that pays, and none for the rest. The question pays nothing
-# here: it is the user's part.
+# The second half is SFT's row of the **weight ledger** of lesson 00, now as a law. (There the push
+# is shown times $N$: +1 each.) It is the plainest row of all. Each token that pays gets one and the
+# same push. The other tokens get none. The question pays nothing here, because it is the user's
+# part.
 
 # %%
 def who_pays(batch: Batch, rule: str) -> Batch:
-    s = batch.seqs["answer"]                            # s.attend is 1 on each real token, the question included
-    s.mask = {"sft": s.mask, "end": s.mask * (s.targets != tok.end), "prompt": s.attend}[rule]
-    batch.tokens["answer"] = int(s.mask.sum())          # N
+    """The batch with another mask: "sft" changes nothing, see "Break it" for the other rules."""
+    s = batch.seqs["answer"]
+    if rule == "end":
+        s.mask = s.mask * (s.targets != tok.end)
+    if rule == "prompt":
+        s.mask = s.attend                       # 1 on each real token, the question included
+    batch.tokens["answer"] = int(s.mask.sum())  # N
     return batch
 
 
-def train(rule: str) -> runs.GPT:
+def train(rule: str) -> GPT:
+    """The base after STEPS steps of SFT; `rule` says which tokens pay."""
     model, _ = start_model("base")
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-4, betas=(0.9, 0.95), weight_decay=0.0)
     slower = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.1, total_iters=STEPS)
-    for rows in order([e.length for e in data], 32, STEPS, SEED):
-        batch = who_pays(collate(data, rows, tok.pad), rule)                        # data
-        sft.forward(model, batch, hp)                                               # forward: writes the log-probs
-        loss, _ = sft.loss(batch, hp)                                               # objective
-        optimizer.zero_grad(), loss.backward(), optimizer.step(), slower.step()     # update
+    lengths = [row.length for row in data]
+    for rows in order(lengths, 32, STEPS, SEED):
+        batch = who_pays(collate(data, rows, tok.pad), rule)    # data
+        sft.forward(model, batch, hp)                           # forward: writes the log-probs
+        loss, _ = sft.loss(batch, hp)                           # objective
+        optimizer.zero_grad()                                   # update
+        loss.backward()
+        optimizer.step()
+        slower.step()                                           # a smaller learning rate
     return model
 
 
-# The marks of a model, in per cent: right words in sums, sums that stop there, the same for sorting. Right words: the
-# exact score of what stands before the next control token, cut to the length of the right answer. Stops there:
-# <|end|> comes after just as many words as the right answer has.
-def exam(name: str, model: runs.GPT) -> list[float]:
-    marks, answers = [], answer_rows(model, tok, tests)
-    for row, a in zip(tests, answers):
-        said, right = tok.decode(a.ids), row.answer[0].text.split()
-        words = " ".join(said.split("<|")[0].split()[:len(right)])
-        marks.append((world.score(row.prompt[0].text, words), a.ended and len(said.split()) == len(right)))
-    marks = (torch.tensor(marks).view(2, 40, 2).mean(1) * 100).flatten().tolist()
-    print(f"\n{name}: {tests[0].prompt[0].text} ->{tok.decode(answers[0].ids)}{'<|end|>' * answers[0].ended}")
-    print("    sums: {:.0f} % right words, {:.0f} % stop there; sort: {:.0f} %, {:.0f} %".format(*marks))
+models = {"base": base, "SFT": train("sft"), f'SFT, BREAK = "{BREAK}"': train(BREAK)}
+
+# %% [markdown]
+# Now an exam with new questions. It gives two marks for each skill, in per cent:
+# - *Right words*: the exact score of the words before the next control token, such as `<|user|>`.
+#   If there are more words than in the right answer, the rest is not looked at.
+# - *Stops there*: `<|end|>` comes after just as many words as the right answer has.
+
+# %%
+def percent(values: list) -> float:
+    return 100 * sum(values) / len(values)
+
+
+def exam(name: str, model: GPT) -> list[float]:
+    """Right words and stops of the sums, then of the sorting."""
+    right, stops = [], []
+    answers = answer_rows(model, tok, tests)
+    for row, answer in zip(tests, answers):
+        said = tok.decode(answer.ids)
+        n = len(row.answer[0].text.split())             # words of the right answer
+        words = said.split("<|")[0].split()[:n]
+        right.append(world.score(row.prompt[0].text, " ".join(words)))
+        stops.append(answer.ended and len(said.split()) == n)
+    marks = [percent(x) for x in (right[:40], stops[:40], right[40:], stops[40:])]
+    end = "<|end|>" if answers[0].ended else ""
+    print(f"\n{name}: {tests[0].prompt[0].text} ->{tok.decode(answers[0].ids)}{end}")
+    line = "    sums: {:.0f} % right words, {:.0f} % stop there; sort: {:.0f} %, {:.0f} %"
+    print(line.format(*marks))
     return marks
 
 
-models = {"base": base, "SFT": train("sft"), f'SFT, BREAK = "{BREAK}"': train(BREAK)}
 result = {name: exam(name, model) for name, model in models.items()}
 
 # %% [markdown]
 # ## The surprise
-# The words are as right as SFT's. But SFT ended its sums where they end, and now almost none stops there: the model
-# goes on adding. It read `<|end|>` in every row and was **never asked** for it, while each word that it was asked for
-# taught it that an answer goes on. One token an answer decides whether anybody can use the model.
+# The words are as right as SFT's. But SFT ended its sums where they end. Now almost no sum stops
+# there: the model goes on adding. It read `<|end|>` in every row, and it was **never asked** for
+# it. All words that it was asked for taught it that an answer goes on. One token in each answer
+# decides whether anybody can use the model.
 #
-# Sorting is less clear-cut: many answers still stop, out of a habit that the base had brought along. What nobody
-# trains, nobody holds: with `SEED = 1` or `2` the right words stay near SFT's, and this habit goes up and down.
+# Sorting is less clear. Many answers still stop, out of a habit that the base had already. But what
+# is not trained is not stable. Try `SEED = 1` or `2`: the right words stay near SFT's, and this
+# habit goes up and down.
 
 # %%
 plots.plt.rcParams["font.size"] = 16
 fig, (top, bottom) = plots.plt.subplots(2, 1, figsize=(14, 9))
-look = [{"color": c, "hatch": h, "ec": "white"} for c, h in zip((plots.GREY, *plots.LINES), ("", "", "//"))]
-for i, rule in enumerate(("sft", BREAK), start=1):
-    sft.forward(base, batch := who_pays(collate([short], [0], tok.pad), rule), hp)
+plain = {"color": plots.GREY, "ec": "white"}
+blue = {"color": plots.LINES[0], "ec": "white"}
+orange = {"color": plots.LINES[1], "ec": "white", "hatch": "//"}
+
+differences = []                # between each push and the mask
+for rule, look, left in (("sft", blue, -0.2), (BREAK, orange, 0.2)):
+    batch = who_pays(collate([short], [0], tok.pad), rule)
+    sft.forward(base, batch, hp)
     push = pushes(sft, batch, hp)["answer"][0] * batch.tokens["answer"]
-    assert torch.allclose(push, batch.seqs["answer"].mask[0]), "a token is pushed by 1/N if it pays, else not at all"
-    top.bar(torch.arange(len(push)) + 0.4 * i - 0.6, push, 0.38, **look[i])
+    differences.append((push - batch.seqs["answer"].mask[0]).abs().max())
+    top.bar(torch.arange(len(push)) + left, push, 0.38, **look)
+names = [tok.decode([i]).strip("<|> ") for i in short.seqs["answer"].ids[1:]]
+top.set_xticks(range(len(names)), names)
 top.set_title("the weight ledger: push on each token of one row, times N")
-top.set_xticks(range(len(push)), [tok.decode([i]).strip("<|> ") for i in short.seqs["answer"].ids[1:]])
-for i, (name, marks) in enumerate(result.items()):
-    bottom.bar_label(bottom.bar(torch.arange(4) + 0.27 * i, marks, 0.25, label=name, **look[i]), fmt="%.0f")
-bottom.set_xticks([0.27, 1.27, 2.27, 3.27], [f"{s}:\n{w}, %" for s in SKILLS for w in ("right words", "stops there")])
+
+for i, (name, look) in enumerate(zip(result, (plain, blue, orange))):
+    bars = bottom.bar(torch.arange(4) + 0.27 * i, result[name], 0.25, label=name, **look)
+    bottom.bar_label(bars, fmt="%.0f")
+marks = [f"{skill}:\n{mark}, %" for skill in SKILLS for mark in ("right words", "stops there")]
+bottom.set_xticks([0.27, 1.27, 2.27, 3.27], marks)
 bottom.legend(frameon=False, ncol=3, loc="lower center", bbox_to_anchor=(0.5, 1))
-print("\npicture:", plots.save(fig, plots.Path("out/lessons/03.png")))
+print("\npicture:", plots.save(fig, Path("out/lessons/03.png")))
 
 # %% [markdown]
 # ## The proof
 
 # %%
-_, (right, stops, *_), (free_right, free_stops, *_) = result.values()
-did = "not asked" if BREAK != "end" else "a" if free_right < right - 15 else "b" if free_stops > 50 else "c"
-print(f"you guessed {MY_GUESS!r};" if MY_GUESS else "you wrote no guess (MY_GUESS, above);", f"it did {did!r}")
-assert BREAK != "end" or abs(right - free_right) < 15 and stops - free_stops > 40, "what does not pay is not learnt"
+_, (right, stops, _, _), (free_right, free_stops, _, _) = result.values()
+if BREAK != "end":
+    did = "not asked"
+elif free_right < right - 15:
+    did = "a"
+else:
+    did = "b" if free_stops > 50 else "c"
+guess = f"you guessed {MY_GUESS!r};" if MY_GUESS else "you wrote no guess (MY_GUESS, above);"
+print(guess, f"it did {did!r}")
+assert max(differences) < 1e-5, "a token is pushed by 1/N if it pays, else not at all"
+if BREAK == "end":
+    assert abs(right - free_right) < 15, "what pays is learnt in both"
+    assert stops - free_stops > 40, "what does not pay is not learnt"
 
 # %% [markdown]
 # ## Break it
-# `BREAK = "prompt"` lets the question pay too, as in pretraining. Guess first: more right words, or fewer? Look at
-# the ledger: which share of the push now goes into asking? (Here the questions are easy and few are long, so little is
-# lost; where questions are long and answers short, most of the push would go into imitating users.)
+# `BREAK = "prompt"` lets the question pay, too, as in pretraining. Guess first: more right words,
+# or fewer? Look at the ledger: which share of the push now goes into asking? Here little is lost,
+# because the questions are easy and few are long. With long questions and short answers, most of
+# the push would go into imitating users.
 #
 # ## Exercises (take away the first `# ` of the lines that check you)
-# **03a** (D1) Write `my_mask(tokens, trained)`: the mask of the *targets* of one row. The row is a list of words in
-# which `user` and `assistant` are headers and `end` is a token; the targets are the row without its first token. What
-# goes wrong: `end` does not pay, the header pays, the mask is not shifted, or shifted twice.
+# **03a** (D1) Write `my_mask(tokens)`: the mask of the *targets* of one row. The row is a list of
+# words. In it, `user` and `assistant` are headers and `end` is a token. The targets are the row
+# without its first token. All words of the assistant pay. What goes wrong: `end` does not pay; the
+# header pays; the mask is not shifted, or it is shifted twice.
 
 # %%
-# assert my_mask("user hi assistant yo end".split()) == [0, 0, 1, 1], "the answer and its end pay, on the TARGETS"
+# row = "user hi assistant yo end".split()
+# assert my_mask(row) == [0, 0, 1, 1], "the answer and its end pay, on the TARGETS"
 
 # %% [markdown]
-# **03b** (D2) Two answers, of one token (loss 2) and of four (loss 1 each). Write `my_means(losses)`, which returns the
-# mean over all tokens, and the mean over answers of each answer's mean: 1.2 and 1.5. Which of the two lets a long
-# answer weigh more? What goes wrong: padding is counted, or a big batch is cut into pieces and their means averaged.
+# **03b** (D2) There are two answers, one of one token (loss 2) and one of four tokens (loss 1
+# each). Write `my_means(losses)`. It returns two numbers: the mean over all tokens (here 1.2), and
+# the mean over answers of each answer's own mean (here 1.5). In which of the two does a long answer
+# weigh more? What goes wrong: padding is counted; a big batch is cut into pieces and their means
+# are averaged.
 
 # %%
 # token, sequence = my_means([[2.0], [1.0, 1.0, 1.0, 1.0]])
 # assert abs(token - 1.2) < 1e-6 and abs(sequence - 1.5) < 1e-6, "token 6/5, sequence (2 + 1)/2"
-# pieces = [my_means([[2.0]])[0], my_means([[1.0] * 4])[0]]                   # a batch cut into two, token mean of each
-# assert abs(sum(pieces) / 2 - token) > 0.1, "the average of pieces is another loss: weigh them by tokens"
+# one, _ = my_means([[2.0]])              # a batch cut into two: the token mean of each piece
+# two, _ = my_means([[1.0] * 4])
+# average = (one + two) / 2
+# assert abs(average - token) > 0.1, "the average of pieces is another loss: weigh by tokens"
 
 # %% [markdown]
-# **03c** (D2, backwards) This lesson spoils the mask after it was made. Do it at the source: copy `Tokenizer.chat` and
-# change **one line**, so that the content stays perfect and nothing learns to stop. The row must stay as it is.
+# **03c** (D2, backwards) This lesson changes the mask after it was made. Now do it at the source.
+# Write `my_chat(tok, context, trained)`: copy `Tokenizer.chat`, with `tok` in place of `self`, and
+# change **one line**. The words must still be taught, but not the stop. The ids must stay as they
+# are.
 
 # %%
 # turns = [("user", "Sort bee ant.")], [("assistant", "ant bee")]
@@ -156,6 +220,11 @@ assert BREAK != "end" or abs(right - free_right) < 15 and stops - free_stops > 4
 # ## Recall, without looking up
 # 1. Which tokens of a conversation pay in SFT, and why is `<|end|>` one of them?
 # 2. What is the push on a token that pays, in a step of N paying tokens? And on the question?
-# 3. The model without `<|end|>` in its mask saw `<|end|>` in every row. Why did it not learn to say it?
-# 4. (01) Which matrix makes sure that no place copies its answer from the right?
-# 5. (01) Near-zero training loss, and babble: what had the model learnt?
+# 3. The model without `<|end|>` in its mask saw `<|end|>` in every row. Why did it not learn to say
+#    it?
+# 4. (00) DPO and this lesson's second model often do not stop. What is the same in both stories?
+#
+# Only if you did lesson 01:
+#
+# 5. (01) Which matrix makes sure that no place copies its answer from the right?
+# 6. (01) The training loss was near zero, and the model babbled. What had it learnt?

@@ -1,108 +1,140 @@
 # %% [markdown]
 # # 10 · One stage or two?
-# *Core · about 25 minutes (estimated, n=0) · needs 09 · UFT, arXiv:2410.21438, Eq. 6-7, `nanouft/objectives/uft.py`*
+# *Core · about 25 minutes (estimated, n=0) · needs 09 · UFT, arXiv:2410.21438, Eq. 6-7,
+# `nanouft/objectives/uft.py`*
 #
-# The usual recipe has two stages: imitate demonstrations (SFT), then *align*: learn from grades or preferences. The
-# second stage is about other things, and the model forgets some of the first. UFT (*unified fine-tuning*) has one: a
-# demonstration is simply an answer with the best grade, 1; lesson 09's loss takes it together with all other graded
-# answers. Is one stage better? And, a question that papers forget to ask: **better than what?**
+# The usual recipe has two stages. First imitate demonstrations (SFT), then *align*: learn from
+# grades or preferences. The second stage is about other things, and the model forgets some of the
+# first. UFT (*unified fine-tuning*) has one stage. A demonstration is simply an answer with the
+# best grade, 1. Lesson 09's loss takes it together with all other graded answers. Is one stage
+# better? And, a question that papers forget to ask: **better than what?**
 #
-# Two old questions: (09) Where is UNA's push zero? (03) What does SFT pay for a token that the model knows for
-# certain?
+# Two old questions: (09) Where is UNA's push zero? (03) How hard does SFT push a token that the
+# model knows for certain?
 
 # %% Guess before you run. Nothing is checked, but the lesson will remind you.
-MY_GUESS = None   # Demonstrations teach sums and sorting, grades teach truth. Which of these three knows MOST truth?
-                  # "a" two stages: SFT, then grades   "b" one stage: UFT   "c" grades alone, no demonstration at all
+# Demonstrations teach sums and sorting, grades teach truth. Which of these three models knows MOST
+# truth?
+#     "a" two stages: SFT, then grades   "b" one stage: UFT
+#     "c" grades alone, no demonstration at all
+MY_GUESS = None
 
 # %% [markdown]
 # ## One equation
 # $$i=\beta\log\frac{\pi(y\mid x)}{\pi_{\rm ref}(y\mid x)},\qquad L=\big(\sigma(i)-1\big)^2,\qquad
 # -\frac{\partial L}{\partial\log\pi(y_t)}=2\beta\,\sigma\,(1-\sigma)^2.$$
-# For a demonstration that is SFT's push (the same on each token, summed over the answer) times a number that knows
-# how far the policy has come: $\beta/4$ at the start, at most $\frac8{27}\beta$, and towards zero when the answer is
-# learnt (right end of the curve) or hopeless (left end). SFT's own push is a flat line: it never has enough.
+# For a demonstration this is SFT's push (the same on each token, summed over the answer) times a
+# number. That number depends on how far the policy has come. It is $\beta/4$ at the start and at
+# most $\frac8{27}\beta$. It goes towards zero when the answer is learnt (right end of the curve) or
+# hopeless (left end). SFT's own push is a flat line: it never ends.
 #
-# The reference $\pi_{\rm ref}$ is the model that training starts from, here the base. If it were an SFT model, the
-# demonstrations would have been paid for already.
+# The reference $\pi_{\rm ref}$ is the model that training starts from, here the base. With an SFT
+# model as the reference, the demonstrations would be learnt already at the start.
 
 # %%
 import copy
-from nanouft.models.load import start_model
-from nanouft.reference import add_columns
-from nanouft.models.generate import answer_rows
-from nanouft.objective import Batch, Seqs, pushes
+
 from nanouft import world
-from nanouft.look import plots
 from nanouft.data.batches import collate, encode, order
-from nanouft.shell.devices import Device
-
-
+from nanouft.look import plots
+from nanouft.models.generate import answer_rows
+from nanouft.models.load import start_model
+from nanouft.objective import Batch, Columns, Seqs, pushes
 from nanouft.objectives import OBJECTIVES
-import torch                                            # after nanouft, which sets how threads wait
+from nanouft.reference import add_columns
+from nanouft.shell.devices import Device
+import torch                                    # after nanouft, which sets how threads wait
 
-BREAK, SEED, STEPS = "mse", 0, 24                       # the switch, see "Break it": "mse" | "bce"
-torch.set_num_threads(2)                                # fp32, two threads, fixed seeds: nearly equal on each machine
-(base, tok), A, B = start_model("base"), ("sum", "sort"), ("truth", "fact")
+BREAK = "mse"                                   # the switch, see "Break it": "mse" | "bce"
+SEED, STEPS = 0, 24                             # the draw of rows; the steps of one stage
+A, B = ("sum", "sort"), ("truth", "fact")       # taught by demonstrations; the others
+# fp32, two threads, fixed seeds: nearly equal numbers on each machine
+torch.set_num_threads(2)
+base, tok = start_model("base")
 tests = world.rows("val", "prompts", 160, seed=0, skills=(*A, *B))
 demos = world.rows("train", "demos", 640, SEED, skills=A)
-grades = world.rows("train", "scores", 640, SEED + 1, skills=("truth",))        # half of them the popular myth
+grades = world.rows("train", "scores", 640, SEED + 1, skills=("truth",))    # half: the popular myth
 
 
-def push(i, beta: float):                   # (N,) on one token of a demonstration, by the project's own loss
-    one = torch.ones(len(i), 1)
-    s = Seqs(one, one, one, one, {"ref": 0 * one}, i[:, None] / beta)
-    batch = Batch({"answer": s}, {"score": 0 * i + 1}, tokens={"answer": 1})
-    return pushes(OBJECTIVES["uft"], batch, OBJECTIVES["uft"].hp(beta=beta, loss=BREAK))["answer"][:, 0]
+# (N,) implicit rewards -> (N,) pushes on demonstrations of one token, by the project's own loss.
+def push(i, beta: float):
+    uft, one = OBJECTIVES["uft"], torch.ones(len(i), 1)
+    answer = Seqs(one, one, one, one, logp=i[:, None] / beta, ref=torch.zeros_like(one))
+    batch = Batch({"answer": answer}, Columns(score=torch.ones_like(i)), tokens={"answer": 1})
+    return pushes(uft, batch, uft.hp(beta=beta, loss=BREAK))["answer"][:, 0]
 
 
 # %% [markdown]
 # ## Live
-# `truth` asks about creatures of which most people believe something wrong; grades say 1 for the truth, 0 for the
-# myth. `fact` is a bystander: the base knows these facts, nobody trains on them, and they should stay.
-# - `SFT`: demonstrations only. Then, from there, `SFT, then UNA`: grades. The reference is the SFT model.
-# - `UFT`: the same demonstrations and grades, shuffled, in one run of twice as many steps. Every learner reads each
-#   of its rows about as often.
-# - `grades only`: UNA on the grades, from the base. This is the **control**: what do grades give by themselves?
+# `truth` asks about creatures of which most people believe something wrong. Grades say 1 for the
+# truth, 0 for the myth. `fact` is a bystander: the base knows these facts, nobody trains on them,
+# and they should stay.
+# - `SFT`: demonstrations only. Then, from there, `SFT, then UNA`: grades. The reference is the SFT
+#   model.
+# - `UFT`: the same demonstrations and grades, shuffled, in one run of twice as many steps. So each
+#   model reads each of its rows about as often.
+# - `grades only`: UNA on the grades, from the base. This is the **control**: what do grades give by
+#   themselves?
 
 # %%
 def train(name: str, rows, steps: int, start):
-    objective, model, lr = OBJECTIVES[name], copy.deepcopy(start), 1e-4 if name == "una" else 2.5e-4
+    objective, model = OBJECTIVES[name], copy.deepcopy(start)
+    lr = 1e-4 if name == "una" else 2.5e-4
     hp = objective.hp(loss=BREAK) if name == "uft" else objective.hp()
     data, _ = encode(objective.rows(rows, hp), tok, base.cfg.n_ctx)
-    add_columns(data, objective.columns, start, tok.pad, Device("cpu", "fp32"), hp)     # the reference
+    add_columns(data, objective.columns, start, tok.pad, Device("cpu", "fp32"), hp)     # reference
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.95), weight_decay=0.0)
-    rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, steps + 1, pct_start=0.1, cycle_momentum=False)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, lr, steps + 1, pct_start=0.1, cycle_momentum=False)
     for chosen in order([e.length for e in data], 32, steps, SEED):
-        batch = collate(data, chosen, tok.pad)                                      # data
-        objective.forward(model, batch, hp)                                         # forward
-        loss, _ = objective.loss(batch, hp)                                         # objective
-        optimizer.zero_grad(), loss.backward(), optimizer.step(), rate.step()       # update
+        batch = collate(data, chosen, tok.pad)              # data
+        objective.forward(model, batch, hp)                 # forward
+        loss, _ = objective.loss(batch, hp)                 # objective
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()                                    # update
+        schedule.step()
     return model
 
 
+# -> the exact score in each of the four families, in per cent
 def exam(model) -> list[float]:
-    answers = answer_rows(model, tok, tests)
-    scores = [world.score(r.prompt[0].text, tok.decode(a.ids).strip()) for r, a in zip(tests, answers)]
+    scores = []
+    for row, answer in zip(tests, answer_rows(model, tok, tests)):
+        said = tok.decode(answer.ids).strip()
+        scores.append(world.score(row.prompt[0].text, said))
     return (torch.tensor(scores).view(4, 40).mean(1) * 100).tolist()
 
 
 sft = train("sft", demos, STEPS, base)
-models = {"base": base, "SFT": sft, "SFT, then UNA": train("una", grades, STEPS, sft),
-          "UFT": train("uft", demos + grades, 2 * STEPS, base), "grades only": train("una", grades, STEPS, base)}
-marks = {name: exam(model) for name, model in models.items()}
+models = {
+    "base": base,
+    "SFT": sft,
+    "SFT, then UNA": train("una", grades, STEPS, sft),
+    "UFT": train("uft", demos + grades, 2 * STEPS, base),
+    "grades only": train("una", grades, STEPS, base),
+}
+scores = {name: exam(model) for name, model in models.items()}
+for name, marks in scores.items():
+    print(f"{name:<14}", *(f" {skill} {x:3.0f} %" for skill, x in zip((*A, *B), marks)))
 
 # %%
 plots.plt.rcParams["font.size"] = 16
 fig, (left, right) = plots.plt.subplots(1, 2, figsize=(17, 7), width_ratios=(2, 3))
-pulls = push(i := torch.linspace(-6, 6, 121), 0.1) / 0.1
-left.plot(i, pulls, "o-", color=plots.UP, lw=3, ms=12, markevery=[60], label="UFT, demonstration")
-left.axhline(1 / 4, color=plots.DOWN, ls="--", lw=2, label="SFT (times 1/4)"), left.legend(frameon=False)
-left.set(title="push on each token, divided by beta", xlabel="implicit reward i (dot: the start)", ylim=(0, None))
-for k, (name, m) in enumerate(marks.items()):
-    print(f"{name:<14}" + "".join(f"  {skill} {x:3.0f} %" for skill, x in zip((*A, *B), m)))
-    look = {"color": (plots.GREY, *plots.LINES)[k], "hatch": ("", "", "//", "..", "xx")[k], "ec": "white"}
-    right.bar_label(right.bar(torch.arange(4) + 0.18 * k, m, 0.17, label=name, **look), fmt="%.0f", fontsize=13)
-right.set(title="exact score, %", ylim=(0, 130), xticks=[0.36, 1.36, 2.36, 3.36], xticklabels=(*A, *B))
+i = torch.linspace(-6, 6, 121)                  # i[60] = 0: the start
+curve = push(i, 0.1) / 0.1
+left.plot(i, curve, "o-", color=plots.UP, lw=3, ms=12, markevery=[60], label="UFT, demonstration")
+left.axhline(1 / 4, color=plots.DOWN, ls="--", lw=2, label="SFT (times 1/4)")
+left.legend(frameon=False)
+left.set(title="push on each token, divided by beta", xlabel="implicit reward i (dot: the start)",
+         ylim=(0, None))
+colours, hatches = (plots.GREY, *plots.LINES), ("", "", "//", "..", "xx")
+for k, (name, marks) in enumerate(scores.items()):
+    bars = right.bar(torch.arange(4) + 0.18 * k, marks, 0.17, color=colours[k], hatch=hatches[k],
+                     ec="white", label=name)
+    right.bar_label(bars, fmt="%.0f", fontsize=13)
+right.set(title="exact score, %", ylim=(0, 130), xticks=[0.36, 1.36, 2.36, 3.36],
+          xticklabels=(*A, *B))
 right.legend(frameon=False, ncol=3, loc="upper center", fontsize=14)
 print("\npicture:", plots.save(fig, plots.Path("out/lessons/10.png")))
 
@@ -110,56 +142,71 @@ print("\npicture:", plots.save(fig, plots.Path("out/lessons/10.png")))
 # ## The proof
 
 # %%
-truth = {name: m[2] for name, m in marks.items()}
+sums = {name: marks[0] for name, marks in scores.items()}
+truth = {name: marks[2] for name, marks in scores.items()}
 best = max(("SFT, then UNA", "UFT", "grades only"), key=truth.get)
-print(f"you guessed {MY_GUESS!r};" if MY_GUESS else "you wrote no guess (MY_GUESS, above);", f"most truth: {best}")
-assert BREAK != "mse" or abs(pulls[60] - 1 / 4) < 1e-4 and abs(pulls.max() - 8 / 27) < 1e-4, "beta/4, at most 8/27 beta"
-assert marks["SFT, then UNA"][0] < marks["SFT"][0] - 8 < marks["UFT"][0], "two stages forget sums, one stage does not"
+guessed = f"you guessed {MY_GUESS!r}" if MY_GUESS else "you wrote no guess (MY_GUESS, above)"
+print(f"{guessed}; most truth: {best}")
+if BREAK == "mse":
+    assert abs(curve[60] - 1 / 4) < 1e-4, "beta/4 at the start"
+    assert abs(curve.max() - 8 / 27) < 1e-4, "at most 8/27 beta"
+assert sums["SFT, then UNA"] < sums["SFT"] - 8, "two stages forget sums"
+assert sums["UFT"] > sums["SFT"] - 8, "one stage does not forget sums"
 assert truth["grades only"] > truth["UFT"] - 5, "grades alone explain the gain in truth"
 
 # %% [markdown]
-# - **Two stages forget.** The second stage never mentions sums, and sums fall by a quarter or more. UFT keeps them:
-#   in every batch, demonstrations hold what grades would wash away.
-# - **But the control takes the other half of the story.** Truth rises *most* in the model that read no demonstration.
-#   What UFT and the two stages gained there came from the grades. A table without this row (two stages against one)
-#   would let you believe that merging teaches truth.
-# - **And the bystander**: look at `fact`. Nobody trained it, and whoever learnt truth paid some of it, UFT the most.
+# - **Two stages forget.** The second stage never mentions sums, and sums fall by a quarter or more.
+#   UFT keeps them. In every batch it has demonstrations that work against what the grades would
+#   wash away.
+# - **But the control takes the other half of the story.** Truth rises *most* in the model that read
+#   no demonstration. What UFT and the two stages gained there came from the grades. A table without
+#   this row (two stages against one) would let you believe that merging teaches truth.
+# - **And the bystander?** Look at `fact`. Nobody trained on it. Each model that learnt truth lost
+#   some facts, UFT the most.
 #
-# The honest sentence about this run: *merging kept what a second stage forgets; it did not teach more of what the
-# grades teach.* (`SEED = 1` and `2`: the same.) Default rates, small runs, one base. The study C3 (`docs/claims.md`)
-# tuned every row on validation, ten seeds, two bases: then **no** second stage forgets, because tuning gives it so
-# small a rate that it hardly learns either; one stage is better as a whole, but not surely better than plain SFT on
-# as many good answers.
+# The honest sentence about this run: *merging kept what a second stage forgets; it did not teach
+# more of what the grades teach.* `SEED = 1` and `2` say the same. It holds for these learning
+# rates, small runs and one base. The study C3 (`docs/claims.md`) tuned every row on validation,
+# with ten seeds and two bases. There **no** second stage forgets, because tuning gives it a very
+# small learning rate, and with that it hardly learns either. One stage is better as a whole, but
+# not surely better than plain SFT on as many good answers.
 #
 # ## Break it
-# `BREAK = "bce"`: the loss $-\log\sigma(i)$ for a demonstration. Guess what the left curve does where the policy is
-# far below its reference, and whether the bars of UFT change.
+# `BREAK = "bce"`: the loss of a demonstration is $-\log\sigma(i)$. Guess what the left curve does
+# where the policy is far below its reference, and whether the bars of UFT change.
 #
 # ## Same letter, other meaning
-# $\sigma$ is the sigmoid, not a spread. $\beta$: what a nat of the *whole* answer counts for. At the authors' .01 a
-# demonstration of ten tokens never has enough: $\sigma(i)=.9$ would take 220 nats.
+# $\sigma$ is the sigmoid, not a standard deviation. $\beta$: what one nat of the *whole* answer
+# counts for. At the authors' .01 a demonstration of ten tokens never has enough: $\sigma(i)=.9$
+# would take 220 nats.
 #
 # ## Exercises (take away the first `# ` of the lines that check you)
-# **10a** (D2) Write `my_slope(i, beta)`, the slope of $(\sigma(i)-1)^2$ by the summed log-ratio $i/\beta$, and find
-# by hand the $\sigma$ at which it is steepest (`my_sigma`). What goes wrong: the slope by $i$ (no $\beta$); one
-# factor $(1-\sigma)$ missing; the sign; the slope by the *mean* log-ratio of ten tokens.
+# **10a** (D2) Write `my_slope(i, beta)`, the derivative of $(\sigma(i)-1)^2$ by the summed
+# log-ratio $i/\beta$. Then find by hand the $\sigma$ at which it is steepest (`my_sigma`). What
+# goes wrong: the derivative by $i$ (no $\beta$); one factor $(1-\sigma)$ is missing; the sign; the
+# derivative by the *mean* log-ratio of ten tokens.
 
 # %%
-# assert abs(my_slope(0.0, 0.01) + 0.0025) < 1e-6, "at the start: -beta/4, SFT's gradient times that"
-# assert abs(my_slope(2.0, 0.1) + 0.002503) < 1e-5 and my_slope(9.0, 0.1) > -1e-4, "what is learnt pays nothing"
-# assert abs(my_sigma - 1 / 3) < 1e-6 and abs(2 * my_sigma * (1 - my_sigma) ** 2 - 8 / 27) < 1e-6, "steepest there"
+# assert abs(my_slope(0.0, 0.01) + 0.0025) < 1e-6, "at the start: SFT's gradient times -beta/4"
+# assert abs(my_slope(2.0, 0.1) + 0.002503) < 1e-5, "an answer that is half learnt"
+# assert my_slope(9.0, 0.1) > -1e-4, "what is learnt is no longer pushed"
+# assert abs(my_sigma - 1 / 3) < 1e-6, "steepest at 1/3"
+# assert abs(2 * my_sigma * (1 - my_sigma) ** 2 - 8 / 27) < 1e-6, "there the push is 8/27 beta"
 
 # %% [markdown]
-# **10b** (D2) *Predict, run, write.* `python -m nanouft.train --objective uft --skills A:B --mix 2:1` learns group A
-# from demonstrations and B from grades. Write down which of the two gains before you run it. Then run the control
-# that is missing, `--objective una --skills B`, and write ONE sentence that would survive a sceptic.
+# **10b** (D2) *Predict, run, write.* `python -m nanouft.train --objective uft --skills A:B --mix
+# 2:1` learns group A from demonstrations and group B from grades. Write down which of the two gains
+# more, before you run it. Then run the control that is missing, `--objective una --skills B`. Write
+# ONE sentence about it that would survive a sceptic.
 #
-# **10c** (D2, in reverse) UFT's authors start from the pretrained model. Start from the SFT model instead (`sft` for
-# `base` in the line of `UFT`; the start is the reference, too). Where on the curve do demonstrations begin now? If
-# the SFT model gives one of them probability .6, how far can its $i$ rise at most, and when will it stop pushing?
+# **10c** (D2, in reverse) UFT's authors start from the pretrained model. Start from the SFT model
+# instead: write `sft` for `base` in the line of `UFT`. The start is the reference, too. Where on
+# the curve do demonstrations begin now? Say that the SFT model gives one of them probability .6.
+# How far can its $i$ rise at most, and when will it stop pushing?
 #
 # ## Recall, without looking up
-# 1. A demonstration has grade 1. At which $\sigma(i)$ does it stop pushing, and is that ever reached?
+# 1. A demonstration has grade 1. At which $\sigma(i)$ does it stop pushing, and is that ever
+#    reached?
 # 2. Which control shows what merging gives, and which what the grades give?
 # 3. Why does the push on a hopeless demonstration vanish under `mse` but not under `bce`?
 # 4. (09) An answer of grade 1/2, at the start: which push? And after ten steps on other answers?

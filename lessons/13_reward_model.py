@@ -1,105 +1,166 @@
 # %% [markdown]
 # # 13 · What does optimising a wrong reward do?
-# *Core · about 25 minutes (estimated, n=0) · needs 07 · reward model and best-of-n: arXiv:2009.01325; optimising it too
-# far: Gao et al. 2022, arXiv:2210.10760; `nanouft/reward.py`, `nanouft/rollout/best_of.py`*
+# *Core · about 25 minutes (estimated, n=0) · needs 07 · reward model and best-of-n:
+# arXiv:2009.01325; optimising it too far: Gao et al. 2022, arXiv:2210.10760; `nanouft/reward.py`,
+# `nanouft/rollout/best_of.py`*
 #
-# DPO went from pairs straight to a policy. RLHF takes the long way: learn from pairs a **reward model**, one number for
-# each answer, then look for answers with a high one. The simplest search trains nothing: draw n answers, keep the one
-# that the reward likes best (**best-of-n**). The reward was right on most pairs it was shown. What if n grows?
+# DPO went from pairs straight to a policy. RLHF takes the long way. First it learns a **reward
+# model** from the pairs: one number for each answer. Then it looks for answers with a high
+# reward. The simplest search trains nothing: draw n answers and keep the one with the highest
+# reward (**best-of-n**). The reward was right on most pairs that it was shown. What happens if n
+# grows?
 #
-# Two old questions: (07) Accuracy on pairs is 100 %: is the policy good? (02) How is KL(p || q) computed, and when is
-# it 0?
+# Two old questions: (07) Accuracy on pairs is 100 %: is the policy good? (02) How is KL(p || q)
+# computed, and when is it 0?
 
 # %% Guess before you run. Nothing is checked, but the lesson will remind you.
-MY_GUESS = None   # answers are chosen by the LEARNT reward, from n = 1, 2, 4 ... 64 samples. Their EXACT score ...
+MY_GUESS = None   # The LEARNT reward chooses among n = 1, 2, 4 ... 64 samples. The EXACT score of
+                  # the chosen answers ...
                   # "a" rises all the way   "b" rises, then stays   "c" ends below where it began
 
 # %% [markdown]
 # ## One equation
-# Bradley and Terry: the answer with the higher reward wins more often, and only the **difference** counts:
+# Bradley and Terry: the answer with the higher reward wins more often, and only the
+# **difference** of the two rewards counts:
 # $$P(w\succ l)=\sigma(r_w-r_l),\qquad L=-\log\sigma(r_w-r_l).$$
-# $r$ is a GPT's last hidden state at `<|end|>` times one learnt vector. How far does best-of-n go from the model that
-# answers? At most $\log n-\frac{n-1}{n}$ nats of KL, with no gradient at all.
+# $r$ is a GPT's last hidden state at `<|end|>`, times one learnt vector. How far does best-of-n
+# go from the model that answers? At most $\log n-\frac{n-1}{n}$ nats of KL, with no gradient at
+# all.
 
 # %%
-from nanouft.models.load import start_model
-from nanouft.rollout.scorer import RewardModel, exact, padded, rewards
-from nanouft.models.generate import answer_rows
 from nanouft import reward, world
-from nanouft.data import rows as data
-from nanouft.look import plots
-from nanouft.rollout import best_of
 from nanouft.data.batches import collate, encode, order
-
+from nanouft.data.rows import pair_rows
+from nanouft.look import plots
+from nanouft.models.generate import answer_rows
+from nanouft.models.load import start_model
 from nanouft.objectives import OBJECTIVES
-import torch                                            # after nanouft, which sets how threads wait
+from nanouft.rollout import best_of
+from nanouft.rollout.scorer import RewardModel, exact, padded, rewards
+import numpy as np
+import torch                            # after nanouft, which sets how threads wait
 
-REWARD, SEED, N = "learnt", 0, 64                       # the switch, see "Break it": "learnt" | "exact" | "longer"
-SKILLS, NS = ("sort", "truth", "unknown", "fact"), (1, 2, 4, 8, 16, 32, 64)
-torch.set_num_threads(2)                                # fp32, two threads, fixed seeds: nearly equal on each machine
-# by hand: equal rewards, log 2; one ahead, .313; a constant on both, the same
-print("losses:", reward.bradley_terry(torch.tensor([0.0, 1, 501]), torch.tensor([0.0, 0, 500])))
+REWARD = "learnt"                       # the switch, see "Break it": "learnt" | "exact" | "longer"
+SEED = 0
+N = 64                                  # samples to each prompt
+NS = (1, 2, 4, 8, 16, 32, 64)
+SKILLS = ("sort", "truth", "unknown", "fact")
+# two threads and fixed seeds: nearly the same numbers on each machine
+torch.set_num_threads(2)
+
+# by hand: equal rewards, log 2; one ahead, .313; a constant added to both, the same again
+chosen, rejected = torch.tensor([0.0, 1, 501]), torch.tensor([0.0, 0, 500])
+print("losses:", reward.bradley_terry(chosen, rejected))
 
 
-def train(model, rows, steps, lr, loss_of):             # the loop of every lesson
+def train(model, data, steps: int, lr: float, loss_of):
+    """The loop of every lesson."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.95), weight_decay=0.0)
-    for some in order([e.length for e in rows], 32, steps, SEED):
-        optimizer.zero_grad(), loss_of(model, [rows[i] for i in some]).backward(), optimizer.step()
+    for numbers in order([e.length for e in data], 32, steps, SEED):
+        loss = loss_of(model, [data[i] for i in numbers])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
     return model
 
 
-def sft_loss(model, rows):
-    sft.forward(model, batch := collate(rows, range(len(rows)), tok.pad), sft.hp())
-    return sft.loss(batch, sft.hp())[0]
+def sft_loss(model, data):
+    """SFT on these demonstrations."""
+    batch = collate(data, range(len(data)), tok.pad)
+    sft.forward(model, batch, sft.hp())
+    loss, _ = sft.loss(batch, sft.hp())
+    return loss
 
 
-def pair_loss(model, rows):                             # both answers of a pair are read in one batch
-    chosen, rejected = zip(*map(reward.ids_of, rows))
-    return reward.bradley_terry(*model(*padded([*chosen, *rejected], tok.pad, "cpu")).chunk(2)).mean()
+def pair_loss(model, data):
+    """Bradley-Terry on these pairs; all their answers are read in one batch."""
+    both = [reward.ids_of(pair) for pair in data]
+    chosen = [ids for ids, _ in both]
+    rejected = [ids for _, ids in both]
+    r_w, r_l = model(*padded(chosen + rejected, tok.pad, "cpu")).chunk(2)
+    return reward.bradley_terry(r_w, r_l).mean()
 
 
 # %% [markdown]
 # ## Live
-# The policy: the base after 60 steps of SFT. The reward model: the same start, 480 pairs of a right and a spoilt
-# answer. Then 64 samples to each of 48 new prompts. One set of samples tells about every n: sort them by reward, and
-# sample i is the best of a random n with a chance that can be counted (`best_of.best_of`).
+# The policy is the base after 60 steps of SFT. The reward model has the same start. It learns
+# from 480 pairs of a right and a spoilt answer. Then we draw 64 samples to each of 48 new
+# prompts.
+#
+# One set of samples tells about every n. Sort the samples by reward: the chance that sample i is
+# the best of a random n can be counted (`best_of.best_of`).
 
 # %%
-sft, (policy, tok) = OBJECTIVES["sft"], start_model("base")
-demos = encode(sft.rows(world.rows("train", "demos", 600, SEED, skills=SKILLS), None), tok, 511)[0]
+sft = OBJECTIVES["sft"]
+policy, tok = start_model("base")
+demos = world.rows("train", "demos", 600, SEED, skills=SKILLS)
+demos, _ = encode(sft.rows(demos, None), tok, 511)
 train(policy, demos, 60, 2.5e-4, sft_loss)
-pairs, held = (encode(data.pair_rows(world.rows(split, "pairs", n, SEED, skills=SKILLS), None), tok, 511)[0]
-               for split, n in (("train", 480), ("val", 200)))
+
+
+def pairs_of(split: str, n: int):
+    """n pairs of this split, in tokens."""
+    pairs = world.rows(split, "pairs", n, SEED, skills=SKILLS)
+    return encode(pair_rows(pairs, None), tok, 511)[0]
+
+
+pairs, held = pairs_of("train", 480), pairs_of("val", 200)
 judge = train(RewardModel(start_model("base")[0]), pairs, 45, 5e-4, pair_loss)
 found = reward.judge(judge, held, tok.pad)
-print(f"reward model: {100 * found['accuracy']:.0f} % of {found['pairs']} held-out pairs are judged rightly")
+print(f"reward model: {100 * found['accuracy']:.0f} % of {found['pairs']} held-out pairs "
+      "are judged rightly")
 
-rows = [r for r in world.rows("test", "prompts", 48, SEED, skills=SKILLS) for _ in range(N)]
-said = [tok.decode(a.ids).strip() for a in answer_rows(policy, tok, rows, temperature=1.0, seed=SEED, max_new=24)]
+# %%
+prompts = world.rows("test", "prompts", 48, SEED, skills=SKILLS)
+rows = [r for r in prompts for _ in range(N)]           # each prompt N times
+answers = answer_rows(policy, tok, rows, temperature=1.0, seed=SEED, max_new=24)
+said = [tok.decode(a.ids).strip() for a in answers]
 asked = [r.prompt[0].text for r in rows]
-texts = [tok.chat(r.prompt, world.said(text))[0] for r, text in zip(rows, said)]    # with <|end|>
-scores = exact(asked, said).reshape(-1, N)                                       # (48, 64)
-likes = {"learnt": rewards(judge, texts, tok.pad).round(5).reshape(-1, N), "exact": scores,
-         "longer": scores * 0 + [[len(s) for s in said[i:i + N]] for i in range(0, len(said), N)]}[REWARD]
+scores = exact(asked, said).reshape(-1, N)              # (48, 64)
+if REWARD == "learnt":
+    # the reward model reads prompt, answer and <|end|>
+    texts = [tok.chat(r.prompt, world.said(text))[0] for r, text in zip(rows, said)]
+    likes = rewards(judge, texts, tok.pad).round(5).reshape(-1, N)
+elif REWARD == "exact":
+    likes = scores
+else:
+    likes = np.array([float(len(text)) for text in said]).reshape(-1, N)
+
+
+def by_skill(n: int):
+    """(4,) exact score of the best of n, in percent, for each skill: 12 prompts each."""
+    each = best_of.best_of(n, likes, scores)            # (48,)
+    return each.reshape(4, 12).mean(1) * 100
+
+
+def liked(n: int) -> float:
+    """The reward of the best of n, above the mean of all samples, in their standard deviations.
+    (A reward has no unit.)"""
+    return (best_of.best_of(n, likes, likes).mean() - likes.mean()) / likes.std()
+
+
 far = [best_of.kl(n, likes).mean() for n in NS]
-truth = [best_of.best_of(n, likes, scores).reshape(4, 12).mean(1) * 100 for n in NS]     # (7 values of n, 4 skills)
-# a reward has no unit: shown in standard deviations of all samples, from their mean
-learnt = [(best_of.best_of(n, likes, likes).mean() - likes.mean()) / likes.std() for n in NS]
+truth = [by_skill(n) for n in NS]
+learnt = [liked(n) for n in NS]
 for n, k, t, r in zip(NS, far, truth, learnt):
-    print(f"n {n:2}  KL {k:.2f} (at most {best_of.kl_bound(n):.2f})  reward {r:+.2f}  exact {t.mean():3.0f} %: ",
-          dict(zip(SKILLS, t.round().tolist())))
-for i in range(0, len(rows), 6 * N):                    # what does the reward like best?
-    print(f"{asked[i]:<52} -> {said[i + best_of.choose(likes[i // N])]}")
+    print(f"n {n:2}  KL {k:.2f} (at most {best_of.kl_bound(n):.2f})  reward {r:+.2f}  "
+          f"exact {t.mean():3.0f} %: ", dict(zip(SKILLS, t.round().tolist())))
+for i in range(0, len(prompts), 6):                     # what does the reward like best?
+    best = N * i + best_of.choose(likes[i])
+    print(f"{asked[best]:<52} -> {said[best]}")
 
 # %%
 plots.plt.rcParams["font.size"] = 16
-fig, (up, down) = plots.plt.subplots(1, 2, figsize=(17, 7))
-up.plot(far, [t.mean() for t in truth], "o-", color="black", lw=3, ms=9, label="mean")
+fig, (left, right) = plots.plt.subplots(1, 2, figsize=(17, 7))
+left.plot(far, [t.mean() for t in truth], "o-", color="black", lw=3, ms=9, label="mean")
 for j, (skill, mark) in enumerate(zip(SKILLS, "s^vD")):
-    up.plot(far, [t[j] for t in truth], mark + "--", color=plots.LINES[j], ms=8, label=skill)
-down.plot(far, learnt, "o-", color=plots.DOWN, lw=3, ms=9)
-up.set(title="exact score, %", xlabel="KL to the policy, nats an answer", ylim=(-3, 125)), up.legend(ncols=3)
-down.set(title=f'the reward ("{REWARD}"), standard deviations', xlabel="KL to the policy, nats an answer")
+    left.plot(far, [t[j] for t in truth], mark + "--", color=plots.LINES[j], ms=8, label=skill)
+left.set(title="exact score, %", ylim=(-3, 103), yticks=range(0, 101, 20))
+left.legend(ncols=5, loc="upper center", bbox_to_anchor=(0.5, -0.13), frameon=False, fontsize=15)
+right.plot(far, learnt, "o-", color=plots.UP, lw=3, ms=9)
+right.set(title=f'the reward ("{REWARD}"), standard deviations')
+for ax in (left, right):
+    ax.set_xlabel("KL to the policy, nats per answer")
 print("\npicture:", plots.save(fig, plots.Path("out/lessons/13.png")))
 
 # %% [markdown]
@@ -107,66 +168,85 @@ print("\npicture:", plots.save(fig, plots.Path("out/lessons/13.png")))
 
 # %%
 means = [float(t.mean()) for t in truth]
-print(f"you guessed {MY_GUESS!r};" if MY_GUESS else "you wrote no guess (MY_GUESS, above);", "it did",
-      "c" if means[-1] < means[0] - 1 else "a" if means[-1] > means[-2] + 1 else "b")
-assert all(b >= a - 1e-6 for a, b in zip(learnt, learnt[1:])), "by its own measure the best of more is never worse"
-assert all(k <= best_of.kl_bound(n) + 1e-9 for n, k in zip(NS, far)), "best-of-n goes no farther than log n - (n-1)/n"
-assert REWARD != "learnt" or means[-1] < means[0] - 10, "the learnt reward rises, what it stands for falls"
-assert REWARD != "exact" or means[-1] > means[0] + 10, "the search is not to blame: with the true score it helps"
+did = "c" if means[-1] < means[0] - 1 else "a" if means[-1] > means[-2] + 1 else "b"
+guess = f"you guessed {MY_GUESS!r};" if MY_GUESS else "you wrote no guess (MY_GUESS, above);"
+print(guess, f"it did {did!r}")
+never_worse = all(b >= a - 1e-6 for a, b in zip(learnt, learnt[1:]))
+assert never_worse, "by its own measure the best of more is never worse"
+within = all(k <= best_of.kl_bound(n) + 1e-9 for n, k in zip(NS, far))
+assert within, "best-of-n goes no farther than log n - (n-1)/n"
+if REWARD == "learnt":
+    assert means[-1] < means[0] - 10, "the learnt reward rises, the exact score falls"
+if REWARD == "exact":
+    assert means[-1] > means[0] + 10, "the search is not to blame: with the true score it helps"
 
 # %% [markdown]
-# - **The search finds what the pairs never showed.** In every pair about a strange name "I do not know." is the better
-#   answer, and in no pair is it the worse one. So the reward learnt "this sentence is good", not "this sentence is good
-#   if the name is strange". Of 64 samples about a known creature one says it, and that one is chosen. Nothing lied:
-#   on pairs like those it was trained on the reward is what it was.
-# - **Exact score and reward part early.** `unknown` rises, `sort` holds at first and then falls, the known facts fall
-#   at once. The first steps of an optimisation are in the region where the reward has seen answers, the later ones not.
-# - **Accuracy on held-out pairs does not say where it is wrong**: they are of the same kind. The exact score does.
-# - **KL stays far below its bound** where the policy is sure: 64 samples of one sentence are one answer.
-# - DPO on the same pairs does the same (README): it has a reward, too, the implicit one.
+# - **The search finds what the pairs never showed.** In every pair about a strange name, "I do
+#   not know." is the better answer. In no pair is it the worse one. So the reward learnt "this
+#   sentence is good". It did not learn "this sentence is good if the name is strange". Now draw
+#   64 answers about a known creature: one of them says "I do not know.", and the reward chooses
+#   that one. The reward did not get worse. On pairs like those of its training it is as right as
+#   before.
+# - **Exact score and reward part early.** `unknown` rises. `sort` holds at first and then falls.
+#   The known facts fall at once. The reward has seen answers like those at the first steps of the
+#   search. It has not seen answers like the later ones.
+# - **Accuracy on held-out pairs does not say where the reward is wrong**: they are pairs of the
+#   same kind. The exact score does say it.
+# - **KL stays far below its bound** where the policy is sure: if all 64 samples are one sentence,
+#   they are one answer.
+# - DPO on the same pairs does the same (README). It has a reward, too, the implicit one.
 #
 # ## Break it
-# `REWARD = "exact"`: the search with the true score. `"longer"`: the reward is the number of characters. Guess the
-# exact score at n = 64 for both. Which skill survives "longer", and why?
+# `REWARD = "exact"`: the search uses the true score. `"longer"`: the reward is the number of
+# characters. For both, first guess the exact score at n = 64. Which skill survives "longer", and
+# why?
 #
 # ## Same letter, other meaning
-# $r$ here is a learnt number for a whole answer, in lesson 09 the implicit reward, in PoFT a mean log-prob.
-# n is the number of samples; $\sigma$ the logistic function, no standard deviation.
+# $r$ here is a learnt number for a whole answer. In lesson 09 it is the implicit reward, in PoFT
+# a mean log-prob. n is the number of samples. $\sigma$ is the logistic function, not a standard
+# deviation.
 #
 # ## Exercises (take away the first `# ` of the lines that check you)
-# **13a** (D1) Write `my_loss(r, last)` for one pair: `r` (2,T) holds what the head says at every place, the chosen
-# answer first, `last` the place of each `<|end|>`; padding follows. What goes wrong: the sign; the log of a sigma that
-# is 0; the reward read at the pad (place -1).
+# **13a** (D1) Write `my_loss(r, last)` for one pair. `r` (2,T) holds what the head says at every
+# place, the chosen answer first. `last` holds the place of each `<|end|>`; padding follows it.
+# What goes wrong: the sign; the log of a sigma that is 0; the reward is read at the padding
+# (place -1).
 
 # %%
-# r = torch.tensor([[5.0, 1, 9], [5.0, 7, 0]])                                   # the chosen answer ends at place 1
+# r = torch.tensor([[5.0, 1, 9], [5.0, 7, 0]])          # the chosen answer ends at place 1
 # assert abs(my_loss(r, [1, 2]) - 0.313) < 1e-3, "rewards 1 and 0"
 # assert abs(my_loss(r * 0, [1, 2]) - 0.693) < 1e-3, "equal rewards say nothing: log 2"
-# assert my_loss(r * 1000, [2, 1]) == 0 and my_loss(-r * 1000, [1, 2]) == 1000, "far out: finite"
+# assert my_loss(r * 1000, [2, 1]) == 0, "far ahead: nothing left to learn"
+# assert my_loss(-r * 1000, [1, 2]) == 1000, "far behind: large, but finite"
 
 # %% [markdown]
-# **13b** (D2) Write `my_best_of(n, likes, scores)`: the exact score of the best of n by `likes`, the mean over **all**
-# subsets of n samples (`itertools.combinations` will do), and `my_bound(n)`. What goes wrong: choosing by the exact
-# score (cheating); only the first n samples; the best of all.
+# **13b** (D2) Write `my_best_of(n, likes, scores)`: the exact score of the best of n by `likes`,
+# as the mean over **all** subsets of n samples (`itertools.combinations` helps). Write
+# `my_bound(n)`, too. What goes wrong: you choose by the exact score (cheating); you take only the
+# first n samples; you take the best of all samples.
 
 # %%
 # likes, scores = [1.0, 2, 3], [0.0, 1, 0.5]
-# assert [round(my_best_of(n, likes, scores), 4) for n in (1, 2, 3)] == [0.5, 0.6667, 0.5], "up, then down"
-# assert abs(my_bound(4) - 0.636) < 1e-3 and my_bound(1) == 0
+# found = [round(my_best_of(n, likes, scores), 4) for n in (1, 2, 3)]
+# assert found == [0.5, 0.6667, 0.5], "up, then down"
+# assert abs(my_bound(4) - 0.636) < 1e-3, "log 4 - 3/4"
+# assert my_bound(1) == 0, "the best of one is the model itself"
 
 # %% [markdown]
-# **13c** (D1) **Be the annotator.** Print 12 of `held`'s pairs in random order (`tok.decode`), choose one of each by
-# taste, and note three features of each answer: words, "I do not know" or not, right or not. `my_taste(x, steps)` fits
-# Bradley-Terry to `x` (pairs, features), the features of what you chose minus those of the other, by gradient descent.
-# What do you reward? What goes wrong: the sign; the mean of `x` taken for the weights.
+# **13c** (D1) **Be the annotator.** Print 12 of `held`'s pairs in random order (`tok.decode`).
+# Choose one answer of each pair by taste. Note three features of each answer: how many words, "I
+# do not know" or not, right or not. Let `x` (pairs, features) be the features of what you chose
+# minus those of the other answer. `my_taste(x, steps)` fits Bradley-Terry to `x` by gradient
+# descent. What do you reward? What goes wrong: the sign; the mean of `x` is taken for the
+# weights.
 
 # %%
-# x = torch.tensor([[1.0], [1], [1], [-1]])                              # you took the longer one in three of four
+# x = torch.tensor([[1.0], [1], [1], [-1]])             # you took the longer one in three of four
 # assert abs(my_taste(x, 2000)[0] - 1.0986) < 1e-2, "odds 3 to 1: weight log 3"
 
 # %% [markdown]
-# **13d** (D3, in reverse) Mend the reward without touching its training: which 60 pairs would you add? Add them, and
-# see what the search finds next.
+# **13d** (D3, in reverse) Repair the reward without touching its training: which 60 pairs would
+# you add? Add them, and see what the search finds next.
 #
 # ## Recall, without looking up
 # 1. Why does a constant added to all rewards change nothing?

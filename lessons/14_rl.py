@@ -1,165 +1,249 @@
 # %% [markdown]
 # # 14 · How little is enough to learn from a score?
-# *Core · about 25 minutes (estimated, n=0) · needs 07, 09 · REINFORCE and RLOO 2402.14740, GRPO 2402.03300, online DPO
-# 2402.04792, online UNA 2408.15339; `nanouft/rollout/rollouts.py`, `nanouft/objectives/`*
+# *Core · about 25 minutes (estimated, n=0) · needs 07, 09 · REINFORCE and RLOO 2402.14740, GRPO
+# 2402.03300, online DPO 2402.04792, online UNA 2408.15339; `nanouft/rollout/rollouts.py`,
+# `nanouft/objectives/`*
 #
-# So far every answer to learn from was written by somebody else. Now the model answers by itself, somebody says a
-# number, and nobody says what would have been right. *Make likelier what scored well* is not enough: is .6 well? Five
-# methods differ in what they compare a score with: with all other scores (**REINFORCE**), with those of the other
-# answers to the same prompt (**RLOO**, **GRPO**), with one of them (**online DPO**), with 1/2 (**online UNA**).
+# So far somebody else wrote every answer to learn from. Now the model answers by itself. Somebody
+# says a number, and nobody says what would have been right. *Make likelier what scored well* is
+# not enough: is .6 well? Five methods compare a score with different things:
+# - **REINFORCE** with all other scores;
+# - **RLOO** and **GRPO** with those of the other answers to the same prompt;
+# - **online DPO** with one of them;
+# - **online UNA** with 1/2.
 #
-# Two old questions: (09) What does a grade of 1/2 teach? (07) What cancels when two answers to one prompt are
-# compared?
+# Two old questions: (09) What does a grade of 1/2 teach? (07) What cancels when two answers to
+# one prompt are compared?
 
 # %% Guess before you run. Nothing is checked, but the lesson will remind you.
-MY_GUESS = None   # the base answers 100 prompts, each four times, at temperature 1. For how many of the prompts can
-                  # RLOO and GRPO learn NOTHING from the four scores?   "a" hardly any   "b" about a third   "c" most
+MY_GUESS = None   # The base answers 100 prompts, each four times, at temperature 1. For how many of
+                  # the prompts can RLOO and GRPO learn NOTHING from the four scores?
+                  # "a" hardly any   "b" about a third   "c" most
 
 # %% [markdown]
 # ## One equation
 # $$\nabla\,{\rm E}[R]={\rm E}\big[(R-b)\,\nabla\log\pi(y)\big],\qquad
-# A_i^{\rm RLOO}=R_i-\frac1{K-1}\sum_{j\ne i}R_j,\qquad A_i^{\rm GRPO}=\frac{R_i-\bar R}{{\rm std}(R)+10^{-4}}$$
-# The first is why sampling works: an average over answers that were really drawn, each pushed by its own score. The
-# baseline $b$ is free as long as it does not look at $y$: ${\rm E}[\nabla\log\pi(y)]=0$. It only takes noise away.
-# The mean of the OTHERS knows how hard the prompt is, and nothing of $y$. GRPO divides by the spread, too: every prompt
-# then counts alike, the nearly solved one as well; that is no longer the gradient of the mean score.
+# A_i^{\rm RLOO}=R_i-\frac1{K-1}\sum_{j\ne i}R_j,\qquad
+# A_i^{\rm GRPO}=\frac{R_i-\bar R}{{\rm std}(R)+10^{-4}}$$
+# The first equation is why sampling works. It is an average over answers that were really drawn,
+# and each of them is pushed by its own score. You may choose the baseline $b$ freely, as long as
+# it does not look at $y$: ${\rm E}[\nabla\log\pi(y)]=0$, so $b$ only takes noise away.
+#
+# RLOO's baseline is the mean of the OTHER answers. It knows how hard the prompt is, and nothing
+# of $y$. GRPO also divides by the spread. Then every prompt counts equally, the nearly solved one
+# as well. That is no longer the gradient of the mean score.
 
 # %%
-import copy
-from nanouft.models.load import start_model
-from nanouft.rollout.rollouts import as_if_sampled
-from nanouft.objective import pushes
-from nanouft import train, world
+from nanouft import world
+from nanouft.data.batches import encode
 from nanouft.look import plots
-from nanouft.rollout import rollouts
-from nanouft.shell import devices
-from nanouft.data.batches import collate, encode
-
+from nanouft.models.load import start_model
+from nanouft.objective import pushes
 from nanouft.objectives import OBJECTIVES
-import torch                                            # after nanouft, which sets how threads wait
+from nanouft.rollout.rollouts import Rollouts, credited, measure
+from nanouft.shell import devices
+from nanouft.training.flags import Train
+from matplotlib.colors import LinearSegmentedColormap
+import torch                            # after nanouft, which sets how threads wait
 
-ROLL = 0                                                # the switch, see "Break it"
-torch.set_num_threads(2)                                # fp32, two threads, fixed seeds: nearly equal on each machine
-(base, tok), cpu, K, STEPS = start_model("base"), devices.pick("cpu", "fp32", 2), 4, 10
+ROLL = 0                                # the switch, see "Break it"
+K = 4                                   # answers to each prompt
+STEPS = 10
+# two threads and fixed seeds: nearly the same numbers on each machine
+cpu = devices.pick("cpu", "fp32", 2)
+base, tok = start_model("base")
 rows = world.rows("train", "prompts", 400, 0, skills=("fact", "truth", "sort"))
-ARMS = {"REINFORCE": "reinforce", "RLOO": "rloo", "GRPO": "grpo", "online UNA": "online_una"}
+METHODS = {"REINFORCE": OBJECTIVES["reinforce"], "RLOO": OBJECTIVES["rloo"],
+           "GRPO": OBJECTIVES["grpo"], "online UNA": OBJECTIVES["online_una"]}
 
 
-def setting(arm: str, model, prompts: int, steps: int):         # -> objective, its settings, its source of answers
-    objective, hp = OBJECTIVES[ARMS[arm]], OBJECTIVES[ARMS[arm]].hp(samples=K)
+def rollouts_of(objective, model, prompts: int, steps: int) -> Rollouts:
+    """A source of steps: in each, `model` answers this many prompts, K times each."""
+    hp = objective.hp(samples=K)
     asked, _ = encode(objective.rows(rows, hp), tok, base.cfg.n_ctx)
-    cfg = train.Train(batch_size=prompts, max_new=24, show_every=0)
-    return objective, hp, rollouts.Rollouts(asked, objective, hp, cfg, steps, model, tok, cpu)
+    cfg = Train(batch_size=prompts, max_new=24, show_every=0)
+    return Rollouts(asked, objective, hp, cfg, steps, model, tok, cpu)
 
 
-def exam(model):                    # 100 prompts -> K answers to each, their scores (100,K), % of prompts of each kind
-    said, _ = setting("RLOO", model, 100, 1)[2](0)
-    R = torch.tensor([e.col.reward for e in said]).view(-1, K)
-    flat = R.amax(1) == R.amin(1)
-    return said, R, [100 * on.float().mean().item() for on in (flat & (R[:, 0] < 1), ~flat, flat & (R[:, 0] == 1))]
+def exam(model):
+    """K answers to each of 100 prompts: (the answers as a batch, their scores (100,K))."""
+    batch = rollouts_of(METHODS["RLOO"], model, prompts=100, steps=1).collect(0)
+    return batch, batch.col.reward.view(-1, K)
 
 
-said, R, kinds = exam(base)
-print(f"base: mean score {R.mean():.2f}; all {K} scores equal for {100 - kinds[1]:.0f} % of the prompts")
-groups = [on.int().argmax().item() for on in (R.std(1) > 0.4, R.amin(1) == 1, R.amax(1) == 0)]     # the first of each
-few, push, exams, scores = [said[K * g + k] for g in groups for k in range(K)], {}, {"base": kinds}, R[groups].view(-1)
-print("\n".join(f"  {r:.2f}  {tok.decode(e.seqs['answer'].ids):.100}" for e, r in zip(few, scores)))
-for arm in ARMS:
-    objective, hp, _ = setting(arm, base, 1, 1)
-    made = as_if_sampled(few, scores.tolist(), objective, hp, base, tok.pad, cpu)
-    objective.forward(base, batch := collate(made, range(len(made)), tok.pad), hp)
-    push[arm] = pushes(objective, batch, hp)["answer"].sum(1)                         # (12,) on a whole answer
+def kinds(R) -> list[float]:
+    """Percent of the prompts: [all scores equal but not right, mixed scores, all right]."""
+    equal = R.amax(1) == R.amin(1)
+    groups = (equal & (R[:, 0] < 1), ~equal, equal & (R[:, 0] == 1))
+    return [100 * group.float().mean().item() for group in groups]
+
+
+said, R = exam(base)
+exams = {"base": kinds(R)}
+mixed_share = exams["base"][1]
+print(f"base: mean score {R.mean():.2f}; "
+      f"all {K} scores equal for {100 - mixed_share:.0f} % of the prompts")
+
+# %% [markdown]
+# Three groups of four answers, one of each kind. What do four methods do with the same twelve
+# answers?
+
+# %%
+mixed = int((R.std(1) > 0.4).nonzero()[0])              # the first prompt of each kind
+all_right = int((R.amin(1) == 1).nonzero()[0])
+all_wrong = int((R.amax(1) == 0).nonzero()[0])
+numbers = [K * prompt + k for prompt in (mixed, all_right, all_wrong) for k in range(K)]
+scores = R.flatten()[numbers]
+s = said.seqs["answer"]
+for i in numbers:
+    length = int(s.attend[i].sum())
+    ids = [*s.inputs[i, :length].tolist(), s.targets[i, length - 1].item()]
+    print(f"  {said.col.reward[i]:.2f}  {tok.decode(ids):.100}")
+
+
+def push_of(objective):
+    """(12,) how hard this method pushes each of the twelve answers."""
+    hp = objective.hp(samples=K)
+    batch = said.take(numbers)
+    batch.seqs["answer"].old = measure(batch, base, base, cpu)["now"]       # as if sampled just now
+    batch, _ = credited(batch, objective, hp)
+    objective.forward(base, batch, hp)
+    return pushes(objective, batch, hp)["answer"].sum(1)
+
+
+push = {name: push_of(objective) for name, objective in METHODS.items()}
 
 # %% [markdown]
 # ## Live
-# Three learners, the loop of all lessons; only the source of the rows is new. Afterwards each sits the exam: the 100
-# prompts of the beginning, four answers each. One seed, ten steps: enough to see that they learn, not who is best.
+# Three methods train a model each, in the loop of all lessons. Only the source of the rows is
+# new. Afterwards each model takes the exam: the 100 prompts of the beginning, four answers each.
+# One seed and ten steps are enough to see that they learn. They do not show which method is best.
 
 # %%
-for arm in ("RLOO", "GRPO", "online UNA"):
-    model = copy.deepcopy(base)
-    objective, hp, source = setting(arm, model, 16, STEPS)
+def learn(objective):
+    """The base after STEPS steps of this method."""
+    model, _ = start_model("base")
+    hp = objective.hp(samples=K)
+    source = rollouts_of(objective, model, prompts=16, steps=STEPS)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4, betas=(0.9, 0.95), weight_decay=0.0)
     for step in range(STEPS):
-        batch = collate(*source(step), tok.pad)                                             # data: its own answers
-        batch.col |= {"adv": batch.col.adv.roll(ROLL)} if "adv" in batch.col else {}
-        objective.forward(model, batch, hp)                                                 # forward
-        loss, _ = objective.loss(batch, hp)                                                 # objective
-        optimizer.zero_grad(), loss.backward(), optimizer.step()                            # update
-    _, after, exams[arm] = exam(model)
-    print(f"{arm}: after {STEPS} steps of {16 * K} answers mean score {after.mean():.2f}")
+        batch = source(step)                            # data: its own answers
+        if batch.col.adv is not None:
+            batch.col.adv = batch.col.adv.roll(ROLL)    # ROLL = 0 changes nothing
+        objective.forward(model, batch, hp)             # forward
+        loss, _ = objective.loss(batch, hp)             # objective
+        optimizer.zero_grad()                           # update
+        loss.backward()
+        optimizer.step()
+    return model
+
+
+for name in ("RLOO", "GRPO", "online UNA"):
+    _, after = exam(learn(METHODS[name]))
+    exams[name] = kinds(after)
+    print(f"{name}: after {STEPS} steps of {16 * K} answers mean score {after.mean():.2f}")
     assert ROLL or after.mean() > R.mean() + 0.05, "a score is enough: the answers get better"
 
 # %%
 plots.plt.rcParams["font.size"] = 16
-fig, (left, side) = plots.plt.subplots(1, 2, figsize=(20, 7), width_ratios=[3, 2])
-left.imshow(grid := torch.stack([p / p.abs().max() for p in push.values()]), cmap="PuOr_r", vmin=-1.5, vmax=1.5)
-left.set(aspect="auto", yticks=range(len(ARMS)), yticklabels=ARMS, title="push on each answer; a row's largest is 1",
-         xticks=range(len(few)), xticklabels=[f"{r:g}" for r in scores], xlabel="scores: mixed | all right | all wrong")
-for y, x in torch.cartesian_prod(*map(torch.arange, grid.shape)).tolist():
-    left.text(x, y, f"{grid[y, x]:+.2f}" if grid[y, x] else "0", ha="center", va="center", fontsize=14)
-for k, (label, hatch) in enumerate((("alike, not right", "//"), ("mixed", ""), ("all right", ".."))):
-    part, under = ([sum(x[i:j]) for x in exams.values()] for i, j in ((k, k + 1), (0, k)))
-    bars = side.bar(list(exams), part, bottom=under, ec="white", label=label, hatch=hatch, color=plots.LINES[k])
-    side.bar_label(bars, fmt="%.0f", label_type="center", fontweight="bold")
-side.set(title="prompts by their four scores, %", ylim=(0, 115)), side.legend(frameon=False, ncol=3, fontsize=14)
+fig, (left, right) = plots.plt.subplots(1, 2, figsize=(20, 7.5), width_ratios=[3, 2])
+grid = torch.stack([p / p.abs().max() for p in push.values()])
+up_and_down = LinearSegmentedColormap.from_list("push", [plots.DOWN, "white", plots.UP])
+left.imshow(grid, cmap=up_and_down, vmin=-1.5, vmax=1.5, aspect="auto")
+for y in range(len(METHODS)):
+    for x in range(len(numbers)):
+        text = f"{grid[y, x]:+.2f}" if grid[y, x] else "0"
+        left.text(x, y, text, ha="center", va="center", fontsize=14)
+left.set_xticks(range(len(numbers)), [f"{score:g}" for score in scores])
+left.set_yticks(range(len(METHODS)), METHODS)
+left.set_title("push on each answer; a row's largest is 1")
+left.set_xlabel("scores: mixed | all right | all wrong")
+
+under = torch.zeros(len(exams))
+looks = (("equal, not right", "//", plots.LINES[5]), ("mixed", "", plots.LINES[4]),
+         ("all right", "..", plots.LINES[2]))
+for k, (label, hatch, colour) in enumerate(looks):
+    part = torch.tensor([shares[k] for shares in exams.values()])
+    bars = right.bar(list(exams), part, bottom=under, color=colour, ec="white",
+                     label=label, hatch=hatch)
+    right.bar_label(bars, fmt="%.0f", label_type="center", fontweight="bold")
+    under += part
+right.set(title="prompts by their four scores, %", ylim=(0, 100))
+right.legend(ncol=3, loc="upper center", bbox_to_anchor=(0.5, -0.08), frameon=False, fontsize=14)
 print("\npicture:", plots.save(fig, plots.Path("out/lessons/14.png")))
 
 # %% [markdown]
 # ## The proof
 
 # %%
-print("you guessed", MY_GUESS or "nothing (MY_GUESS, above)", "and it was", "abc"[(kinds[1] < 85) + (kinds[1] < 45)])
-assert not torch.cat([push[arm][K:] for arm in ("RLOO", "GRPO")]).any(), "a group of equal scores teaches nothing"
+did = "a" if mixed_share >= 85 else "b" if mixed_share >= 45 else "c"
+guess = f"you guessed {MY_GUESS!r};" if MY_GUESS else "you wrote no guess (MY_GUESS, above);"
+print(guess, f"it was {did!r}")
+equal_groups = torch.cat([push["RLOO"][K:], push["GRPO"][K:]])
+assert not equal_groups.any(), "a group of equal scores teaches nothing"
 
 # %% [markdown]
-# - **A group of equal scores teaches nothing**, whether all are right or all are wrong. All right: nothing is left to
-#   learn, fine. All wrong: the model never tried what would have paid, and nobody tells it. That is the limit of all
-#   methods of this lesson: they sharpen what is sometimes said already. (A demonstration, 03, teaches it at once.)
-# - **So the score begins to run dry by its own success**: look at the bars. Every prompt that moves to *all right* is
-#   sampled, scored and thrown away from now on. Practitioners drop such prompts, or draw more answers (DAPO does).
-#   The blue bars shrink, too: *other* prompts of their kind taught what these could not.
-# - **REINFORCE** compares with the mean of ALL answers: it praises the group that is all right, as the prompt was easy,
-#   and blames the one that is all wrong, as it was hard. Right on average, and noisy: luck with prompts is taken
-#   for merit. **online UNA** praises whatever scores above 1/2 and needs no group: one answer is enough, as in 09.
-# - **online DPO** (07, so not in the picture) pairs the best with the worst of a group; a tie is thrown away.
-# - **GRPO** divides by the spread: scores (1, 1, 1, .9) push as hard as (1, 1, 1, 0). And it takes the mean over an
-#   answer's tokens where RLOO takes the sum: of the mixed group's wrong answers RLOO pushes the longest hardest.
-# - **A leash** to the start model holds all five (`--beta`): a score says what is liked, not what is English (13).
+# - **A group of equal scores teaches nothing**, whether all are right or all are wrong. All
+#   right: nothing is left to learn, fine. All wrong: the model never tried an answer that would
+#   have scored, and nobody tells it one. That is the limit of all methods of this lesson: they
+#   sharpen what the model sometimes says already. (A demonstration, lesson 03, teaches it at
+#   once.)
+# - **So the score begins to run dry by its own success**: look at the bars. A prompt that has
+#   moved to *all right* is still sampled and scored, but its answers are then thrown away.
+#   Practitioners drop such prompts, or draw more answers (DAPO does). The *equal, not right* bars
+#   shrink, too: *other* prompts of their kind taught what these could not.
+# - **REINFORCE** compares with the mean of ALL answers. It praises the group that is all right,
+#   because its prompt was easy, and blames the one that is all wrong, because its prompt was
+#   hard. It is right on average, and noisy: it takes luck with prompts for merit. **Online UNA**
+#   praises whatever scores above 1/2. It needs no group: one answer is enough, as in 09.
+# - **Online DPO** (07, so not in the picture) pairs the best answer of a group with the worst. A
+#   tie is thrown away.
+# - **GRPO** divides by the spread: scores (1, 1, 1, .9) push as hard as (1, 1, 1, 0). And it
+#   takes the mean over an answer's tokens where RLOO takes the sum. Look at the mixed group's
+#   wrong answers: RLOO pushes the longest hardest.
+# - **A KL penalty** holds all five near the start model (`--beta`). A score says what is liked.
+#   It does not say what is English (13).
 #
 # ## Break it
-# `ROLL = 1`: each advantage lands on the next answer, as if the answers to one prompt did not stand together. Nothing
-# crashes, the loss looks as before. Guess what the exam says of RLOO, and why online UNA does not care. Then give back
-# `ROLL = 0` and set `K = 2`: half as dear. How many groups are alike now?
+# `ROLL = 1`: each advantage lands on the next answer, as if the answers to one prompt did not
+# stand together. Nothing crashes, and the loss looks as before. Guess what the exam says of RLOO,
+# and why online UNA does not care. Then set `ROLL = 0` again and `K = 2`: half as costly. How
+# many groups have equal scores now?
 #
 # ## Same letter, other meaning
-# $A$ is an advantage here, the mean log-prob in ORPO (08). $R$ is a score in [0, 1]; in UNA $r$ is an implicit reward.
+# $A$ is an advantage here, and the mean log-prob in ORPO (08). $R$ is a score in [0, 1]; in UNA
+# $r$ is an implicit reward.
 #
 # ## Exercises (take away the first `# ` of the lines that check you)
-# **14a** (D2) Write `my_rloo(R)`: (P, K) scores -> (P, K) advantages. What goes wrong: the own score in the baseline
-# (right on average but for a factor (K - 1) / K); the groups read down instead of across.
+# **14a** (D2) Write `my_rloo(R)`: (P, K) scores -> (P, K) advantages. What goes wrong: the
+# answer's own score is in the baseline (right on average, up to a factor (K - 1) / K); the groups
+# are read down instead of across.
 
 # %%
 # got = my_rloo(torch.tensor([[1.0, 0.0, 0.0, 1.0], [1.0, 0.0, 0.0, 0.0]]))
-# assert torch.allclose(got[0], torch.tensor([0.6667, -0.6667, -0.6667, 0.6667]), atol=1e-3), "1 - (0 + 0 + 1) / 3"
-# assert torch.allclose(got[1], torch.tensor([1.0, -0.3333, -0.3333, -0.3333]), atol=1e-3)
+# wanted = torch.tensor([[0.6667, -0.6667, -0.6667, 0.6667], [1.0, -0.3333, -0.3333, -0.3333]])
+# assert torch.allclose(got, wanted, atol=1e-3), "the first of all: 1 - (0 + 0 + 1) / 3"
 
 # %% [markdown]
-# **14b** (D2) Write `my_grpo(R)`. What goes wrong: the population's standard deviation (1.414 for the case below); no
-# 1e-4 under the line, so that a group of equals is 0/0; gradient through the advantage (no number shows it).
+# **14b** (D2) Write `my_grpo(R)`. What goes wrong: the standard deviation of the population (it
+# gives 1.414 for the case below); no 1e-4 under the line, so that a group of equal scores is 0/0;
+# gradient through the advantage (no number shows it).
 
 # %%
 # got = my_grpo(torch.tensor([[1.0, 0.0, 0.0], [0.5, 0.5, 0.5]]))
-# assert torch.allclose(got[0], torch.tensor([1.1545, -0.5773, -0.5773]), atol=1e-3), "std of (1, 0, 0) is .577"
-# assert torch.equal(got[1], torch.zeros(3)), "a group of equals: zeros, no NaN"
+# wanted = torch.tensor([1.1545, -0.5773, -0.5773])
+# assert torch.allclose(got[0], wanted, atol=1e-3), "std of (1, 0, 0) is .577"
+# assert torch.equal(got[1], torch.zeros(3)), "a group of equal scores: zeros, no NaN"
 
 # %% [markdown]
-# **14c** (D3, in reverse) `tests/test_probe_worlds.py` has four worlds with one mistake each: a bandit of one token, a
-# reward that comes late, a forbidden word, ties. Which world finds each of these? (i) the prompt's tokens pay, too;
-# (ii) K where K - 1 belongs, with the own score left in; (iii) only the last token of an answer gets the push.
+# **14c** (D3, in reverse) `tests/core/test_probe_worlds.py` has four worlds with one mistake
+# each: a bandit of one token, a reward that comes late, a forbidden word, ties. Which world finds
+# each of these? (i) The prompt's tokens are pushed, too. (ii) K stands where K - 1 belongs, with
+# the own score left in. (iii) Only the last token of an answer gets the push.
 #
 # ## Recall, without looking up
-# 1. Why may the baseline not look at the answer that it is compared with, and what happens in REINFORCE, where it does?
+# 1. Why may the baseline not look at the answer that it is compared with? What happens in
+#    REINFORCE, where it does?
 # 2. Four answers, all right. What do RLOO, GRPO, REINFORCE and online UNA do?
 # 3. What does dividing by the spread do to a prompt that is nearly always answered well?
 # 4. Why is every answer drawn at temperature 1, and used once?

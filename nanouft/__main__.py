@@ -25,8 +25,8 @@ COMMANDS = {
 
 def main(argv=None) -> int:
     if word := (sys.argv[1:] if argv is None else argv)[:1]:
-        raise UserError(f"python -m nanouft lists the commands and takes no {word[0]!r}; a command is called with a dot: "
-                        "python -m nanouft.train")
+        raise UserError(f"python -m nanouft lists the commands and takes no {word[0]!r}; "
+                        "a command is called with a dot: python -m nanouft.train")
     print("nanouft has these commands; each explains itself with --help:")
     for name, text in COMMANDS.items():
         print(f"  python -m nanouft.{name:<17} {text}")

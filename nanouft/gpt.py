@@ -1,16 +1,16 @@
 """The whole GPT in one file: configuration, attention, block, forward.
 
     from nanouft.gpt import GPT, NANO
-    model = GPT(NANO, seed=0)                                  # or GPT.from_pretrained("out/my-run")
-    logp = model(ids, want="logp", targets=targets)            # (B,T) nats
+    model = GPT(NANO, seed=0)                           # or GPT.from_pretrained("out/my-run")
+    logp = model(ids, want="logp", targets=targets)     # (B,T) nats
 
 It is GPT-2's architecture (Radford et al. 2019): learned positions, LayerNorm before each sublayer,
-tanh GELU, output head tied to the input embedding. Parameter names are GPT-2's own, so a folder
-written here opens in transformers and the other way round (shell/hf.py; logits agree to 1e-4 in fp32).
+tanh GELU, output head tied to the input embedding. Parameter names are GPT-2's own. So a folder
+written here opens in transformers, and the reverse (shell/hf.py; logits agree to 1e-4 in fp32).
 
-`GPT.forward` is the only door. Token ids, token embeddings or final hidden states go in; embeddings,
-hidden states, logits, greedy guesses or log-probs of given targets come out. The expensive head runs
-only where it is asked for:
+`GPT.forward` is the only door. Token ids, token embeddings or final hidden states go in.
+Embeddings, hidden states, logits, greedy guesses or log-probs of given targets come out.
+The costly head runs only where it is asked for:
     SFT       ids in, logp out
     IFT       ids in, argmax out; then blended embeddings in, logp out
     NEFTune   noisy embeddings in, logp out
@@ -42,7 +42,7 @@ class GPTConfig:
     init_std: float = 0.02      # standard deviation of fresh weights
 
 
-NANO = GPTConfig(init_std=0.08)         # 0.99M parameters; at width 128 a spread of .02 is too small
+NANO = GPTConfig(init_std=0.08)     # 0.99M parameters; at width 128 a spread of .02 is too small
 GPT2 = GPTConfig(vocab_size=50261, n_ctx=1024, n_layer=12, n_head=12, n_embd=768)         # 124M
 SIZES = {"nano": NANO, "gpt2": GPT2}
 
@@ -59,14 +59,14 @@ class Cache:
         self.n = 0
 
     def add(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Write k and v, each (B,nh,T,hs), after what is there; returns all keys and values so far."""
+        """Write k and v, each (B,nh,T,hs), after what is there. Returns all keys and values."""
         end = self.n + k.shape[2]
         if end > self.kv.shape[4]:
             self.kv = F.pad(self.kv, (0, 0, 0, end + 15 - self.kv.shape[4]))
-        keys, values = self.kv[layer, :, :, :, :end]                        # each (B,nh,end,hs)
-        keys[:, :, self.n:] = k
-        values[:, :, self.n:] = v
-        return keys, values
+        both = self.kv[layer, :, :, :, :end]                                # (2,B,nh,end,hs)
+        both[0, :, :, self.n:] = k
+        both[1, :, :, self.n:] = v
+        return both[0], both[1]
 
 
 class Attention(nn.Module):
@@ -85,7 +85,9 @@ class Attention(nn.Module):
         if cache is not None and T == 1:
             # One new token looks at everything before it: two plain products are faster.
             scores = (q / math.sqrt(C // self.nh)) @ k.mT                   # (B,nh,1,n)
-            y = (scores if mask is None else scores + mask).softmax(-1) @ v
+            if mask is not None:
+                scores = scores + mask
+            y = scores.softmax(-1) @ v
         else:
             y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
         return self.c_proj(y.transpose(1, 2).reshape(B, T, C))
@@ -128,8 +130,8 @@ class GPT(nn.Module):
 
     @torch.no_grad()
     def reset(self, seed: int) -> None:
-        """Fresh weights. The 2 L matrices that write to the residual stream add up, so they start smaller
-        (GPT-2, section 2.3)."""
+        """Fresh weights. The 2 L matrices that write to the residual stream start smaller, because
+        what they write adds up (GPT-2, section 2.3)."""
         rng = torch.Generator().manual_seed(seed)
         for name, p in self.named_parameters():
             if p.dim() == 2:
@@ -175,7 +177,7 @@ class GPT(nn.Module):
         if want == "logp":
             picked = targets if at is None else targets[at]
             if logits.dtype != torch.float64:
-                logits = logits.float()                                     # losses are never below fp32
+                logits = logits.float()                         # losses are never below fp32
             nll = F.cross_entropy(logits.reshape(-1, logits.shape[-1]), picked.reshape(-1),
                                   reduction="none")
             return _scatter(-nll.view(picked.shape), at)
@@ -205,7 +207,7 @@ class GPT(nn.Module):
     def n_params(self) -> int:
         return sum(p.numel() for p in self.parameters())
 
-    # ---- folders that transformers opens, too (shell/hf.py) ---------------------------------------
+    # ---- folders that transformers opens, too (shell/hf.py) --------------------------------------
     def save_pretrained(self, folder: str | Path, end_id: int | None = None,
                         dtype: torch.dtype = torch.float32) -> None:
         """Write config.json and model.safetensors as transformers' GPT2LMHeadModel expects them."""
@@ -214,7 +216,7 @@ class GPT(nn.Module):
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> "GPT":
-        """Read a GPT-2 folder. UserError with one line on anything that this GPT would not compute."""
+        """Read a GPT-2 folder. UserError, one line, on anything that this GPT would not compute."""
         model = cls(GPTConfig(**hf.read_sizes(Path(folder))))
         shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
         model.load_state_dict(hf.read_weights(Path(folder), shapes))
@@ -232,11 +234,11 @@ def _scatter(values: Tensor, at: Tensor | None) -> Tensor:
 def _mask(T: int, n: int, keep: Tensor | None, device, dtype) -> Tensor:
     """(B|1, 1, T, n+T) to add to the scores: 0 where query i may look at key j, else -inf.
 
-    Nobody looks at later keys or at padding. Only padding looks at itself: a softmax over nothing is NaN.
+    Nobody looks at later keys or at padding. Padding looks at itself: softmax over nothing is NaN.
     """
     i = torch.arange(n, n + T, device=device)[:, None]
     j = torch.arange(n + T, device=device)[None]
     seen = (j <= i)[None, None]
     if keep is not None:
-        seen = seen & keep[:, None, None, :] | (i == j)
+        seen = (seen & keep[:, None, None, :]) | (i == j)
     return torch.where(seen, 0.0, -torch.inf).to(dtype)

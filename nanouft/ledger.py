@@ -106,8 +106,8 @@ def main(argv=None) -> int:
         if not tokens:
             continue
         print("  " + " ".join(f"{t.strip():>9}" for t in tokens) + "\n  " + " ".join(f"{x:>+9.2f}" for x in w))
-    about = "\nbars: the push on the tokens of a right answer (SFT's is 1)" if cfg.runs else ""
-    print(f"\npicture: {plots.ledger(strips, Path(cfg.out), prompt + about)}")
+    heads = ("what it says", "how its objective pushes the tokens of a right answer (SFT: 1)") if cfg.runs else ("", "")
+    print(f"\npicture: {plots.ledger(strips, Path(cfg.out), prompt, heads)}")
     return 0
 
 
@@ -123,19 +123,25 @@ def beside(names: list[str], row: Row, model, tok, device: devices.Device) -> li
         except ValueError:
             score = ""
         run = read_json(Path(name) / "run.json") if name != "base" else {}
-        label = plots.fold(f"{Path(name).name} says: {said}") + (f"\n({score})" if score else "")
-        if run.get("command") != "train":
-            strips.append((label, [], []))
-            continue
-        try:
-            objective = run["objective"]
-            hp = OBJECTIVES[objective].hp(**run["hp"])
-        except (KeyError, TypeError) as e:
-            raise UserError(f"{name}/run.json: damaged, or of another version of nanouft ({e})")
-        for role, tokens, w in entries(objective, hp, row, model, tok, device):
+        called, bars = Path(name).name, []
+        if run.get("command") == "train":
+            try:
+                objective = run["objective"]
+                hp = OBJECTIVES[objective].hp(**run["hp"])
+            except (KeyError, TypeError) as e:
+                raise UserError(f"{name}/run.json: damaged, or of another version of nanouft ({e})")
+            called, bars = spoken(objective, hp), entries(objective, hp, row, model, tok, device)
+        label = plots.fold(f"{called}: {said}") + (f"\n({score})" if score else "")
+        for role, tokens, w in bars or [("", [], [])]:
             worse = role in ("rejected", "bad answer")
-            strips.append(("its push on a worse answer" if worse else label, tokens, w))
+            strips.append(("   ... and those of a worse answer" if worse else label, tokens, w))
     return strips
+
+
+def spoken(objective: str, hp) -> str:
+    """"IFT, as released", "DPO": how a run's objective is called in a picture."""
+    variant = getattr(hp, "variant", None)
+    return objective.upper() + (", as released" if variant == "released" else f", {variant}" if variant else "")
 
 
 def views(wanted: list[str], init: str = "base") -> Iterator[tuple[str, str, object]]:

@@ -1,37 +1,42 @@
-"""What an objective is: a pure loss over batches, and a few facts about it. Each file of objectives/ is one.
+"""What an objective is: a pure loss over batches, and a few facts about it.
 
-    batch = collate(encoded, rows, tok.pad)          # data/batches.py
-    objective.forward(model, batch, hp)              # writes Seqs.logp; only here the network is touched
-    loss, metrics = objective.loss(batch, hp)        # a function of numbers; no network in it
+Each file of objectives/ is one. One training step uses it like this:
+
+    batch = collate(encoded, rows, tok.pad)     # data/batches.py
+    objective.forward(model, batch, hp)         # writes Seqs.logp; only here the network is touched
+    loss, metrics = objective.loss(batch, hp)   # a function of numbers; no network in it
 
 Four ideas make one contract serve every method:
-1. Another model does not live through training. What it has to say is written beside the tokens: before
-   training (reference.py), or when answers are sampled (rollout/rollouts.py). See Seqs.ref, Columns.aligned.
+1. Another model does not live through training. What it has to say is written beside the tokens:
+   before training (reference.py), or when answers are sampled (rollout/rollouts.py).
+   See Seqs.ref and Columns.aligned.
 2. GPT.forward is the only door to the network.
-3. A loss is a sum over the totals of the whole step, so micro-batches and processes just add up.
-4. Rows come from a file, from NanoWorld or from the model's own samples. The training loop does not care.
+3. A loss is a sum over the totals of the whole step. So micro-batches and processes just add up.
+4. Rows come from a file, from NanoWorld or from the model's own samples. The loop does not care.
 """
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
 @dataclass
 class Seqs:
-    """One role of a batch: B rows, T tokens. Shifted once, in data/batches.py: targets[t] follows inputs[t].
+    """One role of a batch: B rows, T tokens.
 
-    A masked sum or mean is the only reduction over tokens; which of the two stays visible in every loss.
+    Tokens are shifted once, in data/batches.py: targets[t] follows inputs[t].
+    Tokens are reduced by a masked sum or a masked mean only. Every loss shows which of the two.
     """
     inputs: Tensor                  # (B,T) token ids
     targets: Tensor                 # (B,T) token ids
     mask: Tensor                    # (B,T) 1 where the TARGET is a response token, <|end|> included
     attend: Tensor                  # (B,T) 1 where the target is a real token, prompt included
     # forward() writes:
-    logp: Tensor | None = None      # (B,T) nats, the policy's log-prob of each target; 0 off the mask
-    second: Tensor | None = None    # (B,T) a second number of some methods: PPO's critic, TOFU's plain log-prob
+    logp: Tensor | None = None      # (B,T) nats, the policy's log-prob of each target; 0 off mask
+    second: Tensor | None = None    # (B,T) a second number: PPO's critic, TOFU's plain log-prob
     # reference.py writes, before training; for sampled answers rollout/rollouts.py:
     ref: Tensor | None = None       # (B,T) nats, the start model's log-prob of each target
     tis: Tensor | None = None       # (B,T) nats, by how much two DPO runs disagree (TIS-DPO)
@@ -62,14 +67,14 @@ class Seqs:
 
 @dataclass
 class Columns:
-    """What is known of whole rows: (B,) numbers of a batch, or plain numbers of one row. None: nobody wrote it."""
+    """What is known of whole rows: (B,) numbers of a batch, or one of a row. None: not written."""
     # from the data:
     score: Any = None               # 0..1; of a sampled answer, what it earned on that scale
     label: Any = None               # 1 good, 0 bad
     p: Any = None                   # 0..1, how sure it is that `chosen` is the better answer
     # reference.py writes, before training:
-    aligned: Any = None             # nats on average per token, aligned models' log-prob of the answer (PoFT)
-    confidence: Any = None          # minus the perplexity of the answer under short SFT runs (SFTMix)
+    aligned: Any = None             # nats on average per token, log-prob by aligned models (PoFT)
+    confidence: Any = None          # minus the answer's perplexity under short SFT runs (SFTMix)
     prompt: Any = None              # (B,C) the start model's embedding of the prompt (RPO)
     # rollout/rollouts.py writes, when answers are sampled:
     reward: Any = None              # what the scorer gives, in its own unit
@@ -84,19 +89,20 @@ class Columns:
 
 
 def _changed(record, change: Callable) -> dict:
-    there = {f.name: getattr(record, f.name) for f in fields(record)}
-    return {name: change(x) for name, x in there.items() if x is not None}
+    """{field: its value after `change`}, of the fields that are there."""
+    values = {f.name: getattr(record, f.name) for f in fields(record)}
+    return {name: change(x) for name, x in values.items() if x is not None}
 
 
 @dataclass
 class Batch:
-    """The rows of one optimizer step, or a piece of them that knows the totals of the whole step."""
-    seqs: dict[str, Seqs]           # role -> tokens: "answer" | "chosen", "rejected" | "gold", "mismatch" ...
+    """The rows of one optimizer step, or a piece of them that knows the whole step's totals."""
+    seqs: dict[str, Seqs]           # role -> Seqs: "answer" | "chosen", "rejected" | "mismatch" ...
     col: Columns = field(default_factory=Columns)
     whole: Columns | None = None    # the same columns of the whole step; None: col is whole
     rows: int = 1                   # rows of the whole step
-    tokens: dict[str, int] = field(default_factory=dict)       # role -> response tokens of the whole step
-    attended: dict[str, int] = field(default_factory=dict)     # role -> real tokens, prompt included, likewise
+    tokens: dict[str, int] = field(default_factory=dict)    # role -> response tokens of the step
+    attended: dict[str, int] = field(default_factory=dict)  # role -> real tokens, prompt included
     seed: int = 0                   # of this step: every piece of it draws the same numbers
     first: int = 0                  # place of this piece's first row in the step
     ramp: float = 1.0               # 0 -> 1 over the warm-up, for schedules tied to it
@@ -107,9 +113,10 @@ class Batch:
     @classmethod
     def of(cls, seqs: dict[str, Seqs], col: Columns) -> "Batch":
         """A whole step, with its totals."""
-        return cls(seqs, col, rows=len(next(iter(seqs.values())).inputs),
-                   tokens={role: int(s.mask.sum()) for role, s in seqs.items()},
-                   attended={role: int(s.attend.sum()) for role, s in seqs.items()})
+        some_role = next(iter(seqs.values()))
+        tokens = {role: int(s.mask.sum()) for role, s in seqs.items()}
+        attended = {role: int(s.attend.sum()) for role, s in seqs.items()}
+        return cls(seqs, col, rows=len(some_role.inputs), tokens=tokens, attended=attended)
 
     def take(self, rows) -> "Batch":
         """These rows (a list or array of numbers) as a step of their own."""
@@ -118,7 +125,8 @@ class Batch:
 
     def piece(self, part: int, parts: int) -> "Batch":
         """The `part`-th of `parts` pieces of this step; it keeps the totals of the whole step."""
-        start, end = self.rows * part // parts, self.rows * (part + 1) // parts
+        start = self.rows * part // parts
+        end = self.rows * (part + 1) // parts
         seqs = {role: s.take(slice(start, end)) for role, s in self.seqs.items()}
         return replace(self, seqs=seqs, col=self.col.each(lambda x: x[start:end]), first=start)
 
@@ -135,61 +143,61 @@ class Batch:
         return torch.randn((), generator=_generator(self.seed)).item()
 
     def uniform(self, B: int, T: int) -> Tensor:
-        """(B,T) draws in [0,1) that depend on the row's place in the step, not on how the step was cut."""
+        """(B,T) draws in [0,1). They depend on a row's place in the step, not on how it was cut."""
         seeds = [self.seed * 1_000_003 + self.first + i + 1 for i in range(B)]
         return torch.stack([torch.rand(T, generator=_generator(seed)) for seed in seeds])
 
 
 def _generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed % 2**63)      # --seed 20261120, multiplied twice, needs 65 bits
+    """Cut to 63 bits: --seed 20261120, multiplied twice, needs 65."""
+    return torch.Generator().manual_seed(seed % 2**63)
 
 
 def plain(model, batch: Batch, hp) -> None:
-    """Write `logp` of every role: one forward over all rows of all roles, the head on response tokens only."""
-    parts = list(batch.seqs.values())
-    T = max(s.inputs.shape[1] for s in parts)
+    """Write `logp` of every role: one forward over all rows, the head on response tokens only."""
+    roles = list(batch.seqs.values())
+    T = max(s.inputs.shape[1] for s in roles)
 
-    def stack(name: str) -> Tensor:                         # roles below each other, padded on the right with 0:
-        return torch.cat([_widen(getattr(s, name), T) for s in parts])      # causal attention never looks there
+    def stack(name: str) -> Tensor:
+        """All roles below each other. Causal attention never looks at the padding on the right."""
+        padded = [F.pad(getattr(s, name), (0, T - s.inputs.shape[1])) for s in roles]
+        return torch.cat(padded)
 
     logp = model(stack("inputs"), want="logp", targets=stack("targets"), at=stack("mask").bool())
-    for s, rows in zip(parts, logp.split([len(s.inputs) for s in parts])):
+    for s, rows in zip(roles, logp.split([len(s.inputs) for s in roles])):
         s.logp = rows[:, :s.inputs.shape[1]]
-
-
-def _widen(x: Tensor, T: int) -> Tensor:
-    return torch.nn.functional.pad(x, (0, T - x.shape[1]))
 
 
 @dataclass(frozen=True)
 class First:
-    """Training runs that must come first, because reference.py asks their models. train.py makes them, once.
-
-    Their folders fill the hyper-parameter `field`, a list, where the user gave none. Each of `flags` is a command
-    line of train. With `same_data` they start from the run's own start model and see its rows.
-    """
-    field: str
-    flags: tuple[str, ...]
-    same_data: bool = True
+    """Training runs that train.py makes first, once, because reference.py asks their models."""
+    field: str                  # the hyper-parameter, a list, that their folders fill if nobody did
+    flags: tuple[str, ...]      # the command line of train for each of them
+    same_data: bool = True      # do they start from the run's own start model and see its rows?
 
 
 @dataclass(frozen=True)
 class Objective:
-    """One method. hp is a dataclass of hyper-parameters: its fields become flags, hp.check(given) refuses nonsense."""
+    """One method.
+
+    hp is a dataclass: its fields become flags, and hp.check(given) refuses nonsense.
+    `data` names kinds of rows ("demos", "demos + scores"), or is a function of hp that does.
+    `lr` was chosen on NanoWorld's validation prompts (docs/LOG.md).
+    With `credit` the method is on-policy: its rows are prompts, and the model learns from its own
+    answers to them. Then hp also says how many `samples`, `minibatches` and `passes` there are.
+    """
     paper: str                          # title, arXiv id, equation
-    data: str | Callable[[Any], str]    # kinds of rows it learns from: "demos", "demos + scores"; or a function of hp
-    rows: Callable                      # rows(data, hp) -> list[Example]: which sequences stand together
+    data: str | Callable[[Any], str]    # kinds of rows that it learns from
+    rows: Callable                      # rows(data, hp) -> list[Example]: what stands together
     hp: type                            # its hyper-parameters
-    loss: Callable                      # loss(batch, hp) -> (scalar, metrics): sums over step totals
-    lr: float                           # default learning rate on NanoWorld, chosen on validation (docs/LOG.md)
+    loss: Callable                      # loss(batch, hp) -> (scalar, metrics): a sum over the step
+    lr: float                           # default learning rate
     forward: Callable = plain           # forward(model, batch, hp): writes logp
-    columns: tuple[str, ...] = ()       # numbers of another model that the loss reads: names in reference.py
+    columns: tuple[str, ...] = ()       # other models' numbers that the loss reads (reference.py)
     first: First | None = None          # training runs that make the models of `columns`
-    arrange: Callable | None = None     # arrange(encoded, seed) -> encoded: rows that stand together by their columns
-    coupled: bool = False               # the loss couples the rows of a step: a step cannot be cut into pieces
-    credit: Callable | None = None      # credit(rollout, hp) -> batch: who earned the reward? With it, rows are
-    #                                     prompts and the model learns from its own answers to them; its hp then
-    #                                     also says how many `samples`, `minibatches` and `passes`
+    arrange: Callable | None = None     # arrange(encoded, seed) -> encoded: matches rows by columns
+    coupled: bool = False               # are the rows of a step coupled, so that it cannot be cut?
+    credit: Callable | None = None      # credit(rollout, hp) -> batch: who earned the reward?
 
     @property
     def on_policy(self) -> bool:
@@ -197,15 +205,16 @@ class Objective:
         return self.credit is not None
 
     def kinds(self, hp) -> list[str]:
-        """["demos", "scores"]: the kinds of rows that it learns from under these hyper-parameters."""
+        """["demos", "scores"]: the kinds of rows that it learns from with these settings."""
         return (self.data if isinstance(self.data, str) else self.data(hp)).split(" + ")
 
 
 def pushes(objective: Objective, batch: Batch, hp) -> dict[str, Tensor]:
-    """{role: (B,T) -dL/dlogp}, once forward() has written logp: how hard the loss pushes each token, and which way.
+    """{role: (B,T) -dL/dlogp}: how hard the loss pushes each token, and which way.
 
-    The log-probs are cut loose from the network first, so this is the derivative of the pure loss and nothing else.
-    Roles that the loss reads without training on them (KTO's mismatch) are left out.
+    forward() must have written logp. It is cut loose from the network first, so this is the
+    derivative of the pure loss and nothing else. Roles that the loss reads without training on them
+    (KTO's mismatch) are left out.
     """
     for s in batch.seqs.values():
         s.logp = s.logp.detach().requires_grad_(True)

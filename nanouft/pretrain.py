@@ -108,7 +108,7 @@ def pretrain(cfg: Pretrain) -> Path:
     steps = cfg.steps if cfg.steps is not None else 3300 if cfg.corpus is None else 1200
     if steps < 1 or cfg.tokens < 1 or cfg.lr <= 0 or cfg.seed < 0:
         raise UserError("--steps, --tokens and --lr must be above 0, --seed not below")
-    stream, held = batches(cfg, gpt, tok, steps)                    # a text that cannot be used leaves no folder behind
+    stream, held = batches(cfg, gpt, tok, steps)                    # a text that cannot be used leaves no folder
     folder = runs.new_folder(cfg.out, "base")
     print(f"pretraining {gpt.n_layer} layers x {gpt.n_embd} on {cfg.corpus or 'NanoWorld'}, {steps:,} steps of "
           f"{cfg.tokens:,} tokens, {device.name} {device.dtype} -> {folder}")

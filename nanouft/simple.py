@@ -1,11 +1,11 @@
-"""SFT, IFT and DPO as three plain loops in one file. Read this first.
+"""SFT, IFT and DPO in one file: three losses and one plain loop. Read this first.
 
     python -m nanouft.simple --objective sft           # or ift, or dpo; some seconds on a laptop
 
-Everything happens here, in the order in which it happens: words become tokens, the GPT turns tokens
-into log-probabilities, these become a loss, and the loss moves the weights. train.py does the same
-for every objective, on any data, on a GPU, with checkpoints. On the same rows both have the same
-losses; a test says so. Shapes: B rows, T tokens, C width of the model, V vocabulary.
+Words become tokens. The GPT turns tokens into log-probabilities. These become a loss, and the loss
+moves the weights. train.py does the same for every objective, on any data, on a GPU, with
+checkpoints. On the same rows both have the same losses; a test says so.
+Shapes: B rows, T tokens, C width of the model, V vocabulary.
 """
 import copy
 import math
@@ -22,22 +22,23 @@ from nanouft.models.generate import answer_rows
 from nanouft.models.load import start_model
 from nanouft.shell import config
 
-ROWS = 16                                           # of one optimizer step
+ROWS = 16                   # rows of one optimizer step
+LAM, GAMMA = 0.2, 0.95      # IFT: share of the model's own guess, discount of later losses
+BETA = 0.1                  # DPO: larger = stay closer to the start model
 LEARNING_RATE = {"sft": 2.5e-4, "ift": 2.5e-4, "dpo": 3e-5}
-LAM, GAMMA, BETA = 0.2, 0.95, 0.1                   # IFT: share of the guess, discount; DPO: leash
 
 
 # ---- 1. words become tokens ---------------------------------------------------------------------
 def tokens(rows, side: str, tok) -> tuple[Tensor, Tensor, Tensor]:
     """inputs, targets and mask, each (B,T). The target of a place is the token after it.
 
-    The mask is 1 on the answer and its <|end|>, where the model is trained; it is 0 on the question
-    and on the padding. `side` says which answer: "answer", "chosen" or "rejected".
+    The mask is 1 where we train: on the answer and its <|end|>, not on the question or padding.
+    `side` says which answer: "answer", "chosen" or "rejected".
     """
-    pairs = [tok.chat(row.prompt, getattr(row, side)) for row in rows]      # (ids, mask) of a row
-    longest = max(len(ids) for ids, _ in pairs)
-    ids = torch.tensor([ids + [tok.pad] * (longest - len(ids)) for ids, _ in pairs])
-    mask = torch.tensor([mask + [0] * (longest - len(mask)) for _, mask in pairs])
+    chats = [tok.chat(row.prompt, getattr(row, side)) for row in rows]      # (ids, mask) of each
+    longest = max(len(ids) for ids, _ in chats)
+    ids = torch.tensor([ids + [tok.pad] * (longest - len(ids)) for ids, _ in chats])
+    mask = torch.tensor([mask + [0] * (longest - len(mask)) for _, mask in chats])
     return ids[:, :-1], ids[:, 1:], mask[:, 1:].float()
 
 
@@ -49,29 +50,29 @@ def pick(logits: Tensor, targets: Tensor) -> Tensor:
 
 @torch.no_grad()
 def mix_in_own_guess(model, inputs: Tensor, mask: Tensor) -> Tensor:
-    """(B,T,C) embeddings; a share LAM is the model's own guess for that place (IFT, Eq. 17)."""
-    next_guess = model(inputs).argmax(-1)                           # made AT a place, FOR the next
+    """(B,T,C) embeddings. In the answer, a share LAM is the model's own guess (IFT, Eq. 17)."""
+    guess_of_next = model(inputs).argmax(-1)                        # made AT a place, FOR the next
     guess = inputs.clone()
-    guess[:, 1:] = torch.where(mask[:, :-1] == 1, next_guess[:, :-1], inputs[:, 1:])
+    guess[:, 1:] = torch.where(mask[:, :-1] == 1, guess_of_next[:, :-1], inputs[:, 1:])
     return (1 - LAM) * model(inputs, want="embeds") + LAM * model(guess, want="embeds")
 
 
 # ---- 3. log-probabilities become a loss ---------------------------------------------------------
 def sft_loss(model, reference, rows, tok) -> Tensor:
-    """Make every answer token likelier, each by the same weight."""
+    """Make every answer token likelier. All tokens weigh the same."""
     inputs, targets, mask = tokens(rows, "answer", tok)
     return -(pick(model(inputs), targets) * mask).sum() / mask.sum()
 
 
 def ift_loss(model, reference, rows, tok) -> Tensor:
-    """The same, but a token weighs more if the tokens after it go wrong. Weights are constants."""
+    """The same, but a token weighs more if the tokens after it go badly."""
     inputs, targets, mask = tokens(rows, "answer", tok)
     embeds = mix_in_own_guess(model, inputs, mask)
     nll = -pick(model(embeds=embeds), targets) * mask               # (B,T)
     weight, future = torch.zeros_like(nll), torch.zeros(len(nll))
-    for t in reversed(range(nll.shape[1])):
-        future = nll[:, t].detach() + GAMMA * future                # discounted later losses
-        weight[:, t] = future * mask[:, t]
+    for t in reversed(range(nll.shape[1])):                         # backwards in time
+        future = nll[:, t].detach() + GAMMA * future                # own loss + discounted later
+        weight[:, t] = future * mask[:, t]                          # a constant: no gradient
     n = mask.sum(-1, keepdim=True)                                  # (B,1) answer tokens
     weight = weight * n / weight.sum(-1, keepdim=True)              # mean 1 in each answer
     return ((weight * nll).sum(-1) / n[:, 0]).mean()
@@ -82,17 +83,16 @@ def dpo_loss(model, reference, rows, tok) -> Tensor:
     gain = {}
     for side in ("chosen", "rejected"):
         inputs, targets, mask = tokens(rows, side, tok)
-        with torch.no_grad():
-            before = pick(reference(inputs), targets)               # what the start model says
+        before = pick(reference(inputs), targets).detach()          # what the start model says
         gain[side] = ((pick(model(inputs), targets) - before) * mask).sum(-1)       # (B,) nats
     return -F.logsigmoid(BETA * (gain["chosen"] - gain["rejected"])).mean()
 
 
 # ---- 4. the loss moves the weights --------------------------------------------------------------
 def teach(model, rows, tok, objective: str, steps: int) -> list[float]:
-    """Train `model` in place, ROWS rows a step; returns the losses."""
+    """Train `model` in place, ROWS rows a step. Returns the losses."""
     loss_of = {"sft": sft_loss, "ift": ift_loss, "dpo": dpo_loss}[objective]
-    reference = copy.deepcopy(model)                                # is never trained
+    reference = copy.deepcopy(model)                                # the start model: never trained
     optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.95), weight_decay=0.0)
     warmup, losses = max(1, round(0.1 * steps)), []
     for step in range(steps):

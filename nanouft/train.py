@@ -5,10 +5,10 @@
     torchrun --nproc_per_node=2 -m nanouft.train --objective sft      # same batches, same losses
     python -m nanouft.train --objective list           # what each objective needs
 
-A batch of --batch-size rows makes one optimizer step; --accumulate and torchrun only cut it into
+A batch of --batch-size rows makes one optimizer step. --accumulate and torchrun only cut it into
 pieces. All randomness of step n is a function of (seed, n): a resumed run is the uninterrupted run,
-bit for bit. The loop is `fit`, between five fences: data, forward, objective, update, report. What
-comes before it is in training/setup.py, the flags are in training/flags.py.
+bit for bit. The loop is `fit`. Five marks divide it: data, forward, objective, update, report.
+What comes before it is in training/setup.py, the flags are in training/flags.py.
 """
 import contextlib
 import io
@@ -40,9 +40,9 @@ from nanouft.training.setup import Run
 VALUE_RATE = 30         # PPO's value head learns at 30 times the learning rate
 
 
-# ---- the loop -------------------------------------------------------------------------------------
+# ---- the loop ------------------------------------------------------------------------------------
 def schedule(step: int, steps: int, warmup: float) -> tuple[float, float]:
-    """(factor of the learning rate, ramp 0 -> 1 of the warm-up): linear up, then a cosine down to 0."""
+    """(factor of the learning rate, ramp 0 -> 1 of the warm-up): linear up, then a cosine to 0."""
     up = max(1, round(warmup * steps))
     ramp = min(1.0, (step + 1) / up)
     if step < up:
@@ -51,13 +51,13 @@ def schedule(step: int, steps: int, warmup: float) -> tuple[float, float]:
 
 
 def make_optimizer(model: torch.nn.Module, cfg: Train, device: Device) -> torch.optim.Optimizer:
-    """AdamW or RMSprop; matrices decay, biases and LayerNorms do not. What is frozen does not get in.
-    A value head starts from nothing on a model that has learnt much: its learning rate is larger."""
-    live = [p for name, p in model.named_parameters()
-            if p.requires_grad and not name.startswith("value.")]
+    """AdamW or RMSprop. Matrices decay, biases and LayerNorms do not. Frozen weights are left out.
+    A value head starts from nothing on a trained model: its learning rate is larger."""
     head = [p for name, p in model.named_parameters() if name.startswith("value.")]
-    groups = [{"params": [p for p in live if p.dim() >= 2], "weight_decay": cfg.weight_decay},
-              {"params": [p for p in live if p.dim() < 2], "weight_decay": 0.0}]
+    body = [p for name, p in model.named_parameters()
+            if p.requires_grad and not name.startswith("value.")]
+    groups = [{"params": [p for p in body if p.dim() >= 2], "weight_decay": cfg.weight_decay},
+              {"params": [p for p in body if p.dim() < 2], "weight_decay": 0.0}]
     if head:
         groups.append({"params": head, "weight_decay": 0.0, "rate": VALUE_RATE})
     if cfg.optimizer == "rmsprop":
@@ -67,13 +67,14 @@ def make_optimizer(model: torch.nn.Module, cfg: Train, device: Device) -> torch.
 
 
 def fit(model: torch.nn.Module, objective: Objective, hp, steps: int, run: Run) -> int:
-    """Train `model` in place; returns the number of steps done now. Logs metrics.jsonl, saves steps/<n>/."""
+    """Train `model` in place. Logs metrics.jsonl, saves steps/<n>/. Returns the steps done now."""
     cfg, device, source = run.cfg, run.device, run.source
     frozen = {}
     if cfg.freeze == "half":
         from nanouft.training import freeze                     # HFT: half of every layer stays
         frozen = freeze.half(model, cfg.seed)
-    optimizer, scaler = make_optimizer(model, cfg, device), device.scaler()
+    optimizer = make_optimizer(model, cfg, device)
+    scaler = device.scaler()
     if frozen:
         freeze.hold(optimizer, frozen)
     saved = runs.load_step(run.folder, model, optimizer) if cfg.resume else {"step": 0}
@@ -83,13 +84,15 @@ def fit(model: torch.nn.Module, objective: Objective, hp, steps: int, run: Run) 
     net = devices.compiled(model, cfg.compile, device)
     if device.processes > 1:
         net = torch.nn.parallel.DistributedDataParallel(net)
-    pieces, chief = cfg.accumulate * device.processes, device.rank == 0
-    save_every = math.ceil(cfg.save_every / source.stride) * source.stride      # never within a rollout
+    pieces = cfg.accumulate * device.processes
+    chief = device.rank == 0
+    save_every = math.ceil(cfg.save_every / source.stride) * source.stride  # never within a rollout
     log = Log(run.folder / "metrics.jsonl", start, device)
-    bar = tqdm(range(start, steps), initial=start, total=steps, desc=title(run.folder), disable=not chief,
-               mininterval=0.5 if sys.stderr.isatty() else 10)        # a log file wants fewer lines
+    pause = 0.5 if sys.stderr.isatty() else 10              # a log file wants fewer lines
+    bar = tqdm(range(start, steps), initial=start, total=steps, desc=title(run.folder),
+               disable=not chief, mininterval=pause)
     for step in bar:
-        # ---- data: the rows of this step; new answers to prompts where the model learns from its own
+        # ---- data: the rows of this step; on-policy: new answers of the model's own
         batch = source(step)
         factor, ramp = schedule(step, steps, cfg.warmup)
         batch = replace(batch, seed=cfg.seed * 1_000_003 + step, ramp=ramp)
@@ -104,7 +107,7 @@ def fit(model: torch.nn.Module, objective: Objective, hp, steps: int, run: Run) 
                 # ---- objective: a sum over the step's totals, so pieces add up
                 loss, metrics = objective.loss(piece, hp)
                 # ---- update
-                scaler.scale(loss * device.processes).backward()     # DDP averages; we want the sum
+                scaler.scale(loss * device.processes).backward()    # DDP averages; we want the sum
             for name, value in {"loss": loss.detach(), **metrics}.items():
                 total[name] = total.get(name, 0) + value
         scaler.unscale_(optimizer)
@@ -115,8 +118,8 @@ def fit(model: torch.nn.Module, objective: Objective, hp, steps: int, run: Run) 
         scaler.update()
         optimizer.zero_grad(set_to_none=True)
         # ---- report: numbers wait on the device, since reading each one would stop a GPU
-        log.add(step + 1, total | source.stats, norm, cfg.lr * factor, sum(batch.tokens.values()))
         done = step + 1
+        log.add(done, total | source.stats, norm, cfg.lr * factor, sum(batch.tokens.values()))
         save = save_every and done % save_every == 0 and done < steps
         look = cfg.eval_every and done % cfg.eval_every == 0 and run.look_held
         if done % 10 == 0 or done == steps or save or look or done == start + 1:
@@ -131,17 +134,19 @@ def fit(model: torch.nn.Module, objective: Objective, hp, steps: int, run: Run) 
 
 def title(folder: Path) -> str:
     """What the progress bar calls the run in `folder`."""
-    made_first = folder.parent.name == ".first"
-    return f"{folder.name.split('-')[0].rstrip('s')} model (made once)" if made_first else folder.name
+    if folder.parent.name == ".first":
+        return f"{folder.name.split('-')[0].rstrip('s')} model (made once)"
+    return folder.name
 
 
-# ---- from flags to a finished run -----------------------------------------------------------------
+# ---- from flags to a finished run ----------------------------------------------------------------
 def main(argv=None) -> int:
     name, cfg, hp, origin = read_flags(argv, __doc__)
     if name == "list":
         list_objectives()
         return 0
-    began, objective = time.time(), OBJECTIVES[name]
+    began = time.time()
+    objective = OBJECTIVES[name]
     device = devices.pick(cfg.device, cfg.dtype, cfg.threads)
     setup.check(name, cfg, device)
     rows = setup.load_rows(cfg, objective, hp)
@@ -184,11 +189,12 @@ def train_quietly(argv: list[str], folder: Path) -> None:
     """A training run for its model alone: no table, no checkpoints."""
     command = "python -m nanouft.train " + shlex.join(argv)
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
-        raise UserError(f"several processes cannot make one model; make it first: {command} --out DIR")
+        raise UserError("several processes cannot make one model; "
+                        f"make it first: {command} --out DIR")
     print(f"first, once: {command}")
-    threads = str(torch.get_num_threads())
+    quiet = ["--items", "0", "--save-every", "0", "--threads", str(torch.get_num_threads())]
     with contextlib.redirect_stdout(io.StringIO()):
-        main([*argv, "--items", "0", "--save-every", "0", "--threads", threads, "--out", str(folder)])
+        main([*argv, *quiet, "--out", str(folder)])
 
 
 if __name__ == "__main__":

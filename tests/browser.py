@@ -41,6 +41,16 @@ def skip(why: str) -> None:
     pytest.skip(why)
 
 
+def node(code: str):
+    """The value of the variable `out` after this JavaScript, run by node."""
+    if not (program := shutil.which("node")):
+        skip("node is not installed, the page's functions are not tried")
+    done = subprocess.run([program, "-"], input=f"let out; {code}; console.log(JSON.stringify(out));",
+                          capture_output=True, text=True, encoding="utf-8", timeout=60)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
 class Browser:
     def __init__(self, folder: Path, program: str | None = None, seconds: float = 60):
         self.program, self.folder, self.seconds = program or find(), folder, seconds

@@ -22,9 +22,9 @@ import torch
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from nanouft.objective import Batch, Seqs
-from nanouft.shell.config import Parser, UserError, nearest, run# noqa: E402
-from nanouft.objectives import OBJECTIVES# noqa: E402
+from nanouft.objective import Batch, Columns, Seqs, pushes  # noqa: E402
+from nanouft.objectives import OBJECTIVES  # noqa: E402
+from nanouft.shell.config import Parser, UserError, nearest, run  # noqa: E402
 
 TOLERANCE = 1e-6
 PAIR = {"chosen": "chosen", "rejected": "rejected"}
@@ -154,7 +154,7 @@ def seqs_of(inputs: dict, rows: slice) -> Seqs:
     """One role; masked places keep what the file holds there, which is garbage on purpose."""
     x = {name: torch.tensor(values[rows], dtype=torch.float64) for name, values in inputs.items()}
     ids = torch.zeros(x["policy"].shape, dtype=torch.long)              # a pure loss reads no ids
-    return Seqs(ids, ids, x["completion_mask"].float(), x["attention_mask"].float(), {"ref": x["ref"]}, x["policy"])
+    return Seqs(ids, ids, x["completion_mask"].float(), x["attention_mask"].float(), x["policy"], ref=x["ref"])
 
 
 def batch_of(entry: Known, inputs: dict, params: dict, rows: slice) -> Batch:
@@ -163,15 +163,14 @@ def batch_of(entry: Known, inputs: dict, params: dict, rows: slice) -> Batch:
         return entry.batch(inputs, params, rows)
     seqs = {role: seqs_of(inputs[source], rows) for role, source in entry.roles.items()}
     for role, columns in entry.tok(params).items():
-        seqs[role].tok |= {name: torch.tensor(x[rows], dtype=torch.float64) for name, x in columns.items()}
+        for name, x in columns.items():
+            setattr(seqs[role], name, torch.tensor(x[rows], dtype=torch.float64))
     return step(seqs, {name: x[rows] for name, x in entry.col(params).items()})
 
 
 def step(seqs: dict[str, Seqs], col: dict[str, list], rows: int | None = None) -> Batch:
-    return Batch(seqs, {name: torch.tensor(x, dtype=torch.float64) for name, x in col.items()},
-                 rows=rows or len(next(iter(seqs.values())).mask),
-                 tokens={r: int(s.mask.sum()) for r, s in seqs.items()},
-                 attended={r: int(s.attend.sum()) for r, s in seqs.items()})
+    batch = Batch.of(seqs, Columns(**{name: torch.tensor(x, dtype=torch.float64) for name, x in col.items()}))
+    return dataclasses.replace(batch, rows=rows or batch.rows)
 
 
 def compute(entry: Known, params: dict, fields: dict, inputs: dict, case: dict) -> dict[str, Tensor]:
@@ -193,15 +192,9 @@ def compute(entry: Known, params: dict, fields: dict, inputs: dict, case: dict) 
         got["per_example"] = torch.stack([loss(slice(i, i + 1), True) for i in range(n)])
     if "weights" in case:                             # IFT: with constant weights, w_t = -N dL/dlogp_t of a row alone
         hp = dataclasses.replace(hp, detach=True)
-        got["weights"] = torch.cat([row_weights(objective, batch_of(entry, inputs, params, slice(i, i + 1)), hp)
-                                    for i in range(n)])
+        alone = [batch_of(entry, inputs, params, slice(i, i + 1)) for i in range(n)]
+        got["weights"] = torch.cat([pushes(objective, b, hp)["answer"] * b.tokens["answer"] for b in alone])
     return got
-
-
-def row_weights(objective, batch: Batch, hp) -> Tensor:
-    s = batch.seqs["answer"]
-    s.logp = s.logp.requires_grad_(True)
-    return -torch.autograd.grad(objective.loss(batch, hp)[0], s.logp)[0] * s.mask.sum()
 
 
 def check(case: dict, inputs: dict) -> tuple[float | None, float]:
@@ -221,13 +214,12 @@ def check(case: dict, inputs: dict) -> tuple[float | None, float]:
 
 # ---- sampled answers -------------------------------------------------------------------------------------------------
 def sampled(rows: int, T: int, mask=None, reward=0.0, adv=0.0, **tok) -> Batch:
-    """A rollout of `rows` answers of T tokens, ended, each with its reward and advantage; token columns are 0 unless
+    """A rollout of `rows` answers of T tokens, ended, each with its reward and advantage; other numbers are 0 unless
     given."""
     def wide(x) -> Tensor:
         return torch.as_tensor(x, dtype=torch.float64).expand(rows, T).clone()
     ids, m = torch.zeros(rows, T, dtype=torch.long), wide(1.0 if mask is None else mask).float()
-    names = ("old", "ref", "value")
-    s = Seqs(ids, ids, m, torch.ones_like(m), {n: wide(tok.get(n, 0.0)) for n in names}, wide(tok.get("logp", 0.0)))
+    s = Seqs(ids, ids, m, torch.ones_like(m), **{n: wide(tok.get(n, 0.0)) for n in ("logp", "old", "ref", "value")})
     col = {"reward": reward, "adv": adv, "ended": 1.0}
     return step({"answer": s}, {n: x if isinstance(x, list) else [x] * rows for n, x in col.items()})
 
@@ -236,7 +228,7 @@ def advantages(name: str, rewards: list, **fields) -> Tensor:
     """(P,K) what objective `name` makes of rewards alone."""
     objective, P, K = OBJECTIVES[name], len(rewards), len(rewards[0])
     batch = sampled(P * K, 1, reward=[r for group in rewards for r in group])
-    return objective.credit(batch, objective.hp(samples=K, beta=0.0, **fields))["adv"].view(P, K)
+    return objective.credit(batch, objective.hp(samples=K, beta=0.0, **fields)).col.adv.view(P, K)
 
 
 def gae(rl: dict, gamma: float, lam: float) -> Tensor:
@@ -244,8 +236,8 @@ def gae(rl: dict, gamma: float, lam: float) -> Tensor:
     reference's log-probs are the rewards of the tokens."""
     R, V = rl["gae_rewards"], rl["gae_values"]
     batch = sampled(len(R), len(R[0]), ref=R, value=V)
-    out = OBJECTIVES["ppo"].credit(batch, OBJECTIVES["ppo"].hp(beta=1.0, gamma=gamma, lam=lam))
-    return out["return"] - batch.seqs["answer"].value
+    s = OBJECTIVES["ppo"].credit(batch, OBJECTIVES["ppo"].hp(beta=1.0, gamma=gamma, lam=lam)).seqs["answer"]
+    return s.returns - s.value
 
 
 def group_loss(g: dict, aggregation: str, beta: float | None = None) -> Tensor:
@@ -269,8 +261,8 @@ def rl_cases(rl: dict) -> list[tuple[str, str, Tensor | None, Any]]:
         elif key == "grpo":
             forms = {"loss_grpo_seqmean": "grpo", "loss_bnpo_tokenmean": "dapo", "loss_dr_grpo": "dr_grpo"}
             out += [(name, "grpo", group_loss(want, form), want[name]) for name, form in forms.items() if name in want]
-            leash = group_loss(want, "dapo", 1.0) - group_loss(want, "dapo", 0.0)
-            out.append(("k3_kl_masked_mean", "grpo", leash, want["k3_kl_masked_mean"]))
+            penalty = group_loss(want, "dapo", 1.0) - group_loss(want, "dapo", 0.0)
+            out.append(("k3_kl_masked_mean", "grpo", penalty, want["k3_kl_masked_mean"]))
         elif key not in ("rewards", "gae_rewards", "gae_values"):
             out.append((key, "", None, 0.0))
     return out

@@ -1,64 +1,121 @@
-"""House rules that a reader relies on: short lines, a small core, objectives that touch neither files nor optimizers.
+"""House rules that a reader relies on: the order of the rooms, no circle, a laboratory that can be taken away, short
+lines, objectives that touch neither files nor optimizers.
 
-    python -m pytest tests/test_house.py        below 1 s
+    python -m pytest tests/test_house.py        some seconds;  python tests/house.py prints the sizes
 """
-import ast
 import re
-from pathlib import Path
+import shutil
+import subprocess
+import sys
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-CODE = sorted([*(ROOT / "nanouft").rglob("*.py"), *(ROOT / "examples").glob("*.py")])
-LAKE = sorted((ROOT / "frozen_lake").rglob("*.py"))
-TESTS = sorted((ROOT / "tests").rglob("*.py"))
+import house
+from house import ROOT, imports, modules, python_files, room
+
+DEMO = '{"prompt": "Say pig.", "response": "pig"}\n'
 
 
-def lines(file: Path) -> list[str]:
-    return file.read_text(encoding="utf-8").split("\n")
+def test_each_room_imports_only_from_rooms_above_it():
+    wrong = []
+    for name, file in modules().items():
+        for other in imports(file):
+            here, there = room(name), room(other)
+            if name.startswith("nanouft.") and here is not None and there is not None and there > here:
+                wrong.append(f"{name} imports {other}")
+    assert not wrong, "\n".join(wrong)
+    homeless = [m for m in modules() if m.startswith("nanouft.") and room(m) is None and m != "nanouft.__main__"]
+    assert not homeless, f"in no room of house.ROOMS: {homeless}"
 
 
-def imported(file: Path) -> set[str]:
-    """Every part of every module name that the file imports, inside functions too."""
-    names = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, (ast.Import, ast.ImportFrom)):
-            names |= {part for alias in node.names for part in alias.name.split(".")}
-        if isinstance(node, ast.ImportFrom):
-            names |= set((node.module or "").split("."))
-    return names
+def test_there_is_no_circle_even_through_late_imports():
+    open_, done = [], set()
+
+    def visit(name):
+        assert name not in open_, " -> ".join([*open_[open_.index(name):], name])
+        if name not in done:
+            open_.append(name)
+            for other in imports(modules()[name]):
+                visit(other)
+            done.add(open_.pop())
+
+    for name in modules():
+        visit(name)
+    assert len(done) == len(modules()) > 100
 
 
-def test_lines_have_at_most_120_characters():
-    assert len(CODE) > 20 and len(TESTS) > 10, "the files were not found"
-    long = [f"{f.relative_to(ROOT)}:{i}: {len(line)} characters"
-            for f in CODE + LAKE + TESTS for i, line in enumerate(lines(f), 1) if len(line) > 120]
-    assert not long, "\n".join(long)
+def test_the_package_imports_neither_lessons_nor_the_lake_and_nothing_but_the_study_imports_the_laboratory():
+    for file in [*python_files("nanouft"), *python_files("examples")]:
+        assert not re.search(r"^\s*(from|import) (lessons|frozen_lake)", file.read_text(encoding="utf-8"), re.M), file
+    users = {name for name, file in modules().items() if any(m.startswith("nanouft.lab") for m in imports(file))}
+    outside = {name for name in users if not name.startswith("nanouft.lab")}
+    assert outside == {"frozen_lake.experiment"}, outside
+    uses_lab = re.compile(r"^\s*from nanouft(\.lab| import .*\blab\b)", re.M)
+    lessons = [f.name for f in python_files("lessons") if uses_lab.search(f.read_text(encoding="utf-8"))]
+    assert set(lessons) <= {"17_evidence.py"}, lessons
 
 
-@pytest.mark.parametrize("name, most", [("gpt.py", 320), ("train.py", 250)])
-def test_the_core_fits_on_a_few_screens(name, most):
-    n = (ROOT / "nanouft" / name).read_text(encoding="utf-8").count("\n")
-    assert 100 < n <= most, f"nanouft/{name} has {n} lines, at most {most} are allowed"
+@pytest.fixture(scope="module")
+def without_lab(tmp_path_factory):
+    """A copy of the project from which the laboratory has been deleted."""
+    copy = tmp_path_factory.mktemp("copy")
+    for folder in ("nanouft", "frozen_lake"):
+        shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.rmtree(copy / "nanouft" / "lab")
+    (copy / "demos.jsonl").write_text(DEMO * 4 + DEMO.replace("pig", "bee") * 4, encoding="utf-8")
+    return copy
+
+
+QUICK = "--steps 2 --threads 1 --device cpu"
+
+
+@pytest.mark.parametrize("command", [
+    f"nanouft.train --objective sft --items 1 {QUICK} --out out/sft",
+    f"nanouft.train --objective ppo --items 0 {QUICK} --batch-size 4 --out out/ppo",
+    f"nanouft.train --data demos.jsonl --objective ift {QUICK} --out out/ift",
+    "nanouft.simple --objective dpo --steps 2",
+    "nanouft.sample base --prompt Hi. --max-new 3",
+    "nanouft.evaluate --items 1 --probes --threads 1",
+    "nanouft.ledger --show sft dpo --out out/ledger.png",
+    "nanouft.reward --rows 32 --steps 2 --threads 1 --out out/reward",
+    "frozen_lake --seeds 1 --updates 2 --objective sft ift --out out/lake",
+])
+def test_without_the_laboratory_everything_else_runs(without_lab, command):
+    got = subprocess.run([sys.executable, "-m", *command.split()], cwd=without_lab, capture_output=True, text=True,
+                         stdin=subprocess.DEVNULL, timeout=300)
+    assert got.returncode == 0, got.stderr[-2000:]
+
+
+def test_lines_are_short_where_students_read_and_not_too_long_elsewhere():
+    assert len(house.narrow_files()) > 50 and len(python_files("nanouft", "tests")) > 100, "the files were not found"
+    wide = house.wide_lines(house.narrow_files(), 100)
+    wide += house.wide_lines(python_files("nanouft", "frozen_lake", "examples", "tests"), 120)
+    assert not wide, "\n".join(wide)
+
+
+def test_the_ground_floor_stays_small():
+    """Files flat in nanouft/, and the seven files that a newcomer reads first."""
+    assert len(list((ROOT / "nanouft").glob("*.py"))) <= 12
+    assert house.lines(*house.FIRST_PATH) <= 1150
 
 
 def test_objectives_touch_neither_files_nor_optimizers():
-    files = sorted((ROOT / "nanouft" / "objectives").glob("*.py"))
-    assert len(files) >= 4
+    files = python_files("nanouft/objectives")
+    assert len(files) >= 34
     for file in files:
         found = re.findall(r"torch\.load|torch\.save|\boptim\b|\bopen\(", file.read_text(encoding="utf-8"))
         assert not found, f"{file.name} mentions {found}: that is the loop's business, not an objective's"
 
 
-def test_the_package_imports_no_lesson():
-    for file in CODE:
-        wrong = imported(file) & {"lessons", "frozen_lake"}
-        assert not wrong, f"{file.relative_to(ROOT)} imports {wrong}: lessons may use the package, not the reverse"
-
-
 def test_the_list_of_commands_names_every_command(capsys):
     """`python -m nanouft` lists what has a main, and nothing else."""
     from nanouft import __main__ as commands
-    runnable = {f.stem for f in (ROOT / "nanouft").glob("*.py") if "sys.exit(" in f.read_text(encoding="utf-8")}
-    assert set(commands.COMMANDS) == runnable - {"__main__"} | {"world"}
-    assert commands.main() == 0 and "nanouft.train" in capsys.readouterr().out
+    runnable = {name.removeprefix("nanouft.").removesuffix(".__main__") for name, file in modules().items()
+                if name.startswith("nanouft.") and "sys.exit(" in file.read_text(encoding="utf-8")}
+    assert set(commands.COMMANDS) == runnable - {"__main__"}
+    assert commands.main([]) == 0 and "nanouft.train" in capsys.readouterr().out
+
+
+def test_an_old_name_says_in_one_line_where_the_command_is_now():
+    got = subprocess.run([sys.executable, "-m", "nanouft.compare"], capture_output=True, text=True, cwd=ROOT)
+    assert got.returncode != 0 and got.stderr.count("\n") == 1 and "python -m nanouft.lab.compare" in got.stderr

@@ -8,18 +8,18 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.rollout.rollouts import as_if_sampled
-from nanouft.data.rows import Row, Turn
-from nanouft.objective import Batch, Seqs
-from nanouft.data.batches import Encoded, Tokens, collate, encode
-from nanouft.data.rows import Example, demo_rows
-from nanouft.shell.devices import Device
+from nanouft.data.batches import ONLY_READ, Encoded, Tokens, collate, encode
+from nanouft.data.rows import Example, Row, Turn, demo_rows
+from nanouft.data.tokenizer import Tokenizer
 from nanouft.gpt import GPT, GPTConfig
+from nanouft.objective import Batch, Seqs
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import add_columns
-from nanouft.data.tokenizer import Tokenizer
+from nanouft.rollout.rollouts import as_if_sampled
+from nanouft.shell.devices import Device
 
 CPU = Device("cpu", "fp32")
 PAD = 0                                 # of the rows made here; ids 1 .. 16 are words
@@ -106,6 +106,13 @@ def same(got, want, law: str, tol: float = 1e-12) -> None:
                              f"got {got.flatten()[worst]:.9g}, want {want.flatten()[worst]:.9g}")
 
 
+def same_each(got: dict, want: dict, law: str, tol: float = 1e-12) -> None:
+    """Two dicts of tensors, such as the gradients of a model, entry by entry."""
+    assert got.keys() == want.keys() and got, law
+    for name in got:
+        same(got[name], want[name], f"{law}: {name}", tol)
+
+
 def differs(a, b, law: str, by: float = 1e-4) -> None:
     """A test that cannot fail proves nothing: here two things must NOT be equal."""
     gap = (torch.as_tensor(a, dtype=torch.float64) - torch.as_tensor(b, dtype=torch.float64)).abs().max().item()
@@ -121,8 +128,13 @@ def tiny(seed: int = 0, cfg: GPTConfig = TINY, double: bool = True) -> GPT:
     return model.double() if double else model
 
 
+def nano(seed: int = 0) -> GPT:
+    """A tiny GPT with the vocabulary of the tokenizer NANO, as it comes from its seed, in fp32."""
+    return GPT(replace(TINY, vocab_size=NANO.n_vocab), seed=seed)
+
+
 def row(ids: list[int], mask: list[int]) -> Encoded:
-    return Encoded({"answer": Tokens(np.array(ids), np.array(mask))}, {}, Example({}))
+    return Encoded({"answer": Tokens(np.array(ids), np.array(mask))}, Example({}))
 
 
 def some_rows(n: int = 6, seed: int = 0) -> list[Encoded]:
@@ -136,8 +148,11 @@ def some_rows(n: int = 6, seed: int = 0) -> list[Encoded]:
     return out
 
 
-def batch_of(rows: list[Encoded], parts: int = 1, part: int = 0, **kw) -> Batch:
-    return collate(rows, np.arange(len(rows)), PAD, parts, part, **kw)
+def batch_of(rows: list[Encoded], parts: int = 1, part: int = 0, seed: int = 0, step: int = 0,
+             ramp: float = 1.0) -> Batch:
+    """All rows as one step, or its `part`-th of `parts` pieces, with the seed that train.fit gives to step `step`."""
+    batch = collate(rows, range(len(rows)), PAD)
+    return replace(batch, seed=seed * 1_000_003 + step, ramp=ramp).piece(part, parts)
 
 
 def say(role: str, text: str) -> tuple[Turn, ...]:
@@ -155,38 +170,36 @@ DATA = [Row(say("user", " ".join(WORDS[i:i + 3 + i % 4])), say("assistant", " ".
 
 def real_batch(form: Form, parts: int = 1, part: int = 0, width: int = 0, reference: GPT | None = None) -> Batch:
     """A batch of DATA as training sees it: rows, encode, columns, collate. `width`: further padding on the right."""
-    if reference is None:
-        reference = GPT(replace(TINY, vocab_size=NANO.n_vocab), seed=9)
-    if form.objective.source == "rollouts":
-        encoded = sampled(form, reference)
+    reference = reference or nano(9)
+    if form.objective.on_policy:
+        batch = sampled(form, reference)
     else:
         encoded, _ = encode(form.objective.rows(DATA, form.hp), NANO, TINY.n_ctx)
         add_columns(encoded, form.objective.columns, reference, NANO.pad, CPU, form.hp)
         encoded = form.objective.arrange(encoded, 3) if form.objective.arrange else encoded
-    batch = collate(encoded, np.arange(len(encoded)), NANO.pad, parts, part, seed=3, step=5, ramp=0.5)
+        batch = collate(encoded, range(len(encoded)), NANO.pad)
+    batch = replace(batch, seed=3 * 1_000_003 + 5, ramp=0.5).piece(part, parts)
     for s in batch.seqs.values():
         widen(s, width)
-    with torch.no_grad():                       # what a forward leaves beside logp (tofu: plain) is there too
+    with torch.no_grad():                       # what a forward leaves beside logp (tofu: second) is there too
         form.objective.forward(reference, batch, form.hp)
     return batch
 
 
-def sampled(form: Form, start: GPT) -> list[Encoded]:
+def sampled(form: Form, start: GPT) -> Batch:
     """A rollout: 24 answers of DATA as if a policy had just said them, six groups of four, and earned these rewards."""
     rows = [replace(r, answer=said, score=None, label=None) for r in DATA for said in (r.answer, r.chosen, r.rejected)]
     answers, _ = encode(demo_rows(rows, None), NANO, TINY.n_ctx)
     rewards = [(7 * i % 11) / 11 for i in range(len(answers))]
-    policy = GPT(replace(start.cfg), seed=0)        # the one that most tests train: a ratio of 1
-    return as_if_sampled(answers, rewards, form.objective, form.hp, policy, NANO.pad, CPU, start)
+    return as_if_sampled(answers, rewards, form.objective, form.hp, nano(0), NANO.pad, CPU, start)   # a ratio of 1
 
 
-def widen(s: Seqs, width: int) -> None:
-    """`width` more columns of padding on the right, in place."""
-    def pad(x: Tensor, fill: float) -> Tensor:
-        return torch.nn.functional.pad(x, (0, width), value=fill)
-    s.inputs, s.targets, s.mask, s.attend = pad(s.inputs, NANO.pad), pad(s.targets, NANO.pad), pad(s.mask,
-                                                                                                   0), pad(s.attend, 0)
-    s.tok = {name: pad(x, 0.0) for name, x in s.tok.items()}
+def widen(s: Seqs, width: int, fill: float = 0.0) -> None:
+    """`width` more places of padding on the right, in place; numbers get `fill` there, masks 0."""
+    for name, x in vars(s).items():
+        if x is not None:
+            value = NANO.pad if name in ("inputs", "targets") else 0.0 if name in ("mask", "attend") else fill
+            setattr(s, name, F.pad(x, (0, width), value=value))
 
 
 def read(form: Form, role: str, s: Seqs) -> Tensor:
@@ -195,16 +208,18 @@ def read(form: Form, role: str, s: Seqs) -> Tensor:
 
 
 def give_logps(batch: Batch, seed: int = 0) -> Batch:
-    """Random log-probs in fp64 for the policy, other ones for a reference: a batch for the pure loss alone."""
+    """Random log-probs for the policy, other ones for a reference: a batch for the pure loss alone. All its numbers are
+    fp64: a sum of fp32 numbers would depend on its order in the eighth digit."""
+    batch = batch.each(lambda x: x.double() if x.is_floating_point() else x)
     rng = torch.Generator().manual_seed(seed)
     for s in batch.seqs.values():
         def draw() -> Tensor:
             x = torch.empty(s.mask.shape, dtype=torch.float64).exponential_(1.0, generator=rng)
             return (-x).masked_fill(s.attend == 0, 0)
         s.logp = draw()
-        if "ref" in s.tok:
+        if s.ref is not None:
             s.ref = draw()
-        if "old" in s.tok:                      # near the policy, as it is after a step or two on one rollout
+        if s.old is not None:                   # near the policy, as it is after a step or two on one rollout
             s.old = s.logp + 0.05 * torch.randn(s.mask.shape, generator=rng, dtype=torch.float64)
     return batch
 
@@ -224,7 +239,7 @@ def value_and_grads(form: Form, batch: Batch) -> tuple[Tensor, dict[str, Tensor]
         s.logp = s.logp.detach().clone().requires_grad_(True)
     loss, _ = form.objective.loss(batch, form.hp)
     loss.backward()
-    return loss.detach(), {role: s.logp.grad for role, s in batch.seqs.items() if role not in form.objective.constant}
+    return loss.detach(), {role: s.logp.grad for role, s in batch.seqs.items() if role not in ONLY_READ}
 
 
 def model_grads(form: Form, model: GPT, *batches: Batch) -> tuple[Tensor, dict[str, Tensor]]:

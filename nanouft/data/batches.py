@@ -152,7 +152,7 @@ def _shift(seqs: list[Tokens], pad: int) -> Seqs:
                 tis=None if seqs[0].tis is None else stack([s.tis for s in seqs], 0, np.float32))
 
 
-# ---- one example, for the eyes -------------------------------------------------------------------------------------------
+# ---- one example, for the eyes ---------------------------------------------------------------------------------------
 ONLY_READ = {"mismatch": "only measured"}       # roles that no loss trains on
 
 

@@ -137,7 +137,7 @@ def parse(item: dict, form: Form, where: str, prompts: bool = False) -> Row:
 
 
 def prompt_turns(item: dict, form: Form, where: str) -> Turns:
-    """The turns of the prompt field (a string, or a conversation with its answers), behind the field "system"."""
+    """The turns of the prompt field (a string, or a conversation with its answers), after the field "system"."""
     value = item.get(form.prompt)
     if value is None and not isinstance(item.get("chosen"), list):
         raise UserError(f"{where}: no prompt in {quoted([form.prompt] if form.prompt else TALKS + PROMPTS)}; "
@@ -176,7 +176,7 @@ def turns(value: Any, name: str, where: str, role: str = "assistant") -> Turns:
 
 
 def until_answer(talk: Turns) -> Turns:
-    """Without the turns behind the last answer: nobody answers them."""
+    """Without the turns after the last answer: nobody answers them."""
     return talk[:max((i + 1 for i, turn in enumerate(talk) if turn.role == "assistant"), default=0)]
 
 

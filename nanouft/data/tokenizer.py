@@ -57,7 +57,7 @@ class Tokenizer:
     def __init__(self, name: str, ranks: Mapping[bytes, int], pattern: str, special: Mapping[str, int] | None = None):
         """`ranks`: bytes -> id, smaller ids are joined first; `special`: name -> id of what no text can spell.
 
-        Single bytes and control tokens that are missing get new ids behind the last one, so that every text can be
+        Single bytes and control tokens that are missing get new ids after the last one, so that every text can be
         encoded; a model needs new embedding rows for those only (`check_fits`).
         """
         ranks, special = dict(ranks), dict(special or {})
@@ -172,7 +172,7 @@ def nano() -> Tokenizer:
             raise ValueError(f"{len(ranks):,} ranks, not 0 to {NANO_VOCAB - len(CONTROL) - 1:,}")
         return Tokenizer("nano", ranks, NANO_PATTERN)
     except (OSError, ValueError) as e:
-        raise UserError(f"{ASSET}: cannot be read ({e}); rebuild it: python -m nanouft.world --build-tokenizer") from None
+        raise UserError(f"{ASSET}: cannot be read ({e}); rebuild: python -m nanouft.world --build-tokenizer") from None
 
 
 @lru_cache(maxsize=None)

@@ -70,7 +70,7 @@ def main(argv=None) -> int:
                 Lines(Path(cfg.record)).add(new)
             print(f"{name:<40} {'recorded' if cfg.record else said}", flush=True)
             different += said != "the same"
-    if not cfg.rows and not cfg.record and not cfg.against:         # the lake has its own command: nanouft knows no lake
+    if not cfg.rows and not cfg.record and not cfg.against:      # a command of its own: nanouft knows no lake
         different += subprocess.run([sys.executable, "-m", "frozen_lake", "--study", "--again"]).returncode != 0
     if different and not cfg.record:
         raise UserError(f"{different} differ: other code, another processor or another torch")

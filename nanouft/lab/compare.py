@@ -7,8 +7,8 @@
 
 Rows: every objective from the base at its default settings, four chains (a second stage starts from the first one's
 model) and a control, SFT for twice the steps. Sizes are fixed before any timing: 100 test prompts a family, 5 seeds,
-probes on 20 prompts a family. Of every row one setting was chosen, its rate, among three or more, on two validation
-seeds (docs/LOG.md); claims.py tunes more, for the contrasts that it judges.
+probes on 20 prompts a family. Of every row one setting was chosen, its learning rate, among three or more, on two
+validation seeds (docs/LOG.md); claims.py tunes more, for the contrasts that it judges.
 Finished cells are kept in out/compare/cells.jsonl (cells.py): interrupt at any time, start again, and only what is
 missing or has changed runs. Written beside: results.json (every figure), table.md, index.html (opens by double click).
 With --lrs or --split val it chooses instead of reporting: a table, no page.
@@ -29,7 +29,7 @@ from nanouft.shell.config import UserError
 from nanouft.shell.files import write_json
 
 CHAINS = (("sft", "dpo"), ("sft", "kto"), ("sft", "una"), ("poft", "dpo"))
-GENTLE = ("--lr", "3e-6")               # of the second stage of a chain: the best of three rates (docs/LOG.md)
+GENTLE = ("--lr", "3e-6")               # of the second stage of a chain: the best of three learning rates (docs/LOG.md)
 OWN_PASSES = ("--epochs", "1.5")        # of methods that sample: half the default, about 35 s of one core a run
 TWICE = "sft, twice the steps"
 SAME = ("tpo",)                         # gold answers are the chosen ones in NanoWorld: cpo to the last digit

@@ -61,33 +61,36 @@ def fold(text: str, width: int = 40) -> str:
     return "\n".join(textwrap.wrap(text, width, max_lines=3, placeholder=" ..."))
 
 
-def ledger(rows: list[tuple[str, list[str], list[float]]], file: Path, title: str = "") -> Path:
-    """One strip of bars per (label, tokens, weights): blue and + pushes a token up, orange and - down. One scale for
-    all strips; a bar longer than 3 (an unusual scale, such as IPO's) is cut there, its number is not."""
-    widest = max(len(t) for _, t, _ in rows)
-    drawn = [max(-3.0, min(3.0, w)) for _, _, ws in rows for w in ws]
-    top, low = max(max(map(abs, drawn), default=1), 1e-9), min(min(drawn, default=0), 0)
-    heights = [1.0 if t else 0.55 for _, t, _ in rows]
-    fig, axes = plt.subplots(len(rows), 1, figsize=(4.3 + max(5, 0.95 * widest), 1.6 * sum(heights) + 0.5),
-                             squeeze=False, height_ratios=heights)
-    for ax, (label, tokens, weights) in zip(axes[:, 0], rows):
-        ax.set_ylabel(label, rotation=0, ha="left", va="center", labelpad=290, fontsize=11, linespacing=1.3)
-        ax.set(yticks=[], xlim=(-0.6, widest - 0.4))
-        ax.spines[["left", "bottom"]].set_visible(False)
+def ledger(rows: list[tuple[str, list[str], list[float]]], file: Path, title: str = "",
+           heads: tuple[str, str] = ("", "")) -> Path:
+    """A line of text and a strip of bars per (label, tokens, weights): blue and + pushes a token up, orange and - down.
+    One scale for all strips; a bar longer than 3 (an unusual scale, such as IPO's) is cut there, its number is not."""
+    widest = max(len(tokens) for _, tokens, _ in rows)
+    drawn = [max(-3.0, min(3.0, w)) for _, _, weights in rows for w in weights] or [1.0]
+    high, low = max(0.0, *drawn), min(0.0, *drawn)
+    room = 0.35 * max(high - low, 1e-9)                         # for the numbers above and below the bars
+    heights = [0.42 + 0.19 * max(4 if tokens else 0, 1 + label.count("\n")) for label, tokens, _ in rows]
+    wide = max(5.0, 0.95 * widest)
+    fig, axes = plt.subplots(len(rows), 2, figsize=(4.2 + wide, sum(heights) + 1.1), squeeze=False,
+                             width_ratios=(4.2, wide), height_ratios=heights)
+    for (text, ax), (label, tokens, weights) in zip(axes, rows):
+        text.set_axis_off()
+        text.text(0, 0.5, label, va="center", fontsize=12, linespacing=1.3, transform=text.transAxes)
+        ax.set_axis_off()
         if not tokens:
-            ax.set_xticks([])
             continue
+        ax.set(xlim=(-0.6, widest - 0.4), ylim=(low - room, high + room))
         bars = [max(-3.0, min(3.0, w)) for w in weights]
         ax.bar(range(len(tokens)), bars, color=[UP if w >= 0 else DOWN for w in weights], width=0.7)
         ax.axhline(0, color=GREY, lw=0.8)
-        for i, (bar, w) in enumerate(zip(bars, weights)):
-            ax.text(i, bar + (0.05 if w >= 0 else -0.05) * top, f"{w:+.2f}", ha="center",
-                    va="bottom" if w >= 0 else "top", fontsize=10)
-        ax.set_xticks(range(len(tokens)), [t.strip() or repr(t) for t in tokens], fontsize=11)
-        ax.tick_params(axis="x", length=0)
-        ax.set_ylim(low - 0.25 * top, top * 1.3)
+        for i, (token, bar, w) in enumerate(zip(tokens, bars, weights)):
+            gap = 0.12 * room if w >= 0 else -0.12 * room
+            ax.text(i, bar + gap, f"{w:+.2f}", ha="center", va="bottom" if w >= 0 else "top", fontsize=10)
+            ax.text(i, low - room, token.strip() or repr(token), ha="center", va="top", fontsize=11)
+    for ax, head in zip(axes[0], heads):
+        ax.set_title(head, loc="left", fontsize=11, color=GREY)
     if title:
-        fig.suptitle(title, x=0.02, y=1 - 0.15 / fig.get_figheight(), va="top", ha="left", weight="bold")
+        fig.suptitle(title, x=0.02, y=0.99, va="top", ha="left", weight="bold")
     return save(fig, file)
 
 

@@ -48,7 +48,7 @@ def probe(model: GPT, base: GPT, tok: Tokenizer, split: str = "test", items: int
 
 
 def seqs_of(answers: list[str], rows: list[Row], model: GPT, tok: Tokenizer) -> Seqs:
-    """One padded batch: these answers behind the prompts of these rows."""
+    """One padded batch: these answers after the prompts of these rows."""
     examples = [Example({"answer": (r.prompt, (Turn("assistant", a),))}) for r, a in zip(rows, answers)]
     encoded, _ = encode(examples, tok, model.cfg.n_ctx)
     return collate(encoded, range(len(encoded)), tok.pad).to(model.wte.weight.device).seqs["answer"]

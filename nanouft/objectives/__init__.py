@@ -1,7 +1,8 @@
-"""The registry: which objectives there are, in the order in which lists show them. objective.py says what one is.
+"""The registry: which objectives there are, in the order in which lists show them.
 
-To add one: copy dpo.py, write the loss, add the file's name below. Flags, --help, data checks, the training loop,
-evaluation and the ledger pick it up from there (CONTRIBUTING.md).
+objective.py says what an objective is. To add one: copy dpo.py, write the loss, and add the file's
+name below. Flags, --help, data checks, the training loop, evaluation and the ledger pick it up from
+there (CONTRIBUTING.md).
 """
 from importlib import import_module
 
@@ -9,9 +10,16 @@ from nanouft.objective import Objective
 
 NAMES = (
     "sft", "ift", "dpo", "una", "uft", "poft",
-    "kto", "orpo", "robust_dpo", "ipo", "hinge", "apo", "nca", "sppo", "slic", "simpo", "cpo", "asft", "tpo", "tpo_l",
+    "kto", "orpo", "robust_dpo", "ipo", "hinge", "apo", "nca", "sppo", "slic", "simpo", "cpo",
+    "asft", "tpo", "tpo_l",
     "tis_dpo", "gdpo", "ada_dpo", "rpo",
     "dft", "neftune", "tofu", "sftmix",
     "reinforce", "rloo", "grpo", "ppo", "online_dpo", "online_una",
 )
-OBJECTIVES: dict[str, Objective] = {name: import_module(f"{__name__}.{name}").OBJECTIVE for name in NAMES}
+
+
+def _read(name: str) -> Objective:
+    return import_module(f"{__name__}.{name}").OBJECTIVE
+
+
+OBJECTIVES: dict[str, Objective] = {name: _read(name) for name in NAMES}

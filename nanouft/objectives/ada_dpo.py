@@ -1,22 +1,27 @@
-"""Adaptive scaling: every pair gets the temperature that suits how far apart its answers are.
+"""Ada-DPO: every pair gets a temperature that suits how far apart its answers are.
 
-    python -m nanouft.train --objective ada_dpo                        # NanoWorld pairs
+    python -m nanouft.train --objective ada_dpo             # NanoWorld pairs
     Hong et al. 2024, arXiv:2406.02764 (APS) and the code released with it
 
-DPO presses z = beta h of every pair through the same sigmoid. Here each pair first chooses a scale tau in [tau_min,
-tau_max] by a distributionally robust argument,
+DPO presses z = beta h of every pair through the same sigmoid (h: the margin of log-ratios, dpo.py).
+Here each pair first chooses a scale tau in [tau_min, tau_max], by a distributionally robust
+argument. Then it pays with that scale, taken as a constant:
     tau* = argmin_tau  -tau log sigmoid(z / tau) + (rho - log 2) tau
-and then pays -tau* log sigmoid(z / tau*), with tau* as a constant. The push is beta sigmoid(-z / tau*), so a small tau
-makes a hard decision of a pair (near 1 or 0), a large one a soft one.
+    L    = -tau* log sigmoid(z / tau*)
+The push is beta sigmoid(-z / tau*). So a small tau makes a hard decision of a pair (near 1 or 0),
+a large one a soft one.
 
-The released code finds tau* by 5 Newton steps. There is a closed form: with u = |z| / tau the condition reads
+The released code finds tau* by 5 Newton steps. We use a closed form. With u = |z| / tau the
+condition reads
     log(2 sigmoid(u)) - u sigmoid(-u) = rho
-whose left side rises from 0 to log 2; so u* is ONE number (1.419 at rho .2) and tau* = |z| / u*, clipped. tau grows
-with |z| of EITHER sign: a pair that is badly wrong is handled as softly as one that is clearly right. At z = 0 it is
-tau_min.
+Its left side rises from 0 to log 2. So u* is ONE number (1.419 at rho .2), and
+    tau* = |z| / u*, clipped
+tau grows with |z| of EITHER sign: a pair that is badly wrong is handled as softly as one that is
+clearly right. At z = 0 tau is tau_min.
 
-Needs pairs and the start model's log-probs. rho .2 is the code's default (its example run has .1). Trap: the loss is
-multiplied by tau, so its value cannot be compared with DPO's. Left out: the form with rho tau^2.
+Needs pairs and the start model's log-probs. rho .2 is the code's default (its example run has .1).
+Trap: the loss is multiplied by tau, so its value cannot be compared with DPO's.
+Left out: the form with rho tau^2.
 """
 import math
 from dataclasses import dataclass
@@ -25,15 +30,15 @@ from functools import lru_cache
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.shell.config import UserError
 from nanouft.data.rows import pair_rows
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
+from nanouft.shell.config import UserError
 
 
 @dataclass
 class AdaDPO:
-    beta: float = 0.1               # strength of the leash to the reference; larger = stay closer
+    beta: float = 0.1               # strength of the KL penalty; larger = stay nearer the reference
     rho: float = 0.2                # how far the scales spread; between 0 and log 2
     tau_min: float = 0.1            # smallest scale
     tau_max: float = 5.0            # largest scale; both equal to 1 is DPO
@@ -41,9 +46,11 @@ class AdaDPO:
     def check(self, given: set[str]) -> None:
         check_beta(self.beta)
         if not 0 < self.rho < math.log(2):
-            raise UserError(f"--rho {self.rho}: must lie between 0 and log 2 = .693; above, tau is always tau_min")
+            raise UserError(f"--rho {self.rho}: must lie between 0 and log 2 = .693; "
+                            "above, tau is always tau_min")
         if not 0 < self.tau_min <= self.tau_max:
-            raise UserError(f"--tau-min {self.tau_min} --tau-max {self.tau_max}: must be above 0, the first not larger")
+            raise UserError(f"--tau-min {self.tau_min} --tau-max {self.tau_max}: "
+                            "must be above 0, the first not larger")
         if self.tau_min == self.tau_max and "rho" in given:
             raise UserError("--rho changes nothing where --tau-min equals --tau-max")
 
@@ -55,7 +62,10 @@ def root(rho: float) -> float:
     for _ in range(60):
         u = (low + high) / 2
         down = 1 / (1 + math.exp(u))                                # sigmoid(-u)
-        low, high = (u, high) if math.log(2 * (1 - down)) - u * down < rho else (low, u)
+        if math.log(2 * (1 - down)) - u * down < rho:
+            low = u
+        else:
+            high = u
     return low
 
 
@@ -65,13 +75,15 @@ def scale(z: Tensor, hp: AdaDPO) -> Tensor:
 
 
 def loss(batch: Batch, hp: AdaDPO) -> tuple[Tensor, dict]:
-    r_w, r_l = (hp.beta * log_ratio(batch.seqs[role]) for role in ("chosen", "rejected"))
+    r_w = hp.beta * log_ratio(batch.seqs["chosen"])
+    r_l = hp.beta * log_ratio(batch.seqs["rejected"])
     tau = scale(r_w - r_l, hp)
     each = -tau * F.logsigmoid((r_w - r_l) / tau)
-    return each.sum() / batch.rows, {
-        **pair_metrics(batch, r_w, r_l, hp.beta), "tau": tau.sum() / batch.rows,
-        "tau_at_min": (tau <= hp.tau_min).float().sum() / batch.rows,
-        "tau_at_max": (tau >= hp.tau_max).float().sum() / batch.rows}
+    metrics = pair_metrics(batch, r_w, r_l, hp.beta)
+    metrics["tau"] = tau.sum() / batch.rows
+    metrics["tau_at_min"] = (tau <= hp.tau_min).float().sum() / batch.rows
+    metrics["tau_at_max"] = (tau >= hp.tau_max).float().sum() / batch.rows
+    return each.sum() / batch.rows, metrics
 
 
 OBJECTIVE = Objective(

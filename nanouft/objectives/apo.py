@@ -1,19 +1,22 @@
-"""APO: say for each answer by itself whether it should rise or fall, anchored at the start model.
+"""APO: say of each answer by itself whether it should rise or fall, measured from the start model.
 
-    python -m nanouft.train --objective apo                            # NanoWorld pairs
-    D'Oosterlinck et al. 2024, arXiv:2408.06266 (APO-zero, APO-down) · TRL's DPO loss_types "apo_zero", "apo_down"
+    python -m nanouft.train --objective apo                 # NanoWorld pairs
+    D'Oosterlinck et al. 2024, arXiv:2408.06266 (APO-zero, APO-down)
+    TRL's DPO loss_types "apo_zero", "apo_down"
 
-DPO pays for a difference, so `chosen` may fall as long as `rejected` falls further. Here each answer has its own term,
-with r = beta (log pi - log pi_ref):
---form zero     1 - sigmoid(r_w) + sigmoid(r_l)             chosen up, rejected down: for pairs whose chosen answer is
-                                                            better than what the model says
---form down     sigmoid(r_w) + 1 - sigmoid(r_w - r_l)       both down, rejected more: for a model that is better than
-                                                            both answers
-Each term lies between 0 and 1 and its slope fades on BOTH sides: what is hopeless pushes as little as what is done.
-The loss is 1 at the reference. There the forms push `rejected` alike; on `chosen` "down" does not push at all yet.
+DPO pays for a difference: `chosen` may fall as long as `rejected` falls further. Here each answer
+has its own term. With r = beta (log pi - log pi_ref) of the chosen (w) and rejected (l) answer:
+    --form zero     L = 1 - sigmoid(r_w) + sigmoid(r_l)
+    --form down     L = sigmoid(r_w) + 1 - sigmoid(r_w - r_l)
+zero: chosen up, rejected down. For pairs whose chosen answer is better than what the model says.
+down: both down, rejected more. For a model that is better than both answers.
+Each term lies between 0 and 1. Its derivative fades on BOTH sides: what is hopeless pushes as
+little as what is done. The loss is 1 at the reference. There the two forms push `rejected` alike,
+and "down" does not push `chosen` at all yet.
 
-Needs pairs and the start model's log-probs. "zero" is KTO with its reference point k held at 0, and uncoupled. With
-demonstrations good enough to learn from, NanoWorld's pairs ask for "zero", the default. beta .1 is TRL's.
+Needs pairs and the start model's log-probs.
+"zero" is KTO with its reference point k held at 0, and uncoupled. NanoWorld's pairs have
+demonstrations good enough to learn from, so they ask for "zero", the default. beta .1 is TRL's.
 """
 from dataclasses import dataclass
 from typing import Literal
@@ -27,7 +30,7 @@ from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
 
 @dataclass
 class APO:
-    form: Literal["zero", "down"] = "zero"          # zero: chosen is better than the model; down: the model is better
+    form: Literal["zero", "down"] = "zero"  # zero: chosen beats the model; down: model beats both
     beta: float = 0.1               # how quickly gains and losses saturate
 
     def check(self, given: set[str]) -> None:
@@ -35,9 +38,10 @@ class APO:
 
 
 def loss(batch: Batch, hp: APO) -> tuple[Tensor, dict]:
-    r_w, r_l = (hp.beta * log_ratio(batch.seqs[role]) for role in ("chosen", "rejected"))
+    r_w = hp.beta * log_ratio(batch.seqs["chosen"])
+    r_l = hp.beta * log_ratio(batch.seqs["rejected"])
     if hp.form == "zero":
-        each = (-r_w).sigmoid() + r_l.sigmoid()                                     # 1 - sigma(x) = sigma(-x)
+        each = (-r_w).sigmoid() + r_l.sigmoid()             # 1 - sigmoid(x) = sigmoid(-x)
     else:
         each = r_w.sigmoid() + (r_l - r_w).sigmoid()
     return each.sum() / batch.rows, pair_metrics(batch, r_w, r_l, hp.beta)

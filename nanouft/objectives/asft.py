@@ -1,17 +1,22 @@
-"""ASFT: make `chosen` likely and `rejected` unlikely, each by itself; nothing cancels and no reference is needed.
+"""ASFT: make `chosen` likely and `rejected` unlikely, each by itself, without a reference.
 
-    python -m nanouft.train --objective asft                           # NanoWorld pairs
+    python -m nanouft.train --objective asft                # NanoWorld pairs
     Wang et al. 2024, arXiv:2409.10571 · form and lam after Gorbatovski et al., arXiv:2502.01237
 
-Let p be an answer's probability a token, e^A with A the mean log-prob of its tokens, and lo = log p/(1-p) its log-odds:
-    L = -sft A_w  +  lam [ -log sigmoid(lo_w) - log sigmoid(-lo_l) ]
-sigmoid(lo) is p again, so the bracket is -log p_w - log(1 - p_l): a plain classifier of good (label 1) and bad
-(label 0) answers, on absolute likelihoods. ORPO ranks the same two log-odds against each other, so both may fall
-together; here that costs: the bracket is never below ORPO's term.
+Let A be the mean log-prob of an answer's tokens. p = e^A is its probability on average per token,
+and lo = log p/(1-p) are its log-odds. The loss of a pair of chosen (w) and rejected (l):
+    L = -sft A_w + lam [ -log sigmoid(lo_w) - log sigmoid(-lo_l) ]
+sigmoid(lo) is p again, so the bracket is
+    -log p_w - log(1 - p_l)
+This is a plain classifier of good (label 1) and bad (label 0) answers, on absolute likelihoods.
+Nothing cancels. ORPO ranks the same two log-odds against each other, so both may fall together.
+Here that costs: the bracket is never below ORPO's term.
 
-Needs pairs. --sft-weight 0 is the alignment term alone, for a model that has had its SFT; --beta 1 scales the log-odds
-(2502.01237 finds tempering helpful). Settled from that paper: lam 1 (best of .1, .2, .5, 1), likelihood of the
-response alone. The original's own lam, and whether its likelihood covers the prompt as ORPO's does, we could not read.
+Needs pairs.
+--sft-weight 0 leaves the alignment term alone, for a model that has had its SFT.
+--beta scales the log-odds; 1 leaves them as they are (2502.01237 finds tempering helpful).
+Taken from that paper: lam 1 (best of .1, .2, .5, 1), likelihood of the response alone.
+Not read: the original's own lam, and whether its likelihood covers the prompt as ORPO's does.
 Trap: log(1 - p) is -inf at p = 1, so A is cut at -1e-6.
 """
 from dataclasses import dataclass
@@ -19,24 +24,25 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.shell.config import UserError
 from nanouft.data.rows import pair_rows
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_beta, pair_metrics
 from nanouft.objectives.orpo import log_odds
+from nanouft.shell.config import UserError
 
 
 @dataclass
 class ASFT:
     lam: float = 1.0                # weight of the alignment term
-    sft_weight: float = 1.0         # weight of the chosen answer's likelihood; 0 = alignment alone, after an SFT
+    sft_weight: float = 1.0         # weight of chosen's likelihood; 0 = alignment alone (after SFT)
     beta: float = 1.0               # sharpness of the log-odds; 1 is the plain classifier
 
     def check(self, given: set[str]) -> None:
         check_beta(self.beta)
         for name in ("lam", "sft_weight"):
-            if getattr(self, name) < 0:
-                raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)}: must not be below 0")
+            value = getattr(self, name)
+            if value < 0:
+                raise UserError(f"--{name.replace('_', '-')} {value}: must not be below 0")
         if self.lam == 0 and self.sft_weight == 0:
             raise UserError("--lam 0 and --sft-weight 0: nothing is left to train on")
         if self.lam == 0 and "beta" in given:
@@ -45,11 +51,13 @@ class ASFT:
 
 def loss(batch: Batch, hp: ASFT) -> tuple[Tensor, dict]:
     w, l = batch.seqs["chosen"], batch.seqs["rejected"]
-    lo_w, lo_l = hp.beta * log_odds(w), hp.beta * log_odds(l)
+    lo_w = hp.beta * log_odds(w)
+    lo_l = hp.beta * log_odds(l)
     align = -F.logsigmoid(lo_w) - F.logsigmoid(-lo_l)
     each = -hp.sft_weight * w.mean(w.logp) + hp.lam * align
-    return each.sum() / batch.rows, {**pair_metrics(batch, lo_w, lo_l, hp.beta),
-                                     "align": align.detach().sum() / batch.rows}
+    metrics = pair_metrics(batch, lo_w, lo_l, hp.beta)
+    metrics["align"] = align.detach().sum() / batch.rows
+    return each.sum() / batch.rows, metrics
 
 
 OBJECTIVE = Objective(

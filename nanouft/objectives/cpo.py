@@ -1,26 +1,28 @@
 """CPO: DPO without its reference, and plain imitation of the better answer instead.
 
-    python -m nanouft.train --objective cpo                            # NanoWorld pairs
+    python -m nanouft.train --objective cpo                 # NanoWorld pairs
     Xu et al. 2024, arXiv:2401.08417 (its objective L_prefer + L_NLL), TRL's CPO trainer
 
-If the reference were uniform, its log-probs would cancel from DPO's margin (up to length), and no second model would be
-needed. What then keeps `chosen` from falling is a second term, supervised fine-tuning on it:
-    L = -log sigmoid( beta (S_w - S_l) ) + alpha NLL(chosen),      S = summed log-prob
+If the reference were uniform, its log-probs would cancel from DPO's margin (up to length). Then no
+second model is needed. What keeps `chosen` from falling is a second term, supervised fine-tuning on
+it. With S the summed log-prob of an answer:
+    L = -log sigmoid( beta (S_w - S_l) ) + alpha NLL(chosen)
 NLL is the mean over all response tokens of the chosen answers of the step.
 
-Needs pairs. beta .1 and alpha 1 are TRL's; the authors' own we could not read. Trap: S is a sum, so where the rejected
-answers are longer the margin is won by length before anything is learnt. TPO (tpo.py) is this loss with imitation of a
-third answer.
+Needs pairs. beta .1 and alpha 1 are TRL's; the authors' own we could not read.
+Trap: S is a sum. So where the rejected answers are longer, the margin is won by length before
+anything is learnt.
+TPO (tpo.py) is this loss with imitation of a third answer.
 """
 from dataclasses import dataclass
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.shell.config import UserError
 from nanouft.data.rows import pair_rows
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_beta, pair_metrics
+from nanouft.shell.config import UserError
 
 
 @dataclass
@@ -35,7 +37,8 @@ class CPO:
 
 def check_alpha(alpha: float) -> None:
     if alpha < 0:
-        raise UserError(f"--alpha {alpha}: must not be below 0; below, good answers would be made unlikely")
+        raise UserError(f"--alpha {alpha}: must not be below 0; "
+                        "below, good answers would be made unlikely")
 
 
 def nll(batch: Batch, role: str) -> Tensor:
@@ -45,10 +48,13 @@ def nll(batch: Batch, role: str) -> Tensor:
 
 
 def loss(batch: Batch, hp: CPO) -> tuple[Tensor, dict]:
-    r_w, r_l = (hp.beta * s.sum(s.logp) for s in (batch.seqs["chosen"], batch.seqs["rejected"]))
-    hold = nll(batch, "chosen")
+    w, l = batch.seqs["chosen"], batch.seqs["rejected"]
+    r_w = hp.beta * w.sum(w.logp)
+    r_l = hp.beta * l.sum(l.logp)
+    imitate = nll(batch, "chosen")
     prefer = -F.logsigmoid(r_w - r_l).sum() / batch.rows
-    return prefer + hp.alpha * hold, {**pair_metrics(batch, r_w, r_l, hp.beta), "nll": hold.detach()}
+    metrics = pair_metrics(batch, r_w, r_l, hp.beta) | {"nll": imitate.detach()}
+    return prefer + hp.alpha * imitate, metrics
 
 
 OBJECTIVE = Objective(

@@ -1,16 +1,22 @@
-"""Direct Preference Optimization: can pairs replace a reward model?
+"""Direct Preference Optimization (DPO): can pairs replace a reward model?
 
-    python -m nanouft.train --objective dpo                            # NanoWorld pairs
+    python -m nanouft.train --objective dpo                 # NanoWorld pairs
     Rafailov et al. 2023, arXiv:2305.18290 (Eq. 7) · label smoothing: Mitchell 2023 (cDPO)
 
-The best policy under a reward r and a KL leash of strength beta satisfies
-    r(x, y) = beta * log pi(y|x) / pi_ref(y|x) + beta * log Z(x)                              (Eq. 5)
-Two answers to one prompt share Z(x), so it cancels in their difference, and the Bradley-Terry probability that
-`chosen` beats `rejected` needs no reward model at all: it is a logistic regression on how much further the policy
-moved towards one answer than towards the other.
+We want a high reward r, but little KL from the reference pi_ref, the start model:
+    maximise  E[r(x, y)] - beta KL(pi || pi_ref)
+The second term is the KL penalty, also called the leash; beta is its strength.
+The best policy is proportional to pi_ref e^(r/beta). Solve for r:
+    r(x, y) = beta log pi(y|x)/pi_ref(y|x) + beta log Z(x)                              (Eq. 5)
+Two answers to one prompt share Z(x), so it cancels in their difference. Put that difference into
+Bradley-Terry's probability that `chosen` (w) beats `rejected` (l). No reward model is left:
+    h = beta log pi(y_w|x)/pi_ref(y_w|x) - beta log pi(y_l|x)/pi_ref(y_l|x)
+    L = -log sigmoid(h)                                                                 (Eq. 7)
+It is a logistic regression on how much further the policy moved towards one answer than the other.
 
-Needs pairs and the start model's log-probs. Sums over tokens, not means: a long answer moves more.
-Left out: the f-divergence variants. Same letter elsewhere: ORPO's and SimPO's beta are not this one.
+Needs pairs and the start model's log-probs. Left out: the f-divergence variants.
+Log-probs are summed over tokens, not averaged: a long answer moves more.
+Same letter elsewhere: ORPO's and SimPO's beta are not this one.
 The other methods over pairs take log_ratio, the checks and pair_metrics from here.
 """
 import math
@@ -20,16 +26,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.shell.config import UserError
 from nanouft.data.rows import pair_rows
 from nanouft.objective import Batch, Objective, Seqs
+from nanouft.shell.config import UserError
 
 
 @dataclass
 class DPO:
-    beta: float = 0.1               # strength of the leash to the reference; larger = stay closer
+    beta: float = 0.1               # strength of the KL penalty; larger = stay nearer the reference
     label_smoothing: float = 0.0    # probability that a label is flipped (cDPO); 0 is plain DPO
-    swap: bool = False              # prefer the rejected answers; tis_dpo takes such a model as an opposite
+    swap: bool = False              # prefer the rejected answers; an opposite model for tis_dpo
 
     def check(self, given: set[str]) -> None:
         check_beta(self.beta)
@@ -38,7 +44,8 @@ class DPO:
 
 def check_beta(beta: float) -> None:
     if beta <= 0:
-        raise UserError(f"--beta {beta}: must be above 0 (at 0 the loss does not depend on the policy)")
+        raise UserError(f"--beta {beta}: must be above 0 "
+                        "(at 0 the loss does not depend on the policy)")
 
 
 def check_smoothing(eps: float) -> None:
@@ -53,24 +60,26 @@ def log_ratio(s: Seqs) -> Tensor:
 
 def dpo_loss(chosen: Seqs, rejected: Seqs, beta: float, label_smoothing: float = 0.0) -> Tensor:
     """(B,) loss of each pair. log 2 at the reference; a minimum only if label_smoothing > 0."""
-    h = beta * (log_ratio(chosen) - log_ratio(rejected))                            # implicit reward margin
-    return -(1 - label_smoothing) * F.logsigmoid(h) - label_smoothing * F.logsigmoid(-h)     # Eq. 7
+    h = beta * (log_ratio(chosen) - log_ratio(rejected))                # implicit reward margin
+    return -(1 - label_smoothing) * F.logsigmoid(h) - label_smoothing * F.logsigmoid(-h)    # Eq. 7
 
 
 def loss(batch: Batch, hp: DPO) -> tuple[Tensor, dict]:
     w, l = batch.seqs["chosen"], batch.seqs["rejected"]
     better, worse = (l, w) if hp.swap else (w, l)
     each = dpo_loss(better, worse, hp.beta, hp.label_smoothing)
-    return each.sum() / batch.rows, pair_metrics(batch, hp.beta * log_ratio(w), hp.beta * log_ratio(l), hp.beta)
+    metrics = pair_metrics(batch, hp.beta * log_ratio(w), hp.beta * log_ratio(l), hp.beta)
+    return each.sum() / batch.rows, metrics
 
 
-# ---- what every method over pairs reports ----------------------------------------------------------------------------
+# ---- what every method over pairs reports --------------------------------------------------------
 def pair_metrics(batch: Batch, r_w: Tensor, r_l: Tensor, nat: float = 1.0) -> dict[str, Tensor]:
-    """Shares of the step, no gradient. r_w, r_l: (B,) the rewards of the two answers, as the method defines them;
-    `nat`: how much of such a reward one nat is worth (beta)."""
+    """Shares of the step, without gradient. r_w, r_l: (B,) the method's rewards of the two answers.
+    nat: how much of such a reward one nat is worth (beta)."""
     w, l = batch.seqs["chosen"], batch.seqs["rejected"]
-    r_w, r_l = r_w.detach(), r_l.detach()
-    out = {"margin": (r_w - r_l).sum() / batch.rows, "accuracy": won(r_w - r_l, nat).sum() / batch.rows,
+    margin = r_w.detach() - r_l.detach()
+    out = {"margin": margin.sum() / batch.rows,
+           "accuracy": won(margin, nat).sum() / batch.rows,
            # Watch these two apart: the margin can grow while BOTH fall.
            "logp_chosen": w.sum(w.logp.detach()).sum() / batch.rows,
            "logp_rejected": l.sum(l.logp.detach()).sum() / batch.rows}
@@ -81,21 +90,24 @@ def pair_metrics(batch: Batch, r_w: Tensor, r_l: Tensor, nat: float = 1.0) -> di
 
 
 def won(margin: Tensor, nat: float) -> Tensor:
-    """(B,) 1 where the margin is positive, 1/2 for a tie: closer than 1e-3 nats, as in held_out.wins."""
+    """(B,) 1 where the margin is positive, 1/2 for a tie: closer than 1e-3 nats (held_out.wins)."""
     return torch.where(margin.abs() < 1e-3 * nat, 0.5, (margin > 0).to(margin.dtype))
 
 
 def kl_bound(s: Seqs) -> Tensor:
-    """(B,T) nats, no gradient: how far the policy is from the reference at each place of the data. It is KL(pi || ref)
-    of the question "this token, or any other?", hence never above the KL of the whole distributions, which only
-    `evaluate --probes` measures."""
-    logp, ref = (x.detach().masked_fill(s.mask == 0, -1.0).clamp_max(-1e-6) for x in (s.logp, s.ref))
+    """(B,T) nats, no gradient: how far the policy is from the reference at each place of the data.
+
+    It is KL(pi || ref) of the question "this token, or any other?". So it is never above the KL of
+    the whole distributions, which only `evaluate --probes` measures."""
+    off = s.mask == 0
+    logp = s.logp.detach().masked_fill(off, -1.0).clamp_max(-1e-6)
+    ref = s.ref.detach().masked_fill(off, -1.0).clamp_max(-1e-6)
     p = logp.exp()
     return p * (logp - ref) + (1 - p) * (log1mexp(logp) - log1mexp(ref))
 
 
 def log1mexp(x: Tensor) -> Tensor:
-    """log(1 - e^x) for x < 0 without cancellation: expm1 where e^x is near 1, log1p where it is near 0."""
+    """log(1 - e^x) for x < 0 without cancellation: expm1 where e^x is near 1, else log1p."""
     return torch.where(x > -math.log(2), torch.log(-torch.expm1(x)), torch.log1p(-torch.exp(x)))
 
 

@@ -1,18 +1,22 @@
-"""GDPO: how sure is the preference? Pairs that are nearly equal push little, equal ones not at all.
+"""GDPO: how sure is the preference? Nearly equal pairs push little, equal ones not at all.
 
-    python -m nanouft.train --objective gdpo                           # NanoWorld pairs
+    python -m nanouft.train --objective gdpo                # NanoWorld pairs
     Furuta et al. 2024, arXiv:2409.06691 (geometric averaging; GDPO)
 
-A soft label p says how probable it is that `chosen` is the better answer. Let each side stand for a geometric mixture
-of the two, pi_w^p pi_l^(1-p) against pi_w^(1-p) pi_l^p, and put that into DPO: the margin h is multiplied by 2p - 1,
+A soft label p says how probable it is that `chosen` (w) is the better answer. Let each side stand
+for a geometric mixture of the two: pi_w^p pi_l^(1-p) against pi_w^(1-p) pi_l^p. Put that into DPO.
+Its margin h of log-ratios is then multiplied by 2p - 1:
     L = -log sigmoid( beta (2p - 1) h )
-p = 1 is DPO. At p = .5 the loss is log 2 and its gradient 0. cDPO with the same p mixes two LOSSES instead and pulls an
-undecided pair back to h = 0: it fits the annotators' doubt, where GDPO keeps silent. Swapping the answers and p with
-1 - p changes nothing.
+p = 1 is DPO. At p = .5 the loss is log 2 and its gradient 0.
+cDPO with the same p mixes two LOSSES instead. It pulls an undecided pair back to h = 0: it fits the
+annotators' doubt, where GDPO keeps silent.
+Swapping the answers, and p with 1 - p, changes nothing.
 
-Needs pairs; "p" beside them in a file. A pair without p counts as sure (p = 1): a file with no p at all is plain DPO.
-In NanoWorld p = (1 + difference of the two exact scores) / 2. Needs the start model's log-probs.
-The factor 2p - 1 we know from a digest of the paper, the exact equation follows by algebra; beta .1 is DPO's.
+Needs pairs, with "p" beside them in a file; and the start model's log-probs.
+A pair without p counts as sure (p = 1), so a file with no p at all is plain DPO.
+In NanoWorld p = (1 + difference of the two exact scores) / 2.
+The factor 2p - 1 we know from a digest of the paper; the exact equation follows by algebra.
+beta .1 is DPO's.
 Other methods of this name (group- and diversity-) are not this one.
 """
 from dataclasses import dataclass
@@ -27,7 +31,7 @@ from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
 
 @dataclass
 class GDPO:
-    beta: float = 0.1               # strength of the leash to the reference; larger = stay closer
+    beta: float = 0.1               # strength of the KL penalty; larger = stay nearer the reference
 
     def check(self, given: set[str]) -> None:
         check_beta(self.beta)
@@ -42,13 +46,14 @@ def soft_rows(data: list[Row], hp: GDPO) -> list[Example]:
 
 
 def loss(batch: Batch, hp: GDPO) -> tuple[Tensor, dict]:
-    r_w, r_l = (hp.beta * log_ratio(batch.seqs[role]) for role in ("chosen", "rejected"))
-    sure = 2 * batch.col.p - 1
-    each = -F.logsigmoid(sure * (r_w - r_l))
-    return each.sum() / batch.rows, {**pair_metrics(batch, r_w, r_l, hp.beta), "p": batch.col.p.sum() / batch.rows}
+    r_w = hp.beta * log_ratio(batch.seqs["chosen"])
+    r_l = hp.beta * log_ratio(batch.seqs["rejected"])
+    p = batch.col.p
+    each = -F.logsigmoid((2 * p - 1) * (r_w - r_l))
+    metrics = pair_metrics(batch, r_w, r_l, hp.beta) | {"p": p.sum() / batch.rows}
+    return each.sum() / batch.rows, metrics
 
 
 OBJECTIVE = Objective(
-    paper="Geometric-Averaged Preference Optimization for Soft Preference Labels, "
-          "arXiv:2409.06691",
+    paper="Geometric-Averaged Preference Optimization for Soft Preference Labels, arXiv:2409.06691",
     data="pairs", rows=soft_rows, hp=GDPO, loss=loss, lr=3e-5, columns=("ref",))

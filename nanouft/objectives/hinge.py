@@ -1,15 +1,17 @@
-"""Hinge: DPO's margin, but what is won by enough is left alone.
+"""Hinge: DPO's margin, but a pair that is won by enough is left alone.
 
-    python -m nanouft.train --objective hinge                          # NanoWorld pairs
+    python -m nanouft.train --objective hinge               # NanoWorld pairs
     Liu et al. 2023, arXiv:2309.06657 (RSO, its loss "hinge-norm") · TRL's DPO loss_type "hinge"
 
-A support-vector machine where DPO is a logistic regression, on the same margin h of log-ratios to the reference:
+DPO is a logistic regression; this is a support-vector machine, on the same margin h of log-ratios
+to the reference:
     L = max(0, 1 - beta h)
-Below beta h = 1 every pair pushes equally hard, beta on both sides, however wrong it is; above, the pair is done and
-pushes nothing. DPO's push fades smoothly instead and never ends.
+Below beta h = 1 every pair pushes equally hard, beta on both sides, however wrong it is. Above, the
+pair is done and pushes nothing. DPO's push fades smoothly instead and never ends.
 
-Needs pairs and the start model's log-probs. Scaling law: max(0, 1 - beta h) = beta max(0, 1/beta - h), so beta sets
-where a pair is done (h = 1/beta nats) and, but for the step size, nothing else. Without a reference: slic.py.
+Needs pairs and the start model's log-probs. Without a reference: slic.py.
+Scaling law: max(0, 1 - beta h) = beta max(0, 1/beta - h). So beta sets where a pair is done
+(h = 1/beta nats) and, but for the step size, nothing else.
 """
 from dataclasses import dataclass
 
@@ -29,10 +31,11 @@ class Hinge:
 
 
 def loss(batch: Batch, hp: Hinge) -> tuple[Tensor, dict]:
-    r_w, r_l = (hp.beta * log_ratio(batch.seqs[role]) for role in ("chosen", "rejected"))
+    r_w = hp.beta * log_ratio(batch.seqs["chosen"])
+    r_l = hp.beta * log_ratio(batch.seqs["rejected"])
     each = (1 - (r_w - r_l)).relu()
     done = (each == 0).float().sum() / batch.rows
-    return each.sum() / batch.rows, {**pair_metrics(batch, r_w, r_l, hp.beta), "done": done}
+    return each.sum() / batch.rows, pair_metrics(batch, r_w, r_l, hp.beta) | {"done": done}
 
 
 OBJECTIVE = Objective(

@@ -1,19 +1,23 @@
 """IPO: aim at a margin, instead of wishing for an infinite one.
 
-    python -m nanouft.train --objective ipo                            # NanoWorld pairs
+    python -m nanouft.train --objective ipo                 # NanoWorld pairs
     Azar et al. 2023, arXiv:2310.12036 · "identity preference optimisation"
 
-Where every annotator prefers the same answer, DPO's margin grows without end and the leash beta no longer holds. IPO
-regresses the margin h (how much further the policy moved towards `chosen` than towards `rejected`) on a number:
+Where every annotator prefers the same answer, DPO's margin grows without end, and its KL penalty
+beta no longer holds. The margin h says how much further the policy moved towards `chosen` than
+towards `rejected`. IPO is a regression of h on a number:
     L = (h - 1 / (2 beta))^2
-It is 1/(4 beta^2) at the reference (25 at beta .1: large, and no mistake) and 0 exactly at h = 1/(2 beta). Beyond that
-it pulls BACK, as cDPO does, and UNA with a score between 0 and 1. The larger beta, the sooner is enough.
+It is 1/(4 beta^2) at the reference (25 at beta .1: large, and no mistake), and 0 exactly at
+h = 1/(2 beta). Beyond that it pulls BACK, as cDPO does, and UNA with a score between 0 and 1.
+The larger beta, the sooner is enough.
 
-Two lineages disagree on what h sums up, and it changes what a margin of 5 means:
---reduction mean   log-ratios are means over the tokens of each answer (TRL, which says the authors confirmed it)
---reduction sum    sums, as in DPO (Mitchell's DPO code and those built on it)
+Two lineages disagree on what h sums up. This changes what a margin of 5 means:
+    --reduction mean    log-ratios are means over the tokens of each answer
+                        (TRL, which says that the authors confirmed it)
+    --reduction sum     sums, as in DPO (Mitchell's DPO code and those built on it)
 
-Needs pairs and the start model's log-probs. Same letter elsewhere: DPO's beta multiplies h, this one sets the goal.
+Needs pairs and the start model's log-probs.
+Same letter elsewhere: DPO's beta multiplies h, this one sets the goal.
 """
 from dataclasses import dataclass
 from typing import Literal
@@ -27,8 +31,8 @@ from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
 
 @dataclass
 class IPO:
-    beta: float = 0.1               # the margin aimed at is 1 / (2 beta); larger = stay closer to the reference
-    reduction: Literal["mean", "sum"] = "mean"      # log-ratio of an answer: mean or sum over its tokens
+    beta: float = 0.1               # the aim is a margin of 1 / (2 beta); larger = stay closer
+    reduction: Literal["mean", "sum"] = "mean"  # an answer's log-ratio: mean or sum over its tokens
 
     def check(self, given: set[str]) -> None:
         check_beta(self.beta)
@@ -37,10 +41,12 @@ class IPO:
 def loss(batch: Batch, hp: IPO) -> tuple[Tensor, dict]:
     w, l = batch.seqs["chosen"], batch.seqs["rejected"]
     if hp.reduction == "mean":
-        r_w, r_l = w.mean(w.logp - w.ref), l.mean(l.logp - l.ref)
+        r_w = w.mean(w.logp - w.ref)
+        r_l = l.mean(l.logp - l.ref)
     else:
-        r_w, r_l = log_ratio(w), log_ratio(l)
-    each = (r_w - r_l - 1 / (2 * hp.beta)) ** 2                                     # Eq. 17, its pair form
+        r_w = log_ratio(w)
+        r_l = log_ratio(l)
+    each = (r_w - r_l - 1 / (2 * hp.beta)) ** 2                     # Eq. 17, its pair form
     return each.sum() / batch.rows, pair_metrics(batch, r_w, r_l)
 
 

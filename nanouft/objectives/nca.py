@@ -1,16 +1,21 @@
-"""NCA: is this answer from the better policy, or is it noise? Two questions, one for each answer of a pair.
+"""NCA: is this answer from the better policy, or is it noise? Asked of each answer of a pair.
 
-    python -m nanouft.train --objective nca                            # NanoWorld pairs
-    Chen et al. 2024, arXiv:2402.05369 (noise contrastive alignment, its form for pairs) · TRL's loss_type "nca_pair"
+    python -m nanouft.train --objective nca                 # NanoWorld pairs
+    Chen et al. 2024, arXiv:2402.05369 (noise contrastive alignment, its form for pairs)
+    TRL's loss_type "nca_pair"
 
-DPO asks which of two answers is the better one, so it learns a difference. Noise contrastive estimation asks of each
-answer alone whether it was drawn from the aimed-at policy or from the reference. With r = beta (log pi - log pi_ref),
+DPO asks which of two answers is the better one, so it learns a difference. Noise contrastive
+estimation asks of each answer alone whether it was drawn from the policy aimed at, or from the
+reference. With r = beta (log pi - log pi_ref):
     L = -log sigmoid(r_w) - 1/2 log sigmoid(-r_w) - 1/2 log sigmoid(-r_l)
-`chosen` counts as data once and as noise half, so it has an aim: it rests at r_w = log 2, a log-ratio of log 2 / beta
-(6.9 nats at beta .1), and is pulled back beyond. `rejected` is noise only and is pushed down for ever, ever less.
+`chosen` (w) counts as data once and as noise half. So it has an aim: it rests at r_w = log 2, a
+log-ratio of log 2 / beta (6.9 nats at beta .1), and is pulled back beyond. `rejected` (l) is noise
+only. It is pushed down for ever, less and less.
+The loss at the reference is 2 log 2.
 
-Needs pairs and the start model's log-probs. In UNA's words (feedback score, loss bce): chosen has the score 2/3 and
-weight 3/2, rejected the score 0 and weight 1/2. Value at the reference: 2 log 2. beta .1 is TRL's.
+Needs pairs and the start model's log-probs. beta .1 is TRL's.
+In UNA's words (feedback score, loss bce): chosen has the score 2/3 and weight 3/2, rejected the
+score 0 and weight 1/2.
 Left out: more than two answers with graded rewards.
 """
 from dataclasses import dataclass
@@ -25,14 +30,15 @@ from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
 
 @dataclass
 class NCA:
-    beta: float = 0.1               # strength of the leash to the reference; larger = stay closer
+    beta: float = 0.1               # strength of the KL penalty; larger = stay nearer the reference
 
     def check(self, given: set[str]) -> None:
         check_beta(self.beta)
 
 
 def loss(batch: Batch, hp: NCA) -> tuple[Tensor, dict]:
-    r_w, r_l = (hp.beta * log_ratio(batch.seqs[role]) for role in ("chosen", "rejected"))
+    r_w = hp.beta * log_ratio(batch.seqs["chosen"])
+    r_l = hp.beta * log_ratio(batch.seqs["rejected"])
     each = -F.logsigmoid(r_w) - (F.logsigmoid(-r_w) + F.logsigmoid(-r_l)) / 2
     return each.sum() / batch.rows, pair_metrics(batch, r_w, r_l, hp.beta)
 

@@ -1,27 +1,31 @@
-"""NEFTune: noise on the embeddings while fine-tuning, so that an answer is learnt and not its exact wording.
+"""NEFTune: noise on the embeddings, so that an answer is learnt and not its exact wording.
 
-    python -m nanouft.train --objective neftune                        # NanoWorld demonstrations
+    python -m nanouft.train --objective neftune             # NanoWorld demonstrations
     Lesson 16 · Jain et al. 2023, arXiv:2310.05914 (Algorithm 1)
 
-The loss is SFT's. Only what the model reads changes: to the embedding of every token, prompt included, comes
-    e + U(-a, a),      a = alpha / sqrt(L C),
-with L the number of tokens the row really has and C the width. The noise of a whole row then has a length of about
-alpha / sqrt(3), however long the row is.
+The loss is SFT's. Only what the model reads changes. Noise is added to the embedding e of every
+token, prompt included:
+    e + U(-a, a)        with  a = alpha / sqrt(L C)
+L is the number of tokens that the row really has, C the width. The noise of a whole row then has a
+length of about alpha / sqrt(3), however long the row is.
 
-Traps: L is the row's own length; the padded length (transformers' form) would give a short answer less noise the
-longer its neighbours are. No noise in evaluation, nor where references are scored: `model.eval()` switches it off.
-Needs demonstrations. alpha = 0 is SFT bit for bit. Left out: noise on the embedding of packed rows, which we do not
-have. The paper sweeps alpha over 5, 10, 15; 5 is the common default.
+Needs demonstrations. alpha = 0 is SFT bit for bit. The paper sweeps alpha over 5, 10, 15; 5 is the
+common default.
+Trap: L is the row's own length. The padded length (transformers' form) would give a short answer
+less noise, the longer its neighbours are.
+Trap: there is no noise in evaluation, nor where references are scored. `model.eval()` switches it
+off.
+Left out: noise on the embedding of packed rows, which we do not have.
 """
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from nanouft.shell.config import UserError
 from nanouft.data.rows import demo_rows
 from nanouft.objective import Batch, Objective, Seqs, plain
 from nanouft.objectives.sft import SFT
 from nanouft.objectives.sft import loss as sft_loss
+from nanouft.shell.config import UserError
 
 
 @dataclass
@@ -34,9 +38,10 @@ class NEFTune:
 
 
 def noise(s: Seqs, batch: Batch, alpha: float, width: int) -> Tensor:
-    """(B,T,C) uniform on (-a, a), other numbers for every row and step; each row's a by its own length."""
+    """(B,T,C) uniform on (-a, a): other numbers for every row and step, a by the row's length."""
     B, T = s.inputs.shape
-    a = alpha / (s.attend.sum(-1) * width).sqrt()                   # (B,) attend counts the tokens read, padding not
+    length = s.attend.sum(-1)                                   # (B,) tokens read, without padding
+    a = alpha / (length * width).sqrt()                         # (B,)
     unit = 2 * batch.uniform(B, T * width).view(B, T, width) - 1
     return a[:, None, None] * unit.to(a.device)
 
@@ -46,13 +51,14 @@ def forward(model, batch: Batch, hp: NEFTune) -> None:
         return plain(model, batch, hp)
     s = batch.seqs["answer"]
     embeds = model(s.inputs, want="embeds")
-    embeds = embeds + noise(s, batch, hp.alpha, embeds.shape[-1]).to(embeds.dtype)     # Algorithm 1
+    more = noise(s, batch, hp.alpha, embeds.shape[-1])
+    embeds = embeds + more.to(embeds.dtype)                     # Algorithm 1
     s.logp = model(embeds=embeds, want="logp", targets=s.targets, at=s.mask.bool())
 
 
 def loss(batch: Batch, hp: NEFTune) -> tuple[Tensor, dict]:
     value, metrics = sft_loss(batch, SFT(reduction="token"))
-    return value, {"nll_noisy": metrics["nll"]}                     # on noisy inputs: above SFT's nll
+    return value, {"nll_noisy": metrics["nll"]}                 # on noisy inputs: above SFT's nll
 
 
 OBJECTIVE = Objective(

@@ -1,14 +1,18 @@
 """Online DPO: the model's own best and worst answer are the pair.
 
     python -m nanouft.train --objective online_dpo --init out/sft
-    Guo et al. 2024, arXiv:2402.04792 (OAIF, Algorithm 1); the loss is dpo.py's (arXiv:2305.18290, Eq. 7)
+    Guo et al. 2024, arXiv:2402.04792 (OAIF, Algorithm 1)
+    The loss is that of dpo.py (arXiv:2305.18290, Eq. 7).
 
-DPO learns from pairs that somebody else wrote: it can push down an answer that the policy would never give, and that
-teaches it nothing. Here both answers are its own, drawn now. Of `samples` answers to a prompt the best is chosen, the
-worst rejected (the paper: two answers and a judge). The reference stays the start model.
+DPO learns from pairs that somebody else wrote. It can push down an answer that the policy would
+never give, and that teaches it nothing. Here both answers are the policy's own, drawn now. Of
+`samples` answers to a prompt the best is chosen, the worst rejected (the paper: two answers and a
+judge). The reference stays the start model.
 
-Needs prompts, at least two answers each. A tie prefers nothing: such a pair weighs 0, but counts in the mean, so a step
-in which most prompts tie is a small step. Compare with rloo, which uses all answers and how much they differ.
+Needs prompts, at least two answers each.
+A tie prefers nothing. Such a pair weighs 0, but counts in the mean. So a step in which most prompts
+tie is a small step.
+Compare with rloo, which uses all answers, and how much they differ.
 Left out: mixing in answers of the start model.
 """
 from dataclasses import dataclass
@@ -25,7 +29,7 @@ from nanouft.objectives.reinforce import check_sampling
 @dataclass
 class OnlineDPO:
     samples: int = 4                # answers to each prompt; the best and the worst are used
-    beta: float = 0.1               # strength of the leash to the start model; larger = stay closer
+    beta: float = 0.1               # strength of the KL penalty; larger = stay nearer the start
     minibatches: int = 1            # optimizer steps that a rollout is cut into
     passes: int = 1                 # how often a rollout is used
 
@@ -37,27 +41,30 @@ class OnlineDPO:
 def best_and_worst(R: Tensor) -> tuple[Tensor, Tensor]:
     """(P,K) rewards of K answers to P prompts -> (P,) places of the best, of the worst."""
     best, worst = R.argmax(-1), R.argmin(-1)
-    return best, torch.where(worst == best, (best + 1) % R.shape[1], worst)     # all equal: any other one
+    any_other = (best + 1) % R.shape[1]                         # where all rewards are equal
+    return best, torch.where(worst == best, any_other, worst)
 
 
 def credit(batch: Batch, hp: OnlineDPO) -> Batch:
     """One row of roles "chosen" and "rejected" for each prompt of the rollout."""
-    R = batch.col.reward.view(-1, hp.samples)
-    start = torch.arange(len(R)) * hp.samples                                   # each prompt's first answer
+    R = batch.col.reward.view(-1, hp.samples)                   # (P,K)
+    start = torch.arange(len(R)) * hp.samples                   # each prompt's first answer
     best, worst = best_and_worst(R)
     s = batch.seqs["answer"]
     pairs = {"chosen": s.take(start + best), "rejected": s.take(start + worst)}
-    return Batch.of(pairs, Columns(differ=(R.amax(-1) > R.amin(-1)).to(R.dtype)))
+    differ = (R.amax(-1) > R.amin(-1)).to(R.dtype)
+    return Batch.of(pairs, Columns(differ=differ))
 
 
 def loss(batch: Batch, hp: OnlineDPO) -> tuple[Tensor, dict]:
-    w, l, differ = batch.seqs["chosen"], batch.seqs["rejected"], batch.col.differ
+    w, l = batch.seqs["chosen"], batch.seqs["rejected"]
+    differ = batch.col.differ
     each = differ * dpo_loss(w, l, hp.beta)
     metrics = pair_metrics(batch, hp.beta * log_ratio(w), hp.beta * log_ratio(l), hp.beta)
-    return each.sum() / batch.rows, metrics | {"ties": (1 - differ).sum() / batch.rows}
+    metrics["ties"] = (1 - differ).sum() / batch.rows
+    return each.sum() / batch.rows, metrics
 
 
 OBJECTIVE = Objective(
     paper="Online AI Feedback (online DPO), arXiv:2402.04792, Algorithm 1",
-    data="prompts", rows=prompt_rows, hp=OnlineDPO, loss=loss, lr=1e-5,
-    credit=credit)
+    data="prompts", rows=prompt_rows, hp=OnlineDPO, loss=loss, lr=1e-5, credit=credit)

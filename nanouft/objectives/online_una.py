@@ -1,18 +1,25 @@
-"""Online UNA: every answer of its own until its implicit score is the one it earned.
+"""Online UNA: move each of its own answers until its implicit score is the one it earned.
 
     python -m nanouft.train --objective online_una --init out/sft
     Wang et al. 2024, arXiv:2408.15339 (Eq. 13, its online form) and the code released with it
 
-The loss is una.py's, on the model's own answers: sigma(beta log pi(y|x)/pi_ref(y|x)) is made equal to the score. No
-advantage, no critic, no ratio: a regression. The paper trains RLHF and this side by side from one reward model.
-    --against start      pi_ref is the start model, as in the paper
-    --against rollout    pi_ref is the policy that has just sampled the answer, as in the released code: its one step a
-                         rollout then begins at sigma(0) = 1/2 for every answer, and there is no leash to the start
-Scores are in 0..1: the exact score, or the sigmoid of a learnt reward. A learnt reward has no zero of its own: a
-constant for each prompt changes none of its pairs, and here passes for quality. Make it with --centre 0.01.
+The loss is that of una.py, on the model's own answers. An implicit score is made equal to the score
+that the answer earned:
+    sigmoid(beta log pi(y|x)/pi_ref(y|x))  ->  score
+No advantage, no critic, no ratio: it is a regression. The paper trains RLHF and this side by side
+from one reward model.
+    --against start     pi_ref is the start model, as in the paper
+    --against rollout   pi_ref is the policy that has just sampled the answer, as in the released
+                        code. Its one step a rollout then begins at sigmoid(0) = 1/2 for every
+                        answer, and nothing holds the policy near the start model.
+Scores are in 0..1: the exact score, or the sigmoid of a learnt reward. A learnt reward has no zero
+of its own: a constant for each prompt changes none of its pairs, and here passes for quality. Make
+such a reward with --centre 0.01.
 
-Needs prompts. Against the start model nothing is compared within a prompt: a prompt where all answers are right still
-pushes them up, until i = logit(score), which for a score of 1 is never. Traps: one score for all rows (as in una.py).
+Needs prompts. Against the start model nothing is compared within a prompt. A prompt where all
+answers are right still pushes them up, until i = beta log pi/pi_ref is logit(score), which for a
+score of 1 is never.
+Traps: one score for all rows (as in una.py).
 """
 from dataclasses import dataclass
 from typing import Literal
@@ -29,8 +36,8 @@ from nanouft.objectives.una import graded_metrics, score_loss
 @dataclass
 class OnlineUNA:
     samples: int = 4                # answers to each prompt
-    beta: float = 0.1               # nats of log-ratio count for this much; longer answers want a smaller one
-    loss: Literal["mse", "bce"] = "mse"             # distance between the implicit score and the given one
+    beta: float = 0.1               # what one nat of log-ratio counts; smaller for longer answers
+    loss: Literal["mse", "bce"] = "mse"             # distance of implicit and given score
     against: Literal["start", "rollout"] = "start"  # whose log-probs the policy's are compared with
     minibatches: int = 1            # optimizer steps that a rollout is cut into
     passes: int = 1                 # how often a rollout is used
@@ -41,13 +48,14 @@ class OnlineUNA:
 
 
 def credit(batch: Batch, hp: OnlineUNA) -> Batch:
-    """Nothing to share out: col.score, what each answer earned on 0..1, is what its implicit score is to become."""
+    """Nothing to share out: col.score, what each answer earned on 0..1, is the goal itself."""
     return batch
 
 
 def loss(batch: Batch, hp: OnlineUNA) -> tuple[Tensor, dict]:
     s = batch.seqs["answer"]
-    i = hp.beta * s.sum(s.logp - (s.old if hp.against == "rollout" else s.ref))
+    ref = s.old if hp.against == "rollout" else s.ref
+    i = hp.beta * s.sum(s.logp - ref)
     each = score_loss(i, batch.col.score, hp.loss)
     return each.sum() / batch.rows, graded_metrics(batch, i.detach(), "score", hp.beta)
 

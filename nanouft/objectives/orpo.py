@@ -1,17 +1,21 @@
-"""Odds Ratio Preference Optimization: imitate the better answer and prefer it, in one loss without a reference.
+"""Odds Ratio Preference Optimization (ORPO): imitate the better answer and prefer it, in one loss.
 
-    python -m nanouft.train --objective orpo                           # NanoWorld pairs
+    python -m nanouft.train --objective orpo                # NanoWorld pairs
     Hong et al. 2024, arXiv:2403.07691 (Eq. 3-7) and the code released with it
 
-With A = mean log-prob of an answer's tokens (its probability per token is p = e^A), the odds of saying it are
-p / (1 - p), and the loss asks that the odds of `chosen` be higher than those of `rejected`:
-    L = NLL(chosen) - lam * log sigmoid(log odds(chosen) - log odds(rejected)),   log odds = A - log(1 - e^A).
-What holds the policy back, in place of a reference, is the first term: it keeps imitating. Its push never turns round,
-while that of the second fades once the odds are apart.
+There is no reference model. Let A be the mean log-prob of an answer's tokens. Its probability on
+average per token is p = e^A, and the odds of saying it are p / (1 - p):
+    log odds = A - log(1 - e^A)
+The loss asks that the odds of `chosen` be higher than those of `rejected`:
+    L = NLL(chosen) - lam log sigmoid(log odds(chosen) - log odds(rejected))
+The first term keeps imitating. This holds the policy back, in place of a reference. Its push never
+turns round, while that of the second term fades once the odds are apart.
 
-Needs pairs. Means over tokens, not sums: e^(a sum) would be 0 for any answer of some length. At p = 1 the odds are
-infinite, so A is cut at -1e-6. The NLL runs over prompt AND answer, as in both sources (the authors' code and TRL);
---nll response leaves the prompt out. The weight: 1.0 is `alpha` in the authors' code; TRL calls it `beta`, 0.1.
+Needs pairs. Means over tokens, not sums: e^(a sum) would be 0 for any answer of some length.
+At p = 1 the odds are infinite, so A is cut at -1e-6.
+The NLL runs over prompt AND answer, as in both sources (the authors' code and TRL). --nll response
+leaves the prompt out.
+The weight lam: 1.0 is `alpha` in the authors' code; TRL calls it `beta`, 0.1.
 Same letter elsewhere: IFT's lam is a share of the guess, GAE's reaches back in time.
 """
 from dataclasses import dataclass
@@ -20,28 +24,29 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.shell.config import UserError
 from nanouft.data.rows import pair_rows
 from nanouft.objective import Batch, Objective, Seqs, plain
 from nanouft.objectives.dpo import log1mexp, pair_metrics
+from nanouft.shell.config import UserError
 
 
 @dataclass
 class ORPO:
-    lam: float = 1.0                # weight of the odds ratio beside imitation; TRL's default is 0.1
-    nll: Literal["all", "response"] = "all"     # imitate prompt and answer (both sources), or the answer only
+    lam: float = 1.0                # weight of the odds ratio beside imitation; TRL's default: 0.1
+    nll: Literal["all", "response"] = "all"  # imitate prompt and answer (both sources) or answer
 
     def check(self, given: set[str]) -> None:
         if self.lam < 0:
-            raise UserError(f"--lam {self.lam}: must not be below 0 (it would prefer the rejected answer)")
+            raise UserError(f"--lam {self.lam}: must not be below 0 "
+                            "(it would prefer the rejected answer)")
 
 
 def forward(model, batch: Batch, hp: ORPO) -> None:
-    """Log-probs of the answers; with nll "all" those of the chosen row's prompt, too (`attend` instead of `mask`)."""
+    """Log-probs of the answers; with nll "all" also those of the chosen row's prompt."""
     if hp.nll == "response":
         return plain(model, batch, hp)
     w, l = batch.seqs["chosen"], batch.seqs["rejected"]
-    w.logp = model(w.inputs, want="logp", targets=w.targets, at=w.attend.bool())
+    w.logp = model(w.inputs, want="logp", targets=w.targets, at=w.attend.bool())    # not w.mask
     l.logp = model(l.inputs, want="logp", targets=l.targets, at=l.mask.bool())
 
 
@@ -53,11 +58,15 @@ def log_odds(s: Seqs) -> Tensor:
 
 def loss(batch: Batch, hp: ORPO) -> tuple[Tensor, dict]:
     w, l = batch.seqs["chosen"], batch.seqs["rejected"]
-    read, total = (w.attend, batch.attended) if hp.nll == "all" else (w.mask, batch.tokens)
-    nll = (-w.logp.masked_fill(read == 0, 0).sum(-1) / total["chosen"]).sum()        # token mean over the whole step
+    if hp.nll == "all":
+        read, total = w.attend, batch.attended["chosen"]
+    else:
+        read, total = w.mask, batch.tokens["chosen"]
+    nll = (-w.logp.masked_fill(read == 0, 0).sum(-1) / total).sum()     # token mean over the step
     lo_w, lo_l = log_odds(w), log_odds(l)
-    align = -F.logsigmoid(lo_w - lo_l).sum() / batch.rows                            # Eq. 7, the log odds ratio
-    return nll + hp.lam * align, {**pair_metrics(batch, lo_w, lo_l), "nll": nll.detach()}               # Eq. 6
+    align = -F.logsigmoid(lo_w - lo_l).sum() / batch.rows               # Eq. 7, the log odds ratio
+    metrics = pair_metrics(batch, lo_w, lo_l) | {"nll": nll.detach()}
+    return nll + hp.lam * align, metrics                                # Eq. 6
 
 
 OBJECTIVE = Objective(

@@ -1,23 +1,33 @@
 """PoFT: do better on each demonstration than models that are already aligned.
 
-    python -m nanouft.train --objective poft --noise 0.3               # NanoWorld, three answers in ten are wrong
+    python -m nanouft.train --objective poft --noise 0.3    # NanoWorld, three answers in ten wrong
     python -m nanouft.train --objective poft --data my.jsonl --aligned DIR DIR
     Fan et al. 2024 (AAAI 2025), arXiv:2412.12865 (section 3) and the code released with it
 
-Aligned models are asked once how likely they find each demonstration. The loss is Bradley-Terry between the policy and
-them, on the same answer, in mean log-prob per token (each model with its own tokenizer and template):
-    r = mean log pi(y|x),    rbar = mean over the aligned models of theirs,    L = -log sigma(beta (r - rbar) + margin)
-Its gradient is SFT's times tau = sigma(rbar - r): a demonstration that aligned models find unlikely, and that the
-policy does not, is doubted and weighs little. tau also falls as the policy learns, so compare rows at one step.
-tau.jsonl in the run folder holds every training row's tau before and after: see which demonstrations were doubted.
+Aligned models are asked once how likely they find each demonstration. The loss is Bradley-Terry
+between the policy and them, on the same answer. All log-probs are means over the answer's tokens,
+each model with its own tokenizer and template:
+    r    = mean log pi(y|x)
+    rbar = mean over the aligned models of theirs
+    L    = -log sigmoid(beta (r - rbar) + margin)
+Its gradient is SFT's times a weight:
+    tau = sigmoid(rbar - r)                 (at beta 1 and margin 0)
+So a demonstration that aligned models find unlikely, and that the policy does not, is doubted and
+weighs little. tau also falls as the policy learns, so compare rows at one step.
+--weigh-rows writes every training row's tau before and after (row_weights.jsonl in the run folder):
+see which demonstrations were doubted.
 
-Needs demonstrations and aligned models, --aligned. For NanoWorld one is made at first use, by the command that run.json
-and the screen show: SFT of the shipped base on 4,080 right answers to training prompts of another seed (--noise 0,
-never a test prompt; questions about facts and myths are few, so it has seen many of the same ones).
-No start model, no KL, no extra likelihood. At r = rbar the weight is 1/2; Adam does not see such a scale.
-PoFT is UNA's bce on score 1, with 1/length for beta and aligned models for the start model: one function, score_loss.
-Traps: the release averages the policy over prompt and answer, the aligned models over the answer; here both read the
-answer only (the paper's formula). An aligned model that shares the errors of the data doubts nothing.
+Needs demonstrations and aligned models, --aligned. For NanoWorld one is made at first use, by the
+command that run.json and the screen show: SFT of the shipped base on 4,080 right answers to
+training prompts of another seed (--noise 0, never a test prompt; questions about facts and myths
+are few, so it has seen many of the same ones).
+No start model, no KL, no extra likelihood.
+At r = rbar the weight is 1/2; Adam does not see such a scale.
+PoFT is UNA's bce on score 1, with 1/length for beta and aligned models for the start model: both
+call the function score_loss.
+Trap: the release averages the policy over prompt and answer, the aligned models over the answer.
+Here both read the answer only (the paper's formula).
+Trap: an aligned model that shares the errors of the data doubts nothing.
 """
 from dataclasses import dataclass
 
@@ -32,9 +42,9 @@ from nanouft.objectives.una import score_loss
 
 @dataclass
 class PoFT:
-    aligned: list[str] | None = None    # folders of models whose opinion is asked [NanoWorld: one made at first use]
-    beta: float = 1.0               # scale of the difference of mean log-probs (the release's; the paper has none)
-    margin: float = 0.0             # added to it (the release calls it gamma); larger = every tau smaller
+    aligned: list[str] | None = None    # folders of the models asked [NanoWorld: one is made, once]
+    beta: float = 1.0               # scale of r - rbar (the release's; the paper has none)
+    margin: float = 0.0             # added to it (the release: gamma); larger = every tau smaller
 
     def check(self, given: set[str]) -> None:
         check_beta(self.beta)
@@ -54,8 +64,9 @@ def tau(batch: Batch, hp: PoFT) -> Tensor:
 def loss(batch: Batch, hp: PoFT) -> tuple[Tensor, dict]:
     s = batch.seqs["answer"]
     each = score_loss(gap(batch, hp), 1.0, "bce")
-    return each.sum() / batch.rows, {"tau": tau(batch, hp).sum().detach() / batch.rows,
-                                     "nll": -s.sum(s.logp).sum().detach() / batch.tokens["answer"]}
+    metrics = {"tau": tau(batch, hp).sum().detach() / batch.rows,
+               "nll": -s.sum(s.logp).sum().detach() / batch.tokens["answer"]}
+    return each.sum() / batch.rows, metrics
 
 
 OBJECTIVE = Objective(

@@ -1,29 +1,38 @@
-"""PPO as in RLHF: every token is an action, a critic says what was to be expected of it.
+"""PPO as in RLHF: every token is an action, and a critic says what was to be expected of it.
 
     python -m nanouft.train --objective ppo --init out/sft
-    Schulman et al. 2017, arXiv:1707.06347 (Eq. 7); GAE: arXiv:1506.02438 (Eq. 16); for language models Ziegler et al.
-    2019, arXiv:1909.08593, and TRL's trainer, whose details are kept
+    Schulman et al. 2017, arXiv:1707.06347 (Eq. 7) · GAE: arXiv:1506.02438 (Eq. 16)
+    for language models: Ziegler et al. 2019, arXiv:1909.08593
 
-A score comes once, at the end; the leash to the start model is paid token by token, as part of the reward:
-    R_t = -beta log pi_old/pi_ref (token t) + [t is the last token] (score - end_penalty if it does not stop)
-A value head V on the policy's own states guesses what is still to come. Each token is judged by what it changed:
-    delta_t = R_t + gamma V_{t+1} - V_t,     adv_t = delta_t + gamma lam adv_{t+1}                (GAE, Eq. 16)
-lam = 1: the whole return minus V, no bias, much noise. lam = 0: one step and the critic's word. The critic learns
-return_t = adv_t + V_t. Then advantages are whitened over all tokens of the rollout: mean 0, variance 1, so before
-the first update, where the ratio is 1, the policy losses of the minibatches, weighted by tokens, sum to 0. Both losses
-are clipped:
-    policy  max(-A rho, -A clip(rho, 1 - eps, 1 + eps)),  rho = pi(token) / pi_old(token)         (Eq. 7)
-    value   max((v - return)^2, (clip(v, V - eps_value, V + eps_value) - return)^2) / 2,  times vf
+A score comes once, at the end. The KL penalty to the start model (the leash) is paid token by
+token, as part of the reward. end_penalty is taken off the score if the answer does not stop:
+    R_t = -beta log pi_old/pi_ref (token t) + [t is the last token] score
+A value head V on the policy's own states guesses what is still to come. Each token is judged by
+what it changed (GAE):
+    delta_t = R_t + gamma V_{t+1} - V_t
+    adv_t   = delta_t + gamma lam adv_{t+1}                                                (Eq. 16)
+lam = 1: the whole return minus V; no bias, much noise. lam = 0: one step and the critic's word.
+The critic learns return_t = adv_t + V_t.
+Then advantages are whitened over all tokens of the rollout: mean 0, variance 1. So before the first
+update, where the ratio is 1, the policy losses of the minibatches, weighted by tokens, sum to 0.
+Both losses are clipped (A is the whitened advantage, v what the critic says now):
+    rho    = pi(token) / pi_old(token)
+    policy = max(-A rho, -A clip(rho, 1 - eps, 1 + eps))                                    (Eq. 7)
+    value  = max((v - return)^2, (clip(v, V - eps_value, V + eps_value) - return)^2) / 2
+    L      = policy + vf value
 
-Needs prompts. The value head starts at 0, learns at 30 times the model's rate (train.py; at the same rate it explained
-nothing after 24 rollouts) and is saved beside the model (value_head.safetensors), which stays a GPT-2 folder. A run
-that starts from that folder goes on with it.
-Traps: returns before whitening, not after; whitening over the rollout, not the minibatch; V_t belongs to the state
-BEFORE token t.
-Simplified: one network with two heads, so vf is 1 here: what the critic needs must be learnt in the shared states (TRL
-has two networks and vf .1); an answer that is cut off ends there, as in TRL.
-Defaults that differ from TRL's: one pass over a rollout, not four; beta .02, not .05; end_penalty 1, not none, in
-units of the reward, so set it anew for a learnt one (docs/LOG.md).
+Needs prompts. The value head starts at 0 and learns at 30 times the model's learning rate
+(train.py; at the same one it explained nothing after 24 rollouts). It is saved beside the model
+(value_head.safetensors), which stays a GPT-2 folder. A run that starts from that folder goes on
+with it.
+Traps: returns before whitening, not after; whitening over the rollout, not the minibatch; V_t
+belongs to the state BEFORE token t.
+Simplified: one network with two heads. So vf is 1 here: what the critic needs must be learnt in the
+shared states (TRL has two networks and vf .1). An answer that is cut off ends there, as in TRL.
+Deviation from TRL's trainer: ours is the textbook form. TRL puts the score one place after the end
+token and keeps V there (on one batch its whitened advantages differed from ours by 3.9 %).
+Defaults that differ from TRL's: one pass over a rollout, not four; beta .02, not .05; end_penalty
+1, not none. It is in units of the reward, so set it anew for a learnt one (docs/LOG.md).
 """
 from dataclasses import dataclass
 from typing import Literal
@@ -40,8 +49,8 @@ from nanouft.objectives.reinforce import check_sampling, clipped, log_rho, step_
 @dataclass
 class PPO:
     samples: int = 4                # answers to each prompt
-    beta: float = 0.02              # what one nat of log pi/pi_ref costs in reward; 0 = no leash
-    kl: Literal["k1", "k3"] = "k1"  # the leash's estimate for a token: log-ratio, or the one that is never negative
+    beta: float = 0.02              # cost in reward of one nat of log pi/pi_ref; 0 = no KL penalty
+    kl: Literal["k1", "k3"] = "k1"  # the penalty of a token: log-ratio (k1), or k3, never negative
     gamma: float = 1.0              # discount of later rewards
     lam: float = 0.95               # GAE: 1 = whole returns, 0 = one step and the critic
     eps: float = 0.2                # how far a token's chance may move on one rollout
@@ -64,29 +73,35 @@ def forward(model, batch: Batch, hp: PPO) -> None:
 
 
 def rewards(batch: Batch, hp: PPO) -> Tensor:
-    """(B,T) R_t: the leash at every answer token, the score at the last."""
+    """(B,T) R_t: the KL penalty at every answer token, the score at the last."""
     s = batch.seqs["answer"]
     k1 = (s.old - s.ref).masked_fill(s.mask == 0, 0)
     leash = k1 if hp.kl == "k1" else k3(-k1)
-    after = s.mask.flip(-1).cumsum(-1).flip(-1)                         # answer tokens from here on: 1 at the last
+    left = s.mask.flip(-1).cumsum(-1).flip(-1)                  # answer tokens from here to the end
+    last = (s.mask > 0) & (left == 1)
     score = batch.col.reward - hp.end_penalty * (1 - batch.col.ended)
-    return -hp.beta * leash + torch.where((s.mask > 0) & (after == 1), score[:, None], 0)
+    return -hp.beta * leash + torch.where(last, score[:, None], 0)
 
 
 def gae(R: Tensor, V: Tensor, mask: Tensor, gamma: float, lam: float) -> Tensor:
-    """(B,T) advantages from rewards and values, both (B,T); answer tokens of a row stand together. 0 off the mask."""
-    R, V = R.masked_fill(mask == 0, 0), V.masked_fill(mask == 0, 0)     # behind the end nothing is to come
-    adv, later = torch.zeros_like(R), R.new_zeros(len(R))
+    """(B,T) advantages from rewards and values, both (B,T); 0 off the mask.
+
+    The answer tokens of a row stand together. After the end nothing is to come.
+    """
+    R = R.masked_fill(mask == 0, 0)
+    V = V.masked_fill(mask == 0, 0)
+    adv = torch.zeros_like(R)
+    later = R.new_zeros(len(R))
     for t in reversed(range(R.shape[1])):
         following = V[:, t + 1] if t + 1 < R.shape[1] else 0
         delta = R[:, t] + gamma * following - V[:, t]
-        later = (delta + gamma * lam * later) * (mask[:, t] > 0)                                  # Eq. 16
+        later = (delta + gamma * lam * later) * (mask[:, t] > 0)                            # Eq. 16
         adv[:, t] = later
     return adv
 
 
 def whiten(x: Tensor, mask: Tensor) -> Tensor:
-    """(B,T) mean 0 and variance 1 (Bessel's) over the masked tokens of the whole rollout; 0 elsewhere."""
+    """(B,T) mean 0, variance 1 (Bessel's) over all masked tokens of the rollout; 0 elsewhere."""
     on = x[mask > 0]
     spread = on.var() if len(on) > 1 else on.new_zeros(())
     return ((x - on.mean()) * torch.rsqrt(spread + 1e-8)).masked_fill(mask == 0, 0)
@@ -96,22 +111,27 @@ def credit(batch: Batch, hp: PPO) -> Batch:
     """A whole rollout with adv and returns, token by token."""
     s = batch.seqs["answer"]
     adv = gae(rewards(batch, hp), s.value, s.mask, hp.gamma, hp.lam)
-    s.returns = adv + s.value.masked_fill(s.mask == 0, 0)       # the critic's goal: before whitening
+    s.returns = adv + s.value.masked_fill(s.mask == 0, 0)       # the critic's goal: not whitened
     s.adv = whiten(adv, s.mask)
     return batch
 
 
 def value_loss(s: Seqs, eps: float) -> Tensor:
-    """(B,T): the worse of two squared errors, with the critic's word as it is and with it held near the old one."""
-    v, old, goal = (x.masked_fill(s.mask == 0, 0) for x in (s.second, s.value, s.returns))
+    """(B,T) the worse of two squared errors: the critic's word, and that word held near the old."""
+    off = s.mask == 0
+    v = s.second.masked_fill(off, 0)
+    old = s.value.masked_fill(off, 0)
+    goal = s.returns.masked_fill(off, 0)
     near = old + (v - old).clamp(-eps, eps)
     return 0.5 * torch.maximum((v - goal) ** 2, (near - goal) ** 2)
 
 
 def loss(batch: Batch, hp: PPO) -> tuple[Tensor, dict]:
-    s, n = batch.seqs["answer"], batch.tokens["answer"]
-    rho = torch.exp(log_rho(s).clamp(-20, 20))                          # (B,T) e^20 is far beyond any clip
-    policy = s.sum(clipped(rho, s.adv.masked_fill(s.mask == 0, 0), hp.eps, hp.eps)).sum() / n      # Eq. 7
+    s = batch.seqs["answer"]
+    n = batch.tokens["answer"]
+    rho = torch.exp(log_rho(s).clamp(-20, 20))                  # (B,T) e^20 is far beyond any clip
+    adv = s.adv.masked_fill(s.mask == 0, 0)
+    policy = s.sum(clipped(rho, adv, hp.eps, hp.eps)).sum() / n                             # Eq. 7
     value = s.sum(value_loss(s, hp.eps_value)).sum() / n
     metrics = {"policy_loss": policy.detach(), "value_loss": value.detach()}
     return policy + hp.vf * value, metrics | step_metrics(batch, hp.eps, hp.eps)

@@ -1,17 +1,24 @@
 """REINFORCE: try answers, and make those likelier that scored above the average.
 
-    python -m nanouft.train --objective reinforce --init out/sft       # NanoWorld's exact score is the reward
-    Williams 1992, Machine Learning 8; for language models Ahmadian et al. 2024, arXiv:2402.14740 (REINFORCE estimator)
+    python -m nanouft.train --objective reinforce --init out/sft
+    Williams 1992, Machine Learning 8
+    for language models: Ahmadian et al. 2024, arXiv:2402.14740 (REINFORCE estimator)
 
-The gradient of an expected reward is an expectation again, so sampled answers estimate it:
+In NanoWorld the exact score is the reward. The gradient of an expected reward is an expectation
+again, so sampled answers estimate it:
     grad E[R] = E[ (R - b) grad log pi(y|x) ]
-Any b that does not look at y leaves the mean as it is and changes only the noise. Here b is the mean reward of the
-whole rollout; it contains y itself, which shrinks the gradient by one part in the number of answers. rloo.py compares
-within a prompt. A leash to the start model is part of the reward:  R = score - beta log pi(y|x)/pi_ref(y|x).
+Any b that does not look at y leaves the mean as it is and changes only the noise. Here b is the
+mean reward of the whole rollout. It contains y itself, which shrinks the gradient by one part in
+the number of answers. rloo.py compares within a prompt.
+A KL penalty to the start model (a leash) is part of the reward:
+    R = score - beta log pi(y|x)/pi_ref(y|x)
 
-Needs prompts; answers are sampled, scored and used ONCE (rollouts.py): a second step on them would need a ratio.
-The loss's value means nothing (its gradient does): watch `reward`. The answer is one action: all its tokens get the
-same push. The mean over all prompts takes an easy prompt, or the constant that a learnt reward has for each, for merit.
+Needs prompts. Answers are sampled, scored and used ONCE (rollouts.py): a second step on them would
+need a ratio.
+The loss's value means nothing (its gradient does): watch `reward`.
+The answer is one action: all its tokens get the same push.
+Trap: the mean over all prompts takes an easy prompt for merit, or the constant that a learnt reward
+has for each prompt.
 The other on-policy methods take rewards, the ratio and the checks from here.
 """
 from dataclasses import dataclass
@@ -20,16 +27,16 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from nanouft.shell.config import UserError
 from nanouft.data.rows import prompt_rows
 from nanouft.objective import Batch, Objective, Seqs
+from nanouft.shell.config import UserError
 
 
 @dataclass
 class Reinforce:
     samples: int = 4                # answers to each prompt
-    beta: float = 0.02              # what one nat of log pi/pi_ref costs in reward; 0 = no leash
-    baseline: Literal["mean", "none"] = "mean"      # what a reward is compared with: the rollout's mean, or 0
+    beta: float = 0.02              # cost in reward of one nat of log pi/pi_ref; 0 = no KL penalty
+    baseline: Literal["mean", "none"] = "mean"      # compare with: the rollout's mean reward, or 0
     minibatches = passes = 1        # no flags: a rollout is used once
 
     def check(self, given: set[str]) -> None:
@@ -37,24 +44,34 @@ class Reinforce:
 
 
 def check_sampling(hp, least: int = 1) -> None:
-    """What every on-policy method asks of its settings; `least`: how many answers a prompt it compares."""
+    """What every on-policy method asks of its settings.
+
+    `least`: how many answers to a prompt it compares.
+    """
     for name, low in (("samples", least), ("minibatches", 1), ("passes", 1)):
-        if (value := getattr(hp, name, low)) < low:
+        value = getattr(hp, name, low)
+        if value < low:
             raise UserError(f"--{name} {value}: must be at least {low}")
     for name in ("beta", "vf", "end_penalty"):
-        if (value := getattr(hp, name, 0)) < 0:
+        value = getattr(hp, name, 0)
+        if value < 0:
             raise UserError(f"--{name.replace('_', '-')} {value}: cannot be negative")
     for name in ("eps", "eps_value"):
-        if (value := getattr(hp, name, 1.0)) <= 0:
+        value = getattr(hp, name, 1.0)
+        if value <= 0:
             raise UserError(f"--{name.replace('_', '-')} {value}: must be above 0")
     for name in ("gamma", "lam"):
-        if not 0 <= (value := getattr(hp, name, 1.0)) <= 1:
+        value = getattr(hp, name, 1.0)
+        if not 0 <= value <= 1:
             raise UserError(f"--{name} {value}: must be between 0 and 1")
 
 
 def leashed(batch: Batch, beta: float) -> Tensor:
-    """(B,) the score of each sampled answer minus beta times its log-ratio to the start model, as it was when that was
-    sampled: the k1 estimate of the KL, summed over the answer."""
+    """(B,) the score of each sampled answer minus its KL penalty.
+
+    The penalty is beta times the answer's log-ratio to the start model, as it was when the answer
+    was sampled: the k1 estimate of the KL, summed over the answer.
+    """
     s = batch.seqs["answer"]
     return batch.col.reward - beta * s.sum(s.old - s.ref)
 
@@ -68,27 +85,40 @@ def credit(batch: Batch, hp: Reinforce) -> Batch:
 
 def loss(batch: Batch, hp: Reinforce) -> tuple[Tensor, dict]:
     s = batch.seqs["answer"]
-    return -(batch.col.adv * s.sum(s.logp)).sum() / batch.rows, {}           # its gradient is the estimator
+    # The gradient of this number is the estimator.
+    return -(batch.col.adv * s.sum(s.logp)).sum() / batch.rows, {}
 
 
-# ---- for the methods that take several steps on one rollout ----------------------------------------------------------
+# ---- for the methods that take several steps on one rollout --------------------------------------
 def log_rho(s: Seqs) -> Tensor:
-    """(B,T) nats: log pi(token) now minus when it was sampled; 0 off the mask, and at the first step on a rollout."""
+    """(B,T) nats: log pi(token) now minus when it was sampled.
+
+    It is 0 off the mask, and at the first step on a rollout.
+    """
     return (s.logp - s.old).masked_fill(s.mask == 0, 0)
 
 
 def clipped(rho: Tensor, adv: Tensor, low: float, high: float) -> Tensor:
-    """PPO's pessimistic surrogate, to be minimised (arXiv:1707.06347, Eq. 7): nothing gained beyond the clip."""
+    """PPO's pessimistic surrogate, to be minimised (arXiv:1707.06347, Eq. 7).
+
+    Nothing is gained beyond the clip.
+    """
     return -torch.minimum(rho * adv, rho.clamp(1 - low, 1 + high) * adv)
 
 
 @torch.no_grad()
 def step_metrics(batch: Batch, low: float, high: float) -> dict[str, Tensor]:
-    """Shares of the step: how far it has moved from the policy that sampled (0 at the first step on a rollout)."""
-    s, n = batch.seqs["answer"], batch.tokens["answer"]
+    """Shares of the step: how far it has moved from the policy that sampled.
+
+    0 at the first step on a rollout.
+    """
+    s = batch.seqs["answer"]
+    n = batch.tokens["answer"]
     moved = log_rho(s)
-    outside = ((moved.exp() < 1 - low) | (moved.exp() > 1 + high)).to(moved.dtype)
-    return {"clip_fraction": s.sum(outside).sum() / n, "kl_step": s.sum(moved.exp() - 1 - moved).sum() / n}    # k3
+    outside = (moved.exp() < 1 - low) | (moved.exp() > 1 + high)
+    kl = moved.exp() - 1 - moved                                        # k3
+    return {"clip_fraction": s.sum(outside.to(moved.dtype)).sum() / n,
+            "kl_step": s.sum(kl).sum() / n}
 
 
 OBJECTIVE = Objective(

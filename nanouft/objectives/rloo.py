@@ -3,16 +3,21 @@
     python -m nanouft.train --objective rloo --init out/sft
     Kool et al. 2019; Ahmadian et al. 2024, arXiv:2402.14740 (section on RLOO), and TRL's trainer
 
-How good is a score of 0.6? For a hard prompt very, for an easy one not at all. So each of K answers is compared with
-the mean of the K - 1 OTHERS to its prompt, which knows the prompt and not the answer: no bias, little noise.
+How good is a score of 0.6? For a hard prompt very, for an easy one not at all. So each of K answers
+is compared with the mean of the K - 1 OTHERS to its prompt. That mean knows the prompt and not the
+answer: no bias, little noise.
     adv_i = R_i - mean over j != i of R_j = K/(K-1) (R_i - mean R)
-    L = - mean over answers of min(rho adv, clip(rho, 1 - eps, 1 + eps) adv),  rho = pi(y|x) / pi_old(y|x)
-The ratio is that of the WHOLE answer. With one step a rollout (the default) it is 1, and this is REINFORCE.
-R = score - beta log pi(y|x)/pi_ref(y|x), as in reinforce.py.
+    L     = - mean over answers of min(rho adv, clip(rho, 1 - eps, 1 + eps) adv)
+    rho   = pi(y|x) / pi_old(y|x)
+The ratio is that of the WHOLE answer. With one step a rollout (the default) it is 1, and this is
+REINFORCE. The reward has a KL penalty to the start model, as in reinforce.py:
+    R = score - beta log pi(y|x)/pi_ref(y|x)
 
-Needs prompts; at least two answers each. A group of equal rewards teaches nothing; advantages of a group sum to 0.
+Needs prompts; at least two answers each. A group of equal rewards teaches nothing. The advantages
+of a group sum to 0.
 Defaults that differ from TRL's: four answers, not two; beta .02, not .05.
-Traps: groups must stay together (prompt-major order: answers to one prompt are neighbours); K - 1, not K.
+Traps: groups must stay together (prompt-major order: answers to one prompt are neighbours); K - 1,
+not K.
 """
 from dataclasses import dataclass
 
@@ -27,9 +32,9 @@ from nanouft.objectives.reinforce import check_sampling, clipped, leashed, log_r
 @dataclass
 class RLOO:
     samples: int = 4                # K: answers to each prompt
-    beta: float = 0.02              # what one nat of log pi/pi_ref costs in reward; 0 = no leash
+    beta: float = 0.02              # cost in reward of one nat of log pi/pi_ref; 0 = no KL penalty
     normalize: bool = False         # divide the advantages of a rollout by their spread
-    eps: float = 0.2               # how far the chance of an answer may move on one rollout
+    eps: float = 0.2                # how far the chance of an answer may move on one rollout
     minibatches: int = 1            # optimizer steps that a rollout is cut into
     passes: int = 1                 # how often a rollout is used
 
@@ -40,22 +45,27 @@ class RLOO:
 def leave_one_out(R: Tensor) -> Tensor:
     """(P,K) rewards of K answers to P prompts -> (P,K) advantages."""
     K = R.shape[-1]
-    return R - (R.sum(-1, keepdim=True) - R) / (K - 1)                              # the RLOO estimator
+    others = (R.sum(-1, keepdim=True) - R) / (K - 1)            # mean reward of the others
+    return R - others                                           # the RLOO estimator
 
 
 def credit(batch: Batch, hp: RLOO) -> Batch:
     """A whole rollout with col.adv."""
-    adv = leave_one_out(leashed(batch, hp.beta).view(-1, hp.samples)).flatten()
-    batch.col.adv = (adv - adv.mean()) / (adv.std() + 1e-4) if hp.normalize else adv
+    R = leashed(batch, hp.beta).view(-1, hp.samples)            # (P,K)
+    adv = leave_one_out(R).flatten()
+    if hp.normalize:
+        adv = (adv - adv.mean()) / (adv.std() + 1e-4)
+    batch.col.adv = adv
     return batch
 
 
 def loss(batch: Batch, hp: RLOO) -> tuple[Tensor, dict]:
     s = batch.seqs["answer"]
-    rho = torch.exp(s.sum(log_rho(s)).clamp(-20, 20))                   # (B,) e^20 is far beyond any clip
+    rho = torch.exp(s.sum(log_rho(s)).clamp(-20, 20))           # (B,) e^20 is far beyond any clip
     each = clipped(rho, batch.col.adv, hp.eps, hp.eps)
     outside = ((rho.detach() - 1).abs() > hp.eps).to(rho.dtype)
-    metrics = step_metrics(batch, hp.eps, hp.eps) | {"clip_fraction": outside.sum() / batch.rows}
+    metrics = step_metrics(batch, hp.eps, hp.eps)
+    metrics["clip_fraction"] = outside.sum() / batch.rows       # of answers, not of tokens
     return each.sum() / batch.rows, metrics
 
 

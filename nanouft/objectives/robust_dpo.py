@@ -1,16 +1,20 @@
-"""Robust DPO: if some labels are flipped by chance, subtract what they add, do not average over it.
+"""Robust DPO: if some labels are flipped by chance, subtract what they add; do not average over it.
 
-    python -m nanouft.train --objective robust_dpo --label-smoothing 0.2       # NanoWorld pairs
-    Chowdhury et al. 2024, arXiv:2403.00409 · its conservative sister is `dpo --label-smoothing` (cDPO)
+    python -m nanouft.train --objective robust_dpo --label-smoothing 0.2        # NanoWorld pairs
+    Chowdhury et al. 2024, arXiv:2403.00409
+    its conservative sister: `dpo --label-smoothing` (cDPO)
 
-Let L(w, l) be DPO's loss of a pair and L(l, w) that of the pair swapped. If a label is flipped with probability e, then
+Let L(w, l) be DPO's loss of a pair, and L(l, w) that of the pair swapped. A label is flipped with
+probability e. Then
     [ (1 - e) L(w, l) - e L(l, w) ] / (1 - 2e)
-has, on average over the flips, the value of L on the true labels: an unbiased loss. cDPO adds where this subtracts:
-cDPO stops at a margin of logit(1 - e); this one has no minimum, and its gradient never vanishes (it ends at
--beta e / (1 - 2e), where DPO's goes to 0). So it forgives flipped labels on average and pushes on for ever.
+has, on average over the flips, the value of L on the true labels: it is an unbiased loss.
+cDPO adds where this subtracts. cDPO stops at a margin of logit(1 - e). This one has no minimum, and
+its gradient never vanishes: it ends at -beta e / (1 - 2e), where DPO's goes to 0. So it forgives
+flipped labels on average and pushes on for ever.
 
-Needs pairs and the start model's log-probs. --label-smoothing 0 is DPO (TRL's default; here 0.1, or the name would
-mean nothing). Trap: TRL from 1.0 on reads label_smoothing here and ignores it in its loss named "sigmoid".
+Needs pairs and the start model's log-probs.
+--label-smoothing 0 is DPO (TRL's default; here 0.1, or the name would mean nothing).
+Trap: TRL from 1.0 on reads label_smoothing here and ignores it in its loss named "sigmoid".
 """
 from dataclasses import dataclass
 
@@ -23,7 +27,7 @@ from nanouft.objectives.dpo import check_beta, check_smoothing, dpo_loss, log_ra
 
 @dataclass
 class RobustDPO:
-    beta: float = 0.1               # strength of the leash to the reference; larger = stay closer
+    beta: float = 0.1               # strength of the KL penalty; larger = stay nearer the reference
     label_smoothing: float = 0.1    # probability that a label is flipped; 0 is DPO
 
     def check(self, given: set[str]) -> None:
@@ -32,9 +36,13 @@ class RobustDPO:
 
 
 def loss(batch: Batch, hp: RobustDPO) -> tuple[Tensor, dict]:
-    w, l, e = batch.seqs["chosen"], batch.seqs["rejected"], hp.label_smoothing
-    each = ((1 - e) * dpo_loss(w, l, hp.beta) - e * dpo_loss(l, w, hp.beta)) / (1 - 2 * e)
-    return each.sum() / batch.rows, pair_metrics(batch, hp.beta * log_ratio(w), hp.beta * log_ratio(l), hp.beta)
+    w, l = batch.seqs["chosen"], batch.seqs["rejected"]
+    e = hp.label_smoothing
+    as_labelled = dpo_loss(w, l, hp.beta)
+    swapped = dpo_loss(l, w, hp.beta)
+    each = ((1 - e) * as_labelled - e * swapped) / (1 - 2 * e)
+    metrics = pair_metrics(batch, hp.beta * log_ratio(w), hp.beta * log_ratio(l), hp.beta)
+    return each.sum() / batch.rows, metrics
 
 
 OBJECTIVE = Objective(

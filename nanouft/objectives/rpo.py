@@ -1,20 +1,32 @@
-"""RPO: compare each good answer with the bad answers to the other prompts too.
+"""RPO: compare each good answer with the bad answers to the other prompts, too.
 
-    python -m nanouft.train --objective rpo                            # --form paired: near prompts count more
+    python -m nanouft.train --objective rpo                 # --form paired: near prompts count more
     Yin et al. 2024, arXiv:2402.10958 and the code released with it
 
-DPO compares two answers to ONE prompt. With B pairs in a step there are B x B comparisons to be had: the margin of good
-answer i over bad answer j is M_ij = r_w,i - r_l,j, r the log-ratio to the reference. DPO is the diagonal.
---form paired     W = rows of a softmax of -(1 - cos(e_i, e_j)) / temperature, e the embedding of a prompt;
-                  L = mean over i, j of -log sigmoid( beta W_ij M_ij ): the weight stands INSIDE the sigmoid
---form diagonal   d L_ii + (1 - d) mean over j != i of L_ij, with L = -log sigmoid( beta M ) and d = .8: no embeddings
-Answers to unlike prompts are hard to compare: what r says of a prompt as such does not cancel off the diagonal.
+DPO compares two answers to ONE prompt. With B pairs in a step there are B x B comparisons to be
+had. Let r be the log-ratio to the reference. The margin of good answer i over bad answer j is
+    M_ij = r_w,i - r_l,j
+DPO is the diagonal.
+--form paired, with e_i the embedding of prompt i:
+    W = rows of a softmax of -(1 - cos(e_i, e_j)) / temperature
+    L = mean over i, j of -log sigmoid( beta W_ij M_ij )
+  The weight stands INSIDE the sigmoid.
+--form diagonal, with d = .8 and no embeddings:
+    L_ij = -log sigmoid( beta M_ij )
+    L    = mean over i of  d L_ii + (1 - d) mean over j != i of L_ij
+Answers to unlike prompts are hard to compare: what r says of a prompt as such does not cancel off
+the diagonal.
 
-e is the mean hidden state of the start model over the prompt's tokens (the authors: a sentence encoder).
-A step of one pair is DPO in both forms. Where all prompts are the same, W = 1/B, and beta shrinks to beta/B.
-Needs pairs and the start model's log-probs. Couples the rows of a step: its pieces do not add up, so --accumulate and
-several processes are refused, and the batch size is part of the method. Left out: the unpaired form.
-Two others are called RPO: TRL's rpo_alpha (DPO plus likelihood) and reward-aware preference optimisation.
+Needs pairs and the start model's log-probs.
+e is the mean hidden state of the start model over the prompt's tokens (the authors: a sentence
+encoder).
+A step of one pair is DPO in both forms. Where all prompts are the same, W = 1/B, and beta shrinks
+to beta/B.
+Couples the rows of a step: its pieces do not add up. So --accumulate and several processes are
+refused, and the batch size is part of the method.
+Left out: the unpaired form.
+Two others are called RPO: TRL's rpo_alpha (DPO plus likelihood) and reward-aware preference
+optimisation.
 """
 from dataclasses import dataclass
 from typing import Literal
@@ -23,16 +35,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.shell.config import UserError
 from nanouft.data.rows import pair_rows
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
+from nanouft.shell.config import UserError
 
 
 @dataclass
 class RPO:
-    form: Literal["paired", "diagonal"] = "paired"      # weights by nearness of prompts, or fixed ones
-    beta: float = 0.1               # strength of the leash to the reference; larger = stay closer
+    form: Literal["paired", "diagonal"] = "paired"  # weights by nearness of prompts, or fixed ones
+    beta: float = 0.1               # strength of the KL penalty; larger = stay nearer the reference
     temperature: float = 0.5        # paired: small = only the nearest prompts count
     diagonal_weight: float = 0.8    # diagonal: share of a pair's own comparison; 1 is DPO
 
@@ -56,20 +68,24 @@ def nearness(e: Tensor, temperature: float) -> Tensor:
 def shares(B: int, diagonal: float, like: Tensor) -> Tensor:
     """(B,B): `diagonal` on the diagonal, the rest evenly beside it; a pair alone takes all."""
     own = torch.eye(B, dtype=like.dtype, device=like.device)
-    return own if B == 1 else diagonal * own + (1 - diagonal) / (B - 1) * (1 - own)
+    if B == 1:
+        return own
+    return diagonal * own + (1 - diagonal) / (B - 1) * (1 - own)
 
 
 def loss(batch: Batch, hp: RPO) -> tuple[Tensor, dict]:
-    r_w, r_l = (log_ratio(batch.seqs[role]) for role in ("chosen", "rejected"))
-    M = r_w[:, None] - r_l[None, :]
+    r_w = log_ratio(batch.seqs["chosen"])
+    r_l = log_ratio(batch.seqs["rejected"])
+    M = r_w[:, None] - r_l[None, :]                                 # (B,B) margins
     if hp.form == "paired":
         W = nearness(batch.col.prompt.to(M.dtype), hp.temperature)
         each = -F.logsigmoid(hp.beta * W * M).mean(-1)
     else:
         W = shares(len(M), hp.diagonal_weight, M)
         each = (-F.logsigmoid(hp.beta * M) * W).sum(-1)
-    return each.sum() / batch.rows, {**pair_metrics(batch, hp.beta * r_w, hp.beta * r_l, hp.beta),
-                                     "own_weight": W.diagonal().sum() / batch.rows}
+    metrics = pair_metrics(batch, hp.beta * r_w, hp.beta * r_l, hp.beta)
+    metrics["own_weight"] = W.diagonal().sum() / batch.rows
+    return each.sum() / batch.rows, metrics
 
 
 OBJECTIVE = Objective(

@@ -1,12 +1,16 @@
-"""Supervised fine-tuning: imitate demonstrations, token by token.
+"""Supervised fine-tuning (SFT): imitate demonstrations, token by token.
 
-    python -m nanouft.train --objective sft                            # NanoWorld demonstrations
-    Lesson 03 · the baseline of every paper here; --reduction sequence is the form IFT compares itself with
+    python -m nanouft.train --objective sft                 # NanoWorld demonstrations
+    Lesson 03
 
-Every response token pays -log pi(token | the TRUE prefix). The prompt pays nothing, <|end|> does.
---reduction token     mean over all response tokens of the step: a long answer weighs more (TRL's form)
---reduction sequence  mean over the answer's tokens, then over answers: every answer weighs the same
-Both are written down as what they weigh; on two answers with losses [2] and [1,1,1,1] they are 1.2 and 1.5.
+Every response token pays its own negative log-probability, given the TRUE tokens before it:
+    l_t = -log pi(y_t | x, y_<t)
+The prompt pays nothing, <|end|> does. SFT is the baseline of every paper here.
+
+--reduction says how the tokens are averaged:
+    token       mean over all response tokens of the step: a long answer weighs more (TRL's form)
+    sequence    mean over the answer's tokens, then over answers: every answer weighs the same
+On two answers with losses [2] and [1,1,1,1] they are 1.2 and 1.5. IFT is compared with the second.
 """
 from dataclasses import dataclass
 from typing import Literal
@@ -20,15 +24,16 @@ from nanouft.objective import Batch, Objective, plain
 
 @dataclass
 class SFT:
-    reduction: Literal["token", "sequence"] = "token"   # what weighs the same: every token, or every answer
-    detach_embeddings: bool = False     # no gradient into the input embedding: the twin of IFT with lam = gamma = 0
+    reduction: Literal["token", "sequence"] = "token"   # what weighs the same: tokens, or answers
+    detach_embeddings: bool = False     # no gradient into input embeddings: IFT at lam = gamma = 0
 
 
 def loss(batch: Batch, hp: SFT) -> tuple[Tensor, dict]:
     s = batch.seqs["answer"]
-    token_mean = -s.sum(s.logp).sum() / batch.tokens["answer"]          # sum over ALL tokens of the step / their number
+    token_mean = -s.sum(s.logp).sum() / batch.tokens["answer"]
     sequence_mean = -s.mean(s.logp).sum() / batch.rows
-    return (token_mean if hp.reduction == "token" else sequence_mean), {"nll": token_mean.detach()}
+    value = token_mean if hp.reduction == "token" else sequence_mean
+    return value, {"nll": token_mean.detach()}
 
 
 def forward(model, batch: Batch, hp: SFT) -> None:

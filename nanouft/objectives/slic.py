@@ -1,27 +1,30 @@
-"""SLiC: rank the two answers by a margin of log-probs, and hold on to the good one; no reference model.
+"""SLiC: rank the two answers by a margin of log-probs, and hold on to the good one; no reference.
 
-    python -m nanouft.train --objective slic                           # NanoWorld pairs
-    Zhao et al. 2023, arXiv:2305.10425 (SLiC-HF) · --form trl is TRL's CPO trainer with loss_type "hinge"
+    python -m nanouft.train --objective slic                # NanoWorld pairs
+    Zhao et al. 2023, arXiv:2305.10425 (SLiC-HF)
+    --form trl is TRL's CPO trainer with loss_type "hinge"
 
-S is the log-prob of an answer, summed over its tokens. Two pieces: a hinge on the margin, and likelihood of `chosen`,
-which stands in for a reference: what is held on to cannot drift away. Two forms go under this name:
+S is the log-prob of an answer, summed over its tokens. The loss has two pieces: a hinge on the
+margin, and likelihood of `chosen`. The second stands in for a reference: what is held on to cannot
+drift away. Two forms go under this name:
     paper   max(0, delta - S_w + S_l) - lam S_w                 a sum: a long answer weighs more
-    trl     max(0, 1 - beta (S_w - S_l)) + alpha NLL(chosen)    NLL is the mean over all tokens of the step
-The hinges are one and the same up to scale (delta = 1 / beta); delta 1 asks for one nat, TRL's beta .1 for ten. What
-really differs is how hard each holds on.
+    trl     max(0, 1 - beta (S_w - S_l)) + alpha NLL(chosen)    NLL: token mean over the step
+The hinges are one and the same up to scale (delta = 1 / beta). delta 1 asks for one nat, TRL's beta
+.1 for ten. What really differs is how hard each holds on.
 
-Needs pairs. The paper holds on to the SFT target where there is one; here and in both codes it is `chosen`.
+Needs pairs. The paper holds on to the SFT target where there is one; here and in both codes it is
+`chosen`.
 """
 from dataclasses import dataclass
 from typing import Literal
 
 from torch import Tensor
 
-from nanouft.shell.config import UserError
 from nanouft.data.rows import pair_rows
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.cpo import nll
 from nanouft.objectives.dpo import check_beta, pair_metrics
+from nanouft.shell.config import UserError
 
 
 @dataclass
@@ -39,18 +42,22 @@ class SLiC:
                 raise UserError(f"--{name} {getattr(self, name)}: must not be below 0")
         idle = {"beta", "alpha"} if self.form == "paper" else {"delta", "lam"}
         for name in sorted(given & idle):
-            raise UserError(f"--{name} changes nothing with --form {self.form}; it belongs to the other form")
+            raise UserError(f"--{name} changes nothing with --form {self.form}; "
+                            "it belongs to the other form")
 
 
 def loss(batch: Batch, hp: SLiC) -> tuple[Tensor, dict]:
     w, l = batch.seqs["chosen"], batch.seqs["rejected"]
     S_w, S_l = w.sum(w.logp), l.sum(l.logp)
     if hp.form == "paper":
-        hinge, hold = (hp.delta - S_w + S_l).relu(), -hp.lam * S_w.sum() / batch.rows
+        hinge = (hp.delta - S_w + S_l).relu()
+        hold = -hp.lam * S_w.sum() / batch.rows
     else:
-        hinge, hold = (1 - hp.beta * (S_w - S_l)).relu(), hp.alpha * nll(batch, "chosen")
+        hinge = (1 - hp.beta * (S_w - S_l)).relu()
+        hold = hp.alpha * nll(batch, "chosen")
     done = (hinge == 0).float().sum() / batch.rows
-    return hinge.sum() / batch.rows + hold, {**pair_metrics(batch, S_w, S_l), "done": done}
+    metrics = pair_metrics(batch, S_w, S_l) | {"done": done}
+    return hinge.sum() / batch.rows + hold, metrics
 
 
 OBJECTIVE = Objective(

@@ -1,19 +1,24 @@
 """SPPO's loss: move each answer by as many nats as it wins, and no further.
 
-    python -m nanouft.train --objective sppo                           # NanoWorld pairs
-    Wu et al. 2024, arXiv:2405.00675 (self-play preference optimisation) · TRL's loss_type "sppo_hard"
+    python -m nanouft.train --objective sppo                # NanoWorld pairs
+    Wu et al. 2024, arXiv:2405.00675 (self-play preference optimisation)
+    TRL's loss_type "sppo_hard"
 
-In a game between policies, a step of multiplicative weights makes an answer likelier by eta times how much oftener than
-not it wins against the policy. As a regression, for one answer y that wins with probability P:
+In a game between policies, a step of multiplicative weights makes an answer likelier. By how much?
+By eta times how much oftener than not the answer wins against the policy. As a regression, for one
+answer y that wins with probability P:
     ( log pi(y|x)/pi_ref(y|x) - eta (P - 1/2) )^2
-With hard labels the chosen answer wins always and the rejected never. With a, b their log-ratios and eta = 1 / beta:
+With hard labels the chosen answer wins always and the rejected one never. With a, b their
+log-ratios and eta = 1 / beta:
     L = (a - 1/(2 beta))^2 + (b + 1/(2 beta))^2
-IPO asks the same of the difference a - b alone; here both sides have their own aim, so the two cannot fall together:
+IPO asks the same of the difference a - b alone. Here both sides have their own aim, so the two
+cannot fall together:
     L = 1/2 IPO(beta/2, sums) + 1/2 (a + b)^2
 It is 1/(2 beta^2) at the reference (50 at beta .1: large, and no mistake).
 
-Needs pairs and the start model's log-probs. Left out: the self-play itself, which draws new answers from the policy in
-every round and estimates P by a judge among several. These are offline pairs and one round. beta .1 is TRL's.
+Needs pairs and the start model's log-probs. beta .1 is TRL's.
+Left out: the self-play itself. It draws new answers from the policy in every round, and estimates P
+by a judge among several. These are offline pairs and one round.
 Same letter elsewhere: a larger beta asks for less here, as in IPO.
 """
 from dataclasses import dataclass
@@ -27,14 +32,15 @@ from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
 
 @dataclass
 class SPPO:
-    beta: float = 0.1               # each side's aim is 1 / (2 beta) nats; larger = stay closer to the reference
+    beta: float = 0.1               # each side's aim is 1 / (2 beta) nats; larger = stay closer
 
     def check(self, given: set[str]) -> None:
         check_beta(self.beta)
 
 
 def loss(batch: Batch, hp: SPPO) -> tuple[Tensor, dict]:
-    a, b = (log_ratio(batch.seqs[role]) for role in ("chosen", "rejected"))
+    a = log_ratio(batch.seqs["chosen"])
+    b = log_ratio(batch.seqs["rejected"])
     aim = 1 / (2 * hp.beta)
     each = (a - aim) ** 2 + (b + aim) ** 2
     return each.sum() / batch.rows, pair_metrics(batch, a, b)

@@ -1,21 +1,29 @@
 """TIS-DPO: a bad answer is not bad in every token, so weigh the tokens.
 
-    python -m nanouft.train --objective tis_dpo                        # NanoWorld pairs; two short DPO runs come first
+    python -m nanouft.train --objective tis_dpo             # NanoWorld; two short DPO runs first
     Liu et al. 2024, arXiv:2410.04350 and the code released with it
 
-DPO blames each token of `rejected` alike, also those that were right. To see which tokens matter, two models are
-trained first: pi+ by DPO, and pi- by DPO on the same pairs SWAPPED. Where they disagree, the preference is at stake:
-    r_t = log pi+(y_t) - log pi-(y_t),                        u = sum_t w_t (log pi - log pi_ref)(y_t),
-    L = -log sigmoid( beta (u_w - u_l) )
-with w_t a constant made of r_t; mu is +1 in the chosen answer and -1 in the rejected one, whose bad tokens count more
-(constants after three secondary sources; not read in the paper):
---weights paper        w = exp(mu clamp(r, -.5, 1.5)): .61 to 4.48 in chosen, .22 to 1.65 in rejected
---weights rank_based   the rank of mu r within the answer, from .7 to 1.3; ties share a rank (the code's advice)
---weights ones         DPO. Weights that are all c are DPO with beta c
+DPO blames each token of `rejected` alike, also those that were right. To see which tokens matter,
+two models are trained first: pi+ by DPO, and pi- by DPO on the same pairs SWAPPED. Where they
+disagree, the preference is at stake:
+    r_t = log pi+(y_t) - log pi-(y_t)
+    u   = sum_t w_t (log pi - log pi_ref)(y_t)
+    L   = -log sigmoid( beta (u_w - u_l) )
+The weight w_t is a constant made of r_t. mu is +1 in the chosen answer and -1 in the rejected one,
+whose bad tokens count more. (The constants come from three secondary sources; not read in the
+paper.)
+    --weights paper         w = exp(mu clamp(r, -.5, 1.5)): .61 to 4.48 in chosen, .22 to 1.65 in
+                            rejected
+    --weights rank_based    the rank of mu r within the answer, from .7 to 1.3; ties share a rank
+                            (the code's advice)
+    --weights ones          DPO
+Weights that are all c are DPO with beta c.
 
-Needs pairs and the start model's log-probs. The two runs are made once and kept (or name them: --estimates PLUS MINUS);
-`python -m nanouft.ledger --runs out/tis_dpo` shows the weights of one answer. The released code has no exp form, its
-default weighs every token 1 (and drops <|end|>, whose weight it forces to 0; kept here). Left out: its term on KL.
+Needs pairs and the start model's log-probs. The two runs are made once and kept (or name them:
+--estimates PLUS MINUS). `python -m nanouft.ledger --runs out/tis_dpo` shows the weights of one
+answer.
+The released code has no exp form. Its default weighs every token 1 (and drops <|end|>, whose weight
+it forces to 0; kept here). Left out: its term on KL.
 """
 from dataclasses import dataclass
 from typing import Literal
@@ -23,17 +31,17 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.shell.config import UserError
 from nanouft.data.rows import pair_rows
 from nanouft.objective import Batch, First, Objective, Seqs
 from nanouft.objectives.dpo import check_beta, pair_metrics
+from nanouft.shell.config import UserError
 
 
 @dataclass
 class TISDPO:
-    beta: float = 0.1               # strength of the leash to the reference; larger = stay closer
-    weights: Literal["paper", "rank_based", "ones"] = "paper"   # how a token's reward becomes its weight
-    estimates: list[str] | None = None      # two runs: DPO, and DPO on swapped pairs [trained first]
+    beta: float = 0.1               # strength of the KL penalty; larger = stay nearer the reference
+    weights: Literal["paper", "rank_based", "ones"] = "paper"   # how r_t becomes a token's weight
+    estimates: list[str] | None = None      # runs of dpo and of dpo --swap [trained first]
 
     def __post_init__(self):
         if self.weights == "ones" and self.estimates is None:
@@ -42,7 +50,8 @@ class TISDPO:
     def check(self, given: set[str]) -> None:
         check_beta(self.beta)
         if self.estimates and len(self.estimates) != 2:
-            raise UserError(f"--estimates: two folders are needed, of dpo and of dpo --swap, not {len(self.estimates)}")
+            raise UserError("--estimates: two folders are needed, of dpo and of dpo --swap, "
+                            f"not {len(self.estimates)}")
         if self.weights == "ones" and "estimates" in given:
             raise UserError("--estimates changes nothing with --weights ones: that is DPO")
 
@@ -55,9 +64,11 @@ def token_weights(s: Seqs, mu: int, how: str) -> Tensor:
     r = s.tis.masked_fill(off, 0)
     if how == "paper":
         return (mu * r.clamp(-0.5, 1.5)).exp().masked_fill(off, 0)
-    x, n = (mu * r).masked_fill(off, float("inf")), s.mask.sum(-1, keepdim=True)
-    below, equal = (op(x[:, None, :], x[:, :, None]).sum(-1) for op in (Tensor.lt, Tensor.eq))     # (B,T) of the row
-    rank = (below + (equal - 1) / 2) / (n - 1).clamp_min(1)                 # 0 .. 1; a token alone: 0
+    x = (mu * r).masked_fill(off, float("inf"))
+    n = s.mask.sum(-1, keepdim=True)
+    below = (x[:, None, :] < x[:, :, None]).sum(-1)             # (B,T) tokens of the row below it
+    equal = (x[:, None, :] == x[:, :, None]).sum(-1)            # (B,T) equal to it, itself included
+    rank = (below + (equal - 1) / 2) / (n - 1).clamp_min(1)     # 0 .. 1; a token alone: 0
     return (0.7 + 0.6 * rank).where(n > 1, 1.0).masked_fill(off, 0)
 
 
@@ -68,10 +79,13 @@ def weighted_ratio(s: Seqs, mu: int, how: str) -> Tensor:
 
 def loss(batch: Batch, hp: TISDPO) -> tuple[Tensor, dict]:
     w, l = batch.seqs["chosen"], batch.seqs["rejected"]
-    r_w, r_l = hp.beta * weighted_ratio(w, 1, hp.weights), hp.beta * weighted_ratio(l, -1, hp.weights)
-    mean = {f"weight_{role}": s.sum(token_weights(s, mu, hp.weights)).sum() / batch.tokens[role]
-            for role, s, mu in (("chosen", w, 1), ("rejected", l, -1))}
-    return -F.logsigmoid(r_w - r_l).sum() / batch.rows, {**pair_metrics(batch, r_w, r_l, hp.beta), **mean}
+    r_w = hp.beta * weighted_ratio(w, 1, hp.weights)
+    r_l = hp.beta * weighted_ratio(l, -1, hp.weights)
+    metrics = pair_metrics(batch, r_w, r_l, hp.beta)
+    for role, s, mu in (("chosen", w, 1), ("rejected", l, -1)):
+        total = s.sum(token_weights(s, mu, hp.weights)).sum()
+        metrics[f"weight_{role}"] = total / batch.tokens[role]
+    return -F.logsigmoid(r_w - r_l).sum() / batch.rows, metrics
 
 
 OBJECTIVE = Objective(

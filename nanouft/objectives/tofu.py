@@ -1,21 +1,29 @@
 """TOFU, the tempered focal loss: learn rare patterns without sharpening what is already known.
 
-    python -m nanouft.train --objective tofu                           # NanoWorld demonstrations
+    python -m nanouft.train --objective tofu                # NanoWorld demonstrations
     Klypa & Cherednichenko 2026, arXiv:2605.00195 and the code released with it
 
-Two changes to cross entropy, for a token with logits z, target y, p = softmax(z)_y:
-1. Focal: weigh it by g(p) = (1-p)^gamma - gamma p (1-p)^(gamma-1) log p, the weight in the gradient of the focal loss
-   (1-p)^gamma (-log p). What the model is sure of is nearly switched off (g(.9) = .004 at gamma 3).
-2. Tempered: train softmax(z / beta) to fit the data. With beta < 1 that is a sharpened copy, so the distribution the
-   model speaks from, at temperature 1, ends up flatter than the data: more diverse answers.
-       L = mean_t  -sg(g(p)) beta log softmax(z / beta)_y,      gradient by the logits  g(p) (softmax(z / beta) - 1_y)
-gamma = 0 and beta = 1 is SFT; beta = 1 has the focal loss's gradient (its value is another).
+Two changes to cross entropy, for a token with logits z, target y and p = softmax(z)_y:
+1. Focal: weigh the token by
+       g(p) = (1-p)^gamma - gamma p (1-p)^(gamma-1) log p
+   This is the weight in the gradient of the focal loss (1-p)^gamma (-log p). What the model is sure
+   of is nearly switched off (g(.9) = .004 at gamma 3).
+2. Tempered: train softmax(z / beta) to fit the data. With beta < 1 that is a sharpened copy. So the
+   distribution that the model speaks from, at temperature 1, ends up flatter than the data: more
+   diverse answers.
+Together, with sg the stop-gradient:
+       L = mean_t  -sg(g(p)) beta log softmax(z / beta)_y
+       its gradient by the logits is  g(p) (softmax(z / beta) - 1_y)
+gamma = 0 and beta = 1 is SFT. beta = 1 has the focal loss's gradient (its value is another).
 
-Here `logp` is the TEMPERED log-prob, on which the gradient stands; the plain one is a constant beside it (`plain`).
-Improper on purpose: data that say "a" 70 % of the time end at P(a) = .55 (from 90 %: .64), mostly because of gamma.
-So the loss is no nll: watch the metric `nll`. Traps: p inside g is not tempered; the authors' log(softmax(z)) is NaN
-once p underflows, log_softmax is not; 0 < gamma < 1 is infinite at p = 1. Needs demonstrations.
-Same letter elsewhere: DPO's beta is a leash, SimPO's gamma a margin. Another TOFU is a benchmark of unlearning.
+Needs demonstrations. Here `logp` is the TEMPERED log-prob, on which the gradient stands. The plain
+one is a constant beside it (`second`).
+Improper on purpose: data that say "a" 70 % of the time end at P(a) = .55 (from 90 %: .64), mostly
+because of gamma. So the loss is no nll: watch the metric `nll`.
+Traps: p inside g is not tempered. The authors' log(softmax(z)) is NaN once p underflows,
+log_softmax is not. 0 < gamma < 1 is infinite at p = 1.
+Same letter elsewhere: DPO's beta is a KL penalty (a leash), SimPO's gamma a margin. Another TOFU is
+a benchmark of unlearning.
 """
 from dataclasses import dataclass
 
@@ -23,19 +31,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.shell.config import UserError
 from nanouft.data.rows import demo_rows
 from nanouft.objective import Batch, Objective
+from nanouft.shell.config import UserError
 
 
 @dataclass
 class TOFU:
-    gamma: float = 3.0              # focus: 0 weighs all tokens alike; larger = less on what is known
-    beta: float = 0.8               # temperature of the copy that is fitted; below 1 leaves the model flatter
+    gamma: float = 3.0              # focus: 0 = all tokens alike; larger = less on what is known
+    beta: float = 0.8               # temperature of the fitted copy; below 1 = a flatter model
 
     def check(self, given: set[str]) -> None:
         if not (self.gamma == 0 or self.gamma >= 1):
-            raise UserError(f"--gamma {self.gamma}: must be 0 or at least 1 (between, the weight is infinite at p = 1)")
+            raise UserError(f"--gamma {self.gamma}: must be 0 or at least 1 "
+                            "(between, the weight is infinite at p = 1)")
         if self.beta <= 0:
             raise UserError(f"--beta {self.beta}: a temperature is above 0")
 
@@ -44,22 +53,26 @@ def focal_weight(logp: Tensor, gamma: float) -> Tensor:
     """g(p) from log p, exact at both ends: 1 - p by expm1, and p log p instead of log(softmax)."""
     if gamma == 0:
         return torch.ones_like(logp)
-    p, rest = logp.exp(), -torch.expm1(logp)                            # rest = 1 - p
+    p = logp.exp()
+    rest = -torch.expm1(logp)                                   # 1 - p
     return rest ** gamma - gamma * p * logp * rest ** (gamma - 1)
 
 
 def forward(model, batch: Batch, hp: TOFU) -> None:
     s = batch.seqs["answer"]
     at = s.mask.bool()
-    z = model(s.inputs, want="logits", at=at)                           # (N,V), response tokens only
+    z = model(s.inputs, want="logits", at=at)                   # (N,V), response tokens only
     z = z if z.dtype == torch.float64 else z.float()
-    nll = [F.cross_entropy(x, s.targets[at], reduction="none") for x in (z / hp.beta, z.detach())]
-    s.logp, s.second = (torch.zeros(at.shape, dtype=z.dtype, device=z.device).masked_scatter(at, -x)
-                              for x in nll)
+    tempered = F.cross_entropy(z / hp.beta, s.targets[at], reduction="none")
+    plain = F.cross_entropy(z.detach(), s.targets[at], reduction="none")
+    empty = torch.zeros(at.shape, dtype=z.dtype, device=z.device)
+    s.logp = empty.masked_scatter(at, -tempered)
+    s.second = empty.masked_scatter(at, -plain)
 
 
 def loss(batch: Batch, hp: TOFU) -> tuple[Tensor, dict]:
-    s, n = batch.seqs["answer"], batch.tokens["answer"]
+    s = batch.seqs["answer"]
+    n = batch.tokens["answer"]
     off = s.mask == 0
     plain = s.second.masked_fill(off, 0)
     paid = -focal_weight(plain, hp.gamma) * hp.beta * s.logp.masked_fill(off, 0)

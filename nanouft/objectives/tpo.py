@@ -1,16 +1,20 @@
 """TPO: three answers to one prompt. Imitate the best one, rank the other two; no reference model.
 
-    python -m nanouft.train --objective tpo                            # NanoWorld pairs
-    Saeidi et al. 2024, arXiv:2405.16681 and the code released with it; with means and a margin: tpo_l.py
+    python -m nanouft.train --objective tpo                 # NanoWorld pairs
+    Saeidi et al. 2024, arXiv:2405.16681 and the code released with it
+    with means and a margin: tpo_l.py
 
-In CPO one answer plays two parts: it is imitated, and it has to win. But what should be imitated may be better than
-anything a model was caught saying. So there is a third role, `gold`:
-    L = -log sigmoid( beta (S_w - S_l) ) + alpha NLL(gold)        S = summed log-prob of an answer
-NLL is the mean over all response tokens of the gold answers of the step. With gold = chosen this is CPO.
+In CPO one answer plays two parts: it is imitated, and it has to win. But what should be imitated
+may be better than anything a model was caught saying. So there is a third role, `gold`. With S the
+summed log-prob of an answer:
+    L = -log sigmoid( beta (S_w - S_l) ) + alpha NLL(gold)
+NLL is the mean over all response tokens of the gold answers of the step. With gold = chosen this is
+CPO.
 
-Needs pairs. gold is the row's own answer (a file's `output` beside `chosen` and `rejected`), else `chosen`; so in
-NanoWorld, whose chosen answers are right already, tpo is CPO. Sources differ tenfold on beta: .1 in the released
-code's defaults (.2 with alpha .9 in its script), .01 in TRL.
+Needs pairs. gold is the row's own answer (a file's `output` beside `chosen` and `rejected`), else
+`chosen`. NanoWorld's chosen answers are right already, so there tpo is CPO.
+Sources differ tenfold on beta: .1 in the released code's defaults (.2 with alpha .9 in its script),
+.01 in TRL.
 Another method is called TPO too (preference trees, arXiv:2410.12854).
 """
 from dataclasses import dataclass
@@ -35,7 +39,7 @@ class TPO:
 
 
 def triple_rows(data: list[Row], hp) -> list[Example]:
-    """pair_rows with the role "gold": the row's demonstration if it has one, else its chosen answer."""
+    """pair_rows with the role "gold": the row's demonstration if it has one, else its chosen."""
     out = pairs(data)
     for row, pair in out:
         demo = row.answer if row.score is None and row.label is not False else None
@@ -44,7 +48,9 @@ def triple_rows(data: list[Row], hp) -> list[Example]:
 
 
 def loss(batch: Batch, hp: TPO) -> tuple[Tensor, dict]:
-    r_w, r_l = (hp.beta * s.sum(s.logp) for s in (batch.seqs["chosen"], batch.seqs["rejected"]))
+    w, l = batch.seqs["chosen"], batch.seqs["rejected"]
+    r_w = hp.beta * w.sum(w.logp)
+    r_l = hp.beta * l.sum(l.logp)
     return add_gold(batch, hp, -F.logsigmoid(r_w - r_l), r_w, r_l)
 
 

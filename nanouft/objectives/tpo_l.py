@@ -1,9 +1,10 @@
 """TPO-L: TPO on mean log-probs, with a margin: SimPO, and likelihood of a third answer.
 
-    python -m nanouft.train --objective tpo_l                          # NanoWorld pairs
-    Saeidi et al. 2024, arXiv:2405.16681; gamma after TRL's TPO trainer, beta after SimPO
+    python -m nanouft.train --objective tpo_l               # NanoWorld pairs
+    Saeidi et al. 2024, arXiv:2405.16681 · gamma after TRL's TPO trainer, beta after SimPO
 
-    L = -log sigmoid( beta (A_w - A_l) - gamma ) + alpha NLL(gold)       A = mean log-prob of an answer's tokens
+With A the mean log-prob of an answer's tokens:
+    L = -log sigmoid( beta (A_w - A_l) - gamma ) + alpha NLL(gold)
 With gold = chosen this is SimPO plus likelihood. tpo.py says what `gold` is.
 
 Needs pairs. The authors' released code has no TPO-L; TRL's gamma is .5, beta 2 is SimPO's.
@@ -22,7 +23,7 @@ from nanouft.objectives.tpo import add_gold, triple_rows
 @dataclass
 class TPOL:
     beta: float = 2.0               # scale of the difference of mean log-probs
-    gamma: float = 0.5              # margin that the chosen answer should win by, in units of beta x mean log-prob
+    gamma: float = 0.5              # margin to win by, in units of beta x mean log-prob
     alpha: float = 1.0              # weight of NLL(gold)
 
     def check(self, given: set[str]) -> None:
@@ -32,7 +33,9 @@ class TPOL:
 
 
 def loss(batch: Batch, hp: TPOL) -> tuple[Tensor, dict]:
-    r_w, r_l = (hp.beta * s.mean(s.logp) for s in (batch.seqs["chosen"], batch.seqs["rejected"]))
+    w, l = batch.seqs["chosen"], batch.seqs["rejected"]
+    r_w = hp.beta * w.mean(w.logp)
+    r_l = hp.beta * l.mean(l.logp)
     return add_gold(batch, hp, simpo_loss(r_w, r_l, hp.gamma), r_w, r_l)
 
 

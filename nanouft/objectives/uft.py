@@ -1,49 +1,59 @@
 """UFT: supervised fine-tuning and alignment in one stage, under one loss.
 
-    python -m nanouft.train --objective uft                            # NanoWorld demonstrations and scored answers
-    python -m nanouft.train --objective uft --skills A:B --mix 2:1     # demonstrations of group A, scores of group B
+    python -m nanouft.train --objective uft                 # demonstrations and scored answers
+    python -m nanouft.train --objective uft --skills A:B --mix 2:1
+    (demonstrations of group A, scores of group B)
     Wang et al. 2024, arXiv:2410.21438 (Eq. 6, 7)
 
-First SFT, then alignment: the second stage forgets what the first one taught. UFT merges both sets of rows. A
-demonstration is an answer with the highest score, 1, and UNA's loss does the rest:
-    i = beta log pi(y|x)/pi_ref(y|x),      L = (sigma(i) - score)^2                 (Eq. 6; Eq. 7 for score 1)
-There are no weights between the two kinds: their ratio is that of their counts (--mix for NanoWorld; your files as
-they are). The reference is the model that training starts from, so begin with the pretrained one, not with an SFT run.
+First SFT, then alignment: the second stage forgets what the first one taught. UFT merges both sets
+of rows. A demonstration is an answer with the highest score, 1, and UNA's loss does the rest:
+    i = beta log pi(y|x)/pi_ref(y|x)
+    L = (sigmoid(i) - score)^2                                          (Eq. 6; Eq. 7 for score 1)
+There are no weights between the two kinds. Their ratio is that of their counts (--mix for
+NanoWorld; your files as they are).
+The reference is the model that training starts from. So begin with the pretrained one, not with an
+SFT run.
 
-What it pays: on a demonstration the gradient is SFT's (summed over tokens), times 2 beta sigma(i) (1 - sigma(i))^2:
-beta/4 at the start, at most 8/27 beta (at sigma = 1/3), and falling to 0 as the answer is learnt. Adam does not see
-the constant beta/4; what differs from SFT is this saturation, the sum (a long answer pulls more), and the bad answers.
-beta says when an answer counts as learnt: sigma(i) = .9 takes 2.2/beta nats of the whole answer. The authors' .01 fits
-answers of hundreds of tokens; for ten tokens it means "never", and pushes bad answers down without end. Where all bad
-answers have one cheap way out (refuse everything), a larger beta ends the push in time: 1 in study C3 (docs/claims.md).
+What it pays: on a demonstration the gradient is SFT's (summed over tokens), times
+    2 beta sigmoid(i) (1 - sigmoid(i))^2
+That is beta/4 at the start, at most 8/27 beta (at sigmoid(i) = 1/3), and falls to 0 as the answer
+is learnt. Adam does not see the constant beta/4. What differs from SFT is this saturation, the sum
+(a long answer pulls more), and the bad answers.
+beta says when an answer counts as learnt: sigmoid(i) = .9 takes 2.2/beta nats of the whole answer.
+The authors' .01 fits answers of hundreds of tokens. For ten tokens it means "never", and pushes bad
+answers down without end. Where all bad answers have one cheap way out (refuse everything), a larger
+beta ends the push in time: 1 in study C3 (docs/claims.md).
 
-Needs demonstrations and one more kind: --feedback score (labels count as scores), binary (labels, pairs as two labels)
-or pair; none = demonstrations only. Needs the start model's log-probs.
-Traps: means instead of sums; log sigma instead of the square (that is --loss bce); weights between the two kinds.
+Needs demonstrations and one more kind, and the start model's log-probs. --feedback names the kind:
+score (labels count as scores), binary (labels, pairs as two labels), pair, or none (demonstrations
+only).
+Traps: means instead of sums; log sigmoid instead of the square (that is --loss bce); weights
+between the two kinds.
 """
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from torch import Tensor
 
-from nanouft.shell.config import UserError
 from nanouft.data.rows import Example, Row, contents, demo_rows, judged, label_rows, score_rows
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_beta, log_ratio
 from nanouft.objectives.una import graded_metrics, score_loss
+from nanouft.shell.config import UserError
 
 
 @dataclass
 class UFT:
-    feedback: Literal["score", "binary", "pair", "none"] = "score"  # what there is beside demonstrations
+    feedback: Literal["score", "binary", "pair", "none"] = "score"  # what there is beside demos
     loss: Literal["mse", "bce"] = "mse"     # distance between the implicit score and the given one
-    beta: float = 0.1               # nats of log-ratio count for this much; longer answers want a smaller one
+    beta: float = 0.1               # what one nat of log-ratio counts; smaller for longer answers
 
     def check(self, given: set[str]) -> None:
         check_beta(self.beta)
 
 
-DATA = {"score": "demos + scores", "binary": "demos + labels", "pair": "demos + pairs", "none": "demos"}
+DATA = {"score": "demos + scores", "binary": "demos + labels", "pair": "demos + pairs",
+        "none": "demos"}
 
 
 def rows(data: list[Row], hp: UFT) -> list[Example]:
@@ -52,22 +62,29 @@ def rows(data: list[Row], hp: UFT) -> list[Example]:
         return [replace(e, score=1.0) for e in demo_rows(data, hp)]
     demos = [judged(row, row.answer, score=1.0) for row in data
              if row.answer is not None and row.score is None and row.label is None]
-    try:
-        others = (score_rows if hp.feedback == "score" else label_rows)(
-            [row for row in data if hp.feedback != "pair" or row.label is None], hp)
-    except UserError:
-        others = []                                     # demonstrations alone are a smaller UFT, not an error
+    others = graded_rows(data, hp)
     if not demos + others:
-        raise UserError(f"this objective needs {DATA[hp.feedback]} (a row without a score is a demonstration); "
+        raise UserError(f"this objective needs {DATA[hp.feedback]} "
+                        "(a row without a score is a demonstration); "
                         f"the data has {contents(data)}")
-    graded = [replace(e, score=e.score if e.label is None else e.label, label=None) for e in others]
-    return demos + graded
+    return demos + others
+
+
+def graded_rows(data: list[Row], hp: UFT) -> list[Example]:
+    """The answers with feedback, each with a score. None is no error: UFT is then smaller."""
+    if hp.feedback == "pair":
+        data = [row for row in data if row.label is None]
+    read = score_rows if hp.feedback == "score" else label_rows
+    try:
+        found = read(data, hp)
+    except UserError:
+        return []
+    return [replace(e, score=e.score if e.label is None else e.label, label=None) for e in found]
 
 
 def loss(batch: Batch, hp: UFT) -> tuple[Tensor, dict]:
-    s = batch.seqs["answer"]
-    i = hp.beta * log_ratio(s)
-    each = score_loss(i, batch.col.score, hp.loss)                               # Eq. 6; score 1: Eq. 7
+    i = hp.beta * log_ratio(batch.seqs["answer"])
+    each = score_loss(i, batch.col.score, hp.loss)                      # Eq. 6; score 1: Eq. 7
     return each.sum() / batch.rows, graded_metrics(batch, i, "score", hp.beta)
 
 

@@ -1,21 +1,28 @@
 """UNA: one number per answer can replace pairs.
 
-    python -m nanouft.train --objective una                            # NanoWorld answers with scores
+    python -m nanouft.train --objective una                 # NanoWorld answers with scores
     Wang et al. 2024, arXiv:2408.15339 (Eq. 6-13) and the code released with it
 
-An answer's implicit reward is how far the policy has moved towards it, i = beta log pi(y|x)/pi_ref(y|x) (Eq. 6 with
-f = c = 0, an assumption: Z(x) = 1), and sigma(i) is an implicit score in (0,1). UNA makes it equal to a given score:
-    --loss mse    (sigma(i) - score)^2                                         (Eq. 11, 13; printed with a stray minus)
-    --loss bce    -score log sigma(i) - (1 - score) log sigma(-i)              (Eq. 12)
-    --feedback score | binary | pair: a score; a label is 1 or 0; chosen is 1 and rejected 0, and a pair pays the sum
-Compared with each other, -log sigma(i_w - i_l), the two sides of a pair are DPO to the last digit: use `dpo`.
-The paper leaves bce out for scores between 0 and 1. We allow it: same optimum, but its least value is an entropy.
+An answer's implicit reward is how far the policy has moved towards it:
+    i = beta log pi(y|x)/pi_ref(y|x)            (Eq. 6 with f = c = 0, an assumption: Z(x) = 1)
+sigmoid(i) is an implicit score in (0,1). UNA makes it equal to a given score:
+    --loss mse      (sigmoid(i) - score)^2      (Eq. 11, 13; printed with a stray minus)
+    --loss bce      -score log sigmoid(i) - (1 - score) log sigmoid(-i)                     (Eq. 12)
+    --feedback score | binary | pair
+A label is a score of 1 or 0. In a pair chosen is 1 and rejected 0, and the pair pays the sum.
+Compared with each other, -log sigmoid(i_w - i_l), the two sides of a pair are DPO to the last
+digit: use `dpo` for that.
+The paper leaves bce out for scores between 0 and 1. We allow it: same optimum, but its least value
+is an entropy.
 
-Needs scores, labels or pairs, and the start model's log-probs. At the start sigma(i) = 1/2: an answer of score 1/2
-teaches nothing, better ones are pulled up, worse ones pushed down, until i = logit(score): that is logit(score)/beta
-nats of the whole answer, without end for 0 and 1. So beta must fit the length of answers: the authors' .01 to .03
-belongs to hundreds of tokens, ours have about ten. MSE forgives what is far off, its slope vanishes at both ends.
-Traps: sums over tokens, not means; the release reads one score for all rows of a micro-batch. Online: online_una.py.
+Needs scores, labels or pairs, and the start model's log-probs.
+At the start sigmoid(i) = 1/2. So an answer of score 1/2 teaches nothing, better ones are pulled up,
+worse ones pushed down. This goes on until i = logit(score): that is logit(score)/beta nats of the
+whole answer, without end for 0 and 1. So beta must fit the length of answers: the authors' .01 to
+.03 belongs to hundreds of tokens, ours have about ten.
+MSE forgives what is far off: its derivative vanishes at both ends.
+Traps: sums over tokens, not means; the release reads one score for all rows of a micro-batch.
+Online: online_una.py.
 """
 from dataclasses import dataclass
 from typing import Literal
@@ -24,35 +31,42 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.data.rows import label_rows, pair_rows, score_rows
+from nanouft.data.rows import Example, Row, label_rows, pair_rows, score_rows
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_beta, kl_bound, log_ratio, pair_metrics, won
 
 
 @dataclass
 class UNA:
-    feedback: Literal["score", "binary", "pair"] = "score"      # known of an answer: a score, a label, or better/worse
+    feedback: Literal["score", "binary", "pair"] = "score"  # what is known: score, label or pair
     loss: Literal["mse", "bce"] = "mse"     # distance between the implicit score and the given one
-    beta: float = 0.1               # nats of log-ratio count for this much; longer answers want a smaller one
+    beta: float = 0.1               # what one nat of log-ratio counts; smaller for longer answers
 
     def check(self, given: set[str]) -> None:
         check_beta(self.beta)
 
 
-KINDS = {"pair": ("pairs", pair_rows), "binary": ("labels", label_rows), "score": ("scores", score_rows)}
+DATA = {"pair": "pairs", "binary": "labels", "score": "scores"}
+READ = {"pair": pair_rows, "binary": label_rows, "score": score_rows}
+
+
+def rows(data: list[Row], hp: UNA) -> list[Example]:
+    """Role "answer" with a score or a label; or roles "chosen" and "rejected"."""
+    return READ[hp.feedback](data, hp)
 
 
 def score_loss(i: Tensor, score: Tensor | float, form: str) -> Tensor:
-    """(B,) distance between sigma(implicit reward) and a score. UFT and PoFT are this function, too."""
+    """(B,) distance between sigmoid(implicit reward) and a score. UFT and PoFT use it, too."""
     score = torch.as_tensor(score, dtype=i.dtype, device=i.device)
     if form == "mse":
-        return (torch.sigmoid(i) - score) ** 2                                      # Eq. 11, 13
-    return -score * F.logsigmoid(i) - (1 - score) * F.logsigmoid(-i)                # Eq. 12
+        return (torch.sigmoid(i) - score) ** 2                                  # Eq. 11, 13
+    return -score * F.logsigmoid(i) - (1 - score) * F.logsigmoid(-i)            # Eq. 12
 
 
 def loss(batch: Batch, hp: UNA) -> tuple[Tensor, dict]:
     if hp.feedback == "pair":
-        i_w, i_l = (hp.beta * log_ratio(batch.seqs[role]) for role in ("chosen", "rejected"))
+        i_w = hp.beta * log_ratio(batch.seqs["chosen"])
+        i_l = hp.beta * log_ratio(batch.seqs["rejected"])
         each = score_loss(i_w, 1.0, hp.loss) + score_loss(i_l, 0.0, hp.loss)
         return each.sum() / batch.rows, pair_metrics(batch, i_w, i_l, hp.beta)
     name = "label" if hp.feedback == "binary" else "score"
@@ -63,25 +77,36 @@ def loss(batch: Batch, hp: UNA) -> tuple[Tensor, dict]:
 
 @torch.no_grad()
 def graded_metrics(batch: Batch, reward: Tensor, name: str, nat: float) -> dict[str, Tensor]:
-    """What every method over graded answers reports: shares of the step. reward (B,); `name` of the column of grades;
-    `nat`: what one nat of log-ratio is worth in rewards (beta).
+    """What every method over graded answers reports: shares of the step.
 
-    Good answers are those graded above 1/2, bad ones those below. accuracy: the share of them whose reward has the
-    right sign (0 nats count half); margin: mean reward of good minus bad. A step without bad answers counts 0 for
-    them.
+    reward  (B,) of the answers
+    name    of the column of grades
+    nat     what one nat of log-ratio is worth in rewards (beta)
+
+    Good answers are those graded above 1/2, bad ones those below. A step without bad answers counts
+    0 for them.
+    margin      mean reward of good minus bad answers
+    accuracy    the share of them whose reward has the right sign (0 nats count half)
     """
-    s, here, whole = batch.seqs["answer"], getattr(batch.col, name), getattr(batch.whole, name)
-    good, bad = (here > 0.5).to(reward.dtype), (here < 0.5).to(reward.dtype)
-    n_good, n_bad = ((x.sum()).clamp_min(1) for x in (whole > 0.5, whole < 0.5))
+    s = batch.seqs["answer"]
+    here, whole = getattr(batch.col, name), getattr(batch.whole, name)
+    good = (here > 0.5).to(reward.dtype)
+    bad = (here < 0.5).to(reward.dtype)
+    n_good = (whole > 0.5).sum().clamp_min(1)                       # of the whole step
+    n_bad = (whole < 0.5).sum().clamp_min(1)
+    n_both = (whole != 0.5).sum().clamp_min(1)
+    right = good * won(reward, nat) + bad * won(-reward, nat)
     logp = s.sum(s.logp)
     out = {"margin": (good * reward).sum() / n_good - (bad * reward).sum() / n_bad,
-           "accuracy": (good * won(reward, nat) + bad * won(-reward, nat)).sum() / (whole != 0.5).sum().clamp_min(1),
-           "logp_good": (good * logp).sum() / n_good, "logp_bad": (bad * logp).sum() / n_bad}
-    return out | ({"kl": s.sum(kl_bound(s)).sum() / batch.tokens["answer"]} if s.ref is not None else {})
+           "accuracy": right.sum() / n_both,
+           "logp_good": (good * logp).sum() / n_good,
+           "logp_bad": (bad * logp).sum() / n_bad}
+    if s.ref is not None:
+        out["kl"] = s.sum(kl_bound(s)).sum() / batch.tokens["answer"]
+    return out
 
 
 OBJECTIVE = Objective(
     paper="UNA: Unifying Alignments of RLHF/PPO, DPO and KTO by a Generalized Implicit "
           "Reward Function, arXiv:2408.15339, Eq. 6-13",
-    data=lambda hp: KINDS[hp.feedback][0], rows=lambda data, hp: KINDS[hp.feedback][1](data, hp),
-    hp=UNA, loss=loss, lr=5e-4, columns=("ref",))
+    data=lambda hp: DATA[hp.feedback], rows=rows, hp=UNA, loss=loss, lr=5e-4, columns=("ref",))

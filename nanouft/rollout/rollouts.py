@@ -166,8 +166,8 @@ def answered(prompts: list[Encoded], answers: list[Answer], tok: Tokenizer) -> B
 
 @torch.no_grad()
 def measure(batch: Batch, policy: GPT, start: GPT, device: Device) -> dict[str, Tensor]:
-    """Write Seqs.ref (log-probs under the start model) and Seqs.value (the critic's guess). Returns {name: (B,T)}, 0 off
-    the answer: now (log-probs under the policy), kl (exact, KL(policy || start) over the whole vocabulary), entropy."""
+    """Write Seqs.ref (log-probs under the start model) and Seqs.value (the critic's guess). Returns {name: (B,T)}, 0
+    off the answer: now (log-probs under the policy), kl (exact KL(policy || start), whole vocabulary), entropy."""
     s = batch.seqs["answer"]
     seen = {name: torch.zeros_like(s.mask) for name in ("now", "ref", "kl", "entropy", "value")}
     by_length = np.argsort(-s.attend.sum(-1).numpy(), kind="stable")
@@ -216,8 +216,8 @@ def as_if_sampled(answers: list[Encoded], rewards: list[float], objective: Objec
                   device: Device, start: GPT | None = None) -> Batch:
     """Given answers as if `model` had sampled them just now and they had earned these rewards: for the ledger and for
     tests. The answers must make whole groups of hp.samples."""
-    batch = collate(answers, range(len(answers)), pad)
     earned = torch.tensor(rewards)
-    batch.col = Columns(reward=earned, score=earned, ended=torch.ones(len(earned)))
+    col = Columns(reward=earned, score=earned, ended=torch.ones(len(earned)))
+    batch = Batch.of(collate(answers, range(len(answers)), pad).seqs, col)
     batch.seqs["answer"].old = measure(batch, model, start or model, device)["now"]
     return credited(batch, objective, hp)[0]

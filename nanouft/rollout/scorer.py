@@ -70,7 +70,7 @@ class RewardModel(nn.Module):
         nn.init.zeros_(self.score.weight)
 
     def forward(self, ids: Tensor, last: Tensor) -> Tensor:
-        """ids (B,T) padded on the right, last (B,) the place of each row's <|end|> -> (B,) rewards. What stands behind
+        """ids (B,T) padded on the right, last (B,) the place of each row's <|end|> -> (B,) rewards. What stands after
         `last` does not matter: attention is causal, and nothing is read there."""
         hidden = self.gpt(ids, want="hidden")
         return self.score(hidden[torch.arange(len(ids), device=ids.device), last])[:, 0]

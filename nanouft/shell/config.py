@@ -1,4 +1,4 @@
-"""Dataclasses become command-line flags: the comment behind a field is its help, its type is its check.
+"""Dataclasses become command-line flags: the comment after a field is its help, its type is its check.
 
     cfg, given = parse(parser, Train, argv)          # given: the names that stood on the command line
 
@@ -58,7 +58,7 @@ def choose(what: str, word: str, known) -> str:
 
 
 def field_help(cls: type) -> dict[str, str]:
-    """{field: the comment behind it}, so that code and --help cannot drift apart."""
+    """{field: the comment after it}, so that code and --help cannot drift apart."""
     found = re.findall(r"^ {4}(\w+)\s*:[^#\n]*#[ ]*(.+)$", inspect.getsource(cls), re.M)
     return dict(found)
 

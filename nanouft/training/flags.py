@@ -38,7 +38,7 @@ class Train:
     lr: float | None = None             # peak learning rate [the objective's own]
     optimizer: Literal["adamw", "rmsprop"] = "adamw"    # rmsprop is what the IFT paper used
     weight_decay: float = 0.0           # on matrices only
-    warmup: float = 0.1                 # share of the steps in which the learning rate rises; then it falls as a cosine to 0
+    warmup: float = 0.1                 # share of the steps in which the learning rate rises; then it falls, a cosine
     clip: float = 1.0                   # largest gradient norm; 0 = no clipping
     freeze: Literal["none", "half"] = "none"    # half: half of every layer stays as it is (HFT; which half: the seed)
     seed: int = 0                       # draws the demonstrations, their order and every random number
@@ -130,7 +130,7 @@ def refuse_idle_flags(name: str, objective: Objective, cfg: Train, hp, given: se
     if cfg.data and (idle := sorted(given & {"rows", "noise", "split", "skills", "mix", "clean"})):
         raise UserError(f"--{idle[0]} belongs to NanoWorld; it changes nothing with --data")
     if not objective.on_policy and (idle := sorted(given & {"reward", "max_new", "show_every"})):
-        raise UserError(f"--{idle[0].replace('_', '-')} belongs to methods that sample answers (rloo, ppo ...); {learns}")
+        raise UserError(f"--{idle[0].replace('_', '-')} belongs to methods that sample answers (rloo, ppo); {learns}")
     if cfg.noise and "demos" not in kinds:
         raise UserError(f"--noise spoils demonstrations; {learns}")
     if (idle := sorted(given & {"clean", "keep", "rewrite"})) and kinds != ["demos"]:

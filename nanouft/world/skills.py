@@ -79,7 +79,7 @@ def ask_rules_new(rng: random.Random, split: str) -> str:
 def read_rules(text: str) -> list[tuple[str, Fields]] | None:
     """"Leave out bee. End on swan." -> [("leave", {x: bee}), ("end", {x: swan})], in that order; None if unreadable."""
     found = []
-    for one in re.split(r"(?<=\.) ", text):                # at every space behind a full stop
+    for one in re.split(r"(?<=\.) ", text):                # at every space after a full stop
         hits = [(rule, hit.groupdict()) for rule, p in RULE_READERS.items() if (hit := p.fullmatch(one))]
         if not hits:
             return None

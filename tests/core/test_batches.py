@@ -1,19 +1,18 @@
 """From examples to batches: the mask by hand, one shift, cuts that are counted, a fair order with little padding.
 
-    python -m pytest tests/test_batches.py        about 2 s
+    python -m pytest tests/core/test_batches.py        about 2 s
 """
 import random
 
 import numpy as np
 import pytest
-import torch
 from tiny import NANO, batch_of, same, say, some_rows
 
-from nanouft.data.rows import Turn
-from nanouft.data.batches import EncodeReport, Tokens, Encoded, collate, encode, order, show_mask
-from nanouft.shell.config import UserError
-from nanouft.data.rows import Example
+from nanouft.data.batches import EncodeReport, collate, encode, order, show_mask
+from nanouft.data.rows import Example, Turn
 from nanouft.data.tokenizer import Tokenizer
+from nanouft.objective import Columns
+from nanouft.shell.config import UserError
 
 LETTERS = Tokenizer("letters", {bytes([b]): b for b in range(256)},
                     r"[\s\S]")      # a token a byte: lengths can be counted by hand
@@ -39,37 +38,25 @@ def pieces(ids) -> list[str]:
 
 
 # ---- the mask and the shift -----------------------------------------------------------------------------------------
-def test_the_mask_by_hand():
-    """user hi assistant yo end: targets 0 0 1 1, hand-sized with a word a token."""
-    words = Tokens(np.array([1, 2, 3, 4, 5]), np.array([0, 0, 0, 1, 1]))        # <user> hi <assistant> yo <end>
-    s = batch_of([Encoded({"answer": words}, {}, Example({}))]).seqs["answer"]
-    assert s.inputs.tolist() == [[1, 2, 3, 4]] and s.targets.tolist() == [[2, 3, 4, 5]], \
-        "LAW: targets[t] follows inputs[t]"
-    assert s.mask.tolist() == [[0, 0, 1, 1]], "LAW: `user hi assistant yo end`: the targets that count are yo and end"
-
-
 def test_a_conversation_to_the_token():
     (e,), report = encode([one(turns("hi"), reply("yo"))], LETTERS, 64)
     s = collate([e], np.arange(1), PAD).seqs["answer"]
     assert pieces(s.inputs[0]) == ["<|user|>", " ", "h", "i", "<|assistant|>", " ", "y", "o"]
-    assert pieces(s.targets[0]) == [" ", "h", "i", "<|assistant|>", " ", "y", "o", "<|end|>"]
+    assert pieces(s.targets[0]) == [" ", "h", "i", "<|assistant|>", " ", "y", "o", "<|end|>"], \
+        "LAW: targets[t] follows inputs[t]"
     assert s.mask.tolist() == [[0, 0, 0, 0, 1, 1, 1, 1]], \
         "LAW: the answer and its <|end|> are trained on, the header is not"
     assert (report.rows, report.cut, report.skipped) == (1, 0, 0)
 
 
-def test_every_assistant_turn_is_trained_on_and_no_user_turn():
-    (e,), _ = encode([one(turns("a"), reply("b", "c", "d"))], LETTERS, 64)
+@pytest.mark.parametrize("context, trained, want", [
+    (turns("a"), reply("b", "c", "d"), [" ", "b", "<|end|>", " ", "d", "<|end|>"]),
+    (turns("a", "b", "c"), reply("d"), [" ", "d", "<|end|>"]),
+])
+def test_every_assistant_turn_after_the_prompt_is_trained_on_and_no_other(context, trained, want):
+    (e,), _ = encode([one(context, trained)], LETTERS, 64)
     s = collate([e], np.arange(1), PAD).seqs["answer"]
-    trained = [p for p, m in zip(pieces(s.targets[0]), s.mask[0]) if m]
-    assert trained == [" ", "b", "<|end|>", " ", "d", "<|end|>"], \
-        "LAW: each assistant turn after the prompt, and its <|end|>"
-
-
-def test_assistant_turns_of_the_prompt_are_not_trained_on():
-    (e,), _ = encode([one(turns("a", "b", "c"), reply("d"))], LETTERS, 64)
-    s = collate([e], np.arange(1), PAD).seqs["answer"]
-    assert [p for p, m in zip(pieces(s.targets[0]), s.mask[0]) if m] == [" ", "d", "<|end|>"]
+    assert [p for p, m in zip(pieces(s.targets[0]), s.mask[0]) if m] == want
 
 
 def test_collate_pads_on_the_right():
@@ -124,9 +111,10 @@ def test_a_long_prompt_loses_its_beginning():
     (e,), report = encode([one(turns("abcdefgh"), reply("yo"))], LETTERS, 8)
     t = e.seqs["answer"]
     assert len(t.ids) == 9, "LAW: n_ctx inputs and as many targets: n_ctx + 1 tokens"
-    assert pieces(t.ids) == ["e", "f", "g", "h", "<|assistant|>", " ", "y", "o",
-                             "<|end|>"] and t.mask.tolist() == [0] * 5 + [1] * 4
+    assert pieces(t.ids) == [*"efgh", "<|assistant|>", *" yo", "<|end|>"] and t.mask.tolist() == [0] * 5 + [1] * 4
     assert (report.cut, report.skipped) == (1, 0) and "1 rows" in report.lines(8)[0]
+    for n_ctx, cut in ((14, 0), (13, 1)):
+        assert encode([one(turns("abcdefgh"), reply("yo"))], LETTERS, n_ctx)[1].cut == cut, "LAW: 15 tokens fit into 14"
 
 
 def test_a_pair_is_cut_by_the_same_amount():
@@ -137,12 +125,6 @@ def test_a_pair_is_cut_by_the_same_amount():
     assert max(len(c.ids), len(r.ids)) == 13 and report.cut == 1
     n = pieces(c.ids).index("<|assistant|>")
     assert pieces(c.ids)[:n] == pieces(r.ids)[:n] and n == 5, "LAW: both answers of a pair see the same prompt"
-
-
-def test_what_fits_exactly_is_not_cut():
-    ids, _ = LETTERS.chat(turns("abc"), reply("yo"))
-    for n_ctx, cut in ((len(ids) - 1, 0), (len(ids) - 2, 1)):
-        assert encode([one(turns("abc"), reply("yo"))], LETTERS, n_ctx)[1].cut == cut
 
 
 def test_an_answer_longer_than_the_context_is_skipped_and_counted():
@@ -246,11 +228,11 @@ def test_the_mask_is_shown_as_it_is():
     assert show_mask(e, NANO, colour=False).split(maxsplit=1)[1] == "<|user|> hi<|assistant|>[[ yo<|end|>]]"
     coloured = show_mask(e, NANO, colour=True)
     assert coloured.count("\033[32m") == 1 and coloured.endswith("\033[0m")
-    e.col = {"score": 0.75}
+    e.col = Columns(score=0.75)
     assert show_mask(e, NANO, False).strip().startswith("answer (score 0.75)  <|user|>"), "a score stands by its role"
-    e.col = {"label": 1.0, "prompt": np.zeros(3)}
+    e.col = Columns(label=1.0, prompt=np.zeros(3))
     assert "answer (label good)  " in show_mask(e, NANO, False), "a label in words, a vector not at all"
-    apart = show_mask(e, NANO, False, ("answer",))
-    assert "answer (only measured)  " in apart and "[[" not in apart, "nothing of it is trained on"
+    e.seqs = {"mismatch": e.seqs["answer"]}
+    apart = show_mask(e, NANO, False)
+    assert "mismatch (only measured)  " in apart and "[[" not in apart, "nothing of it is trained on"
     assert EncodeReport(5).lines(64) == [], "nothing lost, nothing said"
-    assert torch.equal(batch_of([e]).seqs["answer"].mask.sum(), torch.tensor(float(sum(e.seqs["answer"].mask))))

@@ -1,25 +1,22 @@
 """Best-of-n: the estimate against enumeration, the KL against exact policies, and the two commands that use it.
 
-    python -m pytest tests/test_best_of.py       about 3 s
+    python -m pytest tests/core/test_best_of.py       about 3 s
 """
 import itertools
 import math
+from functools import partial
 
 import numpy as np
 import pytest
 from running import call, one_error
 
-from nanouft.data.rows import Row
+from nanouft import evaluate, sample, world
+from nanouft.data.rows import Row, Turn
 from nanouft.look.scores import families, mean_score
 from nanouft.models.load import start_model
-from nanouft.rollout.best_of import best_answers
-from nanouft.rollout.scorer import exact
-from nanouft.data.rows import Turn
-from nanouft import evaluate, sample, world
 from nanouft.rollout import best_of
+from nanouft.rollout.scorer import exact
 from nanouft.shell import devices
-from nanouft.shell.config import UserError
-
 
 
 def enumerate_best(n: int, rewards, values) -> float:
@@ -56,11 +53,6 @@ def test_one_is_the_mean_and_all_is_the_best():
             best_of.best_of(n, r, r)
 
 
-def test_kl_bound_by_hand():
-    assert best_of.kl_bound(1) == 0 and best_of.kl_bound(4) == pytest.approx(math.log(4) - 0.75)
-    assert best_of.kl_bound(4) == pytest.approx(0.636, abs=1e-3)
-
-
 def test_kl_of_a_policy_with_two_answers():
     """Three of four samples are the worse answer: the best of n is the worse one with chance (3/4)^n."""
     rewards = np.array([0.0, 0.0, 1.0, 0.0])
@@ -72,6 +64,7 @@ def test_kl_of_a_policy_with_two_answers():
 
 def test_kl_stays_below_its_bound_and_reaches_it_where_no_answer_comes_twice():
     rng = np.random.default_rng(0)
+    assert best_of.kl_bound(1) == 0 and best_of.kl_bound(4) == pytest.approx(math.log(4) - 0.75)
     for n in (2, 4, 16):
         assert (best_of.kl(n, rng.integers(0, 5, (50, 64))) <= best_of.kl_bound(n)).all()
         assert best_of.kl(n, rng.random(2000)) == pytest.approx(best_of.kl_bound(n), abs=0.02)
@@ -87,7 +80,7 @@ def test_the_best_answer_is_the_one_that_the_scorer_likes(tiny_base):
             seen.setdefault(p, []).append(len(a))
         return np.array([len(a) for a in answers], float)
 
-    best = best_answers(model, tok, rows, 5, longest)
+    best = best_of.best_answers(model, tok, rows, 5, longest)
     assert [len(x) for x in seen.values()] == [5, 5, 5]
     assert [len(tok.decode(a.ids).strip()) for a in best] == [max(x) for x in seen.values()]
     assert len({tuple(x) for x in seen.values()}) == 3, "samples differ"
@@ -95,9 +88,12 @@ def test_the_best_answer_is_the_one_that_the_scorer_likes(tiny_base):
 
 def test_by_the_exact_score_the_best_of_more_is_better():
     model, tok = start_model("base")
-    cpu = devices.pick("cpu")
-    few, many = (mean_score(families(model, tok, cpu, "val", 2, n=n, scorer=exact)[0])
-                 for n in (2, 8))
+
+    def score(n: int) -> float:
+        best = partial(best_of.best_answers, model, tok, n=n, scorer=exact)
+        return mean_score(families(model, tok, devices.pick("cpu"), "val", 2, answer=best)[0])
+
+    few, many = score(2), score(8)
     assert many > few + 0.05, (few, many)
 
 
@@ -123,9 +119,3 @@ def test_sample_shows_the_best(capsys):
 ])
 def test_mistakes_are_one_line(main, argv, words, here, capsys):
     one_error(call(main, *argv), capsys.readouterr().err, *words)
-
-
-def test_check():
-    best_of.check(1, ""), best_of.check(16, "exact")
-    with pytest.raises(UserError):
-        best_of.check(1, "exact")

@@ -7,35 +7,35 @@ import subprocess
 import sys
 
 import pytest
-import torch
-from running import DEMOS, PAIRS, QUICK, SMALL, call, command, environment, lines, one_error, tiny_folder
+from running import DEMOS, PAIRS, QUICK, call, command, environment, lines, one_error, tiny_folder
 
-from nanouft import evaluate, ledger, pretrain, sample, train
-from nanouft.lab import bench, compare
-from nanouft.shell import config, devices, runs
-from nanouft.gpt import GPT
+from nanouft import evaluate, ledger, pretrain, sample, simple, train, world
+from nanouft.lab import bench, calibration, compare
 from nanouft.objectives import OBJECTIVES
+from nanouft.shell import config, devices, runs
+from nanouft.training.flags import NEEDS
+from nanouft.world import __main__ as show
 
-CLASSES = [train.Train, pretrain.Pretrain, evaluate.Evaluate, sample.Sample, ledger.Ledger, bench.Bench,
-           compare.Compare, *[o.hp for o in OBJECTIVES.values()]]
+COMMANDS = {train: train.Train, pretrain: pretrain.Pretrain, evaluate: evaluate.Evaluate, sample: sample.Sample,
+            simple: simple.Simple, ledger: ledger.Ledger, bench: bench.Bench, compare: compare.Compare,
+            calibration: calibration.Calibration, show: show.Show}
 
 
 # ---- flags and help --------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("cls", CLASSES, ids=lambda c: c.__name__)
+@pytest.mark.parametrize("cls", [*COMMANDS.values(), *(o.hp for o in OBJECTIVES.values())], ids=lambda c: c.__name__)
 def test_every_flag_explains_itself(cls):
     parser = config.Parser()
     config.add_flags(parser, cls, "x")
     text = config.field_help(cls)
     for f in dataclasses.fields(cls):
-        assert len(text.get(f.name, "")) > 3, f"{cls.__name__}.{f.name} has no comment behind it, hence no help"
+        assert len(text.get(f.name, "")) > 3, f"{cls.__name__}.{f.name} has no comment after it, hence no help"
         assert "--" + f.name.replace("_", "-") in parser.format_help()
 
 
-@pytest.mark.parametrize("main", [m.main for m in (train, pretrain, evaluate, sample, ledger, bench, compare)],
-                         ids=lambda m: m.__module__)
-def test_help_is_printed_and_ends_well(main, capsys):
+@pytest.mark.parametrize("module", COMMANDS, ids=lambda m: m.__name__)
+def test_help_is_printed_and_ends_well(module, capsys):
     with pytest.raises(SystemExit) as e:
-        main(["--help"])
+        module.main(["--help"])
     assert e.value.code == 0 and "python -m nanouft." in capsys.readouterr().out
 
 
@@ -49,17 +49,16 @@ def test_help_shows_the_flags_of_the_objective_named(capsys):
 
 def test_objective_list_says_what_each_needs(capsys):
     assert call(train.main, "--objective", "list") == 0
-    out = capsys.readouterr().out
+    out, words = capsys.readouterr().out, {"demos": "demonstrations", "prompts": "prompts and a reward"}
     for name, o in OBJECTIVES.items():
-        assert name in out and o.paper in out and " + ".join(o.kinds(o.hp())) in out
+        needs = " + ".join(words.get(kind, kind) for kind in o.kinds(o.hp()))
+        needs += ", and " * bool(o.columns) + ", ".join(NEEDS[c] for c in o.columns)
+        assert f"{name:<10} {o.paper}\n       needs {needs}\n" in out
         for f in dataclasses.fields(o.hp):
             assert "--" + f.name.replace("_", "-") in out
 
 
 def test_flags_of_every_kind():
-    @dataclasses.dataclass
-    class Kinds:
-        names: list[str] | None = None  # a list
     parser = config.Parser()
     config.add_flags(parser, train.Train, "x")
     argv = ["--data", "a.json", "b c.json", "--data", "d.json", "--steps", "7", "--lr", "1e-4",
@@ -67,17 +66,13 @@ def test_flags_of_every_kind():
     got, given = config.fill(train.Train, vars(parser.parse_args(argv)))
     assert got.data == ["a.json", "b c.json", "d.json"] and (got.steps, got.lr, got.optimizer) == (7, 1e-4, "rmsprop")
     assert given == {"data", "steps", "lr", "optimizer"}
-    parser = config.Parser()
-    config.add_flags(parser, Kinds, "x")
-    assert parser.parse_args(["--names", "one", "two"]).names == ["one", "two"]
 
 
 BAD_FLAGS = {                                           # command line: what the message must hold, words parted by |
     "--objective itf": "objective 'itf'|ift?", "--objective DPO": "DPO|dpo", "--objective": "--objective",
     "--lerning-rate 1": "--lerning-rate", "--batchsize=3": "--batchsize|--batch-size?", "--ler 1": "--lr?",
     "--objective sft --lam 0.3": "--lam", "--objective sft --beta 1": "--beta belongs to --objective dpo",
-    "stray": "stray",
-    "--size nona": "--size|nano?", "--optimizer adam": "--optimizer|adamw?", "--dtype fp64": "fp64",
+    "stray": "stray", "--optimizer adam": "--optimizer|adamw?", "--dtype fp64": "fp64",
     "--variant relesed": "released?", "--split tset": "--split|test?", "--device gpu": "--device|cpu",
     "--device cuda:99": "--device cuda:99", "--device cpu:1": "--device cpu:1", "--threads 0": "--threads 0",
     "--dtype fp16 --device cpu": "fp16|GPU", "--steps many": "--steps|whole number", "--steps 1.5": "whole number",
@@ -88,8 +83,7 @@ BAD_FLAGS = {                                           # command line: what the
     "--items -1": "--items", "--epochs 1 --steps 1": "--epochs|one", "--clip -1": "--clip", "--seed -1": "--seed",
     "--weight-decay -1": "--weight-decay", "--noise 1.5": "--noise 1.5|at most 1", "--warmup 2": "--warmup",
     "--save-every -1": "--save-every", "--eval-every -1": "--eval-every", "--lam 1.2": "--lam",
-    "--objective dpo --beta 0": "--beta", "--corpus x.txt --init base": "--corpus|--init",
-    "--size gpt2": "--size|--corpus", "--prompt-field q": "--prompt-field|--data", "--data": "--data",
+    "--objective dpo --beta 0": "--beta", "--corpus x.txt": "unknown flag --corpus", "--prompt-field q": "--prompt-field|--data", "--data": "--data",
     "--init nowhere": "nowhere|no such folder",
 }
 
@@ -101,26 +95,11 @@ def test_a_wrong_flag_is_one_line(line, here, capsys):
 
 
 # ---- data ------------------------------------------------------------------------------------------------------------
-ROW = json.dumps(DEMOS[0]).encode()
-BAD_FILES = {
-    "missing": (None, "no such file"), "empty": (b"", "empty"), "empty list": (b"[]", "empty"),
-    "binary": (b"\0\1\2" * 50, "binary"), "scalar": (b"3", "a number", "object"),
-    "list of scalars": (b"[1, 2]", "item 1"), "broken": (ROW + b"\n" + ROW[:-4] + b"\n" + ROW, "line 2"),
-    "cut off": (ROW + b"\n" + ROW[:20], "line 2", "cut off"),
-    "utf-8": (ROW + b'\n{"prompt": "\xe9"}', "line 2", "UTF-8"), "utf-16": (ROW.decode().encode("utf-16"), "UTF-16"),
-    "wrong type": (ROW + b'\n{"prompt": 3, "response": "x"}', "line 2", "prompt"),
-    "no response": (ROW + b'\n{"prompt": "x"}', "line 2"),
-    "score out of range": (b'{"prompt": "x", "response": "y", "score": 7}', "score"),
-    "only empty answers": (b'{"prompt": "x", "response": ""}', "no row"), "unknown form": (b'{"a": 1}', "line 1"),
-    "a role nobody knows": (b'{"messages": [{"role": "king", "content": "x"}]}', "king"),
-}
-
-
-@pytest.mark.parametrize("case", BAD_FILES)
-def test_a_bad_file_is_one_line(case, here, tiny_base, capsys):
-    content, *words = BAD_FILES[case]
+@pytest.mark.parametrize("content, words", [(None, ["no such file"]), ("[]", ["empty"]), ('{"a": 1}', ["line 1"])])
+def test_a_bad_file_is_one_line(content, words, here, tiny_base, capsys):
+    """One of each sort; test_data.py has all of them."""
     if content is not None:
-        (here / "d.jsonl").write_bytes(content)
+        (here / "d.jsonl").write_text(content)
     code = call(train.main, "--objective", "sft", "--init", tiny_base, "--data", "d.jsonl", "--steps", 1, *QUICK)
     one_error(code, capsys.readouterr().err, "d.jsonl", *words)
     assert not (here / "out").exists()
@@ -141,33 +120,13 @@ def test_data_that_does_not_serve_the_objective_is_one_line(here, tiny_base, cap
 
 
 # ---- models ----------------------------------------------------------------------------------------------------------
-def _pickled(folder):
-    torch.save({"x": torch.ones(1)}, folder / "pytorch_model.bin")
-    (folder / "model.safetensors").unlink()
-
-
-def _other_shape(folder):
-    GPT(dataclasses.replace(SMALL, n_embd=16)).save_pretrained(folder / "x")
-    os.replace(folder / "x" / "model.safetensors", folder / "model.safetensors")
-
-
-BAD_MODELS = {
-    "cut": (lambda f: os.truncate(f / "model.safetensors", 5000), "model.safetensors", "damaged"),
-    "empty": (lambda f: (f / "model.safetensors").write_bytes(b""), "model.safetensors"),
-    "noise": (lambda f: (f / "model.safetensors").write_bytes(b"\xff" * 999), "model.safetensors"),
-    "pickled": (_pickled, "pytorch_model.bin", "pickled", "safetensors"),
-    "no config": (lambda f: [(f / n).unlink() for n in ("config.json", "run.json")], "config.json"),
-    "other shape": (_other_shape, "config.json asks for"),
-    "not json": (lambda f: (f / "config.json").write_text("{"), "config.json"),
-    "llama": (lambda f: (f / "config.json").write_text('{"model_type": "llama"}'), "llama", "gpt2"),
-    "tokenizer": (lambda f: (f / "tokenizer.json").write_text("{}"), "tokenizer.json"),
-    "run.json": (lambda f: (f / "run.json").write_text("{"), "run.json"),
-}
-
-
-@pytest.mark.parametrize("case", BAD_MODELS)
-def test_a_damaged_model_is_one_line(case, here, capsys):
-    damage, *words = BAD_MODELS[case]
+@pytest.mark.parametrize("damage, words", [
+    (lambda f: os.truncate(f / "model.safetensors", 5000), ["model.safetensors", "damaged"]),
+    (lambda f: [(f / n).unlink() for n in ("config.json", "run.json")], ["config.json"]),
+    (lambda f: (f / "tokenizer.json").write_text("{}"), ["tokenizer.json"]),
+    (lambda f: (f / "run.json").write_text("{"), ["run.json"])], ids=["cut", "no config", "tokenizer", "run.json"])
+def test_a_damaged_model_is_one_line(damage, words, here, capsys):
+    """One of each file; test_gpt.py and test_tokenizer.py have all of them."""
     damage(tiny_folder(here / "m"))
     one_error(call(train.main, "--init", "m", "--steps", 1, *QUICK), capsys.readouterr().err, *words)
     assert not (here / "out").exists()
@@ -303,7 +262,7 @@ def test_models_behind_prompts_and_a_prior_that_is_too_long(here, tiny_base, cap
 def test_evaluate_prints_a_table_or_figures_of_your_data(here, tiny_base, capsys):
     assert call(evaluate.main, "--init", tiny_base, "--items", 2, "--threads", 1) == 0
     out = capsys.readouterr().out
-    assert all(f in out for f in evaluate.world.FAMILIES) and "mean" in out and str(tiny_base) in out
+    assert all(f in out for f in world.FAMILIES) and "mean" in out and str(tiny_base) in out
     mixed = lines(here / "m.jsonl", [{**d, **p} for d, p in zip(DEMOS, PAIRS)])
     assert call(evaluate.main, "--init", tiny_base, "--data", mixed) == 0
     out = capsys.readouterr().out
@@ -322,7 +281,7 @@ def test_ledger_draws_a_picture(here, tiny_base, capsys):
     out = capsys.readouterr().out
     assert all(name in out for name in OBJECTIVES)
     assert call(ledger.main, "--init", tiny_base, "--prompt", "What costs $5 or $6?", "--answer", r"$\nothing$ {",
-                "--out", "l.png") == 0
+                "--show", "sft", "--out", "l.png") == 0
     assert (here / "l.png").stat().st_size > 10_000
     one_error(call(ledger.main, "--init", tiny_base, "--prompt", "Hello."), capsys.readouterr().err, "--answer")
 

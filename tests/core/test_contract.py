@@ -1,6 +1,6 @@
 """The contract in use: an objective from outside, row columns, kinds of data, runs that come first, coupled losses.
 
-    python -m pytest tests/test_contract.py        about 10 s
+    python -m pytest tests/core/test_contract.py        about 10 s
 """
 import json
 import re
@@ -10,26 +10,26 @@ import numpy as np
 import pytest
 import torch
 from running import DEMOS, PAIRS, QUICK, ROOT, SMALL, call, lines, metrics, one_error
-from tiny import CPU, DATA, FORMS, NANO, TINY, real_batch, same, say, tiny
+from tiny import CPU, FORMS, NANO, real_batch, same, say
 
-from nanouft.models.load import start_model
-from nanouft.reference import COLUMNS, add_columns
-from nanouft.data.rows import Row
 from nanouft import evaluate, train, world
-from nanouft.look import held_out
-from nanouft.shell import config, runs
-from nanouft.data.batches import collate, encode
-from nanouft.shell.config import UserError
-from nanouft.data.rows import Example, label_rows, score_rows
-from nanouft.gpt import GPT
-from nanouft.objectives import OBJECTIVES
+from nanouft.data.batches import ONLY_READ, collate, encode
+from nanouft.data.rows import Example, Row, label_rows, score_rows
 from nanouft.data.tokenizer import Tokenizer
+from nanouft.gpt import GPT
+from nanouft.look import held_out
+from nanouft.models.load import start_model
+from nanouft.objective import pushes
+from nanouft.objectives import OBJECTIVES
+from nanouft.shell.config import UserError
+from nanouft.training import setup
+from nanouft.training.flags import Train
 
 FILE = '''"""Confidence-weighted likelihood: an objective that nobody has published."""
 from dataclasses import dataclass
 
 from nanouft.data.rows import score_rows
-
+from nanouft.objective import Objective
 
 
 @dataclass
@@ -66,39 +66,25 @@ def test_a_new_objective_is_one_file_and_one_line(here, tiny_base, monkeypatch, 
 
 # ---- rows and columns ------------------------------------------------------------------------------------------------
 def test_row_columns_belong_to_their_rows_and_know_the_step():
-    rows = [Example({"answer": (say("user", f"q{i}"), say("assistant", "a"))}, {"score": i / 8}) for i in range(8)]
+    rows = [Example({"answer": (say("user", f"q{i}"), say("assistant", "a"))}, score=i / 8) for i in range(8)]
     encoded, _ = encode(rows, NANO, 64)
     for i, e in enumerate(encoded):
-        e.col.place = np.array([i, 2 * i], np.float32)                                # a vector a row
+        e.col.prompt = np.array([i, 2 * i], np.float32)                               # a vector a row
     order = np.array([3, 1, 4, 0, 5])
     whole = collate(encoded, order, NANO.pad)
     same(whole.col.score * 8, order, "col follows the order of the rows")
-    same(whole.col.place[:, 1], 2 * order, "vectors, too")
-    parts = [collate(encoded, order, NANO.pad, 2, part) for part in range(2)]
+    same(whole.col.prompt[:, 1], 2 * order, "vectors, too")
+    parts = [whole.piece(part, 2) for part in range(2)]
     same(torch.cat([p.col.score for p in parts]), whole.col.score, "micro-batches hold pieces of it")
     for p in parts:
-        same(p.whole["score"], whole.col.score, "and every piece knows the columns of the whole step")
-
-
-def test_a_column_of_rows_is_cached_like_one_of_tokens(tmp_path, monkeypatch):
-    calls = []
-
-    def length(data, model, pad, device, hp):
-        calls.append(1)
-        return [[len(e.seqs["answer"].ids), 1.0] for e in data]
-    monkeypatch.setitem(COLUMNS, "length", length)
-    for _ in range(2):
-        encoded, _ = encode(OBJECTIVES["sft"].rows(DATA, None), NANO, TINY.n_ctx)
-        add_columns(encoded, ("length",), tiny(double=False), NANO.pad, tmp_path, CPU)
-        assert all(e.col.length[0] == len(e.seqs["answer"].ids) for e in encoded)
-    assert len(calls) == 1, "LAW: read from the cache the second time"
+        same(p.whole.score, whole.col.score, "and every piece knows the columns of the whole step")
 
 
 def test_labels_and_scores_of_a_file():
     q, (a, b, c, d, e) = say("user", "q"), (say("assistant", word) for word in "abcde")
     rows = [Row(q, a, score=0.3), Row(q, b, label=False), Row(q, c), Row(q, None, d, e)]
-    assert [e.col for e in score_rows(rows, None)] == [{"score": 0.3}, {"score": 0.0}]
-    assert [e.col for e in label_rows(rows, None)] == [{"label": 0.0}, {"label": 1.0}, {"label": 0.0}], \
+    assert [(e.score, e.label) for e in score_rows(rows, None)] == [(0.3, None), (0.0, None)]
+    assert [(e.score, e.label) for e in label_rows(rows, None)] == [(None, 0.0), (None, 1.0), (None, 0.0)], \
         "a pair is a good and a bad answer"
     for rows_of, word in ((score_rows, "scores"), (label_rows, "labels")):
         with pytest.raises(UserError, match=f"needs {word}.*1 demonstration"):
@@ -111,8 +97,6 @@ def test_kinds_are_kinds_of_the_world(form):
     assert set(kinds) <= set(world.KINDS) and kinds
     rows = world.mixed_rows("train", kinds, 12, 0)
     assert len(form.objective.rows(rows, form.hp)) >= 12, "NanoWorld's rows of these kinds serve the objective"
-    for role in form.objective.constant:
-        assert role in real_batch(form).seqs
 
 
 # ---- --skills, --mix -------------------------------------------------------------------------------------------------
@@ -123,6 +107,8 @@ def test_skills_choose_families():
     got = world.mixed_rows("train", ["demos"], 30, 4, skills="sum,fact")
     assert {r.family for r in got} == {"sum", "fact"} and len(got) == 30
     assert world.mixed_rows("train", ["pairs"], 20, 4) == world.rows("train", "pairs", 20, 4), "all is the default"
+    for side in setup.load_rows(Train(skills="sum", rows=20), OBJECTIVES["sft"], None):
+        assert {r.family for r in side} == {"sum"}, "rows to train on and rows held out are of the families wanted"
 
 
 def test_flags_of_the_world_are_checked(here, capsys):
@@ -138,17 +124,10 @@ def test_flags_of_the_world_are_checked(here, capsys):
         one_error(call(train.main, *argv), capsys.readouterr().err, *words)
 
 
-def test_skills_reach_the_run(here, tiny_base, capsys):
-    assert call(train.main, "--objective", "sft", "--init", tiny_base, "--rows", 20, "--steps", 2, "--batch-size", 4,
-                "--skills", "sum", *QUICK, "--out", here / "s") == 0
-    assert json.loads((here / "s/run.json").read_text(encoding="utf-8"))["config"]["skills"] == "sum"
-    assert "20 of 20 rows" in capsys.readouterr().out
-
-
 # ---- held-out figures ------------------------------------------------------------------------------------------------
 def graded(grades: list[float], gains: list[float], prompts: list[str]) -> dict:
     """held_out.graded on answers of one token whose log-ratio to the start model is given."""
-    rows = [Example({"answer": (say("user", p), say("assistant", "a"))}, {"score": g}) for p, g in zip(prompts, grades)]
+    rows = [Example({"answer": (say("user", p), say("assistant", "a"))}, score=g) for p, g in zip(prompts, grades)]
     encoded, _ = encode(rows, NANO, 64)
     for e in encoded:
         e.seqs["answer"].ref = np.array([-2.0])
@@ -182,45 +161,48 @@ def test_preferences_are_reported_before_and_after(here, tiny_base, objective, c
     assert {"margin", "accuracy", "kl", *(f"logp_{s}" for s in sides)} <= first.keys()
 
 
-def test_evaluate_reads_graded_files(here, tiny_base, capsys):
-    file = lines(here / "x.jsonl", [{**d, "score": i / 2} for d in DEMOS for i in range(3)])
-    assert call(evaluate.main, "--init", tiny_base, "--data", file) == 0
-    assert "graded" in (out := capsys.readouterr().out) and "prefers" in out and "48 couples" in out
-
-
 def test_evaluate_counts_gains_over_a_reference(here, tiny_base, capsys, monkeypatch):
     """Pairs and graded rows in one call: the start model is read once, and of itself nothing is gained."""
-    grades = [{**d, "score": i / 2} for d in DEMOS for i in (0, 1)]
+    grades = [{**d, "score": i / 2} for d in DEMOS for i in range(3)]
     files = [lines(here / "p.jsonl", PAIRS), lines(here / "g.jsonl", grades)]
     read, start = [], start_model
-    monkeypatch.setattr(runs, "start_model", lambda name: read.append(name) or start(name))
+    monkeypatch.setattr(evaluate, "start_model", lambda name: read.append(name) or start(name))
     assert call(evaluate.main, "--init", tiny_base, "--reference", str(tiny_base) + "/", "--data", *files) == 0
     assert read == [str(tiny_base), str(tiny_base) + "/"], "the model, then its reference, each once"
     out = capsys.readouterr().out
     assert out.count("accuracy 0.500") == 2 and "pairs " in out and "graded " in out
+    assert call(evaluate.main, "--init", tiny_base, "--data", files[1]) == 0
+    assert "prefers" in (out := capsys.readouterr().out) and "48 couples" in out and "accuracy" not in out
     GPT(replace(SMALL, n_ctx=64), seed=0).save_pretrained(here / "short")
     Tokenizer.load("nano").save(here / "short")
     one_error(call(evaluate.main, "--init", tiny_base, "--reference", here / "short", "--data", *files),
               capsys.readouterr().err, "--reference", "shorter context")
 
 
-def test_every_pair_kind_logs_its_distance_to_the_start():
+def test_every_pair_kind_logs_its_distance_to_the_start(monkeypatch):
+    asked: list[set] = []
+    monkeypatch.setattr(setup, "add_columns", lambda data, names, *_: asked.append(set(names)))
     for form in FORMS:
-        kinds = form.objective.kinds(form.hp)
-        assert ("ref" in form.objective.measured(form.hp)) == (
-            kinds not in (["demos"], ["prompts"]) or "ref" in form.objective.columns)
+        asked.clear()
+        o = replace(form.objective, arrange=None)
+        setup.write_columns(setup.Data(NANO, [], [], [], ""), o, form.hp, Train(), None, CPU)
+        far = not o.on_policy and ("ref" in o.columns or o.kinds(form.hp) != ["demos"])
+        want = set() if o.on_policy else {*o.columns, *["ref"] * far}
+        assert asked == [want] + [{"ref"}] * far, f"{form}: its own columns, `ref` where answers are compared"
 
 
-def test_every_number_of_a_step_is_explained():
+def test_every_number_of_a_step_is_explained_and_every_role_is_trained_on_or_only_read():
     named = set(re.findall(r"`([a-z_0-9]+)`", (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")))
     for form in FORMS:
-        _, said = form.objective.loss(real_batch(form), form.hp)
+        batch = real_batch(form)
+        _, said = form.objective.loss(batch, form.hp)
         assert said.keys() <= named, f"{form}: docs/metrics.md does not say what {said.keys() - named} means"
+        assert pushes(form.objective, batch, form.hp).keys() == batch.seqs.keys() - ONLY_READ.keys()
 
 
 def test_the_form_of_a_setting_is_checked():
     for name, kw, says in (("una", {"beta": 0.0}, "--beta"), ("uft", {"beta": -1.0}, "--beta"),
                            ("poft", {"beta": 0.0}, "--beta"), ("kto", {"desirable_weight": -1.0}, "--desirable-weight"),
                            ("kto", {"desirable_weight": 0.0, "undesirable_weight": 0.0}, "both 0")):
-        with pytest.raises(config.UserError, match=says):
+        with pytest.raises(UserError, match=says):
             OBJECTIVES[name].hp(**kw).check(set(kw))

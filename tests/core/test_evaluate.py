@@ -1,9 +1,9 @@
 """The figures that a run is judged by, on cases made by hand.
 
-    python -m pytest tests/test_evaluate.py
+    python -m pytest tests/core/test_evaluate.py
 
-Intervals, strict scores, held-out losses and preferences; and what stands behind them: the reference column and its
-cache, the choice of a token, the forced beginning of an answer.
+Intervals, strict scores, held-out losses and preferences; and what stands behind them: the reference column, the
+choice of a token, the forced beginning of an answer.
 """
 from dataclasses import replace
 
@@ -12,19 +12,16 @@ import pytest
 import torch
 from tiny import CPU, NANO, PAD, TINY, Form, differs, real_batch, same, say, some_rows, tiny
 
-from nanouft.data.rows import Row, Turn
-from nanouft.look.scores import Item, summary
-from nanouft.models.generate import answer_rows, stops
-from nanouft.reference import COLUMNS, add_columns, logps
-from nanouft.look.stats import bootstrap
 from nanouft import sample
 from nanouft.data.batches import Encoded, Tokens
-from nanouft.data.rows import Example
-from nanouft.shell.devices import Device
-from nanouft.models.generate import Answer, _choose
-from nanouft.gpt import GPT
+from nanouft.data.rows import Example, Row, Turn
 from nanouft.look.held_out import held_out
+from nanouft.look.scores import Item, summary
+from nanouft.look.stats import bootstrap
+from nanouft.models.generate import Answer, _choose, answer_rows, stops
 from nanouft.objectives.dpo import DPO
+from nanouft.reference import add_columns
+from nanouft.shell.devices import Device
 from nanouft.world.facts import WORLD, question
 
 BF16 = Device("cpu", "bf16")
@@ -90,10 +87,9 @@ def test_wordings_of_one_fact_are_drawn_together():
 
 def test_every_chunk_has_random_numbers_of_its_own():
     """600 samples of one prompt are 600 samples, not 300 twice."""
-    model, tok = tiny(double=False), NANO
-    model = GPT(replace(TINY, vocab_size=tok.n_vocab, n_ctx=64), seed=0)
+    model = tiny(cfg=replace(TINY, vocab_size=NANO.n_vocab), double=False)
     rows = [Row((Turn("user", "x"),))] * 600
-    said = [tuple(a.ids) for a in answer_rows(model, tok, rows, max_new=4, temperature=1.0, seed=5)]
+    said = [tuple(a.ids) for a in answer_rows(model, NANO, rows, max_new=4, temperature=1.0, seed=5)]
     assert sum(a == b for a, b in zip(said[:300], said[300:])) < 10
 
 
@@ -116,7 +112,7 @@ def pairs_of(n: int = 5, seed: int = 3) -> list[Encoded]:
         ids = prompt + list(rng.integers(1, 17, length))
         return Tokens(np.array(ids), np.array([0] * len(prompt) + [1] * length))
     prompts = [list(rng.integers(1, 17, 3)) for _ in range(n)]
-    return [Encoded({"chosen": tokens(p, 2 + i % 3), "rejected": tokens(p, 3 + i % 2)}, {}, Example({}))
+    return [Encoded({"chosen": tokens(p, 2 + i % 3), "rejected": tokens(p, 3 + i % 2)}, Example({}))
             for i, p in enumerate(prompts)]
 
 
@@ -139,7 +135,7 @@ def test_accuracy_is_what_was_gained_over_the_start_model():
     same([now["logp_chosen"], now["logp_rejected"]], [logp[r].mean() for r in logp], "nats a whole answer", 1e-5)
     for e in rows:
         for t in e.seqs.values():
-            t.tok.clear()
+            t.ref = None
     bare = held_out(model, rows, PAD, CPU)
     assert "accuracy" not in bare, "LAW: without a start model nobody can say what was gained"
     same([bare["low"], bare["high"]], bootstrap(likelier), "then the interval is that of `prefers`")
@@ -168,31 +164,6 @@ def test_the_reference_is_scored_in_the_precision_of_the_policy():
     same(columns["bf16"], columns["fp32"], "and by little", tol=0.1)
 
 
-def first_column(*args):
-    return logps(*args)
-
-
-def other_column(*args):
-    return [{role: 2 * x for role, x in row.items()} for row in logps(*args)]
-
-
-def test_the_cache_key_holds_all_that_a_column_depends_on(tmp_path, monkeypatch):
-    def files(cfg=TINY, device=CPU, column=None) -> int:
-        with monkeypatch.context() as patch:
-            if column:
-                patch.setitem(COLUMNS, "ref", column)
-            rows = pairs_of()
-            add_columns(rows, ("ref",), tiny(cfg=cfg, double=False), PAD, tmp_path, device)
-        return len(list(tmp_path.iterdir()))
-    assert files() == 1 == files(), "LAW: the same column twice is computed once"
-    assert files(replace(TINY, n_head=4)) == 2, "LAW: equal weights cut into other heads are another model"
-    assert files(replace(TINY, eps=1e-3)) == 3, "LAW: equal weights with another LayerNorm epsilon are another model"
-    assert files(device=BF16) == 4, "LAW: another precision is another column"
-    assert files(column=first_column) == 5, "LAW: a column whose code changed is computed again"
-    assert files(column=other_column) == 6 == files(column=other_column), "LAW: and once only"
-    assert files() == 6, "LAW: what was there before is still there"
-
-
 # ---- choosing a token ------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("logits, top_p, kept", [([0.0, 0, 0, 0], 0.5, 2), ([0.0, 0, 0, 0], 0.51, 3),
                                                  ([0.0, 0, 0, 0], 0.25, 1), ([0.0, 0, 0, 0], 0.01, 1),
@@ -201,15 +172,6 @@ def test_top_p_keeps_no_more_than_its_mass_needs(logits, top_p, kept):
     rows = torch.tensor([logits]).expand(400, -1)               # equal logits: every probability is exact in binary
     token = _choose(rows, 1.0, 0, top_p, torch.Generator().manual_seed(0), torch.arange(len(rows)), len(rows))
     assert len(token.unique()) == kept, f"LAW: the likeliest tokens up to the mass {top_p}; the next one adds nothing"
-
-
-def test_top_p_and_top_k_keep_the_likeliest():
-    rows = torch.tensor([[0.0, 3, 1, 2]]).expand(400, -1)       # p = .03 .64 .09 .24
-    def kept(**how) -> set:
-        how = {"top_k": 0, "top_p": 1.0} | how
-        return set(_choose(rows, 1.0, how["top_k"], how["top_p"], torch.Generator().manual_seed(0),
-                           torch.arange(len(rows)), len(rows)).tolist())
-    assert kept() == {0, 1, 2, 3} and kept(top_k=2) == {1, 3} and kept(top_p=0.8) == {1, 3} and kept(top_p=0.6) == {1}
 
 
 # ---- a forced beginning ----------------------------------------------------------------------------------------------

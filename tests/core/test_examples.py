@@ -1,12 +1,15 @@
 """The examples run as their docstrings say.
 
-    python -m pytest tests/test_examples.py        about 1 s
+    python -m pytest tests/core/test_examples.py        about 1 s
 """
 import json
 from pathlib import Path
 
 import pytest
 from running import call, example, lines, one_error
+
+from nanouft.data.read import read as read_rows
+from nanouft.data.rows import contents
 
 
 def read(file: Path) -> list[dict]:
@@ -54,10 +57,9 @@ def test_test_prompts_are_in_no_other_file(made):
 
 
 def test_what_it_writes_is_read(made, here):
-    from nanouft.data import rows as data
     for name, kind in (("scores", "scored answers"), ("labels", "labelled answers"), ("pairs", "pairs"),
                        ("demos", "demonstrations")):
-        assert kind in data.contents(data.read([str(here / "graded" / f"{name}.jsonl")])[0])
+        assert kind in contents(read_rows([str(here / "graded" / f"{name}.jsonl")])[0])
 
 
 def test_mistakes_are_one_line(here, capsys):

@@ -1,6 +1,6 @@
 """The GPT: equal to transformers' GPT-2 both ways, one door with consistent exits, bad folders refused in one line.
 
-    python -m pytest tests/test_gpt.py        about 6 s, most of it the import of transformers; no network
+    python -m pytest tests/core/test_gpt.py        about 6 s, most of it the import of transformers; no network
 """
 import json
 import pickle
@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny import TINY, differs, same, tiny
 
-import nanouft.gpt
-from nanouft.shell.config import UserError
 from nanouft.gpt import GPT, GPT2, NANO, SIZES, Cache, GPTConfig
+from nanouft.models.load import grow_vocab
+from nanouft.shell.config import UserError
 
 IDS = torch.tensor([[3, 1, 4, 1, 5, 9, 2, 6], [5, 3, 5, 8, 9, 7, 9, 3]])
 SHAPES = [GPTConfig(29, 32, 2, 2, 16, init_std=0.3), GPTConfig(40, 24, 3, 4, 32, eps=1e-3, init_std=0.2),
@@ -182,20 +182,6 @@ def test_reading_in_pieces_with_a_cache_is_reading_at_once(cuts, padded):
     same(got[keep], want[keep], f"pieces of {cuts} through the cache give what one pass gives", 1e-10)
 
 
-def test_only_sampling_may_change_the_last_digits():
-    torch.manual_seed(0)
-    layer = nanouft.gpt.Linear(32, 48)
-    x = torch.randn(5, 7, 32)
-    plain = torch.nn.functional.linear(x, layer.weight, layer.bias)
-    with torch.no_grad():
-        assert torch.equal(layer(x), plain), "LAW: training and scoring use PyTorch's own product, to the last bit"
-        assert torch.equal(layer(x, gelu=True), torch.nn.functional.gelu(plain, approximate="tanh"))
-    with torch.inference_mode():
-        same(layer(x), plain, "sampling's product is the same sum", 1e-5)
-        same(layer(x, gelu=True), torch.nn.functional.gelu(plain, approximate="tanh"), "and the same GELU", 1e-5)
-        same(layer.double()(x.double()), plain, "doubles stay doubles", 1e-5)
-
-
 # ---- making and changing models -------------------------------------------------------------------------------------
 def test_fresh_weights_are_a_function_of_the_seed():
     a, b, c = (GPT(replace(TINY), seed=s) for s in (1, 1, 2))
@@ -224,7 +210,7 @@ def test_grow_vocab():
     cfg = replace(TINY)
     model = GPT(cfg, seed=0).double()
     old, before = model.wte.weight.detach().clone(), model(IDS)
-    model.grow_vocab(21)
+    grow_vocab(model, 21)
     assert model.wte.weight.shape == (21, 16) and model.cfg.vocab_size == 21 and model.wte.weight.requires_grad
     assert model.wte.weight.dtype == torch.float64
     assert cfg.vocab_size == 17, "a configuration that others share is not changed behind their backs"
@@ -235,7 +221,7 @@ def test_grow_vocab():
     gap = (model(IDS)[..., 17:] - model(IDS)[..., :17].mean(-1, keepdim=True)).abs().mean()
     assert gap < before.std(), "a new token starts about as likely as an average one"
     again = GPT(replace(TINY), seed=0).double()
-    again.grow_vocab(21)
+    grow_vocab(again, 21)
     same(again.wte.weight, model.wte.weight, "growing draws no global random number", 0.0)
 
 
@@ -260,40 +246,33 @@ def edit(folder, drop: str = "", **kw) -> None:
     file.write_text(json.dumps(config), encoding="utf-8")
 
 
-def test_there_and_back(folder):
-    model = GPT.from_pretrained(folder)
-    for (name, p), q in zip(model.named_parameters(), GPT(replace(TINY), seed=0).parameters()):
-        same(p, q, f"saved and read, every weight is the same: {name}", 0.0)
-    assert model.cfg == TINY
-
-
-def test_half_precision_folders_are_read_as_fp32(tmp_path):
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=str)
+def test_there_and_back(tmp_path, dtype):
     model = GPT(replace(TINY), seed=0)
-    model.save_pretrained(tmp_path, dtype=torch.float16)
-    assert load_file(tmp_path / "model.safetensors")["transformer.wte.weight"].dtype == torch.float16
+    model.save_pretrained(tmp_path, dtype=dtype)
+    assert load_file(tmp_path / "model.safetensors")["transformer.wte.weight"].dtype == dtype
     back = GPT.from_pretrained(tmp_path)
-    assert back.wte.weight.dtype == torch.float32
-    same(back.wte.weight, model.wte.weight.half().float(), "fp16 on disk, fp32 in memory", 0.0)
+    for (name, p), q in zip(back.named_parameters(), model.parameters()):
+        assert p.dtype == torch.float32
+        same(p, q.to(dtype).float(), f"saved and read, every weight is the same, fp32 in memory: {name}", 0.0)
+    assert back.cfg == TINY
 
 
 @pytest.mark.parametrize("kw, says", [
     ({"model_type": "llama"}, "llama"), ({"activation_function": "relu"}, "activation_function"),
-    ({"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx"),
-                                      ({"scale_attn_weights": False}, "scale_attn_weights"),
-    ({"n_inner": 17}, "n_inner"), ({"tie_word_embeddings": False}, "tie_word_embeddings"),
-                                      ({"n_head": 3}, "multiple of n_head"),
-    ({"n_layer": 0}, "positive"), ({"n_positions": -1}, "positive"), ({"n_embd": None}, "not a number"),
-                                      ({"n_embd": "many"}, "not a number"),
+    ({"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx"), ({"n_inner": 17}, "n_inner"),
+    ({"scale_attn_weights": False}, "scale_attn_weights"), ({"tie_word_embeddings": False}, "tie_word_embeddings"),
+    ({"n_head": 3}, "multiple of n_head"), ({"n_layer": 0}, "positive"), ({"n_positions": -1}, "positive"),
+    ({"n_embd": None}, "not a number"), ({"n_embd": "many"}, "not a number"),
     ({"vocab_size": float("inf")}, "not a number"), ({"layer_norm_epsilon": None}, "not a number"),
-                                      ({"drop": "vocab_size"}, "vocab_size")])
+    ({"drop": "vocab_size"}, "vocab_size")])
 def test_what_would_be_computed_differently_is_refused(folder, kw, says):
     edit(folder, **kw)
     refused(folder, says)
 
 
-@pytest.mark.parametrize("kw",
-                         [{"n_inner": 64}, {"activation_function": "gelu_pytorch_tanh"}, {"scale_attn_weights": True},
-                                {"resid_pdrop": 0.1, "something_new": [1]}])
+@pytest.mark.parametrize("kw", [{"n_inner": 64}, {"activation_function": "gelu_pytorch_tanh"},
+                                {"scale_attn_weights": True}, {"resid_pdrop": 0.1, "something_new": [1]}])
 def test_what_is_computed_the_same_is_read(folder, kw):
     edit(folder, **kw)
     GPT.from_pretrained(folder)

@@ -1,6 +1,6 @@
 """Laws of PoFT: SFT with a weight per row that aligned models decide.
 
-    python -m pytest tests/test_poft.py        about 15 s (one small aligned model is trained)
+    python -m pytest tests/core/test_poft.py        about 15 s (one small aligned model is trained)
 """
 import json
 import math
@@ -10,19 +10,21 @@ import numpy as np
 import pytest
 import torch
 from running import DEMOS, QUICK, call, lines, one_error, tiny_folder
-from tiny import CPU, DATA, NANO, Form, differs, give_logps, real_batch, same, settings, value_and_grads
+from tiny import CPU, DATA, NANO, Form, differs, give_logps, nano, real_batch, same, value_and_grads
 
-from nanouft.models.load import start_model
-from nanouft.reference import add_columns, logps
-from nanouft.objective import First
 from nanouft import train
-from nanouft.data.batches import encode
+from nanouft.data.batches import collate, encode
+from nanouft.data.tokenizer_files import byte_letters
 from nanouft.gpt import GPT, GPTConfig
+from nanouft.look import report
+from nanouft.models.load import start_model
+from nanouft.objective import Columns, First
 from nanouft.objectives import OBJECTIVES
-from nanouft.objectives.poft import PoFT, gap, trust
+from nanouft.objectives.poft import PoFT, gap, tau
 from nanouft.objectives.sft import SFT
 from nanouft.objectives.una import score_loss
-from nanouft.data.tokenizer_files import byte_letters
+from nanouft.reference import add_columns, logps
+from nanouft.shell.files import Lines, read_json
 
 HP = PoFT(aligned=["base"])
 
@@ -45,27 +47,25 @@ def sft_grad(batch):
 @pytest.mark.parametrize("hp", [HP, replace(HP, beta=0.5, margin=0.3)], ids=str)
 def test_the_gradient_is_that_of_sft_times_tau(hp):
     batch = batch_with(lambda r: r + torch.linspace(-3, 3, len(r)).double(), hp)
-    tau = trust(batch, hp).detach()
+    share = tau(batch, hp).detach()
     _, grads = value_and_grads(Form("poft", hp), batch)
-    same(grads["answer"], hp.beta * tau[:, None] * sft_grad(batch),
+    same(grads["answer"], hp.beta * share[:, None] * sft_grad(batch),
          "dL/dlogp of a row = beta tau x that of sequence-mean SFT, tau = sigma(beta (rbar - r) - margin)")
-    assert (tau > 0).all() and (tau < 1).all() and tau.std() > 0.1
+    assert share.std() > 0.1, "rows of one weight would show little"
 
 
 def test_numbers_by_hand():
-    for r, rbar, tau, loss in ((-2.0, -1.0, 0.731, 1.313), (-2.0, -5.0, 0.047, 0.0486)):
+    for r, rbar, want, loss in ((-2.0, -1.0, 0.731, 1.313), (-2.0, -5.0, 0.047, 0.0486)):
         batch = batch_with(rbar)
         s = batch.seqs["answer"]
         s.logp = torch.full_like(s.logp, r)
-        same(trust(batch, HP).mean(), tau, f"r = {r}, rbar = {rbar}: tau", 1e-3)
+        same(tau(batch, HP), [want] * batch.rows, f"r = {r}, rbar = {rbar}: tau, however long the answer", 1e-3)
         same(OBJECTIVES["poft"].loss(batch, HP)[0], loss, f"r = {r}, rbar = {rbar}: loss", 1e-3)
 
 
 def test_limits():
     equal = batch_with(lambda r: r)
-    value, grads = value_and_grads(Form("poft", HP), equal)
-    same(value, math.log(2), "rbar = r: the loss is log 2")
-    same(grads["answer"], 0.5 * sft_grad(equal), "rbar = r: half of SFT's gradient")
+    same(value_and_grads(Form("poft", HP), equal)[0], math.log(2), "rbar = r: the loss is log 2, the weight 1/2")
     certain = batch_with(lambda r: r + 40)
     value, grads = value_and_grads(Form("poft", HP), certain)
     same(grads["answer"], sft_grad(certain), "rbar far above r: SFT's gradient")
@@ -77,34 +77,28 @@ def test_limits():
 
 def test_a_constant_opinion_is_not_sft():
     batch = batch_with(-1.0)
-    weight = trust(batch, HP)
+    weight = tau(batch, HP)
     differs(weight, weight.mean().expand_as(weight), "rbar the same for all rows: hard rows weigh more", by=0.05)
-    r = -gap(batch, HP) - 1
-    assert torch.equal(weight.argsort(), r.argsort()), "LAW: tau falls as the policy's own r rises"
-
-
-def test_twice_the_tokens_change_nothing():
-    batch = batch_with(-1.0)
-    want = OBJECTIVES["poft"].loss(batch, HP)[0]
-    s = batch.seqs["answer"]
-    s.logp, s.mask = torch.cat([s.logp, s.logp], 1), torch.cat([s.mask, s.mask], 1)
-    same(OBJECTIVES["poft"].loss(batch, HP)[0], want, "doubling an answer leaves the loss: a mean, not a sum")
+    assert torch.equal(weight.argsort(), gap(batch, HP).argsort(descending=True)), "LAW: tau falls as r rises"
 
 
 def test_poft_and_una_bce_are_one_function():
     """1/T for beta and aligned models for the start model."""
     batch = batch_with(-1.3)
     s = batch.seqs["answer"]
-    n = s.mask.sum(-1).double()
-    ref_sum = n * batch.col.aligned
-    una = score_loss((s.sum(s.logp) - ref_sum) / n, 1.0, "bce").mean()
+    n = s.mask.sum(-1)
+    una = score_loss((s.sum(s.logp) - n * batch.col.aligned) / n, 1.0, "bce").mean()
     same(OBJECTIVES["poft"].loss(batch, HP)[0], una, "PoFT = UNA-BCE on score 1 with beta 1/T and another reference")
 
 
 # ---- the column ------------------------------------------------------------------------------------------------------
+def demos(tok=NANO, n_ctx: int = 64) -> list:
+    return encode(OBJECTIVES["poft"].rows(DATA, HP), tok, n_ctx)[0]
+
+
 def column(folders: list[str]) -> np.ndarray:
-    encoded, _ = encode(OBJECTIVES["poft"].rows(DATA, HP), NANO, 64)
-    add_columns(encoded, ("aligned",), NANO.pad, CPU, replace(HP, aligned=folders))
+    encoded = demos()
+    add_columns(encoded, ("aligned",), None, NANO.pad, CPU, replace(HP, aligned=folders))
     return np.array([e.col.aligned for e in encoded])
 
 
@@ -112,8 +106,6 @@ def test_the_opinion_is_a_mean_over_models(tmp_path):
     other = str(tiny_folder(tmp_path / "other"))
     a, b = column(["base"]), column([other])
     same(column(["base", other]), (a + b) / 2, "rbar is the plain mean over the models", 1e-6)
-    same(column([other, "base"]), (a + b) / 2, "in any order", 1e-6)
-    same(column(["base", "base"]), a, "a copy of every model changes nothing", 1e-6)
     differs(a, b, "and the models differ")
 
 
@@ -124,9 +116,8 @@ def test_every_model_reads_with_its_own_tokenizer(tmp_path):
     (tmp_path / "vocab.json").write_text(json.dumps(letters), encoding="utf-8")
     (tmp_path / "merges.txt").write_text("#version: 0.2\n", encoding="utf-8")
     other, tok = start_model(str(tmp_path))
-    encoded, _ = encode(OBJECTIVES["poft"].rows(DATA, HP), tok, 256)
-    nano, _ = encode(OBJECTIVES["poft"].rows(DATA, HP), NANO, 64)
-    assert encoded[3].length > 2 * nano[3].length
+    encoded = demos(tok, 256)
+    assert encoded[3].length > 2 * demos()[3].length
     scored = logps(encoded, other, tok.pad, CPU)
     same(column([str(tmp_path)]), [row["answer"][e.seqs["answer"].mask[1:] > 0].mean()
                                    for row, e in zip(scored, encoded)],
@@ -134,33 +125,53 @@ def test_every_model_reads_with_its_own_tokenizer(tmp_path):
 
 
 def test_the_opinion_is_of_the_answer_alone():
-    encoded, _ = encode(OBJECTIVES["poft"].rows(DATA, HP), NANO, 64)
-    base, _ = start_model("base")
+    encoded, (base, _) = demos(), start_model("base")
     add_columns(encoded, ("ref",), base, NANO.pad, CPU)
     want = [e.seqs["answer"].ref.sum() / e.seqs["answer"].mask[1:].sum() for e in encoded]
     same(column(["base"]), want, "rbar: mean log-prob of the answer's tokens, <|end|> included, the prompt not", 1e-5)
 
 
+def test_the_weight_of_a_row_is_its_tau():
+    """Of every row, however many there are: 70 rows are weighed 64 at a time."""
+    model, encoded = nano(), [replace(e, col=Columns(aligned=-i / 4)) for i, e in enumerate(demos() * 14)]
+    batch = collate(encoded, range(70), NANO.pad)
+    OBJECTIVES["poft"].forward(model, batch, HP)
+    want = tau(batch, HP).detach()
+    assert want.min() < 0.05 and want.max() > 0.5, "rows of one weight would show little"
+    for name, hp, weight in (("poft", HP, want), ("sft", SFT(reduction="sequence"), [1.0] * 70)):
+        same(report.row_weights(OBJECTIVES[name], hp, model, encoded, NANO.pad, CPU), weight,
+             "PoFT weighs a row by its tau (at beta 1), sequence-mean SFT every row by 1", 1e-6)
+
+
 # ---- the command -----------------------------------------------------------------------------------------------------
 def test_the_command_asks_for_aligned_models(here, tiny_base, capsys):
-    demos = lines(here / "d.jsonl", DEMOS)
-    argv = ("--objective", "poft", "--data", demos, "--init", tiny_base, "--steps", 2, "--batch-size", 4, *QUICK)
+    file = lines(here / "d.jsonl", DEMOS)
+    argv = ("--objective", "poft", "--data", file, "--init", tiny_base, "--steps", 2, "--batch-size", 4, *QUICK)
     one_error(call(train.main, *argv), capsys.readouterr().err, "--aligned DIR", "--data")
     one_error(call(train.main, *argv, "--aligned", "nowhere"), capsys.readouterr().err, "nowhere")
-    assert call(train.main, *argv, "--aligned", tiny_base, "--out", here / "p") == 0
-    tau = [json.loads(line) for line in (here / "p" / "tau.jsonl").read_text(encoding="utf-8").splitlines()]
-    assert len(tau) >= 14 and {"before", "after", "prompt", "answer", "where"} <= tau[0].keys()
-    assert all(abs(t["before"] - 0.5) < 1e-3 for t in tau), "LAW: asked of the policy itself, every tau is 1/2"
-    assert "tau" in capsys.readouterr().out
+    capsys.readouterr()
+    assert call(train.main, *argv, "--aligned", tiny_base, "--weigh-rows", "--out", here / "p") == 0
+    said = capsys.readouterr().out
+    weights = Lines(here / "p" / "row_weights.jsonl").read()
+    assert len(weights) == 14 and all(w.keys() == {"before", "after", "where", "prompt", "answer"} for w in weights)
+    assert all(abs(w["before"] - 0.5) < 1e-3 for w in weights), "LAW: asked of the policy itself, every tau is 1/2"
+    assert weights == sorted(weights, key=lambda w: w["before"]), "LAW: the most doubted row comes first"
+    shown = {(w["prompt"], w["answer"]) for w in weights}
+    assert shown < {(d["prompt"], d["response"]) for d in DEMOS} and "d.jsonl, line" in weights[0]["where"]
+    after = sum(w["after"] for w in weights) / 14
+    assert f"row weights 0.500 -> {after:.3f} on average" in said and after < 0.499, "LAW: tau falls with learning"
+    assert "row_weights" not in (here / "p" / "eval.json").read_text(encoding="utf-8")
+    assert call(train.main, *argv, "--aligned", tiny_base, "--out", here / "q") == 0
+    assert not (here / "q" / "row_weights.jsonl").exists(), "LAW: rows are weighed only where --weigh-rows asks for it"
 
 
 @pytest.mark.slow
 def test_doubted_rows_are_the_wrong_ones(here):
     """NanoWorld's default aligned model, three answers in ten wrong: tau finds them without a label. About 60 s."""
     from nanouft import world
-    assert call(train.main, "--objective", "poft", "--noise", 0.3, "--items", 0, "--steps", 5, "--threads", 1) == 0
-    tau = [json.loads(line) for line in (here / "out/poft/tau.jsonl").read_text(encoding="utf-8").splitlines()]
-    wrong = [world.score(t["prompt"], t["answer"]) < 1 for t in tau]
+    assert call(train.main, "--objective", "poft", "--noise", 0.3, "--steps", 5, "--weigh-rows", *QUICK) == 0
+    rows = Lines(here / "out/poft/row_weights.jsonl").read()
+    wrong = [world.score(row["prompt"], row["answer"]) < 1 for row in rows]
     k = sum(wrong)
     assert 250 < k < 350 and sum(wrong[:k]) / k > 0.7, "LAW: the k most doubted rows are mostly the k wrong ones"
 
@@ -174,8 +185,7 @@ def test_the_default_model_is_made_once(here, tiny_base, capsys, monkeypatch):
     assert call(train.main, *argv, "--out", here / "a") == 0
     first = capsys.readouterr().out
     assert "first, once: python -m nanouft.train --objective sft" in first
-    hp = json.loads((here / "a" / "run.json").read_text(encoding="utf-8"))["hp"]
-    assert len(hp["aligned"]) == 1 and (here / hp["aligned"][0] / "model.safetensors").exists()
+    (folder,) = read_json(here / "a" / "run.json")["hp"]["aligned"]
+    assert (here / folder / "model.safetensors").exists()
     assert call(train.main, *argv, "--out", here / "b") == 0
     assert "first, once" not in capsys.readouterr().out, "LAW: it is trained once and kept"
-    assert settings("poft").aligned == ["base"]

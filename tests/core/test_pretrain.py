@@ -1,22 +1,20 @@
 """The shipped base is what its command makes.
 
-    python -m pytest tests/test_pretrain.py                below 5 s
-    python -m pytest -m slow tests/test_pretrain.py        makes the base again, about 6 minutes on two idle cores
+    python -m pytest tests/core/test_pretrain.py                below 5 s
+    python -m pytest -m slow tests/core/test_pretrain.py        makes the base again, about 6 minutes on two idle cores
 """
 import json
 from dataclasses import asdict, replace
 
 import pytest
-from tiny import CPU
+from tiny import CPU, NANO
 
-from nanouft.look.scores import families
-from nanouft.models.load import BASE, start_model
 from nanouft import pretrain
 from nanouft.gpt import SIZES, GPTConfig
+from nanouft.look.scores import families
+from nanouft.models.load import BASE, start_model
 from nanouft.pretrain import Pretrain, base_key
-from nanouft.data.tokenizer import Tokenizer
 
-NANO = Tokenizer.load("nano")
 SHAPE = GPTConfig(**{**asdict(SIZES["nano"]), "vocab_size": NANO.n_vocab})
 SHIPPED = json.loads((BASE / "run.json").read_text(encoding="utf-8"))
 

@@ -1,6 +1,6 @@
 """Probe worlds: tiny worlds that each catch one class of bug in on-policy learning, through the real loop.
 
-    python -m pytest tests/test_probe_worlds.py        about 5 s, each world under a second
+    python -m pytest tests/core/test_probe_worlds.py        about 5 s, each world under a second
 
 RL can look as if it works with a bug inside, and fail without one. So each world here is so small that a right method
 cannot miss, and beside each stands a mutant: the method with the bug that the world is there for must miss.
@@ -9,24 +9,26 @@ cannot miss, and beside each stands a mutant: the method with the bug that the w
     wrong mask           never say what the prompt says          prompt tokens that are trained on
     ties                 every answer earns the same             noise that is taken for a signal
 """
-import dataclasses
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 import torch
 from tiny import CPU, same
 
-from nanouft.data.rows import Turn
 from nanouft import train
 from nanouft.data.batches import Encoded, Tokens
-from nanouft.data.rows import Example
+from nanouft.data.rows import Example, Turn
 from nanouft.gpt import GPT, GPTConfig
+from nanouft.models.load import add_value_head
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives import ppo as ppo_file
 from nanouft.rollout.rollouts import Rollouts
+from nanouft.training.setup import Run
 
 RIGHT, FORBIDDEN, ASK = 3, 5, 1                 # tokens; 0 is padding, 7 ends an answer
-METHODS = [name for name, o in OBJECTIVES.items() if o.source == "rollouts"]
+METHODS = [name for name, o in OBJECTIVES.items() if o.on_policy]
+every_method = pytest.mark.parametrize("name", METHODS)
 
 
 class Numbers:
@@ -37,102 +39,97 @@ class Numbers:
         return " ".join(map(str, ids))
 
 
-def learn(tmp_path, monkeypatch, objective, hp, score, prompts=((ASK,),), new=1, steps=30, lr=0.02, seed=0):
-    """(the model before, and after `steps` steps of the real loop); score(list of answer tokens) -> reward."""
-    model = GPT(GPTConfig(vocab_size=8, n_ctx=12, n_layer=1, n_head=1, n_embd=16, init_std=0.02), seed=seed)
-    if objective.value:
-        model.add_value_head()
-    before = [p.detach().clone() for p in model.parameters()]
-    rows = [Encoded({"prompt": Tokens(np.array(p), np.zeros(len(p), int))}, {},
-                    Example({"prompt": ((Turn("user", " ".join(map(str, p))),), ())})) for p in prompts]
-    cfg = train.Train(lr=lr, batch_size=16, save_every=0, compile="off", max_new=new, show_every=0, data=["-"],
-                      warmup=0.0, seed=seed)
-    monkeypatch.setattr(train, "VALUE_RATE", 1)             # thirty times .02 is no rate
-    monkeypatch.setattr("nanouft.rollout.rollouts.scorer", lambda name, device: lambda asked, said: np.array(
-        [score([int(t) for t in text.split()]) for text in said]))
-    source = Rollouts(rows, objective, hp, cfg, steps, model, Numbers(), CPU)
-    train.fit(model, objective, hp, cfg, rows, 0, steps, CPU, tmp_path, None, source)
-    return before, model
+@pytest.fixture
+def learn(tmp_path, monkeypatch):
+    """learn(objective, hp, score ...) -> (the weights before, the model after `steps` steps of the real loop);
+    score(list of answer tokens) -> reward."""
+    def run(objective, hp, score, prompts=((ASK,),), new=1, steps=30):
+        model = GPT(GPTConfig(vocab_size=8, n_ctx=12, n_layer=1, n_head=1, n_embd=16, init_std=0.02), seed=0)
+        if "value" in objective.columns:
+            add_value_head(model, "base")
+        before = [p.detach().clone() for p in model.parameters()]
+        rows = [Encoded({"prompt": Tokens(np.array(p), np.zeros(len(p), int))},
+                        Example({"prompt": ((Turn("user", " ".join(map(str, p))),), ())})) for p in prompts]
+        cfg = train.Train(lr=0.02, batch_size=16, save_every=0, compile="off", max_new=new, show_every=0, data=["-"],
+                          warmup=0.0)
+        monkeypatch.setattr("nanouft.rollout.rollouts.scorer", lambda name, device: lambda asked, said: np.array(
+            [score([int(t) for t in text.split()]) for text in said]))
+        monkeypatch.setattr(train, "VALUE_RATE", 1)             # thirty times .02 is no learning rate
+        source = Rollouts(rows, objective, hp, cfg, steps, model, Numbers(), CPU)
+        train.fit(model, objective, hp, steps, Run("probe", cfg, hp, CPU, tmp_path, source, None))
+        return before, model
+    return run
 
 
 @torch.no_grad()
-def chance(model: GPT, prompt: list[int], token: int) -> float:
+def chance(model: GPT, prompt: tuple[int, ...] = (ASK,), token: int = RIGHT) -> float:
     return model(torch.tensor([prompt]))[0, -1].softmax(-1)[token].item()
 
 
 def settings(name: str, **kw):
     """Defaults with four answers a prompt, no leash and, for who has them, two steps a rollout. The critic's loss
     weighs a tenth: these worlds have rates so large that at full weight it would drag the shared states about."""
+    hp = OBJECTIVES[name].hp
+    beta = 1.0 if name.startswith("online") else 0.0            # those two have no method without one
+    free = {"samples": 4, "beta": beta, "end_penalty": 0.0, "minibatches": 2, "passes": 1, "vf": 0.1, **kw}
+    return hp(**{f.name: free[f.name] for f in fields(hp) if f.name in free})
+
+
+def mutant(name: str, change):
+    """The method whose credit is `change(the credited batch, hp)`."""
     o = OBJECTIVES[name]
-    known = {f.name for f in dataclasses.fields(o.hp)}
-    free = {"samples": 4, "beta": 0.0, "end_penalty": 0.0, "minibatches": 2, "passes": 1, "vf": 0.1, **kw}
-    if name.startswith("online"):
-        free["beta"] = 1.0                      # these two have no method without one
-    return o.hp(**{k: v for k, v in free.items() if k in known})
+    return replace(o, credit=lambda batch, hp: change(o.credit(batch, hp), hp))
 
 
-def flipped(objective):
-    """The mutant: everything is learnt with the wrong sign."""
-    def loss(batch, hp):
-        value, metrics = objective.loss(batch, hp)
-        return -value, metrics
-    return dataclasses.replace(objective, loss=loss)
-
-
-# ---- 1. one-token bandit ---------------------------------------------------------------------------------------------
-def bandit(said: list[int]) -> float:
+# ---- 1. one-token bandit, 2. delayed reward --------------------------------------------------------------------------
+def first_is_right(said: list[int]) -> float:
+    """With two tokens to say, the score comes after the second."""
     return float(said[:1] == [RIGHT])
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_one_token_bandit(name, tmp_path, monkeypatch):
-    _, model = learn(tmp_path, monkeypatch, OBJECTIVES[name], settings(name), bandit)
-    assert chance(model, [ASK], RIGHT) > 0.8, f"LAW: {name} finds the one token that pays, from a chance of 1/8"
+@every_method
+@pytest.mark.parametrize("new", [1, 2])
+def test_bandit_and_delayed_reward(name, new, learn):
+    _, model = learn(OBJECTIVES[name], settings(name), first_is_right, new=new)
+    assert chance(model) > 0.8, f"LAW: {name} finds the one token that pays, from 1/8, and gives it its part of a " \
+        "reward that comes later"
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_one_token_bandit_catches_a_sign(name, tmp_path, monkeypatch):
-    _, model = learn(tmp_path, monkeypatch, flipped(OBJECTIVES[name]), settings(name), bandit)
-    assert chance(model, [ASK], RIGHT) < 0.2, f"{name} with a flipped sign must not find it"
+@every_method
+def test_one_token_bandit_catches_a_sign(name, learn):
+    """The mutant: everything is learnt with the wrong sign."""
+    o = OBJECTIVES[name]
+
+    def flipped(batch, hp):
+        value, metrics = o.loss(batch, hp)
+        return -value, metrics
+    assert chance(learn(replace(o, loss=flipped), settings(name), first_is_right)[1]) < 0.2
 
 
 @pytest.mark.parametrize("name", ["rloo", "grpo"])
-def test_one_token_bandit_catches_an_advantage_of_the_wrong_answer(name, tmp_path, monkeypatch):
+def test_one_token_bandit_catches_an_advantage_of_the_wrong_answer(name, learn):
     """Sample-major instead of prompt-major groups, say: every advantage lands on somebody else's answer."""
-    o = OBJECTIVES[name]
-    rolled = dataclasses.replace(o, credit=lambda batch, hp: {"adv": o.credit(batch, hp)["adv"].roll(1)})
-    _, model = learn(tmp_path, monkeypatch, rolled, settings(name), bandit)
-    assert chance(model, [ASK], RIGHT) < 0.5
+    def rolled(batch, hp):
+        batch.col.adv = batch.col.adv.roll(1)
+        return batch
+    assert chance(learn(mutant(name, rolled), settings(name), first_is_right)[1]) < 0.5
 
 
-# ---- 2. delayed reward -----------------------------------------------------------------------------------------------
-def delayed(said: list[int]) -> float:
-    return float(said[:1] == [RIGHT])            # two tokens are said; the score comes behind the second
-
-
-@pytest.mark.parametrize("name", METHODS)
-def test_two_step_delayed_reward(name, tmp_path, monkeypatch):
-    _, model = learn(tmp_path, monkeypatch, OBJECTIVES[name], settings(name), delayed, new=2)
-    assert chance(model, [ASK], RIGHT) > 0.8, f"LAW: {name} gives the first token its part of a reward that comes later"
-
-
-def test_delayed_reward_catches_credit_that_stays_where_it_is_paid(tmp_path, monkeypatch):
+def test_delayed_reward_catches_credit_that_stays_where_it_is_paid(learn, monkeypatch):
     """The mutant: no advantage flows back, and the critic learns nothing that could carry it."""
     honest = ppo_file.gae
     monkeypatch.setattr(ppo_file, "gae", lambda R, V, mask, gamma, lam: honest(R, V, mask, 0.0, 0.0))
-    _, model = learn(tmp_path, monkeypatch, OBJECTIVES["ppo"], settings("ppo", vf=0.0), delayed, new=2)
-    assert chance(model, [ASK], RIGHT) < 0.5
+    assert chance(learn(OBJECTIVES["ppo"], settings("ppo", vf=0.0), first_is_right, new=2)[1]) < 0.5
 
 
-def test_delayed_reward_catches_a_loss_over_the_last_token_only(tmp_path, monkeypatch):
+def test_delayed_reward_catches_a_loss_over_the_last_token_only(learn):
     o = OBJECTIVES["rloo"]
 
     def last(batch, hp):
         s = batch.seqs["answer"]
         s.mask = s.mask * (s.mask.flip(-1).cumsum(-1).flip(-1) == 1)
         return o.loss(batch, hp)
-    _, model = learn(tmp_path, monkeypatch, dataclasses.replace(o, loss=last), settings("rloo"), delayed, new=2)
-    assert chance(model, [ASK], RIGHT) < 0.5
+    assert chance(learn(replace(o, loss=last), settings("rloo"), first_is_right, new=2)[1]) < 0.5
 
 
 # ---- 3. wrong mask ---------------------------------------------------------------------------------------------------
@@ -143,44 +140,44 @@ def unlike_the_prompt(said: list[int]) -> float:
     return float(said[:1] != [FORBIDDEN])
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_wrong_mask_world(name, tmp_path, monkeypatch):
-    _, model = learn(tmp_path, monkeypatch, OBJECTIVES[name], settings(name), unlike_the_prompt, PARROT)
+@every_method
+def test_wrong_mask_world(name, learn):
+    _, model = learn(OBJECTIVES[name], settings(name), unlike_the_prompt, PARROT)
     for prompt in PARROT:
-        assert chance(model, list(prompt), FORBIDDEN) < 0.05, f"LAW: {name} trains on answers, never on the prompt"
+        assert chance(model, prompt, FORBIDDEN) < 0.05, f"LAW: {name} trains on answers, never on the prompt"
 
 
-def test_wrong_mask_world_catches_training_on_the_prompt(tmp_path, monkeypatch):
+def test_wrong_mask_world_catches_training_on_the_prompt(learn):
     """The mutant: prompt targets count as answer tokens. What is said often in prompts is then learnt as an answer."""
-    o = dataclasses.replace(OBJECTIVES["reinforce"])
+    o = OBJECTIVES["reinforce"]
 
     def everything(model, batch, hp):
         batch.seqs["answer"].mask = batch.seqs["answer"].attend
         o.forward(model, batch, hp)
-    hp = OBJECTIVES["reinforce"].hp(beta=0.0, baseline="none")
-    _, model = learn(tmp_path, monkeypatch, dataclasses.replace(o, forward=everything), hp, unlike_the_prompt, PARROT)
-    assert chance(model, list(PARROT[1]), FORBIDDEN) > 0.2, "the shorter prompt is a part of the longer one"
+    _, model = learn(replace(o, forward=everything), o.hp(beta=0.0, baseline="none"), unlike_the_prompt, PARROT)
+    assert chance(model, PARROT[1], FORBIDDEN) > 0.2, "the shorter prompt is a part of the longer one"
 
 
 # ---- 4. ties ---------------------------------------------------------------------------------------------------------
+def moved(before: list[torch.Tensor], model: GPT) -> float:
+    return max((now - was).abs().max().item() for was, now in zip(before, model.parameters()))
+
+
 @pytest.mark.parametrize("name", ["reinforce", "rloo", "grpo", "ppo", "online_dpo"])
-def test_tie_world(name, tmp_path, monkeypatch):
-    before, model = learn(tmp_path, monkeypatch, OBJECTIVES[name], settings(name, vf=0.0), lambda said: 0.7, steps=4)
-    for was, now in zip(before, model.parameters()):
-        same(now, was, f"{name}: where every answer earns the same, nothing is learnt", 1e-6)
+def test_tie_world(name, learn):
+    far = moved(*learn(OBJECTIVES[name], settings(name, vf=0.0), lambda said: 0.7, steps=4))
+    same(far, 0.0, f"{name}: where every answer earns the same, nothing is learnt", 1e-6)
 
 
-def test_tie_world_catches_a_baseline_that_is_none(tmp_path, monkeypatch):
-    o = OBJECTIVES["rloo"]
-    wrong = dataclasses.replace(o, credit=lambda batch, hp: {      # K for K - 1: part of the reward stays
-        "adv": o.credit(batch, hp)["adv"] + batch.col.reward / hp.samples})
-    before, model = learn(tmp_path, monkeypatch, wrong, settings("rloo"), lambda said: 0.7, steps=4)
-    assert max((now - was).abs().max().item() for was, now in zip(before, model.parameters())) > 1e-3
+def test_tie_world_catches_a_baseline_that_is_none(learn):
+    def most(batch, hp):                                        # K for K - 1: part of the reward stays
+        batch.col.adv = batch.col.adv + batch.col.reward / hp.samples
+        return batch
+    assert moved(*learn(mutant("rloo", most), settings("rloo"), lambda said: 0.7, steps=4)) > 1e-3
 
 
-def test_tie_world_catches_a_pair_of_equals(tmp_path, monkeypatch):
-    o = OBJECTIVES["online_dpo"]
-    wrong = dataclasses.replace(o, credit=lambda batch, hp: o.credit(batch, hp) | {
-        "differ": torch.ones_like(batch.col.reward)})
-    before, model = learn(tmp_path, monkeypatch, wrong, settings("online_dpo"), lambda said: 0.7, steps=4)
-    assert max((now - was).abs().max().item() for was, now in zip(before, model.parameters())) > 1e-3
+def test_tie_world_catches_a_pair_of_equals(learn):
+    def all_differ(batch, hp):
+        batch.col.differ = torch.ones_like(batch.col.differ)
+        return batch
+    assert moved(*learn(mutant("online_dpo", all_differ), settings("online_dpo"), lambda said: 0.7, steps=4)) > 1e-3

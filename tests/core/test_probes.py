@@ -4,9 +4,9 @@ import math
 import pytest
 import torch
 
-from nanouft.models.load import start_model
 from nanouft import world
 from nanouft.look import probes
+from nanouft.models.load import start_model
 
 
 @pytest.fixture(scope="module")

@@ -1,16 +1,16 @@
 """Real input that nobody on this project wrote: instructions with pairs, a ladder of answers, Shakespeare.
 
 The files lie beside the checkout of those who have them; without them these tests skip aloud. The short form trains a
-few steps and runs everywhere; the long one (`pytest -m slow tests/test_real_data.py`, about 20 minutes) is the claim
+few steps and runs everywhere; the long one (`pytest -m slow tests/core/test_real_data.py`, about 20 minutes) is the claim
 itself: 200 steps, three seeds, held-out figures better than before.
 """
 import json
 from pathlib import Path
 
 import pytest
+from running import call, example
 
 from nanouft import evaluate, pretrain, train
-from running import call, example
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 PAIRS, LADDER = DATA / "instructions_with_preference.json", DATA / "dolly_ladder.jsonl"
@@ -83,11 +83,11 @@ def graded_runs(folder: Path, init: Path, files: Path, seed: int, steps: int, ca
     for objective, names in GRADED.items():
         out = folder / f"{objective}-{seed}"
         data = [files / f"{name}.jsonl" for name in names]
-        aligned = ("--aligned", sft) if objective == "poft" else ()
-        assert call(train.main, "--objective", objective, "--data", *data, *aligned, *common, "--out", out) == 0
+        more = ("--aligned", sft, "--weigh-rows") if objective == "poft" else ()
+        assert call(train.main, "--objective", objective, "--data", *data, *more, *common, "--out", out) == 0
         found[objective] = preference(out, init, files, capsys)
         if objective == "poft":
-            assert (out / "tau.jsonl").stat().st_size > 1000
+            assert (out / "row_weights.jsonl").stat().st_size > 1000
             continue
         result = json.loads((out / "eval.json").read_text(encoding="utf-8"))
         before, after = (result[when]["held_out"]["accuracy"] for when in ("before", "after"))

@@ -1,13 +1,14 @@
 """The benchmark runs and writes what it measured. No time is asserted: the machine is shared."""
-import json
 import math
 import sys
 
 import pytest
+import torch
 from running import call, one_error
 
 from nanouft.lab import bench
 from nanouft.shell import devices
+from nanouft.shell.files import read_json
 
 
 @pytest.fixture
@@ -15,14 +16,14 @@ def short(monkeypatch, tiny_base):
     """One turn of one job, on the tiny model, which is also the fine-tuned one."""
     real = bench.paired
     monkeypatch.setattr(bench, "paired", lambda a, b, jobs, turns, device: real(a, b, 1, 1, device))
-    start = bench.runs.start_model
-    monkeypatch.setattr(bench.runs, "start_model", lambda init: start(str(tiny_base)))
-    monkeypatch.setattr(bench.cells, "kept_model", lambda cell, folder, keep: str(tiny_base))
+    start = bench.start_model
+    monkeypatch.setattr(bench, "start_model", lambda init: start(str(tiny_base)))
+    monkeypatch.setattr(bench, "kept_model", lambda cell: str(tiny_base))
 
 
 def test_quick_writes_its_figures(here, short, capsys):
     assert call(bench.main, "--quick", "--threads", 1, "--out", "new folder/bench.json") == 0
-    figures = json.loads((here / "new folder" / "bench.json").read_text(encoding="utf-8"))
+    figures = read_json(here / "new folder" / "bench.json")
     assert figures["ift_over_sft"]["ratio"] > 0 and figures["threads"] == 1
     assert all(math.isfinite(v) for v in figures["ift_over_sft"].values())
     assert "ift_over_sft" in capsys.readouterr().out
@@ -30,25 +31,17 @@ def test_quick_writes_its_figures(here, short, capsys):
         assert (figures[f"{name}_over_transformers"] or {"ratio": 1})["ratio"] > 0
 
 
-def test_above_one_means_that_ours_is_faster(short, monkeypatch):
+def test_above_one_means_that_ours_is_faster(short, monkeypatch, tiny_base):
     pytest.importorskip("transformers")
-    monkeypatch.setattr(bench, "generate", lambda *a, **k: None)                # nothing is faster than nothing
-    assert bench.over_transformers(1, devices.Device("cpu", "fp32"), 4, True)["ratio"] > 10
 
-
-def test_making_a_model_first_leaves_the_threads_as_they_were(short, monkeypatch, tiny_base):
-    pytest.importorskip("transformers")
-    def kept_model(cell, folder, keep):
-        bench.torch.set_num_threads(1)                                          # as a cell does
+    def kept_model(cell):
+        torch.set_num_threads(1)                                                # as a cell does
         return str(tiny_base)
-    monkeypatch.setattr(bench.cells, "kept_model", kept_model)
-    threads = bench.torch.get_num_threads()
-    bench.torch.set_num_threads(2)
-    try:
-        bench.over_transformers(1, devices.Device("cpu", "fp32"), 4, True)
-        assert bench.torch.get_num_threads() == 2
-    finally:
-        bench.torch.set_num_threads(threads)
+    monkeypatch.setattr(bench, "kept_model", kept_model)
+    monkeypatch.setattr(bench, "generate", lambda *a, **k: None)                # nothing is faster than nothing
+    with devices.threads(2):
+        assert bench.over_transformers(1, devices.Device("cpu", "fp32"), 4, True)["ratio"] > 10
+        assert torch.get_num_threads() == 2, "making a model first leaves the threads as they were"
 
 
 def test_without_transformers_sampling_is_skipped_aloud(here, short, capsys, monkeypatch):
@@ -76,4 +69,3 @@ def test_arms_take_turns_and_the_first_turn_is_a_warm_up(monkeypatch):
 def test_mistakes_are_one_line(here, capsys):
     one_error(call(bench.main, "--device", "cdua"), capsys.readouterr().err, "cdua", "cuda?")
     one_error(call(bench.main, "--dtype", "fp64"), capsys.readouterr().err, "--dtype", "fp16")
-    one_error(call(bench.main, "--quik"), capsys.readouterr().err, "--quik", "--quick?")

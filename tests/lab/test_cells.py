@@ -1,6 +1,6 @@
 """Cells: what is trained is what train gives, finished ones are kept, a line cut short is made again.
 
-    python -m pytest tests/test_cells.py        about 20 s
+    python -m pytest tests/lab/test_cells.py        about 20 s
 """
 import json
 import math
@@ -9,14 +9,14 @@ import sys
 import time
 from dataclasses import replace
 
-from nanouft.look.scores import families
-from nanouft.models.load import start_model
-from nanouft.look.stats import interval
-from nanouft.lab import cells as the_cells
 from nanouft import train
-from nanouft.shell import runs
-from nanouft.lab.cells import Cell, read_cells, run_cells
+from nanouft.lab import cells as the_cells
+from nanouft.lab.cells import Cell, read_cells, run_cell, run_cells, timeless
+from nanouft.look.scores import families
+from nanouft.look.stats import interval
+from nanouft.models.load import start_model
 from nanouft.shell.devices import pick
+from nanouft.shell.files import Lines
 
 ORPHAN = """
 import sys, time, multiprocessing, concurrent.futures
@@ -36,47 +36,32 @@ SHORT = ("--objective", "ift", "--steps", "3", "--rows", "40", "--batch-size", "
 
 
 def test_a_cell_is_what_train_gives_with_one_thread(tmp_path):
-    cell = the_cells.run_cell(Cell(SHORT, 5, "base", "val", 4))
+    cell = run_cell(Cell(SHORT, 5, "base", "val", 4))
     train.main([*SHORT, "--seed", "5", "--threads", "1", "--device", "cpu", "--items", "0", "--save-every", "0",
                 "--out", str(tmp_path / "run")])
     result, _ = families(*start_model(str(tmp_path / "run")), pick("cpu", "fp32", 1), "val", 4)
-    log = runs.read_metrics(tmp_path / "run" / "metrics.jsonl")
+    log = Lines(tmp_path / "run" / "metrics.jsonl").read()
     assert cell["last_loss"] == log[-1]["loss"] and cell["tokens"] == sum(m["tokens"] for m in log)
     assert cell["families"] == {f: {k: round(r[k], 4) for k in the_cells.KEPT} for f, r in result.items()}
     assert (cell["base"], cell["seed"], cell["flags"]) == ("base", 5, " ".join(SHORT))
 
 
-def test_a_chain_starts_where_its_first_run_ended(tmp_path):
-    first = Cell(SHORT, 5, "base", "val", 2)
-    second = ("--objective", "dpo", "--steps", "2", "--rows", "20", "--batch-size", "4")
-    chain = the_cells.run_cell(Cell(second, 5, first, "val", 2), tmp_path / "kept")
-    assert chain["base"] == "base" and chain["after"] == " ".join(SHORT) and "failed" not in chain
-
-
 def test_a_start_is_trained_once_and_kept_and_the_chain_is_the_same(tmp_path, monkeypatch):
     """Scored differently, the start is the same model; with `keep` None nothing is kept and every digit agrees."""
-    monkeypatch.setattr(train, "main", counted := Counted(train.main))
+    calls, real = [], train.main
+    monkeypatch.setattr(train, "main", lambda argv: calls.append(argv) or real(argv))
     first = Cell(SHORT, 5, "base", "val", 2)
     chains = [Cell(("--objective", "dpo", "--steps", steps, "--rows", "20", "--batch-size", "4"), 5, start, "val", 2)
               for steps, start in (("2", first), ("3", replace(first, items=1, probes=True)))]
-    kept = [the_cells.run_cell(c, tmp_path / "kept") for c in chains]
-    assert counted.calls == 3, "one start and two second stages"
-    new = the_cells.run_cell(chains[0], None)
-    assert {k: v for k, v in new.items() if k != "seconds"} == {k: v for k, v in kept[0].items() if k != "seconds"}
+    kept = [run_cell(c, tmp_path / "kept") for c in chains]
+    assert len(calls) == 3, "one start and two second stages"
+    assert kept[0]["base"] == "base" and kept[0]["after"] == " ".join(SHORT) and "failed" not in kept[0]
+    assert timeless(run_cell(chains[0], None)) == timeless(kept[0])
     assert [f.name for f in (tmp_path / "kept").iterdir()] == [first.model_key]
 
 
-class Counted:
-    def __init__(self, function):
-        self.function, self.calls = function, 0
-
-    def __call__(self, *args):
-        self.calls += 1
-        return self.function(*args)
-
-
 def test_a_run_that_diverges_is_a_result_and_no_crash():
-    cell = the_cells.run_cell(Cell((*SHORT, "--lr", "1e30"), 0, "base", "val", 2))
+    cell = run_cell(Cell((*SHORT, "--lr", "1e30"), 0, "base", "val", 2))
     assert "diverged" in cell["failed"] and "families" not in cell
 
 
@@ -88,8 +73,7 @@ def test_what_is_finished_stays_and_a_cut_line_is_made_again(tmp_path):
     file.write_text(json.dumps(kept) + "\n" + json.dumps(whole[cells[1].key])[:40], encoding="utf-8")
     again = run_cells(cells, file, workers=1)
     assert again[cells[0].key] == kept
-    same = {k: v for k, v in again[cells[1].key].items() if k != "seconds"}
-    assert same == {k: v for k, v in whole[cells[1].key].items() if k != "seconds"}
+    assert timeless(again[cells[1].key]) == timeless(whole[cells[1].key])
     assert read_cells(file).keys() == {c.key for c in cells}, "the file holds whole lines only"
 
 

@@ -1,22 +1,25 @@
 """Claims: fixed rows become fixed cells, and verdicts are computed from finished cells by the rule, never written.
 
-    python -m pytest tests/test_claims.py        below 5 s; no model is trained, but for one slow test
+    python -m pytest tests/lab/test_claims.py        below 10 s; no model is trained, but for one slow test
 
 Cells are made by hand here, so that it is known what the verdict must be.
 """
 import json
+from types import SimpleNamespace
 
 import pytest
+from running import ROOT
 from tiny import same
 
-from nanouft.look.stats import verdict
-from nanouft.lab import cells as the_cells
 from nanouft import world
-from nanouft.lab import claim_pictures, claims, judge as study
-from nanouft.shell import config
-from nanouft.training import flags
+from nanouft.lab import cells as the_cells
+from nanouft.lab import claim_pictures, claims, judge
+from nanouft.lab.cells import Cell, read_cells, timeless
 from nanouft.lab.claims import CLAIMS, Claims
-from nanouft.lab.cells import Cell
+from nanouft.look.stats import verdict
+from nanouft.shell.config import UserError
+from nanouft.shell.files import read_json, write_json
+from nanouft.training import flags
 
 C1 = CLAIMS["C1"]
 
@@ -31,24 +34,23 @@ def made(cell: Cell, score: float, **extra) -> dict:
 
 @pytest.fixture
 def lab(monkeypatch, tmp_path):
-    """An empty results folder, and a trainer that gives made-up scores: `scores(cell)`."""
+    """An empty results folder, and a trainer that gives made-up scores: `scores(cell)`, or cells: `cell(cell)`."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(the_cells, "fingerprint", lambda init: f"weights of {init}")
-    class Lab:
-        folder, asked, scores = tmp_path / "trial", [], staticmethod(lambda cell: 0.5)
-        cell = staticmethod(lambda c: made(c, Lab.scores(c)))
+    lab = SimpleNamespace(folder=tmp_path / "trial", asked=[], scores=lambda cell: 0.5)
+    lab.cell = lambda c: made(c, lab.scores(c))
+    lab.folder.mkdir()
+
     def run_cells(cells, file, workers=2):
-        done = the_cells.read_cells(file)
+        done = read_cells(file)
         for c in cells:
             if c.key not in done:
-                Lab.asked.append(c)
-                done[c.key] = Lab.cell(c)
+                lab.asked.append(c)
+                done[c.key] = lab.cell(c)
         file.write_text("".join(json.dumps(c) + "\n" for c in done.values()))
         return done
-    monkeypatch.setattr(study, "run_cells", run_cells)
-    Lab.asked = []
-    Lab.folder.mkdir()
-    return Lab
+    monkeypatch.setattr(judge, "run_cells", run_cells)
+    return lab
 
 
 def trial(**kw) -> Claims:
@@ -60,24 +62,27 @@ def settings(claim=C1) -> dict:
 
 
 def choose(lab, name="C1") -> None:
-    (lab.folder / f"{name}-chosen.json").write_text(json.dumps({"chosen": settings(CLAIMS[name])}))
+    write_json(lab.folder / f"{name}-chosen.json", {"chosen": settings(CLAIMS[name])})
 
 
-def test_every_control_of_the_issue_is_a_row():
-    flags = {" ".join(r.flags) for r in C1.rows.values()}
-    ift = "--objective ift --variant "
-    assert flags == {
-        "--objective sft", "--objective sft --reduction sequence", "--objective sft --reduction sequence --epochs 4",
-        "--objective sft --reduction sequence --epochs 6", "--objective sft --reduction sequence --detach-embeddings",
-        ift + "released", ift + "released --gamma 0", ift + "released --lam 0", ift + "released --lam 0 --gamma 0",
-        ift + "released --detach", ift + "released --lam-noise 0.5", ift + "algorithm1", ift + "algorithm1 --detach",
-        ift + "eq21_mean1", ift + "released --residual replace --gamma 0", "--objective dpo",
-        "--objective ppo --epochs 1.5"}
-    assert all(c.row in C1.rows and c.other in C1.rows for c in C1.contrasts) and C1.baseline in C1.rows
+def contrasts(lab, name="C1") -> dict:
+    return read_json(lab.folder / f"{name}.json")["contrasts"]
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_the_committed_cells_are_those_of_the_rows(name):
+    """No row, no control and no contrast is missing, none is left over, none has other flags."""
+    claim, results = CLAIMS[name], ROOT / "docs" / "results"
+    chosen = judge.chosen_settings(name, claim, results)
+    keys = {judge.cell(claim, row, chosen, seed, "base", "test", 100).key for row in claim.rows for seed in range(10)}
+    done = read_cells(results / f"{name}.jsonl")
+    assert keys == {k for k, c in done.items() if c["base"] == "base" and c["flags"]}
+    assert contrasts(SimpleNamespace(folder=results), name).keys() == {c.text for c in claim.contrasts}
 
 
 def test_every_claim_speaks_of_its_own_rows():
     for name, claim in CLAIMS.items():
+        assert claim.baseline in claim.rows
         for r in claim.rows.values():
             assert r.after is None or r.after in claim.rows, name
             assert r.like is None or not claim.rows[r.like].like, f"{name}: settings come from a row that is tuned"
@@ -87,17 +92,7 @@ def test_every_claim_speaks_of_its_own_rows():
             assert {c.row, c.other, *(c.minus or ())} <= claim.rows.keys(), c.text
         budgets = {(len(r.lrs), len(r.second[1])) for r in claim.rows.values() if not r.like}
         assert budgets == {(4, 3 if name == "C3" else 2)}, f"{name}: every row is tuned over as many settings"
-
-
-def test_the_controls_that_the_papers_lack_are_rows():
-    assert {"UNA (B) from the base", claims.UNION, *claims.CHAINS.values()} < CLAIMS["C3"].rows.keys()
-    for share in ("20 %", "40 %"):
-        for row in ("PoFT against the base", "SFT on the likeliest", "SFT on the right ones", "SFT -> DPO",
-                    "PoFT -> DPO"):
-            assert f"{row}, {share}" in CLAIMS["C4"].rows
     assert len(claim_pictures.STYLES) >= len(CLAIMS["C3"].rows), "no row is left out of the picture"
-    betas = {r.flags[-1] for n, r in CLAIMS["C2"].rows.items() if "beta" in n}
-    assert betas == {"0.001", "0.01", "0.1", "1"}
 
 
 def test_c3_gives_every_row_the_same_data():
@@ -116,38 +111,39 @@ def test_a_difference_of_gains_is_paired(lab):
     gains = {"PoFT, 40 %": (3, 5, 4), "PoFT, 0 %": (1, 2, 3)}
     rows = {n: [made(Cell((), s), (0.5 + gains.get(n, (0, 0, 0))[s] / 100)) for s in range(3)] for n in claim.rows}
     contrast = next(c for c in claim.contrasts if c.minus == ("PoFT, 0 %", "SFT, 0 %") and "40" in c.row)
-    same(study.difference(contrast, claim, rows), [0.02, 4.303 * 0.01 / 3 ** 0.5], "2 ± t s / sqrt(3)", 1e-9)
+    same(judge.difference(contrast, claim, rows), [0.02, 4.303 * 0.01 / 3 ** 0.5], "2 ± t s / sqrt(3)", 1e-9)
 
 
 def test_rows_like_another_take_its_settings_and_cost_no_tuning(lab, capsys):
     claim = CLAIMS["C4"]
-    study.tune("C4", claim, trial(bases=["base"], tune_seeds=1))
+    judge.tune("C4", claim, trial(bases=["base"], tune_seeds=1))
     assert all("0.4" not in c.flags and (isinstance(c.start, str) or "0.4" not in c.start.flags) for c in lab.asked)
-    chosen = study.chosen_settings("C4", CLAIMS["C4"], lab.folder)
+    chosen = judge.chosen_settings("C4", CLAIMS["C4"], lab.folder)
     assert chosen.keys() == {n for n, r in claim.rows.items() if not r.like}
-    c = study.cell(claim, "PoFT against the base, 40 %", chosen, 0, "out/base-1", "test", 100)
+    c = judge.cell(claim, "PoFT against the base, 40 %", chosen, 0, "out/base-1", "test", 100)
     assert c.flags[:6] == ("--objective", "poft", "--aligned", "out/base-1", "--noise", "0.4"), "its own base"
     assert c.flags[6:] == chosen["PoFT against the base, 20 %"]
 
 
-def test_a_row_that_was_never_tuned_is_named(lab):
+def test_a_study_before_tuning_says_what_to_do(lab):
+    with pytest.raises(UserError, match="--tune first"):
+        judge.study("C1", C1, trial(bases=["base"]))
     some = {n: s for n, s in settings().items() if n != claims.CHAIN}
-    (lab.folder / "C1-chosen.json").write_text(json.dumps({"chosen": some}))
-    with pytest.raises(config.UserError, match=r"SFT -> DPO.*--tune"):
-        study.study("C1", C1, trial(bases=["base"], seeds=1))
+    write_json(lab.folder / "C1-chosen.json", {"chosen": some})
+    with pytest.raises(UserError, match=r"SFT -> DPO.*--tune"):
+        judge.study("C1", C1, trial(bases=["base"], seeds=1))
 
 
 @pytest.mark.parametrize("name", ["C2", "C3", "C4"])
 def test_a_study_draws_its_picture_and_fills_its_table(lab, capsys, name):
     claim = CLAIMS[name]
-    (lab.folder / f"{name}-chosen.json").write_text(json.dumps({"chosen": settings(claim)}))
+    choose(lab, name)
     lab.scores = lambda c: 0.4 + len(str(c.flags)) / 1000 + c.seed / 100
-    study.study(name, claim, trial(bases=["base", "other"], seeds=2))
+    judge.study(name, claim, trial(bases=["base", "other"], seeds=2))
     assert (lab.folder / f"{name}.png").stat().st_size > 10_000
     table = (lab.folder / f"{name}.md").read_text().splitlines()
     assert all(sum(line.startswith(f"| {n} |") for line in table) == 2 for n in claim.rows)
-    found = json.loads((lab.folder / f"{name}.json").read_text())["contrasts"]
-    assert found.keys() == {c.text for c in claim.contrasts}
+    assert contrasts(lab, name).keys() == {c.text for c in claim.contrasts}
 
 
 @pytest.mark.parametrize("mean, half, threshold, want", [
@@ -158,35 +154,30 @@ def test_the_rule(mean, half, threshold, want):
     assert verdict(mean, half, threshold) == want
 
 
-def test_two_bases_that_differ_are_undecided():
-    assert study.agree(["holds", "holds"]) == "holds"
-    assert study.agree(["holds", "does not hold"]) == study.agree(["holds", "undecided"]) == "undecided"
-
-
 def test_the_interval_is_paired():
     """Seeds differ by 40 points, the rows by 2 on every seed: paired, the difference is certain."""
     cells = [Cell((), s) for s in range(5)]
     row, other = ([made(c, 0.1 * c.seed + more) for c in cells] for more in (0.02, 0.0))
-    same(study.paired(row, other), [0.02, 0], "differences are taken seed by seed", 1e-9)
+    same(judge.paired(row, other), [0.02, 0], "differences are taken seed by seed", 1e-9)
     gains = [made(c, x) for c, x in zip(cells, (0.01, 0.02, 0.03, 0.02, 0.02))]
-    got = study.paired(gains, [made(c, 0) for c in cells])
+    got = judge.paired(gains, [made(c, 0) for c in cells])
     same(got, [0.02, 0.00878], "differences 1 2 3 2 2: 2 ± .878 by Student's t with four degrees of freedom", 1e-4)
 
 
 def test_a_run_that_diverged_cannot_help_its_row():
-    assert study.endpoint({"failed": "loss is nan"}) == 0
+    assert judge.endpoint({"failed": "loss is nan"}) == 0
 
 
 def test_a_chain_starts_from_its_row_with_the_same_seed():
-    c = study.cell(C1, claims.CHAIN, {**settings(), claims.SFT_ROW: ("--lr", "7e-4")}, 3, "base", "test", 100)
+    c = judge.cell(C1, claims.CHAIN, {**settings(), claims.SFT_ROW: ("--lr", "7e-4")}, 3, "base", "test", 100)
     assert c.start == Cell((*claims.SEQ, "--lr", "7e-4"), 3, "base", "test", 100) and c.seed == 3
 
 
 def test_tuning_gives_every_row_the_same_budget_and_takes_the_best(lab, capsys):
     best = ("--lr", "5e-4", "--batch-size", "16")
     lab.scores = lambda c: 0.9 if c.flags[-4:] == best else 0.6 if c.flags[-1] == "5e-4" else 0.5
-    study.tune("C1", C1, trial(bases=["base"], tune_seeds=2))
-    chosen = json.loads((lab.folder / "C1-chosen.json").read_text())
+    judge.tune("C1", C1, trial(bases=["base"], tune_seeds=2))
+    chosen = read_json(lab.folder / "C1-chosen.json")
     assert {len(t) for t in chosen["tried"].values()} == {6}, "six settings a row"
     assert all(tuple(s) == best for n, s in chosen["chosen"].items() if not C1.rows[n].after)
     chains = [c for c in lab.asked if c.flags[1] in ("dpo", "ppo")]
@@ -197,47 +188,46 @@ def test_tuning_gives_every_row_the_same_budget_and_takes_the_best(lab, capsys):
 def test_verdicts_follow_the_cells(lab, capsys):
     choose(lab)
     lab.scores = lambda c: 0.6 + 0.01 * (c.seed % 2) + 0.05 * (c.flags == (*claims.RELEASED, "--lr", "1e-4"))
-    study.study("C1", C1, trial(bases=["base", "other"], seeds=3))
-    found = json.loads((lab.folder / "C1.json").read_text())["contrasts"]
-    assert [c["verdict"] for c in found.values()] == ["holds", "holds"]
+    judge.study("C1", C1, trial(bases=["base", "other"], seeds=3))
+    assert [c["verdict"] for c in contrasts(lab).values()] == ["holds", "holds"]
     assert "| SFT, 6 passes | 1e-4 | 60.3 ± 1.4 | +0.0 ± 0.0 |" in (lab.folder / "C1.md").read_text()
 
 
 def test_bases_that_disagree_leave_the_claim_undecided(lab, capsys):
     choose(lab)
     lab.scores = lambda c: 0.6 + (0.05 if c.base == "base" else -0.05) * (c.flags == (*claims.RELEASED, "--lr", "1e-4"))
-    study.study("C1", C1, trial(bases=["base", "other"], seeds=3))
-    found = json.loads((lab.folder / "C1.json").read_text())["contrasts"]
+    judge.study("C1", C1, trial(bases=["base", "other"], seeds=3))
+    found = contrasts(lab)
     assert [c["verdict"] for c in found.values()] == ["undecided", "undecided"]
     assert {b["verdict"] for c in found.values() for b in c["bases"].values()} == {"holds", "does not hold"}
 
 
 def test_finished_cells_are_not_run_again(lab, capsys):
     choose(lab)
-    study.study("C1", C1, trial(bases=["base"], seeds=2))
+    judge.study("C1", C1, trial(bases=["base"], seeds=2))
     n = len(lab.asked)
-    study.study("C1", C1, trial(bases=["base"], seeds=2))
+    judge.study("C1", C1, trial(bases=["base"], seeds=2))
     assert len(lab.asked) == n == 1 + 2 * len(C1.rows)
-    study.study("C1", C1, trial(bases=["base"], seeds=3))
+    judge.study("C1", C1, trial(bases=["base"], seeds=3))
     assert len(lab.asked) == n + len(C1.rows), "one more seed, one more cell a row"
 
 
 def test_again_finds_a_number_that_changed(lab, capsys, monkeypatch):
     choose(lab)
-    study.study("C1", C1, trial(bases=["base"], seeds=2))
-    monkeypatch.setattr(study, "run_cell", lambda c, keep: {**made(c, 0.5), "seconds": 99.0})
-    study.again("C1", C1, trial(bases=["base"], seeds=2, again=3))
+    judge.study("C1", C1, trial(bases=["base"], seeds=2))
+    monkeypatch.setattr(the_cells, "run_cell", lambda c, keep: {**made(c, 0.5), "seconds": 99.0})
+    judge.again("C1", C1, trial(bases=["base"], seeds=2, again=3))
     assert capsys.readouterr().out.count("the same") == 3
-    monkeypatch.setattr(study, "run_cell", lambda c, keep: made(c, 0.5001))
-    with pytest.raises(config.UserError, match="other numbers"):
-        study.again("C1", C1, trial(bases=["base"], seeds=2, again=1))
+    monkeypatch.setattr(the_cells, "run_cell", lambda c, keep: made(c, 0.5001))
+    with pytest.raises(UserError, match="other numbers"):
+        judge.again("C1", C1, trial(bases=["base"], seeds=2, again=1))
 
 
 def test_the_map_says_what_diverged(lab, capsys):
     probes = {"own_prefix_gap": 0.5, "recovery_1": 0.4}
-    lab.cell = staticmethod(lambda c: {**made(c, 0.5), "probes": probes} if c.flags[-1] != "2e-3"
-                            else {"key": c.key, "failed": "loss is nan"})
-    study.lr_map("C1", C1, trial(bases=["base"]))
+    lab.cell = lambda c: ({"key": c.key, "failed": "loss is nan"} if c.flags[-1] == "2e-3" else
+                          {**made(c, 0.5), "probes": probes})
+    judge.lr_map("C1", C1, trial(bases=["base"]))
     text = (lab.folder / "C1-map.md").read_text()
     assert text.count("diverged") == 4 * len(C1.mapped) and "| 0.50 |" in text
     assert all(c.probes and c.split == "val" for c in lab.asked)
@@ -249,23 +239,14 @@ def test_a_shorter_form_never_overwrites_the_evidence(short, monkeypatch, tmp_pa
     both = ["base", str(tmp_path)]
     (tmp_path / "model.safetensors").touch()
     monkeypatch.setattr(claims, "BASES", tuple(both))
-    with pytest.raises(config.UserError, match="--out out/trial"):
+    with pytest.raises(UserError, match="--out out/trial"):
         Claims(**{"bases": both, "tune_seeds": 4, **short}).check(C1)
     for whole in ({"bases": both}, {"map": True, "bases": ["base"]}, {"tune": True, "bases": ["base"]}):
         Claims(tune_seeds=4, **whole).check(C1)
 
 
-def test_a_study_before_tuning_says_what_to_do(lab):
-    with pytest.raises(config.UserError, match="--tune first"):
-        study.study("C1", C1, trial(bases=["base"]))
-
-
-def test_a_cell_with_probes_has_a_key_of_its_own(lab):
-    assert Cell(("--lr", "1"), 0).key != Cell(("--lr", "1"), 0, probes=True).key
-
-
 @pytest.mark.slow
 def test_a_cell_gives_the_same_numbers_twice():
     cell = Cell(("--objective", "ift", "--steps", "20", "--rows", "100"), 3, "base", "val", 10, probes=True)
-    a, b = ({k: v for k, v in the_cells.run_cell(cell).items() if k != "seconds"} for _ in range(2))
+    a, b = (timeless(the_cells.run_cell(cell)) for _ in range(2))
     assert a == b and a["probes"]["kl_own"] > 0

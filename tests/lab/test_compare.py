@@ -1,6 +1,6 @@
 """The comparison: what a cell keeps for the page, what training costs, how cells become rows, what is run again.
 
-    python -m pytest tests/test_compare.py        about 40 s
+    python -m pytest tests/lab/test_compare.py        about 40 s
 """
 import json
 from dataclasses import replace
@@ -8,61 +8,58 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from running import call, one_error
+from running import ROOT, call, one_error
 
-from nanouft.lab import snapshot
-from nanouft.models.load import start_model
-from nanouft.data.rows import Row
-from nanouft.look.scores import table as summary
-from nanouft.look.stats import interval
-from nanouft.lab import cells as the_cells
 from nanouft import world
-from nanouft.lab import compare, cost
+from nanouft.gpt import GPT, NANO
+from nanouft.lab import cells as the_cells
+from nanouft.lab import compare, cost, snapshot, table
 from nanouft.lab.cells import Cell, read_cells, run_cell
+from nanouft.lab.table import MEASURES, Row
+from nanouft.look.stats import interval
 from nanouft.models.generate import generate
-from nanouft.gpt import NANO, GPT
+from nanouft.models.load import add_value_head, start_model
 from nanouft.objectives import OBJECTIVES
-from nanouft.lab.table import MEASURES
+from nanouft.shell.files import read_json
 
 SHORT = ("--steps", "30", "--rows", "40", "--batch-size", "8")
 SFT, DPO = ("--objective", "sft", *SHORT), ("--objective", "dpo", "--steps", "3", "--rows", "20", "--batch-size", "4")
 
 
-# ---- portraits -------------------------------------------------------------------------------------------------------
+# ---- snapshots -------------------------------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory) -> dict[str, dict]:
-    """Three real cells with portraits: the base, SFT, and DPO after it."""
+    """Three real cells with snapshots: the base, SFT, and DPO after it."""
     keep, sft = tmp_path_factory.mktemp("kept"), Cell(SFT, 5, "base", "val", 2)
-    some = {"base": Cell((), 0, "base", "val", 2, portrait=True), "sft": replace(sft, portrait=True),
-            "chain": Cell(DPO, 5, sft, "val", 2, portrait=True)}
-    return {name: run_cell(c, keep) for name, c in some.items()}
+    some = {"base": Cell((), 0, "base", "val", 2), "sft": sft, "chain": Cell(DPO, 5, sft, "val", 2)}
+    return {name: run_cell(replace(c, snapshot=True), keep) for name, c in some.items()}
 
 
 def test_looking_changes_no_weight(faces):
-    """A portrait looks at held-out rows while it trains; loss, scores and tokens are those of a plain cell."""
+    """A snapshot looks at held-out rows while it trains; loss, scores and tokens are those of a plain cell."""
     plain = run_cell(Cell(SFT, 5, "base", "val", 2), None)
     for key in ("mean", "families", "tokens", "last_loss"):
         assert faces["sft"][key] == plain[key], key
     assert [p[0] for p in faces["sft"]["portrait"]["held"]["points"]] == [24], "looked at once in 30 steps"
 
 
-def test_a_portrait_says_what_the_model_does(faces):
+def test_a_snapshot_says_what_the_model_does(faces):
     base, sft = faces["base"]["portrait"], faces["sft"]["portrait"]
     assert base["pairs"] == {"chosen": 0, "rejected": 0} and abs(base["probes"]["kl_own"]) < 1e-6, "it is the base"
     assert "ledger" not in base and base["curve"] == [] and base["held"] == {} and base["seconds"] == 0
     assert sft["pairs"]["chosen"] > 0.1 and sft["probes"]["kl_own"] > 1e-3
     assert len(sft["curve"]) == snapshot.CURVE and sft["curve"][-1][0] == 30
     assert len(sft["answers"]) == len(snapshot.SHOWN) == len(sft["ledger"])
-    rows = summary.shown_prompts("val", start_model("base")[1])
+    rows = table.shown_prompts("val", start_model("base")[1])
     for p, a in zip(rows, sft["answers"]):
         assert a["score"] == pytest.approx(world.score(p["prompt"], a["says"]), abs=1e-3), "scored by rule"
         assert world.score(p["prompt"], p["right"]) == 1 > world.score(p["prompt"], p["wrong"])
     assert len(json.dumps(faces["chain"])) < 8000, "small enough to keep a hundred and fifty of them"
 
 
-def test_the_ledger_of_a_portrait_is_that_of_its_own_objective(faces):
+def test_the_ledger_of_a_snapshot_is_that_of_its_own_objective(faces):
     """SFT pays +1 everywhere. DPO at its start (policy = reference) pushes chosen up and rejected down alike."""
-    prompts = summary.shown_prompts("val", start_model("base")[1])
+    prompts = table.shown_prompts("val", start_model("base")[1])
     for p, seen in zip(prompts, faces["sft"]["portrait"]["ledger"]):
         assert seen["last"] == {"right": [1.0] * len(p["right_tokens"])}
     for p, seen in zip(prompts, faces["chain"]["portrait"]["ledger"]):
@@ -79,14 +76,14 @@ def test_seconds_add_up_along_a_chain(faces):
 def test_a_run_that_samples_counts_its_own_cost(tmp_path):
     """On-policy, all is paid where it happens: prompts read, answers sampled and scored, steps made."""
     flags = ("--objective", "rloo", "--rows", "16", "--batch-size", "4")
-    one, two, three = (run_cell(Cell((*flags, "--steps", n), 5, "base", "val", 1, portrait=True)) for n in "123")
+    one, two, three = (run_cell(Cell((*flags, "--steps", n), 5, "base", "val", 1, snapshot=True)) for n in "123")
     spent = [c["portrait"]["flops"] for c in (one, two)]
     more = spent[1] - spent[0], three["portrait"]["flops"] - spent[1]
     assert min(more) > 0 and 0.5 < more[1] / more[0] < 2, "steps cost alike, but for the length of answers"
     row = Row(flags, "on-policy", SFT)
-    price = summary.priced(row, 5, [one, two, {"failed": "no"}])
+    price = table.priced(row, 5, [one, two, {"failed": "no"}])
     assert price.flops == pytest.approx(cost.cost_of([*SFT, "--seed", "5"]).flops + sum(spent) / 2)
-    assert summary.priced(row, 5, [{"failed": "no"}]) is None
+    assert table.priced(row, 5, [{"failed": "no"}]) is None
     assert len(one["portrait"]["ledger"]) == len(snapshot.SHOWN)
 
 
@@ -108,7 +105,7 @@ def test_flops_are_those_that_torch_counts():
         model(ids, want="hidden")
     assert meter.flops == before, "outside its block nothing is counted"
     assert other.flops == cost.forward_flops(model.cfg, 3, 10, 0), "no head, no backward"
-    model.add_value_head()
+    add_value_head(model, "base")
     with torch.no_grad(), cost.counted() as critic:
         model(ids, want="value")
     assert critic.flops == other.flops, "a value head is one column, not a vocabulary"
@@ -126,7 +123,7 @@ def test_samples_are_paid_token_by_token():
     assert heads % one == 0 and 5 <= heads / one <= len(prompt) + 4
 
 
-@pytest.mark.parametrize("name", ["sft", "dpo", "uft", "kto"])
+@pytest.mark.parametrize("name", ["dpo", "kto"])
 def test_counted_tokens_are_those_that_training_logs(name):
     """The twin makes the steps that train makes. (KTO logs its mismatched answers too; no gradient flows into them.)"""
     flags = ("--objective", name, "--rows", "40", "--batch-size", "8", "--steps", "4")
@@ -152,7 +149,7 @@ def test_relative_costs():
     assert cost.cost_of(["--objective", "dft"]) == sft
     assert cost.cost_of(["--objective", "sft", "--epochs", "6"]).flops / sft.flops == pytest.approx(2, abs=0.05)
     row = compare.all_rows()["sft->dpo"]
-    assert summary.priced(row, 0, []).flops == sft.flops + cost.cost_of(["--objective", "dpo"]).flops
+    assert table.priced(row, 0, []).flops == sft.flops + cost.cost_of(["--objective", "dpo"]).flops
 
 
 # ---- rows ------------------------------------------------------------------------------------------------------------
@@ -160,17 +157,16 @@ def test_every_offline_objective_every_chain_and_the_control_are_rows():
     rows = compare.all_rows()
     assert {"sft->dpo", "sft->kto", "sft->una", "poft->dpo", compare.TWICE} <= rows.keys()
     for name, o in OBJECTIVES.items():
-        sampled = o.source == "rollouts"
-        assert (f"sft->{name}" if sampled else name) in rows
-        if not sampled:
-            needs = summary.needs(rows[name])
-            assert needs["models"] == "none" or o.columns
-            assert ("start model" in needs["models"]) == bool({"ref", "prompt"} & set(o.columns))
+        assert ((f"sft->{name}" if o.on_policy else name) in rows) == (name not in compare.SAME)
+        if name in rows:
+            models = table.needed(rows[name])["models"]
+            assert models == "none" or o.columns
+            assert ("start model" in models) == bool({"ref", "prompt"} & set(o.columns))
     asked = compare.wanted(compare.Compare())
     assert all(r.group != "on-policy" for r in asked.values()), "they come when they are asked for"
     for row in rows.values():
-        source = summary.sources(row)
-        assert (summary.Path(compare.__file__).parents[2] / source["file"]).exists()
+        source = table.sources(row)
+        assert (ROOT / source["file"]).exists()
         assert source["arxiv"] or row.objective == "sft", f"{row.objective}: no arXiv id in its paper"
 
 
@@ -181,7 +177,7 @@ def test_a_changed_row_invalidates_its_own_cells_and_what_starts_from_them():
     before, after = keys(SFT), keys((*SFT, "--lr", "1e-4"))
     assert {n for n in before if before[n] != after[n]} == {"sft", "sft->dpo"}
     plain = Row(SFT, "demonstrations").cell(0, "base", "test", 10, False)
-    assert plain.key != before["sft"] and plain.model_key == replace(plain, portrait=True).model_key
+    assert plain.key != before["sft"] and plain.model_key == replace(plain, snapshot=True).model_key
     assert Cell(SFT).key == "fbce1285511f0fb7" or the_cells.CELL_VERSION != 1, "keys of finished cells must not move"
 
 
@@ -191,60 +187,30 @@ def test_mistakes_are_one_line(capsys):
 
 
 # ---- the command -----------------------------------------------------------------------------------------------------
-@pytest.fixture(scope="module")
-def compared(tmp_path_factory):
-    """A real, tiny comparison of two rows over two seeds: (folder, how to run it again)."""
-    folder, patch = tmp_path_factory.mktemp("compared"), pytest.MonkeyPatch()
-    rows = {"sft": Row(SFT, "demonstrations"), "dpo": Row(DPO, "pairs")}
-    patch.setattr(compare, "all_rows", lambda: rows)
-
-    def again():
-        assert call(compare.main, "--seeds", "2", "--items", "1", "--workers", "1", "--out", str(folder)) == 0
-        return json.loads((folder / "results.json").read_text(encoding="utf-8"))
-    again()
-    yield folder, again
-    patch.undo()
-
-
-def test_results_and_table_are_computed_from_the_cells(compared):
-    folder, _ = compared
-    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-    cells, text = read_cells(folder / "cells.jsonl").values(), (folder / "table.md").read_text(encoding="utf-8")
-    assert len(cells) == 5 and list(results["rows"]) == ["base", "sft", "dpo"]
+def test_results_and_table_are_computed_from_the_cells(tmp_path, monkeypatch):
+    """A real, tiny comparison of two rows over two seeds."""
+    monkeypatch.setattr(compare, "all_rows", lambda: {"sft": Row(SFT, "demonstrations"), "dpo": Row(DPO, "pairs")})
+    assert call(compare.main, "--seeds", "2", "--items", "1", "--workers", "1", "--out", tmp_path) == 0
+    rows, text = read_json(tmp_path / "results.json")["rows"], (tmp_path / "table.md").read_text(encoding="utf-8")
+    cells = read_cells(tmp_path / "cells.jsonl").values()
+    assert len(cells) == 5 and list(rows) == ["base", "sft", "dpo"]
     for name in ("sft", "dpo"):
         mine = [c for c in cells if c["flags"].startswith(f"--objective {name}")]
-        figures = results["rows"][name]["figures"]
-        assert figures.keys() == MEASURES.keys() and results["rows"][name]["seeds"] == [0, 1]
+        figures = rows[name]["figures"]
+        assert figures.keys() == MEASURES.keys() and rows[name]["seeds"] == [0, 1]
         assert figures["score"] == list(interval([c["mean"] for c in mine]))
-        kl = [c["portrait"]["probes"]["kl_own"] for c in mine]
-        assert figures["kl_own"] == list(interval(kl))
+        assert figures["kl_own"] == list(interval([c["portrait"]["probes"]["kl_own"] for c in mine]))
         assert figures["seconds"][0] == np.median([c["portrait"]["seconds"] for c in mine])
         assert f"| {MEASURES['kl_own'].write(figures['kl_own'])} |" in text
-        assert f"| {results['rows'][name]['cost']['tokens']:,} |" in text
-    assert (folder / "index.html").exists()
-
-
-def test_only_what_is_missing_runs_again(compared):
-    """A finished line is taken as it is, whatever it says; a deleted one is made again, and is the same."""
-    folder, again = compared
-    file = folder / "cells.jsonl"
-    before = [json.loads(line) for line in file.read_text().splitlines()]
-    marked = [{**c, "mark": i} for i, c in enumerate(before)]
-    lost = marked.pop(2)
-    file.write_text("".join(json.dumps(c) + "\n" for c in marked), encoding="utf-8")
-    again()
-    after = {c["key"]: c for c in map(json.loads, file.read_text().splitlines())}
-    assert sorted(c["mark"] for c in after.values() if "mark" in c) == [0, 1, 3, 4]
-    def measured(c):
-        return {k: v for k, v in c.items() if k not in ("seconds", "mark", "portrait")}
-    assert measured(after[lost["key"]]) == measured(lost)
+        assert f"| {rows[name]['cost']['tokens']:,} |" in text
+    assert (tmp_path / "index.html").exists()
 
 
 def test_a_row_that_diverged_is_counted_and_not_averaged(faces):
     good, bad = faces["sft"], {"seed": 6, "failed": "loss is nan at step 3"}
-    row = summary.one(Row(SFT, "demonstrations"), [good, bad], None, cost.Cost(1, 1.0))
+    row = table.one(Row(SFT, "demonstrations"), [good, bad], None, cost.Cost(1, 1.0))
     assert row["seeds"] == [5] and row["failed"] == {6: bad["failed"]}
     assert row["figures"]["score"] == [good["mean"], None] and row["cost"] is None
-    gone = summary.one(Row(SFT, "demonstrations"), [bad], None, cost.Cost(1, 1.0))
+    gone = table.one(Row(SFT, "demonstrations"), [bad], None, cost.Cost(1, 1.0))
     assert gone["figures"]["score"] is None and "answers" not in gone
     assert MEASURES["score"].write(None) == "–" and MEASURES["chosen"].write([-0.0001, None]) == "0.00"

@@ -1,17 +1,15 @@
 """The study of reward over-optimisation: its figures by hand, its table and picture from lines, one small real piece.
 
-    python -m pytest tests/test_overoptimise.py       about 10 s
+    python -m pytest tests/lab/test_overoptimise.py       about 10 s
 """
-import json
 import re
 
 import numpy as np
 import pytest
-from running import ROOT, call, one_error
+from running import ROOT, call, lines, one_error
 
-from nanouft.shell.files import read_json
 from nanouft.lab import overoptimise
-from nanouft.shell import runs
+from nanouft.shell.files import Lines, read_json
 
 
 @pytest.fixture
@@ -35,14 +33,8 @@ def test_a_reward_that_is_the_score_agrees_and_its_reverse_does_not():
     plain = overoptimise.curve(scores, scores, scores)["curve"]
     assert [p["reward"] for p in good["curve"]] == pytest.approx([p["reward"] for p in plain]), "no unit, no zero"
     assert good["curve"][0]["reward"] == pytest.approx(0, abs=1e-9) and good["curve"][0]["kl"] == pytest.approx(0)
-
-
-def test_differences_between_prompts_are_no_spread():
-    """A constant for each prompt says nothing about its answers: it must not enlarge the unit of the reward."""
-    scores = np.random.default_rng(0).random((20, 16))
-    shifted = scores + np.arange(20)[:, None]
-    spread = [overoptimise.curve(likes, scores, scores)["spread"] for likes in (shifted, scores)]
-    assert spread[0] == pytest.approx(spread[1])
+    spread = [overoptimise.curve(x, scores, scores)["spread"] for x in (scores, scores + np.arange(20)[:, None])]
+    assert spread[0] == pytest.approx(spread[1]), "a constant of a prompt does not enlarge the unit of the reward"
 
 
 def line(part: str, source: str, pairs: int, seed: int, scores: list[float]) -> dict:
@@ -58,7 +50,7 @@ def test_table_and_picture_from_lines(here, capsys):
     other = overoptimise.Study(ppo_lr=1.0, prompts=9)                   # lines of other settings are not mixed in
     found += [line(p, "samples", 100, 7, [0.0, 0.0, 0.0]) | {"with": other.settings(p)} for p in ("ppo", "best-of")]
     (here / "r").mkdir()
-    (here / "r" / "over_optimisation.jsonl").write_text("".join(json.dumps(x) + "\n" for x in found))
+    lines(here / "r" / "over_optimisation.jsonl", found)
     assert call(overoptimise.main, "--part", "table", "--out", "r", "--picture", "p.png") == 0
     out = capsys.readouterr().out
     row, = (x for x in out.splitlines() if x.startswith("| best of 64 | 100 pairs"))
@@ -83,25 +75,12 @@ def test_best_of_n_in_small(small, monkeypatch):
     assert again == found, "finished models are taken as they are, and samples repeat"
 
 
-def test_half_a_run_begins_anew(tmp_path):
-    def main(argv):
-        place = overoptimise.Path(argv[-1])
-        assert not place.exists(), "what a kill has left is gone"
-        place.mkdir()
-        (place / "model.safetensors").write_text("whole")
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "run.json").write_text("{}")
-    for _ in range(2):                                      # the second time nothing is run
-        overoptimise.quietly(main, [], tmp_path / "run")
-    assert [f.name for f in (tmp_path / "run").iterdir()] == ["model.safetensors"]
-
-
 def test_ppo_in_small(small, monkeypatch):
     made = overoptimise.reward_models
     monkeypatch.setattr(overoptimise, "reward_models", lambda seed, source, work: made(seed, "corruptions", work))
     x = overoptimise.ppo(0, "samples", 4, {"mean": 1.0, "spread": 2.0}, small)
     folder, = overoptimise.Path(small.work).glob("ppo-samples-4-0-*")
-    log, hp = runs.read_metrics(folder / "metrics.jsonl"), read_json(folder / "run.json")["hp"]
+    log, hp = Lines(folder / "metrics.jsonl").read(), read_json(folder / "run.json")["hp"]
     assert (hp["beta"], hp["end_penalty"]) == (0, 0), "no leash, and nothing is paid but the reward"
     first = x["curve"][0]
     assert len(x["curve"]) == small.ppo_steps / 2, "two steps are one rollout"
@@ -121,7 +100,7 @@ def test_mistakes_are_one_line(argv, words, here, capsys):
 
 def test_the_committed_table_is_that_of_the_committed_lines():
     folder = ROOT / "docs" / "results"
-    found = runs.read_metrics(folder / "over_optimisation.jsonl")
+    found = Lines(folder / "over_optimisation.jsonl").read()
     table = (folder / "over_optimisation.md").read_text(encoding="utf-8")
     assert table == "\n".join(overoptimise.table(found)) + "\n"
     text = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -1,6 +1,6 @@
 """The comparison page: its numbers are those of results.json, it asks for nothing, it sorts by keyboard.
 
-    python -m pytest tests/test_page.py        about 20 s; wants node, and Chromium or Chrome
+    python -m pytest tests/lab/test_page.py        about 20 s; wants node, and Chromium or Chrome
 
 Cells are made up here, fast and with every oddity: a seed that diverged, a row with no seed left, a prompt that tries
 to end the script. What is missing on the machine is said aloud and skipped, as in test_lake_page.py.
@@ -8,20 +8,15 @@ to end the script. What is missing on the machine is said aloud and skipped, as 
 import json
 import random
 import re
-import shutil
-import subprocess
 from html import unescape
 from pathlib import Path
 
 import pytest
-from browser import Browser, skip
+from browser import Browser, node
 
-from nanouft.lab import snapshot
-from nanouft.data.rows import Row
-from nanouft.look.scores import table as summary
 from nanouft import world
-from nanouft.lab import compare, cost, page
-from nanouft.lab.table import MEASURES
+from nanouft.lab import compare, cost, page, snapshot, table
+from nanouft.lab.table import MEASURES, Row
 
 EVIL = "</script><b>&amp; no"
 
@@ -46,15 +41,15 @@ def cell(rng: random.Random, row: Row, seed: int, prompts: list[dict]) -> dict:
 @pytest.fixture(scope="module")
 def results() -> dict:
     rng, patch = random.Random(0), pytest.MonkeyPatch()
-    patch.setattr(summary, "priced", lambda row, seed, cells: None if row.group == "on-policy" else
+    patch.setattr(table, "priced", lambda row, seed, cells: None if row.group == "on-policy" else
                   cost.Cost(rng.randrange(20_000, 200_000), rng.uniform(3e11, 2e12)) if row.flags else cost.Cost())
     sft = ("--objective", "sft")
     rows = {"base": Row((), "start"), **compare.wanted(compare.Compare()), "sft->ppo": Row(sft, "on-policy", sft)}
-    prompts = summary.shown_prompts("test", summary.Tokenizer.load("nano"))
+    prompts = table.shown_prompts("test", table.Tokenizer.load("nano"))
     done = {name: [cell(rng, row, s, prompts) for s in range(3 if row.flags else 1)] for name, row in rows.items()}
     done["rpo"][1] = {"seed": 1, "failed": "loss is nan"}
     done["asft"] = [{"seed": s, "failed": "loss is nan"} for s in range(3)]
-    out = summary.of(rows, done, {"command": f"python -m nanouft.lab.compare {EVIL}", "seeds": 3, "first_seed": 0,
+    out = table.summarise(rows, done, {"command": f"python -m nanouft.lab.compare {EVIL}", "seeds": 3, "first_seed": 0,
                                   "items": 100, "split": "test", "init": "base"})
     patch.undo()
     return json.loads(json.dumps(out))
@@ -85,10 +80,10 @@ def table_of(text: str) -> tuple[list[str], dict[str, list[tuple[str, str]]]]:
     """(titles, {row: [(data-v, shown text)]}) of the page's table, read without JavaScript."""
     def plain(x):
         return unescape(re.sub(r"<[^>]*>", "", x)).strip()
-    table = text[text.index('<table id="table"'):text.index("</table>")]
-    titles = [plain(x) for x in re.findall(r"<button[^>]*>(.*?)</button>", table)]
+    html = text[text.index('<table id="table"'):text.index("</table>")]
+    titles = [plain(x) for x in re.findall(r"<button[^>]*>(.*?)</button>", html)]
     rows = {}
-    for name, tr in re.findall(r'<tr data-name="([^"]*)"[^>]*>(.*?)</tr>', table, re.S):
+    for name, tr in re.findall(r'<tr data-name="([^"]*)"[^>]*>(.*?)</tr>', html, re.S):
         rows[unescape(name)] = [(unescape(v), plain(x)) for v, x in
                                 re.findall(r'<t[hd][^>]*data-v="([^"]*)"[^>]*>(.*?)</t[hd]>', tr, re.S)]
     return titles, rows
@@ -124,30 +119,25 @@ def test_links_lead_to_files_and_papers(file, text, results):
 
 
 # ---- its JavaScript, in node -----------------------------------------------------------------------------------------
-def node(code: str):
-    if not (program := shutil.which("node")):
-        skip("node is not installed, the page's functions are not tried")
-    head = "".join(f"const {name} = require({json.dumps(str(page.ASSETS / file))});"
-                   for name, file in (("Table", "table.js"), ("Draw", "draw.js")))
-    done = subprocess.run([program, "-"], input=f"{head} let out; {code}; console.log(JSON.stringify(out));",
-                          capture_output=True, text=True, encoding="utf-8", timeout=60)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+def run(code: str):
+    """The value of `out` after `code`, where table.js and draw.js are known."""
+    return node("".join(f"const {name} = require({json.dumps(str(page.ASSETS / file))});"
+                        for name, file in (("Table", "table.js"), ("Draw", "draw.js"))) + code)
 
 
 def test_sorting_is_numeric_stable_and_keeps_what_is_missing_at_the_end():
     rows = [{"v": v, "k": k} for k, v in enumerate(["10", "", "9", "-1", "9", "1e-3"])]
     for down, want in ((False, [3, 5, 2, 4, 0, 1]), (True, [0, 2, 4, 5, 3, 1])):
-        got = node(f"out = Table.sorted({json.dumps(rows)}, true, {json.dumps(down)}).map((r) => r.k)")
+        got = run(f"out = Table.sorted({json.dumps(rows)}, true, {json.dumps(down)}).map((r) => r.k)")
         assert got == want
-    assert node("out = Table.sorted([{v: 'b'}, {v: ''}, {v: 'A'}], false, false).map((r) => r.v)") == ["A", "b", ""]
+    assert run("out = Table.sorted([{v: 'b'}, {v: ''}, {v: 'A'}], false, false).map((r) => r.v)") == ["A", "b", ""]
 
 
 def test_labels_cover_neither_each_other_nor_a_point():
     """Forty points in a crowd: whoever gets a label gets a free place; nearly all do."""
     rng = random.Random(1)
     points = [{"name": f"method_{i}", "px": rng.gauss(330, 60), "py": rng.gauss(230, 50)} for i in range(40)]
-    spots = node(f"out = Draw.place({json.dumps(points)}, (s) => 6.9 * s.length + 4, [56, 0, 660, 420])")
+    spots = run(f"out = Draw.place({json.dumps(points)}, (s) => 6.9 * s.length + 4, [56, 0, 660, 420])")
     boxes = [s["b"] for s in spots if s] + [[p["px"] - 7, p["py"] - 7, p["px"] + 7, p["py"] + 7] for p in points]
     labels = sum(s is not None for s in spots)
     assert labels >= 36
@@ -158,10 +148,10 @@ def test_labels_cover_neither_each_other_nor_a_point():
 
 
 def test_axes_and_bars():
-    assert node("out = Draw.ticks(0.9, 4.2, true)") == [1, 1.5, 2, 3, 4]
-    assert node("out = Draw.ticks(22, 97, false)") == [40, 60, 80]
-    assert node("out = [1, -0.134, 0, -41.7].map(Draw.signed)") == ["+1.00", "-0.13", "+0.00", "-42"]
-    svg = node('out = Draw.strip(["a", "<|end|>"], [1, -0.25])')
+    assert run("out = Draw.ticks(0.9, 4.2, true)") == [1, 1.5, 2, 3, 4]
+    assert run("out = Draw.ticks(22, 97, false)") == [40, 60, 80]
+    assert run("out = [1, -0.134, 0, -41.7].map(Draw.signed)") == ["+1.00", "-0.13", "+0.00", "-42"]
+    svg = run('out = Draw.strip(["a", "<|end|>"], [1, -0.25])')
     heights = [float(h) for h in re.findall(r'<rect[^>]* height="([\d.]+)"', svg)]
     assert heights[0] == 2 * heights[1] > 0 and "&lt;|end|&gt;" in svg, "bars are square roots; text is escaped"
     assert re.findall(r'<rect class="(\w+)"', svg) == ["up", "down"]
@@ -195,8 +185,7 @@ def test_the_table_is_sorted_by_keyboard_and_says_so(b, file, results):
     assert "how far it went" in b.js("document.querySelector('#meaning').textContent"), "the column explains itself"
 
 
-@pytest.mark.parametrize("dark", [False, True])
-@pytest.mark.parametrize("width", [400, 800, 1400])
+@pytest.mark.parametrize("width, dark", [(400, True), (800, False), (1400, True)])
 def test_nothing_overflows_and_everything_is_drawn(b, file, results, width, dark, tmp_path):
     b.open(file, width=width, height=900, dark=dark)
     assert b.js("document.documentElement.scrollWidth") == width

@@ -1,6 +1,6 @@
 """Frozen Lake, what is known exactly: dynamics, planners, chances, distances, demonstrations.
 
-    python -m pytest tests/test_lake.py        about 8 s
+    python -m pytest tests/lake/test_lake.py        about 8 s
 """
 import itertools
 import math
@@ -54,20 +54,12 @@ def test_three_planners_agree(lake):
     assert (optimal_actions(lake) & (policy > 0)).any(-1).all(), "policy iteration chose among the optimal actions"
 
 
-@every_lake
-def test_the_return_is_occupancy_times_reward(lake):
-    policy = some_policy(lake)
-    J = (occupancy(lake, policy)[:, None] * policy * lake.R).sum()
-    same(J, solve(lake, policy)[lake.start], "J = sum d(s) pi(a|s) R(s,a)")
-
-
 def test_known_values():
     """Of gymnasium's own 4x4 map and of the project's two-way map."""
     same(value_iteration(DEFAULT)[0][0], 0.99 ** 5, "4x4: six steps, the reward comes with the sixth")
     same(value_iteration(SLIPPERY)[0][0], 0.5420, "4x4 slippery", 5e-5)
     same(success(SLIPPERY, optimal(SLIPPERY), 5000)[0], 14 / 17, "slippery: without a limit of steps .8235", 1e-6)
     same(success(SLIPPERY, optimal(SLIPPERY))[0], 0.7402, "within gymnasium's 100 steps: .7402", 5e-5)
-    same(success(DEFAULT, uniform(DEFAULT))[0], 0.0139, "a random walk on 4x4", 5e-5)
     same(success(TWOWAY, uniform(TWOWAY))[0], 0.0017, "a random walk on twoway5", 5e-5)
     assert DEFAULT.limit == make_lake("default8").limit == 100, "a custom map of any size stops at 100"
 
@@ -144,41 +136,12 @@ def test_soft_bellman_is_the_distribution_over_action_sequences():
     same(V[lake.start], beta * math.log(Z), "and V = beta log Z")
 
 
-def test_along_a_path_the_soft_optimal_log_ratios_telescope():
-    """DPO's reward, read off a policy: exact where moves are certain, not where they slip."""
-    beta = 0.5
-    for lake in (TWOWAY, make_lake("twoway5", slippery=True)):
-        policy, V = soft_optimal(lake, beta)
-        gaps = []
-        for path, reward in ((gold(TWOWAY), 1.0), (loser(TWOWAY, "detour"), 1.0), (loser(TWOWAY, "fall"), 0.0)):
-            ratio = sum(math.log(policy[step].item() / 0.25) for step in path)
-            gaps.append(beta * ratio - (reward - V[lake.start].item()))
-        if lake.slippery:
-            differs(gaps, [0.0] * 3, "slippery: the log-ratio of a path is not its return", by=1e-2)
-        else:
-            same(gaps, [0.0] * 3, "beta sum log pi/pi_ref = R - V(start)", 1e-11)
-
-
-def test_a_cold_soft_policy_is_optimal_and_a_hot_one_the_reference():
-    hot, _ = soft_optimal(TWOWAY, 1e4)
-    same(hot[TWOWAY.live], uniform(TWOWAY)[TWOWAY.live], "beta to infinity: the reference", 1e-3)
+def test_a_cold_soft_policy_is_optimal():
     cold, _ = soft_optimal(TWOWAY, 1e-3, gamma=0.99)
     same(solve(TWOWAY, cold)[TWOWAY.start], value_iteration(TWOWAY)[0][TWOWAY.start], "beta to 0: optimal", 1e-5)
 
 
 # ---- distances ------------------------------------------------------------------------------------------------------
-def test_distance_constants():
-    s, right = TWOWAY.start, int(optimal_actions(TWOWAY)[TWOWAY.start].double().argmax())
-    rows = {"uniform": [0.25] * 4, "wrong one-hot": [1.0 * (a == (right + 1) % 4) for a in range(4)],
-            "right one-hot": [1.0 * (a == right) for a in range(4)],
-            "away from the right one": [(a != right) / 3 for a in range(4)],
-            "away from a wrong one": [(a != (right + 2) % 4) / 3 for a in range(4)]}
-    for (name, row), want in zip(rows.items(), (0.1875, 0.5, 0.0, 1 / 3, 1 / 6)):
-        policy = uniform(TWOWAY)
-        policy[s] = torch.tensor(row, dtype=torch.float64)
-        same(distance(TWOWAY, policy)[s], want, f"{name}: {want:.4f}")
-
-
 @pytest.mark.parametrize("lake", [DEFAULT, SLIPPERY, make_lake("twoway5", True)], ids=["4x4", "slippery", "twoway"])
 def test_distance_is_to_the_nearest_optimal_policy(lake):
     """No mixture of optimal actions is nearer than what is claimed, and one of a fine grid comes as near."""
@@ -265,9 +228,8 @@ def test_random_lakes_are_a_function_of_their_seed():
 # ---- maps from outside ----------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("text, says", [
     ("SFF\nFHF\nFFX", "row 3: unknown cell 'X'"), ("SFF\nFH\nFFG", "row 2: 2 cells where row 1 has 3"),
-    ("SH\nHG", "no path from S to G"), ("FFF\nFFG", "0 cells S"), ("SFS\nFFG", "2 cells S"), ("SFF\nFFF", "0 cells G"),
-    ("SGG", "2 cells G"), ("", "no map in it"), ("\n \n", "no map in it"), ("sfg", "unknown cell 's'"),
-    ("S" + "F" * 400 + "G", "402 cells"), ("SFG\n\ufeffFFF", "unknown cell")])
+    ("SH\nHG", "no path from S to G"), ("FFF\nFFG", "0 cells S"), ("SGG", "2 cells G"), ("\n \n", "no map in it"),
+    ("S" + "F" * 400 + "G", "402 cells")])
 def test_a_bad_map_is_one_line(tmp_path, text, says):
     file = tmp_path / "map.txt"
     file.write_text(text, encoding="utf-8")

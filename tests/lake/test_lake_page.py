@@ -1,31 +1,28 @@
 """The Frozen Lake page: its JavaScript learns what torch learns, and in a real browser every scene works.
 
-    python -m pytest tests/test_lake_page.py        about 30 s; wants node, and Chromium or Chrome
+    python -m pytest tests/lake/test_lake_page.py        about 30 s; wants node, and Chromium or Chrome
 
 What is missing is said aloud (a warning with the reason) and skipped: node and the browser are not installed by pip.
 NANOUFT_BROWSER names a browser in an unusual place.
 """
-from __future__ import annotations
-
 import json
 import re
-import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import torch
+from browser import Browser, node
+from running import environment
 
 from frozen_lake import page
 from frozen_lake.demos import LOSERS, gold, moves_of_loser
-from frozen_lake.experiment import CONTRASTS
 from frozen_lake.lake import make_lake
 from frozen_lake.learn import learn, method, task_of
-from frozen_lake.measure import distance
+from frozen_lake.measure import CONTRASTS, distance
 from frozen_lake.planning import greedy, optimal_actions, success
 from frozen_lake.policies import Table
-import torch
-
-from browser import Browser, skip
 
 HP = {"lam": 0.2, "gamma": 0.95, "beta": 0.1, "lr": 5e-3, "steps": 200}
 LAKE = make_lake("twoway5")
@@ -59,23 +56,16 @@ def studied(content, tmp_path_factory) -> Path:
 
 
 # ---- lake.js against torch -------------------------------------------------------------------------------------------
-
-def node(code: str, content: dict):
-    """The value of `out` after `code`, run where lake.js and DATA are known."""
-    if not (program := shutil.which("node")):
-        skip("node is not installed, lake.js is not compared with torch")
-    text = f"""const Lake = require({json.dumps(str(page.HERE / "lake.js"))}), DATA = {json.dumps(content)};
-        const map = Lake.lake(DATA.rows), gold = Lake.walk(map, DATA.gold); let out;
-        {code}; console.log(JSON.stringify(out));"""
-    done = subprocess.run([program, "-"], input=text, capture_output=True, text=True, encoding="utf-8", timeout=60)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+def run(code: str, content: dict):
+    """The value of `out` after `code`, where lake.js and DATA are known."""
+    return node(f"""const Lake = require({json.dumps(str(page.HERE / "lake.js"))}), DATA = {json.dumps(content)};
+        const map = Lake.lake(DATA.rows), gold = Lake.walk(map, DATA.gold); {code}""")
 
 
-@pytest.mark.parametrize("kind", LOSERS)
-@pytest.mark.parametrize("name, hp", [("sft", {}), ("ift", {}), ("ift", {"gamma": 0.0}), ("ift", {"lam": 0.0}),
-                                      ("ift", {"lam": 0.5, "gamma": 0.5}), ("dpo", {}), ("dpo", {"beta": 1.0}),
-                                      ("orpo", {}), ("orpo", {"orpo_lam": 0.25})])
+@pytest.mark.parametrize("name, hp, kind", [
+    ("sft", {}, "detour"), ("ift", {}, "detour"), ("ift", {"lam": 0.5, "gamma": 0.5}, "fall"),
+    *(("dpo", {}, kind) for kind in LOSERS), ("dpo", {"beta": 1.0}, "fall"),
+    ("orpo", {}, "dither"), ("orpo", {"orpo_lam": 0.25}, "detour")])
 def test_20_steps_of_javascript_are_20_steps_of_torch(content, name, hp, kind):
     """Every checkpoint, every cell, to 1e-6, with the losses of this project and torch's RMSprop."""
     table = Table(1, LAKE.S)
@@ -83,7 +73,7 @@ def test_20_steps_of_javascript_are_20_steps_of_torch(content, name, hp, kind):
     ours = learn(task_of(LAKE, 1, kind), table, method(name, **{"lam": 0.2, "gamma": 0.95, "beta": 0.1, **hp}), 20,
                  lr=0.05)
     given = {"lam": 0.2, "gamma": 0.95, "beta": 0.1, **hp, "lamOdds": hp.get("orpo_lam", 1.0)}
-    theirs = node(f"""out = [];
+    theirs = run(f"""out = [];
         const data = {{map, gold, loser: Lake.walk(map, DATA.losers.{kind}), ...{json.dumps(given)}}};
         const last = Lake.train("{name}", DATA.start, data, {{lr: 0.05}}, 20, (i, t) => out.push(t.map(Lake.softmax)));
         out.push(last.map(Lake.softmax))""", content)
@@ -94,9 +84,10 @@ def test_20_steps_of_javascript_are_20_steps_of_torch(content, name, hp, kind):
 
 def test_javascript_measures_what_python_measures(content):
     policies = torch.stack([page.student(LAKE, seed).softmax(-1) for seed in range(5)])
-    good, far, arrive, blame = node(f"""const p = {json.dumps(policies.tolist())};
+    good, far, arrive, blame, twice = run(f"""const p = {json.dumps(policies.tolist())};
         out = [Lake.best(map), p.map((x) => Lake.distance(map, x)), p.map((x) => Lake.arrives(map, x)),
-               Lake.blame(map, gold, Lake.walk(map, DATA.losers.detour))]""", content)
+               Lake.blame(map, gold, Lake.walk(map, DATA.losers.detour)),
+               Lake.blame(map, gold, Lake.walk(map, DATA.losers.dither))]""", content)
     best = optimal_actions(LAKE)
     assert [good[s] for s in LAKE.live] == [best[s].nonzero()[:, 0].tolist() for s in LAKE.live]
     assert max(map(len, good)) == 2, "one cell of this lake has two best moves: the measure must be fair to both"
@@ -106,13 +97,9 @@ def test_javascript_measures_what_python_measures(content):
     names = {"shared": "cancels", "optimal": "right", "wrong": "wrong"}
     assert blame == [names[x] for x in moves_of_loser(LAKE, gold(LAKE), detour)]
     assert (blame.count("cancels"), blame.count("right"), blame.count("wrong")) == (2, 8, 2)
-
-
-def test_a_loser_that_walks_twice_over_the_best_way_cancels_once(content):
-    """dither: eight moves cancel against the best way's eight; the step back is wrong, and the same step made again
-    stands alone: pushed down, though it is right."""
-    out = node("out = Lake.blame(map, gold, Lake.walk(map, DATA.losers.dither))", content)
-    assert (out.count("cancels"), out.count("right"), out.count("wrong")) == (8, 1, 1)
+    # dither walks twice over the best way: each of its moves cancels once; the step back is wrong, and the same step
+    # made again stands alone: pushed down, though it is right
+    assert (twice.count("cancels"), twice.count("right"), twice.count("wrong")) == (8, 1, 1)
 
 
 def test_the_student_is_the_first_that_shows_enough():
@@ -129,6 +116,13 @@ def test_the_student_is_the_first_that_shows_enough():
 
 
 # ---- the file --------------------------------------------------------------------------------------------------------
+def test_it_is_written_without_the_laboratory(tmp_path):
+    """Only the study needs many runs, hence nanouft.lab."""
+    code = ("import sys; sys.modules['nanouft.lab'] = None; from frozen_lake import __main__, page; page.SEEDS = 1; "
+            f"page.write(sys.argv[1], {{'hp': {HP | {'steps': 1}}}})")
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], env=environment(), check=True, timeout=120)
+    assert (tmp_path / "index.html").stat().st_size > 10_000
+
 
 def test_the_page_needs_nothing_else(file):
     text = file.read_text(encoding="utf-8")
@@ -161,10 +155,10 @@ def text(b: Browser, selector: str = "#stage") -> str:
     return b.js(f"document.querySelector({json.dumps(selector)}).innerText")
 
 
-@pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("state", STATES)
-def test_nothing_overflows_on_a_phone_and_nothing_fails(b, file, studied, state, dark):
-    b.open(studied if state == "#s=6" and dark else file, state, width=380, height=780, dark=dark, touch=True)
+def test_nothing_overflows_on_a_phone_and_nothing_fails(b, file, studied, state):
+    dark = STATES.index(state) % 2 == 0
+    b.open(studied if state == "#s=6" else file, state, width=380, height=780, dark=dark, touch=True)
     assert len(text(b)) > 40 and b.js("document.querySelectorAll('svg.lake, code, table').length") > 0
     wide = b.js("document.documentElement.scrollWidth")
     assert wide == b.js("innerWidth") == 380, f"the page is {wide} pixels wide"

@@ -1,6 +1,6 @@
 """Lessons: each one runs by itself in under a minute, keeps its limits, and its exercises can be solved and failed.
 
-    python -m pytest tests/test_lessons.py       about 20 s a lesson on two idle cores
+    python -m pytest tests/lessons/test_lessons.py      about 20 s for each lesson on two idle cores
 
 A lesson is run as a student would run it, but in an empty folder with an awkward name and on a console without UTF-8.
 Counted as code: every line of a code cell that is neither blank nor a comment. Counted as prose: every line with words
@@ -9,6 +9,7 @@ in a markdown cell, and every comment that has a line of its own in a code cell.
 from __future__ import annotations
 
 import ast
+import inspect
 import itertools
 import math
 import os
@@ -28,7 +29,9 @@ from frozen_lake.lake import make_lake
 
 ROOT = Path(__file__).parents[2]
 LESSONS = sorted((ROOT / "lessons").glob("[0-9]*.py"))
-SECONDS, CODE, PROSE, WIDTH = 300, 60, 120, 120       # a time-out for a hanging lesson, not a measurement
+SECONDS = 300               # a time-out for a hanging lesson, not a measurement
+CODE, PROSE = 130, 120      # lines of a lesson; one line of code does one thing, so there are more than 60
+WIDTH = 100                 # characters of a line
 
 
 def number(file: Path) -> str:
@@ -205,7 +208,7 @@ def checks(file: Path) -> list[str]:
     for kind, lines in cells(file.read_text(encoding="utf-8")):
         lines = [line for line in lines if line.strip()]
         if kind == "code" and lines and all(line.startswith("# ") for line in lines):
-            if any(line.startswith("# assert ") for line in lines):
+            if any(re.match("# +assert ", line) for line in lines):
                 out.append("\n".join(line[2:] for line in lines))
     return out
 
@@ -380,6 +383,13 @@ def weights(losses, gamma, backwards=False, algorithm1=False, total=False):
     raw = torch.where(gap >= 0, gamma ** (n - 1 - gap if backwards else gap).clamp_min(0), 0.0) @ losses
     raw = gamma ** (n - 1 - t) * losses.flip(0).cumsum(0).flip(0) if algorithm1 else raw
     return raw, raw / (raw.sum() if total else raw.mean())
+
+
+def balance(gamma, constant=False, numerator=False, sign=1):
+    """Exercise 06b, and its mistakes by flag."""
+    if constant:                                        # weights that do not change: no push only at b = 0
+        return 0.0
+    return -gamma / 2 if numerator else (sign * (2 + gamma) ** 0.5 - 1) / (1 + gamma)
 
 
 def slope(p, by_p=False, sign=-1):
@@ -626,6 +636,7 @@ SOLUTIONS = {                   # exercise: (name, what is right, what is wrong)
     "05c": ("my_ghosts my_right", lake(), [lake(walls=False), lake(holes=True), lake(true_state=True)]),
     "05e": ("my_ghosts", count_ghosts, [dict(true_state=True), dict(walls=False), dict(own=True), dict(early=True)]),
     "06a": ("my_weights", weights, [dict(backwards=True), dict(algorithm1=True), dict(total=True)]),
+    "06b": ("my_balance", balance, [dict(constant=True), dict(numerator=True), dict(sign=-1)]),
     "06c": ("my_slope my_p_where_it_flips", (slope, 1 / math.e), [
         (partial(slope, by_p=True), 1 / math.e), (partial(slope, sign=1), 1 / math.e), (slope, 0.5)]),
     "07a": ("my_dpo", dpo, [dict(mean=True), dict(ref=0), dict(swap=True), dict(ref=-1), dict(end=False)]),
@@ -665,12 +676,22 @@ SOLUTIONS = {                   # exercise: (name, what is right, what is wrong)
 }
 
 
+def lesson_of(exercise: str) -> Path:
+    (file,) = [f for f in LESSONS if f"**{exercise}**" in f.read_text(encoding="utf-8")]
+    return file
+
+
+def check_of(file: Path, names: list[str]) -> str:
+    """The check that uses these names."""
+    return next(check for check in checks(file) if all(name in check for name in names))
+
+
 @pytest.mark.parametrize("exercise", SOLUTIONS)
 def test_exercises_tell_right_from_wrong(exercise):
-    (file,) = [f for f in LESSONS if f"**{exercise}**" in f.read_text(encoding="utf-8")]
+    file = lesson_of(exercise)
     name, right, mistakes = SOLUTIONS[exercise]
     names = name.split()
-    check = next(c for c in checks(file) if all(n in c for n in names))
+    check = check_of(file, names)
 
     def space(value) -> dict:
         return imports(file) | GIVEN[number(file)] | dict(zip(names, value if len(names) > 1 else [value]))
@@ -679,3 +700,70 @@ def test_exercises_tell_right_from_wrong(exercise):
         wrong = partial(right, **mistake) if callable(right) and isinstance(mistake, dict) else mistake
         with pytest.raises((AssertionError, RuntimeError, IndexError)):        # refused, or it cannot even run
             exec(check, space(wrong))
+
+
+# ---- what the text of an exercise asks for is what its check calls ---------------------------------------------------
+
+def texts(file: Path) -> dict[str, str]:
+    """{"03a": its text}: from the number in bold to the next one, or to the end of the cell."""
+    out: dict[str, str] = {}
+    for kind, lines in cells(file.read_text(encoding="utf-8")):
+        if kind == "markdown":
+            text = " ".join(line.removeprefix("#").strip() for line in lines)
+            parts = re.split(r"\*\*(\d\d[a-z])\*\*", text)
+            out |= dict(zip(parts[1::2], parts[2::2]))
+    return out
+
+
+def signatures(text: str) -> dict[str, inspect.Signature]:
+    """{"my_mask": (tokens)}: every name with arguments that stands in backticks."""
+    out: dict[str, inspect.Signature] = {}
+    for name, arguments in re.findall(r"`(\w+)\(([^`]*)\)`", text):
+        space: dict = {}
+        try:
+            exec(f"def {name}({arguments}): pass", space)
+        except SyntaxError:                                 # a call such as f(2), not a signature
+            continue
+        found = inspect.signature(space[name])
+        assert out.setdefault(name, found) == found, f"the text gives two signatures of {name}"
+    return out
+
+
+def test_signatures_are_read_from_a_text():
+    found = signatures("Write `my_mask(tokens, trained)`, not `my_mask` or `f(2)`; and `add(k, v=1)`.")
+    assert {name: str(signature) for name, signature in found.items()} == {
+        "my_mask": "(tokens, trained)", "add": "(k, v=1)"}
+
+
+@pytest.mark.parametrize("exercise", SOLUTIONS)
+def test_the_text_gives_the_signature_that_the_check_calls(exercise):
+    file = lesson_of(exercise)
+    text = texts(file)[exercise]
+    said = signatures(text)
+    name, right, _ = SOLUTIONS[exercise]
+    names = name.split()
+    called = set()
+
+    def watched(name: str, value):
+        """The right answer, which takes the arguments that the text names and no others."""
+        def call(*args, **kwargs):
+            called.add(name)
+            try:
+                said[name].bind(*args, **kwargs)
+            except TypeError as e:
+                pytest.fail(f"{exercise}: the text says {name}{said[name]}, the check: {e}")
+            return value(*args, **kwargs)
+        return call
+
+    values = dict(zip(names, right if len(names) > 1 else [right]))
+    for name, value in values.items():
+        assert f"`{name}" in text or f"`class {name}" in text, f"{exercise}: the text does not say {name}"
+        if isinstance(value, type):
+            for method in [m for m in vars(value) if callable(getattr(value, m)) and not m.startswith("_")]:
+                _, *parameters = inspect.signature(getattr(value, method)).parameters
+                assert list(said[method].parameters) == parameters, f"{exercise}: {method} is called otherwise"
+        elif callable(value):
+            assert name in said, f"{exercise}: the text does not say how {name} is called"
+            values[name] = watched(name, value)
+    exec(check_of(file, names), imports(file) | GIVEN[number(file)] | values)
+    assert called == {name for name in names if callable(values[name]) and not isinstance(values[name], type)}

@@ -1,0 +1,61 @@
+"""`python -m nanouft.lab.again`: which cells it repeats, what it compares them with, what it says. Trains nothing.
+
+    python -m pytest tests/lab/test_again.py        below 10 s
+"""
+from types import SimpleNamespace
+
+import pytest
+from running import ROOT, call, one_error
+
+from nanouft.lab import again
+from nanouft.lab import cells as the_cells
+from nanouft.lab.cells import read_cells
+
+ONE = ["--rows", "sft"]
+
+
+@pytest.fixture
+def lab(monkeypatch):
+    """Cells without training, one after the other in this process; they say what stands in `mean` and `lake`."""
+    monkeypatch.chdir(ROOT)
+    lab = SimpleNamespace(mean=0.5, lake=0)
+    monkeypatch.setattr(the_cells, "run_cell", lambda cell, keep: {"key": cell.key, "mean": lab.mean, "seconds": 1.0})
+    monkeypatch.setattr(again, "finished", lambda work, jobs, workers: (work(*job) for job in jobs))
+    monkeypatch.setattr(again.subprocess, "run", lambda argv: SimpleNamespace(returncode=lab.lake))
+    return lab
+
+
+def test_what_is_repeated_is_in_the_committed_results(lab):
+    chosen = again.chosen_cells(None)
+    assert chosen.keys() == {*again.ROWS, *(f"{claim}: {row}" for claim, row in again.CLAIM_ROWS)}
+    for name, (cell, file) in chosen.items():
+        assert cell.key in read_cells(file), name
+
+
+def test_recorded_before_and_compared_after(lab, tmp_path, capsys):
+    file = tmp_path / "before.jsonl"
+    assert call(again.main, "--record", file) == 0
+    assert capsys.readouterr().out.count("recorded") == len(read_cells(file)) == len(again.chosen_cells(None))
+    lab.lake = 1                                                # the lake has a part in the committed results only
+    assert call(again.main, "--against", file) == 0
+    assert capsys.readouterr().out.count("the same") == len(read_cells(file))
+    lab.mean = 0.5001
+    code, said = call(again.main, "--against", file, *ONE), capsys.readouterr()
+    one_error(code, said.err, "1 differ")
+    assert "DIFFERENT: mean 50.0100, it was 50.0000" in said.out
+
+
+def test_against_the_committed_results_with_the_lake(lab, monkeypatch, capsys):
+    monkeypatch.setattr(the_cells, "run_cell", lambda cell, keep: committed[cell.key])
+    files = {file for _, file in again.chosen_cells(None).values()}
+    committed = {k: c for file in files for k, c in read_cells(file).items()}
+    assert call(again.main) == 0
+    lab.lake = 1
+    one_error(call(again.main), capsys.readouterr().err, "1 differ")
+    assert call(again.main, *ONE) == 0, "some rows only: no lake"
+
+
+def test_mistakes_are_one_line(lab, tmp_path, capsys):
+    for argv, words in ((["--record", "a", "--against", "b"], "give one"), (["--rows", "stf"], "did you mean sft"),
+                        (["--against", tmp_path / "none", *ONE], "--record")):
+        one_error(call(again.main, *argv), capsys.readouterr().err, words)
