@@ -134,8 +134,6 @@ FORMS = {                                               # name: (objective, its 
     "Ada-DPO": ("ada_dpo", {}),
     "RPO": ("rpo", {}),
 }
-
-
 truth = [i for i, row in enumerate(rows) if row.family == "truth"]
 unsure = [i for i, row in enumerate(rows) if row.family == "sort" and row.p < 0.8]
 show = [truth[0], unsure[0]]

@@ -117,11 +117,11 @@ def beside(names: list[str], row: Row, model, tok, device: devices.Device) -> li
     strips = []
     for name in ["base", *names]:
         voice = sample.Voice(name, device)
-        said, _ = voice.say(row.prompt, sample.Sample(max_new=40))[0]
+        said, remark = voice.say(row.prompt, sample.Sample(max_new=40))[0]
         try:
-            score = f"score {world.score(row.prompt[-1].text, said):.2f}"
+            remark += f"   (score {world.score(row.prompt[-1].text, said):.2f})"
         except ValueError:
-            score = ""
+            pass                                                        # not a NanoWorld prompt
         run = read_json(Path(name) / "run.json") if name != "base" else {}
         called, bars = Path(name).name, []
         if run.get("command") == "train":
@@ -131,10 +131,10 @@ def beside(names: list[str], row: Row, model, tok, device: devices.Device) -> li
             except (KeyError, TypeError) as e:
                 raise UserError(f"{name}/run.json: damaged, or of another version of nanouft ({e})")
             called, bars = spoken(objective, hp), entries(objective, hp, row, model, tok, device)
-        label = plots.fold(f"{called}: {said}") + (f"\n({score})" if score else "")
+        label = "\n".join([called, plots.fold(said), *([remark.strip()] if remark else [])])
         for role, tokens, w in bars or [("", [], [])]:
             worse = role in ("rejected", "bad answer")
-            strips.append(("   ... and those of a worse answer" if worse else label, tokens, w))
+            strips.append(("... and those of a worse answer" if worse else label, tokens, w))
     return strips
 
 

@@ -187,7 +187,7 @@ def accuracy(weights: list[Tensor], taus: list[Tensor], data: tuple[Tensor, Tens
 
 
 def start(rngs: list[torch.Generator]) -> list[Tensor]:
-    """Weights (seeds, clients, out, in). All clients of a seed begin alike: nothing is sent."""
+    """Weights (seeds, clients, out, in). All clients of a seed draw the same: nothing is sent."""
     weights = []
     for n, out in zip(SIZES, SIZES[1:]):
         drawn = [(2 * torch.rand(1, out, n, generator=rng) - 1) / n ** 0.5 for rng in rngs]

@@ -68,35 +68,37 @@ def ledger(rows: list[tuple[str, list[str], list[float]]], file: Path, title: st
     widest = max(len(tokens) for _, tokens, _ in rows)
     drawn = [max(-3.0, min(3.0, w)) for _, _, weights in rows for w in weights] or [1.0]
     high, low = max(0.0, *drawn), min(0.0, *drawn)
-    room = 0.35 * max(high - low, 1e-9)                         # for the numbers above and below the bars
-    heights = [0.42 + 0.19 * max(4 if tokens else 0, 1 + label.count("\n")) for label, tokens, _ in rows]
+    heights = [0.35 + 0.2 * max(4 if tokens else 0, 1 + label.count("\n")) for label, tokens, _ in rows]
     wide = max(5.0, 0.95 * widest)
     fig, axes = plt.subplots(len(rows), 2, figsize=(4.2 + wide, sum(heights) + 1.1), squeeze=False,
                              width_ratios=(4.2, wide), height_ratios=heights)
     for (text, ax), (label, tokens, weights) in zip(axes, rows):
         text.set_axis_off()
-        text.text(0, 0.5, label, va="center", fontsize=12, linespacing=1.3, transform=text.transAxes)
+        name, _, more = label.partition("\n")
+        text.text(0, 0.95, name, va="top", fontsize=12, weight="bold", transform=text.transAxes)
+        text.text(0, 0.95, "\n" + more, va="top", fontsize=12, linespacing=1.25, transform=text.transAxes)
         ax.set_axis_off()
         if not tokens:
             continue
-        ax.set(xlim=(-0.6, widest - 0.4), ylim=(low - room, high + room))
+        ax.set(xlim=(-0.6, widest - 0.4), ylim=(low, high))
         bars = [max(-3.0, min(3.0, w)) for w in weights]
-        ax.bar(range(len(tokens)), bars, color=[UP if w >= 0 else DOWN for w in weights], width=0.7)
+        ax.bar(range(len(tokens)), bars, color=[UP if w >= 0 else DOWN for w in weights], width=0.7, clip_on=False)
         ax.axhline(0, color=GREY, lw=0.8)
         for i, (token, bar, w) in enumerate(zip(tokens, bars, weights)):
-            gap = 0.12 * room if w >= 0 else -0.12 * room
-            ax.text(i, bar + gap, f"{w:+.2f}", ha="center", va="bottom" if w >= 0 else "top", fontsize=10)
-            ax.text(i, low - room, token.strip() or repr(token), ha="center", va="top", fontsize=11)
+            above = {"xytext": (0, 2), "va": "bottom"} if w >= 0 else {"xytext": (0, -2), "va": "top"}
+            ax.annotate(f"{w:+.2f}", (i, bar), textcoords="offset points", ha="center", fontsize=10, **above)
+            ax.annotate(token.strip() or repr(token), (i, low), xytext=(0, -16), textcoords="offset points", va="top",
+                        ha="center", fontsize=11)
     for ax, head in zip(axes[0], heads):
-        ax.set_title(head, loc="left", fontsize=11, color=GREY)
+        ax.set_title(head, loc="left", fontsize=11, color=GREY, pad=18)
     if title:
         fig.suptitle(title, x=0.02, y=0.99, va="top", ha="left", weight="bold")
-    return save(fig, file)
+    return save(fig, file, h_pad=2.6)
 
 
-def save(fig, file: Path) -> Path:
+def save(fig, file: Path, **layout) -> Path:
     file.parent.mkdir(parents=True, exist_ok=True)
-    fig.tight_layout()
+    fig.tight_layout(**layout)
     fig.savefig(file)
     plt.close(fig)
     return file

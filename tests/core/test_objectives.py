@@ -10,7 +10,7 @@ import math
 
 import pytest
 import torch
-from tiny import (CPU, DATA, FORMS, NANO, Form, batch_of, differs, give_logps, is_live, model_grads, nano, pure, read,
+from tiny import (CPU, FORMS, NANO, Form, batch_of, differs, give_logps, is_live, model_grads, nano, pure, read,
                   real_batch, row, same, same_each, say, some_rows, tiny, value_and_grads)
 
 from nanouft.data.batches import ONLY_READ, collate, encode

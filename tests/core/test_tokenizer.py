@@ -1,28 +1,29 @@
 """The tokenizer: nothing is lost, the template is exact, and the `tokenizers` library and transformers agree.
 
-    python -m pytest tests/test_tokenizer.py        about 5 s, half of it the import of transformers; no network
+    python -m pytest tests/core/test_tokenizer.py        about 5 s, half of it the import of transformers; no network
 
 The comparison with GPT-2's own vocabulary needs it in TIKTOKEN_CACHE_DIR or a network, and says so when it is skipped.
 """
 import base64
 import json
 import random
+from functools import partial
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nanouft.world.documents import corpus
-from nanouft.data.rows import Turn
-from nanouft.data.tokenizer import NANO_PATTERN
-from nanouft.world.vocabulary import nano_words
 from nanouft.data import tokenizer as tokenizer_module
 from nanouft.data.bpe import join, train_bpe
-from nanouft.shell.config import UserError
-
-from nanouft.data.tokenizer import ASSET, CONTROL, Tokenizer, main
+from nanouft.data.rows import Turn
+from nanouft.data.tokenizer import ASSET, CONTROL, NANO_PATTERN, Tokenizer, main
 from nanouft.data.tokenizer_files import BYTES, GPT2_PATTERN
+from nanouft.shell.config import UserError
+from nanouft.world import __main__ as world_command
+from nanouft.world import vocabulary
+from nanouft.world.documents import corpus
+from nanouft.world.facts import NAMES, WORDS, WORLD
 
 NANO = Tokenizer.load("nano")
 CONTROL_IDS = {NANO.user, NANO.assistant, NANO.end, NANO.pad}
@@ -72,16 +73,14 @@ def test_decoding_never_fails():
 
 
 def test_words_of_the_world_are_one_token_and_names_are_two():
-    facts = pytest.importorskip("nanouft.world.facts")
-    assert [w for words in facts.WORDS.values() for w in words if len(NANO.encode(" " + w)) > 1] == []
-    two = [name for name in facts.NAMES if len(NANO.encode(" " + name)) == 2]
-    assert len(two) > 0.99 * len(facts.NAMES)
-    known = [name for names in facts.WORLD.creatures.values() for name in names]
-    assert len(set(known) & set(two)) > 0.97 * len(known)       # known names are cut like unknown ones
+    assert [w for words in WORDS.values() for w in words if len(NANO.encode(" " + w)) > 1] == []
+    two = {name for name in NAMES if len(NANO.encode(" " + name)) == 2}
+    assert len(two) > 0.99 * len(NAMES)
+    known = {name for names in WORLD.creatures.values() for name in names}
+    assert len(known & two) > 0.97 * len(known)                 # known names are cut like unknown ones
 
 
 def test_bytes_per_token_on_the_world_are_as_stated():
-    world = pytest.importorskip("nanouft.world")
     texts = [" " + turn.text for document in corpus(1234, 500) for turn in document]
     assert 3.7 < sum(map(len, texts)) / sum(len(NANO.encode(t)) for t in texts) < 4.1       # bpe.py says 3.9
     english = " Please write a short poem about the sea and explain why people like it, in simple words."
@@ -90,9 +89,9 @@ def test_bytes_per_token_on_the_world_are_as_stated():
 
 @pytest.mark.slow
 def test_the_shipped_ranks_are_those_that_the_build_command_makes(tmp_path):
-    tokenizer_module.build(tmp_path / "again")
+    vocabulary.build(tmp_path / "again")
     assert (tmp_path / "again").read_text().split() == ASSET.read_text().split(), \
-        "NanoWorld's text has changed: run python -m nanouft.data.tokenizer --build, then pretrain the base again"
+        "NanoWorld's text has changed: run python -m nanouft.world --build-tokenizer, then pretrain the base again"
 
 
 # ---- the template ----------------------------------------------------------------------------------------------------
@@ -102,29 +101,23 @@ def test_the_template_letter_by_letter():
                                 "<|user|> And?<|assistant|> So.<|end|><|user|> Now be brief.\n\nWhy?")
     assert NANO.decode(i for i, m in zip(ids, mask) if m) == "  Hello<|end|> So.<|end|>"
     assert NANO.prompt_ids(TURNS) == [*ids, NANO.assistant]
-
-
-def test_an_answer_in_the_context_is_not_trained_on():
     ids, mask = NANO.chat(TURNS[:4], TURNS[4:5])
-    assert NANO.decode(i for i, m in zip(ids, mask) if m) == " So.<|end|>" and len(ids) == len(mask)
-    assert sum(NANO.chat(TURNS)[1]) == 0
+    assert NANO.decode(i for i, m in zip(ids, mask) if m) == " So.<|end|>"
+    assert sum(NANO.chat(TURNS)[1]) == 0, "an answer in the context is not trained on"
 
 
-def test_a_system_turn_without_a_user_turn_becomes_one():
+def test_a_system_turn_without_a_user_turn_becomes_one_and_other_roles_are_unknown():
     alone = (Turn("system", "Be kind."),)
     assert NANO.decode(NANO.prompt_ids(alone)) == "<|user|> Be kind.<|assistant|>"
     assert NANO.decode(NANO.chat(alone, (Turn("assistant", "Hi"),))[0]) == "<|user|> Be kind.<|assistant|> Hi<|end|>"
+    with pytest.raises(UserError, match='unknown role "tool"'):
+        NANO.chat((Turn("tool", "x"),))
 
 
 def test_a_document_ends_once_and_prose_has_no_speaker():
     assert NANO.decode(NANO.document((Turn("text", "A fox."),))) == " A fox.<|end|>"
     ids = NANO.document(TURNS[1:5])
     assert NANO.decode(ids) == "<|user|> Hi {{x}}\n<|assistant|>  Hello<|user|> And?<|assistant|> So.<|end|>"
-
-
-def test_an_unknown_role_is_one_line():
-    with pytest.raises(UserError, match='unknown role "tool"'):
-        NANO.chat((Turn("tool", "x"),))
 
 
 turns_of_text = st.lists(st.tuples(st.sampled_from(["system", "user", "assistant"]), st.text(max_size=20)), max_size=6)
@@ -166,7 +159,6 @@ def test_incremental_counts_equal_counting_anew():
 
 
 def test_the_tokenizer_is_trained_on_worlds_with_other_names():
-    pytest.importorskip("nanouft.world")
     few = nano_words(worlds=3, documents=50)
     assert few[" the"] > 50 and few == nano_words(worlds=3, documents=50)
 
@@ -266,7 +258,7 @@ def test_a_name_that_is_nothing_is_one_line():
 def test_a_damaged_asset_names_the_remedy(content, tmp_path, monkeypatch):
     (tmp_path / "nano.tiktoken").write_bytes(content)
     monkeypatch.setattr(tokenizer_module, "ASSET", tmp_path / "nano.tiktoken")
-    with pytest.raises(UserError, match="--build"):
+    with pytest.raises(UserError, match="nanouft.world --build-tokenizer"):
         tokenizer_module.nano.__wrapped__()
 
 
@@ -363,9 +355,11 @@ def test_the_command_shows_pieces_and_ids_on_one_line_each(capsys, tmp_path):
         main([])
 
 
-def test_the_built_file_is_in_tiktokens_form(tmp_path, monkeypatch):
-    monkeypatch.setattr(tokenizer_module, "nano_words", lambda: {" hello": 3, " help": 2})
-    assert tokenizer_module.build(tmp_path / "ranks") == 256 + 6
+def test_the_build_command_writes_ranks_in_tiktokens_form(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(vocabulary, "nano_words", lambda: {" hello": 3, " help": 2})
+    monkeypatch.setattr(vocabulary, "build", partial(vocabulary.build, tmp_path / "ranks"))
+    assert world_command.main(["--build-tokenizer"]) == 0
+    assert capsys.readouterr().out == f"{ASSET}: {256 + 6} ranks\n"
     lines = [line.split() for line in (tmp_path / "ranks").read_text().splitlines()]
     assert b"|".join(base64.b64decode(token) for token, _ in lines[256:]) == b" h| he| hel| hell| hello| help"
     assert [int(rank) for _, rank in lines] == list(range(262))
