@@ -246,3 +246,5 @@ if BREAK == "mask":
 #    honest question?
 # 4. Without positions and with the mask, a model still knows something about the order of words.
 #    How?
+#
+# **Next:** `lessons/02_world_and_kl.py`.

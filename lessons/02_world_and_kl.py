@@ -196,8 +196,8 @@ coldest = taus[-1]                                  # nearly greedy
 surprise = -p.max(1).values                         # -ln p of the likeliest word
 clear = p.topk(2).values.diff()[:, 0] < -0.1        # it is well ahead of the second word
 miss = (said_held[coldest] - surprise)[clear].abs().max()
-assert miss < 0.1, "who says only the likeliest word is off by -ln p of it one way"
-assert held_said[coldest].mean() > 10, "and without bound the other way"
+assert miss < 0.1, "one way, greedy talk is away by -ln p of the likeliest word"
+assert held_said[coldest].mean() > 10, "the other way, it is away without bound"
 
 # %% [markdown]
 # - **One way KL stays small.** Greedy talk says nothing that the base would find strange. The mean
@@ -277,3 +277,5 @@ assert held_said[coldest].mean() > 10, "and without bound the other way"
 # 4. (01) A model's loss is near 0 in training and it babbles. Would its perplexity on new text, in
 #    talking, be near 1?
 # 5. (00) Which push do chosen and rejected share in DPO, and what follows from that?
+#
+# **Next:** `lessons/03_sft.py`.

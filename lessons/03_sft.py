@@ -180,6 +180,8 @@ if BREAK == "end":
 # because the questions are easy and few are long. With long questions and short answers, most of
 # the push would go into imitating users.
 #
+# *Read on after your run.* Right words fall from 83 to 79 % (sums), and from 84 to 76 % (sort).
+#
 # ## Exercises (take away the first `# ` of the lines that check you)
 # **03a** (D1) Write `my_mask(tokens)`: the mask of the *targets* of one row. The row is a list of
 # words. In it, `user` and `assistant` are headers and `end` is a token. The targets are the row
@@ -228,3 +230,5 @@ if BREAK == "end":
 #
 # 5. (01) Which matrix makes sure that no place copies its answer from the right?
 # 6. (01) The training loss was near zero, and the model babbled. What had it learnt?
+#
+# **Next:** `lessons/04_mdp.py`. On the afternoon path: `lessons/05_ift_residual.py`.

@@ -251,3 +251,5 @@ assert did == "b", "one cell aside, only the imitator is lost"
 # 4. (03) What happened to the model whose mask left out `<|end|>`? Which *state* had it never been
 #    asked about?
 # 5. The table that trained on its own walks knows cells that it does not pass any more. Why?
+#
+# **Next:** `lessons/05_ift_residual.py`.

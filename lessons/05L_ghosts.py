@@ -4,7 +4,7 @@
 # arXiv:2405.11870, Eq. 17*
 #
 # Lesson 05 blends a word of the demonstrator with the word that the model would have said. On the
-# lake of lesson 04 we can see the same idea whole. The demonstrator moves along its path. One move
+# lake of lesson 04 we can see all of the same idea. The demonstrator moves along its path. One move
 # earlier, the student would perhaps have gone elsewhere: there stands its **ghost**.
 #
 # IFT blends the true cell with the ghost's cell. It trains the blend on the demonstrator's **next
@@ -71,7 +71,7 @@ for name, all_of_it in listed.items():
 # %% [markdown]
 # Now look where they stand. Nearly all ghosts are *late*, not elsewhere. They stand one or two
 # steps back on the path itself, and there SFT teaches, too. Only the ghosts beside the path could
-# help where SFT is silent. On these two lakes all of these are told a wrong arrow.
+# help where SFT teaches nothing. On these two lakes all of these are told a wrong arrow.
 #
 # ## Watch them fade
 # The ghosts above are all that *could* stand there. Which of them do stand there depends on the
@@ -188,3 +188,5 @@ assert not optimal_actions(lake)[1, 1], "and the arrow told at cell 1 leads into
 # 3. The guesses have become the demonstrator's arrows. Why does IFT change nothing beside the path
 #    any more?
 # 4. (04) Policy gradient learnt something in all 17 cells. What did it have that IFT has not?
+#
+# **Next:** `lessons/06_ift_propagation.py`.

@@ -121,7 +121,8 @@ for f, s in tests.items():
 # %%
 def learn(name: str, **hp) -> list[dict]:
     """Before and after each step: {family: (guess, ghost)}."""
-    objective, seen = OBJECTIVES[name], []
+    objective = OBJECTIVES[name]
+    seen = []
     hp = objective.hp(**hp)
     model, _ = start_model("base")
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4, betas=(0.9, 0.95))
@@ -206,9 +207,9 @@ assert sum(could["reverse"]) == 0, "no ghost of a reversal is right"
 
 # %% [markdown]
 # - **One right word (`reverse`).** Once the model has learnt it, its guess *is* the demonstrator's
-#   word. The ghosts go, the second law applies, and **from there on IFT is SFT**, whatever
-#   $\lambda$ is (with the weights of lesson 06 on top). People say "after a few updates IFT is
-#   weighted SFT". On text it is true as far as this.
+#   word. The ghosts go, and the second law applies. **From there on IFT is SFT**, whatever
+#   $\lambda$ is. (Lesson 06 adds weights.) People say "after a few updates IFT is weighted SFT".
+#   On text this is true only where one word is right.
 # - **Many right words (`list`).** Nobody can guess which cities the demonstrator will name. The
 #   ghosts stay for good. But most of them would be *right, too*: the blend shows another good list,
 #   not a slip. And four fifths of the true word are left in the blend. So the base hardly notices
@@ -224,6 +225,9 @@ assert sum(could["reverse"]) == 0, "no ghost of a reversal is right"
 # `BREAK = True` forgets that only the answer is replaced: words of the prompt become guesses, too.
 # First say which law will fail, and why the other one does not. The run stops at the law that
 # fails: that is the answer.
+#
+# *Read on after your run.* The first law fails: now guesses are read before the first word of the
+# answer. The second law is not touched: a replaced word of the prompt counts as a ghost, too.
 #
 # ## Same letter, other meaning
 # $\lambda$ here: the share of the model's own guess in what it reads. In GAE: how far a reward
@@ -269,11 +273,12 @@ assert sum(could["reverse"]) == 0, "no ghost of a reversal is right"
 # %% [markdown]
 # **05d** (D3) Test a law, and test your test. Write `ignores_lam(guess)`, where `guess` is a
 # function in place of `ift.own_guess`. It returns True if the loss of the first response token is
-# the same at $\lambda$ 0 and 1. It should return False for three wrong versions of `own_guess`: (1)
-# the words of the prompt are replaced, too; (2) there are zeros in place of the prompt; (3) the
-# mask is one place early, so `<|assistant|>` is replaced. Perhaps your test does not notice number
-# 3. Is number 3 then no mistake? Or do your prompts hide it? (Look: what does the base guess after
-#    a question?) And if `own_guess` forgets the shift, which law of this lesson notices it?
+# the same at $\lambda$ 0 and 1. Your test should return False for three wrong versions of
+# `own_guess`. In version 1 the words of the prompt are replaced, too. In version 2 there are zeros
+# in place of the prompt. In version 3 the mask is one place early, so `<|assistant|>` is replaced.
+# Perhaps your test returns True for version 3. Does that show that version 3 is right? Or do your
+# prompts hide the mistake? (Look: what does the base guess after
+# a question?) And if `own_guess` forgets the shift, which law of this lesson notices it?
 #
 # ## Recall, without looking up
 # 1. At which place was the guess for place $i$ made, and which words had the model read there?
@@ -281,3 +286,5 @@ assert sum(could["reverse"]) == 0, "no ghost of a reversal is right"
 #    through the network?
 # 3. IFT's guess comes from the true words so far. Why is that not yet the model's own path?
 # 4. A run shows 30 % ghosts that do not fade. Name a good and a bad reason.
+#
+# **Next:** `lessons/05L_ghosts.py`. On the afternoon path: `lessons/06_ift_propagation.py`.

@@ -27,8 +27,8 @@ MY_GUESS = None
 # **The aim.** We want high reward, but the policy $\pi$ must stay near a reference $\pi_{\rm ref}$
 # (here: the base). The distance is the *Kullback-Leibler divergence*, in short **KL**: the mean of
 # $\log\frac{\pi(y\mid x)}{\pi_{\rm ref}(y\mid x)}$ over answers $y$ of the policy itself. It is 0
-# if the two are equal, and positive if not. With $\beta$ as the price of the distance, the aim is
-# to make $J$ as large as possible:
+# if the two are equal, and positive if not. $\beta$ times the KL is the **KL penalty**: the price
+# of the distance. The aim is to make $J$ as large as possible:
 # $$J(\pi)=\mathbb E_{y\sim\pi}\big[r(x,y)\big]-\beta\,\mathrm{KL}(\pi\,\|\,\pi_{\rm ref}),\qquad
 # \mathrm{KL}(\pi\,\|\,\pi_{\rm ref})
 # =\mathbb E_{y\sim\pi}\Big[\log\frac{\pi(y\mid x)}{\pi_{\rm ref}(y\mid x)}\Big].$$
@@ -96,9 +96,9 @@ print(f"loss at the start {start:.4f} = log 2; a token of chosen is pushed by "
 assert abs(start - 0.69315) < 1e-4, "a policy that is its own reference is a coin toss: log 2"
 
 # %% [markdown]
-# A new row of the ledger, the first one with a minus: **up** for each token of the chosen answer,
-# **down** for each token of the rejected one. Both pushes are $\beta\,\sigma(-h)$; at the start
-# that is half of $\beta$. When the pair is won, both fade together.
+# This is a new row of the ledger, the first one with a minus. Each token of the chosen answer is
+# pushed **up**, each token of the rejected one **down**. Both pushes are $\beta\,\sigma(-h)$. At
+# the start that is half of $\beta$. When the pair is won, both fade together.
 #
 # ## Does a push up make it go up?
 # Log-probs cannot be set one by one: the same weights move all of them. Let $g_w$ and $g_l$ be the
@@ -150,7 +150,7 @@ for k in sorted({0, 1, best, len(seen) // 2, len(seen) - 1}):
 # After two steps **every** pair is won, also for questions never seen in training, and it stays so.
 # For some steps the chosen answer does get likelier, until it is nearly certain. Then it falls and
 # falls, while margin and accuracy grow. The loss sees nothing but the difference. Making both
-# answers less likely is the cheaper way to a larger difference.
+# answers less likely is the easier way to a larger difference.
 #
 # Why then? A token that is nearly certain hardly reacts to a push: the derivative of its $\log p$
 # by its own logit is $1-p$. So $g_w\!\cdot g_w$ is small there. An unlikely token reacts fully.
@@ -200,9 +200,9 @@ else:
 
 # %% [markdown]
 # One number of the run looks fine for ever: accuracy. One looks better and better: the margin, and
-# with it the loss. Only the log-probs tell the truth. That is why every method over pairs in this
-# project logs chosen and rejected **apart**. DPO's default learning rate here is a third of this
-# lesson's; the same happens later.
+# with it the loss. Only the log-probs show what happens. That is why every method over pairs in
+# this project logs chosen and rejected **apart**. DPO's default learning rate here is a third of
+# this lesson's; the same happens later.
 #
 # ## Break it
 # `HOLD = 1.0` adds the likelihood of the chosen answer to the loss, with weight 1. (This is how CPO
@@ -259,3 +259,5 @@ else:
 #    believe it.
 # 4. (03) Without `<|end|>` in its mask, a model did not learn to stop. What does DPO do with the
 #    `<|end|>` of a rejected answer?
+#
+# **Next:** `lessons/08_without_reference.py`. On the afternoon path: `lessons/17_evidence.py`.

@@ -77,10 +77,11 @@ _, data = pairs("train", 300, SEED)
 asked, unseen = pairs("val", 40, 0)             # never trained on
 
 
-# Lesson 07's run -> [log p(chosen), log p(rejected)] every four steps, and one answer.
 def train(objective, hp):
+    """Lesson 07's run. Returns [log p(chosen), log p(rejected)] every four steps, and an answer."""
     model, _ = start_model("base")
-    probe, path = collate(unseen, range(40), tok.pad), []
+    probe = collate(unseen, range(40), tok.pad)
+    path = []
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, betas=(0.9, 0.95), weight_decay=0.0)
     for i, rows in enumerate(order([e.length for e in data], 32, STEPS + 1, SEED)):
         if i % 4 == 0:
@@ -125,8 +126,8 @@ for label, (name, flags) in LOSSES.items():
 # more than how large it was.)
 
 # %%
-# How hard is a token of chosen pushed, and one of rejected, at this margin in nats per token?
 def pushes_at(objective, hp, margin: float) -> list[float]:
+    """How hard a token of chosen is pushed, and one of rejected, at this margin per token."""
     batch = collate(unseen, [0], tok.pad)
     for role, logp in (("chosen", -1.0), ("rejected", -1.0 - margin)):
         s = batch.seqs[role]
@@ -142,7 +143,8 @@ def pushes_at(objective, hp, margin: float) -> list[float]:
 plots.plt.rcParams["font.size"] = 16
 fig, ax = plots.plt.subplots(1, 3, figsize=(21, 6.5))
 margins = [x / 8 - 0.75 for x in range(70)]
-styles, colours = ("-", ":", "--", "-.", "-", "--", ":"), [*plots.LINES, "black"]
+styles = ("-", ":", "--", "-.", "-", "--", ":")
+colours = [*plots.LINES, "black"]
 for (label, (name, flags)), style, colour in zip(LOSSES.items(), styles, colours):
     objective = OBJECTIVES[name]
     curves = torch.tensor([pushes_at(objective, objective.hp(**flags), m) for m in margins])
@@ -235,3 +237,5 @@ assert SIMPO or max(fell.values()) < 0, "the others hold the chosen answer back"
 # 2. Name the three ways in which a loss over pairs can be held back, and a method for each.
 # 3. Why must SimPO take means and not sums, if it has no reference?
 # 4. (07) Which two numbers are logged apart, and what can both of them do while the margin grows?
+#
+# **Next:** `lessons/09_una.py`.

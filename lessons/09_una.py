@@ -3,7 +3,7 @@
 # *Core · about 25 minutes (estimated, n=0) · needs 07 (DPO: pairs of a better and a worse answer,
 # compared with the start model) · UNA, arXiv:2408.15339, Eq. 6-13, `nanouft/objectives/una.py`*
 #
-# DPO wants pairs: two answers to one question, and which of them is better. But people rate one
+# DPO wants pairs: two answers to one question, and which of them is better. But people judge one
 # answer at a time: a star, a thumb, a grade between 0 and 1. UNA (*unified alignment*) learns from
 # that number alone. It keeps DPO's idea of an **implicit reward** $i$. This says how much likelier
 # the policy finds an answer than its start model (the *reference*) does. The sigmoid $\sigma$ maps
@@ -49,13 +49,15 @@ SKILLS = ("sum", "sort", "truth")
 # fp32, two threads, fixed seeds: nearly equal numbers on each machine
 torch.set_num_threads(2)
 base, tok = start_model("base")
-una, dpo = OBJECTIVES["una"], OBJECTIVES["dpo"]
+una = OBJECTIVES["una"]
+dpo = OBJECTIVES["dpo"]
 tests = world.rows("val", "prompts", 120, seed=0, skills=SKILLS)
 
 
-# (N,) implicit rewards -> (N,) pushes on answers of one token, by the project's own loss.
 def push(i, grade: float, form: str):
-    one, hp = torch.ones(len(i), 1), una.hp(loss=form)
+    """(N,) implicit rewards -> (N,) pushes on answers of one token, by the project's own loss."""
+    one = torch.ones(len(i), 1)
+    hp = una.hp(loss=form)
     answer = Seqs(one, one, one, one, logp=i[:, None] / hp.beta, ref=torch.zeros_like(one))
     grades = torch.full_like(i, grade)
     batch = Batch({"answer": answer}, Columns(score=grades), tokens={"answer": 1})
@@ -76,7 +78,8 @@ def push(i, grade: float, form: str):
 # %%
 def train(objective, rows, lr: float, steps: int):
     print(f"training on {len(rows):,} rows for {steps} steps ...")
-    model, hp = copy.deepcopy(base), objective.hp()
+    model = copy.deepcopy(base)
+    hp = objective.hp()
     data, _ = encode(objective.rows(rows, hp), tok, base.cfg.n_ctx)
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.95), weight_decay=0.0)
     for chosen in order([e.length for e in data], 32, steps, SEED):
@@ -93,8 +96,8 @@ def train(objective, rows, lr: float, steps: int):
     return model
 
 
-# -> the exact score in each of the three skills, in per cent
 def exam(model) -> list[float]:
+    """Returns the exact score in each of the three skills, in per cent."""
     scores = []
     for row, answer in zip(tests, answer_rows(model, tok, tests)):
         said = tok.decode(answer.ids).strip()
@@ -131,7 +134,8 @@ for grade, colour, style in grades:
 left.set(title="push on each token: + up, - down",
          xlabel="implicit reward i (0 = at the reference)")
 left.legend(frameon=False, fontsize=14)
-colours, hatches = (plots.GREY, *plots.LINES), ("", "", "//", "..")
+colours = (plots.GREY, *plots.LINES)
+hatches = ("", "", "//", "..")
 for k, (name, marks) in enumerate(scores.items()):
     bars = right.bar(torch.arange(3) + 0.22 * k, marks, 0.2, color=colours[k], hatch=hatches[k],
                      ec="white", label=name)
@@ -160,7 +164,7 @@ assert gain > -15, "here torn answers with a number do the work of pairs"
 #   rows hold half as many answers as the pairs, and they did not do worse. A grade also says by how
 #   much. But a wrong grade has no partner to correct it.
 # - **The same trap as DPO's.** Add the family `unknown`, where "I do not know." is the right
-#   answer. It is then the cheapest way to many good grades. With this lesson's learning rate
+#   answer. It is then the easiest way to many good grades. With this lesson's learning rate
 #   `python -m nanouft.train --objective una --lr 1e-4` says it about nearly everything: families
 #   `unknown` and `fact` of its table score 100 and 4 %. With the default, 5e-4, they score 93 and
 #   30 %. (One seed each.)
@@ -217,3 +221,5 @@ assert gain > -15, "here torn answers with a number do the work of pairs"
 # 2. Why does an answer of grade 1/2 teach nothing at the start, and would it teach something later?
 # 3. What does a pair tell that one number does not, and the other way round?
 # 4. (03) Which tokens are in the mask? Is the question, in UNA?
+#
+# **Next:** `lessons/10_uft.py`.

@@ -56,9 +56,10 @@ demos = world.rows("train", "demos", 640, SEED, skills=A)
 grades = world.rows("train", "scores", 640, SEED + 1, skills=("truth",))    # half: the popular myth
 
 
-# (N,) implicit rewards -> (N,) pushes on demonstrations of one token, by the project's own loss.
 def push(i, beta: float):
-    uft, one = OBJECTIVES["uft"], torch.ones(len(i), 1)
+    """(N,) implicit rewards -> (N,) pushes on demonstrations of one token, by the own loss."""
+    uft = OBJECTIVES["uft"]
+    one = torch.ones(len(i), 1)
     answer = Seqs(one, one, one, one, logp=i[:, None] / beta, ref=torch.zeros_like(one))
     batch = Batch({"answer": answer}, Columns(score=torch.ones_like(i)), tokens={"answer": 1})
     return pushes(uft, batch, uft.hp(beta=beta, loss=BREAK))["answer"][:, 0]
@@ -78,7 +79,8 @@ def push(i, beta: float):
 
 # %%
 def train(name: str, rows, steps: int, start):
-    objective, model = OBJECTIVES[name], copy.deepcopy(start)
+    objective = OBJECTIVES[name]
+    model = copy.deepcopy(start)
     lr = 1e-4 if name == "una" else 2.5e-4
     hp = objective.hp(loss=BREAK) if name == "uft" else objective.hp()
     data, _ = encode(objective.rows(rows, hp), tok, base.cfg.n_ctx)
@@ -97,8 +99,8 @@ def train(name: str, rows, steps: int, start):
     return model
 
 
-# -> the exact score in each of the four families, in per cent
 def exam(model) -> list[float]:
+    """Returns the exact score in each of the four families, in per cent."""
     scores = []
     for row, answer in zip(tests, answer_rows(model, tok, tests)):
         said = tok.decode(answer.ids).strip()
@@ -128,7 +130,8 @@ left.axhline(1 / 4, color=plots.DOWN, ls="--", lw=2, label="SFT (times 1/4)")
 left.legend(frameon=False)
 left.set(title="push on each token, divided by beta", xlabel="implicit reward i (dot: the start)",
          ylim=(0, None))
-colours, hatches = (plots.GREY, *plots.LINES), ("", "", "//", "..", "xx")
+colours = (plots.GREY, *plots.LINES)
+hatches = ("", "", "//", "..", "xx")
 for k, (name, marks) in enumerate(scores.items()):
     bars = right.bar(torch.arange(4) + 0.18 * k, marks, 0.17, color=colours[k], hatch=hatches[k],
                      ec="white", label=name)
@@ -197,7 +200,7 @@ assert truth["grades only"] > truth["UFT"] - 5, "grades alone explain the gain i
 # **10b** (D2) *Predict, run, write.* `python -m nanouft.train --objective uft --skills A:B --mix
 # 2:1` learns group A from demonstrations and group B from grades. Write down which of the two gains
 # more, before you run it. Then run the control that is missing, `--objective una --skills B`. Write
-# ONE sentence about it that would survive a sceptic.
+# ONE sentence about it that a sceptical reader would accept.
 #
 # **10c** (D2, in reverse) UFT's authors start from the pretrained model. Start from the SFT model
 # instead: write `sft` for `base` in the line of `UFT`. The start is the reference, too. Where on
@@ -210,3 +213,5 @@ assert truth["grades only"] > truth["UFT"] - 5, "grades alone explain the gain i
 # 2. Which control shows what merging gives, and which what the grades give?
 # 3. Why does the push on a hopeless demonstration vanish under `mse` but not under `bce`?
 # 4. (09) An answer of grade 1/2, at the start: which push? And after ten steps on other answers?
+#
+# **Next:** `lessons/11_poft.py`.

@@ -3,7 +3,7 @@
 # *Core · about 25 minutes (estimated, n=0) · needs 03 · PoFT, arXiv:2412.12865,
 # `nanouft/objectives/poft.py`*
 #
-# Demonstrations come from people, and some are wrong. SFT imitates the wrong ones as eagerly as the
+# Demonstrations come from people, and some are wrong. SFT imitates the wrong ones just like the
 # right ones. PoFT (*preference-oriented fine-tuning*) asks a second, already **aligned** model how
 # likely it finds each answer. It trains the policy to find the answers likelier than that. If the
 # aligned model finds an answer unlikely and the policy does not, the policy is ahead already. Then
@@ -53,21 +53,22 @@ sft, poft = OBJECTIVES["sft"], OBJECTIVES["poft"]
 tests = world.rows("val", "prompts", 120, seed=0, skills=SKILLS)
 
 
-# -> the exact score of each answer, which no model ever sees
 def scores_of(rows, answers: list[str]) -> torch.Tensor:
+    """Returns the exact score of each answer, which no model ever sees."""
     scores = [world.score(r.prompt[0].text, said.strip()) for r, said in zip(rows, answers)]
     return torch.tensor(scores)
 
 
-# -> 600 demonstrations as tokens, and which of them are wrong
 def demonstrations(seed: int, noise: float):
+    """Returns 600 demonstrations as tokens, and which of them are wrong."""
     rows = world.rows("train", "demos", 600, seed, noise=noise, skills=SKILLS)
     data, _ = encode(sft.rows(rows, None), tok, base.cfg.n_ctx)
     return data, scores_of(rows, [r.answer[0].text for r in rows]) < 1
 
 
 def train(objective, data, steps: int):
-    model, hp = copy.deepcopy(base), objective.hp()
+    model = copy.deepcopy(base)
+    hp = objective.hp()
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=2.5e-4, betas=(0.9, 0.95), weight_decay=0.0)
     for chosen in order([e.length for e in data], 32, steps, SEED):
@@ -80,9 +81,9 @@ def train(objective, data, steps: int):
     return model
 
 
-# -> (rows,) nats: the mean log-prob per token that the model gives each answer
 @torch.no_grad()
 def opinion(model, data) -> torch.Tensor:
+    """Returns (rows,) nats: the mean log-prob per token that the model gives each answer."""
     batch = collate(data, range(len(data)), tok.pad)
     sft.forward(model, batch, sft.hp())
     answer = batch.seqs["answer"]
@@ -103,7 +104,8 @@ else:
     other, _ = demonstrations(SEED + 50, noise=0.4 if BREAK == "noisy" else 0.0)
     aligned = train(sft, other, 60)
 data, wrong = demonstrations(SEED, noise=0.4)
-r_bar, r = opinion(aligned, data), opinion(base, data)
+r_bar = opinion(aligned, data)
+r = opinion(base, data)
 for e, x in zip(data, r_bar.tolist()):
     e.col.aligned = x                           # asked once; a number beside the tokens
 tau = torch.sigmoid(r_bar - r)
@@ -116,8 +118,8 @@ assert torch.allclose(push, tau, atol=1e-4), "PoFT is SFT with the weight tau on
 k = int(wrong.sum())
 
 
-# % wrong among the k rows with the lowest x
 def found(x) -> float:
+    """% wrong among the k rows with the lowest x."""
     return wrong[x.argsort()[:k]].float().mean().item() * 100
 
 
@@ -228,3 +230,5 @@ if BREAK == "self":
 # 2. Why means over tokens, and each model with its own tokenizer?
 # 3. Which detector was best, and why does PoFT still not use it?
 # 4. (09) PoFT is UNA with which loss, which grade, which $\beta$ and which reference?
+#
+# **Next:** `lessons/12_weights.py`.

@@ -117,9 +117,9 @@ print(f"largest weight where the answers first differ: {share:.0%} of {len(hits)
 # ## The surprise
 # Each run was told only "this whole answer is better". But most tokens say nothing about which
 # answer that is: not the prompt, not the words with which both answers begin, not the full stop.
-# So neither run moves them much, up or down. What is left is the word that was wrong. TIS-DPO
-# found blame for a **token** in labels for **sentences**. (In longer and freer answers this works
-# less well.)
+# So neither run moves them much, up or down. What is left is the word that was wrong. The labels
+# were for whole **sentences**, and TIS-DPO found the **token** that matters. (In longer and freer
+# answers this works less well.)
 #
 # Now the same push under six losses, for two pairs of one step. The policy has had its DPO
 # already. Look for rows that differ within an answer, and for rows that differ only from pair to
@@ -247,3 +247,5 @@ assert not SWAP or did == "c", "the two runs disagree where the answers first di
 # 4. RPO compares answers to different questions. What no longer cancels? (07: what did, and why?)
 # 5. (08) You know three ways to hold a loss over pairs back. Which of them is in GDPO with p =
 #    .6?
+#
+# **Next:** `lessons/13_reward_model.py`.

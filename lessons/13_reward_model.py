@@ -187,9 +187,9 @@ if REWARD == "exact":
 #   64 answers about a known creature: one of them says "I do not know.", and the reward chooses
 #   that one. The reward did not get worse. On pairs like those of its training it is as right as
 #   before.
-# - **Exact score and reward part early.** `unknown` rises. `sort` holds at first and then falls.
-#   The known facts fall at once. The reward has seen answers like those at the first steps of the
-#   search. It has not seen answers like the later ones.
+# - **The exact score falls while the reward rises.** `unknown` rises. `sort` holds at first and
+#   then falls. The known facts fall at once. The reward has seen answers like those at the first
+#   steps of the search. It has not seen answers like the later ones.
 # - **Accuracy on held-out pairs does not say where the reward is wrong**: they are pairs of the
 #   same kind. The exact score does say it.
 # - **KL stays far below its bound** where the policy is sure: if all 64 samples are one sentence,
@@ -253,3 +253,5 @@ if REWARD == "exact":
 # 2. What does best-of-4 cost in KL at most, and when is it less?
 # 3. Why did accuracy on held-out pairs not say where the reward is wrong?
 # 4. (07) What takes the place of the reward model in DPO?
+#
+# **Next:** `lessons/14_rl.py`.

@@ -188,14 +188,14 @@ assert not equal_groups.any(), "a group of equal scores teaches nothing"
 #   have scored, and nobody tells it one. That is the limit of all methods of this lesson: they
 #   sharpen what the model sometimes says already. (A demonstration, lesson 03, teaches it at
 #   once.)
-# - **So the score begins to run dry by its own success**: look at the bars. A prompt that has
-#   moved to *all right* is still sampled and scored, but its answers are then thrown away.
+# - **So the better the model gets, the less the score teaches**: look at the bars. A prompt that
+#   has moved to *all right* is still sampled and scored, but its answers are then thrown away.
 #   Practitioners drop such prompts, or draw more answers (DAPO does). The *equal, not right* bars
 #   shrink, too: *other* prompts of their kind taught what these could not.
-# - **REINFORCE** compares with the mean of ALL answers. It praises the group that is all right,
-#   because its prompt was easy, and blames the one that is all wrong, because its prompt was
-#   hard. It is right on average, and noisy: it takes luck with prompts for merit. **Online UNA**
-#   praises whatever scores above 1/2. It needs no group: one answer is enough, as in 09.
+# - **REINFORCE** compares with the mean of ALL answers. It pushes up the group that is all right,
+#   because its prompt was easy. It pushes down the one that is all wrong, because its prompt was
+#   hard. It is right on average, but noisy: an easy prompt looks like a good answer. **Online
+#   UNA** pushes up whatever scores above 1/2. It needs no group: one answer is enough, as in 09.
 # - **Online DPO** (07, so not in the picture) pairs the best answer of a group with the worst. A
 #   tie is thrown away.
 # - **GRPO** divides by the spread: scores (1, 1, 1, .9) push as hard as (1, 1, 1, 0). And it
@@ -248,3 +248,5 @@ assert not equal_groups.any(), "a group of equal scores teaches nothing"
 # 3. What does dividing by the spread do to a prompt that is nearly always answered well?
 # 4. Why is every answer drawn at temperature 1, and used once?
 # 5. (09) Why is a score of 1/2 special for UNA and for nobody else here?
+#
+# **Next:** `lessons/15_ppo.py`.

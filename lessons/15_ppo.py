@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 15 · What do a critic, GAE and the clip buy?
+# # 15 · What are a critic, GAE and the clip good for?
 # *Core · about 25 minutes (estimated, n=0) · needs 14 · PPO 1707.06347, GAE 1506.02438, for
 # language models 1909.08593; `nanouft/objectives/ppo.py`*
 #
@@ -31,8 +31,8 @@ MY_GUESS = None   # A step sees four answers. RLOO's gradient is then off by abo
 # - $V_t$ is what the critic says BEFORE token $t$. After the end it is 0.
 # - $\lambda=1$: $A_t$ is the whole return minus $V_t$. It is right on average, whatever the
 #   critic says.
-# - $\lambda=0$: $A_t$ is only the change of the critic's mind. There is little noise, and it is
-#   right only if the critic is right.
+# - $\lambda=0$: $A_t$ is only the change in what the critic expects. There is little noise, and it
+#   is right only if the critic is right.
 # - $\rho_t=\pi/\pi_{\rm old}$: how much likelier the token is now than when it was sampled.
 
 # %%
@@ -167,22 +167,21 @@ assert noise < arms["RLOO"][0][1] / 3, "and it takes away most of the noise"
 #   compromise. It leaves a bias of .3 with a blank critic, and next to none with a good one. That
 #   is why one watches `explained_variance`: at 0 or below, what $V$ says is of no use.
 # - **A real critic has its price**: a second loss on the same weights, and a second learning
-#   problem. Where answers are short and four of them are cheap, the mean of the others is already
-#   a fair critic. For the world of this project see `python -m nanouft.lab.compare`. Let the
-#   numbers decide, not the fame of a method.
-# - **The clip buys no score here.** On average the policies *without* it end higher, because the
-#   reward is exact and 30 passes are few. The clip makes accidents rarer: 1 % of the policies end
-#   worse than they began, against 6 % without it. It also keeps the policy close to the answers
-#   that were sampled. There the rollout, the critic and a *learnt* reward (13) still say
-#   something about it.
+#   problem. Where answers are short and four of them cost little, the mean of the others is
+#   already a fair critic. For the world of this project see `python -m nanouft.lab.compare`.
+# - **The clip brings no higher score here.** On average the policies *without* it end higher,
+#   because the reward is exact and 30 passes are few. The clip makes accidents rarer: 1 % of the
+#   policies end worse than they began, against 6 % without it. It also keeps the policy close to
+#   the answers that were sampled. There the rollout, the critic and a *learnt* reward (13) still
+#   say something about it.
 #
 # ## Break it
 # `CRITIC = 0.0`: the critic is blank from the first line on. Which of the three laws of the proof
 # falls, and which cannot fall? Then `CRITIC = 0.5`: guess the bias at $\lambda=0$ before you
 # look. Last, put `start[0, 0] = -3` after the line that makes `start`: the first step is now
 # nearly always a slip. Which methods still learn something about step 5? (The first law falls
-# here, but only by chance: the noise is now 4 lengths, and the mean of 3000 such rollouts is
-# still off by about $4/\sqrt{3000}\approx$ .07.)
+# here, but only by chance. The noise is now 4 lengths. So the mean of 3000 such rollouts is still
+# off by about $4/\sqrt{3000}\approx$ .07.)
 #
 # ## Same letter, other meaning
 # $\lambda$ in IFT (05) blends a guess into what is read. Here it says how far back a surprise is
@@ -222,3 +221,5 @@ assert noise < arms["RLOO"][0][1] / 3, "and it takes away most of the noise"
 # 4. Explained variance is -0.2. What does the critic add at lam = 1, and what at lam = 0?
 # 5. (14) All answers to a prompt get the same score. What does RLOO learn from them, and what may
 #    PPO learn?
+#
+# **Next:** `lessons/16_gentle.py`.

@@ -176,8 +176,8 @@ assert marks["DFT"][1] < gain - 10, "and teaches less"
 
 # %% [markdown]
 # - **One token, all of the gain.** An answer that begins with "I" goes on with "do not know." The
-#   base could always say it. SFT moved one decision, at the first place. And the loss is there,
-#   too: the same token makes the *base* deny its facts.
+#   base could always say it. SFT moved one decision, at the first place. The lost facts have the
+#   same cause: the same token makes the *base* deny its facts.
 # - **So the facts were never forgotten.** Let the fine-tuned model begin as the base would. Then
 #   it knows the facts, and it keeps what it learnt about word rules. A falling score is not a
 #   proof of forgetting. First ask *where* the answers of the two models part.
@@ -243,3 +243,5 @@ assert marks["DFT"][1] < gain - 10, "and teaches less"
 # 2. Why is a zero gradient not enough to freeze a weight?
 # 3. Which tokens does DFT leave alone, and what does that cost?
 # 4. (03) A model never stops. Which token was left out of the loss? Would PreTTY repair it?
+#
+# **Next:** `lessons/17_evidence.py`.

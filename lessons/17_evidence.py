@@ -183,9 +183,9 @@ assert max(wins.values()) == 0, "released IFT loses on every seed"
 #   unlearns `<|end|>`, so a large learning rate costs the lists. A small learning rate and few
 #   updates spare the lists, but they leave other families half learnt. Take the weights of its
 #   loss as plain numbers (`IFT released, detached`), and it cannot be told from SFT.
-# - **Pairing is no magic.** In the first row the paired interval is the wider one: a recipe that
-#   goes wrong in its own way does not share SFT's luck. Pairing helps where two recipes behave
-#   nearly the same, and that is where one needs it.
+# - **Pairing does not always help.** In the first row the paired interval is the wider one: a
+#   recipe that goes wrong in its own way does not share SFT's luck. Pairing helps where two recipes
+#   behave nearly the same, and that is where one needs it.
 # - **Undecided is a verdict.** The second claim of C1 says that IFT is *not inferior* to SFT ->
 #   DPO: if it is worse, then by less than 2 points. So the threshold is -2 points, not 0
 #   (`docs/results/C1.md`). On one base the interval contains the threshold, -2.3 ± 1.8. On the
@@ -245,3 +245,5 @@ assert max(wins.values()) == 0, "released IFT loses on every seed"
 # 2. What exactly is paired, and why does pairing narrow the interval?
 # 3. When is a claim undecided, and what would you do next?
 # 4. Name three things that must be fixed before anybody looks at the test split.
+#
+# **Next:** this was the last lesson. `docs/claims.md` has the results of all studies.

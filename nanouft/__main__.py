@@ -18,6 +18,7 @@ COMMANDS = {
     "lab.overoptimise": "exact score against learnt reward, best-of-n and PPO",
     "lab.calibration": "is the world neither too easy nor too hard?",
     "lab.again": "did a change of code move a number?",
+    "lab.methods": "docs/methods.md: every objective in one table, from the registry",
     "lab.cost": "gradient tokens and FLOPs of a run, counted",
     "lab.bench": "speed, as ratios",
 }

@@ -1,26 +1,58 @@
 """README and docs against the house: links, commands, files and numbers."""
 import importlib.util
-import inspect
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from nanouft.look.stats import interval
-from nanouft.lab import compare
-
-from nanouft.objectives import OBJECTIVES
+from house import FIRST_PATH, ROOT, lines
+from nanouft.lab import compare, methods
 from nanouft.lab.table import MEASURES
+from nanouft.look.stats import interval
+from nanouft.objectives import OBJECTIVES
 
-ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PROSE = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "lessons").glob("*.py"))]
+DOCS = {f.name: f.read_text(encoding="utf-8") for f in sorted((ROOT / "docs").glob("*.md"))}
+ACCOUNT = DOCS["claims.md"]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PROSE = [*PAGES, *sorted((ROOT / "lessons").glob("*.py"))]
 
 
-def test_links_lead_somewhere():
-    for target in re.findall(r"\]\((?!http|#)([^)]+)\)", README):
-        assert (ROOT / target).exists(), f"README links to {target}, which is not there"
+def anchors(page: Path) -> set[str]:
+    """The #names of the headings of a page, as GitHub makes them."""
+    heads = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.M)
+    return {re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in heads}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda f: f.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\((?!http)([^)]+)\)", page.read_text(encoding="utf-8")):
+        path, _, anchor = target.partition("#")
+        there = page.parent / path if path else page
+        assert there.exists(), f"{page.name} links to {target}, which is not there"
+        assert not anchor or anchor in anchors(there), f"{page.name} links to {target}: no such heading"
+
+
+def test_readme_is_one_screen():
+    assert len(README.split()) <= 1300
+
+
+def test_the_reading_order_tells_the_lines():
+    for file in FIRST_PATH:
+        name = file.relative_to(ROOT / "nanouft").as_posix()
+        assert f"| [{name}](nanouft/{name}) | {lines(file)} |" in README, f"{name} has {lines(file)} lines"
+
+
+def test_every_lesson_is_in_the_table():
+    for file in sorted((ROOT / "lessons").glob("[0-9]*.py")):
+        number, question = re.search(r"^# # (\w+) · (.*)$", file.read_text(encoding="utf-8"), re.M).groups()
+        shown = re.search(rf"\[{number}\]\(lessons/{file.name}\)\**\ \| (.*) \| (\d+) \|", README)
+        assert shown and shown[1] == question.replace("*", ""), f"README's row of lesson {number}"
+        assert f"about {shown[2]} minutes" in " ".join(file.read_text(encoding="utf-8").replace("\n#", " ").split())
 
 
 @pytest.mark.parametrize("file", PROSE, ids=lambda f: f.name)
@@ -29,63 +61,72 @@ def test_commands_exist(file):
         assert importlib.util.find_spec(name), f"{file.name} names {name}, which cannot be run"
 
 
-def test_the_map_names_what_is_there():
-    files = set(re.findall(r"\b(\w+\.py)\b", README[README.index("## The map"):README.index("## Add an objective")]))
-    there = {f.name for package in ("nanouft", "frozen_lake") for f in (ROOT / package).rglob("*.py")}
-    assert files <= there, f"the map names {sorted(files - there)}"
-    top = {f.name for package in ("nanouft", "frozen_lake") for f in (ROOT / package).glob("*.py")}
-    top -= {"__init__.py", "__main__.py"}
-    assert top <= files, f"the map leaves out {sorted(top - files)}"
+def test_the_map_names_every_room():
+    shown = README[README.index("## The map"):README.index("## Limits")]
+    shown = shown[shown.index("```"):shown.rindex("```")]
+    there = {f.name + "/" * f.is_dir() for f in (ROOT / "nanouft").iterdir() if not f.name.startswith("_")} - {"assets/"}
+    missing = [name for name in there if not re.search(rf"(?<![\w/]){re.escape(name)}", shown)]
+    assert not missing, f"the map leaves out {missing}"
+    for name in re.findall(r"\b[\w.]+(?:\.py|/)", shown):
+        assert list(ROOT.rglob(name.rstrip("/"))), f"the map names {name}, which is not there"
 
 
 def test_the_numbers_of_the_lake():
-    """README's sentence on twoway5, counted again."""
+    """The sentence of docs/lake.md on twoway5, counted again."""
     from frozen_lake.demos import ghosts, gold, loser, moves_of_loser
     from frozen_lake.lake import make_lake
     lake = make_lake("twoway5")
     told = ghosts(lake, gold(lake))
     moves = moves_of_loser(lake, gold(lake), loser(lake))
-    text = " ".join(README.split())
+    text = " ".join(DOCS["lake.md"].split())
     assert (f"can stand in {len(told)} places, and the move copied onto them is optimal in "
             f"{sum(g.right for g in told)}") in text
     assert (f"{len(moves)} moves: {moves.count('shared')} cancel in DPO, {moves.count('optimal')} are optimal in their "
             f"own cell and pushed down all the same, {moves.count('wrong')} are wrong") in text
 
 
-def test_every_objective_is_in_the_table():
-    for name, o in OBJECTIVES.items():
-        file = Path(inspect.getfile(o.loss)).name                  # near relatives share one
-        assert f"| `{name}` | [{file}](nanouft/objectives/{file}) |" in README, f"README's table leaves out {name}"
+def test_the_table_of_methods_is_that_of_the_registry():
+    assert methods.page() == DOCS["methods.md"], "run python -m nanouft.lab.methods"
+    for title in methods.FAMILIES:
+        names = ", ".join(f"`{name}`" for name in OBJECTIVES if methods.family(name) == title)
+        assert f"- **{title}**: {names}\n" in README, f"README's line of {title}"
 
 
-def test_cards_lead_to_files():
-    """Every method over pairs has a reference card, and every link of the cards leads to its file."""
-    cards = (ROOT / "docs" / "cards.md").read_text(encoding="utf-8")
-    for target in re.findall(r"\]\((?!http|#)([^)]+)\)", cards):
-        assert (ROOT / "docs" / target).exists(), f"docs/cards.md links to {target}, which is not there"
+def test_the_code_of_the_page_on_python_runs(tmp_path):
+    """Every block of docs/python.md, one after the other, in an empty folder."""
+    code = "\n".join(re.findall(r"```python\n(.*?)```", DOCS["python.md"], re.S))
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True,
+                          env=os.environ | {"PYTHONPATH": str(ROOT)})
+    assert done.returncode == 0, done.stderr[-2000:]
+    losses = [float(x) for x in re.findall(r"^\d (\S+)$", done.stdout, re.M)]
+    assert len(losses) == 10 and "bee pig saw<|end|>" in done.stdout
+
+
+def test_every_method_over_pairs_has_a_card():
+    cards = DOCS["cards.md"]
     for name, o in OBJECTIVES.items():
         if o.data == "pairs" and name != "dpo":
             assert re.search(rf"`{name}[ `]", cards), f"{name} has no card in docs/cards.md"
 
 
 def test_the_table_of_results_is_that_of_the_committed_cells():
-    """Every number that "What holds here" shows is computed again from docs/results/compare/cells.jsonl."""
+    """Every number of "Default settings" in docs/claims.md is computed again from docs/results/compare/cells.jsonl."""
     cells = [json.loads(line) for line in (ROOT / "docs/results/compare/cells.jsonl").read_text().splitlines()]
     base = next(c for c in cells if not c["flags"])
     alone = [c for c in cells if "after" not in c]
     rows = {name: sorted((c for c in alone if c["flags"] == f"--objective {name}"), key=lambda c: c["seed"])
-            for name in OBJECTIVES if re.search(rf"^\| `{name}`[^|]*\| -?\d", README, re.M)}
+            for name in OBJECTIVES if re.search(rf"^\| `{name}`[^|]*\| -?\d", ACCOUNT, re.M)}
     assert {"sft", "ift", "dpo"} <= rows.keys(), "the table shows at least these"
     assert all([c["seed"] for c in got] == list(range(5)) for got in rows.values()), "five seeds of each"
     for line in compare.table(rows, base, "")[4:]:
         name, *figures = [x.strip() for x in line.strip("|").split("|")][:5]
-        shown = re.search(rf"^\| `?{name}`?[^|]*\|(.*)\|$", README, re.M)
-        assert shown, f"README has no row of {name}"
-        assert [x.strip() for x in shown[1].split("|")] == figures, f"README's row of {name} is not what the cells give"
+        shown = re.search(rf"^\| `?{name}`?[^|]*\|(.*)\|$", ACCOUNT, re.M)
+        assert shown, f"claims.md has no row of {name}"
+        assert [x.strip() for x in shown[1].split("|")] == figures, f"the row of {name} is not what the cells give"
 
 
 def test_what_is_said_of_the_comparison_page():
-    """Rows, seeds and minutes in README, and every number of the committed table, from the committed cells."""
+    """Rows, seeds and minutes in docs/claims.md, and every number of the committed table, from the committed cells."""
     folder = ROOT / "docs/results/compare"
     results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     cells = {c["key"]: c for c in map(json.loads, (folder / "cells.jsonl").read_text(encoding="utf-8").splitlines())}
@@ -99,23 +140,20 @@ def test_what_is_said_of_the_comparison_page():
             values = [MEASURES[measure].of(c) for c in got]
             assert figures[measure] == [v if v < float("inf") else None for v in interval(values)], (name, measure)
         assert f"| {name} | {MEASURES['score'].write(figures['score'])}" in table
-    minutes = sum(c["seconds"] for c in cells.values()) / 120
-    seeds = f"{results['seeds']} seed{'s' * (results['seeds'] > 1)}"
-    said = f"{len(rows) - 1} rows, {seeds}, about {minutes:.0f} minutes of two cores"
-    assert said in " ".join(README.split()), f"README should say: {said}"
+    minutes = sum(c["seconds"] for got in rows.values() for c in got) / 120
+    said = f"{len(rows) - 1} rows, {results['seeds']} seeds, about {minutes:.0f} minutes of two cores"
+    assert said in " ".join(ACCOUNT.split()), f"docs/claims.md should say: {said}"
     assert sum(f.stat().st_size for f in folder.iterdir()) < 2_000_000
 
 
 def test_the_log_names_the_rates_that_are_default():
-    log = (ROOT / "docs" / "LOG.md").read_text(encoding="utf-8")
     for name, o in OBJECTIVES.items():
         rate = f"{o.lr:.2e}".replace("e-0", "e-").replace(".00", "").replace("0e", "e")
-        assert f"| {name} | {rate} |" in log, (f"the default rate of {name}, {rate}, "
+        assert f"| {name} | {rate} |" in DOCS["LOG.md"], (f"the default rate of {name}, {rate}, "
                                                "is not among those that were compared")
 
 
 CLAIMS = ("C1", "C2", "C3", "C4")
-ACCOUNT = (ROOT / "docs" / "claims.md").read_text(encoding="utf-8")
 
 
 def effects(contrast: dict) -> str:

@@ -297,14 +297,14 @@ def picture(found: Found, file: Path) -> Path:
             rows.sort(key=lambda row: row["density"])
             right.plot([row["density"] for row in rows], [row["home"] for row in rows],
                        shape + "-", color=colour, ms=12)
-        left.set_title("What is sent, and what it buys")
+        left.set_title("What is sent, and what it brings")
         left.set_xlabel("kB sent by and to one client")
         left.set_xscale("symlog", linthresh=1)
         left.set(xlim=(-0.4, 1e4), xticks=[0, 1, 10, 100, 1000])
         left.xaxis.set_major_formatter("{x:g}")
         left.set(ylabel="accuracy on a client's own classes", ylim=(0, 1))
         left.legend(frameon=False, loc="lower right")
-        right.set_title("Pruning with and without an eye on the data")
+        right.set_title("Pruning that looks at the data, and pruning that does not")
         right.set_xlabel("share of the weights in use")
         return plots.save(fig, file)
 

@@ -106,6 +106,46 @@ def test_form(lesson):
     assert len(re.findall(r"^# [1-9]\. ", prose, re.M)) >= 3, "three to five recall questions, numbered 1. 2. 3."
 
 
+# ---- the way through the lessons --------------------------------------------------------------------------------------
+
+AFTERNOON = ["00", "03", "05", "06", "07", "17"]        # the short path, in order
+
+
+def successor(numbers: list[str], one: str) -> str | None:
+    """The number after this one, None after the last."""
+    return dict(zip(numbers, numbers[1:])).get(one)
+
+
+def markdown(file: Path) -> str:
+    """The text of all markdown cells, without the comment signs."""
+    found = [line for kind, lines in cells(file.read_text(encoding="utf-8")) if kind == "markdown" for line in lines]
+    return "\n".join(line.removeprefix("#").strip() for line in found)
+
+
+def test_the_last_line_names_the_next_lesson(lesson):
+    names = {number(file): file.name for file in LESSONS}
+    *_, last = lesson.read_text(encoding="utf-8").splitlines()
+    following = successor(sorted(names), number(lesson))            # 05 comes before 05L
+    wanted = f"`lessons/{names[following]}`" if following else "this was the last lesson"
+    assert last.startswith("# **Next:** ") and wanted in last
+    shortcut = successor(AFTERNOON, number(lesson))
+    if shortcut and shortcut != following:
+        assert f"On the afternoon path: `lessons/{names[shortcut]}`." in last
+
+
+def test_the_afternoon_path_needs_no_other_lesson(lesson):
+    """Old questions and recall name lessons in brackets: those of the path, or the text says for whom they are."""
+    text = markdown(lesson)
+    assert ("*Afternoon path" in text or "afternoon path ·" in text) == (number(lesson) in AFTERNOON)
+    if number(lesson) not in AFTERNOON:
+        return
+    before = AFTERNOON[:AFTERNOON.index(number(lesson))]
+    needs = re.search(r"· needs (.*?) ·", text, re.S)[1]
+    assert set(re.findall(r"\d\d", re.sub(r"\([^)]*\)", "", needs))) <= set(before), needs
+    for other in set(re.findall(r"\((\d\d)\)", text)) - set(before):
+        assert f"if you did lesson {other}" in text, f"({other}) is not on the afternoon path before this lesson"
+
+
 def run(file: Path, folder: Path) -> tuple[str, float]:
     """What a lesson prints, and the seconds it takes."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
@@ -700,6 +740,11 @@ def test_exercises_tell_right_from_wrong(exercise):
         wrong = partial(right, **mistake) if callable(right) and isinstance(mistake, dict) else mistake
         with pytest.raises((AssertionError, RuntimeError, IndexError)):        # refused, or it cannot even run
             exec(check, space(wrong))
+
+
+def test_every_check_belongs_to_an_exercise_of_the_table(lesson):
+    used = [check_of(lesson, entry[0].split()) for exercise, entry in SOLUTIONS.items() if lesson_of(exercise) == lesson]
+    assert set(used) == set(checks(lesson))
 
 
 # ---- what the text of an exercise asks for is what its check calls ---------------------------------------------------
