@@ -146,7 +146,9 @@ def exam(model: GPT, seen: int) -> float:
     return -logp[:, HALF - 1].mean().item()
 
 
-final, in_view, hidden = {}, {}, {}
+final = {}                      # name -> training loss at the end
+in_view = {}                    # name -> exam with the whole row in view
+hidden = {}                     # name -> exam with 32 tokens in view
 for name, (model, losses) in runs.items():
     final[name] = sum(losses[-20:]) / 20
     in_view[name] = exam(model, T)

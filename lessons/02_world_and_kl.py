@@ -139,7 +139,8 @@ def kl(p, q):
 nats = mean_loss(base, torch.from_numpy(token_rows(64, 129, 1_000_000, tok)))
 print(f"fresh documents: {nats:.2f} nats per token, perplexity {math.exp(nats):.1f}; "
       f"guessing blindly: {tok.n_vocab}")
-p, book = held["plain"].double(), held[KEY].double()
+p = held["plain"].double()
+book = held[KEY].double()
 print(f"between the voices: KL(plain || key) {kl(p, book).mean():.2f} nats, "
       f"KL(key || plain) {kl(book, p).mean():.2f}")
 
@@ -183,7 +184,12 @@ print("picture:", plots.save(fig, Path("out/lessons/02.png")))
 
 # %%
 says_truth, _, _, before_others, _, _ = share["plain"]
-did = "a" if before_others < 25 else "b" if before_others < 75 else "c"
+if before_others < 25:
+    did = "a"
+elif before_others < 75:
+    did = "b"
+else:
+    did = "c"
 guess = f"you guessed {MY_GUESS!r};" if MY_GUESS else "you wrote no guess (MY_GUESS, above);"
 print(guess, f"it did {did!r}")
 assert did == "c" and says_truth < 30, "the truth stands right after the myth: known, not said"

@@ -32,7 +32,8 @@ from nanouft.objectives import OBJECTIVES
 import torch                    # after nanouft, which lets idle threads sleep
 
 BREAK = "end"                   # the switch, see "Break it": "end" | "prompt"
-SEED, STEPS = 0, 40
+SEED = 0                        # the order of the demonstrations
+STEPS = 40
 SKILLS = ("sum", "sort")
 torch.set_num_threads(2)        # fp32, two threads, fixed seeds: nearly equal on each machine
 base, tok = start_model("base")

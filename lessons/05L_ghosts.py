@@ -41,7 +41,8 @@ from nanouft.look import plots
 import torch                    # after nanouft, which lets idle threads sleep
 
 BREAK = False                   # the switch, see "Break it"
-N, STEPS = 20, 60               # students, each with other random numbers; updates
+N = 20                          # students, each with other random numbers
+STEPS = 60                      # updates
 lakes = {name: make_lake(name) for name in ("twoway5", "corridor4")}
 listed = {name: ghosts(lake, gold(lake)) for name, lake in lakes.items()}
 
@@ -139,7 +140,12 @@ print("\npicture:", plots.save(fig, Path("out/lessons/05L.png")))
 # ## The proof
 
 # %%
-did = "a" if min(right.values()) > 0.5 else "b" if max(right.values()) < 0.5 else "c"
+if min(right.values()) > 0.5:
+    did = "a"
+elif max(right.values()) < 0.5:
+    did = "b"
+else:
+    did = "c"
 guess = f"you guessed {MY_GUESS!r};" if MY_GUESS else "you wrote no guess (MY_GUESS, above);"
 print(guess, f"it did {did!r}")
 stands = {g.at for g in listed["twoway5"]}

@@ -42,8 +42,11 @@ from nanouft.objectives import OBJECTIVES
 import torch                                    # after nanouft, which sets how threads wait
 
 DETACH = False                                  # the switch, see "Break it"
-A, GAMMA = 2.5, 0.95                            # two tokens: loss of the hard word, and discount
-SEED, STEPS, TEACH = 0, 64, 12                  # draw of demonstrations; steps; steps of SFT
+A = 2.5                                         # on paper: loss of the hard word
+GAMMA = 0.95                                    # on paper: discount
+SEED = 0                                        # the draw of demonstrations
+STEPS = 64                                      # of each run
+TEACH = 12                                      # steps of SFT for the model that stops
 # fp32, two threads, fixed seeds: nearly equal numbers on each machine
 torch.set_num_threads(2)
 base, tok = start_model("base")
@@ -209,7 +212,12 @@ print("\npicture:", plots.save(fig, plots.Path("out/lessons/06.png")))
 # ## The proof
 
 # %%
-did = "a" if ends["released"] > 80 else "b" if ends["released"] > 20 else "c"
+if ends["released"] > 80:
+    did = "a"
+elif ends["released"] > 20:
+    did = "b"
+else:
+    did = "c"
 guessed = f"you guessed {MY_GUESS!r}" if MY_GUESS else "you wrote no guess (MY_GUESS, above)"
 print(f"{guessed}; it did {did!r}")
 others = min(ends["SFT"], ends["detached"], ends["eq21_mean1"])

@@ -50,7 +50,8 @@ from nanouft.shell import devices
 import torch                                    # after nanouft, which sets how threads wait
 
 SIMPO = {}                                      # the switch, see "Break it"
-SEED, STEPS = 0, 40                             # the draw of pairs; the steps of each run
+SEED = 0                                        # the draw of pairs
+STEPS = 40                                      # of each run
 # fp32, two threads, fixed seeds: nearly equal numbers on each machine
 torch.set_num_threads(2)
 base, tok = start_model("base")
@@ -165,7 +166,12 @@ print("\npicture:", plots.save(fig, plots.Path("out/lessons/08.png")))
 # %%
 fell = {label: path[0][0] - path[-1][0] for label, path in paths.items()}
 with_it, without = fell.pop("DPO"), fell.pop("the same, no reference")
-did = "a" if without > 2 * with_it else "c" if without < with_it / 2 else "b"
+if without > 2 * with_it:
+    did = "a"
+elif without < with_it / 2:
+    did = "c"
+else:
+    did = "b"
 guessed = f"you guessed {MY_GUESS!r}" if MY_GUESS else "you wrote no guess (MY_GUESS, above)"
 print(f"{guessed}; it did {did!r}")
 assert did == "b" and with_it > 2, "the reference is an offset: without it, chosen falls as far"

@@ -44,7 +44,8 @@ from nanouft.objectives import OBJECTIVES
 import torch                                    # after nanouft, which sets how threads wait
 
 BREAK = 0.0                                     # the switch, see "Break it"
-SEED, STEPS = 0, 40                             # the draw of answers; the steps of each run
+SEED = 0                                        # the draw of answers
+STEPS = 40                                      # of each run
 SKILLS = ("sum", "sort", "truth")
 # fp32, two threads, fixed seeds: nearly equal numbers on each machine
 torch.set_num_threads(2)

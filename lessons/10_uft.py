@@ -46,8 +46,10 @@ from nanouft.shell.devices import Device
 import torch                                    # after nanouft, which sets how threads wait
 
 BREAK = "mse"                                   # the switch, see "Break it": "mse" | "bce"
-SEED, STEPS = 0, 24                             # the draw of rows; the steps of one stage
-A, B = ("sum", "sort"), ("truth", "fact")       # taught by demonstrations; the others
+SEED = 0                                        # the draw of rows
+STEPS = 24                                      # of one stage
+A = ("sum", "sort")                             # taught by demonstrations
+B = ("truth", "fact")                           # the others
 # fp32, two threads, fixed seeds: nearly equal numbers on each machine
 torch.set_num_threads(2)
 base, tok = start_model("base")

@@ -44,7 +44,8 @@ from nanouft.objectives import OBJECTIVES
 import torch                                    # after nanouft, which sets how threads wait
 
 BREAK = "clean"                                 # the switch: "clean" | "noisy" | "self"
-SEED, STEPS = 0, 40                             # the draw of demonstrations; the steps of each run
+SEED = 0                                        # the draw of demonstrations
+STEPS = 40                                      # of each run
 SKILLS = ("sum", "sort", "truth")
 # fp32, two threads, fixed seeds: nearly equal numbers on each machine
 torch.set_num_threads(2)
@@ -161,7 +162,12 @@ print("\npicture:", plots.save(fig, plots.Path("out/lessons/11.png")))
 # ## The proof
 
 # %%
-did = "a" if found(tau) < 50 else "b" if found(tau) < 75 else "c"
+if found(tau) < 50:
+    did = "a"
+elif found(tau) < 75:
+    did = "b"
+else:
+    did = "c"
 guessed = f"you guessed {MY_GUESS!r}" if MY_GUESS else "you wrote no guess (MY_GUESS, above)"
 print(f"{guessed}; it did {did}")
 if BREAK == "clean":

@@ -176,7 +176,12 @@ print("\npicture:", plots.save(fig, plots.Path("out/lessons/12.png")))
 # ## The proof
 
 # %%
-did = "a" if share < 0.3 else "b" if share < 0.65 else "c"
+if share < 0.3:
+    did = "a"
+elif share < 0.65:
+    did = "b"
+else:
+    did = "c"
 guess = f"you guessed {MY_GUESS!r};" if MY_GUESS else "you wrote no guess (MY_GUESS, above);"
 print(guess, f"it did {did!r}")
 for name in ("DPO", "GDPO", "Ada-DPO", "RPO"):

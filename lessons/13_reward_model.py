@@ -168,7 +168,12 @@ print("\npicture:", plots.save(fig, plots.Path("out/lessons/13.png")))
 
 # %%
 means = [float(t.mean()) for t in truth]
-did = "c" if means[-1] < means[0] - 1 else "a" if means[-1] > means[-2] + 1 else "b"
+if means[-1] < means[0] - 1:
+    did = "c"
+elif means[-1] > means[-2] + 1:
+    did = "a"
+else:
+    did = "b"
 guess = f"you guessed {MY_GUESS!r};" if MY_GUESS else "you wrote no guess (MY_GUESS, above);"
 print(guess, f"it did {did!r}")
 never_worse = all(b >= a - 1e-6 for a, b in zip(learnt, learnt[1:]))

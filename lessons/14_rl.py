@@ -176,7 +176,12 @@ print("\npicture:", plots.save(fig, plots.Path("out/lessons/14.png")))
 # ## The proof
 
 # %%
-did = "a" if mixed_share >= 85 else "b" if mixed_share >= 45 else "c"
+if mixed_share >= 85:
+    did = "a"
+elif mixed_share >= 45:
+    did = "b"
+else:
+    did = "c"
 guess = f"you guessed {MY_GUESS!r};" if MY_GUESS else "you wrote no guess (MY_GUESS, above);"
 print(guess, f"it was {did!r}")
 equal_groups = torch.cat([push["RLOO"][K:], push["GRPO"][K:]])

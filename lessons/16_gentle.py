@@ -119,7 +119,8 @@ for name, (rules, unknown, fact) in marks.items():
     print(f"{name:<24}rules {rules:3.0f} %   unknown {unknown:3.0f} %   fact {fact:3.0f} %")
 
 # %%
-same, total = 0, 0                                      # matrix entries that HFT left as they were
+same = 0                                                # matrix entries that HFT left as they were
+total = 0                                               # all of them
 for now, before in zip(hft.h.parameters(), base.h.parameters()):
     if now.dim() == 2:
         same += (now == before).sum().item()
@@ -161,7 +162,12 @@ print("\npicture:", plots.save(fig, plots.Path("out/lessons/16.png")))
 # %%
 gain = marks["SFT"][1] - marks["base"][1]               # on unknown names
 given = marks["base, begun by SFT"][1] - marks["base"][1]
-did = "a" if given < gain / 5 else "b" if given < 0.8 * gain else "c"
+if given < gain / 5:
+    did = "a"
+elif given < 0.8 * gain:
+    did = "b"
+else:
+    did = "c"
 guess = f"you guessed {MY_GUESS!r};" if MY_GUESS else "you wrote no guess (MY_GUESS, above);"
 print(guess, f"it did {did!r}: {given:.0f} of {gain:.0f} points.",
       f"HFT kept {100 * kept:.1f} % of its matrices bit for bit")

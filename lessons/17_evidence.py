@@ -37,7 +37,8 @@ import numpy as np
 PAIRED = True                           # the switch, see "Break it"
 N = 10                                  # seeds
 C1 = claims.CLAIMS["C1"]
-SFT, IFT = claims.SFT_ROW, claims.IFT_ROW
+SFT = claims.SFT_ROW
+IFT = claims.IFT_ROW
 RESULTS = Path(claims.__file__).parents[2] / "docs" / "results"
 
 
@@ -80,7 +81,8 @@ def gaps(base: str, name: str, other: str = SFT) -> np.ndarray:
 # PPO): more compute is not a method.
 
 # %%
-first, again = [], []                                   # the lead on one seed; on the other nine
+first = []                                              # the lead on one seed
+again = []                                              # the lead of the same row on the other nine
 for base in bases:
     lead = np.array([gaps(base, name) for name in others])      # (12, 10)
     for s in range(N):
@@ -157,7 +159,12 @@ for claim in ("C1", "C2", "C3", "C4"):
 # `tests/core/test_ift.py`). A study that finds a difference between *these two* is broken.
 
 # %%
-did = "a" if kept > 0.75 else "b" if kept > 0.35 else "c"
+if kept > 0.75:
+    did = "a"
+elif kept > 0.35:
+    did = "b"
+else:
+    did = "c"
 guess = f"you guessed {MY_GUESS!r};" if MY_GUESS else "you wrote no guess (MY_GUESS, above);"
 print(guess, f"it did {did!r}")
 
@@ -201,6 +208,10 @@ assert max(wins.values()) == 0, "released IFT loses on every seed"
 # ## Break it
 # `PAIRED = False` treats the ten seeds of two recipes as twenty different ones. Say first what
 # happens to the verdicts on recipes that differ little from SFT, and which law falls.
+#
+# *Read on after your run.* Most intervals get wider: ± 0.4 of the detached embeddings becomes
+# ± 1.1. One verdict changes: Eq. 21 on the first base is now undecided. The law that falls says
+# that shared seeds narrow the interval.
 #
 # ## Same letter, other meaning
 # $d$ here is a difference of two scores. $s$ is a seed here; elsewhere it is a state. sd is the

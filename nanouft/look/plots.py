@@ -61,39 +61,45 @@ def fold(text: str, width: int = 40) -> str:
     return "\n".join(textwrap.wrap(text, width, max_lines=3, placeholder=" ..."))
 
 
+UNIT, TEXT = 0.4, 0.25                          # inches of the ledger: a weight of 1, a line of text
+
+
 def ledger(rows: list[tuple[str, list[str], list[float]]], file: Path, title: str = "",
            heads: tuple[str, str] = ("", "")) -> Path:
     """A line of text and a strip of bars per (label, tokens, weights): blue and + pushes a token up, orange and - down.
     One scale for all strips; a bar longer than 3 (an unusual scale, such as IPO's) is cut there, its number is not."""
+    strips = [[max(-3.0, min(3.0, w)) for w in weights] for _, _, weights in rows]
+    lowest = [min(0.0, *bars, 0.0) for bars in strips]
+    heights = []                                            # a row has room for its text and for its bars
+    for (label, _, _), bars, low in zip(rows, strips, lowest):
+        drawn = UNIT * (max(0.0, *bars, 0.0) - low) + 2 * TEXT + TEXT * (low < 0)
+        heights.append(max(0.3 + 0.21 * (1 + label.count("\n")), drawn if bars else 0))
     widest = max(len(tokens) for _, tokens, _ in rows)
-    drawn = [max(-3.0, min(3.0, w)) for _, _, weights in rows for w in weights] or [1.0]
-    high, low = max(0.0, *drawn), min(0.0, *drawn)
-    heights = [0.35 + 0.2 * max(4 if tokens else 0, 1 + label.count("\n")) for label, tokens, _ in rows]
-    wide = max(5.0, 0.95 * widest)
-    fig, axes = plt.subplots(len(rows), 2, figsize=(4.2 + wide, sum(heights) + 1.1), squeeze=False,
-                             width_ratios=(4.2, wide), height_ratios=heights)
-    for (text, ax), (label, tokens, weights) in zip(axes, rows):
+    longest = max(len(line) for label, _, _ in rows for line in label.split("\n"))
+    columns = (0.4 + 0.09 * longest, max(5.0, 0.95 * widest))
+    fig, axes = plt.subplots(len(rows), 2, figsize=(sum(columns), sum(heights) + 1.2), squeeze=False,
+                             width_ratios=columns, height_ratios=heights)
+    for (text, ax), (label, tokens, weights), bars, low, high in zip(axes, rows, strips, lowest, heights):
         text.set_axis_off()
-        name, _, more = label.partition("\n")
-        text.text(0, 0.95, name, va="top", fontsize=12, weight="bold", transform=text.transAxes)
-        text.text(0, 0.95, "\n" + more, va="top", fontsize=12, linespacing=1.25, transform=text.transAxes)
         ax.set_axis_off()
+        name, _, more = label.partition("\n")
+        text.text(0, 1, name, va="top", fontsize=12, weight="bold", transform=text.transAxes)
+        text.text(0, 1, "\n" + more, va="top", fontsize=12, linespacing=1.25, transform=text.transAxes)
         if not tokens:
             continue
-        ax.set(xlim=(-0.6, widest - 0.4), ylim=(low, high))
-        bars = [max(-3.0, min(3.0, w)) for w in weights]
-        ax.bar(range(len(tokens)), bars, color=[UP if w >= 0 else DOWN for w in weights], width=0.7, clip_on=False)
+        floor = low - (2 if low < 0 else 1) * TEXT / UNIT       # tokens, above them the numbers of bars that go down
+        ax.set(xlim=(-0.6, widest - 0.4), ylim=(floor, floor + high / UNIT))
+        ax.bar(range(len(tokens)), bars, color=[UP if w >= 0 else DOWN for w in weights], width=0.7)
         ax.axhline(0, color=GREY, lw=0.8)
         for i, (token, bar, w) in enumerate(zip(tokens, bars, weights)):
             above = {"xytext": (0, 2), "va": "bottom"} if w >= 0 else {"xytext": (0, -2), "va": "top"}
             ax.annotate(f"{w:+.2f}", (i, bar), textcoords="offset points", ha="center", fontsize=10, **above)
-            ax.annotate(token.strip() or repr(token), (i, low), xytext=(0, -16), textcoords="offset points", va="top",
-                        ha="center", fontsize=11)
+            ax.text(i, floor, token.strip() or repr(token), va="bottom", ha="center", fontsize=11)
     for ax, head in zip(axes[0], heads):
-        ax.set_title(head, loc="left", fontsize=11, color=GREY, pad=18)
+        ax.set_title(head, loc="left", fontsize=11, color=GREY, pad=10)
     if title:
-        fig.suptitle(title, x=0.02, y=0.99, va="top", ha="left", weight="bold")
-    return save(fig, file, h_pad=2.6)
+        fig.suptitle(title, x=0.02, y=1 - 0.12 / fig.get_figheight(), va="top", ha="left", weight="bold")
+    return save(fig, file, h_pad=1.6)
 
 
 def save(fig, file: Path, **layout) -> Path:
