@@ -207,6 +207,9 @@ if BREAK == "mask":
 # Guess the loss first: nearer to the GPT's 1.9, or to the loss at the beginning of the training?
 # Then look at the two bars. Why are they equal again?
 #
+# *Read on after your run.* The loss is 1.98, near the GPT's 1.86. The mask is back, so no place
+# sees what comes later, and hiding it changes nothing.
+#
 # ## Exercises (take away the first `# ` of the lines that check you)
 # **01a** (D2) Write `my_attention(q, k, v)` from the equation, without PyTorch's function. What
 # goes wrong: you mask after the softmax; the softmax runs over the wrong axis; $\sqrt h$ is

@@ -226,6 +226,10 @@ assert held_said[coldest].mean() > 10, "the other way, it is away without bound"
 # *understand* the key, or did it learn these letters? Then try `KEY = "Tell the truth: "`. Guess
 # first: truth, myth, or a third thing?
 #
+# *Read on after both runs.* `In the book:` gives 69 % truth and 31 % myth; `By the book:` gave 88
+# and 12. So other words open the voice less well. `Tell the truth:` gives 43 % truth, 23 % myth and
+# 34 % something else.
+#
 # ## Same letter, other meaning
 # $q$ is a second list of probabilities here. In lesson 01 it is what a place asks with (*query*).
 # $p$ is what the course calls $\pi$ as soon as it is a model that we train. $\tau$ is a temperature

@@ -171,6 +171,9 @@ assert not optimal_actions(lake)[1, 1], "and the arrow told at cell 1 leads into
 # arrow. Which assertion fails, and why must it? Does the student now learn more beside the path,
 # and is what it learns there right?
 #
+# *Read on after your run.* The assertion "without ghosts" fails: a guess that is drawn can always
+# differ. The same two cells beside the path change, and the arrows told there stay wrong.
+#
 # ## Exercise (take away the first `# ` of the lines that check you)
 # **05e** (D2) Write `my_ghosts(step, best, path, live)`. It returns two numbers: how many ghosts
 # there are, and how many of them are told a best arrow. `step[cell][arrow]` is the cell to which an

@@ -187,6 +187,9 @@ assert SIMPO or max(fell.values()) < 0, "the others hold the chosen answer back"
 # `SIMPO = {"beta": 0.2}` asks SimPO for ten times the margin. Where has its push faded now, and
 # what becomes of the chosen answer? Guess from the chart alone, then run.
 #
+# *Read on after your run.* Now the push fades at ten times the margin. Log p(chosen) ends at
+# -12.6, not at -1.2, and the model says nonsense.
+#
 # ## Exercises (take away the first `# ` of the lines that check you)
 # **08a** (D2) KTO measures its distance $k$ by the mean log-ratio (policy minus reference) on
 # mismatched pairs. A KL cannot be negative, so a negative mean counts as 0. Write `my_k(ratios)`.

@@ -181,6 +181,8 @@ assert gain > -15, "here torn answers with a number do the work of pairs"
 # with learning rate 1e-4, then look. (Adam divides each gradient by its own size: for it, *tiny* is
 # not *zero*.)
 #
+# *Read on after your run.* The largest change is 3.8e-5. Sums go from 16 to 20 %.
+#
 # ## Same letter, other meaning
 # $\beta$ here and in DPO: what one nat counts for. Its value must fit the length of the answers.
 # The paper's .01 fits hundreds of tokens; ours have ten. In TOFU $\beta$ is a temperature.

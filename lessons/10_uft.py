@@ -180,6 +180,9 @@ assert truth["grades only"] > truth["UFT"] - 5, "grades alone explain the gain i
 # `BREAK = "bce"`: the loss of a demonstration is $-\log\sigma(i)$. Guess what the left curve does
 # where the policy is far below its reference, and whether the bars of UFT change.
 #
+# *Read on after your run.* On the left the curve stays at its full height. The weights differ, but
+# the bars of UFT stay the same, to the percent.
+#
 # ## Same letter, other meaning
 # $\sigma$ is the sigmoid, not a standard deviation. $\beta$: what one nat of the *whole* answer
 # counts for. At the authors' .01 a demonstration of ten tokens never has enough: $\sigma(i)=.9$

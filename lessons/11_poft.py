@@ -197,6 +197,9 @@ if BREAK == "self":
 # doubted, for both, before you run them. What does that say about asking a model for its opinion of
 # data that its makers may have used?
 #
+# *Read on after both runs.* With the noisy aligned model, 50 % of the doubted rows are wrong. With
+# the policy's own start it is 37 %: no better than chance (40 %). The clean model gave 87 %.
+#
 # ## Same letter, other meaning
 # $\tau$ is a temperature elsewhere (Ada-DPO, sampling), here a weight. $r$ here is a mean log-prob,
 # in UNA a reward.

@@ -199,12 +199,15 @@ if REWARD == "exact":
 #   same kind. The exact score does say it.
 # - **KL stays far below its bound** where the policy is sure: if all 64 samples are one sentence,
 #   they are one answer.
-# - DPO on the same pairs does the same (README). It has a reward, too, the implicit one.
+# - DPO on the same pairs does the same (`docs/claims.md`). It has a reward, too, the implicit one.
 #
 # ## Break it
 # `REWARD = "exact"`: the search uses the true score. `"longer"`: the reward is the number of
 # characters. For both, first guess the exact score at n = 64. Which skill survives "longer", and
 # why?
+#
+# *Read on after both runs.* With the true score the search ends at 96 %, and with the length at
+# 35 %. There `fact` keeps 82 %, `unknown` ends at 0 %: the right answer there is a short one.
 #
 # ## Same letter, other meaning
 # $r$ here is a learnt number for a whole answer. In lesson 09 it is the implicit reward, in PoFT
@@ -225,8 +228,8 @@ if REWARD == "exact":
 # assert my_loss(-r * 1000, [1, 2]) == 1000, "far behind: large, but finite"
 
 # %% [markdown]
-# **13b** (D2) Write `my_best_of(n, likes, scores)`: the exact score of the best of n by `likes`,
-# as the mean over **all** subsets of n samples (`itertools.combinations` helps). Write
+# **13b** (D2) Write `my_best_of(n, likes, scores)`: the exact score of the best of n by `likes`.
+# Take the mean over **all** subsets of n samples (`itertools.combinations` helps). Write
 # `my_bound(n)`, too. What goes wrong: you choose by the exact score (cheating); you take only the
 # first n samples; you take the best of all samples.
 

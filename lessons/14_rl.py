@@ -215,6 +215,10 @@ assert not equal_groups.any(), "a group of equal scores teaches nothing"
 # and why online UNA does not care. Then set `ROLL = 0` again and `K = 2`: half as costly. How
 # many groups have equal scores now?
 #
+# *Read on after both runs.* With `ROLL = 1` the mean score of RLOO falls from .50 to .01. Online
+# UNA reaches .76 as before: it reads no advantage. With `K = 2`, 62 % of the groups have equal
+# scores (`K = 4`: 41 %).
+#
 # ## Same letter, other meaning
 # $A$ is an advantage here, and the mean log-prob in ORPO (08). $R$ is a score in [0, 1]; in UNA
 # $r$ is an implicit reward.
@@ -241,10 +245,10 @@ assert not equal_groups.any(), "a group of equal scores teaches nothing"
 # assert torch.equal(got[1], torch.zeros(3)), "a group of equal scores: zeros, no NaN"
 
 # %% [markdown]
-# **14c** (D3, in reverse) `tests/core/test_probe_worlds.py` has four worlds with one mistake
-# each: a bandit of one token, a reward that comes late, a forbidden word, ties. Which world finds
-# each of these? (i) The prompt's tokens are pushed, too. (ii) K stands where K - 1 belongs, with
-# the own score left in. (iii) Only the last token of an answer gets the push.
+# **14c** (D3, in reverse) `tests/core/test_probe_worlds.py` has four worlds. Each is made to show
+# one kind of mistake: a bandit of one token, a reward that comes late, a forbidden word, ties.
+# Which world finds each of these? (i) The prompt's tokens are pushed, too. (ii) K stands where
+# K - 1 belongs, with the own score left in. (iii) Only the last token of an answer gets the push.
 #
 # ## Recall, without looking up
 # 1. Why may the baseline not look at the answer that it is compared with? What happens in

@@ -183,6 +183,9 @@ assert noise < arms["RLOO"][0][1] / 3, "and it takes away most of the noise"
 # here, but only by chance. The noise is now 4 lengths. So the mean of 3000 such rollouts is still
 # off by about $4/\sqrt{3000}\approx$ .07.)
 #
+# *Read on after your runs.* With `CRITIC = 0.0` the second law falls. The first one cannot: it
+# holds for every critic. With `CRITIC = 0.5` the bias at $\lambda=0$ is .5.
+#
 # ## Same letter, other meaning
 # $\lambda$ in IFT (05) blends a guess into what is read. Here it says how far back a surprise is
 # handed. $\rho$ is a ratio here and a constant in Ada-DPO (12). $\gamma$ (1 here) discounts later

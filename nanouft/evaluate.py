@@ -33,7 +33,7 @@ from nanouft.shell.devices import Device
 @dataclass
 class Evaluate:
     init: str = "base"              # 'base' or a run folder / GPT-2 folder
-    data: list[str] | None = None   # your files: nats a token of demonstrations, preferences of pairs and grades
+    data: list[str] | None = None   # your files: nats per token of demonstrations, preferences of pairs and grades
     reference: str | None = None    # with --data: also, who gained more log-prob over this model ('base' or a folder)
     split: str = "test"             # NanoWorld split: val to choose, test to report
     items: int = 100                # prompts a family
@@ -102,7 +102,7 @@ def on_world(model: GPT, tok: Tokenizer, cfg: Evaluate, device: Device) -> None:
     if judge:
         print(f"before: greedy answers; after: the best of {cfg.best_of} samples by "
               f"{cfg.reward or 'the exact score (an upper bound)'}; "
-              f"KL to the model at most {best_of.kl_bound(cfg.best_of):.2f} nats an answer")
+              f"KL to the model at most {best_of.kl_bound(cfg.best_of):.2f} nats per answer")
     table(*columns)
     if cfg.probes:
         base, shipped = start_model("base")

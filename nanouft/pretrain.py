@@ -149,7 +149,7 @@ def pretrain(cfg: Pretrain) -> Path:
                                           "base_version": BASE_VERSION,
                                           "key": base_key(cfg, gpt, steps, tok),
                                          "held_out_loss": {"before": before, "after": after}})
-    print(f"held-out loss {before:.3f} -> {after:.3f} nats a token; {time.time() - started:.0f} s; saved in {folder}")
+    print(f"held-out loss {before:.3f} -> {after:.3f} nats per token; {time.time() - started:.0f} s; saved in {folder}")
     print(f"next: python -m nanouft.train --objective sft --init {folder}")
     return folder
 

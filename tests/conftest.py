@@ -13,6 +13,15 @@ def tiny_base(tmp_path_factory):
 
 
 @pytest.fixture
+def brief():
+    """No long looks at the models that are trained (running.be_brief); `brief.undo()` brings them back."""
+    from running import be_brief
+    with pytest.MonkeyPatch.context() as patch:
+        be_brief(patch.setattr)
+        yield patch
+
+
+@pytest.fixture
 def here(tmp_path, monkeypatch):
     """An empty current folder, so that default run folders land in it."""
     monkeypatch.chdir(tmp_path)

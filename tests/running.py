@@ -9,9 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from nanouft.shell import config
-from nanouft.gpt import GPT, GPTConfig
 from nanouft.data.tokenizer import Tokenizer
+from nanouft.gpt import GPT, GPTConfig
+from nanouft.look import plots, report
+from nanouft.shell import config
+from nanouft.training import setup
 
 ROOT = Path(__file__).parent.parent
 SMALL = GPTConfig(vocab_size=1024, n_ctx=128, n_layer=2, n_head=2, n_embd=32)
@@ -36,6 +38,19 @@ def example(name: str):
         return importlib.import_module(name)
     finally:
         sys.path.pop(0)
+
+
+def be_brief(setattr=setattr) -> None:
+    """From here on runs of train look at 20 held-out rows of NanoWorld and not at 200, show four tokens of an answer,
+    and draw no curves: for tests of anything else. On a tiny model these take far longer than the training."""
+    load, answer = setup.load_rows, report.answer_rows
+
+    def few(*args):
+        rows, held = load(*args)
+        return rows, held[::10] if len(held) == 200 else held
+    setattr(setup, "load_rows", few)
+    setattr(report, "answer_rows", lambda *args, max_new: answer(*args, max_new=4))
+    setattr(plots, "curves", lambda run: None)
 
 
 def lines(file: Path, rows: list[dict]) -> Path:

@@ -8,12 +8,38 @@ import shutil
 import subprocess
 import sys
 
-import pytest
-
 import house
 from house import ROOT, imports, modules, python_files, room
 
 DEMO = '{"prompt": "Say pig.", "response": "pig"}\n'
+TINY = "--init {tiny} --steps 2 --threads 1 --device cpu"
+COMMANDS = {                                    # what must run without the laboratory, and a file that it leaves
+    "nanouft.train --objective sft --items 1 --steps 2 --threads 1 --device cpu": "out/sft/model.safetensors",
+    f"nanouft.train --objective ppo --items 0 {TINY} --batch-size 4": "out/ppo/value_head.safetensors",
+    f"nanouft.train --data {{copy}}/demos.jsonl --objective ift {TINY}": "out/ift/curves.png",
+    "nanouft.simple --objective dpo --steps 2": "",
+    "nanouft.sample base --prompt Hi. --max-new 3": "",
+    "nanouft.evaluate --init {tiny} --items 1 --probes --threads 1": "",
+    "nanouft.ledger --show sft dpo --out ledger.png": "ledger.png",
+    "nanouft.reward --init {tiny} --rows 32 --steps 2 --threads 1": "out/reward/eval.json",
+    "frozen_lake.__main__ --seeds 1 --updates 2 --objective sft ift --out out/lake": "out/lake/index.html"}
+IN_TURN = """
+import importlib, os, sys
+from pathlib import Path
+import nanouft
+from frozen_lake import page
+
+copy, *commands = sys.argv[1:]
+assert Path(nanouft.__file__).parents[1] == Path(copy), "not the copy"
+assert importlib.util.find_spec("nanouft.lab") is None, "the laboratory is there"
+page.SEEDS = 1
+for number, command in enumerate(commands):
+    place = Path(copy, str(number))
+    place.mkdir()
+    os.chdir(place)
+    module, *argv = command.split()
+    assert importlib.import_module(module).main(argv) == 0, command
+"""
 
 
 def test_each_room_imports_only_from_rooms_above_it():
@@ -55,35 +81,20 @@ def test_the_package_imports_neither_lessons_nor_the_lake_and_nothing_but_the_st
     assert set(lessons) <= {"17_evidence.py"}, lessons
 
 
-@pytest.fixture(scope="module")
-def without_lab(tmp_path_factory):
-    """A copy of the project from which the laboratory has been deleted."""
-    copy = tmp_path_factory.mktemp("copy")
+def test_without_the_laboratory_everything_else_runs(tiny_base, tmp_path_factory):
+    """In a copy of the project from which it has been deleted: every main, each in a fresh folder, in one process."""
+    copy = tmp_path_factory.mktemp("copy").resolve()
     for folder in ("nanouft", "frozen_lake"):
         shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.rmtree(copy / "nanouft" / "lab")
     (copy / "demos.jsonl").write_text(DEMO * 4 + DEMO.replace("pig", "bee") * 4, encoding="utf-8")
-    return copy
-
-
-QUICK = "--steps 2 --threads 1 --device cpu"
-
-
-@pytest.mark.parametrize("command", [
-    f"nanouft.train --objective sft --items 1 {QUICK} --out out/sft",
-    f"nanouft.train --objective ppo --items 0 {QUICK} --batch-size 4 --out out/ppo",
-    f"nanouft.train --data demos.jsonl --objective ift {QUICK} --out out/ift",
-    "nanouft.simple --objective dpo --steps 2",
-    "nanouft.sample base --prompt Hi. --max-new 3",
-    "nanouft.evaluate --items 1 --probes --threads 1",
-    "nanouft.ledger --show sft dpo --out out/ledger.png",
-    "nanouft.reward --rows 32 --steps 2 --threads 1 --out out/reward",
-    "frozen_lake --seeds 1 --updates 2 --objective sft ift --out out/lake",
-])
-def test_without_the_laboratory_everything_else_runs(without_lab, command):
-    got = subprocess.run([sys.executable, "-m", *command.split()], cwd=without_lab, capture_output=True, text=True,
+    (copy / "in_turn.py").write_text(IN_TURN)
+    commands = [command.format(tiny=tiny_base, copy=copy) for command in COMMANDS]
+    got = subprocess.run([sys.executable, "in_turn.py", copy, *commands], cwd=copy, capture_output=True, text=True,
                          stdin=subprocess.DEVNULL, timeout=300)
     assert got.returncode == 0, got.stderr[-2000:]
+    for number, file in enumerate(COMMANDS.values()):
+        assert (copy / str(number) / file).exists(), f"{commands[number]} left no {file}"
 
 
 def test_lines_are_short_where_students_read_and_not_too_long_elsewhere():

@@ -179,7 +179,7 @@ def lr_map(name: str, claim, cfg) -> None:
     lines = []
     for title, read in (("`list` answers that stop, %", lambda c: 100 * c["families"]["list"]["ends"]),
                         ("endpoint, %", lambda c: 100 * endpoint(c, claim.parts)),
-                        ("own-prefix gap, nats a token", lambda c: c["probes"]["own_prefix_gap"]),
+                        ("own-prefix gap, nats per token", lambda c: c["probes"]["own_prefix_gap"]),
                         ("right words after one forced slip, %", lambda c: 100 * c["probes"]["recovery_1"])):
         lines += [f"| {title} | " + " | ".join(claim.map_lrs) + " |", "|---" * (1 + len(claim.map_lrs)) + "|"]
         for n in claim.mapped:

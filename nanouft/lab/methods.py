@@ -21,16 +21,17 @@ FAMILIES = {
 HEAD = """# Every method
 
 Made by `python -m nanouft.lab.methods` from the registry. The file of a method has its equation, its traps and its
-deviations from paper and released code. `python -m nanouft.train --objective list` prints the flags, too; each method over
-pairs also has a [card](cards.md): one line beside a method that you know. [What do the numbers of a run mean?](metrics.md)
+deviations from paper and released code. `python -m nanouft.train --objective list` prints the flags, too. Each method
+over pairs also has a [card](cards.md): one line beside a method that you know.
+[What do the numbers of a run mean?](metrics.md)
 """
 TAIL = """
 IFT was published in three forms that are three different losses, and all are here by name: `--variant released |
-algorithm1 | eq21`, beside `detached` (the default: the released weights as constants) and `eq21_mean1` (on SFT's scale).
+algorithm1 | eq21`, beside `detached` (the default: released weights as constants) and `eq21_mean1` (on SFT's scale).
 Controls: `--residual replace` is scheduled sampling; `sft --reduction sequence --detach-embeddings` is what IFT is with
 lam = gamma = 0. With any objective: `--freeze half` (HFT: half of every layer stays as it is), `--keep`, `--rewrite`
-(which demonstrations), `--weigh-rows` (how hard the loss pushes each training row). Without training: `evaluate --prior`
-(PreTTY), `evaluate --best-of`.
+(which demonstrations), `--weigh-rows` (how hard the loss pushes each training row). Without training:
+`evaluate --prior` (PreTTY), `evaluate --best-of`.
 """
 
 

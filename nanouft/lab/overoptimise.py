@@ -198,7 +198,7 @@ def shown(mean: float, half: float, scale: float = 100, digits: int = 1) -> str:
 
 def table(lines: list[dict]) -> list[str]:
     """Markdown: exact score at the start, at its best and at the end of every curve, and how far the reward went."""
-    out = ["Exact score in percent, KL in nats an answer, learnt reward in standard deviations; means over seeds with "
+    out = ["Exact score in percent, KL in nats per answer, learnt reward in standard deviations; means over seeds with "
            "95 % t-interval. Best: where the mean over seeds is highest. Agreement: couples of samples put in the "
            "right order. Usual: the share of the SFT model's samples that say what was chosen, at the start and at "
            "the end.", "",
@@ -245,7 +245,7 @@ def picture(lines: list[dict], file: Path) -> Path:
                         ax.plot(over_seeds(some, "kl")[0], 100 * over_seeds(some, "score")[0], style, color="black",
                                 lw=2, label={"exact": "the exact score", "noise": "noise"}[source])
             column[0].set(title=titles[part, kind], ylim=(0, 103))
-            column[1].set_xlabel("KL to the SFT model, nats an answer")
+            column[1].set_xlabel("KL to the SFT model, nats per answer")
         axes[0, 0].set_ylabel("exact score, %")
         axes[1, 0].set_ylabel("learnt reward, SD from the start")
         axes[0, 0].legend(frameon=False, loc="lower left")

@@ -52,7 +52,7 @@ def number(x: float) -> float:
 
 
 def change(model, base, tok, split: str, device) -> dict[str, float]:
-    """Mean change of the log-prob of chosen and of rejected answers since the base, nats an answer."""
+    """Mean change of the log-prob of chosen and of rejected answers since the base, nats per answer."""
     encoded, _ = encode(pair_rows(world.rows(split, "pairs", PAIRS, 0), None), tok, model.cfg.n_ctx)
     now, then = (token_logps(m, encoded, tok.pad, device) for m in (model, base))
     return {role: number(np.mean([a[role].sum() - b[role].sum() for a, b in zip(now, then)]))
@@ -71,7 +71,7 @@ def worse(prompt: str) -> str:
 
 
 def pushes(init: str, prompts: list[str], model, tok, device) -> list[dict]:
-    """[{"first": {"right": [...], "wrong": [...]}, "last": ...}] of each prompt: a weight a token, as ledger.py gives
+    """[{"first": {"right": [...], "wrong": [...]}, "last": ...}] of each prompt: a weight per token, as ledger.py gives
     them; a side that the objective does not train on is absent. Roles that hold the same answer are added up."""
     run = read_json(Path(init) / "run.json")
     hp = OBJECTIVES[run["objective"]].hp(**run["hp"])

@@ -83,15 +83,15 @@ MEASURES: dict[str, Measure] = {
     "ends": percent("stops", stops, "answers that stop by themselves, percent"),
     "diversity": percent("diversity", probe("diversity"),
                          "different answers among four samples a prompt at temperature 1, percent", 0),
-    "kl_own": Measure("KL to base", probe("kl_own"), "nats a token along its own samples: how far it went from the "
+    "kl_own": Measure("KL to base", probe("kl_own"), "nats per token along its own samples: how far it went from the "
                       "base", digits=3),
-    "own_prefix_gap": Measure("own-prefix gap", probe("own_prefix_gap"), "nats a token that right answers lose after "
+    "own_prefix_gap": Measure("own-prefix gap", probe("own_prefix_gap"), "nats per token that right answers lose after "
                               "the model's own words; 0: its mistakes do not confuse it", digits=2, better=-1),
     "chosen": Measure("Δ chosen", lambda c: c["portrait"]["pairs"]["chosen"], "change of the log-prob of right "
-                      "answers since the base, nats an answer", better=1),
+                      "answers since the base, nats per answer", better=1),
     "rejected": Measure("Δ rejected", lambda c: c["portrait"]["pairs"]["rejected"], "the same for the wrong answers "
                         "beside them", better=-1),
-    "corpus_nll": Measure("corpus loss", probe("corpus_nll"), "nats a token on the base's own kind of text: large = "
+    "corpus_nll": Measure("corpus loss", probe("corpus_nll"), "nats per token on the base's own kind of text: large = "
                           "it forgot", digits=2, better=-1),
     **{f: percent(f.replace("_", " "), family(f), f"exact score on {f}, percent") for f in world.FAMILIES},
     "seconds": Measure("CPU s", lambda c: c["portrait"].get("seconds"), "processor seconds of its training commands, "

@@ -79,7 +79,7 @@ def graded(encoded: list[Encoded], rows: list[dict[str, np.ndarray]], grades: np
     """Graded answers. `accuracy`: among two answers to one prompt, the share of couples where the better gained more
     log-prob over the start model than the worse; `prefers`: where the better is likelier. Where (nearly) no prompt has
     two answers of different grades: `auc`, the same share over all couples of a better and a worse answer, whatever
-    their prompts (without a start model: who has more nats a token). `logp_good`, `logp_bad`: mean log-prob of
+    their prompts (without a start model: who has more nats per token). `logp_good`, `logp_bad`: mean log-prob of
     answers graded above and below 1/2."""
     logp = np.array([r["answer"].sum() for r in rows])
     ref = [e.seqs["answer"].ref for e in encoded]

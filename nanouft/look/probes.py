@@ -2,14 +2,14 @@
 
     python -m nanouft.evaluate --init out/ift --probes              # about 5 s more
 
-own_prefix_gap   nats a token: log-prob of the right tokens after the TRUE prefix minus after the model's OWN greedy
+own_prefix_gap   nats per token: log-prob of the right tokens after the TRUE prefix minus after the model's OWN greedy
                  prefix. 0 = its own words do not confuse it. This is what IFT's temporal residual is about.
 recovery_1, _2   one or two wrong first words are forced; share of the remaining words that are still right, in place.
 diversity        four samples a prompt at temperature 1: share of different answers.
-kl_own           nats a token, KL(model || base) along the model's own samples; exact, over the whole vocabulary.
+kl_own           nats per token, KL(model || base) along the model's own samples; exact, over the whole vocabulary.
 kl_gold          the same along right answers; kl_back is KL(base || model) there. Large kl_back: it unlearnt what the
                  base did.
-corpus_nll       nats a token on fresh documents of NanoWorld's corpus; exp of it is the perplexity.
+corpus_nll       nats per token on fresh documents of NanoWorld's corpus; exp of it is the perplexity.
 The first two use families with one right answer and one token a word: rules, sort, reverse.
 """
 import numpy as np
@@ -88,20 +88,20 @@ def recovery(model: GPT, tok: Tokenizer, rows: list[Row], wrong: int) -> float:
 
 @torch.no_grad()
 def kl(p: GPT, q: GPT, s: Seqs) -> float:
-    """Nats a token: KL(p || q) at every answer position, exact."""
+    """Nats per token: KL(p || q) at every answer position, exact."""
     at = s.mask.bool()
     log_p, log_q = (m(s.inputs, want="logits", at=at).float().log_softmax(-1) for m in (p, q))       # (N,V)
     return float((log_p.exp() * (log_p - log_q)).sum(-1).mean())
 
 
-MEANING = {"own_prefix_gap": "nats a token lost after its own words; 0 = they do not confuse it",
+MEANING = {"own_prefix_gap": "nats per token lost after its own words; 0 = they do not confuse it",
            "recovery_1": "share of the later words still right after one forced wrong word",
            "recovery_2": "the same after two",
            "diversity": "share of different answers among four samples a prompt, temperature 1",
-           "kl_own": "nats a token, KL(model || base) along its own samples",
+           "kl_own": "nats per token, KL(model || base) along its own samples",
            "kl_gold": "the same along right answers",
            "kl_back": "KL(base || model) there; large = it unlearnt what the base did",
-           "corpus_nll": "nats a token on fresh documents of NanoWorld's corpus; large = it forgot them"}
+           "corpus_nll": "nats per token on fresh documents of NanoWorld's corpus; large = it forgot them"}
 
 
 def lines(values: dict[str, float]) -> list[str]:

@@ -34,7 +34,7 @@ class Item:
     score: float
     ended: bool             # says <|end|>, and no other control token before it
     length: int             # tokens, without <|end|>
-    gold_logp: float        # nats a token of the reference answer
+    gold_logp: float        # nats per token of the reference answer
 
 
 def families(model: GPT, tok: Tokenizer, device: Device, split: str = "test", items: int = 100, seed: int = 0,

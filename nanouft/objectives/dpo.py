@@ -1,4 +1,4 @@
-"""Direct Preference Optimization (DPO): can pairs replace a reward model?
+"""Direct Preference Optimization (DPO): the better answer up, the worse one down; no reward model.
 
     python -m nanouft.train --objective dpo                 # NanoWorld pairs
     Rafailov et al. 2023, arXiv:2305.18290 (Eq. 7) · label smoothing: Mitchell 2023 (cDPO)

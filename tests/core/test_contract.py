@@ -25,6 +25,7 @@ from nanouft.shell.config import UserError
 from nanouft.training import setup
 from nanouft.training.flags import Train
 
+pytestmark = pytest.mark.usefixtures("brief")
 FILE = '''"""Confidence-weighted likelihood: an objective that nobody has published."""
 from dataclasses import dataclass
 

@@ -16,6 +16,7 @@ from nanouft.objectives.dpo import log_ratio
 from nanouft.objectives.kto import KTO, kto_loss, rows
 from nanouft.shell.config import UserError
 
+pytestmark = pytest.mark.usefixtures("brief")
 LABEL = torch.tensor([1.0, 0.0])
 LOSS = OBJECTIVES["kto"].loss
 

@@ -26,6 +26,7 @@ from nanouft.objectives.una import score_loss
 from nanouft.reference import add_columns, logps
 from nanouft.shell.files import Lines, read_json
 
+pytestmark = pytest.mark.usefixtures("brief")
 HP = PoFT(aligned=["base"])
 
 

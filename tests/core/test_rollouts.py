@@ -18,6 +18,7 @@ from nanouft import train, world
 from nanouft.data.batches import encode
 from nanouft.data.rows import Row, Turn, prompt_rows
 from nanouft.gpt import GPT
+from nanouft.look.plots import curves
 from nanouft.models.load import add_value_head, start_model
 from nanouft.objective import Batch, Columns, Seqs
 from nanouft.objectives import OBJECTIVES
@@ -31,6 +32,7 @@ from nanouft.shell.config import UserError
 from nanouft.shell.devices import Device
 from nanouft.shell.files import read_json, write_json
 
+pytestmark = pytest.mark.usefixtures("brief")
 SMALL = replace(TINY, vocab_size=NANO.n_vocab, n_ctx=128, init_std=0.1)
 
 
@@ -220,19 +222,17 @@ def test_the_mean_of_sampled_gradients_is_the_exact_one(name):
     theta, reward, o = random(6, seed=3), random(6, seed=4), OBJECTIVES[name]
     plainest = {"reinforce": {"baseline": "none"}, "rloo": {}, "grpo": {"scale": "none"}}
     hp = o.hp(samples=8, beta=0.0, **plainest[name])
-    rng, got = torch.Generator().manual_seed(5), []
+    rng, n = torch.Generator().manual_seed(5), 2000
     exact = torch.func.grad(lambda x: (x.softmax(-1) * reward).sum())(theta)
-    for _ in range(2000):
-        logits = theta.clone().requires_grad_(True)
-        action = torch.multinomial(theta.softmax(-1), 8, replacement=True, generator=rng)
-        logp = logits.log_softmax(-1)[action][:, None]
-        one, ids = torch.ones(8, 1), torch.zeros(8, 1, dtype=torch.long)
-        s = Seqs(ids, ids, one, one, logp, old=logp.detach(), ref=logp.detach())
-        batch = Batch.of({"answer": s}, Columns(reward=reward[action], ended=torch.ones(8)))
-        o.loss(o.credit(batch, hp), hp)[0].backward()
-        got.append(-logits.grad)
-    got = torch.stack(got)
-    error = got.std(0) / math.sqrt(len(got))
+    logits = theta.expand(n, -1).clone().requires_grad_(True)                   # a policy for each rollout
+    action = torch.multinomial(theta.softmax(-1), 8 * n, replacement=True, generator=rng)
+    logp = logits.log_softmax(-1).gather(1, action.view(n, 8)).view(-1, 1)
+    one, ids = torch.ones(8 * n, 1), torch.zeros(8 * n, 1, dtype=torch.long)
+    s = Seqs(ids, ids, one, one, logp, old=logp.detach(), ref=logp.detach())
+    batch = Batch.of({"answer": s}, Columns(reward=reward[action], ended=torch.ones(8 * n)))
+    o.loss(o.credit(batch, hp), hp)[0].backward()
+    got = -n * logits.grad                                                      # the loss is a mean over rollouts
+    error = got.std(0) / math.sqrt(n)
     shrunk = 7 / 8 if name == "grpo" else 1                     # the group's mean contains the answer itself
     assert ((got.mean(0) - shrunk * exact).abs() < 4 * error).all(), \
         f"LAW: {name} is an unbiased estimate (grpo: shrunk by (K-1)/K); {got.mean(0)} and {exact} +- {error}"
@@ -261,7 +261,7 @@ def test_what_a_rollout_reports():
         assert abs(same_start.stats[k]) < 1e-5, f"LAW: at the start model {k} is 0"
         assert other.stats[k] > 0.1
     s = other.stats
-    same(s["kl_answer"] / s["length"], s["kl_exact"], "nats an answer = nats a token x tokens", 1e-4)
+    same(s["kl_answer"] / s["length"], s["kl_exact"], "nats per answer = nats per token x tokens", 1e-4)
     assert 0 < s["entropy"] < math.log(SMALL.vocab_size) and 0 <= s["ends"] <= 1
     same(s["reward"], s["score"], "the exact score is the reward", 1e-6)
     s = other.batch.seqs["answer"]
@@ -351,6 +351,7 @@ def test_the_value_head_is_saved_beside_a_gpt2_folder(here, tiny_base):
     same(model.value.weight.detach(), head["weight"], "a run that starts from there goes on with the critic", 0.0)
     log = metrics(here / "a")
     assert {"policy_loss", "value_loss", "explained_variance", "clip_fraction", "kl_k1", "kl_k3"} <= log[0].keys()
+    assert curves(here / "a").stat().st_size > 10_000, "a picture of all of them"
     transformers = pytest.importorskip("transformers")
     transformers.GPT2LMHeadModel.from_pretrained(here / "a")
 

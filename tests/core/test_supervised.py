@@ -33,6 +33,9 @@ from nanouft.training import freeze
 from nanouft.training.flags import Train
 
 
+pytestmark = pytest.mark.usefixtures("brief")
+
+
 def is_sft(name: str, hp, rows: list, law: str, tol: float = 1e-12) -> None:
     """On these rows the objective has SFT's loss (of some_rows) and its gradient in every parameter."""
     model = tiny()

@@ -159,8 +159,8 @@ def test_incremental_counts_equal_counting_anew():
 
 
 def test_the_tokenizer_is_trained_on_worlds_with_other_names():
-    few = nano_words(worlds=3, documents=50)
-    assert few[" the"] > 50 and few == nano_words(worlds=3, documents=50)
+    few = vocabulary.nano_words(worlds=3, documents=50)
+    assert few[" the"] > 50 and few == vocabulary.nano_words(worlds=3, documents=50)
 
 
 # ---- folders of other libraries --------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from nanouft.shell.config import UserError
 from nanouft.shell.files import read_json
 from nanouft.training.setup import Run
 
+pytestmark = pytest.mark.usefixtures("brief")
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -32,7 +33,8 @@ def go(tiny_base, *argv) -> int:
 
 
 # ---- what a run leaves -----------------------------------------------------------------------------------------------
-def test_run_folder_tells_everything(here, tiny_base, capsys):
+def test_run_folder_tells_everything(here, tiny_base, capsys, brief):
+    brief.undo()
     assert go(tiny_base, "--objective", "ift", "--steps", 12, "--rows", 40, "--batch-size", 8, "--lam", 0.3,
               "--eval-every", 5, "--save-every", 4, "--items", 2) == 0
     run = here / "out" / "ift"
@@ -128,7 +130,8 @@ def test_epochs_may_be_fractions_and_data_smaller_than_a_batch(here, tiny_base):
     assert len(losses(here / "big")) == 2
 
 
-def test_data_that_leaves_nothing_to_hold_out(here, tiny_base, capsys):
+def test_data_that_leaves_nothing_to_hold_out(here, tiny_base, capsys, brief):
+    brief.undo()                                                    # a picture is drawn even so
     for objective, rows in (("sft", DEMOS[:1]), ("dpo", PAIRS[:1])):
         file = lines(here / f"{objective}.jsonl", rows)
         assert go(tiny_base, "--objective", objective, "--data", file, "--steps", 2, "--eval-every", 1,

@@ -1,6 +1,6 @@
 """NanoWorld: right answers score 1, wrong ones less, splits never overlap, and everything is a pure function.
 
-    python -m pytest tests/test_world.py        about 3 s
+    python -m pytest tests/core/test_world.py        about 3 s
 """
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 from nanouft import world
 from nanouft.data.rows import demo_rows, pair_rows
 from nanouft.shell import config
-from nanouft.world import FAMILIES, GROUP_A, GROUP_B, HELD_OUT, KINDS, MIXTURE, RETENTION, SPLITS, WORLD, corpus, corrupt, family_of, make_world, reference, rows, score
+from nanouft.world import (FAMILIES, GROUP_A, GROUP_B, HELD_OUT, KINDS, MIXTURE, RETENTION, SPLITS, corrupt, family_of,
+                           reference, rows, score)
 from nanouft.world.__main__ import main
-from nanouft.world.documents import BOOK, FILLER, NOBODY, PEOPLE
-from nanouft.world.facts import ITEMS, NAMES, PLURAL, RELATIONS, WORDS, bucket, read_question
+from nanouft.world.documents import BOOK, FILLER, NOBODY, PEOPLE, corpus
+from nanouft.world.facts import ITEMS, NAMES, PLURAL, RELATIONS, WORDS, WORLD, bucket, make_world, read_question
 from nanouft.world.skills import LIST_WORDINGS, REVERSE_WORDINGS, RULES, SHOWN, SORT_WORDINGS, SUM_WORDINGS, read_rules
 from nanouft.world.tasks import I_DO_NOT_KNOW, prompts
 
@@ -319,7 +320,8 @@ def test_the_corpus_tells_every_fact_and_has_its_habits():
 
 FINGERPRINT = """
 import sys, zlib
-from nanouft.world import FAMILIES, corpus, rows
+from nanouft.world import FAMILIES, rows
+from nanouft.world.documents import corpus
 data = [rows(split, kind, 60, 2) for split in ("train", "val") for kind in ("demos", "pairs", "labels", "scores")]
 data += [rows("train", "demos", 60, 2, noise=0.4), list(corpus(3, 200))]
 print(zlib.crc32(repr(data).encode()), "torch" in sys.modules)

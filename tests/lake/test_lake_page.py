@@ -7,14 +7,11 @@ NANOUFT_BROWSER names a browser in an unusual place.
 """
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from browser import Browser, node
-from running import environment
 
 from frozen_lake import page
 from frozen_lake.demos import LOSERS, gold, moves_of_loser
@@ -116,14 +113,6 @@ def test_the_student_is_the_first_that_shows_enough():
 
 
 # ---- the file --------------------------------------------------------------------------------------------------------
-def test_it_is_written_without_the_laboratory(tmp_path):
-    """Only the study needs many runs, hence nanouft.lab."""
-    code = ("import sys; sys.modules['nanouft.lab'] = None; from frozen_lake import __main__, page; page.SEEDS = 1; "
-            f"page.write(sys.argv[1], {{'hp': {HP | {'steps': 1}}}})")
-    subprocess.run([sys.executable, "-c", code, str(tmp_path)], env=environment(), check=True, timeout=120)
-    assert (tmp_path / "index.html").stat().st_size > 10_000
-
-
 def test_the_page_needs_nothing_else(file):
     text = file.read_text(encoding="utf-8")
     assert not re.search(r"https?:|//[a-z]+\.[a-z]|@import|src=|fetch\(|import\(", text)

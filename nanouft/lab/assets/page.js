@@ -48,8 +48,8 @@ function pictures() {
     {xlabel: "FLOPs, times SFT's (logarithmic)", ylabel, log: true, ...size});
   $("#kl").innerHTML = Draw.scatter(rows.map((r) => {
     const k = r[1].figures.kl_own;
-    return point(r, k && k[0], k && k[1], `KL ${write("kl_own", k)} nats a token`);
-  }), {xlabel: "KL to the base, nats a token", ylabel, log: false, ...size});
+    return point(r, k && k[0], k && k[1], `KL ${write("kl_own", k)} nats per token`);
+  }), {xlabel: "KL to the base, nats per token", ylabel, log: false, ...size});
 }
 quality.onchange = pictures;
 let wait;
