@@ -83,8 +83,8 @@ BAD_FLAGS = {                                           # command line: what the
     "--items -1": "--items", "--epochs 1 --steps 1": "--epochs|one", "--clip -1": "--clip", "--seed -1": "--seed",
     "--weight-decay -1": "--weight-decay", "--noise 1.5": "--noise 1.5|at most 1", "--warmup 2": "--warmup",
     "--save-every -1": "--save-every", "--eval-every -1": "--eval-every", "--lam 1.2": "--lam",
-    "--objective dpo --beta 0": "--beta", "--corpus x.txt": "unknown flag --corpus", "--prompt-field q": "--prompt-field|--data", "--data": "--data",
-    "--init nowhere": "nowhere|no such folder",
+    "--objective dpo --beta 0": "--beta", "--corpus x.txt": "unknown flag --corpus", "--data": "--data",
+    "--prompt-field q": "--prompt-field|--data", "--init nowhere": "nowhere|no such folder",
 }
 
 

@@ -1,8 +1,8 @@
 """Real input that nobody on this project wrote: instructions with pairs, a ladder of answers, Shakespeare.
 
 The files lie beside the checkout of those who have them; without them these tests skip aloud. The short form trains a
-few steps and runs everywhere; the long one (`pytest -m slow tests/core/test_real_data.py`, about 20 minutes) is the claim
-itself: 200 steps, three seeds, held-out figures better than before.
+few steps and runs everywhere; the long one (`pytest -m slow tests/core/test_real_data.py`, about 20 minutes) is the
+claim itself: 200 steps, three seeds, held-out figures better than before.
 """
 import json
 from pathlib import Path

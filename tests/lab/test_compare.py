@@ -1,6 +1,6 @@
 """The comparison: what a cell keeps for the page, what training costs, how cells become rows, what is run again.
 
-    python -m pytest tests/lab/test_compare.py        about 40 s
+    python -m pytest tests/lab/test_compare.py        about 25 s
 """
 import json
 from dataclasses import replace
@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from running import ROOT, call, one_error
+from running import ROOT, be_brief, call, one_error
 
 from nanouft import world
 from nanouft.gpt import GPT, NANO
@@ -22,22 +22,25 @@ from nanouft.models.load import add_value_head, start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.shell.files import read_json
 
+pytestmark = pytest.mark.usefixtures("brief")
 SHORT = ("--steps", "30", "--rows", "40", "--batch-size", "8")
 SFT, DPO = ("--objective", "sft", *SHORT), ("--objective", "dpo", "--steps", "3", "--rows", "20", "--batch-size", "4")
 
 
 # ---- snapshots -------------------------------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
-def faces(tmp_path_factory) -> dict[str, dict]:
-    """Three real cells with snapshots: the base, SFT, and DPO after it."""
-    keep, sft = tmp_path_factory.mktemp("kept"), Cell(SFT, 5, "base", "val", 2)
-    some = {"base": Cell((), 0, "base", "val", 2), "sft": sft, "chain": Cell(DPO, 5, sft, "val", 2)}
-    return {name: run_cell(replace(c, snapshot=True), keep) for name, c in some.items()}
+def faces(tmp_path_factory, tiny_base) -> dict[str, dict]:
+    """Three real cells with snapshots: the (tiny) base, SFT, and DPO after it."""
+    keep, sft = tmp_path_factory.mktemp("kept"), Cell(SFT, 5, str(tiny_base), "val", 2)
+    some = {"base": Cell((), 0, str(tiny_base), "val", 2), "sft": sft, "chain": Cell(DPO, 5, sft, "val", 2)}
+    with pytest.MonkeyPatch.context() as patch:
+        be_brief(patch.setattr)
+        return {name: run_cell(replace(c, snapshot=True), keep) for name, c in some.items()}
 
 
-def test_looking_changes_no_weight(faces):
+def test_looking_changes_no_weight(faces, tiny_base):
     """A snapshot looks at held-out rows while it trains; loss, scores and tokens are those of a plain cell."""
-    plain = run_cell(Cell(SFT, 5, "base", "val", 2), None)
+    plain = run_cell(Cell(SFT, 5, str(tiny_base), "val", 2), None)
     for key in ("mean", "families", "tokens", "last_loss"):
         assert faces["sft"][key] == plain[key], key
     assert [p[0] for p in faces["sft"]["portrait"]["held"]["points"]] == [24], "looked at once in 30 steps"
@@ -73,10 +76,11 @@ def test_seconds_add_up_along_a_chain(faces):
     assert alone > 0 and both > 0.3 * alone, "the chain's time holds that of its start"
 
 
-def test_a_run_that_samples_counts_its_own_cost(tmp_path):
+def test_a_run_that_samples_counts_its_own_cost(tiny_base):
     """On-policy, all is paid where it happens: prompts read, answers sampled and scored, steps made."""
-    flags = ("--objective", "rloo", "--rows", "16", "--batch-size", "4")
-    one, two, three = (run_cell(Cell((*flags, "--steps", n), 5, "base", "val", 1, snapshot=True)) for n in "123")
+    flags = ("--objective", "rloo", "--rows", "16", "--batch-size", "4", "--max-new", "12")
+    one, two, three = (run_cell(Cell((*flags, "--steps", n), 5, str(tiny_base), "val", 1, snapshot=True))
+                       for n in "123")
     spent = [c["portrait"]["flops"] for c in (one, two)]
     more = spent[1] - spent[0], three["portrait"]["flops"] - spent[1]
     assert min(more) > 0 and 0.5 < more[1] / more[0] < 2, "steps cost alike, but for the length of answers"
@@ -124,10 +128,10 @@ def test_samples_are_paid_token_by_token():
 
 
 @pytest.mark.parametrize("name", ["dpo", "kto"])
-def test_counted_tokens_are_those_that_training_logs(name):
+def test_counted_tokens_are_those_that_training_logs(name, tiny_base):
     """The twin makes the steps that train makes. (KTO logs its mismatched answers too; no gradient flows into them.)"""
     flags = ("--objective", name, "--rows", "40", "--batch-size", "8", "--steps", "4")
-    logged, counted = run_cell(Cell(flags, 3, "base", "val", 1))["tokens"], cost.cost_of([*flags, "--seed", "3"])
+    logged, counted = run_cell(Cell(flags, 3, str(tiny_base), "val", 1))["tokens"], cost.cost_of([*flags, "--seed", "3"])
     assert counted.steps == 4
     assert counted.tokens < logged if name == "kto" else counted.tokens == logged
 
@@ -144,12 +148,13 @@ def test_what_is_made_first_is_paid_too():
 def test_relative_costs():
     """IFT's extra forward without gradient is a third of a forward and backward; DFT is SFT with other weights; twice
     the steps cost twice; a chain costs its stages."""
-    sft = cost.cost_of(["--objective", "sft"])
-    assert cost.cost_of(["--objective", "ift"]).flops / sft.flops == pytest.approx(4 / 3, abs=0.001)
-    assert cost.cost_of(["--objective", "dft"]) == sft
-    assert cost.cost_of(["--objective", "sft", "--epochs", "6"]).flops / sft.flops == pytest.approx(2, abs=0.05)
-    row = compare.all_rows()["sft->dpo"]
-    assert table.priced(row, 0, []).flops == sft.flops + cost.cost_of(["--objective", "dpo"]).flops
+    few = ("--rows", "160")
+    sft = cost.cost_of(["--objective", "sft", *few])
+    assert cost.cost_of(["--objective", "ift", *few]).flops / sft.flops == pytest.approx(4 / 3, abs=0.001)
+    assert cost.cost_of(["--objective", "dft", *few]) == sft
+    assert cost.cost_of(["--objective", "sft", "--epochs", "6", *few]).flops / sft.flops == pytest.approx(2, abs=0.05)
+    row = Row(("--objective", "dpo", *few), "chain", ("--objective", "sft", *few))
+    assert table.priced(row, 0, []).flops == sft.flops + cost.cost_of(["--objective", "dpo", *few]).flops
 
 
 # ---- rows ------------------------------------------------------------------------------------------------------------
@@ -187,10 +192,11 @@ def test_mistakes_are_one_line(capsys):
 
 
 # ---- the command -----------------------------------------------------------------------------------------------------
-def test_results_and_table_are_computed_from_the_cells(tmp_path, monkeypatch):
-    """A real, tiny comparison of two rows over two seeds."""
+def test_results_and_table_are_computed_from_the_cells(tmp_path, monkeypatch, tiny_base):
+    """A real, tiny comparison of two rows over two seeds, in this process (test_cells.py has workers)."""
+    monkeypatch.setattr(the_cells, "finished", lambda work, jobs, workers: (work(*job) for job in jobs))
     monkeypatch.setattr(compare, "all_rows", lambda: {"sft": Row(SFT, "demonstrations"), "dpo": Row(DPO, "pairs")})
-    assert call(compare.main, "--seeds", "2", "--items", "1", "--workers", "1", "--out", tmp_path) == 0
+    assert call(compare.main, "--seeds", "2", "--items", "1", "--init", tiny_base, "--out", tmp_path) == 0
     rows, text = read_json(tmp_path / "results.json")["rows"], (tmp_path / "table.md").read_text(encoding="utf-8")
     cells = read_cells(tmp_path / "cells.jsonl").values()
     assert len(cells) == 5 and list(rows) == ["base", "sft", "dpo"]

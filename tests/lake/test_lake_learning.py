@@ -248,7 +248,8 @@ def test_online_pairs_reject_own_episodes(monkeypatch):
         assert cells[0] == TWOWAY.start
         assert all(int(TWOWAY.step[s, a]) == t for s, a, t in zip(cells, actions, cells[1:]))
     asked = []
-    monkeypatch.setattr(learning, "sampled", lambda task, probs, *how: asked.append(probs) or sampled(task, probs, *how))
+    monkeypatch.setattr(learning, "sampled", lambda task, probs, *how: asked.append(probs) or sampled(
+        task, probs, *how))
     trace = learn(task, policy, method("orpo online"), steps=3, every=1)
     for probs, now in zip(asked, trace.policies, strict=False):
         same(probs, now, "every update draws from the policy as it is now", 0)
