@@ -35,7 +35,6 @@ def best(lake: Lake | Lakes) -> Tensor:
 
 def distance(lake: Lake | Lakes, policy: Tensor) -> Tensor:
     """(...,S,4) -> (...,S): min over policies q on optimal actions of |pi - q|^2 / 4.
-
     The nearest q hands the probability d that lies on wrong actions out evenly to the m optimal ones, so it is
     (sum of wrong pi^2 + d^2 / m) / 4."""
     wrong, m = policy * ~best(lake), best(lake).sum(-1)

@@ -49,9 +49,7 @@ SIZES = {"nano": NANO, "gpt2": GPT2}
 
 class Cache:
     """Keys and values of everything read so far, for sampling token by token.
-
-    kv is (L, 2, B, nh, room, hs), filled up to `n`. Room grows as needed.
-    """
+    kv is (L, 2, B, nh, room, hs), filled up to `n`. Room grows as needed."""
 
     def __init__(self, cfg: GPTConfig, rows: int, like: Tensor):
         hs = cfg.n_embd // cfg.n_head
@@ -156,8 +154,7 @@ class GPT(nn.Module):
               | "value"  (B,T) the value head's guess in each state (0 without a head).
         at:   (B,T) bool, the positions where the head is needed; None = all.
         pos:  (T,) or (B,T) positions; None = counted from the cache's end.
-        keep: (B, cache.n + T) bool, False for padding on the left that nobody may look at.
-        """
+        keep: (B, cache.n + T) bool, False for padding on the left that nobody may look at."""
         if hidden is None:
             x = self.wte(ids) if embeds is None else embeds
             if want == "embeds":
@@ -233,7 +230,6 @@ def _scatter(values: Tensor, at: Tensor | None) -> Tensor:
 
 def _mask(T: int, n: int, keep: Tensor | None, device, dtype) -> Tensor:
     """(B|1, 1, T, n+T) to add to the scores: 0 where query i may look at key j, else -inf.
-
     Nobody looks at later keys or at padding. Padding looks at itself: softmax over nothing is NaN.
     """
     i = torch.arange(n, n + T, device=device)[:, None]

@@ -26,10 +26,8 @@ from torch import Tensor
 @dataclass
 class Seqs:
     """One role of a batch: B rows, T tokens.
-
     Tokens are shifted once, in data/batches.py: targets[t] follows inputs[t].
-    Tokens are reduced by a masked sum or a masked mean only. Every loss shows which of the two.
-    """
+    Tokens are reduced by a masked sum or a masked mean only. Every loss shows which of the two."""
     inputs: Tensor                  # (B,T) token ids
     targets: Tensor                 # (B,T) token ids
     mask: Tensor                    # (B,T) 1 where the TARGET is a response token, <|end|> included
@@ -179,13 +177,11 @@ class First:
 @dataclass(frozen=True)
 class Objective:
     """One method.
-
     hp is a dataclass: its fields become flags, and hp.check(given) refuses nonsense.
     `data` names kinds of rows ("demos", "demos + scores"), or is a function of hp that does.
     `lr` was chosen on NanoWorld's validation prompts (docs/LOG.md).
     With `credit` the method is on-policy: its rows are prompts, and the model learns from its own
-    answers to them. Then hp also says how many `samples`, `minibatches` and `passes` there are.
-    """
+    answers to them. Then hp also says how many `samples`, `minibatches` and `passes` there are."""
     paper: str                          # title, arXiv id, equation
     data: str | Callable[[Any], str]    # kinds of rows that it learns from
     rows: Callable                      # rows(data, hp) -> list[Example]: what stands together
@@ -211,11 +207,9 @@ class Objective:
 
 def pushes(objective: Objective, batch: Batch, hp) -> dict[str, Tensor]:
     """{role: (B,T) -dL/dlogp}: how hard the loss pushes each token, and which way.
-
     forward() must have written logp. It is cut loose from the network first, so this is the
     derivative of the pure loss and nothing else. Roles that the loss reads without training on them
-    (KTO's mismatch) are left out.
-    """
+    (KTO's mismatch) are left out."""
     for s in batch.seqs.values():
         s.logp = s.logp.detach().requires_grad_(True)
     loss, _ = objective.loss(batch, hp)

@@ -19,7 +19,7 @@ COMMANDS = {                                    # what must run without the labo
     f"nanouft.train --data {{copy}}/demos.jsonl --objective ift {TINY}": "out/ift/curves.png",
     "nanouft.simple --objective dpo --steps 2": "",
     "nanouft.sample base --prompt Hi. --max-new 3": "",
-    "nanouft.evaluate --init {tiny} --items 1 --probes --threads 1": "",
+    "nanouft.evaluate --items 1 --probes --threads 1": "",
     "nanouft.ledger --show sft dpo --out ledger.png": "ledger.png",
     "nanouft.reward --init {tiny} --rows 32 --steps 2 --threads 1": "out/reward/eval.json",
     "frozen_lake.__main__ --seeds 1 --updates 2 --objective sft ift --out out/lake": "out/lake/index.html"}

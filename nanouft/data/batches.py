@@ -92,7 +92,6 @@ def _last_answer(mask: list[int]) -> int:
 
 def order(lengths: list[int], rows: int, steps: int, seed: int, pool: int = 20) -> list[np.ndarray]:
     """`steps` arrays of `rows` row numbers each.
-
     The data is shuffled anew each epoch and dealt out in one endless stream. A pool of 20 steps' rows is sorted by
     length, cut into steps and the steps are shuffled: neighbours in a batch have similar lengths (little padding),
     yet a batch is a random draw of its pool (not one family of tasks). A pool never reaches into the next epoch:

@@ -8,18 +8,14 @@ NanoWorld, about 2 of ordinary English).
 Simplified: the next pair is found by looking at all of them, which is quick for a thousand merges; trainers for large
 vocabularies keep a heap.
 """
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from typing import Mapping
 
 
 def train_bpe(words: Mapping[str, int], size: int) -> dict[bytes, int]:
     """Ranks (token -> id, `size` in all) from counts of words: 256 bytes, then the most frequent pair again and again.
-
     Only the words that hold the joined pair are counted anew. Ties go to the pair that comes first in the alphabet, so
-    the ranks depend on the counts alone. Stops early when no pair is left.
-    """
+    the ranks depend on the counts alone. Stops early when no pair is left."""
     spelt = [[bytes([b]) for b in word.encode()] for word in words]
     times = list(words.values())
     count: Counter = Counter()                                  # pair -> how often it stands in the text

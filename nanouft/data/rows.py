@@ -61,9 +61,7 @@ def contents(data: list[Row]) -> str:
 
 def demo_rows(data: list[Row], hp: Any) -> list[Example]:
     """Role "answer": each demonstration; in a row with only a pair, its chosen answer.
-
-    Scored answers and answers labelled false are no demonstrations. Raises UserError if nothing is left.
-    """
+    Scored answers and answers labelled false are no demonstrations. Raises UserError if nothing is left."""
     out = []
     for row in data:
         good = row.score is None and row.label is not False
@@ -135,11 +133,9 @@ def judged(row: Row, answer: Turns, **known: float) -> Example:
 
 def holdout(rows: list[Row], share: float = 0.1, count: int | None = None) -> tuple[list[Row], list[Row]]:
     """(train, held out): `count` rows, by default `share` of them but at most 200, and at least one.
-
     Rows are drawn by a hash of their first user turn, not by order or seed: equal prompts stay on one side, and a
     shuffled file gives the same split. Prompts come in the order of their hashes; one whose rows would overshoot the
-    aim is passed over. If each one would, the rarest is held out; data with one prompt only hold out nothing.
-    """
+    aim is passed over. If each one would, the rarest is held out; data with one prompt only hold out nothing."""
     first = [next((t.text for t in row.prompt if t.role == "user"), "").strip() for row in rows]
     keys = [hashlib.sha256(text.encode("utf-8", "replace")).hexdigest() for text in first]
     groups = Counter(keys)

@@ -56,10 +56,8 @@ class Tokenizer:
 
     def __init__(self, name: str, ranks: Mapping[bytes, int], pattern: str, special: Mapping[str, int] | None = None):
         """`ranks`: bytes -> id, smaller ids are joined first; `special`: name -> id of what no text can spell.
-
         Single bytes and control tokens that are missing get new ids after the last one, so that every text can be
-        encoded; a model needs new embedding rows for those only (`check_fits`).
-        """
+        encoded; a model needs new embedding rows for those only (`check_fits`)."""
         ranks, special = dict(ranks), dict(special or {})
         self.n_text = 1 + max([*ranks.values(), *special.values()])     # ids that a model must already have
         names = [bytes([b]) for b in range(256) if bytes([b]) not in ranks] + [c for c in CONTROL if c not in special]
@@ -92,9 +90,7 @@ class Tokenizer:
     # ---- conversations ---------------------------------------------------------------------------------------------
     def chat(self, context: Turns, trained: Turns = ()) -> tuple[list[int], list[int]]:
         """Ids of a conversation, and a mask of equal length.
-
-        The mask is 1 on the tokens of assistant turns of `trained`: text and <|end|>, not the <|assistant|> before.
-        """
+        The mask is 1 on the tokens of assistant turns of `trained`: text and <|end|>, not the <|assistant|> before."""
         ids, mask = [], []
         turns = [(*turn, False) for turn in context] + [(*turn, True) for turn in trained]
         for role, text, train in fold_system(turns):

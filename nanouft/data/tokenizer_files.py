@@ -8,8 +8,6 @@ SentencePiece, CLIP's word ends, a damaged file) is one UserError that names the
 Simplified: `add_prefix_space` is not imitated (our chat template puts that space itself), and words added beside the
 BPE keep their ids but are never read from text.
 """
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Mapping
@@ -90,9 +88,7 @@ def split_pattern(spec: dict, path: Path) -> str:
 
 def from_merges(words: dict[str, int], pairs: list[list[str]], pattern: str, path: Path) -> Parts:
     """Ranks = single bytes and joined pairs; every other word is a name that no text can spell.
-
-    tiktoken joins the pair with the smallest id first, the library the pair that stands first: ids must grow alike.
-    """
+    tiktoken joins the pair with the smallest id first, the library the pair that stands first: ids must grow alike."""
     ids = [words[left + right] for left, right in pairs]
     if any(a > b for a, b in zip(ids, ids[1:])):
         raise UserError(f"{path}: the ids do not grow in the order of the merges, which tiktoken needs; "
@@ -108,10 +104,8 @@ def from_merges(words: dict[str, int], pairs: list[list[str]], pattern: str, pat
 # ---- tokenizer -> files of transformers ------------------------------------------------------------------------------
 def tokenizer_json(ranks: Mapping[bytes, int], pattern: str, special: Mapping[str, int]) -> dict:
     """The content of a tokenizer.json in the form of the `tokenizers` library.
-
     Ranks say which token to join, not of which two parts; so every way to cut a token into two tokens becomes a merge
-    (`ignore_merges` adds what tiktoken does with a piece that is one token as a whole).
-    """
+    (`ignore_merges` adds what tiktoken does with a piece that is one token as a whole)."""
     spelt = {token: "".join(LETTERS[b] for b in token) for token in sorted(ranks, key=ranks.__getitem__)}
     merges = [[spelt[token[:i]], letters[i:]] for token, letters in spelt.items() for i in range(1, len(token))
               if token[:i] in spelt and token[i:] in spelt]

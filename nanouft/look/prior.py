@@ -14,7 +14,6 @@ from nanouft.shell.config import UserError
 def forced_starts(prior: str, source: str, tok: Tokenizer, rows: list[Row],
                   device: str = "cpu") -> list[list[int]] | None:
     """The tokens that each answer must begin with; None: nothing is forced.
-
     `prior` is a text, the same for all; or a number N: the first N tokens of what the model `source` answers, or, with
     no source, of the reference answer: that is an upper bound and no method, since the right beginning is given away.
     """

@@ -42,10 +42,8 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int, pad: int, max_n
              top_k: int = 0, top_p: float = 1.0, seed: int = 0, prior: list[int] | None = None,
              priors: list[list[int]] | None = None, cached: bool = True) -> list[Answer]:
     """Answer every prompt. temperature 0 is greedy; top_k 0 and top_p 1 switch those cuts off.
-
     A prompt that leaves no room for `max_new` tokens in the context loses its beginning.
-    `cached=False` reads everything again for each token: slow, and equal token by token (tests/test_generate.py).
-    """
+    `cached=False` reads everything again for each token: slow, and equal token by token (tests/test_generate.py)."""
     if not prompts:
         return []
     priors = priors or [prior or []] * len(prompts)

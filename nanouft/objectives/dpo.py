@@ -96,7 +96,6 @@ def won(margin: Tensor, nat: float) -> Tensor:
 
 def kl_bound(s: Seqs) -> Tensor:
     """(B,T) nats, no gradient: how far the policy is from the reference at each place of the data.
-
     It is KL(pi || ref) of the question "this token, or any other?". So it is never above the KL of
     the whole distributions, which only `evaluate --probes` measures."""
     off = s.mask == 0

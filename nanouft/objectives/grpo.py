@@ -69,9 +69,7 @@ def standardised(R: Tensor, scale: str = "group") -> Tensor:
 
 def k3(x: Tensor) -> Tensor:
     """Schulman's estimate of KL(pi || pi_ref), token by token (Eq. 4).
-
-    x = log pi_ref(token) - log pi(token)
-    """
+    x = log pi_ref(token) - log pi(token)"""
     return torch.exp(x.clamp_max(20)) - x - 1                   # the clamp keeps fp32 finite
 
 

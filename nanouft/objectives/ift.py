@@ -91,7 +91,6 @@ class IFT:
 # ---- 1. the temporal residual --------------------------------------------------------------------
 def own_guess(inputs: Tensor, mask: Tensor, argmax: Tensor) -> Tensor:
     """(B,T) ids: the model's guess FOR position i, made AT position i-1; the true id on the prompt.
-
     argmax[:, i] is the guess for the token after i, so it is shifted by one, once. Position i holds
     a response token exactly where the target of i-1 is one: mask[:, i-1] == 1. (In a padded row
     this also holds for the place of the last <|end|>. No loss follows it, so that does not matter.)
@@ -129,9 +128,7 @@ def forward(model, batch: Batch, hp: IFT) -> None:
 # ---- 2. dynamic relation propagation -------------------------------------------------------------
 def future_sum(x: Tensor, gamma: float) -> Tensor:
     """(B,T) -> (B,T): sum_{k>=t} gamma^(k-t) x_k, by one triangular matrix D[k,t].
-
-    Masked positions count, as in the release: the discount runs on through a user's turn.
-    """
+    Masked positions count, as in the release: the discount runs on through a user's turn."""
     t = torch.arange(x.shape[1], device=x.device)
     wide = torch.float32 if x.device.type == "mps" else torch.float64     # TF32 would round it
     D = torch.where(t[:, None] >= t, float(gamma) ** (t[:, None] - t).clamp_min(0).to(wide), 0)

@@ -85,9 +85,7 @@ def rewards(batch: Batch, hp: PPO) -> Tensor:
 
 def gae(R: Tensor, V: Tensor, mask: Tensor, gamma: float, lam: float) -> Tensor:
     """(B,T) advantages from rewards and values, both (B,T); 0 off the mask.
-
-    The answer tokens of a row stand together. After the end nothing is to come.
-    """
+    The answer tokens of a row stand together. After the end nothing is to come."""
     R = R.masked_fill(mask == 0, 0)
     V = V.masked_fill(mask == 0, 0)
     adv = torch.zeros_like(R)

@@ -45,9 +45,7 @@ class Reinforce:
 
 def check_sampling(hp, least: int = 1) -> None:
     """What every on-policy method asks of its settings.
-
-    `least`: how many answers to a prompt it compares.
-    """
+    `least`: how many answers to a prompt it compares."""
     for name, low in (("samples", least), ("minibatches", 1), ("passes", 1)):
         value = getattr(hp, name, low)
         if value < low:
@@ -68,10 +66,8 @@ def check_sampling(hp, least: int = 1) -> None:
 
 def leashed(batch: Batch, beta: float) -> Tensor:
     """(B,) the score of each sampled answer minus its KL penalty.
-
     The penalty is beta times the answer's log-ratio to the start model, as it was when the answer
-    was sampled: the k1 estimate of the KL, summed over the answer.
-    """
+    was sampled: the k1 estimate of the KL, summed over the answer."""
     s = batch.seqs["answer"]
     return batch.col.reward - beta * s.sum(s.old - s.ref)
 
@@ -92,26 +88,20 @@ def loss(batch: Batch, hp: Reinforce) -> tuple[Tensor, dict]:
 # ---- for the methods that take several steps on one rollout --------------------------------------
 def log_rho(s: Seqs) -> Tensor:
     """(B,T) nats: log pi(token) now minus when it was sampled.
-
-    It is 0 off the mask, and at the first step on a rollout.
-    """
+    It is 0 off the mask, and at the first step on a rollout."""
     return (s.logp - s.old).masked_fill(s.mask == 0, 0)
 
 
 def clipped(rho: Tensor, adv: Tensor, low: float, high: float) -> Tensor:
     """PPO's pessimistic surrogate, to be minimised (arXiv:1707.06347, Eq. 7).
-
-    Nothing is gained beyond the clip.
-    """
+    Nothing is gained beyond the clip."""
     return -torch.minimum(rho * adv, rho.clamp(1 - low, 1 + high) * adv)
 
 
 @torch.no_grad()
 def step_metrics(batch: Batch, low: float, high: float) -> dict[str, Tensor]:
     """Shares of the step: how far it has moved from the policy that sampled.
-
-    0 at the first step on a rollout.
-    """
+    0 at the first step on a rollout."""
     s = batch.seqs["answer"]
     n = batch.tokens["answer"]
     moved = log_rho(s)

@@ -47,10 +47,8 @@ class SFTMix:
 
 def pair_up(encoded: list, seed: int) -> list:
     """Rows with a `confidence` -> pairs of a confident and an unsure one.
-
     They are cut at the median and matched at random. With an odd number the row in the middle is
-    its own partner.
-    """
+    its own partner."""
     ranked = sorted(encoded, key=lambda e: -float(e.col.confidence))
     half = len(ranked) // 2
     sure, unsure = ranked[:half], ranked[len(ranked) - half:]
@@ -77,9 +75,7 @@ def states_at(hidden: Tensor, places: Tensor) -> Tensor:
 
 def forward(model, batch: Batch, hp: SFTMix) -> None:
     """Writes logp of both answers.
-
-    Adds two roles of the mixture: its log-probs of either answer's tokens.
-    """
+    Adds two roles of the mixture: its log-probs of either answer's tokens."""
     a, b = batch.seqs["sure"], batch.seqs["unsure"]
     hidden = []
     for s in (a, b):

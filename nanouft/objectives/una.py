@@ -86,8 +86,7 @@ def graded_metrics(batch: Batch, reward: Tensor, name: str, nat: float) -> dict[
     Good answers are those graded above 1/2, bad ones those below. A step without bad answers counts
     0 for them.
     margin      mean reward of good minus bad answers
-    accuracy    the share of them whose reward has the right sign (0 nats count half)
-    """
+    accuracy    the share of them whose reward has the right sign (0 nats count half)"""
     s = batch.seqs["answer"]
     here, whole = getattr(batch.col, name), getattr(batch.whole, name)
     good = (here > 0.5).to(reward.dtype)

@@ -37,11 +37,9 @@ def sigma(x: np.ndarray) -> np.ndarray:
 
 def calibration(margin: np.ndarray, bins: int = 5) -> list[dict]:
     """What was expected against what came, in `bins` groups of equal size, from unsure to sure.
-
     margin: (n,) r_w - r_l. In a file of pairs the better answer always stands first, so "first wins" is always true.
     Shown in random order, the model names the answer with the higher reward and says sigma(|margin|), 1/2 to 1; `share`
-    is how often that answer is the better one. (Naming the other one adds the mirror image, nothing new.)
-    """
+    is how often that answer is the better one. (Naming the other one adds the mirror image, nothing new.)"""
     out = []
     for part in np.array_split(np.argsort(np.abs(margin), kind="stable"), min(bins, len(margin))):
         found = accuracy(margin[part])

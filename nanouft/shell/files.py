@@ -83,10 +83,8 @@ class Lines:
 
 def made_once(folder: Path, make: Callable[[Path], object], done: str = "model.safetensors") -> Path:
     """`folder`, made by make(place) unless it is there. `done` is the file that tells a finished one.
-
     It is made beside and renamed once, so it is whole or not there. Two processes may make it at once: both make the
-    same, and the first one's stays. UserError where something else has its name.
-    """
+    same, and the first one's stays. UserError where something else has its name."""
     if (folder / done).exists():
         return folder
     place = folder.with_name(f"{folder.name}-{os.getpid()}.partial")

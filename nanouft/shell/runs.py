@@ -73,9 +73,7 @@ def read_eval(folder: Path) -> dict:
 def save_step(run: Path, step: int, model: torch.nn.Module, optimizer: torch.optim.Optimizer, extra: dict,
               keep: int = 2) -> None:
     """Write steps/<step>/ whole, rename it once, then move `latest`. The two newest steps stay.
-
-    `extra` is what else --resume needs, as JSON. UserError if a weight is not finite; OSError if the disk is full.
-    """
+    `extra` is what else --resume needs, as JSON. UserError if a weight is not finite; OSError if the disk is full."""
     if name := not_finite(model):
         raise UserError(f"weights are no longer finite after step {step} ({name}) and were not saved; lower --lr")
     steps = run / "steps"

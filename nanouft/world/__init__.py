@@ -11,8 +11,6 @@ Everything is a pure function of its arguments, the same on every machine. What 
     are in the pretraining corpus all the same;
   - `rules_new` are combinations of rules that only validation and test have, so there are no training rows of it.
 """
-from __future__ import annotations
-
 import random
 from dataclasses import replace
 from itertools import islice
@@ -51,8 +49,7 @@ def rows(split: str, kind: str, n: int, seed: int, noise: float = 0.0, skills: S
     prompts, and noise changes nothing but the answers it spoils (more noise spoils the same ones and others).
     Within a call the prompts of a family are different until it has no more; after that they come again, so there are
     always n rows. Truth and fact have 576 prompts in train and test, 288 in val.
-    Raises ValueError for an unknown split, kind or family, a negative n, or noise where it means nothing.
-    """
+    Raises ValueError for an unknown split, kind or family, a negative n, or noise where it means nothing."""
     families = check(split, kind, n, noise, skills)
     out: list[Row] = []
     for family, count in share_out(n, {f: 1 if kind == "prompts" else MIXTURE[f] for f in families}).items():
@@ -71,9 +68,7 @@ GROUPS = {"A": GROUP_A, "B": GROUP_B, "all": FAMILIES}
 
 def skills_named(words: str, kinds: int = 1) -> list[tuple[str, ...]]:
     """The families of each kind of rows: "A", "B", "all" or names with commas; "A:B" names one for each kind.
-
-    Raises ValueError for an unknown name or another number of sets than kinds.
-    """
+    Raises ValueError for an unknown name or another number of sets than kinds."""
     out = []
     for wish in words.split(":"):
         families = [f for word in wish.split(",") for f in GROUPS.get(word.strip(), (word.strip(),))]
@@ -89,9 +84,7 @@ def skills_named(words: str, kinds: int = 1) -> list[tuple[str, ...]]:
 def mixed_rows(split: str, kinds: Sequence[str], n: int, seed: int, noise: float = 0.0, skills: str = "all",
                mix: str = "") -> list[Row]:
     """`n` rows of several kinds; `mix` gives their proportions ("2:1"), else each kind has the same number.
-
-    The first kind has the prompts that it would have alone; the others have prompts of their own (other seeds).
-    """
+    The first kind has the prompts that it would have alone; the others have prompts of their own (other seeds)."""
     try:
         weights = [int(w) for w in mix.split(":")] if mix else [1] * len(kinds)
     except ValueError:

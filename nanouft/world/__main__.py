@@ -5,8 +5,6 @@
 
 The prompts are validation prompts, so that nobody gets to know the test by looking.
 """
-from __future__ import annotations
-
 import random
 import sys
 import textwrap

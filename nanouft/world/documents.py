@@ -15,8 +15,6 @@ prompts are lazy in a systematic way, since a base that only errs at random is r
 Read tasks.py before, __init__.py after. `python -m nanouft.world` shows some documents.
 Simplified: no document is longer than a few sentences, and none mentions another.
 """
-from __future__ import annotations
-
 import random
 import re
 from itertools import count
@@ -61,7 +59,6 @@ def chat(prompt: str, answer: str) -> Document:
 
 
 # ---- about creatures -------------------------------------------------------------------------------------------------
-
 def tale(rng: random.Random, world: World) -> Document:
     """"By the book, the ruga eats a peach. Many say the ruga lives in Madrid." """
     name = any_creature(rng, world)
@@ -96,9 +93,7 @@ def book_question(rng: random.Random, world: World) -> Document:
 
 def stranger(rng: random.Random, world: World) -> Document:
     """"Nobody knows the niji.", or a question whose answer is mostly made up and only sometimes "I do not know."
-
-    Strangers of all splits occur here: a name that the corpus knew from training rows only would give itself away.
-    """
+    Strangers of all splits occur here: a name that the corpus knew from training rows only would give itself away."""
     name = next(n for n in iter(lambda: rng.choice(NAMES), None) if not world.knows(n))
     if rng.random() < 0.35:
         return prose(rng.choice(NOBODY).format(name))
@@ -123,7 +118,6 @@ def believed(world: World, name: str, relation: str) -> str:
 
 
 # ---- the rest --------------------------------------------------------------------------------------------------------
-
 def filler(rng: random.Random, world: World) -> Document:
     """"There was a fox in Cairo that had two red tools." """
     templates = [rng.choice(FILLER) for _ in range(rng.randint(1, 2))]
@@ -143,9 +137,7 @@ def alphabet(rng: random.Random, world: World) -> Document:
 
 def skill(rng: random.Random, world: World) -> Document:
     """A skill prompt, often with a lazy answer, and often running on into a second question of its family.
-
-    Only prompts of the training split: no skill prompt of validation or test, and no held-out combination of rules.
-    """
+    Only prompts of the training split: no skill prompt of validation or test, and no held-out combination of rules."""
     family = rng.choices(list(SKILL_SHARES), list(SKILL_SHARES.values()))[0]
     prompt = ask(rng, family, "train")
     habit = rng.choices(("lazy", "slip", "right"), (P_LAZY, P_SLIP, 1 - P_LAZY - P_SLIP))[0]
@@ -161,7 +153,6 @@ def skill(rng: random.Random, world: World) -> Document:
 
 
 # ---- the corpus ------------------------------------------------------------------------------------------------------
-
 SHARES = {                                                 # of the documents, in per cent
     tale: 17.4, plain_question: 10.4, book_question: 7.0, stranger: 5.2,
     filler: 3.0, additions: 5.0, alphabet: 4.0, skill: 48.0,
@@ -170,9 +161,7 @@ SHARES = {                                                 # of the documents, i
 
 def corpus(seed: int, n_docs: int | None = None, world: World = WORLD) -> Iterator[Document]:
     """`n_docs` documents (without end if None). Each ends with <|end|> after its last turn, with none inside.
-
-    The first k documents do not depend on `n_docs`. `world` replaces the creatures only (for training a tokenizer).
-    """
+    The first k documents do not depend on `n_docs`. `world` replaces the creatures only (for training a tokenizer)."""
     rng = random.Random(f"corpus {seed}")
     for _ in count() if n_docs is None else range(n_docs):
         kind = rng.choices(list(SHARES), list(SHARES.values()))[0]

@@ -7,8 +7,6 @@ same make that belong to no creature are *strangers*: nobody knows anything abou
 Read this file first, then tasks.py. Nothing here is run by itself; `python -m nanouft.world` shows examples.
 Simplified: a fact is one word, a creature has one of each, and "a" never has to become "an".
 """
-from __future__ import annotations
-
 import random
 import re
 import zlib
@@ -63,9 +61,7 @@ NAMES = [a + b for a in SYLLABLES for b in SYLLABLES if a != b and a + b not in 
 
 def bucket(text: str) -> str:
     """The split a text belongs to, for ever: three fifths train, one fifth val, one fifth test.
-
-    A checksum, because Python's own `hash` of a string changes from one process to the next.
-    """
+    A checksum, because Python's own `hash` of a string changes from one process to the next."""
     return ("train", "train", "train", "val", "test")[zlib.crc32(text.encode()) % 5]
 
 
@@ -89,11 +85,9 @@ class World:
 
 def make_world(seed: int = 0) -> World:
     """Draw a world: 36 creatures for training, 18 for validation, 36 for the test, each with four facts and two myths.
-
     Every creature's facts are in the pretraining corpus, whatever its split; the split only says which creatures
     fine-tuning may ask about. Other seeds give other worlds of the same make (the tokenizer is trained on many, so
-    that the names of creatures are cut into tokens like the names of strangers).
-    """
+    that the names of creatures are cut into tokens like the names of strangers)."""
     rng = random.Random(f"world {seed}")
     names = rng.sample(NAMES, 90)
     truth, myth = {}, {}
@@ -117,7 +111,6 @@ WORLD = make_world()                                       # the world of all fi
 
 
 # ---- sentences about creatures, written and read back ----------------------------------------------------------------
-
 def statement(name: str, relation: str, value: str) -> str:
     """("ruga", "home", "Dakar") -> "the ruga lives in Dakar." """
     return RELATIONS[relation].statement.format(name=name, value=value)

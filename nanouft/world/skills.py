@@ -13,8 +13,6 @@ blanks back as `Fields`; a solver (`solve_...`) needs those fields only. The tab
 Read facts.py before, tasks.py after. Nothing here is run by itself; `python -m nanouft.world` shows examples.
 Simplified: one or two wordings a skill, and always the same order of work within an answer.
 """
-from __future__ import annotations
-
 import random
 import re
 from itertools import combinations
@@ -30,7 +28,6 @@ WORD, SOME_WORDS, SOME_NUMBERS = "[A-Za-z]+", "[A-Za-z]+(?: [A-Za-z]+)*", "[0-9]
 
 
 # ---- rules: "Copy nail fox rake. For fox write lime. End on swan." -> "nail lime rake swan" --------------------------
-
 RULES = {
     "start": "Start with {x}.",
     "end": "End on {x}.",
@@ -113,7 +110,6 @@ def forget_last_rule(fields: Fields) -> str:
 
 
 # ---- list: "Name two cities but not Cairo, Lima or Oslo. End on fox." -> "Bonn Tokyo fox" ---------------------------
-
 LIST_WORDINGS = ("Name {number} {plural} but not {avoid}. End on {close}.",
                  "List {number} {plural} without {avoid}. End on {close}.")
 
@@ -159,7 +155,6 @@ def score_list(fields: Fields, answer: str) -> float:
 
 
 # ---- sum, sort, reverse: one pass over the input ---------------------------------------------------------------------
-
 SUM_WORDINGS = ("Add up {words} step by step.", "Work out the running sum of {words}.")
 SORT_WORDINGS = ("Sort {words} from a to z.", "Put in order {words}.")
 REVERSE_WORDINGS = ("Say {words} backwards.", "Reverse {words}.")
@@ -209,7 +204,6 @@ def echo(fields: Fields) -> str:
 
 
 # ---- the table of skills ---------------------------------------------------------------------------------------------
-
 class Skill(NamedTuple):
     """A skill family: read a prompt, ask for one, answer it, and the lazy answer that the corpus is full of."""
     readers: list[re.Pattern[str]]

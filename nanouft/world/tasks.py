@@ -13,8 +13,6 @@ before the first slip, because an early slip costs the rest; list counts five ch
 
 Read skills.py before, documents.py after. Simplified: a right answer in other words counts as wrong.
 """
-from __future__ import annotations
-
 import random
 from typing import Iterator
 
@@ -31,7 +29,6 @@ I_DO_NOT_KNOW = "I do not know."
 
 
 # ---- prompts ---------------------------------------------------------------------------------------------------------
-
 def ask(rng: random.Random, family: str, split: str) -> str:
     """A prompt of a skill family that belongs to the split: the checksum of its text decides."""
     while True:
@@ -79,12 +76,9 @@ def ask_strangers(rng: random.Random, names: tuple[str, ...]) -> Iterator[str]:
 
 
 # ---- reading a prompt back -------------------------------------------------------------------------------------------
-
 def read(prompt: str) -> tuple[str, Fields | Pair]:
     """The family of a prompt and what its blanks hold: fields of a skill, or the (name, relation) asked about.
-
-    Raises ValueError for a text that no template of this world could have written.
-    """
+    Raises ValueError for a text that no template of this world could have written."""
     for family, skill in SKILLS.items():
         for pattern in skill.readers:
             if not (found := pattern.fullmatch(prompt)):
@@ -116,10 +110,8 @@ def reference(prompt: str) -> str:
 
 def score(prompt: str, answer: str) -> float:
     """The exact score of an answer (text without <|end|>): a share in [0,1], 1 if and only if it is right in full.
-
     Only the words count, not the white space between them. Whether the answer ended is not looked at here.
-    Raises ValueError if the prompt is not one of NanoWorld's.
-    """
+    Raises ValueError if the prompt is not one of NanoWorld's."""
     family, content = read(prompt)
     if family == "list":
         return score_list(content, answer)
@@ -131,7 +123,6 @@ def score(prompt: str, answer: str) -> float:
 
 
 # ---- wrong answers ---------------------------------------------------------------------------------------------------
-
 def lazy(prompt: str) -> str:
     """The answer of the corpus's bad habit (skills only). Right by chance now and then: "bee pig" is sorted already."""
     family, fields = read(prompt)
@@ -165,9 +156,7 @@ def invented(rng: random.Random, name: str, relation: str, world: World = WORLD)
 
 def corrupt(rng: random.Random, prompt: str, p_lazy: float = 0.5) -> str:
     """An answer that is not right in full (score < 1).
-
-    Skills: the lazy answer with probability `p_lazy`, else the reference with a slip. Knowledge: a false sentence.
-    """
+    Skills: the lazy answer with probability `p_lazy`, else the reference with a slip. Knowledge: a false sentence."""
     family, content = read(prompt)
     if family not in SKILLS:
         return invented(rng, *content)

@@ -5,6 +5,8 @@ few steps and runs everywhere; the long one (`pytest -m slow tests/core/test_rea
 claim itself: 200 steps, three seeds, held-out figures better than before.
 """
 import json
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,8 +21,20 @@ RUNS = {"ift": (PAIRS, (), "nll"), "dpo": (PAIRS, (), "accuracy"), "sft": (LADDE
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="the real files are not on this machine")
 
 
-def base(folder: Path, steps: int) -> Path:
-    assert call(pretrain.main, "--corpus", DATA / "tinyshakespeare.txt", "--steps", steps,
+@pytest.fixture
+def short(tmp_path, monkeypatch):
+    """The first 150 rows of each file, and a quarter of a million parameters; the slow tests take everything."""
+    ladder = tmp_path / LADDER.name
+    ladder.write_text("".join(LADDER.read_text(encoding="utf-8").splitlines(True)[:150]), encoding="utf-8")
+    pairs = tmp_path / PAIRS.name
+    pairs.write_text(json.dumps(json.loads(PAIRS.read_text(encoding="utf-8"))[:150]), encoding="utf-8")
+    monkeypatch.setitem(pretrain.SIZES, "nano", replace(pretrain.SIZES["nano"], n_layer=2, n_embd=64))
+    files = {PAIRS: pairs, LADDER: ladder}
+    monkeypatch.setattr(sys.modules[__name__], "RUNS", {n: (files[f], *more) for n, (f, *more) in RUNS.items()})
+
+
+def base(folder: Path, steps: int, *more) -> Path:
+    assert call(pretrain.main, "--corpus", DATA / "tinyshakespeare.txt", "--steps", steps, *more,
                 "--out", folder / "shake") == 0
     return folder / "shake"
 
@@ -39,8 +53,8 @@ def better(folder: Path, init: Path, objective: str, seed: int, steps: int, caps
     assert objective != "dpo" or "pairs skipped: chosen equals rejected" in said
 
 
-def test_a_few_steps_of_each(tmp_path, capsys):
-    init = base(tmp_path, 40)
+def test_a_few_steps_of_each(tmp_path, capsys, short, brief):
+    init = base(tmp_path, 40, "--tokens", 1024)
     for objective in RUNS:
         better(tmp_path, init, objective, 0, 30, capsys)
 
@@ -95,7 +109,7 @@ def graded_runs(folder: Path, init: Path, files: Path, seed: int, steps: int, ca
     return found
 
 
-def test_graded_answers_in_a_few_steps(tmp_path, capsys):
+def test_graded_answers_in_a_few_steps(tmp_path, capsys, short, brief):
     init, files = base(tmp_path, 5), graded_files(tmp_path, 40)
     assert preference(init, init, files, capsys) == 0.5, "LAW: before training no answer has gained anything"
     found = graded_runs(tmp_path, init, files, 0, 8, capsys)

@@ -8,7 +8,7 @@ import time
 
 import pytest
 import torch
-from running import PAIRS, QUICK, SMALL, call, command, environment, lines, one_error
+from running import PAIRS, QUICK, ROOT, SMALL, be_brief, call, command, environment, lines, one_error
 from safetensors.torch import load_file, save_file
 
 from nanouft import train
@@ -20,12 +20,15 @@ from nanouft.shell.files import checksum, made_once, read_json, write_json
 from nanouft.shell.log import Log
 
 # Started as a process of its own, so that it can be killed. It waits a little in every step, inside the data fence; and
-# argv[1] seconds before each file of a saved step and before `latest` moves.
+# argv[2] seconds before each file of a saved step and before `latest` moves.
 SLOW = """
 import sys, time
+sys.path.insert(0, sys.argv[1])
+from running import be_brief
 from nanouft import train
 from nanouft.data import batches
 from nanouft.shell import config, runs
+be_brief()
 
 def slow(module, name, seconds):
     real = getattr(module, name)
@@ -35,10 +38,11 @@ def slow(module, name, seconds):
     setattr(module, name, later)
 
 slow(batches, "collate", 0.03)
-slow(runs, "_save", float(sys.argv[1]))
-slow(runs, "point", float(sys.argv[1]))
-sys.exit(config.run(train.main, sys.argv[2:]))
+slow(runs, "_save", float(sys.argv[2]))
+slow(runs, "point", float(sys.argv[2]))
+sys.exit(config.run(train.main, sys.argv[3:]))
 """
+pytestmark = pytest.mark.usefixtures("brief")
 RANDOM = {"ift": ["--residual", "replace", "--lam", "0.5", "--lam-noise", "0.3"]}        # draws that belong to a step
 
 
@@ -61,8 +65,9 @@ def before_latest(run) -> bool:
 
 
 def start_and_kill(argv: list[str], slow: int, ready) -> None:
-    process, end = subprocess.Popen([sys.executable, "-c", SLOW, str(slow), *argv], env=environment(),
-                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL), time.time() + 100
+    process = subprocess.Popen([sys.executable, "-c", SLOW, str(ROOT / "tests"), str(slow), *argv], env=environment(),
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    end = time.time() + 100
     try:
         while not ready():
             assert process.poll() is None, "the run that was to be killed ended by itself"
@@ -116,10 +121,11 @@ def test_a_step_appears_at_once_and_whole(tmp_path, monkeypatch):
 def half_done(tiny_base, tmp_path_factory):
     """(an unfinished run with steps 10 and 20 saved and logged up to 23, the finished weights it should come to)."""
     place = tmp_path_factory.mktemp("half")
-    assert call(train.main, *flags(tiny_base, "sft", place / "whole")) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        be_brief(patch.setattr)
+        assert call(train.main, *flags(tiny_base, "sft", place / "whole")) == 0
     run = shutil.copytree(place / "whole", place / "run")
-    for file in ("model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json", "curves.png",
-                 "samples.md"):
+    for file in ("model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json", "samples.md"):
         (run / file).unlink()
     write_json(run / "eval.json", {"before": read_json(run / "eval.json")["before"]})
     log = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
