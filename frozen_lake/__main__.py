@@ -24,10 +24,9 @@ from frozen_lake.lake import MAPS, Lake, make_lake
 from frozen_lake.learn import METHODS, Task, Trace, learn, method, task_of
 from frozen_lake.measure import CONTRASTS, distance, joined, measures, over, used
 from frozen_lake.planning import optimal, optimal_actions, policy_iteration, solve, success, value_iteration
-from frozen_lake.policies import Net, Policy, Table, pretrain
+from frozen_lake.policies import start_policy
 from nanouft.look.stats import interval, verdict
 from nanouft.shell import config
-from nanouft.shell.config import UserError
 from nanouft.shell.files import read_json, write_json
 
 EVERY = 5                   # updates between two recorded policies
@@ -65,17 +64,11 @@ class Run:
     again: bool = False             # with --study: learn 50 maps of the base setting once more and compare every digit
 
     def check(self) -> None:
-        for name in ("lam", "gamma"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"--{name} {getattr(self, name)}: must be between 0 and 1")
-        for name in ("beta", "lr"):
-            if getattr(self, name) <= 0:
-                raise UserError(f"--{name} {getattr(self, name)}: must be above 0")
-        for name in ("seeds", "updates", "maps", "workers"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise UserError(f"--{name} must be at least 1")
+        config.in_range(self, "lam", "gamma", high=1)
+        config.in_range(self, "beta", "lr", above=True)
+        config.in_range(self, "seeds", "updates", "maps", "workers", low=1)
         if self.study and (self.seeds == 1 or self.maps < 2):
-            raise UserError("--study needs at least 2 --maps and 2 --seeds, or there is no interval")
+            raise config.UserError("--study needs at least 2 --maps and 2 --seeds, or there is no interval")
         config.choose("loser", self.loser, demos.LOSERS)
         for name in self.objective or []:
             config.choose("method", name, METHODS)
@@ -85,9 +78,9 @@ def refuse_idle_flags(study: bool, given: set[str]) -> None:
     """A flag that would change nothing is a mistake, not a detail."""
     idle = [f.name for f in fields(Run) if f.name in given & (NOT_STUDY if study else ONLY_STUDY)]
     if idle and study:
-        raise UserError(f"--{idle[0]} changes nothing with --study: its settings are fixed; leave it out")
+        raise config.UserError(f"--{idle[0]} changes nothing with --study: its settings are fixed; leave it out")
     if idle:
-        raise UserError(f"--{idle[0]} belongs to --study; add --study or leave it out")
+        raise config.UserError(f"--{idle[0]} belongs to --study; add --study or leave it out")
 
 
 # ---- the lake and its demonstrations --------------------------------------------------------------------------------
@@ -110,12 +103,12 @@ def demonstrations(lake: Lake, cfg: Run) -> dict:
     for kind in demos.LOSERS:
         try:
             found[kind] = loser(lake, kind)
-        except UserError:
+        except config.UserError:
             found[kind] = None
     if found[cfg.loser] is None:
         other = next((k for k in demos.LOSERS if found[k]), None)
         if other is None:
-            raise UserError(f"map {lake.name}: it has no worse path of any kind; make it larger")
+            raise config.UserError(f"map {lake.name}: it has no worse path of any kind; make it larger")
         print(f"this map has no {cfg.loser}: the worse path is a {other} instead")
         cfg.loser = other
     return found
@@ -138,12 +131,6 @@ def arms(lake: Lake) -> list[tuple[str, str]]:
     """(policy, start) of every table: from scratch, and from a habit: of the detour, or mixed where there is none."""
     habit = "presub" if demos.other_way(lake) else "premix"
     return [("net", "fresh"), ("net", habit), ("table", "fresh"), ("table", habit)]
-
-
-def start_policy(kind: str, start: str, task: Task) -> Policy:
-    policy = Net(task.N, task.lakes.S) if kind == "net" else Table(task.N, task.lakes.S, 0.2)
-    pretrain(policy, task, start)
-    return policy
 
 
 def spread(half: float, digits: int = 3, gap: str = " ") -> str:
@@ -240,13 +227,14 @@ def run(cfg: Run, folder: Path) -> dict:
     for name, text in COLUMNS.items():
         print(f"  {name:<14} {text}")
     V, _ = value_iteration(lake)
+    found = Path(__file__).parents[1] / "docs" / "results" / "C5.json"          # is there once the study has been run
     data = {"map": {"name": lake.name, "rows": list(lake.rows), "slippery": lake.slippery, "height": lake.height,
                     "width": lake.width, "start": lake.start, "goal": lake.goal, "holes": lake.holes,
                     "live": lake.live, "optimal": optimal_actions(lake).int().tolist(), "value": V.tolist()},
             "hp": {"lam": cfg.lam, "gamma": cfg.gamma, "beta": cfg.beta, "lr": cfg.lr, "steps": cfg.updates,
                    "seeds": seeds, "loser": cfg.loser},
             "gold": best, "losers": losers, "ghosts": [asdict(g) for g in told], "loser_moves": moves, "rows": rows,
-            "curves": lines, "study": read_study()}
+            "curves": lines, "study": read_json(found) if found.exists() else None}
     folder.mkdir(parents=True, exist_ok=True)
     data = finite(data)
     write_json(folder / "results.json", data)
@@ -263,12 +251,6 @@ def finite(x):
     if isinstance(x, (list, tuple)):
         return [finite(v) for v in x]
     return None if isinstance(x, float) and not math.isfinite(x) else x
-
-
-def read_study() -> dict | None:
-    """What the study found, if it has been run in this checkout."""
-    file = Path(__file__).parents[1] / "docs" / "results" / "C5.json"
-    return read_json(file) if file.exists() else None
 
 
 # ---- the command ----------------------------------------------------------------------------------------------------

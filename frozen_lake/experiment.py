@@ -24,9 +24,9 @@ from frozen_lake.demos import gold, loser, random_lake
 from frozen_lake.lake import Lake, Lakes
 from frozen_lake.learn import Method, Task, learn, method
 from frozen_lake.measure import CONTRASTS, distance, joined, measures, over
-from frozen_lake.policies import Net, Policy, Table, pretrain
+from frozen_lake.policies import start_policy
 from nanouft.lab.cells import finished
-from nanouft.look.stats import interval, verdict
+from nanouft.look.stats import interval, shown, verdict
 from nanouft.shell.config import UserError
 from nanouft.shell.files import Lines, checksum, write_json
 
@@ -87,16 +87,8 @@ def key(setting: Setting, number: int, maps: int, seeds: int) -> str:
 
 
 def chunk_of(number: int, maps: int) -> list[int]:
-    """The maps that learn side by side with this one."""
     first = number // CHUNK * CHUNK
     return list(range(first, min(first + CHUNK, maps)))
-
-
-def start_policy(setting: Setting, task: Task, seeds: list[int]) -> Policy:
-    policy = (Net(task.N, task.lakes.S, seeds=seeds) if setting.policy == "net"
-              else Table(task.N, task.lakes.S, 0.2, seeds))
-    pretrain(policy, task, setting.start, seed=seeds[0])
-    return policy
 
 
 def run_chunk(name: str, first: int, maps: int, seeds: int) -> list[dict]:
@@ -119,7 +111,8 @@ def run_chunk(name: str, first: int, maps: int, seeds: int) -> list[dict]:
     if not rows:
         return cells
     task = Task(Lakes([lakes[i] for i in rows]), [paths[i][0] for i in rows], [paths[i][1] for i in rows])
-    policy = start_policy(setting, task, [1000 * int(lakes[i].name[6:]) + k % seeds for k, i in enumerate(rows)])
+    own = [1000 * int(lakes[i].name[6:]) + k % seeds for k, i in enumerate(rows)]
+    policy = start_policy(setting.policy, setting.start, task, own)
     live = [lake.live for lake in task.lakes.each]
     learnt = {}
     for m, how in setting.methods().items():
@@ -157,7 +150,6 @@ def _each(todo: list[tuple], workers: int) -> Iterator[list[dict]]:
 
 # ---- from cells to a verdict ----------------------------------------------------------------------------------------
 def summary(name: str, cells: list[dict]) -> dict:
-    """What one setting gives: means, shares of maps, contrasts, verdict."""
     ran = [c for c in cells if "skipped" not in c]
     def column(m: str, f: str) -> list[float]:
         return [c[m][FIELDS.index(f)] for c in ran if c[m][FIELDS.index(f)] is not None]
@@ -182,13 +174,11 @@ def report(done: dict[str, dict], maps: int, seeds: int, names: list[str]) -> tu
     counts = {v: sum(s["verdict"] == v for s in found) for v in ("holds", "does not hold", "undecided")}
     data = {"claim": "C5: distance to the optimal policy, DPO < IFT < ORPO, SFT", "verdict": base["verdict"],
             "base": names[0], "maps": maps, "seeds": seeds, "verdicts": counts, "settings": found}
-    def cell(x: tuple[float, float]) -> str:
-        return f"{x[0]:.3f} ± {x[1]:.3f}"
     lines = [f"C5: distance to the nearest optimal policy, DPO < IFT < ORPO, SFT. {maps} random maps x {seeds} seeds, "
              "mean and 95 % t-interval over maps; made by `python -m frozen_lake --study`.", "",
              "| setting | SFT | IFT | ORPO | DPO | maps in this order | claim |", "|---" * 7 + "|"]
     for s in found:
-        lines.append(f"| {s['name']} | " + " | ".join(cell(s["distance"][m]) for m in METHODS)
+        lines.append(f"| {s['name']} | " + " | ".join(shown(*s["distance"][m], 1, 3) for m in METHODS)
                      + f" | {100 * s['order_share']:.0f} % | {s['verdict']} |")
     lines += ["", f"The contrasts, paired by map; claimed is that each is above 0. Right: after {EARLY} updates.", "",
               "| setting | " + " | ".join([*CONTRASTS, *CONTRASTS]) + " |", "|---" * (1 + 2 * len(CONTRASTS)) + "|"]

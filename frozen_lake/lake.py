@@ -95,7 +95,6 @@ class Lake:
 
     @cached_property
     def terminal(self) -> Tensor:
-        """(S,) bool: the episode is over there."""
         return torch.tensor([c in "GH" for c in self.letters])
 
     @cached_property
@@ -118,12 +117,10 @@ class Lake:
 
     @cached_property
     def at_start(self) -> Tensor:
-        """(S,) 1 at S."""
         return torch.eye(self.S, dtype=torch.float64)[self.start]
 
     @cached_property
     def at_goal(self) -> Tensor:
-        """(S,) 1 at G."""
         return torch.eye(self.S, dtype=torch.float64)[self.goal]
 
     @cached_property

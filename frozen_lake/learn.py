@@ -87,8 +87,7 @@ METHODS: dict[str, dict[str, Any]] = {
 }
 
 
-def method(name: str, lam: float = 0.2, gamma: float = 0.95, beta: float = 0.1, orpo_lam: float = 1.0,
-           **hp) -> Method:
+def method(name: str, lam: float = 0.2, gamma: float = 0.95, beta: float = 0.1, orpo_lam: float = 1.0, **hp) -> Method:
     """A method by its name. lam and gamma are IFT's, beta is DPO's; further values go to the objective as they are."""
     fixed = dict(METHODS[choose("method", name, METHODS)])
     objective, online, sample = fixed.pop("objective"), fixed.pop("online", False), fixed.pop("sampled", False)

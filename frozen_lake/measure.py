@@ -17,7 +17,7 @@ from torch import Tensor
 
 from frozen_lake.lake import Lake, Lakes
 from frozen_lake.learn import Method, Task, Trace, batch_of
-from frozen_lake.planning import greedy, occupancy, optimal_actions, success
+from frozen_lake.planning import greedy, optimal_actions, success
 from frozen_lake.policies import Policy
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.ift import own_guess, weights
@@ -113,12 +113,6 @@ def used(task: Task, trace: Trace) -> dict[str, Tensor]:
     alive = task.lakes.alive
     moved = (trace.policies[-1] - trace.policies[0]).abs().amax(-1) > MOVED
     return {"direct": ((trace.seen > 0) * alive).sum(-1), "moved": (moved * alive).sum(-1), "overlap": trace.overlap}
-
-
-def own_share(task: Task, trace: Trace, row: int) -> Tensor:
-    """(S,) where learner `row` goes at the end of training, as shares of its visits."""
-    visits = occupancy(task.lakes, trace.policies[-1])[row]
-    return visits / visits.sum()
 
 
 @torch.no_grad()

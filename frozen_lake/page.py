@@ -3,7 +3,7 @@
     python -m frozen_lake                           # writes it beside the pictures: out/frozen_lake/index.html
 
 It needs nothing else: open it with any browser, from the disk, without a network. What a table learns is computed in
-the page (lake.js: 140 lines, checked against the losses of this project by tests/test_lake_page.py), so that paths
+the page (lake.js: 140 lines, checked against the losses of this project by tests/lake/test_lake_page.py), so that paths
 drawn by a visitor work.
 What a network learns is computed here and put into the page as numbers, and so is the verdict of the study, if it has
 been run. draw.js and scenes.js show it; page.html and page.css are the frame.
@@ -46,7 +46,8 @@ def networks(lake: Lake, hp: dict) -> dict:
 
     def trained(name: str, kind: str) -> dict:
         net = Net(SEEDS, lake.S)
-        trace = learn(task_of(lake, SEEDS, kind), net, how(name, hp), hp["steps"], hp["lr"], every=hp["steps"])
+        how = method(name, lam=hp["lam"], gamma=hp["gamma"], beta=hp["beta"], orpo_lam=hp.get("orpo_lam", 1.0))
+        trace = learn(task_of(lake, SEEDS, kind), net, how, hp["steps"], hp["lr"], every=hp["steps"])
         policy = trace.policies[-1]
         return numbers(policy) | {"policy": policy[0].round(decimals=4).tolist()}
 
@@ -57,10 +58,6 @@ def networks(lake: Lake, hp: dict) -> dict:
         done[kind, name] = trained(name, kind) if seen or kind == LOSERS[0] else done[LOSERS[0], name]
     return {"seeds": SEEDS, "start": numbers(Net(SEEDS, lake.S).probs()),
             "losers": {kind: {name: done[kind, name] for name in METHODS} for kind in LOSERS}}
-
-
-def how(name: str, hp: dict):
-    return method(name, lam=hp["lam"], gamma=hp["gamma"], beta=hp["beta"], orpo_lam=hp.get("orpo_lam", 1.0))
 
 
 def verdicts(study: dict | None) -> dict | None:
@@ -85,7 +82,6 @@ def content(hp: dict, study: dict | None) -> dict:
 
 
 def fill(data: dict) -> str:
-    """The page as text: the frame with style, scripts and data in their places."""
     parts = {"/*DATA*/": json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")}    # no "</script>" inside
     for name in ("page.css", "lake.js", "draw.js", "scenes.js"):
         parts[f"/*{name.replace('.', '_').upper()}*/"] = (HERE / name).read_text(encoding="utf-8")

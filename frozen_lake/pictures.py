@@ -1,13 +1,4 @@
-"""Pictures of the lake. Readable at slide size, colour-blind safe (Okabe-Ito), signs and shapes as well as colours.
-
-    update(...)        one update of IFT: the ghost, the stamped arrow, the weights
-    changes(...)       the same cells under SFT, IFT, ORPO, DPO: what went up, what went down
-    curves(...)        distance over updates, from two starts
-    explored(...)      whose cells does the loss read, where does the learner go
-    contrasts(...)     claim C5 over many maps: every map a dot
-    walk(...)          one agent under each learnt policy, as a GIF
-    everything(...)    all of these but `contrasts`, of one experiment
-"""
+"""Pictures of the lake. Readable at slide size, colour-blind safe (Okabe-Ito), signs and shapes as well as colours."""
 import math
 from pathlib import Path
 
@@ -19,8 +10,8 @@ from matplotlib.patches import Circle, FancyArrowPatch, Rectangle
 from frozen_lake.demos import Path as Walk
 from frozen_lake.lake import MOVES, Lake
 from frozen_lake.learn import Method, Task, Trace
-from frozen_lake.measure import first_update, own_share
-from frozen_lake.planning import draw, optimal_actions
+from frozen_lake.measure import first_update
+from frozen_lake.planning import draw, occupancy, optimal_actions
 from frozen_lake.policies import Policy
 from nanouft.look.plots import DOWN, GREY, UP, plt
 
@@ -67,7 +58,6 @@ def board(ax: Axes, lake: Lake) -> None:
 
 
 def arrow(ax: Axes, lake: Lake, s: int, a: int, colour: str, style: str = "-", size: float = 0.34, **kw) -> None:
-    """The action a, drawn in cell s."""
     x, y = place(lake, s)
     dr, dc = MOVES[a]
     ax.add_patch(FancyArrowPatch((x - size * dc, y + size * dr), (x + size * dc, y - size * dr), color=colour,
@@ -186,8 +176,7 @@ def explored(lake: Lake, panels: dict[str, tuple[torch.Tensor, torch.Tensor, flo
                 if seen[s] > 0:
                     ax.add_patch(Rectangle((x - 0.48, y - 0.48), 0.96, 0.96, facecolor=UP, hatch="//",
                                            edgecolor="white", alpha=min(1.0, 0.12 + 5 * float(seen[s]))))
-                ax.add_patch(Circle((x, y), wide * math.sqrt(float(own[s])), facecolor=DOWN,
-                                    edgecolor="black"))
+                ax.add_patch(Circle((x, y), wide * math.sqrt(float(own[s])), facecolor=DOWN, edgecolor="black"))
             ax.set_title(f"{label(name)}\noverlap {overlap:.2f}")
         fig.tight_layout()
         fig.suptitle("Hatched blue: cells that the loss reads. Orange disc: where the learner itself goes "
@@ -275,8 +264,11 @@ def everything(task: Task, net: tuple[Policy, dict[str, Trace]], table: tuple[Po
         panels = {name: (traces[name].policies[early] - traces[name].policies[0]).mean(0) for name in main}
         made.append(changes(lake, optimal_actions(lake).double(), panels, (task.golds[0], task.losers[0]),
                             folder / "changes.png", steps[early]))
-        shares = {name: (t.seen[0], own_share(task, t, 0), float(t.overlap[0])) for name, t in table[1].items()
-                  if name in (*main, "pg")}
+        shares = {}
+        for name in (n for n in table[1] if n in (*main, "pg")):
+            t = table[1][name]
+            visits = occupancy(task.lakes, t.policies[-1])[0]        # (S,) where the learner itself goes at the end
+            shares[name] = (t.seen[0], visits / visits.sum(), float(t.overlap[0]))
         made.append(explored(lake, shares, folder / "explored.png"))
         made.append(walk(lake, {name: traces[name].policies[-1][0] for name in main}, folder / "walk.gif"))
     made.append(curves({title: c for title, c in lines.items() if title.startswith("net")}, folder / "curves.png"))

@@ -2,7 +2,6 @@
 
     V, Q = value_iteration(lake)                    # three planners agree to 1e-10
     success(lake, policy)                           # exact, under gymnasium's own limit of steps
-    soft_optimal(lake, beta)                        # the policy that DPO with soft labels aims at
 
 Policies are (..., S, 4) probabilities: leading dimensions (checkpoints, seeds) are carried along, and `lake` may be a
 stack of lakes with one learner each. The discount is below 1: with 1 a detour would cost nothing, and in a
@@ -108,21 +107,6 @@ def policy_gradient(lake: Lake | Lakes, policy: Tensor, gamma: float = GAMMA) ->
     """(...,S,4): dJ / dlogits of a softmax table, exactly: d(s) pi(a|s) (Q(s,a) - V(s)) (Sutton et al. 2000)."""
     V = solve(lake, policy, gamma)
     return occupancy(lake, policy, gamma)[..., None] * policy * (backup(lake, V, gamma) - V[..., None])
-
-
-def soft_optimal(lake: Lake, beta: float, reference: Tensor | None = None, gamma: float = 1.0,
-                 steps: int | None = None) -> tuple[Tensor, Tensor]:
-    """(policy (S,4), V (S,)): the best policy under E[return] - beta KL(policy || reference) [uniform]:
-    pi(a|s) = ref(a|s) exp(Q(s,a) / beta) / Z(s), V = beta log Z (arXiv:2305.18290, Eq. 4, step by step).
-    steps: with so many moves to go; without limit when absent."""
-    ref = torch.full((lake.S, 4), 0.25, dtype=torch.float64) if reference is None else reference
-    V, n = torch.zeros(lake.S, dtype=torch.float64), 0
-    while True:
-        score = ref.log() + backup(lake, V, gamma) / beta
-        new, n = (beta * score.logsumexp(-1)).masked_fill(lake.terminal, 0), n + 1
-        if n == steps or (steps is None and (new - V).abs().max() < 1e-14):
-            return score.softmax(-1), new
-        V = new
 
 
 # ---- episodes -------------------------------------------------------------------------------------------------------

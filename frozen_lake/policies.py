@@ -99,9 +99,6 @@ def _uniform(N: int, shape: tuple[int, ...], seeds: list[int] | None) -> Tensor:
 
 
 # ---- starting from something ----------------------------------------------------------------------------------------
-STARTS = ("fresh", "premix", "presub")
-
-
 def habit(lake: Lake, start: str) -> Tensor:
     """(S,4): whose episodes a learner has imitated before the experiment.
     premix  half of the moves are the best ones, half are random
@@ -115,6 +112,14 @@ def habit(lake: Lake, start: str) -> Tensor:
     for s, a in way:
         habit[s] = F.one_hot(torch.tensor(a), 4)
     return 0.7 * habit + 0.075
+
+
+def start_policy(kind: str, start: str, task, seeds: list[int] | None = None) -> Policy:
+    """The network or the table that a learner starts with, after its habit has been imitated."""
+    net = kind == "net"
+    policy = Net(task.N, task.lakes.S, seeds=seeds) if net else Table(task.N, task.lakes.S, 0.2, seeds)
+    pretrain(policy, task, start, seed=seeds[0] if seeds else 0)
+    return policy
 
 
 def pretrain(policy: Policy, task, start: str, seed: int = 0, steps: int = 150, lr: float = 0.02) -> None:

@@ -26,7 +26,6 @@ from nanouft.reference import add_columns
 from nanouft.rollout import best_of
 from nanouft.rollout.scorer import scorer
 from nanouft.shell import config, devices
-from nanouft.shell.config import UserError
 from nanouft.shell.devices import Device
 
 
@@ -51,19 +50,18 @@ class Evaluate:
 
     def check(self) -> None:
         config.choose("--split", self.split, ("val", "test"))
-        if not 1 <= self.items <= 10_000:
-            raise UserError(f"--items {self.items}: must be between 1 and 10,000")
+        config.in_range(self, "items", low=1, high=10_000)
         if self.prior and (self.data or self.probes):
-            raise UserError("--prior forces the beginning of NanoWorld answers; it changes nothing with "
-                            + ("--data" if self.data else "--probes"))
+            raise config.UserError("--prior forces the beginning of NanoWorld answers; it changes nothing with "
+                                   + ("--data" if self.data else "--probes"))
         if self.prior_from and not self.prior:
-            raise UserError("--prior-from says whose first tokens to force; say how many with --prior N")
+            raise config.UserError("--prior-from says whose first tokens to force; say how many with --prior N")
         best_of.check(self.best_of, self.reward)
         if self.best_of > 1 and (self.data or self.probes or self.prior):
-            raise UserError("--best-of chooses among NanoWorld answers; it changes nothing with "
-                            + ("--data" if self.data else "--probes" if self.probes else "--prior"))
+            raise config.UserError("--best-of chooses among NanoWorld answers; it changes nothing with "
+                                   + ("--data" if self.data else "--probes" if self.probes else "--prior"))
         if self.reference and not self.data:
-            raise UserError("--reference compares answers of your own file; give it with --data")
+            raise config.UserError("--reference compares answers of your own file; give it with --data")
 
 
 def main(argv=None) -> int:
@@ -74,7 +72,7 @@ def main(argv=None) -> int:
     model.to(device.name).eval()
     if cfg.data:
         rows, report = read(cfg.data, cfg.prompt_field, cfg.response_field)
-        print("\n".join(report.lines()))
+        print(*report, sep="\n")
         on_data(model, tok, rows, cfg.reference, device)
     else:
         on_world(model, tok, cfg, device)
@@ -107,7 +105,7 @@ def on_world(model: GPT, tok: Tokenizer, cfg: Evaluate, device: Device) -> None:
     if cfg.probes:
         base, shipped = start_model("base")
         if base.cfg != model.cfg or shipped.name != tok.name:
-            raise UserError("--probes compare with the shipped base; this model has another shape or tokenizer")
+            raise config.UserError("--probes compare with the shipped base; this model has another shape or tokenizer")
         values = probe(model, base.to(device.name).eval(), tok, cfg.split, min(cfg.items, 30), cfg.seed)
         print("\n" + "\n".join(lines(values)))
 
@@ -117,7 +115,7 @@ def start_of(reference: str, model: GPT, tok: Tokenizer) -> GPT:
     """The model over which gains are counted; it must read the same tokens, as many of them."""
     start, theirs = start_model(reference)
     if theirs.ranks != tok.ranks or start.cfg.n_ctx < model.cfg.n_ctx:
-        raise UserError(f"--reference {reference}: has another tokenizer or a shorter context than --init")
+        raise config.UserError(f"--reference {reference}: has another tokenizer or a shorter context than --init")
     return start
 
 
@@ -128,7 +126,7 @@ def on_data(model: GPT, tok: Tokenizer, rows: list[Row], reference: str | None, 
     for name, rows_of in (("demonstrations", demo_rows), ("pairs", pair_rows), ("graded", score_rows)):
         try:
             examples = rows_of(rows, None)
-        except UserError as e:
+        except config.UserError as e:
             reasons.append(str(e))
             continue
         if name == "graded" and len({e.score for e in examples}) == 1:
@@ -140,7 +138,7 @@ def on_data(model: GPT, tok: Tokenizer, rows: list[Row], reference: str | None, 
         print(f"{name:<15}" + held_out_lines(held_out(model, encoded, tok.pad, device)))
         print("".join(line + "\n" for line in cut.lines(model.cfg.n_ctx)), end="")
     if len(reasons) == 3:
-        raise UserError(f"nothing to evaluate on: {contents(rows)}; "
+        raise config.UserError(f"nothing to evaluate on: {contents(rows)}; "
                                "demonstrations, pairs, labels or scores are needed")
 
 

@@ -23,8 +23,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
+class Record:
+    def each(self, change: Callable):
+        """`change` applied to every field that is there."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return type(self)(**{name: change(x) for name, x in values.items() if x is not None})
+
+
 @dataclass
-class Seqs:
+class Seqs(Record):
     """One role of a batch: B rows, T tokens.
     Tokens are shifted once, in data/batches.py: targets[t] follows inputs[t].
     Tokens are reduced by a masked sum or a masked mean only. Every loss shows which of the two."""
@@ -53,10 +60,6 @@ class Seqs:
         """(B,T) -> (B,) over response tokens."""
         return self.sum(x) / self.mask.sum(-1).clamp_min(1)
 
-    def each(self, change: Callable[[Tensor], Tensor]) -> "Seqs":
-        """`change` applied to every tensor that is there."""
-        return Seqs(**_changed(self, change))
-
     def take(self, rows) -> "Seqs":
         """These rows, without the places where all of them are padding."""
         T = int(self.attend[rows].sum(-1).max())
@@ -64,7 +67,7 @@ class Seqs:
 
 
 @dataclass
-class Columns:
+class Columns(Record):
     """What is known of whole rows: (B,) numbers of a batch, or one of a row. None: not written."""
     # from the data:
     score: Any = None               # 0..1; of a sampled answer, what it earned on that scale
@@ -80,16 +83,6 @@ class Columns:
     # an objective's credit() writes:
     adv: Any = None                 # what the answer earned more than expected (RLOO, GRPO ...)
     differ: Any = None              # 0 where both answers of a pair earned the same (online DPO)
-
-    def each(self, change: Callable) -> "Columns":
-        """`change` applied to every column that is there."""
-        return Columns(**_changed(self, change))
-
-
-def _changed(record, change: Callable) -> dict:
-    """{field: its value after `change`}, of the fields that are there."""
-    values = {f.name: getattr(record, f.name) for f in fields(record)}
-    return {name: change(x) for name, x in values.items() if x is not None}
 
 
 @dataclass
@@ -184,10 +177,10 @@ class Objective:
     answers to them. Then hp also says how many `samples`, `minibatches` and `passes` there are."""
     paper: str                          # title, arXiv id, equation
     data: str | Callable[[Any], str]    # kinds of rows that it learns from
-    rows: Callable                      # rows(data, hp) -> list[Example]: what stands together
     hp: type                            # its hyper-parameters
     loss: Callable                      # loss(batch, hp) -> (scalar, metrics): a sum over the step
     lr: float                           # default learning rate
+    rows: Callable | None = None        # rows(data, hp) -> list[Example] [that of the kind `data`]
     forward: Callable = plain           # forward(model, batch, hp): writes logp
     columns: tuple[str, ...] = ()       # other models' numbers that the loss reads (reference.py)
     first: First | None = None          # training runs that make the models of `columns`

@@ -96,8 +96,7 @@ def base_key(cfg: Pretrain, gpt: GPTConfig, steps: int, tok: Tokenizer) -> str:
         text = "".join(str(d) for d in corpus(cfg.seed + 1, 2000))
     else:
         text = Path(cfg.corpus)
-    about = [BASE_VERSION, checksum(text), asdict(gpt), steps, cfg.tokens, cfg.lr, cfg.seed,
-             tok.name]
+    about = [BASE_VERSION, checksum(text), asdict(gpt), steps, cfg.tokens, cfg.lr, cfg.seed, tok.name]
     return checksum(json.dumps(about))[:16]
 
 

@@ -2,11 +2,8 @@
 
     add_columns(encoded, ("ref",), model, tok.pad, device, hp)      # each row gets the start model's log-probs
 
-ref          the start model's log-prob of every response token (DPO and its relatives, KTO, UNA, UFT)
-aligned      how likely aligned models find each answer (PoFT)          the folders are named by hp, or made
-tis          by how much two DPO runs disagree on each token (TIS-DPO)  first by train.py (objective.First)
-confidence   how sure short SFT runs are of each answer (SFTMix)
-prompt       the start model's embedding of each prompt (RPO)
+A function each: ref (DPO and its relatives, KTO, UNA, UFT), prompt (RPO); and of models whose folders are named by hp,
+or made first by train.py (objective.First): aligned (PoFT), tis (TIS-DPO), confidence (SFTMix).
 Made anew at each start of a run: they depend on weights, data and code, and cost less than one pass of training.
 """
 from collections.abc import Callable

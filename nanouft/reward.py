@@ -5,12 +5,11 @@
     python -m nanouft.reward --data pairs.jsonl --init path/to/gpt2            # your pairs
     python -m nanouft.sample out/sft --best-of 16 --reward out/reward          # use it; the RL objectives take it, too
 
-Bradley and Terry (1952): answer w beats answer l with probability sigma(r_w - r_l). The reward r is a GPT's last hidden
-state at the answer's <|end|>, times one learnt vector (Stiennon et al. 2020, arXiv:2009.01325): the head is all that is
-new. Only differences are learnt: r + c fits as well as r, for each prompt another c.
+Bradley and Terry (1952): answer w beats answer l with probability sigma(r_w - r_l); rollout/scorer.py says what r is.
+Only differences are learnt: r + c fits as well as r, for each prompt another c.
 
 What to expect: accuracy on held-out pairs, in all and per family, and calibration.png: does "80 % sure" come true in
-80 % of the cases? The folder opens in transformers as GPT2ForSequenceClassification, so TRL can use it.
+80 % of the cases? transformers and TRL open the folder.
 Simplified: no margins between ratings, one process, fp32, no --resume (a run is short).
 """
 import math
@@ -63,12 +62,9 @@ class Reward:
     out: str | None = None          # run folder [out/reward]
 
     def check(self, given: set[str]) -> None:
-        for name, low in {"rows": 1, "batch_size": 1, "centre": 0, "seed": 0, "steps": 1}.items():
-            if (value := getattr(self, name)) is not None and value < low:
-                raise UserError(f"--{name.replace('_', '-')} {value}: must be at least {low}")
-        for name in ("lr", "epochs"):
-            if getattr(self, name) <= 0:
-                raise UserError(f"--{name} {getattr(self, name)}: must be above 0")
+        config.in_range(self, "rows", "batch_size", "steps", low=1)
+        config.in_range(self, "centre", "seed")
+        config.in_range(self, "lr", "epochs", above=True)
         if self.steps is not None and "epochs" in given:
             raise UserError("--steps and --epochs say the same thing twice; give one")
         if self.data and (idle := sorted(given & {"rows", "pairs", "sampler", "skills"})):
@@ -109,23 +105,21 @@ def sampled_pairs(model: GPT, tok: Tokenizer, split: str, n: int, seed: int, ski
 
 
 def find_pairs(cfg: Reward, device: devices.Device) -> tuple[list[Row], list[Row]]:
-    """(rows to train on, rows held out)."""
     if cfg.data:
         rows, found = read(cfg.data, cfg.prompt_field)
-        print("\n".join(found.lines()))
+        print(*found, sep="\n")
         return holdout(rows)
     try:
         families, = world.skills_named(cfg.skills)
         world.check("train", "pairs", cfg.rows, 0.0, families)
     except ValueError as e:
         raise UserError(f"--skills {cfg.skills}: {e}") from None
+    wanted = (("train", cfg.rows, cfg.seed), ("val", 400, 0))
     if cfg.pairs == "corruptions":
-        return [world.rows(split, "pairs", n, seed, skills=families)
-                for split, n, seed in (("train", cfg.rows, cfg.seed), ("val", 400, 0))]
+        return [world.rows(split, "pairs", n, seed, skills=families) for split, n, seed in wanted]
     model, tok = start_model(cfg.sampler or cfg.init)
     model.to(device.name).eval()
-    return [sampled_pairs(model, tok, split, n, seed, families)
-            for split, n, seed in (("train", cfg.rows, cfg.seed), ("val", 400, 0))]
+    return [sampled_pairs(model, tok, split, n, seed, families) for split, n, seed in wanted]
 
 
 # ---- training --------------------------------------------------------------------------------------------------------

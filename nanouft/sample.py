@@ -48,16 +48,12 @@ class Sample:
                 raise UserError("--best-of shows one answer of several samples: it goes neither with --n nor with "
                                 "--temperature 0, where all samples are alike")
             self.temperature = self.temperature if "temperature" in given else 1.0
-        for name in ("temperature", "top_k", "seed"):
-            if getattr(self, name) < 0:
-                raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)}: must not be negative")
-        for name in ("n", "max_new"):
-            if getattr(self, name) < 1:
-                raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be at least 1")
-        if self.prior_from and not self.prior:
-            raise UserError("--prior-from says whose first tokens to force; say how many with --prior N")
+        config.in_range(self, "temperature", "top_k", "seed")
+        config.in_range(self, "n", "max_new", low=1)
         if not 0 < self.top_p <= 1:
             raise UserError(f"--top-p {self.top_p}: must be above 0 and at most 1")
+        if self.prior_from and not self.prior:
+            raise UserError("--prior-from says whose first tokens to force; say how many with --prior N")
 
 
 class Voice:
@@ -74,8 +70,7 @@ class Voice:
         answers = generate(self.model, [self.tok.prompt_ids(turns)] * max(cfg.n, cfg.best_of), stop=self.tok.end,
                            pad=self.tok.pad, prior=prior, max_new=cfg.max_new, temperature=cfg.temperature,
                            top_k=cfg.top_k, top_p=cfg.top_p, seed=cfg.seed)
-        said = [(self.tok.decode(a.ids).strip(), "" if stops(a, self.tok) else "   (does not stop)")
-                for a in answers]
+        said = [(self.tok.decode(a.ids).strip(), "" if stops(a, self.tok) else "   (does not stop)") for a in answers]
         if judge is None:
             return said
         likes = judge([turns[-1].text] * len(said), [text for text, _ in said])
@@ -96,8 +91,7 @@ def who(init: str) -> str:
     return f"{init} (pretrained)"
 
 
-def show(voices: list[Voice], turns: tuple[Turn, ...], cfg: Sample,
-         judge: Scorer | None = None) -> list[str]:
+def show(voices: list[Voice], turns: tuple[Turn, ...], cfg: Sample, judge: Scorer | None = None) -> list[str]:
     """Print every voice's answers; returns the first answer of each."""
     first = []
     for v in voices:

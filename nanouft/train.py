@@ -29,7 +29,6 @@ from nanouft.models.load import add_value_head, save_model, start_model
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.shell import config, devices, runs
-from nanouft.shell.config import UserError
 from nanouft.shell.devices import Device
 from nanouft.shell.files import made_once
 from nanouft.shell.log import Log
@@ -189,8 +188,8 @@ def train_quietly(argv: list[str], folder: Path) -> None:
     """A training run for its model alone: no table, no checkpoints."""
     command = "python -m nanouft.train " + shlex.join(argv)
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
-        raise UserError("several processes cannot make one model; "
-                        f"make it first: {command} --out DIR")
+        raise config.UserError("several processes cannot make one model; "
+                               f"make it first: {command} --out DIR")
     print(f"first, once: {command}")
     quiet = ["--items", "0", "--save-every", "0", "--threads", str(torch.get_num_threads())]
     with contextlib.redirect_stdout(io.StringIO()):

@@ -14,7 +14,7 @@ from house import ROOT, imports, modules, python_files, room
 DEMO = '{"prompt": "Say pig.", "response": "pig"}\n'
 TINY = "--init {tiny} --steps 2 --threads 1 --device cpu"
 COMMANDS = {                                    # what must run without the laboratory, and a file that it leaves
-    "nanouft.train --objective sft --items 1 --steps 2 --threads 1 --device cpu": "out/sft/model.safetensors",
+    f"nanouft.train --objective sft --items 1 {TINY}": "out/sft/model.safetensors",
     f"nanouft.train --objective ppo --items 0 {TINY} --batch-size 4": "out/ppo/value_head.safetensors",
     f"nanouft.train --data {{copy}}/demos.jsonl --objective ift {TINY}": "out/ift/curves.png",
     "nanouft.simple --objective dpo --steps 2": "",
@@ -27,12 +27,13 @@ IN_TURN = """
 import importlib, os, sys
 from pathlib import Path
 import nanouft
-from frozen_lake import page
+from frozen_lake import page, pictures
 
 copy, *commands = sys.argv[1:]
 assert Path(nanouft.__file__).parents[1] == Path(copy), "not the copy"
 sys.modules["nanouft.lab"] = None           # an editable install would find the checkout's; this makes an import fail
 page.SEEDS = 1
+pictures.everything = lambda *a: []
 for number, command in enumerate(commands):
     place = Path(copy, str(number))
     place.mkdir()

@@ -3,6 +3,7 @@
 Nothing here computes a loss. Batches come from the project's own `collate`, log-probs from its own `forward`; where a
 law is about the pure loss alone, log-probs are drawn at random instead.
 """
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -168,9 +169,20 @@ DATA = [Row(say("user", " ".join(WORDS[i:i + 3 + i % 4])), say("assistant", " ".
         for i in range(8)]
 
 
+MADE: dict[tuple, Batch] = {}                    # by real_batch: making one takes longer than most tests of it
+
+
 def real_batch(form: Form, parts: int = 1, part: int = 0, width: int = 0, reference: GPT | None = None) -> Batch:
     """A batch of DATA as training sees it: rows, encode, columns, collate. `width`: further padding on the right."""
-    reference = reference or nano(9)
+    if reference:
+        return make_batch(form, parts, part, width, reference)
+    key = (str(form), parts, part, width)
+    if key not in MADE:
+        MADE[key] = make_batch(form, parts, part, width, nano(9))
+    return deepcopy(MADE[key])
+
+
+def make_batch(form: Form, parts: int, part: int, width: int, reference: GPT) -> Batch:
     if form.objective.on_policy:
         batch = sampled(form, reference)
     else:

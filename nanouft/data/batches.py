@@ -20,7 +20,6 @@ from nanouft.shell.config import UserError
 
 @dataclass
 class Tokens:
-    """One sequence of L tokens."""
     ids: np.ndarray                     # (L,)
     mask: np.ndarray                    # (L,) 1 on response tokens
     ref: np.ndarray | None = None       # (L-1,) one number a target; reference.py writes it, see Seqs.ref

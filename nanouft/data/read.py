@@ -1,7 +1,7 @@
 """Your data: read anybody's files into rows.
 
     rows, report = read(["my.jsonl", "pairs.json"])
-    print(*report.lines(), sep="\n")       # pairs.json: Alpaca with pairs (JSON list): 1,100 rows read
+    print(*report, sep="\n")               # pairs.json: Alpaca with pairs (JSON list): 1,100 rows read
 
 What to expect: a JSON list or JSON lines, told apart by content and not by file name; the form is found per file
 (forms.py lists them) and said aloud; several files mix freely. A file that cannot be understood stops the run with
@@ -27,7 +27,7 @@ class FileReport:
     read: int = 0
     skipped: Counter = field(default_factory=Counter)       # reason -> rows
 
-    def line(self) -> str:
+    def __str__(self) -> str:
         text = f"{self.path}: {self.form}: {self.read:,} rows read"
         if self.skipped:
             reasons = ", ".join(f"{n:,} {reason}" for reason, n in self.skipped.most_common())
@@ -35,21 +35,12 @@ class FileReport:
         return text + (f"; fields not used: {quoted(self.unused)}" if self.unused else "")
 
 
-@dataclass
-class Report:
-    files: list[FileReport] = field(default_factory=list)
-
-    def lines(self) -> list[str]:
-        """One line a file, made to be printed before training."""
-        return [f.line() for f in self.files]
-
-
 # ---- files: bytes -> JSON objects with their places ------------------------------------------------------------------
 def read(paths: list[str], prompt_field: str | None = None, response_field: str | None = None,
-         prompts: bool = False) -> tuple[list[Row], Report]:
+         prompts: bool = False) -> tuple[list[Row], list[FileReport]]:
     """All rows of all files, and what was found in each. Field names given here override detection, in every file.
     `prompts`: a row needs no answer."""
-    rows, report = [], Report()
+    rows, report = [], []
     for path in map(str, paths):
         items, kind = objects(path)
         form = detect(path, items, prompt_field, response_field)
@@ -60,9 +51,10 @@ def read(paths: list[str], prompt_field: str | None = None, response_field: str 
                 file.read += 1
             except Skip as skip:
                 file.skipped[str(skip)] += 1
-        report.files.append(file)
+        report.append(file)
     if not rows:
-        raise UserError("no row to learn from: " + ("; ".join(report.lines()) or "no file given; name one with --data"))
+        said = "; ".join(map(str, report)) or "no file given; name one with --data"
+        raise UserError(f"no row to learn from: {said}")
     return rows, report
 
 

@@ -11,22 +11,18 @@ A control token is an id that no text can spell: somebody who types "<|end|>" ge
 Simplified: a model folder's tokenizer must be byte-level BPE in GPT-2's manner (tokenizer_files.py says what is left
 out); a saved folder keeps our promise about typed control tokens in nanouft, but transformers itself reads them.
 """
-from __future__ import annotations
-
 import base64
 import json
 import sys
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Iterable, Iterator, Mapping
+from typing import Iterable, Iterator, Mapping
 
 import tiktoken
 
+from nanouft.data.rows import Turns
 from nanouft.data.tokenizer_files import GPT2_PATTERN, read_files, read_json, tokenizer_json
 from nanouft.shell.config import Parser, UserError, run
-
-if TYPE_CHECKING:
-    from nanouft.data.rows import Turns
 
 USER, ASSISTANT, END, PAD = CONTROL = ("<|user|>", "<|assistant|>", "<|end|>", "<|pad|>")
 ASSET = Path(__file__).parents[1] / "assets" / "nano.tiktoken"
@@ -111,7 +107,7 @@ class Tokenizer:
 
     # ---- files -----------------------------------------------------------------------------------------------------
     @staticmethod
-    def load(name_or_dir: str | Path) -> Tokenizer:
+    def load(name_or_dir: str | Path) -> "Tokenizer":
         """"nano", "gpt2" or a model folder: its own files, else the one named in its run.json, else gpt2."""
         if str(name_or_dir) in NAMED:
             return NAMED[str(name_or_dir)]()

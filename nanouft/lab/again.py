@@ -18,7 +18,6 @@ from nanouft.lab import compare, judge
 from nanouft.lab.cells import Cell, finished, read_cells, repeat
 from nanouft.lab.claims import CLAIMS
 from nanouft.shell import config
-from nanouft.shell.config import UserError
 from nanouft.shell.files import Lines
 
 ROWS = ("sft", "ift", "dpo", "kto", "uft", "poft", "sftmix", "sft->reinforce", "sft->rloo", "sft->grpo", "sft->ppo",
@@ -56,12 +55,12 @@ def one(name: str, cell: Cell, old: dict) -> tuple[str, dict, str]:
 def main(argv=None) -> int:
     cfg, _ = config.parse(Again, argv, "python -m nanouft.lab.again", __doc__)
     if cfg.record and cfg.against:
-        raise UserError("--record and --against are two runs, before and after a change; give one")
+        raise config.UserError("--record and --against are two runs, before and after a change; give one")
     jobs = []
     for name, (cell, file) in chosen_cells(cfg.rows).items():
         old = {} if cfg.record else read_cells(Path(cfg.against or file)).get(cell.key)
         if old is None:
-            raise UserError(f"{name}: not in {cfg.against or file}; make that file with --record")
+            raise config.UserError(f"{name}: not in {cfg.against or file}; make that file with --record")
         jobs.append((name, cell, old))
     different = 0
     with contextlib.closing(finished(one, jobs, cfg.workers)) as results:
@@ -73,7 +72,7 @@ def main(argv=None) -> int:
     if not cfg.rows and not cfg.record and not cfg.against:      # a command of its own: nanouft knows no lake
         different += subprocess.run([sys.executable, "-m", "frozen_lake", "--study", "--again"]).returncode != 0
     if different and not cfg.record:
-        raise UserError(f"{different} differ: other code, another processor or another torch")
+        raise config.UserError(f"{different} differ: other code, another processor or another torch")
     return 0
 
 

@@ -91,11 +91,6 @@ def paired(a: Callable[[int], None], b: Callable[[int], None], jobs: int, turns:
             "seconds_a": float(best[0] / jobs), "seconds_b": float(best[1] / jobs)}
 
 
-def ift_over_sft(turns: int, device: devices.Device) -> dict:
-    """The first eight steps of a default run."""
-    return paired(stepper("ift", device), stepper("sft", device), 8, turns, device)
-
-
 def over_transformers(turns: int, device: devices.Device, new: int, sample: bool) -> dict | None:
     """transformers' seconds over ours for 64 answers of at most `new` tokens: above 1, ours is faster. Drawn at
     temperature 1 until they stop, or greedy and endless."""
@@ -135,7 +130,8 @@ def main(argv=None) -> int:
     turns = 7 if cfg.quick else 25
     result = {"device": f"{device.name} {device.dtype}", "threads": torch.get_num_threads(), "torch": torch.__version__}
     print(f"{result['device']}, {result['threads']} threads, torch {result['torch']}")
-    r = result["ift_over_sft"] = ift_over_sft(turns, device)
+    r = paired(stepper("ift", device), stepper("sft", device), 8, turns, device)      # the first steps of a default run
+    result["ift_over_sft"] = r
     print(f"ift_over_sft  {r['ratio']:.2f} (turn by turn [{r['low']:.2f}, {r['high']:.2f}]); "
           f"a step is {1000 * r['seconds_a']:.0f} ms (ift), {1000 * r['seconds_b']:.0f} ms (sft)")
     for name, new, sample in (("sampling", 64, True), ("decoding", 32, False)):

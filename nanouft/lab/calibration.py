@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nanouft.lab.cells import Cell, run_cells
-from nanouft.look.stats import interval
+from nanouft.look.stats import interval, shown
 from nanouft.shell import config
 from nanouft.world import FAMILIES, RETENTION
 
@@ -39,8 +39,7 @@ def report(out: Path, items: int = 100, workers: int = 2) -> list[str]:
     start, runs = done[base.key]["families"], [done[c.key]["families"] for c in sft]
 
     def show(family: str, key: str) -> str:
-        mean, half = interval([r[family][key] for r in runs])
-        return f"{100 * mean:.0f} ± {100 * half:.0f}"
+        return shown(*interval([r[family][key] for r in runs]), digits=0)
 
     lines = [f"Validation, {items} prompts a family; SFT with its defaults, {len(SEEDS)} seeds, 95 % t-interval. "
              "Percent; strict = fully right and stops.", "",

@@ -75,7 +75,6 @@ class Cell:
 
 @lru_cache
 def fingerprint(init: str) -> str:
-    """Hash of a base's weights."""
     try:
         return checksum(folder_of(init) / "model.safetensors")[:16]
     except OSError:

@@ -16,9 +16,7 @@ STYLES = [{"marker": m, "color": c} for m, c in zip("os^DvPX*", [*LINES, "black"
 
 
 def panels(every: dict) -> tuple:
-    """A figure with one panel a base."""
-    fig, axes = plt.subplots(1, len(every), figsize=(6.5 * len(every), 5.2), squeeze=False,
-                             sharex=True, sharey=True)
+    fig, axes = plt.subplots(1, len(every), figsize=(6.5 * len(every), 5.2), squeeze=False, sharex=True, sharey=True)
     return fig, axes[0]
 
 

@@ -16,15 +16,11 @@ whose first two ended at the edge. As many settings and seeds for all rows of a 
 take what was chosen at 20 %.
 
 C1 (arXiv:2405.11870): IFT beats SFT on the same demonstrations, and is not inferior to SFT -> DPO.
-    IFT is the released form with lam .2, gamma .95; SFT is the sequence mean. Endpoint: mean over the taught families.
-C2 (arXiv:2410.21438): UFT on demonstrations alone is not inferior to SFT. Over beta, and over the length of answers:
-    families differ in it. As beta goes to 0 UFT becomes SFT with sums over tokens; that row is the control.
+C2 (arXiv:2410.21438): UFT on demonstrations alone is not inferior to SFT.
 C3 (arXiv:2410.21438): UFT on demonstrations of skills (A) and scores of honesty (B) keeps what SFT(A), then DPO, KTO,
-    UNA or PPO on B, loses. 570 demonstrations, 610 rows of B for all. Controls: B alone, and SFT on A and as many
-    right answers of B (305, other rows). Tuned, and compared as a whole, by the mean of three parts: A, B, and facts.
-C4 (arXiv:2412.12865): PoFT's gain over SFT grows with the share of wrong demonstrations, and PoFT -> DPO beats
-    SFT -> DPO. Controls: PoFT against the base itself; SFT on the share that the aligned model finds likeliest; on its
-    own answers; on the right demonstrations only (an oracle). All see as many rows in training.
+    UNA or PPO on B, loses. Tuned, and compared as a whole, by the mean of three parts: A, B, and facts.
+C4 (arXiv:2412.12865): PoFT's gain over SFT grows with the share of wrong demonstrations; PoFT -> DPO beats SFT -> DPO.
+docs/claims.md says why these rows and controls, and what came out.
 """
 import sys
 from collections.abc import Callable
@@ -237,8 +233,8 @@ class Claims:
         return Path(self.out)
 
     def check(self, claim: Claim) -> None:
-        if min(self.seeds, self.tune_seeds, self.items, self.workers) < 1 or self.again < 0:
-            raise UserError("--seeds, --tune-seeds, --items and --workers must be at least 1, --again not below 0")
+        config.in_range(self, "seeds", "tune_seeds", "items", "workers", low=1)
+        config.in_range(self, "again")
         if self.tune + self.map + bool(self.again) > 1:
             raise UserError("--tune, --map and --again are three jobs; give one")
         whole = (self.tune_seeds >= claim.tune_seeds if self.tune else tuple(self.bases) == BASES[:1] if self.map

@@ -25,7 +25,6 @@ from nanouft.look.stats import percent
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.shell import config
-from nanouft.shell.config import UserError
 from nanouft.shell.files import write_json
 
 CHAINS = (("sft", "dpo"), ("sft", "kto"), ("sft", "una"), ("poft", "dpo"))
@@ -51,16 +50,15 @@ class Compare:
 
     def check(self) -> None:
         config.choose("--split", self.split, ("val", "test"))
-        if min(self.seeds, self.on_policy_seeds, self.items, self.workers) < 1 or self.first_seed < 0:
-            raise UserError("--seeds, --on-policy-seeds, --items and --workers must be at least 1, "
-                            "--first-seed not below 0")
+        config.in_range(self, "seeds", "on_policy_seeds", "items", "workers", low=1)
+        config.in_range(self, "first_seed")
         for lr in self.lrs or []:
             try:
                 ok = float(lr) > 0
             except ValueError:
                 ok = False
             if not ok:
-                raise UserError(f"--lrs {lr}: not a learning rate")
+                raise config.UserError(f"--lrs {lr}: not a learning rate")
 
 
 # ---- rows ------------------------------------------------------------------------------------------------------------
@@ -81,7 +79,6 @@ def all_rows() -> dict[str, Row]:
 
 
 def wanted(cfg: Compare) -> dict[str, Row]:
-    """The rows that the command line asks for."""
     rows = all_rows()
     if cfg.objectives:
         rows = {config.choose("objective", n, rows): rows[n] for n in cfg.objectives}
@@ -144,7 +141,7 @@ def main(argv=None) -> int:
     out = Path(cfg.out)
     done = run_cells([base, *[c for some in cells.values() for c in some]], out / "cells.jsonl", cfg.workers)
     if "failed" in done[base.key]:
-        raise UserError(f"{cfg.init} could not be scored: {done[base.key]['failed']}")
+        raise config.UserError(f"{cfg.init} could not be scored: {done[base.key]['failed']}")
     about = f"{cfg.seeds} seed{'s' * (cfg.seeds > 1)}, {cfg.items} {cfg.split} prompts a family, scores in percent" + (
         ", 95 % t-interval over seeds" if cfg.seeds > 1 else "") + "; stops = answers that end by themselves"
     got = {name: [done[c.key] for c in some] for name, some in cells.items()}

@@ -59,7 +59,6 @@ class Meter:
         self.cfg, self.flops = cfg, 0.0
 
     def note(self, model, args: tuple, kw: dict, out: torch.Tensor) -> None:
-        """A forward hook."""
         what = kw.get("want", "logits")
         if not isinstance(model, GPT) or what == "embeds":              # (a part of a GPT; a look-up)
             return

@@ -2,10 +2,6 @@
 
     python -m nanouft.lab.claims C1 --tune; python -m nanouft.lab.claims C1   # claims.py holds the rows
 
-A claim (claims.py) is rows, each a training run with flags, and contrasts between rows. `tune` chooses the settings of
-every row on validation, `study` trains all rows on test seeds and writes tables, picture and verdicts, `lr_map` looks
-at one failure over the learning rate. Every run is a cell (cells.py): kept, made once.
-
 The rule. Superiority holds if the 95 % t-interval of the paired differences over seeds lies above 0, fails if it lies
 below, else it is undecided; non-inferiority asks the same of -2 points. Where two bases differ, undecided.
 """

@@ -36,7 +36,7 @@ from nanouft import reward, train, world
 from nanouft.data.batches import encode
 from nanouft.data.rows import pair_rows
 from nanouft.look import plots
-from nanouft.look.stats import interval
+from nanouft.look.stats import interval, shown
 from nanouft.models.generate import answer_rows
 from nanouft.models.load import start_model
 from nanouft.rollout import best_of
@@ -67,9 +67,8 @@ class Study:
     work: str = "out/over_optimisation"     # folder of the models; once lines are there it may be deleted
 
     def check(self) -> None:
-        if min(self.seeds, self.prompts, self.ppo_steps) < 1 or self.samples < 2 or self.samples > best_of.MOST:
-            raise UserError("--seeds, --prompts and --ppo-steps must be at least 1, "
-                            f"--samples from 2 to {best_of.MOST}")
+        config.in_range(self, "seeds", "prompts", "ppo_steps", low=1)
+        config.in_range(self, "samples", low=2, high=best_of.MOST)
         if self.out == RESULTS and any(getattr(self, n) != getattr(Study, n) for n in SETTINGS):
             raise UserError(f"another form than the committed one would mix with the evidence in {RESULTS}; give it "
                             "--out out/trial --picture out/trial.png")
@@ -190,10 +189,6 @@ def over_seeds(some: list[dict], key: str) -> tuple[np.ndarray, np.ndarray]:
     short = min(len(x["curve"]) for x in some)
     both = [interval([x["curve"][i][key] for x in some]) for i in range(short)]
     return np.array([m for m, _ in both]), np.array([h for _, h in both])
-
-
-def shown(mean: float, half: float, scale: float = 100, digits: int = 1) -> str:
-    return f"{scale * mean:.{digits}f}" + (f" ± {scale * half:.{digits}f}" if np.isfinite(half) else "")
 
 
 def table(lines: list[dict]) -> list[str]:

@@ -85,7 +85,6 @@ def table(results: dict, folder: Path) -> str:
 
 
 def line(name: str, row: dict, results: dict, folder: Path) -> str:
-    """One <tr>."""
     def number(m: str, view: str) -> str:
         f = row["figures"][m]
         mean, _, half = MEASURES[m].write(f).partition(" ± ")
@@ -117,7 +116,6 @@ def line(name: str, row: dict, results: dict, folder: Path) -> str:
 
 
 def link(file: str, folder: Path) -> str:
-    """A path from the page to a file of the project."""
     try:
         return Path(os.path.relpath(PACKAGE / file, Path(folder).resolve())).as_posix()
     except ValueError:                                          # another drive

@@ -146,7 +146,6 @@ def sources(row: Row) -> dict[str, str | None]:
 
 
 def one(row: Row, cells: list[dict], price: Cost | None, sft: Cost) -> dict:
-    """A row of results.json."""
     good = [c for c in cells if "failed" not in c]
     faces = [c["portrait"] for c in good]
     out = {"group": row.group, "flags": " ".join(row.flags), "after": " ".join(row.after),

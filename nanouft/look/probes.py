@@ -5,11 +5,7 @@
 own_prefix_gap   nats per token: log-prob of the right tokens after the TRUE prefix minus after the model's OWN greedy
                  prefix. 0 = its own words do not confuse it. This is what IFT's temporal residual is about.
 recovery_1, _2   one or two wrong first words are forced; share of the remaining words that are still right, in place.
-diversity        four samples a prompt at temperature 1: share of different answers.
-kl_own           nats per token, KL(model || base) along the model's own samples; exact, over the whole vocabulary.
-kl_gold          the same along right answers; kl_back is KL(base || model) there. Large kl_back: it unlearnt what the
-                 base did.
-corpus_nll       nats per token on fresh documents of NanoWorld's corpus; exp of it is the perplexity.
+MEANING, below, says what the others are; exp of corpus_nll is the perplexity.
 The first two use families with one right answer and one token a word: rules, sort, reverse.
 """
 import numpy as np

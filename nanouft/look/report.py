@@ -23,10 +23,9 @@ from nanouft.models.generate import answer_rows, stops
 from nanouft.objective import Objective, pushes
 from nanouft.objectives import OBJECTIVES
 from nanouft.shell import runs
-from nanouft.shell.config import UserError
+from nanouft.shell.config import UserError, one_line
 from nanouft.shell.devices import Device
 from nanouft.shell.files import Lines, checksum, read_json, write_json
-from nanouft.shell.text import one_line
 
 SHOWN = 3           # answers printed before and after
 
@@ -182,7 +181,6 @@ def close_run(run, data, model: GPT, before: dict, seconds: float) -> None:
 
 
 def next_steps(folder: Path, name: str, cfg) -> list[str]:
-    """Commands to try on the finished run."""
     here, other = shlex.quote(str(folder)), "dpo" if name != "dpo" else "ift"
     start, beside = ("", "the base") if cfg.init == "base" else (shlex.quote(str(cfg.init)) + " ", cfg.init)
     yours = f", with {' + '.join(OBJECTIVES[other].kinds(OBJECTIVES[other].hp()))} of yours" if cfg.data else ""

@@ -27,7 +27,6 @@ from nanouft.world.facts import read_question
 
 @dataclass
 class Item:
-    """One answered prompt."""
     family: str
     prompt: str
     answer: str
@@ -66,7 +65,6 @@ def summary(items: list[Item]) -> dict:
 
 
 def mean_score(result: dict) -> float:
-    """Macro mean over families."""
     return float(np.mean([f["score"] for f in result.values()]))
 
 

@@ -32,10 +32,13 @@ def interval(values: list[float]) -> tuple[float, float]:
     return float(x.mean()), float(t * x.std(ddof=1) / math.sqrt(len(x)))
 
 
+def shown(mean: float, half: float, scale: float = 100, digits: int = 1) -> str:
+    """"79.9 ± 2.3", of shares in percent; one seed has no interval."""
+    return f"{scale * mean:.{digits}f}" + (f" ± {scale * half:.{digits}f}" if half < math.inf else "")
+
+
 def percent(values: list[float]) -> str:
-    """"79.9 ± 2.3", of shares."""
-    mean, half = interval(values)
-    return f"{100 * mean:.1f}" + (f" ± {100 * half:.1f}" if half < math.inf else "")
+    return shown(*interval(values))
 
 
 def verdict(mean: float, half: float, threshold: float) -> str:

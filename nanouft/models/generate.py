@@ -43,7 +43,7 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int, pad: int, max_n
              priors: list[list[int]] | None = None, cached: bool = True) -> list[Answer]:
     """Answer every prompt. temperature 0 is greedy; top_k 0 and top_p 1 switch those cuts off.
     A prompt that leaves no room for `max_new` tokens in the context loses its beginning.
-    `cached=False` reads everything again for each token: slow, and equal token by token (tests/test_generate.py)."""
+    `cached=False` reads everything again for each token: slow, and equal token by token (tests)."""
     if not prompts:
         return []
     priors = priors or [prior or []] * len(prompts)
@@ -84,8 +84,7 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int, pad: int, max_n
                 still = speaks.nonzero()[:, 0]
                 cache.kv = cache.kv[..., :n, :].index_select(2, still)
                 rows, token, keep, pos, speaks = (x[still] for x in (rows, token, keep, pos, speaks))
-    return [_cut(row[:step + 1], lp, stop, forced)
-            for row, lp, forced in zip(said.tolist(), logp.tolist(), priors)]
+    return [_cut(row[:step + 1], lp, stop, forced) for row, lp, forced in zip(said.tolist(), logp.tolist(), priors)]
 
 
 def _pad_left(prompts: list[list[int]], max_new: int, pad: int, device) -> tuple[Tensor, Tensor]:

@@ -25,7 +25,6 @@ VALUE_FILE = "value_head.safetensors"
 
 
 def folder_of(init: str) -> Path:
-    """The folder that `--init` names."""
     return BASE if init == "base" else Path(init)
 
 
@@ -33,8 +32,7 @@ def start_model(init: str) -> tuple[GPT, Tokenizer]:
     """The model and tokenizer of `--init`. New chat tokens get new rows. UserError for a folder that holds no model."""
     folder = folder_of(init)
     if not folder.is_dir():
-        raise UserError(f"{init}: no such folder; give 'base' or a GPT-2 folder "
-                        "(config.json, model.safetensors)")
+        raise UserError(f"{init}: no such folder; give 'base' or a GPT-2 folder (config.json, model.safetensors)")
     if (folder / "run.json").exists() and not (folder / "config.json").exists():
         raise UserError(f"--init {init}: that run has not finished; finish it with --resume {shlex.quote(init)}")
     if (folder / "run.json").exists() and read_json(folder / "run.json").get("command") == "reward":

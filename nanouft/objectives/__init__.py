@@ -4,8 +4,10 @@ objective.py says what an objective is. To add one: copy dpo.py, write the loss,
 name below. Flags, --help, data checks, the training loop, evaluation and the ledger pick it up from
 there (CONTRIBUTING.md).
 """
+from dataclasses import replace
 from importlib import import_module
 
+from nanouft.data.rows import demo_rows, pair_rows, prompt_rows
 from nanouft.objective import Objective
 
 NAMES = (
@@ -18,8 +20,12 @@ NAMES = (
 )
 
 
+ROWS = {"demos": demo_rows, "pairs": pair_rows, "prompts": prompt_rows}
+
+
 def _read(name: str) -> Objective:
-    return import_module(f"{__name__}.{name}").OBJECTIVE
+    objective = import_module(f"{__name__}.{name}").OBJECTIVE
+    return objective if objective.rows else replace(objective, rows=ROWS[objective.data])
 
 
 OBJECTIVES: dict[str, Objective] = {name: _read(name) for name in NAMES}

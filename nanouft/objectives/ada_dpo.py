@@ -30,7 +30,6 @@ from functools import lru_cache
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.data.rows import pair_rows
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
 from nanouft.shell.config import UserError
@@ -44,7 +43,7 @@ class AdaDPO:
     tau_max: float = 5.0            # largest scale; both equal to 1 is DPO
 
     def check(self, given: set[str]) -> None:
-        check_beta(self.beta)
+        check_beta(self)
         if not 0 < self.rho < math.log(2):
             raise UserError(f"--rho {self.rho}: must lie between 0 and log 2 = .693; "
                             "above, tau is always tau_min")
@@ -88,4 +87,4 @@ def loss(batch: Batch, hp: AdaDPO) -> tuple[Tensor, dict]:
 
 OBJECTIVE = Objective(
     paper="Adaptive Preference Scaling for RLHF, arXiv:2406.02764 and the released code",
-    data="pairs", rows=pair_rows, hp=AdaDPO, loss=loss, lr=3e-5, columns=("ref",))
+    data="pairs", hp=AdaDPO, loss=loss, lr=3e-5, columns=("ref",))

@@ -23,7 +23,6 @@ from typing import Literal
 
 from torch import Tensor
 
-from nanouft.data.rows import pair_rows
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
 
@@ -32,9 +31,7 @@ from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
 class APO:
     form: Literal["zero", "down"] = "zero"  # zero: chosen beats the model; down: model beats both
     beta: float = 0.1               # how quickly gains and losses saturate
-
-    def check(self, given: set[str]) -> None:
-        check_beta(self.beta)
+    check = check_beta
 
 
 def loss(batch: Batch, hp: APO) -> tuple[Tensor, dict]:
@@ -49,4 +46,4 @@ def loss(batch: Batch, hp: APO) -> tuple[Tensor, dict]:
 
 OBJECTIVE = Objective(
     paper="Anchored Preference Optimization, arXiv:2408.06266 (APO-zero, APO-down)",
-    data="pairs", rows=pair_rows, hp=APO, loss=loss, lr=2.5e-4, columns=("ref",))
+    data="pairs", hp=APO, loss=loss, lr=2.5e-4, columns=("ref",))

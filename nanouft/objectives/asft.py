@@ -24,11 +24,10 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.data.rows import pair_rows
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_beta, pair_metrics
 from nanouft.objectives.orpo import log_odds
-from nanouft.shell.config import UserError
+from nanouft.shell.config import UserError, in_range
 
 
 @dataclass
@@ -38,11 +37,8 @@ class ASFT:
     beta: float = 1.0               # sharpness of the log-odds; 1 is the plain classifier
 
     def check(self, given: set[str]) -> None:
-        check_beta(self.beta)
-        for name in ("lam", "sft_weight"):
-            value = getattr(self, name)
-            if value < 0:
-                raise UserError(f"--{name.replace('_', '-')} {value}: must not be below 0")
+        check_beta(self)
+        in_range(self, "lam", "sft_weight")
         if self.lam == 0 and self.sft_weight == 0:
             raise UserError("--lam 0 and --sft-weight 0: nothing is left to train on")
         if self.lam == 0 and "beta" in given:
@@ -62,4 +58,4 @@ def loss(batch: Batch, hp: ASFT) -> tuple[Tensor, dict]:
 
 OBJECTIVE = Objective(
     paper="ASFT: Aligned Supervised Fine-Tuning through Absolute Likelihood, arXiv:2409.10571",
-    data="pairs", rows=pair_rows, hp=ASFT, loss=loss, lr=2.5e-4)
+    data="pairs", hp=ASFT, loss=loss, lr=2.5e-4)

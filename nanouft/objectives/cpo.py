@@ -9,9 +9,8 @@ it. With S the summed log-prob of an answer:
     L = -log sigmoid( beta (S_w - S_l) ) + alpha NLL(chosen)
 NLL is the mean over all response tokens of the chosen answers of the step.
 
-Needs pairs. beta .1 and alpha 1 are TRL's; the authors' own we could not read.
-Trap: S is a sum. So where the rejected answers are longer, the margin is won by length before
-anything is learnt.
+Needs pairs. beta .1 and alpha 1 are TRL's; the authors' own we could not read. Trap: S is a sum. So
+where the rejected answers are longer, the margin is won by length before anything is learnt.
 TPO (tpo.py) is this loss with imitation of a third answer.
 """
 from dataclasses import dataclass
@@ -19,7 +18,6 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.data.rows import pair_rows
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_beta, pair_metrics
 from nanouft.shell.config import UserError
@@ -31,7 +29,7 @@ class CPO:
     alpha: float = 1.0              # weight of NLL(chosen)
 
     def check(self, given: set[str]) -> None:
-        check_beta(self.beta)
+        check_beta(self)
         check_alpha(self.alpha)
 
 
@@ -47,16 +45,22 @@ def nll(batch: Batch, role: str) -> Tensor:
     return -s.sum(s.logp).sum() / batch.tokens[role]
 
 
-def loss(batch: Batch, hp: CPO) -> tuple[Tensor, dict]:
+def add_nll(batch: Batch, hp, each: Tensor, r_w: Tensor, r_l: Tensor,
+            role: str = "chosen") -> tuple[Tensor, dict]:
+    """The loss of each pair (B,), and alpha times the NLL of the answers of a role."""
+    imitate = nll(batch, role)
+    name = "nll" if role == "chosen" else f"nll_{role}"
+    metrics = pair_metrics(batch, r_w, r_l, hp.beta) | {name: imitate.detach()}
+    return each.sum() / batch.rows + hp.alpha * imitate, metrics
+
+
+def loss(batch: Batch, hp, role: str = "chosen") -> tuple[Tensor, dict]:
     w, l = batch.seqs["chosen"], batch.seqs["rejected"]
     r_w = hp.beta * w.sum(w.logp)
     r_l = hp.beta * l.sum(l.logp)
-    imitate = nll(batch, "chosen")
-    prefer = -F.logsigmoid(r_w - r_l).sum() / batch.rows
-    metrics = pair_metrics(batch, r_w, r_l, hp.beta) | {"nll": imitate.detach()}
-    return prefer + hp.alpha * imitate, metrics
+    return add_nll(batch, hp, -F.logsigmoid(r_w - r_l), r_w, r_l, role)
 
 
 OBJECTIVE = Objective(
     paper="Contrastive Preference Optimization, arXiv:2401.08417",
-    data="pairs", rows=pair_rows, hp=CPO, loss=loss, lr=1e-4)
+    data="pairs", hp=CPO, loss=loss, lr=1e-4)

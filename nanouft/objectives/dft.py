@@ -20,7 +20,6 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from nanouft.data.rows import demo_rows
 from nanouft.objective import Batch, Objective
 
 
@@ -39,4 +38,4 @@ def loss(batch: Batch, hp: DFT) -> tuple[Tensor, dict]:
 
 OBJECTIVE = Objective(
     paper="Dynamic Fine-Tuning, arXiv:2508.05629, token-level loss",
-    data="demos", rows=demo_rows, hp=DFT, loss=loss, lr=2.5e-4)
+    data="demos", hp=DFT, loss=loss, lr=2.5e-4)

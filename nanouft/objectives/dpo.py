@@ -26,7 +26,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.data.rows import pair_rows
 from nanouft.objective import Batch, Objective, Seqs
 from nanouft.shell.config import UserError
 
@@ -38,13 +37,14 @@ class DPO:
     swap: bool = False              # prefer the rejected answers; an opposite model for tis_dpo
 
     def check(self, given: set[str]) -> None:
-        check_beta(self.beta)
+        check_beta(self)
         check_smoothing(self.label_smoothing)
 
 
-def check_beta(beta: float) -> None:
-    if beta <= 0:
-        raise UserError(f"--beta {beta}: must be above 0 "
+def check_beta(hp, given: set[str] = frozenset()) -> None:
+    """In a class, `check = check_beta` is all that a method with no other setting needs."""
+    if hp.beta <= 0:
+        raise UserError(f"--beta {hp.beta}: must be above 0 "
                         "(at 0 the loss does not depend on the policy)")
 
 
@@ -112,4 +112,4 @@ def log1mexp(x: Tensor) -> Tensor:
 
 OBJECTIVE = Objective(
     paper="Direct Preference Optimization, arXiv:2305.18290, Eq. 7",
-    data="pairs", rows=pair_rows, hp=DPO, loss=loss, lr=3e-5, columns=("ref",))
+    data="pairs", hp=DPO, loss=loss, lr=3e-5, columns=("ref",))

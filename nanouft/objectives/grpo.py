@@ -33,7 +33,6 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from nanouft.data.rows import prompt_rows
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.reinforce import check_sampling, clipped, log_rho, step_metrics
 from nanouft.shell.config import UserError
@@ -55,8 +54,6 @@ class GRPO:
         check_sampling(self, least=2)
         if "length" in given and self.aggregation != "dr_grpo":
             raise UserError(f"--length changes nothing with --aggregation {self.aggregation}")
-        if min(self.length, 1 if self.eps_high is None else self.eps_high) <= 0:
-            raise UserError("--length and --eps-high must be above 0")
 
 
 def standardised(R: Tensor, scale: str = "group") -> Tensor:
@@ -97,4 +94,4 @@ def loss(batch: Batch, hp: GRPO) -> tuple[Tensor, dict]:
 
 OBJECTIVE = Objective(
     paper="DeepSeekMath: GRPO, arXiv:2402.03300, Eq. 3, 4",
-    data="prompts", rows=prompt_rows, hp=GRPO, loss=loss, lr=1e-5, credit=credit)
+    data="prompts", hp=GRPO, loss=loss, lr=1e-5, credit=credit)

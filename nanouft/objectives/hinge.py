@@ -17,7 +17,6 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from nanouft.data.rows import pair_rows
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
 
@@ -25,9 +24,7 @@ from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
 @dataclass
 class Hinge:
     beta: float = 0.1               # a pair is done at a margin of 1 / beta nats
-
-    def check(self, given: set[str]) -> None:
-        check_beta(self.beta)
+    check = check_beta
 
 
 def loss(batch: Batch, hp: Hinge) -> tuple[Tensor, dict]:
@@ -40,4 +37,4 @@ def loss(batch: Batch, hp: Hinge) -> tuple[Tensor, dict]:
 
 OBJECTIVE = Objective(
     paper="Statistical Rejection Sampling (RSO), arXiv:2309.06657, hinge-norm",
-    data="pairs", rows=pair_rows, hp=Hinge, loss=loss, lr=3e-5, columns=("ref",))
+    data="pairs", hp=Hinge, loss=loss, lr=3e-5, columns=("ref",))

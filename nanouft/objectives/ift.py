@@ -40,9 +40,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from nanouft.data.rows import demo_rows
 from nanouft.objective import Batch, Objective, Seqs
-from nanouft.shell.config import UserError
+from nanouft.shell.config import UserError, flag, in_range
 
 Variant = Literal["detached", "released", "algorithm1", "eq21", "eq21_mean1"]
 
@@ -59,13 +58,8 @@ class IFT:
 
     def check(self, given: set[str]) -> None:
         """Refuse what is out of range, and every flag that would change nothing."""
-        for name in ("lam", "gamma", "lam_min"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value <= 1:
-                raise UserError(f"--{name.replace('_', '-')} {value}: must be between 0 and 1")
-        if self.lam_noise < 0:
-            raise UserError(f"--lam-noise {self.lam_noise}: a standard deviation "
-                            "cannot be negative")
+        in_range(self, "lam", "gamma", "lam_min", high=1)
+        in_range(self, "lam_noise")
         for name in sorted(given & {"gamma", "detach"}):
             if self.variant.startswith("eq21") or (self.variant, name) == ("detached", "detach"):
                 why = "constants already" if self.variant == "detached" else "fixed numbers"
@@ -75,8 +69,7 @@ class IFT:
             raise UserError("--detach changes nothing with --gamma 0: the weights are all 1")
         if self.lam == 0 and not self.lam_min:
             for name in sorted(given & {"residual", "lam_noise", "lam_min"}):
-                raise UserError(f"--{name.replace('_', '-')} changes nothing with --lam 0: "
-                                "no guess is mixed in")
+                raise UserError(f"{flag(name)} changes nothing with --lam 0: no guess is mixed in")
         if (self.residual == "replace" and self.lam == 1 and "residual" in given
                 and not self.lam_noise and not self.lam_min):
             raise UserError("--residual replace changes nothing with --lam 1: "
@@ -166,4 +159,4 @@ def loss(batch: Batch, hp: IFT) -> tuple[Tensor, dict]:
 
 OBJECTIVE = Objective(
     paper="Intuitive Fine-Tuning, arXiv:2405.11870, Eq. 17-21, Algorithm 1, and the released code",
-    data="demos", rows=demo_rows, hp=IFT, loss=loss, lr=2.5e-4, forward=forward)
+    data="demos", hp=IFT, loss=loss, lr=2.5e-4, forward=forward)

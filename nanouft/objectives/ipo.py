@@ -24,7 +24,6 @@ from typing import Literal
 
 from torch import Tensor
 
-from nanouft.data.rows import pair_rows
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
 
@@ -33,9 +32,7 @@ from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
 class IPO:
     beta: float = 0.1               # the aim is a margin of 1 / (2 beta); larger = stay closer
     reduction: Literal["mean", "sum"] = "mean"  # an answer's log-ratio: mean or sum over its tokens
-
-    def check(self, given: set[str]) -> None:
-        check_beta(self.beta)
+    check = check_beta
 
 
 def loss(batch: Batch, hp: IPO) -> tuple[Tensor, dict]:
@@ -53,4 +50,4 @@ def loss(batch: Batch, hp: IPO) -> tuple[Tensor, dict]:
 OBJECTIVE = Objective(
     paper="A General Theoretical Paradigm to Understand Learning from Human Preferences "
           "(IPO), arXiv:2310.12036, Eq. 17",
-    data="pairs", rows=pair_rows, hp=IPO, loss=loss, lr=3e-5, columns=("ref",))
+    data="pairs", hp=IPO, loss=loss, lr=3e-5, columns=("ref",))

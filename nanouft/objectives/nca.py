@@ -23,7 +23,6 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.data.rows import pair_rows
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
 
@@ -31,9 +30,7 @@ from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
 @dataclass
 class NCA:
     beta: float = 0.1               # strength of the KL penalty; larger = stay nearer the reference
-
-    def check(self, given: set[str]) -> None:
-        check_beta(self.beta)
+    check = check_beta
 
 
 def loss(batch: Batch, hp: NCA) -> tuple[Tensor, dict]:
@@ -46,4 +43,4 @@ def loss(batch: Batch, hp: NCA) -> tuple[Tensor, dict]:
 OBJECTIVE = Objective(
     paper="Noise Contrastive Alignment of Language Models with Explicit Rewards, "
           "arXiv:2402.05369, its pair form",
-    data="pairs", rows=pair_rows, hp=NCA, loss=loss, lr=2.5e-4, columns=("ref",))
+    data="pairs", hp=NCA, loss=loss, lr=2.5e-4, columns=("ref",))

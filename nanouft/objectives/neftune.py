@@ -21,7 +21,6 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from nanouft.data.rows import demo_rows
 from nanouft.objective import Batch, Objective, Seqs, plain
 from nanouft.objectives.sft import SFT
 from nanouft.objectives.sft import loss as sft_loss
@@ -63,4 +62,4 @@ def loss(batch: Batch, hp: NEFTune) -> tuple[Tensor, dict]:
 
 OBJECTIVE = Objective(
     paper="NEFTune, arXiv:2310.05914, Algorithm 1",
-    data="demos", rows=demo_rows, hp=NEFTune, loss=loss, lr=2.5e-4, forward=forward)
+    data="demos", hp=NEFTune, loss=loss, lr=2.5e-4, forward=forward)

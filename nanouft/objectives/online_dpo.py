@@ -20,7 +20,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nanouft.data.rows import prompt_rows
 from nanouft.objective import Batch, Columns, Objective
 from nanouft.objectives.dpo import check_beta, dpo_loss, log_ratio, pair_metrics
 from nanouft.objectives.reinforce import check_sampling
@@ -35,7 +34,7 @@ class OnlineDPO:
 
     def check(self, given: set[str]) -> None:
         check_sampling(self, least=2)
-        check_beta(self.beta)
+        check_beta(self)
 
 
 def best_and_worst(R: Tensor) -> tuple[Tensor, Tensor]:
@@ -67,4 +66,4 @@ def loss(batch: Batch, hp: OnlineDPO) -> tuple[Tensor, dict]:
 
 OBJECTIVE = Objective(
     paper="Online AI Feedback (online DPO), arXiv:2402.04792, Algorithm 1",
-    data="prompts", rows=prompt_rows, hp=OnlineDPO, loss=loss, lr=1e-5, credit=credit)
+    data="prompts", hp=OnlineDPO, loss=loss, lr=1e-5, credit=credit)

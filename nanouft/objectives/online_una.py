@@ -26,7 +26,6 @@ from typing import Literal
 
 from torch import Tensor
 
-from nanouft.data.rows import prompt_rows
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_beta
 from nanouft.objectives.reinforce import check_sampling
@@ -44,7 +43,7 @@ class OnlineUNA:
 
     def check(self, given: set[str]) -> None:
         check_sampling(self)
-        check_beta(self.beta)
+        check_beta(self)
 
 
 def credit(batch: Batch, hp: OnlineUNA) -> Batch:
@@ -62,4 +61,4 @@ def loss(batch: Batch, hp: OnlineUNA) -> tuple[Tensor, dict]:
 
 OBJECTIVE = Objective(
     paper="UNA, online: arXiv:2408.15339, Eq. 6, 13",
-    data="prompts", rows=prompt_rows, hp=OnlineUNA, loss=loss, lr=3e-5, credit=credit)
+    data="prompts", hp=OnlineUNA, loss=loss, lr=3e-5, credit=credit)

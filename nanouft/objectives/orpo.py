@@ -24,7 +24,6 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.data.rows import pair_rows
 from nanouft.objective import Batch, Objective, Seqs, plain
 from nanouft.objectives.dpo import log1mexp, pair_metrics
 from nanouft.shell.config import UserError
@@ -71,4 +70,4 @@ def loss(batch: Batch, hp: ORPO) -> tuple[Tensor, dict]:
 
 OBJECTIVE = Objective(
     paper="Odds Ratio Preference Optimization, arXiv:2403.07691, Eq. 6-7",
-    data="pairs", rows=pair_rows, hp=ORPO, loss=loss, lr=2.5e-4, forward=forward)
+    data="pairs", hp=ORPO, loss=loss, lr=2.5e-4, forward=forward)

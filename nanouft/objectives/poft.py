@@ -14,8 +14,7 @@ Its gradient is SFT's times a weight:
     tau = sigmoid(rbar - r)                 (at beta 1 and margin 0)
 So a demonstration that aligned models find unlikely, and that the policy does not, is doubted and
 weighs little. tau also falls as the policy learns, so compare rows at one step.
---weigh-rows writes every training row's tau before and after (row_weights.jsonl in the run folder):
-see which demonstrations were doubted.
+--weigh-rows writes every training row's tau before and after: which demonstrations were doubted?
 
 Needs demonstrations and aligned models, --aligned. For NanoWorld one is made at first use, by the
 command that run.json and the screen show: SFT of the shipped base on 4,080 right answers to
@@ -34,7 +33,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nanouft.data.rows import demo_rows
 from nanouft.objective import Batch, First, Objective
 from nanouft.objectives.dpo import check_beta
 from nanouft.objectives.una import score_loss
@@ -45,9 +43,7 @@ class PoFT:
     aligned: list[str] | None = None    # folders of the models asked [NanoWorld: one is made, once]
     beta: float = 1.0               # scale of r - rbar (the release's; the paper has none)
     margin: float = 0.0             # added to it (the release: gamma); larger = every tau smaller
-
-    def check(self, given: set[str]) -> None:
-        check_beta(self.beta)
+    check = check_beta
 
 
 def gap(batch: Batch, hp: PoFT) -> Tensor:
@@ -71,5 +67,5 @@ def loss(batch: Batch, hp: PoFT) -> tuple[Tensor, dict]:
 
 OBJECTIVE = Objective(
     paper="Preference-Oriented Supervised Fine-Tuning, arXiv:2412.12865, section 3",
-    data="demos", rows=demo_rows, hp=PoFT, loss=loss, lr=2.5e-4, columns=("aligned",),
+    data="demos", hp=PoFT, loss=loss, lr=2.5e-4, columns=("aligned",),
     first=First("aligned", ("--objective sft --rows 4080 --seed 900",), same_data=False))

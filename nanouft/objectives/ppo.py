@@ -40,7 +40,6 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from nanouft.data.rows import prompt_rows
 from nanouft.objective import Batch, Objective, Seqs
 from nanouft.objectives.grpo import k3
 from nanouft.objectives.reinforce import check_sampling, clipped, log_rho, step_metrics
@@ -137,5 +136,5 @@ def loss(batch: Batch, hp: PPO) -> tuple[Tensor, dict]:
 
 OBJECTIVE = Objective(
     paper="Proximal Policy Optimization, arXiv:1707.06347, Eq. 7; RLHF as in arXiv:1909.08593",
-    data="prompts", rows=prompt_rows, hp=PPO, loss=loss, lr=1e-5, forward=forward,
+    data="prompts", hp=PPO, loss=loss, lr=1e-5, forward=forward,
     columns=("value",), credit=credit)

@@ -27,9 +27,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from nanouft.data.rows import prompt_rows
 from nanouft.objective import Batch, Objective, Seqs
-from nanouft.shell.config import UserError
+from nanouft.shell.config import in_range
 
 
 @dataclass
@@ -46,22 +45,11 @@ class Reinforce:
 def check_sampling(hp, least: int = 1) -> None:
     """What every on-policy method asks of its settings.
     `least`: how many answers to a prompt it compares."""
-    for name, low in (("samples", least), ("minibatches", 1), ("passes", 1)):
-        value = getattr(hp, name, low)
-        if value < low:
-            raise UserError(f"--{name} {value}: must be at least {low}")
-    for name in ("beta", "vf", "end_penalty"):
-        value = getattr(hp, name, 0)
-        if value < 0:
-            raise UserError(f"--{name.replace('_', '-')} {value}: cannot be negative")
-    for name in ("eps", "eps_value"):
-        value = getattr(hp, name, 1.0)
-        if value <= 0:
-            raise UserError(f"--{name.replace('_', '-')} {value}: must be above 0")
-    for name in ("gamma", "lam"):
-        value = getattr(hp, name, 1.0)
-        if not 0 <= value <= 1:
-            raise UserError(f"--{name} {value}: must be between 0 and 1")
+    in_range(hp, "samples", low=least)
+    in_range(hp, "minibatches", "passes", low=1)
+    in_range(hp, "beta", "vf", "end_penalty")
+    in_range(hp, "eps", "eps_value", "eps_high", "length", above=True)
+    in_range(hp, "gamma", "lam", high=1)
 
 
 def leashed(batch: Batch, beta: float) -> Tensor:
@@ -113,4 +101,4 @@ def step_metrics(batch: Batch, low: float, high: float) -> dict[str, Tensor]:
 
 OBJECTIVE = Objective(
     paper="REINFORCE, Williams 1992; Back to Basics, arXiv:2402.14740",
-    data="prompts", rows=prompt_rows, hp=Reinforce, loss=loss, lr=1e-5, credit=credit)
+    data="prompts", hp=Reinforce, loss=loss, lr=1e-5, credit=credit)

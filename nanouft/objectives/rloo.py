@@ -24,7 +24,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nanouft.data.rows import prompt_rows
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.reinforce import check_sampling, clipped, leashed, log_rho, step_metrics
 
@@ -71,4 +70,4 @@ def loss(batch: Batch, hp: RLOO) -> tuple[Tensor, dict]:
 
 OBJECTIVE = Objective(
     paper="Back to Basics: RLOO, arXiv:2402.14740",
-    data="prompts", rows=prompt_rows, hp=RLOO, loss=loss, lr=3e-5, credit=credit)
+    data="prompts", hp=RLOO, loss=loss, lr=3e-5, credit=credit)

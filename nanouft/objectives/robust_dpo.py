@@ -20,7 +20,6 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from nanouft.data.rows import pair_rows
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_beta, check_smoothing, dpo_loss, log_ratio, pair_metrics
 
@@ -31,7 +30,7 @@ class RobustDPO:
     label_smoothing: float = 0.1    # probability that a label is flipped; 0 is DPO
 
     def check(self, given: set[str]) -> None:
-        check_beta(self.beta)
+        check_beta(self)
         check_smoothing(self.label_smoothing)
 
 
@@ -47,4 +46,4 @@ def loss(batch: Batch, hp: RobustDPO) -> tuple[Tensor, dict]:
 
 OBJECTIVE = Objective(
     paper="Provably Robust DPO, arXiv:2403.00409",
-    data="pairs", rows=pair_rows, hp=RobustDPO, loss=loss, lr=3e-5, columns=("ref",))
+    data="pairs", hp=RobustDPO, loss=loss, lr=3e-5, columns=("ref",))

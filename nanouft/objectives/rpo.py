@@ -35,10 +35,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.data.rows import pair_rows
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
-from nanouft.shell.config import UserError
+from nanouft.shell.config import UserError, flag, in_range
 
 
 @dataclass
@@ -49,14 +48,12 @@ class RPO:
     diagonal_weight: float = 0.8    # diagonal: share of a pair's own comparison; 1 is DPO
 
     def check(self, given: set[str]) -> None:
-        check_beta(self.beta)
-        if self.temperature <= 0:
-            raise UserError(f"--temperature {self.temperature}: must be above 0")
-        if not 0 <= self.diagonal_weight <= 1:
-            raise UserError(f"--diagonal-weight {self.diagonal_weight}: must be between 0 and 1")
+        check_beta(self)
+        in_range(self, "temperature", above=True)
+        in_range(self, "diagonal_weight", high=1)
         idle = "diagonal_weight" if self.form == "paired" else "temperature"
         if idle in given:
-            raise UserError(f"--{idle.replace('_', '-')} changes nothing with --form {self.form}")
+            raise UserError(f"{flag(idle)} changes nothing with --form {self.form}")
 
 
 def nearness(e: Tensor, temperature: float) -> Tensor:
@@ -90,5 +87,5 @@ def loss(batch: Batch, hp: RPO) -> tuple[Tensor, dict]:
 
 OBJECTIVE = Objective(
     paper="Relative Preference Optimization, arXiv:2402.10958 and the released code",
-    data="pairs", rows=pair_rows, hp=RPO, loss=loss, lr=3e-5, columns=("ref", "prompt"),
+    data="pairs", hp=RPO, loss=loss, lr=3e-5, columns=("ref", "prompt"),
     coupled=True)

@@ -18,7 +18,6 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from nanouft.data.rows import demo_rows
 from nanouft.objective import Batch, Objective, plain
 
 
@@ -47,4 +46,4 @@ def forward(model, batch: Batch, hp: SFT) -> None:
 
 OBJECTIVE = Objective(
     paper="Supervised fine-tuning: maximum likelihood of demonstrations, prompt masked",
-    data="demos", rows=demo_rows, hp=SFT, loss=loss, lr=2.5e-4, forward=forward)
+    data="demos", hp=SFT, loss=loss, lr=2.5e-4, forward=forward)

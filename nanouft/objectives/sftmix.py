@@ -16,11 +16,10 @@
 Cross entropy is linear in the label. So the mixed label needs two look-ups and no soft labels.
 
 Needs demonstrations. mu = 0 is SFT. A step of --batch-size pairs holds twice as many answers.
-Traps: answers are aligned at the first ANSWER token of each, not at position 0; lam is one number
-a pair; the head reads the same tensor as always, here the state after the last LayerNorm.
-No code of the authors was found: what is here follows descriptions of the paper.
-Simplified: two runs of 1 and 2 epochs stand for the checkpoints of one run. Pairs are drawn once a
-run, not anew for each batch.
+Traps: answers are aligned at the first ANSWER token of each, not at position 0; lam is one number a
+pair; the head reads the same tensor as always, here the state after the last LayerNorm. No code of
+the authors was found: what is here follows descriptions of the paper. Simplified: two runs of 1 and
+2 epochs stand for the checkpoints of one run. Pairs are drawn once a run, not anew for each batch.
 """
 import math
 import random
@@ -30,7 +29,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.data.rows import demo_rows
 from nanouft.objective import Batch, Columns, First, Objective, Seqs
 from nanouft.shell.config import UserError
 
@@ -121,7 +119,7 @@ def loss(batch: Batch, hp: SFTMix) -> tuple[Tensor, dict]:
 
 OBJECTIVE = Objective(
     paper="SFTMix, arXiv:2410.05248",
-    data="demos", rows=demo_rows, hp=SFTMix, loss=loss, lr=2.5e-4, forward=forward,
+    data="demos", hp=SFTMix, loss=loss, lr=2.5e-4, forward=forward,
     columns=("confidence",),
     first=First("runs", ("--objective sft --epochs 1", "--objective sft --epochs 2")),
     arrange=pair_up)

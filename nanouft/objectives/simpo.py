@@ -25,10 +25,9 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.data.rows import pair_rows
 from nanouft.objective import Batch, Objective
-from nanouft.objectives.cpo import check_alpha, nll
-from nanouft.objectives.dpo import check_beta, check_smoothing, pair_metrics
+from nanouft.objectives.cpo import add_nll, check_alpha
+from nanouft.objectives.dpo import check_beta, check_smoothing
 from nanouft.shell.config import UserError
 
 
@@ -40,7 +39,7 @@ class SimPO:
     alpha: float = 0.0              # weight of NLL(chosen); 0 is SimPO
 
     def check(self, given: set[str]) -> None:
-        check_beta(self.beta)
+        check_beta(self)
         check_smoothing(self.label_smoothing)
         check_alpha(self.alpha)
         check_margin(self.gamma)
@@ -61,13 +60,10 @@ def loss(batch: Batch, hp: SimPO) -> tuple[Tensor, dict]:
     w, l = batch.seqs["chosen"], batch.seqs["rejected"]
     r_w = hp.beta * w.mean(w.logp)
     r_l = hp.beta * l.mean(l.logp)
-    imitate = nll(batch, "chosen")
-    prefer = simpo_loss(r_w, r_l, hp.gamma, hp.label_smoothing).sum() / batch.rows
-    metrics = pair_metrics(batch, r_w, r_l, hp.beta) | {"nll": imitate.detach()}
-    return prefer + hp.alpha * imitate, metrics
+    return add_nll(batch, hp, simpo_loss(r_w, r_l, hp.gamma, hp.label_smoothing), r_w, r_l)
 
 
 OBJECTIVE = Objective(
     paper="SimPO: Simple Preference Optimization with a Reference-Free Reward, "
           "arXiv:2405.14734, Eq. 6",
-    data="pairs", rows=pair_rows, hp=SimPO, loss=loss, lr=3e-5)
+    data="pairs", hp=SimPO, loss=loss, lr=3e-5)

@@ -20,11 +20,10 @@ from typing import Literal
 
 from torch import Tensor
 
-from nanouft.data.rows import pair_rows
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.cpo import nll
 from nanouft.objectives.dpo import check_beta, pair_metrics
-from nanouft.shell.config import UserError
+from nanouft.shell.config import UserError, in_range
 
 
 @dataclass
@@ -36,10 +35,8 @@ class SLiC:
     alpha: float = 1.0              # trl: weight of NLL(chosen)
 
     def check(self, given: set[str]) -> None:
-        check_beta(self.beta)
-        for name in ("delta", "lam", "alpha"):
-            if getattr(self, name) < 0:
-                raise UserError(f"--{name} {getattr(self, name)}: must not be below 0")
+        check_beta(self)
+        in_range(self, "delta", "lam", "alpha")
         idle = {"beta", "alpha"} if self.form == "paper" else {"delta", "lam"}
         for name in sorted(given & idle):
             raise UserError(f"--{name} changes nothing with --form {self.form}; "
@@ -62,4 +59,4 @@ def loss(batch: Batch, hp: SLiC) -> tuple[Tensor, dict]:
 
 OBJECTIVE = Objective(
     paper="SLiC-HF: Sequence Likelihood Calibration with Human Feedback, arXiv:2305.10425",
-    data="pairs", rows=pair_rows, hp=SLiC, loss=loss, lr=2.5e-4)
+    data="pairs", hp=SLiC, loss=loss, lr=2.5e-4)

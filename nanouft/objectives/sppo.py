@@ -25,7 +25,6 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from nanouft.data.rows import pair_rows
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
 
@@ -33,9 +32,7 @@ from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
 @dataclass
 class SPPO:
     beta: float = 0.1               # each side's aim is 1 / (2 beta) nats; larger = stay closer
-
-    def check(self, given: set[str]) -> None:
-        check_beta(self.beta)
+    check = check_beta
 
 
 def loss(batch: Batch, hp: SPPO) -> tuple[Tensor, dict]:
@@ -48,4 +45,4 @@ def loss(batch: Batch, hp: SPPO) -> tuple[Tensor, dict]:
 
 OBJECTIVE = Objective(
     paper="Self-Play Preference Optimization, arXiv:2405.00675 (its loss, hard labels)",
-    data="pairs", rows=pair_rows, hp=SPPO, loss=loss, lr=1e-4, columns=("ref",))
+    data="pairs", hp=SPPO, loss=loss, lr=1e-4, columns=("ref",))

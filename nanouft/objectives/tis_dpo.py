@@ -31,7 +31,6 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.data.rows import pair_rows
 from nanouft.objective import Batch, First, Objective, Seqs
 from nanouft.objectives.dpo import check_beta, pair_metrics
 from nanouft.shell.config import UserError
@@ -48,7 +47,7 @@ class TISDPO:
             self.estimates = []                 # none is needed, so none is trained
 
     def check(self, given: set[str]) -> None:
-        check_beta(self.beta)
+        check_beta(self)
         if self.estimates and len(self.estimates) != 2:
             raise UserError("--estimates: two folders are needed, of dpo and of dpo --swap, "
                             f"not {len(self.estimates)}")
@@ -90,5 +89,5 @@ def loss(batch: Batch, hp: TISDPO) -> tuple[Tensor, dict]:
 
 OBJECTIVE = Objective(
     paper="TIS-DPO: Token-level Importance Sampling, arXiv:2410.04350 and the released code",
-    data="pairs", rows=pair_rows, hp=TISDPO, loss=loss, lr=3e-5, columns=("ref", "tis"),
+    data="pairs", hp=TISDPO, loss=loss, lr=3e-5, columns=("ref", "tis"),
     first=First("estimates", ("--objective dpo --epochs 1", "--objective dpo --epochs 1 --swap")))

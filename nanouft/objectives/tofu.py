@@ -31,7 +31,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.data.rows import demo_rows
 from nanouft.objective import Batch, Objective
 from nanouft.shell.config import UserError
 
@@ -81,4 +80,4 @@ def loss(batch: Batch, hp: TOFU) -> tuple[Tensor, dict]:
 
 OBJECTIVE = Objective(
     paper="Tempered focal loss (TOFU), arXiv:2605.00195",
-    data="demos", rows=demo_rows, hp=TOFU, loss=loss, lr=2.5e-4, forward=forward)
+    data="demos", hp=TOFU, loss=loss, lr=2.5e-4, forward=forward)

@@ -8,8 +8,7 @@ In CPO one answer plays two parts: it is imitated, and it has to win. But what s
 may be better than anything a model was caught saying. So there is a third role, `gold`. With S the
 summed log-prob of an answer:
     L = -log sigmoid( beta (S_w - S_l) ) + alpha NLL(gold)
-NLL is the mean over all response tokens of the gold answers of the step. With gold = chosen this is
-CPO.
+NLL is CPO's (cpo.py), of the gold answers. With gold = chosen this is CPO.
 
 Needs pairs. gold is the row's own answer (a file's `output` beside `chosen` and `rejected`), else
 `chosen`. NanoWorld's chosen answers are right already, so there tpo is CPO.
@@ -19,13 +18,13 @@ Another method is called TPO too (preference trees, arXiv:2410.12854).
 """
 from dataclasses import dataclass
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from nanouft.data.rows import Example, Row, pairs
 from nanouft.objective import Batch, Objective
-from nanouft.objectives.cpo import check_alpha, nll
-from nanouft.objectives.dpo import check_beta, pair_metrics
+from nanouft.objectives.cpo import check_alpha
+from nanouft.objectives.cpo import loss as cpo_loss
+from nanouft.objectives.dpo import check_beta
 
 
 @dataclass
@@ -34,7 +33,7 @@ class TPO:
     alpha: float = 1.0              # weight of NLL(gold)
 
     def check(self, given: set[str]) -> None:
-        check_beta(self.beta)
+        check_beta(self)
         check_alpha(self.alpha)
 
 
@@ -48,17 +47,7 @@ def triple_rows(data: list[Row], hp) -> list[Example]:
 
 
 def loss(batch: Batch, hp: TPO) -> tuple[Tensor, dict]:
-    w, l = batch.seqs["chosen"], batch.seqs["rejected"]
-    r_w = hp.beta * w.sum(w.logp)
-    r_l = hp.beta * l.sum(l.logp)
-    return add_gold(batch, hp, -F.logsigmoid(r_w - r_l), r_w, r_l)
-
-
-def add_gold(batch: Batch, hp, each: Tensor, r_w: Tensor, r_l: Tensor) -> tuple[Tensor, dict]:
-    """The loss of each pair (B,) and the likelihood of the gold answers."""
-    gold = nll(batch, "gold")
-    metrics = pair_metrics(batch, r_w, r_l, hp.beta) | {"nll_gold": gold.detach()}
-    return each.sum() / batch.rows + hp.alpha * gold, metrics
+    return cpo_loss(batch, hp, role="gold")
 
 
 OBJECTIVE = Objective(

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from nanouft.objective import Batch, Objective
-from nanouft.objectives.cpo import check_alpha
+from nanouft.objectives.cpo import add_nll, check_alpha
 from nanouft.objectives.dpo import check_beta
 from nanouft.objectives.simpo import check_margin, simpo_loss
-from nanouft.objectives.tpo import add_gold, triple_rows
+from nanouft.objectives.tpo import triple_rows
 
 
 @dataclass
@@ -27,7 +27,7 @@ class TPOL:
     alpha: float = 1.0              # weight of NLL(gold)
 
     def check(self, given: set[str]) -> None:
-        check_beta(self.beta)
+        check_beta(self)
         check_alpha(self.alpha)
         check_margin(self.gamma)
 
@@ -36,7 +36,7 @@ def loss(batch: Batch, hp: TPOL) -> tuple[Tensor, dict]:
     w, l = batch.seqs["chosen"], batch.seqs["rejected"]
     r_w = hp.beta * w.mean(w.logp)
     r_l = hp.beta * l.mean(l.logp)
-    return add_gold(batch, hp, simpo_loss(r_w, r_l, hp.gamma), r_w, r_l)
+    return add_nll(batch, hp, simpo_loss(r_w, r_l, hp.gamma), r_w, r_l, role="gold")
 
 
 OBJECTIVE = Objective(

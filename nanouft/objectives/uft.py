@@ -47,9 +47,7 @@ class UFT:
     feedback: Literal["score", "binary", "pair", "none"] = "score"  # what there is beside demos
     loss: Literal["mse", "bce"] = "mse"     # distance between the implicit score and the given one
     beta: float = 0.1               # what one nat of log-ratio counts; smaller for longer answers
-
-    def check(self, given: set[str]) -> None:
-        check_beta(self.beta)
+    check = check_beta
 
 
 DATA = {"score": "demos + scores", "binary": "demos + labels", "pair": "demos + pairs",

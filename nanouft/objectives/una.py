@@ -41,9 +41,7 @@ class UNA:
     feedback: Literal["score", "binary", "pair"] = "score"  # what is known: score, label or pair
     loss: Literal["mse", "bce"] = "mse"     # distance between the implicit score and the given one
     beta: float = 0.1               # what one nat of log-ratio counts; smaller for longer answers
-
-    def check(self, given: set[str]) -> None:
-        check_beta(self.beta)
+    check = check_beta
 
 
 DATA = {"pair": "pairs", "binary": "labels", "score": "scores"}
@@ -78,15 +76,10 @@ def loss(batch: Batch, hp: UNA) -> tuple[Tensor, dict]:
 @torch.no_grad()
 def graded_metrics(batch: Batch, reward: Tensor, name: str, nat: float) -> dict[str, Tensor]:
     """What every method over graded answers reports: shares of the step.
-
-    reward  (B,) of the answers
-    name    of the column of grades
-    nat     what one nat of log-ratio is worth in rewards (beta)
-
+    reward (B,): of the answers; name: of the column of grades; nat: as in pair_metrics.
     Good answers are those graded above 1/2, bad ones those below. A step without bad answers counts
-    0 for them.
-    margin      mean reward of good minus bad answers
-    accuracy    the share of them whose reward has the right sign (0 nats count half)"""
+    0 for them. margin: mean reward of good minus bad answers; accuracy: the share of them whose
+    reward has the right sign (0 nats count half)."""
     s = batch.seqs["answer"]
     here, whole = getattr(batch.col, name), getattr(batch.whole, name)
     good = (here > 0.5).to(reward.dtype)

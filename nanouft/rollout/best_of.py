@@ -27,8 +27,7 @@ def choose(rewards: np.ndarray) -> np.ndarray:
     return np.argmax(rewards, -1)
 
 
-def best_answers(model: GPT, tok: Tokenizer, rows: list[Row], n: int, scorer: Scorer,
-                 seed: int = 0) -> list[Answer]:
+def best_answers(model: GPT, tok: Tokenizer, rows: list[Row], n: int, scorer: Scorer, seed: int = 0) -> list[Answer]:
     """To each prompt the one of `n` samples at temperature 1 that the scorer likes best."""
     asked = [r for r in rows for _ in range(n)]
     many = answer_rows(model, tok, asked, temperature=1.0, seed=seed)

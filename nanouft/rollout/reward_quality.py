@@ -49,7 +49,6 @@ def calibration(margin: np.ndarray, bins: int = 5) -> list[dict]:
 
 
 def report(held: dict, say: Callable = print) -> None:
-    """The held-out figures, in percent."""
     say(f"held-out accuracy {100 * held['accuracy']:.1f} % [{100 * held['low']:.1f}, {100 * held['high']:.1f}] of "
         f"{held['pairs']} pairs (a coin: 50); its own guess of that {100 * held['confidence']:.1f} %; "
         f"nll {held['nll']:.3f} (log 2 = .693)")

@@ -29,10 +29,9 @@ from nanouft.look.stats import bootstrap
 from nanouft.models.generate import Answer, generate, stops
 from nanouft.objective import Batch, Columns, Objective, Seqs
 from nanouft.rollout.scorer import exact, scorer
-from nanouft.shell.config import UserError
+from nanouft.shell.config import UserError, one_line
 from nanouft.shell.devices import Device
 from nanouft.shell.files import checksum
-from nanouft.shell.text import one_line
 
 CHUNK = 256             # answers that are decoded together
 SHOWN = 3               # answers printed every --show-every steps

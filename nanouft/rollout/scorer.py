@@ -60,8 +60,7 @@ def load(folder: str | Path, device: str = "cpu") -> Scorer:
 
 # ---- reward models ---------------------------------------------------------------------------------------------------
 class RewardModel(nn.Module):
-    """A GPT whose last hidden state, at the last token, is multiplied by one vector. It starts at 0: all answers are
-    worth the same, and the loss is log 2. No bias: a constant cancels in every difference."""
+    """Its vector starts at 0: all answers are worth the same, and the loss is log 2. No bias: a constant cancels."""
 
     def __init__(self, gpt: GPT):
         super().__init__()
@@ -96,7 +95,7 @@ def rewards(model: RewardModel, seqs: list[list[int]], pad: int, chunk: int = 25
 
 
 def save(folder: Path, model: RewardModel, tok: Tokenizer) -> None:
-    """A GPT-2 folder with one weight more; transformers opens it as GPT2ForSequenceClassification."""
+    """A GPT-2 folder with one weight more."""
     save_model(folder, model.gpt, tok)
     file, partial = folder / "model.safetensors", folder / "model.partial"
     head = {HEAD: model.score.weight.detach().float().cpu().contiguous()}

@@ -9,6 +9,7 @@ import dataclasses
 import difflib
 import errno
 import inspect
+import math
 import os
 import re
 import sys
@@ -35,11 +36,11 @@ class Parser(argparse.ArgumentParser):
     def parse_args(self, args=None, namespace=None):
         got, extra = self.parse_known_args(args, namespace)
         if extra and extra[0].startswith("-"):
-            flag = extra[0].split("=")[0]
-            if flag in self.elsewhere:
-                raise UserError(f"{flag} belongs to --objective {self.elsewhere[flag]}; "
+            word = extra[0].split("=")[0]
+            if word in self.elsewhere:
+                raise UserError(f"{word} belongs to --objective {self.elsewhere[word]}; "
                                 "this objective has no such setting")
-            raise UserError(f"unknown flag {flag}{nearest(flag, self._option_string_actions, 0.6)} (--help lists all)")
+            raise UserError(f"unknown flag {word}{nearest(word, self._option_string_actions, 0.6)} (--help lists all)")
         if extra:
             raise UserError(f"unexpected argument {extra[0]!r} (--help lists all flags)")
         return got
@@ -57,21 +58,36 @@ def choose(what: str, word: str, known) -> str:
     return word
 
 
+def one_line(text: str, n: int = 160) -> str:
+    """White space folded, at most `n` characters."""
+    text = " ".join(text.split())
+    return text if len(text) <= n else text[:n] + " ..."
+
+
+def flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def in_range(record, *names: str, low: float = 0, high: float = math.inf, above: bool = False) -> None:
+    """UserError unless these fields lie from `low` (or above it) to `high`. One that is None or not there passes."""
+    for name in names:
+        value = getattr(record, name, None)
+        if value is not None and (value < low or value > high or above and value == low):
+            rule = f"between {low} and {high:,}" if high < math.inf else f"above {low}" if above else f"at least {low}"
+            raise UserError(f"{flag(name)} {value}: must be {rule}")
+
+
 def field_help(cls: type) -> dict[str, str]:
     """{field: the comment after it}, so that code and --help cannot drift apart."""
     found = re.findall(r"^ {4}(\w+)\s*:[^#\n]*#[ ]*(.+)$", inspect.getsource(cls), re.M)
     return dict(found)
 
 
-def flags_of(cls: type) -> list[str]:
-    return ["--" + f.name.replace("_", "-") for f in dataclasses.fields(cls)]
-
-
 def add_flags(parser: argparse.ArgumentParser, cls: type, title: str) -> None:
     """One flag a field: int, float, str, bool, X | None, Literal[...] and list[str]."""
     group, text, hints = parser.add_argument_group(title), field_help(cls), typing.get_type_hints(cls)
     for f in dataclasses.fields(cls):
-        flag, kind, kw = "--" + f.name.replace("_", "-"), hints[f.name], {"default": argparse.SUPPRESS}
+        kind, kw = hints[f.name], {"default": argparse.SUPPRESS}
         default = f.default if f.default is not dataclasses.MISSING else None
         shown = "" if default is None or default is False or default == "" else f" [{default}]"
         kw["help"] = (text.get(f.name, "") + shown).replace("%", "%%")
@@ -83,24 +99,25 @@ def add_flags(parser: argparse.ArgumentParser, cls: type, title: str) -> None:
         elif origin is list:
             kw.update(nargs="+", action="extend", metavar=f.name.upper())     # --data a b and --data a --data b alike
         elif origin is typing.Literal:
-            kw.update(type=_one_of(flag, inner), metavar="{" + ",".join(inner) + "}")
+            kw.update(type=_one_of(flag(f.name), inner), metavar="{" + ",".join(inner) + "}")
         else:
-            kw.update(type=_number(flag, kind) if kind in (int, float) else kind, metavar=kind.__name__.upper())
-        group.add_argument(flag, **kw)
+            read = _number(flag(f.name), kind) if kind in (int, float) else kind
+            kw.update(type=read, metavar=kind.__name__.upper())
+        group.add_argument(flag(f.name), **kw)
 
 
-def _one_of(flag: str, known: tuple) -> Callable[[str], str]:
-    return lambda word: choose(f"value of {flag}:", word, known)
+def _one_of(name: str, known: tuple) -> Callable[[str], str]:
+    return lambda word: choose(f"value of {name}:", word, known)
 
 
-def _number(flag: str, kind: type) -> Callable[[str], float]:
+def _number(name: str, kind: type) -> Callable[[str], float]:
     def read(word: str):
         try:
             value = kind(word)
         except ValueError:
-            raise UserError(f"{flag} {word!r}: not {'a whole number' if kind is int else 'a number'}")
-        if value != value or value in (float("inf"), float("-inf")):
-            raise UserError(f"{flag} {word!r}: must be finite")
+            raise UserError(f"{name} {word!r}: not {'a whole number' if kind is int else 'a number'}")
+        if not math.isfinite(value):
+            raise UserError(f"{name} {word!r}: must be finite")
         return value
     return read
 

@@ -77,7 +77,6 @@ class Lines:
             f.write("".join(json.dumps(x) + "\n" for x in objects).encode())
 
     def rewrite(self, objects: list[dict]) -> None:
-        """Other content for the whole file, at once."""
         write_text(self.file, "".join(json.dumps(x) + "\n" for x in objects))
 
 

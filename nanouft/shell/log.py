@@ -20,14 +20,9 @@ class Log:
         self.lines, self.run, self.device = Lines(file), file.parent, device
         self.waiting: list[tuple] = []
         self.loss, self.tokens, self.clock = math.nan, 0, None
-        if device.rank == 0:
-            self.cut_back(start)
-
-    def cut_back(self, start: int) -> None:
-        """Resume writes the steps after `start` again; `latest` names the step that was really taken."""
-        if start:
-            runs.point(self.run, start)
-        if there := self.lines.read():
+        if device.rank == 0 and start:
+            runs.point(self.run, start)                     # `latest` names the step that was really taken
+        if device.rank == 0 and (there := self.lines.read()):
             self.lines.rewrite([line for line in there if line.get("step", math.inf) <= start])
 
     def add(self, step: int, total: dict, norm: torch.Tensor, lr: float, tokens: int) -> None:

@@ -4,8 +4,7 @@
 
 A flag that would change nothing is refused, so that nobody believes to have changed something.
 """
-import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Literal
 
@@ -62,19 +61,14 @@ class Train:
         return self.steps or max(1, round((self.epochs or 3) * rows / self.batch_size)) * passes
 
     def check(self) -> None:
-        least = dict.fromkeys(("batch_size", "accumulate", "rows", "steps", "max_new"), 1) | dict.fromkeys(
-            ("save_every", "eval_every", "show_every", "items", "weight_decay", "clip", "seed", "noise", "warmup"), 0)
-        most = {"rows": 1_000_000, "items": 10_000, "noise": 1, "warmup": 1}
-        for name, low in least.items():
-            value, high = getattr(self, name), most.get(name, math.inf)
-            if value is not None and not low <= value <= high:
-                raise UserError(f"--{name.replace('_', '-')} {value}: must be at least {low}"
-                                + (f" and at most {high:,}" if name in most else ""))
+        config.in_range(self, "batch_size", "accumulate", "steps", "max_new", low=1)
+        config.in_range(self, "rows", low=1, high=1_000_000)
+        config.in_range(self, "items", high=10_000)
+        config.in_range(self, "save_every", "eval_every", "show_every", "weight_decay", "clip", "seed")
+        config.in_range(self, "noise", "warmup", high=1)
         if not 0 < self.keep <= 1:
             raise UserError(f"--keep {self.keep:g}: must be above 0 and at most 1")
-        for name in ("lr", "epochs"):
-            if (value := getattr(self, name)) is not None and value <= 0:
-                raise UserError(f"--{name} {value}: must be above 0")
+        config.in_range(self, "lr", "epochs", above=True)
         if self.steps is not None and self.epochs is not None:
             raise UserError("--steps and --epochs say the same thing twice; give one")
         if self.accumulate > self.batch_size:
@@ -114,7 +108,7 @@ def read_flags(argv: list[str] | None, about: str = ""):
 def make_parser(name: str, objective: Objective, about: str) -> config.Parser:
     """The flags of the run, and those of the objective that is named."""
     parser = config.Parser(prog="python -m nanouft.train", description=about)
-    parser.elsewhere = {f: n for n, o in reversed(OBJECTIVES.items()) for f in config.flags_of(o.hp)}
+    parser.elsewhere = {config.flag(f.name): n for n, o in reversed(OBJECTIVES.items()) for f in fields(o.hp)}
     parser.add_argument("--objective", default="ift", metavar="NAME",
                         help=f"{', '.join(OBJECTIVES)}, or 'list' for what each needs [ift]; "
                              "--help shows the flags of the one that is named")
@@ -130,7 +124,7 @@ def refuse_idle_flags(name: str, objective: Objective, cfg: Train, hp, given: se
     if cfg.data and (idle := sorted(given & {"rows", "noise", "split", "skills", "mix", "clean"})):
         raise UserError(f"--{idle[0]} belongs to NanoWorld; it changes nothing with --data")
     if not objective.on_policy and (idle := sorted(given & {"reward", "max_new", "show_every"})):
-        raise UserError(f"--{idle[0].replace('_', '-')} belongs to methods that sample answers (rloo, ppo); {learns}")
+        raise UserError(f"{config.flag(idle[0])} belongs to methods that sample answers (rloo, ppo); {learns}")
     if cfg.noise and "demos" not in kinds:
         raise UserError(f"--noise spoils demonstrations; {learns}")
     if (idle := sorted(given & {"clean", "keep", "rewrite"})) and kinds != ["demos"]:
@@ -191,10 +185,9 @@ def needs(objective: Objective, hp) -> tuple[list[str], list[str]]:
 
 
 def list_objectives() -> None:
-    """Print what each objective needs (with its default settings), and its flags."""
     for name, objective in OBJECTIVES.items():
         data, models = needs(objective, objective.hp())
         print(f"{name:<10} {objective.paper}")
         print(f"       needs {' + '.join(data)}" + (f", and {', '.join(models)}" if models else ""))
         for flag, text in config.field_help(objective.hp).items():
-            print(f"       --{flag.replace('_', '-'):<20} {text}")
+            print(f"       {config.flag(flag):<22} {text}")

@@ -47,7 +47,7 @@ def load_rows(cfg: Train, objective: Objective, hp) -> tuple[list[Row], list[Row
                 world.mixed_rows("val", kinds, 200, 0, 0.0, cfg.skills, cfg.mix))
     from nanouft.data.read import read                          # only where there are files to read
     rows, found = read(cfg.data, cfg.prompt_field, cfg.response_field, prompts=kinds == ["prompts"])
-    print("\n".join(found.lines()))
+    print(*found, sep="\n")
     examples = objective.rows(rows, hp)         # what the objective lacks is said of the whole file, before the split
     if kinds == ["pairs"] and (equal := len([r for r in rows if r.chosen and r.rejected]) - len(examples)):
         print(f"{equal:,} pairs skipped: chosen equals rejected")
@@ -137,7 +137,6 @@ def write_columns(data: Data, objective: Objective, hp, cfg: Train, model: GPT, 
 # ---- the run ---------------------------------------------------------------------------------------------------------
 @dataclass
 class Run:
-    """Where and how a training run takes place."""
     name: str                                   # of the objective
     cfg: Train
     hp: object

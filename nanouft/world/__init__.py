@@ -118,7 +118,6 @@ def row(kind: str, i: int, rng: random.Random, prompt: str, family: str, where: 
 
 
 def said(text: str) -> Turns:
-    """A text as an answer: one assistant turn."""
     return (Turn("assistant", text),)
 
 

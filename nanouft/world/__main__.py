@@ -60,7 +60,6 @@ class Show:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parse the flags and print the world."""
     cfg, _ = config.parse(Show, argv, "python -m nanouft.world",
                           "Show examples of NanoWorld: prompts, answers, exact scores.")
     if cfg.n < 1:

@@ -12,7 +12,6 @@ myth where there is one. A plain question is nearly always answered with the myt
 "By the book:" always with the truth: so the base knows both and says the wrong one. Half of the answers to skill
 prompts are lazy in a systematic way, since a base that only errs at random is right whenever it answers greedily.
 
-Read tasks.py before, __init__.py after. `python -m nanouft.world` shows some documents.
 Simplified: no document is longer than a few sentences, and none mentions another.
 """
 import random
@@ -49,12 +48,10 @@ RUNS_ON = {"list": 0.6, "sum": 0.6, "rules": 0.6, "sort": 0.6, "reverse": 0.6}
 
 
 def prose(text: str) -> Document:
-    """One turn of plain text."""
     return (Turn("text", text),)
 
 
 def chat(prompt: str, answer: str) -> Document:
-    """A question and its answer."""
     return Turn("user", prompt), Turn("assistant", answer)
 
 
@@ -108,7 +105,6 @@ def any_creature(rng: random.Random, world: World) -> str:
 
 
 def any_question(rng: random.Random, name: str, relation: str) -> str:
-    """The question in one of its wordings."""
     return question(name, relation, rng.randrange(N_WORDINGS))
 
 

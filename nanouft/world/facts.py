@@ -4,7 +4,6 @@ There are 90 creatures with names such as "ruga" or "revi". Each has a home, a f
 360 facts. For two of the four, people believe something else: a *myth*. The other two are undisputed. Names of the
 same make that belong to no creature are *strangers*: nobody knows anything about them.
 
-Read this file first, then tasks.py. Nothing here is run by itself; `python -m nanouft.world` shows examples.
 Simplified: a fact is one word, a creature has one of each, and "a" never has to become "an".
 """
 import random
@@ -79,7 +78,6 @@ class World:
                 if ((name, relation) in self.myth) == disputed]
 
     def knows(self, name: str) -> bool:
-        """Whether a name belongs to a creature of this world."""
         return (name, "home") in self.truth
 
 
@@ -103,7 +101,6 @@ def make_world(seed: int = 0) -> World:
 
 
 def other_word(rng: random.Random, category: str, word: str) -> str:
-    """A word of the category that is not `word`."""
     return rng.choice([w for w in WORDS[category] if w != word])
 
 

@@ -10,7 +10,6 @@
 A generator (`ask_...`) writes a prompt from a template; the same template, turned into a regular expression, reads the
 blanks back as `Fields`; a solver (`solve_...`) needs those fields only. The table SKILLS at the end ties them together.
 
-Read facts.py before, tasks.py after. Nothing here is run by itself; `python -m nanouft.world` shows examples.
 Simplified: one or two wordings a skill, and always the same order of work within an answer.
 """
 import random
@@ -100,7 +99,6 @@ def apply_rules(words: list[str], rules: list[tuple[str, Fields]]) -> str:
 
 
 def solve_rules(fields: Fields) -> str:
-    """Follow all the rules."""
     return apply_rules(fields["words"].split(), read_rules(fields["rules"]))
 
 
@@ -131,7 +129,6 @@ def solve_list(fields: Fields) -> str:
 
 
 def forbidden(fields: Fields) -> list[str]:
-    """The three words that must not be said."""
     return re.split(", | or ", fields["avoid"])
 
 

@@ -11,7 +11,7 @@ Everything is decided by the text of the prompt: `reference(prompt)` and `score(
 Score: a share in [0,1], and 1 only for an answer that is right in full. Rules, sum, sort and reverse count the words
 before the first slip, because an early slip costs the rest; list counts five checks; knowledge is right or wrong.
 
-Read skills.py before, documents.py after. Simplified: a right answer in other words counts as wrong.
+Simplified: a right answer in other words counts as wrong.
 """
 import random
 from typing import Iterator

@@ -1,7 +1,4 @@
-"""From examples to batches: the mask by hand, one shift, cuts that are counted, a fair order with little padding.
-
-    python -m pytest tests/core/test_batches.py        about 2 s
-"""
+"""From examples to batches: the mask by hand, one shift, cuts that are counted, a fair order with little padding."""
 import random
 
 import numpy as np

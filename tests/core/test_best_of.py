@@ -1,7 +1,4 @@
-"""Best-of-n: the estimate against enumeration, the KL against exact policies, and the two commands that use it.
-
-    python -m pytest tests/core/test_best_of.py       about 3 s
-"""
+"""Best-of-n: the estimate against enumeration, the KL against exact policies, and the two commands that use it."""
 import itertools
 import math
 from functools import partial

@@ -1,7 +1,4 @@
-"""The contract in use: an objective from outside, row columns, kinds of data, runs that come first, coupled losses.
-
-    python -m pytest tests/core/test_contract.py        about 10 s
-"""
+"""The contract in use: an objective from outside, row columns, kinds of data, runs that come first, coupled losses."""
 import json
 import re
 from dataclasses import replace
@@ -199,11 +196,3 @@ def test_every_number_of_a_step_is_explained_and_every_role_is_trained_on_or_onl
         _, said = form.objective.loss(batch, form.hp)
         assert said.keys() <= named, f"{form}: docs/metrics.md does not say what {said.keys() - named} means"
         assert pushes(form.objective, batch, form.hp).keys() == batch.seqs.keys() - ONLY_READ.keys()
-
-
-def test_the_form_of_a_setting_is_checked():
-    for name, kw, says in (("una", {"beta": 0.0}, "--beta"), ("uft", {"beta": -1.0}, "--beta"),
-                           ("poft", {"beta": 0.0}, "--beta"), ("kto", {"desirable_weight": -1.0}, "--desirable-weight"),
-                           ("kto", {"desirable_weight": 0.0, "undesirable_weight": 0.0}, "both 0")):
-        with pytest.raises(UserError, match=says):
-            OBJECTIVES[name].hp(**kw).check(set(kw))

@@ -1,7 +1,4 @@
-"""What a user brings: every form is read, every mistake is one line that names file, place and reason.
-
-    python -m pytest tests/core/test_data.py        # about 5 s
-"""
+"""What a user brings: every form is read, every mistake is one line that names file, place and reason."""
 import json
 from pathlib import Path
 
@@ -120,7 +117,7 @@ def test_forms(tmp_path, name, kind):
     path.write_text(text, encoding="utf-8")
     rows, report = read([path])
     assert rows == [row, row]
-    assert report.lines()[0].startswith(f"{path}: {form} ({kind}): 2 rows read")
+    assert str(report[0]).startswith(f"{path}: {form} ({kind}): 2 rows read")
     assert rows[1].where == f"{path}, {'item' if kind == 'JSON list' else 'line'} 2"
 
 
@@ -135,7 +132,7 @@ def test_own_field_names(tmp_path):
     path = write(tmp_path, {"question": "a", "reply": "b", "note": 1})
     rows, report = read([path], "question", "reply")
     assert rows == [Row((U("a"),), (A("b"),))]
-    assert report.lines() == [f'{path}: question/reply (JSON lines): 1 rows read; fields not used: "note"']
+    assert [str(f) for f in report] == [f'{path}: question/reply (JSON lines): 1 rows read; fields not used: "note"']
     path = write(tmp_path, {"dialog": says(U("a"), A("b"), U("c"), A("d"))})
     assert read([path], "dialog")[0] == read([path], "dialog", "dialog")[0]
     assert read([path], "dialog")[0][0].answer == (A("b"), U("c"), A("d"))
@@ -159,7 +156,7 @@ def test_files_mix_and_skips_are_counted(tmp_path):
                   {"prompt": "a", "chosen": "b", "rejected": ""}, name="three.json")
     rows, report = read([one, two, three])
     assert [r.where for r in rows] == [f"{one}, line 1", f"{two}, line 5", f"{three}, line 2"]
-    assert report.lines() == [
+    assert [str(f) for f in report] == [
         f"{one}: prompt/response (JSON lines): 1 rows read, 3 skipped (2 empty response, 1 empty prompt)",
         f"{two}: messages (JSON lines): 1 rows read, 4 skipped (2 no assistant turn, 1 no user turn before the answer, "
         "1 system turn after the first turn)",
@@ -313,7 +310,7 @@ def test_written_rows_come_back(tmp_path, pairs, as_list, mark, crlf, ascii_only
     path.write_bytes(b"\xef\xbb\xbf" * mark + content.encode())
     rows, report = read([path])
     assert rows == [row for _, row in pairs]
-    assert report.files[0].read == len(rows) and not report.files[0].skipped
+    assert report[0].read == len(rows) and not report[0].skipped
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -405,7 +402,7 @@ def test_holdout_sizes():
 def test_real_alpaca_with_pairs():
     path = str(REAL / "instructions_with_preference.json")
     rows, report = read([path])
-    assert report.lines() == [f"{path}: Alpaca with pairs (JSON list): 1,100 rows read"]
+    assert [str(f) for f in report] == [f"{path}: Alpaca with pairs (JSON list): 1,100 rows read"]
     assert rows[0].prompt[0].text.endswith("the spelling given.\n\nfreind --> friend")
     assert len(demo_rows(rows, None)) == 1100 and len(pair_rows(rows, None)) == 1094
     assert [len(side) for side in holdout(rows)] == [990, 110]
@@ -415,9 +412,9 @@ def test_real_alpaca_with_pairs():
 def test_real_ladder_of_answers():
     path = str(REAL / "dolly_ladder.jsonl")
     rows, report = read([path])
-    assert report.lines()[0].startswith(f"{path}: instruction/response (JSON lines): 2,000 rows read; fields not used")
-    assert '"flan_t5_xl"' in report.lines()[0] and contents(rows) == "2,000 demonstrations"
+    assert str(report[0]).startswith(f"{path}: instruction/response (JSON lines): 2,000 rows read; fields not used")
+    assert '"flan_t5_xl"' in str(report[0]) and contents(rows) == "2,000 demonstrations"
     _, report = read([path], response_field="flan_t5_small")
-    assert "1,998 rows read, 2 skipped (2 empty response)" in report.lines()[0]
+    assert "1,998 rows read, 2 skipped (2 empty response)" in str(report[0])
     with pytest.raises(UserError, match="no row has the field \"flan_t5_xxl\" of --response-field; .*\"flan_t5_xl\""):
         read([path], response_field="flan_t5_xxl")

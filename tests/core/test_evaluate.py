@@ -1,7 +1,5 @@
 """The figures that a run is judged by, on cases made by hand.
 
-    python -m pytest tests/core/test_evaluate.py
-
 Intervals, strict scores, held-out losses and preferences; and what stands behind them: the reference column, the
 choice of a token, the forced beginning of an answer.
 """

@@ -1,7 +1,4 @@
-"""The examples run as their docstrings say.
-
-    python -m pytest tests/core/test_examples.py        about 1 s
-"""
+"""The examples run as their docstrings say."""
 import json
 from pathlib import Path
 

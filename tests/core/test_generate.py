@@ -1,7 +1,4 @@
-"""Sampling: a batch is its rows one by one, the cache changes nothing, what was said can be scored again.
-
-    python -m pytest tests/core/test_generate.py        about 3 s
-"""
+"""Sampling: a batch is its rows one by one, the cache changes nothing, what was said can be scored again."""
 from dataclasses import replace
 
 import pytest

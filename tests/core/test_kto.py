@@ -1,7 +1,4 @@
-"""Laws of KTO: gains and losses against a reference point that no single row decides.
-
-    python -m pytest tests/core/test_kto.py        about 3 s
-"""
+"""Laws of KTO: gains and losses against a reference point that no single row decides."""
 import math
 
 import pytest

@@ -1,7 +1,4 @@
-"""The weight ledger: what it shows is the derivative of the loss, and nothing else.
-
-    python -m pytest tests/core/test_ledger.py        about 3 s
-"""
+"""The weight ledger: what it shows is the derivative of the loss, and nothing else."""
 import math
 import re
 
@@ -101,7 +98,7 @@ def test_the_command(tmp_path, capsys):
             str(tmp_path / "x.png")]
     assert run(main, argv) == 0
     out = capsys.readouterr().out
-    assert (tmp_path / "x.png").stat().st_size > 5000
+    assert (tmp_path / "x.png").stat().st_size > 5000 and all(name in out for name in OBJECTIVES)
     strip = out[out.index("\nsft answer"):].splitlines()[3]
     assert set(re.findall(r"[-+]\d+\.\d+", strip)) == {"+1.00"}, f"token-mean SFT is +1 everywhere, not {strip}"
     assert run(main, [*argv, "--show", "kto"]) == 0

@@ -1,7 +1,5 @@
 """The contract that every objective keeps, and the laws of SFT and DPO.
 
-    python -m pytest tests/core/test_objectives.py        about 10 s
-
 The first part runs over all of OBJECTIVES in all the forms that tiny.py lists: an objective added to the registry is
 tested here at once. What couples rows says so with `coupled = True` and is left out where rows must just add.
 """

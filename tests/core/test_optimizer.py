@@ -1,7 +1,5 @@
 """What one optimizer step does: learning rate, decay, clipping, precision, compile.
 
-    python -m pytest tests/core/test_optimizer.py
-
 `fit` itself runs here, on a tiny model; a hook on its optimizer notes what each step finds and what it changes.
 """
 import math

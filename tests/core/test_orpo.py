@@ -1,7 +1,4 @@
-"""The laws of ORPO: what its odds are, what it reads, where it is finite.
-
-    python -m pytest tests/core/test_orpo.py        about 2 s
-"""
+"""The laws of ORPO: what its odds are, what it reads, where it is finite."""
 import math
 
 import pytest

@@ -1,7 +1,5 @@
 """The laws of the methods over pairs: what each of them is where it meets another one that the reader knows.
 
-    python -m pytest tests/core/test_pairs.py        about 5 s
-
 Values are also compared with other people's code (test_parity.py), and every objective keeps the general contract
 (test_objectives.py). Here stand the identities; each test says which.
 """
@@ -30,16 +28,21 @@ from nanouft.objectives.hinge import Hinge
 from nanouft.objectives.ipo import IPO
 from nanouft.objectives.kto import KTO, kto_loss
 from nanouft.objectives.nca import NCA
+from nanouft.objectives.neftune import NEFTune
 from nanouft.objectives.orpo import ORPO, log_odds
+from nanouft.objectives.poft import PoFT
 from nanouft.objectives.robust_dpo import RobustDPO
 from nanouft.objectives.rpo import RPO, nearness
+from nanouft.objectives.sftmix import SFTMix
 from nanouft.objectives.simpo import SimPO
 from nanouft.objectives.slic import SLiC
 from nanouft.objectives.sppo import SPPO
 from nanouft.objectives.tis_dpo import TISDPO, token_weights
+from nanouft.objectives.tofu import TOFU
 from nanouft.objectives.tpo import TPO, triple_rows
 from nanouft.objectives.tpo_l import TPOL
-from nanouft.objectives.una import score_loss
+from nanouft.objectives.uft import UFT
+from nanouft.objectives.una import UNA, score_loss
 from nanouft.reference import add_columns
 from nanouft.shell.config import UserError
 
@@ -251,13 +254,6 @@ def test_ipo_aims_at_a_margin(reduction):
     same(grads("ipo", margin(5.0), hp)["chosen"], [[0.0]], "and pushes nothing there")
     assert grads("ipo", margin(7.0), hp)["chosen"] > 0 > grads("ipo", margin(3.0), hp)["chosen"], \
         "LAW: IPO pushes up before its aim and pulls back beyond it"
-
-
-def test_ipo_means_and_sums():
-    batch = step([[1.0, 1.0, 1.0]], [[0.0]])
-    same(loss("ipo", batch, IPO(beta=0.5, reduction="mean")), 0.0,
-         "three tokens of one nat are a mean of 1 = 1 / (2 beta)")
-    same(loss("ipo", batch, IPO(beta=0.5, reduction="sum")), 4.0, "and a sum of 3, two nats too far")
 
 
 @pytest.mark.parametrize("beta", [0.1, 2.0])
@@ -563,6 +559,12 @@ def test_prompt_embeddings_see_the_prompt_alone():
     (RPO(), {"diagonal_weight"}, "--diagonal-weight changes nothing"),
     (RPO(form="diagonal"), {"temperature"}, "--temperature changes nothing"),
     (RPO(temperature=0.0), set(), "--temperature 0"), (RPO(diagonal_weight=1.5), set(), "--diagonal-weight 1.5"),
+    (UNA(beta=0.0), set(), "--beta"), (UFT(beta=-1.0), set(), "--beta"), (PoFT(beta=0.0), set(), "--beta"),
+    (KTO(desirable_weight=-1.0), set(), "--desirable-weight"),
+    (KTO(desirable_weight=0.0, undesirable_weight=0.0), set(), "both 0"),
+    (TOFU(gamma=0.5), set(), "--gamma 0.5"), (TOFU(gamma=-1.0), set(), "--gamma -1.0"),
+    (TOFU(beta=0.0), set(), "--beta"), (NEFTune(alpha=-1.0), set(), "--alpha -1.0"),
+    (SFTMix(mu=-0.1), set(), "--mu -0.1"),
 ], ids=str)
 def test_flags_that_are_wrong_or_change_nothing_are_refused(hp, given, says):
     with pytest.raises(UserError) as error:

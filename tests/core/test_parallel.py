@@ -14,46 +14,64 @@ from nanouft.shell.files import read_json
 pytestmark = pytest.mark.skipif(not dist.is_available() or not dist.is_gloo_available(), reason="torch without gloo")
 
 
+# rows of a step that two processes (and two micro-batches each) cannot share equally
+RUNS = {
+    "neftune": (7, ["--accumulate", "2", "--freeze", "half", "--weight-decay", "0.1"]),          # SFT with noise
+    "ift": (5, ["--residual", "replace", "--lam", "0.5", "--lam-noise", "0.3"]),
+    "dpo": (3, ["--save-every", "2", "--eval-every", "3"])}
 TRAIN = """
 import sys
+import torch.distributed as dist
 from running import be_brief
 from nanouft import train
 from nanouft.shell import config
+
 be_brief()
-sys.exit(config.run(train.main))
+meet, part = dist.init_process_group, dist.destroy_process_group
+dist.init_process_group = lambda *args: dist.is_initialized() or meet(*args)         # gloo cannot meet twice
+dist.destroy_process_group = lambda: line is last and part()
+*_, last = sys.argv
+for line in sys.argv[1:]:
+    assert config.run(train.main, line.split()) == 0, line
 """
 
 
-def torchrun(*argv, cwd) -> subprocess.CompletedProcess:
-    """Two processes; the system picks a free port (--standalone), so that tests may run side by side."""
-    (cwd / "brief_train.py").write_text(TRAIN)
+def flags(objective: str, init) -> list[str]:
+    rows, more = RUNS[objective]
+    return ["--init", str(init), "--objective", objective, "--steps", "5", "--rows", "30", "--batch-size", str(rows),
+            *more, *QUICK]
+
+
+@pytest.fixture(scope="module")
+def two(tiny_base, tmp_path_factory):
+    """(folder, what was said): all runs, one after the other, by the same two processes. The system picks a free port
+    (--standalone), so that tests may run side by side."""
+    place = tmp_path_factory.mktemp("two")
+    (place / "brief_train.py").write_text(TRAIN)
     env = environment()
     env["PYTHONPATH"] += os.pathsep + str(ROOT / "tests")
-    return subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2",
-                           "brief_train.py", *map(str, argv)], cwd=cwd, env=env, stdin=subprocess.DEVNULL,
-                          capture_output=True, encoding="utf-8", errors="replace", timeout=120)
-
-
-# rows of a step that two processes (and two micro-batches each) cannot share equally
-@pytest.mark.parametrize("objective, rows, more", [
-    ("neftune", 7, ["--accumulate", "2", "--freeze", "half", "--weight-decay", "0.1"]),         # SFT with noise
-    ("ift", 5, ["--residual", "replace", "--lam", "0.5", "--lam-noise", "0.3"]),
-    ("dpo", 3, ["--save-every", "2", "--eval-every", "3"])])
-def test_two_processes_give_the_losses_of_one(objective, rows, more, here, tiny_base, brief):
-    flags = ["--init", tiny_base, "--objective", objective, "--steps", 5, "--rows", 30, "--batch-size", rows,
-             *more, *QUICK]
-    got = torchrun(*flags, cwd=here)
+    got = subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2",
+                          "brief_train.py", *(" ".join(flags(o, tiny_base)) for o in RUNS)], cwd=place, env=env,
+                         stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", errors="replace", timeout=90)
     assert got.returncode == 0, got.stderr
-    assert call(train.main, *flags, "--out", "one") == 0
-    two, one = here / "out" / objective, here / "one"
-    assert len(losses(two)) == 5 and losses(two) == pytest.approx(losses(one), rel=1e-5)
-    norms = [[m.get("grad_norm", 0) for m in metrics(f)] for f in (two, one)]
+    return place / "out", got.stdout
+
+
+@pytest.mark.parametrize("objective", RUNS)
+def test_two_processes_give_the_losses_of_one(objective, two, here, tiny_base, brief):
+    assert call(train.main, *flags(objective, tiny_base), "--out", "one") == 0
+    both, one = two[0] / objective, here / "one"
+    assert len(losses(both)) == 5 and losses(both) == pytest.approx(losses(one), rel=1e-5)
+    norms = [[m.get("grad_norm", 0) for m in metrics(f)] for f in (both, one)]
     assert norms[0] == pytest.approx(norms[1], rel=1e-3)
-    looks = [read_json(f / "eval.json")["before"]["held_out"] for f in (two, one)]
+    looks = [read_json(f / "eval.json")["before"]["held_out"] for f in (both, one)]
     assert looks[0] == pytest.approx(looks[1])
-    # only the first process speaks and writes
-    assert got.stdout.count("of 30 rows serve") == 1 and got.stdout.count("Everything is in") == 1
-    assert [f.name for f in (here / "out").iterdir()] == [objective]
+
+
+def test_only_the_first_process_speaks_and_writes(two):
+    folder, said = two
+    assert said.count("of 30 rows serve") == said.count("Everything is in") == len(RUNS)
+    assert {f.name for f in folder.iterdir()} == set(RUNS)
 
 
 def test_a_mistake_is_told_once_a_machine(here, tiny_base, capsys, monkeypatch):

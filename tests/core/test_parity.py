@@ -1,7 +1,4 @@
-"""The parity script: what we have agrees with TRL, the authors' code and plain formulas, and the script can fail.
-
-    python -m pytest tests/core/test_parity.py        about 2 s
-"""
+"""The parity script: what we have agrees with TRL, the authors' code and plain formulas, and the script can fail."""
 import json
 from dataclasses import replace
 from pathlib import Path

@@ -16,6 +16,7 @@ from nanouft import evaluate, pretrain, train
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 PAIRS, LADDER = DATA / "instructions_with_preference.json", DATA / "dolly_ladder.jsonl"
+CORPUS = DATA / "tinyshakespeare.txt"
 FIELDS = ("--prompt-field", "instruction", "--response-field", "response")
 RUNS = {"ift": (PAIRS, (), "nll"), "dpo": (PAIRS, (), "accuracy"), "sft": (LADDER, FIELDS, "nll")}
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="the real files are not on this machine")
@@ -23,18 +24,22 @@ pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="the real files are no
 
 @pytest.fixture
 def short(tmp_path, monkeypatch):
-    """The first 150 rows of each file, and a quarter of a million parameters; the slow tests take everything."""
+    """The beginnings of the files, and a small base; the slow tests take everything."""
+    module = sys.modules[__name__]
+    text = tmp_path / CORPUS.name
+    text.write_text(CORPUS.read_text(encoding="utf-8")[:200_000], encoding="utf-8")
+    monkeypatch.setattr(module, "CORPUS", text)
     ladder = tmp_path / LADDER.name
     ladder.write_text("".join(LADDER.read_text(encoding="utf-8").splitlines(True)[:150]), encoding="utf-8")
     pairs = tmp_path / PAIRS.name
     pairs.write_text(json.dumps(json.loads(PAIRS.read_text(encoding="utf-8"))[:150]), encoding="utf-8")
     monkeypatch.setitem(pretrain.SIZES, "nano", replace(pretrain.SIZES["nano"], n_layer=2, n_embd=64))
     files = {PAIRS: pairs, LADDER: ladder}
-    monkeypatch.setattr(sys.modules[__name__], "RUNS", {n: (files[f], *more) for n, (f, *more) in RUNS.items()})
+    monkeypatch.setattr(module, "RUNS", {n: (files[f], *more) for n, (f, *more) in RUNS.items()})
 
 
 def base(folder: Path, steps: int, *more) -> Path:
-    assert call(pretrain.main, "--corpus", DATA / "tinyshakespeare.txt", "--steps", steps, *more,
+    assert call(pretrain.main, "--corpus", CORPUS, "--steps", steps, *more,
                 "--out", folder / "shake") == 0
     return folder / "shake"
 

@@ -1,7 +1,4 @@
-"""The reward model: its loss and gradient, what it reads, what it leaves behind, and what it says about itself.
-
-    python -m pytest tests/core/test_reward.py        about 10 s
-"""
+"""The reward model: its loss and gradient, what it reads, what it leaves behind, and what it says about itself."""
 import math
 
 import numpy as np

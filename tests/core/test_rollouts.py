@@ -1,7 +1,4 @@
-"""Rollouts and the methods that learn from them: laws of advantages, ratios and KLs, and the runs of `train`.
-
-    python -m pytest tests/core/test_rollouts.py        about 20 s
-"""
+"""Rollouts and the methods that learn from them: laws of advantages, ratios and KLs, and the runs of `train`."""
 import math
 import shutil
 from dataclasses import fields, replace

@@ -1,7 +1,4 @@
-"""Laws of UNA and UFT: one number per answer, one loss for demonstrations and judged answers.
-
-    python -m pytest tests/core/test_una_uft.py        about 3 s
-"""
+"""Laws of UNA and UFT: one number per answer, one loss for demonstrations and judged answers."""
 import math
 
 import pytest

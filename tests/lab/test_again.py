@@ -1,7 +1,4 @@
-"""`python -m nanouft.lab.again`: which cells it repeats, what it compares them with, what it says. Trains nothing.
-
-    python -m pytest tests/lab/test_again.py        below 10 s
-"""
+"""`python -m nanouft.lab.again`: which cells it repeats, what it compares them with, what it says. Trains nothing."""
 from types import SimpleNamespace
 
 import pytest

@@ -1,7 +1,4 @@
-"""Cells: what is trained is what train gives, finished ones are kept, a line cut short is made again.
-
-    python -m pytest tests/lab/test_cells.py        about 20 s
-"""
+"""Cells: what is trained is what train gives, finished ones are kept, a line cut short is made again."""
 import json
 import math
 import subprocess

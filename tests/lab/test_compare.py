@@ -1,7 +1,4 @@
-"""The comparison: what a cell keeps for the page, what training costs, how cells become rows, what is run again.
-
-    python -m pytest tests/lab/test_compare.py        about 25 s
-"""
+"""The comparison: what a cell keeps for the page, what training costs, how cells become rows, what is run again."""
 import json
 from dataclasses import replace
 
@@ -31,16 +28,18 @@ SFT, DPO = ("--objective", "sft", *SHORT), ("--objective", "dpo", "--steps", "3"
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory, tiny_base) -> dict[str, dict]:
     """Three real cells with snapshots: the (tiny) base, SFT, and DPO after it."""
-    keep, sft = tmp_path_factory.mktemp("kept"), Cell(SFT, 5, str(tiny_base), "val", 2)
-    some = {"base": Cell((), 0, str(tiny_base), "val", 2), "sft": sft, "chain": Cell(DPO, 5, sft, "val", 2)}
+    keep, sft = tmp_path_factory.mktemp("kept"), Cell(SFT, 5, str(tiny_base), "val", 1)
+    some = {"base": Cell((), 0, str(tiny_base), "val", 1), "sft": sft, "chain": Cell(DPO, 5, sft, "val", 1)}
     with pytest.MonkeyPatch.context() as patch:
         be_brief(patch.setattr)
-        return {name: run_cell(replace(c, snapshot=True), keep) for name, c in some.items()}
+        patch.setattr(snapshot, "PAIRS", 40)
+        done = {name: run_cell(replace(c, snapshot=True), keep) for name, c in some.items()}
+    return done | {"start of the chain": read_json(keep / sft.model_key / "spent.json")}
 
 
 def test_looking_changes_no_weight(faces, tiny_base):
     """A snapshot looks at held-out rows while it trains; loss, scores and tokens are those of a plain cell."""
-    plain = run_cell(Cell(SFT, 5, str(tiny_base), "val", 2), None)
+    plain = run_cell(Cell(SFT, 5, str(tiny_base), "val", 1), None)
     for key in ("mean", "families", "tokens", "last_loss"):
         assert faces["sft"][key] == plain[key], key
     assert [p[0] for p in faces["sft"]["portrait"]["held"]["points"]] == [24], "looked at once in 30 steps"
@@ -72,8 +71,8 @@ def test_the_ledger_of_a_snapshot_is_that_of_its_own_objective(faces):
 
 
 def test_seconds_add_up_along_a_chain(faces):
-    alone, both = (faces[n]["portrait"]["seconds"] for n in ("sft", "chain"))
-    assert alone > 0 and both > 0.3 * alone, "the chain's time holds that of its start"
+    first, both = faces["start of the chain"]["seconds"], faces["chain"]["portrait"]["seconds"]
+    assert both > first > 0, "the chain's time holds that of its start"
 
 
 def test_a_run_that_samples_counts_its_own_cost(tiny_base):
@@ -196,6 +195,7 @@ def test_mistakes_are_one_line(capsys):
 def test_results_and_table_are_computed_from_the_cells(tmp_path, monkeypatch, tiny_base):
     """A real, tiny comparison of two rows over two seeds, in this process (test_cells.py has workers)."""
     monkeypatch.setattr(the_cells, "finished", lambda work, jobs, workers: (work(*job) for job in jobs))
+    monkeypatch.setattr(snapshot, "PAIRS", 40)
     monkeypatch.setattr(compare, "all_rows", lambda: {"sft": Row(SFT, "demonstrations"), "dpo": Row(DPO, "pairs")})
     assert call(compare.main, "--seeds", "2", "--items", "1", "--init", tiny_base, "--out", tmp_path) == 0
     rows, text = read_json(tmp_path / "results.json")["rows"], (tmp_path / "table.md").read_text(encoding="utf-8")

@@ -1,6 +1,4 @@
 """The study of reward over-optimisation: its figures by hand, its table and picture from lines, one small real piece.
-
-    python -m pytest tests/lab/test_overoptimise.py       about 10 s
 """
 import re
 

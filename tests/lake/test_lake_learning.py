@@ -1,13 +1,11 @@
-"""Frozen Lake, what learning does: nanouft's objectives on cells and actions, and the mechanisms behind claim C5.
-
-    python -m pytest tests/lake/test_lake_learning.py        about 8 s
-"""
+"""Frozen Lake, what learning does: nanouft's objectives on cells and actions, and the mechanisms behind claim C5."""
 import math
 from dataclasses import replace
 from itertools import combinations
 
 import pytest
 import torch
+from test_lake import soft_optimal
 from tiny import differs, same
 
 import frozen_lake.learn as learning
@@ -16,7 +14,7 @@ from frozen_lake.lake import Lakes, make_lake
 from frozen_lake.learn import (METHODS, Task, batch_of, exact_gradient_loss, learn, method, reinforce_loss, sampled,
                                task_of)
 from frozen_lake.measure import measures, used
-from frozen_lake.planning import greedy, optimal, simulate, soft_optimal, solve, success
+from frozen_lake.planning import greedy, optimal, simulate, solve, success
 from frozen_lake.policies import Net, Table, habit, pretrain
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.ift import IFT, future_sum
@@ -33,8 +31,8 @@ def starts(rows: int = 5):
     return {"table": Table(rows, TWOWAY.S, 0.2), "net": Net(rows, TWOWAY.S)}
 
 
-def final(task, policy, m, **kw) -> torch.Tensor:
-    return learn(task, policy, m, **{"steps": 50, "every": 50, **kw}).policies[-1]
+def final(task, policy, m, steps: int = 30) -> torch.Tensor:
+    return learn(task, policy, m, steps=steps, every=steps).policies[-1]
 
 
 def moved_rows(before: torch.Tensor, after: torch.Tensor) -> set[int]:
@@ -55,10 +53,10 @@ def test_learners_do_not_disturb_each_other(name):
     lakes = [random_lake(i) for i in range(3)]
     task = Task(Lakes(lakes), [gold(m) for m in lakes], [loser(m) for m in lakes])
     for make in (lambda n, seeds: Net(n, 25, seeds=seeds), lambda n, seeds: Table(n, 25, 0.2, seeds)):
-        together = final(task, make(3, [0, 1, 2]), method(name), steps=20)
+        together = final(task, make(3, [0, 1, 2]), method(name), steps=10)
         for i, lake in enumerate(lakes):
             alone = final(Task(Lakes([lake]), task.golds[i:i + 1], task.losers[i:i + 1]), make(1, [i]), method(name),
-                          steps=20)
+                          steps=10)
             same(together[i], alone[0], f"{name}: learner {i} of three learns what it learns alone", 1e-9)
 
 

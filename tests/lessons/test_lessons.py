@@ -16,7 +16,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from functools import partial
 from pathlib import Path
 
@@ -146,16 +145,19 @@ def test_the_afternoon_path_needs_no_other_lesson(lesson):
         assert f"if you did lesson {other}" in text, f"({other}) is not on the afternoon path before this lesson"
 
 
-def run(file: Path, folder: Path) -> tuple[str, float]:
-    """What a lesson prints, and the seconds it takes."""
+def run(file: Path, folder: Path, *flags: str) -> str:
+    """What a lesson prints."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     env = {**os.environ, "PYTHONPATH": path, "PYTHONIOENCODING": "cp1252"}
-    started = time.time()
-    done = subprocess.run([sys.executable, str(file)], cwd=folder, env=env, stdin=subprocess.DEVNULL,
+    done = subprocess.run([sys.executable, *flags, str(file)], cwd=folder, env=env, stdin=subprocess.DEVNULL,
                           capture_output=True, timeout=SECONDS)
     out, err = done.stdout.decode("cp1252"), done.stderr.decode("cp1252", "replace")
     assert done.returncode == 0, f"exit {done.returncode}\n{out[-2000:]}\n{err[-2000:]}"
-    return out, time.time() - started
+    picture = f"out/lessons/{number(file)}.png"
+    assert (folder / picture).stat().st_size > 10_000, "the picture is empty"
+    assert picture in out.replace("\\", "/"), "the lesson says where its picture is"
+    assert "guess" in out.lower(), "the lesson comes back to the guess"
+    return out
 
 
 @pytest.fixture(scope="module")
@@ -166,16 +168,27 @@ def folder(tmp_path_factory) -> Path:
     return place
 
 
-def test_runs(lesson, folder):
-    out, seconds = run(lesson, folder)
-    picture = f"out/lessons/{number(lesson)}.png"
-    assert (folder / picture).stat().st_size > 10_000, "the picture is empty"
-    assert picture in out.replace("\\", "/"), "the lesson says where its picture is"
-    assert "guess" in out.lower(), "the lesson comes back to the guess"
-    assert seconds < SECONDS
+LONG = {"01": 8, "08": 4, "09": 4, "10": 4, "11": 4, "14": 2, "16": 4}       # lesson -> STEPS of its short version
 
 
-def changed(name: str, folder: Path, **values: str) -> str:
+@pytest.mark.parametrize("file", [f for f in LESSONS if number(f) not in ("00", *LONG)], ids=lambda f: f.stem)
+def test_runs(file, folder):
+    run(file, folder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", [f for f in LESSONS if number(f) in LONG], ids=lambda f: f.stem)
+def test_long_ones_run(file, folder):
+    run(file, folder)
+
+
+@pytest.mark.parametrize("stem", LONG)
+def test_long_ones_run_in_short(stem, folder):
+    """Every line with a few steps of training. What is asserted of trained models is switched off by -O."""
+    changed(stem, folder, "-O", STEPS=LONG[stem])
+
+
+def changed(name: str, folder: Path, *flags: str, **values) -> str:
     """What a lesson prints when a student has changed lines such as `BREAK = None`."""
     (file,) = [f for f in LESSONS if f.stem.startswith(name)]
     source = file.read_text(encoding="utf-8")
@@ -184,7 +197,7 @@ def changed(name: str, folder: Path, **values: str) -> str:
         assert n == 1, f"{file.name} has {n} lines {key} = ..."
     copy = folder / f"{name}_changed.py"
     copy.write_text(source, encoding="utf-8")
-    return run(copy, folder)[0]
+    return run(copy, folder, *flags)
 
 
 def marks(out: str) -> dict[str, tuple[int, int]]:
@@ -194,11 +207,12 @@ def marks(out: str) -> dict[str, tuple[int, int]]:
 
 def test_00_tells_names_after_a_guess_only(folder):
     (file,) = [f for f in LESSONS if f.stem.startswith("00")]
-    assert not marks(run(file, folder)[0]), "no guess, no names"
+    assert not marks(run(file, folder)), "no guess, no names"
     out = changed("00", folder, MY_GUESS="ABCD")
     assert list(marks(out)) == ["base", "SFT", "IFT", "DPO"] and re.search(r"'ABCD': \d of 4 right", out)
 
 
+@pytest.mark.slow
 def test_00_break_it(folder):
     """Two rival stories: SFT at DPO's low rate still stops, and DPO stops once the rejected <|end|> costs nothing."""
     assert marks(changed("00", folder, MY_GUESS="ABCD", BREAK="rate"))["SFT"][1] > 90
