@@ -190,7 +190,7 @@ def test_long_ones_run_in_short(stem, folder):
 
 def changed(name: str, folder: Path, *flags: str, **values) -> str:
     """What a lesson prints when a student has changed lines such as `BREAK = None`."""
-    (file,) = [f for f in LESSONS if f.stem.startswith(name)]
+    (file,) = [f for f in LESSONS if number(f) == name]
     source = file.read_text(encoding="utf-8")
     for key, value in values.items():
         source, n = re.subn(rf'^{key} = ("[^"]*"|\S+)', f"{key} = {value!r}", source, flags=re.M)
