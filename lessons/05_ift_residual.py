@@ -168,7 +168,7 @@ def guessed(step: int, f: str, place: int) -> str:
 
 
 columns = [(f, place) for f in FAMILIES for place in words[f][0]]
-steps = (0, 4, 8, 20, 40)
+steps = (0, STEPS // 10, STEPS // 5, STEPS // 2, STEPS)
 cells = [[guessed(step, f, place) for f, place in columns] for step in steps]
 grey = [["#CCCCCC" if "×" in cell else "w" for cell in line] for line in cells]
 truth = [tok.decode([int(tests[f].inputs[0, place])]).strip() for f, place in columns]
