@@ -22,6 +22,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from nanouft.data.forms import quoted
 from nanouft.data.read import objects
 from nanouft.shell import config
 
@@ -72,6 +73,12 @@ def main(argv=None) -> int:
     items, _ = objects(args.file)
     files: dict[str, list[dict]] = {name: [] for name in ("scores", "labels", "pairs", "demos", "mixed", "test")}
     left_out = 0
+    there = dict.fromkeys(key for _, item in items for key in item)
+    if missing := [field for field in cfg.answers if field not in there]:
+        raise config.UserError(f"{args.file}: no row has the field {quoted(missing)} of --answers; "
+                               f"the fields are {quoted(there)}{config.nearest(missing[0], there)}")
+    if len(set(cfg.answers)) < len(cfg.answers):
+        raise config.UserError("--answers names a field twice")
     for where, item in items:
         prompt = item.get(cfg.prompt)
         if not isinstance(prompt, str):

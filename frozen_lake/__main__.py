@@ -65,8 +65,11 @@ class Run:
 
     def check(self) -> None:
         config.in_range(self, "lam", "gamma", high=1)
-        config.in_range(self, "beta", "lr", above=True)
-        config.in_range(self, "seeds", "updates", "maps", "workers", low=1)
+        config.in_range(self, "beta", above=True)
+        config.in_range(self, "lr", above=True, high=1)     # RMSprop's first step is ten times as large
+        config.in_range(self, "seeds", "maps", low=1, high=10_000)
+        config.in_range(self, "updates", low=1, high=100_000)
+        config.in_range(self, "workers", low=1, high=64)
         if self.study and (self.seeds == 1 or self.maps < 2):
             raise config.UserError("--study needs at least 2 --maps and 2 --seeds, or there is no interval")
         config.choose("loser", self.loser, demos.LOSERS)

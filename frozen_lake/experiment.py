@@ -12,6 +12,7 @@ a setting if all three contrasts do, does not hold if one of them does not, else
 of the base setting. Cells are lines of C5.jsonl, one a map and setting; table and verdict are computed from them.
 Not tuned: one learning rate for all methods (two others are among the settings).
 """
+import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -25,10 +26,11 @@ from frozen_lake.lake import Lake, Lakes
 from frozen_lake.learn import Method, Task, learn, method
 from frozen_lake.measure import CONTRASTS, distance, joined, measures, over
 from frozen_lake.policies import start_policy
-from nanouft.lab.cells import finished
+from nanouft.lab.cells import finished, is_number, refuse_smaller
 from nanouft.look.stats import interval, shown, verdict
+from nanouft.shell import signals
 from nanouft.shell.config import UserError
-from nanouft.shell.files import Lines, checksum, write_json
+from nanouft.shell.files import Lines, beside, checksum, locked, read_json, write_json, write_text
 
 STUDY_VERSION = 1           # raised by hand when a change of code changes what cells give
 EARLY = 25                  # updates after which the distance is looked at once more
@@ -126,17 +128,31 @@ def run_chunk(name: str, first: int, maps: int, seeds: int) -> list[dict]:
     return cells
 
 
+def read_cells(file: Path) -> dict[str, dict]:
+    """{key: cell} of C5.jsonl; UserError with its number for a line that is none."""
+    def wrong(line: dict) -> str:
+        if not isinstance(line.get("key"), str):
+            return "has no key"
+        rows = [] if "skipped" in line else [line.get(m) for m in METHODS]
+        whole = all(isinstance(row, list) and len(row) == len(FIELDS) and is_number(row[0])
+                    and all(x is None or is_number(x) for x in row) for row in rows)
+        return "" if whole else "is not a whole cell"
+    return {c["key"]: c for c in Lines(file).read(wrong)}
+
+
 def run_study(file: Path, maps: int, seeds: int, workers: int, names: list[str]) -> dict[str, dict]:
     """Run what is missing in `file`, append each chunk as it ends; returns all cells by key."""
-    lines = Lines(file)
-    done = {c["key"]: c for c in lines.read()}
-    todo = []
-    for name in names:
-        missing = [n for n in range(maps) if key(SETTINGS[name], n, maps, seeds) not in done]
-        todo += [(name, first, maps, seeds) for first in sorted({n // CHUNK * CHUNK for n in missing})]
-    for cells in tqdm(_each(todo, workers), total=len(todo), desc="C5", mininterval=5, disable=not todo):
-        lines.add(*cells)
-        done.update({c["key"]: c for c in cells})
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with locked(beside(file)):
+        signals.kept(file)
+        lines, done, todo = Lines(file), read_cells(file), []
+        for name in names:
+            missing = [n for n in range(maps) if key(SETTINGS[name], n, maps, seeds) not in done]
+            todo += [(name, first, maps, seeds) for first in sorted({n // CHUNK * CHUNK for n in missing})]
+        with contextlib.closing(_each(todo, workers)) as chunks:
+            for cells in tqdm(chunks, total=len(todo), desc="C5", mininterval=5, disable=not todo):
+                lines.add(*cells)
+                done.update({c["key"]: c for c in cells})
     return done
 
 
@@ -200,7 +216,7 @@ def report(done: dict[str, dict], maps: int, seeds: int, names: list[str]) -> tu
 
 def dots(folder: Path, data: dict) -> dict[str, dict[str, list[float]]]:
     """{setting: {contrast: one number a map}}, for the picture."""
-    done = {c["key"]: c for c in Lines(folder / "C5.jsonl").read()}
+    done = read_cells(folder / "C5.jsonl")
     out = {}
     for s in data["settings"]:
         cells = [done[key(SETTINGS[s["name"]], n, data["maps"], data["seeds"])] for n in range(data["maps"])]
@@ -212,17 +228,20 @@ def dots(folder: Path, data: dict) -> dict[str, dict[str, list[float]]]:
 def study(folder: Path, maps: int, seeds: int, workers: int, names: list[str] | None = None) -> dict:
     """Run, write C5.jsonl, C5.json, C5.md below `folder`, print the table; returns C5.json's object."""
     names = names or list(SETTINGS)
+    if (file := folder / "C5.json").exists():
+        there = read_json(file)
+        refuse_smaller(file, {n: there.get(n) for n in ("maps", "seeds")}, {"maps": maps, "seeds": seeds})
     done = run_study(folder / "C5.jsonl", maps, seeds, workers, names)
     data, lines = report(done, maps, seeds, names)
-    write_json(folder / "C5.json", data)
-    (folder / "C5.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_json(file, data)
+    write_text(folder / "C5.md", "\n".join(lines) + "\n")
     print("\n".join(lines))
     return data
 
 
 def again(folder: Path, maps: int, seeds: int) -> None:
     """Learn the first chunk of the base setting once more and compare every number. UserError if one differs."""
-    done = {c["key"]: c for c in Lines(folder / "C5.jsonl").read()}
+    done = read_cells(folder / "C5.jsonl")
     cells = run_chunk("base", 0, maps, seeds)
     if any(c["key"] not in done for c in cells):
         raise UserError(f"{folder / 'C5.jsonl'}: the base setting is not finished there; run --study first")

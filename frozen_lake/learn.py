@@ -23,7 +23,7 @@ from frozen_lake.planning import GAMMA, occupancy, policy_gradient, simulate
 from frozen_lake.policies import Policy
 from nanouft.objective import Batch, Seqs
 from nanouft.objectives import OBJECTIVES
-from nanouft.shell.config import choose
+from nanouft.shell.config import UserError, choose
 
 OWN = 40                    # an own episode (online pairs, REINFORCE) is cut after so many steps
 
@@ -156,6 +156,8 @@ def learn(task: Task, policy: Policy, m: Method, steps: int = 200, lr: float = 5
             trace.policies.append(policy.probs())
             own = occupancy(task.lakes, trace.policies[-1])
             overlap.append(torch.minimum(policy.seen, own / own.sum(-1, keepdim=True)).sum(-1))
+    if not all(torch.isfinite(p).all() for p in policy.parameters()):
+        raise UserError(f"{m.objective}: the policy is no longer finite after {steps} updates; lower --lr {lr:g}")
     trace.policies, trace.seen, trace.overlap = torch.stack(trace.policies), seen, torch.stack(overlap).mean(0)
     return trace
 

@@ -9,7 +9,6 @@ What a network learns is computed here and put into the page as numbers, and so 
 been run. draw.js and scenes.js show it; page.html and page.css are the frame.
 Simplified: always the map twoway5, never slippery; the experiment itself knows more maps, starts and methods.
 """
-import json
 from pathlib import Path
 
 import torch
@@ -22,6 +21,7 @@ from frozen_lake.learn import learn, method, task_of
 from frozen_lake.measure import distance
 from frozen_lake.planning import greedy, success
 from frozen_lake.policies import Net
+from nanouft.shell import text
 
 HERE, MAP = Path(__file__).parent, "twoway5"
 METHODS = ("sft", "ift", "dpo", "orpo")
@@ -61,13 +61,14 @@ def networks(lake: Lake, hp: dict) -> dict:
 
 
 def verdicts(study: dict | None) -> dict | None:
-    """The study (docs/results/C5.json) as the last scene shows it."""
+    """The study (docs/results/C5.json) as the last scene shows it; scenes.js takes its texts for HTML."""
     if not study:
         return None
     rows = [{"name": s["name"], "verdict": s["verdict"], "share": s["order_share"], "maps": s["maps"],
              "contrasts": [{"name": name, "mean": c[0], "half": c[1], "verdict": c[2]}
                            for name, c in s["contrasts"].items()]} for s in study["settings"]]
-    return {"seeds": study["seeds"], "verdict": study["verdict"], "counts": study["verdicts"], "settings": rows}
+    found = {"seeds": study["seeds"], "verdict": study["verdict"], "counts": study["verdicts"], "settings": rows}
+    return text.each_string(found, text.html)
 
 
 def content(hp: dict, study: dict | None) -> dict:
@@ -82,13 +83,10 @@ def content(hp: dict, study: dict | None) -> dict:
 
 
 def fill(data: dict) -> str:
-    parts = {"/*DATA*/": json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")}    # no "</script>" inside
+    parts = {"/*DATA*/": text.script_json(data)}
     for name in ("page.css", "lake.js", "draw.js", "scenes.js"):
         parts[f"/*{name.replace('.', '_').upper()}*/"] = (HERE / name).read_text(encoding="utf-8")
-    page = (HERE / "page.html").read_text(encoding="utf-8")
-    for place, part in parts.items():
-        page = page.replace(place, part, 1)
-    return page
+    return text.fill((HERE / "page.html").read_text(encoding="utf-8"), parts)
 
 
 def write(folder: Path, data: dict) -> Path:

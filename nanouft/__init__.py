@@ -8,6 +8,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.1.0"
 
+if sys.argv[:1] == ["-m"]:              # python -m nanouft...: a Ctrl-C while torch is imported is no traceback
+    from nanouft.shell import signals
+    signals.quiet_import()
+
 MOVED = {"bench": "lab.bench", "claims": "lab.claims", "compare": "lab.compare", "cost": "lab.cost",
          "overoptimise": "lab.overoptimise", "tokenizer": "data.tokenizer"}
 

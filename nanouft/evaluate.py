@@ -48,9 +48,14 @@ class Evaluate:
     prompt_field: str | None = None     # name of the prompt in your data, where it is none of the usual
     response_field: str | None = None   # name of the response in your data
 
-    def check(self) -> None:
+    def check(self, given: set[str]) -> None:
         config.choose("--split", self.split, ("val", "test"))
         config.in_range(self, "items", low=1, high=10_000)
+        config.in_range(self, "seed")
+        if self.data and (idle := sorted(given & {"split", "items", "seed"})):
+            raise config.UserError(f"--{idle[0]} belongs to NanoWorld; it changes nothing with --data")
+        if not self.data and (idle := sorted(given & {"prompt_field", "response_field"})):
+            raise config.UserError(f"{config.flag(idle[0])} names a field of your own file; give it with --data")
         if self.prior and (self.data or self.probes):
             raise config.UserError("--prior forces the beginning of NanoWorld answers; it changes nothing with "
                                    + ("--data" if self.data else "--probes"))
@@ -65,8 +70,8 @@ class Evaluate:
 
 
 def main(argv=None) -> int:
-    cfg, _ = config.parse(Evaluate, argv, "python -m nanouft.evaluate", __doc__)
-    cfg.check()
+    cfg, given = config.parse(Evaluate, argv, "python -m nanouft.evaluate", __doc__)
+    cfg.check(given)
     device = devices.pick(cfg.device, cfg.dtype, cfg.threads)
     model, tok = start_model(cfg.init)
     model.to(device.name).eval()

@@ -29,6 +29,7 @@ from nanouft.rollout.rollouts import as_if_sampled
 from nanouft.shell import config, devices
 from nanouft.shell.config import UserError
 from nanouft.shell.files import read_json
+from nanouft.shell.text import visible
 
 Strip = tuple[str, list[str], list[float]]          # label, tokens, weights
 
@@ -96,16 +97,16 @@ def main(argv=None) -> int:
             for key, text in (("answer", answer), ("chosen", answer), ("rejected", rejected))}
     row, device = Row(prompt=(Turn("user", prompt),), **said), devices.pick("cpu", "fp32", cfg.threads)
     model, tok = start_model(cfg.init)
-    print(f"prompt  {prompt}\n+ makes a token likelier, - less likely; token-mean SFT would be +1")
+    print(visible(f"prompt  {prompt}") + "\n+ makes a token likelier, - less likely; token-mean SFT would be +1")
     shown = cfg.show or [*OBJECTIVES, "ift --variant released", "ift --variant eq21_mean1"]
     strips = beside(cfg.runs, row, model, tok, device) if cfg.runs else [
         (f"{label}\n{role}", tokens, w) for label, name, hp in views(shown, cfg.init)
         for role, tokens, w in entries(name, hp, row, model, tok, device)]
     for label, tokens, w in strips:
-        print("\n" + " ".join(label.split()))
+        print("\n" + visible(" ".join(label.split())))
         if not tokens:
             continue
-        print("  " + " ".join(f"{t.strip():>9}" for t in tokens) + "\n  " + " ".join(f"{x:>+9.2f}" for x in w))
+        print("  " + " ".join(f"{visible(t.strip()):>9}" for t in tokens) + "\n  " + " ".join(f"{x:>+9.2f}" for x in w))
     heads = ("what it says", "how its objective pushes the tokens of a right answer (SFT: 1)") if cfg.runs else ("", "")
     print(f"\npicture: {plots.ledger(strips, Path(cfg.out), prompt, heads)}")
     return 0
@@ -127,8 +128,8 @@ def beside(names: list[str], row: Row, model, tok, device: devices.Device) -> li
         if run.get("command") == "train":
             try:
                 objective = run["objective"]
-                hp = OBJECTIVES[objective].hp(**run["hp"])
-            except (KeyError, TypeError) as e:
+                hp = config.of_json(OBJECTIVES[objective].hp, run["hp"], "hp")
+            except (KeyError, TypeError, UserError) as e:
                 raise UserError(f"{name}/run.json: damaged, or of another version of nanouft ({e})")
             called, bars = spoken(objective, hp), entries(objective, hp, row, model, tok, device)
         label = "\n".join([called, plots.fold(said), *([remark.strip()] if remark else [])])

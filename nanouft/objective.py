@@ -7,11 +7,12 @@ Each file of objectives/ is one. One training step uses it like this:
     loss, metrics = objective.loss(batch, hp)   # a function of numbers; no network in it
 
 Four ideas make one contract serve every method:
-1. Another model does not live through training. What it has to say is written beside the tokens:
-   before training (reference.py), or when answers are sampled (rollout/rollouts.py).
+1. A loss never calls another model. What that model says is computed earlier and stored beside
+   the tokens: before training (reference.py), or when answers are sampled (rollout/rollouts.py).
    See Seqs.ref and Columns.aligned.
 2. GPT.forward is the only door to the network.
-3. A loss is a sum over the totals of the whole step. So micro-batches and processes just add up.
+3. A loss is a sum over rows or tokens, divided by the total of the WHOLE step. So the losses of
+   the pieces of a step (micro-batches, processes) add up to the loss of the step.
 4. Rows come from a file, from NanoWorld or from the model's own samples. The loop does not care.
 """
 from collections.abc import Callable
@@ -140,7 +141,7 @@ class Batch:
 
 
 def _generator(seed: int) -> torch.Generator:
-    """Cut to 63 bits: --seed 20261120, multiplied twice, needs 65."""
+    """torch takes 63 bits, and a seed such as 20261120 is multiplied by a million twice."""
     return torch.Generator().manual_seed(seed % 2**63)
 
 
@@ -162,7 +163,7 @@ def plain(model, batch: Batch, hp) -> None:
 @dataclass(frozen=True)
 class First:
     """Training runs that train.py makes first, once, because reference.py asks their models."""
-    field: str                  # the hyper-parameter, a list, that their folders fill if nobody did
+    field: str                  # the hyper-parameter that gets their folders, if it is empty
     flags: tuple[str, ...]      # the command line of train for each of them
     same_data: bool = True      # do they start from the run's own start model and see its rows?
 
@@ -180,11 +181,11 @@ class Objective:
     hp: type                            # its hyper-parameters
     loss: Callable                      # loss(batch, hp) -> (scalar, metrics): a sum over the step
     lr: float                           # default learning rate
-    rows: Callable | None = None        # rows(data, hp) -> list[Example] [that of the kind `data`]
+    rows: Callable | None = None        # rows(data, hp) -> list[Example] [all rows of the kind]
     forward: Callable = plain           # forward(model, batch, hp): writes logp
     columns: tuple[str, ...] = ()       # other models' numbers that the loss reads (reference.py)
     first: First | None = None          # training runs that make the models of `columns`
-    arrange: Callable | None = None     # arrange(encoded, seed) -> encoded: matches rows by columns
+    arrange: Callable | None = None     # arrange(encoded, seed) -> encoded: pairs rows by columns
     coupled: bool = False               # are the rows of a step coupled, so that it cannot be cut?
     credit: Callable | None = None      # credit(rollout, hp) -> batch: who earned the reward?
 

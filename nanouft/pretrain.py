@@ -3,6 +3,7 @@
     python -m nanouft.pretrain                                   # NanoWorld's corpus, about 6 minutes on two idle cores
     python -m nanouft.pretrain --corpus my.txt --out out/mine    # any plain text, about 4 minutes
     python -m nanouft.train --init out/mine ...
+    python -m nanouft.pretrain --resume out/mine                 # after Ctrl-C, which keeps the last whole step
 
 Next-token prediction over plain documents, AdamW, warm-up, constant, linear decay. NanoWorld rows are 128 tokens and
 start at a document. Learning is fastest when every row stands at position 0, but then the other positions of the
@@ -17,6 +18,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -31,10 +33,13 @@ from nanouft.look.held_out import mean_loss
 from nanouft.models.load import save_model
 from nanouft.shell import config, devices, runs
 from nanouft.shell.config import UserError
-from nanouft.shell.files import checksum, write_json
-from nanouft.world.documents import corpus, token_rows
+from nanouft.shell.files import checksum, read_json, write_json
+from nanouft.shell.signals import WholeSteps, begun
+from nanouft.shell.text import regular
+from nanouft.world.documents import corpus, endless_rows, token_rows
 
 BASE_VERSION = 1            # raised by hand when the shipped base is made again
+HELD_OUT = 2_000_000        # seed of the documents that are held out
 
 
 @dataclass
@@ -50,11 +55,12 @@ class Pretrain:
     threads: int | None = None      # CPU threads
     out: str | None = None          # folder of the result [out/base]
     half: bool = False              # store fp16: half the size, the form in which the base is shipped
+    resume: str | None = None       # go on with the interrupted run in this folder; takes no other flag
 
 
 def file_ids(path: str, tok: Tokenizer) -> np.ndarray:
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
+        text = regular(Path(path)).read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise UserError(f"--corpus {path}: no such file")
     except UnicodeDecodeError as e:
@@ -69,13 +75,13 @@ def batches(cfg: Pretrain, gpt: GPTConfig, tok: Tokenizer,
     if cfg.corpus is None:
         T = 128
         B = max(1, cfg.tokens // T)
-        rows = token_rows(steps * B + 64, T + 1, cfg.seed + 1, tok)
+        rows = endless_rows(T + 1, cfg.seed + 1, tok)               # written while it trains: --steps may be huge
 
         def draw():
             for i in range(steps):
                 offset = rng.integers(0, gpt.n_ctx - T + 1, (B, 1)) * (np.arange(B)[:, None] % 2) * (i > 0.7 * steps)
-                yield torch.from_numpy(rows[i * B:(i + 1) * B]), torch.from_numpy(offset + np.arange(T))
-        return draw(), torch.from_numpy(rows[-64:])
+                yield torch.tensor(list(islice(rows, B))), torch.from_numpy(offset + np.arange(T))
+        return draw(), torch.from_numpy(token_rows(64, T + 1, HELD_OUT + cfg.seed, tok))
     ids, T = file_ids(cfg.corpus, tok), gpt.n_ctx
     held = max(T + 1, len(ids) // 20)
     if len(ids) < 4 * (T + 1):
@@ -105,10 +111,16 @@ def pretrain(cfg: Pretrain) -> Path:
     tok = Tokenizer.load("nano" if cfg.size == "nano" else "gpt2")
     gpt = GPTConfig(**{**asdict(SIZES[cfg.size]), "vocab_size": tok.n_vocab})
     steps = cfg.steps if cfg.steps is not None else 3300 if cfg.corpus is None else 1200
-    if steps < 1 or cfg.tokens < 1 or cfg.lr <= 0 or cfg.seed < 0:
-        raise UserError("--steps, --tokens and --lr must be above 0, --seed not below")
+    config.in_range(cfg, "steps", low=1)
+    config.in_range(cfg, "tokens", low=1, high=1_000_000)
+    config.in_range(cfg, "lr", above=True)
+    config.in_range(cfg, "seed")
+    if not cfg.resume:
+        runs.check_out(cfg.out)                                     # said before anything slow is done
     stream, held = batches(cfg, gpt, tok, steps)                    # a text that cannot be used leaves no folder
-    folder = runs.new_folder(cfg.out, "base")
+    about = {"command": "pretrain", "config": asdict(cfg), "tokenizer": tok.name, "base_version": BASE_VERSION,
+             "key": base_key(cfg, gpt, steps, tok)}
+    folder = open_folder(cfg, about)
     print(f"pretraining {gpt.n_layer} layers x {gpt.n_embd} on {cfg.corpus or 'NanoWorld'}, {steps:,} steps of "
           f"{cfg.tokens:,} tokens, {device.name} {device.dtype} -> {folder}")
     model, held = GPT(gpt, seed=cfg.seed).to(device.name), held.to(device.name)
@@ -117,8 +129,13 @@ def pretrain(cfg: Pretrain) -> Path:
     optimizer = torch.optim.AdamW([{"params": matrices, "weight_decay": 0.05}, {"params": others, "weight_decay": 0.0}],
                                   lr=cfg.lr, betas=(0.9, 0.98), fused=device.kind != "mps")
     scaler, before = device.scaler(), mean_loss(model, held)
-    bar, average = tqdm(stream, total=steps, desc="pretrain", mininterval=1.0), None
-    for step, (ids, pos) in enumerate(bar):
+    saved = runs.load_step(folder, model, optimizer) if cfg.resume else {"step": 0}
+    start, average = saved["step"], None
+    if saved.get("scaler"):
+        scaler.load_state_dict(saved["scaler"])
+    bar = tqdm(range(start, steps), initial=start, total=steps, desc="pretrain", mininterval=1.0)
+    whole = WholeSteps(lambda done: runs.save_step(folder, done, model, optimizer, {"scaler": scaler.state_dict()}))
+    for step, (ids, pos) in zip(whole.steps(bar), islice(stream, start, None)):
         # ---- data
         ids, pos = ids.to(device.name), pos.to(device.name)
         # ---- forward
@@ -127,9 +144,10 @@ def pretrain(cfg: Pretrain) -> Path:
         # ---- objective
         loss = -logp.mean()
         # ---- update
+        scaler.scale(loss).backward()
+        whole.hold()                                                # a signal waits for the step's end
         for g in optimizer.param_groups:
             g["lr"] = cfg.lr * min(1, (step + 1) / 60) * min(1, (steps - step) / (0.6 * steps))
-        scaler.scale(loss).backward()
         scaler.unscale_(optimizer)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         scaler.step(optimizer)
@@ -144,18 +162,31 @@ def pretrain(cfg: Pretrain) -> Path:
             bar.set_postfix(loss=f"{average:.3f}")
     after = mean_loss(model, held)
     save_model(folder, model, tok, half=cfg.half)
-    write_json(folder / "run.json", {"command": "pretrain", "config": asdict(cfg), "tokenizer": tok.name,
-                                          "base_version": BASE_VERSION,
-                                          "key": base_key(cfg, gpt, steps, tok),
-                                         "held_out_loss": {"before": before, "after": after}})
+    write_json(folder / "run.json", {**about, "held_out_loss": {"before": before, "after": after}})
     print(f"held-out loss {before:.3f} -> {after:.3f} nats per token; {time.time() - started:.0f} s; saved in {folder}")
     print(f"next: python -m nanouft.train --objective sft --init {folder}")
     return folder
 
 
+def open_folder(cfg: Pretrain, about: dict) -> Path:
+    """A new folder with run.json, or that of --resume if text and settings are what they were."""
+    if cfg.resume:
+        folder = Path(cfg.resume)
+        if read_json(folder / "run.json").get("key") != about["key"]:
+            raise UserError(f"--resume {folder}: the text or the settings have changed since; start a new run")
+    else:
+        folder = runs.new_folder(cfg.out, "base")
+    runs.hold(folder)
+    if not cfg.resume:
+        runs.check_out(cfg.out)                                 # another process may have been faster
+        write_json(folder / "run.json", runs.seal(about))
+    begun(folder, "nanouft.pretrain")
+    return folder
+
+
 def main(argv=None) -> int:
-    cfg, _ = config.parse(Pretrain, argv, "python -m nanouft.pretrain", __doc__)
-    pretrain(cfg)
+    cfg, given = config.parse(Pretrain, argv, "python -m nanouft.pretrain", __doc__)
+    pretrain(runs.reopen(cfg.resume, "pretrain", Pretrain, given) if cfg.resume else cfg)
     return 0
 
 

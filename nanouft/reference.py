@@ -59,7 +59,7 @@ def opinion(data: list[Encoded], folders: list[str], device: Device) -> list[flo
         other, tok = start_model(folder)
         encoded, lost = encode([e.example for e in data], tok, other.cfg.n_ctx)
         if lost.skipped:
-            raise UserError(f"--aligned {folder}: {lost.skipped:,} answers are longer than its context of "
+            raise UserError(f"--aligned {folder}: {lost.skipped:,} rows are longer than its context of "
                             f"{other.cfg.n_ctx} tokens; shorten them or take another model")
         scored = logps(encoded, other.to(device.name), tok.pad, device)
         total += [row["answer"].sum() / e.seqs["answer"].mask[1:].sum() for row, e in zip(scored, encoded)]
@@ -91,10 +91,11 @@ def confidence(data: list[Encoded], model: GPT, pad: int, device: Device, hp) ->
 
 @torch.no_grad()
 def prompt(data: list[Encoded], model: GPT, pad: int, device: Device, hp) -> None:
-    """Columns.prompt, (C,) a row: mean of the start model's final hidden states over the prompt, headers included."""
+    """Columns.prompt, (C,) a row: mean of the start model's final hidden states over the prompt, headers included.
+    (A row without a prompt, which `encode` never makes, is known by its first token.)"""
     for e in tqdm(data, desc="reading prompts", leave=False, disable=len(data) < 500):
         t = next(iter(e.seqs.values()))
-        ids = torch.from_numpy(t.ids[:int(t.mask.argmax())]).to(device.name)        # up to the first answer
+        ids = torch.from_numpy(t.ids[:max(1, int(t.mask.argmax()))]).to(device.name)        # up to the first answer
         e.col.prompt = model(ids[None], want="hidden")[0].mean(0).float().cpu().numpy()
 
 

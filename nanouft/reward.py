@@ -10,7 +10,7 @@ Only differences are learnt: r + c fits as well as r, for each prompt another c.
 
 What to expect: accuracy on held-out pairs, in all and per family, and calibration.png: does "80 % sure" come true in
 80 % of the cases? transformers and TRL open the folder.
-Simplified: no margins between ratings, one process, fp32, no --resume (a run is short).
+Simplified: no margins between ratings, one process, fp32, steps saved only when a signal ends the run.
 """
 import math
 import sys
@@ -26,19 +26,21 @@ from torch import Tensor
 from tqdm import tqdm
 
 from nanouft import world
-from nanouft.data.batches import Encoded, encode, order
+from nanouft.data.batches import Encoded, Plan, encode
 from nanouft.data.read import read
 from nanouft.data.rows import Row, holdout, pair_rows
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.gpt import GPT
+from nanouft.look.report import fingerprint
 from nanouft.models.generate import answer_rows
 from nanouft.models.load import start_model
 from nanouft.rollout.reward_quality import picture, quality, report
 from nanouft.rollout.scorer import RewardModel, exact, padded, rewards, save
 from nanouft.shell import config, devices, runs
 from nanouft.shell.config import UserError
-from nanouft.shell.files import write_json
+from nanouft.shell.files import read_json, write_json
 from nanouft.shell.log import Log
+from nanouft.shell.signals import WholeSteps, begun
 
 
 @dataclass
@@ -60,11 +62,17 @@ class Reward:
     threads: int | None = None      # CPU threads
     prompt_field: str | None = None     # name of the prompt in your data, where it is none of the usual
     out: str | None = None          # run folder [out/reward]
+    resume: str | None = None       # go on with the interrupted run in this folder; takes no other flag
 
     def check(self, given: set[str]) -> None:
-        config.in_range(self, "rows", "batch_size", "steps", low=1)
+        config.in_range(self, "rows", low=1, high=100_000)
+        config.in_range(self, "batch_size", low=1, high=100_000)
+        config.in_range(self, "steps", low=1, high=1_000_000_000)
         config.in_range(self, "centre", "seed")
-        config.in_range(self, "lr", "epochs", above=True)
+        config.in_range(self, "lr", above=True)
+        config.in_range(self, "epochs", above=True, high=1_000_000)
+        if self.prompt_field and not self.data:
+            raise UserError("--prompt-field names a field of your own file; give it with --data")
         if self.steps is not None and "epochs" in given:
             raise UserError("--steps and --epochs say the same thing twice; give one")
         if self.data and (idle := sorted(given & {"rows", "pairs", "sampler", "skills"})):
@@ -131,11 +139,18 @@ def ids_of(e: Encoded) -> tuple[list[int], list[int]]:
 def fit(model: RewardModel, pairs: list[Encoded], cfg: Reward, steps: int, pad: int, device: devices.Device,
         folder: Path) -> None:
     """Train in place; one line of metrics.jsonl a step. UserError if the loss is no longer finite."""
-    log = Log(folder / "metrics.jsonl", 0, device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=cfg.lr, betas=(0.9, 0.95), weight_decay=0.0)
-    plan = order([e.length for e in pairs], cfg.batch_size, steps, cfg.seed)
-    bar = tqdm(range(steps), desc=folder.name, mininterval=0.5 if sys.stderr.isatty() else 10)
-    for step in bar:
+    start = runs.load_step(folder, model, optimizer)["step"] if cfg.resume else 0
+    log = Log(folder / "metrics.jsonl", start, device)
+    plan = Plan([e.length for e in pairs], cfg.batch_size, steps, cfg.seed)
+    bar = tqdm(range(start, steps), initial=start, total=steps, desc=folder.name,
+               mininterval=0.5 if sys.stderr.isatty() else 10)
+
+    def save(done: int) -> None:
+        log.flush()
+        runs.save_step(folder, done, model, optimizer, {})
+    whole = WholeSteps(save)
+    for step in whole.steps(bar):
         # ---- data
         chosen, rejected = zip(*[ids_of(pairs[i]) for i in plan[step]])
         ids, last = padded([*chosen, *rejected], pad, device.name)
@@ -148,6 +163,7 @@ def fit(model: RewardModel, pairs: list[Encoded], cfg: Reward, steps: int, pad: 
             group["lr"] = cfg.lr * min(1, 10 * (step + 1) / steps) * 0.5 * (1 + math.cos(math.pi * step / steps))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        whole.hold()                                    # a signal waits for the step's end
         norm = nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         # ---- report: read in groups of ten; reading each step would make a GPU wait
@@ -170,8 +186,26 @@ def judge(model: RewardModel, held: list[Encoded], pad: int) -> dict:
     return quality(r_w - r_l, [e.example.family for e in held])
 
 
+def open_folder(cfg: Reward, about: dict) -> Path:
+    """A new folder with run.json, or that of --resume if pairs and start model are what they were."""
+    if cfg.resume:
+        folder = Path(cfg.resume)
+        if read_json(folder / "run.json").get("key") != about["key"]:
+            raise UserError(f"--resume {folder}: the pairs or the start model have changed since; start a new run")
+    else:
+        folder = runs.new_folder(cfg.out, "reward")
+    runs.hold(folder)
+    if not cfg.resume:
+        runs.check_out(cfg.out)                                 # another process may have been faster
+        write_json(folder / "run.json", runs.seal(about))
+    begun(folder, "nanouft.reward")
+    return folder
+
+
 def main(argv=None) -> int:
     cfg, given = config.parse(Reward, argv, "python -m nanouft.reward", __doc__)
+    if cfg.resume:
+        cfg, given = runs.reopen(cfg.resume, "reward", Reward, given), set()
     cfg.check(given)
     started, device = time.time(), devices.pick(cfg.device, "fp32", cfg.threads)
     gpt, tok = start_model(cfg.init)
@@ -183,10 +217,10 @@ def main(argv=None) -> int:
         raise UserError("no pair is left to hold out, so nothing could be said about the reward model; "
                         "give pairs of at least two prompts") from None
     steps = cfg.steps or max(1, round(cfg.epochs * len(pairs) / cfg.batch_size))
-    folder = runs.new_folder(cfg.out, "reward")
-    write_json(folder / "run.json", {
+    folder = open_folder(cfg, {
         "command": "reward", "steps": steps, "config": asdict(cfg), "tokenizer": tok.name, "torch": torch.__version__,
-        "device": device.name, "threads": torch.get_num_threads(), "pairs": len(pairs), "held_out": len(held)})
+        "device": device.name, "threads": torch.get_num_threads(), "pairs": len(pairs), "held_out": len(held),
+        "key": fingerprint(gpt, pairs)})
     print("\n".join([f"{len(pairs):,} pairs, {steps:,} steps of {cfg.batch_size}, lr {cfg.lr:g} -> {folder}",
                      *lost.lines(gpt.cfg.n_ctx)]))
     torch.manual_seed(cfg.seed)

@@ -23,6 +23,7 @@ from nanouft.rollout.scorer import Scorer, scorer
 from nanouft.shell import config, devices
 from nanouft.shell.config import UserError
 from nanouft.shell.files import read_json
+from nanouft.shell.text import visible
 
 
 @dataclass
@@ -49,7 +50,11 @@ class Sample:
                                 "--temperature 0, where all samples are alike")
             self.temperature = self.temperature if "temperature" in given else 1.0
         config.in_range(self, "temperature", "top_k", "seed")
-        config.in_range(self, "n", "max_new", low=1)
+        config.in_range(self, "max_new", low=1)
+        config.in_range(self, "n", low=1, high=best_of.MOST)
+        if not self.temperature and (idle := sorted(given & {"top_k", "top_p", "seed"})):
+            raise UserError(f"{config.flag(idle[0])} is about samples, and --temperature 0 takes the likeliest token; "
+                            "give --temperature 1")
         if not 0 < self.top_p <= 1:
             raise UserError(f"--top-p {self.top_p}: must be above 0 and at most 1")
         if self.prior_from and not self.prior:
@@ -100,13 +105,13 @@ def show(voices: list[Voice], turns: tuple[Turn, ...], cfg: Sample, judge: Score
                 marks = f"   score {world.score(turns[-1].text, text):.2f}" + marks
             except ValueError:
                 pass                                            # not a NanoWorld prompt: nothing exact to say
-            print(f"{v.name if i == 0 else '':<34} {text}{marks}")
+            print(visible(f"{v.name if i == 0 else '':<34} {text}{marks}"))
         first.append(answers[0][0])
     return first
 
 
 def chat(voices: list[Voice], cfg: Sample, judge: Scorer | None = None) -> None:
-    print(f"chat; /new forgets, /quit ends; the conversation goes on from the answers of {voices[-1].name}")
+    print(visible(f"chat; /new forgets, /quit ends; the conversation goes on from the answers of {voices[-1].name}"))
     turns: tuple[Turn, ...] = ()
     while (text := input("you> ").strip()) != "/quit":
         if text == "/new":
@@ -130,7 +135,7 @@ def main(argv=None) -> int:
     device = devices.pick(cfg.device, "fp32", cfg.threads)
     voices = [Voice(name, device) for name in (["base", *names] if len(names) == 1 and names[0] != "base" else names)]
     judge = scorer(cfg.reward or "exact", device.name) if cfg.best_of > 1 else None
-    if cfg.prompt is None and sys.stdin.isatty():
+    if cfg.prompt is None and sys.stdin and sys.stdin.isatty():
         try:
             chat(voices, cfg, judge)
         except EOFError:
@@ -141,7 +146,7 @@ def main(argv=None) -> int:
     shown = ("list", "sort", "truth")
     prompts = cfg.prompt or [world.rows("test", "prompts", 9, 0, skills=(f,))[0].prompt[-1].text for f in shown]
     for text in prompts:
-        print(f"\nprompt: {text}")
+        print(visible(f"\nprompt: {text}"))
         show(voices, (Turn("user", text),), cfg, judge)
     return 0
 

@@ -5,6 +5,7 @@
 Words become tokens. The GPT turns tokens into log-probabilities. These become a loss, and the loss
 moves the weights. train.py does the same for every objective, on any data, on a GPU, with
 checkpoints. On the same rows both have the same losses; a test says so.
+Equations: IFT, arXiv:2405.11870; DPO, arXiv:2305.18290. Only DPO uses `reference`.
 Shapes: B rows, T tokens, C width of the model, V vocabulary.
 """
 import copy
@@ -21,6 +22,7 @@ from nanouft import world
 from nanouft.models.generate import answer_rows
 from nanouft.models.load import start_model
 from nanouft.shell import config
+from nanouft.shell.text import visible
 
 ROWS = 16                   # rows of one optimizer step
 LAM, GAMMA = 0.2, 0.95      # IFT: share of the model's own guess, discount of later losses
@@ -131,7 +133,7 @@ def main(argv=None) -> int:
         question = row.prompt[0].text
         print(f"\n{question}")
         for when, answer in (("before", old), ("after", new)):
-            text = tok.decode(answer.ids).strip()
+            text = visible(tok.decode(answer.ids).strip())
             print(f"   {when:<8}{text}   (score {world.score(question, text):.2f})")
     return 0
 

@@ -32,6 +32,7 @@ from nanouft.shell import config, devices, runs
 from nanouft.shell.devices import Device
 from nanouft.shell.files import made_once
 from nanouft.shell.log import Log
+from nanouft.shell.signals import WholeSteps, begun
 from nanouft.training import setup
 from nanouft.training.flags import Train, list_objectives, read_flags
 from nanouft.training.setup import Run
@@ -76,7 +77,7 @@ def fit(model: torch.nn.Module, objective: Objective, hp, steps: int, run: Run) 
     scaler = device.scaler()
     if frozen:
         freeze.hold(optimizer, frozen)
-    saved = runs.load_step(run.folder, model, optimizer) if cfg.resume else {"step": 0}
+    saved = runs.load_step(run.folder, model, optimizer, steps) if cfg.resume else {"step": 0}
     start = saved["step"]
     if saved.get("scaler"):
         scaler.load_state_dict(saved["scaler"])
@@ -90,7 +91,14 @@ def fit(model: torch.nn.Module, objective: Objective, hp, steps: int, run: Run) 
     pause = 0.5 if sys.stderr.isatty() else 10              # a log file wants fewer lines
     bar = tqdm(range(start, steps), initial=start, total=steps, desc=title(run.folder),
                disable=not chief, mininterval=pause)
-    for step in bar:
+
+    def save(done: int) -> None:
+        log.flush()
+        extra = {"loss": log.loss, "scaler": scaler.state_dict()}
+        runs.save_step(run.folder, done, model, optimizer, extra)
+    alone = save_every > 0 and device.processes == 1        # a signal may save, too
+    whole = WholeSteps(save if alone else None, source.stride)
+    for step in whole.steps(bar):
         # ---- data: the rows of this step; on-policy: new answers of the model's own
         batch = source(step)
         factor, ramp = schedule(step, steps, cfg.warmup)
@@ -103,12 +111,13 @@ def fit(model: torch.nn.Module, objective: Objective, hp, steps: int, run: Run) 
                 # ---- forward: writes the log-probs
                 with device.autocast():
                     objective.forward(net, piece, hp)
-                # ---- objective: a sum over the step's totals, so pieces add up
+                # ---- objective: divided by the whole step's totals, so pieces add up
                 loss, metrics = objective.loss(piece, hp)
                 # ---- update
                 scaler.scale(loss * device.processes).backward()    # DDP averages; we want the sum
             for name, value in {"loss": loss.detach(), **metrics}.items():
                 total[name] = total.get(name, 0) + value
+        whole.hold()                                        # a signal waits for the step's end
         scaler.unscale_(optimizer)
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), cfg.clip or math.inf)
         for group in optimizer.param_groups:
@@ -119,15 +128,14 @@ def fit(model: torch.nn.Module, objective: Objective, hp, steps: int, run: Run) 
         # ---- report: numbers wait on the device, since reading each one would stop a GPU
         done = step + 1
         log.add(done, total | source.stats, norm, cfg.lr * factor, sum(batch.tokens.values()))
-        save = save_every and done % save_every == 0 and done < steps
+        due = save_every and done % save_every == 0 and done < steps
         look = cfg.eval_every and done % cfg.eval_every == 0 and run.look_held
-        if done % 10 == 0 or done == steps or save or look or done == start + 1:
+        if done % 10 == 0 or done == steps or due or look or done == start + 1:
             bar.set_postfix_str(log.flush(), refresh=False)
         if look and chief:
             log.write({"step": done, "loss": log.loss, "held_out": run.look_held()})
-        if save and chief:
-            extra = {"loss": log.loss, "scaler": scaler.state_dict()}
-            runs.save_step(run.folder, done, model, optimizer, extra)
+        if due and chief:
+            save(done)
     return steps - start
 
 
@@ -148,20 +156,22 @@ def main(argv=None) -> int:
     objective = OBJECTIVES[name]
     device = devices.pick(cfg.device, cfg.dtype, cfg.threads)
     setup.check(name, cfg, device)
+    model, tok = start_model(cfg.init)
     rows = setup.load_rows(cfg, objective, hp)
     rows = setup.curated(rows, cfg, judges(cfg), device)
-    model, tok = start_model(cfg.init)
     if "value" in objective.columns:
         add_value_head(model, cfg.init)
     hp = first_models(objective, hp, cfg)
     data = setup.encode_rows(name, cfg, hp, rows, model.to(device.name), tok)
     setup.write_columns(data, objective, hp, cfg, model, device)
     steps, run = setup.open_run(name, cfg, hp, origin, data, model, device)
-    first_look = report.look_before(run, data, model) if device.rank == 0 else None
-    fit(model, objective, hp, steps, run)
-    if device.rank == 0:
-        save_model(run.folder, model, tok)
-        report.close_run(run, data, model, first_look, time.time() - began)
+    begun(run.folder, "nanouft.train")
+    with runs.alone(run.folder, device.rank):
+        first_look = report.look_before(run, data, model) if device.rank == 0 else None
+        fit(model, objective, hp, steps, run)
+        if device.rank == 0:
+            save_model(run.folder, model, tok)
+            report.close_run(run, data, model, first_look, time.time() - began)
     device.close()
     return 0
 

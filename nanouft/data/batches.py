@@ -1,12 +1,14 @@
 """From examples to batches: tokens, shifted targets, masks, an order that wastes little padding.
 
     encoded, report = encode(examples, tok, n_ctx)        # token ids and masks, once
-    plan = order(lengths, rows, steps, seed)              # which rows stand in which optimizer step
+    plan = Plan(lengths, rows, steps, seed)               # which rows stand in which optimizer step
     batch = collate(encoded, plan[step], tok.pad)         # shifted, padded: what a loss reads
 
 Everything here is a pure function of data and seed, so step n of a resumed run sees what step n always sees.
 """
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,6 +18,7 @@ from nanouft.data.rows import Example, Turns
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.objective import Batch, Columns, Seqs
 from nanouft.shell.config import UserError
+from nanouft.shell.text import visible
 
 
 @dataclass
@@ -41,37 +44,40 @@ class Encoded:
 @dataclass
 class EncodeReport:
     rows: int = 0
-    cut: int = 0              # prompts that lost their beginning
-    skipped: int = 0          # answers longer than the context
+    cut: int = 0              # dialogues that lost their oldest turns
+    skipped: int = 0          # rows of which not even the last question and its answer fit
 
     def lines(self, n_ctx: int) -> list[str]:
         out = []
         if self.cut:
-            out.append(f"{self.cut:,} rows longer than the context of {n_ctx} tokens: "
-                       "the beginning of the prompt was cut")
+            out.append(f"{self.cut:,} rows longer than the context of {n_ctx} tokens: their oldest turns were dropped")
         if self.skipped:
-            out.append(f"{self.skipped:,} rows skipped: the answer alone is longer than the context of {n_ctx} tokens")
+            out.append(f"{self.skipped:,} rows skipped: the last question and its answer alone are longer than the "
+                       f"context of {n_ctx} tokens")
         return out
 
 
 def encode(examples: list[Example], tok: Tokenizer, n_ctx: int) -> tuple[list[Encoded], EncodeReport]:
-    """Tokenize; cut over-long prompts from the left, by the same amount in every role (a pair shares its prompt);
-    skip a row whose last answer cannot fit (a cut answer would teach never to stop). UserError if none is left."""
+    """Tokenize. A dialogue that is too long loses its oldest turns, the same in every role (a pair shares its prompt),
+    and begins with a question; a row whose last question and answer do not fit is skipped: half a question is another
+    one, and a cut answer would teach never to stop. So every row has a prompt. UserError if no row is left."""
     out, report = [], EncodeReport(len(examples))
     for e in examples:
         seqs = {role: tok.chat(context, trained) if trained else asked(context, tok)
                 for role, (context, trained) in e.seqs.items()}
         excess = max(len(ids) - (n_ctx + 1) for ids, _ in seqs.values())
         if excess > 0:
-            if any(excess >= _last_answer(mask) for _, mask in seqs.values()):
+            start = _question(list(seqs.values()), excess, tok.user)
+            if start is None:
                 report.skipped += 1
                 continue
             report.cut += 1
-            seqs = {role: (ids[excess:], mask[excess:]) for role, (ids, mask) in seqs.items()}
+            seqs = {role: (ids[start:], mask[start:]) for role, (ids, mask) in seqs.items()}
         tokens = {role: Tokens(np.array(ids, np.int64), np.array(mask, np.int64)) for role, (ids, mask) in seqs.items()}
         out.append(Encoded(tokens, e, Columns(score=e.score, label=e.label, p=e.p)))
     if not out:
-        raise UserError(f"no row fits: all {len(examples):,} answers are longer than the context of {n_ctx} tokens")
+        raise UserError(f"no row fits: all {len(examples):,} questions with their answers are longer than the context "
+                        f"of {n_ctx} tokens; shorten them or take a model with a longer context")
     return out, report
 
 
@@ -79,6 +85,16 @@ def asked(context: Turns, tok: Tokenizer) -> tuple[list[int], list[int]]:
     """A prompt that waits for its answer, and its mask: nothing to train on."""
     ids = tok.prompt_ids(context)
     return ids, [0] * len(ids)
+
+
+def _question(seqs: list[tuple[list[int], list[int]]], excess: int, user: int) -> int | None:
+    """Where a row that has `excess` tokens too many may begin: at the first <|user|> from there on that all roles have,
+    after the same turns and before their last answers. None: there is none."""
+    shared = seqs[0][0]
+    for i in range(excess, min(_last_answer(mask) for _, mask in seqs)):
+        if shared[i] == user and all(ids[:i + 1] == shared[:i + 1] for ids, _ in seqs):
+            return i
+    return None
 
 
 def _last_answer(mask: list[int]) -> int:
@@ -90,23 +106,45 @@ def _last_answer(mask: list[int]) -> int:
 
 
 def order(lengths: list[int], rows: int, steps: int, seed: int, pool: int = 20) -> list[np.ndarray]:
-    """`steps` arrays of `rows` row numbers each.
+    """`steps` arrays of `rows` row numbers each: the whole of `pools`, for few steps."""
+    return [step for here in pools(lengths, rows, steps, seed, pool) for step in here]
+
+
+def pools(lengths: list[int], rows: int, steps: int, seed: int, pool: int = 20) -> Iterator[np.ndarray]:
+    """Arrays (steps, rows) of row numbers, in all `steps` steps; each is made when it is asked for.
     The data is shuffled anew each epoch and dealt out in one endless stream. A pool of 20 steps' rows is sorted by
     length, cut into steps and the steps are shuffled: neighbours in a batch have similar lengths (little padding),
     yet a batch is a random draw of its pool (not one family of tasks). A pool never reaches into the next epoch:
     sorting would put the two copies of a row side by side. Only the step in which an epoch ends may hold a row twice.
     """
-    rng, n, out = np.random.default_rng([seed, 7]), len(lengths), []
+    rng, n, done = np.random.default_rng([seed, 7]), len(lengths), 0
     lengths, stream = np.asarray(lengths), np.empty(0, np.int64)
-    while len(out) < steps:
+    while done < steps:
         left = len(stream)                              # of the epoch under way
         while len(stream) < rows:
             stream = np.concatenate([stream, rng.permutation(n)])
-        want = rows if 0 < left < rows else min(pool, steps - len(out), len(stream) // rows) * rows
+        want = rows if 0 < left < rows else min(pool, steps - done, len(stream) // rows) * rows
         here, stream = stream[:want], stream[want:]
         here = here[np.argsort(lengths[here], kind="stable")].reshape(-1, rows)
-        out += list(here[rng.permutation(len(here))])
-    return out
+        yield here[rng.permutation(len(here))]
+        done += len(here)
+
+
+class Plan:
+    """plan[step]: what order(...)[step] is, for any number of steps. Only one pool is kept; asked for an earlier step,
+    it begins again."""
+
+    def __init__(self, lengths: list[int], rows: int, steps: int, seed: int, pool: int = 20):
+        self.begin = partial(pools, lengths, rows, steps, seed, pool)
+        self.first, self.here, self.rest = 0, np.empty((0, rows), np.int64), self.begin()
+
+    def __getitem__(self, step: int) -> np.ndarray:
+        if step < self.first:
+            self.first, self.here, self.rest = 0, self.here[:0], self.begin()
+        while step >= self.first + len(self.here):
+            self.first += len(self.here)
+            self.here = next(self.rest)
+        return self.here[step - self.first]
 
 
 class Epochs:
@@ -116,7 +154,7 @@ class Epochs:
 
     def __init__(self, data: list[Encoded], rows: int, steps: int, seed: int, pad: int):
         self.data, self.pad = data, pad
-        self.plan = order([e.length for e in data], rows, steps, seed)
+        self.plan = Plan([e.length for e in data], rows, steps, seed)
 
     def __call__(self, step: int) -> Batch:
         return collate(self.data, self.plan[step], self.pad)
@@ -166,7 +204,7 @@ def show_mask(e: Encoded, tok: Tokenizer, colour: bool) -> str:
             if bool(m) != trained:
                 text += begin if m else end
                 trained = bool(m)
-            text += tok.decode([int(i)])
+            text += visible(tok.decode([int(i)]))
         out.append(text + (end if trained else ""))
     return "\n".join(out)
 

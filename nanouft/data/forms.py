@@ -21,6 +21,7 @@ from typing import Any
 
 from nanouft.data.rows import Row, Turn, Turns
 from nanouft.shell.config import UserError
+from nanouft.shell.text import visible
 
 TALKS, PROMPTS = ("messages", "conversations"), ("instruction", "prompt")         # fields, in order of preference
 RESPONSES = ("output", "response", "completion")
@@ -131,6 +132,8 @@ def parse(item: dict, form: Form, where: str, prompts: bool = False) -> Row:
     p = number(item.get("p"), where, "p")
     if answer is None and (score is not None or label is not None):
         raise UserError(f"{where}: a label or score judges one response, and this row has only a pair; remove it")
+    if score is not None and label is not None and (score > 0.5) != label and score != 0.5:
+        raise UserError(f'{where}: "label" {short(label)} and "score" {short(score)} contradict each other; remove one')
     if p is not None and chosen is None:
         raise UserError(f'{where}: "p" says how sure the preference of a pair is, and this row has no pair; remove it')
     return Row(prompt, answer, chosen, rejected, score, label, p, where=where)
@@ -209,7 +212,7 @@ def a_type(value: Any) -> str:
 
 def short(value: Any) -> str:
     """A value of the file in a message: as JSON, on one line, at most 40 characters."""
-    text = " ".join(json.dumps(value, ensure_ascii=False).splitlines())
+    text = visible(" ".join(json.dumps(value, ensure_ascii=False).splitlines()))
     return text if len(text) <= 40 else text[:37] + "..."
 
 

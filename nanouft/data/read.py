@@ -17,6 +17,7 @@ from typing import Any
 from nanouft.data.forms import Skip, a_type, detect, parse, quoted
 from nanouft.data.rows import Row
 from nanouft.shell.config import UserError
+from nanouft.shell.text import DoubleKey, loads, regular
 
 
 @dataclass
@@ -61,7 +62,7 @@ def read(paths: list[str], prompt_field: str | None = None, response_field: str 
 def load_text(path: str) -> str:
     """The text of a file, byte-order mark removed; every way in which it is no UTF-8 text is one UserError."""
     try:
-        data = Path(path).read_bytes()
+        data = regular(Path(path)).read_bytes()
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; check the path given to --data") from None
     except (OSError, ValueError) as e:
@@ -103,7 +104,7 @@ def objects(path: str) -> tuple[list[tuple[str, dict]], str]:
 def decode(text: str, path: str, line: int = 0, last: bool = True) -> Any:
     """json.loads; a mistake names the line (`line` if the text is that one line, else counted), column and cause."""
     try:
-        return json.loads(text)
+        return loads(text)
     except json.JSONDecodeError as e:
         cut = last and (e.pos >= len(text.rstrip()) or e.msg.startswith("Unterminated"))
         if not text.lstrip().startswith(("{", "[")):
@@ -111,12 +112,14 @@ def decode(text: str, path: str, line: int = 0, last: bool = True) -> Any:
                             "one JSON object a line is read, or one JSON list") from None
         raise UserError(f"{path}, line {line or e.lineno}: broken JSON at column {e.colno} ({e.msg}); " +
                         ("the file looks cut off here, write it again" if cut else "correct or remove it")) from None
-    except (ValueError, RecursionError):            # a number of 5,000 digits, ten thousand brackets
+    except DoubleKey as e:
+        raise UserError(f"{path}, line {line or 1}: {e}; remove one") from None
+    except ValueError:                              # a number of 5,000 digits, ten thousand brackets
         raise UserError(f"{path}, line {line or 1}: a number or nesting that is too large; remove it") from None
 
 
 def is_one_object(text: str) -> bool:
     try:
-        return isinstance(json.loads(text), dict)
-    except (ValueError, RecursionError):
+        return isinstance(loads(text), dict)
+    except ValueError:
         return False

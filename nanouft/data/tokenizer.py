@@ -18,11 +18,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Iterable, Iterator, Mapping
 
+import regex
 import tiktoken
 
 from nanouft.data.rows import Turns
 from nanouft.data.tokenizer_files import GPT2_PATTERN, read_files, read_json, tokenizer_json
 from nanouft.shell.config import Parser, UserError, run
+from nanouft.shell.text import said
 
 USER, ASSISTANT, END, PAD = CONTROL = ("<|user|>", "<|assistant|>", "<|end|>", "<|pad|>")
 ASSET = Path(__file__).parents[1] / "assets" / "nano.tiktoken"
@@ -121,6 +123,7 @@ class Tokenizer:
                 raise UserError(f"{folder}: its tokenizer.json is missing (run.json names {named}); copy it anew")
             return NAMED[name or "gpt2"]()
         try:
+            check_pattern(parts[1])
             return Tokenizer(name or folder.name, *parts)
         except (ValueError, OverflowError) as e:        # a pattern, name or id that tiktoken cannot take
             raise UserError(f"{folder}: its tokenizer files cannot be used ({e}); copy them anew") from None
@@ -132,6 +135,18 @@ class Tokenizer:
         for file, content in (("tokenizer.json", tokenizer_json(self.ranks, self.pattern, self.special)),
                               ("tokenizer_config.json", CONFIG)):
             (folder / file).write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
+
+
+def check_pattern(pattern: str) -> None:
+    """ValueError unless the pattern cuts all of a text into pieces: tiktoken stops at an empty piece, and what lies
+    between pieces it would leave out."""
+    text = "It's 12 words,\n\n  and\tmore: é, 漢字!  "
+    try:
+        pieces = [piece[0] for piece in regex.finditer(pattern, text, timeout=1)]
+    except (regex.error, TimeoutError) as e:
+        raise ValueError(f"its pattern is no regular expression for pieces: {e}") from None
+    if not all(pieces) or "".join(pieces) != text:
+        raise ValueError(f"its pattern {said(pattern)} does not cut every text into pieces")
 
 
 def fold_system(turns: list[tuple[str, str, bool]]) -> Iterator[tuple[str, str, bool]]:

@@ -8,11 +8,11 @@ SentencePiece, CLIP's word ends, a damaged file) is one UserError that names the
 Simplified: `add_prefix_space` is not imitated (our chat template puts that space itself), and words added beside the
 BPE keep their ids but are never read from text.
 """
-import json
 from pathlib import Path
 from typing import Mapping
 
 from nanouft.shell.config import UserError
+from nanouft.shell.text import loads, regular
 
 GPT2_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 Parts = tuple[dict[bytes, int], str, dict[str, int]]        # token -> id, pattern of pieces, name -> id
@@ -32,15 +32,15 @@ BYTES = {letter: bytes([b]) for b, letter in LETTERS.items()}
 
 def read_text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return regular(path).read_text(encoding="utf-8")
     except (OSError, ValueError) as e:
         raise UserError(f"{path}: cannot be read as UTF-8 text ({e}); copy the file anew") from None
 
 
 def read_json(path: Path) -> dict:
     try:
-        content = json.loads(read_text(path))
-    except (ValueError, RecursionError) as e:
+        content = loads(read_text(path))
+    except ValueError as e:
         raise UserError(f"{path}: not a JSON file ({e}); copy the file anew") from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: must hold a JSON object; copy the file anew")

@@ -10,9 +10,11 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from nanouft.lab.cells import Cell, run_cells
+from nanouft.lab.cells import Cell, read_cells, refuse_smaller, run_cells
 from nanouft.look.stats import interval, shown
 from nanouft.shell import config
+from nanouft.shell.config import UserError
+from nanouft.shell.files import write_text
 from nanouft.world import FAMILIES, RETENTION
 
 SEEDS, BAND, GAP, KEPT = range(1000, 1004), (0.55, 0.85), 0.15, 0.85
@@ -35,7 +37,12 @@ def report(out: Path, items: int = 100, workers: int = 2) -> list[str]:
     """Train what is missing below `out`; -> the lines of the calibration table, which are also written there."""
     base = Cell((), 0, "base", "val", items)
     sft = [Cell(("--objective", "sft"), seed, "base", "val", items) for seed in SEEDS]
-    done = run_cells([base, *sft], out / "cells.jsonl", workers)
+    file = out / "cells.jsonl"
+    refuse_smaller(file, {"items": max((c.get("items", 0) for c in read_cells(file).values()), default=0)},
+                   {"items": items})
+    done = run_cells([base, *sft], file, workers)
+    if bad := [c for c in sft if "failed" in done[c.key]]:
+        raise UserError(f"{file}: {bad[0]} diverged ({done[bad[0].key]['failed']}), so nothing can be said of SFT here")
     start, runs = done[base.key]["families"], [done[c.key]["families"] for c in sft]
 
     def show(family: str, key: str) -> str:
@@ -51,7 +58,7 @@ def report(out: Path, items: int = 100, workers: int = 2) -> list[str]:
         lines.append(f"| {f} | {100 * b['score']:.0f} | {100 * b['strict']:.0f} | {100 * b['ends']:.0f} | "
                      f"{show(f, 'score')} | {show(f, 'strict')} | {show(f, 'ends')} | {100 * gain:+.0f} | "
                      f"{verdict(f, b, interval([r[f]['strict'] for r in runs]), gain)} |")
-    (out / "table.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_text(out / "table.md", "\n".join(lines) + "\n")
     return lines
 
 

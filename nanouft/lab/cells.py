@@ -8,18 +8,24 @@ run in worker processes of one thread each, so a number does not depend on how m
 a line of a JSON-lines file, keyed by its flags, its seed and what it started from: interrupt at any time, start again,
 and only what is missing runs. CELL_VERSION is raised by hand when a change of code changes what cells give.
 The model that a chain starts from is trained once and kept in out/.cells under its key.
+
+Only a run that diverged is a result without figures: {"failed": why}. Whatever else goes wrong (a full disk, a worker
+that the system killed) says nothing about a method: it is shown, tried once more, and then missing; and where a cell is
+missing there is no table and no verdict.
 """
 import contextlib
 import io
 import json
 import multiprocessing
 import os
-import shutil
-import tempfile
+import shlex
+import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -27,14 +33,14 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from nanouft import train
+from nanouft import train, world
 from nanouft.lab import cost, snapshot
 from nanouft.look import probes, scores
 from nanouft.models.load import folder_of, start_model
 from nanouft.objectives import OBJECTIVES
-from nanouft.shell import devices
-from nanouft.shell.config import UserError
-from nanouft.shell.files import Lines, checksum, made_once, write_json
+from nanouft.shell import devices, signals
+from nanouft.shell.config import Diverged, UserError, one_line
+from nanouft.shell.files import Lines, beside, checksum, locked, made_once, scratch, write_json
 
 CELL_VERSION = 1
 EVAL_EVERY = 24                 # steps between held-out figures of a snapshot; looking changes no weight
@@ -53,6 +59,10 @@ class Cell:
     items: int = 100
     probes: bool = False            # look/probes.py too, on at most 30 prompts a family
     snapshot: bool = False          # what the comparison page shows of a model, too (snapshot.py); "portrait" in JSON
+
+    def __str__(self) -> str:
+        after = f" after {shlex.join(self.start.flags)}" if isinstance(self.start, Cell) else ""
+        return f"{shlex.join(self.flags) or 'the start'}{after}, seed {self.seed}, {self.base}"
 
     @property
     def base(self) -> str:
@@ -109,11 +119,15 @@ def kept_model(cell: Cell, keep: Path = KEEP) -> str:
 def run_cell(cell: Cell, keep: Path | None = KEEP) -> dict:
     """Train, score, forget the weights: -> a small JSON object. A run that diverges is a result too: {failed: why}.
     `keep` None: the models that the cell starts from are trained anew."""
-    folder, began = Path(tempfile.mkdtemp(prefix="nanouft-cell-")), time.process_time()
-    device = devices.pick("cpu", "fp32", 1)
+    with scratch("nanouft-cell-") as folder:
+        return scored(cell, folder, keep or folder / "starts")
+
+
+def scored(cell: Cell, folder: Path, keep: Path) -> dict:
+    began, device = time.process_time(), devices.pick("cpu", "fp32", 1)
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            init = train_cell(cell, folder / "run", keep or folder / "starts")
+            init = train_cell(cell, folder / "run", keep)
             model, tok = start_model(init)
             result, answers = scores.families(model, tok, device, cell.split, cell.items)
             log = Lines(Path(init) / "metrics.jsonl").read() if cell.flags else []
@@ -123,10 +137,8 @@ def run_cell(cell: Cell, keep: Path | None = KEEP) -> dict:
         out = {"mean": scores.mean_score(result), "families": {f: {k: round(r[k], 4) for k in KEPT}
                                                                for f, r in result.items()},
                "tokens": sum(m.get("tokens", 0) for m in log), "last_loss": log[-1]["loss"] if log else None, **more}
-    except UserError as e:
+    except Diverged as e:
         out = {"failed": str(e).replace(str(folder), "...")}
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     after = {"after": " ".join(cell.start.flags)} if isinstance(cell.start, Cell) else {}
     return {"key": cell.key, "base": cell.base, **after, "flags": " ".join(cell.flags), "seed": cell.seed,
             "split": cell.split, "items": cell.items, **out, "seconds": round(time.process_time() - began, 1)}
@@ -138,40 +150,130 @@ def probe(cell: Cell, model, tok) -> dict[str, float]:
     return {k: round(v, 4) for k, v in values.items()}
 
 
-def read_cells(file: Path) -> dict[str, dict]:
-    """{key: finished cell} of a results file; of a cell that was run twice the later one."""
-    return {c["key"]: c for c in Lines(file).read()}
+# ---- the store -------------------------------------------------------------------------------------------------------
+def read_cells(file: Path, wanted: Iterable[Cell] = ()) -> dict[str, dict]:
+    """{key: finished cell} of a results file; of a cell that was run twice the later one. UserError with its number for
+    a line that is no cell, or not all of the wanted cell whose key it has."""
+    parts = {c.key: ("probes",) * c.probes + ("portrait",) * c.snapshot for c in wanted}
+
+    def wrong(line: dict) -> str:
+        if not isinstance(line.get("key"), str):
+            return "has no key"
+        if isinstance(line.get("failed"), str):
+            return ""
+        families = line.get("families")
+        whole = (share(line.get("mean")) and isinstance(families, dict) and families.keys() == set(world.FAMILIES)
+                 and all(isinstance(f, dict) and all(is_number(f.get(k)) for k in KEPT)
+                         and share(f["score"]) and share(f["strict"]) and share(f["ends"]) for f in families.values())
+                 and is_number(line.get("seconds", 0)) and is_number(line.get("tokens", 0))
+                 and all(isinstance(line.get(part), dict) for part in parts.get(line["key"], ())))
+        return "" if whole else "is not a whole cell"
+    return {c["key"]: c for c in Lines(file).read(wrong)}
 
 
+def is_number(x) -> bool:
+    return isinstance(x, (int, float)) and not isinstance(x, bool)
+
+
+def share(x) -> bool:
+    return is_number(x) and 0 <= x <= 1
+
+
+def refuse_smaller(file: Path, there: dict[str, int], mine: dict[str, int]) -> None:
+    """UserError if the results in `file` stand on more (seeds, maps, items ...) than this run would write over them.
+    {name of a flag: how many}; what only one of the two names is not compared."""
+    for name in (n for n in there if n in mine):
+        if is_number(there[name]) and there[name] > mine[name]:
+            raise UserError(f"{file}: stands on --{name.replace('_', '-')} {there[name]}, and {mine[name]} would "
+                            "overwrite it with less; give another folder, such as --out out/trial")
+
+
+# ---- workers ---------------------------------------------------------------------------------------------------------
 def leave_with_parent() -> None:
-    """For workers: end when the process that started them was killed, instead of going on alone."""
-    def wait() -> None:
+    """For workers: Ctrl-C is for the process that started them, which ends them; and where that was killed, they end
+    too, instead of going on alone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    tqdm.set_lock(threading.RLock())            # its own lock, between processes, would be left behind by a kill
+
+    def end_with_parent() -> None:
         multiprocessing.parent_process().join()
         os._exit(1)
-    threading.Thread(target=wait, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
 
 
 def finished(work: Callable, jobs: Iterable[tuple], workers: int) -> Iterator:
-    """work(*job) of every job in `workers` processes, each result as it ends."""
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), leave_with_parent) as pool:
-        waiting = [pool.submit(work, *job) for job in jobs]
-        try:
-            yield from (future.result() for future in as_completed(waiting))
-        except BaseException:                                   # what has not begun is not begun
-            pool.shutdown(cancel_futures=True)
-            raise
+    """work(*job) of every job in `workers` processes, each result as it ends. Ctrl-C and SIGTERM: what has ended is
+    handed out, then the workers are killed and Interrupted is raised. To be closed (contextlib.closing)."""
+    asked, others = [], multiprocessing.active_children()
+    before = signals.set_handlers(lambda number, frame: asked.append(number))
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), leave_with_parent)
+    try:
+        with signals.blocked():
+            waiting = {pool.submit(work, *job) for job in jobs}
+        while waiting:
+            done, waiting = wait(waiting, 0.2, FIRST_COMPLETED)
+            for future in sorted(done, key=lambda f: f.exception() is not None):        # the good ones first
+                yield future.result()
+            if asked:
+                raise signals.Interrupted(asked[0])
+    except BaseException as e:
+        for process in multiprocessing.active_children():
+            if process not in others:
+                process.kill()
+        if isinstance(e, BrokenProcessPool):
+            raise UserError("a worker was killed from outside (for lack of memory?): fewer --workers need less; what "
+                            "is finished is kept") from None
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+def attempt(cell: Cell) -> tuple[Cell, dict | None, str]:
+    """(cell, its result, ""), or (cell, None, why there is none)."""
+    try:
+        return cell, run_cell(cell), ""
+    except UserError as e:
+        return cell, None, str(e)
+    except Exception as e:
+        return cell, None, f"{type(e).__name__}: {e}"
 
 
 def run_cells(cells: Iterable[Cell], file: Path, workers: int = 2) -> dict[str, dict]:
-    """Run what is missing in `file`, append each as it finishes; returns all of it by key."""
-    done = read_cells(file)
-    missing = [(c,) for c in dict.fromkeys(cells) if c.key not in done]
-    if missing:
-        lines = Lines(file)
-        for cell in tqdm(finished(run_cell, missing, workers), total=len(missing), desc=file.stem, mininterval=5):
-            lines.add(cell)
-            done[cell["key"]] = cell
+    """Run what is missing in `file`, append each as it finishes; returns all of it by key. What fails is shown and
+    tried once more. UserError if a cell is missing in the end: nothing is said from a part of the cells."""
+    cells = list(dict.fromkeys(cells))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with locked(beside(file)):
+        signals.kept(file)
+        done = read_cells(file, cells)
+        for init in {c.base for c in cells if c.key not in done}:
+            start_model(init)                                   # a folder that holds no model is said once
+        for _ in range(2):
+            run_missing([c for c in cells if c.key not in done], file, workers, done)
+    if missing := [c for c in cells if c.key not in done]:
+        names = "; ".join(map(str, missing[:5])) + f"; and {len(missing) - 5} more" * (len(missing) > 5)
+        raise UserError(f"{file}: {len(missing)} of {len(cells)} cells are missing, so nothing is said: {names}. The "
+                        "others are kept: run the same command again, and it makes them")
     return done
+
+
+def run_missing(cells: list[Cell], file: Path, workers: int, done: dict[str, dict]) -> None:
+    """Each result goes into `file` and `done`, each failure to stderr."""
+    if not cells:
+        return
+    with contextlib.closing(finished(attempt, [(c,) for c in cells], workers)) as results:
+        bar = tqdm(results, total=len(cells), desc=file.stem, mininterval=5)
+        try:
+            for cell, result, why in bar:
+                if result:
+                    Lines(file).add(result)
+                    done[cell.key] = result
+                else:
+                    bar.write(f"not finished: {cell}: {one_line(why)}", file=sys.stderr)
+        except UserError as e:
+            bar.write(f"not finished: {e}", file=sys.stderr)
 
 
 def stops(cell: dict) -> float:

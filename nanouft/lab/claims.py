@@ -233,13 +233,15 @@ class Claims:
         return Path(self.out)
 
     def check(self, claim: Claim) -> None:
-        config.in_range(self, "seeds", "tune_seeds", "items", "workers", low=1)
+        config.in_range(self, "seeds", "tune_seeds", low=1, high=1_000)
+        config.in_range(self, "items", low=1, high=10_000)
+        config.in_range(self, "workers", low=1, high=64)
         config.in_range(self, "again")
         if self.tune + self.map + bool(self.again) > 1:
             raise UserError("--tune, --map and --again are three jobs; give one")
         whole = (self.tune_seeds >= claim.tune_seeds if self.tune else tuple(self.bases) == BASES[:1] if self.map
                  else self.seeds >= 10 and tuple(self.bases) == BASES)
-        if self.out == RESULTS and not self.again and not (whole and self.items == 100):
+        if self.folder.resolve() == Path(RESULTS).resolve() and not self.again and not (whole and self.items == 100):
             raise UserError(f"a shorter form would overwrite the evidence in {RESULTS}; give it --out out/trial")
         if BASES[1] in self.bases and not (Path(BASES[1]) / "model.safetensors").exists():
             raise UserError(f"{BASES[1]} is missing; make it with python -m nanouft.pretrain --seed 1 --out {BASES[1]}")

@@ -11,7 +11,7 @@ probes on 20 prompts a family. Of every row one setting was chosen, its learning
 validation seeds (docs/LOG.md); claims.py tunes more, for the contrasts that it judges.
 Finished cells are kept in out/compare/cells.jsonl (cells.py): interrupt at any time, start again, and only what is
 missing or has changed runs. Written beside: results.json (every figure), table.md, index.html (opens by double click).
-With --lrs or --split val it chooses instead of reporting: a table, no page.
+With --lrs or --split val it chooses instead of reporting: a table, choice.md, and no page.
 """
 import shlex
 import sys
@@ -19,18 +19,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nanouft.lab import page
-from nanouft.lab.cells import Cell, run_cells, stops
+from nanouft.lab.cells import Cell, refuse_smaller, run_cells, stops
 from nanouft.lab.table import MEASURES, Row, summarise
 from nanouft.look.stats import percent
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.shell import config
-from nanouft.shell.files import write_json
+from nanouft.shell.files import read_json, write_json, write_text
 
 CHAINS = (("sft", "dpo"), ("sft", "kto"), ("sft", "una"), ("poft", "dpo"))
 GENTLE = ("--lr", "3e-6")               # of the second stage of a chain: the best of three learning rates (docs/LOG.md)
 OWN_PASSES = ("--epochs", "1.5")        # of methods that sample: half the default, about 35 s of one core a run
 TWICE = "sft, twice the steps"
+COMMITTED = Path("docs/results/compare")
 SAME = ("tpo",)                         # gold answers are the chosen ones in NanoWorld: cpo to the last digit
 
 
@@ -50,14 +51,14 @@ class Compare:
 
     def check(self) -> None:
         config.choose("--split", self.split, ("val", "test"))
-        config.in_range(self, "seeds", "on_policy_seeds", "items", "workers", low=1)
+        config.in_range(self, "seeds", "on_policy_seeds", low=1, high=1_000)
+        config.in_range(self, "items", low=1, high=10_000)
+        config.in_range(self, "workers", low=1, high=64)
+        if self.objectives and self.on_policy:
+            raise config.UserError("--on-policy adds rows to all; with --objectives name them: sft->ppo")
         config.in_range(self, "first_seed")
         for lr in self.lrs or []:
-            try:
-                ok = float(lr) > 0
-            except ValueError:
-                ok = False
-            if not ok:
+            if not config.number("--lrs", float)(lr) > 0:
                 raise config.UserError(f"--lrs {lr}: not a learning rate")
 
 
@@ -130,6 +131,19 @@ def second_table(results: dict) -> list[str]:
     return lines
 
 
+def refuse_less(out: Path, cfg: Compare, rows: int) -> None:
+    """UserError if the comparison in `out` is larger. Fewer rows are fine but over the committed one: to have them back
+    costs nothing, their cells are kept."""
+    file = out / "results.json"
+    if not file.exists():
+        return
+    there = read_json(file)
+    mine = {"seeds": cfg.seeds, "items": cfg.items}
+    if out.resolve() == COMMITTED.resolve():
+        there, mine = there | {"objectives": len(there.get("rows", [])) - 1}, mine | {"objectives": rows}
+    refuse_smaller(file, {n: there.get(n) for n in mine}, mine)
+
+
 def main(argv=None) -> int:
     cfg, _ = config.parse(Compare, argv, "python -m nanouft.lab.compare", __doc__)
     cfg.check()
@@ -139,9 +153,9 @@ def main(argv=None) -> int:
     cells = {n: [r.cell(cfg.first_seed + s, cfg.init, cfg.split, cfg.items, page_too) for s in range(count[n])]
              for n, r in rows.items()}
     out = Path(cfg.out)
+    if page_too:
+        refuse_less(out, cfg, len(rows))
     done = run_cells([base, *[c for some in cells.values() for c in some]], out / "cells.jsonl", cfg.workers)
-    if "failed" in done[base.key]:
-        raise config.UserError(f"{cfg.init} could not be scored: {done[base.key]['failed']}")
     about = f"{cfg.seeds} seed{'s' * (cfg.seeds > 1)}, {cfg.items} {cfg.split} prompts a family, scores in percent" + (
         ", 95 % t-interval over seeds" if cfg.seeds > 1 else "") + "; stops = answers that end by themselves"
     got = {name: [done[c.key] for c in some] for name, some in cells.items()}
@@ -153,7 +167,7 @@ def main(argv=None) -> int:
         lines += second_table(results)
         write_json(out / "results.json", results)
         file = page.write(out, results)
-    (out / "table.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_text(out / ("table.md" if page_too else "choice.md"), "\n".join(lines) + "\n")
     print("\n".join(lines) + (f"\n\nopen {file}" if page_too else ""))
     return 0
 

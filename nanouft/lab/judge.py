@@ -7,17 +7,16 @@ below, else it is undecided; non-inferiority asks the same of -2 points. Where t
 """
 import contextlib
 import io
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from nanouft import world
-from nanouft.lab.cells import Cell, read_cells, repeat, run_cells, train_cell
+from nanouft.lab.cells import Cell, read_cells, refuse_smaller, repeat, run_cells, train_cell
 from nanouft.look.stats import interval, percent, verdict
 from nanouft.shell.config import UserError
-from nanouft.shell.files import Lines, read_json, write_json
+from nanouft.shell.files import Lines, read_json, scratch, write_json, write_text
 
 RESULTS = "docs/results"
 TAUGHT = ("rules", "list", "sum", "sort", "reverse", "truth", "unknown")       # the families that are taught
@@ -36,7 +35,7 @@ def cell(claim, name: str, settings: dict, seed: int, base: str, split: str, ite
 def endpoint(cell: dict, parts: tuple = (TAUGHT,), key: str = "score") -> float:
     """Mean over the parts of the macro mean over each part's families; a run that diverged counts as nothing learnt
     (0), so that it cannot help its row."""
-    if "families" not in cell:
+    if "failed" in cell:
         return 0.0
     return float(np.mean([np.mean([cell["families"][f][key] for f in part]) for part in parts]))
 
@@ -45,6 +44,11 @@ def endpoint(cell: dict, parts: tuple = (TAUGHT,), key: str = "score") -> float:
 def tune(name: str, claim, cfg) -> None:
     """Choose the settings of every row on validation and write <claim>-chosen.json. Rows that start from another row
     wait until that one is chosen; rows with `like` take the settings of the row they name."""
+    file = cfg.folder / f"{name}-chosen.json"
+    if file.exists():
+        there = read_json(file)
+        refuse_smaller(file, {"tune_seeds": len(there.get("seeds", [])), "items": there.get("items")},
+                       {"tune_seeds": cfg.tune_seeds, "items": cfg.items})
     seeds, chosen = [1000 + s for s in range(cfg.tune_seeds)], {}
     rows = {n: r for n, r in claim.rows.items() if not r.like}
     tried: dict[str, dict] = {n: {} for n in rows}
@@ -64,7 +68,7 @@ def tune(name: str, claim, cfg) -> None:
         stage = {n: r for n, r in rows.items() if bool(r.after) == chains}
         look({n: [("--lr", lr) for lr in r.lrs] for n, r in stage.items()})
         look({n: [(*chosen[n], r.second[0], value) for value in r.second[1]] for n, r in stage.items()})
-    write_json(cfg.folder / f"{name}-chosen.json", {
+    write_json(file, {
         "split": "val", "seeds": seeds, "items": cfg.items, "base": cfg.bases[0], "chosen": chosen,
         "tried": {n: {" ".join(s): round(v, 4) for s, v in row.items()} for n, row in tried.items()}})
     for n, row in tried.items():
@@ -88,6 +92,11 @@ def chosen_settings(name: str, claim, folder: Path) -> dict[str, tuple[str, ...]
 def study(name: str, claim, cfg) -> None:
     """All rows x seeds x bases on test; writes <claim>.md (tables), <claim>.json (contrasts and verdicts) and, where
     the claim has one, a picture."""
+    if (file := cfg.folder / f"{name}.json").exists():
+        there = read_json(file)
+        bases = max((len(c.get("bases", [])) for c in there.get("contrasts", {}).values()), default=0)
+        refuse_smaller(file, {"seeds": there.get("seeds"), "items": there.get("items"), "bases": bases},
+                       {"seeds": cfg.seeds, "items": cfg.items, "bases": len(cfg.bases)})
     settings = chosen_settings(name, claim, cfg.folder)
     def cells(n, base):
         return [cell(claim, n, settings, s, base, "test", cfg.items) for s in range(cfg.seeds)]
@@ -111,8 +120,8 @@ def study(name: str, claim, cfg) -> None:
     lines += [f"{name}, {where}: {text}: **{c['verdict']}**." for text, c in summary["contrasts"].items()]
     lines.append(f"A cell took {summary['seconds']['cell']:.0f} s of one core (median), all of them "
                  f"{summary['seconds']['total'] / 3600:.1f} core hours.")
-    write_json(cfg.folder / f"{name}.json", summary)
-    (cfg.folder / f"{name}.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_json(file, summary)
+    write_text(cfg.folder / f"{name}.md", "\n".join(lines) + "\n")
     print("\n".join(lines))
     if claim.picture:
         claim.picture(every, claim, cfg.folder / f"{name}.png")
@@ -183,7 +192,7 @@ def lr_map(name: str, claim, cfg) -> None:
             digits = 2 if "nats" in title else 0
             lines.append(f"| {n} | " + " | ".join(f"{np.mean(g):.{digits}f}" if g else "diverged" for g in got) + " |")
         lines.append("")
-    (cfg.folder / f"{name}-map.md").write_text("\n".join(lines), encoding="utf-8")
+    write_text(cfg.folder / f"{name}-map.md", "\n".join(lines))
     print("\n".join(lines))
 
 
@@ -200,13 +209,13 @@ def tau_map(name: str, claim, cfg) -> None:
             print(lines[-1], flush=True)
     text = ["Three seeds, 95 % t-interval; tau in percent; found: the chance, in percent, that a wrong demonstration "
             "has a smaller tau than a right one.", "", *lines]
-    (cfg.folder / f"{name}-map.md").write_text("\n".join(text) + "\n", encoding="utf-8")
+    write_text(cfg.folder / f"{name}-map.md", "\n".join(text) + "\n")
 
 
 def doubts(c: Cell) -> dict[str, float]:
     """Train a cell that weighs its rows and compare the weights of right and wrong demonstrations."""
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        run = train_cell(replace(c, flags=(*c.flags, "--weigh-rows")), Path(folder) / "run", Path(folder))
+    with scratch("nanouft-cell-") as folder, contextlib.redirect_stdout(io.StringIO()):
+        run = train_cell(replace(c, flags=(*c.flags, "--weigh-rows")), folder / "run", folder)
         rows = Lines(Path(run) / "row_weights.jsonl").read()
     wrong = np.array([world.score(r["prompt"], r["answer"]) < 1 for r in rows])
     out = {}

@@ -21,8 +21,8 @@ FAMILIES = {
 HEAD = """# Every method
 
 Made by `python -m nanouft.lab.methods` from the registry. The file of a method has its equation, its traps and its
-deviations from paper and released code. `python -m nanouft.train --objective list` prints the flags, too. Each method
-over pairs also has a [card](cards.md): one line beside a method that you know.
+deviations from paper and released code. `python -m nanouft.train --objective list` prints the flags, too. Most
+methods also have a [card](cards.md): one line beside a method that you know.
 [What do the numbers of a run mean?](metrics.md)
 """
 TAIL = """

@@ -35,15 +35,16 @@ from tqdm import tqdm
 from nanouft import reward, train, world
 from nanouft.data.batches import encode
 from nanouft.data.rows import pair_rows
+from nanouft.lab.cells import is_number, refuse_smaller
 from nanouft.look import plots
 from nanouft.look.stats import interval, shown
 from nanouft.models.generate import answer_rows
 from nanouft.models.load import start_model
 from nanouft.rollout import best_of
 from nanouft.rollout.scorer import RewardModel, exact, load, save
-from nanouft.shell import config, devices
+from nanouft.shell import config, devices, signals
 from nanouft.shell.config import UserError
-from nanouft.shell.files import Lines, checksum, made_once
+from nanouft.shell.files import Lines, beside, checksum, locked, made_once, write_text
 
 SIZES = {100: 25, 400: 50, 1600: 100}       # pairs -> optimizer steps: four times the pairs, twice the steps
 SOURCES = ("samples", "corruptions")
@@ -63,15 +64,18 @@ class Study:
     ppo_steps: int = 48             # optimizer steps of PPO, two a rollout
     ppo_lr: float = 3e-4            # its learning rate: larger than usual, to go far in few steps
     out: str = RESULTS              # folder of over_optimisation.jsonl and .md
-    picture: str = "docs/over_optimisation.png"     # file of the picture
+    picture: str | None = None      # file of the picture [docs/over_optimisation.png; with another --out there]
     work: str = "out/over_optimisation"     # folder of the models; once lines are there it may be deleted
 
     def check(self) -> None:
-        config.in_range(self, "seeds", "prompts", "ppo_steps", low=1)
+        config.in_range(self, "seeds", low=1, high=1_000)
+        config.in_range(self, "prompts", "ppo_steps", low=1, high=10_000)
         config.in_range(self, "samples", low=2, high=best_of.MOST)
-        if self.out == RESULTS and any(getattr(self, n) != getattr(Study, n) for n in SETTINGS):
+        whole = Path(self.out).resolve() == Path(RESULTS).resolve()
+        if whole and any(getattr(self, n) != getattr(Study, n) for n in SETTINGS):
             raise UserError(f"another form than the committed one would mix with the evidence in {RESULTS}; give it "
-                            "--out out/trial --picture out/trial.png")
+                            "--out out/trial")
+        self.picture = self.picture or str(Path("docs" if whole else self.out) / "over_optimisation.png")
 
     def settings(self, part: str) -> dict:
         """What a line of this part depends on, beside its source, pairs and seed."""
@@ -247,13 +251,44 @@ def picture(lines: list[dict], file: Path) -> Path:
         return plots.save(fig, file)
 
 
+def wrong(line: dict) -> str:
+    """What is wrong with a line of the results; "" if nothing is."""
+    points = line.get("curve")
+    names = ("score", "usual", "reward", "kl") if line.get("part") == "best-of" else ("score", "reward", "kl", "ends")
+    whole = (line.get("part") in ("best-of", "ppo") and isinstance(line.get("source"), str)
+             and isinstance(line.get("with"), dict) and isinstance(points, list)
+             and all(is_number(line.get(name)) for name in ("pairs", "seed"))
+             and (line["part"] == "ppo" or is_number(line.get("agreement"))
+                  and all(is_number(line.get(n, 0)) for n in ("mean", "spread")))
+             and all(isinstance(p, dict) and all(is_number(p.get(name)) for name in names) for p in points))
+    return "" if whole else "is no whole piece of this study"
+
+
 def main(argv=None) -> int:
     cfg, _ = config.parse(Study, argv, "python -m nanouft.lab.overoptimise", __doc__)
     cfg.check()
     devices.pick("cpu", "fp32", 1)
     file = Path(cfg.out) / "over_optimisation.jsonl"
+    if cfg.part == "table" and not file.exists():
+        raise UserError(f"{file}: nothing is there yet; run the study first, from the project's root")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with locked(beside(file)):
+        signals.kept(file)
+        lines = table(study(cfg, file))
+    print("\n".join(lines))
+    print(f"\npicture: {cfg.picture}")
+    return 0
+
+
+def study(cfg: Study, file: Path) -> list[dict]:
+    """Run what is missing; writes table and picture. -> the lines of `file` that have these settings."""
     lines_there = Lines(file)
-    done = lines_there.read()
+    done = lines_there.read(wrong)
+    there = {"seeds": len({x["seed"] for x in done})} if cfg.part != "table" else {}
+    for x in done:
+        for name in ("prompts", "samples", "ppo_steps"):
+            there[name] = max(there.get(name, 0), x["with"].get(name, 0))
+    refuse_smaller(file, there, vars(cfg))
 
     def keep(*new: dict) -> None:
         done.extend(new)
@@ -273,11 +308,9 @@ def main(argv=None) -> int:
     mine = [x for x in done if x["with"] == cfg.settings(x["part"])]         # lines of other settings are not shown
     if not mine:
         raise UserError(f"{file}: nothing is there yet; run the study first, from the project's root")
-    lines = table(mine)
-    file.with_suffix(".md").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    print("\n".join(lines))
-    print(f"\npicture: {picture(mine, Path(cfg.picture))}")
-    return 0
+    write_text(file.with_suffix(".md"), "\n".join(table(mine)) + "\n")
+    picture(mine, Path(cfg.picture))
+    return mine
 
 
 if __name__ == "__main__":

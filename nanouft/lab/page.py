@@ -6,12 +6,12 @@ The table is plain HTML, complete without JavaScript; assets/table.js sorts it, 
 page.js connects buttons with both, page.css is the look (light, dark, narrow, print). All of it goes into one file that
 asks for nothing else. Every number comes from results.json and is written in one place: table.Measure.write.
 """
-import json
 import os
-from html import escape
 from pathlib import Path
 
 from nanouft.lab.table import GROUPS, MEASURES
+from nanouft.shell import text
+from nanouft.shell.text import html as escape
 
 ASSETS, PACKAGE = Path(__file__).parent / "assets", Path(__file__).parents[2]
 PARTS = ("page.css", "table.js", "draw.js", "page.js")
@@ -22,20 +22,17 @@ def write(folder: Path, results: dict) -> Path:
     """index.html in folder."""
     file = Path(folder) / "index.html"
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(fill(results, file.parent), encoding="utf-8")
+    file.write_text(fill(results, file.parent), encoding="utf-8", errors="replace")
     return file
 
 
 def fill(results: dict, folder: Path) -> str:
-    """The page as text. Links to source files are relative to `folder`; "<" in the data cannot end its script."""
+    """The page as text. Links to source files are relative to `folder`; nothing in the data can end its script."""
     parts = {"<!--TABLE-->": table(results, folder), "<!--INTRO-->": intro(results), "<!--GROUPS-->": legend(results),
-             "/*DATA*/": json.dumps(results, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")}
+             "/*DATA*/": text.script_json(results)}
     for name in PARTS:
         parts[f"/*{name.replace('.', '_').upper()}*/"] = (ASSETS / name).read_text(encoding="utf-8")
-    page = (ASSETS / "page.html").read_text(encoding="utf-8")
-    for place, part in parts.items():
-        page = page.replace(place, part, 1)
-    return page
+    return text.fill((ASSETS / "page.html").read_text(encoding="utf-8"), parts)
 
 
 def intro(results: dict) -> str:
@@ -47,9 +44,10 @@ def intro(results: dict) -> str:
     seeds = f"{results['seeds']} seed{'s' * many} each" + (f" ({min(own)} where the model samples as it trains)"
                                                            if own else "")
     return ("<p>A row is one way of training the same small language model (the <em>base</em>, which scores "
-            f"{score} %) on NanoWorld, a made-up world whose answers are scored exactly, by rule. {n} rows, {seeds} "
-            f"(a seed draws the training data and their order), {results['items']} prompts in each of "
-            f"{len(results['families'])} families of the {escape(results['split'])} split, never seen in training. "
+            f"{score} %) on NanoWorld, a made-up world whose answers are scored exactly, by rule. {n} rows, "
+            f"{escape(seeds)} (a seed draws the training data and their order), {escape(results['items'])} prompts "
+            f"in each of {len(results['families'])} families of the {escape(results['split'])} split, never seen in "
+            "training. "
             + "± is half a 95&nbsp;% t-interval over seeds." * many
             + f"</p><p>Made by <code>{escape(results['command'])}</code></p>")
 
@@ -91,7 +89,7 @@ def line(name: str, row: dict, results: dict, folder: Path) -> str:
         return value(f[0] if f else None, mean + (f' <small>± {half}</small>' if half else ""), view)
 
     def value(v, text: str, view: str, kind: str = "n") -> str:
-        shown = "" if v is None else escape(str(v), quote=True)
+        shown = "" if v is None else escape(v)
         return f'<td class="{kind} {view}" data-v="{shown}">{text}</td>'
 
     lost, cost = row["failed"], row["cost"]
@@ -99,10 +97,10 @@ def line(name: str, row: dict, results: dict, folder: Path) -> str:
                             if lost else "")
     if row["file"]:
         label = f'<a href="{escape(link(row["file"], folder))}">{label}</a>'
-    arxiv = row["arxiv"]
+    arxiv, group = escape(row["arxiv"] or ""), escape(row["group"])
     paper = f'<a href="https://arxiv.org/abs/{arxiv}">{arxiv}</a>' if arxiv else "–"
     cells = [f'<th scope="row" class="name all" data-v="{escape(name)}"><span class="shape" '
-             f'data-shape="{row["group"]}"></span> {label}</th>', value(row["group"], row["group"], "all", "t kind"),
+             f'data-shape="{group}"></span> {label}</th>', value(row["group"], group, "all", "t kind"),
              number("score", "all"), *(number(m, "overview") for m in OVERVIEW),
              *(number(f, "families") for f in results["families"])]
     for key, scale, form, view in (("relative", 1, ".2f", "overview cost"), ("flops", 1e9, ",.0f", "cost"),
@@ -111,8 +109,8 @@ def line(name: str, row: dict, results: dict, folder: Path) -> str:
                      else value(None, "–", view))
     cells += [number("seconds", "cost"), number("corpus_nll", "cost"),
               *(value(row[k], escape(row[k]), "cost", "t wide") for k in ("data", "models")),
-              value(arxiv, f'<span title="{escape(row["paper"] or "")}">{paper}</span>', "cost", "t")]
-    return f'<tr data-name="{escape(name)}" data-group="{row["group"]}">{"".join(cells)}</tr>'
+              value(row["arxiv"], f'<span title="{escape(row["paper"] or "")}">{paper}</span>', "cost", "t")]
+    return f'<tr data-name="{escape(name)}" data-group="{group}">{"".join(cells)}</tr>'
 
 
 def link(file: str, folder: Path) -> str:

@@ -2,10 +2,12 @@
 
 Readable at slide size, colour-blind safe (Okabe-Ito), signs as well as colours. Files only, never a window.
 """
+import os
 import textwrap
 from pathlib import Path
 
-import matplotlib
+os.environ["MPLBACKEND"] = "Agg"        # matplotlib does not even load with a name that it does not know
+import matplotlib  # noqa: E402
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
@@ -23,7 +25,7 @@ def curves(run: Path) -> Path:
     log = Lines(run / "metrics.jsonl").read()
     steps, held = [m for m in log if "grad_norm" in m], [m for m in log if "held_out" in m]
     left_out = ("step", "lr", "tokens", "grad_norm", "decode_gap", "kl_answer", "kl_step")
-    names = [k for k in steps[0] if k not in left_out]
+    names = [k for k in steps[0] if k not in left_out and all(k in m for m in steps)]
     joint = [[n for n in names if n.startswith(start)] for start in ("logp_", "kl_")]
     panels = [[n] for n in names if not any(n in panel for panel in joint)] + joint
     panels = [p for p in panels if p]

@@ -25,7 +25,8 @@ from nanouft.objectives import OBJECTIVES
 from nanouft.shell import runs
 from nanouft.shell.config import UserError, one_line
 from nanouft.shell.devices import Device
-from nanouft.shell.files import Lines, checksum, read_json, write_json
+from nanouft.shell.files import Lines, checksum, read_json, write_json, write_text
+from nanouft.shell.text import visible
 
 SHOWN = 3           # answers printed before and after
 
@@ -73,15 +74,17 @@ def open_folder(name: str, cfg, hp, origin: dict, tok: Tokenizer, steps: int, de
                             "since that run began, so it cannot go on exactly; start a new run")
         here = f"{where}, {torch.get_num_threads()} threads"
         if (then := f"{was.get('device')}, {was.get('threads')} threads") != here:
-            print(f"began on {then}, goes on on {here}: the last digits of numbers may differ")
+            print(visible(f"began on {then}, goes on on {here}: the last digits of numbers may differ"))
         return Path(cfg.resume)
     box = [None]
     if device.rank == 0:
         folder = runs.new_folder(cfg.out, name)
-        write_json(folder / "run.json", {
-            "command": "train", "objective": name, "steps": steps, "config": asdict(cfg), "hp": asdict(hp),
-            "from": origin, "tokenizer": tok.name, "torch": torch.__version__, "device": where,
-            "threads": torch.get_num_threads(), "key": key})
+        with runs.alone(folder):
+            runs.check_out(cfg.out)                             # another process may have been faster
+            write_json(folder / "run.json", runs.seal({
+                "command": "train", "objective": name, "steps": steps, "config": asdict(cfg), "hp": asdict(hp),
+                "from": origin, "tokenizer": tok.name, "torch": torch.__version__, "device": where,
+                "threads": torch.get_num_threads(), "key": key}))
         box = [str(folder)]
     if device.processes > 1:
         dist.broadcast_object_list(box, src=0)
@@ -113,9 +116,18 @@ def look(run, data, model: GPT) -> dict:
 
 def look_before(run, data, model: GPT) -> dict:
     """`look` at the start model, kept in eval.json at once; a resumed run reads what the first process saw."""
-    before = runs.read_eval(run.folder).get("before") or look(run, data, model)
-    write_json(run.folder / "eval.json", {"before": before})
+    seen = runs.read_eval(run.folder)
+    before = seen.get("before")
+    if before is None or seen.get("sum") != runs.sum_of(before):
+        if before is not None:
+            print(f"{run.folder / 'eval.json'}: is not as this run wrote it; the start model is looked at again")
+        before = look(run, data, model)
+    write_before(run.folder, before)
     return before
+
+
+def write_before(folder: Path, before: dict) -> None:
+    write_json(folder / "eval.json", {"before": before, "sum": runs.sum_of(before)})
 
 
 # ---- how hard is each row pushed? ------------------------------------------------------------------------------------
@@ -150,17 +162,17 @@ def write_row_weights(folder: Path, encoded: list[Encoded], before: list[float],
 
 # ---- after training --------------------------------------------------------------------------------------------------
 def close_run(run, data, model: GPT, before: dict, seconds: float) -> None:
-    """eval.json, samples.md, curves.png; the table, the answers, the next commands."""
+    """samples.md, curves.png; the table, the answers, the next commands. eval.json comes last: it tells that all of
+    this is done, so a run that is killed before it can be resumed, and shows its table then."""
     from nanouft.look import plots                              # matplotlib: a quarter of a second, needed only here
     folder, name, cfg, after = run.folder, run.name, run.cfg, look(run, data, model)
     if cfg.weigh_rows:
         write_row_weights(folder, data.train, before.pop("row_weights"), after.pop("row_weights"))
-    write_json(folder / "eval.json", {"before": before, "after": after, "seconds": round(seconds, 1)})
     text = [f"# {folder.name}: {name}, before and after\n"]
     for b, a in zip(before["samples"], after["samples"]):
         text += [f"**prompt** {b['prompt']}\n", f"- reference: {b['reference']}"]
         text += [f"- {when}{_marks(x)}: {x['answer']}" for when, x in (("before", b), ("after", a))] + [""]
-    (folder / "samples.md").write_text("\n".join(text), encoding="utf-8", errors="replace")
+    write_text(folder / "samples.md", visible("\n".join(text)))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")              # a folder's name in letters that the font lacks
         plots.curves(folder)
@@ -177,7 +189,8 @@ def close_run(run, data, model: GPT, before: dict, seconds: float) -> None:
         print(f"\nprompt  {one_line(b['prompt'])}")
         print(f"before  {one_line(b['answer'])}{_marks(b)}\nafter   {one_line(a['answer'])}{_marks(a)}")
     print(f"\n{seconds:.0f} s. Everything is in {folder} (curves.png, samples.md, eval.json, metrics.jsonl). Next:")
-    print("\n".join(next_steps(folder, name, cfg)))
+    print("\n".join(next_steps(folder, name, cfg)), flush=True)
+    write_json(folder / "eval.json", {"before": before, "after": after, "seconds": round(seconds, 1)})
 
 
 def next_steps(folder: Path, name: str, cfg) -> list[str]:

@@ -12,11 +12,12 @@ from pathlib import Path
 import torch
 import torch.nn as nn
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.gpt import GPT
-from nanouft.shell.config import UserError
+from nanouft.shell import tensors
+from nanouft.shell.config import Diverged, UserError
 from nanouft.shell.files import read_json
 from nanouft.shell.runs import not_finite
 
@@ -31,6 +32,8 @@ def folder_of(init: str) -> Path:
 def start_model(init: str) -> tuple[GPT, Tokenizer]:
     """The model and tokenizer of `--init`. New chat tokens get new rows. UserError for a folder that holds no model."""
     folder = folder_of(init)
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{init}: is a file, not a folder; unpack it, or give the folder that holds its config.json")
     if not folder.is_dir():
         raise UserError(f"{init}: no such folder; give 'base' or a GPT-2 folder (config.json, model.safetensors)")
     if (folder / "run.json").exists() and not (folder / "config.json").exists():
@@ -65,14 +68,18 @@ def add_value_head(model: GPT, init: str) -> None:
     for p in model.value.parameters():
         nn.init.zeros_(p)
     if (file := folder_of(init) / VALUE_FILE).exists():
-        model.value.load_state_dict(load_file(file))
+        try:
+            head = tensors.load(file, tensors.wanted_of(model.value.state_dict()))
+        except (SafetensorError, OSError, ValueError) as e:
+            raise UserError(f"{file}: is damaged ({e}); copy it anew, or delete it to begin with a fresh critic")
+        model.value.load_state_dict(head)
 
 
 def save_model(folder: Path, model: GPT, tok: Tokenizer, half: bool = False) -> None:
     """A GPT-2 folder: written beside, moved file by file, the weights last. A value head has no place in it: it gets a
     file of its own. UserError if a weight is not finite or the disk is full."""
     if name := not_finite(model):
-        raise UserError(f"weights are no longer finite at the end ({name}) and were not saved; lower --lr")
+        raise Diverged(f"weights are no longer finite at the end ({name}) and were not saved; lower --lr")
     partial = folder / "partial-final"
     shutil.rmtree(partial, ignore_errors=True)
     try:

@@ -59,7 +59,7 @@ def log_ratio(s: Seqs) -> Tensor:
 
 
 def dpo_loss(chosen: Seqs, rejected: Seqs, beta: float, label_smoothing: float = 0.0) -> Tensor:
-    """(B,) loss of each pair. log 2 at the reference; a minimum only if label_smoothing > 0."""
+    """(B,) loss of each pair. log 2 at the reference. Without label_smoothing it has no minimum."""
     h = beta * (log_ratio(chosen) - log_ratio(rejected))                # implicit reward margin
     return -(1 - label_smoothing) * F.logsigmoid(h) - label_smoothing * F.logsigmoid(-h)    # Eq. 7
 
@@ -96,7 +96,7 @@ def won(margin: Tensor, nat: float) -> Tensor:
 
 def kl_bound(s: Seqs) -> Tensor:
     """(B,T) nats, no gradient: how far the policy is from the reference at each place of the data.
-    It is KL(pi || ref) of the question "this token, or any other?". So it is never above the KL of
+    It is KL(pi || ref) after all other tokens are merged into one. So it is never above the KL of
     the whole distributions, which only `evaluate --probes` measures."""
     off = s.mask == 0
     logp = s.logp.detach().masked_fill(off, -1.0).clamp_max(-1e-6)

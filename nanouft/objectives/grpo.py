@@ -25,7 +25,8 @@ std is Bessel's (K - 1). Dividing by it gives nearly solved prompts the same wei
 Defaults that differ from TRL's: 4 answers, not 8; beta .04, not 0; `grpo`, not `dapo`.
 Left out: filtering of groups without spread (DAPO's dynamic sampling); TRL's factor rho on k3.
 Deviation: without that factor the expected gradient of k3 (on fresh answers) is that of
-KL(pi_ref || pi), not of KL(pi || pi_ref). That is another KL than in rloo, reinforce and ppo here.
+KL(pi_ref || pi), not of KL(pi || pi_ref). That is another KL than in rloo, reinforce and ppo here,
+and than TRL's default. At log(pi_ref/pi) = 20 k3 is cut off: below that a token is not pulled back.
 """
 from dataclasses import dataclass
 from typing import Literal
@@ -67,7 +68,8 @@ def standardised(R: Tensor, scale: str = "group") -> Tensor:
 def k3(x: Tensor) -> Tensor:
     """Schulman's estimate of KL(pi || pi_ref), token by token (Eq. 4).
     x = log pi_ref(token) - log pi(token)"""
-    return torch.exp(x.clamp_max(20)) - x - 1                   # the clamp keeps fp32 finite
+    x = x.clamp_max(20)             # both terms: fp32 stays finite, and no slope has the wrong sign
+    return torch.exp(x) - x - 1
 
 
 def credit(batch: Batch, hp: GRPO) -> Batch:

@@ -24,13 +24,14 @@ Trap: the released weights are NOT constants, gradient flows through them. Then 
 model for making an easy token after a hard one LESS likely, typically <|end|> (the gradient on two
 tokens is (+1, -1); lesson 06). --detach makes the weights of released and algorithm1 constants;
 "detached" is short for "released --detach".
-Why is it the default? On validation it scored 77.3 (76.5 with the default batch of 32). The
-released form, with the same budget of tuning, scored 72.9 (4 seeds, docs/results/C1-chosen.json).
-Detached, open lists stop. Mixing alone scored 77.9, no difference that four seeds can show. The
-default keeps both of the paper's ideas.
+Why is it the default? On validation it scored 77.3 points, the mean of the seven taught families
+(76.5 with the default batch of 32). The released form, with the same budget of tuning, scored 72.9
+(4 seeds, docs/results/C1-chosen.json). In the detached form, answers to open lists do stop. Mixing
+alone scored 77.9, no difference that four seeds can show. The default keeps both ideas of the
+paper.
 
 Needs demonstrations. Costs one more forward than SFT. lam = 0 and gamma = 0 give sequence-mean SFT
-(but wte learns from the output side only).
+(but the token embedding learns from the output side only).
 Left out: the release's right-sided, softmax and log weights; top-k guesses.
 Same letter elsewhere: SimPO's gamma is a margin, GAE's a discount of rewards.
 """

@@ -64,7 +64,8 @@ class PPO:
 
 
 def forward(model, batch: Batch, hp: PPO) -> None:
-    """One pass, two heads: `logp`, and in `second` what the critic says now."""
+    """One pass, two heads: `logp`, and in `second` what the critic says now.
+    (Under autocast `second` is rounded to bf16; the loss goes on from there in fp32.)"""
     s = batch.seqs["answer"]
     hidden = model(s.inputs, want="hidden")
     s.logp = model(hidden=hidden, want="logp", targets=s.targets, at=s.mask.bool())

@@ -76,7 +76,7 @@ def loss(batch: Batch, hp: Reinforce) -> tuple[Tensor, dict]:
 # ---- for the methods that take several steps on one rollout --------------------------------------
 def log_rho(s: Seqs) -> Tensor:
     """(B,T) nats: log pi(token) now minus when it was sampled.
-    It is 0 off the mask, and at the first step on a rollout."""
+    It is 0 off the mask. At the first step on a rollout it is 0 up to rounding (in bf16 .05)."""
     return (s.logp - s.old).masked_fill(s.mask == 0, 0)
 
 
@@ -89,7 +89,7 @@ def clipped(rho: Tensor, adv: Tensor, low: float, high: float) -> Tensor:
 @torch.no_grad()
 def step_metrics(batch: Batch, low: float, high: float) -> dict[str, Tensor]:
     """Shares of the step: how far it has moved from the policy that sampled.
-    0 at the first step on a rollout."""
+    0 at the first step on a rollout (nearly, in bf16)."""
     s = batch.seqs["answer"]
     n = batch.tokens["answer"]
     moved = log_rho(s)

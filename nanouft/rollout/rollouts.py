@@ -22,14 +22,14 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from nanouft.data.batches import Encoded, Tokens, collate, order
+from nanouft.data.batches import Encoded, Plan, Tokens, collate
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.gpt import GPT
 from nanouft.look.stats import bootstrap
 from nanouft.models.generate import Answer, generate, stops
 from nanouft.objective import Batch, Columns, Objective, Seqs
 from nanouft.rollout.scorer import exact, scorer
-from nanouft.shell.config import UserError, one_line
+from nanouft.shell.config import Diverged, UserError, one_line
 from nanouft.shell.devices import Device
 from nanouft.shell.files import checksum
 
@@ -65,8 +65,8 @@ class Rollouts:
         self.score, self.learnt = scorer(cfg.reward, device.name), cfg.reward != "exact"
         self.stride = hp.minibatches * hp.passes                # a run can be resumed at multiples of this many steps
         self.groups = cfg.batch_size * hp.minibatches           # prompts of a rollout
-        self.plan = order([e.length for e in prompts], self.groups, -(-steps // self.stride), cfg.seed,
-                          pool=1)                               # pool 1: a rollout is a random draw of all tasks
+        self.plan = Plan([e.length for e in prompts], self.groups, -(-steps // self.stride), cfg.seed,
+                         pool=1)                                # pool 1: a rollout is a random draw of all tasks
         self.number, self.batch = -1, None                      # the rollout that is there
         self.stats: dict[str, float] = {}
 
@@ -94,7 +94,9 @@ class Rollouts:
         if not self.cfg.data:
             rewards = exact(prompts, texts) if self.learnt else batch.col.reward.numpy()
             self.stats["score"] = float(rewards.mean())
-        if self.device.dtype != "fp32":             # decoded in fp32, trained in bf16: compare like with like
+        # Decoding is fp32, training bf16: `old` is what bf16 says, so that the ratio begins near 1. Not at 1: products
+        # of bf16 depend on a batch's shape (a ratio was off by .052; in fp32 by 1.6e-5).
+        if self.device.dtype != "fp32":
             batch.seqs["answer"].old = seen["now"]
         col = batch.col
         batch, more = credited(batch, self.objective, self.hp)
@@ -109,8 +111,8 @@ class Rollouts:
             out += generate(self.policy, prompts[i:i + CHUNK], stop=self.tok.end, pad=self.tok.pad,
                             max_new=self.cfg.max_new, temperature=1.0, seed=seed % 2**63)
         if not np.isfinite(sum(sum(a.logp) for a in out)):
-            raise UserError(f"nothing can be sampled at step {number * self.stride + 1}: the run diverged, its chances "
-                            "are not finite. Lower --lr")
+            raise Diverged(f"nothing can be sampled at step {number * self.stride + 1}: the run diverged, its chances "
+                           "are not finite. Lower --lr")
         return out
 
     def scored(self, prompts: list[str], texts: list[str], answers: list[Answer]) -> Columns:
@@ -192,10 +194,10 @@ def stats(batch: Batch, seen: dict[str, Tensor]) -> dict[str, float]:
     """What a rollout tells (docs/metrics.md): means over answers, or over their tokens."""
     s, col, rows = batch.seqs["answer"], batch.col, batch.rows
     old, ref, now, kl, entropy = (x[s.mask > 0].numpy() for x in (s.old, s.ref, *seen.values()))
-    k1 = old - ref
+    k1, x = old - ref, np.minimum(ref - old, 20)        # x: as in grpo.k3
     return {"reward": float(col.reward.double().mean()), "ends": float(col.ended.double().mean()),
             "length": len(old) / rows, "kl_exact": float(kl.mean()), "kl_k1": float(k1.mean()),
-            "kl_k3": float((np.exp(np.minimum(-k1, 20)) - 1 + k1).mean()), "kl_answer": float(kl.sum() / rows),
+            "kl_k3": float((np.exp(x) - 1 - x).mean()), "kl_answer": float(kl.sum() / rows),
             "entropy": float(entropy.mean()), "decode_gap": float(np.abs(old - now).max())}
 
 

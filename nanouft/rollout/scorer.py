@@ -109,6 +109,8 @@ def save(folder: Path, model: RewardModel, tok: Tokenizer) -> None:
 def load_model(folder: str | Path) -> tuple[RewardModel, Tokenizer]:
     """The model and its tokenizer; UserError for a folder that holds none, or half of one."""
     folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder}: is a file, not the folder of a reward model")
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; a reward model is made by python -m nanouft.reward --out {folder}")
     if (folder / "run.json").exists() and not (folder / "model.safetensors").exists():
@@ -119,9 +121,10 @@ def load_model(folder: str | Path) -> tuple[RewardModel, Tokenizer]:
         raise UserError(f"{folder}: is a language model, no reward model; make one from it: "
                         f"python -m nanouft.reward --init {folder}")
     model = RewardModel(gpt)
-    if head.shape != model.score.weight.shape or not torch.isfinite(head).all():
-        raise UserError(f"{folder / 'model.safetensors'}: {HEAD} has shape {tuple(head.shape)} or is not finite; "
-                        f"one row of {gpt.cfg.n_embd} numbers is wanted")
+    wanted = tuple(model.score.weight.shape)
+    if tuple(head.shape) != wanted or not head.is_floating_point() or not torch.isfinite(head).all():
+        raise UserError(f"{folder / 'model.safetensors'}: {HEAD} has shape {tuple(head.shape)} and holds {head.dtype}; "
+                        f"one row of {gpt.cfg.n_embd} finite numbers is wanted")
     model.score.weight.data.copy_(head)
     tok = Tokenizer.load(folder)
     tok.check_fits(gpt.cfg.vocab_size)

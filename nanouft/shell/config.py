@@ -5,6 +5,7 @@
 A mistake on the command line is one line that suggests the nearest name, and exit code 2.
 """
 import argparse
+import contextlib
 import dataclasses
 import difflib
 import errno
@@ -12,14 +13,24 @@ import inspect
 import math
 import os
 import re
+import signal
 import sys
 import types
 import typing
 from collections.abc import Callable
 
+from nanouft.shell import signals
+from nanouft.shell.text import acts, said, shorter, visible
+
+MOST, LEAST = {int: 10**12, float: 1e30}, 1e-30      # of every number that is given: fp32 ends at 3e38
+
 
 class UserError(Exception):
     """One clear line for the person at the keyboard: what, where, what to do. Entry points exit with 2."""
+
+
+class Diverged(UserError):
+    """A loss, a gradient or a weight is no longer finite. The one failure that is a result of an experiment."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -33,6 +44,17 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str):
         raise UserError(message)
 
+    def parse_known_args(self, args=None, namespace=None):
+        words = sys.argv[1:] if args is None else list(args)
+        if empty := next((w for w in words if re.fullmatch(r"--?[\w-]+=--", w)), None):
+            raise UserError(f"{empty}: no value stands after =")        # Python 3.11 would make an empty list of it
+        got, extra = super().parse_known_args(words, namespace)
+        for name, value in vars(got).items():
+            called = flag(name) if flag(name) in self._option_string_actions else name
+            for text in value if isinstance(value, list) else [value]:
+                check_text(called, text)
+        return got, extra
+
     def parse_args(self, args=None, namespace=None):
         got, extra = self.parse_known_args(args, namespace)
         if extra and extra[0].startswith("-"):
@@ -42,7 +64,7 @@ class Parser(argparse.ArgumentParser):
                                 "this objective has no such setting")
             raise UserError(f"unknown flag {word}{nearest(word, self._option_string_actions, 0.6)} (--help lists all)")
         if extra:
-            raise UserError(f"unexpected argument {extra[0]!r} (--help lists all flags)")
+            raise UserError(f"unexpected argument {said(extra[0])} (--help lists all flags)")
         return got
 
 
@@ -53,14 +75,14 @@ def nearest(word: str, known, cutoff: float = 0.5) -> str:
 
 
 def choose(what: str, word: str, known) -> str:
-    if word not in known:
-        raise UserError(f"unknown {what} {word!r}{nearest(word, known)} (known: {', '.join(known)})")
+    if not isinstance(word, str) or word not in known:
+        raise UserError(f"unknown {what} {said(word)}{nearest(str(word), known)} (known: {', '.join(known)})")
     return word
 
 
 def one_line(text: str, n: int = 160) -> str:
-    """White space folded, at most `n` characters."""
-    text = " ".join(text.split())
+    """White space folded, control characters written out, at most `n` characters."""
+    text = visible(" ".join(text.split()))
     return text if len(text) <= n else text[:n] + " ..."
 
 
@@ -73,8 +95,8 @@ def in_range(record, *names: str, low: float = 0, high: float = math.inf, above:
     for name in names:
         value = getattr(record, name, None)
         if value is not None and (value < low or value > high or above and value == low):
-            rule = f"between {low} and {high:,}" if high < math.inf else f"above {low}" if above else f"at least {low}"
-            raise UserError(f"{flag(name)} {value}: must be {rule}")
+            most = f" and at most {high:,}" if high < math.inf else ""
+            raise UserError(f"{flag(name)} {value}: must be {'above' if above else 'at least'} {low}{most}")
 
 
 def field_help(cls: type) -> dict[str, str]:
@@ -101,7 +123,7 @@ def add_flags(parser: argparse.ArgumentParser, cls: type, title: str) -> None:
         elif origin is typing.Literal:
             kw.update(type=_one_of(flag(f.name), inner), metavar="{" + ",".join(inner) + "}")
         else:
-            read = _number(flag(f.name), kind) if kind in (int, float) else kind
+            read = number(flag(f.name), kind) if kind in (int, float) else kind
             kw.update(type=read, metavar=kind.__name__.upper())
         group.add_argument(flag(f.name), **kw)
 
@@ -110,16 +132,62 @@ def _one_of(name: str, known: tuple) -> Callable[[str], str]:
     return lambda word: choose(f"value of {name}:", word, known)
 
 
-def _number(name: str, kind: type) -> Callable[[str], float]:
+def number(name: str, kind: type) -> Callable[[str], float]:
+    """A reader of words: number("--lr", float)("1e-4")."""
     def read(word: str):
         try:
             value = kind(word)
         except ValueError:
-            raise UserError(f"{name} {word!r}: not {'a whole number' if kind is int else 'a number'}")
-        if not math.isfinite(value):
-            raise UserError(f"{name} {word!r}: must be finite")
+            raise UserError(f"{name} {said(word)}: not {'a whole number' if kind is int else 'a number'}")
+        check_size(f"{name} {said(word)}", value, kind)
         return value
     return read
+
+
+def check_size(what: str, value: float, kind: type) -> None:
+    """UserError for a number that no setting can mean."""
+    if not abs(value) < math.inf:
+        raise UserError(f"{what}: must be finite")
+    if abs(value) > MOST[kind]:
+        raise UserError(f"{what}: must be at most {MOST[kind]:,}")
+    if 0 < abs(value) < LEAST:
+        raise UserError(f"{what}: must be 0 or at least {LEAST}")
+
+
+def check_text(what: str, text) -> None:
+    """UserError for an empty name, and for one that could act on a terminal."""
+    if isinstance(text, str) and not text.strip():
+        raise UserError(f"{what} {text!r}: is empty; leave the flag out, or give it a value")
+    if isinstance(text, str) and (sign := acts(text)):
+        raise UserError(f"{what} {said(text)}: holds the control character {sign}; rename it, or leave it out")
+
+
+def of_json(cls: type, values, what: str):
+    """An instance of a dataclass from a JSON object that somebody may have edited. UserError unless every field has a
+    value of its type; a field that is not there has its default."""
+    hints, names = typing.get_type_hints(cls), [f.name for f in dataclasses.fields(cls)]
+    if not isinstance(values, dict):
+        raise UserError(f"{what} is {said(values)}, not an object")
+    for name, value in values.items():
+        if name not in names:
+            raise UserError(f"{what} holds {said(name)}, which is no setting{nearest(name, names)}")
+        if not fits(value, hints[name]):
+            raise UserError(f"{what}: {name} is {said(value)}, which is no value of --{name.replace('_', '-')}")
+    return cls(**values)
+
+
+def fits(value, kind) -> bool:
+    """Is a JSON value of this type? A whole number is a float, too; true is no number."""
+    inner = typing.get_args(kind)
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        return any(fits(value, k) for k in inner)
+    if typing.get_origin(kind) is list:
+        return isinstance(value, list) and bool(value) and all(fits(v, inner[0]) for v in value)
+    if typing.get_origin(kind) is typing.Literal:
+        return isinstance(value, str) and value in inner
+    if kind in (int, float):
+        return type(value) in (int, kind) and (value == 0 or LEAST <= abs(value) <= MOST[kind])
+    return type(value) is kind and not (kind is str and acts(value))
 
 
 def fill(cls: type, values: dict):
@@ -140,14 +208,16 @@ REMEDY |= dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "; check the p
 
 
 def run(main: Callable, argv: list[str] | None = None) -> int:
-    """Call an entry point: 0 when it went well, 2 and one line for a mistake, 130 when interrupted."""
+    """Call an entry point: 0 when it went well, 2 and one line for a mistake, 128 + the signal when interrupted."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:              # closed by whoever started us
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
         if hasattr(getattr(sys, name), "reconfigure"):      # consoles without UTF-8 get '?' instead of a crash
             getattr(sys, name).reconfigure(errors="replace")
+    code, begins = 2, "error: "
     try:
-        return main(argv) or 0
+        with signals.caught():
+            return main(argv) or 0
     except UserError as e:
         said = str(e)
     except BrokenPipeError:                         # ... | head: nobody listens any more
@@ -161,11 +231,12 @@ def run(main: Callable, argv: list[str] | None = None) -> int:
         if not isinstance(e, MemoryError) and not re.search("out of memory|not enough memory|allocate memory", str(e)):
             raise                                   # a mistake of ours: the traceback is wanted
         said = "out of memory; train's --accumulate N cuts a step into N pieces with the same result"
-    except KeyboardInterrupt:
-        print("\ninterrupted; what was saved stays", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as e:
+        code = 128 + getattr(e, "number", signal.SIGINT)
+        begins, said = f"interrupted ({signal.Signals(code - 128).name}): ", signals.last_words()
     # Here and not inside `except`: a progress bar lives as long as the exception that holds its frame, and would
     # leave its line open. Under torchrun all processes make the same mistake; the first of each machine tells it.
     if os.environ.get("LOCAL_RANK", "0") == "0":
-        print("error: " + " ".join(said.split("\n")), file=sys.stderr)
-    return 2
+        with contextlib.suppress(OSError):          # SIGHUP: the terminal is gone
+            print(begins + visible(shorter(" ".join(said.split("\n")))), file=sys.stderr)
+    return code

@@ -14,6 +14,7 @@ import torch.distributed as dist
 
 from nanouft.shell.config import UserError, choose
 
+MOST_THREADS = 1024
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -63,8 +64,8 @@ def pick(device: str = "auto", dtype: str = "auto", threads: int | None = None) 
     choose("value of --device:", device.split(":")[0], ("auto", "cpu", "cuda", "mps"))
     choose("value of --dtype:", dtype, ("auto", *DTYPES))
     if threads is not None:
-        if threads < 1:
-            raise UserError(f"--threads {threads}: must be at least 1")
+        if not 1 <= threads <= MOST_THREADS:
+            raise UserError(f"--threads {threads}: must be at least 1 and at most {MOST_THREADS:,}")
         torch.set_num_threads(threads)
     has = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
     if device == "auto":
@@ -78,10 +79,13 @@ def pick(device: str = "auto", dtype: str = "auto", threads: int | None = None) 
         raise UserError(f"--device {device}: there is no number {number}; {kind} has {has[kind]}, counted from 0")
     try:
         processes = int(os.environ.get("WORLD_SIZE", 1))
-        rank = int(os.environ["RANK"]) if processes > 1 else 0
+        needed = ("RANK", "LOCAL_RANK", "MASTER_PORT") if processes > 1 else ()
+        rank, *_ = [int(os.environ[name]) for name in needed] or [0]
+        if not 0 <= rank < processes or needed and not os.environ["MASTER_ADDR"]:
+            raise ValueError
     except (KeyError, ValueError):
-        raise UserError("WORLD_SIZE is set, but RANK is not, or one of them is no number; "
-                        "start several processes by torchrun")
+        raise UserError("WORLD_SIZE is set, but RANK, LOCAL_RANK, MASTER_ADDR or MASTER_PORT is not, or one of them "
+                        "cannot be; start several processes by torchrun")
     if rank > 0:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")
     if dtype == "auto":

@@ -1,20 +1,40 @@
-"""Files that are whole or not there: JSON, JSON lines that only grow, folders made once.
+"""Files that are whole or not there: JSON, JSON lines that only grow, folders made once; one process at a time.
 
     write_json(file, value); read_json(file)
     lines = Lines(folder / "metrics.jsonl"); lines.add({"step": 1}); lines.read()
     folder = made_once(Path("out/.first/abc"), lambda place: train.main([..., "--out", str(place)]))
+    with locked(folder / LOCK): ...             # a second process is refused, or waits
+    with scratch("nanouft-cell-") as folder: ...    # a temporary folder that not even a kill leaves for ever
 
 Everything is written under another name and renamed once, or appended. Kill the process anywhere: a reader sees the
 old file or the new one, never half of one.
 """
+import contextlib
+import errno
 import hashlib
 import json
 import os
+import re
+import secrets
 import shutil
-from collections.abc import Callable
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
+from nanouft.shell import signals
 from nanouft.shell.config import UserError
+from nanouft.shell.text import loads, regular
+
+try:
+    import fcntl
+except ImportError:                 # Windows
+    fcntl = None
+    import msvcrt
+
+LOCK = ".lock"                      # inside a folder, or behind a file's name
 
 
 def write_json(file: Path, value) -> None:
@@ -24,18 +44,24 @@ def write_json(file: Path, value) -> None:
 
 def write_text(file: Path, text: str) -> None:
     partial = file.with_name(file.name + ".partial")
-    partial.write_text(text, encoding="utf-8", errors="replace")
-    os.replace(partial, file)
+    try:
+        partial.write_text(text, encoding="utf-8", errors="replace")
+        os.replace(partial, file)
+    except OSError:
+        with contextlib.suppress(OSError):
+            partial.unlink()                                # half a file only fills a full disk
+        raise
 
 
 def read_json(file: Path) -> dict:
     """The object in a JSON file; UserError if it is missing, damaged or no object."""
     try:
-        value = json.loads(file.read_text(encoding="utf-8"))
+        value = loads(regular(file).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{file}: no such file; is {file.parent} a run folder of nanouft?")
-    except (OSError, ValueError, RecursionError) as e:
-        raise UserError(f"{file}: cannot be read ({type(e).__name__}); copy it anew, or start a new run")
+    except (OSError, ValueError) as e:
+        raise UserError(f"{file}: cannot be read ({getattr(e, 'strerror', None) or e}); copy it anew, "
+                        "or start a new run")
     if not isinstance(value, dict):
         raise UserError(f"{file}: holds no JSON object; copy it anew, or start a new run")
     return value
@@ -47,22 +73,23 @@ class Lines:
     def __init__(self, file: Path):
         self.file = file
 
-    def read(self) -> list[dict]:
-        """The objects, up to a line that was cut short by a kill; none where there is no file."""
-        if not self.file.exists():
-            return []
-        out = []
+    def read(self, wrong: Callable[[dict], str] = lambda value: "") -> list[dict]:
+        """The objects; none where there is no file. Only a last line that a kill cut short is left out. UserError with
+        the number of any other line that is no object, or of which `wrong` has something to say."""
         try:
-            lines = self.file.read_text(encoding="utf-8", errors="replace").splitlines()
+            lines = regular(self.file).read_bytes().split(b"\n")
+        except FileNotFoundError:
+            return []
         except OSError as e:
             raise UserError(f"{self.file}: cannot be read ({e.strerror})")
-        for line in lines:
-            try:
-                value = json.loads(line)
-            except ValueError:
-                break
-            if not isinstance(value, dict):
-                break
+        out = []
+        for number, line in enumerate(lines, 1):
+            value = _object(line)
+            if not line.strip() or value is None and number == len(lines):
+                continue
+            if complaint := "is no JSON object" if value is None else wrong(value):
+                raise UserError(f"{self.file}, line {number}: {complaint}; mend that line or delete it, "
+                                "nothing behind it is lost")
             out.append(value)
         return out
 
@@ -72,32 +99,128 @@ class Lines:
         with open(self.file, "ab+") as f:
             f.seek(0)
             there = f.read()
-            if not there.endswith(b"\n"):
-                f.truncate(there.rfind(b"\n") + 1)
+            last = there.rfind(b"\n") + 1
+            if there[last:] and _object(there[last:]):      # whole, but for the end of its line
+                f.write(b"\n")
+            else:
+                f.truncate(last)
             f.write("".join(json.dumps(x) + "\n" for x in objects).encode())
 
     def rewrite(self, objects: list[dict]) -> None:
         write_text(self.file, "".join(json.dumps(x) + "\n" for x in objects))
 
 
+def _object(line: bytes) -> dict | None:
+    try:
+        value = loads(line.decode())
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+# ---- one process at a time -------------------------------------------------------------------------------------------
+@contextlib.contextmanager
+def locked(file: Path, wait: bool = False) -> Iterator[None]:
+    """Hold the lock `file` inside. It says who holds it; the operating system releases it when that process ends,
+    however it ends. UserError if another process holds it; with `wait`, its end is waited for."""
+    told = False
+    while (lock := _take(file)) is None:
+        who = _holder(file)
+        if not wait:
+            raise UserError(f"{_place(file)}: {who} works there; wait for its end, or choose another place with --out")
+        if not told:
+            print(f"{_place(file)}: {who} makes it; waiting", file=sys.stderr)
+        told = True
+        time.sleep(0.2)
+    try:
+        with contextlib.suppress(OSError):                  # a full disk: it is locked all the same
+            lock.truncate(0)
+            lock.write(f"process {os.getpid()}, since {time.strftime('%Y-%m-%d %H:%M:%S')},".encode())
+        yield
+    finally:
+        with contextlib.suppress(OSError):                  # Windows keeps a file that is open
+            file.unlink()
+        lock.close()
+
+
+def _take(file: Path) -> BinaryIO | None:
+    """The open lock file, or None if another process holds it."""
+    while True:
+        lock = open(file, "ab", buffering=0)
+        try:
+            if fcntl:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            else:
+                lock.seek(1 << 30)                          # behind the text, which others may read
+                msvcrt.locking(lock.fileno(), msvcrt.LK_NBLCK, 1)
+        except OSError as e:
+            if e.errno in (errno.EAGAIN, errno.EACCES, errno.EDEADLK):
+                lock.close()
+                return None                                 # other errors: a file system without locks
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(lock.fileno()), os.stat(file)):
+                return lock
+        lock.close()                                        # its holder has just removed it: once more
+
+
+def _holder(file: Path) -> str:
+    try:
+        text = file.read_text(encoding="ascii")
+    except (OSError, ValueError):
+        text = ""
+    return text if re.fullmatch(r"process \d+, since [\d :-]+,", text) else "another process"
+
+
+def _place(lock: Path) -> Path:
+    """What a lock file is about."""
+    return lock.parent if lock.name == LOCK else lock.with_name(lock.name.removesuffix(LOCK))
+
+
+def beside(path: Path) -> Path:
+    """The lock file of a file, or of a folder that is not there yet."""
+    return path.with_name(path.name + LOCK)
+
+
 def made_once(folder: Path, make: Callable[[Path], object], done: str = "model.safetensors") -> Path:
     """`folder`, made by make(place) unless it is there. `done` is the file that tells a finished one.
-    It is made beside and renamed once, so it is whole or not there. Two processes may make it at once: both make the
-    same, and the first one's stays. UserError where something else has its name."""
+    It is made beside and renamed once, so it is whole or not there. Of two processes one makes it, the other waits.
+    What killed processes left of it goes. UserError where something else has its name."""
     if (folder / done).exists():
         return folder
-    place = folder.with_name(f"{folder.name}-{os.getpid()}.partial")
-    shutil.rmtree(place, ignore_errors=True)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        make(place)
-        place.rename(folder)
-    except OSError:
-        if not (folder / done).exists():                    # else another process was faster
-            raise
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with locked(beside(folder), wait=True):
+        for left in folder.parent.iterdir():
+            if re.fullmatch(re.escape(folder.name) + r"-\d+\.partial", left.name):
+                shutil.rmtree(left, ignore_errors=True)
+        if (folder / done).exists():
+            return folder
+        place, outer = folder.with_name(f"{folder.name}-{os.getpid()}.partial"), signals.left
+        try:
+            make(place)
+            place.rename(folder)
+        except OSError:
+            if not (folder / done).exists():                # else, without locks, another process was faster
+                raise
+        finally:
+            signals.left = outer                            # nothing to go on with in a folder that is gone
+            shutil.rmtree(place, ignore_errors=True)
     return folder
+
+
+@contextlib.contextmanager
+def scratch(prefix: str) -> Iterator[Path]:
+    """A temporary folder. What killed processes left of such folders goes first: their locks are free."""
+    place = Path(tempfile.gettempdir())
+    for lock in place.glob(f"{prefix}*{LOCK}"):
+        with contextlib.suppress(OSError, UserError), locked(lock):
+            shutil.rmtree(_place(lock), ignore_errors=True)
+    folder = place / f"{prefix}{secrets.token_hex(6)}"
+    with locked(beside(folder), wait=True):
+        folder.mkdir(0o700)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def checksum(*parts: str | bytes | Path) -> str:

@@ -8,6 +8,8 @@ What this GPT would compute differently without a word is refused, in one line t
 weights are never loaded. transformers keeps four matrices of each layer as Conv1D, (in, out); nn.Linear has (out, in).
 """
 import json
+import math
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -15,9 +17,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from nanouft.shell import tensors
 from nanouft.shell.config import UserError
+from nanouft.shell.text import loads, regular, said
 
 CONV1D = ("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight")
+KEYS = {"n_ctx": "n_positions", "eps": "layer_norm_epsilon", "init_std": "initializer_range"}     # in config.json
 OLD_MASKS = ("attn.bias", "attn.masked_bias")       # old folders also keep the causal mask
 
 
@@ -40,37 +45,47 @@ def write(folder: Path, sizes: dict, weights: dict[str, Tensor], end_id: int | N
 
 
 def read_sizes(folder: Path) -> dict:
-    """The fields of GPTConfig. UserError for a folder that is none of GPT-2's, or asks for another computation."""
+    """The fields of GPTConfig. UserError for a folder that is none of GPT-2's, asks for another computation, or tells
+    other sizes than its weights have: of those only the header is read, so nothing large is built in vain."""
     file = folder / "config.json"
     try:
-        d = json.loads(file.read_text(encoding="utf-8"))
+        d = loads(regular(file).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{folder}: no config.json; --init wants a GPT-2 folder (config.json, model.safetensors)")
     except (OSError, ValueError) as e:
         raise UserError(f"{file}: cannot be read as JSON ({e})")
     if not isinstance(d, dict) or d.get("model_type") != "gpt2":
         kind = d.get("model_type") if isinstance(d, dict) else type(d).__name__
-        raise UserError(f"{file}: describes {kind!r}; nanouft's GPT reads model_type 'gpt2' only")
+        raise UserError(f"{file}: describes {said(kind)}; nanouft's GPT reads model_type 'gpt2' only")
     try:
-        sizes = {"vocab_size": int(d["vocab_size"]), "n_ctx": int(d.get("n_positions", 1024)),
-                 "n_layer": int(d["n_layer"]), "n_head": int(d["n_head"]), "n_embd": int(d["n_embd"])}
-        floats = {"eps": float(d.get("layer_norm_epsilon", 1e-5)), "init_std": float(d.get("initializer_range", 0.02))}
-    except (KeyError, TypeError, ValueError, OverflowError) as e:
-        raise UserError(f"{file}: a size is missing or not a number ({e})")
+        sizes = {"vocab_size": d["vocab_size"], "n_ctx": d.get("n_positions", 1024), "n_layer": d["n_layer"],
+                 "n_head": d["n_head"], "n_embd": d["n_embd"]}
+    except KeyError as e:
+        raise UserError(f"{file}: a size is missing ({e})")
+    floats = {"eps": d.get("layer_norm_epsilon", 1e-5), "init_std": d.get("initializer_range", 0.02)}
+    for name, x in [*sizes.items(), *floats.items()]:
+        whole = name in sizes
+        if type(x) not in (int, *(() if whole else (float,))) or not 0 < x <= (math.inf if whole else 1):
+            kind = "a whole number above 0" if whole else "a number above 0 and at most 1"
+            raise UserError(f"{file}: {KEYS.get(name, name)} is {said(x)}, not {kind}")
     same = {"activation_function": ("gelu_new", "gelu_pytorch_tanh"), "scale_attn_by_inverse_layer_idx": (False,),
             "scale_attn_weights": (True,), "n_inner": (None, 4 * sizes["n_embd"]), "tie_word_embeddings": (True,)}
     for key, allowed in same.items():
         if key in d and d[key] not in allowed:
-            raise UserError(f"{file}: {key} = {d[key]!r}, but this GPT computes {allowed[0]!r} only")
-    if min(sizes.values()) < 1 or sizes["n_embd"] % sizes["n_head"]:
+            raise UserError(f"{file}: {key} = {said(d[key])}, but this GPT computes {allowed[0]!r} only")
+    if min(*sizes.values(), *floats.values()) <= 0 or sizes["n_embd"] % sizes["n_head"]:
         raise UserError(f"{file}: sizes must be positive and n_embd a multiple of n_head")
+    C, last = sizes["n_embd"], f"h.{sizes['n_layer'] - 1}.ln_2.weight"
+    stored = {bare(name): shape for name, (shape, _) in read(folder, tensors.header).items()}
+    for name, shape in (("wte.weight", (sizes["vocab_size"], C)), ("wpe.weight", (sizes["n_ctx"], C)), (last, (C,))):
+        check_shape(folder / "model.safetensors", name, stored.get(name), shape)
     return sizes | floats
 
 
 def read_weights(folder: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
     """A tensor for each name of `shapes`, in fp32. UserError if one is missing, of another shape, or left over."""
     file = folder / "model.safetensors"
-    weights = {name.removeprefix("transformer."): w for name, w in _load(folder, file).items()}
+    weights = {bare(name): w for name, w in read(folder, load_file).items()}
     head = weights.pop("lm_head.weight", None)
     if head is not None and not torch.equal(head, weights.get("wte.weight", head)):
         raise UserError(f"{folder}: its output head is not tied to its embedding; nanouft's GPT needs them tied")
@@ -82,14 +97,26 @@ def read_weights(folder: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, 
         w = weights.get(name)
         if w is not None and name.endswith(CONV1D):
             w = w.T
-        if w is None or tuple(w.shape) != shape:
-            got = "missing" if w is None else f"of shape {tuple(w.shape)}"
-            raise UserError(f"{file}: {name} is {got}, config.json asks for {shape}")
+        check_shape(file, name, None if w is None else tuple(w.shape), shape)
+        if not w.is_floating_point():
+            raise UserError(f"{file}: {name} holds {w.dtype}, no weights; take another model")
         found[name] = w.float()
     return found
 
 
-def _load(folder: Path, file: Path) -> dict[str, Tensor]:
+def bare(name: str) -> str:
+    return name.removeprefix("transformer.")
+
+
+def check_shape(file: Path, name: str, got: tuple[int, ...] | None, wanted: tuple[int, ...]) -> None:
+    if got != wanted:
+        there = "missing" if got is None else f"of shape {got}"
+        raise UserError(f"{file}: {name} is {there}, config.json asks for {wanted}")
+
+
+def read(folder: Path, how: Callable[[Path], dict]) -> dict:
+    """how(model.safetensors), or one line that says why it cannot be read."""
+    file = folder / "model.safetensors"
     if not file.exists():
         pickled = next((f.name for kind in ("*.bin", "*.pt") for f in folder.glob(kind)), None)
         if pickled:
@@ -97,6 +124,6 @@ def _load(folder: Path, file: Path) -> dict[str, Tensor]:
                             "save the model again as safetensors")
         raise UserError(f"{folder}: no model.safetensors there")
     try:
-        return load_file(file)
+        return how(regular(file))
     except (SafetensorError, OSError, ValueError) as e:
-        raise UserError(f"{file}: damaged or not a safetensors file ({str(e).splitlines()[0]})")
+        raise UserError(f"{file}: damaged or not a safetensors file ({' '.join(str(e).split())})")

@@ -8,9 +8,20 @@ import torch
 import torch.distributed as dist
 
 from nanouft.shell import runs
-from nanouft.shell.config import UserError
+from nanouft.shell.config import Diverged
 from nanouft.shell.devices import Device
 from nanouft.shell.files import Lines
+from nanouft.shell.text import said
+
+
+def no_step(line: dict) -> str:
+    """What is wrong with a line of metrics.jsonl that somebody may have edited; "" if nothing is."""
+    if type(line.get("step", 0)) is not int:
+        return "its step is no whole number"
+    held = line.get("held_out", {})
+    figures = {**line, "held_out": 0, **held} if isinstance(held, dict) else line
+    bad = [k for k, v in figures.items() if type(v) not in (int, float) and not (v is None and k == "grad_norm")]
+    return f"its {said(bad[0])} is no number" if bad else ""
 
 
 class Log:
@@ -22,8 +33,11 @@ class Log:
         self.loss, self.tokens, self.clock = math.nan, 0, None
         if device.rank == 0 and start:
             runs.point(self.run, start)                     # `latest` names the step that was really taken
-        if device.rank == 0 and (there := self.lines.read()):
-            self.lines.rewrite([line for line in there if line.get("step", math.inf) <= start])
+        if device.rank == 0 and (there := self.lines.read(no_step)):
+            kept = [line for line in there if line.get("step", math.inf) <= start]
+            self.lines.rewrite(kept)
+            if lost := start - len({line["step"] for line in kept if "grad_norm" in line}):
+                print(f"{file}: {lost:,} of {start:,} steps have no line; curves.png will lack them")
 
     def add(self, step: int, total: dict, norm: torch.Tensor, lr: float, tokens: int) -> None:
         values = [torch.as_tensor(v, dtype=torch.float32).to(norm.device) for v in [*total.values(), norm]]
@@ -31,6 +45,8 @@ class Log:
 
     def flush(self) -> str:
         """Write what is waiting; returns the progress bar's text."""
+        if not self.waiting:
+            return ""
         lines = []
         values = torch.stack([v for _, _, v, _, _ in self.waiting])
         if self.device.processes > 1:
@@ -50,8 +66,8 @@ class Log:
         self.waiting = []
         self.write(*lines)
         if bad:
-            raise UserError(f"{bad} at step {step}: the run diverged; {self.last_step()}. "
-                            "Lower --lr, or look at the data of that step")
+            raise Diverged(f"{bad} at step {step}: the run diverged; {self.last_step()}. "
+                           "Lower --lr, or look at the data of that step")
         now = time.perf_counter()
         speed = f", {self.tokens / (now - self.clock):,.0f} answer tok/s" if self.clock else ""
         self.clock, self.tokens = now, 0

@@ -10,18 +10,37 @@ A step folder is written whole under another name, flushed to disk and renamed o
 either the old step or the new one is there, never half of one. A checksum tells a step that the disk damaged later.
 Weights that are not finite are never saved. Nothing is pickled, nothing is unpickled.
 """
+import contextlib
 import errno
+import json
+import math
 import os
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
-from nanouft.shell.config import UserError
-from nanouft.shell.files import checksum, read_json, write_json, write_text
+from nanouft.shell import signals, tensors
+from nanouft.shell.config import Diverged, UserError, flag, of_json
+from nanouft.shell.files import LOCK, checksum, locked, read_json, write_json, write_text
+from nanouft.shell.text import regular, said, visible
+
+
+BEFORE_ALL = {LOCK, "run.json.partial"}     # what a run that was killed in its first moment leaves
+
+
+def alone(folder: Path, rank: int = 0):
+    """Context: no other process works in this run folder. Of the processes of one run the first holds the lock."""
+    return contextlib.nullcontext() if rank else locked(folder / LOCK)
+
+
+def hold(folder: Path) -> None:
+    """The same until the command ends."""
+    signals.to_the_end.enter_context(alone(folder))
 
 
 def new_folder(out: str | None, name: str) -> Path:
@@ -52,13 +71,57 @@ def check_out(out: str | None) -> None:
     folder = Path(out)
     try:
         if (folder / "run.json").exists():
-            finished = "after" in read_eval(folder) or read_json(folder / "run.json").get("command") != "train"
-            advice = "choose another name" + ("" if finished else f", or --resume {out}")
+            advice = "choose another name" + ("" if is_finished(folder) else f", or --resume {out}")
             raise UserError(f"--out {out}: holds another run; {advice}")
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if folder.exists() and (not folder.is_dir() or {f.name for f in folder.iterdir()} - BEFORE_ALL):
             raise UserError(f"--out {out}: exists and is not an empty folder; choose another name")
     except OSError as e:
         raise UserError(f"--out {out}: cannot be looked into ({e.strerror}); choose another place")
+
+
+def is_finished(folder: Path) -> bool:
+    """train ends with eval.json, the other commands with the model."""
+    if read_json(folder / "run.json").get("command") == "train":
+        return "after" in read_eval(folder)
+    return (folder / "model.safetensors").exists()
+
+
+def reopen(folder: str, command: str, cls: type, given: set[str]):
+    """The settings of an unfinished run of `command`, for --resume: an instance of the dataclass `cls`."""
+    if others := sorted(given - {"resume"}):
+        raise UserError(f"--resume takes no other flag, but {flag(others[0])} was given: every setting comes from "
+                        "run.json")
+    saved = read_json(Path(folder) / "run.json")
+    if saved.get("command") != command:
+        raise UserError(f"--resume {folder}: was not made by nanouft.{command}; give the folder of such a run")
+    if is_finished(Path(folder)):
+        raise UserError(f"--resume {folder}: that run is finished")
+    cfg = of_json(cls, saved.get("config"), f"{folder}/run.json: config")
+    try:
+        check_seal(saved)
+    except UserError as e:
+        raise UserError(f"{folder}/run.json: edited ({e}); start a new run")
+    return replace(cfg, resume=folder)
+
+
+def seal(about: dict) -> dict:
+    """run.json with a checksum of its settings. An edited one is no longer the run that began."""
+    return {**about, "settings": _settings(about)}
+
+
+def check_seal(saved: dict) -> None:
+    """UserError if the settings of run.json are others than when the run began. Old runs have no checksum."""
+    if "settings" in saved and saved["settings"] != _settings(saved):
+        raise UserError("its settings are not those with which the run began")
+
+
+def _settings(about: dict) -> str:
+    return sum_of({key: about.get(key) for key in ("command", "objective", "steps", "config", "hp", "from")})
+
+
+def sum_of(value) -> str:
+    """Checksum of a JSON value, the same before it is written and after it is read."""
+    return checksum(json.dumps(value, sort_keys=True, ensure_ascii=False).encode("utf-8", "replace"))[:24]
 
 
 def read_eval(folder: Path) -> dict:
@@ -75,7 +138,7 @@ def save_step(run: Path, step: int, model: torch.nn.Module, optimizer: torch.opt
     """Write steps/<step>/ whole, rename it once, then move `latest`. The two newest steps stay.
     `extra` is what else --resume needs, as JSON. UserError if a weight is not finite; OSError if the disk is full."""
     if name := not_finite(model):
-        raise UserError(f"weights are no longer finite after step {step} ({name}) and were not saved; lower --lr")
+        raise Diverged(f"weights are no longer finite after step {step} ({name}) and were not saved; lower --lr")
     steps = run / "steps"
     final, partial = steps / str(step), steps / f"partial-{step}"
     shutil.rmtree(partial, ignore_errors=True)
@@ -88,15 +151,20 @@ def save_step(run: Path, step: int, model: torch.nn.Module, optimizer: torch.opt
         sums = {f.name: checksum(f) for f in partial.iterdir()}
         write_json(partial / "step.json", {"step": step, "sha256": sums, **extra})
         _flush(partial)
-    except OSError:
+    except BaseException:
         shutil.rmtree(partial, ignore_errors=True)                   # half a step only fills a full disk
         raise
     shutil.rmtree(final, ignore_errors=True)                         # left by a run that was cut back
     os.rename(partial, final)
     _flush_folder(steps)
     point(run, step)
-    for old in whole_steps(run)[:-keep]:
-        shutil.rmtree(steps / str(old), ignore_errors=True)
+    tidy(run, keep)
+
+
+def tidy(run: Path, keep: int = 2) -> None:
+    """Only the newest whole steps stay, and nothing of a step that a kill cut short."""
+    for old in [*map(str, whole_steps(run)[:-keep]), *(f.name for f in (run / "steps").glob("partial-*"))]:
+        shutil.rmtree(run / "steps" / old, ignore_errors=True)
 
 
 def point(run: Path, step: int) -> None:
@@ -137,33 +205,65 @@ def _flush_folder(folder: Path) -> None:
 def whole_steps(run: Path) -> list[int]:
     """Numbers of the complete step folders, oldest first: a folder with a plain number was renamed, hence whole."""
     steps = run / "steps"
-    return sorted(int(f.name) for f in steps.iterdir() if f.name.isdigit()) if steps.is_dir() else []
+    names = [f.name for f in steps.iterdir()] if steps.is_dir() else []
+    return sorted(int(name) for name in names if re.fullmatch("[1-9][0-9]{0,9}", name))
 
 
-def load_step(run: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict:
+def load_step(run: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, most: float = math.inf) -> dict:
     """Load the newest step that reads well into model and optimizer; returns step.json. A damaged one is announced
-    and the one before it is taken. Resuming from nothing is step 0."""
-    shapes = {name: p.shape for name, p in model.state_dict().items()}
+    and the one before it is taken. Resuming from nothing is step 0. `most`: the steps of the whole run."""
     for step in reversed(whole_steps(run)):
         folder = run / "steps" / str(step)
         try:
-            extra = read_json(folder / "step.json")
-            for name, wanted in extra["sha256"].items():
-                if checksum(folder / name) != wanted:
-                    raise ValueError(f"checksum of {name}")
-            weights, flat = load_file(folder / "model.safetensors"), load_file(folder / "optimizer.safetensors")
-            if extra["step"] != step or {name: w.shape for name, w in weights.items()} != shapes:
-                raise ValueError("it belongs to another run")
-        except (UserError, SafetensorError, OSError, ValueError, LookupError, AttributeError, TypeError) as e:
-            print(f"{folder}: damaged ({' '.join(str(e).split())}); going back to the step before")
+            if step > most:
+                raise ValueError(f"the run has {most} steps only")
+            extra, weights, state = read_step(folder, step, model, optimizer)
+        except (UserError, SafetensorError, OSError, ValueError) as e:
+            print(visible(f"{folder}: damaged ({' '.join(str(e).split())}); going back to the step before"))
             continue
         model.load_state_dict(weights)
-        state: dict[int, dict] = {}
-        for key, value in flat.items():
-            i, name = key.split(".", 1)
-            state.setdefault(int(i), {})[name] = value
         optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+        tidy(run)
         print(f"{run}: going on after step {step}")
         return extra
     print(f"{run}: no whole step is saved there, starting from the beginning")
     return {"step": 0}
+
+
+MOMENTS = {"AdamW": ("exp_avg", "exp_avg_sq"), "RMSprop": ("square_avg",)}          # each of the shape of its weight
+SCALER = {"scale", "growth_factor", "backoff_factor", "growth_interval", "_growth_tracker"}
+
+
+def read_step(folder: Path, step: int, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> tuple:
+    """(step.json, weights, state of the optimizer). Nothing of it is believed: ValueError unless every tensor is there
+    with the name, shape and type that model and optimizer have, and nothing else."""
+    extra = read_json(folder / "step.json")
+    scaler, sums = extra.get("scaler", {}), extra.get("sha256")
+    if type(extra.get("step")) is not int or extra["step"] != step:
+        raise ValueError(f"step.json is that of step {said(extra.get('step'))}")
+    if not isinstance(extra.get("loss", 0.0), (int, float)) or not isinstance(scaler, dict) or scaler and (
+            scaler.keys() != SCALER or not all(type(x) in (int, float) and 0 <= x < math.inf for x in scaler.values())):
+        raise ValueError("step.json: its loss or its scaler is no number")
+    if not isinstance(sums, dict) or sums.keys() != {"model.safetensors", "optimizer.safetensors"}:
+        raise ValueError("step.json: no checksums of the two files")
+    for name, wanted in sums.items():
+        if checksum(regular(folder / name)) != wanted:
+            raise ValueError(f"checksum of {name}")
+    weights = tensors.load(folder / "model.safetensors", tensors.wanted_of(model.state_dict()))
+    stored = tensors.header(folder / "optimizer.safetensors")
+    every_step_skipped = bool(scaler) and not stored            # fp16: steps that overflow are left out
+    flat = tensors.load(folder / "optimizer.safetensors", {} if every_step_skipped else moments(optimizer))
+    state: dict[int, dict] = {}
+    for key, value in flat.items():
+        i, name = key.split(".")
+        state.setdefault(int(i), {})[name] = value
+        if name == "step" and (value > step or value < 1 or value != step and not scaler):
+            raise ValueError(f"optimizer.safetensors: it has made {value:g} steps")
+    return extra, weights, state
+
+
+def moments(optimizer: torch.optim.Optimizer) -> tensors.Wanted:
+    """Name, shape and type of all that this optimizer keeps; torch numbers the weights through all groups."""
+    weights = [p for group in optimizer.param_groups for p in group["params"]]
+    kept = {f"{i}.{name}": p for i, p in enumerate(weights) for name in MOMENTS[type(optimizer).__name__]}
+    return tensors.wanted_of(kept) | {f"{i}.step": ((), "F32") for i in range(len(weights))}

@@ -16,6 +16,9 @@ from nanouft.shell.config import UserError
 from nanouft.shell.files import read_json
 
 
+ROLLOUT = 100_000                       # answers that wait in memory together
+
+
 @dataclass
 class Train:
     data: list[str] | None = None       # your files (JSON list or JSON lines); NanoWorld when absent
@@ -61,14 +64,17 @@ class Train:
         return self.steps or max(1, round((self.epochs or 3) * rows / self.batch_size)) * passes
 
     def check(self) -> None:
-        config.in_range(self, "batch_size", "accumulate", "steps", "max_new", low=1)
-        config.in_range(self, "rows", low=1, high=1_000_000)
+        config.in_range(self, "accumulate", "max_new", low=1)
+        config.in_range(self, "steps", low=1, high=1_000_000_000)
+        config.in_range(self, "batch_size", low=1, high=100_000)
+        config.in_range(self, "rows", low=1, high=100_000)
         config.in_range(self, "items", high=10_000)
         config.in_range(self, "save_every", "eval_every", "show_every", "weight_decay", "clip", "seed")
         config.in_range(self, "noise", "warmup", high=1)
         if not 0 < self.keep <= 1:
             raise UserError(f"--keep {self.keep:g}: must be above 0 and at most 1")
-        config.in_range(self, "lr", "epochs", above=True)
+        config.in_range(self, "lr", above=True)
+        config.in_range(self, "epochs", above=True, high=1_000_000)
         if self.steps is not None and self.epochs is not None:
             raise UserError("--steps and --epochs say the same thing twice; give one")
         if self.accumulate > self.batch_size:
@@ -141,6 +147,9 @@ def refuse_idle_flags(name: str, objective: Objective, cfg: Train, hp, given: se
         raise UserError("--prompt-field and --response-field name fields of your own file; give it with --data")
     if cfg.warmup == 0 and getattr(hp, "lam_min", None) is not None:
         raise UserError("--lam-min ramps lam over the warm-up, and --warmup is 0: it changes nothing")
+    if objective.on_policy and (many := cfg.batch_size * hp.minibatches * hp.samples) > ROLLOUT:
+        raise UserError(f"--batch-size {cfg.batch_size} x {hp.minibatches} minibatches x {hp.samples} samples are "
+                        f"{many:,} answers a rollout; at most {ROLLOUT:,} are made at once")
     if cfg.weigh_rows and objective.on_policy:
         raise UserError("--weigh-rows weighs the rows of the data; on-policy methods learn from answers of their own")
 
@@ -164,12 +173,21 @@ def reopen(folder: str) -> tuple[str, Train, object, dict]:
     if "after" in runs.read_eval(Path(folder)):
         raise UserError(f"--resume {folder}: that run is finished; --init {folder} starts another one from it")
     try:
-        name = config.choose("objective", saved["objective"], OBJECTIVES)
-        cfg = replace(Train(**saved["config"]), resume=folder)
+        name = config.choose("objective", saved.get("objective"), OBJECTIVES)
+        objective, origin = OBJECTIVES[name], saved.get("from")
+        cfg = replace(config.of_json(Train, saved.get("config"), "config"), resume=folder)
+        hp = config.of_json(objective.hp, saved.get("hp"), "hp")
+        if not isinstance(origin, dict) or cfg.lr is None:
+            raise UserError("the learning rate is missing, or where the settings came from")
+        given = {key for key, source in origin.items() if source == "command line"}
         cfg.check()
-        return name, cfg, OBJECTIVES[name].hp(**saved["hp"]), saved["from"]
-    except (KeyError, TypeError) as e:
-        raise UserError(f"{folder}/run.json: damaged, or of another version of nanouft ({e}); start a new run")
+        if hasattr(hp, "check"):
+            hp.check(given & set(vars(hp)))
+        refuse_idle_flags(name, objective, cfg, hp, given)
+        runs.check_seal(saved)
+        return name, cfg, hp, origin
+    except UserError as e:
+        raise UserError(f"{folder}/run.json: edited, damaged, or of another version of nanouft ({e}); start a new run")
 
 
 # ---- what each objective needs ---------------------------------------------------------------------------------------

@@ -149,6 +149,9 @@ class Run:
 def open_run(name: str, cfg: Train, hp, origin: dict, data: Data, model: GPT, device: Device) -> tuple[int, Run]:
     """(number of optimizer steps, the run): its folder, and where its steps come from."""
     objective, tok = OBJECTIVES[name], data.tok
+    if not objective.on_policy and origin.get("batch_size") == "command line" and cfg.batch_size > len(data.train):
+        raise UserError(f"--batch-size {cfg.batch_size:,}: there are {len(data.train):,} rows only, so a step would "
+                        "hold rows twice")
     steps = cfg.optimizer_steps(len(data.train), hp.passes if objective.on_policy else 1)
     key = data.key
     if objective.on_policy:

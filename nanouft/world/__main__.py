@@ -60,10 +60,11 @@ class Show:
 
 
 def main(argv: list[str] | None = None) -> int:
-    cfg, _ = config.parse(Show, argv, "python -m nanouft.world",
+    cfg, given = config.parse(Show, argv, "python -m nanouft.world",
                           "Show examples of NanoWorld: prompts, answers, exact scores.")
-    if cfg.n < 1:
-        raise config.UserError(f"--n {cfg.n}: must be at least 1")
+    config.in_range(cfg, "n", low=1, high=1_000)
+    if cfg.build_tokenizer and given != {"build_tokenizer"}:
+        raise config.UserError("--build-tokenizer writes a file and shows nothing; leave the other flags out")
     if cfg.build_tokenizer:
         from nanouft.world import vocabulary                # needs the tokenizer's files, which it replaces
         print(f"{vocabulary.ASSET}: {vocabulary.build():,} ranks")

@@ -16,11 +16,10 @@ Simplified: no document is longer than a few sentences, and none mentions anothe
 """
 import random
 import re
-from itertools import count
+from itertools import count, islice
 from typing import Iterator
 
 import numpy as np
-from tqdm import tqdm
 
 from nanouft.data.rows import Turn
 from nanouft.data.tokenizer import Tokenizer
@@ -166,11 +165,13 @@ def corpus(seed: int, n_docs: int | None = None, world: World = WORLD) -> Iterat
 
 def token_rows(n: int, length: int, seed: int, tok: Tokenizer) -> np.ndarray:
     """(n, length) ids for pretraining; each row starts at a document and is filled with as many as fit."""
-    docs = (tok.document(d) for d in corpus(seed, 10 ** 9))
-    out = np.empty((n, length), np.int64)
-    for row in tqdm(out, desc="documents", leave=False, disable=n < 10_000):          # some 9 s for a whole corpus
+    return np.array(list(islice(endless_rows(length, seed, tok), n)), np.int64)
+
+
+def endless_rows(length: int, seed: int, tok: Tokenizer) -> Iterator[list[int]]:
+    docs = (tok.document(d) for d in corpus(seed))
+    while True:
         ids: list[int] = []
         while len(ids) < length:
             ids += next(docs)
-        row[:] = ids[:length]
-    return out
+        yield ids[:length]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from tiny import NANO, batch_of, same, say, some_rows
 
-from nanouft.data.batches import EncodeReport, collate, encode, order, show_mask
+from nanouft.data.batches import EncodeReport, Plan, collate, encode, order, show_mask
 from nanouft.data.rows import Example, Turn
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.objective import Columns
@@ -104,60 +104,51 @@ def test_a_step_has_a_seed_of_its_own():
 
 
 # ---- rows that do not fit -------------------------------------------------------------------------------------------
-def test_a_long_prompt_loses_its_beginning():
-    (e,), report = encode([one(turns("abcdefgh"), reply("yo"))], LETTERS, 8)
-    t = e.seqs["answer"]
-    assert len(t.ids) == 9, "LAW: n_ctx inputs and as many targets: n_ctx + 1 tokens"
-    assert pieces(t.ids) == [*"efgh", "<|assistant|>", *" yo", "<|end|>"] and t.mask.tolist() == [0] * 5 + [1] * 4
-    assert (report.cut, report.skipped) == (1, 0) and "1 rows" in report.lines(8)[0]
-    for n_ctx, cut in ((14, 0), (13, 1)):
-        assert encode([one(turns("abcdefgh"), reply("yo"))], LETTERS, n_ctx)[1].cut == cut, "LAW: 15 tokens fit into 14"
-
-
-def test_a_pair_is_cut_by_the_same_amount():
-    pair = Example({"chosen": (turns("abcdefgh"), reply("yo")),
-                    "rejected": (turns("abcdefgh"), reply("no no"))})
-    (e,), report = encode([pair], LETTERS, 12)
-    c, r = e.seqs["chosen"], e.seqs["rejected"]
-    assert max(len(c.ids), len(r.ids)) == 13 and report.cut == 1
-    n = pieces(c.ids).index("<|assistant|>")
-    assert pieces(c.ids)[:n] == pieces(r.ids)[:n] and n == 5, "LAW: both answers of a pair see the same prompt"
-
-
-def test_an_answer_longer_than_the_context_is_skipped_and_counted():
-    long, short = one(turns("a"), reply("x" * 50)), one(turns("a"), reply("yo"))
-    kept, report = encode([short, long, short], LETTERS, 20)
-    assert len(kept) == 2 and (report.rows, report.skipped, report.cut) == (3, 1, 0)
-    assert "1 rows skipped" in report.lines(20)[0]
+def test_a_row_that_does_not_fit_is_skipped_and_counted():
+    for n_ctx, skipped in ((14, 0), (13, 1)):
+        short, long = one(turns("a"), reply("yo")), one(turns("abcdefgh"), reply("yo"))
+        kept, report = encode([short, long, short], LETTERS, n_ctx)
+        assert (len(kept), report.rows, report.skipped, report.cut) == (3 - skipped, 3, skipped, 0), \
+            "LAW: 15 tokens are 14 inputs and as many targets; neither question nor answer is cut"
+        assert report.lines(14) == [] or "1 rows skipped" in report.lines(14)[0]
     pair = Example({"chosen": short.seqs["answer"], "rejected": long.seqs["answer"]})
-    assert encode([short, pair], LETTERS, 20)[1].skipped == 1, \
-        "a pair of which one answer does not fit is skipped whole"
+    assert encode([short, pair], LETTERS, 13)[1].skipped == 1, "a pair goes as a whole"
     with pytest.raises(UserError, match="no row fits"):
-        encode([long], LETTERS, 20)
+        encode([long], LETTERS, 13)
 
 
-@pytest.mark.parametrize("room, kept", [(0, True), (-1, False)])
-def test_the_longest_answer_that_fits(room, kept):
-    """Its tokens, its <|end|>, and <|assistant|> in front of them so that the first token is a target."""
-    answer = "x" * 10                                   # 12 targets: a space, ten letters, <|end|>
-    filler = one(turns("a"), reply("yo"))
-    out, report = encode([one(turns("hello"), reply(answer)), filler], LETTERS, 12 + room)
-    assert report.skipped == (not kept)
-    if kept:
-        t = out[0].seqs["answer"]
-        assert pieces(t.ids)[0] == "<|assistant|>" and t.mask.tolist() == [0] + [1] * 12, \
-            "LAW: the whole answer is still trained on"
-        assert collate(out, np.arange(1), PAD).tokens == {"answer": 12}, "LAW: totals count targets, the first one too"
+TALK = turns("a", "b" * 20, "c", "dd", "e")         # 3 + 23 + 3 + 5 + 3 tokens
 
 
-def test_earlier_turns_may_be_cut_the_last_answer_may_not():
-    talk = one(turns("a"), reply("b" * 20, "c", "dd"))
-    (e,), report = encode([talk], LETTERS, 14)
-    batch = collate([e], np.arange(1), PAD)
-    s = batch.seqs["answer"]
-    assert batch.tokens["answer"] == s.mask.sum() == e.seqs["answer"].mask.sum() - 1, \
-        "LAW: a row that begins inside an answer has one response token that is no target"
-    assert report.cut == 1 and "".join(pieces(s.targets[0])).endswith("<|user|> c<|assistant|> dd<|end|>")
+@pytest.mark.parametrize("n_ctx, first, n, trained", [
+    (41, " a", 42, " bbbbbbbbbbbbbbbbbbbb<|end|> dd<|end|> ff<|end|>"), (40, " c", 16, " dd<|end|> ff<|end|>"),
+    (15, " c", 16, " dd<|end|> ff<|end|>"), (14, " e", 8, " ff<|end|>"), (7, " e", 8, " ff<|end|>"), (6, None, 0, "")])
+def test_a_dialogue_loses_its_oldest_turns(n_ctx, first, n, trained):
+    """Cut at questions only, and never the last one."""
+    rows = [one(TALK[:1], (*TALK[1:], *reply("ff"))), one(turns("a"), reply("yo"))]
+    if first is None:
+        with pytest.raises(UserError, match="no row fits"):
+            encode(rows[:1], LETTERS, n_ctx)
+        return
+    out, report = encode(rows, LETTERS, n_ctx)
+    ids, mask = out[0].seqs["answer"].ids, out[0].seqs["answer"].mask
+    assert "".join(pieces(ids)).startswith(f"<|user|>{first}<|assistant|>") and len(ids) == n, "LAW: it asks first"
+    assert "".join(p for p, m in zip(pieces(ids), mask) if m) == trained and mask[0] == 0
+    assert (report.cut, report.skipped) == (n < 42, 0)
+    assert collate(out, np.arange(1), PAD).tokens == {"answer": mask.sum()}, "LAW: every trained token is a target"
+
+
+def test_a_cut_row_keeps_one_prompt_for_all_its_roles():
+    """Not at a question that stands behind different answers."""
+    old, long = turns("x" * 9, "y", "what"), Example({"chosen": (TALK[:1], reply("bb", "c", "dd")),
+                                                      "rejected": (TALK[:1], reply("zz", "c", "dd"))})
+    pair = Example({"chosen": (old, reply("yo")), "rejected": (old, reply("no no"))})
+    prompt = Example({"prompt": (old, ())})
+    (e, p), report = encode([pair, prompt, long], LETTERS, 13)
+    assert ["".join(pieces(t.ids)) for t in e.seqs.values()] == [
+        "<|user|> what<|assistant|> yo<|end|>", "<|user|> what<|assistant|> no no<|end|>"]
+    assert "".join(pieces(p.seqs["prompt"].ids)) == "<|user|> what<|assistant|>"
+    assert (report.cut, report.skipped) == (2, 1)
 
 
 # ---- the order ------------------------------------------------------------------------------------------------------
@@ -184,6 +175,38 @@ def test_a_step_does_not_repeat_rows(n, rows):
     plan = order(lengths_of(n), rows, 10 * n // rows, seed=1)
     distinct = np.mean([len(set(step.tolist())) for step in plan]) / rows
     assert distinct > 0.97, f"LAW: a step is a mix: {distinct:.0%} of its rows are different ones"
+
+
+def whole_plan(lengths: list[int], rows: int, steps: int, seed: int, pool: int) -> list[np.ndarray]:
+    """`order` as it was when it made the whole plan at once: the committed runs were trained in this order."""
+    rng, n, out = np.random.default_rng([seed, 7]), len(lengths), []
+    lengths, stream = np.asarray(lengths), np.empty(0, np.int64)
+    while len(out) < steps:
+        left = len(stream)
+        while len(stream) < rows:
+            stream = np.concatenate([stream, rng.permutation(n)])
+        want = rows if 0 < left < rows else min(pool, steps - len(out), len(stream) // rows) * rows
+        here, stream = stream[:want], stream[want:]
+        here = here[np.argsort(lengths[here], kind="stable")].reshape(-1, rows)
+        out += list(here[rng.permutation(len(here))])
+    return out
+
+
+@pytest.mark.parametrize("n, rows, steps, pool", [
+    (1020, 32, 96, 20), (1020, 64, 31, 1), (100, 32, 60, 20), (7, 3, 40, 20), (64, 32, 7, 20), (5, 8, 9, 20),
+    (1, 4, 3, 20), (33, 32, 50, 1), (2000, 32, 500, 20)])
+def test_a_plan_made_pool_by_pool_is_the_whole_plan(n, rows, steps, pool):
+    for seed in (0, 5):
+        want, plan = whole_plan(lengths_of(n), rows, steps, seed, pool), Plan(lengths_of(n), rows, steps, seed, pool)
+        assert np.array_equal(want, order(lengths_of(n), rows, steps, seed, pool))
+        assert np.array_equal(want, [plan[i] for i in range(steps)]), "LAW: the order of committed runs stays"
+        assert np.array_equal(plan[steps // 2], want[steps // 2]), "and a step may be asked for again"
+
+
+def test_a_plan_of_a_thousand_million_steps_begins_at_once():
+    plan = Plan(lengths_of(1020), 32, 10 ** 9, seed=1)
+    assert len(plan[0]) == 32 and len(plan.here) <= 31, "LAW: only one pool is in memory"
+    assert np.array_equal(plan[70], order(lengths_of(1020), 32, 96, seed=1)[70])
 
 
 def test_the_order_is_a_function_of_the_seed():

@@ -8,10 +8,11 @@ import sys
 import pytest
 from running import DEMOS, PAIRS, QUICK, call, command, environment, lines, one_error, tiny_folder
 
-from nanouft import evaluate, ledger, pretrain, sample, simple, train, world
+from nanouft import evaluate, ledger, pretrain, reward, sample, simple, train, world
 from nanouft.lab import bench, calibration, compare
+from nanouft.look import report
 from nanouft.objectives import OBJECTIVES
-from nanouft.shell import config, devices, runs
+from nanouft.shell import config, devices, runs, text
 from nanouft.training.flags import NEEDS
 from nanouft.world import __main__ as show
 
@@ -79,12 +80,19 @@ BAD_FLAGS = {                                           # command line: what the
     "--lr fast": "--lr|a number", "--lr nan": "finite", "--lr inf": "finite", "--lr 0": "--lr|above 0",
     "--lr -1": "above 0", "--epochs 0": "--epochs|above 0", "--steps 0": "--steps 0|at least 1",
     "--batch-size -3": "--batch-size -3", "--accumulate 0": "--accumulate 0", "--rows 0": "--rows 0",
-    "--accumulate 64": "--accumulate 64|32", "--rows 99999999999": "--rows|1,000,000", "--items 99999999999": "10,000",
+    "--accumulate 64": "--accumulate 64|32", "--rows 99999999999": "--rows|100,000", "--items 99999999999": "10,000",
     "--items -1": "--items", "--epochs 1 --steps 1": "--epochs|one", "--clip -1": "--clip", "--seed -1": "--seed",
     "--weight-decay -1": "--weight-decay", "--noise 1.5": "--noise 1.5|1", "--warmup 2": "--warmup",
     "--save-every -1": "--save-every", "--eval-every -1": "--eval-every", "--lam 1.2": "--lam",
     "--objective dpo --beta 0": "--beta", "--corpus x.txt": "unknown flag --corpus", "--data": "--data",
     "--prompt-field q": "--prompt-field|--data", "--init nowhere": "nowhere|no such folder",
+    "--data=--": "--data=--|no value", "--steps=--": "--steps=--", "--lr=--": "--lr=--",
+    "--threads 1000000000000000000": "--threads|1,000", "--threads 2000": "--threads|1,024",
+    "--epochs 1e308": "--epochs|at most", "--epochs 1e29": "--epochs|1,000,000", "--seed " + "9" * 40: "--seed|at most",
+    "--steps " + "9" * 9999: "--steps|...", "--lr 1e-39": "--lr|at least", "--batch-size 1000000000": "100,000",
+    "--objective rloo --eps 1e308": "--eps|at most", "--objective rloo --minibatches 1000000000": "answers a rollout",
+    "--objective rloo --samples 1000000000": "answers a rollout", "--init x.zip": "x.zip|no such folder",
+    "--batch-size 50 --rows 20 --objective sft --init base": "--batch-size 50|20 rows",
 }
 
 
@@ -92,6 +100,63 @@ BAD_FLAGS = {                                           # command line: what the
 def test_a_wrong_flag_is_one_line(line, here, capsys):
     one_error(call(train.main, *line.split()), capsys.readouterr().err, *BAD_FLAGS[line].split("|"))
     assert not list(here.iterdir()), "nothing is made before the flags are understood"
+
+
+@pytest.mark.parametrize("main, argv, words", [
+    (train.main, ["--data", ""], ["--data ''", "empty"]), (pretrain.main, ["--corpus", " "], ["--corpus", "empty"]),
+    (evaluate.main, ["--reference", ""], ["--reference ''"]), (ledger.main, ["--out", ""], ["--out ''"]),
+    (sample.main, ["", "base"], ["models ''"]), (train.main, ["--init", "a\x1b[2J"], [r"control character \x1b"]),
+    (evaluate.main, ["--init", "\u202eab"], [r"\u202e"]), (train.main, ["--ini\x1b", "a"], [r"--ini\x1b"]),
+    (evaluate.main, ["--prompt-field", "q"], ["--data"]), (evaluate.main, ["--data", "x", "--items", "3"], ["--items"]),
+    (reward.main, ["--prompt-field", "q"], ["--data"]), (reward.main, ["--rows", "1e9"], ["--rows", "whole"]),
+    (reward.main, ["--steps", "9999999999"], ["--steps", "1,000,000,000"]), (show.main, ["--n", "1000000"], ["1,000"]),
+    (show.main, ["--n", "2", "--build-tokenizer"], ["--build-tokenizer"]),
+    (compare.main, ["--seeds", "1000000000"], ["--seeds"]), (compare.main, ["--items", "100000"], ["--items"]),
+    (compare.main, ["--workers", "9" * 40], ["--workers"]), (compare.main, ["--lrs", "inf"], ["--lrs", "finite"]),
+    (compare.main, ["--on-policy", "--objectives", "sft"], ["--on-policy"]),
+    (bench.main, ["--threads", "9999"], ["--threads"])])
+def test_a_wrong_flag_of_other_commands_is_one_line(main, argv, words, here, capsys):
+    one_error(call(main, *argv), capsys.readouterr().err, *words)
+    assert not list(here.iterdir())
+
+
+@pytest.mark.parametrize("env", [{"WORLD_SIZE": "2"}, {"WORLD_SIZE": "x"}, {"WORLD_SIZE": "0"}, {
+    "WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "MASTER_PORT": "1"}, {
+    "WORLD_SIZE": "2", "RANK": "5", "LOCAL_RANK": "0", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}])
+def test_half_a_torchrun_is_one_line(env, capsys, monkeypatch):
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    one_error(call(train.main), capsys.readouterr().err, "WORLD_SIZE", "torchrun")
+
+
+def test_a_file_in_place_of_a_folder(here, tiny_base, capsys):
+    (here / "x.zip").write_bytes(b"PK\3\4")
+    one_error(call(train.main, "--init", "x.zip"), capsys.readouterr().err, "x.zip", "is a file", "unpack")
+    code = call(train.main, "--objective", "rloo", "--init", tiny_base, "--reward", "x.zip")
+    one_error(code, capsys.readouterr().err, "x.zip", "is a file")
+
+
+# ---- what comes from others ------------------------------------------------------------------------------------------
+def test_control_characters_are_shown_as_text(here, tiny_base, capsys, monkeypatch):
+    """Data and answers may hold an escape sequence: on the terminal and in samples.md it is text."""
+    bad = "\x1b[2J\x9b31m\u202e\x07"
+    file = lines(here / "d.jsonl", [{"prompt": f"Say {d} {bad}", "response": f"{bad} {d}", bad: 1} for d in range(30)])
+    monkeypatch.setenv("NO_COLOR", "1")
+    real = report.answer_rows
+    monkeypatch.setattr(report, "answer_rows", lambda m, tok, rows, **kw: [
+        dataclasses.replace(a, ids=tok.encode(bad)) for a in real(m, tok, rows, **kw)])
+    assert call(train.main, "--objective", "sft", "--init", tiny_base, "--data", file, "--steps", 2, "--batch-size", 4,
+                "--weigh-rows", *QUICK) == 0
+    assert call(sample.main, tiny_base, tiny_base, "--max-new", 3, "--prompt", "Hello", "--prior", r"\x1b") == 0
+    out = capsys.readouterr()
+    shown = out.out + out.err + (here / "out/sft/samples.md").read_text(encoding="utf-8")
+    assert shown.count(r"\x1b[2J\x9b31m\u202e\x07") > 8 and not set("\x1b\x9b\u202e\x07") & set(shown)
+
+
+def test_what_is_visible():
+    assert text.visible("a\tb\nc é 学 \u200d\x1b\r\x00\x85") == r"a" "\tb\nc é 学 \u200d" r"\x1b\x0d\x00\x85"
+    assert text.shorter("a " + "b" * 5000 + " c") == "a " + "b" * 80 + "... c"
+    assert text.fill("<A><B>", {"<A>": "<B>", "<B>": "x"}) == "<B>x", "a place inside a part stays as it is"
 
 
 # ---- data ------------------------------------------------------------------------------------------------------------
@@ -170,7 +235,7 @@ def test_a_console_without_utf8_or_colour_or_display(here, tiny_base):
     place = here / "Zoë 学 x"
     place.mkdir()
     lines(place / "学.jsonl", [*DEMOS, {"prompt": "學 ✓ →", "response": "漢字"}])
-    env = {"PYTHONIOENCODING": "cp1252", "NO_COLOR": "1", "DISPLAY": "", "MPLBACKEND": "", "LC_ALL": "C"}
+    env = {"PYTHONIOENCODING": "cp1252", "NO_COLOR": "1", "DISPLAY": "", "MPLBACKEND": "nope", "LC_ALL": "C"}
     got = command("nanouft.train", "--objective", "sft", "--init", tiny_base, "--data", "学.jsonl", "--steps", 2,
                   "--out", "学", *QUICK, cwd=place, env=env)
     assert got.returncode == 0, got.stderr
@@ -229,15 +294,20 @@ def test_marks_are_not_part_of_an_answer(tiny_base, monkeypatch):
     assert heard == [["Hello."], ["Hello.", "yes", "And?"], ["Again."]]
 
 
-def test_piped_input_is_no_chat(here, tiny_base):
+@pytest.mark.parametrize("closed", ["", " <&-"])
+def test_piped_input_is_no_chat(closed, here, tiny_base):
     """Three NanoWorld prompts are answered instead of waiting for somebody to type."""
-    got = command("nanouft.sample", tiny_base, tiny_base, "--max-new", 3, cwd=here)
+    line = f"'{sys.executable}' -m nanouft.sample '{tiny_base}' '{tiny_base}' --max-new 3{closed}"
+    got = subprocess.run(line, shell=True, cwd=here, env=environment(), stdin=subprocess.DEVNULL, capture_output=True,
+                         text=True, timeout=120)
     assert got.returncode == 0 and got.stdout.count("prompt:") == 3 and "you>" not in got.stdout
 
 
 @pytest.mark.parametrize("argv, words", [
     (["nowhere"], ["nowhere", "no such folder"]), (["--temperature", "-1"], ["--temperature"]),
     (["--top-p", "0"], ["--top-p"]), (["--n", "0"], ["--n 0"]), (["--max-new", "0"], ["--max-new"]),
+    (["--top-k", "3"], ["--top-k", "--temperature 1"]), (["--seed", "3"], ["--seed"]), (["--n", "999999"], ["--n"]),
+    (["--temperature", "1e-39"], ["--temperature", "at least"]),
     (["--seed", "-1"], ["--seed"]), (["--temprature", "1"], ["--temperature?"])], ids=lambda x: " ".join(x))
 def test_mistakes_in_sample(argv, words, here, capsys):
     one_error(call(sample.main, *argv), capsys.readouterr().err, *words)

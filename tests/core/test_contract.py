@@ -136,6 +136,7 @@ def test_accuracy_of_graded_answers():
     got = graded([1.0, 0.5, 0.0, 1.0, 0.0], [3.0, 2.0, 2.5, 0.0, 0.0], ["p", "p", "p", "q", "q"])
     assert got["couples"] == 4
     same(got["accuracy"], (2 + 0 + 0.5) / 4, "to one prompt: 3 > 2, 3 > 2.5; 2 < 2.5; a tie counts half")
+    same([got["logp_good"], got["logp_bad"]], [-0.5, -0.75], "a grade of one half is neither good nor bad")
     got = graded([1.0, 1.0, 0.0], [3.0, 0.0, 1.0], ["p", "q", "r"])
     assert "accuracy" not in got and got["couples"] == 2
     same(got["auc"], 0.5, "no prompt with two answers: all couples of a better and a worse one")

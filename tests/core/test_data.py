@@ -1,5 +1,6 @@
 """What a user brings: every form is read, every mistake is one line that names file, place and reason."""
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -245,6 +246,11 @@ MISTAKES = {
     "pair beside another prompt": (
         [{"prompt": "x", "response": "y", "chosen": says(U("a"), A("b")), "rejected": says(U("a"), A("c"))}],
         ["line 1: the pair and the demonstration do not answer the same prompt"]),
+    "a key twice": (GOOD + b'{"prompt": "a", "response": "b", "response": "c"}',
+                    ["my.jsonl, line 2: the key 'response' stands twice"]),
+    "label against score": ([OK, {**OK, "label": False, "score": 1}],
+                            ['line 2: "label" false and "score" 1.0 contradict each other']),
+    "control characters": ([{"a\x1b[2J\x9b\u202e": "x"}], ["a\\u001b[2J\\x9b\\u202e"]),
     "score beside a pair": ([{"prompt": "a", **PAIR, "score": 0.5}], ["line 1: a label or score judges one response"]),
 }
 
@@ -264,6 +270,9 @@ def test_missing_file_and_folder(tmp_path):
         read([tmp_path / "absent.jsonl"])
     with pytest.raises(UserError, match=": is a folder; name the files in it"):
         read([tmp_path])
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    with pytest.raises(UserError, match="pipe.jsonl: cannot be read .*a pipe"):
+        read([tmp_path / "pipe.jsonl"])
 
 
 def test_unknown_field_names_suggest_the_nearest(tmp_path):
@@ -291,7 +300,8 @@ def some_rows(draw):
         if kind == "pairs":
             row = Row(tuple(talk), None, (A(one),), (A(two),))
             return {"chosen": says(*talk, A(one)), "rejected": says(*talk, A(two))}, row
-        extra = {"score": draw(st.floats(0, 1)), "label": draw(st.booleans())}
+        score = draw(st.floats(0, 1))
+        extra = {"score": score, "label": score > 0.5 if score != 0.5 else draw(st.booleans())}
         return {"prompt": talk[0].text, "response": one, **extra}, Row((talk[0],), (A(one),), **extra)
     kind = draw(st.sampled_from(["messages", "pairs", "prompt"]))
     return [item() for _ in range(draw(st.integers(1, 4)))]

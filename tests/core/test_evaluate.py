@@ -10,12 +10,12 @@ import pytest
 import torch
 from tiny import CPU, NANO, PAD, TINY, Form, differs, real_batch, same, say, some_rows, tiny
 
-from nanouft import sample
-from nanouft.data.batches import Encoded, Tokens
+from nanouft import sample, world
+from nanouft.data.batches import Encoded, Tokens, encode
 from nanouft.data.rows import Example, Row, Turn
 from nanouft.look.held_out import held_out
-from nanouft.look.scores import Item, summary
-from nanouft.look.stats import bootstrap
+from nanouft.look.scores import Item, families, summary
+from nanouft.look.stats import T95, bootstrap, interval
 from nanouft.models.generate import Answer, _choose, answer_rows, stops
 from nanouft.objectives.dpo import DPO
 from nanouft.reference import add_columns
@@ -51,6 +51,18 @@ def test_the_interval_of_a_mean_over_tokens():
     assert low == high == 1, "LAW: a long row weighs by its tokens; all tokens cost 1, so the mean is 1 in every draw"
 
 
+def test_intervals_over_seeds_are_students():
+    """97.5 % of Student's t by its density (up to its constant), and the row for n values is that of n - 1."""
+    t = np.linspace(0, 400, 800_001)
+    for k, quantile in T95.items():
+        density = (1 + t ** 2 / k) ** (-(k + 1) / 2)
+        share = density[t <= quantile].sum() / density.sum()
+        assert abs(share - 0.95) < 3e-3, f"LAW: {k} degrees of freedom: {quantile} holds 95 %, not {100 * share:.1f}"
+    for n, k in ((2, 1), (3, 2), (10, 9), (21, 19), (22, 19), (100, 29)):
+        x = np.arange(n) % 3
+        same(interval(x), [x.mean(), T95[k] * x.std(ddof=1) / np.sqrt(n)], f"{n} seeds: {k} degrees of freedom")
+
+
 # ---- NanoWorld figures -----------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("ids, ended, want", [([5, 6], True, True), ([5, 6], False, False), ([], True, True),
                                               ([5, "user", 6], True, False), ([5, "assistant"], True, False)], ids=str)
@@ -69,6 +81,16 @@ def test_summary_of_a_family():
     same(s["strict"], 0.2, "strict = fully right AND stops: one of five; two run on, one that stops is half right")
     same([s["ends"], s["length"], s["gold_logp"], s["n"]], [0.4, 6, -0.6, 5], "and the other means")
     same([s["low"], s["high"]], bootstrap([1, 1, 0.5, 0, 1]), "the interval is that of the score")
+
+
+def test_the_reference_answer_is_judged_per_token():
+    model = tiny(cfg=replace(TINY, vocab_size=NANO.n_vocab), double=False)
+    _, items = families(model, NANO, CPU, items=1, answer=lambda rows: [Answer([], True)] * len(rows))
+    rows = world.rows("test", "prompts", len(world.FAMILIES), 0)
+    ids, mask = NANO.chat(rows[0].prompt, rows[0].answer)
+    x = torch.tensor([ids])
+    nats = model(x[:, :-1], want="logp", targets=x[:, 1:])[0][torch.tensor(mask[1:]) > 0]
+    same(items[0].gold_logp, nats.mean().detach(), "nats on average a token of the reference answer", 1e-5)
 
 
 def test_wordings_of_one_fact_are_drawn_together():
@@ -102,6 +124,14 @@ def test_held_out_loss_is_a_mean_over_tokens():
     same(got["nll"], sum(nll) / sum(n), "nll = all nats of all response tokens / their number", 1e-5)
     same([got["low"], got["high"]], bootstrap(nll, n), "and its interval draws rows", 1e-5)
     assert got["rows"] == 9 and got["low"] < got["nll"] < got["high"]
+
+
+def test_the_loss_of_graded_answers_is_that_of_the_best():
+    model, rows = tiny(cfg=replace(TINY, vocab_size=NANO.n_vocab), double=False), []
+    for i, grade in enumerate((1.0, 0.6, 0.0)):
+        rows.append(Example({"answer": (say("user", f"q{i}"), say("assistant", f"a{i}"))}, score=grade))
+    graded, best = (held_out(model, encode(some, NANO, 64)[0], NANO.pad, CPU) for some in (rows, rows[:1]))
+    same(graded["nll"], best["nll"], "nll is that of answers of grade 1: of demonstrations", 1e-6)
 
 
 def pairs_of(n: int = 5, seed: int = 3) -> list[Encoded]:

@@ -40,6 +40,12 @@ def test_grades_become_scores_labels_and_pairs(made):
     assert "--aligned out/graded-sft" in said and "evaluate --init out/graded-una " in said
 
 
+def test_a_field_that_no_row_has_is_a_slip(here, capsys):
+    file = lines(here / "g.jsonl", [{"prompt": f"Q {i}?", "poor": "no", "good": "yes"} for i in range(20)])
+    for fields, words in ((["poor", "good", "gud"], ["gud", "good?"]), (["poor", "good", "good"], ["twice"])):
+        one_error(call(example("graded_answers").main, file, "--answers", *fields), capsys.readouterr().err, *words)
+
+
 def test_equal_answers_share_the_higher_grade(made):
     files, _ = made
     twice = [(s["response"], s["score"]) for s in files["scores"] + files["test"] if s["prompt"] == "Twice?"]

@@ -161,6 +161,8 @@ def test_the_context_is_a_limit():
     (full,) = say([long], model, max_new=99)
     assert len(full.ids) == 15 and not full.ended, "at most the context less one prompt token"
     assert full.ids == say([long[-1:]], model, max_new=15)[0].ids
+    (led,) = say([long], model, max_new=6, prior=[5, 5])
+    assert led.ids == [5, 5] + say([[*long[-8:], 5, 5]], model, max_new=6)[0].ids, "LAW: forced tokens take room, too"
     short, cut = say([[2, 7], long], model, max_new=6)
     assert short.ids == say([[2, 7]], model, max_new=6)[0].ids, "a short prompt beside a long one loses nothing"
     assert cut.ids == answer.ids

@@ -3,6 +3,7 @@
     python -m pytest tests/core/test_gpt.py        about 6 s, most of it the import of transformers; no network
 """
 import json
+import os
 import pickle
 from dataclasses import replace
 
@@ -12,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from tiny import TINY, differs, same, tiny
 
 from nanouft.gpt import GPT, GPT2, NANO, SIZES, Cache, GPTConfig
-from nanouft.models.load import grow_vocab
+from nanouft.models.load import add_value_head, grow_vocab
 from nanouft.shell.config import UserError
 
 IDS = torch.tensor([[3, 1, 4, 1, 5, 9, 2, 6], [5, 3, 5, 8, 9, 7, 9, 3]])
@@ -265,7 +266,11 @@ def test_there_and_back(tmp_path, dtype):
     ({"n_head": 3}, "multiple of n_head"), ({"n_layer": 0}, "positive"), ({"n_positions": -1}, "positive"),
     ({"n_embd": None}, "not a number"), ({"n_embd": "many"}, "not a number"),
     ({"vocab_size": float("inf")}, "not a number"), ({"layer_norm_epsilon": None}, "not a number"),
-    ({"drop": "vocab_size"}, "vocab_size")])
+    ({"drop": "vocab_size"}, "vocab_size"), ({"n_layer": 10 ** 9}, "h.999999999.ln_2.weight is missing"),
+    ({"n_embd": 10 ** 30}, "config.json asks for"), ({"n_embd": 1e30}, "n_embd"), ({"n_embd": 16.5}, "n_embd"),
+    ({"n_layer": True}, "n_layer"), ({"layer_norm_epsilon": float("nan")}, "layer_norm_epsilon"),
+    ({"layer_norm_epsilon": -1}, "positive"), ({"layer_norm_epsilon": 0.0}, "layer_norm_epsilon"),
+    ({"initializer_range": "x"}, "initializer_range"), ({"n_layer": "x" * 999}, "...")])
 def test_what_would_be_computed_differently_is_refused(folder, kw, says):
     edit(folder, **kw)
     refused(folder, says)
@@ -278,10 +283,35 @@ def test_what_is_computed_the_same_is_read(folder, kw):
     GPT.from_pretrained(folder)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1, 2]", "\x00", '"gpt2"'])
+@pytest.mark.parametrize("text", ["", "{", "[1, 2]", "\x00", '"gpt2"', "[" * 100_000,
+                                  '{"model_type": "gpt2", "n_layer": 1, "n_layer": 2}'])
 def test_a_damaged_config_is_one_line(folder, text):
     (folder / "config.json").write_text(text, encoding="utf-8")
     refused(folder, "config.json")
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+@pytest.mark.parametrize("make", [lambda f: f.mkdir(), lambda f: f.symlink_to("/dev/zero"), os.mkfifo],
+                         ids=["folder", "device", "pipe"])
+def test_what_is_no_file_is_not_waited_for(folder, name, make):
+    (folder / name).unlink()
+    make(folder / name)
+    refused(folder, name)
+
+
+def test_weights_that_are_no_numbers_with_a_point(folder):
+    file = folder / "model.safetensors"
+    save_file({k: w.long() if "ln_f" in k else w for k, w in load_file(file).items()}, file)
+    refused(folder, "ln_f.weight", "int64")
+
+
+@pytest.mark.parametrize("head", [{"weight": torch.zeros(1, 3), "bias": torch.zeros(1)}, {"weight": torch.zeros(1, 16)},
+                                  {"weight": torch.zeros(1, 16).long(), "bias": torch.zeros(1)},
+                                  {"weight": torch.full((1, 16), torch.nan), "bias": torch.zeros(1)}])
+def test_a_value_head_that_does_not_fit(folder, head):
+    save_file(head, folder / "value_head.safetensors")
+    with pytest.raises(UserError, match="value_head.safetensors: is damaged"):
+        add_value_head(GPT(replace(TINY), seed=0), str(folder))
 
 
 def test_missing_files_are_one_line(tmp_path, folder):

@@ -9,7 +9,7 @@ from tiny import Form, differs, give_logps, real_batch, same, say, value_and_gra
 from nanouft import train
 from nanouft.data.rows import Row
 from nanouft.objectives import OBJECTIVES
-from nanouft.objectives.dpo import log_ratio
+from nanouft.objectives.dpo import kl_bound, log_ratio
 from nanouft.objectives.kto import KTO, kto_loss, rows
 from nanouft.shell.config import UserError
 
@@ -45,6 +45,13 @@ def test_k_is_clamped_after_the_mean():
         same(said["k"], k, "k = max(0, mean log-ratio in nats), not the mean of max(0, .)")
         want = kto_loss(log_ratio(batch.seqs["answer"]), batch.col.label, torch.tensor(k, dtype=torch.float64), hp)
         same(loss, want.mean(), "k counts once, inside beta (r - k); the mean is over rows, not over weights")
+        r, good = log_ratio(batch.seqs["answer"]) - k, batch.col.label > 0.5
+        same(said["margin"], 0.3 * (r[good].mean() - r[~good].mean()), "mean reward of good - of bad")
+        s = batch.seqs["answer"]
+        for side, on in (("logp_good", good), ("logp_bad", ~good)):
+            same(said[side], s.sum(s.logp)[on].mean(), "summed log-probs of good and of bad answers, apart")
+        same(said["kl"], s.sum(kl_bound(s)).sum() / s.mask.sum(), "nats a token")
+        same(said["accuracy"], ((r > 0) == good).double().mean(), "rewards beta (r - k) of the right sign")
 
 
 def test_k_carries_no_gradient():

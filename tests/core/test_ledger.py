@@ -14,6 +14,7 @@ from nanouft.objective import pushes
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.dpo import DPO
 from nanouft.objectives.sft import SFT
+from nanouft.objectives.una import UNA
 from nanouft.shell.config import UserError, run
 
 ROW = Row(say("user", "the dova lives in a house"), say("assistant", "it eats two red nuts"),
@@ -70,6 +71,14 @@ def test_one_answer_token_by_token(name):
     assert strips[0][1][-1] == "<|end|>", "<|end|> is always a target"
     said = {role: "".join(pieces) for role, pieces, _ in strips}
     assert any(text == " it eats two red nuts<|end|>" for text in said.values()), said
+
+
+def test_graded_answers_are_shown_on_the_same_scale():
+    good, bad = (w for _, _, w in entries("una", UNA(beta=0.2), ROW, nano(), NANO, CPU))
+    n = len(good)
+    law = "policy = reference: 2 (1/2 - score) s (1 - s) beta = beta/4 an answer and token, whatever the number of rows"
+    same(good, [0.05 * n] * n, law, 1e-6)
+    same(bad, [-0.05 * n] * len(bad), law, 1e-6)
 
 
 def test_at_the_reference_dpo_weighs_half_beta():

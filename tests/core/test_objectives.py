@@ -114,7 +114,7 @@ def test_the_order_of_rows_is_irrelevant(form):
 @each_separable
 def test_micro_batches_add_up(form):
     model, reference = nano().double(), nano(1)
-    whole, *pieces = (real_batch(form, parts, part, reference=reference)
+    whole, *pieces = (real_batch(form, parts, part, reference=reference).to("cpu")     # as train.fit moves them
                       for parts, part in ((1, 0), (3, 0), (3, 1), (3, 2)))
     want, grads = model_grads(form, model, whole)
     got, g = model_grads(form, model, *pieces)
@@ -179,6 +179,11 @@ def test_sum_and_mean_of_a_role():
     same(s.mean(-s.logp), [2.0, 5.0], "mean over response tokens")
     empty = pure([[1.0, 2]], [[0, 0]]).seqs["answer"]
     same(empty.mean(empty.logp), [0.0], "the mean of no response tokens is 0, not 0/0")
+
+
+def test_draws_of_one_step_do_not_come_again_one_row_lower_in_the_next():
+    steps = [dataclasses.replace(pure([[1.0]] * 6), seed=seed).uniform(6, 5) for seed in (7, 8, 9)]
+    assert len({tuple(row) for u in steps for row in u.tolist()}) == 18, "LAW: every row of every step has its own"
 
 
 def test_sft_reductions():

@@ -3,6 +3,7 @@
 `fit` itself runs here, on a tiny model; a hook on its optimizer notes what each step finds and what it changes.
 """
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from tiny import CPU, FORMS, PAD, nano, real_batch, same, some_rows, tiny
 
 from nanouft import train
 from nanouft.data.batches import Epochs
+from nanouft.models.load import add_value_head
 from nanouft.objective import plain
 from nanouft.objectives import OBJECTIVES
 from nanouft.shell import devices
@@ -45,10 +47,12 @@ class Watch:
 
 
 def fitted(folder, monkeypatch, steps: int = 10, name: str = "sft", device: Device = CPU,
-           **flags) -> tuple[Watch, list]:
+           head: bool = False, **flags) -> tuple[Watch, list]:
     """What `fit` does with a tiny model: (notes of its optimizer, metrics.jsonl)."""
     folder.mkdir(exist_ok=True)
     model, objective = tiny(double=False), OBJECTIVES[name]
+    if head:
+        add_value_head(model, "base")
     watch = Watch(model)
     monkeypatch.setattr(train, "make_optimizer", watch)
     cfg = Train(**{"lr": LR, "batch_size": 6, "save_every": 0, "compile": "off"} | flags)
@@ -102,6 +106,18 @@ def test_matrices_decay_and_nothing_else(name):
             assert p.norm() < was[n].norm(), f"LAW: with no gradient, --weight-decay shrinks a matrix; {n}"
             if name == "adamw":
                 same(p.detach(), was[n] * (1 - LR * 0.5), f"AdamW takes the share lr * weight decay of {n}", 1e-6)
+
+
+def test_a_new_value_head_learns_at_thirty_times_the_rate(tmp_path, monkeypatch):
+    def forward(model, batch, hp):
+        plain(model, batch, hp)
+        batch.seqs["answer"].second = model(batch.seqs["answer"].inputs, want="value")
+    sft = OBJECTIVES["sft"]
+    monkeypatch.setitem(OBJECTIVES, "sft", replace(sft, forward=forward, loss=lambda batch, hp: (
+        sft.loss(batch, hp)[0] + batch.seqs["answer"].second.mean(), {})))
+    watch, log = fitted(tmp_path, monkeypatch, 4, head=True)
+    for rates, line in zip(watch.rates, log):
+        assert sorted(rates) == pytest.approx([line["lr"], 30 * line["lr"]]), "LAW: in every step of the schedule"
 
 
 # ---- clipping --------------------------------------------------------------------------------------------------------

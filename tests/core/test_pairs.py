@@ -22,7 +22,7 @@ from nanouft.objectives.ada_dpo import AdaDPO, root, scale
 from nanouft.objectives.apo import APO
 from nanouft.objectives.asft import ASFT
 from nanouft.objectives.cpo import CPO
-from nanouft.objectives.dpo import DPO, dpo_loss, kl_bound
+from nanouft.objectives.dpo import DPO, dpo_loss, kl_bound, pair_metrics, won
 from nanouft.objectives.gdpo import GDPO
 from nanouft.objectives.hinge import Hinge
 from nanouft.objectives.ipo import IPO
@@ -538,6 +538,52 @@ def test_prompt_embeddings_see_the_prompt_alone():
     ids = torch.tensor(NANO.prompt_ids(say("user", "what does it eat")))[None]
     same(data[0].col.prompt, model(ids, want="hidden")[0].mean(0).detach(),
          "mean of the start model's final hidden states over the prompt with its headers, not over an answer", 1e-6)
+
+
+def test_a_pair_without_a_prompt_gives_rpo_a_number(monkeypatch):
+    """What was cut away whole (now it is skipped), or what came without: never the mean of nothing."""
+    talk = (*say("user", "red nuts " * 30), *say("assistant", "small house"), *say("user", "every day"))
+    pair = {"chosen": say("assistant", "two red nuts"), "rejected": say("assistant", "no")}
+    long, short = Row((*say("user", "dova " * 90),), **pair), Row(talk, **pair)
+    data, lost = encode(OBJECTIVES["rpo"].rows([long, short], RPO()), NANO, TINY.n_ctx)
+    assert (len(data), lost.skipped, lost.cut) == (1, 1, 1)
+    for t in data[0].seqs.values():
+        assert t.ids[0] == NANO.user and t.mask[0] == 0, "LAW: a row begins with a question"
+    bare = replace(data[0], seqs={role: replace(t, mask=0 * t.mask + 1) for role, t in data[0].seqs.items()})
+    add_columns(data + [bare], ("prompt",), nano(), NANO.pad, CPU, RPO())
+    assert all(np.isfinite(e.col.prompt).all() for e in (data[0], bare))
+
+
+# ---- what is reported -----------------------------------------------------------------------------------------------
+def test_the_kl_of_pairs_is_per_token_and_a_tie_is_a_thousandth_of_a_nat():
+    batch = step([[-1.0, -2], [-0.5]], [[-3.0], [-1.0]])
+    w, l = batch.seqs["chosen"], batch.seqs["rejected"]
+    total = w.sum(kl_bound(w)).sum() + l.sum(kl_bound(l)).sum()
+    same(pair_metrics(batch, torch.zeros(2), torch.zeros(2))["kl"], total / 5, "nats a token: 2 + 1 + 1 + 1")
+    for nat in (1.0, 0.1):
+        edge = nat * torch.tensor([2e-3, 5e-4, 0.0, -5e-4, -2e-3])
+        same(won(edge, nat), [1, 0.5, 0.5, 0.5, 0], "closer than 1e-3 nats is a tie, whatever beta")
+
+
+def test_each_methods_own_figures_by_hand():
+    """Two pairs, S_w - S_l = 0 and 1.5 nats (means: 1.5 and .5), the reference's log-probs are 0."""
+    batch = step([[-1.0, -2], [-0.5]], [[-3.0], [-1, -1]], gold=[[-1.0, -3], [-2]], p=[0.9, 0.6], prompt=torch.eye(2))
+    def odds(x: float) -> float:
+        return math.log(math.exp(x) / -math.expm1(x))
+    aligned = [-F.logsigmoid(torch.tensor([odds(-w), -odds(-l)])).sum() for w, l in ((1.5, 3.0), (0.5, 1.0))]
+    for name, hp, want in (
+            ("dpo", DPO(beta=0.2), {"margin": 0.15, "accuracy": 0.75}),
+            ("simpo", SimPO(beta=2.0), {"margin": 2.0, "accuracy": 1.0}), ("ipo", IPO(), {"margin": 1.0}),
+            ("orpo", ORPO(nll="response"), {
+                "margin": (odds(-1.5) - odds(-3) + odds(-0.5) - odds(-1)) / 2, "nll": 3.5 / 3}),
+            ("gdpo", GDPO(), {"p": 0.75}), ("hinge", Hinge(beta=1.0), {"done": 0.5}), ("slic", SLiC(), {"done": 0.5}),
+            ("rpo", RPO(), {"own_weight": 1 / (1 + math.exp(-2))}),
+            ("asft", ASFT(beta=1.0), {"align": sum(aligned) / 2}),
+            ("ada_dpo", AdaDPO(beta=9.0), {"tau": 2.55, "tau_at_min": 0.5, "tau_at_max": 0.5}),
+            ("cpo", CPO(), {"nll": 3.5 / 3}), ("tpo", TPO(), {"nll_gold": 2.0})):
+        said = OBJECTIVES[name].loss(batch, hp)[1]
+        for figure, value in want.items():
+            same(said[figure], value, f"{name}: {figure}", 1e-6)
 
 
 # ---- flags ----------------------------------------------------------------------------------------------------------

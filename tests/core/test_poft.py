@@ -48,7 +48,9 @@ def sft_grad(batch):
 @pytest.mark.parametrize("hp", [HP, replace(HP, beta=0.5, margin=0.3)], ids=str)
 def test_the_gradient_is_that_of_sft_times_tau(hp):
     batch = batch_with(lambda r: r + torch.linspace(-3, 3, len(r)).double(), hp)
-    share = tau(batch, hp).detach()
+    s = batch.seqs["answer"]
+    share = torch.sigmoid(-(hp.beta * (s.mean(s.logp) - batch.col.aligned) + hp.margin))
+    same(tau(batch, hp), share, "tau = sigma(beta (rbar - r) - margin): a margin makes every tau smaller")
     _, grads = value_and_grads(Form("poft", hp), batch)
     same(grads["answer"], hp.beta * share[:, None] * sft_grad(batch),
          "dL/dlogp of a row = beta tau x that of sequence-mean SFT, tau = sigma(beta (rbar - r) - margin)")

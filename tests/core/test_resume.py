@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -11,12 +12,12 @@ import torch
 from running import PAIRS, QUICK, ROOT, SMALL, be_brief, call, command, environment, lines, one_error
 from safetensors.torch import load_file, save_file
 
-from nanouft import train
+from nanouft import pretrain, reward, train
 from nanouft.gpt import GPT
-from nanouft.look import report
+from nanouft.look import plots, report
 from nanouft.shell import runs
 from nanouft.shell.config import UserError
-from nanouft.shell.files import checksum, made_once, read_json, write_json
+from nanouft.shell.files import LOCK, checksum, locked, made_once, read_json, write_json
 from nanouft.shell.log import Log
 
 # Started as a process of its own, so that it can be killed. It waits a little in every step, inside the data fence; and
@@ -127,7 +128,7 @@ def half_done(tiny_base, tmp_path_factory):
     run = shutil.copytree(place / "whole", place / "run")
     for file in ("model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json", "samples.md"):
         (run / file).unlink()
-    write_json(run / "eval.json", {"before": read_json(run / "eval.json")["before"]})
+    report.write_before(run, read_json(run / "eval.json")["before"])
     log = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
     (run / "metrics.jsonl").write_text("".join(log[:-3]))
     return place
@@ -151,24 +152,67 @@ def flip(file) -> None:
     file.write_bytes(bytes(data))
 
 
-def other_shape(file) -> None:
-    weights = load_file(file)
-    weights["wpe.weight"] = weights["wpe.weight"][:7].clone()
-    save_file(weights, file)
+def doctor(file, change) -> None:
+    """change(tensors), and a checksum that says that nothing happened."""
+    tensors = load_file(file)
+    change(tensors)
+    save_file(tensors, file)
     step = read_json(file.parent / "step.json")
     step["sha256"][file.name] = checksum(file)
     write_json(file.parent / "step.json", step)
 
 
+def other_shape(file) -> None:
+    doctor(file, lambda w: w.update({"wpe.weight": w["wpe.weight"][:7].clone()}))
+
+
+def put(name, make):
+    """A change of one tensor of the optimizer."""
+    return lambda file: doctor(file, lambda w: w.update({name: make(w[name])}))
+
+
+def say(**kw):
+    """An edit of step.json."""
+    return lambda file: write_json(file, {**read_json(file), **kw})
+
+
+OPTIMIZER = {
+    "cut to one row": put("0.exp_avg", lambda x: x[:1].clone()),
+    "of whole numbers": put("0.exp_avg", torch.Tensor.long),
+    "half as precise": put("1.exp_avg_sq", torch.Tensor.half), "not finite": put("0.exp_avg", lambda x: x * torch.nan),
+    "of another step": put("3.step", lambda x: x + 1), "a step of ten": put("3.step", lambda x: x.repeat(10)),
+    "renamed": lambda file: doctor(file, lambda w: w.update({"abc": w.pop("0.exp_avg")})),
+    "missing": lambda file: doctor(file, lambda w: w.pop("2.exp_avg_sq")),
+    "one too many": lambda file: doctor(file, lambda w: w.update({"99.exp_avg": w["0.exp_avg"].clone()})),
+    "empty": lambda file: doctor(file, dict.clear)}
+STEP = {"no checksums": say(sha256={}), "half of them": say(sha256={"model.safetensors": "x"}),
+        "a list": say(sha256=[1]), "another number": say(step=19), "no number": say(step="20"),
+        "a loss in words": say(loss="low"),
+        "a scaler": say(scaler={"scale": "x"}), "too deep": lambda file: file.write_text("[" * 100_000)}
+
+
 @pytest.mark.parametrize("damage, file", [
     (flip, "model.safetensors"), (flip, "optimizer.safetensors"), (other_shape, "model.safetensors"),
     (lambda f: f.unlink(), "optimizer.safetensors"), (lambda f: f.unlink(), "step.json"),
-    (lambda f: f.write_text("{}"), "step.json")])
+    (lambda f: f.write_text("{}"), "step.json"), (lambda f: f.unlink() or os.mkfifo(f), "model.safetensors"),
+    *((damage, "optimizer.safetensors") for damage in OPTIMIZER.values()),
+    *((damage, "step.json") for damage in STEP.values())])
 def test_a_damaged_step_is_announced_and_left_out(damage, file, run, half_done, capsys):
     damage(run / "steps" / "20" / file)
     finishes(run, half_done)
     out = capsys.readouterr().out
     assert "steps/20: damaged" in out and "going on after step 10" in out
+
+
+def test_folders_that_are_no_steps_of_this_run(run, half_done, capsys):
+    """A number that is none, a step beyond the end, and step 10 that calls itself 15."""
+    (run / "steps" / "\u00b2").mkdir()
+    shutil.rmtree(run / "steps" / "20")
+    for number in (15, 99):
+        say(step=number)(shutil.copytree(run / "steps" / "10", run / "steps" / str(number)) / "step.json")
+    finishes(run, half_done)
+    out = capsys.readouterr().out
+    assert "steps/99: damaged" in out and "steps/15: damaged" in out and "going on after step 10" in out
 
 
 def test_with_every_step_damaged_it_starts_again(run, half_done, capsys):
@@ -178,11 +222,76 @@ def test_with_every_step_damaged_it_starts_again(run, half_done, capsys):
     assert "from the beginning" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("tail", ['{"step": 24, "lo', "7\n", '{"loss": 1}\n', "\xff\xfe"])
+@pytest.mark.parametrize("tail", ['{"step": 24, "lo', '{"loss": 1}\n', "\xff\xfe", '{"step": 24}', "7"])
 def test_a_half_written_line_is_cut_off(tail, run, half_done):
     with open(run / "metrics.jsonl", "a", encoding="latin-1") as f:
         f.write(tail)
     finishes(run, half_done)
+
+
+@pytest.mark.parametrize("line, words", [("7", "no JSON object"), ('{"step": "x"}', "no whole number")])
+def test_a_broken_line_is_named_and_what_stands_behind_it_is_not_lost(line, words, run, half_done, capsys):
+    log = (run / "metrics.jsonl").read_text()
+    first, *others = log.splitlines(keepends=True)
+    (run / "metrics.jsonl").write_text("".join([first, line + "\n", *others]))
+    one_error(call(train.main, "--resume", run), capsys.readouterr().err, "metrics.jsonl, line 2: ", words)
+    assert (run / "metrics.jsonl").read_text() == "".join([first, line + "\n", *others])
+    (run / "metrics.jsonl").write_text(log)
+    finishes(run, half_done)
+
+
+def test_two_processes_in_one_folder(run, half_done, here, tiny_base, capsys):
+    """The second is refused, whether it resumes or begins; a lock whose process was killed holds nothing."""
+    with locked(run / LOCK):
+        before = {f: f.read_bytes() for f in run.rglob("*") if f.is_file() and f.name != LOCK}
+        got = command("nanouft.train", "--resume", "run", cwd=here)
+        one_error(got.returncode, got.stderr, f"run: process {os.getpid()}, since ", "works there")
+        assert {f: f.read_bytes() for f in before} == before
+    (run / LOCK).write_text("process 1")
+    finishes(run, half_done)
+    assert not (run / LOCK).exists()
+    (here / "new").mkdir()
+    (here / "text.txt").write_text("dova and zil live in a house. " * 1000)
+    for main, argv in ((train.main, flags(tiny_base, "sft", "new")),
+                       (reward.main, ["--init", tiny_base, "--rows", 8]),
+                       (pretrain.main, ["--corpus", "text.txt", "--steps", 1, "--tokens", 128])):
+        with locked(here / "new" / LOCK):
+            code = call(main, *argv, *([] if "--out" in argv else ["--out", "new"]))
+        one_error(code, capsys.readouterr().err, "new: process", "works there")
+        assert not list((here / "new").iterdir())
+    assert call(main, *argv, "--out", "new") == 0 and not (here / "new" / LOCK).exists()
+
+
+def test_what_kills_left_behind_goes(run, half_done, here, tiny_base):
+    """A third step, whole and half ones; a folder without run.json."""
+    shutil.copytree(run / "steps" / "10", run / "steps" / "5")
+    shutil.copytree(run / "steps" / "10", run / "steps" / "partial-15")
+    finishes(run, half_done)
+    assert sorted(f.name for f in (run / "steps").iterdir()) == ["10", "20", "latest"]
+    (here / "new").mkdir()
+    for name in (LOCK, "run.json.partial"):
+        (here / "new" / name).write_text("{")
+    assert call(train.main, *flags(tiny_base, "sft", "new")) == 0
+    assert not [f.name for f in (here / "new").iterdir() if f.name in (LOCK, "run.json.partial")]
+
+
+@pytest.mark.parametrize("where", ["curves", "print"])
+def test_a_run_that_was_killed_after_its_last_step_still_prints_its_table(where, run, half_done, brief, capsys):
+    """Between the last step, samples.md, curves.png and the table: a resumed run makes and says what is missing."""
+    def kill(*args, **kw):
+        raise KeyboardInterrupt
+    with brief.context() as now:
+        now.setattr(plots if where == "curves" else report, "curves" if where == "curves" else "next_steps", kill)
+        assert call(train.main, "--resume", run) == 130
+    assert (run / "model.safetensors").exists()
+    capsys.readouterr()
+    made = []
+    brief.setattr(plots, "curves", made.append)
+    finishes(run, half_done)
+    out = capsys.readouterr().out
+    assert made == [run] and (run / "samples.md").exists() and "before  " in out and "after   " in out
+    assert read_json(run / "eval.json").keys() >= {"before", "after"}
+    assert call(train.main, "--resume", run) == 2, "now it is finished"
 
 
 @pytest.mark.parametrize("lost", [False, True])
@@ -196,6 +305,27 @@ def test_before_is_the_start_model_and_is_measured_once(lost, run, half_done, mo
     assert len(looks) == 1 + lost
     result, whole = (read_json(f / "eval.json") for f in (run, half_done / "whole"))
     assert result["before"] == whole["before"] != whole["after"]
+
+
+EDITS = [("config", name, value) for name, value in (
+    ("batch_size", 3.5), ("batch_size", "x"), ("warmup", None), ("skills", "nope"), ("threads", "x"), ("threads", True),
+    ("optimizer", "nope"), ("lr", 0.1), ("lr", None), ("lr", float("nan")), ("steps", 26), ("steps", -1), ("data", []),
+    ("seed", 1), ("save_every", 1e400), ("init", "\x1b[2J"), ("keep", {"a": 1}), ("rows", 10 ** 40))]
+EDITS += [("hp", "reduction", "nope"), ("hp", "gamma", 7), ("hp", "reduction", ["token"])]
+
+
+@pytest.mark.parametrize("text", ['{"before": 5}', '{"before": {"samples": 3}}', "[" * 100_000, '{"before": {}}'])
+def test_an_edited_eval_is_made_again(text, run, half_done):
+    (run / "eval.json").write_text(text)
+    finishes(run, half_done)
+    assert read_json(run / "eval.json")["before"] == read_json(half_done / "whole" / "eval.json")["before"]
+
+
+@pytest.mark.parametrize("line", ['{"step": 3, "loss": "low"}', '{"step": 4, "held_out": [1]}'])
+def test_an_edited_log_is_named_with_its_line(line, run, capsys):
+    log = (run / "metrics.jsonl").read_text().splitlines()
+    (run / "metrics.jsonl").write_text("\n".join([*log[:2], line, *log[2:]]) + "\n")
+    one_error(call(train.main, "--resume", run), capsys.readouterr().err, "metrics.jsonl, line 3", "number")
 
 
 # ---- what cannot be resumed is one line ------------------------------------------------------------------------------
@@ -220,6 +350,13 @@ def test_resume_says_no_in_one_line(run, half_done, here, tiny_base, capsys):
                        (json.dumps({**good, "config": {**good["config"], "batch_size": 0}}), "batch-size")):
         (run / "run.json").write_text(text, encoding="utf-8")
         says(word)
+    for part, name, value in EDITS:
+        write_json(run / "run.json", {**good, part: {**good[part], name: value}})
+        says("run.json", name.replace("_", "-") if name == "save_every" else "")
+    write_json(run / "run.json", {**good, "from": 3})
+    says("run.json")
+    write_json(run / "run.json", {k: v for k, v in good.items() if k != "settings"})
+    assert call(train.main, "--resume", "run") == 0, "a run of an older version has no checksum of its settings"
 
 
 def test_other_data_or_another_start_cannot_go_on_exactly(here, tiny_base, capsys):
@@ -251,6 +388,10 @@ def test_what_is_made_once_is_whole_or_not_there(tmp_path):
         made_once(folder, broken)
     assert not list(folder.parent.iterdir()), "half a model leaves nothing"
     assert made_once(folder, make) == made_once(folder, make) == folder and len(made) == 1 and made[0] != folder
+    (folder.parent / "n-1.partial").mkdir()                     # left by a process that was killed; another one's
+    (folder.parent / "n-2-3.partial").mkdir()
+    made_once(folder.with_name("n"), make)
+    assert sorted(f.name for f in folder.parent.iterdir()) == ["m", "n", "n-2-3.partial"]
     other = made_once(tmp_path / "other", lambda place: make(place) or make(place, tmp_path / "other"))
     assert (other / "model.safetensors").read_text() == "theirs", "of two processes the first one's stays"
     (tmp_path / "taken").mkdir()
@@ -258,6 +399,24 @@ def test_what_is_made_once_is_whole_or_not_there(tmp_path):
     with pytest.raises((OSError, UserError)):
         made_once(tmp_path / "taken", make)
     assert sorted(f.name for f in tmp_path.iterdir()) == ["models", "other", "taken"]
+
+
+def test_of_two_that_make_the_same_one_waits(tmp_path, capsys):
+    began, made = threading.Event(), []
+
+    def make(place):
+        made.append(place)
+        began.set()
+        time.sleep(0.5)
+        place.mkdir()
+        (place / "model.safetensors").touch()
+    other = threading.Thread(target=made_once, args=(tmp_path / "m", make))
+    other.start()
+    began.wait()
+    assert (made_once(tmp_path / "m", make) / "model.safetensors").exists() and len(made) == 1
+    other.join()
+    assert f"m: process {os.getpid()}, since" in (err := capsys.readouterr().err) and err.count("waiting") == 1
+    assert [f.name for f in tmp_path.iterdir()] == ["m"]
 
 
 # ---- the disk --------------------------------------------------------------------------------------------------------

@@ -94,7 +94,9 @@ def test_the_scorer_prefers_what_was_chosen_and_reads_each_text_once(made):
     r = scorer([prompt] * 4, ["fig fig", "no", "no no", "fig fig"])
     assert r.shape == (4,) and r[0] > max(r[1:3]) + 0.5
     assert r[0] == r[3], "equal texts get equal rewards, to the last digit"
-    assert np.isfinite(scorer(["word " * 400], ["fig"])).all(), "a prompt that does not fit loses its beginning"
+    long = [["word " * 400] * 3, ["fig fig", "no", "fig fig"]]
+    a, b, same_text = scorer(*long)
+    assert np.isfinite(a) and a != b and a == same_text, "a long prompt loses its beginning, the answer nothing"
     with pytest.raises(ValueError):
         scorer(["one prompt"], ["two", "answers"])
 
@@ -185,6 +187,15 @@ def test_exact_is_the_worlds_score():
     assert (exact(prompts, answers) == 1).all() and scorer("exact") is exact
     with pytest.raises(UserError, match="--reward DIR"):
         exact(["hello"], ["you"])
+
+
+def test_the_figures_by_hand():
+    """Margins 1 and -2, and a tie, which is half a victory wherever victories are counted."""
+    found = reward_quality.quality(np.array([1.0, -2.0, 0.0]), ["a", "b", "b"])
+    same(found["nll"], np.log1p(np.exp([-1.0, 2.0, 0.0])).mean(), "nll: -log sigma(r_w - r_l)")
+    same([found["accuracy"], found["families"]["a"]["accuracy"], found["families"]["b"]["accuracy"]], [0.5, 1, 0.25],
+         "a tie counts half")
+    same(reward.right(torch.tensor([1.0, -2.0, 0.0])), [1, 0, 0.5], "in training as well")
 
 
 def test_calibration_tells_a_sure_model_from_one_that_is_too_sure():

@@ -16,12 +16,13 @@ from nanouft.data.batches import encode
 from nanouft.data.rows import Row, Turn, prompt_rows
 from nanouft.gpt import GPT
 from nanouft.look.plots import curves
+from nanouft.models.generate import Answer
 from nanouft.models.load import add_value_head, start_model
 from nanouft.objective import Batch, Columns, Seqs
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.grpo import k3, standardised
-from nanouft.objectives.ppo import gae, value_loss, whiten
-from nanouft.objectives.reinforce import leashed
+from nanouft.objectives.ppo import gae, rewards, value_loss, whiten
+from nanouft.objectives.reinforce import clipped, leashed, step_metrics
 from nanouft.objectives.rloo import leave_one_out
 from nanouft.rollout import rollouts
 from nanouft.shell import runs
@@ -40,7 +41,7 @@ def source(name: str, start_seed: int = 0, **kw) -> rollouts.Rollouts:
     hp = o.hp(**{f.name: kw[f.name] for f in fields(o.hp) if f.name in kw})
     prompts, _ = encode(o.rows(world.rows("train", "prompts", 40, 0), None), NANO, SMALL.n_ctx - 13)
     cfg = train.Train(lr=1e-3, batch_size=8, max_new=12, show_every=0, seed=3)
-    policy = GPT(SMALL, seed=0)
+    policy = GPT(replace(SMALL, init_std=kw.get("init_std", SMALL.init_std)), seed=0)
     if "value" in o.columns:
         add_value_head(policy, "base")
         torch.nn.init.normal_(policy.value.weight, 0, 0.1, generator=torch.Generator().manual_seed(1))
@@ -72,29 +73,73 @@ def test_the_ratio_is_one_before_the_first_update(name):
         assert made.stats["decode_gap"] < 1e-5
 
 
-def test_in_mixed_precision_the_ratio_begins_at_one_too():
+def test_in_mixed_precision_the_ratio_begins_near_one():
     """Decoding in fp32 and training in bf16 differ by hundredths of a nat a token; the start model is the policy."""
-    made = source("rloo")
+    made = source("rloo", minibatches=2)
     made.device = Device("cpu", "bf16")
-    s = made(0).seqs["answer"]
-    assert made.stats["decode_gap"] > 1e-3, "or nothing is shown"
-    same(s.old, s.ref, "LAW: a policy is no nat away from itself", 1e-6)
+    for step in range(2):
+        batch = made(step)
+        with made.device.autocast():
+            made.objective.forward(made.policy, batch, made.hp)
+        s = batch.seqs["answer"]
+        assert made.stats["decode_gap"] > 1e-3, "or nothing is shown"
+        same(s.old, s.ref, "LAW: a policy is no nat away from itself", 1e-6)
+        same((s.logp - s.old).detach().exp(), torch.ones_like(s.old), "to bf16 rounding", .01)
+
+
+def says(*ids: int, ended: bool = True) -> Answer:
+    """An answer of these tokens; the k-th token (the mark of the end is the last) was sampled at -k nats."""
+    return Answer(list(ids), ended, [-float(k + 1) for k in range(len(ids) + ended)])
 
 
 def test_the_mark_of_the_end_is_an_answer_token_like_any_other():
     made = source("rloo")
-    made(0)
-    s, col = made.batch.seqs["answer"], made.batch.col
-    for i, prompt in enumerate(np.repeat(made.plan[0], made.hp.samples)):
-        said, whole = (s.targets[i][x[i] > 0].tolist() for x in (s.mask, s.attend))
-        assert (said[-1] == NANO.end) == bool(col.ended[i]) or NANO.user in said or NANO.assistant in said
-        assert [*s.inputs[i, :1].tolist(), *whole] == [*made.prompts[prompt].seqs["prompt"].ids, *said]
+    asked, answers = made.prompts[:3], [says(5, 6), says(7, 8, 9, ended=False), says()]
+    s = rollouts.answered(asked, answers, NANO).seqs["answer"]
+    for i, (e, a) in enumerate(zip(asked, answers)):
+        said = a.ids + [NANO.end] * a.ended
+        assert s.targets[i][s.mask[i] > 0].tolist() == said, "LAW: <|end|> is trained on where it was said"
+        whole = [*s.inputs[i, :1].tolist(), *s.targets[i][s.attend[i] > 0].tolist()]
+        assert whole == [*e.seqs["prompt"].ids, *said], "behind the whole prompt"
+        same(s.old[i][s.mask[i] > 0], a.logp, "each beside the log-prob with which it was sampled")
 
 
-def test_a_rollout_is_a_function_of_its_number_and_the_weights():
+def test_who_runs_on_has_not_stopped():
+    made = source("rloo")
+    answers = [says(5), says(5, ended=False), says(5, NANO.user, 6), says(NANO.assistant)]
+    prompts = [made.prompts[0].example.seqs["prompt"][0][-1].text] * 4
+    assert made.scored(prompts, ["x"] * 4, answers).ended.tolist() == [1, 0, 0, 0]
+
+
+def test_samples_come_from_the_policy_itself():
+    """At temperature 1 the mean of -log pi(token) is the entropy; at .9 or 1.1 it is not."""
+    made = source("rloo", init_std=0.4)
+    asked = made.prompts[:1] * 200
+    batch = rollouts.answered(asked, made.sample([e.seqs["prompt"].ids.tolist() for e in asked], 0), NANO)
+    seen, on = rollouts.measure(batch, made.policy, made.start, CPU), batch.seqs["answer"].mask > 0
+    gap = -batch.seqs["answer"].old[on] - seen["entropy"][on]
+    error = (gap.std() / math.sqrt(len(gap))).item()
+    assert abs(gap.mean()) < 3 * error < 0.1, f"LAW: no other policy answers; {gap.mean():.3f} +- {error:.3f} nats"
+
+
+def test_a_rollout_is_a_function_of_its_number_and_the_weights(monkeypatch):
     a, b = source("rloo"), source("rloo")
     first, second, again = (x.seqs["answer"].inputs.tolist() for x in (a(0), a(1), b(1)))
     assert first != second == again
+    monkeypatch.setattr(rollouts, "CHUNK", 2)
+    asked, said = [[NANO.user, 5, NANO.assistant]] * 4, {}
+    for number, seed in ((0, 3), (1, 3), (0, 4)):
+        a.cfg.seed = seed
+        answers = [x.ids for x in a.sample(asked, number)]
+        said |= {(number, seed, k): answers[k:k + 2] for k in (0, 2)}
+    assert all(x != y for i, x in said.items() for j, y in said.items() if i < j), \
+        "LAW: each rollout, chunk and seed has random numbers of its own, even for the same prompts"
+
+
+def test_each_pass_over_a_rollout_has_an_order_of_its_own():
+    made = source("ppo", minibatches=2, passes=2)
+    first, again = (made(step).seqs["answer"].inputs.tolist() for step in (0, 2))
+    assert first != again
 
 
 def test_every_prompt_is_used_once_a_pass_and_groups_stay_together():
@@ -119,6 +164,52 @@ def test_rloo_clips_the_ratio_of_the_whole_answer():
     loss.backward()
     same(loss.detach(), -1.2, "the gain ends at the clip")
     same(logp.grad, [[0.0, 0.0]], "and so does the gradient")
+
+
+def one_token(logp: list, old: list, **seqs) -> Seqs:
+    """Answers of one token each, with the log-probs of now and of then."""
+    x = torch.tensor(logp, dtype=torch.float64)[:, None].requires_grad_(True)
+    on = torch.ones(len(logp), 1)
+    columns = {k: torch.tensor(v, dtype=torch.float64)[:, None] for k, v in {"old": old, **seqs}.items()}
+    return Seqs(on.long(), on.long(), on, on, x, **columns)
+
+
+def test_each_side_of_the_clip_is_its_own():
+    rho, adv = torch.tensor([0.7, 0.7, 1.4, 1.4]), torch.tensor([1.0, -1, 1, -1])
+    same(clipped(rho, adv, 0.2, 0.3), [-0.7, 0.8, -1.3, 1.4], "min(rho A, clip(rho, 1 - low, 1 + high) A)", 1e-6)
+    o = OBJECTIVES["grpo"]
+    batch = Batch.of({"answer": one_token([math.log(1.25)] * 4, [0.0] * 4, ref=[math.log(1.25)] * 4)},
+                     Columns(adv=torch.ones(4).double()))
+    for high, want, outside in ((None, -1.2, 1), (0.28, -1.25, 0)):
+        loss, said = o.loss(batch, o.hp(eps=0.2, eps_high=high))
+        same([loss.detach(), said["clip_fraction"]], [want, outside], f"--eps-high {high}: a ratio of 1.25", 1e-6)
+
+
+def test_how_far_a_step_has_moved():
+    s = one_token([math.log(2.0), 0.0], [0.0, 0.0])
+    said = step_metrics(Batch.of({"answer": s}, Columns()), 0.2, 0.2)
+    same(said["kl_step"], (2 - 1 - math.log(2)) / 2, "k3 of the step: rho - 1 - log rho, rho = now / then")
+    same(said["clip_fraction"], 0.5, "one of two tokens is outside")
+
+
+def test_ppo_by_hand():
+    """Two answers of one token: log pi_old/pi_ref = .5 and -1, scores .6 and .1; the second does not stop."""
+    o, col = OBJECTIVES["ppo"], Columns(reward=torch.tensor([0.6, 0.1]), ended=torch.tensor([1.0, 0.0]))
+    batch = Batch.of({"answer": one_token([-1.5, -2.0], [-1.5, -2.0], ref=[-2.0, -1.0], value=[0.0, 0.0])}, col)
+    for kl, leash in (("k1", [0.5, -1.0]), ("k3", [math.exp(-0.5) - 0.5, math.exp(1) - 2])):
+        R = rewards(batch, o.hp(kl=kl, beta=0.1, end_penalty=2.0))[:, 0]
+        same(R, [0.6 - 0.1 * leash[0], 0.1 - 2.0 - 0.1 * leash[1]], f"score - penalty - beta {kl}", 1e-6)
+    s = batch.seqs["answer"]
+    s.second, s.returns, s.adv = (torch.tensor(x).double()[:, None] for x in ([1.0, 1.0], [1.0, 1.0], [0.0, 0.0]))
+    same(o.loss(batch, o.hp(eps=0.1, eps_value=0.4, vf=3.0))[0].detach(), 3 * 0.6 ** 2 / 2, "its own clip")
+
+
+def test_what_the_critic_must_learn_reaches_the_shared_states():
+    made = source("ppo")
+    batch = steps_of(made, 1)[0]
+    batch.seqs["answer"].logp = batch.seqs["answer"].logp.detach()
+    made.objective.loss(batch, made.hp)[0].backward()
+    assert made.policy.h[0].mlp.c_fc.weight.grad.norm() > 0 and made.policy.value.weight.grad.norm() > 0
 
 
 def test_the_value_loss_of_ppo_is_the_worse_of_two():
@@ -159,6 +250,20 @@ def test_the_leash_is_taken_off_the_score():
     same(batch.col.adv, leave_one_out(R).view(-1), "and the advantage is made of that", 1e-5)
     without = leave_one_out(batch.col.reward.view(-1, made.hp.samples)).view(-1)
     differs(batch.col.adv, without, "it counts", by=0.01)
+
+
+def test_baselines_and_spread_are_of_rewards_after_the_leash():
+    n, hp = 8, dict(samples=4, beta=0.5)
+    s = one_token([-1.0] * n, [-1.0] * n, ref=(-1 - random(n)).tolist())
+    col = Columns(reward=random(n, seed=1))
+    R = col.reward - 0.5 * random(n)
+    def adv(name, **kw):
+        o = OBJECTIVES[name]
+        return o.credit(Batch.of({"answer": s}, replace(col)), o.hp(**hp, **kw)).col.adv.detach()
+    same(adv("reinforce"), R - R.mean(), "REINFORCE: minus the mean of the same rewards", 1e-6)
+    same(adv("reinforce", baseline="none"), R, "or 0", 1e-6)
+    plain = leave_one_out(R.view(2, 4)).flatten()
+    same(adv("rloo", normalize=True), plain / (plain.std() + 1e-4), "--normalize: their spread", 1e-6)
 
 
 def test_the_start_model_stays_where_it_was():
@@ -251,6 +356,16 @@ def test_k1_k3_and_the_exact_kl():
     same(zero.grad, torch.zeros(3), "where the policies agree k3 and its gradient are 0")
 
 
+@pytest.mark.parametrize("x, value, slope", [
+    (19, math.exp(19) - 20, math.exp(19) - 1), (20.1, math.exp(20) - 21, 0), (40, math.exp(20) - 21, 0)])
+def test_no_slope_of_k3_has_the_wrong_sign(x, value, slope):
+    """A token that has fallen beyond 20 nats below the start model is left alone, not pushed further down."""
+    x = torch.tensor(float(x), dtype=torch.float64, requires_grad=True)
+    k3(x).backward()
+    same(k3(x).detach(), value, "k3 = e^x - x - 1 up to x = 20")
+    same(x.grad, slope, "its slope e^x - 1 is never negative above 0")
+
+
 def test_what_a_rollout_reports():
     same_start, other = source("rloo"), source("rloo", start_seed=5)
     same_start(0), other(0)
@@ -261,7 +376,8 @@ def test_what_a_rollout_reports():
     same(s["kl_answer"] / s["length"], s["kl_exact"], "nats per answer = nats per token x tokens", 1e-4)
     assert 0 < s["entropy"] < math.log(SMALL.vocab_size) and 0 <= s["ends"] <= 1
     same(s["reward"], s["score"], "the exact score is the reward", 1e-6)
-    s = other.batch.seqs["answer"]
+    k3_said, s = s["kl_k3"], other.batch.seqs["answer"]
+    same(k3_said, k3(s.ref - s.old)[s.mask > 0].mean(), "kl_k3 is grpo.k3 of the policy that sampled", 1e-5)
     kl = rollouts.measure(other.batch, other.policy, other.start, CPU)["kl"]
     p, q = (m(s.inputs).detach().log_softmax(-1) for m in (other.policy, other.start))
     same(kl, (p.exp() * (p - q)).sum(-1).masked_fill(s.mask == 0, 0), "KL(policy || start), in this direction", 1e-5)
@@ -292,6 +408,10 @@ def test_online_dpo_takes_the_best_and_the_worst():
     (w, tied_w), (l, tied_l) = (got.seqs[role].inputs[:, 0].tolist() for role in ("chosen", "rejected"))
     assert (w, l) == (1, 2) and {tied_w, tied_l} <= {4, 5, 6, 7} and tied_w != tied_l
     assert got.col.differ.tolist() == [1, 0], "LAW: a tie prefers nothing"
+    for s, x in zip(got.seqs.values(), (-1.0, -3.0)):
+        s.logp, s.ref = torch.full((2, 1), x), torch.zeros(2, 1)
+    want = math.log(1 + math.exp(-0.5 * 2)) / 2
+    same(o.loss(got, o.hp(beta=0.5))[0], want, "DPO's loss of the pairs that differ, over all prompts", 1e-6)
 
 
 def test_online_una_against_the_rollout_starts_at_a_half():
@@ -300,6 +420,9 @@ def test_online_una_against_the_rollout_starts_at_a_half():
     score = batch.col.score
     same(o.loss(batch, o.hp(against="rollout"))[0].detach(), ((0.5 - score) ** 2).mean(),
          "the released code's reference is the policy that has just sampled: sigma(0) = 1/2 for every answer", 1e-5)
+    s.old = s.old - 0.3 * s.mask                            # as if a step had been taken since
+    now = torch.sigmoid(0.1 * 0.3 * s.mask.sum(-1))
+    same(o.loss(batch, o.hp(against="rollout"))[0].detach(), ((now - score) ** 2).mean(), "then the ratio", 1e-5)
     i = 0.1 * s.sum(s.logp - s.ref).detach()
     same(o.loss(batch, o.hp(against="start"))[0].detach(), ((torch.sigmoid(i) - score) ** 2).mean(),
          "the paper's is the start model", 1e-5)
@@ -412,7 +535,7 @@ def test_what_cannot_work_is_said(here, tiny_base, capsys):
                         (["--objective", "rloo", "--samples", "1"], ["--samples 1", "at least 2"]),
                         (["--objective", "rloo", "--noise", "0.1"], ["--noise", "prompts"]),
                         (["--objective", "grpo", "--length", "9"], ["--length", "aggregation"]),
-                        (["--objective", "ppo", "--lam", "2"], ["--lam 2.0", "between 0 and 1"]),
+                        (["--objective", "ppo", "--lam", "2"], ["--lam 2.0", "1"]),
                         (["--objective", "rloo", "--eps", "0"], ["--eps 0.0", "above 0"]),
                         (["--objective", "rloo", "--max-new", "127", "--init", tiny_base], ["--max-new", "context"]),
                         (["--objective", "rloo", "--reward", "nowhere"], ["nowhere"]),

@@ -236,6 +236,10 @@ WHOLE = {"model": MODEL, "pre_tokenizer": {"type": "ByteLevel"}, "added_tokens":
     (dict(whole={**WHOLE, "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
         {"type": "Split", "pattern": {"Regex": "("}, "behavior": "Isolated"},
         {"type": "ByteLevel", "use_regex": False}]}}), "cannot be used"),
+    *((dict(whole={**WHOLE, "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
+        {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated"},
+        {"type": "ByteLevel", "use_regex": False}]}}), "cannot be used .*pattern")
+      for pattern in ("", "a*", r"\p{L}+")),
     (dict(vocab=MODEL["vocab"]), "only one of vocab.json and merges.txt"),
     (dict(vocab=MODEL["vocab"], merges="#version: 0.2\na b\nb"), "vocab.json: .* damaged"),
     (dict(vocab=MODEL["vocab"], merges=b"\xff\xfe"), "merges.txt: cannot be read"),

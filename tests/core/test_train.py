@@ -126,8 +126,8 @@ def test_epochs_may_be_fractions_and_data_smaller_than_a_batch(here, tiny_base):
         assert go(tiny_base, "--objective", "sft", "--data", file, "--batch-size", 4, "--epochs", epochs,
                   "--out", f"e{epochs}") == 0
         assert len(losses(here / f"e{epochs}")) == steps
-    assert go(tiny_base, "--objective", "sft", "--data", file, "--batch-size", 50, "--steps", 2, "--out", "big") == 0
-    assert len(losses(here / "big")) == 2
+    assert go(tiny_base, "--objective", "sft", "--data", file, "--steps", 2, "--out", "big") == 0
+    assert len(losses(here / "big")) == 2, "the default batch may hold rows twice; one that is asked for may not"
 
 
 def test_data_that_leaves_nothing_to_hold_out(here, tiny_base, capsys, brief):

@@ -156,6 +156,8 @@ def test_nanoworld_mixes_kinds(mix, counts):
     assert {r.family for r in demos} <= set(world.GROUP_A) and {r.family for r in scored} <= set(world.GROUP_B)
     assert demos == world.rows("train", "demos", counts[0], 3, skills=world.GROUP_A), \
         "LAW: the first kind has the rows that it would have alone, so SFT and UFT see the same demonstrations"
+    both = world.mixed_rows("train", ["demos", "scores"], 60, 3, mix=mix, skills="rules")
+    assert len({r.prompt for r in both}) == 60, "LAW: the kinds have prompts of their own"
 
 
 # ---- what is reported ------------------------------------------------------------------------------------------------

@@ -109,6 +109,7 @@ SUM_PROMPT = "Add up 9 3 5 step by step."                                   # ->
     (LIST_PROMPT, "Bonn Kyiv Kyiv fox", 4 / 5),                             # one twice
     (LIST_PROMPT, "Bonn Cairo Kyiv fox", 4 / 5),                            # the forbidden one
     (LIST_PROMPT, "Bonn rake Kyiv fox", 4 / 5),                             # not a city
+    (LIST_PROMPT, "fox Bonn Kyiv fox", 4 / 5),                              # the closing word as an item: not a city
     (LIST_PROMPT, "Bonn Bonn rake Cairo", 0),                               # none of the five
     (LIST_PROMPT, "fox", 1 / 5),                                            # nothing but the closing word
     (SUM_PROMPT, "9 and 3 is 12 and 5 is 17", 1),
@@ -172,6 +173,8 @@ def test_rows_hold_what_their_kind_promises(kind):
     assert all(row.family == family_of(text(row.prompt)) for row in data)
     if kind == "pairs":
         assert all(row.answer is None and score(text(row.prompt), text(row.chosen)) == 1 for row in data)
+        worse = [score(text(row.prompt), text(row.rejected)) for row in data]
+        assert [row.p for row in data] == [1 - w / 2 for w in worse] and len(set(worse)) > 5, "(1 + gap) / 2"
         assert len(pair_rows(data, None)) == 255
         return
     scores = [score(text(row.prompt), text(row.answer)) for row in data]
@@ -238,7 +241,7 @@ def test_noise_spoils_exactly_its_share_and_nothing_else():
     assert [row.prompt for row in clean] == [row.prompt for row in some] == [row.prompt for row in more]
     spoilt = [{i for i, (a, b) in enumerate(zip(clean, noisy)) if a != b} for noisy in (some, more)]
     assert [len(s) for s in spoilt] == [40, 80] and spoilt[0] < spoilt[1]
-    assert all(score(text(more[i].prompt), text(more[i].answer)) < 1 for i in spoilt[1])
+    assert [i for i, row in enumerate(more) if score(text(row.prompt), text(row.answer)) < 1] == sorted(spoilt[1])
 
 
 def test_kinds_of_one_seed_share_their_prompts():

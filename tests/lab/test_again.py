@@ -4,6 +4,7 @@ from types import SimpleNamespace
 import pytest
 from running import ROOT, call, one_error
 
+from nanouft import world
 from nanouft.lab import again
 from nanouft.lab import cells as the_cells
 from nanouft.lab.cells import read_cells
@@ -16,7 +17,9 @@ def lab(monkeypatch):
     """Cells without training, one after the other in this process; they say what stands in `mean` and `lake`."""
     monkeypatch.chdir(ROOT)
     lab = SimpleNamespace(mean=0.5, lake=0)
-    monkeypatch.setattr(the_cells, "run_cell", lambda cell, keep: {"key": cell.key, "mean": lab.mean, "seconds": 1.0})
+    families = {f: dict.fromkeys(the_cells.KEPT, 0.5) for f in world.FAMILIES}
+    monkeypatch.setattr(the_cells, "run_cell", lambda cell, keep: {"key": cell.key, "mean": lab.mean, "seconds": 1.0,
+                                                                   "families": families})
     monkeypatch.setattr(again, "finished", lambda work, jobs, workers: (work(*job) for job in jobs))
     monkeypatch.setattr(again.subprocess, "run", lambda argv: SimpleNamespace(returncode=lab.lake))
     return lab

@@ -1,12 +1,17 @@
 """Cells: what is trained is what train gives, finished ones are kept, a line cut short is made again."""
 import json
 import math
+import os
+import re
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import replace
 
 import pytest
+from running import environment
 
 from nanouft import train
 from nanouft.lab import cells as the_cells
@@ -14,8 +19,9 @@ from nanouft.lab.cells import Cell, read_cells, run_cell, run_cells, timeless
 from nanouft.look.scores import families
 from nanouft.look.stats import interval
 from nanouft.models.load import start_model
+from nanouft.shell.config import Diverged, UserError
 from nanouft.shell.devices import pick
-from nanouft.shell.files import Lines
+from nanouft.shell.files import Lines, beside, locked, scratch
 
 pytestmark = pytest.mark.usefixtures("brief")
 ORPHAN = """
@@ -32,6 +38,28 @@ if __name__ == "__main__":
     pool = concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), leave_with_parent)
     pool.submit(beat, sys.argv[1]).result()
 """
+# Two workers: a cell that is done at once, and two that never end. Prints what it gets; argv[1]: who is killed instead.
+WAITING = """
+import contextlib, os, sys, time
+from pathlib import Path
+from nanouft.lab.cells import finished
+from nanouft.shell import config, signals
+
+def work(n):
+    if n and sys.argv[1:]:
+        os._exit(1)
+    time.sleep(100 * n)
+    return n
+
+def main(argv):
+    signals.kept(Path("cells.jsonl"))
+    with contextlib.closing(finished(work, [(0,), (1,), (2,)], 2)) as results:
+        for n in results:
+            print("finished", n, flush=True)
+
+if __name__ == "__main__":
+    sys.exit(config.run(main))
+"""
 SHORT = ("--objective", "ift", "--steps", "3", "--rows", "40", "--batch-size", "8")
 
 
@@ -47,7 +75,11 @@ def test_a_cell_is_what_train_gives_with_one_thread(tmp_path, tiny_base):
 
 
 def test_a_start_is_trained_once_and_kept_and_the_chain_is_the_same(tmp_path, monkeypatch, tiny_base):
-    """Scored differently, the start is the same model; with `keep` None nothing is kept and every digit agrees."""
+    """Scored differently, the start is the same model; with `keep` None nothing is kept and every digit agrees. The
+    temporary folder is on another disk (where there is one): a model cannot be moved from there by renaming it."""
+    if os.path.isdir("/dev/shm"):
+        other = tempfile.TemporaryDirectory(dir="/dev/shm")
+        monkeypatch.setattr(tempfile, "tempdir", other.name)
     calls, real = [], train.main
     monkeypatch.setattr(train, "main", lambda argv: calls.append(argv) or real(argv))
     first = Cell(SHORT, 5, str(tiny_base), "val", 2)
@@ -61,8 +93,113 @@ def test_a_start_is_trained_once_and_kept_and_the_chain_is_the_same(tmp_path, mo
 
 
 def test_a_run_that_diverges_is_a_result_and_no_crash(tiny_base):
-    cell = run_cell(Cell((*SHORT, "--lr", "1e30"), 0, str(tiny_base), "val", 2))
-    assert "diverged" in cell["failed"] and "families" not in cell
+    cell = run_cell(Cell((*SHORT, "--lr", "1e8"), 0, str(tiny_base), "val", 2))
+    assert re.search("diverged|no longer finite", cell["failed"]) and "families" not in cell
+    assert issubclass(Diverged, UserError)
+
+
+@pytest.fixture
+def inline(monkeypatch):
+    """Cells without workers."""
+    monkeypatch.setattr(the_cells, "finished", lambda work, jobs, workers: (work(*job) for job in jobs))
+
+
+@pytest.mark.parametrize("error", [
+    OSError(28, "No space left on device", "x"), UserError("out: the model cannot be written"), RuntimeError("oops")])
+@pytest.mark.parametrize("times", [1, 2])
+def test_only_divergence_is_a_result(error, times, inline, tmp_path, tiny_base, monkeypatch, capsys):
+    """What else goes wrong is shown, tried once more, and then missing: no line says that the method gave nothing."""
+    real, tries = train.main, []
+
+    def main(argv):
+        tries.append(argv)
+        if len(tries) <= times:
+            raise error
+        return real(argv)
+    monkeypatch.setattr(train, "main", main)
+    file = tmp_path / "cells.jsonl"
+    cells = [Cell(SHORT, 5, str(tiny_base), "val", 1), Cell((), 0, str(tiny_base), "val", 1)]
+    if times == 1:
+        assert run_cells(cells, file).keys() == {c.key for c in cells}
+    else:
+        with pytest.raises(UserError, match=r"1 of 2 cells are missing.*--objective ift.*seed 5.*run the same command"):
+            run_cells(cells, file)
+        assert read_cells(file).keys() == {cells[1].key}, "the others are kept"
+    assert "failed" not in file.read_text() and len(tries) == 2
+    assert capsys.readouterr().err.count(f"not finished: {cells[0]}: ") == times
+
+
+def whole_cell(**change) -> dict:
+    families = {f: dict.fromkeys(the_cells.KEPT, 0.5) for f in the_cells.world.FAMILIES}
+    return {"key": "k", "mean": 0.5, "families": families, "seconds": 1.0, **change}
+
+
+@pytest.mark.parametrize("line, words", [
+    ("<<<<<<< HEAD", "no JSON object"), ("[1]", "no JSON object"), ("", ""), ('{"key": 1, "key": 2}', "no JSON object"),
+    ({"mean": 0.5}, "no key"), ({"key": "k", "mean": 0.5}, "not a whole cell"), (whole_cell(mean=True), "not a whole"),
+    (whole_cell(mean=math.nan), "not a whole cell"), (whole_cell(families={}), "not a whole cell"),
+    (whole_cell(), "not a whole cell")], ids=range(10))
+def test_a_broken_line_is_named_and_nothing_behind_it_is_lost(line, words, tmp_path, tiny_base):
+    """A merge marker, an edit: the file stays as it is, byte for byte. The last case lacks what the page shows."""
+    file = tmp_path / "cells.jsonl"
+    lines = [json.dumps(whole_cell(key=f"a{i}")) for i in range(4)]
+    lines[1] = line if isinstance(line, str) else json.dumps(line)
+    file.write_text("\n".join(lines) + "\n")
+    before, cell = file.read_bytes(), Cell((), 0, "k", snapshot=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Cell, "key", "k")
+        if words:
+            with pytest.raises(UserError, match=f"cells.jsonl, line 2: .*{words}"):
+                read_cells(file, [cell])
+        else:
+            assert read_cells(file, [cell]).keys() == {"a0", "a2", "a3"}
+    assert file.read_bytes() == before
+
+
+def test_two_commands_in_one_file_and_a_lock_that_was_left(inline, tmp_path, tiny_base):
+    """The second is told who works there. A lock file alone holds nothing: its process was killed."""
+    file, cell = tmp_path / "cells.jsonl", Cell((), 0, str(tiny_base), "val", 1)
+    with locked(beside(file)), pytest.raises(UserError, match=f"cells.jsonl: process {os.getpid()}, since .*--out"):
+        run_cells([cell], file)
+    beside(file).write_text("process 1, since 2001-01-01 00:00:00,")
+    run_cells([cell], file)
+    assert [f.name for f in tmp_path.iterdir()] == ["cells.jsonl"]
+
+
+def test_what_killed_workers_left_goes_and_what_lives_stays(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    dead = tmp_path / "nanouft-cell-dead"
+    dead.mkdir()
+    beside(dead).touch()
+    with scratch("nanouft-cell-") as alive:
+        (alive / "model").touch()
+        with scratch("nanouft-cell-") as other:
+            assert {f.name for f in tmp_path.iterdir() if f.is_dir()} == {alive.name, other.name}
+        assert (alive / "model").exists()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+@pytest.mark.parametrize("number, group, argv", [
+    (signal.SIGINT, True, []), (signal.SIGTERM, False, []), (None, False, ["killed"])])
+def test_an_interrupted_command_ends_at_once_and_keeps_what_is_finished(number, group, argv, tmp_path):
+    """Ctrl-C reaches the workers, too; SIGTERM only the command. No worker is left. A worker that dies is one line."""
+    (tmp_path / "waiting.py").write_text(WAITING)
+    process = subprocess.Popen([sys.executable, "waiting.py", *argv], cwd=tmp_path, env=environment(), text=True,
+                               start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert argv or process.stdout.readline() == "finished 0\n"
+    began = time.time()
+    if number:
+        (os.killpg if group else os.kill)(process.pid, number)
+    _, err = process.communicate(timeout=60)
+    assert "Traceback" not in err and "Warning" not in err, err
+    if number:
+        assert time.time() - began < 2 and process.returncode == 128 + number
+        assert "what is finished is in cells.jsonl; go on with: python waiting.py" in err
+    else:
+        assert process.returncode == 2 and err.startswith("error: a worker was killed from outside"), err
+    with pytest.raises(ProcessLookupError):
+        wait_for(lambda: os.killpg(process.pid, 0), "a worker goes on alone", 10)
 
 
 def test_what_is_finished_stays_and_a_cut_line_is_made_again(tmp_path, tiny_base, monkeypatch):

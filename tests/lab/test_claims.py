@@ -193,6 +193,45 @@ def test_verdicts_follow_the_cells(lab, capsys):
     assert "| SFT, 6 passes | 1e-4 | 60.3 ± 1.4 | +0.0 ± 0.0 |" in (lab.folder / "C1.md").read_text()
 
 
+def test_where_a_cell_is_missing_there_is_no_verdict(lab, capsys, monkeypatch):
+    """A full disk under one row: no table, no verdict, the cell is named; when there is room again, both are made."""
+    choose(lab)
+    full = [True]
+
+    def run_cell(c):
+        if full and c.flags[:2] == ("--objective", "dpo"):
+            raise OSError(28, "No space left on device")
+        return made(c, 0.5)
+    monkeypatch.setattr(judge, "run_cells", the_cells.run_cells)
+    monkeypatch.setattr(the_cells, "run_cell", run_cell)
+    monkeypatch.setattr(the_cells, "start_model", lambda init: None)
+    monkeypatch.setattr(the_cells, "finished", lambda work, jobs, workers: (work(*job) for job in jobs))
+    with pytest.raises(UserError, match=r"2 of 35 cells are missing.*--objective dpo"):
+        judge.study("C1", C1, trial(bases=["base"], seeds=2))
+    said = capsys.readouterr()
+    assert "holds" not in said.out and "No space left" in said.err
+    assert {f.name for f in lab.folder.iterdir()} == {"C1-chosen.json", "C1.jsonl"}
+    full.clear()
+    judge.study("C1", C1, trial(bases=["base"], seeds=2))
+    assert contrasts(lab)
+
+
+@pytest.mark.parametrize("less", [{"seeds": 2}, {"items": 50}, {"bases": ["base"]}])
+def test_a_smaller_study_or_tuning_never_takes_the_place_of_a_larger_one(less, lab, capsys):
+    choose(lab)
+    both = {"bases": ["base", "other"], "seeds": 3, "items": 60, "tune_seeds": 3}
+    judge.study("C1", C1, trial(**both))
+    before = (lab.folder / "C1.json").read_bytes()
+    with pytest.raises(UserError, match="C1.json: stands on --.*--out"):
+        judge.study("C1", C1, trial(**{**both, **less}))
+    judge.study("C1", C1, trial(**both))
+    assert (lab.folder / "C1.json").read_bytes() == before
+    if "bases" not in less:
+        judge.tune("C1", C1, trial(**both))
+        with pytest.raises(UserError, match="C1-chosen.json: stands on --.*--out"):
+            judge.tune("C1", C1, trial(**{**both, **less, "tune_seeds": less.get("seeds", 3)}))
+
+
 def test_bases_that_disagree_leave_the_claim_undecided(lab, capsys):
     choose(lab)
     lab.scores = lambda c: 0.6 + (0.05 if c.base == "base" else -0.05) * (c.flags == (*claims.RELEASED, "--lr", "1e-4"))
@@ -241,6 +280,9 @@ def test_a_shorter_form_never_overwrites_the_evidence(short, monkeypatch, tmp_pa
     monkeypatch.setattr(claims, "BASES", tuple(both))
     with pytest.raises(UserError, match="--out out/trial"):
         Claims(**{"bases": both, "tune_seeds": 4, **short}).check(C1)
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(UserError, match="--out out/trial"):
+        Claims(**{"bases": both, "tune_seeds": 4, "out": f"{ROOT}/docs/../docs/results/", **short}).check(C1)
     for whole in ({"bases": both}, {"map": True, "bases": ["base"]}, {"tune": True, "bases": ["base"]}):
         Claims(tune_seeds=4, **whole).check(C1)
 

@@ -187,12 +187,12 @@ def test_a_changed_row_invalidates_its_own_cells_and_what_starts_from_them():
 
 
 def test_mistakes_are_one_line(capsys):
-    for argv, words in ((("--objectives", "stf"), "did you mean sft"), (("--on-policy-seeds", "0"), "at least 1")):
+    for argv, words in ((("--objectives", "stf"), "did you mean sft"), (("--on-policy-seeds", "0"), "--on-policy-seeds 0: must be")):
         one_error(call(compare.main, *argv), capsys.readouterr().err, words)
 
 
 # ---- the command -----------------------------------------------------------------------------------------------------
-def test_results_and_table_are_computed_from_the_cells(tmp_path, monkeypatch, tiny_base):
+def test_results_and_table_are_computed_from_the_cells(tmp_path, monkeypatch, tiny_base, capsys):
     """A real, tiny comparison of two rows over two seeds, in this process (test_cells.py has workers)."""
     monkeypatch.setattr(the_cells, "finished", lambda work, jobs, workers: (work(*job) for job in jobs))
     monkeypatch.setattr(snapshot, "PAIRS", 40)
@@ -211,6 +211,14 @@ def test_results_and_table_are_computed_from_the_cells(tmp_path, monkeypatch, ti
         assert f"| {MEASURES['kl_own'].write(figures['kl_own'])} |" in text
         assert f"| {rows[name]['cost']['tokens']:,} |" in text
     assert (tmp_path / "index.html").exists()
+    before = (tmp_path / "table.md").read_bytes()
+    same = ["--items", "1", "--init", tiny_base, "--out", tmp_path]
+    one_error(call(compare.main, "--seeds", "1", *same), capsys.readouterr().err, "--seeds 2", "--out out/trial")
+    assert call(compare.main, "--seeds", "1", "--split", "val", "--objectives", "sft", *same) == 0
+    assert (tmp_path / "table.md").read_bytes() == before and (tmp_path / "choice.md").exists(), "a choice is no report"
+    monkeypatch.setattr(compare, "COMMITTED", tmp_path)
+    code = call(compare.main, "--seeds", "2", "--objectives", "sft", *same)
+    one_error(code, capsys.readouterr().err, "--objectives 2", "--out out/trial")
 
 
 def test_a_row_that_diverged_is_counted_and_not_averaged(faces):

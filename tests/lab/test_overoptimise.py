@@ -56,6 +56,16 @@ def test_table_and_picture_from_lines(here, capsys):
     assert "| 60.5 ± 6.4 | 70.0 ± 0.0, 0.5 | 40.0 ± 0.0, 1.0 | -20.5 ± 6.4 | 2.0 ± 0.0 | 50, 50 |" in row, row
     assert (here / "p.png").stat().st_size > 10_000
     assert (here / "r" / "over_optimisation.md").read_text().strip() in out
+    assert call(overoptimise.main, "--part", "table", "--out", "r") == 0
+    assert (here / "r" / "over_optimisation.png").exists(), "a trial leaves the committed picture alone"
+    capsys.readouterr()
+    for less in (["--seeds", "1"], ["--prompts", "8"], ["--samples", "4"], ["--ppo-steps", "8"]):
+        code = call(overoptimise.main, "--out", "r", *less)
+        one_error(code, capsys.readouterr().err, less[0], "overwrite it with less", "--out out/trial")
+    with open(here / "r" / "over_optimisation.jsonl", "a", encoding="utf-8") as f:
+        f.write('{"part": "ppo"}\n')
+    code = call(overoptimise.main, "--part", "table", "--out", "r")
+    one_error(code, capsys.readouterr().err, f"line {len(found) + 1}")
 
 
 def test_best_of_n_in_small(small, monkeypatch):

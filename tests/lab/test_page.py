@@ -19,6 +19,7 @@ from nanouft.lab import compare, cost, page, snapshot, table
 from nanouft.lab.table import MEASURES, Row
 
 EVIL = "</script><b>&amp; no"
+WORSE = "<!--TABLE--> /*DATA*/ /*PAGE_JS*/ <!-- <script> ' \" \x1b[2J \u2028 </SCRIPT>"  # such a name
 
 
 def cell(rng: random.Random, row: Row, seed: int, prompts: list[dict]) -> dict:
@@ -74,6 +75,19 @@ def test_it_is_one_file_that_asks_for_nothing(text):
     assert not re.search(r"/\*[A-Z_]+\*/|<!--[A-Z]+-->", text), "a place of page.html was not filled"
     assert text.count("</script>") == 1 and "<b>&amp; no" not in text.replace("&lt;b&gt;", "")
     assert len(text) < 1_000_000
+
+
+def test_nothing_that_a_name_holds_can_act(results, tmp_path):
+    """Neither in the table nor in the data: it ends no script, opens no comment, and is no place of the page."""
+    named = json.loads(json.dumps(results))
+    named["command"] += WORSE
+    named["rows"] = {(f"{WORSE} {n}" if n == "sft" else n): r for n, r in named["rows"].items()}
+    page_now, plain = page.fill(named, tmp_path), page.fill(results, tmp_path)
+    for sign in ("<script", "</script", "<table", "<!--", "const Draw"):
+        assert page_now.lower().count(sign.lower()) == plain.lower().count(sign.lower()), sign
+    assert "\x1b" not in page_now and "\u2028" not in page_now.split("<script>")[1] and r"\x1b[2J" in page_now
+    data = json.loads(page_now.split("const DATA = ")[1].split(";\n")[0])
+    assert data["command"] == named["command"].replace("\x1b", r"\x1b")
 
 
 def table_of(text: str) -> tuple[list[str], dict[str, list[tuple[str, str]]]]:
@@ -145,6 +159,12 @@ def test_labels_cover_neither_each_other_nor_a_point():
         for j, o in enumerate(boxes):
             a = boxes[i]
             assert i == j or a[0] >= o[2] or a[2] <= o[0] or a[1] >= o[3] or a[3] <= o[1]
+
+
+def test_a_picture_escapes_every_name():
+    svg = run("""const evil = `<img src=x onerror="a">'`, held = {name: evil, points: [[1, 0.5], [2, 0.4]]};
+        out = Draw.curve(evil, evil, [[1, 1], ["<b>", 2]], held, (x) => x) + Draw.shape(evil);""")
+    assert "<img" not in svg and "<b>" not in svg and "onerror=\"" not in svg and "&#39;" in svg
 
 
 def test_axes_and_bars():

@@ -14,7 +14,7 @@ from frozen_lake.lake import Lakes, make_lake
 from frozen_lake.learn import (METHODS, Task, batch_of, exact_gradient_loss, learn, method, reinforce_loss, sampled,
                                task_of)
 from frozen_lake.measure import measures, used
-from frozen_lake.planning import greedy, optimal, simulate, solve, success
+from frozen_lake.planning import GAMMA, draw, greedy, optimal, simulate, solve, success
 from frozen_lake.policies import Net, Table, habit, pretrain
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.ift import IFT, future_sum
@@ -264,6 +264,31 @@ def test_the_exact_gradient_step_is_the_gradient_of_the_return():
     logits = policy.table.detach().clone().requires_grad_(True)
     J = solve(TWOWAY, logits.softmax(-1))[:, TWOWAY.start].sum()
     same(policy.table.grad, -torch.autograd.grad(J, logits)[0], "-dJ/dlogits, of every learner", 1e-12)
+
+
+def test_every_update_has_random_numbers_of_its_own():
+    for name in ("reinforce", "orpo online"):
+        losses = learn(FIVE, set_table(0.8 * optimal(TWOWAY) + 0.05, 5), method(name), steps=4, lr=0.0).losses
+        assert len(set(losses)) == 4, f"LAW: {name}: the same policy, other episodes"
+
+
+def test_an_episode_that_arrives_after_n_steps_is_paid_gamma_to_the_n_minus_1():
+    lake = make_lake("corridor4")
+    task, policy = task_of(lake, 1), set_table(0.8 * optimal(lake) + 0.05)
+    reinforce_loss(task, policy, 3, seed=0).backward()
+    s, arrived = sampled(task, policy.probs(), 3, seed=0)
+    want = torch.zeros(1, lake.S, 4, dtype=torch.float64)
+    for cells, moves, on, there in zip(s.inputs, s.targets, s.mask > 0, arrived):
+        for cell, move in zip(cells[on], moves[on]):
+            push = torch.nn.functional.one_hot(move, 4) - policy.probs()[0, cell]
+            want[0, cell] -= there * GAMMA ** (int(on.sum()) - 1) * push / 3
+    same(policy.table.grad, want, "the mean over episodes of return x grad log pi", 1e-12)
+    assert arrived.any(), "an estimate of nothing shows nothing"
+
+
+def test_no_random_number_draws_a_move_of_no_chance(monkeypatch):
+    monkeypatch.setattr(torch, "rand", lambda *size, **kw: torch.zeros(*size, dtype=torch.float64))
+    assert draw(torch.tensor([[0.0, 0.3, 0.7, 0.0]]), None).tolist() == [1]
 
 
 def test_reinforce_converges_to_the_exact_gradient():

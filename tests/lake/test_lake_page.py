@@ -124,9 +124,13 @@ def test_the_page_needs_nothing_else(file):
 def test_the_study_reaches_the_page_and_cannot_break_out_of_it():
     study = json.loads(json.dumps(STUDY))
     study["settings"][0]["name"] = "</script><b>"
+    study["verdict"] = "<img src=x onerror=a> /*LAKE_JS*/ \x1b"
+    study["verdicts"]["holds"] = "<b>"
     shown = page.verdicts(study)
     assert [s["verdict"] for s in shown["settings"]] == [*VERDICTS]
-    assert page.fill({"study": shown}).count("</script>") == 1
+    filled = page.fill({"study": shown})
+    assert filled.count("</script>") == 1 and "<img src=x" not in filled and "\x1b" not in filled
+    assert "&lt;img src=x onerror=a&gt; /*LAKE_JS*/ \\\\x1b" in filled, "and a place inside the data is no place"
     assert page.verdicts(None) is None
 
 

@@ -11,7 +11,8 @@ from frozen_lake import experiment
 from frozen_lake.experiment import BASE, FIELDS, METHODS, SETTINGS, key, report, run_study, study, summary
 from frozen_lake.measure import joined
 from nanouft.look.stats import interval
-from nanouft.shell.files import Lines, read_json
+from nanouft.shell.config import UserError
+from nanouft.shell.files import Lines, beside, locked, read_json
 
 NAMES = ["short", "short slippery", "short online"]
 
@@ -99,6 +100,31 @@ def test_two_workers_find_the_same(tmp_path):
     assert one == two and len(one) == 2
 
 
+def test_a_smaller_study_is_refused_and_so_is_a_second_one(short, tmp_path, capsys):
+    study(tmp_path, 4, 2, 1, NAMES[:1])
+    before = {f.name: f.read_bytes() for f in tmp_path.iterdir()}
+    for maps, seeds in ((2, 2), (3, 5)):
+        with pytest.raises(UserError, match="C5.json: stands on --maps 4, and .*--out out/trial"):
+            study(tmp_path, maps, seeds, 1, NAMES[:1])
+    with locked(beside(tmp_path / "C5.jsonl")), pytest.raises(UserError, match="C5.jsonl: process .* works there"):
+        study(tmp_path, 4, 2, 1, NAMES[:1])
+    assert {f.name: f.read_bytes() for f in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("line, words", [(">>>>>>> mine", "no JSON object"), ("{}", "no key"),
+                                         ('{"key": "a", "sft": [1]}', "not a whole cell")])
+def test_a_broken_line_of_the_study_is_named(short, line, words, tmp_path, capsys):
+    """Nothing behind it is lost, nothing is run again."""
+    study(tmp_path, 4, 2, 1, NAMES[:1])
+    file = tmp_path / "C5.jsonl"
+    first, *others = file.read_text().splitlines(keepends=True)
+    file.write_text("".join([first, line + "\n", *others]))
+    before = file.read_bytes()
+    with pytest.raises(UserError, match=f"C5.jsonl, line 2: .*{words}"):
+        study(tmp_path, 4, 2, 1, NAMES[:1])
+    assert file.read_bytes() == before
+
+
 C5 = ROOT / "docs" / "results" / "C5.json"
 
 
@@ -161,7 +187,7 @@ def test_other_lakes_and_choices(tmp_path, argv, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("argv, words", [
-    (["--map", "towway5"], ["did you mean twoway5"]), (["--lam", "1.5"], ["--lam", "between 0 and 1"]),
+    (["--map", "towway5"], ["did you mean twoway5"]), (["--lam", "1.5"], ["--lam 1.5: must be"]),
     (["--gamma", "-1"], ["--gamma"]), (["--beta", "0"], ["--beta"]), (["--seeds", "0"], ["--seeds"]),
     (["--objective", "sfft"], ["method", "did you mean sft"]), (["--loser", "fal"], ["did you mean fall"]),
     (["--map", "bad.txt"], ["bad.txt", "row 2"]), (["--study", "--maps", "1"], ["--study"]),

@@ -1,6 +1,7 @@
 // Pictures as SVG text: points with labels, small curves, bars a token. Shapes and labels say what colours say.
 const Draw = {
-  esc: (s) => String(s).replace(/[&<>"]/g, (c) => ({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"}[c])),
+  esc: (s) => String(s).replace(/[&<>"']/g, (c) => ({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;",
+    "'": "&#39;"}[c])),
 
   // ---- shapes of the groups, around (0,0), radius about 6 ---------------------------------------------------
   paths: {
@@ -13,7 +14,7 @@ const Draw = {
     control: "M-2,-6.5h4v4.5h4.5v4h-4.5v4.5h-4v-4.5h-4.5v-4h4.5z",
     "on-policy": "M0,6.5l6.5,-11.5h-13z",
   },
-  shape: (group) => `<svg class="shape g-${group}" viewBox="-8 -8 16 16" aria-hidden="true">`
+  shape: (group) => `<svg class="shape g-${Draw.esc(group)}" viewBox="-8 -8 16 16" aria-hidden="true">`
     + `<path fill-rule="evenodd" d="${Draw.paths[group]}"/></svg>`,
 
   // ---- axes -------------------------------------------------------------------------------------------------
@@ -98,7 +99,7 @@ const Draw = {
     });
     points.forEach((p, i) => {
       const s = spots[i];
-      svg += `<g class="point g-${p.group}" data-name="${Draw.esc(p.name)}"><title>${Draw.esc(p.tip)}</title>
+      svg += `<g class="point g-${Draw.esc(p.group)}" data-name="${Draw.esc(p.name)}"><title>${Draw.esc(p.tip)}</title>
         <path fill-rule="evenodd" transform="translate(${p.px},${p.py})" d="${Draw.paths[p.group]}"/>`
         + (s ? `<text x="${s.b[0] + 2}" y="${s.b[3] - 3}" font-size="${font}">${Draw.esc(p.name)}</text>` : "") + "</g>";
     });
@@ -115,15 +116,15 @@ const Draw = {
     };
     const a = line(loss), ends = (p) => `${number(p[0][1])} → ${number(p[p.length - 1][1])}`;
     let svg = `<svg class="curve" viewBox="0 0 ${W} ${H}" role="img" aria-label="${Draw.esc(name)}: loss ${ends(loss)}${
-      held ? `, held-out ${held.name} ${ends(held.points)}` : ""}"><path class="frame" d="M0,${H - B}H${W}"/>
-      <g class="g-${group}" transform="translate(9,10)"><path fill-rule="evenodd" d="${Draw.paths[group]}"/></g>
+      held ? `, held-out ${Draw.esc(held.name)} ${ends(held.points)}` : ""}"><path class="frame" d="M0,${H - B}H${W}"/>
+      <g class="g-${Draw.esc(group)}" transform="translate(9,10)"><path fill-rule="evenodd" d="${Draw.paths[group]}"/></g>
       <text class="title" x="20" y="14">${Draw.esc(name)}</text>
-      <text class="small" x="${W}" y="14" text-anchor="end">${last} steps</text><path class="loss" d="${a.d}"/>`;
+      <text class="small" x="${W}" y="14" text-anchor="end">${Number(last)} steps</text><path class="loss" d="${a.d}"/>`;
     if (held && held.points.length) {
       const b = line(held.points);
       svg += `<path class="held" d="${b.d}"/>` + held.points.map((p) =>
         `<circle class="held" cx="${X(p[0])}" cy="${b.y(p[1])}" r="3"/>`).join("")
-        + `<text class="small" x="${W}" y="${H - 3}" text-anchor="end">${held.name} ${ends(held.points)}</text>`;
+        + `<text class="small" x="${W}" y="${H - 3}" text-anchor="end">${Draw.esc(held.name)} ${ends(held.points)}</text>`;
     }
     return svg + `<text class="small" x="0" y="${H - 3}">loss ${ends(loss)}</text></svg>`;
   },

@@ -1,0 +1,98 @@
+"""Text from outside: shown so that it cannot act, put into pages so that it stays text, read from plain files only.
+
+    print(visible(answer))                              # control characters as text: \\x1b
+    fill(page, {"<!--TABLE-->": html(name), "/*DATA*/": script_json(data)})
+    loads(text); regular(file)                          # JSON without double keys; no pipe, no folder, no device
+
+Data, models and file names come from others. On a terminal an escape sequence can hide or forge what is printed.
+"""
+import errno
+import json
+import os
+import re
+import stat
+from collections.abc import Callable, Mapping
+from html import escape
+from pathlib import Path
+
+# C0 but newline and tab, DEL, C1, and the signs that turn the direction of writing round
+CONTROL = [*range(9), *range(11, 32), *range(127, 160), *range(0x202a, 0x202f), *range(0x2066, 0x206a)]
+SHOWN = {c: f"\\x{c:02x}" if c < 256 else f"\\u{c:04x}" for c in CONTROL}
+
+
+def visible(text: str) -> str:
+    """Control characters written out, newlines and tabs kept."""
+    return text.translate(SHOWN)
+
+
+def acts(text: str) -> str:
+    """The first control character of a text, written out; "" where there is none. \\r does no harm in a text file."""
+    return next((SHOWN[ord(c)] for c in text if ord(c) in SHOWN and c != "\r"), "")
+
+
+def said(value, n: int = 80) -> str:
+    """A value in a message: quoted, at most `n` characters."""
+    text = repr(value)
+    return text if len(text) <= n else text[:n] + "..."
+
+
+def shorter(line: str, n: int = 200) -> str:
+    """A message with its endless words cut: a name of 5,000 letters helps nobody."""
+    return re.sub(rf"\S{{{n},}}", lambda word: word[0][:80] + "...", line)
+
+
+# ---- pages -----------------------------------------------------------------------------------------------------------
+def html(text) -> str:
+    """For text and attributes of a page."""
+    return escape(visible(str(text)), quote=True)
+
+
+def script_json(value) -> str:
+    """JSON inside <script>: nothing in it can end the script or begin a comment."""
+    text = json.dumps(each_string(value, visible), separators=(",", ":"), ensure_ascii=False)
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def each_string(value, how: Callable[[str], str]):
+    """The same JSON value with how(string) for every string, keys too."""
+    if isinstance(value, str):
+        return how(value)
+    if isinstance(value, dict):
+        return {each_string(k, how): each_string(v, how) for k, v in value.items()}
+    return [each_string(v, how) for v in value] if isinstance(value, (list, tuple)) else value
+
+
+def fill(page: str, parts: Mapping[str, str]) -> str:
+    """Every place of `page` with its part, in one pass: a place that is named inside a part stays as it is."""
+    return re.sub("|".join(map(re.escape, parts)), lambda place: parts[place[0]], page)
+
+
+class DoubleKey(ValueError):
+    """Which of the two values was meant, nobody can tell."""
+
+
+# ---- files -----------------------------------------------------------------------------------------------------------
+def regular(file: Path) -> Path:
+    """`file`, if it is a plain file. OSError else: reading a pipe would wait, reading a device would not end."""
+    mode = os.stat(file).st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(file))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "is a pipe or a device, not a file", str(file))
+    return file
+
+
+def loads(text: str):
+    """json.loads; ValueError also for a key that stands twice in an object and for nesting without end."""
+    try:
+        return json.loads(text, object_pairs_hook=_once)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _once(pairs: list[tuple]) -> dict:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise DoubleKey(f"the key {said(next(k for k in keys if keys.count(k) > 1), 40)} stands twice in one object")
+    return found

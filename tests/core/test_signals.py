@@ -1,0 +1,145 @@
+"""A signal ends a run within two seconds, keeps its last whole step, and says how to go on: to the same bits.
+
+    python -m pytest tests/core/test_signals.py                 about 20 s
+"""
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from running import PAIRS, QUICK, call, environment, lines, one_error
+
+from nanouft import pretrain, reward, train
+from nanouft.look import report
+from nanouft.shell import config, runs, signals
+
+pytestmark = pytest.mark.usefixtures("brief")
+CORPUS = "A pig saw an owl and a bee. The oak is old; the elm is not. " * 400
+MAINS = {"train": train.main, "pretrain": pretrain.main, "reward": reward.main}
+
+
+def strike(monkeypatch, number: int, owner, name: str, when: int) -> None:
+    """The signal comes inside the call `when` of this function."""
+    real, calls = getattr(owner, name), []
+
+    def struck(*args, **kw):
+        calls.append(1)
+        if len(calls) == when:
+            signal.raise_signal(number)
+        return real(*args, **kw)
+    monkeypatch.setattr(owner, name, struck)
+
+
+STEP, BACK = (torch.optim.AdamW, "step"), (torch.Tensor, "backward")
+CASES = {           # flags; where the signal comes, and in which call; the step that is kept
+    "before any step": ("train --objective sft --steps 9 {world}", (report, "look"), 1, None),
+    "in backward": ("train --objective ift --steps 9 {world}", BACK, 6, 5),
+    "in the update": ("train --objective dpo --data pairs.jsonl --steps 9 {short}", STEP, 5, 5),
+    "half of the weights": ("train --objective sft --freeze half --steps 9 {world}", STEP, 5, 5),
+    "within a rollout": ("train --objective ppo --steps 8 --max-new 4 {world}", STEP, 5, 6),
+    "in the last step": ("train --objective sft --steps 9 {world}", STEP, 9, 9),
+    "after the last step": ("train --objective sft --steps 9 {world}", (report, "close_run"), 1, 9),
+    "pretrain": ("pretrain --corpus text.txt --steps 6 --tokens 128 --threads 1", STEP, 3, 3),
+    "reward": ("reward --data pairs.jsonl --steps 9 --init {tiny} --batch-size 4 --threads 1", STEP, 4, 4)}
+NUMBERS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_run_that_is_interrupted_goes_on_to_the_same_bits(case, tiny_base, here, capsys):
+    command, place, when, kept = CASES[case]
+    lines(here / "pairs.jsonl", PAIRS)
+    (here / "text.txt").write_text(CORPUS)
+    short = f"--init {tiny_base} --batch-size 4 {' '.join(QUICK)}"
+    program, *argv = command.format(tiny=tiny_base, short=short, world=f"--rows 40 {short}").split()
+    main, number = MAINS[program], NUMBERS[list(CASES).index(case) % 3]
+    handlers = [signal.getsignal(n) for n in NUMBERS]
+    with pytest.MonkeyPatch.context() as patch:
+        strike(patch, number, *place, when)
+        assert call(main, *argv, "--out", "run") == 128 + number
+    *_, said = capsys.readouterr().err.strip().splitlines()
+    goes_on = f"python -m nanouft.{program} --resume run"
+    assert said == (f"interrupted ({number.name}): run holds {f'step {kept}' if kept else 'no step yet'}; "
+                    f"go on with: {goes_on}")
+    assert runs.whole_steps(here / "run") == ([kept] if kept else [])
+    assert handlers == [signal.getsignal(n) for n in NUMBERS] and signals.WholeSteps.current is None
+    assert call(main, *goes_on.split()[3:]) == call(main, *argv, "--out", "whole") == 0
+    for file in ("model.safetensors", "metrics.jsonl"):
+        ours, theirs = here / "run" / file, here / "whole" / file
+        assert ours.exists() == theirs.exists()
+        assert not ours.exists() or ours.read_bytes() == theirs.read_bytes(), file
+
+
+def test_what_cannot_be_gone_on_with_is_one_line(tiny_base, here, capsys):
+    (here / "text.txt").write_text(CORPUS)
+    with pytest.MonkeyPatch.context() as patch:
+        strike(patch, signal.SIGINT, *STEP, 2)
+        assert call(pretrain.main, *"--corpus text.txt --steps 4 --tokens 128 --out run".split()) == 130
+
+    def says(main, *words, argv):
+        capsys.readouterr()
+        one_error(call(main, *argv), capsys.readouterr().err, *words)
+    says(pretrain.main, "no other flag", "--lr", argv=["--resume", "run", "--lr", 1])
+    says(reward.main, "not made by nanouft.reward", argv=["--resume", "run"])
+    says(pretrain.main, "--resume run", argv=["--out", "run"])
+    (here / "text.txt").write_text(CORPUS + "New.")
+    says(pretrain.main, "changed", argv=["--resume", "run"])
+    (here / "text.txt").write_text(CORPUS)
+    assert call(pretrain.main, "--resume", "run") == 0
+    says(pretrain.main, "finished", argv=["--resume", "run"])
+
+
+# ---- when a loop may be left -----------------------------------------------------------------------------------------
+def loop(asks: dict[int, int], seconds: float = 0, **kw):
+    """Steps 0 .. 9; in step n, held, asks[n] signals come and it lasts so long. -> (what was saved, steps begun)"""
+    saved, begun = [], []
+    whole = signals.WholeSteps(saved.append, **kw)
+    with pytest.raises(signals.Interrupted), signals.caught():
+        for step in whole.steps(range(10)):
+            begun.append(step)
+            whole.hold()
+            for _ in range(asks.get(step, 0)):
+                signal.raise_signal(signal.SIGTERM)
+                time.sleep(seconds)
+    return saved, begun[-1]
+
+
+def test_a_held_signal_waits_for_the_steps_end_but_not_for_ever(monkeypatch):
+    assert loop({3: 1}) == ([4], 3)
+    assert loop({3: 2}) == ([4], 3), "one that comes twice at once is one"
+    assert loop({3: 1}, stride=4) == ([4], 3) and loop({4: 1}, stride=4) == ([8], 7)
+    monkeypatch.setattr(signals, "GRACE", 0.05)
+    began = time.monotonic()
+    assert loop({3: 1}, seconds=3) == ([], 3) and time.monotonic() - began < 1, "a step without end is left"
+    assert loop({3: 2}, seconds=0.06) == ([], 3), "who asks again does not want to wait"
+
+
+def test_what_is_ignored_stays_ignored():
+    """nohup, and jobs that a script starts in the background."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert config.run(lambda argv: signal.raise_signal(signal.SIGHUP)) == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+# ---- as a process ----------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("number, when", [(signal.SIGINT, "importing"), (signal.SIGTERM, "training")])
+def test_a_process_ends_within_two_seconds_in_one_line(number, when, tiny_base, here):
+    argv = ["-m", "nanouft.train", "--objective", "sft", "--init", str(tiny_base), "--steps", "100000", *QUICK]
+    process = subprocess.Popen([sys.executable, *argv], cwd=here, env=environment(), text=True,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    end, log = time.time() + 60, here / "out" / "sft" / "metrics.jsonl"
+    maps = f"/proc/{process.pid}/maps"
+    while not (log.exists() if when == "training" else os.path.exists(maps) and "libtorch_cpu" in open(maps).read()):
+        assert time.time() < end and process.poll() is None
+        time.sleep(0.02)
+    began = time.time()
+    process.send_signal(number)
+    _, err = process.communicate(timeout=30)
+    assert time.time() - began < 2 and process.returncode == 128 + number
+    assert "Traceback" not in err and err.strip().splitlines()[-1].startswith("interrupted"), err
+    if when == "training":
+        assert runs.whole_steps(here / "out" / "sft")

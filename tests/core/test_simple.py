@@ -1,0 +1,62 @@
+"""simple.py: one file, and yet the same losses as the loop for every objective."""
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from nanouft import simple, train, world
+from nanouft.data.batches import collate, encode
+from nanouft.models.load import start_model
+from nanouft.objectives import OBJECTIVES
+from nanouft.reference import add_columns
+from nanouft.shell.devices import Device
+from nanouft.training.flags import Train
+from nanouft.training.setup import Run
+from running import call, losses
+
+STEPS, CPU = 20, Device("cpu", "fp32")
+
+
+@dataclass
+class InOrder:
+    """A source of steps: the rows as they come, 16 a step, as simple.teach takes them."""
+    encoded: list
+    pad: int
+    stride = 1
+    stats = {}
+
+    def __call__(self, step: int):
+        return collate(self.encoded, range(step * simple.ROWS, (step + 1) * simple.ROWS), self.pad)
+
+
+@pytest.mark.parametrize("name", ["sft", "ift", "dpo"])
+def test_its_losses_are_those_of_train(name, tmp_path, capsys):
+    objective = OBJECTIVES[name]
+    hp = objective.hp()
+    rows = world.rows("train", objective.data, STEPS * simple.ROWS, seed=0)
+    model, tok = start_model("base")
+    plain = simple.teach(model, rows, tok, name, STEPS)
+
+    model, tok = start_model("base")
+    encoded, _ = encode(objective.rows(rows, hp), tok, model.cfg.n_ctx)
+    add_columns(encoded, objective.columns, model, tok.pad, CPU, hp)
+    cfg = Train(lr=simple.LEARNING_RATE[name], batch_size=simple.ROWS, save_every=0)
+    train.fit(model, objective, hp, STEPS, Run(name, cfg, hp, CPU, tmp_path, InOrder(encoded, tok.pad), None))
+    assert losses(tmp_path) == pytest.approx(plain, abs=1e-6, rel=0)
+    assert objective.lr == simple.LEARNING_RATE[name] and plain[-1] < plain[0]
+
+
+def test_the_command_prints_answers_before_and_after(capsys):
+    assert call(simple.main, "--objective", "ift", "--steps", "3") == 0
+    out = capsys.readouterr().out
+    assert out.count("   before  ") == out.count("   after   ") == 3 and "step   2   loss" in out
+    assert call(simple.main, "--steps", "0") == 2
+
+
+def test_readme_shows_what_it_prints(capsys):
+    assert call(simple.main, "--objective", "ift") == 0
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    shown = readme[readme.index("step   0   loss"):].split("```")[0]
+    out = capsys.readouterr().out
+    for part in shown.strip().split("\n\n"):
+        assert part.strip() in out, part

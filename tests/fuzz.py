@@ -1,0 +1,251 @@
+"""Nonsense in, one clear line or the right result out: what is tried, and how often it held.
+
+    python tests/fuzz.py lines --n 3000             # random command lines of every program
+    python tests/fuzz.py runs                       # a run folder with one thing tampered, then resumed or used
+    python tests/fuzz.py models                     # the same with the folder of a start model
+    python tests/fuzz.py kills --n 100              # killed before each file operation, and at random moments
+    python tests/fuzz.py environments               # odd environments
+    python tests/fuzz.py lines runs models kills environments --short       # a few of each, as the suite does
+    python tests/fuzz.py lines --seed 3 --only 17   # one case again, with all that it says
+
+Every case runs in a child of this process (torch is imported once), in a folder of its own, with an end after which it
+is killed. It is bad if it ends in a traceback or a crash, never takes a first step, writes raw control characters to
+the terminal, or gives without a word a result other than the untouched one. Exit code 1 if anything is bad.
+A child cannot write outside its folder: a line may say `--out /dev/null`, and root could do that.
+"""
+import argparse
+import os
+import random
+import re
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+os.environ.update(OMP_NUM_THREADS="1", MPLBACKEND="Agg", PYTHONPATH=str(Path(__file__).parents[1]))
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+
+GOOD = ("ok", "clean error", "still going")
+BAD = ("traceback", "crash", "never starts", "raw control characters", "silently different", "other exit code")
+ENOUGH, MOST = 8, 60            # seconds: a line that has begun may go on for so long; one that has not, for so long
+MEMORY = 12 * 2**30             # address space of a child
+FEW = {"lines": 25, "runs": 10, "models": 10, "kills": 3, "environments": 1}        # of --short, for the suite
+
+
+@dataclass
+class Case:
+    name: str                                                   # what was done: a command, or what was tampered
+    work: Callable[[], int]                                     # runs in the child, in the case's folder; exit code
+    prepare: Callable[[Path], None] = lambda folder: None
+    differs: Callable[[Path, str], str] = lambda folder, said: ""       # of exit code 0: how from the untouched result
+    begun: Callable[[Path, str], bool] = lambda folder, said: bool(said.strip())
+    may_refuse: bool = True                                     # is one clear line an end that is allowed?
+
+
+@dataclass
+class End:
+    kind: str
+    said: str = ""
+
+
+# ---- one child -------------------------------------------------------------------------------------------------------
+def guard(folder: Path) -> None:
+    """From now on this process writes only below `folder`; elsewhere it is as if permission were denied."""
+    home = str(folder.resolve())
+
+    def deny(event: str, args: tuple) -> None:
+        if event == "open":
+            write = args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
+            paths = args[:1] if write else ()
+        elif event in ("os.rename", "os.link", "os.symlink"):
+            paths = args[:2]
+        elif event in ("os.remove", "os.rmdir", "os.mkdir", "os.truncate", "os.chmod", "shutil.rmtree"):
+            paths = () if any(isinstance(x, int) and x >= 0 for x in args[1:] if event != "os.mkdir") else args[:1]
+        else:
+            return
+        for path in paths:
+            if isinstance(path, (str, bytes, os.PathLike)):
+                place = os.path.abspath(os.fsdecode(path))
+                place = os.path.join(os.path.realpath(os.path.dirname(place)), os.path.basename(place))
+                place = os.path.realpath(place) if event == "open" else place
+                if not place.startswith((home, "/dev/shm/")) and not (event == "open" and place == "/dev/null"):
+                    raise PermissionError(13, "Permission denied", place)
+    sys.addaudithook(deny)
+
+
+def child(case: Case, folder: Path, said: Path) -> int:
+    """Fork; returns the child's number."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if number := os.fork():
+        return number
+    code = 1
+    try:
+        os.setsid()
+        for n, mode in ((0, os.O_RDONLY), (1, os.O_WRONLY), (2, os.O_WRONLY)):
+            os.dup2(os.open(os.devnull if n == 0 else said, mode | os.O_APPEND), n)
+        os.chdir(folder)
+        os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        guard(folder)
+        code = case.work()
+    except SystemExit as e:
+        code = e.code or 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:
+            os._exit(code if isinstance(code, int) else 1)
+
+
+def wait(number: int, ready: Callable[[], bool]) -> int | None:
+    """Exit code of a child, negative for a signal; None where it had to be ended."""
+    began = time.time()
+    while True:
+        pid, status = os.waitpid(number, os.WNOHANG)
+        spent = time.time() - began
+        if pid:
+            return os.waitstatus_to_exitcode(status)
+        if spent > MOST or spent > ENOUGH and ready():
+            os.killpg(number, signal.SIGKILL)
+            os.waitpid(number, 0)
+            return None
+        time.sleep(0.01 if spent < 1 else 0.1)
+
+
+def run(case: Case, folder: Path) -> End:
+    folder.mkdir(parents=True)
+    output = folder.with_name(folder.name + ".out")
+    output.touch()
+
+    def said() -> str:
+        return output.read_bytes().decode(errors="replace")
+    case.prepare(folder)
+    code = wait(child(case, folder, output), lambda: case.begun(folder, said()))
+    return judge(case, code, folder, said())
+
+
+def judge(case: Case, code: int | None, folder: Path, said: str) -> End:
+    if "Traceback (most recent" in said:
+        return End("traceback", said)
+    if re.search("[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f]|\x1b(?!\\[A)", said):       # \x1b[A: tqdm goes up a line
+        return End("raw control characters", said)
+    if code is None:
+        return End("still going" if case.begun(folder, said) else "never starts", said)
+    if code < 0 or code >= 128:
+        return End("crash", f"signal {-code}\n{said}")
+    if code == 2:
+        one = len(re.findall("^error: ", said, re.M)) == 1
+        return End("clean error" if one and case.may_refuse else "other exit code", said)
+    if code:
+        return End("other exit code", f"exit code {code}\n{said}")
+    different = case.differs(folder, said)
+    return End("silently different" if different else "ok", different or said)
+
+
+# ---- all of them -----------------------------------------------------------------------------------------------------
+@dataclass
+class Tally:
+    subject: str
+    kinds: dict[str, Counter] = field(default_factory=dict)     # of each group of cases
+    bad: list[tuple[int, str, End]] = field(default_factory=list)
+
+    def add(self, number: int, name: str, end: End) -> None:
+        group = name.split()[0]
+        self.kinds.setdefault(group, Counter())[end.kind] += 1
+        if end.kind in BAD:
+            self.bad.append((number, name, end))
+
+    def table(self) -> str:
+        total = sum(self.kinds.values(), Counter())
+        names = [*GOOD, *(k for k in BAD if k != "other exit code" or total[k])]
+        width = max(16, *(len(g) + 2 for g in self.kinds))
+        rows = [(self.subject, *names)]
+        rows += [(g, *(c[k] for k in names)) for g, c in sorted(self.kinds.items())] if len(self.kinds) > 1 else []
+        rows += [(f"all {sum(total.values()):,}", *(total[k] for k in names))]
+        return "\n".join(f"{row[0]:<{width}}" + "".join(f"{x:>{len(n) + 2}}" for x, n in zip(row[1:], names))
+                         for row in rows)
+
+    def failures(self, command: str, most: int = 20) -> str:
+        out = []
+        for number, name, end in self.bad[:most]:
+            tail = " | ".join(end.said.strip().splitlines()[-3:])[-400:]
+            out.append(f"{end.kind}: {name[:400]}\n    {command} --only {number}\n    {tail!r}")
+        if len(self.bad) > most:
+            out.append(f"... and {len(self.bad) - most} more")
+        return "\n".join(out)
+
+
+def safe(text: str) -> str:
+    """For this terminal: nothing that acts, nothing that cannot be encoded."""
+    text = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+
+
+def subjects() -> dict[str, Callable]:
+    import fuzz_folders
+    import fuzz_lines
+    import fuzz_processes
+    return {"lines": fuzz_lines.cases, "runs": fuzz_folders.runs, "models": fuzz_folders.models,
+            "kills": fuzz_processes.kills, "environments": fuzz_processes.environments}
+
+
+def fuzz(subject: str, n: int | None = None, seed: int = 0, only: int | None = None) -> Tally:
+    """Run the cases of a subject: all that there are (n None; of lines 300), or n drawn from them."""
+    import torch
+    torch.set_num_threads(1)                                    # no threads before a fork
+    place, tally = Path(tempfile.mkdtemp(prefix="fuzz-")), Tally(subject)
+    began = time.time()
+    try:
+        cases: Iterator[Case] = subjects()[subject](n, random.Random(seed), place)
+        for number, case in enumerate(cases):
+            if only is not None and number != only:
+                continue
+            end = run(case, place / str(number))
+            tally.add(number, case.name, end)
+            if only is not None:
+                print(safe(f"{case.name}\n{end.said}\n{end.kind}"))
+                break
+            shutil.rmtree(place / str(number), ignore_errors=True)
+            (place / f"{number}.out").unlink()
+            if number % 100 == 99:
+                print(f"{number + 1} cases, {len(tally.bad)} bad, {time.time() - began:.0f} s", file=sys.stderr)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+    return tally
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("subject", choices=["lines", "runs", "models", "kills", "environments"], nargs="+")
+    parser.add_argument("--n", type=int, help="cases; of kills: random moments beside the operations")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--short", action="store_true", help="a few cases: what the suite runs")
+    parser.add_argument("--only", type=int, help="this case alone, with its output")
+    args = parser.parse_args(argv)
+    bad = 0
+    for subject in args.subject:
+        number = FEW[subject] if args.short else args.n
+        tally = fuzz(subject, number, args.seed, args.only)
+        n = f" --n {number}" if number is not None else ""
+        if args.only is None:
+            print(tally.table())
+        if tally.bad and args.only is None:
+            print(safe("\n" + tally.failures(f"python tests/fuzz.py {subject}{n} --seed {args.seed}")))
+        bad += len(tally.bad)
+    return int(bad > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

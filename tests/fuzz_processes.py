@@ -1,0 +1,244 @@
+"""A run that is killed anywhere and goes on, and a run in an odd environment: the same weights, nothing left over."""
+import builtins
+import io
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from fuzz import Case, child, wait
+from fuzz_folders import quietly
+from running import DEMOS, PAIRS, be_brief, lines, tiny_folder
+
+from nanouft import train
+from nanouft.look import plots
+from nanouft.shell import config, runs
+
+SHORT = ["--init", "start", "--batch-size", "4", "--threads", "1", "--items", "0", "--device", "cpu", "--out", "run"]
+OBJECTIVES = ("ift", "dpo", "kto", "rloo", "ppo")
+
+
+# ---- killed ----------------------------------------------------------------------------------------------------------
+class Operations:
+    """Counts what this process does to files, and kills it at operation `at`: before it, after a file was opened, and
+    halfway through a file of tensors."""
+
+    def __init__(self, at: int | None):
+        self.at, self.names = at, []
+        for name in ("replace", "rename", "mkdir", "fsync", "unlink", "remove", "rmdir", "ftruncate", "link", "open"):
+            setattr(os, name, self.counted(getattr(os, name), name))
+        builtins.open = io.open = self.counted(io.open, "write")
+        runs._save = self.tensors(runs._save)
+
+    def here(self, name: str) -> None:
+        self.names.append(name)
+        if self.at == len(self.names) - 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def counted(self, real: Callable, name: str) -> Callable:
+        def operation(*args, **kw):
+            mode = kw.get("mode", args[1] if len(args) > 1 else "r")
+            if name == "write" and not set("wax+") & set(mode) or name == "open" and not mode & os.O_CREAT:
+                return real(*args, **kw)
+            self.here(f"{name} {os.path.basename(str(args[0]))}")
+            result = real(*args, **kw)
+            if name in ("write", "open"):
+                self.here(f"opened {os.path.basename(str(args[0]))}")
+            return result
+        return operation
+
+    def tensors(self, real: Callable) -> Callable:
+        def save(tensors: dict, file: Path) -> None:
+            self.here(f"tensors {file.name}")
+            real(tensors, file)
+            whole = file.read_bytes()
+            file.write_bytes(whole[:len(whole) // 2])
+            self.here(f"half of {file.name}")
+            file.write_bytes(whole)
+        return save
+
+
+def brief() -> None:
+    be_brief()
+    plots.curves = lambda run: (run / "curves.png").write_bytes(b"a picture")
+
+
+def started(argv: list[str]) -> int:
+    """What a person would do in this folder: go on with the run, or begin it where there is none."""
+    return config.run(train.main, ["--resume", "run"] if Path("run", "run.json").exists() else argv)
+
+
+def after_a_kill(argv: list[str], place: Path, name: str, kill: Callable[[Path, int], None]) -> Case:
+    """Begun, killed, started again until it is finished. `kill(folder, number)` ends the child `number`."""
+    def prepare(folder: Path) -> None:
+        for f in ("start", "pairs.jsonl"):
+            os.symlink(place / f, folder / f)
+        kill(folder)
+        if not (folder / "run").exists():
+            (folder / "run").mkdir()
+
+    def work() -> int:
+        return 0 if finished(Path.cwd()) else started(argv)
+
+    def finished(folder: Path) -> bool:
+        """Was the report printed before the kill, and the run marked as finished?"""
+        log, result = folder.with_name(folder.name + ".first"), folder / "run" / "eval.json"
+        return ("Everything is in" in log.read_text(errors="replace") and result.exists()
+                and "after" in json.loads(result.read_text()))
+
+    def differs(folder: Path, said: str) -> str:
+        whole = place / "whole" / name.split()[1]
+        for file in ("model.safetensors", "metrics.jsonl"):
+            if (folder / "run" / file).read_bytes() != (whole / file).read_bytes():
+                return f"{file} differs\n{said}"
+        ours, theirs = (json.loads((f / "eval.json").read_text()) for f in (folder / "run", whole))
+        if any(ours.get(when) != theirs[when] for when in ("before", "after")):
+            return f"eval.json differs\n{said}"
+        if not finished(folder) and "Everything is in" not in said:
+            return f"the report was never printed\n{said}"
+        more = files(folder / "run") ^ files(whole) | {f.name for f in folder.iterdir()} - {"run", "start", "pairs.jsonl"}
+        more -= {".lock"}                               # killed before it let go: nobody holds what is left
+        return f"left over or missing: {sorted(more)}\n{said}" if more else ""
+    return Case(name, work, prepare, differs, may_refuse=False)
+
+
+def files(run: Path) -> set[str]:
+    """Names below a run folder; of the steps only what a step consists of."""
+    found = {str(f.relative_to(run)) for f in run.rglob("*")}
+    steps = {f.name for f in (run / "steps").glob("*") if f.name.isdigit()}
+    return {"/".join("N" if part in steps else part for part in Path(f).parts) for f in found}
+
+
+def first(folder: Path, work: Callable[[], int], seconds: float | None = None) -> None:
+    """The process that is killed: after so many seconds, or when it kills itself."""
+    log = folder.with_name(folder.name + ".first")
+    log.touch()
+    number = child(Case("first", work), folder, log)
+    if seconds is None:
+        wait(number, lambda: False)
+        return
+    time.sleep(seconds)
+    os.kill(number, signal.SIGKILL)
+    os.waitpid(number, 0)
+
+
+def kills(n: int | None, rng: random.Random, place: Path) -> Iterator[Case]:
+    """Every file operation of a short dpo (n None), and n random moments (100) of five objectives."""
+    brief()
+    lines(place / "pairs.jsonl", PAIRS)
+    tiny_folder(place / "start")
+    argv = {o: ["--objective", o, "--steps", "8", "--rows", "8", "--save-every", "2", "--eval-every", "3", *SHORT]
+            for o in OBJECTIVES}
+    argv["file"] = ["--objective", "dpo", "--data", "pairs.jsonl", "--steps", "5", "--save-every", "2", *SHORT]
+    seconds = {}
+
+    def whole(o: str) -> None:
+        """The run that nobody kills, once."""
+        if o not in seconds:
+            began = time.time()
+            quietly(place, train.main, argv[o])
+            seconds[o] = time.time() - began
+            (place / "whole").mkdir(exist_ok=True)
+            shutil.move(place / "run", place / "whole" / o)
+
+    def to_the_end() -> int:
+        operations = Operations(None)
+        code = config.run(train.main, argv["file"])
+        sys.stdout.flush()
+        Path("names.txt").write_text("\n".join(operations.names))
+        return code
+    whole("file")
+    folder = place / "count"
+    folder.mkdir()
+    for f in ("start", "pairs.jsonl"):
+        os.symlink(place / f, folder / f)
+    first(folder, to_the_end)
+    names = (folder / "names.txt").read_text().splitlines()
+    chosen = range(len(names)) if n is None else sorted(rng.sample(range(len(names)), min(n, len(names))))
+
+    def at(i: int, folder: Path) -> None:
+        def work() -> int:
+            Operations(i)
+            return config.run(train.main, argv["file"])
+        first(folder, work)
+    for i in chosen:
+        yield after_a_kill(argv["file"], place, f"operation file {i}: {names[i]}", partial(at, i))
+
+    def later(line: list[str], delays: list[float], folder: Path) -> None:
+        for delay in delays:
+            first(folder, lambda: started(line), delay)
+    for i in range(100 if n is None else n):
+        o = OBJECTIVES[i % len(OBJECTIVES)]
+        whole(o)
+        delays = [rng.uniform(0, seconds[o]) for _ in range(rng.choice((1, 1, 2, 3)))]
+        yield after_a_kill(argv[o], place, f"moment {o} after {', '.join(f'{d:.2f}' for d in delays)} s",
+                           partial(later, argv[o], delays))
+
+
+# ---- environments ----------------------------------------------------------------------------------------------------
+ENVIRONMENTS = {                    # the shell line; {run} is the run, with --out run
+    "no HOME": "env -u HOME {run}", "HOME that is not there": "HOME=/none {run}", "LANG=C": "LC_ALL=C LANG=C {run}",
+    "unknown locale": "LC_ALL=xx_XX.nope {run}", "no UTF-8 mode": "LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 {run}",
+    "stdin closed": "{run} <&-", "stdout closed": "{run} >&-", "stderr closed": "{run} 2>&-",
+    "all closed": "{run} <&- >&- 2>&-", "stdin endless": "{run} </dev/zero", "stdout full": "{run} >/dev/full",
+    "10 columns": "COLUMNS=10 {run}", "columns x": "COLUMNS=x LINES=-1 {run}", "dumb terminal": "TERM=dumb {run}",
+    "unknown terminal": "env -u TERM {run}", "no colour": "NO_COLOR=1 FORCE_COLOR=1 {run}",
+    "folder that takes no files": "cd /proc && {here} --init {place}/start --data {place}/demos.jsonl {same}",
+    "no TMPDIR": "TMPDIR=/none {run}", "TMPDIR elsewhere": "TMPDIR=/dev/shm {run}", "TMPDIR is a file":
+    "TMPDIR=$PWD/demos.jsonl {run}", "MPLBACKEND=nope": "MPLBACKEND=nope {run}", "no place for matplotlib":
+    "MPLCONFIGDIR=/proc/x {run}", "WORLD_SIZE alone": "WORLD_SIZE=2 {run}", "WORLD_SIZE and RANK alone":
+    "WORLD_SIZE=2 RANK=0 LOCAL_RANK=0 {run}", "WORLD_SIZE=x": "WORLD_SIZE=x {run}", "0 threads":
+    "OMP_NUM_THREADS=0 {run}", "-1 threads": "OMP_NUM_THREADS=-1 {run}", "x threads": "OMP_NUM_THREADS=x {run}",
+    "a thousand threads": "OMP_NUM_THREADS=1000 {run}", "another hash seed": "PYTHONHASHSEED=7 {run}",
+    "warnings are errors": "PYTHONWARNINGS=error {run}", "optimised": "PYTHONOPTIMIZE=2 {run}",
+    "ASCII output": "PYTHONIOENCODING=ascii {run}", "unbuffered": "PYTHONUNBUFFERED=1 {run}",
+    "development mode": "PYTHONDEVMODE=1 {run}", "no bytecode": "PYTHONDONTWRITEBYTECODE=1 {run}",
+    "unknown time zone": "TZ=Mars/Base {run}", "a GPU that is not there": "CUDA_VISIBLE_DEVICES=99 {run}",
+    "head": "{run} | head -1", "nice": "nice -n 19 {run}", "nohup": "nohup {run}", "few files": "ulimit -n 24; {run}",
+    "spaces in the path": "mkdir 'a b' && cd 'a b' && {elsewhere}", "letters in the path":
+    "mkdir 'Zoë 学' && cd 'Zoë 学' && {elsewhere}", "a newline in the path": "mkdir 'a\nb' && cd 'a\nb' && {elsewhere}"}
+
+
+def environments(n: int | None, rng: random.Random, place: Path) -> Iterator[Case]:
+    lines(place / "demos.jsonl", DEMOS)
+    tiny_folder(place / "start")
+    same = "--objective sft --steps 2 --batch-size 4 --threads 1 --items 0 --device cpu"
+    here = f"{sys.executable} -m nanouft.train"
+    elsewhere = f"{here} --init {place}/start --data {place}/demos.jsonl {same} --out {{folder}}/run"
+    env = {k: v for k, v in os.environ.items() if k not in ("MPLBACKEND", "OMP_NUM_THREADS")}
+
+    def line(script: str, folder: Path) -> str:
+        run = f"{here} --init start --data demos.jsonl {same} --out run"
+        for name, text in (("{run}", run), ("{here}", here), ("{elsewhere}", elsewhere), ("{same}", same),
+                           ("{place}", str(place)), ("{folder}", str(folder))):
+            script = script.replace(name, text)
+        return script
+
+    def prepare(folder: Path) -> None:
+        for f in ("start", "demos.jsonl"):
+            os.symlink(place / f, folder / f)
+
+    def call(script: str) -> int:
+        code = subprocess.call(["bash", "-o", "pipefail", "-c", line(script, Path.cwd())], env=env)
+        return 0 if code in (1, 141) and script.endswith("| head -1") else code     # what it says to a broken pipe
+    whole = place / "whole"
+    whole.mkdir()
+    prepare(whole)
+    subprocess.run(line("{run}", whole), shell=True, cwd=whole, env=env, check=True, capture_output=True)
+
+    def differs(name: str, folder: Path, said: str) -> str:
+        ours, theirs = (f / "run" / "model.safetensors" for f in (folder, whole))
+        if not ours.exists():                           # who hangs up early gets no model
+            return "" if name == "head" else f"no model was made\n{said}"
+        return "" if ours.read_bytes() == theirs.read_bytes() else f"other weights\n{said}"
+    names = list(ENVIRONMENTS) if n is None else rng.sample(list(ENVIRONMENTS), min(n, len(ENVIRONMENTS)))
+    for name in names:
+        yield Case(f"train in {name}: {ENVIRONMENTS[name]!r}", partial(call, ENVIRONMENTS[name]), prepare,
+                   partial(differs, name), begun=lambda folder, said: False)
