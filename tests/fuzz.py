@@ -139,7 +139,7 @@ def run(case: Case, folder: Path) -> End:
 def judge(case: Case, code: int | None, folder: Path, said: str) -> End:
     if "Traceback (most recent" in said:
         return End("traceback", said)
-    if re.search("[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f]|\x1b(?!\\[A)", said):       # \x1b[A: tqdm goes up a line
+    if re.search("[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f]|\x1b(?!\\[A)", said):   # \x1b[A: tqdm, one line up
         return End("raw control characters", said)
     if code is None:
         return End("still going" if case.begun(folder, said) else "never starts", said)

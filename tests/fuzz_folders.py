@@ -26,8 +26,8 @@ from nanouft.shell.files import checksum
 
 MISSING = object()
 JUNK = [None, "x", "", -1, 3.5, 1e308, float("nan"), 10**40, True, [], {}, [[]] * 3, MISSING, "deep"]
-FLAGS = ["--objective", "dpo", "--steps", "6", "--batch-size", "4", "--save-every", "2", "--eval-every", "3", "--threads",
-         "1", "--items", "0", "--device", "cpu"]
+FLAGS = ["--objective", "dpo", "--steps", "6", "--batch-size", "4", "--save-every", "2", "--eval-every", "3",
+         "--threads", "1", "--items", "0", "--device", "cpu"]
 Change = tuple[str, Callable[[Path], None]]                     # (what is tampered, how)
 
 
@@ -75,7 +75,8 @@ def of_bytes(file: str, whole: Path, rng: random.Random, flips: int) -> Iterator
     data = (whole / file).read_bytes()
     for name, content in (("half", data[:len(data) // 2]), ("empty", b""), ("last byte gone", data[:-1]),
                           ("zeros", bytes(len(data))), ("doubled", data * 2), ("not UTF-8", b"\xff\xfe" + data),
-                          ("escape", b'{"\x1b[31m": "\x9b2J"}'), ("a number", b"7"), ("a list", b"[]"), ("null", b"null"),
+                          ("escape", b'{"\x1b[31m": "\x9b2J"}'), ("a number", b"7"), ("a list", b"[]"),
+                          ("null", b"null"),
                           ("only braces", b"{" * 100_000), ("double keys", b'{"step": 2, "step": 4}')):
         yield f"{file} {name}", partial(write, file, content)
 

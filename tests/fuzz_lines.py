@@ -29,19 +29,21 @@ FRONT = {               # what makes a command short, unless the line says other
     "nanouft.lab.overoptimise": "--part table --out o", "nanouft.lab.calibration": "--workers 1 --out o",
     "nanouft.lab.again": "--rows sft --workers 1", "nanouft.lab.methods": "--out m.md",
     "nanouft.lab.cost": f"{OWN} --rows 8 --steps 1", "nanouft.lab.bench": "--quick --threads 1",
-    "frozen_lake.__main__": "--seeds 1 --updates 1 --objective sft", "graded_answers": "graded.jsonl --answers bad good"}
+    "frozen_lake.__main__": "--seeds 1 --updates 1 --objective sft",
+    "graded_answers": "graded.jsonl --answers bad good"}
 WEIGHTS = {"nanouft.train": 8, "nanouft.reward": 2, "nanouft.sample": 2, "nanouft.evaluate": 2, "nanouft.ledger": 2}
 RARE = ("nanouft.lab.compare", "nanouft.lab.claims", "nanouft.lab.again", "nanouft.lab.bench",
         "nanouft.lab.calibration", "frozen_lake.__main__")              # long before their first word
 VALUES = ["", " ", "-", "--", "-1", "0", "1", "2", "7", "3.5", "0.5", "1e308", "-1e308", "1e-39", "1e9", "1000000",
-          "nan", "inf", "-inf", "1" * 40, "0x10", "1_000", "٣", "²", "\x1b[31mred\x07", "\x9b2J", "a\nb", "a\rb", "a\tb",
-          "\u202eabc", "\udcff\udcfe", "é" * 300, "x" * 5000, "学 ✓", "'", "\"", "$HOME", "*", "%s", "{}", "[]", "null",
-          "True", "none/such", ".", "..", "/", "dir", "empty", "file.txt", "data.jsonl", "pairs.jsonl", "broken.jsonl",
-          "binary.jsonl", "pipe", "/dev/null", "/dev/zero", "/dev/full", "/dev/stdin", "base", "tiny", "run", "sft",
-          "sft ift", "all", "A", "A:B", "list", "1:2", "1:-2", "auto", "cpu", "cuda:99", "mps", "C5", "exact", "a/" * 99]
+          "nan", "inf", "-inf", "1" * 40, "0x10", "1_000", "٣", "²", "\x1b[31mred\x07", "\x9b2J", "a\nb", "a\rb",
+          "a\tb", "\u202eabc", "\udcff\udcfe", "é" * 300, "x" * 5000, "学 ✓", "'", "\"", "$HOME", "*", "%s", "{}",
+          "[]", "null", "True", "none/such", ".", "..", "/", "dir", "empty", "file.txt", "data.jsonl", "pairs.jsonl",
+          "broken.jsonl", "binary.jsonl", "pipe", "/dev/null", "/dev/zero", "/dev/full", "/dev/stdin", "base", "tiny",
+          "run", "sft", "sft ift", "all", "A", "A:B", "list", "1:2", "1:-2", "auto", "cpu", "cuda:99", "mps", "C5",
+          "exact", "a/" * 99]
 
-NAMES = ["data.jsonl", "pairs.jsonl", "file.txt", "base", "tiny", "run", "new", "new/er", "dir", "empty", "sft", "dpo", "all",
-         "A", "1", "exact", "Hello."]
+NAMES = ["data.jsonl", "pairs.jsonl", "file.txt", "base", "tiny", "run", "new", "new/er", "dir", "empty", "sft", "dpo",
+         "all", "A", "1", "exact", "Hello."]
 
 
 def surroundings(place: Path) -> None:

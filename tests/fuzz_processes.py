@@ -103,7 +103,8 @@ def after_a_kill(argv: list[str], place: Path, name: str, kill: Callable[[Path, 
             return f"eval.json differs\n{said}"
         if not finished(folder) and "Everything is in" not in said:
             return f"the report was never printed\n{said}"
-        more = files(folder / "run") ^ files(whole) | {f.name for f in folder.iterdir()} - {"run", "start", "pairs.jsonl"}
+        beside = {f.name for f in folder.iterdir()} - {"run", "start", "pairs.jsonl"}
+        more = files(folder / "run") ^ files(whole) | beside
         more -= {".lock"}                               # killed before it let go: nobody holds what is left
         return f"left over or missing: {sorted(more)}\n{said}" if more else ""
     return Case(name, work, prepare, differs, may_refuse=False)

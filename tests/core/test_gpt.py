@@ -263,13 +263,13 @@ def test_there_and_back(tmp_path, dtype):
     ({"model_type": "llama"}, "llama"), ({"activation_function": "relu"}, "activation_function"),
     ({"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx"), ({"n_inner": 17}, "n_inner"),
     ({"scale_attn_weights": False}, "scale_attn_weights"), ({"tie_word_embeddings": False}, "tie_word_embeddings"),
-    ({"n_head": 3}, "multiple of n_head"), ({"n_layer": 0}, "positive"), ({"n_positions": -1}, "positive"),
-    ({"n_embd": None}, "not a number"), ({"n_embd": "many"}, "not a number"),
-    ({"vocab_size": float("inf")}, "not a number"), ({"layer_norm_epsilon": None}, "not a number"),
+    ({"n_head": 3}, "multiple of n_head"), ({"n_layer": 0}, "above 0"), ({"n_positions": -1}, "above 0"),
+    ({"n_embd": None}, "n_embd is None"), ({"n_embd": "many"}, "many"),
+    ({"vocab_size": float("inf")}, "vocab_size is"), ({"layer_norm_epsilon": None}, "not a number"),
     ({"drop": "vocab_size"}, "vocab_size"), ({"n_layer": 10 ** 9}, "h.999999999.ln_2.weight is missing"),
     ({"n_embd": 10 ** 30}, "config.json asks for"), ({"n_embd": 1e30}, "n_embd"), ({"n_embd": 16.5}, "n_embd"),
     ({"n_layer": True}, "n_layer"), ({"layer_norm_epsilon": float("nan")}, "layer_norm_epsilon"),
-    ({"layer_norm_epsilon": -1}, "positive"), ({"layer_norm_epsilon": 0.0}, "layer_norm_epsilon"),
+    ({"layer_norm_epsilon": -1}, "layer_norm_epsilon"), ({"layer_norm_epsilon": 0.0}, "layer_norm_epsilon"),
     ({"initializer_range": "x"}, "initializer_range"), ({"n_layer": "x" * 999}, "...")])
 def test_what_would_be_computed_differently_is_refused(folder, kw, says):
     edit(folder, **kw)

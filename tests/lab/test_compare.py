@@ -187,7 +187,8 @@ def test_a_changed_row_invalidates_its_own_cells_and_what_starts_from_them():
 
 
 def test_mistakes_are_one_line(capsys):
-    for argv, words in ((("--objectives", "stf"), "did you mean sft"), (("--on-policy-seeds", "0"), "--on-policy-seeds 0: must be")):
+    for argv, words in ((("--objectives", "stf"), "did you mean sft"),
+                        (("--on-policy-seeds", "0"), "--on-policy-seeds 0: must be")):
         one_error(call(compare.main, *argv), capsys.readouterr().err, words)
 
 
