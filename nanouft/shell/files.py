@@ -34,7 +34,7 @@ except ImportError:                 # Windows
     fcntl = None
     import msvcrt
 
-LOCK = ".lock"                      # inside a folder, or behind a file's name
+LOCK = ".lock"                      # inside a folder, or after the name of a file
 
 
 def write_json(file: Path, value) -> None:
@@ -88,8 +88,8 @@ class Lines:
             if not line.strip() or value is None and number == len(lines):
                 continue
             if complaint := "is no JSON object" if value is None else wrong(value):
-                raise UserError(f"{self.file}, line {number}: {complaint}; mend that line or delete it, "
-                                "nothing behind it is lost")
+                raise UserError(f"{self.file}, line {number}: {complaint}; repair that line or delete it, "
+                                "nothing after it is lost")
             out.append(value)
         return out
 
@@ -151,7 +151,7 @@ def _take(file: Path) -> BinaryIO | None:
             if fcntl:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             else:
-                lock.seek(1 << 30)                          # behind the text, which others may read
+                lock.seek(1 << 30)                          # after the text, which others may read
                 msvcrt.locking(lock.fileno(), msvcrt.LK_NBLCK, 1)
         except OSError as e:
             if e.errno in (errno.EAGAIN, errno.EACCES, errno.EDEADLK):

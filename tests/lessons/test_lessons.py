@@ -164,18 +164,17 @@ def run(file: Path, folder: Path) -> str:
 
 
 def run_here(source: str, file: Path, folder: Path, asserts: bool = True) -> str:
-    """The same for a changed lesson, in this process: torch is imported already, which else takes 5 s each time."""
-    out, before, threads = io.StringIO(), Path.cwd(), torch.get_num_threads()
+    """The same for a changed lesson, in this process and its one thread: importing torch anew takes 5 s."""
+    out, before = io.StringIO(), Path.cwd()
     sys.modules["lesson"] = module = types.ModuleType("lesson")             # dataclasses look their module up
     os.chdir(folder)
     try:
         code = compile(source, str(file), "exec", optimize=0 if asserts else 1)
-        with mock.patch.dict(OBJECTIVES), plots.plt.rc_context(), \
+        with mock.patch.dict(OBJECTIVES), mock.patch.object(torch, "set_num_threads"), plots.plt.rc_context(), \
                 contextlib.redirect_stdout(out), contextlib.redirect_stderr(io.StringIO()):
             exec(code, module.__dict__)
     finally:
         os.chdir(before)
-        torch.set_num_threads(threads)
         plots.plt.close("all")
     check(out.getvalue(), file, folder)
     return out.getvalue()
