@@ -85,6 +85,7 @@ def main(argv=None) -> int:
     cfg, _ = config.parse(Ledger, argv, "python -m nanouft.ledger", __doc__)
     if cfg.show and cfg.runs:
         raise UserError("--runs shows each run's own objective; --show changes nothing there")
+    picture = plots.picture_file("--out", cfg.out)
     prompt = cfg.prompt or world.rows("test", "prompts", 9, 0, skills=("list",))[0].prompt[-1].text
     try:
         answer = cfg.answer if cfg.answer is not None else world.reference(prompt)
@@ -108,7 +109,7 @@ def main(argv=None) -> int:
             continue
         print("  " + " ".join(f"{visible(t.strip()):>9}" for t in tokens) + "\n  " + " ".join(f"{x:>+9.2f}" for x in w))
     heads = ("what it says", "how its objective pushes the tokens of a right answer (SFT: 1)") if cfg.runs else ("", "")
-    print(f"\npicture: {plots.ledger(strips, Path(cfg.out), prompt, heads)}")
+    print(f"\npicture: {plots.ledger(strips, picture, prompt, heads)}")
     return 0
 
 

@@ -214,6 +214,8 @@ def fuzz(subject: str, n: int | None = None, seed: int = 0, only: int | None = N
                 continue
             end = run(case, place / str(number))
             tally.add(number, case.name, end)
+            if end.kind in BAD:
+                print(safe(f"{number}: {end.kind}: {case.name[:400]}"), file=sys.stderr, flush=True)
             if only is not None:
                 print(safe(f"{case.name}\n{end.said}\n{end.kind}"))
                 break

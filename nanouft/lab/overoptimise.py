@@ -76,6 +76,7 @@ class Study:
             raise UserError(f"another form than the committed one would mix with the evidence in {RESULTS}; give it "
                             "--out out/trial")
         self.picture = self.picture or str(Path("docs" if whole else self.out) / "over_optimisation.png")
+        plots.picture_file("--picture", self.picture)
 
     def settings(self, part: str) -> dict:
         """What a line of this part depends on, beside its source, pairs and seed."""

@@ -12,7 +12,9 @@ import matplotlib  # noqa: E402
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 
+from nanouft.shell.config import UserError  # noqa: E402
 from nanouft.shell.files import Lines  # noqa: E402
+from nanouft.shell.text import said  # noqa: E402
 
 UP, DOWN, GREY = "#0072B2", "#D55E00", "#777777"
 LINES = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
@@ -102,6 +104,13 @@ def ledger(rows: list[tuple[str, list[str], list[float]]], file: Path, title: st
     if title:
         fig.suptitle(title, x=0.02, y=1 - 0.12 / fig.get_figheight(), va="top", ha="left", weight="bold")
     return save(fig, file, h_pad=1.6)
+
+
+def picture_file(flag: str, name: str) -> Path:
+    """The file of a picture that a flag names. UserError, before anything slow is done, for another kind of file."""
+    if Path(name).suffix.lower() not in (".png", ".pdf", ".svg"):
+        raise UserError(f"{flag} {said(name)}: a picture is a .png, .pdf or .svg file; give it such a name")
+    return Path(name)
 
 
 def save(fig, file: Path, **layout) -> Path:
