@@ -84,7 +84,7 @@ def read(paths: list[str], prompt_field: str | None = None, response_field: str 
         report.append(file)
     if not rows:
         said = "; ".join(map(str, report)) or "no file given; name one with --data"
-        raise UserError(f"no row to learn from: {said}")
+        raise UserError("no row to learn from: " + said.replace("\n ", ";"))
     return rows, report
 
 
