@@ -98,9 +98,13 @@ def shorter(seqs: dict[str, tuple[Turns, Turns]]) -> Iterator[dict[str, tuple[Tu
         if any(talk[:n + 1] != talks[0][:n + 1] for talk in talks):
             return
         if talks[0][n].role == "user" and talks[0][n - 1].role in ("assistant", "shown"):
-            yield {role: (tuple(turn for i, turn in enumerate(context) if i >= n or turn.role == "system"),
-                          tuple(turn for i, turn in enumerate(trained, len(context)) if i >= n or turn.role == "system"))
+            yield {role: (_since(n, context), _since(n - len(context), trained))
                    for role, (context, trained) in seqs.items()}
+
+
+def _since(n: int, turns: Turns) -> Turns:
+    """The turns from number n on, and every system turn."""
+    return tuple(turn for i, turn in enumerate(turns) if i >= n or turn.role == "system")
 
 
 def order(lengths: list[int], rows: int, steps: int, seed: int, pool: int = 20) -> list[np.ndarray]:

@@ -1,4 +1,4 @@
-"""What holds the rows: files, folders, saved data sets, names on the Hugging Face hub -> JSON objects with their places.
+"""Files, folders, saved data sets and names on the Hugging Face hub -> JSON objects, each with its place.
 
     sources("my_folder")                            # the files in it that hold rows
     items, kind = objects("my.jsonl.gz")            # [("my.jsonl.gz, line 1", {...}), ...], "JSON lines, gzip"

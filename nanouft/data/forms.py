@@ -6,7 +6,8 @@
     ShareGPT       {"conversations": [{"from": "human", "value": ...}, {"from": "gpt", "value": ...}]}
     pairs          "chosen" and "rejected" beside a prompt, or as two conversations (or texts) that begin alike
     and, beside a response: "label" (true/false) and "score", "rating" or "reward"; beside a prompt: "system";
-    beside a pair: "p" (0..1), the probability that the chosen answer is the better one; "score_chosen", "score_rejected"
+    beside a pair: "p" (0..1), the probability that the chosen answer is the better one, or "score_chosen" and
+    "score_rejected"
 
 The idea: every field becomes a whole conversation first (turns.py); then one place decides where the prompt ends
 (`parse`). What cannot be understood raises UserError, one line with place, reason and remedy; a row with nothing to

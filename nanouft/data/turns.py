@@ -25,7 +25,8 @@ CALLS = ("tool_calls", "function_call")                                 # fields
 TURN_FIELDS = {"from", "value", "role", "content", "weight", "name", "tool_call_id", *CALLS}
 MARK = re.compile(r"(?:\A\s*|\n\n)(Human|Assistant):\s*")
 FOREIGN = re.compile(r"\[/?INST\]|<\|(?:im_start|im_end|start_header_id|user|assistant|system|end)\|>|<start_of_turn>"
-                     r"|^### ?(?:Instruction|Response|Human|Assistant|User):|^(?:Human|Assistant|USER|ASSISTANT):", re.M)
+                     r"|^### ?(?:Instruction|Response|Human|Assistant|User):|^(?:Human|Assistant|USER|ASSISTANT):",
+                     re.MULTILINE)
 
 
 # ---- lists of messages -----------------------------------------------------------------------------------------------

@@ -123,8 +123,8 @@ FORMS = {
     "roles": ({"messages": says(("developer", "Be kind."), U("a"), ("function_call", "f()"), ("tool", "1"), A("b"),
                                 ("Human", "c"), ("observation", "2"), ("gpt", "d"), U("e"))},
               Row((S, U("a"), N("f()"), T("1")), (A("b"), U("c"), T("2"), A("d"))), "messages"),
-    "weights": ({"messages": [*says(U("a")), {**WRONG, "weight": 0}, *says(U("b")), {**RIGHT, "weight": 1}, *says(U("c")),
-                              {**WRONG, "weight": 0}, *says(U("d")), RIGHT]},
+    "weights": ({"messages": [*says(U("a")), {**WRONG, "weight": 0}, *says(U("b")), {**RIGHT, "weight": 1},
+                              *says(U("c")), {**WRONG, "weight": 0}, *says(U("d")), RIGHT]},
                 Row((U("a"), N("no"), U("b")), (A("yes"), U("c"), N("no"), U("d"), A("yes"))), "messages"),
     "calls": ({"messages": [*says(U("a")), {"role": "assistant", "content": None, "tool_calls": [{"f": 1}]},
                             {"role": "tool", "tool_call_id": "x", "content": "1"}, RIGHT]},
@@ -383,7 +383,7 @@ MASKS = {                               # name -> (the row, what each sequence o
     "pair of conversations": ({"chosen": says(U("a"), A("b"), U("c"), A("d")),
                                "rejected": says(U("a"), A("b"), U("c"), A("e"))}, pair_rows,
                               [U_A + f" b<|end|><|user|> c<|assistant|>[[ {x}<|end|>]]" for x in "de"]),
-    "raw dialogues": ({"chosen": RAW + "b\n\nHuman: c\n\nAssistant: d", "rejected": RAW + "b\n\nHuman: c\n\nAssistant: e"},
+    "raw dialogues": ({side: RAW + f"b\n\nHuman: c\n\nAssistant: {x}" for side, x in zip(("chosen", "rejected"), "de")},
                       pair_rows, [U_A + f" b<|end|><|user|> c<|assistant|>[[ {x}<|end|>]]" for x in "de"]),
     "raw dialogue goes on": ({"prompt": "a", "response": "b\n\nHuman: c\n\nAssistant: d"}, demo_rows,
                              [U_A + "[[ b<|end|>]]<|user|> c<|assistant|>[[ d<|end|>]]"]),
@@ -460,7 +460,8 @@ def test_grades_of_another_scale_are_rescaled_aloud(tmp_path):
 
 # ---- containers ------------------------------------------------------------------------------------------------------
 def test_csv(tmp_path):
-    (tmp_path / "my.csv").write_text('\ufeffprompt,response,score,note\n"a, ""b""\nc",d,0.5,\n\ne,f,1,x\n', encoding="utf-8")
+    text = '\ufeffprompt,response,score,note\n"a, ""b""\nc",d,0.5,\n\ne,f,1,x\n'
+    (tmp_path / "my.csv").write_text(text, encoding="utf-8")
     rows, (report,) = read([str(tmp_path / "my.csv")])
     assert rows == [Row((U('a, "b"\nc'),), (A("d"),), score=0.5), Row((U("e"),), (A("f"),), score=1.0)]
     assert [r.where[-6:] for r in rows] == ["line 2", "line 5"] and "with scores (CSV): 2 rows read" in str(report)
