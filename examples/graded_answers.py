@@ -22,8 +22,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from nanouft.data.forms import quoted
-from nanouft.data.read import objects
+from nanouft.data.containers import objects
+from nanouft.data.turns import quoted
 from nanouft.shell import config
 
 

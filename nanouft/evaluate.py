@@ -47,6 +47,7 @@ class Evaluate:
     threads: int | None = None      # CPU threads
     prompt_field: str | None = None     # name of the prompt in your data, where it is none of the usual
     response_field: str | None = None   # name of the response in your data
+    strict: bool = False            # stop at the first row of your data that is not understood
 
     def check(self, given: set[str]) -> None:
         config.choose("--split", self.split, ("val", "test"))
@@ -54,8 +55,8 @@ class Evaluate:
         config.in_range(self, "seed")
         if self.data and (idle := sorted(given & {"split", "items", "seed"})):
             raise config.UserError(f"--{idle[0]} belongs to NanoWorld; it changes nothing with --data")
-        if not self.data and (idle := sorted(given & {"prompt_field", "response_field"})):
-            raise config.UserError(f"{config.flag(idle[0])} names a field of your own file; give it with --data")
+        if not self.data and (idle := sorted(given & {"prompt_field", "response_field", "strict"})):
+            raise config.UserError(f"{config.flag(idle[0])} is about your own file; give it with --data")
         if self.prior and (self.data or self.probes):
             raise config.UserError("--prior forces the beginning of NanoWorld answers; it changes nothing with "
                                    + ("--data" if self.data else "--probes"))
@@ -76,7 +77,7 @@ def main(argv=None) -> int:
     model, tok = start_model(cfg.init)
     model.to(device.name).eval()
     if cfg.data:
-        rows, report = read(cfg.data, cfg.prompt_field, cfg.response_field)
+        rows, report = read(cfg.data, cfg.prompt_field, cfg.response_field, strict=cfg.strict)
         print(*report, sep="\n")
         on_data(model, tok, rows, cfg.reference, device)
     else:

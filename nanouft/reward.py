@@ -61,6 +61,7 @@ class Reward:
     device: str = "auto"            # auto | cpu | cuda | mps
     threads: int | None = None      # CPU threads
     prompt_field: str | None = None     # name of the prompt in your data, where it is none of the usual
+    strict: bool = False            # stop at the first row of your data that is not understood
     out: str | None = None          # run folder [out/reward]
     resume: str | None = None       # go on with the interrupted run in this folder; takes no other flag
 
@@ -71,8 +72,8 @@ class Reward:
         config.in_range(self, "centre", "seed")
         config.in_range(self, "lr", above=True)
         config.in_range(self, "epochs", above=True, high=1_000_000)
-        if self.prompt_field and not self.data:
-            raise UserError("--prompt-field names a field of your own file; give it with --data")
+        if not self.data and (idle := sorted(given & {"prompt_field", "strict"})):
+            raise UserError(f"{config.flag(idle[0])} is about your own file; give it with --data")
         if self.steps is not None and "epochs" in given:
             raise UserError("--steps and --epochs say the same thing twice; give one")
         if self.data and (idle := sorted(given & {"rows", "pairs", "sampler", "skills"})):
@@ -114,7 +115,7 @@ def sampled_pairs(model: GPT, tok: Tokenizer, split: str, n: int, seed: int, ski
 
 def find_pairs(cfg: Reward, device: devices.Device) -> tuple[list[Row], list[Row]]:
     if cfg.data:
-        rows, found = read(cfg.data, cfg.prompt_field)
+        rows, found = read(cfg.data, cfg.prompt_field, strict=cfg.strict)
         print(*found, sep="\n")
         return holdout(rows)
     try:

@@ -58,51 +58,53 @@ class EncodeReport:
 
 
 def encode(examples: list[Example], tok: Tokenizer, n_ctx: int) -> tuple[list[Encoded], EncodeReport]:
-    """Tokenize. A dialogue that is too long loses its oldest turns, the same in every role (a pair shares its prompt),
-    and begins with a question; a row whose last question and answer do not fit is skipped: half a question is another
-    one, and a cut answer would teach never to stop. So every row has a prompt. UserError if no row is left."""
+    """Tokenize. A dialogue that is too long loses its oldest turns but system turns, the same in every role (a pair
+    shares its prompt), and begins with a question; a row whose last question and answer do not fit is skipped: half a
+    question is another one, and a cut answer would teach never to stop. So every row has a prompt. UserError if no row
+    is left."""
     out, report = [], EncodeReport(len(examples))
     for e in examples:
-        seqs = {role: tok.chat(context, trained) if trained else asked(context, tok)
-                for role, (context, trained) in e.seqs.items()}
-        excess = max(len(ids) - (n_ctx + 1) for ids, _ in seqs.values())
-        if excess > 0:
-            start = _question(list(seqs.values()), excess, tok.user)
-            if start is None:
-                report.skipped += 1
-                continue
-            report.cut += 1
-            seqs = {role: (ids[start:], mask[start:]) for role, (ids, mask) in seqs.items()}
-        tokens = {role: Tokens(np.array(ids, np.int64), np.array(mask, np.int64)) for role, (ids, mask) in seqs.items()}
-        out.append(Encoded(tokens, e, Columns(score=e.score, label=e.label, p=e.p)))
+        for seqs in (e.seqs, *shorter(e.seqs)):
+            tokens = {role: _tokens(context, trained, tok) for role, (context, trained) in seqs.items()}
+            if max(len(t.ids) for t in tokens.values()) <= n_ctx + 1:
+                out.append(Encoded(tokens, e, Columns(score=e.score, label=e.label, p=e.p)))
+                report.cut += seqs is not e.seqs
+                break
+        else:
+            report.skipped += 1
     if not out:
         raise UserError(f"no row fits: all {len(examples):,} questions with their answers are longer than the context "
                         f"of {n_ctx} tokens; shorten them or take a model with a longer context")
     return out, report
 
 
-def asked(context: Turns, tok: Tokenizer) -> tuple[list[int], list[int]]:
-    """A prompt that waits for its answer, and its mask: nothing to train on."""
-    ids = tok.prompt_ids(context)
-    return ids, [0] * len(ids)
+def _tokens(context: Turns, trained: Turns, tok: Tokenizer) -> Tokens:
+    """Ids and mask; a prompt that waits for its answer has nothing to train on."""
+    if trained:
+        ids, mask = tok.chat(context, trained)
+    else:
+        ids = tok.prompt_ids(context)
+        mask = [0] * len(ids)
+    return Tokens(np.array(ids, np.int64), np.array(mask, np.int64))
 
 
-def _question(seqs: list[tuple[list[int], list[int]]], excess: int, user: int) -> int | None:
-    """Where a row that has `excess` tokens too many may begin: at the first <|user|> from there on that all roles have,
-    after the same turns and before their last answers. None: there is none."""
-    shared = seqs[0][0]
-    for i in range(excess, min(_last_answer(mask) for _, mask in seqs)):
-        if shared[i] == user and all(ids[:i + 1] == shared[:i + 1] for ids, _ in seqs):
-            return i
-    return None
+def shorter(seqs: dict[str, tuple[Turns, Turns]]) -> Iterator[dict[str, tuple[Turns, Turns]]]:
+    """The same roles from a later question on, the longest first: from a user turn after an answer that all roles have,
+    after the same turns and before their last answers."""
+    talks = [(*context, *trained) for context, trained in seqs.values()]
+    ends = [max((i for i, turn in enumerate(talk) if turn.role == "assistant"), default=0) if trained else len(talk)
+            for talk, (_, trained) in zip(talks, seqs.values())]
+    for n in range(1, min(ends)):
+        if any(talk[:n + 1] != talks[0][:n + 1] for talk in talks):
+            return
+        if talks[0][n].role == "user" and talks[0][n - 1].role in ("assistant", "shown"):
+            yield {role: (_since(n, context), _since(n - len(context), trained))
+                   for role, (context, trained) in seqs.items()}
 
 
-def _last_answer(mask: list[int]) -> int:
-    """Index of the first token of the last answer; of a prompt, that of its last token."""
-    i = max((k for k, m in enumerate(mask) if m), default=len(mask) - 1)
-    while mask[i - 1]:
-        i -= 1
-    return i
+def _since(n: int, turns: Turns) -> Turns:
+    """The turns from number n on, and every system turn."""
+    return tuple(turn for i, turn in enumerate(turns) if i >= n or turn.role == "system")
 
 
 def order(lengths: list[int], rows: int, steps: int, seed: int, pool: int = 20) -> list[np.ndarray]:
@@ -199,13 +201,13 @@ def show_mask(e: Encoded, tok: Tokenizer, colour: bool) -> str:
     out = []
     for role, t in e.seqs.items():
         note = ONLY_READ.get(role) or _known(e.col)
-        text, trained = f"{role:>9}" + (f" ({note})" if note else "") + "  ", False
-        for i, m in zip(t.ids, 0 * t.mask if role in ONLY_READ else t.mask):
-            if bool(m) != trained:
-                text += begin if m else end
-                trained = bool(m)
-            text += visible(tok.decode([int(i)]))
-        out.append(text + (end if trained else ""))
+        text = f"{role:>9}" + (f" ({note})" if note else "") + "  "
+        mask = 0 * t.mask if role in ONLY_READ else t.mask
+        edges = [0, *(np.flatnonzero(np.diff(mask)) + 1), len(mask)]
+        for start, stop in zip(edges, edges[1:]):                   # a letter may be several tokens: decode spans
+            span = visible(tok.decode(t.ids[start:stop]))
+            text += begin + span + end if mask[start] else span
+        out.append(text)
     return "\n".join(out)
 
 

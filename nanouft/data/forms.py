@@ -4,30 +4,43 @@
     prompt/answer  {"prompt": ..., "response": ...}  or  "completion"
     messages       {"messages": [{"role": "user", "content": ...}, {"role": "assistant", "content": ...}]}
     ShareGPT       {"conversations": [{"from": "human", "value": ...}, {"from": "gpt", "value": ...}]}
-    pairs          "chosen" and "rejected" beside a prompt, or as two conversations that begin alike
-    and, beside a response: "label" (true/false) and "score" (0..1); beside a prompt: "system";
-    beside a pair: "p" (0..1), the probability that the chosen answer is the better one
+    pairs          "chosen" and "rejected" beside a prompt, or as two conversations (or texts) that begin alike
+    and, beside a response: "label" (true/false) and "score", "rating" or "reward"; beside a prompt: "system";
+    beside a pair: "p" (0..1), the probability that the chosen answer is the better one, or "score_chosen" and
+    "score_rejected"
 
-The idea: every field becomes a whole conversation first; then one place decides where the prompt ends (`parse`).
-What cannot be understood raises UserError, one line with place, reason and remedy; a row with nothing to learn from
-(an empty response) raises Skip, which read.py counts and announces. Nothing here opens a file.
-Simplified: text only (no images, no tool calls); a prompt without any answer is no row. Pure Python, no torch.
+The idea: every field becomes a whole conversation first (turns.py); then one place decides where the prompt ends
+(`parse`). What cannot be understood raises UserError, one line with place, reason and remedy; a row with nothing to
+learn from (an empty response) raises Skip. read.py counts and announces both. Nothing here opens a file.
+Simplified: text only (no images; calls of tools are shown as JSON). Pure Python, no torch.
 """
-import json
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
 from nanouft.data.rows import Row, Turn, Turns
+from nanouft.data.turns import (TALKS, TURN_FIELDS, a_type, dialogue, is_dialogue, quoted, shared_beginning, short,
+                                string, turns)
 from nanouft.shell.config import UserError
-from nanouft.shell.text import visible
 
-TALKS, PROMPTS = ("messages", "conversations"), ("instruction", "prompt")         # fields, in order of preference
+PROMPTS = ("instruction", "prompt")                                     # fields, in order of preference
 RESPONSES = ("output", "response", "completion")
-KNOWN = (*TALKS, *PROMPTS, "input", *RESPONSES, "chosen", "rejected", "label", "score", "p", "system")
+GRADES = ("score", "rating", "reward")
+KNOWN = (*TALKS, *PROMPTS, "input", *RESPONSES, "chosen", "rejected", "label", *GRADES, "p", "system")
 FORMS = "instruction/input/output, prompt/response, prompt/completion, messages, conversations, prompt/chosen/rejected"
-ROLES = {"system": "system", "user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant"}
+SIDE_GRADE = re.compile(r"(?:score|rating|reward)[_-](chosen|rejected)|(chosen|rejected)[_-](?:score|rating|reward)")
+ASKS = ("question", "query", "input", "problem", "text")                # may be prompts, but nobody has said so
+MEANING = {                             # of fields that nothing reads: what the model will not see
+    "context": "the text that the question is about: join it to the prompt", "history": "earlier turns: use messages",
+    "input": "the text that the prompt is about: join it to the prompt", "text": "plain text for pretrain --corpus",
+    "tools": "descriptions of tools: put them into a system turn", "functions": "descriptions of tools",
+    "images": "pictures", "image": "a picture", "videos": "films", "audios": "sound", "system_prompt": "a system turn",
+    "reasoning": "thoughts before the answer", "reasoning_content": "thoughts before the answer",
+    "margin": "how much better chosen is", **dict.fromkeys(GRADES, "a grade of an answer")}
+
+ANSWERS = ("assistant", "shown")                                     # roles in which the model speaks
 
 
 class Skip(Exception):
@@ -41,6 +54,10 @@ class Form:
     prompt: str | None                  # field with the prompt or the whole conversation; None: inside chosen/rejected
     response: str | None                # None: inside the conversation, or there are only pairs
     unused: list[str]
+    grade: str = "score"                # field with the grade of the response
+    sides: tuple[str, ...] = ()         # fields with the grades of chosen and of rejected
+    scale: tuple[float, float] = (0, 1)     # grades that become 0 and 1
+    dialogues: bool = False             # strings hold turns after "Human:" and "Assistant:"
 
 
 def detect(path: str, items: list[tuple[str, dict]], prompt: str | None, response: str | None) -> Form:
@@ -56,37 +73,70 @@ def detect(path: str, items: list[tuple[str, dict]], prompt: str | None, respons
     prompt = prompt or next((key for key in TALKS + PROMPTS if key in keys), None)
     if response is None and prompt not in TALKS:
         response = next((key for key in RESPONSES if key in keys), None)
-    if prompt is None and (response or not pairs):
+    apart = pairs and any(isinstance(item.get("chosen"), str) for _, item in items) and set(keys) & set(ASKS)
+    if prompt is None and (response or not pairs or apart):
+        corpus = "; plain text is read by python -m nanouft.pretrain --corpus" if keys == ["text"] else ""
         raise UserError(f"{items[0][0]}: no field with a prompt; {found(keys)}; forms understood: {FORMS}; "
-                        "or name your fields with --prompt-field and --response-field")
+                        f"or name your fields with --prompt-field and --response-field{corpus}")
     name = "/".join(key for key in (prompt, response) if key) or "conversations"
     if prompt == "instruction" and response in (None, "output"):
         name = "Alpaca"
     elif name == "conversations" and prompt:
         name = "ShareGPT conversations"
-    extra = ["pairs"] * pairs + ["labels"] * ("label" in keys) + ["scores"] * ("score" in keys)
-    used = {prompt, response, "chosen", "rejected", "label", "score", "p", "system"}
+    texts = [[item.get(key) for key in {prompt, response, "chosen", "rejected"}] for _, item in items]
+    dialogues = sum(any(map(is_dialogue, row)) for row in texts) * 2 >= len(texts)
+    if dialogues:
+        name += ' as text after "Human:" and "Assistant:"'
+    elif name == "conversations" and all(isinstance(item.get("chosen"), str) for _, item in items):
+        name = "texts (their shared beginning is the prompt)"
+    grades = [key for key in GRADES if key in keys] if response or prompt in TALKS else []
+    grade = next(iter(grades), "score")
+    sides = {side[1] or side[2]: key for key in keys if pairs and (side := SIDE_GRADE.fullmatch(key))}
+    sides = (sides["chosen"], sides["rejected"]) if len(sides) == 2 else ()
+    low, high = scale = scale_of([item.get(key) for _, item in items for key in (grade, *sides)])
+    extra = ["pairs"] * pairs + ["labels"] * ("label" in keys)
+    extra += ["scores" + f" ({quoted([grade])})" * (grade != "score")] * (grade in keys)
+    extra += [f"scores ({quoted(sides)})"] * bool(sides)
+    name += " with " * bool(extra) + " and ".join(extra) + f", {low:g} to {high:g} read as 0 to 1" * (scale != (0, 1))
+    used = {prompt, response, "chosen", "rejected", "label", grade, *sides, "p", "system"}
     used |= {"input"} if prompt == "instruction" else set()
-    unused = [key for key in keys if key not in used]
-    return Form(name + " with " * bool(extra) + " and ".join(extra), prompt, response, unused)
+    return Form(name, prompt, response, [key for key in keys if key not in used] + turn_fields(items, keys),
+                grade, sides, scale, dialogues)
+
+
+def turn_fields(items: list[tuple[str, dict]], keys: list[str]) -> list[str]:
+    """Fields of messages that nothing reads, such as messages.reasoning_content."""
+    lists = [(key, item[key]) for _, item in items for key in keys if isinstance(item.get(key), list)
+             and key in (*TALKS, "prompt", "chosen", "rejected")]
+    return list(dict.fromkeys(f"{key}.{name}" for key, talk in lists for turn in talk if isinstance(turn, dict)
+                              for name, value in turn.items() if name not in TURN_FIELDS and value is not None))
+
+
+def scale_of(values: list) -> tuple[float, float]:
+    """(0, 1), or the smallest and the largest grade of a file where more than a tenth lie outside: 1 to 5 stars."""
+    known = [grade for value in values if (grade := as_number(value)) is not None]
+    outside = sum(not 0 <= grade <= 1 for grade in known)
+    return (min(known), max(known)) if outside * 10 > len(known) and min(known) < max(known) else (0, 1)
 
 
 def parse(item: dict, form: Form, where: str, prompts: bool = False) -> Row:
     """One object -> one Row. Raises Skip (nothing to learn from) or UserError (not understood). `prompts`: a row that
     only asks is a row too."""
     talk = prompt_turns(item, form, where)                              # a question, or a conversation with its answers
-    inside = form.response is None and isinstance(item.get(form.prompt), (list, dict))
-    users = [i for i, turn in enumerate(talk) if turn.role == "user"]
-    question = talk[:users[-1] + 1] if users else ()                    # up to the last thing that the user says
+    inside = form.response is None and (isinstance(item.get(form.prompt), (list, dict)) or len(until_answer(talk)) > 0)
+    users = [i for i, turn in enumerate(talk) if turn.role in ("user", "tool")]
+    question = talk[:users[-1] + 1] if users else ()                    # up to the last thing that is said to the model
+    sides = implicit(item, where) if form.prompt is None and not form.dialogues else {}
+    question = sides.get("prompt", question)
 
     def whole(name: str) -> Turns | None:
         """The field as a whole conversation, from the system turn to the last answer."""
-        value = item.get(name)
-        said = () if value is None else turns(value, name, where)
+        value = sides.get(name, item.get(name))
+        said = () if value is None else field_turns(value, name, where, form)
         if not said:
             return None
         system = talk[:1] if talk and talk[0].role == "system" and said[0].role == "user" else ()
-        return until_answer(question + said if said[0].role == "assistant" else system + said)
+        return until_answer(question + said if said[0].role in ANSWERS else system + said)
 
     demo = until_answer(talk) if inside else whole(form.response) if form.response else None
     chosen, rejected = whole("chosen"), whole("rejected")
@@ -110,7 +160,7 @@ def parse(item: dict, form: Form, where: str, prompts: bool = False) -> Row:
         while n < most and chosen[n] == rejected[n]:
             n += 1
         prompt, chosen, rejected = chosen[:n], chosen[n:], rejected[n:]
-        if not n or chosen[0].role != "assistant" or rejected[0].role != "assistant":
+        if not n or chosen[0].role not in ANSWERS or rejected[0].role not in ANSWERS:
             raise UserError(f'{where}: "chosen" and "rejected" do not answer the same prompt; {found(item)}')
         if demo is not None and demo[:n] != prompt[:len(demo)]:
             raise UserError(f"{where}: the pair and the demonstration do not answer the same prompt; use one of them")
@@ -128,54 +178,54 @@ def parse(item: dict, form: Form, where: str, prompts: bool = False) -> Row:
     for name, trained in (("response", answer), ("chosen", chosen), ("rejected", rejected)):
         if trained and not all(turn.text.strip() for turn in trained if turn.role == "assistant"):
             raise Skip(f"empty {name}")
-    score, label = number(item.get("score"), where), truth(item.get("label"), where)
-    p = number(item.get("p"), where, "p")
+    score, label = number(item, form.grade, where, form.scale), truth(item.get("label"), where)
+    scores = tuple(number(item, side, where, form.scale) for side in form.sides)
+    p = number(item, "p", where)
     if answer is None and (score is not None or label is not None):
         raise UserError(f"{where}: a label or score judges one response, and this row has only a pair; remove it")
-    if score is not None and label is not None and (score > 0.5) != label and score != 0.5:
-        raise UserError(f'{where}: "label" {short(label)} and "score" {short(score)} contradict each other; remove one')
+    if form.scale == (0, 1) and score is not None and label is not None and (score > 0.5) != label and score != 0.5:
+        raise UserError(f'{where}: "label" {short(label)} and "{form.grade}" {short(score)} contradict each other; '
+                        "remove one")
     if p is not None and chosen is None:
         raise UserError(f'{where}: "p" says how sure the preference of a pair is, and this row has no pair; remove it')
-    return Row(prompt, answer, chosen, rejected, score, label, p, where=where)
+    return Row(prompt, answer, chosen, rejected, score, label, p, scores if chosen and None not in scores else (),
+               where=where)
 
 
 def prompt_turns(item: dict, form: Form, where: str) -> Turns:
     """The turns of the prompt field (a string, or a conversation with its answers), after the field "system"."""
     value = item.get(form.prompt)
-    if value is None and not isinstance(item.get("chosen"), list):
-        raise UserError(f"{where}: no prompt in {quoted([form.prompt] if form.prompt else TALKS + PROMPTS)}; "
+    if value is None and form.prompt and not isinstance(item.get("chosen"), list):
+        raise UserError(f"{where}: no prompt in {quoted([form.prompt])}; "
                         f"{found(item)}; add it, or name its field with --prompt-field")
-    if form.prompt in TALKS and isinstance(value, str):
-        raise UserError(f'{where}: "{form.prompt}" is a string, not a list of turns')
     if form.prompt == "instruction" and isinstance(value, str) and item.get("input") is not None:
         extra = string(item["input"], "input", where)                  # Alpaca: the text that the instruction is about
         value = "\n\n".join(text for text in (value, extra) if text.strip())
-    out = () if value is None else turns(value, form.prompt, where, role="user")
+    out = () if value is None else field_turns(value, form.prompt, where, form, role="user")
+    if form.prompt in TALKS and isinstance(value, str) and len(out) == 1:
+        raise UserError(f'{where}: "{form.prompt}" is a string, not a list of turns')
     system = string(item["system"], "system", where) if item.get("system") is not None else ""
     return (Turn("system", system), *out) if system.strip() and not any(t.role == "system" for t in out) else out
 
 
-def turns(value: Any, name: str, where: str, role: str = "assistant") -> Turns:
-    """A string -> one turn of `role`; one message or a list of messages -> turns. Blank system turns are dropped."""
-    if isinstance(value, str):
-        return (Turn(role, string(value, name, where)),)
-    if not isinstance(value, (list, dict)):
-        raise UserError(f'{where}: "{name}" is {a_type(value)}, not a string or a list of turns')
-    out = []
-    for n, turn in enumerate([value] if isinstance(value, dict) else value, 1):
-        place = f'{where}: turn {n} of "{name}"'
-        speaker, said = ("from", "value") if isinstance(turn, dict) and "from" in turn else ("role", "content")
-        if not isinstance(turn, dict) or speaker not in turn or said not in turn:
-            raise UserError(f'{place} needs "role" and "content", or "from" and "value"')
-        who = ROLES.get(string(turn[speaker], speaker, place))
-        if who is None:
-            raise UserError(f"{place} has the unknown role {short(turn[speaker])}; known are {', '.join(ROLES)}")
-        text = string(turn[said], said, place)
-        if who != "system" or text.strip():
-            out.append(Turn(who, text))
-    if any(turn.role == "system" for turn in out[1:]):
-        raise Skip("system turn after the first turn")
-    return tuple(out)
+def field_turns(value: Any, name: str, where: str, form: Form, role: str = "assistant") -> Turns:
+    """The turns of one field: of a string that is a dialogue those inside, if the file is of that form. What stands
+    before the first turn of such a prompt is a system turn."""
+    if form.dialogues and is_dialogue(value):
+        return dialogue(string(value, name, where), "system" if role == "user" else role)
+    return turns(value, name, where, role)
+
+
+def implicit(item: dict, where: str) -> dict[str, Any]:
+    """Of a pair of texts without a prompt (TRL's implicit prompt): their shared beginning and the two answers."""
+    if not isinstance(item.get("chosen"), str) or not isinstance(item.get("rejected"), str):
+        return {}
+    prompt, chosen, rejected = shared_beginning(string(item["chosen"], "chosen", where),
+                                                string(item["rejected"], "rejected", where))
+    if not prompt:
+        raise UserError(f'{where}: no prompt, and "chosen" and "rejected" do not begin alike; {found(item)}; '
+                        "add it, or name its field with --prompt-field")
+    return {"prompt": (Turn("user", prompt),), "chosen": chosen, "rejected": rejected}
 
 
 def until_answer(talk: Turns) -> Turns:
@@ -184,41 +234,32 @@ def until_answer(talk: Turns) -> Turns:
 
 
 # ---- single values and their messages --------------------------------------------------------------------------------
-def string(value: Any, name: str, where: str) -> str:
-    if not isinstance(value, str):
-        raise UserError(f'{where}: "{name}" is {a_type(value)}, not a string')
-    return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # half a character becomes U+FFFD
+def as_number(value: Any) -> float | None:
+    """A finite number, also one written as text (a cell of a CSV file); true is none, and null neither."""
+    try:
+        number = float(value) if type(value) in (int, float, str) else float("nan")
+    except (ValueError, OverflowError):
+        return None
+    return number if abs(number) < float("inf") else None
 
 
-def number(value: Any, where: str, name: str = "score") -> float | None:
+def number(item: dict, name: str, where: str, scale: tuple[float, float] = (0, 1)) -> float | None:
+    """A field from 0 to 1; with `scale` (low, high): low becomes 0, high 1. None where it is missing."""
+    value, (low, high) = item.get(name), scale
     if value is None:
         return None
-    if type(value) not in (int, float) or not 0 <= value <= 1:      # true is no number, and NaN lies nowhere
-        raise UserError(f'{where}: "{name}" is {short(value)}, not a number from 0 to 1; rescale or remove it')
-    return float(value)
+    known = as_number(value)
+    if known is None or not low <= known <= high:
+        raise UserError(f'{where}: "{name}" is {short(value)}, not a number from {low:g} to {high:g}; '
+                        "rescale or remove it")
+    return (known - low) / (high - low)
 
 
 def truth(value: Any, where: str) -> bool | None:
-    known = {"true": True, "1": True, "false": False, "0": False}
+    known = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
     if value is not None and str(value).lower() not in known:
-        raise UserError(f'{where}: "label" is {short(value)}, not true or false')
+        raise UserError(f'{where}: "label" is {short(value)}, not true or false (1 or 0); write one of them')
     return None if value is None else known[str(value).lower()]
-
-
-def a_type(value: Any) -> str:
-    names = {type(None): "null", bool: "true or false", str: "a string", list: "a list", dict: "an object"}
-    return names.get(type(value), "a number")
-
-
-def short(value: Any) -> str:
-    """A value of the file in a message: as JSON, on one line, at most 40 characters."""
-    text = visible(" ".join(json.dumps(value, ensure_ascii=False).splitlines()))
-    return text if len(text) <= 40 else text[:37] + "..."
-
-
-def quoted(keys: Collection[str]) -> str:
-    names = [short(key) for key in keys]
-    return ", ".join(names[:8]) + f" and {len(names) - 8} more" * (len(names) > 8)
 
 
 def found(keys: Collection[str]) -> str:
@@ -226,3 +267,10 @@ def found(keys: Collection[str]) -> str:
     near = next(((k, m[0]) for k in keys if k not in KNOWN and (m := get_close_matches(k.lower(), KNOWN, 1))), None)
     hint = f" (is {short(near[0])} meant as {short(near[1])}?)" if near else ""
     return f"the fields are {quoted(keys) or 'none'}{hint}"
+
+
+def unread(keys: list[str]) -> str:
+    """Fields that nothing reads, and what the model will not see of it: "context" (the text ...), "id"."""
+    known = [f"{short(key)} ({MEANING[key.split('.')[-1]]})" for key in keys if key.split(".")[-1] in MEANING]
+    rest = [key for key in keys if key.split(".")[-1] not in MEANING]
+    return ", ".join([*known, *([quoted(rest)] if rest else [])])

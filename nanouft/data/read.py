@@ -3,21 +3,23 @@
     rows, report = read(["my.jsonl", "pairs.json"])
     print(*report, sep="\n")               # pairs.json: Alpaca with pairs (JSON list): 1,100 rows read
 
-What to expect: a JSON list or JSON lines, told apart by content and not by file name; the form is found per file
-(forms.py lists them) and said aloud; several files mix freely. A file that cannot be understood stops the run with
-one line (file, line, reason, remedy); a row with nothing to learn from is skipped, counted and announced.
-Simplified: a file is read into memory at once. Pure Python, no torch.
+What to expect: containers.py opens files, folders and data sets; the form is found per file (forms.py lists them) and
+said aloud; several files mix freely. A file that cannot be understood stops the run with one line (file, line, reason,
+remedy). A row with nothing to learn from, or one that cannot be understood, is skipped, counted and announced with its
+place; where more than half of the rows of a file cannot be understood, or one with `strict`, the run stops there.
+Pure Python, no torch.
 """
-import json
-from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
-from nanouft.data.forms import Skip, a_type, detect, parse, quoted
-from nanouft.data.rows import Row
-from nanouft.shell.config import UserError
-from nanouft.shell.text import DoubleKey, loads, regular
+from nanouft.data.containers import objects, sources
+from nanouft.data.forms import Skip, detect, parse, unread
+from nanouft.data.rows import Row, Turn
+from nanouft.data.turns import FOREIGN, short
+from nanouft.shell.config import UserError, one_line
+
+MOST = 0.5                              # share of the rows of a file that may be unreadable
+ODD = "not understood"
 
 
 @dataclass
@@ -26,100 +28,80 @@ class FileReport:
     form: str                           # "Alpaca with pairs (JSON list)"
     unused: list[str]                   # fields of the file that nothing reads
     read: int = 0
-    skipped: Counter = field(default_factory=Counter)       # reason -> rows
+    skipped: dict[str, list[str]] = field(default_factory=dict)     # reason -> places of the rows
+    wrong: str = ""                     # what is wrong with the first row that is not understood
+    notes: dict[str, list[str]] = field(default_factory=dict)       # what looks odd in rows that were read -> places
 
     def __str__(self) -> str:
         text = f"{self.path}: {self.form}: {self.read:,} rows read"
         if self.skipped:
-            reasons = ", ".join(f"{n:,} {reason}" for reason, n in self.skipped.most_common())
-            text += f", {sum(self.skipped.values()):,} skipped ({reasons})"
-        return text + (f"; fields not used: {quoted(self.unused)}" if self.unused else "")
+            reasons = ", ".join(f"{len(places):,} {reason} (first: {places[0]})" for reason, places
+                                in sorted(self.skipped.items(), key=lambda kind: -len(kind[1])))
+            text += f", {sum(map(len, self.skipped.values())):,} skipped: {reasons}"
+        text += f"; fields not used: {unread(self.unused)}" if self.unused else ""
+        text += f"\n  first row not understood: {self.wrong} (--strict stops there)" if self.wrong else ""
+        return text + "".join(f"\n  in {len(places):,} rows (first: {places[0]}) {note}"
+                              for note, places in self.notes.items())
+
+    def add(self, row: Row, where: str) -> None:
+        self.read += 1
+        for what, note in remarks(row):
+            self.notes.setdefault(note, []).append(f"{where}{what}")
 
 
-# ---- files: bytes -> JSON objects with their places ------------------------------------------------------------------
+# ---- rows ------------------------------------------------------------------------------------------------------------
 def read(paths: list[str], prompt_field: str | None = None, response_field: str | None = None,
-         prompts: bool = False) -> tuple[list[Row], list[FileReport]]:
+         prompts: bool = False, strict: bool = False) -> tuple[list[Row], list[FileReport]]:
     """All rows of all files, and what was found in each. Field names given here override detection, in every file.
-    `prompts`: a row needs no answer."""
+    `prompts`: a row needs no answer. `strict`: UserError at the first row that is not understood."""
     rows, report = [], []
-    for path in map(str, paths):
-        items, kind = objects(path)
-        form = detect(path, items, prompt_field, response_field)
-        file = FileReport(path, f"{form.name} ({kind})", form.unused)
+    for path in [source for given in map(str, paths) for source in sources(given)]:
+        items, kind = objects(path, strict)
+        wrong = [item for _, item in items if isinstance(item, UserError)]
+        if len(wrong) > MOST * len(items):
+            raise wrong[0]
+        form = detect(path, [(where, item) for where, item in items if isinstance(item, dict)],
+                      prompt_field, response_field)
+        file, wrong = FileReport(path, f"{form.name} ({kind})", form.unused), []
         for where, item in items:
+            place = where.removeprefix(f"{path}, ")
             try:
+                if isinstance(item, UserError):
+                    raise item
                 rows.append(parse(item, form, where, prompts))
-                file.read += 1
+                file.add(rows[-1], place)
             except Skip as skip:
-                file.skipped[str(skip)] += 1
+                file.skipped.setdefault(str(skip), []).append(place)
+            except UserError as e:
+                if strict:
+                    raise
+                wrong.append(e)
+                file.skipped.setdefault(ODD, []).append(place)
+        if len(wrong) > MOST * len(items):
+            others = f" ({len(wrong):,} of {len(items):,} rows are not understood)" if len(wrong) > 1 else ""
+            raise UserError(f"{wrong[0]}{others}")
+        file.wrong = one_line(str(wrong[0]).removeprefix(f"{path}, "), 300) if wrong else ""
         report.append(file)
     if not rows:
         said = "; ".join(map(str, report)) or "no file given; name one with --data"
-        raise UserError(f"no row to learn from: {said}")
+        raise UserError("no row to learn from: " + said.replace("\n ", ";"))
     return rows, report
 
 
-def load_text(path: str) -> str:
-    """The text of a file, byte-order mark removed; every way in which it is no UTF-8 text is one UserError."""
-    try:
-        data = regular(Path(path)).read_bytes()
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; check the path given to --data") from None
-    except (OSError, ValueError) as e:
-        reason = "is a folder; name the files in it" if Path(path).is_dir() else f"cannot be read ({e})"
-        raise UserError(f"{path}: {reason}") from None
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise UserError(f"{path}: is UTF-16 text; save it as UTF-8")
-    if b"\0" in data or data.startswith((b"\x1f\x8b", b"PK\3\4", b"PAR1")):        # gzip, zip, parquet
-        raise UserError(f"{path}: is a binary file; unpack or convert it to JSON lines")
-    try:
-        return data.decode("utf-8").removeprefix("\ufeff")
-    except UnicodeDecodeError as e:
-        line = data.count(b"\n", 0, e.start) + 1
-        raise UserError(f"{path}, line {line}: byte 0x{data[e.start]:02x} at offset {e.start} is not UTF-8; "
-                        "save the file as UTF-8") from None
+def remarks(row: Row) -> Iterator[tuple[str, str]]:
+    """What looks odd in a row that was read as it stands: (of this row, in words that follow "in 3 rows")."""
+    answers = [talk for talk in (row.answer, row.chosen, row.rejected) if talk]
+    turns = [*row.prompt, *(turn for talk in answers for turn in talk)]
+    if mark := next((found for turn in turns if (found := FOREIGN.search(turn.text))), None):
+        yield (f": {short(mark[0])}", "a text carries marks of another chat template, which are learnt as text inside "
+               "ours; remove them, or give messages")
+    if answers and all(repeats(row.prompt[-1], talk[0]) for talk in answers):
+        yield "", "the answer begins with the prompt, which would be trained on; remove it from the answer"
+    if any(turn.role == "shown" for turn in turns):
+        yield "", 'turns of the assistant are shown, not trained on ("weight" 0, or a call of a tool)'
 
 
-def objects(path: str) -> tuple[list[tuple[str, dict]], str]:
-    """([(place, object)], "JSON list" or "JSON lines"). Lines end at LF only: U+2028 may stand inside a string."""
-    text = load_text(path)
-    body = text.strip(" \t\r\n")
-    if body.startswith("["):
-        items, kind = [(f"{path}, item {i}", item) for i, item in enumerate(decode(text, path), 1)], "JSON list"
-    else:
-        lines = [(i, line) for i, line in enumerate(text.split("\n"), 1) if line.strip(" \t\r")]
-        if len(lines) > 1 and is_one_object(body):
-            raise UserError(f"{path}: is one JSON object over {len(lines):,} lines; "
-                            "put one object (one row) on a line, or all rows into one [list]")
-        items = [(f"{path}, line {i}", decode(line, path, i, i == lines[-1][0])) for i, line in lines]
-        kind = "JSON lines"
-    if not items:
-        raise UserError(f"{path}: the {'list' if body else 'file'} is empty; it needs at least one row, a JSON object")
-    for where, item in items:
-        if not isinstance(item, dict):
-            raise UserError(f'{where}: is {a_type(item)}, not an object; a row is {{"prompt": ..., "response": ...}}')
-    return items, kind
-
-
-def decode(text: str, path: str, line: int = 0, last: bool = True) -> Any:
-    """json.loads; a mistake names the line (`line` if the text is that one line, else counted), column and cause."""
-    try:
-        return loads(text)
-    except json.JSONDecodeError as e:
-        cut = last and (e.pos >= len(text.rstrip()) or e.msg.startswith("Unterminated"))
-        if not text.lstrip().startswith(("{", "[")):
-            raise UserError(f"{path}, line {line or e.lineno}: not JSON (a CSV or plain text file?); "
-                            "one JSON object a line is read, or one JSON list") from None
-        raise UserError(f"{path}, line {line or e.lineno}: broken JSON at column {e.colno} ({e.msg}); " +
-                        ("the file looks cut off here, write it again" if cut else "correct or remove it")) from None
-    except DoubleKey as e:
-        raise UserError(f"{path}, line {line or 1}: {e}; remove one") from None
-    except ValueError:                              # a number of 5,000 digits, ten thousand brackets
-        raise UserError(f"{path}, line {line or 1}: a number or nesting that is too large; remove it") from None
-
-
-def is_one_object(text: str) -> bool:
-    try:
-        return isinstance(loads(text), dict)
-    except ValueError:
-        return False
+def repeats(prompt: Turn, answer: Turn) -> bool:
+    """Is a prompt of more than two words said again?"""
+    text = prompt.text.strip()
+    return len(text.split()) > 2 and answer.text.strip().startswith(text)

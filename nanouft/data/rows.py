@@ -14,7 +14,8 @@ from nanouft.shell.config import UserError
 
 
 class Turn(NamedTuple):
-    role: str                           # "system" | "user" | "assistant"
+    role: str                           # "system" | "user" | "assistant" | "tool": what a tool says
+                                        # | "shown": said by the assistant, never trained on
     text: str
 
 
@@ -31,6 +32,7 @@ class Row:
     score: float | None = None          # 0..1; None and an answer = a demonstration
     label: bool | None = None           # True: a good answer
     p: float | None = None              # 0..1, of a pair: the probability that `chosen` is the better answer
+    scores: tuple[float, ...] = ()      # 0..1, of a pair: those of `chosen` and of `rejected`; or none
     family: str = ""                    # NanoWorld's family of tasks
     where: str = field(default="", compare=False)   # "my.jsonl, line 3": for messages only
 
@@ -55,7 +57,7 @@ def contents(data: list[Row]) -> str:
             kinds["scored answer" if row.score is not None else
                   "labelled answer" if row.label is not None else "demonstration"] += 1
         if row.chosen is not None:
-            kinds["pair" if row.chosen != row.rejected else "equal pair"] += 1
+            kinds["equal pair" if row.chosen == row.rejected else "scored pair" if row.scores else "pair"] += 1
     return " and ".join(f"{n:,} {kind}{'s' * (n != 1)}" for kind, n in kinds.items()) or "no answers"
 
 
@@ -69,7 +71,8 @@ def demo_rows(data: list[Row], hp: Any) -> list[Example]:
         if demo is not None:
             out.append(Example({"answer": (row.prompt, demo)}, row.where, row.family))
     if not out:
-        raise UserError(f"this objective needs demonstrations (a prompt and its answer); the data has {contents(data)}")
+        raise UserError(f"this objective needs demonstrations (a prompt and its answer); the data has {contents(data)}"
+                        + "; una and uft learn from scores" * any(r.score is not None for r in data))
     return out
 
 
@@ -103,15 +106,18 @@ def label_rows(data: list[Row], hp: Any) -> list[Example]:
 
 
 def score_rows(data: list[Row], hp: Any) -> list[Example]:
-    """Role "answer", score from 0 to 1. A label is a score of 1 or 0; rows with neither are left out."""
+    """Role "answer", score from 0 to 1. A label is a score of 1 or 0; a scored pair is two answers; rows with neither
+    are left out."""
     out = []
     for row in data:
         score = row.score if row.score is not None else row.label
         if row.answer is not None and score is not None:
             out.append(judged(row, row.answer, score=float(score)))
+        out += [judged(row, side, score=x) for side, x in zip((row.chosen, row.rejected), row.scores)]
     if not out:
         raise UserError("this objective needs scores (prompt, response, score from 0 to 1); "
-                        f"the data has {contents(data)}")
+                        f"the data has {contents(data)}"
+                        + "; --feedback pair (una, uft) learns from pairs" * any(r.chosen is not None for r in data))
     return out
 
 

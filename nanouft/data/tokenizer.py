@@ -92,10 +92,10 @@ class Tokenizer:
         ids, mask = [], []
         turns = [(*turn, False) for turn in context] + [(*turn, True) for turn in trained]
         for role, text, train in fold_system(turns):
-            answer = role == "assistant"
+            answer = role in ("assistant", "shown")
             body = self.encode(" " + text) + [self.end] * answer
             ids += [self.assistant if answer else self.user, *body]
-            mask += [0] + [int(answer and train)] * len(body)
+            mask += [0] + [int(role == "assistant" and train)] * len(body)
         return ids, mask
 
     def prompt_ids(self, turns: Turns) -> list[int]:
@@ -155,10 +155,10 @@ def fold_system(turns: list[tuple[str, str, bool]]) -> Iterator[tuple[str, str, 
     for role, text, train in turns:
         if role == "system":
             system += text + "\n\n"
-        elif role == "user":
+        elif role in ("user", "tool"):
             yield role, system + text, train
             system = ""
-        elif role == "assistant":
+        elif role in ("assistant", "shown"):
             if system:
                 yield "user", system[:-2], train
                 system = ""

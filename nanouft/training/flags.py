@@ -21,9 +21,10 @@ ROLLOUT = 100_000                       # answers that wait in memory together
 
 @dataclass
 class Train:
-    data: list[str] | None = None       # your files (JSON list or JSON lines); NanoWorld when absent
+    data: list[str] | None = None       # your files, folders or data sets (docs/data.md); NanoWorld when absent
     prompt_field: str | None = None     # name of the prompt in your data, where it is none of the usual
     response_field: str | None = None   # name of the response in your data
+    strict: bool = False                # stop at the first row of your data that is not understood
     init: str = "base"                  # start from: 'base' (shipped) or a GPT-2 folder, such as another run
     rows: int = 1020                    # NanoWorld rows to train on
     skills: str = "all"                 # families: A, B, all or names with commas; A:B = one for each kind of rows
@@ -143,8 +144,8 @@ def refuse_idle_flags(name: str, objective: Objective, cfg: Train, hp, given: se
         check_world(cfg, kinds, given)
     if cfg.prompt_field and cfg.prompt_field == cfg.response_field:
         raise UserError(f"--prompt-field and --response-field both name {cfg.prompt_field!r}; they must differ")
-    if not cfg.data and given & {"prompt_field", "response_field"}:
-        raise UserError("--prompt-field and --response-field name fields of your own file; give it with --data")
+    if not cfg.data and given & {"prompt_field", "response_field", "strict"}:
+        raise UserError("--prompt-field, --response-field and --strict are about your own file; give it with --data")
     if cfg.warmup == 0 and getattr(hp, "lam_min", None) is not None:
         raise UserError("--lam-min ramps lam over the warm-up, and --warmup is 0: it changes nothing")
     if objective.on_policy and (many := cfg.batch_size * hp.minibatches * hp.samples) > ROLLOUT:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from nanouft import world
 from nanouft.data.batches import Encoded, Epochs, encode
+from nanouft.data.containers import parts
 from nanouft.data.rows import Row, holdout
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.gpt import GPT
@@ -46,7 +47,7 @@ def load_rows(cfg: Train, objective: Objective, hp) -> tuple[list[Row], list[Row
         return (world.mixed_rows("train", kinds, cfg.rows, cfg.seed, cfg.noise, cfg.skills, cfg.mix),
                 world.mixed_rows("val", kinds, 200, 0, 0.0, cfg.skills, cfg.mix))
     from nanouft.data.read import read                          # only where there are files to read
-    rows, found = read(cfg.data, cfg.prompt_field, cfg.response_field, prompts=kinds == ["prompts"])
+    rows, found = read(cfg.data, cfg.prompt_field, cfg.response_field, kinds == ["prompts"], cfg.strict)
     print(*found, sep="\n")
     examples = objective.rows(rows, hp)         # what the objective lacks is said of the whole file, before the split
     if kinds == ["pairs"] and (equal := len([r for r in rows if r.chosen and r.rejected]) - len(examples)):
@@ -69,7 +70,7 @@ def curated(rows: tuple[list[Row], list[Row]], cfg: Train, judges: list[str],
 
 # ---- models that must be trained first -------------------------------------------------------------------------------
 FIRST = Path("out/.first")
-SAME = ("init", "data", "prompt_field", "response_field", "rows", "skills", "mix", "noise", "seed")
+SAME = ("init", "data", "prompt_field", "response_field", "strict", "rows", "skills", "mix", "noise", "seed")
 OF_WORLD = ("rows", "skills", "mix", "noise")           # settings that mean nothing with --data
 
 
@@ -84,7 +85,7 @@ def first_runs(first: First, cfg: Train) -> list[tuple[Path, list[str]]]:
         if value and value != "auto" and not (cfg.data and name in OF_WORLD):
             argv += ["--" + name.replace("_", "-"), *map(str, value if isinstance(value, list) else [value])]
     start = folder_of(cfg.init if first.same_data else "base")
-    files = [start / "model.safetensors", *map(Path, cfg.data or [])]
+    files = [start / "model.safetensors", *parts(cfg.data or [])]
     out = []
     for flags in first.flags:
         command = [*shlex.split(flags), *argv]

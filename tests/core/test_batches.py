@@ -151,6 +151,21 @@ def test_a_cut_row_keeps_one_prompt_for_all_its_roles():
     assert (report.cut, report.skipped) == (2, 1)
 
 
+def test_a_cut_dialogue_keeps_its_system_turn_and_never_begins_with_a_tool():
+    talk = (Turn("system", "S"), Turn("user", "a"), Turn("assistant", "b" * 9), Turn("user", "c"), Turn("shown", "f()"),
+            Turn("tool", "1"), Turn("assistant", "d"))
+    whole = "<|user|> S\n\nc<|assistant|> f()<|end|><|user|> 1<|assistant|> d<|end|>"
+    for n_ctx, kept in ((30, whole), (18, whole), (17, None)):          # 6 + 6 + 3 + 4 tokens
+        for context, trained in ((talk[:2], talk[2:]), (talk[:6], talk[6:])):
+            try:
+                (e,), report = encode([one(context, trained)], LETTERS, n_ctx)
+                assert "".join(pieces(e.seqs["answer"].ids)) == kept and report.cut == 1
+                mask = e.seqs["answer"].mask
+                assert "".join(p for p, m in zip(pieces(e.seqs["answer"].ids), mask) if m) == " d<|end|>"
+            except UserError:
+                assert kept is None, "LAW: a tool's result is no question"
+
+
 # ---- the order ------------------------------------------------------------------------------------------------------
 def lengths_of(n: int, seed: int = 0) -> list[int]:
     rng = random.Random(seed)
@@ -248,6 +263,9 @@ def test_the_mask_is_shown_as_it_is():
     assert show_mask(e, NANO, colour=False).split(maxsplit=1)[1] == "<|user|> hi<|assistant|>[[ yo<|end|>]]"
     coloured = show_mask(e, NANO, colour=True)
     assert coloured.count("\033[32m") == 1 and coloured.endswith("\033[0m")
+    (other,), _ = encode([one(say("user", "学 didn’t"), say("assistant", "日本語 😀"))], NANO, 64)
+    assert "学 didn’t" in show_mask(other, NANO, False), "a letter of several tokens is one letter"
+    assert show_mask(other, NANO, False).endswith("[[ 日本語 😀<|end|>]]")
     e.col = Columns(score=0.75)
     assert show_mask(e, NANO, False).strip().startswith("answer (score 0.75)  <|user|>"), "a score stands by its role"
     e.col = Columns(label=1.0, prompt=np.zeros(3))

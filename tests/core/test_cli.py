@@ -171,7 +171,8 @@ def test_data_that_does_not_serve_the_objective_is_one_line(here, tiny_base, cap
     says("dpo", [{**PAIRS[0], "rejected": PAIRS[0]["chosen"]}], "needs pairs", "equal")
     file = here / "d.jsonl"
     one_error(call(train.main, "--data", file, "--rows", 3), capsys.readouterr().err, "--rows", "--data")
-    one_error(call(train.main, "--data", here, "--init", tiny_base), capsys.readouterr().err, "is a folder")
+    (here / "none").mkdir()
+    one_error(call(train.main, "--data", here / "none", "--init", tiny_base), capsys.readouterr().err, "is a folder")
     assert not (here / "out").exists()
 
 

@@ -1,14 +1,21 @@
 """What a user brings: every form is read, every mistake is one line that names file, place and reason."""
+import gzip
 import json
 import os
+import re
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tiny import NANO
 
+from nanouft.data import containers
+from nanouft.data.batches import encode, show_mask
 from nanouft.data.read import read
-from nanouft.data.rows import Row, Turn, contents, demo_rows, holdout, pair_rows
+from nanouft.data.rows import Row, Turn, contents, demo_rows, holdout, label_rows, pair_rows, score_rows
 from nanouft.shell.config import UserError
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -23,7 +30,16 @@ def A(text):
     return Turn("assistant", text)
 
 
+def N(text):
+    return Turn("shown", text)
+
+
+def T(text):
+    return Turn("tool", text)
+
+
 S = Turn("system", "Be kind.")
+WRONG, RIGHT = {"role": "assistant", "content": "no"}, {"role": "assistant", "content": "yes"}
 
 
 def write(folder, *rows, name="my.jsonl"):
@@ -39,9 +55,9 @@ def message(folder, content, name="my.jsonl", **fields):
     else:
         write(folder, *content, name=name)
     with pytest.raises(UserError) as e:
-        read([str(folder / name)], **fields)
+        read([str(folder / name)], strict=True, **fields)
     text = str(e.value)
-    assert len(text.splitlines()) == 1 and len(text) < 700
+    assert len(text.splitlines()) == 1 and len(text) < 750
     assert text.startswith(str(folder / name))
     return text
 
@@ -104,6 +120,43 @@ FORMS = {
               Row((U("Hi"),), (A("3"),), label=False), "prompt/completion with labels"),
     "score": ({"prompt": "Hi", "response": "3", "score": 1}, Row((U("Hi"),), (A("3"),), score=1.0),
               "prompt/response with scores"),
+    "roles": ({"messages": says(("developer", "Be kind."), U("a"), ("function_call", "f()"), ("tool", "1"), A("b"),
+                                ("Human", "c"), ("observation", "2"), ("gpt", "d"), U("e"))},
+              Row((S, U("a"), N("f()"), T("1")), (A("b"), U("c"), T("2"), A("d"))), "messages"),
+    "weights": ({"messages": [*says(U("a")), {**WRONG, "weight": 0}, *says(U("b")), {**RIGHT, "weight": 1},
+                              *says(U("c")), {**WRONG, "weight": 0}, *says(U("d")), RIGHT]},
+                Row((U("a"), N("no"), U("b")), (A("yes"), U("c"), N("no"), U("d"), A("yes"))), "messages"),
+    "calls": ({"messages": [*says(U("a")), {"role": "assistant", "content": None, "tool_calls": [{"f": 1}]},
+                            {"role": "tool", "tool_call_id": "x", "content": "1"}, RIGHT]},
+              Row((U("a"), N('[{"f": 1}]'), T("1")), (A("yes"),)), "messages"),
+    "parts": ({"messages": says(U([{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]),
+                                A([{"type": "text", "text": "c"}]))}, Row((U("a\nb"),), (A("c"),)), "messages"),
+    "system turn in between": ({"messages": says(U("a"), S, A("b"))}, Row((U("a"), S), (A("b"),)), "messages"),
+    "messages as JSON text": ({"messages": json.dumps(says(U("a"), A("b")))}, Row((U("a"),), (A("b"),)), "messages"),
+    "raw dialogues": ({"chosen": "\n\nHuman: a\n\nAssistant: b\n\nHuman: c\nd\n\nAssistant: good",
+                       "rejected": "\n\nHuman: a\n\nAssistant: b\n\nHuman: c\nd\n\nAssistant: bad"},
+                      Row((U("a"), A("b"), U("c\nd")), None, (A("good"),), (A("bad"),)),
+                      'conversations as text after "Human:" and "Assistant:" with pairs'),
+    "raw prompt": ({"prompt": "Be kind.\n\nHuman: a\n\nAssistant:", "response": " b"}, Row((S, U("a")), (A(" b"),)),
+                   'prompt/response as text after "Human:" and "Assistant:"'),
+    "prompt and raw dialogues": (
+        {"prompt": "\n\nHuman: a\n\nAssistant:", "chosen": "\n\nHuman: a\n\nAssistant: good",
+         "rejected": "\n\nHuman: a\n\nAssistant: bad"}, Row((U("a"),), None, (A("good"),), (A("bad"),)),
+        'prompt as text after "Human:" and "Assistant:" with pairs'),
+    "raw dialogue goes on": ({"prompt": "a", "response": "b\n\nHuman: c\n\nAssistant: d"},
+                             Row((U("a"),), (A("b"), U("c"), A("d"))),
+                             'prompt/response as text after "Human:" and "Assistant:"'),
+    "implicit prompt": ({"chosen": "The sky is blue.", "rejected": "The sky is black."},
+                        Row((U("The sky is"),), None, (A("blue."),), (A("black."),)),
+                        "texts (their shared beginning is the prompt) with pairs"),
+    "implicit prompt, no spaces": ({"chosen": "天空:蓝色", "rejected": "天空:黑色"},
+                                   Row((U("天空:"),), None, (A("蓝色"),), (A("黑色"),)),
+                                   "texts (their shared beginning is the prompt) with pairs"),
+    "reward": ({"prompt": "Hi", "response": "3", "reward": 0.25}, Row((U("Hi"),), (A("3"),), score=0.25),
+               'prompt/response with scores ("reward")'),
+    "scores of a pair": ({"prompt": "Hi", **PAIR, "score_chosen": 9, "score_rejected": 3},
+                         Row((U("Hi"),), None, (A("good"),), (A("bad"),), scores=(1.0, 0.0)),
+                         'prompt with pairs and scores ("score_chosen", "score_rejected"), 3 to 9 read as 0 to 1'),
     "null is absent": ({"prompt": "Hi", "response": "3", "score": None, "label": None, "chosen": None, "system": None},
                        Row((U("Hi"),), (A("3"),)), "prompt/response"),
 }
@@ -152,21 +205,23 @@ def test_files_mix_and_skips_are_counted(tmp_path):
     one = write(tmp_path, {"prompt": "a", "response": "b"}, {"prompt": "a", "response": " \n"},
                 {"prompt": "a", "response": ""}, {"prompt": "  ", "response": "b"}, name="one.jsonl")
     two = write(tmp_path, {"messages": says(U("a"))}, {"messages": says(A("b"))}, {"messages": []},
-                {"messages": says(U("a"), S, A("b"))}, {"messages": says(U("a"), A("b"))}, name="two.json")
+                {"messages": says(U("a"), A("b"))}, name="two.json")
     three = write(tmp_path, {"prompt": "a", "chosen": "", "rejected": "c"}, {"prompt": "a", **PAIR},
                   {"prompt": "a", "chosen": "b", "rejected": ""}, name="three.json")
     rows, report = read([one, two, three])
-    assert [r.where for r in rows] == [f"{one}, line 1", f"{two}, line 5", f"{three}, line 2"]
+    assert [r.where for r in rows] == [f"{one}, line 1", f"{two}, line 4", f"{three}, line 2"]
     assert [str(f) for f in report] == [
-        f"{one}: prompt/response (JSON lines): 1 rows read, 3 skipped (2 empty response, 1 empty prompt)",
-        f"{two}: messages (JSON lines): 1 rows read, 4 skipped (2 no assistant turn, 1 no user turn before the answer, "
-        "1 system turn after the first turn)",
-        f"{three}: prompt with pairs (JSON lines): 1 rows read, 2 skipped (1 empty chosen, 1 empty rejected)"]
+        f"{one}: prompt/response (JSON lines): 1 rows read, 3 skipped: 2 empty response (first: line 2), "
+        "1 empty prompt (first: line 4)",
+        f"{two}: messages (JSON lines): 1 rows read, 3 skipped: 2 no assistant turn (first: line 1), "
+        "1 no user turn before the answer (first: line 2)",
+        f"{three}: prompt with pairs (JSON lines): 1 rows read, 2 skipped: 1 empty chosen (first: line 1), "
+        "1 empty rejected (first: line 3)"]
 
 
 def test_nothing_left(tmp_path):
     path = write(tmp_path, {"prompt": "a", "response": ""})
-    with pytest.raises(UserError, match="no row to learn from: .*my.jsonl: .* 0 rows read, 1 skipped .1 empty"):
+    with pytest.raises(UserError, match="no row to learn from: .*my.jsonl: .* 0 rows read, 1 skipped: 1 empty"):
         read([path])
     with pytest.raises(UserError, match="no file given"):
         read([])
@@ -179,14 +234,18 @@ MISTAKES = {
     "blank": (b"\xef\xbb\xbf \r\n\n", ["my.jsonl: the file is empty"]),
     "empty list": (b" [ ] ", ["my.jsonl: the list is empty"]),
     "binary": (GOOD + b"\x00\x01", ["my.jsonl: is a binary file"]),
-    "gzip": (b"\x1f\x8b\x08\x08abc", ["my.jsonl: is a binary file", "unpack"]),
+    "gzip": (b"\x1f\x8b\x08\x08abc", ["my.jsonl: is a broken gzip file", "copy it anew"]),
+    "gzip, cut": (gzip.compress(GOOD * 99)[:-12], ["my.jsonl: is a broken gzip file"]),
+    "gzip, of a binary": (gzip.compress(b"\0\1"), ["my.jsonl: is a binary file"]),
+    "zip": (b"PK\3\4abc", ["my.jsonl: is a binary file", "unpack"]),
+    "arrow": (b"ARROW1\0\0", ["my.jsonl: is an Arrow file; give the folder"]),
     "utf-16": ('{"prompt": "a"}'.encode("utf-16"), ["my.jsonl: is UTF-16", "save it as UTF-8"]),
     "latin-1": (GOOD + '{"prompt": "é"}'.encode("latin-1"), ["my.jsonl, line 2: byte 0xe9 at offset 45 is not UTF-8"]),
     "latin-1 behind a mark": (b"\xef\xbb\xbf\n\xe9", ["my.jsonl, line 2: byte 0xe9 at offset 4 is not UTF-8"]),
     "scalar": (b"42", ["my.jsonl, line 1: is a number, not an object"]),
     "string": (GOOD + b'"hello"\n', ["my.jsonl, line 2: is a string, not an object"]),
     "plain text": (b"First Citizen:\nBefore we proceed",
-                   ["my.jsonl, line 1: not JSON (a CSV or plain text file?)"]),
+                   ["my.jsonl, line 1: not JSON (a plain text file, or CSV without .csv?)"]),
     "one object": (b'{\n "train": [\n  {"prompt": "a"}\n ]\n}',
                    ["my.jsonl: is one JSON object over 5 lines", "on a line"]),
     "no object": (b'[{"prompt": "a", "response": "b"}, null]', ["my.jsonl, item 2: is null, not an object"]),
@@ -223,21 +282,30 @@ MISTAKES = {
     "turn without content": ([{"messages": [*says(U("a")), {"role": "assistant"}]}],
                              ['line 1: turn 2 of "messages" needs']),
     "content is null": ([{"messages": says(U("a"), A(None))}], ['line 1: turn 2 of "messages": "content" is null']),
-    "unknown role": ([{"messages": says(U("a"), ("tool", "b"))}],
-                     ['line 1: turn 2 of "messages" has the unknown role "tool"',
-                      "known are system, user, human, assistant, gpt"]),
+    "unknown role": ([{"messages": says(U("a"), ("wizard", "b"))}],
+                     ['line 1: turn 2 of "messages" has the unknown role "wizard"',
+                      "known are system, developer, user, human, assistant, gpt"]),
+    "a part is a picture": ([{"messages": says(U([{"type": "text", "text": "a"}, {"type": "image_url"}]), A("b"))}],
+                            ['line 1: turn 1 of "messages": part 2 of "content" is of type "image_url"; only']),
+    "a part is a number": ([{"messages": says(U([1]), A("b"))}], ['part 1 of "content" is a number; only parts']),
+    "half a weight": ([{"messages": [*says(U("a")), {**RIGHT, "weight": 0.5}]}],
+                      ['line 1: turn 2 of "messages": "weight" is 0.5; it must be 1']),
     "role is a list": ([{"messages": says(([], "b"))}], ['line 1: turn 1 of "messages": "role" is a list']),
     "p too large": ([{"prompt": "Hi", **PAIR, "p": 2}], ['line 1: "p" is 2, not a number from 0 to 1']),
     "p without a pair": ([{**OK, "p": 0.7}], ['line 1: "p"', "no pair"]),
     "score too large": ([{**OK, "score": 7}], ['line 1: "score" is 7, not a number from 0 to 1']),
-    "score is a string": ([{**OK, "score": "0.5"}], ['line 1: "score" is "0.5", not a number']),
+    "score is a word": ([{**OK, "score": "high"}], ['line 1: "score" is "high", not a number']),
+    "one reward too large": ([{**OK, "reward": 0.5}] * 10 + [{**OK, "reward": 9}],
+                             ['line 11: "reward" is 9, not a number from 0 to 1']),
     "score is true": ([{**OK, "score": True}], ['line 1: "score" is true, not a number']),
     "score is NaN": ([OK, {**OK, "score": float("nan")}], ['line 2: "score" is NaN, not a number']),
     "label maybe": ([OK, {**OK, "label": "maybe"}], ['line 2: "label" is "maybe", not true or false']),
     "label is a list": ([{**OK, "label": [True]}], ['line 1: "label" is [true], not true or false']),
     "half a pair": ([{"prompt": "a", **PAIR}, {"prompt": "a", "chosen": "b"}],
                     ['line 2: a pair needs both "chosen" and']),
-    "pair without a prompt": ([PAIR], ["line 1: no prompt in", "--prompt-field"]),
+    "pair without a prompt": ([PAIR], ["line 1: no prompt, and", "do not begin alike", "--prompt-field"]),
+    "pair beside a question": ([{**PAIR, "question": "a"}], ["line 1: no field with a prompt", "--prompt-field"]),
+    "a corpus": ([{"text": "a"}], ["line 1: no field with a prompt", "python -m nanouft.pretrain --corpus"]),
     "pair of two prompts": ([{"chosen": says(U("a"), A("b")), "rejected": says(U("c"), A("d"))}],
                             ['line 1: "chosen" and "rejected" do not answer the same prompt']),
     "pair that parts at a question": (
@@ -268,7 +336,7 @@ def test_what_is_not_understood(tmp_path, name):
 def test_missing_file_and_folder(tmp_path):
     with pytest.raises(UserError, match="absent.jsonl: no such file; check the path"):
         read([tmp_path / "absent.jsonl"])
-    with pytest.raises(UserError, match=": is a folder; name the files in it"):
+    with pytest.raises(UserError, match=": is a folder without data; files in it must end in .json"):
         read([tmp_path])
     os.mkfifo(tmp_path / "pipe.jsonl")
     with pytest.raises(UserError, match="pipe.jsonl: cannot be read .*a pipe"):
@@ -279,6 +347,222 @@ def test_unknown_field_names_suggest_the_nearest(tmp_path):
     text = message(tmp_path, [{"question": "a", "reply": "b"}], prompt_field="qestion", response_field="reply")
     assert 'no row has the field "qestion" of --prompt-field; the fields are "question", "reply"' in text
     assert text.endswith('did you mean "question"?')
+
+
+# ---- the masks of twenty rows, by hand: what is trained on stands in [[ ]] ------------------------------------------
+U_A, RAW = "<|user|> a<|assistant|>", "\n\nHuman: a\n\nAssistant: "
+MASKS = {                               # name -> (the row, what each sequence of it is, as `rows` sees it)
+    "alpaca": ({"instruction": "a", "input": "", "output": "b"}, demo_rows, [U_A + "[[ b<|end|>]]"]),
+    "alpaca, input": ({"instruction": "a", "input": "i", "output": "b"}, demo_rows,
+                      ["<|user|> a\n\ni<|assistant|>[[ b<|end|>]]"]),
+    "messages": ({"messages": says(S, U("a"), A("b"), U("c"), A("d"))}, demo_rows,
+                 ["<|user|> Be kind.\n\na<|assistant|>[[ b<|end|>]]<|user|> c<|assistant|>[[ d<|end|>]]"]),
+    "messages, last answer only": ({"prompt": says(U("a"), A("b"), U("c")), "completion": says(A("d"))}, demo_rows,
+                                   [U_A + " b<|end|><|user|> c<|assistant|>[[ d<|end|>]]"]),
+    "sharegpt": ({"conversations": says(("human", "a"), ("gpt", "b"), ("human", "c"), keys=GPT)}, demo_rows,
+                 [U_A + "[[ b<|end|>]]"]),
+    "developer": ({"messages": says(("developer", "Be kind."), U("a"), A("b"))}, demo_rows,
+                  ["<|user|> Be kind.\n\na<|assistant|>[[ b<|end|>]]"]),
+    "weight 0 first": ({"messages": [*says(U("a")), {**WRONG, "weight": 0}, *says(U("c")), RIGHT]}, demo_rows,
+                       [U_A + " no<|end|><|user|> c<|assistant|>[[ yes<|end|>]]"]),
+    "weight 0 in between": (
+        {"messages": [*says(U("a")), RIGHT, *says(U("c")), {**WRONG, "weight": 0}, *says(U("d")), RIGHT]}, demo_rows,
+        [U_A + "[[ yes<|end|>]]<|user|> c<|assistant|> no<|end|><|user|> d<|assistant|>[[ yes<|end|>]]"]),
+    "weight 0 last": ({"messages": [*says(U("a")), RIGHT, *says(U("c")), {**WRONG, "weight": 0}]}, demo_rows,
+                      [U_A + "[[ yes<|end|>]]"]),
+    "tool": ({"messages": [*says(U("a")), {"role": "assistant", "content": None, "tool_calls": [1]},
+                           *says(("tool", "2")), RIGHT]}, demo_rows,
+             [U_A + " [1]<|end|><|user|> 2<|assistant|>[[ yes<|end|>]]"]),
+    "observation": ({"conversations": says(("human", "a"), ("gpt", "b"), ("human", "c"), ("function_call", "f"),
+                                           ("observation", "2"), ("gpt", "d"), keys=GPT)}, demo_rows,
+                    [U_A + "[[ b<|end|>]]<|user|> c<|assistant|> f<|end|><|user|> 2<|assistant|>[[ d<|end|>]]"]),
+    "parts": ({"messages": says(U([{"type": "text", "text": "a"}]), A([{"type": "text", "text": "b"}]))}, demo_rows,
+              [U_A + "[[ b<|end|>]]"]),
+    "pair": ({"prompt": "a", "chosen": "b", "rejected": "c"}, pair_rows,
+             [U_A + "[[ b<|end|>]]", U_A + "[[ c<|end|>]]"]),
+    "pair of conversations": ({"chosen": says(U("a"), A("b"), U("c"), A("d")),
+                               "rejected": says(U("a"), A("b"), U("c"), A("e"))}, pair_rows,
+                              [U_A + f" b<|end|><|user|> c<|assistant|>[[ {x}<|end|>]]" for x in "de"]),
+    "raw dialogues": ({side: RAW + f"b\n\nHuman: c\n\nAssistant: {x}" for side, x in zip(("chosen", "rejected"), "de")},
+                      pair_rows, [U_A + f" b<|end|><|user|> c<|assistant|>[[ {x}<|end|>]]" for x in "de"]),
+    "raw dialogue goes on": ({"prompt": "a", "response": "b\n\nHuman: c\n\nAssistant: d"}, demo_rows,
+                             [U_A + "[[ b<|end|>]]<|user|> c<|assistant|>[[ d<|end|>]]"]),
+    "implicit prompt": ({"chosen": "a b c", "rejected": "a b d"}, pair_rows,
+                        [f"<|user|> a b<|assistant|>[[ {x}<|end|>]]" for x in "cd"]),
+    "ultrafeedback": ({"prompt": "a", "messages": says(U("a"), A("b")), "chosen": says(U("a"), A("b")),
+                       "rejected": says(U("a"), A("c")), "score_chosen": 8, "score_rejected": 2}, score_rows,
+                      [U_A + "[[ b<|end|>]]", U_A + "[[ c<|end|>]]"]),
+    "label": ({"messages": says(U("a"), A("b"), U("c"), A("d")), "label": False}, label_rows,
+              [U_A + "[[ b<|end|>]]<|user|> c<|assistant|>[[ d<|end|>]]"]),
+    "reward": ({"prompt": "a", "response": "<|end|>b", "reward": 0.5}, score_rows, [U_A + "[[ <|end|>b<|end|>]]"]),
+}
+
+
+@pytest.mark.parametrize("name", MASKS)
+def test_twenty_masks_by_hand(tmp_path, name):
+    assert len(MASKS) == 20
+    item, rows_of, want = MASKS[name]
+    encoded, _ = encode(rows_of(read([write(tmp_path, item)])[0], None), NANO, 128)
+    shown = "\n".join(show_mask(e, NANO, colour=False) for e in encoded)
+    assert re.sub(r"(?m)^ *(answer|chosen|rejected)( \(.*?\))?  ", "", shown) == "\n".join(want)
+
+
+# ---- rows that are not understood, and what is said of the others ---------------------------------------------------
+def test_a_row_that_is_not_understood_is_skipped_by_name_up_to_half_of_them(tmp_path):
+    bad = [{"messages": says(U("a"), ("wizard", "b"))}, {"messages": 3}]
+    path = write(tmp_path, *[{"messages": says(U("a"), A("b"))}] * 3, *bad)
+    rows, (report,) = read([path])
+    assert len(rows) == 3 and str(report) == (
+        f"{path}: messages (JSON lines): 3 rows read, 2 skipped: 2 not understood (first: line 4)\n  first row not "
+        f'understood: {report.wrong} (--strict stops there)')
+    assert report.wrong.startswith('line 4: turn 2 of "messages" has the unknown role "wizard"; known are')
+    with pytest.raises(UserError, match="my.jsonl, line 4: turn 2"):
+        read([path], strict=True)
+    path = write(tmp_path, {"messages": says(U("a"), A("b"))}, *bad)
+    with pytest.raises(UserError, match="line 2: turn 2 .* .2 of 3 rows are not understood.$"):
+        read([path])
+    (tmp_path / "my.jsonl").write_bytes(GOOD * 3 + b'{"prompt": "a",\n[1]\n' + GOOD)
+    rows, (report,) = read([path])
+    assert len(rows) == 4 and "2 not understood (first: line 4)" in str(report) and "broken JSON" in report.wrong
+
+
+@pytest.mark.parametrize("item, said", [
+    ({"prompt": "[INST] a [/INST]", "response": "b"}, 'in 1 rows (first: line 1: "[INST]") a text carries marks of'),
+    ({"messages": says(U("<|im_start|>a"), A("b"))}, '"<|im_start|>") a text carries marks of another chat template'),
+    ({"prompt": "### Instruction:\na", "response": "b"}, '"### Instruction:") a text carries marks'),
+    ({"prompt": "a\nHuman: a", "response": "b"}, '"Human:") a text carries marks'),
+    ({"prompt": "Say it again please.", "chosen": "Say it again please. a", "rejected": "Say it again please. b"},
+     "in 1 rows (first: line 1) the answer begins with the prompt"),
+    ({"messages": [*says(U("a")), {**WRONG, "weight": 0}, *says(U("c")), RIGHT]},
+     "in 1 rows (first: line 1) turns of the assistant are shown, not trained on"),
+    ({**OK, "context": "c", "id": 3, "history": [["a", "b"]]}, 'fields not used: "context" (the text that the question '
+     'is about: join it to the prompt), "history" (earlier turns: use messages), "id"'),
+    ({"messages": [*says(U("a")), {**RIGHT, "reasoning_content": "hm", "name": "x"}], "tools": "[]"},
+     'fields not used: "tools" (descriptions of tools: put them into a system turn), "messages.reasoning_content" '
+     "(thoughts before the answer)")])
+def test_what_looks_odd_is_said_in_one_line(tmp_path, item, said):
+    rows, (report,) = read([write(tmp_path, item)])
+    assert len(rows) == 1 and said in str(report) and str(report).count("\n") <= 1
+
+
+def test_grades_of_another_scale_are_rescaled_aloud(tmp_path):
+    path = write(tmp_path, *({**OK, "rating": x} for x in (1, 2, "5", None)))
+    rows, (report,) = read([path])
+    assert [r.score for r in rows] == [0, 0.25, 1, None]
+    assert 'prompt/response with scores ("rating"), 1 to 5 read as 0 to 1 (JSON lines)' in str(report)
+    assert contents(rows) == "3 scored answers and 1 demonstration"
+    with pytest.raises(UserError, match="1 scored answer; una and uft learn from scores$"):
+        demo_rows(rows[:1], None)
+    rows, _ = read([write(tmp_path, {"prompt": "a", **PAIR})])
+    with pytest.raises(UserError, match="the data has 1 pair; --feedback pair .una, uft. learns from pairs$"):
+        score_rows(rows, None)
+
+
+# ---- containers ------------------------------------------------------------------------------------------------------
+def test_csv(tmp_path):
+    text = '\ufeffprompt,response,score,note\n"a, ""b""\nc",d,0.5,\n\ne,f,1,x\n'
+    (tmp_path / "my.csv").write_text(text, encoding="utf-8")
+    rows, (report,) = read([str(tmp_path / "my.csv")])
+    assert rows == [Row((U('a, "b"\nc'),), (A("d"),), score=0.5), Row((U("e"),), (A("f"),), score=1.0)]
+    assert [r.where[-6:] for r in rows] == ["line 2", "line 5"] and "with scores (CSV): 2 rows read" in str(report)
+    (tmp_path / "my.tsv").write_text("prompt\tchosen\trejected\na\tb, c\td\n")
+    assert read([str(tmp_path / "my.tsv")])[0] == [Row((U("a"),), None, (A("b, c"),), (A("d"),))]
+    (tmp_path / "semi.csv").write_text("messages;label\n" + '"' + json.dumps(says(U("a"), A("b"))).replace('"', '""')
+                                       + '";true\n')
+    assert read([str(tmp_path / "semi.csv")])[0] == [Row((U("a"),), (A("b"),), label=True)]
+
+
+def test_gzip_and_folders(tmp_path):
+    write(tmp_path, OK, name="b.jsonl")
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "c.json.gz").write_bytes(gzip.compress(json.dumps([OK, OK]).encode()))
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b"prompt,response\nx,y\n"))
+    (tmp_path / "README.md").write_text("not a row")
+    (tmp_path / ".cache").mkdir()
+    write(tmp_path / ".cache", {"x": 1})
+    rows, report = read([str(tmp_path)])
+    assert [len(rows), rows[0]] == [4, Row((U("x"),), (A("y"),))]
+    assert [str(f).split(": ", 1)[1] for f in report] == [
+        f"prompt/response ({kind}): {n} rows read" for kind, n in (("CSV, gzip", 1), ("JSON lines", 1),
+                                                                    ("JSON list, gzip", 2))]
+    for name in ("train-00000-of-00002.jsonl", "test.jsonl", "validation-0.jsonl"):
+        write(tmp_path / "deep", OK, name=name)
+    assert [Path(f.path).name for f in read([tmp_path / "deep"])[1]] == ["c.json.gz", "train-00000-of-00002.jsonl"]
+
+
+BAD = {"double.csv": (b"prompt,response,prompt\na,b,c\n", 'line 1: two columns are called "prompt"; rename one'),
+       "wide.csv": (b"prompt,response\na,b,c\n", "line 2: has 3 cells, and the first line has 2"),
+       "quote.csv": (b'prompt,response\na,"b\nc,d\n', "line 2: broken CSV .*a quote that is opened must be closed"),
+       "header.csv": (b"prompt,response\n", ": the file is empty"), "empty.csv": (b"", ": the file is empty"),
+       "nul.csv": (b"prompt,response\na\0,b\n", ": is a binary file"),
+       "names.csv": (b"a,b\n1,2\n", 'line 2: no field with a prompt; the fields are "a", "b"'),
+       "bomb.json.gz": (gzip.compress(b" " * 5000), ": unpacks to more than .*; give a part of it"),
+       "cut.parquet": (b"PAR1abc", "parquet"), "folder/dataset_info.json": (b"{", "saved data set"),
+       "folder.arrow": (b"ARROW1", "is an Arrow file; give the folder")}
+
+
+@pytest.mark.parametrize("extra", [True, False])
+@pytest.mark.parametrize("name", BAD)
+def test_bad_containers_are_one_line(tmp_path, monkeypatch, name, extra):
+    monkeypatch.setattr(containers, "LARGEST", 4096)
+    if not extra:                                               # as if nanouft[hf] was not installed
+        for library in ("datasets", "pyarrow.parquet"):
+            monkeypatch.setitem(sys.modules, library, None)
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_bytes(BAD[name][0])
+    path = tmp_path / name.removesuffix("/dataset_info.json")
+    with pytest.raises(UserError, match=BAD[name][1]) as e:
+        read([path])
+    assert str(e.value).startswith(str(path)) and len(str(e.value).splitlines()) == 1
+    needs = name in ("cut.parquet", "folder/dataset_info.json")
+    assert extra or ("pip install nanouft[hf]" in str(e.value)) == needs
+
+
+@pytest.mark.parametrize("extra", [True, False])
+def test_a_name_that_may_be_on_the_hub_is_asked_for_only_there(tmp_path, monkeypatch, extra):
+    asked = []
+
+    def load_dataset(name, *config, split):
+        asked.append((name, *config, split))
+        if split != "train":
+            raise ValueError("Unknown split\nnone")
+        return [OK, {**OK, "response": None}]
+    fake = SimpleNamespace(load_dataset=load_dataset, disable_progress_bars=lambda: None)
+    monkeypatch.setitem(sys.modules, "datasets", fake if extra else None)
+    monkeypatch.chdir(tmp_path)
+    for path in ("some/where.jsonl", "/some/where", "./some/where", "a/b/c/d", "x" * 5000):
+        with pytest.raises(UserError, match="no such file; check the path|cannot be read"):
+            read([path])
+    if not extra:
+        with pytest.raises(UserError, match=r"^some/where: no such file; for a data set .* pip install nanouft.hf.$"):
+            read(["some/where"])
+        return
+    rows, (report,) = read(["some/where"])
+    assert len(rows) == 1 and rows[0].where == "some/where, row 1"
+    assert str(report).startswith("some/where: prompt/response (data set of the hub): 1 rows read, 1 skipped")
+    with pytest.raises(UserError, match="^some/where/main:test: no such file, and the hub .*ValueError: Unknown split"):
+        read(["some/where/main:test"])
+    assert asked == [("some/where", "train"), ("some/where", "main", "test")]
+
+
+def test_parquet_and_saved_data_sets(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    datasets.disable_progress_bars()
+    items = [{"messages": [{**turn, "weight": None} for turn in says(U("a"), A(x))], "label": True} for x in "bc"]
+    want = [Row((U("a"),), (A(x),), label=True) for x in "bc"]
+    table = datasets.table.pa.Table.from_pylist(items)
+    datasets.table.pa.parquet.write_table(table, tmp_path / "train.parquet")
+    found = datasets.Dataset(datasets.table.InMemoryTable(table), fingerprint="own")
+    rows, (report,) = read([tmp_path])
+    assert rows == want and "messages with labels (parquet): 2 rows read" in str(report)
+    found.save_to_disk(tmp_path / "one")
+    datasets.DatasetDict(train=found, test=found).save_to_disk(tmp_path / "two")
+    datasets.DatasetDict(test=found).save_to_disk(tmp_path / "none")
+    for name in ("one", "two"):
+        assert read([tmp_path / name])[0] == want
+    with pytest.raises(UserError, match="none: has no split called train; name the folder of one .test"):
+        read([tmp_path / "none"])
+    assert read([tmp_path / "none" / "test"])[0] == want
 
 
 # ---- reading is the inverse of writing -------------------------------------------------------------------------------
@@ -425,6 +709,35 @@ def test_real_ladder_of_answers():
     assert str(report[0]).startswith(f"{path}: instruction/response (JSON lines): 2,000 rows read; fields not used")
     assert '"flan_t5_xl"' in str(report[0]) and contents(rows) == "2,000 demonstrations"
     _, report = read([path], response_field="flan_t5_small")
-    assert "1,998 rows read, 2 skipped (2 empty response)" in str(report[0])
+    assert "1,998 rows read, 2 skipped: 2 empty response" in str(report[0])
     with pytest.raises(UserError, match="no row has the field \"flan_t5_xxl\" of --response-field; .*\"flan_t5_xl\""):
         read([path], response_field="flan_t5_xxl")
+
+
+PUBLIC = REAL / "forms"
+KINDS = {"hh": pair_rows, "dpo": pair_rows, "trl": pair_rows, "ultrafeedback": pair_rows, "kto": label_rows,
+         "rewards": score_rows}
+
+
+@pytest.mark.skipif(not PUBLIC.is_dir(), reason="the folder with public forms is absent")
+@pytest.mark.parametrize("file", sorted(PUBLIC.glob("*.json*")), ids=lambda f: f.stem)
+def test_public_forms_are_kept(file):
+    """Every row but those whose last question and answer are longer than the context."""
+    if file.stem == "c4_demo":
+        with pytest.raises(UserError, match="nanouft.pretrain --corpus"):
+            read([file])
+        return
+    rows, (report,) = read([file])
+    examples = KINDS.get(re.split("_|-", file.stem)[0], demo_rows)(rows, None)
+    encoded, _ = encode(examples, NANO, 1024)
+    fits = sum(all(shortest(*turns) <= 1025 for turns in e.seqs.values()) for e in examples)
+    assert report.read == 100 and not report.skipped and len(examples) >= 100
+    assert len(encoded) >= 0.95 * fits > 30 and all(t.mask.any() for e in encoded for t in e.seqs.values())
+
+
+def shortest(context, trained):
+    """Tokens of the system turns, the last question and all after it up to the last answer."""
+    talk = (*context, *trained)
+    talk = talk[:max(i for i, turn in enumerate(talk) if turn.role == "assistant") + 1]
+    last = max(i for i, turn in enumerate(talk) if turn.role == "user")
+    return len(NANO.chat([t for t in talk[:last] if t.role == "system"] + list(talk[last:]))[0])

@@ -110,8 +110,14 @@ def test_a_system_turn_without_a_user_turn_becomes_one_and_other_roles_are_unkno
     alone = (Turn("system", "Be kind."),)
     assert NANO.decode(NANO.prompt_ids(alone)) == "<|user|> Be kind.<|assistant|>"
     assert NANO.decode(NANO.chat(alone, (Turn("assistant", "Hi"),))[0]) == "<|user|> Be kind.<|assistant|> Hi<|end|>"
-    with pytest.raises(UserError, match='unknown role "tool"'):
-        NANO.chat((Turn("tool", "x"),))
+    with pytest.raises(UserError, match='unknown role "wizard"'):
+        NANO.chat((Turn("wizard", "x"),))
+
+
+def test_what_a_tool_says_and_what_is_only_shown_is_read_and_not_trained_on():
+    ids, mask = NANO.chat(TURNS[:2], (Turn("shown", "f()"), Turn("tool", "1"), Turn("assistant", "One.")))
+    assert NANO.decode(ids).endswith("<|assistant|> f()<|end|><|user|> 1<|assistant|> One.<|end|>")
+    assert NANO.decode(i for i, m in zip(ids, mask) if m) == " One.<|end|>"
 
 
 def test_a_document_ends_once_and_prose_has_no_speaker():

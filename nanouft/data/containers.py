@@ -1,0 +1,243 @@
+"""Files, folders, saved data sets and names on the Hugging Face hub -> JSON objects, each with its place.
+
+    sources("my_folder")                            # the files in it that hold rows
+    items, kind = objects("my.jsonl.gz")            # [("my.jsonl.gz, line 1", {...}), ...], "JSON lines, gzip"
+
+What to expect: JSON lists, JSON lines, gzip and parquet are told by content, CSV (.csv, .tsv) by name. A row that
+cannot be read stands in the list as its UserError; a file that cannot be read raises one. Parquet files, data sets
+saved by `datasets` and hub names need `pip install nanouft[hf]`; all else is the standard library.
+Simplified: everything is read into memory at once; of a data set with several splits only "train" is read, unless
+another is named (owner/name:test, or owner/name/config:test on the hub).
+"""
+import csv
+import gzip
+import importlib
+import io
+import json
+import os.path
+import re
+import zlib
+from pathlib import Path
+from typing import Any
+
+from nanouft.data.turns import a_type, short
+from nanouft.shell.config import UserError, one_line
+from nanouft.shell.text import DoubleKey, loads, regular
+
+ENDINGS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")        # in a folder; each also with .gz
+SAVED = ("dataset_info.json", "dataset_dict.json")                          # what marks a data set on disk
+HELD_OUT = re.compile(r"(test|val|valid|validation|dev|eval)([^a-z].*)?", re.I)
+HUB = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(/[\w.-]+)?(:[\w.-]+)?")
+LARGEST = 2 ** 32                   # bytes that a packed file may unpack to
+
+Items = list[tuple[str, Any]]         # (place, what stands there: an object, or why there is none)
+
+
+# ---- which files? ----------------------------------------------------------------------------------------------------
+def sources(path: str) -> list[str]:
+    """The file or data set itself; of a folder, its files (in folders within, too) in the order of their names. Where
+    a file is called train, those called test or validation are left out."""
+    if not os.path.isdir(path) or is_saved(path):
+        return [path]
+    files = [f for f in sorted(Path(path).rglob("*")) if f.is_file() and f.name not in SAVED + ("dataset_infos.json",)
+             and f.name.lower().removesuffix(".gz").endswith(ENDINGS)
+             and not any(part.startswith(".") for part in f.relative_to(path).parts)]
+    if any(f.name.lower().startswith("train") for f in files):
+        files = [f for f in files if not HELD_OUT.fullmatch(f.name)]
+    if not files:
+        raise UserError(f"{path}: is a folder without data; files in it must end in {', '.join(ENDINGS)} or .gz")
+    return [str(f) for f in files]
+
+
+def parts(paths: list[str]) -> list[Path]:
+    """Every file from which these rows come; none for a name on the hub."""
+    found = [[Path(path)] if os.path.isfile(path) else sorted(Path(path).rglob("*")) for path in paths]
+    return [f for files in found for f in files if f.is_file()]
+
+
+def is_saved(path: str) -> bool:
+    return any(os.path.isfile(os.path.join(path, name)) for name in SAVED)
+
+
+def objects(path: str, strict: bool = True) -> tuple[Items, str]:
+    """([(place, object)], "JSON list", "JSON lines", "CSV" ...). `strict`: a row that is no JSON object raises."""
+    items, kind = raw_objects(path)
+    for n, (where, item) in enumerate(items):
+        if not isinstance(item, (dict, UserError)):
+            item = UserError(f'{where}: is {a_type(item)}, not an object; a row is {{"prompt": ..., "response": ...}}')
+            items[n] = (where, item)
+        if strict and isinstance(item, UserError):
+            raise item
+    return items, kind
+
+
+def raw_objects(path: str) -> tuple[Items, str]:
+    if is_saved(path):
+        return saved(path)
+    if not os.path.exists(path) and HUB.fullmatch(path) and not re.search(r"\.[a-z]{2,8}$", path):
+        return on_hub(path)
+    data = load(path)
+    packed = data.startswith(b"\x1f\x8b")
+    data = unpacked(data, path) if packed else data
+    name = path.lower().removesuffix(".gz")
+    if data.startswith(b"PAR1"):
+        items, kind = parquet(data, path)
+    elif name.endswith((".csv", ".tsv")):
+        items, kind = csv_rows(text_of(data, path), path, name), "CSV"
+    else:
+        items, kind = json_rows(text_of(data, path), path)
+    if not items:
+        what = "list" if kind == "JSON list" else "file"
+        raise UserError(f"{path}: the {what} is empty; it needs at least one row")
+    return items, kind + ", gzip" * packed
+
+
+# ---- bytes and text --------------------------------------------------------------------------------------------------
+def load(path: str) -> bytes:
+    try:
+        return regular(Path(path)).read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; check the path given to --data") from None
+    except (OSError, ValueError) as e:
+        raise UserError(f"{path}: cannot be read ({e})") from None
+
+
+def unpacked(data: bytes, path: str) -> bytes:
+    try:
+        with gzip.open(io.BytesIO(data)) as f:
+            out = f.read(LARGEST + 1)
+    except (OSError, EOFError, zlib.error) as e:
+        raise UserError(f"{path}: is a broken gzip file ({e}); copy it anew") from None
+    if len(out) > LARGEST:
+        raise UserError(f"{path}: unpacks to more than {LARGEST / 2**30:g} GiB; give a part of it")
+    return out
+
+
+def text_of(data: bytes, path: str) -> str:
+    """The text of a file, byte-order mark removed; every way in which it is no UTF-8 text is one UserError."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise UserError(f"{path}: is UTF-16 text; save it as UTF-8")
+    if data.startswith((b"ARROW1", b"\xff\xff\xff\xff")):
+        raise UserError(f"{path}: is an Arrow file; give the folder in which the data set was saved")
+    if b"\0" in data or data.startswith(b"PK\3\4"):
+        raise UserError(f"{path}: is a binary file; unpack or convert it to JSON lines, CSV or parquet")
+    try:
+        return data.decode("utf-8").removeprefix("\ufeff")
+    except UnicodeDecodeError as e:
+        line = data.count(b"\n", 0, e.start) + 1
+        raise UserError(f"{path}, line {line}: byte 0x{data[e.start]:02x} at offset {e.start} is not UTF-8; "
+                        "save the file as UTF-8") from None
+
+
+# ---- JSON ------------------------------------------------------------------------------------------------------------
+def json_rows(text: str, path: str) -> tuple[Items, str]:
+    """Lines end at LF only: U+2028 may stand inside a string."""
+    body = text.strip(" \t\r\n")
+    if body.startswith("["):
+        return [(f"{path}, item {i}", item) for i, item in enumerate(decode(text, path), 1)], "JSON list"
+    lines = [(i, line) for i, line in enumerate(text.split("\n"), 1) if line.strip(" \t\r")]
+    if len(lines) > 1 and is_one_object(body):
+        raise UserError(f"{path}: is one JSON object over {len(lines):,} lines; "
+                        "put one object (one row) on a line, or all rows into one [list]")
+    items = []
+    for i, line in lines:
+        try:
+            items.append((f"{path}, line {i}", decode(line, path, i, i == lines[-1][0])))
+        except UserError as e:
+            items.append((f"{path}, line {i}", e))
+    return items, "JSON lines"
+
+
+def decode(text: str, path: str, line: int = 0, last: bool = True) -> Any:
+    """json.loads; a mistake names the line (`line` if the text is that one line, else counted), column and cause."""
+    try:
+        return loads(text)
+    except json.JSONDecodeError as e:
+        cut = last and (e.pos >= len(text.rstrip()) or e.msg.startswith("Unterminated"))
+        if not text.lstrip().startswith(("{", "[")):
+            raise UserError(f"{path}, line {line or e.lineno}: not JSON (a plain text file, or CSV without .csv?); "
+                            "one JSON object a line is read, or one JSON list") from None
+        raise UserError(f"{path}, line {line or e.lineno}: broken JSON at column {e.colno} ({e.msg}); " +
+                        ("the file looks cut off here, write it again" if cut else "correct or remove it")) from None
+    except DoubleKey as e:
+        raise UserError(f"{path}, line {line or 1}: {e}; remove one") from None
+    except ValueError:                              # a number of 5,000 digits, ten thousand brackets
+        raise UserError(f"{path}, line {line or 1}: a number or nesting that is too large; remove it") from None
+
+
+def is_one_object(text: str) -> bool:
+    try:
+        return isinstance(loads(text), dict)
+    except ValueError:
+        return False
+
+
+# ---- CSV -------------------------------------------------------------------------------------------------------------
+def csv_rows(text: str, path: str, name: str) -> Items:
+    """The first line names the fields; cells are separated by the commonest of , ; tab in it. An empty cell is null."""
+    first = text.split("\n", 1)[0]
+    csv.field_size_limit(LARGEST // 2)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True,
+                        delimiter="\t" if name.endswith(".tsv") else max(",;\t", key=first.count))
+    items, header, line = [], [], 1
+    try:
+        for cells in reader:
+            where, line = f"{path}, line {line}", reader.line_num + 1
+            if not header:
+                header = [cell.strip() for cell in cells]
+                if len(set(header)) < len(header):
+                    double = next(cell for cell in header if header.count(cell) > 1)
+                    raise UserError(f"{where}: two columns are called {short(double)}; rename one")
+            elif len(cells) > len(header):
+                items.append((where, UserError(f"{where}: has {len(cells)} cells, and the first line has "
+                                               f"{len(header)}; put quotes around a text with a separator in it")))
+            elif any(cells):
+                items.append((where, {key: cell or None for key, cell in zip(header, cells)}))
+    except csv.Error as e:
+        raise UserError(f"{path}, line {line}: broken CSV ({e}); a quote that is opened must be closed") from None
+    return items
+
+
+# ---- parquet, saved data sets, the hub: the libraries of nanouft[hf] -------------------------------------------------
+def library(name: str, path: str, why: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        raise UserError(f"{path}: {why} an optional library: pip install nanouft[hf]") from None
+
+
+def parquet(data: bytes, path: str) -> tuple[Items, str]:
+    reader = library("pyarrow.parquet", path, "parquet files need")
+    try:
+        rows = reader.read_table(io.BytesIO(data)).to_pylist()
+    except Exception as e:              # whatever a damaged file makes pyarrow raise
+        raise UserError(f"{path}: is a broken parquet file ({one_line(str(e))}); copy it anew") from None
+    return [(f"{path}, row {i}", row) for i, row in enumerate(rows, 1)], "parquet"
+
+
+def saved(path: str) -> tuple[Items, str]:
+    """A folder that `datasets` saved; of one with several splits "train"."""
+    datasets = library("datasets", path, "is a saved data set; to read it takes")
+    try:
+        found = datasets.load_from_disk(path)
+        if isinstance(found, dict):
+            found = found["train"]
+        return [(f"{path}, row {i}", row) for i, row in enumerate(found, 1)], "saved data set"
+    except KeyError:
+        raise UserError(f"{path}: has no split called train; name the folder of one ({', '.join(found)})") from None
+    except Exception as e:              # whatever a damaged folder makes datasets raise
+        raise UserError(f"{path}: cannot be read as a saved data set ({one_line(str(e))}); save it anew") from None
+
+
+def on_hub(path: str) -> tuple[Items, str]:
+    """owner/name, owner/name/config, each with :split. Nothing in it is run: from version 4 there are no scripts."""
+    datasets = library("datasets", path, "no such file; for a data set on the Hugging Face hub it takes")
+    name, _, split = path.partition(":")
+    owner, repo, *config = name.split("/")
+    datasets.disable_progress_bars()
+    try:
+        found = datasets.load_dataset(f"{owner}/{repo}", *config, split=split or "train")
+        return [(f"{path}, row {i}", row) for i, row in enumerate(found, 1)], "data set of the hub"
+    except Exception as e:              # no network, no such name, another config or split
+        raise UserError(f"{path}: no such file, and the hub gives no data set of this name "
+                        f"({type(e).__name__}: {one_line(str(e))})") from None
