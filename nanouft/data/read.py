@@ -10,7 +10,7 @@ Simplified: a file is read into memory at once. Pure Python, no torch.
 """
 import json
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,8 @@ def read(paths: list[str], prompt_field: str | None = None, response_field: str 
         file = FileReport(path, f"{form.name} ({kind})", form.unused)
         for where, item in items:
             try:
-                rows.append(parse(item, form, where, prompts))
+                extra = {key: value for key, value in item.items() if key != form.prompt}
+                rows.append(replace(parse(item, form, where, prompts), extra=extra))
                 file.read += 1
             except Skip as skip:
                 file.skipped[str(skip)] += 1
@@ -56,7 +57,8 @@ def read(paths: list[str], prompt_field: str | None = None, response_field: str 
     if not rows:
         said = "; ".join(map(str, report)) or "no file given; name one with --data"
         raise UserError(f"no row to learn from: {said}")
-    return rows, report
+    names = dict.fromkeys(key for row in rows for key in row.extra)             # of all files: None where one is missing
+    return [replace(row, extra={key: row.extra.get(key) for key in names}) for row in rows], report
 
 
 def load_text(path: str) -> str:
