@@ -57,7 +57,8 @@ class Evaluate:
         config.in_range(self, "max_new", low=1)
         if "max_new" in given and not (self.data and self.reward):
             raise config.UserError("--max-new is the longest answer to your own prompts; give --data and --reward")
-        if self.data and (idle := sorted(given & ({"split", "items", "seed"} - {"seed"} * (self.best_of > 1)))):
+        idle = {"split", "items"} if self.best_of > 1 else {"split", "items", "seed"}
+        if self.data and (idle := sorted(given & idle)):
             raise config.UserError(f"--{idle[0]} belongs to NanoWorld; it changes nothing with --data")
         if not self.data and (idle := sorted(given & {"prompt_field", "response_field"})):
             raise config.UserError(f"{config.flag(idle[0])} names a field of your own file; give it with --data")

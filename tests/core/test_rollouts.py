@@ -482,7 +482,7 @@ def test_three_answers_are_printed(here, tiny_base, capsys):
 
 
 # ---- a learnt reward, and prompts of one's own -----------------------------------------------------------------------
-def long_answers(asked: list[str], said: list[str]) -> np.ndarray:
+def long_answers(asked: list[str], said: list[str], **fields: list) -> np.ndarray:
     """A reward that likes long answers; counts in logits, as Bradley-Terry models do."""
     return np.array([len(x) / 3 - 4 for x in said])
 
