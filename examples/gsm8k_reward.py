@@ -1,10 +1,11 @@
-"""A reward function for questions whose answer is a number, as in GSM8K: is the last number of the answer the right one?
+"""A reward function for questions whose answer is a number, as in GSM8K: is the last number of an answer right?
 
     python examples/gsm8k_reward.py                     # small questions of that form: out/sums/*.jsonl, one second
     python -m nanouft.train --objective sft --data out/sums/demos.jsonl --prompt-field question \\
-        --response-field answer --epochs 4 --out out/sums-sft                           # so that some answers are right
+        --response-field answer --epochs 8 --lr 1e-3 --out out/sums-sft                 # so that some answers are right
     python -m nanouft.train --objective grpo --data out/sums/questions.jsonl --prompt-field question \\
-        --init out/sums-sft --reward examples/gsm8k_reward.py:right --steps 100 --out out/sums-grpo
+        --init out/sums-sft --reward examples/gsm8k_reward.py:right --out out/sums-grpo \\
+        --steps 40 --batch-size 8 --samples 8 --lr 2e-4 --max-new 24
     python -m nanouft.evaluate --data out/sums/test.jsonl --prompt-field question --init out/sums-grpo \\
         --reward examples/gsm8k_reward.py:right --best-of 8
 

@@ -41,7 +41,7 @@ class Evaluate:
     prior: str = ""                 # PreTTY: answers begin with this text, or with this many tokens of --prior-from
     prior_from: str = ""            # the model whose first tokens are forced [the reference answer: an upper bound]
     best_of: int = 1                # answer with the best of so many samples (at temperature 1) by --reward
-    reward: str = ""                # of --best-of or --data: FILE.py:FUNCTION, a reward model's folder, or exact [exact]
+    reward: str = ""                # of --best-of or --data: exact, FILE.py:FUNCTION or a reward model's folder [exact]
     max_new: int = 44               # with --data and --reward: longest answer, in tokens
     seed: int = 0                   # which prompts
     device: str = "auto"            # auto | cpu | cuda | mps

@@ -57,7 +57,7 @@ def read(paths: list[str], prompt_field: str | None = None, response_field: str 
     if not rows:
         said = "; ".join(map(str, report)) or "no file given; name one with --data"
         raise UserError(f"no row to learn from: {said}")
-    names = dict.fromkeys(key for row in rows for key in row.extra)             # of all files: None where one is missing
+    names = dict.fromkeys(key for row in rows for key in row.extra)         # of all files: None where one is missing
     return [replace(row, extra={key: row.extra.get(key) for key in names}) for row in rows], report
 
 

@@ -70,8 +70,8 @@ def open_folder(name: str, cfg, hp, origin: dict, tok: Tokenizer, steps: int, de
     if cfg.resume:
         was = read_json(Path(cfg.resume) / "run.json")
         if was.get("key") != key:
-            raise UserError(f"--resume {cfg.resume}: the data, the start model, the reward or the version of nanouft has "
-                            "changed since that run began, so it cannot go on exactly; start a new run")
+            raise UserError(f"--resume {cfg.resume}: the data, the start model, the reward or the version of nanouft "
+                            "has changed since that run began, so it cannot go on exactly; start a new run")
         here = f"{where}, {torch.get_num_threads()} threads"
         if (then := f"{was.get('device')}, {was.get('threads')} threads") != here:
             print(visible(f"began on {then}, goes on on {here}: the last digits of numbers may differ"))

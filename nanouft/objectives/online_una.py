@@ -13,8 +13,8 @@ from one reward model.
                         code. Its one step a rollout then begins at sigmoid(0) = 1/2 for every
                         answer, and nothing holds the policy near the start model.
 Scores are in 0..1: the exact score, the sigmoid of a learnt reward, or what your own function gives
-(then it must lie there). A learnt reward has no zero of its own: a constant for each prompt changes none of its pairs, and here passes for quality. Make
-such a reward with --centre 0.01.
+(it must lie there). A learnt reward has no zero of its own: a constant for each prompt changes none
+of its pairs, and here passes for quality. Make such a reward with --centre 0.01.
 
 Needs prompts. Against the start model nothing is compared within a prompt. A prompt where all
 answers are right still pushes them up, until i = beta log pi/pi_ref is logit(score), which for a

@@ -12,6 +12,7 @@ The file is run: the only thing from outside that is. What goes wrong in it is o
 """
 import inspect
 import sys
+import traceback
 import types
 from collections.abc import Callable
 from functools import lru_cache
@@ -50,7 +51,7 @@ def load(name: str) -> Callable[..., np.ndarray]:
     call = found[function]
 
     def scorer(prompts: list[str], answers: list[str], /, **fields: list) -> np.ndarray:
-        fields = wanted(call, fields, f"{path}{line(call)}: {function}")
+        fields = wanted(call, fields, path)
         try:
             got = call(list(prompts), list(answers), **fields)
             if not isinstance(got, (str, bytes, dict)) and hasattr(got, "__iter__"):
@@ -66,7 +67,8 @@ def functions(path: str) -> dict:
     try:
         text = regular(Path(path)).read_bytes()
     except OSError as e:
-        raise UserError(f"--reward {path}: {e.strerror or e}; name a Python file and its function: my.py:right") from None
+        raise UserError(f"--reward {path}: {e.strerror or e}; name a Python file and its function, "
+                        "such as my.py:right") from None
     return run(path, text)
 
 
@@ -87,37 +89,30 @@ def run(path: str, text: bytes) -> dict:
 
 def failed(path: str, e: BaseException) -> UserError:
     """What the user's code raised, in one line with the last line of their file that was being run."""
-    here, trace = getattr(e, "lineno", None) if isinstance(e, SyntaxError) and e.filename == path else None, e.__traceback__
-    while trace is not None:
-        here = trace.tb_lineno if trace.tb_frame.f_code.co_filename == path else here
-        trace = trace.tb_next
-    text = e.msg if isinstance(e, SyntaxError) else str(e)
+    lines = [where.lineno for where in traceback.extract_tb(e.__traceback__) if where.filename == path]
+    if isinstance(e, SyntaxError) and e.filename == path:
+        lines.append(e.lineno)
+    here, text = next(reversed(lines), None), e.msg if isinstance(e, SyntaxError) else str(e)
     return UserError(f"{path}{f', line {here}' if here else ''}: {type(e).__name__}: {one_line(text)}")
 
 
-def line(call: Callable) -> str:
-    return f", line {call.__code__.co_firstlineno}" if inspect.isfunction(call) else ""
-
-
-def wanted(call: Callable, fields: dict[str, list], who: str) -> dict[str, list]:
-    """The fields that a function takes beside prompts and answers. UserError if it needs one that no row has."""
+def wanted(call: Callable, fields: dict[str, list], path: str) -> dict[str, list]:
+    """The fields that a function takes beside prompts and answers. UserError if it cannot be called with them."""
     try:
-        known = list(inspect.signature(call).parameters.values())
+        signature = inspect.signature(call)
     except (TypeError, ValueError):                                             # something built in
         return {}
-    if any(p.kind == p.VAR_POSITIONAL for p in known[:2]):                      # def f(*both)
-        first, more = [], known
-    else:
-        first, more = known[:2], known[2:]
-    if len(first) == 1 or any(p.kind in (p.KEYWORD_ONLY, p.VAR_KEYWORD) for p in first):
-        raise UserError(f"{who} must take prompts and answers, two lists: def {call.__name__}(prompts, answers, **others)")
-    every = any(p.kind == p.VAR_KEYWORD for p in more)
-    there = {k: v for k, v in fields.items() if k not in {p.name for p in first}}
-    for p in more:
-        if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) and p.name not in there:
-            raise UserError(f"{who} wants {p.name}, and the rows have no such field beside the prompt (they have "
-                            f"{quoted(there) or 'none'}){nearest(p.name, there)}")
-    return there if every else {p.name: there[p.name] for p in more if p.name in there}
+    known = signature.parameters
+    there = {name: values for name, values in fields.items() if name not in list(known)[:2]}
+    every = any(p.kind == p.VAR_KEYWORD for p in known.values())
+    passed = {name: values for name, values in there.items() if every or name in known}
+    try:
+        signature.bind([], [], **passed)
+    except TypeError as e:
+        line = f", line {call.__code__.co_firstlineno}" if inspect.isfunction(call) else ""
+        raise UserError(f"{path}{line}: {e}; it is called with prompts and answers, and by name with the other fields "
+                        f"of the rows ({quoted(there) or 'there are none'})") from None
+    return passed
 
 
 def numbers(got, answers: list[str], who: str) -> np.ndarray:

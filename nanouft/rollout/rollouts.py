@@ -41,8 +41,8 @@ def check(cfg, device: Device) -> None:
         raise UserError("on-policy objectives run in one process: each would sample answers of its own; "
                         "drop torchrun, --accumulate saves memory")
     if cfg.data and cfg.reward == "exact":
-        raise UserError("the exact score exists for NanoWorld's prompts only; with --data give a function of yours, "
-                        "--reward FILE.py:FUNCTION, or a reward model, --reward DIR (python -m nanouft.reward makes one)")
+        raise UserError("the exact score exists for NanoWorld's prompts; with --data give --reward FILE.py:FUNCTION "
+                        "or a reward model: --reward DIR (python -m nanouft.reward makes one)")
     scorer(cfg.reward, device.name)                 # one that is not there is said before a run folder is made
 
 

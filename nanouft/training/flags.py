@@ -142,9 +142,9 @@ def refuse_idle_flags(name: str, objective: Objective, cfg: Train, hp, given: se
     if (idle := sorted(given & {"clean", "keep", "rewrite"})) and kinds != ["demos"]:
         raise UserError(f"--{idle[0]} chooses demonstrations; {learns}")
     if cfg.asks_judges and cfg.data and not cfg.judge:
-        raise UserError("--judge DIR is needed with --data: a model that knows such answers; --keep also takes --reward")
+        raise UserError("--judge DIR is needed with --data: a model that knows such answers (--keep: or --reward)")
     if cfg.judge and not cfg.asks_judges:
-        raise UserError("--judge says whose opinion counts for --keep (without --reward) or --rewrite; give one of them")
+        raise UserError("--judge says whose opinion counts for --keep (without --reward) or --rewrite; give one")
     if not cfg.data:
         check_world(cfg, kinds, given)
     if cfg.prompt_field and cfg.prompt_field == cfg.response_field:

@@ -264,7 +264,7 @@ def h(*both): all.append(both); return __import__("numpy").array([1, 2, 3])
     got = scorer(seen) and __import__("sys").modules["reward_of_mine"].all
     assert got == [(asked, said, ["2", "4", None], [1, 2, None]),
                    (asked, said, [None, None, "so"], {"level": [1, 2, None]}), (asked, said)], \
-        "LAW: by name, in the order of the answers; None where a row has none; what the function calls its own is not passed"
+        "LAW: by name, in the order of the answers, None where a row has none; its own two names are not passed"
 
 
 def test_every_reward_is_called_alike(made, here):
@@ -281,14 +281,14 @@ def test_every_reward_is_called_alike(made, here):
 BAD = {                                         # a function -> what its one line says
     "def f(prompts, answers): return [1 / 0 for a in answers]": ["mine.py, line 1: ZeroDivisionError"],
     "def g(a):\n    return a.x\n\ndef f(prompts, answers):\n    return g(answers)": ["mine.py, line 2: AttributeError"],
-    "import json\ndef f(prompts, answers): return [json.loads(a) for a in answers]": ["mine.py, line 2: JSONDecodeError"],
+    "import json\ndef f(prompts, said): return [json.loads(a) for a in said]": ["mine.py, line 2: JSONDecodeError"],
     "def f(prompts, answers) return 1": ["mine.py, line 1: SyntaxError"],
     "x = 1\nimport not_there_at_all": ["mine.py, line 2: ModuleNotFoundError"],
     "import sys\nsys.exit(3)": ["mine.py, line 2: SystemExit"],
     "def rigth(prompts, answers): pass\nf = 3": ["f is no function", '"rigth"'],
     "def ff(prompts, answers): pass": ["no function f there", "did you mean ff?"],
-    "def f(answers): return answers": ["mine.py, line 1", "prompts and answers"],
-    "def f(prompts, answers, gold): return answers": ["wants gold", '"golden"', "did you mean golden?"],
+    "def f(answers): return answers": ["mine.py, line 1: too many positional", "prompts and answers"],
+    "def f(prompts, answers, gold): return answers": ["line 1: missing a required argument: 'gold'", '"golden"'],
     "def f(prompts, answers): return [1.0]": ["gave 1 numbers for 3 answers"],
     "def f(prompts, answers):\n    while True: yield 1": ["gave more numbers for 3 answers"],
     "def f(prompts, answers): pass": ["gave None, not a list"],
@@ -314,7 +314,8 @@ def test_a_bad_function_is_one_line(text, here, capsys):
 def test_a_function_that_is_not_there(name, words, here, capsys):
     function(here, LONG)
     os.mkfifo(here / "pipe.py")
-    one_error(call(sample.main, "base", "--best-of", 2, "--reward", name, "--prompt", "x"), capsys.readouterr().err, *words)
+    code = call(sample.main, "base", "--best-of", 2, "--reward", name, "--prompt", "x")
+    one_error(code, capsys.readouterr().err, *words)
     assert not (here / "out").exists()
 
 
