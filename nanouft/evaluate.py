@@ -3,6 +3,7 @@
     python -m nanouft.evaluate --init out/ift                       # 100 test items a family, about 6 s
     python -m nanouft.evaluate --init out/ift --probes              # what a score does not show (look/probes.py)
     python -m nanouft.evaluate --init out/my-run --data my.jsonl    # held-out loss, pair accuracy (look/held_out.py)
+    python -m nanouft.evaluate --init out/my-run --data my.jsonl --reward my.py:right       # what its answers earn
     python -m nanouft.evaluate --init out/sft --best-of 16 --reward out/reward      # the best of 16, by a reward
     python -m nanouft.evaluate --prior 1 --prior-from out/sft       # PreTTY: begin as that model would, one token
 
@@ -40,7 +41,8 @@ class Evaluate:
     prior: str = ""                 # PreTTY: answers begin with this text, or with this many tokens of --prior-from
     prior_from: str = ""            # the model whose first tokens are forced [the reference answer: an upper bound]
     best_of: int = 1                # answer with the best of so many samples (at temperature 1) by --reward
-    reward: str = ""                # of --best-of: the folder of a reward model, or exact: the score itself [exact]
+    reward: str = ""                # of --best-of or --data: exact, FILE.py:FUNCTION or a reward model's folder [exact]
+    max_new: int = 44               # with --data and --reward: longest answer, in tokens
     seed: int = 0                   # which prompts
     device: str = "auto"            # auto | cpu | cuda | mps
     dtype: str = "auto"             # auto | fp32 | bf16 | fp16
@@ -53,7 +55,11 @@ class Evaluate:
         config.choose("--split", self.split, ("val", "test"))
         config.in_range(self, "items", low=1, high=10_000)
         config.in_range(self, "seed")
-        if self.data and (idle := sorted(given & {"split", "items", "seed"})):
+        config.in_range(self, "max_new", low=1)
+        if "max_new" in given and not (self.data and self.reward):
+            raise config.UserError("--max-new is the longest answer to your own prompts; give --data and --reward")
+        idle = {"split", "items"} if self.best_of > 1 else {"split", "items", "seed"}
+        if self.data and (idle := sorted(given & idle)):
             raise config.UserError(f"--{idle[0]} belongs to NanoWorld; it changes nothing with --data")
         if not self.data and (idle := sorted(given & {"prompt_field", "response_field", "strict"})):
             raise config.UserError(f"{config.flag(idle[0])} is about your own file; give it with --data")
@@ -62,10 +68,12 @@ class Evaluate:
                                    + ("--data" if self.data else "--probes"))
         if self.prior_from and not self.prior:
             raise config.UserError("--prior-from says whose first tokens to force; say how many with --prior N")
-        best_of.check(self.best_of, self.reward)
-        if self.best_of > 1 and (self.data or self.probes or self.prior):
+        best_of.check(self.best_of, self.reward, self.data)
+        if self.best_of > 1 and self.data and not self.reward:
+            raise config.UserError("--best-of with --data needs a reward that knows such answers: --reward")
+        if self.best_of > 1 and (self.probes or self.prior):
             raise config.UserError("--best-of chooses among NanoWorld answers; it changes nothing with "
-                                   + ("--data" if self.data else "--probes" if self.probes else "--prior"))
+                                   + ("--probes" if self.probes else "--prior"))
         if self.reference and not self.data:
             raise config.UserError("--reference compares answers of your own file; give it with --data")
 
@@ -77,9 +85,13 @@ def main(argv=None) -> int:
     model, tok = start_model(cfg.init)
     model.to(device.name).eval()
     if cfg.data:
-        rows, report = read(cfg.data, cfg.prompt_field, cfg.response_field, strict=cfg.strict)
+        score = scorer(cfg.reward, device.name) if cfg.reward else None
+        rows, report = read(cfg.data, cfg.prompt_field, cfg.response_field, prompts=bool(score), strict=cfg.strict)
         print(*report, sep="\n")
-        on_data(model, tok, rows, cfg.reference, device)
+        on_data(model, tok, rows, cfg.reference, device, earns=bool(score))
+        for n in sorted({1, cfg.best_of}) if score else ():
+            found = best_of.rewarded(model, tok, rows, score, n, cfg.max_new, cfg.seed)
+            print(f"{'greedy answers' if n == 1 else f'best of {n}':<15}" + held_out_lines(found))
     else:
         on_world(model, tok, cfg, device)
     return 0
@@ -125,8 +137,10 @@ def start_of(reference: str, model: GPT, tok: Tokenizer) -> GPT:
     return start
 
 
-def on_data(model: GPT, tok: Tokenizer, rows: list[Row], reference: str | None, device: Device) -> None:
-    """Print the held-out figures of the user's demonstrations, pairs and graded answers, as far as there are any."""
+def on_data(model: GPT, tok: Tokenizer, rows: list[Row], reference: str | None, device: Device,
+            earns: bool = False) -> None:
+    """Print the held-out figures of the user's demonstrations, pairs and graded answers, as far as there are any. There
+    must be some, or a reward (`earns`) of which more is said elsewhere."""
     start = start_of(reference, model, tok).to(device.name) if reference else None
     reasons = []
     for name, rows_of in (("demonstrations", demo_rows), ("pairs", pair_rows), ("graded", score_rows)):
@@ -143,7 +157,7 @@ def on_data(model: GPT, tok: Tokenizer, rows: list[Row], reference: str | None, 
             add_columns(encoded, ("ref",), start, tok.pad, device)
         print(f"{name:<15}" + held_out_lines(held_out(model, encoded, tok.pad, device)))
         print("".join(line + "\n" for line in cut.lines(model.cfg.n_ctx)), end="")
-    if len(reasons) == 3:
+    if len(reasons) == 3 and not earns:
         raise config.UserError(f"nothing to evaluate on: {contents(rows)}; "
                                "demonstrations, pairs, labels or scores are needed")
 

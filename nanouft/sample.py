@@ -32,7 +32,7 @@ class Sample:
     prior: str = ""                 # force answers to begin with this text, or with this many tokens of --prior-from
     prior_from: str = ""            # the model whose first tokens are forced [a NanoWorld prompt's reference answer]
     best_of: int = 1                # draw this many answers (at temperature 1), show the one that --reward likes best
-    reward: str = ""                # of --best-of: exact (NanoWorld's score) or the folder of a reward model [exact]
+    reward: str = ""                # of --best-of: exact, FILE.py:FUNCTION or a reward model's folder [exact]
     temperature: float = 0.0        # 0 = greedy
     top_k: int = 0                  # keep the k likeliest tokens; 0 = all
     top_p: float = 1.0              # keep the likeliest tokens up to this mass

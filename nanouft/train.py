@@ -157,7 +157,7 @@ def main(argv=None) -> int:
     device = devices.pick(cfg.device, cfg.dtype, cfg.threads)
     setup.check(name, cfg, device)
     model, tok = start_model(cfg.init)
-    rows = setup.load_rows(cfg, objective, hp)
+    rows = setup.load_rows(cfg, objective, hp, device.name)
     rows = setup.curated(rows, cfg, judges(cfg), device)
     if "value" in objective.columns:
         add_value_head(model, cfg.init)
@@ -188,7 +188,7 @@ def first_models(objective: Objective, hp, cfg: Train):
 
 def judges(cfg: Train) -> list[str]:
     """The aligned models that --keep and --rewrite ask; PoFT asks the same."""
-    if cfg.keep == 1 and not cfg.rewrite:
+    if not cfg.asks_judges:
         return []
     poft = OBJECTIVES["poft"]
     return first_models(poft, poft.hp(aligned=cfg.judge), cfg).aligned

@@ -10,7 +10,7 @@ place; where more than half of the rows of a file cannot be understood, or one w
 Pure Python, no torch.
 """
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from nanouft.data.containers import objects, sources
 from nanouft.data.forms import Skip, detect, parse, unread
@@ -68,7 +68,8 @@ def read(paths: list[str], prompt_field: str | None = None, response_field: str 
             try:
                 if isinstance(item, UserError):
                     raise item
-                rows.append(parse(item, form, where, prompts))
+                extra = {key: value for key, value in item.items() if key != form.prompt}
+                rows.append(replace(parse(item, form, where, prompts), extra=extra))
                 file.add(rows[-1], place)
             except Skip as skip:
                 file.skipped.setdefault(str(skip), []).append(place)
@@ -85,7 +86,8 @@ def read(paths: list[str], prompt_field: str | None = None, response_field: str 
     if not rows:
         said = "; ".join(map(str, report)) or "no file given; name one with --data"
         raise UserError("no row to learn from: " + said.replace("\n ", ";"))
-    return rows, report
+    names = dict.fromkeys(key for row in rows for key in row.extra)         # of all files: None where one is missing
+    return [replace(row, extra={key: row.extra.get(key) for key in names}) for row in rows], report
 
 
 def remarks(row: Row) -> Iterator[tuple[str, str]]:

@@ -35,6 +35,8 @@ class Row:
     scores: tuple[float, ...] = ()      # 0..1, of a pair: those of `chosen` and of `rejected`; or none
     family: str = ""                    # NanoWorld's family of tasks
     where: str = field(default="", compare=False)   # "my.jsonl, line 3": for messages only
+    extra: dict = field(default_factory=dict, compare=False, repr=False)   # all of the file's row but the prompt: for
+    #                                     a reward function
 
 
 @dataclass
@@ -46,6 +48,7 @@ class Example:
     score: float | None = None          # 0..1
     label: float | None = None          # 1 good, 0 bad
     p: float | None = None              # 0..1, of a pair
+    extra: dict = field(default_factory=dict, repr=False)   # Row.extra
 
 
 # ---- which sequences stand together? ---------------------------------------------------------------------------------
@@ -126,7 +129,7 @@ def prompt_rows(data: list[Row], hp: Any) -> list[Example]:
     first: dict[Turns, Row] = {}
     for row in data:
         first.setdefault(row.prompt, row)
-    out = [Example({"prompt": (prompt, ())}, row.where, row.family) for prompt, row in first.items()]
+    out = [Example({"prompt": (prompt, ())}, row.where, row.family, extra=row.extra) for prompt, row in first.items()]
     if not out:
         raise UserError(f"this objective needs prompts; the data has {contents(data)}")
     return out

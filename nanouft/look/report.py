@@ -70,8 +70,8 @@ def open_folder(name: str, cfg, hp, origin: dict, tok: Tokenizer, steps: int, de
     if cfg.resume:
         was = read_json(Path(cfg.resume) / "run.json")
         if was.get("key") != key:
-            raise UserError(f"--resume {cfg.resume}: the data, the start model or the version of nanouft has changed "
-                            "since that run began, so it cannot go on exactly; start a new run")
+            raise UserError(f"--resume {cfg.resume}: the data, the start model, the reward or the version of nanouft "
+                            "has changed since that run began, so it cannot go on exactly; start a new run")
         here = f"{where}, {torch.get_num_threads()} threads"
         if (then := f"{was.get('device')}, {was.get('threads')} threads") != here:
             print(visible(f"began on {then}, goes on on {here}: the last digits of numbers may differ"))
@@ -97,6 +97,8 @@ def look(run, data, model: GPT) -> dict:
     prompts of the user's data; the weight of every training row."""
     cfg, tok, objective = run.cfg, data.tok, OBJECTIVES[run.name]
     out = {"held_out": run.look_held() if run.look_held else {}}
+    if run.look_reward:
+        out["reward"] = run.look_reward()
     if cfg.weigh_rows:
         out["row_weights"] = row_weights(objective, run.hp, model, data.train, tok.pad, run.device)
     if not cfg.data and cfg.items:
@@ -185,6 +187,8 @@ def close_run(run, data, model: GPT, before: dict, seconds: float) -> None:
               "end = answers that stop.\nScored is everything said until <|end|>, so running on costs\n")
     if after["held_out"]:
         print("held out   " + held_out_lines(after["held_out"], before["held_out"]))
+    if "reward" in after:
+        print("greedy answers to them   " + held_out_lines(after["reward"], before["reward"]))
     for b, a in zip(before["samples"], after["samples"]):
         print(f"\nprompt  {one_line(b['prompt'])}")
         print(f"before  {one_line(b['answer'])}{_marks(b)}\nafter   {one_line(a['answer'])}{_marks(a)}")

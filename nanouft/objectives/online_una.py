@@ -12,9 +12,9 @@ from one reward model.
     --against rollout   pi_ref is the policy that has just sampled the answer, as in the released
                         code. Its one step a rollout then begins at sigmoid(0) = 1/2 for every
                         answer, and nothing holds the policy near the start model.
-Scores are in 0..1: the exact score, or the sigmoid of a learnt reward. A learnt reward has no zero
-of its own: a constant for each prompt changes none of its pairs, and here passes for quality. Make
-such a reward with --centre 0.01.
+Scores are in 0..1: the exact score, the sigmoid of a learnt reward, or what your own function gives
+(it must lie there). A learnt reward has no zero of its own: a constant for each prompt changes none
+of its pairs, and here passes for quality. Make such a reward with --centre 0.01.
 
 Needs prompts. Against the start model nothing is compared within a prompt. A prompt where all
 answers are right still pushes them up, until i = beta log pi/pi_ref is logit(score), which for a
@@ -30,6 +30,7 @@ from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_beta
 from nanouft.objectives.reinforce import check_sampling
 from nanouft.objectives.una import graded_metrics, score_loss
+from nanouft.shell.config import UserError
 
 
 @dataclass
@@ -48,6 +49,10 @@ class OnlineUNA:
 
 def credit(batch: Batch, hp: OnlineUNA) -> Batch:
     """Nothing to share out: col.score, what each answer earned on 0..1, is the goal itself."""
+    low, high = batch.col.score.min().item(), batch.col.score.max().item()
+    if low < 0 or high > 1:
+        raise UserError(f"online_una wants rewards from 0 to 1, and these go from {low:g} to "
+                        f"{high:g}; rescale them in your function, or take rloo or grpo")
     return batch
 
 

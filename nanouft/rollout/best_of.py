@@ -15,8 +15,8 @@ import numpy as np
 from nanouft.data.rows import Row
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.gpt import GPT
-from nanouft.models.generate import Answer, answer_rows
-from nanouft.rollout.scorer import Scorer
+from nanouft.models.generate import MAX_NEW, Answer, answer_rows, stops
+from nanouft.rollout.scorer import Scorer, earned, figures
 from nanouft.shell.config import UserError
 
 MOST = 256              # samples to a prompt: `sample` draws them in one batch
@@ -27,12 +27,28 @@ def choose(rewards: np.ndarray) -> np.ndarray:
     return np.argmax(rewards, -1)
 
 
-def best_answers(model: GPT, tok: Tokenizer, rows: list[Row], n: int, scorer: Scorer, seed: int = 0) -> list[Answer]:
+def best_answers(model: GPT, tok: Tokenizer, rows: list[Row], n: int, scorer: Scorer, seed: int = 0,
+                 **how) -> list[Answer]:
     """To each prompt the one of `n` samples at temperature 1 that the scorer likes best."""
     asked = [r for r in rows for _ in range(n)]
-    many = answer_rows(model, tok, asked, temperature=1.0, seed=seed)
-    likes = scorer([r.prompt[-1].text for r in asked], [tok.decode(a.ids).strip() for a in many])
+    many = answer_rows(model, tok, asked, temperature=1.0, seed=seed, **how)
+    likes = earned(scorer, [r.prompt for r in asked], [tok.decode(a.ids).strip() for a in many],
+                   [r.extra for r in asked])
     return [many[n * i + j] for i, j in enumerate(choose(likes.reshape(len(rows), n)))]
+
+
+def rewarded(model: GPT, tok: Tokenizer, rows: list[Row], scorer: Scorer, n: int = 1, max_new: int = MAX_NEW,
+             seed: int = 0) -> dict[str, float]:
+    """Mean reward of greedy answers to the prompts of `rows`, each once; with n > 1 of the best of n samples."""
+    first: dict = {}
+    for row in rows:
+        first.setdefault(row.prompt, row)
+    rows = list(first.values())
+    answers = (best_answers(model, tok, rows, n, scorer, seed, max_new=max_new) if n > 1 else
+               answer_rows(model, tok, rows, max_new=max_new))
+    rewards = earned(scorer, [r.prompt for r in rows], [tok.decode(a.ids).strip() for a in answers],
+                     [r.extra for r in rows])
+    return figures(rewards, [stops(a, tok) for a in answers])
 
 
 def best_of(n: int, rewards: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -67,9 +83,9 @@ def kl(n: int, rewards: np.ndarray) -> np.ndarray:
     return (q * np.log(np.maximum(q, 1e-300) / equal) / (equal * rewards.shape[-1])).sum(-1)     # each member its part
 
 
-def check(n: int, reward: str) -> None:
+def check(n: int, reward: str, data=None) -> None:
     """The flags --best-of and --reward of a command. UserError where they make no sense."""
     if not 1 <= n <= MOST:
         raise UserError(f"--best-of {n}: must be from 1 to {MOST}")
-    if reward and n == 1:
+    if reward and n == 1 and not data:
         raise UserError("--reward chooses among several answers; say how many with --best-of N")

@@ -2,11 +2,12 @@
 
     python -m nanouft.train --objective rloo --init out/sft                    # NanoWorld's exact score is the reward
     python -m nanouft.train --objective rloo --init out/sft --reward out/reward        # a model of nanouft.reward
+    python -m nanouft.train --objective rloo --data my.jsonl --reward my.py:right      # a function of your own
 
 A rollout serves `stride` optimizer steps (minibatches x passes of the objective). It is one Batch, all the way:
 1. sample    `samples` answers to each prompt, at temperature 1 with no cut of the tail: from any other distribution the
              gradient would be that of another policy. Their log-probs are kept: Seqs.old.
-2. score     Columns.reward: the exact score, or a learnt model's. (Then the exact score is reported beside it.)
+2. score     Columns.reward: the exact score, or --reward's. (Then the exact score is reported beside it.)
 3. measure   one pass without gradient over policy and start model: Seqs.ref, Seqs.value, and what is reported.
 4. credit    the objective says who earned the reward: adv, returns, or pairs of answers.
 5. take      minibatches, `passes` times, answers to one prompt together.
@@ -15,7 +16,6 @@ run samples the same answers from the same weights. What `stats` holds is explai
 Simplified: prompts of one turn are scored by it alone, longer ones by their last turn; one process only.
 """
 import copy
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -25,13 +25,11 @@ from tqdm import tqdm
 from nanouft.data.batches import Encoded, Plan, Tokens, collate
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.gpt import GPT
-from nanouft.look.stats import bootstrap
 from nanouft.models.generate import Answer, generate, stops
 from nanouft.objective import Batch, Columns, Objective, Seqs
-from nanouft.rollout.scorer import exact, scorer
+from nanouft.rollout.scorer import earned, exact, figures, learnt, scorer
 from nanouft.shell.config import Diverged, UserError, one_line
 from nanouft.shell.devices import Device
-from nanouft.shell.files import checksum
 
 CHUNK = 256             # answers that are decoded together
 SHOWN = 3               # answers printed every --show-every steps
@@ -43,14 +41,9 @@ def check(cfg, device: Device) -> None:
         raise UserError("on-policy objectives run in one process: each would sample answers of its own; "
                         "drop torchrun, --accumulate saves memory")
     if cfg.data and cfg.reward == "exact":
-        raise UserError("the exact score exists for NanoWorld's prompts only; with --data give a reward model: "
-                        "--reward DIR (python -m nanouft.reward makes one)")
+        raise UserError("the exact score exists for NanoWorld's prompts; with --data give --reward FILE.py:FUNCTION "
+                        "or a reward model: --reward DIR (python -m nanouft.reward makes one)")
     scorer(cfg.reward, device.name)                 # one that is not there is said before a run folder is made
-
-
-def mark(name: str) -> str:
-    """What tells one reward model from another: a run goes on with the reward it began with."""
-    return "" if name == "exact" else "-" + checksum(Path(name) / "model.safetensors")[:8]
 
 
 class Rollouts:
@@ -62,7 +55,7 @@ class Rollouts:
         self.prompts, self.objective, self.hp, self.cfg = prompts, objective, hp, cfg
         self.policy, self.tok, self.device = model, tok, device
         self.start = copy.deepcopy(model).requires_grad_(False)
-        self.score, self.learnt = scorer(cfg.reward, device.name), cfg.reward != "exact"
+        self.score, self.learnt = scorer(cfg.reward, device.name), learnt(cfg.reward)
         self.stride = hp.minibatches * hp.passes                # a run can be resumed at multiples of this many steps
         self.groups = cfg.batch_size * hp.minibatches           # prompts of a rollout
         self.plan = Plan([e.length for e in prompts], self.groups, -(-steps // self.stride), cfg.seed,
@@ -88,11 +81,11 @@ class Rollouts:
         prompts = [e.example.seqs["prompt"][0][-1].text for e in asked]
         texts = [self.tok.decode(a.ids).strip() for a in answers]
         batch = answered(asked, answers, self.tok)
-        batch.col = self.scored(prompts, texts, answers)
+        batch.col = self.scored(asked, texts, answers)
         seen = measure(batch, self.policy, self.start, self.device)
         self.stats = stats(batch, seen)
         if not self.cfg.data:
-            rewards = exact(prompts, texts) if self.learnt else batch.col.reward.numpy()
+            rewards = batch.col.reward.numpy() if self.cfg.reward == "exact" else exact(prompts, texts)
             self.stats["score"] = float(rewards.mean())
         # Decoding is fp32, training bf16: `old` is what bf16 says, so that the ratio begins near 1. Not at 1: products
         # of bf16 depend on a batch's shape (a ratio was off by .052; in fp32 by 1.6e-5).
@@ -115,9 +108,13 @@ class Rollouts:
                            "are not finite. Lower --lr")
         return out
 
-    def scored(self, prompts: list[str], texts: list[str], answers: list[Answer]) -> Columns:
-        """reward in its own unit, score on 0..1 (a learnt reward's sigmoid), ended."""
-        rewards = np.asarray(self.score(prompts, texts), np.float32)
+    def earned(self, asked: list[Encoded], texts: list[str]) -> np.ndarray:
+        examples = [e.example for e in asked]
+        return earned(self.score, [e.seqs["prompt"][0] for e in examples], texts, [e.extra for e in examples])
+
+    def scored(self, asked: list[Encoded], texts: list[str], answers: list[Answer]) -> Columns:
+        """reward in its own unit; score, the same on 0..1 (a learnt reward's sigmoid), for online_una; ended."""
+        rewards = np.asarray(self.earned(asked, texts), np.float32)
         if not np.isfinite(rewards).all():
             raise UserError(f"--reward {self.cfg.reward}: gave a reward that is not finite; train it anew")
         score = 1 / (1 + np.exp(-rewards)) if self.learnt else rewards
@@ -131,11 +128,8 @@ class Rollouts:
         for i in range(0, len(prompts), CHUNK):
             ids = [e.seqs["prompt"].ids.tolist() for e in prompts[i:i + CHUNK]]
             out += generate(self.policy, ids, stop=self.tok.end, pad=self.tok.pad, max_new=self.cfg.max_new)
-        asked = [e.example.seqs["prompt"][0][-1].text for e in prompts]
-        rewards = self.score(asked, [self.tok.decode(a.ids).strip() for a in out])
-        low, high = bootstrap(rewards)
-        return {"reward": float(np.mean(rewards)), "ends": float(np.mean([stops(a, self.tok) for a in out])),
-                "low": low, "high": high, "rows": len(prompts)}
+        rewards = self.earned(prompts, [self.tok.decode(a.ids).strip() for a in out])
+        return figures(rewards, [stops(a, self.tok) for a in out])
 
     def show(self, number: int, prompts: list[str], texts: list[str], col: Columns) -> None:
         """Every --show-every steps, print a few answers: numbers go up for many reasons, the text shows which."""

@@ -1,7 +1,7 @@
-"""Who says how good an answer is: NanoWorld's exact score, or a reward model.
+"""Who says how good an answer is: NanoWorld's exact score, a reward model, or a function of the user's.
 
-    score = scorer("exact")                     # or a folder that python -m nanouft.reward made
-    score(prompts, answers)                     # -> (n,) rewards
+    score = scorer("exact")                     # or a folder that python -m nanouft.reward made, or my.py:right
+    score(prompts, answers, gold=[...])         # -> (n,) rewards; lists of the rows' other fields by name, if any
 
 A reward model is a GPT whose last hidden state, at the answer's <|end|>, is multiplied by one learnt vector (Stiennon
 et al. 2020, arXiv:2009.01325): the head is all that is new. reward.py trains it. Its folder opens in transformers as
@@ -18,29 +18,75 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from nanouft import world
-from nanouft.data.rows import Turn
+from nanouft.data.rows import Row, Turn, Turns
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.gpt import GPT
+from nanouft.look.stats import bootstrap
 from nanouft.models.load import save_model
+from nanouft.rollout import own_reward
 from nanouft.shell.config import UserError
-from nanouft.shell.files import read_json, write_json
+from nanouft.shell.files import checksum, read_json, write_json
 
-Scorer = Callable[[list[str], list[str]], np.ndarray]       # n prompts, n answers -> (n,) rewards
+Scorer = Callable[..., np.ndarray]      # n prompts, n answers, **other fields of the rows (n each) -> (n,) rewards
 HEAD = "score.weight"                                       # the name that GPT2ForSequenceClassification gives it
 
 
 def scorer(name: str, device: str = "cpu") -> Scorer:
-    """What `--reward NAME` means: "exact", or the folder of a reward model."""
+    """What `--reward NAME` means: "exact", FILE.py:FUNCTION, or the folder of a reward model."""
+    if own_reward.split(name):
+        return own_reward.load(name)
     return exact if name == "exact" else load(name, device)
 
 
-def exact(prompts: list[str], answers: list[str]) -> np.ndarray:
+def learnt(name: str) -> bool:
+    """Is it a reward model? Its rewards are logits: a sigmoid makes scores of them."""
+    return name != "exact" and not own_reward.split(name)
+
+
+def mark(name: str, rows: list[Row]) -> str:
+    """What tells one reward from another: a run goes on with the reward that it began with, and with the same fields
+    of the rows where a function may read them."""
+    if own := own_reward.split(name):
+        return "-" + checksum(Path(own[0]), own[1], repr([r.extra for r in rows]))[:8]
+    return "" if name == "exact" else "-" + checksum(Path(name) / "model.safetensors")[:8]
+
+
+def earned(score: Scorer, prompts: list[Turns], answers: list[str], extra: list[dict]) -> np.ndarray:
+    """(n,) rewards of answers to the last turns of these prompts. extra: the other fields of each row, by name."""
+    names = dict.fromkeys(key for fields in extra for key in fields)
+    return score([p[-1].text for p in prompts], answers, **{key: [x.get(key) for x in extra] for key in names})
+
+
+def try_out(score: Scorer, rows: list[Row]) -> None:
+    """An empty answer is scored: a mistake in a function is better said before a run folder is made."""
+    earned(score, [rows[0].prompt], [""], [rows[0].extra])
+
+
+def unit(name: str, rewards: np.ndarray) -> np.ndarray:
+    """(n,) scores from 0 to 1: a reward model's rewards through a sigmoid, other ones as they are. UserError if those
+    lie elsewhere."""
+    if learnt(name):
+        return 1 / (1 + np.exp(-rewards))
+    if len(rewards) and (rewards.min() < 0 or rewards.max() > 1):
+        raise UserError(f"--reward {name}: grades go from 0 to 1, and these from {rewards.min():g} to "
+                        f"{rewards.max():g}; rescale them in your function")
+    return rewards
+
+
+def figures(rewards: np.ndarray, ends: list[bool]) -> dict[str, float]:
+    """What rewards of held-out answers are told as: the mean, its 95 % bootstrap interval, how many answers stop."""
+    low, high = bootstrap(rewards)
+    return {"reward": float(np.mean(rewards)), "ends": float(np.mean(ends)), "low": low, "high": high,
+            "rows": len(rewards)}
+
+
+def exact(prompts: list[str], answers: list[str], /, **fields: list) -> np.ndarray:
     """NanoWorld's exact score as a Scorer: (n,) in [0,1]. UserError for a prompt of another world."""
     try:
         return np.array([world.score(p, a) for p, a in zip(prompts, answers, strict=True)])
     except ValueError:
-        raise UserError("--reward exact scores NanoWorld's prompts only, and one of these is none; give --reward DIR, "
-                        "a folder made by python -m nanouft.reward") from None
+        raise UserError("--reward exact scores NanoWorld's prompts only, and one of these is none; give --reward "
+                        "FILE.py:FUNCTION, or --reward DIR, a folder made by python -m nanouft.reward") from None
 
 
 def load(folder: str | Path, device: str = "cpu") -> Scorer:
@@ -50,7 +96,7 @@ def load(folder: str | Path, device: str = "cpu") -> Scorer:
     model, tok = load_model(folder)
     model.to(device).eval()
 
-    def scorer(prompts: list[str], answers: list[str]) -> np.ndarray:
+    def scorer(prompts: list[str], answers: list[str], /, **fields: list) -> np.ndarray:
         asked = list(zip(prompts, answers, strict=True))
         place = {text: i for i, text in enumerate(dict.fromkeys(asked))}
         seqs = [tok.chat((Turn("user", p),), (Turn("assistant", a),))[0][-model.gpt.cfg.n_ctx:] for p, a in place]

@@ -31,7 +31,7 @@ class Train:
     mix: str = ""                       # proportions of the kinds of NanoWorld rows, such as 2:1 [equal numbers]
     noise: float = 0.0                  # share of NanoWorld demonstrations that are wrong
     clean: bool = False                 # leave out NanoWorld's wrong demonstrations (an oracle)
-    keep: float = 1.0                   # share of the demonstrations kept: those that the judge finds likeliest
+    keep: float = 1.0                   # share of the demonstrations kept: the judge's likeliest, or --reward's best
     rewrite: bool = False               # train on the judge's own answers to the same prompts
     judge: list[str] | None = None      # aligned models for --keep and --rewrite [NanoWorld: one made at first use]
     steps: int | None = None            # optimizer steps
@@ -51,14 +51,19 @@ class Train:
     threads: int | None = None          # CPU threads
     save_every: int = 50                # steps between checkpoints for --resume; 0 = none
     eval_every: int = 0                 # steps between held-out losses; 0 = only before and after
-    reward: str = "exact"               # on-policy: who scores answers: exact (NanoWorld), or nanouft.reward's folder
-    max_new: int = 44                   # on-policy: longest answer that is sampled, in tokens
+    reward: str = "exact"               # who scores answers: exact (NanoWorld), FILE.py:FUNCTION, or a reward's folder
+    max_new: int = 44                   # longest answer that is made for the reward, in tokens
     show_every: int = 25                # on-policy: steps between three printed answers; 0 = none
     items: int = 100                    # NanoWorld prompts a family in the before/after table; 0 = no table
     split: Literal["test", "val"] = "test"      # which of them: val to choose settings, test to report
     weigh_rows: bool = False            # also write row_weights.jsonl: how hard the loss pushes each training row
     out: str | None = None              # run folder [out/<objective>]
     resume: str | None = None           # go on with the run in this folder; takes no other flag
+
+    @property
+    def asks_judges(self) -> bool:
+        """Are aligned models needed to choose demonstrations?"""
+        return self.rewrite or self.keep < 1 and self.reward == "exact"
 
     def optimizer_steps(self, rows: int, passes: int = 1) -> int:
         """How many steps these rows make; on-policy methods take `passes` steps on each batch of answers."""
@@ -130,16 +135,17 @@ def refuse_idle_flags(name: str, objective: Objective, cfg: Train, hp, given: se
     learns = f"{name} learns from {' + '.join(kinds)}"
     if cfg.data and (idle := sorted(given & {"rows", "noise", "split", "skills", "mix", "clean"})):
         raise UserError(f"--{idle[0]} belongs to NanoWorld; it changes nothing with --data")
-    if not objective.on_policy and (idle := sorted(given & {"reward", "max_new", "show_every"})):
+    sampling = {"show_every"} if cfg.reward != "exact" else {"reward", "max_new", "show_every"}
+    if not objective.on_policy and (idle := sorted(given & sampling)):
         raise UserError(f"{config.flag(idle[0])} belongs to methods that sample answers (rloo, ppo); {learns}")
     if cfg.noise and "demos" not in kinds:
         raise UserError(f"--noise spoils demonstrations; {learns}")
     if (idle := sorted(given & {"clean", "keep", "rewrite"})) and kinds != ["demos"]:
         raise UserError(f"--{idle[0]} chooses demonstrations; {learns}")
-    if (cfg.keep < 1 or cfg.rewrite) and cfg.data and not cfg.judge:
-        raise UserError("--judge DIR is needed with --data: a model that knows such answers")
-    if cfg.judge and not (cfg.keep < 1 or cfg.rewrite):
-        raise UserError("--judge says whose opinion counts for --keep or --rewrite; give one of them")
+    if cfg.asks_judges and cfg.data and not cfg.judge:
+        raise UserError("--judge DIR is needed with --data: a model that knows such answers (--keep: or --reward)")
+    if cfg.judge and not cfg.asks_judges:
+        raise UserError("--judge says whose opinion counts for --keep (without --reward) or --rewrite; give one")
     if not cfg.data:
         check_world(cfg, kinds, given)
     if cfg.prompt_field and cfg.prompt_field == cfg.response_field:

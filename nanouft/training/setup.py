@@ -37,18 +37,26 @@ def check(name: str, cfg: Train, device: Device) -> None:
     if OBJECTIVES[name].on_policy:
         from nanouft.rollout import rollouts                    # only for methods that sample
         rollouts.check(cfg, device)
+    elif cfg.reward != "exact":
+        from nanouft.rollout.scorer import scorer
+        scorer(cfg.reward, device.name)                         # one that is not there is said now
 
 
 # ---- rows ------------------------------------------------------------------------------------------------------------
-def load_rows(cfg: Train, objective: Objective, hp) -> tuple[list[Row], list[Row]]:
-    """(rows to train on, rows held out): from the user's files, or drawn from NanoWorld."""
-    kinds = objective.kinds(hp)
+def load_rows(cfg: Train, objective: Objective, hp, device: str = "cpu") -> tuple[list[Row], list[Row]]:
+    """(rows to train on, rows held out): from the user's files, or drawn from NanoWorld; graded by --reward where the
+    method learns from grades."""
+    kinds, graded = objective.kinds(hp), list
+    if cfg.reward != "exact" and {"scores", "labels"} & set(kinds):
+        from nanouft.training import curate
+        graded = partial(curate.graded, kinds=kinds, reward=cfg.reward, device=device)
     if not cfg.data:
-        return (world.mixed_rows("train", kinds, cfg.rows, cfg.seed, cfg.noise, cfg.skills, cfg.mix),
-                world.mixed_rows("val", kinds, 200, 0, 0.0, cfg.skills, cfg.mix))
+        return (graded(world.mixed_rows("train", kinds, cfg.rows, cfg.seed, cfg.noise, cfg.skills, cfg.mix)),
+                graded(world.mixed_rows("val", kinds, 200, 0, 0.0, cfg.skills, cfg.mix)))
     from nanouft.data.read import read                          # only where there are files to read
     rows, found = read(cfg.data, cfg.prompt_field, cfg.response_field, kinds == ["prompts"], cfg.strict)
     print(*found, sep="\n")
+    rows = graded(rows)
     examples = objective.rows(rows, hp)         # what the objective lacks is said of the whole file, before the split
     if kinds == ["pairs"] and (equal := len([r for r in rows if r.chosen and r.rejected]) - len(examples)):
         print(f"{equal:,} pairs skipped: chosen equals rejected")
@@ -62,7 +70,7 @@ def curated(rows: tuple[list[Row], list[Row]], cfg: Train, judges: list[str],
             device: Device) -> tuple[list[Row], list[Row]]:
     """The rows to train on as --clean, --keep and --rewrite ask; the rows held out stay."""
     train, held = rows
-    if cfg.clean or judges:
+    if cfg.clean or cfg.keep < 1 or cfg.rewrite:
         from nanouft.training.curate import curate
         train = curate(train, cfg, judges, device)
     return train, held
@@ -100,6 +108,7 @@ class Data:
     tok: Tokenizer
     train: list[Encoded]
     held: list[Encoded]
+    train_rows: list[Row]
     held_rows: list[Row]
     key: str                            # hash of rows and start weights: --resume goes on only where both are the same
 
@@ -118,7 +127,7 @@ def encode_rows(name: str, cfg: Train, hp, rows: tuple[list[Row], list[Row]], mo
                      f"{len(held)} of {len(held_rows)} rows held out do, too",
                      *report.counts(name, kinds, train_rows, len(examples)), *lost.lines(room),
                      report.example(train, tok)]))
-    return Data(tok, train, held, held_rows, report.fingerprint(model, train))
+    return Data(tok, train, held, train_rows, held_rows, report.fingerprint(model, train))
 
 
 def write_columns(data: Data, objective: Objective, hp, cfg: Train, model: GPT, device: Device) -> None:
@@ -145,6 +154,7 @@ class Run:
     folder: Path
     source: Callable[[int], Batch]              # source(step) -> the batch of that step
     look_held: Callable[[], dict] | None        # figures on the rows that are held out
+    look_reward: Callable[[], dict] | None = None       # off-policy with --reward: what greedy answers to them earn
 
 
 def open_run(name: str, cfg: Train, hp, origin: dict, data: Data, model: GPT, device: Device) -> tuple[int, Run]:
@@ -154,12 +164,17 @@ def open_run(name: str, cfg: Train, hp, origin: dict, data: Data, model: GPT, de
         raise UserError(f"--batch-size {cfg.batch_size:,}: there are {len(data.train):,} rows only, so a step would "
                         "hold rows twice")
     steps = cfg.optimizer_steps(len(data.train), hp.passes if objective.on_policy else 1)
-    key = data.key
-    if objective.on_policy:
-        from nanouft.rollout import rollouts
-        key += rollouts.mark(cfg.reward)
+    key, look_reward = data.key, None
+    if cfg.reward != "exact":
+        from nanouft.rollout import best_of, scorer
+        score, rows = scorer.scorer(cfg.reward, device.name), data.train_rows + data.held_rows
+        scorer.try_out(score, rows)
+        if not objective.on_policy and data.held_rows:
+            look_reward = partial(best_of.rewarded, model, tok, data.held_rows, score, max_new=cfg.max_new)
+        key += scorer.mark(cfg.reward, rows)
     folder = report.open_folder(name, cfg, hp, origin, tok, steps, device, key)
     if objective.on_policy:
+        from nanouft.rollout import rollouts
         source = rollouts.Rollouts(data.train, objective, hp, cfg, steps, model, tok, device)
         look_held = partial(source.held_out, data.held)
         each = f"prompts x {hp.samples} own answers"
@@ -169,4 +184,4 @@ def open_run(name: str, cfg: Train, hp, origin: dict, data: Data, model: GPT, de
         look_held = partial(held_out, model, data.held, tok.pad, device)
     print(f"{name}: {steps:,} steps of {cfg.batch_size} {each}, lr {cfg.lr:g}, {model.n_params() / 1e6:.2f}M "
           f"parameters, {device.name} {device.dtype} x {device.processes} -> {folder}")
-    return steps, Run(name, cfg, hp, device, folder, source, look_held if data.held else None)
+    return steps, Run(name, cfg, hp, device, folder, source, look_held if data.held else None, look_reward)

@@ -184,7 +184,7 @@ def test_every_pair_kind_logs_its_distance_to_the_start(monkeypatch):
     for form in FORMS:
         asked.clear()
         o = replace(form.objective, arrange=None)
-        setup.write_columns(setup.Data(NANO, [], [], [], ""), o, form.hp, Train(), None, CPU)
+        setup.write_columns(setup.Data(NANO, [], [], [], [], ""), o, form.hp, Train(), None, CPU)
         far = not o.on_policy and ("ref" in o.columns or o.kinds(form.hp) != ["demos"])
         want = set() if o.on_policy else {*o.columns, *["ref"] * far}
         assert asked == [want] + [{"ref"}] * far, f"{form}: its own columns, `ref` where answers are compared"

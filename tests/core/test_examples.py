@@ -7,6 +7,7 @@ from running import call, example, lines, one_error
 
 from nanouft.data.read import read as read_rows
 from nanouft.data.rows import contents
+from nanouft.rollout.scorer import earned, scorer
 
 
 def read(file: Path) -> list[dict]:
@@ -71,3 +72,20 @@ def test_mistakes_are_one_line(here, capsys):
                         ((file, "--prompt", "q", "--answers", "x", "y"), ["two different answers"]),
                         (("none.jsonl", "--answers", "x", "y"), ["none.jsonl"])):
         one_error(call(main, *argv), capsys.readouterr().err, *words)
+
+
+def test_the_reward_of_gsm8k(here, capsys):
+    """Its questions are in one file each, their worked solutions earn 1, others what their last number says."""
+    sums = example("gsm8k_reward")
+    assert call(sums.main, "--demos", 30, "--questions", 40, "--test", 20, "--out", here / "s") == 0
+    files = {f.stem: read(f) for f in (here / "s").iterdir()}
+    assert {name: len(rows) for name, rows in files.items()} == {"demos": 30, "questions": 40, "test": 20}
+    assert len({row["question"] for rows in files.values() for row in rows}) == 90, "no question is in two files"
+    rows, _ = read_rows([str(here / "s" / "test.jsonl")], "question", prompts=True)
+    score, gold = scorer(f"{sums.__file__}:right"), [row["answer"] for row in files["test"]]
+    said = [gold, ["It is 3."] * 20, [g.split("####")[0] + "####" for g in gold], ["nothing"] * 20]
+    earns = [earned(score, [r.prompt for r in rows], answers, [r.extra for r in rows]) for answers in said]
+    assert earns[0].tolist() == [1] * 20 and earns[2].tolist() == [1] * 20 and earns[3].sum() == 0
+    assert earns[1].tolist() == [float(g.endswith("#### 3")) for g in gold]
+    assert [sums.last_number(t) for t in ("a 1,234 b", "-2.5 x", "3 4.")] == [1234, -2.5, 4]
+    one_error(call(sums.main, "--demos", 0), capsys.readouterr().err, "--demos 0")

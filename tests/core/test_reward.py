@@ -1,19 +1,26 @@
-"""The reward model: its loss and gradient, what it reads, what it leaves behind, and what it says about itself."""
+"""The reward model: its loss and gradient, what it reads, what it leaves behind, and what it says about itself. And the
+reward function that a user brings."""
 import math
+import os
 
 import numpy as np
 import pytest
 import torch
-from running import PAIRS, call, lines, metrics, one_error
-from tiny import same, tiny
+from running import DEMOS, PAIRS, QUICK, call, lines, metrics, one_error
+from tiny import CPU, same, tiny
 
-from nanouft import evaluate, reward, world
+from nanouft import evaluate, reward, sample, train, world
+from nanouft.data.read import read
 from nanouft.models.load import start_model
 from nanouft.reward import bradley_terry
+from nanouft.objectives import OBJECTIVES
 from nanouft.rollout import reward_quality
-from nanouft.rollout.scorer import RewardModel, exact, load, load_model, padded, rewards, save, scorer
+from nanouft.rollout.scorer import RewardModel, earned, exact, load, load_model, padded, rewards, save, scorer, unit
 from nanouft.shell.config import UserError
 from nanouft.shell.files import read_json
+from nanouft.training import setup
+from nanouft.training.curate import curate
+from nanouft.training.flags import Train
 
 PAD = 0
 SEQS = [[5, 3, 9], [5, 3, 9, 2, 7, 11], [4, 1], [4, 8, 8, 6, 2]]           # ends: 9, 11, 1, 2
@@ -222,3 +229,154 @@ def test_the_shipped_kinds_of_pairs_teach_something(tmp_path, capsys):
 def test_evaluate_takes_it(made, here, tiny_base, capsys):
     assert call(evaluate.main, "--init", tiny_base, "--best-of", 2, "--reward", made, "--items", 1) == 0
     assert "best of 2 samples" in capsys.readouterr().out
+
+
+# ---- a function of the user's ----------------------------------------------------------------------------------------
+LONG = """
+def long(prompts, answers, **others):
+    return [min(len(a), 40) / 40 for a in answers]
+"""
+SUMS = [{"question": f"What is {i} and {i}?", "answer": f"{2 * i}", "level": i} for i in range(1, 17)]
+
+
+def function(here, text: str, name: str = "f") -> str:
+    """What --reward is given for the function `name` of a file with this text."""
+    (here / "mine.py").write_text(text, encoding="utf-8")
+    return f"{here / 'mine.py'}:{name}"
+
+
+def score_rows(name: str, rows, answers: list[str]):
+    return earned(scorer(name), [r.prompt for r in rows], answers, [r.extra for r in rows])
+
+
+def test_a_function_gets_prompts_answers_and_the_other_fields_of_the_rows(here):
+    files = [lines(here / "a.jsonl", SUMS[:2]), lines(here / "b.jsonl", [{"question": "Why?", "hint": "so"}])]
+    rows, _ = read(files, "question", prompts=True)
+    seen = function(here, """
+all = []
+def f(prompts, said, answer, level=None): all.append((prompts, said, answer, level)); return [True, 2, 0.5]
+def g(prompts, answer, *, hint, **others): all.append((prompts, answer, hint, others)); return iter([1, 2, 3])
+def h(*both): all.append(both); return __import__("numpy").array([1, 2, 3])
+""")
+    asked, said = ["What is 1 and 1?", "What is 2 and 2?", "Why?"], ["2", "5", "no"]
+    for name, want in (("f", [1, 2, 0.5]), ("g", [1, 2, 3]), ("h", [1, 2, 3])):
+        assert score_rows(seen[:-1] + name, rows, said).tolist() == want
+    got = scorer(seen) and __import__("sys").modules["reward_of_mine"].all
+    assert got == [(asked, said, ["2", "4", None], [1, 2, None]),
+                   (asked, said, [None, None, "so"], {"level": [1, 2, None]}), (asked, said)], \
+        "LAW: by name, in the order of the answers, None where a row has none; its own two names are not passed"
+
+
+def test_every_reward_is_called_alike(made, here):
+    """The exact score and a reward model take the rows' fields, and make nothing of them."""
+    row = world.rows("val", "demos", 1, 0)[0]
+    for name in ("exact", made):
+        both = [scorer(str(name))([row.prompt[0].text], [row.answer[0].text], **more) for more in ({}, {"gold": [1]})]
+        assert both[0] == both[1]
+    r = np.array([-1.0, 2.0])
+    same(unit(str(made), r), reward_quality.sigma(r), "a learnt reward is a logit")
+    assert unit("a.py:f", r ** 2 / 4).tolist() == [0.25, 1]
+
+
+BAD = {                                         # a function -> what its one line says
+    "def f(prompts, answers): return [1 / 0 for a in answers]": ["mine.py, line 1: ZeroDivisionError"],
+    "def g(a):\n    return a.x\n\ndef f(prompts, answers):\n    return g(answers)": ["mine.py, line 2: AttributeError"],
+    "import json\ndef f(prompts, said): return [json.loads(a) for a in said]": ["mine.py, line 2: JSONDecodeError"],
+    "def f(prompts, answers) return 1": ["mine.py, line 1: SyntaxError"],
+    "x = 1\nimport not_there_at_all": ["mine.py, line 2: ModuleNotFoundError"],
+    "import sys\nsys.exit(3)": ["mine.py, line 2: SystemExit"],
+    "def rigth(prompts, answers): pass\nf = 3": ["f is no function", '"rigth"'],
+    "def ff(prompts, answers): pass": ["no function f there", "did you mean ff?"],
+    "def f(answers): return answers": ["mine.py, line 1: too many positional", "prompts and answers"],
+    "def f(prompts, answers, gold): return answers": ["line 1: missing a required argument: 'gold'", '"golden"'],
+    "def f(prompts, answers): return [1.0]": ["gave 1 numbers for 3 answers"],
+    "def f(prompts, answers):\n    while True: yield 1": ["gave more numbers for 3 answers"],
+    "def f(prompts, answers): pass": ["gave None, not a list"],
+    "def f(prompts, answers): return 'yes'": ["gave 'yes', not a list"],
+    "def f(prompts, answers): return [1, '2', 3]": ["gave '2' for the answer 'b\\\\x1b'", "finite number"],
+    "def f(prompts, answers): return [1, 2, float('nan')]": ["gave nan for the answer 'c'"],
+    "def f(prompts, answers): return [1, 2, -1e99]": ["gave -1e+99"],
+    "def f(prompts, answers): return [[1, 2]] * 3": ["gave [1, 2] for"],
+    "def f(prompts, answers): raise ValueError('\x1b[2J two\\nlines')": ["line 1: ValueError: \\x1b[2J two lines"],
+}
+
+
+@pytest.mark.parametrize("text", BAD)
+def test_a_bad_function_is_one_line(text, here, capsys):
+    rows, _ = read([lines(here / "a.jsonl", [{"prompt": p, "golden": 1} for p in "xyz"])], prompts=True)
+    one_error(call(lambda argv: score_rows(function(here, text), rows, ["a", "b\x1b", "c"])), capsys.readouterr().err,
+              *BAD[text])
+
+
+@pytest.mark.parametrize("name, words", [("none.py:f", ["none.py", "No such file"]), (".:f", [".:f", "no such folder"]),
+                                         ("mine.py", ["which function?", '"long"']), ("mine.py:", ["which function?"]),
+                                         ("pipe.py:f", ["pipe.py", "pipe"])])
+def test_a_function_that_is_not_there(name, words, here, capsys):
+    function(here, LONG)
+    os.mkfifo(here / "pipe.py")
+    code = call(sample.main, "base", "--best-of", 2, "--reward", name, "--prompt", "x")
+    one_error(code, capsys.readouterr().err, *words)
+    assert not (here / "out").exists()
+
+
+def run_on(here, tiny_base, rows, name: str, *more) -> int:
+    return call(train.main, "--objective", name, "--data", lines(here / "d.jsonl", rows), "--init", tiny_base,
+                "--batch-size", 4, "--max-new", 4, "--steps", 2, *QUICK, *more)
+
+
+def test_on_policy_learning_from_a_function(here, tiny_base, brief, capsys):
+    mine = function(here, LONG, "long")
+    grpo = ["grpo", "--prompt-field", "question", "--reward", mine]
+    assert run_on(here, tiny_base, SUMS, *grpo, "--save-every", 1, "--out", "a") == 0
+    assert all(0 <= m["reward"] <= 1 for m in metrics(here / "a")) and "score" not in metrics(here / "a")[0]
+    (here / "a/eval.json").unlink()
+    function(here, LONG + "# changed")
+    capsys.readouterr()
+    one_error(call(train.main, "--resume", "a"), capsys.readouterr().err, "the reward", "changed")
+    function(here, LONG.replace("min", "mim"))
+    one_error(run_on(here, tiny_base, SUMS, *grpo, "--out", "b"), capsys.readouterr().err, "mine.py, line 3", "mim")
+    assert not (here / "b").exists(), "LAW: it is tried before a run folder is made"
+    function(here, LONG.replace("40]", "-1]").replace("/ 40", "- 50"), "long")
+    one_error(run_on(here, tiny_base, SUMS, "online_una", *grpo[1:]), capsys.readouterr().err, "from 0 to 1", "rloo")
+
+
+def test_grades_of_a_function(here, capsys):
+    """una and kto learn what it says of the file's answers, uft beside demonstrations that stay."""
+    mine = function(here, "def f(prompts, answers, response=None): return [len(a) / 10 for a in answers]")
+    rows = [*DEMOS[:3], {**DEMOS[3], "score": 0.1}, {**DEMOS[4], "label": True}, PAIRS[5]]
+    file = str(lines(here / "d.jsonl", rows))
+
+    def after(name: str, **hp):
+        o = OBJECTIVES[name]
+        return sum(setup.load_rows(Train(data=[file], reward=mine), o, o.hp(**hp)), [])
+    grades = sorted(len(r["response"]) / 10 for r in rows[:5]) + [0.9, 0.7]
+    assert sorted(r.score for r in after("una")) == pytest.approx(sorted(grades)), "a pair is two answers"
+    assert sorted(r.label for r in after("kto")) == sorted(g > 0.5 for g in grades)
+    uft = after("uft")
+    assert sum(r.score is None for r in uft) == 3 and sum(r.score is not None for r in uft) == 4
+    assert "7 answers" in capsys.readouterr().out
+    function(here, "def f(prompts, answers): return [len(a) for a in answers]")
+    with pytest.raises(UserError, match="go from 0 to 1, and these from"):
+        after("una")
+
+
+def test_keep_takes_the_highest_rewards_in_order(here):
+    mine = function(here, LONG, "long")
+    rows, _ = read([lines(here / "d.jsonl", [{"prompt": "q", "response": "x" * n} for n in (3, 9, 1, 8, 9)])])
+    kept = curate(rows, Train(keep=0.6, reward=mine), [], CPU)
+    assert [len(r.answer[0].text) for r in kept] == [9, 8, 9]
+    assert not Train(keep=0.6, reward=mine).asks_judges and Train(keep=0.6).asks_judges
+
+
+def test_answers_to_rows_held_out_are_rewarded(here, tiny_base, brief, capsys):
+    mine = function(here, LONG, "long")
+    assert run_on(here, tiny_base, DEMOS, "sft", "--reward", mine, "--out", "a") == 0
+    found = read_json(here / "a/eval.json")
+    assert found["after"]["reward"]["rows"] == 2 and "greedy answers to them   reward" in capsys.readouterr().out
+    function(here, "def long(prompts, answers): return [len(set(a)) for a in answers]")     # greedy answers go round
+    argv = ["--init", tiny_base, "--data", lines(here / "q.jsonl", SUMS), "--prompt-field", "question"]
+    assert call(evaluate.main, *argv, "--reward", mine, "--best-of", 3, "--max-new", 5) == 0
+    greedy, best = (float(line.split("reward ")[1].split()[0]) for line in capsys.readouterr().out.splitlines()[-2:])
+    assert best > greedy
+    for more, words in ((["--best-of", 3], ["--reward"]), (["--max-new", 3], ["--max-new", "--reward"])):
+        one_error(call(evaluate.main, *argv, *more), capsys.readouterr().err, *words)

@@ -107,8 +107,7 @@ def test_the_mark_of_the_end_is_an_answer_token_like_any_other():
 def test_who_runs_on_has_not_stopped():
     made = source("rloo")
     answers = [says(5), says(5, ended=False), says(5, NANO.user, 6), says(NANO.assistant)]
-    prompts = [made.prompts[0].example.seqs["prompt"][0][-1].text] * 4
-    assert made.scored(prompts, ["x"] * 4, answers).ended.tolist() == [1, 0, 0, 0]
+    assert made.scored(made.prompts[:1] * 4, ["x"] * 4, answers).ended.tolist() == [1, 0, 0, 0]
 
 
 def test_samples_come_from_the_policy_itself():
@@ -483,14 +482,14 @@ def test_three_answers_are_printed(here, tiny_base, capsys):
 
 
 # ---- a learnt reward, and prompts of one's own -----------------------------------------------------------------------
-def long_answers(asked: list[str], said: list[str]) -> np.ndarray:
+def long_answers(asked: list[str], said: list[str], **fields: list) -> np.ndarray:
     """A reward that likes long answers; counts in logits, as Bradley-Terry models do."""
     return np.array([len(x) / 3 - 4 for x in said])
 
 
 @pytest.fixture
 def learnt(monkeypatch):
-    monkeypatch.setattr("nanouft.rollout.rollouts.mark", lambda name: "-" + name)
+    monkeypatch.setattr("nanouft.rollout.scorer.mark", lambda name, rows: "-" + name)
     monkeypatch.setattr("nanouft.rollout.scorer.load", lambda folder, device: long_answers)
 
 

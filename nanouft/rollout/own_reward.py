@@ -1,0 +1,132 @@
+"""A reward function of your own, from a Python file of your own.
+
+    python -m nanouft.train --objective grpo --data my.jsonl --init out/sft --reward my_reward.py:right
+
+    def right(prompts, answers, gold, **others):            # lists of one length
+        return [a.strip() == g for a, g in zip(answers, gold)]
+
+It is called with two lists, prompts and answers, and with the other fields of the rows of --data by their names: also
+lists, None where a row lacks the field. It gets the fields that it names, all of them if it has **others; a field that
+is called like its first two arguments is not passed. It gives one finite number an answer.
+The file is run: the only thing from outside that is. What goes wrong in it is one line, with its own line number.
+"""
+import inspect
+import sys
+import traceback
+import types
+from collections.abc import Callable
+from functools import lru_cache
+from itertools import islice
+from numbers import Real
+from pathlib import Path
+
+import numpy as np
+
+from nanouft.data.forms import quoted
+from nanouft.shell.config import UserError, nearest, one_line
+from nanouft.shell.text import regular, said
+
+MOST = 1e30             # fp32 ends at 3e38
+FAILS = (Exception, SystemExit)         # what the user's code may raise; an interrupt stays one
+
+
+def split(name: str) -> tuple[str, str] | None:
+    """"my.py:right" -> ("my.py", "right"); "my.py" -> ("my.py", ""); None for anything else."""
+    file, _, function = name.rpartition(":")
+    if name.endswith(".py"):
+        file, function = name, ""
+    return (file, function) if file.endswith(".py") else None
+
+
+def load(name: str) -> Callable[..., np.ndarray]:
+    """The function of `--reward FILE.py:FUNCTION` as a Scorer. UserError if it cannot be had."""
+    path, function = split(name)
+    found = functions(path)
+    mine = [n for n, f in found.items() if inspect.isfunction(f) and f.__module__ == found["__name__"]]
+    if not callable(found.get(function)):
+        what = (f"{function} is no function there" if function in found else f"no function {function} there"
+                if function else "which function?")
+        raise UserError(f"--reward {name}: {what}; write --reward {path}:NAME (it has {quoted(mine) or 'none'})"
+                        + nearest(function, mine))
+    call = found[function]
+
+    def scorer(prompts: list[str], answers: list[str], /, **fields: list) -> np.ndarray:
+        fields = wanted(call, fields, path)
+        try:
+            got = call(list(prompts), list(answers), **fields)
+            if not isinstance(got, (str, bytes, dict)) and hasattr(got, "__iter__"):
+                got = list(islice(got, len(answers) + 1))                       # one more: too many is told, too
+        except FAILS as e:
+            raise failed(path, e) from None
+        return numbers(got, answers, f"--reward {name}")
+    return scorer
+
+
+def functions(path: str) -> dict:
+    """What a Python file defines."""
+    try:
+        text = regular(Path(path)).read_bytes()
+    except OSError as e:
+        raise UserError(f"--reward {path}: {e.strerror or e}; name a Python file and its function, "
+                        "such as my.py:right") from None
+    return run(path, text)
+
+
+@lru_cache
+def run(path: str, text: bytes) -> dict:
+    """The names that a Python file leaves. It is run once a process; no .pyc is kept, which may be of an older text."""
+    module = types.ModuleType(f"reward_of_{Path(path).stem}")
+    module.__file__ = path
+    sys.modules[module.__name__] = module
+    if (folder := str(Path(path).resolve().parent)) not in sys.path:
+        sys.path.append(folder)                                                 # what stands beside it can be imported
+    try:
+        exec(compile(text, path, "exec"), vars(module))
+    except FAILS as e:
+        raise failed(path, e) from None
+    return vars(module)
+
+
+def failed(path: str, e: BaseException) -> UserError:
+    """What the user's code raised, in one line with the last line of their file that was being run."""
+    lines = [where.lineno for where in traceback.extract_tb(e.__traceback__) if where.filename == path]
+    if isinstance(e, SyntaxError) and e.filename == path:
+        lines.append(e.lineno)
+    here, text = next(reversed(lines), None), e.msg if isinstance(e, SyntaxError) else str(e)
+    return UserError(f"{path}{f', line {here}' if here else ''}: {type(e).__name__}: {one_line(text)}")
+
+
+def wanted(call: Callable, fields: dict[str, list], path: str) -> dict[str, list]:
+    """The fields that a function takes beside prompts and answers. UserError if it cannot be called with them."""
+    try:
+        signature = inspect.signature(call)
+    except (TypeError, ValueError):                                             # something built in
+        return {}
+    known = signature.parameters
+    there = {name: values for name, values in fields.items() if name not in list(known)[:2]}
+    every = any(p.kind == p.VAR_KEYWORD for p in known.values())
+    passed = {name: values for name, values in there.items() if every or name in known}
+    try:
+        signature.bind([], [], **passed)
+    except TypeError as e:
+        line = f", line {call.__code__.co_firstlineno}" if inspect.isfunction(call) else ""
+        raise UserError(f"{path}{line}: {e}; it is called with prompts and answers, and by name with the other fields "
+                        f"of the rows ({quoted(there) or 'there are none'})") from None
+    return passed
+
+
+def numbers(got, answers: list[str], who: str) -> np.ndarray:
+    """(n,) what the function gave. UserError unless it is one finite number an answer; true and false are 1 and 0."""
+    if not isinstance(got, list):
+        raise UserError(f"{who}: gave {one_line(said(got))}, not a list of numbers, one an answer")
+    if len(got) != len(answers):
+        raise UserError(f"{who}: gave {'more' if len(got) > len(answers) else len(got)} numbers for {len(answers)} "
+                        "answers; one an answer is wanted")
+    out = np.zeros(len(got))
+    for i, (x, answer) in enumerate(zip(got, answers)):
+        x = x.item() if getattr(x, "size", None) == 1 or callable(getattr(x, "numel", None)) and x.numel() == 1 else x
+        if not isinstance(x, Real) or not abs(x) <= MOST:
+            raise UserError(f"{who}: gave {one_line(said(x), 60)} for the answer {said(one_line(answer, 60))}; "
+                            "a finite number is wanted")
+        out[i] = float(x)
+    return out
