@@ -207,7 +207,7 @@ def next_steps(folder: Path, name: str, cfg, rows: list[Row], samples: list[dict
     return [*out, go_on(folder, name, cfg, rows)]
 
 
-SECOND = 3e-6       # the learning rate of a second stage: larger ones unlearn the first (docs/claims.md, C3)
+SECOND = "3e-6"     # the learning rate of a second stage: larger ones unlearn the first (docs/claims.md, C3)
 
 
 def go_on(folder: Path, name: str, cfg, rows: list[Row]) -> str:
@@ -215,7 +215,7 @@ def go_on(folder: Path, name: str, cfg, rows: list[Row]) -> str:
     other = "dpo" if OBJECTIVES[name].kinds(OBJECTIVES[name].hp())[0] == "demos" else "ift"
     flags, note = runs.chained(folder, other), ""
     if other == "dpo" or cfg.init != "base":
-        flags += ["--lr", f"{SECOND:g}"]
+        flags += ["--lr", SECOND]
     if cfg.data:
         try:
             OBJECTIVES[other].rows(rows, OBJECTIVES[other].hp())
