@@ -9,8 +9,8 @@ Next-token prediction over plain documents, AdamW, warm-up, constant, linear dec
 start at a document. Learning is fastest when every row stands at position 0, but then the other positions of the
 512-token context stay untrained; so in the last 30 % of the steps half of the rows stand at random offsets.
 A text is cut into rows of the full context, so every position is trained from the start. Its tokenizer, byte-level BPE
-and the four chat tokens, is learnt from it first and stands in the folder. JSON lines {"text": ...} are texts, too; each
-ends with <|end|>.
+and the four chat tokens, is learnt from it first and stands in the folder. JSON lines {"text": ...} are texts, too;
+each ends with <|end|>.
 
 The shipped base: python -m nanouft.pretrain --out out/shipped --half, then config.json, model.safetensors and run.json
 copied to nanouft/assets/base/
@@ -52,7 +52,7 @@ HELD_OUT = 2_000_000        # seed of the documents that are held out
 @dataclass
 class Pretrain:
     corpus: str | None = None       # plain text (UTF-8) or JSON lines {"text": ...}; NanoWorld's own corpus when absent
-    vocab: int | None = None        # of --corpus: ids of its tokenizer [by size, 1,024 to 4,096; --size gpt2: gpt2's own]
+    vocab: int | None = None        # of --corpus: ids of its tokenizer [1,024 to 4,096, by size; --size gpt2: gpt2's]
     ctx: int | None = None          # of --corpus: longest sequence, in tokens [1,024; of a small text 512]
     size: Literal["nano", "gpt2"] = "nano"      # nano: about 1M parameters; gpt2: 124M, tiktoken's gpt2
     steps: int | None = None        # optimizer steps [3300 on NanoWorld, 1200 on a file]
@@ -75,13 +75,13 @@ class Pretrain:
         config.in_range(self, "vocab", low=256 + len(CONTROL), high=100_000)
         config.in_range(self, "ctx", low=16, high=8192)
         if self.corpus is None and (self.vocab or self.ctx):
-            raise UserError(f"--{'vocab' if self.vocab else 'ctx'} belongs to --corpus: NanoWorld keeps the tokenizer and "
-                            "the context of the shipped base")
+            raise UserError(f"--{'vocab' if self.vocab else 'ctx'} belongs to --corpus: NanoWorld keeps tokenizer and "
+                            "context of the shipped base")
 
 
 # ---- a text of the user's --------------------------------------------------------------------------------------------
 def read_texts(path: str) -> tuple[list[str], bool]:
-    """(texts, whether they are documents of a JSON file). A file that begins like an object is JSON, all else one text."""
+    """(texts, whether they are documents of a JSON file). What begins like an object is JSON, all else one text."""
     try:
         text = regular(Path(path)).read_text(encoding="utf-8-sig")
     except FileNotFoundError:
@@ -93,8 +93,8 @@ def read_texts(path: str) -> tuple[list[str], bool]:
     out, (items, kind) = [], objects(path)
     for where, item in items:
         if not isinstance(item.get("text"), str):
-            raise UserError(f'{where}: has no "text": --corpus reads plain text or {{"text": ...}}; rows of questions and '
-                            "answers are for train --data")
+            raise UserError(f'{where}: has no "text": --corpus reads plain text or {{"text": ...}}; rows of questions '
+                            "and answers are for train --data")
         out.append(item["text"].encode("utf-8", "replace").decode())            # half a surrogate has no bytes
     print(visible(f"{path}: {len(out):,} texts ({kind}); each ends with {END}"))
     return out, True

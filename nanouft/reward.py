@@ -223,8 +223,8 @@ def next_steps(cfg: Reward, folder: Path, found: dict, rows: list[Row], device: 
     tried = (f"Best of 16 against the greedy answer of {cfg.init}, {TRIED} validation prompts: "
              f"{100 * gain:+.0f} points [{100 * low:.0f}, {100 * high:.0f}]")
     if low <= 0:
-        return [f"{tried}. So best-of-n is not suggested: it orders held-out pairs, but what it likes best of 16 may be "
-                "a mistake that the pairs do not show."]
+        return [f"{tried}. So best-of-n is not suggested: it orders held-out pairs, but what it likes best of 16 may "
+                "be a mistake that the pairs do not show."]
     return [f"{tried}. Next:", f"  python -m nanouft.sample {flags}",
             f"  python -m nanouft.evaluate --init {flags}"]
 

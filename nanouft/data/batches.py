@@ -60,7 +60,7 @@ class EncodeReport:
 
 def remedy(longest: int) -> str:
     """What to do about rows of up to `longest` tokens that do not fit: the next power of two is context enough."""
-    return ("To keep them, make a base that reads them, with a tokenizer of its own: python -m nanouft.pretrain --corpus "
+    return ("To keep them, make a base that reads them, with its own tokenizer: python -m nanouft.pretrain --corpus "
             f"FILE --ctx {min(8192, 1 << (longest - 2).bit_length())}; or --init a model with a longer context")
 
 

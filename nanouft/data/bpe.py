@@ -1,7 +1,7 @@
 """Byte-level BPE, trained: counts of words in, ranks of tokens out.
 
     ranks = train_bpe({" low": 5, " lower": 2, " newest": 6}, size=270)
-    ranks = train_bpe(count_words(texts, GPT2_PATTERN), size=4092)     # of a text of 1 MB in about 2 s: pretrain --corpus
+    ranks = train_bpe(count_words(texts, GPT2_PATTERN), size=4092)     # 1 MB: about 3 s (pretrain --corpus)
     python -m nanouft.world --build-tokenizer                          # trains nano on NanoWorld's text, about 10 s
 
 What to expect: with 1,020 ranks every word of NanoWorld is one token, and nearly every name two (3.9 bytes a token of

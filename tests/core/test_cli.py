@@ -403,7 +403,7 @@ def test_the_printed_next_commands_run_as_they_stand(first, here, tiny_base, mon
         if name == "train" and "--data" not in argv and "--data" in words:
             raise AssertionError(f"LAW: whoever brings data goes on with data: {argv}")
         if name == "train" and argv[argv.index("--objective") + 1] == "dpo":
-            assert argv[argv.index("--lr") + 1] == "3e-6", "LAW: a second stage at the first's learning rate unlearns it"
+            assert argv[argv.index("--lr") + 1] == "3e-6", "LAW: a second stage is gentle, or it unlearns the first"
         few = ["--rows", 40] if name == "train" and "--data" not in argv else []
         assert call(globals()[name].main, *argv, *SHORT[name], *few) == 0, (argv, capsys.readouterr().err)
         if name == "train":

@@ -221,7 +221,8 @@ def test_the_shipped_kinds_of_pairs_teach_something(tmp_path, capsys, monkeypatc
 
 
 @pytest.mark.parametrize("held, gain, words", [
-    ({"low": 0.49}, (0.3, 0.2, 0.4), "game of chance"), ({"low": 0.51}, (-0.3, -0.4, -0.2), "-30 points [-40, -20]. So "),
+    ({"low": 0.49}, (0.3, 0.2, 0.4), "game of chance"),
+    ({"low": 0.51}, (-0.3, -0.4, -0.2), "-30 points [-40, -20]. So "),
     ({"low": 0.51}, (0.1, -0.1, 0.3), "not suggested"), ({"low": 0.51}, (0.3, 0.2, 0.4), "nanouft.evaluate --init x")])
 def test_best_of_n_is_suggested_only_where_it_helps(held, gain, words, monkeypatch, tmp_path):
     monkeypatch.setattr(reward, "best_of_gain", lambda *a: gain)
