@@ -9,8 +9,10 @@
 
 look/scores.py says what `score` and `strict` are, and what the intervals mean.
 """
+import shlex
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from nanouft.data.batches import encode
 from nanouft.data.read import read
@@ -28,6 +30,8 @@ from nanouft.rollout import best_of
 from nanouft.rollout.scorer import scorer
 from nanouft.shell import config, devices
 from nanouft.shell.devices import Device
+from nanouft.shell.files import read_json
+from nanouft.shell.text import visible
 
 
 @dataclass
@@ -119,6 +123,7 @@ def on_world(model: GPT, tok: Tokenizer, cfg: Evaluate, device: Device) -> None:
         print(f"before: greedy answers; after: the best of {cfg.best_of} samples by "
               f"{cfg.reward or 'the exact score (an upper bound)'}; "
               f"KL to the model at most {best_of.kl_bound(cfg.best_of):.2f} nats per answer")
+    print(other_data(cfg.init), end="")
     table(*columns)
     if cfg.probes:
         base, shipped = start_model("base")
@@ -126,6 +131,23 @@ def on_world(model: GPT, tok: Tokenizer, cfg: Evaluate, device: Device) -> None:
             raise config.UserError("--probes compare with the shipped base; this model has another shape or tokenizer")
         values = probe(model, base.to(device.name).eval(), tok, cfg.split, min(cfg.items, 30), cfg.seed)
         print("\n" + "\n".join(lines(values)))
+
+
+def other_data(init: str) -> str:
+    """A note for a model that has learnt from something else: of NanoWorld it knows little or nothing."""
+    if init == "base":
+        return ""
+    file = Path(init) / "run.json"
+    run = read_json(file) if file.exists() else {}
+    about = run.get("config") if isinstance(run.get("config"), dict) else {}
+    data = about.get("data") if run.get("command") == "train" else about.get("corpus")
+    if run and not data:
+        return ""
+    flags = ["--init", init, "--data", *(map(str, data) if isinstance(data, list) else ["MY.jsonl"])]
+    for field in ("prompt_field", "response_field"):
+        flags += [config.flag(field), str(about[field])] if about.get(field) else []
+    return visible(f"note: {init} has learnt from other text than NanoWorld, whose questions stand here; its own "
+                   f"figures: python -m nanouft.evaluate {shlex.join(flags)}\n")
 
 
 # ---- files that a user brings ----------------------------------------------------------------------------------------

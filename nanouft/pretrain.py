@@ -1,23 +1,27 @@
 """Pretraining: make the base that every fine-tuning run starts from.
 
     python -m nanouft.pretrain                                   # NanoWorld's corpus, about 6 minutes on two idle cores
-    python -m nanouft.pretrain --corpus my.txt --out out/mine    # any plain text, about 4 minutes
+    python -m nanouft.pretrain --corpus my.txt --out out/mine    # any text, about 8 minutes: a tokenizer and a base
     python -m nanouft.train --init out/mine ...
     python -m nanouft.pretrain --resume out/mine                 # after Ctrl-C, which keeps the last whole step
 
 Next-token prediction over plain documents, AdamW, warm-up, constant, linear decay. NanoWorld rows are 128 tokens and
 start at a document. Learning is fastest when every row stands at position 0, but then the other positions of the
 512-token context stay untrained; so in the last 30 % of the steps half of the rows stand at random offsets.
-A text file is cut into rows of the full context, so every position is trained from the start.
+A text is cut into rows of the full context, so every position is trained from the start. Its tokenizer, byte-level BPE
+and the four chat tokens, is learnt from it first and stands in the folder. JSON lines {"text": ...} are texts, too;
+each ends with <|end|>.
 
 The shipped base: python -m nanouft.pretrain --out out/shipped --half, then config.json, model.safetensors and run.json
 copied to nanouft/assets/base/
 """
 import json
+import re
+import shlex
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Literal
@@ -27,7 +31,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from nanouft.data.tokenizer import Tokenizer
+from nanouft.data.bpe import count_words, train_bpe
+from nanouft.data.read import objects
+from nanouft.data.tokenizer import CONTROL, END, Tokenizer
+from nanouft.data.tokenizer_files import GPT2_PATTERN
 from nanouft.gpt import GPT, SIZES, GPTConfig
 from nanouft.look.held_out import mean_loss
 from nanouft.models.load import save_model
@@ -35,7 +42,7 @@ from nanouft.shell import config, devices, runs
 from nanouft.shell.config import UserError
 from nanouft.shell.files import checksum, read_json, write_json
 from nanouft.shell.signals import WholeSteps, begun
-from nanouft.shell.text import regular
+from nanouft.shell.text import regular, visible
 from nanouft.world.documents import corpus, endless_rows, token_rows
 
 BASE_VERSION = 1            # raised by hand when the shipped base is made again
@@ -44,8 +51,10 @@ HELD_OUT = 2_000_000        # seed of the documents that are held out
 
 @dataclass
 class Pretrain:
-    corpus: str | None = None       # plain text file (UTF-8); NanoWorld's own corpus when absent
-    size: Literal["nano", "gpt2"] = "nano"      # nano: 0.99M parameters, shipped encoding; gpt2: 124M, tiktoken's gpt2
+    corpus: str | None = None       # plain text (UTF-8) or JSON lines {"text": ...}; NanoWorld's own corpus when absent
+    vocab: int | None = None        # of --corpus: ids of its tokenizer [1,024 to 4,096, by size; --size gpt2: gpt2's]
+    ctx: int | None = None          # of --corpus: longest sequence, in tokens [1,024; of a small text 512]
+    size: Literal["nano", "gpt2"] = "nano"      # nano: about 1M parameters; gpt2: 124M, tiktoken's gpt2
     steps: int | None = None        # optimizer steps [3300 on NanoWorld, 1200 on a file]
     tokens: int = 2048              # tokens a step
     lr: float = 2e-3                # peak learning rate
@@ -58,21 +67,59 @@ class Pretrain:
     resume: str | None = None       # go on with the interrupted run in this folder; takes no other flag
 
 
-def file_ids(path: str, tok: Tokenizer) -> np.ndarray:
+    def check(self) -> None:
+        config.in_range(self, "steps", low=1)
+        config.in_range(self, "tokens", low=1, high=1_000_000)
+        config.in_range(self, "lr", above=True)
+        config.in_range(self, "seed")
+        config.in_range(self, "vocab", low=256 + len(CONTROL), high=100_000)
+        config.in_range(self, "ctx", low=16, high=8192)
+        if self.corpus is None and (self.vocab or self.ctx):
+            raise UserError(f"--{'vocab' if self.vocab else 'ctx'} belongs to --corpus: NanoWorld keeps tokenizer and "
+                            "context of the shipped base")
+
+
+# ---- a text of the user's --------------------------------------------------------------------------------------------
+def read_texts(path: str) -> tuple[list[str], bool]:
+    """(texts, whether they are documents of a JSON file). What begins like an object is JSON, all else one text."""
     try:
         text = regular(Path(path)).read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise UserError(f"--corpus {path}: no such file")
     except UnicodeDecodeError as e:
         raise UserError(f"--corpus {path}: not UTF-8 text (byte {e.start}); convert it first")
-    return np.array(tok.encode(text), np.int64)
+    if not re.match(r'\s*\[?\s*\{\s*"', text):
+        return [text], False
+    out, (items, kind) = [], objects(path)
+    for where, item in items:
+        if not isinstance(item.get("text"), str):
+            raise UserError(f'{where}: has no "text": --corpus reads plain text or {{"text": ...}}; rows of questions '
+                            "and answers are for train --data")
+        out.append(item["text"].encode("utf-8", "replace").decode())            # half a surrogate has no bytes
+    print(visible(f"{path}: {len(out):,} texts ({kind}); each ends with {END}"))
+    return out, True
 
 
-def batches(cfg: Pretrain, gpt: GPTConfig, tok: Tokenizer,
-            steps: int) -> tuple[Iterator[tuple[Tensor, Tensor]], Tensor]:
+def read_corpus(cfg: Pretrain) -> tuple[np.ndarray, Tokenizer]:
+    """(N,) ids of the whole text, and the tokenizer that was learnt from it (--size gpt2 without --vocab: gpt2's)."""
+    texts, documents = read_texts(cfg.corpus)
+    letters = sum(map(len, texts))
+    if cfg.size == "gpt2" and cfg.vocab is None:
+        tok = Tokenizer.load("gpt2")
+    else:
+        size = cfg.vocab or next((v for v in (1024, 2048) if letters < 200 * v), 4096)
+        ranks = train_bpe(count_words(texts, GPT2_PATTERN), size - len(CONTROL), show=True)
+        tok = Tokenizer("own", ranks, GPT2_PATTERN)
+    ids = np.array([i for text in texts for i in [*tok.encode(text), *([tok.end] if documents else [])]], np.int64)
+    print(f"tokenizer: {tok.n_vocab:,} ids, {letters / max(1, len(ids)):.2f} characters a token of this text")
+    return ids, tok
+
+
+def batches(cfg: Pretrain, gpt: GPTConfig, tok: Tokenizer, steps: int,
+            ids: np.ndarray | None) -> tuple[Iterator[tuple[Tensor, Tensor]], Tensor]:
     """-> (iterator of (ids (B,T+1), positions (B,T)), held-out rows)."""
     rng = np.random.default_rng([cfg.seed, 11])
-    if cfg.corpus is None:
+    if ids is None:
         T = 128
         B = max(1, cfg.tokens // T)
         rows = endless_rows(T + 1, cfg.seed + 1, tok)               # written while it trains: --steps may be huge
@@ -82,10 +129,11 @@ def batches(cfg: Pretrain, gpt: GPTConfig, tok: Tokenizer,
                 offset = rng.integers(0, gpt.n_ctx - T + 1, (B, 1)) * (np.arange(B)[:, None] % 2) * (i > 0.7 * steps)
                 yield torch.tensor(list(islice(rows, B))), torch.from_numpy(offset + np.arange(T))
         return draw(), torch.from_numpy(token_rows(64, T + 1, HELD_OUT + cfg.seed, tok))
-    ids, T = file_ids(cfg.corpus, tok), gpt.n_ctx
+    T = gpt.n_ctx
     held = max(T + 1, len(ids) // 20)
     if len(ids) < 4 * (T + 1):
-        raise UserError(f"--corpus {cfg.corpus}: {len(ids):,} tokens are too few; at least {4 * (T + 1):,} are needed")
+        raise UserError(f"--corpus {cfg.corpus}: {len(ids):,} tokens are too few for a context of {T}: "
+                        f"{4 * (T + 1):,} are needed; add text, or take a smaller --ctx")
     train, test, B = ids[:-held], ids[-held:], max(1, cfg.tokens // T)
 
     def draw():
@@ -108,16 +156,18 @@ def base_key(cfg: Pretrain, gpt: GPTConfig, steps: int, tok: Tokenizer) -> str:
 
 def pretrain(cfg: Pretrain) -> Path:
     started, device = time.time(), devices.pick(cfg.device, cfg.dtype, cfg.threads)
-    tok = Tokenizer.load("nano" if cfg.size == "nano" else "gpt2")
-    gpt = GPTConfig(**{**asdict(SIZES[cfg.size]), "vocab_size": tok.n_vocab})
     steps = cfg.steps if cfg.steps is not None else 3300 if cfg.corpus is None else 1200
-    config.in_range(cfg, "steps", low=1)
-    config.in_range(cfg, "tokens", low=1, high=1_000_000)
-    config.in_range(cfg, "lr", above=True)
-    config.in_range(cfg, "seed")
+    cfg.check()
     if not cfg.resume:
         runs.check_out(cfg.out)                                     # said before anything slow is done
-    stream, held = batches(cfg, gpt, tok, steps)                    # a text that cannot be used leaves no folder
+    gpt = replace(SIZES[cfg.size])
+    if cfg.corpus is None:
+        ids, tok = None, Tokenizer.load("nano" if cfg.size == "nano" else "gpt2")
+    else:
+        ids, tok = read_corpus(cfg)
+        gpt.n_ctx = cfg.ctx or (1024 if len(ids) > 40_000 else gpt.n_ctx)
+    gpt.vocab_size = tok.n_vocab
+    stream, held = batches(cfg, gpt, tok, steps, ids)               # a text that cannot be used leaves no folder
     about = {"command": "pretrain", "config": asdict(cfg), "tokenizer": tok.name, "base_version": BASE_VERSION,
              "key": base_key(cfg, gpt, steps, tok)}
     folder = open_folder(cfg, about)
@@ -164,7 +214,8 @@ def pretrain(cfg: Pretrain) -> Path:
     save_model(folder, model, tok, half=cfg.half)
     write_json(folder / "run.json", {**about, "held_out_loss": {"before": before, "after": after}})
     print(f"held-out loss {before:.3f} -> {after:.3f} nats per token; {time.time() - started:.0f} s; saved in {folder}")
-    print(f"next: python -m nanouft.train --objective sft --init {folder}")
+    print("Next:\n  python -m nanouft.train --objective sft "
+          + shlex.join([*runs.chained(folder, "sft"), *(["--data", "MY.jsonl"] if cfg.corpus else [])]))
     return folder
 
 

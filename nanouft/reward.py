@@ -1,6 +1,6 @@
 """A reward model: preferences between two answers become one number for each answer.
 
-    python -m nanouft.reward --out out/reward                                  # NanoWorld pairs, about 15 s
+    python -m nanouft.reward --out out/reward                                  # NanoWorld pairs, about 20 s
     python -m nanouft.reward --init out/sft --pairs samples --rows 400         # the better of two samples
     python -m nanouft.reward --data pairs.jsonl --init path/to/gpt2            # your pairs
     python -m nanouft.sample out/sft --best-of 16 --reward out/reward          # use it; the RL objectives take it, too
@@ -13,6 +13,7 @@ What to expect: accuracy on held-out pairs, in all and per family, and calibrati
 Simplified: no margins between ratings, one process, fp32, steps saved only when a signal ends the run.
 """
 import math
+import shlex
 import sys
 import time
 from dataclasses import asdict, dataclass, replace
@@ -32,15 +33,19 @@ from nanouft.data.rows import Row, holdout, pair_rows
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.gpt import GPT
 from nanouft.look.report import fingerprint
+from nanouft.look.stats import bootstrap
 from nanouft.models.generate import answer_rows
 from nanouft.models.load import start_model
+from nanouft.rollout import best_of
 from nanouft.rollout.reward_quality import picture, quality, report
-from nanouft.rollout.scorer import RewardModel, exact, padded, rewards, save
+from nanouft.rollout.scorer import RewardModel, exact, load, padded, rewards, save
 from nanouft.shell import config, devices, runs
 from nanouft.shell.config import UserError
 from nanouft.shell.files import read_json, write_json
 from nanouft.shell.log import Log
 from nanouft.shell.signals import WholeSteps, begun
+
+TRIED = 90              # validation prompts on which best-of-n is tried before it is suggested
 
 
 @dataclass
@@ -203,6 +208,40 @@ def open_folder(cfg: Reward, about: dict) -> Path:
     return folder
 
 
+# ---- is it good for anything? ----------------------------------------------------------------------------------------
+def next_steps(cfg: Reward, folder: Path, found: dict, rows: list[Row], device: devices.Device) -> list[str]:
+    """Best-of-n is suggested only with a reward that is better than a coin on held-out pairs and, where that can be
+    scored, with which the best of 16 samples is better than the greedy answer; both by their intervals."""
+    if found["low"] <= 0.5:
+        return ["Best-of-n with it would be a game of chance, so none is suggested; give more pairs, or --init a model "
+                "that knows such answers."]
+    flags = shlex.join([cfg.init, "--best-of", "16", "--reward", str(folder)])
+    if cfg.data:
+        asked = min((r.prompt[-1].text for r in rows if r.prompt), key=len, default="Hello.")
+        return ["The held-out pairs are not its own answers: read some before you trust it. Next:",
+                f"  python -m nanouft.sample {flags} " + shlex.quote("--prompt=" + config.one_line(asked))]
+    gain, low, high = best_of_gain(cfg.init, folder, device)
+    tried = (f"Best of 16 against the greedy answer of {cfg.init}, {TRIED} validation prompts: "
+             f"{100 * gain:+.0f} points [{100 * low:.0f}, {100 * high:.0f}]")
+    if low <= 0:
+        return [f"{tried}. So best-of-n is not suggested: it orders held-out pairs, but what it likes best of 16 may "
+                "be a mistake that the pairs do not show."]
+    return [f"{tried}. Next:", f"  python -m nanouft.sample {flags}",
+            f"  python -m nanouft.evaluate --init {flags}"]
+
+
+def best_of_gain(init: str, folder: Path, device: devices.Device) -> tuple[float, float, float]:
+    """NanoWorld's exact score of the best of 16 samples by the reward in `folder` minus that of the greedy answer:
+    mean over prompts and its 95 % bootstrap interval."""
+    model, tok = start_model(init)
+    model.to(device.name).eval()
+    rows = world.rows("val", "prompts", TRIED, 0)
+    answers = answer_rows(model, tok, rows), best_of.best_answers(model, tok, rows, 16, load(folder, device.name))
+    greedy, best = (exact([r.prompt[-1].text for r in rows], [tok.decode(a.ids).strip() for a in given])
+                    for given in answers)
+    return float((best - greedy).mean()), *bootstrap(best - greedy)
+
+
 def main(argv=None) -> int:
     cfg, given = config.parse(Reward, argv, "python -m nanouft.reward", __doc__)
     if cfg.resume:
@@ -234,10 +273,9 @@ def main(argv=None) -> int:
     write_json(folder / "eval.json", {"held_out": found})
     report(found)
     picture(found, folder / "calibration.png", f"{folder.name}: {len(pairs):,} pairs")
+    advice = next_steps(cfg, folder, found, held_rows, device)
     print(f"\n{time.time() - started:.0f} s. Everything is in {folder} (calibration.png, eval.json, metrics.jsonl). "
-          "Next:\n"
-          f"  python -m nanouft.sample {cfg.init} --best-of 16 --reward {folder}\n"
-          f"  python -m nanouft.evaluate --init {cfg.init} --best-of 16 --reward {folder}")
+          + "\n".join(advice))
     return 0
 
 

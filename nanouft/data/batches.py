@@ -46,6 +46,7 @@ class EncodeReport:
     rows: int = 0
     cut: int = 0              # dialogues that lost their oldest turns
     skipped: int = 0          # rows of which not even the last question and its answer fit
+    longest: int = 0          # tokens of the longest of these, all its turns
 
     def lines(self, n_ctx: int) -> list[str]:
         out = []
@@ -53,8 +54,14 @@ class EncodeReport:
             out.append(f"{self.cut:,} rows longer than the context of {n_ctx} tokens: their oldest turns were dropped")
         if self.skipped:
             out.append(f"{self.skipped:,} rows skipped: the last question and its answer alone are longer than the "
-                       f"context of {n_ctx} tokens")
+                       f"context of {n_ctx} tokens. {remedy(self.longest)}")
         return out
+
+
+def remedy(longest: int) -> str:
+    """What to do about rows of up to `longest` tokens that do not fit: the next power of two is context enough."""
+    return ("To keep them, make a base that reads them, with its own tokenizer: python -m nanouft.pretrain --corpus "
+            f"FILE --ctx {min(8192, 1 << (longest - 2).bit_length())}; or --init a model with a longer context")
 
 
 def encode(examples: list[Example], tok: Tokenizer, n_ctx: int) -> tuple[list[Encoded], EncodeReport]:
@@ -66,15 +73,17 @@ def encode(examples: list[Example], tok: Tokenizer, n_ctx: int) -> tuple[list[En
     for e in examples:
         for seqs in (e.seqs, *shorter(e.seqs)):
             tokens = {role: _tokens(context, trained, tok) for role, (context, trained) in seqs.items()}
-            if max(len(t.ids) for t in tokens.values()) <= n_ctx + 1:
+            longest = max(len(t.ids) for t in tokens.values())
+            if longest <= n_ctx + 1:
                 out.append(Encoded(tokens, e, Columns(score=e.score, label=e.label, p=e.p)))
                 report.cut += seqs is not e.seqs
                 break
         else:
             report.skipped += 1
+            report.longest = max(report.longest, longest)
     if not out:
         raise UserError(f"no row fits: all {len(examples):,} questions with their answers are longer than the context "
-                        f"of {n_ctx} tokens; shorten them or take a model with a longer context")
+                        f"of {n_ctx} tokens. {remedy(report.longest)}")
     return out, report
 
 

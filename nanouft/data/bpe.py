@@ -1,44 +1,75 @@
 """Byte-level BPE, trained: counts of words in, ranks of tokens out.
 
     ranks = train_bpe({" low": 5, " lower": 2, " newest": 6}, size=270)
+    ranks = train_bpe(count_words(texts, GPT2_PATTERN), size=4092)     # 1 MB: about 3 s (pretrain --corpus)
     python -m nanouft.world --build-tokenizer                          # trains nano on NanoWorld's text, about 10 s
 
 What to expect: with 1,020 ranks every word of NanoWorld is one token, and nearly every name two (3.9 bytes a token of
 NanoWorld, about 2 of ordinary English).
-Simplified: the next pair is found by looking at all of them, which is quick for a thousand merges; trainers for large
-vocabularies keep a heap.
+Simplified: of a large text only the 200,000 most frequent words are joined; the others are spelt with what these teach.
 """
+import heapq
 from collections import Counter, defaultdict
-from typing import Mapping
+from typing import Iterable, Mapping
+
+import regex
+from tqdm import tqdm
+
+LONGEST = 64            # letters of a word that are looked at together: some texts have no spaces
+MOST_WORDS = 200_000
 
 
-def train_bpe(words: Mapping[str, int], size: int) -> dict[bytes, int]:
+def count_words(texts: Iterable[str], pattern: str) -> dict[str, int]:
+    """How often each piece stands in the texts; `pattern` cuts them, as it does when they are encoded."""
+    count: Counter = Counter()
+    pieces = regex.compile(pattern)                             # `re` does not know \p{L}
+    for text in texts:
+        count.update(pieces.findall(text))
+    for word in [w for w in count if len(w) > LONGEST]:
+        times = count.pop(word)
+        for i in range(0, len(word), LONGEST):
+            count[word[i:i + LONGEST]] += times
+    return dict(count.most_common(MOST_WORDS))
+
+
+def train_bpe(words: Mapping[str, int], size: int, show: bool = False) -> dict[bytes, int]:
     """Ranks (token -> id, `size` in all) from counts of words: 256 bytes, then the most frequent pair again and again.
     Only the words that hold the joined pair are counted anew. Ties go to the pair that comes first in the alphabet, so
-    the ranks depend on the counts alone. Stops early when no pair is left."""
+    the ranks depend on the counts alone. Stops early when no pair is left. `show`: a progress bar."""
     spelt = [[bytes([b]) for b in word.encode()] for word in words]
     times = list(words.values())
     count: Counter = Counter()                                  # pair -> how often it stands in the text
     where = defaultdict(set)                                    # pair -> numbers of the words that hold (or held) it
 
-    def tally(n: int, sign: int) -> None:
-        for pair in zip(spelt[n], spelt[n][1:]):
+    def tally(n: int, sign: int) -> list[tuple[bytes, bytes]]:
+        pairs = list(zip(spelt[n], spelt[n][1:]))
+        for pair in pairs:
             count[pair] += sign * times[n]
-            where[pair].add(n)
+            if sign > 0:
+                where[pair].add(n)
+        return pairs
 
     for n in range(len(spelt)):
         tally(n, +1)
+    heap = [(-times, pair) for pair, times in count.items()]    # holds old counts, too: they are passed over
+    heapq.heapify(heap)
     ranks = {bytes([b]): b for b in range(256)}
-    while len(ranks) < size and count:
-        best = min(count, key=lambda pair: (-count[pair], pair))
-        if count[best] <= 0:
-            break
+    bar = tqdm(total=size - 256, desc="tokenizer", leave=False, disable=not show)
+    while len(ranks) < size and heap:
+        less, best = heapq.heappop(heap)
+        if less == 0 or count[best] != -less:
+            continue
         ranks.setdefault(best[0] + best[1], len(ranks))         # two pairs may spell the same token
+        changed = set()
         for n in where.pop(best):
-            tally(n, -1)
+            changed.update(tally(n, -1))
             spelt[n] = join(spelt[n], best)
-            tally(n, +1)
+            changed.update(tally(n, +1))
         del count[best]
+        for pair in changed - {best}:
+            heapq.heappush(heap, (-count[pair], pair))
+        bar.update()
+    bar.close()
     return ranks
 
 

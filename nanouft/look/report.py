@@ -23,7 +23,7 @@ from nanouft.models.generate import answer_rows, stops
 from nanouft.objective import Objective, pushes
 from nanouft.objectives import OBJECTIVES
 from nanouft.shell import runs
-from nanouft.shell.config import UserError, one_line
+from nanouft.shell.config import UserError, flag, one_line
 from nanouft.shell.devices import Device
 from nanouft.shell.files import Lines, checksum, read_json, write_json, write_text
 from nanouft.shell.text import visible
@@ -193,18 +193,43 @@ def close_run(run, data, model: GPT, before: dict, seconds: float) -> None:
         print(f"\nprompt  {one_line(b['prompt'])}")
         print(f"before  {one_line(b['answer'])}{_marks(b)}\nafter   {one_line(a['answer'])}{_marks(a)}")
     print(f"\n{seconds:.0f} s. Everything is in {folder} (curves.png, samples.md, eval.json, metrics.jsonl). Next:")
-    print("\n".join(next_steps(folder, name, cfg)), flush=True)
+    print("\n".join(next_steps(folder, name, cfg, data.held_rows, before["samples"])), flush=True)
     write_json(folder / "eval.json", {"before": before, "after": after, "seconds": round(seconds, 1)})
 
 
-def next_steps(folder: Path, name: str, cfg) -> list[str]:
-    here, other = shlex.quote(str(folder)), "dpo" if name != "dpo" else "ift"
-    start, beside = ("", "the base") if cfg.init == "base" else (shlex.quote(str(cfg.init)) + " ", cfg.init)
-    yours = f", with {' + '.join(OBJECTIVES[other].kinds(OBJECTIVES[other].hp()))} of yours" if cfg.data else ""
-    return [f"  python -m nanouft.sample {start}{here}                   # talk to it, beside {beside}",
-            f"  python -m nanouft.ledger --init {here}            # how hard each objective pushes each token",
-            f"  python -m nanouft.train --objective {other} --init {here}" + (" --data FILE" if cfg.data else "")
-            + "     # go on from here" + yours]
+def next_steps(folder: Path, name: str, cfg, rows: list[Row], samples: list[dict]) -> list[str]:
+    """Commands that can be run as they stand. `rows`: rows of the data; `samples`: prompts and right answers of it."""
+    here, beside = shlex.quote(str(folder)), "the base" if cfg.init == "base" else cfg.init
+    compared = here if cfg.init == "base" else shlex.join([str(cfg.init), str(folder)])
+    out = [f"  python -m nanouft.sample {compared}                   # talk to it, beside {beside}"]
+    short = [x for x in samples if 0 < len(x["prompt"]) < 80 and 0 < len(x["reference"]) < 80]
+    asked = [f"--{key}={one_line(short[0][x])}" for key, x in (("prompt", "prompt"), ("answer", "reference"))
+             if cfg.data and short]
+    if asked or not cfg.data:
+        out.append(f"  python -m nanouft.ledger {shlex.join(['--init', str(folder), *asked])}            "
+                   "# how hard each objective pushes each token")
+    return [*out, go_on(folder, name, cfg, rows)]
+
+
+SECOND = "3e-6"     # the learning rate of a second stage: larger ones unlearn the first (docs/claims.md, C3)
+
+
+def go_on(folder: Path, name: str, cfg, rows: list[Row]) -> str:
+    """The command of a second stage: pairs after demonstrations, demonstrations after all else."""
+    other = "dpo" if OBJECTIVES[name].kinds(OBJECTIVES[name].hp())[0] == "demos" else "ift"
+    flags, note = runs.chained(folder, other), ""
+    if other == "dpo" or cfg.init != "base":
+        flags += ["--lr", SECOND]
+    if cfg.data:
+        try:
+            OBJECTIVES[other].rows(rows, OBJECTIVES[other].hp())
+            flags += ["--data", *map(str, cfg.data)]
+            for field in ("prompt_field", "response_field"):
+                flags += [flag(field), getattr(cfg, field)] if getattr(cfg, field) else []
+        except UserError:                                       # the file has no such rows
+            mine, note = ("PAIRS.jsonl", "pairs") if other == "dpo" else ("DEMOS.jsonl", "demonstrations")
+            flags, note = [*flags, "--data", mine], f", with {note} of yours"
+    return f"  python -m nanouft.train --objective {other} {shlex.join(flags)}     # go on from here{note}"
 
 
 def _marks(x: dict) -> str:

@@ -79,6 +79,16 @@ def check_out(out: str | None) -> None:
         raise UserError(f"--out {out}: cannot be looked into ({e.strerror}); choose another place")
 
 
+def chained(folder: Path, name: str) -> list[str]:
+    """Flags of a run that starts from the one in `folder`: --init, and an --out of its own that says so and is free.
+    The plain name stays for a run from the base."""
+    for n in range(1, 10_000):
+        out = folder.with_name(f"{folder.name}-{name}" + (f"-{n}" if n > 1 else ""))
+        if not out.exists():
+            break
+    return ["--init", str(folder), "--out", str(out)]
+
+
 def is_finished(folder: Path) -> bool:
     """train ends with eval.json, the other commands with the model."""
     if read_json(folder / "run.json").get("command") == "train":

@@ -1,6 +1,9 @@
 """The command line as a person meets it: help, mistakes, foreign consoles; and the smaller commands."""
 import dataclasses
+import json
 import os
+import re
+import shlex
 import stat
 import subprocess
 import sys
@@ -352,3 +355,70 @@ def test_mistakes_in_pretrain(here, capsys):
     for line, words in (("--corpus none.txt", "none.txt"), ("--corpus short.txt", "too few"), ("--lr 0", "--lr"),
                         ("--corpus latin.txt", "not UTF-8"), ("--size gpt3", "gpt2?")):
         one_error(call(pretrain.main, *line.split()), capsys.readouterr().err, words)
+
+
+# ---- what is printed as the next command -----------------------------------------------------------------------------
+SHORT = {"train": ["--steps", 1, *QUICK], "sample": ["--max-new", 2], "evaluate": [],
+         "ledger": ["--show", "sft", "dpo"]}
+DATA = {"DEMOS.jsonl": DEMOS, "PAIRS.jsonl": PAIRS, "MY.jsonl": DEMOS, "my own.jsonl": PAIRS,
+        "fields.jsonl": [{"frage": d["prompt"], "antwort": d["response"]} for d in DEMOS]}
+FIRST = {
+    "pretrain --steps 1 --tokens 128 --out {new}": 1,
+    "pretrain --corpus my.txt --ctx 64 --steps 1 --tokens 128 --out {new}": 1,
+    "train --objective ift --init {tiny} {short}": 3,
+    "train --objective dpo --init {tiny} {short} --out {new}": 3,
+    "train --objective orpo --init {tiny} {short} --data 'my own.jsonl'": 3,
+    "train --objective sft --init {tiny} {short} --data DEMOS.jsonl --out {new}": 3,
+    "train --objective sft --init {tiny} {short} --data fields.jsonl --prompt-field frage --response-field antwort": 3,
+    "reward --init {tiny} --steps 1 --data 'my own.jsonl' --out {new}": 1,
+    "reward --init {tiny} --steps 1 --rows 16 --threads 1 --out {new}": 2,
+    "evaluate --init other --items 1": 1}
+
+
+def printed(out: str) -> list[list[str]]:
+    """The commands in what was printed, as a shell would read them."""
+    return [shlex.split(line, comments=True) for line in re.findall(r"python -m nanouft\.(.*)", out)]
+
+
+@pytest.mark.parametrize("first", FIRST, ids=lambda text: " ".join(text.split()[:5]))
+def test_the_printed_next_commands_run_as_they_stand(first, here, tiny_base, monkeypatch, capsys):
+    """With files of the names that stand for the user's; nothing is taken, a second stage is gentle."""
+    for name, rows in DATA.items():
+        lines(here / name, rows)
+    (here / "my.txt").write_text("the owl and the fox. " * 500)
+    tiny_folder(here / "other")
+    (here / "other" / "run.json").write_text(json.dumps({"command": "train", "config": {"data": ["DEMOS.jsonl"]}}))
+    monkeypatch.setitem(pretrain.SIZES, "nano", dataclasses.replace(pretrain.SIZES["nano"], n_layer=1, n_embd=16))
+    monkeypatch.setattr(evaluate, "on_world", lambda model, tok, cfg, device: print(evaluate.other_data(cfg.init)))
+    monkeypatch.setattr(reward, "best_of_gain", lambda *a: (0.2, 0.1, 0.3))
+    judge = reward.judge
+    monkeypatch.setattr(reward, "judge", lambda *a: judge(*a) | {"low": 0.6})
+    short = "--steps 1 --items 0 --threads 1" + (" --rows 40" if "--data" not in first else "")
+    words = first.format(tiny=tiny_base, short=short, new="'a new/run'")
+    capsys.readouterr()
+    name, *argv = shlex.split(words)
+    assert call(globals()[name].main, *argv) == 0
+    found = printed(capsys.readouterr().out)
+    assert len(found) == FIRST[first], found
+    for name, *argv in found:
+        if name == "train" and "--data" not in argv and "--data" in words:
+            raise AssertionError(f"LAW: whoever brings data goes on with data: {argv}")
+        if name == "train" and argv[argv.index("--objective") + 1] == "dpo":
+            assert argv[argv.index("--lr") + 1] == "3e-6", "LAW: a second stage is gentle, or it unlearns the first"
+        few = ["--rows", 40] if name == "train" and "--data" not in argv else []
+        assert call(globals()[name].main, *argv, *SHORT[name], *few) == 0, (argv, capsys.readouterr().err)
+        if name == "train":
+            assert (here / argv[argv.index("--out") + 1] / "model.safetensors").exists()
+    assert not [f for f in here.rglob("*-2")], "LAW: no run lands in a folder other than the one that is printed"
+    assert not (here / "out" / "dpo").exists(), "LAW: the plain name stays for a run from the base"
+
+
+def test_evaluate_says_when_a_model_has_learnt_other_things(here, capsys):
+    tiny_folder(here / "mine")
+    for run, noted in (({"command": "train", "config": {"data": ["a b.jsonl"]}}, "--data 'a b.jsonl'"),
+                       ({"command": "pretrain", "config": {"corpus": "my.txt"}}, "--data MY.jsonl"),
+                       (None, "--data MY.jsonl"), ({"command": "train", "config": {"data": None}}, "")):
+        (here / "mine" / "run.json").write_text(json.dumps(run)) if run else (here / "mine" / "run.json").unlink()
+        assert evaluate.other_data("mine").endswith(f"--init mine {noted}\n" if noted else "")
+        assert bool(evaluate.other_data("mine")) == bool(noted)
+    assert evaluate.other_data("base") == ""

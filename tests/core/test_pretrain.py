@@ -4,16 +4,20 @@
     python -m pytest -m slow tests/core/test_pretrain.py        makes the base again, about 6 minutes on two idle cores
 """
 import json
+import random
+import re
 from dataclasses import asdict, replace
 
 import pytest
+from running import DEMOS, call, lines, one_error
 from tiny import CPU, NANO
 
-from nanouft import pretrain
+from nanouft import pretrain, train
+from nanouft.data.rows import Turn
 from nanouft.gpt import SIZES, GPTConfig
 from nanouft.look.scores import families
 from nanouft.models.load import BASE, start_model
-from nanouft.pretrain import Pretrain, base_key
+from nanouft.pretrain import Pretrain, base_key, read_corpus
 
 SHAPE = GPTConfig(**{**asdict(SIZES["nano"]), "vocab_size": NANO.n_vocab})
 SHIPPED = json.loads((BASE / "run.json").read_text(encoding="utf-8"))
@@ -47,6 +51,72 @@ def test_a_short_pretraining_learns_and_keeps_its_key(tmp_path):
     run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     assert run["held_out_loss"]["after"] < run["held_out_loss"]["before"] - 0.3
     assert run["key"] != SHIPPED["key"]
+
+
+# ---- a text of the user's --------------------------------------------------------------------------------------------
+WORDS = "a fox met an owl near the old mill; the owl said good evening, the fox said nothing, \u6c34\u9053 caf\u00e9"
+
+
+@pytest.fixture
+def small(monkeypatch):
+    monkeypatch.setitem(pretrain.SIZES, "nano", replace(SIZES["nano"], n_layer=1, n_embd=16))
+
+
+def own_text(folder, form):
+    rng = random.Random(0)
+    texts = [" ".join(rng.choices(WORDS.split(), k=60)) for _ in range(40)]
+    file = folder / f"my.{form}"
+    lines = {"txt": texts, "jsonl": [json.dumps({"text": t}) for t in texts],
+             "json": ["[" + ",\n".join(json.dumps({"text": t, "id": 1}) for t in texts) + "]"]}[form]
+    file.write_text("\n".join(lines), encoding="utf-8")
+    return file
+
+
+@pytest.mark.parametrize("form", ["txt", "jsonl", "json"])
+def test_a_base_of_ones_own_reads_its_text_in_long_pieces(form, here, small, brief, capsys):
+    file = own_text(here, form)
+    assert call(pretrain.main, "--corpus", file.name, "--vocab", 300, "--ctx", 128, "--steps", 2, "--out", "mine") == 0
+    said = capsys.readouterr().out
+    letters = float(re.search(r"300 ids, ([\d.]+) characters a token", said)[1])
+    assert letters > 1.5
+    assert ("40 texts (JSON" in said) == (form != "txt"), "LAW: JSON is announced and read as texts, not as letters"
+    model, tok = start_model("mine")
+    assert model.cfg.vocab_size == tok.n_vocab == 300 and model.cfg.n_ctx == 128
+    assert tok.decode(tok.encode(WORDS)) == WORDS and "{" not in WORDS
+    ids, mask = tok.chat((Turn("user", "the fox"),), (Turn("assistant", "the owl"),))
+    assert ids.count(tok.user) == ids.count(tok.assistant) == ids.count(tok.end) == 1 and sum(mask) < len(ids)
+    ids, again = read_corpus(Pretrain(corpus=file.name, vocab=300))
+    assert again.ranks == tok.ranks and (ids == tok.end).sum() == (0 if form == "txt" else 40), "and --resume finds it"
+    lines(here / "MY.jsonl", [*DEMOS, {"prompt": "the fox " * 300, "response": "the owl"}])
+    capsys.readouterr()
+    assert call(train.main, "--objective", "sft", "--data", "MY.jsonl", "--init", "mine", "--steps", 1) == 0
+    assert "python -m nanouft.pretrain --corpus FILE --ctx 1024" in capsys.readouterr().out, "the remedy is a command"
+
+
+def test_defaults_go_by_size(here, small, monkeypatch):
+    asked = []
+    monkeypatch.setattr(pretrain, "train_bpe", lambda words, size, show: asked.append(size + 4) or NANO.ranks)
+    for size, want in ((1_000, 1024), (300_000, 2048), (1_000_000, 4096)):
+        (here / "t.txt").write_text("ab cd " * (size // 6))
+        read_corpus(Pretrain(corpus="t.txt"))
+        assert asked[-1] == want
+
+
+@pytest.mark.parametrize("content, argv, words", [
+    ('{"prompt": "a", "response": "b"}\n', [], ["line 1", 'no "text"', "--data"]),
+    ('{"text": "a"}\n{"text": 3}\n', [], ["line 2", 'no "text"']),
+    ('{"text": "a"}\n{"text": \n', [], ["line 2", "broken JSON"]),
+    ("a few words", [], ["too few", "--ctx"]),
+    ("words " * 99, ["--vocab", 200], ["--vocab 200", "260"]),
+    ("words " * 99, ["--ctx", 3], ["--ctx 3", "16"])])
+def test_texts_that_cannot_be_used_are_one_line(content, argv, words, here, capsys):
+    (here / "my.txt").write_text(content)
+    one_error(call(pretrain.main, "--corpus", "my.txt", *argv), capsys.readouterr().err, *words)
+    assert not (here / "out").exists()
+
+
+def test_nanoworld_keeps_its_tokenizer(here, capsys):
+    one_error(call(pretrain.main, "--vocab", 2000), capsys.readouterr().err, "--vocab", "--corpus")
 
 
 @pytest.mark.slow

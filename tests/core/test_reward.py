@@ -217,13 +217,24 @@ def test_calibration_tells_a_sure_model_from_one_that_is_too_sure():
         assert worst < 0.02 if not gap else worst > gap, (factor, bins)
 
 
-def test_the_shipped_kinds_of_pairs_teach_something(tmp_path, capsys):
+def test_the_shipped_kinds_of_pairs_teach_something(tmp_path, capsys, monkeypatch):
     """From NanoWorld's corruptions, 160 pairs: better than a coin on held-out pairs, and the report adds up."""
+    monkeypatch.setattr(reward, "TRIED", 9)
     assert call(reward.main, "--rows", 160, "--lr", 1e-3, "--threads", 1, "--out", tmp_path / "r") == 0
     found = read_json(tmp_path / "r" / "eval.json")["held_out"]
     assert found["low"] > 0.5, found["accuracy"]
     assert sum(f["pairs"] for f in found["families"].values()) == found["pairs"] == 400
     assert "held-out accuracy" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("held, gain, words", [
+    ({"low": 0.49}, (0.3, 0.2, 0.4), "game of chance"),
+    ({"low": 0.51}, (-0.3, -0.4, -0.2), "-30 points [-40, -20]. So "),
+    ({"low": 0.51}, (0.1, -0.1, 0.3), "not suggested"), ({"low": 0.51}, (0.3, 0.2, 0.4), "nanouft.evaluate --init x")])
+def test_best_of_n_is_suggested_only_where_it_helps(held, gain, words, monkeypatch, tmp_path):
+    monkeypatch.setattr(reward, "best_of_gain", lambda *a: gain)
+    said = "\n".join(reward.next_steps(reward.Reward(init="x"), tmp_path, held, [], None))
+    assert words in said and ("python -m" in said) == (held["low"] > 0.5 and gain[1] > 0)
 
 
 def test_evaluate_takes_it(made, here, tiny_base, capsys):
