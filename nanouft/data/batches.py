@@ -46,6 +46,7 @@ class EncodeReport:
     rows: int = 0
     cut: int = 0              # dialogues that lost their oldest turns
     skipped: int = 0          # rows of which not even the last question and its answer fit
+    refused: list[str] = field(default_factory=list)    # rows that a model's own chat template cannot write, and why
 
     def lines(self, n_ctx: int) -> list[str]:
         out = []
@@ -54,6 +55,8 @@ class EncodeReport:
         if self.skipped:
             out.append(f"{self.skipped:,} rows skipped: the last question and its answer alone are longer than the "
                        f"context of {n_ctx} tokens")
+        if self.refused:
+            out.append(f"{len(self.refused):,} rows skipped, the first: {self.refused[0]}")
         return out
 
 
@@ -63,8 +66,12 @@ def encode(examples: list[Example], tok: Tokenizer, n_ctx: int) -> tuple[list[En
     one, and a cut answer would teach never to stop. So every row has a prompt. UserError if no row is left."""
     out, report = [], EncodeReport(len(examples))
     for e in examples:
-        seqs = {role: tok.chat(context, trained) if trained else asked(context, tok)
-                for role, (context, trained) in e.seqs.items()}
+        try:
+            seqs = {role: tok.chat(context, trained) if trained else asked(context, tok)
+                    for role, (context, trained) in e.seqs.items()}
+        except UserError as why:
+            report.refused.append(f"{e.where}: {why}")
+            continue
         excess = max(len(ids) - (n_ctx + 1) for ids, _ in seqs.values())
         if excess > 0:
             start = _question(list(seqs.values()), excess, tok.user)
@@ -75,6 +82,8 @@ def encode(examples: list[Example], tok: Tokenizer, n_ctx: int) -> tuple[list[En
             seqs = {role: (ids[start:], mask[start:]) for role, (ids, mask) in seqs.items()}
         tokens = {role: Tokens(np.array(ids, np.int64), np.array(mask, np.int64)) for role, (ids, mask) in seqs.items()}
         out.append(Encoded(tokens, e, Columns(score=e.score, label=e.label, p=e.p)))
+    if report.refused and not out:
+        raise UserError(f"no row can be used; the first: {report.refused[0]}")
     if not out:
         raise UserError(f"no row fits: all {len(examples):,} questions with their answers are longer than the context "
                         f"of {n_ctx} tokens; shorten them or take a model with a longer context")

@@ -57,7 +57,8 @@ class TransformersTokenizer(Tokenizer):
         self.folds = False                      # must a system turn be folded into the user's?
         self.folds = not self._takes_system()
         self.end = self._end()
-        self.pad = self.end if t.pad_token_id is None else t.pad_token_id
+        spare = [i for i in (t.pad_token_id, t.unk_token_id, t.bos_token_id) if i not in (None, self.end)]
+        self.pad = (spare or [self.end])[0]     # reward models in transformers read the last token that is no padding
         whose = "its own chat template is kept" if brought else "no chat template there, so nanouft's own is added"
         self.about = f"{folder}: {whose}; an answer ends with {t.convert_ids_to_tokens(self.end)}" + (
             "; it knows no system turn: that text goes in front of the user's" if self.folds else "")

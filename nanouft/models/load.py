@@ -59,17 +59,19 @@ def read_model(folder: Path, adapter: bool = False) -> tuple[GPT, Tokenizer]:
     else:
         tok = Tokenizer.load("nano" if folder == BASE else folder)
     tok.check_fits(model.cfg.vocab_size)
-    if tok.n_vocab > model.cfg.vocab_size or tok.n_vocab > tok.n_text and (foreign or adapter):
-        grow_vocab(model, tok.n_vocab, tok.n_text)
+    known = tok.n_text if foreign else model.cfg.vocab_size         # a model of theirs may have spare rows
+    if tok.n_vocab > known:
+        grow_vocab(model, tok.n_vocab, known)
     return model, tok
 
 
 @torch.no_grad()
 def grow_vocab(model: GPT, size: int, known: int = 0) -> None:
-    """Rows for new tokens. `known`: ids that the model has learnt; a model of transformers may have spare rows."""
+    """Rows for new tokens. `known`: ids that a model of transformers has learnt."""
     if isinstance(model, transformers_model.TransformersModel):
         for table in model.tables(size):
             table.weight[known:size] = new_rows(table.weight[:known], size - known)
+        model.new_rows = True
         return
     old = model.wte.weight                                          # (V,C)
     new = new_rows(old, size - old.shape[0])

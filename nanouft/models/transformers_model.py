@@ -11,6 +11,7 @@ Dropout is switched off: references are scored exactly as the policy is.
 """
 import copy
 import inspect
+import warnings
 from pathlib import Path
 
 import torch
@@ -43,6 +44,10 @@ class StandIn(nn.Module):
     def forward(self, *_, inputs_embeds: Tensor, **__) -> Given:
         return Given(inputs_embeds)
 
+    @property
+    def decoder(self) -> "StandIn":             # where OPT has its trunk
+        return self
+
 
 class Past:
     """transformers' own keys and values, with the interface of gpt.Cache."""
@@ -58,7 +63,8 @@ class Past:
 class TransformersModel(GPT):
     def __init__(self, net: nn.Module, n_ctx: int):
         nn.Module.__init__(self)
-        self.net, self.value = net, None
+        self.net, self.value, self.checkpointing = net, None, False
+        self.new_rows = False                   # are there ids that were never trained? (load.grow_vocab)
         config, takes = net.config.get_text_config(), inspect.signature(net.base_model.forward).parameters
         self.takes_pos, self.has_cache = "position_ids" in takes, "past_key_values" in takes
         vocab, width = net.get_output_embeddings().weight.shape
@@ -76,7 +82,7 @@ class TransformersModel(GPT):
         return net(inputs_embeds=hidden.reshape(1, -1, hidden.shape[-1])).logits.view(*hidden.shape[:-1], -1)
 
     def _blocks(self, x: Tensor, pos: Tensor | None, cache: Past | None, keep: Tensor | None) -> Tensor:
-        if self.net.is_gradient_checkpointing:              # it works in the mode `train` only, a cache in `eval`
+        if self.checkpointing:              # it works in the mode `train` only, a cache in `eval`
             self.net.train(torch.is_grad_enabled())
         more = {"position_ids": pos.expand(x.shape[:2])} if pos is not None and self.takes_pos else {}
         more |= {"attention_mask": keep.long()} if keep is not None else {}
@@ -102,19 +108,23 @@ class TransformersModel(GPT):
     # ---- memory ------------------------------------------------------------------------------------------------------
     def checkpoint(self) -> None:
         try:
-            self.net.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")                         # it will get another name
+                self.net.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         except ValueError as e:
             raise UserError(f"--checkpointing: {one_line(str(e))}") from None
+        self.checkpointing = True
 
-    def add_lora(self, rank: int, seed: int, new_rows: bool = False) -> None:
+    def add_lora(self, rank: int, seed: int) -> None:
         """LoRA (Hu et al. 2021, arXiv:2106.09685): a matrix W becomes W + 2 B A with `rank` rows in A; only A and B are
-        trained. B begins at 0. `new_rows`: ids are new, so their embeddings are trained, too."""
+        trained. B begins at 0. Where ids are new, the embeddings are trained, too."""
         peft = hf.extra("peft", "--lora")
         how = peft.LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")                             # remarks on GPT-2's Conv1D
             torch.manual_seed(seed)
             peft.inject_adapter_in_model(how, self.net)
-        for table in self.tables(0) if new_rows else ():
+        for table in self.tables(0) if self.new_rows else ():
             table.requires_grad_(True)
 
     def merge(self) -> None:
