@@ -19,7 +19,7 @@ import torch.nn as nn
 from torch import Tensor
 
 from nanouft.gpt import GPT, GPTConfig
-from nanouft.shell import hf
+from nanouft.shell import hf, tensors
 from nanouft.shell.config import UserError, one_line
 
 SAID_ELSEWHERE = ("rotary_emb.inv_freq", *hf.OLD_MASKS, "score.weight")      # may stand in the file, is not read
@@ -154,6 +154,9 @@ def read(folder: Path) -> TransformersModel:
     safe = {"local_files_only": True, "trust_remote_code": False}       # nothing that the folder brings is run
     try:
         config = transformers.AutoConfig.from_pretrained(str(folder), **safe)
+        stored = sum(len(tensors.header(file)) for file in folder.glob("*.safetensors"))
+        if config.get_text_config().num_hidden_layers > stored:         # nothing endless is built
+            raise ValueError(f"{stored} tensors are stored, config.json asks for more layers")
         for part in (config, config.get_text_config()):
             for key, value in part.to_dict().items():
                 if key.endswith(("dropout", "pdrop", "layerdrop")) and isinstance(value, float):
