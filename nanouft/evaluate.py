@@ -36,7 +36,7 @@ from nanouft.shell.text import visible
 
 @dataclass
 class Evaluate:
-    init: str = "base"              # 'base' or a run folder / GPT-2 folder
+    init: str = "base"              # 'base' or a run folder / model folder
     data: list[str] | None = None   # your files: nats per token of demonstrations, preferences of pairs and grades
     reference: str | None = None    # with --data: also, who gained more log-prob over this model ('base' or a folder)
     split: str = "test"             # NanoWorld split: val to choose, test to report

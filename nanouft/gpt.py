@@ -66,6 +66,10 @@ class Cache:
         both[1, :, :, self.n:] = v
         return both[0], both[1]
 
+    def take(self, rows: Tensor, n: int) -> None:
+        """Only these rows are left, and of each the first n places."""
+        self.kv = self.kv[..., :n, :].index_select(2, rows)
+
 
 class Attention(nn.Module):
     def __init__(self, cfg: GPTConfig):
@@ -200,6 +204,9 @@ class GPT(nn.Module):
         if cache is not None:
             cache.n += T
         return self.ln_f(x)
+
+    def new_cache(self, rows: int) -> Cache:
+        return Cache(self.cfg, rows, self.wte.weight)
 
     def n_params(self) -> int:
         return sum(p.numel() for p in self.parameters())

@@ -20,7 +20,7 @@ from nanouft.models.generate import generate, stops
 from nanouft.models.load import start_model
 from nanouft.rollout import best_of
 from nanouft.rollout.scorer import Scorer, scorer
-from nanouft.shell import config, devices
+from nanouft.shell import config, devices, hf
 from nanouft.shell.config import UserError
 from nanouft.shell.files import read_json
 from nanouft.shell.text import visible
@@ -89,7 +89,7 @@ def who(init: str) -> str:
         return "base (shipped)"
     file = Path(init) / "run.json"
     if not file.exists():
-        return f"{init} (GPT-2 folder)"
+        return f"{init} (model folder)" if hf.foreign(Path(init)) else f"{init} (GPT-2 folder)"
     run = read_json(file)
     if run.get("command") == "train":
         return f"{init} ({run.get('objective')}, step {run.get('steps')})"

@@ -156,7 +156,8 @@ def main(argv=None) -> int:
     objective = OBJECTIVES[name]
     device = devices.pick(cfg.device, cfg.dtype, cfg.threads)
     setup.check(name, cfg, device)
-    model, tok = start_model(cfg.init)
+    model, tok = start_model(cfg.init, adapter=bool(cfg.lora or cfg.checkpointing))
+    setup.lighten(cfg, model, tok)
     rows = setup.load_rows(cfg, objective, hp, device.name)
     rows = setup.curated(rows, cfg, judges(cfg), device)
     if "value" in objective.columns:

@@ -47,6 +47,7 @@ class EncodeReport:
     cut: int = 0              # dialogues that lost their oldest turns
     skipped: int = 0          # rows of which not even the last question and its answer fit
     longest: int = 0          # tokens of the longest of these, all its turns
+    refused: list[str] = field(default_factory=list)    # rows that a model's own chat template cannot write, and why
 
     def lines(self, n_ctx: int) -> list[str]:
         out = []
@@ -55,6 +56,8 @@ class EncodeReport:
         if self.skipped:
             out.append(f"{self.skipped:,} rows skipped: the last question and its answer alone are longer than the "
                        f"context of {n_ctx} tokens. {remedy(self.longest)}")
+        if self.refused:
+            out.append(f"{len(self.refused):,} rows skipped, the first: {self.refused[0]}")
         return out
 
 
@@ -71,16 +74,21 @@ def encode(examples: list[Example], tok: Tokenizer, n_ctx: int) -> tuple[list[En
     is left."""
     out, report = [], EncodeReport(len(examples))
     for e in examples:
-        for seqs in (e.seqs, *shorter(e.seqs)):
-            tokens = {role: _tokens(context, trained, tok) for role, (context, trained) in seqs.items()}
-            longest = max(len(t.ids) for t in tokens.values())
-            if longest <= n_ctx + 1:
-                out.append(Encoded(tokens, e, Columns(score=e.score, label=e.label, p=e.p)))
-                report.cut += seqs is not e.seqs
-                break
-        else:
-            report.skipped += 1
-            report.longest = max(report.longest, longest)
+        try:
+            for seqs in (e.seqs, *shorter(e.seqs)):
+                tokens = {role: _tokens(context, trained, tok) for role, (context, trained) in seqs.items()}
+                longest = max(len(t.ids) for t in tokens.values())
+                if longest <= n_ctx + 1:
+                    out.append(Encoded(tokens, e, Columns(score=e.score, label=e.label, p=e.p)))
+                    report.cut += seqs is not e.seqs
+                    break
+            else:
+                report.skipped += 1
+                report.longest = max(report.longest, longest)
+        except UserError as why:
+            report.refused.append(f"{e.where}: {why}")
+    if report.refused and not out:
+        raise UserError(f"no row can be used; the first: {report.refused[0]}")
     if not out:
         raise UserError(f"no row fits: all {len(examples):,} questions with their answers are longer than the context "
                         f"of {n_ctx} tokens. {remedy(report.longest)}")

@@ -51,6 +51,7 @@ CONFIG = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": END, "pad_t
 
 class Tokenizer:
     """A `tiktoken.Encoding` (`enc`) and the ids `user`, `assistant`, `end`, `pad` of the four control tokens."""
+    about = ""                          # what is to be said of its template at the start of a run
 
     def __init__(self, name: str, ranks: Mapping[bytes, int], pattern: str, special: Mapping[str, int] | None = None):
         """`ranks`: bytes -> id, smaller ids are joined first; `special`: name -> id of what no text can spell.

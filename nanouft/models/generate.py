@@ -57,7 +57,8 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int, pad: int, max_n
     ids, keep = _pad_left([prompts[i] for i in order], max_new, pad, device)     # (B,P), (B,P+max_new)
     pos = (keep.long().cumsum(1) - 1).clamp_min(0)
     (B, P), rows = ids.shape, torch.tensor(order, device=device)           # rows (b,): the prompts still in the batch
-    cache = Cache(model.cfg, B, model.wte.weight) if cached else None
+    cache = model.new_cache(B) if cached else None
+    cached = cache is not None
     rng, speaks = torch.Generator(device).manual_seed(seed), torch.ones(B, dtype=torch.bool, device=device)     # (b,)
     said, logp = torch.full((B, max_new), pad, device=device), torch.zeros(B, max_new, device=device)
     # a step of a small model is over before a second thread has woken up: 64 rows take half the time with one
@@ -82,7 +83,7 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int, pad: int, max_n
                 break
             if cached and left <= 0.75 * len(rows):                         # moving the cache costs: not for one row
                 still = speaks.nonzero()[:, 0]
-                cache.kv = cache.kv[..., :n, :].index_select(2, still)
+                cache.take(still, n)
                 rows, token, keep, pos, speaks = (x[still] for x in (rows, token, keep, pos, speaks))
     return [_cut(row[:step + 1], lp, stop, forced) for row, lp, forced in zip(said.tolist(), logp.tolist(), priors)]
 
@@ -98,12 +99,14 @@ def _pad_left(prompts: list[list[int]], max_new: int, pad: int, device) -> tuple
 def _read_prompts(model: GPT, ids: Tensor, keep: Tensor, pos: Tensor, cache: Cache) -> Tensor:
     """Fill the cache with all prompts (B,P) -> (B,C) final states of the last column. On a CPU in four parts, so
     that short prompts do not pay for the padding of long ones."""
+    if not isinstance(cache, Cache):            # transformers' own: all at once
+        return model(ids, want="hidden", pos=pos[:, :ids.shape[1]], cache=cache, keep=keep[:, :ids.shape[1]])[:, -1]
     (B, P), last = ids.shape, []
     size = max(16, B // 4) if ids.device.type == "cpu" else B
     cache.kv, cache.n = F.pad(cache.kv, (0, 0, 0, P + 15)), P
     for rows in (slice(i, i + size) for i in range(0, B, size)):
         start = int(keep[rows].int().argmax(1).min())                       # the first column that is not all padding
-        part = Cache(model.cfg, len(ids[rows]), model.wte.weight)
+        part = model.new_cache(len(ids[rows]))
         last.append(model(ids[rows, start:], want="hidden", pos=pos[rows, start:P], cache=part,
                           keep=keep[rows, start:P])[:, -1])
         cache.kv[:, :, rows, :, start:P] = part.kv[..., :P - start, :]
@@ -171,7 +174,8 @@ def quick_products(model: GPT) -> Iterator[None]:
     """Inside, the model's matrix products are oneDNN's: up to twice as fast on a CPU, other in the last digit, without
     gradient. They are a private operation of PyTorch; where it is missing, and in other precisions, nothing changes."""
     w = model.wte.weight
-    if w.device.type != "cpu" or w.dtype != torch.float32 or not torch.backends.mkldnn.is_available():
+    ours = w.device.type == "cpu" and w.dtype == torch.float32 and hasattr(model, "h")
+    if not ours or not torch.backends.mkldnn.is_available():
         yield
         return
     model.head = lambda hidden: _product(hidden, w, None)

@@ -1,6 +1,6 @@
-"""Where a run starts and what it leaves: a GPT and its tokenizer, from and to a GPT-2 folder.
+"""Where a run starts and what it leaves: a model and its tokenizer, from and to a folder that transformers opens.
 
-    model, tok = start_model("base")             # the shipped base, or any GPT-2 folder: another run, a downloaded one
+    model, tok = start_model("base")             # the shipped base, or any model folder: another run, a downloaded one
     save_model(folder, model, tok)
 """
 import os
@@ -15,8 +15,10 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from nanouft.data.tokenizer import Tokenizer
+from nanouft.data.transformers_tokenizer import TransformersTokenizer, own_template
 from nanouft.gpt import GPT
-from nanouft.shell import tensors
+from nanouft.models import transformers_model
+from nanouft.shell import hf, tensors
 from nanouft.shell.config import Diverged, UserError
 from nanouft.shell.files import read_json
 from nanouft.shell.runs import not_finite
@@ -29,37 +31,60 @@ def folder_of(init: str) -> Path:
     return BASE if init == "base" else Path(init)
 
 
-def start_model(init: str) -> tuple[GPT, Tokenizer]:
-    """The model and tokenizer of `--init`. New chat tokens get new rows. UserError for a folder that holds no model."""
+def start_model(init: str, adapter: bool = False) -> tuple[GPT, Tokenizer]:
+    """The model and tokenizer of `--init`. New chat tokens get new rows. UserError for a folder that holds no model.
+    `adapter`: read the model through transformers even if it is one of ours."""
     folder = folder_of(init)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{init}: is a file, not a folder; unpack it, or give the folder that holds its config.json")
     if not folder.is_dir():
-        raise UserError(f"{init}: no such folder; give 'base' or a GPT-2 folder (config.json, model.safetensors)")
+        raise UserError(f"{init}: no such folder; give 'base' or a model folder (config.json, model.safetensors)")
     if (folder / "run.json").exists() and not (folder / "config.json").exists():
         raise UserError(f"--init {init}: that run has not finished; finish it with --resume {shlex.quote(init)}")
     if (folder / "run.json").exists() and read_json(folder / "run.json").get("command") == "reward":
         raise UserError(f"{init}: is a reward model, which cannot speak; it goes with --reward")
-    model = GPT.from_pretrained(folder)
+    model, tok = read_model(folder, adapter)
     if name := not_finite(model):
         raise UserError(f"--init {init}: holds weights that are not finite ({name}); take another model")
-    tok = Tokenizer.load("nano" if init == "base" else folder)
+    return model, tok
+
+
+def read_model(folder: Path, adapter: bool = False) -> tuple[GPT, Tokenizer]:
+    """Our GPT where it computes what config.json says, else transformers; our tokenizer for our GPT, unless its folder
+    brings another chat template."""
+    foreign = hf.foreign(folder)
+    model = transformers_model.read(folder) if foreign or adapter else GPT.from_pretrained(folder)
+    if foreign or folder != BASE and own_template(folder):
+        tok: Tokenizer = TransformersTokenizer(folder)
+    else:
+        tok = Tokenizer.load("nano" if folder == BASE else folder)
     tok.check_fits(model.cfg.vocab_size)
-    if tok.n_vocab > model.cfg.vocab_size:
-        grow_vocab(model, tok.n_vocab)
+    known = tok.n_text if foreign else model.cfg.vocab_size         # a model of theirs may have spare rows
+    if tok.n_vocab > known:
+        grow_vocab(model, tok.n_vocab, known)
     return model, tok
 
 
 @torch.no_grad()
-def grow_vocab(model: GPT, size: int) -> None:
-    """Add rows for new tokens: the mean of the old rows plus a tenth of their spread, so that a new token starts
-    unsurprising and no two are alike (a zero row would win the tied head whenever all logits are negative)."""
+def grow_vocab(model: GPT, size: int, known: int = 0) -> None:
+    """Rows for new tokens. `known`: ids that a model of transformers has learnt."""
+    if isinstance(model, transformers_model.TransformersModel):
+        for table in model.tables(size):
+            table.weight[known:size] = new_rows(table.weight[:known], size - known)
+        model.new_rows = True
+        return
     old = model.wte.weight                                          # (V,C)
-    rng = torch.Generator().manual_seed(0)
-    noise = torch.randn(size - old.shape[0], old.shape[1], generator=rng).to(old)
-    new = old.mean(0) + 0.1 * old.std(0) * noise
+    new = new_rows(old, size - old.shape[0])
     model.wte = nn.Embedding.from_pretrained(torch.cat([old, new]), freeze=False)
     model.cfg = replace(model.cfg, vocab_size=size)                 # not in place: NANO may be shared
+
+
+def new_rows(old: torch.Tensor, n: int) -> torch.Tensor:
+    """(V,C) -> (n,C): the mean of the old rows plus a tenth of their spread, so that a new token starts unsurprising
+    and no two are alike (a zero row would win a tied head whenever all logits are negative)."""
+    rng = torch.Generator().manual_seed(0)
+    noise = torch.randn(n, old.shape[1], generator=rng).to(old)
+    return old.mean(0) + 0.1 * old.std(0) * noise
 
 
 def add_value_head(model: GPT, init: str) -> None:
@@ -76,8 +101,8 @@ def add_value_head(model: GPT, init: str) -> None:
 
 
 def save_model(folder: Path, model: GPT, tok: Tokenizer, half: bool = False) -> None:
-    """A GPT-2 folder: written beside, moved file by file, the weights last. A value head has no place in it: it gets a
-    file of its own. UserError if a weight is not finite or the disk is full."""
+    """A folder that transformers opens: written beside, moved file by file, the weights last. A value head has no place
+    in it: it gets a file of its own. UserError if a weight is not finite or the disk is full."""
     if name := not_finite(model):
         raise Diverged(f"weights are no longer finite at the end ({name}) and were not saved; lower --lr")
     partial = folder / "partial-final"

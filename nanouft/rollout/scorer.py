@@ -22,7 +22,7 @@ from nanouft.data.rows import Row, Turn, Turns
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.gpt import GPT
 from nanouft.look.stats import bootstrap
-from nanouft.models.load import save_model
+from nanouft.models.load import read_model, save_model
 from nanouft.rollout import own_reward
 from nanouft.shell.config import UserError
 from nanouft.shell.files import checksum, read_json, write_json
@@ -141,14 +141,16 @@ def rewards(model: RewardModel, seqs: list[list[int]], pad: int, chunk: int = 25
 
 
 def save(folder: Path, model: RewardModel, tok: Tokenizer) -> None:
-    """A GPT-2 folder with one weight more."""
+    """A model folder with one weight more."""
     save_model(folder, model.gpt, tok)
     file, partial = folder / "model.safetensors", folder / "model.partial"
     head = {HEAD: model.score.weight.detach().float().cpu().contiguous()}
     save_file(load_file(file) | head, partial, metadata={"format": "pt"})
     os.replace(partial, file)
-    write_json(folder / "config.json", read_json(folder / "config.json") | {
-        "architectures": ["GPT2ForSequenceClassification"], "id2label": {"0": "reward"}, "label2id": {"reward": 0},
+    config = read_json(folder / "config.json")
+    family = config["architectures"][0].removesuffix("LMHeadModel").removesuffix("ForCausalLM")
+    write_json(folder / "config.json", config | {
+        "architectures": [f"{family}ForSequenceClassification"], "id2label": {"0": "reward"}, "label2id": {"reward": 0},
         "problem_type": "regression", "pad_token_id": tok.pad})
 
 
@@ -161,7 +163,7 @@ def load_model(folder: str | Path) -> tuple[RewardModel, Tokenizer]:
         raise UserError(f"{folder}: no such folder; a reward model is made by python -m nanouft.reward --out {folder}")
     if (folder / "run.json").exists() and not (folder / "model.safetensors").exists():
         raise UserError(f"{folder}: that run has not finished; make the reward model again")
-    gpt = GPT.from_pretrained(folder)                           # says what is missing or damaged
+    gpt, tok = read_model(folder)                               # says what is missing or damaged
     head = load_file(folder / "model.safetensors").get(HEAD)
     if head is None:
         raise UserError(f"{folder}: is a language model, no reward model; make one from it: "
@@ -172,6 +174,4 @@ def load_model(folder: str | Path) -> tuple[RewardModel, Tokenizer]:
         raise UserError(f"{folder / 'model.safetensors'}: {HEAD} has shape {tuple(head.shape)} and holds {head.dtype}; "
                         f"one row of {gpt.cfg.n_embd} finite numbers is wanted")
     model.score.weight.data.copy_(head)
-    tok = Tokenizer.load(folder)
-    tok.check_fits(gpt.cfg.vocab_size)
     return model, tok

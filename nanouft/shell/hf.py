@@ -4,9 +4,11 @@
     weights = read_weights(folder, shapes)       # {name: tensor}, named and shaped as in gpt.py
     write(folder, sizes, weights)
 
-What this GPT would compute differently without a word is refused, in one line that names file and entry. Pickled
-weights are never loaded. transformers keeps four matrices of each layer as Conv1D, (in, out); nn.Linear has (out, in).
+What this GPT would compute differently without a word is refused, in one line that names file and entry, or left to
+transformers (`foreign`; models/transformers_model.py). Pickled weights are never loaded. transformers keeps four
+matrices of each layer as Conv1D, (in, out); nn.Linear has (out, in).
 """
+import importlib
 import json
 import math
 from collections.abc import Callable
@@ -24,6 +26,37 @@ from nanouft.shell.text import loads, regular, said
 CONV1D = ("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight")
 KEYS = {"n_ctx": "n_positions", "eps": "layer_norm_epsilon", "init_std": "initializer_range"}     # in config.json
 OLD_MASKS = ("attn.bias", "attn.masked_bias")       # old folders also keep the causal mask
+WEIGHTS = "model.safetensors"
+
+
+def extra(name: str, what: str):
+    """An optional library, imported only here. UserError, one line that says how to get it."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as e:
+        lacks = "is not installed" if getattr(e, "name", None) == name else f"cannot be imported ({said(str(e))})"
+        raise UserError(f"{what} needs {name}, which {lacks}: pip install nanouft[hf]") from None
+
+
+def foreign(folder: Path) -> bool:
+    """Is it a model that our GPT does not compute, but transformers may: a Llama, a GPT-2 with other settings, weights
+    in several files? False for our own kind, and for a config.json that cannot be read (read_sizes says why)."""
+    try:
+        d = loads(regular(folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    if not isinstance(d, dict) or not isinstance(d.get("model_type"), str):
+        return False
+    return d["model_type"] != "gpt2" or bool(other_settings(d)) or (folder / f"{WEIGHTS}.index.json").exists()
+
+
+def other_settings(d: dict) -> list[tuple[str, object]]:
+    """[(key, the value that this GPT computes)] of all that a GPT-2's config.json wants otherwise."""
+    width = d.get("n_embd")
+    same = {"activation_function": ("gelu_new", "gelu_pytorch_tanh"), "scale_attn_by_inverse_layer_idx": (False,),
+            "scale_attn_weights": (True,), "n_inner": (None, 4 * width if type(width) is int else None),
+            "tie_word_embeddings": (True,)}
+    return [(key, allowed[0]) for key, allowed in same.items() if key in d and d[key] not in allowed]
 
 
 def write(folder: Path, sizes: dict, weights: dict[str, Tensor], end_id: int | None, dtype: torch.dtype) -> None:
@@ -68,11 +101,8 @@ def read_sizes(folder: Path) -> dict:
         if type(x) not in (int, *(() if whole else (float,))) or not 0 < x <= (math.inf if whole else 1):
             kind = "a whole number above 0" if whole else "a number above 0 and at most 1"
             raise UserError(f"{file}: {KEYS.get(name, name)} is {said(x)}, not {kind}")
-    same = {"activation_function": ("gelu_new", "gelu_pytorch_tanh"), "scale_attn_by_inverse_layer_idx": (False,),
-            "scale_attn_weights": (True,), "n_inner": (None, 4 * sizes["n_embd"]), "tie_word_embeddings": (True,)}
-    for key, allowed in same.items():
-        if key in d and d[key] not in allowed:
-            raise UserError(f"{file}: {key} = {said(d[key])}, but this GPT computes {allowed[0]!r} only")
+    for key, ours in other_settings(d):
+        raise UserError(f"{file}: {key} = {said(d[key])}, but this GPT computes {ours!r} only")
     if min(*sizes.values(), *floats.values()) <= 0 or sizes["n_embd"] % sizes["n_head"]:
         raise UserError(f"{file}: sizes must be positive and n_embd a multiple of n_head")
     C, last = sizes["n_embd"], f"h.{sizes['n_layer'] - 1}.ln_2.weight"
@@ -116,14 +146,19 @@ def check_shape(file: Path, name: str, got: tuple[int, ...] | None, wanted: tupl
 
 def read(folder: Path, how: Callable[[Path], dict]) -> dict:
     """how(model.safetensors), or one line that says why it cannot be read."""
-    file = folder / "model.safetensors"
+    file = folder / WEIGHTS
     if not file.exists():
-        pickled = next((f.name for kind in ("*.bin", "*.pt") for f in folder.glob(kind)), None)
-        if pickled:
-            raise UserError(f"{folder / pickled}: pickled weights are never loaded (unpickling runs code); "
-                            "save the model again as safetensors")
-        raise UserError(f"{folder}: no model.safetensors there")
+        raise no_weights(folder)
     try:
         return how(regular(file))
     except (SafetensorError, OSError, ValueError) as e:
         raise UserError(f"{file}: damaged or not a safetensors file ({' '.join(str(e).split())})")
+
+
+def no_weights(folder: Path) -> UserError:
+    """What to say of a folder without safetensors."""
+    pickled = next((f.name for kind in ("*.bin", "*.pt") for f in sorted(folder.glob(kind))), None)
+    if pickled is None:
+        return UserError(f"{folder}: no model.safetensors there")
+    return UserError(f"{folder / pickled}: pickled weights are never loaded (unpickling runs code); save the model "
+                     "again as safetensors: transformers' from_pretrained(DIR).save_pretrained(NEW), if you trust it")

@@ -154,7 +154,7 @@ def save_step(run: Path, step: int, model: torch.nn.Module, optimizer: torch.opt
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        _save({k: v.contiguous() for k, v in model.state_dict().items()}, partial / "model.safetensors")
+        _save({k: v.contiguous() for k, v in weights_of(model).items()}, partial / "model.safetensors")
         state = optimizer.state_dict()["state"]
         _save({f"{i}.{k}": torch.as_tensor(v).contiguous() for i, s in state.items() for k, v in s.items()},
               partial / "optimizer.safetensors")
@@ -169,6 +169,11 @@ def save_step(run: Path, step: int, model: torch.nn.Module, optimizer: torch.opt
     _flush_folder(steps)
     point(run, step)
     tidy(run, keep)
+
+
+def weights_of(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """What a step keeps: the weights that are trained, a tied one once. The others are those of the start model."""
+    return {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
 
 
 def tidy(run: Path, keep: int = 2) -> None:
@@ -231,7 +236,7 @@ def load_step(run: Path, model: torch.nn.Module, optimizer: torch.optim.Optimize
         except (UserError, SafetensorError, OSError, ValueError) as e:
             print(visible(f"{folder}: damaged ({' '.join(str(e).split())}); going back to the step before"))
             continue
-        model.load_state_dict(weights)
+        model.load_state_dict(weights, strict=False)            # read_step has compared all names
         optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
         tidy(run)
         print(f"{run}: going on after step {step}")
@@ -259,7 +264,7 @@ def read_step(folder: Path, step: int, model: torch.nn.Module, optimizer: torch.
     for name, wanted in sums.items():
         if checksum(regular(folder / name)) != wanted:
             raise ValueError(f"checksum of {name}")
-    weights = tensors.load(folder / "model.safetensors", tensors.wanted_of(model.state_dict()))
+    weights = tensors.load(folder / "model.safetensors", tensors.wanted_of(weights_of(model)))
     stored = tensors.header(folder / "optimizer.safetensors")
     every_step_skipped = bool(scaler) and not stored            # fp16: steps that overflow are left out
     flat = tensors.load(folder / "optimizer.safetensors", {} if every_step_skipped else moments(optimizer))

@@ -25,7 +25,7 @@ class Train:
     prompt_field: str | None = None     # name of the prompt in your data, where it is none of the usual
     response_field: str | None = None   # name of the response in your data
     strict: bool = False                # stop at the first row of your data that is not understood
-    init: str = "base"                  # start from: 'base' (shipped) or a GPT-2 folder, such as another run
+    init: str = "base"                  # start from: 'base' (shipped) or a model folder, such as another run
     rows: int = 1020                    # NanoWorld rows to train on
     skills: str = "all"                 # families: A, B, all or names with commas; A:B = one for each kind of rows
     mix: str = ""                       # proportions of the kinds of NanoWorld rows, such as 2:1 [equal numbers]
@@ -44,6 +44,8 @@ class Train:
     warmup: float = 0.1                 # share of the steps in which the learning rate rises; then it falls, a cosine
     clip: float = 1.0                   # largest gradient norm; 0 = no clipping
     freeze: Literal["none", "half"] = "none"    # half: half of every layer stays as it is (HFT; which half: the seed)
+    lora: int = 0                       # rank of LoRA: train two thin matrices beside each matrix; 0 = all weights
+    checkpointing: bool = False         # keep fewer activations, compute them twice: less memory, slower
     seed: int = 0                       # draws the demonstrations, their order and every random number
     device: str = "auto"                # auto | cpu | cuda | mps
     dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"     # precision of the forward; auto = bf16 on CUDA
@@ -71,6 +73,9 @@ class Train:
 
     def check(self) -> None:
         config.in_range(self, "accumulate", "max_new", low=1)
+        config.in_range(self, "lora", high=10_000)
+        if self.lora and self.freeze == "half":
+            raise UserError("--freeze half and --lora both say which weights stay; give one")
         config.in_range(self, "steps", low=1, high=1_000_000_000)
         config.in_range(self, "batch_size", low=1, high=100_000)
         config.in_range(self, "rows", low=1, high=100_000)

@@ -17,12 +17,14 @@ from nanouft.gpt import GPT
 from nanouft.look import report
 from nanouft.look.held_out import encode_held, held_out
 from nanouft.models.load import folder_of
+from nanouft.models.transformers_model import TransformersModel
 from nanouft.objective import Batch, First, Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import add_columns
 from nanouft.shell.config import UserError
 from nanouft.shell.devices import Device
 from nanouft.shell.files import checksum
+from nanouft.shell.text import visible
 from nanouft.training.flags import Train
 
 
@@ -40,6 +42,21 @@ def check(name: str, cfg: Train, device: Device) -> None:
     elif cfg.reward != "exact":
         from nanouft.rollout.scorer import scorer
         scorer(cfg.reward, device.name)                         # one that is not there is said now
+
+
+def lighten(cfg: Train, model: GPT, tok: Tokenizer) -> None:
+    """--lora and --checkpointing, which models of transformers can; says which chat template is used."""
+    if isinstance(model, TransformersModel):
+        if cfg.freeze == "half":
+            raise UserError("--freeze half knows the layers of nanouft's own GPT only; drop it, or use --lora")
+        if cfg.checkpointing:
+            model.checkpoint()
+        if cfg.lora:
+            model.add_lora(cfg.lora, cfg.seed)
+            trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+            print(f"LoRA of rank {cfg.lora}: {trained / 1e6:.2f}M of {model.n_params() / 1e6:.2f}M weights are trained")
+    if tok.about:
+        print(visible(tok.about))
 
 
 # ---- rows ------------------------------------------------------------------------------------------------------------
@@ -93,7 +110,7 @@ def first_runs(first: First, cfg: Train) -> list[tuple[Path, list[str]]]:
         if value and value != "auto" and not (cfg.data and name in OF_WORLD):
             argv += ["--" + name.replace("_", "-"), *map(str, value if isinstance(value, list) else [value])]
     start = folder_of(cfg.init if first.same_data else "base")
-    files = [start / "model.safetensors", *parts(cfg.data or [])]
+    files = [*sorted(start.glob("model*.safetensors")), *parts(cfg.data or [])]
     out = []
     for flags in first.flags:
         command = [*shlex.split(flags), *argv]

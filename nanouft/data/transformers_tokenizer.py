@@ -1,0 +1,180 @@
+"""A tokenizer of transformers, with the interface of `Tokenizer`: a model keeps its own pieces and chat template.
+
+    tok = TransformersTokenizer(folder)
+    ids, mask = tok.chat(context, trained)      # ids: those of transformers' apply_chat_template
+    print(tok.about)                            # which template, which end token
+
+The template writes a dialogue as one text, which is cut into tokens as a whole. To know which tokens are an answer, the
+same dialogue is written once more with marks in place of its texts. The mask begins where a prompt that waits for this
+answer ends, and ends with the end token that the template puts after it.
+Without a template our own chat tokens and template are added (tokenizer.py), after the <s> that the tokenizer writes.
+Simplified: only tokenizers of the `tokenizers` library (tokenizer.json); a template that changes an answer is refused.
+"""
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from nanouft.data.rows import Turn, Turns
+from nanouft.data.tokenizer import CONTROL, END, JINJA, PAD, Tokenizer, fold_system
+from nanouft.data.tokenizer_files import read_json, read_text
+from nanouft.shell.config import UserError, one_line
+from nanouft.shell.files import checksum
+from nanouft.shell.hf import extra
+
+MARK = re.compile("\ue000([0-9]+)\ue001")       # stands in a text's place while a template is looked at
+ROLES = {"tool": "user", "shown": "assistant"}
+DATE = "26 Jul 2024"                            # for templates that tell the day: a run shall not change over night
+
+
+def own_template(folder: Path) -> bool:
+    """Does the tokenizer in `folder` bring a chat template that is not ours?"""
+    config, file = folder / "tokenizer_config.json", folder / "chat_template.jinja"
+    found = read_text(file) if file.exists() else read_json(config).get("chat_template") if config.exists() else None
+    return bool(found) and "'<|user|> '" not in str(found)
+
+
+class TransformersTokenizer(Tokenizer):
+    """`t` is transformers' own. Ids `end`, `pad`; `user` and `assistant` are -1 but for our own template."""
+
+    def __init__(self, folder: Path):
+        transformers = extra("transformers", f"{folder}: its tokenizer")
+        transformers.logging.set_verbosity_error()
+        try:
+            t = transformers.AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+            if not t.is_fast:
+                raise ValueError("no tokenizer.json, which the `tokenizers` library reads")
+        except Exception as e:                  # whatever a damaged or strange file leads to
+            raise UserError(f"{folder}: its tokenizer cannot be used ({one_line(str(e))}); put the tokenizer files "
+                            "that belong to the model into its folder") from None
+        self.t, self.n_text = t, 1 + max(t.get_vocab().values())
+        self.name = f"{type(t).__name__} {checksum(repr(sorted(t.get_vocab().items())))[:8]}"
+        brought = bool(t.chat_template)
+        if not brought:
+            add_chat(t)
+        self.ranks = t.get_vocab()
+        self.special = [str(token) for token in t.added_tokens_decoder.values() if token.special]
+        ours = "'<|user|> '" in str(t.chat_template)
+        self.user, self.assistant = [t.convert_tokens_to_ids(c) for c in CONTROL[:2]] if ours else (-1, -1)
+        self.folds = False                      # must a system turn be folded into the user's?
+        self.folds = not self._takes_system()
+        self.end = self._end()
+        spare = [i for i in (t.pad_token_id, t.unk_token_id, t.bos_token_id) if i not in (None, self.end)]
+        self.pad = (spare or [self.end])[0]     # reward models in transformers read the last token that is no padding
+        whose = "its own chat template is kept" if brought else "no chat template there, so nanouft's own is added"
+        self.about = f"{folder}: {whose}; an answer ends with {t.convert_ids_to_tokens(self.end)}" + (
+            "; it knows no system turn: that text goes in front of the user's" if self.folds else "")
+
+    @property
+    def n_vocab(self) -> int:
+        return max(self.n_text, 1 + max(self.ranks.values()))
+
+    # ---- text ------------------------------------------------------------------------------------------------------
+    def encode(self, text: str) -> list[int]:
+        return self.t.encode(text, add_special_tokens=False, split_special_tokens=True)
+
+    def decode(self, ids) -> str:
+        return self.t.decode([int(i) for i in ids], skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+    # ---- conversations ---------------------------------------------------------------------------------------------
+    def chat(self, context: Turns, trained: Turns = ()) -> tuple[list[int], list[int]]:
+        """Ids, and a mask of equal length: 1 on the tokens of assistant turns of `trained`, end token included.
+        UserError if the template refuses these roles, or writes another text than a turn's."""
+        turns = self._turns([(*turn, False) for turn in context] + [(*turn, True) for turn in trained])
+        messages = [Turn(role, text) for role, text, _ in turns]
+        text, places = self._write(messages), self._places(messages)
+        spans = []
+        for i, (role, _, train) in enumerate(turns):
+            if role == "assistant" and train:
+                asked = self._write(messages[:i], waits=True) if i else ""
+                start = len(asked) if asked and text.startswith(asked) else places[i][0]
+                at = text.find(self.end_text, places[i][1])
+                spans.append((start, places[i][1] if at < 0 else at + len(self.end_text)))
+        ids, ends = self._cut(text, places)
+        return ids, [int(any(start < end <= stop for start, stop in spans)) for end in ends]
+
+    def prompt_ids(self, turns: Turns) -> list[int]:
+        messages = [Turn(role, text) for role, text, _ in self._turns([(*turn, False) for turn in turns])]
+        return self._cut(self._write(messages, waits=True), self._places(messages, waits=True))[0]
+
+    def _turns(self, turns: list[tuple[str, str, bool]]) -> list[tuple[str, str, bool]]:
+        """In the roles that every template knows: what a tool says stands as the user's, "shown" as the assistant's."""
+        turns = [(ROLES.get(role, role), text, train and role != "shown") for role, text, train in turns]
+        return list(fold_system(turns)) if self.folds else turns
+
+    def _write(self, messages: list[Turn], waits: bool = False) -> str:
+        """The dialogue as the template writes it; `waits`: up to where the assistant begins to speak."""
+        try:
+            return self.t.apply_chat_template([{"role": m.role, "content": m.text} for m in messages], tokenize=False,
+                                              add_generation_prompt=waits, date_string=DATE)
+        except Exception as e:                  # templates raise what they like
+            raise UserError(f"the chat template refuses a dialogue of {', '.join(m.role for m in messages)} "
+                            f"({one_line(str(e))})") from None
+
+    def _places(self, messages: list[Turn], waits: bool = False) -> list[tuple[int, int]]:
+        """[(start, end)]: where the text of each turn stands in what `_write` returns."""
+        text = self._write(messages, waits)
+        marked = self._write([Turn(m.role, f"\ue000{i}\ue001") for i, m in enumerate(messages)], waits)
+        between, order = MARK.split(marked)[::2], [int(i) for i in MARK.findall(marked)]
+        if sorted(order) != list(range(len(messages))):
+            left = ", ".join(m.role for i, m in enumerate(messages) if order.count(i) != 1)
+            raise UserError(f"the chat template leaves out a turn, or writes it twice ({left})")
+        places, at = [(0, 0)] * len(messages), len(between[0])
+        for i, after in zip(order, between[1:]):
+            whole = messages[i].text                            # many templates strip white space
+            forms = (whole, whole.strip(), whole.lstrip(), whole.rstrip())
+            found = [form for form in forms if text.startswith(form + after, at)]
+            if not found:
+                raise UserError(f"the chat template changes the text of a turn ({messages[i].role}: "
+                                f"{one_line(whole, 60)})")
+            places[i] = (at, at + len(found[0]))
+            at += len(found[0]) + len(after)
+        return places
+
+    def _cut(self, text: str, places: list[tuple[int, int]]) -> tuple[list[int], list[int]]:
+        """(ids of a text, where in the text each token ends). As a whole, as transformers does; but a control token
+        that somebody typed in one of the `places` stays text: then that place is cut by itself."""
+        ids, ends, at = [], [], 0
+        typed = [(a, b) for a, b in sorted(places) if any(token in text[a:b] for token in self.special)]
+        for a, b, plain in [*self._pieces(typed), (typed[-1][1] if typed else 0, len(text), False)]:
+            cut = self.t(text[a:b], add_special_tokens=False, return_offsets_mapping=True, split_special_tokens=plain)
+            ids += cut["input_ids"]
+            ends += [a + end for _, end in cut["offset_mapping"]]
+        return ids, ends
+
+    @staticmethod
+    def _pieces(typed: list[tuple[int, int]]) -> Iterator[tuple[int, int, bool]]:
+        at = 0
+        for a, b in typed:
+            yield at, a, False
+            yield a, b, True
+            at = b
+
+    # ---- what the template does --------------------------------------------------------------------------------------
+    def _takes_system(self) -> bool:
+        try:
+            self._places([Turn("system", "a"), Turn("user", "b")], waits=True)
+            return True
+        except UserError:
+            return False
+
+    def _end(self) -> int:
+        """Id of the first control token after an answer; `end_text` is how it is written."""
+        messages = [Turn("user", "a"), Turn("assistant", "b")]
+        after = self._write(messages)[self._places(messages)[1][1]:]
+        for i in self.t.encode(after, add_special_tokens=False):
+            if (name := str(self.t.convert_ids_to_tokens(i))) in self.special:
+                self.end_text = name
+                return i
+        raise UserError("the chat template puts no end token after an answer, so the model would never learn to stop; "
+                        "repair the template (chat_template in tokenizer_config.json), or delete it for nanouft's own")
+
+    def save(self, folder: str | Path) -> None:
+        self.t.save_pretrained(str(folder))
+
+
+def add_chat(t) -> None:
+    """Our four chat tokens and our template, after the token with which this tokenizer begins every text, if any."""
+    first = t("a").input_ids[0]
+    t.add_tokens(list(CONTROL), special_tokens=True)
+    t.chat_template = ("{{- bos_token -}}" if first == t.bos_token_id else "") + JINJA
+    t.eos_token, t.pad_token = END, PAD

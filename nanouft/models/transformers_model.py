@@ -1,0 +1,191 @@
+"""Any causal language model of transformers behind our one door: Llama, Qwen, Mistral, GPT-2 with other settings ...
+
+    model = read(folder)                        # a GPT to every objective: GPT.forward is inherited
+    model.add_lora(16, seed=0)                  # train two thin matrices beside each matrix; merged when it is saved
+    model.checkpoint()                          # keep fewer activations, compute them twice
+
+What GPT.forward needs is a table of embeddings, a trunk (embeddings -> final states) and a head (states -> logits). The
+trunk is the model's own. So is the head: the model's own forward runs with a stand-in for the trunk, so that scales and
+caps of logits are kept. `read` compares both with the model's own logits, once. Sampling uses the model's own cache.
+Dropout is switched off: references are scored exactly as the policy is.
+"""
+import copy
+import inspect
+import warnings
+from pathlib import Path
+
+import torch
+import torch.nn as nn
+from torch import Tensor
+
+from nanouft.gpt import GPT, GPTConfig
+from nanouft.shell import hf, tensors
+from nanouft.shell.config import UserError, one_line
+
+SAID_ELSEWHERE = ("rotary_emb.inv_freq", *hf.OLD_MASKS, "score.weight")      # may stand in the file, is not read
+
+
+class Given:
+    """What a trunk would return: these final states, and None for all else."""
+
+    def __init__(self, hidden: Tensor):
+        self.last_hidden_state = hidden
+
+    def __getattr__(self, name: str) -> None:
+        return None
+
+    def __getitem__(self, i: int) -> Tensor:
+        return self.last_hidden_state
+
+
+class StandIn(nn.Module):
+    """In the place of a trunk: returns what it gets."""
+
+    def forward(self, *_, inputs_embeds: Tensor, **__) -> Given:
+        return Given(inputs_embeds)
+
+    @property
+    def decoder(self) -> "StandIn":             # where OPT has its trunk
+        return self
+
+
+class Past:
+    """transformers' own keys and values, with the interface of gpt.Cache."""
+
+    def __init__(self, config):
+        from transformers import DynamicCache
+        self.kv, self.n = DynamicCache(config=config), 0
+
+    def take(self, rows: Tensor, n: int) -> None:
+        self.kv.batch_select_indices(rows)
+
+
+class TransformersModel(GPT):
+    def __init__(self, net: nn.Module, n_ctx: int):
+        nn.Module.__init__(self)
+        self.net, self.value, self.checkpointing = net, None, False
+        self.new_rows = False                   # are there ids that were never trained? (load.grow_vocab)
+        config, takes = net.config.get_text_config(), inspect.signature(net.base_model.forward).parameters
+        self.takes_pos, self.has_cache = "position_ids" in takes, "past_key_values" in takes
+        vocab, width = net.get_output_embeddings().weight.shape
+        self.cfg = GPTConfig(vocab_size=vocab, n_ctx=n_ctx, n_layer=config.num_hidden_layers, n_embd=width,
+                             n_head=getattr(config, "num_attention_heads", 1))
+
+    @property
+    def wte(self) -> nn.Module:
+        return self.net.get_input_embeddings()
+
+    def head(self, hidden: Tensor) -> Tensor:
+        """(...,C) final states -> (...,V) logits: all that the model's own forward does after its trunk."""
+        net = copy.copy(self.net)                                       # the same weights
+        net._modules = {**net._modules, net.base_model_prefix: StandIn()}
+        return net(inputs_embeds=hidden.reshape(1, -1, hidden.shape[-1])).logits.view(*hidden.shape[:-1], -1)
+
+    def _blocks(self, x: Tensor, pos: Tensor | None, cache: Past | None, keep: Tensor | None) -> Tensor:
+        if self.checkpointing:              # it works in the mode `train` only, a cache in `eval`
+            self.net.train(torch.is_grad_enabled())
+        more = {"position_ids": pos.expand(x.shape[:2])} if pos is not None and self.takes_pos else {}
+        more |= {"attention_mask": keep.long()} if keep is not None else {}
+        more |= {"past_key_values": cache.kv} if cache is not None else {}
+        more |= {"use_cache": cache is not None} if self.has_cache else {}
+        hidden = self.net.base_model(inputs_embeds=x, **more).last_hidden_state
+        if cache is not None:
+            cache.n += x.shape[1]
+        return hidden
+
+    def new_cache(self, rows: int) -> Past | None:
+        """None for models without keys and values: sampling then reads everything again for each token."""
+        return Past(self.net.config) if self.has_cache else None
+
+    def tables(self, size: int) -> list[nn.Module]:
+        """Embedding and, if it is not tied, head, made for `size` ids where they have fewer."""
+        if size > self.cfg.vocab_size:
+            self.net.resize_token_embeddings(size, mean_resizing=False)
+            self.cfg.vocab_size = size
+        both = [self.wte, self.net.get_output_embeddings()]
+        return both if both[0].weight is not both[1].weight else both[:1]
+
+    # ---- memory ------------------------------------------------------------------------------------------------------
+    def checkpoint(self) -> None:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")                         # it will get another name
+                self.net.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        except ValueError as e:
+            raise UserError(f"--checkpointing: {one_line(str(e))}") from None
+        self.checkpointing = True
+
+    def add_lora(self, rank: int, seed: int) -> None:
+        """LoRA (Hu et al. 2021, arXiv:2106.09685): a matrix W becomes W + 2 B A with `rank` rows in A; only A and B are
+        trained. B begins at 0. Where ids are new, the embeddings are trained, too."""
+        peft = hf.extra("peft", "--lora")
+        how = peft.LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
+        with torch.random.fork_rng(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")                             # remarks on GPT-2's Conv1D
+            torch.manual_seed(seed)
+            peft.inject_adapter_in_model(how, self.net)
+        for table in self.tables(0) if self.new_rows else ():
+            table.requires_grad_(True)
+
+    def merge(self) -> None:
+        """LoRA's product into the weights: from here on it is a plain model again."""
+        for name, module in list(self.net.named_modules()):
+            if hasattr(module, "lora_A"):
+                module.merge()
+                self.net.set_submodule(name, module.get_base_layer())
+
+    def save_pretrained(self, folder: str | Path, end_id: int | None = None,
+                        dtype: torch.dtype = torch.float32) -> None:
+        """One safetensors file, config.json, and a generation_config.json that knows our end token."""
+        self.merge()
+        ends = self.net.generation_config.eos_token_id
+        ends = [] if ends is None else ends if isinstance(ends, list) else [ends]
+        self.net.generation_config.eos_token_id = [end_id, *(i for i in ends if i != end_id)]
+        self.net.save_pretrained(str(folder), max_shard_size="1000GB")
+
+
+def read(folder: Path) -> TransformersModel:
+    """UserError, one line, for a folder that holds no causal language model, or a damaged one."""
+    transformers = hf.extra("transformers", f"{folder}: a model that is not a plain GPT-2")
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    if not any(folder.glob("*.safetensors")):
+        raise hf.no_weights(folder)
+    safe = {"local_files_only": True, "trust_remote_code": False}       # nothing that the folder brings is run
+    try:
+        config = transformers.AutoConfig.from_pretrained(str(folder), **safe)
+        stored = sum(len(tensors.header(file)) for file in folder.glob("*.safetensors"))
+        if config.get_text_config().num_hidden_layers > stored:         # nothing endless is built
+            raise ValueError(f"{stored} tensors are stored, config.json asks for more layers")
+        for part in (config, config.get_text_config()):
+            for key, value in part.to_dict().items():
+                if key.endswith(("dropout", "pdrop", "layerdrop")) and isinstance(value, float):
+                    setattr(part, key, 0.0)
+        net, found = transformers.AutoModelForCausalLM.from_pretrained(
+            str(folder), config=config, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **safe)
+        sizes = [getattr(config.get_text_config(), name, None) for name in ("max_position_embeddings", "max_seq_len")]
+        model = TransformersModel(net.eval(), next((n for n in sizes if n), 2048))
+        check(model)
+    except Exception as e:                      # whatever a damaged or strange folder leads to
+        raise UserError(f"{folder}: transformers opens no causal language model there ({one_line(str(e))})") from None
+    left = [name for name in found["unexpected_keys"] if not name.endswith(SAID_ELSEWHERE)]
+    for names, what in ((found["missing_keys"], "is missing"), (left, "has no place in the model of config.json")):
+        if names:
+            raise UserError(f"{folder}: {one_line(sorted(names)[0])} {what}; copy the folder anew")
+    try:
+        net.generation_config.validate(strict=True)
+    except ValueError:                          # else the finished model could not be saved
+        net.generation_config = transformers.GenerationConfig.from_model_config(config)
+    return model
+
+
+@torch.no_grad()
+def check(model: TransformersModel) -> None:
+    """ValueError unless trunk and head together give the model's own logits, and later tokens change none of them."""
+    ids = torch.arange(6)[None] % model.cfg.vocab_size
+    ours, theirs = model(ids), model.net(input_ids=ids).logits
+    near = {"rtol": 1e-3, "atol": 1e-3 * float(theirs.abs().max())}
+    if not torch.allclose(ours, theirs, **near):
+        raise ValueError(f"{type(model.net).__name__} reads more than token embeddings")
+    if not torch.allclose(model(ids[:, :4]), ours[:, :4], **near):
+        raise ValueError(f"{type(model.net).__name__} looks at later tokens")

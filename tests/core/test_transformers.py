@@ -1,0 +1,348 @@
+"""Models of transformers: the numbers of the same model called directly, its own tokenizer and chat template, folders
+that open there again.
+
+    python -m pytest tests/core/test_transformers.py        about 15 s; small random models, no network
+"""
+import json
+import sys
+from copy import deepcopy
+from dataclasses import replace
+
+import pytest
+import torch
+from running import DEMOS, PAIRS, QUICK, call, lines, losses, one_error
+from safetensors.torch import load_file
+from tiny import CPU, DATA, Form, differs, same
+
+from nanouft import evaluate, reward, sample, train
+from nanouft.data.batches import collate, encode
+from nanouft.data.rows import Turn, demo_rows
+from nanouft.models.generate import generate
+from nanouft.models.load import start_model
+from nanouft.objectives import OBJECTIVES
+from nanouft.reference import add_columns
+from nanouft.rollout import scorer
+from nanouft.rollout.rollouts import as_if_sampled
+from nanouft.shell.config import UserError
+
+hf = pytest.importorskip("transformers")
+tokenizers = pytest.importorskip("tokenizers")
+pytestmark = pytest.mark.usefixtures("brief")
+CHATML = ("{%- for m in messages -%}{{- '<|im_start|>' + m['role'] + '\\n' + m['content'] + '<|im_end|>\\n' -}}"
+          "{%- endfor -%}{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}")
+INST = ("{{- bos_token -}}{%- for m in messages -%}{%- if m['role'] == 'user' -%}{{- '[INST] ' + m['content'] | trim + "
+        "' [/INST]' -}}{%- elif m['role'] == 'assistant' -%}{{- ' ' + m['content'] | trim + eos_token -}}"
+        "{%- else -%}{{- raise_exception('only user and assistant') -}}{%- endif -%}{%- endfor -%}")
+NO_END = "{%- for m in messages -%}{{- m['role'] + ': ' + m['content'] + '\\n' -}}{%- endfor -%}"
+SMALL = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
+         "num_key_value_heads": 2, "max_position_embeddings": 128}
+KINDS = {       # config, chat template, does the tokenizer begin every text with <s>?
+    "llama": (lambda V: hf.LlamaConfig(vocab_size=V + 5, **SMALL), INST, True),
+    "qwen2": (lambda V: hf.Qwen2Config(vocab_size=V, tie_word_embeddings=True, **SMALL), CHATML, False),
+    "gpt2": (lambda V: hf.GPT2Config(vocab_size=V, n_positions=128, n_embd=32, n_layer=2, n_head=2, resid_pdrop=0.1,
+                                     activation_function="relu", tie_word_embeddings=False), "", False)}
+WORDS = ["the dova lives in a small green house and eats two red nuts every day", "user assistant system Say fig bee"]
+DIALOGUE = (Turn("user", "Say it.\n"), Turn("assistant", "It, <|im_end|> said </s> they."), Turn("user", " Why? "))
+ANSWER = (Turn("assistant", "The end 学."),)
+
+
+def make_tokenizer(template: str = CHATML, begins: bool = False):
+    raw = tokenizers.Tokenizer(tokenizers.models.BPE())
+    raw.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    raw.decoder = tokenizers.decoders.ByteLevel()
+    raw.train_from_iterator(WORDS, tokenizers.trainers.BpeTrainer(vocab_size=330, show_progress=False,
+        special_tokens=["<s>", "</s>", "<|im_start|>", "<|im_end|>", "<|endoftext|>"],
+        initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet()))
+    if begins:
+        raw.post_processor = tokenizers.processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
+    t = hf.PreTrainedTokenizerFast(tokenizer_object=raw, bos_token="<s>", eos_token="</s>")
+    t.chat_template = template or None
+    return t
+
+
+def make(folder, kind: str, template: str | None = None):
+    """A folder of transformers with random weights that are not all alike."""
+    config, own, begins = KINDS[kind]
+    t = make_tokenizer(own if template is None else template, begins)
+    t.save_pretrained(folder)
+    torch.manual_seed(0)
+    net = hf.AutoModelForCausalLM.from_config(config(len(t)))
+    for p in net.parameters():
+        p.data += 0.1 * torch.randn_like(p)
+    net.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    place = tmp_path_factory.mktemp("theirs")
+    return {kind: make(place / kind, kind) for kind in KINDS}
+
+
+def plain(turns):
+    return [{"role": t.role, "content": t.text} for t in turns]
+
+
+# ---- numbers --------------------------------------------------------------------------------------------------------
+def logps(net, s, **given):
+    """(B,T) nats by transformers' own forward, 0 off the mask."""
+    logits = net(**(given or {"input_ids": s.inputs})).logits
+    return logits.log_softmax(-1).gather(-1, s.targets[..., None])[..., 0].masked_fill(s.mask == 0, 0)
+
+
+def by_hand(name: str, net, batch) -> None:
+    """What an objective's forward writes, by transformers' public calls alone."""
+    for s in batch.seqs.values():
+        given = {}
+        if name == "ift":                                   # the blend of lesson 05, lam .2
+            table = net.get_input_embeddings()
+            with torch.no_grad():
+                guess, said = s.inputs.clone(), net(input_ids=s.inputs).logits.argmax(-1)
+                guess[:, 1:] = torch.where(s.mask[:, :-1] == 1, said[:, :-1], s.inputs[:, 1:])
+                lam = OBJECTIVES["ift"].hp().lam
+                given = {"inputs_embeds": (1 - lam) * table(s.inputs) + lam * table(guess)}
+        s.logp = logps(net, s, **given)
+
+
+def batch_for(form: Form, model, tok):
+    if form.objective.on_policy:
+        rows = [replace(r, answer=said, score=None, label=None) for r in DATA for said in (r.answer, r.chosen)]
+        answers, _ = encode(demo_rows(rows, None), tok, 128)
+        return as_if_sampled(answers, [(7 * i % 11) / 11 for i in range(16)], form.objective, form.hp, model, tok.pad,
+                             CPU)
+    encoded, _ = encode(form.objective.rows(DATA, form.hp), tok, 128)
+    add_columns(encoded, form.objective.columns, model, tok.pad, CPU, form.hp)
+    return collate(encoded, range(len(encoded)), tok.pad)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_loss_and_gradients_are_those_of_the_same_model_called_directly(folders, kind):
+    model, tok = start_model(str(folders[kind]))
+    net = hf.AutoModelForCausalLM.from_pretrained(folders[kind], dtype=torch.float32).eval()
+    if tok.n_vocab > tok.n_text:                                    # our chat tokens were added
+        net.resize_token_embeddings(tok.n_vocab, mean_resizing=False)
+        net.load_state_dict(model.net.state_dict())
+    for name in ("sft", "dpo", "kto", "una", "ift", "grpo"):
+        objective = OBJECTIVES[name]
+        form = Form(name, objective.hp())
+        batch = batch_for(form, model, tok)
+        theirs, found = deepcopy(batch), {}
+        objective.forward(model, batch, form.hp)
+        by_hand(name, net, theirs)
+        for x, b, weights in (("ours", batch, model.net), ("theirs", theirs, net)):
+            weights.zero_grad()
+            loss, _ = objective.loss(b, form.hp)
+            loss.backward()
+            found[x] = (loss.detach(), {n: p.grad.clone() for n, p in weights.named_parameters() if p.grad is not None})
+        same(found["ours"][0], found["theirs"][0], f"{name}: the loss of {kind}", 1e-6)
+        assert found["ours"][1].keys() == found["theirs"][1].keys() and len(found["ours"][1]) > 10
+        for n, g in found["theirs"][1].items():
+            same(found["ours"][1][n], g, f"{name}: the gradient of {n}", 1e-5)
+        for role, s in theirs.seqs.items() if "ref" in objective.columns else ():
+            same(s.ref, s.logp, f"{name}: the reference column of {role} is the start model's log-prob", 1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_sampling_with_its_own_cache_is_reading_everything_again_and_greedy_is_transformers(folders, kind):
+    model, tok = start_model(str(folders[kind]))
+    prompts = [tok.prompt_ids((Turn("user", text),)) for text in ("a", "the green house eats", "Say")]
+    how = {"stop": tok.end, "pad": tok.pad, "max_new": 12}
+    for temperature in (0.0, 1.0):
+        fast, slow = (generate(model, prompts, temperature=temperature, seed=1, cached=c, **how) for c in (True, False))
+        assert [a.ids for a in fast] == [a.ids for a in slow] and [a.ended for a in fast] == [a.ended for a in slow]
+    for prompt, answer in zip(prompts, generate(model, prompts, **how)):
+        theirs = model.net.generate(torch.tensor([prompt]), attention_mask=torch.ones(1, len(prompt)), do_sample=False,
+                                    max_new_tokens=12, eos_token_id=tok.end, pad_token_id=tok.pad)
+        theirs = theirs[0, len(prompt):].tolist()
+        assert answer.ids == theirs[:theirs.index(tok.end)] if tok.end in theirs else answer.ids == theirs
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_checkpointing_changes_no_gradient_and_leaves_sampling_alone(folders, kind):
+    grads, answers = [], []
+    for checkpointing in (False, True):
+        model, tok = start_model(str(folders[kind]))
+        if checkpointing:
+            model.checkpoint()
+        form = Form("ift", OBJECTIVES["ift"].hp())
+        batch = batch_for(form, model, tok)
+        form.objective.forward(model, batch, form.hp)
+        form.objective.loss(batch, form.hp)[0].backward()
+        grads.append([p.grad for p in model.parameters() if p.grad is not None])
+        answers.append(generate(model, [tok.prompt_ids((Turn("user", "a"),))], stop=tok.end, pad=tok.pad, max_new=6))
+    assert len(grads[0]) == len(grads[1]) > 10
+    for a, b in zip(*grads):
+        same(a, b, "dropout is off, and what is computed twice is the same twice", 1e-6)
+    assert answers[0] == answers[1] and model.net.is_activation_checkpointing
+
+
+# ---- text -----------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("template, end, trained", [(CHATML, "<|im_end|>", "The end 学.<|im_end|>"),
+                                                    (INST, "</s>", " The end 学.</s>"),
+                                                    ("", "<|end|>", " The end 学.<|end|>")])
+def test_ids_are_those_of_its_chat_template_and_the_mask_is_the_answer_with_its_end(tmp_path, template, end, trained):
+    tok = start_model(str(make(tmp_path / "m", "llama", template)))[1]
+    assert tok.decode([tok.end]) == end and end in tok.about
+    assert ("its own chat template is kept" if template else "nanouft's own is added") in tok.about
+    easy = (DIALOGUE[0], Turn("assistant", "So."), DIALOGUE[2])             # nobody types a control token
+    ids, mask = tok.chat(easy, ANSWER)
+    theirs = tok.t.apply_chat_template(plain(easy + ANSWER), return_dict=False)
+    assert ids == theirs and tok.decode([i for i, m in zip(ids, mask) if m]) == trained
+    asked = tok.prompt_ids(easy)
+    assert asked == tok.t.apply_chat_template(plain(easy), add_generation_prompt=True, return_dict=False)
+    assert ids[:len(asked)] == asked and not any(mask[:len(asked)]), "what is sampled follows what was trained"
+    ids, mask = tok.chat(DIALOGUE[:1], DIALOGUE[1:] + ANSWER)
+    assert sum(b > a for a, b in zip([0, *mask], mask)) == 2, "both answers of a dialogue"
+    assert [i for i, m in zip(ids, mask) if m].count(tok.end) == 2, "a control token that somebody types stays text"
+    assert tok.decode(ids) == tok.t.apply_chat_template(plain(DIALOGUE + ANSWER), tokenize=False)
+    system = (Turn("system", "Be brief."), Turn("user", "Hi"))
+    assert "Be brief." in tok.decode(tok.prompt_ids(system)) and tok.folds == (template == INST)
+
+
+def test_a_gpt2_of_ours_with_a_foreign_template_keeps_it(tiny_base, tmp_path):
+    t = make_tokenizer()
+    model, _ = start_model(str(tiny_base))
+    model.save_pretrained(tmp_path / "m")
+    t.save_pretrained(tmp_path / "m")
+    again, tok = start_model(str(tmp_path / "m"))
+    assert type(again).__name__ == "GPT" and tok.decode([tok.end]) == "<|im_end|>" and again.cfg == model.cfg
+
+
+# ---- runs -----------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("kind, name, rows", [("llama", "dpo", PAIRS), ("gpt2", "sft", DEMOS), ("qwen2", "ppo", None)])
+def test_a_run_is_saved_resumed_and_opens_in_transformers(folders, here, kind, name, rows, capsys, monkeypatch):
+    argv = ["--objective", name, "--init", folders[kind], "--steps", 4, "--batch-size", 4, "--save-every", 2, *QUICK]
+    argv += ["--data", lines(here / "d.jsonl", rows)] if rows else ["--max-new", 5, "--rows", 12]
+    assert call(train.main, *argv, "--out", here / "a") == 0
+    assert f"{folders[kind]}: " in (out := capsys.readouterr().out) and "an answer ends with" in out
+    save = train.save_model
+    monkeypatch.setattr(train, "save_model", lambda *a: sys.exit(3))
+    with pytest.raises(SystemExit):
+        call(train.main, *argv, "--out", here / "b")
+    monkeypatch.setattr(train, "save_model", save)
+    assert call(train.main, "--resume", here / "b") == 0
+    assert losses(here / "a") == losses(here / "b")
+    saved, again = (load_file(here / x / "model.safetensors") for x in "ab")
+    assert all(torch.equal(saved[n], again[n]) for n in saved)
+    model, tok = start_model(str(here / "a"))
+    net = hf.AutoModelForCausalLM.from_pretrained(here / "a").eval()
+    t = hf.AutoTokenizer.from_pretrained(here / "a")
+    ids = t.apply_chat_template(plain(DIALOGUE), add_generation_prompt=True, return_dict=False)
+    assert t.chat_template == tok.t.chat_template and tok.end in net.generation_config.eos_token_id
+    with torch.no_grad():
+        same(model(torch.tensor([ids])), net(torch.tensor([ids])).logits, "our logits are those of transformers", 1e-5)
+    differs(model.wte.weight, start_model(str(folders[kind]))[0].wte.weight, "training changed it", 1e-6)
+    capsys.readouterr()
+    assert call(sample.main, here / "a", "--prompt", "Say fig.", "--max-new", 3) == 0
+    assert name in capsys.readouterr().out
+
+
+def test_a_sharded_folder_is_read_and_a_reward_model_of_a_llama_works(folders, here):
+    net = hf.AutoModelForCausalLM.from_pretrained(folders["llama"])
+    net.save_pretrained(here / "s", max_shard_size="20KB")
+    make_tokenizer(INST, True).save_pretrained(here / "s")
+    assert len(list((here / "s").glob("*.safetensors"))) > 1
+    same(start_model(str(here / "s"))[0].wte.weight, net.get_input_embeddings().weight, "shards are put together")
+    data = lines(here / "p.jsonl", PAIRS)
+    argv = ["--init", here / "s", "--data", data, "--steps", 2, "--threads", 1, "--out", here / "r"]
+    assert call(reward.main, *argv) == 0
+    ours = scorer.load(here / "r")(["Say fig."], ["fig"])[0]
+    theirs = hf.AutoModelForSequenceClassification.from_pretrained(here / "r")
+    ids = scorer.load_model(here / "r")[1].chat((Turn("user", "Say fig."),), (Turn("assistant", "fig"),))[0]
+    same(theirs(torch.tensor([ids])).logits[0, 0], ours, "transformers reads the same reward", 1e-5)
+
+
+@pytest.mark.parametrize("kind, init", [("qwen2", None), ("gpt2", None), ("base", "base")])
+def test_lora_trains_thin_matrices_only_and_is_merged_when_saved(folders, here, kind, init, capsys):
+    pytest.importorskip("peft")
+    data = lines(here / "d.jsonl", DEMOS)
+    argv = ["--objective", "sft", "--init", init or folders[kind], "--data", data, "--steps", 4, "--batch-size", 4,
+            "--save-every", 2, "--lora", 2, "--checkpointing", *QUICK]
+    assert call(train.main, *argv, "--out", here / "a") == 0
+    assert "LoRA of rank 2" in capsys.readouterr().out
+    kept = load_file(here / "a/steps/2/model.safetensors").keys()
+    assert all("lora_" in n or kind == "gpt2" and n.endswith(("wte.weight", "lm_head.weight")) for n in kept), \
+        "a step keeps what is trained: with new chat tokens their embeddings, too"
+    model, start = (start_model(str(here / "a"), adapter=True)[0], start_model(str(init or folders[kind]), True)[0])
+    assert dict(model.named_parameters()).keys() == dict(start.named_parameters()).keys()
+    moved = [n for (n, p), q in zip(model.named_parameters(), start.parameters()) if not torch.equal(p, q)]
+    assert moved and all(p.dim() == 2 for n, p in model.named_parameters() if n in moved)
+    assert call(train.main, *argv[:argv.index("--lora")], *QUICK, "--out", here / "b") == 0
+    same(losses(here / "a")[0], losses(here / "b")[0], "LoRA begins as the model itself", 1e-6)
+
+
+# ---- what cannot be read --------------------------------------------------------------------------------------------
+def config(**changed):
+    def change(folder):
+        file = folder / "config.json"
+        file.write_text(json.dumps({**json.loads(file.read_text()), **changed}))
+    return change
+
+
+def template(text: str):
+    return lambda folder: (folder / "chat_template.jinja").write_text(text)
+
+
+def pickled(folder):
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+
+
+def no_tokenizer(folder):
+    for file in [*folder.glob("tokenizer*"), *folder.glob("chat*")]:
+        file.unlink()
+
+
+def half(folder):
+    file = folder / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:5000])
+
+
+BAD = {"a kind that nobody knows": (config(model_type="nobody"), "nobody"),
+       "not causal": (config(model_type="bert"), "no causal language model"),
+       "code of its own": (config(model_type="new", auto_map={"AutoConfig": "x.Y"}), "no causal language model"),
+       "another width": (config(hidden_size=64), "no causal language model"),
+       "a layer more": (config(num_hidden_layers=3), "is missing"),
+       "layers without end": (config(num_hidden_layers=10 ** 9), "more layers"),
+       "a layer less": (config(num_hidden_layers=1), "has no place"),
+       "junk": (config(num_attention_heads="x"), "no causal language model"),
+       "pickled": (pickled, "never loaded"), "half a file": (half, "no causal language model"),
+       "no tokenizer": (no_tokenizer, "tokenizer"),
+       "a template that is no Jinja": (template("{% for"), "template"),
+       "no end token": (template(NO_END), "no end token"),
+       "a template that leaves turns out": (template("{{ messages[0]['content'] }}"), "leaves out a turn")}
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_a_bad_folder_is_one_line(here, bad, capsys):
+    change, word = BAD[bad]
+    change(make(here / "m", "llama"))
+    data = lines(here / "d.jsonl", DEMOS)
+    code = call(train.main, "--objective", "sft", "--init", here / "m", "--data", data, "--steps", 1, *QUICK)
+    one_error(code, capsys.readouterr().err, word)
+    assert not (here / "out").exists()
+
+
+def test_flags_and_extras_that_are_missing_are_one_line(folders, here, tiny_base, capsys, monkeypatch):
+    argv = ["--objective", "sft", "--rows", 8, "--steps", 1, *QUICK]
+    half = ["--init", folders["llama"], "--freeze", "half"]
+    one_error(call(train.main, *argv, *half), capsys.readouterr().err, "--lora")
+    one_error(call(train.main, *argv, "--lora", 4, "--freeze", "half"), capsys.readouterr().err, "give one")
+    one_error(call(train.main, *argv, "--lora", -1), capsys.readouterr().err, "--lora")
+    probes = ["--init", folders["llama"], "--probes", "--items", 1]
+    one_error(call(evaluate.main, *probes), capsys.readouterr().err, "--probes")
+    monkeypatch.setitem(sys.modules, "peft", None)
+    one_error(call(train.main, *argv, "--lora", 4), capsys.readouterr().err, "pip install nanouft[hf]", "peft")
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    for more in (["--init", folders["llama"]], ["--checkpointing"]):
+        one_error(call(train.main, *argv, *more), capsys.readouterr().err, "pip install nanouft[hf]", "transformers")
+    assert start_model(str(tiny_base))[0].cfg.n_embd == 32, "our own folders need neither"
+
+
+def test_a_row_that_the_template_refuses_is_skipped_and_named(folders):
+    tok = start_model(str(folders["llama"]))[1]
+    rows = [r.__class__(prompt=r.prompt, answer=r.answer) for r in DATA[:3]]
+    rows[1] = rows[1].__class__(prompt=(*rows[1].prompt, Turn("tool", "7")), answer=rows[1].answer, where="d, line 2")
+    encoded, report = encode(demo_rows(rows, None), tok, 128)
+    assert len(encoded) == 2 and any("line 2" in line for line in report.lines(128))
+    with pytest.raises(UserError, match="tool"):
+        tok.chat(rows[1].prompt, rows[1].answer)
