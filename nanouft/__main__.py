@@ -1,7 +1,8 @@
-"""python -m nanouft: what can be run."""
+"""python -m nanouft: what can be run. `nanouft train ...` is short for `python -m nanouft.train ...`."""
+import importlib
 import sys
 
-from nanouft.shell.config import UserError, run
+from nanouft.shell.config import UserError, choose, run
 
 COMMANDS = {
     "simple": "SFT, IFT or DPO as one plain loop: the first file to read",
@@ -32,6 +33,15 @@ def main(argv=None) -> int:
     for name, text in COMMANDS.items():
         print(f"  python -m nanouft.{name:<17} {text}")
     return 0
+
+
+def console() -> int:
+    """The script `nanouft`: its first word is the command."""
+    name, argv = (sys.argv[1:2] or [""])[0], sys.argv[2:]
+    if name in ("", "-h", "--help"):
+        return run(main, [])
+    sys.argv = [f"nanouft {name}", *argv]               # in messages of what the command calls
+    return run(lambda _: importlib.import_module(f"nanouft.{choose('command', name, COMMANDS)}").main(argv))
 
 
 if __name__ == "__main__":

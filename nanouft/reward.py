@@ -203,7 +203,7 @@ def open_folder(cfg: Reward, about: dict) -> Path:
     runs.hold(folder)
     if not cfg.resume:
         runs.check_out(cfg.out)                                 # another process may have been faster
-        write_json(folder / "run.json", runs.seal(about))
+        runs.begin(folder, about, runs.changed(cfg))
     begun(folder, "nanouft.reward")
     return folder
 

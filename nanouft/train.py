@@ -87,7 +87,7 @@ def fit(model: torch.nn.Module, objective: Objective, hp, steps: int, run: Run) 
     pieces = cfg.accumulate * device.processes
     chief = device.rank == 0
     save_every = math.ceil(cfg.save_every / source.stride) * source.stride  # never within a rollout
-    log = Log(run.folder / "metrics.jsonl", start, device)
+    log = Log(run.folder / "metrics.jsonl", start, device, cfg.log)
     pause = 0.5 if sys.stderr.isatty() else 10              # a log file wants fewer lines
     bar = tqdm(range(start, steps), initial=start, total=steps, desc=title(run.folder),
                disable=not chief, mininterval=pause)

@@ -11,7 +11,6 @@ another is named (owner/name:test, or owner/name/config:test on the hub).
 """
 import csv
 import gzip
-import importlib
 import io
 import json
 import os.path
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from nanouft.data.turns import a_type, short
-from nanouft.shell.config import UserError, one_line
+from nanouft.shell.config import UserError, one_line, optional
 from nanouft.shell.text import DoubleKey, loads, regular
 
 ENDINGS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")        # in a folder; each also with .gz
@@ -199,15 +198,8 @@ def csv_rows(text: str, path: str, name: str) -> Items:
 
 
 # ---- parquet, saved data sets, the hub: the libraries of nanouft[hf] -------------------------------------------------
-def library(name: str, path: str, why: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError:
-        raise UserError(f"{path}: {why} an optional library: pip install nanouft[hf]") from None
-
-
 def parquet(data: bytes, path: str) -> tuple[Items, str]:
-    reader = library("pyarrow.parquet", path, "parquet files need")
+    reader = optional("pyarrow.parquet", f"{path}: a parquet file")
     try:
         rows = reader.read_table(io.BytesIO(data)).to_pylist()
     except Exception as e:              # whatever a damaged file makes pyarrow raise
@@ -217,7 +209,7 @@ def parquet(data: bytes, path: str) -> tuple[Items, str]:
 
 def saved(path: str) -> tuple[Items, str]:
     """A folder that `datasets` saved; of one with several splits "train"."""
-    datasets = library("datasets", path, "is a saved data set; to read it takes")
+    datasets = optional("datasets", f"{path}: a saved data set")
     try:
         found = datasets.load_from_disk(path)
         if isinstance(found, dict):
@@ -231,7 +223,7 @@ def saved(path: str) -> tuple[Items, str]:
 
 def on_hub(path: str) -> tuple[Items, str]:
     """owner/name, owner/name/config, each with :split. Nothing in it is run: from version 4 there are no scripts."""
-    datasets = library("datasets", path, "no such file; for a data set on the Hugging Face hub it takes")
+    datasets = optional("datasets", f"{path}: no such file; a data set on the Hugging Face hub")
     name, _, split = path.partition(":")
     owner, repo, *config = name.split("/")
     datasets.disable_progress_bars()

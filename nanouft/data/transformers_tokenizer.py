@@ -17,9 +17,8 @@ from pathlib import Path
 from nanouft.data.rows import Turn, Turns
 from nanouft.data.tokenizer import CONTROL, END, JINJA, PAD, Tokenizer, fold_system
 from nanouft.data.tokenizer_files import read_json, read_text
-from nanouft.shell.config import UserError, one_line
+from nanouft.shell.config import UserError, one_line, optional
 from nanouft.shell.files import checksum
-from nanouft.shell.hf import extra
 
 MARK = re.compile("\ue000([0-9]+)\ue001")       # stands in a text's place while a template is looked at
 ROLES = {"tool": "user", "shown": "assistant"}
@@ -37,7 +36,7 @@ class TransformersTokenizer(Tokenizer):
     """`t` is transformers' own. Ids `end`, `pad`; `user` and `assistant` are -1 but for our own template."""
 
     def __init__(self, folder: Path):
-        transformers = extra("transformers", f"{folder}: its tokenizer")
+        transformers = optional("transformers", f"{folder}: its tokenizer")
         transformers.logging.set_verbosity_error()
         try:
             t = transformers.AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)

@@ -81,10 +81,11 @@ def open_folder(name: str, cfg, hp, origin: dict, tok: Tokenizer, steps: int, de
         folder = runs.new_folder(cfg.out, name)
         with runs.alone(folder):
             runs.check_out(cfg.out)                             # another process may have been faster
-            write_json(folder / "run.json", runs.seal({
-                "command": "train", "objective": name, "steps": steps, "config": asdict(cfg), "hp": asdict(hp),
-                "from": origin, "tokenizer": tok.name, "torch": torch.__version__, "device": where,
-                "threads": torch.get_num_threads(), "key": key}))
+            about = {"command": "train", "objective": name, "steps": steps, "config": asdict(cfg), "hp": asdict(hp),
+                     "from": origin, "tokenizer": tok.name, "torch": torch.__version__, "device": where,
+                     "threads": torch.get_num_threads(), "key": key}
+            given = {k: v for k, v in {**asdict(cfg), **asdict(hp)}.items() if origin[k] == "command line"}
+            runs.begin(folder, about, {"objective": name, **given})
         box = [str(folder)]
     if device.processes > 1:
         dist.broadcast_object_list(box, src=0)

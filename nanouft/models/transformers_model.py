@@ -20,7 +20,7 @@ from torch import Tensor
 
 from nanouft.gpt import GPT, GPTConfig
 from nanouft.shell import hf, tensors
-from nanouft.shell.config import UserError, one_line
+from nanouft.shell.config import UserError, one_line, optional
 
 SAID_ELSEWHERE = ("rotary_emb.inv_freq", *hf.OLD_MASKS, "score.weight")      # may stand in the file, is not read
 
@@ -118,7 +118,7 @@ class TransformersModel(GPT):
     def add_lora(self, rank: int, seed: int) -> None:
         """LoRA (Hu et al. 2021, arXiv:2106.09685): a matrix W becomes W + 2 B A with `rank` rows in A; only A and B are
         trained. B begins at 0. Where ids are new, the embeddings are trained, too."""
-        peft = hf.extra("peft", "--lora")
+        peft = optional("peft", "--lora")
         how = peft.LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
         with torch.random.fork_rng(), warnings.catch_warnings():
             warnings.simplefilter("ignore")                             # remarks on GPT-2's Conv1D
@@ -146,7 +146,7 @@ class TransformersModel(GPT):
 
 def read(folder: Path) -> TransformersModel:
     """UserError, one line, for a folder that holds no causal language model, or a damaged one."""
-    transformers = hf.extra("transformers", f"{folder}: a model that is not a plain GPT-2")
+    transformers = optional("transformers", f"{folder}: a model that is not a plain GPT-2")
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     if not any(folder.glob("*.safetensors")):

@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import difflib
 import errno
+import importlib
 import inspect
 import math
 import os
@@ -19,7 +20,7 @@ import types
 import typing
 from collections.abc import Callable
 
-from nanouft.shell import signals
+from nanouft.shell import settings, signals
 from nanouft.shell.text import acts, said, shorter, visible
 
 MOST, LEAST = {int: 10**12, float: 1e30}, 1e-30      # of every number that is given: fp32 ends at 3e38
@@ -33,11 +34,22 @@ class Diverged(UserError):
     """A loss, a gradient or a weight is no longer finite. The one failure that is a result of an experiment."""
 
 
+def optional(name: str, what: str, extra: str = "hf"):
+    """A library that not everybody has, imported only here. UserError, one line that says how to get it."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as e:
+        lacks = f"cannot be imported ({said(str(e))})" if getattr(e, "name", None) is None else "is not installed"
+        raise UserError(f"{what} needs {name.split('.')[0]}, which {lacks}: pip install nanouft[{extra}]") from None
+
+
 class Parser(argparse.ArgumentParser):
     """argparse with one-line errors, the nearest name suggested, and no silent abbreviations."""
 
     def __init__(self, **kw):
         super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **kw)
+        self.add_argument("--config", metavar="FILE.toml", help="flags from a file (name = value); those given here "
+                          "go before it")
 
     elsewhere: dict[str, str] = {}          # flags that other objectives have
 
@@ -48,12 +60,23 @@ class Parser(argparse.ArgumentParser):
         words = sys.argv[1:] if args is None else list(args)
         if empty := next((w for w in words if re.fullmatch(r"--?[\w-]+=--", w)), None):
             raise UserError(f"{empty}: no value stands after =")        # Python 3.11 would make an empty list of it
-        got, extra = super().parse_known_args(words, namespace)
+        got, extra = super().parse_known_args([*self.of_file(words), *words], namespace)
         for name, value in vars(got).items():
             called = flag(name) if flag(name) in self._option_string_actions else name
             for text in value if isinstance(value, list) else [value]:
                 check_text(called, text)
         return got, extra
+
+    def of_file(self, words: list[str]) -> list[str]:
+        """The flags in the file of --config, if there is one."""
+        files = [word for before, word in zip(words, words[1:]) if before == "--config"]
+        files += [word.removeprefix("--config=") for word in words if word.startswith("--config=")]
+        if len(files) > 1:
+            raise UserError("--config is given twice; put all settings into one file")
+        try:
+            return settings.words(files[0], words) if files else []
+        except ValueError as e:
+            raise UserError(f"--config {files[0]}: {one_line(str(e))}") from None
 
     def parse_args(self, args=None, namespace=None):
         got, extra = self.parse_known_args(args, namespace)

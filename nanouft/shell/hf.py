@@ -8,7 +8,6 @@ What this GPT would compute differently without a word is refused, in one line t
 transformers (`foreign`; models/transformers_model.py). Pickled weights are never loaded. transformers keeps four
 matrices of each layer as Conv1D, (in, out); nn.Linear has (out, in).
 """
-import importlib
 import json
 import math
 from collections.abc import Callable
@@ -27,15 +26,6 @@ CONV1D = ("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_
 KEYS = {"n_ctx": "n_positions", "eps": "layer_norm_epsilon", "init_std": "initializer_range"}     # in config.json
 OLD_MASKS = ("attn.bias", "attn.masked_bias")       # old folders also keep the causal mask
 WEIGHTS = "model.safetensors"
-
-
-def extra(name: str, what: str):
-    """An optional library, imported only here. UserError, one line that says how to get it."""
-    try:
-        return importlib.import_module(name)
-    except ImportError as e:
-        lacks = "is not installed" if getattr(e, "name", None) == name else f"cannot be imported ({said(str(e))})"
-        raise UserError(f"{what} needs {name}, which {lacks}: pip install nanouft[hf]") from None
 
 
 def foreign(folder: Path) -> bool:

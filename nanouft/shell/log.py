@@ -12,6 +12,7 @@ from nanouft.shell.config import Diverged
 from nanouft.shell.devices import Device
 from nanouft.shell.files import Lines
 from nanouft.shell.text import said
+from nanouft.shell.trackers import tracker
 
 
 def no_step(line: dict) -> str:
@@ -25,10 +26,12 @@ def no_step(line: dict) -> str:
 
 
 class Log:
-    """The log of a run that goes on after step `start`; what an earlier process logged after that step is dropped."""
+    """The log of a run that goes on after step `start`; what an earlier process logged after that step is dropped.
+    `kind`: a tracker that gets the lines, too."""
 
-    def __init__(self, file: Path, start: int, device: Device):
+    def __init__(self, file: Path, start: int, device: Device, kind: str = "none"):
         self.lines, self.run, self.device = Lines(file), file.parent, device
+        self.track = tracker(kind if device.rank == 0 else "none", self.run, start)
         self.waiting: list[tuple] = []
         self.loss, self.tokens, self.clock = math.nan, 0, None
         if device.rank == 0 and start:
@@ -78,6 +81,7 @@ class Log:
     def write(self, *objects: dict) -> None:
         if self.device.rank == 0:
             self.lines.add(*objects)
+            self.track(objects)
 
     def last_step(self) -> str:
         """What a run that stopped early leaves, for messages."""

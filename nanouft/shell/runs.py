@@ -1,7 +1,7 @@
 """Run folders: what a run leaves after it, atomic steps, exact resume.
 
 out/<name>/   config.json, model.safetensors, tokenizer.json    a GPT-2 folder that transformers opens
-              run.json        every value and where it came from
+              run.json        every value and where it came from; flags.toml: the flags, for --config
               metrics.jsonl   one object a step
               eval.json, samples.md, curves.png
               steps/<n>/      what --resume needs: weights and optimizer state; `latest` names the newest
@@ -17,14 +17,14 @@ import math
 import os
 import re
 import shutil
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from nanouft.shell import signals, tensors
+from nanouft.shell import settings, signals, tensors
 from nanouft.shell.config import Diverged, UserError, flag, of_json
 from nanouft.shell.files import LOCK, checksum, locked, read_json, write_json, write_text
 from nanouft.shell.text import regular, said, visible
@@ -112,6 +112,18 @@ def reopen(folder: str, command: str, cls: type, given: set[str]):
     except UserError as e:
         raise UserError(f"{folder}/run.json: edited ({e}); start a new run")
     return replace(cfg, resume=folder)
+
+
+def begin(folder: Path, about: dict, given: dict) -> None:
+    """Write run.json, sealed, and flags.toml: the settings that were `given`, as a file for --config."""
+    write_json(folder / "run.json", seal(about))
+    flags = {key: value for key, value in given.items() if key not in ("out", "resume")}
+    write_text(folder / "flags.toml", settings.toml(about["command"], flags))
+
+
+def changed(record) -> dict:
+    """The fields of a dataclass that differ from their defaults."""
+    return {f.name: value for f in fields(record) if (value := getattr(record, f.name)) != f.default}
 
 
 def seal(about: dict) -> dict:

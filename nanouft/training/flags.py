@@ -58,6 +58,7 @@ class Train:
     show_every: int = 25                # on-policy: steps between three printed answers; 0 = none
     items: int = 100                    # NanoWorld prompts a family in the before/after table; 0 = no table
     split: Literal["test", "val"] = "test"      # which of them: val to choose settings, test to report
+    log: Literal["none", "tensorboard", "wandb"] = "none"       # a tracker that gets the lines of metrics.jsonl, too
     weigh_rows: bool = False            # also write row_weights.jsonl: how hard the loss pushes each training row
     out: str | None = None              # run folder [out/<objective>]
     resume: str | None = None           # go on with the run in this folder; takes no other flag

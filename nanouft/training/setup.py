@@ -21,6 +21,7 @@ from nanouft.models.transformers_model import TransformersModel
 from nanouft.objective import Batch, First, Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import add_columns
+from nanouft.shell import trackers
 from nanouft.shell.config import UserError
 from nanouft.shell.devices import Device
 from nanouft.shell.files import checksum
@@ -30,6 +31,7 @@ from nanouft.training.flags import Train
 
 def check(name: str, cfg: Train, device: Device) -> None:
     """UserError for what cannot work: said before anything is read."""
+    trackers.check(cfg.log)
     pieces = device.processes * cfg.accumulate
     if cfg.batch_size < pieces:
         raise UserError(f"--batch-size {cfg.batch_size} cannot be cut into {pieces} pieces")

@@ -1,0 +1,138 @@
+"""Settings from a file, settings to a file, the script `nanouft`, and the trackers that get what metrics.jsonl gets."""
+import sys
+from types import SimpleNamespace
+
+import pytest
+from running import DEMOS, PAIRS, QUICK, call, lines, losses, metrics, one_error
+
+from nanouft import __main__ as commands
+from nanouft import evaluate, pretrain, reward, train
+from nanouft.shell import settings, trackers
+from nanouft.training.flags import read_flags
+
+pytestmark = pytest.mark.usefixtures("brief")
+
+
+# ---- a file for --config ---------------------------------------------------------------------------------------------
+def test_a_file_stands_for_its_flags_and_the_command_line_goes_before_it(here):
+    (here / "my.toml").write_text('objective = "dpo"\nlr = 1e-3\nbatch-size = 8\nbeta = 1\nweigh_rows = true\n'
+                                  'data = ["a b.json", "-c.json"]\nstrict = false\n')
+    flags = ["--objective", "dpo", "--lr", "1e-3", "--batch-size", "8", "--beta", "1", "--weigh-rows"]
+    data = ["--data=a b.json", "--data=-c.json"]
+    assert read_flags(["--config", "my.toml"]) == read_flags([*flags, *data])
+    changed = ["--config=my.toml", "--lr=2e-3", "--data", "d.json", "--seed", "3"]
+    name, cfg, hp, origin = read_flags(changed)
+    assert (name, cfg.lr, cfg.data, cfg.seed, cfg.batch_size, hp.beta) == ("dpo", 2e-3, ["d.json"], 3, 8, 1)
+    assert origin["batch_size"] == origin["seed"] == "command line"
+
+
+BAD = {                                             # the file's text: words of the message
+    'lr = "fast"': ["--lr 'fast'", "number"], "lr = nan": ["--lr", "finite"], "lr = true": ["--lr"],
+    "lerning_rate = 1": ["unknown flag --lerning-rate"], "lr = [1, [2]]": ["lr is [1, [2]]", "a list"],
+    "[train]\nlr = 1": ["train is {'lr': 1}"], "lr = 1\nlr = 2": ["no TOML"], "lr 1": ["no TOML", "lr = 1e-3"],
+    "data = []": ["data is []"], "since = 2026-01-01": ["since is"], 'config = "b.toml"': ["another one"],
+    'objective = "itf"': ["ift?"], "steps = 1.5": ["--steps", "whole number"], 'out = ""': ["--out", "empty"],
+    'init = "a\\u001b[2J"': [r"\x1b"], "weigh_rows = 1": ["--weigh-rows"], "a = " + "[" * 9999: ["no TOML"],
+    "lam = 0.3\nobjective = 'sft'": ["--lam belongs to --objective"], '"" = 1': ["--"],
+    "steps = 1\nepochs = 1": ["one"]}
+
+
+@pytest.mark.parametrize("text", BAD)
+def test_a_bad_file_is_one_line(text, here, capsys):
+    (here / "bad.toml").write_text(text)
+    one_error(call(train.main, "--config", "bad.toml"), capsys.readouterr().err, *BAD[text])
+
+
+def test_a_file_that_is_not_there_or_no_text(here, capsys):
+    (here / "binary.toml").write_bytes(b"\xff\xfe\0")
+    (here / "folder.toml").mkdir()
+    for file, word in (("no.toml", "No such file"), ("binary.toml", "no TOML"), ("folder.toml", "folder.toml")):
+        one_error(call(train.main, "--config", file), capsys.readouterr().err, f"--config {file}", word)
+    one_error(call(train.main, "--config"), capsys.readouterr().err, "--config")
+    one_error(call(train.main, "--config", "a", "--config=b"), capsys.readouterr().err, "twice")
+    (here / "resume.toml").write_text("lr = 1\n")
+    code = call(train.main, "--config", "resume.toml", "--resume", "x")
+    one_error(code, capsys.readouterr().err, "--resume", "--lr")
+    one_error(call(evaluate.main, "--config", "resume.toml"), capsys.readouterr().err, "unknown flag --lr")
+
+
+# ---- flags.toml ------------------------------------------------------------------------------------------------------
+def test_flags_toml_repeats_a_run(here, tiny_base):
+    lines(here / "my.jsonl", DEMOS)
+    assert call(train.main, "--objective", "ift", "--lam", "0.1", "--data", "my.jsonl", "--init", tiny_base, "--steps",
+                "3", "--batch-size", "4", *QUICK, "--out", "a b") == 0
+    text = (here / "a b" / "flags.toml").read_text()
+    assert settings.tomllib.loads(text) == {"objective": "ift", "lam": 0.1, "data": ["my.jsonl"], "init": str(tiny_base),
+                                   "steps": 3, "batch_size": 4, "items": 0, "threads": 1}
+    assert call(train.main, "--config", "a b/flags.toml", "--out", "again") == 0
+    assert losses(here / "again") == losses(here / "a b")
+
+
+def test_pretrain_and_reward_leave_their_flags_too(here, tiny_base):
+    lines(here / "pairs.jsonl", PAIRS)
+    assert call(reward.main, "--init", tiny_base, "--data", "pairs.jsonl", "--steps", "2", "--threads", "1",
+                "--out", "r") == 0
+    assert settings.tomllib.loads((here / "r" / "flags.toml").read_text()) == {
+        "init": str(tiny_base), "data": ["pairs.jsonl"], "steps": 2, "threads": 1}
+    (here / "my.txt").write_text("The dova lives in the west. " * 300)
+    assert call(pretrain.main, "--corpus", "my.txt", "--steps", "1", "--threads", "1", "--out", "b") == 0
+    assert settings.tomllib.loads((here / "b" / "flags.toml").read_text())["corpus"] == "my.txt"
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    values = {"out_dir": 'a "b" \\ \U0001f600 \u2028', "lr": 1e-05, "steps": 7, "data": ["x", "y z"], "clean": True}
+    (tmp_path / "f.toml").write_text(settings.toml("train", values), encoding="utf-8")
+    assert settings.words(str(tmp_path / "f.toml"), []) == [
+        f"--out-dir={values['out_dir']}", "--lr=1e-05", "--steps=7", "--data=x", "--data=y z", "--clean"]
+
+
+# ---- the script ------------------------------------------------------------------------------------------------------
+def test_the_script_calls_the_command_it_names(here, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["nanouft", "data.tokenizer", "a fig"])
+    assert commands.console() == 0 and "fig" in capsys.readouterr().out
+    monkeypatch.setattr(sys, "argv", ["nanouft"])
+    assert commands.console() == 0 and "nanouft.train" in capsys.readouterr().out
+    monkeypatch.setattr(sys, "argv", ["nanouft", "trian"])
+    one_error(commands.console(), capsys.readouterr().err, "trian", "train?")
+
+
+# ---- trackers --------------------------------------------------------------------------------------------------------
+def test_a_tracker_gets_what_metrics_jsonl_gets(here, tiny_base, monkeypatch):
+    """wandb is stood in for: what it is told, and that --resume goes on with the same run."""
+    told, begun = [], []
+    writer = SimpleNamespace(log=lambda values, step: told.append((step, values)))
+    fake = SimpleNamespace(init=lambda **how: begun.append(how) or writer, Error=RuntimeError)
+    monkeypatch.setitem(sys.modules, "wandb", fake)
+    lines(here / "my.jsonl", DEMOS)
+    assert call(train.main, "--objective", "sft", "--data", "my.jsonl", "--init", tiny_base, "--steps", "4",
+                "--eval-every", "2", "--batch-size", "4", *QUICK, "--log", "wandb", "--out", "run") == 0
+    logged = metrics(here / "run")
+    assert [dict(trackers.numbers(line)) for line in logged] == [values for _, values in told]
+    assert [line["step"] for line in logged] == [step for step, _ in told]
+    held = [values for _, values in told if "held_out/nll" in values]
+    assert len(held) == 2 and begun[0]["name"] == "run" and begun[0]["config"]["objective"] == "sft"
+    trackers.wandb(here / "run")
+    assert begun[1]["id"] == begun[0]["id"] and begun[1]["resume"] == "allow"
+
+
+def test_a_tracker_that_cannot_begin_is_one_line(here, tiny_base, monkeypatch, capsys):
+    for kind, library in (("wandb", "wandb"), ("tensorboard", "torch.utils.tensorboard")):
+        monkeypatch.setitem(sys.modules, library, None)
+        one_error(call(train.main, "--init", tiny_base, "--log", kind), capsys.readouterr().err, f"--log {kind}",
+                  "pip install nanouft[log]")
+
+    def init(**how):
+        raise RuntimeError("no key\nat all")
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=init, Error=RuntimeError))
+    err = call(train.main, "--init", tiny_base, "--log", "wandb", "--steps", "1", *QUICK), capsys.readouterr().err
+    one_error(*err, "--log wandb: no key at all", "WANDB_MODE=offline")
+
+
+def test_tensorboard_writes_its_own_file(here, tiny_base):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    lines(here / "my.jsonl", DEMOS)
+    assert call(train.main, "--objective", "sft", "--data", "my.jsonl", "--init", tiny_base, "--steps", "3",
+                "--batch-size", "4", *QUICK, "--log", "tensorboard", "--out", "run") == 0
+    found = EventAccumulator(str(here / "run" / "tensorboard")).Reload()
+    assert [round(e.value, 5) for e in found.Scalars("loss")] == [round(x, 5) for x in losses(here / "run")]
