@@ -47,6 +47,13 @@ def read_json(path: Path) -> dict:
     return content
 
 
+def own_template(folder: Path) -> bool:
+    """Does the tokenizer in `folder` bring a chat template that is not ours?"""
+    config, file = folder / "tokenizer_config.json", folder / "chat_template.jinja"
+    found = read_text(file) if file.exists() else read_json(config).get("chat_template") if config.exists() else None
+    return bool(found) and "'<|user|> '" not in str(found)
+
+
 def read_files(folder: Path) -> Parts | None:
     """What lies in `folder` (tokenizer.json, else vocab.json and merges.txt); None without any of them."""
     path, vocab, merges = (folder / f for f in ("tokenizer.json", "vocab.json", "merges.txt"))

@@ -16,20 +16,12 @@ from pathlib import Path
 
 from nanouft.data.rows import Turn, Turns
 from nanouft.data.tokenizer import CONTROL, END, JINJA, PAD, Tokenizer, fold_system
-from nanouft.data.tokenizer_files import read_json, read_text
 from nanouft.shell.config import UserError, one_line, optional
 from nanouft.shell.files import checksum
 
 MARK = re.compile("\ue000([0-9]+)\ue001")       # stands in a text's place while a template is looked at
 ROLES = {"tool": "user", "shown": "assistant"}
 DATE = "26 Jul 2024"                            # for templates that tell the day: a run shall not change over night
-
-
-def own_template(folder: Path) -> bool:
-    """Does the tokenizer in `folder` bring a chat template that is not ours?"""
-    config, file = folder / "tokenizer_config.json", folder / "chat_template.jinja"
-    found = read_text(file) if file.exists() else read_json(config).get("chat_template") if config.exists() else None
-    return bool(found) and "'<|user|> '" not in str(found)
 
 
 class TransformersTokenizer(Tokenizer):

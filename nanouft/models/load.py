@@ -15,9 +15,8 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from nanouft.data.tokenizer import Tokenizer
-from nanouft.data.transformers_tokenizer import TransformersTokenizer, own_template
+from nanouft.data.tokenizer_files import own_template
 from nanouft.gpt import GPT
-from nanouft.models import transformers_model
 from nanouft.shell import hf, tensors
 from nanouft.shell.config import Diverged, UserError
 from nanouft.shell.files import read_json
@@ -43,18 +42,22 @@ def start_model(init: str, adapter: bool = False) -> tuple[GPT, Tokenizer]:
         raise UserError(f"--init {init}: that run has not finished; finish it with --resume {shlex.quote(init)}")
     if (folder / "run.json").exists() and read_json(folder / "run.json").get("command") == "reward":
         raise UserError(f"{init}: is a reward model, which cannot speak; it goes with --reward")
-    model, tok = read_model(folder, adapter)
-    if name := not_finite(model):
-        raise UserError(f"--init {init}: holds weights that are not finite ({name}); take another model")
-    return model, tok
+    return read_model(folder, adapter)
 
 
 def read_model(folder: Path, adapter: bool = False) -> tuple[GPT, Tokenizer]:
     """Our GPT where it computes what config.json says, else transformers; our tokenizer for our GPT, unless its folder
     brings another chat template."""
     foreign = hf.foreign(folder)
-    model = transformers_model.read(folder) if foreign or adapter else GPT.from_pretrained(folder)
+    if foreign or adapter:
+        from nanouft.models import transformers_model               # optional: transformers
+        model: GPT = transformers_model.read(folder)
+    else:
+        model = GPT.from_pretrained(folder)
+    if name := not_finite(model):
+        raise UserError(f"{folder}: holds weights that are not finite ({name}); take another model")
     if foreign or folder != BASE and own_template(folder):
+        from nanouft.data.transformers_tokenizer import TransformersTokenizer
         tok: Tokenizer = TransformersTokenizer(folder)
     else:
         tok = Tokenizer.load("nano" if folder == BASE else folder)
@@ -68,7 +71,7 @@ def read_model(folder: Path, adapter: bool = False) -> tuple[GPT, Tokenizer]:
 @torch.no_grad()
 def grow_vocab(model: GPT, size: int, known: int = 0) -> None:
     """Rows for new tokens. `known`: ids that a model of transformers has learnt."""
-    if isinstance(model, transformers_model.TransformersModel):
+    if hasattr(model, "tables"):
         for table in model.tables(size):
             table.weight[known:size] = new_rows(table.weight[:known], size - known)
         model.new_rows = True

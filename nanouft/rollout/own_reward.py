@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nanouft.data.forms import quoted
+from nanouft.data.turns import quoted
 from nanouft.shell.config import UserError, nearest, one_line
 from nanouft.shell.text import regular, said
 

@@ -10,14 +10,12 @@ from pathlib import Path
 
 from nanouft import world
 from nanouft.data.batches import Encoded, Epochs, encode
-from nanouft.data.containers import parts
 from nanouft.data.rows import Row, holdout
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.gpt import GPT
 from nanouft.look import report
 from nanouft.look.held_out import encode_held, held_out
 from nanouft.models.load import folder_of
-from nanouft.models.transformers_model import TransformersModel
 from nanouft.objective import Batch, First, Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import add_columns
@@ -48,7 +46,7 @@ def check(name: str, cfg: Train, device: Device) -> None:
 
 def lighten(cfg: Train, model: GPT, tok: Tokenizer) -> None:
     """--lora and --checkpointing, which models of transformers can; says which chat template is used."""
-    if isinstance(model, TransformersModel):
+    if hasattr(model, "add_lora"):                              # a model of transformers
         if cfg.freeze == "half":
             raise UserError("--freeze half knows the layers of nanouft's own GPT only; drop it, or use --lora")
         if cfg.checkpointing:
@@ -112,7 +110,10 @@ def first_runs(first: First, cfg: Train) -> list[tuple[Path, list[str]]]:
         if value and value != "auto" and not (cfg.data and name in OF_WORLD):
             argv += ["--" + name.replace("_", "-"), *map(str, value if isinstance(value, list) else [value])]
     start = folder_of(cfg.init if first.same_data else "base")
-    files = [*sorted(start.glob("model*.safetensors")), *parts(cfg.data or [])]
+    files = sorted(start.glob("model*.safetensors"))
+    if cfg.data:
+        from nanouft.data.containers import parts
+        files += parts(cfg.data)
     out = []
     for flags in first.flags:
         command = [*shlex.split(flags), *argv]

@@ -87,8 +87,8 @@ def made(tiny_base, tmp_path_factory):
 
 def test_the_folder(made):
     names = {f.name for f in made.iterdir()}
-    assert {"config.json", "model.safetensors", "tokenizer.json", "run.json", "metrics.jsonl", "eval.json",
-            "calibration.png"} == names - {"tokenizer_config.json"}, "nothing pickled, nothing left over"
+    assert {"config.json", "model.safetensors", "tokenizer.json", "run.json", "flags.toml", "metrics.jsonl",
+            "eval.json", "calibration.png"} == names - {"tokenizer_config.json"}, "nothing pickled, nothing left over"
     log = metrics(made)
     assert log[0]["loss"] == pytest.approx(math.log(2), abs=1e-4) and log[-1]["loss"] < 0.2
     found = read_json(made / "eval.json")["held_out"]

@@ -62,8 +62,9 @@ def test_flags_toml_repeats_a_run(here, tiny_base):
     assert call(train.main, "--objective", "ift", "--lam", "0.1", "--data", "my.jsonl", "--init", tiny_base, "--steps",
                 "3", "--batch-size", "4", *QUICK, "--out", "a b") == 0
     text = (here / "a b" / "flags.toml").read_text()
-    assert settings.tomllib.loads(text) == {"objective": "ift", "lam": 0.1, "data": ["my.jsonl"], "init": str(tiny_base),
-                                   "steps": 3, "batch_size": 4, "items": 0, "threads": 1}
+    assert settings.tomllib.loads(text) == {
+        "objective": "ift", "lam": 0.1, "data": ["my.jsonl"], "init": str(tiny_base), "steps": 3, "batch_size": 4,
+        "items": 0, "threads": 1}
     assert call(train.main, "--config", "a b/flags.toml", "--out", "again") == 0
     assert losses(here / "again") == losses(here / "a b")
 

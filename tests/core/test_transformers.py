@@ -341,8 +341,16 @@ def test_flags_and_extras_that_are_missing_are_one_line(folders, here, tiny_base
 def test_a_row_that_the_template_refuses_is_skipped_and_named(folders):
     tok = start_model(str(folders["llama"]))[1]
     rows = [r.__class__(prompt=r.prompt, answer=r.answer) for r in DATA[:3]]
-    rows[1] = rows[1].__class__(prompt=(*rows[1].prompt, Turn("tool", "7")), answer=rows[1].answer, where="d, line 2")
+    rows[1] = rows[1].__class__(prompt=(*rows[1].prompt, Turn("critic", "7")), answer=rows[1].answer, where="d, line 2")
     encoded, report = encode(demo_rows(rows, None), tok, 128)
     assert len(encoded) == 2 and any("line 2" in line for line in report.lines(128))
-    with pytest.raises(UserError, match="tool"):
+    with pytest.raises(UserError, match="critic"):
         tok.chat(rows[1].prompt, rows[1].answer)
+
+
+def test_a_tool_and_a_call_of_it_are_read_and_not_trained_on(folders):
+    tok = start_model(str(folders["llama"]))[1]
+    answer = (Turn("shown", "call(2)"), Turn("tool", "7"), Turn("assistant", "Seven."))
+    ids, mask = tok.chat((Turn("user", "What?"),), answer)
+    text, trained = tok.decode(ids), tok.decode([i for i, m in zip(ids, mask) if m])
+    assert "call(2)" in text and "7" in text and "Seven." in trained and "call" not in trained and "7" not in trained
