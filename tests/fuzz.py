@@ -22,6 +22,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections import Counter
@@ -204,7 +205,10 @@ def subjects() -> dict[str, Callable]:
 def fuzz(subject: str, n: int | None = None, seed: int = 0, only: int | None = None) -> Tally:
     """Run the cases of a subject: all that there are (n None; of lines 300), or n drawn from them."""
     import torch
+    from tqdm import tqdm
     torch.set_num_threads(1)                                    # no threads before a fork
+    tqdm.monitor_interval = 0
+    tqdm.set_lock(threading.RLock())    # its own is shared: a process that is killed while it draws would keep it
     place, tally = Path(tempfile.mkdtemp(prefix="fuzz-")), Tally(subject)
     began = time.time()
     try:
