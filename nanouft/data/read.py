@@ -38,7 +38,7 @@ class FileReport:
             reasons = ", ".join(f"{len(places):,} {reason} (first: {places[0]})" for reason, places
                                 in sorted(self.skipped.items(), key=lambda kind: -len(kind[1])))
             text += f", {sum(map(len, self.skipped.values())):,} skipped: {reasons}"
-        text += f"; fields not used: {unread(self.unused)}" if self.unused else ""
+        text += f"; fields not learnt from: {unread(self.unused)}" if self.unused else ""
         text += f"\n  first row not understood: {self.wrong} (--strict stops there)" if self.wrong else ""
         return text + "".join(f"\n  in {len(places):,} rows (first: {places[0]}) {note}"
                               for note, places in self.notes.items())

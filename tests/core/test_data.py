@@ -186,7 +186,8 @@ def test_own_field_names(tmp_path):
     path = write(tmp_path, {"question": "a", "reply": "b", "note": 1})
     rows, report = read([path], "question", "reply")
     assert rows == [Row((U("a"),), (A("b"),))]
-    assert [str(f) for f in report] == [f'{path}: question/reply (JSON lines): 1 rows read; fields not used: "note"']
+    assert [str(f) for f in report] == [
+        f'{path}: question/reply (JSON lines): 1 rows read; fields not learnt from: "note"']
     path = write(tmp_path, {"dialog": says(U("a"), A("b"), U("c"), A("d"))})
     assert read([path], "dialog")[0] == read([path], "dialog", "dialog")[0]
     assert read([path], "dialog")[0][0].answer == (A("b"), U("c"), A("d"))
@@ -435,11 +436,12 @@ def test_a_row_that_is_not_understood_is_skipped_by_name_up_to_half_of_them(tmp_
      "in 1 rows (first: line 1) the answer begins with the prompt"),
     ({"messages": [*says(U("a")), {**WRONG, "weight": 0}, *says(U("c")), RIGHT]},
      "in 1 rows (first: line 1) turns of the assistant are shown, not trained on"),
-    ({**OK, "context": "c", "id": 3, "history": [["a", "b"]]}, 'fields not used: "context" (the text that the question '
-     'is about: join it to the prompt), "history" (earlier turns: use messages), "id"'),
+    ({**OK, "context": "c", "id": 3, "history": [["a", "b"]]},
+     'fields not learnt from: "context" (the text that the question is about: join it to the prompt), '
+     '"history" (earlier turns: use messages), "id"'),
     ({"messages": [*says(U("a")), {**RIGHT, "reasoning_content": "hm", "name": "x"}], "tools": "[]"},
-     'fields not used: "tools" (descriptions of tools: put them into a system turn), "messages.reasoning_content" '
-     "(thoughts before the answer)")])
+     'fields not learnt from: "tools" (descriptions of tools: put them into a system turn), '
+     '"messages.reasoning_content" (thoughts before the answer)')])
 def test_what_looks_odd_is_said_in_one_line(tmp_path, item, said):
     rows, (report,) = read([write(tmp_path, item)])
     assert len(rows) == 1 and said in str(report) and str(report).count("\n") <= 1
@@ -707,7 +709,8 @@ def test_real_alpaca_with_pairs():
 def test_real_ladder_of_answers():
     path = str(REAL / "dolly_ladder.jsonl")
     rows, report = read([path])
-    assert str(report[0]).startswith(f"{path}: instruction/response (JSON lines): 2,000 rows read; fields not used")
+    said = f"{path}: instruction/response (JSON lines): 2,000 rows read; fields not learnt from"
+    assert str(report[0]).startswith(said)
     assert '"flan_t5_xl"' in str(report[0]) and contents(rows) == "2,000 demonstrations"
     _, report = read([path], response_field="flan_t5_small")
     assert "1,998 rows read, 2 skipped: 2 empty response" in str(report[0])
