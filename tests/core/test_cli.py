@@ -90,7 +90,7 @@ BAD_FLAGS = {                                           # command line: what the
     "--objective dpo --beta 0": "--beta", "--corpus x.txt": "unknown flag --corpus", "--data": "--data",
     "--prompt-field q": "--prompt-field|--data", "--init nowhere": "nowhere|no such folder",
     "--data=--": "--data=--|no value", "--steps=--": "--steps=--", "--lr=--": "--lr=--",
-    "--threads 1000000000000000000": "--threads|1,000", "--threads 2000": "--threads|1,024",
+    "--threads 1000000000000000000": "--threads|at most", "--threads 2000": "--threads|256",
     "--epochs 1e308": "--epochs|at most", "--epochs 1e29": "--epochs|1,000,000", "--seed " + "9" * 40: "--seed|at most",
     "--steps " + "9" * 9999: "--steps|...", "--lr 1e-39": "--lr|at least", "--batch-size 1000000000": "100,000",
     "--objective rloo --eps 1e308": "--eps|at most", "--objective rloo --minibatches 1000000000": "answers a rollout",
