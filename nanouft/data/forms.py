@@ -32,6 +32,7 @@ KNOWN = (*TALKS, *PROMPTS, "input", *RESPONSES, "chosen", "rejected", "label", *
 FORMS = "instruction/input/output, prompt/response, prompt/completion, messages, conversations, prompt/chosen/rejected"
 SIDE_GRADE = re.compile(r"(?:score|rating|reward)[_-](chosen|rejected)|(chosen|rejected)[_-](?:score|rating|reward)")
 ASKS = ("question", "query", "input", "problem", "text")                # may be prompts, but nobody has said so
+REPLIES = ("answer", "reply", "solution", "target")                     # likewise answers
 MEANING = {                             # of fields that nothing reads: what the model will not see
     "context": "the text that the question is about: join it to the prompt", "history": "earlier turns: use messages",
     "input": "the text that the prompt is about: join it to the prompt", "text": "plain text for pretrain --corpus",
@@ -77,7 +78,7 @@ def detect(path: str, items: list[tuple[str, dict]], prompt: str | None, respons
     if prompt is None and (response or not pairs or apart):
         corpus = "; plain text is read by python -m nanouft.pretrain --corpus" if keys == ["text"] else ""
         raise UserError(f"{items[0][0]}: no field with a prompt; {found(keys)}; forms understood: {FORMS}; "
-                        f"or name your fields with --prompt-field and --response-field{corpus}")
+                        f"or name your fields with {asked(keys)}{corpus}")
     name = "/".join(key for key in (prompt, response) if key) or "conversations"
     if prompt == "instruction" and response in (None, "output"):
         name = "Alpaca"
@@ -267,6 +268,15 @@ def found(keys: Collection[str]) -> str:
     near = next(((k, m[0]) for k in keys if k not in KNOWN and (m := get_close_matches(k.lower(), KNOWN, 1))), None)
     hint = f" (is {short(near[0])} meant as {short(near[1])}?)" if near else ""
     return f"the fields are {quoted(keys) or 'none'}{hint}"
+
+
+def asked(keys: list[str]) -> str:
+    """The two flags that name fields, with this file's fields where they can be guessed."""
+    ask = next((key for key in ASKS if key in keys and key != "text"), None)
+    reply = next((key for key in keys if key in REPLIES), None)
+    if ask is None:
+        return "--prompt-field and --response-field"
+    return f"--prompt-field {ask}" + (f" --response-field {reply}" if reply else "")
 
 
 def unread(keys: list[str]) -> str:
