@@ -14,6 +14,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from tqdm import tqdm
+
 from nanouft.lab import compare, judge
 from nanouft.lab.cells import Cell, finished, read_cells, repeat
 from nanouft.lab.claims import CLAIMS
@@ -64,10 +66,10 @@ def main(argv=None) -> int:
         jobs.append((name, cell, old))
     different = 0
     with contextlib.closing(finished(one, jobs, cfg.workers)) as results:
-        for name, new, said in results:
+        for name, new, said in tqdm(results, total=len(jobs), desc="cells", mininterval=1.0):
             if cfg.record:
                 Lines(Path(cfg.record)).add(new)
-            print(f"{name:<40} {'recorded' if cfg.record else said}", flush=True)
+            tqdm.write(f"{name:<40} {'recorded' if cfg.record else said}")
             different += said != "the same"
     if not cfg.rows and not cfg.record and not cfg.against:      # a command of its own: nanouft knows no lake
         different += subprocess.run([sys.executable, "-m", "frozen_lake", "--study", "--again"]).returncode != 0
