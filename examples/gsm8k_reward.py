@@ -5,7 +5,7 @@
         --response-field answer --epochs 8 --lr 1e-3 --out out/sums-sft                 # so that some answers are right
     python -m nanouft.train --objective grpo --data out/sums/questions.jsonl --prompt-field question \\
         --init out/sums-sft --reward examples/gsm8k_reward.py:right --out out/sums-grpo \\
-        --steps 40 --batch-size 8 --samples 8 --lr 2e-4 --max-new 24
+        --steps 80 --batch-size 8 --samples 8 --lr 1e-4 --max-new 24
     python -m nanouft.evaluate --data out/sums/test.jsonl --prompt-field question --init out/sums-grpo \\
         --reward examples/gsm8k_reward.py:right --best-of 8
 

@@ -30,7 +30,8 @@ from nanouft.shell.files import LOCK, checksum, locked, read_json, write_json, w
 from nanouft.shell.text import regular, said, visible
 
 
-BEFORE_ALL = {LOCK, "run.json.partial"}     # what a run that was killed in its first moment leaves
+BEFORE_ALL = {LOCK, "flags.toml", "flags.toml.partial", "run.json.partial"}     # what a run that was killed in its
+#                                                                                   first moment leaves
 
 
 def alone(folder: Path, rank: int = 0):
@@ -115,10 +116,11 @@ def reopen(folder: str, command: str, cls: type, given: set[str]):
 
 
 def begin(folder: Path, about: dict, given: dict) -> None:
-    """Write run.json, sealed, and flags.toml: the settings that were `given`, as a file for --config."""
-    write_json(folder / "run.json", seal(about))
+    """Write flags.toml, the settings that were `given` as a file for --config, and run.json, sealed. run.json comes
+    last: with it the run exists."""
     flags = {key: value for key, value in given.items() if key not in ("out", "resume")}
     write_text(folder / "flags.toml", settings.toml(about["command"], flags))
+    write_json(folder / "run.json", seal(about))
 
 
 def changed(record) -> dict:
