@@ -199,6 +199,8 @@ class Answer:
 
     def agrees(self, other: "Answer", cases=None) -> bool:
         """Values first: most answers differ there already."""
+        if self is other:
+            return True
         cases = cases or self.exam.all
         if not self.same_values(other, cases) or any(self[i].changed != other[i].changed for i in cases):
             return False
