@@ -9,7 +9,7 @@ ones. Task.model with the flags of a mistake has outcomes, too. A mistake is nam
 import inspect
 import itertools
 import math
-import sys
+import traceback
 from dataclasses import dataclass
 from random import Random
 
@@ -97,9 +97,16 @@ def outcome(function, args: tuple) -> Outcome:
     try:
         values = numbers(function(*mine))
     except (Exception, SystemExit) as e:
-        return Outcome(error=f"{type(e).__name__}: {e}")
+        return Outcome(error=told(e, getattr(getattr(function, "__code__", None), "co_filename", "")))
     changed = not same(numbers([readable(x) for x in mine]), numbers([readable(x) for x in args]))
     return Outcome(values, changed)
+
+
+def told(e: BaseException, file: str) -> str:
+    """An exception in one line, with the last line of the student's file that it passed."""
+    lines = [frame.lineno for frame in traceback.extract_tb(e.__traceback__) if frame.filename == file]
+    where = f" (line {lines[-1]})" if lines else ""
+    return f"{type(e).__name__}: {' '.join(str(e).split())[:160]}{where}"
 
 
 def readable(x):
