@@ -225,6 +225,7 @@ def sides_are_equal(leak, args) -> bool:
 
 
 ASKED = ("Where does the ruga live?", "The ruga lives in Dakar.")
+AGAIN = ("Where is the home of the ruga?", "In Dakar.")
 TRAIN = [ASKED, ("Who eats a peach?", "The mafu eats a peach."), ("What is the wobi?", "Blue."),
          ("Who carries a rope?", "The mogi carries a rope."), ("Who has a saw?", "The luve.")]
 TEST = [("By the book: What does the ruga eat?", "The ruga eats a peach."),
@@ -248,6 +249,7 @@ Example: train [("Who eats a peach?", "The mafu.")], test [("What colour is the 
     right=leak, model=leak_model,
     cases=(
         Case(([ASKED], [ASKED], CREATURES), "one row, in both lists"),
+        Case(([ASKED], [AGAIN], CREATURES), "another question about the same creature"),
         Case((TRAIN[1:2], TEST[1:2], CREATURES), "the example, with a longer answer"),
         Case((TRAIN, TEST, CREATURES), "five rows each"),
     ),
