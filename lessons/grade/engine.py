@@ -277,8 +277,8 @@ def verdict(exam: Exam, mine: Answer, state: str, found=(), note: str = "", law:
     first = found[0][0] if found else None
     rows = []
     for i in range(exam.shown):
-        ok = mine.agrees(exam.right, [i])
-        rows.append({"words": exam.task.cases[i].words, "ok": ok, "wanted": exam.right[i].values,
+        ok, value = mine.agrees(exam.right, [i]), mine.same_values(exam.right, [i])
+        rows.append({"words": exam.task.cases[i].words, "ok": ok, "value": value, "wanted": exam.right[i].values,
                      "yours": mine[i].values if mine[i].values is not None else mine[i].error})
     return {"state": state, "mistake": name, "question": first.question if first else None,
             "say": first.say if first else None, "note": note, "law": law, "cases": rows, "readings": readings}

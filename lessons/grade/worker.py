@@ -38,26 +38,27 @@ def ask(ids: list[str], my: My, seed: str, seconds: float) -> dict[str, dict]:
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     env = os.environ | {"PYTHONPATH": path, "PYTHONIOENCODING": "utf-8", "OMP_NUM_THREADS": "1"}
     found: dict[str, dict] = {}
+    running: dict = {}                                      # {"id", "task", "hash"} of the task that is being judged
     with tempfile.TemporaryFile() as errors:
         child = subprocess.Popen([sys.executable, "-m", "lessons.grade.worker", order], env=env, stdin=subprocess.DEVNULL,
                                  stdout=subprocess.PIPE, stderr=errors)
         lines: queue.Queue = queue.Queue()
         threading.Thread(target=listen, args=(child.stdout, lines), daemon=True).start()
-        running = None
         try:
             while len(found) < len(ids):
                 line = lines.get(timeout=seconds if running else START)
-                if line is None and running is None:
+                if line is None and not running:
                     errors.seek(0)
                     raise RuntimeError(errors.read().decode("utf-8", "replace")[-3000:])
                 if line is None:
-                    found[running] = {"state": "unknown", "mistake": None, "note": "ended"}
+                    found[running["id"]] = running | {"state": "unknown", "mistake": None, "note": "ended"}
                     break
-                running = line.get("ready")
-                if not running:
-                    found[line.pop("id")] = line
+                if "state" in line:
+                    found[running["id"]] = running | line
+                running = line if "id" in line else {}
         except queue.Empty:
-            found[running or ids[0]] = {"state": "unknown", "mistake": None, "note": "time"}
+            id = running.get("id", ids[0])
+            found[id] = running | {"state": "unknown", "mistake": None, "note": "time"}
         finally:
             child.kill()
             child.wait()
@@ -87,11 +88,19 @@ def main() -> None:
         task = folder.find(id)
         my.begin(folder.tasks_of(id[:2]))
         prepare(task)
-        say(ready=id)
+        say(id=id, task=about(task, my), hash=my.hash(task))
         printed = Head()
         with contextlib.redirect_stdout(printed):
             found = judge_file(task, my, order["seed"], modules)
-        say(id=id, printed=printed.text, **found)
+        say(printed=printed.text, **found)
+
+
+def about(task, my: My) -> dict:
+    """What the report needs to know of the task."""
+    lesson = folder.lesson_file(task.id).name
+    signature = getattr(task, "signature", "")
+    return {"id": task.id, "name": signature.split("(")[0] or task.kind, "signature": signature,
+            "file": str(my.file(task)), "hints": len(task.hints), "where": f'lessons/{lesson}, "{task.heading}"'}
 
 
 def prepare(task) -> None:
