@@ -237,7 +237,7 @@ def order_is_free(accumulate, args) -> bool:
 PIECES = Task(
     "03c", "implement", level=2, minutes=10, core=True,
     signature="accumulate(pieces)",
-    text="""A batch is too big for the memory, so a step is cut into pieces. What is the step's loss?
+    text="""A batch is too big for the memory. So a step is cut into pieces. What is its loss?
 
     pieces  a list of pairs (the losses of a piece's tokens added up, the number of its tokens)
     return  one number: the mean loss per token, as if the whole step had been one piece
