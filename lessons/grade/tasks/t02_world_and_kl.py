@@ -100,6 +100,8 @@ def kl_model(p, q, first="p", over=-1, total="sum", zero=0.0, term="right", unit
         terms = (q if first == "weights" else p) * (p / q).log()
         terms = terms.masked_fill(p == 0, zero) if first != "weights" else terms
     terms = (terms.abs() if term == "absolute" else terms) / unit
+    if total == "rows":
+        return terms.sum(over).mean()
     return terms.mean(over) if total == "mean" else terms.sum(over)
 
 
@@ -157,6 +159,9 @@ Example: p = (.5 .25 .25) and q = (1/3 1/3 1/3) -> .5 ln 1.5 + 2 x .25 ln .75 = 
         Mistake("the terms are averaged over the words", dict(total="mean"),
                 "The terms are weighted by p already. By what do you divide?",
                 "p is the weight, and it adds up to 1. A second division is one too many."),
+        Mistake("the rows are averaged into one number", dict(total="rows"),
+                "How many numbers do two pairs of lists give?",
+                "Each row is a question of its own. The mean over rows comes later, if at all."),
         Mistake("0 times the logarithm of 0 is no number", dict(zero=math.nan),
                 "What does a word add that never comes?",
                 "The limit of p ln p is 0. The computer does not know limits: say it."),

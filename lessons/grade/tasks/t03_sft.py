@@ -26,8 +26,11 @@ def mask_model(tokens, pays="assistant", end=True, header=False, shift=1):
     for i, token in enumerate(tokens):
         speaker = i if i in headers else speaker
         is_turn = tokens[speaker] == ("user" if pays == "user" else "assistant")
+        if pays == "after":                         # only its first header counts
+            is_turn = "assistant" in tokens[:i]
         is_last = pays != "last" or speaker == headers[-1]
-        paid = is_turn and is_last and (header or i not in headers) and (end or token != "end")
+        word = i not in headers or header or (pays == "after" and is_turn)
+        paid = is_turn and is_last and word and (end or token != "end")
         typed = pays == "ends" and token == "end"
         mask.append(int(paid or typed or pays == "everything"))
     n = len(tokens) - 1
@@ -91,6 +94,9 @@ Example: the targets of the row above are hi, assistant, yo, end. The mask is [0
         Mistake("only the last answer pays", dict(pays="last"),
                 "How often does the assistant speak in the longest case?",
                 "In a talk of many turns each answer can be learnt from."),
+        Mistake("everything after the first header of the assistant pays", dict(pays="after"),
+                "Who speaks after the second \"user\" of the longest case?",
+                "The speaker changes at every header, not only at the first one."),
         Mistake("the user pays in place of the assistant", dict(pays="user"),
                 "Whom should the model learn to imitate?",
                 "SFT imitates what is trained on. Train on users, and it talks like a user."),

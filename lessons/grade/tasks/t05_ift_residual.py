@@ -8,12 +8,13 @@ from nanouft.objectives import ift
 
 
 # ---- 05a -----------------------------------------------------------------------------------------
-def guess_model(inputs, mask, argmax, shift=1, replaced="answer", kept="inputs", given="guess"):
+def guess_model(inputs, mask, argmax, shift=1, replaced="answer", kept="inputs", given="guess",
+                circle=False):
     B, T = inputs.shape
     guess = inputs.clone()
-    for i in range(1, T):
-        if 0 <= i - shift < T:
-            guess[:, i] = argmax[:, i - shift]
+    for i in range(T):
+        if circle or 0 <= i - shift < T:
+            guess[:, i] = argmax[:, (i - shift) % T]
     at = torch.zeros_like(mask)
     at[:, 1:] = mask[:, :-1]                                # place i is an answer's word
     if replaced == "mask":
@@ -78,6 +79,10 @@ The guess for place 2 was made at place 1, and it is c.""",
         Mistake("prompt and padding are replaced, too", dict(replaced="all"),
                 "Who wrote the prompt? May the model change it?",
                 "IFT asks what if *I* had said this word. The question is not the model's word."),
+        Mistake("the whole row of guesses is returned, turned round by one place",
+                dict(replaced="all", circle=True),
+                "Where does your token at place 0 come from?",
+                "`roll` is a circle. And only words of the answer are replaced by guesses."),
         Mistake("the mask of the targets is used for the inputs", dict(replaced="mask"),
                 "The mask is 1 at place i. Which token belongs to the answer: i or i + 1?",
                 "The mask looks one token ahead. For the inputs it must be shifted, too."),

@@ -27,9 +27,10 @@ def dpo_model(pi_w, ref_w, pi_l, ref_l, beta, total="sum", reference=1, sign=1, 
     if not end:
         pi_w, ref_w, pi_l, ref_l = (x[:, :-1] for x in (pi_w, ref_w, pi_l, ref_l))
     gap_w, gap_l = pi_w - reference * ref_w, pi_l - reference * ref_l
-    w, l = gap_w.sum(-1), gap_l.sum(-1)
+    over = (-1, -2) if pairs == "one margin" else -1
+    w, l = gap_w.sum(over), gap_l.sum(over)
     if total == "mean":
-        w, l = gap_w.mean(-1), gap_l.mean(-1)
+        w, l = gap_w.mean(over), gap_l.mean(over)
     if probabilities:
         w, l = w.exp(), l.exp()
     margin = beta * w - l if where == "chosen" else w - l
@@ -155,6 +156,9 @@ rose by 3 nats, the rejected one by 1. The margin h is 2, and the loss is 0.1269
         Mistake("the pairs are averaged into one number", dict(pairs="averaged"),
                 "How many numbers does a batch of two pairs give?",
                 "The function was asked for each pair. The mean comes later, in the loop."),
+        Mistake("the pairs are thrown together into one margin", dict(pairs="one margin"),
+                "Which axis holds the tokens of one answer, and which the pairs?",
+                "A sum without an axis adds up everything. Each pair has a margin of its own."),
     ),
     hints=("By how much did the policy raise the log-prob of each answer, against the reference?",
            "Lesson 07, \"From pairs to a loss\", its last formula.",
