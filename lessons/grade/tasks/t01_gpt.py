@@ -69,6 +69,8 @@ ATTENTION = Task(
 
 The weights of place i are a softmax over all places j up to and including i. The softmax runs over
 the scores q_i . k_j / sqrt(h). Places after i get weight 0. (B rows of T places, h numbers each.)
+In the cases, the second number of each content is 1. So the second number of each output is the
+sum of the weights of that place.
 Example with T = 2, h = 4: q = 1 1 1 1 at both places. k_0 is such that q . k_0 = 2 ln 3, and k_1 is
 0. The contents are 0 and 4. Place 0 sees only itself: 0. Place 1 has the scores ln 3 and 0, so the
 weights 3/4 and 1/4, and fetches 1.""",
@@ -77,7 +79,7 @@ weights 3/4 and 1/4, and fetches 1.""",
     cases=(
         Case((Q[:, :1], K[:, :1], V[:, :1]), "one place: it sees itself"),
         Case((Q[:, :2], K[:, :2], V[:, :2]), "two places, the example"),
-        Case((Q, K, V), "three places; the second number of y is the sum of the weights"),
+        Case((Q, K, V), "three places"),
     ),
     random=random_attention,
     laws=(Law("another last place must not change the places before it", future_is_hidden),
