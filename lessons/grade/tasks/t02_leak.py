@@ -67,10 +67,10 @@ LEAK = Task(
     creatures    the set of all names of creatures, such as {"ruga", "mafu", "mogi"}
     return       the set of those names that stand in train AND in test
 
-A name can stand in the question or in the answer, in any sentence. The texts have spaces between
-the words, and a name can have a "." or a "?" right after it. Other words do not matter.
-Example: train [("Who eats a peach?", "The mafu.")], test [("What colour is the mafu?", "Blue.")]
--> {"mafu"}.""",
+A name can stand in the question or in the answer, in any sentence. The texts have spaces
+between the words, and a name can have a "." or a "?" right after it. Other words do not matter.
+Example: train [("Who eats a peach?", "The mafu.")],
+test [("What colour is the mafu?", "Blue.")] -> {"mafu"}.""",
     heading="The proof",
     right=leak, model=leak_model,
     cases=(

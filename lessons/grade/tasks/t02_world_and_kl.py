@@ -49,8 +49,8 @@ PERPLEXITY = Task(
 
 The loss of a token with probability p is -ln p. The mean runs over all tokens of all documents:
 each token counts once. The perplexity is e to the power of that mean.
-Example: [[1/8, 1/8], [1/8]] -> (2.0794, 8.0). Each token has the loss ln 8, and the model chooses
-among 8.""",
+Example: [[1/8, 1/8], [1/8]] -> (2.0794, 8.0). Each token has the loss ln 8, and the model
+chooses among 8.""",
     heading="One equation",
     right=perplexity, model=perplexity_model,
     cases=(

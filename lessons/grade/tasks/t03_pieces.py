@@ -32,7 +32,7 @@ PIECES = Task(
     pieces  a list of pairs (the losses of a piece's tokens added up, the number of its tokens)
     return  one number: the mean loss per token, as if the whole step had been one piece
 
-Pieces have different numbers of tokens. Each token must weigh the same, in whichever piece it is.
+Pieces have different numbers of tokens. Each token must weigh the same.
 Example: [(2.0, 1), (4.0, 4)] -> 1.2. One token has loss 2, four tokens have loss 1 each.""",
     heading="One equation",
     right=accumulate, model=accumulate_model,

@@ -60,10 +60,11 @@ MASK = Task(
     tokens  a list of words, such as ["user", "hi", "assistant", "yo", "end"]
     return  a list with one number less than tokens: 1 where the TARGET pays, else 0
 
-A row is a talk. "user" and "assistant" are headers: they say who speaks from there on, up to the
-next header. What the assistant says pays, in all of its turns: its words and the "end" after them.
-Headers do not pay. What the user says does not pay, even if a user types the word "end".
-The targets are the row without its first token: at each place the model must name the next token.
+A row is a conversation. "user" and "assistant" are headers: they say who speaks from there on,
+up to the next header. What the assistant says pays, in all of its turns: its words and the
+"end" after them. Headers do not pay. What the user says does not pay, even if a user types the
+word "end". The targets are the row without its first token: at each place the model must name
+the next token.
 Example: the targets of the row above are hi, assistant, yo, end. The mask is [0, 0, 1, 1].""",
     heading="One equation",
     right=response_mask, model=mask_model,
@@ -168,8 +169,8 @@ SFT = Task(
     reduction  "token" or "sequence"
     return     one number
 
-A paying token has the loss -logp. "token": the mean over all paying tokens of all rows. "sequence":
-for each row the mean over its own paying tokens, then the mean of these B numbers.
+A paying token has the loss -logp. "token": the mean over all paying tokens of all rows.
+"sequence": for each row the mean over its own paying tokens, then the mean of these B numbers.
 What stands in logp where the mask is 0 must not matter. It can be anything, even -inf.
 Example: one row pays one token with loss 2, another pays four with loss 1 each. "token" gives
 (2 + 1 + 1 + 1 + 1) / 5 = 1.2, "sequence" gives (2 + 1) / 2 = 1.5.""",

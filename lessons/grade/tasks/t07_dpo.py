@@ -93,8 +93,8 @@ LOSS = Task(
 
 The log-prob of an answer is the sum over its tokens. The policy learns from this loss, the
 reference does not: no gradient flows into ref_w and ref_l. It must be finite for any margin.
-Example, one pair: pi_w = -1 -1, ref_w = -2 -3, pi_l = -1, ref_l = -2, beta = 1. The chosen answer
-rose by 3 nats, the rejected one by 1. The margin h is 2, and the loss is 0.1269.""",
+Example, one pair: pi_w = -1 -1, ref_w = -2 -3, pi_l = -1, ref_l = -2, beta = 1. The chosen
+answer rose by 3 nats, the rejected one by 1. The margin h is 2, and the loss is 0.1269.""",
     heading="From pairs to a loss",
     right=dpo_loss, model=dpo_model, random=random_pairs, gradients=(0, 1, 2, 3),
     cases=(

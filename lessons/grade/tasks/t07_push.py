@@ -55,9 +55,10 @@ PUSH = Task(
     beta    the strength of the KL penalty
     return  two numbers: (push on a token of chosen, push on a token of rejected)
 
-The push is MINUS the derivative of the pair's loss by the log-prob of that token. It is positive
-where the token becomes likelier. All tokens of an answer get the same push: log-probs are added up.
-Take the derivative of -log sigmoid(h) on paper first, then think of how h depends on the log-prob.
+The push is MINUS the derivative of the pair's loss by the log-prob of that token. It is
+positive where the token becomes likelier. All tokens of an answer get the same push: log-probs
+are added up. Take the derivative of -log sigmoid(h) on paper first, then think of how h depends
+on the log-prob.
 Example: h = 0, beta = .1 -> (.05, -.05).""",
     heading="From pairs to a loss",
     right=dpo_push, model=push_model, random=random_margin,

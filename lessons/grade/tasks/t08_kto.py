@@ -58,10 +58,10 @@ KTO = Task(
     beta        how quickly gains and losses saturate
     return      (n,) the loss of each answer
 
-The reference point k says how far the policy has moved in general. It is the mean of `mismatched`,
-but not below 0: take the mean first. It is a constant: no gradient flows through k.
-A good answer has the loss 1 - sigmoid(beta (r - k)), where r is its ratio. A bad answer has the
-loss 1 - sigmoid(beta (k - r)).
+The reference point k says how far the policy has moved in general. It is the mean of
+`mismatched`, but not below 0: take the mean first. It is a constant: no gradient flows through
+k. A good answer has the loss 1 - sigmoid(beta (r - k)), where r is its ratio. A bad answer has
+the loss 1 - sigmoid(beta (k - r)).
 Example: ratios 2 2, good 1 0, mismatched 1 1, beta .5 -> 0.3775 0.6225.""",
     heading="The proof",
     right=kto_loss, model=kto_model, random=random_labels, gradients=(0, 2),

@@ -52,10 +52,10 @@ SIMPO = Task(
     gamma     the margin by which a pair should be won, above 0
     return    one number
 
-The reward of an answer is the MEAN log-prob of its own tokens. The loss is DPO's: minus the log of
-a sigmoid. What stands in the sigmoid is beta times the difference of the two rewards, minus gamma.
-Gamma itself is subtracted: it is not multiplied by beta. (The released code has another flag:
-gamma / beta.)
+The reward of an answer is the MEAN log-prob of its own tokens. The loss is DPO's: minus the log
+of a sigmoid. What stands in the sigmoid is beta times the difference of the two rewards, minus
+gamma. Gamma itself is subtracted: it is not multiplied by beta. (The released code has another
+flag: gamma / beta.)
 Example: chosen -1 -3, rejected -2, beta 2, gamma .5. The means are equal. The loss is 0.9741.""",
     heading="One family",
     right=simpo_loss, model=simpo_model, random=random_simpo, gradients=(0, 1),
@@ -129,8 +129,8 @@ ODDS = Task(
     return  one number: log(p / (1 - p))
 
 Here p is the probability on average per token: e to the power of A, and A is the mean of logp.
-If A is 0, then p is 1 and the odds are infinite. So first cut A: take -0.000001 (that is -1e-6) if
-A is larger than this.
+If A is 0, then p is 1 and the odds are infinite. So first cut A: take -0.000001 (that is -1e-6)
+if A is larger than this.
 Example: three tokens with probability .8 each -> log(.8 / .2) = 1.3863.""",
     heading="One family",
     right=log_odds, model=odds_model, random=random_answer,
