@@ -19,7 +19,7 @@ def project_loss(logp, mask, others):
 
 
 def poft_loss(logp, mask, others, reduce=torch.mean, sign=1, opinion="mean", own="answer",
-              weighted=False, detached=True, careful=True):
+              weighted=False, detached=True, careful=True, turned=False):
     """PoFT's loss and tau of one row, and the mistakes by flag."""
     if own == "prompt":
         policy = reduce(logp)
@@ -35,7 +35,8 @@ def poft_loss(logp, mask, others, reduce=torch.mean, sign=1, opinion="mean", own
     tau = torch.sigmoid(-gap)
     if weighted:
         loss = tau.detach() * loss
-    return loss, tau.detach() if detached else tau
+    tau = tau.detach() if detached else tau
+    return (tau, loss) if turned else (loss, tau)
 
 
 def demonstration(random):
@@ -108,6 +109,9 @@ Then the loss is 1.3133 and tau .7311.""",
         Mistake("the loss is multiplied by tau", {"weighted": True},
                 "Take the derivative of the loss. Where does tau come from?",
                 "Tau is the derivative of the loss already. Multiplying counts it twice."),
+        Mistake("tau comes before the loss", {"turned": True},
+                "Which of the two numbers comes first in the answer?",
+                "Only an order. Ask which of the two can be larger than 1."),
         Mistake("gradient flows through tau", {"detached": False},
                 "tau is a number to look at. What may it not carry?",
                 "Tau is printed, not trained on: detach what is only looked at."),

@@ -19,7 +19,7 @@ def project_loss(r, ids, end):
 
 
 def reward_loss(r, ids, end, at="end", pairs="neighbours", sign=1, form="logsigmoid",
-                one_mean=False):
+                reduce="none"):
     """The loss of each pair, and its mistakes by flag."""
     first = (ids == end).int().argmax(1)
     places = {"end": first, "last": torch.full_like(first, r.shape[1] - 1),
@@ -35,7 +35,8 @@ def reward_loss(r, ids, end, at="end", pairs="neighbours", sign=1, form="logsigm
     gap = sign * (better - worse)
     forms = {"logsigmoid": -F.logsigmoid(gap), "log(sigmoid)": -torch.log(torch.sigmoid(gap)),
              "no log": 1 - torch.sigmoid(gap)}
-    return forms[form].mean() if one_mean else forms[form]
+    loss = forms[form]
+    return {"none": loss, "mean": loss.mean(), "sum": loss.sum()}[reduce]
 
 
 def judged_pairs(random):
@@ -108,7 +109,10 @@ the rewards are 1 and 0, and the loss is 0.3133.""",
         Mistake("the first half of the rows is paired with the second half", {"pairs": "halves"},
                 "In which rows does the second pair stand?",
                 "Both layouts are in use. Read how the rows are arranged before you pair them."),
-        Mistake("one mean is given for all pairs", {"one_mean": True},
+        Mistake("one mean is given for all pairs", {"reduce": "mean"},
+                "How many pairs come in, and how many losses should come out?",
+                "The loss of each pair is asked for; the loop takes the mean."),
+        Mistake("the losses of all pairs are added up", {"reduce": "sum"},
                 "How many pairs come in, and how many losses should come out?",
                 "The loss of each pair is asked for; the loop takes the mean."),
     ),
