@@ -67,6 +67,7 @@ mask    (T,) 1 on the tokens of the answer
 others  a list, one tensor for each aligned model: its log-probs of ITS tokens of the
         answer. Each model has its own tokenizer, so the lengths differ.
 Returns (loss, tau), two numbers. tau is only looked at: detach it.
+The policy may find a token absurd: logp = -300.
 
 Take logp -7 -2 -2, mask 0 1 1, and one aligned model that says -1 -1 -1 -1.
 Then the loss is 1.3133 and tau .7311.""",

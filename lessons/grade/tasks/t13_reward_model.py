@@ -72,7 +72,7 @@ r    (2P,T) what the head says after every token. Rows 0 and 1 are the first pai
 ids  (2P,T) the tokens of these rows
 end  the id of <|end|>. It is the padding, too: after its <|end|> a row is filled with it.
 The reward of an answer is what the head says at its own <|end|>, the first in its row.
-Returns (P,): Bradley and Terry's loss of each pair.
+Returns (P,): Bradley and Terry's loss of each pair. Rewards may be 1000 apart.
 
 With end 9, the rows "4 9 9 9" and "4 4 9 9", and r = 5 1 9 9 and 5 7 0 3,
 the rewards are 1 and 0, and the loss is 0.3133.""",
@@ -163,8 +163,8 @@ B = Task(
 likes   a list of N numbers: the reward of each of N answers to one prompt, all different
 scores  a list of N numbers: their exact scores, which the reward does not see
 n       how many of the N answers are drawn, from 1 to N
-Take every subset of n different answers, keep the one of each that is liked best, and
-return the mean of the scores of those. itertools.combinations helps.
+Take every subset of n different answers, and keep from each the answer that is liked best.
+Returns the mean score of the kept answers. itertools.combinations helps.
 
 For likes 1 2 3 0 and scores 0 1 .5 .2 it is 0.425 for n = 1 and 0.5833 for n = 2.""",
     heading="Live",
