@@ -40,7 +40,7 @@ def check(task: Task) -> list[str]:
     """What is not in order, one line each."""
     exam = Exam(task, "check")
     shown, hidden = range(exam.shown), range(exam.shown, exam.shown + RANDOM)
-    bad = words(task) + styles(task, exam)
+    bad = words(task) + styles(task)
     model = exam.answer()
     for i in range(len(exam.args)):
         if exam.right[i].values is None:
@@ -128,10 +128,10 @@ def each(style, y):
     return tuple(style(part) for part in y) if isinstance(y, tuple) else style(y)
 
 
-def styles(task: Task, exam: Exam) -> list[str]:
-    bad = []
+def styles(task: Task) -> list[str]:
+    bad, few = [], Exam(task, "check", hidden=5)
     for style in plain, array, double, boolean, deeper:
-        state = judge(task, lambda *args: each(style, task.right(*args)), exam=exam)["state"]
+        state = judge(task, lambda *args: each(style, task.right(*args)), exam=few)["state"]
         if state != "right":
             bad.append(f"right in the style {style.__name__!r} is judged {state}")
     return bad

@@ -1,4 +1,6 @@
 """Cards of lesson 06."""
+from functools import lru_cache
+
 from lessons.grade.cards import Blank, Ledger, whose
 from lessons.grade.task import Mistake
 
@@ -26,14 +28,18 @@ def released_pushes_last_down(losses) -> str:
     return lacks and f"{lacks}: these losses are pushed by {strips.words(push)}"
 
 
-def blanks(name: str) -> list[Blank]:
+@lru_cache
+def found() -> dict[str, list[str]]:
     from lessons.grade import strips
-    found = {method: [strips.words(strips.demonstration(loss, [2.0, 1.0, 1.0, 0.0], **settings))]
-             for method, (loss, settings) in FORMS.items()}
+    return {method: [strips.words(strips.demonstration(loss, [2.0, 1.0, 1.0, 0.0], **settings))]
+            for method, (loss, settings) in FORMS.items()}
+
+
+def blanks(name: str) -> list[Blank]:
     build = Blank("losses", "Build: four losses for which IFT, released, pushes the LAST token by less than -0.5,\n"
                   "and the FIRST one by less than +1. (gamma = 0.95.) Write them as [2.0, 1.0, 1.0, 0.0].",
                   right=[0.0, 2.0, 0.0, 0.0], test=released_pushes_last_down)
-    return [*whose(found, SLIPS, name, "06c"), build]
+    return [*whose(found(), SLIPS, name, "06c"), build]
 
 
 TASKS = [Ledger(

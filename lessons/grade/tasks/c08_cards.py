@@ -1,4 +1,6 @@
 """Cards of lesson 08."""
+from functools import lru_cache
+
 from lessons.grade.cards import Blank, Ledger, whose
 from lessons.grade.task import Mistake
 
@@ -17,12 +19,19 @@ def slip(true: str, said: str) -> str:
     return LENGTH if (true in MEANS) != (said in MEANS) else SCALE
 
 
-def blanks(name: str) -> list[Blank]:
+@lru_cache
+def found() -> dict[str, list[str]]:
     from lessons.grade import strips
-    found = {method: ["chosen, rejected: " + strips.words([2 * x for x in strips.pairs(
-        method, [[0.0, 0.0]], [[0.0, 0.0, 0.0]])[0]])] for method in METHODS}
+    out = {}
+    for method in METHODS:
+        (push,) = strips.pairs(method, [[0.0, 0.0]], [[0.0, 0.0, 0.0]])
+        out[method] = ["chosen, rejected: " + strips.words([2 * x for x in push])]
+    return out
+
+
+def blanks(name: str) -> list[Blank]:
     slips = {(true, said): slip(true, said) for true in METHODS for said in METHODS if true != said}
-    return whose(found, slips, name, "08d")
+    return whose(found(), slips, name, "08d")
 
 
 TASKS = [Ledger(

@@ -1,4 +1,6 @@
 """Cards of lesson 12."""
+from functools import lru_cache
+
 from lessons.grade.cards import Blank, Ledger, whose
 from lessons.grade.task import Mistake
 
@@ -14,11 +16,15 @@ def slip(true: str, said: str) -> str:
     return ALONE if "RPO" in (true, said) else LABEL
 
 
-def blanks(name: str) -> list[Blank]:
+@lru_cache
+def found() -> dict[str, list[str]]:
     from lessons.grade import strips
-    found = {method: strips.two_pairs(method.lower().replace("-", "_")) for method in METHODS}
+    return {method: strips.two_pairs(method.lower().replace("-", "_")) for method in METHODS}
+
+
+def blanks(name: str) -> list[Blank]:
     slips = {(true, said): slip(true, said) for true in METHODS for said in METHODS if true != said}
-    return whose(found, slips, name, "12c")
+    return whose(found(), slips, name, "12c")
 
 
 TASKS = [Ledger(

@@ -29,6 +29,13 @@ def answer_logp(model, ids, prompt):
     return model.logp(ids)[prompt - 1:].sum()
 
 
+def descend(model, learning_rate):
+    """One step of plain gradient descent."""
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight -= learning_rate * weight.grad
+
+
 def train(chosen, rejected, prompt, beta, seed, steps):
     """DPO on one pair. -> the loss of every step, the final margin, how far the reference moved.
 
@@ -38,7 +45,6 @@ def train(chosen, rejected, prompt, beta, seed, steps):
     policy = Model(seed)
     reference = copy.deepcopy(policy)
     start = [weight.detach().clone() for weight in reference.parameters()]
-    optimizer = torch.optim.SGD(policy.parameters(), lr=0.5)
     losses = []
     for _ in range(steps):
         w = answer_logp(policy, chosen, prompt)
@@ -48,9 +54,9 @@ def train(chosen, rejected, prompt, beta, seed, steps):
             ref_l = answer_logp(reference, rejected, prompt)
         h = beta * ((w - ref_w) - (l - ref_l))
         loss = -F.logsigmoid(h)
-        optimizer.zero_grad()
+        policy.zero_grad()
         loss.backward()
-        optimizer.step()
+        descend(policy, 0.5)
         losses.append(loss.item())
     margin = (answer_logp(policy, chosen, prompt) - answer_logp(policy, rejected, prompt)).item()
     moved = [(now - before).abs().max().item() for now, before in zip(reference.parameters(), start)]
@@ -97,7 +103,7 @@ not move. After some steps the chosen answer is likelier than the rejected one."
         Bug("log-probs are averaged over the answer", "[prompt - 1:].sum()", "[prompt - 1:].mean()", "e",
             "The probability of an answer is a product over its tokens. What is its logarithm?",
             "With means, an answer twice as long counts half."),
-        Bug("gradients are never cleared", "        optimizer.zero_grad()\n", "", "e",
+        Bug("gradients are never cleared", "        policy.zero_grad()\n", "", "e",
             "Which gradients does the second step use?",
             "PyTorch adds gradients up until somebody clears them."),
         Bug("the first token of the answer is left out", "[prompt - 1:]", "[prompt:]", "e",
