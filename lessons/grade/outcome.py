@@ -49,7 +49,9 @@ def close(a, b) -> bool:
         return a == b
     if math.isnan(a) or math.isnan(b):
         return math.isnan(a) and math.isnan(b)
-    return a == b or abs(a - b) <= ABSOLUTE + RELATIVE * min(abs(a), abs(b))
+    if math.isinf(a) or math.isinf(b):
+        return a == b
+    return abs(a - b) <= ABSOLUTE + RELATIVE * min(abs(a), abs(b))
 
 
 def same(a: list, b: list) -> bool:
