@@ -163,7 +163,7 @@ def revealed(klass: Klass) -> list[tuple[float, float]]:
     pairs = []
     for result in klass.results:
         for entry in [e for e in result.log if e["event"] == "reveal"][:1]:
-            given, truth = entry.get("p"), entry.get("truth")
+            given, truth = entry.get("said"), entry.get("came")
             if isinstance(given, list) and isinstance(truth, list):
                 pairs += [(p, t) for p, t in zip(given, truth) if is_share(p) and t in (0, 1)]
     return pairs

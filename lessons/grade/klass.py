@@ -20,7 +20,7 @@ from pathlib import Path
 from lessons.grade import class_page, folder, worker
 from lessons.grade.folder import My
 from lessons.grade.results import (
-    Klass, Result, failure, hints, mark_equal, minutes, points, tries, unknown)
+    Klass, Result, attempts, hints, mark_equal, minutes, points, tries)
 from lessons.grade.submissions import KINDS, Unreadable, clean_copy, handed_in
 from nanouft.shell.config import UserError, one_line
 from nanouft.shell.files import write_text
@@ -30,6 +30,7 @@ COLUMNS = ("name", "task", "kind", "state", "points", "mistake", "tries", "minut
            "seed", "hash", "same_as")
 AT_ONCE = 2                             # submissions that are graded at a time
 SECONDS = 20                            # for a task
+LINES = 20                              # of code that --mine prints
 TIMEOUTS = 3                            # after so many the rest of a submission is left out
 
 
@@ -53,17 +54,15 @@ def main(submissions: str, out: str, seed_file: str | None = None) -> None:
 
 def mine(submissions: str) -> None:
     """--mine FOLDER: failures that no mistake explains, equal ones together, many first."""
-    place = Path(submissions)
-    klass = graded(place, "")
-    groups = unknown(klass.results)
-    if not groups:
+    found = attempts(graded(Path(submissions), "").results)
+    if not found:
         print("no unknown failures")
-    for group in groups:
-        first = group[0]
-        print(f"\n{first.task.id}  {len(group)} x  {', '.join(r.name for r in group)[:80]}")
-        print(f"  {visible(failure(first))[:200]}")
-        for line in visible(first.code).splitlines()[:20]:
-            print(f"    {line[:100]}")
+    for (id, outcome), who in sorted(found.items(), key=lambda pair: (-len(pair[1]), pair[0])):
+        print(f"\n{id}  {len(who)} x  {visible(', '.join(sorted(who)))[:80]}")
+        print(f"  {visible(outcome)[:200]}")
+        code = max(who.values(), key=bool)
+        for line in visible(code).splitlines()[:LINES]:
+            print(f"    {line[:96]}")
 
 
 def pack(my: str, out: str = "") -> None:

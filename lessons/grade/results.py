@@ -74,10 +74,13 @@ def failure(result: Result) -> str:
     """What came out, in one line: equal lines are equal failures."""
     found = result.verdict
     note = str(found.get("note") or found.get("error") or "")
-    values = [row.get("yours") for row in found.get("cases", ())]
-    shown = [f"{v:.3g}" if isinstance(v, float) else str(v).split(":")[0]
-             for value in values for v in (value if isinstance(value, list) else [value])]
-    return " ".join(filter(None, [note, *shown]))
+    return f"{note} {in_short([row.get('yours') for row in found.get('cases', ())])}".strip()
+
+
+def in_short(values: list) -> str:
+    """The outcomes of all cases: numbers with three digits, exceptions by their names."""
+    flat = [v for value in values for v in (value if isinstance(value, list) else [value])]
+    return " ".join(f"{v:.3g}" if isinstance(v, float) else str(v).split(":")[0] for v in flat)
 
 
 def unknown(results: list[Result]) -> list[list[Result]]:
@@ -87,6 +90,18 @@ def unknown(results: list[Result]) -> list[list[Result]]:
         if result.state == "unknown":
             groups[result.task.id, failure(result)].append(result)
     return sorted(groups.values(), key=lambda group: (-len(group), group[0].task.id))
+
+
+def attempts(results: list[Result]) -> dict[tuple, dict[str, str]]:
+    """{(task, outcome): {name: code}} of unknown failures, handed in or only tried."""
+    found = defaultdict(dict)
+    for r in results:
+        for entry in tries(r.log):
+            if entry.get("state") == "unknown" and isinstance(entry.get("values"), list):
+                found[r.task.id, in_short(entry["values"])][r.name] = ""
+        if r.state == "unknown":
+            found[r.task.id, failure(r)][r.name] = r.code
+    return found
 
 
 # ---- equal answers -------------------------------------------------------------------------------
@@ -127,11 +142,18 @@ def tree_of(code: str) -> str:
         return ""
 
 
+def comparable(result: Result) -> bool:
+    """A function that was written. Cards and repaired programs are equal when they are right."""
+    task = result.task
+    written = hasattr(task, "signature") and not hasattr(task, "program")
+    return written and result.state != "not begun"
+
+
 def mark_equal(results: list[Result]) -> None:
     """Who has handed in the same tree for the same task."""
     groups = defaultdict(list)
     for result in results:
-        tree = tree_of(result.code) if result.state != "not begun" else ""
+        tree = tree_of(result.code) if comparable(result) else ""
         if tree:
             groups[result.task.id, tree].append(result)
     for group in groups.values():

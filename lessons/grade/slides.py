@@ -54,9 +54,9 @@ def slides(lesson: Path, out: Path) -> list[Path]:
     """Run the lesson, lay each of its pictures on a page."""
     with tempfile.TemporaryDirectory(prefix="nanouft-slides-") as place:
         env = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}
-        done = subprocess.run([sys.executable, "-c", RUN, str(lesson), str(SHARP)], cwd=place, env=env,
-                              stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8",
-                              errors="replace")
+        done = subprocess.run(
+            [sys.executable, "-c", RUN, str(lesson), str(SHARP)], cwd=place, env=env,
+            stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", errors="replace")
         pictures = sorted(Path(place, "out", "lessons").glob("*.png"))
         if done.returncode or not pictures:
             last = (done.stderr.strip().splitlines() or ["it made no picture"])[-1]

@@ -26,6 +26,8 @@ def handed_in(folder: Path) -> list[Path]:
     """The submissions in a folder, by name."""
     if not folder.is_dir():
         raise UserError(f"--class {said(str(folder))}: is no folder")
+    if any(folder.glob("*.py")):                    # it is itself a my/
+        return [folder.resolve()]
     found = [p for p in sorted(folder.iterdir()) if not p.name.startswith(".")]
     found = [p for p in found if p.is_dir() or p.suffix.lower() == ".zip"]
     if not found:
