@@ -113,8 +113,6 @@ def last_state(my: My, id: str) -> str:
 
 
 def print_json(ids: list[str], my: My, seed: str | None) -> int:
-    for id in ids:
-        folder.find(id)
     found = worker.grade(ids, my, seed or my.name)
     short = {id: {"state": v["state"], "mistake": v["mistake"]} for id, v in found.items()}
     print(json.dumps(short))
@@ -134,7 +132,8 @@ def judge(id: str, my: My, seed: str | None) -> None:
         task["hints"] = max(0, task["hints"] - used)
         unknown = found["state"] == "unknown" and "cases" in found
         more = {"values": [case["yours"] for case in found["cases"]]} if unknown else {}
-        if "seal" in found:
+        sealed = [entry.get("hash") for entry in my.entries(id, "sealed")]
+        if found.get("seal") not in [None, *sealed]:
             my.log(id, "sealed", hash=found["seal"])
         result = {name: found[name] for name in ("state", "mistake", "hash")}
         my.log(id, "try", **result, **more)

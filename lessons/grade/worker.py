@@ -62,8 +62,9 @@ def ask(ids: list[str], my: My, seed: str, seconds: float) -> dict[str, dict]:
                     found[running["id"]] = running | line
                 running = line if "id" in line else {}
         except queue.Empty:
-            id = running.get("id", ids[0])
-            found[id] = running | failed("time")
+            if not running:
+                raise UserError(f"Python and torch did not start within {START} s") from None
+            found[running["id"]] = running | failed("time")
         finally:
             child.kill()
             child.wait()

@@ -391,8 +391,9 @@ def test_brier():
 
 def test_cards_that_are_filled_in_strangely(my, capsys):
     """Text, a list, a probability that is none, a file that is no TOML: a line, never a traceback."""
-    for id, values in {"06c": {"A": ["x"], "losses": [1, "a", 2, 3]}, "04c": {"sft": 3}, "10c": {"seeds": [[]]},
-                       "02p": {"a": "often"}, "04p": dict.fromkeys("abcd", math.nan), "13c": {"unknown_names": -1}}.items():
+    strange = {"06c": {"A": ["x"], "losses": [1, "a", 2, 3]}, "04c": {"sft": 3}, "10c": {"seeds": [[]]},
+               "02p": {"a": "often"}, "04p": dict.fromkeys("abcd", -0.1), "13c": {"unknown_names": -1}}
+    for id, values in strange.items():
         fill(my, id, values)
         command.main([id])
         assert my.entries(id, "try")[-1]["state"] in ("unknown", "wrong"), capsys.readouterr().out
