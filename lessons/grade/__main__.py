@@ -1,0 +1,174 @@
+"""Exercises and their grader. Answers are written in my/, which is made at the first use.
+
+    python -m lessons.grade                  # all tasks, and how far you are
+    python -m lessons.grade 07a              # judge one task
+    python -m lessons.grade 07a --watch      # ... again whenever the file is saved
+    python -m lessons.grade 07a --hint       # a question; then where to look; then an example
+    python -m lessons.grade 07a --solution   # after success, or after five tries and 20 minutes
+    python -m lessons.grade 07a --in-lesson  # your loss trains the lesson's model
+    python -m lessons.grade 07p --reveal     # runs the experiment of a prediction
+
+For teachers (docs/teaching/): --class FOLDER --out class.csv, --mine FOLDER. For hand-in: --pack.
+"""
+import json
+import sys
+import time
+
+from lessons.grade import folder, solution, ui, worker
+from lessons.grade.folder import My
+from nanouft.shell.config import Parser, UserError, run
+
+
+def parser() -> Parser:
+    flags = Parser(prog="python -m lessons.grade", description=__doc__)
+    flags.add_argument("tasks", nargs="*", metavar="TASK",
+                       help="07a ...; none: the list, with --json and --check all")
+    flags.add_argument("--my", default="my", metavar="DIR",
+                       help="the folder with your answers [my]")
+    flags.add_argument("--seed", metavar="WORD",
+                       help="draws the hidden cases [your name]; with --class a file")
+    flags.add_argument("--class", dest="klass", metavar="FOLDER",
+                       help="grade all submissions in a folder")
+    flags.add_argument("--mine", metavar="FOLDER",
+                       help="failures that no mistake explains, equal ones together")
+    flags.add_argument("--out", metavar="FILE",
+                       help="the table of --class [class.csv], the zip of --pack")
+    for name, words in {"watch": "judge again whenever the file is saved",
+                        "hint": "the next of three hints",
+                        "solution": "after success, or five tries and 20 minutes",
+                        "in-lesson": "run the lesson with your function in place of the project's",
+                        "reveal": "run the experiment of a prediction that is sealed",
+                        "pack": "put my/ into a zip, to be handed in",
+                        "json": "print states as JSON and nothing else",
+                        "check": "are the tasks themselves in order?"}.items():
+        flags.add_argument(f"--{name}", action="store_true", help=words)
+    return flags
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parser().parse_args(argv)
+    my = My(args.my)
+    if args.check:
+        from lessons.grade import check
+        return check.main(args.tasks)
+    if args.klass or args.mine or args.pack:
+        return teach(args)
+    if args.json:
+        return print_json(args.tasks or [task.id for task in folder.all_tasks()], my, args.seed)
+    if not args.tasks:
+        return print_list(my)
+    for id in args.tasks:
+        if args.hint:
+            hint(folder.find(id), my)
+        elif args.solution:
+            solution.show(folder.find(id), my)
+        elif args.reveal:
+            reveal(folder.find(id), my)
+        elif args.in_lesson:
+            from lessons.grade.used import in_lesson
+            in_lesson(folder.find(id), my)
+        elif args.watch:
+            watch(id, my, args.seed)
+        else:
+            judge(id, my, args.seed)
+    return 0
+
+
+def teach(args) -> int:
+    """What a teacher does, and what is handed in."""
+    from lessons.grade import klass
+    if args.klass:
+        klass.main(args.klass, args.out or "class.csv", args.seed)
+    elif args.mine:
+        klass.mine(args.mine)
+    else:
+        klass.pack(args.my, args.out or "")
+    return 0
+
+
+# ---- the list ------------------------------------------------------------------------------------
+
+def print_list(my: My) -> int:
+    """The list; at the first use also the folder, and the question for a name."""
+    tasks = folder.all_tasks()
+    if not my.path.exists():
+        my.call_me(ask_name())
+        my.begin(tasks)
+        print(f"{my.path} is made: write there. Files in it are never overwritten.\n")
+    states = {task.id: last_state(my, task.id) for task in tasks}
+    print("\n".join(ui.progress(tasks, states, str(my.path))))
+    return 0
+
+
+def ask_name() -> str:
+    """Without a terminal nobody is asked."""
+    if not sys.stdin or not sys.stdin.isatty():
+        return "student"
+    return input("Your name (it draws your planted bugs, nothing else): ").strip() or "student"
+
+
+def last_state(my: My, id: str) -> str:
+    tries = my.entries(id, "try")
+    return tries[-1].get("state", "not begun") if tries else "not begun"
+
+
+def print_json(ids: list[str], my: My, seed: str | None) -> int:
+    found = worker.grade(ids, my, seed or my.name)
+    short = {id: {"state": v["state"], "mistake": v["mistake"]} for id, v in found.items()}
+    print(json.dumps(short))
+    return 0
+
+
+# ---- one task ------------------------------------------------------------------------------------
+
+def judge(id: str, my: My, seed: str | None) -> None:
+    """Judged in another process, which alone imports torch; so this one starts at once."""
+    if not my.path.exists():
+        my.call_me(ask_name())
+    found = worker.grade([id], my, seed or my.name)[id]
+    task = found["task"]
+    if found["state"] != "not begun":
+        used = len(my.entries(id, "hint"))
+        task["hints"] = max(0, task["hints"] - used)
+        unknown = found["state"] == "unknown" and "cases" in found
+        more = {"values": [case["yours"] for case in found["cases"]]} if unknown else {}
+        sealed = [entry.get("hash") for entry in my.entries(id, "sealed")]
+        if found.get("seal") not in [None, *sealed]:
+            my.log(id, "sealed", hash=found["seal"])
+        result = {name: found[name] for name in ("state", "mistake", "hash")}
+        my.log(id, "try", **result, **more)
+    print("\n".join(ui.report(task, found)), flush=True)
+
+
+def watch(id: str, my: My, seed: str | None) -> None:
+    """Judge, wait until the file changes, judge again. Ctrl-C ends it."""
+    task = folder.find(id)
+    while True:
+        before = my.hash(task)
+        judge(id, my, seed)
+        before = before or my.hash(task)                    # it was made just now
+        line = f"  waiting for {my.file(task)} to be saved; Ctrl-C ends"
+        print(ui.paint(line, "dim"), flush=True)
+        while my.hash(task) in ("", before):                # "": an editor is replacing it
+            time.sleep(0.3)
+
+
+def hint(task, my: My) -> None:
+    """The next hint; after the last one, all of them again."""
+    if not task.hints:
+        raise UserError(f"{task.id} has no hints; the text of the task says all")
+    used = len(my.entries(task.id, "hint"))
+    my.log(task.id, "hint", number=min(used + 1, len(task.hints)))
+    for number, text in enumerate(task.hints[:used + 1], 1):
+        print(f"{number}. {text}")
+
+
+def reveal(task, my: My) -> None:
+    if task.kind != "predict":
+        raise UserError(f"{task.id} is no prediction; --reveal is for tasks such as 07p")
+    from lessons.grade import cards
+    print("\n".join(cards.reveal(task, my)))
+
+
+if __name__ == "__main__":
+    raise SystemExit(run(main))

@@ -1,0 +1,166 @@
+"""Are the tasks themselves in order? python -m lessons.grade --check [07a ...]
+
+For every task: right passes in five styles; the model without flags is right; every mistake is
+refused and gets its own name, on the shown cases alone and on random ones alone; two mistakes at
+once are refused, too; and programs with mistakes drawn at random never get a name that is not
+theirs.
+"""
+import time
+from dataclasses import replace
+from random import Random
+
+import torch
+
+from lessons.grade import styles
+from lessons.grade.cards import tomllib
+from lessons.grade.engine import RANDOM, Exam, judge
+from lessons.grade.folder import all_tasks, lesson_file
+from lessons.grade.task import Task
+
+DRAWN = 200                                 # programs with mistakes at random
+
+
+def main(ids: list[str]) -> int:
+    """The tasks whose number begins so, all of them without any."""
+    torch.set_num_threads(1)
+    start, bad, mistakes, some = time.time(), 0, 0, []
+    for task in all_tasks():
+        if not ids or task.id.startswith(tuple(ids)):
+            before = time.time()
+            found = check(task) if hasattr(task, "signature") else check_card(task)
+            found += heading(task)
+            seconds = time.time() - before
+            print(f"{task.id}  {len(task.mistakes):2} mistakes  {seconds:4.1f} s  ",
+                  *(found or ["ok"]), sep="\n      " if found else "", flush=True)
+            bad += bool(found)
+            mistakes += len(task.mistakes)
+            some.append(task)
+    core = sum(task.core for task in some)
+    print(f"{len(some)} tasks, {core} of them core, {mistakes} named mistakes, "
+          f"{time.time() - start:.0f} s; {bad or 'none'} not in order")
+    return 1 if bad else 0
+
+
+def check(task: Task) -> list[str]:
+    """What is not in order, one line each."""
+    exam = Exam(task, "check")
+    if bad := words(task) + styles.check(task) + model(exam):
+        return bad[:8]
+    shown, hidden = range(exam.shown), range(exam.shown, exam.shown + RANDOM)
+    bad = told_apart(exam, shown, "the shown cases") + told_apart(exam, hidden, "random cases")
+    for mistake in task.mistakes:
+        found = judge(task, exam.answer(mistake), exam=exam)
+        if found["state"] not in ("wrong", "amber") or found["mistake"] != mistake.name:
+            bad.append(f"{mistake.name!r} is judged {found['state']}, {found['mistake']!r}")
+    for a, b in exam.pairs():
+        if exam.answer(a, b).agrees(exam.right):
+            bad.append(f"{a.name!r} and {b.name!r} at once are right: give them a flag in common")
+    return bad + laws(task, exam) + wrong_names(task, exam)
+
+
+def model(exam: Exam) -> list[str]:
+    """The model without flags equals the reference, values and gradients."""
+    bad, right, without = [], exam.right, exam.answer()
+    for i in exam.all:
+        where = f"case {i + 1}" if i < exam.shown else f"random case {i - exam.shown + 1}"
+        unseen = [answer.gradient(i) is None for answer in (right, without)]
+        if right[i].values is None:
+            bad.append(f"{where}: right raises {right[i].error}")
+        elif not without.agrees(right, [i]) or unseen[0] != unseen[1]:
+            bad.append(f"{where}: model without flags says {without[i].values} "
+                       f"{without.gradient(i)}, right {right[i].values} {right.gradient(i)}")
+    return bad
+
+
+def told_apart(exam: Exam, cases: range, where: str) -> list[str]:
+    """Every mistake is refused on these cases alone, and no two are equal."""
+    bad, mistakes = [], exam.task.mistakes
+    for i, mistake in enumerate(mistakes):
+        wrong = exam.answer(mistake)
+        if wrong.agrees(exam.right, cases):
+            bad.append(f"{mistake.name!r} is not refused on {where}")
+        for other in mistakes[:i]:
+            if wrong.agrees(exam.answer(other), cases):
+                bad.append(f"{mistake.name!r} is the same as {other.name!r} on {where}")
+    return bad
+
+
+def heading(task) -> list[str]:
+    """A task names a heading of its lesson."""
+    text = lesson_file(task.id).read_text(encoding="utf-8")
+    return [] if f" {task.heading}" in text else [f"the lesson has no heading {task.heading!r}"]
+
+
+def words(task: Task) -> list[str]:
+    """The texts of a task."""
+    bad = []
+    names = [m.name for m in task.mistakes]
+    if len(set(names)) < len(names):
+        bad.append("two mistakes have one name")
+    if len(names) < 3:
+        bad.append(f"{len(names)} mistakes: at least three are needed")
+    if len(task.hints) != 3:
+        bad.append(f"{len(task.hints)} hints: three are needed")
+    for mistake in task.mistakes:
+        if "?" not in mistake.question:
+            bad.append(f"{mistake.name!r}: the question has no question mark")
+        if not mistake.say:
+            bad.append(f"{mistake.name!r}: nothing to say on Monday")
+    return bad
+
+
+def laws(task: Task, exam: Exam) -> list[str]:
+    """A law holds for the right answer."""
+    bad = []
+    for law in task.laws:
+        bad += [f"right breaks the law {law.words!r}" for args in exam.args
+                if not law.holds(task.right, args)][:1]
+    return bad
+
+
+def wrong_names(task: Task, exam: Exam) -> list[str]:
+    """Programs with one to all mistakes. Another name than theirs is allowed if no fresh case tells
+    the two apart.
+    """
+    draw, bad, seen = Random(0), [], set()
+    again = Exam(replace(task, cases=()), "again")
+    by_name = {m.name: m for m in task.mistakes}
+    for _ in range(DRAWN):
+        some = draw.sample(task.mistakes, draw.randint(1, len(task.mistakes)))
+        used, chosen = set(), []
+        for mistake in some:
+            if not used & mistake.flags.keys():
+                used |= mistake.flags.keys()
+                chosen.append(mistake)
+        key = frozenset(m.name for m in chosen)
+        if key in seen:
+            continue
+        seen.add(key)
+        found = judge(task, exam.answer(*chosen), exam=exam)
+        for reading in found.get("readings", ()):
+            said = [by_name[name] for name in reading]
+            if set(reading) != key and not again.answer(*chosen).agrees(again.answer(*said)):
+                bad.append(f"{' and '.join(sorted(key))!r} is called {' and '.join(reading)!r}")
+    return bad
+
+
+# ---- cards ---------------------------------------------------------------------------------------
+
+def check_card(card) -> list[str]:
+    """Right values pass, each mistake has its name, the untouched file is not begun; for three
+    students.
+    """
+    bad = [f"{len(card.hints)} hints: three are needed"] if len(card.hints) != 3 else []
+    for name in ("Ada", "Zoë 学", ""):
+        blank = tomllib.loads(card.starter(name))
+        if card.judge(blank, name)[0] != "not begun":
+            bad.append("the starter is not `not begun`")
+        state = card.judge(card.good(name), name)[0]
+        if state != ("amber" if card.kind == "predict" else "right"):
+            bad.append(f"right values are judged {state}")
+        for mistake, values in card.wrong(name).items():
+            state, found, _ = card.judge(values, name)
+            if state != "wrong" or found.name != mistake:
+                bad.append(f"{mistake!r} is judged {state}, {found and found.name!r}")
+    left = {m.name for m in card.mistakes} - {m for name in ("Ada", "Bo") for m in card.wrong(name)}
+    return bad + [f"nothing makes the mistake {name!r}" for name in left if card.kind != "predict"]

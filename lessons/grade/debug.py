@@ -1,0 +1,86 @@
+"""Debug tasks: a whole small program with one planted bug, drawn by the student's name.
+
+Two things are judged: what the repaired program does, and the answer to one question. With this
+bug, which of six things would the log of the run have shown? Most bugs leave the loss pretty.
+"""
+from dataclasses import dataclass
+from random import Random
+
+from lessons.grade.task import Mistake, Task
+
+LETTERS = "abcdef"
+
+
+@dataclass(frozen=True)
+class Bug:
+    name: str                           # ends "This is what happens if ...", as in Mistake
+    right: str                          # these lines of the program ...
+    wrong: str                          # ... become these
+    shows: str                          # the letter of what the log would have shown
+    question: str
+    say: str
+
+
+@dataclass(frozen=True)
+class Debug(Task):
+    """A Task whose starter is a program with one of these bugs. Made by `debug`."""
+    program: str = ""                   # without bugs
+    bugs: tuple[Bug, ...] = ()
+    log: tuple[str, ...] = ()           # six things that a log can show
+    ask: str = "Which of these would the log of the run have shown, with the bug in it?"
+
+    def drawn(self, name: str) -> Bug:
+        """The bug that this student gets."""
+        return Random(f"{name} {self.id} bug").choice(self.bugs)
+
+    def starter(self, name: str) -> str:
+        choices = [f"    {letter}  {words}" for letter, words in zip(LETTERS, self.log)]
+        text = "\n".join([f"{self.id}. {self.text.strip()}", "", self.ask, *choices])
+        program = planted(self.program, self.drawn(name))
+        return f'"""{text}\n"""\n{program}\n\nLOG = ""        # your answer: one letter\n'
+
+    def and_log(self, found: dict, answer, name: str) -> dict:
+        """The verdict, with the answer about the log. The name of the planted bug is not told."""
+        bug = self.drawn(name)
+        if found["mistake"] == bug.name:
+            return found | {"mistake": None, "readings": [], "question": bug.question,
+                            "note": "planted"}
+        if found["state"] == "right" and answer != bug.shows:
+            return found | {"state": "amber", "mistake": None, "note": "log"}
+        return found
+
+    def solution(self, name: str) -> str:
+        bug = self.drawn(name)
+        return f"{self.program}\nLOG = {bug.shows!r}        # the planted bug: {bug.name}"
+
+
+def planted(program: str, bug: Bug) -> str:
+    assert program.count(bug.right) == 1, f"{bug.name}: the lines are not there, or there twice"
+    return program.replace(bug.right, bug.wrong)
+
+
+def debug(id: str, *, bugs: tuple[Bug, ...], program: str, signature: str, **fields) -> Debug:
+    """A Debug task. Its reference and its mistakes are one program, with and without each bug."""
+    programs = Programs(program, {bug.name: bug for bug in bugs}, signature.split("(")[0])
+    mistakes = tuple(Mistake(bug.name, {"bug": bug.name}, bug.question, bug.say) for bug in bugs)
+    return Debug(id, "debug", signature=signature, bugs=bugs, mistakes=mistakes,
+                 program=program.strip() + "\n", right=programs.right, model=programs.model,
+                 **fields)
+
+
+class Programs:
+    """The function of the program, with each bug and without. Each is built at its first call."""
+
+    def __init__(self, program: str, bugs: dict[str, Bug], function: str):
+        self.program, self.bugs, self.function, self.built = program, bugs, function, {}
+
+    def right(self, *args):
+        return self.model(*args)
+
+    def model(self, *args, bug: str = ""):
+        if bug not in self.built:
+            text = planted(self.program, self.bugs[bug]) if bug else self.program
+            space: dict = {"__name__": "program"}
+            exec(text, space)
+            self.built[bug] = space[self.function]
+        return self.built[bug](*args)

@@ -1,0 +1,135 @@
+"""Where things are: the tasks by number, and the student's folder with starters, answers and log.
+
+    my/07_dpo.py        functions to write
+    my/bugs/07d.py      a program with one planted bug
+    my/cards/07p.toml   a card to fill in; my/plans/10c.toml a plan of an experiment
+    my/name.txt         the student's name: it draws bugs, cards and hidden cases, nothing else
+    my/log.jsonl        one line for every try, hint, seal, reveal, solution
+
+What a student has written is never overwritten.
+"""
+import hashlib
+import importlib
+import json
+import time
+from pathlib import Path
+
+from nanouft.shell.config import UserError, nearest
+
+ROOT = Path(__file__).resolve().parents[2]
+TASKS = Path(__file__).with_name("tasks")
+
+
+# ---- tasks ---------------------------------------------------------------------------------------
+
+def lessons() -> list[str]:
+    """["00", "01", ...]: the lessons that have tasks."""
+    return sorted({file.stem[1:3] for file in TASKS.glob("[a-z][0-9][0-9]_*.py")})
+
+
+def tasks_of(lesson: str) -> list:
+    """The tasks of a lesson. Its functions (t), debug programs (d) and cards (c) are in files."""
+    files = sorted(TASKS.glob(f"[a-z]{lesson}_*.py"))
+    modules = [importlib.import_module(f"lessons.grade.tasks.{file.stem}") for file in files]
+    return sorted((task for module in modules for task in module.TASKS), key=lambda task: task.id)
+
+
+def all_tasks() -> list:
+    return [task for lesson in lessons() for task in tasks_of(lesson)]
+
+
+def find(id: str):
+    here = {task.id: task for task in tasks_of(id[:2])} if id[:2] in lessons() else {}
+    if id not in here:
+        close = nearest(id, here)
+        raise UserError(f"there is no task {id!r}{close}; python -m lessons.grade lists all")
+    return here[id]
+
+
+def lesson_file(id: str) -> Path:
+    """07a -> lessons/07_dpo.py"""
+    (file,) = (ROOT / "lessons").glob(f"{id[:2]}_*.py")
+    return file
+
+
+# ---- the student's folder ------------------------------------------------------------------------
+
+class My:
+    def __init__(self, path: Path | str = "my"):
+        self.path = Path(path)
+
+    @property
+    def name(self) -> str:
+        file = self.path / "name.txt"
+        return file.read_text(encoding="utf-8").strip() if file.exists() else ""
+
+    def call_me(self, name: str) -> None:
+        self.path.mkdir(parents=True, exist_ok=True)
+        (self.path / "name.txt").write_text(name + "\n", encoding="utf-8")
+
+    def file(self, task) -> Path:
+        """Where the answer to a task is written."""
+        if task.kind == "debug" and hasattr(task, "program"):
+            return self.path / "bugs" / f"{task.id}.py"
+        if hasattr(task, "signature"):
+            return self.path / lesson_file(task.id).name
+        return self.path / ("plans" if task.kind == "design" else "cards") / f"{task.id}.toml"
+
+    def begin(self, tasks: list) -> list[Path]:
+        """Starters for these tasks, where there is no file yet. -> the new files."""
+        new = {}
+        for task in tasks:
+            file = self.file(task)
+            if not file.exists():
+                new.setdefault(file, []).append(task)
+        for file, some in new.items():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(starter(some, self.name), encoding="utf-8")
+        return list(new)
+
+    def log(self, task: str, event: str, **more) -> None:
+        self.path.mkdir(parents=True, exist_ok=True)
+        entry = {"time": round(time.time()), "task": task, "event": event} | more
+        with open(self.path / "log.jsonl", "a", encoding="utf-8") as f:
+            f.write(json.dumps(entry) + "\n")
+
+    def entries(self, task: str = "", event: str = "") -> list[dict]:
+        """What the log says, oldest first; of one task, of one kind of event."""
+        file = self.path / "log.jsonl"
+        lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+        found = [entry for entry in map(read_entry, lines) if entry]
+        return [e for e in found if task in ("", e["task"]) and event in ("", e["event"])]
+
+    def hash(self, task) -> str:
+        """Twelve letters that tell two versions of an answer apart."""
+        file = self.file(task)
+        return hashlib.sha256(file.read_bytes()).hexdigest()[:12] if file.exists() else ""
+
+
+def read_entry(line: str) -> dict | None:
+    """None for a line that somebody has edited out of shape."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None
+    return entry if isinstance(entry, dict) and {"time", "task", "event"} <= entry.keys() else None
+
+
+# ---- starters: made from the tasks, so that there is no second source ----------------------------
+
+def starter(tasks: list, name: str) -> str:
+    """What a student starts from: functions without bodies, or one program, or one card."""
+    if not hasattr(tasks[0], "signature") or hasattr(tasks[0], "program"):
+        return tasks[0].starter(name)
+    lesson = lesson_file(tasks[0].id)
+    command = f"python -m lessons.grade {tasks[0].id}"
+    head = f'"""Exercises of lessons/{lesson.name}. Graded by: {command}"""\nimport torch\n'
+    return head + "".join(map(function_starter, tasks))
+
+
+def function_starter(task) -> str:
+    text = "\n".join(f"    {line}".rstrip() for line in task.text.strip().splitlines()).strip()
+    raw = "r" if "\\" in text else ""
+    about = f"# ---- {task.id}: {task.kind}, level {task.level}, about {task.minutes} minutes "
+    body = f'    {raw}"""{text}\n    """\n    raise NotImplementedError\n'
+    return f"\n\n{about:-<100}\ndef {task.signature}:\n{body}"

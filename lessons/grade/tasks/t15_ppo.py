@@ -1,0 +1,227 @@
+"""Exercises of lesson 15: advantages and the clip."""
+import math
+
+import torch
+
+from lessons.grade.task import Case, Law, Mistake, Task
+from nanouft.objectives import ppo
+from nanouft.objectives.reinforce import clipped
+
+
+def draw(random, n, low, high):
+    return torch.tensor([random.uniform(low, high) for _ in range(n)])
+
+
+# ---- 15a: advantages -----------------------------------------------------------------------------
+def project_gae(R, V, lam, gamma):
+    """The project's GAE on one answer without padding."""
+    return ppo.gae(R[None], V[None], torch.ones(1, len(R)), gamma, lam)[0]
+
+
+def gae(R, V, lam, gamma, beyond=False, forwards=False, tail="gamma lam", subtract=True,
+        give="advantages", in_delta=True):
+    """GAE of one answer, and its mistakes by flag."""
+    T = len(R)
+    decay = {"gamma lam": gamma * lam, "gamma": gamma, "lam": lam, "none": 0.0}[tail]
+    A, later = [0.0] * T, 0.0
+    for t in range(T) if forwards else reversed(range(T)):
+        if t + 1 < T:
+            following = V[t + 1]
+        else:
+            following = V[t] if beyond else 0.0
+        delta = R[t] + (gamma if in_delta else 1) * following - (V[t] if subtract else 0)
+        later = delta + decay * later
+        A[t] = later
+    A = torch.stack(A)
+    return {"advantages": A, "returns": A + V, "whitened": (A - A.mean()) / A.std(),
+            "reversed": A.flip(0)}[give]
+
+
+def one_answer(random):
+    T = random.randint(3, 5)
+    lam, gamma = random.choice([0.3, 0.5, 0.95]), random.choice([0.8, 0.9, 1.0])
+    return draw(random, T, -1, 1), draw(random, T, 0.2, 1), lam, gamma
+
+
+def no_reward_reaches_later_tokens(advantages, args):
+    R, V, lam, gamma = args
+    more = R.clone()
+    more[0] += 5
+    one, other = (torch.as_tensor(advantages(r, V, lam, gamma))[1:] for r in (R, more))
+    return torch.allclose(one, other, atol=1e-3)
+
+
+R = torch.tensor([0.0, 0, 1])
+FLAT, FALLING = torch.full((3,), 0.5), torch.tensor([0.5, 0.4, 0.3])
+A = Task(
+    "15a", "implement", level=2, minutes=20, core=True,
+    signature="gae(R, V, lam, gamma)",
+    text="""The advantages of the tokens of one answer (GAE).
+
+R           (T,) the reward of each token
+V           (T,) what the critic expects before each token; after the end it is 0
+lam, gamma  numbers from 0 to 1. gamma discounts: V_{t+1} counts gamma times in delta_t,
+            and A_{t+1} counts gamma times lam in A_t. (In the lesson gamma is 1.)
+Returns (T,), not whitened.
+
+R 0 0 1, V .5 .5 .5, lam .5 and gamma 1 give .125 .25 .5.""",
+    heading="One equation",
+    right=project_gae, model=gae,
+    cases=(Case((R, FLAT, 0.5, 1.0), "lam = .5"),
+           Case((R, FALLING, 1.0, 1.0), "lam = 1, V .5 .4 .3"),
+           Case((R, FALLING, 0.0, 0.9), "lam = 0, gamma = .9"),
+           Case((R, FALLING, 0.5, 0.9), "lam = .5, gamma = .9")),
+    random=one_answer,
+    mistakes=(
+        Mistake("a value is taken from beyond the end", {"beyond": True},
+                "What is still to come after the last token?",
+                "After the end nothing is expected: the next value is 0."),
+        Mistake("the loop runs forwards", {"forwards": True},
+                "When you compute A_0, do you know A_1 already?",
+                "A token is judged by what comes after it, so the loop starts at the end."),
+        Mistake("lam is never used", {"tail": "gamma"},
+                "What changes in your function if lam is 0?",
+                "Lam says how far back a surprise is handed."),
+        Mistake("only the token's own delta is given", {"tail": "none"},
+                "What changes in your function if lam is 1?",
+                "With lam above 0 a token also gets a part of the later surprises."),
+        Mistake("V_t is not subtracted", {"subtract": False},
+                "All goes as the critic expected. What should the advantages be?",
+                "An advantage is what came minus what was expected."),
+        Mistake("gamma is missing where later advantages are added", {"tail": "lam"},
+                "Over one step both numbers shrink what is to come. Do both appear?",
+                "Gamma stands twice: before the next value and before the next advantage."),
+        Mistake("gamma is missing before the next value", {"in_delta": False},
+                "In delta, how much is the next value worth now?",
+                "Gamma stands twice: before the next value and before the next advantage."),
+        Mistake("the critic's goals are given, advantage plus value", {"give": "returns"},
+                "Is your first number what was earned, or what was earned beyond V?",
+                "The returns are what the critic should learn; the policy needs advantages."),
+        Mistake("the advantages come in the order of the loop, the last token first",
+                {"give": "reversed"},
+                "Which token does the first number of your result belong to?",
+                "The loop runs from the end; the result must not."),
+        Mistake("the advantages are whitened", {"give": "whitened"},
+                "Over which tokens should a mean be taken: of one answer or of all?",
+                "Whitening comes last, over the whole rollout, after the critic's goals."),
+    ),
+    laws=(Law("a reward must not change the advantages of later tokens",
+              no_reward_reaches_later_tokens),),
+    hints=("At which token do you know everything that you need?",
+           "Lesson 15, \"One equation\": delta first, then A.",
+           "R 0 0 1, V .5 .5 .5: the deltas are 0 0 .5.\n"
+           "With lam .5: A_2 = .5, A_1 = 0 + .25, A_0 = 0 + .125."))
+
+
+# ---- 15b: the clip -------------------------------------------------------------------------------
+def project_clip(logp, old, A, eps):
+    """The project's clipped loss."""
+    return clipped((logp - old.detach()).exp(), A, eps, eps)
+
+
+def clip_loss(logp, old, A, eps, pick="min", ratio="exp", sign=1, detached=True, fixed=False,
+              one_mean=False):
+    """The loss of each token, and its mistakes by flag."""
+    old = old.detach() if detached else old
+    eps = 0.2 if fixed else eps
+    rho = {"exp": (logp - old).exp(), "anew": (logp - logp.detach()).exp(),
+           "difference": logp - old, "quotient": logp / old}[ratio]
+    far, near = rho * A, rho.clamp(1 - eps, 1 + eps) * A
+    upper = rho.clamp(max=1 + eps) * A
+    gain = {"min": torch.minimum(far, near), "max": torch.maximum(far, near), "near": near,
+            "far": far, "upper": torch.minimum(far, upper), "no ratio": logp * A}[pick]
+    return -sign * (gain.mean() if one_mean else gain)
+
+
+def tokens(random):
+    old = draw(random, 3, -3, -0.5)
+    logp = old + draw(random, 3, -1.2, 1.2)
+    return logp, old, draw(random, 3, -2, 2), random.choice([0.1, 0.2, 0.3])
+
+
+def moved(ratio, advantage, eps=0.2):
+    """One token whose chance has changed by this ratio."""
+    old = torch.tensor([-2.0])
+    return old + math.log(ratio), old, torch.tensor([advantage]), eps
+
+
+def two_tokens():
+    logp, old, A, eps = moved(1.5, 1.0)
+    less, _, _, _ = moved(0.5, 2.0)
+    return torch.cat([logp, less]), torch.cat([old, old]), torch.cat([A, 2 * A]), eps
+
+
+def no_move_pays_the_advantage(loss, args):
+    _, old, A, eps = args
+    return torch.allclose(torch.as_tensor(loss(old, old, A, eps)), -A, atol=1e-3)
+
+
+B = Task(
+    "15b", "implement", level=3, minutes=20, core=True,
+    signature="clip_loss(logp, old, A, eps)",
+    text="""PPO's clipped loss of each token.
+
+logp  (T,) log-probs of the tokens by the policy as it is now
+old   (T,) their log-probs when they were sampled: numbers, no gradient flows into them
+A     (T,) their advantages
+eps   how far the ratio may go from 1 until nothing more is gained
+Returns (T,). Larger is worse, as in every loss.
+
+A ratio of 1.5 with advantage 1 and eps .2 costs -1.2 and has no gradient;
+with advantage -1 it costs 1.5.""",
+    heading="One equation",
+    right=project_clip, model=clip_loss,
+    cases=(Case(moved(1.5, 1.0), "likelier, and good"),
+           Case(moved(1.5, -1.0), "likelier, though bad"),
+           Case(moved(0.5, 1.0), "less likely, though good"),
+           Case(moved(0.5, -1.0), "less likely, and bad"),
+           Case(moved(1.5, 1.0, 0.1), "likelier, and good, eps = .1"),
+           Case(two_tokens(), "ratios 1.5 and .5, advantages 1 and 2")),
+    random=tokens,
+    mistakes=(
+        Mistake("the ratio is clipped whatever the sign: no minimum", {"pick": "near"},
+                "A bad token has become likelier. Should its gradient stop?",
+                "The clip stops only what has gone far enough in the right direction."),
+        Mistake("the maximum is taken, not the minimum", {"pick": "max"},
+                "Which of the two is the more careful estimate of what was gained?",
+                "PPO is pessimistic: of two estimates of the gain it believes the lower one."),
+        Mistake("nothing is clipped", {"pick": "far"},
+                "What does eps change in your function?",
+                "Without the clip the policy leaves the answers that were sampled behind."),
+        Mistake("the old log-probs are computed anew, so the ratio is 1", {"ratio": "anew"},
+                "What is the ratio after three steps on one rollout, in your function?",
+                "Old log-probs are kept from the moment of sampling, or the clip never acts."),
+        Mistake("only the upper side is clipped", {"pick": "upper"},
+                "A bad token has become half as likely. Should it be pushed on?",
+                "A bad token that has become unlikely enough needs no more push: the lower side."),
+        Mistake("there is no ratio, but log-prob times advantage", {"pick": "no ratio"},
+                "How does your loss know by how much the policy has moved?",
+                "REINFORCE is right for the first step on a rollout; later steps need the ratio."),
+        Mistake("the difference of the log-probs stands for the ratio", {"ratio": "difference"},
+                "What is your ratio when the policy has not moved?",
+                "A difference of logs is the log of a ratio."),
+        Mistake("the log-probs are divided by each other", {"ratio": "quotient"},
+                "Which numbers form the ratio: probabilities or their logarithms?",
+                "A difference of logs is the log of a ratio; a quotient of logs is not."),
+        Mistake("the sign is turned", {"sign": -1},
+                "Does your loss fall if a good token becomes likelier?",
+                "The gain is maximised, so the loss is minus the gain."),
+        Mistake("gradient flows into the old log-probs", {"detached": False},
+                "What would training do with the old policy, if it could move it?",
+                "The old log-probs say what was, when the answer was sampled. They do not change."),
+        Mistake("one mean is given for all tokens", {"one_mean": True},
+                "How many tokens come in, and how many losses should come out?",
+                "How tokens are averaged is a choice of its own, see 14c."),
+        Mistake("eps is always taken for .2", {"fixed": True},
+                "What changes in your function for another eps?",
+                "A number from the example belongs to the argument eps."),
+    ),
+    gradients=(0, 1),
+    laws=(Law("a policy that has not moved must pay minus the advantage",
+              no_move_pays_the_advantage),),
+    hints=("For a good token, on which side of 1 is there nothing more to gain? And for a bad one?",
+           "Lesson 15, \"One equation\", the last formula, and the proof's words on the clip.",
+           "Ratio .5, advantage -1: the two candidates are -.5 and -.8.\n"
+           "The lower one is -.8, so the loss is .8."))
+
+TASKS = [A, B]
