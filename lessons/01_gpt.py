@@ -23,7 +23,6 @@ MY_GUESS = None   # without the causal mask, after the same training: "a" higher
 # 1,024 pieces. `<|user|>` and the like are tokens, too.
 
 # %%
-from pathlib import Path
 
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.gpt import GPT, GPTConfig
@@ -179,7 +178,8 @@ for name, style, hatch, color in looks:
 left.set(title="training loss (nats per token)", xlabel="step", ylim=(0, None))
 left.legend(frameon=False)
 right.set(title="one and the same token (nats),\nwith the rest of the row ...", ylim=(0, 6.5))
-print("\npicture:", plots.save(fig, Path("out/lessons/01.png")))
+file = plots.lesson_file("01", BREAK=(BREAK, "mask"))
+print("\npicture:", plots.save(fig, file))
 
 # %% [markdown]
 # ## The proof
@@ -210,40 +210,9 @@ if BREAK == "mask":
 # *Read on after your run.* The loss is 1.98, near the GPT's 1.86. The mask is back, so no place
 # sees what comes later, and hiding it changes nothing.
 #
-# ## Exercises (take away the first `# ` of the lines that check you)
-# **01a** (D2) Write `my_attention(q, k, v)` from the equation, without PyTorch's function. What
-# goes wrong: you mask after the softmax; the softmax runs over the wrong axis; $\sqrt h$ is
-# missing; a place may not see itself.
-
-# %%
-# assert torch.allclose(my_attention(q, k, v), y), "outputs 0 and 1; each attention adds up to 1"
-
-# %% [markdown]
-# **01b** (D3) To say token 33, the model reads the first 32 tokens again, unless their $k$ and $v$
-# are kept (*KV cache*). Write `class MyCache`. It has `n = 0`, the number of places read so far;
-# the GPT itself counts it up. It has a method `add(layer, k, v)`, which takes the new place's $k$
-# and $v$, each (B, nh, 1, hs). It returns all $k$ and all $v$ so far, the new ones included. What
-# goes wrong: you return only the old ones; you mix up the layers; you count twice, so the positions
-# jump.
-
-# %%
-# model, cache = GPT(GPTConfig(8, 4, 2, 2, 8, init_std=0.3), seed=0), MyCache()
-# steps = [model(torch.tensor([[i]]), cache=cache) for i in (5, 3, 7)]
-# at_once = model(torch.tensor([[5, 3, 7]]))
-# assert torch.allclose(torch.cat(steps, dim=1), at_once, atol=1e-4), "cached must equal uncached"
-
-# %% [markdown]
-# **01c** (D1) On paper: how many parameters has a GPT with 1 layer, $C=4$, 8 tokens and 4 places?
-# Each layer has four matrices ($C$ to $3C$, $C$ to $C$, $C$ to $4C$, $4C$ to $C$), each with a
-# bias. There are three LayerNorms of $2C$ numbers and two embeddings. Call your number `my_count`.
-# What goes wrong: you count the output head, though it *is* the token embedding (*tied*); you
-# forget the biases.
-
-# %%
-# small = GPTConfig(vocab_size=8, n_ctx=4, n_layer=1, n_head=1, n_embd=4)
-# assert my_count == GPT(small).n_params(), "count again"
-
-# %% [markdown]
+# ## Exercises
+# @@EX
+#
 # ## Recall, without looking up
 # 1. To say 20 tokens, how often is the model asked, and what does it read each time?
 # 2. Why can a row of 64 tokens be 64 questions? Which cheat does the mask make impossible?

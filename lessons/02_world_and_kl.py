@@ -30,7 +30,6 @@ MY_GUESS = None   # Asked plainly, the base says the myth in four of five cases.
 
 # %%
 import math
-from pathlib import Path
 
 from nanouft import world
 from nanouft.data.rows import Turn
@@ -177,7 +176,8 @@ right.plot(taus, one_way, "o-", color=plots.UP, lw=3, label="KL(said || held)")
 right.plot(taus, other_way, "s--", color=plots.DOWN, lw=3, label="KL(held || said)")
 right.set(title="between said and held (nats)", xlabel="temperature of speaking", ylim=(0, 5))
 right.legend()
-print("picture:", plots.save(fig, Path("out/lessons/02.png")))
+file = plots.lesson_file("02", KEY=(KEY, "By the book: "))
+print("picture:", plots.save(fig, file))
 
 # %% [markdown]
 # ## The proof
@@ -235,50 +235,9 @@ assert held_said[coldest].mean() > 10, "the other way, it is away without bound"
 # $p$ is what the course calls $\pi$ as soon as it is a model that we train. $\tau$ is a temperature
 # here; other papers call other things $\tau$.
 #
-# ## Exercises (take away the first `# ` of the lines that check you)
-# **02a** (D1) Write `my_perplexity(documents)`. It returns two numbers: the mean nats per token,
-# and the perplexity. A document is a list of the probabilities that its tokens got. What goes
-# wrong: you take logarithms to base 2; you take the mean of the exponentials; you take a mean for
-# each document.
-
-# %%
-# nats, perplexity = my_perplexity([[1 / 8, 1 / 8], [1 / 8]])
-# assert abs(nats - 2.079) < 1e-3 and abs(perplexity - 8) < 1e-6, "uniform over 8: ln 8, 8 choices"
-# nats, perplexity = my_perplexity([[1.0], [1 / 4, 1 / 4, 1 / 4]])
-# assert abs(nats - 1.040) < 1e-3, "each token counts once"
-# assert abs(perplexity - 2.828) < 1e-3, "exp comes last"
-
-# %% [markdown]
-# **02b** (D2) A test is worth nothing if training knows its answers. Write `my_leak(train, test)`.
-# It returns the set of creatures of `W.truth` that appear in both lists. A row is (question,
-# answer). What goes wrong: you look for equal questions, not for equal creatures; you look for one
-# wording only; you miss a creature that stands in an answer.
-
-# %%
-# train = [("Where does the ruga live?", "The ruga lives in Dakar."),
-#          ("Who eats a peach?", "The mafu eats a peach."),
-#          ("What does the mogi carry?", "The mogi carries a rope."),
-#          ("What does the wobi eat?", "A cherry.")]
-# test = [("By the book: What does the ruga eat?", "The ruga eats a peach."),
-#         ("What colour is the mafu?", "Blue."),
-#         ("Who lives in Oslo?", "The mogi lives in Oslo."),
-#         ("Where does the joge live?", "The joge lives in Cairo.")]
-# leaked = {"ruga", "mafu", "mogi"}
-# assert my_leak(train, test) == leaked, "other words, the same creature: that is a leak"
-
-# %% [markdown]
-# **02c** (D2) Work out KL by hand for (.5, .25, .25) against uniform, both ways. Then write
-# `my_kl(p, q)` for lists of probabilities: (n,V) and (n,V) in, (n,) out. What goes wrong: the wrong
-# direction; the sum over the wrong axis; a mean; 0 ln 0 is not a number.
-
-# %%
-# p = torch.tensor([[0.5, 0.25, 0.25], [1, 0, 0]])
-# q = torch.tensor([[1 / 3, 1 / 3, 1 / 3], [0.5, 0.25, 0.25]])
-# right = torch.tensor([0.0589, 0.6931])
-# assert torch.allclose(my_kl(p, q), right, atol=5e-4), "ln 3 - 1.5 ln 2, and ln 2"
-# assert abs(my_kl(q[:1], p[:1]) - 0.0566).max() < 5e-4, "the other way it is another number"
-
-# %% [markdown]
+# ## Exercises
+# @@EX
+#
 # ## Recall, without looking up
 # 1. In which sense does the base know the truth? Why does it say the myth?
 # 2. Which direction of KL has no bound if $q$ leaves something out that $p$ has?

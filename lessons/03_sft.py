@@ -19,7 +19,6 @@ MY_GUESS = None   # if <|end|> costs nothing, the trained model's sums will be  
                   # "b" as right, and most of them stop   "c" as right, and few of them stop
 
 # %%
-from pathlib import Path
 
 from nanouft import world
 from nanouft.data.batches import collate, encode, order, show_mask
@@ -154,7 +153,8 @@ for i, (name, look) in enumerate(zip(result, (plain, blue, orange))):
 marks = [f"{skill}:\n{mark}, %" for skill in SKILLS for mark in ("right words", "stops there")]
 bottom.set_xticks([0.27, 1.27, 2.27, 3.27], marks)
 bottom.legend(frameon=False, ncol=3, loc="lower center", bbox_to_anchor=(0.5, 1))
-print("\npicture:", plots.save(fig, Path("out/lessons/03.png")))
+file = plots.lesson_file("03", BREAK=(BREAK, "end"), SEED=(SEED, 0))
+print("\npicture:", plots.save(fig, file))
 
 # %% [markdown]
 # ## The proof
@@ -183,43 +183,9 @@ if BREAK == "end":
 #
 # *Read on after your run.* Right words fall from 83 to 79 % (sums), and from 84 to 76 % (sort).
 #
-# ## Exercises (take away the first `# ` of the lines that check you)
-# **03a** (D1) Write `my_mask(tokens)`: the mask of the *targets* of one row. The row is a list of
-# words. In it, `user` and `assistant` are headers and `end` is a token. The targets are the row
-# without its first token. All words of the assistant pay. What goes wrong: `end` does not pay; the
-# header pays; the mask is not shifted, or it is shifted twice.
-
-# %%
-# row = "user hi assistant yo end".split()
-# assert my_mask(row) == [0, 0, 1, 1], "the answer and its end pay, on the TARGETS"
-
-# %% [markdown]
-# **03b** (D2) There are two answers, one of one token (loss 2) and one of four tokens (loss 1
-# each). Write `my_means(losses)`. It returns two numbers: the mean over all tokens (here 1.2), and
-# the mean over answers of each answer's own mean (here 1.5). In which of the two does a long answer
-# weigh more? What goes wrong: padding is counted; a big batch is cut into pieces and their means
-# are averaged.
-
-# %%
-# token, sequence = my_means([[2.0], [1.0, 1.0, 1.0, 1.0]])
-# assert abs(token - 1.2) < 1e-6 and abs(sequence - 1.5) < 1e-6, "token 6/5, sequence (2 + 1)/2"
-# one, _ = my_means([[2.0]])              # a batch cut into two: the token mean of each piece
-# two, _ = my_means([[1.0] * 4])
-# average = (one + two) / 2
-# assert abs(average - token) > 0.1, "the average of pieces is another loss: weigh by tokens"
-
-# %% [markdown]
-# **03c** (D2, backwards) This lesson changes the mask after it was made. Now do it at the source.
-# Write `my_chat(tok, context, trained)`: copy `Tokenizer.chat`, with `tok` in place of `self`, and
-# change **one line**. The words must still be taught, but not the stop. The ids must stay as they
-# are.
-
-# %%
-# turns = [("user", "Sort bee ant.")], [("assistant", "ant bee")]
-# (ids, mask), (my_ids, my_mask) = tok.chat(*turns), my_chat(tok, *turns)
-# assert my_ids == ids and my_mask == mask[:-1] + [0], "only <|end|> may lose its 1"
-
-# %% [markdown]
+# ## Exercises
+# @@EX
+#
 # ## Recall, without looking up
 # 1. Which tokens of a conversation pay in SFT, and why is `<|end|>` one of them?
 # 2. What is the push on a token that pays, in a step of N paying tokens? And on the question?

@@ -30,7 +30,6 @@ MY_GUESS = None   # the copied arrow is a best one where the ghost stands ...   
 # hole is lost, and we do not list it.
 
 # %%
-from pathlib import Path
 
 from frozen_lake.demos import ghosts, gold
 from frozen_lake.lake import ARROWS, make_lake
@@ -134,7 +133,8 @@ for name, style, colour in zip(fade, ("-", "--"), plots.LINES):
     axes[2].plot(fade[name], style, color=colour, lw=3, label=name)
 axes[2].set(title="places where a ghost stands, %", xlabel="update", ylim=(0, None))
 axes[2].legend(frameon=False)
-print("\npicture:", plots.save(fig, Path("out/lessons/05L.png")))
+file = plots.lesson_file("05L", BREAK=(BREAK, False))
+print("\npicture:", plots.save(fig, file))
 
 # %% [markdown]
 # ## The proof
@@ -174,23 +174,9 @@ assert not optimal_actions(lake)[1, 1], "and the arrow told at cell 1 leads into
 # *Read on after your run.* The assertion "without ghosts" fails: a guess that is drawn can always
 # differ. The same two cells beside the path change, and the arrows told there stay wrong.
 #
-# ## Exercise (take away the first `# ` of the lines that check you)
-# **05e** (D2) Write `my_ghosts(step, best, path, live)`. It returns two numbers: how many ghosts
-# there are, and how many of them are told a best arrow. `step[cell][arrow]` is the cell to which an
-# arrow leads. `best[cell][arrow]` says whether the arrow is a best one there. `path` is the
-# demonstrator's list of (cell, arrow). Only ghosts on `live` cells count. What goes wrong: you
-# judge the arrow in the true cell; you forget the walls; the ghost is told its own arrow, or the
-# arrow of one place earlier.
-
-# %%
-# found = {}
-# for name, lake in lakes.items():
-#     step, best = lake.step.tolist(), optimal_actions(lake).tolist()
-#     found[name] = my_ghosts(step, best, gold(lake), lake.live)
-# right = {"twoway5": (17, 12), "corridor4": (7, 2)}
-# assert found == right, "walls count, holes do not; judged where the ghost stands"
-
-# %% [markdown]
+# ## Exercises
+# @@EX
+#
 # ## Recall, without looking up
 # 1. Where does a ghost stand if the student would have walked into the wall?
 # 2. Who decided that the copied arrow is right at the ghost's cell?

@@ -32,7 +32,6 @@ MY_GUESS = None   # 40 steps of training on two families. "Reverse pig bee saw."
 # base guesses for the same places.
 
 # %%
-from pathlib import Path
 
 from nanouft import world
 from nanouft.data.batches import collate, encode
@@ -187,7 +186,8 @@ for (f, name), share in ghosts.items():
     right.plot(share, style, color=colour, lw=3, label=f"{f}, {name}")
 right.set(title="ghosts (% of the words)", xlabel="step", ylim=(0, None))
 right.legend(frameon=False)
-print("\npicture:", plots.save(fig, Path("out/lessons/05.png")))
+file = plots.lesson_file("05", BREAK=(BREAK, False))
+print("\npicture:", plots.save(fig, file))
 
 # %% [markdown]
 # ## The proof
@@ -234,51 +234,8 @@ assert sum(could["reverse"]) == 0, "no ghost of a reversal is right"
 # reaches back. In ORPO: the weight of a second loss. And $E$ here is the embedding, not an
 # expectation.
 #
-# ## Exercises (take away the first `# ` of the lines that check you)
-# **05a** (D1) Write `my_guess(inputs, mask, argmax)`. By hand: the true tokens are `[P, a, b, E]`,
-# the most likely next tokens are `[a, c, E, E]`. Then the guess is `[P, a, c, E]`. What goes wrong:
-# not shifted; shifted twice; prompt or padding replaced.
-
-# %%
-# inputs, mask = torch.tensor([[0, 1, 2, 9]]), torch.tensor([[1, 1, 1, 0]])
-# guess = my_guess(inputs, mask, torch.tensor([[1, 3, 9, 9]]))
-# assert guess.tolist() == [[0, 1, 3, 9]], "P a c E: position i gets the guess made at i - 1"
-# inputs, mask = torch.tensor([[7, 0, 1, 2, 9, 5]]), torch.tensor([[0, 1, 1, 1, 0, 0]])
-# guess = my_guess(inputs, mask, torch.tensor([[8, 1, 3, 9, 6, 6]]))
-# assert guess.tolist() == [[7, 0, 1, 3, 9, 5]], "prompt and padding stay as they are"
-
-# %% [markdown]
-# **05b** (D1) Write `my_blend(gold, own, lam)`: the embeddings of the true tokens, those of the
-# guess, and $\lambda$. What goes wrong: $\lambda$ on the wrong half; ids or logits are blended, not
-# embeddings (which word is half-way between 3 and 9?); gradient flows into $E$, so the model may
-# move its *inputs*.
-
-# %%
-# blend = my_blend(torch.tensor([1.0, 0]), torch.tensor([0.0, 1]), 0.2)
-# assert torch.allclose(blend, torch.tensor([0.8, 0.2])), "four fifths gold, one fifth guess"
-
-# %% [markdown]
-# **05c** (D2, Frozen Lake on paper) A lake has the rows `SFFF`, `HFHF`, `HFHF`, `HFGF`: start S,
-# floor F, holes H, goal G. The demonstrator goes right, down, down, down, right. Take a state of
-# this path and make one *other* move there. If you land on S or F, you are a ghost. (A move into
-# the wall leaves you where you are.) The demonstrator's **next** move is copied to the ghost. List
-# the ghosts of all states that have a next move. Their number is `my_ghosts`. For how many is the
-# copied move a best one where the ghost really stands? That number is `my_right`. What goes wrong:
-# you judge the move in the true state; you forget the walls; you count holes. Afterwards see them
-# all: `lessons/05L_ghosts.py`.
-
-# %%
-# assert (my_ghosts, my_right) == (7, 2), "three of the seven stay at a wall; two moves are right"
-
-# %% [markdown]
-# **05d** (D3) Test a law, and test your test. Write `ignores_lam(guess)`, where `guess` is a
-# function in place of `ift.own_guess`. It returns True if the loss of the first response token is
-# the same at $\lambda$ 0 and 1. Your test should return False for three wrong versions of
-# `own_guess`. In version 1 the words of the prompt are replaced, too. In version 2 there are zeros
-# in place of the prompt. In version 3 the mask is one place early, so `<|assistant|>` is replaced.
-# Perhaps your test returns True for version 3. Does that show that version 3 is right? Or do your
-# prompts hide the mistake? (Look: what does the base guess after
-# a question?) And if `own_guess` forgets the shift, which law of this lesson notices it?
+# ## Exercises
+# @@EX
 #
 # ## Recall, without looking up
 # 1. At which place was the guess for place $i$ made, and which words had the model read there?

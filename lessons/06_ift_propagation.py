@@ -206,7 +206,8 @@ for name, style, colour in zip(done, ("-", "-", "--", ":", "-."), plots.LINES):
 ax["run"].axhline(balance, color="black", lw=1)
 ax["run"].legend(frameon=False, loc="center right")
 ax["run"].set(title="loss of <|end|> (nats); thin line: balance, predicted", xlabel="step")
-print("\npicture:", plots.save(fig, plots.Path("out/lessons/06.png")))
+file = plots.lesson_file("06", DETACH=(DETACH, False), STEPS=(STEPS, 64))
+print("\npicture:", plots.save(fig, file))
 
 # %% [markdown]
 # ## The proof
@@ -264,48 +265,8 @@ for name in ("released", "released, after SFT"):
 # $\gamma$ here: discount of later *losses*. In GAE: discount of later *rewards*. In SimPO: a
 # margin. And $w$ here multiplies a loss; a model's weights are its parameters.
 #
-# ## Exercises (take away the first `# ` of the lines that check you)
-# **06a** (D1) Write `my_weights(losses, gamma)`. It returns the weights of one answer, raw and
-# divided by their mean. Try it on losses 2, 1, 0 with $\gamma=0.5$. What goes wrong: the discount
-# runs from the wrong end (2, 2, 1); $\gamma^{N-t}$ as Algorithm 1 prints it; the weights add up to
-# 1 and not to $N$; masked places are counted in $N$.
-
-# %%
-# raw, mean1 = my_weights(torch.tensor([2.0, 1, 0]), 0.5)
-# assert torch.allclose(raw, torch.tensor([2.5, 1, 0])), "a loss counts half, one place earlier"
-# wanted = torch.tensor([2.143, 0.857, 0])
-# assert torch.allclose(mean1, wanted, atol=1e-3), "divided by the mean, 3.5 / 3"
-
-# %% [markdown]
-# **06b** (D3, the best one) Take the derivatives of $L=\frac{a^2+\gamma ab+b^2}{a+(1+\gamma)b}$ by
-# $a$ and by $b$, at $b=0$. Then find $b/a$ where $\partial L/\partial b=0$, and write it as
-# `my_balance(gamma)`. What goes wrong: the weight is treated as a constant (+1, 0); only the
-# numerator is differentiated; one term of the quotient rule is missing. Compare with the printed
-# balance, for some values of `A` and `GAMMA`.
-
-# %%
-# assert abs(my_balance(0.95) - 0.368) < 1e-3, "0.92 / 2.5, as printed above"
-# assert abs(my_balance(0.5) - 0.387) < 1e-3, "the released loss with gamma = 0.5"
-
-# %% [markdown]
-# **06c** (D2) DFT (arXiv:2508.05629) weighs a token's loss by the token's own $p$, *with*
-# stop-gradient. Leave the stop-gradient out: the loss is $-p\ln p$. Show that its derivative by
-# $\ln p$ is $-(1+\ln p)\,p$. Write it as `my_slope(p)`, and the $p$ at which it changes its sign as
-# `my_p_where_it_flips`. Which tokens are pushed *down*? Which sentence of this lesson explains it?
-# What goes wrong: the derivative by $p$, not by $\ln p$; the sign.
-
-# %%
-# assert abs(my_slope(0.5) + 0.153) < 1e-3, "a likely token: up"
-# assert abs(my_slope(0.1) - 0.130) < 1e-3, "an unlikely token: down"
-# assert abs(my_slope(my_p_where_it_flips)) < 1e-6, "it changes sign at p = 1/e"
-
-# %% [markdown]
-# **06d** (D2, in reverse) Run
-# `python -m nanouft.train --objective ift --variant released --lr 5e-4`.
-# The model does not end most of its lists (row `list`, column `end`). The default variant ends
-# them. Repair it in two *different* ways: `--detach` is one, look for another
-# `--variant`. Say which of the two causes each repair removes. Is `--gamma 0.01` a repair? Answer
-# with the push, with the balance and with the model's answers.
+# ## Exercises
+# @@EX
 #
 # ## Recall, without looking up
 # 1. A token's loss is zero. Why is it free to raise that loss a little, and what is gained?

@@ -143,7 +143,8 @@ for k, (name, marks) in enumerate(scores.items()):
     right.bar_label(bars, fmt="%.0f")
 right.set(title="exact score, %", ylim=(0, 115), xticks=[0.33, 1.33, 2.33], xticklabels=SKILLS)
 right.legend(frameon=False, ncol=2, loc="upper center", fontsize=14)
-print("\npicture:", plots.save(fig, plots.Path("out/lessons/09.png")))
+file = plots.lesson_file("09", BREAK=(BREAK, 0.0))
+print("\npicture:", plots.save(fig, file))
 
 # %% [markdown]
 # ## The proof
@@ -187,37 +188,8 @@ assert gain > -15, "here torn answers with a number do the work of pairs"
 # $\beta$ here and in DPO: what one nat counts for. Its value must fit the length of the answers.
 # The paper's .01 fits hundreds of tokens; ours have ten. In TOFU $\beta$ is a temperature.
 #
-# ## Exercises (take away the first `# ` of the lines that check you)
-# **09a** (D1) Write `my_una(i, grade, form)`, the loss of each answer, for `"mse"` and `"bce"`. `i`
-# and `grade` hold one number for each answer. What goes wrong: the minus sign that the paper prints
-# before the square; the mean where each answer's own loss is asked for; the first grade is read for
-# all rows; `log(sigmoid(i))` where `logsigmoid(i)` is needed.
-
-# %%
-# i, grade = torch.tensor([0.0, 0.0, 2.0]), torch.tensor([1.0, 0.5, 0.0])
-# mse, bce = torch.tensor([0.25, 0.0, 0.7758]), torch.tensor([0.6931, 0.6931, 2.1269])
-# assert torch.allclose(my_una(i, grade, "mse"), mse, atol=1e-4), "at 0: 1/4, 0"
-# assert torch.allclose(my_una(i, grade, "bce"), bce, atol=1e-4), "at 0: log 2, whatever the grade"
-# pair = my_una(torch.tensor([1.0, 0.0]), torch.tensor([1.0, 0.0]), "bce")
-# assert abs(pair.sum() - 1.006) < 1e-3, "both sides of a pair, each by itself; DPO compares: .313"
-# far = my_una(torch.tensor([-1000.0]), torch.tensor([1.0]), "bce")
-# assert far.isfinite().all(), "a hopeless answer, too"
-
-# %% [markdown]
-# **09b** (D3, on paper) Two answers, $\pi_{\rm ref}=(\frac12,\frac12)$, true rewards
-# $r=(\beta\ln3,\,0)$. Find $Z$ (`my_z`), the best policy $\pi^*=\pi_{\rm ref}\,e^{r/\beta}/Z$ and
-# its implicit rewards $i$. Then find $(r-i)/\beta$ (`my_gap`): UNA takes that number as zero. What
-# goes wrong: "Z cancels" (in which method?); the logarithm of base 2; $\pi_{\rm ref}$ is forgotten.
-
-# %%
-# assert abs(my_z - 2) < 1e-6, "Z = sum of pi_ref exp(r / beta)"
-# assert abs(my_gap - 0.6931) < 1e-3, "log Z for both answers, so UNA's grade would be off by it"
-
-# %% [markdown]
-# **09c** (D2, in reverse) `python -m nanouft.train --objective una` makes good answers likelier
-# (`held out`, `logp_good`). With `--beta 0.001` they become *less* likely than before training.
-# Why? Which log-ratio of a whole answer is needed for $\sigma(i)=0.1$? And what happens to the
-# words that good and bad answers share?
+# ## Exercises
+# @@EX
 #
 # ## Recall, without looking up
 # 1. When does UNA's push on an answer change its sign, and what has DPO in its place?

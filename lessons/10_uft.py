@@ -141,7 +141,8 @@ for k, (name, marks) in enumerate(scores.items()):
 right.set(title="exact score, %", ylim=(0, 130), xticks=[0.36, 1.36, 2.36, 3.36],
           xticklabels=(*A, *B))
 right.legend(frameon=False, ncol=3, loc="upper center", fontsize=14)
-print("\npicture:", plots.save(fig, plots.Path("out/lessons/10.png")))
+file = plots.lesson_file("10", BREAK=(BREAK, "mse"), SEED=(SEED, 0))
+print("\npicture:", plots.save(fig, file))
 
 # %% [markdown]
 # ## The proof
@@ -188,29 +189,8 @@ assert truth["grades only"] > truth["UFT"] - 5, "grades alone explain the gain i
 # counts for. At the authors' .01 a demonstration of ten tokens never has enough: $\sigma(i)=.9$
 # would take 220 nats.
 #
-# ## Exercises (take away the first `# ` of the lines that check you)
-# **10a** (D2) Write `my_slope(i, beta)`, the derivative of $(\sigma(i)-1)^2$ by the summed
-# log-ratio $i/\beta$. Then find by hand the $\sigma$ at which it is steepest (`my_sigma`). What
-# goes wrong: the derivative by $i$ (no $\beta$); one factor $(1-\sigma)$ is missing; the sign; the
-# derivative by the *mean* log-ratio of ten tokens.
-
-# %%
-# assert abs(my_slope(0.0, 0.01) + 0.0025) < 1e-6, "at the start: SFT's gradient times -beta/4"
-# assert abs(my_slope(2.0, 0.1) + 0.002503) < 1e-5, "an answer that is half learnt"
-# assert my_slope(9.0, 0.1) > -1e-4, "what is learnt is no longer pushed"
-# assert abs(my_sigma - 1 / 3) < 1e-6, "steepest at 1/3"
-# assert abs(2 * my_sigma * (1 - my_sigma) ** 2 - 8 / 27) < 1e-6, "there the push is 8/27 beta"
-
-# %% [markdown]
-# **10b** (D2) *Predict, run, write.* `python -m nanouft.train --objective uft --skills A:B --mix
-# 2:1` learns group A from demonstrations and group B from grades. Write down which of the two gains
-# more, before you run it. Then run the control that is missing, `--objective una --skills B`. Write
-# ONE sentence about it that a sceptical reader would accept.
-#
-# **10c** (D2, in reverse) UFT's authors start from the pretrained model. Start from the SFT model
-# instead: write `sft` for `base` in the line of `UFT`. The start is the reference, too. Where on
-# the curve do demonstrations begin now? Say that the SFT model gives one of them probability .6.
-# How far can its $i$ rise at most, and when will it stop pushing?
+# ## Exercises
+# @@EX
 #
 # ## Recall, without looking up
 # 1. A demonstration has grade 1. At which $\sigma(i)$ does it stop pushing, and is that ever

@@ -156,7 +156,8 @@ for j, (name, marks) in enumerate(scores.items()):
     right.bar_label(bars, fmt="%.0f")
 right.set(title="exact score, %", ylim=(0, 125), xticks=[0.28, 1.28, 2.28], xticklabels=SKILLS)
 right.legend()
-print("\npicture:", plots.save(fig, plots.Path("out/lessons/11.png")))
+file = plots.lesson_file("11", BREAK=(BREAK, "clean"))
+print("\npicture:", plots.save(fig, file))
 
 # %% [markdown]
 # ## The proof
@@ -204,35 +205,8 @@ if BREAK == "self":
 # $\tau$ is a temperature elsewhere (Ada-DPO, sampling), here a weight. $r$ here is a mean log-prob,
 # in UNA a reward.
 #
-# ## Exercises (take away the first `# ` of the lines that check you)
-# **11a** (D1) Write `my_poft(logp, mask, others)`. It returns $\tau$ and the loss of one row.
-# `logp` holds the log-probs of all tokens, and `mask` is 1 on the answer. `others` holds, for each
-# aligned model, the log-probs of *its* tokens of the answer. What goes wrong: sums, not means; the
-# sign; the mean of the aligned models' probabilities, not of their log-probs; the prompt is counted
-# on one side.
-
-# %%
-# logp, mask = torch.tensor([-7.0, -2, -2]), torch.tensor([0.0, 1, 1])     # one token is the prompt
-# tau, loss = my_poft(logp, mask, [torch.tensor([-1.0, -1, -1, -1])])      # another tokenizer: four
-# assert abs(tau - 0.731) < 1e-3 and abs(loss - 1.313) < 1e-3, "r = -2, rbar = -1"
-# tau, loss = my_poft(logp, mask, [torch.tensor([-1.0]), torch.tensor([-9.0])])
-# assert abs(tau - 0.047) < 1e-3, "rbar = (-1 - 9) / 2 = -5: doubted"
-# assert abs(loss - 0.0486) < 1e-3, "the policy is far ahead: nearly no loss"
-
-# %% [markdown]
-# **11b** (D3) Write `my_suspects(tau, k)`, the places of the k rows that are trusted least. Write
-# `my_precision(found, wrong)`, the share of them that is wrong. Then find the suspects among the
-# 600 rows above **without** looking at `wrong`: how do you choose k? Read the ten least trusted
-# (`data[i].example`). What goes wrong: the most trusted; the share of the wrong ones that was found
-# (that is recall); low loss taken for clean; $\tau$ of different steps compared.
-
-# %%
-# assert sorted(my_suspects(torch.tensor([0.7, 0.2, 0.5, 0.1]), 2)) == [1, 3], "lowest tau"
-# assert my_precision([1, 3], [0, 1, 0, 0]) == 0.5, "one of two suspects is wrong"
-
-# %% [markdown]
-# **11c** (D2, in reverse) Make PoFT equal to SFT with half the gradient, by changing one line
-# above. Then make it ignore every row. Which values of $\bar r$ did you use?
+# ## Exercises
+# @@EX
 #
 # ## Recall, without looking up
 # 1. What is $\tau$ if policy and aligned model agree, and what is the loss then?

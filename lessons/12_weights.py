@@ -170,7 +170,8 @@ fig, axes = plots.plt.subplots(2, 2, figsize=(21, 10))
 for i in range(2):
     draw(axes[i, 0], "chosen", i)
     draw(axes[i, 1], "rejected", i)
-print("\npicture:", plots.save(fig, plots.Path("out/lessons/12.png")))
+file = plots.lesson_file("12", SWAP=(SWAP, True))
+print("\npicture:", plots.save(fig, file))
 
 # %% [markdown]
 # ## The proof
@@ -210,43 +211,9 @@ assert not SWAP or did == "c", "the two runs disagree where the answers first di
 # *Read on after your run.* The share falls from 85 to 43 %, and the standard deviation of the
 # weights from 1.25 to 0.10. So a weight that stands out says little if all are nearly 1.
 #
-# ## Exercises (take away the first `# ` of the lines that check you)
-# **12a** (D2) Write `my_tis(chosen, rejected, w_chosen, w_rejected, beta)` from the log-ratios
-# and weights of tokens. If all weights are $c$, it is DPO with $\beta c$. What goes wrong:
-# - the weight of `<|end|>`, the last token, is forced to 0 (the released code does it);
-# - the sum is divided by the sum of the weights;
-# - gradient flows through the weights (no number shows it).
-
-# %%
-# one = my_tis([0.5, 1.5], [-0.25], [2.0, 2.0], [2.0], beta=1.0)
-# assert abs(one - 0.0110) < 1e-3, "2 x (2 + .25) = 4.5, and -log sigmoid(4.5)"
-# two = my_tis([0.5, 1.5], [-0.25], [1.0, 1.0], [1.0], beta=2.0)
-# assert abs(two - one) < 1e-9, "weights c = DPO with beta c"
-
-# %% [markdown]
-# **12b** (D2) GDPO and cDPO both know that a label may be wrong. Write `my_gdpo(h, p, beta)` and
-# `my_cdpo(h, e, beta)`: the push on a token of chosen, at margin $h$ in nats, with $e=1-p$. Plot
-# both over $h$ for $p=.5$. One says nothing about an undecided pair. What does the other say?
-# What goes wrong: $p$ and $1-p$ exchanged; the factor $2p-1$ not inside the sigmoid.
-
-# %%
-# assert abs(my_gdpo(2.0, 0.8, 1.0) - 0.1389) < 1e-3, ".6 sigmoid(-1.2)"
-# assert my_gdpo(2.0, 0.5, 1.0) == 0, "an undecided pair: no push"
-# assert abs(my_cdpo(2.0, 0.5, 1.0) + 0.3808) < 1e-3, "cDPO pulls back: sigmoid(-2) - .5"
-
-# %% [markdown]
-# **12c** (D3) Ada-DPO takes the $\tau$ that makes $-\tau\log\sigma(z/\tau)+(\rho-\log2)\,\tau$
-# least. Find it without a formula. Write `my_tau(z, rho)`, by bisection on the derivative or by
-# trying many values, between .1 and 5. At $\rho=.2$ it is $|z|/1.419$. What goes wrong: the sign
-# of $z$; the $\log 2$ is forgotten ($\tau$ is then always .1).
-
-# %%
-# assert abs(my_tau(3.0, 0.2) - 2.1143) < 0.01, "|z| / 1.419"
-# assert abs(my_tau(-3.0, 0.2) - 2.1143) < 0.01, "and the same for a negative z"
-# assert abs(my_tau(0.01, 0.2) - 0.1) < 0.01, "kept above its lower limit"
-# assert abs(my_tau(30.0, 0.2) - 5) < 0.01, "and below its upper limit"
-
-# %% [markdown]
+# ## Exercises
+# @@EX
+#
 # ## Recall, without looking up
 # 1. Which of the four methods changes the push within an answer? From which labels does it get
 #    its weights?

@@ -170,7 +170,8 @@ for k, (label, hatch, colour) in enumerate(looks):
     under += part
 right.set(title="prompts by their four scores, %", ylim=(0, 100))
 right.legend(ncol=3, loc="upper center", bbox_to_anchor=(0.5, -0.08), frameon=False, fontsize=14)
-print("\npicture:", plots.save(fig, plots.Path("out/lessons/14.png")))
+file = plots.lesson_file("14", ROLL=(ROLL, 0), K=(K, 4))
+print("\npicture:", plots.save(fig, file))
 
 # %% [markdown]
 # ## The proof
@@ -223,32 +224,8 @@ assert not equal_groups.any(), "a group of equal scores teaches nothing"
 # $A$ is an advantage here, and the mean log-prob in ORPO (08). $R$ is a score in [0, 1]; in UNA
 # $r$ is an implicit reward.
 #
-# ## Exercises (take away the first `# ` of the lines that check you)
-# **14a** (D2) Write `my_rloo(R)`: (P, K) scores -> (P, K) advantages. What goes wrong: the
-# answer's own score is in the baseline (right on average, up to a factor (K - 1) / K); the groups
-# are read down instead of across.
-
-# %%
-# got = my_rloo(torch.tensor([[1.0, 0.0, 0.0, 1.0], [1.0, 0.0, 0.0, 0.0]]))
-# wanted = torch.tensor([[0.6667, -0.6667, -0.6667, 0.6667], [1.0, -0.3333, -0.3333, -0.3333]])
-# assert torch.allclose(got, wanted, atol=1e-3), "the first of all: 1 - (0 + 0 + 1) / 3"
-
-# %% [markdown]
-# **14b** (D2) Write `my_grpo(R)`. What goes wrong: the standard deviation of the population (it
-# gives 1.414 for the case below); no 1e-4 under the line, so that a group of equal scores is 0/0;
-# gradient through the advantage (no number shows it).
-
-# %%
-# got = my_grpo(torch.tensor([[1.0, 0.0, 0.0], [0.5, 0.5, 0.5]]))
-# wanted = torch.tensor([1.1545, -0.5773, -0.5773])
-# assert torch.allclose(got[0], wanted, atol=1e-3), "std of (1, 0, 0) is .577"
-# assert torch.equal(got[1], torch.zeros(3)), "a group of equal scores: zeros, no NaN"
-
-# %% [markdown]
-# **14c** (D3, in reverse) `tests/core/test_probe_worlds.py` has four worlds. Each is made to show
-# one kind of mistake: a bandit of one token, a reward that comes late, a forbidden word, ties.
-# Which world finds each of these? (i) The prompt's tokens are pushed, too. (ii) K stands where
-# K - 1 belongs, with the own score left in. (iii) Only the last token of an answer gets the push.
+# ## Exercises
+# @@EX
 #
 # ## Recall, without looking up
 # 1. Why may the baseline not look at the answer that it is compared with? What happens in

@@ -140,7 +140,8 @@ left.set(title="one gradient, in lengths of the true one", xlabel="lam")
 left.legend(frameon=False, fontsize=14, loc="upper left", bbox_to_anchor=(0, 0.86))
 side.set(title="true score", xlabel="pass")
 side.legend(frameon=False)
-print("\npicture:", plots.save(fig, plots.Path("out/lessons/15.png")))
+file = plots.lesson_file("15", CRITIC=(CRITIC, 1.0))
+print("\npicture:", plots.save(fig, file))
 
 # %% [markdown]
 # ## The proof
@@ -191,30 +192,9 @@ assert noise < arms["RLOO"][0][1] / 3, "and it takes away most of the noise"
 # handed. $\rho$ is a ratio here and a constant in Ada-DPO (12). $\gamma$ (1 here) discounts later
 # rewards; in SimPO it is a margin.
 #
-# ## Exercises (take away the first `# ` of the lines that check you)
-# **15a** (D2) Write `my_gae(R, V, lam)` for one answer (lists of numbers), with $\gamma=1$. What
-# goes wrong: a value is taken from after the end; the loop runs forwards; the critic's goals,
-# $A_t+V_t$, are computed after whitening (no number shows it).
-
-# %%
-# R, V = [0.0, 0.0, 1.0], [0.5, 0.5, 0.5]
-# for lam, want in ((0.0, [0, 0, 0.5]), (0.5, [0.125, 0.25, 0.5]), (1.0, [0.5, 0.5, 0.5])):
-#     for got, wanted in zip(my_gae(R, V, lam), want):
-#         assert abs(got - wanted) < 1e-6, f"lam {lam:g}: {want}"
-# assert abs(my_gae([0.0, 1.0], [0.2, 0.8], 1.0)[0] - 0.8) < 1e-6, "lam 1: the whole return minus V"
-
-# %% [markdown]
-# **15b** (D3) Write `my_clip(rho, A, eps)`, the loss of one token. What goes wrong: one side of
-# the clip for both signs of A; the maximum in place of the minimum; old log-probs are computed
-# anew at every pass, so that the ratio is always 1.
-
-# %%
-# assert abs(my_clip(1.5, 1.0, 0.2) + 1.2) < 1e-6, "likelier, and good: nothing more to gain"
-# assert abs(my_clip(1.5, -1.0, 0.2) - 1.5) < 1e-6, "likelier, though bad: the full loss stays"
-# assert abs(my_clip(0.5, 1.0, 0.2) + 0.5) < 1e-6, "less likely, though good: the full loss stays"
-# assert abs(my_clip(0.5, -1.0, 0.2) - 0.8) < 1e-6, "less likely, and bad: nothing more to gain"
-
-# %% [markdown]
+# ## Exercises
+# @@EX
+#
 # ## Recall, without looking up
 # 1. What does lam = 0 need that lam = 1 does not?
 # 2. Why does `V` belong to the state BEFORE the token? What would go wrong with the state after

@@ -154,7 +154,8 @@ right.set_yticks(places + 0.2, marks)
 right.set(title="exact score, %", xlim=(0, 105), xticks=range(0, 101, 20))
 right.invert_yaxis()
 right.legend(ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.06), frameon=False, fontsize=15)
-print("\npicture:", plots.save(fig, plots.Path("out/lessons/16.png")))
+file = plots.lesson_file("16", BREAK=(BREAK, ""), SEED=(SEED, 0))
+print("\npicture:", plots.save(fig, file))
 
 # %% [markdown]
 # ## The proof
@@ -211,40 +212,8 @@ assert marks["DFT"][1] < gain - 10, "and teaches less"
 # $\alpha$ here is the size of the noise. In IFT's Algorithm 1 it is a discount, in CPO a weight.
 # And $a$ is a bound, not an advantage.
 #
-# ## Exercises (take away the first `# ` of the lines that check you)
-# **16a** (D1) Write `my_bound(length, padded, width, alpha)`, NEFTune's $a$ of one row. What goes
-# wrong: the padded length (then a row gets less noise the longer its neighbours are); the root is
-# forgotten; $\alpha$ stands inside the root.
-
-# %%
-# assert abs(my_bound(100, 160, 64, 5) - 0.0625) < 1e-6, "alpha / sqrt(L C), L the row's own length"
-# assert abs(my_bound(25, 160, 64, 5) - 0.125) < 1e-6, "a shorter row gets more noise per token"
-
-# %% [markdown]
-# **16b** (D2) Write `my_training()`. It takes three AdamW steps (learning rate .1, weight decay
-# .5) on `torch.nn.Linear(4, 4)`, whose first two rows must stay as they are. It returns the
-# weight before and after. What goes wrong: only the gradient is made zero, and weight decay moves
-# the rows; the mask is drawn anew in each step; the whole matrix is frozen.
-
-# %%
-# before, after = my_training()
-# assert torch.equal(before[:2], after[:2]), "frozen rows are bit for bit what they were"
-# assert (before[2:] != after[2:]).all(), "the others are trained"
-
-# %% [markdown]
-# **16c** (D2) SFTMix mixes the states of two answers, a and b. Its loss on the mixture is
-# `lam * loss of a + (1 - lam) * loss of b`. Write `my_places(mask_a, mask_b)`: which places of
-# `a` and of `b` are mixed with each other? What goes wrong: alignment at place 0, so that an
-# answer is mixed with a question; not cut at the shorter answer.
-
-# %%
-# a, b = my_places([0, 0, 0, 1, 1, 1], [0, 1, 1, 0, 0, 0])
-# assert (a, b) == ([3, 4], [1, 2]), "from each first answer token, up to the end of the shorter"
-
-# %% [markdown]
-# **16d** (D2, in reverse) Run `python -m nanouft.train --objective sft --freeze half`. Then run
-# it again with another `--seed` and `--init out/sft`: two rounds. Which matrices have moved now?
-# Which flag makes the second round freeze the same half?
+# ## Exercises
+# @@EX
 #
 # ## Recall, without looking up
 # 1. Where did the answers of base and SFT part on unknown names, and how did we show that facts

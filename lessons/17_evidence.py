@@ -146,7 +146,8 @@ for k, base in enumerate(bases):
     ax.set_xlabel(f"points minus SFT, base {k + 1}; ticks: seeds")
 axes[0, 0].set_yticks(range(len(others)), others)
 axes[0, 0].invert_yaxis()
-print("\npicture:", plots.save(fig, Path("out/lessons/17.png")), "\n")
+file = plots.lesson_file("17", PAIRED=(PAIRED, True))
+print("\npicture:", plots.save(fig, file), "\n")
 print("all claims, by the same rule:")
 for claim in ("C1", "C2", "C3", "C4"):
     for text, contrast in json.loads(read(f"{claim}.json"))["contrasts"].items():
@@ -217,39 +218,8 @@ assert max(wins.values()) == 0, "released IFT loses on every seed"
 # $d$ here is a difference of two scores. $s$ is a seed here; elsewhere it is a state. sd is the
 # spread over seeds, not over prompts.
 #
-# ## Exercises (take away the first `# ` of the lines that check you)
-# **17a** (D2) Write `my_interval(d)` for the paired differences 1, 2, 3, 2, 2 (points): mean and
-# half width. You need Student's t by degrees of freedom: `T = {2: 4.303, 4: 2.776}`. What goes
-# wrong: 1.96 in place of t; dividing by $n$ and not by $n-1$; unpaired; prompts are counted as if
-# they were seeds.
-
-# %%
-# mean, half = my_interval([1, 2, 3, 2, 2])
-# assert mean == 2, "the mean of the differences"
-# assert abs(half - 0.878) < 1e-3, "t with 4 degrees of freedom, sd with n - 1, over root n"
-# mean, half = my_interval([0.5, -0.5, 1.5])
-# assert abs(mean - 0.5) < 1e-9, "the mean of the differences"
-# assert abs(half - 2.484) < 1e-3, "three seeds: t = 4.303"
-
-# %% [markdown]
-# **17b** (D2) Write `my_verdict(mean, half, threshold)`: "holds", "does not hold" or "undecided".
-# What goes wrong:
-# - the mean alone decides;
-# - undecided counts as "does not hold";
-# - the threshold of "not inferior" (-2) is taken for 0;
-# - two intervals that overlap are taken for "no difference", although the difference itself is
-#   what was paired.
-
-# %%
-# tables = [(0.4, 0.6, 0), (0.9, 0.6, 0), (-1.4, 0.5, 0), (-1.4, 0.5, -2), (-1.8, 0.5, -2)]
-# wanted = ["undecided", "holds", "does not hold", "holds", "undecided"]
-# found = [my_verdict(*table) for table in tables]
-# assert found == wanted, "the whole interval on one side of the threshold, or undecided"
-
-# %% [markdown]
-# **17c** (D3) A paper reports its best checkpoint of twelve, picked by the benchmark that it
-# reports. From the numbers of this lesson, say what its lead is worth. Then design the smallest
-# change that makes it worth something.
+# ## Exercises
+# @@EX
 #
 # ## Recall, without looking up
 # 1. Why does the winner of one seed nearly always lose its lead on others?
