@@ -10,8 +10,9 @@ from random import Random
 
 import torch
 
-from lessons.grade.engine import RANDOM, Answer, Exam, judge, leaves
-from lessons.grade.folder import all_tasks
+from lessons.grade.cards import tomllib
+from lessons.grade.engine import RANDOM, Exam, judge, leaves
+from lessons.grade.folder import all_tasks, lesson_file
 from lessons.grade.task import Task
 
 DRAWN = 200                                 # programs with mistakes at random
@@ -24,7 +25,7 @@ def main(ids: list[str]) -> int:
     for task in all_tasks():
         if not ids or task.id.startswith(tuple(ids)):
             before = time.time()
-            found = check(task) if hasattr(task, "signature") else check_card(task)
+            found = (check(task) if hasattr(task, "signature") else check_card(task)) + heading(task)
             print(f"{task.id}  {len(task.mistakes):2} mistakes  {time.time() - before:4.1f} s  {'' if found else 'ok'}",
                   *found, sep="\n      " if found else "", flush=True)
             bad += bool(found)
@@ -65,6 +66,12 @@ def check(task: Task) -> list[str]:
         if exam.answer(a, b).agrees(exam.right):
             bad.append(f"{a.name!r} and {b.name!r} at once are right: give them a flag in common")
     return bad + laws(task, exam) + wrong_names(task, exam)
+
+
+def heading(task) -> list[str]:
+    """A task names a heading of its lesson."""
+    text = lesson_file(task.id).read_text(encoding="utf-8")
+    return [] if f" {task.heading}" in text else [f"the lesson has no heading {task.heading!r}"]
 
 
 def place(exam: Exam, i: int) -> str:
@@ -160,3 +167,23 @@ def wrong_names(task: Task, exam: Exam) -> list[str]:
             if set(reading) != key and not again.answer(*chosen).agrees(again.answer(*said)):
                 bad.append(f"{' and '.join(sorted(key))!r} is called {' and '.join(reading)!r}")
     return bad
+
+
+# ---- cards -----------------------------------------------------------------------------------------------------------
+
+def check_card(card) -> list[str]:
+    """Right values pass, each mistake gets its name, the untouched file is not begun; for three students' names."""
+    bad = [f"{len(card.hints)} hints: three are needed"] if len(card.hints) != 3 else []
+    for name in ("Ada", "Zoë 学", ""):
+        blank = tomllib.loads(card.starter(name))
+        if card.judge(blank, name)[0] != "not begun":
+            bad.append("the starter is not `not begun`")
+        state = card.judge(card.good(name), name)[0]
+        if state != ("amber" if card.kind == "predict" else "right"):
+            bad.append(f"right values are judged {state}")
+        for mistake, values in card.wrong(name).items():
+            state, found, _ = card.judge(values, name)
+            if state != "wrong" or found.name != mistake:
+                bad.append(f"{mistake!r} is judged {state}, {found and found.name!r}")
+    left = {m.name for m in card.mistakes} - {m for name in ("Ada", "Bo") for m in card.wrong(name)}
+    return bad + [f"nothing makes the mistake {name!r}" for name in left if card.kind != "predict"]

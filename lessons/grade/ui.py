@@ -18,7 +18,9 @@ NOTES = {       # what is said when no mistake has a name
     "time": "It took longer than 5 seconds. Is there a loop that does not end?",
     "ended": "Your program ended before it returned anything.",
     "no function": "Your file has no function {error}. Rename the file, and you get a new starter.",
-    "file": "Your file cannot be read as Python: {error}",
+    "file": "Your file cannot be read: {error}",
+    "planted": "The planted bug is still there, or one like it.",
+    "log": "The program is right now. The answer LOG is not, or it is empty: what would the log have shown?",
 }
 
 

@@ -54,7 +54,7 @@ SHOWN = {
 HIDDEN = [*SHOWN.values(), mutant(shift=-1), mutant(source="gold"), mutant(source="zeros")]
 
 TASKS = [debug(
-    "05d", level=3, minutes=20, core=False, heading="Live",
+    "05d", level=3, minutes=20, core=False, heading="Make the guess, shift it",
     signature="is_broken(own_guess)", program=PROGRAM, random=lambda draw: (draw.choice(HIDDEN),),
     text="""A test of own_guess (05a) is given. It has one weakness: it lets broken functions pass, or it refuses
 the right one. Repair it. It is tried on the functions named below and on three more.

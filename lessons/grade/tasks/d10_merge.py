@@ -34,7 +34,7 @@ def random_rows(draw):
 
 
 TASKS = [debug(
-    "10a", level=1, minutes=10, core=True, heading="One stage or two?",
+    "10a", level=1, minutes=10, core=True, heading="One equation",
     signature="merge(rows)", program=PROGRAM, random=random_rows,
     text="""UFT learns from demonstrations and from graded answers at once. A demonstration becomes an answer
 with the best grade, 1. One bug is planted. Repair it.

@@ -40,7 +40,7 @@ def train(seed, steps):
 '''
 
 TASKS = [debug(
-    "16c", level=2, minutes=15, core=True, heading="Half of the weights",
+    "16c", level=2, minutes=15, core=True, heading="One equation",
     signature="train(seed, steps)", program=PROGRAM,
     random=lambda draw: (draw.randrange(10**6), draw.randint(2, 4)),
     text="""Half of the rows of a matrix are frozen, to forget less. One bug is planted. Repair it.

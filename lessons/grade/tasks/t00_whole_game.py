@@ -53,8 +53,8 @@ TASKS = [Task(
     answer  a string of words with one space between them
     return  a number from 0 to 1
 
-The items are all words of the answer, without a final "fox". An answer that does not end on "fox"
-has no last word: then all its words are items. Each of five checks is worth one fifth:
+The items are all words of the answer, without a final "fox". An answer that does not end on
+"fox" has no last word: then all its words are items. Each of five checks is worth one fifth:
     1. the answer ends on the word "fox"          2. all items are fruits
     3. there are exactly three items              4. no item comes twice
     5. no item is fig, lime or kiwi ("figs" is another word; it is no fruit)

@@ -67,17 +67,19 @@ ATTENTION = Task(
     v       (B,T,c) the content of each place
     return  (B,T,c) what each place fetches: a weighted mean of the contents v
 
-The weights of place i are a softmax over all places j up to and including i. The softmax runs over
-the scores q_i . k_j / sqrt(h). Places after i get weight 0. (B rows of T places, h numbers each.)
-Example with T = 2, h = 4: q = 1 1 1 1 at both places. k_0 is such that q . k_0 = 2 ln 3, and k_1 is
-0. The contents are 0 and 4. Place 0 sees only itself: 0. Place 1 has the scores ln 3 and 0, so the
-weights 3/4 and 1/4, and fetches 1.""",
+The weights of place i are a softmax over all places j up to and including i. The softmax runs
+over the scores q_i . k_j / sqrt(h). Places after i get weight 0. (B rows of T places, h numbers
+each.) In the cases, the second number of each content is 1. So the second number of each output
+is the sum of the weights of that place.
+Example with T = 2, h = 4: q = 1 1 1 1 at both places. k_0 is such that q . k_0 = 2 ln 3, and
+k_1 is 0. The contents are 0 and 4. Place 0 sees only itself: 0. Place 1 has the scores ln 3 and
+0, so the weights 3/4 and 1/4, and fetches 1.""",
     heading="One equation",
     right=attention, model=attention_model,
     cases=(
         Case((Q[:, :1], K[:, :1], V[:, :1]), "one place: it sees itself"),
         Case((Q[:, :2], K[:, :2], V[:, :2]), "two places, the example"),
-        Case((Q, K, V), "three places; the second number of y is the sum of the weights"),
+        Case((Q, K, V), "three places"),
     ),
     random=random_attention,
     laws=(Law("another last place must not change the places before it", future_is_hidden),
@@ -170,9 +172,9 @@ LOSS = Task(
     return  one number, in nats (natural logarithm)
 
 The logits at place t are about the token at place t + 1. So nobody predicts ids[:, 0], and the
-logits of the last place are not used. The loss is minus the log-probability of the true next token,
-as a mean over all B (T - 1) predictions.
-Example: B = 1, T = 3, V = 3, ids 0 1 1. The probabilities are (.5 .25 .25) at place 0 and
+logits of the last place are not used. The loss is minus the log-probability of the true next
+token, as a mean over all B (T - 1) predictions.
+Example: B = 1, T = 3, V = 3, ids 0 1 1. The probabilities are (.5 .25 .25) at place 0, and
 (.25 .5 .25) at place 1. Token 1 got .25, then token 1 got .5: (ln 4 + ln 2) / 2 = 1.0397.""",
     heading="The loop that teaches it",
     right=next_token_loss, model=loss_model,

@@ -1,4 +1,4 @@
-"""Lesson 03: which tokens pay, the loss of SFT, and the loss of a step that was cut into pieces."""
+"""Lesson 03: which tokens pay, and the loss of SFT."""
 import math
 from random import Random
 
@@ -60,10 +60,11 @@ MASK = Task(
     tokens  a list of words, such as ["user", "hi", "assistant", "yo", "end"]
     return  a list with one number less than tokens: 1 where the TARGET pays, else 0
 
-A row is a talk. "user" and "assistant" are headers: they say who speaks from there on, up to the
-next header. What the assistant says pays, in all of its turns: its words and the "end" after them.
-Headers do not pay. What the user says does not pay, even if a user types the word "end".
-The targets are the row without its first token: at each place the model must name the next token.
+A row is a conversation. "user" and "assistant" are headers: they say who speaks from there on,
+up to the next header. What the assistant says pays, in all of its turns: its words and the
+"end" after them. Headers do not pay. What the user says does not pay, even if a user types the
+word "end". The targets are the row without its first token: at each place the model must name
+the next token.
 Example: the targets of the row above are hi, assistant, yo, end. The mask is [0, 0, 1, 1].""",
     heading="One equation",
     right=response_mask, model=mask_model,
@@ -71,7 +72,7 @@ Example: the targets of the row above are hi, assistant, yo, end. The mask is [0
         Case(("user hi".split(),), "user hi"),
         Case(("user hi assistant yo end".split(),), "user hi assistant yo end"),
         Case(("user a end assistant b c end user d assistant e end".split(),),
-             "user a end assistant b c end user d assistant e end"),
+             "two turns; a user types \"end\""),
     ),
     random=random_tokens,
     laws=(Law("there must be one number for each target", one_for_each_target),),
@@ -168,8 +169,8 @@ SFT = Task(
     reduction  "token" or "sequence"
     return     one number
 
-A paying token has the loss -logp. "token": the mean over all paying tokens of all rows. "sequence":
-for each row the mean over its own paying tokens, then the mean of these B numbers.
+A paying token has the loss -logp. "token": the mean over all paying tokens of all rows.
+"sequence": for each row the mean over its own paying tokens, then the mean of these B numbers.
 What stands in logp where the mask is 0 must not matter. It can be anything, even -inf.
 Example: one row pays one token with loss 2, another pays four with loss 1 each. "token" gives
 (2 + 1 + 1 + 1 + 1) / 5 = 1.2, "sequence" gives (2 + 1) / 2 = 1.5.""",
@@ -218,68 +219,4 @@ Example: one row pays one token with loss 2, another pays four with loss 1 each.
            "token (2 + 4) / (1 + 4) = 1.2     sequence (2 / 1 + 4 / 4) / 2 = 1.5"),
 )
 
-
-# ---- 03c -----------------------------------------------------------------------------------------
-def accumulate(pieces):
-    return sum(loss for loss, _ in pieces) / sum(tokens for _, tokens in pieces)
-
-
-def accumulate_model(pieces, how="right"):
-    means = [loss / tokens for loss, tokens in pieces]
-    total = sum(loss for loss, _ in pieces)
-    return {"right": total / sum(tokens for _, tokens in pieces), "mean": sum(means) / len(means),
-            "added": sum(means), "pieces": total / len(pieces), "last": means[-1],
-            "total": total}[how]
-
-
-def random_pieces(rng: Random):
-    return ([(rng.uniform(0.5, 3) * n, n) for n in rng.sample(range(2, 9), rng.randint(2, 4))],)
-
-
-def order_is_free(accumulate, args) -> bool:
-    return abs(accumulate(args[0][::-1]) - accumulate(*args)) < 1e-4
-
-
-PIECES = Task(
-    "03c", "implement", level=2, minutes=10, core=True,
-    signature="accumulate(pieces)",
-    text="""A batch is too big for the memory. So a step is cut into pieces. What is its loss?
-
-    pieces  a list of pairs (the losses of a piece's tokens added up, the number of its tokens)
-    return  one number: the mean loss per token, as if the whole step had been one piece
-
-Pieces have different numbers of tokens. Each token must weigh the same, in whichever piece it is.
-Example: [(2.0, 1), (4.0, 4)] -> 1.2. One token has loss 2, four tokens have loss 1 each.""",
-    heading="One equation",
-    right=accumulate, model=accumulate_model,
-    cases=(
-        Case(([(6.0, 4)],), "one piece"),
-        Case(([(2.0, 1), (4.0, 4)],), "the example"),
-        Case(([(2.0, 2), (6.0, 3)],), "two and three tokens"),
-    ),
-    random=random_pieces,
-    laws=(Law("the order of the pieces must change nothing", order_is_free),),
-    mistakes=(
-        Mistake("the means of the pieces are averaged", dict(how="mean"),
-                "How much does a token weigh in a piece of one, and in a piece of four?",
-                "A mean of means is another loss. Real libraries had this bug for years."),
-        Mistake("the means of the pieces are added up", dict(how="added"),
-                "What happens to your loss if a step is cut into more pieces?",
-                "Each piece's mean is a loss of full size. Their sum grows with the pieces."),
-        Mistake("the sum is divided by the number of pieces", dict(how="pieces"),
-                "How many tokens are in a piece? Does your loss know it?",
-                "The mean is per token. How the step was cut must not matter."),
-        Mistake("only the last piece counts", dict(how="last"),
-                "What happens to the losses of the first piece?",
-                "Each piece overwrote the one before. Its gradient is then lost, too."),
-        Mistake("the sum is not divided at all", dict(how="total"),
-                "Is your number a loss per token?",
-                "A sum grows with the batch, and with it the size of the step."),
-    ),
-    hints=("How many tokens has the whole step?",
-           "Lesson 03, \"One equation\": N counts the paying tokens of all answers of a step.",
-           "[(2, 2), (6, 3)]: five tokens have 8 nats together\n"
-           "that is 1.6 per token; the pieces alone have 1 and 2"),
-)
-
-TASKS = [MASK, SFT, PIECES]
+TASKS = [MASK, SFT]

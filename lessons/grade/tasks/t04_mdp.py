@@ -113,8 +113,8 @@ GRADIENT = Task(
     r       (n,) the reward of each action
     return  (n,) the derivative of the expected reward, sum of p r, by each LOGIT
 
-Raising one logit makes its action likelier, and all other actions less likely. So the derivative
-by a logit is not the one by p. Do it on paper first: d p_j / d logit_i = p_j ((i == j) - p_i).
+Raising one logit makes its action likelier, and all other actions less likely. So the
+derivative by a logit is not the one by p. Do it on paper first, for two actions.
 It is a derivative of what should be LARGE: positive where the logit should rise.
 Example: p = (.5, .5), r = (1, 0) -> (.25, -.25).""",
     heading="One equation",

@@ -69,12 +69,12 @@ WEIGHTS = Task(
     gamma   the discount, above 0 and at most 1
     return  (T,) the weights; 0 where the mask is 0
 
-The raw weight of a token is its own loss, plus gamma times the next loss, plus gamma squared times
-the one after that, and so on to the end. A loss where the mask is 0 counts as 0. Then all raw
-weights are divided by their mean over the paying tokens, so that this mean is 1.
-The gradient must flow through the weights to the losses: this is what the lesson is about.
-Example: losses 2 1 0 9, mask 1 1 1 0, gamma .5. Raw: 2 + .5 = 2.5, then 1, then 0. The mean of the
-three is 3.5 / 3. So the weights are 2.1429 0.8571 0 0.""",
+The raw weight of a token is its own loss, plus gamma times the next loss, plus gamma squared
+times the one after that, and so on to the end. A loss where the mask is 0 counts as 0. Then all
+raw weights are divided by their mean over the paying tokens, so that this mean is 1. The
+gradient must flow through the weights to the losses: this is what the lesson is about.
+Example: losses 2 1 0 9, mask 1 1 1 0, gamma .5. Raw: 2 + .5 = 2.5, then 1, then 0. The mean of
+the three is 3.5 / 3. So the weights are 2.1429 0.8571 0 0.""",
     heading="Two tokens on paper",
     right=future_weights, model=weights_model, gradients=(0,),
     cases=(

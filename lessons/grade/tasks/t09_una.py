@@ -11,7 +11,7 @@ from nanouft.objectives.una import score_loss
 
 
 # ---- 09a: the loss -------------------------------------------------------------------------------
-def una_loss(i, grade, form, stray_minus=False, reduce="none", first=False, careful=True,
+def una_loss(i, grade, form, stray_minus=False, reduce="none", first=False, log="logsigmoid",
              squash=True, power="square", second_half=True, squash_grade=False):
     """UNA's loss of each answer, and its mistakes by flag."""
     if first:
@@ -22,8 +22,10 @@ def una_loss(i, grade, form, stray_minus=False, reduce="none", first=False, care
         gap = (torch.sigmoid(i) if squash else i) - grade
         each = {"square": gap ** 2, "half": gap ** 2 / 2, "absolute": gap.abs()}[power]
         each = -each if stray_minus else each
+    elif log == "cut off":
+        each = F.binary_cross_entropy(torch.sigmoid(i), grade, reduction="none")
     else:
-        log_sigmoid = F.logsigmoid if careful else log_of_sigmoid
+        log_sigmoid = F.logsigmoid if log == "logsigmoid" else log_of_sigmoid
         each = -grade * log_sigmoid(i)
         if second_half:
             each = each - (1 - grade) * log_sigmoid(-i)
@@ -80,9 +82,14 @@ For i = 0 and grade 1, "mse" gives 0.25 and "bce" gives 0.6931.""",
         Mistake("the first grade is used for all answers", {"first": True},
                 "Which grade does the second answer have?",
                 "The released code reads one grade for all rows of a small batch."),
-        Mistake("the logarithm is taken after a sigmoid that has become 0", {"careful": False},
+        Mistake("the logarithm is taken after a sigmoid that has become 0",
+                {"log": "log of sigmoid"},
                 "What is the sigmoid of -1000 in a computer, and what is its logarithm?",
                 "Use logsigmoid. Far out the sigmoid is rounded to 0, and its log is infinite."),
+        Mistake("the logarithm is cut off at -100, as binary_cross_entropy does",
+                {"log": "cut off"},
+                "What does an answer with i = -1000 cost, and does it still get a gradient?",
+                "binary_cross_entropy stops at 100. Its sister with_logits takes i itself."),
         Mistake('there is no sigmoid in "mse"', {"squash": False},
                 "Which numbers can i be, and which can a grade be?",
                 "The implicit reward has no bounds. Its sigmoid can be compared with a grade."),

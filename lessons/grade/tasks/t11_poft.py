@@ -18,14 +18,19 @@ def project_loss(logp, mask, others):
     return loss, poft.tau(batch, poft.PoFT())[0].detach()
 
 
-def poft_loss(logp, mask, others, reduce=torch.mean, sign=1, opinion="mean", prompt=False,
+def poft_loss(logp, mask, others, reduce=torch.mean, sign=1, opinion="mean", own="answer",
               weighted=False, detached=True, careful=True):
     """PoFT's loss and tau of one row, and the mistakes by flag."""
-    own = reduce(logp if prompt else logp[mask > 0])
+    if own == "prompt":
+        policy = reduce(logp)
+    elif own == "long divisor":
+        policy = reduce(logp * mask)
+    else:
+        policy = reduce(logp[mask > 0])
     each = torch.stack([reduce(other) for other in others])
     opinions = {"mean": each.mean(), "probabilities": each.exp().mean().log(), "first": each[0],
                 "tokens": reduce(torch.cat(others)), "best": each.max()}
-    gap = sign * (own - opinions[opinion])
+    gap = sign * (policy - opinions[opinion])
     loss = -F.logsigmoid(gap) if careful else -torch.log(torch.sigmoid(gap))
     tau = torch.sigmoid(-gap)
     if weighted:
@@ -83,17 +88,21 @@ Then the loss is 1.3133 and tau .7311.""",
         Mistake("probabilities are averaged over the models, not log-probs",
                 {"opinion": "probabilities"},
                 "What is averaged over the models, and in which unit is the gap measured?",
-                "The opinion is a mean of log-probs; a mean of probabilities follows the kindest."),
-        Mistake("the prompt is counted, too", {"prompt": True},
+                "The opinion is a mean of log-probs. A mean of probabilities follows the largest."),
+        Mistake("the prompt is counted, too", {"own": "prompt"},
                 "Which of the policy's tokens do the aligned models judge?",
                 "The released code averages over prompt and answer on one side only."),
+        Mistake("the answer's sum is divided by all tokens, the prompt's too",
+                {"own": "long divisor"},
+                "How many tokens has the answer, and by how many do you divide?",
+                "mean() after a mask still divides by all places: divide by the mask's sum."),
         Mistake("the tokens of all aligned models are in one mean", {"opinion": "tokens"},
                 "Two models, three tokens and one. How much does each model's opinion count?",
                 "First the mean of each model, then the mean of models: each has one vote."),
         Mistake("only the first aligned model is asked", {"opinion": "first"},
                 "How many aligned models are in the list?",
                 "Each aligned model has one vote."),
-        Mistake("only the kindest aligned model counts", {"opinion": "best"},
+        Mistake("only the highest opinion of the aligned models counts", {"opinion": "best"},
                 "What does a second model change that finds the answer unlikely?",
                 "The opinion is a mean, not a maximum: one model can doubt what another likes."),
         Mistake("the loss is multiplied by tau", {"weighted": True},
@@ -174,10 +183,10 @@ For tau .7 .2 .5 .1, wrong 0 1 0 0 and k = 2 it is ([3, 1], 0.5).""",
                 "Tau is trust: the suspects are the rows with the lowest tau."),
         Mistake("the share is taken of all wrong rows: that is recall", {"share": "recall"},
                 "Share of what: of the rows that you doubted, or of the rows that are wrong?",
-                "Precision divides by the number of suspects, recall by the number of culprits."),
+                "Precision divides by the number of suspects, recall by that of all wrong rows."),
         Mistake("the places are those of the sorted list", {"by": "sorted list"},
                 "After sorting, where in the data does the first row of your list stand?",
-                "Sort places by tau, not tau itself: the row numbers must survive the sorting."),
+                "Sort the places by tau, not tau itself: the row numbers are asked for."),
         Mistake("k is taken for a share of the rows", {"by": "share"},
                 "How many places should come back for k = 2?",
                 "k is a number of rows here."),

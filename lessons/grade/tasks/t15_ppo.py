@@ -1,10 +1,9 @@
-"""Exercises of lesson 15: the parts of PPO."""
+"""Exercises of lesson 15: advantages and the clip."""
 import math
 
 import torch
 
 from lessons.grade.task import Case, Law, Mistake, Task
-from nanouft.objective import Batch, Columns, Seqs
 from nanouft.objectives import ppo
 from nanouft.objectives.reinforce import clipped
 
@@ -34,13 +33,14 @@ def gae(R, V, lam, gamma, beyond=False, forwards=False, tail="gamma lam", subtra
         later = delta + decay * later
         A[t] = later
     A = torch.stack(A)
-    return {"advantages": A, "returns": A + V, "whitened": (A - A.mean()) / A.std()}[give]
+    return {"advantages": A, "returns": A + V, "whitened": (A - A.mean()) / A.std(),
+            "reversed": A.flip(0)}[give]
 
 
 def one_answer(random):
     T = random.randint(3, 5)
-    return draw(random, T, -1, 1), draw(random, T, 0.2, 1), random.choice([0.3, 0.5, 0.95]), \
-        random.choice([0.8, 0.9, 1.0])
+    lam, gamma = random.choice([0.3, 0.5, 0.95]), random.choice([0.8, 0.9, 1.0])
+    return draw(random, T, -1, 1), draw(random, T, 0.2, 1), lam, gamma
 
 
 def no_reward_reaches_later_tokens(advantages, args):
@@ -97,6 +97,10 @@ R 0 0 1, V .5 .5 .5, lam .5 and gamma 1 give .125 .25 .5.""",
         Mistake("the critic's goals are given, advantage plus value", {"give": "returns"},
                 "Is your first number what was earned, or what was earned beyond V?",
                 "The returns are what the critic should learn; the policy needs advantages."),
+        Mistake("the advantages come in the order of the loop, the last token first",
+                {"give": "reversed"},
+                "Which token does the first number of your result belong to?",
+                "The loop runs from the end; the result must not."),
         Mistake("the advantages are whitened", {"give": "whitened"},
                 "Over which tokens should a mean be taken: of one answer or of all?",
                 "Whitening comes last, over the whole rollout, after the critic's goals."),
@@ -115,28 +119,28 @@ def project_clip(logp, old, A, eps):
     return clipped((logp - old.detach()).exp(), A, eps, eps)
 
 
-def clip_loss(logp, old, A, eps, sides="both", pick="min", ratio="exp", sign=1, detached=True,
-              fixed=False):
+def clip_loss(logp, old, A, eps, pick="min", ratio="exp", sign=1, detached=True, fixed=False):
     """The loss of each token, and its mistakes by flag."""
     old = old.detach() if detached else old
     eps = 0.2 if fixed else eps
     rho = {"exp": (logp - old).exp(), "anew": (logp - logp.detach()).exp(),
            "difference": logp - old, "quotient": logp / old}[ratio]
-    near = rho.clamp(max=1 + eps) if sides == "upper" else rho.clamp(1 - eps, 1 + eps)
-    best = {"min": torch.minimum(rho * A, near * A), "max": torch.maximum(rho * A, near * A),
-            "near": near * A, "far": rho * A, "no ratio": logp * A}[pick]
-    return -sign * best
+    far, near = rho * A, rho.clamp(1 - eps, 1 + eps) * A
+    upper = rho.clamp(max=1 + eps) * A
+    gain = {"min": torch.minimum(far, near), "max": torch.maximum(far, near), "near": near,
+            "far": far, "upper": torch.minimum(far, upper), "no ratio": logp * A}[pick]
+    return -sign * gain
 
 
 def tokens(random):
     old = draw(random, 3, -3, -0.5)
-    return old + draw(random, 3, -1.2, 1.2), old, draw(random, 3, -2, 2), \
-        random.choice([0.1, 0.2, 0.3])
+    logp = old + draw(random, 3, -1.2, 1.2)
+    return logp, old, draw(random, 3, -2, 2), random.choice([0.1, 0.2, 0.3])
 
 
 def moved(ratio, advantage, eps=0.2):
     """One token whose chance has changed by this ratio."""
-    old = torch.tensor([-1.0])
+    old = torch.tensor([-2.0])
     return old + math.log(ratio), old, torch.tensor([advantage]), eps
 
 
@@ -175,13 +179,13 @@ with advantage -1 it costs 1.5.""",
                 "PPO is pessimistic: of two estimates of the gain it believes the lower one."),
         Mistake("nothing is clipped", {"pick": "far"},
                 "What does eps change in your function?",
-                "Without the clip thirty passes over four answers go as far as they like."),
+                "Without the clip the policy leaves the answers that were sampled behind."),
         Mistake("the old log-probs are computed anew, so the ratio is 1", {"ratio": "anew"},
                 "What is the ratio after three steps on one rollout, in your function?",
                 "Old log-probs are kept from the moment of sampling, or the clip never acts."),
-        Mistake("only the upper side is clipped", {"sides": "upper"},
+        Mistake("only the upper side is clipped", {"pick": "upper"},
                 "A bad token has become half as likely. Should it be pushed on?",
-                "For bad tokens it is the lower side that says: far enough."),
+                "A bad token that has become unlikely enough needs no more push: the lower side."),
         Mistake("there is no ratio, but log-prob times advantage", {"pick": "no ratio"},
                 "How does your loss know by how much the policy has moved?",
                 "REINFORCE is right for the first step on a rollout; later steps need the ratio."),
@@ -196,7 +200,7 @@ with advantage -1 it costs 1.5.""",
                 "The gain is maximised, so the loss is minus the gain."),
         Mistake("gradient flows into the old log-probs", {"detached": False},
                 "What would training do with the old policy, if it could move it?",
-                "The old log-probs are a record of what was; a record has no gradient."),
+                "The old log-probs say what was, when the answer was sampled. They do not change."),
         Mistake("eps is always taken for .2", {"fixed": True},
                 "What changes in your function for another eps?",
                 "A number from the example belongs to the argument eps."),
@@ -209,95 +213,4 @@ with advantage -1 it costs 1.5.""",
            "Ratio .5, advantage -1: the two candidates are -.5 and -.8.\n"
            "The lower one is -.8, so the loss is .8."))
 
-
-# ---- 15c: rewards of tokens ----------------------------------------------------------------------
-def project_rewards(score, logp, ref, beta):
-    """The project's rewards of one sampled answer that ends."""
-    one = torch.ones(1, len(logp))
-    answer = Seqs(one, one, one, one, old=logp.detach()[None], ref=ref[None])
-    batch = Batch.of({"answer": answer}, Columns(reward=torch.tensor([score]), ended=one[:, 0]))
-    return ppo.rewards(batch, ppo.PPO(beta=beta))[0]
-
-
-def token_rewards(score, logp, ref, beta, sign=1, at="last", detached=True, leash="each",
-                  with_beta=True):
-    """The reward of each token, and the mistakes by flag."""
-    logp = logp.detach() if detached else logp
-    paid = -sign * (beta if with_beta else 1) * (logp - ref)
-    last = torch.arange(len(logp)) == len(logp) - 1
-    if leash == "end":
-        paid = torch.where(last, paid.sum(), 0.0)
-    if leash == "no end":
-        paid = torch.where(last, 0.0, paid)
-    places = {"last": last.float(), "all": torch.ones_like(paid),
-              "first": torch.arange(len(paid)).eq(0).float(),
-              "shared": torch.full_like(paid, 1 / len(paid))}
-    return paid + score * places[at]
-
-
-def sampled(random):
-    T = random.randint(2, 4)
-    return random.uniform(0.3, 1), draw(random, T, -3, -0.1), draw(random, T, -3, -0.1), \
-        random.choice([0.1, 0.3, 0.5])
-
-
-def adds_up(rewards, args):
-    score, logp, ref, beta = args
-    total = torch.as_tensor(rewards(score, logp, ref, beta)).sum().item()
-    return abs(total - (score - beta * (logp - ref).sum().item())) < 1e-3
-
-
-C = Task(
-    "15c", "implement", level=2, minutes=10, core=False,
-    signature="token_rewards(score, logp, ref, beta)",
-    text="""PPO's reward of each token of one answer.
-
-score  the score of the whole answer, one number. It is paid once, with the last token.
-logp   (T,) log-probs of the tokens by the policy that sampled them
-ref    (T,) their log-probs by the start model
-beta   the price of one nat of logp - ref: each token pays for its own, also the last one.
-       (This penalty holds the policy near the start model, as if on a leash.)
-Returns (T,), without gradient.
-
-Score 1, logp -1 -2, ref -1.5 -1 and beta .1 give -.05 and 1.1.""",
-    heading="One equation",
-    right=project_rewards, model=token_rewards,
-    cases=(Case((1.0, torch.tensor([-1.0, -2]), torch.tensor([-1.5, -1]), 0.1), "two tokens"),
-           Case((0.5, torch.tensor([-1.0, -2, -1]), torch.tensor([-1.0, -2, -3]), 0.2),
-                "three tokens, only the last one has moved")),
-    random=sampled,
-    mistakes=(
-        Mistake("the sign of the penalty is turned", {"sign": -1},
-                "A token is likelier now than under the start model. Does it pay or earn?",
-                "The penalty must cost where the policy has moved, or it runs away."),
-        Mistake("every token gets the whole score", {"at": "all"},
-                "How often is the score paid for one answer?",
-                "Paid at every token, a long answer earns more than a short one."),
-        Mistake("the score is shared among the tokens", {"at": "shared"},
-                "When does one know the score of an answer?",
-                "The score comes once, at the end. GAE hands it back."),
-        Mistake("the first token gets the score", {"at": "first"},
-                "When does one know the score of an answer?",
-                "No token before the end can be paid by a score that comes later: GAE does that."),
-        Mistake("gradient flows through the reward", {"detached": False},
-                "Who gives a reward: the policy or its surroundings?",
-                "A reward is a number. With gradient the policy would learn to move its own mark."),
-        Mistake("the whole penalty is paid at the end", {"leash": "end"},
-                "Which token should pay if the first one has moved far?",
-                "Paid at its own token, the penalty blames the token that moved."),
-        Mistake("the last token does not pay the penalty", {"leash": "no end"},
-                "What does the last token pay, beside what it earns?",
-                "The last token is a token, too: the score is added, it does not replace."),
-        Mistake("beta is forgotten", {"with_beta": False},
-                "Which of your lines would change if beta were doubled?",
-                "Without beta one nat costs as much as a perfect answer earns."),
-    ),
-    gradients=(1,),
-    laws=(Law("together the rewards must be the score minus beta times the sum of logp - ref",
-              adds_up),),
-    hints=("What does each token pay for itself, and what comes only once?",
-           "Lesson 15, \"One equation\": R_t. Lesson 14 speaks of the KL penalty.",
-           "logp -1, ref -1.5: the token is half a nat likelier than before.\n"
-           "With beta .1 it pays .05."))
-
-TASKS = [A, B, C]
+TASKS = [A, B]
