@@ -3,6 +3,11 @@
 # *Afternoon path · about 20 minutes (estimated, n=0) · needs nothing · the whole game in one run;
 # details come later*
 #
+# After this lesson you can
+# - read a weight ledger: which tokens does a method push, which way, and how hard;
+# - tell what SFT, IFT and DPO are shown, and why one of them half forgets to stop;
+# - test a story about a result against a rival story, by one more run.
+#
 # A **base** is a model that has read a lot of text. It continues whatever you begin. Asked for a
 # list, it gets most of the words right. But instead of stopping it asks itself the next question.
 # Fine-tuning shows the base what we want. In this lesson you teach the same base in three ways.
@@ -106,9 +111,10 @@ for name, init in inits.items():
 
 # %% [markdown]
 # ## Four answers to one question
-# We take the first question for which two things hold. All four models say something different, and
-# all words of the three trained models are right. After a `<|user|>` the model talks to itself.
-# Below the answers you see in how many of all 60 cases each model stops.
+# We take the first question for which three things hold. All four models say something different.
+# All words of the three trained models are right. But not all three stop where the answer ends:
+# after a `<|user|>` a model talks to itself. Below the answers you see in how many of all 60 cases
+# each model stops.
 
 # %%
 TRAINED = ("SFT", "IFT", "DPO")
@@ -235,12 +241,34 @@ if BREAK != "end":
 # colour of the luve, and no question at all.
 #
 # ## Exercises
-# @@EX
+# You write in `my/`, not here. `python -m lessons.grade 00b` judges an answer: it names the mistake
+# and asks one question (`--hint` for more). The whole text of a task stands in the file that it
+# names.
+#
+# - **00b** (D1) `my_score(answer)`: the score of an answer to *Name three fruits but not fig, lime
+#   or kiwi. End on fox.*
+#
+# Without the grader: give reasons for your guess. Write one clue beside each letter before you see
+# the names. Which two letters does no clue tell apart?
 #
 # ## Recall, without looking up
 # 1. What is shown to the model in SFT, and what in DPO?
 # 2. What does a push of +1 say about a token? What does it not say about the trained model?
 # 3. Each pair of answers had `<|end|>` in both. Why did only half of DPO's answers learn to stop?
 # 4. "DPO seldom stops because its learning rate is low": which run tested that, and what came out?
+#
+# <details><summary>Answers</summary>
+#
+# In the run as it is shipped, A is IFT, B is the base, C is SFT and D is DPO.
+#
+# 1. SFT is shown a right answer. DPO is shown a right and a wrong answer to the same question.
+# 2. This step makes the token likelier, just as hard as SFT does. It does not say what the model
+#    will say after training.
+# 3. In each pair `<|end|>` is pushed up once and down once, by the same amount. What both answers
+#    share is taught least.
+# 4. `BREAK = "rate"`: SFT at DPO's learning rate still had 97 % right words, and all its answers
+#    stopped. So the low learning rate is not the cause.
+#
+# </details>
 #
 # **Next:** `lessons/01_gpt.py`. On the afternoon path: `lessons/03_sft.py`.

@@ -3,6 +3,11 @@
 # *Core · about 25 minutes (estimated, n=0) · needs Python only · GPT-2 (Radford et al. 2019),
 # `nanouft/gpt.py`*
 #
+# After this lesson you can
+# - say how a GPT makes text, token by token, and what attention does;
+# - write causal attention and the loss of next-token prediction;
+# - tell a low training loss from a model that works.
+#
 # A language model is asked one thing: **which token comes next?** It names one token. We put that
 # token at the end of the text and ask again. That is all of talking.
 #
@@ -211,7 +216,16 @@ if BREAK == "mask":
 # sees what comes later, and hiding it changes nothing.
 #
 # ## Exercises
-# @@EX
+# You write in `my/`, not here. `python -m lessons.grade 01a` judges an answer: it names the mistake
+# and asks one question (`--hint` for more). The whole text of a task stands in the file that it
+# names.
+#
+# - **01a** (D2) `attention(q, k, v)`: causal attention from the equation, without PyTorch's own
+#   function.
+# - **01b** (D2) `next_token_loss(logits, ids)`: the loss of next-token prediction: each place is
+#   asked for the token after it.
+# - **01c** (D2, debug) `generate(step, start, end, max_new)`: a program that talks; one bug is
+#   planted.
 #
 # ## Recall, without looking up
 # 1. To say 20 tokens, how often is the model asked, and what does it read each time?
@@ -220,5 +234,20 @@ if BREAK == "mask":
 #    honest question?
 # 4. Without positions and with the mask, a model still knows something about the order of words.
 #    How?
+#
+# <details><summary>Answers</summary>
+#
+# 1. 20 times. Each time it reads the text so far: the beginning, and all tokens that it has said.
+#    (With a cache only the newest token is computed; the k and v of the others are kept.)
+# 2. Each place sees only what stands at or before it, so its guess for the next token is honest. It
+#    cannot copy the answer from the right.
+# 3. The last one. Its answer is token 65, which is not among the 64 tokens that are read.
+# 4. By the mask: place 2 sees two tokens, place 5 sees five. So places differ in what they can
+#    gather, and the second layer can use that. (Its loss is 1.98, near the 1.86 with positions.)
+#
+# The two old questions: (00) DPO, because `<|end|>` stands in both answers. (00) What the trained
+# model says.
+#
+# </details>
 #
 # **Next:** `lessons/02_world_and_kl.py`.

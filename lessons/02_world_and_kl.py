@@ -3,6 +3,11 @@
 # *Core · about 25 minutes (estimated, n=0) · needs 01 · NanoWorld, `nanouft/world/`; KL divergence
 # (Kullback and Leibler 1951)*
 #
+# After this lesson you can
+# - tell what a model holds for likely from what it says;
+# - compute KL divergence and perplexity, and say what each direction of KL costs;
+# - find a leak between training rows and test rows.
+#
 # This course's **base** is the model of lesson 01, trained for longer: six minutes on two cores,
 # not some seconds. It is shipped with the package. Its text is NanoWorld's corpus, which tells four
 # facts about each of 90 creatures.
@@ -17,6 +22,8 @@
 #
 # Two old questions: (01) Which cheat does the causal mask make impossible? (00) What is a push, in
 # the ledger?
+#
+# To predict with probabilities: `python -m lessons.grade 02p`, before you run the lesson.
 
 # %% Guess before you run. Nothing is checked, but the lesson will remind you.
 MY_GUESS = None   # Asked plainly, the base says the myth in four of five cases. Now leave the myth
@@ -236,7 +243,15 @@ assert held_said[coldest].mean() > 10, "the other way, it is away without bound"
 # here; other papers call other things $\tau$.
 #
 # ## Exercises
-# @@EX
+# You write in `my/`, not here. `python -m lessons.grade 02a` judges an answer: it names the mistake
+# and asks one question (`--hint` for more). The whole text of a task stands in the file that it
+# names.
+#
+# - **02a** (D1) `perplexity(documents)`: the mean nats per token of a text, and its perplexity.
+# - **02b** (D2) `kl(p, q)`: the KL divergence of lists of probabilities, row by row.
+# - **02c** (D2) `leak(train, test, creatures)`: the creatures that training tells something about,
+#   although the test asks for them.
+# - **02p** (D1, predict) Four statements about KL and about other keys.
 #
 # ## Recall, without looking up
 # 1. In which sense does the base know the truth? Why does it say the myth?
@@ -246,5 +261,22 @@ assert held_said[coldest].mean() > 10, "the other way, it is away without bound"
 # 4. (01) A model's loss is near 0 in training and it babbles. Would its perplexity on new text, in
 #    talking, be near 1?
 # 5. (00) Which push do chosen and rejected share in DPO, and what follows from that?
+#
+# <details><summary>Answers</summary>
+#
+# 1. If the myth is left out, the truth is the likeliest word in 99 % of the cases, and a key in the
+#    question brings it out. It says the myth, because after a plain question the corpus mostly has
+#    the myth, and greedy talk names the likeliest word.
+# 2. KL(p || q): where q goes to 0 and p does not, p ln(p/q) grows without bound.
+# 3. Perplexity 1. It gives the whole probability to the right token, each time.
+# 4. No. In talking there is nothing to copy from. There its loss was 5.43 nats: a perplexity of
+#    about 230.
+# 5. They get the same push with opposite signs. So what both answers have in common cancels and is
+#    taught least.
+#
+# The two old questions: (01) Copying the next token from the right. (00) Minus the derivative of
+# the loss by the token's log-probability, times N: how hard one step makes the token likelier.
+#
+# </details>
 #
 # **Next:** `lessons/03_sft.py`.

@@ -3,6 +3,11 @@
 # *Core, afternoon path · about 25 minutes (estimated, n=0) · needs 00 (01 helps, but you can do
 # without it) · supervised fine-tuning (SFT), `nanouft/objectives/sft.py`*
 #
+# After this lesson you can
+# - write the mask and the loss of SFT, with both kinds of mean;
+# - say what a model learns about a token that it reads and that does not pay;
+# - cut a batch into pieces without changing its loss.
+#
 # Ask the base of lesson 00 for a sum. It says your words back. And instead of stopping it asks
 # **itself** the next question. So we show it right answers and train it.
 #
@@ -184,7 +189,15 @@ if BREAK == "end":
 # *Read on after your run.* Right words fall from 83 to 79 % (sums), and from 84 to 76 % (sort).
 #
 # ## Exercises
-# @@EX
+# You write in `my/`, not here. `python -m lessons.grade 03a` judges an answer: it names the mistake
+# and asks one question (`--hint` for more). The whole text of a task stands in the file that it
+# names.
+#
+# - **03a** (D1) `response_mask(tokens)`: the mask of the *targets* of a row with several turns.
+# - **03b** (D2) `sft_loss(logp, mask, reduction)`: the loss of SFT with two kinds of mean: over all
+#   tokens, or over answers first.
+# - **03c** (D2) `accumulate(pieces)`: the loss of a step that is cut into pieces; it must be that
+#   of the whole batch.
 #
 # ## Recall, without looking up
 # 1. Which tokens of a conversation pay in SFT, and why is `<|end|>` one of them?
@@ -197,5 +210,21 @@ if BREAK == "end":
 #
 # 5. (01) Which matrix makes sure that no place copies its answer from the right?
 # 6. (01) The training loss was near zero, and the model babbled. What had it learnt?
+#
+# <details><summary>Answers</summary>
+#
+# 1. All tokens of the assistant's answers, `<|end|>` included: the model must be asked when to
+#    stop, or it does not learn it.
+# 2. 1/N. On the question 0.
+# 3. It read `<|end|>`, but no place was ever asked for it. All that it was asked for said: go on.
+# 4. In both stories `<|end|>` gets no push in the end. Here it is masked out. In DPO two equal
+#    pushes cancel.
+# 5. The causal mask.
+# 6. To copy the next token from the right.
+#
+# The two old questions: (00) It got a push up and an equal push down, so it was taught least. (00)
+# The same to each: +1.
+#
+# </details>
 #
 # **Next:** `lessons/04_mdp.py`. On the afternoon path: `lessons/05_ift_residual.py`.

@@ -3,6 +3,11 @@
 # *Core · about 25 minutes (estimated, n=0) · needs 03 · language as an MDP: arXiv:2405.11870,
 # section 3 and Table 1*
 #
+# After this lesson you can
+# - say what state, action and transition are when a model talks;
+# - name for each method whose states, whose actions and which weight it trains on;
+# - compute a policy gradient by hand, in one state.
+#
 # A model that talks is a walker. The **state** is where it stands: all tokens so far. The
 # **action** is what it does: it names the next token. The action leads to a new state: the same
 # text, one token longer. Nothing slips. Such a thing is called a *Markov decision process*.
@@ -20,6 +25,8 @@
 #
 # Two old questions: (03) Which push does SFT give to a token that pays? (01) How many questions
 # does one row ask at once?
+#
+# To predict with probabilities: `python -m lessons.grade 04p`, before you run the lesson.
 
 # %% Guess before you run. Nothing is checked, but the lesson will remind you.
 MY_GUESS = None   # One student imitates the best path (SFT). One walks by itself and is paid for
@@ -210,7 +217,16 @@ assert did == "b", "one cell aside, only the imitator is lost"
 # $d$ here: a distribution of states. $\pi$: the model. $s$ is a state here, not a score.
 #
 # ## Exercises
-# @@EX
+# You write in `my/`, not here. `python -m lessons.grade 04a` judges an answer: it names the mistake
+# and asks one question (`--hint` for more). The whole text of a task stands in the file that it
+# names.
+#
+# - **04a** (D1) `drift(eps, n)`: the chance that a model that errs at each token is still on the
+#   path after n tokens.
+# - **04b** (D2) `policy_gradient(p, r)`: the policy gradient in one state, over all actions at
+#   once.
+# - **04c** (D1, card) Whose states, whose actions and which weight, for six methods.
+# - **04p** (D1, predict) How do imitator and walker do with slips?
 #
 # ## Recall, without looking up
 # 1. What are state, action and transition when a model talks? Why does nothing slip there?
@@ -220,5 +236,19 @@ assert did == "b", "one cell aside, only the imitator is lost"
 # 4. (03) What happened to the model whose mask left out `<|end|>`? Which *state* had it never been
 #    asked about?
 # 5. The table that trained on its own walks knows cells that it does not pass any more. Why?
+#
+# <details><summary>Answers</summary>
+#
+# 1. State: all tokens so far. Action: the next token. Transition: the text gets one token longer.
+#    Nothing slips, because the token that is named is the token that is written.
+# 2. Nothing.
+# 3. Lesson 03 changes w (1 or 0). This lesson changes d and q: both come from the student itself.
+# 4. It goes on talking. It had never been asked about the state after the last word of an answer.
+# 5. While it was clumsy it passed there, and it was paid or not. A table keeps what it has learnt
+#    for a cell.
+#
+# The two old questions: (03) 1/N. (01) As many as it has tokens.
+#
+# </details>
 #
 # **Next:** `lessons/05_ift_residual.py`.

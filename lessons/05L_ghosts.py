@@ -3,6 +3,11 @@
 # *Companion of 05, on the lake · about 15 minutes (estimated, n=0) · needs 04 and 05 · IFT,
 # arXiv:2405.11870, Eq. 17*
 #
+# After this lesson you can
+# - find the ghosts of a path, and say what each of them is told;
+# - check on a lake whether a copied arrow is right where the ghost stands;
+# - say why IFT stops changing cells beside the path.
+#
 # Lesson 05 blends a word of the demonstrator with the word that the model would have said. On the
 # lake of lesson 04 we can see all of the same idea. The demonstrator moves along its path. One move
 # earlier, the student would perhaps have gone elsewhere: there stands its **ghost**.
@@ -174,8 +179,10 @@ assert not optimal_actions(lake)[1, 1], "and the arrow told at cell 1 leads into
 # *Read on after your run.* The assertion "without ghosts" fails: a guess that is drawn can always
 # differ. The same two cells beside the path change, and the arrows told there stay wrong.
 #
-# ## Exercises
-# @@EX
+# ## Exercise
+# On paper: draw `default4` of `frozen_lake/lake.py` and its best path. Say how many ghosts there
+# are, and how many of them are told a best arrow. Then put that name into `lakes` in place of
+# `corridor4`, and compare the numbers.
 #
 # ## Recall, without looking up
 # 1. Where does a ghost stand if the student would have walked into the wall?
@@ -183,5 +190,18 @@ assert not optimal_actions(lake)[1, 1], "and the arrow told at cell 1 leads into
 # 3. The guesses have become the demonstrator's arrows. Why does IFT change nothing beside the path
 #    any more?
 # 4. (04) Policy gradient learnt something in all 17 cells. What did it have that IFT has not?
+#
+# <details><summary>Answers</summary>
+#
+# 1. In the cell in which the student stood before: it is one step late.
+# 2. Nobody. The demonstrator chose it for its own cell.
+# 3. The ghost then stands on the true cell. The blend is the true cell itself, so no other cell
+#    gets a gradient.
+# 4. It walked there itself, for many steps, and was paid for what came out of it. IFT goes one move
+#    aside, and is not paid.
+#
+# The two old questions: (04) Nothing. (05) At the place before.
+#
+# </details>
 #
 # **Next:** `lessons/06_ift_propagation.py`.

@@ -2,6 +2,11 @@
 # # 05 · What if the model sees its own guess?
 # *Afternoon path · about 25 minutes (estimated, n=0) · needs 03 · IFT, arXiv:2405.11870, Eq. 17*
 #
+# After this lesson you can
+# - make the model's own guess, shift it, and blend it with the demonstration;
+# - say when IFT is the same as SFT, and when not;
+# - tell a ghost that is a slip from a ghost that is right, too.
+#
 # SFT always shows the model the **demonstrator's** words so far. But when the model talks, it reads
 # its **own** words. Nobody ever taught it what to say after those. The papers call this *exposure
 # bias*.
@@ -235,7 +240,16 @@ assert sum(could["reverse"]) == 0, "no ghost of a reversal is right"
 # expectation.
 #
 # ## Exercises
-# @@EX
+# You write in `my/`, not here. `python -m lessons.grade 05a` judges an answer: it names the mistake
+# and asks one question (`--hint` for more). The whole text of a task stands in the file that it
+# names.
+#
+# - **05a** (D1) `own_guess(inputs, mask, argmax)`: the row of the model's own guesses, each at its
+#   place, and only in the answer.
+# - **05b** (D2) `blend(E, gold, guess, lam)`: the embedding that IFT reads, with no gradient
+#   through it.
+# - **05d** (D3, debug) `is_broken(own_guess)`: a test of `own_guess` that lets broken functions
+#   pass, or refuses the right one.
 #
 # ## Recall, without looking up
 # 1. At which place was the guess for place $i$ made, and which words had the model read there?
@@ -243,5 +257,20 @@ assert sum(could["reverse"]) == 0, "no ghost of a reversal is right"
 #    through the network?
 # 3. IFT's guess comes from the true words so far. Why is that not yet the model's own path?
 # 4. A run shows 30 % ghosts that do not fade. Name a good and a bad reason.
+#
+# <details><summary>Answers</summary>
+#
+# 1. At place i - 1, after the true words up to there.
+# 2. The prompt is never replaced. So all that is read before the first word is the same for each
+#    lam.
+# 3. Each guess is one step beside the demonstrator's words. The next guess starts from the true
+#    words again, so slips do not add up as they do in talking.
+# 4. Good: many words are right, as in lists. Bad: nothing is learnt (learning rate, steps), or the
+#    guess is not shifted.
+#
+# The old questions: (00) Words after which the answer goes wrong. (03) The tokens of the answer and
+# its `<|end|>`. (01) To all places after i.
+#
+# </details>
 #
 # **Next:** `lessons/05L_ghosts.py`. On the afternoon path: `lessons/06_ift_propagation.py`.

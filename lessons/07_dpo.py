@@ -3,6 +3,11 @@
 # *Afternoon path · about 25 minutes (estimated, n=0) · needs 03 · DPO, arXiv:2305.18290,
 # `nanouft/objectives/dpo.py`*
 #
+# After this lesson you can
+# - derive DPO's loss from pairs and the KL-regularised aim;
+# - write the loss, and say how hard it pushes each side;
+# - explain why the wanted answer can become less likely while every pair is won.
+#
 # So far somebody wrote the right answer down. Often nobody can, but anybody can say which of two
 # answers is better. This lesson turns such **pairs** into a loss, by a few lines of algebra. It
 # trains with that loss. And it looks at one number that the loss does not show: how likely is the
@@ -10,6 +15,8 @@
 #
 # Two old questions: (03) In SFT, what is the push on a token of a demonstration, times N? (03) What
 # does a model learn about a token that it reads, but that is not in the mask?
+#
+# To predict with probabilities: `python -m lessons.grade 07p`, before you run the lesson.
 
 # %% Guess before you run. Nothing is checked, but the lesson will remind you.
 # After a few steps every pair is won, also for questions that are never trained on. Training goes
@@ -228,7 +235,17 @@ else:
 # There $h=12$ needs only 12 nats, not 120. So $\sigma(-h)$, and with it the push, fades early.
 #
 # ## Exercises
-# @@EX
+# You write in `my/`, not here. `python -m lessons.grade 07a` judges an answer: it names the mistake
+# and asks one question (`--hint` for more). The whole text of a task stands in the file that it
+# names.
+#
+# - **07a** (D2) `dpo_loss(pi_w, ref_w, pi_l, ref_l, beta)`: the loss of DPO, one number for each
+#   pair.
+# - **07b** (D2) `dpo_push(h, beta)`: the push on a token of chosen and on one of rejected, from the
+#   margin.
+# - **07d** (D3, debug) `train(chosen, rejected, prompt, beta, seed, steps)`: DPO on a model of six
+#   tokens; one bug is planted. Does the loss show it?
+# - **07p** (D2, predict) Four statements about this lesson's run, before you run it.
 #
 # ## Recall, without looking up
 # 1. Which term makes reward models unnecessary, and why must both answers have the same question?
@@ -237,5 +254,19 @@ else:
 #    believe it.
 # 4. (03) Without `<|end|>` in its mask, a model did not learn to stop. What does DPO do with the
 #    `<|end|>` of a rejected answer?
+#
+# <details><summary>Answers</summary>
+#
+# 1. beta log Z(x). It depends on the question only, so it cancels only if both answers have the
+#    same question.
+# 2. The same weights move both. Chosen is nearly certain and hardly reacts (1 - p); rejected reacts
+#    fully. What pushes rejected down takes chosen along: g_w·g_l is larger than g_w·g_w.
+# 3. log p(chosen) and log p(rejected), each by itself. (And then what the model says.)
+# 4. It pushes it down, as hard as it pushes the `<|end|>` of the chosen answer up. What is common
+#    to both cancels, so it is taught least.
+#
+# The two old questions: (03) +1. (03) Nothing.
+#
+# </details>
 #
 # **Next:** `lessons/08_without_reference.py`. On the afternoon path: `lessons/17_evidence.py`.

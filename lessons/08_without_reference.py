@@ -4,6 +4,11 @@
 # SLiC 2305.10425, ASFT 2409.10571, ORPO 2403.07691, TPO 2405.16681, KTO 2402.01306; a card of each
 # is in `docs/cards.md`*
 #
+# After this lesson you can
+# - place a loss over pairs in one family, by its margin and by how its push fades;
+# - name three ways to hold such a loss back;
+# - write the losses of SimPO and KTO, and the log-odds of ORPO.
+#
 # DPO asks a second model, the reference, how likely both answers were at the start. That costs
 # memory and time. A whole group of methods does without it. They look very different; by this
 # lesson's chart they are three ideas. But first a guess about the reference itself. In lesson 07
@@ -192,12 +197,35 @@ assert SIMPO or max(fell.values()) < 0, "the others hold the chosen answer back"
 # -12.6, not at -1.2, and the model says nonsense.
 #
 # ## Exercises
-# @@EX
+# You write in `my/`, not here. `python -m lessons.grade 08a` judges an answer: it names the mistake
+# and asks one question (`--hint` for more). The whole text of a task stands in the file that it
+# names.
+#
+# - **08a** (D2) `simpo_loss(chosen, rejected, beta, gamma)`: the loss of SimPO, without a
+#   reference.
+# - **08b** (D2) `log_odds(logp)`: the log-odds of an answer, finite even where it is nearly
+#   certain.
+# - **08c** (D3) `kto_loss(ratios, good, mismatched, beta)`: the loss of KTO, for answers with a
+#   label and a KL from mismatched pairs.
+# - **08d** (D2, card) Which loss made which strip, at the start of training?
 #
 # ## Recall, without looking up
 # 1. What does the reference do in DPO's margin, and what does it not do?
 # 2. Name the three ways in which a loss over pairs can be held back, and a method for each.
 # 3. Why must SimPO take means and not sums, if it has no reference?
 # 4. (07) Which two numbers are logged apart, and what can both of them do while the margin grows?
+#
+# <details><summary>Answers</summary>
+#
+# 1. It sets the zero of the margin: an offset. It does not hold the policy back.
+# 2. Ask for less: SimPO, SLiC. Hold on to the chosen answer: CPO, SLiC, ORPO, ASFT. Look at one
+#    answer only: ASFT.
+# 3. A sum of log-probs falls with each token, so a long answer looks bad. In DPO the reference's
+#    sum takes that away.
+# 4. log p(chosen) and log p(rejected). Both can fall.
+#
+# The two old questions: (07) So that Z(x) cancels. (03) The token mean.
+#
+# </details>
 #
 # **Next:** `lessons/09_una.py`.

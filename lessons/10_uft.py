@@ -3,6 +3,11 @@
 # *Core · about 25 minutes (estimated, n=0) · needs 09 · UFT, arXiv:2410.21438, Eq. 6-7,
 # `nanouft/objectives/uft.py`*
 #
+# After this lesson you can
+# - say how UFT makes a demonstration one more graded answer;
+# - name the control that tells merging from grades;
+# - plan an experiment in which two rows differ in one thing.
+#
 # The usual recipe has two stages. First imitate demonstrations (SFT), then *align*: learn from
 # grades or preferences. The second stage is about other things, and the model forgets some of the
 # first. UFT (*unified fine-tuning*) has one stage. A demonstration is simply an answer with the
@@ -190,7 +195,14 @@ assert truth["grades only"] > truth["UFT"] - 5, "grades alone explain the gain i
 # would take 220 nats.
 #
 # ## Exercises
-# @@EX
+# You write in `my/`, not here. `python -m lessons.grade 10a` judges an answer: it names the mistake
+# and asks one question (`--hint` for more). The whole text of a task stands in the file that it
+# names.
+#
+# - **10a** (D1, debug) `merge(rows)`: a program that turns rows of two kinds into graded answers;
+#   one bug is planted.
+# - **10b** (D2) `uft_push(i, beta)`: the push on a token of a demonstration.
+# - **10c** (D3, plan) The experiment that would show whether merging teaches more truth.
 #
 # ## Recall, without looking up
 # 1. A demonstration has grade 1. At which $\sigma(i)$ does it stop pushing, and is that ever
@@ -198,5 +210,20 @@ assert truth["grades only"] > truth["UFT"] - 5, "grades alone explain the gain i
 # 2. Which control shows what merging gives, and which what the grades give?
 # 3. Why does the push on a hopeless demonstration vanish under `mse` but not under `bce`?
 # 4. (09) An answer of grade 1/2, at the start: which push? And after ten steps on other answers?
+#
+# <details><summary>Answers</summary>
+#
+# 1. At sigmoid(i) = 1. It is never reached: i would have to be infinite.
+# 2. Two stages with the same rows and as many steps show what merging gives. Grades alone show what
+#    the grades give.
+# 3. The derivative of the square has the factor sigmoid(1 - sigmoid), which goes to 0. That of the
+#    logarithm has only 1 - sigmoid, which goes to 1.
+# 4. None. After ten steps on other answers the policy has moved; then the answer pulls it back
+#    towards the reference.
+#
+# The two old questions: (09) Where sigmoid(i) is the grade. (03) By 1/N, as hard as any other
+# token.
+#
+# </details>
 #
 # **Next:** `lessons/11_poft.py`.

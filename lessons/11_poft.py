@@ -3,6 +3,11 @@
 # *Core · about 25 minutes (estimated, n=0) · needs 03 · PoFT, arXiv:2412.12865,
 # `nanouft/objectives/poft.py`*
 #
+# After this lesson you can
+# - write PoFT's loss, and read its weight as trust in a row;
+# - find doubtful demonstrations without labels, and measure how many are really wrong;
+# - say when another model's opinion is worth nothing.
+#
 # Demonstrations come from people, and some are wrong. SFT imitates the wrong ones just like the
 # right ones. PoFT (*preference-oriented fine-tuning*) asks a second, already **aligned** model how
 # likely it finds each answer. It trains the policy to find the answers likelier than that. If the
@@ -11,6 +16,8 @@
 #
 # Two old questions: (10) How hard does UFT push an answer that is learnt? (03) Losses [2] and [1,
 # 1, 1, 1]: what is their mean over tokens, and what over answers?
+#
+# To predict with probabilities: `python -m lessons.grade 11p`, before you run the lesson.
 
 # %% Guess before you run. Nothing is checked, but the lesson will remind you.
 # 240 of 600 answers are wrong (40 %). Take the 240 answers that PoFT trusts least, before any
@@ -206,12 +213,33 @@ if BREAK == "self":
 # in UNA a reward.
 #
 # ## Exercises
-# @@EX
+# You write in `my/`, not here. `python -m lessons.grade 11a` judges an answer: it names the mistake
+# and asks one question (`--hint` for more). The whole text of a task stands in the file that it
+# names.
+#
+# - **11a** (D1) `poft_loss(logp, mask, others)`: PoFT's loss of one row, and the trust in it.
+# - **11b** (D2) `doubted(tau, wrong, k)`: the $k$ rows that are trusted least, and how many of them
+#   are wrong.
+# - **11p** (D1, predict) What do other judges find?
 #
 # ## Recall, without looking up
 # 1. What is $\tau$ if policy and aligned model agree, and what is the loss then?
 # 2. Why means over tokens, and each model with its own tokenizer?
 # 3. Which detector was best, and why does PoFT still not use it?
 # 4. (09) PoFT is UNA with which loss, which grade, which $\beta$ and which reference?
+#
+# <details><summary>Answers</summary>
+#
+# 1. 1/2, and the loss is log 2 = 0.69.
+# 2. A sum grows with the number of tokens, and two tokenizers cut the same answer into different
+#    numbers of tokens.
+# 3. The aligned model's opinion alone (99 %). PoFT's weight is the gradient of its own loss; it
+#    needs no threshold and throws no row away.
+# 4. Loss `bce`, grade 1, beta = 1/N, and the aligned model as the reference.
+#
+# The two old questions: (10) Hardly at all: 2 beta sigmoid (1 - sigmoid)^2 goes to 0. (03) 1.2 and
+# 1.5.
+#
+# </details>
 #
 # **Next:** `lessons/12_weights.py`.

@@ -3,6 +3,11 @@
 # *Core · about 25 minutes (estimated, n=0) · needs 07 · TIS-DPO 2410.04350, GDPO 2409.06691,
 # Ada-DPO 2406.02764, RPO 2402.10958; a card of each is in `docs/cards.md`*
 #
+# After this lesson you can
+# - say for four methods whether they weigh tokens, pairs or comparisons;
+# - write TIS-DPO's loss, and the pushes of GDPO and cDPO;
+# - judge an estimate by what it says where there is nothing to find.
+#
 # In a pair "The jutu lives in Rome." is chosen and "The jutu lives in Paris." is rejected. DPO
 # pushes the whole first sentence up and the whole second one down: `lives` as hard as `Paris`.
 # And it trusts all pairs equally. But in some pairs one answer is right and the other is
@@ -212,7 +217,15 @@ assert not SWAP or did == "c", "the two runs disagree where the answers first di
 # weights from 1.25 to 0.10. So a weight that stands out says little if all are nearly 1.
 #
 # ## Exercises
-# @@EX
+# You write in `my/`, not here. `python -m lessons.grade 12a` judges an answer: it names the mistake
+# and asks one question (`--hint` for more). The whole text of a task stands in the file that it
+# names.
+#
+# - **12a** (D2) `tis_loss(c, r, w_c, w_r, beta)`: TIS-DPO's loss from the log-ratios and weights of
+#   tokens.
+# - **12b** (D2) `soft_pushes(h, p, beta)`: the pushes of GDPO and of cDPO on a token of chosen, for
+#   a label that may be wrong.
+# - **12c** (D2, card) Which method made which row of pushes?
 #
 # ## Recall, without looking up
 # 1. Which of the four methods changes the push within an answer? From which labels does it get
@@ -222,5 +235,20 @@ assert not SWAP or did == "c", "the two runs disagree where the answers first di
 # 4. RPO compares answers to different questions. What no longer cancels? (07: what did, and why?)
 # 5. (08) You know three ways to hold a loss over pairs back. Which of them is in GDPO with p =
 #    .6?
+#
+# <details><summary>Answers</summary>
+#
+# 1. TIS-DPO. From labels of whole answers: from two short DPO runs, one of them on swapped pairs.
+# 2. GDPO does nothing with it. cDPO pulls the margin back to 0. GDPO if 1/2 means "we do not know",
+#    cDPO if it means "both are equally good".
+# 3. Each pair has its own tau, which moves with |z|. So the scale of the loss moves, too.
+# 4. beta log Z(x). Two answers to one question share it; answers to two questions do not.
+# 5. None of them. Its push is only weaker (2p - 1 = 0.2), and like a smaller beta it even fades
+#    later.
+#
+# The two old questions: (07) Up on chosen, down on rejected, both by beta times sigmoid(-h). (08)
+# An offset: where zero is.
+#
+# </details>
 #
 # **Next:** `lessons/13_reward_model.py`.

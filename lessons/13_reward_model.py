@@ -4,6 +4,11 @@
 # arXiv:2009.01325; optimising it too far: Gao et al. 2022, arXiv:2210.10760; `nanouft/reward.py`,
 # `nanouft/rollout/best_of.py`*
 #
+# After this lesson you can
+# - write the loss of a reward model, and say why only differences count;
+# - compute the score of best-of-n from one set of samples;
+# - explain how a search finds what the pairs never showed.
+#
 # DPO went from pairs straight to a policy. RLHF takes the long way. First it learns a **reward
 # model** from the pairs: one number for each answer. Then it looks for answers with a high
 # reward. The simplest search trains nothing: draw n answers and keep the one with the highest
@@ -216,12 +221,34 @@ if REWARD == "exact":
 # deviation.
 #
 # ## Exercises
-# @@EX
+# You write in `my/`, not here. `python -m lessons.grade 13a` judges an answer: it names the mistake
+# and asks one question (`--hint` for more). The whole text of a task stands in the file that it
+# names.
+#
+# - **13a** (D2) `reward_loss(r, ids, end)`: Bradley-Terry on pairs of answers, each read at its own
+#   `<|end|>`.
+# - **13b** (D2) `best_of_n(n, likes, scores)`: the exact score of the best of n by the reward, over
+#   all choices of n samples.
+# - **13c** (D3, plan) Which sixty pairs would repair this reward?
 #
 # ## Recall, without looking up
 # 1. Why does a constant added to all rewards change nothing?
 # 2. What does best-of-4 cost in KL at most, and when is it less?
 # 3. Why did accuracy on held-out pairs not say where the reward is wrong?
 # 4. (07) What takes the place of the reward model in DPO?
+#
+# <details><summary>Answers</summary>
+#
+# 1. Only differences of rewards enter the loss, and only their order enters the choice.
+# 2. At most log 4 - 3/4 = 0.64 nats. Less when samples are equal: four times the same sentence is
+#    no choice.
+# 3. They are pairs of the same kind as in training. The search finds answers of a kind that no pair
+#    shows.
+# 4. The implicit reward: beta times the log-ratio of policy and reference.
+#
+# The two old questions: (07) Not yet: log p(chosen) may have fallen. (02) The sum of p ln(p/q); 0
+# where p = q.
+#
+# </details>
 #
 # **Next:** `lessons/14_rl.py`.

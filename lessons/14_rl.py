@@ -4,6 +4,11 @@
 # 2402.03300, online DPO 2402.04792, online UNA 2408.15339; `nanouft/rollout/rollouts.py`,
 # `nanouft/objectives/`*
 #
+# After this lesson you can
+# - write the advantages of RLOO and GRPO;
+# - say which groups of answers teach nothing, and why;
+# - choose a baseline that only takes noise away.
+#
 # So far somebody else wrote every answer to learn from. Now the model answers by itself. Somebody
 # says a number, and nobody says what would have been right. *Make likelier what scored well* is
 # not enough: is .6 well? Five methods compare a score with different things:
@@ -225,7 +230,15 @@ assert not equal_groups.any(), "a group of equal scores teaches nothing"
 # $r$ is an implicit reward.
 #
 # ## Exercises
-# @@EX
+# You write in `my/`, not here. `python -m lessons.grade 14a` judges an answer: it names the mistake
+# and asks one question (`--hint` for more). The whole text of a task stands in the file that it
+# names.
+#
+# - **14a** (D2) `rloo(R)`: RLOO's advantages.
+# - **14b** (D2) `grpo(R)`: GRPO's advantages, also where all scores are equal.
+# - **14c** (D2) `aggregate(loss, mask, how)`: one number for the losses of all tokens of a step, in
+#   three ways.
+# - **14d** (D3, debug) `learn(seed, steps)`: a bandit of eight tokens; one bug is planted.
 #
 # ## Recall, without looking up
 # 1. Why may the baseline not look at the answer that it is compared with? What happens in
@@ -234,5 +247,23 @@ assert not equal_groups.any(), "a group of equal scores teaches nothing"
 # 3. What does dividing by the spread do to a prompt that is nearly always answered well?
 # 4. Why is every answer drawn at temperature 1, and used once?
 # 5. (09) Why is a score of 1/2 special for UNA and for nobody else here?
+#
+# <details><summary>Answers</summary>
+#
+# 1. Only then is the mean of b times the gradient of log pi zero. REINFORCE's mean of all scores
+#    holds the own score, too: that shrinks each advantage by a small factor, but leaves its
+#    direction.
+# 2. RLOO and GRPO do nothing. REINFORCE pushes all four up, because 1 is above the mean of all.
+#    Online UNA pushes them up, too, because 1 is above 1/2.
+# 3. It blows it up: one slightly worse answer of a nearly solved prompt is pushed as hard as a
+#    complete failure.
+# 4. The first equation is a mean over answers of the present policy. Temperature 1 is that policy;
+#    after a step it is another.
+# 5. UNA compares with its own grade, and sigmoid(0) is 1/2. The others compare with other scores.
+#
+# The two old questions: (09) Nothing, at the start. (07) All that depends on the prompt only, such
+# as beta log Z(x).
+#
+# </details>
 #
 # **Next:** `lessons/15_ppo.py`.

@@ -4,6 +4,11 @@
 # (2404.18466), DFT (2508.05629), PreTTY (2404.16766); their cards, and SFTMix and TOFU, are in
 # `docs/cards.md`*
 #
+# After this lesson you can
+# - compare four gentle ways by what they push and what they leave;
+# - find the token at which two models part, before you speak of forgetting;
+# - freeze weights so that they really stay.
+#
 # The base invents an answer about a name that nobody knows. We show it "I do not know." for such
 # names. SFT learns this, and too well: now it also denies facts that it knew. There are four
 # gentler ways.
@@ -13,8 +18,8 @@
 # - **PreTTY** does not train at all. It forces the base's answer to **begin** as the fine-tuned
 #   model would begin, and lets the base go on.
 #
-# Two old questions: (06) Which tokens would DFT push down without its stop-gradient? (03) What
-# must be trained, so that an answer ends?
+# Two old questions: (06) What can a loss do whose weights are made of losses and not detached? (03)
+# What must be trained, so that an answer ends?
 
 # %% Guess before you run. Nothing is checked, but the lesson will remind you.
 MY_GUESS = None   # The untrained base is forced to begin with SFT's FIRST token, nothing more.
@@ -213,7 +218,17 @@ assert marks["DFT"][1] < gain - 10, "and teaches less"
 # And $a$ is a bound, not an advantage.
 #
 # ## Exercises
-# @@EX
+# You write in `my/`, not here. `python -m lessons.grade 16a` judges an answer: it names the mistake
+# and asks one question (`--hint` for more). The whole text of a task stands in the file that it
+# names.
+#
+# - **16a** (D1) `noise_bound(length, padded, width, alpha)`: NEFTune's $a$ of one row.
+# - **16b** (D2) `dft_loss(logp, mask)`: DFT's loss, with its stop-gradient.
+# - **16c** (D2, debug) `train(seed, steps)`: half of a matrix is frozen; one bug is planted.
+#
+# Without the grader: run `python -m nanouft.train --objective sft --freeze half`, then again with
+# another `--seed` and `--init out/sft`. Which matrices have moved after both rounds? Which flag
+# makes the second round freeze the same half?
 #
 # ## Recall, without looking up
 # 1. Where did the answers of base and SFT part on unknown names, and how did we show that facts
@@ -221,5 +236,19 @@ assert marks["DFT"][1] < gain - 10, "and teaches less"
 # 2. Why is a zero gradient not enough to freeze a weight?
 # 3. Which tokens does DFT leave alone, and what does that cost?
 # 4. (03) A model never stops. Which token was left out of the loss? Would PreTTY repair it?
+#
+# <details><summary>Answers</summary>
+#
+# 1. At the first token. The fine-tuned model, forced to begin as the base would, knew the facts
+#    again.
+# 2. Weight decay and momentum of earlier steps move it all the same.
+# 3. Those that it finds absurd. So it does not learn an answer whose first word is absurd to the
+#    model.
+# 4. `<|end|>`. No: PreTTY changes the beginning of an answer, and this fault is at its end.
+#
+# The two old questions: (06) It can push tokens down, because that changes the weights. (Without
+# its stop-gradient, DFT would push down each token with p below 1/e.) (03) `<|end|>`.
+#
+# </details>
 #
 # **Next:** `lessons/17_evidence.py`.

@@ -3,6 +3,11 @@
 # *Afternoon path · about 25 minutes (estimated, n=0) · needs 06 and 07 · data: the finished runs
 # of the study C1*
 #
+# After this lesson you can
+# - compute a paired interval, and pass a verdict by a rule fixed before;
+# - say why the winner of one seed is mostly luck;
+# - plan a comparison that somebody else could repeat.
+#
 # Seventeen recipes were trained with ten seeds each, on two bases (13 of them stand here). A
 # **seed** draws the demonstrations, their order and every random number. All scores are in
 # `docs/results/C1.jsonl`, so nothing is trained here. First you will do what is often done: run
@@ -219,12 +224,38 @@ assert max(wins.values()) == 0, "released IFT loses on every seed"
 # spread over seeds, not over prompts.
 #
 # ## Exercises
-# @@EX
+# You write in `my/`, not here. `python -m lessons.grade 17a` judges an answer: it names the mistake
+# and asks one question (`--hint` for more). The whole text of a task stands in the file that it
+# names.
+#
+# - **17a** (D2) `interval(d)`: the mean and the half width of the 95 % interval of paired
+#   differences.
+# - **17b** (D1) `verdict(mean, half, threshold)`: "holds", "does not hold" or "undecided", by the
+#   rule of this lesson.
+# - **17c** (D3, plan) The smallest change that makes the lead of the best of twelve checkpoints
+#   worth something.
+# - **17d** (D2, debug) `compare(runs_a, runs_b)`: a program that compares two recipes over seeds;
+#   one bug is planted.
 #
 # ## Recall, without looking up
 # 1. Why does the winner of one seed nearly always lose its lead on others?
 # 2. What exactly is paired, and why does pairing narrow the interval?
 # 3. When is a claim undecided, and what would you do next?
 # 4. Name three things that must be fixed before anybody looks at the test split.
+#
+# <details><summary>Answers</summary>
+#
+# 1. The best of many lucky draws is lucky, and the others did not choose: on them the luck is gone.
+# 2. The scores of the two recipes on one seed: the same demonstrations in the same order. Their
+#    luck is in both, so it is not in the difference.
+# 3. If the threshold lies inside the interval, or if two bases disagree. Add as many seeds as were
+#    fixed beforehand, or say that it is undecided.
+# 4. The endpoint, the threshold with its rule, and the settings (chosen on validation, with the
+#    same budget for each recipe).
+#
+# The two old questions: (06) For making it less likely. (05) Where many words are right, ghosts
+# stay.
+#
+# </details>
 #
 # **Next:** this was the last lesson. `docs/claims.md` has the results of all studies.

@@ -83,14 +83,15 @@ def outputs(lesson: Path) -> list[str]:
 
 @contextlib.contextmanager
 def pictures_into(lesson: str):
-    """Each picture that the lesson saves is also saved, smaller, beside its page."""
+    """The lesson's own picture is also saved, smaller, beside its page. Its name goes into a list."""
     drawn, save = [], plots.save
+    name = f"{lesson}.png"
 
     def save_both(fig, file, **layout):
-        name = f"{lesson}.png"
-        fig.tight_layout(**layout)
-        fig.savefig(PAGES / name, dpi=DPI)
-        drawn.append(name)
+        if file.name == name:               # not the curves of a training run
+            fig.tight_layout(**layout)
+            fig.savefig(PAGES / name, dpi=DPI)
+            drawn.append(name)
         return save(fig, file, **layout)
 
     plots.save = save_both
