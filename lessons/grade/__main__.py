@@ -7,29 +7,38 @@
     python -m lessons.grade 07a --solution   # after success, or after five tries and 20 minutes
     python -m lessons.grade 07a --in-lesson  # your loss trains the lesson's model
     python -m lessons.grade 07p --reveal     # runs the experiment of a prediction
+
+For teachers (docs/teaching/): --class FOLDER --out class.csv, --mine FOLDER. For hand-in: --pack.
 """
-import inspect
 import json
 import sys
 import time
-from pathlib import Path
 
-from lessons.grade import folder, ui, worker
-from lessons.grade.folder import ROOT, My
+from lessons.grade import folder, solution, ui, worker
+from lessons.grade.folder import My
 from nanouft.shell.config import Parser, UserError, run
-
-TRIES, WAIT = 5, 20 * 60                    # before a solution is shown without success
 
 
 def parser() -> Parser:
     flags = Parser(prog="python -m lessons.grade", description=__doc__)
-    flags.add_argument("tasks", nargs="*", metavar="TASK", help="07a ...; none: the list, with --json and --check all")
-    flags.add_argument("--my", default="my", metavar="DIR", help="the folder with your answers [my]")
-    flags.add_argument("--seed", metavar="WORD", help="draws the hidden cases [your name]")
-    for name, words in {"watch": "judge again whenever the file is saved", "hint": "the next of three hints",
+    flags.add_argument("tasks", nargs="*", metavar="TASK",
+                       help="07a ...; none: the list, with --json and --check all")
+    flags.add_argument("--my", default="my", metavar="DIR",
+                       help="the folder with your answers [my]")
+    flags.add_argument("--seed", metavar="WORD",
+                       help="draws the hidden cases [your name]; with --class a file")
+    flags.add_argument("--class", dest="klass", metavar="FOLDER",
+                       help="grade all submissions in a folder")
+    flags.add_argument("--mine", metavar="FOLDER",
+                       help="failures that no mistake explains, equal ones together")
+    flags.add_argument("--out", metavar="FILE",
+                       help="the table of --class [class.csv], the zip of --pack")
+    for name, words in {"watch": "judge again whenever the file is saved",
+                        "hint": "the next of three hints",
                         "solution": "after success, or five tries and 20 minutes",
                         "in-lesson": "run the lesson with your function in place of the project's",
                         "reveal": "run the experiment of a prediction that is sealed",
+                        "pack": "put my/ into a zip, to be handed in",
                         "json": "print states as JSON and nothing else",
                         "check": "are the tasks themselves in order?"}.items():
         flags.add_argument(f"--{name}", action="store_true", help=words)
@@ -42,21 +51,22 @@ def main(argv: list[str] | None = None) -> int:
     if args.check:
         from lessons.grade import check
         return check.main(args.tasks)
+    if args.klass or args.mine or args.pack:
+        return teach(args)
     if args.json:
         return print_json(args.tasks or [task.id for task in folder.all_tasks()], my, args.seed)
     if not args.tasks:
         return print_list(my)
     for id in args.tasks:
-        task = folder.find(id) if args.hint or args.solution or args.in_lesson or args.reveal else None
         if args.hint:
-            hint(task, my)
+            hint(folder.find(id), my)
         elif args.solution:
-            solution(task, my)
+            solution.show(folder.find(id), my)
         elif args.reveal:
-            reveal(task, my)
+            reveal(folder.find(id), my)
         elif args.in_lesson:
             from lessons.grade.used import in_lesson
-            in_lesson(task, my)
+            in_lesson(folder.find(id), my)
         elif args.watch:
             watch(id, my, args.seed)
         else:
@@ -64,7 +74,19 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-# ---- the list --------------------------------------------------------------------------------------------------------
+def teach(args) -> int:
+    """What a teacher does, and what is handed in."""
+    from lessons.grade import klass
+    if args.klass:
+        klass.main(args.klass, args.out or "class.csv", args.seed)
+    elif args.mine:
+        klass.mine(args.mine)
+    else:
+        klass.pack(args.my, args.out or "")
+    return 0
+
+
+# ---- the list ------------------------------------------------------------------------------------
 
 def print_list(my: My) -> int:
     """The list; at the first use also the folder, and the question for a name."""
@@ -91,18 +113,16 @@ def last_state(my: My, id: str) -> str:
 
 
 def print_json(ids: list[str], my: My, seed: str | None) -> int:
-    for id in ids:
-        folder.find(id)
     found = worker.grade(ids, my, seed or my.name)
-    print(json.dumps({id: {"state": v["state"], "mistake": v["mistake"]} for id, v in found.items()}))
+    short = {id: {"state": v["state"], "mistake": v["mistake"]} for id, v in found.items()}
+    print(json.dumps(short))
     return 0
 
 
-# ---- one task --------------------------------------------------------------------------------------------------------
+# ---- one task ------------------------------------------------------------------------------------
 
 def judge(id: str, my: My, seed: str | None) -> None:
     """Judged in another process, which alone imports torch; so this one starts at once."""
-    check_id(id)
     if not my.path.exists():
         my.call_me(ask_name())
     found = worker.grade([id], my, seed or my.name)[id]
@@ -112,24 +132,24 @@ def judge(id: str, my: My, seed: str | None) -> None:
         task["hints"] = max(0, task["hints"] - used)
         unknown = found["state"] == "unknown" and "cases" in found
         more = {"values": [case["yours"] for case in found["cases"]]} if unknown else {}
-        my.log(id, "try", state=found["state"], mistake=found["mistake"], hash=found["hash"], **more)
+        sealed = [entry.get("hash") for entry in my.entries(id, "sealed")]
+        if found.get("seal") not in [None, *sealed]:
+            my.log(id, "sealed", hash=found["seal"])
+        result = {name: found[name] for name in ("state", "mistake", "hash")}
+        my.log(id, "try", **result, **more)
     print("\n".join(ui.report(task, found)), flush=True)
-
-
-def check_id(id: str) -> None:
-    """A wrong number is told before another process is started."""
-    if id[:2] not in folder.lessons() or not id[2:].isalpha():
-        raise UserError(f"there is no task {id!r}; python -m lessons.grade lists all")
 
 
 def watch(id: str, my: My, seed: str | None) -> None:
     """Judge, wait until the file changes, judge again. Ctrl-C ends it."""
-    file = my.file(folder.find(id))
+    task = folder.find(id)
     while True:
+        before = my.hash(task)
         judge(id, my, seed)
-        before = file.read_bytes()
-        print(ui.paint(f"  waiting for {file} to be saved; Ctrl-C ends", "dim"), flush=True)
-        while file.read_bytes() == before:
+        before = before or my.hash(task)                    # it was made just now
+        line = f"  waiting for {my.file(task)} to be saved; Ctrl-C ends"
+        print(ui.paint(line, "dim"), flush=True)
+        while my.hash(task) in ("", before):                # "": an editor is replacing it
             time.sleep(0.3)
 
 
@@ -141,25 +161,6 @@ def hint(task, my: My) -> None:
     my.log(task.id, "hint", number=min(used + 1, len(task.hints)))
     for number, text in enumerate(task.hints[:used + 1], 1):
         print(f"{number}. {text}")
-
-
-def solution(task, my: My) -> None:
-    """The reference solution, after success, or after five tries and 20 minutes."""
-    tries = my.entries(task.id, "try")
-    solved = any(entry.get("state") == "right" for entry in tries)
-    minutes = (time.time() - tries[0]["time"]) / 60 if tries else 0
-    if not solved and (len(tries) < TRIES or 60 * minutes < WAIT):
-        raise UserError(f"the solution of {task.id} is shown after success, or after {TRIES} tries and {WAIT // 60} "
-                        f"minutes; so far: {len(tries)} tries, {minutes:.0f} minutes (--hint helps, too)")
-    my.log(task.id, "solution")
-    print(text_of_solution(task))
-
-
-def text_of_solution(task) -> str:
-    if hasattr(task, "answer_text"):
-        return task.answer_text()
-    file = Path(inspect.getsourcefile(task.right)).relative_to(ROOT).as_posix()
-    return f"# {file}\n{inspect.getsource(task.right)}"
 
 
 def reveal(task, my: My) -> None:

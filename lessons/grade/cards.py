@@ -1,11 +1,11 @@
 """Cards: tasks that are answered in a TOML file. Predictions, ledger cards, plans of experiments.
 
-    Predict     four statements, a probability for each; sealed before the experiment runs; scored by Brier
+    Predict     four statements, a probability for each: sealed, then scored by the experiment
     Ledger      blanks with one right answer each: whose strip is this?
     Plan        an experiment to lay out; rules say what it lacks
 
-Each has: starter(name) -> the TOML text, judge(values, name) -> (state, mistake or None, lines), and for the check
-good(name) and wrong(name) -> answers that are right, and answers that make each mistake.
+Each has: starter(name) -> the TOML text; judge(values, name) -> (state, mistake or None, lines).
+For the check: good(name) -> values that are right; wrong(name) -> values that make each mistake.
 """
 import hashlib
 import json
@@ -38,32 +38,39 @@ class Card:
     hints: tuple[str, ...] = ()
 
     def head(self) -> str:
-        lines = [f"{self.id}. {self.text.strip()}", "", f"Then: python -m lessons.grade {self.id}"]
-        return "\n".join(f"# {line}".rstrip() for text in lines for line in text.split("\n")) + "\n\n"
+        text = f"{self.id}. {self.text.strip()}\n\nThen: python -m lessons.grade {self.id}"
+        return "".join(f"# {line}".rstrip() + "\n" for line in text.split("\n")) + "\n"
+
+    def solution(self, name: str) -> str:
+        """Values that are right; of a plan, one of many."""
+        if self.kind == "predict":
+            raise UserError(f"{self.id} is a prediction: --reveal runs the experiment")
+        return "\n".join(f"{key} = {json.dumps(value)}" for key, value in self.good(name).items())
 
     def named(self, name: str) -> Mistake:
         return next(mistake for mistake in self.mistakes if mistake.name == name)
 
 
-# ---- predictions -----------------------------------------------------------------------------------------------------
+# ---- predictions ---------------------------------------------------------------------------------
 
 PERCENT = Mistake("a probability stands there in percent", {}, "Is 60 a number from 0 to 1?",
                   "A probability is a number from 0 to 1.")
 HALVES = Mistake("every probability is 1/2", {}, "Is there no statement that you would bet on?",
                  "1/2 for all costs 0.25, whatever comes. A prediction is a risk.")
-CHANGED = Mistake("the numbers were changed after the experiment", {}, "Which numbers did you seal?",
+CHANGED = Mistake("the numbers were changed after the experiment", {},
+                  "Which numbers did you seal?",
                   "A prediction counts as it was before the experiment.")
 
 
 @dataclass(frozen=True)
 class Predict(Card):
     statements: tuple[str, ...] = ()
-    experiment: Callable[[], list[tuple[bool, str]]] = list     # -> is it so, and the number, for each statement
+    experiment: Callable[[], list[tuple[bool, str]]] = list     # [(is it so?, the number), ...]
     kind: str = "predict"
     mistakes: tuple[Mistake, ...] = (PERCENT, HALVES, CHANGED)
 
     def starter(self, name: str) -> str:
-        lines = ["# For each statement: how probable is it? A number from 0 (surely not) to 1 (surely).", ""]
+        lines = ["# How probable is each statement? From 0 (surely not) to 1 (surely).", ""]
         for letter, words in zip("abcdef", self.statements):
             lines += [f"# {words}", f'{letter} = ""', ""]
         return self.head() + "\n".join(lines)
@@ -81,13 +88,14 @@ class Predict(Card):
             return "wrong", PERCENT, []
         if all(x == 0.5 for x in numbers):
             return "wrong", HALVES, []
-        return "amber", None, [f"sealed; now run the experiment: python -m lessons.grade {self.id} --reveal"]
+        return "amber", None, [f"sealed; now: python -m lessons.grade {self.id} --reveal"]
 
     def good(self, name: str) -> dict:
         return dict(zip("abcdef", [0.7] * len(self.statements)))
 
     def wrong(self, name: str) -> dict[str, dict]:
-        return {PERCENT.name: self.good(name) | {"a": 60}, HALVES.name: dict.fromkeys(self.good(name), 0.5)}
+        return {PERCENT.name: self.good(name) | {"a": 60},
+                HALVES.name: dict.fromkeys(self.good(name), 0.5)}
 
 
 def seal(numbers: list) -> str:
@@ -95,71 +103,81 @@ def seal(numbers: list) -> str:
 
 
 def brier(said: list[float], came: list[bool]) -> float:
-    """The mean squared error of probabilities: 0 is perfect, 1/2 for all is 0.25, certain and wrong is 1."""
+    """The mean squared error: 0 is perfect, 1/2 for all is 0.25, certain and wrong is 1."""
     return sum((p - y) ** 2 for p, y in zip(said, came)) / len(came)
 
 
 def reveal(task: Predict, my) -> list[str]:
     """Run the experiment of a sealed prediction. -> what to print."""
     numbers = task.numbers(read(my.file(task)))
-    state, mistake, _ = task.judge(dict(zip("abcdef", numbers)), my.name)
+    state, _, _ = task.judge(dict(zip("abcdef", numbers)), my.name)
     if state != "amber":
         raise UserError(f"fill in {my.file(task)} first: a number from 0 to 1 for each statement")
     if my.entries(task.id, "reveal"):
-        raise UserError(f"{task.id} is revealed already; python -m lessons.grade {task.id} shows the score")
+        raise UserError(f"{task.id} is revealed; python -m lessons.grade {task.id} shows the score")
     if seal(numbers) not in [entry.get("hash") for entry in my.entries(task.id, "sealed")]:
         my.log(task.id, "sealed", hash=seal(numbers))
     print("The numbers are sealed. The experiment runs, about a minute ...", flush=True)
     found = task.experiment()
     came = [bool(is_so) for is_so, _ in found]
-    score = brier(numbers, came)
-    my.log(task.id, "reveal", hash=seal(numbers), said=numbers, came=came, found=[words for _, words in found],
-           brier=round(score, 4))
+    my.log(task.id, "reveal", hash=seal(numbers), said=numbers, came=came,
+           found=[words for _, words in found], brier=round(brier(numbers, came), 4))
     return score_lines(task, my.entries(task.id, "reveal")[0])
 
 
 def score_lines(task: Predict, entry: dict) -> list[str]:
     lines = []
-    for words, said, came, number in zip(task.statements, entry["said"], entry["came"], entry["found"]):
+    rows = zip(task.statements, entry["said"], entry["came"], entry["found"])
+    for words, said, came, number in rows:
         lines.append(f"  {'yes' if came else 'no':3}  you said {said:g}   {words}  ({number})")
-    return [*lines, f"  Brier score {entry['brier']:.3f}: 0 is perfect, 0.25 is what 1/2 for all would get"]
+    return [*lines, f"  Brier score {entry['brier']:.3f}: 0 is perfect, 1/2 for all gets 0.25"]
 
 
 def judge_prediction(task: Predict, values: dict, my) -> dict:
     """After the reveal only the sealed numbers count."""
     state, mistake, lines = task.judge(values, my.name)
-    extra: dict[str, Any] = {"seal": seal(task.numbers(values))} if state == "amber" else {}
+    sealed = {"seal": seal(task.numbers(values))} if state == "amber" else {}
     done = my.entries(task.id, "reveal")
-    if done and state != "not begun":
-        same = extra.get("seal") == done[0].get("hash")
-        state, mistake, lines = ("right", None, score_lines(task, done[0])) if same else ("wrong", CHANGED, [])
-        extra = {"brier": done[0].get("brier")}
-    return told(state, mistake, lines) | extra
+    if not done or state == "not begun":
+        return told(state, mistake, lines) | sealed
+    score = {"brier": done[0].get("brier")}
+    if sealed.get("seal") != done[0].get("hash"):
+        return told("wrong", CHANGED, []) | score
+    return told("right", None, score_lines(task, done[0])) | score
 
 
-# ---- ledger cards ----------------------------------------------------------------------------------------------------
+# ---- ledger cards --------------------------------------------------------------------------------
 
 @dataclass(frozen=True)
 class Blank:
     key: str
     text: str
-    options: tuple[str, ...] = ()           # one of these is right; or, without options, `test` decides
+    options: tuple[str, ...] = ()           # one of these is right; without them `test` decides
     right: Any = ""
-    slips: dict[str, str] = field(default_factory=dict)         # a wrong option -> the name of the mistake
-    test: Callable[[Any], str] | None = None                    # -> "" if the value is right, else what it lacks
+    slips: dict[str, str] = field(default_factory=dict)     # a wrong option -> name of a mistake
+    test: Callable[[Any], str] | None = None                # -> "" if right, else what it lacks
+
+    def lacks(self, value) -> str:
+        """"": it is right, or a slip."""
+        if value == "":
+            return "is still empty"
+        if self.test:
+            return self.test(value)
+        return "" if value in self.options else "is none of the options"
 
 
 @dataclass(frozen=True)
 class Ledger(Card):
-    blanks: Callable[[str], list[Blank]] = list                 # of the student's name, so that neighbours differ
+    blanks: Callable[[str], list[Blank]] = list     # of the student's name: neighbours differ
     mistakes: tuple[Mistake, ...] = ()
     kind: str = "ledger"
 
     def starter(self, name: str) -> str:
         lines = []
         for blank in self.blanks(name):
-            one_of = f"     # one of: {', '.join(blank.options)}" if blank.options else ""
-            lines += [f"# {line}" for line in blank.text.split("\n")] + [f'{blank.key} = ""{one_of}', ""]
+            options = " | ".join(f'"{option}"' for option in blank.options)
+            lines += [f"# {line}" for line in blank.text.split("\n")]
+            lines += [f"#     {options}"] * bool(options) + [f'{blank.key} = ""', ""]
         return self.head() + "\n".join(lines)
 
     def judge(self, values: dict, name: str) -> Judged:
@@ -167,21 +185,17 @@ class Ledger(Card):
         given = {blank.key: values.get(blank.key, "") for blank in blanks}
         if all(value == "" for value in given.values()):
             return "not begun", None, []
-        slips, lines, right = Counter(), [], 0
+        slips, lines = Counter(), []
         for blank in blanks:
             value = given[blank.key]
-            if blank.test and value != "" and (lacks := blank.test(value)):
-                lines.append(f"{blank.key}: {lacks}")
+            if lacks := blank.lacks(value):
+                lines.append(f"{blank.key} {lacks}")
             elif not blank.test and value != blank.right:
-                if value in blank.slips:
-                    slips[blank.slips[value]] += 1
-                elif value not in blank.options:
-                    lines.append(f"{blank.key}: {'is still empty' if value == '' else 'is none of the options'}")
-            elif value != "":
-                right += 1
-        lines.insert(0, f"{right} of {len(blanks)} right")
-        if right == len(blanks):
+                slips[blank.slips[value]] += 1
+        wrong = len(lines) + slips.total()
+        if not wrong:
             return "right", None, []
+        lines.insert(0, f"{len(blanks) - wrong} of {len(blanks)} right")
         if not slips:
             return "unknown", None, lines
         return "wrong", self.named(slips.most_common(1)[0][0]), lines
@@ -197,7 +211,8 @@ class Ledger(Card):
         return out
 
 
-def whose(strips: dict[str, list[str]], slips: dict[tuple[str, str], str], name: str, id: str) -> list[Blank]:
+def whose(strips: dict[str, list[str]], slips: dict[tuple[str, str], str], name: str,
+          id: str) -> list[Blank]:
     """Blanks "whose strip?": {method: its lines}, dealt to letters by the student's name.
     slips: (whose it is, who was said) -> the name of the mistake."""
     methods = list(strips)
@@ -205,23 +220,24 @@ def whose(strips: dict[str, list[str]], slips: dict[tuple[str, str], str], name:
     blanks = []
     for letter, method in zip("ABCDEFGH", dealt):
         mine = {said: mistake for (true, said), mistake in slips.items() if true == method}
-        blanks.append(Blank(letter, "\n".join(strips[method]), tuple(sorted(methods)), method, mine))
+        strip = "\n".join(strips[method])
+        blanks.append(Blank(letter, strip, tuple(sorted(methods)), method, mine))
     return blanks
 
 
-# ---- plans -----------------------------------------------------------------------------------------------------------
+# ---- plans ---------------------------------------------------------------------------------------
 
 @dataclass(frozen=True)
 class Rule:
     mistake: Mistake
     broken: Callable[[dict], bool]          # of the plan
-    example: dict                           # what to change in the good plan, so that only this rule is broken
+    example: dict                           # changes of the good plan that break this rule
 
 
 @dataclass(frozen=True)
 class Plan(Card):
     template: str = ""                      # TOML with "" for every blank
-    example: dict = field(default_factory=dict)                 # a plan that breaks no rule; other plans may be good, too
+    example: dict = field(default_factory=dict)     # breaks no rule; other plans may be good, too
     rules: tuple[Rule, ...] = ()
     kind: str = "design"
 
@@ -236,15 +252,19 @@ class Plan(Card):
         blank = tomllib.loads(self.template)
         if values == blank:
             return "not begun", None, []
-        empty = [key for key in blank if values.get(key, "") in ("", [])]
-        wrong = [key for key in blank if key not in empty and type(values[key]) is not type(self.example[key])]
-        if empty or wrong:
-            kinds = [f"{key} should be a {KINDS[type(self.example[key])]}" for key in wrong]
-            return "unknown", None, [*kinds, *([f"still empty: {', '.join(empty)}"] if empty else [])]
+        lacks = []
+        for key in blank:
+            if values.get(key, "") in ("", []):
+                lacks.append(f"{key} is still empty")
+            elif not fits(values[key], self.example[key]):
+                lacks.append(f"{key} should be {KINDS[type(self.example[key])]}")
+        if lacks:
+            return "unknown", None, lacks
         broken = [rule.mistake for rule in self.rules if rule.broken(values)]
+        kept = f"{len(self.rules) - len(broken)} of {len(self.rules)} rules are kept"
         if broken:
-            return "wrong", broken[0], [f"{len(self.rules) - len(broken)} of {len(self.rules)} rules are kept"]
-        return "right", None, ["All rules are kept. The last sentence is for a person to read: docs/teaching/rubric.md"]
+            return "wrong", broken[0], [kept]
+        return "right", None, [kept, "Sentences are for a person to read: docs/teaching/rubric.md"]
 
     def good(self, name: str) -> dict:
         return dict(self.example)
@@ -253,10 +273,18 @@ class Plan(Card):
         return {rule.mistake.name: self.example | rule.example for rule in self.rules}
 
 
-KINDS = {str: "text", bool: "true or false", int: "whole number", float: "number", list: "list"}
+KINDS = {str: "a text", bool: "true or false", int: "a whole number", float: "a number",
+         list: "a list of texts"}
 
 
-# ---- a card in a file ------------------------------------------------------------------------------------------------
+def fits(value, example) -> bool:
+    """Is it of the kind of the example? A whole number is a number, too."""
+    if type(example) is list:
+        return type(value) is list and all(type(x) is str for x in value)
+    return type(value) is type(example) or (type(example) is float and type(value) is int)
+
+
+# ---- a card in a file ----------------------------------------------------------------------------
 
 def read(file) -> dict:
     try:
@@ -266,8 +294,10 @@ def read(file) -> dict:
 
 
 def told(state: str, mistake: Mistake | None, lines: list[str]) -> dict:
-    return {"state": state, "mistake": mistake and mistake.name, "question": mistake and mistake.question,
-            "say": mistake and mistake.say, "note": "", "lines": [f"  {line.strip()}" for line in lines]}
+    named = {"mistake": None}
+    if mistake:
+        named = {"mistake": mistake.name, "question": mistake.question, "say": mistake.say}
+    return {"state": state, "note": "", "lines": [f"  {line.strip()}" for line in lines]} | named
 
 
 def judge_card(task: Card, file, my) -> dict:

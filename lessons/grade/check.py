@@ -1,8 +1,9 @@
 """Are the tasks themselves in order? python -m lessons.grade --check [07a ...]
 
-For every task: right passes in five styles; the model without flags is right; every mistake is refused and gets its own
-name, on the shown cases alone and on random ones alone; two mistakes at once are refused, too; and programs with
-mistakes drawn at random never get a name that is not theirs.
+For every task: right passes in five styles; the model without flags is right; every mistake is
+refused and gets its own name, on the shown cases alone and on random ones alone; two mistakes at
+once are refused, too; and programs with mistakes drawn at random never get a name that is not
+theirs.
 """
 import time
 from dataclasses import replace
@@ -10,8 +11,9 @@ from random import Random
 
 import torch
 
+from lessons.grade import styles
 from lessons.grade.cards import tomllib
-from lessons.grade.engine import RANDOM, Exam, judge, leaves
+from lessons.grade.engine import RANDOM, Exam, judge
 from lessons.grade.folder import all_tasks, lesson_file
 from lessons.grade.task import Task
 
@@ -25,13 +27,16 @@ def main(ids: list[str]) -> int:
     for task in all_tasks():
         if not ids or task.id.startswith(tuple(ids)):
             before = time.time()
-            found = (check(task) if hasattr(task, "signature") else check_card(task)) + heading(task)
-            print(f"{task.id}  {len(task.mistakes):2} mistakes  {time.time() - before:4.1f} s  {'' if found else 'ok'}",
-                  *found, sep="\n      " if found else "", flush=True)
+            found = check(task) if hasattr(task, "signature") else check_card(task)
+            found += heading(task)
+            seconds = time.time() - before
+            print(f"{task.id}  {len(task.mistakes):2} mistakes  {seconds:4.1f} s  ",
+                  *(found or ["ok"]), sep="\n      " if found else "", flush=True)
             bad += bool(found)
             mistakes += len(task.mistakes)
             some.append(task)
-    print(f"{len(some)} tasks, {sum(t.core for t in some)} of them core, {mistakes} named mistakes, "
+    core = sum(task.core for task in some)
+    print(f"{len(some)} tasks, {core} of them core, {mistakes} named mistakes, "
           f"{time.time() - start:.0f} s; {bad or 'none'} not in order")
     return 1 if bad else 0
 
@@ -39,25 +44,10 @@ def main(ids: list[str]) -> int:
 def check(task: Task) -> list[str]:
     """What is not in order, one line each."""
     exam = Exam(task, "check")
-    shown, hidden = range(exam.shown), range(exam.shown, exam.shown + RANDOM)
-    bad = words(task) + styles(task, exam)
-    model = exam.answer()
-    for i in range(len(exam.args)):
-        if exam.right[i].values is None:
-            bad.append(f"{place(exam, i)}: right raises {exam.right[i].error}")
-        elif not model.agrees(exam.right, [i]) or (model.gradient(i) is None) != (exam.right.gradient(i) is None):
-            bad.append(f"{place(exam, i)}: model without flags says {model[i].values} {model.gradient(i)}, "
-                       f"right {exam.right[i].values} {exam.right.gradient(i)}")
-    if bad:
+    if bad := words(task) + styles.check(task) + model(exam):
         return bad[:8]
-    for where, cases in ("the shown cases", shown), ("random cases", hidden):
-        for i, mistake in enumerate(task.mistakes):
-            wrong = exam.answer(mistake)
-            if wrong.agrees(exam.right, cases):
-                bad.append(f"{mistake.name!r} is not refused on {where}")
-            for other in task.mistakes[:i]:
-                if wrong.agrees(exam.answer(other), cases):
-                    bad.append(f"{mistake.name!r} is the same as {other.name!r} on {where}")
+    shown, hidden = range(exam.shown), range(exam.shown, exam.shown + RANDOM)
+    bad = told_apart(exam, shown, "the shown cases") + told_apart(exam, hidden, "random cases")
     for mistake in task.mistakes:
         found = judge(task, exam.answer(mistake), exam=exam)
         if found["state"] not in ("wrong", "amber") or found["mistake"] != mistake.name:
@@ -68,14 +58,37 @@ def check(task: Task) -> list[str]:
     return bad + laws(task, exam) + wrong_names(task, exam)
 
 
+def model(exam: Exam) -> list[str]:
+    """The model without flags equals the reference, values and gradients."""
+    bad, right, without = [], exam.right, exam.answer()
+    for i in exam.all:
+        where = f"case {i + 1}" if i < exam.shown else f"random case {i - exam.shown + 1}"
+        unseen = [answer.gradient(i) is None for answer in (right, without)]
+        if right[i].values is None:
+            bad.append(f"{where}: right raises {right[i].error}")
+        elif not without.agrees(right, [i]) or unseen[0] != unseen[1]:
+            bad.append(f"{where}: model without flags says {without[i].values} "
+                       f"{without.gradient(i)}, right {right[i].values} {right.gradient(i)}")
+    return bad
+
+
+def told_apart(exam: Exam, cases: range, where: str) -> list[str]:
+    """Every mistake is refused on these cases alone, and no two are equal."""
+    bad, mistakes = [], exam.task.mistakes
+    for i, mistake in enumerate(mistakes):
+        wrong = exam.answer(mistake)
+        if wrong.agrees(exam.right, cases):
+            bad.append(f"{mistake.name!r} is not refused on {where}")
+        for other in mistakes[:i]:
+            if wrong.agrees(exam.answer(other), cases):
+                bad.append(f"{mistake.name!r} is the same as {other.name!r} on {where}")
+    return bad
+
+
 def heading(task) -> list[str]:
     """A task names a heading of its lesson."""
     text = lesson_file(task.id).read_text(encoding="utf-8")
     return [] if f" {task.heading}" in text else [f"the lesson has no heading {task.heading!r}"]
-
-
-def place(exam: Exam, i: int) -> str:
-    return f"case {i + 1}" if i < exam.shown else f"random case {i - exam.shown + 1}"
 
 
 def words(task: Task) -> list[str]:
@@ -88,65 +101,27 @@ def words(task: Task) -> list[str]:
         bad.append(f"{len(names)} mistakes: at least three are needed")
     if len(task.hints) != 3:
         bad.append(f"{len(task.hints)} hints: three are needed")
-    bad += [f"{m.name!r}: the question has no question mark" for m in task.mistakes if "?" not in m.question]
-    bad += [f"{m.name!r}: nothing to say on Monday" for m in task.mistakes if not m.say]
-    return bad
-
-
-# ---- right answers in other styles -----------------------------------------------------------------------------------
-
-def plain(y):
-    """Lists and floats."""
-    return y.tolist() if hasattr(y, "tolist") else y
-
-
-def array(y):
-    import numpy as np
-    return np.array(plain(y)) if isinstance(y, (torch.Tensor, float, int)) else y
-
-
-def double(y):
-    return torch.as_tensor(y).double() if isinstance(y, (torch.Tensor, float, int)) else y
-
-
-def boolean(y):
-    """Truth values, where there are only 0 and 1."""
-    parts = list(leaves(y))
-    whole = all(isinstance(part, (torch.Tensor, float, int)) for part in parts)
-    if not whole or not all(v in (0, 1) for part in parts for v in torch.as_tensor(part).flatten().tolist()):
-        return y
-    return y.bool() if isinstance(y, torch.Tensor) else [bool(v) for v in parts]
-
-
-def deeper(y):
-    """One more dimension, of size 1."""
-    return y[None] if isinstance(y, torch.Tensor) else [y]
-
-
-def each(style, y):
-    """The style, in every part of a tuple."""
-    return tuple(style(part) for part in y) if isinstance(y, tuple) else style(y)
-
-
-def styles(task: Task, exam: Exam) -> list[str]:
-    bad = []
-    for style in plain, array, double, boolean, deeper:
-        state = judge(task, lambda *args: each(style, task.right(*args)), exam=exam)["state"]
-        if state != "right":
-            bad.append(f"right in the style {style.__name__!r} is judged {state}")
+    for mistake in task.mistakes:
+        if "?" not in mistake.question:
+            bad.append(f"{mistake.name!r}: the question has no question mark")
+        if not mistake.say:
+            bad.append(f"{mistake.name!r}: nothing to say on Monday")
     return bad
 
 
 def laws(task: Task, exam: Exam) -> list[str]:
-    """A law holds for the right answer, and some mistake breaks it."""
+    """A law holds for the right answer."""
     bad = []
     for law in task.laws:
-        bad += [f"right breaks the law {law.words!r}" for args in exam.args if not law.holds(task.right, args)][:1]
+        bad += [f"right breaks the law {law.words!r}" for args in exam.args
+                if not law.holds(task.right, args)][:1]
     return bad
 
 
 def wrong_names(task: Task, exam: Exam) -> list[str]:
-    """Programs with one to all mistakes. A name that is not among them is allowed if no fresh case tells the two apart."""
+    """Programs with one to all mistakes. Another name than theirs is allowed if no fresh case tells
+    the two apart.
+    """
     draw, bad, seen = Random(0), [], set()
     again = Exam(replace(task, cases=()), "again")
     by_name = {m.name: m for m in task.mistakes}
@@ -169,10 +144,12 @@ def wrong_names(task: Task, exam: Exam) -> list[str]:
     return bad
 
 
-# ---- cards -----------------------------------------------------------------------------------------------------------
+# ---- cards ---------------------------------------------------------------------------------------
 
 def check_card(card) -> list[str]:
-    """Right values pass, each mistake gets its name, the untouched file is not begun; for three students' names."""
+    """Right values pass, each mistake has its name, the untouched file is not begun; for three
+    students.
+    """
     bad = [f"{len(card.hints)} hints: three are needed"] if len(card.hints) != 3 else []
     for name in ("Ada", "Zoë 学", ""):
         blank = tomllib.loads(card.starter(name))

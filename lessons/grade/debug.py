@@ -1,7 +1,7 @@
 """Debug tasks: a whole small program with one planted bug, drawn by the student's name.
 
-Two things are judged: what the repaired program does, and the answer to one question. With this bug, which of six
-things would the log of the run have shown? Most bugs leave the loss pretty.
+Two things are judged: what the repaired program does, and the answer to one question. With this
+bug, which of six things would the log of the run have shown? Most bugs leave the loss pretty.
 """
 from dataclasses import dataclass
 from random import Random
@@ -34,22 +34,24 @@ class Debug(Task):
         return Random(f"{name} {self.id} bug").choice(self.bugs)
 
     def starter(self, name: str) -> str:
-        bug = self.drawn(name)
-        text = "\n".join([self.text.strip(), "", self.ask, *(f"    {letter}  {words}" for letter, words in zip(LETTERS, self.log))])
-        return f'"""{self.id}. {text}\n"""\n{planted(self.program, bug)}\n\nLOG = ""        # your answer: one letter\n'
+        choices = [f"    {letter}  {words}" for letter, words in zip(LETTERS, self.log)]
+        text = "\n".join([f"{self.id}. {self.text.strip()}", "", self.ask, *choices])
+        program = planted(self.program, self.drawn(name))
+        return f'"""{text}\n"""\n{program}\n\nLOG = ""        # your answer: one letter\n'
 
-    def and_log(self, found: dict, space: dict, name: str) -> dict:
-        """The verdict, with the answer about the log. The name of the bug that was planted is not told."""
+    def and_log(self, found: dict, answer, name: str) -> dict:
+        """The verdict, with the answer about the log. The name of the planted bug is not told."""
         bug = self.drawn(name)
         if found["mistake"] == bug.name:
-            state = "wrong" if space.get("LOG") else "not begun"
-            return found | {"state": state, "mistake": None, "readings": [], "question": bug.question, "note": "planted"}
-        if found["state"] == "right" and space.get("LOG") != bug.shows:
+            return found | {"mistake": None, "readings": [], "question": bug.question,
+                            "note": "planted"}
+        if found["state"] == "right" and answer != bug.shows:
             return found | {"state": "amber", "mistake": None, "note": "log"}
         return found
 
-    def answer_text(self) -> str:
-        return self.program
+    def solution(self, name: str) -> str:
+        bug = self.drawn(name)
+        return f"{self.program}\nLOG = {bug.shows!r}        # the planted bug: {bug.name}"
 
 
 def planted(program: str, bug: Bug) -> str:
@@ -58,15 +60,16 @@ def planted(program: str, bug: Bug) -> str:
 
 
 def debug(id: str, *, bugs: tuple[Bug, ...], program: str, signature: str, **fields) -> Debug:
-    """A Debug task. Its reference and its mistakes are the program, run with and without each bug."""
+    """A Debug task. Its reference and its mistakes are one program, with and without each bug."""
     programs = Programs(program, {bug.name: bug for bug in bugs}, signature.split("(")[0])
     mistakes = tuple(Mistake(bug.name, {"bug": bug.name}, bug.question, bug.say) for bug in bugs)
-    return Debug(id, "debug", signature=signature, program=program.strip() + "\n", bugs=bugs, mistakes=mistakes,
-                 right=programs.right, model=programs.model, **fields)
+    return Debug(id, "debug", signature=signature, bugs=bugs, mistakes=mistakes,
+                 program=program.strip() + "\n", right=programs.right, model=programs.model,
+                 **fields)
 
 
 class Programs:
-    """The function of the program, with each bug and without; each is built when it is first called."""
+    """The function of the program, with each bug and without. Each is built at its first call."""
 
     def __init__(self, program: str, bugs: dict[str, Bug], function: str):
         self.program, self.bugs, self.function, self.built = program, bugs, function, {}

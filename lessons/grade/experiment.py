@@ -1,4 +1,5 @@
-"""Runs a lesson, or the beginning of one, for the experiment of a prediction: quietly, in an empty folder."""
+"""Runs a lesson, or the beginning of one, for the experiment of a prediction: quietly, in an empty
+folder."""
 import contextlib
 import io
 import os
@@ -11,8 +12,9 @@ from lessons.grade.folder import lesson_file
 
 
 def lesson(id: str, until: str = "", asserts: bool = False, **changes) -> dict:
-    """The variables of a lesson after a run. `changes`: other values of its constants; `until`: it stops before this
-    line. What is asserted is about the lesson's own values, so asserts are left out."""
+    """The variables of a lesson after a run. `changes`: other values of its constants; `until`: it
+    stops before this line. What is asserted is about the lesson's own values, so asserts are left
+    out."""
     file = lesson_file(id)
     source = file.read_text(encoding="utf-8")
     for name, value in changes.items():
@@ -29,7 +31,8 @@ def run(code, quiet: bool) -> dict:
     """Run code as a module called `lesson`, in an empty folder. -> its variables."""
     from nanouft.look import plots
     here = os.getcwd()
-    sys.modules["lesson"] = module = types.ModuleType("lesson")     # dataclasses look their module up
+    # dataclasses look their module up
+    sys.modules["lesson"] = module = types.ModuleType("lesson")
     with tempfile.TemporaryDirectory() as place:
         os.chdir(place)
         try:

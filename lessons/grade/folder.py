@@ -1,8 +1,10 @@
-"""Where things are: the tasks by number, and the student's folder my/ with starters, answers and the log.
+"""Where things are: the tasks by number, and the student's folder with starters, answers and log.
 
-    my/name.txt         the student's name: it draws the planted bugs, and nothing else
-    my/07_dpo.py        functions to write        my/bugs/07d.py      a program with one planted bug
-    my/cards/07p.toml   cards to fill in          my/log.jsonl        one line for every try, hint, seal ...
+    my/07_dpo.py        functions to write
+    my/bugs/07d.py      a program with one planted bug
+    my/cards/07p.toml   a card to fill in; my/plans/10c.toml a plan of an experiment
+    my/name.txt         the student's name: it draws bugs, cards and hidden cases, nothing else
+    my/log.jsonl        one line for every try, hint, seal, reveal, solution
 
 What a student has written is never overwritten.
 """
@@ -18,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TASKS = Path(__file__).with_name("tasks")
 
 
-# ---- tasks -----------------------------------------------------------------------------------------------------------
+# ---- tasks ---------------------------------------------------------------------------------------
 
 def lessons() -> list[str]:
     """["00", "01", ...]: the lessons that have tasks."""
@@ -26,7 +28,7 @@ def lessons() -> list[str]:
 
 
 def tasks_of(lesson: str) -> list:
-    """The tasks of a lesson, by number. Its functions, bugs and cards stand in files of their own."""
+    """The tasks of a lesson. Its functions (t), debug programs (d) and cards (c) are in files."""
     files = sorted(TASKS.glob(f"[a-z]{lesson}_*.py"))
     modules = [importlib.import_module(f"lessons.grade.tasks.{file.stem}") for file in files]
     return sorted((task for module in modules for task in module.TASKS), key=lambda task: task.id)
@@ -39,7 +41,8 @@ def all_tasks() -> list:
 def find(id: str):
     here = {task.id: task for task in tasks_of(id[:2])} if id[:2] in lessons() else {}
     if id not in here:
-        raise UserError(f"there is no task {id!r}{nearest(id, here)}; python -m lessons.grade lists all")
+        close = nearest(id, here)
+        raise UserError(f"there is no task {id!r}{close}; python -m lessons.grade lists all")
     return here[id]
 
 
@@ -49,7 +52,7 @@ def lesson_file(id: str) -> Path:
     return file
 
 
-# ---- the student's folder --------------------------------------------------------------------------------------------
+# ---- the student's folder ------------------------------------------------------------------------
 
 class My:
     def __init__(self, path: Path | str = "my"):
@@ -112,14 +115,15 @@ def read_entry(line: str) -> dict | None:
     return entry if isinstance(entry, dict) and {"time", "task", "event"} <= entry.keys() else None
 
 
-# ---- starters: made from the tasks, so that there is no second source ------------------------------------------------
+# ---- starters: made from the tasks, so that there is no second source ----------------------------
 
 def starter(tasks: list, name: str) -> str:
-    """What a student starts from: functions without bodies, or the one program or card of a task."""
+    """What a student starts from: functions without bodies, or one program, or one card."""
     if not hasattr(tasks[0], "signature") or hasattr(tasks[0], "program"):
         return tasks[0].starter(name)
     lesson = lesson_file(tasks[0].id)
-    head = f'"""Exercises of lessons/{lesson.name}. Graded by: python -m lessons.grade {tasks[0].id}"""\nimport torch\n'
+    command = f"python -m lessons.grade {tasks[0].id}"
+    head = f'"""Exercises of lessons/{lesson.name}. Graded by: {command}"""\nimport torch\n'
     return head + "".join(map(function_starter, tasks))
 
 
@@ -127,4 +131,5 @@ def function_starter(task) -> str:
     text = "\n".join(f"    {line}".rstrip() for line in task.text.strip().splitlines()).strip()
     raw = "r" if "\\" in text else ""
     about = f"# ---- {task.id}: {task.kind}, level {task.level}, about {task.minutes} minutes "
-    return f'\n\n{about:-<100}\ndef {task.signature}:\n    {raw}"""{text}\n    """\n    raise NotImplementedError\n'
+    body = f'    {raw}"""{text}\n    """\n    raise NotImplementedError\n'
+    return f"\n\n{about:-<100}\ndef {task.signature}:\n{body}"

@@ -1,4 +1,5 @@
-"""The project's own losses as reference solutions: numbers of a task as the Seqs that a loss reads."""
+"""The project's own losses as reference solutions: numbers of a task as the Seqs that a loss
+reads."""
 import torch
 from torch import Tensor
 
@@ -6,6 +7,7 @@ from nanouft.objective import Seqs
 
 
 def seqs(logp: Tensor, mask: Tensor | None = None, **columns: Tensor) -> Seqs:
-    """logp (B,T) -> Seqs. Without a mask all places are response tokens. `columns`: ref=, old= ..., (B,T)."""
+    """logp (B,T) -> Seqs. Without a mask all places are response tokens. `columns`: ref=, old= ...,
+    (B,T)."""
     mask = torch.ones_like(logp) if mask is None else mask
     return Seqs(mask, mask, mask, mask, logp=logp, **columns)

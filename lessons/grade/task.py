@@ -1,8 +1,11 @@
-"""What an exercise is. A lesson's exercises are a list TASKS in tasks/, one file a lesson; engine.py judges answers.
+"""What an exercise is. Each file of tasks/ has a list TASKS; engine.py judges answers.
 
-    Task("07a", "implement", level=2, minutes=15, core=True,
-         signature="dpo_loss(pi_w, ref_w, pi_l, ref_l, beta)", text="...", heading="From pairs to a loss",
-         right=dpo_loss, model=dpo_with_mistakes, cases=(...), random=..., mistakes=(...), gradients=(0, 2))
+    Task("07a", "implement", level=2, minutes=15, core=True, heading="From pairs to a loss",
+         signature="dpo_loss(pi_w, ref_w, pi_l, ref_l, beta)", text="...",
+         right=dpo_loss, model=dpo_with_mistakes, cases=(...), random=..., mistakes=(...),
+         gradients=(0, 2))
+
+Programs with a planted bug are in debug.py; predictions, ledger cards and plans in cards.py.
 """
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,34 +21,34 @@ class Case:
 
 @dataclass(frozen=True)
 class Mistake:
-    name: str                           # ends the sentence "This is what happens if ...": "beta is forgotten"
+    name: str                           # ends "This is what happens if ...": "beta is forgotten"
     flags: dict[str, Any]               # arguments of Task.model that make this mistake
-    question: str                       # to the student: leads to the missing idea, does not tell it
+    question: str                       # to the student: leads to the idea, does not tell it
     say: str                            # to the teacher: the sentence to say on Monday
 
 
 @dataclass(frozen=True)
 class Law:
-    words: str                          # what is broken: "exchanging chosen and rejected must change the loss"
+    words: str                          # "exchanging chosen and rejected must change the loss"
     holds: Callable[[Callable, tuple], bool]        # (the student's function, arguments of a case)
 
 
 @dataclass(frozen=True)
 class Task:
-    """An exercise in which a function is written. Tensors in `args` are float32 unless they are ids."""
+    """An exercise in which a function is written. Tensors are float32 unless they are ids."""
     id: str                             # "07a"
     kind: str                           # implement | debug | ledger
     level: int                          # 1 to 3
     minutes: int
     core: bool
     signature: str                      # "dpo_loss(pi_w, ref_w, pi_l, ref_l, beta)"
-    text: str                           # what to write, with shapes and one worked case; the starter's docstring
+    text: str                           # the starter's docstring: what to write, shapes, one case
     heading: str                        # where the lesson speaks of it
     right: Callable                     # the reference: the project's own loss where there is one
-    model: Callable                     # (*args, **flags): without flags equal to `right`; a flag makes a mistake
+    model: Callable                     # (*args, **flags): equals `right`; a flag makes a mistake
     cases: tuple[Case, ...]             # small, by hand, shown to the student, the simplest first
     random: Callable[[Random], tuple]   # arguments of a hidden case
     mistakes: tuple[Mistake, ...]
     gradients: tuple[int, ...] = ()     # arguments whose gradient is compared, too
     laws: tuple[Law, ...] = ()
-    hints: tuple[str, ...] = field(default=())      # three: a question, where to look, a two-line example
+    hints: tuple[str, ...] = field(default=())      # a question, where to look, an example

@@ -1,4 +1,6 @@
-"""What the grader prints: first what is right, then the smallest case that is not, the mistake by name, one question."""
+"""What the grader prints: first what is right, then the smallest case that is not, the mistake by
+its name, and one question.
+"""
 import math
 import os
 import sys
@@ -11,16 +13,19 @@ MARK = {"right": "ok", "amber": "~", "wrong": ".", "unknown": ".", "not begun": 
 NOTES = {       # what is said when no mistake has a name
     "arguments": "The task calls {signature}. Your function takes other arguments.",
     "returns nothing": "Your function returns nothing. Is there a line with `return`?",
-    "changes its arguments": "The values are right. But your function changes its arguments in place: "
-                             "who else may still need them?",
-    "gradient": "The values are right. The gradients are not those of this loss: what is a constant, what is not?",
-    "plain numbers": "(I cannot see a gradient in plain numbers. Return a tensor if you want that half judged, too.)",
+    "changes its arguments": "The values are right. But your function changes its arguments in "
+                             "place: who else may still need them?",
+    "gradient": "The values are right. The gradients are not those of this loss: what is a "
+                "constant, what is not?",
+    "plain numbers": "(I cannot see a gradient in plain numbers. Return a tensor if you want that "
+                     "half judged, too.)",
     "time": "It took longer than 5 seconds. Is there a loop that does not end?",
     "ended": "Your program ended before it returned anything.",
     "no function": "Your file has no function {error}. Rename the file, and you get a new starter.",
     "file": "Your file cannot be read: {error}",
     "planted": "The planted bug is still there, or one like it.",
-    "log": "The program is right now. The answer LOG is not, or it is empty: what would the log have shown?",
+    "log": "The program is right now. The answer LOG is not, or it is empty: what would the log "
+           "have shown?",
 }
 
 
@@ -38,7 +43,8 @@ def number(x) -> str:
         return str(x)
     if math.isfinite(x) and x == int(x) and abs(x) < 1e6:
         return str(int(x))
-    return f"{x:.4g}" if math.isfinite(x) else {"inf": "infinite", "-inf": "-infinite"}.get(str(x), "NaN")
+    names = {math.inf: "infinite", -math.inf: "-infinite"}
+    return f"{x:.4g}" if math.isfinite(x) else names.get(x, "NaN")
 
 
 def numbers(values) -> str:
@@ -49,15 +55,11 @@ def numbers(values) -> str:
     return " ".join(words) + (" ..." if len(values) > SHOWN else "")
 
 
-def name_of(task) -> str:
-    return task.signature.split("(")[0] if hasattr(task, "signature") else ""
-
-
-# ---- one task --------------------------------------------------------------------------------------------------------
+# ---- one task ------------------------------------------------------------------------------------
 
 def report(task: dict, found: dict) -> list[str]:
-    """The lines about one verdict. `task`: id, name, heading, lesson, signature, file, hints left."""
-    if found["state"] == "not begun":
+    """The lines about one verdict. `task`: what worker.about says, with the hints that are left."""
+    if found["state"] == "not begun" and not found.get("note"):
         return [f"{task['id']} {task['name']}: not begun yet. Write in {task['file']}"]
     cases = found.get("cases", [])
     right = sum(case["value"] for case in cases)
@@ -68,7 +70,8 @@ def report(task: dict, found: dict) -> list[str]:
     lines += found.get("lines", [])
     lines += sentence(task, found)
     if found.get("printed"):
-        lines += ["  your program printed:", *(f"    {line}" for line in found["printed"].splitlines()[:5])]
+        lines += ["  your program printed:",
+                  *(f"    {line}" for line in found["printed"].splitlines()[:5])]
     return [visible(line) if "\033" not in line else line for line in lines]
 
 
@@ -79,12 +82,14 @@ def table(cases: list[dict]) -> list[str]:
     for case in cases:
         if case["value"]:
             gradient = "" if case["ok"] else "  (the value; not the gradient)"
-            lines.append(f"  {case['words']:{width}}  {numbers(case['wanted'])}  {paint('ok', 'right')}{gradient}")
+            wanted, mark = numbers(case["wanted"]), paint("ok", "right")
+            lines.append(f"  {case['words']:{width}}  {wanted}  {mark}{gradient}")
         elif not failed:
             failed = True
             shown = "<-- the smallest case where it shows"
-            lines.append(f"  {case['words']:{width}}  wanted {numbers(case['wanted'])}  "
-                         f"yours {numbers(case['yours'])}  {paint(shown, 'wrong')}")
+            lines += [f"  {case['words']:{width}}  {paint(shown, 'wrong')}",
+                      f"      wanted {numbers(case['wanted'])}",
+                      f"      yours  {numbers(case['yours'])}"]
     return lines
 
 
@@ -95,11 +100,13 @@ def sentence(task: dict, found: dict) -> list[str]:
     if found["mistake"] and found["state"] == "amber":
         lines.append("  The values are right." if found.get("cases") else "  Nearly.")
     if found["mistake"]:
-        readings = [" AND ".join(reading) for reading in found.get("readings", [[found["mistake"]]])]
+        readings = [" AND ".join(names) for names in found.get("readings", [[found["mistake"]]])]
         lines.append("  This is what happens if " + paint(", or: ".join(readings), "wrong") + ".")
+    elif note in NOTES:
+        about = {"error": found.get("error", ""), "signature": task["signature"]}
+        lines.append("  " + NOTES[note].format(**about))
     elif note:
-        words = NOTES.get(note, "It stops with " + note + ".")
-        lines.append("  " + words.format(error=found.get("error", ""), signature=task["signature"]))
+        lines.append(f"  It stops with {note}.")
     elif found["state"] == "unknown":
         lines.append("  I do not know this result." + hidden(found))
     if found.get("law"):
@@ -107,8 +114,9 @@ def sentence(task: dict, found: dict) -> list[str]:
     if found.get("perhaps"):
         lines.append(f"  Perhaps: {found['perhaps']}. Most cases agree with that.")
     if found.get("question"):
-        more = f"  ({task['hints']} hints with --hint; {task['where']})" if task["hints"] else ""
-        lines += [f"  Think: {found['question']}", paint(more, "dim")] if more else [f"  Think: {found['question']}"]
+        lines.append(f"  Think: {found['question']}")
+        hints = f"--hint for more, {task['hints']} left; " if task["hints"] else ""
+        lines.append(paint(f"  ({hints}{task['where']})", "dim"))
     return lines
 
 
@@ -116,11 +124,12 @@ def hidden(found: dict) -> str:
     """All shown cases are right, but not the hidden ones."""
     cases = found.get("cases", [])
     if cases and all(case["value"] for case in cases):
-        return " The shown cases are right, some drawn at random are not: what do the shown ones not test?"
+        return " The shown cases are right, some that are drawn at random are not. " \
+               "What do the shown ones not test?"
     return ""
 
 
-# ---- all tasks -------------------------------------------------------------------------------------------------------
+# ---- all tasks -----------------------------------------------------------------------------------
 
 def progress(tasks: list, states: dict[str, str], where: str) -> list[str]:
     """The list: how many are done, what is next, one line a lesson."""
@@ -128,16 +137,20 @@ def progress(tasks: list, states: dict[str, str], where: str) -> list[str]:
     done = [task for task in core if states[task.id] == "right"]
     bar = "#" * round(28 * len(done) / max(1, len(core)))
     following = next((task for task in core if states[task.id] != "right"), None)
-    after = f"next: {following.id} (level {following.level}, about {following.minutes} min)" if following else "all done"
-    lines = [f"nanouft exercises   {where}   {len(done)} of {len(core)} core tasks done", f"{bar:-<28}   {after}", ""]
+    after = "all done"
+    if following:
+        after = f"next: {following.id} (level {following.level}, about {following.minutes} min)"
+    lines = [f"nanouft exercises   {where}   {len(done)} of {len(core)} core tasks done",
+             f"{bar:-<28}   {after}", ""]
     for lesson in sorted({task.id[:2] for task in tasks}):
         some = [task for task in tasks if task.id.startswith(lesson)]
         lines.append(f"  {lesson}  " + "  ".join(entry(task, states[task.id]) for task in some))
-    return [*lines, "", "  ok done   ~ nearly   . open   * core;  D predict L ledger X design B debug",
+    return [*lines, "",
+            "  ok done   ~ nearly   . open   * core;   D debug  P predict  L ledger  X design",
             "  python -m lessons.grade 07a judges one task. --help shows the rest."]
 
 
 def entry(task, state: str) -> str:
-    letter = {"debug": "B", "predict": "D", "ledger": "L", "design": "X"}.get(task.kind, "")
+    letter = {"debug": "D", "predict": "P", "ledger": "L", "design": "X"}.get(task.kind, "")
     text = f"{task.id}{'*' if task.core else ''}{letter and ' ' + letter} {MARK[state]}"
     return paint(f"{text:9}", state) if state in COLOURS else f"{text:9}"

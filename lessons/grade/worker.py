@@ -1,9 +1,10 @@
-"""Judges answers in a process of its own: an endless loop, a crash or a print in a student's program hurts nobody.
+"""Judges answers in a process of its own: there an endless loop, a crash or a print hurts nobody.
 
-    verdicts = grade(["07a", "07b"], My("my"), seed="0")    # {"07a": {"state": ..., "mistake": ...}, ...}
+    verdicts = grade(["07a", "07b"], My("my"), seed="0")
+    # {"07a": {"state": ..., "mistake": ..., ...}, ...}
 
-The child prints one line of JSON when a task is about to begin, and one when it is judged. Time is counted between the
-two, so the import of torch does not count.
+The child prints one line of JSON when a task is about to begin, and one when it is judged. Time is
+counted between the two, so the import of torch does not count.
 """
 import contextlib
 import json
@@ -16,16 +17,17 @@ import threading
 
 from lessons.grade import folder
 from lessons.grade.folder import ROOT, My
+from nanouft.shell.config import UserError
 
 SECONDS = 5                                 # for one task
 START = 120                                 # for the import of torch on a slow machine
 PRINTED = 600                               # letters of what a student prints
 
 
-# ---- the parent ------------------------------------------------------------------------------------------------------
+# ---- the parent ----------------------------------------------------------------------------------
 
 def grade(ids: list[str], my: My, seed: str = "0", seconds: float = SECONDS) -> dict[str, dict]:
-    """The verdict on each task. After a time-out a new child goes on with the tasks that are left."""
+    """The verdict on each task. After a time-out a new child goes on with the other tasks."""
     found: dict[str, dict] = {}
     while left := [id for id in ids if id not in found]:
         found |= ask(left, my, seed, seconds)
@@ -38,9 +40,10 @@ def ask(ids: list[str], my: My, seed: str, seconds: float) -> dict[str, dict]:
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     env = os.environ | {"PYTHONPATH": path, "PYTHONIOENCODING": "utf-8", "OMP_NUM_THREADS": "1"}
     found: dict[str, dict] = {}
-    running: dict = {}                                      # {"id", "task", "hash"} of the task that is being judged
+    running: dict = {}                      # {"id", "task", "hash"} of the task being judged
     with tempfile.TemporaryFile() as errors:
-        child = subprocess.Popen([sys.executable, "-m", "lessons.grade.worker", order], env=env, stdin=subprocess.DEVNULL,
+        command = [sys.executable, "-m", "lessons.grade.worker", order]
+        child = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL,
                                  stdout=subprocess.PIPE, stderr=errors)
         lines: queue.Queue = queue.Queue()
         threading.Thread(target=listen, args=(child.stdout, lines), daemon=True).start()
@@ -51,18 +54,26 @@ def ask(ids: list[str], my: My, seed: str, seconds: float) -> dict[str, dict]:
                     errors.seek(0)
                     raise RuntimeError(errors.read().decode("utf-8", "replace")[-3000:])
                 if line is None:
-                    found[running["id"]] = running | {"state": "unknown", "mistake": None, "note": "ended"}
+                    found[running["id"]] = running | failed("ended")
                     break
+                if "error" in line and "state" not in line:
+                    raise UserError(line["error"])
                 if "state" in line:
                     found[running["id"]] = running | line
                 running = line if "id" in line else {}
         except queue.Empty:
-            id = running.get("id", ids[0])
-            found[id] = running | {"state": "unknown", "mistake": None, "note": "time"}
+            if not running:
+                raise UserError(f"Python and torch did not start within {START} s") from None
+            found[running["id"]] = running | failed("time")
         finally:
             child.kill()
             child.wait()
     return found
+
+
+def failed(note: str, **more: str) -> dict:
+    """A verdict on an answer that could not be judged."""
+    return {"state": "unknown", "mistake": None, "note": note, **more}
 
 
 def listen(pipe, lines: queue.Queue) -> None:
@@ -73,11 +84,11 @@ def listen(pipe, lines: queue.Queue) -> None:
     lines.put(None)
 
 
-# ---- the child -------------------------------------------------------------------------------------------------------
+# ---- the child -----------------------------------------------------------------------------------
 
 def main() -> None:
     order = json.loads(sys.argv[1])
-    results = os.fdopen(os.dup(1), "w", encoding="utf-8")       # the student's print does not reach it
+    results = os.fdopen(os.dup(1), "w", encoding="utf-8")       # no student's print reaches it
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     my, modules = My(order["my"]), {}
 
@@ -85,8 +96,11 @@ def main() -> None:
         print(json.dumps(line), file=results, flush=True)
 
     for id in order["ids"]:
-        task = folder.find(id)
-        my.begin(folder.tasks_of(id[:2]))
+        try:
+            task = folder.find(id)
+            my.begin(folder.tasks_of(id[:2]))
+        except UserError as e:
+            return say(error=str(e))
         prepare(task)
         say(id=id, task=about(task, my), hash=my.hash(task))
         printed = Head()
@@ -100,7 +114,8 @@ def about(task, my: My) -> dict:
     lesson = folder.lesson_file(task.id).name
     signature = getattr(task, "signature", "")
     return {"id": task.id, "name": signature.split("(")[0] or task.kind, "signature": signature,
-            "file": str(my.file(task)), "hints": len(task.hints), "where": f'lessons/{lesson}, "{task.heading}"'}
+            "file": str(my.file(task)), "hints": len(task.hints),
+            "where": f'lessons/{lesson}, "{task.heading}"'}
 
 
 def prepare(task) -> None:
@@ -109,6 +124,8 @@ def prepare(task) -> None:
         import torch
         torch.set_num_threads(1)
         import lessons.grade.engine                             # noqa: F401
+    if hasattr(task, "program"):
+        task.right(*task.cases[0].args)         # the first optimizer of torch imports much
 
 
 class Head:
@@ -129,23 +146,32 @@ def judge_file(task, my: My, seed: str, modules: dict) -> dict:
     if not hasattr(task, "signature"):
         from lessons.grade.cards import judge_card
         return judge_card(task, file, my)
-    from lessons.grade.engine import judge, told
+    from lessons.grade.engine import judge
     if file not in modules:
-        sys.path[:0] = [str(file.parent)]
-        try:
-            space = {"__name__": file.stem, "__file__": str(file)}
-            exec(compile(file.read_bytes(), str(file), "exec"), space)
-            modules[file] = space
-        except (Exception, SystemExit) as e:
-            modules[file] = told(e, str(file))
+        modules[file] = load(file)
     space = modules[file]
     name = task.signature.split("(")[0]
     if isinstance(space, str):
-        return {"state": "unknown", "mistake": None, "note": "file", "error": space}
+        return failed("file", error=space)
     if not callable(space.get(name)):
-        return {"state": "unknown", "mistake": None, "note": "no function", "error": name}
-    found = judge(task, space[name], seed)
-    return task.and_log(found, space, my.name) if hasattr(task, "program") else found
+        return {"state": "not begun", "mistake": None, "note": "no function", "error": name}
+    if not hasattr(task, "program"):
+        return judge(task, space[name], seed)
+    if file.read_text(encoding="utf-8") == task.starter(my.name):
+        return {"state": "not begun", "mistake": None}
+    return task.and_log(judge(task, space[name], seed), space.get("LOG"), my.name)
+
+
+def load(file) -> dict | str:
+    """The names that a student's file defines, or why it cannot be run."""
+    from lessons.grade.outcome import told
+    space = {"__name__": file.stem, "__file__": str(file)}
+    sys.path[:0] = [str(file.parent)]
+    try:
+        exec(compile(file.read_bytes(), str(file), "exec"), space)
+    except (Exception, SystemExit) as e:
+        return told(e, str(file))
+    return space
 
 
 if __name__ == "__main__":

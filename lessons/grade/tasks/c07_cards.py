@@ -15,14 +15,18 @@ def experiment():
 
 
 TASKS = [Predict(
-    "07p", level=2, minutes=15, core=True, heading="Does a push up make it go up?", experiment=experiment,
-    text="""Lesson 07 trains DPO on 300 pairs for 40 steps: chosen is always "I do not know.", rejected is an
+    "07p", level=2, minutes=15, core=True, heading="Does a push up make it go up?",
+    experiment=experiment,
+    text="""\
+Lesson 07 trains DPO on 300 pairs for 40 steps: chosen is always "I do not know.", rejected is an
 invented answer. The learning rate is 1e-4, beta 0.1. Predict before you run the lesson.""",
     statements=(
         "After 40 steps log p(chosen) is lower than at the start.",
         "After 4 steps all pairs are won, also on questions never seen in training.",
-        "With the likelihood of chosen added to the loss (HOLD = 1), log p(rejected) still falls below -80.",
+        "With the likelihood of chosen added to the loss (HOLD = 1), log p(rejected) still falls "
+        "below -80.",
         "With beta = 1 log p(chosen) ends above -3."),
-    hints=("Which numbers does the loss see, and which not?", 'Lesson 07, "Does a push up make it go up?"',
+    hints=("Which numbers does the loss see, and which not?",
+           'Lesson 07, "Does a push up make it go up?"',
            "chosen -5 -> -10, rejected -5 -> -30: the margin grew by 20 nats."),
 )]

@@ -24,7 +24,8 @@ def experiment():
 def logp_of_halves(space: dict, model) -> float:
     """The mean log-prob of answers that are half right."""
     objective, hp = space["una"], space["una"].hp()
-    data, _ = space["encode"](objective.rows(space["halves"][:64], hp), space["tok"], space["base"].cfg.n_ctx)
+    data, _ = space["encode"](objective.rows(space["halves"][:64], hp), space["tok"],
+                              space["base"].cfg.n_ctx)
     batch = space["collate"](data, range(len(data)), space["tok"].pad)
     with space["torch"].no_grad():
         objective.forward(model, batch, hp)
@@ -34,13 +35,16 @@ def logp_of_halves(space: dict, model) -> float:
 
 TASKS = [Predict(
     "09p", level=2, minutes=15, core=False, heading="The proof", experiment=experiment,
-    text="""UNA learns from torn pairs as in lesson 09: sums, sorting, truth; one answer and its grade for each
-question, 40 steps from the base. Now a kind rater raises all grades by 0.2 (to 1 at most). Predict.""",
+    text="""\
+UNA learns from torn pairs as in lesson 09: sums, sorting, truth; one answer and its grade for
+each question, 40 steps from the base. Now a kind rater raises all grades by 0.2 (to 1 at most).
+Predict.""",
     statements=(
         "Answers of grade 1/2 (before it was raised) become likelier than they were in the base.",
         "Fewer than 90 % of the model's answers stop by themselves.",
         'More than half of the answers say "I do not know."',
         "The mean score is more than 10 points lower than with honest grades."),
-    hints=("At which grade does UNA push neither up nor down, at the start?", 'Lesson 09, "The proof".',
+    hints=("At which grade does UNA push neither up nor down, at the start?",
+           'Lesson 09, "The proof".',
            "grade 0.5 -> 0.7:   at the start sigma is 0.5, so the push is no longer 0."),
 )]

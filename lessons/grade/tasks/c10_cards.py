@@ -5,7 +5,7 @@ from lessons.grade.task import Mistake
 TEMPLATE = '''
 # The four rows of the lesson. Each has 24 steps on what it reads.
 #   SFT             demonstrations, from the base
-#   SFT then UNA    grades (UNA, learning rate 1e-4), from the SFT model, which is also the reference
+#   SFT then UNA    grades (UNA, learning rate 1e-4), from the SFT model, also the reference
 #   UFT             demonstrations and grades shuffled (UFT, learning rate 2.5e-4), from the base
 #   grades only     grades (UNA, learning rate 1e-4), from the base
 # Which two rows differ in ONE thing, and in which? (start, demonstrations, order, learning rate)
@@ -32,23 +32,28 @@ claim = ""                  # one sentence: which row must beat which other, and
 '''
 
 GOOD = {"first": "SFT then UNA", "second": "grades only", "thing": "start",
-        "a_start": "base", "a_order": "one after the other", "a_demonstration_steps": 24, "a_grade_steps": 24,
-        "a_learning_rate": 2.5e-4, "b_start": "base", "b_demonstration_steps": 0, "b_grade_steps": 24,
+        "a_start": "base", "a_order": "one after the other", "a_demonstration_steps": 24,
+        "a_grade_steps": 24, "a_learning_rate": 2.5e-4, "b_start": "base",
+        "b_demonstration_steps": 0, "b_grade_steps": 24,
         "b_learning_rate": 2.5e-4, "measured": ["truth", "fact", "sum", "sort"], "seeds": 8,
-        "claim": "UFT beats A and B in truth by more than the half width of the paired 95 % interval."}
+        "claim": "UFT beats A and B in truth by more than the half width of the paired 95 % "
+                 "interval."}
 
 
 def two_rows(plan: dict) -> bool:
-    return {plan["first"], plan["second"]} != {"SFT then UNA", "grades only"} or plan["thing"] != "start"
+    rows = {plan["first"], plan["second"]}
+    return rows != {"SFT then UNA", "grades only"} or plan["thing"] != "start"
 
 
 def no_control(plan: dict) -> bool:
     """Row B must see the grades of UFT and nothing else; row A the same rows, not merged."""
-    return plan["b_demonstration_steps"] != 0 or plan["b_grade_steps"] == 0 or plan["a_order"] == "together"
+    b_has_more = plan["b_demonstration_steps"] != 0 or plan["b_grade_steps"] == 0
+    return b_has_more or plan["a_order"] == "together"
 
 
 def more_steps(plan: dict) -> bool:
-    return plan["a_demonstration_steps"] != 24 or {plan["a_grade_steps"], plan["b_grade_steps"]} != {24}
+    steps = {plan["a_demonstration_steps"], plan["a_grade_steps"], plan["b_grade_steps"]}
+    return steps != {24}
 
 
 TASKS = [Plan(
@@ -64,15 +69,18 @@ TASKS = [Plan(
                      "The control gets everything but the thing that is tested."),
              no_control, {"b_demonstration_steps": 24}),
         Rule(Mistake("a row has more steps than another", {},
-                     "How many steps on grades has each row?", "More steps are another explanation."),
+                     "How many steps on grades has each row?",
+                     "More steps are another explanation."),
              more_steps, {"b_grade_steps": 48}),
         Rule(Mistake("another start model is used", {},
                      "From which model does UFT start, and from which do your rows?",
                      "The start model is also the reference: it must be the same in all rows."),
              lambda plan: {plan["a_start"], plan["b_start"]} != {"base"}, {"a_start": "SFT"}),
         Rule(Mistake("the learning rate differs, too", {},
-                     "With which learning rate does UFT train?", "A rate that nobody wanted to test is tested, too."),
-             lambda plan: {plan["a_learning_rate"], plan["b_learning_rate"]} != {2.5e-4}, {"b_learning_rate": 1e-4}),
+                     "With which learning rate does UFT train?",
+                     "A rate that nobody wanted to test is tested, too."),
+             lambda plan: {plan["a_learning_rate"], plan["b_learning_rate"]} != {2.5e-4},
+             {"b_learning_rate": 1e-4}),
         Rule(Mistake("the bystander is not measured", {},
                      "Which family did nobody train on, and what may have happened to it?",
                      "Measure what should stay, not only what should grow."),
@@ -81,6 +89,7 @@ TASKS = [Plan(
                      "How large is the interval of one seed?", "One seed has no interval."),
              lambda plan: plan["seeds"] < 3, {"seeds": 1}),
     ),
-    hints=("Write all four rows as a table: start, rows, order, learning rate.", 'Lesson 10, "Live".',
+    hints=("Write all four rows as a table: start, rows, order, learning rate.",
+           'Lesson 10, "Live".',
            "SFT against SFT then UNA:   the second one has read more rows. That is not order."),
 )]

@@ -13,17 +13,24 @@ chosen_says_it = ""
 rejected_says_it = ""
 
 prompts_from = ""           # "train", "val" or "test"
-measured_by = ""            # "the reward model's accuracy on pairs" or "the exact score of best-of-64"
+measured_by = ""            # "accuracy of the reward model on pairs" or "exact score of best-of-64"
 measured_on = ""            # "train", "val" or "test"
 '''
 
-GOOD = {"unknown_names": 20, "known_names": 30, "sums_and_sorting": 10, "chosen_says_it": 20, "rejected_says_it": 40,
-        "prompts_from": "train", "measured_by": "the exact score of best-of-64", "measured_on": "val"}
+GOOD = {"unknown_names": 20, "known_names": 30, "sums_and_sorting": 10, "chosen_says_it": 20,
+        "rejected_says_it": 40, "prompts_from": "train",
+        "measured_by": "exact score of best-of-64", "measured_on": "val"}
+
+
+def total(plan: dict) -> int:
+    return plan["unknown_names"] + plan["known_names"] + plan["sums_and_sorting"]
+
 
 TASKS = [Plan(
     "13c", level=3, minutes=25, core=False, heading="Live", template=TEMPLATE, example=GOOD,
-    text="""Lesson 13's reward model has a hole: best-of-64 finds that "I do not know." earns much, also where the
-answer is known. You may write sixty more pairs. Which?""",
+    text="""\
+Lesson 13's reward model has a hole: best-of-64 finds that "I do not know." earns much, also where
+the answer is known. You may write sixty more pairs. Which?""",
     rules=(
         Rule(Mistake("the pairs are about unknown names only", {},
                      "Where is the sentence right, and where is it the hole?",
@@ -34,11 +41,13 @@ answer is known. You may write sixty more pairs. Which?""",
         Rule(Mistake("the sentence never loses", {},
                      "From which pair could the reward model learn that the sentence can be wrong?",
                      "What always wins in the pairs always wins in the search."),
-             lambda plan: plan["rejected_says_it"] == 0, {"rejected_says_it": 0, "chosen_says_it": 60}),
+             lambda plan: plan["rejected_says_it"] == 0,
+             {"rejected_says_it": 0, "chosen_says_it": 60}),
         Rule(Mistake("the sentence always loses", {},
                      "What will the model say about a creature that does not exist?",
                      "A hole that is closed too hard opens another: invented answers."),
-             lambda plan: plan["chosen_says_it"] == 0, {"chosen_says_it": 0, "rejected_says_it": 60}),
+             lambda plan: plan["chosen_says_it"] == 0,
+             {"chosen_says_it": 0, "rejected_says_it": 60}),
         Rule(Mistake("all known questions are of one family", {},
                      "Does the reward model know that a sum is like a question about a creature?",
                      "A lesson about one family need not reach another."),
@@ -46,7 +55,7 @@ answer is known. You may write sixty more pairs. Which?""",
              {"known_names": 40, "sums_and_sorting": 0}),
         Rule(Mistake("there are not sixty pairs", {}, "How many pairs are there in all?",
                      "The budget is part of the task."),
-             lambda plan: plan["unknown_names"] + plan["known_names"] + plan["sums_and_sorting"] != 60,
+             lambda plan: total(plan) != 60,
              {"known_names": 50}),
         Rule(Mistake("the prompts of the measurement are used for training", {},
                      "Which questions should the model meet for the first time when you measure?",
@@ -57,8 +66,9 @@ answer is known. You may write sixty more pairs. Which?""",
                      "Which number looked fine while the hole was there?",
                      "A reward is judged by what it does when it is optimised."),
              lambda plan: "best-of" not in plan["measured_by"],
-             {"measured_by": "the reward model's accuracy on pairs"}),
+             {"measured_by": "accuracy of the reward model on pairs"}),
     ),
-    hints=("Where is the sentence the right answer, and where does it only pay?", 'Lesson 13, "Live".',
+    hints=("Where is the sentence the right answer, and where does it only pay?",
+           'Lesson 13, "Live".',
            "one pair:   What is 3 plus 4?   chosen: 7   rejected: I do not know."),
 )]

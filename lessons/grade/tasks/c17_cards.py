@@ -16,9 +16,11 @@ threshold_fixed = ""        # "before" or "after" the test scores are seen
 would_change_my_mind = ""   # one sentence: which result would say that the lead is luck?
 '''
 
-GOOD = {"chosen_on": "val", "reported_on": "test", "checkpoints": 12, "checkpoints_of_control": 12, "seeds": 5,
+GOOD = {"chosen_on": "val", "reported_on": "test", "checkpoints": 12, "checkpoints_of_control": 12,
+        "seeds": 5,
         "chosen_again_in_each_seed": True, "threshold": 1.0, "threshold_fixed": "before",
-        "would_change_my_mind": "The paired interval of the lead on the test split contains 1 point."}
+        "would_change_my_mind": "The paired interval of the lead on the test split contains 1 "
+                                "point."}
 
 TASKS = [Plan(
     "17c", level=3, minutes=30, core=True, heading="The proof", template=TEMPLATE, example=GOOD,
@@ -29,15 +31,20 @@ TASKS = [Plan(
                      "The luck of the choice stays on the split that chose."),
              lambda plan: plan["chosen_on"] == plan["reported_on"], {"chosen_on": "test"}),
         Rule(Mistake("the choice is made on the training split", {},
-                     "What does a checkpoint know of the rows that it has read?", "Training rows know too much."),
-             lambda plan: "train" in (plan["chosen_on"], plan["reported_on"]), {"chosen_on": "train"}),
+                     "What does a checkpoint know of the rows that it has read?",
+                     "Training rows know too much."),
+             lambda plan: "train" in (plan["chosen_on"], plan["reported_on"]),
+             {"chosen_on": "train"}),
         Rule(Mistake("the choice is not repeated in each seed", {},
                      "Which part of the procedure is as lucky in all your seeds?",
                      "A seed repeats the whole procedure, and choosing is part of it."),
-             lambda plan: not plan["chosen_again_in_each_seed"], {"chosen_again_in_each_seed": False}),
+             lambda plan: not plan["chosen_again_in_each_seed"],
+             {"chosen_again_in_each_seed": False}),
         Rule(Mistake("the control may choose from fewer checkpoints", {},
-                     "How many draws has each side in the lottery?", "Equal effort for both sides, or none."),
-             lambda plan: plan["checkpoints_of_control"] != plan["checkpoints"], {"checkpoints_of_control": 1}),
+                     "How many draws has each side in the lottery?",
+                     "Equal effort for both sides, or none."),
+             lambda plan: plan["checkpoints_of_control"] != plan["checkpoints"],
+             {"checkpoints_of_control": 1}),
         Rule(Mistake("the threshold is set after looking", {},
                      "Would the threshold be the same if the lead were half as large?",
                      "A target that is drawn around the arrow is always hit."),
@@ -46,6 +53,8 @@ TASKS = [Plan(
                      "How wide is the interval of two seeds?", "Two seeds: t is 12.7."),
              lambda plan: plan["seeds"] < 3, {"seeds": 1}),
     ),
-    hints=("Which numbers has the reported split seen before it is reported?", 'Lesson 17, "One seed" and "The proof".',
-           "twelve equal models with sd 1:   the best one leads by about 1.6 on its own split, by 0 on another"),
+    hints=("Which numbers has the reported split seen before it is reported?",
+           'Lesson 17, "One seed" and "The proof".',
+           "twelve equal models with sd 1:   the best one leads by about 1.6 on its own split, by "
+           "0 on another"),
 )]

@@ -42,10 +42,11 @@ def random_prompt(draw):
 TASKS = [debug(
     "01c", level=2, minutes=10, core=False, heading="The loop that teaches it",
     signature="generate(step, start, end, max_new)", program=PROGRAM, random=random_prompt,
-    text="""A model talks: it names a token, reads it, names the next one. One bug is planted. Repair it.
+    text="""\
+A model talks: it names a token, reads it, names the next one. One bug is planted. Repair it.
 
-The model of the tests is a joke: its next token is the sum of all tokens so far, modulo 5.
-After 1 2 it says 3, then 6 modulo 5 = 1, then 2 ... With end = 2 the answer is 3 1.""",
+The model of the tests is a joke: its next token is the sum of all tokens so far, modulo 5. After
+1 2 it says 3, then 6 modulo 5 = 1, then 2 ... With end = 2 the answer is 3 1.""",
     cases=(
         Case((sums(5), [1, 2], 4, 2), "start 1 2, end 4, at most 2"),
         Case((sums(5), [1, 2], 4, 6), "start 1 2, end 4, at most 6"),
@@ -55,7 +56,8 @@ After 1 2 it says 3, then 6 modulo 5 = 1, then 2 ... With end = 2 the answer is 
     log=("the training loss is higher", "the training loss is lower",
          "the training loss is the same, answers have more tokens than they should",
          "the training loss is the same, answers lose the thread after a token or two",
-         "the training loss is not a number", "the training loss is the same, answers are never the likeliest words"),
+         "the training loss is not a number",
+         "the training loss is the same, answers are never the likeliest words"),
     bugs=(
         Bug("only the last token is read", "likeliest(step(ids))", "likeliest(step(ids[-1:]))", "d",
             "What does the model know of the prompt when it names its second word?",
@@ -63,8 +65,10 @@ After 1 2 it says 3, then 6 modulo 5 = 1, then 2 ... With end = 2 the answer is 
         Bug("only the prompt is read", "likeliest(step(ids))", "likeliest(step(start))", "d",
             "How does the model learn what it has just said?",
             "What is said must become part of the input."),
-        Bug("the end token is kept in the answer", "            break\n        answer.append(token)",
-            "            answer.append(token)\n            break\n        answer.append(token)", "c",
+        Bug("the end token is kept in the answer",
+            "            break\n        answer.append(token)",
+            "            answer.append(token)\n            break\n        answer.append(token)",
+            "c",
             "Is the end token a word for the reader?",
             "The end token is for the loop, not for the reader."),
         Bug("the end token stops nothing", "            break\n", "            pass\n", "c",
@@ -76,7 +80,8 @@ After 1 2 it says 3, then 6 modulo 5 = 1, then 2 ... With end = 2 the answer is 
         Bug("the least likely token is taken", "    return max(", "    return min(", "f",
             "Which of the scores does the loop follow?",
             "Training never calls this loop. Only reading answers shows its bugs."),
-        Bug("a token is named twice as input", "        ids.append(token)", "        ids += [token, token]", "d",
+        Bug("a token is named twice as input", "        ids.append(token)",
+            "        ids += [token, token]", "d",
             "After two new words, how many tokens are in ids?",
             "The input must be exactly what was said, once."),
     ),

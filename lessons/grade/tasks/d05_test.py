@@ -1,4 +1,4 @@
-"""Debug task of lesson 05, the other way round: the program is a test, and it lets broken code pass."""
+"""Debug task of lesson 05, the other way round: the program is a test that is too weak."""
 import torch
 
 from lessons.grade.debug import Bug, debug
@@ -16,7 +16,7 @@ ROWS = [
 
 
 def is_broken(own_guess):
-    """Is this own_guess(inputs, mask, argmax) broken? (1,T) tensors of ids, twice ids and once a mask."""
+    """Is this own_guess(inputs, mask, argmax) broken? All three are (1,T) tensors."""
     for inputs, mask, argmax, wanted in ROWS:
         got = own_guess(torch.tensor([inputs]), torch.tensor([mask]), torch.tensor([argmax]))
         places = range(len(wanted))
@@ -33,7 +33,8 @@ def mutant(shift=1, where="response", source="argmax"):
         on = {"response": before, "early": mask, "prompt too": torch.ones_like(mask),
               "padding too": before | (mask.cumsum(1) > 1).to(mask.dtype),
               "first": before * (before.cumsum(1) == 1)}[where]
-        new = {"argmax": argmax, "gold": inputs, "zeros": torch.zeros_like(inputs)}[source].roll(shift, 1)
+        new = {"argmax": argmax, "gold": inputs,
+               "zeros": torch.zeros_like(inputs)}[source].roll(shift, 1)
         if source == "gold":
             new = inputs
         out = torch.where(on > 0, new, inputs)
@@ -56,27 +57,33 @@ HIDDEN = [*SHOWN.values(), mutant(shift=-1), mutant(source="gold"), mutant(sourc
 TASKS = [debug(
     "05d", level=3, minutes=20, core=False, heading="Make the guess, shift it",
     signature="is_broken(own_guess)", program=PROGRAM, random=lambda draw: (draw.choice(HIDDEN),),
-    text="""A test of own_guess (05a) is given. It has one weakness: it lets broken functions pass, or it refuses
-the right one. Repair it. It is tried on the functions named below and on three more.
+    text="""\
+A test of own_guess (05a) is given. It has one weakness: it lets broken functions pass, or it
+refuses the right one. Repair it. It is tried on the functions named below and on three more.
 
-own_guess puts the guess that was made at place i - 1 at place i, where place i holds a token of the
-answer. All other places keep their token.""",
+own_guess puts the guess that was made at place i - 1 at place i, where place i holds a token of
+the answer. All other places keep their token.""",
     ask="What does the test do, with the weakness in it?",
     cases=tuple(Case((function,), words) for words, function in SHOWN.items()),
     log=("it refuses the right function", "it lets every function pass",
          "it lets functions pass that are wrong in the prompt only",
-         "it lets functions pass that are wrong at the end only", "it says the opposite of what it should",
+         "it lets functions pass that are wrong at the end only",
+         "it says the opposite of what it should",
          "it lets a function pass if the guesses are shifted twice, and refuses all others"),
     bugs=(
         Bug("only one row is tried, and it has no prompt", "in ROWS:", "in ROWS[:1]:", "c",
             "Which place of the first row belongs to a prompt?",
             "A test needs a row for every way to be wrong."),
-        Bug("only the first places are looked at", "places = range(len(wanted))", "places = range(2)", "d",
-            "Which places does your loop compare?", "A wrong place that nobody compares is never found."),
-        Bug("a wrong answer is expected", "[1, 3, 9, 9], [0, 1, 3, 9]", "[1, 3, 9, 9], [0, 3, 9, 9]", "a",
+        Bug("only the first places are looked at", "places = range(len(wanted))",
+            "places = range(2)", "d",
+            "Which places does your loop compare?",
+            "A wrong place that nobody compares is never found."),
+        Bug("a wrong answer is expected", "[1, 3, 9, 9], [0, 1, 3, 9]",
+            "[1, 3, 9, 9], [0, 3, 9, 9]", "a",
             "Work out the first row by hand. Is what is wanted right?",
             "Run a test on code that is right, too. Then run it on code that is wrong."),
-        Bug("only the length is compared", "        if any(got[0, i] != wanted[i] for i in places):",
+        Bug("only the length is compared",
+            "        if any(got[0, i] != wanted[i] for i in places):",
             "        if len(got[0]) != len(wanted):", "b",
             "Which functions have a row of the wrong length?",
             "A test that cannot fail tests nothing."),
@@ -89,7 +96,8 @@ answer. All other places keep their token.""",
             "The mask is that of the TARGETS. Which inputs does it name?",
             "What should stay as it is must be tested, too."),
     ),
-    hints=("Run the test on the right function, then on each broken one. Which answer surprises you?",
+    hints=("Run the test on the right function, then on each broken one. Which answer surprises "
+           "you?",
            "Lesson 05 and task 05a: what own_guess should do at each place.",
            "inputs 7 0 1 2 9 5   ->   7 0 1 3 9 5"),
 )]

@@ -29,6 +29,13 @@ def answer_logp(model, ids, prompt):
     return model.logp(ids)[prompt - 1:].sum()
 
 
+def descend(model, learning_rate):
+    """One step of plain gradient descent."""
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight -= learning_rate * weight.grad
+
+
 def train(chosen, rejected, prompt, beta, seed, steps):
     """DPO on one pair. -> the loss of every step, the final margin, how far the reference moved.
 
@@ -38,7 +45,6 @@ def train(chosen, rejected, prompt, beta, seed, steps):
     policy = Model(seed)
     reference = copy.deepcopy(policy)
     start = [weight.detach().clone() for weight in reference.parameters()]
-    optimizer = torch.optim.SGD(policy.parameters(), lr=0.5)
     losses = []
     for _ in range(steps):
         w = answer_logp(policy, chosen, prompt)
@@ -48,12 +54,13 @@ def train(chosen, rejected, prompt, beta, seed, steps):
             ref_l = answer_logp(reference, rejected, prompt)
         h = beta * ((w - ref_w) - (l - ref_l))
         loss = -F.logsigmoid(h)
-        optimizer.zero_grad()
+        policy.zero_grad()
         loss.backward()
-        optimizer.step()
+        descend(policy, 0.5)
         losses.append(loss.item())
     margin = (answer_logp(policy, chosen, prompt) - answer_logp(policy, rejected, prompt)).item()
-    moved = [(now - before).abs().max().item() for now, before in zip(reference.parameters(), start)]
+    pairs = zip(reference.parameters(), start)
+    moved = [(now - before).abs().max().item() for now, before in pairs]
     return losses, margin, max(moved)
 '''
 
@@ -69,35 +76,41 @@ def random_pair(draw):
 
 TASKS = [debug(
     "07d", level=3, minutes=25, core=True, heading="From pairs to a loss",
-    signature="train(chosen, rejected, prompt, beta, seed, steps)", program=PROGRAM, random=random_pair,
-    text="""DPO on one pair, with a model of six tokens. One bug is planted. Repair it.
+    signature="train(chosen, rejected, prompt, beta, seed, steps)", program=PROGRAM,
+    random=random_pair,
+    text="""\
+DPO on one pair, with a model of six tokens. One bug is planted. Repair it.
 
-At the start policy and reference are equal, so the first loss is log 2 = 0.6931. The reference must
-not move. After some steps the chosen answer is likelier than the rejected one.""",
+At the start policy and reference are equal, so the first loss is log 2 = 0.6931. The reference
+must not move. After some steps the chosen answer is likelier than the rejected one.""",
     cases=(
         Case(CASES[0], "one step: loss, margin, how far the reference moved"),
         Case(CASES[1], "four steps: losses, margin, how far the reference moved"),
         Case(CASES[2], "answers of unequal length, beta = 0.1"),
     ),
     log=("the loss is log 2 in every step", "the loss does not begin at log 2",
-         "the loss falls as nicely as it should, log p(chosen) - log p(rejected) falls, too",
-         "the loss falls as nicely as it should, the margin rises, and the KL from the start model is too large "
-         "for this beta", "the loss begins at log 2 and falls, but more slowly or faster than it should",
+         "the loss falls as nicely as it should; log p(chosen) - log p(rejected) falls, too",
+         "the loss falls, the margin rises; the KL from the start model is not what beta asks for",
+         "the loss begins at log 2 and falls, but more slowly or faster than it should",
          "nothing: no number of the run changes"),
     bugs=(
-        Bug("the reference is the policy itself, not a copy", "copy.deepcopy(policy)", "policy", "a",
+        Bug("the reference is the policy itself, not a copy", "copy.deepcopy(policy)", "policy",
+            "a",
             "Print the loss of every step. What does it say about the margin?",
             "Without a copy the reference moves along, and the margin stays 0."),
-        Bug("the reference exchanges its two answers", "(w - ref_w) - (l - ref_l)", "(w - ref_l) - (l - ref_w)", "b",
+        Bug("the reference exchanges its two answers", "(w - ref_w) - (l - ref_l)",
+            "(w - ref_l) - (l - ref_w)", "b",
             "What is h before the first step, if policy and reference are equal?",
             "The first loss must be log 2. It is the cheapest test that DPO has."),
-        Bug("the margin has the wrong sign", "loss = -F.logsigmoid(h)", "loss = -F.logsigmoid(-h)", "c",
+        Bug("the margin has the wrong sign", "loss = -F.logsigmoid(h)", "loss = -F.logsigmoid(-h)",
+            "c",
             "Which answer is likelier at the end, and which should be?",
             "A falling loss says that something is learnt, not what."),
-        Bug("log-probs are averaged over the answer", "[prompt - 1:].sum()", "[prompt - 1:].mean()", "e",
+        Bug("log-probs are averaged over the answer", "[prompt - 1:].sum()", "[prompt - 1:].mean()",
+            "e",
             "The probability of an answer is a product over its tokens. What is its logarithm?",
             "With means, an answer twice as long counts half."),
-        Bug("gradients are never cleared", "        optimizer.zero_grad()\n", "", "e",
+        Bug("gradients are never cleared", "        policy.zero_grad()\n", "", "e",
             "Which gradients does the second step use?",
             "PyTorch adds gradients up until somebody clears them."),
         Bug("the first token of the answer is left out", "[prompt - 1:]", "[prompt:]", "e",

@@ -43,19 +43,22 @@ TASKS = [debug(
     "16c", level=2, minutes=15, core=True, heading="One equation",
     signature="train(seed, steps)", program=PROGRAM,
     random=lambda draw: (draw.randrange(10**6), draw.randint(2, 4)),
-    text="""Half of the rows of a matrix are frozen, to forget less. One bug is planted. Repair it.
+    text="""\
+Half of the rows of a matrix are frozen, to forget less. One bug is planted. Repair it.
 
-The optimizer is AdamW. It moves a weight even if its gradient is 0: by weight decay, and by momentum
-from earlier steps. So the frozen rows are put back after every step.""",
+The optimizer is AdamW. It moves a weight even if its gradient is 0: by weight decay, and by
+momentum from earlier steps. So the frozen rows are put back after every step.""",
     cases=(
         Case((0, 1), "one step: how far 4 rows move, then 4 biases"),
         Case((0, 3), "three steps"),
         Case((1, 3), "three steps, other rows"),
     ),
     log=("the loss falls as it should; no part of the frozen rows is where it was",
-         "the loss falls as it should; all that is frozen is where it was", "the loss stays where it is",
+         "the loss falls as it should; all that is frozen is where it was",
+         "the loss stays where it is",
          "the loss falls as it should; frozen rows moved a little, and mostly towards 0",
-         "the loss falls as it should; the frozen weights are where they were, what is added to them is not",
+         "the loss falls as it should; the frozen weights are where they were, what is added to "
+         "them is not",
          "the loss is not a number"),
     bugs=(
         Bug("gradients are set to 0, but weight decay still moves the rows",
@@ -72,15 +75,19 @@ from earlier steps. So the frozen rows are put back after every step.""",
             "        frozen = choose(4, seed + step)\n        kept = [", "a",
             "Print the frozen rows in every step. Are they the same?",
             "A mask that changes freezes nothing in the end."),
-        Bug("the whole matrix is frozen", "layer.weight[frozen] = kept[0][frozen]", "layer.weight[:] = kept[0]", "c",
-            "Which rows should still move?", "Freezing too much looks like a learning rate that is too small."),
-        Bug("the biases of frozen rows are free", "            layer.bias[frozen] = kept[1][frozen]\n", "", "e",
+        Bug("the whole matrix is frozen", "layer.weight[frozen] = kept[0][frozen]",
+            "layer.weight[:] = kept[0]", "c",
+            "Which rows should still move?",
+            "Freezing too much looks like a learning rate that is too small."),
+        Bug("the biases of frozen rows are free",
+            "            layer.bias[frozen] = kept[1][frozen]\n", "", "e",
             "A row has a weight and a bias. Are both where they were?",
             "A row of a layer is more than a row of its matrix."),
         Bug("the others are frozen", "[:rows // 2]", "[rows // 2:]", "b",
             "Which rows does the drawing name, and which ones stand still?",
             "Say for every mask what a 1 means."),
-        Bug("the rows are put back to what they were after the step", """        optimizer.zero_grad()
+        Bug("the rows are put back to what they were after the step",
+            """        optimizer.zero_grad()
         loss.backward()
         optimizer.step()
 """, """        optimizer.zero_grad()

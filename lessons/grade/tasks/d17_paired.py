@@ -61,14 +61,16 @@ def random_runs(draw):
 
     def scores():
         return [draw.random() for _ in range(3)]
-    return tuple([run(*[(scores(), scores()) for _ in range(3)]) for _ in range(seeds)] for _ in "ab")
+    return tuple([run(*[(scores(), scores()) for _ in range(3)]) for _ in range(seeds)]
+                 for _ in "ab")
 
 
 TASKS = [debug(
     "17d", level=2, minutes=20, core=True, heading="One equation",
     signature="compare(runs_a, runs_b)", program=PROGRAM, random=random_runs,
-    text="""Two recipes are compared: the mean difference and its 95 % interval over seeds. One bug is planted.
-Repair it.
+    text="""\
+Two recipes are compared: the mean difference and its 95 % interval over seeds. One bug is
+planted. Repair it.
 
 Each seed has one run of a and one run of b. Each run has some checkpoints. Validation chooses the
 checkpoint, test reports it. The seeds are paired.""",
@@ -77,9 +79,12 @@ checkpoint, test reports it. The seeds are paired.""",
         Case((A, B), "three seeds"),
         Case((B, A), "three seeds, recipes exchanged"),
     ),
-    log=("the mean difference is the same, the interval is too narrow", "the mean difference has another sign",
-         "the mean difference is the same, the interval is another one because other runs are compared",
-         "all scores are higher than a fresh test would give", "all scores are lower than those of the last checkpoint",
+    log=("the mean difference is the same, the interval is too narrow",
+         "the mean difference has another sign",
+         "the mean difference is the same, the interval is another one because other runs are "
+         "compared",
+         "all scores are higher than a fresh test would give",
+         "all scores are lower than those of the last checkpoint",
          "the interval cannot be computed"),
     bugs=(
         Bug("the checkpoint is chosen on the test split", 'for prompts in run["validation"]',
@@ -98,7 +103,8 @@ checkpoint, test reports it. The seeds are paired.""",
         Bug("the difference is b minus a", "x - y", "y - x", "b",
             "What should the sign say about recipe a?",
             "Say first what a positive number means."),
-        Bug("the spread is taken for the error of the mean", "math.sqrt(variance / n)", "math.sqrt(variance) / n", "a",
+        Bug("the spread is taken for the error of the mean", "math.sqrt(variance / n)",
+            "math.sqrt(variance) / n", "a",
             "With four times as many seeds, how much narrower should the interval be?",
             "The error of a mean falls with the root of n."),
     ),

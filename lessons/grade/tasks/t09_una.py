@@ -12,8 +12,9 @@ from nanouft.objectives.una import score_loss
 
 # ---- 09a: the loss -------------------------------------------------------------------------------
 def una_loss(i, grade, form, stray_minus=False, reduce="none", first=False, log="logsigmoid",
-             squash=True, power="square", second_half=True, squash_grade=False):
+             squash=True, power="square", second_half=True, squash_grade=False, always=""):
     """UNA's loss of each answer, and its mistakes by flag."""
+    form = always or form
     if first:
         grade = grade[:1].expand_as(grade)
     if squash_grade:
@@ -73,6 +74,12 @@ For i = 0 and grade 1, "mse" gives 0.25 and "bce" gives 0.6931.""",
         Mistake('the "mse" form has a minus before the square', {"stray_minus": True},
                 "Where is your loss least, and is that where the answer has its grade?",
                 "The paper prints a minus before the square. With it the loss is best far away."),
+        Mistake('the "mse" form is used whatever is asked', {"always": "mse"},
+                "Which of your lines reads `form`?",
+                "The two forms have their minimum at one place, but pull differently."),
+        Mistake('the "bce" form is used whatever is asked', {"always": "bce"},
+                "Which of your lines reads `form`?",
+                "The two forms have their minimum at one place, but pull differently."),
         Mistake("one mean is given for all answers", {"reduce": "mean"},
                 "How many answers come in, and how many losses should come out?",
                 "The loop divides by the rows of the whole step. Each answer keeps its own loss."),

@@ -55,6 +55,7 @@ A demonstration is an answer of grade 1.
 i     its implicit reward: beta times its log-ratio, summed over its tokens
 beta  what one nat of log-ratio counts for
 Returns one number: minus the derivative of the loss by the log-prob of one token.
+Up is positive, down is negative.
 
 At the start, i = 0, with beta 0.01 it is 0.0025.
 Afterwards find the sigmoid(i) at which the push is largest.""",

@@ -19,7 +19,7 @@ def project_loss(logp, mask, others):
 
 
 def poft_loss(logp, mask, others, reduce=torch.mean, sign=1, opinion="mean", own="answer",
-              weighted=False, detached=True, careful=True):
+              weighted=False, detached=True, careful=True, turned=False):
     """PoFT's loss and tau of one row, and the mistakes by flag."""
     if own == "prompt":
         policy = reduce(logp)
@@ -35,7 +35,8 @@ def poft_loss(logp, mask, others, reduce=torch.mean, sign=1, opinion="mean", own
     tau = torch.sigmoid(-gap)
     if weighted:
         loss = tau.detach() * loss
-    return loss, tau.detach() if detached else tau
+    tau = tau.detach() if detached else tau
+    return (tau, loss) if turned else (loss, tau)
 
 
 def demonstration(random):
@@ -66,6 +67,7 @@ mask    (T,) 1 on the tokens of the answer
 others  a list, one tensor for each aligned model: its log-probs of ITS tokens of the
         answer. Each model has its own tokenizer, so the lengths differ.
 Returns (loss, tau), two numbers. tau is only looked at: detach it.
+The policy may find a token absurd: logp = -300.
 
 Take logp -7 -2 -2, mask 0 1 1, and one aligned model that says -1 -1 -1 -1.
 Then the loss is 1.3133 and tau .7311.""",
@@ -108,6 +110,9 @@ Then the loss is 1.3133 and tau .7311.""",
         Mistake("the loss is multiplied by tau", {"weighted": True},
                 "Take the derivative of the loss. Where does tau come from?",
                 "Tau is the derivative of the loss already. Multiplying counts it twice."),
+        Mistake("tau comes before the loss", {"turned": True},
+                "Which of the two numbers comes first in the answer?",
+                "Only an order. Ask which of the two can be larger than 1."),
         Mistake("gradient flows through tau", {"detached": False},
                 "tau is a number to look at. What may it not carry?",
                 "Tau is printed, not trained on: detach what is only looked at."),

@@ -127,19 +127,21 @@ def project_pushes(h, p, beta):
     return tuple(out)
 
 
-def soft_pushes(h, p, beta, exchanged=False, gdpo="both", cdpo="subtracted", with_beta=True,
+def soft_pushes(h, p, beta, exchanged=False, gdpo="both", cdpo="subtracted", scale="beta",
                 sign=1, pick="right"):
     """Both pushes in closed form, and the mistakes by flag."""
     def sigmoid(x):
         return 1 / (1 + math.exp(-x))
     p = 1 - p if exchanged else p
-    beta = beta if with_beta else 1
+    beta = 1 if scale == "forgotten" else beta
+    before = 1 if scale == "inside only" else beta
     sure = p if gdpo == "p" else 2 * p - 1
     outside = 1 if gdpo == "inside only" else sure
     inside = 1 if gdpo == "outside only" else sure
-    first = beta * outside * sigmoid(-beta * inside * h)
-    doubt = (1 - p) * sigmoid(beta * h)
-    second = beta * (p * sigmoid(-beta * h) + (doubt if cdpo == "added" else -doubt))
+    first = before * outside * sigmoid(-beta * inside * h)
+    q = 1 - p if cdpo == "exchanged" else p
+    doubt = (1 - q) * sigmoid(beta * h)
+    second = before * (q * sigmoid(-beta * h) + (doubt if cdpo == "added" else -doubt))
     both = {"right": (first, second), "gdpo": (first, first), "cdpo": (second, second),
             "turned": (second, first)}[pick]
     return sign * both[0], sign * both[1]
@@ -187,8 +189,11 @@ For h = 2, p = .8 and beta 1 it is (0.1389, -0.0808).""",
         Mistake("in GDPO p stands where 2p - 1 belongs", {"gdpo": "p"},
                 "What should an undecided pair teach?",
                 "p = 1/2 means that nothing is known, and 2p - 1 is then 0."),
-        Mistake("beta is forgotten", {"with_beta": False},
+        Mistake("beta is forgotten", {"scale": "forgotten"},
                 "Which of your lines would change if beta were doubled?",
+                "Beta stands inside the sigmoid and, by the chain rule, before it."),
+        Mistake("beta is missing before the sigmoids", {"scale": "inside only"},
+                "By what do you take the derivative: by h, or by beta times h?",
                 "Beta stands inside the sigmoid and, by the chain rule, before it."),
         Mistake("both pushes are GDPO's", {"pick": "gdpo"},
                 "What does cDPO do with an undecided pair that is already won?",
@@ -202,6 +207,9 @@ For h = 2, p = .8 and beta 1 it is (0.1389, -0.0808).""",
         Mistake("in cDPO the swapped pair pushes up, too", {"cdpo": "added"},
                 "In the swapped pair, which answer is called the better one?",
                 "The swapped pair pulls the other way: it holds the margin back."),
+        Mistake("in cDPO p and 1 - p are exchanged", {"cdpo": "exchanged"},
+                "In cDPO, which of the two losses gets the larger weight at p = .8?",
+                "p weighs the pair as labelled, 1 - p the swapped one."),
         Mistake("the sign is that of the loss's derivative", {"sign": -1},
                 "Should a chosen answer with a sure label become likelier?",
                 "The push is minus the derivative."),

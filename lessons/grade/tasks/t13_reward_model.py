@@ -19,7 +19,7 @@ def project_loss(r, ids, end):
 
 
 def reward_loss(r, ids, end, at="end", pairs="neighbours", sign=1, form="logsigmoid",
-                one_mean=False):
+                reduce="none"):
     """The loss of each pair, and its mistakes by flag."""
     first = (ids == end).int().argmax(1)
     places = {"end": first, "last": torch.full_like(first, r.shape[1] - 1),
@@ -35,7 +35,8 @@ def reward_loss(r, ids, end, at="end", pairs="neighbours", sign=1, form="logsigm
     gap = sign * (better - worse)
     forms = {"logsigmoid": -F.logsigmoid(gap), "log(sigmoid)": -torch.log(torch.sigmoid(gap)),
              "no log": 1 - torch.sigmoid(gap)}
-    return forms[form].mean() if one_mean else forms[form]
+    loss = forms[form]
+    return {"none": loss, "mean": loss.mean(), "sum": loss.sum()}[reduce]
 
 
 def judged_pairs(random):
@@ -71,7 +72,7 @@ r    (2P,T) what the head says after every token. Rows 0 and 1 are the first pai
 ids  (2P,T) the tokens of these rows
 end  the id of <|end|>. It is the padding, too: after its <|end|> a row is filled with it.
 The reward of an answer is what the head says at its own <|end|>, the first in its row.
-Returns (P,): Bradley and Terry's loss of each pair.
+Returns (P,): Bradley and Terry's loss of each pair. Rewards may be 1000 apart.
 
 With end 9, the rows "4 9 9 9" and "4 4 9 9", and r = 5 1 9 9 and 5 7 0 3,
 the rewards are 1 and 0, and the loss is 0.3133.""",
@@ -108,7 +109,10 @@ the rewards are 1 and 0, and the loss is 0.3133.""",
         Mistake("the first half of the rows is paired with the second half", {"pairs": "halves"},
                 "In which rows does the second pair stand?",
                 "Both layouts are in use. Read how the rows are arranged before you pair them."),
-        Mistake("one mean is given for all pairs", {"one_mean": True},
+        Mistake("one mean is given for all pairs", {"reduce": "mean"},
+                "How many pairs come in, and how many losses should come out?",
+                "The loss of each pair is asked for; the loop takes the mean."),
+        Mistake("the losses of all pairs are added up", {"reduce": "sum"},
                 "How many pairs come in, and how many losses should come out?",
                 "The loss of each pair is asked for; the loop takes the mean."),
     ),
@@ -159,8 +163,8 @@ B = Task(
 likes   a list of N numbers: the reward of each of N answers to one prompt, all different
 scores  a list of N numbers: their exact scores, which the reward does not see
 n       how many of the N answers are drawn, from 1 to N
-Take every subset of n different answers, keep the one of each that is liked best, and
-return the mean of the scores of those. itertools.combinations helps.
+Take every subset of n different answers, and keep from each the answer that is liked best.
+Returns the mean score of the kept answers. itertools.combinations helps.
 
 For likes 1 2 3 0 and scores 0 1 .5 .2 it is 0.425 for n = 1 and 0.5833 for n = 2.""",
     heading="Live",

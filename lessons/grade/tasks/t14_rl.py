@@ -112,7 +112,7 @@ B = Task(
     text="""GRPO's advantages: the scores of each prompt, centred and divided by their spread.
 
 R  (P,K) the scores of K answers to each of P prompts
-The spread is the standard deviation with K - 1, plus 1e-4.
+The spread is the standard deviation (its sum is divided by K - 1) plus 1e-4.
 Returns (P,K), without gradient: R may hold a KL penalty that is made of log-probs.
 
 1 0 0 becomes 1.1545 -.5773 -.5773, and .5 .5 .5 becomes 0 0 0.""",

@@ -57,7 +57,8 @@ how   "grpo": the mean over the tokens of an answer, then the mean over answers
       "dr_grpo": the sum over all tokens, divided by B times T, padding counted
 Returns one number.
 
-Losses 2 and 1 1 1 1 with T = 6 give 1.5 ("grpo"), 1.2 ("dapo") and 0.5 ("dr_grpo").""",
+Take two answers with the losses 2 and 1 1 1 1, and T = 6.
+"grpo" gives 1.5, "dapo" 1.2 and "dr_grpo" 0.5.""",
     heading="The proof",
     right=project_aggregate, model=aggregate,
     cases=(Case((LOSS, MASK, "grpo"), '"grpo"'), Case((LOSS, MASK, "dapo"), '"dapo"'),

@@ -119,7 +119,8 @@ def project_clip(logp, old, A, eps):
     return clipped((logp - old.detach()).exp(), A, eps, eps)
 
 
-def clip_loss(logp, old, A, eps, pick="min", ratio="exp", sign=1, detached=True, fixed=False):
+def clip_loss(logp, old, A, eps, pick="min", ratio="exp", sign=1, detached=True, fixed=False,
+              one_mean=False):
     """The loss of each token, and its mistakes by flag."""
     old = old.detach() if detached else old
     eps = 0.2 if fixed else eps
@@ -129,7 +130,7 @@ def clip_loss(logp, old, A, eps, pick="min", ratio="exp", sign=1, detached=True,
     upper = rho.clamp(max=1 + eps) * A
     gain = {"min": torch.minimum(far, near), "max": torch.maximum(far, near), "near": near,
             "far": far, "upper": torch.minimum(far, upper), "no ratio": logp * A}[pick]
-    return -sign * gain
+    return -sign * (gain.mean() if one_mean else gain)
 
 
 def tokens(random):
@@ -142,6 +143,12 @@ def moved(ratio, advantage, eps=0.2):
     """One token whose chance has changed by this ratio."""
     old = torch.tensor([-2.0])
     return old + math.log(ratio), old, torch.tensor([advantage]), eps
+
+
+def two_tokens():
+    logp, old, A, eps = moved(1.5, 1.0)
+    less, _, _, _ = moved(0.5, 2.0)
+    return torch.cat([logp, less]), torch.cat([old, old]), torch.cat([A, 2 * A]), eps
 
 
 def no_move_pays_the_advantage(loss, args):
@@ -168,7 +175,8 @@ with advantage -1 it costs 1.5.""",
            Case(moved(1.5, -1.0), "likelier, though bad"),
            Case(moved(0.5, 1.0), "less likely, though good"),
            Case(moved(0.5, -1.0), "less likely, and bad"),
-           Case(moved(1.5, 1.0, 0.1), "likelier, and good, eps = .1")),
+           Case(moved(1.5, 1.0, 0.1), "likelier, and good, eps = .1"),
+           Case(two_tokens(), "ratios 1.5 and .5, advantages 1 and 2")),
     random=tokens,
     mistakes=(
         Mistake("the ratio is clipped whatever the sign: no minimum", {"pick": "near"},
@@ -201,6 +209,9 @@ with advantage -1 it costs 1.5.""",
         Mistake("gradient flows into the old log-probs", {"detached": False},
                 "What would training do with the old policy, if it could move it?",
                 "The old log-probs say what was, when the answer was sampled. They do not change."),
+        Mistake("one mean is given for all tokens", {"one_mean": True},
+                "How many tokens come in, and how many losses should come out?",
+                "How tokens are averaged is a choice of its own, see 14c."),
         Mistake("eps is always taken for .2", {"fixed": True},
                 "What changes in your function for another eps?",
                 "A number from the example belongs to the argument eps."),

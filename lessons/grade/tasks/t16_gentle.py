@@ -135,7 +135,8 @@ mask  (B,T) 1 on the tokens of the answers, 0 elsewhere
 The factor p is a weight, a plain number: gradient flows only through log p.
 Returns one number, the mean over all tokens of all answers.
 
-Answers with p .5 .1 and .25 give 0.3078. The gradient is -p/3 on each of the three tokens.""",
+Take one answer with p .5 and .1, and one with p .25. The loss is 0.3078.
+Its gradient by logp is -p/3 on each of the three tokens.""",
     heading="One equation",
     right=project_dft, model=dft_loss,
     cases=(Case((LOGP, MASK), "p .5 .1 | .25"),

@@ -10,7 +10,7 @@ from nanouft.look import stats
 STUDENT = {2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447}
 
 
-def interval(d, t="student", spread="sample", divide="root n", full=False, centre="mean"):
+def interval(d, t="student", spread="sample", divide="root n", give="half", centre="mean"):
     """Mean and half width of paired differences, and the mistakes by flag."""
     n = len(d)
     sd = {"sample": statistics.stdev(d), "population": statistics.pstdev(d),
@@ -18,7 +18,9 @@ def interval(d, t="student", spread="sample", divide="root n", full=False, centr
     factor = {"student": STUDENT[n - 1], "normal": 1.96, "n": STUDENT[n]}[t]
     half = factor * sd / {"root n": math.sqrt(n), "n": n, "one": 1}[divide]
     middle = statistics.median(d) if centre == "median" else sum(d) / n
-    return middle, 2 * half if full else half
+    if give == "ends":
+        return middle - half, middle + half
+    return middle, 2 * half if give == "full" else half
 
 
 def differences(random):
@@ -68,7 +70,10 @@ The differences 1 2 3 2 2 give (2, 0.8778).""",
         Mistake("the spread of one seed is given, not that of the mean", {"divide": "one"},
                 "Does your interval get narrower with more seeds?",
                 "The interval is of the mean: it narrows as seeds are added."),
-        Mistake("the full width is given", {"full": True},
+        Mistake("the two ends of the interval are given", {"give": "ends"},
+                "Which of your two numbers is the mean?",
+                "An interval is written as mean and half width, or by its ends. Say which."),
+        Mistake("the full width is given", {"give": "full"},
                 "From where to where does your interval go?",
                 "The number after the plus-minus sign is half of the width."),
         Mistake("the median is given, not the mean", {"centre": "median"},

@@ -1,0 +1,248 @@
+"""The page of a class: one file that asks for nothing else. All text from students is escaped.
+
+    text = page(klass)                  # results.Klass; the look is in class.html
+
+What to say on Monday comes first, then what is done, then what deserves a look.
+"""
+from collections import Counter, defaultdict
+from pathlib import Path
+
+from lessons.grade import results as counted
+from lessons.grade.results import Klass, Result
+from nanouft.shell.text import fill
+from nanouft.shell.text import html as escape
+
+TEMPLATE = Path(__file__).with_name("class.html")
+STATES = {"right": "✓", "amber": "~", "wrong": "✗", "unknown": "?", "not begun": "·"}
+BELIEFS = 3                             # on Monday
+WEEK = 7 * 24 * 3600                    # seconds
+UNKNOWN = 3                             # unknown failures of a task that make it worth a look
+GROUPS = 12                             # of equal answers and of unknown failures on the page
+LINES = 40                              # of code in one place
+BINS = (0.0, 0.2, 0.4, 0.6, 0.8)        # of probabilities; each is 0.2 wide
+
+
+def page(klass: Klass) -> str:
+    parts = {
+        "<!--INTRO-->": intro(klass),
+        "<!--MONDAY-->": monday(klass),
+        "<!--TASKS-->": tasks(klass),
+        "<!--STUDENTS-->": students(klass),
+        "<!--PREDICTIONS-->": predictions(klass),
+        "<!--EQUAL-->": equal(klass),
+        "<!--UNKNOWN-->": unknown(klass),
+    }
+    return fill(TEMPLATE.read_text(encoding="utf-8"), parts)
+
+
+def intro(klass: Klass) -> str:
+    answers = [r for r in klass.results if r.state != "not begun"]
+    right = sum(r.state == "right" for r in answers)
+    text = (f"<p>{len(klass.names)} submissions, {len(klass.tasks)} tasks. "
+            f"{right} of {len(answers)} answers are right.</p>")
+    if not klass.unread:
+        return text
+    items = [f"<li><b>{escape(name)}</b> {escape(why)}</li>" for name, why in klass.unread.items()]
+    return f"{text}<p>Not graded:</p><ul>{''.join(items)}</ul>"
+
+
+def table(heads: list[str], rows: list[list[str]]) -> str:
+    """Cells are HTML. The first cell of a row is its name."""
+    head = "".join(f'<th scope="col">{text}</th>' for text in heads)
+    body = ""
+    for name, *cells in rows:
+        body += f'<tr><th scope="row">{name}</th>' + "".join(f"<td>{cell}</td>" for cell in cells)
+        body += "</tr>"
+    return (f'<div class="scroll"><table><thead><tr>{head}</tr></thead>'
+            f"<tbody>{body}</tbody></table></div>")
+
+
+def title(task) -> str:
+    """07a dpo_loss"""
+    name = getattr(task, "signature", "").split("(")[0]
+    return escape(f"{task.id} {name}".strip())
+
+
+def key(state: str, about: str = "") -> str:
+    """A small square with the sign of a state."""
+    hover = f' title="{escape(about)}"' if about else ""
+    return f'<span class="key {css(state)}"{hover}>{STATES[state]}</span>'
+
+
+def css(state: str) -> str:
+    return state.replace(" ", "-")
+
+
+# ---- what to say on Monday ---------------------------------------------------------------------
+
+def beliefs(klass: Klass) -> list[tuple]:
+    """[(task, mistake, names)], the most common first: handed in, or tried in the last week."""
+    latest = max((entry["time"] for r in klass.results for entry in r.log), default=0)
+    who = defaultdict(set)
+    for result in klass.results:
+        for mistake in recent_mistakes(result, latest):
+            who[result.task.id, mistake.name].add(result.name)
+    known = {(task.id, m.name): (task, m) for task in klass.tasks for m in mistakes_of(task)}
+    found = [(*known[place], sorted(names)) for place, names in who.items()]
+    return sorted(found, key=lambda entry: (-len(entry[2]), entry[0].id, entry[1].name))
+
+
+def mistakes_of(task) -> tuple:
+    return tuple(getattr(task, "mistakes", ()))
+
+
+def recent_mistakes(result: Result, latest: float) -> list:
+    """The named mistakes of this answer and of the tries of the last week."""
+    recent = [e for e in counted.tries(result.log) if e["time"] > latest - WEEK]
+    words = {name for entry in recent for name in single(entry.get("mistake"))}
+    words |= set(result.mistakes) | set(single(result.verdict.get("mistake")))
+    return [mistake for mistake in mistakes_of(result.task) if mistake.name in words]
+
+
+def single(mistake) -> list[str]:
+    """The names that may stand in "a and b or c"; a name may itself hold such a word."""
+    if not isinstance(mistake, str):
+        return []
+    readings = mistake.split(" or ")
+    return [mistake, *readings, *(name for some in readings for name in some.split(" and "))]
+
+
+def monday(klass: Klass) -> str:
+    found = beliefs(klass)[:BELIEFS]
+    if not found:
+        return "<p>No named mistake in the last week.</p>"
+    cards = []
+    for task, mistake, names in found:
+        cards.append(f"""<li>
+            <p class="count"><b>{len(names)} of {len(klass.names)}</b> {title(task)}</p>
+            <h3>{escape(mistake.name)}</h3>
+            <p class="say">{escape(mistake.say)}</p>
+            <details><summary>who</summary><p>{escape(', '.join(names))}</p></details></li>""")
+    return f'<ol class="cards">{"".join(cards)}</ol>'
+
+
+# ---- done by task, done by student -------------------------------------------------------------
+
+def tasks(klass: Klass) -> str:
+    """A bar for each task; the numbers stand beside it."""
+    rows = []
+    for task in klass.tasks:
+        count = Counter(r.state for r in klass.results if r.task.id == task.id)
+        parts = [f'<span class="{css(state)}" style="flex:{count[state]}"></span>'
+                 for state in STATES if count[state]]
+        bar = f'<div class="bar" aria-hidden="true">{"".join(parts)}</div>'
+        name = f"<b>{title(task)}</b>" if task.core else title(task)
+        rows.append([name, bar, *(str(count[state] or "") for state in STATES)])
+    signs = " ".join(f"<span>{key(state)} {state}</span>" for state in STATES)
+    return f'<p class="legend">{signs}</p>' + table(["task", "", *map(key, STATES)], rows)
+
+
+def students(klass: Klass) -> str:
+    """A square for each answer, in the order of the tasks."""
+    by_name = defaultdict(list)
+    for result in klass.results:
+        by_name[result.name].append(result)
+    rows = []
+    for name in klass.names:
+        own = by_name[name]
+        total = sum(counted.points(r.task, r.state) for r in own)
+        done = sum(r.state == "right" for r in own)
+        tries = sum(len(counted.tries(r.log)) for r in own)
+        minutes = sum(counted.minutes(r.log) for r in own)
+        squares = "".join(key(r.state, f"{r.task.id}: {r.state}") for r in own)
+        rows.append([escape(name), f"{total:g}", str(done), str(tries), str(minutes),
+                     f'<div class="squares">{squares}</div>'])
+    span = escape(f"{klass.tasks[0].id} to {klass.tasks[-1].id}")
+    return table(["name", "points", "done", "tries", "minutes", span], rows)
+
+
+# ---- predictions -------------------------------------------------------------------------------
+
+def revealed(klass: Klass) -> list[tuple[float, float]]:
+    """[(probability given, 1 if it came true)] of all statements; the first reveal counts."""
+    pairs = []
+    for result in klass.results:
+        for entry in [e for e in result.log if e["event"] == "reveal"][:1]:
+            given, truth = entry.get("said"), entry.get("came")
+            if isinstance(given, list) and isinstance(truth, list):
+                pairs += [(p, t) for p, t in zip(given, truth) if is_share(p) and t in (0, 1)]
+    return pairs
+
+
+def is_share(p) -> bool:
+    return isinstance(p, (int, float)) and 0 <= p <= 1
+
+
+def predictions(klass: Klass) -> str:
+    """How often did it come true, by the probability that was given?"""
+    pairs = revealed(klass)
+    if not pairs:
+        return "<p>No prediction has been revealed yet.</p>"
+    brier = sum((p - t) ** 2 for p, t in pairs) / len(pairs)
+    rows = []
+    for low in BINS:
+        some = [(p, t) for p, t in pairs if low <= p < low + 0.2 or low == BINS[-1] and p == 1]
+        if some:
+            given = 100 * sum(p for p, _ in some) / len(some)
+            true = 100 * sum(t for _, t in some) / len(some)
+            rows.append([f"{low:.0%} to {low + 0.2:.0%}", str(len(some)), f"{given:.0f} %",
+                         f"{true:.0f} %", scale(given, true)])
+    return (f"<p>{len(pairs)} statements, Brier score {brier:.2f} (0 is perfect, 0.25 is a coin). "
+            "Line: what was said, on average. Dot: what came true.</p>"
+            + table(["said", "statements", "mean", "came true", ""], rows))
+
+
+def scale(given: float, true: float) -> str:
+    return (f'<div class="scale" aria-hidden="true"><i class="given" style="left:{given:.0f}%"></i>'
+            f'<i class="true" style="left:{true:.0f}%"></i></div>')
+
+
+# ---- what deserves a look ----------------------------------------------------------------------
+
+def code_of(results: list[Result]) -> str:
+    """The programs of one student, folded away."""
+    shown = ""
+    for result in results:
+        lines = result.code.splitlines()
+        more = "\n..." if len(lines) > LINES else ""
+        text = "\n".join(line[:200] for line in lines[:LINES]) + more
+        shown += f"<p>{title(result.task)}</p><pre>{escape(text)}</pre>"
+    return f"<details><summary>code of {escape(results[0].name)}</summary>{shown}</details>"
+
+
+def equal(klass: Klass) -> str:
+    """Groups of students with equal trees; small groups that meet in many tasks first."""
+    found = defaultdict(list)
+    for result in klass.results:
+        if result.same_as:
+            found[tuple(sorted([result.name, *result.same_as]))].append(result)
+    groups = sorted(found.items(), key=lambda pair: (-len(pair[1]) / len(pair[0]) ** 2, pair[0]))
+    items = []
+    for names, results in groups[:GROUPS]:
+        ids = sorted({r.task.id for r in results})
+        code = code_of([r for r in results if r.name == names[0]])
+        who, where = escape(", ".join(names)), escape(", ".join(ids))
+        items.append(f"<li><b>{who}</b> in {where}{code}</li>")
+    return listed(items, len(groups))
+
+
+def unknown(klass: Klass) -> str:
+    """Tasks with many unknown failures, and the failures in groups of equal ones."""
+    groups = counted.unknown(klass.results)
+    count = Counter(r.task.id for group in groups for r in group)
+    many = [f"{id} ({n})" for id, n in count.most_common() if n >= UNKNOWN]
+    items = []
+    for group in groups[:GROUPS]:
+        names = ", ".join(r.name for r in group)
+        out = counted.failure(group[0])[:200]
+        items.append(f"<li><b>{title(group[0].task)}</b>: {len(group)} x, {escape(names)}"
+                     f'<p class="dim">{escape(out)}</p>{code_of(group[:1])}</li>')
+    head = f"<p>Tasks with many of them: {escape(', '.join(many))}.</p>" if many else ""
+    return head + listed(items, len(groups))
+
+
+def listed(items: list[str], n: int) -> str:
+    if not items:
+        return "<p>None.</p>"
+    more = f"<p>{n - GROUPS} more groups are not shown.</p>" if n > GROUPS else ""
+    return f"<ul>{''.join(items)}</ul>{more}"

@@ -1,0 +1,161 @@
+"""What came out for a class: a Result for each task of each student, and what is counted of it."""
+import ast
+import hashlib
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+POINTS = {1: 1, 2: 2, 3: 4}             # of a level
+PAUSE = 30 * 60                         # seconds without a try: a pause, no work
+NODES = 40                              # smaller functions are equal by themselves
+
+
+@dataclass
+class Result:
+    """One task of one student: a row of the table."""
+    name: str
+    task: object
+    verdict: dict
+    code: str = ""                      # the student's function, or the whole file
+    seed: str = ""                      # the name in my/, which draws planted bugs
+    log: list[dict] = field(default_factory=list)
+    same_as: list[str] = field(default_factory=list)
+
+    @property
+    def state(self) -> str:
+        return self.verdict["state"]
+
+    @property
+    def hash(self) -> str:
+        code = self.code.encode("utf-8", "replace")
+        return hashlib.sha256(code).hexdigest()[:12] if code else ""
+
+    @property
+    def mistakes(self) -> list[str]:
+        """The named mistakes that the first reading finds."""
+        return (self.verdict.get("readings") or [[]])[0]
+
+
+@dataclass
+class Klass:
+    tasks: list
+    results: list[Result]
+    unread: dict[str, str]              # name -> why it was not graded
+    seconds: float = 0.0
+
+    @property
+    def names(self) -> list[str]:
+        return sorted({result.name for result in self.results})
+
+
+# ---- what is counted -----------------------------------------------------------------------------
+
+def points(task, state: str) -> float:
+    """D1 = 1, D2 = 2, D3 = 4; debug and design count twice; amber three quarters."""
+    full = POINTS.get(task.level, 0) * (2 if task.kind in ("debug", "design") else 1)
+    return full * {"right": 1.0, "amber": 0.75}.get(state, 0.0)
+
+
+def tries(log: list[dict]) -> list[dict]:
+    return [entry for entry in log if entry["event"] == "try"]
+
+
+def minutes(log: list[dict]) -> int:
+    """From the first line of the log on a task to the last, without pauses."""
+    times = sorted(entry["time"] for entry in log)
+    gaps = [after - before for before, after in zip(times, times[1:])]
+    return round(sum(gap for gap in gaps if gap <= PAUSE) / 60)
+
+
+def hints(log: list[dict]) -> int:
+    return sum(entry["event"] == "hint" for entry in log)
+
+
+def failure(result: Result) -> str:
+    """What came out, in one line: equal lines are equal failures."""
+    found = result.verdict
+    note = str(found.get("note") or found.get("error") or "")
+    return f"{note} {in_short([row.get('yours') for row in found.get('cases', ())])}".strip()
+
+
+def in_short(values: list) -> str:
+    """The outcomes of all cases: numbers with three digits, exceptions by their names."""
+    flat = [v for value in values for v in (value if isinstance(value, list) else [value])]
+    return " ".join(f"{v:.3g}" if isinstance(v, float) else str(v).split(":")[0] for v in flat)
+
+
+def unknown(results: list[Result]) -> list[list[Result]]:
+    """Unknown failures in groups of equal ones, the largest first."""
+    groups = defaultdict(list)
+    for result in results:
+        if result.state == "unknown":
+            groups[result.task.id, failure(result)].append(result)
+    return sorted(groups.values(), key=lambda group: (-len(group), group[0].task.id))
+
+
+def attempts(results: list[Result]) -> dict[tuple, dict[str, str]]:
+    """{(task, outcome): {name: code}} of unknown failures, handed in or only tried."""
+    found = defaultdict(dict)
+    for r in results:
+        for entry in tries(r.log):
+            if entry.get("state") == "unknown" and isinstance(entry.get("values"), list):
+                found[r.task.id, in_short(entry["values"])][r.name] = ""
+        if r.state == "unknown":
+            found[r.task.id, failure(r)][r.name] = r.code
+    return found
+
+
+# ---- equal answers -------------------------------------------------------------------------------
+
+class WithoutNames(ast.NodeTransformer):
+    """Names become numbers in order of appearance; what documents a function is left out."""
+
+    def __init__(self):
+        self.numbers: dict[str, str] = {}
+
+    def number(self, name: str) -> str:
+        return self.numbers.setdefault(name, f"n{len(self.numbers)}")
+
+    def visit_Name(self, node):
+        node.id = self.number(node.id)
+        return node
+
+    def visit_arg(self, node):
+        node.arg = self.number(node.arg)
+        node.annotation = None
+        return node
+
+    def visit_FunctionDef(self, node):
+        node.name = self.number(node.name)
+        node.returns = None
+        if ast.get_docstring(node) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+        return self.generic_visit(node)
+
+
+def tree_of(code: str) -> str:
+    """The syntax tree without names. "" if it is small, or if there is none."""
+    try:
+        tree = WithoutNames().visit(ast.parse(code))
+        big = sum(1 for _ in ast.walk(tree)) >= NODES
+        return ast.dump(tree) if big else ""
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return ""
+
+
+def comparable(result: Result) -> bool:
+    """A function that was written. Cards and repaired programs are equal when they are right."""
+    task = result.task
+    written = hasattr(task, "signature") and not hasattr(task, "program")
+    return written and result.state != "not begun"
+
+
+def mark_equal(results: list[Result]) -> None:
+    """Who has handed in the same tree for the same task."""
+    groups = defaultdict(list)
+    for result in results:
+        tree = tree_of(result.code) if comparable(result) else ""
+        if tree:
+            groups[result.task.id, tree].append(result)
+    for group in groups.values():
+        for result in group:
+            result.same_as = [other.name for other in group if other is not result]

@@ -1,0 +1,116 @@
+"""What students hand in: folders or zips with my/ inside. Read so that no file can do harm.
+
+    for entry in handed_in(Path("submissions")):
+        my = clean_copy(entry, scratch / entry.stem)        # Unreadable: one line that says why
+
+Only plain text files are copied, and only so many. A zip is never unpacked by its own names: if one
+of them leads outside its folder, the whole zip is refused.
+"""
+import stat
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from nanouft.shell.config import UserError
+from nanouft.shell.text import said
+
+KINDS = (".py", ".toml", ".json", ".jsonl", ".txt")
+FILE, FILES, TOTAL = 1_000_000, 300, 10_000_000         # bytes of a file, files, bytes of all
+
+
+class Unreadable(Exception):
+    """This submission cannot be graded; the others can."""
+
+
+def handed_in(folder: Path) -> list[Path]:
+    """The submissions in a folder, by name."""
+    if not folder.is_dir():
+        raise UserError(f"--class {said(str(folder))}: is no folder")
+    if any(folder.glob("*.py")):                    # it is itself a my/
+        return [folder.resolve()]
+    found = [p for p in sorted(folder.iterdir()) if not p.name.startswith(".")]
+    found = [p for p in found if p.is_dir() or p.suffix.lower() == ".zip"]
+    if not found:
+        raise UserError(f"--class {said(str(folder))}: holds neither folders nor zips; "
+                        "a submission is one of these")
+    return found
+
+
+def clean_copy(entry: Path, target: Path) -> Path:
+    """The files of my/ of this submission, copied to `target`."""
+    files = {}
+    total = 0
+    for path, content in contents(entry):
+        files[path] = content
+        total += len(content)
+        if len(files) > FILES or total > TOTAL:
+            raise Unreadable(f"holds more than {FILES} files or {TOTAL // 10**6} MB")
+    home = home_of(files)
+    target.mkdir(parents=True, exist_ok=True)
+    for path, content in files.items():
+        if path.is_relative_to(home):
+            place = target / path.relative_to(home)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(content)
+    return target
+
+
+def home_of(files: dict[PurePosixPath, bytes]) -> PurePosixPath:
+    """The folder my/; where there is none, the highest folder with a program."""
+    programs = sorted((p for p in files if p.suffix == ".py"), key=lambda p: (len(p.parts), str(p)))
+    if not programs:
+        raise Unreadable("holds no program (.py)")
+    for path in programs:
+        if "my" in path.parts[:-1]:
+            return PurePosixPath(*path.parts[:path.parts.index("my") + 1])
+    return programs[0].parent
+
+
+def contents(entry: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
+    """(path inside, content) of each text file of a folder or of a zip."""
+    if entry.is_dir():
+        zips = list(entry.glob("*.zip"))
+        if len(zips) == 1 and not any(entry.rglob("*.py")):
+            entry = zips[0]                         # some systems put each upload into a folder
+    if entry.is_dir():
+        yield from of_folder(entry)
+        return
+    try:
+        with zipfile.ZipFile(entry) as packed:
+            yield from of_zip(packed)
+    except Unreadable:
+        raise
+    except Exception as e:                          # a damaged archive makes zlib say many things
+        raise Unreadable(f"is no zip that can be read ({type(e).__name__})") from None
+
+
+def of_folder(folder: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
+    for place in sorted(folder.rglob("*")):
+        path = PurePosixPath(place.relative_to(folder).as_posix())
+        if wanted(path) and stat.S_ISREG(place.lstat().st_mode):        # no link, no pipe
+            with open(place, "rb") as file:
+                yield path, at_most(file, path)
+
+
+def of_zip(packed: zipfile.ZipFile) -> Iterator[tuple[PurePosixPath, bytes]]:
+    for info in packed.infolist():
+        path = PurePosixPath(info.filename.replace("\\", "/"))
+        if path.is_absolute() or ".." in path.parts or ":" in info.filename:
+            raise Unreadable(f"names a file outside its folder: {said(info.filename)}")
+        is_link = stat.S_ISLNK(info.external_attr >> 16)
+        if wanted(path) and not info.is_dir() and not is_link:
+            with packed.open(info) as file:
+                yield path, at_most(file, path)
+
+
+def wanted(path: PurePosixPath) -> bool:
+    hidden = any(part.startswith((".", "__")) for part in path.parts)
+    return not hidden and path.suffix.lower() in KINDS
+
+
+def at_most(file, path: PurePosixPath) -> bytes:
+    """The content. What a zip says about its sizes is not believed."""
+    content = file.read(FILE + 1)
+    if len(content) > FILE:
+        raise Unreadable(f"{said(str(path))} is larger than {FILE // 10**6} MB")
+    return content

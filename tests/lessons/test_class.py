@@ -1,0 +1,308 @@
+"""The teacher's mode: submissions are read safely, graded, counted; the page escapes; the notes are complete.
+
+    python -m pytest tests/lessons/test_class.py        below 10 s; one class of two is really graded
+"""
+from __future__ import annotations
+
+import csv
+import json
+import re
+import stat
+import zipfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from lessons.grade import class_page, klass, results, slides, submissions, worker
+from lessons.grade.results import Klass, Result
+from lessons.grade.submissions import Unreadable, clean_copy, handed_in
+from lessons.grade.task import Mistake
+from nanouft.shell.config import UserError
+
+ROOT = Path(__file__).parents[2]
+NOTES = ROOT / "docs" / "teaching"
+LESSONS = slides.lesson_files()
+EVIL = '<script>alert("x")</script>'
+BIG = """def loss(a, b, beta):
+    total = 0.0
+    for x, y in zip(a, b):
+        total = total + beta * (x - y) if x > y else total - beta * (y - x) + 1
+    return total / len(a)
+"""
+
+
+def task(id: str = "07a", kind: str = "implement", level: int = 2, **more) -> SimpleNamespace:
+    mistakes = (Mistake("beta is forgotten", {}, "Which line has beta?", "beta scales the margin"),
+                Mistake("means for sums", {}, "How long is each answer?", "DPO adds <b> up"))
+    return SimpleNamespace(id=id, kind=kind, level=level, core=True, signature="loss(a, b, beta)",
+                           mistakes=mistakes, **more)
+
+
+def result(name: str = "Ada", state: str = "right", mistake: str | None = None, code: str = "", log=(), on=None):
+    readings = {"readings": [[mistake]]} if mistake else {}
+    return Result(name, on or task(), {"state": state, "mistake": mistake, **readings}, code, name, list(log))
+
+
+def tried(time: float, mistake: str | None = None, event: str = "try", **more) -> dict:
+    return {"time": time, "task": "07a", "event": event, "mistake": mistake, **more}
+
+
+def packed(file: Path, **members: str) -> Path:
+    """A zip; in a name __ stands for / and _. for a dot."""
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as z:
+        for name, text in members.items():
+            z.writestr(name, text)
+    return file
+
+
+# ---- reading ---------------------------------------------------------------------------------------------------------
+def test_my_is_found_wherever_it_stands(tmp_path):
+    deep = packed(tmp_path / "a.zip", **{"hand in/my/07_dpo.py": "x = 1", "hand in/my/bugs/07d.py": "y = 2",
+                                         "hand in/readme.txt": "hello", "__MACOSX/my/._07_dpo.py": "junk",
+                                         "hand in/my/picture.png": "no text"})
+    copy = clean_copy(deep, tmp_path / "copy")
+    assert sorted(p.relative_to(copy).as_posix() for p in copy.rglob("*.*")) == ["07_dpo.py", "bugs/07d.py"]
+    bare = packed(tmp_path / "b.zip", **{"work/07_dpo.py": "x = 1", "work/log.jsonl": "{}"})
+    assert {p.name for p in clean_copy(bare, tmp_path / "bare").iterdir()} == {"07_dpo.py", "log.jsonl"}
+    (tmp_path / "c").mkdir()
+    packed(tmp_path / "c" / "upload.zip", **{"my/07_dpo.py": "x = 1"})      # an upload in a folder of its own
+    assert (clean_copy(tmp_path / "c", tmp_path / "inner") / "07_dpo.py").read_text() == "x = 1"
+
+
+@pytest.mark.parametrize("name", ["../evil.py", "my/../../evil.py", "/evil.py", "C:\\evil.py", "my\\..\\..\\evil.py"])
+def test_no_path_leads_outside(tmp_path, name):
+    bad = packed(tmp_path / "bad.zip", **{"my/07_dpo.py": "x = 1", name: "evil"})
+    with pytest.raises(Unreadable, match="outside"):
+        clean_copy(bad, tmp_path / "in" / "copy")
+    assert not list(tmp_path.rglob("evil.py"))
+
+
+def test_what_is_too_large_damaged_or_a_link_is_refused(tmp_path):
+    bomb = packed(tmp_path / "bomb.zip", **{"my/07_dpo.py": "#" * 20_000_000})
+    assert bomb.stat().st_size < 100_000
+    with pytest.raises(Unreadable, match="larger than 1 MB"):
+        clean_copy(bomb, tmp_path / "1")
+    with pytest.raises(Unreadable, match="more than"):
+        clean_copy(packed(tmp_path / "many.zip", **{f"my/{i}.py": "" for i in range(400)}), tmp_path / "2")
+    (tmp_path / "no.zip").write_bytes(b"PK\3\4 no zip")
+    with pytest.raises(Unreadable, match="no zip"):
+        clean_copy(tmp_path / "no.zip", tmp_path / "3")
+    with pytest.raises(Unreadable, match="no program"):
+        clean_copy(packed(tmp_path / "empty.zip", **{"my/log.txt": ""}), tmp_path / "4")
+    link = zipfile.ZipInfo("my/08_x.py")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(tmp_path / "link.zip", "w") as z:
+        z.writestr(link, "/etc/passwd")
+        z.writestr("my/07_dpo.py", "x = 1")
+    assert [p.name for p in clean_copy(tmp_path / "link.zip", tmp_path / "5").iterdir()] == ["07_dpo.py"]
+
+
+def test_a_link_in_a_folder_is_left_out(tmp_path):
+    my = tmp_path / "Ada" / "my"
+    my.mkdir(parents=True)
+    (my / "07_dpo.py").write_text("x = 1")
+    try:
+        (my / "08_x.py").symlink_to(__file__)
+    except OSError:
+        pytest.skip("no links here")
+    assert [p.name for p in clean_copy(tmp_path / "Ada", tmp_path / "copy").iterdir()] == ["07_dpo.py"]
+
+
+def test_bad_input_is_one_clear_line(tmp_path):
+    with pytest.raises(UserError, match="is no folder"):
+        handed_in(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="neither folders nor zips"):
+        handed_in(tmp_path)
+    with pytest.raises(UserError, match=".csv"):
+        klass.main(str(tmp_path), "class.txt")
+    with pytest.raises(UserError, match="cannot be read"):
+        klass.secret(str(tmp_path / "none.txt"))
+    (tmp_path / "empty.txt").write_text("\n")
+    with pytest.raises(UserError, match="is empty"):
+        klass.secret(str(tmp_path / "empty.txt"))
+    with pytest.raises(UserError, match="no such folder"):
+        klass.pack(str(tmp_path / "my"))
+    with pytest.raises(UserError, match="unknown lesson '99'"):
+        slides.main(["99"])
+
+
+# ---- a class of two, really graded -----------------------------------------------------------------------------------
+@pytest.fixture
+def two(tmp_path, monkeypatch) -> Path:
+    """Ada as a folder, Bo as a zip made by --pack, Cy's zip is damaged."""
+    monkeypatch.setattr(klass.folder, "all_tasks", lambda: klass.folder.tasks_of("04"))
+    ada, bo, handed = tmp_path / "handed" / "Ada" / "my", tmp_path / "bo", tmp_path / "handed"
+    for my, body in (ada, "(1 - eps) ** n"), (bo, "1 - n * eps"):
+        my.mkdir(parents=True)
+        (my / "name.txt").write_text(my.name)
+        (my / "04_mdp.py").write_text(f"def drift(eps, n):\n    print('here')\n    return {body}\n")
+        lines = [tried(0, event="hint"), tried(1000), tried(1600), tried(9000), tried(9060)]
+        text = "\n".join(json.dumps({**line, "task": "04a", "time": line["time"] + 1}) for line in lines)
+        (my / "log.jsonl").write_text(text + '\n{"time": NaN, "task": "04a", "event": "try"}\nno json\n[1]\n')
+    klass.pack(str(bo), str(handed / "Bo.zip"))
+    (handed / "Cy.zip").write_bytes(b"nothing")
+    (tmp_path / "secret.txt").write_text("only I know\n")
+    return tmp_path
+
+
+def test_a_class_is_graded(two, capsys):
+    klass.main(str(two / "handed"), str(two / "out" / "class.csv"), str(two / "secret.txt"))
+    printed = capsys.readouterr().out
+    assert "Cy: is no zip" in printed and "2 submissions" in printed
+    with open(two / "out" / "class.csv", encoding="utf-8-sig", newline="") as f:
+        rows = {(row["name"], row["task"]): row for row in csv.DictReader(f)}
+    assert list(rows["Ada", "04a"]) == list(klass.COLUMNS)
+    a, b = rows["Ada", "04a"], rows["Bo", "04a"]
+    assert (a["state"], a["points"], a["tries"], a["minutes"], a["hints"]) == ("right", "1", "4", "28", "1")
+    assert (b["state"], b["points"], b["seed"]) == ("wrong", "0", "bo") and b["mistake"]
+    assert len(a["hash"]) == 12 and a["hash"] != b["hash"]
+    assert rows["Ada", "04b"]["state"] == "not begun" and rows["Ada", "04b"]["hash"] == ""
+    page = (two / "out" / "class.html").read_text(encoding="utf-8")
+    assert "Say on Monday" in page and "1 of 2" in page and "Cy</b> is no zip" in page
+    assert not list((two / "handed" / "Ada").rglob("__pycache__"))
+
+
+def test_a_submission_of_endless_loops_is_given_up(monkeypatch):
+    asked = []
+
+    def ask(ids, my, seed, seconds):
+        asked.append(ids[0])
+        return {ids[0]: {"state": "unknown", "mistake": None, "note": "time"}}
+
+    monkeypatch.setattr(worker, "ask", ask)
+    found = klass.verdicts_on([str(i) for i in range(40)], None, "0")
+    assert len(asked) == klass.TIMEOUTS and len(found) == 40 and found["39"]["note"] == "not reached"
+
+
+# ---- counting --------------------------------------------------------------------------------------------------------
+def test_points():
+    assert [results.points(task(level=n), "right") for n in (1, 2, 3)] == [1, 2, 4]
+    assert results.points(task(kind="design", level=3), "right") == 8
+    assert results.points(task(level=3), "amber") == 3
+    assert results.points(task(), "wrong") == results.points(task(), "not begun") == 0
+
+
+def test_equal_but_for_names():
+    renamed = BIG.replace("total", "s").replace("beta", "strength").replace("(x", "(p").replace(
+        "x, y", "p, q").replace("x > y", "p > q").replace("- y)", "- q)").replace("(y - x)", "(q - p)")
+    assert results.tree_of(BIG) == results.tree_of(renamed.replace("def loss", 'def f')) != ""
+    assert results.tree_of(BIG) == results.tree_of(BIG.replace("    total = 0.0", '    """Mine."""\n    total = 0.0  # hm'))
+    assert results.tree_of(BIG) != results.tree_of(BIG.replace("+ 1", "+ 2"))
+    assert results.tree_of("def f(x):\n    return x\n") == results.tree_of("def f(") == ""
+    some = [result("Ada", code=BIG), result("Bo", code=renamed), result("Cy", code=BIG.replace("+ 1", "+ 2")),
+            result("Di", "not begun", code=BIG)]
+    results.mark_equal(some)
+    assert [r.same_as for r in some] == [["Bo"], ["Ada"], [], []]
+    cards = [result(name, code=BIG, on=SimpleNamespace(id="07p", kind="predict")) for name in ("Ada", "Bo")]
+    results.mark_equal(cards)
+    assert not cards[0].same_as, "right cards are equal by themselves"
+
+
+def test_unknown_failures_come_in_groups():
+    def lost(name, value):
+        return Result(name, task(), {"state": "unknown", "mistake": None, "cases": [{"yours": [value]}]}, BIG)
+
+    some = [lost("Ada", 0.33333), lost("Bo", 0.33334), lost("Cy", 0.5), result("Di")]
+    assert [[r.name for r in group] for group in results.unknown(some)] == [["Ada", "Bo"], ["Cy"]]
+    some[3].log.append(tried(1, state="unknown", values=[[0.5]]))
+    assert results.attempts(some)["07a", "0.5"] == {"Cy": BIG, "Di": ""}
+
+
+def test_the_beliefs_of_the_week():
+    week = class_page.WEEK
+    old, new = tried(1, "means for sums"), tried(week * 9, "beta is forgotten and means for sums")
+    some = [result("Ada", "wrong", "beta is forgotten", log=[old]), result("Bo", log=[new]),
+            result("Cy", log=[old])]
+    found = class_page.beliefs(Klass([task()], some, {}))
+    assert [(mistake.name, names) for _, mistake, names in found] == [
+        ("beta is forgotten", ["Ada", "Bo"]), ("means for sums", ["Bo"])]
+
+
+def test_calibration_takes_only_numbers():
+    log = [tried(1, event="reveal", said=[0.9, 0.1, "x", 7], came=[True, False, True, True]),
+           tried(2, event="reveal", said=[0.5], came=[True])]
+    some = [result(log=log), result("Bo", log=[tried(1, event="reveal", said=None)])]
+    assert class_page.revealed(Klass([task()], some, {})) == [(0.9, True), (0.1, False)]
+    assert "Brier score 0.01" in class_page.predictions(Klass([task()], some, {}))
+
+
+def test_nothing_of_a_student_acts_in_the_page_or_the_table(tmp_path):
+    some = [result(EVIL, "wrong", "means for sums", code=BIG + f"# </pre>{EVIL}"),
+            result("Bo", code=BIG + f"# {EVIL}"),
+            Result("=1+1", task(), {"state": "unknown", "mistake": None, "note": EVIL}, f"{EVIL}\x1b[31m<!--TASKS-->")]
+    results.mark_equal(some)
+    assert some[0].same_as
+    page = class_page.page(Klass([task()], some, {EVIL: EVIL}))
+    assert "<script" not in page and "DPO adds &lt;b&gt; up" in page and "\x1b" not in page
+    assert page.count("&lt;!--TASKS--&gt;") == 1 and "<!--" not in page.split("<body>")[1]
+    klass.write_csv(tmp_path / "class.csv", some)
+    assert "'=1+1,07a" in (tmp_path / "class.csv").read_text(encoding="utf-8")
+
+
+# ---- the notes and the slides ----------------------------------------------------------------------------------------
+def part(text: str, heading: str) -> str:
+    return text.split(f"## {heading}")[1].split("\n## ")[0]
+
+
+@pytest.mark.parametrize("number", LESSONS)
+def test_notes_are_complete(number):
+    lesson, notes = LESSONS[number].read_text(encoding="utf-8"), (NOTES / f"{number}.md").read_text(encoding="utf-8")
+    for heading in ("On the board", "Three likely beliefs", "What every switch prints", "If you are late"):
+        assert len(part(notes, heading)) > 50, heading
+    assert "@@" not in notes and len(notes.splitlines()) < 70, "one page"
+    assert len(re.findall(r"^> ", notes, re.M)) == 1 and len(slides.line_of(LESSONS[number])) < 125
+    beliefs = part(notes, "Three likely beliefs")
+    assert len(re.findall(r"^\d\. \*\"", beliefs, re.M)) == 3 and beliefs.count("?") >= 3
+    asked = re.findall(r"^# (\d+)\. ", part(lesson.replace("\n# ##", "\n##"), "Recall"), re.M)
+    answered = re.findall(r"^(\d+)\. ", part(notes, "Answers to the recall questions"), re.M)
+    assert answered == asked, "an answer to each recall question"
+    switches = part(lesson.replace("\n# ##", "\n##").replace("\n# ", " "), "Break it")
+    for words in re.findall(r"`([\w\[\], ]+ = [^`]+)`", switches):
+        default = re.search(rf"^{re.escape(words)}\s*(#|$)", lesson, re.M)
+        assert default or words in part(notes, "What every switch prints"), words
+
+
+def test_the_index_names_all_pages():
+    index = (NOTES / "README.md").read_text(encoding="utf-8")
+    pages = {file.name for file in NOTES.glob("*.md")} - {"README.md"}
+    assert pages == set(re.findall(r"\]\((\w+\.md)\)", index))
+    ids = {task.id for task in klass.folder.all_tasks()}
+    plans = index.split("## An afternoon")[1].split("## Slides")[0]
+    named = set(re.findall(r"\b\d\d[a-z]\b", plans))
+    assert named <= ids, named - ids
+
+
+def test_the_task_of_the_guide_is_in_order():
+    from lessons.grade.check import check
+    code = re.search(r"```python\n(.*?)```", (NOTES / "add_a_task.md").read_text(encoding="utf-8"), re.S)[1]
+    space: dict = {}
+    exec(code, space)
+    assert [check(task) for task in space["TASKS"]] == [[]]
+    assert max(map(len, code.splitlines())) <= 100
+
+
+def test_a_slide(tmp_path, monkeypatch):
+    monkeypatch.setattr(slides, "RUN", "import runpy, sys\nrunpy.run_path(sys.argv[1])")      # without matplotlib
+    lesson, picture = tmp_path / "99_try.py", (ROOT / "docs" / "first.png").as_posix()
+    lesson.write_text("# %% [markdown]\n# # 99 · Is it *so*?\nimport os, shutil\nos.makedirs('out/lessons')\n"
+                      f"shutil.copy({picture!r}, 'out/lessons/99.png')\n", encoding="utf-8")
+    assert slides.line_of(lesson) == "99 · Is it so?"
+    (file,) = slides.slides(lesson, tmp_path)
+    from nanouft.look.plots import plt
+    assert plt.imread(file).shape[:2] == (1080, 1920)
+    lesson.write_text("# # 99 · Is it so?\nassert 0, 'it is not'\n", encoding="utf-8")
+    with pytest.raises(UserError, match="99_try.py: AssertionError: it is not"):
+        slides.slides(lesson, tmp_path)
+
+
+def test_every_lesson_has_its_line():
+    lines = {number: slides.line_of(file) for number, file in LESSONS.items()}
+    assert len(set(lines.values())) == len(LESSONS) == 19
+    assert slides.question(LESSONS["07"]) == "07 · Can pairs replace a reward?"
+
+
+def test_limits_are_said():
+    text = (NOTES / "README.md").read_text(encoding="utf-8")
+    assert "It is no cage" in text and "forge" in text
+    assert submissions.FILE <= 10**6 < submissions.TOTAL

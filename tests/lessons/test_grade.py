@@ -1,0 +1,413 @@
+"""The grader: does it say the right thing? Whether the tasks are in order says `python -m lessons.grade --check`.
+
+    python -m pytest tests/lessons/test_grade.py        about 15 s
+"""
+from __future__ import annotations
+
+import inspect
+import json
+import math
+import re
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lessons.grade import __main__ as command
+from lessons.grade import cards, check, folder, solution, ui, used, worker
+from lessons.grade.cards import brier, tomllib
+from lessons.grade.engine import Exam, judge
+from lessons.grade.folder import My
+from lessons.grade.outcome import numbers, same
+from lessons.grade.task import Case, Law, Mistake, Task
+from nanouft.shell.config import UserError, run
+
+ROOT = Path(__file__).parents[2]
+TASKS = {task.id: task for task in folder.all_tasks()}
+DPO = TASKS["07a"]
+
+
+# ---- a toy task, so that every branch can be tried -------------------------------------------------------------------
+
+def mean(x, scale):
+    return scale * x.mean()
+
+
+def mean_model(x, scale, total=False, sign=1, alive=True, twice=False):
+    x = x if alive else x.detach()
+    if twice:
+        x.mul_(1)
+    y = sign * scale * (x.sum() if total else x.mean())
+    return y
+
+
+def draw(random):
+    return torch.tensor([random.random() for _ in range(random.randint(2, 4))]), random.choice([1.0, 2.0])
+
+
+TOY = Task("99z", "implement", 1, 1, False, "mean(x, scale)", "The mean.", "One equation", mean, mean_model,
+           (Case((torch.tensor([1.0, 3.0]), 1.0), "two"), Case((torch.tensor([1.0, 2.0, 6.0]), 2.0), "three")), draw,
+           (Mistake("a sum is taken", {"total": True}, "Why?", "It is a mean."),
+            Mistake("the sign is wrong", {"sign": -1}, "Why?", "Plus."),
+            Mistake("no gradient flows", {"alive": False}, "Why?", "It must.")),
+           gradients=(0,), laws=(Law("twice the scale must be twice the mean", lambda f, args: bool(
+               abs(f(args[0], 2 * args[1]) - 2 * f(*args)) < 1e-3)),))
+
+
+def says(function, task=TOY) -> tuple:
+    found = judge(task, function)
+    return found["state"], found["mistake"]
+
+
+@pytest.mark.parametrize("right", [
+    lambda x, scale: scale * x.mean(),
+    lambda x, scale: (scale * x.sum() / len(x)).double(),
+    lambda x, scale: [[scale * x.mean()]],
+    lambda x, scale: scale * torch.einsum("i->", x)[None] / x.numel(),
+    lambda x, scale: float(scale * np.asarray(x).mean()),
+    lambda x, scale: scale * sum(x.tolist()) / len(x),
+    lambda x, scale: np.array([scale]) * np.mean(x.numpy())])
+def test_style_is_free(right):
+    assert says(right) == ("right", None)
+
+
+def test_a_right_answer_in_plain_numbers_hears_that_its_gradient_is_not_seen():
+    assert judge(TOY, lambda x, scale: scale * x.mean().item())["note"] == "plain numbers"
+    assert judge(TOY, mean)["note"] == ""
+
+
+def test_mistakes_have_names_alone_and_in_pairs():
+    assert says(lambda x, scale: scale * x.sum()) == ("wrong", "a sum is taken")
+    assert says(lambda x, scale: -scale * x.sum()) == ("wrong", "a sum is taken and the sign is wrong")
+    assert says(lambda x, scale: -scale * x.sum().item())[0] == "wrong"
+    assert judge(TOY, lambda x, scale: -scale * x.sum())["readings"] == [["a sum is taken", "the sign is wrong"]]
+
+
+def test_right_values_with_another_gradient_are_amber():
+    assert says(lambda x, scale: scale * x.detach().mean()) == ("amber", "no gradient flows")
+    found = judge(TOY, lambda x, scale: scale * (2 * x - x.detach()).mean())
+    assert (found["state"], found["mistake"], found["note"]) == ("amber", None, "gradient")
+
+
+def test_arguments_must_stay_as_they_are():
+    def spoils(x, scale):
+        y = scale * x.mean()
+        with torch.no_grad():
+            x.zero_()
+        return y
+    found = judge(replace(TOY, gradients=()), spoils)
+    assert (found["state"], found["note"]) == ("amber", "changes its arguments")
+
+
+def test_what_nobody_knows():
+    """A law that falls, a constant read off the page, an exception, nothing returned, other arguments."""
+    found = judge(TOY, lambda x, scale: x.mean() + 0.5)
+    assert (found["state"], found["law"]) == ("unknown", "twice the scale must be twice the mean")
+    constant = judge(TOY, lambda x, scale: 2.0 if scale == 1 and len(x) == 2 else 6.0)
+    assert constant["state"] == "unknown" and all(case["ok"] for case in constant["cases"])
+    assert "What do the shown ones not test" in "\n".join(ui.sentence({"signature": ""}, constant))
+    assert judge(TOY, lambda x, scale: 1 / 0)["note"].startswith("ZeroDivisionError: division by zero (line ")
+    assert judge(TOY, lambda x, scale: None)["note"] == "returns nothing"
+    assert judge(TOY, lambda x: x.mean())["note"] == "arguments"
+    assert judge(TOY, lambda x, scale: object())["state"] == "unknown"
+
+
+def test_not_begun():
+    def starter(x, scale):
+        raise NotImplementedError
+    assert says(starter) == ("not begun", None)
+
+
+def test_numbers():
+    assert numbers({"b": [True, np.float32(2)], "a": (torch.tensor([[3.0]]), "x", None)}) == [
+        "a", 3.0, "x", None, "b", 1.0, 2.0]
+    assert numbers({2, 1, "z"}) == [1.0, 2.0, "z"]
+    assert same([math.nan, math.inf, 1.0], [math.nan, math.inf, 1.001])
+    assert not same([math.inf], [-math.inf]) and not same([math.nan], [0.0]) and not same([1.0], [1.0, 1.0])
+    assert not same([1.0], [1.01]) and not same(["a"], [1.0])
+
+
+# ---- the check finds what is not in order ----------------------------------------------------------------------------
+
+def broken(**change) -> str:
+    return "\n".join(check.check(replace(TOY, hints=("?", "?", "?"), **change)))
+
+
+def test_the_check_passes_the_toy_and_finds_what_is_wrong_with_others():
+    first, second, third = TOY.mistakes
+    assert broken() == ""
+    assert "is not refused" in broken(mistakes=(first, second, replace(third, flags={"twice": False})))
+    assert "is the same as" in broken(mistakes=(first, second, replace(first, name="another"), third))
+    assert "at least three" in broken(mistakes=(first, second))
+    assert "model without flags" in broken(model=lambda x, scale: 1.1 * scale * x.mean())
+    assert "right raises ZeroDivisionError" in broken(right=lambda x, scale: 1 / 0)
+    assert "no question mark" in broken(mistakes=(first, second, replace(third, question="Think.")))
+    assert "breaks the law" in broken(laws=(Law("never", lambda f, args: False),))
+    cancel = replace(second, flags={"alive": True, "sign": -1})
+    again = Mistake("the sign is wrong again", {"twice": False, "total": False, "sign": -1}, "Why?", "Plus.")
+    assert "judged" in broken(mistakes=(first, cancel, again)) or "same as" in broken(mistakes=(first, cancel, again))
+
+
+@pytest.mark.parametrize("id", ["04a", "01c", "10c", "04p"])
+def test_a_task_of_each_kind_is_in_order(id):
+    task = TASKS[id]
+    assert (check.check(task) if hasattr(task, "signature") else check.check_card(task)) == []
+
+
+# ---- all tasks, as far as this is quick ------------------------------------------------------------------------------
+
+def test_how_many():
+    assert sum(task.core for task in TASKS.values()) >= 36
+    assert sum(len(task.mistakes) for task in TASKS.values()) >= 200
+    kinds = [task.kind for task in TASKS.values()]
+    counts = {kind: kinds.count(kind) for kind in ("debug", "predict", "design")}
+    assert counts == {"debug": 7, "predict": 5, "design": 3} and len(kinds) >= 57
+
+
+@pytest.mark.parametrize("id", TASKS)
+def test_starters_and_texts(id, tmp_path):
+    task = TASKS[id]
+    assert not check.heading(task) and len(task.hints) == 3
+    my = My(tmp_path)
+    my.begin([task])
+    text = my.file(task).read_text(encoding="utf-8")
+    if not hasattr(task, "signature"):
+        assert tomllib.loads(text)
+        return
+    space: dict = {}
+    exec(compile(text, id, "exec"), space)
+    name = task.signature.split("(")[0]
+    wanted = {}
+    exec(f"def {task.signature}: pass", wanted)
+    assert inspect.signature(space[name]) == inspect.signature(wanted[name])
+    inspect.signature(task.right).bind(*task.cases[0].args)
+
+
+@pytest.mark.parametrize("id", [id for id in TASKS if hasattr(TASKS[id], "signature")])
+def test_a_message_is_short_and_names_no_file_that_is_not_there(id):
+    task, about = TASKS[id], {"id": id, "name": "f", "signature": "f()", "file": "my/x.py", "hints": 3}
+    about["where"] = f'lessons/{folder.lesson_file(id).name}, "{task.heading}"'
+    for mistake in task.mistakes:
+        found = {"state": "wrong", "mistake": mistake.name, "readings": [[mistake.name]], "question": mistake.question}
+        lines = ui.sentence(about, found)
+        assert len(lines) <= 4 and all(len(line) <= 160 for line in lines)
+        for path in re.findall(r"[\w/]+\.(?:py|md)", "\n".join(lines)):
+            assert (ROOT / path).exists(), path
+
+
+# ---- the other process -----------------------------------------------------------------------------------------------
+
+ANSWERS = {"07_dpo.py": '''
+import sys
+import torch
+
+def dpo_loss(pi_w, ref_w, pi_l, ref_l, beta):
+    print('{"state": "right"}', "nanouft.train" in sys.modules)
+    sys.stdout.flush()
+    h = (pi_w - ref_w.detach()).sum(-1) - (pi_l - ref_l.detach()).sum(-1)
+    return -torch.nn.functional.logsigmoid(h)
+
+def dpo_push(*args):
+    while True:
+        pass
+''', "08_without_reference.py": "syntax error", "14_rl.py": '''
+import os
+
+def rloo(R):
+    input()
+
+def grpo(R):
+    os._exit(0)
+'''}
+
+
+def test_the_other_process(tmp_path):
+    """A mistake, noise, an endless loop, a file that is no Python, a question to nobody, a sudden end."""
+    my = My(tmp_path)
+    for name, text in ANSWERS.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    start = time.time()
+    found = worker.grade(["07a", "07b", "08a", "14a", "14b"], my, seconds=2)
+    assert [v["state"] for v in found.values()] == ["wrong", "unknown", "unknown", "unknown", "unknown"]
+    assert found["07a"]["mistake"] == "beta is forgotten"
+    assert found["07a"]["printed"].startswith('{"state": "right"} False')
+    assert found["07b"]["note"] == "time" and found["14b"]["note"] == "ended"
+    assert found["08a"]["note"] == "file" and "SyntaxError" in found["08a"]["error"]
+    assert found["14a"]["note"].startswith("EOFError") and "(line 5)" in found["14a"]["note"]
+    assert time.time() - start < 120
+    assert "no task 'xx'" in pytest.raises(UserError, worker.grade, ["xx"], my).value.args[0]
+
+
+def test_the_command_does_not_import_torch():
+    code = "import sys, lessons.grade.__main__, lessons.grade.klass; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+# ---- the command line ------------------------------------------------------------------------------------------------
+
+@pytest.fixture
+def my(tmp_path, monkeypatch) -> My:
+    """A folder, judged in this process: importing torch anew takes seconds."""
+    def grade(ids, my, seed):
+        out = {}
+        for id in ids:
+            task = folder.find(id)
+            my.begin([task])
+            found = worker.judge_file(task, my, seed, {})
+            out[id] = {"task": worker.about(task, my), "hash": my.hash(task), "printed": ""} | found
+        return out
+    monkeypatch.setattr(worker, "grade", grade)
+    monkeypatch.chdir(tmp_path)
+    my = My(tmp_path / "my")
+    my.call_me("Ada")
+    return my
+
+
+def write(my: My, body: str, id: str = "07a") -> None:
+    my.begin([TASKS[id]])
+    text = my.file(TASKS[id]).read_text(encoding="utf-8")
+    my.file(TASKS[id]).write_text(text.replace("    raise NotImplementedError", body, 1), encoding="utf-8")
+
+
+FORGOTTEN = "    return -torch.nn.functional.logsigmoid(" \
+            "(pi_w - ref_w.detach()).sum(-1) - (pi_l - ref_l.detach()).sum(-1))"
+
+
+def test_one_task(my, capsys):
+    assert command.main(["07a"]) == 0
+    assert "not begun yet. Write in" in capsys.readouterr().out and not my.entries("07a")
+    write(my, FORGOTTEN)
+    command.main(["07a"])
+    said = capsys.readouterr().out
+    assert "This is what happens if beta is forgotten." in said and "Think: " in said and "smallest case" in said
+    assert "\033" not in said and "wrong!" not in said.lower()
+    entry, = my.entries("07a", "try")
+    assert (entry["state"], entry["mistake"]) == ("wrong", "beta is forgotten") and len(entry["hash"]) == 12
+    command.main(["07a", "--json"])
+    assert json.loads(capsys.readouterr().out) == {"07a": {"state": "wrong", "mistake": "beta is forgotten"}}
+    command.main(["--my", str(my.path)])
+    assert "0 of " in capsys.readouterr().out
+
+
+def test_hints_and_solution(my, capsys):
+    for n in (1, 2, 3, 3):
+        command.main(["07a", "--hint"])
+        assert capsys.readouterr().out.count("\n") >= n
+    assert [entry["number"] for entry in my.entries("07a", "hint")] == [1, 2, 3, 3]
+    assert run(command.main, ["07a", "--solution"]) == 2
+    assert "after 5 tries and 20 minutes" in capsys.readouterr().err
+    for _ in range(5):
+        my.log("07a", "try", state="wrong")
+    assert run(command.main, ["07a", "--solution"]) == 2                    # five tries in no time
+    my.log("07a", "try", state="right")
+    assert run(command.main, ["07a", "--solution"]) == 0
+    assert "nanouft/objectives/dpo.py" in capsys.readouterr().out and my.entries("07a", "solution")
+    assert run(command.main, ["07z"]) == 2 and "did you mean 07" in capsys.readouterr().err
+
+
+def test_five_tries_and_twenty_minutes_show_the_solution(my, monkeypatch, capsys):
+    for _ in range(5):
+        my.log("14a", "try", state="wrong")
+    later = time.time() + solution.WAIT + 2
+    monkeypatch.setattr(time, "time", lambda: later)
+    assert run(command.main, ["14a", "--solution"]) == 0 and "leave_one_out" in capsys.readouterr().out
+
+
+def test_what_is_written_is_never_overwritten(my):
+    write(my, FORGOTTEN)
+    before = my.hash(DPO)
+    assert my.begin(folder.tasks_of("07")) and my.hash(DPO) == before
+
+
+def test_a_log_out_of_shape_does_no_harm(my):
+    my.log("07a", "try", state="right")
+    with open(my.path / "log.jsonl", "a", encoding="utf-8") as f:
+        f.write("nonsense\n[1]\n{}\n")
+    assert len(my.entries()) == 1
+
+
+def test_in_lesson_wants_a_right_answer_first(my):
+    with pytest.raises(UserError, match="first let 07a be right"):
+        used.in_lesson(DPO, my)
+    with pytest.raises(UserError, match="--in-lesson is there for 03b"):
+        used.in_lesson(TASKS["00b"], my)
+    assert used.PUT.keys() <= TASKS.keys()
+
+
+# ---- programs with a bug ---------------------------------------------------------------------------------------------
+
+def test_a_debug_task_wants_the_program_and_the_log(my, capsys):
+    task = TASKS["10a"]
+    command.main(["10a"])
+    assert "not begun yet" in capsys.readouterr().out
+    file = my.file(task)
+    bug = task.drawn("Ada")
+    file.write_text(file.read_text() + "# a change\n", encoding="utf-8")
+    command.main(["10a"])
+    assert "planted bug is still there" in capsys.readouterr().out          # and not its name
+    file.write_text(task.program, encoding="utf-8")
+    command.main(["10a"])
+    assert "what would the log have shown" in capsys.readouterr().out
+    file.write_text(task.program + f"\nLOG = {bug.shows!r}\n", encoding="utf-8")
+    command.main(["10a"])
+    assert [entry["state"] for entry in my.entries("10a")] == ["wrong", "amber", "right"]
+    assert len({task.drawn(name).name for name in "abcdefghijklmnop"}) >= 3
+
+
+# ---- cards -----------------------------------------------------------------------------------------------------------
+
+def fill(my: My, id: str, values: dict) -> None:
+    file = my.file(TASKS[id])
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items()), encoding="utf-8")
+
+
+def test_a_prediction_is_sealed_then_revealed(my, capsys, monkeypatch):
+    fake = replace(TASKS["07p"], experiment=lambda: [(True, "1"), (False, "2"), (True, "3"), (False, "4")])
+    monkeypatch.setattr(folder, "find", lambda id: fake)
+    assert run(command.main, ["07p", "--reveal"]) == 2                      # nothing is filled in
+    said = {"a": 1.0, "b": 0.5, "c": 0.5, "d": 0}
+    fill(my, "07p", said)
+    command.main(["07p"])
+    assert "sealed; now" in capsys.readouterr().out and len(my.entries("07p", "sealed")) == 1
+    assert run(command.main, ["07p", "--reveal"]) == 0
+    assert "Brier score 0.125" in capsys.readouterr().out and my.entries("07p", "reveal")[0]["brier"] == 0.125
+    command.main(["07p"])
+    fill(my, "07p", said | {"b": 0})
+    command.main(["07p"])
+    states = [(entry["state"], entry["mistake"]) for entry in my.entries("07p", "try")]
+    assert states == [("amber", None), ("right", None), ("wrong", cards.CHANGED.name)]
+    assert run(command.main, ["07p", "--reveal"]) == 2
+
+
+def test_brier():
+    assert brier([1, 0], [True, False]) == 0 and brier([0.5] * 4, [True] * 4) == 0.25 and brier([0], [True]) == 1
+
+
+def test_cards_that_are_filled_in_strangely(my, capsys):
+    """Text, a list, a probability that is none, a file that is no TOML: a line, never a traceback."""
+    strange = {"06c": {"A": ["x"], "losses": [1, "a", 2, 3]}, "04c": {"sft": 3}, "10c": {"seeds": [[]]},
+               "02p": {"a": "often"}, "04p": dict.fromkeys("abcd", -0.1), "13c": {"unknown_names": -1}}
+    for id, values in strange.items():
+        fill(my, id, values)
+        command.main([id])
+        assert my.entries(id, "try")[-1]["state"] in ("unknown", "wrong"), capsys.readouterr().out
+    my.file(TASKS["08d"]).write_text("A = = 1", encoding="utf-8")
+    command.main(["08d"])
+    assert "cannot be read as TOML" in capsys.readouterr().out
+
+
+def test_neighbours_get_other_strips():
+    task = TASKS["06c"]
+    assert len({json.dumps(task.good(name)) for name in ("Ada", "Bo", "Cy", "Dee")}) > 1
+
+
+def test_json_of_a_card(my, capsys):
+    fill(my, "17c", TASKS["17c"].good("Ada"))
+    command.main(["17c", "--json"])
+    assert json.loads(capsys.readouterr().out) == {"17c": {"state": "right", "mistake": None}}
