@@ -83,7 +83,7 @@ def outputs(lesson: Path) -> list[str]:
 
 @contextlib.contextmanager
 def pictures_into(lesson: str):
-    """The lesson's own picture is also saved, smaller, beside its page. Its name goes into a list."""
+    """The lesson's own picture is also saved, smaller, beside its page; its name goes to a list."""
     drawn, save = [], plots.save
     name = f"{lesson}.png"
 
@@ -120,7 +120,8 @@ def page(source: str, outputs: list[str], file: str) -> str:
     """The page of a lesson, in Markdown."""
     waiting = list(outputs)
     parts = [f"{keys(source)}\n<!-- made by python -m lessons.render -->",
-             f"*Run it yourself: [`python lessons/{file}`](../../lessons/{file})*"]
+             f"*Run it yourself: [`python lessons/{file}`](../../lessons/{file}), cell by cell in VS "
+             f"Code, or in Jupyter after `jupytext --to ipynb lessons/{file}`.*"]
     for kind, text in cells(source):
         if kind == "markdown":
             parts.append(maths(links(text)))
@@ -165,8 +166,10 @@ def render(lesson: Path, again: bool) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     flags = Parser(prog="python -m lessons.render", description=__doc__)
-    flags.add_argument("lessons", nargs="*", metavar="LESSON", help="07 ...; none: all that are not current")
-    flags.add_argument("--run", action="store_true", help="run it even if only its words have changed")
+    flags.add_argument("lessons", nargs="*", metavar="LESSON",
+                       help="07 ...; none: all that are not current")
+    flags.add_argument("--run", action="store_true",
+                       help="run it even if only its words have changed")
     args = flags.parse_args(argv)
     known = {number(lesson): lesson for lesson in LESSONS}
     for name in args.lessons:
