@@ -182,7 +182,8 @@ assert not optimal_actions(lake)[1, 1], "and the arrow told at cell 1 leads into
 # ## Exercise
 # On paper: draw `default4` of `frozen_lake/lake.py` and its best path. Say how many ghosts there
 # are, and how many of them are told a best arrow. Then put that name into `lakes` in place of
-# `corridor4`, and compare the numbers.
+# `corridor4`, and compare the numbers. (The run then stops at the law "mostly right on one lake,
+# seldom on the other": it is about the two lakes of this lesson.)
 #
 # ## Recall, without looking up
 # 1. Where does a ghost stand if the student would have walked into the wall?
@@ -192,6 +193,8 @@ assert not optimal_actions(lake)[1, 1], "and the arrow told at cell 1 leads into
 # 4. (04) Policy gradient learnt something in all 17 cells. What did it have that IFT has not?
 #
 # <details><summary>Answers</summary>
+#
+# The exercise: 11 ghosts, 7 of them are told a best arrow.
 #
 # 1. In the cell in which the student stood before: it is one step late.
 # 2. Nobody. The demonstrator chose it for its own cell.
