@@ -302,7 +302,7 @@ for name in ("released", "released, after SFT"):
 #    nothing. But the weights add up to N, so the hard word gets less weight, and the loss falls.
 # 2. The first token in `eq21_mean1` (+0.33 in the picture). `<|end|>` in `released` (-0.95); in
 #    `detached` it is +0.00.
-# 3. At loss 0, where it is certain: the balance is 0.37 a, and a = 0.
+# 3. At loss 0, where it is certain: the balance is a multiple of $a$, and $a=0$.
 # 4. Nothing is left of the first: guess and word are the same, so the blend is the word. The second
 #    is whole: later losses still weigh earlier tokens.
 #
