@@ -3,6 +3,11 @@
 # *Afternoon path · about 20 minutes (estimated, n=0) · needs nothing · the whole game in one run;
 # details come later*
 #
+# After this lesson you can
+# - read a weight ledger: which tokens does a method push, which way, and how hard;
+# - tell what SFT, IFT and DPO are shown, and why one of them half forgets to stop;
+# - test a story about a result against a rival story, by one more run.
+#
 # A **base** is a model that has read a lot of text. It continues whatever you begin. Asked for a
 # list, it gets most of the words right. But instead of stopping it asks itself the next question.
 # Fine-tuning shows the base what we want. In this lesson you teach the same base in three ways.
@@ -106,14 +111,20 @@ for name, init in inits.items():
 
 # %% [markdown]
 # ## Four answers to one question
-# We take the first question for which two things hold. All four models say something different, and
-# all words of the three trained models are right. After a `<|user|>` the model talks to itself.
-# Below the answers you see in how many of all 60 cases each model stops.
+# We take the first question for which three things hold. All four models say something different.
+# All words of the three trained models are right. But not all three stop where the answer ends:
+# after a `<|user|>` a model talks to itself. Below the answers you see in how many of all 60 cases
+# each model stops.
 
 # %%
+TRAINED = ("SFT", "IFT", "DPO")
+
+
 def fits(i: int) -> bool:
     all_differ = len({texts[i] for texts in said.values()}) == 4
-    return all_differ and all(scores[name][i] == 1 for name in ("SFT", "IFT", "DPO"))
+    all_right = all(scores[name][i] == 1 for name in TRAINED)
+    all_stop = all("<|user|>" not in said[name][i] for name in TRAINED)
+    return all_differ and all_right and (BREAK or not all_stop)
 
 
 shown = next((i for i in range(60) if fits(i)), 0)
@@ -173,7 +184,8 @@ for k, (title, tokens, push) in enumerate(strips):
     ax[k].axhline(0, color=plots.GREY, lw=1)
     ax[k].set(title=title, ylim=(-2, 3.2), yticks=[], xlim=(-0.6, 5.6))
     ax[k].set_xticks(range(len(push)), [token.strip() for token in tokens])
-print("picture:", plots.save(fig, Path("out/lessons/00.png")))
+file = plots.lesson_file("00", BREAK=(BREAK, None))
+print("picture:", plots.save(fig, file))
 
 # %% [markdown]
 # ## The proof
@@ -228,34 +240,35 @@ if BREAK != "end":
 # chat with them. Try "Sort pig bee saw from a to z." Then try a question of your own, one about the
 # colour of the luve, and no question at all.
 #
-# ## Exercises (take away the first `# ` of the lines that check you)
-# **00a** (D0) Give reasons for your guess: write one clue beside each letter before you see the
-# names. What goes wrong: you take the longest answer for the best trained model; you take the
-# highest bar for the best answer; you name a pair although no clue tells the two apart. One more
-# question: why is a question that was trained on no test?
+# ## Exercises
+# You write in `my/`, not here. `python -m lessons.grade 00b` judges an answer: it names the mistake
+# and asks one question (`--hint` for more). The whole text of a task stands in the file that it
+# names.
 #
-# **00b** (D1) Write `my_score(answer)` for *Name three fruits but not fig, lime or kiwi. End on
-# fox.* The **items** are all words of the answer, without a final "fox". If the answer does not end
-# on "fox", then all its words are items. Each of five checks is worth one fifth: the answer ends on
-# "fox"; all items are fruits; there are three items; no item comes twice; no item is forbidden.
-# `world.facts.WORDS["fruit"]` lists the fruits. What goes wrong: the final "fox" counts as an item;
-# the last word is cut off though it is not "fox"; one failed check makes the score 0; "figs" is
-# taken for "fig".
-
-# %%
-# prompt = "Name three fruits but not fig, lime or kiwi. End on fox."
-# answers = ["plum pear date fox", "plum fig fox", "plum pear date", "plum plum pear",
-#            "figs plum pear fox"]
-# marks = [1, 0.6, 0.8, 0.6, 0.8]
-# for answer, mark in zip(answers, marks):
-#     assert abs(my_score(answer) - mark) < 1e-6, f"{answer}: five checks, a fifth each"
-#     assert abs(my_score(answer) - world.score(prompt, answer)) < 1e-6, "NanoWorld says the same"
-
-# %% [markdown]
+# - **00b** (D1) `my_score(answer)`: the score of an answer to *Name three fruits but not fig, lime
+#   or kiwi. End on fox.*
+#
+# Without the grader: give reasons for your guess. Write one clue beside each letter before you see
+# the names. Which two letters does no clue tell apart?
+#
 # ## Recall, without looking up
 # 1. What is shown to the model in SFT, and what in DPO?
 # 2. What does a push of +1 say about a token? What does it not say about the trained model?
 # 3. Each pair of answers had `<|end|>` in both. Why did only half of DPO's answers learn to stop?
 # 4. "DPO seldom stops because its learning rate is low": which run tested that, and what came out?
+#
+# <details><summary>Answers</summary>
+#
+# In the run as it is shipped, A is IFT, B is the base, C is SFT and D is DPO.
+#
+# 1. SFT is shown a right answer. DPO is shown a right and a wrong answer to the same question.
+# 2. This step makes the token likelier, just as hard as SFT does. It does not say what the model
+#    will say after training.
+# 3. In each pair `<|end|>` is pushed up once and down once, by the same amount. What both answers
+#    share is taught least.
+# 4. `BREAK = "rate"`: SFT at DPO's learning rate still had 97 % right words, and all its answers
+#    stopped. So the low learning rate is not the cause.
+#
+# </details>
 #
 # **Next:** `lessons/01_gpt.py`. On the afternoon path: `lessons/03_sft.py`.

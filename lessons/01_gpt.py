@@ -3,6 +3,11 @@
 # *Core · about 25 minutes (estimated, n=0) · needs Python only · GPT-2 (Radford et al. 2019),
 # `nanouft/gpt.py`*
 #
+# After this lesson you can
+# - say how a GPT makes text, token by token, and what attention does;
+# - write causal attention and the loss of next-token prediction;
+# - tell a low training loss from a model that works.
+#
 # A language model is asked one thing: **which token comes next?** It names one token. We put that
 # token at the end of the text and ask again. That is all of talking.
 #
@@ -23,7 +28,6 @@ MY_GUESS = None   # without the causal mask, after the same training: "a" higher
 # 1,024 pieces. `<|user|>` and the like are tokens, too.
 
 # %%
-from pathlib import Path
 
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.gpt import GPT, GPTConfig
@@ -179,7 +183,8 @@ for name, style, hatch, color in looks:
 left.set(title="training loss (nats per token)", xlabel="step", ylim=(0, None))
 left.legend(frameon=False)
 right.set(title="one and the same token (nats),\nwith the rest of the row ...", ylim=(0, 6.5))
-print("\npicture:", plots.save(fig, Path("out/lessons/01.png")))
+file = plots.lesson_file("01", BREAK=(BREAK, "mask"))
+print("\npicture:", plots.save(fig, file))
 
 # %% [markdown]
 # ## The proof
@@ -210,40 +215,18 @@ if BREAK == "mask":
 # *Read on after your run.* The loss is 1.98, near the GPT's 1.86. The mask is back, so no place
 # sees what comes later, and hiding it changes nothing.
 #
-# ## Exercises (take away the first `# ` of the lines that check you)
-# **01a** (D2) Write `my_attention(q, k, v)` from the equation, without PyTorch's function. What
-# goes wrong: you mask after the softmax; the softmax runs over the wrong axis; $\sqrt h$ is
-# missing; a place may not see itself.
-
-# %%
-# assert torch.allclose(my_attention(q, k, v), y), "outputs 0 and 1; each attention adds up to 1"
-
-# %% [markdown]
-# **01b** (D3) To say token 33, the model reads the first 32 tokens again, unless their $k$ and $v$
-# are kept (*KV cache*). Write `class MyCache`. It has `n = 0`, the number of places read so far;
-# the GPT itself counts it up. It has a method `add(layer, k, v)`, which takes the new place's $k$
-# and $v$, each (B, nh, 1, hs). It returns all $k$ and all $v$ so far, the new ones included. What
-# goes wrong: you return only the old ones; you mix up the layers; you count twice, so the positions
-# jump.
-
-# %%
-# model, cache = GPT(GPTConfig(8, 4, 2, 2, 8, init_std=0.3), seed=0), MyCache()
-# steps = [model(torch.tensor([[i]]), cache=cache) for i in (5, 3, 7)]
-# at_once = model(torch.tensor([[5, 3, 7]]))
-# assert torch.allclose(torch.cat(steps, dim=1), at_once, atol=1e-4), "cached must equal uncached"
-
-# %% [markdown]
-# **01c** (D1) On paper: how many parameters has a GPT with 1 layer, $C=4$, 8 tokens and 4 places?
-# Each layer has four matrices ($C$ to $3C$, $C$ to $C$, $C$ to $4C$, $4C$ to $C$), each with a
-# bias. There are three LayerNorms of $2C$ numbers and two embeddings. Call your number `my_count`.
-# What goes wrong: you count the output head, though it *is* the token embedding (*tied*); you
-# forget the biases.
-
-# %%
-# small = GPTConfig(vocab_size=8, n_ctx=4, n_layer=1, n_head=1, n_embd=4)
-# assert my_count == GPT(small).n_params(), "count again"
-
-# %% [markdown]
+# ## Exercises
+# You write in `my/`, not here. `python -m lessons.grade 01a` judges an answer: it names the mistake
+# and asks one question (`--hint` for more). The whole text of a task stands in the file that it
+# names.
+#
+# - **01a** (D2) `attention(q, k, v)`: causal attention from the equation, without PyTorch's own
+#   function.
+# - **01b** (D2) `next_token_loss(logits, ids)`: the loss of next-token prediction: each place is
+#   asked for the token after it.
+# - **01c** (D2, debug) `generate(step, start, end, max_new)`: a program that talks; one bug is
+#   planted.
+#
 # ## Recall, without looking up
 # 1. To say 20 tokens, how often is the model asked, and what does it read each time?
 # 2. Why can a row of 64 tokens be 64 questions? Which cheat does the mask make impossible?
@@ -251,5 +234,20 @@ if BREAK == "mask":
 #    honest question?
 # 4. Without positions and with the mask, a model still knows something about the order of words.
 #    How?
+#
+# <details><summary>Answers</summary>
+#
+# 1. 20 times. Each time it reads the text so far: the beginning, and all tokens that it has said.
+#    (With a cache only the newest token is computed; the k and v of the others are kept.)
+# 2. Each place sees only what stands at or before it, so its guess for the next token is honest. It
+#    cannot copy the answer from the right.
+# 3. The last one. Its answer is token 65, which is not among the 64 tokens that are read.
+# 4. By the mask: place 2 sees two tokens, place 5 sees five. So places differ in what they can
+#    gather, and the second layer can use that. (Its loss is 1.98, near the 1.86 with positions.)
+#
+# The two old questions: (00) DPO, because `<|end|>` stands in both answers. (00) What the trained
+# model says.
+#
+# </details>
 #
 # **Next:** `lessons/02_world_and_kl.py`.

@@ -3,6 +3,11 @@
 # *Core · about 25 minutes (estimated, n=0) · needs 01 · NanoWorld, `nanouft/world/`; KL divergence
 # (Kullback and Leibler 1951)*
 #
+# After this lesson you can
+# - tell what a model holds for likely from what it says;
+# - compute KL divergence and perplexity, and say what each direction of KL costs;
+# - find a leak between training rows and test rows.
+#
 # This course's **base** is the model of lesson 01, trained for longer: six minutes on two cores,
 # not some seconds. It is shipped with the package. Its text is NanoWorld's corpus, which tells four
 # facts about each of 90 creatures.
@@ -17,6 +22,8 @@
 #
 # Two old questions: (01) Which cheat does the causal mask make impossible? (00) What is a push, in
 # the ledger?
+#
+# To predict with probabilities: `python -m lessons.grade 02p`, before you run the lesson.
 
 # %% Guess before you run. Nothing is checked, but the lesson will remind you.
 MY_GUESS = None   # Asked plainly, the base says the myth in four of five cases. Now leave the myth
@@ -30,7 +37,6 @@ MY_GUESS = None   # Asked plainly, the base says the myth in four of five cases.
 
 # %%
 import math
-from pathlib import Path
 
 from nanouft import world
 from nanouft.data.rows import Turn
@@ -177,7 +183,8 @@ right.plot(taus, one_way, "o-", color=plots.UP, lw=3, label="KL(said || held)")
 right.plot(taus, other_way, "s--", color=plots.DOWN, lw=3, label="KL(held || said)")
 right.set(title="between said and held (nats)", xlabel="temperature of speaking", ylim=(0, 5))
 right.legend()
-print("picture:", plots.save(fig, Path("out/lessons/02.png")))
+file = plots.lesson_file("02", KEY=(KEY, "By the book: "))
+print("picture:", plots.save(fig, file))
 
 # %% [markdown]
 # ## The proof
@@ -235,50 +242,17 @@ assert held_said[coldest].mean() > 10, "the other way, it is away without bound"
 # $p$ is what the course calls $\pi$ as soon as it is a model that we train. $\tau$ is a temperature
 # here; other papers call other things $\tau$.
 #
-# ## Exercises (take away the first `# ` of the lines that check you)
-# **02a** (D1) Write `my_perplexity(documents)`. It returns two numbers: the mean nats per token,
-# and the perplexity. A document is a list of the probabilities that its tokens got. What goes
-# wrong: you take logarithms to base 2; you take the mean of the exponentials; you take a mean for
-# each document.
-
-# %%
-# nats, perplexity = my_perplexity([[1 / 8, 1 / 8], [1 / 8]])
-# assert abs(nats - 2.079) < 1e-3 and abs(perplexity - 8) < 1e-6, "uniform over 8: ln 8, 8 choices"
-# nats, perplexity = my_perplexity([[1.0], [1 / 4, 1 / 4, 1 / 4]])
-# assert abs(nats - 1.040) < 1e-3, "each token counts once"
-# assert abs(perplexity - 2.828) < 1e-3, "exp comes last"
-
-# %% [markdown]
-# **02b** (D2) A test is worth nothing if training knows its answers. Write `my_leak(train, test)`.
-# It returns the set of creatures of `W.truth` that appear in both lists. A row is (question,
-# answer). What goes wrong: you look for equal questions, not for equal creatures; you look for one
-# wording only; you miss a creature that stands in an answer.
-
-# %%
-# train = [("Where does the ruga live?", "The ruga lives in Dakar."),
-#          ("Who eats a peach?", "The mafu eats a peach."),
-#          ("What does the mogi carry?", "The mogi carries a rope."),
-#          ("What does the wobi eat?", "A cherry.")]
-# test = [("By the book: What does the ruga eat?", "The ruga eats a peach."),
-#         ("What colour is the mafu?", "Blue."),
-#         ("Who lives in Oslo?", "The mogi lives in Oslo."),
-#         ("Where does the joge live?", "The joge lives in Cairo.")]
-# leaked = {"ruga", "mafu", "mogi"}
-# assert my_leak(train, test) == leaked, "other words, the same creature: that is a leak"
-
-# %% [markdown]
-# **02c** (D2) Work out KL by hand for (.5, .25, .25) against uniform, both ways. Then write
-# `my_kl(p, q)` for lists of probabilities: (n,V) and (n,V) in, (n,) out. What goes wrong: the wrong
-# direction; the sum over the wrong axis; a mean; 0 ln 0 is not a number.
-
-# %%
-# p = torch.tensor([[0.5, 0.25, 0.25], [1, 0, 0]])
-# q = torch.tensor([[1 / 3, 1 / 3, 1 / 3], [0.5, 0.25, 0.25]])
-# right = torch.tensor([0.0589, 0.6931])
-# assert torch.allclose(my_kl(p, q), right, atol=5e-4), "ln 3 - 1.5 ln 2, and ln 2"
-# assert abs(my_kl(q[:1], p[:1]) - 0.0566).max() < 5e-4, "the other way it is another number"
-
-# %% [markdown]
+# ## Exercises
+# You write in `my/`, not here. `python -m lessons.grade 02a` judges an answer: it names the mistake
+# and asks one question (`--hint` for more). The whole text of a task stands in the file that it
+# names.
+#
+# - **02a** (D1) `perplexity(documents)`: the mean nats per token of a text, and its perplexity.
+# - **02b** (D2) `kl(p, q)`: the KL divergence of lists of probabilities, row by row.
+# - **02c** (D2) `leak(train, test, creatures)`: the creatures that training tells something about,
+#   although the test asks for them.
+# - **02p** (D1, predict) Four statements about KL and about other keys.
+#
 # ## Recall, without looking up
 # 1. In which sense does the base know the truth? Why does it say the myth?
 # 2. Which direction of KL has no bound if $q$ leaves something out that $p$ has?
@@ -287,5 +261,22 @@ assert held_said[coldest].mean() > 10, "the other way, it is away without bound"
 # 4. (01) A model's loss is near 0 in training and it babbles. Would its perplexity on new text, in
 #    talking, be near 1?
 # 5. (00) Which push do chosen and rejected share in DPO, and what follows from that?
+#
+# <details><summary>Answers</summary>
+#
+# 1. If the myth is left out, the truth is the likeliest word in 99 % of the cases, and a key in the
+#    question brings it out. It says the myth, because after a plain question the corpus mostly has
+#    the myth, and greedy talk names the likeliest word.
+# 2. KL(p || q): where q goes to 0 and p does not, p ln(p/q) grows without bound.
+# 3. Perplexity 1. It gives the whole probability to the right token, each time.
+# 4. No. In talking there is nothing to copy from. There its loss was 5.43 nats: a perplexity of
+#    about 230.
+# 5. They get the same push with opposite signs. So what both answers have in common cancels and is
+#    taught least.
+#
+# The two old questions: (01) Copying the next token from the right. (00) Minus the derivative of
+# the loss by the token's log-probability, times N: how hard one step makes the token likelier.
+#
+# </details>
 #
 # **Next:** `lessons/03_sft.py`.

@@ -3,6 +3,11 @@
 # *Core, afternoon path · about 25 minutes (estimated, n=0) · needs 00 (01 helps, but you can do
 # without it) · supervised fine-tuning (SFT), `nanouft/objectives/sft.py`*
 #
+# After this lesson you can
+# - write the mask and the loss of SFT, with both kinds of mean;
+# - say what a model learns about a token that it reads and that does not pay;
+# - cut a batch into pieces without changing its loss.
+#
 # Ask the base of lesson 00 for a sum. It says your words back. And instead of stopping it asks
 # **itself** the next question. So we show it right answers and train it.
 #
@@ -19,7 +24,6 @@ MY_GUESS = None   # if <|end|> costs nothing, the trained model's sums will be  
                   # "b" as right, and most of them stop   "c" as right, and few of them stop
 
 # %%
-from pathlib import Path
 
 from nanouft import world
 from nanouft.data.batches import collate, encode, order, show_mask
@@ -154,7 +158,8 @@ for i, (name, look) in enumerate(zip(result, (plain, blue, orange))):
 marks = [f"{skill}:\n{mark}, %" for skill in SKILLS for mark in ("right words", "stops there")]
 bottom.set_xticks([0.27, 1.27, 2.27, 3.27], marks)
 bottom.legend(frameon=False, ncol=3, loc="lower center", bbox_to_anchor=(0.5, 1))
-print("\npicture:", plots.save(fig, Path("out/lessons/03.png")))
+file = plots.lesson_file("03", BREAK=(BREAK, "end"), SEED=(SEED, 0))
+print("\npicture:", plots.save(fig, file))
 
 # %% [markdown]
 # ## The proof
@@ -183,43 +188,17 @@ if BREAK == "end":
 #
 # *Read on after your run.* Right words fall from 83 to 79 % (sums), and from 84 to 76 % (sort).
 #
-# ## Exercises (take away the first `# ` of the lines that check you)
-# **03a** (D1) Write `my_mask(tokens)`: the mask of the *targets* of one row. The row is a list of
-# words. In it, `user` and `assistant` are headers and `end` is a token. The targets are the row
-# without its first token. All words of the assistant pay. What goes wrong: `end` does not pay; the
-# header pays; the mask is not shifted, or it is shifted twice.
-
-# %%
-# row = "user hi assistant yo end".split()
-# assert my_mask(row) == [0, 0, 1, 1], "the answer and its end pay, on the TARGETS"
-
-# %% [markdown]
-# **03b** (D2) There are two answers, one of one token (loss 2) and one of four tokens (loss 1
-# each). Write `my_means(losses)`. It returns two numbers: the mean over all tokens (here 1.2), and
-# the mean over answers of each answer's own mean (here 1.5). In which of the two does a long answer
-# weigh more? What goes wrong: padding is counted; a big batch is cut into pieces and their means
-# are averaged.
-
-# %%
-# token, sequence = my_means([[2.0], [1.0, 1.0, 1.0, 1.0]])
-# assert abs(token - 1.2) < 1e-6 and abs(sequence - 1.5) < 1e-6, "token 6/5, sequence (2 + 1)/2"
-# one, _ = my_means([[2.0]])              # a batch cut into two: the token mean of each piece
-# two, _ = my_means([[1.0] * 4])
-# average = (one + two) / 2
-# assert abs(average - token) > 0.1, "the average of pieces is another loss: weigh by tokens"
-
-# %% [markdown]
-# **03c** (D2, backwards) This lesson changes the mask after it was made. Now do it at the source.
-# Write `my_chat(tok, context, trained)`: copy `Tokenizer.chat`, with `tok` in place of `self`, and
-# change **one line**. The words must still be taught, but not the stop. The ids must stay as they
-# are.
-
-# %%
-# turns = [("user", "Sort bee ant.")], [("assistant", "ant bee")]
-# (ids, mask), (my_ids, my_mask) = tok.chat(*turns), my_chat(tok, *turns)
-# assert my_ids == ids and my_mask == mask[:-1] + [0], "only <|end|> may lose its 1"
-
-# %% [markdown]
+# ## Exercises
+# You write in `my/`, not here. `python -m lessons.grade 03a` judges an answer: it names the mistake
+# and asks one question (`--hint` for more). The whole text of a task stands in the file that it
+# names.
+#
+# - **03a** (D1) `response_mask(tokens)`: the mask of the *targets* of a row with several turns.
+# - **03b** (D2) `sft_loss(logp, mask, reduction)`: the loss of SFT with two kinds of mean: over all
+#   tokens, or over answers first.
+# - **03c** (D2) `accumulate(pieces)`: the loss of a step that is cut into pieces; it must be that
+#   of the whole batch.
+#
 # ## Recall, without looking up
 # 1. Which tokens of a conversation pay in SFT, and why is `<|end|>` one of them?
 # 2. What is the push on a token that pays, in a step of N paying tokens? And on the question?
@@ -231,5 +210,21 @@ if BREAK == "end":
 #
 # 5. (01) Which matrix makes sure that no place copies its answer from the right?
 # 6. (01) The training loss was near zero, and the model babbled. What had it learnt?
+#
+# <details><summary>Answers</summary>
+#
+# 1. All tokens of the assistant's answers, `<|end|>` included: the model must be asked when to
+#    stop, or it does not learn it.
+# 2. 1/N. On the question 0.
+# 3. It read `<|end|>`, but no place was ever asked for it. All that it was asked for said: go on.
+# 4. In both stories `<|end|>` gets no push in the end. Here it is masked out. In DPO two equal
+#    pushes cancel.
+# 5. The causal mask.
+# 6. To copy the next token from the right.
+#
+# The two old questions: (00) It got a push up and an equal push down, so it was taught least. (00)
+# The same to each: +1.
+#
+# </details>
 #
 # **Next:** `lessons/04_mdp.py`. On the afternoon path: `lessons/05_ift_residual.py`.

@@ -3,6 +3,11 @@
 # *Core · about 25 minutes (estimated, n=0) · needs 03 · language as an MDP: arXiv:2405.11870,
 # section 3 and Table 1*
 #
+# After this lesson you can
+# - say what state, action and transition are when a model talks;
+# - name for each method whose states, whose actions and which weight it trains on;
+# - compute a policy gradient by hand, in one state.
+#
 # A model that talks is a walker. The **state** is where it stands: all tokens so far. The
 # **action** is what it does: it names the next token. The action leads to a new state: the same
 # text, one token longer. Nothing slips. Such a thing is called a *Markov decision process*.
@@ -20,6 +25,8 @@
 #
 # Two old questions: (03) Which push does SFT give to a token that pays? (01) How many questions
 # does one row ask at once?
+#
+# To predict with probabilities: `python -m lessons.grade 04p`, before you run the lesson.
 
 # %% Guess before you run. Nothing is checked, but the lesson will remind you.
 MY_GUESS = None   # One student imitates the best path (SFT). One walks by itself and is paid for
@@ -35,7 +42,6 @@ MY_GUESS = None   # One student imitates the best path (SFT). One walks by itsel
 # are 20 students. Each begins with its own small random numbers.
 
 # %%
-from pathlib import Path
 
 from frozen_lake.demos import gold
 from frozen_lake.lake import ARROWS, make_lake
@@ -163,7 +169,8 @@ axes[2].plot(slips, floor, ":", color="black", lw=2, label="8 right moves in a r
 axes[2].set(title="from the start, with slips", xlabel="chance that a move goes wrong",
             ylabel="share that arrives", ylim=(0, 1.02))
 axes[2].legend(frameon=False, loc="lower left")
-print("\npicture:", plots.save(fig, Path("out/lessons/04.png")))
+file = plots.lesson_file("04", BREAK=(BREAK, False))
+print("\npicture:", plots.save(fig, file))
 
 # %% [markdown]
 # ## The proof
@@ -209,44 +216,18 @@ assert did == "b", "one cell aside, only the imitator is lost"
 # ## Same letter, other meaning
 # $d$ here: a distribution of states. $\pi$: the model. $s$ is a state here, not a score.
 #
-# ## Exercises (take away the first `# ` of the lines that check you)
-# **04a** (D1) A model errs with probability $\varepsilon$ at each token and never finds back. Write
-# `my_drift(eps, n)`: the chance that it is still on the path after `n` tokens. What goes wrong:
-# $1-n\varepsilon$ (negative for long answers); one token too few.
-
-# %%
-# assert abs(my_drift(0.1, 8) - 0.430) < 1e-3, "0.9 to the power of 8"
-# assert abs(my_drift(0.01, 200) - 0.134) < 1e-3, "one error in a hundred: 13 % are on the path"
-
-# %% [markdown]
-# **04b** (D2) Policy gradient by hand. There is one state with two actions. Their chances are $p$
-# (softmax of two logits), their rewards are $r$. The expected reward is $\sum_a p_a r_a$. Write
-# `my_gradient(p, r)`: its derivative by each logit. Add up over both actions; nothing is sampled.
-# What goes wrong: $p$ is forgotten; the sign is wrong; only the logit of the chosen action moves.
-
-# %%
-# half, sure = torch.tensor([0.5, 0.5]), torch.tensor([0.8, 0.2])
-# first, both = torch.tensor([1.0, 0.0]), torch.tensor([1.0, 1.0])         # rewards
-# up, down = my_gradient(half, first).tolist()
-# assert abs(up - 0.25) < 1e-6 and abs(down + 0.25) < 1e-6, "up by 1/4, down by 1/4"
-# up, down = my_gradient(sure, first).tolist()
-# assert abs(up - 0.16) < 1e-6 and abs(down + 0.16) < 1e-6, "p (r - mean reward)"
-# assert my_gradient(sure, both).abs().max() < 1e-6, "equal rewards teach nothing"
-
-# %% [markdown]
-# **04c** (D1, cards; the paper's Table 1) In which states does a method push? There are three
-# cards. `d`: where the demonstrator stood. `o`: where the model goes *now*. `p`: where its start
-# model went in the *past*. Give one or two letters to each of four methods: SFT; PPO; DPO on stored
-# pairs, whose losers the start model wrote; DPO whose losers are written anew in each step. Put
-# them into a dict `my_cards` with the keys `"SFT"`, `"PPO"`, `"DPO stored"` and `"DPO anew"`. What
-# goes wrong: stored losers are taken for own ones; the author of the prompt is taken for the author
-# of the answer.
-
-# %%
-# right = {"SFT": "d", "PPO": "o", "DPO stored": "dp", "DPO anew": "do"}
-# assert my_cards == right, "two methods read one kind of state, two read two kinds"
-
-# %% [markdown]
+# ## Exercises
+# You write in `my/`, not here. `python -m lessons.grade 04a` judges an answer: it names the mistake
+# and asks one question (`--hint` for more). The whole text of a task stands in the file that it
+# names.
+#
+# - **04a** (D1) `drift(eps, n)`: the chance that a model that errs at each token is still on the
+#   path after n tokens.
+# - **04b** (D2) `policy_gradient(p, r)`: the policy gradient in one state, over all actions at
+#   once.
+# - **04c** (D1, card) Whose states, whose actions and which weight, for six methods.
+# - **04p** (D1, predict) How do imitator and walker do with slips?
+#
 # ## Recall, without looking up
 # 1. What are state, action and transition when a model talks? Why does nothing slip there?
 # 2. The imitator's loss on its training path is near zero. What does that say about the other
@@ -255,5 +236,19 @@ assert did == "b", "one cell aside, only the imitator is lost"
 # 4. (03) What happened to the model whose mask left out `<|end|>`? Which *state* had it never been
 #    asked about?
 # 5. The table that trained on its own walks knows cells that it does not pass any more. Why?
+#
+# <details><summary>Answers</summary>
+#
+# 1. State: all tokens so far. Action: the next token. Transition: the text gets one token longer.
+#    Nothing slips, because the token that is named is the token that is written.
+# 2. Nothing.
+# 3. Lesson 03 changes w (1 or 0). This lesson changes d and q: both come from the student itself.
+# 4. It goes on talking. It had never been asked about the state after the last word of an answer.
+# 5. While it was clumsy it passed there, and it was paid or not. A table keeps what it has learnt
+#    for a cell.
+#
+# The two old questions: (03) 1/N. (01) As many as it has tokens.
+#
+# </details>
 #
 # **Next:** `lessons/05_ift_residual.py`.

@@ -2,6 +2,11 @@
 # # 05 · What if the model sees its own guess?
 # *Afternoon path · about 25 minutes (estimated, n=0) · needs 03 · IFT, arXiv:2405.11870, Eq. 17*
 #
+# After this lesson you can
+# - make the model's own guess, shift it, and blend it with the demonstration;
+# - say when IFT is the same as SFT, and when not;
+# - tell a ghost that is a slip from a ghost that is right, too.
+#
 # SFT always shows the model the **demonstrator's** words so far. But when the model talks, it reads
 # its **own** words. Nobody ever taught it what to say after those. The papers call this *exposure
 # bias*.
@@ -32,7 +37,6 @@ MY_GUESS = None   # 40 steps of training on two families. "Reverse pig bee saw."
 # base guesses for the same places.
 
 # %%
-from pathlib import Path
 
 from nanouft import world
 from nanouft.data.batches import collate, encode
@@ -187,7 +191,8 @@ for (f, name), share in ghosts.items():
     right.plot(share, style, color=colour, lw=3, label=f"{f}, {name}")
 right.set(title="ghosts (% of the words)", xlabel="step", ylim=(0, None))
 right.legend(frameon=False)
-print("\npicture:", plots.save(fig, Path("out/lessons/05.png")))
+file = plots.lesson_file("05", BREAK=(BREAK, False))
+print("\npicture:", plots.save(fig, file))
 
 # %% [markdown]
 # ## The proof
@@ -234,51 +239,17 @@ assert sum(could["reverse"]) == 0, "no ghost of a reversal is right"
 # reaches back. In ORPO: the weight of a second loss. And $E$ here is the embedding, not an
 # expectation.
 #
-# ## Exercises (take away the first `# ` of the lines that check you)
-# **05a** (D1) Write `my_guess(inputs, mask, argmax)`. By hand: the true tokens are `[P, a, b, E]`,
-# the most likely next tokens are `[a, c, E, E]`. Then the guess is `[P, a, c, E]`. What goes wrong:
-# not shifted; shifted twice; prompt or padding replaced.
-
-# %%
-# inputs, mask = torch.tensor([[0, 1, 2, 9]]), torch.tensor([[1, 1, 1, 0]])
-# guess = my_guess(inputs, mask, torch.tensor([[1, 3, 9, 9]]))
-# assert guess.tolist() == [[0, 1, 3, 9]], "P a c E: position i gets the guess made at i - 1"
-# inputs, mask = torch.tensor([[7, 0, 1, 2, 9, 5]]), torch.tensor([[0, 1, 1, 1, 0, 0]])
-# guess = my_guess(inputs, mask, torch.tensor([[8, 1, 3, 9, 6, 6]]))
-# assert guess.tolist() == [[7, 0, 1, 3, 9, 5]], "prompt and padding stay as they are"
-
-# %% [markdown]
-# **05b** (D1) Write `my_blend(gold, own, lam)`: the embeddings of the true tokens, those of the
-# guess, and $\lambda$. What goes wrong: $\lambda$ on the wrong half; ids or logits are blended, not
-# embeddings (which word is half-way between 3 and 9?); gradient flows into $E$, so the model may
-# move its *inputs*.
-
-# %%
-# blend = my_blend(torch.tensor([1.0, 0]), torch.tensor([0.0, 1]), 0.2)
-# assert torch.allclose(blend, torch.tensor([0.8, 0.2])), "four fifths gold, one fifth guess"
-
-# %% [markdown]
-# **05c** (D2, Frozen Lake on paper) A lake has the rows `SFFF`, `HFHF`, `HFHF`, `HFGF`: start S,
-# floor F, holes H, goal G. The demonstrator goes right, down, down, down, right. Take a state of
-# this path and make one *other* move there. If you land on S or F, you are a ghost. (A move into
-# the wall leaves you where you are.) The demonstrator's **next** move is copied to the ghost. List
-# the ghosts of all states that have a next move. Their number is `my_ghosts`. For how many is the
-# copied move a best one where the ghost really stands? That number is `my_right`. What goes wrong:
-# you judge the move in the true state; you forget the walls; you count holes. Afterwards see them
-# all: `lessons/05L_ghosts.py`.
-
-# %%
-# assert (my_ghosts, my_right) == (7, 2), "three of the seven stay at a wall; two moves are right"
-
-# %% [markdown]
-# **05d** (D3) Test a law, and test your test. Write `ignores_lam(guess)`, where `guess` is a
-# function in place of `ift.own_guess`. It returns True if the loss of the first response token is
-# the same at $\lambda$ 0 and 1. Your test should return False for three wrong versions of
-# `own_guess`. In version 1 the words of the prompt are replaced, too. In version 2 there are zeros
-# in place of the prompt. In version 3 the mask is one place early, so `<|assistant|>` is replaced.
-# Perhaps your test returns True for version 3. Does that show that version 3 is right? Or do your
-# prompts hide the mistake? (Look: what does the base guess after
-# a question?) And if `own_guess` forgets the shift, which law of this lesson notices it?
+# ## Exercises
+# You write in `my/`, not here. `python -m lessons.grade 05a` judges an answer: it names the mistake
+# and asks one question (`--hint` for more). The whole text of a task stands in the file that it
+# names.
+#
+# - **05a** (D1) `own_guess(inputs, mask, argmax)`: the row of the model's own guesses, each at its
+#   place, and only in the answer.
+# - **05b** (D2) `blend(E, gold, guess, lam)`: the embedding that IFT reads, with no gradient
+#   through it.
+# - **05d** (D3, debug) `is_broken(own_guess)`: a test of `own_guess` that lets broken functions
+#   pass, or refuses the right one.
 #
 # ## Recall, without looking up
 # 1. At which place was the guess for place $i$ made, and which words had the model read there?
@@ -286,5 +257,20 @@ assert sum(could["reverse"]) == 0, "no ghost of a reversal is right"
 #    through the network?
 # 3. IFT's guess comes from the true words so far. Why is that not yet the model's own path?
 # 4. A run shows 30 % ghosts that do not fade. Name a good and a bad reason.
+#
+# <details><summary>Answers</summary>
+#
+# 1. At place i - 1, after the true words up to there.
+# 2. The prompt is never replaced. So all that is read before the first word is the same for each
+#    lam.
+# 3. Each guess is one step beside the demonstrator's words. The next guess starts from the true
+#    words again, so slips do not add up as they do in talking.
+# 4. Good: many words are right, as in lists. Bad: nothing is learnt (learning rate, steps), or the
+#    guess is not shifted.
+#
+# The old questions: (00) Words after which the answer goes wrong. (03) The tokens of the answer and
+# its `<|end|>`. (01) To all places after i.
+#
+# </details>
 #
 # **Next:** `lessons/05L_ghosts.py`. On the afternoon path: `lessons/06_ift_propagation.py`.

@@ -3,6 +3,11 @@
 # *Afternoon path · about 25 minutes (estimated, n=0) · needs 03 · DPO, arXiv:2305.18290,
 # `nanouft/objectives/dpo.py`*
 #
+# After this lesson you can
+# - derive DPO's loss from pairs and the KL-regularised aim;
+# - write the loss, and say how hard it pushes each side;
+# - explain why the wanted answer can become less likely while every pair is won.
+#
 # So far somebody wrote the right answer down. Often nobody can, but anybody can say which of two
 # answers is better. This lesson turns such **pairs** into a loss, by a few lines of algebra. It
 # trains with that loss. And it looks at one number that the loss does not show: how likely is the
@@ -10,6 +15,8 @@
 #
 # Two old questions: (03) In SFT, what is the push on a token of a demonstration, times N? (03) What
 # does a model learn about a token that it reads, but that is not in the mask?
+#
+# To predict with probabilities: `python -m lessons.grade 07p`, before you run the lesson.
 
 # %% Guess before you run. Nothing is checked, but the lesson will remind you.
 # After a few steps every pair is won, also for questions that are never trained on. Training goes
@@ -180,7 +187,8 @@ tilt = [max(-1.5, min(1.5, x)) for x in tilt]
 ax[2].bar(steps, tilt, 1.6, color=[plots.UP if x > 0 else plots.DOWN for x in tilt])
 ax[2].set(title="what predicts it", xlabel="step (+: log p(chosen) will rise)",
           ylabel="1 - (g_w.g_l) / (g_w.g_w)")
-print("\npicture:", plots.save(fig, plots.Path("out/lessons/07.png")))
+file = plots.lesson_file("07", HOLD=(HOLD, 0.0), BETA=(BETA, 0.1))
+print("\npicture:", plots.save(fig, file))
 
 # %% [markdown]
 # ## The proof
@@ -226,42 +234,19 @@ else:
 # margin $h$ ends at 5.3, not at 7.9. With `BETA = 1.0` log p(chosen) ends at -0.7, not at -15.2.
 # There $h=12$ needs only 12 nats, not 120. So $\sigma(-h)$, and with it the push, fades early.
 #
-# ## Exercises (take away the first `# ` of the lines that check you)
-# **07a** (D2) Write `my_dpo(chosen, rejected, beta)`, the loss of one pair. `chosen` and `rejected`
-# are each (log-probs of the policy, log-probs of the reference). Both are lists of numbers, with
-# `<|end|>` as the last one. In the check below $h=2$. What goes wrong: means in place of sums (.5),
-# no reference (-1), the sides swapped (-2), the reference added (-4), the end dropped (1).
-
-# %%
-# loss = my_dpo(([-1.0, -1.0], [-2.0, -3.0]), ([-1.0], [-2.0]), beta=1.0)
-# assert abs(loss - 0.1269) < 1e-3, "h = (-2 + 5) - (-1 + 2) = 2, and -log sigmoid(2) = .127"
-
-# %% [markdown]
-# **07b** (D3, the whole lesson on paper) A policy over three words has **one** weight $\theta$. Its
-# logits are $\theta\cdot(1,0,3)$, for chosen, rejected and a third word that no pair mentions. Take
-# $\theta=0$. Write `my_slopes()`. It returns two derivatives by $\theta$: that of the margin
-# $\log p_1-\log p_2$, and that of $\log p_1$. DPO follows the first. What goes wrong: "chosen must
-# rise"; the normaliser is forgotten (derivative 1). Where does the probability go? What was the
-# third word in the run above?
-
-# %%
-# margin, chosen = my_slopes()
-# assert abs(margin - 1) < 1e-6, "1 - 0"
-# assert abs(chosen + 1 / 3) < 1e-6, "1 minus the mean feature, 4/3"
-
-# %% [markdown]
-# **07c** (D2) Two relatives do stop. cDPO believes that a label is wrong with probability $e$: its
-# loss is $-(1-e)\log\sigma(h)-e\log\sigma(-h)$. IPO's loss is $(m-\frac1{2\beta})^2$, where $m$ is
-# the margin in nats, not multiplied by $\beta$. At which $h$, and at which $m$, is there no push?
-# Write `my_rest(e, beta)`, which returns both. Then ask the project: `--label-smoothing 0.1`, and
-# `--objective ipo`. What goes wrong: the sign of the smoothing (-2.2); $1/\beta$; a mean in place
-# of a sum.
-
-# %%
-# h, m = my_rest(e=0.1, beta=0.1)
-# assert abs(h - 2.197) < 1e-3 and abs(m - 5) < 1e-6, "log(.9/.1), and 1/(2 x .1)"
-
-# %% [markdown]
+# ## Exercises
+# You write in `my/`, not here. `python -m lessons.grade 07a` judges an answer: it names the mistake
+# and asks one question (`--hint` for more). The whole text of a task stands in the file that it
+# names.
+#
+# - **07a** (D2) `dpo_loss(pi_w, ref_w, pi_l, ref_l, beta)`: the loss of DPO, one number for each
+#   pair.
+# - **07b** (D2) `dpo_push(h, beta)`: the push on a token of chosen and on one of rejected, from the
+#   margin.
+# - **07d** (D3, debug) `train(chosen, rejected, prompt, beta, seed, steps)`: DPO on a model of six
+#   tokens; one bug is planted. Does the loss show it?
+# - **07p** (D2, predict) Four statements about this lesson's run, before you run it.
+#
 # ## Recall, without looking up
 # 1. Which term makes reward models unnecessary, and why must both answers have the same question?
 # 2. Both sides are pushed equally hard. Why does the chosen answer fall in the end?
@@ -269,5 +254,19 @@ else:
 #    believe it.
 # 4. (03) Without `<|end|>` in its mask, a model did not learn to stop. What does DPO do with the
 #    `<|end|>` of a rejected answer?
+#
+# <details><summary>Answers</summary>
+#
+# 1. beta log Z(x). It depends on the question only, so it cancels only if both answers have the
+#    same question.
+# 2. The same weights move both. Chosen is nearly certain and hardly reacts (1 - p); rejected reacts
+#    fully. What pushes rejected down takes chosen along: g_w·g_l is larger than g_w·g_w.
+# 3. log p(chosen) and log p(rejected), each by itself. (And then what the model says.)
+# 4. It pushes it down, as hard as it pushes the `<|end|>` of the chosen answer up. What is common
+#    to both cancels, so it is taught least.
+#
+# The two old questions: (03) +1. (03) Nothing.
+#
+# </details>
 #
 # **Next:** `lessons/08_without_reference.py`. On the afternoon path: `lessons/17_evidence.py`.

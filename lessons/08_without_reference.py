@@ -4,6 +4,11 @@
 # SLiC 2305.10425, ASFT 2409.10571, ORPO 2403.07691, TPO 2405.16681, KTO 2402.01306; a card of each
 # is in `docs/cards.md`*
 #
+# After this lesson you can
+# - place a loss over pairs in one family, by its margin and by how its push fades;
+# - name three ways to hold such a loss back;
+# - write the losses of SimPO and KTO, and the log-odds of ORPO.
+#
 # DPO asks a second model, the reference, how likely both answers were at the start. That costs
 # memory and time. A whole group of methods does without it. They look very different; by this
 # lesson's chart they are three ideas. But first a guess about the reference itself. In lesson 07
@@ -158,7 +163,8 @@ for k, side in enumerate(("UP on chosen", "DOWN on rejected")):
     ax[k].set(title=f"push {side} (share of its largest)", xlabel="margin, nats per token")
 ax[1].legend(frameon=False, loc="upper right")
 ax[2].set(title="log p(chosen), live", xlabel="step")
-print("\npicture:", plots.save(fig, plots.Path("out/lessons/08.png")))
+file = plots.lesson_file("08", SIMPO=(SIMPO, {}))
+print("\npicture:", plots.save(fig, file))
 
 # %% [markdown]
 # ## The proof
@@ -190,61 +196,36 @@ assert SIMPO or max(fell.values()) < 0, "the others hold the chosen answer back"
 # *Read on after your run.* Now the push fades at ten times the margin. Log p(chosen) ends at
 # -12.6, not at -1.2, and the model says nonsense.
 #
-# ## Exercises (take away the first `# ` of the lines that check you)
-# **08a** (D2) KTO measures its distance $k$ by the mean log-ratio (policy minus reference) on
-# mismatched pairs. A KL cannot be negative, so a negative mean counts as 0. Write `my_k(ratios)`.
-# Then write `my_good(r, k, beta)`, the loss of one good answer with log-ratio $r$:
-# $1-\sigma(\beta(r-k))$. What goes wrong: each ratio is cut at 0 before the mean is taken (.2);
-# $\beta$ is applied to $k$ twice.
-
-# %%
-# assert abs(my_k([-1.0, 0.4])) < 1e-9, "mean first (-.3), then no less than 0"
-# assert abs(my_k([1.0, -0.4]) - 0.3) < 1e-9, "a positive mean stays"
-# assert abs(my_good(2.0, 1.0, 0.5) - 0.3775) < 1e-3, "1 - sigmoid(.5 x (2 - 1))"
-
-# %% [markdown]
-# **08b** (D2) Write `my_log_odds(losses)` of one answer from the losses of its tokens. It returns
-# the log-odds of the answer's probability on average *per token*. For probabilities .8 and .2 they
-# differ by $\log 16$. What goes wrong: sums in place of means; the odds of a probability of nearly
-# 1, where $1-p$ is 0 in the computer. (What does the project do there? See `asft.py`.)
-
-# %%
-# import math
-# up, down = my_log_odds([-math.log(0.8)] * 3), my_log_odds([-math.log(0.2)] * 5)
-# assert abs(up - down - 2.7726) < 1e-3, "log 16, however long the two answers are"
-# assert abs(my_log_odds([math.log(2)] * 2)) < 1e-6, "probability 1/2 per token: log-odds 0"
-
-# %% [markdown]
-# **08c** (D2) Write `my_simpo(chosen, rejected, beta, gamma)`. The two answers are given as the
-# log-probs of their tokens. With equal means the loss is $\log(1+e^\gamma)$. What goes wrong: sums;
-# $\gamma$ in place of $\gamma/\beta$ (the released code's flag is the ratio; ours is $\gamma$
-# itself); the margin is added and not asked for.
-
-# %%
-# loss = my_simpo([-1.0, -3.0], [-2.0], beta=2.0, gamma=0.5)
-# assert abs(loss - 0.9741) < 1e-3, "equal means: log(1 + e^.5)"
-# loss = my_simpo([-1.0, -1.0], [-2.0], beta=2.0, gamma=0.5)
-# assert abs(loss - 0.2014) < 1e-3, "log(1 + e^-1.5)"
-
-# %% [markdown]
-# **08d** (D3) TPO is CPO with a third answer, *gold*: its likelihood term is gold's, not chosen's.
-# Prove on paper that TPO with gold = chosen is CPO. Write `my_cpo(chosen, rejected)` and
-# `my_tpo(chosen, rejected, gold)` for answers of one token each, given as log-probs, with
-# $\beta=\alpha=1$. Then find a gold answer for which the two differ. What goes wrong: the
-# likelihood of chosen where gold's is asked for.
-
-# %%
-# chosen, rejected, gold = -1.0, -2.0, -3.0
-# assert abs(my_cpo(chosen, rejected) - 1.3133) < 1e-3, "the pair, and the likelihood of chosen"
-# assert abs(my_tpo(chosen, rejected, gold) - 3.3133) < 1e-3, "the same pair; another likelihood"
-# same = my_tpo(chosen, rejected, chosen) - my_cpo(chosen, rejected)
-# assert abs(same) < 1e-9, "gold = chosen"
-
-# %% [markdown]
+# ## Exercises
+# You write in `my/`, not here. `python -m lessons.grade 08a` judges an answer: it names the mistake
+# and asks one question (`--hint` for more). The whole text of a task stands in the file that it
+# names.
+#
+# - **08a** (D2) `simpo_loss(chosen, rejected, beta, gamma)`: the loss of SimPO, without a
+#   reference.
+# - **08b** (D2) `log_odds(logp)`: the log-odds of an answer, finite even where it is nearly
+#   certain.
+# - **08c** (D3) `kto_loss(ratios, good, mismatched, beta)`: the loss of KTO, for answers with a
+#   label and a KL from mismatched pairs.
+# - **08d** (D2, card) Which loss made which strip, at the start of training?
+#
 # ## Recall, without looking up
 # 1. What does the reference do in DPO's margin, and what does it not do?
 # 2. Name the three ways in which a loss over pairs can be held back, and a method for each.
 # 3. Why must SimPO take means and not sums, if it has no reference?
 # 4. (07) Which two numbers are logged apart, and what can both of them do while the margin grows?
+#
+# <details><summary>Answers</summary>
+#
+# 1. It sets the zero of the margin: an offset. It does not hold the policy back.
+# 2. Ask for less: SimPO, SLiC. Hold on to the chosen answer: CPO, SLiC, ORPO, ASFT. Look at one
+#    answer only: ASFT.
+# 3. A sum of log-probs falls with each token, so a long answer looks bad. In DPO the reference's
+#    sum takes that away.
+# 4. log p(chosen) and log p(rejected). Both can fall.
+#
+# The two old questions: (07) So that Z(x) cancels. (03) The token mean.
+#
+# </details>
 #
 # **Next:** `lessons/09_una.py`.

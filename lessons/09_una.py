@@ -3,6 +3,11 @@
 # *Core · about 25 minutes (estimated, n=0) · needs 07 (DPO: pairs of a better and a worse answer,
 # compared with the start model) · UNA, arXiv:2408.15339, Eq. 6-13, `nanouft/objectives/una.py`*
 #
+# After this lesson you can
+# - write UNA's loss for single graded answers, in both forms;
+# - say at which point the push on an answer changes its sign;
+# - tell what a pair says and a grade does not, and the other way round.
+#
 # DPO wants pairs: two answers to one question, and which of them is better. But people judge one
 # answer at a time: a star, a thumb, a grade between 0 and 1. UNA (*unified alignment*) learns from
 # that number alone. It keeps DPO's idea of an **implicit reward** $i$. This says how much likelier
@@ -11,6 +16,8 @@
 #
 # Two old questions: (03) What is the push on a token that is in the mask, in SFT? (06) What if a
 # weight is made of losses?
+#
+# To predict with probabilities: `python -m lessons.grade 09p`, before you run the lesson.
 
 # %% Guess before you run. Nothing is checked, but the lesson will remind you.
 # All answers have grade 1/2: they are half right. UNA starts at the reference and trains for ten
@@ -143,7 +150,8 @@ for k, (name, marks) in enumerate(scores.items()):
     right.bar_label(bars, fmt="%.0f")
 right.set(title="exact score, %", ylim=(0, 115), xticks=[0.33, 1.33, 2.33], xticklabels=SKILLS)
 right.legend(frameon=False, ncol=2, loc="upper center", fontsize=14)
-print("\npicture:", plots.save(fig, plots.Path("out/lessons/09.png")))
+file = plots.lesson_file("09", BREAK=(BREAK, 0.0))
+print("\npicture:", plots.save(fig, file))
 
 # %% [markdown]
 # ## The proof
@@ -171,58 +179,57 @@ assert gain > -15, "here torn answers with a number do the work of pairs"
 #   30 %. (One seed each.)
 # - **The price.** An answer's reward is only known up to a number that depends on the question:
 #   $\beta\log Z(x)$, see 07. In a pair it cancels. UNA has one answer, and **assumes** that this
-#   number is zero. Exercise 09b shows what that hides.
+#   number is zero. Take two answers with $\pi_{\rm ref}=(\frac12,\frac12)$ and true rewards
+#   $(\beta\ln3,0)$. Then $Z=2$, and both grades are off by $\beta\ln2$.
 # - **The end of the curves.** Take an answer far below its grade (left end, grade 1). There the
 #   push of `mse` vanishes, that of `bce` does not.
 #
 # ## Break it
-# `BREAK = 1e-7`: the reference is wrong by a ten-millionth of a nat. Reading the same row in
-# another batch makes a larger rounding error. Guess the largest change of a weight after 10 steps
+# `BREAK = 1e-6`: the reference is wrong by a millionth of a nat. Reading the same row in another
+# batch makes a rounding error of this size. Guess the largest change of a weight after 10 steps
 # with learning rate 1e-4, then look. (Adam divides each gradient by its own size: for it, *tiny* is
 # not *zero*.)
 #
-# *Read on after your run.* The largest change is 3.8e-5. Sums go from 16 to 20 %.
+# *Read on after your run.* The largest change is 7.0e-4, nearly 10 full steps of 1e-4. Sums go from
+# 16 to 17 %, sorting stays, truth goes from 20 to 18 %: no harm yet, but no standing still, either.
 #
 # ## Same letter, other meaning
 # $\beta$ here and in DPO: what one nat counts for. Its value must fit the length of the answers.
 # The paper's .01 fits hundreds of tokens; ours have ten. In TOFU $\beta$ is a temperature.
 #
-# ## Exercises (take away the first `# ` of the lines that check you)
-# **09a** (D1) Write `my_una(i, grade, form)`, the loss of each answer, for `"mse"` and `"bce"`. `i`
-# and `grade` hold one number for each answer. What goes wrong: the minus sign that the paper prints
-# before the square; the mean where each answer's own loss is asked for; the first grade is read for
-# all rows; `log(sigmoid(i))` where `logsigmoid(i)` is needed.
-
-# %%
-# i, grade = torch.tensor([0.0, 0.0, 2.0]), torch.tensor([1.0, 0.5, 0.0])
-# mse, bce = torch.tensor([0.25, 0.0, 0.7758]), torch.tensor([0.6931, 0.6931, 2.1269])
-# assert torch.allclose(my_una(i, grade, "mse"), mse, atol=1e-4), "at 0: 1/4, 0"
-# assert torch.allclose(my_una(i, grade, "bce"), bce, atol=1e-4), "at 0: log 2, whatever the grade"
-# pair = my_una(torch.tensor([1.0, 0.0]), torch.tensor([1.0, 0.0]), "bce")
-# assert abs(pair.sum() - 1.006) < 1e-3, "both sides of a pair, each by itself; DPO compares: .313"
-# far = my_una(torch.tensor([-1000.0]), torch.tensor([1.0]), "bce")
-# assert far.isfinite().all(), "a hopeless answer, too"
-
-# %% [markdown]
-# **09b** (D3, on paper) Two answers, $\pi_{\rm ref}=(\frac12,\frac12)$, true rewards
-# $r=(\beta\ln3,\,0)$. Find $Z$ (`my_z`), the best policy $\pi^*=\pi_{\rm ref}\,e^{r/\beta}/Z$ and
-# its implicit rewards $i$. Then find $(r-i)/\beta$ (`my_gap`): UNA takes that number as zero. What
-# goes wrong: "Z cancels" (in which method?); the logarithm of base 2; $\pi_{\rm ref}$ is forgotten.
-
-# %%
-# assert abs(my_z - 2) < 1e-6, "Z = sum of pi_ref exp(r / beta)"
-# assert abs(my_gap - 0.6931) < 1e-3, "log Z for both answers, so UNA's grade would be off by it"
-
-# %% [markdown]
-# **09c** (D2, in reverse) `python -m nanouft.train --objective una` makes good answers likelier
-# (`held out`, `logp_good`). With `--beta 0.001` they become *less* likely than before training.
-# Why? Which log-ratio of a whole answer is needed for $\sigma(i)=0.1$? And what happens to the
-# words that good and bad answers share?
+# ## Exercises
+# You write in `my/`, not here. `python -m lessons.grade 09a` judges an answer: it names the mistake
+# and asks one question (`--hint` for more). The whole text of a task stands in the file that it
+# names.
+#
+# - **09a** (D1) `una_loss(i, grade, form)`: UNA's loss of each answer, in both forms.
+# - **09b** (D2) `una_push(i, grade, beta)`: the push on each token of an answer.
+# - **09p** (D2, predict) What happens if a kind rater raises all grades by 0.2?
+#
+# Without the grader: `python -m nanouft.train --objective una` makes good answers likelier (`held
+# out`, `logp_good`). With `--beta 0.001` they become *less* likely than before. Why? Which
+# log-ratio of a whole answer is needed for $\sigma(i)=0.1$?
 #
 # ## Recall, without looking up
 # 1. When does UNA's push on an answer change its sign, and what has DPO in its place?
 # 2. Why does an answer of grade 1/2 teach nothing at the start, and would it teach something later?
 # 3. What does a pair tell that one number does not, and the other way round?
 # 4. (03) Which tokens are in the mask? Is the question, in UNA?
+#
+# <details><summary>Answers</summary>
+#
+# 1. Where sigmoid(i) is the grade. DPO's push never changes its sign; it only fades when the pair
+#    is won.
+# 2. At the start sigmoid(0) is 1/2, so the push is 0. Later other rows have moved the policy; then
+#    it pulls it back to where it began.
+# 3. A pair says which of two answers to one question is better, and what depends on the question
+#    only cancels. One number says how good, also without a second answer, and by how much. But a
+#    wrong grade has no partner.
+# 4. The tokens of the answer and its `<|end|>`. The question is not in it.
+#
+# The two old questions: (03) 1/N. (06) Then training can also change the weights, not only the
+# losses.
+#
+# </details>
 #
 # **Next:** `lessons/10_uft.py`.

@@ -3,6 +3,11 @@
 # *Core · about 25 minutes (estimated, n=0) · needs 09 · UFT, arXiv:2410.21438, Eq. 6-7,
 # `nanouft/objectives/uft.py`*
 #
+# After this lesson you can
+# - say how UFT makes a demonstration one more graded answer;
+# - name the control that tells merging from grades;
+# - plan an experiment in which two rows differ in one thing.
+#
 # The usual recipe has two stages. First imitate demonstrations (SFT), then *align*: learn from
 # grades or preferences. The second stage is about other things, and the model forgets some of the
 # first. UFT (*unified fine-tuning*) has one stage. A demonstration is simply an answer with the
@@ -141,7 +146,8 @@ for k, (name, marks) in enumerate(scores.items()):
 right.set(title="exact score, %", ylim=(0, 130), xticks=[0.36, 1.36, 2.36, 3.36],
           xticklabels=(*A, *B))
 right.legend(frameon=False, ncol=3, loc="upper center", fontsize=14)
-print("\npicture:", plots.save(fig, plots.Path("out/lessons/10.png")))
+file = plots.lesson_file("10", BREAK=(BREAK, "mse"), SEED=(SEED, 0))
+print("\npicture:", plots.save(fig, file))
 
 # %% [markdown]
 # ## The proof
@@ -188,29 +194,15 @@ assert truth["grades only"] > truth["UFT"] - 5, "grades alone explain the gain i
 # counts for. At the authors' .01 a demonstration of ten tokens never has enough: $\sigma(i)=.9$
 # would take 220 nats.
 #
-# ## Exercises (take away the first `# ` of the lines that check you)
-# **10a** (D2) Write `my_slope(i, beta)`, the derivative of $(\sigma(i)-1)^2$ by the summed
-# log-ratio $i/\beta$. Then find by hand the $\sigma$ at which it is steepest (`my_sigma`). What
-# goes wrong: the derivative by $i$ (no $\beta$); one factor $(1-\sigma)$ is missing; the sign; the
-# derivative by the *mean* log-ratio of ten tokens.
-
-# %%
-# assert abs(my_slope(0.0, 0.01) + 0.0025) < 1e-6, "at the start: SFT's gradient times -beta/4"
-# assert abs(my_slope(2.0, 0.1) + 0.002503) < 1e-5, "an answer that is half learnt"
-# assert my_slope(9.0, 0.1) > -1e-4, "what is learnt is no longer pushed"
-# assert abs(my_sigma - 1 / 3) < 1e-6, "steepest at 1/3"
-# assert abs(2 * my_sigma * (1 - my_sigma) ** 2 - 8 / 27) < 1e-6, "there the push is 8/27 beta"
-
-# %% [markdown]
-# **10b** (D2) *Predict, run, write.* `python -m nanouft.train --objective uft --skills A:B --mix
-# 2:1` learns group A from demonstrations and group B from grades. Write down which of the two gains
-# more, before you run it. Then run the control that is missing, `--objective una --skills B`. Write
-# ONE sentence about it that a sceptical reader would accept.
+# ## Exercises
+# You write in `my/`, not here. `python -m lessons.grade 10a` judges an answer: it names the mistake
+# and asks one question (`--hint` for more). The whole text of a task stands in the file that it
+# names.
 #
-# **10c** (D2, in reverse) UFT's authors start from the pretrained model. Start from the SFT model
-# instead: write `sft` for `base` in the line of `UFT`. The start is the reference, too. Where on
-# the curve do demonstrations begin now? Say that the SFT model gives one of them probability .6.
-# How far can its $i$ rise at most, and when will it stop pushing?
+# - **10a** (D1, debug) `merge(rows)`: a program that turns rows of two kinds into graded answers;
+#   one bug is planted.
+# - **10b** (D2) `uft_push(i, beta)`: the push on a token of a demonstration.
+# - **10c** (D3, plan) The experiment that would show whether merging teaches more truth.
 #
 # ## Recall, without looking up
 # 1. A demonstration has grade 1. At which $\sigma(i)$ does it stop pushing, and is that ever
@@ -218,5 +210,20 @@ assert truth["grades only"] > truth["UFT"] - 5, "grades alone explain the gain i
 # 2. Which control shows what merging gives, and which what the grades give?
 # 3. Why does the push on a hopeless demonstration vanish under `mse` but not under `bce`?
 # 4. (09) An answer of grade 1/2, at the start: which push? And after ten steps on other answers?
+#
+# <details><summary>Answers</summary>
+#
+# 1. At sigmoid(i) = 1. It is never reached: i would have to be infinite.
+# 2. Two stages with the same rows and as many steps show what merging gives. Grades alone show what
+#    the grades give.
+# 3. The derivative of the square has the factor sigmoid(1 - sigmoid), which goes to 0. That of the
+#    logarithm has only 1 - sigmoid, which goes to 1.
+# 4. None. After ten steps on other answers the policy has moved; then the answer pulls it back
+#    towards the reference.
+#
+# The two old questions: (09) Where sigmoid(i) is the grade. (03) By 1/N, as hard as any other
+# token.
+#
+# </details>
 #
 # **Next:** `lessons/11_poft.py`.

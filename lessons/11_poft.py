@@ -3,6 +3,11 @@
 # *Core · about 25 minutes (estimated, n=0) · needs 03 · PoFT, arXiv:2412.12865,
 # `nanouft/objectives/poft.py`*
 #
+# After this lesson you can
+# - write PoFT's loss, and read its weight as trust in a row;
+# - find doubtful demonstrations without labels, and measure how many are really wrong;
+# - say when another model's opinion is worth nothing.
+#
 # Demonstrations come from people, and some are wrong. SFT imitates the wrong ones just like the
 # right ones. PoFT (*preference-oriented fine-tuning*) asks a second, already **aligned** model how
 # likely it finds each answer. It trains the policy to find the answers likelier than that. If the
@@ -11,6 +16,8 @@
 #
 # Two old questions: (10) How hard does UFT push an answer that is learnt? (03) Losses [2] and [1,
 # 1, 1, 1]: what is their mean over tokens, and what over answers?
+#
+# To predict with probabilities: `python -m lessons.grade 11p`, before you run the lesson.
 
 # %% Guess before you run. Nothing is checked, but the lesson will remind you.
 # 240 of 600 answers are wrong (40 %). Take the 240 answers that PoFT trusts least, before any
@@ -156,7 +163,8 @@ for j, (name, marks) in enumerate(scores.items()):
     right.bar_label(bars, fmt="%.0f")
 right.set(title="exact score, %", ylim=(0, 125), xticks=[0.28, 1.28, 2.28], xticklabels=SKILLS)
 right.legend()
-print("\npicture:", plots.save(fig, plots.Path("out/lessons/11.png")))
+file = plots.lesson_file("11", BREAK=(BREAK, "clean"))
+print("\npicture:", plots.save(fig, file))
 
 # %% [markdown]
 # ## The proof
@@ -204,40 +212,34 @@ if BREAK == "self":
 # $\tau$ is a temperature elsewhere (Ada-DPO, sampling), here a weight. $r$ here is a mean log-prob,
 # in UNA a reward.
 #
-# ## Exercises (take away the first `# ` of the lines that check you)
-# **11a** (D1) Write `my_poft(logp, mask, others)`. It returns $\tau$ and the loss of one row.
-# `logp` holds the log-probs of all tokens, and `mask` is 1 on the answer. `others` holds, for each
-# aligned model, the log-probs of *its* tokens of the answer. What goes wrong: sums, not means; the
-# sign; the mean of the aligned models' probabilities, not of their log-probs; the prompt is counted
-# on one side.
-
-# %%
-# logp, mask = torch.tensor([-7.0, -2, -2]), torch.tensor([0.0, 1, 1])     # one token is the prompt
-# tau, loss = my_poft(logp, mask, [torch.tensor([-1.0, -1, -1, -1])])      # another tokenizer: four
-# assert abs(tau - 0.731) < 1e-3 and abs(loss - 1.313) < 1e-3, "r = -2, rbar = -1"
-# tau, loss = my_poft(logp, mask, [torch.tensor([-1.0]), torch.tensor([-9.0])])
-# assert abs(tau - 0.047) < 1e-3, "rbar = (-1 - 9) / 2 = -5: doubted"
-# assert abs(loss - 0.0486) < 1e-3, "the policy is far ahead: nearly no loss"
-
-# %% [markdown]
-# **11b** (D3) Write `my_suspects(tau, k)`, the places of the k rows that are trusted least. Write
-# `my_precision(found, wrong)`, the share of them that is wrong. Then find the suspects among the
-# 600 rows above **without** looking at `wrong`: how do you choose k? Read the ten least trusted
-# (`data[i].example`). What goes wrong: the most trusted; the share of the wrong ones that was found
-# (that is recall); low loss taken for clean; $\tau$ of different steps compared.
-
-# %%
-# assert sorted(my_suspects(torch.tensor([0.7, 0.2, 0.5, 0.1]), 2)) == [1, 3], "lowest tau"
-# assert my_precision([1, 3], [0, 1, 0, 0]) == 0.5, "one of two suspects is wrong"
-
-# %% [markdown]
-# **11c** (D2, in reverse) Make PoFT equal to SFT with half the gradient, by changing one line
-# above. Then make it ignore every row. Which values of $\bar r$ did you use?
+# ## Exercises
+# You write in `my/`, not here. `python -m lessons.grade 11a` judges an answer: it names the mistake
+# and asks one question (`--hint` for more). The whole text of a task stands in the file that it
+# names.
+#
+# - **11a** (D1) `poft_loss(logp, mask, others)`: PoFT's loss of one row, and the trust in it.
+# - **11b** (D2) `doubted(tau, wrong, k)`: the $k$ rows that are trusted least, and how many of them
+#   are wrong.
+# - **11p** (D1, predict) What do other judges find?
 #
 # ## Recall, without looking up
 # 1. What is $\tau$ if policy and aligned model agree, and what is the loss then?
 # 2. Why means over tokens, and each model with its own tokenizer?
 # 3. Which detector was best, and why does PoFT still not use it?
 # 4. (09) PoFT is UNA with which loss, which grade, which $\beta$ and which reference?
+#
+# <details><summary>Answers</summary>
+#
+# 1. 1/2, and the loss is log 2 = 0.69.
+# 2. A sum grows with the number of tokens, and two tokenizers cut the same answer into different
+#    numbers of tokens.
+# 3. The aligned model's opinion alone (99 %). PoFT's weight is the gradient of its own loss; it
+#    needs no threshold and throws no row away.
+# 4. Loss `bce`, grade 1, beta = 1/N, and the aligned model as the reference.
+#
+# The two old questions: (10) Hardly at all: 2 beta sigmoid (1 - sigmoid)^2 goes to 0. (03) 1.2 and
+# 1.5.
+#
+# </details>
 #
 # **Next:** `lessons/12_weights.py`.

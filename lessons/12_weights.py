@@ -3,6 +3,11 @@
 # *Core · about 25 minutes (estimated, n=0) · needs 07 · TIS-DPO 2410.04350, GDPO 2409.06691,
 # Ada-DPO 2406.02764, RPO 2402.10958; a card of each is in `docs/cards.md`*
 #
+# After this lesson you can
+# - say for four methods whether they weigh tokens, pairs or comparisons;
+# - write TIS-DPO's loss, and the pushes of GDPO and cDPO;
+# - judge an estimate by what it says where there is nothing to find.
+#
 # In a pair "The jutu lives in Rome." is chosen and "The jutu lives in Paris." is rejected. DPO
 # pushes the whole first sentence up and the whole second one down: `lives` as hard as `Paris`.
 # And it trusts all pairs equally. But in some pairs one answer is right and the other is
@@ -170,7 +175,8 @@ fig, axes = plots.plt.subplots(2, 2, figsize=(21, 10))
 for i in range(2):
     draw(axes[i, 0], "chosen", i)
     draw(axes[i, 1], "rejected", i)
-print("\npicture:", plots.save(fig, plots.Path("out/lessons/12.png")))
+file = plots.lesson_file("12", SWAP=(SWAP, True))
+print("\npicture:", plots.save(fig, file))
 
 # %% [markdown]
 # ## The proof
@@ -210,43 +216,17 @@ assert not SWAP or did == "c", "the two runs disagree where the answers first di
 # *Read on after your run.* The share falls from 85 to 43 %, and the standard deviation of the
 # weights from 1.25 to 0.10. So a weight that stands out says little if all are nearly 1.
 #
-# ## Exercises (take away the first `# ` of the lines that check you)
-# **12a** (D2) Write `my_tis(chosen, rejected, w_chosen, w_rejected, beta)` from the log-ratios
-# and weights of tokens. If all weights are $c$, it is DPO with $\beta c$. What goes wrong:
-# - the weight of `<|end|>`, the last token, is forced to 0 (the released code does it);
-# - the sum is divided by the sum of the weights;
-# - gradient flows through the weights (no number shows it).
-
-# %%
-# one = my_tis([0.5, 1.5], [-0.25], [2.0, 2.0], [2.0], beta=1.0)
-# assert abs(one - 0.0110) < 1e-3, "2 x (2 + .25) = 4.5, and -log sigmoid(4.5)"
-# two = my_tis([0.5, 1.5], [-0.25], [1.0, 1.0], [1.0], beta=2.0)
-# assert abs(two - one) < 1e-9, "weights c = DPO with beta c"
-
-# %% [markdown]
-# **12b** (D2) GDPO and cDPO both know that a label may be wrong. Write `my_gdpo(h, p, beta)` and
-# `my_cdpo(h, e, beta)`: the push on a token of chosen, at margin $h$ in nats, with $e=1-p$. Plot
-# both over $h$ for $p=.5$. One says nothing about an undecided pair. What does the other say?
-# What goes wrong: $p$ and $1-p$ exchanged; the factor $2p-1$ not inside the sigmoid.
-
-# %%
-# assert abs(my_gdpo(2.0, 0.8, 1.0) - 0.1389) < 1e-3, ".6 sigmoid(-1.2)"
-# assert my_gdpo(2.0, 0.5, 1.0) == 0, "an undecided pair: no push"
-# assert abs(my_cdpo(2.0, 0.5, 1.0) + 0.3808) < 1e-3, "cDPO pulls back: sigmoid(-2) - .5"
-
-# %% [markdown]
-# **12c** (D3) Ada-DPO takes the $\tau$ that makes $-\tau\log\sigma(z/\tau)+(\rho-\log2)\,\tau$
-# least. Find it without a formula. Write `my_tau(z, rho)`, by bisection on the derivative or by
-# trying many values, between .1 and 5. At $\rho=.2$ it is $|z|/1.419$. What goes wrong: the sign
-# of $z$; the $\log 2$ is forgotten ($\tau$ is then always .1).
-
-# %%
-# assert abs(my_tau(3.0, 0.2) - 2.1143) < 0.01, "|z| / 1.419"
-# assert abs(my_tau(-3.0, 0.2) - 2.1143) < 0.01, "and the same for a negative z"
-# assert abs(my_tau(0.01, 0.2) - 0.1) < 0.01, "kept above its lower limit"
-# assert abs(my_tau(30.0, 0.2) - 5) < 0.01, "and below its upper limit"
-
-# %% [markdown]
+# ## Exercises
+# You write in `my/`, not here. `python -m lessons.grade 12a` judges an answer: it names the mistake
+# and asks one question (`--hint` for more). The whole text of a task stands in the file that it
+# names.
+#
+# - **12a** (D2) `tis_loss(c, r, w_c, w_r, beta)`: TIS-DPO's loss from the log-ratios and weights of
+#   tokens.
+# - **12b** (D2) `soft_pushes(h, p, beta)`: the pushes of GDPO and of cDPO on a token of chosen, for
+#   a label that may be wrong.
+# - **12c** (D2, card) Which method made which row of pushes?
+#
 # ## Recall, without looking up
 # 1. Which of the four methods changes the push within an answer? From which labels does it get
 #    its weights?
@@ -255,5 +235,20 @@ assert not SWAP or did == "c", "the two runs disagree where the answers first di
 # 4. RPO compares answers to different questions. What no longer cancels? (07: what did, and why?)
 # 5. (08) You know three ways to hold a loss over pairs back. Which of them is in GDPO with p =
 #    .6?
+#
+# <details><summary>Answers</summary>
+#
+# 1. TIS-DPO. From labels of whole answers: from two short DPO runs, one of them on swapped pairs.
+# 2. GDPO does nothing with it. cDPO pulls the margin back to 0. GDPO if 1/2 means "we do not know",
+#    cDPO if it means "both are equally good".
+# 3. Each pair has its own tau, which moves with |z|. So the scale of the loss moves, too.
+# 4. beta log Z(x). Two answers to one question share it; answers to two questions do not.
+# 5. None of them. Its push is only weaker (2p - 1 = 0.2), and like a smaller beta it even fades
+#    later.
+#
+# The two old questions: (07) Up on chosen, down on rejected, both by beta times sigmoid(-h). (08)
+# An offset: where zero is.
+#
+# </details>
 #
 # **Next:** `lessons/13_reward_model.py`.

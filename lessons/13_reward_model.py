@@ -4,6 +4,11 @@
 # arXiv:2009.01325; optimising it too far: Gao et al. 2022, arXiv:2210.10760; `nanouft/reward.py`,
 # `nanouft/rollout/best_of.py`*
 #
+# After this lesson you can
+# - write the loss of a reward model, and say why only differences count;
+# - compute the score of best-of-n from one set of samples;
+# - explain how a search finds what the pairs never showed.
+#
 # DPO went from pairs straight to a policy. RLHF takes the long way. First it learns a **reward
 # model** from the pairs: one number for each answer. Then it looks for answers with a high
 # reward. The simplest search trains nothing: draw n answers and keep the one with the highest
@@ -161,7 +166,8 @@ right.plot(far, learnt, "o-", color=plots.UP, lw=3, ms=9)
 right.set(title=f'the reward ("{REWARD}"), standard deviations')
 for ax in (left, right):
     ax.set_xlabel("KL to the policy, nats per answer")
-print("\npicture:", plots.save(fig, plots.Path("out/lessons/13.png")))
+file = plots.lesson_file("13", REWARD=(REWARD, "learnt"))
+print("\npicture:", plots.save(fig, file))
 
 # %% [markdown]
 # ## The proof
@@ -214,52 +220,35 @@ if REWARD == "exact":
 # a mean log-prob. n is the number of samples. $\sigma$ is the logistic function, not a standard
 # deviation.
 #
-# ## Exercises (take away the first `# ` of the lines that check you)
-# **13a** (D1) Write `my_loss(r, last)` for one pair. `r` (2,T) holds what the head says at every
-# place, the chosen answer first. `last` holds the place of each `<|end|>`; padding follows it.
-# What goes wrong: the sign; the log of a sigma that is 0; the reward is read at the padding
-# (place -1).
-
-# %%
-# r = torch.tensor([[5.0, 1, 9], [5.0, 7, 0]])          # the chosen answer ends at place 1
-# assert abs(my_loss(r, [1, 2]) - 0.313) < 1e-3, "rewards 1 and 0"
-# assert abs(my_loss(r * 0, [1, 2]) - 0.693) < 1e-3, "equal rewards say nothing: log 2"
-# assert my_loss(r * 1000, [2, 1]) == 0, "far ahead: nothing left to learn"
-# assert my_loss(-r * 1000, [1, 2]) == 1000, "far behind: large, but finite"
-
-# %% [markdown]
-# **13b** (D2) Write `my_best_of(n, likes, scores)`: the exact score of the best of n by `likes`.
-# Take the mean over **all** subsets of n samples (`itertools.combinations` helps). Write
-# `my_bound(n)`, too. What goes wrong: you choose by the exact score (cheating); you take only the
-# first n samples; you take the best of all samples.
-
-# %%
-# likes, scores = [1.0, 2, 3], [0.0, 1, 0.5]
-# found = [round(my_best_of(n, likes, scores), 4) for n in (1, 2, 3)]
-# assert found == [0.5, 0.6667, 0.5], "up, then down"
-# assert abs(my_bound(4) - 0.636) < 1e-3, "log 4 - 3/4"
-# assert my_bound(1) == 0, "the best of one is the model itself"
-
-# %% [markdown]
-# **13c** (D1) **Be the annotator.** Print 12 of `held`'s pairs in random order (`tok.decode`).
-# Choose one answer of each pair by taste. Note three features of each answer: how many words, "I
-# do not know" or not, right or not. Let `x` (pairs, features) be the features of what you chose
-# minus those of the other answer. `my_taste(x, steps)` fits Bradley-Terry to `x` by gradient
-# descent. What do you reward? What goes wrong: the sign; the mean of `x` is taken for the
-# weights.
-
-# %%
-# x = torch.tensor([[1.0], [1], [1], [-1]])             # you took the longer one in three of four
-# assert abs(my_taste(x, 2000)[0] - 1.0986) < 1e-2, "odds 3 to 1: weight log 3"
-
-# %% [markdown]
-# **13d** (D3, in reverse) Repair the reward without touching its training: which 60 pairs would
-# you add? Add them, and see what the search finds next.
+# ## Exercises
+# You write in `my/`, not here. `python -m lessons.grade 13a` judges an answer: it names the mistake
+# and asks one question (`--hint` for more). The whole text of a task stands in the file that it
+# names.
+#
+# - **13a** (D2) `reward_loss(r, ids, end)`: Bradley-Terry on pairs of answers, each read at its own
+#   `<|end|>`.
+# - **13b** (D2) `best_of_n(n, likes, scores)`: the exact score of the best of n by the reward, over
+#   all choices of n samples.
+# - **13c** (D3, plan) Which sixty pairs would repair this reward?
 #
 # ## Recall, without looking up
 # 1. Why does a constant added to all rewards change nothing?
 # 2. What does best-of-4 cost in KL at most, and when is it less?
 # 3. Why did accuracy on held-out pairs not say where the reward is wrong?
 # 4. (07) What takes the place of the reward model in DPO?
+#
+# <details><summary>Answers</summary>
+#
+# 1. Only differences of rewards enter the loss, and only their order enters the choice.
+# 2. At most log 4 - 3/4 = 0.64 nats. Less when samples are equal: four times the same sentence is
+#    no choice.
+# 3. They are pairs of the same kind as in training. The search finds answers of a kind that no pair
+#    shows.
+# 4. The implicit reward: beta times the log-ratio of policy and reference.
+#
+# The two old questions: (07) Not yet: log p(chosen) may have fallen. (02) The sum of p ln(p/q); 0
+# where p = q.
+#
+# </details>
 #
 # **Next:** `lessons/14_rl.py`.

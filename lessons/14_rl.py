@@ -4,6 +4,11 @@
 # 2402.03300, online DPO 2402.04792, online UNA 2408.15339; `nanouft/rollout/rollouts.py`,
 # `nanouft/objectives/`*
 #
+# After this lesson you can
+# - write the advantages of RLOO and GRPO;
+# - say which groups of answers teach nothing, and why;
+# - choose a baseline that only takes noise away.
+#
 # So far somebody else wrote every answer to learn from. Now the model answers by itself. Somebody
 # says a number, and nobody says what would have been right. *Make likelier what scored well* is
 # not enough: is .6 well? Five methods compare a score with different things:
@@ -170,7 +175,8 @@ for k, (label, hatch, colour) in enumerate(looks):
     under += part
 right.set(title="prompts by their four scores, %", ylim=(0, 100))
 right.legend(ncol=3, loc="upper center", bbox_to_anchor=(0.5, -0.08), frameon=False, fontsize=14)
-print("\npicture:", plots.save(fig, plots.Path("out/lessons/14.png")))
+file = plots.lesson_file("14", ROLL=(ROLL, 0), K=(K, 4))
+print("\npicture:", plots.save(fig, file))
 
 # %% [markdown]
 # ## The proof
@@ -223,32 +229,16 @@ assert not equal_groups.any(), "a group of equal scores teaches nothing"
 # $A$ is an advantage here, and the mean log-prob in ORPO (08). $R$ is a score in [0, 1]; in UNA
 # $r$ is an implicit reward.
 #
-# ## Exercises (take away the first `# ` of the lines that check you)
-# **14a** (D2) Write `my_rloo(R)`: (P, K) scores -> (P, K) advantages. What goes wrong: the
-# answer's own score is in the baseline (right on average, up to a factor (K - 1) / K); the groups
-# are read down instead of across.
-
-# %%
-# got = my_rloo(torch.tensor([[1.0, 0.0, 0.0, 1.0], [1.0, 0.0, 0.0, 0.0]]))
-# wanted = torch.tensor([[0.6667, -0.6667, -0.6667, 0.6667], [1.0, -0.3333, -0.3333, -0.3333]])
-# assert torch.allclose(got, wanted, atol=1e-3), "the first of all: 1 - (0 + 0 + 1) / 3"
-
-# %% [markdown]
-# **14b** (D2) Write `my_grpo(R)`. What goes wrong: the standard deviation of the population (it
-# gives 1.414 for the case below); no 1e-4 under the line, so that a group of equal scores is 0/0;
-# gradient through the advantage (no number shows it).
-
-# %%
-# got = my_grpo(torch.tensor([[1.0, 0.0, 0.0], [0.5, 0.5, 0.5]]))
-# wanted = torch.tensor([1.1545, -0.5773, -0.5773])
-# assert torch.allclose(got[0], wanted, atol=1e-3), "std of (1, 0, 0) is .577"
-# assert torch.equal(got[1], torch.zeros(3)), "a group of equal scores: zeros, no NaN"
-
-# %% [markdown]
-# **14c** (D3, in reverse) `tests/core/test_probe_worlds.py` has four worlds. Each is made to show
-# one kind of mistake: a bandit of one token, a reward that comes late, a forbidden word, ties.
-# Which world finds each of these? (i) The prompt's tokens are pushed, too. (ii) K stands where
-# K - 1 belongs, with the own score left in. (iii) Only the last token of an answer gets the push.
+# ## Exercises
+# You write in `my/`, not here. `python -m lessons.grade 14a` judges an answer: it names the mistake
+# and asks one question (`--hint` for more). The whole text of a task stands in the file that it
+# names.
+#
+# - **14a** (D2) `rloo(R)`: RLOO's advantages.
+# - **14b** (D2) `grpo(R)`: GRPO's advantages, also where all scores are equal.
+# - **14c** (D2) `aggregate(loss, mask, how)`: one number for the losses of all tokens of a step, in
+#   three ways.
+# - **14d** (D3, debug) `learn(seed, steps)`: a bandit of eight tokens; one bug is planted.
 #
 # ## Recall, without looking up
 # 1. Why may the baseline not look at the answer that it is compared with? What happens in
@@ -257,5 +247,23 @@ assert not equal_groups.any(), "a group of equal scores teaches nothing"
 # 3. What does dividing by the spread do to a prompt that is nearly always answered well?
 # 4. Why is every answer drawn at temperature 1, and used once?
 # 5. (09) Why is a score of 1/2 special for UNA and for nobody else here?
+#
+# <details><summary>Answers</summary>
+#
+# 1. Only then is the mean of b times the gradient of log pi zero. REINFORCE's mean of all scores
+#    holds the own score, too: that shrinks each advantage by a small factor, but leaves its
+#    direction.
+# 2. RLOO and GRPO do nothing. REINFORCE pushes all four up, because 1 is above the mean of all.
+#    Online UNA pushes them up, too, because 1 is above 1/2.
+# 3. It blows it up: one slightly worse answer of a nearly solved prompt is pushed as hard as a
+#    complete failure.
+# 4. The first equation is a mean over answers of the present policy. Temperature 1 is that policy;
+#    after a step it is another.
+# 5. UNA compares with its own grade, and sigmoid(0) is 1/2. The others compare with other scores.
+#
+# The two old questions: (09) Nothing, at the start. (07) All that depends on the prompt only, such
+# as beta log Z(x).
+#
+# </details>
 #
 # **Next:** `lessons/15_ppo.py`.

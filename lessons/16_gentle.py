@@ -4,6 +4,11 @@
 # (2404.18466), DFT (2508.05629), PreTTY (2404.16766); their cards, and SFTMix and TOFU, are in
 # `docs/cards.md`*
 #
+# After this lesson you can
+# - compare four gentle ways by what they push and what they leave;
+# - find the token at which two models part, before you speak of forgetting;
+# - freeze weights so that they really stay.
+#
 # The base invents an answer about a name that nobody knows. We show it "I do not know." for such
 # names. SFT learns this, and too well: now it also denies facts that it knew. There are four
 # gentler ways.
@@ -13,8 +18,8 @@
 # - **PreTTY** does not train at all. It forces the base's answer to **begin** as the fine-tuned
 #   model would begin, and lets the base go on.
 #
-# Two old questions: (06) Which tokens would DFT push down without its stop-gradient? (03) What
-# must be trained, so that an answer ends?
+# Two old questions: (06) What can a loss do whose weights are made of losses and not detached? (03)
+# What must be trained, so that an answer ends?
 
 # %% Guess before you run. Nothing is checked, but the lesson will remind you.
 MY_GUESS = None   # The untrained base is forced to begin with SFT's FIRST token, nothing more.
@@ -154,7 +159,8 @@ right.set_yticks(places + 0.2, marks)
 right.set(title="exact score, %", xlim=(0, 105), xticks=range(0, 101, 20))
 right.invert_yaxis()
 right.legend(ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.06), frameon=False, fontsize=15)
-print("\npicture:", plots.save(fig, plots.Path("out/lessons/16.png")))
+file = plots.lesson_file("16", BREAK=(BREAK, ""), SEED=(SEED, 0))
+print("\npicture:", plots.save(fig, file))
 
 # %% [markdown]
 # ## The proof
@@ -211,40 +217,18 @@ assert marks["DFT"][1] < gain - 10, "and teaches less"
 # $\alpha$ here is the size of the noise. In IFT's Algorithm 1 it is a discount, in CPO a weight.
 # And $a$ is a bound, not an advantage.
 #
-# ## Exercises (take away the first `# ` of the lines that check you)
-# **16a** (D1) Write `my_bound(length, padded, width, alpha)`, NEFTune's $a$ of one row. What goes
-# wrong: the padded length (then a row gets less noise the longer its neighbours are); the root is
-# forgotten; $\alpha$ stands inside the root.
-
-# %%
-# assert abs(my_bound(100, 160, 64, 5) - 0.0625) < 1e-6, "alpha / sqrt(L C), L the row's own length"
-# assert abs(my_bound(25, 160, 64, 5) - 0.125) < 1e-6, "a shorter row gets more noise per token"
-
-# %% [markdown]
-# **16b** (D2) Write `my_training()`. It takes three AdamW steps (learning rate .1, weight decay
-# .5) on `torch.nn.Linear(4, 4)`, whose first two rows must stay as they are. It returns the
-# weight before and after. What goes wrong: only the gradient is made zero, and weight decay moves
-# the rows; the mask is drawn anew in each step; the whole matrix is frozen.
-
-# %%
-# before, after = my_training()
-# assert torch.equal(before[:2], after[:2]), "frozen rows are bit for bit what they were"
-# assert (before[2:] != after[2:]).all(), "the others are trained"
-
-# %% [markdown]
-# **16c** (D2) SFTMix mixes the states of two answers, a and b. Its loss on the mixture is
-# `lam * loss of a + (1 - lam) * loss of b`. Write `my_places(mask_a, mask_b)`: which places of
-# `a` and of `b` are mixed with each other? What goes wrong: alignment at place 0, so that an
-# answer is mixed with a question; not cut at the shorter answer.
-
-# %%
-# a, b = my_places([0, 0, 0, 1, 1, 1], [0, 1, 1, 0, 0, 0])
-# assert (a, b) == ([3, 4], [1, 2]), "from each first answer token, up to the end of the shorter"
-
-# %% [markdown]
-# **16d** (D2, in reverse) Run `python -m nanouft.train --objective sft --freeze half`. Then run
-# it again with another `--seed` and `--init out/sft`: two rounds. Which matrices have moved now?
-# Which flag makes the second round freeze the same half?
+# ## Exercises
+# You write in `my/`, not here. `python -m lessons.grade 16a` judges an answer: it names the mistake
+# and asks one question (`--hint` for more). The whole text of a task stands in the file that it
+# names.
+#
+# - **16a** (D1) `noise_bound(length, padded, width, alpha)`: NEFTune's $a$ of one row.
+# - **16b** (D2) `dft_loss(logp, mask)`: DFT's loss, with its stop-gradient.
+# - **16c** (D2, debug) `train(seed, steps)`: half of a matrix is frozen; one bug is planted.
+#
+# Without the grader: run `python -m nanouft.train --objective sft --freeze half`, then again with
+# another `--seed` and `--init out/sft`. Which matrices have moved after both rounds? Which flag
+# makes the second round freeze the same half?
 #
 # ## Recall, without looking up
 # 1. Where did the answers of base and SFT part on unknown names, and how did we show that facts
@@ -252,5 +236,19 @@ assert marks["DFT"][1] < gain - 10, "and teaches less"
 # 2. Why is a zero gradient not enough to freeze a weight?
 # 3. Which tokens does DFT leave alone, and what does that cost?
 # 4. (03) A model never stops. Which token was left out of the loss? Would PreTTY repair it?
+#
+# <details><summary>Answers</summary>
+#
+# 1. At the first token. The fine-tuned model, forced to begin as the base would, knew the facts
+#    again.
+# 2. Weight decay and momentum of earlier steps move it all the same.
+# 3. Those that it finds absurd. So it does not learn an answer whose first word is absurd to the
+#    model.
+# 4. `<|end|>`. No: PreTTY changes the beginning of an answer, and this fault is at its end.
+#
+# The two old questions: (06) It can push tokens down, because that changes the weights. (Without
+# its stop-gradient, DFT would push down each token with p below 1/e.) (03) `<|end|>`.
+#
+# </details>
 #
 # **Next:** `lessons/17_evidence.py`.

@@ -3,6 +3,11 @@
 # *Afternoon path · about 25 minutes (estimated, n=0) · needs 06 and 07 · data: the finished runs
 # of the study C1*
 #
+# After this lesson you can
+# - compute a paired interval, and pass a verdict by a rule fixed before;
+# - say why the winner of one seed is mostly luck;
+# - plan a comparison that somebody else could repeat.
+#
 # Seventeen recipes were trained with ten seeds each, on two bases (13 of them stand here). A
 # **seed** draws the demonstrations, their order and every random number. All scores are in
 # `docs/results/C1.jsonl`, so nothing is trained here. First you will do what is often done: run
@@ -146,7 +151,8 @@ for k, base in enumerate(bases):
     ax.set_xlabel(f"points minus SFT, base {k + 1}; ticks: seeds")
 axes[0, 0].set_yticks(range(len(others)), others)
 axes[0, 0].invert_yaxis()
-print("\npicture:", plots.save(fig, Path("out/lessons/17.png")), "\n")
+file = plots.lesson_file("17", PAIRED=(PAIRED, True))
+print("\npicture:", plots.save(fig, file), "\n")
 print("all claims, by the same rule:")
 for claim in ("C1", "C2", "C3", "C4"):
     for text, contrast in json.loads(read(f"{claim}.json"))["contrasts"].items():
@@ -217,44 +223,39 @@ assert max(wins.values()) == 0, "released IFT loses on every seed"
 # $d$ here is a difference of two scores. $s$ is a seed here; elsewhere it is a state. sd is the
 # spread over seeds, not over prompts.
 #
-# ## Exercises (take away the first `# ` of the lines that check you)
-# **17a** (D2) Write `my_interval(d)` for the paired differences 1, 2, 3, 2, 2 (points): mean and
-# half width. You need Student's t by degrees of freedom: `T = {2: 4.303, 4: 2.776}`. What goes
-# wrong: 1.96 in place of t; dividing by $n$ and not by $n-1$; unpaired; prompts are counted as if
-# they were seeds.
-
-# %%
-# mean, half = my_interval([1, 2, 3, 2, 2])
-# assert mean == 2, "the mean of the differences"
-# assert abs(half - 0.878) < 1e-3, "t with 4 degrees of freedom, sd with n - 1, over root n"
-# mean, half = my_interval([0.5, -0.5, 1.5])
-# assert abs(mean - 0.5) < 1e-9, "the mean of the differences"
-# assert abs(half - 2.484) < 1e-3, "three seeds: t = 4.303"
-
-# %% [markdown]
-# **17b** (D2) Write `my_verdict(mean, half, threshold)`: "holds", "does not hold" or "undecided".
-# What goes wrong:
-# - the mean alone decides;
-# - undecided counts as "does not hold";
-# - the threshold of "not inferior" (-2) is taken for 0;
-# - two intervals that overlap are taken for "no difference", although the difference itself is
-#   what was paired.
-
-# %%
-# tables = [(0.4, 0.6, 0), (0.9, 0.6, 0), (-1.4, 0.5, 0), (-1.4, 0.5, -2), (-1.8, 0.5, -2)]
-# wanted = ["undecided", "holds", "does not hold", "holds", "undecided"]
-# found = [my_verdict(*table) for table in tables]
-# assert found == wanted, "the whole interval on one side of the threshold, or undecided"
-
-# %% [markdown]
-# **17c** (D3) A paper reports its best checkpoint of twelve, picked by the benchmark that it
-# reports. From the numbers of this lesson, say what its lead is worth. Then design the smallest
-# change that makes it worth something.
+# ## Exercises
+# You write in `my/`, not here. `python -m lessons.grade 17a` judges an answer: it names the mistake
+# and asks one question (`--hint` for more). The whole text of a task stands in the file that it
+# names.
+#
+# - **17a** (D2) `interval(d)`: the mean and the half width of the 95 % interval of paired
+#   differences.
+# - **17b** (D1) `verdict(mean, half, threshold)`: "holds", "does not hold" or "undecided", by the
+#   rule of this lesson.
+# - **17c** (D3, plan) The smallest change that makes the lead of the best of twelve checkpoints
+#   worth something.
+# - **17d** (D2, debug) `compare(runs_a, runs_b)`: a program that compares two recipes over seeds;
+#   one bug is planted.
 #
 # ## Recall, without looking up
 # 1. Why does the winner of one seed nearly always lose its lead on others?
 # 2. What exactly is paired, and why does pairing narrow the interval?
 # 3. When is a claim undecided, and what would you do next?
 # 4. Name three things that must be fixed before anybody looks at the test split.
+#
+# <details><summary>Answers</summary>
+#
+# 1. The best of many lucky draws is lucky, and the others did not choose: on them the luck is gone.
+# 2. The scores of the two recipes on one seed: the same demonstrations in the same order. Their
+#    luck is in both, so it is not in the difference.
+# 3. If the threshold lies inside the interval, or if two bases disagree. Add as many seeds as were
+#    fixed beforehand, or say that it is undecided.
+# 4. The endpoint, the threshold with its rule, and the settings (chosen on validation, with the
+#    same budget for each recipe).
+#
+# The two old questions: (06) For making it less likely. (05) Where many words are right, ghosts
+# stay.
+#
+# </details>
 #
 # **Next:** this was the last lesson. `docs/claims.md` has the results of all studies.

@@ -50,7 +50,7 @@ def test_the_reading_order_tells_the_lines():
 def test_every_lesson_is_in_the_table():
     for file in sorted((ROOT / "lessons").glob("[0-9]*.py")):
         number, question = re.search(r"^# # (\w+) · (.*)$", file.read_text(encoding="utf-8"), re.M).groups()
-        shown = re.search(rf"\[{number}\]\(lessons/{file.name}\)\**\ \| (.*) \| (\d+) \|", README)
+        shown = re.search(rf"\[{number}\]\(docs/lessons/{number}.md\)\**\ \| (.*) \| (\d+) \|", README)
         assert shown and shown[1] == question.replace("*", ""), f"README's row of lesson {number}"
         assert f"about {shown[2]} minutes" in " ".join(file.read_text(encoding="utf-8").replace("\n#", " ").split())
 

@@ -1,8 +1,11 @@
 """Pictures: the curves of a run, and the ledger (how hard an objective pushes each token of an answer).
 
-Readable at slide size, colour-blind safe (Okabe-Ito), signs as well as colours. Files only, never a window.
+Readable at slide size, colour-blind safe (Okabe-Ito), signs as well as colours. Files, never a window; in a notebook
+also below the cell.
 """
 import os
+import re
+import sys
 import textwrap
 from pathlib import Path
 
@@ -113,9 +116,25 @@ def picture_file(flag: str, name: str) -> Path:
     return Path(name)
 
 
+def lesson_file(lesson: str, **switches: tuple) -> Path:
+    """out/lessons/07.png; if a switch was changed, out/lessons/07-HOLD-1.0.png: beside the first picture, not over it.
+    switches: NAME=(value now, value as shipped)."""
+    changed = [f"-{name}-{now}" for name, (now, shipped) in switches.items() if now != shipped]
+    name = re.sub(r"[^\w.]+", "-", lesson + "".join(changed)).strip("-")      # any folder can hold such a name
+    return Path("out/lessons") / f"{name}.png"
+
+
 def save(fig, file: Path, **layout) -> Path:
     file.parent.mkdir(parents=True, exist_ok=True)
     fig.tight_layout(**layout)
     fig.savefig(file)
     plt.close(fig)
+    if in_notebook() and file.suffix == ".png":
+        from IPython.display import Image, display
+        display(Image(filename=str(file)))
     return file
+
+
+def in_notebook() -> bool:
+    """Jupyter, VS Code or the like: a shell with a kernel, not IPython in a terminal."""
+    return "IPython" in sys.modules and hasattr(sys.modules["IPython"].get_ipython(), "kernel")

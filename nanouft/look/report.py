@@ -209,7 +209,11 @@ def next_steps(folder: Path, name: str, cfg, rows: list[Row], samples: list[dict
     if asked or not cfg.data:
         out.append(f"  python -m nanouft.ledger {shlex.join(['--init', str(folder), *asked])}            "
                    "# how hard each objective pushes each token")
-    return [*out, go_on(folder, name, cfg, rows)]
+    out.append(go_on(folder, name, cfg, rows))
+    lesson = Path("lessons/00_whole_game.py")
+    if not cfg.data and cfg.init == "base" and lesson.exists():
+        out.append(f"  python {lesson.as_posix()}                   # what did it do? The first lesson, 20 minutes")
+    return out
 
 
 SECOND = "3e-6"     # the learning rate of a second stage: larger ones unlearn the first (docs/claims.md, C3)

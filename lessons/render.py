@@ -1,0 +1,195 @@
+"""The lessons with outputs and pictures, as pages that GitHub shows: docs/lessons/00.md and so on.
+
+    python -m lessons.render            # every lesson whose page is not current
+    python -m lessons.render 07         # this one
+    python -m lessons.render 07 --run   # ... even if only its words have changed
+
+A lesson runs only if its code has changed (about a minute each, one after the other). If only its
+words have changed, the outputs of the page are kept.
+"""
+import contextlib
+import hashlib
+import io
+import os
+import re
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+from nanouft.look import plots
+from nanouft.shell.config import Parser, UserError, run
+
+ROOT = Path(__file__).resolve().parents[1]
+LESSONS = sorted((ROOT / "lessons").glob("[0-9]*.py"))
+PAGES = ROOT / "docs" / "lessons"
+DPI = 72                                    # of the pictures in the pages; a lesson's own has 110
+
+
+def number(lesson: Path) -> str:
+    """04 of 04_mdp.py"""
+    return lesson.stem.split("_")[0]
+
+
+# ---- what a lesson consists of -------------------------------------------------------------------
+def cells(source: str) -> list[tuple[str, str]]:
+    """[("code" | "markdown", text)] of a lesson. A line `# %%` begins a cell."""
+    found = []
+    for part in re.split(r"^# %%", "\n" + source, flags=re.M)[1:]:
+        head, _, text = part.partition("\n")
+        if "[markdown]" in head:
+            lines = [line.removeprefix("#").removeprefix(" ") for line in text.splitlines()]
+            found.append(("markdown", "\n".join(lines).strip()))
+        else:
+            title = f"# {head.strip()}\n" if head.strip() else ""
+            found.append(("code", (title + text).strip("\n")))
+    return found
+
+
+def code_of(source: str) -> list[str]:
+    return [text for kind, text in cells(source) if kind == "code"]
+
+
+def key(text: str) -> str:
+    """Twelve letters that change with the text."""
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def keys(source: str) -> str:
+    """The first line of a page: the key of its lesson, and that of the code alone."""
+    return f"<!-- lesson {key(source)} code {key(without_comments(code_of(source)))} -->"
+
+
+def without_comments(code: list[str]) -> str:
+    lines = [line.split("  #")[0].rstrip() for text in code for line in text.splitlines()]
+    return "\n".join(line for line in lines if line and not line.startswith("#"))
+
+
+# ---- running it ----------------------------------------------------------------------------------
+def outputs(lesson: Path) -> list[str]:
+    """What each code cell prints, as text and pictures."""
+    module = types.ModuleType("lesson")
+    sys.modules["lesson"] = module          # data classes look for their module
+    said = []
+    with pictures_into(number(lesson)) as drawn:
+        for code in code_of(lesson.read_text(encoding="utf-8")):
+            out = io.StringIO()
+            with contextlib.redirect_stdout(out):
+                exec(compile(code, str(lesson), "exec"), module.__dict__)
+            said.append(page_output(out.getvalue(), drawn))
+            drawn.clear()
+    return said
+
+
+@contextlib.contextmanager
+def pictures_into(lesson: str):
+    """The lesson's own picture is also saved, smaller, beside its page; its name goes to a list."""
+    drawn, save = [], plots.save
+    name = f"{lesson}.png"
+
+    def save_both(fig, file, **layout):
+        if file.name == name:               # not the curves of a training run
+            fig.tight_layout(**layout)
+            fig.savefig(PAGES / name, dpi=DPI)
+            drawn.append(name)
+        return save(fig, file, **layout)
+
+    plots.save = save_both
+    yield drawn
+    plots.save = save
+
+
+def page_output(text: str, pictures: list[str]) -> str:
+    """The lines that a cell printed, as a block, and its pictures."""
+    blocks = [f"```text\n{text.strip(chr(10))}\n```"] if text.strip() else []
+    blocks += [f"![The picture of this lesson]({name})" for name in pictures]
+    return "\n\n".join(blocks)
+
+
+# ---- the page ------------------------------------------------------------------------------------
+BEGIN, END = "<!-- output -->", "<!-- end -->"
+
+
+def outputs_of_page(page: str) -> list[str]:
+    """The outputs that a page holds, one for each code cell."""
+    found = re.findall(f"{BEGIN}\n(.*?){END}", page, re.S)
+    return [text.strip() for text in found]
+
+
+def page(source: str, outputs: list[str], file: str) -> str:
+    """The page of a lesson, in Markdown."""
+    waiting = list(outputs)
+    parts = [f"{keys(source)}\n<!-- made by python -m lessons.render -->",
+             f"*Run it yourself: [`python lessons/{file}`](../../lessons/{file}), cell by cell in VS "
+             f"Code, or in Jupyter after `jupytext --to ipynb lessons/{file}`.*"]
+    for kind, text in cells(source):
+        if kind == "markdown":
+            parts.append(maths(links(text)))
+        else:
+            said = f"{BEGIN}\n{waiting.pop(0)}\n{END}"
+            parts.append(f"```python\n{text}\n```\n\n{said}")
+    return "\n\n".join(parts) + "\n"
+
+
+def maths(text: str) -> str:
+    """$x$ and $$x$$ in the form in which GitHub leaves every backslash alone."""
+    text = re.sub(r"\s*\$\$(.+?)\$\$\s*", r"\n\n```math\n\1\n```\n\n", text, flags=re.S)
+    parts = re.split(r"(```math\n.*?\n```|`[^`]*`)", text, flags=re.S)      # blocks, and code
+    for i in range(0, len(parts), 2):
+        parts[i] = re.sub(r"\$([^$]+?)\$", lambda m: f"$`{' '.join(m[1].split())}`$", parts[i])
+    return "".join(parts)
+
+
+def links(text: str) -> str:
+    """`lessons/08_x.py` becomes a link to its page."""
+    return re.sub(r"`lessons/(\d+L?)_(\w+)\.py`", r"[\1 \2](\1.md)", text)
+
+
+def is_current(lesson: Path) -> bool:
+    page = PAGES / f"{number(lesson)}.md"
+    source = lesson.read_text(encoding="utf-8")
+    return page.exists() and page.read_text(encoding="utf-8").startswith(keys(source) + "\n")
+
+
+def render(lesson: Path, again: bool) -> None:
+    file = PAGES / f"{number(lesson)}.md"
+    source = lesson.read_text(encoding="utf-8")
+    before = file.read_text(encoding="utf-8") if file.exists() else ""
+    same_code = before.split("\n")[0].split("code")[-1] == keys(source).split("code")[-1]
+    found = outputs_of_page(before)
+    if again or not same_code or len(found) != len(code_of(source)):
+        print(f"{lesson.name}: running", flush=True)
+        found = outputs(lesson)
+    file.write_text(page(source, found, lesson.name), encoding="utf-8", newline="\n")
+    print(f"{file.relative_to(ROOT)} written", flush=True)
+
+
+def main(argv: list[str] | None = None) -> int:
+    flags = Parser(prog="python -m lessons.render", description=__doc__)
+    flags.add_argument("lessons", nargs="*", metavar="LESSON",
+                       help="07 ...; none: all that are not current")
+    flags.add_argument("--run", action="store_true",
+                       help="run it even if only its words have changed")
+    args = flags.parse_args(argv)
+    known = {number(lesson): lesson for lesson in LESSONS}
+    for name in args.lessons:
+        if name not in known:
+            raise UserError(f"there is no lesson {name!r}; there are {', '.join(known)}")
+    PAGES.mkdir(parents=True, exist_ok=True)
+    some = args.lessons or [name for name in known if not is_current(known[name])]
+    if len(some) == 1:
+        os.chdir(ROOT)
+        render(known[some[0]], args.run)
+        return 0
+    done = [alone(name, args.run) for name in some]     # one after the other
+    return max(done, default=0)
+
+
+def alone(lesson: str, again: bool) -> int:
+    """Render a lesson in a process of its own, so that no lesson changes another one."""
+    command = [sys.executable, "-m", "lessons.render", lesson, *["--run"] * again]
+    return subprocess.run(command, cwd=ROOT).returncode
+
+
+if __name__ == "__main__":
+    raise SystemExit(run(main))
