@@ -89,7 +89,8 @@ def secret(seed_file: str | None) -> str:
     try:
         text = regular(Path(seed_file)).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as e:
-        raise UserError(f"--seed {said(seed_file)}: cannot be read ({e})") from None
+        why = getattr(e, "strerror", None) or "is no text"
+        raise UserError(f"--seed {said(seed_file)}: cannot be read ({why})") from None
     if not text:
         raise UserError(f"--seed {said(seed_file)}: is empty; write any line into it")
     return text

@@ -44,7 +44,7 @@ class Klass:
 
     @property
     def names(self) -> list[str]:
-        return sorted({result.name for result in self.results})
+        return sorted({result.name for result in self.results}, key=str.casefold)
 
 
 # ---- what is counted -----------------------------------------------------------------------------
