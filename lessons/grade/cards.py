@@ -7,7 +7,9 @@
 Each has: starter(name) -> the TOML text; judge(values, name) -> (state, mistake or None, lines).
 For the check: good(name) -> values that are right; wrong(name) -> values that make each mistake.
 """
+import contextlib
 import hashlib
+import io
 import json
 import sys
 from collections import Counter
@@ -118,7 +120,8 @@ def reveal(task: Predict, my) -> list[str]:
     if seal(numbers) not in [entry.get("hash") for entry in my.entries(task.id, "sealed")]:
         my.log(task.id, "sealed", hash=seal(numbers))
     print("The numbers are sealed. The experiment runs, about a minute ...", flush=True)
-    found = task.experiment()
+    with contextlib.redirect_stdout(io.StringIO()):
+        found = task.experiment()
     came = [bool(is_so) for is_so, _ in found]
     my.log(task.id, "reveal", hash=seal(numbers), said=numbers, came=came,
            found=[words for _, words in found], brier=round(brier(numbers, came), 4))

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from lessons.grade import class_page, klass, results, slides, submissions, worker
+from lessons.grade import class_page, klass, results, slides, worker
 from lessons.grade.results import Klass, Result
 from lessons.grade.submissions import Unreadable, clean_copy, handed_in
 from lessons.grade.task import Mistake
@@ -49,7 +49,7 @@ def tried(time: float, mistake: str | None = None, event: str = "try", **more) -
 
 
 def packed(file: Path, **members: str) -> Path:
-    """A zip; in a name __ stands for / and _. for a dot."""
+    """A zip of these texts."""
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as z:
         for name, text in members.items():
             z.writestr(name, text)
@@ -187,7 +187,8 @@ def test_equal_but_for_names():
     renamed = BIG.replace("total", "s").replace("beta", "strength").replace("(x", "(p").replace(
         "x, y", "p, q").replace("x > y", "p > q").replace("- y)", "- q)").replace("(y - x)", "(q - p)")
     assert results.tree_of(BIG) == results.tree_of(renamed.replace("def loss", 'def f')) != ""
-    assert results.tree_of(BIG) == results.tree_of(BIG.replace("    total = 0.0", '    """Mine."""\n    total = 0.0  # hm'))
+    told = BIG.replace("    total = 0.0", '    """Mine."""\n    total = 0.0  # hm')
+    assert results.tree_of(BIG) == results.tree_of(told)
     assert results.tree_of(BIG) != results.tree_of(BIG.replace("+ 1", "+ 2"))
     assert results.tree_of("def f(x):\n    return x\n") == results.tree_of("def f(") == ""
     some = [result("Ada", code=BIG), result("Bo", code=renamed), result("Cy", code=BIG.replace("+ 1", "+ 2")),
@@ -247,7 +248,8 @@ def part(text: str, heading: str) -> str:
 
 @pytest.mark.parametrize("number", LESSONS)
 def test_notes_are_complete(number):
-    lesson, notes = LESSONS[number].read_text(encoding="utf-8"), (NOTES / f"{number}.md").read_text(encoding="utf-8")
+    lesson = LESSONS[number].read_text(encoding="utf-8")
+    notes = (NOTES / f"{number}.md").read_text(encoding="utf-8")
     for heading in ("On the board", "Three likely beliefs", "What every switch prints", "If you are late"):
         assert len(part(notes, heading)) > 50, heading
     assert "@@" not in notes and len(notes.splitlines()) < 70, "one page"
@@ -305,4 +307,3 @@ def test_every_lesson_has_its_line():
 def test_limits_are_said():
     text = (NOTES / "README.md").read_text(encoding="utf-8")
     assert "It is no cage" in text and "forge" in text
-    assert submissions.FILE <= 10**6 < submissions.TOTAL
