@@ -120,8 +120,8 @@ def page(source: str, outputs: list[str], file: str) -> str:
     """The page of a lesson, in Markdown."""
     waiting = list(outputs)
     parts = [f"{keys(source)}\n<!-- made by python -m lessons.render -->",
-             f"*Run it yourself: [`python lessons/{file}`](../../lessons/{file}), cell by cell in VS "
-             f"Code, or in Jupyter after `jupytext --to ipynb lessons/{file}`.*"]
+             f"*Run it yourself: [`python lessons/{file}`](../../lessons/{file}), cell by cell in "
+             f"VS Code, or in Jupyter after `jupytext --to ipynb lessons/{file}`.*"]
     for kind, text in cells(source):
         if kind == "markdown":
             parts.append(maths(links(text)))

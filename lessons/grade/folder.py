@@ -61,7 +61,7 @@ class My:
     @property
     def name(self) -> str:
         file = self.path / "name.txt"
-        return file.read_text(encoding="utf-8").strip() if file.exists() else ""
+        return file.read_text(encoding="utf-8", errors="replace").strip() if file.exists() else ""
 
     def call_me(self, name: str) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
@@ -96,7 +96,7 @@ class My:
     def entries(self, task: str = "", event: str = "") -> list[dict]:
         """What the log says, oldest first; of one task, of one kind of event."""
         file = self.path / "log.jsonl"
-        lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else []
         found = [entry for entry in map(read_entry, lines) if entry]
         return [e for e in found if task in ("", e["task"]) and event in ("", e["event"])]
 

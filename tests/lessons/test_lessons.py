@@ -313,7 +313,8 @@ def test_exercises_are_those_of_the_grader(lesson):
 def test_a_lesson_holds_what_its_tasks_refer_to(lesson):
     text = markdown(lesson)
     for task in tasks_of(lesson):
-        assert re.search(rf"^#+ (.* · )?{re.escape(task.heading)}", text, re.M), f"{task.id}: no heading {task.heading!r}"
+        heading = rf"^#+ (.* · )?{re.escape(task.heading)}"
+        assert re.search(heading, text, re.M), f"{task.id}: no heading {task.heading!r}"
     assert "# assert" not in lesson.read_text(encoding="utf-8"), "checks of exercises are in the grader"
 
 
