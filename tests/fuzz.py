@@ -37,7 +37,7 @@ GOOD = ("ok", "clean error", "still going")
 BAD = ("traceback", "crash", "never starts", "raw control characters", "silently different", "other exit code")
 ENOUGH, MOST = 8, 60            # seconds: a line that has begun may go on for so long; one that has not, for so long
 MEMORY = 12 * 2**30             # address space of a child
-FEW = {"lines": 25, "runs": 10, "models": 10, "kills": 3, "environments": 1}        # of --short, for the suite
+FEW = {"lines": 12, "runs": 6, "models": 6, "kills": 2, "environments": 1}        # of --short, for the suite
 
 
 @dataclass

@@ -96,7 +96,8 @@ class My:
     def entries(self, task: str = "", event: str = "") -> list[dict]:
         """What the log says, oldest first; of one task, of one kind of event."""
         file = self.path / "log.jsonl"
-        lines = file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else []
+        text = file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
+        lines = text.splitlines()
         found = [entry for entry in map(read_entry, lines) if entry]
         return [e for e in found if task in ("", e["task"]) and event in ("", e["event"])]
 

@@ -7,7 +7,7 @@ What to expect: JSON lists, JSON lines, gzip and parquet are told by content, CS
 cannot be read stands in the list as its UserError; a file that cannot be read raises one. Parquet files, data sets
 saved by `datasets` and hub names need `pip install nanouft[hf]`; all else is the standard library.
 Simplified: everything is read into memory at once; of a data set with several splits only "train" is read, unless
-another is named (owner/name:test, or owner/name/config:test on the hub).
+another is named (hub:owner/name:test, or hub:owner/name/config:test).
 """
 import csv
 import gzip
@@ -26,7 +26,8 @@ from nanouft.shell.text import DoubleKey, loads, regular
 ENDINGS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")        # in a folder; each also with .gz
 SAVED = ("dataset_info.json", "dataset_dict.json")                          # what marks a data set on disk
 HELD_OUT = re.compile(r"(test|val|valid|validation|dev|eval)([^a-z].*)?", re.I)
-HUB = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(/[\w.-]+)?(:[\w.-]+)?")
+HUB = "hub:"                        # before a name on the hub: a path with a typing error shall not be looked up there
+MOST_ROWS = 5_000_000               # of a parquet file: a small one can hold a number of rows that fills the memory
 LARGEST = 2 ** 32                   # bytes that a packed file may unpack to
 
 Items = list[tuple[str, Any]]         # (place, what stands there: an object, or why there is none)
@@ -35,14 +36,15 @@ Items = list[tuple[str, Any]]         # (place, what stands there: an object, or
 # ---- which files? ----------------------------------------------------------------------------------------------------
 def sources(path: str) -> list[str]:
     """The file or data set itself; of a folder, its files (in folders within, too) in the order of their names. Where
-    a file is called train, those called test or validation are left out."""
+    a file or folder is called train, those called test or validation are left out."""
     if not os.path.isdir(path) or is_saved(path):
         return [path]
     files = [f for f in sorted(Path(path).rglob("*")) if f.is_file() and f.name not in SAVED + ("dataset_infos.json",)
              and f.name.lower().removesuffix(".gz").endswith(ENDINGS)
              and not any(part.startswith(".") for part in f.relative_to(path).parts)]
-    if any(f.name.lower().startswith("train") for f in files):
-        files = [f for f in files if not HELD_OUT.fullmatch(f.name)]
+    names = {f: f.relative_to(path).parts for f in files}               # of the file, and of the folders it is in
+    if any(name.lower().startswith("train") for f in files for name in names[f]):
+        files = [f for f in files if not any(map(HELD_OUT.fullmatch, names[f]))]
     if not files:
         raise UserError(f"{path}: is a folder without data; files in it must end in {', '.join(ENDINGS)} or .gz")
     return [str(f) for f in files]
@@ -73,7 +75,7 @@ def objects(path: str, strict: bool = True) -> tuple[Items, str]:
 def raw_objects(path: str) -> tuple[Items, str]:
     if is_saved(path):
         return saved(path)
-    if not os.path.exists(path) and HUB.fullmatch(path) and not re.search(r"\.[a-z]{2,8}$", path):
+    if path.startswith(HUB):
         return on_hub(path)
     data = load(path)
     packed = data.startswith(b"\x1f\x8b")
@@ -96,7 +98,8 @@ def load(path: str) -> bytes:
     try:
         return regular(Path(path)).read_bytes()
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file; check the path given to --data") from None
+        raise UserError(f"{path}: no such file; check the path given to --data (a data set on the Hugging Face hub is "
+                        "hub:owner/name)") from None
     except (OSError, ValueError) as e:
         raise UserError(f"{path}: cannot be read ({e})") from None
 
@@ -175,7 +178,7 @@ def is_one_object(text: str) -> bool:
 def csv_rows(text: str, path: str, name: str) -> Items:
     """The first line names the fields; cells are separated by the commonest of , ; tab in it. An empty cell is null."""
     first = text.split("\n", 1)[0]
-    csv.field_size_limit(LARGEST // 2)
+    csv.field_size_limit(2 ** 31 - 1)                                  # the largest that Windows takes
     reader = csv.reader(io.StringIO(text, newline=""), strict=True,
                         delimiter="\t" if name.endswith(".tsv") else max(",;\t", key=first.count))
     items, header, line = [], [], 1
@@ -201,9 +204,15 @@ def csv_rows(text: str, path: str, name: str) -> Items:
 def parquet(data: bytes, path: str) -> tuple[Items, str]:
     reader = optional("pyarrow.parquet", f"{path}: a parquet file")
     try:
-        rows = reader.read_table(io.BytesIO(data)).to_pylist()
+        file = reader.ParquetFile(io.BytesIO(data))
+        many = file.metadata.num_rows > MOST_ROWS
+        rows = [] if many else file.read().to_pylist()
+    except MemoryError:
+        raise
     except Exception as e:              # whatever a damaged file makes pyarrow raise
         raise UserError(f"{path}: is a broken parquet file ({one_line(str(e))}); copy it anew") from None
+    if many:
+        raise UserError(f"{path}: holds more than {MOST_ROWS:,} rows; give a part of it")
     return [(f"{path}, row {i}", row) for i, row in enumerate(rows, 1)], "parquet"
 
 
@@ -222,14 +231,18 @@ def saved(path: str) -> tuple[Items, str]:
 
 
 def on_hub(path: str) -> tuple[Items, str]:
-    """owner/name, owner/name/config, each with :split. Nothing in it is run: from version 4 there are no scripts."""
-    datasets = optional("datasets", f"{path}: no such file; a data set on the Hugging Face hub")
-    name, _, split = path.partition(":")
-    owner, repo, *config = name.split("/")
+    """hub:owner/name, hub:owner/name/config, each with :split. From version 4 on `datasets` runs no code of a set."""
+    datasets = optional("datasets", f"{path}: a data set on the Hugging Face hub")
+    if int(datasets.__version__.split(".")[0]) < 4:
+        raise UserError(f"{path}: datasets {datasets.__version__} may run code that comes with a data set; "
+                        "pip install 'datasets>=4'")
+    name, _, split = path.removeprefix(HUB).partition(":")
+    owner, _, rest = name.partition("/")
+    repo, *config = rest.split("/")
     datasets.disable_progress_bars()
     try:
         found = datasets.load_dataset(f"{owner}/{repo}", *config, split=split or "train")
         return [(f"{path}, row {i}", row) for i, row in enumerate(found, 1)], "data set of the hub"
     except Exception as e:              # no network, no such name, another config or split
-        raise UserError(f"{path}: no such file, and the hub gives no data set of this name "
-                        f"({type(e).__name__}: {one_line(str(e))})") from None
+        raise UserError(f"{path}: the hub gives no data set of this name ({type(e).__name__}: {one_line(str(e))}); "
+                        "write hub:owner/name, hub:owner/name:split or hub:owner/name/config:split") from None

@@ -136,11 +136,19 @@ def parse(item: dict, form: Form, where: str, prompts: bool = False) -> Row:
         said = () if value is None else field_turns(value, name, where, form)
         if not said:
             return None
+        if said[0].role in ANSWERS:
+            return until_answer(question + said)
+        if lost := [turn for turn in question if turn.role == "user" and turn not in said]:
+            raise UserError(f'{where}: "{name}" is a whole conversation, and {short(lost[0].text)} of '
+                            f'"{form.prompt}" is not in it; remove one of the two')
         system = talk[:1] if talk and talk[0].role == "system" and said[0].role == "user" else ()
-        return until_answer(question + said if said[0].role in ANSWERS else system + said)
+        return until_answer(system + said)
 
     demo = until_answer(talk) if inside else whole(form.response) if form.response else None
     chosen, rejected = whole("chosen"), whole("rejected")
+    if chosen is not None and form.prompt == "prompt" and talk and talk[-1].role in ANSWERS:
+        raise UserError(f'{where}: "prompt" ends with a turn of the assistant, which "chosen" and "rejected" go on '
+                        "from; put the beginning of the answer into both")
     if (chosen is None) != (rejected is None):
         if form.response not in ("chosen", "rejected"):
             raise UserError(f'{where}: a pair needs both "chosen" and "rejected", and one is missing or null')

@@ -33,7 +33,7 @@ FOREIGN = re.compile(r"\[/?INST\]|<\|(?:im_start|im_end|start_header_id|user|ass
 def turns(value: Any, name: str, where: str, role: str = "assistant") -> Turns:
     """A string -> one turn of `role`; one message or a list of messages (or their JSON) -> turns. Blank system turns
     are dropped."""
-    value = from_json(value)
+    value = from_json(value) if name in (*TALKS, "prompt", "chosen", "rejected") else value
     if isinstance(value, str):
         return (Turn(role, string(value, name, where)),)
     if not isinstance(value, (list, dict)):
@@ -75,13 +75,23 @@ def content(value: Any, name: str, place: str) -> str:
 
 
 def from_json(value: Any) -> Any:
-    """Messages that stand in a string as JSON, as in a cell of a CSV file; any other value as it is."""
-    if isinstance(value, str) and re.match(r'\s*\[?\s*\{\s*"(role|content|from|value)"', value):
+    """Messages that stand in a string as JSON, as in a cell of a CSV file; any other value as it is: an answer may be
+    JSON, too."""
+    if isinstance(value, str) and re.match(r"\s*[\[{]", value):
         try:
-            return json.loads(value)
+            talk = json.loads(value)
         except (ValueError, RecursionError):
-            pass
+            return value
+        if all(map(is_message, talk if isinstance(talk, list) else [talk])):
+            return talk
     return value
+
+
+def is_message(turn: Any) -> bool:
+    if not isinstance(turn, dict):
+        return False
+    who, said = (turn.get("from"), turn.get("value")) if "from" in turn else (turn.get("role"), turn.get("content"))
+    return isinstance(who, str) and who.lower() in ROLES and isinstance(said, (str, list))
 
 
 # ---- dialogues and prompts inside strings ----------------------------------------------------------------------------

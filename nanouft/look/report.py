@@ -112,8 +112,9 @@ def look(run, data, model: GPT) -> dict:
     good = [r for r in data.held_rows if r.prompt and r.label is not False and (r.score is None or r.score > 0.5)]
     rows = good[:SHOWN]
     answers = answer_rows(model, tok, rows, max_new=96)
-    out["samples"] = [{"prompt": r.prompt[-1].text, "reference": (r.answer or r.chosen or world.said("(none)"))[0].text,
-                       "answer": tok.decode(a.ids).strip(), "ended": stops(a, tok)} for r, a in zip(rows, answers)]
+    references = [(r.answer or r.chosen or world.said(NO_ANSWER))[0].text for r in rows]
+    out["samples"] = [{"prompt": r.prompt[-1].text, "reference": right, "answer": tok.decode(a.ids).strip(),
+                       "ended": stops(a, tok)} for r, right, a in zip(rows, references, answers)]
     return out
 
 
@@ -203,7 +204,8 @@ def next_steps(folder: Path, name: str, cfg, rows: list[Row], samples: list[dict
     here, beside = shlex.quote(str(folder)), "the base" if cfg.init == "base" else cfg.init
     compared = here if cfg.init == "base" else shlex.join([str(cfg.init), str(folder)])
     out = [f"  python -m nanouft.sample {compared}                   # talk to it, beside {beside}"]
-    short = [x for x in samples if 0 < len(x["prompt"]) < 80 and 0 < len(x["reference"]) < 80]
+    short = [x for x in samples if 0 < len(x["prompt"]) < 80 and 0 < len(x["reference"]) < 80
+             and x["reference"] != NO_ANSWER]
     asked = [f"--{key}={one_line(short[0][x])}" for key, x in (("prompt", "prompt"), ("answer", "reference"))
              if cfg.data and short]
     if asked or not cfg.data:
@@ -216,6 +218,7 @@ def next_steps(folder: Path, name: str, cfg, rows: list[Row], samples: list[dict
     return out
 
 
+NO_ANSWER = "(none)"        # the reference of a row that only asks
 SECOND = "3e-6"     # the learning rate of a second stage: larger ones unlearn the first (docs/claims.md, C3)
 
 

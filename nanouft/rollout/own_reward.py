@@ -7,7 +7,8 @@
 
 It is called with two lists, prompts and answers, and with the other fields of the rows of --data by their names: also
 lists, None where a row lacks the field. It gets the fields that it names, all of them if it has **others; a field that
-is called like its first two arguments is not passed. It gives one finite number an answer.
+is called like its first two arguments is not passed. One with an argument `completions` is called as TRL calls its
+reward functions: prompts=, completions= and fields by name. It gives one finite number an answer.
 The file is run: the only thing from outside that is. What goes wrong in it is one line, with its own line number.
 """
 import inspect
@@ -42,7 +43,7 @@ def load(name: str) -> Callable[..., np.ndarray]:
     """The function of `--reward FILE.py:FUNCTION` as a Scorer. UserError if it cannot be had."""
     path, function = split(name)
     found = functions(path)
-    mine = [n for n, f in found.items() if inspect.isfunction(f) and f.__module__ == found["__name__"]]
+    mine = [n for n, f in found.items() if inspect.isfunction(f) and f.__module__ == found.get("__name__")]
     if not callable(found.get(function)):
         what = (f"{function} is no function there" if function in found else f"no function {function} there"
                 if function else "which function?")
@@ -51,14 +52,16 @@ def load(name: str) -> Callable[..., np.ndarray]:
     call = found[function]
 
     def scorer(prompts: list[str], answers: list[str], /, **fields: list) -> np.ndarray:
-        fields = wanted(call, fields, path)
+        first, fields = wanted(call, list(prompts), list(answers), fields, path)
         try:
-            got = call(list(prompts), list(answers), **fields)
-            if not isinstance(got, (str, bytes, dict)) and hasattr(got, "__iter__"):
+            got = call(*first, **fields)
+            if not isinstance(got, (str, bytes, dict, set, frozenset)) and hasattr(got, "__iter__"):
                 got = list(islice(got, len(answers) + 1))                       # one more: too many is told, too
+            return numbers(got, answers, f"--reward {name}")
+        except UserError:
+            raise
         except FAILS as e:
             raise failed(path, e) from None
-        return numbers(got, answers, f"--reward {name}")
     return scorer
 
 
@@ -90,29 +93,40 @@ def run(path: str, text: bytes) -> dict:
 def failed(path: str, e: BaseException) -> UserError:
     """What the user's code raised, in one line with the last line of their file that was being run."""
     lines = [where.lineno for where in traceback.extract_tb(e.__traceback__) if where.filename == path]
+    text = e.msg if isinstance(e, SyntaxError) else e
     if isinstance(e, SyntaxError) and e.filename == path:
         lines.append(e.lineno)
-    here, text = next(reversed(lines), None), e.msg if isinstance(e, SyntaxError) else str(e)
-    return UserError(f"{path}{f', line {here}' if here else ''}: {type(e).__name__}: {one_line(text)}")
+    try:
+        text = one_line(str(text))
+    except Exception:                                                           # an exception of their own
+        text = "its message cannot be read"
+    return UserError(f"{path}{f', line {lines[-1]}' if lines else ''}: {type(e).__name__}: {text}")
 
 
-def wanted(call: Callable, fields: dict[str, list], path: str) -> dict[str, list]:
-    """The fields that a function takes beside prompts and answers. UserError if it cannot be called with them."""
+def wanted(call: Callable, prompts: list, answers: list, fields: dict[str, list], path: str) -> tuple[list, dict]:
+    """(arguments by place, arguments by name) for a function: prompts, answers and the fields that it takes. One that
+    has an argument `completions` is called as TRL does, all by name. UserError if it cannot be called with them."""
     try:
         signature = inspect.signature(call)
     except (TypeError, ValueError):                                             # something built in
-        return {}
-    known = signature.parameters
-    there = {name: values for name, values in fields.items() if name not in list(known)[:2]}
-    every = any(p.kind == p.VAR_KEYWORD for p in known.values())
-    passed = {name: values for name, values in there.items() if every or name in known}
+        return [prompts, answers], {}
+    known = list(signature.parameters)
+    every = any(p.kind == p.VAR_KEYWORD for p in signature.parameters.values())
+    if "completions" in known:
+        first, named = [], {**fields, "prompts": prompts, "completions": answers}
+    else:
+        first, named = [prompts, answers], {name: x for name, x in fields.items() if name not in known[:2]}
+        if known[1:2] and known[1] in fields and known[1] not in ("answers", "responses"):
+            raise UserError(f"{path}: its second argument is called {said(known[1])}, like a field of the rows, but it "
+                            "gets the answers; write (prompts, answers, and fields by their names)")
+    passed = {name: values for name, values in named.items() if every or name in known}
     try:
-        signature.bind([], [], **passed)
+        signature.bind(*first, **passed)
     except TypeError as e:
         line = f", line {call.__code__.co_firstlineno}" if inspect.isfunction(call) else ""
         raise UserError(f"{path}{line}: {e}; it is called with prompts and answers, and by name with the other fields "
-                        f"of the rows ({quoted(there) or 'there are none'})") from None
-    return passed
+                        f"of the rows ({quoted(fields) or 'there are none'})") from None
+    return first, passed
 
 
 def numbers(got, answers: list[str], who: str) -> np.ndarray:

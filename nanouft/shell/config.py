@@ -52,6 +52,7 @@ class Parser(argparse.ArgumentParser):
                           "go before it")
 
     elsewhere: dict[str, str] = {}          # flags that other objectives have
+    config = ""                             # the file of --config
 
     def error(self, message: str):
         raise UserError(message)
@@ -73,10 +74,25 @@ class Parser(argparse.ArgumentParser):
         files += [word.removeprefix("--config=") for word in words if word.startswith("--config=")]
         if len(files) > 1:
             raise UserError("--config is given twice; put all settings into one file")
+        if not files:
+            return []
         try:
-            return settings.words(files[0], words) if files else []
+            found = settings.read(files[0])
         except ValueError as e:
             raise UserError(f"--config {files[0]}: {one_line(str(e))}") from None
+        for name, value in found.items():
+            if why := settings.misfit(name, value, self.kind(name)):
+                raise UserError(f"--config {files[0]}: {why}")
+        self.config = files[0]
+        unknown = [name for name, value in found.items() if value is False and not self.kind(name)]
+        return [*settings.words(found, words), *unknown]                # which the parser will refuse
+
+    def kind(self, name: str) -> str:
+        """What a flag takes: "switch", "list" or "single"; "" if there is no such flag."""
+        action = self._option_string_actions.get(name)
+        if action is None:
+            return ""
+        return "switch" if action.nargs == 0 else "list" if action.nargs == "+" else "single"
 
     def parse_args(self, args=None, namespace=None):
         got, extra = self.parse_known_args(args, namespace)
@@ -85,7 +101,9 @@ class Parser(argparse.ArgumentParser):
             if word in self.elsewhere:
                 raise UserError(f"{word} belongs to --objective {self.elsewhere[word]}; "
                                 "this objective has no such setting")
-            raise UserError(f"unknown flag {word}{nearest(word, self._option_string_actions, 0.6)} (--help lists all)")
+            where = f", in {self.config} or on the line" if self.config else ""
+            raise UserError(f"unknown flag {word}{nearest(word, self._option_string_actions, 0.6)}{where} "
+                            "(--help lists all)")
         if extra:
             raise UserError(f"unexpected argument {said(extra[0])} (--help lists all flags)")
         return got

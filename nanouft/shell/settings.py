@@ -6,7 +6,7 @@
     lr = 1e-3
     data = ["a.jsonl", "b.jsonl"]
 
-Every command reads such a file (`words`, called by config.Parser). `train`, `pretrain` and `reward` leave one in their
+Every command reads such a file (config.Parser.of_file). `train`, `pretrain` and `reward` leave one in their
 run folder (`toml`): flags.toml repeats the run.
 """
 import json
@@ -21,35 +21,48 @@ else:
     import tomli as tomllib
 
 
-def words(file: str, given: list[str]) -> list[str]:
-    """The settings of a file as words of a command line, but those that stand in `given`. ValueError: what is wrong."""
+def read(file: str) -> dict:
+    """{"--flag": value} of a file. ValueError: what is wrong with it."""
     try:
         settings = tomllib.loads(regular(Path(file)).read_text(encoding="utf-8"))
     except OSError as e:
         raise ValueError(f"cannot be read ({e.strerror or e}); name a TOML file") from None
     except (ValueError, RecursionError) as e:
         raise ValueError(f"no TOML ({e}); a line is: lr = 1e-3") from None
+    found = {"--" + key.replace("_", "-"): value for key, value in settings.items()}
+    if "--config" in found:
+        raise ValueError("a settings file cannot name another one; remove config")
+    for name, value in found.items():
+        values = value if isinstance(value, list) else [value]
+        if not values or not all(type(v) in (str, int, float, bool) for v in values):
+            raise ValueError(f"{name.strip('-')} is {said(value)}; a setting is a text, a number, true, false, or a "
+                             "list of texts or numbers")
+    return found
+
+
+def words(found: dict, given: list[str]) -> list[str]:
+    """The settings as words of a command line, but those that stand in `given`: true is the bare flag, false is
+    nothing, a list is one word for each of its values."""
     out = []
-    for key, value in settings.items():
-        name = "--" + key.replace("_", "-")
-        if name == "--config":
-            raise ValueError("a settings file cannot name another one; remove config")
-        if not any(word.split("=")[0] == name for word in given):
-            out += flags(name, value)
+    for name, value in found.items():
+        if any(word.split("=")[0] == name for word in given):
+            continue
+        if value is True:
+            out.append(name)
+        elif value is not False:
+            out += [f"{name}={v}" for v in (value if isinstance(value, list) else [value])]
     return out
 
 
-def flags(name: str, value) -> list[str]:
-    """One setting: true is the bare flag, false is nothing, a list is one word for each of its values."""
-    if value is True:
-        return [name]
-    if value is False:
-        return []
-    values = value if isinstance(value, list) else [value]
-    if not values or not all(type(v) in (str, int, float) for v in values):
-        raise ValueError(f"{name.strip('-')} is {said(value)}; a setting is a text, a number, true, false, or a list "
-                         "of texts or numbers")
-    return [f"{name}={v}" for v in values]
+def misfit(name: str, value, kind: str) -> str:
+    """Why a value cannot be that of a flag of this kind ("switch", "list", "single" or "" for an unknown one)."""
+    if kind == "switch" and not isinstance(value, bool):
+        return f"{name.strip('-')} is {said(value)}; it is a switch: true or false"
+    if kind in ("single", "list") and isinstance(value, bool):
+        return f"{name.strip('-')} is {said(value)}; it takes a value"
+    if kind == "single" and isinstance(value, list):
+        return f"{name.strip('-')} is {said(value)}; it takes one value, no list"
+    return ""
 
 
 def toml(command: str, settings: dict) -> str:

@@ -12,13 +12,12 @@ from nanouft.shell.config import UserError, one_line, optional
 from nanouft.shell.files import checksum, read_json
 
 Track = Callable[[list[dict]], None]                # lines of metrics.jsonl, in order
-LIBRARIES = {"tensorboard": "torch.utils.tensorboard", "wandb": "wandb"}
 
 
 def check(kind: str) -> None:
     """UserError if the tracker is not installed: said before anything slow."""
     if kind != "none":
-        optional(LIBRARIES[kind], f"--log {kind}", "log")
+        optional(kind, f"--log {kind}", "log")
 
 
 def tracker(kind: str, run: Path, start: int) -> Track:
@@ -31,8 +30,8 @@ def tracker(kind: str, run: Path, start: int) -> Track:
 
 
 def tensorboard(run: Path, start: int) -> Track:
-    writer = optional(LIBRARIES["tensorboard"], "--log tensorboard", "log").SummaryWriter(
-        str(run / "tensorboard"), purge_step=start + 1)         # what was logged after that step is dropped
+    from torch.utils.tensorboard import SummaryWriter           # needs the library of that name
+    writer = SummaryWriter(str(run / "tensorboard"), purge_step=start + 1)      # later steps of before are dropped
 
     def track(lines: list[dict]) -> None:
         for line in lines:

@@ -143,7 +143,10 @@ def encode_rows(name: str, cfg: Train, hp, rows: tuple[list[Row], list[Row]], mo
     train, lost = encode(examples, tok, room)
     held = encode_held(objective, hp, held_rows, tok, room)
     kinds = objective.kinds(hp)
-    print("\n".join([f"{len(train):,} of {len(train_rows):,} rows serve {name} (it needs {' + '.join(kinds)}); "
+    needs = ' + '.join(kinds)
+    if objective.on_policy and len(examples) < len(train_rows):
+        needs += f"; {len(train_rows) - len(examples):,} rows repeat the prompt of an earlier row, which alone counts"
+    print("\n".join([f"{len(train):,} of {len(train_rows):,} rows serve {name} (it needs {needs}); "
                      f"{len(held)} of {len(held_rows)} rows held out do, too",
                      *report.counts(name, kinds, train_rows, len(examples)), *lost.lines(room),
                      report.example(train, tok)]))

@@ -315,7 +315,9 @@ MISTAKES = {
         ['line 1: "chosen" and "rejected" do not answer the same prompt']),
     "pair beside another prompt": (
         [{"prompt": "x", "response": "y", "chosen": says(U("a"), A("b")), "rejected": says(U("a"), A("c"))}],
-        ["line 1: the pair and the demonstration do not answer the same prompt"]),
+        ['line 1: "chosen" is a whole conversation, and "x" of "prompt" is not in it']),
+    "an answer that is begun, beside a pair": (
+        [{**PAIR, "prompt": says(U("a"), A("Sure, "))}], ['line 1: "prompt" ends with a turn of the assistant']),
     "a key twice": (GOOD + b'{"prompt": "a", "response": "b", "response": "c"}',
                     ["my.jsonl, line 2: the key 'response' stands twice"]),
     "label against score": ([OK, {**OK, "label": False, "score": 1}],
@@ -530,23 +532,42 @@ def test_a_name_that_may_be_on_the_hub_is_asked_for_only_there(tmp_path, monkeyp
         if split != "train":
             raise ValueError("Unknown split\nnone")
         return [OK, {**OK, "response": None}]
-    fake = SimpleNamespace(load_dataset=load_dataset, disable_progress_bars=lambda: None)
+    fake = SimpleNamespace(load_dataset=load_dataset, disable_progress_bars=lambda: None, __version__="4.1")
     monkeypatch.setitem(sys.modules, "datasets", fake if extra else None)
     monkeypatch.chdir(tmp_path)
-    for path in ("some/where.jsonl", "/some/where", "./some/where", "a/b/c/d", "x" * 5000):
+    for path in ("some/where", "some/where.jsonl", "/some/where", "./some/where", "a/b/c/d", "x" * 5000):
         with pytest.raises(UserError, match="no such file; check the path|cannot be read"):
             read([path])
     if not extra:
-        words = r"^some/where: no such file; a data set .* needs datasets, .*: pip install nanouft.hf.$"
+        words = r"^hub:some/where: a data set on the Hugging Face hub needs datasets, .*: pip install nanouft.hf.$"
         with pytest.raises(UserError, match=words):
-            read(["some/where"])
+            read(["hub:some/where"])
         return
-    rows, (report,) = read(["some/where"])
-    assert len(rows) == 1 and rows[0].where == "some/where, row 1"
-    assert str(report).startswith("some/where: prompt/response (data set of the hub): 1 rows read, 1 skipped")
-    with pytest.raises(UserError, match="^some/where/main:test: no such file, and the hub .*ValueError: Unknown split"):
-        read(["some/where/main:test"])
+    rows, (report,) = read(["hub:some/where"])
+    assert len(rows) == 1 and rows[0].where == "hub:some/where, row 1"
+    assert str(report).startswith("hub:some/where: prompt/response (data set of the hub): 1 rows read, 1 skipped")
+    with pytest.raises(UserError, match="^hub:some/where/main:test: the hub .*ValueError: Unknown split"):
+        read(["hub:some/where/main:test"])
     assert asked == [("some/where", "train"), ("some/where", "main", "test")]
+    fake.__version__ = "3.6"
+    with pytest.raises(UserError, match="may run code"):
+        read(["hub:some/where"])
+
+
+def test_answers_that_are_json_stay_answers(tmp_path):
+    for answer in ('{"from": "Paris", "to": "Rome"}', '{"role": "assistant", "content": "hi"}', '[{"value": 1}]'):
+        rows, _ = read([write(tmp_path, {"prompt": "a", "response": answer})])
+        assert rows[0].answer == (A(answer),)
+    talk = json.dumps(says(U("a"), A("b")))
+    rows, _ = read([write(tmp_path, {"messages": talk})])
+    assert (rows[0].prompt, rows[0].answer) == ((U("a"),), (A("b"),)), "as in a cell of a CSV file"
+
+
+def test_a_folder_called_test_is_not_trained_on(tmp_path):
+    for split in ("train", "test"):
+        (tmp_path / split).mkdir()
+        write(tmp_path / split, OK, name="0.jsonl")
+    assert [f for f in containers.sources(str(tmp_path))] == [str(tmp_path / "train" / "0.jsonl")]
 
 
 def test_parquet_and_saved_data_sets(tmp_path):

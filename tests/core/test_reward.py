@@ -266,7 +266,7 @@ def test_a_function_gets_prompts_answers_and_the_other_fields_of_the_rows(here):
     seen = function(here, """
 all = []
 def f(prompts, said, answer, level=None): all.append((prompts, said, answer, level)); return [True, 2, 0.5]
-def g(prompts, answer, *, hint, **others): all.append((prompts, answer, hint, others)); return iter([1, 2, 3])
+def g(prompts, answers, *, hint, **others): all.append((prompts, answers, hint, others)); return iter([1, 2, 3])
 def h(*both): all.append(both); return __import__("numpy").array([1, 2, 3])
 """)
     asked, said = ["What is 1 and 1?", "What is 2 and 2?", "Why?"], ["2", "5", "no"]
@@ -274,8 +274,23 @@ def h(*both): all.append(both); return __import__("numpy").array([1, 2, 3])
         assert score_rows(seen[:-1] + name, rows, said).tolist() == want
     got = scorer(seen) and __import__("sys").modules["reward_of_mine"].all
     assert got == [(asked, said, ["2", "4", None], [1, 2, None]),
-                   (asked, said, [None, None, "so"], {"level": [1, 2, None]}), (asked, said)], \
+                   (asked, said, [None, None, "so"], {"answer": ["2", "4", None], "level": [1, 2, None]}),
+                   (asked, said)], \
         "LAW: by name, in the order of the answers, None where a row has none; its own two names are not passed"
+
+
+def test_a_function_in_the_form_of_trl_gets_all_by_name(here):
+    """Called by place, its completions would be the prompts."""
+    rows, _ = read([lines(here / "a.jsonl", SUMS[:2])], "question", prompts=True)
+    seen = function(here, """
+def f(completions, answer, **kwargs): return [said == gold for said, gold in zip(completions, answer)]
+def g(prompts, completions): return [p.startswith("What") + len(c) for p, c in zip(prompts, completions)]
+""")
+    assert score_rows(seen[:-1] + "f", rows, ["2", "5"]).tolist() == [1, 0]
+    assert score_rows(seen[:-1] + "g", rows, ["2", "55"]).tolist() == [2, 3]
+    by_place = function(here, "def f(prompts, answer): return [1 for a in answer]")
+    with pytest.raises(UserError, match="its second argument is called 'answer', like a field of the rows"):
+        score_rows(by_place, rows, ["2", "5"])
 
 
 def test_every_reward_is_called_alike(made, here):
@@ -290,6 +305,11 @@ def test_every_reward_is_called_alike(made, here):
 
 
 BAD = {                                         # a function -> what its one line says
+    "def f(prompts, answers): return {1, 2}": ["not a list of numbers"],
+    "class Odd(Exception):\n    def __str__(self): raise ValueError\ndef f(prompts, answers): raise Odd()": [
+        "mine.py, line 3: Odd: its message cannot be read"],
+    "class N:\n    size = 1\n    def item(self): raise OSError('no')\ndef f(prompts, answers): return [N()] * 3": [
+        "mine.py, line 3: OSError: no"],
     "def f(prompts, answers): return [1 / 0 for a in answers]": ["mine.py, line 1: ZeroDivisionError"],
     "def g(a):\n    return a.x\n\ndef f(prompts, answers):\n    return g(answers)": ["mine.py, line 2: AttributeError"],
     "import json\ndef f(prompts, said): return [json.loads(a) for a in said]": ["mine.py, line 2: JSONDecodeError"],

@@ -27,12 +27,14 @@ def test_a_file_stands_for_its_flags_and_the_command_line_goes_before_it(here):
 
 
 BAD = {                                             # the file's text: words of the message
-    'lr = "fast"': ["--lr 'fast'", "number"], "lr = nan": ["--lr", "finite"], "lr = true": ["--lr"],
+    'lr = "fast"': ["--lr 'fast'", "number"], "lr = nan": ["--lr", "finite"], "lr = true": ["lr is True"],
+    "seed = [1, 2]": ["seed is [1, 2]", "one value"], "lr = false": ["lr is False"], "clean = \"yes\"": ["switch"],
+    "lerning_rate = false": ["unknown flag --lerning-rate", "bad.toml"], "data = true": ["data is True"],
     "lerning_rate = 1": ["unknown flag --lerning-rate"], "lr = [1, [2]]": ["lr is [1, [2]]", "a list"],
     "[train]\nlr = 1": ["train is {'lr': 1}"], "lr = 1\nlr = 2": ["no TOML"], "lr 1": ["no TOML", "lr = 1e-3"],
     "data = []": ["data is []"], "since = 2026-01-01": ["since is"], 'config = "b.toml"': ["another one"],
     'objective = "itf"': ["ift?"], "steps = 1.5": ["--steps", "whole number"], 'out = ""': ["--out", "empty"],
-    'init = "a\\u001b[2J"': [r"\x1b"], "weigh_rows = 1": ["--weigh-rows"], "a = " + "[" * 9999: ["no TOML"],
+    'init = "a\\u001b[2J"': [r"\x1b"], "weigh_rows = 1": ["weigh-rows is 1"], "a = " + "[" * 9999: ["no TOML"],
     "lam = 0.3\nobjective = 'sft'": ["--lam belongs to --objective"], '"" = 1': ["--"],
     "steps = 1\nepochs = 1": ["one"]}
 
@@ -83,7 +85,7 @@ def test_pretrain_and_reward_leave_their_flags_too(here, tiny_base):
 def test_what_is_written_is_read_back(tmp_path):
     values = {"out_dir": 'a "b" \\ \U0001f600 \u2028', "lr": 1e-05, "steps": 7, "data": ["x", "y z"], "clean": True}
     (tmp_path / "f.toml").write_text(settings.toml("train", values), encoding="utf-8")
-    assert settings.words(str(tmp_path / "f.toml"), []) == [
+    assert settings.words(settings.read(str(tmp_path / "f.toml")), []) == [
         f"--out-dir={values['out_dir']}", "--lr=1e-05", "--steps=7", "--data=x", "--data=y z", "--clean"]
 
 
@@ -117,10 +119,10 @@ def test_a_tracker_gets_what_metrics_jsonl_gets(here, tiny_base, monkeypatch):
 
 
 def test_a_tracker_that_cannot_begin_is_one_line(here, tiny_base, monkeypatch, capsys):
-    for kind, library in (("wandb", "wandb"), ("tensorboard", "torch.utils.tensorboard")):
-        monkeypatch.setitem(sys.modules, library, None)
-        one_error(call(train.main, "--init", tiny_base, "--log", kind), capsys.readouterr().err, f"--log {kind}",
-                  "pip install nanouft[log]")
+    for kind in ("wandb", "tensorboard"):
+        monkeypatch.setitem(sys.modules, kind, None)
+        one_error(call(train.main, "--init", tiny_base, "--log", kind), capsys.readouterr().err,
+                  f"--log {kind} needs {kind}", "pip install nanouft[log]")
 
     def init(**how):
         raise RuntimeError("no key\nat all")
