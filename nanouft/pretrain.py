@@ -31,8 +31,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from nanouft.data import containers
 from nanouft.data.bpe import count_words, train_bpe
-from nanouft.data.read import objects
 from nanouft.data.tokenizer import CONTROL, END, Tokenizer
 from nanouft.data.tokenizer_files import GPT2_PATTERN
 from nanouft.gpt import GPT, SIZES, GPTConfig
@@ -42,7 +42,7 @@ from nanouft.shell import config, devices, runs
 from nanouft.shell.config import UserError
 from nanouft.shell.files import checksum, read_json, write_json
 from nanouft.shell.signals import WholeSteps, begun
-from nanouft.shell.text import regular, visible
+from nanouft.shell.text import visible
 from nanouft.world.documents import corpus, endless_rows, token_rows
 
 BASE_VERSION = 1            # raised by hand when the shipped base is made again
@@ -81,16 +81,17 @@ class Pretrain:
 
 # ---- a text of the user's --------------------------------------------------------------------------------------------
 def read_texts(path: str) -> tuple[list[str], bool]:
-    """(texts, whether they are documents of a JSON file). What begins like an object is JSON, all else one text."""
-    try:
-        text = regular(Path(path)).read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
+    """(texts, whether they are documents). JSON, CSV and parquet hold documents in a field "text"; all else is one
+    text. Each may be packed by gzip."""
+    if not Path(path).exists():
         raise UserError(f"--corpus {path}: no such file")
-    except UnicodeDecodeError as e:
-        raise UserError(f"--corpus {path}: not UTF-8 text (byte {e.start}); convert it first")
-    if not re.match(r'\s*\[?\s*\{\s*"', text):
-        return [text], False
-    out, (items, kind) = [], objects(path)
+    table = path.lower().removesuffix(".gz").endswith((".csv", ".tsv", ".parquet")) or Path(path).is_dir()
+    if not table:
+        data = containers.load(path)
+        text = containers.text_of(containers.unpacked(data, path) if containers.is_packed(data) else data, path)
+        if not re.match(r'\s*\[?\s*\{\s*"', text):
+            return [text], False
+    out, (items, kind) = [], containers.objects(path)
     for where, item in items:
         if not isinstance(item.get("text"), str):
             raise UserError(f'{where}: has no "text": --corpus reads plain text or {{"text": ...}}; rows of questions '

@@ -78,7 +78,7 @@ def raw_objects(path: str) -> tuple[Items, str]:
     if path.startswith(HUB):
         return on_hub(path)
     data = load(path)
-    packed = data.startswith(b"\x1f\x8b")
+    packed = is_packed(data)
     data = unpacked(data, path) if packed else data
     name = path.lower().removesuffix(".gz")
     if data.startswith(b"PAR1"):
@@ -102,6 +102,10 @@ def load(path: str) -> bytes:
                         "hub:owner/name)") from None
     except (OSError, ValueError) as e:
         raise UserError(f"{path}: cannot be read ({e})") from None
+
+
+def is_packed(data: bytes) -> bool:
+    return data.startswith(b"\x1f\x8b")                                         # gzip
 
 
 def unpacked(data: bytes, path: str) -> bytes:

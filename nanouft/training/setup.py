@@ -80,7 +80,10 @@ def load_rows(cfg: Train, objective: Objective, hp, device: str = "cpu") -> tupl
     if cfg.init == "base":
         print("note: the shipped base has read nothing but NanoWorld; for other text give --init "
               "(python -m nanouft.pretrain --corpus makes a base)")
-    return holdout(rows)
+    train, held = holdout(rows)
+    if not held:
+        print("note: no row is held out, since rows with one prompt stay together: there will be no held-out figures")
+    return train, held
 
 
 def curated(rows: tuple[list[Row], list[Row]], cfg: Train, judges: list[str],
@@ -147,7 +150,8 @@ def encode_rows(name: str, cfg: Train, hp, rows: tuple[list[Row], list[Row]], mo
     if objective.on_policy and len(examples) < len(train_rows):
         needs += f"; {len(train_rows) - len(examples):,} rows repeat the prompt of an earlier row, which alone counts"
     print("\n".join([f"{len(train):,} of {len(train_rows):,} rows serve {name} (it needs {needs}); "
-                     f"{len(held)} of {len(held_rows)} rows held out do, too",
+                     f"{len(held)} of {len(held_rows)} rows held out do, too"
+                     + " (a pair counts as two answers)" * (len(train) > len(train_rows)),
                      *report.counts(name, kinds, train_rows, len(examples)), *lost.lines(room),
                      report.example(train, tok)]))
     return Data(tok, train, held, train_rows, held_rows, report.fingerprint(model, train))

@@ -3,6 +3,7 @@
     python -m pytest tests/core/test_pretrain.py                below 5 s
     python -m pytest -m slow tests/core/test_pretrain.py        makes the base again, about 6 minutes on two idle cores
 """
+import gzip
 import json
 import random
 import re
@@ -100,6 +101,15 @@ def test_defaults_go_by_size(here, small, monkeypatch):
         (here / "t.txt").write_text("ab cd " * (size // 6))
         read_corpus(Pretrain(corpus="t.txt"))
         assert asked[-1] == want
+
+
+def test_texts_in_tables_and_packed_files(here, capsys):
+    (here / "a.csv").write_text('id,text\n1,"pig, bee"\n2,owl\n')
+    (here / "b.txt.gz").write_bytes(gzip.compress(b"pig bee"))
+    (here / "c.csv").write_text("question,answer\na,b\n")
+    assert pretrain.read_texts("a.csv") == (["pig, bee", "owl"], True)
+    assert pretrain.read_texts("b.txt.gz") == (["pig bee"], False)
+    one_error(call(pretrain.main, "--corpus", "c.csv"), capsys.readouterr().err, "c.csv, line 2", 'no "text"')
 
 
 @pytest.mark.parametrize("content, argv, words", [
