@@ -78,10 +78,16 @@ class TransformersTokenizer(Tokenizer):
             if role == "assistant" and train:
                 asked = self._write(messages[:i], waits=True) if i else ""
                 start = len(asked) if asked and text.startswith(asked) else places[i][0]
-                at = text.find(self.end_text, places[i][1])
-                spans.append((start, places[i][1] if at < 0 else at + len(self.end_text)))
+                spans.append((start, self._stop(text, places, i)))
         ids, ends = self._cut(text, places)
         return ids, [int(any(start < end <= stop for start, stop in spans)) for end in ends]
+
+    def _stop(self, text: str, places: list[tuple[int, int]], i: int) -> int:
+        """Where turn number i ends in `text`: with the end token that stands before the next turn, if there is one."""
+        after = places[i][1]
+        following = places[i + 1][0] if i + 1 < len(places) else len(text)
+        at = text.find(self.end_text, after, following)
+        return after if at < 0 else at + len(self.end_text)
 
     def prompt_ids(self, turns: Turns) -> list[int]:
         messages = [Turn(role, text) for role, text, _ in self._turns([(*turn, False) for turn in turns])]

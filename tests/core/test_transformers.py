@@ -34,6 +34,8 @@ INST = ("{{- bos_token -}}{%- for m in messages -%}{%- if m['role'] == 'user' -%
         "' [/INST]' -}}{%- elif m['role'] == 'assistant' -%}{{- ' ' + m['content'] | trim + eos_token -}}"
         "{%- else -%}{{- raise_exception('only user and assistant') -}}{%- endif -%}{%- endfor -%}")
 NO_END = "{%- for m in messages -%}{{- m['role'] + ': ' + m['content'] + '\\n' -}}{%- endfor -%}"
+END_LAST = (NO_END.removesuffix("{%- endfor -%}") + "{%- endfor -%}{{- 'assistant: ' if add_generation_prompt else "
+            "eos_token -}}")
 SMALL = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
          "num_key_value_heads": 2, "max_position_embeddings": 128}
 KINDS = {       # config, chat template, does the tokenizer begin every text with <s>?
@@ -197,6 +199,13 @@ def test_ids_are_those_of_its_chat_template_and_the_mask_is_the_answer_with_its_
     assert tok.decode(ids) == tok.t.apply_chat_template(plain(DIALOGUE + ANSWER), tokenize=False)
     system = (Turn("system", "Be brief."), Turn("user", "Hi"))
     assert "Be brief." in tok.decode(tok.prompt_ids(system)) and tok.folds == (template == INST)
+
+
+def test_a_template_that_ends_only_the_dialogue_trains_on_no_question(tmp_path):
+    tok = start_model(str(make(tmp_path / "m", "llama", END_LAST)))[1]
+    ids, mask = tok.chat(DIALOGUE[:1], (Turn("assistant", "One."), Turn("user", "Why?"), Turn("assistant", "Two.")))
+    trained = [i for i, m in zip(ids, mask) if m]
+    assert tok.decode(trained) == "One.Two.\n</s>", "an answer without an end token ends with its text"
 
 
 def test_a_gpt2_of_ours_with_a_foreign_template_keeps_it(tiny_base, tmp_path):
