@@ -280,6 +280,35 @@ def test_lora_trains_thin_matrices_only_and_is_merged_when_saved(folders, here, 
     same(losses(here / "a")[0], losses(here / "b")[0], "LoRA begins as the model itself", 1e-6)
 
 
+def small_folder(folder, settings):
+    """A folder of transformers of another kind: `settings` takes the size of the vocabulary."""
+    t = make_tokenizer()
+    t.save_pretrained(folder)
+    torch.manual_seed(0)
+    net = hf.AutoModelForCausalLM.from_config(settings(len(t)))
+    for p in net.parameters():
+        p.data += 0.1 * torch.randn_like(p)
+    net.save_pretrained(folder)
+    return str(folder)
+
+
+def test_lora_of_a_mixture_of_experts_is_merged_and_of_a_mamba_one_line(tmp_path):
+    pytest.importorskip("peft")
+    mixtral = small_folder(tmp_path / "x", lambda V: hf.MixtralConfig(vocab_size=V, num_local_experts=3, **SMALL))
+    model, ids = start_model(mixtral)[0], torch.arange(8)[None]
+    model.add_lora(2, seed=0)
+    for name, p in model.named_parameters():
+        p.data += 0.1 * torch.randn_like(p) if "lora_B" in name else 0
+    apart = model(ids)
+    model.merge()
+    same(model(ids), apart, "merged weights are the same model", 1e-4)
+    assert not any("lora" in name for name, _ in model.named_parameters())
+    mamba = small_folder(tmp_path / "m", lambda V: hf.MambaConfig(vocab_size=V, hidden_size=32, num_hidden_layers=2,
+                                                                  state_size=4))
+    with pytest.raises(UserError, match="--lora does not work with Mamba"):
+        start_model(mamba)[0].add_lora(2, seed=0)
+
+
 # ---- what cannot be read --------------------------------------------------------------------------------------------
 def config(**changed):
     def change(folder):
