@@ -21,6 +21,8 @@ from nanouft.shell.files import checksum
 
 MARK = re.compile("\ue000([0-9]+)\ue001")       # stands in a text's place while a template is looked at
 ROLES = {"tool": "user", "shown": "assistant"}
+FILES = ("tokenizer.json", "*.model", "vocab.*")         # one of these makes a tokenizer
+SAMPLE = "Hello there, 12."
 DATE = "26 Jul 2024"                            # for templates that tell the day: a run shall not change over night
 
 
@@ -31,9 +33,12 @@ class TransformersTokenizer(Tokenizer):
         transformers = optional("transformers", f"{folder}: its tokenizer")
         transformers.logging.set_verbosity_error()
         try:
+            if not any(file for kind in FILES for file in folder.glob(kind)):
+                raise ValueError("there are no tokenizer files")
             t = transformers.AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
             if not t.is_fast:
                 raise ValueError("no tokenizer.json, which the `tokenizers` library reads")
+            check_text(t)
         except Exception as e:                  # whatever a damaged or strange file leads to
             raise UserError(f"{folder}: its tokenizer cannot be used ({one_line(str(e))}); put the tokenizer files "
                             "that belong to the model into its folder") from None
@@ -167,6 +172,14 @@ class TransformersTokenizer(Tokenizer):
 
     def save(self, folder: str | Path) -> None:
         self.t.save_pretrained(str(folder))
+
+
+def check_text(t) -> None:
+    """ValueError unless a text becomes tokens and comes back; capital letters may be lost."""
+    ids = t.encode(SAMPLE, add_special_tokens=False)
+    back = t.decode(ids, clean_up_tokenization_spaces=False)
+    if t.unk_token_id in ids or back.strip().lower() != SAMPLE.lower():
+        raise ValueError(f"of {SAMPLE!r} comes back {one_line(back, 40)!r}")
 
 
 def add_chat(t) -> None:

@@ -330,6 +330,11 @@ def no_tokenizer(folder):
         file.unlink()
 
 
+def no_spaces(folder):
+    file = folder / "tokenizer.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "pre_tokenizer": None}))
+
+
 def half(folder):
     file = folder / "model.safetensors"
     file.write_bytes(file.read_bytes()[:5000])
@@ -345,9 +350,19 @@ BAD = {"a kind that nobody knows": (config(model_type="nobody"), "nobody"),
        "junk": (config(num_attention_heads="x"), "no causal language model"),
        "pickled": (pickled, "never loaded"), "half a file": (half, "no causal language model"),
        "no tokenizer": (no_tokenizer, "tokenizer"),
+       "a tokenizer of another kind": (no_spaces, "comes back"),
        "a template that is no Jinja": (template("{% for"), "template"),
        "no end token": (template(NO_END), "no end token"),
        "a template that leaves turns out": (template("{{ messages[0]['content'] }}"), "leaves out a turn")}
+
+
+@pytest.mark.parametrize("kind", ["Gemma", "GPTNeoX", "Qwen3"])
+def test_a_folder_without_tokenizer_files_is_one_line(tmp_path, kind):
+    """transformers makes an empty tokenizer for such a folder: every text would be unknown."""
+    settings = getattr(hf, f"{kind}Config")(vocab_size=300, head_dim=8, **SMALL)
+    hf.AutoModelForCausalLM.from_config(settings).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="no tokenizer files"):
+        start_model(str(tmp_path))
 
 
 @pytest.mark.parametrize("bad", BAD)
