@@ -164,7 +164,7 @@ def read(folder: Path) -> TransformersModel:
             raise ValueError(f"{stored} tensors are stored, config.json asks for more layers")
         for part in (config, config.get_text_config()):
             for key, value in part.to_dict().items():
-                if key.endswith(("dropout", "pdrop", "layerdrop")) and isinstance(value, float):
+                if "drop" in key and isinstance(value, float):       # hidden_dropout_prob, resid_pdrop, layerdrop
                     setattr(part, key, 0.0)
         net, found = transformers.AutoModelForCausalLM.from_pretrained(
             str(folder), config=config, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **safe)

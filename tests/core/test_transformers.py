@@ -178,6 +178,15 @@ def test_checkpointing_changes_no_gradient_and_leaves_sampling_alone(folders, ki
     assert answers[0] == answers[1] and model.net.is_activation_checkpointing
 
 
+def test_dropout_is_off_under_checkpointing_however_a_model_names_it(tmp_path):
+    size = {name: x for name, x in SMALL.items() if name != "num_key_value_heads"}
+    model, _ = start_model(small_folder(tmp_path, lambda V: hf.BioGptConfig(vocab_size=V, **size)))
+    model.checkpoint()
+    ids = torch.arange(8)[None]
+    same(model(ids), model(ids), "the same numbers twice", 0)
+    assert model.net.training, "checkpointing works in this mode only"
+
+
 # ---- text -----------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("template, end, trained", [(CHATML, "<|im_end|>", "The end 学.<|im_end|>"),
                                                     (INST, "</s>", " The end 学.</s>"),
