@@ -12,6 +12,7 @@ Simplified: only tokenizers of the `tokenizers` library (tokenizer.json); a temp
 """
 import re
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 from nanouft.data.rows import Turn, Turns
@@ -23,7 +24,8 @@ MARK = re.compile("\ue000([0-9]+)\ue001")       # stands in a text's place while
 ROLES = {"tool": "user", "shown": "assistant"}
 FILES = ("tokenizer.json", "*.model", "vocab.*")         # one of these makes a tokenizer
 SAMPLE = "Hello there, 12."
-DATE = "26 Jul 2024"                            # for templates that tell the day: a run shall not change over night
+DAY = datetime(2024, 7, 26)                     # for templates that tell the day: a run shall not change over night
+DATE = {"date_string": "26 Jul 2024", "strftime_now": DAY.strftime}
 
 
 class TransformersTokenizer(Tokenizer):
@@ -107,7 +109,7 @@ class TransformersTokenizer(Tokenizer):
         """The dialogue as the template writes it; `waits`: up to where the assistant begins to speak."""
         try:
             return self.t.apply_chat_template([{"role": m.role, "content": m.text} for m in messages], tokenize=False,
-                                              add_generation_prompt=waits, date_string=DATE)
+                                              add_generation_prompt=waits, **DATE)
         except Exception as e:                  # templates raise what they like
             raise UserError(f"the chat template refuses a dialogue of {', '.join(m.role for m in messages)} "
                             f"({one_line(str(e))})") from None

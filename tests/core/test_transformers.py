@@ -217,6 +217,12 @@ def test_a_template_that_ends_only_the_dialogue_trains_on_no_question(tmp_path):
     assert tok.decode(trained) == "One.Two.\n</s>", "an answer without an end token ends with its text"
 
 
+def test_a_template_that_tells_the_day_always_tells_the_same(tmp_path):
+    dated = "{{- strftime_now('%Y-%m-%d') + ' or ' + date_string -}}" + CHATML
+    tok = start_model(str(make(tmp_path / "m", "llama", dated)))[1]
+    assert tok.decode(tok.prompt_ids(DIALOGUE[:1])).startswith("2024-07-26 or 26 Jul 2024<")
+
+
 def test_a_gpt2_of_ours_with_a_foreign_template_keeps_it(tiny_base, tmp_path):
     t = make_tokenizer()
     model, _ = start_model(str(tiny_base))
