@@ -25,7 +25,8 @@ ROLES = {"tool": "user", "shown": "assistant"}
 FILES = ("tokenizer.json", "*.model", "vocab.*")         # one of these makes a tokenizer
 SAMPLE = "Hello there, 12."
 DAY = datetime(2024, 7, 26)                     # for templates that tell the day: a run shall not change over night
-DATE = {"date_string": "26 Jul 2024", "strftime_now": DAY.strftime}
+PARTS = "".join(f".replace('%{c}', '{DAY.strftime('%' + c)}')" for c in "aAbBdHIjmMpSyY")
+FIXED = "{%- macro strftime_now(form) -%}{{- form.replace('%-', '%')" + PARTS + " -}}{%- endmacro +%}"
 
 
 class TransformersTokenizer(Tokenizer):
@@ -108,8 +109,10 @@ class TransformersTokenizer(Tokenizer):
     def _write(self, messages: list[Turn], waits: bool = False) -> str:
         """The dialogue as the template writes it; `waits`: up to where the assistant begins to speak."""
         try:
-            return self.t.apply_chat_template([{"role": m.role, "content": m.text} for m in messages], tokenize=False,
-                                              add_generation_prompt=waits, **DATE)
+            template = self.t.get_chat_template()
+            return self.t.apply_chat_template(
+                [{"role": m.role, "content": m.text} for m in messages], tokenize=False, add_generation_prompt=waits,
+                chat_template=FIXED * ("strftime_now" in template) + template, date_string=f"{DAY:%d %b %Y}")
         except Exception as e:                  # templates raise what they like
             raise UserError(f"the chat template refuses a dialogue of {', '.join(m.role for m in messages)} "
                             f"({one_line(str(e))})") from None
