@@ -21,6 +21,7 @@ from torch import Tensor
 from nanouft.gpt import GPT, GPTConfig
 from nanouft.shell import hf, tensors
 from nanouft.shell.config import UserError, one_line, optional
+from nanouft.shell.runs import not_finite
 
 SAID_ELSEWHERE = ("rotary_emb.inv_freq", *hf.OLD_MASKS, "score.weight")      # may stand in the file, is not read
 
@@ -159,9 +160,12 @@ def read(folder: Path) -> TransformersModel:
     safe = {"local_files_only": True, "trust_remote_code": False}       # nothing that the folder brings is run
     try:
         config = transformers.AutoConfig.from_pretrained(str(folder), **safe)
-        stored = sum(len(tensors.header(file)) for file in folder.glob("*.safetensors"))
-        if config.get_text_config().num_hidden_layers > stored:         # nothing endless is built
-            raise ValueError(f"{stored} tensors are stored, config.json asks for more layers")
+        stored = [tensor for file in folder.glob("*.safetensors") for tensor in tensors.header(file).items()]
+        if config.get_text_config().num_hidden_layers > len(stored):    # nothing endless is built
+            raise ValueError(f"{len(stored)} tensors are stored, config.json asks for more layers")
+        for name, (_, kind) in stored:
+            if name.endswith("weight") and "F" not in kind:             # F32, BF16 ...; masks are stored as others
+                raise ValueError(f"{name} holds {kind}, no weights")
         for part in (config, config.get_text_config()):
             for key, value in part.to_dict().items():
                 if "drop" in key and isinstance(value, float):       # hidden_dropout_prob, resid_pdrop, layerdrop
@@ -186,7 +190,10 @@ def read(folder: Path) -> TransformersModel:
 
 @torch.no_grad()
 def check(model: TransformersModel) -> None:
-    """ValueError unless trunk and head together give the model's own logits, and later tokens change none of them."""
+    """ValueError unless all weights are finite, trunk and head together give the model's own logits, and later tokens
+    change none of them."""
+    if name := not_finite(model):
+        raise ValueError(f"weights that are not finite: {name}")
     ids = torch.arange(6)[None] % model.cfg.vocab_size
     ours, theirs = model(ids), model.net(input_ids=ids).logits
     if not near(ours, theirs):

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 import torch
 from running import DEMOS, PAIRS, QUICK, call, lines, losses, one_error
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from tiny import CPU, DATA, Form, differs, same
 
 from nanouft import evaluate, reward, sample, train
@@ -340,6 +340,15 @@ def pickled(folder):
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
 
 
+def weights(change):
+    """The first matrix of the file, changed."""
+    def rewrite(folder):
+        stored = load_file(folder / "model.safetensors")
+        name = next(n for n, x in stored.items() if x.dim() == 2)
+        save_file(stored | {name: change(stored[name])}, folder / "model.safetensors", metadata={"format": "pt"})
+    return rewrite
+
+
 def no_tokenizer(folder):
     for file in [*folder.glob("tokenizer*"), *folder.glob("chat*")]:
         file.unlink()
@@ -364,6 +373,8 @@ BAD = {"a kind that nobody knows": (config(model_type="nobody"), "nobody"),
        "a layer less": (config(num_hidden_layers=1), "has no place"),
        "junk": (config(num_attention_heads="x"), "no causal language model"),
        "pickled": (pickled, "never loaded"), "half a file": (half, "no causal language model"),
+       "not a number": (weights(lambda x: x * torch.nan), "not finite"),
+       "whole numbers": (weights(lambda x: x.int()), "holds I32, no weights"),
        "no tokenizer": (no_tokenizer, "tokenizer"),
        "a tokenizer of another kind": (no_spaces, "comes back"),
        "a template that is no Jinja": (template("{% for"), "template"),
