@@ -267,6 +267,8 @@ def test_a_sharded_folder_is_read_and_a_reward_model_of_a_llama_works(folders, h
     make_tokenizer(INST, True).save_pretrained(here / "s")
     assert len(list((here / "s").glob("*.safetensors"))) > 1
     same(start_model(str(here / "s"))[0].wte.weight, net.get_input_embeddings().weight, "shards are put together")
+    with pytest.raises(UserError, match="is a language model, no reward model"):
+        scorer.load(here / "s")
     data = lines(here / "p.jsonl", PAIRS)
     argv = ["--init", here / "s", "--data", data, "--steps", 2, "--threads", 1, "--out", here / "r"]
     assert call(reward.main, *argv) == 0
