@@ -17,6 +17,7 @@ from tiny import CPU, DATA, Form, differs, same
 from nanouft import evaluate, reward, sample, train
 from nanouft.data.batches import collate, encode
 from nanouft.data.rows import Turn, demo_rows
+from nanouft.models import transformers_model
 from nanouft.models.generate import generate
 from nanouft.models.load import start_model
 from nanouft.objectives import OBJECTIVES
@@ -24,6 +25,8 @@ from nanouft.reference import add_columns
 from nanouft.rollout import scorer
 from nanouft.rollout.rollouts import as_if_sampled
 from nanouft.shell.config import UserError
+from nanouft.training import setup
+from nanouft.training.flags import Train
 
 hf = pytest.importorskip("transformers")
 tokenizers = pytest.importorskip("tokenizers")
@@ -187,6 +190,30 @@ def test_dropout_is_off_under_checkpointing_however_a_model_names_it(tmp_path):
     assert model.net.training, "checkpointing works in this mode only"
 
 
+def test_the_flag_checkpointing_reaches_the_model(folders):
+    model, tok = start_model(str(folders["llama"]))
+    setup.lighten(Train(checkpointing=True), model, tok)
+    assert model.checkpointing and model.net.is_gradient_checkpointing
+
+
+def test_a_model_whose_own_logits_are_others_is_refused(folders):
+    model, _ = start_model(str(folders["llama"]))
+    transformers_model.check(model)
+    model.head = lambda hidden: 2 * hidden @ model.net.lm_head.weight.T
+    with pytest.raises(ValueError, match="more than token embeddings"):
+        transformers_model.check(model)
+
+
+def test_spare_rows_of_a_model_become_the_new_tokens_anew(tmp_path):
+    """A row that stands for no token was never trained: what it holds is no beginning for <|end|>."""
+    folder = make(tmp_path / "m", "llama", "")
+    stored = load_file(folder / "model.safetensors")["model.embed_tokens.weight"]
+    model, tok = start_model(str(folder))
+    assert tok.n_text <= tok.end < len(stored) == model.cfg.vocab_size
+    differs(model.wte.weight[tok.end], stored[tok.end], "a new row", 1e-3)
+    same(model.wte.weight[:tok.n_text], stored[:tok.n_text], "the others stay", 0)
+
+
 # ---- text -----------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("template, end, trained", [(CHATML, "<|im_end|>", "The end 学.<|im_end|>"),
                                                     (INST, "</s>", " The end 学.</s>"),
@@ -201,6 +228,7 @@ def test_ids_are_those_of_its_chat_template_and_the_mask_is_the_answer_with_its_
     assert ids == theirs and tok.decode([i for i, m in zip(ids, mask) if m]) == trained
     asked = tok.prompt_ids(easy)
     assert asked == tok.t.apply_chat_template(plain(easy), add_generation_prompt=True, return_dict=False)
+    assert template == CHATML or tok.decode(ids[:1]) == "<s>", "what begins every text of this model"
     assert ids[:len(asked)] == asked and not any(mask[:len(asked)]), "what is sampled follows what was trained"
     ids, mask = tok.chat(DIALOGUE[:1], DIALOGUE[1:] + ANSWER)
     assert sum(b > a for a, b in zip([0, *mask], mask)) == 2, "both answers of a dialogue"
@@ -295,6 +323,37 @@ def test_lora_trains_thin_matrices_only_and_is_merged_when_saved(folders, here, 
     assert moved and all(p.dim() == 2 for n, p in model.named_parameters() if n in moved)
     assert call(train.main, *argv[:argv.index("--lora")], *QUICK, "--out", here / "b") == 0
     same(losses(here / "a")[0], losses(here / "b")[0], "LoRA begins as the model itself", 1e-6)
+
+
+def test_a_lora_run_is_resumed_bit_by_bit(folders, here, monkeypatch):
+    pytest.importorskip("peft")
+    argv = ["--objective", "sft", "--init", folders["gpt2"], "--data", lines(here / "d.jsonl", DEMOS), "--steps", 4,
+            "--batch-size", 4, "--save-every", 2, "--lora", 2, *QUICK]
+    assert call(train.main, *argv, "--out", here / "a") == 0
+    with monkeypatch.context() as m:
+        m.setattr(train, "save_model", lambda *a: sys.exit(3))
+        with pytest.raises(SystemExit):
+            call(train.main, *argv, "--out", here / "b")
+    assert call(train.main, "--resume", here / "b") == 0
+    saved, again = (load_file(here / x / "model.safetensors") for x in "ab")
+    assert saved.keys() == again.keys() and all(torch.equal(saved[n], again[n]) for n in saved)
+
+
+def test_lora_adds_twice_the_product_and_the_merged_model_says_the_same(folders):
+    """W + 2 B A; where ids are new, their embeddings are trained, too."""
+    pytest.importorskip("peft")
+    model, _ = start_model(str(folders["gpt2"]))
+    name = "net.transformer.h.0.mlp.c_fc"
+    before = model.get_submodule(name).weight.clone()                   # Conv1D: (in, out)
+    model.add_lora(2, seed=0)
+    layer, ids = model.get_submodule(name), torch.arange(8)[None]
+    a, b = layer.lora_A["default"].weight, layer.lora_B["default"].weight
+    assert not b.any() and model.wte.weight.requires_grad and not layer.base_layer.weight.requires_grad
+    b.data.normal_()
+    apart = model(ids)
+    model.merge()
+    same(model.get_submodule(name).weight, before + 2 * (b @ a).T, "the merged matrix", 1e-5)
+    same(model(ids), apart, "the merged model", 1e-4)
 
 
 def small_folder(folder, settings):
