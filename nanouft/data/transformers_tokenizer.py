@@ -57,6 +57,7 @@ class TransformersTokenizer(Tokenizer):
         self.folds = False                      # must a system turn be folded into the user's?
         self.folds = not self._takes_system()
         self.end = self._end()
+        self.stops = {self.end}
         spare = [i for i in (t.pad_token_id, t.unk_token_id, t.bos_token_id) if i not in (None, self.end)]
         self.pad = (spare or [self.end])[0]     # reward models in transformers read the last token that is no padding
         whose = "its own chat template is kept" if brought else "no chat template there, so nanouft's own is added"

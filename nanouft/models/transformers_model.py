@@ -140,13 +140,17 @@ class TransformersModel(GPT):
                 module.merge()
                 self.net.set_submodule(name, module.get_base_layer())
 
+    def ends(self) -> list[int]:
+        """Ids with which this model ends an answer, as its generation_config.json says."""
+        ends = self.net.generation_config.eos_token_id
+        ends = ends if isinstance(ends, list) else [ends]
+        return [i for i in ends if isinstance(i, int)]
+
     def save_pretrained(self, folder: str | Path, end_id: int | None = None,
                         dtype: torch.dtype = torch.float32) -> None:
         """One safetensors file, config.json, and a generation_config.json that knows our end token."""
         self.merge()
-        ends = self.net.generation_config.eos_token_id
-        ends = [] if ends is None else ends if isinstance(ends, list) else [ends]
-        self.net.generation_config.eos_token_id = [end_id, *(i for i in ends if i != end_id)]
+        self.net.generation_config.eos_token_id = [end_id, *(i for i in self.ends() if i != end_id)]
         self.net.save_pretrained(str(folder), max_shard_size="1000GB")
 
 

@@ -190,6 +190,19 @@ def test_dropout_is_off_under_checkpointing_however_a_model_names_it(tmp_path):
     assert model.net.training, "checkpointing works in this mode only"
 
 
+def test_an_answer_ends_with_any_end_token_of_the_model(tmp_path):
+    folder = make(tmp_path / "m", "llama")
+    prompt, how = [5, 6, 7], {"pad": 0, "max_new": 8}
+    model, tok = start_model(str(folder))
+    (free,) = generate(model, [prompt], stop=-1, **how)
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": [1, free.ids[2]]}))
+    model, tok = start_model(str(folder))
+    assert tok.stops == {tok.end, 1, free.ids[2]}
+    (answer,) = generate(model, [prompt], stop=tok.stops, **how)
+    n = free.ids.index(free.ids[2])
+    assert answer.ids == free.ids[:n] and answer.ended and answer.stop == free.ids[2] and len(answer.logp) == n + 1
+
+
 def test_the_flag_checkpointing_reaches_the_model(folders):
     model, tok = start_model(str(folders["llama"]))
     setup.lighten(Train(checkpointing=True), model, tok)
