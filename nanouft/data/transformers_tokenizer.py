@@ -22,6 +22,7 @@ from nanouft.shell.files import checksum
 
 MARK = re.compile("\ue000([0-9]+)\ue001")       # stands in a text's place while a template is looked at
 ROLES = {"tool": "user", "shown": "assistant"}
+QUIET = {"enable_thinking": False, "thinking": False}    # the names that templates know
 FILES = ("tokenizer.json", "*.model", "vocab.*")         # one of these makes a tokenizer
 SAMPLE = "Hello there, 12."
 DAY = datetime(2024, 7, 26)                     # for templates that tell the day: a run shall not change over night
@@ -54,15 +55,22 @@ class TransformersTokenizer(Tokenizer):
         self.special = [str(token) for token in t.added_tokens_decoder.values() if token.special]
         ours = "'<|user|> '" in str(t.chat_template)
         self.user, self.assistant = [t.convert_tokens_to_ids(c) for c in CONTROL[:2]] if ours else (-1, -1)
+        self.settings: dict[str, bool] = {}     # what else the template is told
         self.folds = False                      # must a system turn be folded into the user's?
         self.folds = not self._takes_system()
+        thinks = not self._trains_as_it_asks()
+        if thinks:
+            self.settings = QUIET
         self.end = self._end()
         self.stops = {self.end}
         spare = [i for i in (t.pad_token_id, t.unk_token_id, t.bos_token_id) if i not in (None, self.end)]
         self.pad = (spare or [self.end])[0]     # reward models in transformers read the last token that is no padding
         whose = "its own chat template is kept" if brought else "no chat template there, so nanouft's own is added"
-        self.about = f"{folder}: {whose}; an answer ends with {t.convert_ids_to_tokens(self.end)}" + (
-            "; it knows no system turn: that text goes in front of the user's" if self.folds else "")
+        remarks = ["; it knows no system turn: that text goes in front of the user's"] * self.folds
+        if thinks:
+            remarks.append("; it is told not to think first" if self._trains_as_it_asks() else
+                           "; what it writes before an answer is not what it writes there in training")
+        self.about = f"{folder}: {whose}; an answer ends with {t.convert_ids_to_tokens(self.end)}" + "".join(remarks)
 
     @property
     def n_vocab(self) -> int:
@@ -113,7 +121,7 @@ class TransformersTokenizer(Tokenizer):
             template = self.t.get_chat_template()
             return self.t.apply_chat_template(
                 [{"role": m.role, "content": m.text} for m in messages], tokenize=False, add_generation_prompt=waits,
-                chat_template=FIXED * ("strftime_now" in template) + template, date_string=f"{DAY:%d %b %Y}")
+                chat_template=FIXED * ("strftime_now" in template) + template, date_string=f"{DAY:%d %b %Y}", **self.settings)
         except Exception as e:                  # templates raise what they like
             raise UserError(f"the chat template refuses a dialogue of {', '.join(m.role for m in messages)} "
                             f"({one_line(str(e))})") from None
@@ -164,6 +172,11 @@ class TransformersTokenizer(Tokenizer):
             return True
         except UserError:
             return False
+
+    def _trains_as_it_asks(self) -> bool:
+        """Does a dialogue go on as the prompt for its answer ends? Some prompts open a thought that no text closes."""
+        asked = self._write([Turn("user", "a")], waits=True)
+        return self._write([Turn("user", "a"), Turn("assistant", "b")]).startswith(asked)
 
     def _end(self) -> int:
         """Id of the first control token after an answer; `end_text` is how it is written."""

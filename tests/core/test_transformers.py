@@ -264,6 +264,15 @@ def test_a_template_that_tells_the_day_always_tells_the_same(tmp_path):
     assert tok.decode(tok.prompt_ids(DIALOGUE[:1])).startswith("2024-07-26 or 26 Jul 2024<")
 
 
+@pytest.mark.parametrize("told, remark", [(" and enable_thinking | default(true)", "told not to think"),
+                                          ("", "not what it writes there in training")])
+def test_a_prompt_that_opens_a_thought_is_told_not_to_or_it_is_said(tmp_path, told, remark):
+    thinks = CHATML + "{%- if add_generation_prompt" + told + " -%}{{- '<think>' -}}{%- endif -%}"
+    tok = start_model(str(make(tmp_path / "m", "llama", thinks)))[1]
+    assert remark in tok.about and tok.decode(tok.prompt_ids(DIALOGUE[:1])).endswith("<think>") == (not told)
+    assert "think" not in start_model(str(make(tmp_path / "n", "llama")))[1].about
+
+
 def test_a_gpt2_of_ours_with_a_foreign_template_keeps_it(tiny_base, tmp_path):
     t = make_tokenizer()
     model, _ = start_model(str(tiny_base))
