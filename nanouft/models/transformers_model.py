@@ -194,8 +194,8 @@ def read(folder: Path) -> TransformersModel:
 
 @torch.no_grad()
 def check(model: TransformersModel) -> None:
-    """ValueError unless all weights are finite, trunk and head together give the model's own logits, and later tokens
-    change none of them."""
+    """ValueError unless all weights are finite, trunk and head together give the model's own logits, and neither
+    later tokens nor padding before the first one change them."""
     if name := not_finite(model):
         raise ValueError(f"weights that are not finite: {name}")
     ids = torch.arange(6)[None] % model.cfg.vocab_size
@@ -204,6 +204,10 @@ def check(model: TransformersModel) -> None:
         raise ValueError(f"{type(model.net).__name__} reads more than token embeddings")
     if not near(model(ids[:, :4]), ours[:, :4]):
         raise ValueError(f"{type(model.net).__name__} looks at later tokens")
+    padded, keep = torch.cat([ids[:, :2], ids], 1), torch.arange(8)[None] >= 2
+    if not near(model(padded, pos=(torch.arange(8)[None] - 2).clamp_min(0), keep=keep)[:, 2:], ours):
+        raise ValueError(f"{type(model.net).__name__} reads padding, so prompts of different length cannot be answered "
+                         "together")
 
 
 @torch.no_grad()

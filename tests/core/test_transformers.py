@@ -217,6 +217,13 @@ def test_a_model_whose_own_logits_are_others_is_refused(folders):
         transformers_model.check(model)
 
 
+def test_a_model_that_reads_padding_is_refused(tmp_path):
+    def rwkv(V):
+        return hf.RwkvConfig(vocab_size=V, hidden_size=32, num_hidden_layers=2, attention_hidden_size=32)
+    with pytest.raises(UserError, match="reads padding"):
+        start_model(small_folder(tmp_path, rwkv))
+
+
 def test_spare_rows_of_a_model_become_the_new_tokens_anew(tmp_path):
     """A row that stands for no token was never trained: what it holds is no beginning for <|end|>."""
     folder = make(tmp_path / "m", "llama", "")
