@@ -11,7 +11,6 @@ Without a template our own chat tokens and template are added (tokenizer.py), af
 Simplified: only tokenizers of the `tokenizers` library (tokenizer.json); a template that changes an answer is refused.
 """
 import re
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -149,21 +148,15 @@ class TransformersTokenizer(Tokenizer):
     def _cut(self, text: str, places: list[tuple[int, int]]) -> tuple[list[int], list[int]]:
         """(ids of a text, where in the text each token ends). As a whole, as transformers does; but a control token
         that somebody typed in one of the `places` stays text: then that place is cut by itself."""
-        ids, ends, at = [], [], 0
+        ids, ends = [], []
         typed = [(a, b) for a, b in sorted(places) if any(token in text[a:b] for token in self.special)]
-        for a, b, plain in [*self._pieces(typed), (typed[-1][1] if typed else 0, len(text), False)]:
-            cut = self.t(text[a:b], add_special_tokens=False, return_offsets_mapping=True, split_special_tokens=plain)
+        edges = [0, *(edge for place in typed for edge in place), len(text)]
+        for i, (a, b) in enumerate(zip(edges, edges[1:])):              # every second piece is one of the `typed`
+            cut = self.t(text[a:b], add_special_tokens=False, return_offsets_mapping=True,
+                         split_special_tokens=i % 2 == 1)
             ids += cut["input_ids"]
             ends += [a + end for _, end in cut["offset_mapping"]]
         return ids, ends
-
-    @staticmethod
-    def _pieces(typed: list[tuple[int, int]]) -> Iterator[tuple[int, int, bool]]:
-        at = 0
-        for a, b in typed:
-            yield at, a, False
-            yield a, b, True
-            at = b
 
     # ---- what the template does --------------------------------------------------------------------------------------
     def _takes_system(self) -> bool:

@@ -74,7 +74,8 @@ def read_model(folder: Path, adapter: bool = False) -> tuple[GPT, Tokenizer]:
 def grow_vocab(model: GPT, size: int, known: int = 0) -> None:
     """Rows for new tokens. `known`: ids that a model of transformers has learnt."""
     if hasattr(model, "tables"):
-        for table in model.tables(size):
+        model.widen(size)
+        for table in model.tables():
             table.weight[known:size] = new_rows(table.weight[:known], size - known)
         model.new_rows = True
         return

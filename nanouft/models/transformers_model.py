@@ -98,11 +98,14 @@ class TransformersModel(GPT):
         """None for models without keys and values: sampling then reads everything again for each token."""
         return Past(self.net.config) if self.has_cache else None
 
-    def tables(self, size: int) -> list[nn.Module]:
-        """Embedding and, if it is not tied, head, made for `size` ids where they have fewer."""
+    def widen(self, size: int) -> None:
+        """Make room for `size` ids, where there are fewer."""
         if size > self.cfg.vocab_size:
             self.net.resize_token_embeddings(size, mean_resizing=False)
             self.cfg.vocab_size = size
+
+    def tables(self) -> list[nn.Module]:
+        """Embedding and, if it is not tied, head."""
         both = [self.wte, self.net.get_output_embeddings()]
         return both if both[0].weight is not both[1].weight else both[:1]
 
@@ -130,7 +133,7 @@ class TransformersModel(GPT):
             except (ValueError, TypeError, NotImplementedError) as e:   # what peft knows no adapter for
                 raise UserError(f"--lora does not work with {type(self.net).__name__} ({one_line(str(e))}); drop it, "
                                 "or take another model") from None
-        for table in self.tables(0) if self.new_rows else ():
+        for table in self.tables() if self.new_rows else ():
             table.requires_grad_(True)
 
     def merge(self) -> None:
