@@ -79,6 +79,7 @@ class TransformersModel(GPT):
     def head(self, hidden: Tensor) -> Tensor:
         """(...,C) final states -> (...,V) logits: all that the model's own forward does after its trunk."""
         net = copy.copy(self.net)                                       # the same weights
+        # a list of parts of its own, so that the true model keeps its trunk
         net._modules = {**net._modules, net.base_model_prefix: StandIn()}
         return net(inputs_embeds=hidden.reshape(1, -1, hidden.shape[-1])).logits.view(*hidden.shape[:-1], -1)
 
