@@ -120,7 +120,8 @@ class TransformersTokenizer(Tokenizer):
             template = self.t.get_chat_template()
             return self.t.apply_chat_template(
                 [{"role": m.role, "content": m.text} for m in messages], tokenize=False, add_generation_prompt=waits,
-                chat_template=FIXED * ("strftime_now" in template) + template, date_string=f"{DAY:%d %b %Y}", **self.settings)
+                chat_template=FIXED * ("strftime_now" in template) + template, date_string=f"{DAY:%d %b %Y}",
+                **self.settings)
         except Exception as e:                  # templates raise what they like
             raise UserError(f"the chat template refuses a dialogue of {', '.join(m.role for m in messages)} "
                             f"({one_line(str(e))})") from None

@@ -41,7 +41,8 @@ class Answer:
 @torch.inference_mode()
 def generate(model: GPT, prompts: list[list[int]], *, stop: int | set[int], pad: int, max_new: int = 64,
              temperature: float = 0.0, top_k: int = 0, top_p: float = 1.0, seed: int = 0,
-             prior: list[int] | None = None, priors: list[list[int]] | None = None, cached: bool = True) -> list[Answer]:
+             prior: list[int] | None = None, priors: list[list[int]] | None = None,
+             cached: bool = True) -> list[Answer]:
     """Answer every prompt, each until it says `stop` (one id, or any of several). temperature 0 is greedy; top_k 0 and
     top_p 1 switch those cuts off.
     A prompt that leaves no room for `max_new` tokens in the context loses its beginning.
