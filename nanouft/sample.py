@@ -72,7 +72,7 @@ class Voice:
     def say(self, turns: tuple[Turn, ...], cfg: Sample, judge: Scorer | None = None) -> list[tuple[str, str]]:
         """[(text, remarks)] of cfg.n answers; with a judge, of the best of cfg.best_of."""
         prior = (forced_starts(cfg.prior, cfg.prior_from, self.tok, [Row(turns)]) or [[]])[0]
-        answers = generate(self.model, [self.tok.prompt_ids(turns)] * max(cfg.n, cfg.best_of), stop=self.tok.end,
+        answers = generate(self.model, [self.tok.prompt_ids(turns)] * max(cfg.n, cfg.best_of), stop=self.tok.stops,
                            pad=self.tok.pad, prior=prior, max_new=cfg.max_new, temperature=cfg.temperature,
                            top_k=cfg.top_k, top_p=cfg.top_p, seed=cfg.seed)
         said = [(self.tok.decode(a.ids).strip(), "" if stops(a, self.tok) else "   (does not stop)") for a in answers]

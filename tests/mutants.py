@@ -28,7 +28,7 @@ GENERATE, REWARD, IFT, GPT = (f"core/test_{name}.py" for name in ("generate", "r
 MUTANTS = [
     # ---- what a reviewer planted and no test saw ---------------------------------------------------------------------
     ("rollout/rollouts", "temperature=1.0", "temperature=0.9", f"{ROLLOUTS}::test_samples_come_from_the_policy_itself"),
-    ("rollout/rollouts", "a.ids + [tok.end] * (len(a.logp) - len(a.ids))", "a.ids",
+    ("rollout/rollouts", "a.ids + [a.stop] * a.ended", "a.ids",
      f"{ROLLOUTS}::test_the_mark_of_the_end_is_an_answer_token_like_any_other"),
     ("rollout/rollouts", "self.cfg.seed * 1_000_003 + number)", "self.cfg.seed * 1_000_003)",
      f"{ROLLOUTS}::test_a_rollout_is_a_function_of_its_number_and_the_weights"),

@@ -6,6 +6,7 @@
 
 Everything here is a pure function of data and seed, so step n of a resumed run sees what step n always sees.
 """
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from functools import partial
@@ -38,7 +39,7 @@ class Encoded:
 
     @property
     def length(self) -> int:
-        return max(len(t.ids) for t in self.seqs.values())
+        return _longest(self.seqs)
 
 
 @dataclass
@@ -74,17 +75,17 @@ def encode(examples: list[Example], tok: Tokenizer, n_ctx: int) -> tuple[list[En
     is left."""
     out, report = [], EncodeReport(len(examples))
     for e in examples:
+        known = Columns(score=e.score, label=e.label, p=e.p)
         try:
-            for seqs in (e.seqs, *shorter(e.seqs)):
-                tokens = {role: _tokens(context, trained, tok) for role, (context, trained) in seqs.items()}
-                longest = max(len(t.ids) for t in tokens.values())
-                if longest <= n_ctx + 1:
-                    out.append(Encoded(tokens, e, Columns(score=e.score, label=e.label, p=e.p)))
-                    report.cut += seqs is not e.seqs
-                    break
+            row = Encoded(_tokens(e.seqs, tok), e, known)
+            if row.length > n_ctx + 1:
+                row = Encoded(_cut(e.seqs, tok, n_ctx) or row.seqs, e, known)
+                report.cut += row.length <= n_ctx + 1
+            if row.length <= n_ctx + 1:
+                out.append(row)
             else:
                 report.skipped += 1
-                report.longest = max(report.longest, longest)
+                report.longest = max(report.longest, row.length)
         except UserError as why:
             report.refused.append(f"{e.where}: {why}")
     if report.refused and not out:
@@ -95,14 +96,31 @@ def encode(examples: list[Example], tok: Tokenizer, n_ctx: int) -> tuple[list[En
     return out, report
 
 
-def _tokens(context: Turns, trained: Turns, tok: Tokenizer) -> Tokens:
-    """Ids and mask; a prompt that waits for its answer has nothing to train on."""
-    if trained:
-        ids, mask = tok.chat(context, trained)
-    else:
-        ids = tok.prompt_ids(context)
-        mask = [0] * len(ids)
-    return Tokens(np.array(ids, np.int64), np.array(mask, np.int64))
+def _tokens(seqs: dict[str, tuple[Turns, Turns]], tok: Tokenizer) -> dict[str, Tokens]:
+    """Ids and mask of each role; a prompt that waits for its answer has nothing to train on."""
+    out = {}
+    for role, (context, trained) in seqs.items():
+        if trained:
+            ids, mask = tok.chat(context, trained)
+        else:
+            ids = tok.prompt_ids(context)
+            mask = [0] * len(ids)
+        out[role] = Tokens(np.array(ids, np.int64), np.array(mask, np.int64))
+    return out
+
+
+def _cut(seqs: dict[str, tuple[Turns, Turns]], tok: Tokenizer, n_ctx: int) -> dict[str, Tokens]:
+    """The longest of `shorter` that fits; if none does, the shortest; {} if there are none. Found by halving: the chat
+    template of another model is slow."""
+    forms = list(shorter(seqs))
+    if not forms:
+        return {}
+    first = bisect_left(forms, True, key=lambda form: _longest(_tokens(form, tok)) <= n_ctx + 1)
+    return _tokens(forms[min(first, len(forms) - 1)], tok)
+
+
+def _longest(tokens: dict[str, Tokens]) -> int:
+    return max(len(t.ids) for t in tokens.values())
 
 
 def shorter(seqs: dict[str, tuple[Turns, Turns]]) -> Iterator[dict[str, tuple[Turns, Turns]]]:

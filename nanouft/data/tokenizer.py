@@ -65,6 +65,7 @@ class Tokenizer:
         self.name, self.ranks, self.pattern, self.special = name, ranks, pattern, special
         self.enc = tiktoken.Encoding(name, pat_str=pattern, mergeable_ranks=ranks, special_tokens=special)
         self.user, self.assistant, self.end, self.pad = (special[c] for c in CONTROL)
+        self.stops = {self.end}             # an answer is over with any of these
         self.spelling = {i: token for token, i in ranks.items()} | {i: token.encode() for token, i in special.items()}
 
     @property

@@ -11,7 +11,7 @@ Without a template our own chat tokens and template are added (tokenizer.py), af
 Simplified: only tokenizers of the `tokenizers` library (tokenizer.json); a template that changes an answer is refused.
 """
 import re
-from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 from nanouft.data.rows import Turn, Turns
@@ -21,7 +21,12 @@ from nanouft.shell.files import checksum
 
 MARK = re.compile("\ue000([0-9]+)\ue001")       # stands in a text's place while a template is looked at
 ROLES = {"tool": "user", "shown": "assistant"}
-DATE = "26 Jul 2024"                            # for templates that tell the day: a run shall not change over night
+QUIET = {"enable_thinking": False, "thinking": False}    # the names that templates know
+FILES = ("tokenizer.json", "*.model", "vocab.*")         # one of these makes a tokenizer
+SAMPLE = "Hello there, 12."
+DAY = datetime(2024, 7, 26)                     # for templates that tell the day: a run shall not change over night
+PARTS = "".join(f".replace('%{c}', '{DAY.strftime('%' + c)}')" for c in "aAbBdHIjmMpSyY")
+FIXED = "{%- macro strftime_now(form) -%}{{- form.replace('%-', '%')" + PARTS + " -}}{%- endmacro +%}"
 
 
 class TransformersTokenizer(Tokenizer):
@@ -31,9 +36,12 @@ class TransformersTokenizer(Tokenizer):
         transformers = optional("transformers", f"{folder}: its tokenizer")
         transformers.logging.set_verbosity_error()
         try:
+            if not any(file for kind in FILES for file in folder.glob(kind)):
+                raise ValueError("there are no tokenizer files")
             t = transformers.AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
             if not t.is_fast:
                 raise ValueError("no tokenizer.json, which the `tokenizers` library reads")
+            check_text(t)
         except Exception as e:                  # whatever a damaged or strange file leads to
             raise UserError(f"{folder}: its tokenizer cannot be used ({one_line(str(e))}); put the tokenizer files "
                             "that belong to the model into its folder") from None
@@ -46,14 +54,22 @@ class TransformersTokenizer(Tokenizer):
         self.special = [str(token) for token in t.added_tokens_decoder.values() if token.special]
         ours = "'<|user|> '" in str(t.chat_template)
         self.user, self.assistant = [t.convert_tokens_to_ids(c) for c in CONTROL[:2]] if ours else (-1, -1)
+        self.settings: dict[str, bool] = {}     # what else the template is told
         self.folds = False                      # must a system turn be folded into the user's?
         self.folds = not self._takes_system()
+        thinks = not self._trains_as_it_asks()
+        if thinks:
+            self.settings = QUIET
         self.end = self._end()
+        self.stops = {self.end}
         spare = [i for i in (t.pad_token_id, t.unk_token_id, t.bos_token_id) if i not in (None, self.end)]
         self.pad = (spare or [self.end])[0]     # reward models in transformers read the last token that is no padding
         whose = "its own chat template is kept" if brought else "no chat template there, so nanouft's own is added"
-        self.about = f"{folder}: {whose}; an answer ends with {t.convert_ids_to_tokens(self.end)}" + (
-            "; it knows no system turn: that text goes in front of the user's" if self.folds else "")
+        remarks = ["; it knows no system turn: that text goes in front of the user's"] * self.folds
+        if thinks:
+            remarks.append("; it is told not to think first" if self._trains_as_it_asks() else
+                           "; what it writes before an answer is not what it writes there in training")
+        self.about = f"{folder}: {whose}; an answer ends with {t.convert_ids_to_tokens(self.end)}" + "".join(remarks)
 
     @property
     def n_vocab(self) -> int:
@@ -78,10 +94,16 @@ class TransformersTokenizer(Tokenizer):
             if role == "assistant" and train:
                 asked = self._write(messages[:i], waits=True) if i else ""
                 start = len(asked) if asked and text.startswith(asked) else places[i][0]
-                at = text.find(self.end_text, places[i][1])
-                spans.append((start, places[i][1] if at < 0 else at + len(self.end_text)))
+                spans.append((start, self._stop(text, places, i)))
         ids, ends = self._cut(text, places)
         return ids, [int(any(start < end <= stop for start, stop in spans)) for end in ends]
+
+    def _stop(self, text: str, places: list[tuple[int, int]], i: int) -> int:
+        """Where turn number i ends in `text`: with the end token that stands before the next turn, if there is one."""
+        after = places[i][1]
+        following = places[i + 1][0] if i + 1 < len(places) else len(text)
+        at = text.find(self.end_text, after, following)
+        return after if at < 0 else at + len(self.end_text)
 
     def prompt_ids(self, turns: Turns) -> list[int]:
         messages = [Turn(role, text) for role, text, _ in self._turns([(*turn, False) for turn in turns])]
@@ -95,8 +117,11 @@ class TransformersTokenizer(Tokenizer):
     def _write(self, messages: list[Turn], waits: bool = False) -> str:
         """The dialogue as the template writes it; `waits`: up to where the assistant begins to speak."""
         try:
-            return self.t.apply_chat_template([{"role": m.role, "content": m.text} for m in messages], tokenize=False,
-                                              add_generation_prompt=waits, date_string=DATE)
+            template = self.t.get_chat_template()
+            return self.t.apply_chat_template(
+                [{"role": m.role, "content": m.text} for m in messages], tokenize=False, add_generation_prompt=waits,
+                chat_template=FIXED * ("strftime_now" in template) + template, date_string=f"{DAY:%d %b %Y}",
+                **self.settings)
         except Exception as e:                  # templates raise what they like
             raise UserError(f"the chat template refuses a dialogue of {', '.join(m.role for m in messages)} "
                             f"({one_line(str(e))})") from None
@@ -124,21 +149,15 @@ class TransformersTokenizer(Tokenizer):
     def _cut(self, text: str, places: list[tuple[int, int]]) -> tuple[list[int], list[int]]:
         """(ids of a text, where in the text each token ends). As a whole, as transformers does; but a control token
         that somebody typed in one of the `places` stays text: then that place is cut by itself."""
-        ids, ends, at = [], [], 0
+        ids, ends = [], []
         typed = [(a, b) for a, b in sorted(places) if any(token in text[a:b] for token in self.special)]
-        for a, b, plain in [*self._pieces(typed), (typed[-1][1] if typed else 0, len(text), False)]:
-            cut = self.t(text[a:b], add_special_tokens=False, return_offsets_mapping=True, split_special_tokens=plain)
+        edges = [0, *(edge for place in typed for edge in place), len(text)]
+        for i, (a, b) in enumerate(zip(edges, edges[1:])):              # every second piece is one of the `typed`
+            cut = self.t(text[a:b], add_special_tokens=False, return_offsets_mapping=True,
+                         split_special_tokens=i % 2 == 1)
             ids += cut["input_ids"]
             ends += [a + end for _, end in cut["offset_mapping"]]
         return ids, ends
-
-    @staticmethod
-    def _pieces(typed: list[tuple[int, int]]) -> Iterator[tuple[int, int, bool]]:
-        at = 0
-        for a, b in typed:
-            yield at, a, False
-            yield a, b, True
-            at = b
 
     # ---- what the template does --------------------------------------------------------------------------------------
     def _takes_system(self) -> bool:
@@ -147,6 +166,11 @@ class TransformersTokenizer(Tokenizer):
             return True
         except UserError:
             return False
+
+    def _trains_as_it_asks(self) -> bool:
+        """Does a dialogue go on as the prompt for its answer ends? Some prompts open a thought that no text closes."""
+        asked = self._write([Turn("user", "a")], waits=True)
+        return self._write([Turn("user", "a"), Turn("assistant", "b")]).startswith(asked)
 
     def _end(self) -> int:
         """Id of the first control token after an answer; `end_text` is how it is written."""
@@ -161,6 +185,14 @@ class TransformersTokenizer(Tokenizer):
 
     def save(self, folder: str | Path) -> None:
         self.t.save_pretrained(str(folder))
+
+
+def check_text(t) -> None:
+    """ValueError unless a text becomes tokens and comes back; capital letters may be lost."""
+    ids = t.encode(SAMPLE, add_special_tokens=False)
+    back = t.decode(ids, clean_up_tokenization_spaces=False)
+    if t.unk_token_id in ids or back.strip().lower() != SAMPLE.lower():
+        raise ValueError(f"of {SAMPLE!r} comes back {one_line(back, 40)!r}")
 
 
 def add_chat(t) -> None:

@@ -1,6 +1,6 @@
 """Batched sampling with the key/value cache: prompts of different length in one batch.
 
-    answers = generate(model, [tok.prompt_ids(turns) ...], stop=tok.end, pad=tok.pad)
+    answers = generate(model, [tok.prompt_ids(turns) ...], stop=tok.stops, pad=tok.pad)
     answers = answer_rows(model, tok, rows)                 # rows of data, in their order
 
 Prompts are padded on the left, so that every row's next token stands in the same column; padding is never looked at
@@ -35,17 +35,21 @@ class Answer:
     ended: bool                                         # did it say the stop token, or did we run out of room?
     logp: list[float] = field(default_factory=list)     # nats of each sampled token (stop token included) under the
     #                                                     model at temperature 1, whatever was sampled from
+    stop: int | None = None                             # which stop token it said
 
 
 @torch.inference_mode()
-def generate(model: GPT, prompts: list[list[int]], *, stop: int, pad: int, max_new: int = 64, temperature: float = 0.0,
-             top_k: int = 0, top_p: float = 1.0, seed: int = 0, prior: list[int] | None = None,
-             priors: list[list[int]] | None = None, cached: bool = True) -> list[Answer]:
-    """Answer every prompt. temperature 0 is greedy; top_k 0 and top_p 1 switch those cuts off.
+def generate(model: GPT, prompts: list[list[int]], *, stop: int | set[int], pad: int, max_new: int = 64,
+             temperature: float = 0.0, top_k: int = 0, top_p: float = 1.0, seed: int = 0,
+             prior: list[int] | None = None, priors: list[list[int]] | None = None,
+             cached: bool = True) -> list[Answer]:
+    """Answer every prompt, each until it says `stop` (one id, or any of several). temperature 0 is greedy; top_k 0 and
+    top_p 1 switch those cuts off.
     A prompt that leaves no room for `max_new` tokens in the context loses its beginning.
     `cached=False` reads everything again for each token: slow, and equal token by token (tests)."""
     if not prompts:
         return []
+    stop = {stop} if isinstance(stop, int) else stop
     priors = priors or [prior or []] * len(prompts)
     longest = max(map(len, priors))
     device, room = model.wte.weight.device, model.cfg.n_ctx
@@ -60,6 +64,7 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int, pad: int, max_n
     cache = model.new_cache(B) if cached else None
     cached = cache is not None
     rng, speaks = torch.Generator(device).manual_seed(seed), torch.ones(B, dtype=torch.bool, device=device)     # (b,)
+    stop_ids = torch.tensor(sorted(stop), device=device)
     said, logp = torch.full((B, max_new), pad, device=device), torch.zeros(B, max_new, device=device)
     # a step of a small model is over before a second thread has woken up: 64 rows take half the time with one
     small = device.type == "cpu" and B <= 128 and model.cfg.n_embd <= 256
@@ -76,7 +81,7 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int, pad: int, max_n
             token = _choose(logits, temperature, top_k, top_p, rng, rows, B)    # (b,)
             said[rows, step] = token
             logp[rows, step] = logits.float().log_softmax(-1).gather(1, token[:, None])[:, 0]
-            speaks &= token != stop
+            speaks &= (token[:, None] != stop_ids).all(1)
             # asking the device who still speaks makes the CPU wait for it: on a GPU ask seldom
             left = int(speaks.sum()) if device.type == "cpu" or step % 16 == 15 else B
             if left == 0:
@@ -136,9 +141,10 @@ def _choose(logits: Tensor, temperature: float, top_k: int, top_p: float, rng: t
     return token.clamp_max(logits.shape[1] - 1)                             # a model that says NaN reaches no u
 
 
-def _cut(row: list[int], logp: list[float], stop: int, prior: list[int]) -> Answer:
-    n = row.index(stop) if stop in row else len(row)
-    return Answer(prior + row[:n], stop in row, logp[:n + 1])
+def _cut(row: list[int], logp: list[float], stop: set[int], prior: list[int]) -> Answer:
+    n = next((i for i, token in enumerate(row) if token in stop), len(row))
+    ended = n < len(row)
+    return Answer(prior + row[:n], ended, logp[:n + 1], row[n] if ended else None)
 
 
 def stops(a: Answer, tok: Tokenizer) -> bool:
@@ -155,7 +161,7 @@ def answer_rows(model: GPT, tok: Tokenizer, rows: list[Row], max_new: int = MAX_
     out, by_length = [None] * len(rows), sorted(range(len(rows)), key=lambda i: len(prompts[i]))
     for i in range(0, len(rows), chunk):
         part = by_length[i:i + chunk]
-        some = generate(model, [prompts[j] for j in part], stop=tok.end, pad=tok.pad, max_new=max_new,
+        some = generate(model, [prompts[j] for j in part], stop=tok.stops, pad=tok.pad, max_new=max_new,
                         seed=(seed * 1_009 + i // chunk) % 2**63,
                         priors=[priors[j] for j in part] if priors else None, **how)
         for j, a in zip(part, some):

@@ -61,6 +61,8 @@ def read_model(folder: Path, adapter: bool = False) -> tuple[GPT, Tokenizer]:
         tok: Tokenizer = TransformersTokenizer(folder)
     else:
         tok = Tokenizer.load("nano" if folder == BASE else folder)
+    if foreign:
+        tok.stops = {tok.end, *model.ends()}
     tok.check_fits(model.cfg.vocab_size)
     known = tok.n_text if foreign else model.cfg.vocab_size         # a model of theirs may have spare rows
     if tok.n_vocab > known:
@@ -72,7 +74,8 @@ def read_model(folder: Path, adapter: bool = False) -> tuple[GPT, Tokenizer]:
 def grow_vocab(model: GPT, size: int, known: int = 0) -> None:
     """Rows for new tokens. `known`: ids that a model of transformers has learnt."""
     if hasattr(model, "tables"):
-        for table in model.tables(size):
+        model.widen(size)
+        for table in model.tables():
             table.weight[known:size] = new_rows(table.weight[:known], size - known)
         model.new_rows = True
         return

@@ -21,6 +21,7 @@ from torch import Tensor
 from nanouft.gpt import GPT, GPTConfig
 from nanouft.shell import hf, tensors
 from nanouft.shell.config import UserError, one_line, optional
+from nanouft.shell.runs import not_finite
 
 SAID_ELSEWHERE = ("rotary_emb.inv_freq", *hf.OLD_MASKS, "score.weight")      # may stand in the file, is not read
 
@@ -78,6 +79,7 @@ class TransformersModel(GPT):
     def head(self, hidden: Tensor) -> Tensor:
         """(...,C) final states -> (...,V) logits: all that the model's own forward does after its trunk."""
         net = copy.copy(self.net)                                       # the same weights
+        # a list of parts of its own, so that the true model keeps its trunk
         net._modules = {**net._modules, net.base_model_prefix: StandIn()}
         return net(inputs_embeds=hidden.reshape(1, -1, hidden.shape[-1])).logits.view(*hidden.shape[:-1], -1)
 
@@ -97,11 +99,14 @@ class TransformersModel(GPT):
         """None for models without keys and values: sampling then reads everything again for each token."""
         return Past(self.net.config) if self.has_cache else None
 
-    def tables(self, size: int) -> list[nn.Module]:
-        """Embedding and, if it is not tied, head, made for `size` ids where they have fewer."""
+    def widen(self, size: int) -> None:
+        """Make room for `size` ids, where there are fewer."""
         if size > self.cfg.vocab_size:
             self.net.resize_token_embeddings(size, mean_resizing=False)
             self.cfg.vocab_size = size
+
+    def tables(self) -> list[nn.Module]:
+        """Embedding and, if it is not tied, head."""
         both = [self.wte, self.net.get_output_embeddings()]
         return both if both[0].weight is not both[1].weight else both[:1]
 
@@ -123,24 +128,33 @@ class TransformersModel(GPT):
         with torch.random.fork_rng(), warnings.catch_warnings():
             warnings.simplefilter("ignore")                             # remarks on GPT-2's Conv1D
             torch.manual_seed(seed)
-            peft.inject_adapter_in_model(how, self.net)
-        for table in self.tables(0) if self.new_rows else ():
+            try:
+                peft.inject_adapter_in_model(how, self.net)
+                check_merge(self)
+            except (ValueError, TypeError, NotImplementedError) as e:   # what peft knows no adapter for
+                raise UserError(f"--lora does not work with {type(self.net).__name__} ({one_line(str(e))}); drop it, "
+                                "or take another model") from None
+        for table in self.tables() if self.new_rows else ():
             table.requires_grad_(True)
 
     def merge(self) -> None:
         """LoRA's product into the weights: from here on it is a plain model again."""
-        for name, module in list(self.net.named_modules()):
+        for name, module in reversed(list(self.net.named_modules())):   # inner ones first: one may hold another
             if hasattr(module, "lora_A"):
                 module.merge()
                 self.net.set_submodule(name, module.get_base_layer())
+
+    def ends(self) -> list[int]:
+        """Ids with which this model ends an answer, as its generation_config.json says."""
+        ends = self.net.generation_config.eos_token_id
+        ends = ends if isinstance(ends, list) else [ends]
+        return [i for i in ends if isinstance(i, int)]
 
     def save_pretrained(self, folder: str | Path, end_id: int | None = None,
                         dtype: torch.dtype = torch.float32) -> None:
         """One safetensors file, config.json, and a generation_config.json that knows our end token."""
         self.merge()
-        ends = self.net.generation_config.eos_token_id
-        ends = [] if ends is None else ends if isinstance(ends, list) else [ends]
-        self.net.generation_config.eos_token_id = [end_id, *(i for i in ends if i != end_id)]
+        self.net.generation_config.eos_token_id = [end_id, *(i for i in self.ends() if i != end_id)]
         self.net.save_pretrained(str(folder), max_shard_size="1000GB")
 
 
@@ -154,12 +168,15 @@ def read(folder: Path) -> TransformersModel:
     safe = {"local_files_only": True, "trust_remote_code": False}       # nothing that the folder brings is run
     try:
         config = transformers.AutoConfig.from_pretrained(str(folder), **safe)
-        stored = sum(len(tensors.header(file)) for file in folder.glob("*.safetensors"))
-        if config.get_text_config().num_hidden_layers > stored:         # nothing endless is built
-            raise ValueError(f"{stored} tensors are stored, config.json asks for more layers")
+        stored = [tensor for file in folder.glob("*.safetensors") for tensor in tensors.header(file).items()]
+        if config.get_text_config().num_hidden_layers > len(stored):    # nothing endless is built
+            raise ValueError(f"{len(stored)} tensors are stored, config.json asks for more layers")
+        for name, (_, kind) in stored:
+            if name.endswith("weight") and "F" not in kind:             # F32, BF16 ...; masks are stored as others
+                raise ValueError(f"{name} holds {kind}, no weights")
         for part in (config, config.get_text_config()):
             for key, value in part.to_dict().items():
-                if key.endswith(("dropout", "pdrop", "layerdrop")) and isinstance(value, float):
+                if "drop" in key and isinstance(value, float):       # hidden_dropout_prob, resid_pdrop, layerdrop
                     setattr(part, key, 0.0)
         net, found = transformers.AutoModelForCausalLM.from_pretrained(
             str(folder), config=config, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **safe)
@@ -181,11 +198,37 @@ def read(folder: Path) -> TransformersModel:
 
 @torch.no_grad()
 def check(model: TransformersModel) -> None:
-    """ValueError unless trunk and head together give the model's own logits, and later tokens change none of them."""
+    """ValueError unless all weights are finite, trunk and head together give the model's own logits, and neither
+    later tokens nor padding before the first one change them."""
+    if name := not_finite(model):
+        raise ValueError(f"weights that are not finite: {name}")
     ids = torch.arange(6)[None] % model.cfg.vocab_size
     ours, theirs = model(ids), model.net(input_ids=ids).logits
-    near = {"rtol": 1e-3, "atol": 1e-3 * float(theirs.abs().max())}
-    if not torch.allclose(ours, theirs, **near):
+    if not near(ours, theirs):
         raise ValueError(f"{type(model.net).__name__} reads more than token embeddings")
-    if not torch.allclose(model(ids[:, :4]), ours[:, :4], **near):
+    if not near(model(ids[:, :4]), ours[:, :4]):
         raise ValueError(f"{type(model.net).__name__} looks at later tokens")
+    padded, keep = torch.cat([ids[:, :2], ids], 1), torch.arange(8)[None] >= 2
+    if not near(model(padded, pos=(torch.arange(8)[None] - 2).clamp_min(0), keep=keep)[:, 2:], ours):
+        raise ValueError(f"{type(model.net).__name__} reads padding, so prompts of different length cannot be answered "
+                         "together")
+
+
+@torch.no_grad()
+def check_merge(model: TransformersModel) -> None:
+    """ValueError unless a model with LoRA says the same after `merge`: some models read a matrix past its adapter. B
+    begins at 0, where nothing could be seen, so a copy gets other numbers."""
+    trial = copy.deepcopy(model)
+    for name, weight in trial.net.named_parameters():
+        if "lora_B" in name:
+            weight.normal_(std=0.1)
+    ids = torch.arange(6)[None] % model.cfg.vocab_size
+    apart = trial(ids)
+    trial.merge()
+    if not near(trial(ids), apart):
+        raise ValueError("its merged weights would be another model")
+
+
+def near(a: Tensor, b: Tensor) -> bool:
+    """Are these the same logits, but for rounding?"""
+    return torch.allclose(a, b, rtol=1e-3, atol=1e-3 * float(b.abs().max()))

@@ -101,7 +101,7 @@ class Rollouts:
         out: list[Answer] = []
         for i in range(0, len(prompts), CHUNK):
             seed = (self.cfg.seed * 1_000_003 + number) * 1_009 + i // CHUNK
-            out += generate(self.policy, prompts[i:i + CHUNK], stop=self.tok.end, pad=self.tok.pad,
+            out += generate(self.policy, prompts[i:i + CHUNK], stop=self.tok.stops, pad=self.tok.pad,
                             max_new=self.cfg.max_new, temperature=1.0, seed=seed % 2**63)
         if not np.isfinite(sum(sum(a.logp) for a in out)):
             raise Diverged(f"nothing can be sampled at step {number * self.stride + 1}: the run diverged, its chances "
@@ -127,7 +127,7 @@ class Rollouts:
         out: list[Answer] = []
         for i in range(0, len(prompts), CHUNK):
             ids = [e.seqs["prompt"].ids.tolist() for e in prompts[i:i + CHUNK]]
-            out += generate(self.policy, ids, stop=self.tok.end, pad=self.tok.pad, max_new=self.cfg.max_new)
+            out += generate(self.policy, ids, stop=self.tok.stops, pad=self.tok.pad, max_new=self.cfg.max_new)
         rewards = self.earned(prompts, [self.tok.decode(a.ids).strip() for a in out])
         return figures(rewards, [stops(a, self.tok) for a in out])
 
@@ -149,7 +149,7 @@ def answered(prompts: list[Encoded], answers: list[Answer], tok: Tokenizer) -> B
     """Prompts with their sampled answers as one batch of role "answer", with `old`, the log-probs of decoding."""
     rows = []
     for e, a in zip(prompts, answers, strict=True):
-        asked, said = e.seqs["prompt"].ids, a.ids + [tok.end] * (len(a.logp) - len(a.ids))
+        asked, said = e.seqs["prompt"].ids, a.ids + [a.stop] * a.ended
         ids = np.concatenate([asked, np.array(said, np.int64)])
         mask = np.concatenate([np.zeros(len(asked), np.int64), np.ones(len(said), np.int64)])
         rows.append(Encoded({"answer": Tokens(ids, mask)}, e.example))

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn as nn
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -164,7 +165,7 @@ def load_model(folder: str | Path) -> tuple[RewardModel, Tokenizer]:
     if (folder / "run.json").exists() and not (folder / "model.safetensors").exists():
         raise UserError(f"{folder}: that run has not finished; make the reward model again")
     gpt, tok = read_model(folder)                               # says what is missing or damaged
-    head = load_file(folder / "model.safetensors").get(HEAD)
+    head = read_head(folder)
     if head is None:
         raise UserError(f"{folder}: is a language model, no reward model; make one from it: "
                         f"python -m nanouft.reward --init {folder}")
@@ -175,3 +176,12 @@ def load_model(folder: str | Path) -> tuple[RewardModel, Tokenizer]:
                         f"one row of {gpt.cfg.n_embd} finite numbers is wanted")
     model.score.weight.data.copy_(head)
     return model, tok
+
+
+def read_head(folder: Path) -> Tensor | None:
+    """The one row that a reward model has more; `save` writes one file, so weights in several are none of its."""
+    try:
+        with safe_open(folder / "model.safetensors", framework="pt") as weights:
+            return weights.get_tensor(HEAD) if HEAD in weights.keys() else None
+    except (OSError, SafetensorError):
+        return None

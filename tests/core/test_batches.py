@@ -138,6 +138,18 @@ def test_a_dialogue_loses_its_oldest_turns(n_ctx, first, n, trained):
     assert collate(out, np.arange(1), PAD).tokens == {"answer": mask.sum()}, "LAW: every trained token is a target"
 
 
+def test_where_a_long_dialogue_is_cut_is_found_by_halving(monkeypatch):
+    """The template of another model may take a second for 400 turns: it shall not be asked 200 times."""
+    turns = [Turn(role, f"{role} {i}") for i in range(200) for role in ("user", "assistant")]
+    e = Example(seqs={"answer": (tuple(turns[:-1]), (turns[-1],))})
+    asked, chat = [], NANO.chat
+    monkeypatch.setattr(NANO, "chat", lambda *turns: asked.append(turns) or chat(*turns))
+    (row,), report = encode([e], NANO, 100)
+    longer = max(k for k in range(1, 400, 2) if len(chat(turns[-1 - k:-1], turns[-1:])[0]) <= 101)
+    assert len(asked) < 15 and report.cut == 1
+    assert row.seqs["answer"].ids.tolist() == chat(turns[-1 - longer:-1], turns[-1:])[0]
+
+
 def test_a_cut_row_keeps_one_prompt_for_all_its_roles():
     """Not at a question that stands behind different answers."""
     old, long = turns("x" * 9, "y", "what"), Example({"chosen": (TALK[:1], reply("bb", "c", "dd")),

@@ -89,7 +89,7 @@ def test_in_mixed_precision_the_ratio_begins_near_one():
 
 def says(*ids: int, ended: bool = True) -> Answer:
     """An answer of these tokens; the k-th token (the mark of the end is the last) was sampled at -k nats."""
-    return Answer(list(ids), ended, [-float(k + 1) for k in range(len(ids) + ended)])
+    return Answer(list(ids), ended, [-float(k + 1) for k in range(len(ids) + ended)], NANO.end if ended else None)
 
 
 def test_the_mark_of_the_end_is_an_answer_token_like_any_other():

@@ -11,12 +11,13 @@ from dataclasses import replace
 import pytest
 import torch
 from running import DEMOS, PAIRS, QUICK, call, lines, losses, one_error
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from tiny import CPU, DATA, Form, differs, same
 
 from nanouft import evaluate, reward, sample, train
 from nanouft.data.batches import collate, encode
 from nanouft.data.rows import Turn, demo_rows
+from nanouft.models import transformers_model
 from nanouft.models.generate import generate
 from nanouft.models.load import start_model
 from nanouft.objectives import OBJECTIVES
@@ -24,6 +25,8 @@ from nanouft.reference import add_columns
 from nanouft.rollout import scorer
 from nanouft.rollout.rollouts import as_if_sampled
 from nanouft.shell.config import UserError
+from nanouft.training import setup
+from nanouft.training.flags import Train
 
 hf = pytest.importorskip("transformers")
 tokenizers = pytest.importorskip("tokenizers")
@@ -34,6 +37,8 @@ INST = ("{{- bos_token -}}{%- for m in messages -%}{%- if m['role'] == 'user' -%
         "' [/INST]' -}}{%- elif m['role'] == 'assistant' -%}{{- ' ' + m['content'] | trim + eos_token -}}"
         "{%- else -%}{{- raise_exception('only user and assistant') -}}{%- endif -%}{%- endfor -%}")
 NO_END = "{%- for m in messages -%}{{- m['role'] + ': ' + m['content'] + '\\n' -}}{%- endfor -%}"
+END_LAST = (NO_END.removesuffix("{%- endfor -%}") + "{%- endfor -%}{{- 'assistant: ' if add_generation_prompt else "
+            "eos_token -}}")
 SMALL = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
          "num_key_value_heads": 2, "max_position_embeddings": 128}
 KINDS = {       # config, chat template, does the tokenizer begin every text with <s>?
@@ -176,6 +181,59 @@ def test_checkpointing_changes_no_gradient_and_leaves_sampling_alone(folders, ki
     assert answers[0] == answers[1] and model.net.is_activation_checkpointing
 
 
+def test_dropout_is_off_under_checkpointing_however_a_model_names_it(tmp_path):
+    size = {name: x for name, x in SMALL.items() if name != "num_key_value_heads"}
+    model, _ = start_model(small_folder(tmp_path, lambda V: hf.BioGptConfig(vocab_size=V, **size)))
+    model.checkpoint()
+    ids = torch.arange(8)[None]
+    same(model(ids), model(ids), "the same numbers twice", 0)
+    assert model.net.training, "checkpointing works in this mode only"
+
+
+def test_an_answer_ends_with_any_end_token_of_the_model(tmp_path):
+    folder = make(tmp_path / "m", "llama")
+    prompt, how = [5, 6, 7], {"pad": 0, "max_new": 8}
+    model, tok = start_model(str(folder))
+    (free,) = generate(model, [prompt], stop=-1, **how)
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": [1, free.ids[2]]}))
+    model, tok = start_model(str(folder))
+    assert tok.stops == {tok.end, 1, free.ids[2]}
+    (answer,) = generate(model, [prompt], stop=tok.stops, **how)
+    n = free.ids.index(free.ids[2])
+    assert answer.ids == free.ids[:n] and answer.ended and answer.stop == free.ids[2] and len(answer.logp) == n + 1
+
+
+def test_the_flag_checkpointing_reaches_the_model(folders):
+    model, tok = start_model(str(folders["llama"]))
+    setup.lighten(Train(checkpointing=True), model, tok)
+    assert model.checkpointing and model.net.is_gradient_checkpointing
+
+
+def test_a_model_whose_own_logits_are_others_is_refused(folders):
+    model, _ = start_model(str(folders["llama"]))
+    transformers_model.check(model)
+    model.head = lambda hidden: 2 * hidden @ model.net.lm_head.weight.T
+    with pytest.raises(ValueError, match="more than token embeddings"):
+        transformers_model.check(model)
+
+
+def test_a_model_that_reads_padding_is_refused(tmp_path):
+    def rwkv(V):
+        return hf.RwkvConfig(vocab_size=V, hidden_size=32, num_hidden_layers=2, attention_hidden_size=32)
+    with pytest.raises(UserError, match="reads padding"):
+        start_model(small_folder(tmp_path, rwkv))
+
+
+def test_spare_rows_of_a_model_become_the_new_tokens_anew(tmp_path):
+    """A row that stands for no token was never trained: what it holds is no beginning for <|end|>."""
+    folder = make(tmp_path / "m", "llama", "")
+    stored = load_file(folder / "model.safetensors")["model.embed_tokens.weight"]
+    model, tok = start_model(str(folder))
+    assert tok.n_text <= tok.end < len(stored) == model.cfg.vocab_size
+    differs(model.wte.weight[tok.end], stored[tok.end], "a new row", 1e-3)
+    same(model.wte.weight[:tok.n_text], stored[:tok.n_text], "the others stay", 0)
+
+
 # ---- text -----------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("template, end, trained", [(CHATML, "<|im_end|>", "The end 学.<|im_end|>"),
                                                     (INST, "</s>", " The end 学.</s>"),
@@ -190,6 +248,7 @@ def test_ids_are_those_of_its_chat_template_and_the_mask_is_the_answer_with_its_
     assert ids == theirs and tok.decode([i for i, m in zip(ids, mask) if m]) == trained
     asked = tok.prompt_ids(easy)
     assert asked == tok.t.apply_chat_template(plain(easy), add_generation_prompt=True, return_dict=False)
+    assert template == CHATML or tok.decode(ids[:1]) == "<s>", "what begins every text of this model"
     assert ids[:len(asked)] == asked and not any(mask[:len(asked)]), "what is sampled follows what was trained"
     ids, mask = tok.chat(DIALOGUE[:1], DIALOGUE[1:] + ANSWER)
     assert sum(b > a for a, b in zip([0, *mask], mask)) == 2, "both answers of a dialogue"
@@ -197,6 +256,28 @@ def test_ids_are_those_of_its_chat_template_and_the_mask_is_the_answer_with_its_
     assert tok.decode(ids) == tok.t.apply_chat_template(plain(DIALOGUE + ANSWER), tokenize=False)
     system = (Turn("system", "Be brief."), Turn("user", "Hi"))
     assert "Be brief." in tok.decode(tok.prompt_ids(system)) and tok.folds == (template == INST)
+
+
+def test_a_template_that_ends_only_the_dialogue_trains_on_no_question(tmp_path):
+    tok = start_model(str(make(tmp_path / "m", "llama", END_LAST)))[1]
+    ids, mask = tok.chat(DIALOGUE[:1], (Turn("assistant", "One."), Turn("user", "Why?"), Turn("assistant", "Two.")))
+    trained = [i for i, m in zip(ids, mask) if m]
+    assert tok.decode(trained) == "One.Two.\n</s>", "an answer without an end token ends with its text"
+
+
+def test_a_template_that_tells_the_day_always_tells_the_same(tmp_path):
+    dated = "{{- strftime_now('%Y-%m-%d') + ' or ' + date_string -}}" + CHATML
+    tok = start_model(str(make(tmp_path / "m", "llama", dated)))[1]
+    assert tok.decode(tok.prompt_ids(DIALOGUE[:1])).startswith("2024-07-26 or 26 Jul 2024<")
+
+
+@pytest.mark.parametrize("told, remark", [(" and enable_thinking | default(true)", "told not to think"),
+                                          ("", "not what it writes there in training")])
+def test_a_prompt_that_opens_a_thought_is_told_not_to_or_it_is_said(tmp_path, told, remark):
+    thinks = CHATML + "{%- if add_generation_prompt" + told + " -%}{{- '<think>' -}}{%- endif -%}"
+    tok = start_model(str(make(tmp_path / "m", "llama", thinks)))[1]
+    assert remark in tok.about and tok.decode(tok.prompt_ids(DIALOGUE[:1])).endswith("<think>") == (not told)
+    assert "think" not in start_model(str(make(tmp_path / "n", "llama")))[1].about
 
 
 def test_a_gpt2_of_ours_with_a_foreign_template_keeps_it(tiny_base, tmp_path):
@@ -243,6 +324,8 @@ def test_a_sharded_folder_is_read_and_a_reward_model_of_a_llama_works(folders, h
     make_tokenizer(INST, True).save_pretrained(here / "s")
     assert len(list((here / "s").glob("*.safetensors"))) > 1
     same(start_model(str(here / "s"))[0].wte.weight, net.get_input_embeddings().weight, "shards are put together")
+    with pytest.raises(UserError, match="is a language model, no reward model"):
+        scorer.load(here / "s")
     data = lines(here / "p.jsonl", PAIRS)
     argv = ["--init", here / "s", "--data", data, "--steps", 2, "--threads", 1, "--out", here / "r"]
     assert call(reward.main, *argv) == 0
@@ -271,6 +354,66 @@ def test_lora_trains_thin_matrices_only_and_is_merged_when_saved(folders, here, 
     same(losses(here / "a")[0], losses(here / "b")[0], "LoRA begins as the model itself", 1e-6)
 
 
+def test_a_lora_run_is_resumed_bit_by_bit(folders, here, monkeypatch):
+    pytest.importorskip("peft")
+    argv = ["--objective", "sft", "--init", folders["gpt2"], "--data", lines(here / "d.jsonl", DEMOS), "--steps", 4,
+            "--batch-size", 4, "--save-every", 2, "--lora", 2, *QUICK]
+    assert call(train.main, *argv, "--out", here / "a") == 0
+    with monkeypatch.context() as m:
+        m.setattr(train, "save_model", lambda *a: sys.exit(3))
+        with pytest.raises(SystemExit):
+            call(train.main, *argv, "--out", here / "b")
+    assert call(train.main, "--resume", here / "b") == 0
+    saved, again = (load_file(here / x / "model.safetensors") for x in "ab")
+    assert saved.keys() == again.keys() and all(torch.equal(saved[n], again[n]) for n in saved)
+
+
+def test_lora_adds_twice_the_product_and_the_merged_model_says_the_same(folders):
+    """W + 2 B A; where ids are new, their embeddings are trained, too."""
+    pytest.importorskip("peft")
+    model, _ = start_model(str(folders["gpt2"]))
+    name = "net.transformer.h.0.mlp.c_fc"
+    before = model.get_submodule(name).weight.clone()                   # Conv1D: (in, out)
+    model.add_lora(2, seed=0)
+    layer, ids = model.get_submodule(name), torch.arange(8)[None]
+    a, b = layer.lora_A["default"].weight, layer.lora_B["default"].weight
+    assert not b.any() and model.wte.weight.requires_grad and not layer.base_layer.weight.requires_grad
+    b.data.normal_()
+    apart = model(ids)
+    model.merge()
+    same(model.get_submodule(name).weight, before + 2 * (b @ a).T, "the merged matrix", 1e-5)
+    same(model(ids), apart, "the merged model", 1e-4)
+
+
+def small_folder(folder, settings):
+    """A folder of transformers of another kind: `settings` takes the size of the vocabulary."""
+    t = make_tokenizer()
+    t.save_pretrained(folder)
+    torch.manual_seed(0)
+    net = hf.AutoModelForCausalLM.from_config(settings(len(t)))
+    for p in net.parameters():
+        p.data += 0.1 * torch.randn_like(p)
+    net.save_pretrained(folder)
+    return str(folder)
+
+
+def test_lora_of_a_mixture_of_experts_is_merged_and_of_a_mamba_one_line(tmp_path):
+    pytest.importorskip("peft")
+    mixtral = small_folder(tmp_path / "x", lambda V: hf.MixtralConfig(vocab_size=V, num_local_experts=3, **SMALL))
+    model, ids = start_model(mixtral)[0], torch.arange(8)[None]
+    model.add_lora(2, seed=0)
+    for name, p in model.named_parameters():
+        p.data += 0.1 * torch.randn_like(p) if "lora_B" in name else 0
+    apart = model(ids)
+    model.merge()
+    same(model(ids), apart, "merged weights are the same model", 1e-4)
+    assert not any("lora" in name for name, _ in model.named_parameters())
+    mamba = small_folder(tmp_path / "m", lambda V: hf.MambaConfig(vocab_size=V, hidden_size=32, num_hidden_layers=2,
+                                                                  state_size=4))
+    with pytest.raises(UserError, match="--lora does not work with Mamba"):
+        start_model(mamba)[0].add_lora(2, seed=0)
+
+
 # ---- what cannot be read --------------------------------------------------------------------------------------------
 def config(**changed):
     def change(folder):
@@ -287,9 +430,23 @@ def pickled(folder):
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
 
 
+def weights(change):
+    """The first matrix of the file, changed."""
+    def rewrite(folder):
+        stored = load_file(folder / "model.safetensors")
+        name = next(n for n, x in stored.items() if x.dim() == 2)
+        save_file(stored | {name: change(stored[name])}, folder / "model.safetensors", metadata={"format": "pt"})
+    return rewrite
+
+
 def no_tokenizer(folder):
     for file in [*folder.glob("tokenizer*"), *folder.glob("chat*")]:
         file.unlink()
+
+
+def no_spaces(folder):
+    file = folder / "tokenizer.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "pre_tokenizer": None}))
 
 
 def half(folder):
@@ -306,10 +463,22 @@ BAD = {"a kind that nobody knows": (config(model_type="nobody"), "nobody"),
        "a layer less": (config(num_hidden_layers=1), "has no place"),
        "junk": (config(num_attention_heads="x"), "no causal language model"),
        "pickled": (pickled, "never loaded"), "half a file": (half, "no causal language model"),
+       "not a number": (weights(lambda x: x * torch.nan), "not finite"),
+       "whole numbers": (weights(lambda x: x.int()), "holds I32, no weights"),
        "no tokenizer": (no_tokenizer, "tokenizer"),
+       "a tokenizer of another kind": (no_spaces, "comes back"),
        "a template that is no Jinja": (template("{% for"), "template"),
        "no end token": (template(NO_END), "no end token"),
        "a template that leaves turns out": (template("{{ messages[0]['content'] }}"), "leaves out a turn")}
+
+
+@pytest.mark.parametrize("kind", ["Gemma", "GPTNeoX", "Qwen3"])
+def test_a_folder_without_tokenizer_files_is_one_line(tmp_path, kind):
+    """transformers makes an empty tokenizer for such a folder: every text would be unknown."""
+    settings = getattr(hf, f"{kind}Config")(vocab_size=300, head_dim=8, **SMALL)
+    hf.AutoModelForCausalLM.from_config(settings).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="no tokenizer files"):
+        start_model(str(tmp_path))
 
 
 @pytest.mark.parametrize("bad", BAD)
