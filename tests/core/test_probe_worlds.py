@@ -33,7 +33,7 @@ every_method = pytest.mark.parametrize("name", METHODS)
 
 class Numbers:
     """A tokenizer whose words are the ids themselves."""
-    pad, end, user, assistant = 0, 7, -1, -1
+    pad, end, user, assistant, stops = 0, 7, -1, -1, {7}
 
     def decode(self, ids) -> str:
         return " ".join(map(str, ids))
