@@ -8,7 +8,6 @@ A lesson runs only if its code has changed (about a minute each, one after the o
 words have changed, the outputs of the page are kept.
 """
 import contextlib
-import hashlib
 import io
 import os
 import re
@@ -17,11 +16,11 @@ import sys
 import types
 from pathlib import Path
 
+from lessons.grade.folder import ROOT, lesson_files
 from nanouft.look import plots
 from nanouft.shell.config import Parser, UserError, run
+from nanouft.shell.files import checksum
 
-ROOT = Path(__file__).resolve().parents[1]
-LESSONS = sorted((ROOT / "lessons").glob("[0-9]*.py"))
 PAGES = ROOT / "docs" / "lessons"
 DPI = 72                                    # of the pictures in the pages; a lesson's own has 110
 
@@ -52,7 +51,7 @@ def code_of(source: str) -> list[str]:
 
 def key(text: str) -> str:
     """Twelve letters that change with the text."""
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return checksum(text)[:12]
 
 
 def keys(source: str) -> str:
@@ -171,7 +170,7 @@ def main(argv: list[str] | None = None) -> int:
     flags.add_argument("--run", action="store_true",
                        help="run it even if only its words have changed")
     args = flags.parse_args(argv)
-    known = {number(lesson): lesson for lesson in LESSONS}
+    known = lesson_files()
     for name in args.lessons:
         if name not in known:
             raise UserError(f"there is no lesson {name!r}; there are {', '.join(known)}")

@@ -40,8 +40,8 @@ from nanouft.look.held_out import mean_loss
 from nanouft.models.load import save_model
 from nanouft.shell import config, devices, runs
 from nanouft.shell.config import UserError
-from nanouft.shell.files import checksum, read_json, write_json
-from nanouft.shell.signals import WholeSteps, begun
+from nanouft.shell.files import checksum, write_json
+from nanouft.shell.signals import WholeSteps
 from nanouft.shell.text import visible
 from nanouft.world.documents import corpus, endless_rows, token_rows
 
@@ -171,7 +171,7 @@ def pretrain(cfg: Pretrain) -> Path:
     stream, held = batches(cfg, gpt, tok, steps, ids)               # a text that cannot be used leaves no folder
     about = {"command": "pretrain", "config": asdict(cfg), "tokenizer": tok.name, "base_version": BASE_VERSION,
              "key": base_key(cfg, gpt, steps, tok)}
-    folder = open_folder(cfg, about)
+    folder = runs.open_folder(cfg, about, "base", "the text or the settings")
     print(f"pretraining {gpt.n_layer} layers x {gpt.n_embd} on {cfg.corpus or 'NanoWorld'}, {steps:,} steps of "
           f"{cfg.tokens:,} tokens, {device.name} {device.dtype} -> {folder}")
     model, held = GPT(gpt, seed=cfg.seed).to(device.name), held.to(device.name)
@@ -217,22 +217,6 @@ def pretrain(cfg: Pretrain) -> Path:
     print(f"held-out loss {before:.3f} -> {after:.3f} nats per token; {time.time() - started:.0f} s; saved in {folder}")
     print("Next:\n  python -m nanouft.train --objective sft "
           + shlex.join([*runs.chained(folder, "sft"), *(["--data", "MY.jsonl"] if cfg.corpus else [])]))
-    return folder
-
-
-def open_folder(cfg: Pretrain, about: dict) -> Path:
-    """A new folder with run.json, or that of --resume if text and settings are what they were."""
-    if cfg.resume:
-        folder = Path(cfg.resume)
-        if read_json(folder / "run.json").get("key") != about["key"]:
-            raise UserError(f"--resume {folder}: the text or the settings have changed since; start a new run")
-    else:
-        folder = runs.new_folder(cfg.out, "base")
-    runs.hold(folder)
-    if not cfg.resume:
-        runs.check_out(cfg.out)                                 # another process may have been faster
-        runs.begin(folder, about, runs.changed(cfg))
-    begun(folder, "nanouft.pretrain")
     return folder
 
 

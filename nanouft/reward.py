@@ -41,9 +41,9 @@ from nanouft.rollout.reward_quality import picture, quality, report
 from nanouft.rollout.scorer import RewardModel, exact, load, padded, rewards, save
 from nanouft.shell import config, devices, runs
 from nanouft.shell.config import UserError
-from nanouft.shell.files import read_json, write_json
+from nanouft.shell.files import write_json
 from nanouft.shell.log import Log
-from nanouft.shell.signals import WholeSteps, begun
+from nanouft.shell.signals import WholeSteps
 
 TRIED = 90              # validation prompts on which best-of-n is tried before it is suggested
 
@@ -192,22 +192,6 @@ def judge(model: RewardModel, held: list[Encoded], pad: int) -> dict:
     return quality(r_w - r_l, [e.example.family for e in held])
 
 
-def open_folder(cfg: Reward, about: dict) -> Path:
-    """A new folder with run.json, or that of --resume if pairs and start model are what they were."""
-    if cfg.resume:
-        folder = Path(cfg.resume)
-        if read_json(folder / "run.json").get("key") != about["key"]:
-            raise UserError(f"--resume {folder}: the pairs or the start model have changed since; start a new run")
-    else:
-        folder = runs.new_folder(cfg.out, "reward")
-    runs.hold(folder)
-    if not cfg.resume:
-        runs.check_out(cfg.out)                                 # another process may have been faster
-        runs.begin(folder, about, runs.changed(cfg))
-    begun(folder, "nanouft.reward")
-    return folder
-
-
 # ---- is it good for anything? ----------------------------------------------------------------------------------------
 def next_steps(cfg: Reward, folder: Path, found: dict, rows: list[Row], device: devices.Device) -> list[str]:
     """Best-of-n is suggested only with a reward that is better than a coin on held-out pairs and, where that can be
@@ -257,10 +241,11 @@ def main(argv=None) -> int:
         raise UserError("no pair is left to hold out, so nothing could be said about the reward model; "
                         "give pairs of at least two prompts") from None
     steps = cfg.steps or max(1, round(cfg.epochs * len(pairs) / cfg.batch_size))
-    folder = open_folder(cfg, {
+    about = {
         "command": "reward", "steps": steps, "config": asdict(cfg), "tokenizer": tok.name, "torch": torch.__version__,
         "device": device.name, "threads": torch.get_num_threads(), "pairs": len(pairs), "held_out": len(held),
-        "key": fingerprint(gpt, pairs)})
+        "key": fingerprint(gpt, pairs)}
+    folder = runs.open_folder(cfg, about, "reward", "the pairs or the start model")
     print("\n".join([f"{len(pairs):,} pairs, {steps:,} steps of {cfg.batch_size}, lr {cfg.lr:g} -> {folder}",
                      *lost.lines(gpt.cfg.n_ctx)]))
     torch.manual_seed(cfg.seed)

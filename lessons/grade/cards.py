@@ -8,10 +8,8 @@ Each has: starter(name) -> the TOML text; judge(values, name) -> (state, mistake
 For the check: good(name) -> values that are right; wrong(name) -> values that make each mistake.
 """
 import contextlib
-import hashlib
 import io
 import json
-import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,11 +18,8 @@ from typing import Any
 
 from lessons.grade.task import Mistake
 from nanouft.shell.config import UserError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from nanouft.shell.files import checksum
+from nanouft.shell.settings import assignments, tomllib
 
 Judged = tuple[str, Mistake | None, list[str]]
 
@@ -47,7 +42,7 @@ class Card:
         """Values that are right; of a plan, one of many."""
         if self.kind == "predict":
             raise UserError(f"{self.id} is a prediction: --reveal runs the experiment")
-        return "\n".join(f"{key} = {json.dumps(value)}" for key, value in self.good(name).items())
+        return "\n".join(assignments(self.good(name)))
 
     def named(self, name: str) -> Mistake:
         return next(mistake for mistake in self.mistakes if mistake.name == name)
@@ -101,7 +96,7 @@ class Predict(Card):
 
 
 def seal(numbers: list) -> str:
-    return hashlib.sha256(json.dumps([float(x) for x in numbers]).encode()).hexdigest()[:16]
+    return checksum(json.dumps([float(x) for x in numbers]))[:16]
 
 
 def brier(said: list[float], came: list[bool]) -> float:

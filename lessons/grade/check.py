@@ -12,10 +12,10 @@ from random import Random
 import torch
 
 from lessons.grade import styles
-from lessons.grade.cards import tomllib
 from lessons.grade.engine import RANDOM, Exam, judge
 from lessons.grade.folder import all_tasks, lesson_file
 from lessons.grade.task import Task
+from nanouft.shell.settings import tomllib
 
 DRAWN = 200                                 # programs with mistakes at random
 

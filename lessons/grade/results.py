@@ -1,8 +1,9 @@
 """What came out for a class: a Result for each task of each student, and what is counted of it."""
 import ast
-import hashlib
 from collections import defaultdict
 from dataclasses import dataclass, field
+
+from nanouft.shell.files import checksum
 
 POINTS = {1: 1, 2: 2, 3: 4}             # of a level
 PAUSE = 30 * 60                         # seconds without a try: a pause, no work
@@ -27,7 +28,7 @@ class Result:
     @property
     def hash(self) -> str:
         code = self.code.encode("utf-8", "replace")
-        return hashlib.sha256(code).hexdigest()[:12] if code else ""
+        return checksum(code)[:12] if code else ""
 
     @property
     def mistakes(self) -> list[str]:

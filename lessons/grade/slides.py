@@ -5,7 +5,6 @@
 The lesson is run in an empty folder, as a student would run it. The line is the sentence to
 remember of docs/teaching/07.md; where there are no notes, it is the lesson's question.
 """
-import os
 import re
 import subprocess
 import sys
@@ -13,7 +12,7 @@ import tempfile
 import textwrap
 from pathlib import Path
 
-from lessons.grade.folder import ROOT
+from lessons.grade.folder import ROOT, environment, lesson_files
 from nanouft.shell.config import Parser, UserError, choose, run
 from nanouft.shell.text import shorter
 
@@ -44,18 +43,11 @@ def main(argv: list[str] | None = None) -> None:
             print(file, flush=True)
 
 
-def lesson_files() -> dict[str, Path]:
-    """{"07": lessons/07_dpo.py, ...}"""
-    files = sorted((ROOT / "lessons").glob("[0-9]*_*.py"))
-    return {file.stem.split("_")[0]: file for file in files}
-
-
 def slides(lesson: Path, out: Path) -> list[Path]:
     """Run the lesson, lay each of its pictures on a page."""
     with tempfile.TemporaryDirectory(prefix="nanouft-slides-") as place:
-        env = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}
         done = subprocess.run(
-            [sys.executable, "-c", RUN, str(lesson), str(SHARP)], cwd=place, env=env,
+            [sys.executable, "-c", RUN, str(lesson), str(SHARP)], cwd=place, env=environment(),
             stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", errors="replace")
         pictures = sorted(Path(place, "out", "lessons").glob("*.png"))
         if done.returncode or not pictures:

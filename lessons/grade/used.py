@@ -4,14 +4,13 @@
 a module, or of the loss of an objective. The project's losses see whole batches with masks, so each
 has a thin adapter.
 """
-import os
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 from lessons.grade import folder
-from lessons.grade.folder import ROOT, My
+from lessons.grade.folder import My
 from nanouft.shell.config import UserError
 
 
@@ -129,9 +128,8 @@ def in_lesson(task, my: My) -> None:
         raise UserError(f"first let {task.id} be right: python -m lessons.grade {task.id}")
     place = my.path.resolve() / "out"
     place.mkdir(exist_ok=True)
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     order = [sys.executable, "-m", "lessons.grade.used", task.id, str(my.file(task).resolve())]
-    code = subprocess.run(order, cwd=place, env=os.environ | {"PYTHONPATH": path}).returncode
+    code = subprocess.run(order, cwd=place, env=folder.environment()).returncode
     name = task.signature.split("(")[0]
     if code:
         raise UserError(f"the lesson stopped; with the project's own {name} it does not")

@@ -16,7 +16,7 @@ import tempfile
 import threading
 
 from lessons.grade import folder
-from lessons.grade.folder import ROOT, My
+from lessons.grade.folder import My
 from nanouft.shell.config import UserError
 
 SECONDS = 5                                 # for one task
@@ -37,8 +37,7 @@ def grade(ids: list[str], my: My, seed: str = "0", seconds: float = SECONDS) -> 
 def ask(ids: list[str], my: My, seed: str, seconds: float) -> dict[str, dict]:
     """The verdicts of one child: on all tasks, or up to the first one that it does not survive."""
     order = json.dumps({"ids": ids, "my": str(my.path.resolve()), "seed": str(seed)})
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    env = os.environ | {"PYTHONPATH": path, "PYTHONIOENCODING": "utf-8", "OMP_NUM_THREADS": "1"}
+    env = folder.environment(OMP_NUM_THREADS="1")
     found: dict[str, dict] = {}
     running: dict = {}                      # {"id", "task", "hash"} of the task being judged
     with tempfile.TemporaryFile() as errors:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nanouft.data.rows import Example, Turns
+from nanouft.data.rows import ANSWERS, Example, Turns
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.objective import Batch, Columns, Seqs
 from nanouft.shell.config import UserError
@@ -132,7 +132,7 @@ def shorter(seqs: dict[str, tuple[Turns, Turns]]) -> Iterator[dict[str, tuple[Tu
     for n in range(1, min(ends)):
         if any(talk[:n + 1] != talks[0][:n + 1] for talk in talks):
             return
-        if talks[0][n].role == "user" and talks[0][n - 1].role in ("assistant", "shown"):
+        if talks[0][n].role == "user" and talks[0][n - 1].role in ANSWERS:
             yield {role: (_since(n, context), _since(n - len(context), trained))
                    for role, (context, trained) in seqs.items()}
 

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
-from nanouft.data.rows import Row, Turn, Turns
-from nanouft.data.turns import (TALKS, TURN_FIELDS, a_type, dialogue, is_dialogue, quoted, shared_beginning, short,
+from nanouft.data.rows import ANSWERS, Row, Turn, Turns
+from nanouft.data.turns import (TALKS, TURN_FIELDS, dialogue, is_dialogue, quoted, shared_beginning, short,
                                 string, turns)
 from nanouft.shell.config import UserError
 
@@ -40,8 +40,6 @@ MEANING = {                             # of fields that nothing reads: what the
     "images": "pictures", "image": "a picture", "videos": "films", "audios": "sound", "system_prompt": "a system turn",
     "reasoning": "thoughts before the answer", "reasoning_content": "thoughts before the answer",
     "margin": "how much better chosen is", **dict.fromkeys(GRADES, "a grade of an answer")}
-
-ANSWERS = ("assistant", "shown")                                     # roles in which the model speaks
 
 
 class Skip(Exception):

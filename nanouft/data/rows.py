@@ -20,6 +20,7 @@ class Turn(NamedTuple):
 
 
 Turns = tuple[Turn, ...]
+ANSWERS = ("assistant", "shown")        # roles in which the model speaks
 
 
 @dataclass(frozen=True)
@@ -126,13 +127,18 @@ def score_rows(data: list[Row], hp: Any) -> list[Example]:
 
 def prompt_rows(data: list[Row], hp: Any) -> list[Example]:
     """Role "prompt": each different prompt once, with nothing to learn from: the model answers it itself."""
-    first: dict[Turns, Row] = {}
-    for row in data:
-        first.setdefault(row.prompt, row)
-    out = [Example({"prompt": (prompt, ())}, row.where, row.family, extra=row.extra) for prompt, row in first.items()]
+    out = [Example({"prompt": (row.prompt, ())}, row.where, row.family, extra=row.extra) for row in each_prompt(data)]
     if not out:
         raise UserError(f"this objective needs prompts; the data has {contents(data)}")
     return out
+
+
+def each_prompt(data: list[Row]) -> list[Row]:
+    """The first row of each different prompt."""
+    first: dict[Turns, Row] = {}
+    for row in data:
+        first.setdefault(row.prompt, row)
+    return list(first.values())
 
 
 def judged(row: Row, answer: Turns, **known: float) -> Example:

@@ -21,7 +21,7 @@ from typing import Iterable, Iterator, Mapping
 import regex
 import tiktoken
 
-from nanouft.data.rows import Turns
+from nanouft.data.rows import ANSWERS, Turns
 from nanouft.data.tokenizer_files import GPT2_PATTERN, read_files, read_json, tokenizer_json
 from nanouft.shell.config import Parser, UserError, run
 from nanouft.shell.text import said
@@ -94,7 +94,7 @@ class Tokenizer:
         ids, mask = [], []
         turns = [(*turn, False) for turn in context] + [(*turn, True) for turn in trained]
         for role, text, train in fold_system(turns):
-            answer = role in ("assistant", "shown")
+            answer = role in ANSWERS
             body = self.encode(" " + text) + [self.end] * answer
             ids += [self.assistant if answer else self.user, *body]
             mask += [0] + [int(role == "assistant" and train)] * len(body)
@@ -160,7 +160,7 @@ def fold_system(turns: list[tuple[str, str, bool]]) -> Iterator[tuple[str, str, 
         elif role in ("user", "tool"):
             yield role, system + text, train
             system = ""
-        elif role in ("assistant", "shown"):
+        elif role in ANSWERS:
             if system:
                 yield "user", system[:-2], train
                 system = ""

@@ -88,7 +88,7 @@ class TransformersTokenizer(Tokenizer):
         UserError if the template refuses these roles, or writes another text than a turn's."""
         turns = self._turns([(*turn, False) for turn in context] + [(*turn, True) for turn in trained])
         messages = [Turn(role, text) for role, text, _ in turns]
-        text, places = self._write(messages), self._places(messages)
+        text, places = self._places(messages)
         spans = []
         for i, (role, _, train) in enumerate(turns):
             if role == "assistant" and train:
@@ -107,7 +107,7 @@ class TransformersTokenizer(Tokenizer):
 
     def prompt_ids(self, turns: Turns) -> list[int]:
         messages = [Turn(role, text) for role, text, _ in self._turns([(*turn, False) for turn in turns])]
-        return self._cut(self._write(messages, waits=True), self._places(messages, waits=True))[0]
+        return self._cut(*self._places(messages, waits=True))[0]
 
     def _turns(self, turns: list[tuple[str, str, bool]]) -> list[tuple[str, str, bool]]:
         """In the roles that every template knows: what a tool says stands as the user's, "shown" as the assistant's."""
@@ -126,8 +126,8 @@ class TransformersTokenizer(Tokenizer):
             raise UserError(f"the chat template refuses a dialogue of {', '.join(m.role for m in messages)} "
                             f"({one_line(str(e))})") from None
 
-    def _places(self, messages: list[Turn], waits: bool = False) -> list[tuple[int, int]]:
-        """[(start, end)]: where the text of each turn stands in what `_write` returns."""
+    def _places(self, messages: list[Turn], waits: bool = False) -> tuple[str, list[tuple[int, int]]]:
+        """What `_write` returns, and [(start, end)]: where the text of each turn stands in it."""
         text = self._write(messages, waits)
         marked = self._write([Turn(m.role, f"\ue000{i}\ue001") for i, m in enumerate(messages)], waits)
         between, order = MARK.split(marked)[::2], [int(i) for i in MARK.findall(marked)]
@@ -144,7 +144,7 @@ class TransformersTokenizer(Tokenizer):
                                 f"{one_line(whole, 60)})")
             places[i] = (at, at + len(found[0]))
             at += len(found[0]) + len(after)
-        return places
+        return text, places
 
     def _cut(self, text: str, places: list[tuple[int, int]]) -> tuple[list[int], list[int]]:
         """(ids of a text, where in the text each token ends). As a whole, as transformers does; but a control token
@@ -175,8 +175,8 @@ class TransformersTokenizer(Tokenizer):
     def _end(self) -> int:
         """Id of the first control token after an answer; `end_text` is how it is written."""
         messages = [Turn("user", "a"), Turn("assistant", "b")]
-        after = self._write(messages)[self._places(messages)[1][1]:]
-        for i in self.t.encode(after, add_special_tokens=False):
+        text, places = self._places(messages)
+        for i in self.t.encode(text[places[1][1]:], add_special_tokens=False):
             if (name := str(self.t.convert_ids_to_tokens(i))) in self.special:
                 self.end_text = name
                 return i

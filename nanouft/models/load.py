@@ -51,11 +51,11 @@ def read_model(folder: Path, adapter: bool = False) -> tuple[GPT, Tokenizer]:
     foreign = hf.foreign(folder)
     if foreign or adapter:
         from nanouft.models import transformers_model               # optional: transformers
-        model: GPT = transformers_model.read(folder)
+        model: GPT = transformers_model.read(folder)                # looks for weights that are not finite, too
     else:
         model = GPT.from_pretrained(folder)
-    if name := not_finite(model):
-        raise UserError(f"{folder}: holds weights that are not finite ({name}); take another model")
+        if name := not_finite(model):
+            raise UserError(f"{folder}: holds weights that are not finite ({name}); take another model")
     if foreign or folder != BASE and own_template(folder):
         from nanouft.data.transformers_tokenizer import TransformersTokenizer
         tok: Tokenizer = TransformersTokenizer(folder)

@@ -1,4 +1,4 @@
-"""Any causal language model of transformers behind our one door: Llama, Qwen, Mistral, GPT-2 with other settings ...
+"""Any causal language model of transformers, called as our own GPT is: Llama, Qwen, Mistral, GPT-2 with other settings.
 
     model = read(folder)                        # a GPT to every objective: GPT.forward is inherited
     model.add_lora(16, seed=0)                  # train two thin matrices beside each matrix; merged when it is saved

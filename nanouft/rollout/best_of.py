@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from nanouft.data.rows import Row
+from nanouft.data.rows import Row, each_prompt
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.gpt import GPT
 from nanouft.models.generate import MAX_NEW, Answer, answer_rows, stops
@@ -40,10 +40,7 @@ def best_answers(model: GPT, tok: Tokenizer, rows: list[Row], n: int, scorer: Sc
 def rewarded(model: GPT, tok: Tokenizer, rows: list[Row], scorer: Scorer, n: int = 1, max_new: int = MAX_NEW,
              seed: int = 0) -> dict[str, float]:
     """Mean reward of greedy answers to the prompts of `rows`, each once; with n > 1 of the best of n samples."""
-    first: dict = {}
-    for row in rows:
-        first.setdefault(row.prompt, row)
-    rows = list(first.values())
+    rows = each_prompt(rows)
     answers = (best_answers(model, tok, rows, n, scorer, seed, max_new=max_new) if n > 1 else
                answer_rows(model, tok, rows, max_new=max_new))
     rewards = earned(scorer, [r.prompt for r in rows], [tok.decode(a.ids).strip() for a in answers],

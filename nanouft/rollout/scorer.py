@@ -58,9 +58,10 @@ def earned(score: Scorer, prompts: list[Turns], answers: list[str], extra: list[
     return score([p[-1].text for p in prompts], answers, **{key: [x.get(key) for x in extra] for key in names})
 
 
-def try_out(score: Scorer, rows: list[Row]) -> None:
+def try_out(name: str, rows: list[Row]) -> None:
     """An empty answer is scored: a mistake in a function is better said before a run folder is made."""
-    earned(score, [rows[0].prompt], [""], [rows[0].extra])
+    if own_reward.split(name):
+        earned(own_reward.load(name), [rows[0].prompt], [""], [rows[0].extra])
 
 
 def unit(name: str, rewards: np.ndarray) -> np.ndarray:

@@ -123,6 +123,23 @@ def begin(folder: Path, about: dict, given: dict) -> None:
     write_json(folder / "run.json", seal(about))
 
 
+def open_folder(cfg, about: dict, name: str, basis: str) -> Path:
+    """A new folder out/<name> with run.json, or that of --resume if what the run stands on (`basis`, in words; `key`
+    in `about`) is what it was. This process works in it alone, to its end."""
+    if cfg.resume:
+        folder = Path(cfg.resume)
+        if read_json(folder / "run.json").get("key") != about["key"]:
+            raise UserError(f"--resume {folder}: {basis} have changed since; start a new run")
+        hold(folder)
+    else:
+        folder = new_folder(cfg.out, name)
+        hold(folder)
+        check_out(cfg.out)                                      # another process may have been faster
+        begin(folder, about, changed(cfg))
+    signals.begun(folder, f"nanouft.{about['command']}")
+    return folder
+
+
 def changed(record) -> dict:
     """The fields of a dataclass that differ from their defaults."""
     return {f.name: value for f in fields(record) if (value := getattr(record, f.name)) != f.default}

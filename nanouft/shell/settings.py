@@ -68,5 +68,9 @@ def misfit(name: str, value, kind: str) -> str:
 def toml(command: str, settings: dict) -> str:
     """A file that `words` reads back."""
     lines = [f"# the flags of this run; again: python -m nanouft.{command} --config flags.toml"]
-    lines += [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in settings.items()]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *assignments(settings)]) + "\n"
+
+
+def assignments(settings: dict) -> list[str]:
+    """Lines of TOML: key = value."""
+    return [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in settings.items()]

@@ -194,9 +194,10 @@ def open_run(name: str, cfg: Train, hp, origin: dict, data: Data, model: GPT, de
     key, look_reward = data.key, None
     if cfg.reward != "exact":
         from nanouft.rollout import best_of, scorer
-        score, rows = scorer.scorer(cfg.reward, device.name), data.train_rows + data.held_rows
-        scorer.try_out(score, rows)
+        rows = data.train_rows + data.held_rows
+        scorer.try_out(cfg.reward, rows)
         if not objective.on_policy and data.held_rows:
+            score = scorer.scorer(cfg.reward, device.name)
             look_reward = partial(best_of.rewarded, model, tok, data.held_rows, score, max_new=cfg.max_new)
         key += scorer.mark(cfg.reward, rows)
     folder = report.open_folder(name, cfg, hp, origin, tok, steps, device, key)

@@ -68,7 +68,11 @@ def make_tokenizer(template: str = CHATML, begins: bool = False):
 def make(folder, kind: str, template: str | None = None):
     """A folder of transformers with random weights that are not all alike."""
     config, own, begins = KINDS[kind]
-    t = make_tokenizer(own if template is None else template, begins)
+    return save_random(folder, make_tokenizer(own if template is None else template, begins), config)
+
+
+def save_random(folder, t, config):
+    """config(size of the vocabulary) is the model's; its tokenizer is `t`."""
     t.save_pretrained(folder)
     torch.manual_seed(0)
     net = hf.AutoModelForCausalLM.from_config(config(len(t)))
@@ -387,14 +391,7 @@ def test_lora_adds_twice_the_product_and_the_merged_model_says_the_same(folders)
 
 def small_folder(folder, settings):
     """A folder of transformers of another kind: `settings` takes the size of the vocabulary."""
-    t = make_tokenizer()
-    t.save_pretrained(folder)
-    torch.manual_seed(0)
-    net = hf.AutoModelForCausalLM.from_config(settings(len(t)))
-    for p in net.parameters():
-        p.data += 0.1 * torch.randn_like(p)
-    net.save_pretrained(folder)
-    return str(folder)
+    return str(save_random(folder, make_tokenizer(), settings))
 
 
 def test_lora_of_a_mixture_of_experts_is_merged_and_of_a_mamba_one_line(tmp_path):

@@ -20,12 +20,13 @@ import torch
 
 from lessons.grade import __main__ as command
 from lessons.grade import cards, check, folder, solution, ui, used, worker
-from lessons.grade.cards import brier, tomllib
-from lessons.grade.engine import Exam, judge
+from lessons.grade.cards import brier
+from lessons.grade.engine import judge
 from lessons.grade.folder import My
 from lessons.grade.outcome import numbers, same
 from lessons.grade.task import Case, Law, Mistake, Task
 from nanouft.shell.config import UserError, run
+from nanouft.shell.settings import tomllib
 
 ROOT = Path(__file__).parents[2]
 TASKS = {task.id: task for task in folder.all_tasks()}
