@@ -24,6 +24,7 @@ from nanouft.shell.config import UserError, one_line, optional
 from nanouft.shell.text import DoubleKey, loads, regular
 
 ENDINGS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")        # in a folder; each also with .gz
+WRAPPERS = ("data", "train", "rows", "examples")                            # {"data": [...]}: the rows of one object
 SAVED = ("dataset_info.json", "dataset_dict.json")                          # what marks a data set on disk
 HELD_OUT = re.compile(r"(test|val|valid|validation|dev|eval)([^a-z].*)?", re.I)
 HUB = "hub:"                        # before a name on the hub: a path with a typing error shall not be looked up there
@@ -65,7 +66,8 @@ def objects(path: str, strict: bool = True) -> tuple[Items, str]:
     items, kind = raw_objects(path)
     for n, (where, item) in enumerate(items):
         if not isinstance(item, (dict, UserError)):
-            item = UserError(f'{where}: is {a_type(item)}, not an object; a row is {{"prompt": ..., "response": ...}}')
+            item = UserError(f'{where}: is {a_type(item)}, not an object; a row is {{"prompt": ..., "response": ...}} or '
+                             '{"messages": [...]}')
             items[n] = (where, item)
         if strict and isinstance(item, UserError):
             raise item
@@ -88,8 +90,7 @@ def raw_objects(path: str) -> tuple[Items, str]:
     else:
         items, kind = json_rows(text_of(data, path), path)
     if not items:
-        what = "list" if kind == "JSON list" else "file"
-        raise UserError(f"{path}: the {what} is empty; it needs at least one row")
+        raise UserError(f"{path}: there is no row in this file")
     return items, kind + ", gzip" * packed
 
 
@@ -142,7 +143,11 @@ def json_rows(text: str, path: str) -> tuple[Items, str]:
     if body.startswith("["):
         return [(f"{path}, item {i}", item) for i, item in enumerate(decode(text, path), 1)], "JSON list"
     lines = [(i, line) for i, line in enumerate(text.split("\n"), 1) if line.strip(" \t\r")]
-    if len(lines) > 1 and is_one_object(body):
+    whole = one_object(body)
+    for name in WRAPPERS:
+        if isinstance(whole.get(name), list):
+            return [(f'{path}, item {i} of "{name}"', item) for i, item in enumerate(whole[name], 1)], "JSON object"
+    if whole and len(lines) > 1:
         raise UserError(f"{path}: is one JSON object over {len(lines):,} lines; "
                         "put one object (one row) on a line, or all rows into one [list]")
     items = []
@@ -171,11 +176,13 @@ def decode(text: str, path: str, line: int = 0, last: bool = True) -> Any:
         raise UserError(f"{path}, line {line or 1}: a number or nesting that is too large; remove it") from None
 
 
-def is_one_object(text: str) -> bool:
+def one_object(text: str) -> dict:
+    """The object that a whole file is; {} if it is none."""
     try:
-        return isinstance(loads(text), dict)
+        whole = loads(text)
     except ValueError:
-        return False
+        return {}
+    return whole if isinstance(whole, dict) else {}
 
 
 # ---- CSV -------------------------------------------------------------------------------------------------------------
@@ -193,7 +200,8 @@ def csv_rows(text: str, path: str, name: str) -> Items:
                 header = [cell.strip() for cell in cells]
                 if len(set(header)) < len(header):
                     double = next(cell for cell in header if header.count(cell) > 1)
-                    raise UserError(f"{where}: two columns are called {short(double)}; rename one")
+                    raise UserError(f"{where}: two columns are called {short(double)}; rename one (the first line of a "
+                                    "CSV file must name its columns)")
             elif len(cells) > len(header):
                 items.append((where, UserError(f"{where}: has {len(cells)} cells, and the first line has "
                                                f"{len(header)}; put quotes around a text with a separator in it")))

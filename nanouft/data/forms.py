@@ -31,15 +31,15 @@ GRADES = ("score", "rating", "reward")
 KNOWN = (*TALKS, *PROMPTS, "input", *RESPONSES, "chosen", "rejected", "label", *GRADES, "p", "system")
 FORMS = "instruction/input/output, prompt/response, prompt/completion, messages, conversations, prompt/chosen/rejected"
 SIDE_GRADE = re.compile(r"(?:score|rating|reward)[_-](chosen|rejected)|(chosen|rejected)[_-](?:score|rating|reward)")
-ASKS = ("question", "query", "input", "problem", "text")                # may be prompts, but nobody has said so
-REPLIES = ("answer", "reply", "solution", "target")                     # likewise answers
+ASKS = ("question", "query", "input", "problem", "user", "text")                # may be prompts, but nobody has said so
+REPLIES = ("answer", "reply", "solution", "target", "assistant")                 # likewise answers
 MEANING = {                             # of fields that nothing reads: what the model will not see
     "context": "the text that the question is about: join it to the prompt", "history": "earlier turns: use messages",
     "input": "the text that the prompt is about: join it to the prompt", "text": "plain text for pretrain --corpus",
     "tools": "descriptions of tools: put them into a system turn", "functions": "descriptions of tools",
     "images": "pictures", "image": "a picture", "videos": "films", "audios": "sound", "system_prompt": "a system turn",
     "reasoning": "thoughts before the answer", "reasoning_content": "thoughts before the answer",
-    "margin": "how much better chosen is", **dict.fromkeys(GRADES, "a grade of an answer")}
+    "desirable": "good or bad: call it label", "margin": "how much better chosen is", **dict.fromkeys(GRADES, "a grade of an answer")}
 
 
 class Skip(Exception):
@@ -72,35 +72,45 @@ def detect(path: str, items: list[tuple[str, dict]], prompt: str | None, respons
     prompt = prompt or next((key for key in TALKS + PROMPTS if key in keys), None)
     if response is None and prompt not in TALKS:
         response = next((key for key in RESPONSES if key in keys), None)
-    apart = pairs and any(isinstance(item.get("chosen"), str) for _, item in items) and set(keys) & set(ASKS)
-    if prompt is None and (response or not pairs or apart):
-        corpus = "; plain text is read by python -m nanouft.pretrain --corpus" if keys == ["text"] else ""
+    texts = pairs and any(isinstance(item.get("chosen"), str) for _, item in items)
+    if prompt is None and (response or not pairs or texts and set(keys) & set(ASKS)):
         raise UserError(f"{items[0][0]}: no field with a prompt; {found(keys)}; forms understood: {FORMS}; "
-                        f"or name your fields with {asked(keys)}{corpus}")
-    name = "/".join(key for key in (prompt, response) if key) or "conversations"
-    if prompt == "instruction" and response in (None, "output"):
-        name = "Alpaca"
-    elif name == "conversations" and prompt:
-        name = "ShareGPT conversations"
-    texts = [[item.get(key) for key in {prompt, response, "chosen", "rejected"}] for _, item in items]
-    dialogues = sum(any(map(is_dialogue, row)) for row in texts) * 2 >= len(texts)
-    if dialogues:
-        name += ' as text after "Human:" and "Assistant:"'
-    elif name == "conversations" and all(isinstance(item.get("chosen"), str) for _, item in items):
-        name = "texts (their shared beginning is the prompt)"
+                        f"or name your fields with {asked(keys)}{elsewhere(path, keys)}")
+    strings = [[item.get(key) for key in {prompt, response, "chosen", "rejected"}] for _, item in items]
+    dialogues = sum(any(map(is_dialogue, row)) for row in strings) * 2 >= len(strings)
     grades = [key for key in GRADES if key in keys] if response or prompt in TALKS else []
     grade = next(iter(grades), "score")
     sides = {side[1] or side[2]: key for key in keys if pairs and (side := SIDE_GRADE.fullmatch(key))}
     sides = (sides["chosen"], sides["rejected"]) if len(sides) == 2 else ()
     low, high = scale = scale_of([item.get(key) for _, item in items for key in (grade, *sides)])
-    extra = ["pairs"] * pairs + ["labels"] * ("label" in keys)
-    extra += ["scores" + f" ({quoted([grade])})" * (grade != "score")] * (grade in keys)
-    extra += [f"scores ({quoted(sides)})"] * bool(sides)
-    name += " with " * bool(extra) + " and ".join(extra) + f", {low:g} to {high:g} read as 0 to 1" * (scale != (0, 1))
+    name = called(prompt, response, texts, dialogues)
+    beside = ["pairs"] if pairs else []
+    if "label" in keys:
+        beside.append("labels")
+    if grade in keys:
+        beside.append("scores" if grade == "score" else f"scores ({quoted([grade])})")
+    if sides:
+        beside.append(f"scores ({quoted(sides)})")
+    if beside:
+        name += " with " + " and ".join(beside)
+    if scale != (0, 1):
+        name += f", {low:g} to {high:g} read as 0 to 1"
     used = {prompt, response, "chosen", "rejected", "label", grade, *sides, "p", "system"}
     used |= {"input"} if prompt == "instruction" else set()
     return Form(name, prompt, response, [key for key in keys if key not in used] + turn_fields(items, keys),
                 grade, sides, scale, dialogues)
+
+
+def called(prompt: str | None, response: str | None, texts: bool, dialogues: bool) -> str:
+    """The name of a form. `texts`: its pairs are strings; `dialogues`: its strings hold turns."""
+    name = "/".join(key for key in (prompt, response) if key) or "conversations"
+    if prompt == "instruction" and response in (None, "output"):
+        name = "Alpaca"
+    elif name == "conversations" and prompt:
+        name = "ShareGPT conversations"
+    if dialogues:
+        return name + ' as text after "Human:" and "Assistant:"'
+    return "texts (their shared beginning is the prompt)" if prompt is None and texts else name
 
 
 def turn_fields(items: list[tuple[str, dict]], keys: list[str]) -> list[str]:
@@ -149,7 +159,8 @@ def parse(item: dict, form: Form, where: str, prompts: bool = False) -> Row:
                         "from; put the beginning of the answer into both")
     if (chosen is None) != (rejected is None):
         if form.response not in ("chosen", "rejected"):
-            raise UserError(f'{where}: a pair needs both "chosen" and "rejected", and one is missing or null')
+            raise UserError(f'{where}: a pair needs both "chosen" and "rejected", and one is missing or null; '
+                            f"{found(item)}")
         chosen = rejected = None
     if prompts and not demo and chosen is None and question:
         return Row(question, where=where)
@@ -174,7 +185,8 @@ def parse(item: dict, form: Form, where: str, prompts: bool = False) -> Row:
     elif not inside and demo[:len(question)] == question:
         prompt = question
     else:
-        prompt = demo[:next((i for i, turn in enumerate(demo) if turn.role == "assistant"), 0)]
+        roles = [turn.role for turn in demo]
+        prompt = demo[:roles.index("assistant")] if demo else ()
     answer = demo[len(prompt):] or None if demo else None
 
     if answer is None and chosen is None:
@@ -270,16 +282,25 @@ def truth(value: Any, where: str) -> bool | None:
 
 
 def found(keys: Collection[str]) -> str:
-    """What stands there instead, and the field that may have been meant."""
-    near = next(((k, m[0]) for k in keys if k not in KNOWN and (m := get_close_matches(k.lower(), KNOWN, 1))), None)
-    hint = f" (is {short(near[0])} meant as {short(near[1])}?)" if near else ""
+    """What stands there instead, and the field that may have been meant: a letter or two apart, and missing."""
+    missing = [key for key in KNOWN if key not in keys]
+    near = [(key, close[0]) for key in keys if key not in KNOWN
+            and (close := get_close_matches(key.lower(), missing, 1, cutoff=0.8)) and abs(len(key) - len(close[0])) < 2]
+    hint = f" (is {short(near[0][0])} meant as {short(near[0][1])}?)" if near else ""
     return f"the fields are {quoted(keys) or 'none'}{hint}"
+
+
+def elsewhere(path: str, keys: list[str]) -> str:
+    """What a file without a prompt may be instead."""
+    if path.lower().removesuffix(".gz").endswith((".csv", ".tsv")):
+        return "; the first line of a CSV file must name its columns"
+    return "; plain text is read by python -m nanouft.pretrain --corpus" if keys == ["text"] else ""
 
 
 def asked(keys: list[str]) -> str:
     """The two flags that name fields, with this file's fields where they can be guessed."""
     ask = next((key for key in ASKS if key in keys and key != "text"), None)
-    reply = next((key for key in keys if key in REPLIES), None)
+    reply = next((key for key in keys if key in (*REPLIES, *RESPONSES)), None)
     if ask is None:
         return "--prompt-field and --response-field"
     return f"--prompt-field {ask}" + (f" --response-field {reply}" if reply else "")

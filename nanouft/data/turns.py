@@ -44,8 +44,10 @@ def turns(value: Any, name: str, where: str, role: str = "assistant") -> Turns:
 
 
 def message(turn: Any, place: str) -> Turn:
-    speaker, said = ("from", "value") if isinstance(turn, dict) and "from" in turn else ("role", "content")
-    if not isinstance(turn, dict) or speaker not in turn or said not in turn and not any(turn.get(k) for k in CALLS):
+    if not isinstance(turn, dict):
+        raise UserError(f'{place} is {a_type(turn)}, not an object with "role" and "content"')
+    speaker, said = ("from", "value") if "from" in turn else ("role", "content")
+    if speaker not in turn or said not in turn and not any(turn.get(k) for k in CALLS):
         raise UserError(f'{place} needs "role" and "content", or "from" and "value"')
     role = ROLES.get(string(turn[speaker], speaker, place).lower())
     if role is None:

@@ -163,16 +163,18 @@ FORMS = {
 
 
 @pytest.mark.parametrize("name", FORMS)
-@pytest.mark.parametrize("kind", ["JSON list", "JSON lines"])
+@pytest.mark.parametrize("kind", ["JSON list", "JSON lines", "JSON object"])
 def test_forms(tmp_path, name, kind):
     item, row, form = FORMS[name]
     path = tmp_path / "Zoë 学 x.txt"                             # the name says nothing about the form
-    text = json.dumps([item] * 2, indent=1) if kind == "JSON list" else (json.dumps(item) + "\n") * 2
+    text, place = {"JSON list": (json.dumps([item] * 2, indent=1), "item 2"),
+                   "JSON lines": ((json.dumps(item) + "\n") * 2, "line 2"),
+                   "JSON object": (json.dumps({"version": 1, "data": [item] * 2}, indent=1), 'item 2 of "data"')}[kind]
     path.write_text(text, encoding="utf-8")
     rows, report = read([path])
     assert rows == [row, row]
     assert str(report[0]).startswith(f"{path}: {form} ({kind}): 2 rows read")
-    assert rows[1].where == f"{path}, {'item' if kind == 'JSON list' else 'line'} 2"
+    assert rows[1].where == f"{path}, {place}"
 
 
 @pytest.mark.parametrize("value, label", [(True, True), (False, False), (1, True), (0, False), ("True", True),
@@ -232,8 +234,8 @@ def test_nothing_left(tmp_path):
 GOOD = b'{"prompt": "a", "response": "b"}\n'
 OK = {"prompt": "a", "response": "b"}
 MISTAKES = {
-    "blank": (b"\xef\xbb\xbf \r\n\n", ["my.jsonl: the file is empty"]),
-    "empty list": (b" [ ] ", ["my.jsonl: the list is empty"]),
+    "blank": (b"\xef\xbb\xbf \r\n\n", ["my.jsonl: there is no row in this file"]),
+    "empty list": (b" [ ] ", ["my.jsonl: there is no row in this file"]),
     "binary": (GOOD + b"\x00\x01", ["my.jsonl: is a binary file"]),
     "gzip": (b"\x1f\x8b\x08\x08abc", ["my.jsonl: is a broken gzip file", "copy it anew"]),
     "gzip, cut": (gzip.compress(GOOD * 99)[:-12], ["my.jsonl: is a broken gzip file"]),
@@ -247,7 +249,7 @@ MISTAKES = {
     "string": (GOOD + b'"hello"\n', ["my.jsonl, line 2: is a string, not an object"]),
     "plain text": (b"First Citizen:\nBefore we proceed",
                    ["my.jsonl, line 1: not JSON (a plain text file, or CSV without .csv?)"]),
-    "one object": (b'{\n "train": [\n  {"prompt": "a"}\n ]\n}',
+    "one object": (b'{\n "mine": [\n  {"prompt": "a"}\n ]\n}',
                    ["my.jsonl: is one JSON object over 5 lines", "on a line"]),
     "no object": (b'[{"prompt": "a", "response": "b"}, null]', ["my.jsonl, item 2: is null, not an object"]),
     "list in lines": (GOOD + b"[1]\n", ["my.jsonl, line 2: is a list, not an object"]),
@@ -279,7 +281,7 @@ MISTAKES = {
     "many keys": ([{f"k{i}\u2028\n": i for i in range(99)}], ["line 1: no field with a prompt", "and 91 more"]),
     "messages is a string": ([{"messages": "a"}], ['line 1: "messages" is a string, not a list of turns']),
     "messages is a number": ([{"messages": 1}], ['line 1: "messages" is a number']),
-    "turn is a string": ([{"messages": ["a"]}], ['line 1: turn 1 of "messages" needs "role" and "content"']),
+    "turn is a string": ([{"messages": ["a"]}], ['line 1: turn 1 of "messages" is a string, not an object with "role"']),
     "turn without content": ([{"messages": [*says(U("a")), {"role": "assistant"}]}],
                              ['line 1: turn 2 of "messages" needs']),
     "content is null": ([{"messages": says(U("a"), A(None))}], ['line 1: turn 2 of "messages": "content" is null']),
@@ -303,9 +305,11 @@ MISTAKES = {
     "label maybe": ([OK, {**OK, "label": "maybe"}], ['line 2: "label" is "maybe", not true or false']),
     "label is a list": ([{**OK, "label": [True]}], ['line 1: "label" is [true], not true or false']),
     "half a pair": ([{"prompt": "a", **PAIR}, {"prompt": "a", "chosen": "b"}],
-                    ['line 2: a pair needs both "chosen" and']),
+                    ['line 2: a pair needs both "chosen" and', 'the fields are "prompt", "chosen"']),
     "pair without a prompt": ([PAIR], ["line 1: no prompt, and", "do not begin alike", "--prompt-field"]),
     "pair beside a question": ([{**PAIR, "question": "a"}], ["line 1: no field with", "--prompt-field question"]),
+    "fields of somebody else": ([{"mapping": "a", "train": 1, "conversation_id": 2, "response_j": "b"}],
+                                ['the fields are "mapping", "train", "conversation_id", "response_j"; forms']),
     "GSM8K": ([{"question": "a", "answer": "b"}], ["no field", "--prompt-field question --response-field answer"]),
     "a corpus": ([{"text": "a"}], ["line 1: no field with a prompt", "python -m nanouft.pretrain --corpus"]),
     "pair of two prompts": ([{"chosen": says(U("a"), A("b")), "rejected": says(U("c"), A("d"))}],
@@ -498,9 +502,10 @@ def test_gzip_and_folders(tmp_path):
 BAD = {"double.csv": (b"prompt,response,prompt\na,b,c\n", 'line 1: two columns are called "prompt"; rename one'),
        "wide.csv": (b"prompt,response\na,b,c\n", "line 2: has 3 cells, and the first line has 2"),
        "quote.csv": (b'prompt,response\na,"b\nc,d\n', "line 2: broken CSV .*a quote that is opened must be closed"),
-       "header.csv": (b"prompt,response\n", ": the file is empty"), "empty.csv": (b"", ": the file is empty"),
+       "header.csv": (b"prompt,response\n", ": there is no row"), "empty.csv": (b"", ": there is no row"),
        "nul.csv": (b"prompt,response\na\0,b\n", ": is a binary file"),
-       "names.csv": (b"a,b\n1,2\n", 'line 2: no field with a prompt; the fields are "a", "b"'),
+       "names.csv": (b"a,b\n1,2\n", "the first line of a CSV file must name its columns"),
+       "no names.csv": (b"yes,yes\nno,yes\n", "line 1: two columns are called \"yes\"; rename one .the first line"),
        "bomb.json.gz": (gzip.compress(b" " * 5000), ": unpacks to more than .*; give a part of it"),
        "cut.parquet": (b"PAR1abc", "parquet"), "folder/dataset_info.json": (b"{", "saved data set"),
        "folder.arrow": (b"ARROW1", "is an Arrow file; give the folder")}
