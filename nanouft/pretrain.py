@@ -9,8 +9,8 @@ Next-token prediction over plain documents, AdamW, warm-up, constant, linear dec
 start at a document. Learning is fastest when every row stands at position 0, but then the other positions of the
 512-token context stay untrained; so in the last 30 % of the steps half of the rows stand at random offsets.
 A text is cut into rows of the full context, so every position is trained from the start. Its tokenizer, byte-level BPE
-and the four chat tokens, is learnt from it first and stands in the folder. JSON lines {"text": ...} are texts, too;
-each ends with <|end|>.
+and the four chat tokens, is learnt from it first and stands in the folder. JSON lines {"text": ...} are texts, too, and
+so are the questions and answers of a file for `train --data`; each ends with <|end|>.
 
 The shipped base: python -m nanouft.pretrain --out out/shipped --half, then config.json, model.safetensors and run.json
 copied to nanouft/assets/base/
@@ -32,6 +32,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from nanouft.data import containers
+from nanouft.data.batches import MOST_CTX
 from nanouft.data.bpe import count_words, train_bpe
 from nanouft.data.tokenizer import CONTROL, END, Tokenizer
 from nanouft.data.tokenizer_files import GPT2_PATTERN
@@ -51,7 +52,9 @@ HELD_OUT = 2_000_000        # seed of the documents that are held out
 
 @dataclass
 class Pretrain:
-    corpus: str | None = None       # plain text (UTF-8) or JSON lines {"text": ...}; NanoWorld's own corpus when absent
+    corpus: str | None = None       # text (UTF-8), JSON lines {"text": ...} or a file for --data [NanoWorld's corpus]
+    prompt_field: str | None = None     # of such a file: field with the prompt, where it is not recognised
+    response_field: str | None = None   # ... and with the response
     vocab: int | None = None        # of --corpus: ids of its tokenizer [1,024 to 4,096, by size; --size gpt2: gpt2's]
     ctx: int | None = None          # of --corpus: longest sequence, in tokens [1,024; of a small text 512]
     size: Literal["nano", "gpt2"] = "nano"      # nano: about 1M parameters; gpt2: 124M, tiktoken's gpt2
@@ -73,16 +76,18 @@ class Pretrain:
         config.in_range(self, "lr", above=True)
         config.in_range(self, "seed")
         config.in_range(self, "vocab", low=256 + len(CONTROL), high=100_000)
-        config.in_range(self, "ctx", low=16, high=8192)
-        if self.corpus is None and (self.vocab or self.ctx):
-            raise UserError(f"--{'vocab' if self.vocab else 'ctx'} belongs to --corpus: NanoWorld keeps tokenizer and "
-                            "context of the shipped base")
+        config.in_range(self, "ctx", low=16, high=MOST_CTX)
+        of_corpus = [name for name in ("vocab", "ctx", "prompt_field", "response_field") if getattr(self, name)]
+        if self.corpus is None and of_corpus:
+            raise UserError(f"{config.flag(of_corpus[0])} belongs to --corpus: NanoWorld keeps tokenizer and context of "
+                            "the shipped base")
 
 
 # ---- a text of the user's --------------------------------------------------------------------------------------------
-def read_texts(path: str) -> tuple[list[str], bool]:
-    """(texts, whether they are documents). JSON, CSV and parquet hold documents in a field "text"; all else is one
-    text. Each may be packed by gzip."""
+def read_texts(cfg: Pretrain) -> tuple[list[str], str]:
+    """(texts, what they are: "text", "documents", "rows"). JSON, CSV and parquet hold documents in a field "text", or
+    rows of questions and answers; all else is one text. Each may be packed by gzip."""
+    path = cfg.corpus
     if not Path(path).exists():
         raise UserError(f"--corpus {path}: no such file")
     table = path.lower().removesuffix(".gz").endswith((".csv", ".tsv", ".parquet")) or Path(path).is_dir()
@@ -90,20 +95,32 @@ def read_texts(path: str) -> tuple[list[str], bool]:
         data = containers.load(path)
         text = containers.text_of(containers.unpacked(data, path) if containers.is_packed(data) else data, path)
         if not re.match(r'\s*\[?\s*\{\s*"', text):
-            return [text], False
-    out, (items, kind) = [], containers.objects(path)
+            return [text], "text"
+    items, kind = containers.objects(path)
+    if not any("text" in item for _, item in items):
+        return said_in_rows(cfg), "rows"
+    out = []
     for where, item in items:
         if not isinstance(item.get("text"), str):
-            raise UserError(f'{where}: has no "text": --corpus reads plain text or {{"text": ...}}; rows of questions '
-                            "and answers are for train --data")
+            raise UserError(f'{where}: has no "text", and other rows of this file have one; add it, or remove the row')
         out.append(item["text"].encode("utf-8", "replace").decode())            # half a surrogate has no bytes
     print(visible(f"{path}: {len(out):,} texts ({kind}); each ends with {END}"))
-    return out, True
+    return out, "documents"
 
 
-def read_corpus(cfg: Pretrain) -> tuple[np.ndarray, Tokenizer]:
-    """(N,) ids of the whole text, and the tokenizer that was learnt from it (--size gpt2 without --vocab: gpt2's)."""
-    texts, documents = read_texts(cfg.corpus)
+def said_in_rows(cfg: Pretrain) -> list[str]:
+    """What is said in each row of a file for `train --data`: the question and its (better) answer."""
+    from nanouft.data.read import read                              # only for such files
+    rows, found = read([cfg.corpus], cfg.prompt_field, cfg.response_field)
+    print(*found, sep="\n")
+    talks = [row.prompt + (row.answer or row.chosen or ()) for row in rows]
+    return ["\n\n".join(turn.text for turn in talk) for talk in talks]
+
+
+def read_corpus(cfg: Pretrain) -> tuple[np.ndarray, Tokenizer, str]:
+    """(N,) ids of the whole text, the tokenizer that was learnt from it (--size gpt2 without --vocab: gpt2's), and what
+    the text is (`read_texts`)."""
+    texts, kind = read_texts(cfg)
     letters = sum(map(len, texts))
     if cfg.size == "gpt2" and cfg.vocab is None:
         tok = Tokenizer.load("gpt2")
@@ -111,9 +128,13 @@ def read_corpus(cfg: Pretrain) -> tuple[np.ndarray, Tokenizer]:
         size = cfg.vocab or next((v for v in (1024, 2048) if letters < 200 * v), 4096)
         ranks = train_bpe(count_words(texts, GPT2_PATTERN), size - len(CONTROL), show=True)
         tok = Tokenizer("own", ranks, GPT2_PATTERN)
-    ids = np.array([i for text in texts for i in [*tok.encode(text), *([tok.end] if documents else [])]], np.int64)
+    ids = []
+    for text in texts:
+        ids += tok.encode(text)
+        if kind != "text":
+            ids.append(tok.end)
     print(f"tokenizer: {tok.n_vocab:,} ids, {letters / max(1, len(ids)):.2f} characters a token of this text")
-    return ids, tok
+    return np.array(ids, np.int64), tok, kind
 
 
 def batches(cfg: Pretrain, gpt: GPTConfig, tok: Tokenizer, steps: int,
@@ -134,7 +155,7 @@ def batches(cfg: Pretrain, gpt: GPTConfig, tok: Tokenizer, steps: int,
     held = max(T + 1, len(ids) // 20)
     if len(ids) < 4 * (T + 1):
         raise UserError(f"--corpus {cfg.corpus}: {len(ids):,} tokens are too few for a context of {T}: "
-                        f"{4 * (T + 1):,} are needed; add text, or take a smaller --ctx")
+                        f"{4 * (T + 1):,} are needed; add text, or give --ctx {max(16, len(ids) // 4 - 1)}")
     train, test, B = ids[:-held], ids[-held:], max(1, cfg.tokens // T)
 
     def draw():
@@ -163,9 +184,9 @@ def pretrain(cfg: Pretrain) -> Path:
         runs.check_out(cfg.out)                                     # said before anything slow is done
     gpt = replace(SIZES[cfg.size])
     if cfg.corpus is None:
-        ids, tok = None, Tokenizer.load("nano" if cfg.size == "nano" else "gpt2")
+        ids, tok, kind = None, Tokenizer.load("nano" if cfg.size == "nano" else "gpt2"), ""
     else:
-        ids, tok = read_corpus(cfg)
+        ids, tok, kind = read_corpus(cfg)
         gpt.n_ctx = cfg.ctx or (1024 if len(ids) > 40_000 else gpt.n_ctx)
     gpt.vocab_size = tok.n_vocab
     stream, held = batches(cfg, gpt, tok, steps, ids)               # a text that cannot be used leaves no folder
@@ -215,8 +236,12 @@ def pretrain(cfg: Pretrain) -> Path:
     save_model(folder, model, tok, half=cfg.half)
     write_json(folder / "run.json", {**about, "held_out_loss": {"before": before, "after": after}})
     print(f"held-out loss {before:.3f} -> {after:.3f} nats per token; {time.time() - started:.0f} s; saved in {folder}")
-    print("Next:\n  python -m nanouft.train --objective sft "
-          + shlex.join([*runs.chained(folder, "sft"), *(["--data", "MY.jsonl"] if cfg.corpus else [])]))
+    flags = runs.chained(folder, "sft")
+    if cfg.corpus:
+        flags += ["--data", cfg.corpus if kind == "rows" else "MY.jsonl"]
+        for name in ("prompt_field", "response_field"):
+            flags += [config.flag(name), getattr(cfg, name)] if getattr(cfg, name) else []
+    print("Next:\n  python -m nanouft.train --objective sft " + shlex.join(flags))
     return folder
 
 

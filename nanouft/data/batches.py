@@ -6,6 +6,7 @@
 
 Everything here is a pure function of data and seed, so step n of a resumed run sees what step n always sees.
 """
+import shlex
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
@@ -20,6 +21,8 @@ from nanouft.data.tokenizer import Tokenizer
 from nanouft.objective import Batch, Columns, Seqs
 from nanouft.shell.config import UserError
 from nanouft.shell.text import visible
+
+MOST_CTX = 8192             # the longest context that `pretrain` makes
 
 
 @dataclass
@@ -48,6 +51,7 @@ class EncodeReport:
     cut: int = 0              # dialogues that lost their oldest turns
     skipped: int = 0          # rows of which not even the last question and its answer fit
     longest: int = 0          # tokens of the longest of these, all its turns
+    file: str = ""            # where that one stands
     refused: list[str] = field(default_factory=list)    # rows that a model's own chat template cannot write, and why
 
     def lines(self, n_ctx: int) -> list[str]:
@@ -56,16 +60,18 @@ class EncodeReport:
             out.append(f"{self.cut:,} rows longer than the context of {n_ctx} tokens: their oldest turns were dropped")
         if self.skipped:
             out.append(f"{self.skipped:,} rows skipped: the last question and its answer alone are longer than the "
-                       f"context of {n_ctx} tokens. {remedy(self.longest)}")
+                       f"context of {n_ctx} tokens. {self.remedy()}")
         if self.refused:
             out.append(f"{len(self.refused):,} rows skipped, the first: {self.refused[0]}")
         return out
 
-
-def remedy(longest: int) -> str:
-    """What to do about rows of up to `longest` tokens that do not fit: the next power of two is context enough."""
-    return ("To keep them, make a base that reads them, with its own tokenizer: python -m nanouft.pretrain --corpus "
-            f"FILE --ctx {min(8192, 1 << (longest - 2).bit_length())}; or --init a model with a longer context")
+    def remedy(self) -> str:
+        """What to do about rows that do not fit: the next power of two is context enough for the longest."""
+        if self.longest > MOST_CTX:
+            return f"The longest has {self.longest:,} tokens: make such rows shorter, or --init a model that reads them"
+        return ("To keep them, make a base that reads them, with its own tokenizer: python -m nanouft.pretrain --corpus "
+                f"{shlex.quote(self.file)} --ctx {1 << (self.longest - 2).bit_length()}; or --init a model with a longer "
+                "context")
 
 
 def encode(examples: list[Example], tok: Tokenizer, n_ctx: int) -> tuple[list[Encoded], EncodeReport]:
@@ -85,14 +91,15 @@ def encode(examples: list[Example], tok: Tokenizer, n_ctx: int) -> tuple[list[En
                 out.append(row)
             else:
                 report.skipped += 1
-                report.longest = max(report.longest, row.length)
+                if row.length > report.longest:
+                    report.longest, report.file = row.length, e.where.rpartition(", ")[0]
         except UserError as why:
             report.refused.append(f"{e.where}: {why}")
     if report.refused and not out:
         raise UserError(f"no row can be used; the first: {report.refused[0]}")
     if not out:
         raise UserError(f"no row fits: all {len(examples):,} questions with their answers are longer than the context "
-                        f"of {n_ctx} tokens. {remedy(report.longest)}")
+                        f"of {n_ctx} tokens. {report.remedy()}")
     return out, report
 
 

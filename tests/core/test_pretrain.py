@@ -7,6 +7,7 @@ import gzip
 import json
 import random
 import re
+import shlex
 from dataclasses import asdict, replace
 
 import pytest
@@ -86,12 +87,31 @@ def test_a_base_of_ones_own_reads_its_text_in_long_pieces(form, here, small, bri
     assert tok.decode(tok.encode(WORDS)) == WORDS and "{" not in WORDS
     ids, mask = tok.chat((Turn("user", "the fox"),), (Turn("assistant", "the owl"),))
     assert ids.count(tok.user) == ids.count(tok.assistant) == ids.count(tok.end) == 1 and sum(mask) < len(ids)
-    ids, again = read_corpus(Pretrain(corpus=file.name, vocab=300))
+    ids, again, _ = read_corpus(Pretrain(corpus=file.name, vocab=300))
     assert again.ranks == tok.ranks and (ids == tok.end).sum() == (0 if form == "txt" else 40), "and --resume finds it"
     lines(here / "MY.jsonl", [*DEMOS, {"prompt": "the fox " * 300, "response": "the owl"}])
     capsys.readouterr()
     assert call(train.main, "--objective", "sft", "--data", "MY.jsonl", "--init", "mine", "--steps", 1) == 0
-    assert "python -m nanouft.pretrain --corpus FILE --ctx 1024" in capsys.readouterr().out, "the remedy is a command"
+    assert "python -m nanouft.pretrain --corpus MY.jsonl --ctx 1024" in capsys.readouterr().out, "the remedy is a command"
+
+
+@pytest.mark.parametrize("fields", [(), ("frage", "antwort")])
+def test_a_file_for_training_is_a_corpus_too_and_the_remedy_for_long_rows_works(fields, here, small, brief, capsys):
+    long = [{**d, "response": f"{d['response']} the owl" * 300} for d in DEMOS * 2]
+    rows = [dict(zip(fields, row.values())) for row in long] if fields else long
+    lines(here / "my own.jsonl", rows)
+    named = ("--prompt-field", fields[0], "--response-field", fields[1]) if fields else ()
+    call(train.main, "--objective", "sft", "--data", "my own.jsonl", *named)
+    error = capsys.readouterr().err
+    corpus, ctx = re.search("nanouft.pretrain --corpus '(.*)' --ctx ([0-9]+)", error).groups()
+    assert call(pretrain.main, "--corpus", corpus, "--ctx", ctx, *named, "--steps", 1, "--tokens", 64) == 0
+    out = capsys.readouterr().out
+    again = shlex.split(out.split("python -m nanouft.")[1])
+    assert call(train.main, *again[1:], "--steps", 1, "--batch-size", 2) == 0
+    assert "skipped" not in capsys.readouterr().out, "LAW: every row is kept now"
+    texts, kind = pretrain.read_texts(Pretrain(corpus="my own.jsonl", **dict(zip(("prompt_field", "response_field"),
+                                                                                fields))))
+    assert kind == "rows" and texts[0] == f"{long[0]['prompt']}\n\n{long[0]['response']}"
 
 
 def test_defaults_go_by_size(here, small, monkeypatch):
@@ -107,13 +127,13 @@ def test_texts_in_tables_and_packed_files(here, capsys):
     (here / "a.csv").write_text('id,text\n1,"pig, bee"\n2,owl\n')
     (here / "b.txt.gz").write_bytes(gzip.compress(b"pig bee"))
     (here / "c.csv").write_text("question,answer\na,b\n")
-    assert pretrain.read_texts("a.csv") == (["pig, bee", "owl"], True)
-    assert pretrain.read_texts("b.txt.gz") == (["pig bee"], False)
-    one_error(call(pretrain.main, "--corpus", "c.csv"), capsys.readouterr().err, "c.csv, line 2", 'no "text"')
+    assert pretrain.read_texts(Pretrain(corpus="a.csv")) == (["pig, bee", "owl"], "documents")
+    assert pretrain.read_texts(Pretrain(corpus="b.txt.gz")) == (["pig bee"], "text")
+    one_error(call(pretrain.main, "--corpus", "c.csv"), capsys.readouterr().err, "c.csv, line 2", "--prompt-field question")
 
 
 @pytest.mark.parametrize("content, argv, words", [
-    ('{"prompt": "a", "response": "b"}\n', [], ["line 1", 'no "text"', "--data"]),
+    ('{"prompt": "a", "response": "b"}\n', [], ["too few"]),
     ('{"text": "a"}\n{"text": 3}\n', [], ["line 2", 'no "text"']),
     ('{"text": "a"}\n{"text": \n', [], ["line 2", "broken JSON"]),
     ("a few words", [], ["too few", "--ctx"]),
