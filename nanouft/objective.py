@@ -188,6 +188,7 @@ class Objective:
     arrange: Callable | None = None     # arrange(encoded, seed) -> encoded: pairs rows by columns
     coupled: bool = False               # are the rows of a step coupled, so that it cannot be cut?
     credit: Callable | None = None      # credit(rollout, hp) -> batch: who earned the reward?
+    graded: bool = False                # on-policy: must rewards be grades, from 0 to 1?
 
     @property
     def on_policy(self) -> bool:

@@ -30,7 +30,6 @@ from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_beta
 from nanouft.objectives.reinforce import check_sampling
 from nanouft.objectives.una import graded_metrics, score_loss
-from nanouft.shell.config import UserError
 
 
 @dataclass
@@ -49,10 +48,6 @@ class OnlineUNA:
 
 def credit(batch: Batch, hp: OnlineUNA) -> Batch:
     """Nothing to share out: col.score, what each answer earned on 0..1, is the goal itself."""
-    low, high = batch.col.score.min().item(), batch.col.score.max().item()
-    if low < 0 or high > 1:
-        raise UserError(f"online_una wants rewards from 0 to 1, and these go from {low:g} to "
-                        f"{high:g}; rescale them in your function, or take rloo or grpo")
     return batch
 
 
@@ -66,4 +61,4 @@ def loss(batch: Batch, hp: OnlineUNA) -> tuple[Tensor, dict]:
 
 OBJECTIVE = Objective(
     paper="UNA, online: arXiv:2408.15339, Eq. 6, 13",
-    data="prompts", hp=OnlineUNA, loss=loss, lr=3e-5, credit=credit)
+    data="prompts", hp=OnlineUNA, loss=loss, lr=3e-5, credit=credit, graded=True)

@@ -27,7 +27,7 @@ from nanouft.data.tokenizer import Tokenizer
 from nanouft.gpt import GPT
 from nanouft.models.generate import Answer, generate, stops
 from nanouft.objective import Batch, Columns, Objective, Seqs
-from nanouft.rollout.scorer import earned, exact, figures, learnt, scorer
+from nanouft.rollout.scorer import alike, earned, exact, figures, scorer, unit
 from nanouft.shell.config import Diverged, UserError, one_line
 from nanouft.shell.devices import Device
 
@@ -55,7 +55,7 @@ class Rollouts:
         self.prompts, self.objective, self.hp, self.cfg = prompts, objective, hp, cfg
         self.policy, self.tok, self.device = model, tok, device
         self.start = copy.deepcopy(model).requires_grad_(False)
-        self.score, self.learnt = scorer(cfg.reward, device.name), learnt(cfg.reward)
+        self.score = scorer(cfg.reward, device.name)
         self.stride = hp.minibatches * hp.passes                # a run can be resumed at multiples of this many steps
         self.groups = cfg.batch_size * hp.minibatches           # prompts of a rollout
         self.plan = Plan([e.length for e in prompts], self.groups, -(-steps // self.stride), cfg.seed,
@@ -82,6 +82,8 @@ class Rollouts:
         texts = [self.tok.decode(a.ids).strip() for a in answers]
         batch = answered(asked, answers, self.tok)
         batch.col = self.scored(asked, texts, answers)
+        if number == 0 and (remark := alike(batch.col.reward.numpy())):
+            tqdm.write(remark)
         seen = measure(batch, self.policy, self.start, self.device)
         self.stats = stats(batch, seen)
         if not self.cfg.data:
@@ -113,11 +115,11 @@ class Rollouts:
         return earned(self.score, [e.seqs["prompt"][0] for e in examples], texts, [e.extra for e in examples])
 
     def scored(self, asked: list[Encoded], texts: list[str], answers: list[Answer]) -> Columns:
-        """reward in its own unit; score, the same on 0..1 (a learnt reward's sigmoid), for online_una; ended."""
+        """reward in its own unit; score, for online_una the same on 0..1 (a learnt reward's sigmoid); ended."""
         rewards = np.asarray(self.earned(asked, texts), np.float32)
         if not np.isfinite(rewards).all():
             raise UserError(f"--reward {self.cfg.reward}: gave a reward that is not finite; train it anew")
-        score = 1 / (1 + np.exp(-rewards)) if self.learnt else rewards
+        score = unit(self.cfg.reward, rewards) if self.objective.graded else rewards
         ended = torch.tensor([float(stops(a, self.tok)) for a in answers])
         return Columns(reward=torch.from_numpy(rewards), score=torch.from_numpy(score), ended=ended)
 

@@ -58,10 +58,23 @@ def earned(score: Scorer, prompts: list[Turns], answers: list[str], extra: list[
     return score([p[-1].text for p in prompts], answers, **{key: [x.get(key) for x in extra] for key in names})
 
 
-def try_out(name: str, rows: list[Row]) -> None:
-    """An empty answer is scored: a mistake in a function is better said before a run folder is made."""
+def try_out(name: str, rows: list[Row], graded: bool) -> None:
+    """An empty answer is scored, and the file's own answers to a few prompts: a mistake in a function is better said
+    before a run folder is made. `graded`: rewards must lie from 0 to 1."""
     if own_reward.split(name):
-        earned(own_reward.load(name), [rows[0].prompt], [""], [rows[0].extra])
+        tried = [(rows[0], "")] + [(r, talk[-1].text) for r in rows[:8] if (talk := r.answer or r.chosen)]
+        rewards = earned(own_reward.load(name), [r.prompt for r, _ in tried], [text for _, text in tried],
+                         [r.extra for r, _ in tried])
+        if graded:
+            unit(name, rewards)
+
+
+def alike(rewards: np.ndarray) -> str:
+    """A remark on rewards of which nothing can be learnt; "" if they differ."""
+    if len(rewards) < 2 or rewards.min() < rewards.max():
+        return ""
+    return (f"note: all of the first {len(rewards):,} answers earned {rewards[0]:g}. A reward that is always the same "
+            "teaches nothing: check it on a few answers, or begin with a model that is sometimes right")
 
 
 def unit(name: str, rewards: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ from nanouft.data.rows import Row, Turns, demo_rows
 from nanouft.models.generate import answer_rows
 from nanouft.models.load import start_model
 from nanouft.reference import opinion
-from nanouft.rollout.scorer import earned, scorer, unit
+from nanouft.rollout.scorer import alike, earned, scorer, unit
 from nanouft.shell.config import UserError
 from nanouft.shell.devices import Device
 
@@ -72,6 +72,8 @@ def graded(rows: list[Row], kinds: list[str], reward: str, device: str) -> list[
               for r in rows if not stays(r) for a in answers(r)]
     grades = unit(reward, by_reward(judged, reward, device))
     print(f"{reward} grades {len(judged):,} answers" + (f", {grades.mean():.3f} on average" if judged else ""))
+    if judged and (remark := alike(grades)):
+        print(remark)
     known = "label" if "labels" in kinds else "score"
     return kept + [replace(r, **{known: bool(g > 0.5) if known == "label" else float(g)})
                    for r, g in zip(judged, grades)]

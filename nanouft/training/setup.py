@@ -195,7 +195,7 @@ def open_run(name: str, cfg: Train, hp, origin: dict, data: Data, model: GPT, de
     if cfg.reward != "exact":
         from nanouft.rollout import best_of, scorer
         rows = data.train_rows + data.held_rows
-        scorer.try_out(cfg.reward, rows)
+        scorer.try_out(cfg.reward, rows, objective.graded)
         if not objective.on_policy and data.held_rows:
             score = scorer.scorer(cfg.reward, device.name)
             look_reward = partial(best_of.rewarded, model, tok, data.held_rows, score, max_new=cfg.max_new)

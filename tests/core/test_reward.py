@@ -368,7 +368,23 @@ def test_on_policy_learning_from_a_function(here, tiny_base, brief, capsys):
     one_error(run_on(here, tiny_base, SUMS, *grpo, "--out", "b"), capsys.readouterr().err, "mine.py, line 3", "mim")
     assert not (here / "b").exists(), "LAW: it is tried before a run folder is made"
     function(here, LONG.replace("40]", "-1]").replace("/ 40", "- 50"), "long")
-    one_error(run_on(here, tiny_base, SUMS, "online_una", *grpo[1:]), capsys.readouterr().err, "from 0 to 1", "rloo")
+    one_error(run_on(here, tiny_base, SUMS, "online_una", *grpo[1:], "--out", "c"), capsys.readouterr().err,
+              "from 0 to 1")
+    function(here, "def long(prompts, answers): return [5 * (a == '4') for a in answers]")
+    answered = ["online_una", *grpo[1:], "--response-field", "answer", "--out", "c"]
+    one_error(run_on(here, tiny_base, SUMS, *answered), capsys.readouterr().err, "from 0 to 5")
+    assert not (here / "c").exists(), "LAW: the right answers of the file tell the range before a run folder is made"
+
+
+def test_a_reward_that_is_always_the_same_is_said(here, tiny_base, brief, capsys):
+    mine = function(here, "def f(prompts, answers): return [0 for a in answers]")
+    note = "answers earned 0. A reward that is always the same"
+    rewarded = ["--prompt-field", "question", "--reward", mine]
+    assert run_on(here, tiny_base, SUMS, "grpo", *rewarded) == 0
+    assert capsys.readouterr().out.count(note) == 1, "LAW: once a run"
+    assert run_on(here, tiny_base, DEMOS, "una", "--reward", mine) == 0 and note in capsys.readouterr().out
+    rewarded[-1] = function(here, LONG, "long")
+    assert run_on(here, tiny_base, SUMS, "grpo", *rewarded) == 0 and note not in capsys.readouterr().out
 
 
 def test_grades_of_a_function(here, capsys):

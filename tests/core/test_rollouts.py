@@ -501,7 +501,7 @@ def test_a_learnt_reward_has_the_exact_score_beside_it(here, tiny_base, learnt):
 
 def test_a_learnt_reward_becomes_a_score_for_una():
     made = source("online_una")
-    made.score, made.learnt = long_answers, True
+    made.score, made.cfg.reward = long_answers, "out/reward"
     col = made(0).col
     assert col.reward.std() > 0.1
     same(col.score, torch.sigmoid(col.reward), "sigma(reward), UNA's score", 1e-6)
