@@ -79,8 +79,8 @@ class Pretrain:
         config.in_range(self, "ctx", low=16, high=MOST_CTX)
         of_corpus = [name for name in ("vocab", "ctx", "prompt_field", "response_field") if getattr(self, name)]
         if self.corpus is None and of_corpus:
-            raise UserError(f"{config.flag(of_corpus[0])} belongs to --corpus: NanoWorld keeps tokenizer and context of "
-                            "the shipped base")
+            raise UserError(f"{config.flag(of_corpus[0])} belongs to --corpus: NanoWorld keeps tokenizer and context "
+                            "of the shipped base")
 
 
 # ---- a text of the user's --------------------------------------------------------------------------------------------

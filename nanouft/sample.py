@@ -1,13 +1,13 @@
 """Listen to models: side by side, or a chat in the terminal.
 
-    python -m nanouft.sample out/ift                          # chat with it, the base beside it
+    python -m nanouft.sample out/ift                          # chat with it, beside it the model that it began with
     python -m nanouft.sample base out/sft out/ift --prompt "Sort pig bee saw from a to z."
     python -m nanouft.sample out/ift --temperature 1 --n 4 --prompt "What food does the rini like?"
     python -m nanouft.sample out/ift --best-of 16 --reward out/reward            # the best of 16 answers, by a reward
     python -m nanouft.sample base --prior 1 --prior-from out/sft        # PreTTY: the base, begun as out/sft would
 
 Every answer says who speaks: folder, objective, step. NanoWorld prompts are scored. With no --prompt and a terminal
-it is a chat (/new forgets what was said, /quit ends); otherwise three NanoWorld prompts are answered.
+it is a chat (/new forgets what was said, /quit ends); otherwise three prompts are answered that the run held out.
 """
 import sys
 from dataclasses import dataclass
@@ -15,12 +15,13 @@ from pathlib import Path
 
 from nanouft import world
 from nanouft.data.rows import Row, Turn
+from nanouft.data.tokenizer import Tokenizer
 from nanouft.look.prior import forced_starts
 from nanouft.models.generate import generate, stops
 from nanouft.models.load import start_model
 from nanouft.rollout import best_of
 from nanouft.rollout.scorer import Scorer, scorer
-from nanouft.shell import config, devices, hf
+from nanouft.shell import config, devices, hf, runs
 from nanouft.shell.config import UserError
 from nanouft.shell.files import read_json
 from nanouft.shell.text import visible
@@ -87,13 +88,45 @@ def who(init: str) -> str:
     """Folder, objective and step, as its run.json tells."""
     if init == "base":
         return "base (shipped)"
-    file = Path(init) / "run.json"
-    if not file.exists():
+    run = about(init)
+    if not run:
         return f"{init} (model folder)" if hf.foreign(Path(init)) else f"{init} (GPT-2 folder)"
-    run = read_json(file)
     if run.get("command") == "train":
         return f"{init} ({run.get('objective')}, step {run.get('steps')})"
     return f"{init} (pretrained)"
+
+
+def about(init: str) -> dict:
+    """What run.json tells of a folder; {} where there is none."""
+    file = Path(init) / "run.json"
+    return read_json(file) if file.exists() else {}
+
+
+def settings(init: str) -> dict:
+    """The settings of the training run in a folder; {} for any other folder."""
+    run = about(init)
+    values = run.get("config") if run.get("command") == "train" else {}
+    return values if isinstance(values, dict) else {}
+
+
+def beside(init: str) -> list[str]:
+    """The model that a run began with, if it is still there."""
+    first = str(settings(init).get("init"))
+    return [first] if first == "base" or Path(first, "config.json").is_file() else []
+
+
+def prompts_for(init: str, tok: Tokenizer) -> list[str]:
+    """Three prompts that a model has not been trained on. UserError if none are known."""
+    try:
+        if tok.name == "nano" and not settings(init).get("data"):
+            rows = [world.rows("test", "prompts", 9, 0, skills=(f,))[0] for f in ("list", "sort", "truth")]
+            prompts = [row.prompt[-1].text for row in rows]
+        else:
+            prompts = [str(sample["prompt"]) for sample in runs.read_eval(Path(init))["after"]["samples"]]
+    except (KeyError, TypeError):                                   # another folder than a finished run's
+        raise UserError(f'{init}: there is no terminal to chat in; say what to ask it with --prompt "..."') from None
+    print("no --prompt, and no terminal to chat in: prompts that were held out")
+    return prompts
 
 
 def show(voices: list[Voice], turns: tuple[Turn, ...], cfg: Sample, judge: Scorer | None = None) -> list[str]:
@@ -123,7 +156,7 @@ def chat(voices: list[Voice], cfg: Sample, judge: Scorer | None = None) -> None:
 
 def main(argv=None) -> int:
     parser = config.Parser(prog="python -m nanouft.sample", description=__doc__)
-    parser.add_argument("models", nargs="*", help="'base' and run folders; one run alone is shown beside the base")
+    parser.add_argument("models", nargs="*", help="'base' and run folders; one run alone is shown beside its --init")
     config.add_flags(parser, Sample, "options")
     values = vars(parser.parse_args(argv))
     cfg, given = config.fill(Sample, values)
@@ -133,7 +166,7 @@ def main(argv=None) -> int:
         if Path(text, "config.json").is_file():
             raise UserError(f"--prompt {text}: that is a model; put models in front of --prompt")
     device = devices.pick(cfg.device, "fp32", cfg.threads)
-    voices = [Voice(name, device) for name in (["base", *names] if len(names) == 1 and names[0] != "base" else names)]
+    voices = [Voice(name, device) for name in (beside(names[0]) if len(names) == 1 else []) + names]
     judge = scorer(cfg.reward or "exact", device.name) if cfg.best_of > 1 else None
     if cfg.prompt is None and sys.stdin and sys.stdin.isatty():
         try:
@@ -141,11 +174,7 @@ def main(argv=None) -> int:
         except EOFError:
             print()
         return 0
-    if not cfg.prompt:
-        print("no --prompt, and no terminal to chat in: three prompts of NanoWorld")
-    shown = ("list", "sort", "truth")
-    prompts = cfg.prompt or [world.rows("test", "prompts", 9, 0, skills=(f,))[0].prompt[-1].text for f in shown]
-    for text in prompts:
+    for text in cfg.prompt or prompts_for(names[-1], voices[-1].tok):
         print(visible(f"\nprompt: {text}"))
         show(voices, (Turn("user", text),), cfg, judge)
     return 0

@@ -69,9 +69,9 @@ class EncodeReport:
         """What to do about rows that do not fit: the next power of two is context enough for the longest."""
         if self.longest > MOST_CTX:
             return f"The longest has {self.longest:,} tokens: make such rows shorter, or --init a model that reads them"
-        return ("To keep them, make a base that reads them, with its own tokenizer: python -m nanouft.pretrain --corpus "
-                f"{shlex.quote(self.file)} --ctx {1 << (self.longest - 2).bit_length()}; or --init a model with a longer "
-                "context")
+        ctx = 1 << (self.longest - 2).bit_length()
+        return ("To keep them, make a base that reads them, with its own tokenizer: python -m nanouft.pretrain "
+                f"--corpus {shlex.quote(self.file)} --ctx {ctx}; or --init a model with a longer context")
 
 
 def encode(examples: list[Example], tok: Tokenizer, n_ctx: int) -> tuple[list[Encoded], EncodeReport]:

@@ -66,8 +66,8 @@ def objects(path: str, strict: bool = True) -> tuple[Items, str]:
     items, kind = raw_objects(path)
     for n, (where, item) in enumerate(items):
         if not isinstance(item, (dict, UserError)):
-            item = UserError(f'{where}: is {a_type(item)}, not an object; a row is {{"prompt": ..., "response": ...}} or '
-                             '{"messages": [...]}')
+            item = UserError(f'{where}: is {a_type(item)}, not an object; a row is {{"prompt": ..., "response": ...}} '
+                             'or {"messages": [...]}')
             items[n] = (where, item)
         if strict and isinstance(item, UserError):
             raise item

@@ -31,15 +31,16 @@ GRADES = ("score", "rating", "reward")
 KNOWN = (*TALKS, *PROMPTS, "input", *RESPONSES, "chosen", "rejected", "label", *GRADES, "p", "system")
 FORMS = "instruction/input/output, prompt/response, prompt/completion, messages, conversations, prompt/chosen/rejected"
 SIDE_GRADE = re.compile(r"(?:score|rating|reward)[_-](chosen|rejected)|(chosen|rejected)[_-](?:score|rating|reward)")
-ASKS = ("question", "query", "input", "problem", "user", "text")                # may be prompts, but nobody has said so
-REPLIES = ("answer", "reply", "solution", "target", "assistant")                 # likewise answers
+ASKS = ("question", "query", "input", "problem", "user", "text")        # may be prompts, but nobody has said so
+REPLIES = ("answer", "reply", "solution", "target", "assistant")       # likewise answers
 MEANING = {                             # of fields that nothing reads: what the model will not see
     "context": "the text that the question is about: join it to the prompt", "history": "earlier turns: use messages",
     "input": "the text that the prompt is about: join it to the prompt", "text": "plain text for pretrain --corpus",
     "tools": "descriptions of tools: put them into a system turn", "functions": "descriptions of tools",
     "images": "pictures", "image": "a picture", "videos": "films", "audios": "sound", "system_prompt": "a system turn",
     "reasoning": "thoughts before the answer", "reasoning_content": "thoughts before the answer",
-    "desirable": "good or bad: call it label", "margin": "how much better chosen is", **dict.fromkeys(GRADES, "a grade of an answer")}
+    "desirable": "good or bad: call it label", "margin": "how much better chosen is",
+    **dict.fromkeys(GRADES, "a grade of an answer")}
 
 
 class Skip(Exception):

@@ -72,11 +72,14 @@ class Tokenizer:
     def n_vocab(self) -> int:
         return self.enc.n_vocab
 
-    def check_fits(self, vocab_size: int) -> None:
+    def check_fits(self, vocab_size: int, folder: str | Path) -> None:
         """UserError unless a model of `vocab_size` ids has a row for every id of this tokenizer but those we added."""
         if vocab_size < self.n_text:
-            raise UserError(f"the model has {vocab_size:,} ids, its tokenizer ({self.name}) has {self.n_text:,}; "
-                            "put the tokenizer files that belong to the model into its folder")
+            there = any((Path(folder) / file).exists() for file in ("tokenizer.json", "vocab.json"))
+            whose = ("the tokenizer there, of another model," if there else
+                     f"no tokenizer is there, and that of {self.name}")
+            raise UserError(f"{folder}: the model knows {vocab_size:,} tokens, {whose} has {self.n_text:,}; copy the "
+                            "tokenizer files of this model (tokenizer.json, tokenizer_config.json) into the folder")
 
     # ---- text ------------------------------------------------------------------------------------------------------
     def encode(self, text: str) -> list[int]:

@@ -63,7 +63,7 @@ def read_model(folder: Path, adapter: bool = False) -> tuple[GPT, Tokenizer]:
         tok = Tokenizer.load("nano" if folder == BASE else folder)
     if foreign:
         tok.stops = {tok.end, *model.ends()}
-    tok.check_fits(model.cfg.vocab_size)
+    tok.check_fits(model.cfg.vocab_size, folder)
     known = tok.n_text if foreign else model.cfg.vocab_size         # a model of theirs may have spare rows
     if tok.n_vocab > known:
         grow_vocab(model, tok.n_vocab, known)

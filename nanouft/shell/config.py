@@ -26,6 +26,15 @@ from nanouft.shell.text import acts, said, shorter, visible
 MOST, LEAST = {int: 10**12, float: 1e30}, 1e-30      # of every number that is given: fp32 ends at 3e38
 
 
+# what other programs call our flags
+ELSEWHERE = {"learning_rate": "lr", "num_train_epochs": "epochs", "num_epochs": "epochs", "max_steps": "steps",
+             "per_device_train_batch_size": "batch_size", "gradient_accumulation_steps": "accumulate",
+             "dataset": "data", "train_file": "data", "output_dir": "out", "model": "init",
+             "model_name_or_path": "init", "num_generations": "samples", "max_new_tokens": "max_new",
+             "max_length": "ctx", "lora_r": "lora", "gradient_checkpointing": "checkpointing",
+             "max_grad_norm": "clip", "report_to": "log"}
+
+
 class UserError(Exception):
     """One clear line for the person at the keyboard: what, where, what to do. Entry points exit with 2."""
 
@@ -102,8 +111,10 @@ class Parser(argparse.ArgumentParser):
                 raise UserError(f"{word} belongs to --objective {self.elsewhere[word]}; "
                                 "this objective has no such setting")
             where = f", in {self.config} or on the line" if self.config else ""
-            raise UserError(f"unknown flag {word}{nearest(word, self._option_string_actions, 0.6)}{where} "
-                            "(--help lists all)")
+            known = list(self._option_string_actions)
+            meant = flag(ELSEWHERE.get(word.strip("-").replace("-", "_"), ""))
+            hint = f"; did you mean {meant}?" if meant in known else nearest(word, known, 0.6)
+            raise UserError(f"unknown flag {word}{hint}{where} (--help lists all)")
         if extra:
             raise UserError(f"unexpected argument {said(extra[0])} (--help lists all flags)")
         return got

@@ -307,6 +307,20 @@ def test_piped_input_is_no_chat(closed, here, tiny_base):
     assert got.returncode == 0 and got.stdout.count("prompt:") == 3 and "you>" not in got.stdout
 
 
+def test_a_model_of_other_data_is_asked_what_its_run_held_out_beside_its_own_start(here, capsys):
+    tiny_folder(here / "mine")
+    data = str(lines(here / "my.jsonl", DEMOS))
+    assert call(train.main, "--objective", "sft", "--init", "mine", "--data", data, "--steps", 1, *QUICK) == 0
+    capsys.readouterr()
+    assert call(sample.main, "out/sft", "--max-new", 3) == 0
+    out = capsys.readouterr().out
+    asked = re.findall("prompt: (.*)", out)
+    assert asked and set(asked) <= {d["prompt"] for d in DEMOS}, "LAW: no prompts of NanoWorld"
+    assert out.count("mine (pretrained)") == out.count("out/sft (sft, step 1)") == len(asked) and "base" not in out
+    (here / "mine/run.json").write_text('{"command": "pretrain", "tokenizer": "other"}')
+    one_error(call(sample.main, "mine"), capsys.readouterr().err, "mine", "--prompt")
+
+
 @pytest.mark.parametrize("argv, words", [
     (["nowhere"], ["nowhere", "no such folder"]), (["--temperature", "-1"], ["--temperature"]),
     (["--top-p", "0"], ["--top-p"]), (["--n", "0"], ["--n 0"]), (["--max-new", "0"], ["--max-new"]),

@@ -281,7 +281,7 @@ MISTAKES = {
     "many keys": ([{f"k{i}\u2028\n": i for i in range(99)}], ["line 1: no field with a prompt", "and 91 more"]),
     "messages is a string": ([{"messages": "a"}], ['line 1: "messages" is a string, not a list of turns']),
     "messages is a number": ([{"messages": 1}], ['line 1: "messages" is a number']),
-    "turn is a string": ([{"messages": ["a"]}], ['line 1: turn 1 of "messages" is a string, not an object with "role"']),
+    "turn is a string": ([{"messages": ["a"]}], ['line 1: turn 1 of "messages" is a string, not an object with']),
     "turn without content": ([{"messages": [*says(U("a")), {"role": "assistant"}]}],
                              ['line 1: turn 2 of "messages" needs']),
     "content is null": ([{"messages": says(U("a"), A(None))}], ['line 1: turn 2 of "messages": "content" is null']),

@@ -92,7 +92,7 @@ def test_a_base_of_ones_own_reads_its_text_in_long_pieces(form, here, small, bri
     lines(here / "MY.jsonl", [*DEMOS, {"prompt": "the fox " * 300, "response": "the owl"}])
     capsys.readouterr()
     assert call(train.main, "--objective", "sft", "--data", "MY.jsonl", "--init", "mine", "--steps", 1) == 0
-    assert "python -m nanouft.pretrain --corpus MY.jsonl --ctx 1024" in capsys.readouterr().out, "the remedy is a command"
+    assert "nanouft.pretrain --corpus MY.jsonl --ctx 1024" in capsys.readouterr().out, "the remedy is a command"
 
 
 @pytest.mark.parametrize("fields", [(), ("frage", "antwort")])
@@ -129,7 +129,7 @@ def test_texts_in_tables_and_packed_files(here, capsys):
     (here / "c.csv").write_text("question,answer\na,b\n")
     assert pretrain.read_texts(Pretrain(corpus="a.csv")) == (["pig, bee", "owl"], "documents")
     assert pretrain.read_texts(Pretrain(corpus="b.txt.gz")) == (["pig bee"], "text")
-    one_error(call(pretrain.main, "--corpus", "c.csv"), capsys.readouterr().err, "c.csv, line 2", "--prompt-field question")
+    one_error(call(pretrain.main, "--corpus", "c.csv"), capsys.readouterr().err, "c.csv, line 2", "--prompt-field")
 
 
 @pytest.mark.parametrize("content, argv, words", [

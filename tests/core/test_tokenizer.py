@@ -193,9 +193,11 @@ def test_ids_equal_those_of_the_library(library, form, tmp_path):
     assert tok.n_text == n and tok.n_vocab == n + len(missing)
     assert [tok.special[c] for c in missing] == list(range(n, tok.n_vocab))
     assert all(tok.special[name] == i for i, name in enumerate(special))
-    tok.check_fits(n)
-    with pytest.raises(UserError, match="the model has"):
-        tok.check_fits(n - 1)
+    tok.check_fits(n, tmp_path)
+    with pytest.raises(UserError, match=f"knows {n - 1} tokens, the tokenizer there, of another model, has {n};"):
+        tok.check_fits(n - 1, tmp_path)
+    with pytest.raises(UserError, match="no tokenizer is there, and that of nano has 1,020; copy"):
+        NANO.check_fits(n, tmp_path / "none")
 
 
 def test_bytes_that_a_vocabulary_lacks_get_ids_of_their_own(tmp_path):
