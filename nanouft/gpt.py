@@ -50,6 +50,7 @@ SIZES = {"nano": NANO, "gpt2": GPT2}
 class Cache:
     """Keys and values of everything read so far, for sampling token by token.
     kv is (L, 2, B, nh, room, hs), filled up to `n`. Room grows as needed."""
+    in_parts = True             # may prompts be read a few rows at a time?
 
     def __init__(self, cfg: GPTConfig, rows: int, like: Tensor):
         hs = cfg.n_embd // cfg.n_head

@@ -18,12 +18,14 @@ from nanouft.data.rows import Turn, Turns
 from nanouft.data.tokenizer import CONTROL, END, JINJA, PAD, Tokenizer, fold_system
 from nanouft.shell.config import UserError, one_line, optional
 from nanouft.shell.files import checksum
+from nanouft.shell.signals import at_most
 
 MARK = re.compile("\ue000([0-9]+)\ue001")       # stands in a text's place while a template is looked at
 ROLES = {"tool": "user", "shown": "assistant"}
 QUIET = {"enable_thinking": False, "thinking": False}    # the names that templates know
 FILES = ("tokenizer.json", "*.model", "vocab.*")         # one of these makes a tokenizer
 SAMPLE = "Hello there, 12."
+SECONDS = 5                                     # that a template may take for one dialogue
 DAY = datetime(2024, 7, 26)                     # for templates that tell the day: a run shall not change over night
 PARTS = "".join(f".replace('%{c}', '{DAY.strftime('%' + c)}')" for c in "aAbBdHIjmMpSyY")
 FIXED = "{%- macro strftime_now(form) -%}{{- form.replace('%-', '%')" + PARTS + " -}}{%- endmacro +%}"
@@ -69,6 +71,8 @@ class TransformersTokenizer(Tokenizer):
         if thinks:
             remarks.append("; it is told not to think first" if self._trains_as_it_asks() else
                            "; what it writes before an answer is not what it writes there in training")
+        elif not self._trains_as_it_asks(rounds=2):
+            remarks.append("; in a dialogue it writes the earlier answers in another way than the last one")
         self.about = f"{folder}: {whose}; an answer ends with {t.convert_ids_to_tokens(self.end)}" + "".join(remarks)
 
     @property
@@ -118,10 +122,11 @@ class TransformersTokenizer(Tokenizer):
         """The dialogue as the template writes it; `waits`: up to where the assistant begins to speak."""
         try:
             template = self.t.get_chat_template()
-            return self.t.apply_chat_template(
-                [{"role": m.role, "content": m.text} for m in messages], tokenize=False, add_generation_prompt=waits,
-                chat_template=FIXED * ("strftime_now" in template) + template, date_string=f"{DAY:%d %b %Y}",
-                **self.settings)
+            with at_most(SECONDS):
+                return self.t.apply_chat_template(
+                    [{"role": m.role, "content": m.text} for m in messages], tokenize=False,
+                    add_generation_prompt=waits, chat_template=FIXED * ("strftime_now" in template) + template,
+                    date_string=f"{DAY:%d %b %Y}", **self.settings)
         except Exception as e:                  # templates raise what they like
             raise UserError(f"the chat template refuses a dialogue of {', '.join(m.role for m in messages)} "
                             f"({one_line(str(e))})") from None
@@ -135,13 +140,14 @@ class TransformersTokenizer(Tokenizer):
             left = ", ".join(m.role for i, m in enumerate(messages) if order.count(i) != 1)
             raise UserError(f"the chat template leaves out a turn, or writes it twice ({left})")
         places, at = [(0, 0)] * len(messages), len(between[0])
-        for i, after in zip(order, between[1:]):
+        for i, following, after in zip(order, [*order[1:], order[-1]], between[1:]):
             whole = messages[i].text                            # many templates strip white space
             forms = (whole, whole.strip(), whole.lstrip(), whole.rstrip())
             found = [form for form in forms if text.startswith(form + after, at)]
-            if not found:
-                raise UserError(f"the chat template changes the text of a turn ({messages[i].role}: "
-                                f"{one_line(whole, 60)})")
+            if not found:                       # where this text is whole, the next turn begins in another way
+                changed = messages[following if any(text.startswith(form, at) for form in forms) else i]
+                raise UserError(f"the chat template changes the text of a turn ({changed.role}: "
+                                f"{one_line(changed.text, 60)})")
             places[i] = (at, at + len(found[0]))
             at += len(found[0]) + len(after)
         return text, places
@@ -167,10 +173,11 @@ class TransformersTokenizer(Tokenizer):
         except UserError:
             return False
 
-    def _trains_as_it_asks(self) -> bool:
-        """Does a dialogue go on as the prompt for its answer ends? Some prompts open a thought that no text closes."""
-        asked = self._write([Turn("user", "a")], waits=True)
-        return self._write([Turn("user", "a"), Turn("assistant", "b")]).startswith(asked)
+    def _trains_as_it_asks(self, rounds: int = 1) -> bool:
+        """Does a dialogue go on as the prompt for each answer ends? Some prompts open a thought that no text closes."""
+        talk = [Turn("user", "a"), Turn("assistant", "b")] * rounds
+        whole = self._write(talk)
+        return all(whole.startswith(self._write(talk[:i], waits=True)) for i in range(1, len(talk), 2))
 
     def _end(self) -> int:
         """Id of the first control token after an answer; `end_text` is how it is written."""

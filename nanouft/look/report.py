@@ -56,11 +56,12 @@ def counts(name: str, kinds: list[str], rows: list[Row], examples: int) -> list[
 
 def fingerprint(model: GPT, encoded: list[Encoded]) -> str:
     """Hash of start weights and training rows: a run can only go on exactly where both are what they were."""
-    weights = [p.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() for p in model.parameters()]
-    rows = [x for e in encoded for x in (repr((e.example.score, e.example.label, e.example.p)),
-                                         *(x for role, t in e.seqs.items() for x in (role, t.ids.tobytes(),
-                                                                                     t.mask.tobytes())))]
-    return checksum(*weights, *rows)[:24]
+    parts = [p.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() for p in model.parameters()]
+    for e in encoded:
+        parts.append(repr((e.example.score, e.example.label, e.example.p)))
+        for role, t in e.seqs.items():
+            parts += [role, t.ids.tobytes(), t.mask.tobytes()]
+    return checksum(*parts)[:24]
 
 
 def open_folder(name: str, cfg, hp, origin: dict, tok: Tokenizer, steps: int, device: Device, key: str) -> Path:

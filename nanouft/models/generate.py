@@ -104,7 +104,7 @@ def _pad_left(prompts: list[list[int]], max_new: int, pad: int, device) -> tuple
 def _read_prompts(model: GPT, ids: Tensor, keep: Tensor, pos: Tensor, cache: Cache) -> Tensor:
     """Fill the cache with all prompts (B,P) -> (B,C) final states of the last column. On a CPU in four parts, so
     that short prompts do not pay for the padding of long ones."""
-    if not isinstance(cache, Cache):            # transformers' own: all at once
+    if not cache.in_parts:
         return model(ids, want="hidden", pos=pos[:, :ids.shape[1]], cache=cache, keep=keep[:, :ids.shape[1]])[:, -1]
     (B, P), last = ids.shape, []
     size = max(16, B // 4) if ids.device.type == "cpu" else B

@@ -27,7 +27,8 @@ SAID_ELSEWHERE = ("rotary_emb.inv_freq", *hf.OLD_MASKS, "score.weight")      # m
 
 
 class Given:
-    """What a trunk would return: these final states, and None for all else."""
+    """What a trunk would return: these final states. A model's forward passes on more of it (keys and values,
+    attentions, states of its routers ...), by names that differ from model to model: here all of them are None."""
 
     def __init__(self, hidden: Tensor):
         self.last_hidden_state = hidden
@@ -52,6 +53,7 @@ class StandIn(nn.Module):
 
 class Past:
     """transformers' own keys and values, with the interface of gpt.Cache."""
+    in_parts = False                            # all prompts must be read at once
 
     def __init__(self, config):
         from transformers import DynamicCache
@@ -198,8 +200,8 @@ def read(folder: Path) -> TransformersModel:
 
 @torch.no_grad()
 def check(model: TransformersModel) -> None:
-    """ValueError unless all weights are finite, trunk and head together give the model's own logits, and neither
-    later tokens nor padding before the first one change them."""
+    """ValueError unless all weights are finite, trunk and head together give the model's own logits, neither later
+    tokens nor padding before the first one change them, and they have gradients (else RuntimeError)."""
     if name := not_finite(model):
         raise ValueError(f"weights that are not finite: {name}")
     ids = torch.arange(6)[None] % model.cfg.vocab_size
@@ -212,6 +214,8 @@ def check(model: TransformersModel) -> None:
     if not near(model(padded, pos=(torch.arange(8)[None] - 2).clamp_min(0), keep=keep)[:, 2:], ours):
         raise ValueError(f"{type(model.net).__name__} reads padding, so prompts of different length cannot be answered "
                          "together")
+    with torch.enable_grad():                   # some layers can only be read; one gradient costs little memory
+        torch.autograd.grad(model(ids).sum(), model.wte.weight)
 
 
 @torch.no_grad()

@@ -129,6 +129,12 @@ def wanted(call: Callable, prompts: list, answers: list, fields: dict[str, list]
     return first, passed
 
 
+def plain(x):
+    """The number in an array or a tensor that holds just one; anything else as it is."""
+    count = x.numel() if hasattr(x, "numel") else getattr(x, "size", None)
+    return x.item() if count == 1 else x
+
+
 def numbers(got, answers: list[str], who: str) -> np.ndarray:
     """(n,) what the function gave. UserError unless it is one finite number an answer; true and false are 1 and 0."""
     if not isinstance(got, list):
@@ -138,7 +144,7 @@ def numbers(got, answers: list[str], who: str) -> np.ndarray:
                         "answers; one an answer is wanted")
     out = np.zeros(len(got))
     for i, (x, answer) in enumerate(zip(got, answers)):
-        x = x.item() if getattr(x, "size", None) == 1 or callable(getattr(x, "numel", None)) and x.numel() == 1 else x
+        x = plain(x)
         if not isinstance(x, Real) or not abs(x) <= MOST:
             raise UserError(f"{who}: gave {one_line(said(x), 60)} for the answer {said(one_line(answer, 60))}; "
                             "a finite number is wanted")

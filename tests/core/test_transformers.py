@@ -221,6 +221,13 @@ def test_a_model_whose_own_logits_are_others_is_refused(folders):
         transformers_model.check(model)
 
 
+def test_a_model_through_which_no_gradient_flows_is_refused(folders):
+    model = start_model(str(folders["llama"]))[0]
+    model.net.base_model.forward = torch.no_grad()(model.net.base_model.forward)
+    with pytest.raises(RuntimeError, match="differentiated"):
+        transformers_model.check(model)
+
+
 def test_a_model_that_reads_padding_is_refused(tmp_path):
     def rwkv(V):
         return hf.RwkvConfig(vocab_size=V, hidden_size=32, num_hidden_layers=2, attention_hidden_size=32)
@@ -282,6 +289,17 @@ def test_a_prompt_that_opens_a_thought_is_told_not_to_or_it_is_said(tmp_path, to
     tok = start_model(str(make(tmp_path / "m", "llama", thinks)))[1]
     assert remark in tok.about and tok.decode(tok.prompt_ids(DIALOGUE[:1])).endswith("<think>") == (not told)
     assert "think" not in start_model(str(make(tmp_path / "n", "llama")))[1].about
+
+
+def test_the_turn_that_a_template_changes_is_named_and_so_are_earlier_answers_written_otherwise(tmp_path):
+    marked = CHATML.replace("m['content']", "('(!) ' if '!' in m['content'] else '') + m['content']")
+    tok = start_model(str(make(tmp_path / "m", "llama", marked)))[1]
+    with pytest.raises(UserError, match=r"changes the text of a turn \(assistant: Ho!\)"):
+        tok.chat((Turn("user", "Hi"),), (Turn("assistant", "Ho!"),))
+    last = CHATML.replace("m['content']", "('So: ' if m['role'] == 'assistant' and loop.last else '') + m['content']")
+    last = last.replace("assistant\\n'", "assistant\\nSo: '")
+    about = start_model(str(make(tmp_path / "n", "llama", last)))[1].about
+    assert "earlier answers in another way" in about
 
 
 def test_a_gpt2_of_ours_with_a_foreign_template_keeps_it(tiny_base, tmp_path):
@@ -466,6 +484,8 @@ BAD = {"a kind that nobody knows": (config(model_type="nobody"), "nobody"),
        "a tokenizer of another kind": (no_spaces, "comes back"),
        "a template that is no Jinja": (template("{% for"), "template"),
        "no end token": (template(NO_END), "no end token"),
+       "a template without end": (template("{%- for a in range(99999) %}{%- for b in range(99999) %}{%- endfor %}"
+                                           "{%- endfor %}" + CHATML), "took more than"),
        "a template that leaves turns out": (template("{{ messages[0]['content'] }}"), "leaves out a turn")}
 
 
