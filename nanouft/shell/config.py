@@ -27,12 +27,10 @@ MOST, LEAST = {int: 10**12, float: 1e30}, 1e-30      # of every number that is g
 
 
 # what other programs call our flags
-ELSEWHERE = {"learning_rate": "lr", "num_train_epochs": "epochs", "num_epochs": "epochs", "max_steps": "steps",
+ELSEWHERE = {"learning_rate": "lr", "num_train_epochs": "epochs", "max_steps": "steps", "output_dir": "out",
              "per_device_train_batch_size": "batch_size", "gradient_accumulation_steps": "accumulate",
-             "dataset": "data", "train_file": "data", "output_dir": "out", "model": "init",
-             "model_name_or_path": "init", "num_generations": "samples", "max_new_tokens": "max_new",
-             "max_length": "ctx", "lora_r": "lora", "gradient_checkpointing": "checkpointing",
-             "max_grad_norm": "clip", "report_to": "log"}
+             "model_name_or_path": "init", "model": "init", "dataset": "data", "num_generations": "samples",
+             "max_new_tokens": "max_new", "lora_r": "lora", "gradient_checkpointing": "checkpointing"}
 
 
 class UserError(Exception):

@@ -12,7 +12,6 @@ from nanouft.shell.config import Diverged
 from nanouft.shell.devices import Device
 from nanouft.shell.files import Lines
 from nanouft.shell.text import said
-from nanouft.shell.trackers import tracker
 
 
 def no_step(line: dict) -> str:
@@ -31,7 +30,10 @@ class Log:
 
     def __init__(self, file: Path, start: int, device: Device, kind: str = "none"):
         self.lines, self.run, self.device = Lines(file), file.parent, device
-        self.track = tracker(kind if device.rank == 0 else "none", self.run, start)
+        self.track = None
+        if kind != "none" and device.rank == 0:
+            from nanouft.shell.trackers import tracker          # only for those who ask for one
+            self.track = tracker(kind, self.run, start)
         self.waiting: list[tuple] = []
         self.loss, self.tokens, self.clock = math.nan, 0, None
         if device.rank == 0 and start:
@@ -81,7 +83,8 @@ class Log:
     def write(self, *objects: dict) -> None:
         if self.device.rank == 0:
             self.lines.add(*objects)
-            self.track(objects)
+            if self.track:
+                self.track(objects)
 
     def last_step(self) -> str:
         """What a run that stopped early leaves, for messages."""

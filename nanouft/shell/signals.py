@@ -32,24 +32,6 @@ class Interrupted(KeyboardInterrupt):
         self.number = number
 
 
-@contextlib.contextmanager
-def at_most(seconds: float) -> Iterator[None]:
-    """TimeoutError inside, where Python code runs on for longer. Not on Windows, and in the main thread only."""
-    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise TimeoutError(f"took more than {seconds:g} seconds")
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-
-
 class WholeSteps:
     """When a training loop may be left. save(n) keeps the n steps that are done; None: nothing is kept.
     `stride`: only every so many steps can be gone on from (on-policy: where a rollout starts)."""

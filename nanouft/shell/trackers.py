@@ -14,19 +14,9 @@ from nanouft.shell.files import checksum, read_json
 Track = Callable[[list[dict]], None]                # lines of metrics.jsonl, in order
 
 
-def check(kind: str) -> None:
-    """UserError if the tracker is not installed: said before anything slow."""
-    if kind != "none":
-        optional(kind, f"--log {kind}", "log")
-
-
 def tracker(kind: str, run: Path, start: int) -> Track:
     """Where lines of a run that goes on after step `start` are sent."""
-    if kind == "tensorboard":
-        return tensorboard(run, start)
-    if kind == "wandb":
-        return wandb(run)
-    return lambda lines: None
+    return tensorboard(run, start) if kind == "tensorboard" else wandb(run)
 
 
 def tensorboard(run: Path, start: int) -> Track:

@@ -19,8 +19,7 @@ from nanouft.models.load import folder_of
 from nanouft.objective import Batch, First, Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import add_columns
-from nanouft.shell import trackers
-from nanouft.shell.config import UserError
+from nanouft.shell.config import UserError, optional
 from nanouft.shell.devices import Device
 from nanouft.shell.files import checksum
 from nanouft.shell.text import visible
@@ -29,7 +28,8 @@ from nanouft.training.flags import Train
 
 def check(name: str, cfg: Train, device: Device) -> None:
     """UserError for what cannot work: said before anything is read."""
-    trackers.check(cfg.log)
+    if cfg.log != "none":
+        optional(cfg.log, f"--log {cfg.log}", "log")
     pieces = device.processes * cfg.accumulate
     if cfg.batch_size < pieces:
         raise UserError(f"--batch-size {cfg.batch_size} cannot be cut into {pieces} pieces")
