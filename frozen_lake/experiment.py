@@ -26,7 +26,8 @@ from frozen_lake.lake import Lake, Lakes
 from frozen_lake.learn import Method, Task, learn, method
 from frozen_lake.measure import CONTRASTS, distance, joined, measures, over
 from frozen_lake.policies import start_policy
-from nanouft.lab.cells import finished, is_number, refuse_smaller
+from nanouft.lab.cells import is_number, refuse_smaller
+from nanouft.lab.workers import finished
 from nanouft.look.stats import interval, shown, verdict
 from nanouft.shell import signals
 from nanouft.shell.config import UserError

@@ -205,6 +205,7 @@ def subjects() -> dict[str, Callable]:
 def fuzz(subject: str, n: int | None = None, seed: int = 0, only: int | None = None) -> Tally:
     """Run the cases of a subject: all that there are (n None; of lines 300), or n drawn from them."""
     import torch
+    import torch._dynamo                                        # by the first optimizer, 2 s: here once for all cases
     from tqdm import tqdm
     torch.set_num_threads(1)                                    # no threads before a fork
     tqdm.monitor_interval = 0
@@ -233,6 +234,7 @@ def fuzz(subject: str, n: int | None = None, seed: int = 0, only: int | None = N
 
 
 def main(argv: list[str] | None = None) -> int:
+    global ENOUGH
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("subject", choices=["lines", "runs", "models", "kills", "environments"], nargs="+")
     parser.add_argument("--n", type=int, help="cases; of kills: random moments beside the operations")
@@ -240,6 +242,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--short", action="store_true", help="a few cases: what the suite runs")
     parser.add_argument("--only", type=int, help="this case alone, with its output")
     args = parser.parse_args(argv)
+    if args.short:
+        ENOUGH = 2
     bad = 0
     for subject in args.subject:
         number = FEW[subject] if args.short else args.n

@@ -232,7 +232,7 @@ def environments(n: int | None, rng: random.Random, place: Path) -> Iterator[Cas
     whole = place / "whole"
     whole.mkdir()
     prepare(whole)
-    subprocess.run(line("{run}", whole), shell=True, cwd=whole, env=env, check=True, capture_output=True)
+    quietly(whole, train.main, f"--init start --data demos.jsonl {same} --out run".split())
 
     def differs(name: str, folder: Path, said: str) -> str:
         ours, theirs = (f / "run" / "model.safetensors" for f in (folder, whole))

@@ -54,6 +54,7 @@ def statements(tree: ast.AST, late: bool) -> Iterator[ast.AST]:
             yield from statements(node, late)
 
 
+@lru_cache
 def imports(file: Path, late: bool = True) -> set[str]:
     """Modules of this project that a file imports."""
     found, tree = set(), ast.parse(file.read_text(encoding="utf-8"))

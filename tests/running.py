@@ -1,13 +1,16 @@
 """What the tests of behaviour share: a tiny GPT-2 folder, a little data, and two ways to call a command.
 
-`call` runs an entry point in this process (fast); `command` starts `python -m nanouft...` as a user would.
+`call` runs an entry point in this process (fast), `apart` in a child that may be killed or held short, and `command`
+starts `python -m nanouft...` as a user would (4 s to import torch and what its first optimizer wants).
 """
 import importlib
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.gpt import GPT, GPTConfig
@@ -67,6 +70,36 @@ def lines(file: Path, rows: list[dict]) -> Path:
 def call(main, *argv) -> int:
     """An entry point in this process, as `python -m` would run it; returns the exit code."""
     return config.run(main, [str(a) for a in argv])
+
+
+# Children of a process that has imported torch already, and has no threads that a fork could hurt.
+FORKS = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
+FORKS.set_forkserver_preload(["torch._dynamo"])
+
+
+def _entry(module: str, argv: list[str], folder: str, out: str, prepare) -> None:
+    for number, name in enumerate((os.devnull, out + ".out", out + ".err")):
+        os.dup2(os.open(name, os.O_RDWR | os.O_CREAT), number)
+    os.chdir(folder)
+    if prepare:
+        prepare()
+    sys.exit(config.run(importlib.import_module(module).main, argv))
+
+
+def start(module: str, *argv, cwd: Path, prepare=None) -> multiprocessing.Process:
+    """An entry point in a child; `prepare`, a function of a module, is called there first. What it says goes into two
+    files beside `cwd`."""
+    child = FORKS.Process(target=_entry, args=(module, [str(a) for a in argv], str(cwd), str(cwd), prepare))
+    child.start()
+    return child
+
+
+def apart(module: str, *argv, cwd: Path, prepare=None) -> SimpleNamespace:
+    """`start`, waited for: its exit code and what it said."""
+    child = start(module, *argv, cwd=cwd, prepare=prepare)
+    child.join(120)
+    out, err = (Path(str(cwd) + end).read_text(encoding="utf-8", errors="replace") for end in (".out", ".err"))
+    return SimpleNamespace(returncode=child.exitcode, stdout=out, stderr=err)
 
 
 def environment(**extra) -> dict:

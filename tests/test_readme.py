@@ -1,10 +1,7 @@
 """README and docs against the house: links, commands, files and numbers."""
 import importlib.util
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -93,14 +90,13 @@ def test_the_table_of_methods_is_that_of_the_registry():
         assert f"- **{title}**: {names}\n" in README, f"README's line of {title}"
 
 
-def test_the_code_of_the_page_on_python_runs(tmp_path):
+def test_the_code_of_the_page_on_python_runs(here, capsys):
     """Every block of docs/python.md, one after the other, in an empty folder."""
     code = "\n".join(re.findall(r"```python\n(.*?)```", DOCS["python.md"], re.S))
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True,
-                          env=os.environ | {"PYTHONPATH": str(ROOT)})
-    assert done.returncode == 0, done.stderr[-2000:]
-    losses = [float(x) for x in re.findall(r"^\d (\S+)$", done.stdout, re.M)]
-    assert len(losses) == 10 and "bee pig saw<|end|>" in done.stdout
+    exec(compile(code, "docs/python.md", "exec"), {})
+    out = capsys.readouterr().out
+    losses = [float(x) for x in re.findall(r"^\d (\S+)$", out, re.M)]
+    assert len(losses) == 10 and "bee pig saw<|end|>" in out
 
 
 def test_every_method_over_pairs_has_a_card():

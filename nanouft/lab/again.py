@@ -12,13 +12,15 @@ import contextlib
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from tqdm import tqdm
 
 from nanouft.lab import compare, judge
-from nanouft.lab.cells import Cell, finished, read_cells, repeat
+from nanouft.lab.cells import Cell, read_cells, repeat
 from nanouft.lab.claims import CLAIMS
+from nanouft.lab.workers import finished
 from nanouft.shell import config
 from nanouft.shell.files import Lines
 
@@ -58,9 +60,9 @@ def main(argv=None) -> int:
     cfg, _ = config.parse(Again, argv, "python -m nanouft.lab.again", __doc__)
     if cfg.record and cfg.against:
         raise config.UserError("--record and --against are two runs, before and after a change; give one")
-    jobs = []
+    jobs, committed = [], lru_cache(read_cells)             # each file is read once
     for name, (cell, file) in chosen_cells(cfg.rows).items():
-        old = {} if cfg.record else read_cells(Path(cfg.against or file)).get(cell.key)
+        old = {} if cfg.record else committed(Path(cfg.against or file)).get(cell.key)
         if old is None:
             raise config.UserError(f"{name}: not in {cfg.against or file}; make that file with --record")
         jobs.append((name, cell, old))

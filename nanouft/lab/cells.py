@@ -16,16 +16,10 @@ missing there is no table and no verdict.
 import contextlib
 import io
 import json
-import multiprocessing
-import os
 import shlex
-import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -35,6 +29,7 @@ from tqdm import tqdm
 
 from nanouft import train, world
 from nanouft.lab import cost, snapshot
+from nanouft.lab.workers import finished
 from nanouft.look import probes, scores
 from nanouft.models.load import folder_of, start_model
 from nanouft.objectives import OBJECTIVES
@@ -188,48 +183,7 @@ def refuse_smaller(file: Path, there: dict[str, int], mine: dict[str, int]) -> N
                             "overwrite it with less; give another folder, such as --out out/trial")
 
 
-# ---- workers ---------------------------------------------------------------------------------------------------------
-def leave_with_parent() -> None:
-    """For workers: Ctrl-C is for the process that started them, which ends them; and where that was killed, they end
-    too, instead of going on alone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    tqdm.set_lock(threading.RLock())            # its own lock, between processes, would be left behind by a kill
-
-    def end_with_parent() -> None:
-        multiprocessing.parent_process().join()
-        os._exit(1)
-    threading.Thread(target=end_with_parent, daemon=True).start()
-
-
-def finished(work: Callable, jobs: Iterable[tuple], workers: int) -> Iterator:
-    """work(*job) of every job in `workers` processes, each result as it ends. Ctrl-C and SIGTERM: what has ended is
-    handed out, then the workers are killed and Interrupted is raised. To be closed (contextlib.closing)."""
-    asked, others = [], multiprocessing.active_children()
-    before = signals.set_handlers(lambda number, frame: asked.append(number))
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), leave_with_parent)
-    try:
-        with signals.blocked():
-            waiting = {pool.submit(work, *job) for job in jobs}
-        while waiting:
-            done, waiting = wait(waiting, 0.2, FIRST_COMPLETED)
-            for future in sorted(done, key=lambda f: f.exception() is not None):        # the good ones first
-                yield future.result()
-            if asked:
-                raise signals.Interrupted(asked[0])
-    except BaseException as e:
-        for process in multiprocessing.active_children():
-            if process not in others:
-                process.kill()
-        if isinstance(e, BrokenProcessPool):
-            raise UserError("a worker was killed from outside (for lack of memory?): fewer --workers need less; what "
-                            "is finished is kept") from None
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
-        for number, old in before.items():
-            signal.signal(number, old)
-
-
+# ---- many cells ------------------------------------------------------------------------------------------------------
 def attempt(cell: Cell) -> tuple[Cell, dict | None, str]:
     """(cell, its result, ""), or (cell, None, why there is none)."""
     try:

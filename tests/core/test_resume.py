@@ -2,17 +2,17 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 import threading
 import time
+from functools import partial
 
 import pytest
 import torch
-from running import PAIRS, QUICK, ROOT, SMALL, be_brief, call, command, environment, lines, one_error
+from running import PAIRS, QUICK, SMALL, apart, be_brief, call, lines, one_error, start
 from safetensors.torch import load_file, save_file
 
 from nanouft import pretrain, reward, train
+from nanouft.data import batches
 from nanouft.gpt import GPT
 from nanouft.look import plots, report
 from nanouft.shell import runs
@@ -20,31 +20,26 @@ from nanouft.shell.config import UserError
 from nanouft.shell.files import LOCK, checksum, locked, made_once, read_json, write_json
 from nanouft.shell.log import Log
 
-# Started as a process of its own, so that it can be killed. It waits a little in every step, inside the data fence; and
-# argv[2] seconds before each file of a saved step and before `latest` moves.
-SLOW = """
-import sys, time
-sys.path.insert(0, sys.argv[1])
-from running import be_brief
-from nanouft import train
-from nanouft.data import batches
-from nanouft.shell import config, runs
-be_brief()
+pytestmark = pytest.mark.usefixtures("brief")
+RANDOM = {"ift": ["--residual", "replace", "--lam", "0.5", "--lam-noise", "0.3"]}        # draws that belong to a step
 
-def slow(module, name, seconds):
+
+def slowed(module, name: str, seconds: float) -> None:
     real = getattr(module, name)
+
     def later(*args):
         time.sleep(seconds)
         return real(*args)
     setattr(module, name, later)
 
-slow(batches, "collate", 0.03)
-slow(runs, "_save", float(sys.argv[2]))
-slow(runs, "point", float(sys.argv[2]))
-sys.exit(config.run(train.main, sys.argv[3:]))
-"""
-pytestmark = pytest.mark.usefixtures("brief")
-RANDOM = {"ift": ["--residual", "replace", "--lam", "0.5", "--lam-noise", "0.3"]}        # draws that belong to a step
+
+def slow(seconds: float) -> None:
+    """In a child that is to be killed: it waits a little in every step, inside the data fence, and so many seconds
+    before each file of a saved step and before `latest` moves."""
+    be_brief()
+    slowed(batches, "collate", 0.03)
+    slowed(runs, "_save", seconds)
+    slowed(runs, "point", seconds)
 
 
 def flags(tiny_base, objective: str, out) -> list[str]:
@@ -65,25 +60,24 @@ def before_latest(run) -> bool:
     return (run / "steps" / "20").exists() and (run / "steps" / "latest").read_text() == "10"
 
 
-def start_and_kill(argv: list[str], slow: int, ready) -> None:
-    process = subprocess.Popen([sys.executable, "-c", SLOW, str(ROOT / "tests"), str(slow), *argv], env=environment(),
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def start_and_kill(argv: list[str], folder, seconds: float, ready) -> None:
+    process = start("nanouft.train", *argv, cwd=folder, prepare=partial(slow, seconds))
     end = time.time() + 100
     try:
         while not ready():
-            assert process.poll() is None, "the run that was to be killed ended by itself"
+            assert process.is_alive(), "the run that was to be killed ended by itself"
             assert time.time() < end, "it never came there"
             time.sleep(0.01)
     finally:
         process.kill()
-        process.wait()
+        process.join()
 
 
-@pytest.mark.parametrize("objective, ready, slow, left", [
+@pytest.mark.parametrize("objective, ready, seconds, left", [
     ("ift", in_a_step, 0, [10]), ("sft", in_a_write, 1, [10]), ("dpo", before_latest, 1, [10, 20])])
-def test_killed_and_resumed_is_bit_equal(objective, ready, slow, left, tiny_base, here, capsys):
+def test_killed_and_resumed_is_bit_equal(objective, ready, seconds, left, tiny_base, here, capsys):
     run, whole = here / "run", here / "whole"
-    start_and_kill(flags(tiny_base, objective, run), slow, lambda: ready(run))
+    start_and_kill(flags(tiny_base, objective, run), here, seconds, lambda: ready(run))
     assert runs.whole_steps(run) == left and not (run / "model.safetensors").exists()
     before = read_json(run / "eval.json")["before"]
 
@@ -244,7 +238,7 @@ def test_two_processes_in_one_folder(run, half_done, here, tiny_base, capsys):
     """The second is refused, whether it resumes or begins; a lock whose process was killed holds nothing."""
     with locked(run / LOCK):
         before = {f: f.read_bytes() for f in run.rglob("*") if f.is_file() and f.name != LOCK}
-        got = command("nanouft.train", "--resume", "run", cwd=here)
+        got = apart("nanouft.train", "--resume", "run", cwd=here)
         one_error(got.returncode, got.stderr, f"run: process {os.getpid()}, since ", "works there")
         assert {f: f.read_bytes() for f in before} == before
     (run / LOCK).write_text("process 1")
@@ -424,8 +418,8 @@ def test_a_full_disk_is_one_line_and_the_last_step_survives(run, half_done, here
     """The operating system refuses files of more than 300 kB: a step's weights have 250, the optimizer's state 500."""
     resource = pytest.importorskip("resource")
     shutil.rmtree(run / "steps" / "20")
-    got = command("nanouft.train", "--resume", "run", cwd=here,
-                  preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000)))
+    got = apart("nanouft.train", "--resume", "run", cwd=here,
+                prepare=partial(resource.setrlimit, resource.RLIMIT_FSIZE, (300_000, 300_000)))
     one_error(got.returncode, got.stderr, "File too large", "optimizer.safetensors", "make room")
     assert runs.whole_steps(run) == [10] and not list(run.rglob("partial*")), "half a step does not fill the disk"
     finishes(run, half_done)

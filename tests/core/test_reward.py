@@ -170,7 +170,7 @@ def test_a_run_that_diverges_says_so(here, tiny_base, capsys):
 # ---- pairs and what is said of them ----------------------------------------------------------------------------------
 def test_sampled_pairs_are_the_models_own_and_ranked_by_the_exact_score(monkeypatch):
     real = world.rows
-    monkeypatch.setattr(reward.world, "rows", lambda *a, **kw: real(*a, **kw)[:60])      # 264 would be asked at once
+    monkeypatch.setattr(reward.world, "rows", lambda *a, **kw: real(*a, **kw)[:30])      # 264 would be asked at once
     model, tok = start_model("base")
     rows = reward.sampled_pairs(model, tok, "train", 8, 0, ("list", "rules", "sum"))
     assert len(rows) == 8

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("brief")
 ORPHAN = """
 import sys, time, multiprocessing, concurrent.futures
 from pathlib import Path
-from nanouft.lab.cells import leave_with_parent
+from nanouft.lab.workers import leave_with_parent
 
 def beat(file):
     while True:
@@ -42,7 +42,7 @@ if __name__ == "__main__":
 WAITING = """
 import contextlib, os, sys, time
 from pathlib import Path
-from nanouft.lab.cells import finished
+from nanouft.lab.workers import finished
 from nanouft.shell import config, signals
 
 def work(n):
@@ -230,7 +230,7 @@ def test_one_seed_has_no_interval():
 def test_workers_end_when_their_parent_is_killed(tmp_path):
     heart, script = tmp_path / "heart", tmp_path / "orphan.py"
     script.write_text(ORPHAN)
-    parent = subprocess.Popen([sys.executable, str(script), str(heart)])
+    parent = subprocess.Popen([sys.executable, str(script), str(heart)], env=environment())
     try:
         wait_for(heart.exists, "the worker never began")
     finally:

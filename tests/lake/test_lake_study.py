@@ -1,7 +1,9 @@
 """Frozen Lake, the experiment and claim C5: cells, intervals, verdicts, the command."""
 import json
 import re
+import shutil
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from running import ROOT, call, one_error
@@ -17,14 +19,30 @@ from nanouft.shell.files import Lines, beside, locked, read_json
 NAMES = ["short", "short slippery", "short online"]
 
 
-@pytest.fixture
-def short(monkeypatch):
+def be_short(patch) -> None:
     """Settings of 10 updates, chunks of 2 maps."""
-    monkeypatch.setitem(SETTINGS, "short", replace(BASE, steps=10))
-    monkeypatch.setitem(SETTINGS, "short slippery", replace(BASE, steps=10, slippery=True))
-    monkeypatch.setitem(SETTINGS, "short online", replace(BASE, steps=10, online=True, start="presub", policy="table"))
-    monkeypatch.setattr(experiment, "CHUNK", 2)
-    monkeypatch.setattr(experiment, "EARLY", 5)
+    patch.setitem(SETTINGS, "short", replace(BASE, steps=10))
+    patch.setitem(SETTINGS, "short slippery", replace(BASE, steps=10, slippery=True))
+    patch.setitem(SETTINGS, "short online", replace(BASE, steps=10, online=True, start="presub", policy="table"))
+    patch.setattr(experiment, "CHUNK", 2)
+    patch.setattr(experiment, "EARLY", 5)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A finished study of three settings on four maps, with two seeds."""
+    place = tmp_path_factory.mktemp("study")
+    with pytest.MonkeyPatch.context() as patch:
+        be_short(patch)
+        study(place, 4, 2, 1, NAMES)
+    return place
+
+
+@pytest.fixture
+def short(made, tmp_path, monkeypatch):
+    """A copy of it, where its settings are known."""
+    be_short(monkeypatch)
+    return shutil.copytree(made, tmp_path / "study")
 
 
 def test_one_factor_at_a_time():
@@ -62,15 +80,16 @@ def test_the_verdict_is_computed():
     assert summary("base", noisy)["verdict"] == "undecided"
 
 
-def test_a_short_study(short, tmp_path, capsys):
-    data = study(tmp_path, 4, 2, 1, NAMES)
-    rows = Lines(tmp_path / "C5.jsonl").read()
+def test_a_short_study(short, capsys):
+    rows = Lines(short / "C5.jsonl").read()
+    data = study(short, 4, 2, 1, NAMES)
+    assert Lines(short / "C5.jsonl").read() == rows, "nothing is run again"
     assert len(rows) == 12 and {r["setting"] for r in rows} == set(NAMES)
     for r in rows:
         assert "skipped" in r or all(len(r[m]) == len(FIELDS) for m in METHODS)
         assert "skipped" in r or all(0 <= r[m][FIELDS.index(f)] <= 1 for m in METHODS for f in ("distance", "success"))
-    assert data["verdict"] == read_json(tmp_path / "C5.json")["verdict"] and data["verdict"] in capsys.readouterr().out
-    text = (tmp_path / "C5.md").read_text(encoding="utf-8")
+    assert data["verdict"] == read_json(short / "C5.json")["verdict"] and data["verdict"] in capsys.readouterr().out
+    text = (short / "C5.md").read_text(encoding="utf-8")
     assert all(f"| {name} |" in text for name in NAMES) and data["verdict"] in text
     found = data["settings"][0]
     base = [r for r in rows if r["setting"] == "short"]
@@ -79,9 +98,9 @@ def test_a_short_study(short, tmp_path, capsys):
     assert found["distance"]["dpo"] == pytest.approx(interval([r["dpo"][0] for r in base]))
 
 
-def test_the_study_resumes(short, tmp_path, monkeypatch):
+def test_the_study_resumes(short, monkeypatch):
     """A cell is a function of its key: what is missing is run again and comes out the same; what is there is kept."""
-    file = tmp_path / "C5.jsonl"
+    file = short / "C5.jsonl"
     whole = run_study(file, 4, 2, 1, NAMES)
     lines = file.read_text().splitlines()
     file.write_text("\n".join(lines[:5]) + '\n{"key": "cut sho')
@@ -100,28 +119,26 @@ def test_two_workers_find_the_same(tmp_path):
     assert one == two and len(one) == 2
 
 
-def test_a_smaller_study_is_refused_and_so_is_a_second_one(short, tmp_path, capsys):
-    study(tmp_path, 4, 2, 1, NAMES[:1])
-    before = {f.name: f.read_bytes() for f in tmp_path.iterdir()}
+def test_a_smaller_study_is_refused_and_so_is_a_second_one(short):
+    before = {f.name: f.read_bytes() for f in short.iterdir()}
     for maps, seeds in ((2, 2), (3, 5)):
         with pytest.raises(UserError, match="C5.json: stands on --maps 4, and .*--out out/trial"):
-            study(tmp_path, maps, seeds, 1, NAMES[:1])
-    with locked(beside(tmp_path / "C5.jsonl")), pytest.raises(UserError, match="C5.jsonl: process .* works there"):
-        study(tmp_path, 4, 2, 1, NAMES[:1])
-    assert {f.name: f.read_bytes() for f in tmp_path.iterdir()} == before
+            study(short, maps, seeds, 1, NAMES[:1])
+    with locked(beside(short / "C5.jsonl")), pytest.raises(UserError, match="C5.jsonl: process .* works there"):
+        study(short, 4, 2, 1, NAMES[:1])
+    assert {f.name: f.read_bytes() for f in short.iterdir()} == before
 
 
 @pytest.mark.parametrize("line, words", [(">>>>>>> mine", "no JSON object"), ("{}", "no key"),
                                          ('{"key": "a", "sft": [1]}', "not a whole cell")])
-def test_a_broken_line_of_the_study_is_named(short, line, words, tmp_path, capsys):
+def test_a_broken_line_of_the_study_is_named(short, line, words):
     """Nothing behind it is lost, nothing is run again."""
-    study(tmp_path, 4, 2, 1, NAMES[:1])
-    file = tmp_path / "C5.jsonl"
+    file = short / "C5.jsonl"
     first, *others = file.read_text().splitlines(keepends=True)
     file.write_text("".join([first, line + "\n", *others]))
     before = file.read_bytes()
     with pytest.raises(UserError, match=f"C5.jsonl, line 2: .*{words}"):
-        study(tmp_path, 4, 2, 1, NAMES[:1])
+        study(short, 4, 2, 1, NAMES)
     assert file.read_bytes() == before
 
 
@@ -157,6 +174,7 @@ def no_page(monkeypatch):
 
 
 def test_the_default_experiment(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(lake_main.pictures, "walk", partial(lake_main.pictures.walk, frames=3))     # each takes 0.3 s
     assert call(lake_main.main, *QUICK, "--out", tmp_path / "x") == 0
     out = capsys.readouterr().out
     for words in ("ghosts: 7 wrong steps", "is optimal for 2", "one pair: IFT - DPO", "what the columns mean",

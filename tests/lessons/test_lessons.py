@@ -1,6 +1,7 @@
 """Lessons: each one runs by itself in under a minute, keeps its limits, and names its exercises as the grader does.
 
-    python -m pytest tests/lessons/test_lessons.py      about 20 s for each lesson on two idle cores
+    python -m pytest tests/lessons/test_lessons.py              about a minute
+    python -m pytest -m slow tests/lessons/test_lessons.py      the long lessons as they are shipped: 20 s each
 
 A lesson is run as a student would run it, but in an empty folder with an awkward name and on a console without UTF-8.
 Counted as code: every line of a code cell that is neither blank nor a comment. Counted as prose: every line with words
@@ -16,15 +17,18 @@ import re
 import subprocess
 import sys
 import types
+from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
 import pytest
 import torch
+from running import SMALL, tiny_folder
 
 from lessons import render
 from lessons.grade import folder as grader
 from nanouft.look import plots
+from nanouft.models import load
 from nanouft.objectives import OBJECTIVES
 
 ROOT = Path(__file__).parents[2]
@@ -154,7 +158,7 @@ def test_the_afternoon_path_needs_no_other_lesson(lesson):
 
 
 def run(file: Path, folder: Path) -> str:
-    """What a lesson prints as it is shipped."""
+    """What a lesson prints as it is shipped, as a process of its own."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     env = {**os.environ, "PYTHONPATH": path, "PYTHONIOENCODING": "cp1252", "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, str(file)], cwd=folder, env=env, stdin=subprocess.DEVNULL,
@@ -167,8 +171,8 @@ def run(file: Path, folder: Path) -> str:
 
 
 def run_here(source: str, file: Path, folder: Path, asserts: bool = True) -> str:
-    """The same for a changed lesson, in this process and its one thread: importing torch anew takes 5 s."""
-    out, before = io.StringIO(), Path.cwd()
+    """The same in this process and its one thread: importing torch anew takes 5 s."""
+    out, before = io.TextIOWrapper(io.BytesIO(), "cp1252", write_through=True), Path.cwd()
     sys.modules["lesson"] = module = types.ModuleType("lesson")             # dataclasses look their module up
     os.chdir(folder)
     try:
@@ -179,8 +183,9 @@ def run_here(source: str, file: Path, folder: Path, asserts: bool = True) -> str
     finally:
         os.chdir(before)
         plots.plt.close("all")
-    check(out.getvalue(), file, folder)
-    return out.getvalue()
+    said = out.buffer.getvalue().decode("cp1252")
+    check(said, file, folder)
+    return said
 
 
 def check(out: str, file: Path, folder: Path) -> None:
@@ -197,13 +202,22 @@ def folder(tmp_path_factory) -> Path:
     return place
 
 
-# Lessons that take long -> STEPS of their short version.
-LONG = {"01": 8, "03": 8, "05": 10, "06": 16, "07": 4, "08": 4, "09": 4, "10": 4, "11": 4, "12": 4, "14": 2, "16": 4}
+@pytest.fixture
+def small_base(tmp_path, monkeypatch) -> None:
+    """For start_model("base"): random weights, one layer."""
+    small = replace(SMALL, n_ctx=512, n_layer=1, n_head=1, n_embd=16)
+    monkeypatch.setattr(load, "BASE", tiny_folder(tmp_path / "small", small))
 
 
-@pytest.mark.parametrize("file", [f for f in LESSONS if number(f) not in ("00", *LONG)], ids=lambda f: f.stem)
+# Lessons that take long -> what is less in their short version.
+LONG = {**{stem: {"STEPS": 4} for stem in ("07", "08", "09", "10", "11", "12", "16")},
+        "01": {"STEPS": 8}, "03": {"STEPS": 8}, "05": {"STEPS": 10}, "06": {"STEPS": 16}, "13": {},
+        "14": {"STEPS": 1, "K": 2}}
+
+
+@pytest.mark.parametrize("file", [f for f in LESSONS if number(f) not in ("00", "17", *LONG)], ids=lambda f: f.stem)
 def test_runs(file, folder):
-    run(file, folder)
+    run_here(file.read_text(encoding="utf-8"), file, folder)
 
 
 @pytest.mark.slow
@@ -212,10 +226,19 @@ def test_long_ones_run(file, folder):
     run(file, folder)
 
 
-@pytest.mark.parametrize("stem", LONG)
-def test_long_ones_run_in_short(stem, folder):
-    """Every line with a few steps of training. What is asserted of trained models is left out."""
-    changed(stem, folder, asserts=False, STEPS=LONG[stem])
+def test_a_lesson_is_a_command(folder):
+    run(LESSONS[-1], folder)
+
+
+@pytest.mark.parametrize("stem", [stem for stem in LONG if stem != "14"])
+def test_long_ones_run_in_short(stem, folder, small_base):
+    """Every line with a tiny base and a few steps of training. What is asserted of trained models is left out."""
+    changed(stem, folder, asserts=False, **LONG[stem])
+
+
+def test_14_runs_in_short(folder):
+    """It looks for a prompt that the real base answers rightly."""
+    changed("14", folder, asserts=False, **LONG["14"])
 
 
 def changed(name: str, folder: Path, asserts: bool = True, **values) -> str:
@@ -236,7 +259,7 @@ def marks(out: str) -> dict[str, tuple[int, int]]:
     return {n: (int(w), int(s)) for n, w, s in re.findall(r"= (\w+) +right words +(\d+) %, stops +(\d+) %", out)}
 
 
-def test_00_tells_the_names_after_a_guess(folder):
+def test_00_tells_the_names_after_a_guess(folder, small_base):
     out = changed("00", folder, asserts=False, MY_GUESS="ABCD", HOW=SHORT)
     assert list(marks(out)) == ["base", "SFT", "IFT", "DPO"] and re.search(r"'ABCD': \d of 4 right", out)
 
