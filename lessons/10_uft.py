@@ -135,7 +135,7 @@ curve = push(i, 0.1) / 0.1
 left.plot(i, curve, "o-", color=plots.UP, lw=3, ms=12, markevery=[60], label="UFT, demonstration")
 left.axhline(1 / 4, color=plots.DOWN, ls="--", lw=2, label="SFT (times 1/4)")
 left.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.13))
-left.set(title="push on a token, over beta", xlabel="implicit reward i (dot: start)",
+left.set(title="push on a token / beta", xlabel="implicit reward i (dot: start)",
          ylim=(0, None))
 colours = (plots.GREY, *plots.LINES)
 hatches = ("", "", "//", "..", "xx")

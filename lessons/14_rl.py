@@ -173,10 +173,10 @@ for k, (label, hatch, colour) in enumerate(looks):
     bars = right.bar(names, part, bottom=under, color=colour, ec="white", label=label, hatch=hatch)
     right.bar_label(bars, fmt="%.0f", label_type="center", fontweight="bold")
     under += part
-right.set(title="prompts by their scores, %", ylim=(0, 100))
-right.legend(ncol=2, loc="upper center", bbox_to_anchor=(0.4, -0.13), frameon=False, fontsize=16)
+right.set(title="prompts by scores, %", ylim=(0, 100))
+fig.legend(ncol=3, loc="lower right", frameon=False)
 file = plots.lesson_file("14", ROLL=(ROLL, 0), K=(K, 4))
-print("\npicture:", plots.save(fig, file))
+print("\npicture:", plots.save(fig, file, rect=(0, 0.07, 1, 1)))
 
 # %% [markdown]
 # ## The proof

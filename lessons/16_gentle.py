@@ -145,7 +145,7 @@ words = [tok.decode([i]).strip() for i in s.targets[0][on].tolist()]
 plots.plt.rcParams["font.size"] = 18
 fig, (left, right) = plots.plt.subplots(1, 2, figsize=plots.SLIDE, width_ratios=(2, 3))
 bars = left.bar(range(len(words)), push, color=plots.UP, tick_label=words)
-left.bar_label(bars, fmt="%.2f")
+left.bar_label(bars, fmt="%.2f", padding=4)
 left.axhline(1, color="black", ls="--", lw=2)
 left.set(ylim=(0, 1.15), title="push by DFT; dashed: by SFT")
 
