@@ -35,6 +35,7 @@ import contextlib
 import dataclasses
 import io
 import random
+import textwrap
 from pathlib import Path
 
 from nanouft import ledger, train, world
@@ -149,7 +150,8 @@ print(stop_line)
 # Below is the ledger for one right answer. DPO also needs a wrong one: it forgets the last word.
 # The pushes are those on the base, before the first step. **Look at them before you guess.** One
 # trained model stops in only half of its answers. Which of the bars can explain that? The bars are
-# clues. They need not be enough to tell every name.
+# clues. They need not be enough to tell every name. (The first picture of the README shows a longer
+# run of released IFT, with twice this learning rate. There it does not stop.)
 
 # %%
 def turn(text: str) -> tuple[Turn]:
@@ -158,8 +160,10 @@ def turn(text: str) -> tuple[Turn]:
 
 def pushes(name: str, **hp) -> list[tuple]:
     """[(title, tokens, push on each token)]: what one method does with the row below."""
+    whose = {"answer": "a right answer", "chosen": "the same one", "rejected": "a worse one"}
     entries = ledger.entries(name, OBJECTIVES[name].hp(**hp), row, base, tok, cpu)
-    return [(f"{name.upper()}: {role}", tokens, push) for role, tokens, push in entries]
+    return [(f"{name.upper()}: pushes on {whose[role]}", tokens, push)
+            for role, tokens, push in entries]
 
 
 right = world.reference(questions[shown])
@@ -167,14 +171,14 @@ forgets = right.rsplit(" ", 1)[0]               # all words but the last
 row = Row(tests[shown].prompt, turn(right), chosen=turn(right), rejected=turn(forgets))
 strips = pushes("sft") + pushes("ift", variant="released") + pushes("dpo")
 
-plots.plt.rcParams["font.size"] = 16
+plots.plt.rcParams["font.size"] = 18
 layout = [["text", "text"], [0, 1], [2, 3]]
-fig, ax = plots.plt.subplot_mosaic(layout, figsize=(15, 9.5), height_ratios=(1.1, 1, 1))
+fig, ax = plots.plt.subplot_mosaic(layout, figsize=plots.SLIDE, height_ratios=(2.4, 1, 1))
 lines = [questions[shown]]
 for name, letter in letters.items():
     label = f"{letter} = {name}" if MY_GUESS else letter
-    lines.append(f"{label}:  {plots.fold(said[name][shown], 92)}")
-lines.append(stop_line)
+    lines.append(f"{label}:  {textwrap.shorten(said[name][shown], 85, placeholder=' ...')}")
+lines += [stop_line, "Below: other answers to the same question, and pushes before any training"]
 ax["text"].text(0, 1, "\n".join(lines), va="top", linespacing=1.5)
 ax["text"].set_axis_off()
 for k, (title, tokens, push) in enumerate(strips):
@@ -182,7 +186,7 @@ for k, (title, tokens, push) in enumerate(strips):
     bars = ax[k].bar(range(len(push)), push, color=colors)
     ax[k].bar_label(bars, fmt="%+.2f", padding=3)
     ax[k].axhline(0, color=plots.GREY, lw=1)
-    ax[k].set(title=title, ylim=(-2, 3.2), yticks=[], xlim=(-0.6, 5.6))
+    ax[k].set(title=title, ylim=(-2, 3.6), yticks=[], xlim=(-0.6, len(strips[0][1]) - 0.4))
     ax[k].set_xticks(range(len(push)), [token.strip() for token in tokens])
 file = plots.lesson_file("00", BREAK=(BREAK, None))
 print("picture:", plots.save(fig, file))
@@ -249,7 +253,7 @@ if BREAK != "end":
 #   or kiwi. End on fox.*
 #
 # Without the grader: give reasons for your guess. Write one clue beside each letter before you see
-# the names. Which two letters does no clue tell apart?
+# the names. For two of the letters no clue says which is which. Which two?
 #
 # ## Recall, without looking up
 # 1. What is shown to the model in SFT, and what in DPO?

@@ -170,8 +170,8 @@ for name, (model, losses) in runs.items():
 # view, and without it.
 
 # %%
-plots.plt.rcParams["font.size"] = 16
-fig, (left, right) = plots.plt.subplots(1, 2, figsize=(15, 6.5))
+plots.plt.rcParams["font.size"] = 18
+fig, (left, right) = plots.plt.subplots(1, 2, figsize=plots.SLIDE)
 looks = zip(runs, ("-", "--"), ("", "//"), plots.LINES)
 for name, style, hatch, color in looks:
     _, losses = runs[name]

@@ -161,22 +161,23 @@ for tau in (0.5, 0.2, 0.07, 0.02):
           f"KL(held || said) {held_said[tau].mean():6.2f}")
 
 # %%
-plots.plt.rcParams["font.size"] = 16
-fig, (left, right) = plots.plt.subplots(1, 2, figsize=(15, 6.5))
+plots.plt.rcParams["font.size"] = 18
+fig, (left, right) = plots.plt.subplots(1, 2, figsize=plots.SLIDE)
 truths = [columns[4] for columns in share.values()]
 myths = [columns[5] for columns in share.values()]
 rest = [100 - t - m for t, m in zip(truths, myths)]
 below = torch.zeros(len(share))         # where the next part of each bar begins
 parts = {"truth": (truths, "", plots.LINES[0]), "myth": (myths, "//", plots.LINES[1]),
          "other": (rest, "..", plots.GREY)}
+voices = [voice.strip().replace(" ", "\n", 1) for voice in share]
 for name, (part, hatch, color) in parts.items():
-    bars = left.bar([voice.strip() for voice in share], part, 0.7, below, label=name, hatch=hatch,
-                    color=color, edgecolor="white")
+    bars = left.bar(voices, part, 0.7, below, label=name, hatch=hatch, color=color,
+                    edgecolor="white")
     box = {"fc": "white", "ec": "none", "pad": 2}
     left.bar_label(bars, fmt="%.0f", label_type="center", bbox=box)
     below = below + torch.tensor(part)
-left.set(title="what the base holds (%)", ylim=(0, 118))
-left.legend(frameon=False, ncol=3, loc="upper center")
+left.set(title="what the base holds (%)", ylim=(0, 100))
+left.legend(frameon=False, ncol=3, loc="upper center", bbox_to_anchor=(0.5, -0.14))
 one_way = [said_held[tau].mean() for tau in taus]
 other_way = [held_said[tau].mean() for tau in taus]
 right.plot(taus, one_way, "o-", color=plots.UP, lw=3, label="KL(said || held)")

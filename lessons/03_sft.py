@@ -135,8 +135,8 @@ result = {name: exam(name, model) for name, model in models.items()}
 # habit goes up and down.
 
 # %%
-plots.plt.rcParams["font.size"] = 16
-fig, (top, bottom) = plots.plt.subplots(2, 1, figsize=(14, 9))
+plots.plt.rcParams["font.size"] = 18
+fig, (top, bottom) = plots.plt.subplots(2, 1, figsize=plots.SLIDE)
 plain = {"color": plots.GREY, "ec": "white"}
 blue = {"color": plots.LINES[0], "ec": "white"}
 orange = {"color": plots.LINES[1], "ec": "white", "hatch": "//"}
@@ -156,8 +156,9 @@ for i, (name, look) in enumerate(zip(result, (plain, blue, orange))):
     bars = bottom.bar(torch.arange(4) + 0.27 * i, result[name], 0.25, label=name, **look)
     bottom.bar_label(bars, fmt="%.0f")
 marks = [f"{skill}:\n{mark}, %" for skill in SKILLS for mark in ("right words", "stops there")]
+bottom.set_ylim(0, 100)
 bottom.set_xticks([0.27, 1.27, 2.27, 3.27], marks)
-bottom.legend(frameon=False, ncol=3, loc="lower center", bbox_to_anchor=(0.5, 1))
+bottom.legend(frameon=False, ncol=3, loc="lower center", bbox_to_anchor=(0.5, 1.07))
 file = plots.lesson_file("03", BREAK=(BREAK, "end"), SEED=(SEED, 0))
 print("\npicture:", plots.save(fig, file))
 

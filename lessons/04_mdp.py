@@ -151,24 +151,26 @@ def label(cell: int, now: dict) -> str:
     if cell not in now:
         return "hole"
     arrow = ARROWS[dict(path)[cell]] if cell in on else ""
-    return f"{now[cell]:.0f} %\n{arrow}"
+    return f"{now[cell]:.0f}\n{arrow}".strip()
 
 
-plots.plt.rcParams["font.size"] = 16
-fig, axes = plots.plt.subplots(1, 3, figsize=(18, 6), width_ratios=(5, 5, 6))
+plots.plt.rcParams["font.size"] = 18
+fig, axes = plots.plt.subplots(1, 3, figsize=plots.SLIDE, width_ratios=(4, 4, 5))
 for ax, (name, a) in zip(axes, arrives.items()):
     now = {cell: 100 * a[:, cell].mean().item() for cell in lake.live}
     colours = [[now.get(y * 5 + x, float("nan")) for x in range(5)] for y in range(5)]
-    ax.imshow(colours, cmap="Blues", vmin=0, vmax=160)
+    ax.imshow(colours, cmap="Blues", vmin=0, vmax=160, aspect="auto")
+    flag = (lake.goal % 5 - 0.5, lake.goal // 5 - 0.5)
+    ax.add_patch(plots.plt.Rectangle(flag, 1, 1, color=plots.LINES[4]))
     for cell in range(S):
         ax.text(cell % 5, cell // 5, label(cell, now), ha="center", va="center")
-    ax.set(title=f"{name}, % that arrive", xticks=[], yticks=[], facecolor="#BBBBBB")
+    ax.set(title=f"{name}:\n% that arrive", xticks=[], yticks=[], facecolor="#BBBBBB")
 for name, style, colour in zip(with_slips, ("-", "--"), plots.LINES):
     axes[2].plot(slips, with_slips[name], style, marker="o", color=colour, lw=3, label=name)
-axes[2].plot(slips, floor, ":", color="black", lw=2, label="8 right moves in a row")
-axes[2].set(title="from the start, with slips", xlabel="chance that a move goes wrong",
+axes[2].plot(slips, floor, ":", color="black", lw=2, label="no slip in 8 moves")
+axes[2].set(title="from the start,\nwith slips", xlabel="chance that a move goes wrong",
             ylabel="share that arrives", ylim=(0, 1.02))
-axes[2].legend(frameon=False, loc="lower left")
+axes[2].legend(frameon=False, handlelength=1, loc="lower left")
 file = plots.lesson_file("04", BREAK=(BREAK, False))
 print("\npicture:", plots.save(fig, file))
 

@@ -122,21 +122,24 @@ def signs(ghost) -> str:
     return f"{ARROWS[ghost.copied]} {'✓' if ghost.right else '✗'}"
 
 
-plots.plt.rcParams["font.size"] = 16
-fig, axes = plots.plt.subplots(1, 3, figsize=(18, 6), width_ratios=(5, 5, 6))
+plots.plt.rcParams["font.size"] = 18
+fig, axes = plots.plt.subplots(1, 3, figsize=plots.SLIDE)
 for ax, (name, on) in zip(axes, lakes.items()):
-    ax.imshow([[letter == "H" for letter in row] for row in on.rows], cmap="Greys", vmax=2)
+    ax.imshow([[letter == "H" for letter in row] for row in on.rows], cmap="Greys", vmax=2,
+              aspect="auto")
     for cell in on.live:
         told = [signs(g) for g in listed[name] if g.at == cell]
         ax.text(cell % on.width, cell // on.width, "\n".join(told), ha="center", va="center")
-    ax.text(on.goal % on.width, on.goal // on.width, "flag", ha="center", va="center")
+    x, y = on.goal % on.width, on.goal // on.width
+    ax.add_patch(plots.plt.Rectangle((x - 0.5, y - 0.5), 1, 1, color=plots.LINES[4]))
+    ax.text(x, y, "flag", ha="center", va="center")
     x = [cell % on.width for cell, _ in gold(on)]
     y = [cell // on.width for cell, _ in gold(on)]
     ax.plot(x, y, lw=14, alpha=0.25, color=plots.LINES[0])
-    ax.set(title=f"{name}: arrows told to ghosts", xticks=[], yticks=[])
+    ax.set(title=f"{name}:\narrows told to ghosts", xticks=[], yticks=[])
 for name, style, colour in zip(fade, ("-", "--"), plots.LINES):
     axes[2].plot(fade[name], style, color=colour, lw=3, label=name)
-axes[2].set(title="places where a ghost stands, %", xlabel="update", ylim=(0, None))
+axes[2].set(title="places where\na ghost stands, %", xlabel="update", ylim=(0, None))
 axes[2].legend(frameon=False)
 file = plots.lesson_file("05L", BREAK=(BREAK, False))
 print("\npicture:", plots.save(fig, file))

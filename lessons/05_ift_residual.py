@@ -167,8 +167,8 @@ for f in FAMILIES:
 def guessed(step: int, f: str, place: int) -> str:
     """IFT's guess in the first answer of a family; a cross says that it is a ghost."""
     guess, ghost = runs["IFT"][step][f]
-    word = tok.decode([int(guess[0, place])]).strip()
-    return f"×\n{word}" if ghost[0, place] else word
+    word = tok.decode([int(guess[0, place])]).strip("<|> ")
+    return f"× {word}" if ghost[0, place] else word
 
 
 columns = [(f, place) for f in FAMILIES for place in words[f][0]]
@@ -178,19 +178,21 @@ grey = [["#CCCCCC" if "×" in cell else "w" for cell in line] for line in cells]
 truth = [tok.decode([int(tests[f].inputs[0, place])]).strip() for f, place in columns]
 head = [{"reverse": "#A6CEE8", "list": "#F5BE9C"}[f] for f, _ in columns]
 
-fig, (left, right) = plots.plt.subplots(1, 2, figsize=(13.5, 4.6), width_ratios=(7, 4))
+plots.plt.rcParams["font.size"] = 18
+fig, (top, bottom) = plots.plt.subplots(2, 1, figsize=plots.SLIDE, height_ratios=(6, 5))
 labels = [f"step {step}" for step in steps]
-table = left.table(cells, grey, "center", colLabels=truth, colColours=head, rowLabels=labels,
+table = top.table(cells, grey, "center", colLabels=truth, colColours=head, rowLabels=labels,
                    bbox=(0, 0, 1, 1))
 table.auto_set_font_size(False)
-left.set(title="top: demonstration; below: guesses (× ghost)")
-left.set_axis_off()
+table.set_fontsize(17)
+top.set(title="first line: the demonstration; below: guesses (× ghost)")
+top.set_axis_off()
 for (f, name), share in ghosts.items():
     style = "-" if name == "IFT" else "--"
     colour = plots.LINES[FAMILIES.index(f)]
-    right.plot(share, style, color=colour, lw=3, label=f"{f}, {name}")
-right.set(title="ghosts (% of the words)", xlabel="step", ylim=(0, None))
-right.legend(frameon=False)
+    bottom.plot(share, style, color=colour, lw=3, label=f"{f}, {name}")
+bottom.set(title="ghosts (% of the words)", xlabel="step", ylim=(0, None))
+bottom.legend(frameon=False, ncol=2)
 file = plots.lesson_file("05", BREAK=(BREAK, False))
 print("\npicture:", plots.save(fig, file))
 

@@ -198,19 +198,22 @@ for name, (model, path) in done.items():
           f"{ends[name]:.0f} % of the answers stop")
 
 # %%
-fig, ax = plots.plt.subplot_mosaic([[form, "run"] for form in FORMS], figsize=(13.5, 7))
+plots.plt.rcParams["font.size"] = 17
+panels = [[form, "run"] for form in FORMS]
+fig, ax = plots.plt.subplot_mosaic(panels, figsize=plots.SLIDE, width_ratios=(4, 5))
 words = [tok.decode([i]).strip() for i in s.targets[0][on]]
 for form, w in ledger.items():
     colours = [plots.UP if x >= 0 else plots.DOWN for x in w]
     bars = ax[form].bar(range(len(w)), w, tick_label=words, color=colours)
     ax[form].bar_label(bars, fmt="%+.2f")
-    ax[form].set(title=f"{form}: push on each token", ylim=(-1.9, 2.9), yticks=[])
+    ax[form].set(title=f"{form}: pushes", ylim=(-2.4, 3.6), yticks=[])
+    ax[form].tick_params(bottom=False, labelbottom=form == list(ledger)[-1])
 for name, style, colour in zip(done, ("-", "-", "--", ":", "-."), plots.LINES):
     label = f"{name}: {ends[name]:.0f} % stop"
     ax["run"].plot(range(0, STEPS + 1, 4), done[name][1], style, color=colour, lw=3, label=label)
 ax["run"].axhline(balance, color="black", lw=1)
 ax["run"].legend(frameon=False, loc="center right")
-ax["run"].set(title="loss of <|end|> (nats); thin line: balance, predicted", xlabel="step")
+ax["run"].set(title="loss of <|end|>, nats; thin line: predicted balance", xlabel="step")
 file = plots.lesson_file("06", DETACH=(DETACH, False), STEPS=(STEPS, 64))
 print("\npicture:", plots.save(fig, file))
 
@@ -238,8 +241,9 @@ for name in ("released", "released, after SFT"):
 #   changes with the logit: $\partial\ell/\partial\,\mathrm{logit}=p-1$. Some noise has to raise the
 #   loss a little first. Then the push carries it away.
 # - **The loss is not yet the behaviour.** A greedy answer stops where `<|end|>` is the *likeliest*
-#   token. At the balance it may still be the likeliest, unless one rival gets the probability that
-#   it lost. The base has such a rival: its habit of going on with the next question. Set
+#   token. On the way to the balance it loses probability. If many tokens share what it lost, it
+#   may still be the likeliest. If one rival gets it all, then this one is. The base has such a
+#   rival: its habit of going on with the next question. Set
 #   `TEACH = 20` and `SEED = 2`. Then after 64 steps the model may still stop, and its loss may not
 #   have reached the balance yet: in one run it was 0.94 nats, and 97 % of the lists stopped. (Then
 #   the last assertion fails.)

@@ -45,7 +45,8 @@ MY_GUESS = None
 #   $Z(x)=\sum_y\pi_{\rm ref}(y\mid x)\,e^{r(x,y)/\beta}$ makes the probabilities add up to 1.
 # - Take the logarithm and solve for $r$:
 #   $r(x,y)=\beta\log\frac{\pi^*(y\mid x)}{\pi_{\rm ref}(y\mid x)}+\beta\log Z(x)$.
-# - Put this $r$ into $J$. What is left is
+# - Put this $r$ into $J$. The mean of $\beta\log\frac{\pi^*}{\pi_{\rm ref}}$ minus the mean of
+#   $\beta\log\frac{\pi}{\pi_{\rm ref}}$ is the mean of $-\beta\log\frac{\pi}{\pi^*}$, so
 #   $J(\pi)=\beta\log Z(x)-\beta\,\mathrm{KL}(\pi\,\|\,\pi^*)$. Only the KL depends on $\pi$, and a
 #   KL is smallest, 0, where both are equal. So $\pi^*$ is the best policy.
 #
@@ -164,29 +165,32 @@ for k in sorted({0, 1, best, len(seen) // 2, len(seen) - 1}):
 # by its own logit is $1-p$. So $g_w\!\cdot g_w$ is small there. An unlikely token reacts fully.
 # Soon the rejected answers are all that is left to push on, and what pushes them down takes the
 # rest along. In the picture the bars change sign just where the log-prob of the chosen answer
-# turns. (The run's steps are Adam's, not the plain ones of the argument. Mostly they go the same
-# way.)
+# turns. (The run's steps are Adam's, not the plain ones of the argument. They go the same way in
+# 19 of 20 moves. The last bar is wrong: it is just above 0, but the log-prob falls.)
 
 # %%
-def panel(ax, title: str, lines: dict) -> None:
-    for (key, label), style, colour in zip(lines.items(), ("o-", "v--"), plots.LINES):
-        ax.plot(steps, [float(now[key]) for now in seen], style, color=colour, label=label)
+def draw(ax, key: str, label: str, style: str, colour: str, unit: float = 1) -> None:
+    """One number of the run over its steps; the dotted line: log p(chosen) turns."""
+    ax.plot(steps, [unit * float(now[key]) for now in seen], style, color=colour, label=label)
     ax.axvline(2 * best, color=plots.GREY, lw=1, ls=":")
-    ax.legend(frameon=False)
-    ax.set(title=title, xlabel="step")
 
 
-plots.plt.rcParams["font.size"] = 16
-fig, ax = plots.plt.subplots(1, 3, figsize=(19, 5.5))
+plots.plt.rcParams["font.size"] = 18
+layout = [["won", "hidden", "tilt"], ["margin", "hidden", "tilt"]]
+fig, ax = plots.plt.subplot_mosaic(layout, figsize=plots.SLIDE, width_ratios=(4, 5, 5))
 steps = range(0, STEPS + 1, 2)
-panel(ax[0], "what the loss sees", {"accuracy": "share of pairs won", "margin": "margin h"})
-hidden = {"logp_chosen": "log p(chosen)", "logp_rejected": "log p(rejected)"}
-panel(ax[1], "what it does not see", hidden)
-tilt = [float(1 - now["cross"] / now["own"]) for now in seen]
+draw(ax["won"], "accuracy", "pairs won", "o-", plots.UP, 100)
+ax["won"].set(title="seen: pairs won, %", ylim=(0, 105), yticks=(0, 50, 100))
+draw(ax["margin"], "margin", "margin h", "o-", plots.UP)
+ax["margin"].set(title="seen: margin h", xlabel="step")
+draw(ax["hidden"], "logp_chosen", "log p(chosen)", "o-", plots.UP)
+draw(ax["hidden"], "logp_rejected", "log p(rejected)", "v--", plots.DOWN)
+ax["hidden"].legend(frameon=False)
+ax["hidden"].set(title="what the loss does not see", xlabel="step")
+tilt = [float(1 - now["cross"] / now["own"]) for now in seen[:-1]]      # before each move
 tilt = [max(-1.5, min(1.5, x)) for x in tilt]
-ax[2].bar(steps, tilt, 1.6, color=[plots.UP if x > 0 else plots.DOWN for x in tilt])
-ax[2].set(title="what predicts it", xlabel="step (+: log p(chosen) will rise)",
-          ylabel="1 - (g_w.g_l) / (g_w.g_w)")
+ax["tilt"].bar(steps[:-1], tilt, 1.6, color=[plots.UP if x > 0 else plots.DOWN for x in tilt])
+ax["tilt"].set(title="1 - (g_w.g_l) / (g_w.g_w)", xlabel="step (+: log p(chosen) will rise)")
 file = plots.lesson_file("07", HOLD=(HOLD, 0.0), BETA=(BETA, 0.1))
 print("\npicture:", plots.save(fig, file))
 
@@ -222,7 +226,7 @@ else:
 # `HOLD = 1.0` adds the likelihood of the chosen answer to the loss, with weight 1. (This is how CPO
 # does without any reference; lesson 08.) Guess first: what does it cost in margin? Then take
 # `HOLD = 0.0` again and `BETA = 1.0`, a higher price of KL. The push is ten times larger at the
-# start. Why is far less broken at the end? (Look at $\sigma(-h)$.)
+# start. Yet at the end the damage is much smaller. Why? (Look at $\sigma(-h)$.)
 #
 # The law of the two products is for the plain loss. For an answer of $N$ tokens, `HOLD` adds a term
 # to it. The chosen answer then rises as long as
@@ -248,7 +252,7 @@ else:
 # - **07p** (D2, predict) Four statements about this lesson's run, before you run it.
 #
 # ## Recall, without looking up
-# 1. Which term makes reward models unnecessary, and why must both answers have the same question?
+# 1. What takes the place of the reward model, and why must both answers have the same question?
 # 2. Both sides are pushed equally hard. Why does the chosen answer fall in the end?
 # 3. Accuracy is 100 % and the loss still goes down. Name two numbers that you look at before you
 #    believe it.
@@ -257,8 +261,8 @@ else:
 #
 # <details><summary>Answers</summary>
 #
-# 1. beta log Z(x). It depends on the question only, so it cancels only if both answers have the
-#    same question.
+# 1. beta times the log-ratio of policy and reference. The reward is this plus beta log Z(x), which
+#    nobody can compute. It depends on the question only, so it cancels if both have the same one.
 # 2. The same weights move both. Chosen is nearly certain and hardly reacts (1 - p); rejected reacts
 #    fully. What pushes rejected down takes chosen along: g_w·g_l is larger than g_w·g_w.
 # 3. log p(chosen) and log p(rejected), each by itself. (And then what the model says.)

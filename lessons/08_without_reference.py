@@ -146,8 +146,8 @@ def pushes_at(objective, hp, margin: float) -> list[float]:
     return found
 
 
-plots.plt.rcParams["font.size"] = 16
-fig, ax = plots.plt.subplots(1, 3, figsize=(21, 6.5))
+plots.plt.rcParams["font.size"] = 18
+fig, ax = plots.plt.subplots(1, 3, figsize=plots.SLIDE)
 margins = [x / 8 - 0.75 for x in range(70)]
 styles = ("-", ":", "--", "-.", "-", "--", ":")
 colours = [*plots.LINES, "black"]
@@ -160,11 +160,11 @@ for (label, (name, flags)), style, colour in zip(LOSSES.items(), styles, colours
     live = [chosen for chosen, _ in paths[label]]
     ax[2].plot(range(0, STEPS + 1, 4), live, style, color=colour, lw=3)
 for k, side in enumerate(("UP on chosen", "DOWN on rejected")):
-    ax[k].set(title=f"push {side} (share of its largest)", xlabel="margin, nats per token")
-ax[1].legend(frameon=False, loc="upper right")
-ax[2].set(title="log p(chosen), live", xlabel="step")
+    ax[k].set(title=f"push {side},\nshare of its largest", xlabel="margin, nats per token")
+fig.legend(*ax[0].get_legend_handles_labels(), frameon=False, ncols=4, loc="lower center")
+ax[2].set(title="log p(chosen),\nlive", xlabel="step")
 file = plots.lesson_file("08", SIMPO=(SIMPO, {}))
-print("\npicture:", plots.save(fig, file))
+print("\npicture:", plots.save(fig, file, rect=(0, 0.13, 1, 1)))
 
 # %% [markdown]
 # ## The proof

@@ -131,8 +131,8 @@ for name, marks in scores.items():
     print(f"{name:<12}", *(f" {skill} {x:3.0f} %" for skill, x in zip(SKILLS, marks)))
 
 # %%
-plots.plt.rcParams["font.size"] = 16
-fig, (left, right) = plots.plt.subplots(1, 2, figsize=(16, 7))
+plots.plt.rcParams["font.size"] = 18
+fig, (left, right) = plots.plt.subplots(1, 2, figsize=plots.SLIDE)
 i = torch.linspace(-6, 6, 61)                   # i[30] = 0: at the reference
 grades = ((1.0, plots.UP, "^-"), (0.5, plots.GREY, "o-"), (0.0, plots.DOWN, "v-"))
 for grade, colour, style in grades:
@@ -141,15 +141,15 @@ for grade, colour, style in grades:
                   label=f"grade {grade:g}, {form}")
 left.set(title="push on each token: + up, - down",
          xlabel="implicit reward i (0 = at the reference)")
-left.legend(frameon=False, fontsize=14)
+left.legend(frameon=False, ncol=2, loc="upper center", bbox_to_anchor=(0.5, -0.13))
 colours = (plots.GREY, *plots.LINES)
 hatches = ("", "", "//", "..")
 for k, (name, marks) in enumerate(scores.items()):
     bars = right.bar(torch.arange(3) + 0.22 * k, marks, 0.2, color=colours[k], hatch=hatches[k],
                      ec="white", label=name)
     right.bar_label(bars, fmt="%.0f")
-right.set(title="exact score, %", ylim=(0, 115), xticks=[0.33, 1.33, 2.33], xticklabels=SKILLS)
-right.legend(frameon=False, ncol=2, loc="upper center", fontsize=14)
+right.set(title="exact score, %", ylim=(0, 100), xticks=[0.33, 1.33, 2.33], xticklabels=SKILLS)
+right.legend(frameon=False, ncol=2, loc="upper center", bbox_to_anchor=(0.5, -0.08))
 file = plots.lesson_file("09", BREAK=(BREAK, 0.0))
 print("\npicture:", plots.save(fig, file))
 

@@ -128,24 +128,24 @@ for name, marks in scores.items():
     print(f"{name:<14}", *(f" {skill} {x:3.0f} %" for skill, x in zip((*A, *B), marks)))
 
 # %%
-plots.plt.rcParams["font.size"] = 16
-fig, (left, right) = plots.plt.subplots(1, 2, figsize=(17, 7), width_ratios=(2, 3))
+plots.plt.rcParams["font.size"] = 18
+fig, (left, right) = plots.plt.subplots(1, 2, figsize=plots.SLIDE, width_ratios=(1, 2))
 i = torch.linspace(-6, 6, 121)                  # i[60] = 0: the start
 curve = push(i, 0.1) / 0.1
 left.plot(i, curve, "o-", color=plots.UP, lw=3, ms=12, markevery=[60], label="UFT, demonstration")
 left.axhline(1 / 4, color=plots.DOWN, ls="--", lw=2, label="SFT (times 1/4)")
-left.legend(frameon=False)
-left.set(title="push on each token, divided by beta", xlabel="implicit reward i (dot: the start)",
+left.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.13))
+left.set(title="push on a token / beta", xlabel="implicit reward i (dot: start)",
          ylim=(0, None))
 colours = (plots.GREY, *plots.LINES)
 hatches = ("", "", "//", "..", "xx")
 for k, (name, marks) in enumerate(scores.items()):
-    bars = right.bar(torch.arange(4) + 0.18 * k, marks, 0.17, color=colours[k], hatch=hatches[k],
+    bars = right.bar(torch.arange(4) + 0.19 * k, marks, 0.18, color=colours[k], hatch=hatches[k],
                      ec="white", label=name)
-    right.bar_label(bars, fmt="%.0f", fontsize=13)
-right.set(title="exact score, %", ylim=(0, 130), xticks=[0.36, 1.36, 2.36, 3.36],
-          xticklabels=(*A, *B))
-right.legend(frameon=False, ncol=3, loc="upper center", fontsize=14)
+    right.bar_label(bars, fmt="%.0f", fontsize=16)
+right.set(ylim=(0, 100), xticks=[0.38, 1.38, 2.38, 3.38], xticklabels=(*A, *B))
+right.set_title("exact score, %", pad=24)
+right.legend(frameon=False, ncol=3, loc="upper center", bbox_to_anchor=(0.5, -0.08))
 file = plots.lesson_file("10", BREAK=(BREAK, "mse"), SEED=(SEED, 0))
 print("\npicture:", plots.save(fig, file))
 

@@ -147,8 +147,8 @@ for name, model in models.items():
     print(f"{name:<21}", *(f" {skill} {x:3.0f} %" for skill, x in zip(SKILLS, scores[name])))
 
 # %%
-plots.plt.rcParams["font.size"] = 16
-fig, (left, right) = plots.plt.subplots(1, 2, figsize=(17, 7.5))
+plots.plt.rcParams["font.size"] = 18
+fig, (left, right) = plots.plt.subplots(1, 2, figsize=plots.SLIDE)
 for on, name, mark, colour in ((~wrong, "right", "o", plots.UP), (wrong, "wrong", "x", plots.DOWN)):
     label = f"{name}: mean tau {tau[on].mean():.2f}"
     left.scatter(r[on], r_bar[on], marker=mark, color=colour, alpha=0.6, label=label)
@@ -161,8 +161,8 @@ for j, (name, marks) in enumerate(scores.items()):
     bars = right.bar(torch.arange(3) + 0.28 * j, marks, 0.26, color=plots.LINES[j],
                      hatch=hatches[j], ec="white", label=name)
     right.bar_label(bars, fmt="%.0f")
-right.set(title="exact score, %", ylim=(0, 125), xticks=[0.28, 1.28, 2.28], xticklabels=SKILLS)
-right.legend()
+right.set(title="exact score, %", ylim=(0, 100), xticks=[0.28, 1.28, 2.28], xticklabels=SKILLS)
+right.legend(frameon=False, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.07))
 file = plots.lesson_file("11", BREAK=(BREAK, "clean"))
 print("\npicture:", plots.save(fig, file))
 

@@ -163,15 +163,16 @@ def draw(ax, role: str, i: int) -> None:
     words = [tok.decode([token]).strip() for token in s.targets[i][on].tolist()]
     ax.set_xticks(range(len(words)), words)
     ax.set_yticks(range(len(FORMS)), FORMS)
-    ax.set_title(f"{role}, p = {step.col.p[i]:.2f}: push in units of beta")
+    ax.set_title(f"{role}, p = {step.col.p[i]:.2f}: push / beta")
     for y in range(len(FORMS)):
         for x in range(len(words)):
             colour = "white" if abs(grid[y, x]) > 1 else "black"
-            ax.text(x, y, f"{grid[y, x]:+.2f}", color=colour, ha="center", va="center", fontsize=13)
+            number = f"{grid[y, x]:+.2f}".replace("0.", ".")
+            ax.text(x, y, number, color=colour, ha="center", va="center", fontsize=17)
 
 
-plots.plt.rcParams["font.size"] = 16
-fig, axes = plots.plt.subplots(2, 2, figsize=(21, 10))
+plots.plt.rcParams["font.size"] = 18
+fig, axes = plots.plt.subplots(2, 2, figsize=plots.SLIDE, sharey=True)
 for i in range(2):
     draw(axes[i, 0], "chosen", i)
     draw(axes[i, 1], "rejected", i)

@@ -155,13 +155,13 @@ for i in range(0, len(prompts), 6):                     # what does the reward l
     print(f"{asked[best]:<52} -> {said[best]}")
 
 # %%
-plots.plt.rcParams["font.size"] = 16
-fig, (left, right) = plots.plt.subplots(1, 2, figsize=(17, 7))
+plots.plt.rcParams["font.size"] = 18
+fig, (left, right) = plots.plt.subplots(1, 2, figsize=plots.SLIDE)
 left.plot(far, [t.mean() for t in truth], "o-", color="black", lw=3, ms=9, label="mean")
 for j, (skill, mark) in enumerate(zip(SKILLS, "s^vD")):
     left.plot(far, [t[j] for t in truth], mark + "--", color=plots.LINES[j], ms=8, label=skill)
 left.set(title="exact score, %", ylim=(-3, 103), yticks=range(0, 101, 20))
-left.legend(ncols=5, loc="upper center", bbox_to_anchor=(0.5, -0.13), frameon=False, fontsize=15)
+left.legend(ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.13), frameon=False)
 right.plot(far, learnt, "o-", color=plots.UP, lw=3, ms=9)
 right.set(title=f'the reward ("{REWARD}"), standard deviations')
 for ax in (left, right):

@@ -6,7 +6,7 @@
 #
 # After this lesson you can
 # - write the advantages of RLOO and GRPO;
-# - say which groups of answers teach nothing, and why;
+# - say which groups of answers teach RLOO and GRPO nothing, and why;
 # - choose a baseline that only takes noise away.
 #
 # So far somebody else wrote every answer to learn from. Now the model answers by itself. Somebody
@@ -150,33 +150,33 @@ for name in ("RLOO", "GRPO", "online UNA"):
     assert ROLL or after.mean() > R.mean() + 0.05, "a score is enough: the answers get better"
 
 # %%
-plots.plt.rcParams["font.size"] = 16
-fig, (left, right) = plots.plt.subplots(1, 2, figsize=(20, 7.5), width_ratios=[3, 2])
+plots.plt.rcParams["font.size"] = 18
+fig, (left, right) = plots.plt.subplots(1, 2, figsize=plots.SLIDE, width_ratios=[2, 1])
 grid = torch.stack([p / p.abs().max() for p in push.values()])
 up_and_down = LinearSegmentedColormap.from_list("push", [plots.DOWN, "white", plots.UP])
 left.imshow(grid, cmap=up_and_down, vmin=-1.5, vmax=1.5, aspect="auto")
 for y in range(len(METHODS)):
     for x in range(len(numbers)):
-        text = f"{grid[y, x]:+.2f}" if grid[y, x] else "0"
-        left.text(x, y, text, ha="center", va="center", fontsize=14)
+        text = f"{grid[y, x]:+.2f}".replace("0.", ".") if grid[y, x] else "0"
+        left.text(x, y, text, ha="center", va="center", fontsize=16)
 left.set_xticks(range(len(numbers)), [f"{score:g}" for score in scores])
 left.set_yticks(range(len(METHODS)), METHODS)
 left.set_title("push on each answer; a row's largest is 1")
 left.set_xlabel("scores: mixed | all right | all wrong")
 
+names = [name.replace(" ", "\n") for name in exams]
 under = torch.zeros(len(exams))
 looks = (("equal, not right", "//", plots.LINES[5]), ("mixed", "", plots.LINES[4]),
          ("all right", "..", plots.LINES[2]))
 for k, (label, hatch, colour) in enumerate(looks):
     part = torch.tensor([shares[k] for shares in exams.values()])
-    bars = right.bar(list(exams), part, bottom=under, color=colour, ec="white",
-                     label=label, hatch=hatch)
+    bars = right.bar(names, part, bottom=under, color=colour, ec="white", label=label, hatch=hatch)
     right.bar_label(bars, fmt="%.0f", label_type="center", fontweight="bold")
     under += part
-right.set(title="prompts by their four scores, %", ylim=(0, 100))
-right.legend(ncol=3, loc="upper center", bbox_to_anchor=(0.5, -0.08), frameon=False, fontsize=14)
+right.set(title="prompts by scores, %", ylim=(0, 100))
+fig.legend(ncol=3, loc="lower right", frameon=False)
 file = plots.lesson_file("14", ROLL=(ROLL, 0), K=(K, 4))
-print("\npicture:", plots.save(fig, file))
+print("\npicture:", plots.save(fig, file, rect=(0, 0.07, 1, 1)))
 
 # %% [markdown]
 # ## The proof
@@ -191,14 +191,14 @@ else:
 guess = f"you guessed {MY_GUESS!r};" if MY_GUESS else "you wrote no guess (MY_GUESS, above);"
 print(guess, f"it was {did!r}")
 equal_groups = torch.cat([push["RLOO"][K:], push["GRPO"][K:]])
-assert not equal_groups.any(), "a group of equal scores teaches nothing"
+assert not equal_groups.any(), "to RLOO and GRPO, a group of equal scores teaches nothing"
 
 # %% [markdown]
-# - **A group of equal scores teaches nothing**, whether all are right or all are wrong. All
-#   right: nothing is left to learn, fine. All wrong: the model never tried an answer that would
-#   have scored, and nobody tells it one. That is the limit of all methods of this lesson: they
-#   sharpen what the model sometimes says already. (A demonstration, lesson 03, teaches it at
-#   once.)
+# - **A group of equal scores teaches RLOO and GRPO nothing**, whether all are right or all are
+#   wrong. All right: nothing is left to learn, fine. All wrong: the model never tried an answer
+#   that would have scored, and nobody tells it one. That is the limit of all methods of this
+#   lesson: they sharpen what the model sometimes says already. (A demonstration, lesson 03,
+#   teaches it at once.)
 # - **So the better the model gets, the less the score teaches**: look at the bars. A prompt that
 #   has moved to *all right* is still sampled and scored, but its answers are then thrown away.
 #   Practitioners drop such prompts, or draw more answers (DAPO does). The *equal, not right* bars

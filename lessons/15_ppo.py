@@ -127,8 +127,8 @@ def passes(eps: float, n: int = 300, M: int = 4):
     return torch.stack(scores)
 
 
-plots.plt.rcParams["font.size"] = 16
-fig, (left, side) = plots.plt.subplots(1, 2, figsize=(17, 7))
+plots.plt.rcParams["font.size"] = 18
+fig, (left, side) = plots.plt.subplots(1, 2, figsize=plots.SLIDE)
 left.axhline(arms["RLOO"][0][1], ls="--", color=plots.GREY, label="noise, RLOO")
 for arm, eps, colour, mark in (("critic", 0.2, plots.UP, "o"), ("blank", 99, plots.DOWN, "v")):
     bias = [b for b, _ in arms[arm]]
@@ -142,7 +142,7 @@ for arm, eps, colour, mark in (("critic", 0.2, plots.UP, "o"), ("blank", 99, plo
               label=f"clip {eps:g}: mean, 10 to 90 %")
     side.fill_between(range(30), s.quantile(0.1, 1), s.quantile(0.9, 1), color=colour, alpha=0.2)
 left.set(title="one gradient, in lengths of the true one", xlabel="lam")
-left.legend(frameon=False, fontsize=14, loc="upper left", bbox_to_anchor=(0, 0.86))
+left.legend(frameon=False, fontsize=16, loc="upper left", bbox_to_anchor=(0, 0.88))
 side.set(title="true score", xlabel="pass")
 side.legend(frameon=False)
 file = plots.lesson_file("15", CRITIC=(CRITIC, 1.0))

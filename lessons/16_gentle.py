@@ -142,10 +142,10 @@ push = pushes(dft, batch, dft.hp())["answer"][0][on] * batch.tokens["answer"]   
 words = [tok.decode([i]).strip() for i in s.targets[0][on].tolist()]
 
 # %%
-plots.plt.rcParams["font.size"] = 16
-fig, (left, right) = plots.plt.subplots(1, 2, figsize=(17, 7), width_ratios=(2, 3))
+plots.plt.rcParams["font.size"] = 18
+fig, (left, right) = plots.plt.subplots(1, 2, figsize=plots.SLIDE, width_ratios=(2, 3))
 bars = left.bar(range(len(words)), push, color=plots.UP, tick_label=words)
-left.bar_label(bars, fmt="%.2f")
+left.bar_label(bars, fmt="%.2f", padding=4)
 left.axhline(1, color="black", ls="--", lw=2)
 left.set(ylim=(0, 1.15), title="push by DFT; dashed: by SFT")
 
@@ -154,11 +154,11 @@ for j, label, colour, hatch in ((1, "unknown (taught)", plots.UP, ""),
                                 (2, "fact (not taught)", plots.LINES[4], "//")):
     values = [scores[j] for scores in marks.values()]
     bars = right.barh(places + 0.4 * (j - 1), values, 0.38, color=colour, hatch=hatch, label=label)
-    right.bar_label(bars, fmt="%.0f", fontsize=14, padding=4)
-right.set_yticks(places + 0.2, marks)
-right.set(title="exact score, %", xlim=(0, 105), xticks=range(0, 101, 20))
+    right.bar_label(bars, fmt="%.0f", fontsize=16, padding=4)
+right.set_yticks(places + 0.2, [name.replace(", ", ",\n") for name in marks])
+right.set(title="exact score, %", xlim=(0, 100))
 right.invert_yaxis()
-right.legend(ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.06), frameon=False, fontsize=15)
+right.legend(ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.06), frameon=False)
 file = plots.lesson_file("16", BREAK=(BREAK, ""), SEED=(SEED, 0))
 print("\npicture:", plots.save(fig, file))
 

@@ -139,7 +139,8 @@ for base in bases:
 
 # %%
 LOOKS = {"holds": ("^", plots.UP), "does not hold": ("v", plots.DOWN), "undecided": ("o", "black")}
-fig, axes = plots.plt.subplots(1, len(bases), figsize=(13.5, 6.5), sharey=True, squeeze=False)
+plots.plt.rcParams["font.size"] = 17
+fig, axes = plots.plt.subplots(1, len(bases), figsize=plots.SLIDE, sharey=True, squeeze=False)
 for k, base in enumerate(bases):
     ax = axes[0, k]
     for y, name in enumerate(others):
@@ -148,7 +149,7 @@ for k, base in enumerate(bases):
         ax.plot(gaps(base, name), [y] * N, "|", color=plots.GREY, ms=12)
         ax.errorbar(mean, y, xerr=half, fmt=mark, ms=10, lw=3, color=colour)
     ax.axvline(0, color="black", lw=1)
-    ax.set_xlabel(f"points minus SFT, base {k + 1}; ticks: seeds")
+    ax.set_xlabel(f"points minus SFT, base {k + 1} (ticks: seeds)")
 axes[0, 0].set_yticks(range(len(others)), others)
 axes[0, 0].invert_yaxis()
 file = plots.lesson_file("17", PAIRED=(PAIRED, True))

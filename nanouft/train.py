@@ -14,6 +14,7 @@ import contextlib
 import io
 import math
 import os
+import re
 import shlex
 import sys
 import time
@@ -143,7 +144,7 @@ def title(folder: Path) -> str:
     """What the progress bar calls the run in `folder`."""
     if folder.parent.name == ".first":
         return f"{folder.name.split('-')[0].rstrip('s')} model (made once)"
-    return folder.name
+    return re.sub(r"-\d+\.partial$", "", folder.name)       # made_once works in sft-4711.partial
 
 
 # ---- from flags to a finished run ----------------------------------------------------------------

@@ -9,7 +9,6 @@ import re
 import subprocess
 import sys
 import tempfile
-import textwrap
 from pathlib import Path
 
 from lessons.grade.folder import ROOT, environment, lesson_files
@@ -19,7 +18,7 @@ from nanouft.shell.text import shorter
 NOTES = ROOT / "docs" / "teaching"
 SHARP = 200                             # dots per inch of a picture
 WIDE, HIGH, DPI = 16, 9, 120            # a page of 1920 x 1080
-LETTERS = 62                            # of a line
+LETTERS = 30                            # points of the line
 RUN = """
 import runpy, sys
 from nanouft.look import plots
@@ -75,17 +74,23 @@ def lay(picture: Path, line: str, footer: str, out: Path) -> Path:
     """One page: the line on top, the picture as large as it gets, the lesson's question below."""
     from nanouft.look.plots import GREY, plt
     fig = plt.figure(figsize=(WIDE, HIGH), dpi=DPI)
-    lines = textwrap.fill(line, LETTERS)
-    fig.text(0.03, 0.95, lines, size=30, weight="bold", va="top", linespacing=1.2)
-    fig.text(0.03, 0.025, footer, size=15, color=GREY, va="bottom")
-    top = 0.87 if "\n" not in lines else 0.8
-    ax = fig.add_axes((0.03, 0.075, 0.94, top - 0.075))
+    write(fig, line)
+    fig.text(0.03, 0.02, footer, size=16, color=GREY, va="bottom")
+    ax = fig.add_axes((0.03, 0.06, 0.94, 0.82))
     ax.imshow(plt.imread(picture), interpolation="antialiased")
     ax.set_axis_off()
     file = out / picture.name
     fig.savefig(file)
     plt.close(fig)
     return file
+
+
+def write(fig, line: str):
+    """The line on top; in smaller letters if it does not fit the page."""
+    text = fig.text(0.03, 0.96, line, size=LETTERS, weight="bold", va="top")
+    room = 0.94 * fig.bbox.width
+    text.set_size(LETTERS * min(1, room / text.get_window_extent().width))
+    return text
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from nanouft.shell.text import said  # noqa: E402
 
 UP, DOWN, GREY = "#0072B2", "#D55E00", "#777777"
 LINES = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
+SLIDE = (15, 7.3)                       # inches of a lesson's picture: it fills a page of 16:9 below one line of text
 plt.rcParams.update({"font.size": 12, "axes.spines.top": False, "axes.spines.right": False, "figure.dpi": 110,
                      "text.parse_math": False})                # a dollar sign in a prompt is a dollar sign
 

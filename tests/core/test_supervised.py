@@ -1,6 +1,7 @@
 """The gentler relatives of SFT: DFT, NEFTune, SFTMix, TOFU, half fine-tuning, forced beginnings."""
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -226,6 +227,11 @@ def test_confidence_is_minus_the_mean_perplexity(tmp_path):
         ids, m = torch.from_numpy(e.seqs["answer"].ids)[None], torch.from_numpy(e.seqs["answer"].mask)[1:] > 0
         ppl = [model(ids)[0, :-1].log_softmax(-1)[range(len(m)), ids[0, 1:]][m].mean().neg().exp() for model in models]
         same(e.col.confidence, -(ppl[0] + ppl[1]).item() / 2, "Conf = -mean over runs of the answer's perplexity", 1e-4)
+
+
+def test_the_bar_has_the_name_of_the_run():
+    assert train.title(Path("out/lessons/00/sft-8231.partial")) == "sft" == train.title(Path("out/sft"))
+    assert train.title(Path("out/.first/halves-12.partial")) == "halve model (made once)"
 
 
 def test_sftmix_trains_and_keeps_its_first_runs(here, tiny_base, capsys):

@@ -103,6 +103,8 @@ def test_form(lesson):
     called = {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
     assert "input" not in called, "a lesson never waits for the keyboard"
     assert any(isinstance(node, ast.Assert) and node.msg is not None for node in tree.body), "a law, asserted by name"
+    sizes = [int(n) for n in re.findall(r"(?:font\.size\"\] = |fontsize=)(\d+)", source)]
+    assert sizes and min(sizes) >= 16, "letters that are read from the last row"
     for words in ("estimated, n=0", "Break it", "Exercise", "you guessed", f'plots.lesson_file("{number(lesson)}"'):
         assert words.lower() in source.lower(), f"{words!r} is missing"
     prose = "\n".join(line for kind, lines in cells(source) for line in lines if kind == "markdown")
@@ -348,6 +350,8 @@ def test_the_page_is_current(lesson):
     page = (render.PAGES / f"{number(lesson)}.md").read_text(encoding="utf-8")
     (picture,) = set(re.findall(r"!\[.*?\]\((\S+)\)", page))
     assert (render.PAGES / picture).stat().st_size > 10_000
+    height, width, _ = plots.plt.imread(render.PAGES / picture).shape
+    assert (width, height) == tuple(int(inches * render.DPI) for inches in plots.SLIDE), "it fills a slide"
     outputs = render.outputs_of_page(page)
     assert len(outputs) == len(render.code_of(lesson.read_text(encoding="utf-8"))) and "guess" in outputs[-1]
     for link in re.findall(r"\]\(([\w./]+)\)", page):
