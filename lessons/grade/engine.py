@@ -98,18 +98,24 @@ def judge(task: Task, function, seed="0", exam: Exam | None = None) -> dict:
 def diagnosis(exam: Exam, mine: Answer) -> dict:
     """The state; the readings that fit, each of one mistake or of two; by: "values", if the
     gradients are others; note: what else is the matter."""
-    changed = "changes its arguments" if any(mine[i].changed for i in exam.all) else ""
     if mine.agrees(exam.right):
-        return {"state": "amber" if changed else "right", "note": changed}
+        return {"state": "amber" if changed(mine) else "right", "note": changed(mine)}
     right_values = mine.same_values(exam.right)
     if found := readings(exam, mine.agrees):
-        return {"state": "amber" if right_values else "wrong", "found": found, "note": changed}
+        return {"state": "amber" if right_values else "wrong", "found": found,
+                "note": changed(mine)}
     if right_values:
-        return {"state": "amber", "note": changed or gradient_note(exam, mine)}
+        return {"state": "amber", "note": changed(mine) or gradient_note(exam, mine)}
     if found := readings(exam, mine.same_values):
-        note = changed or gradient_note(exam, mine)
+        note = changed(mine) or gradient_note(exam, mine)
         return {"state": "wrong", "found": found, "note": note, "by": "values"}
-    return {"state": "unknown", "note": changed}
+    return {"state": "unknown", "note": changed(mine)}
+
+
+def changed(mine: Answer) -> str:
+    """Of the cases that were looked at; those are all, once a verdict is sure."""
+    changes = any(found.changed for found in mine.outcomes.values())
+    return "changes its arguments" if changes else ""
 
 
 def readings(exam: Exam, fits: Callable[[Answer], bool]) -> list[list[Mistake]]:
