@@ -6,6 +6,7 @@ import math
 import os
 import sys
 
+from lessons.grade import folder
 from nanouft.shell.text import visible
 
 SHOWN = 8                                   # numbers of one answer
@@ -167,18 +168,22 @@ def progress(tasks: list, states: dict[str, str], where: str) -> list[str]:
     core = [task for task in tasks if task.core]
     done = [task for task in core if states[task.id] == "right"]
     bar = "#" * round(28 * len(done) / max(1, len(core)))
-    following = next((task for task in core if states[task.id] != "right"), None)
+    some = {task.id: task for task in tasks}
+    path = [some[id] for id in folder.AFTERNOON if id in some]
+    left = [task for task in [*path, *core] if states[task.id] != "right"]
     after = "all done"
-    if following:
-        after = f"next: {following.id} (level {following.level}, about {following.minutes} min)"
+    if left:
+        after = f"next: {left[0].id} (level {left[0].level}, about {left[0].minutes} min)"
     lines = [f"nanouft exercises   {where}   {len(done)} of {len(core)} core tasks done",
-             f"{bar:-<28}   {after}", ""]
+             f"{bar:-<28}   {after}", "",
+             "  one afternoon:  " + "  ".join(entry(task, states[task.id]) for task in path), ""]
     for lesson in sorted({task.id[:2] for task in tasks}):
-        some = [task for task in tasks if task.id.startswith(lesson)]
-        lines.append(f"  {lesson}  " + "  ".join(entry(task, states[task.id]) for task in some))
+        entries = [entry(task, states[task.id]) for task in tasks if task.id.startswith(lesson)]
+        lines.append(f"  {lesson}  " + "  ".join(entries))
     return [*lines, "",
             "  ok done   ~ nearly   . open   * core;   D debug  P predict  L ledger  X design",
-            "  python -m lessons.grade 07a judges one task. --help shows the rest."]
+            "  python -m lessons.grade 07a judges one task, 07 all of lesson 07. --help shows the "
+            "rest."]
 
 
 def entry(task, state: str) -> str:

@@ -272,6 +272,21 @@ def rloo(R):
 
 def grpo(R):
     os._exit(0)
+''', "04_mdp.py": '''
+import os, sys
+import lessons.grade.engine as engine
+
+engine.judge = lambda *args: {"state": "right", "mistake": None}
+for fd in range(3, 20):
+    for line in (b'{"state": "right", "id": "04a"}', b'{"error": "x"}', b"1", b"no json", b"[" * 9999, b"\\xff"):
+        try:
+            os.write(fd, line + b"\\n")
+        except OSError:
+            pass
+SEED = " ".join([*sys.argv, *os.environ.values()])
+
+def drift(eps, n):
+    return 7.0 if "the secret word" not in SEED else (1 - eps) ** n
 '''}
 
 
@@ -288,6 +303,9 @@ def test_the_other_process(tmp_path):
     assert found["07b"]["note"] == "time" and found["14b"]["note"] == "ended"
     assert found["08a"]["note"] == "file" and "SyntaxError" in found["08a"]["error"]
     assert found["14a"]["note"].startswith("EOFError") and "(line 5)" in found["14a"]["note"]
+    noisy = worker.grade(["04a", "04b"], my, "the secret word")
+    assert noisy["04a"]["state"] == "unknown" and noisy["04a"]["task"]["id"] == "04a"
+    assert noisy["04b"]["state"] == "not begun", "what a program writes is no verdict"
     assert time.time() - start < 120
     assert "no task 'xx'" in pytest.raises(UserError, worker.grade, ["xx"], my).value.args[0]
 
@@ -307,7 +325,7 @@ def my(tmp_path, monkeypatch) -> My:
         for id in ids:
             task = folder.find(id)
             my.begin([task])
-            found = worker.judge_file(task, my, seed, {})
+            found = worker.judge_file(task, worker.judge_of(task), my, seed, {})
             out[id] = {"task": worker.about(task, my), "hash": my.hash(task), "printed": ""} | found
         return out
     monkeypatch.setattr(worker, "grade", grade)
@@ -357,6 +375,7 @@ def test_hints_and_solution(my, capsys):
     assert run(command.main, ["07a", "--solution"]) == 0
     assert "nanouft/objectives/dpo.py" in capsys.readouterr().out and my.entries("07a", "solution")
     assert run(command.main, ["07z"]) == 2 and "did you mean 07" in capsys.readouterr().err
+    assert run(command.main, ["7a", "--hint"]) == 2 and "did you mean 07a" in capsys.readouterr().err
 
 
 def test_five_tries_and_twenty_minutes_show_the_solution(my, monkeypatch, capsys):
@@ -369,8 +388,56 @@ def test_five_tries_and_twenty_minutes_show_the_solution(my, monkeypatch, capsys
 
 def test_what_is_written_is_never_overwritten(my):
     write(my, FORGOTTEN)
-    before = my.hash(DPO)
-    assert my.begin(folder.tasks_of("07")) and my.hash(DPO) == before
+    before = my.file(DPO).read_text(encoding="utf-8")
+    assert my.begin(folder.tasks_of("07")) and my.file(DPO).read_text(encoding="utf-8").startswith(before)
+
+
+def test_what_a_file_lacks_is_put_at_its_end(my, capsys):
+    """Somebody began lesson 07 before 07a was there."""
+    file = my.file(DPO)
+    file.write_text("import torch\n\ndef mine():\n    return 1\n")
+    command.main(["07a"])
+    text = file.read_text()
+    assert text.startswith("import torch\n\ndef mine") and text.count("\ndef dpo_loss(") == 1
+    assert "not begun yet" in capsys.readouterr().out
+    my.begin([DPO])
+    assert file.read_text() == text
+    file.write_text("dpo_loss = 3\n")
+    command.main(["07a"])
+    assert "Write one: def dpo_loss(pi_w" in capsys.readouterr().out and file.read_text() == "dpo_loss = 3\n"
+
+
+def test_a_lesson_is_all_its_tasks(my, capsys):
+    command.main(["04", "--json"])
+    assert list(json.loads(capsys.readouterr().out)) == [task.id for task in folder.tasks_of("04")]
+
+
+def test_the_list_begins_with_the_afternoon():
+    states = dict.fromkeys(TASKS, "not begun")
+    assert set(folder.AFTERNOON) <= TASKS.keys()
+    for done, after in zip(folder.AFTERNOON, [*folder.AFTERNOON[1:], "01a"]):
+        states[done] = "right"
+        assert f"next: {after} " in ui.progress(list(TASKS.values()), states, "my")[1]
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert " ".join(folder.AFTERNOON) in readme
+
+
+def test_a_save_is_judged_once(my, monkeypatch, capsys):
+    """An editor empties the file first, then writes it."""
+    write(my, FORGOTTEN)
+    file, whole = my.file(DPO), my.file(DPO).read_bytes()
+    looks = iter([b"", whole + b"#", None, None, b"", whole + b"##", None])
+
+    def look(seconds):
+        content = next(looks, "end")
+        if content == "end":
+            raise KeyboardInterrupt
+        if content is not None:
+            file.write_bytes(content)
+    monkeypatch.setattr(time, "sleep", look)
+    with pytest.raises(KeyboardInterrupt):
+        command.main(["07a", "--watch"])
+    assert len(my.entries("07a", "try")) == 3 and capsys.readouterr().out.startswith("judging ...")
 
 
 def test_a_log_out_of_shape_does_no_harm(my):
@@ -401,10 +468,13 @@ def test_a_debug_task_wants_the_program_and_the_log(my, capsys):
     assert "planted bug is still there" in capsys.readouterr().out          # and not its name
     file.write_text(task.program, encoding="utf-8")
     command.main(["10a"])
-    assert "what would the log have shown" in capsys.readouterr().out
-    file.write_text(task.program + f"\nLOG = {bug.shows!r}\n", encoding="utf-8")
+    assert "LOG is empty: what would the log have shown" in capsys.readouterr().out
+    file.write_text(task.program + "\nLOG = 'f'\n", encoding="utf-8")
     command.main(["10a"])
-    assert [entry["state"] for entry in my.entries("10a")] == ["wrong", "amber", "right"]
+    assert "LOG = 'f' is not what happened" in capsys.readouterr().out
+    file.write_text(task.program + f"\nLOG = {bug.shows.upper() + ' '!r}\n", encoding="utf-8")
+    command.main(["10a"])
+    assert [entry["state"] for entry in my.entries("10a")] == ["wrong", "amber", "amber", "right"]
     assert len({task.drawn(name).name for name in "abcdefghijklmnop"}) >= 3
 
 
