@@ -2,6 +2,7 @@
 
     python -m lessons.grade                  # all tasks, and how far you are
     python -m lessons.grade 07a              # judge one task
+    python -m lessons.grade 07               # ... all tasks of lesson 07
     python -m lessons.grade 07a --watch      # ... again whenever the file is saved
     python -m lessons.grade 07a --hint       # a question; then where to look; then an example
     python -m lessons.grade 07a --solution   # after success, or after five tries and 20 minutes
@@ -13,10 +14,13 @@ For teachers (docs/teaching/): --class FOLDER --out class.csv, --mine FOLDER. Fo
 import json
 import sys
 import time
+from pathlib import Path
 
 from lessons.grade import folder, solution, ui, worker
-from lessons.grade.folder import My
+from lessons.grade.folder import My, short_hash
 from nanouft.shell.config import Parser, UserError, run
+
+LOOK = 0.3                                  # seconds between two looks at a file
 
 
 def parser() -> Parser:
@@ -53,24 +57,26 @@ def main(argv: list[str] | None = None) -> int:
         return check.main(args.tasks)
     if args.klass or args.mine or args.pack:
         return teach(args)
+    ids = folder.ids_of(args.tasks)
     if args.json:
-        return print_json(args.tasks or [task.id for task in folder.all_tasks()], my, args.seed)
-    if not args.tasks:
+        return print_json(ids or [task.id for task in folder.all_tasks()], my, args.seed)
+    if not ids:
         return print_list(my)
-    for id in args.tasks:
+    if args.watch:
+        watch(ids, my, args.seed)
+    if not (args.hint or args.solution or args.reveal or args.in_lesson):
+        judge(ids, my, args.seed)
+        return 0
+    for task in map(folder.find, ids):
         if args.hint:
-            hint(folder.find(id), my)
+            hint(task, my)
         elif args.solution:
-            solution.show(folder.find(id), my)
+            solution.show(task, my)
         elif args.reveal:
-            reveal(folder.find(id), my)
-        elif args.in_lesson:
-            from lessons.grade.used import in_lesson
-            in_lesson(folder.find(id), my)
-        elif args.watch:
-            watch(id, my, args.seed)
+            reveal(task, my)
         else:
-            judge(id, my, args.seed)
+            from lessons.grade.used import in_lesson
+            in_lesson(task, my)
     return 0
 
 
@@ -121,36 +127,51 @@ def print_json(ids: list[str], my: My, seed: str | None) -> int:
 
 # ---- one task ------------------------------------------------------------------------------------
 
-def judge(id: str, my: My, seed: str | None) -> None:
+def judge(ids: list[str], my: My, seed: str | None) -> dict[str, dict]:
     """Judged in another process, which alone imports torch; so this one starts at once."""
     if not my.path.exists():
         my.call_me(ask_name())
-    found = worker.grade([id], my, seed or my.name)[id]
-    task = found["task"]
-    if found["state"] != "not begun":
-        used = len(my.entries(id, "hint"))
-        task["hints"] = max(0, task["hints"] - used)
-        unknown = found["state"] == "unknown" and "cases" in found
-        more = {"values": [case["yours"] for case in found["cases"]]} if unknown else {}
-        sealed = [entry.get("hash") for entry in my.entries(id, "sealed")]
-        if found.get("seal") not in [None, *sealed]:
-            my.log(id, "sealed", hash=found["seal"])
-        result = {name: found[name] for name in ("state", "mistake", "hash")}
-        my.log(id, "try", **result, **more)
-    print("\n".join(ui.report(task, found)), flush=True)
+    print(ui.paint("judging ...", "dim"), flush=True)
+    verdicts = worker.grade(ids, my, seed or my.name)
+    for id, found in verdicts.items():
+        task = found["task"]
+        if found["state"] != "not begun":
+            note(id, found, my)
+        task["hints"] = max(0, task["hints"] - len(my.entries(id, "hint")))
+        print("\n".join(ui.report(task, found)), flush=True)
+    return verdicts
 
 
-def watch(id: str, my: My, seed: str | None) -> None:
+def note(id: str, found: dict, my: My) -> None:
+    """A try, in the log; a prediction is sealed by it."""
+    unknown = found["state"] == "unknown" and "cases" in found
+    more = {"values": [case["yours"] for case in found["cases"]]} if unknown else {}
+    sealed = [entry.get("hash") for entry in my.entries(id, "sealed")]
+    if found.get("seal") not in [None, *sealed]:
+        my.log(id, "sealed", hash=found["seal"])
+    result = {name: found[name] for name in ("state", "mistake", "hash")}
+    my.log(id, "try", **result, **more)
+
+
+def watch(ids: list[str], my: My, seed: str | None) -> None:
     """Judge, wait until the file changes, judge again. Ctrl-C ends it."""
-    task = folder.find(id)
+    if len(ids) != 1:
+        raise UserError("--watch takes one task")
     while True:
-        before = my.hash(task)
-        judge(id, my, seed)
-        before = before or my.hash(task)                    # it was made just now
-        line = f"  waiting for {my.file(task)} to be saved; Ctrl-C ends"
+        found = judge(ids, my, seed)[ids[0]]
+        file = Path(found["task"]["file"])
+        line = f"  waiting for {file} to be saved; Ctrl-C ends"
         print(ui.paint(line, "dim"), flush=True)
-        while my.hash(task) in ("", before):                # "": an editor is replacing it
-            time.sleep(0.3)
+        wait_for_another(file, found["hash"])
+
+
+def wait_for_another(file: Path, before: str) -> None:
+    """Until there is another version, for two looks. An editor saves in steps: the file may be
+    away, or empty, in between."""
+    seen = [before, before]
+    while seen[0] != seen[1] or seen[1] in ("", before):
+        time.sleep(LOOK)
+        seen = [seen[1], short_hash(file)]
 
 
 def hint(task, my: My) -> None:
@@ -168,6 +189,7 @@ def reveal(task, my: My) -> None:
         raise UserError(f"{task.id} is no prediction; --reveal is for tasks such as 07p")
     from lessons.grade import cards
     print("\n".join(cards.reveal(task, my)))
+    print(f"  Now judge it: python -m lessons.grade {task.id}")
 
 
 if __name__ == "__main__":

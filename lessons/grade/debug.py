@@ -45,8 +45,10 @@ class Debug(Task):
         if found["mistake"] == bug.name:
             return found | {"mistake": None, "readings": [], "question": bug.question,
                             "note": "planted"}
-        if found["state"] == "right" and answer != bug.shows:
-            return found | {"state": "amber", "mistake": None, "note": "log"}
+        letter = str(answer or "").strip()
+        if found["state"] == "right" and letter.lower() != bug.shows:
+            note = "log" if letter else "no log"
+            return found | {"state": "amber", "note": note, "error": repr(answer)}
         return found
 
     def solution(self, name: str) -> str:

@@ -4,16 +4,19 @@
 
 A function is known by its outcomes: what it returns, and the gradients of that, on the shown cases
 and on 30 random ones. Task.model with the flags of a mistake has outcomes, too. A mistake is named
-only if all of them agree.
+only if all of them agree; or, if no mistake has these gradients, all values.
 """
 import inspect
 import itertools
+from collections.abc import Callable
 from random import Random
 
-from lessons.grade.outcome import Outcome, fresh, gradients, outcome, same
+from lessons.grade.call import call
+from lessons.grade.outcome import Outcome, first_difference, fresh, gradients, outcome, same
 from lessons.grade.task import Mistake, Task
 
 RANDOM = 30                                 # hidden cases
+MOST = 0.75                                 # of the failing cases must agree for a "perhaps"
 
 
 # ---- the cases of a task, and what each mistake does with them -----------------------------------
@@ -53,7 +56,8 @@ class Answer:
 
     def __getitem__(self, i: int) -> Outcome:
         if i not in self.outcomes:
-            self.outcomes[i] = outcome(self.function, self.exam.args[i])
+            task = self.exam.task
+            self.outcomes[i] = outcome(self.function, self.exam.args[i], task.as_set)
         return self.outcomes[i]
 
     def gradient(self, i: int) -> list | None:
@@ -65,24 +69,13 @@ class Answer:
     def same_values(self, other: "Answer", cases=None) -> bool:
         return all(self[i].same_values(other[i]) for i in cases or self.exam.all)
 
-    def same_gradients(self, other: "Answer", cases=None) -> bool:
-        """Gradients that cannot be seen are equal to all."""
-        for i in cases or self.exam.all:
-            mine, others = self.gradient(i), other.gradient(i)
-            if mine is not None and others is not None and not same(mine, others):
-                return False
-        return True
-
     def agrees(self, other: "Answer", cases=None) -> bool:
         """Values first: most answers differ there already."""
         if self is other:
             return True
         cases = cases or self.exam.all
-        if not self.same_values(other, cases):
-            return False
-        if any(self[i].changed != other[i].changed for i in cases):
-            return False
-        return self.same_gradients(other, cases)
+        return self.same_values(other, cases) and all(
+            same(self.gradient(i), other.gradient(i)) for i in cases)
 
 
 # ---- the verdict ---------------------------------------------------------------------------------
@@ -91,24 +84,52 @@ def judge(task: Task, function, seed="0", exam: Exam | None = None) -> dict:
     """{"state": right | amber | wrong | unknown | not begun, "mistake": its name or None, ...}"""
     exam = exam or Exam(task, seed)
     mine = function if isinstance(function, Answer) else Answer(function, exam)
-    function = mine.function
-    if misfit := arguments(task, function):
+    if misfit := arguments(task, mine.function):
         return verdict(exam, mine, "unknown", note=misfit)
     if mine[0].error.startswith("NotImplementedError"):
         return {"state": "not begun", "mistake": None}
+    found = diagnosis(exam, mine)
+    if found["state"] == "unknown":
+        found |= {"note": reason(mine) or found["note"], "perhaps": nearest(exam, mine),
+                  "law": broken_law(task, mine.function)}
+    return verdict(exam, mine, **found)
+
+
+def diagnosis(exam: Exam, mine: Answer) -> dict:
+    """The state; the readings that fit, each of one mistake or of two; by: "values", if the
+    gradients are others; note: what else is the matter."""
     if mine.agrees(exam.right):
-        unseen = bool(task.gradients) and all(mine.gradient(i) is None for i in exam.all)
-        return verdict(exam, mine, "right", note="plain numbers" if unseen else "")
-    values = mine.same_values(exam.right)
-    found = [[m] for m in task.mistakes if mine.agrees(exam.answer(m))]
-    found = found or [list(pair) for pair in exam.pairs() if mine.agrees(exam.answer(*pair))][:1]
-    if found:
-        return verdict(exam, mine, "amber" if values else "wrong", found)
-    if values:
-        changed = any(mine[i].changed for i in exam.all)
-        return verdict(exam, mine, "amber", note="changes its arguments" if changed else "gradient")
-    return verdict(exam, mine, "unknown", note=reason(mine), law=broken_law(task, function),
-                   perhaps=nearest(exam, mine))
+        return {"state": "amber" if changed(mine) else "right", "note": changed(mine)}
+    right_values = mine.same_values(exam.right)
+    if found := readings(exam, mine.agrees):
+        return {"state": "amber" if right_values else "wrong", "found": found,
+                "note": changed(mine)}
+    if right_values:
+        return {"state": "amber", "note": changed(mine) or gradient_note(exam, mine)}
+    if found := readings(exam, mine.same_values):
+        note = changed(mine) or gradient_note(exam, mine)
+        return {"state": "wrong", "found": found, "note": note, "by": "values"}
+    return {"state": "unknown", "note": changed(mine)}
+
+
+def changed(mine: Answer) -> str:
+    """Of the cases that were looked at; those are all, once a verdict is sure."""
+    changes = any(found.changed for found in mine.outcomes.values())
+    return "changes its arguments" if changes else ""
+
+
+def readings(exam: Exam, fits: Callable[[Answer], bool]) -> list[list[Mistake]]:
+    """All single mistakes that fit; else the first two at once that do."""
+    found = [[m] for m in exam.task.mistakes if fits(exam.answer(m))]
+    return found or [list(pair) for pair in exam.pairs() if fits(exam.answer(*pair))][:1]
+
+
+def gradient_note(exam: Exam, mine: Answer) -> str:
+    """How the gradient differs from the right one."""
+    slopes = [mine.gradient(i) for i in exam.all]
+    if any(slope is None for slope in slopes):
+        return "stops with gradients"
+    return "gradient" if any(any(slope) for slope in slopes) else "no gradient"
 
 
 def arguments(task: Task, function) -> str:
@@ -123,11 +144,14 @@ def arguments(task: Task, function) -> str:
 
 
 def reason(mine: Answer) -> str:
-    """Why nothing fits, if that is plain to see."""
-    if all(mine[i].values is None for i in range(mine.exam.shown)):
-        return mine[0].error
-    if all(mine[i].values == [None] for i in range(mine.exam.shown)):
+    """Why nothing fits, if that is plain to see in a shown case."""
+    shown, right = [mine[i] for i in range(mine.exam.shown)], mine.exam.right
+    if stopped := [found.error for found in shown if found.values is None]:
+        return stopped[0]
+    if all(found.values == [None] for found in shown):
         return "returns nothing"
+    if all(len(found.values) != len(right[i].values) for i, found in enumerate(shown)):
+        return f"shape {shown[0].shape}; {right[0].shape} is wanted"
     return ""
 
 
@@ -143,27 +167,52 @@ def broken_law(task: Task, function) -> str:
 
 
 def nearest(exam: Exam, mine: Answer) -> str:
-    """The mistake that most of the shown cases agree with, of those that are not right."""
-    wrong = [i for i in range(exam.shown) if not mine[i].same_values(exam.right[i])]
+    """The mistake that most of the cases agree with, of those that are not right."""
+    wrong = [i for i in exam.all if mine[i].values and not mine[i].same_values(exam.right[i])]
     count = {m.name: sum(mine[i].same_values(exam.answer(m)[i]) for i in wrong)
              for m in exam.task.mistakes}
     best = max(count, key=count.get)
-    return best if count[best] > len(wrong) / 2 else ""
+    return best if count[best] > MOST * len(wrong) else ""
 
 
 def verdict(exam: Exam, mine: Answer, state: str, found=(), **more: str) -> dict:
-    """`found`: readings that all fit, each of one mistake or of two. more: note, law, perhaps."""
-    readings = [[m.name for m in reading] for reading in found]
-    name = " or ".join(" and ".join(names) for names in readings) or None
-    first = found[0][0] if found else None
-    return {"state": state, "mistake": name, "readings": readings,
-            "question": first.question if first else None, "say": first.say if first else None,
-            "cases": [row(exam, mine, i) for i in range(exam.shown)], **more}
+    """What is known about an answer, as JSON can hold it. more: note, by, law, perhaps."""
+    names = [[m.name for m in reading] for reading in found]
+    cases = [row(exam, mine, i) for i in range(exam.shown)]
+    worst = failing(exam, mine)
+    cases += [row(exam, mine, worst)] * (worst >= exam.shown)
+    first = asked_first(exam, worst, found[0]) if found else None
+    return {"state": state, "mistake": " or ".join(map(" and ".join, names)) or None,
+            "readings": names, "question": first.question if first else None,
+            "say": first.say if first else None, "cases": cases, **more}
+
+
+def failing(exam: Exam, mine: Answer) -> int:
+    """The first case with another value; where there is none, with another gradient; else 0."""
+    for same in mine.same_values, mine.agrees:
+        for i in exam.all:
+            if not same(exam.right, [i]):
+                return i
+    return 0
+
+
+def asked_first(exam: Exam, case: int, reading: list[Mistake]) -> Mistake:
+    """Of two mistakes at once: the one that shows in this case."""
+    wrong = [m for m in reading if not exam.answer(m).same_values(exam.right, [case])]
+    return (wrong or reading)[0]
 
 
 def row(exam: Exam, mine: Answer, i: int) -> dict:
-    """One shown case. ok: value and gradient are right; value: the value is."""
-    yours = mine[i].values
-    return {"words": exam.task.cases[i].words, "wanted": exam.right[i].values,
-            "yours": mine[i].error if yours is None else yours,
-            "ok": mine.agrees(exam.right, [i]), "value": mine.same_values(exam.right, [i])}
+    """One case. ok: value and gradient are right; value: the value is. What is not right is shown
+    as (wanted, yours, the first place where they differ)."""
+    found = {"words": exam.task.cases[i].words if i < exam.shown else "drawn at random",
+             "wanted": exam.right[i].values, "yours": mine[i].values, "error": mine[i].error,
+             "value": mine.same_values(exam.right, [i]), "ok": mine.agrees(exam.right, [i]),
+             "changed": mine[i].changed}
+    slopes = (exam.right.gradient(i), mine.gradient(i)) if found["value"] else (None, None)
+    wanted, yours = slopes if found["value"] else (found["wanted"], found["yours"])
+    if not found["ok"]:
+        found["call"] = call(exam.task.signature.split("(")[0], exam.args[i])
+        if wanted is not None and yours is not None:
+            found["differs"] = wanted, yours, first_difference(wanted, yours)
+    return found

@@ -6,17 +6,19 @@
     my/name.txt         the student's name: it draws bugs, cards and hidden cases, nothing else
     my/log.jsonl        one line for every try, hint, seal, reveal, solution
 
-What a student has written is never overwritten.
+What a student has written is never overwritten. A task that is new is put at the end of its file.
 """
 import importlib
 import json
 import os
+import re
 import time
 from pathlib import Path
 
 from nanouft.shell.config import UserError, nearest
 from nanouft.shell.files import checksum
 
+AFTERNOON = ("00b", "03a", "05a", "06a", "07a", "17a")          # the tasks of one afternoon
 ROOT = Path(__file__).resolve().parents[2]
 TASKS = Path(__file__).with_name("tasks")
 
@@ -42,9 +44,15 @@ def all_tasks() -> list:
 def find(id: str):
     here = {task.id: task for task in tasks_of(id[:2])} if id[:2] in lessons() else {}
     if id not in here:
-        close = nearest(id, here)
+        close = nearest(id.zfill(3), here or [task.id for task in all_tasks()])
         raise UserError(f"there is no task {id!r}{close}; python -m lessons.grade lists all")
     return here[id]
+
+
+def ids_of(words: list[str]) -> list[str]:
+    """07a stays 07a; 07 stands for all tasks of lesson 07."""
+    return [id for word in words for id in
+            ([task.id for task in tasks_of(word)] if word in lessons() else [word])]
 
 
 def lesson_files() -> dict[str, Path]:
@@ -88,15 +96,20 @@ class My:
         return self.path / ("plans" if task.kind == "design" else "cards") / f"{task.id}.toml"
 
     def begin(self, tasks: list) -> list[Path]:
-        """Starters for these tasks, where there is no file yet. -> the new files."""
-        new = {}
+        """Starters for these tasks: a new file, or what a file lacks, at its end. -> new files."""
+        new, more = {}, {}
         for task in tasks:
             file = self.file(task)
             if not file.exists():
                 new.setdefault(file, []).append(task)
+            elif is_function(task) and not names(file, task):
+                more.setdefault(file, []).append(task)
         for file, some in new.items():
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(starter(some, self.name), encoding="utf-8")
+        for file, some in more.items():
+            with open(file, "a", encoding="utf-8") as f:
+                f.write("".join(map(function_starter, some)))
         return list(new)
 
     def log(self, task: str, event: str, **more) -> None:
@@ -115,8 +128,21 @@ class My:
 
     def hash(self, task) -> str:
         """Twelve letters that tell two versions of an answer apart."""
-        file = self.file(task)
-        return checksum(file)[:12] if file.exists() else ""
+        return short_hash(self.file(task))
+
+
+def short_hash(file: Path) -> str:
+    return checksum(file)[:12] if file.exists() else ""
+
+
+def is_function(task) -> bool:
+    return hasattr(task, "signature") and not hasattr(task, "program")
+
+
+def names(file: Path, task) -> bool:
+    """Does a student's file name the function of this task, in whatever way?"""
+    text = file.read_text(encoding="utf-8", errors="replace")
+    return re.search(rf"\b{task.signature.split('(')[0]}\b", text) is not None
 
 
 def read_entry(line: str) -> dict | None:
@@ -132,7 +158,7 @@ def read_entry(line: str) -> dict | None:
 
 def starter(tasks: list, name: str) -> str:
     """What a student starts from: functions without bodies, or one program, or one card."""
-    if not hasattr(tasks[0], "signature") or hasattr(tasks[0], "program"):
+    if not is_function(tasks[0]):
         return tasks[0].starter(name)
     lesson = lesson_file(tasks[0].id)
     command = f"python -m lessons.grade {tasks[0].id}"

@@ -196,7 +196,7 @@ def written(my: My, task) -> str:
         text = my.file(task).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
-    if not hasattr(task, "signature") or hasattr(task, "program"):
+    if not folder.is_function(task):
         return text
     name = task.signature.split("(")[0]
     try:

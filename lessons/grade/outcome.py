@@ -34,18 +34,18 @@ def leaves(x):
 
 
 def numbers(x) -> list:
-    """A flat list of floats (and texts): 1, [1], [[1.0]] and True are the same."""
+    """A flat list of floats (texts, truth values): 1, [1] and [[1.0]] are the same."""
     out = []
     for leaf in leaves(x):
         if isinstance(leaf, torch.Tensor):
             out += leaf.detach().double().tolist()
         else:
-            out.append(leaf if leaf is None or isinstance(leaf, str) else float(leaf))
+            out.append(leaf if leaf is None or isinstance(leaf, (str, bool)) else float(leaf))
     return out
 
 
 def close(a, b) -> bool:
-    if not isinstance(a, float) or not isinstance(b, float):
+    if not isinstance(a, (int, float)) or not isinstance(b, (int, float)):
         return a == b
     if math.isnan(a) or math.isnan(b):
         return math.isnan(a) and math.isnan(b)
@@ -54,8 +54,16 @@ def close(a, b) -> bool:
     return abs(a - b) <= ABSOLUTE + RELATIVE * min(abs(a), abs(b))
 
 
-def same(a: list, b: list) -> bool:
+def same(a: list | None, b: list | None) -> bool:
+    if a is None or b is None:
+        return a is b
     return len(a) == len(b) and all(map(close, a, b))
+
+
+def first_difference(a: list, b: list) -> int:
+    """The first place where two lists differ; where one ends, if they agree so far."""
+    ends = min(len(a), len(b))
+    return next((i for i in range(ends) if not close(a[i], b[i])), ends)
 
 
 # ---- outcomes ------------------------------------------------------------------------------------
@@ -64,6 +72,7 @@ def same(a: list, b: list) -> bool:
 class Outcome:
     """What a function does with one case."""
     values: list | None = None              # None: it raised `error`
+    shape: tuple = ()
     changed: bool = False                   # did it change its arguments in place?
     error: str = ""
 
@@ -85,16 +94,17 @@ def fresh(x, live: bool = False):
     return x
 
 
-def outcome(function, args: tuple) -> Outcome:
+def outcome(function, args: tuple, as_set: bool = False) -> Outcome:
     """The values, on plain tensors, which numpy can read, too."""
     mine = fresh(args)
     try:
-        values = numbers(function(*mine))
+        y = function(*mine)
+        values = numbers(set(y) if as_set else y)
     except (Exception, SystemExit) as e:
         code = getattr(function, "__code__", None)
         return Outcome(error=told(e, code.co_filename if code else ""))
-    changed = not same(numbers([readable(x) for x in mine]), numbers([readable(x) for x in args]))
-    return Outcome(values, changed)
+    shape = tuple(getattr(y, "shape", (len(values),)))
+    return Outcome(values, shape, changed=not unchanged(mine, args))
 
 
 def told(e: BaseException, file: str) -> str:
@@ -105,29 +115,31 @@ def told(e: BaseException, file: str) -> str:
     return f"{type(e).__name__}: {' '.join(str(e).split())[:160]}{where}"
 
 
-def readable(x):
-    """An argument as something that `numbers` can read; a function is only named."""
-    known = x is None or isinstance(x, (str, int, float, list, tuple, dict, set, torch.Tensor))
-    return x if known else type(x).__name__
+def unchanged(x, before) -> bool:
+    """Is an argument still what it was?"""
+    if type(x) is not type(before):
+        return False
+    if isinstance(x, torch.Tensor):
+        return torch.equal(x, before)
+    if isinstance(x, (list, tuple)):
+        return len(x) == len(before) and all(map(unchanged, x, before))
+    return x == before
 
 
 def gradients(function, args: tuple, places: tuple[int, ...]) -> list | None:
     """The gradient of (y * (1, 2, 3, ...)).sum() by the arguments at these places: a plain sum
-    hides much. None: plain numbers came back, which have none."""
+    hides much. Plain numbers are constants: it is 0. None: the function stops on live tensors."""
     live = tuple(fresh(x, i in places) for i, x in enumerate(args))
+    total, count = torch.zeros((), dtype=torch.float64), 0
     try:
-        parts = list(leaves(function(*live)))
-        if not any(isinstance(part, torch.Tensor) for part in parts):
-            return None
-        total, count = torch.zeros((), dtype=torch.float64), 0
-        for part in parts:
+        for part in leaves(function(*live)):
             size = part.numel() if isinstance(part, torch.Tensor) else 1
             if isinstance(part, torch.Tensor) and part.requires_grad:
                 total = total + (part.double() * torch.arange(count + 1, count + size + 1)).sum()
             count += size
         if total.requires_grad:
             total.backward()
-    except (Exception, SystemExit):         # numpy cannot read a tensor with a graph
+    except (Exception, SystemExit):         # as numpy does
         return None
     out = []
     for i in places:

@@ -52,3 +52,5 @@ class Task:
     gradients: tuple[int, ...] = ()     # arguments whose gradient is compared, too
     laws: tuple[Law, ...] = ()
     hints: tuple[str, ...] = field(default=())      # a question, where to look, an example
+    as_set: bool = False                # what is returned may be in any order
+    by_hand: Callable | None = None     # shown as the solution, where `right` calls the project

@@ -1,31 +1,36 @@
 """What the grader prints: first what is right, then the smallest case that is not, the mistake by
 its name, and one question.
 """
+import itertools
 import math
 import os
 import sys
 
+from lessons.grade import folder
 from nanouft.shell.text import visible
 
 SHOWN = 8                                   # numbers of one answer
 COLOURS = {"right": 32, "amber": 33, "wrong": 35, "unknown": 36, "dim": 2, "bold": 1}
 MARK = {"right": "ok", "amber": "~", "wrong": ".", "unknown": ".", "not begun": "."}
-NOTES = {       # what is said when no mistake has a name
+NOTES = {       # what is said beside a mistake, or where none has a name
     "arguments": "The task calls {signature}. Your function takes other arguments.",
     "returns nothing": "Your function returns nothing. Is there a line with `return`?",
-    "changes its arguments": "The values are right. But your function changes its arguments in "
-                             "place: who else may still need them?",
-    "gradient": "The values are right. The gradients are not those of this loss: what is a "
-                "constant, what is not?",
-    "plain numbers": "(I cannot see a gradient in plain numbers. Return a tensor if you want that "
-                     "half judged, too.)",
-    "time": "It took longer than 5 seconds. Is there a loop that does not end?",
+    "changes its arguments": "Your function changes its arguments in place: who else may still "
+                             "need them?",
+    "gradient": "The gradient is not that of this loss: what is a constant, what is not?",
+    "no gradient": "No gradient flows out of it: numbers, .item() and numpy are constants. "
+                   "Such a loss trains nothing.",
+    "stops with gradients": "It stops if its arguments carry gradients, as they do in training. "
+                            "numpy does that.",
+    "time": "It took too long. Is there a loop that does not end?",
     "ended": "Your program ended before it returned anything.",
-    "no function": "Your file has no function {error}. Rename the file, and you get a new starter.",
+    "not reached": "It was not judged: the tasks before it in this file took too long.",
+    "no function": "Your file has no function {error}. Write one: def {signature}:",
     "file": "Your file cannot be read: {error}",
     "planted": "The planted bug is still there, or one like it.",
-    "log": "The program is right now. The answer LOG is not, or it is empty: what would the log "
+    "log": "The program is right now. But LOG = {error} is not what happened: what would the log "
            "have shown?",
+    "no log": "The program is right now. LOG is empty: what would the log have shown?",
 }
 
 
@@ -39,20 +44,35 @@ def paint(text: str, colour: str) -> str:
 
 
 def number(x) -> str:
-    if isinstance(x, str) or x is None:
+    if isinstance(x, (str, bool)) or x is None:
         return str(x)
-    if math.isfinite(x) and x == int(x) and abs(x) < 1e6:
-        return str(int(x))
+    if math.isfinite(x) and abs(x - round(x)) < 1e-9 and abs(x) < 1e6:
+        return str(round(x))
     names = {math.inf: "infinite", -math.inf: "-infinite"}
     return f"{x:.4g}" if math.isfinite(x) else names.get(x, "NaN")
 
 
-def numbers(values) -> str:
-    """An answer in short: its first numbers, or the exception that it raised."""
-    if isinstance(values, str):
-        return values
+def numbers(values: list) -> str:
+    """An answer in short: its first numbers."""
     words = [number(x) for x in values[:SHOWN]]
-    return " ".join(words) + (" ..." if len(values) > SHOWN else "")
+    return " ".join(words) + (" ..." if len(values) > SHOWN else "") or "(nothing)"
+
+
+def compared(wanted: list, yours: list, differs: int, what: str) -> list[str]:
+    """Two answers, one under the other, and a mark under the first place where they differ."""
+    first = max(0, differs - SHOWN + 3)             # so that the place is on the page
+    pairs = list(itertools.zip_longest(map(number, wanted), map(number, yours), fillvalue="-"))
+    columns = [[*pair, "^" if i == differs and len(pairs) > 1 else ""]
+               for i, pair in enumerate(pairs)][first:first + SHOWN]
+    widths = [max(map(len, column)) for column in columns]
+    lines = []
+    for head, row in zip((f"{what}wanted", f"{what}yours ", " " * len(what + "wanted")),
+                         zip(*columns)):
+        dots = "... " if first else ""
+        dots = dots if head.strip() else " " * len(dots)
+        cells = " ".join(f"{cell:{width}}" for cell, width in zip(row, widths))
+        lines.append(f"      {head} {dots}{cells}".rstrip())
+    return [line for line in lines if line]
 
 
 # ---- one task ------------------------------------------------------------------------------------
@@ -78,36 +98,51 @@ def report(task: dict, found: dict) -> list[str]:
 def table(cases: list[dict]) -> list[str]:
     """The cases that are right, and the smallest one that is not."""
     width = max((len(case["words"]) for case in cases), default=0)
-    lines, failed = [], False
+    bad = [case for case in cases if not case["value"]] or [c for c in cases if not c["ok"]]
+    lines = []
     for case in cases:
         if case["value"]:
-            gradient = "" if case["ok"] else "  (the value; not the gradient)"
-            wanted, mark = numbers(case["wanted"]), paint("ok", "right")
-            lines.append(f"  {case['words']:{width}}  {wanted}  {mark}{gradient}")
-        elif not failed:
-            failed = True
+            lines.append(f"  {case['words']:{width}}  {numbers(case['wanted'])}  "
+                         f"{paint('ok', 'right')}{but(case)}")
+        elif case is bad[0]:
             shown = "<-- the smallest case where it shows"
-            lines += [f"  {case['words']:{width}}  {paint(shown, 'wrong')}",
-                      f"      wanted {numbers(case['wanted'])}",
-                      f"      yours  {numbers(case['yours'])}"]
+            lines.append(f"  {case['words']:{width}}  {paint(shown, 'wrong')}")
+        if case in bad[:1]:
+            lines += failing(case)
     return lines
+
+
+def failing(case: dict) -> list[str]:
+    """The call, what is wanted, and what came back."""
+    lines = [f"      {line}" for line in case["call"].splitlines()]
+    if "differs" in case:
+        return lines + compared(*case["differs"], "gradient " if case["value"] else "")
+    return lines + [f"      wanted {numbers(case['wanted'])}"] * (not case["value"])
+
+
+def but(case: dict) -> str:
+    if case["changed"]:
+        return "  (but your function changes its input)"
+    return "" if case["ok"] else "  (the value; not the gradient)"
 
 
 def sentence(task: dict, found: dict) -> list[str]:
     """The mistake by its name, and one question."""
-    note = found.get("note", "")
-    lines = []
-    if found["mistake"] and found["state"] == "amber":
-        lines.append("  The values are right." if found.get("cases") else "  Nearly.")
+    note, lines = found.get("note", ""), []
+    if found["state"] == "amber" and found.get("cases") and note not in ("log", "no log"):
+        lines.append("  The values are right.")
     if found["mistake"]:
         readings = [" AND ".join(names) for names in found.get("readings", [[found["mistake"]]])]
-        lines.append("  This is what happens if " + paint(", or: ".join(readings), "wrong") + ".")
-    elif note in NOTES:
+        by = "By its values, this" if found.get("by") == "values" else "This"
+        lines.append(f"  {by} is what happens if " + paint(", or: ".join(readings), "wrong") + ".")
+    if note in NOTES:
         about = {"error": found.get("error", ""), "signature": task["signature"]}
         lines.append("  " + NOTES[note].format(**about))
+    elif note.startswith("shape"):
+        lines.append(f"  Your result has the {note}.")
     elif note:
         lines.append(f"  It stops with {note}.")
-    elif found["state"] == "unknown":
+    elif found["state"] == "unknown" and not found.get("lines"):
         lines.append("  I do not know this result." + hidden(found))
     if found.get("law"):
         lines.append(f"  A law to test by hand: {found['law']}. Here it does not hold.")
@@ -122,11 +157,8 @@ def sentence(task: dict, found: dict) -> list[str]:
 
 def hidden(found: dict) -> str:
     """All shown cases are right, but not the hidden ones."""
-    cases = found.get("cases", [])
-    if cases and all(case["value"] for case in cases):
-        return " The shown cases are right, some that are drawn at random are not. " \
-               "What do the shown ones not test?"
-    return ""
+    random = [case for case in found.get("cases", []) if case["words"] == "drawn at random"]
+    return " The shown cases are right, this one is not. What do they not test?" if random else ""
 
 
 # ---- all tasks -----------------------------------------------------------------------------------
@@ -136,18 +168,22 @@ def progress(tasks: list, states: dict[str, str], where: str) -> list[str]:
     core = [task for task in tasks if task.core]
     done = [task for task in core if states[task.id] == "right"]
     bar = "#" * round(28 * len(done) / max(1, len(core)))
-    following = next((task for task in core if states[task.id] != "right"), None)
+    some = {task.id: task for task in tasks}
+    path = [some[id] for id in folder.AFTERNOON if id in some]
+    left = [task for task in [*path, *core] if states[task.id] != "right"]
     after = "all done"
-    if following:
-        after = f"next: {following.id} (level {following.level}, about {following.minutes} min)"
+    if left:
+        after = f"next: {left[0].id} (level {left[0].level}, about {left[0].minutes} min)"
     lines = [f"nanouft exercises   {where}   {len(done)} of {len(core)} core tasks done",
-             f"{bar:-<28}   {after}", ""]
+             f"{bar:-<28}   {after}", "",
+             "  one afternoon:  " + "  ".join(entry(task, states[task.id]) for task in path), ""]
     for lesson in sorted({task.id[:2] for task in tasks}):
-        some = [task for task in tasks if task.id.startswith(lesson)]
-        lines.append(f"  {lesson}  " + "  ".join(entry(task, states[task.id]) for task in some))
+        entries = [entry(task, states[task.id]) for task in tasks if task.id.startswith(lesson)]
+        lines.append(f"  {lesson}  " + "  ".join(entries))
     return [*lines, "",
             "  ok done   ~ nearly   . open   * core;   D debug  P predict  L ledger  X design",
-            "  python -m lessons.grade 07a judges one task. --help shows the rest."]
+            "  python -m lessons.grade 07a judges one task, 07 all of lesson 07. --help shows the "
+            "rest."]
 
 
 def entry(task, state: str) -> str:

@@ -128,13 +128,14 @@ def in_lesson(task, my: My) -> None:
         raise UserError(f"first let {task.id} be right: python -m lessons.grade {task.id}")
     place = my.path.resolve() / "out"
     place.mkdir(exist_ok=True)
+    print(f"The lesson runs with your function, about a minute. Pictures: {place}", flush=True)
     order = [sys.executable, "-m", "lessons.grade.used", task.id, str(my.file(task).resolve())]
     code = subprocess.run(order, cwd=place, env=folder.environment()).returncode
     name = task.signature.split("(")[0]
     if code:
         raise UserError(f"the lesson stopped; with the project's own {name} it does not")
     my.log(task.id, "in-lesson")
-    print(f"\nYour {name} trained these models. Pictures: {place}")
+    print(f"\nYour {name} trained these models.")
 
 
 def main(id: str, file: str) -> None:

@@ -3,17 +3,21 @@
     verdicts = grade(["07a", "07b"], My("my"), seed="0")
     # {"07a": {"state": ..., "mistake": ..., ...}, ...}
 
-The child prints one line of JSON when a task is about to begin, and one when it is judged. Time is
-counted between the two, so the import of torch does not count.
+The order goes to the child through its stdin, so that no argument of a program holds the seed. The
+child prints two lines of JSON for each task: one when it is about to begin, one when it is judged.
+Time is counted between the two, so the import of torch does not count. Each line bears the key of
+the order: what a student's program prints has none, and is not read.
 """
 import contextlib
 import json
 import os
 import queue
+import secrets
 import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Callable
 
 from lessons.grade import folder
 from lessons.grade.folder import My
@@ -21,6 +25,7 @@ from nanouft.shell.config import UserError
 
 SECONDS = 5                                 # for one task
 START = 120                                 # for the import of torch on a slow machine
+LOST = ("time", "ended")                    # notes on a task that the child did not survive
 PRINTED = 600                               # letters of what a student prints
 
 
@@ -36,38 +41,43 @@ def grade(ids: list[str], my: My, seed: str = "0", seconds: float = SECONDS) -> 
 
 def ask(ids: list[str], my: My, seed: str, seconds: float) -> dict[str, dict]:
     """The verdicts of one child: on all tasks, or up to the first one that it does not survive."""
-    order = json.dumps({"ids": ids, "my": str(my.path.resolve()), "seed": str(seed)})
+    key = secrets.token_hex()
+    order = {"ids": ids, "my": str(my.path.resolve()), "seed": str(seed), "key": key}
     env = folder.environment(OMP_NUM_THREADS="1")
     found: dict[str, dict] = {}
-    running: dict = {}                      # {"id", "task", "hash"} of the task being judged
     with tempfile.TemporaryFile() as errors:
-        command = [sys.executable, "-m", "lessons.grade.worker", order]
-        child = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL,
-                                 stdout=subprocess.PIPE, stderr=errors)
+        child = subprocess.Popen([sys.executable, "-m", "lessons.grade.worker"], env=env,
+                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
         lines: queue.Queue = queue.Queue()
-        threading.Thread(target=listen, args=(child.stdout, lines), daemon=True).start()
+        threading.Thread(target=listen, args=(child.stdout, key, lines), daemon=True).start()
         try:
-            while len(found) < len(ids):
-                line = lines.get(timeout=seconds if running else START)
-                if line is None and not running:
+            with child.stdin:
+                child.stdin.write(json.dumps(order).encode())
+            for id in ids:
+                begun = receive(lines, START)               # {"task", "hash"}, or "error"
+                if begun.get("note") == "time":
+                    raise UserError(f"Python and torch did not start within {START} s")
+                if begun.get("note") == "ended":
                     errors.seek(0)
                     raise RuntimeError(errors.read().decode("utf-8", "replace")[-3000:])
-                if line is None:
-                    found[running["id"]] = running | failed("ended")
+                if "error" in begun:
+                    raise UserError(begun["error"])
+                judged = receive(lines, seconds)
+                found[id] = begun | judged
+                if judged["note"] in LOST:
                     break
-                if "error" in line and "state" not in line:
-                    raise UserError(line["error"])
-                if "state" in line:
-                    found[running["id"]] = running | line
-                running = line if "id" in line else {}
-        except queue.Empty:
-            if not running:
-                raise UserError(f"Python and torch did not start within {START} s") from None
-            found[running["id"]] = running | failed("time")
         finally:
             child.kill()
             child.wait()
     return found
+
+
+def receive(lines: queue.Queue, seconds: float) -> dict:
+    """The next line of the child, or what is the matter."""
+    try:
+        return lines.get(timeout=seconds)
+    except queue.Empty:
+        return failed("time")
 
 
 def failed(note: str, **more: str) -> dict:
@@ -75,37 +85,40 @@ def failed(note: str, **more: str) -> dict:
     return {"state": "unknown", "mistake": None, "note": note, **more}
 
 
-def listen(pipe, lines: queue.Queue) -> None:
-    """Every line of the child; None at its end."""
+def listen(pipe, key: str, lines: queue.Queue) -> None:
+    """Every line of the child that has the key; at its end, that it ended."""
     with pipe:
-        for line in pipe:
-            lines.put(json.loads(line))
-    lines.put(None)
+        for text in pipe:
+            with contextlib.suppress(ValueError, RecursionError):
+                line = json.loads(text)
+                if isinstance(line, dict) and line.pop("key", "") == key:
+                    lines.put(line)
+    lines.put(failed("ended"))
 
 
 # ---- the child -----------------------------------------------------------------------------------
 
 def main() -> None:
-    order = json.loads(sys.argv[1])
+    order = json.loads(sys.stdin.read())                        # a later input() finds its end
     results = os.fdopen(os.dup(1), "w", encoding="utf-8")       # no student's print reaches it
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     my, modules = My(order["my"]), {}
 
     def say(**line) -> None:
-        print(json.dumps(line), file=results, flush=True)
+        print(json.dumps(line | {"key": order["key"]}), file=results, flush=True)
 
-    for id in order["ids"]:
-        try:
-            task = folder.find(id)
-            my.begin(folder.tasks_of(id[:2]))
-        except UserError as e:
-            return say(error=str(e))
-        prepare(task)
-        say(id=id, task=about(task, my), hash=my.hash(task))
+    try:
+        tasks = [folder.find(id) for id in order["ids"]]
+    except UserError as e:
+        return say(error=str(e))
+    judges = [judge_of(task) for task in tasks]     # before any line of a student's runs
+    for task, judge in zip(tasks, judges):
+        my.begin(folder.tasks_of(task.id[:2]))
+        say(task=about(task, my), hash=my.hash(task))
         printed = Head()
         with contextlib.redirect_stdout(printed):
-            found = judge_file(task, my, order["seed"], modules)
-        say(printed=printed.text, **found)
+            found = judge_file(task, judge, my, order["seed"], modules)
+        say(**{"note": "", "printed": printed.text} | found)
 
 
 def about(task, my: My) -> dict:
@@ -117,14 +130,17 @@ def about(task, my: My) -> dict:
             "where": f'lessons/{lesson}, "{task.heading}"'}
 
 
-def prepare(task) -> None:
-    """What takes long to import is imported before the clock starts."""
-    if hasattr(task, "signature"):
-        import torch
-        torch.set_num_threads(1)
-        import lessons.grade.engine                             # noqa: F401
+def judge_of(task) -> Callable[..., dict]:
+    """What judges this task. It takes long to import, so this is done before the clock starts."""
+    if not hasattr(task, "signature"):
+        from lessons.grade.cards import judge_card
+        return judge_card
+    import torch
+    from lessons.grade.engine import judge
+    torch.set_num_threads(1)
     if hasattr(task, "program"):
-        task.right(*task.cases[0].args)         # the first optimizer of torch imports much
+        task.right(*task.cases[0].args)             # the first optimizer of torch imports much
+    return judge
 
 
 class Head:
@@ -139,13 +155,11 @@ class Head:
         pass
 
 
-def judge_file(task, my: My, seed: str, modules: dict) -> dict:
+def judge_file(task, judge: Callable[..., dict], my: My, seed: str, modules: dict) -> dict:
     """The verdict on what stands in the student's file."""
     file = my.file(task)
     if not hasattr(task, "signature"):
-        from lessons.grade.cards import judge_card
-        return judge_card(task, file, my)
-    from lessons.grade.engine import judge
+        return judge(task, file, my)
     if file not in modules:
         modules[file] = load(file)
     space = modules[file]
