@@ -43,11 +43,3 @@ def b(browser, file):
     browser.errors.clear()
     yield browser
     assert not browser.errors, browser.errors
-
-
-def pytest_collection_modifyitems(items):
-    """With `pytest -n 2`, the tests of a file stay in one process and share what they made; only the runs of lessons,
-    which are long and share nothing, are dealt out one by one."""
-    for item in items:
-        alone = item.name.startswith(("test_runs[", "test_long_ones"))
-        item.add_marker(pytest.mark.xdist_group(item.nodeid if alone else item.fspath.basename))

@@ -173,8 +173,10 @@ def run(file: Path, folder: Path) -> str:
 
 
 def run_here(source: str, file: Path, folder: Path, asserts: bool = True) -> str:
-    """The same in this process and its one thread: importing torch anew takes 5 s."""
-    out, before = io.TextIOWrapper(io.BytesIO(), "cp1252", write_through=True), Path.cwd()
+    """The same in this process and its one thread: importing torch anew takes 5 s. Without asserts, a model with random
+    weights may say what this console cannot print."""
+    errors, before = "strict" if asserts else "replace", Path.cwd()
+    out = io.TextIOWrapper(io.BytesIO(), "cp1252", errors, write_through=True)
     sys.modules["lesson"] = module = types.ModuleType("lesson")             # dataclasses look their module up
     os.chdir(folder)
     try:
