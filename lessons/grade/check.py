@@ -12,7 +12,7 @@ from random import Random
 import torch
 
 from lessons.grade import styles
-from lessons.grade.engine import RANDOM, Exam, diagnosis
+from lessons.grade.engine import RANDOM, Answer, Exam, diagnosis
 from lessons.grade.folder import all_tasks, lesson_file
 from lessons.grade.task import Task
 from nanouft.shell.settings import tomllib
@@ -47,6 +47,8 @@ def check(task: Task) -> list[str]:
     if bad := words(task) + styles.check(task) + model(exam):
         return bad[:8]
     shown, hidden = range(exam.shown), range(exam.shown, exam.shown + RANDOM)
+    if task.by_hand and not Answer(task.by_hand, exam).agrees(exam.right):
+        return ["by_hand, the solution that is shown, is not right"]
     bad = told_apart(exam, shown, "the shown cases") + told_apart(exam, hidden, "random cases")
     for mistake in task.mistakes:
         found = diagnosis(exam, exam.answer(mistake))

@@ -249,6 +249,70 @@ def test_a_message_is_short_and_names_no_file_that_is_not_there(id):
             assert (ROOT / path).exists(), path
 
 
+# ---- what real students wrote: it passed, or it had no name ---------------------------------------------------------
+
+def gaps(pi_w, ref_w, pi_l, ref_l):
+    return pi_w - ref_w.detach(), pi_l - ref_l.detach()
+
+
+WROTE = {
+    ("05a", "mask and guesses are turned round, and place 0 gets what fell off the end"):
+        lambda inputs, mask, argmax: torch.where(mask.roll(1, 1).bool(), argmax.roll(1, 1), inputs),
+    ("05a", "only the first row comes back"):
+        lambda inputs, mask, argmax: TASKS["05a"].right(inputs, mask, argmax)[0],
+    ("05a", "the mask of the first row is used for all rows"):
+        lambda inputs, mask, argmax: TASKS["05a"].right(inputs, mask[:1].expand(mask.shape), argmax),
+    ("03c", "the loss is cut off from the gradient"):
+        lambda pieces: torch.tensor([s.item() for s, _ in pieces]).sum() / sum(n for _, n in pieces),
+    ("07a", "the two answers are subtracted token by token, before they are added up"):
+        lambda *args: -torch.nn.functional.logsigmoid(args[-1] * (gaps(*args[:4])[0] - gaps(*args[:4])[1]).sum(-1)),
+    ("07a", "the minus before the logarithm is missing"): lambda *args: -TASKS["07a"].right(*args),
+    ("07b", "beta stands inside the sigmoid, where it is already, and not before it"):
+        lambda h, beta: (torch.sigmoid(-beta * h), -torch.sigmoid(-beta * h)),
+    ("09b", "beta is applied to i a second time"): lambda i, grade, beta: TASKS["09b"].by_hand(i * beta, grade, beta),
+    ("02a", "2 is taken to the power of a loss in nats"):
+        lambda documents: (TASKS["02a"].right(documents)[0], 2 ** TASKS["02a"].right(documents)[0]),
+    ("00b", "the checks are counted, not their fifths"): lambda answer: 5 * TASKS["00b"].right(answer),
+    ("02c", "names are searched among the letters"):
+        lambda train, test, creatures: [c for c in creatures if c in str(train) and c in str(test)],
+    ("03b", "the token mean divides by all places, also by those that do not pay"):
+        lambda logp, mask, reduction: -logp.masked_fill(mask == 0, 0).sum() / mask.numel()
+        if reduction == "token" else TASKS["03b"].right(logp, mask, reduction),
+    ("13a", "the number 9 stands for <|end|>, whatever `end` is"):
+        lambda r, ids, end: TASKS["13a"].right(r, ids, 9),
+}
+
+
+@pytest.mark.parametrize("id, mistake", WROTE)
+def test_a_mistake_that_passed_or_had_no_name(id, mistake):
+    found = judge(TASKS[id], WROTE[id, mistake])
+    assert found["state"] in ("wrong", "amber") and found["mistake"] == mistake and not found.get("by")
+
+
+def test_no_list_of_two_words_is_a_score(monkeypatch):
+    import lessons.grade.tasks.t00_whole_game as task
+
+    class AllBut(tuple):
+        def __contains__(self, word):
+            return word not in ("figs", "pearls")
+    monkeypatch.setattr(task, "FRUITS", AllBut(task.FRUITS))
+    found = judge(TASKS["00b"], task.by_hand)
+    assert found["state"] == "unknown" and found["cases"][-1]["words"] == "drawn at random"
+
+
+def test_what_is_right_in_another_way():
+    """A list for a set; math and torch for a number."""
+    assert judge(TASKS["02c"], lambda *args: sorted(TASKS["02c"].right(*args), reverse=True))["state"] == "right"
+    for exp in math.exp, torch.exp, np.exp:
+        assert judge(TASKS["07b"], lambda h, beta: (beta / (1 + exp(h)), -beta / (1 + exp(h))))["state"] == "right"
+
+
+@pytest.mark.parametrize("id", [id for id, task in TASKS.items() if getattr(task, "by_hand", None)])
+def test_a_solution_solves_the_task(id):
+    text = solution.source(TASKS[id].by_hand)
+    assert "OBJECTIVES" not in text and "grad(" not in text and judge(TASKS[id], TASKS[id].by_hand)["state"] == "right"
+
+
 # ---- the other process -----------------------------------------------------------------------------------------------
 
 ANSWERS = {"07_dpo.py": '''
