@@ -19,7 +19,7 @@ import pytest
 import torch
 
 from lessons.grade import __main__ as command
-from lessons.grade import cards, check, folder, solution, ui, used, worker
+from lessons.grade import check, folder, solution, ui, used, worker
 from lessons.grade.call import call
 from lessons.grade.cards import brier
 from lessons.grade.engine import judge
@@ -563,9 +563,44 @@ def test_a_prediction_is_sealed_then_revealed(my, capsys, monkeypatch):
     command.main(["07p"])
     fill(my, "07p", said | {"b": 0})
     command.main(["07p"])
-    states = [(entry["state"], entry["mistake"]) for entry in my.entries("07p", "try")]
-    assert states == [("amber", None), ("right", None), ("wrong", cards.CHANGED.name)]
+    assert "those that were sealed count" in capsys.readouterr().out
+    assert [entry["state"] for entry in my.entries("07p", "try")] == ["amber", "right", "right"]
     assert run(command.main, ["07p", "--reveal"]) == 2
+
+
+def test_nobody_fails_a_prediction(my, capsys):
+    fill(my, "07p", dict.fromkeys("abcd", 0.5))
+    command.main(["07p"])
+    assert "costs 0.25" in capsys.readouterr().out
+    fill(my, "07p", dict.fromkeys("abcd", 0.6))
+    command.main(["07p"])
+    assert "sealed anew; now" in capsys.readouterr().out
+    fill(my, "07p", dict.fromkeys("abc", 0.6) | {"d": 60})
+    command.main(["07p"])
+    said = capsys.readouterr().out
+    assert "from 0 to 1 is needed for d" in said and "I do not know" not in said
+    assert [entry["state"] for entry in my.entries("07p", "try")] == ["amber", "amber", "unknown"]
+
+
+@pytest.mark.parametrize("id, nonsense, said", [
+    ("17c", {"chosen_on": "test", "reported_on": "val"}, "the test split makes the choice"),
+    ("17c", {"chosen_on": "banana"}, "chosen_on should be among"),
+    ("17c", {"threshold": -5}, "threshold should be from"),
+    ("17c", {"checkpoints": 1, "checkpoints_of_control": 1}, "checkpoints should be from 2"),
+    ("13c", {"unknown_names": -10, "known_names": 60}, "unknown_names should be from 0"),
+    ("13c", {"chosen_says_it": 60, "rejected_says_it": 60}, "there are not sixty pairs"),
+    ("10c", {"a_order": "banana"}, "a_order should be among")])
+def test_a_plan_of_nonsense_is_not_right(my, capsys, id, nonsense, said):
+    fill(my, id, TASKS[id].good("Ada") | nonsense)
+    command.main([id])
+    assert said in capsys.readouterr().out and my.entries(id, "try")[-1]["state"] != "right"
+    assert set(TASKS[id].sentences()) <= {"claim", "would_change_my_mind"}
+
+
+def test_a_construction_says_what_it_lacks():
+    test = TASKS["06c"].blanks("Ada")[-1].test
+    assert "the first push is not below +1" in test([2.0, 1.0, 1.0, 0.0]) and test([0.0, 2.0, 0.0, 0.0]) == ""
+    assert "the last push is not below -0.5" in test([1.0, 1.0, 1.0, 1.0])
 
 
 def test_brier():
