@@ -26,8 +26,8 @@ LOOK = 0.3                                  # seconds between two looks at a fil
 def parser() -> Parser:
     flags = Parser(prog="python -m lessons.grade", description=__doc__)
     flags.add_argument("tasks", nargs="*", metavar="TASK",
-                       help="07a, or 07 for all of lesson 07; none: the list; with --json, --check, "
-                            "--class all")
+                       help="07a, or 07 for all of lesson 07; none: the list, or all with "
+                            "--json, --check, --class")
     flags.add_argument("--my", default="my", metavar="DIR",
                        help="the folder with your answers [my]")
     flags.add_argument("--seed", metavar="WORD",

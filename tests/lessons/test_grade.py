@@ -202,6 +202,10 @@ def test_the_check_passes_the_toy_and_finds_what_is_wrong_with_others():
     assert "is the same as" in broken(mistakes=(first, cancel, again))
 
 
+def test_the_check_says_that_the_lesson_must_name_a_new_task():
+    assert "add a line there" in check.in_lesson(replace(DPO, id="07w"))[0]
+
+
 @pytest.mark.parametrize("id", ["04a", "01c", "10c", "04p"])
 def test_a_task_of_each_kind_is_in_order(id):
     task = TASKS[id]
@@ -221,7 +225,7 @@ def test_how_many():
 @pytest.mark.parametrize("id", TASKS)
 def test_starters_and_texts(id, tmp_path):
     task = TASKS[id]
-    assert not check.heading(task) and len(task.hints) == 3
+    assert not check.in_lesson(task) and len(task.hints) == 3
     my = My(tmp_path)
     my.begin([task])
     text = my.file(task).read_text(encoding="utf-8")

@@ -64,7 +64,7 @@ Example: [(2.0, 1), (4.0, 4)] -> 1.2. One token has loss 2, four tokens have los
                 "The mean is per token. How the step was cut must not matter."),
         Mistake("the loss is cut off from the gradient", dict(alive=False),
                 "What does torch.tensor(...), or .item(), do to a gradient?",
-                "A new tensor is a constant. Add up the losses themselves, so that they can train."),
+                "A new tensor is a constant. Add up the losses themselves: they can train."),
         Mistake("only the last piece counts", dict(how="last"),
                 "What happens to the losses of the first piece?",
                 "Each piece overwrote the one before. Its gradient is then lost, too."),

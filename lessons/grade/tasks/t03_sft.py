@@ -63,8 +63,8 @@ MASK = Task(
 A row is a conversation. "user" and "assistant" are headers: they say who speaks from there on,
 up to the next header. What the assistant says pays, in all of its turns: its words and every
 "end", also one between its words. Headers do not pay. What the user says does not pay, even if
-a user types the word "end". The targets are the row without its first token: at each place the model must name
-the next token.
+a user types the word "end". The targets are the row without its first token: at each place the
+model must name the next token.
 Example: the targets of the row above are hi, assistant, yo, end. The mask is [0, 0, 1, 1].""",
     heading="One equation",
     right=response_mask, model=mask_model,

@@ -37,7 +37,8 @@ def dpo_model(pi_w, ref_w, pi_l, ref_l, beta, total="sum", reference=1, sign=1, 
     margin = beta * w - l if where == "chosen" else w - l
     h = sign * margin * (beta if where == "both" else 1)
     each = {"right": -F.logsigmoid(h), "no log": -torch.sigmoid(h), "one minus": torch.sigmoid(-h),
-            "no sigmoid": -h, "no minus": F.logsigmoid(h), "overflows": -torch.log(torch.sigmoid(h))}[last]
+            "no sigmoid": -h, "no minus": F.logsigmoid(h),
+            "overflows": -torch.log(torch.sigmoid(h))}[last]
     each = beta * each if where == "outside" else each
     return each.mean() if pairs == "averaged" else each
 

@@ -125,7 +125,7 @@ def project_push(i, grade, beta):
     """UNA's push on the one token of an answer, by the project's own loss."""
     una = OBJECTIVES["una"]
     one = torch.ones(1, 1)
-    answer = Seqs(one, one, one, one, logp=torch.full((1, 1), float(i) / beta), ref=torch.zeros(1, 1))
+    answer = Seqs(one, one, one, one, logp=one * i / beta, ref=torch.zeros(1, 1))
     batch = Batch.of({"answer": answer}, Columns(score=torch.tensor([grade])))
     return 0.0 + pushes(una, batch, una.hp(beta=beta))["answer"].item()
 
@@ -145,8 +145,8 @@ def una_push(i, grade, beta, sign=1, factor="2 s (1 - s)", with_beta=True, beta_
 
 
 def one_answer(random):
-    i = random.uniform(-3, 3)
-    return torch.tensor(i), random.choice([0.0, 0.25, 0.5, 0.75, 1.0]), random.choice([0.1, 0.3, 2.0])
+    i = torch.tensor(random.uniform(-3, 3))
+    return i, random.choice([0.0, 0.25, 0.5, 0.75, 1.0]), random.choice([0.1, 0.3, 2.0])
 
 
 def up_below_the_grade(push, args):
