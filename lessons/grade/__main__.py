@@ -26,13 +26,14 @@ LOOK = 0.3                                  # seconds between two looks at a fil
 def parser() -> Parser:
     flags = Parser(prog="python -m lessons.grade", description=__doc__)
     flags.add_argument("tasks", nargs="*", metavar="TASK",
-                       help="07a ...; none: the list, with --json and --check all")
+                       help="07a, or 07 for all of lesson 07; none: the list, or all with "
+                            "--json, --check, --class")
     flags.add_argument("--my", default="my", metavar="DIR",
                        help="the folder with your answers [my]")
     flags.add_argument("--seed", metavar="WORD",
                        help="draws the hidden cases [your name]; with --class a file")
     flags.add_argument("--class", dest="klass", metavar="FOLDER",
-                       help="grade all submissions in a folder")
+                       help="grade all submissions in a folder: all tasks, or those named")
     flags.add_argument("--mine", metavar="FOLDER",
                        help="failures that no mistake explains, equal ones together")
     flags.add_argument("--out", metavar="FILE",
@@ -84,9 +85,9 @@ def teach(args) -> int:
     """What a teacher does, and what is handed in."""
     from lessons.grade import klass
     if args.klass:
-        klass.main(args.klass, args.out or "class.csv", args.seed)
+        klass.main(args.klass, args.out or "class.csv", args.seed, args.tasks)
     elif args.mine:
-        klass.mine(args.mine)
+        klass.mine(args.mine, args.tasks)
     else:
         klass.pack(args.my, args.out or "")
     return 0

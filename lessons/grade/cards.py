@@ -50,21 +50,12 @@ class Card:
 
 # ---- predictions ---------------------------------------------------------------------------------
 
-PERCENT = Mistake("a probability stands there in percent", {}, "Is 60 a number from 0 to 1?",
-                  "A probability is a number from 0 to 1.")
-HALVES = Mistake("every probability is 1/2", {}, "Is there no statement that you would bet on?",
-                 "1/2 for all costs 0.25, whatever comes. A prediction is a risk.")
-CHANGED = Mistake("the numbers were changed after the experiment", {},
-                  "Which numbers did you seal?",
-                  "A prediction counts as it was before the experiment.")
-
-
 @dataclass(frozen=True)
 class Predict(Card):
     statements: tuple[str, ...] = ()
     experiment: Callable[[], list[tuple[bool, str]]] = list     # [(is it so?, the number), ...]
     kind: str = "predict"
-    mistakes: tuple[Mistake, ...] = (PERCENT, HALVES, CHANGED)
+    mistakes: tuple[Mistake, ...] = ()      # nobody fails a prediction
 
     def starter(self, name: str) -> str:
         lines = ["# How probable is each statement? From 0 (surely not) to 1 (surely).", ""]
@@ -79,20 +70,21 @@ class Predict(Card):
         numbers = self.numbers(values)
         if all(x == "" for x in numbers):
             return "not begun", None, []
-        if any(type(x) not in (int, float) for x in numbers):
-            return "unknown", None, ["a number from 0 to 1 is needed for each statement"]
-        if any(not 0 <= x <= 1 for x in numbers):
-            return "wrong", PERCENT, []
-        if all(x == 0.5 for x in numbers):
-            return "wrong", HALVES, []
-        return "amber", None, [f"sealed; now: python -m lessons.grade {self.id} --reveal"]
+        bad = [letter for letter, x in zip("abcdef", numbers) if not is_share(x)]
+        if bad:
+            return "unknown", None, [f"a number from 0 to 1 is needed for {', '.join(bad)}"]
+        coin = ["1/2 for all costs 0.25, whatever comes: is there none that you would bet on?"]
+        return "amber", None, coin if all(x == 0.5 for x in numbers) else []
 
     def good(self, name: str) -> dict:
         return dict(zip("abcdef", [0.7] * len(self.statements)))
 
     def wrong(self, name: str) -> dict[str, dict]:
-        return {PERCENT.name: self.good(name) | {"a": 60},
-                HALVES.name: dict.fromkeys(self.good(name), 0.5)}
+        return {}
+
+
+def is_share(x) -> bool:
+    return type(x) in (int, float) and 0 <= x <= 1
 
 
 def seal(numbers: list) -> str:
@@ -134,14 +126,17 @@ def score_lines(task: Predict, entry: dict) -> list[str]:
 def judge_prediction(task: Predict, values: dict, my) -> dict:
     """After the reveal only the sealed numbers count."""
     state, mistake, lines = task.judge(values, my.name)
-    sealed = {"seal": seal(task.numbers(values))} if state == "amber" else {}
-    done = my.entries(task.id, "reveal")
-    if not done or state == "not begun":
-        return told(state, mistake, lines) | sealed
-    score = {"brier": done[0].get("brier")}
-    if sealed.get("seal") != done[0].get("hash"):
-        return told("wrong", CHANGED, []) | score
-    return told("right", None, score_lines(task, done[0])) | score
+    if state != "amber":
+        return told(state, mistake, lines)
+    mine, done = seal(task.numbers(values)), my.entries(task.id, "reveal")
+    if done:
+        changed = "the numbers are others now; those that were sealed count"
+        lines = score_lines(task, done[0]) + [changed] * (mine != done[0].get("hash"))
+        return told("right", None, lines) | {"brier": done[0].get("brier")}
+    seals = {entry.get("hash") for entry in my.entries(task.id, "sealed")}
+    sealed = "sealed anew" if seals - {mine} else "sealed"
+    line = f"{sealed}; now: python -m lessons.grade {task.id} --reveal"
+    return told("amber", None, [*lines, line]) | {"seal": mine}
 
 
 # ---- ledger cards --------------------------------------------------------------------------------
@@ -235,6 +230,7 @@ class Rule:
 @dataclass(frozen=True)
 class Plan(Card):
     template: str = ""                      # TOML with "" for every blank
+    allowed: dict[str, tuple] = field(default_factory=dict)     # texts, or (least, most)
     example: dict = field(default_factory=dict)     # breaks no rule; other plans may be good, too
     rules: tuple[Rule, ...] = ()
     kind: str = "design"
@@ -256,6 +252,8 @@ class Plan(Card):
                 lacks.append(f"{key} is still empty")
             elif not fits(values[key], self.example[key]):
                 lacks.append(f"{key} should be {KINDS[type(self.example[key])]}")
+            elif key in self.allowed and not within(values[key], self.allowed[key]):
+                lacks.append(f"{key} should be {choice(self.allowed[key])}")
         if lacks:
             return "unknown", None, lacks
         broken = [rule.mistake for rule in self.rules if rule.broken(values)]
@@ -263,6 +261,11 @@ class Plan(Card):
         if broken:
             return "wrong", broken[0], [kept]
         return "right", None, [kept, "Sentences are for a person to read: docs/teaching/rubric.md"]
+
+    def sentences(self) -> list[str]:
+        """The blanks that a person reads."""
+        return [key for key, value in self.example.items()
+                if type(value) is str and key not in self.allowed]
 
     def good(self, name: str) -> dict:
         return dict(self.example)
@@ -280,6 +283,19 @@ def fits(value, example) -> bool:
     if type(example) is list:
         return type(value) is list and all(type(x) is str for x in value)
     return type(value) is type(example) or (type(example) is float and type(value) is int)
+
+
+def within(value, allowed: tuple) -> bool:
+    """One of these texts (or some of them), or a number from the least to the most."""
+    if type(allowed[0]) is str:
+        return set(value if type(value) is list else [value]) <= set(allowed)
+    return allowed[0] <= value <= allowed[1]
+
+
+def choice(allowed: tuple) -> str:
+    if type(allowed[0]) is str:
+        return "among " + ", ".join(f'"{word}"' for word in allowed)
+    return f"from {allowed[0]:g} to {allowed[1]:g}"
 
 
 # ---- a card in a file ----------------------------------------------------------------------------

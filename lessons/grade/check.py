@@ -3,7 +3,7 @@
 For every task: right passes in five styles; the model without flags is right; every mistake is
 refused and gets its own name, on the shown cases alone and on random ones alone; two mistakes at
 once are refused, too; and programs with mistakes drawn at random never get a name that is not
-theirs.
+theirs. A lesson names its tasks.
 """
 import time
 from dataclasses import replace
@@ -12,7 +12,7 @@ from random import Random
 import torch
 
 from lessons.grade import styles
-from lessons.grade.engine import RANDOM, Exam, diagnosis
+from lessons.grade.engine import RANDOM, Answer, Exam, diagnosis
 from lessons.grade.folder import all_tasks, lesson_file
 from lessons.grade.task import Task
 from nanouft.shell.settings import tomllib
@@ -28,7 +28,7 @@ def main(ids: list[str]) -> int:
         if not ids or task.id.startswith(tuple(ids)):
             before = time.time()
             found = check(task) if hasattr(task, "signature") else check_card(task)
-            found += heading(task)
+            found += in_lesson(task)
             seconds = time.time() - before
             print(f"{task.id}  {len(task.mistakes):2} mistakes  {seconds:4.1f} s  ",
                   *(found or ["ok"]), sep="\n      " if found else "", flush=True)
@@ -47,6 +47,8 @@ def check(task: Task) -> list[str]:
     if bad := words(task) + styles.check(task) + model(exam):
         return bad[:8]
     shown, hidden = range(exam.shown), range(exam.shown, exam.shown + RANDOM)
+    if task.by_hand and not Answer(task.by_hand, exam).agrees(exam.right):
+        return ["by_hand, the solution that is shown, is not right"]
     bad = told_apart(exam, shown, "the shown cases") + told_apart(exam, hidden, "random cases")
     for mistake in task.mistakes:
         found = diagnosis(exam, exam.answer(mistake))
@@ -84,10 +86,13 @@ def told_apart(exam: Exam, cases: range, where: str) -> list[str]:
     return bad
 
 
-def heading(task) -> list[str]:
-    """A task names a heading of its lesson."""
+def in_lesson(task) -> list[str]:
+    """The lesson has the heading that the task names, and its exercises name the task."""
     text = lesson_file(task.id).read_text(encoding="utf-8")
-    return [] if f" {task.heading}" in text else [f"the lesson has no heading {task.heading!r}"]
+    bad = [] if f" {task.heading}" in text else [f"the lesson has no heading {task.heading!r}"]
+    if f"**{task.id}" not in text:
+        bad.append(f"the lesson's exercises do not name **{task.id}**: add a line there")
+    return bad
 
 
 def words(task: Task) -> list[str]:

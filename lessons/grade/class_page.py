@@ -8,7 +8,9 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 from lessons.grade import results as counted
+from lessons.grade.cards import is_share, seal
 from lessons.grade.results import Klass, Result
+from nanouft.shell.settings import tomllib
 from nanouft.shell.text import fill
 from nanouft.shell.text import html as escape
 
@@ -29,8 +31,10 @@ def page(klass: Klass) -> str:
         "<!--TASKS-->": tasks(klass),
         "<!--STUDENTS-->": students(klass),
         "<!--PREDICTIONS-->": predictions(klass),
+        "<!--PLANS-->": plans(klass),
         "<!--EQUAL-->": equal(klass),
         "<!--UNKNOWN-->": unknown(klass),
+        "<!--STOPPED-->": stopped(klass),
     }
     return fill(TEMPLATE.read_text(encoding="utf-8"), parts)
 
@@ -143,34 +147,46 @@ def students(klass: Klass) -> str:
     for result in klass.results:
         by_name[result.name].append(result)
     rows = []
+    most = sum(counted.points(task, "right") for task in klass.tasks)
     for name in klass.names:
         own = by_name[name]
         total = sum(counted.points(r.task, r.state) for r in own)
         done = sum(r.state == "right" for r in own)
         tries = sum(len(counted.tries(r.log)) for r in own)
         minutes = sum(counted.minutes(r.log) for r in own)
-        squares = "".join(key(r.state, f"{r.task.id}: {r.state}") for r in own)
-        rows.append([escape(name), f"{total:g}", str(done), str(tries), str(minutes),
-                     f'<div class="squares">{squares}</div>'])
-    span = escape(f"{klass.tasks[0].id} to {klass.tasks[-1].id}")
-    return table(["name", "points", "done", "tries", "minutes", span], rows)
+        rows.append(f"""<li><b>{escape(name)}</b> {total:g} of {most:g} points, {done} done
+            <span class="dim">{tries} tries, {minutes} minutes</span>
+            <div class="squares">{squares(own)}</div></li>""")
+    return f'<ul class="students">{"".join(rows)}</ul>'
+
+
+def squares(results: list[Result]) -> str:
+    """The squares of a student: a group for each lesson, under the letters of its tasks."""
+    groups = defaultdict(list)
+    for result in results:
+        groups[result.task.id[:2]].append(result)
+    parts = []
+    for lesson, some in groups.items():
+        letters = "".join(f"<i>{escape(r.task.id[2:])}</i>" for r in some)
+        signs = "".join(key(r.state, f"{r.task.id}: {r.state}") for r in some)
+        parts.append(f"<span><b>{escape(lesson)}</b><span>{letters}<br>{signs}</span></span>")
+    return "".join(parts)
 
 
 # ---- predictions -------------------------------------------------------------------------------
 
 def revealed(klass: Klass) -> list[tuple[float, float]]:
-    """[(probability given, 1 if it came true)] of all statements; the first reveal counts."""
+    """[(probability given, 1 if it came true)] of all statements; the first reveal counts, if its
+    numbers were sealed before."""
     pairs = []
     for result in klass.results:
+        sealed = [e.get("hash") for e in result.log if e["event"] == "sealed"]
         for entry in [e for e in result.log if e["event"] == "reveal"][:1]:
             given, truth = entry.get("said"), entry.get("came")
-            if isinstance(given, list) and isinstance(truth, list):
-                pairs += [(p, t) for p, t in zip(given, truth) if is_share(p) and t in (0, 1)]
+            if isinstance(given, list) and isinstance(truth, list) and all(map(is_share, given)):
+                if seal(given) in sealed:
+                    pairs += [(p, t) for p, t in zip(given, truth) if t in (0, 1)]
     return pairs
-
-
-def is_share(p) -> bool:
-    return isinstance(p, (int, float)) and 0 <= p <= 1
 
 
 def predictions(klass: Klass) -> str:
@@ -195,6 +211,27 @@ def predictions(klass: Klass) -> str:
 def scale(given: float, true: float) -> str:
     return (f'<div class="scale" aria-hidden="true"><i class="given" style="left:{given:.0f}%"></i>'
             f'<i class="true" style="left:{true:.0f}%"></i></div>')
+
+
+# ---- plans -------------------------------------------------------------------------------------
+
+def plans(klass: Klass) -> str:
+    """The sentences that the rubric asks a person to read."""
+    items = []
+    for result in klass.results:
+        if result.task.kind == "design" and result.state != "not begun":
+            for key, text in sentences(result):
+                items.append(f"<li><b>{escape(result.name)}</b> {title(result.task)}, "
+                             f"{escape(key)}: {escape(text[:500])}</li>")
+    return f"<ul>{''.join(items)}</ul>" if items else "<p>None.</p>"
+
+
+def sentences(result: Result) -> list[tuple[str, str]]:
+    try:
+        plan = tomllib.loads(result.code)
+    except (ValueError, RecursionError):
+        return []
+    return [(key, str(plan[key])) for key in result.task.sentences() if plan.get(key)]
 
 
 # ---- what deserves a look ----------------------------------------------------------------------
@@ -223,7 +260,14 @@ def equal(klass: Klass) -> str:
         code = code_of([r for r in results if r.name == names[0]])
         who, where = escape(", ".join(names)), escape(", ".join(ids))
         items.append(f"<li><b>{who}</b> in {where}{code}</li>")
-    return listed(items, len(groups))
+    one = [f"<p>One name in my/, so the same planted bugs: {escape(', '.join(names))}.</p>"
+           for names in counted.equal_names(klass)]
+    return "".join(one) + listed(items, len(groups))
+
+
+def stopped(klass: Klass) -> str:
+    """Answers that could not be judged, with what the grader said."""
+    return in_groups(counted.unknown(klass.results, unexplained=False))
 
 
 def unknown(klass: Klass) -> str:
@@ -231,14 +275,18 @@ def unknown(klass: Klass) -> str:
     groups = counted.unknown(klass.results)
     count = Counter(r.task.id for group in groups for r in group)
     many = [f"{id} ({n})" for id, n in count.most_common() if n >= UNKNOWN]
+    head = f"<p>Tasks with many of them: {escape(', '.join(many))}.</p>" if many else ""
+    return head + in_groups(groups)
+
+
+def in_groups(groups: list[list[Result]]) -> str:
     items = []
     for group in groups[:GROUPS]:
         names = ", ".join(r.name for r in group)
         out = counted.failure(group[0])[:200]
         items.append(f"<li><b>{title(group[0].task)}</b>: {len(group)} x, {escape(names)}"
                      f'<p class="dim">{escape(out)}</p>{code_of(group[:1])}</li>')
-    head = f"<p>Tasks with many of them: {escape(', '.join(many))}.</p>" if many else ""
-    return head + listed(items, len(groups))
+    return listed(items, len(groups))
 
 
 def listed(items: list[str], n: int) -> str:

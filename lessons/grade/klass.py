@@ -1,6 +1,7 @@
 """A class at once: every submission is graded, and a page says what the class believes.
 
-    main("submissions", "class.csv", "secret.txt")          # class.csv and class.html beside it
+    main("submissions", "class.csv", "secret.txt")      # class.csv and class.html beside it
+    main("submissions", "class.csv", tasks=["07", "17c"])
     mine("submissions")                     # failures that no named mistake explains, in groups
     pack("my", "")                          # the student's part: my/ as <name>.zip
 
@@ -13,6 +14,7 @@ import os
 import tempfile
 import time
 import zipfile
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -26,24 +28,24 @@ from nanouft.shell.config import UserError, one_line
 from nanouft.shell.files import write_text
 from nanouft.shell.text import regular, said, visible
 
-COLUMNS = ("name", "task", "kind", "state", "points", "mistake", "tries", "minutes", "hints",
-           "seed", "hash", "same_as")
+COLUMNS = ("name", "task", "kind", "state", "points", "of", "mistake", "note", "tries", "minutes",
+           "hints", "seed", "hash", "same_as")
 AT_ONCE = 2                             # submissions that are graded at a time
 SECONDS = 20                            # for a task
 LINES = 20                              # of code that --mine prints
-TIMEOUTS = 3                            # after so many the rest of a submission is left out
+TIMEOUTS, ALL_TIMEOUTS = 2, 8           # after so many the rest of a file, of all, is left out
 
 
 # ---- the teacher's commands ----------------------------------------------------------------------
 
-def main(submissions: str, out: str, seed_file: str | None = None) -> None:
-    """--class FOLDER --out class.csv [--seed secret.txt]"""
+def main(submissions: str, out: str, seed_file: str | None = None, tasks: list = ()) -> None:
+    """--class FOLDER --out class.csv [--seed secret.txt] [07a ...]"""
     table = Path(out or "class.csv")
     if table.suffix.lower() != ".csv":
         raise UserError(f"--out {said(out)}: the table is a .csv file; the page stands beside it")
-    klass = graded(Path(submissions), secret(seed_file))
+    klass = graded(Path(submissions), secret(seed_file), tasks)
     table.parent.mkdir(parents=True, exist_ok=True)
-    write_csv(table, klass.results)
+    write_csv(table, klass)
     page = table.with_suffix(".html")
     write_text(page, class_page.page(klass))
     begun = sum(result.state != "not begun" for result in klass.results)
@@ -52,9 +54,9 @@ def main(submissions: str, out: str, seed_file: str | None = None) -> None:
     print(f"{table}\n{page}")
 
 
-def mine(submissions: str) -> None:
+def mine(submissions: str, tasks: list = ()) -> None:
     """--mine FOLDER: failures that no mistake explains, equal ones together, many first."""
-    found = attempts(graded(Path(submissions), "").results)
+    found = attempts(graded(Path(submissions), "", tasks).results)
     if not found:
         print("no unknown failures")
     for (id, outcome), who in sorted(found.items(), key=lambda pair: (-len(pair[1]), pair[0])):
@@ -98,10 +100,10 @@ def secret(seed_file: str | None) -> str:
 
 # ---- grading -------------------------------------------------------------------------------------
 
-def graded(submissions: Path, seed: str, tasks: list | None = None) -> Klass:
-    """Every task of every submission in this folder."""
+def graded(submissions: Path, seed: str, words: list = ()) -> Klass:
+    """These tasks, or all, of every submission in this folder."""
     start = time.perf_counter()
-    tasks = tasks or folder.all_tasks()
+    tasks = [folder.find(id) for id in folder.ids_of(words)] or folder.all_tasks()
     entries = handed_in(submissions)
     klass = Klass(tasks, [], {})
     with tempfile.TemporaryDirectory(prefix="nanouft-class-") as scratch:
@@ -136,8 +138,8 @@ def one(entry: Path, name: str, place: Path, tasks: list, seed: str) -> list[Res
         return str(e)
     log = log_of(my)
     texts = {task.id: written(my, task) for task in tasks}
-    there = [task.id for task in tasks if texts[task.id]]
-    verdicts = verdicts_on(there, my, seed or name_in(my))
+    there = [task for task in tasks if texts[task.id]]
+    verdicts = verdicts_on(there, my, seed or name)
     results = []
     for task in tasks:
         found = verdicts.get(task.id, {"state": "not begun", "mistake": None})
@@ -163,21 +165,24 @@ def name_in(my: My) -> str:
         return ""
 
 
-def verdicts_on(ids: list[str], my: My, seed: str) -> dict[str, dict]:
-    """As worker.grade, but a submission full of endless loops is given up at some point."""
+def verdicts_on(tasks: list, my: My, seed: str) -> dict[str, dict]:
+    """As worker.grade, but a file that takes too long again and again is left, and at some point
+    all is. What happens to a submission is its own fault, if the grader is in order."""
     found: dict[str, dict] = {}
-    lost = 0
-    while left := [id for id in ids if id not in found]:
-        if lost == TIMEOUTS:
-            late = {"state": "unknown", "mistake": None, "note": "not reached"}
-            return found | {id: late for id in left}
+    lost: Counter = Counter()                           # tasks that the child did not survive
+    while left := [task for task in tasks if task.id not in found]:
+        file = my.file(left[0])
+        if lost[file] >= TIMEOUTS or lost.total() >= ALL_TIMEOUTS:
+            found[left[0].id] = worker.failed("not reached")
+            continue
         try:
-            some = worker.ask(left, my, seed, SECONDS)
-        except RuntimeError:                            # the child ended between two tasks
-            check_grader(left[0])
-            some = {left[0]: {"state": "unknown", "mistake": None, "note": "ended"}}
+            some = worker.ask([task.id for task in left], my, seed, SECONDS)
+        except (RuntimeError, UserError):
+            check_grader(left[0].id)
+            some = {left[0].id: worker.failed("ended")}
         found |= some
-        lost += 1
+        last = left[len(some) - 1]
+        lost[my.file(last)] += found[last.id].get("note") in worker.LOST
     return found
 
 
@@ -203,26 +208,48 @@ def written(my: My, task) -> str:
         body = ast.parse(text).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return text                                     # the grader says what is the matter
-    for node in body:
-        if isinstance(node, ast.FunctionDef) and node.name == name:
-            return ast.get_source_segment(text, node) or text
-    return text if name in text else ""                 # dpo_loss = ..., or not begun
+    if not any(isinstance(node, ast.FunctionDef) and node.name == name for node in body):
+        return text if name in text else ""             # dpo_loss = ..., or not begun
+    return "\n\n".join(ast.get_source_segment(text, node) or "" for node in used_by(name, body))
+
+
+def used_by(name: str, body: list[ast.stmt]) -> list[ast.stmt]:
+    """The definition of a name in a file, and those of all names that it uses, in their order."""
+    used, new = set(), {name}
+    while new:
+        used |= new
+        here = [node for node in body if defines(node) & used]
+        new = {word.id for node in here for word in ast.walk(node) if isinstance(word, ast.Name)}
+        new -= used
+    return here
+
+
+def defines(node: ast.stmt) -> set[str]:
+    """The names that a line of a file defines; imports are left out."""
+    if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+        return {node.name}
+    targets = node.targets if isinstance(node, ast.Assign) else []
+    return {word.id for target in targets for word in ast.walk(target)
+            if isinstance(word, ast.Name)}
 
 
 # ---- the table -----------------------------------------------------------------------------------
 
-def write_csv(file: Path, results: list[Result]) -> None:
+def write_csv(file: Path, klass: Klass) -> None:
     """UTF-8 with a mark, so that spreadsheets read the names rightly."""
     partial = file.with_name(file.name + ".partial")
     with open(partial, "w", encoding="utf-8-sig", errors="replace", newline="") as f:
-        table = csv.writer(f)
-        table.writerow(COLUMNS)
-        for r in results:
-            worth = f"{points(r.task, r.state):g}"
-            mistake = r.verdict.get("mistake") or ""
-            row = (r.name, r.task.id, r.task.kind, r.state, worth, mistake, len(tries(r.log)),
-                   minutes(r.log), hints(r.log), r.seed, r.hash, " ".join(r.same_as))
-            table.writerow([cell(value) for value in row])
+        table = csv.DictWriter(f, COLUMNS)
+        table.writeheader()
+        for r in klass.results:
+            row = {"name": r.name, "task": r.task.id, "kind": r.task.kind, "state": r.state,
+                   "points": f"{points(r.task, r.state):g}", "of": f"{points(r.task, 'right'):g}",
+                   "mistake": r.verdict.get("mistake") or "", "note": r.note,
+                   "tries": len(tries(r.log)), "minutes": minutes(r.log), "hints": hints(r.log),
+                   "seed": r.seed, "hash": r.hash, "same_as": " ".join(r.same_as)}
+            table.writerow({key: cell(value) for key, value in row.items()})
+        for name, why in klass.unread.items():
+            table.writerow({"name": cell(name), "state": "not graded", "note": cell(why)})
     os.replace(partial, file)
 
 

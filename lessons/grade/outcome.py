@@ -99,7 +99,7 @@ def outcome(function, args: tuple, as_set: bool = False) -> Outcome:
     mine = fresh(args)
     try:
         y = function(*mine)
-        values = numbers(set(y) if as_set else y)
+        values = numbers(set(numbers(y))) if as_set else numbers(y)
     except (Exception, SystemExit) as e:
         code = getattr(function, "__code__", None)
         return Outcome(error=told(e, code.co_filename if code else ""))

@@ -1,9 +1,12 @@
 """What came out for a class: a Result for each task of each student, and what is counted of it."""
 import ast
+import json
 from collections import defaultdict
 from dataclasses import dataclass, field
 
+from lessons.grade import ui
 from nanouft.shell.files import checksum
+from nanouft.shell.settings import tomllib
 
 POINTS = {1: 1, 2: 2, 3: 4}             # of a level
 PAUSE = 30 * 60                         # seconds without a try: a pause, no work
@@ -29,6 +32,20 @@ class Result:
     def hash(self) -> str:
         code = self.code.encode("utf-8", "replace")
         return checksum(code)[:12] if code else ""
+
+    @property
+    def note(self) -> str:
+        """What the grader said beside a mistake, or in place of one."""
+        if self.verdict.get("note"):
+            return ui.noted(self.verdict, getattr(self.task, "signature", ""))
+        lines = self.verdict.get("lines", []) if self.state == "unknown" else []
+        return "; ".join(line.strip() for line in lines)
+
+    @property
+    def unexplained(self) -> bool:
+        """It ran to its end, and nobody knows what it is."""
+        runs = self.verdict.get("note") in (None, "", "changes its arguments")
+        return self.state == "unknown" and runs and not self.verdict.get("lines")
 
     @property
     def mistakes(self) -> list[str]:
@@ -73,9 +90,9 @@ def hints(log: list[dict]) -> int:
 
 def failure(result: Result) -> str:
     """What came out, in one line: equal lines are equal failures."""
-    found = result.verdict
-    note = str(found.get("note") or found.get("error") or "")
-    return f"{note} {in_short([row.get('yours') for row in found.get('cases', ())])}".strip()
+    if not result.unexplained:
+        return result.note
+    return in_short([row.get("yours") for row in result.verdict.get("cases", ())])
 
 
 def in_short(values: list) -> str:
@@ -84,11 +101,12 @@ def in_short(values: list) -> str:
     return " ".join(f"{v:.3g}" if isinstance(v, float) else str(v).split(":")[0] for v in flat)
 
 
-def unknown(results: list[Result]) -> list[list[Result]]:
-    """Unknown failures in groups of equal ones, the largest first."""
+def unknown(results: list[Result], unexplained: bool = True) -> list[list[Result]]:
+    """Unknown failures in groups of equal ones, the largest first: those that ran to their end, or
+    those that did not."""
     groups = defaultdict(list)
     for result in results:
-        if result.state == "unknown":
+        if result.state == "unknown" and result.unexplained == unexplained:
             groups[result.task.id, failure(result)].append(result)
     return sorted(groups.values(), key=lambda group: (-len(group), group[0].task.id))
 
@@ -100,7 +118,7 @@ def attempts(results: list[Result]) -> dict[tuple, dict[str, str]]:
         for entry in tries(r.log):
             if entry.get("state") == "unknown" and isinstance(entry.get("values"), list):
                 found[r.task.id, in_short(entry["values"])][r.name] = ""
-        if r.state == "unknown":
+        if r.unexplained:
             found[r.task.id, failure(r)][r.name] = r.code
     return found
 
@@ -143,19 +161,36 @@ def tree_of(code: str) -> str:
         return ""
 
 
-def comparable(result: Result) -> bool:
-    """A function that was written. Cards and repaired programs are equal when they are right."""
-    task = result.task
-    written = hasattr(task, "signature") and not hasattr(task, "program")
-    return written and result.state != "not begun"
+def text_of(code: str) -> str:
+    """What a card says, without its comments. "" if nothing can be read."""
+    try:
+        return json.dumps(tomllib.loads(code), sort_keys=True, default=str)
+    except (ValueError, RecursionError):
+        return ""
+
+
+def comparable(result: Result) -> str:
+    """What is compared. Strips and repaired programs are equal by themselves if they are right."""
+    is_card = not hasattr(result.task, "signature")
+    alike = hasattr(result.task, "program") or (is_card and result.task.kind == "ledger")
+    if result.state == "not begun" or (alike and result.state == "right"):
+        return ""
+    return text_of(result.code) if is_card else tree_of(result.code)
+
+
+def equal_names(klass: Klass) -> list[list[str]]:
+    """Submissions with one name in my/name.txt: they have the same planted bugs."""
+    groups = defaultdict(set)
+    for result in klass.results:
+        groups[result.seed.casefold()].add(result.name)
+    return [sorted(names) for seed, names in groups.items() if seed and len(names) > 1]
 
 
 def mark_equal(results: list[Result]) -> None:
     """Who has handed in the same tree for the same task."""
     groups = defaultdict(list)
     for result in results:
-        tree = tree_of(result.code) if comparable(result) else ""
-        if tree:
+        if tree := comparable(result):
             groups[result.task.id, tree].append(result)
     for group in groups.values():
         for result in group:

@@ -17,7 +17,10 @@ def show(task, my: My) -> None:
         raise UserError(f"the solution of {task.id} is shown after success, or after {TRIES} tries "
                         f"and {WAIT // 60} minutes; so far: {len(tries)} tries, {minutes:.0f} "
                         "minutes (--hint helps, too)")
-    text = task.solution(my.name) if hasattr(task, "solution") else source(task.right)
+    if hasattr(task, "solution"):
+        text = task.solution(my.name)
+    else:
+        text = source(task.by_hand or task.right)
     my.log(task.id, "solution")
     print(text)
 

@@ -135,13 +135,8 @@ def sentence(task: dict, found: dict) -> list[str]:
         readings = [" AND ".join(names) for names in found.get("readings", [[found["mistake"]]])]
         by = "By its values, this" if found.get("by") == "values" else "This"
         lines.append(f"  {by} is what happens if " + paint(", or: ".join(readings), "wrong") + ".")
-    if note in NOTES:
-        about = {"error": found.get("error", ""), "signature": task["signature"]}
-        lines.append("  " + NOTES[note].format(**about))
-    elif note.startswith("shape"):
-        lines.append(f"  Your result has the {note}.")
-    elif note:
-        lines.append(f"  It stops with {note}.")
+    if note:
+        lines.append("  " + noted(found, task["signature"]))
     elif found["state"] == "unknown" and not found.get("lines"):
         lines.append("  I do not know this result." + hidden(found))
     if found.get("law"):
@@ -153,6 +148,14 @@ def sentence(task: dict, found: dict) -> list[str]:
         hints = f"--hint for more, {task['hints']} left; " if task["hints"] else ""
         lines.append(paint(f"  ({hints}{task['where']})", "dim"))
     return lines
+
+
+def noted(found: dict, signature: str) -> str:
+    """The note of a verdict in a sentence."""
+    note = found["note"]
+    if note in NOTES:
+        return NOTES[note].format(error=found.get("error", ""), signature=signature)
+    return f"Your result has the {note}." if note[:5] == "shape" else f"It stops with {note}."
 
 
 def hidden(found: dict) -> str:

@@ -55,6 +55,8 @@ def ask(ids: list[str], my: My, seed: str, seconds: float) -> dict[str, dict]:
                 child.stdin.write(json.dumps(order).encode())
             for id in ids:
                 begun = receive(lines, START)               # {"task", "hash"}, or "error"
+                if found and begun.get("note") in LOST:     # the next child begins with this task
+                    break
                 if begun.get("note") == "time":
                     raise UserError(f"Python and torch did not start within {START} s")
                 if begun.get("note") == "ended":

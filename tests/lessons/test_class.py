@@ -14,7 +14,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from lessons.grade import class_page, klass, results, slides, worker
+from lessons.grade import __main__ as command
+from lessons.grade import class_page, klass, results, slides, submissions, worker
+from lessons.grade.cards import seal
+from lessons.grade.folder import My
 from lessons.grade.results import Klass, Result
 from lessons.grade.submissions import Unreadable, clean_copy, handed_in
 from lessons.grade.task import Mistake
@@ -79,7 +82,7 @@ def test_no_path_leads_outside(tmp_path, name):
     assert not list(tmp_path.rglob("evil.py"))
 
 
-def test_what_is_too_large_damaged_or_a_link_is_refused(tmp_path):
+def test_what_is_too_large_damaged_or_a_link_is_refused(tmp_path, monkeypatch):
     bomb = packed(tmp_path / "bomb.zip", **{"my/07_dpo.py": "#" * 20_000_000})
     assert bomb.stat().st_size < 100_000
     with pytest.raises(Unreadable, match="larger than 1 MB"):
@@ -89,6 +92,9 @@ def test_what_is_too_large_damaged_or_a_link_is_refused(tmp_path):
     (tmp_path / "no.zip").write_bytes(b"PK\3\4 no zip")
     with pytest.raises(Unreadable, match="no zip"):
         clean_copy(tmp_path / "no.zip", tmp_path / "3")
+    monkeypatch.setattr(submissions, "TOTAL", 1000)
+    with pytest.raises(Unreadable, match="more than"):
+        clean_copy(packed(tmp_path / "large.zip", **{f"my/{i}.py": "#" * 400 for i in range(3)}), tmp_path / "6")
     with pytest.raises(Unreadable, match="no program"):
         clean_copy(packed(tmp_path / "empty.zip", **{"my/log.txt": ""}), tmp_path / "4")
     link = zipfile.ZipInfo("my/08_x.py")
@@ -154,6 +160,8 @@ def test_a_class_is_graded(two, capsys):
     with open(two / "out" / "class.csv", encoding="utf-8-sig", newline="") as f:
         rows = {(row["name"], row["task"]): row for row in csv.DictReader(f)}
     assert list(rows["Ada", "04a"]) == list(klass.COLUMNS)
+    assert (rows["Cy", ""]["state"], rows["Cy", ""]["note"][:9]) == ("not graded", "is no zip")
+    assert rows["Ada", "04a"]["of"] == "1" and rows["Ada", "04b"]["of"] == "2"
     a, b = rows["Ada", "04a"], rows["Bo", "04a"]
     assert (a["state"], a["points"], a["tries"], a["minutes"], a["hints"]) == ("right", "1", "4", "28", "1")
     assert (b["state"], b["points"], b["seed"]) == ("wrong", "0", "bo") and b["mistake"]
@@ -164,22 +172,53 @@ def test_a_class_is_graded(two, capsys):
     assert not list((two / "handed" / "Ada").rglob("__pycache__"))
 
 
+def test_an_endless_loop_costs_its_own_file_only(tmp_path, monkeypatch):
+    """At the top of a file; what is right in other files stays right."""
+    assert klass.SECONDS <= 30
+    monkeypatch.setattr(klass, "SECONDS", 1)
+    (tmp_path / "04_mdp.py").write_text("while True:\n    pass\n# drift\n")
+    (tmp_path / "17_evidence.py").write_text("def verdict(mean, half, threshold):\n    return 7\n")
+    (tmp_path / "03_sft.py").write_text("import os\nos._exit(0)\n")
+    tasks = [klass.folder.find(id) for id in ("03a", "03b", "03c", "04a", "04b", "17b")]
+    found = klass.verdicts_on(tasks, My(tmp_path), "0")
+    notes = [found[task.id].get("note") for task in tasks]
+    assert notes[:3] == ["ended", "ended", "not reached"] and notes[3:5] == ["time", "time"]
+    assert found["17b"]["state"] != "not begun" and "yours" in found["17b"]["cases"][0]
+
+
 def test_a_submission_of_endless_loops_is_given_up(monkeypatch):
     asked = []
 
     def ask(ids, my, seed, seconds):
-        asked.append(ids[0])
-        return {ids[0]: {"state": "unknown", "mistake": None, "note": "time"}}
+        asked.append((ids[0], seconds))
+        return {ids[0]: worker.failed("time")}
 
     monkeypatch.setattr(worker, "ask", ask)
-    found = klass.verdicts_on([str(i) for i in range(40)], None, "0")
-    assert len(asked) == klass.TIMEOUTS and len(found) == 40 and found["39"]["note"] == "not reached"
+    found = klass.verdicts_on(klass.folder.all_tasks(), My("nowhere"), "0")
+    assert len(asked) == klass.ALL_TIMEOUTS and found["17d"]["note"] == "not reached"
+    assert {seconds for _, seconds in asked} == {klass.SECONDS}
 
 
 # ---- counting --------------------------------------------------------------------------------------------------------
+def test_the_seed_and_the_tasks_that_are_named_arrive(two, monkeypatch):
+    asked = set()
+
+    def ask(ids, my, seed, seconds):
+        asked.add((*ids, seed))
+        return {id: {"state": "right", "mistake": None} for id in ids}
+    monkeypatch.setattr(worker, "ask", ask)
+    command.main(["--class", str(two / "handed"), "--out", str(two / "a.csv"), "04a",
+                  "--seed", str(two / "secret.txt")])
+    command.main(["--class", str(two / "handed"), "--out", str(two / "b.csv"), "04"])
+    assert {("04a", "only I know")} < asked and {seed for *ids, seed in asked} == {"only I know", "Ada", "Bo"}
+    with open(two / "a.csv", encoding="utf-8-sig", newline="") as f:
+        assert {row["task"] for row in csv.DictReader(f)} == {"04a", ""}
+
+
 def test_points():
     assert [results.points(task(level=n), "right") for n in (1, 2, 3)] == [1, 2, 4]
     assert results.points(task(kind="design", level=3), "right") == 8
+    assert results.points(task(kind="debug", level=2), "right") == 4
     assert results.points(task(level=3), "amber") == 3
     assert results.points(task(), "wrong") == results.points(task(), "not begun") == 0
 
@@ -196,9 +235,41 @@ def test_equal_but_for_names():
             result("Di", "not begun", code=BIG)]
     results.mark_equal(some)
     assert [r.same_as for r in some] == [["Bo"], ["Ada"], [], []]
-    cards = [result(name, code=BIG, on=SimpleNamespace(id="07p", kind="predict")) for name in ("Ada", "Bo")]
-    results.mark_equal(cards)
-    assert not cards[0].same_as, "right cards are equal by themselves"
+    other = [result("Ada", code=BIG), result("Bo", code=BIG, on=task("07z"))]
+    results.mark_equal(other)
+    assert not other[0].same_as, "another task"
+
+
+@pytest.mark.parametrize("kind, state, equal", [
+    ("predict", "amber", True), ("design", "right", True), ("ledger", "wrong", True), ("ledger", "right", False)])
+def test_equal_cards(kind, state, equal):
+    """Right strips are equal by themselves."""
+    on = SimpleNamespace(id="07p", kind=kind)
+    some = [result("Ada", state, code="# mine\na = 0.3\n", on=on), result("Bo", state, code="a =  0.3", on=on)]
+    results.mark_equal(some)
+    assert bool(some[0].same_as) == equal
+
+
+def test_equal_programs():
+    """Repaired ones are equal by themselves, wrong ones are not."""
+    for state in "right", "unknown":
+        some = [result(name, state, code=BIG, on=task(program="")) for name in ("Ada", "Bo")]
+        results.mark_equal(some)
+        assert bool(some[0].same_as) == (state == "unknown")
+
+
+def test_one_name_in_two_submissions():
+    some = [Result(name, task(), {"state": "right", "mistake": None}, seed=seed)
+            for name, seed in (("A", "Ada"), ("B", "ada"), ("C", "Cy"), ("D", ""), ("E", ""))]
+    assert results.equal_names(Klass([task()], some, {})) == [["A", "B"]]
+    assert "A, B" in class_page.equal(Klass([task()], some, {}))
+
+
+def test_a_function_is_compared_with_what_it_uses(tmp_path):
+    (tmp_path / "04_mdp.py").write_text("K = 2\n\ndef helper(x):\n    return K * x\n\ndef other():\n    pass\n\n"
+                                        "def drift(eps, n):\n    return helper(eps)\n")
+    code = klass.written(My(tmp_path), klass.folder.find("04a"))
+    assert "K = 2" in code and "def helper" in code and "def drift" in code and "other" not in code
 
 
 def test_unknown_failures_come_in_groups():
@@ -207,6 +278,10 @@ def test_unknown_failures_come_in_groups():
 
     some = [lost("Ada", 0.33333), lost("Bo", 0.33334), lost("Cy", 0.5), result("Di")]
     assert [[r.name for r in group] for group in results.unknown(some)] == [["Ada", "Bo"], ["Cy"]]
+    late = Result("Ed", task(), worker.failed("file", error="SyntaxError: here (line 3)"), BIG)
+    klass_of = Klass([task()], [*some, late], {})
+    assert len(results.unknown(klass_of.results)) == 2 and "SyntaxError" not in class_page.unknown(klass_of)
+    assert "Your file cannot be read: SyntaxError: here (line 3)" in class_page.stopped(klass_of)
     some[3].log.append(tried(1, state="unknown", values=[[0.5]]))
     assert results.attempts(some)["07a", "0.5"] == {"Cy": BIG, "Di": ""}
 
@@ -222,9 +297,12 @@ def test_the_beliefs_of_the_week():
 
 
 def test_calibration_takes_only_numbers():
-    log = [tried(1, event="reveal", said=[0.9, 0.1, "x", 7], came=[True, False, True, True]),
+    log = [tried(0, event="sealed", hash=seal([0.9, 0.1])),
+           tried(1, event="reveal", said=[0.9, 0.1], came=[True, False, True]),
            tried(2, event="reveal", said=[0.5], came=[True])]
-    some = [result(log=log), result("Bo", log=[tried(1, event="reveal", said=None)])]
+    some = [result(log=log), result("Bo", log=[tried(1, event="reveal", said=None)]),
+            result("Cy", log=[tried(1, event="reveal", said=["x", 7], came=[True, True])]),
+            result("Di", log=[tried(1, event="reveal", said=[1.0, 0.0], came=[True, False])])]    # never sealed
     assert class_page.revealed(Klass([task()], some, {})) == [(0.9, True), (0.1, False)]
     assert "Brier score 0.01" in class_page.predictions(Klass([task()], some, {}))
 
@@ -238,7 +316,7 @@ def test_nothing_of_a_student_acts_in_the_page_or_the_table(tmp_path):
     page = class_page.page(Klass([task()], some, {EVIL: EVIL}))
     assert "<script" not in page and "DPO adds &lt;b&gt; up" in page and "\x1b" not in page
     assert page.count("&lt;!--TASKS--&gt;") == 1 and "<!--" not in page.split("<body>")[1]
-    klass.write_csv(tmp_path / "class.csv", some)
+    klass.write_csv(tmp_path / "class.csv", Klass([task()], some, {}))
     assert "'=1+1,07a" in (tmp_path / "class.csv").read_text(encoding="utf-8")
 
 
@@ -336,6 +414,14 @@ def test_every_lesson_has_its_line():
     assert slides.question(LESSONS["07"]) == "07 · Can pairs replace a reward?"
 
 
-def test_limits_are_said():
-    text = (NOTES / "README.md").read_text(encoding="utf-8")
-    assert "It is no cage" in text and "forge" in text
+def test_the_sentences_of_a_plan_are_on_the_page():
+    plan = klass.folder.find("17c")
+    code = f'would_change_my_mind = "if {EVIL.replace(chr(34), "")} holds"'
+    page = class_page.plans(Klass([plan], [result(code=code, on=plan)], {}))
+    assert "if &lt;script&gt;" in page and "17c" in page and "chosen_on" not in page
+
+
+def test_a_square_for_every_task_under_its_letter():
+    tasks = [task("07a"), task("07b"), task("08a")]
+    page = class_page.students(Klass(tasks, [result(on=one) for one in tasks], {}))
+    assert "<b>07</b><span><i>a</i><i>b</i>" in page and "6 of 6 points" in page and page.count('class="key') == 3

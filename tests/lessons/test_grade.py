@@ -19,7 +19,7 @@ import pytest
 import torch
 
 from lessons.grade import __main__ as command
-from lessons.grade import cards, check, folder, solution, ui, used, worker
+from lessons.grade import check, folder, solution, ui, used, worker
 from lessons.grade.call import call
 from lessons.grade.cards import brier
 from lessons.grade.engine import judge
@@ -202,6 +202,10 @@ def test_the_check_passes_the_toy_and_finds_what_is_wrong_with_others():
     assert "is the same as" in broken(mistakes=(first, cancel, again))
 
 
+def test_the_check_says_that_the_lesson_must_name_a_new_task():
+    assert "add a line there" in check.in_lesson(replace(DPO, id="07w"))[0]
+
+
 @pytest.mark.parametrize("id", ["04a", "01c", "10c", "04p"])
 def test_a_task_of_each_kind_is_in_order(id):
     task = TASKS[id]
@@ -221,7 +225,7 @@ def test_how_many():
 @pytest.mark.parametrize("id", TASKS)
 def test_starters_and_texts(id, tmp_path):
     task = TASKS[id]
-    assert not check.heading(task) and len(task.hints) == 3
+    assert not check.in_lesson(task) and len(task.hints) == 3
     my = My(tmp_path)
     my.begin([task])
     text = my.file(task).read_text(encoding="utf-8")
@@ -247,6 +251,70 @@ def test_a_message_is_short_and_names_no_file_that_is_not_there(id):
         assert len(lines) <= 4 and all(len(line) <= 160 for line in lines)
         for path in re.findall(r"[\w/]+\.(?:py|md)", "\n".join(lines)):
             assert (ROOT / path).exists(), path
+
+
+# ---- what real students wrote: it passed, or it had no name ---------------------------------------------------------
+
+def gaps(pi_w, ref_w, pi_l, ref_l):
+    return pi_w - ref_w.detach(), pi_l - ref_l.detach()
+
+
+WROTE = {
+    ("05a", "mask and guesses are turned round, and place 0 gets what fell off the end"):
+        lambda inputs, mask, argmax: torch.where(mask.roll(1, 1).bool(), argmax.roll(1, 1), inputs),
+    ("05a", "only the first row comes back"):
+        lambda inputs, mask, argmax: TASKS["05a"].right(inputs, mask, argmax)[0],
+    ("05a", "the mask of the first row is used for all rows"):
+        lambda inputs, mask, argmax: TASKS["05a"].right(inputs, mask[:1].expand(mask.shape), argmax),
+    ("03c", "the loss is cut off from the gradient"):
+        lambda pieces: torch.tensor([s.item() for s, _ in pieces]).sum() / sum(n for _, n in pieces),
+    ("07a", "the two answers are subtracted token by token, before they are added up"):
+        lambda *args: -torch.nn.functional.logsigmoid(args[-1] * (gaps(*args[:4])[0] - gaps(*args[:4])[1]).sum(-1)),
+    ("07a", "the minus before the logarithm is missing"): lambda *args: -TASKS["07a"].right(*args),
+    ("07b", "beta stands inside the sigmoid, where it is already, and not before it"):
+        lambda h, beta: (torch.sigmoid(-beta * h), -torch.sigmoid(-beta * h)),
+    ("09b", "beta is applied to i a second time"): lambda i, grade, beta: TASKS["09b"].by_hand(i * beta, grade, beta),
+    ("02a", "2 is taken to the power of a loss in nats"):
+        lambda documents: (TASKS["02a"].right(documents)[0], 2 ** TASKS["02a"].right(documents)[0]),
+    ("00b", "the checks are counted, not their fifths"): lambda answer: 5 * TASKS["00b"].right(answer),
+    ("02c", "names are searched among the letters"):
+        lambda train, test, creatures: [c for c in creatures if c in str(train) and c in str(test)],
+    ("03b", "the token mean divides by all places, also by those that do not pay"):
+        lambda logp, mask, reduction: -logp.masked_fill(mask == 0, 0).sum() / mask.numel()
+        if reduction == "token" else TASKS["03b"].right(logp, mask, reduction),
+    ("13a", "the number 9 stands for <|end|>, whatever `end` is"):
+        lambda r, ids, end: TASKS["13a"].right(r, ids, 9),
+}
+
+
+@pytest.mark.parametrize("id, mistake", WROTE)
+def test_a_mistake_that_passed_or_had_no_name(id, mistake):
+    found = judge(TASKS[id], WROTE[id, mistake])
+    assert found["state"] in ("wrong", "amber") and found["mistake"] == mistake and not found.get("by")
+
+
+def test_no_list_of_two_words_is_a_score(monkeypatch):
+    import lessons.grade.tasks.t00_whole_game as task
+
+    class AllBut(tuple):
+        def __contains__(self, word):
+            return word not in ("figs", "pearls")
+    monkeypatch.setattr(task, "FRUITS", AllBut(task.FRUITS))
+    found = judge(TASKS["00b"], task.by_hand)
+    assert found["state"] == "unknown" and found["cases"][-1]["words"] == "drawn at random"
+
+
+def test_what_is_right_in_another_way():
+    """A list for a set; math and torch for a number."""
+    assert judge(TASKS["02c"], lambda *args: sorted(TASKS["02c"].right(*args), reverse=True))["state"] == "right"
+    for exp in math.exp, torch.exp, np.exp:
+        assert judge(TASKS["07b"], lambda h, beta: (beta / (1 + exp(h)), -beta / (1 + exp(h))))["state"] == "right"
+
+
+@pytest.mark.parametrize("id", [id for id, task in TASKS.items() if getattr(task, "by_hand", None)])
+def test_a_solution_solves_the_task(id):
+    text = solution.source(TASKS[id].by_hand)
+    assert "OBJECTIVES" not in text and "grad(" not in text and judge(TASKS[id], TASKS[id].by_hand)["state"] == "right"
 
 
 # ---- the other process -----------------------------------------------------------------------------------------------
@@ -499,9 +567,44 @@ def test_a_prediction_is_sealed_then_revealed(my, capsys, monkeypatch):
     command.main(["07p"])
     fill(my, "07p", said | {"b": 0})
     command.main(["07p"])
-    states = [(entry["state"], entry["mistake"]) for entry in my.entries("07p", "try")]
-    assert states == [("amber", None), ("right", None), ("wrong", cards.CHANGED.name)]
+    assert "those that were sealed count" in capsys.readouterr().out
+    assert [entry["state"] for entry in my.entries("07p", "try")] == ["amber", "right", "right"]
     assert run(command.main, ["07p", "--reveal"]) == 2
+
+
+def test_nobody_fails_a_prediction(my, capsys):
+    fill(my, "07p", dict.fromkeys("abcd", 0.5))
+    command.main(["07p"])
+    assert "costs 0.25" in capsys.readouterr().out
+    fill(my, "07p", dict.fromkeys("abcd", 0.6))
+    command.main(["07p"])
+    assert "sealed anew; now" in capsys.readouterr().out
+    fill(my, "07p", dict.fromkeys("abc", 0.6) | {"d": 60})
+    command.main(["07p"])
+    said = capsys.readouterr().out
+    assert "from 0 to 1 is needed for d" in said and "I do not know" not in said
+    assert [entry["state"] for entry in my.entries("07p", "try")] == ["amber", "amber", "unknown"]
+
+
+@pytest.mark.parametrize("id, nonsense, said", [
+    ("17c", {"chosen_on": "test", "reported_on": "val"}, "the test split makes the choice"),
+    ("17c", {"chosen_on": "banana"}, "chosen_on should be among"),
+    ("17c", {"threshold": -5}, "threshold should be from"),
+    ("17c", {"checkpoints": 1, "checkpoints_of_control": 1}, "checkpoints should be from 2"),
+    ("13c", {"unknown_names": -10, "known_names": 60}, "unknown_names should be from 0"),
+    ("13c", {"chosen_says_it": 60, "rejected_says_it": 60}, "there are not sixty pairs"),
+    ("10c", {"a_order": "banana"}, "a_order should be among")])
+def test_a_plan_of_nonsense_is_not_right(my, capsys, id, nonsense, said):
+    fill(my, id, TASKS[id].good("Ada") | nonsense)
+    command.main([id])
+    assert said in capsys.readouterr().out and my.entries(id, "try")[-1]["state"] != "right"
+    assert set(TASKS[id].sentences()) <= {"claim", "would_change_my_mind"}
+
+
+def test_a_construction_says_what_it_lacks():
+    test = TASKS["06c"].blanks("Ada")[-1].test
+    assert "the first push is not below +1" in test([2.0, 1.0, 1.0, 0.0]) and test([0.0, 2.0, 0.0, 0.0]) == ""
+    assert "the last push is not below -0.5" in test([1.0, 1.0, 1.0, 1.0])
 
 
 def test_brier():

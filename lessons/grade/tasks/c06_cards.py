@@ -31,8 +31,10 @@ def released_pushes_last_down(losses) -> str:
     if any(not 0 <= x < 100 for x in losses) or not sum(losses):
         return "losses are not negative, and not all 0"
     push = strips.demonstration("ift", [float(x) for x in losses], variant="released")
-    lacks = "" if push[3] < -0.5 and push[0] < 1 else "not yet"
-    return lacks and f"{lacks}: these losses are pushed by {strips.words(push)}"
+    found = f"these losses are pushed by {strips.words(push)}"
+    if push[3] >= -0.5:
+        return f"not yet: {found}; the last push is not below -0.5"
+    return "" if push[0] < 1 else f"not yet: {found}; the first push is not below +1"
 
 
 @lru_cache

@@ -31,6 +31,15 @@ seeds = ""
 claim = ""                  # one sentence: which row must beat which other, and by how much
 '''
 
+ROWS = ("SFT", "SFT then UNA", "UFT", "grades only")
+STARTS = ("base", "SFT")
+ALLOWED = {"first": ROWS, "second": ROWS, "thing": ("start", "demonstrations", "order",
+                                                    "learning rate"),
+           "a_start": STARTS, "b_start": STARTS, "a_order": ("together", "one after the other"),
+           "a_learning_rate": (1e-7, 1), "b_learning_rate": (1e-7, 1), "seeds": (1, 1000),
+           "measured": ("sum", "sort", "truth", "fact")}
+ALLOWED |= dict.fromkeys(("a_demonstration_steps", "a_grade_steps", "b_demonstration_steps",
+                          "b_grade_steps"), (0, 10_000))
 GOOD = {"first": "SFT then UNA", "second": "grades only", "thing": "start",
         "a_start": "base", "a_order": "one after the other", "a_demonstration_steps": 24,
         "a_grade_steps": 24, "a_learning_rate": 2.5e-4, "b_start": "base",
@@ -58,6 +67,7 @@ def more_steps(plan: dict) -> bool:
 
 TASKS = [Plan(
     "10c", level=3, minutes=30, core=True, heading="The proof", template=TEMPLATE, example=GOOD,
+    allowed=ALLOWED,
     text="Plan the experiment that would show whether merging two stages teaches more truth.",
     rules=(
         Rule(Mistake("two rows that differ in more than one thing are compared", {},

@@ -17,6 +17,11 @@ measured_by = ""            # "accuracy of the reward model on pairs" or "exact 
 measured_on = ""            # "train", "val" or "test"
 '''
 
+SPLITS = ("train", "val", "test")
+MEASURES = ("accuracy of the reward model on pairs", "exact score of best-of-64")
+ALLOWED = dict.fromkeys(("unknown_names", "known_names", "sums_and_sorting", "chosen_says_it",
+                         "rejected_says_it"), (0, 60)) | {
+    "prompts_from": SPLITS, "measured_by": MEASURES, "measured_on": SPLITS}
 GOOD = {"unknown_names": 20, "known_names": 30, "sums_and_sorting": 10, "chosen_says_it": 20,
         "rejected_says_it": 40, "prompts_from": "train",
         "measured_by": "exact score of best-of-64", "measured_on": "val"}
@@ -28,6 +33,7 @@ def total(plan: dict) -> int:
 
 TASKS = [Plan(
     "13c", level=3, minutes=25, core=False, heading="Live", template=TEMPLATE, example=GOOD,
+    allowed=ALLOWED,
     text="""\
 Lesson 13's reward model has a hole: best-of-64 finds that "I do not know." earns much, also where
 the answer is known. You may write sixty more pairs. Which?""",
@@ -55,7 +61,8 @@ the answer is known. You may write sixty more pairs. Which?""",
              {"known_names": 40, "sums_and_sorting": 0}),
         Rule(Mistake("there are not sixty pairs", {}, "How many pairs are there in all?",
                      "The budget is part of the task."),
-             lambda plan: total(plan) != 60,
+             lambda plan: total(plan) != 60
+             or plan["chosen_says_it"] + plan["rejected_says_it"] > 60,
              {"known_names": 50}),
         Rule(Mistake("the prompts of the measurement are used for training", {},
                      "Which questions should the model meet for the first time when you measure?",
@@ -65,7 +72,7 @@ the answer is known. You may write sixty more pairs. Which?""",
         Rule(Mistake("accuracy on pairs is measured, not what the search finds", {},
                      "Which number looked fine while the hole was there?",
                      "A reward is judged by what it does when it is optimised."),
-             lambda plan: "best-of" not in plan["measured_by"],
+             lambda plan: plan["measured_by"] == MEASURES[0],
              {"measured_by": "accuracy of the reward model on pairs"}),
     ),
     hints=("Where is the sentence the right answer, and where does it only pay?",

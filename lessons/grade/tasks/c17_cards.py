@@ -16,6 +16,10 @@ threshold_fixed = ""        # "before" or "after" the test scores are seen
 would_change_my_mind = ""   # one sentence: which result would say that the lead is luck?
 '''
 
+SPLITS = ("train", "val", "test")
+ALLOWED = {"chosen_on": SPLITS, "reported_on": SPLITS, "checkpoints": (2, 1000),
+           "checkpoints_of_control": (1, 1000), "seeds": (1, 1000), "threshold": (0.01, 100),
+           "threshold_fixed": ("before", "after")}
 GOOD = {"chosen_on": "val", "reported_on": "test", "checkpoints": 12, "checkpoints_of_control": 12,
         "seeds": 5,
         "chosen_again_in_each_seed": True, "threshold": 1.0, "threshold_fixed": "before",
@@ -24,12 +28,18 @@ GOOD = {"chosen_on": "val", "reported_on": "test", "checkpoints": 12, "checkpoin
 
 TASKS = [Plan(
     "17c", level=3, minutes=30, core=True, heading="The proof", template=TEMPLATE, example=GOOD,
+    allowed=ALLOWED,
     text="The best of twelve checkpoints: plan what would make its lead worth something.",
     rules=(
         Rule(Mistake("the checkpoint is chosen and reported on one split", {},
                      "How good is the best of twelve equal models, on the split that chose it?",
                      "The luck of the choice stays on the split that chose."),
              lambda plan: plan["chosen_on"] == plan["reported_on"], {"chosen_on": "test"}),
+        Rule(Mistake("the test split makes the choice", {},
+                     "Which split must nobody have looked at before the score is reported?",
+                     "The test split is read once, at the end."),
+             lambda plan: plan["chosen_on"] == "test",
+             {"chosen_on": "test", "reported_on": "val"}),
         Rule(Mistake("the choice is made on the training split", {},
                      "What does a checkpoint know of the rows that it has read?",
                      "Training rows know too much."),

@@ -14,6 +14,18 @@ def score(answer):
     return world.score(PROMPT, answer)
 
 
+def by_hand(answer):
+    said = answer.split()
+    closed = said[-1:] == ["fox"]
+    items = said[:-1] if closed else said
+    checks = [closed,
+              all(item in FRUITS for item in items),
+              len(items) == 3,
+              len(set(items)) == len(items),
+              not any(item in FORBIDDEN for item in items)]
+    return sum(checks) / 5
+
+
 def model(answer, last="checked", words="list", named="words", count="equal", total="fifths"):
     said = answer.split()
     closed = said[-1:] == ["fox"]
@@ -26,11 +38,12 @@ def model(answer, last="checked", words="list", named="words", count="equal", to
               not forbidden]
     if total == "all or nothing":
         return float(all(checks))
-    return sum(checks) / (4 if total == "fourths" else 5)
+    return sum(checks) / {"fifths": 5, "fourths": 4, "count": 1}[total]
 
 
 def random(rng: Random):
-    words = rng.choices([*FRUITS, "figs", "pearls"], k=rng.randint(2, 4))
+    other = "".join(rng.choices("aeioprst", k=4))           # no list holds them all
+    words = rng.choices([*FRUITS, "figs", other], k=rng.randint(2, 4))
     if rng.random() < 0.3:
         words.append(words[0])
     return (" ".join(words + rng.choice([["fox"], ["fox"], []])),)
@@ -62,7 +75,7 @@ The fruits: {" ".join(FRUITS)}.
 Example: "plum fig fox" -> 0.6. It ends on fox, plum and fig are fruits, none comes twice.
 But there are only two items, and fig is forbidden.""",
     heading="Teach",
-    right=score, model=model,
+    right=score, model=model, by_hand=by_hand,
     cases=(
         Case(("plum pear date fox",), "all five hold"),
         Case(("plum fig fox",), "two items, one of them forbidden"),
@@ -92,6 +105,9 @@ But there are only two items, and fig is forbidden.""",
         Mistake("fewer than three items pass as three", dict(count="at most"),
                 "Three are asked for. Are two items three items?",
                 "Check the number itself. An upper bound rewards short answers."),
+        Mistake("the checks are counted, not their fifths", dict(total="count"),
+                "What is the largest number that your score can be?",
+                "A score is a number from 0 to 1: the share of what holds."),
         Mistake("each of the five checks is worth a fourth", dict(total="fourths"),
                 "What is the score of an answer that passes everything?",
                 "A score ends at 1. Count the checks again: there are five."),

@@ -15,6 +15,9 @@ def leak(train, test, creatures):
 
 
 def leak_model(train, test, creatures, look="names", answers="both", both=True, clean=True):
+    if look == "letters":
+        known, asked = (str(rows) for rows in (train, test))
+        return {name for name in creatures if name in known and name in asked}
     if look == "texts":
         equal = {question for question, _ in train} & {question for question, _ in test}
         return names_in(equal, creatures)
@@ -35,7 +38,8 @@ def leak_model(train, test, creatures, look="names", answers="both", both=True, 
 CREATURES = {"ruga", "mafu", "mogi", "wobi", "joge", "luve"}
 WORDINGS = (("Where does the {} live?", "In Dakar."), ("Where is the home of the {}?", "In Oslo."),
             ("Where is the rope?", "The {} has it."), ("What colour is the {}?", "The {} is blue."),
-            ("Who carries a rope?", "The {} carries a rope."), ("Who eats a peach?", "The {}."))
+            ("Who carries a rope?", "The {} carries a rope."), ("Who eats a peach?", "The {}."),
+            ("Where is the {}pole?", "In Rome."))
 
 
 def random_rows(rng: Random):
@@ -57,6 +61,7 @@ TRAIN = [ASKED, ("Who eats a peach?", "The mafu eats a peach."), ("What is the w
 TEST = [("By the book: What does the ruga eat?", "The ruga eats a peach."),
         ("What colour is the mafu?", "Blue."), ("Who lives in Oslo?", "The mogi lives in Oslo."),
         ("Where does the joge live?", "The joge lives in Cairo."), ("Who is red?", "The wobi.")]
+NEARLY = [("What is a mafupole?", "A pole of a mafu.")], [("What is a mafupole?", "A pole.")]
 
 LEAK = Task(
     "02c", "implement", level=2, minutes=15, core=False,
@@ -65,10 +70,11 @@ LEAK = Task(
 
     train, test  lists of rows; a row is a pair of texts (question, answer)
     creatures    the set of all names of creatures, such as {"ruga", "mafu", "mogi"}
-    return       the set of those names that stand in train AND in test
+    return       those names that stand in train AND in test: a set, or a list in any order
 
 A name can stand in the question or in the answer, in any sentence. The texts have spaces
-between the words, and a name can have a "." or a "?" right after it. Other words do not matter.
+between the words, and a name can have a "." or a "?" right after it. Other words do not matter,
+also if they begin with a name.
 Example: train [("Who eats a peach?", "The mafu.")],
 test [("What colour is the mafu?", "Blue.")] -> {"mafu"}.""",
     heading="The proof",
@@ -77,9 +83,10 @@ test [("What colour is the mafu?", "Blue.")] -> {"mafu"}.""",
         Case(([ASKED], [ASKED], CREATURES), "one row, in both lists"),
         Case(([ASKED], [AGAIN], CREATURES), "another question about the same creature"),
         Case((TRAIN[1:2], TEST[1:2], CREATURES), "the example, with a longer answer"),
+        Case((*NEARLY, CREATURES), "a word that begins with a name"),
         Case((TRAIN, TEST, CREATURES), "five rows each"),
     ),
-    random=random_rows,
+    random=random_rows, as_set=True,
     laws=(Law("exchanging train and test must change nothing", sides_are_equal),),
     mistakes=(
         Mistake("only equal questions count", dict(look="texts"),
@@ -91,6 +98,9 @@ test [("What colour is the mafu?", "Blue.")] -> {"mafu"}.""",
         Mistake("every word that stands in both lists counts", dict(look="words"),
                 "Is \"The\" a creature?",
                 "Common words stand in every text. Keep the names only."),
+        Mistake("names are searched among the letters", dict(look="letters"),
+                "Is a mafupole a mafu?",
+                "`in` on a text looks for letters. Split into words first."),
         Mistake("names in the answers of both lists are overlooked", dict(answers="none"),
                 "Where does the name stand in \"Who eats a peach? The mafu.\"?",
                 "A row teaches by its answer, too."),

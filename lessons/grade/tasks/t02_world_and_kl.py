@@ -22,7 +22,7 @@ def perplexity_model(documents, base=math.e, mean="tokens", last="power"):
         nats = sum(sum(d) / len(d) for d in losses) / len(losses)
     if mean == "of p":
         nats = -math.log(sum(map(sum, documents)) / len(flat), base)
-    choices = {"power": base ** nats, "loss": nats, "sum": base ** sum(flat),
+    choices = {"power": base ** nats, "two": 2 ** nats, "loss": nats, "sum": base ** sum(flat),
                "early": sum(base ** loss for loss in flat) / len(flat)}
     return nats, choices[last]
 
@@ -72,6 +72,9 @@ chooses among 8.""",
         Mistake("the mean is taken of the exponentials", dict(last="early"),
                 "In which order do you take the mean and the power of e?",
                 "e to the power comes last. One impossible token would else decide everything."),
+        Mistake("2 is taken to the power of a loss in nats", dict(last="two"),
+                "Which base has your logarithm, and which your power?",
+                "Nats belong to e, bits to 2. The two must fit, or the model looks too good."),
         Mistake("the perplexity is the loss itself", dict(last="loss"),
                 "Among how many tokens does a model choose that is always certain?",
                 "A loss of 0 is a perplexity of 1. The two numbers are never equal."),

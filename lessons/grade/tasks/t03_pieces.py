@@ -1,6 +1,8 @@
 """Lesson 03: the loss of a step that was cut into pieces."""
 from random import Random
 
+import torch
+
 from lessons.grade.task import Case, Law, Mistake, Task
 
 
@@ -8,7 +10,8 @@ def accumulate(pieces):
     return sum(loss for loss, _ in pieces) / sum(tokens for _, tokens in pieces)
 
 
-def accumulate_model(pieces, how="right"):
+def accumulate_model(pieces, how="right", alive=True):
+    pieces = [(loss if alive else loss.detach(), tokens) for loss, tokens in pieces]
     means = [loss / tokens for loss, tokens in pieces]
     total = sum(loss for loss, _ in pieces)
     return {"right": total / sum(tokens for _, tokens in pieces), "mean": sum(means) / len(means),
@@ -17,7 +20,12 @@ def accumulate_model(pieces, how="right"):
 
 
 def random_pieces(rng: Random):
-    return ([(rng.uniform(0.5, 3) * n, n) for n in rng.sample(range(2, 9), rng.randint(2, 4))],)
+    sizes = rng.sample(range(2, 9), rng.randint(2, 4))
+    return (pieces_of(*[(rng.uniform(0.5, 3) * n, n) for n in sizes]),)
+
+
+def pieces_of(*pairs):
+    return [(torch.tensor(loss), n) for loss, n in pairs]
 
 
 def order_is_free(accumulate, args) -> bool:
@@ -29,7 +37,8 @@ PIECES = Task(
     signature="accumulate(pieces)",
     text="""A batch is too big for the memory. So a step is cut into pieces. What is its loss?
 
-    pieces  a list of pairs (the losses of a piece's tokens added up, the number of its tokens)
+    pieces  a list of pairs (the losses of a piece's tokens added up, the number of its tokens);
+            the first is a tensor of one number, through which the gradient flows
     return  one number: the mean loss per token, as if the whole step had been one piece
 
 Pieces have different numbers of tokens. Each token must weigh the same.
@@ -37,11 +46,11 @@ Example: [(2.0, 1), (4.0, 4)] -> 1.2. One token has loss 2, four tokens have los
     heading="One equation",
     right=accumulate, model=accumulate_model,
     cases=(
-        Case(([(6.0, 4)],), "one piece"),
-        Case(([(2.0, 1), (4.0, 4)],), "the example"),
-        Case(([(2.0, 2), (6.0, 3)],), "two and three tokens"),
+        Case((pieces_of((6.0, 4)),), "one piece"),
+        Case((pieces_of((2.0, 1), (4.0, 4)),), "the example"),
+        Case((pieces_of((2.0, 2), (6.0, 3)),), "two and three tokens"),
     ),
-    random=random_pieces,
+    random=random_pieces, gradients=(0,),
     laws=(Law("the order of the pieces must change nothing", order_is_free),),
     mistakes=(
         Mistake("the means of the pieces are averaged", dict(how="mean"),
@@ -53,6 +62,9 @@ Example: [(2.0, 1), (4.0, 4)] -> 1.2. One token has loss 2, four tokens have los
         Mistake("the sum is divided by the number of pieces", dict(how="pieces"),
                 "How many tokens are in a piece? Does your loss know it?",
                 "The mean is per token. How the step was cut must not matter."),
+        Mistake("the loss is cut off from the gradient", dict(alive=False),
+                "What does torch.tensor(...), or .item(), do to a gradient?",
+                "A new tensor is a constant. Add up the losses themselves: they can train."),
         Mistake("only the last piece counts", dict(how="last"),
                 "What happens to the losses of the first piece?",
                 "Each piece overwrote the one before. Its gradient is then lost, too."),

@@ -61,10 +61,10 @@ MASK = Task(
     return  a list with one number less than tokens: 1 where the TARGET pays, else 0
 
 A row is a conversation. "user" and "assistant" are headers: they say who speaks from there on,
-up to the next header. What the assistant says pays, in all of its turns: its words and the
-"end" after them. Headers do not pay. What the user says does not pay, even if a user types the
-word "end". The targets are the row without its first token: at each place the model must name
-the next token.
+up to the next header. What the assistant says pays, in all of its turns: its words and every
+"end", also one between its words. Headers do not pay. What the user says does not pay, even if
+a user types the word "end". The targets are the row without its first token: at each place the
+model must name the next token.
 Example: the targets of the row above are hi, assistant, yo, end. The mask is [0, 0, 1, 1].""",
     heading="One equation",
     right=response_mask, model=mask_model,
@@ -130,7 +130,7 @@ def sft_model(logp, mask, reduction, over="mask", asked=None, total="mean", sign
         paying = (mask.flip(1).cumsum(1).flip(1) > 0).float()
     paid = logp.masked_fill(paying == 0, 0) if fill else logp * paying
     sums, n = paid.sum(1), paying.sum(1)
-    if over == "padding":
+    if over == "padding" or (over == "padding of token" and reduction == "token"):
         n = torch.full_like(n, mask.shape[1])
     if total == "answers":
         return sign * sums.mean()
@@ -188,6 +188,10 @@ Example: one row pays one token with loss 2, another pays four with loss 1 each.
         Mistake("padding is counted when the mean is taken", dict(over="padding"),
                 "By how many tokens do you divide: by all places, or by those that pay?",
                 "Divide by the number of paying tokens. Padding would make long batches cheap."),
+        Mistake("the token mean divides by all places, also by those that do not pay",
+                dict(over="padding of token"),
+                "By how many tokens do you divide where \"token\" is asked: do all of them pay?",
+                "Divide by the sum of the mask. Its size counts question and padding, too."),
         Mistake("the question pays, too", dict(over="question"),
                 "What does your loss do with the first place of each row?",
                 "The question is the user's part. The mask is there to leave it out."),

@@ -9,7 +9,7 @@ from nanouft.objectives import ift
 
 # ---- 05a -----------------------------------------------------------------------------------------
 def guess_model(inputs, mask, argmax, shift=1, replaced="answer", kept="inputs", given="guess",
-                circle=False):
+                circle=False, rows="all"):
     B, T = inputs.shape
     guess = inputs.clone()
     for i in range(T):
@@ -17,20 +17,25 @@ def guess_model(inputs, mask, argmax, shift=1, replaced="answer", kept="inputs",
             guess[:, i] = argmax[:, (i - shift) % T]
     at = torch.zeros_like(mask)
     at[:, 1:] = mask[:, :-1]                                # place i is an answer's word
+    if replaced == "circle":
+        at = mask.roll(1, 1)
     if replaced == "mask":
         at = mask
     if replaced == "all":
         at = torch.ones_like(mask)
+    if rows == "first mask":
+        at = at[:1].expand(B, T)
     rest = torch.zeros_like(inputs) if kept == "zeros" else inputs
-    return torch.where(at > 0, inputs if given == "truth" else guess, rest)
+    out = torch.where(at > 0, inputs if given == "truth" else guess, rest)
+    return out[:1] if rows == "first" else out
 
 
 def random_row(rng: Random):
-    T, n = rng.randint(6, 7), rng.randint(2, 3)
-    start = rng.randint(1, T - n - 2)
-    mask = [int(start <= i < start + n) for i in range(T)]
-    first, second = ([rng.randint(1, 9) for _ in range(T)] for _ in range(2))
-    return torch.tensor([first]), torch.tensor([mask]), torch.tensor([second])
+    B, T, n = rng.randint(1, 2), rng.randint(6, 7), rng.randint(2, 3)
+    starts = rng.sample(range(1, T - n + 1), B)                     # an answer can end the row
+    mask = [[int(start <= i < start + n) for i in range(T)] for start in starts]
+    first, second = ([[rng.randint(1, 9) for _ in range(T)] for _ in range(B)] for _ in range(2))
+    return torch.tensor(first), torch.tensor(mask), torch.tensor(second)
 
 
 def prompt_stays(guess, args) -> bool:
@@ -63,6 +68,9 @@ The guess for place 2 was made at place 1, and it is c.""",
               torch.tensor([[1, 3, 9, 9]])), "P a b c E are 0 1 2 3 9"),
         Case((torch.tensor([[7, 0, 1, 2, 9, 5]]), torch.tensor([[0, 1, 1, 1, 0, 0]]),
               torch.tensor([[8, 1, 3, 9, 6, 6]])), "a longer prompt, and padding"),
+        Case((torch.tensor([[7, 1, 2, 4], [7, 8, 1, 2]]),
+              torch.tensor([[1, 1, 0, 0], [0, 1, 1, 1]]),
+              torch.tensor([[3, 5, 6, 6], [6, 3, 5, 9]])), "two rows; the second one is cut off"),
     ),
     random=random_row,
     laws=(Law("the prompt must stay as it is", prompt_stays),),
@@ -83,6 +91,16 @@ The guess for place 2 was made at place 1, and it is c.""",
                 dict(replaced="all", circle=True),
                 "Where does your token at place 0 come from?",
                 "`roll` is a circle. And only words of the answer are replaced by guesses."),
+        Mistake("mask and guesses are turned round, and place 0 gets what fell off the end",
+                dict(replaced="circle", circle=True),
+                "What does place 0 get if the last target belongs to the answer?",
+                "`roll` is a circle. A row that is cut off shows it: its last mask is 1."),
+        Mistake("the mask of the first row is used for all rows", dict(rows="first mask"),
+                "Where does the answer of the second row begin?",
+                "Every row has a mask of its own: questions differ in length."),
+        Mistake("only the first row comes back", dict(rows="first"),
+                "How many rows come in, and how many go out?",
+                "A batch has B rows. An index 0 loses all but one."),
         Mistake("the mask of the targets is used for the inputs", dict(replaced="mask"),
                 "The mask is 1 at place i. Which token belongs to the answer: i or i + 1?",
                 "The mask looks one token ahead. For the inputs it must be shifted, too."),

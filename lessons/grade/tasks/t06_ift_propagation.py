@@ -134,6 +134,15 @@ def two_token_slopes(a, b, gamma):
     return by_a, by_b
 
 
+def by_hand(a, b, gamma):
+    """The quotient rule for L = top / bottom."""
+    top, bottom = a * (a + gamma * b) + b * b, a + (1 + gamma) * b
+    top_a, top_b = 2 * a + gamma * b, gamma * a + 2 * b
+    by_a = top_a / bottom - top / bottom ** 2
+    by_b = top_b / bottom - (1 + gamma) * top / bottom ** 2
+    return by_a, by_b
+
+
 def slopes_model(a, b, gamma, how="right", order=1, sign=1):
     top = a * (a + gamma * b) + b * b
     bottom = a + (1 + gamma) * b
@@ -178,7 +187,7 @@ The weights change with a and b, too. So write L as one fraction in a, b and gam
 derivative of that fraction.
 Example: a = 2.5, b = 0, gamma = .95 -> (1, -1). The loss falls if <|end|> becomes LESS likely.""",
     heading="Two tokens on paper",
-    right=two_token_slopes, model=slopes_model,
+    right=two_token_slopes, by_hand=by_hand, model=slopes_model,
     cases=(
         Case((2.5, 0.0, 0.95), "<|end|> is learnt"),
         Case((1.0, 1.0, 0.95), "equal losses"),

@@ -27,6 +27,8 @@ def dpo_model(pi_w, ref_w, pi_l, ref_l, beta, total="sum", reference=1, sign=1, 
         pi_w, ref_w, pi_l, ref_l = (x[:, :-1] for x in (pi_w, ref_w, pi_l, ref_l))
     gap_w, gap_l = pi_w - reference * ref_w, pi_l - reference * ref_l
     over = (-1, -2) if pairs == "one margin" else -1
+    if total == "difference":
+        gap_w, gap_l = gap_w - gap_l, torch.zeros(1)
     w, l = gap_w.sum(over), gap_l.sum(over)
     if total == "mean":
         w, l = gap_w.mean(over), gap_l.mean(over)
@@ -35,7 +37,8 @@ def dpo_model(pi_w, ref_w, pi_l, ref_l, beta, total="sum", reference=1, sign=1, 
     margin = beta * w - l if where == "chosen" else w - l
     h = sign * margin * (beta if where == "both" else 1)
     each = {"right": -F.logsigmoid(h), "no log": -torch.sigmoid(h), "one minus": torch.sigmoid(-h),
-            "no sigmoid": -h, "overflows": -torch.log(torch.sigmoid(h))}[last]
+            "no sigmoid": -h, "no minus": F.logsigmoid(h),
+            "overflows": -torch.log(torch.sigmoid(h))}[last]
     each = beta * each if where == "outside" else each
     return each.mean() if pairs == "averaged" else each
 
@@ -109,6 +112,10 @@ answer rose by 3 nats, the rejected one by 1. The margin h is 2, and the loss is
         Mistake("log-probs are averaged, not summed", dict(total="mean"),
                 "An answer twice as long: should its log-prob move the margin more, or equally?",
                 "DPO compares probabilities of whole answers: sums of log-probs."),
+        Mistake("the two answers are subtracted token by token, before they are added up",
+                dict(total="difference"),
+                "What is subtracted from the second token, if the other answer has only one?",
+                "Answers differ in length. Each is summed by itself; then the sums are compared."),
         Mistake("there is no reference", dict(reference=0),
                 "What is the loss of a policy that has not moved yet, and what should it be?",
                 "Without the reference, likely answers are rewarded, not those that rose."),
@@ -137,6 +144,9 @@ answer rose by 3 nats, the rejected one by 1. The margin h is 2, and the loss is
                 dict(last="one minus"),
                 "How large can your loss become if a pair is lost by 100 nats?",
                 "Without the logarithm, a pair that is badly lost gets almost no gradient."),
+        Mistake("the minus before the logarithm is missing", dict(last="no minus"),
+                "Should a loss rise or fall when a pair is won by more?",
+                "The log of a probability is below 0. A loss is minus it."),
         Mistake("the logarithm of a rounded sigmoid is infinite", dict(last="overflows"),
                 "What is sigmoid(-897) in float32?",
                 "The logarithm of a sigmoid has a function of its own. Taken apart, it overflows."),

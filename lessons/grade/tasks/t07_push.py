@@ -19,6 +19,12 @@ def dpo_push(h, beta):
     return found["chosen"].item(), found["rejected"].item()
 
 
+def by_hand(h, beta):
+    """The derivative of -log sigmoid(h) by h is -sigmoid(-h), and that of h by a log-prob beta."""
+    push = beta * sigmoid(-h)
+    return push, -push
+
+
 def sigmoid(z: float) -> float:
     return 1 / (1 + math.exp(-z))
 
@@ -26,12 +32,13 @@ def sigmoid(z: float) -> float:
 def push_model(h, beta, size="right", sides=(1, -1)):
     push = {"right": beta * sigmoid(-h), "grows": beta * sigmoid(h), "no beta": sigmoid(-h),
             "curve": beta * sigmoid(h) * sigmoid(-h), "constant": beta / 2,
-            "twice": beta * sigmoid(-beta * h)}[size]
+            "twice": beta * sigmoid(-beta * h), "inside": sigmoid(-beta * h)}[size]
     return sides[0] * push, sides[1] * push
 
 
 def random_margin(rng: Random):
-    return rng.choice([-3.0, -1.5, -0.5, 0.5, 1.5, 3.0]), rng.choice([0.1, 0.5, 2.0])
+    h = rng.choice([-3.0, -1.5, -0.5, 0.5, 1.5, 3.0])
+    return torch.tensor(h), rng.choice([0.1, 0.5, 2.0])
 
 
 def opposite(push, args) -> bool:
@@ -51,7 +58,8 @@ PUSH = Task(
     text="""DPO's row of the weight ledger: how hard does one pair push its two answers?
 
     h       the margin of the pair; beta is in it already:
-            h = beta x (log-ratio of chosen - log-ratio of rejected)
+            h = beta x (log-ratio of chosen - log-ratio of rejected);
+            a tensor of one number: math and torch both take it
     beta    the strength of the KL penalty
     return  two numbers: (push on a token of chosen, push on a token of rejected)
 
@@ -61,11 +69,11 @@ are added up. Take the derivative of -log sigmoid(h) on paper first, then think 
 on the log-prob.
 Example: h = 0, beta = .1 -> (.05, -.05).""",
     heading="From pairs to a loss",
-    right=dpo_push, model=push_model, random=random_margin,
+    right=dpo_push, by_hand=by_hand, model=push_model, random=random_margin,
     cases=(
-        Case((0.0, 0.1), "at the start"),
-        Case((2.0, 0.1), "a pair that is won"),
-        Case((-2.0, 1.0), "a pair that is lost, beta = 1"),
+        Case((torch.tensor(0.0), 0.1), "at the start"),
+        Case((torch.tensor(2.0), 0.1), "a pair that is won"),
+        Case((torch.tensor(-2.0), 1.0), "a pair that is lost, beta = 1"),
     ),
     laws=(Law("the two pushes must be opposite and equally large", opposite),
           Law("a pair that is won by more must push less", fades)),
@@ -92,6 +100,10 @@ Example: h = 0, beta = .1 -> (.05, -.05).""",
         Mistake("the push is the same for every margin", dict(size="constant"),
                 "Should a pair that is won by far push as hard as at the start?",
                 "At the start the push is half of beta. Then it depends on the margin."),
+        Mistake("beta stands inside the sigmoid, where it is already, and not before it",
+                dict(size="inside"),
+                "h has beta in it. By how much does h change if a log-prob changes by 1?",
+                "beta comes from the chain rule: it is a factor of the push."),
         Mistake("beta is applied to the margin a second time", dict(size="twice"),
                 "Is beta in h already, or not?",
                 "Read what h is. The margin of the lesson contains beta."),

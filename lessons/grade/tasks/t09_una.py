@@ -125,21 +125,27 @@ def project_push(i, grade, beta):
     """UNA's push on the one token of an answer, by the project's own loss."""
     una = OBJECTIVES["una"]
     one = torch.ones(1, 1)
-    answer = Seqs(one, one, one, one, logp=torch.full((1, 1), i / beta), ref=torch.zeros(1, 1))
+    answer = Seqs(one, one, one, one, logp=one * i / beta, ref=torch.zeros(1, 1))
     batch = Batch.of({"answer": answer}, Columns(score=torch.tensor([grade])))
     return 0.0 + pushes(una, batch, una.hp(beta=beta))["answer"].item()
 
 
-def una_push(i, grade, beta, sign=1, factor="2 s (1 - s)", with_beta=True):
+def by_hand(i, grade, beta):
+    """Minus the derivative of (s - grade)^2, where s = sigmoid(i), s' = s (1 - s), i' = beta."""
+    s = torch.sigmoid(i)
+    return beta * 2 * (grade - s) * s * (1 - s)
+
+
+def una_push(i, grade, beta, sign=1, factor="2 s (1 - s)", with_beta=True, beta_in_s=False):
     """The push in closed form, and its mistakes by flag."""
-    s = 1 / (1 + math.exp(-i))
+    s = 1 / (1 + math.exp(-i * beta if beta_in_s else -i))
     factors = {"2 s (1 - s)": 2 * s * (1 - s), "2": 2, "s (1 - s)": s * (1 - s), "2 s": 2 * s,
                "bce": 1}
     return sign * (beta if with_beta else 1) * (grade - s) * factors[factor]
 
 
 def one_answer(random):
-    i = random.uniform(-3, 3)
+    i = torch.tensor(random.uniform(-3, 3))
     return i, random.choice([0.0, 0.25, 0.5, 0.75, 1.0]), random.choice([0.1, 0.3, 2.0])
 
 
@@ -154,7 +160,8 @@ B = Task(
     signature="una_push(i, grade, beta)",
     text="""How hard does UNA, with form "mse", push each token of an answer?
 
-i      implicit reward of the answer: beta times its log-ratio, summed over its tokens
+i      implicit reward of the answer: beta times its log-ratio, summed over its tokens;
+       a tensor of one number: math and torch both take it
 grade  its grade, from 0 to 1
 beta   what one nat of log-ratio counts for
 Returns one number: minus the derivative of the loss by the log-prob of one token.
@@ -163,11 +170,11 @@ Up is positive, down is negative.
 For i = 0, grade 1 and beta 0.1 it is 0.025.
 Afterwards find the i at which an answer of grade 1 is pushed hardest.""",
     heading="One equation",
-    right=project_push, model=una_push,
-    cases=(Case((0.0, 1.0, 0.1), "at the start, grade 1"),
-           Case((0.0, 0.5, 0.1), "at the start, grade 1/2"),
-           Case((2.0, 0.0, 0.1), "a bad answer that has become likely"),
-           Case((-math.log(2), 1.0, 1.0), "beta = 1, sigmoid(i) = 1/3, grade 1")),
+    right=project_push, by_hand=by_hand, model=una_push,
+    cases=(Case((torch.tensor(0.0), 1.0, 0.1), "at the start, grade 1"),
+           Case((torch.tensor(0.0), 0.5, 0.1), "at the start, grade 1/2"),
+           Case((torch.tensor(2.0), 0.0, 0.1), "a bad answer that has become likely"),
+           Case((torch.tensor(0.5).log(), 1.0, 1.0), "beta = 1, sigmoid(i) = 1/3, grade 1")),
     random=one_answer,
     mistakes=(
         Mistake("the sign is turned", {"sign": -1},
@@ -179,6 +186,9 @@ Afterwards find the i at which an answer of grade 1 is pushed hardest.""",
         Mistake("beta is missing", {"with_beta": False},
                 "If beta is doubled, by how much does one nat change i?",
                 "One nat changes i by beta, so the push on a token has a factor beta."),
+        Mistake("beta is applied to i a second time", {"beta_in_s": True},
+                "Read what i is. Is beta in it already, or not?",
+                "The implicit reward contains beta. The sigmoid takes it as it is."),
         Mistake("the factor 2 is missing", {"factor": "s (1 - s)"},
                 "What is the derivative of a square?",
                 "The derivative of a square is twice what stands in it."),

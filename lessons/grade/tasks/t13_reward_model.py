@@ -19,8 +19,9 @@ def project_loss(r, ids, end):
 
 
 def reward_loss(r, ids, end, at="end", pairs="neighbours", sign=1, form="logsigmoid",
-                reduce="none"):
+                reduce="none", token=None):
     """The loss of each pair, and its mistakes by flag."""
+    end = end if token is None else token
     first = (ids == end).int().argmax(1)
     places = {"end": first, "last": torch.full_like(first, r.shape[1] - 1),
               "before": (first - 1).clamp_min(0), "first": torch.zeros_like(first)}
@@ -40,7 +41,7 @@ def reward_loss(r, ids, end, at="end", pairs="neighbours", sign=1, form="logsigm
 
 
 def judged_pairs(random):
-    places, end = 5, 9
+    places, end = 5, random.choice([0, 9, 9])
     far = random.choice([1.0, 1.0, 1.0, 100.0])
     r = [[far * random.uniform(-3, 3) for _ in range(places)] for _ in range(4)]
     ids = []
@@ -79,6 +80,7 @@ the rewards are 1 and 0, and the loss is 0.3133.""",
     heading="One equation",
     right=project_loss, model=reward_loss,
     cases=(Case((RW, IDS, 9), "rewards 1 and 0"),
+           Case((RW, IDS.masked_fill(IDS == 9, 0), 0), "the same, with end = 0"),
            Case((RW * 0, IDS, 9), "equal rewards"),
            Case((MORE, MORE_IDS, 9), "two pairs: rewards 1, 0 and 1, 2"),
            Case((FAR, IDS, 9), "the chosen answer is 1000 behind")),
@@ -87,6 +89,9 @@ the rewards are 1 and 0, and the loss is 0.3133.""",
         Mistake("the reward is read at the last place, in the padding", {"at": "last"},
                 "Which token stands at the place that you read, and what came before it?",
                 "The padding is made of <|end|>, too: the first one counts, not the last."),
+        Mistake("the number 9 stands for <|end|>, whatever `end` is", {"token": 9},
+                "Which of your lines reads `end`?",
+                "Every tokenizer has another number for <|end|>."),
         Mistake("the reward is read one place before <|end|>", {"at": "before"},
                 "Has the head seen that the answer is over at the place that you read?",
                 "Only at <|end|> has the head read the whole answer."),
