@@ -9,6 +9,8 @@ actions, an embedding is the one-hot vector of a cell. One answer is a lake's ow
 ("argmax"), a policy names the cell that its greedy action leads to, since here that is the next state.
 Rows of a batch are learners: row r belongs to learner r modulo N (several roles stand below each other).
 """
+from abc import ABC, abstractmethod
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -19,7 +21,7 @@ from frozen_lake.planning import draw, optimal, simulate
 from nanouft.shell.config import UserError
 
 
-class Policy(nn.Module):
+class Policy(nn.Module, ABC):
     """What table and network share. `step` (N,S,4), the cells that actions intend, is set by the task (learn.py)."""
 
     def __init__(self, N: int, S: int):
@@ -29,9 +31,9 @@ class Policy(nn.Module):
         self.guess: torch.Generator | None = None       # None: greedy guesses; a generator: sampled ones
         self.seen = torch.zeros(N, S, dtype=torch.float64)      # share of each cell in what the loss read last
 
+    @abstractmethod
     def logits(self, x: Tensor) -> Tensor:
         """(N,M,S) blends of cells -> (N,M,4)."""
-        raise NotImplementedError
 
     def probs(self) -> Tensor:
         """(N,S,4), the whole policy, no gradient."""

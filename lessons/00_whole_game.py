@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 00 · What does each method change in the *same* answer?
-# *Afternoon path · about 20 minutes (estimated, n=0) · needs nothing · the whole game in one run;
-# details come later*
+# *Afternoon path · about 20 minutes (estimated, n=0) · needs nothing · the whole game in one
+# run; details come later*
 #
 # After this lesson you can
 # - read a weight ledger: which tokens does a method push, which way, and how hard;

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 02 · What does a base know but not say?
-# *Core · about 25 minutes (estimated, n=0) · needs 01 · NanoWorld, `nanouft/world/`; KL divergence
-# (Kullback and Leibler 1951)*
+# *Core · about 25 minutes (estimated, n=0) · needs 01 · NanoWorld, `nanouft/world/`; KL
+# divergence (Kullback and Leibler 1951)*
 #
 # After this lesson you can
 # - tell what a model holds for likely from what it says;

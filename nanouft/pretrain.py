@@ -90,10 +90,8 @@ def read_texts(cfg: Pretrain) -> tuple[list[str], str]:
     path = cfg.corpus
     if not Path(path).exists():
         raise UserError(f"--corpus {path}: no such file")
-    table = path.lower().removesuffix(".gz").endswith((".csv", ".tsv", ".parquet")) or Path(path).is_dir()
-    if not table:
-        data = containers.load(path)
-        text = containers.text_of(containers.unpacked(data, path) if containers.is_packed(data) else data, path)
+    if not containers.ends(path, ".csv", ".tsv", ".parquet") and not Path(path).is_dir():
+        text = containers.text_of(containers.load(path)[0], path)
         if not re.match(r'\s*\[?\s*\{\s*"', text):
             return [text], "text"
     items, kind = containers.objects(path)

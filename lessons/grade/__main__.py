@@ -188,8 +188,8 @@ def hint(task, my: My) -> None:
 def reveal(task, my: My) -> None:
     if task.kind != "predict":
         raise UserError(f"{task.id} is no prediction; --reveal is for tasks such as 07p")
-    from lessons.grade import cards
-    print("\n".join(cards.reveal(task, my)))
+    from lessons.grade import predictions
+    print("\n".join(predictions.reveal(task, my)))
     print(f"  Now judge it: python -m lessons.grade {task.id}")
 
 

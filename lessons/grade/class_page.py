@@ -8,9 +8,8 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 from lessons.grade import results as counted
-from lessons.grade.cards import is_share, seal
+from lessons.grade.predictions import is_share, seal
 from lessons.grade.results import Klass, Result
-from nanouft.shell.settings import tomllib
 from nanouft.shell.text import fill
 from nanouft.shell.text import html as escape
 
@@ -227,10 +226,7 @@ def plans(klass: Klass) -> str:
 
 
 def sentences(result: Result) -> list[tuple[str, str]]:
-    try:
-        plan = tomllib.loads(result.code)
-    except (ValueError, RecursionError):
-        return []
+    plan = counted.card(result.code) or {}
     return [(key, str(plan[key])) for key in result.task.sentences() if plan.get(key)]
 
 

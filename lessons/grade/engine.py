@@ -189,9 +189,9 @@ def verdict(exam: Exam, mine: Answer, state: str, found=(), **more: str) -> dict
 
 def failing(exam: Exam, mine: Answer) -> int:
     """The first case with another value; where there is none, with another gradient; else 0."""
-    for same in mine.same_values, mine.agrees:
+    for agrees in mine.same_values, mine.agrees:
         for i in exam.all:
-            if not same(exam.right, [i]):
+            if not agrees(exam.right, [i]):
                 return i
     return 0
 
@@ -212,7 +212,7 @@ def row(exam: Exam, mine: Answer, i: int) -> dict:
     slopes = (exam.right.gradient(i), mine.gradient(i)) if found["value"] else (None, None)
     wanted, yours = slopes if found["value"] else (found["wanted"], found["yours"])
     if not found["ok"]:
-        found["call"] = call(exam.task.signature.split("(")[0], exam.args[i])
+        found["call"] = call(exam.task.function, exam.args[i])
         if wanted is not None and yours is not None:
             found["differs"] = wanted, yours, first_difference(wanted, yours)
     return found

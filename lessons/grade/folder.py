@@ -142,7 +142,7 @@ def is_function(task) -> bool:
 def names(file: Path, task) -> bool:
     """Does a student's file name the function of this task, in whatever way?"""
     text = file.read_text(encoding="utf-8", errors="replace")
-    return re.search(rf"\b{task.signature.split('(')[0]}\b", text) is not None
+    return re.search(rf"\b{task.function}\b", text) is not None
 
 
 def read_entry(line: str) -> dict | None:

@@ -203,7 +203,7 @@ def written(my: My, task) -> str:
         return ""
     if not folder.is_function(task):
         return text
-    name = task.signature.split("(")[0]
+    name = task.function
     try:
         body = ast.parse(text).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):

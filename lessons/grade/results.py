@@ -161,12 +161,18 @@ def tree_of(code: str) -> str:
         return ""
 
 
-def text_of(code: str) -> str:
-    """What a card says, without its comments. "" if nothing can be read."""
+def card(code: str) -> dict | None:
+    """What a card says. None if nothing can be read."""
     try:
-        return json.dumps(tomllib.loads(code), sort_keys=True, default=str)
+        return tomllib.loads(code)
     except (ValueError, RecursionError):
-        return ""
+        return None
+
+
+def text_of(code: str) -> str:
+    """A card without its comments. "" if nothing can be read."""
+    values = card(code)
+    return "" if values is None else json.dumps(values, sort_keys=True, default=str)
 
 
 def comparable(result: Result) -> str:

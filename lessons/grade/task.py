@@ -5,7 +5,8 @@
          right=dpo_loss, model=dpo_with_mistakes, cases=(...), random=..., mistakes=(...),
          gradients=(0, 2))
 
-Programs with a planted bug are in debug.py; predictions, ledger cards and plans in cards.py.
+Programs with a planted bug are in debug.py; ledger cards and plans in cards.py, predictions in
+predictions.py.
 """
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -54,3 +55,8 @@ class Task:
     hints: tuple[str, ...] = field(default=())      # a question, where to look, an example
     as_set: bool = False                # what is returned may be in any order
     by_hand: Callable | None = None     # shown as the solution, where `right` calls the project
+
+    @property
+    def function(self) -> str:
+        """The name of the function that is asked for."""
+        return self.signature.split("(")[0]

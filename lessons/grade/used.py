@@ -131,7 +131,7 @@ def in_lesson(task, my: My) -> None:
     print(f"The lesson runs with your function, about a minute. Pictures: {place}", flush=True)
     order = [sys.executable, "-m", "lessons.grade.used", task.id, str(my.file(task).resolve())]
     code = subprocess.run(order, cwd=place, env=folder.environment()).returncode
-    name = task.signature.split("(")[0]
+    name = task.function
     if code:
         raise UserError(f"the lesson stopped; with the project's own {name} it does not")
     my.log(task.id, "in-lesson")
@@ -143,7 +143,7 @@ def main(id: str, file: str) -> None:
     import types
     space: dict = {"__name__": Path(file).stem}
     exec(compile(Path(file).read_bytes(), file, "exec"), space)
-    PUT[id](space[folder.find(id).signature.split("(")[0]])
+    PUT[id](space[folder.find(id).function])
     lesson = folder.lesson_file(id)
     sys.modules["lesson"] = module = types.ModuleType("lesson")     # dataclasses look it up
     exec(compile(lesson.read_text(encoding="utf-8"), str(lesson), "exec"), module.__dict__)

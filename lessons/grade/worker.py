@@ -165,7 +165,7 @@ def judge_file(task, judge: Callable[..., dict], my: My, seed: str, modules: dic
     if file not in modules:
         modules[file] = load(file)
     space = modules[file]
-    name = task.signature.split("(")[0]
+    name = task.function
     if isinstance(space, str):
         return failed("file", error=space)
     if not callable(space.get(name)):

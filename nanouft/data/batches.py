@@ -50,7 +50,7 @@ class EncodeReport:
     rows: int = 0
     cut: int = 0              # dialogues that lost their oldest turns
     skipped: int = 0          # rows of which not even the last question and its answer fit
-    longest: int = 0          # tokens of the longest of these, all its turns
+    longest: int = 0          # tokens of the longest of these, as short as it can be cut
     file: str = ""            # where that one stands
     refused: list[str] = field(default_factory=list)    # rows that a model's own chat template cannot write, and why
 

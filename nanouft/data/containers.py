@@ -41,7 +41,7 @@ def sources(path: str) -> list[str]:
     if not os.path.isdir(path) or is_saved(path):
         return [path]
     files = [f for f in sorted(Path(path).rglob("*")) if f.is_file() and f.name not in SAVED + ("dataset_infos.json",)
-             and f.name.lower().removesuffix(".gz").endswith(ENDINGS)
+             and ends(f.name, *ENDINGS)
              and not any(part.startswith(".") for part in f.relative_to(path).parts)]
     names = {f: f.relative_to(path).parts for f in files}               # of the file, and of the folders it is in
     if any(name.lower().startswith("train") for f in files for name in names[f]):
@@ -79,14 +79,11 @@ def raw_objects(path: str) -> tuple[Items, str]:
         return saved(path)
     if path.startswith(HUB):
         return on_hub(path)
-    data = load(path)
-    packed = is_packed(data)
-    data = unpacked(data, path) if packed else data
-    name = path.lower().removesuffix(".gz")
+    data, packed = load(path)
     if data.startswith(b"PAR1"):
         items, kind = parquet(data, path)
-    elif name.endswith((".csv", ".tsv")):
-        items, kind = csv_rows(text_of(data, path), path, name), "CSV"
+    elif ends(path, ".csv", ".tsv"):
+        items, kind = csv_rows(text_of(data, path), path), "CSV"
     else:
         items, kind = json_rows(text_of(data, path), path)
     if not items:
@@ -95,18 +92,22 @@ def raw_objects(path: str) -> tuple[Items, str]:
 
 
 # ---- bytes and text --------------------------------------------------------------------------------------------------
-def load(path: str) -> bytes:
+def load(path: str) -> tuple[bytes, bool]:
+    """What a file holds, unpacked, and whether it was packed by gzip."""
     try:
-        return regular(Path(path)).read_bytes()
+        data = regular(Path(path)).read_bytes()
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; check the path given to --data (a data set on the Hugging Face hub is "
                         "hub:owner/name)") from None
     except (OSError, ValueError) as e:
         raise UserError(f"{path}: cannot be read ({e})") from None
+    packed = data.startswith(b"\x1f\x8b")
+    return unpacked(data, path) if packed else data, packed
 
 
-def is_packed(data: bytes) -> bool:
-    return data.startswith(b"\x1f\x8b")                                         # gzip
+def ends(path: str, *endings: str) -> bool:
+    """Does a name end so, packed or not?"""
+    return path.lower().removesuffix(".gz").endswith(endings)
 
 
 def unpacked(data: bytes, path: str) -> bytes:
@@ -186,12 +187,12 @@ def one_object(text: str) -> dict:
 
 
 # ---- CSV -------------------------------------------------------------------------------------------------------------
-def csv_rows(text: str, path: str, name: str) -> Items:
+def csv_rows(text: str, path: str) -> Items:
     """The first line names the fields; cells are separated by the commonest of , ; tab in it. An empty cell is null."""
     first = text.split("\n", 1)[0]
     csv.field_size_limit(2 ** 31 - 1)                                  # the largest that Windows takes
     reader = csv.reader(io.StringIO(text, newline=""), strict=True,
-                        delimiter="\t" if name.endswith(".tsv") else max(",;\t", key=first.count))
+                        delimiter="\t" if ends(path, ".tsv") else max(",;\t", key=first.count))
     items, header, line = [], [], 1
     try:
         for cells in reader:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
+from nanouft.data.containers import ends
 from nanouft.data.rows import ANSWERS, Row, Turn, Turns
 from nanouft.data.turns import (TALKS, TURN_FIELDS, dialogue, is_dialogue, quoted, shared_beginning, short,
                                 string, turns)
@@ -293,7 +294,7 @@ def found(keys: Collection[str]) -> str:
 
 def elsewhere(path: str, keys: list[str]) -> str:
     """What a file without a prompt may be instead."""
-    if path.lower().removesuffix(".gz").endswith((".csv", ".tsv")):
+    if ends(path, ".csv", ".tsv"):
         return "; the first line of a CSV file must name its columns"
     return "; plain text is read by python -m nanouft.pretrain --corpus" if keys == ["text"] else ""
 

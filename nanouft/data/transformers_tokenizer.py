@@ -16,6 +16,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 
 from nanouft.data.rows import Turn, Turns
@@ -121,14 +122,19 @@ class TransformersTokenizer(Tokenizer):
         turns = [(ROLES.get(role, role), text, train and role != "shown") for role, text, train in turns]
         return list(fold_system(turns)) if self.folds else turns
 
+    @cached_property
+    def _template(self) -> str:
+        """The model's own; where it asks for the day, with the macro that says a fixed one."""
+        template = self.t.get_chat_template()
+        return FIXED + template if "strftime_now" in template else template
+
     def _write(self, messages: list[Turn], waits: bool = False) -> str:
         """The dialogue as the template writes it; `waits`: up to where the assistant begins to speak."""
         try:
-            template = self.t.get_chat_template()
             with at_most(SECONDS):
                 return self.t.apply_chat_template(
                     [{"role": m.role, "content": m.text} for m in messages], tokenize=False,
-                    add_generation_prompt=waits, chat_template=FIXED * ("strftime_now" in template) + template,
+                    add_generation_prompt=waits, chat_template=self._template,
                     date_string=f"{DAY:%d %b %Y}", **self.settings)
         except Exception as e:                  # templates raise what they like
             raise UserError(f"the chat template refuses a dialogue of {', '.join(m.role for m in messages)} "

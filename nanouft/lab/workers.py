@@ -21,7 +21,7 @@ def leave_with_parent() -> None:
     """For workers: Ctrl-C is for the process that started them, which ends them; and where that was killed, they end
     too, instead of going on alone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    tqdm.set_lock(threading.RLock())            # its own lock, between processes, would be left behind by a kill
+    tqdm.set_lock(threading.RLock())            # its own lock, between processes, would outlive a kill
 
     def end_with_parent() -> None:
         multiprocessing.parent_process().join()

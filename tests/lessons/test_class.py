@@ -16,7 +16,7 @@ import pytest
 
 from lessons.grade import __main__ as command
 from lessons.grade import class_page, klass, results, slides, submissions, worker
-from lessons.grade.cards import seal
+from lessons.grade.predictions import seal
 from lessons.grade.folder import My
 from lessons.grade.results import Klass, Result
 from lessons.grade.submissions import Unreadable, clean_copy, handed_in

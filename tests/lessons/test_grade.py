@@ -21,7 +21,7 @@ import torch
 from lessons.grade import __main__ as command
 from lessons.grade import check, folder, solution, ui, used, worker
 from lessons.grade.call import call
-from lessons.grade.cards import brier
+from lessons.grade.predictions import brier
 from lessons.grade.engine import judge
 from lessons.grade.folder import My
 from lessons.grade.outcome import numbers, same
@@ -234,7 +234,7 @@ def test_starters_and_texts(id, tmp_path):
         return
     space: dict = {}
     exec(compile(text, id, "exec"), space)
-    name = task.signature.split("(")[0]
+    name = task.function
     wanted = {}
     exec(f"def {task.signature}: pass", wanted)
     assert inspect.signature(space[name]) == inspect.signature(wanted[name])

@@ -1,5 +1,5 @@
 """Cards of lesson 02."""
-from lessons.grade.cards import Predict
+from lessons.grade.predictions import Predict
 
 
 def experiment():

@@ -1,5 +1,6 @@
 """Cards of lesson 04."""
-from lessons.grade.cards import Blank, Ledger, Predict
+from lessons.grade.cards import Blank, Ledger
+from lessons.grade.predictions import Predict
 from lessons.grade.task import Mistake
 
 

@@ -83,7 +83,7 @@ the rewards are 1 and 0, and the loss is 0.3133.""",
            Case((RW, IDS.masked_fill(IDS == 9, 0), 0), "the same, with end = 0"),
            Case((RW * 0, IDS, 9), "equal rewards"),
            Case((MORE, MORE_IDS, 9), "two pairs: rewards 1, 0 and 1, 2"),
-           Case((FAR, IDS, 9), "the chosen answer is 1000 behind")),
+           Case((FAR, IDS, 9), "the chosen answer has 1000 less")),
     random=judged_pairs,
     mistakes=(
         Mistake("the reward is read at the last place, in the padding", {"at": "last"},

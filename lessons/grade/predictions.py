@@ -1,0 +1,105 @@
+"""Predictions: a probability for each of four statements, sealed, then scored by the experiment.
+
+    reveal(task, my)            # runs the experiment of a sealed prediction
+"""
+import contextlib
+import io
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lessons.grade.cards import Card, Judged, read, told
+from lessons.grade.task import Mistake
+from nanouft.shell.config import UserError
+from nanouft.shell.files import checksum
+
+
+@dataclass(frozen=True)
+class Predict(Card):
+    statements: tuple[str, ...] = ()
+    experiment: Callable[[], list[tuple[bool, str]]] = list     # [(is it so?, the number), ...]
+    kind: str = "predict"
+    mistakes: tuple[Mistake, ...] = ()      # nobody fails a prediction
+
+    def starter(self, name: str) -> str:
+        lines = ["# How probable is each statement? From 0 (surely not) to 1 (surely).", ""]
+        for letter, words in zip("abcdef", self.statements):
+            lines += [f"# {words}", f'{letter} = ""', ""]
+        return self.head() + "\n".join(lines)
+
+    def numbers(self, values: dict) -> list:
+        return [values.get(letter, "") for letter, _ in zip("abcdef", self.statements)]
+
+    def judge(self, values: dict, name: str) -> Judged:
+        numbers = self.numbers(values)
+        if all(x == "" for x in numbers):
+            return "not begun", None, []
+        bad = [letter for letter, x in zip("abcdef", numbers) if not is_share(x)]
+        if bad:
+            return "unknown", None, [f"a number from 0 to 1 is needed for {', '.join(bad)}"]
+        coin = ["1/2 for all costs 0.25, whatever comes: is there none that you would bet on?"]
+        return "amber", None, coin if all(x == 0.5 for x in numbers) else []
+
+    def verdict(self, values: dict, my) -> dict:
+        """After the reveal only the sealed numbers count."""
+        state, mistake, lines = self.judge(values, my.name)
+        if state != "amber":
+            return told(state, mistake, lines)
+        mine, done = seal(self.numbers(values)), my.entries(self.id, "reveal")
+        if done:
+            changed = "the numbers are others now; those that were sealed count"
+            lines = score_lines(self, done[0]) + [changed] * (mine != done[0].get("hash"))
+            return told("right", None, lines) | {"brier": done[0].get("brier")}
+        seals = {entry.get("hash") for entry in my.entries(self.id, "sealed")}
+        sealed = "sealed anew" if seals - {mine} else "sealed"
+        line = f"{sealed}; now: python -m lessons.grade {self.id} --reveal"
+        return told("amber", None, [*lines, line]) | {"seal": mine}
+
+    def solution(self, name: str) -> str:
+        raise UserError(f"{self.id} is a prediction: --reveal runs the experiment")
+
+    def good(self, name: str) -> dict:
+        return dict(zip("abcdef", [0.7] * len(self.statements)))
+
+    def wrong(self, name: str) -> dict[str, dict]:
+        return {}
+
+
+def is_share(x) -> bool:
+    return type(x) in (int, float) and 0 <= x <= 1
+
+
+def seal(numbers: list) -> str:
+    return checksum(json.dumps([float(x) for x in numbers]))[:16]
+
+
+def brier(said: list[float], came: list[bool]) -> float:
+    """The mean squared error: 0 is perfect, 1/2 for all is 0.25, certain and wrong is 1."""
+    return sum((p - y) ** 2 for p, y in zip(said, came)) / len(came)
+
+
+def reveal(task: Predict, my) -> list[str]:
+    """Run the experiment of a sealed prediction. -> what to print."""
+    numbers = task.numbers(read(my.file(task)))
+    state, _, _ = task.judge(dict(zip("abcdef", numbers)), my.name)
+    if state != "amber":
+        raise UserError(f"fill in {my.file(task)} first: a number from 0 to 1 for each statement")
+    if my.entries(task.id, "reveal"):
+        raise UserError(f"{task.id} is revealed; python -m lessons.grade {task.id} shows the score")
+    if seal(numbers) not in [entry.get("hash") for entry in my.entries(task.id, "sealed")]:
+        my.log(task.id, "sealed", hash=seal(numbers))
+    print("The numbers are sealed. The experiment runs, about a minute ...", flush=True)
+    with contextlib.redirect_stdout(io.StringIO()):
+        found = task.experiment()
+    came = [bool(is_so) for is_so, _ in found]
+    my.log(task.id, "reveal", hash=seal(numbers), said=numbers, came=came,
+           found=[words for _, words in found], brier=round(brier(numbers, came), 4))
+    return score_lines(task, my.entries(task.id, "reveal")[0])
+
+
+def score_lines(task: Predict, entry: dict) -> list[str]:
+    lines = []
+    rows = zip(task.statements, entry["said"], entry["came"], entry["found"])
+    for words, said, came, number in rows:
+        lines.append(f"  {'yes' if came else 'no':3}  you said {said:g}   {words}  ({number})")
+    return [*lines, f"  Brier score {entry['brier']:.3f}: 0 is perfect, 1/2 for all gets 0.25"]
