@@ -95,7 +95,8 @@ Object.assign(ACTS, {
 });
 function paint(theme) {
   document.documentElement.dataset.theme = theme;
-  $("theme").textContent = `colours: ${theme}`;
+  $("theme").innerHTML = `<span aria-hidden="true">◐</span> <span class="long">colours: </span>${theme}`;
+  $("theme").setAttribute("aria-label", `colours: ${theme}`);
   remember("frozen-lake theme", theme);
 }
 

@@ -18,7 +18,7 @@ function drawScene() {
     tell: (s) => [s === at && drawing() ? "you are here" : "", ...drawn(s)],
   });
   const change = [button("undo", "Undo", trail.length || state.best ? "" : "disabled"),
-    button("redraw", "Draw again", state.best || trail.length ? "" : "disabled"), button("make", "Make your own lake")];
+    button("redraw", "Again", state.best || trail.length ? "" : "disabled"), button("make", "Own lake")];
   const about = say(`A model that talks walks, too: a <b>cell</b> is the text so far (its last token stands for it), a
     <b>move</b> is the next word, the <b>flag</b> is the end of a right answer.`);
   if (drawing()) return { body: scene(picture, about,

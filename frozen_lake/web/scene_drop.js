@@ -30,7 +30,8 @@ function dropScene() {
   const told = METHODS.map((name, i) => dropped && `${upper(name)} ${ENDS[runs[i].end].slice(2)}`).join(", ");
   return { body: scene(picture, live(guessResult()),
     dropped ? live(`From ${place(from)}, ${whose(from)} ${told}.`, "say") : say("Choose any cell of ice: all four start there."),
-    table(`Where the four end. They need not agree with the distance. ${DISTANCE}`,
+    table(`Arrives from: so many cells from which the likeliest moves reach the flag. Distance: as in scene 4; the two need not
+      agree.`,
       ["student", ...(dropped ? ["from here"] : []), "arrives from", "distance"], rows, true),
     net("own") ? choices("The students are", ...Object.entries({ table: "tables", net: "networks" }).map(([b, text]) =>
       choice(`brain:${b}`, text, b === brain()))) : "",

@@ -32,10 +32,11 @@ function loserScene() {
     live(`Of ${plural(parts.length, "move")}, <b>${count("cancels")} cancel (=)</b>, <b>${count("right")} are right in their
       own cell (✓), yet <span class="down">pushed down (−)</span></b>, <b>${count("wrong")} really wrong (✗)</b>.`),
     live(betResult(foe)), students(foe), foes().length > 1 ? choices("Another worse way:", ...foes().map((k) =>
-      choice(`foe:${k}`, k === "own" ? "the first" : FOES[k], k === foe))) : "",
+      choice(`foe:${k}`, k === "own" ? ownName() : FOES[k], k === foe))) : "",
     takeaway("a label for a whole way blames all of its moves, the right ones too.")),
   actions: [primary("turn:1", "Drop them"), button("again4", "Bet again")] };
 }
+const ownName = () => (state.worse && state.worse !== shipped.worse ? "yours" : "the detour");
 const dpoGap = (foe) => measured(policy("dpo", foe, "table")).distance - measured(firstPolicy()).distance;
 function betResult(foe) {
   const other = net(foe), gap = other && other.dpo.distance - DATA.net.start.distance;

@@ -102,8 +102,8 @@ function keep(push) {
 }
 
 // ---- what is computed, each thing once for a lake and its ways ---------------------------------------------------
-const BETS = { c: "nearer", s: "about as near as before", f: "farther away" };
-const FOES = { own: "the worse way", fall: "falls into a hole", dither: "dithers" };
+const BETS = { c: "nearer", s: "about as near", f: "farther away" };
+const FOES = { own: "", fall: "falls into a hole", dither: "dithers" };
 const memory = new Map();
 function once(key, make) {
   if (memory.size > 60) memory.clear();
