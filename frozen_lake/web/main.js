@@ -40,7 +40,7 @@ function show(id, html) {
 }
 function render() {
   lay();
-  const now = state.scene, [, title, draws] = SCENES[now - 1], { body, actions } = draws();
+  const now = state.scene, [, asked, draws] = SCENES[now - 1], { body, actions, title = asked } = draws();
   const lost = document.activeElement !== document.body && document.activeElement;
   show("stage", `<h1 tabindex="-1" id="title">${title}</h1>${body}${twin()}`);
   show("actions", actions.join(""));
@@ -95,7 +95,7 @@ Object.assign(ACTS, {
 });
 function paint(theme) {
   document.documentElement.dataset.theme = theme;
-  $("theme").innerHTML = `<span aria-hidden="true">◐</span> <span class="long">colours: </span>${theme}`;
+  $("theme").innerHTML = `<span aria-hidden="true">◐</span> <span class="long">colours: ${theme}</span>`;
   $("theme").setAttribute("aria-label", `colours: ${theme}`);
   remember("frozen-lake theme", theme);
 }

@@ -73,7 +73,7 @@ function makeScene() {
   const { rows, tool } = making, on = Lake.lake(rows), wrong = Ways.wrong(rows);
   const picture = withMap(on, () => lake({ on, label: "your lake: arrow keys move, Enter sets the cell", at: making.at,
     act: (s) => `set:${s}`, more: "data-make" }));
-  return { body: scene(picture,
+  return { title: "Make a lake of your own.", body: scene(picture,
     say("Choose what to set, then touch or drag over cells."),
     choices("Set", ...Object.entries(TOOLS).map(([letter, name]) => choice(`tool:${letter}`, name, letter === tool))),
     choices("Size", ...[4, 5, 6, 8].map((n) => choice(`size:${n}`, `${n} × ${n}`, n === rows.length))),

@@ -66,7 +66,7 @@ function chart(all, frame) {                                // distance over upd
     <text x="${x(n) + 12}" y="${at - over}">${upper(one.name)}</text></g>`).join("");
   return `<svg class="chart" viewBox="0 0 ${wide} ${high}" role="img" aria-label="distance over updates: ${told(all, frame)}">
     <path class="axis" d="M8 4V${high - 8}H${x(n)}"/><path class="cursor" d="M${x(frame).toFixed(1)} 4V${high - 8}"/>
-    <text class="soft" x="14" y="14" text-anchor="start">distance</text>${lines}</svg>`;
+    <text class="soft" x="14" y="${high - 22}">distance</text>${lines}</svg>`;
 }
 
 let playing = 0;
