@@ -3,9 +3,9 @@
     python -m frozen_lake                           # writes it beside the pictures: out/frozen_lake/index.html
 
 One file: open it with any browser, from the disk, without a network. What a table learns is computed in the page
-(web/lake.js, checked against the losses of this project by tests/lake/test_lake_page.py), so that the ways and the lakes
-that a visitor draws work. What a network learns is computed here and put into the page as numbers; so are the same
-steps on one sentence (twin.py), and the verdict of the study, if it has been run.
+(web/lake.js, checked against the losses of this project by tests/lake/test_lake_page.py), so that the ways and the
+lakes that a visitor draws work. What a network learns is computed here and put into the page as numbers; so are the
+same steps on one sentence (twin.py), and the verdict of the study, if it has been run.
 web/ holds the parts: lake.js and ways.js compute, state.js remembers, draw.js draws, each scene has a file, main.js
 joins them.
 Simplified: the page's students walk on ice that is not slippery.
@@ -32,9 +32,9 @@ SCRIPTS = ("lake", "ways", "state", "draw", "scene_draw", "scene_touch", "scene_
            "scene_train", "scene_end", "twin", "main")
 METHODS = {             # what the letters mean, the paper, and the lesson
     "sft": ("supervised fine-tuning: imitate demonstrations", "2203.02155", "03"),
-    "ift": ("intuitive fine-tuning: imitate, but read each state mixed with the student's own guess", "2405.11870", "05L"),
+    "ift": ("intuitive fine-tuning: imitate, each state mixed with the student's own guess", "2405.11870", "05L"),
     "dpo": ("direct preference optimization: the better answer up, the worse one down", "2305.18290", "07"),
-    "orpo": ("odds ratio preference optimization: imitate the better answer and prefer it, in one loss", "2403.07691", "08"),
+    "orpo": ("odds ratio preference optimization: imitate the better answer and prefer it", "2403.07691", "08"),
 }
 STUDY = "python -m frozen_lake --study"             # the command that fills the last scene
 SEEDS = 20                                          # networks in each mean; the first of them walks in scene 5
@@ -117,7 +117,7 @@ def content(hp: dict, lake: Lake, study: dict | None, folder: Path) -> dict:
     dry, shown = Lake(lake.name, lake.rows), {k: hp[k] for k in ("lam", "gamma", "beta", "lr", "steps")}
     data = {"rows": lake.rows, "note": note(lake), "hp": shown | {"lamOdds": hp.get("orpo_lam", 1.0)},
             "net": networks(dry, hp), "study": verdicts(study), "command": STUDY, "sources": sources(folder),
-            "twin": twin.content(hp["lam"]) | {"claims": doc(folder, "claims.md")}}
+            "twin": twin.content(hp["lam"], min(twin.STEPS, hp["steps"])) | {"claims": doc(folder, "claims.md")}}
     return text.each_string(data, text.html)
 
 

@@ -115,7 +115,7 @@ def changes(lake: Lake, best: torch.Tensor, panels: dict[str, torch.Tensor], pat
         fig, axes = plt.subplots(1, len(panels), figsize=(5.2 * len(panels), 5.9), squeeze=False)
         for ax, (name, change) in zip(axes[0], panels.items()):
             board(ax, lake)
-            for walk, aside, style in ((paths[0], 0.06, "-"), (paths[1], -0.06, ":")):       # through the cells, side by side
+            for walk, aside, style in ((paths[0], 0.06, "-"), (paths[1], -0.06, ":")):      # through the cells
                 ends = [s for s, _ in walk] + [int(lake.step[walk[-1]])]
                 xs, ys = zip(*[place(lake, s) for s in ends])
                 ax.plot([x - aside for x in xs], [y + aside for y in ys], color="black", lw=2.5, ls=style, zorder=2)

@@ -1,10 +1,10 @@
 """The token twin: each scene of the lake's page on one sentence of NanoWorld, with nanouft's objectives and base model.
 
-    python -c "from frozen_lake import twin; print(twin.content(0.2))"      # about half a minute
+    python -c "from frozen_lake import twin; print(twin.content(0.2))"      # about 20 seconds
 
 A cell is the text so far, a move is the next word. The question is one where each right word is fixed by the word
 before it (say these words backwards), so that a word can be right in its place after a wrong one, as a move can.
-Four copies of the shipped base learn for STEPS steps of 16 rows; the question is not among the rows.
+Four copies of the shipped base learn for STEPS steps of ROWS rows; the question is not among the rows.
 """
 import copy
 
@@ -21,7 +21,7 @@ from nanouft.reference import add_columns
 from nanouft.shell import devices
 
 METHODS = ("sft", "ift", "dpo", "orpo")
-STEPS, ROWS, LOOK = 60, 16, 5               # steps of training, rows of one, steps between two looks
+STEPS, ROWS, LOOK = 40, 16, 4               # steps of training, rows of one, steps between two looks
 
 
 def question() -> Row:
@@ -65,24 +65,25 @@ def hyper(name: str, lam: float):
     return OBJECTIVES[name].hp(**({"variant": "released", "lam": lam} if name == "ift" else {}))
 
 
-def taught(model, tok, row: Row, name: str, lam: float, look) -> list:
+def taught(model, tok, row: Row, name: str, lam: float, steps: int, look) -> list:
     """Train a copy of the model; [look(copy)] before, every LOOK steps, and at the end. Last: the copy."""
     objective, hp, device = OBJECTIVES[name], hyper(name, lam), devices.Device("cpu", "fp32")
-    rows = [r for r in world.rows("train", objective.kinds(hp)[0], STEPS * ROWS, 0) if r.prompt != row.prompt]
+    rows = [r for r in world.rows("train", objective.kinds(hp)[0], steps * ROWS, 0) if r.prompt != row.prompt]
     encoded, _ = encode(objective.rows(rows, hp), tok, model.cfg.n_ctx)
     add_columns(encoded, objective.columns, model, tok.pad, device, hp)
     model = copy.deepcopy(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=objective.lr, betas=(0.9, 0.95), weight_decay=0.0)
     seen = [look(model)]
-    for step in range(STEPS):
+    for step in range(steps):
         batch = collate(encoded, [i % len(encoded) for i in range(step * ROWS, (step + 1) * ROWS)], tok.pad)
         objective.forward(model, batch, hp)
         loss, _ = objective.loss(batch, hp)
+        optimizer.param_groups[0]["lr"] = objective.lr * (1 - step / steps)         # down to nothing
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        if (step + 1) % LOOK == 0 or step + 1 == STEPS:
+        if (step + 1) % LOOK == 0 or step + 1 == steps:
             seen.append(look(model))
     return [*seen, model]
 
@@ -94,7 +95,7 @@ def says(model, tok, row: Row, forced: str) -> dict:
     return {"text": said, "score": round(world.score(row.prompt[-1].text, said), 2)}
 
 
-def content(lam: float) -> dict:
+def content(lam: float, steps: int = STEPS) -> dict:
     """All that web/twin.js shows."""
     model, tok = start_model("base")
     row, device = question(), devices.Device("cpu", "fp32")
@@ -102,14 +103,14 @@ def content(lam: float) -> dict:
     roles = {"best": encode_one(tok, row, row.chosen), "worse": encode_one(tok, row, row.rejected)}
     def look(net) -> dict:
         return {way: round(chance(net, *tensors), 3) for way, tensors in roles.items()}
-    found: dict = {"prompt": row.prompt[-1].text, "best": best, "worse": worse, "end": best[-1], "steps": STEPS,
+    found: dict = {"prompt": row.prompt[-1].text, "best": best, "worse": worse, "end": best[-1], "steps": steps,
                    "parts": blame(best, worse), "ghosts": ghosts(model, tok, row), "forced": best[1],
-                   "pushes": {}, "said": {}, "curve": {"steps": [*range(0, STEPS, LOOK), STEPS]}}
+                   "pushes": {}, "said": {}, "curve": {"steps": [*range(0, steps, LOOK), steps]}}
     as_demo = Row(row.prompt, answer=row.chosen, chosen=row.chosen, rejected=row.rejected)
     for name in tqdm(METHODS, desc="the same with words", leave=False):
         strips = ledger.entries(name, hyper(name, lam), as_demo, model, tok, device)
         found["pushes"][name] = {role: [round(w, 3) for w in weights] for role, _, weights in strips}
-        *curve, net = taught(model, tok, row, name, lam, look)
+        *curve, net = taught(model, tok, row, name, lam, steps, look)
         found["curve"][name] = {way: [at[way] for at in curve] for way in roles}
         found["said"][name] = {"start": says(net, tok, row, ""), "aside": says(net, tok, row, found["forced"])}
     return found

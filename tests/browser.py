@@ -24,7 +24,8 @@ from pathlib import Path
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "microsoft-edge")
 KEYS = {" ": (" ", "Space", 32), "ArrowLeft": ("", "ArrowLeft", 37), "ArrowUp": ("", "ArrowUp", 38),
         "ArrowRight": ("", "ArrowRight", 39), "ArrowDown": ("", "ArrowDown", 40), "Tab": ("", "Tab", 9),
-        "Enter": ("\r", "Enter", 13), "Backspace": ("", "Backspace", 8), "End": ("", "End", 35)}                       # what is typed, code, number
+        "Enter": ("\r", "Enter", 13), "Backspace": ("", "Backspace", 8),
+        "End": ("", "End", 35)}                       # what is typed, code, number
 
 
 def find() -> str | None:

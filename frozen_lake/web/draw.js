@@ -1,7 +1,7 @@
 // How things look and how they are said: the lake, its arrows and ways, buttons, sliders, tables.
 //
-// One grammar of signs on every screen: + and blue is likelier, − and orange is less likely; ✓ and ✗ say whether a move
-// is right in its cell, without a colour. The best way is a line, the worse way is dots. A method has its own shape.
+// One grammar of signs on every screen: + and blue is likelier, − and orange is less likely; ✓ and ✗ say whether a
+// move is right in its cell, without a colour. The best way is a line, the worse way is dots. A method has its own shape.
 "use strict";
 const middle = (s) => [(s % map.cols) * 100 + 50, Math.floor(s / map.cols) * 100 + 50];
 const put = (s, inside, more = "") => `<g transform="translate(${middle(s)})" ${more}>${inside}</g>`;
@@ -26,7 +26,8 @@ function arrow(a, cls = "", size = 1, sign = "") {
     <path class="arrow" transform="rotate(${turn}) scale(${size})" d="M-31 -14H0V-30L36 0L0 30V14H-31Z"/>
     ${sign && `<text class="sign" x="${3 * dx}" y="${3 * dy}" font-size="${42 * size}">${sign}</text>`}</g>`;
 }
-function line(walked, cls) {                                // the best way a little up and left, the worse down and right
+function line(walked, cls) {
+  // the best way a little up and left, the worse down and right
   const shift = { best: -10, worse: 10 }[cls];
   const points = [...walked.s, walked.end].map((s) => middle(s).map((x) => x + shift));
   return `<polyline class="trail ${cls}" points="${points.join(" ")}"/>`;
@@ -51,12 +52,15 @@ function lake({ label = "the lake", more = "", under = "", over = "", at = map.s
     return put(s, `<rect x="-46" y="-46" width="92" height="92" rx="17"/>${MARKS[kind]}`,
       `class="cell ${kind === "H" ? "hole" : ""} ${is}" ${pressed ? grid : ""}`);
   };
-  const row = (r) => `<g ${pressed ? 'role="row"' : ""}>${on.cells.slice(r * on.cols, (r + 1) * on.cols).map(cell).join("")}</g>`;
+  const inRow = (r) => on.cells.slice(r * on.cols, (r + 1) * on.cols);
+  const row = (r) => `<g ${pressed ? 'role="row"' : ""}>${inRow(r).map(cell).join("")}</g>`;
   const cells = Array.from({ length: on.rows }, (_, r) => row(r)).join("");
   const content = on.cells.map((s) => inside(s) && put(s, inside(s), 'class="who"')).join("");
   const all = on.cells.filter(told).map((s) => `${place(s)}: ${told(s)}`).join("; ");
   const name = pressed ? `role="grid" aria-label="${label}"` : "";
-  return `<svg class="lake" viewBox="0 0 ${on.cols * 100} ${on.rows * 100}" style="--wide:${on.cols / on.rows};--lam:${DATA.hp.lam}" ${more}
+  const size = `viewBox="0 0 ${on.cols * 100} ${on.rows * 100}"
+    style="--wide:${on.cols / on.rows};--lam:${DATA.hp.lam}"`;
+  return `<svg class="lake" ${size} ${more}
     ${pressed ? 'role="group"' : `role="img" aria-label="${label}. ${all}"`}>
     <g ${name}>${cells}</g><g aria-hidden="true">${under}${content}${over}</g></svg>`;
 }

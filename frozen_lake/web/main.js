@@ -7,15 +7,18 @@ const source = (name) => {
 const SCENES = [                                            // name, the one sentence, what draws it
   ["draw it", "Draw the best way over the ice, then a worse way that still arrives.", drawScene],
   ["who gets touched", "One step of training: which cells will change?", touchScene],
-  ["the ghost", "IFT stamps the demonstrator's arrow where the student would have gone, too: is it right there?", ghostScene],
-  ["the unfair loser", "DPO blames every move of the worse way: does that bring its student nearer to the best?", loserScene],
+  ["the ghost", "IFT stamps the demonstrator's arrow where the student would have gone, too: is it right there?",
+    ghostScene],
+  ["the unfair loser", "DPO blames every move of the worse way: does that bring its student nearer to the best?",
+    loserScene],
   ["the drop test", "Drop the trained students anywhere: who finds the way?", dropScene],
   ["the training", "All four learn at once: play, scrub, turn the dials.", trainScene],
   ["the verdict", "Your score, and where the paper's order holds.", verdictScene],
 ];
 
 // ---- drawing: the new page is compared with the old one, and only what differs is changed --------------------------
-function become(old, fresh) {                               // `old` turns into `fresh`; what is the same keeps its focus
+function become(old, fresh) {
+  // `old` turns into `fresh`; what is the same keeps its focus
   if (old.nodeName !== fresh.nodeName || old.nodeType === 1 && old.dataset.key !== fresh.dataset.key) {
     old.replaceWith(fresh);
   } else if (old.nodeType !== 1) {
@@ -29,8 +32,12 @@ function become(old, fresh) {                               // `old` turns into 
 }
 function sameAttributes(old, fresh) {
   const kept = old.tagName === "DETAILS" ? ["open"] : [];
-  for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name) && !kept.includes(name)) old.removeAttribute(name);
-  for (const { name, value } of fresh.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  for (const { name } of [...old.attributes]) {
+    if (!fresh.hasAttribute(name) && !kept.includes(name)) old.removeAttribute(name);
+  }
+  for (const { name, value } of fresh.attributes) {
+    if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  }
   if (old.tagName === "INPUT" && old.value !== fresh.getAttribute("value")) old.value = fresh.getAttribute("value");
 }
 function show(id, html) {
@@ -54,14 +61,17 @@ function render() {
   animate();
   if (lost && (!lost.isConnected || lost.disabled)) refocus(lost.dataset.key);
 }
+const firstCell = () => document.querySelector('[role="gridcell"][tabindex="0"]');
+const focusOn = (element) => element.focus({ preventScroll: true });
 function refocus(key) {                                     // what had the focus is gone: its like, or the next best
   const like = key && document.querySelector(`[data-key="${key}"]:not(:disabled)`);
   const main = document.querySelector("#actions button:not(:disabled)"), inGrid = /^cell/.test(key || "");
-  (like || (inGrid && document.querySelector('[role="gridcell"][tabindex="0"]')) || main || $("title")).focus({ preventScroll: true });
+  focusOn(like || (inGrid && firstCell()) || main || $("title"));
 }
 
 // ---- what is announced: every text of class "live" that has changed ----------------------------------------------
-const liveText = () => [...document.querySelectorAll("#stage .live")].map((p) => p.textContent.replace(/\s+/g, " ").trim()).join(" ");
+const liveText = () => [...document.querySelectorAll("#stage .live")].map((p) => p.textContent).join(" ")
+  .replace(/\s+/g, " ").trim();
 function announce(text) {
   $("said").textContent = text;
 }
@@ -69,7 +79,7 @@ function turn(to) {
   state.scene = clamp(to, 1, SCENES.length), trail = [], notice = "", making = null;
   clearInterval(playing), playing = 0;
   keep(true), render(), scrollTo(0, 0);
-  $("title").focus({ preventScroll: true });
+  focusOn($("title"));
   announce(`Scene ${state.scene} of ${SCENES.length}. ${SCENES[state.scene - 1][1]}`);
 }
 function act(what) {
@@ -84,7 +94,7 @@ function act(what) {
 }
 function follow(name) {                                     // a walker's focus goes with the walker
   const cell = document.activeElement.closest && document.activeElement.closest('[role="gridcell"]');
-  if (cell && (name === "go" || name === "undo")) document.querySelector('[role="gridcell"][tabindex="0"]').focus({ preventScroll: true });
+  if (cell && firstCell() && (name === "go" || name === "undo")) focusOn(firstCell());
 }
 Object.assign(ACTS, {
   turn: (by) => turn(state.scene + +by), scene: (n) => turn(+n),
@@ -115,7 +125,7 @@ function walkFocus(cell, s, move) {                         // over holes, too: 
   const on = making ? Lake.lake(making.rows) : map, [dy, dx] = Lake.MOVES[move];
   const y = clamp(Math.floor(s / on.cols) + dy, 0, on.rows - 1), x = clamp((s % on.cols) + dx, 0, on.cols - 1);
   const next = document.querySelector(`[data-key="cell${y * on.cols + x}"]`);
-  cell.setAttribute("tabindex", -1), next.setAttribute("tabindex", 0), next.focus({ preventScroll: true });
+  cell.setAttribute("tabindex", -1), next.setAttribute("tabindex", 0), focusOn(next);
   if (making) making.at = y * on.cols + x;
 }
 function keyElsewhere(target, key) {
@@ -144,16 +154,18 @@ document.addEventListener("change", () => { keep(false), announce(liveText()); }
 let dragging = null;                                        // the cell under a finger that is down
 function under(event) {
   const box = document.querySelector("svg.lake").getBoundingClientRect(), on = making ? Lake.lake(making.rows) : map;
-  const [x, y] = [(event.clientX - box.x) / box.width * on.cols, (event.clientY - box.y) / box.height * on.rows].map(Math.floor);
+  const x = Math.floor((event.clientX - box.x) / box.width * on.cols);
+  const y = Math.floor((event.clientY - box.y) / box.height * on.rows);
   return x >= 0 && y >= 0 && x < on.cols && y < on.rows ? y * on.cols + x : -1;
 }
 function drag(s) {                                          // cell by cell, as far as the way to it is straight
   if (s < 0 || s === dragging) return;
   dragging = s;
   if (making) return act(`set:${s}`);
+  const row = (cell) => Math.floor(cell / map.cols), column = (cell) => cell % map.cols;
   for (let at = standing(), n = 0; at !== s && drawing() && n < 20; n++) {
-    const move = Lake.MOVES.findIndex(([dy, dx]) => Math.sign(Math.floor(s / map.cols) - Math.floor(at / map.cols)) === dy
-      && Math.sign(s % map.cols - at % map.cols) === dx);
+    const [down, right] = [Math.sign(row(s) - row(at)), Math.sign(column(s) - column(at))];
+    const move = Lake.MOVES.findIndex(([dy, dx]) => dy === down && dx === right);
     if (move < 0) return;
     at = Lake.go(map, at, move), act(`go:${at}`);
     if (standing() !== at) return;                          // a hole, or the end

@@ -22,13 +22,14 @@ function drawScene() {
   const about = say(`A model that talks walks, too: a <b>cell</b> is the text so far (its last token stands for it), a
     <b>move</b> is the next word, the <b>flag</b> is the end of a right answer.`);
   if (drawing()) return { body: scene(picture, about,
-    live(state.best ? "Now draw a <b>worse</b> way that still arrives." : "First draw the <b>best</b> way, from S to the flag."),
+    live(state.best ? "Now draw a <b>worse</b> way that still arrives."
+      : "First draw the <b>best</b> way, from S to the flag."),
     live(notice || `${plural(Math.max(0, trail.length - 1), "move")}, now in ${place(at)}.`, notice ? "say" : "small"),
     say(`Arrow keys, or drag a finger over the ice. ${legend}`, "small"), whichMap()),
   actions: [primary("ship", "Ready-made ways"), ...change] };
   return { body: scene(picture, about,
-    live(`Two ways: <b>${gold.a.length}</b> moves and <b>${foeMoves("own").length}</b>. Four methods will teach them to a
-      student who knows nothing yet.`), say(legend, "small"), whichMap(),
+    live(`Two ways: <b>${gold.a.length}</b> moves and <b>${foeMoves("own").length}</b>.
+      Four methods will teach them to a student who knows nothing yet.`), say(legend, "small"), whichMap(),
     takeaway("a demonstration is a list of cells with one move each; the methods differ in what they make of it.")),
   actions: [primary("turn:1", "Teach them"), ...change] };
 }
@@ -93,7 +94,7 @@ function set(s) {
   cells[s] = letter === cells[s] ? "F" : letter;
   making.rows = chunks(cells, making.rows[0].length), making.at = s;
 }
-const chunks = (cells, n) => Array.from({ length: cells.length / n }, (_, r) => cells.slice(r * n, (r + 1) * n).join(""));
+const chunks = (cells, n) => cells.join("").match(new RegExp(`.{${n}}`, "g"));     // rows of n letters
 function randomRows(n) {
   for (;;) {
     const cells = Array.from({ length: n * n }, () => (Math.random() < 0.7 ? "F" : "H"));

@@ -21,33 +21,38 @@ function dropScene() {
   const { from } = state, dropped = from >= 0, runs = dropped ? walks() : [];
   const agents = METHODS.map((name) => `<g class="agent ${name}" id="agent-${name}">${SHAPE[name]}</g>`).join("");
   const picture = lake({
-    act: (s) => (map.live.includes(s) ? `drop:${s}` : ""), cls: (s) => (s === from ? "picked" : ""), at: dropped ? from : map.start,
-    under: line(gold, "best"), over: runs.map(route).join("") + (dropped ? agents : ""), label: "choose a cell to start from",
+    label: "choose a cell to start from", at: dropped ? from : map.start, under: line(gold, "best"),
+    over: runs.map(route).join("") + (dropped ? agents : ""), cls: (s) => (s === from ? "picked" : ""),
+    act: (s) => (map.live.includes(s) ? `drop:${s}` : ""),
     tell: (s) => [s === from ? "they start here" : "", ...alongWays(s)],
   });
   const rows = METHODS.map((name, i) => [method(name), ...(dropped ? [ENDS[runs[i].end]] : []),
     `<b>${Lake.arrives(map, student(name))}</b> of ${map.live.length}`, num(Lake.distance(map, student(name), good))]);
   const told = METHODS.map((name, i) => dropped && `${upper(name)} ${ENDS[runs[i].end].slice(2)}`).join(", ");
   return { body: scene(picture, live(guessResult()),
-    dropped ? live(`From ${place(from)}, ${whose(from)} ${told}.`, "say") : say("Choose any cell of ice: all four start there."),
-    table(`Arrives from: so many cells from which the likeliest moves reach the flag. Distance: as in scene 4; the two need not
-      agree.`,
+    dropped ? live(`From ${place(from)}, ${whose(from)} ${told}.`, "say")
+      : say("Choose any cell of ice: all four start there."),
+    table(`Arrives from: so many cells from which the likeliest moves reach the flag. Distance: as in scene 4.
+      The two need not agree.`,
       ["student", ...(dropped ? ["from here"] : []), "arrives from", "distance"], rows, true),
     net("own") ? choices("The students are", ...Object.entries({ table: "tables", net: "networks" }).map(([b, text]) =>
       choice(`brain:${b}`, text, b === brain()))) : "",
-    takeaway("beside the ways that were shown a student only guesses: to be near the best chances and to arrive are two things.")),
+    takeaway(`beside the ways that were shown a student only guesses: to be near the best chances and to arrive are
+      two things.`)),
   actions: [...(dropped ? [primary("turn:1", "Watch them learn")] : [primary(`drop:${aside()}`, "Drop them aside")]),
     button("again5", "Bet again")] };
 }
 function guessResult() {
   const best = winners(), right = best.includes(state.guess), n = Math.max(...arrivals());
   return `You said ${upper(state.guess)}. ${right ? "Yes" : "No"}: <b>${best.map(upper).join(" and ")}</b>
-    ${best.length > 1 ? "arrive" : "arrives"} from the most cells, ${n} of ${map.live.length} (students that are tables).`;
+    ${best.length > 1 ? "arrive" : "arrives"} from the most cells, ${n} of ${map.live.length}
+    (students that are tables).`;
 }
 function whose(s) {                                         // what the methods were shown of this cell
   const onBest = gold.s.includes(s), onWorse = pair("own").loser.s.includes(s);
   if (onBest) return "a cell of the best way:";
-  return onWorse ? "a cell of the worse way (SFT and IFT never saw that way):" : "a cell where nobody showed what to do:";
+  return onWorse ? "a cell of the worse way (SFT and IFT never saw that way):"
+    : "a cell where nobody showed what to do:";
 }
 function route(run, i) {                                    // the trail of one student
   const points = [...run.s, run.last].map((s) => middle(s).map((x, j) => x + CORNER[i][j]));
@@ -56,7 +61,8 @@ function route(run, i) {                                    // the trail of one 
 
 let timer = 0;
 const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
-function animate() {                                        // the four walk, one cell a beat; calm: they stand at the end
+function animate() {
+  // the four walk, one cell a beat; calm: they stand at the end
   clearTimeout(timer);
   if (state.scene !== 5 || state.from < 0 || !state.guess) return;
   const runs = walks(), longest = Math.max(...runs.map((r) => r.s.length));

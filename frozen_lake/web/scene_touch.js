@@ -35,7 +35,8 @@ function touchScene() {
       tell: (s) => [frame(s) && "chosen", map.live.includes(s) ? `student goes ${NAMES[firstArrows[s]]}` : "",
         ...alongWays(s)] });
   const panel = shown ? guessed(k) : [
-    live(state.picks[k].length ? `${plural(state.picks[k].length, "cell")} chosen.` : "Choose the cells that will change."),
+    live(state.picks[k].length ? `${plural(state.picks[k].length, "cell")} chosen.`
+      : "Choose the cells that will change."),
     say(`${legend} &nbsp; <span class="own" aria-hidden="true">➜</span> the student's likeliest moves now`, "small")];
   const next = k < 3 ? `Next: ${upper(METHODS[k + 1])}` : "All four";
   return { body: scene(picture, say(`${method(name)} <span class="small">${FULL[name]}</span>`, "big"),
@@ -56,9 +57,10 @@ function allTouched() {
   const shared = Lake.blame(map, gold, pair("own").loser).filter((x) => x === "cancels").length;
   const alone = shared ? `leaves ${plural(shared, "move")} alone that both ways share: + and − cancel.`
     : `touches ${plural(dpo.length, "cell")}.`;
-  return { body: `${four(4)}<div class="panel">${live(`${signs} &nbsp; <b>SFT</b> stays on its way. <b>IFT</b> goes on to
-    ${plural(extra, "cell")} where only the student would be. <b>DPO</b> ${alone}`)}
-    ${takeaway("imitation touches only cells that were shown; IFT adds cells where the student's guess leads; pairs touch both ways.")}</div>`,
+  return { body: `${four(4)}<div class="panel">${live(`${signs} &nbsp; <b>SFT</b> stays on its way. <b>IFT</b>
+    goes on to ${plural(extra, "cell")} where only the student would be. <b>DPO</b> ${alone}`)}
+    ${takeaway(`imitation touches only cells that were shown; IFT adds cells where the student's guess leads; pairs touch
+    both ways.`)}</div>`,
   actions: [primary("turn:1", "Look at IFT's cells"), button("again2", "Guess again")] };
 }
 Object.assign(ACTS, {

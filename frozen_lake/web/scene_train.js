@@ -29,8 +29,8 @@ function trainScene() {
   const dial = ([name, [label, about]]) => slider(name, `${label}: <b>${state[name]}</b>`, TRIED[name].length - 1,
     TRIED[name].indexOf(state[name]), `${state[name]}: ${about}`);
   return { body: `<div class="four">${all.map((one) => learner(one, frame)).join("")}</div>
-    ${say(`Arrow: the likeliest move, larger when surer. Cell: the chance of a best move, <span class="up">+ higher</span>
-      or <span class="down">− lower</span> than before training.`, "small")}
+    ${say(`Arrow: the likeliest move, larger when surer. Cell: the chance of a best move,
+      <span class="up">+ higher</span> or <span class="down">− lower</span> than before training.`, "small")}
     <div class="bench"><div>${slider("at", `After <b>${now}</b>`, lastFrame(), frame, `${now}: ${told(all, frame)}`)}
     ${chart(all, frame)}</div>
     <div>${table(`After ${now}`, ["student", "distance", "arrives from"], rows)}</div>
@@ -47,8 +47,10 @@ function learner({ name, policies, distance }, frame) {
   const inside = (s) => {
     if (!map.live.includes(s)) return "";
     const g = gain(s), cls = g > 0 ? "up" : "down", sign = Math.abs(g) < 0.005 ? "" : g > 0 ? "+" : "−";
-    return `<rect class="gain ${cls}" style="--g:${Math.abs(g).toFixed(3)}" x="-46" y="-46" width="92" height="92" rx="17"/>
-      ${arrow(Lake.argmax(now[s]), "now", 0.3 + 0.5 * sure(s))}<text class="corner ${cls}" x="33" y="-30">${sign}</text>`;
+    return `<rect class="gain ${cls}" style="--g:${Math.abs(g).toFixed(3)}" x="-46" y="-46"
+      width="92" height="92" rx="17"/>
+      ${arrow(Lake.argmax(now[s]), "now", 0.3 + 0.5 * sure(s))}
+      <text class="corner ${cls}" x="33" y="-30">${sign}</text>`;
   };
   const tell = (s) => (map.live.includes(s) ? `${NAMES[Lake.argmax(now[s])]} ${percent(sure(s))}` : "");
   return `<figure><figcaption>${method(name)}<span>${num(distance[frame])}</span></figcaption>
@@ -60,11 +62,13 @@ function chart(all, frame) {                                // distance over upd
   const ends = all.map((one) => ({ one, y: y(one.distance[n]) })).sort((a, b) => a.y - b.y);
   ends.forEach((end, i) => { end.y = Math.max(end.y, i ? ends[i - 1].y + 24 : 12); });
   const over = Math.max(0, ends[3].y - (high - 12));
+  const dotAt = (one) => `translate(${x(frame).toFixed(1)},${y(one.distance[frame]).toFixed(1)}) scale(.7)`;
   const lines = ends.map(({ one, y: at }) => `<g class="${one.name}">
     <polyline points="${one.distance.map((d, i) => `${x(i).toFixed(1)},${y(d).toFixed(1)}`).join(" ")}"/>
-    <g class="dot" transform="translate(${x(frame).toFixed(1)},${y(one.distance[frame]).toFixed(1)}) scale(.7)">${SHAPE[one.name]}</g>
+    <g class="dot" transform="${dotAt(one)}">${SHAPE[one.name]}</g>
     <text x="${x(n) + 12}" y="${at - over}">${upper(one.name)}</text></g>`).join("");
-  return `<svg class="chart" viewBox="0 0 ${wide} ${high}" role="img" aria-label="distance over updates: ${told(all, frame)}">
+  return `<svg class="chart" viewBox="0 0 ${wide} ${high}" role="img"
+    aria-label="distance over updates: ${told(all, frame)}">
     <path class="axis" d="M8 4V${high - 8}H${x(n)}"/><path class="cursor" d="M${x(frame).toFixed(1)} 4V${high - 8}"/>
     <text class="soft" x="14" y="${high - 22}">distance</text>${lines}</svg>`;
 }

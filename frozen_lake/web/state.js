@@ -42,7 +42,8 @@ const fresh = (rows = DATA.rows) => ({
   at: 0, beta: DATA.hp.beta, lam: DATA.hp.lam, lr: DATA.hp.lr,      // 6: the update that is shown, and three dials
 });
 const TRIED = {                                             // where the dials of scene 6 stop
-  beta: [0.01, 0.03, 0.1, 0.3, 1, 3], lam: [0, 0.1, 0.2, 0.3, 0.5, 0.8, 1], lr: [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05],
+  beta: [0.01, 0.03, 0.1, 0.3, 1, 3], lam: [0, 0.1, 0.2, 0.3, 0.5, 0.8, 1],
+  lr: [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05],
 };
 for (const [name, stops] of Object.entries(TRIED)) {
   if (!stops.includes(DATA.hp[name])) stops.push(DATA.hp[name]), stops.sort((a, b) => a - b);
@@ -123,7 +124,8 @@ function net(foe) {                                         // the networks know
 }
 const policy = (name, foe, brain) => (brain === "net" && net(foe) ? net(foe)[name].policy
   : once(`policy ${name} ${foe} ${here()}`, () => trained(name, foe).map(Lake.softmax)));
-const push = (name) => once(`push ${name} ${here()}`, () => {           // per cell [[move, -gradient]] of the first step
+const push = (name) => once(`push ${name} ${here()}`, () => {
+  // per cell [[move, -gradient]] of the first step
   const { grad } = Lake.LOSSES[name](start, { ...pair("own"), ref: start });
   const size = (row) => Math.max(...row.map(Math.abs)), most = Math.max(...grad.map(size));
   return grad.map((row) => (size(row) < 1e-12 ? []

@@ -17,27 +17,34 @@ const TWINS = [
   () => {
     const shown = METHODS.slice(0, (state.seen + 1) >> 1);
     return `${shown.length ? shown.map(strip).join("") : words(TWIN.best, () => "<small>?</small>")}
-      <p class="small">${signs}: how hard one step pushes each word (plain SFT: +1 everywhere), in the shipped base model.</p>`;
+      <p class="small">${signs}: how hard one step pushes each word (plain SFT: +1 everywhere),
+        in the shipped base model.</p>`;
   },
-  () => `<ol class="plain">${TWIN.ghosts.map((g) => `<li>After ${g.before.length ? quote(g.before) : "the question"} the base
-    says “${shownWord(g.guess)}”, the demonstrator “${shownWord(g.truth)}”. IFT reads ${percent(1 - DATA.hp.lam)}
+  () => `<ol class="plain">${TWIN.ghosts.map((g) => `<li>After ${g.before.length ? quote(g.before) : "the question"}
+    the base says “${shownWord(g.guess)}”, the demonstrator “${shownWord(g.truth)}”. IFT reads ${percent(1 - DATA.hp.lam)}
     “${shownWord(g.truth)}” and ${percent(DATA.hp.lam)} “${shownWord(g.guess)}”, and stamps “${shownWord(g.next)}” on it:
     after “${shownWord(g.guess)}” that is ${g.right ? "✓ right" : "✗ wrong"}.</li>`).join("")}</ol>
     ${TWIN.ghosts.length ? "" : "<p>The base guesses every word of this answer right: no ghost here.</p>"}`,
-  () => `<div class="strip"><span>Worse answer</span>${words(TWIN.worse, (i) => `<small>${PARTS[TWIN.parts[i]][0]}</small>
+  () => `<div class="strip"><span>Worse answer</span>${words(TWIN.worse, (i) =>
+    `<small>${PARTS[TWIN.parts[i]][0]}</small>
     ${state.bet ? force(TWIN.pushes.dpo.rejected[i]) : ""}`)}</div>
     <p class="small">= stands in both answers after the same words, ✓ follows rightly on the word before it, ✗ does not.
     ${state.bet ? "Below: how hard DPO pushes it." : ""}</p>`,
-  () => table(`What each model says after ${TWIN.steps} steps, from the question, and when its first word is forced to be
-    “${TWIN.forced}” (score of the exact grader, 1 is right)`, ["model", "from the start", "one word aside"], METHODS.map((name) =>
-    [method(name), ...["start", "aside"].map((from) => `“${TWIN.said[name][from].text}” <b>${TWIN.said[name][from].score}</b>`)]), true),
+  () => {
+    const said = ({ text, score }) => `“${text}” <b>${score}</b>`;
+    return table(`What each model says after ${TWIN.steps} steps, from the question, and when its first word is forced to
+      be “${TWIN.forced}” (score of the exact grader, 1 is right)`, ["model", "from the start", "one word aside"],
+    METHODS.map((name) => [method(name), said(TWIN.said[name].start), said(TWIN.said[name].aside)]), true);
+  },
   () => {
     const { steps } = TWIN.curve, i = Math.round((frameNow() / lastFrame()) * (steps.length - 1));
-    return table(`Chance of the whole answer after ${plural(steps[i], "step")} with the rates of nanouft.train`,
+    return table(`Chance of the whole answer after ${plural(steps[i], "step")} with the default learning rates, falling to 0`,
       ["model", `${quote(TWIN.best)}`, `${quote(TWIN.worse)}`], METHODS.map((name) => [method(name),
         ...["best", "worse"].map((way) => `${(100 * Math.exp(TWIN.curve[name][way][i])).toFixed(1)} %`)]), true);
   },
-  () => `<p>With words nobody knows the best policy. There the answers are graded, over ten seeds and two bases, with the same
-    rule: an interval that leaves out zero.${TWIN.claims ? ` <a href="${TWIN.claims}">All claims</a>` : ""}</p>`,
+  () => `<p>With words nobody knows the best policy. There the answers are graded, over ten seeds and two bases,
+    with the same rule: an interval that leaves out zero.
+    ${TWIN.claims ? ` <a href="${TWIN.claims}">All claims</a>` : ""}</p>`,
 ];
-const twin = () => `<aside class="twin" aria-label="the same with words"><h2>The same with words</h2>${TWINS[state.scene - 1]()}</aside>`;
+const twin = () => `<aside class="twin" aria-label="the same with words"><h2>The same with words</h2>
+  ${TWINS[state.scene - 1]()}</aside>`;

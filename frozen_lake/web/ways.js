@@ -85,7 +85,8 @@ const Ways = (() => {
   function student(map, way) {
     const good = Lake.best(map);
     const shows = (seed) => {
-      const own = Lake.ghosts(map, table(map, seed), way), apart = own.map((_, i) => i).filter((i) => own[i] !== way.s[i]);
+      const own = Lake.ghosts(map, table(map, seed), way);
+      const apart = own.map((_, i) => i).filter((i) => own[i] !== way.s[i]);
       const right = apart.filter((i) => good[own[i]].includes(way.a[i])).length;
       const off = apart.filter((i) => !way.s.includes(own[i])).length;
       const fair = apart.length <= 5 && apart.every((i) => map.live.includes(own[i]));

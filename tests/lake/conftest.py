@@ -1,4 +1,4 @@
-"""The page of the lake, made once for all its tests: two networks, a twin that has hardly learnt, a study of three rows."""
+"""The page of the lake, made once for its tests: two networks, a twin that has hardly learnt, a study of three rows."""
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,6 @@ def content(tmp_path_factory) -> dict:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(page, "SEEDS", 2)
         patch.setattr(twin, "STEPS", 2)
-        patch.setattr(twin, "LOOK", 1)
         return page.content(HP, make_lake("twoway5"), STUDY, tmp_path_factory.mktemp("nowhere"))
 
 

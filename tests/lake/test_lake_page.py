@@ -1,7 +1,7 @@
-"""The page of the lake without a browser: its JavaScript learns what torch learns and finds the ways that demos.py finds;
+"""The page of the lake without a browser: its JavaScript learns what torch learns and finds the ways of demos.py;
 the file needs nothing else, cannot be broken out of, and its colours are told apart.
 
-    python -m pytest tests/lake/test_lake_page.py        about 30 s; wants node, and says aloud what is not tried without
+    python -m pytest tests/lake/test_lake_page.py      half a minute; wants node, or says what is not tried
 """
 import json
 import re
@@ -85,7 +85,8 @@ def test_javascript_measures_what_python_measures():
 def test_on_ice_from_which_no_way_leads_a_student_walks_in_circles():
     """A pocket of ice closed off by holes is not live, as in Python; it is no hole either."""
     pocket = Lake("pocket", ("SFFG", "FHHH", "FFFF"))
-    live, end = run("const down = map.cells.map(() => [0, 1, 0, 0]); out = [map.live, Lake.drop(map, down, 0).end]", pocket)
+    live, end = run("""const down = map.cells.map(() => [0, 1, 0, 0]);
+        out = [map.live, Lake.drop(map, down, 0).end]""", pocket)
     assert live == pocket.live and end == "loop"
     shut = Lake("shut", ("SFFG", "HHHH", "FFFF"))
     assert run("out = map.live", shut) == shut.live == [0, 1, 2]
@@ -93,9 +94,9 @@ def test_on_ice_from_which_no_way_leads_a_student_walks_in_circles():
 
 @pytest.mark.parametrize("name", ["twoway5", "default8", "corridor4"])
 def test_the_student_has_something_to_show(name):
-    right, own, path = run("""const table = Ways.student(map, gold), own = Lake.ghosts(map, table, gold);
+    right, own = run("""const table = Ways.student(map, gold), own = Lake.ghosts(map, table, gold);
         const good = Lake.best(map), apart = own.map((_, i) => i).filter((i) => own[i] !== gold.s[i]);
-        out = [apart.map((i) => good[own[i]].includes(gold.a[i])), apart.map((i) => own[i]), gold.s]""", make_lake(name))
+        out = [apart.map((i) => good[own[i]].includes(gold.a[i])), apart.map((i) => own[i])]""", make_lake(name))
     assert 2 <= len(own) <= 5 and set(own) <= set(make_lake(name).live), "ghosts, all on ice"
     assert {True, False} == set(right), "some right and some wrong"
 
@@ -111,7 +112,8 @@ def test_a_small_difference_is_not_shown_as_zero():
     """+.000 +- .000 with a tick said nothing."""
     scripts = "\n".join((page.WEB / f"{name}.js").read_text(encoding="utf-8") for name in ("state", "scene_end"))
     data = json.dumps({"rows": LAKE.rows, "hp": HP})
-    shown = node(f"const DATA = {data}; {scripts}\nout = [signed(.00042, .00008), signed(-.0123, .0045), signed(.2, 0)]")
+    tried = "out = [signed(.00042, .00008), signed(-.0123, .0045), signed(.2, 0)]"
+    shown = node(f"const DATA = {data};\n{scripts}\n{tried}")
     assert shown == ["+.00042 ± .00008", "−.012 ± .004", "+.200 ± .000"]
 
 
@@ -153,7 +155,7 @@ def test_the_links_to_lessons_lead_somewhere(file):
 
 def test_a_map_of_ones_own_is_the_map_of_the_page(tmp_path, monkeypatch, content):
     """It used to show twoway5 without a word."""
-    monkeypatch.setattr(twin, "content", lambda lam: content["twin"])
+    monkeypatch.setattr(twin, "content", lambda lam, steps: content["twin"])
     monkeypatch.setattr(page, "SEEDS", 1)
     mine = {"name": "<b>my /*DATA*/", "rows": ["SFFF", "FHHF", "FFFG"], "slippery": True}
     text = page.write(tmp_path, {"map": mine, "hp": HP | {"steps": 2}, "study": None}).read_text(encoding="utf-8")
@@ -188,7 +190,8 @@ def contrast(a: str, b: str) -> float:
 
 
 def mixed(a: str, b: str, share: float) -> str:
-    return "#" + "".join(f"{round(share * int(a[i:i + 2], 16) + (1 - share) * int(b[i:i + 2], 16)):02x}" for i in (1, 3, 5))
+    parts = [(int(a[i:i + 2], 16), int(b[i:i + 2], 16)) for i in (1, 3, 5)]
+    return "#" + "".join(f"{round(share * x + (1 - share) * y):02x}" for x, y in parts)
 
 
 def colours(text: str, dark: bool) -> dict[str, str]:
