@@ -80,7 +80,7 @@ function makeScene() {
     choices("Size", ...[4, 5, 6, 8].map((n) => choice(`size:${n}`, `${n} × ${n}`, n === rows.length))),
     live(wrong || `The best way has ${on.far[on.start]} moves.`),
     say("A file does the same: rows of S, F, H and G, then <code>python -m frozen_lake --map my.txt</code>", "small")),
-  actions: [primary("use", "Use this lake"), button("random", "A random one"), button("leave", "Cancel")] };
+  actions: [wrong ? "" : primary("use", "Use this lake"), button("random", "A random one"), button("leave", "Cancel")] };
 }
 function withMap(on, draw) {                                // place and middle look at `map`
   const before = map;
