@@ -1,41 +1,43 @@
-"""The page: six screens on one small lake, five scenes of "commit, then see" and the verdict, in one file.
+"""The page: seven screens on one small lake, five scenes of "commit, then see", the training and the verdict.
 
     python -m frozen_lake                           # writes it beside the pictures: out/frozen_lake/index.html
 
-It needs nothing else: open it with any browser, from the disk, without a network. What a table learns is computed in
-the page (lake.js: 140 lines, checked against the losses of this project by tests/lake/test_lake_page.py), so that paths
-drawn by a visitor work.
-What a network learns is computed here and put into the page as numbers, and so is the verdict of the study, if it has
-been run. draw.js and scenes.js show it; page.html and page.css are the frame.
-Simplified: always the map twoway5, never slippery; the experiment itself knows more maps, starts and methods.
+One file: open it with any browser, from the disk, without a network. What a table learns is computed in the page
+(web/lake.js, checked against the losses of this project by tests/lake/test_lake_page.py), so that the ways and the
+lakes that a visitor draws work. What a network learns is computed here and put into the page as numbers; so are the
+same steps on one sentence (twin.py), and the verdict of the study, if it has been run.
+web/ holds the parts: lake.js and ways.js compute, state.js remembers, draw.js draws, each scene has a file, main.js
+joins them.
+Simplified: the page's students walk on ice that is not slippery.
 """
+import os
 from pathlib import Path
 
-import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from frozen_lake.demos import LOSERS, ghosts, gold, loser
-from frozen_lake.lake import Lake, make_lake
+from frozen_lake import twin
+from frozen_lake.demos import LOSERS, loser
+from frozen_lake.lake import MAPS, Lake
 from frozen_lake.learn import learn, method, task_of
 from frozen_lake.measure import distance
 from frozen_lake.planning import greedy, success
 from frozen_lake.policies import Net
+from nanouft.look import plots
 from nanouft.shell import text
+from nanouft.shell.config import UserError
 
-HERE, MAP = Path(__file__).parent, "twoway5"
-METHODS = ("sft", "ift", "dpo", "orpo")
+WEB, DOCS = Path(__file__).parent / "web", Path(__file__).parents[1] / "docs"
+SCRIPTS = ("lake", "ways", "state", "draw", "scene_draw", "scene_touch", "scene_ghost", "scene_loser", "scene_drop",
+           "scene_train", "scene_end", "twin", "main")
+METHODS = {             # what the letters mean, the paper, and the lesson
+    "sft": ("supervised fine-tuning: imitate demonstrations", "2203.02155", "03"),
+    "ift": ("intuitive fine-tuning: imitate, each state mixed with the student's own guess", "2405.11870", "05L"),
+    "dpo": ("direct preference optimization: the better answer up, the worse one down", "2305.18290", "07"),
+    "orpo": ("odds ratio preference optimization: imitate the better answer and prefer it", "2403.07691", "08"),
+}
 STUDY = "python -m frozen_lake --study"             # the command that fills the last scene
 SEEDS = 20                                          # networks in each mean; the first of them walks in scene 5
-SPREAD = 0.3                                        # the student of the page: logits ~ N(0, SPREAD^2), it knows nothing
-START_SEED = 189                                    # not any student: the first seed with five ghosts, all on ice, two
-                                                    # of them off the path. That is chosen for having something to see
-
-
-def student(lake: Lake, seed: int = START_SEED) -> Tensor:
-    """(S,4) logits of the student that all tables of the page start from."""
-    rng = torch.Generator().manual_seed(seed)
-    return (SPREAD * torch.randn(lake.S, 4, generator=rng, dtype=torch.float64)).round(decimals=3)
 
 
 def networks(lake: Lake, hp: dict) -> dict:
@@ -51,47 +53,88 @@ def networks(lake: Lake, hp: dict) -> dict:
         policy = trace.policies[-1]
         return numbers(policy) | {"policy": policy[0].round(decimals=4).tolist()}
 
-    runs = [(kind, name) for kind in LOSERS for name in METHODS]
+    kinds = [kind for kind in LOSERS if has(lake, kind)]
+    runs = [(kind, name) for kind in kinds for name in METHODS]
     done: dict = {}
     for kind, name in tqdm(runs, desc="networks of the page", leave=False):
         seen = name in ("dpo", "orpo")              # the others never see the loser: one training is enough
-        done[kind, name] = trained(name, kind) if seen or kind == LOSERS[0] else done[LOSERS[0], name]
+        done[kind, name] = trained(name, kind) if seen or kind == kinds[0] else done[kinds[0], name]
     return {"seeds": SEEDS, "start": numbers(Net(SEEDS, lake.S).probs()),
-            "losers": {kind: {name: done[kind, name] for name in METHODS} for kind in LOSERS}}
+            "losers": {kind: {name: done[kind, name] for name in METHODS} for kind in kinds}}
+
+
+def has(lake: Lake, kind: str) -> bool:
+    """Has this map a worse way of that kind?"""
+    try:
+        return bool(loser(lake, kind))
+    except UserError:
+        return False
 
 
 def verdicts(study: dict | None) -> dict | None:
-    """The study (docs/results/C5.json) as the last scene shows it; scenes.js takes its texts for HTML."""
+    """The study (docs/results/C5.json) as the last scene shows it."""
     if not study:
         return None
     rows = [{"name": s["name"], "verdict": s["verdict"], "share": s["order_share"], "maps": s["maps"],
              "contrasts": [{"name": name, "mean": c[0], "half": c[1], "verdict": c[2]}
                            for name, c in s["contrasts"].items()]} for s in study["settings"]]
-    found = {"seeds": study["seeds"], "verdict": study["verdict"], "counts": study["verdicts"], "settings": rows}
-    return text.each_string(found, text.html)
+    return {"seeds": study["seeds"], "verdict": study["verdict"], "counts": study["verdicts"], "settings": rows}
 
 
-def content(hp: dict, study: dict | None) -> dict:
-    """Everything that scenes.js reads as DATA. hp: lam, gamma, beta, lr, steps."""
-    lake = make_lake(MAP)
-    best = gold(lake)
-    return {"rows": lake.rows, "gold": [a for _, a in best],
-            "losers": {kind: [a for _, a in loser(lake, kind)] for kind in LOSERS},
-            "start": student(lake).tolist(), "ghosts": [{"right": g.right} for g in ghosts(lake, best)],
-            "hp": {k: hp[k] for k in ("lam", "gamma", "beta", "lr", "steps")} | {"lamOdds": hp.get("orpo_lam", 1.0)},
-            "net": networks(lake, hp), "study": verdicts(study), "command": STUDY}
+# ---- links: papers, and this project's docs as seen from the folder of the page -------------------------------------
+def doc(folder: Path, name: str) -> str | None:
+    """Where a file of docs/ is, from the page; None where there is none (an installed package has no docs)."""
+    try:
+        return Path(os.path.relpath(DOCS / name, folder)).as_posix() if (DOCS / name).exists() else None
+    except ValueError:                              # Windows: on another drive
+        return None
 
 
-def fill(data: dict) -> str:
-    parts = {"/*DATA*/": text.script_json(data)}
-    for name in ("page.css", "lake.js", "draw.js", "scenes.js"):
-        parts[f"/*{name.replace('.', '_').upper()}*/"] = (HERE / name).read_text(encoding="utf-8")
-    return text.fill((HERE / "page.html").read_text(encoding="utf-8"), parts)
+def sources(folder: Path) -> dict:
+    return {name: {"paper": f"https://arxiv.org/abs/{paper}", "lesson": doc(folder, f"lessons/{lesson}.md")}
+            for name, (_, paper, lesson) in METHODS.items()}
+
+
+def explained(folder: Path) -> str:
+    """The four methods in the list of words."""
+    links = sources(folder)
+    def line(name: str, about: str) -> str:
+        lesson = links[name]["lesson"]
+        more = f', <a href="{text.html(lesson)}">lesson {METHODS[name][2]}</a>' if lesson else ""
+        return f'<dt>{name.upper()}</dt><dd>{about} (<a href="{links[name]["paper"]}">paper</a>{more}).</dd>'
+    return "\n".join(line(name, about) for name, (about, _, _) in METHODS.items())
+
+
+# ---- the file -------------------------------------------------------------------------------------------------------
+def note(lake: Lake) -> str:
+    """What is said of the map under the first scene."""
+    known = f"Map {lake.name}" if lake.name in MAPS else f"Your map, {lake.name}"
+    return known + (": the command walked on slippery ice, this page does not." if lake.slippery else ".")
+
+
+def content(hp: dict, lake: Lake, study: dict | None, folder: Path) -> dict:
+    """Everything that the scripts read as DATA; its strings are ready for HTML. hp: lam, gamma, beta, lr, steps."""
+    dry, shown = Lake(lake.name, lake.rows), {k: hp[k] for k in ("lam", "gamma", "beta", "lr", "steps")}
+    data = {"rows": lake.rows, "note": note(lake), "hp": shown | {"lamOdds": hp.get("orpo_lam", 1.0)},
+            "net": networks(dry, hp), "study": verdicts(study), "command": STUDY, "sources": sources(folder),
+            "twin": twin.content(hp["lam"], min(twin.STEPS, hp["steps"])) | {"claims": doc(folder, "claims.md")}}
+    return text.each_string(data, text.html)
+
+
+def fill(data: dict, folder: Path) -> str:
+    colours = (f"--up: light-dark({plots.UP}, {plots.UP_ON_DARK}); "
+               f"--down: light-dark({plots.DOWN_ON_LIGHT}, {plots.DOWN_ON_DARK});")
+    style = (WEB / "page.css").read_text(encoding="utf-8").replace("/*SIGNS*/", colours)
+    scripts = "\n".join((WEB / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
+    parts = {"/*DATA*/": text.script_json(data), "/*PAGE_CSS*/": style, "/*SCRIPTS*/": scripts,
+             "/*METHODS*/": explained(folder)}
+    return text.fill((WEB / "page.html").read_text(encoding="utf-8"), parts)
 
 
 def write(folder: Path, data: dict) -> Path:
-    """index.html in folder. data: what results.json holds; its hyper-parameters ("hp") and its "study" are used."""
-    file = Path(folder) / "index.html"
+    """index.html in folder. data: what results.json holds; its map, hyper-parameters and study are used."""
+    file, shown = Path(folder) / "index.html", data["map"]
+    lake = Lake(shown["name"], tuple(shown["rows"]), shown["slippery"])
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(fill(content(data["hp"], data.get("study"))), encoding="utf-8")
+    file.write_text(fill(content(data["hp"], lake, data.get("study"), file.parent), file.parent), encoding="utf-8")
     return file

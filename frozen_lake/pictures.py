@@ -1,10 +1,12 @@
-"""Pictures of the lake. Readable at slide size, colour-blind safe (Okabe-Ito), signs and shapes as well as colours."""
+"""Pictures of the lake. Readable at slide size, colour-blind safe, signs and shapes as well as colours: blue is + and
+orange is - (nanouft.look.plots), nothing else; a method has the colour that it has on the page."""
 import math
 from pathlib import Path
 
 import torch
 from matplotlib import animation
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.patches import Circle, FancyArrowPatch, Rectangle
 
 from frozen_lake.demos import Path as Walk
@@ -16,8 +18,8 @@ from frozen_lake.policies import Policy
 from nanouft.look.plots import DOWN, GREY, UP, plt
 
 ICE, HOLE, GIFT, GREEN = "#FFFFFF", "#3C4450", "#F0E442", "#009E73"
-COLOUR = {"sft": "#777777", "ift": "#009E73", "orpo": "#CC79A7", "dpo": "#D55E00", "orpo online": "#CC79A7",
-          "dpo online": "#E69F00", "pg": "#000000"}
+COLOUR = {"sft": "#777777", "ift": GREEN, "orpo": "#CC79A7", "dpo": "#5B3FB0", "orpo online": "#CC79A7",
+          "dpo online": "#9C86E0", "pg": "#000000"}
 SHORT = {"pg": "exact policy gradient"}
 TITLES = {"net fresh": "network, from scratch", "net presub": "network with a detour habit",
           "net premix": "network with mixed habits"}
@@ -73,16 +75,16 @@ def update(lake: Lake, path: Walk, guess: list[int], lam: float, loss_true: list
         board(left, lake), board(middle, lake)
         ghosts = [i for i, (s, _) in enumerate(path) if guess[i] != s]
         for i, (s, a) in enumerate(path):
-            arrow(left, lake, s, a, UP)
+            arrow(left, lake, s, a, "black")
         first = ghosts[0] if ghosts else 1
         for i in ghosts:
             s = path[i - 1][0]
             own = next(a for a in range(4) if int(lake.step[s, a]) == guess[i] and a != path[i - 1][1])
-            arrow(left, lake, s, own, DOWN, "--", 0.26)
-        left.set_title("blue: the demonstrator's moves; orange, dashed:\n"
+            arrow(left, lake, s, own, GREEN, "--", 0.26)
+        left.set_title("black: the demonstrator's moves; green, dashed:\n"
                        f"the learner's own ({len(ghosts)} of {len(path)} differ)")
         s, a = path[first]
-        for cell, share, colour in ((s, 1 - lam, UP), (guess[first], lam, DOWN)):
+        for cell, share, colour in ((s, 1 - lam, GREY), (guess[first], lam, GREEN)):
             x, y = place(lake, cell)
             middle.add_patch(Circle((x, y), 0.44, facecolor=colour, alpha=max(share, 0.18), edgecolor=colour, lw=2))
             middle.text(x - 0.47, y + 0.47, f"{share:g}", ha="left", va="top", fontsize=14)
@@ -91,13 +93,18 @@ def update(lake: Lake, path: Walk, guess: list[int], lam: float, loss_true: list
                          "the demonstrator's move is stamped on both")
         x = torch.arange(len(path)).numpy()
         right.bar(x - 0.27, loss_true, 0.26, color="#CCCCCC", edgecolor="black", label="loss in the true cell")
-        right.bar(x, loss_mixed, 0.26, color=UP, hatch="//", edgecolor="white", label="loss on the blend")
-        right.bar(x + 0.27, weights, 0.26, color=GREEN, hatch="..", edgecolor="white", label="weight: losses to come")
+        right.bar(x, loss_mixed, 0.26, color=GREEN, hatch="//", edgecolor="white", label="loss on the blend")
+        right.bar(x + 0.27, weights, 0.26, color=HOLE, hatch="..", edgecolor="white", label="weight: losses to come")
         right.axhline(1, color="black", ls="--", lw=1)
         right.set(xlabel="step", xticks=x, xticklabels=x + 1, title="IFT pays loss times weight (mean weight 1)")
         right.legend(frameon=False)
         fig.tight_layout(w_pad=4)
         return save(fig, file)
+
+
+def blend(colour: str, share: float) -> tuple[float, ...]:
+    """`share` of a colour on white, as an opaque colour."""
+    return tuple(1 - share * (1 - c) for c in to_rgb(colour))
 
 
 # ---- 2. what went up and down ---------------------------------------------------------------------------------------
@@ -108,18 +115,19 @@ def changes(lake: Lake, best: torch.Tensor, panels: dict[str, torch.Tensor], pat
         fig, axes = plt.subplots(1, len(panels), figsize=(5.2 * len(panels), 5.9), squeeze=False)
         for ax, (name, change) in zip(axes[0], panels.items()):
             board(ax, lake)
+            for walk, aside, style in ((paths[0], 0.06, "-"), (paths[1], -0.06, ":")):      # through the cells
+                ends = [s for s, _ in walk] + [int(lake.step[walk[-1]])]
+                xs, ys = zip(*[place(lake, s) for s in ends])
+                ax.plot([x - aside for x in xs], [y + aside for y in ys], color="black", lw=2.5, ls=style, zorder=2)
             for s in lake.live:
                 gain = float((change[s] * best[s]).sum())
                 x, y = place(lake, s)
-                colour = UP if gain >= 0 else DOWN
-                ax.add_patch(Rectangle((x - 0.48, y - 0.48), 0.96, 0.96, facecolor=colour,
-                                       alpha=0.85 * min(1, abs(gain)) ** 0.7))          # black digits stay legible
+                share = 0.85 * min(1, abs(gain)) ** 0.7                                  # black digits stay legible
+                colour = blend(UP if gain >= 0 else DOWN, share)
+                ax.add_patch(Rectangle((x - 0.48, y - 0.48), 0.96, 0.96, facecolor=colour, zorder=1))
                 said = f"{gain:+.2f}" if abs(gain) >= 0.005 else "0"
-                ax.text(x + 0.08, y + 0.06, said, ha="center", va="center", fontsize=14, color="black", weight="bold")
-            for walk, aside, style in ((paths[0], 0.44, "-"), (paths[1], 0.37, ":")):    # left of, below the digits
-                ends = [s for s, _ in walk] + [int(lake.step[walk[-1]])]
-                xs, ys = zip(*[place(lake, s) for s in ends])
-                ax.plot([x - aside for x in xs], [y - aside for y in ys], color="black", lw=2, ls=style)
+                ax.text(x, y, said, ha="center", va="center", fontsize=14, weight="bold", zorder=3,
+                        bbox={"facecolor": colour, "edgecolor": "none", "boxstyle": "round,pad=0.12"})
             ax.set_title(label(name))
         fig.tight_layout()
         fig.suptitle(f"Chance of an optimal move: after {updates} updates minus before (blue +, orange -). "
@@ -174,12 +182,12 @@ def explored(lake: Lake, panels: dict[str, tuple[torch.Tensor, torch.Tensor, flo
             for s in lake.live:
                 x, y = place(lake, s)
                 if seen[s] > 0:
-                    ax.add_patch(Rectangle((x - 0.48, y - 0.48), 0.96, 0.96, facecolor=UP, hatch="//",
+                    ax.add_patch(Rectangle((x - 0.48, y - 0.48), 0.96, 0.96, facecolor=GREY, hatch="//",
                                            edgecolor="white", alpha=min(1.0, 0.12 + 5 * float(seen[s]))))
-                ax.add_patch(Circle((x, y), wide * math.sqrt(float(own[s])), facecolor=DOWN, edgecolor="black"))
+                ax.add_patch(Circle((x, y), wide * math.sqrt(float(own[s])), facecolor=COLOUR[name], edgecolor="white"))
             ax.set_title(f"{label(name)}\noverlap {overlap:.2f}")
         fig.tight_layout()
-        fig.suptitle("Hatched blue: cells that the loss reads. Orange disc: where the learner itself goes "
+        fig.suptitle("Hatched: cells that the loss reads. Disc: where the learner itself goes "
                      "(area = share of its visits)", fontsize=18, y=1.0, va="bottom")
         return save(fig, file)
 
@@ -230,8 +238,8 @@ def walk(lake: Lake, policies: dict[str, torch.Tensor], file: Path, frames: int 
         for ax, (name, track) in zip(axes[0], tracks.items()):
             board(ax, lake)
             ax.set_title(f"{label(name)}\nstart")
-            trails.append(ax.plot([], [], color=UP, lw=4, alpha=0.5)[0])
-            agents.append(ax.plot([], [], "o", color=DOWN, ms=22, mec="black")[0])
+            trails.append(ax.plot([], [], color=COLOUR[name], lw=4, alpha=0.5)[0])
+            agents.append(ax.plot([], [], "o", color=COLOUR[name], ms=22, mec="black")[0])
         fig.tight_layout(rect=(0, 0, 1, 0.93))
 
         def draw_frame(t: int):

@@ -24,7 +24,8 @@ from pathlib import Path
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "microsoft-edge")
 KEYS = {" ": (" ", "Space", 32), "ArrowLeft": ("", "ArrowLeft", 37), "ArrowUp": ("", "ArrowUp", 38),
         "ArrowRight": ("", "ArrowRight", 39), "ArrowDown": ("", "ArrowDown", 40), "Tab": ("", "Tab", 9),
-        "Enter": ("\r", "Enter", 13)}                       # what is typed, code, number
+        "Enter": ("\r", "Enter", 13), "Backspace": ("", "Backspace", 8),
+        "End": ("", "End", 35)}                       # what is typed, code, number
 
 
 def find() -> str | None:
@@ -120,12 +121,13 @@ class Browser:
 
     # ---- what a visitor does and sees --------------------------------------------------------------------------------
     def open(self, page: Path, fragment: str = "", width: int = 1280, height: int = 800, dark: bool = False,
-             calm: bool = True, touch: bool = False) -> None:
+             calm: bool = True, touch: bool = False, forced: bool = False) -> None:
         self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=touch)
         self.send("Emulation.setTouchEmulationEnabled", enabled=touch)
         self.send("Emulation.setEmulatedMedia", features=[
             {"name": "prefers-color-scheme", "value": "dark" if dark else "light"},
-            {"name": "prefers-reduced-motion", "value": "reduce" if calm else "no-preference"}])
+            {"name": "prefers-reduced-motion", "value": "reduce" if calm else "no-preference"},
+            {"name": "forced-colors", "value": "active" if forced else "none"}])
         self.send("Page.navigate", url="about:blank")       # or a new fragment would only scroll
         self.send("Page.navigate", url=page.resolve().as_uri() + fragment)
         self.wait("location.protocol === 'file:' && document.readyState === 'complete'")
@@ -151,21 +153,43 @@ class Browser:
             self.send("Input.dispatchKeyEvent", type=kind, key=key, code=code, windowsVirtualKeyCode=number,
                       **({"text": text} if text and kind == "keyDown" else {}))
 
+    def middle(self, selector: str) -> tuple[float, float]:
+        """Where an element is, once it has been scrolled into sight."""
+        return tuple(self.js(f"""(() => {{ const e = document.querySelector({json.dumps(selector)});
+            e.scrollIntoView({{block: "center"}});
+            const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; }})()"""))
+
     def click(self, selector: str) -> None:
         """A press of the left button in the middle of an element."""
-        x, y = self.js(f"""(() => {{ const e = document.querySelector({json.dumps(selector)});
-            e.scrollIntoView({{block: "center"}});
-            const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; }})()""")
-        for kind in ("mousePressed", "mouseReleased"):
-            self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+        self.drag([self.middle(selector)])
 
-    def swipe(self, selector: str, dx: float, dy: float) -> None:
-        """One finger from the middle of an element."""
-        x, y = self.js(f"""(() => {{ const r = document.querySelector({json.dumps(selector)}).getBoundingClientRect();
-            return [r.x + r.width / 2, r.y + r.height / 2]; }})()""")
-        for kind, points in (("touchStart", [{"x": x, "y": y}]), ("touchMove", [{"x": x + dx, "y": y + dy}]),
-                             ("touchEnd", [])):
-            self.send("Input.dispatchTouchEvent", type=kind, touchPoints=points)
+    def drag(self, places: list[tuple[float, float]]) -> None:
+        """The left button goes down at the first place, passes the others, and is let go at the last."""
+        for kind, (x, y) in zip(["mousePressed", *["mouseMoved"] * (len(places) - 1)], places):
+            self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", buttons=1, clickCount=1)
+        x, y = places[-1]
+        self.send("Input.dispatchMouseEvent", type="mouseReleased", x=x, y=y, button="left", clickCount=1)
+
+    def finger(self, places: list[tuple[float, float]]) -> None:
+        """One finger goes down at the first place, passes the others, and is lifted."""
+        for kind, (x, y) in zip(["touchStart", *["touchMove"] * (len(places) - 1)], places):
+            self.send("Input.dispatchTouchEvent", type=kind, touchPoints=[{"x": x, "y": y}])
+        self.send("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+
+    def tap(self, selector: str) -> None:
+        self.finger([self.middle(selector)])
+
+    def tree(self) -> list[tuple[str, str]]:
+        """(role, name) of everything that a screen reader finds on the page, in its order."""
+        nodes = self.send("Accessibility.getFullAXTree")["nodes"]
+        return [(n["role"]["value"], n.get("name", {}).get("value", "")) for n in nodes if not n["ignored"]]
+
+    def heard(self) -> str:
+        """What the page announced last: the text of its live region, as the accessibility tree has it."""
+        nodes = {n["nodeId"]: n for n in self.send("Accessibility.getFullAXTree")["nodes"]}
+        region = next(n for n in nodes.values() if n.get("role", {}).get("value") == "status")
+        return " ".join(nodes[child]["name"]["value"] for child in region["childIds"]
+                        if "name" in nodes[child])
 
     def picture(self, file: Path, selector: str | None = None) -> Path:
         """What is seen, or one element of the page in full."""

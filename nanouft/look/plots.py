@@ -19,7 +19,10 @@ from nanouft.shell.config import UserError  # noqa: E402
 from nanouft.shell.files import Lines  # noqa: E402
 from nanouft.shell.text import said  # noqa: E402
 
+# One grammar of signs for figures and pages: + is blue, likelier; - is orange, less likely; the sign always stands
+# there, too. Small text needs a darker orange on white, and both lighter on black.
 UP, DOWN, GREY = "#0072B2", "#D55E00", "#777777"
+DOWN_ON_LIGHT, UP_ON_DARK, DOWN_ON_DARK = "#B84700", "#62B8EC", "#FF9A5C"
 LINES = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
 SLIDE = (15, 7.3)                       # inches of a lesson's picture: it fills a page of 16:9 below one line of text
 plt.rcParams.update({"font.size": 12, "axes.spines.top": False, "axes.spines.right": False, "figure.dpi": 110,

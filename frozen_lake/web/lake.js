@@ -1,6 +1,6 @@
-// The lake without pictures: map, value iteration, a softmax table, four losses with their gradients by hand, training.
+// The lake without pictures: map, best moves, a softmax table, four losses with their gradients by hand, training.
 //
-// page.py puts this file into the page; `node` can load it, too (tests/test_lake_page.py compares 20 steps with torch).
+// page.py puts this file into the page; `node` can load it, too (tests/lake/test_lake_page.py compares it with torch).
 // A table is a list of rows, one a cell: four logits (left, down, right, up), as in gymnasium. Nats, float64.
 // Simplified: the ice is not slippery, and a step reads one pair of walks.
 "use strict";
@@ -11,27 +11,35 @@ const Lake = (() => {
 
   // ---- the lake: cells are numbered row by row ---------------------------------------------------------------------
   function lake(rows) {
-    const C = rows[0].length, kind = [...rows.join("")], cells = kind.map((_, s) => s);
-    const live = cells.filter((s) => "SF".includes(kind[s]));            // cells where there is something to decide
-    return { rows: rows.length, cols: C, kind, cells, live, start: kind.indexOf("S"), goal: kind.indexOf("G") };
+    const kind = [...rows.join("")], cells = kind.map((_, s) => s);
+    const map = { rows: rows.length, cols: rows[0].length, kind, cells };
+    map.start = kind.indexOf("S"), map.goal = kind.indexOf("G");
+    map.far = steps(map);
+    map.live = cells.filter((s) => s !== map.goal && map.far[s] < Infinity);     // where there is something to decide
+    return map;
   }
   function go(map, s, a) {                                              // the next cell; into a wall: one stays
     if (!"SF".includes(map.kind[s])) return s;
     const y = Math.floor(s / map.cols) + MOVES[a][0], x = (s % map.cols) + MOVES[a][1];
     return y < 0 || y >= map.rows || x < 0 || x >= map.cols ? s : y * map.cols + x;
   }
+  function steps(map) {                                                 // per cell: moves to the flag, or Infinity
+    const far = map.cells.map((s) => (s === map.goal ? 0 : Infinity));
+    for (let n = 0, more = true; more; n++) {
+      const next = map.cells.filter((s) => far[s] === Infinity && MOVES.some((_, a) => far[go(map, s, a)] === n));
+      next.forEach((s) => { far[s] = n + 1; });
+      more = next.length > 0;
+    }
+    return far;
+  }
   function walk(map, actions, from = map.start) {                       // {s: cell before each move, a: moves, end}
     const s = [from];
     for (const a of actions) s.push(go(map, s[s.length - 1], a));
     return { s: s.slice(0, -1), a: [...actions], end: s[s.length - 1] };
   }
-  function best(map, gamma = 0.99) {                                    // value iteration -> best moves of each cell
-    let V = map.cells.map((s) => 0), Q = [];
-    for (let i = 0; i < 4 * map.cells.length; i++) {
-      Q = map.cells.map((s) => MOVES.map((_, a) => go(map, s, a)).map((t) => (t === map.goal) + gamma * V[t]));
-      V = map.cells.map((s) => (map.live.includes(s) ? Math.max(...Q[s]) : 0));
-    }
-    return Q.map((q, s) => (map.live.includes(s) ? [0, 1, 2, 3].filter((a) => q[a] > V[s] - 1e-10) : []));
+  function best(map) {                                                  // best moves of each cell: one step nearer
+    const nearer = (s) => [0, 1, 2, 3].filter((a) => map.far[go(map, s, a)] === map.far[s] - 1);
+    return map.cells.map((s) => (map.live.includes(s) ? nearer(s) : []));
   }
 
   // ---- the student: softmax of one row, or of a blend of two -------------------------------------------------------
@@ -109,7 +117,7 @@ const Lake = (() => {
   }
 
   // ---- what is measured --------------------------------------------------------------------------------------------
-  function distance(map, policy, good = best(map)) {                    // mean square to the NEAREST best policy (ties)
+  function distance(map, policy, good = best(map)) {                    // squared, to the NEAREST best policy (ties)
     const of = (s) => {
       const tied = good[s], gap = (1 - sum(tied.map((a) => policy[s][a]))) / tied.length;
       return sum(policy[s].map((p, a) => (tied.includes(a) ? gap * gap : p * p)));
@@ -119,7 +127,7 @@ const Lake = (() => {
   function drop(map, table, from) {                                     // greedy walk: {s, a, end: goal | hole | loop}
     const seen = new Set(), s = [], a = [];
     for (let at = from; ; at = go(map, at, a[a.length - 1])) {
-      if (!map.live.includes(at)) return { s, a, last: at, end: at === map.goal ? "goal" : "hole" };
+      if (at === map.goal || map.kind[at] === "H") return { s, a, last: at, end: at === map.goal ? "goal" : "hole" };
       if (seen.has(at)) return { s, a, last: at, end: "loop" };
       seen.add(at), s.push(at), a.push(argmax(table[at]));
     }

@@ -1,0 +1,93 @@
+// How things look and how they are said: the lake, its arrows and ways, buttons, sliders, tables.
+//
+// One grammar of signs on every screen: + and blue is likelier, − and orange is less likely; ✓ and ✗ say whether a
+// move is right in its cell, without a colour. The best way is a line, the worse way is dots. A method has its own shape.
+"use strict";
+const middle = (s) => [(s % map.cols) * 100 + 50, Math.floor(s / map.cols) * 100 + 50];
+const put = (s, inside, more = "") => `<g transform="translate(${middle(s)})" ${more}>${inside}</g>`;
+const place = (s) => `row ${Math.floor(s / map.cols) + 1}, column ${(s % map.cols) + 1}`;
+const KIND = { S: "start", F: "ice", H: "hole", G: "flag" };
+const MARKS = {
+  S: '<text class="letter" x="-31" y="-30">S</text>', F: "",
+  G: '<path class="flag" d="M-22 37V-35H-15L28 -17L-15 1V37Z"/>',
+  H: '<path d="M-26 -8q13 -10 26 0t26 0M-18 14q9 -8 18 0t18 0"/>',
+};
+const SHAPE = {
+  sft: '<circle r="10.5"/>', ift: '<path d="M0 -12L12 9H-12Z"/>',
+  dpo: '<rect x="-9.5" y="-9.5" width="19" height="19"/>', orpo: '<path d="M0 -13L13 0L0 13L-13 0Z"/>',
+};
+const badge = (name) => `<svg class="badge ${name}" viewBox="-14 -14 28 28" aria-hidden="true">${SHAPE[name]}</svg>`;
+const method = (name) => `<span class="nowrap ${name}">${badge(name)} <b>${upper(name)}</b></span>`;
+
+// ---- on the lake -------------------------------------------------------------------------------------------------
+function arrow(a, cls = "", size = 1, sign = "") {
+  const [dy, dx] = Lake.MOVES[a], turn = [180, 90, 0, 270][a];
+  return `<g class="${cls}">
+    <path class="arrow" transform="rotate(${turn}) scale(${size})" d="M-31 -14H0V-30L36 0L0 30V14H-31Z"/>
+    ${sign && `<text class="sign" x="${3 * dx}" y="${3 * dy}" font-size="${42 * size}">${sign}</text>`}</g>`;
+}
+function line(walked, cls) {
+  // the best way a little up and left, the worse down and right
+  const shift = { best: -10, worse: 10 }[cls];
+  const points = [...walked.s, walked.end].map((s) => middle(s).map((x) => x + shift));
+  return `<polyline class="trail ${cls}" points="${points.join(" ")}"/>`;
+}
+const both = () => line(gold, "best") + line(pair("own").loser, "worse");
+const own = (arrows) => (s) => (map.live.includes(s) ? arrow(arrows[s], "own", 0.5) : "");
+
+const goes = (walked, name, s) =>                            // in words: where a way leads from this cell
+  walked.s.map((at, i) => (at === s ? `${name} goes ${NAMES[walked.a[i]]}` : "")).filter(Boolean);
+const alongWays = (s) => [...goes(gold, "best way", s), ...goes(pair("own").loser, "worse way", s)];
+// Functions of a cell: cls its classes, act what a press does, inside what stands on it, tell what is said of it.
+// under and over: drawn below and above that. A lake with something to press is a grid, with one stop for the Tab key;
+// any other is a picture that is told in one sentence.
+function lake({ label = "the lake", more = "", under = "", over = "", at = map.start, on = map, ...per }) {
+  const none = () => "", { cls, act, inside, tell } = { cls: none, act: none, inside: none, tell: none, ...per };
+  const pressed = on.cells.some(act), told = (s) => [tell(s)].flat().filter(Boolean).join(", ");
+  const cell = (s) => {
+    const kind = on.kind[s], does = act(s), is = cls(s), said = told(s);
+    const name = `${place(s)}, ${KIND[kind]}${said && `: ${said}`}`;
+    const grid = `role="gridcell" tabindex="${s === at ? 0 : -1}" data-key="cell${s}" aria-label="${name}"
+      ${does && `data-act="${does}"`} ${does.startsWith("pick") ? `aria-selected="${is.includes("picked")}"` : ""}`;
+    return put(s, `<rect x="-46" y="-46" width="92" height="92" rx="17"/>${MARKS[kind]}`,
+      `class="cell ${kind === "H" ? "hole" : ""} ${is}" ${pressed ? grid : ""}`);
+  };
+  const inRow = (r) => on.cells.slice(r * on.cols, (r + 1) * on.cols);
+  const row = (r) => `<g ${pressed ? 'role="row"' : ""}>${inRow(r).map(cell).join("")}</g>`;
+  const cells = Array.from({ length: on.rows }, (_, r) => row(r)).join("");
+  const content = on.cells.map((s) => inside(s) && put(s, inside(s), 'class="who"')).join("");
+  const all = on.cells.filter(told).map((s) => `${place(s)}: ${told(s)}`).join("; ");
+  const name = pressed ? `role="grid" aria-label="${label}"` : "";
+  const size = `viewBox="0 0 ${on.cols * 100} ${on.rows * 100}"
+    style="--wide:${on.cols / on.rows};--lam:${DATA.hp.lam}"`;
+  return `<svg class="lake" ${size} ${more}
+    ${pressed ? 'role="group"' : `role="img" aria-label="${label}. ${all}"`}>
+    <g ${name}>${cells}</g><g aria-hidden="true">${under}${content}${over}</g></svg>`;
+}
+
+// ---- the panel beside it -----------------------------------------------------------------------------------------
+const legend = '<span class="nowrap"><span class="legend" aria-hidden="true"></span> best way</span> &nbsp; '
+  + '<span class="nowrap"><span class="legend worse" aria-hidden="true"></span> worse way</span>';
+const signs = '<span class="up nowrap">+ likelier</span> &nbsp; <span class="down nowrap">− less likely</span>';
+const say = (text, cls = "say") => `<p class="${cls}">${text}</p>`;
+const live = (text, cls = "say") => say(text, `${cls} live`);           // said aloud whenever it changes
+const takeaway = (text) => `<p class="take"><b>To take away:</b> ${text}</p>`;
+const button = (act, text, more = "") =>
+  `<button type="button" data-act="${act}" data-key="${act}" ${more}>${text}</button>`;
+const primary = (act, text) => button(act, text, 'class="primary" id="primary"');            // also on the space bar
+const choice = (act, text, on) => button(act, text, `aria-pressed="${on}"`);
+const choices = (label, ...list) => `<div class="row" role="group" aria-label="${label}">
+  <span class="soft" aria-hidden="true">${label}</span>${list.join("")}</div>`;
+const scene = (picture, ...panel) => `<div class="scene"><div class="left">${picture}</div>
+  <div class="panel">${panel.join("")}</div></div>`;
+const slider = (name, label, most, value, said) => `<div class="dial"><label for="${name}">${label}</label>
+  <input id="${name}" type="range" min="0" max="${most}" value="${value}" data-key="${name}"
+  aria-valuetext="${said}"></div>`;
+// heads: texts of the first row; rows: lists of cells, the first of each names the row
+function table(caption, heads, rows, shown = false) {
+  const top = heads.map((text, i) => `<th scope="col" ${i ? 'class="n"' : ""}>${text}</th>`).join("");
+  const body = rows.map(([name, ...cells]) => `<tr><th scope="row">${name}</th>${cells.map((text) =>
+    `<td class="n">${text}</td>`).join("")}</tr>`).join("");
+  return `<table><caption class="${shown ? "small" : "unseen"}">${caption}</caption>
+    <thead><tr>${top}</tr></thead><tbody>${body}</tbody></table>`;
+}

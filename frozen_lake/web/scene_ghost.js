@@ -1,0 +1,71 @@
+// Scene 3: IFT mixes in the cell where the student would have gone, and stamps the demonstrator's arrow on both.
+"use strict";
+const isRight = (s, i) => good[s].includes(gold.a[i]);      // is the demonstrator's move i a best one in cell s?
+const verdictSign = (right) => (right ? "✓" : "✗");
+function spirit(i, at, known) {
+  const [x, y] = middle(at), sign = verdictSign(isRight(at, i));
+  const mark = known ? `<text class="mark" x="31" y="-31">${sign}</text>` : "";
+  return `<path class="link" d="M${middle(gold.s[i - 1])}L${x} ${y}"/>`
+    + put(at, `<circle r="39"/>${arrow(gold.a[i], "", 0.82)}${mark}`, 'class="who ghost"');
+}
+const ghostList = () => different(frames()[0].own);
+function ghostScene() {
+  const list = ghostList();
+  if (!list.length) return { body: scene(lake({ under: line(gold, "best") }),
+    say(`On this lake the student's guesses are the demonstrator's from the start: there is no ghost, and IFT is SFT
+      with weights.`)),
+  actions: [primary("turn:1", "And DPO?")] };
+  return state.judged.length < list.length ? judgeScene(list) : ghostsOverTime(list);
+}
+function judgeScene(list) {
+  const i = list[state.judged.length], at = frames()[0].own[i], from = gold.s[i - 1], stamp = NAMES[gold.a[i]];
+  const wall = at === from ? " (a wall: it stays)" : "", k = state.judged.length;
+  const answers = [...state.judged].map((c) => (c === "y" ? "right" : "wrong"));
+  const solid = put(gold.s[i], `<circle r="39"/>${arrow(gold.a[i], "", 0.82)}`, 'class="who solid"');
+  const picture = lake({
+    label: "one ghost", under: line(gold, "best"), over: solid + spirit(i, at, false),
+    tell: (s) => [...goesHere(s), s === gold.s[i] ? `full circle, stamped ${stamp}` : "", 
+      s === at ? `ghost, stamped ${stamp}` : ""],
+  });
+  return { body: scene(picture, say(`The demonstrator stands on the full circle and goes <b>${stamp}</b>. One move
+    earlier the student would have gone <b>${NAMES[firstArrows[from]]}</b>${wall}: there stands its <b>ghost</b>. IFT
+    reads a mixture, ${percent(1 - DATA.hp.lam)} true cell and ${percent(DATA.hp.lam)} ghost, and stamps the same
+    arrow on it.`),
+  live(`Ghost ${k + 1} of ${list.length}, in ${place(at)}: is “${stamp}” a best move <b>there</b>?`, "big"),
+  say(k ? `Your answers so far: ${answers.join(", ")}.` : "", "small")),
+  actions: [button("judge:y", "✓ &nbsp;right there", 'class="primary"'),
+    button("judge:n", "✗ &nbsp;wrong there", 'class="primary"')] };
+}
+const goesHere = (s) => goes(gold, "best way", s);
+function ghostsOverTime(list) {
+  const all = frames(), time = clamp(state.time, 0, all.length - 1), now = all[time], left = different(now.own);
+  const stamped = (s) => left.filter((i) => now.own[i] === s);
+  const picture = lake({
+    label: `the ghosts after ${plural(time, "update")}`, under: line(gold, "best"),
+    over: left.map((i) => spirit(i, now.own[i], true)).join(""),
+    inside: (s) => (stamped(s).length ? "" : own(now.arrows)(s)),
+    tell: (s) => [map.live.includes(s) ? `student goes ${NAMES[now.arrows[s]]}` : "", ...stamped(s).map((i) =>
+      `ghost, stamped ${NAMES[gold.a[i]]}, ${isRight(s, i) ? "right" : "wrong"} here`)],
+  });
+  const { hits, of } = ghostScore(), n = list.filter((i) => isRight(all[0].own[i], i)).length;
+  const could = Ways.ghosts(map, gold), sound = could.filter((g) => g.right).length;
+  return { body: scene(picture,
+    live(`You judged <b>${hits} of ${of}</b> correctly: <b>✓ ${n} right</b>, <b>✗ ${of - n} wrong</b>.
+      Of all ${could.length} ghosts that could stand on this ice, ${sound} would get a right arrow.`),
+    slider("time", `Now train IFT: <b>${plural(time, "update")}</b>`, all.length - 1, time,
+      `${plural(time, "update")}, ${left.length} of ${gold.s.length} guesses still differ`),
+    live(`Guesses that still differ: ${left.length} of ${gold.s.length}.`, "big"),
+    say(left.length ? "Slide on: where the guess turns right, the ghost steps into the true cell."
+      : "<b>From here on IFT is SFT with weights.</b>"),
+    takeaway("IFT differs from SFT only while the student's guesses do, and what it copies there may be wrong there.")),
+  actions: [primary("turn:1", "And DPO?"), button("again3", "Judge again")] };
+}
+function ghostScore() {
+  const list = ghostList(), truth = list.map((i) => isRight(frames()[0].own[i], i));
+  const hits = truth.filter((right, k) => state.judged[k] === (right ? "y" : "n")).length;
+  return { hits, of: list.length };
+}
+Object.assign(ACTS, {
+  judge: (c) => { state.judged += c; },
+  again3: () => { state.judged = "", state.time = 0; },
+});

@@ -1,0 +1,62 @@
+// Scene 4: DPO blames every move of the worse way. Is that fair, and does it bring its student nearer to the best?
+"use strict";
+const PARTS = {                                             // what a move of the worse way is, and what DPO does to it
+  cancels: ["=", "shared with the best way: + and − cancel"], right: ["✓", "right here, pushed down all the same"],
+  wrong: ["✗", "wrong here, pushed down"],
+};
+const DISTANCE = `Distance: how far the student's chances are from those of the nearest best student (0: the same;
+  one that picks at random has .188 where one move is best). Arrives: from this share of the cells the likeliest moves
+  lead to the flag.`;
+
+function loserScene() {
+  if (!state.bet) {
+    return { body: scene(lake({ under: both(), inside: own(firstArrows), label: "both ways",
+      tell: (s) => [map.live.includes(s) ? `student goes ${NAMES[firstArrows[s]]}` : "", ...alongWays(s)] }),
+    say(`DPO sees one pair, the best way and the worse way, and makes ${DATA.hp.steps} updates.
+      Each pushes the best way up and the worse way down.`), say(legend, "small"),
+    say("Does its student end nearer to the best student, or farther away?", "big")),
+    actions: Object.entries(BETS).map(([k, text]) => button(`bet:${k}`, text)) };
+  }
+  const foe = foes().includes(state.foe) ? state.foe : "own", { loser } = pair(foe);
+  const parts = Lake.blame(map, gold, loser);
+  const count = (part) => parts.filter((x) => x === part).length, last = (s) => loser.s.lastIndexOf(s);
+  const sign = (i) => PARTS[parts[i]][0];
+  const picture = lake({
+    label: "what DPO does to the worse way", cls: (s) => (last(s) < 0 || parts[last(s)] === "cancels" ? "" : "less"),
+    inside: (s) => (last(s) < 0 ? "" : arrow(loser.a[last(s)], parts[last(s)] === "cancels" ? "own" : "down", 0.95,
+      parts[last(s)] === "cancels" ? "=" : "−")
+      + (parts[last(s)] === "cancels" ? "" : `<text class="mark" x="31" y="-31">${sign(last(s))}</text>`)),
+    tell: (s) => (last(s) < 0 ? "" : `${NAMES[loser.a[last(s)]]}, ${PARTS[parts[last(s)]][1]}`),
+  });
+  const chip = (part, i) => `<li class="${part} appear" style="--i:${i}"><span aria-hidden="true">${GLYPH[loser.a[i]]}
+    <small>${PARTS[part][0]}</small></span><span class="unseen">${NAMES[loser.a[i]]}: ${PARTS[part][1]}</span></li>`;
+  return { body: scene(picture, 
+    `<ol class="moves" aria-label="the moves of the worse way">${parts.map(chip).join("")}</ol>`,
+    live(`Of ${plural(parts.length, "move")}, <b>${count("cancels")} cancel (=)</b>,
+      <b>${count("right")} are right in their own cell (✓), yet <span class="down">pushed down (−)</span></b>,
+      <b>${count("wrong")} really wrong (✗)</b>.`),
+    live(betResult(foe)), students(foe), foes().length > 1 ? choices("Another worse way:", ...foes().map((k) =>
+      choice(`foe:${k}`, k === "own" ? ownName() : FOES[k], k === foe))) : "",
+    takeaway("a label for a whole way blames all of its moves, the right ones too.")),
+  actions: [primary("turn:1", "Drop them"), button("again4", "Bet again")] };
+}
+const ownName = () => (state.worse && state.worse !== shipped.worse ? "yours" : "the detour");
+const dpoGap = (foe) => measured(policy("dpo", foe, "table")).distance - measured(firstPolicy()).distance;
+function betResult(foe) {
+  const other = net(foe), gap = other && other.dpo.distance - DATA.net.start.distance;
+  return `You said “${BETS[state.bet]}”. This student ended <b>${BETS[ended(dpoGap(foe))]}</b>`
+    + `${other ? `; the mean of ${DATA.net.seeds} networks ended <b>${BETS[ended(gap)]}</b>` : ""}.`;
+}
+function students(foe) {                                    // the same measure for the student here and for networks
+  const other = net(foe), cells = (x) => [num(x.distance), percent(x.arrives)];
+  const row = (name, p, nets) => [name, ...cells(measured(p)), ...(other ? cells(nets) : [])];
+  const more = other ? [`${DATA.net.seeds} networks: distance`, "arrives"] : [];
+  const heads = ["student", "distance", "arrives", ...more];
+  const rows = [row("before", firstPolicy(), DATA.net.start), ...["dpo", "sft"].map((name) =>
+    row(`${method(name)}`, policy(name, foe, "table"), other && other[name]))];
+  return table(DISTANCE, heads, rows, true);
+}
+Object.assign(ACTS, {
+  bet: (b) => { state.bet = b; }, foe: (f) => { state.foe = f; },
+  again4: () => { state.bet = "", state.foe = "own"; },
+});

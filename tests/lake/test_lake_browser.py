@@ -1,0 +1,385 @@
+"""The page of the lake in a real browser: each scene by mouse, by touch and by keyboard alone, and what is announced.
+
+    NANOUFT_AXE=/path/to/axe.min.js python -m pytest tests/lake/test_lake_browser.py       some minutes
+
+What is announced is read from the accessibility tree. Wants Chromium or Chrome (NANOUFT_BROWSER names one in an unusual
+place), and for the rules of axe-core its file (npm install axe-core); what is missing is said aloud and skipped.
+"""
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+from browser import Browser, skip
+
+from frozen_lake.lake import make_lake
+
+LAKE = make_lake("twoway5")
+WAYS = "g=DDDDRRRR&l=RRRRDDLLDDRR"
+STATES = ["#s=1", f"#s=1&{WAYS}", "#s=2&p=0001", "#s=2&r=5", "#s=2&r=8", "#s=3", "#s=3&j=yyyyy", "#s=4", "#s=4&b=c",
+          "#s=5", "#s=5&w=sft&c=1", "#s=5&w=dpo&c=1&n=1", "#s=6&u=50", "#s=7&r=8&j=yyyyy&b=c&w=sft"]
+KEY = {"D": "ArrowDown", "R": "ArrowRight", "L": "ArrowLeft", "U": "ArrowUp"}
+
+
+def scene(b: Browser) -> int:
+    return int(b.js("document.querySelector('#stage').dataset.scene"))
+
+
+def text(b: Browser, selector: str = "#stage") -> str:
+    return b.js(f"document.querySelector({json.dumps(selector)}).innerText")
+
+
+def focus(b: Browser) -> str:
+    """What has the focus; it must never fall to the body."""
+    return b.js("document.activeElement.dataset.key || document.activeElement.id || document.activeElement.tagName")
+
+
+def tab_to(b: Browser, key: str) -> None:
+    """The Tab key until this element has the focus."""
+    for _ in range(60):
+        if focus(b) == key:
+            return
+        b.key("Tab")
+    raise AssertionError(f"{key} cannot be reached with Tab")
+
+
+def do(b: Browser, key: str, how: str) -> None:
+    """Press the button or cell `key` by mouse, by touch, or with Tab and Enter."""
+    place = f"[data-key='{key}']"
+    if how == "keyboard":
+        tab_to(b, key)
+        b.key("Enter")
+    else:
+        b.js("scrollTo(0, 0)")
+        (b.click if how == "mouse" else b.tap)(place)
+
+
+every_way = pytest.mark.parametrize("how", ["mouse", "touch", "keyboard"])
+
+
+def afresh(b: Browser, file: Path, **how) -> None:
+    """The page as it is opened for the first time."""
+    b.open(file, "#s=1")
+    b.js("localStorage.clear()")
+    b.open(file, **how)
+
+
+def visit(b: Browser, file: Path, state: str, how: str) -> None:
+    size = {"width": 390, "height": 844, "touch": True} if how == "touch" else {}
+    b.open(file, state, **size) if state else afresh(b, file, **size)
+
+
+# ---- each scene by mouse, by touch and by keyboard alone -------------------------------------------------------------
+def cell(b: Browser, s: int) -> tuple[float, float]:
+    return tuple(b.js(f"""(() => {{ scrollTo(0, 0);
+        const r = document.querySelectorAll('svg.lake .cell')[{s}].getBoundingClientRect();
+        return [r.x + r.width / 2, r.y + r.height / 2]; }})()"""))
+
+
+def cells_of(way: str) -> list[int]:
+    out = [LAKE.start]
+    for letter in way:
+        out.append(int(LAKE.step[out[-1], "LDRU".index(letter)]))
+    return out
+
+
+@every_way
+def test_scene_1_both_ways_are_drawn(b, file, how):
+    visit(b, file, "", how)
+    for way in ("DDDDRRRR", "RRRRDDLLDDRR"):
+        if how == "keyboard":
+            tab_to(b, "cell0")
+            for letter in way:
+                b.key(KEY[letter])
+        else:
+            (b.drag if how == "mouse" else b.finger)([cell(b, s) for s in cells_of(way)])
+    assert "Two ways: 8 moves and 12" in text(b)
+    assert b.heard().startswith("Two ways: 8 moves and 12")
+    assert "l=RRRRDDLLDDRR" in b.js("location.hash")
+    assert focus(b) != "BODY" or how != "keyboard"
+
+
+@every_way
+def test_scene_1_a_lake_of_ones_own(b, file, how):
+    visit(b, file, "", how)
+    do(b, "make", how)
+    if how == "keyboard":
+        tab_to(b, "cell0")
+        b.key("ArrowRight"), b.key("ArrowRight")
+        assert focus(b) == "cell2"
+        b.key("Enter")
+    else:
+        (b.drag if how == "mouse" else b.finger)([cell(b, 2)])
+    assert any("row 1, column 3, hole" in name for role, name in b.tree() if role == "gridcell")
+    assert b.heard() in ("", "The best way has 8 moves.")
+    do(b, "use", how)
+    assert "m=SFHFF.FHHHF.FHFFF.FHFHH.FFFFG" in b.js("location.hash") and "A lake of your own" in text(b)
+    do(b, "ship", how)
+    assert "Two ways: 8 moves and 10" in b.heard(), "this lake has no second way: the worse one dithers"
+    for key in ("dot3", "dot4", "dot5", "dot6", "dot7"):
+        do(b, key, how)
+    assert scene(b) == 7
+
+
+@every_way
+def test_scene_2_a_guess_is_scored(b, file, how):
+    visit(b, file, "#s=2", how)
+    if how == "keyboard":
+        tab_to(b, "cell0")
+        for key in ("Enter", "ArrowDown", "Enter", "ArrowRight", "ArrowRight"):     # two of the way, over a hole
+            b.key(key)
+        b.key("ArrowUp"), b.key("Enter")
+    else:
+        for s in (0, 5, 2):
+            do(b, f"cell{s}", how)
+    assert b.heard() == "3 cells chosen."
+    do(b, "more", how)
+    assert "2 of 8 found, 1 wrong." in b.heard() and focus(b) != "BODY"
+    for _ in range(7):
+        do(b, "more", how)
+    assert "SFT stays on its way" in b.heard()
+    assert re.findall(r"(\d+)(?: cells)?\s", text(b, ".four"))[:4] == ["8", "10", "15", "17"]
+
+
+@every_way
+def test_scene_3_the_ghosts_are_judged(b, file, how):
+    visit(b, file, "#s=3", how)
+    for n in range(2, 6):
+        do(b, "judge:y", how)
+        assert b.heard().startswith(f"Ghost {n} of 5, in row"), "the next ghost is told"
+        assert focus(b) == "judge:y"
+    assert "Your answers so far: right, right, right, right" in text(b)
+    do(b, "judge:y", how)
+    assert re.match(r"You judged (\d) of 5 correctly: ✓ \1 right", b.heard()) and focus(b) != "BODY"
+    if how == "keyboard":
+        tab_to(b, "time")
+        seen = []
+        for _ in range(int(b.js("document.querySelector('#time').max"))):
+            b.key("ArrowRight")
+            seen.append(int(re.search(r"still differ: (\d) of 8", text(b))[1]))
+        assert scene(b) == 3 and focus(b) == "time", "an arrow key in the slider is the slider's"
+        assert seen[-1] == 0 and sorted(seen, reverse=True) == seen and len(set(seen)) >= 3, "ghosts fade one by one"
+        assert "still differ: 0 of 8" in b.heard() and "IFT is SFT with weights" in text(b)
+
+
+@every_way
+def test_scene_4_the_bet_is_settled_by_the_same_rule_for_all(b, file, how):
+    visit(b, file, "#s=4", how)
+    do(b, "bet:s", how)
+    said = b.heard()
+    assert "Of 12 moves, 2 cancel (=), 8 are right in their own cell (✓), yet pushed down (−), 2 really" in said
+    numbers = [float(x) for x in re.findall(r"(?<!\d)\.(\d{3})", text(b, "#stage .scene table tbody"))]
+    before, nets_before, dpo, nets_dpo = (x / 1000 for x in numbers[:4])
+    for gap, who in ((dpo - before, "This student ended"), (nets_dpo - nets_before, "2 networks ended")):
+        word = "nearer" if gap < -0.01 else "farther away" if gap > 0.01 else "about as near"
+        assert f"{who} {word}" in said, (gap, said)
+    assert focus(b) != "BODY"
+    texts = {text(b, "#stage .scene table")}
+    for foe in ("fall", "dither"):
+        do(b, f"foe:{foe}", how)
+        texts.add(text(b, "#stage .scene table"))
+    assert len(texts) == 3 and focus(b) != "BODY"
+
+
+@every_way
+def test_scene_5_a_bet_and_a_drop(b, file, how):
+    visit(b, file, "#s=5", how)
+    do(b, "guess:sft", how)
+    won = re.match(r"You said SFT. (Yes|No): ([A-Z and]+?) arrives? from the most cells, (\d+) of 17", b.heard())
+    most = {name: int(n) for name, n in re.findall(r"(SFT|IFT|DPO|ORPO)\s+(\d+) of 17", text(b, "#stage .scene table"))}
+    top = max(most.values())
+    assert won[2].split(" and ") == [name for name in most if most[name] == top] and int(won[3]) == top
+    if how == "keyboard":
+        tab_to(b, "cell0")
+        b.key("ArrowRight"), b.key("Enter")
+        assert focus(b) == "cell1"
+    else:
+        do(b, "cell1", how)
+    assert "From row 1, column 2, a cell of the worse way (SFT and IFT never saw that way): SFT" in b.heard()
+    assert b.js("document.querySelectorAll('.route').length") == 4, "calm: the routes are there, not only the ends"
+    do(b, "brain:net", how)
+    assert focus(b) == "brain:net" or how == "touch"
+
+
+@every_way
+def test_scene_6_training_is_played_scrubbed_and_changed(b, file, how):
+    visit(b, file, "#s=6", how)
+    if how == "keyboard":
+        tab_to(b, "at")
+        b.key("End")
+        assert "After 200 updates: SFT" in b.heard()
+        before = b.heard()
+        tab_to(b, "lr")
+        b.key("ArrowRight")
+        assert "learning rate: 0.01" in text(b) and b.heard() != before and focus(b) == "lr"
+    else:
+        do(b, "play", how)
+        b.wait("+document.querySelector('#at').value === 200")
+        b.wait("document.querySelector('#primary').textContent.includes('Play')")
+        assert b.js("document.querySelectorAll('.four svg.lake').length") == 4
+        (b.click if how == "mouse" else b.tap)("#beta")
+    spoken = [name for role, name in b.tree() if role == "image" and "likeliest moves" in name]
+    assert len(spoken) == 4 and "row 1, column 1: down" in spoken[0]
+
+
+@every_way
+def test_scene_7_the_score(b, file, how):
+    visit(b, file, "#s=7&r=8&j=nnnnn&b=f&w=orpo", how)
+    assert re.search(r"Your score: \d+ % of what could be known, in 4 scenes", text(b))
+    assert "setting 0, changed" not in text(b)
+    tab_to(b, "fresh")
+    do(b, "fresh", how)
+    assert scene(b) == 1
+
+
+# ---- keys ------------------------------------------------------------------------------------------------------------
+def test_space_alone_goes_through_all_scenes_that_ask_for_nothing(b, file):
+    b.open(file, f"#s=1&{WAYS}")
+    b.key(" ")
+    assert scene(b) == 2
+    for _ in range(9):
+        b.key(" ")
+    assert scene(b) == 3, "which waits for a judgement"
+    b.key(" ")
+    assert scene(b) == 3
+
+
+def test_left_and_right_walk_through_the_scenes_but_not_out_of_what_uses_them(b, file):
+    b.open(file, f"#s=1&{WAYS}")
+    for there in (2, 3, 4, 5, 6, 7, 7):
+        b.key("ArrowRight")
+        assert scene(b) == there and f"s={there}" in b.js("location.hash") and focus(b) == "title"
+        assert b.heard().startswith(f"Scene {there} of 7")
+    b.js("document.querySelector('details').open = true")
+    b.js("document.querySelector('.matrix').focus()")
+    before = b.js("history.length")
+    b.key("ArrowLeft"), b.key("ArrowRight")
+    assert scene(b) == 7 and b.js("history.length") == before, "the table scrolls; the scene stays"
+    assert b.js("document.activeElement.className") == "matrix"
+    b.js("document.querySelector('#title').focus()")
+    b.key("ArrowLeft")
+    b.js("history.back()")
+    b.wait("document.querySelector('#stage').dataset.scene === '7'")
+
+
+def test_a_drawn_way_can_be_taken_back_and_drawn_again(b, file):
+    afresh(b, file)
+    b.key("ArrowUp")
+    assert "0 moves" in text(b), "a wall is no move"
+    b.key("ArrowRight"), b.key("ArrowDown")
+    assert "Splash" in b.heard() and scene(b) == 1
+    b.key("ArrowDown"), b.key("ArrowDown"), b.key("Backspace")
+    assert b.heard() == "First draw the best way, from S to the flag. 1 move, now in row 2, column 1."
+    for letter in "DDDRRRR" + "DDDDRRRR":                   # the best way twice: the second time it is refused
+        b.key(KEY[letter])
+    assert "Take a worse one" in b.heard()
+    for letter in "DDDDRRRLRR":
+        b.key(KEY[letter])
+    assert "8 moves and 10" in text(b) and "l=DDDDRRRLRR" in b.js("location.hash")
+    b.click("[data-act='undo']")
+    assert "9 moves" in text(b), "one move, not the whole way"
+    b.click("[data-act='redraw']")
+    assert "0 moves" in text(b)
+
+
+def test_drawing_again_forgets_nothing_else(b, file):
+    b.open(file, f"#s=1&{WAYS}&j=yyyyy&b=c&w=sft")
+    b.click("[data-act='redraw']")
+    assert "j=yyyyy" in b.js("location.hash") and "w=sft" in b.js("location.hash")
+
+
+# ---- what is spoken --------------------------------------------------------------------------------------------------
+def test_cells_speak_of_arrows_and_ways(b, file):
+    b.open(file, "#s=2")
+    cells = [name for role, name in b.tree() if role == "gridcell"]
+    assert len(cells) == 25
+    assert re.fullmatch(r"row 1, column 1, start: student goes \w+, best way goes down, worse way goes right", cells[0])
+    assert cells[6] == "row 2, column 2, hole"
+    b.open(file, "#s=2&r=5")
+    picture = next(name for role, name in b.tree() if role == "image")
+    assert "row 1, column 1: right less likely, down likelier" in picture.replace("down likelier, right less likely",
+                                                                                   "right less likely, down likelier")
+
+
+def test_every_table_has_a_caption_and_named_rows(b, file):
+    for state in ("#s=4&b=c", "#s=5&w=sft&c=1", "#s=6", "#s=7"):
+        b.open(file, state)
+        assert b.js("""[...document.querySelectorAll('table')].every((t) => t.caption.textContent.length > 5
+            && [...t.tBodies[0].rows].every((r) => r.cells[0].scope === 'row')
+            && [...t.tHead.rows[0].cells].every((c) => c.scope === 'col'))"""), state
+
+
+def test_a_link_returns_to_the_same_place_and_so_does_the_page(b, file):
+    b.open(file, "#s=2&p=0005.01&r=1")
+    b.click("#theme"), b.click("#theme")
+    b.click("[data-act='more']"), b.click("[data-act='more']")
+    before, link = text(b), b.js("location.hash")
+    b.open(file, link)
+    assert text(b) == before and scene(b) == 2
+    b.open(file)
+    assert scene(b) == 2 and b.js("document.documentElement.dataset.theme") == "dark", "the browser remembers"
+    b.click("#theme")
+    b.open(file, "#s=99&m=%3Cb%3E.S&g=XX&l=LLL&p=%%&r=-3&j=maybe&t=1e9&b=z&f=z&c=7&n=2&u=1e9&d=9.x")
+    assert scene(b) == 7, "nonsense is left out"
+    b.js("localStorage.clear()")
+
+
+def test_four_walk_and_come_to_an_end(b, file):
+    b.open(file, f"#s=5&w=sft&c=0&{WAYS}", calm=False)
+    first = b.js("document.querySelector('#agent-sft').style.transform")
+    b.wait(f"document.querySelector('#agent-sft').style.transform !== {json.dumps(first)}")
+    assert "SFT arrives" in text(b), "from the start of its own way"
+
+
+# ---- how it looks ----------------------------------------------------------------------------------------------------
+SIZES = [(320, 640), (390, 844), (640, 360), (768, 1024), (1280, 720), (1400, 900)]
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width, height", SIZES)
+def test_nothing_overflows_and_what_to_do_is_in_sight(b, file, width, height, dark):
+    for state in STATES:
+        b.open(file, state, width=width, height=height, dark=dark, touch=width < 600)
+        assert b.js("document.documentElement.scrollWidth") == width, state
+        out = b.js("""[...document.querySelectorAll('header *, #stage *, footer *')].filter((e) => {
+            const r = e.getBoundingClientRect();
+            return r.width && r.right > innerWidth + 1 && !e.closest('.matrix, svg, .unseen');
+            }).map((e) => e.outerHTML.slice(0, 90))""")
+        assert not out, (state, out)
+        hidden = b.js("""[...document.querySelectorAll('#actions button')].filter((e) => {
+            const r = e.getBoundingClientRect();
+            return r.width && (r.bottom > innerHeight || r.top < 0); }).map((e) => e.textContent)""")
+        assert not hidden, (state, hidden)
+        small = b.js("""[...document.querySelectorAll('#actions button')].filter((e) => e.offsetHeight
+            && e.offsetHeight < (innerHeight < 520 ? 32 : 40)).length""")
+        assert not small, "buttons are big enough for a finger"
+
+
+def test_forced_colours_keep_dots_legends_and_lakes(b, file):
+    b.open(file, "#s=1", forced=True)
+    assert b.js("""(() => {
+        const dot = getComputedStyle(document.querySelector('#dots button:last-child'), '::before');
+        const ground = getComputedStyle(document.body).backgroundColor;
+        return dot.borderTopWidth === '2px' && dot.borderTopColor !== ground; })()""")
+    assert "gradient" in b.js("getComputedStyle(document.querySelector('.legend.worse')).backgroundImage")
+    assert b.js("""getComputedStyle(document.querySelector('.cell.hole rect')).fill
+        !== getComputedStyle(document.querySelector('.cell:not(.hole) rect')).fill""")
+
+
+# ---- the rules of axe-core -------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_axe_finds_nothing(b, file, dark):
+    if not (axe := os.environ.get("NANOUFT_AXE")):
+        skip("NANOUFT_AXE does not name axe.min.js (npm install axe-core): its rules are not tried")
+    rules = Path(axe).read_text(encoding="utf-8")
+    for state in [*STATES, "own lake"]:
+        b.open(file, "#s=1" if state == "own lake" else state, dark=dark)
+        if state == "own lake":
+            b.click("[data-act='make']")
+        b.js("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+        b.js(rules + "; 0")
+        found = b.js("""axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa',
+            'best-practice']}).then((r) => r.violations.map((v) => v.id + ': '
+            + v.nodes.map((n) => n.html.slice(0, 120)).join(' | ')))""")
+        assert not found, (state, found)
