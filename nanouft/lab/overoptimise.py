@@ -242,13 +242,14 @@ def picture(lines: list[dict], file: Path) -> Path:
                     ax.fill_between(x, scale * (y - half), scale * (y + half), color=colour, alpha=0.15, lw=0)
                 for source, style in (("exact", "--"), ("noise", ":")):
                     if key == "score" and (some := found.get((part, source, 0))):
+                        style = style if part == "best-of" else "x"     # PPO's KL comes and goes: points, no line
                         ax.plot(over_seeds(some, "kl")[0], 100 * over_seeds(some, "score")[0], style, color="black",
                                 lw=2, label={"exact": "the exact score", "noise": "noise"}[source])
             column[0].set(title=titles[part, kind], ylim=(0, 103))
             column[1].set_xlabel("KL to the SFT model, nats per answer")
         axes[0, 0].set_ylabel("exact score, %")
         axes[1, 0].set_ylabel("learnt reward, SD from the start")
-        axes[0, 0].legend(frameon=False, loc="lower left")
+        axes[0, 0].legend(frameon=False, loc="lower left", title="reward from (bands: 95 %)")
         return plots.save(fig, file)
 
 
