@@ -190,7 +190,8 @@ ax["hidden"].set(title="what the loss does not see", xlabel="step")
 tilt = [float(1 - now["cross"] / now["own"]) for now in seen[:-1]]      # before each move
 tilt = [max(-1.5, min(1.5, x)) for x in tilt]
 ax["tilt"].bar(steps[:-1], tilt, 1.6, color=[plots.UP if x > 0 else plots.DOWN for x in tilt])
-ax["tilt"].set(title="1 - (g_w.g_l) / (g_w.g_w)", xlabel="step (+: log p(chosen) will rise)")
+ax["tilt"].set(title="1 - (g_w.g_l) / (g_w.g_w)",
+               xlabel="step; bars are cut at 1.5\n(+: log p(chosen) will rise)")
 file = plots.lesson_file("07", HOLD=(HOLD, 0.0), BETA=(BETA, 0.1))
 print("\npicture:", plots.save(fig, file))
 
