@@ -1,0 +1,178 @@
+"""The project as a site of plain files, which needs no network: out/site/index.html.
+
+    python -m pip install -e ".[docs]"      # once: mkdocs, its theme, and what reads docstrings
+    python docs/website/build.py            # or: mkdocs build --strict; while you write: mkdocs serve
+    python -m frozen_lake                   # before it: then the site has the page of the lake, too
+
+mkdocs.yml names the pages. mkdocs knows the files of docs/ only. The functions `on_...` below, which it calls, add
+README, CONTRIBUTING and the exercises, and a page for each source file. They lead links that leave docs/ to these.
+"""
+import ast
+import posixpath
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+from plain import spaced
+
+ROOT = Path(__file__).resolve().parents[2]
+OUTSIDE = ("README.md", "CONTRIBUTING.md", "lessons/exercises/README.md")       # Markdown pages outside docs/
+OPTIONAL = {                            # page of the site -> the file that it comes from, if that has been made
+    "map.md": "docs/map.md",
+    "gallery/index.html": "docs/gallery/index.html",
+    "frozen_lake/index.html": "out/frozen_lake/index.html"}
+SOURCES = ("nanouft/**/*.py", "frozen_lake/**/*.py", "lessons/[0-9]*.py", "lessons/extras/*.py", "examples/*.py")
+
+
+# ---- which page of the site shows which file of the project ----------------------------------------------------------
+def sources() -> list[Path]:
+    """Source files that get a page, from the root of the project."""
+    return sorted(f.relative_to(ROOT) for pattern in SOURCES for f in ROOT.glob(pattern))
+
+
+def page_of(file: str) -> str:
+    """nanouft/gpt.py -> code/nanouft/gpt.md; docs/lake.md -> lake.md; a folder of code -> its index."""
+    made = {origin: page for page, origin in OPTIONAL.items()}
+    if file in made or file in OUTSIDE:
+        return made.get(file, file)
+    if file.startswith("docs/"):
+        return file.removeprefix("docs/")
+    return "code/" + file.removesuffix("/__init__.py").removesuffix(".py") + ("/index.md" if is_folder(file) else ".md")
+
+
+def is_folder(file: str) -> bool:
+    return file.endswith("/__init__.py") or (ROOT / file).is_dir()
+
+
+def file_of(page: str) -> str:
+    """The file of the project that a page was made from."""
+    return OPTIONAL.get(page, page if page in OUTSIDE else "docs/" + page)
+
+
+def led(target: str, page: str, files) -> str:
+    """A relative link as it stands in the file of `page`, led to the page that shows its target."""
+    path, hash_, anchor = target.partition("#")
+    file = posixpath.normpath(posixpath.join(posixpath.dirname(file_of(page)), path))
+    if not path or not (ROOT / file).exists() or not files.get_file_from_path(page_of(file)):
+        return target
+    return posixpath.relpath(page_of(file), posixpath.dirname(page) or ".") + hash_ + anchor
+
+
+# ---- pages that are made ---------------------------------------------------------------------------------------------
+def first_line(file: Path) -> str:
+    return (ast.get_docstring(ast.parse((ROOT / file).read_text(encoding="utf-8"))) or "").partition("\n")[0]
+
+
+def code_page(file: Path) -> str:
+    """What a module offers, from its docstrings, and then the whole file. A lesson or an example is only shown."""
+    code = (ROOT / file).read_text(encoding="utf-8")
+    if file.parts[0] in ("lessons", "examples"):
+        return f"---\nsearch: {{exclude: true}}\n---\n# {file.as_posix()}\n~~~~python\n{code}~~~~\n"
+    module = ".".join(file.with_suffix("").parts).removesuffix(".__init__")
+    return (f"# {file.as_posix()}\n::: {module}\n\n"
+            f"## The whole file {{ #the-whole-file data-search-exclude }}\n~~~~python\n{code}~~~~\n")
+
+
+def code_index() -> str:
+    """One table a folder: the files, each with the first line of its docstring."""
+    lines = ["# API", "What each file is for. Its page has its docstrings and the whole file."]
+    folder = None
+    for file in sorted(sources(), key=lambda f: (f.parts[0] != "nanouft", f.parent, f.name)):
+        if file.parent != folder:
+            folder = file.parent
+            lines += ["", f"## {folder.as_posix()}", "| file | |", "|---|---|"]
+        page = page_of(file.as_posix()).removeprefix("code/")
+        lines.append(f"| [{file.name}]({page}) | {first_line(file)} |")
+    return "\n".join(lines)
+
+
+def code_nav() -> list:
+    """The pages of the code for mkdocs' navigation: {folder: [pages and folders]}."""
+    top = ["code/index.md"]
+    places = {"": top}
+    for file in sources():
+        folder = file.parent.as_posix()
+        for parent in reversed([file.parent, *file.parent.parents][:-1]):
+            name = parent.as_posix()
+            if name not in places:
+                places[name] = []
+                above = parent.parent.as_posix()
+                places["" if above == "." else above].append({parent.name: places[name]})
+        title = {} if file.name == "__init__.py" else file.name
+        page = page_of(file.as_posix())
+        places[folder].append({title: page} if title else page)
+    return top
+
+
+# ---- what mkdocs calls -----------------------------------------------------------------------------------------------
+def wanted(entry, made: set[str]):
+    """An entry of the navigation without the optional pages that are not there, and with those of the code."""
+    if isinstance(entry, list):
+        return [kept for one in entry if (kept := wanted(one, made)) is not None]
+    if isinstance(entry, dict):
+        ((title, below),) = entry.items()
+        below = wanted(below, made)
+        return None if below is None else {title: below}
+    if entry == "code/":
+        return code_nav()
+    return None if entry in OPTIONAL and entry not in made else entry
+
+
+def on_config(config):
+    made = {page for page, file in OPTIONAL.items() if (ROOT / file).exists()}
+    config.nav = wanted(config.nav, made)
+    from pymdownx.slugs import slugify
+    config.mdx_configs["toc"]["slugify"] = slugify(case="lower")        # anchors as GitHub makes them
+    return config
+
+
+def on_files(files, config):
+    from mkdocs.structure.files import File
+    def add(page: str, text: str) -> None:
+        files.append(File.generated(config, page, content=text))
+    for name in OUTSIDE:
+        add(name, (ROOT / name).read_text(encoding="utf-8"))
+    add("code/index.md", code_index())
+    for file in sources():
+        add(page_of(file.as_posix()), code_page(file))
+    for page, file in OPTIONAL.items():
+        if file.startswith("out/") and (ROOT / file).exists():
+            add(page, (ROOT / file).read_text(encoding="utf-8"))
+    for file in [f for f in files if f.src_uri.endswith(".html")]:
+        files.remove(file)
+        add(file.src_uri, own_page(file, files))
+    return files
+
+
+def own_page(file, files) -> str:
+    """An interactive page, with its links to files of the project led to pages of the site."""
+    def moved(found: re.Match) -> str:
+        path, _, anchor = led(found[2], file.src_uri, files).partition("#")
+        if path == found[2].partition("#")[0]:
+            return found[0]
+        page = files.get_file_from_path(posixpath.normpath(posixpath.join(posixpath.dirname(file.src_uri), path)))
+        return found[1] + page.url_relative_to(file) + ("#" + anchor if anchor else "")
+    return re.sub(r"""(["'(])([\w./-]+\.(?:md|py)(?:#[\w-]*)?)(?=["')])""", moved, file.content_string)
+
+
+def on_page_markdown(markdown, page, config, files):
+    """Links led to pages, and Markdown as GitHub reads it: lists and tables without an empty line before them."""
+    name = page.file.src_uri
+    if name.startswith("code/"):
+        return markdown
+    markdown = re.sub(r"(\]\()([^)\s:]+)(?=\))", lambda m: m[1] + led(m[2], name, files), markdown)
+    return spaced(markdown.replace("<details>", "<details markdown>"))
+
+
+def main() -> int:
+    return subprocess.run([sys.executable, "-m", "mkdocs", "build", "--strict"], cwd=ROOT).returncode
+
+
+if __name__ == "__main__":
+    try:
+        import material, mkdocs, mkdocstrings
+    except ImportError as missing:
+        sys.exit(f'error: {missing.name} is not installed; python -m pip install -e ".[docs]" brings what builds the site')
+    sys.exit(main())
