@@ -158,10 +158,12 @@ def own_page(file, files) -> str:
 
 
 def on_page_markdown(markdown, page, config, files):
-    """Links led to pages, and Markdown as GitHub reads it: lists and tables without an empty line before them."""
+    """Links led to pages, the heading first, and Markdown as GitHub reads it."""
     name = page.file.src_uri
     if name.startswith("code/"):
         return markdown
+    if heading := re.search(r"^# .*\n", markdown, re.M):
+        markdown = heading[0] + "\n" + markdown.replace(heading[0], "", 1)
     markdown = re.sub(r"(\]\()([^)\s:]+)(?=\))", lambda m: m[1] + led(m[2], name, files), markdown)
     return spaced(markdown.replace("<details>", "<details markdown>"))
 

@@ -4,6 +4,8 @@ import re
 import griffe
 from plain import spaced
 
+LONG = 60               # characters of a value that are shown
+
 
 def as_markdown(text: str) -> str:
     """Indented lines (formulas, commands, tables) stay as they are; all else is text, without emphasis."""
@@ -42,6 +44,8 @@ class Plain(griffe.Extension):
             obj.docstring.value = as_markdown(obj.docstring.value)
         elif obj.is_attribute and (comment := beside(obj)):
             obj.docstring = griffe.Docstring(escaped(comment), parent=obj)
+        if obj.is_attribute and len(str(obj.value)) > LONG:
+            obj.value = "..."
 
 
 def beside(attribute: griffe.Attribute) -> str:
