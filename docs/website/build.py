@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from plain import spaced
+from plain import marked, spaced, unmarked
 
 ROOT = Path(__file__).resolve().parents[2]
 OUTSIDE = ("README.md", "CONTRIBUTING.md", "lessons/exercises/README.md")       # Markdown pages outside docs/
@@ -69,9 +69,9 @@ def code_page(file: Path) -> str:
     """What a module offers, from its docstrings, and then the whole file. A lesson or an example is only shown."""
     code = (ROOT / file).read_text(encoding="utf-8")
     if file.parts[0] in ("lessons", "examples"):
-        return f"---\nsearch: {{exclude: true}}\n---\n# {file.as_posix()}\n~~~~python\n{code}~~~~\n"
+        return f"---\nsearch: {{exclude: true}}\n---\n# `{file.as_posix()}`\n~~~~python\n{code}~~~~\n"
     module = ".".join(file.with_suffix("").parts).removesuffix(".__init__")
-    return (f"# {file.as_posix()}\n::: {module}\n\n"
+    return (f"# `{file.as_posix()}`\n::: {module}\n\n"
             f"## The whole file {{ #the-whole-file data-search-exclude }}\n~~~~python\n{code}~~~~\n")
 
 
@@ -84,7 +84,7 @@ def code_index() -> str:
             folder = file.parent
             lines += ["", f"## {folder.as_posix()}", "| file | |", "|---|---|"]
         page = page_of(file.as_posix()).removeprefix("code/")
-        lines.append(f"| [{file.name}]({page}) | {first_line(file)} |")
+        lines.append(f"| [`{file.name}`]({page}) | {first_line(file)} |")
     return "\n".join(lines)
 
 
@@ -165,7 +165,12 @@ def on_page_markdown(markdown, page, config, files):
     if heading := re.search(r"^# .*\n", markdown, re.M):
         markdown = heading[0] + "\n" + markdown.replace(heading[0], "", 1)
     markdown = re.sub(r"(\]\()([^)\s:]+)(?=\))", lambda m: m[1] + led(m[2], name, files), markdown)
+    markdown, page.formulas = marked(markdown)
     return spaced(markdown.replace("<details>", "<details markdown>"))
+
+
+def on_page_content(html, page, config, files):
+    return unmarked(html, getattr(page, "formulas", []))
 
 
 def main() -> int:

@@ -1,6 +1,7 @@
-"""Text as people write it, for the Markdown that mkdocs reads: `spaced`; and the docstrings of the code: `Plain`."""
+"""Markdown as GitHub reads it, for mkdocs: lists and tables without an empty line before them, and formulas."""
 import re
 
+FORMULA = re.compile(r"^```math\n(?P<block>.*?)^```$|\$`(?P<inline>.+?)`\$", re.M | re.S)
 LIST = re.compile(r"[-*] |1\. ")
 
 
@@ -18,3 +19,19 @@ def spaced(text: str) -> str:
             block = kind or (block if line.strip() else "text")
         lines.append(line)
     return "\n".join(lines)
+
+
+def marked(text: str) -> tuple[str, list[str]]:
+    """The text with a mark in place of each formula, and the formulas as MathML, which browsers show by themselves."""
+    from latex2mathml.converter import convert
+    formulas = []
+
+    def mark(found: re.Match) -> str:
+        latex = (found["block"] or found["inline"]).replace(r"\arg", r"\mathrm{arg}")
+        formulas.append(convert(latex, display="block" if found["block"] else "inline"))
+        return f"\ue000{len(formulas) - 1}\ue001"
+    return FORMULA.sub(mark, text), formulas
+
+
+def unmarked(html: str, formulas: list[str]) -> str:
+    return re.sub("\ue000(\\d+)\ue001", lambda found: formulas[int(found[1])], html)
