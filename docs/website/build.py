@@ -71,7 +71,7 @@ def code_page(file: Path) -> str:
     if file.parts[0] in ("lessons", "examples"):
         return f"---\nsearch: {{exclude: true}}\n---\n# `{file.as_posix()}`\n~~~~python\n{code}~~~~\n"
     module = ".".join(file.with_suffix("").parts).removesuffix(".__init__")
-    return (f"# `{file.as_posix()}`\n::: {module}\n\n"
+    return (f"---\nsearch: {{boost: 0.5}}\n---\n# `{file.as_posix()}`\n::: {module}\n\n"
             f"## The whole file {{ #the-whole-file data-search-exclude }}\n~~~~python\n{code}~~~~\n")
 
 
@@ -92,7 +92,7 @@ def code_nav() -> list:
     """The pages of the code for mkdocs' navigation: {folder: [pages and folders]}."""
     top = ["code/index.md"]
     places = {"": top}
-    for file in sources():
+    for file in sorted(sources(), key=lambda f: f.parts[0] != "nanouft"):
         folder = file.parent.as_posix()
         for parent in reversed([file.parent, *file.parent.parents][:-1]):
             name = parent.as_posix()
@@ -170,6 +170,7 @@ def on_page_markdown(markdown, page, config, files):
 
 
 def on_page_content(html, page, config, files):
+    html = re.sub(r"<th[^>]*></th>", "<td></td>", html)        # a heading that says nothing is none
     return unmarked(html, getattr(page, "formulas", []))
 
 

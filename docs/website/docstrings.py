@@ -44,6 +44,8 @@ class Plain(griffe.Extension):
             obj.docstring.value = as_markdown(obj.docstring.value)
         elif obj.is_attribute and (comment := beside(obj)):
             obj.docstring = griffe.Docstring(escaped(comment), parent=obj)
+        elif obj.is_attribute:
+            obj.public = False                          # nothing is said of it
         if obj.is_attribute and len(str(obj.value)) > LONG:
             obj.value = "..."
 

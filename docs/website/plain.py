@@ -16,6 +16,8 @@ def spaced(text: str) -> str:
             kind = "list" if LIST.match(line) else "table" if line.startswith("|") else ""
             if kind and kind != block and lines and lines[-1].strip():
                 lines.append("")
+            if kind == "table":                     # a | inside code needs no \\ here
+                line = re.sub(r"`[^`]*`", lambda code: code[0].replace(r"\|", "|"), line)
             block = kind or (block if line.strip() else "text")
         lines.append(line)
     return "\n".join(lines)
@@ -28,7 +30,8 @@ def marked(text: str) -> tuple[str, list[str]]:
 
     def mark(found: re.Match) -> str:
         latex = (found["block"] or found["inline"]).replace(r"\arg", r"\mathrm{arg}")
-        formulas.append(convert(latex, display="block" if found["block"] else "inline"))
+        formula = convert(latex, display="block" if found["block"] else "inline")
+        formulas.append(f'<span class="formula">{formula}</span>' if found["block"] else formula)
         return f"\ue000{len(formulas) - 1}\ue001"
     return FORMULA.sub(mark, text), formulas
 

@@ -1,0 +1,15 @@
+// What the theme leaves out for those who read with a keyboard or a screen reader: a box that scrolls can be focused, and
+// each part of the page has a name of its own.
+const BOXES = ".md-typeset__scrollwrap, .md-typeset pre > code, .formula";
+
+function reachable() {
+  for (const box of document.querySelectorAll(BOXES)) {
+    if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+    else box.removeAttribute("tabindex");
+  }
+  document.querySelectorAll(".md-code__nav").forEach((nav, i) => nav.setAttribute("aria-label", `Code ${i + 1}`));
+}
+
+document.querySelector(".md-search")?.setAttribute("aria-label", "Search");
+reachable();
+new ResizeObserver(reachable).observe(document.querySelector("article"));
