@@ -8,6 +8,7 @@ mkdocs.yml names the pages. mkdocs knows the files of docs/ only. The functions 
 README, CONTRIBUTING and the exercises, and a page for each source file. They lead links that leave docs/ to these.
 """
 import ast
+import os
 import posixpath
 import re
 import subprocess
@@ -174,13 +175,21 @@ def on_page_content(html, page, config, files):
     return unmarked(html, getattr(page, "formulas", []))
 
 
-def main() -> int:
-    return subprocess.run([sys.executable, "-m", "mkdocs", "build", "--strict"], cwd=ROOT).returncode
+def main(argv=None) -> int:
+    from nanouft.shell import config
+    parser = config.Parser(prog="python docs/website/build.py", description=__doc__)
+    parser.add_argument("--out", default=str(ROOT / "out" / "site"), help="folder of the site [out/site]")
+    out = Path(parser.parse_args(argv).out).resolve()
+    for name in ("mkdocs", "material", "mkdocstrings", "latex2mathml"):
+        config.optional(name, "the site", extra="docs")
+    done = subprocess.run([sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", out], cwd=ROOT,
+                          env={**os.environ, "NO_MKDOCS_2_WARNING": "1"})
+    if done.returncode:
+        raise config.UserError("mkdocs has stopped; the lines above say where")
+    print(out / "index.html")
+    return 0
 
 
 if __name__ == "__main__":
-    try:
-        import material, mkdocs, mkdocstrings
-    except ImportError as missing:
-        sys.exit(f'error: {missing.name} is not installed; python -m pip install -e ".[docs]" brings what builds the site')
-    sys.exit(main())
+    from nanouft.shell import config
+    sys.exit(config.run(main))

@@ -2,17 +2,21 @@
 import re
 
 FORMULA = re.compile(r"^```math\n(?P<block>.*?)^```$|\$`(?P<inline>.+?)`\$", re.M | re.S)
+LONG = 40               # letters of a formula that may not fit in a line of a telephone
 LIST = re.compile(r"[-*] |1\. ")
 
 
 def spaced(text: str) -> str:
-    """An empty line before each list and table that follows a line of text: GitHub needs none, mkdocs does."""
+    """An empty line before each list and table, and after each block of code: GitHub needs none, mkdocs does."""
     lines, fence, block = [], "", "text"
     for line in text.split("\n"):
         mark = re.match(r"\s*(```+|~~~+)", line)
         if mark and (not fence or mark[1].startswith(fence)):
-            fence = "" if fence else mark[1]
+            fence, block = ("" if fence else mark[1]), "code"
         elif not fence:
+            if block == "code" and line.strip() and not line.startswith(" "):
+                lines.append("")
+                block = "text"
             kind = "list" if LIST.match(line) else "table" if line.startswith("|") else ""
             if kind and kind != block and lines and lines[-1].strip():
                 lines.append("")
@@ -31,7 +35,8 @@ def marked(text: str) -> tuple[str, list[str]]:
     def mark(found: re.Match) -> str:
         latex = (found["block"] or found["inline"]).replace(r"\arg", r"\mathrm{arg}")
         formula = convert(latex, display="block" if found["block"] else "inline")
-        formulas.append(f'<span class="formula">{formula}</span>' if found["block"] else formula)
+        kind = "formula" if found["block"] else "formula inline" if len(latex) > LONG else ""
+        formulas.append(f'<span class="{kind}">{formula}</span>' if kind else formula)
         return f"\ue000{len(formulas) - 1}\ue001"
     return FORMULA.sub(mark, text), formulas
 

@@ -11,5 +11,10 @@ function reachable() {
 }
 
 document.querySelector(".md-search")?.setAttribute("aria-label", "Search");
-reachable();
-new ResizeObserver(reachable).observe(document.querySelector("article"));
+for (const nav of document.querySelectorAll(".md-nav[aria-labelledby]")) {
+  nav.removeAttribute("aria-labelledby");
+  nav.setAttribute("aria-label", nav.querySelector(".md-nav__title").textContent.trim());
+}
+const article = document.querySelector("article");
+new MutationObserver(reachable).observe(article, { childList: true, subtree: true });       // the theme adds boxes late
+new ResizeObserver(reachable).observe(article);
