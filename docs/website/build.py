@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from plain import marked, spaced, unmarked
+from plain import escaped, marked, spaced, unmarked
 
 ROOT = Path(__file__).resolve().parents[2]
 OUTSIDE = ("README.md", "CONTRIBUTING.md", "lessons/exercises/README.md")       # Markdown pages outside docs/
@@ -85,7 +85,7 @@ def code_index() -> str:
             folder = file.parent
             lines += ["", f"## {folder.as_posix()}", "| file | |", "|---|---|"]
         page = page_of(file.as_posix()).removeprefix("code/")
-        lines.append(f"| [`{file.name}`]({page}) | {first_line(file)} |")
+        lines.append(f"| [`{file.name}`]({page}) | {escaped(first_line(file))} |")
     return "\n".join(lines)
 
 
@@ -150,11 +150,9 @@ def on_files(files, config):
 def own_page(file, files) -> str:
     """An interactive page, with its links to files of the project led to pages of the site."""
     def moved(found: re.Match) -> str:
-        path, _, anchor = led(found[2], file.src_uri, files).partition("#")
-        if path == found[2].partition("#")[0]:
-            return found[0]
+        path, hash_, anchor = led(found[2], file.src_uri, files).partition("#")
         page = files.get_file_from_path(posixpath.normpath(posixpath.join(posixpath.dirname(file.src_uri), path)))
-        return found[1] + page.url_relative_to(file) + ("#" + anchor if anchor else "")
+        return found[1] + page.url_relative_to(file) + hash_ + anchor if page else found[0]
     return re.sub(r"""(["'(])([\w./-]+\.(?:md|py)(?:#[\w-]*)?)(?=["')])""", moved, file.content_string)
 
 
@@ -163,6 +161,8 @@ def on_page_markdown(markdown, page, config, files):
     name = page.file.src_uri
     if name.startswith("code/"):
         return markdown
+    if name.startswith("results/"):
+        page.meta["search"] = {"exclude": True}         # tables of numbers
     if heading := re.search(r"^# .*\n", markdown, re.M):
         markdown = heading[0] + "\n" + markdown.replace(heading[0], "", 1)
     markdown = re.sub(r"(\]\()([^)\s:]+)(?=\))", lambda m: m[1] + led(m[2], name, files), markdown)

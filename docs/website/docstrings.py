@@ -2,7 +2,7 @@
 import re
 
 import griffe
-from plain import spaced
+from plain import escaped, spaced
 
 LONG = 60               # characters of a value that are shown
 
@@ -29,13 +29,6 @@ def block_is_list(lines: list[str]) -> bool:
         if re.match(r"([-*]|\d+\.) ", line):
             return True
     return False
-
-
-def escaped(line: str) -> str:
-    """Without emphasis and tags, outside of `code`."""
-    parts = line.split("`")
-    parts[::2] = [re.sub(r"(?<!^)([*_<\[])", r"\\\1", part) for part in parts[::2]]
-    return "`".join(parts)
 
 
 class Plain(griffe.Extension):

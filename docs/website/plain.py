@@ -27,6 +27,13 @@ def spaced(text: str) -> str:
     return "\n".join(lines)
 
 
+def escaped(line: str) -> str:
+    """A line of a docstring, without emphasis, links and tags outside of `code`."""
+    parts = line.split("`")
+    parts[::2] = [re.sub(r"(?<!^)([*_\[])", r"\\\1", part).replace("<", "&lt;") for part in parts[::2]]
+    return "`".join(parts)
+
+
 def marked(text: str) -> tuple[str, list[str]]:
     """The text with a mark in place of each formula, and the formulas as MathML, which browsers show by themselves."""
     from latex2mathml.converter import convert
