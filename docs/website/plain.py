@@ -40,9 +40,9 @@ def marked(text: str) -> tuple[str, list[str]]:
     formulas = []
 
     def mark(found: re.Match) -> str:
-        latex = (found["block"] or found["inline"]).replace(r"\arg", r"\mathrm{arg}")
+        latex = (found["block"] or found["inline"]).replace(r"\arg", r"\mathrm{arg}").replace(r"\mathbb E", "𝔼")
         formula = convert(latex, display="block" if found["block"] else "inline")
-        kind = "formula" if found["block"] else "formula inline" if len(latex) > LONG else ""
+        kind = "formula" if found["block"] else "formula long" if len(latex) > LONG else ""
         formulas.append(f'<span class="{kind}">{formula}</span>' if kind else formula)
         return f"\ue000{len(formulas) - 1}\ue001"
     return FORMULA.sub(mark, text), formulas
