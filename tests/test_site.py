@@ -19,7 +19,8 @@ from browser import skip
 from house import ROOT
 
 BUILD = ROOT / "docs" / "website" / "build.py"
-NAMED = set(re.findall(r"^ +- (?:[^:\n]+: )?(\S+\.(?:md|html))$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.M))
+SETTINGS = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+NAMED = set(re.findall(r"^ +- (?:[^:\n]+: )?(\S+\.(?:md|html))$", SETTINGS, re.M))
 WIDTHS = (320, 390, 768, 1280, 1400)
 TYPICAL = ("index.html", "lessons/07.html", "claims.html")          # a lesson with formulas, long tables
 LOADED = {"script": "src", "img": "src", "iframe": "src", "source": "src", "link": "href"}
@@ -92,7 +93,8 @@ def test_markdown_is_read_as_on_github(builder):
 
 
 def test_without_mkdocs_one_line_says_how_to_get_it():
-    code = f"import sys, runpy; sys.modules['mkdocs'] = None; sys.argv = ['x']; runpy.run_path({str(BUILD)!r}, None, '__main__')"
+    code = ("import sys, runpy; sys.modules['mkdocs'] = None; sys.argv = ['x']; "
+            f"runpy.run_path({str(BUILD)!r}, None, '__main__')")
     got = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert got.returncode == 2 and got.stderr.count("\n") == 1 and "nanouft[docs]" in got.stderr, got.stderr
 
