@@ -11,6 +11,7 @@ COMMANDS = {
     "sample": "answers side by side, chat",
     "ledger": "how hard each objective pushes each token",
     "reward": "a reward model from pairs: accuracy, calibration",
+    "rollout.harvest": "a model's own answers, scored, as data: pairs, labels, scores, right answers",
     "pretrain": "make a base: NanoWorld's, or one on your text",
     "world": "examples of NanoWorld with scores",
     "data.tokenizer": "how a text is cut",

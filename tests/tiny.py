@@ -34,7 +34,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
             {"variant": "released", "gamma": 1.0, "lam": 0.5}, {"variant": "released", "lam": 0.0, "gamma": 0.5},
             {"variant": "algorithm1"}, {"variant": "algorithm1", "detach": True}, {"variant": "eq21"},
             {"variant": "eq21_mean1"}, {"residual": "replace", "lam": 0.5},
-            {"lam": 0.4, "lam_min": 0.1, "lam_noise": 0.5}],
+            {"lam": 0.4, "lam_min": 0.1, "lam_noise": 0.5}, {"guess": "sampled", "lam": 0.5}],
     "una": [{}, {"loss": "bce"}, {"feedback": "binary"}, {"feedback": "binary", "loss": "bce", "beta": 0.7},
             {"feedback": "pair"}, {"feedback": "pair", "loss": "bce"}],
     "uft": [{}, {"loss": "bce"}, {"feedback": "binary", "beta": 0.7}, {"feedback": "pair"}, {"feedback": "none"}],

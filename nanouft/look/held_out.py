@@ -115,7 +115,7 @@ def better_and_worse(group: np.ndarray, grades: np.ndarray) -> np.ndarray:
 
 def held_out_lines(now: dict, before: dict | None = None) -> str:
     """One line: every figure (before -> now), the first with its interval, and the number of rows."""
-    names = [k for k in now if k not in ("low", "high", "rows", "couples")]
+    names = [k for k in now if k not in ("low", "high", "rows", "couples", "families")]
     figures = [(f"{k} {before[k]:.3f} -> " if before else f"{k} ") + f"{now[k]:.3f}" for k in names]
     figures[0] += f" [{now['low']:.3f}, {now['high']:.3f}]"
     couples = f", {now['couples']:,} couples of a better and a worse answer" if "couples" in now else ""

@@ -98,12 +98,14 @@ def look(run, data, model: GPT) -> dict:
     """Evaluate as the run asked for: figures on rows held out; NanoWorld's families, or three answers to held-out
     prompts of the user's data; the weight of every training row."""
     cfg, tok, objective = run.cfg, data.tok, OBJECTIVES[run.name]
+    if cfg.plain:
+        return {"held_out": {}, "samples": []}
     out = {"held_out": run.look_held() if run.look_held else {}}
     if run.look_reward:
         out["reward"] = run.look_reward()
     if cfg.weigh_rows:
         out["row_weights"] = row_weights(objective, run.hp, model, data.train, tok.pad, run.device)
-    if not cfg.data and cfg.items:
+    if cfg.items and all(r.family for r in data.train_rows):                # NanoWorld's, drawn or from a file
         out["families"], items = scores.families(model, tok, run.device, cfg.split, cfg.items)
         out["mean"] = scores.mean_score(out["families"])
         firsts = [next(x for x in items if x.family == f) for f in ("truth", "list", "sum")]
@@ -171,6 +173,9 @@ def close_run(run, data, model: GPT, before: dict, seconds: float) -> None:
     this is done, so a run that is killed before it can be resumed, and shows its table then."""
     from nanouft.look import plots                              # matplotlib: a quarter of a second, needed only here
     folder, name, cfg, after = run.folder, run.name, run.cfg, look(run, data, model)
+    if cfg.plain:
+        write_json(folder / "eval.json", {"before": before, "after": after, "seconds": round(seconds, 1)})
+        return
     if cfg.weigh_rows:
         write_row_weights(folder, data.train, before.pop("row_weights"), after.pop("row_weights"))
     text = [f"# {folder.name}: {name}, before and after\n"]

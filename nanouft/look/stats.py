@@ -2,6 +2,8 @@
 
     low, high = bootstrap(scores)                       # one model, many prompts
     mean, half = interval([run1, run2, run3])           # many seeds of training
+    mean, half = two_way([gaps_of_a_family, ...])       # many seeds and many prompts: (seeds, prompts) each
+    compared(mean, half, margin=0.02)                   # "better" | "worse" | "equal" | "undecided"
     verdict(mean, half, threshold=0.0)                  # "holds" | "does not hold" | "undecided"
 """
 import math
@@ -11,6 +13,9 @@ import numpy as np
 T95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262, 10: 2.228,
        11: 2.201, 12: 2.179, 13: 2.160, 14: 2.145, 15: 2.131, 16: 2.120, 17: 2.110, 18: 2.101, 19: 2.093,
        24: 2.064, 29: 2.045}                                            # Student's t, 97.5 %
+
+
+FAR = ((29, 2.045), (40, 2.021), (60, 2.000), (99, 1.984), (200, 1.972), (1000, 1.962), (10_000, 1.960))
 
 
 def bootstrap(values, counts=None, draws: int = 1000) -> tuple[float, float]:
@@ -30,6 +35,47 @@ def interval(values: list[float]) -> tuple[float, float]:
         return (float(x[0]) if len(x) else math.nan), math.inf
     t = T95[max(k for k in T95 if k <= len(x) - 1)]              # a missing row takes the next wider one
     return float(x.mean()), float(t * x.std(ddof=1) / math.sqrt(len(x)))
+
+
+def two_way(gaps: list[np.ndarray], groups: list[np.ndarray] | None = None,
+            draws: int = 1000) -> tuple[float, float]:
+    """(mean, half width of its 95 % interval) of a mean over families, for other seeds AND other prompts.
+    gaps: one (S,P) array a family, score of every answer (or its difference to another row's), the same S seeds
+    everywhere. groups: (P,) numbers a family; prompts of one number (one fact in several wordings) are drawn together.
+    Seeds and prompts are drawn anew in each draw (the pigeonhole bootstrap, Owen 2007, arXiv:0712.1111), S-1 seeds of
+    S: so the variance of few seeds comes out unbiased. What belongs to one seed and one prompt alone is drawn in both
+    ways and then counted three times; two of them are taken off. The width is Student's t times the spread; its degrees
+    of freedom (Satterthwaite) are S-1 where only seeds differ, and many where only prompts do."""
+    rng, S = np.random.default_rng(0), len(gaps[0])
+    mean = float(np.mean([g.mean() for g in gaps]))
+    if S < 2:
+        return mean, math.inf
+    seeds = rng.multinomial(S - 1, np.full(S, 1 / S), draws) / (S - 1)                      # (draws,S)
+    total, alone = np.zeros(draws), 0.0
+    for i, g in enumerate(gaps):
+        number = np.arange(g.shape[1]) if groups is None else np.unique(groups[i], return_inverse=True)[1]
+        G = number.max() + 1
+        prompts = rng.multinomial(G, np.full(G, 1 / G), draws)[:, number]                   # (draws,P)
+        total += ((seeds @ g) * prompts).sum(1) / np.maximum(prompts.sum(1), 1) / len(gaps)
+        rest = g - g.mean(0) - g.mean(1, keepdims=True) + g.mean()
+        alone += (rest ** 2).sum() / max(1, (S - 1) * (G - 1)) / (S * G) / len(gaps) ** 2
+    over_seeds = np.mean([g.mean(1) for g in gaps], 0).var(ddof=1) / S
+    variance = max(total.var() - 2 * alone, over_seeds)
+    freedom = (S - 1) * (variance / over_seeds) ** 2 if over_seeds > 0 else math.inf
+    return mean, float(t95(max(S - 1, freedom)) * math.sqrt(variance))
+
+
+def t95(freedom: float) -> float:
+    """Student's t, 97.5 %; between two rows of the table the wider one."""
+    return max(((k, t) for k, t in (*T95.items(), *FAR) if k <= freedom))[1]
+
+
+def compared(mean: float, half: float, margin: float) -> str:
+    """A difference and its 95 % interval in a word: better or worse where it lies on one side of 0; equal where it
+    lies within the margin (two one-sided tests, 2.5 % each); a small difference can be better and equal: "better"."""
+    if mean - half > 0 or mean + half < 0:
+        return "better" if mean > 0 else "worse"
+    return "equal" if -margin < mean - half and mean + half < margin else "undecided"
 
 
 def shown(mean: float, half: float, scale: float = 100, digits: int = 1) -> str:

@@ -40,9 +40,6 @@ def check(cfg, device: Device) -> None:
     if device.processes > 1:
         raise UserError("on-policy objectives run in one process: each would sample answers of its own; "
                         "drop torchrun, --accumulate saves memory")
-    if cfg.data and cfg.reward == "exact":
-        raise UserError("the exact score exists for NanoWorld's prompts; with --data give --reward FILE.py:FUNCTION "
-                        "or a reward model: --reward DIR (python -m nanouft.reward makes one)")
     scorer(cfg.reward, device.name)                 # one that is not there is said before a run folder is made
 
 
@@ -125,13 +122,18 @@ class Rollouts:
 
     @torch.no_grad()
     def held_out(self, prompts: list[Encoded]) -> dict[str, float]:
-        """The mean reward of greedy answers to prompts held out, its 95 % bootstrap interval, and how many stop."""
+        """The mean reward of greedy answers to prompts held out, its 95 % bootstrap interval, how many stop; and the
+        mean of every family, where prompts have one."""
         out: list[Answer] = []
         for i in range(0, len(prompts), CHUNK):
             ids = [e.seqs["prompt"].ids.tolist() for e in prompts[i:i + CHUNK]]
             out += generate(self.policy, ids, stop=self.tok.stops, pad=self.tok.pad, max_new=self.cfg.max_new)
         rewards = self.earned(prompts, [self.tok.decode(a.ids).strip() for a in out])
-        return figures(rewards, [stops(a, self.tok) for a in out])
+        grouped: dict[str, list[float]] = {}
+        for e, x in zip(prompts, rewards):
+            grouped.setdefault(e.example.family, []).append(float(x))
+        families = {f: float(np.mean(x)) for f, x in grouped.items() if f}
+        return figures(rewards, [stops(a, self.tok) for a in out]) | ({"families": families} if families else {})
 
     def show(self, number: int, prompts: list[str], texts: list[str], col: Columns) -> None:
         """Every --show-every steps, print a few answers: numbers go up for many reasons, the text shows which."""

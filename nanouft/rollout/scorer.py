@@ -58,7 +58,7 @@ def earned(score: Scorer, prompts: list[Turns], answers: list[str], extra: list[
     return score([p[-1].text for p in prompts], answers, **{key: [x.get(key) for x in extra] for key in names})
 
 
-def try_out(name: str, rows: list[Row], graded: bool) -> None:
+def try_out(name: str, rows: list[Row], graded: bool = False) -> None:
     """An empty answer is scored, and the file's own answers to a few prompts: a mistake in a function is better said
     before a run folder is made. `graded`: rewards must lie from 0 to 1."""
     if own_reward.split(name):

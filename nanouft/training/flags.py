@@ -58,6 +58,7 @@ class Train:
     show_every: int = 25                # on-policy: steps between three printed answers; 0 = none
     items: int = 100                    # NanoWorld prompts a family in the before/after table; 0 = no table
     split: Literal["test", "val"] = "test"      # which of them: val to choose settings, test to report
+    plain: bool = False             # train only: no look at the model before and after, no curves
     log: Literal["none", "tensorboard", "wandb"] = "none"       # a tracker that gets the lines of metrics.jsonl, too
     weigh_rows: bool = False            # also write row_weights.jsonl: how hard the loss pushes each training row
     out: str | None = None              # run folder [out/<objective>]
@@ -158,6 +159,8 @@ def refuse_idle_flags(name: str, objective: Objective, cfg: Train, hp, given: se
         raise UserError(f"--prompt-field and --response-field both name {cfg.prompt_field!r}; they must differ")
     if not cfg.data and given & {"prompt_field", "response_field", "strict"}:
         raise UserError("--prompt-field, --response-field and --strict are about your own file; give it with --data")
+    if cfg.plain and cfg.weigh_rows:
+        raise UserError("--weigh-rows looks at the rows before and after, and --plain does not look; give one")
     if cfg.warmup == 0 and getattr(hp, "lam_min", None) is not None:
         raise UserError("--lam-min ramps lam over the warm-up, and --warmup is 0: it changes nothing")
     if objective.on_policy and (many := cfg.batch_size * hp.minibatches * hp.samples) > ROLLOUT:

@@ -77,6 +77,11 @@ def load_rows(cfg: Train, objective: Objective, hp, device: str = "cpu") -> tupl
     examples = objective.rows(rows, hp)         # what the objective lacks is said of the whole file, before the split
     if kinds == ["pairs"] and (equal := len([r for r in rows if r.chosen and r.rejected]) - len(examples)):
         print(f"{equal:,} pairs skipped: chosen equals rejected")
+    if ours := world.named(rows):               # answers to NanoWorld's prompts, as rollout/harvest.py writes them
+        return ours, graded(world.mixed_rows("val", kinds, 200, 0))
+    if objective.on_policy and cfg.reward == "exact":
+        raise UserError("the exact score exists for NanoWorld's prompts; with --data give --reward FILE.py:FUNCTION "
+                        "or a reward model: --reward DIR (python -m nanouft.reward makes one)")
     if cfg.init == "base":
         print("note: the shipped base has read nothing but NanoWorld; for other text give --init "
               "(python -m nanouft.pretrain --corpus makes a base)")

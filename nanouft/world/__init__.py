@@ -24,7 +24,7 @@ from .tasks import (FAMILIES, GROUP_A, GROUP_B, RETENTION, bad, corrupt, family_
                     score)
 
 __all__ = ["FAMILIES", "GROUP_A", "GROUP_B", "HELD_OUT", "KINDS", "MIXTURE", "RETENTION", "SPLITS", "WORLD", "World",
-           "corrupt", "family_of", "make_world", "mixed_rows", "reference", "rows", "score", "skills_named"]
+           "corrupt", "family_of", "make_world", "mixed_rows", "named", "reference", "rows", "score", "skills_named"]
 
 KINDS = ("demos", "pairs", "labels", "scores", "prompts")
 MIXTURE = {                                                # 1,020 training rows; rules_new counts outside training only
@@ -96,6 +96,16 @@ def mixed_rows(split: str, kinds: Sequence[str], n: int, seed: int, noise: float
         if counts[str(k)]:
             out += rows(split, kind, counts[str(k)], seed + 10_000_000 * k, noise if kind == "demos" else 0.0, families)
     return out
+
+
+def named(rows: Sequence[Row]) -> list[Row]:
+    """Rows of a file with their families, if every prompt is one question of NanoWorld's; else none of them."""
+    if any(len(r.prompt) != 1 for r in rows):
+        return []
+    try:
+        return [replace(r, family=family_of(r.prompt[0].text)) for r in rows]
+    except ValueError:
+        return []
 
 
 def row(kind: str, i: int, rng: random.Random, prompt: str, family: str, where: str) -> Row:

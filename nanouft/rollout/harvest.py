@@ -1,0 +1,251 @@
+"""Harvest: prompts -> samples of a model -> rewards -> files that `train --data` reads.
+
+    python -m nanouft.rollout.harvest --init out/sft --samples 8 --out out/own           # NanoWorld, the exact score
+    python -m nanouft.rollout.harvest --init out/mine --data my.jsonl --reward my.py:right      # or --reward DIR
+    python -m nanouft.train --objective dpo --init out/sft --data out/own/pairs.jsonl --lr 1e-5
+
+pairs.jsonl    best against worst of each prompt's samples; equal rewards prefer nothing    dpo, orpo, simpo ...
+labels.jsonl   every answer, good or bad                                                    kto, una --feedback binary
+scores.jsonl   every answer with its reward                                                 una, uft (with demos)
+demos.jsonl    the right answers, each once a prompt: rejection sampling                    sft (RFT, arXiv:2308.01825)
+answers.jsonl  all of it as it was sampled, a line a prompt; the same command goes on from there
+
+What is right: under the exact score 1, with --good what earns as much, else the best sample of its prompt. What is
+good: what is right; without a threshold what earns at least the mean of its prompt.
+Prompts without an answer that can be used are left out. An answer that begins another question is used nowhere; one
+that does not end may be a bad answer, never a good one. NanoWorld's prompts are others than train draws with that seed.
+Every draw is a function of --seed and of the place of the prompt: an interrupted harvest ends as it would have.
+"""
+import shlex
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from nanouft import world
+from nanouft.data.rows import Row, Turns
+from nanouft.data.tokenizer import Tokenizer
+from nanouft.gpt import GPT
+from nanouft.look.report import fingerprint
+from nanouft.models.generate import MAX_NEW, answer_rows
+from nanouft.models.load import start_model
+from nanouft.rollout.scorer import earned, learnt, mark, scorer, try_out
+from nanouft.shell import config, devices, signals
+from nanouft.shell.config import UserError
+from nanouft.shell.files import LOCK, Lines, checksum, locked, read_json, write_json
+
+CHUNK = 256             # answers that are decoded together
+APART = 50_000_000      # added to the seed: prompts of other streams than the demonstrations have
+
+
+@dataclass
+class Harvest:
+    init: str = "base"              # the model that answers: 'base' or a model folder
+    data: list[str] | None = None   # your files with prompts (docs/data.md); NanoWorld's prompts when absent
+    prompt_field: str | None = None     # name of the prompt in your data, where it is none of the usual
+    strict: bool = False            # stop at the first row of your data that is not understood
+    reward: str = "exact"           # who scores: exact (NanoWorld), FILE.py:FUNCTION, or a reward's folder
+    good: float | None = None       # an answer that earns as much is right [exact: 1, else the best of its prompt]
+    prompts: int = 1020             # NanoWorld prompts
+    skills: str = "all"             # their families: A, B, all or names with commas
+    samples: int = 8                # answers to a prompt
+    temperature: float = 1.0        # of the samples
+    max_new: int = MAX_NEW          # longest answer, in tokens
+    seed: int = 0                   # draws prompts and answers
+    device: str = "auto"            # auto | cpu | cuda | mps
+    threads: int | None = None      # CPU threads
+    out: str = "out/harvest"        # folder of the files
+
+    def check(self, given: set[str]) -> None:
+        config.in_range(self, "prompts", low=1, high=100_000)
+        config.in_range(self, "samples", low=1, high=CHUNK)
+        config.in_range(self, "max_new", low=1)
+        config.in_range(self, "temperature", above=True, high=100)
+        config.in_range(self, "seed")
+        if self.data and (idle := sorted(given & {"prompts", "skills"})):
+            raise UserError(f"--{idle[0]} belongs to NanoWorld; it changes nothing with --data")
+        if not self.data and (idle := sorted(given & {"prompt_field", "strict"})):
+            raise UserError(f"{config.flag(idle[0])} is about your own file; give it with --data")
+
+
+@dataclass
+class Sampled:
+    """One prompt with what the model said to it."""
+    prompt: Turns
+    answers: list[str]
+    rewards: list[float]
+    ended: list[bool]                   # said <|end|>
+    clean: list[bool]                   # no other control token stands in it
+
+
+# ---- prompts -> answers with rewards ---------------------------------------------------------------------------------
+def find_prompts(cfg: Harvest) -> list[Row]:
+    """Each different prompt once."""
+    if cfg.data:
+        from nanouft.data.read import read                      # only where there are files to read
+        rows, found = read(cfg.data, cfg.prompt_field, prompts=True, strict=cfg.strict)
+        print(*found, sep="\n")
+    else:
+        try:
+            families, = world.skills_named(cfg.skills)
+            rows = world.rows("train", "demos", cfg.prompts, cfg.seed + APART, skills=families)
+        except ValueError as e:
+            raise UserError(f"--skills {cfg.skills}: {e}") from None
+    if cfg.data and cfg.reward == "exact" and not world.named(rows):
+        raise UserError("the exact score exists for NanoWorld's prompts; with --data give --reward FILE.py:FUNCTION "
+                        "or a reward model: --reward DIR (python -m nanouft.reward makes one)")
+    first: dict[Turns, Row] = {}
+    for row in rows:
+        first.setdefault(row.prompt, row)
+    return list(first.values())
+
+
+def sample(model: GPT, tok: Tokenizer, rows: list[Row], cfg: Harvest, score, file: Lines) -> list[dict]:
+    """Answer what `file` lacks, `CHUNK` answers at a time, prompts of like length together; returns all its lines."""
+    done = {line["row"] for line in file.read()}
+    order, per = sorted(range(len(rows)), key=lambda i: len(tok.prompt_ids(rows[i].prompt))), CHUNK // cfg.samples
+    bar = tqdm(total=len(rows) * cfg.samples, initial=len(done) * cfg.samples, desc="answers", mininterval=2)
+    for number, start in enumerate(range(0, len(rows), per)):
+        part = order[start:start + per]
+        if not done.issuperset(part):
+            lines = one_chunk(model, tok, [rows[i] for i in part], cfg, score, number)
+            file.add(*({"row": i, **line} for i, line in zip(part, lines) if i not in done))
+            bar.update(len(part) * cfg.samples)
+    bar.close()
+    return sorted(file.read(), key=lambda line: line["row"])
+
+
+def one_chunk(model: GPT, tok: Tokenizer, rows: list[Row], cfg: Harvest, score, number: int) -> list[dict]:
+    """{answers, rewards, ended, clean} of each row: `samples` answers."""
+    asked = [r for r in rows for _ in range(cfg.samples)]
+    said = answer_rows(model, tok, asked, cfg.max_new, chunk=CHUNK, seed=cfg.seed * 100_003 + number,
+                       temperature=cfg.temperature)
+    texts = [tok.decode(a.ids).strip() for a in said]
+    rewards = earned(score, [r.prompt for r in asked], texts, [r.extra for r in asked])
+    if not np.isfinite(rewards).all():
+        raise UserError(f"--reward {cfg.reward}: gave a reward that is not finite; train it anew")
+    columns = {"answers": texts, "rewards": [float(x) for x in rewards], "ended": [a.ended for a in said],
+               "clean": [not {tok.user, tok.assistant} & set(a.ids) for a in said]}
+    return [{name: column[i:i + cfg.samples] for name, column in columns.items()}
+            for i in range(0, len(asked), cfg.samples)]
+
+
+# ---- answers -> rows -------------------------------------------------------------------------------------------------
+def usable(s: Sampled) -> list[int]:
+    """Places of the answers that a file can hold: not empty, no other control token in them."""
+    return [i for i, (text, clean) in enumerate(zip(s.answers, s.clean)) if clean and text]
+
+
+def pair(s: Sampled) -> list[dict]:
+    """[best against worst], or nothing: the best has ended, and equal rewards prefer nothing."""
+    places = usable(s)
+    best = max((i for i in places if s.ended[i]), key=lambda i: s.rewards[i], default=None)
+    worst = min(places, key=lambda i: s.rewards[i], default=None)
+    if best is None or s.rewards[best] <= s.rewards[worst]:
+        return []
+    gap = s.rewards[best] - s.rewards[worst]
+    return [{"chosen": s.answers[best], "rejected": s.answers[worst], "p": (1 + min(1.0, gap)) / 2}]
+
+
+def labels(s: Sampled, good: float | None) -> list[dict]:
+    """Every answer, good or bad: by the threshold, or by the mean reward of its prompt (equal ones say nothing)."""
+    bound = np.mean(s.rewards) if good is None else good
+    return [{"response": s.answers[i], "label": bool(s.ended[i] and s.rewards[i] >= bound)} for i in usable(s)
+            if good is not None or min(s.rewards) < max(s.rewards)]
+
+
+def scores(s: Sampled, is_learnt: bool) -> list[dict]:
+    """Every answer with its reward; a reward model's goes through a sigmoid, to 0..1."""
+    return [{"response": s.answers[i], "score": float(1 / (1 + np.exp(-s.rewards[i]))) if is_learnt else s.rewards[i]}
+            for i in usable(s)]
+
+
+def demos(s: Sampled, good: float | None) -> list[dict]:
+    """The right answers, equal ones once: those that reach the threshold, or the best one."""
+    ended = [i for i in usable(s) if s.ended[i]]
+    if good is None:
+        right = sorted(ended, key=lambda i: -s.rewards[i])[:1]
+    else:
+        right = [i for i in ended if s.rewards[i] >= good]
+    return [{"response": text} for text in dict.fromkeys(s.answers[i] for i in right)]
+
+
+def asked(prompt: Turns) -> str | list[dict]:
+    """A prompt as a field of a file: one question as a string, a dialogue as messages."""
+    if len(prompt) == 1 and prompt[0].role == "user":
+        return prompt[0].text
+    return [{"role": "assistant", "content": t.text, "weight": 0} if t.role == "shown" else
+            {"role": t.role, "content": t.text} for t in prompt]
+
+
+def write(folder: Path, sampled: list[Sampled], good: float | None, is_learnt: bool) -> dict[str, int]:
+    """The four files; {name: rows}. A file without rows is not left."""
+    made = {"pairs": pair, "labels": lambda s: labels(s, good), "scores": lambda s: scores(s, is_learnt),
+            "demos": lambda s: demos(s, good)}
+    counts = {}
+    for name, rows_of in made.items():
+        rows = [{"prompt": asked(s.prompt), **row} for s in sampled for row in rows_of(s)]
+        counts[name], file = len(rows), folder / f"{name}.jsonl"
+        Lines(file).rewrite(rows) if rows else file.unlink(missing_ok=True)
+    return counts
+
+
+# ---- the command -----------------------------------------------------------------------------------------------------
+def open_folder(cfg: Harvest, key: str) -> Path:
+    """The folder, new or with what an interrupted harvest of the same settings left. UserError for any other."""
+    folder = Path(cfg.out)
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--out {cfg.out}: is a file; choose another name")
+    file = folder / "harvest.json"
+    if file.exists():
+        if read_json(file).get("key") != key:
+            raise UserError(f"--out {cfg.out}: holds a harvest of other prompts, another model or other settings; "
+                            "choose another name")
+    elif folder.exists() and {f.name for f in folder.iterdir()} - {LOCK}:
+        raise UserError(f"--out {cfg.out}: exists and is not an empty folder; choose another name")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def main(argv=None) -> int:
+    cfg, given = config.parse(Harvest, argv, "python -m nanouft.rollout.harvest", __doc__)
+    cfg.check(given)
+    began, device = time.time(), devices.pick(cfg.device, "fp32", cfg.threads)
+    score, rows = scorer(cfg.reward, device.name), find_prompts(cfg)
+    try_out(cfg.reward, rows)
+    model, tok = start_model(cfg.init)
+    model.to(device.name).eval()
+    settings = [cfg.samples, cfg.temperature, cfg.max_new, cfg.seed, cfg.reward, mark(cfg.reward, rows)]
+    key = checksum(fingerprint(model, []), repr([r.prompt for r in rows]), repr(settings))[:24]
+    folder = open_folder(cfg, key)
+    with locked(folder / LOCK):
+        write_json(folder / "harvest.json", {"command": "harvest", "key": key, "config": asdict(cfg)})
+        signals.kept(folder / "answers.jsonl")
+        lines = sample(model, tok, rows, cfg, score, Lines(folder / "answers.jsonl"))
+        sampled = [Sampled(rows[x["row"]].prompt, x["answers"], x["rewards"], x["ended"], x["clean"]) for x in lines]
+        good = 1.0 if cfg.good is None and cfg.reward == "exact" else cfg.good
+        counts = write(folder, sampled, good, learnt(cfg.reward))
+    tell(cfg, folder, sampled, counts, time.time() - began)
+    return 0
+
+
+def tell(cfg: Harvest, folder: Path, sampled: list[Sampled], counts: dict[str, int], seconds: float) -> None:
+    rewards = np.array([s.rewards for s in sampled])                                            # (prompts, samples)
+    left = sum(not clean or not text for s in sampled for text, clean in zip(s.answers, s.clean))
+    print(f"{len(sampled):,} prompts x {cfg.samples} answers: reward {rewards.mean():.3f} on average, the best of each "
+          f"prompt {rewards.max(1).mean():.3f}; {100 * np.mean([s.ended for s in sampled]):.0f} % end"
+          + (f"; {left:,} that are empty or begin another question are left out" if left else ""))
+    print(", ".join(f"{folder / name}.jsonl: {n:,}" for name, n in counts.items())
+          + f" rows. {seconds:.0f} s. Next:")
+    start = [] if cfg.init == "base" else ["--init", cfg.init]
+    for name, objective in (("demos", "sft"), ("pairs", "dpo")):
+        if counts[name]:
+            flags = shlex.join([*start, "--data", str(folder / f"{name}.jsonl"), "--lr", "1e-5"])
+            print(f"  python -m nanouft.train --objective {objective} {flags}")
+
+
+if __name__ == "__main__":
+    sys.exit(config.run(main))

@@ -1,0 +1,105 @@
+"""A model's own answers as data: which answers go into which file, and the command that makes them."""
+import json
+
+import pytest
+from running import call, one_error
+
+from nanouft import train, world
+from nanouft.data.read import read
+from nanouft.data.rows import Turn
+from nanouft.rollout import harvest
+from nanouft.rollout.harvest import Sampled
+
+ASKED = (Turn("user", "Sort pig bee saw from a to z."),)
+
+
+def sampled(answers: list[str], rewards: list[float], ended=None, clean=None) -> Sampled:
+    n = len(answers)
+    return Sampled(ASKED, answers, rewards, ended or [True] * n, clean or [True] * n)
+
+
+def test_a_pair_is_best_against_worst_and_ties_prefer_nothing():
+    got, = harvest.pair(sampled(["a", "b", "c", "d"], [0.5, 1.0, 0.25, 1.0]))
+    assert (got["chosen"], got["rejected"], got["p"]) == ("b", "c", 0.875)
+    assert harvest.pair(sampled(["a", "b"], [0.5, 0.5])) == []
+    assert harvest.pair(sampled(["a", "b"], [1.0, 0.0], ended=[False, True])) == [], "what never ends is not chosen"
+    assert harvest.pair(sampled(["", "b"], [0.0, 1.0])) == [], "an empty answer stands in no file"
+    assert harvest.pair(sampled(["a", "b"], [1.0, 0.0], clean=[False, True])) == []
+
+
+def test_right_answers_are_demonstrations_once():
+    s = sampled(["a", "b", "a", "c"], [1.0, 0.9, 1.0, 1.0], ended=[True, True, True, False])
+    assert [r["response"] for r in harvest.demos(s, 1.0)] == ["a"]
+    assert [r["response"] for r in harvest.demos(s, 0.9)] == ["a", "b"]
+    assert [r["response"] for r in harvest.demos(sampled(["x", "y"], [-3.0, 2.0]), None)] == ["y"], "best of k"
+
+
+def test_labels_and_scores():
+    s = sampled(["a", "b", "c"], [1.0, 0.5, 0.0])
+    assert [r["label"] for r in harvest.labels(s, 1.0)] == [True, False, False]
+    assert [r["label"] for r in harvest.labels(s, None)] == [True, True, False], "the mean of the prompt is 0.5"
+    assert harvest.labels(sampled(["a", "b"], [2.0, 2.0]), None) == [], "equal rewards say nothing"
+    assert [r["score"] for r in harvest.scores(s, False)] == [1.0, 0.5, 0.0]
+    assert harvest.scores(sampled(["a"], [0.0]), True)[0]["score"] == 0.5, "a learnt reward goes through a sigmoid"
+
+
+def test_a_dialogue_is_read_back_as_it_was(tmp_path):
+    talk = (Turn("system", "Be brief."), Turn("user", "Hi."), Turn("assistant", "Yes?"), Turn("user", "Say pig."))
+    harvest.write(tmp_path, [Sampled(talk, ["pig", "bee"], [1.0, 0.0], [True] * 2, [True] * 2)], 1.0, False)
+    for name in ("pairs", "labels", "scores", "demos"):
+        rows, _ = read([str(tmp_path / f"{name}.jsonl")], strict=True)
+        assert all(row.prompt == talk for row in rows), name
+
+
+def test_prompts_of_nanoworld_are_known_by_their_text():
+    rows = world.rows("train", "demos", 12, 0)
+    bare = [type(r)(r.prompt, r.answer) for r in rows]
+    assert [r.family for r in world.named(bare)] == [r.family for r in rows]
+    assert world.named([*bare, type(rows[0])((Turn("user", "Hi."),))]) == []
+    mine = {r.prompt for r in world.rows("train", "demos", 200, 0, skills=("rules", "list", "sum"))}
+    other = harvest.find_prompts(harvest.Harvest(prompts=200, skills="rules,list,sum"))
+    assert len(mine & {r.prompt for r in other}) < 20, "the demonstrations of that seed ask other questions"
+
+
+def lines(file) -> dict[int, dict]:
+    return {line["row"]: line for line in map(json.loads, file.read_text().splitlines())}
+
+
+@pytest.fixture(scope="module")
+def made(tiny_base, tmp_path_factory):
+    """A harvest of the tiny model, whose answers are noise, scored by their length."""
+    place = tmp_path_factory.mktemp("harvest")
+    (place / "length.py").write_text("def short(prompts, answers):\n    return [-len(a) for a in answers]\n")
+    flags = ["--init", str(tiny_base), "--prompts", "9", "--samples", "4", "--max-new", "3", "--threads", "1",
+             "--reward", f"{place}/length.py:short"]
+    assert call(harvest.main, *flags, "--out", place / "own") == 0
+    return place, flags
+
+
+def test_an_interrupted_harvest_ends_as_it_would_have(made, monkeypatch):
+    place, flags = made
+    monkeypatch.setattr(harvest, "CHUNK", 8)
+    assert call(harvest.main, *flags, "--out", place / "whole") == 0
+    whole, half = (place / "whole" / "answers.jsonl").read_text(), place / "half"
+    half.mkdir()
+    (half / "harvest.json").write_text((place / "whole" / "harvest.json").read_text())
+    (half / "answers.jsonl").write_text("".join(whole.splitlines(True)[:5]))
+    assert call(harvest.main, *flags, "--out", half) == 0
+    assert lines(half / "answers.jsonl") == lines(place / "whole" / "answers.jsonl")
+    assert (half / "scores.jsonl").read_text() == (place / "whole" / "scores.jsonl").read_text()
+
+
+@pytest.mark.parametrize("more, words", [(["--seed", "1"], "choose another name"), (["--data", "x"], "NanoWorld")])
+def test_other_settings_are_another_harvest(made, capsys, more, words):
+    place, flags = made
+    one_error(call(harvest.main, *flags, *more, "--out", place / "own"), capsys.readouterr().err, words)
+
+
+def test_train_reads_the_files_and_scores_nanoworld(tiny_base, brief, here, capsys):
+    asked = [r.prompt for r in world.rows("train", "demos", 8, 0)]
+    harvest.write(here, [Sampled(p, ["pig", "bee"], [1.0, 0.0], [True] * 2, [True] * 2) for p in asked], 1.0, False)
+    for objective, name in (("sft", "demos"), ("simpo", "pairs"), ("kto", "labels")):
+        assert call(train.main, "--objective", objective, "--init", tiny_base, "--data", f"{name}.jsonl", "--steps",
+                    "1", "--items", "1", "--threads", "1", "--out", objective) == 0
+        said = capsys.readouterr().out
+        assert "scores in percent" in said and "(20 rows" in said, f"{name}: held out are NanoWorld's own rows"
