@@ -27,6 +27,7 @@ from tqdm import tqdm
 
 from nanouft.look import report
 from nanouft.models.load import add_value_head, save_model, start_model
+from nanouft.models.tangent import TangentGPT
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.shell import config, devices, runs
@@ -82,7 +83,7 @@ def fit(model: torch.nn.Module, objective: Objective, hp, steps: int, run: Run) 
     start = saved["step"]
     if saved.get("scaler"):
         scaler.load_state_dict(saved["scaler"])
-    net = devices.compiled(model, cfg.compile, device)
+    net = devices.compiled(model, "off" if cfg.tangent else cfg.compile, device)
     if device.processes > 1:
         net = torch.nn.parallel.DistributedDataParallel(net)
     pieces = cfg.accumulate * device.processes
@@ -157,8 +158,11 @@ def main(argv=None) -> int:
     objective = OBJECTIVES[name]
     device = devices.pick(cfg.device, cfg.dtype, cfg.threads)
     setup.check(name, cfg, device)
-    model, tok = start_model(cfg.init, adapter=bool(cfg.lora or cfg.checkpointing))
+    through = bool(cfg.lora or cfg.checkpointing)           # transformers
+    model, tok = start_model(cfg.init, adapter=through, trained=True)
     setup.lighten(cfg, model, tok)
+    if cfg.tangent:
+        model = TangentGPT(model)
     rows = setup.load_rows(cfg, objective, hp, device.name)
     rows = setup.curated(rows, cfg, judges(cfg), device)
     if "value" in objective.columns:

@@ -17,10 +17,12 @@ from safetensors.torch import save_file
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.data.tokenizer_files import own_template
 from nanouft.gpt import GPT
+from nanouft.models import tangent
 from nanouft.shell import hf, tensors
 from nanouft.shell.config import Diverged, UserError
 from nanouft.shell.files import read_json
 from nanouft.shell.runs import not_finite
+from nanouft.shell.text import visible
 
 BASE = Path(__file__).parents[1] / "assets" / "base"                 # the shipped base, stored as fp16
 VALUE_FILE = "value_head.safetensors"
@@ -30,9 +32,10 @@ def folder_of(init: str) -> Path:
     return BASE if init == "base" else Path(init)
 
 
-def start_model(init: str, adapter: bool = False) -> tuple[GPT, Tokenizer]:
+def start_model(init: str, adapter: bool = False, trained: bool = False) -> tuple[GPT, Tokenizer]:
     """The model and tokenizer of `--init`. New chat tokens get new rows. UserError for a folder that holds no model.
-    `adapter`: read the model through transformers even if it is one of ours."""
+    `adapter`: read the model through transformers even if it is one of ours. `trained`: training will begin from it, so
+    of a --tangent run this is the ordinary network; else it is the linear model, which was trained."""
     folder = folder_of(init)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{init}: is a file, not a folder; unpack it, or give the folder that holds its config.json")
@@ -42,7 +45,12 @@ def start_model(init: str, adapter: bool = False) -> tuple[GPT, Tokenizer]:
         raise UserError(f"--init {init}: that run has not finished; finish it with --resume {shlex.quote(init)}")
     if (folder / "run.json").exists() and read_json(folder / "run.json").get("command") == "reward":
         raise UserError(f"{init}: is a reward model, which cannot speak; it goes with --reward")
-    return read_model(folder, adapter)
+    model, tok = read_model(folder, adapter)
+    if (folder / tangent.START_FILE).exists():
+        print(visible(f"{init}: of a --tangent run, "
+                      + ("begun from as the ordinary network at its weights" if trained else "read as the linear model")))
+        model = model if trained else tangent.read(model, folder)
+    return model, tok
 
 
 def read_model(folder: Path, adapter: bool = False) -> tuple[GPT, Tokenizer]:

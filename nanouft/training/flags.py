@@ -45,6 +45,7 @@ class Train:
     clip: float = 1.0                   # largest gradient norm; 0 = no clipping
     freeze: Literal["none", "half"] = "none"    # half: half of every layer stays as it is (HFT; which half: the seed)
     lora: int = 0                       # rank of LoRA: train two thin matrices beside each matrix; 0 = all weights
+    tangent: bool = False               # train the change of the weights in the model linearised at its start (TS-DPO)
     checkpointing: bool = False         # keep fewer activations, compute them twice: less memory, slower
     seed: int = 0                       # draws the demonstrations, their order and every random number
     device: str = "auto"                # auto | cpu | cuda | mps
@@ -78,6 +79,10 @@ class Train:
         config.in_range(self, "lora", high=10_000)
         if self.lora and self.freeze == "half":
             raise UserError("--freeze half and --lora both say which weights stay; give one")
+        others = {"--freeze half": self.freeze == "half", "--lora": self.lora, "--checkpointing": self.checkpointing,
+                  "--compile on": self.compile == "on"}
+        if self.tangent and (other := next((name for name, on in others.items() if on), "")):
+            raise UserError(f"--tangent and {other} do not go together; give one")
         config.in_range(self, "steps", low=1, high=1_000_000_000)
         config.in_range(self, "batch_size", low=1, high=100_000)
         config.in_range(self, "rows", low=1, high=100_000)

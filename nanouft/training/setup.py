@@ -49,6 +49,8 @@ def lighten(cfg: Train, model: GPT, tok: Tokenizer) -> None:
     if hasattr(model, "add_lora"):                              # a model of transformers
         if cfg.freeze == "half":
             raise UserError("--freeze half knows the layers of nanouft's own GPT only; drop it, or use --lora")
+        if cfg.tangent:
+            raise UserError("--tangent knows nanouft's own GPT only; drop it, or give another --init")
         if cfg.checkpointing:
             model.checkpoint()
         if cfg.lora:
