@@ -39,8 +39,9 @@ START_FILE = "tangent_start.safetensors"            # theta0, beside theta0 + de
 
 
 def dual(pair: Tensor) -> Tensor:
-    """value + i change -> the dual number that forward-mode differentiation knows."""
-    return forward_ad.make_dual(pair.real.clone(), pair.imag.clone())
+    """value + i change -> the dual number that forward-mode differentiation knows. The value hangs on theta0 alone, so
+    it needs no gradient."""
+    return forward_ad.make_dual(pair.real.detach().clone(), pair.imag.clone())
 
 
 def pair(x: Tensor) -> Tensor:
@@ -162,4 +163,4 @@ def ordinary_kl(model: TangentGPT, batch: Batch, device: Device) -> float:
             with device.autocast():
                 p, q = (m(s.inputs, at=s.mask.bool()).float().log_softmax(-1) for m in (model, ordinary))   # (N,V)
             total += float((p.exp() * (p - q)).sum())
-    return total / sum(batch.tokens.values())
+    return max(0.0, total / sum(batch.tokens.values()))             # rounding may make a tiny one negative
