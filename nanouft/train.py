@@ -27,7 +27,6 @@ from tqdm import tqdm
 
 from nanouft.look import report
 from nanouft.models.load import add_value_head, save_model, start_model
-from nanouft.models.tangent import TangentGPT
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.shell import config, devices, runs
@@ -158,11 +157,8 @@ def main(argv=None) -> int:
     objective = OBJECTIVES[name]
     device = devices.pick(cfg.device, cfg.dtype, cfg.threads)
     setup.check(name, cfg, device)
-    through = bool(cfg.lora or cfg.checkpointing)           # transformers
-    model, tok = start_model(cfg.init, adapter=through, trained=True)
-    setup.lighten(cfg, model, tok)
-    if cfg.tangent:
-        model = TangentGPT(model)
+    model, tok = start_model(cfg.init, adapter=bool(cfg.lora or cfg.checkpointing), trained=True)
+    model = setup.adapted(cfg, model, tok)
     rows = setup.load_rows(cfg, objective, hp, device.name)
     rows = setup.curated(rows, cfg, judges(cfg), device)
     if "value" in objective.columns:

@@ -5,6 +5,7 @@
 ift_over_sft   seconds of one optimizer step, IFT over SFT, both as `train` runs them: same rows, same batches, same
                head, same precision. Two forwards and a backward over one of each are 4/3, if a backward is two
                forwards.
+tangent        seconds of one optimizer step of SFT, --tangent over the ordinary network.
 sampling       seconds of transformers.generate over nanouft.generate, the same exported model (SFT, 10 s to make the
                first time), 64 prompts, temperature 1, until all answers stop, at most 64 tokens: what a rollout does.
 decoding       the same for 32 greedy tokens of each answer, none of which may stop. (Both are skipped where
@@ -27,6 +28,7 @@ from nanouft.data.batches import Epochs, encode
 from nanouft.lab.cells import Cell, kept_model
 from nanouft.models.generate import generate
 from nanouft.models.load import start_model
+from nanouft.models.tangent import TangentGPT
 from nanouft.objectives import OBJECTIVES
 from nanouft.shell import config, devices
 from nanouft.shell.files import write_json
@@ -41,10 +43,10 @@ class Bench:
     threads: int | None = None      # CPU threads
 
 
-def stepper(name: str, device: devices.Device) -> Callable[[int], None]:
+def stepper(name: str, device: devices.Device, tangent: bool = False) -> Callable[[int], None]:
     """A function that makes optimizer step i of objective `name`, exactly as train.fit does between its fences."""
     model, tok = start_model("base")
-    model.to(device.name)
+    model = (TangentGPT(model) if tangent else model).to(device.name)
     objective = OBJECTIVES[name]
     cfg, hp = train.Train(lr=objective.lr), objective.hp()
     encoded, _ = encode(objective.rows(world.rows("train", "demos", 1020, 0), hp), tok, model.cfg.n_ctx)
@@ -134,6 +136,9 @@ def main(argv=None) -> int:
     result["ift_over_sft"] = r
     print(f"ift_over_sft  {r['ratio']:.2f} (turn by turn [{r['low']:.2f}, {r['high']:.2f}]); "
           f"a step is {1000 * r['seconds_a']:.0f} ms (ift), {1000 * r['seconds_b']:.0f} ms (sft)")
+    r = paired(stepper("sft", device, tangent=True), stepper("sft", device), 8, turns, device)
+    result["tangent_over_ordinary"] = r
+    print(f"tangent       {r['ratio']:.2f} (turn by turn [{r['low']:.2f}, {r['high']:.2f}])")
     for name, new, sample in (("sampling", 64, True), ("decoding", 32, False)):
         s = result[f"{name}_over_transformers"] = over_transformers(3 if cfg.quick else 9, device, new, sample)
         print(f"{name:<13} " + ("skipped: transformers is not installed" if s is None else

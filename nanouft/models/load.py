@@ -129,7 +129,8 @@ def save_model(folder: Path, model: GPT, tok: Tokenizer, half: bool = False) -> 
     except (OSError, SafetensorError) as e:
         shutil.rmtree(partial, ignore_errors=True)
         raise UserError(f"{folder}: the model cannot be written ({e}); make room, the last saved step is still whole")
-    shutil.copymode(partial / "config.json", partial / "model.safetensors")      # safetensors makes it private
+    for file in partial.glob("*.safetensors"):
+        shutil.copymode(partial / "config.json", file)          # safetensors makes it private
     for file in sorted(partial.iterdir(), key=lambda f: f.name == "model.safetensors"):
         os.replace(file, folder / file.name)
     partial.rmdir()

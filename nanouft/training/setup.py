@@ -16,6 +16,7 @@ from nanouft.gpt import GPT
 from nanouft.look import report
 from nanouft.look.held_out import encode_held, held_out
 from nanouft.models.load import folder_of
+from nanouft.models.tangent import TangentGPT
 from nanouft.objective import Batch, First, Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import add_columns
@@ -44,8 +45,9 @@ def check(name: str, cfg: Train, device: Device) -> None:
         scorer(cfg.reward, device.name)                         # one that is not there is said now
 
 
-def lighten(cfg: Train, model: GPT, tok: Tokenizer) -> None:
-    """--lora and --checkpointing, which models of transformers can; says which chat template is used."""
+def adapted(cfg: Train, model: GPT, tok: Tokenizer) -> GPT:
+    """What is trained: `model` itself, or in its place its --tangent; with --lora or --checkpointing, which models of
+    transformers can. Says which chat template is used."""
     if hasattr(model, "add_lora"):                              # a model of transformers
         if cfg.freeze == "half":
             raise UserError("--freeze half knows the layers of nanouft's own GPT only; drop it, or use --lora")
@@ -59,6 +61,7 @@ def lighten(cfg: Train, model: GPT, tok: Tokenizer) -> None:
             print(f"LoRA of rank {cfg.lora}: {trained / 1e6:.2f}M of {model.n_params() / 1e6:.2f}M weights are trained")
     if tok.about:
         print(visible(tok.about))
+    return TangentGPT(model) if cfg.tangent else model
 
 
 # ---- rows ------------------------------------------------------------------------------------------------------------

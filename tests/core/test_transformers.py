@@ -209,7 +209,7 @@ def test_an_answer_ends_with_any_end_token_of_the_model(tmp_path):
 
 def test_the_flag_checkpointing_reaches_the_model(folders):
     model, tok = start_model(str(folders["llama"]))
-    setup.lighten(Train(checkpointing=True), model, tok)
+    setup.adapted(Train(checkpointing=True), model, tok)
     assert model.checkpointing and model.net.is_gradient_checkpointing
 
 

@@ -26,6 +26,7 @@ def test_quick_writes_its_figures(here, short, capsys):
     figures = read_json(here / "new folder" / "bench.json")
     assert figures["ift_over_sft"]["ratio"] > 0 and figures["threads"] == 1
     assert all(math.isfinite(v) for v in figures["ift_over_sft"].values())
+    assert figures["tangent_over_ordinary"]["ratio"] > 0
     assert "ift_over_sft" in capsys.readouterr().out
     for name in ("sampling", "decoding"):
         assert (figures[f"{name}_over_transformers"] or {"ratio": 1})["ratio"] > 0
