@@ -69,15 +69,16 @@ def exam(model, *skills: str) -> float:
 
 def part_ways() -> None:
     pairs = rows_of("dpo", 256)
-    print(f"DPO          KL(straight, bent) after {STEPS} steps     pairs in order, %: straight, "
-          "bent, ordinary DPO")
+    print(f"DPO          KL(straight || bent) after {STEPS} steps, nats a token;     "
+          "pairs in order, %: straight, bent, ordinary DPO")
     for lr in RATES:
         straight, ordinary = TangentGPT(start_model("base")[0]), start_model("base")[0]
         kl = train(straight, "dpo", pairs, lr)
         train(ordinary, "dpo", pairs, lr)
         learnt = [100 * held_out(model, held, tok.pad, CPU)["accuracy"]
                   for model in (straight, straight.ordinary(), ordinary)]
-        print(f"lr {lr:<8g}" + "".join(f"{x:13.5f}" for x in kl + learnt).replace(".00000", ""))
+        print(f"lr {lr:<8g}" + "".join(f"{x:12.5f}" for x in kl)
+              + "".join(f"{x:12.0f}" for x in learnt))
 
 
 def add_up() -> None:

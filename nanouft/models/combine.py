@@ -7,6 +7,7 @@
 A direction is a run's delta (models/tangent.py). In the linear model what they do to the logits adds up exactly; in
 the ordinary network, which --ordinary leaves, nearly so while the directions are short. A negative share unlearns.
 """
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,8 +41,8 @@ def combined(models: list[TangentGPT], shares: list[float]) -> TangentGPT:
     for i, (model, share) in enumerate(zip(models, shares, strict=True)):
         same = model.cfg == whole.cfg and all(map(torch.equal, model.start.parameters(), whole.start.parameters()))
         if not same:
-            raise UserError(f"run {i + 1} began at other weights than run 1, and directions add up from one start only; "
-                            "train both from one --init")
+            raise UserError(f"run {i + 1} began at other weights than run 1, and directions add up from one start "
+                            "only; train both from one --init")
         for total, d in zip(whole.delta.parameters(), model.delta.parameters()):
             total += share * d
     return whole
@@ -73,11 +74,12 @@ def main(argv=None) -> int:
     for name, share, model in zip(names, shares, models):
         d = direction(model)
         turn = torch.nn.functional.cosine_similarity(d, first, dim=0)
-        print(visible(f"{share:+g} x {name}: |direction| / |start| {d.norm() / size:.4f}, cosine with the first {turn:.3f}"))
+        print(visible(f"{share:+g} x {name}: |direction| / |start| {d.norm() / size:.4f}, "
+                      f"cosine with the first {turn:.3f}"))
     folder = runs.new_folder(cfg.out, "")
     save_model(folder, whole.ordinary() if cfg.ordinary else whole, tok)
     print(visible(f"{folder}: the sum, as {'an ordinary' if cfg.ordinary else 'a linear'} model. Next:\n"
-                  f"  python -m nanouft.evaluate --init {folder}"))
+                  f"  python -m nanouft.evaluate --init {shlex.quote(str(folder))}"))
     return 0
 
 

@@ -47,8 +47,8 @@ def start_model(init: str, adapter: bool = False, trained: bool = False) -> tupl
         raise UserError(f"{init}: is a reward model, which cannot speak; it goes with --reward")
     model, tok = read_model(folder, adapter)
     if (folder / tangent.START_FILE).exists():
-        print(visible(f"{init}: of a --tangent run, "
-                      + ("begun from as the ordinary network at its weights" if trained else "read as the linear model")))
+        how = "taken as the ordinary network at its weights" if trained else "read as the linear model"
+        print(visible(f"{init}: of a --tangent run, {how}"))
         model = model if trained else tangent.read(model, folder)
     return model, tok
 

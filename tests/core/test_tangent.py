@@ -166,8 +166,8 @@ def test_resume_is_bit_equal_and_the_rest_follows(folder, tiny_base, capsys):
     assert call(evaluate.main, "--init", "bent", "--data", "pairs.jsonl") == 0
     assert "linear" not in capsys.readouterr().out
     (a, _), (b, _), (both, _) = (start_model(name) for name in ("whole", "other", "both"))
-    same_each(dict(both.delta.named_parameters()),
-              {n: p - 0.5 * q for (n, p), q in zip(a.delta.named_parameters(), b.delta.parameters())}, "a - b / 2", 1e-6)
+    want = {n: p - 0.5 * q for (n, p), q in zip(a.delta.named_parameters(), b.delta.parameters())}
+    same_each(dict(both.delta.named_parameters()), want, "a - b / 2", 1e-6)
 
 
 def test_what_does_not_go_together_is_one_line(folder, tiny_base, capsys):
