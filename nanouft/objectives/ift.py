@@ -25,9 +25,8 @@ model for making an easy token after a hard one LESS likely, typically <|end|> (
 tokens is (+1, -1); lesson 06). --detach makes the weights of released and algorithm1 constants;
 "detached" is short for "released --detach".
 Why is it the default? On validation it scored 77.3 points (mean of the seven taught families), the
-released form 72.9, mixing alone 77.9, no difference that four seeds can show (same tuning for all,
-docs/results/C1-chosen.json). In the detached form, answers to open lists do stop; the default keeps
-both ideas of the paper.
+released form 72.9, mixing alone 77.9 (four seeds each, docs/results/C1-chosen.json: no difference
+that they can show). In the detached form lists do stop, and both ideas of the paper are kept.
 
 Needs demonstrations. Costs one more forward than SFT. lam = 0 and gamma = 0 give sequence-mean SFT
 (but the token embedding learns from the output side only).
