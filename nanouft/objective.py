@@ -12,7 +12,7 @@ Four ideas make one contract serve every method:
    See Seqs.ref and Columns.aligned.
 2. GPT.forward is the only door to the network.
 3. A loss is a sum over rows or tokens, divided by the total of the WHOLE step. So the losses of
-   the pieces of a step (micro-batches, processes) add up to the loss of the step.
+   the pieces of a step (micro-batches, processes) add up to its loss (training/pieces.py).
 4. Rows come from a file, from NanoWorld or from the model's own samples. The loop does not care.
 """
 from collections.abc import Callable
@@ -186,7 +186,7 @@ class Objective:
     columns: tuple[str, ...] = ()       # other models' numbers that the loss reads (reference.py)
     first: First | None = None          # training runs that make the models of `columns`
     arrange: Callable | None = None     # arrange(encoded, seed) -> encoded: pairs rows by columns
-    coupled: bool = False               # are the rows of a step coupled, so that it cannot be cut?
+    coupled: bool = False               # does the loss of a row read other rows' log-probs?
     credit: Callable | None = None      # credit(rollout, hp) -> batch: who earned the reward?
     graded: bool = False                # on-policy: must rewards be grades, from 0 to 1?
 

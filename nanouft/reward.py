@@ -175,7 +175,7 @@ def fit(model: RewardModel, pairs: list[Encoded], cfg: Reward, steps: int, pad: 
         # ---- report: read in groups of ten; reading each step would make a GPU wait
         log.add(step + 1, {"loss": loss.detach(), "accuracy": right(r_w - r_l).mean(),
                            "margin": (r_w - r_l).detach().mean(), "reward": (r_w + r_l).detach().mean() / 2},
-                norm, optimizer.param_groups[0]["lr"], ids.numel())
+                {"grad_norm": norm}, optimizer.param_groups[0]["lr"], ids.numel())
         if (step + 1) % 10 == 0 or step + 1 == steps:
             bar.set_postfix_str(log.flush(), refresh=False)
 

@@ -13,7 +13,6 @@ What comes before it is in training/setup.py, the flags are in training/flags.py
 import contextlib
 import io
 import math
-import os
 import re
 import shlex
 import sys
@@ -29,13 +28,14 @@ from nanouft.look import report
 from nanouft.models.load import add_value_head, save_model, start_model
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
-from nanouft.shell import config, devices, runs
+from nanouft.shell import config, devices, processes, runs
 from nanouft.shell.devices import Device
 from nanouft.shell.files import made_once
 from nanouft.shell.log import Log
 from nanouft.shell.signals import WholeSteps, begun
 from nanouft.training import setup
 from nanouft.training.flags import Train, list_objectives, read_flags
+from nanouft.training.pieces import Pieces
 from nanouft.training.setup import Run
 
 VALUE_RATE = 30         # PPO's value head learns at 30 times the learning rate
@@ -82,11 +82,11 @@ def fit(model: torch.nn.Module, objective: Objective, hp, steps: int, run: Run) 
     start = saved["step"]
     if saved.get("scaler"):
         scaler.load_state_dict(saved["scaler"])
-    net = devices.compiled(model, "off" if cfg.tangent else cfg.compile, device)
-    if device.processes > 1:
-        net = torch.nn.parallel.DistributedDataParallel(net)
-    pieces = cfg.accumulate * device.processes
+    net = devices.compiled(model, "off" if cfg.shard or cfg.tangent else cfg.compile, device)
+    net = processes.joined(net, device)
+    pieces = Pieces(objective, hp, net, device, cfg.accumulate)
     chief = device.rank == 0
+    asked = chief or cfg.shard                              # of shared weights each has a part
     save_every = math.ceil(cfg.save_every / source.stride) * source.stride  # never within a rollout
     log = Log(run.folder / "metrics.jsonl", start, device, cfg.log)
     pause = 0.5 if sys.stderr.isatty() else 10              # a log file wants fewer lines
@@ -96,7 +96,7 @@ def fit(model: torch.nn.Module, objective: Objective, hp, steps: int, run: Run) 
     def save(done: int) -> None:
         log.flush()
         extra = {"loss": log.loss, "scaler": scaler.state_dict()}
-        runs.save_step(run.folder, done, model, optimizer, extra)
+        runs.save_step(run.folder, done, model, optimizer, extra, chief)
     alone = save_every > 0 and device.processes == 1        # a signal may save, too
     whole = WholeSteps(save if alone else None, source.stride)
     for step in whole.steps(bar):
@@ -105,17 +105,14 @@ def fit(model: torch.nn.Module, objective: Objective, hp, steps: int, run: Run) 
         factor, ramp = schedule(step, steps, cfg.warmup)
         batch = replace(batch, seed=cfg.seed * 1_000_003 + step, ramp=ramp)
         total: dict = {}
-        for micro in range(cfg.accumulate):
-            piece = batch.piece(device.rank * cfg.accumulate + micro, pieces).to(device.name)
-            last = micro == cfg.accumulate - 1
-            with contextlib.nullcontext() if last or device.processes == 1 else net.no_sync():
-                # ---- forward: writes the log-probs
-                with device.autocast():
-                    objective.forward(net, piece, hp)
-                # ---- objective: divided by the whole step's totals, so pieces add up
-                loss, metrics = objective.loss(piece, hp)
-                # ---- update
-                scaler.scale(loss * device.processes).backward()    # DDP averages; we want the sum
+        for piece in pieces(batch):
+            # ---- forward: writes the log-probs
+            with device.autocast():
+                objective.forward(net, piece, hp)
+            # ---- objective: divided by the whole step's totals, so pieces add up
+            loss, metrics = pieces.loss(piece)
+            # ---- update
+            scaler.scale(loss * device.processes).backward()    # processes average; we want the sum
             for name, value in {"loss": loss.detach(), **metrics}.items():
                 total[name] = total.get(name, 0) + value
         whole.hold()                                        # a signal waits for the step's end
@@ -128,14 +125,15 @@ def fit(model: torch.nn.Module, objective: Objective, hp, steps: int, run: Run) 
         optimizer.zero_grad(set_to_none=True)
         # ---- report: numbers wait on the device, since reading each one would stop a GPU
         done = step + 1
-        log.add(done, total | source.stats, norm, cfg.lr * factor, sum(batch.tokens.values()))
+        whole_step = source.stats | {"grad_norm": processes.full(norm)}
+        log.add(done, total, whole_step, cfg.lr * factor, sum(batch.tokens.values()))
         due = save_every and done % save_every == 0 and done < steps
         look = cfg.eval_every and done % cfg.eval_every == 0 and run.look_held
         if done % 10 == 0 or done == steps or due or look or done == start + 1:
             bar.set_postfix_str(log.flush(), refresh=False)
-        if look and chief:
+        if look and asked:
             log.write({"step": done, "loss": log.loss, "held_out": run.look_held()})
-        if due and chief:
+        if due and asked:
             save(done)
     return steps - start
 
@@ -160,17 +158,19 @@ def main(argv=None) -> int:
     model, tok = start_model(cfg.init, adapter=bool(cfg.lora or cfg.checkpointing), trained=True)
     model = setup.adapted(cfg, model, tok)
     rows = setup.load_rows(cfg, objective, hp, device.name)
-    rows = setup.curated(rows, cfg, judges(cfg), device)
+    rows = setup.curated(rows, cfg, judges(cfg, device), device)
     if "value" in objective.columns:
         add_value_head(model, cfg.init)
-    hp = first_models(objective, hp, cfg)
-    data = setup.encode_rows(name, cfg, hp, rows, model.to(device.name), tok)
+    hp = first_models(objective, hp, cfg, device)
+    data = setup.encode_rows(name, cfg, hp, rows, model, tok)
+    model = processes.placed(model, device, cfg.shard)
     setup.write_columns(data, objective, hp, cfg, model, device)
     steps, run = setup.open_run(name, cfg, hp, origin, data, model, device)
     begun(run.folder, "nanouft.train")
     with runs.alone(run.folder, device.rank):
         first_look = report.look_before(run, data, model) if device.rank == 0 else None
         fit(model, objective, hp, steps, run)
+        processes.gathered(model, device.rank == 0)
         if device.rank == 0:
             save_model(run.folder, model, tok)
             report.close_run(run, data, model, first_look, time.time() - began)
@@ -178,33 +178,30 @@ def main(argv=None) -> int:
     return 0
 
 
-def first_models(objective: Objective, hp, cfg: Train):
+def first_models(objective: Objective, hp, cfg: Train, device: Device):
     """`hp` with the folders of the training runs that must come first. Each is made once."""
     first = objective.first
     if first is None or getattr(hp, first.field) is not None:
         return hp
-    made = [str(made_once(folder, partial(train_quietly, argv)))
+    made = [str(made_once(folder, partial(train_quietly, argv, device)))
             for folder, argv in setup.first_runs(first, cfg)]
     return replace(hp, **{first.field: made})
 
 
-def judges(cfg: Train) -> list[str]:
+def judges(cfg: Train, device: Device) -> list[str]:
     """The aligned models that --keep and --rewrite ask; PoFT asks the same."""
     if not cfg.asks_judges:
         return []
     poft = OBJECTIVES["poft"]
-    return first_models(poft, poft.hp(aligned=cfg.judge), cfg).aligned
+    return first_models(poft, poft.hp(aligned=cfg.judge), cfg, device).aligned
 
 
-def train_quietly(argv: list[str], folder: Path) -> None:
-    """A training run for its model alone: no table, no checkpoints."""
-    command = "python -m nanouft.train " + shlex.join(argv)
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
-        raise config.UserError("several processes cannot make one model; "
-                               f"make it first: {command} --out DIR")
-    print(f"first, once: {command}")
-    quiet = ["--items", "0", "--save-every", "0", "--threads", str(torch.get_num_threads())]
-    with contextlib.redirect_stdout(io.StringIO()):
+def train_quietly(argv: list[str], device: Device, folder: Path) -> None:
+    """A training run for its model alone: no table, no checkpoints. One process makes it."""
+    print(f"first, once: python -m nanouft.train {shlex.join(argv)}")
+    quiet = ["--items", "0", "--save-every", "0", "--device", device.name]
+    quiet += ["--threads", str(torch.get_num_threads())]
+    with contextlib.redirect_stdout(io.StringIO()), processes.alone():
         main([*argv, *quiet, "--out", str(folder)])
 
 

@@ -10,7 +10,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-import torch.distributed as dist
 
 from nanouft import world
 from nanouft.data.batches import Encoded, collate, show_mask
@@ -26,6 +25,7 @@ from nanouft.shell import runs
 from nanouft.shell.config import UserError, flag, one_line
 from nanouft.shell.devices import Device
 from nanouft.shell.files import Lines, checksum, read_json, write_json, write_text
+from nanouft.shell.processes import told
 from nanouft.shell.text import visible
 
 SHOWN = 3           # answers printed before and after
@@ -77,7 +77,7 @@ def open_folder(name: str, cfg, hp, origin: dict, tok: Tokenizer, steps: int, de
         if (then := f"{was.get('device')}, {was.get('threads')} threads") != here:
             print(visible(f"began on {then}, goes on on {here}: the last digits of numbers may differ"))
         return Path(cfg.resume)
-    box = [None]
+    folder = None
     if device.rank == 0:
         folder = runs.new_folder(cfg.out, name)
         with runs.alone(folder):
@@ -87,10 +87,7 @@ def open_folder(name: str, cfg, hp, origin: dict, tok: Tokenizer, steps: int, de
                      "threads": torch.get_num_threads(), "key": key}
             given = {k: v for k, v in {**asdict(cfg), **asdict(hp)}.items() if origin[k] == "command line"}
             runs.begin(folder, about, {"objective": name, **given})
-        box = [str(folder)]
-    if device.processes > 1:
-        dist.broadcast_object_list(box, src=0)
-    return Path(box[0])
+    return told(folder, device)
 
 
 # ---- looking at a model ----------------------------------------------------------------------------------------------

@@ -10,7 +10,6 @@ the ordinary network, which --ordinary leaves, nearly so while the directions ar
 import shlex
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor

@@ -42,10 +42,11 @@ class Answer:
 def generate(model: GPT, prompts: list[list[int]], *, stop: int | set[int], pad: int, max_new: int = 64,
              temperature: float = 0.0, top_k: int = 0, top_p: float = 1.0, seed: int = 0,
              prior: list[int] | None = None, priors: list[list[int]] | None = None,
-             cached: bool = True) -> list[Answer]:
+             of: tuple[range, int] | None = None, cached: bool = True) -> list[Answer]:
     """Answer every prompt, each until it says `stop` (one id, or any of several). temperature 0 is greedy; top_k 0 and
     top_p 1 switch those cuts off.
     A prompt that leaves no room for `max_new` tokens in the context loses its beginning.
+    `of`: (places of these prompts in a larger batch, its size): each draws the random numbers that it would draw there.
     `cached=False` reads everything again for each token: slow, and equal token by token (tests)."""
     if not prompts:
         return []
@@ -61,6 +62,8 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int | set[int], pad:
     ids, keep = _pad_left([prompts[i] for i in order], max_new, pad, device)     # (B,P), (B,P+max_new)
     pos = (keep.long().cumsum(1) - 1).clamp_min(0)
     (B, P), rows = ids.shape, torch.tensor(order, device=device)           # rows (b,): the prompts still in the batch
+    places, size = of or (range(B), B)
+    places = torch.tensor(places, device=device)                           # (B,)
     cache = model.new_cache(B) if cached else None
     cached = cache is not None
     rng, speaks = torch.Generator(device).manual_seed(seed), torch.ones(B, dtype=torch.bool, device=device)     # (b,)
@@ -78,7 +81,7 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int | set[int], pad:
                 start = n - new.shape[1]
                 hidden = model(new, want="hidden", pos=pos[:, start:n], cache=cache, keep=keep[:, :n])[:, -1]
             logits = model(hidden=hidden)                                   # (b,V): the head on the last column only
-            token = _choose(logits, temperature, top_k, top_p, rng, rows, B)    # (b,)
+            token = _choose(logits, temperature, top_k, top_p, rng, places[rows], size)     # (b,)
             said[rows, step] = token
             logp[rows, step] = logits.float().log_softmax(-1).gather(1, token[:, None])[:, 0]
             speaks &= (token[:, None] != stop_ids).all(1)
@@ -120,7 +123,7 @@ def _read_prompts(model: GPT, ids: Tensor, keep: Tensor, pos: Tensor, cache: Cac
 
 def _choose(logits: Tensor, temperature: float, top_k: int, top_p: float, rng: torch.Generator,
             rows: Tensor, B: int) -> Tensor:
-    """(b,V) logits -> (b,) tokens. Of a batch of B, `rows` are left; each keeps its own random numbers."""
+    """(b,V) logits -> (b,) tokens, of these rows of a batch of B; each keeps its own random numbers."""
     if temperature <= 0:
         return logits.argmax(-1)
     logits = logits.float() / temperature

@@ -62,7 +62,7 @@ def read_model(folder: Path, adapter: bool = False) -> tuple[GPT, Tokenizer]:
         model: GPT = transformers_model.read(folder)                # looks for weights that are not finite, too
     else:
         model = GPT.from_pretrained(folder)
-        if name := not_finite(model):
+        if name := not_finite(dict(model.named_parameters())):
             raise UserError(f"{folder}: holds weights that are not finite ({name}); take another model")
     if foreign or folder != BASE and own_template(folder):
         from nanouft.data.transformers_tokenizer import TransformersTokenizer
@@ -117,7 +117,7 @@ def add_value_head(model: GPT, init: str) -> None:
 def save_model(folder: Path, model: GPT, tok: Tokenizer, half: bool = False) -> None:
     """A folder that transformers opens: written beside, moved file by file, the weights last. A value head has no place
     in it: it gets a file of its own. UserError if a weight is not finite or the disk is full."""
-    if name := not_finite(model):
+    if name := not_finite(dict(model.named_parameters())):
         raise Diverged(f"weights are no longer finite at the end ({name}) and were not saved; lower --lr")
     partial = folder / "partial-final"
     shutil.rmtree(partial, ignore_errors=True)

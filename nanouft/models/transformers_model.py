@@ -202,7 +202,7 @@ def read(folder: Path) -> TransformersModel:
 def check(model: TransformersModel) -> None:
     """ValueError unless all weights are finite, trunk and head together give the model's own logits, neither later
     tokens nor padding before the first one change them, and they have gradients (else RuntimeError)."""
-    if name := not_finite(model):
+    if name := not_finite(dict(model.named_parameters())):
         raise ValueError(f"weights that are not finite: {name}")
     ids = torch.arange(6)[None] % model.cfg.vocab_size
     ours, theirs = model(ids), model.net(input_ids=ids).logits

@@ -19,7 +19,7 @@ Each row carries its mismatched answer: that of the next row with another prompt
 answers within a batch instead, so there the same answers stand on both sides.
 k is noisy: on one batch of six rows it was 1.62 with our mismatched answers, 2.97 with TRL's. The
 gradients then differed by 41 % in length, and had a cosine of .9998.
-k couples the rows of a step, so a step cannot be cut (--accumulate, torchrun). Weights: the authors
+k couples the rows of a step (--accumulate costs one more forward). Weights: the authors
 advise lam_D n_D / (lam_U n_U) between 1 and 3/2 (current version, Eq. 9; the first preprint said 1
 to 4/3). n_D and n_U are the numbers of good and bad rows. So raise lam_D if good rows are rare.
 Traps: clamping before the mean; the row's own answer in k (a matched pair); dividing by the

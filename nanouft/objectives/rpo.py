@@ -22,8 +22,8 @@ e is the mean hidden state of the start model over the prompt's tokens (the auth
 encoder).
 A step of one pair is DPO in both forms. Where all prompts are the same, W = 1/B, and beta shrinks
 to beta/B.
-Couples the rows of a step: its pieces do not add up. So --accumulate and several processes are
-refused, and the batch size is part of the method.
+Couples the rows of a step (--accumulate costs one more forward). So the batch size is part of the
+method.
 Left out: the unpaired form.
 Two others are called RPO: TRL's rpo_alpha (DPO plus likelihood) and reward-aware preference
 optimisation.

@@ -13,7 +13,8 @@ A rollout serves `stride` optimizer steps (minibatches x passes of the objective
 5. take      minibatches, `passes` times, answers to one prompt together.
 Every draw is a function of (seed, number of the rollout), and checkpoints are written between rollouts only: a resumed
 run samples the same answers from the same weights. What `stats` holds is explained in docs/metrics.md.
-Simplified: prompts of one turn are scored by it alone, longer ones by their last turn; one process only.
+Of several processes each answers and measures its share of the rows, and the first one scores; then all know all of it.
+Simplified: prompts of one turn are scored by it alone, longer ones by their last turn.
 """
 import copy
 
@@ -31,17 +32,10 @@ from nanouft.objective import Batch, Columns, Objective, Seqs
 from nanouft.rollout.scorer import alike, earned, exact, figures, scorer, unit
 from nanouft.shell.config import Diverged, UserError, one_line
 from nanouft.shell.devices import Device
+from nanouft.shell.processes import added, collected, told
 
 CHUNK = 256             # answers that are decoded together
 SHOWN = 3               # answers printed every --show-every steps
-
-
-def check(cfg, device: Device) -> None:
-    """UserError for what cannot work on the model's own answers."""
-    if device.processes > 1:
-        raise UserError("on-policy objectives run in one process: each would sample answers of its own; "
-                        "drop torchrun, --accumulate saves memory")
-    scorer(cfg.reward, device.name)                 # one that is not there is said before a run folder is made
 
 
 class Rollouts:
@@ -98,11 +92,15 @@ class Rollouts:
         return batch
 
     def sample(self, prompts: list[list[int]], number: int) -> list[Answer]:
+        """An answer to each prompt. Who samples it does not matter: its random numbers belong to its place."""
         out: list[Answer] = []
         for i in range(0, len(prompts), CHUNK):
             seed = (self.cfg.seed * 1_000_003 + number) * 1_009 + i // CHUNK
-            out += generate(self.policy, prompts[i:i + CHUNK], stop=self.tok.stops, pad=self.tok.pad,
-                            max_new=self.cfg.max_new, temperature=1.0, seed=seed % 2**63)
+            chunk = prompts[i:i + CHUNK]
+            mine = range(self.device.rank, len(chunk), self.device.processes)
+            some = generate(self.policy, [chunk[j] for j in mine], stop=self.tok.stops, pad=self.tok.pad,
+                            max_new=self.cfg.max_new, temperature=1.0, seed=seed % 2**63, of=(mine, len(chunk)))
+            out += collected(some, self.device)
         if not np.isfinite(sum(sum(a.logp) for a in out)):
             raise Diverged(f"nothing can be sampled at step {number * self.stride + 1}: the run diverged, its chances "
                            "are not finite. Lower --lr")
@@ -114,7 +112,8 @@ class Rollouts:
 
     def scored(self, asked: list[Encoded], texts: list[str], answers: list[Answer]) -> Columns:
         """reward in its own unit; score, for online_una the same on 0..1 (a learnt reward's sigmoid); ended."""
-        rewards = np.asarray(self.earned(asked, texts), np.float32)
+        chief = self.device.rank == 0                   # scores alone: a function of the user's need not be one twice
+        rewards = np.asarray(told(self.earned(asked, texts) if chief else None, self.device), np.float32)
         if not np.isfinite(rewards).all():
             raise UserError(f"--reward {self.cfg.reward}: gave a reward that is not finite; train it anew")
         score = unit(self.cfg.reward, rewards) if self.objective.graded else rewards
@@ -174,8 +173,9 @@ def measure(batch: Batch, policy: GPT, start: GPT, device: Device) -> dict[str, 
     s = batch.seqs["answer"]
     seen = {name: torch.zeros_like(s.mask) for name in ("now", "ref", "kl", "entropy", "value")}
     by_length = np.argsort(-s.attend.sum(-1).numpy(), kind="stable")
-    for i in range(0, batch.rows, 64):
-        rows = by_length[i:i + 64]
+    mine = by_length[device.rank::device.processes]
+    for i in range(0, len(mine), 64):
+        rows = mine[i:i + 64]
         part: Seqs = s.take(rows).each(lambda x: x.to(device.name))
         at = part.mask.bool()
         with device.autocast():
@@ -188,6 +188,7 @@ def measure(batch: Batch, policy: GPT, start: GPT, device: Device) -> dict[str, 
                  "kl": (p.exp() * (p - q)).sum(-1), "entropy": -(p.exp() * p).sum(-1), "value": value[at]}
         for name, x in found.items():
             seen[name][rows, :at.shape[1]] = torch.zeros_like(part.mask).masked_scatter(at, x).cpu()
+    seen = {name: added(x, device) for name, x in seen.items()}
     s.ref, s.value = seen.pop("ref"), seen.pop("value")
     return seen
 

@@ -5,12 +5,12 @@ import time
 from pathlib import Path
 
 import torch
-import torch.distributed as dist
 
 from nanouft.shell import runs
 from nanouft.shell.config import Diverged
 from nanouft.shell.devices import Device
 from nanouft.shell.files import Lines
+from nanouft.shell.processes import added
 from nanouft.shell.text import said
 
 
@@ -44,23 +44,22 @@ class Log:
             if lost := start - len({line["step"] for line in kept if "grad_norm" in line}):
                 print(f"{file}: {lost:,} of {start:,} steps have no line; curves.png will lack them")
 
-    def add(self, step: int, total: dict, norm: torch.Tensor, lr: float, tokens: int) -> None:
-        values = [torch.as_tensor(v, dtype=torch.float32).to(norm.device) for v in [*total.values(), norm]]
-        self.waiting.append((step, list(total), torch.stack(values), lr, tokens))
+    def add(self, step: int, pieces: dict, known: dict, lr: float, tokens: int) -> None:
+        """`pieces`: numbers that add up over processes. `known`: numbers that each of them knows; the last is the norm
+        of the gradient."""
+        numbers = pieces | {name: value / self.device.processes for name, value in known.items()}
+        values = [torch.as_tensor(v, dtype=torch.float32).to(self.device.name) for v in numbers.values()]
+        self.waiting.append((step, list(numbers), torch.stack(values), lr, tokens))
 
     def flush(self) -> str:
         """Write what is waiting; returns the progress bar's text."""
         if not self.waiting:
             return ""
         lines = []
-        values = torch.stack([v for _, _, v, _, _ in self.waiting])
-        if self.device.processes > 1:
-            norms = values[:, -1].clone()                   # already that of the averaged gradient
-            dist.all_reduce(values)                         # pieces of a sum
-            values[:, -1] = norms
+        values = added(torch.stack([v for _, _, v, _, _ in self.waiting]), self.device)
         bad = ""
         for (step, names, _, lr, tokens), row in zip(self.waiting, values.tolist()):
-            line = dict(zip([*names, "grad_norm"], row))
+            line = dict(zip(names, row))
             if self.device.dtype == "fp16" and not math.isfinite(line["grad_norm"]):
                 line["grad_norm"] = None                    # overflow: the gradient scaler leaves this step out
             bad = next((f"{k} is {v}" for k, v in line.items() if v is not None and not math.isfinite(v)), "")

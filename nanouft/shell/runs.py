@@ -27,6 +27,7 @@ from safetensors.torch import save_file
 from nanouft.shell import settings, signals, tensors
 from nanouft.shell.config import Diverged, UserError, flag, of_json
 from nanouft.shell.files import LOCK, checksum, locked, read_json, write_json, write_text
+from nanouft.shell.processes import part, whole
 from nanouft.shell.text import regular, said, visible
 
 
@@ -175,20 +176,24 @@ def read_eval(folder: Path) -> dict:
 
 # ---- steps ---------------------------------------------------------------------------------------------------------
 def save_step(run: Path, step: int, model: torch.nn.Module, optimizer: torch.optim.Optimizer, extra: dict,
-              keep: int = 2) -> None:
+              chief: bool = True, keep: int = 2) -> None:
     """Write steps/<step>/ whole, rename it once, then move `latest`. The two newest steps stay.
-    `extra` is what else --resume needs, as JSON. UserError if a weight is not finite; OSError if the disk is full."""
-    if name := not_finite(model):
+    `extra` is what else --resume needs, as JSON. UserError if a weight is not finite; OSError if the disk is full.
+    Of processes that share the weights (--shard) all call it; the chief gets everything and writes."""
+    weights = whole(weights_of(model), chief)
+    state = {f"{i}.{k}": torch.as_tensor(v) for i, s in optimizer.state_dict()["state"].items() for k, v in s.items()}
+    state = whole(state, chief)
+    if not chief:
+        return
+    if name := not_finite(weights):
         raise Diverged(f"weights are no longer finite after step {step} ({name}) and were not saved; lower --lr")
     steps = run / "steps"
     final, partial = steps / str(step), steps / f"partial-{step}"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        _save({k: v.contiguous() for k, v in weights_of(model).items()}, partial / "model.safetensors")
-        state = optimizer.state_dict()["state"]
-        _save({f"{i}.{k}": torch.as_tensor(v).contiguous() for i, s in state.items() for k, v in s.items()},
-              partial / "optimizer.safetensors")
+        _save(weights, partial / "model.safetensors")
+        _save(state, partial / "optimizer.safetensors")
         sums = {f.name: checksum(f) for f in partial.iterdir()}
         write_json(partial / "step.json", {"step": step, "sha256": sums, **extra})
         _flush(partial)
@@ -228,9 +233,9 @@ def _save(tensors: dict[str, torch.Tensor], file: Path) -> None:
         raise OSError(code, os.strerror(code), str(file))
 
 
-def not_finite(model: torch.nn.Module) -> str:
+def not_finite(weights: dict[str, torch.Tensor]) -> str:
     """Name of the first weight that holds a NaN or an infinity; "" where there is none."""
-    return next((name for name, p in model.named_parameters() if not torch.isfinite(p).all()), "")
+    return next((name for name, p in weights.items() if not torch.isfinite(p).all()), "")
 
 
 def _flush(folder: Path) -> None:
@@ -267,7 +272,8 @@ def load_step(run: Path, model: torch.nn.Module, optimizer: torch.optim.Optimize
         except (UserError, SafetensorError, OSError, ValueError) as e:
             print(visible(f"{folder}: damaged ({' '.join(str(e).split())}); going back to the step before"))
             continue
-        model.load_state_dict(weights, strict=False)            # read_step has compared all names
+        now = weights_of(model)                                 # read_step has compared all names
+        model.load_state_dict({name: part(x, now[name]) for name, x in weights.items()}, strict=False)
         optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
         tidy(run)
         print(f"{run}: going on after step {step}")
@@ -300,16 +306,21 @@ def read_step(folder: Path, step: int, model: torch.nn.Module, optimizer: torch.
     every_step_skipped = bool(scaler) and not stored            # fp16: steps that overflow are left out
     flat = tensors.load(folder / "optimizer.safetensors", {} if every_step_skipped else moments(optimizer))
     state: dict[int, dict] = {}
+    held = weights_in(optimizer)
     for key, value in flat.items():
         i, name = key.split(".")
-        state.setdefault(int(i), {})[name] = value
+        state.setdefault(int(i), {})[name] = part(value, held[int(i)])
         if name == "step" and (value > step or value < 1 or value != step and not scaler):
             raise ValueError(f"optimizer.safetensors: it has made {value:g} steps")
     return extra, weights, state
 
 
+def weights_in(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
+    return [p for group in optimizer.param_groups for p in group["params"]]
+
+
 def moments(optimizer: torch.optim.Optimizer) -> tensors.Wanted:
     """Name, shape and type of all that this optimizer keeps; torch numbers the weights through all groups."""
-    weights = [p for group in optimizer.param_groups for p in group["params"]]
+    weights = weights_in(optimizer)
     kept = {f"{i}.{name}": p for i, p in enumerate(weights) for name in MOMENTS[type(optimizer).__name__]}
     return tensors.wanted_of(kept) | {f"{i}.step": ((), "F32") for i in range(len(weights))}

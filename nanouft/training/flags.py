@@ -47,6 +47,7 @@ class Train:
     lora: int = 0                       # rank of LoRA: train two thin matrices beside each matrix; 0 = all weights
     tangent: bool = False               # train the change of the weights in the model linearised at its start (TS-DPO)
     checkpointing: bool = False         # keep fewer activations, compute them twice: less memory, slower
+    shard: bool = False                 # under torchrun: each process keeps a share of the weights; implies --plain
     seed: int = 0                       # draws the demonstrations, their order and every random number
     device: str = "auto"                # auto | cpu | cuda | mps
     dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"     # precision of the forward; auto = bf16 on CUDA
@@ -75,6 +76,7 @@ class Train:
         return self.steps or max(1, round((self.epochs or 3) * rows / self.batch_size)) * passes
 
     def check(self) -> None:
+        self.plain |= self.shard            # no process has the whole model to look at
         config.in_range(self, "accumulate", "max_new", low=1)
         config.in_range(self, "lora", high=10_000)
         if self.lora and self.freeze == "half":

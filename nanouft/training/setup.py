@@ -34,15 +34,25 @@ def check(name: str, cfg: Train, device: Device) -> None:
     pieces = device.processes * cfg.accumulate
     if cfg.batch_size < pieces:
         raise UserError(f"--batch-size {cfg.batch_size} cannot be cut into {pieces} pieces")
-    if OBJECTIVES[name].coupled and pieces > 1:
-        raise UserError(f"{name} couples the rows of a step, so a step cannot be cut: use one process and "
-                        "--accumulate 1")
-    if OBJECTIVES[name].on_policy:
-        from nanouft.rollout import rollouts                    # only for methods that sample
-        rollouts.check(cfg, device)
-    elif cfg.reward != "exact":
-        from nanouft.rollout.scorer import scorer
+    if cfg.shard:
+        check_shard(name, cfg, device)
+    if OBJECTIVES[name].on_policy or cfg.reward != "exact":
+        from nanouft.rollout.scorer import scorer               # only for methods that ask for rewards
         scorer(cfg.reward, device.name)                         # one that is not there is said now
+
+
+def check_shard(name: str, cfg: Train, device: Device) -> None:
+    """UserError for what --shard does not go together with."""
+    if device.processes == 1 and not cfg.resume:
+        raise UserError("--shard shares the weights out among processes, and there is one; start several by torchrun "
+                        "(docs/data.md)")
+    for is_so, what in ((OBJECTIVES[name].on_policy, f"{name} samples answers, which needs all weights at each token"),
+                        (cfg.compile == "on", "--compile on is not tried with it"),
+                        (cfg.tangent, "--tangent is not tried with it"),
+                        (cfg.freeze == "half", "--freeze half holds rows of whole matrices"),
+                        (device.dtype == "fp16", "--dtype fp16 is not tried with it; use bf16 or fp32")):
+        if is_so:
+            raise UserError(f"--shard does not go together with this run: {what}")
 
 
 def adapted(cfg: Train, model: GPT, tok: Tokenizer) -> GPT:

@@ -32,6 +32,13 @@ def a_stop_token() -> int:
     raise AssertionError("the tiny model never says anything twice; choose another seed")
 
 
+def test_a_share_of_a_batch_is_answered_as_in_the_batch():
+    every = say(temperature=1.0, seed=5)
+    for mine in (range(0, 4, 2), range(1, 4, 2)):
+        some = say([PROMPTS[i] for i in mine], temperature=1.0, seed=5, of=(mine, 4))
+        assert ids(some) == [ids(every)[i] for i in mine], "LAW: random numbers belong to a place in the whole batch"
+
+
 def test_greedy_by_hand():
     for prompt, answer in zip(PROMPTS, say()):
         read = list(prompt)

@@ -1,77 +1,203 @@
-"""torchrun with two processes (gloo): the losses of one process, and only the first process speaks and writes."""
+"""torchrun with two processes (gloo): the losses of one process for every objective, with shared weights (--shard),
+too; only the first process speaks and writes.
+
+Runs are made one after the other by the same two processes: starting them costs more than the runs.
+"""
 import os
+import shutil
 import subprocess
 import sys
 
 import pytest
 import torch.distributed as dist
-from running import QUICK, ROOT, call, environment, losses, metrics, one_error
+from running import PAIRS, QUICK, ROOT, call, environment, lines, losses, metrics, one_error
+from safetensors.torch import load_file
+from tiny import CPU, FORMS, model_grads, nano, real_batch, same, same_each
 
 from nanouft import train
+from nanouft.objectives import OBJECTIVES
 from nanouft.shell.devices import Device
 from nanouft.shell.files import read_json
+from nanouft.training.pieces import Pieces
 
 pytestmark = pytest.mark.skipif(not dist.is_available() or not dist.is_gloo_available(), reason="torch without gloo")
 
-
-# rows of a step that two processes (and two micro-batches each) cannot share equally
+SHORT = ["--steps", "3", "--rows", "24", "--batch-size", "5", "--lr", "1e-3", *QUICK]
+PLAIN = ["--plain", "--save-every", "0"]
+# A run for each way through the code, and its flags. The other objectives are `slow`: they differ in their loss alone.
 RUNS = {
-    "neftune": (7, ["--accumulate", "2", "--freeze", "half", "--weight-decay", "0.1"]),          # SFT with noise
-    "ift": (5, ["--residual", "replace", "--lam", "0.5", "--lam-noise", "0.3"]),
-    "dpo": (3, ["--save-every", "2", "--eval-every", "3"])}
+    "neftune": ["--freeze", "half", "--weight-decay", "0.1", "--accumulate", "2", "--eval-every", "2"],
+    "ift": ["--residual", "replace", "--lam", "0.5", "--lam-noise", "0.3", *PLAIN],
+    "kto": ["--accumulate", "2", *PLAIN],                                                           # coupled rows
+    "rpo": PLAIN,
+    "sftmix": PLAIN,                                                            # a model that must be made first
+    "ppo": ["--minibatches", "1", "--accumulate", "2", *PLAIN],                                     # own answers
+    "online_dpo": PLAIN}
+SHARED = {"ift": PLAIN, "kto": RUNS["kto"], "dpo": ["--save-every", "2", "--eval-every", "2"]}
 TRAIN = """
 import sys
+from datetime import timedelta
+from pathlib import Path
 import torch.distributed as dist
 from running import be_brief
 from nanouft import train
-from nanouft.shell import config
+from nanouft.shell import config, processes
 
 be_brief()
+# gloo cannot meet twice; who waits in vain ends
 meet, part = dist.init_process_group, dist.destroy_process_group
-dist.init_process_group = lambda *args: dist.is_initialized() or meet(*args)         # gloo cannot meet twice
+dist.init_process_group = lambda *args: dist.barrier() if dist.is_initialized() else meet(
+    *args, timeout=timedelta(seconds=60))
 dist.destroy_process_group = lambda: line is last and part()
 *_, last = sys.argv
+made, gathered = train.make_optimizer, processes.gathered
+
+
+def make(*args):
+    global optimizer
+    optimizer = made(*args)
+    return optimizer
+
+
+def check_shares(model, keep):
+    '''Weights and optimizer state at the end of a run: half of the rows, rounded up.'''
+    for p in model.parameters() if "--shard" in line else ():
+        state = optimizer.state[p]
+        for x in (p, state["exp_avg"], state["exp_avg_sq"]):
+            assert x.to_local().shape[0] <= -(-p.shape[0] // 2) and x.to_local().shape[1:] == p.shape[1:]
+    gathered(model, keep)
+
+
+train.make_optimizer, processes.gathered = make, check_shares
 for line in sys.argv[1:]:
+    if line.startswith("--resume"):             # as if it had been killed after its last saved step
+        Path(line.split()[1], "eval.json").unlink(missing_ok=True)
     assert config.run(train.main, line.split()) == 0, line
 """
 
 
-def flags(objective: str, init) -> list[str]:
-    rows, more = RUNS[objective]
-    return ["--init", str(init), "--objective", objective, "--steps", "5", "--rows", "30", "--batch-size", str(rows),
-            *more, *QUICK]
+def flags(name: str, init, more: list[str], out) -> list[str]:
+    """A run of three steps; of five rows two processes (and two micro-batches each) cannot have equal shares."""
+    if OBJECTIVES[name].on_policy:
+        more = ["--max-new", "6", *more]
+    if name == "poft":                              # its aligned model would take long to make
+        more = ["--aligned", str(init), *more]
+    return ["--init", str(init), "--objective", name, *SHORT, *more, "--out", str(out)]
+
+
+def torchrun(place, runs: list[list[str]]) -> str:
+    """What two processes say that make these runs. The system picks a free port (--standalone), so that tests may run
+    side by side."""
+    (place / "train_each.py").write_text(TRAIN)
+    env = environment()
+    env["PYTHONPATH"] += os.pathsep + str(ROOT / "tests")
+    got = subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2",
+                          "train_each.py", *map(" ".join, runs)], cwd=place, env=env,
+                         stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", errors="replace", timeout=300)
+    assert got.returncode == 0, got.stderr
+    return got.stdout
 
 
 @pytest.fixture(scope="module")
 def two(tiny_base, tmp_path_factory):
-    """(folder, what was said): all runs, one after the other, by the same two processes. The system picks a free port
-    (--standalone), so that tests may run side by side."""
+    """(folder, what was said)"""
     place = tmp_path_factory.mktemp("two")
-    (place / "brief_train.py").write_text(TRAIN)
-    env = environment()
-    env["PYTHONPATH"] += os.pathsep + str(ROOT / "tests")
-    got = subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2",
-                          "brief_train.py", *(" ".join(flags(o, tiny_base)) for o in RUNS)], cwd=place, env=env,
-                         stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", errors="replace", timeout=90)
-    assert got.returncode == 0, got.stderr
-    return place / "out", got.stdout
+    runs = [flags(name, tiny_base, more, f"out/{name}") for name, more in RUNS.items()]
+    runs += [flags(name, tiny_base, [*more, "--shard"], f"out/{name}-shard") for name, more in SHARED.items()]
+    return place / "out", torchrun(place, [*runs, ["--resume", "out/dpo-shard"]])
 
 
-@pytest.mark.parametrize("objective", RUNS)
-def test_two_processes_give_the_losses_of_one(objective, two, here, tiny_base, brief):
-    assert call(train.main, *flags(objective, tiny_base), "--out", "one") == 0
-    both, one = two[0] / objective, here / "one"
-    assert len(losses(both)) == 5 and losses(both) == pytest.approx(losses(one), rel=1e-5)
-    norms = [[m.get("grad_norm", 0) for m in metrics(f)] for f in (both, one)]
-    assert norms[0] == pytest.approx(norms[1], rel=1e-3)
-    looks = [read_json(f / "eval.json")["before"]["held_out"] for f in (both, one)]
-    assert looks[0] == pytest.approx(looks[1])
+@pytest.fixture(scope="module")
+def others(tiny_base, tmp_path_factory):
+    place = tmp_path_factory.mktemp("others")
+    runs = [flags(name, tiny_base, PLAIN, f"out/{name}") for name in OBJECTIVES if name not in RUNS]
+    return place / "out", torchrun(place, runs)
+
+
+def as_one(both, one) -> None:
+    """Every number of every step is that of one process."""
+    for line, want in zip(metrics(both), metrics(one), strict=True):
+        held, want_held = line.pop("held_out", {}), want.pop("held_out", {})
+        assert line == pytest.approx(want, rel=1e-4, abs=1e-5) and held == pytest.approx(want_held, rel=1e-4)
+    assert losses(both) == pytest.approx(losses(one), rel=1e-5, abs=1e-6) and len(losses(both)) == 3
+
+
+@pytest.mark.parametrize("name", [n if n in RUNS else pytest.param(n, marks=pytest.mark.slow) for n in OBJECTIVES])
+def test_two_processes_give_the_numbers_of_one(name, request, here, tiny_base, brief):
+    both = request.getfixturevalue("two" if name in RUNS else "others")[0] / name
+    assert call(train.main, *flags(name, tiny_base, RUNS.get(name, PLAIN), "one")) == 0
+    as_one(both, here / "one")
+    looks = [read_json(f / "eval.json")["after"]["held_out"] for f in (both, here / "one")]
+    assert looks[0] == pytest.approx(looks[1], rel=1e-4)
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_shared_weights_give_the_numbers_of_one_process(name, two, here, tiny_base, brief):
+    """And a folder that one process reads, with the weights of the run in one process."""
+    assert call(train.main, *flags(name, tiny_base, SHARED[name], "one")) == 0
+    shared = two[0] / f"{name}-shard"
+    as_one(shared, here / "one")
+    got, want = (load_file(f / "model.safetensors") for f in (shared, here / "one"))
+    same_each(got, want, "the weights at the end", 1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["llama", "qwen2"])            # untied and tied head
+def test_shared_weights_of_a_model_of_transformers(kind, here, brief):
+    pytest.importorskip("transformers")
+    from test_transformers import make
+    make(here / kind, kind)
+    file = lines(here / "pairs.jsonl", PAIRS)
+    line = ["--init", kind, "--objective", "dpo", "--data", file.name, "--steps", "3", "--batch-size", "5", "--lr",
+            "1e-3", "--checkpointing", *QUICK, *PLAIN]
+    torchrun(here, [[*line, "--out", "both", "--shard"]])
+    assert call(train.main, *line, "--out", "one") == 0
+    as_one(here / "both", here / "one")
+
+
+def test_two_processes_go_on_with_a_run_of_shared_weights(two):
+    assert "dpo-shard: going on after step 2" in two[1], "what it then did is compared above"
+
+
+def test_one_process_goes_on_with_a_run_of_shared_weights(two, here, capsys):
+    shutil.copytree(two[0] / "dpo-shard", here / "half")
+    (here / "half/eval.json").unlink()
+    assert call(train.main, "--resume", "half") == 0 and "going on after step 2" in capsys.readouterr().out
+    as_one(here / "half", two[0] / "dpo-shard")
 
 
 def test_only_the_first_process_speaks_and_writes(two):
     folder, said = two
-    assert said.count("of 30 rows serve") == said.count("Everything is in") == len(RUNS)
-    assert {f.name for f in folder.iterdir()} == set(RUNS)
+    assert said.count("rows serve") == len(RUNS) + len(SHARED) + 1 and said.count("Everything is in") == 1
+    assert {f.name for f in folder.iterdir()} == {*RUNS, *(f"{name}-shard" for name in SHARED), ".first"}
+
+
+@pytest.mark.parametrize("form", [f for f in FORMS if f.objective.coupled], ids=str)
+def test_pieces_of_coupled_rows_add_up(form):
+    model = nano().double()
+    want, grads = model_grads(form, model, real_batch(form))
+    pieces, total = Pieces(form.objective, form.hp, model, CPU, 3), 0
+    model.zero_grad()
+    for piece in pieces(real_batch(form)):
+        form.objective.forward(model, piece, form.hp)
+        loss, _ = pieces.loss(piece)
+        loss.backward()
+        total += loss.detach()
+    same(total, want, f"{form}: the losses of three micro-batches add up to that of the step")
+    same_each({name: p.grad for name, p in model.named_parameters()}, grads, f"{form}: and so do their gradients")
+
+
+@pytest.mark.parametrize("argv, words", [
+    (["--objective", "sft", "--freeze", "half"], ["--shard", "--freeze half"]),
+    (["--objective", "sft", "--compile", "on"], ["--shard", "--compile on"]),
+    (["--objective", "rloo"], ["--shard", "rloo samples"])])
+def test_what_shared_weights_do_not_go_with(argv, words, here, tiny_base, capsys, monkeypatch):
+    monkeypatch.setattr(train.devices, "pick", lambda *a: Device("cpu", "fp32", 0, 2))
+    one_error(call(train.main, "--init", tiny_base, "--shard", *argv), capsys.readouterr().err, *words)
+
+
+def test_shared_weights_need_several_processes(here, tiny_base, capsys):
+    one_error(call(train.main, "--init", tiny_base, "--shard"), capsys.readouterr().err, "--shard", "torchrun")
 
 
 def test_a_mistake_is_told_once_a_machine(here, tiny_base, capsys, monkeypatch):

@@ -8,7 +8,7 @@ import json
 import pytest
 import torch
 from running import DEMOS, PAIRS, QUICK, call, lines, one_error
-from tiny import CPU, FORMS, NANO, TINY, differs, model_grads, nano, real_batch, same, same_each, some_rows, tiny
+from tiny import CPU, FORMS, NANO, differs, model_grads, nano, real_batch, same, same_each, some_rows, tiny
 
 from nanouft import evaluate, train
 from nanouft.data.batches import collate

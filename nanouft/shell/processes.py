@@ -1,0 +1,122 @@
+"""Several processes, started by torchrun: what they tell each other, and weights that are shared out (--shard).
+
+Each has a Device with its `rank` among `processes`. In one process alone nothing here changes anything. All processes
+call these functions at the same places in the same order; else they would wait for each other without end.
+"""
+import contextlib
+import os
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.nn as nn
+from torch import Tensor
+
+from nanouft.shell.devices import Device
+
+
+# ---- numbers and objects ---------------------------------------------------------------------------------------------
+def added(x: Tensor, device: Device) -> Tensor:
+    """The sum of x over all processes."""
+    if device.processes == 1:
+        return x
+    there = x.to(device.name, copy=True)            # nccl adds on GPUs only
+    dist.all_reduce(there)
+    return there.to(x.device)
+
+
+def told(value: Any, device: Device) -> Any:
+    """What the first process has as `value`."""
+    box = [value]
+    if device.processes > 1:
+        dist.broadcast_object_list(box, src=0)
+    return box[0]
+
+
+def collected(mine: list, device: Device) -> list:
+    """The items of all processes, of which the one with rank r has made the items r, r + processes ..."""
+    if device.processes == 1:
+        return mine
+    parts: list = [None] * device.processes
+    dist.all_gather_object(parts, mine)
+    out = [None] * sum(map(len, parts))
+    for rank, part in enumerate(parts):
+        out[rank::device.processes] = part
+    return out
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Inside, this process works as if there were no others."""
+    world = os.environ.pop("WORLD_SIZE", None)
+    try:
+        yield
+    finally:
+        if world:
+            os.environ["WORLD_SIZE"] = world
+
+
+# ---- the model -------------------------------------------------------------------------------------------------------
+def placed(model: nn.Module, device: Device, shard: bool) -> nn.Module:
+    """`model` on its device. shard: each process keeps its rows of every tensor, and the optimizer will hold state for
+    those only; a block is whole while it computes (torch's FSDP2; ZeRO stage 3: Rajbhandari et al. 2020,
+    arXiv:1910.02054)."""
+    if not shard or device.processes == 1:
+        return model.to(device.name)
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+    warnings.filterwarnings("ignore", ".*returned a view tensor")           # nobody writes into it
+    mesh = init_device_mesh(device.kind, (device.processes,))
+    lists = (m for m in model.modules() if isinstance(m, nn.ModuleList) and len(m) == model.cfg.n_layer)
+    for part in [*next(lists, []), model]:
+        fully_shard(part, mesh=mesh, reshard_after_forward=True)
+    return model
+
+
+def joined(model: nn.Module, device: Device) -> nn.Module:
+    """The network whose backward averages the gradients of all processes; shared weights do that by themselves."""
+    if device.processes == 1 or any(map(is_shared, model.parameters())):
+        return model
+    return nn.parallel.DistributedDataParallel(model)
+
+
+def is_shared(x: Tensor) -> bool:
+    """Does this process hold a part of it only?"""
+    return hasattr(x, "full_tensor")
+
+
+def full(x: Tensor) -> Tensor:
+    """All of x, which every process must ask for."""
+    return x.full_tensor() if is_shared(x) else x
+
+
+def whole(tensors: dict[str, Tensor], keep: bool = True) -> dict[str, Tensor]:
+    """All of each tensor, on the CPU. Without `keep`: help the others, and forget it."""
+    out = {}
+    for name, x in tensors.items():
+        all_of_it = full(x)
+        if keep:
+            out[name] = all_of_it.cpu().contiguous()
+    return out
+
+
+def part(x: Tensor, like: Tensor) -> Tensor:
+    """x as `like` is held: of a shared tensor the rows of this process."""
+    if not is_shared(like) or not x.dim():
+        return x
+    from torch.distributed.tensor import distribute_tensor
+    return distribute_tensor(x.to(like.device), like.device_mesh, like.placements, src_data_rank=None)
+
+
+def gathered(model: nn.Module, keep: bool) -> None:
+    """After training: make `model` whole again on the CPU, in the process that keeps it. It can be saved, not run."""
+    made: dict[Tensor, nn.Parameter] = {}                                   # a tied one stays one
+    for module in model.modules():
+        for name, p in list(module.named_parameters(recurse=False)):
+            if is_shared(p) and p not in made:
+                all_of_it = full(p.detach())
+                made[p] = nn.Parameter(all_of_it.cpu() if keep else torch.empty(0), p.requires_grad)
+            if p in made:
+                setattr(module, name, made[p])
