@@ -11,11 +11,8 @@ import math
 import numpy as np
 
 T95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262, 10: 2.228,
-       11: 2.201, 12: 2.179, 13: 2.160, 14: 2.145, 15: 2.131, 16: 2.120, 17: 2.110, 18: 2.101, 19: 2.093,
-       24: 2.064, 29: 2.045}                                            # Student's t, 97.5 %
-
-
-FAR = ((29, 2.045), (40, 2.021), (60, 2.000), (99, 1.984), (200, 1.972), (1000, 1.962), (10_000, 1.960))
+       11: 2.201, 12: 2.179, 13: 2.160, 14: 2.145, 15: 2.131, 16: 2.120, 17: 2.110, 18: 2.101, 19: 2.093, 24: 2.064,
+       29: 2.045, 40: 2.021, 60: 2.000, 99: 1.984, 200: 1.972, 1000: 1.962, 10_000: 1.960}      # Student's t, 97.5 %
 
 
 def bootstrap(values, counts=None, draws: int = 1000) -> tuple[float, float]:
@@ -33,8 +30,7 @@ def interval(values: list[float]) -> tuple[float, float]:
     x = np.asarray(values, float)
     if len(x) < 2:
         return (float(x[0]) if len(x) else math.nan), math.inf
-    t = T95[max(k for k in T95 if k <= len(x) - 1)]              # a missing row takes the next wider one
-    return float(x.mean()), float(t * x.std(ddof=1) / math.sqrt(len(x)))
+    return float(x.mean()), float(t95(len(x) - 1) * x.std(ddof=1) / math.sqrt(len(x)))
 
 
 def two_way(gaps: list[np.ndarray], groups: list[np.ndarray] | None = None,
@@ -57,8 +53,9 @@ def two_way(gaps: list[np.ndarray], groups: list[np.ndarray] | None = None,
         G = number.max() + 1
         prompts = rng.multinomial(G, np.full(G, 1 / G), draws)[:, number]                   # (draws,P)
         total += ((seeds @ g) * prompts).sum(1) / np.maximum(prompts.sum(1), 1) / len(gaps)
-        rest = g - g.mean(0) - g.mean(1, keepdims=True) + g.mean()
-        alone += (rest ** 2).sum() / max(1, (S - 1) * (G - 1)) / (S * G) / len(gaps) ** 2
+        rest = g - g.mean(0) - g.mean(1, keepdims=True) + g.mean()                          # (S,P)
+        rest = rest @ (number[:, None] == np.arange(G))                                     # (S,G) sums of groups
+        alone += (rest ** 2).sum() * G / max(1, (S - 1) * (G - 1)) / S / (g.shape[1] * len(gaps)) ** 2
     over_seeds = np.mean([g.mean(1) for g in gaps], 0).var(ddof=1) / S
     variance = max(total.var() - 2 * alone, over_seeds)
     freedom = (S - 1) * (variance / over_seeds) ** 2 if over_seeds > 0 else math.inf
@@ -67,7 +64,7 @@ def two_way(gaps: list[np.ndarray], groups: list[np.ndarray] | None = None,
 
 def t95(freedom: float) -> float:
     """Student's t, 97.5 %; between two rows of the table the wider one."""
-    return max(((k, t) for k, t in (*T95.items(), *FAR) if k <= freedom))[1]
+    return T95[max(k for k in T95 if k <= freedom)]
 
 
 def compared(mean: float, half: float, margin: float) -> str:

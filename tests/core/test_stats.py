@@ -7,15 +7,20 @@ import pytest
 from nanouft.look.stats import compared, two_way
 
 
-def test_two_way_covers_the_truth_for_other_seeds_and_other_prompts():
-    rng, hit = np.random.default_rng(3), []
+@pytest.mark.parametrize("size", [1, 3])
+def test_two_way_covers_the_truth_for_other_seeds_and_other_prompts(size):
+    """Groups of prompts that move together, also within one seed. The truth is 0, and its spread is known."""
+    rng, hit, halves, S, G = np.random.default_rng(3), [], [], 10, 60 // size
     for _ in range(120):
-        gaps = [rng.normal(0, 0.03, (5, 1)) + rng.normal(0, 0.2, (1, 60)) + rng.normal(0, 0.2, (5, 60))
-                for _ in range(3)]
-        mean, half = two_way(gaps, draws=300)
+        seeds = rng.normal(0, 0.01, (S, 1))
+        gaps = [np.repeat(seeds + rng.normal(0, 0.2, (1, G)) + rng.normal(0, 0.4, (S, G)), size, 1) for _ in range(3)]
+        mean, half = two_way(gaps, [np.repeat(np.arange(G), size)] * 3, draws=300)
         assert mean == pytest.approx(np.mean([g.mean() for g in gaps]))
         hit.append(abs(mean) < half)
-    assert 0.88 < np.mean(hit) <= 1, "LAW: 95 % of the intervals hold the truth, which is 0"
+        halves.append(half)
+    spread = math.sqrt(0.01 ** 2 / S + 0.2 ** 2 / G / 3 + 0.4 ** 2 / S / G / 3)
+    assert 0.88 < np.mean(hit), "LAW: 95 % of the intervals hold the truth"
+    assert np.mean(halves) < 1.35 * 1.96 * spread, "LAW: and they are not wider than need be"
 
 
 def test_two_way_knows_one_seed_and_prompts_that_belong_together():
