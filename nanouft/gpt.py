@@ -29,6 +29,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nanouft.shell import hf
+from nanouft.shell.logp import logp         # -cross_entropy, in less memory
 
 
 @dataclass
@@ -81,8 +82,8 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None, cache: Cache | None, layer: int) -> Tensor:
         B, T, C = x.shape
-        qkv = self.c_attn(x).view(B, T, 3, self.nh, C // self.nh)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)                                # each (B,nh,T,hs)
+        q, k, v = (part.view(B, T, self.nh, C // self.nh).transpose(1, 2)
+                   for part in self.c_attn(x).split(C, dim=-1))             # each (B,nh,T,hs)
         if cache is not None:
             k, v = cache.add(layer, k, v)
         if cache is not None and T == 1:
@@ -178,11 +179,8 @@ class GPT(nn.Module):
             return _scatter(logits.argmax(-1), at)
         if want == "logp":
             picked = targets if at is None else targets[at]
-            if logits.dtype != torch.float64:
-                logits = logits.float()                         # losses are never below fp32
-            nll = F.cross_entropy(logits.reshape(-1, logits.shape[-1]), picked.reshape(-1),
-                                  reduction="none")
-            return _scatter(-nll.view(picked.shape), at)
+            nats = logp(logits.reshape(-1, logits.shape[-1]), picked.reshape(-1))
+            return _scatter(nats.view(picked.shape), at)
         raise ValueError(f"want={want!r} is none of embeds, hidden, logits, argmax, logp, value")
 
     def head(self, hidden: Tensor) -> Tensor:

@@ -1,59 +1,148 @@
-"""Speed, as ratios of two arms in one run on one machine.
+"""Speed and memory, as ratios of arms in one run on one machine.
 
-    python -m nanouft.lab.bench --quick --out out/bench.json          # about 30 s on two cores
+    python -m nanouft.lab.bench --quick --threads 1 --out out/bench.json        # a minute or two on an idle core
+    python -m nanouft.lab.bench --only step ift                                 # some parts
 
-ift_over_sft   seconds of one optimizer step, IFT over SFT, both as `train` runs them: same rows, same batches, same
-               head, same precision. Two forwards and a backward over one of each are 4/3, if a backward is two
-               forwards.
-tangent        seconds of one optimizer step of SFT, --tangent over the ordinary network.
-sampling       seconds of transformers.generate over nanouft.generate, the same exported model (SFT, 10 s to make the
-               first time), 64 prompts, temperature 1, until all answers stop, at most 64 tokens: what a rollout does.
-decoding       the same for 32 greedy tokens of each answer, none of which may stop. (Both are skipped where
-               transformers is not installed.)
-Arms take turns on the same work; each piece of work counts with its fastest turn, since a busy neighbour can only slow.
+step        forward and backward of the nano model, all positions paid: a plain GPT in the manner of nanoGPT (with its
+            exact GELU, and with GPT-2's) and transformers' GPT-2, over ours. The same weights and rows.
+ift         one optimizer step of IFT over one of SFT, both as `train` runs them. Two forwards and a backward over one
+            of each are 4/3, if a backward is two forwards.
+sampling    transformers.generate over nanouft.generate, the same exported model (SFT, 10 s to make the first time), 64
+            prompts, temperature 1, until all answers stop, at most 64 tokens: what a rollout does.
+decoding    the same for 32 greedy tokens of each answer, none of which may stop.
+memory      the nano model with GPT-2's vocabulary, 1,024 positions paid, forward and backward: time and peak memory of
+            forward(want="logp") over logits and F.cross_entropy.
+trl         one optimizer step of SFT, DPO (with the reference's log-probs made before) and GRPO (with its answers):
+            TRL's trainers over ours, and rows or answers a second. (Ours puts rows of like length into a step.)
+Arms take turns, and whoever goes first changes; a ratio is the median of all pairs of neighbours, with the quartiles
+beside it. With one CPU thread the clock is CPU time, which a busy neighbour disturbs less. What needs transformers or
+TRL is skipped where they are not installed.
 """
 import contextlib
 import io
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from nanouft import train, world
 from nanouft.data.batches import Epochs, encode
+from nanouft.gpt import GPT, NANO
+from nanouft.lab import peers
 from nanouft.lab.cells import Cell, kept_model
 from nanouft.models.generate import generate
-from nanouft.models.load import start_model
+from nanouft.models.load import folder_of, start_model
 from nanouft.models.tangent import TangentGPT
 from nanouft.objectives import OBJECTIVES
+from nanouft.reference import add_columns
+from nanouft.rollout.rollouts import Rollouts
 from nanouft.shell import config, devices
 from nanouft.shell.files import write_json
+
+VOCAB = 50_257              # GPT-2's
+Arm = Callable[[int], object]
 
 
 @dataclass
 class Bench:
     quick: bool = False             # fewer turns
+    only: list[str] | None = None   # only these: step ift sampling decoding memory trl
     out: str | None = None          # also write the figures as JSON
     device: str = "auto"            # auto | cpu | cuda
     dtype: str = "auto"             # auto | fp32 | bf16 | fp16
     threads: int | None = None      # CPU threads
 
 
-def stepper(name: str, device: devices.Device, tangent: bool = False) -> Callable[[int], None]:
-    """A function that makes optimizer step i of objective `name`, exactly as train.fit does between its fences."""
+# ---- the clock -------------------------------------------------------------------------------------------------------
+def stopwatch(device: devices.Device) -> Callable[[], float]:
+    """Each call gives the seconds since the one before."""
+    alone = device.kind == "cpu" and torch.get_num_threads() == 1
+    clock = time.process_time if alone else time.perf_counter
+    last = clock()
+
+    def lap() -> float:
+        nonlocal last
+        if device.kind == "cuda":
+            torch.cuda.synchronize()
+        before, last = last, clock()
+        return last - before
+    return lap
+
+
+def race(arms: dict[str, Arm], jobs: int, turns: int, device: devices.Device) -> dict[str, np.ndarray]:
+    """{arm: (turns x jobs,) seconds}. All arms do a job before the next one begins, in alternating order. A first turn
+    warms up and is not counted."""
+    times, lap = {name: [] for name in arms}, stopwatch(device)
+    for turn in range(turns + 1):
+        for job in range(jobs):
+            for name in list(arms)[::1 if (turn + job) % 2 else -1]:
+                lap()
+                arms[name](job)
+                times[name].append(lap())
+    return {name: np.array(t[jobs:]) for name, t in times.items()}
+
+
+def over(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
+    """Seconds of a over seconds of b, pair by pair: median and quartiles."""
+    low, ratio, high = np.quantile(a / b, [0.25, 0.5, 0.75])
+    return {"ratio": float(ratio), "low": float(low), "high": float(high), "pairs": len(a),
+            "seconds_a": float(np.median(a)), "seconds_b": float(np.median(b))}
+
+
+# ---- the parts -------------------------------------------------------------------------------------------------------
+def demos(tok, n_ctx: int) -> list:
+    return encode(OBJECTIVES["sft"].rows(world.rows("train", "demos", 1020, 0), None), tok, n_ctx)[0]
+
+
+def step(turns: int, device: devices.Device) -> dict:
+    """Forward and backward, all positions paid."""
     model, tok = start_model("base")
+    model.to(device.name)
+    source = Epochs(demos(tok, model.cfg.n_ctx), 32, 8, 0, tok.pad)
+    batches = [source(i).seqs["answer"].each(lambda x: x.to(device.name)) for i in range(8)]
+
+    def ours(ids: Tensor, targets: Tensor) -> Tensor:
+        return -model(ids, want="logp", targets=targets).mean()
+    losses = {"ours": ours, "plain_gpt": peers.PlainGPT(model, "none"), "plain_gpt_tanh": peers.PlainGPT(model, "tanh")}
+    net = peers.gpt2(str(folder_of("base")), device.name)
+    if net is not None:
+        losses["transformers"] = lambda ids, targets: net(ids, labels=ids, shift_labels=targets).loss
+
+    def arm(loss: Callable) -> Arm:
+        def work(i: int) -> None:
+            with device.autocast():
+                value = loss(batches[i].inputs, batches[i].targets)
+            value.backward()
+            for owner in (model, loss, net):
+                if isinstance(owner, torch.nn.Module):
+                    owner.zero_grad(set_to_none=True)
+        return work
+    times = race({name: arm(loss) for name, loss in losses.items()}, len(batches), turns, device)
+    return {f"{name}_over_ours": over(t, times["ours"]) for name, t in times.items() if name != "ours"}
+
+
+def stepper(name: str, device: devices.Device, init: str = "base", tangent: bool = False) -> Arm:
+    """A function that makes optimizer step i of objective `name`, exactly as train.fit does between its fences."""
+    model, tok = start_model(init)
     model = (TangentGPT(model) if tangent else model).to(device.name)
     objective = OBJECTIVES[name]
     cfg, hp = train.Train(lr=objective.lr), objective.hp()
-    encoded, _ = encode(objective.rows(world.rows("train", "demos", 1020, 0), hp), tok, model.cfg.n_ctx)
-    source = Epochs(encoded, cfg.batch_size, 96, 0, tok.pad)
+    rows = objective.rows(world.rows("train", objective.kinds(hp)[0], 1020, 0), hp)
+    encoded, _ = encode(rows, tok, model.cfg.n_ctx - (cfg.max_new if objective.on_policy else 0))
+    if objective.on_policy:
+        source = Rollouts(encoded, objective, hp, replace(cfg, show_every=0), 96, model, tok, device)
+    else:
+        add_columns(encoded, objective.columns, model, tok.pad, device, hp)
+        source = Epochs(encoded, cfg.batch_size, 96, 0, tok.pad)
     optimizer, scaler = train.make_optimizer(model, cfg, device), device.scaler()
 
-    def step(i: int) -> None:
+    def work(i: int) -> None:
         batch = source(i % 96).piece(0, 1).to(device.name)
         with device.autocast():
             objective.forward(model, batch, hp)
@@ -64,86 +153,135 @@ def stepper(name: str, device: devices.Device, tangent: bool = False) -> Callabl
         scaler.step(optimizer)
         scaler.update()
         optimizer.zero_grad(set_to_none=True)
-    return step
+    return work
 
 
-def seconds(work: Callable[[], None], device: devices.Device) -> float:
-    if device.kind == "cuda":
-        torch.cuda.synchronize()
-    start = time.perf_counter()
-    work()
-    if device.kind == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
+def ift(turns: int, device: devices.Device) -> dict:
+    times = race({name: stepper(name, device) for name in ("ift", "sft")}, 8, turns, device)
+    return {"ift_over_sft": over(times["ift"], times["sft"])}       # the first steps of a default run
 
 
-def paired(a: Callable[[int], None], b: Callable[[int], None], jobs: int, turns: int, device: devices.Device) -> dict:
-    """Seconds of a over seconds of b. Each arm does the same `jobs` in each of `turns` turns, in alternating order; a
-    job counts with its fastest turn, which a busy neighbour disturbs least. The first turn warms up and is not
-    counted. `low` and `high` are the quartiles of the ratio turn by turn: how disturbed the machine was."""
-    times = np.zeros((turns + 1, jobs, 2))
-    for turn in range(turns + 1):
-        for job in range(jobs):
-            arms = [(0, a), (1, b)] if (turn + job) % 2 else [(1, b), (0, a)]
-            for which, work in arms:
-                times[turn, job, which] = seconds(lambda: work(job), device)
-    best = times[1:].min(0).sum(0)                                       # (2,)
-    low, high = np.quantile(times[1:, :, 0].sum(1) / times[1:, :, 1].sum(1), [0.25, 0.75])
-    return {"ratio": float(best[0] / best[1]), "low": float(low), "high": float(high), "turns": turns,
-            "seconds_a": float(best[0] / jobs), "seconds_b": float(best[1] / jobs)}
+def tangent(turns: int, device: devices.Device) -> dict:
+    times = race({name: stepper("sft", device, tangent=name == "tangent") for name in ("tangent", "ordinary")}, 8, turns,
+                 device)
+    return {"tangent_over_ordinary": over(times["tangent"], times["ordinary"])}
 
 
-def over_transformers(turns: int, device: devices.Device, new: int, sample: bool) -> dict | None:
-    """transformers' seconds over ours for 64 answers of at most `new` tokens: above 1, ours is faster. Drawn at
-    temperature 1 until they stop, or greedy and endless."""
-    try:
-        from transformers import GPT2LMHeadModel
-        from transformers.utils import logging
-    except ImportError:
-        return None
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+def tuned() -> str:
+    """The folder of an SFT model."""
     with contextlib.redirect_stdout(io.StringIO()), devices.threads(1):             # a cell is trained with one
-        tuned = kept_model(Cell(("--objective", "sft"), 0))
-    theirs = GPT2LMHeadModel.from_pretrained(tuned).to(device.name).eval()
-    model, tok = start_model(tuned)
+        return kept_model(Cell(("--objective", "sft"), 0))
+
+
+def answers(turns: int, device: devices.Device, new: int, sample: bool) -> dict | None:
+    """64 answers of at most `new` tokens. Drawn at temperature 1 until they stop, or greedy and endless."""
+    net = peers.gpt2(tuned(), device.name)
+    if net is None:
+        return None
+    model, tok = start_model(tuned())
     model.to(device.name)
-    drawn = np.random.default_rng(0).permutation(world.rows("test", "prompts", 64 * 9, 0))
-    batches = [[tok.prompt_ids(r.prompt) for r in part] for part in drawn.reshape(9, 64)[:4]]
+    batches = peers.prompts(tok)
 
     def ours(i: int) -> None:
         generate(model, batches[i], stop=tok.end if sample else -1, pad=tok.pad, max_new=new,
                  temperature=float(sample), seed=i)
+    arms = {"transformers": lambda i: peers.answer(net, batches[i], tok, new, sample, i), "ours": ours}
+    times = race(arms, len(batches), max(1, turns // 3), device)
+    return {"transformers_over_ours": over(times["transformers"], times["ours"])}
 
-    @torch.no_grad()
-    def other(i: int) -> None:
-        width = max(map(len, batches[i]))
-        ids = torch.tensor([[tok.pad] * (width - len(p)) + p for p in batches[i]], device=device.name)
-        how = {"do_sample": True, "top_k": 0, "top_p": 1.0, "eos_token_id": tok.end} if sample else {
-            "do_sample": False, "min_new_tokens": new, "eos_token_id": None}
-        torch.manual_seed(i)
-        theirs.generate(ids, attention_mask=(ids != tok.pad).long(), max_new_tokens=new, pad_token_id=tok.pad, **how)
-    return paired(other, ours, len(batches), turns, device)
+
+def sampling(turns: int, device: devices.Device) -> dict | None:
+    return answers(turns, device, 64, True)
+
+
+def decoding(turns: int, device: devices.Device) -> dict | None:
+    return answers(turns, device, 32, False)
+
+
+def trl(turns: int, device: devices.Device) -> dict | None:
+    """TRL's steps over ours, which take turns: 32 rows; for GRPO 4 answers to each of 32 prompts, written anew."""
+    found = {}
+    for name, rows in {"sft": 32, "dpo": 32, "grpo": 128}.items():
+        ours, clock, times = stepper(name, device, tuned()), stopwatch(device), {"trl": [], "ours": []}
+
+        def after_step() -> None:
+            times["trl"].append(clock())
+            ours(len(times["ours"]))
+            times["ours"].append(clock())
+        settings = {"per_device_train_batch_size": rows, "use_cpu": device.kind == "cpu"}
+        try:
+            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+                peers.trl_steps(name, tuned(), settings, turns + 1, after_step)
+        except ImportError:
+            return None
+        theirs, mine = (np.array(t[1:]) for t in times.values())            # the first turn warms up
+        found[f"{name}_trl_over_ours"] = {**over(theirs, mine), "rows_a": rows / np.median(theirs),
+                                          "rows_b": rows / np.median(mine)}
+    return found
+
+
+def memory(turns: int, device: devices.Device) -> dict:
+    """Log-probs through the one door, over logits and cross-entropy."""
+    model = GPT(replace(NANO, vocab_size=VOCAB), seed=0).to(device.name)
+    rng = torch.Generator().manual_seed(0)
+    ids, targets = (torch.randint(VOCAB, (8, 128), generator=rng).to(device.name) for _ in range(2))
+
+    def logp() -> Tensor:
+        return -model(ids, want="logp", targets=targets).mean()
+
+    def plain() -> Tensor:
+        return F.cross_entropy(model(ids).view(-1, VOCAB), targets.view(-1))
+
+    def arm(loss: Callable[[], Tensor]) -> Arm:
+        def work(_: int) -> None:
+            with device.autocast():
+                value = loss()
+            value.backward()
+            model.zero_grad(set_to_none=True)
+        return work
+    arms = {"logp": arm(logp), "plain": arm(plain)}
+    peak = {name: peak_memory(lambda: work(0), device) for name, work in arms.items()}
+    times = race(arms, 1, max(2, turns // 2), device)
+    return {"logp_over_plain": over(times["logp"], times["plain"]),
+            "peak": {**peak, "ratio": peak["logp"] / peak["plain"]}}
+
+
+def peak_memory(work: Callable[[], None], device: devices.Device) -> int:
+    """Bytes: the most that tensors made by `work` take at one time."""
+    if device.kind == "cuda":
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        work()
+        return torch.cuda.max_memory_allocated() - before
+    with torch.profiler.profile(profile_memory=True) as profile:
+        work()
+    # one event each time that memory is taken (bytes > 0) or given back (< 0)
+    notes = [e for e in profile.profiler.kineto_results.events() if e.name() == "[memory]"]
+    notes.sort(key=lambda e: e.start_ns())
+    return int(np.cumsum([e.nbytes() for e in notes]).max())
+
+
+PARTS = {"step": step, "ift": ift, "tangent": tangent, "sampling": sampling, "decoding": decoding,
+         "memory": memory, "trl": trl}
 
 
 def main(argv=None) -> int:
     cfg, _ = config.parse(Bench, argv, "python -m nanouft.lab.bench", __doc__)
+    names = [config.choose("part", name, PARTS) for name in cfg.only or PARTS]
     device = devices.pick(cfg.device, cfg.dtype, cfg.threads)
-    turns = 7 if cfg.quick else 25
-    result = {"device": f"{device.name} {device.dtype}", "threads": torch.get_num_threads(), "torch": torch.__version__}
-    print(f"{result['device']}, {result['threads']} threads, torch {result['torch']}")
-    r = paired(stepper("ift", device), stepper("sft", device), 8, turns, device)      # the first steps of a default run
-    result["ift_over_sft"] = r
-    print(f"ift_over_sft  {r['ratio']:.2f} (turn by turn [{r['low']:.2f}, {r['high']:.2f}]); "
-          f"a step is {1000 * r['seconds_a']:.0f} ms (ift), {1000 * r['seconds_b']:.0f} ms (sft)")
-    r = paired(stepper("sft", device, tangent=True), stepper("sft", device), 8, turns, device)
-    result["tangent_over_ordinary"] = r
-    print(f"tangent       {r['ratio']:.2f} (turn by turn [{r['low']:.2f}, {r['high']:.2f}])")
-    for name, new, sample in (("sampling", 64, True), ("decoding", 32, False)):
-        s = result[f"{name}_over_transformers"] = over_transformers(3 if cfg.quick else 9, device, new, sample)
-        print(f"{name:<13} " + ("skipped: transformers is not installed" if s is None else
-                                f"{s['ratio']:.2f} x transformers.generate (turn by turn [{s['low']:.2f}, "
-                                f"{s['high']:.2f}]); 64 answers in {1000 * s['seconds_b']:.0f} ms"))
+    result = {"device": f"{device.name} {device.dtype}", "threads": torch.get_num_threads(), **peers.versions()}
+    print(", ".join(f"{key} {value}" for key, value in result.items()))
+    for name in names:
+        result[name] = PARTS[name](7 if cfg.quick else 25, device)
+        if result[name] is None:
+            print(f"{name:<9} skipped: {'TRL' if name == 'trl' else 'transformers'} is not installed")
+        for what, r in (result[name] or {}).items():
+            if what == "peak":
+                print(f"{name:<9} peak {r['logp'] / 1e6:.0f} MB over {r['plain'] / 1e6:.0f} MB: {r['ratio']:.2f}")
+            else:
+                print(f"{name:<9} {what} {r['ratio']:.2f} (quartiles {r['low']:.2f} to {r['high']:.2f}); "
+                      f"{1000 * r['seconds_a']:.0f} and {1000 * r['seconds_b']:.0f} ms"
+                      + (f"; {r['rows_a']:.0f} and {r['rows_b']:.0f} rows a second" if "rows_a" in r else ""))
     if cfg.out:
         Path(cfg.out).parent.mkdir(parents=True, exist_ok=True)
         write_json(Path(cfg.out), result)

@@ -14,6 +14,7 @@ from tiny import TINY, differs, same, tiny
 
 from nanouft.gpt import GPT, GPT2, NANO, SIZES, Cache, GPTConfig
 from nanouft.models.load import add_value_head, grow_vocab
+from nanouft.shell import logp as logp_module
 from nanouft.shell.config import UserError
 
 IDS = torch.tensor([[3, 1, 4, 1, 5, 9, 2, 6], [5, 3, 5, 8, 9, 7, 9, 3]])
@@ -359,3 +360,32 @@ def test_weights_that_do_not_fit_are_one_line(folder):
     refused(folder, "h.2.", "missing")
     edit(folder, n_layer=1)
     refused(folder, "h.1.", "no place")                 # half a model would be silently another one
+
+
+# ---- large vocabularies ----------------------------------------------------------------------------------------------
+def test_large_logits_are_overwritten_and_give_the_numbers_of_cross_entropy_bit_for_bit(monkeypatch):
+    torch.manual_seed(0)
+    states, head, pays = torch.randn(50, 16), torch.randn(301, 16), torch.randn(50)
+    targets, found = torch.randint(0, 301, (50,)), {}
+    monkeypatch.setattr(logp_module, "PART", 301 * 7)                       # the last part is not full
+    for large in (2**24, 0):                                                # cross_entropy, then in place
+        monkeypatch.setattr(logp_module, "LARGE", large)
+        x, w = states.clone().requires_grad_(), head.clone().requires_grad_()
+        nats = logp_module.logp(x @ w.T, targets)
+        (nats * pays).sum().backward(retain_graph=True)
+        found[large] = nats.detach(), x.grad, w.grad
+    assert all(torch.equal(a, b) for a, b in zip(found[2**24], found[0]))
+    with pytest.raises(RuntimeError, match="call forward again"):
+        nats.sum().backward()
+
+
+def test_in_place_or_not_is_one_model(monkeypatch):
+    def pays(**kw):
+        model = tiny()
+        nats = model(IDS, want="logp", targets=IDS.roll(-1, 1), **kw)
+        nats.sum().backward()
+        return torch.cat([nats.flatten(), *(p.grad.flatten() for p in model.parameters())])
+    at = IDS % 2 == 0
+    usual = pays(), pays(at=at), pays(at=torch.zeros_like(at))
+    monkeypatch.setattr(logp_module, "LARGE", 0)
+    assert all(torch.equal(a, b) for a, b in zip((pays(), pays(at=at), pays(at=torch.zeros_like(at))), usual))

@@ -1,35 +1,58 @@
-"""The benchmark runs and writes what it measured. No time is asserted: the machine is shared."""
+"""The benchmark runs and writes what it measured; its arms do the same work. No time is asserted: the machine is
+shared. Peak memory is counted, not timed, so a bound holds."""
 import math
 import sys
 
+import numpy as np
 import pytest
 import torch
 from running import call, one_error
+from tiny import same, tiny
 
-from nanouft.lab import bench
-from nanouft.shell import devices
+from nanouft.lab import bench, peers
+from nanouft.shell import devices, logp
 from nanouft.shell.files import read_json
+
+CPU = devices.Device("cpu", "fp32")
 
 
 @pytest.fixture
 def short(monkeypatch, tiny_base):
-    """One turn of one job, on the tiny model, which is also the fine-tuned one."""
-    real = bench.paired
-    monkeypatch.setattr(bench, "paired", lambda a, b, jobs, turns, device: real(a, b, 1, 1, device))
-    start = bench.start_model
+    """One turn of one job, on the tiny model, which is also the fine-tuned one; no TRL."""
+    race, start = bench.race, bench.start_model
+    monkeypatch.setattr(bench, "race", lambda arms, jobs, turns, device: race(arms, 1, 1, device))
     monkeypatch.setattr(bench, "start_model", lambda init: start(str(tiny_base)))
+    monkeypatch.setattr(bench, "folder_of", lambda init: tiny_base)
     monkeypatch.setattr(bench, "kept_model", lambda cell: str(tiny_base))
+    monkeypatch.setattr(bench, "VOCAB", 2_000)
+    monkeypatch.setitem(sys.modules, "trl", None)                               # what an import of it then raises
 
 
 def test_quick_writes_its_figures(here, short, capsys):
     assert call(bench.main, "--quick", "--threads", 1, "--out", "new folder/bench.json") == 0
-    figures = read_json(here / "new folder" / "bench.json")
-    assert figures["ift_over_sft"]["ratio"] > 0 and figures["threads"] == 1
-    assert all(math.isfinite(v) for v in figures["ift_over_sft"].values())
-    assert figures["tangent_over_ordinary"]["ratio"] > 0
-    assert "ift_over_sft" in capsys.readouterr().out
-    for name in ("sampling", "decoding"):
-        assert (figures[f"{name}_over_transformers"] or {"ratio": 1})["ratio"] > 0
+    figures, said = read_json(here / "new folder" / "bench.json"), capsys.readouterr().out
+    assert figures["threads"] == 1 and f"torch {torch.__version__}" in said, "the versions of all peers are said"
+    names = {"step": "plain_gpt_over_ours", "ift": "ift_over_sft", "tangent": "tangent_over_ordinary", "sampling": "transformers_over_ours",
+             "decoding": "transformers_over_ours", "memory": "logp_over_plain"}
+    for part, name in names.items():
+        if figures[part] is None:                                               # transformers is not installed
+            assert part in ("sampling", "decoding")
+        else:
+            assert figures[part][name]["ratio"] > 0 and all(map(math.isfinite, figures[part][name].values()))
+            assert f"{part:<9} {name}" in said
+    assert figures["trl"] is None and "TRL is not installed" in said
+
+
+def test_only_some_parts(here, short, capsys):
+    assert call(bench.main, "--only", "ift", "--threads", 1) == 0
+    said = capsys.readouterr().out
+    assert "ift_over_sft" in said and "step" not in said and not list(here.iterdir())
+    one_error(call(bench.main, "--only", "speed"), capsys.readouterr().err, "part", "step")
+
+
+def test_all_objectives_beside_trl_make_a_step_on_our_side(short):
+    for name in ("dpo", "grpo"):                                                # the parts above make one of SFT
+        bench.stepper(name, CPU)(0)
 
 
 def test_above_one_means_that_ours_is_faster(short, monkeypatch, tiny_base):
@@ -41,30 +64,56 @@ def test_above_one_means_that_ours_is_faster(short, monkeypatch, tiny_base):
     monkeypatch.setattr(bench, "kept_model", kept_model)
     monkeypatch.setattr(bench, "generate", lambda *a, **k: None)                # nothing is faster than nothing
     with devices.threads(2):
-        assert bench.over_transformers(1, devices.Device("cpu", "fp32"), 4, True)["ratio"] > 10
+        assert bench.answers(1, CPU, 4, True)["transformers_over_ours"]["ratio"] > 10
         assert torch.get_num_threads() == 2, "making a model first leaves the threads as they were"
 
 
-def test_without_transformers_sampling_is_skipped_aloud(here, short, capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "transformers", None)                      # what an import of it then raises
-    assert call(bench.main, "--quick", "--threads", 1) == 0
-    assert capsys.readouterr().out.count("skipped") == 2 and not list(here.iterdir())
+def test_without_transformers_its_parts_are_skipped_aloud(here, short, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    assert call(bench.main, "--quick", "--threads", 1, "--only", "step", "sampling", "decoding", "trl") == 0
+    said = capsys.readouterr().out
+    assert said.count("skipped") == 3 and "plain_gpt_over_ours" in said
 
 
 def test_arms_take_turns_and_the_first_turn_is_a_warm_up(monkeypatch):
-    """A clock that ticks 2 for arm a and 1 for arm b; in the first turn and in one later turn the machine is busy."""
+    """A clock that ticks 2 for arm a and 1 for arm b; in the first turn and in one later pair the machine is busy."""
     who, now = [], [0.0]
 
     def arm(name, ticks):
         def work(job):
             who.append(name)
-            now[0] += ticks * (9 if len(who) <= 4 or len(who) > 12 else 1)
+            now[0] += ticks * (9 if len(who) <= 4 or len(who) in (9, 10) else 1)
         return work
-    monkeypatch.setattr(bench.time, "perf_counter", lambda: now[0])
-    result = bench.paired(arm("a", 2), arm("b", 1), 2, 3, devices.Device("cpu", "fp32"))
+    for clock in ("perf_counter", "process_time"):
+        monkeypatch.setattr(bench.time, clock, lambda: now[0])
+    times = bench.race({"a": arm("a", 2), "b": arm("b", 1)}, 2, 3, CPU)
     assert "".join(who) == "baab" "abba" "baab" "abba", "whoever goes first changes"
-    assert result["ratio"] == 2 and (result["seconds_a"], result["seconds_b"]) == (2, 1), "the fastest turn counts"
-    assert result["low"] <= result["ratio"] <= result["high"] and result["turns"] == 3
+    assert times["a"].tolist() == [2, 2, 18, 2, 2, 2], "turn by turn, job by job"
+    figures = bench.over(times["a"], times["b"])
+    assert figures["ratio"] == 2 and figures["pairs"] == 6 and figures["seconds_b"] == 1
+    assert bench.over(np.array([1.0, 2, 3]), np.ones(3)) == {"ratio": 2, "low": 1.5, "high": 2.5, "pairs": 3,
+                                                             "seconds_a": 2, "seconds_b": 1}
+
+
+def test_the_plain_gpt_computes_our_loss():
+    model, ids = tiny(), torch.tensor([[3, 1, 4, 1, 5, 9, 2, 6], [5, 3, 5, 8, 9, 7, 9, 3]])
+    ours = -model(ids, want="logp", targets=ids.roll(-1, 1)).mean()
+    plain = peers.PlainGPT(model, "tanh").double()
+    loss = plain(ids, ids.roll(-1, 1))
+    same(loss, ours, "the plain GPT with the same weights has the same loss", 1e-6)
+    ours.backward()
+    loss.backward()
+    same(plain.h[0].attn.c_attn.weight.grad, model.h[0].attn.c_attn.weight.grad, "and the same gradient", 1e-6)
+
+
+def test_log_probs_of_a_large_vocabulary_take_less_memory_than_cross_entropy(short, monkeypatch):
+    monkeypatch.setattr(bench, "VOCAB", 8_000)
+    monkeypatch.setattr(logp, "LARGE", 0)
+    monkeypatch.setattr(logp, "PART", 2**20)
+    peak = bench.memory(1, CPU)["peak"]
+    logits = 4 * 1024 * 8_000
+    assert peak["plain"] > 3 * logits, "logits, log-softmax and gradient"
+    assert peak["ratio"] < 0.6
 
 
 def test_mistakes_are_one_line(here, capsys):

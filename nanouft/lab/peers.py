@@ -1,0 +1,155 @@
+"""The other side of a benchmark: models and libraries that do the same work (bench.py).
+
+PlainGPT is the usual compact GPT in the manner of nanoGPT (github.com/karpathy/nanoGPT), in our words: nothing but a
+forward from tokens to the loss of all positions. The rest is transformers and TRL, where they are installed.
+"""
+import importlib.metadata
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from torch import Tensor
+
+from nanouft import world
+from nanouft.data.tokenizer import Tokenizer
+from nanouft.gpt import GPT, GPTConfig
+
+
+def versions() -> dict[str, str]:
+    """{library: version} of those that are installed."""
+    found = {}
+    for name in ("torch", "transformers", "trl", "accelerate"):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            pass
+    return found
+
+
+# ---- a plain GPT -----------------------------------------------------------------------------------------------------
+class PlainAttention(nn.Module):
+    def __init__(self, cfg: GPTConfig):
+        super().__init__()
+        self.heads = cfg.n_head
+        self.c_attn = nn.Linear(cfg.n_embd, 3 * cfg.n_embd)
+        self.c_proj = nn.Linear(cfg.n_embd, cfg.n_embd)
+
+    def forward(self, x: Tensor) -> Tensor:
+        B, T, C = x.shape
+        q, k, v = (part.view(B, T, self.heads, -1).transpose(1, 2) for part in self.c_attn(x).split(C, dim=2))
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return self.c_proj(y.transpose(1, 2).contiguous().view(B, T, C))
+
+
+class PlainMLP(nn.Module):
+    def __init__(self, cfg: GPTConfig, gelu: str):
+        super().__init__()
+        self.c_fc = nn.Linear(cfg.n_embd, 4 * cfg.n_embd)
+        self.gelu = nn.GELU(gelu)
+        self.c_proj = nn.Linear(4 * cfg.n_embd, cfg.n_embd)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.c_proj(self.gelu(self.c_fc(x)))
+
+
+class PlainBlock(nn.Module):
+    def __init__(self, cfg: GPTConfig, gelu: str):
+        super().__init__()
+        self.ln_1, self.ln_2 = nn.LayerNorm(cfg.n_embd), nn.LayerNorm(cfg.n_embd)
+        self.attn, self.mlp = PlainAttention(cfg), PlainMLP(cfg, gelu)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attn(self.ln_1(x))
+        return x + self.mlp(self.ln_2(x))
+
+
+class PlainGPT(nn.Module):
+    """gelu: "none" is the exact one, as in nanoGPT; "tanh" GPT-2's, which costs more on a CPU."""
+
+    def __init__(self, model: GPT, gelu: str):
+        super().__init__()
+        cfg = model.cfg
+        self.wte, self.wpe = nn.Embedding(cfg.vocab_size, cfg.n_embd), nn.Embedding(cfg.n_ctx, cfg.n_embd)
+        self.h = nn.ModuleList(PlainBlock(cfg, gelu) for _ in range(cfg.n_layer))
+        self.ln_f = nn.LayerNorm(cfg.n_embd)
+        self.load_state_dict(model.state_dict())
+        self.to(model.wte.weight.device)
+
+    def forward(self, ids: Tensor, targets: Tensor) -> Tensor:
+        x = self.wte(ids) + self.wpe(torch.arange(ids.shape[1], device=ids.device))
+        for block in self.h:
+            x = block(x)
+        logits = F.linear(self.ln_f(x), self.wte.weight)
+        return F.cross_entropy(logits.view(-1, logits.shape[-1]), targets.view(-1))
+
+
+# ---- transformers ----------------------------------------------------------------------------------------------------
+def gpt2(folder: str, device: str):
+    """transformers' GPT2LMHeadModel with the weights of `folder`, in fp32, without dropout; None: not installed."""
+    try:
+        from transformers import GPT2LMHeadModel
+        from transformers.utils import logging
+    except ImportError:
+        return None
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    return GPT2LMHeadModel.from_pretrained(folder, dtype=torch.float32).to(device).eval()
+
+
+@torch.no_grad()
+def answer(net, prompts: list[list[int]], tok: Tokenizer, new: int, sample: bool, seed: int) -> Tensor:
+    """transformers' own answers of at most `new` tokens: drawn at temperature 1 until they stop, or greedy, endless."""
+    width = max(map(len, prompts))
+    ids = torch.tensor([[tok.pad] * (width - len(p)) + p for p in prompts], device=net.device)
+    how = {"do_sample": True, "top_k": 0, "top_p": 1.0, "eos_token_id": tok.end} if sample else {
+        "do_sample": False, "min_new_tokens": new, "eos_token_id": None}
+    torch.manual_seed(seed)
+    return net.generate(ids, attention_mask=(ids != tok.pad).long(), max_new_tokens=new, pad_token_id=tok.pad, **how)
+
+
+def prompts(tok: Tokenizer) -> list[list[list[int]]]:
+    """Four batches of 64 prompts of NanoWorld's test split."""
+    drawn = np.random.default_rng(0).permutation(world.rows("test", "prompts", 64 * 9, 0))
+    return [[tok.prompt_ids(r.prompt) for r in part] for part in drawn.reshape(9, 64)[:4]]
+
+
+# ---- TRL -------------------------------------------------------------------------------------------------------------
+def trl_steps(name: str, folder: str, settings: dict, steps: int, after_step: Callable[[], None]) -> None:
+    """TRL's trainer of sft, dpo or grpo makes `steps` optimizer steps on NanoWorld, from the model in `folder`;
+    `after_step` is called after each. ImportError where TRL is missing."""
+    import datasets
+    import trl
+    from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+
+    class AfterStep(TrainerCallback):
+        def on_step_end(self, *_, **__):
+            after_step()
+    kind, more = {"sft": ("demos", {}), "dpo": ("pairs", {"precompute_ref_log_probs": True}),
+                  "grpo": ("prompts", {"num_generations": 4, "max_completion_length": 44, "beta": 0.04})}[name]
+    config, trainer = (getattr(trl, name.upper() + what) for what in ("Config", "Trainer"))
+    with tempfile.TemporaryDirectory() as place:
+        file = Path(place, "rows.jsonl")
+        file.write_text("\n".join(json.dumps(chat(r, kind)) for r in world.rows("train", kind, 1020, 0)))
+        rows = datasets.load_dataset("json", data_files=str(file), split="train", cache_dir=place)
+        args = config(place, max_steps=steps, report_to="none", save_strategy="no", logging_strategy="no",
+                      disable_tqdm=True, bf16=False, gradient_checkpointing=False, **settings, **more)
+        trainer(AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32), args=args, train_dataset=rows,
+                processing_class=AutoTokenizer.from_pretrained(folder), callbacks=[AfterStep()],
+                **({"reward_funcs": reward} if name == "grpo" else {})).train()
+
+
+def chat(row, kind: str) -> dict:
+    """A row of NanoWorld as TRL wants it."""
+    said = {"demos": {"completion": row.answer}, "prompts": {},
+            "pairs": {"chosen": row.chosen, "rejected": row.rejected}}
+    return {name: [{"role": turn.role, "content": turn.text} for turn in turns]
+            for name, turns in {"prompt": row.prompt, **said[kind]}.items()}
+
+
+def reward(prompts: list, completions: list, **_) -> list[float]:
+    return [world.score(p[-1]["content"], c[0]["content"].strip()) for p, c in zip(prompts, completions)]
