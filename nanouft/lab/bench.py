@@ -162,8 +162,8 @@ def ift(turns: int, device: devices.Device) -> dict:
 
 
 def tangent(turns: int, device: devices.Device) -> dict:
-    times = race({name: stepper("sft", device, tangent=name == "tangent") for name in ("tangent", "ordinary")}, 8, turns,
-                 device)
+    arms = {name: stepper("sft", device, tangent=name == "tangent") for name in ("tangent", "ordinary")}
+    times = race(arms, 8, turns, device)
     return {"tangent_over_ordinary": over(times["tangent"], times["ordinary"])}
 
 
