@@ -87,7 +87,10 @@ def read(paths: list[str], prompt_field: str | None = None, response_field: str 
         said = "; ".join(map(str, report)) or "no file given; name one with --data"
         raise UserError("no row to learn from: " + said.replace("\n ", ";"))
     names = dict.fromkeys(key for row in rows for key in row.extra)         # of all files: None where one is missing
-    return [replace(row, extra={key: row.extra.get(key) for key in names}) for row in rows], report
+    for i, row in enumerate(rows):
+        if len(row.extra) < len(names):
+            rows[i] = replace(row, extra={key: row.extra.get(key) for key in names})
+    return rows, report
 
 
 def remarks(row: Row) -> Iterator[tuple[str, str]]:

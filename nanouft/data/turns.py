@@ -127,7 +127,11 @@ def shared_beginning(one: str, two: str) -> tuple[str, str, str]:
 def string(value: Any, name: str, where: str) -> str:
     if not isinstance(value, str):
         raise UserError(f'{where}: "{name}" is {a_type(value)}, not a string')
-    return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # half a character becomes U+FFFD
+    try:
+        value.encode()
+        return value                                                    # no copy: texts are most of the memory
+    except UnicodeEncodeError:
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # half a character becomes U+FFFD
 
 
 def a_type(value: Any) -> str:
