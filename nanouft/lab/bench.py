@@ -25,6 +25,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -52,7 +53,9 @@ Arm = Callable[[int], object]
 @dataclass
 class Bench:
     quick: bool = False             # fewer turns
-    only: list[str] | None = None   # only these: step ift sampling decoding memory trl
+    only: list[str] | None = None   # only these: step ift tangent sampling decoding memory trl
+    gpu: bool = False               # instead: measure one GPU at 124M parameters, below 8 minutes (bench_gpu.py)
+    shape: Literal["gpt2", "tiny"] = "gpt2"     # of --gpu: tiny tries the command on any machine
     out: str | None = None          # also write the figures as JSON
     device: str = "auto"            # auto | cpu | cuda
     dtype: str = "auto"             # auto | fp32 | bf16 | fp16
@@ -269,6 +272,9 @@ def main(argv=None) -> int:
     cfg, _ = config.parse(Bench, argv, "python -m nanouft.lab.bench", __doc__)
     names = [config.choose("part", name, PARTS) for name in cfg.only or PARTS]
     device = devices.pick(cfg.device, cfg.dtype, cfg.threads)
+    if cfg.gpu:
+        from nanouft.lab import bench_gpu
+        return bench_gpu.measure(cfg.shape, device, cfg.out)
     result = {"device": f"{device.name} {device.dtype}", "threads": torch.get_num_threads(), **peers.versions()}
     print(", ".join(f"{key} {value}" for key, value in result.items()))
     for name in names:

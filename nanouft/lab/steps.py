@@ -1,0 +1,96 @@
+"""Steps of any objective on rows of any length: what bench_gpu.py and growth.py measure.
+
+    learner = Learner("dpo", GPT(GPT2, seed=0), device)
+    learner.step(collate(random_rows("dpo", 16, 512, 512, 50_000), range(16), pad))
+"""
+import time
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nanouft import train
+from nanouft.data.batches import Encoded, Tokens
+from nanouft.data.rows import Example
+from nanouft.data.tokenizer import Tokenizer
+from nanouft.gpt import GPT
+from nanouft.models.generate import Answer, generate
+from nanouft.objective import Batch, Columns
+from nanouft.objectives import OBJECTIVES
+from nanouft.rollout.rollouts import answered, credited, measure
+from nanouft.shell import devices
+from nanouft.training.flags import Train
+
+
+def settings(name: str):
+    """Hyper-parameters of an objective; where it asks other models, the shipped base stands for each."""
+    first = OBJECTIVES[name].first
+    return OBJECTIVES[name].hp(**({first.field: ["base"] * len(first.flags)} if first else {}))
+
+
+class Learner:
+    """A model, and the step that train.fit makes between its marks."""
+
+    def __init__(self, name: str, model: GPT, device: devices.Device, hp=None, compile: str = "off"):
+        self.objective, self.hp, self.model, self.device = OBJECTIVES[name], hp or settings(name), model, device
+        self.optimizer = train.make_optimizer(model, Train(lr=self.objective.lr), device)
+        self.scaler = device.scaler()
+        self.net = devices.compiled(model, compile, device)
+
+    def step(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """(loss, norm of the gradient); both wait on the device."""
+        batch = batch.piece(0, 1).to(self.device.name)
+        with self.device.autocast():
+            self.objective.forward(self.net, batch, self.hp)
+        loss, _ = self.objective.loss(batch, self.hp)
+        self.scaler.scale(loss).backward()
+        self.scaler.unscale_(self.optimizer)
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        return loss.detach(), norm
+
+
+def random_rows(name: str, n: int, prompt: int, answer: int, vocab: int) -> list[Encoded]:
+    """n rows of random ids as objective `name` wants them: demonstrations, pairs or prompts. The reference has said
+    that every token is as likely as any other."""
+    objective, rng = OBJECTIVES[name], np.random.default_rng(0)
+    roles = ("prompt",) if objective.on_policy else ("chosen", "rejected") if objective.data == "pairs" else ("answer",)
+
+    def tokens(role: str) -> Tokens:
+        paid = 0 if role == "prompt" else answer
+        mask = np.array([0] * prompt + [1] * paid, np.int8)
+        ref = np.full(len(mask) - 1, -np.log(vocab)) * mask[1:] if "ref" in objective.columns else None
+        return Tokens(rng.integers(0, vocab, len(mask), np.int32), mask, ref)
+    return [Encoded({role: tokens(role) for role in roles}, Example({})) for _ in range(n)]
+
+
+def sample(model: GPT, prompts: list[Encoded], samples: int, new: int, tok: Tokenizer) -> tuple[list, list[Answer]]:
+    """(prompts, answers): `samples` answers to each prompt, each of exactly `new` tokens."""
+    asked = [e for e in prompts for _ in range(samples)]
+    ids = [e.seqs["prompt"].ids.tolist() for e in asked]
+    return asked, generate(model, ids, stop=-1, pad=tok.pad, max_new=new, temperature=1.0)
+
+
+def rollout(learner: Learner, start: GPT, asked: list[Encoded], answers: list[Answer], tok: Tokenizer) -> Batch:
+    """Answers -> a batch as rollout/rollouts.py makes it; the rewards are drawn."""
+    batch = answered(asked, answers, tok)
+    reward = torch.rand(len(asked), generator=torch.Generator().manual_seed(0))
+    batch.col = Columns(reward=reward, score=reward, ended=torch.zeros(len(asked)))
+    measure(batch, learner.model, start, learner.device)
+    return credited(batch, learner.objective, learner.hp)[0]
+
+
+class Clock:
+    """seconds() since the last call; waits for the device first."""
+
+    def __init__(self, device: devices.Device, now=time.perf_counter):
+        self.device, self.now, self.last = device, now, 0.0
+        self.seconds()
+
+    def seconds(self) -> float:
+        if self.device.kind == "cuda":
+            torch.cuda.synchronize()
+        before, self.last = self.last, self.now()
+        return self.last - before
