@@ -23,7 +23,8 @@ COMMANDS = {
     "lab.again": "did a change of code move a number?",
     "lab.methods": "docs/methods.md: every objective in one table, from the registry",
     "lab.cost": "gradient tokens and FLOPs of a run, counted",
-    "lab.bench": "speed, as ratios",
+    "lab.bench": "speed, as ratios; --gpu measures a GPU",
+    "lab.growth": "time and memory as data, answers and models grow",
 }
 
 

@@ -298,9 +298,10 @@ def attempt(part: Callable[[dict], None], seconds: float) -> dict:
         out["error"] = "no time left"
     except Exception as e:
         out["error"] = said(e)
-    torch._dynamo.reset()
-    gc.collect()
+    if dynamo := sys.modules.get("torch._dynamo"):
+        dynamo.reset()
     if torch.cuda.is_available():
+        gc.collect()                                            # what failed may hold tensors in a circle
         torch.cuda.empty_cache()
     return {**out, "seconds": time.perf_counter() - start}
 
