@@ -3,8 +3,8 @@
     python -m nanouft.lab.bench --gpu --out out/gpu.json                # one CUDA device; needs nothing but torch
     python -m nanouft.lab.bench --gpu --shape tiny --out out/try.json   # the same parts with a tiny model, anywhere
 
-objectives   five steps of every objective of the registry, on the device in fp32 (no TF32) and in half precision, against
-             the same steps on the CPU in fp32: finite, and loss and gradient norm equal to TOLERANCE
+objectives   five steps of every objective of the registry, on the device in fp32 (no TF32) and in half precision,
+             against the same steps on the CPU in fp32: all finite; in fp32 loss and gradient norm equal to TOLERANCE
 speed        SFT, IFT and DPO, 16 sequences of 1,024 tokens: tokens a second, MFU, peak memory; in half precision and in
              fp32 (TF32, as train has it)
 loss         peak memory of forward(want="logp") and backward over 8,192 states and the whole vocabulary, beside logits
@@ -46,12 +46,12 @@ from nanouft.shell.devices import Device
 from nanouft.shell.files import write_json
 
 BUDGET = 450                # seconds; eight minutes are 480
-TOLERANCE = 1e-3            # of loss and gradient norm after up to five steps, fp32 against fp32, relative above 1
+TOLERANCE = 1e-3            # of loss and gradient norm in each of five steps, fp32 against fp32, relative above 1
 CPU = Device("cpu", "fp32")
 # Dense bf16 FLOPs a second, NVIDIA's data sheets of A100, H100 and H200 (theirs are with sparsity: twice as much). The
 # first name that fits counts. TF32 has half.
 PEAK = {"H200 NVL": 835e12, "H200": 989e12, "H100 NVL": 835e12, "H100 PCIe": 756e12, "H100": 989e12, "A100": 312e12}
-FORWARDS = {"sft": 1, "ift": 2, "dpo": 1}           # of a step; its backward costs two more (one forward is backwarded)
+FORWARDS = {"sft": 1, "ift": 2, "dpo": 1}           # of a step; a backward, over one of them, costs two more
 
 
 @dataclass
@@ -153,15 +153,19 @@ def speed(b: Bench, out: dict, name: str, device: Device, compile: str) -> None:
 
 
 def mfu(model: GPT, name: str, T: int, tokens_per_s: float, device: Device) -> float | None:
-    """Model FLOPs utilisation (PaLM, arXiv:2204.02311, appendix B): a token costs 6 N + 12 L C T operations, forward and
-    backward; N counts the weights that multiply (the tied embedding as the head, positions not), and attention counts
-    whole squares. A forward alone is a third. None for a device whose peak is not in PEAK."""
-    name_of = torch.cuda.get_device_name() if device.kind == "cuda" else ""
-    flops = next((x for key, x in PEAK.items() if key in name_of and "MIG" not in name_of), None)
+    """Model FLOPs utilisation (PaLM, arXiv:2204.02311, appendix B): a token costs 6 N + 12 L C T operations, forward
+    and backward; N counts the weights that multiply (the tied embedding as the head, positions not), and attention
+    counts whole squares. A forward alone is a third. None for a device whose peak is not in PEAK."""
+    flops = peak_flops(device)
     if flops is None or device.dtype == "fp16":
         return None
     forward = 2 * (model.n_params() - model.wpe.weight.numel()) + 4 * model.cfg.n_layer * model.cfg.n_embd * T
     return (FORWARDS[name] + 2) * forward * tokens_per_s / (flops if device.dtype == "bf16" else flops / 2)
+
+
+def peak_flops(device: Device) -> float | None:
+    name = torch.cuda.get_device_name() if device.kind == "cuda" else ""
+    return next((flops for key, flops in PEAK.items() if key in name and "MIG" not in name), None)
 
 
 def loss_memory(b: Bench, out: dict) -> None:
@@ -322,7 +326,7 @@ def measure(shape: str, device: Device, out: str | None, budget: float = BUDGET)
     result = {"device": name, "torch": torch.__version__, "python": sys.version.split()[0], "shape": shape,
               "date": time.strftime("%Y-%m-%d"), "parts": {}}
     print(f"{name}, torch {torch.__version__}, shape {shape}, at most {budget:.0f} s")
-    if device.kind != "cuda" or not any(key in name for key in PEAK):
+    if peak_flops(device) is None:
         print("MFU is left out: the peak of this device is not known (nanouft/lab/bench_gpu.py, PEAK)")
     for part, work in parts(b).items():
         found = result["parts"][part] = attempt(work, budget - (time.perf_counter() - start))
