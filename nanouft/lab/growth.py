@@ -1,13 +1,15 @@
 """What grows how fast: CPU time and memory over rows of data, length of answers, size of the model, and methods.
 
-    python -m nanouft.lab.growth --out docs/growth.png          # about three minutes of one core; also writes growth.json
+    python -m nanouft.lab.growth --out docs/growth.png      # five minutes of one core; also writes growth.json
+    python -m nanouft.lab.growth --rows 100000              # three
 
 rows     a file of demonstrations: reading it, tokens, 100 batches; memory that the rows keep
 length   a step of SFT, IFT, DPO and GRPO (its sampling included), nano model, 8 answers; peak memory of the step
 size     the same step at 64 tokens, models from 0.1M to 25M parameters
-Time is CPU time on one thread, the smallest of TURNS: a busy neighbour disturbs it less than it disturbs a clock. Memory
-is the process's largest size above what it was before. Each series is made in a process of its own, small before large.
-A slope is that of the line through the last three points, both axes logarithmic: 1 is in proportion, 2 is quadratic.
+Time is CPU time on one thread (of a step the smallest of TURNS): a busy neighbour disturbs it less than it disturbs a
+clock. Memory is the process's largest size above what it was before the series; each series has a process of its own,
+and goes from small to large. A slope is that of the line through the last three points, both axes logarithmic: 1 is in
+proportion, 2 is quadratic.
 """
 import contextlib
 import copy
@@ -146,6 +148,9 @@ def picture(found: dict[str, Series], file: Path) -> Path:
                 if line:
                     ax.plot(*zip(*line), marker=marker, color=color, label=f"{name}: slope {slope(line):.2f}")
             ax.set(xscale="log", yscale="log", xlabel=label, ylabel=unit)
+            for side in (ax.xaxis, ax.yaxis):
+                side.set_major_formatter("{x:,g}")                          # "1e+06"
+                side.set_minor_formatter("")
             ax.legend(frameon=False, fontsize=11)
     return plots.save(fig, file)
 
