@@ -151,7 +151,8 @@ def picture(found: dict[str, Series], file: Path) -> Path:
             for side in (ax.xaxis, ax.yaxis):
                 side.set_major_formatter("{x:,g}")                          # "1e+06"
                 side.set_minor_formatter("")
-            ax.legend(frameon=False, fontsize=11)
+            if ax.lines:
+                ax.legend(frameon=False, fontsize=11)
     return plots.save(fig, file)
 
 
