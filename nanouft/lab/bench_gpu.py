@@ -40,7 +40,6 @@ from nanouft.objective import Batch
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import add_columns
 from nanouft.rollout.rollouts import as_if_sampled
-from nanouft.shell import devices
 from nanouft.shell.config import UserError, one_line
 from nanouft.shell.devices import Device
 from nanouft.shell.files import write_json
