@@ -11,7 +11,7 @@ demos.jsonl    the right answers, each once a prompt: rejection sampling        
 answers.jsonl  all of it as it was sampled, a line a prompt; the same command goes on from there
 
 What is right: under the exact score 1, with --good what earns as much, else the best sample of its prompt. What is
-good: what is right; without a threshold what earns at least the mean of its prompt.
+good: what is right; without a threshold what earns at least the mean of its prompt's answers in the files.
 Prompts without an answer that can be used are left out. An answer that begins another question is used nowhere; one
 that does not end may be a bad answer, never a good one. NanoWorld's prompts are others than train draws with that seed.
 Every draw is a function of --seed and of the place of the prompt: an interrupted harvest ends as it would have.
@@ -139,22 +139,30 @@ def usable(s: Sampled) -> list[int]:
     return [i for i, (text, clean) in enumerate(zip(s.answers, s.clean)) if clean and text]
 
 
-def pair(s: Sampled) -> list[dict]:
-    """[best against worst], or nothing: the best has ended, and equal rewards prefer nothing."""
+def pair(s: Sampled, is_learnt: bool = False) -> list[dict]:
+    """[best against worst], or nothing: the best has ended, and equal rewards prefer nothing. p, how likely the best is
+    the better one: of a reward model by Bradley-Terry, of scores from 0 to 1 (1 + their difference) / 2."""
     places = usable(s)
     best = max((i for i in places if s.ended[i]), key=lambda i: s.rewards[i], default=None)
     worst = min(places, key=lambda i: s.rewards[i], default=None)
     if best is None or s.rewards[best] <= s.rewards[worst]:
         return []
-    gap = s.rewards[best] - s.rewards[worst]
-    return [{"chosen": s.answers[best], "rejected": s.answers[worst], "p": (1 + min(1.0, gap)) / 2}]
+    gap, out = s.rewards[best] - s.rewards[worst], {"chosen": s.answers[best], "rejected": s.answers[worst]}
+    if is_learnt:
+        out["p"] = float(1 / (1 + np.exp(-gap)))
+    elif 0 <= min(s.rewards) and max(s.rewards) <= 1:
+        out["p"] = (1 + gap) / 2
+    return [out]
 
 
 def labels(s: Sampled, good: float | None) -> list[dict]:
     """Every answer, good or bad: by the threshold, or by the mean reward of its prompt (equal ones say nothing)."""
-    bound = np.mean(s.rewards) if good is None else good
-    return [{"response": s.answers[i], "label": bool(s.ended[i] and s.rewards[i] >= bound)} for i in usable(s)
-            if good is not None or min(s.rewards) < max(s.rewards)]
+    places = usable(s)
+    rewards = [s.rewards[i] for i in places]
+    if not places or good is None and min(rewards) == max(rewards):
+        return []
+    bound = np.mean(rewards) if good is None else good
+    return [{"response": s.answers[i], "label": bool(s.ended[i] and s.rewards[i] >= bound)} for i in places]
 
 
 def scores(s: Sampled, is_learnt: bool) -> list[dict]:
@@ -183,8 +191,8 @@ def asked(prompt: Turns) -> str | list[dict]:
 
 def write(folder: Path, sampled: list[Sampled], good: float | None, is_learnt: bool) -> dict[str, int]:
     """The four files; {name: rows}. A file without rows is not left."""
-    made = {"pairs": pair, "labels": lambda s: labels(s, good), "scores": lambda s: scores(s, is_learnt),
-            "demos": lambda s: demos(s, good)}
+    made = {"pairs": lambda s: pair(s, is_learnt), "labels": lambda s: labels(s, good),
+            "scores": lambda s: scores(s, is_learnt), "demos": lambda s: demos(s, good)}
     counts = {}
     for name, rows_of in made.items():
         rows = [{"prompt": asked(s.prompt), **row} for s in sampled for row in rows_of(s)]

@@ -1,6 +1,7 @@
 """A model's own answers as data: which answers go into which file, and the command that makes them."""
 import json
 
+import numpy as np
 import pytest
 from running import call, one_error
 
@@ -21,6 +22,9 @@ def sampled(answers: list[str], rewards: list[float], ended=None, clean=None) ->
 def test_a_pair_is_best_against_worst_and_ties_prefer_nothing():
     got, = harvest.pair(sampled(["a", "b", "c", "d"], [0.5, 1.0, 0.25, 1.0]))
     assert (got["chosen"], got["rejected"], got["p"]) == ("b", "c", 0.875)
+    learnt, = harvest.pair(sampled(["a", "b"], [3.0, 1.0]), is_learnt=True)
+    assert learnt["p"] == pytest.approx(1 / (1 + np.exp(-2))), "Bradley-Terry"
+    assert "p" not in harvest.pair(sampled(["a", "b"], [30.0, 10.0]))[0], "of any other reward no chance is known"
     assert harvest.pair(sampled(["a", "b"], [0.5, 0.5])) == []
     assert harvest.pair(sampled(["a", "b"], [1.0, 0.0], ended=[False, True])) == [], "what never ends is not chosen"
     assert harvest.pair(sampled(["", "b"], [0.0, 1.0])) == [], "an empty answer stands in no file"
@@ -39,6 +43,7 @@ def test_labels_and_scores():
     assert [r["label"] for r in harvest.labels(s, 1.0)] == [True, False, False]
     assert [r["label"] for r in harvest.labels(s, None)] == [True, True, False], "the mean of the prompt is 0.5"
     assert harvest.labels(sampled(["a", "b"], [2.0, 2.0]), None) == [], "equal rewards say nothing"
+    assert harvest.labels(sampled(["", "a", "b"], [9.0, 1.0, 2.0]), None)[1]["label"], "an empty answer counts nowhere"
     assert [r["score"] for r in harvest.scores(s, False)] == [1.0, 0.5, 0.0]
     assert harvest.scores(sampled(["a"], [0.0]), True)[0]["score"] == 0.5, "a learnt reward goes through a sigmoid"
 
