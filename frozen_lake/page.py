@@ -33,7 +33,7 @@ SCRIPTS = ("lake", "ways", "state", "draw", "scene_draw", "scene_touch", "scene_
 METHODS = {             # what the letters mean, the paper, and the lesson
     "sft": ("supervised fine-tuning: imitate demonstrations", "2203.02155", "03"),
     "ift": ("intuitive fine-tuning: imitate, each state mixed with the student's own guess", "2405.11870", "05L"),
-    "dpo": ("direct preference optimization: the better answer up, the worse one down", "2305.18290", "07"),
+    "dpo": ("direct preference optimization: widen the gap between a better and a worse answer", "2305.18290", "07"),
     "orpo": ("odds ratio preference optimization: imitate the better answer and prefer it", "2403.07691", "08"),
 }
 STUDY = "python -m frozen_lake --study"             # the command that fills the last scene

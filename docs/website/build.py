@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from plain import escaped, marked, spaced, unmarked
+from plain import escaped, put_formulas_back, take_formulas_out, with_empty_lines
 
 ROOT = Path(__file__).resolve().parents[2]
 OUTSIDE = ("README.md", "CONTRIBUTING.md", "lessons/exercises/README.md")       # Markdown pages outside docs/
@@ -52,8 +52,8 @@ def file_of(page: str) -> str:
     return OPTIONAL.get(page, page if page in OUTSIDE else "docs/" + page)
 
 
-def led(target: str, page: str, files) -> str:
-    """A relative link as it stands in the file of `page`, led to the page that shows its target."""
+def site_link(target: str, page: str, files) -> str:
+    """A relative link as it stands in the file of `page` -> the link to the page that shows its target."""
     path, hash_, anchor = target.partition("#")
     file = posixpath.normpath(posixpath.join(posixpath.dirname(file_of(page)), path))
     if not path or not (ROOT / file).exists() or not files.get_file_from_path(page_of(file)):
@@ -66,14 +66,20 @@ def first_line(file: Path) -> str:
     return (ast.get_docstring(ast.parse((ROOT / file).read_text(encoding="utf-8"))) or "").partition("\n")[0]
 
 
+def code_block(code: str) -> str:
+    """As Markdown: its fence is longer than any that the code itself has."""
+    fence = "~~~" + "~" * max(map(len, re.findall("~+", code)), default=0)
+    return f"{fence}python\n{code}{fence}\n"
+
+
 def code_page(file: Path) -> str:
     """What a module offers, from its docstrings, and then the whole file. A lesson or an example is only shown."""
     code = (ROOT / file).read_text(encoding="utf-8")
     if file.parts[0] in ("lessons", "examples"):
-        return f"---\nsearch: {{exclude: true}}\n---\n# `{file.as_posix()}`\n~~~~python\n{code}~~~~\n"
+        return f"---\nsearch: {{exclude: true}}\n---\n# `{file.as_posix()}`\n{code_block(code)}"
     module = ".".join(file.with_suffix("").parts).removesuffix(".__init__")
     return (f"---\nsearch: {{boost: 0.5}}\n---\n# `{file.as_posix()}`\n::: {module}\n\n"
-            f"## The whole file {{ #the-whole-file data-search-exclude }}\n~~~~python\n{code}~~~~\n")
+            f"## The whole file {{ #the-whole-file data-search-exclude }}\n{code_block(code)}")
 
 
 def code_index() -> str:
@@ -108,13 +114,13 @@ def code_nav() -> list:
 
 
 # ---- what mkdocs calls -----------------------------------------------------------------------------------------------
-def wanted(entry, made: set[str]):
+def filled_nav(entry, made: set[str]):
     """An entry of the navigation without the optional pages that are not there, and with those of the code."""
     if isinstance(entry, list):
-        return [kept for one in entry if (kept := wanted(one, made)) is not None]
+        return [kept for one in entry if (kept := filled_nav(one, made)) is not None]
     if isinstance(entry, dict):
         ((title, below),) = entry.items()
-        below = wanted(below, made)
+        below = filled_nav(below, made)
         return None if below is None else {title: below}
     if entry == "code/":
         return code_nav()
@@ -123,7 +129,7 @@ def wanted(entry, made: set[str]):
 
 def on_config(config):
     made = {page for page, file in OPTIONAL.items() if (ROOT / file).exists()}
-    config.nav = wanted(config.nav, made)
+    config.nav = filled_nav(config.nav, made)
     from pymdownx.slugs import slugify
     config.mdx_configs["toc"]["slugify"] = slugify(case="lower")        # anchors as GitHub makes them
     return config
@@ -150,7 +156,7 @@ def on_files(files, config):
 def own_page(file, files) -> str:
     """An interactive page, with its links to files of the project led to pages of the site."""
     def moved(found: re.Match) -> str:
-        path, hash_, anchor = led(found[2], file.src_uri, files).partition("#")
+        path, hash_, anchor = site_link(found[2], file.src_uri, files).partition("#")
         page = files.get_file_from_path(posixpath.normpath(posixpath.join(posixpath.dirname(file.src_uri), path)))
         return found[1] + page.url_relative_to(file) + hash_ + anchor if page else found[0]
     return re.sub(r"""(["'(])([\w./-]+\.(?:md|py)(?:#[\w-]*)?)(?=["')])""", moved, file.content_string)
@@ -165,14 +171,14 @@ def on_page_markdown(markdown, page, config, files):
         page.meta["search"] = {"exclude": True}         # tables of numbers
     if heading := re.search(r"^# .*\n", markdown, re.M):
         markdown = heading[0] + "\n" + markdown.replace(heading[0], "", 1)
-    markdown = re.sub(r"(\]\()([^)\s:]+)(?=\))", lambda m: m[1] + led(m[2], name, files), markdown)
-    markdown, page.formulas = marked(markdown)
-    return spaced(markdown.replace("<details>", "<details markdown>"))
+    markdown = re.sub(r"(\]\()([^)\s:]+)(?=\))", lambda m: m[1] + site_link(m[2], name, files), markdown)
+    markdown, page.formulas = take_formulas_out(markdown)
+    return with_empty_lines(markdown.replace("<details>", "<details markdown>"))
 
 
 def on_page_content(html, page, config, files):
     html = re.sub(r"<th[^>]*></th>", "<td></td>", html)        # a heading that says nothing is none
-    return unmarked(html, getattr(page, "formulas", []))
+    return put_formulas_back(html, getattr(page, "formulas", []))
 
 
 def main(argv=None) -> int:

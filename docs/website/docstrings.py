@@ -2,7 +2,7 @@
 import re
 
 import griffe
-from plain import escaped, spaced
+from plain import escaped, with_empty_lines
 
 LONG = 60               # characters of a value that are shown
 
@@ -18,7 +18,7 @@ def as_markdown(text: str) -> str:
             lines.append("")
         code = (indented and not listed) or (code and not line)
         lines.append(line if code else escaped(line))
-    return spaced("\n".join(lines))
+    return with_empty_lines("\n".join(lines))
 
 
 def block_is_list(lines: list[str]) -> bool:

@@ -6,7 +6,7 @@ LONG = 40               # letters of a formula that may not fit in a line of a t
 LIST = re.compile(r"[-*] |1\. ")
 
 
-def spaced(text: str) -> str:
+def with_empty_lines(text: str) -> str:
     """An empty line before each list and table, and after each block of code: GitHub needs none, mkdocs does."""
     lines, fence, block = [], "", "text"
     for line in text.split("\n"):
@@ -34,7 +34,7 @@ def escaped(line: str) -> str:
     return "`".join(parts)
 
 
-def marked(text: str) -> tuple[str, list[str]]:
+def take_formulas_out(text: str) -> tuple[str, list[str]]:
     """The text with a mark in place of each formula, and the formulas as MathML, which browsers show by themselves."""
     from latex2mathml.converter import convert
     formulas = []
@@ -48,5 +48,5 @@ def marked(text: str) -> tuple[str, list[str]]:
     return FORMULA.sub(mark, text), formulas
 
 
-def unmarked(html: str, formulas: list[str]) -> str:
+def put_formulas_back(html: str, formulas: list[str]) -> str:
     return re.sub("\ue000(\\d+)\ue001", lambda found: formulas[int(found[1])], html)

@@ -17,7 +17,7 @@ const SCENES = [                                            // name, the one sen
 ];
 
 // ---- drawing: the new page is compared with the old one, and only what differs is changed --------------------------
-function become(old, fresh) {
+function patch(old, fresh) {
   // `old` turns into `fresh`; what is the same keeps its focus
   if (old.nodeName !== fresh.nodeName || old.nodeType === 1 && old.dataset.key !== fresh.dataset.key) {
     old.replaceWith(fresh);
@@ -27,7 +27,7 @@ function become(old, fresh) {
     sameAttributes(old, fresh);
     const [has, wants] = [[...old.childNodes], [...fresh.childNodes]];
     has.slice(wants.length).forEach((child) => child.remove());
-    wants.forEach((child, i) => (i < has.length ? become(has[i], child) : old.append(child)));
+    wants.forEach((child, i) => (i < has.length ? patch(has[i], child) : old.append(child)));
   }
 }
 function sameAttributes(old, fresh) {
@@ -43,10 +43,10 @@ function sameAttributes(old, fresh) {
 function show(id, html) {
   const fresh = $(id).cloneNode(false);
   fresh.innerHTML = html;
-  become($(id), fresh);
+  patch($(id), fresh);
 }
 function render() {
-  lay();
+  computeLake();
   const now = state.scene, [, asked, draws] = SCENES[now - 1], { body, actions, title = asked } = draws();
   const lost = document.activeElement !== document.body && document.activeElement;
   show("stage", `<h1 tabindex="-1" id="title">${title}</h1>${body}${twin()}`);
@@ -99,13 +99,14 @@ function follow(name) {                                     // a walker's focus 
 Object.assign(ACTS, {
   turn: (by) => turn(state.scene + +by), scene: (n) => turn(+n),
   theme: () => {
-    const all = ["auto", "light", "dark"];
-    paint(all[(all.indexOf(document.documentElement.dataset.theme) + 1) % 3]);
+    paint(THEMES[(THEMES.indexOf(document.documentElement.dataset.theme) + 1) % 3]);
   },
 });
-function paint(theme) {
+const THEMES = ["auto", "light", "dark"];
+function paint(wanted) {
+  const theme = THEMES.includes(wanted) ? wanted : "auto";
   document.documentElement.dataset.theme = theme;
-  $("theme").innerHTML = `<span aria-hidden="true">◐</span> <span class="long">colours: ${theme}</span>`;
+  document.querySelector("#theme .long").textContent = `colours: ${theme}`;
   $("theme").setAttribute("aria-label", `colours: ${theme}`);
   remember("frozen-lake theme", theme);
 }
@@ -185,5 +186,5 @@ document.addEventListener("click", (event) => {
 
 addEventListener("popstate", () => { state = load(location.hash), trail = [], making = null, render(); });
 let state = load(location.hash || recall(PLACE));
-paint(recall("frozen-lake theme") || "auto");
+paint(recall("frozen-lake theme"));
 render();

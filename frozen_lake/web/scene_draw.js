@@ -28,7 +28,7 @@ function drawScene() {
     say(`Arrow keys, or drag a finger over the ice. ${legend}`, "small"), whichMap()),
   actions: [primary("ship", "Ready-made ways"), ...change] };
   return { body: scene(picture, about,
-    live(`Two ways: <b>${gold.a.length}</b> moves and <b>${foeMoves("own").length}</b>.
+    live(`Two ways: <b>${gold.a.length}</b> moves and <b>${loserMoves("own").length}</b>.
       Four methods will teach them to a student who knows nothing yet.`), say(legend, "small"), whichMap(),
     takeaway("a demonstration is a list of cells with one move each; the methods differ in what they make of it.")),
   actions: [primary("turn:1", "Teach them"), ...change] };

@@ -8,12 +8,13 @@ function spirit(i, at, known) {
   return `<path class="link" d="M${middle(gold.s[i - 1])}L${x} ${y}"/>`
     + put(at, `<circle r="39"/>${arrow(gold.a[i], "", 0.82)}${mark}`, 'class="who ghost"');
 }
+const WEIGHTED = `IFT is SFT with weights: the loss of each move is multiplied by the sum of its own loss and of the
+  losses of the moves after it (the later a move, the less of its loss).`;
 const ghostList = () => different(frames()[0].own);
 function ghostScene() {
   const list = ghostList();
   if (!list.length) return { body: scene(lake({ under: line(gold, "best") }),
-    say(`On this lake the student's guesses are the demonstrator's from the start: there is no ghost, and IFT is SFT
-      with weights.`)),
+    say(`On this lake the student's guesses are the demonstrator's from the start: there is no ghost. ${WEIGHTED}`)),
   actions: [primary("turn:1", "And DPO?")] };
   return state.judged.length < list.length ? judgeScene(list) : ghostsOverTime(list);
 }
@@ -56,7 +57,7 @@ function ghostsOverTime(list) {
       `${plural(time, "update")}, ${left.length} of ${gold.s.length} guesses still differ`),
     live(`Guesses that still differ: ${left.length} of ${gold.s.length}.`, "big"),
     say(left.length ? "Slide on: where the guess turns right, the ghost steps into the true cell."
-      : "<b>From here on IFT is SFT with weights.</b>"),
+      : `<b>From here on</b> ${WEIGHTED}`),
     takeaway("IFT differs from SFT only while the student's guesses do, and what it copies there may be wrong there.")),
   actions: [primary("turn:1", "And DPO?"), button("again3", "Judge again")] };
 }

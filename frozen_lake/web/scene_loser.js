@@ -17,7 +17,7 @@ function loserScene() {
     say("Does its student end nearer to the best student, or farther away?", "big")),
     actions: Object.entries(BETS).map(([k, text]) => button(`bet:${k}`, text)) };
   }
-  const foe = foes().includes(state.foe) ? state.foe : "own", { loser } = pair(foe);
+  const kind = loserKinds().includes(state.loser) ? state.loser : "own", { loser } = pair(kind);
   const parts = Lake.blame(map, gold, loser);
   const count = (part) => parts.filter((x) => x === part).length, last = (s) => loser.s.lastIndexOf(s);
   const sign = (i) => PARTS[parts[i]][0];
@@ -35,28 +35,29 @@ function loserScene() {
     live(`Of ${plural(parts.length, "move")}, <b>${count("cancels")} cancel (=)</b>,
       <b>${count("right")} are right in their own cell (✓), yet <span class="down">pushed down (−)</span></b>,
       <b>${count("wrong")} really wrong (✗)</b>.`),
-    live(betResult(foe)), students(foe), foes().length > 1 ? choices("Another worse way:", ...foes().map((k) =>
-      choice(`foe:${k}`, k === "own" ? ownName() : FOES[k], k === foe))) : "",
+    live(betResult(kind)), students(kind),
+    loserKinds().length > 1 ? choices("Another worse way:", ...loserKinds().map((k) =>
+      choice(`loser:${k}`, k === "own" ? ownName() : LOSER_KINDS[k], k === kind))) : "",
     takeaway("a label for a whole way blames all of its moves, the right ones too.")),
   actions: [primary("turn:1", "Drop them"), button("again4", "Bet again")] };
 }
 const ownName = () => (state.worse && state.worse !== shipped.worse ? "yours" : "the detour");
-const dpoGap = (foe) => measured(policy("dpo", foe, "table")).distance - measured(firstPolicy()).distance;
-function betResult(foe) {
-  const other = net(foe), gap = other && other.dpo.distance - DATA.net.start.distance;
-  return `You said “${BETS[state.bet]}”. This student ended <b>${BETS[ended(dpoGap(foe))]}</b>`
+const dpoGap = (kind) => measured(policy("dpo", kind, "table")).distance - measured(firstPolicy()).distance;
+function betResult(kind) {
+  const other = net(kind), gap = other && other.dpo.distance - DATA.net.start.distance;
+  return `You said “${BETS[state.bet]}”. This student ended <b>${BETS[ended(dpoGap(kind))]}</b>`
     + `${other ? `; the mean of ${DATA.net.seeds} networks ended <b>${BETS[ended(gap)]}</b>` : ""}.`;
 }
-function students(foe) {                                    // the same measure for the student here and for networks
-  const other = net(foe), cells = (x) => [num(x.distance), percent(x.arrives)];
+function students(kind) {                                   // the same measure for the student here and for networks
+  const other = net(kind), cells = (x) => [num(x.distance), percent(x.arrives)];
   const row = (name, p, nets) => [name, ...cells(measured(p)), ...(other ? cells(nets) : [])];
   const more = other ? [`${DATA.net.seeds} networks: distance`, "arrives"] : [];
   const heads = ["student", "distance", "arrives", ...more];
   const rows = [row("before", firstPolicy(), DATA.net.start), ...["dpo", "sft"].map((name) =>
-    row(`${method(name)}`, policy(name, foe, "table"), other && other[name]))];
+    row(`${method(name)}`, policy(name, kind, "table"), other && other[name]))];
   return table(DISTANCE, heads, rows, true);
 }
 Object.assign(ACTS, {
-  bet: (b) => { state.bet = b; }, foe: (f) => { state.foe = f; },
-  again4: () => { state.bet = "", state.foe = "own"; },
+  bet: (b) => { state.bet = b; }, loser: (kind) => { state.loser = kind; },
+  again4: () => { state.bet = "", state.loser = "own"; },
 });

@@ -7,7 +7,8 @@ const FULL = {
 const ABOUT = {
   sft: "makes every move of the best way likelier.",
   ift: "does that too, but it reads each cell mixed with the one where the <b>student's own</b> arrow would have led.",
-  dpo: "makes the best way likelier and the worse way less likely, <b>each as a whole</b>.",
+  dpo: `widens the gap between the two ways, <b>each taken as a whole</b>: the best way gains on the worse one, but
+    need not become likelier itself.`,
   orpo: "imitates the best way, and lowers the odds of the worse one.",
 };
 const tint = (name) => (s) => (!push(name)[s].length ? "" : push(name)[s].some(([, g]) => g > 0) ? "more" : "less");

@@ -11,7 +11,7 @@ const lastFrame = () => Math.ceil(DATA.hp.steps / stride());
 const updateOf = (frame) => Math.min(frame * stride(), DATA.hp.steps);
 function learners() {                                       // [{name, policies, distance}] at every frame
   const { beta, lam, lr } = state;
-  return once(`all four ${here()} ${beta} ${lam} ${lr}`, () => METHODS.map((name) => {
+  return cached(`all four ${here()} ${beta} ${lam} ${lr}`, () => METHODS.map((name) => {
     const policies = [];
     const last = Lake.train(name, start, { ...pair("own"), beta, lam }, { lr }, DATA.hp.steps,
       (i, now) => i % stride() === 0 && policies.push(now.map(Lake.softmax)));

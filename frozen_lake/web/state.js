@@ -15,9 +15,9 @@ const ACTS = {};                                            // what can be press
 
 // ---- the lake that is shown: all of it follows from the map and the two ways -------------------------------------
 let map, good, start, firstArrows, shipped, losers, gold;
-function lay() {
+function computeLake() {
   const { rows } = state;
-  ({ map, good, start, shipped, losers } = once(`lake ${rows}`, () => {
+  ({ map, good, start, shipped, losers } = cached(`lake ${rows}`, () => {
     const lake = Lake.lake(rows), best = Ways.best(lake);
     const ways = { detour: Ways.detour(lake), fall: Ways.fall(lake), dither: Ways.dither(lake) };
     return { map: lake, good: Lake.best(lake), start: Ways.student(lake, Lake.walk(lake, best)), losers: ways,
@@ -37,7 +37,7 @@ const fresh = (rows = DATA.rows) => ({
   best: "", worse: "",              // 1: the two ways, in letters
   picks: [[], [], [], []], seen: 0, // 2: cells chosen for each method; 2k = method k is asked, 2k + 1 = shown, 8 = all
   judged: "", time: 0,              // 3: y or n for each ghost; updates of IFT
-  bet: "", foe: "own",              // 4: c(loser), s(ame), f(arther); which loser
+  bet: "", loser: "own",            // 4: c(loser), s(ame), f(arther); which loser
   guess: "", from: -1, brain: "table",      // 5: who arrives most; where the four are dropped; table or net
   at: 0, beta: DATA.hp.beta, lam: DATA.hp.lam, lr: DATA.hp.lr,      // 6: the update that is shown, and three dials
 });
@@ -52,7 +52,7 @@ for (const [name, stops] of Object.entries(TRIED)) {
 function address() {
   const s = state, cells = (list) => list.map((cell) => cell.toString(36).padStart(2, "0")).join("");
   const parts = { s: s.scene, m: s.rows === DATA.rows ? "" : s.rows.join("."), g: s.best, l: s.worse,
-    p: s.picks.map(cells).join("."), r: s.seen, j: s.judged, t: s.time, b: s.bet, f: s.foe, w: s.guess, c: s.from,
+    p: s.picks.map(cells).join("."), r: s.seen, j: s.judged, t: s.time, b: s.bet, f: s.loser, w: s.guess, c: s.from,
     n: +(s.brain === "net"), u: s.at, d: Object.keys(TRIED).map((name) => TRIED[name].indexOf(s[name])).join(".") };
   return "#" + Object.entries(parts).filter(([, v]) => `${v}` !== "").map(([k, v]) => `${k}=${v}`).join("&");
 }
@@ -72,7 +72,7 @@ function load(hash) {                                       // what is odd in an
   s.time = whole(given.t, 999, 0);
   s.judged = /^[yn]{1,40}$/.test(given.j || "") ? given.j : "";
   s.bet = one(given.b, ["", ...Object.keys(BETS)]);
-  s.foe = one(given.f, Object.keys(FOES));
+  s.loser = one(given.f, Object.keys(LOSER_KINDS));
   s.guess = one(given.w, ["", ...METHODS]);
   s.from = lake.live.includes(whole(given.c, 999, -1)) ? +given.c : -1;
   s.brain = given.n === "1" ? "net" : "table";
@@ -104,27 +104,27 @@ function keep(push) {
 
 // ---- what is computed, each thing once for a lake and its ways ---------------------------------------------------
 const BETS = { c: "nearer", s: "about as near", f: "farther away" };
-const FOES = { own: "", fall: "falls into a hole", dither: "dithers" };
-const memory = new Map();
-function once(key, make) {
-  if (memory.size > 60) memory.clear();
-  if (!memory.has(key)) memory.set(key, make());
-  return memory.get(key);
+const LOSER_KINDS = { own: "", fall: "falls into a hole", dither: "dithers" };
+const cache = new Map();
+function cached(key, compute) {
+  if (cache.size > 60) cache.clear();
+  if (!cache.has(key)) cache.set(key, compute());
+  return cache.get(key);
 }
 const here = () => `${state.rows} ${state.best} ${state.worse}`;
-const foes = () => Object.keys(FOES).filter((foe) => foe === "own" || losers[foe]);
-const foeMoves = (foe) => (foe === "own" ? moves(state.worse || shipped.worse) : losers[foe]);
-const pair = (foe) => ({ map, gold, loser: Lake.walk(map, foeMoves(foe)), ...DATA.hp });
-const trained = (name, foe) => once(`train ${name} ${foe} ${here()}`,
-  () => Lake.train(name, start, pair(foe), DATA.hp, DATA.hp.steps));
-function net(foe) {                                         // the networks know the page's own map and ways only
+const loserKinds = () => Object.keys(LOSER_KINDS).filter((kind) => kind === "own" || losers[kind]);
+const loserMoves = (kind) => (kind === "own" ? moves(state.worse || shipped.worse) : losers[kind]);
+const pair = (kind) => ({ map, gold, loser: Lake.walk(map, loserMoves(kind)), ...DATA.hp });
+const trained = (name, kind) => cached(`train ${name} ${kind} ${here()}`,
+  () => Lake.train(name, start, pair(kind), DATA.hp, DATA.hp.steps));
+function net(kind) {                                        // the networks know the page's own map and ways only
   const ours = state.rows === DATA.rows && letters(gold.a) === shipped.best;
-  const kind = Object.keys(losers).find((k) => losers[k] && letters(losers[k]) === letters(foeMoves(foe)));
-  return (ours && DATA.net.losers[kind]) || null;
+  const known = Object.keys(losers).find((k) => losers[k] && letters(losers[k]) === letters(loserMoves(kind)));
+  return (ours && DATA.net.losers[known]) || null;
 }
-const policy = (name, foe, brain) => (brain === "net" && net(foe) ? net(foe)[name].policy
-  : once(`policy ${name} ${foe} ${here()}`, () => trained(name, foe).map(Lake.softmax)));
-const push = (name) => once(`push ${name} ${here()}`, () => {
+const policy = (name, kind, brain) => (brain === "net" && net(kind) ? net(kind)[name].policy
+  : cached(`policy ${name} ${kind} ${here()}`, () => trained(name, kind).map(Lake.softmax)));
+const push = (name) => cached(`push ${name} ${here()}`, () => {
   // per cell [[move, -gradient]] of the first step
   const { grad } = Lake.LOSSES[name](start, { ...pair("own"), ref: start });
   const size = (row) => Math.max(...row.map(Math.abs)), most = Math.max(...grad.map(size));
@@ -133,7 +133,7 @@ const push = (name) => once(`push ${name} ${here()}`, () => {
 });
 const touched = (name) => map.live.filter((s) => push(name)[s].length);
 const different = (own) => gold.s.map((_, i) => i).filter((i) => own[i] !== gold.s[i]);
-const frames = () => once(`ghosts ${here()}`, () => {       // the ghosts before each update of IFT, until all are gone
+const frames = () => cached(`ghosts ${here()}`, () => {     // the ghosts before each update of IFT, until all are gone
   const all = [];
   Lake.train("ift", start, pair("own"), DATA.hp, DATA.hp.steps,
     (_, table) => all.push({ own: Lake.ghosts(map, table, gold), arrows: table.map(Lake.argmax) }));

@@ -42,8 +42,8 @@ const TWINS = [
       ["model", `${quote(TWIN.best)}`, `${quote(TWIN.worse)}`], METHODS.map((name) => [method(name),
         ...["best", "worse"].map((way) => `${(100 * Math.exp(TWIN.curve[name][way][i])).toFixed(1)} %`)]), true);
   },
-  () => `<p>With words nobody knows the best policy. There the answers are graded, over ten seeds and two bases,
-    with the same rule: an interval that leaves out zero.
+  () => `<p>With words nobody knows the best policy. There the answers are graded. Each claim says how many
+    seeds and which base models it has, and what its interval must exclude.
     ${TWIN.claims ? ` <a href="${TWIN.claims}">All claims</a>` : ""}</p>`,
 ];
 const twin = () => `<aside class="twin" aria-label="the same with words"><h2>The same with words</h2>

@@ -2,7 +2,7 @@
 
     python -m nanouft.models.combine out/skills out/honesty --shares 1 0.5 --out out/both       # some seconds
     python -m nanouft.evaluate --init out/both
-    python -m nanouft.models.combine out/skills --ordinary --out out/bent   # the ordinary network at those weights
+    python -m nanouft.models.combine out/skills --ordinary --out out/ordinary   # the ordinary network
 
 A direction is a run's delta (models/tangent.py). In the linear model what they do to the logits adds up exactly; in
 the ordinary network, which --ordinary leaves, nearly so while the directions are short. A negative share unlearns.

@@ -6,7 +6,7 @@
     (TS-DPO: DPO in it, one direction an objective). We read of the second its abstract only: which output is
     linearised is our choice, the logits.
 
-A network f is bent in its weights. Its tangent at the start theta0 is straight:
+A network f is not linear in its weights. Its first-order Taylor polynomial at the start theta0 is:
     f_lin(x) = f(x; theta0) + J(x) delta        J = d f(x; theta0) / d theta, delta = theta - theta0
 delta is trained, from 0 on, and theta0 never moves. So the first gradient is that of the ordinary network, and each
 logit is linear in delta: directions of two runs can be added, and so can what they do to the logits.
@@ -15,7 +15,8 @@ J(x) delta is a Jacobian-vector product: forward-mode differentiation takes ever
 
 Between two calls of `forward`, embeddings and hidden states are such pairs, too. They are kept as complex numbers,
 value + i change: objectives only add, mix and pick them, which treats both parts alike.
-The ordinary network at theta0 + delta says nearly the same while delta is small; `ordinary_kl` says how nearly.
+The ordinary network at theta0 + delta says nearly the same while delta is small: its logits differ by O(|delta|^2), so
+the KL between the two is O(|delta|^4). `ordinary_kl` measures it.
 Simplified: the value head of PPO is an ordinary head on value + change. Weight decay pulls towards theta0.
 """
 from copy import deepcopy

@@ -1,4 +1,4 @@
-"""The tangent space (--tangent): straight in its change, equal to the network and its gradient at the start.
+"""The tangent space (--tangent): linear in its change, equal to the network and its gradient at the start.
 
     python -m pytest tests/core/test_tangent.py         about 20 s
 """
@@ -56,7 +56,7 @@ def test_what_it_leaves_out_is_of_second_order():
         model = scaled(one, eps)
         errors.append((model.ordinary()(IDS) - model(IDS)).norm().item())
     assert errors[0] / errors[1] == pytest.approx(4, rel=0.03) and errors[1] / errors[2] == pytest.approx(4, rel=0.03)
-    assert errors[0] > 1e-6, "the network is bent"
+    assert errors[0] > 1e-6, "the network is not linear"
 
 
 @pytest.mark.parametrize("form", FORMS, ids=str)
@@ -94,7 +94,7 @@ def test_each_door_is_linear():
 
 def test_ordinary_kl_is_the_mean_over_response_tokens():
     model, batch = moved(tiny()), collate(some_rows(70), range(70), 0)
-    s, total = batch.seqs["answer"], 0
+    s = batch.seqs["answer"]
     p, q = model(s.inputs).log_softmax(-1), model.ordinary()(s.inputs).log_softmax(-1)
     total = ((p.exp() * (p - q)).sum(-1) * s.mask).sum() / s.mask.sum()
     same(ordinary_kl(model, batch, CPU), total.detach(), "KL(linear || ordinary)", 1e-5)
@@ -118,9 +118,9 @@ def test_a_folder_is_an_ordinary_model_with_its_start(tmp_path):
     assert isinstance(read, TangentGPT)
     same(read(ids), model(ids), "read as the linear model", 1e-4)
     assert all(map(torch.equal, read.start.parameters(), model.start.parameters())), "the start, bit for bit"
-    bent, _ = start_model(str(tmp_path), trained=True)
-    same(bent(ids), model.ordinary()(ids), "training begins from the ordinary network", 1e-6)
-    differs(bent(ids), model(ids), "which is another one")
+    ordinary, _ = start_model(str(tmp_path), trained=True)
+    same(ordinary(ids), model.ordinary()(ids), "training begins from the ordinary network", 1e-6)
+    differs(ordinary(ids), model(ids), "which is another one")
 
 
 FLAGS = ["--tangent", "--batch-size", "4", "--device", "cpu", *QUICK]
@@ -158,12 +158,12 @@ def test_resume_is_bit_equal_and_the_rest_follows(folder, tiny_base, capsys):
         assert (cut / name).read_bytes() == (folder / "whole" / name).read_bytes(), "as if never interrupted"
     assert call(train.main, "--objective", "sft", *run, "--seed", "1", "--out", "other") == 0
     assert call(combine.main, "whole", "other", "--shares", "1", "-0.5", "--out", "both") == 0
-    assert call(combine.main, "whole", "--ordinary", "--out", "bent") == 0
+    assert call(combine.main, "whole", "--ordinary", "--out", "ordinary") == 0
     capsys.readouterr()
     assert call(evaluate.main, "--init", "both", "--data", "pairs.jsonl") == 0
     out = capsys.readouterr().out
     assert "read as the linear model" in out and "ordinary_kl" in out
-    assert call(evaluate.main, "--init", "bent", "--data", "pairs.jsonl") == 0
+    assert call(evaluate.main, "--init", "ordinary", "--data", "pairs.jsonl") == 0
     assert "linear" not in capsys.readouterr().out
     (a, _), (b, _), (both, _) = (start_model(name) for name in ("whole", "other", "both"))
     want = {n: p - 0.5 * q for (n, p), q in zip(a.delta.named_parameters(), b.delta.parameters())}

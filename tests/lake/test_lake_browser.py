@@ -176,8 +176,8 @@ def test_scene_4_the_bet_is_settled_by_the_same_rule_for_all(b, file, how):
         assert f"{who} {word}" in said, (gap, said)
     assert focus(b) != "BODY"
     texts = {text(b, "#stage .scene table")}
-    for foe in ("fall", "dither"):
-        do(b, f"foe:{foe}", how)
+    for kind in ("fall", "dither"):
+        do(b, f"loser:{kind}", how)
         texts.add(text(b, "#stage .scene table"))
     assert len(texts) == 3 and focus(b) != "BODY"
 
@@ -322,6 +322,15 @@ def test_a_link_returns_to_the_same_place_and_so_does_the_page(b, file):
     b.click("#theme")
     b.open(file, "#s=99&m=%3Cb%3E.S&g=XX&l=LLL&p=%%&r=-3&j=maybe&t=1e9&b=z&f=z&c=7&n=2&u=1e9&d=9.x")
     assert scene(b) == 7, "nonsense is left out"
+    b.js("localStorage.clear()")
+
+
+def test_a_remembered_theme_that_is_none_is_not_taken(b, file):
+    b.open(file)
+    b.js("""localStorage.setItem('frozen-lake theme', "<img src=x onerror='document.title = 1'>")""")
+    b.open(file)
+    assert b.js("document.documentElement.dataset.theme") == "auto"
+    assert text(b, "#theme").endswith("colours: auto") and not b.js("document.querySelectorAll('#theme img').length")
     b.js("localStorage.clear()")
 
 
