@@ -39,7 +39,7 @@ from nanouft.data.tokenizer_files import GPT2_PATTERN
 from nanouft.gpt import GPT, SIZES, GPTConfig
 from nanouft.look.held_out import mean_loss
 from nanouft.models.load import save_model
-from nanouft.shell import config, devices, runs
+from nanouft.shell import checkpoints, config, devices, runs
 from nanouft.shell.config import UserError
 from nanouft.shell.files import checksum, write_json
 from nanouft.shell.signals import WholeSteps
@@ -199,12 +199,15 @@ def pretrain(cfg: Pretrain) -> Path:
     optimizer = torch.optim.AdamW([{"params": matrices, "weight_decay": 0.05}, {"params": others, "weight_decay": 0.0}],
                                   lr=cfg.lr, betas=(0.9, 0.98), fused=device.kind != "mps")
     scaler, before = device.scaler(), mean_loss(model, held)
-    saved = runs.load_step(folder, model, optimizer) if cfg.resume else {"step": 0}
+    saved = checkpoints.load_step(folder, model, optimizer) if cfg.resume else {"step": 0}
     start, average = saved["step"], None
     if saved.get("scaler"):
         scaler.load_state_dict(saved["scaler"])
     bar = tqdm(range(start, steps), initial=start, total=steps, desc="pretrain", mininterval=1.0)
-    whole = WholeSteps(lambda done: runs.save_step(folder, done, model, optimizer, {"scaler": scaler.state_dict()}))
+
+    def save(done: int) -> None:
+        checkpoints.save_step(folder, done, model, optimizer, {"scaler": scaler.state_dict()})
+    whole = WholeSteps(save)
     for step, (ids, pos) in zip(whole.steps(bar), islice(stream, start, None)):
         # ---- data
         ids, pos = ids.to(device.name), pos.to(device.name)

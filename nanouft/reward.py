@@ -39,7 +39,7 @@ from nanouft.models.load import start_model
 from nanouft.rollout import best_of
 from nanouft.rollout.reward_quality import picture, quality, report
 from nanouft.rollout.scorer import RewardModel, exact, load, padded, rewards, save
-from nanouft.shell import config, devices, runs
+from nanouft.shell import checkpoints, config, devices, runs
 from nanouft.shell.config import UserError
 from nanouft.shell.files import write_json
 from nanouft.shell.log import Log
@@ -146,7 +146,7 @@ def fit(model: RewardModel, pairs: list[Encoded], cfg: Reward, steps: int, pad: 
         folder: Path) -> None:
     """Train in place; one line of metrics.jsonl a step. UserError if the loss is no longer finite."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=cfg.lr, betas=(0.9, 0.95), weight_decay=0.0)
-    start = runs.load_step(folder, model, optimizer)["step"] if cfg.resume else 0
+    start = checkpoints.load_step(folder, model, optimizer)["step"] if cfg.resume else 0
     log = Log(folder / "metrics.jsonl", start, device)
     plan = Plan([e.length for e in pairs], cfg.batch_size, steps, cfg.seed)
     bar = tqdm(range(start, steps), initial=start, total=steps, desc=folder.name,
@@ -154,7 +154,7 @@ def fit(model: RewardModel, pairs: list[Encoded], cfg: Reward, steps: int, pad: 
 
     def save(done: int) -> None:
         log.flush()
-        runs.save_step(folder, done, model, optimizer, {})
+        checkpoints.save_step(folder, done, model, optimizer, {})
     whole = WholeSteps(save)
     for step in whole.steps(bar):
         # ---- data

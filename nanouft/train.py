@@ -28,7 +28,7 @@ from nanouft.look import report
 from nanouft.models.load import add_value_head, save_model, start_model
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
-from nanouft.shell import config, devices, processes, runs
+from nanouft.shell import checkpoints, config, devices, processes, runs
 from nanouft.shell.devices import Device
 from nanouft.shell.files import made_once
 from nanouft.shell.log import Log
@@ -78,7 +78,9 @@ def fit(model: torch.nn.Module, objective: Objective, hp, steps: int, run: Run) 
     scaler = device.scaler()
     if frozen:
         freeze.hold(optimizer, frozen)
-    saved = runs.load_step(run.folder, model, optimizer, steps) if cfg.resume else {"step": 0}
+    saved = {"step": 0}
+    if cfg.resume:
+        saved = checkpoints.load_step(run.folder, model, optimizer, steps)
     start = saved["step"]
     if saved.get("scaler"):
         scaler.load_state_dict(saved["scaler"])
@@ -96,7 +98,7 @@ def fit(model: torch.nn.Module, objective: Objective, hp, steps: int, run: Run) 
     def save(done: int) -> None:
         log.flush()
         extra = {"loss": log.loss, "scaler": scaler.state_dict()}
-        runs.save_step(run.folder, done, model, optimizer, extra, chief)
+        checkpoints.save_step(run.folder, done, model, optimizer, extra, chief)
     alone = save_every > 0 and device.processes == 1        # a signal may save, too
     whole = WholeSteps(save if alone else None, source.stride)
     for step in whole.steps(bar):

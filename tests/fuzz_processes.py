@@ -19,7 +19,7 @@ from running import DEMOS, PAIRS, be_brief, lines, tiny_folder
 
 from nanouft import train
 from nanouft.look import plots
-from nanouft.shell import config, runs
+from nanouft.shell import checkpoints, config
 
 SHORT = ["--init", "start", "--batch-size", "4", "--threads", "1", "--items", "0", "--device", "cpu", "--out", "run"]
 OBJECTIVES = ("ift", "dpo", "kto", "rloo", "ppo")
@@ -35,7 +35,7 @@ class Operations:
         for name in ("replace", "rename", "mkdir", "fsync", "unlink", "remove", "rmdir", "ftruncate", "link", "open"):
             setattr(os, name, self.counted(getattr(os, name), name))
         builtins.open = io.open = self.counted(io.open, "write")
-        runs._save = self.tensors(runs._save)
+        checkpoints._save = self.tensors(checkpoints._save)
 
     def here(self, name: str) -> None:
         self.names.append(name)

@@ -10,11 +10,7 @@ answer ends, and ends with the end token that the template puts after it.
 Without a template our own chat tokens and template are added (tokenizer.py), after the <s> that the tokenizer writes.
 Simplified: only tokenizers of the `tokenizers` library (tokenizer.json); a template that changes an answer is refused.
 """
-import contextlib
 import re
-import signal
-import threading
-from collections.abc import Iterator
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +19,7 @@ from nanouft.data.rows import Turn, Turns
 from nanouft.data.tokenizer import CONTROL, END, JINJA, PAD, Tokenizer, fold_system
 from nanouft.shell.config import UserError, one_line, optional
 from nanouft.shell.files import checksum
+from nanouft.shell.signals import at_most
 
 MARK = re.compile("\ue000([0-9]+)\ue001")       # stands in a text's place while a template is looked at
 ROLES = {"tool": "user", "shown": "assistant"}
@@ -131,7 +128,7 @@ class TransformersTokenizer(Tokenizer):
     def _write(self, messages: list[Turn], waits: bool = False) -> str:
         """The dialogue as the template writes it; `waits`: up to where the assistant begins to speak."""
         try:
-            with at_most(SECONDS):
+            with at_most(SECONDS, TimeoutError(f"took more than {SECONDS} seconds")):
                 return self.t.apply_chat_template(
                     [{"role": m.role, "content": m.text} for m in messages], tokenize=False,
                     add_generation_prompt=waits, chat_template=self._template,
@@ -201,24 +198,6 @@ class TransformersTokenizer(Tokenizer):
 
     def save(self, folder: str | Path) -> None:
         self.t.save_pretrained(str(folder))
-
-
-@contextlib.contextmanager
-def at_most(seconds: float) -> Iterator[None]:
-    """TimeoutError inside, where Python code runs on for longer. Not on Windows, and in the main thread only."""
-    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, frame) -> None:
-        raise TimeoutError(f"took more than {seconds:g} seconds")
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 def check_text(t) -> None:

@@ -32,11 +32,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft import train, world
+from nanouft import world
 from nanouft.data.batches import Epochs, encode
 from nanouft.gpt import GPT, NANO
 from nanouft.lab import peers
 from nanouft.lab.cells import Cell, kept_model
+from nanouft.lab.steps import Clock, Learner
 from nanouft.models.generate import generate
 from nanouft.models.load import folder_of, start_model
 from nanouft.models.tangent import TangentGPT
@@ -45,6 +46,7 @@ from nanouft.reference import add_columns
 from nanouft.rollout.rollouts import Rollouts
 from nanouft.shell import config, devices
 from nanouft.shell.files import write_json
+from nanouft.training.flags import Train
 
 VOCAB = 50_257              # GPT-2's
 Arm = Callable[[int], object]
@@ -63,31 +65,22 @@ class Bench:
 
 
 # ---- the clock -------------------------------------------------------------------------------------------------------
-def stopwatch(device: devices.Device) -> Callable[[], float]:
-    """Each call gives the seconds since the one before."""
+def stopwatch(device: devices.Device) -> Clock:
+    """Of CPU time, where one thread does all the work."""
     alone = device.kind == "cpu" and torch.get_num_threads() == 1
-    clock = time.process_time if alone else time.perf_counter
-    last = clock()
-
-    def lap() -> float:
-        nonlocal last
-        if device.kind == "cuda":
-            torch.cuda.synchronize()
-        before, last = last, clock()
-        return last - before
-    return lap
+    return Clock(device, time.process_time if alone else time.perf_counter)
 
 
 def race(arms: dict[str, Arm], jobs: int, turns: int, device: devices.Device) -> dict[str, np.ndarray]:
     """{arm: (turns x jobs,) seconds}. All arms do a job before the next one begins, in alternating order. A first turn
     warms up and is not counted."""
-    times, lap = {name: [] for name in arms}, stopwatch(device)
+    times, clock = {name: [] for name in arms}, stopwatch(device)
     for turn in range(turns + 1):
         for job in range(jobs):
             for name in list(arms)[::1 if (turn + job) % 2 else -1]:
-                lap()
+                clock.seconds()
                 arms[name](job)
-                times[name].append(lap())
+                times[name].append(clock.seconds())
     return {name: np.array(t[jobs:]) for name, t in times.items()}
 
 
@@ -131,11 +124,11 @@ def step(turns: int, device: devices.Device) -> dict:
 
 
 def stepper(name: str, device: devices.Device, init: str = "base", tangent: bool = False) -> Arm:
-    """A function that makes optimizer step i of objective `name`, exactly as train.fit does between its fences."""
+    """A function that makes optimizer step i of objective `name` on NanoWorld, as `train` would."""
     model, tok = start_model(init)
     model = (TangentGPT(model) if tangent else model).to(device.name)
     objective = OBJECTIVES[name]
-    cfg, hp = train.Train(lr=objective.lr), objective.hp()
+    cfg, hp = Train(lr=objective.lr), objective.hp()
     rows = objective.rows(world.rows("train", objective.kinds(hp)[0], 1020, 0), hp)
     encoded, _ = encode(rows, tok, model.cfg.n_ctx - (cfg.max_new if objective.on_policy else 0))
     if objective.on_policy:
@@ -143,20 +136,8 @@ def stepper(name: str, device: devices.Device, init: str = "base", tangent: bool
     else:
         add_columns(encoded, objective.columns, model, tok.pad, device, hp)
         source = Epochs(encoded, cfg.batch_size, 96, 0, tok.pad)
-    optimizer, scaler = train.make_optimizer(model, cfg, device), device.scaler()
-
-    def work(i: int) -> None:
-        batch = source(i % 96).piece(0, 1).to(device.name)
-        with device.autocast():
-            objective.forward(model, batch, hp)
-        loss, _ = objective.loss(batch, hp)
-        scaler.scale(loss).backward()
-        scaler.unscale_(optimizer)
-        torch.nn.utils.clip_grad_norm_(model.parameters(), cfg.clip)
-        scaler.step(optimizer)
-        scaler.update()
-        optimizer.zero_grad(set_to_none=True)
-    return work
+    learner = Learner(name, model, device, hp)
+    return lambda i: learner.step(source(i % 96))
 
 
 def ift(turns: int, device: devices.Device) -> dict:
@@ -208,9 +189,9 @@ def trl(turns: int, device: devices.Device) -> dict | None:
         ours, clock, times = stepper(name, device, tuned()), stopwatch(device), {"trl": [], "ours": []}
 
         def after_step() -> None:
-            times["trl"].append(clock())
+            times["trl"].append(clock.seconds())
             ours(len(times["ours"]))
-            times["ours"].append(clock())
+            times["ours"].append(clock.seconds())
         settings = {"per_device_train_batch_size": rows, "use_cpu": device.kind == "cpu"}
         try:
             with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):

@@ -19,9 +19,9 @@ from nanouft.data.tokenizer_files import own_template
 from nanouft.gpt import GPT
 from nanouft.models import tangent
 from nanouft.shell import hf, tensors
+from nanouft.shell.checkpoints import not_finite
 from nanouft.shell.config import Diverged, UserError
 from nanouft.shell.files import read_json
-from nanouft.shell.runs import not_finite
 from nanouft.shell.text import visible
 
 BASE = Path(__file__).parents[1] / "assets" / "base"                 # the shipped base, stored as fp16

@@ -32,7 +32,7 @@ from nanouft.gpt import GPT
 from nanouft.look.report import fingerprint
 from nanouft.models.generate import MAX_NEW, answer_rows
 from nanouft.models.load import start_model
-from nanouft.rollout.scorer import earned, learnt, mark, scorer, try_out
+from nanouft.rollout.scorer import earned, learnt, mark, scorer, sigmoid, try_out
 from nanouft.shell import config, devices, signals
 from nanouft.shell.config import UserError
 from nanouft.shell.files import LOCK, Lines, checksum, locked, read_json, write_json
@@ -149,7 +149,7 @@ def pair(s: Sampled, is_learnt: bool = False) -> list[dict]:
         return []
     gap, out = s.rewards[best] - s.rewards[worst], {"chosen": s.answers[best], "rejected": s.answers[worst]}
     if is_learnt:
-        out["p"] = float(1 / (1 + np.exp(-gap)))
+        out["p"] = float(sigmoid(gap))
     elif 0 <= min(s.rewards) and max(s.rewards) <= 1:
         out["p"] = (1 + gap) / 2
     return [out]
@@ -167,7 +167,7 @@ def labels(s: Sampled, good: float | None) -> list[dict]:
 
 def scores(s: Sampled, is_learnt: bool) -> list[dict]:
     """Every answer with its reward; a reward model's goes through a sigmoid, to 0..1."""
-    return [{"response": s.answers[i], "score": float(1 / (1 + np.exp(-s.rewards[i]))) if is_learnt else s.rewards[i]}
+    return [{"response": s.answers[i], "score": float(sigmoid(s.rewards[i])) if is_learnt else s.rewards[i]}
             for i in usable(s)]
 
 

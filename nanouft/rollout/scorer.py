@@ -81,11 +81,15 @@ def unit(name: str, rewards: np.ndarray) -> np.ndarray:
     """(n,) scores from 0 to 1: a reward model's rewards through a sigmoid, other ones as they are. UserError if those
     lie elsewhere."""
     if learnt(name):
-        return 1 / (1 + np.exp(-rewards))
+        return sigmoid(rewards)
     if len(rewards) and (rewards.min() < 0 or rewards.max() > 1):
         raise UserError(f"--reward {name}: grades go from 0 to 1, and these from {rewards.min():g} to "
                         f"{rewards.max():g}; rescale them in your function")
     return rewards
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
 
 
 def figures(rewards: np.ndarray, ends: list[bool]) -> dict[str, float]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from nanouft.shell import runs
+from nanouft.shell import checkpoints
 from nanouft.shell.config import Diverged
 from nanouft.shell.devices import Device
 from nanouft.shell.files import Lines
@@ -37,7 +37,7 @@ class Log:
         self.waiting: list[tuple] = []
         self.loss, self.tokens, self.clock = math.nan, 0, None
         if device.rank == 0 and start:
-            runs.point(self.run, start)                     # `latest` names the step that was really taken
+            checkpoints.point(self.run, start)              # `latest` names the step that was really taken
         if device.rank == 0 and (there := self.lines.read(no_step)):
             kept = [line for line in there if line.get("step", math.inf) <= start]
             self.lines.rewrite(kept)
@@ -87,5 +87,5 @@ class Log:
 
     def last_step(self) -> str:
         """What a run that stopped early leaves, for messages."""
-        steps = runs.whole_steps(self.run)
+        steps = checkpoints.whole_steps(self.run)
         return f"step {steps[-1]} in {self.run / 'steps'} is whole" if steps else f"no step was saved yet in {self.run}"

@@ -1,35 +1,19 @@
-"""Run folders: what a run leaves after it, atomic steps, exact resume.
+"""Run folders: what a run leaves after it.
 
 out/<name>/   config.json, model.safetensors, tokenizer.json    a GPT-2 folder that transformers opens
               run.json        every value and where it came from; flags.toml: the flags, for --config
               metrics.jsonl   one object a step
               eval.json, samples.md, curves.png
-              steps/<n>/      what --resume needs: weights and optimizer state; `latest` names the newest
-
-A step folder is written whole under another name, flushed to disk and renamed once. Kill the process anywhere and
-either the old step or the new one is there, never half of one. A checksum tells a step that the disk damaged later.
-Weights that are not finite are never saved. Nothing is pickled, nothing is unpickled.
+              steps/<n>/      what --resume needs (checkpoints.py)
 """
 import contextlib
-import errno
 import json
-import math
-import os
-import re
-import shutil
 from dataclasses import fields, replace
 from pathlib import Path
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
-
-from nanouft.shell import settings, signals, tensors
-from nanouft.shell.config import Diverged, UserError, flag, of_json
+from nanouft.shell import settings, signals
+from nanouft.shell.config import UserError, flag, of_json
 from nanouft.shell.files import LOCK, checksum, locked, read_json, write_json, write_text
-from nanouft.shell.processes import part, whole
-from nanouft.shell.text import regular, said, visible
-
 
 BEFORE_ALL = {LOCK, "flags.toml", "flags.toml.partial", "run.json.partial"}     # what a run that was killed in its
 #                                                                                   first moment leaves
@@ -172,155 +156,3 @@ def read_eval(folder: Path) -> dict:
         return read_json(folder / "eval.json")
     except UserError:
         return {}
-
-
-# ---- steps ---------------------------------------------------------------------------------------------------------
-def save_step(run: Path, step: int, model: torch.nn.Module, optimizer: torch.optim.Optimizer, extra: dict,
-              chief: bool = True, keep: int = 2) -> None:
-    """Write steps/<step>/ whole, rename it once, then move `latest`. The two newest steps stay.
-    `extra` is what else --resume needs, as JSON. UserError if a weight is not finite; OSError if the disk is full.
-    Of processes that share the weights (--shard) all call it; the chief gets everything and writes."""
-    weights = whole(weights_of(model), chief)
-    state = {f"{i}.{k}": torch.as_tensor(v) for i, s in optimizer.state_dict()["state"].items() for k, v in s.items()}
-    state = whole(state, chief)
-    if not chief:
-        return
-    if name := not_finite(weights):
-        raise Diverged(f"weights are no longer finite after step {step} ({name}) and were not saved; lower --lr")
-    steps = run / "steps"
-    final, partial = steps / str(step), steps / f"partial-{step}"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        _save(weights, partial / "model.safetensors")
-        _save(state, partial / "optimizer.safetensors")
-        sums = {f.name: checksum(f) for f in partial.iterdir()}
-        write_json(partial / "step.json", {"step": step, "sha256": sums, **extra})
-        _flush(partial)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)                   # half a step only fills a full disk
-        raise
-    shutil.rmtree(final, ignore_errors=True)                         # left by a run that was cut back
-    os.rename(partial, final)
-    _flush_folder(steps)
-    point(run, step)
-    tidy(run, keep)
-
-
-def weights_of(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """What a step keeps: the weights that are trained, a tied one once. The others are those of the start model."""
-    return {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
-
-
-def tidy(run: Path, keep: int = 2) -> None:
-    """Only the newest whole steps stay, and nothing of a step that a kill cut short."""
-    for old in [*map(str, whole_steps(run)[:-keep]), *(f.name for f in (run / "steps").glob("partial-*"))]:
-        shutil.rmtree(run / "steps" / old, ignore_errors=True)
-
-
-def point(run: Path, step: int) -> None:
-    """`latest` is for people and scripts; load_step looks for itself."""
-    write_text(run / "steps" / "latest", str(step))
-
-
-def _save(tensors: dict[str, torch.Tensor], file: Path) -> None:
-    """save_file, whose own error hides the OSError it comes from."""
-    try:
-        save_file(tensors, file)
-    except SafetensorError as e:
-        found = re.search(r"os error (\d+)", str(e))
-        code = int(found[1]) if found else errno.EIO
-        raise OSError(code, os.strerror(code), str(file))
-
-
-def not_finite(weights: dict[str, torch.Tensor]) -> str:
-    """Name of the first weight that holds a NaN or an infinity; "" where there is none."""
-    return next((name for name, p in weights.items() if not torch.isfinite(p).all()), "")
-
-
-def _flush(folder: Path) -> None:
-    """Ask the disk to keep it before the rename, so that a power cut cannot leave a renamed but empty file."""
-    for file in folder.iterdir():
-        with open(file, "rb+") as f:
-            os.fsync(f.fileno())
-
-
-def _flush_folder(folder: Path) -> None:
-    """The rename itself, too, where the system lets a folder be flushed (not on Windows)."""
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        os.fsync(handle)
-        os.close(handle)
-
-
-def whole_steps(run: Path) -> list[int]:
-    """Numbers of the complete step folders, oldest first: a folder with a plain number was renamed, hence whole."""
-    steps = run / "steps"
-    names = [f.name for f in steps.iterdir()] if steps.is_dir() else []
-    return sorted(int(name) for name in names if re.fullmatch("[1-9][0-9]{0,9}", name))
-
-
-def load_step(run: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, most: float = math.inf) -> dict:
-    """Load the newest step that reads well into model and optimizer; returns step.json. A damaged one is announced
-    and the one before it is taken. Resuming from nothing is step 0. `most`: the steps of the whole run."""
-    for step in reversed(whole_steps(run)):
-        folder = run / "steps" / str(step)
-        try:
-            if step > most:
-                raise ValueError(f"the run has {most} steps only")
-            extra, weights, state = read_step(folder, step, model, optimizer)
-        except (UserError, SafetensorError, OSError, ValueError) as e:
-            print(visible(f"{folder}: damaged ({' '.join(str(e).split())}); going back to the step before"))
-            continue
-        now = weights_of(model)                                 # read_step has compared all names
-        model.load_state_dict({name: part(x, now[name]) for name, x in weights.items()}, strict=False)
-        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-        tidy(run)
-        print(f"{run}: going on after step {step}")
-        return extra
-    print(f"{run}: no whole step is saved there, starting from the beginning")
-    return {"step": 0}
-
-
-MOMENTS = {"AdamW": ("exp_avg", "exp_avg_sq"), "RMSprop": ("square_avg",)}          # each of the shape of its weight
-SCALER = {"scale", "growth_factor", "backoff_factor", "growth_interval", "_growth_tracker"}
-
-
-def read_step(folder: Path, step: int, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> tuple:
-    """(step.json, weights, state of the optimizer). Nothing of it is believed: ValueError unless every tensor is there
-    with the name, shape and type that model and optimizer have, and nothing else."""
-    extra = read_json(folder / "step.json")
-    scaler, sums = extra.get("scaler", {}), extra.get("sha256")
-    if type(extra.get("step")) is not int or extra["step"] != step:
-        raise ValueError(f"step.json is that of step {said(extra.get('step'))}")
-    if not isinstance(extra.get("loss", 0.0), (int, float)) or not isinstance(scaler, dict) or scaler and (
-            scaler.keys() != SCALER or not all(type(x) in (int, float) and 0 <= x < math.inf for x in scaler.values())):
-        raise ValueError("step.json: its loss or its scaler is no number")
-    if not isinstance(sums, dict) or sums.keys() != {"model.safetensors", "optimizer.safetensors"}:
-        raise ValueError("step.json: no checksums of the two files")
-    for name, wanted in sums.items():
-        if checksum(regular(folder / name)) != wanted:
-            raise ValueError(f"checksum of {name}")
-    weights = tensors.load(folder / "model.safetensors", tensors.wanted_of(weights_of(model)))
-    stored = tensors.header(folder / "optimizer.safetensors")
-    every_step_skipped = bool(scaler) and not stored            # fp16: steps that overflow are left out
-    flat = tensors.load(folder / "optimizer.safetensors", {} if every_step_skipped else moments(optimizer))
-    state: dict[int, dict] = {}
-    held = weights_in(optimizer)
-    for key, value in flat.items():
-        i, name = key.split(".")
-        state.setdefault(int(i), {})[name] = part(value, held[int(i)])
-        if name == "step" and (value > step or value < 1 or value != step and not scaler):
-            raise ValueError(f"optimizer.safetensors: it has made {value:g} steps")
-    return extra, weights, state
-
-
-def weights_in(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
-    return [p for group in optimizer.param_groups for p in group["params"]]
-
-
-def moments(optimizer: torch.optim.Optimizer) -> tensors.Wanted:
-    """Name, shape and type of all that this optimizer keeps; torch numbers the weights through all groups."""
-    weights = weights_in(optimizer)
-    kept = {f"{i}.{name}": p for i, p in enumerate(weights) for name in MOMENTS[type(optimizer).__name__]}
-    return tensors.wanted_of(kept) | {f"{i}.step": ((), "F32") for i in range(len(weights))}

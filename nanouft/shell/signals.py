@@ -154,6 +154,24 @@ def set_handlers(handler: Callable) -> dict:
 
 
 @contextlib.contextmanager
+def at_most(seconds: float, late: BaseException) -> Iterator[None]:
+    """Raises `late` inside, where Python code runs on for longer. Not on Windows, and in the main thread only."""
+    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise late
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@contextlib.contextmanager
 def blocked() -> Iterator[None]:
     """Ctrl-C waits until the end of the block; processes that are started inside never see it (not on Windows)."""
     if not hasattr(signal, "pthread_sigmask"):

@@ -15,7 +15,7 @@ from nanouft import pretrain, reward, train
 from nanouft.data import batches
 from nanouft.gpt import GPT
 from nanouft.look import plots, report
-from nanouft.shell import runs
+from nanouft.shell import checkpoints
 from nanouft.shell.config import UserError
 from nanouft.shell.files import LOCK, checksum, locked, made_once, read_json, write_json
 from nanouft.shell.log import Log
@@ -38,8 +38,8 @@ def slow(seconds: float) -> None:
     before each file of a saved step and before `latest` moves."""
     be_brief()
     slowed(batches, "collate", 0.03)
-    slowed(runs, "_save", seconds)
-    slowed(runs, "point", seconds)
+    slowed(checkpoints, "_save", seconds)
+    slowed(checkpoints, "point", seconds)
 
 
 def flags(tiny_base, objective: str, out) -> list[str]:
@@ -49,7 +49,7 @@ def flags(tiny_base, objective: str, out) -> list[str]:
 
 
 def in_a_step(run) -> bool:
-    return runs.whole_steps(run) == [10] and (run / "metrics.jsonl").read_text().count("\n") >= 14
+    return checkpoints.whole_steps(run) == [10] and (run / "metrics.jsonl").read_text().count("\n") >= 14
 
 
 def in_a_write(run) -> bool:
@@ -78,7 +78,7 @@ def start_and_kill(argv: list[str], folder, seconds: float, ready) -> None:
 def test_killed_and_resumed_is_bit_equal(objective, ready, seconds, left, tiny_base, here, capsys):
     run, whole = here / "run", here / "whole"
     start_and_kill(flags(tiny_base, objective, run), here, seconds, lambda: ready(run))
-    assert runs.whole_steps(run) == left and not (run / "model.safetensors").exists()
+    assert checkpoints.whole_steps(run) == left and not (run / "model.safetensors").exists()
     before = read_json(run / "eval.json")["before"]
 
     assert call(train.main, "--resume", run) == 0
@@ -102,13 +102,13 @@ def test_a_step_appears_at_once_and_whole(tmp_path, monkeypatch):
         assert not new.exists() and not (tmp_path / "steps" / "latest").exists()
         real(old, new)
     with monkeypatch.context() as m:
-        m.setattr(runs.os, "rename", rename)
-        m.setattr(runs, "_flush", lambda folder: seen.append("flush"))
-        runs.save_step(tmp_path, 3, model, optimizer, {})
+        m.setattr(checkpoints.os, "rename", rename)
+        m.setattr(checkpoints, "_flush", lambda folder: seen.append("flush"))
+        checkpoints.save_step(tmp_path, 3, model, optimizer, {})
     assert seen == ["flush", ["model.safetensors", "optimizer.safetensors", "step.json"]]
     for step in (4, 5):
-        runs.save_step(tmp_path, step, model, optimizer, {})
-    assert runs.whole_steps(tmp_path) == [4, 5], "the two newest stay"
+        checkpoints.save_step(tmp_path, step, model, optimizer, {})
+    assert checkpoints.whole_steps(tmp_path) == [4, 5], "the two newest stay"
 
 
 # ---- what a resumed run may find -------------------------------------------------------------------------------------
@@ -421,7 +421,8 @@ def test_a_full_disk_is_one_line_and_the_last_step_survives(run, half_done, here
     got = apart("nanouft.train", "--resume", "run", cwd=here,
                 prepare=partial(resource.setrlimit, resource.RLIMIT_FSIZE, (300_000, 300_000)))
     one_error(got.returncode, got.stderr, "File too large", "optimizer.safetensors", "make room")
-    assert runs.whole_steps(run) == [10] and not list(run.rglob("partial*")), "half a step does not fill the disk"
+    assert checkpoints.whole_steps(run) == [10]
+    assert not list(run.rglob("partial*")), "half a step does not fill the disk"
     finishes(run, half_done)
 
 
@@ -434,6 +435,6 @@ def test_a_full_disk_at_the_log_or_at_the_end(here, tiny_base, capsys, monkeypat
             m.setattr(cls, name, full)
             code = call(train.main, *flags(tiny_base, "sft", out))
         one_error(code, capsys.readouterr().err, words, "No space")
-    assert runs.whole_steps(here / "b") == [10, 20] and not list((here / "b").rglob("partial*"))
+    assert checkpoints.whole_steps(here / "b") == [10, 20] and not list((here / "b").rglob("partial*"))
     assert call(train.main, "--resume", "a") == call(train.main, "--resume", "b") == 0
     assert (here / "a/model.safetensors").read_bytes() == (here / "b/model.safetensors").read_bytes()

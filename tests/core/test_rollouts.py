@@ -25,7 +25,7 @@ from nanouft.objectives.ppo import gae, rewards, value_loss, whiten
 from nanouft.objectives.reinforce import clipped, leashed, step_metrics
 from nanouft.objectives.rloo import leave_one_out
 from nanouft.rollout import rollouts
-from nanouft.shell import runs
+from nanouft.shell import checkpoints
 from nanouft.shell.devices import Device
 from nanouft.shell.files import read_json, write_json
 
@@ -447,7 +447,7 @@ def test_a_run_is_resumed_bit_for_bit(name, passes, kept, here, tiny_base):
     """PPO takes two minibatches of a rollout, here twice: it can be resumed after every fourth step."""
     assert go(tiny_base, name, "whole", *passes) == 0
     whole, run = here / "whole", here / "run"
-    assert runs.whole_steps(whole) == kept, "between rollouts only"
+    assert checkpoints.whole_steps(whole) == kept, "between rollouts only"
     shutil.copytree(whole, run)
     shutil.rmtree(run / "steps" / str(kept[-1]))
     for file in ("model.safetensors", "config.json"):

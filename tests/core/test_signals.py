@@ -14,7 +14,7 @@ from running import PAIRS, QUICK, call, environment, lines, one_error, soon
 
 from nanouft import pretrain, reward, train
 from nanouft.look import report
-from nanouft.shell import config, runs, signals
+from nanouft.shell import checkpoints, config, signals
 
 pytestmark = pytest.mark.usefixtures("brief")
 CORPUS = "A pig saw an owl and a bee. The oak is old; the elm is not. " * 400
@@ -63,7 +63,7 @@ def test_a_run_that_is_interrupted_goes_on_to_the_same_bits(case, tiny_base, her
     goes_on = f"python -m nanouft.{program} --resume run"
     assert said == (f"interrupted ({number.name}): run holds {f'step {kept}' if kept else 'no step yet'}; "
                     f"go on with: {goes_on}")
-    assert runs.whole_steps(here / "run") == ([kept] if kept else [])
+    assert checkpoints.whole_steps(here / "run") == ([kept] if kept else [])
     assert handlers == [signal.getsignal(n) for n in NUMBERS] and signals.WholeSteps.current is None
     assert call(main, *goes_on.split()[3:]) == call(main, *argv, "--out", "whole") == 0
     for file in ("model.safetensors", "metrics.jsonl"):
@@ -142,4 +142,4 @@ def test_a_process_ends_within_two_seconds_in_one_line(number, when, tiny_base, 
     assert time.time() - began < soon() and process.returncode == 128 + number
     assert "Traceback" not in err and err.strip().splitlines()[-1].startswith("interrupted"), err
     if when == "training":
-        assert runs.whole_steps(here / "out" / "sft")
+        assert checkpoints.whole_steps(here / "out" / "sft")

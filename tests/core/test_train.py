@@ -19,7 +19,7 @@ from nanouft.models.load import save_model, start_model
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import add_columns
-from nanouft.shell import runs
+from nanouft.shell import checkpoints
 from nanouft.shell.config import UserError
 from nanouft.shell.files import read_json
 from nanouft.training.setup import Run
@@ -58,7 +58,7 @@ def test_run_folder_tells_everything(here, tiny_base, capsys, brief):
         assert 0 <= f["low"] <= f["score"] <= f["high"] <= 1
     assert (run / "curves.png").read_bytes().startswith(PNG)
     assert "before" in (run / "samples.md").read_text(encoding="utf-8")
-    assert (run / "steps" / "latest").read_text() == "8" and runs.whole_steps(run) == [4, 8]
+    assert (run / "steps" / "latest").read_text() == "8" and checkpoints.whole_steps(run) == [4, 8]
     out = capsys.readouterr().out
     assert "[[" in out and "out/ift" in out and "nanouft.sample" in out and "rules_new" in out
 
@@ -187,7 +187,7 @@ def test_a_run_that_diverges_ends_in_one_line(here, tiny_base, capsys, flags):
               "--out", "run")
     one_error(code, capsys.readouterr().err, "step", "lr")
     assert not (here / "run" / "model.safetensors").exists()
-    for n in runs.whole_steps(here / "run"):
+    for n in checkpoints.whole_steps(here / "run"):
         weights = load_file(here / "run" / "steps" / str(n) / "model.safetensors")
         assert all(torch.isfinite(w).all() for w in weights.values()), f"step {n}"
     assert all(math.isfinite(v) for m in metrics(here / "run") for v in m.values() if v is not None)
@@ -205,7 +205,7 @@ def test_the_last_good_step_survives(here, tiny_base, capsys, monkeypatch):
     code = go(tiny_base, "--objective", "sft", "--steps", 20, "--rows", 30, "--save-every", 5, "--out", "run")
     said = one_error(code, capsys.readouterr().err, "loss is nan at step 8")
     assert "step 5 in" in said and [m["step"] for m in metrics(here / "run")] == [1, 2, 3, 4, 5, 6, 7]
-    assert runs.whole_steps(here / "run") == [5]
+    assert checkpoints.whole_steps(here / "run") == [5]
 
 
 def test_a_gradient_that_is_not_finite_is_seen_before_it_is_saved(tmp_path):
@@ -215,7 +215,7 @@ def test_a_gradient_that_is_not_finite_is_seen_before_it_is_saved(tmp_path):
     broken = Objective(paper="", rows=demo_rows, loss=loss, hp=object, data="demos", lr=1e-3)
     with pytest.raises(UserError, match="grad_norm is nan at step 1"):
         fit(broken, None, 3, tmp_path, batch_size=2, save_every=1)
-    assert runs.whole_steps(tmp_path) == []
+    assert checkpoints.whole_steps(tmp_path) == []
 
 
 def test_weights_that_are_not_finite_are_never_saved(tmp_path):
@@ -223,7 +223,7 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path):
     model.wpe.weight.data[0, 0] = math.inf
     optimizer = torch.optim.AdamW(model.parameters())
     with pytest.raises(UserError, match="wpe.weight"):
-        runs.save_step(tmp_path, 1, model, optimizer, {})
+        checkpoints.save_step(tmp_path, 1, model, optimizer, {})
     with pytest.raises(UserError, match="not saved"):
         save_model(tmp_path, model, None)
     assert not list(tmp_path.iterdir())

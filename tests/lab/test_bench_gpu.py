@@ -8,7 +8,7 @@ import torch
 from running import call, one_error
 
 from nanouft.gpt import GPT, GPT2
-from nanouft.lab import bench, bench_gpu
+from nanouft.lab import bench, bench_gpu, gpu_parts
 from nanouft.objectives import OBJECTIVES
 from nanouft.shell import devices
 from nanouft.shell.files import read_json
@@ -19,7 +19,7 @@ FEW = ("sft", "ift", "dpo", "tis_dpo", "sftmix", "ppo")         # columns, arran
 @pytest.fixture
 def few(monkeypatch):
     """Some objectives, and a machine that cannot compile."""
-    monkeypatch.setattr(bench_gpu, "OBJECTIVES", {name: OBJECTIVES[name] for name in FEW})
+    monkeypatch.setattr(gpu_parts, "OBJECTIVES", {name: OBJECTIVES[name] for name in FEW})
 
     def compiled(model, mode, device):
         if mode == "on":
@@ -47,7 +47,7 @@ def test_every_part_has_its_figures_and_one_that_fails_stops_no_other(here, few,
 
 
 def test_an_objective_that_differs_from_the_cpu_or_is_not_finite_is_named(few, monkeypatch):
-    b = bench_gpu.Bench(bench_gpu.SHAPES["tiny"], True, devices.Device("cpu", "bf16"), devices.Device("cpu", "fp32"))
+    b = gpu_parts.Bench(gpu_parts.SHAPES["tiny"], True, devices.Device("cpu", "bf16"), devices.Device("cpu", "fp32"))
     sft, steps = OBJECTIVES["sft"], []
 
     def drifts(batch, hp):
@@ -60,9 +60,9 @@ def test_an_objective_that_differs_from_the_cpu_or_is_not_finite_is_named(few, m
     for name, loss in losses.items():
         monkeypatch.setitem(OBJECTIVES, name, replace(OBJECTIVES[name], loss=loss))
     out = {}
-    bench_gpu.objectives(b, out)
+    gpu_parts.objectives(b, out)
     assert not any(out["each"][name]["ok"] for name in losses) and out["equal"] == f"3 of {len(FEW)}"
-    assert out["each"]["sft"]["gap"] > bench_gpu.TOLERANCE and out["each"]["dpo"]["error"] == "ValueError: broken"
+    assert out["each"]["sft"]["gap"] > gpu_parts.TOLERANCE and out["each"]["dpo"]["error"] == "ValueError: broken"
 
 
 def test_the_budget_is_kept_and_what_was_measured_stays(capsys):
@@ -82,12 +82,12 @@ def test_the_mfu_is_that_of_palm_and_of_no_unknown_device(monkeypatch):
     for name, flops in (("NVIDIA H100 80GB HBM3", 989e12), ("NVIDIA H100 PCIe", 756e12), ("NVIDIA H200", 989e12)):
         monkeypatch.setattr(torch.cuda, "get_device_name", lambda name=name: name)
         for dtype, half in (("bf16", 1), ("fp32", 2)):
-            got = bench_gpu.mfu(model, "sft", 512, 1e6, devices.Device("cuda", dtype))
+            got = gpu_parts.mfu(model, "sft", 512, 1e6, devices.Device("cuda", dtype))
             assert got == pytest.approx(1e6 * (6 * N + attention) * half / flops)
-    assert bench_gpu.mfu(model, "ift", 512, 1e6, devices.Device("cuda", "fp32")) == pytest.approx(got * 4 / 3)
+    assert gpu_parts.mfu(model, "ift", 512, 1e6, devices.Device("cuda", "fp32")) == pytest.approx(got * 4 / 3)
     for name in ("NVIDIA H100 80GB HBM3 MIG 1g.10gb", "NVIDIA T4"):
         monkeypatch.setattr(torch.cuda, "get_device_name", lambda name=name: name)
-        assert bench_gpu.mfu(model, "sft", 512, 1e6, devices.Device("cuda", "bf16")) is None
+        assert gpu_parts.mfu(model, "sft", 512, 1e6, devices.Device("cuda", "bf16")) is None
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
