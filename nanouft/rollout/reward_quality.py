@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from nanouft.look.stats import bootstrap
+from nanouft.rollout.scorer import sigmoid
 
 
 def quality(margin: np.ndarray, families: list[str]) -> dict:
@@ -20,7 +21,7 @@ def quality(margin: np.ndarray, families: list[str]) -> dict:
     for family, m in zip(families, margin, strict=True):
         grouped.setdefault(family, []).append(m)
     return {**accuracy(margin), "nll": float(np.logaddexp(0, -margin).mean()),
-            "confidence": float(sigma(np.abs(margin)).mean()), "margin": float(margin.mean()),
+            "confidence": float(sigmoid(np.abs(margin)).mean()), "margin": float(margin.mean()),
             "families": {f: accuracy(np.array(m)) for f, m in sorted(grouped.items()) if f},
             "calibration": calibration(margin)}
 
@@ -31,19 +32,15 @@ def accuracy(margin: np.ndarray) -> dict:
     return {"accuracy": float(won.mean()), "low": low, "high": high, "pairs": len(won)}
 
 
-def sigma(x: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-x))
-
-
 def calibration(margin: np.ndarray, bins: int = 5) -> list[dict]:
     """What was expected against what came, in `bins` groups of equal size, from unsure to sure.
     margin: (n,) r_w - r_l. In a file of pairs the better answer always stands first, so "first wins" is always true.
-    Shown in random order, the model names the answer with the higher reward and says sigma(|margin|), 1/2 to 1; `share`
-    is how often that answer is the better one. (Naming the other one adds the mirror image, nothing new.)"""
+    Shown in random order, the model names the answer with the higher reward and says sigmoid(|margin|), 1/2 to 1;
+    `share` is how often that answer is the better one. (Naming the other one adds the mirror image, nothing new.)"""
     out = []
     for part in np.array_split(np.argsort(np.abs(margin), kind="stable"), min(bins, len(margin))):
         found = accuracy(margin[part])
-        out.append({"expected": float(sigma(np.abs(margin[part])).mean()), "share": found["accuracy"],
+        out.append({"expected": float(sigmoid(np.abs(margin[part])).mean()), "share": found["accuracy"],
                     "low": found["low"], "high": found["high"], "pairs": len(part)})
     return out
 

@@ -88,7 +88,7 @@ def unit(name: str, rewards: np.ndarray) -> np.ndarray:
     return rewards
 
 
-def sigmoid(x):
+def sigmoid(x: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-x))
 
 

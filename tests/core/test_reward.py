@@ -209,7 +209,7 @@ def test_calibration_tells_a_sure_model_from_one_that_is_too_sure():
     """Truth: the better answer wins with chance sigma(d). Who says d is on the line, who says 3 d is below it."""
     rng = np.random.default_rng(0)
     d = rng.normal(0, 2, 20_000)
-    better = np.where(rng.random(len(d)) < reward_quality.sigma(d), 1, -1)     # +1: the pair stands the right way round
+    better = np.where(rng.random(len(d)) < 1 / (1 + np.exp(-d)), 1, -1)     # +1: the pair stands the right way round
     for factor, gap in ((1, 0.0), (3, 0.1)):
         bins = reward_quality.calibration(factor * d * better)
         assert [b["pairs"] for b in bins] == [4000] * 5
@@ -300,7 +300,7 @@ def test_every_reward_is_called_alike(made, here):
         both = [scorer(str(name))([row.prompt[0].text], [row.answer[0].text], **more) for more in ({}, {"gold": [1]})]
         assert both[0] == both[1]
     r = np.array([-1.0, 2.0])
-    same(unit(str(made), r), reward_quality.sigma(r), "a learnt reward is a logit")
+    same(unit(str(made), r), 1 / (1 + np.exp(-r)), "a learnt reward is a logit")
     assert unit("a.py:f", r ** 2 / 4).tolist() == [0.25, 1]
 
 
