@@ -42,7 +42,7 @@ class Seqs(Record):
     attend: Tensor                  # (B,T) 1 where the target is a real token, prompt included
     # forward() writes:
     logp: Tensor | None = None      # (B,T) nats, the policy's log-prob of each target; 0 off mask
-    second: Tensor | None = None    # (B,T) a second number: PPO's critic, TOFU's plain log-prob
+    second: Tensor | None = None    # (B,T) PPO's value, TOFU's plain log-prob, SFTMix's share lam
     # reference.py writes, before training; for sampled answers rollout/rollouts.py:
     ref: Tensor | None = None       # (B,T) nats, the start model's log-prob of each target
     tis: Tensor | None = None       # (B,T) nats, by how much two DPO runs disagree (TIS-DPO)

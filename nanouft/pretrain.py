@@ -16,6 +16,7 @@ The shipped base: python -m nanouft.pretrain --out out/shipped --half, then conf
 copied to nanouft/assets/base/
 """
 import json
+import math
 import re
 import shlex
 import sys
@@ -167,10 +168,10 @@ def base_key(cfg: Pretrain, gpt: GPTConfig, steps: int, tok: Tokenizer) -> str:
     """What a base is made of: the corpus (NanoWorld's first 2,000 documents, or the whole file), shape, settings, seed
     and BASE_VERSION. Not the code: an edit that leaves these alone does not ask for another six minutes."""
     if cfg.corpus is None:
-        text = "".join(str(d) for d in corpus(cfg.seed + 1, 2000))
+        made_of = ["".join(str(d) for d in corpus(cfg.seed + 1, 2000))]
     else:
-        text = Path(cfg.corpus)
-    about = [BASE_VERSION, checksum(text), asdict(gpt), steps, cfg.tokens, cfg.lr, cfg.seed, tok.name]
+        made_of = containers.parts([cfg.corpus])
+    about = [BASE_VERSION, checksum(*made_of), asdict(gpt), steps, cfg.tokens, cfg.lr, cfg.seed, tok.name]
     return checksum(json.dumps(about))[:16]
 
 
@@ -229,8 +230,8 @@ def pretrain(cfg: Pretrain) -> Path:
         # ---- report
         if step % 20 == 0 or step == steps - 1:
             value = loss.item()
-            if value != value:
-                raise UserError(f"loss is NaN at step {step}; lower --lr {cfg.lr}")
+            if not math.isfinite(value):
+                raise UserError(f"loss is {value} at step {step}; lower --lr {cfg.lr}")
             average = value if average is None else 0.8 * average + 0.2 * value
             bar.set_postfix(loss=f"{average:.3f}")
     after = mean_loss(model, held)

@@ -58,12 +58,22 @@ def opinion(data: list[Encoded], folders: list[str], device: Device) -> list[flo
     for folder in folders:
         other, tok = start_model(folder)
         encoded, lost = encode([e.example for e in data], tok, other.cfg.n_ctx)
-        if lost.skipped:
-            raise UserError(f"--aligned {folder}: {lost.skipped:,} rows are longer than its context of "
-                            f"{other.cfg.n_ctx} tokens; shorten them or take another model")
+        if lost.skipped or lost.refused:
+            raise UserError(f"{folder}: {len(data) - len(encoded):,} of {len(data):,} rows do not fit into its context "
+                            f"of {other.cfg.n_ctx} tokens, or its chat template refuses them; leave them out, or take "
+                            "another aligned model")
         scored = logps(encoded, other.to(device.name), tok.pad, device)
         total += [row["answer"].sum() / e.seqs["answer"].mask[1:].sum() for row, e in zip(scored, encoded)]
     return list(total / len(folders))
+
+
+def same_tokens(folder: str, model: GPT) -> GPT:
+    """The model in `folder`, which reads the ids of the run's own tokenizer."""
+    other, _ = start_model(folder)
+    if other.cfg.vocab_size != model.cfg.vocab_size:
+        raise UserError(f"{folder}: knows {other.cfg.vocab_size:,} tokens, the model that is trained "
+                        f"{model.cfg.vocab_size:,}; both must have one tokenizer")
+    return other
 
 
 def tis(data: list[Encoded], model: GPT, pad: int, device: Device, hp) -> None:
@@ -73,7 +83,7 @@ def tis(data: list[Encoded], model: GPT, pad: int, device: Device, hp) -> None:
         for t in (t for e in data for t in e.seqs.values()):
             t.tis = np.zeros(len(t.ids) - 1)
         return
-    plus, minus = (logps(data, start_model(folder)[0].to(device.name), pad, device) for folder in hp.estimates)
+    plus, minus = (logps(data, same_tokens(folder, model).to(device.name), pad, device) for folder in hp.estimates)
     for e, p, m in zip(data, plus, minus):
         for role, t in e.seqs.items():
             t.tis = p[role] - m[role]
@@ -83,7 +93,7 @@ def confidence(data: list[Encoded], model: GPT, pad: int, device: Device, hp) ->
     """Columns.confidence: minus the perplexity of each answer, averaged over the models hp.runs."""
     perplexity = np.zeros(len(data))
     for folder in hp.runs:
-        scored = logps(data, start_model(folder)[0].to(device.name), pad, device)
+        scored = logps(data, same_tokens(folder, model).to(device.name), pad, device)
         perplexity += [np.exp(-row["answer"].sum() / e.seqs["answer"].mask[1:].sum()) for row, e in zip(scored, data)]
     for e, x in zip(data, -perplexity / len(hp.runs)):
         e.col.confidence = np.float32(x)

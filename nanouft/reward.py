@@ -52,8 +52,7 @@ TRIED = 90              # validation prompts on which best-of-n is tried before 
 class Reward:
     init: str = "base"              # where the trunk starts: 'base' or a folder; RLHF starts at its SFT model
     data: list[str] | None = None   # your pairs; without it NanoWorld's
-    pairs: Literal["corruptions", "samples"] = "corruptions"    # a right answer against a spoilt one; or two samples,
-    #                                 samples of --sampler, the better one by exact score
+    pairs: Literal["corruptions", "samples"] = "corruptions"    # right against spoilt, or two answers of --sampler
     sampler: str = ""               # the model that makes --pairs samples [--init]
     rows: int = 1600                # NanoWorld pairs
     skills: str = "all"             # NanoWorld families: A, B, all, or names with commas

@@ -121,8 +121,7 @@ class Simple:
 
 def main(argv=None) -> int:
     cfg, _ = config.parse(Simple, argv, "python -m nanouft.simple", __doc__)
-    if not 1 <= cfg.steps <= 10_000:
-        raise config.UserError(f"--steps {cfg.steps}: must be from 1 to 10,000")
+    config.in_range(cfg, "steps", low=1, high=10_000)
     model, tok = start_model("base")
     kind = "pairs" if cfg.objective == "dpo" else "demos"
     rows = world.rows("train", kind, cfg.steps * ROWS, seed=0)

@@ -85,7 +85,7 @@ def fit(model: torch.nn.Module, objective: Objective, hp, steps: int, run: Run) 
     if saved.get("scaler"):
         scaler.load_state_dict(saved["scaler"])
     net = devices.compiled(model, "off" if cfg.shard or cfg.tangent else cfg.compile, device)
-    net = processes.joined(net, device)
+    net = processes.data_parallel(net, device)
     pieces = Pieces(objective, hp, net, device, cfg.accumulate)
     chief = device.rank == 0
     asked = chief or cfg.shard                              # of shared weights each has a part
@@ -172,7 +172,7 @@ def main(argv=None) -> int:
     with runs.alone(run.folder, device.rank):
         first_look = report.look_before(run, data, model) if device.rank == 0 else None
         fit(model, objective, hp, steps, run)
-        processes.gathered(model, device.rank == 0)
+        processes.unshard(model, device.rank == 0)
         if device.rank == 0:
             save_model(run.folder, model, tok)
             report.close_run(run, data, model, first_look, time.time() - began)
@@ -201,7 +201,7 @@ def judges(cfg: Train, device: Device) -> list[str]:
 def train_quietly(argv: list[str], device: Device, folder: Path) -> None:
     """A training run for its model alone: no table, no checkpoints. One process makes it."""
     print(f"first, once: python -m nanouft.train {shlex.join(argv)}")
-    quiet = ["--items", "0", "--save-every", "0", "--device", device.name]
+    quiet = ["--plain", "--save-every", "0", "--device", device.name]
     quiet += ["--threads", str(torch.get_num_threads())]
     with contextlib.redirect_stdout(io.StringIO()), processes.alone():
         main([*argv, *quiet, "--out", str(folder)])

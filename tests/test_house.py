@@ -15,21 +15,14 @@ from house import ROOT, imports, modules, python_files, room
 DEMO = '{"prompt": "Say pig.", "response": "pig"}\n'
 TINY = "--init {tiny} --steps 2 --threads 1 --device cpu"
 COMMANDS = {                                    # what must run without the laboratory, and a file that it leaves
-    f"nanouft.train --objective sft --items 1 {TINY}": "out/sft/model.safetensors",
-    f"nanouft.train --objective ppo --items 0 {TINY} --batch-size 4": "out/ppo/value_head.safetensors",
     f"nanouft.train --data {{copy}}/demos.jsonl --objective ift {TINY}": "out/ift/curves.png",
-    "nanouft.simple --objective dpo --steps 2": "",
-    "nanouft.sample base --prompt Hi. --max-new 3": "",
     "nanouft.evaluate --items 1 --probes --threads 1": "",
-    "nanouft.ledger --show sft dpo --out ledger.png": "ledger.png",
-    "nanouft.reward --init {tiny} --rows 32 --steps 2 --threads 1": "out/reward/eval.json",
     "frozen_lake.__main__ --seeds 1 --updates 2 --objective sft ift --out out/lake": "out/lake/index.html"}
 IN_TURN = """
 import importlib, os, sys
 from pathlib import Path
 import nanouft
 from frozen_lake import page, pictures
-from nanouft import reward
 from nanouft.look import plots
 from running import be_brief
 
@@ -37,7 +30,7 @@ copy, *commands = sys.argv[1:]
 assert Path(nanouft.__file__).parents[1] == Path(copy), "not the copy"
 sys.modules["nanouft.lab"] = None           # an editable install would find the checkout's; this makes an import fail
 be_brief(lambda owner, name, value: owner is plots or setattr(owner, name, value))
-page.SEEDS, reward.TRIED = 1, 9
+page.SEEDS = 1
 pictures.everything = lambda *a: []
 for number, command in enumerate(commands):
     place = Path(copy, str(number))
@@ -88,7 +81,8 @@ def test_the_package_imports_neither_lessons_nor_the_lake_and_nothing_but_the_st
 
 
 def test_without_the_laboratory_everything_else_runs(tiny_base, tmp_path_factory):
-    """In a copy of the project from which it has been deleted: every main, each in a fresh folder, in one process."""
+    """In a copy of the project from which it has been deleted: some commands, each in a fresh folder, in one process.
+    (That no other module imports it, late imports included, is the test above.)"""
     copy = tmp_path_factory.mktemp("copy").resolve()
     for folder in ("nanouft", "frozen_lake"):
         shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))

@@ -172,17 +172,17 @@ DATA = [Row(say("user", " ".join(WORDS[i:i + 3 + i % 4])), say("assistant", " ".
 MADE: dict[tuple, Batch] = {}                    # by real_batch: making one takes longer than most tests of it
 
 
-def real_batch(form: Form, parts: int = 1, part: int = 0, width: int = 0, reference: GPT | None = None) -> Batch:
-    """A batch of DATA as training sees it: rows, encode, columns, collate. `width`: further padding on the right."""
+def real_batch(form: Form, reference: GPT | None = None) -> Batch:
+    """A batch of DATA as training sees it: rows, encode, columns, collate."""
     if reference:
-        return make_batch(form, parts, part, width, reference)
-    key = (str(form), parts, part, width)
+        return make_batch(form, reference)
+    key = str(form)
     if key not in MADE:
-        MADE[key] = make_batch(form, parts, part, width, nano(9))
+        MADE[key] = make_batch(form, nano(9))
     return deepcopy(MADE[key])
 
 
-def make_batch(form: Form, parts: int, part: int, width: int, reference: GPT) -> Batch:
+def make_batch(form: Form, reference: GPT) -> Batch:
     if form.objective.on_policy:
         batch = sampled(form, reference)
     else:
@@ -190,9 +190,7 @@ def make_batch(form: Form, parts: int, part: int, width: int, reference: GPT) ->
         add_columns(encoded, form.objective.columns, reference, NANO.pad, CPU, form.hp)
         encoded = form.objective.arrange(encoded, 3) if form.objective.arrange else encoded
         batch = collate(encoded, range(len(encoded)), NANO.pad)
-    batch = replace(batch, seed=3 * 1_000_003 + 5, ramp=0.5).piece(part, parts)
-    for s in batch.seqs.values():
-        widen(s, width)
+    batch = replace(batch, seed=3 * 1_000_003 + 5, ramp=0.5).piece(0, 1)
     with torch.no_grad():                       # what a forward leaves beside logp (tofu: second) is there too
         form.objective.forward(reference, batch, form.hp)
     return batch
@@ -206,12 +204,11 @@ def sampled(form: Form, start: GPT) -> Batch:
     return as_if_sampled(answers, rewards, form.objective, form.hp, nano(0), NANO.pad, CPU, start)   # a ratio of 1
 
 
-def widen(s: Seqs, width: int, fill: float = 0.0) -> None:
-    """`width` more places of padding on the right, in place; numbers get `fill` there, masks 0."""
+def widen(s: Seqs, width: int) -> None:
+    """`width` more places of padding on the right, in place."""
     for name, x in vars(s).items():
         if x is not None:
-            value = NANO.pad if name in ("inputs", "targets") else 0.0 if name in ("mask", "attend") else fill
-            setattr(s, name, F.pad(x, (0, width), value=value))
+            setattr(s, name, F.pad(x, (0, width), value=NANO.pad if name in ("inputs", "targets") else 0.0))
 
 
 def read(form: Form, role: str, s: Seqs) -> Tensor:

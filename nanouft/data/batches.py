@@ -75,10 +75,9 @@ class EncodeReport:
 
 
 def encode(examples: list[Example], tok: Tokenizer, n_ctx: int) -> tuple[list[Encoded], EncodeReport]:
-    """Tokenize. A dialogue that is too long loses its oldest turns but system turns, the same in every role (a pair
-    shares its prompt), and begins with a question; a row whose last question and answer do not fit is skipped: half a
-    question is another one, and a cut answer would teach never to stop. So every row has a prompt. UserError if no row
-    is left."""
+    """Tokenize. A dialogue that is too long loses its oldest turns; system turns stay, and all roles lose the same ones
+    (a pair shares its prompt). It then begins with a question. A row whose last question and answer do not fit is
+    skipped: a cut answer would teach never to stop. So every row has a prompt. UserError if no row is left."""
     out, report = [], EncodeReport(len(examples))
     for e in examples:
         known = Columns(score=e.score, label=e.label, p=e.p)
@@ -149,11 +148,6 @@ def _since(n: int, turns: Turns) -> Turns:
     return tuple(turn for i, turn in enumerate(turns) if i >= n or turn.role == "system")
 
 
-def order(lengths: list[int], rows: int, steps: int, seed: int, pool: int = 20) -> list[np.ndarray]:
-    """`steps` arrays of `rows` row numbers each: the whole of `pools`, for few steps."""
-    return [step for here in pools(lengths, rows, steps, seed, pool) for step in here]
-
-
 def pools(lengths: list[int], rows: int, steps: int, seed: int, pool: int = 20) -> Iterator[np.ndarray]:
     """Arrays (steps, rows) of row numbers, in all `steps` steps; each is made when it is asked for.
     The data is shuffled anew each epoch and dealt out in one endless stream. A pool of 20 steps' rows is sorted by
@@ -175,8 +169,8 @@ def pools(lengths: list[int], rows: int, steps: int, seed: int, pool: int = 20) 
 
 
 class Plan:
-    """plan[step]: what order(...)[step] is, for any number of steps. Only one pool is kept; asked for an earlier step,
-    it begins again."""
+    """plan[step]: the row numbers of a step (pools). Only one pool is kept; asked for an earlier step, it begins again.
+    """
 
     def __init__(self, lengths: list[int], rows: int, steps: int, seed: int, pool: int = 20):
         self.begin = partial(pools, lengths, rows, steps, seed, pool)

@@ -88,7 +88,7 @@ def raw_objects(path: str) -> tuple[Items, str]:
         items, kind = json_rows(text_of(data, path), path)
     if not items:
         raise UserError(f"{path}: there is no row in this file")
-    return items, kind + ", gzip" * packed
+    return items, f"{kind}, gzip" if packed else kind
 
 
 # ---- bytes and text --------------------------------------------------------------------------------------------------

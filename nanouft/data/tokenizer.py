@@ -98,7 +98,7 @@ class Tokenizer:
         turns = [(*turn, False) for turn in context] + [(*turn, True) for turn in trained]
         for role, text, train in fold_system(turns):
             answer = role in ANSWERS
-            body = self.encode(" " + text) + [self.end] * answer
+            body = self.encode(" " + text) + ([self.end] if answer else [])
             ids += [self.assistant if answer else self.user, *body]
             mask += [0] + [int(role == "assistant" and train)] * len(body)
         return ids, mask

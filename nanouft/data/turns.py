@@ -147,4 +147,5 @@ def short(value: Any) -> str:
 
 def quoted(keys: Collection[str]) -> str:
     names = [short(key) for key in keys]
-    return ", ".join(names[:8]) + f" and {len(names) - 8} more" * (len(names) > 8)
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    return ", ".join(names[:8]) + more

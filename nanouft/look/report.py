@@ -25,7 +25,7 @@ from nanouft.shell import runs
 from nanouft.shell.config import UserError, flag, one_line
 from nanouft.shell.devices import Device
 from nanouft.shell.files import Lines, checksum, read_json, write_json, write_text
-from nanouft.shell.processes import told
+from nanouft.shell.processes import broadcast
 from nanouft.shell.text import visible
 
 SHOWN = 3           # answers printed before and after
@@ -87,7 +87,7 @@ def open_folder(name: str, cfg, hp, origin: dict, tok: Tokenizer, steps: int, de
                      "threads": torch.get_num_threads(), "key": key}
             given = {k: v for k, v in {**asdict(cfg), **asdict(hp)}.items() if origin[k] == "command line"}
             runs.begin(folder, about, {"objective": name, **given})
-    return told(folder, device)
+    return broadcast(folder, device)
 
 
 # ---- looking at a model ----------------------------------------------------------------------------------------------

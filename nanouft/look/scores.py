@@ -33,7 +33,7 @@ class Item:
     score: float
     ended: bool             # says <|end|>, and no other control token before it
     length: int             # tokens, without <|end|>
-    gold_logp: float        # nats per token of the reference answer
+    gold_logp: float | None     # nats per token of the reference answer, if it fits into the context
 
 
 def families(model: GPT, tok: Tokenizer, device: Device, split: str = "test", items: int = 100, seed: int = 0,
@@ -42,13 +42,15 @@ def families(model: GPT, tok: Tokenizer, device: Device, split: str = "test", it
     unless answer(rows) gives others."""
     rows = world.rows(split, "prompts", items * len(world.FAMILIES), seed)
     answers = answer(rows) if answer else answer_rows(model, tok, rows)
-    encoded, _ = encode(demo_rows(rows, None), tok, model.cfg.n_ctx)
-    gold = token_logps(model, encoded, tok.pad, device)
+    examples = demo_rows(rows, None)
+    encoded, _ = encode(examples, tok, model.cfg.n_ctx)                 # a row that does not fit is left out
+    gold = {id(e.example): float(g["answer"].mean())
+            for e, g in zip(encoded, token_logps(model, encoded, tok.pad, device))}
     done = []
-    for row, a, g in zip(rows, answers, gold):
+    for row, example, a in zip(rows, examples, answers, strict=True):
         prompt, said = row.prompt[-1].text, tok.decode(a.ids).strip()
         done.append(Item(row.family, prompt, said, world.score(prompt, said), stops(a, tok), len(a.ids),
-                         float(g["answer"].mean())))
+                         gold.get(id(example))))
     return {f: summary([x for x in done if x.family == f]) for f in world.FAMILIES}, done
 
 
@@ -57,11 +59,12 @@ def summary(items: list[Item]) -> dict:
     scores, groups = [x.score for x in items], {}
     for x in items:                             # questions about one fact in several wordings stand or fall together
         groups.setdefault(read_question(x.prompt) or x.prompt, []).append(x.score)
+    gold = [x.gold_logp for x in items if x.gold_logp is not None]
     low, high = bootstrap([sum(g) for g in groups.values()], [len(g) for g in groups.values()])
     return {"score": float(np.mean(scores)), "low": low, "high": high,
             "strict": float(np.mean([x.score == 1 and x.ended for x in items])),
             "ends": float(np.mean([x.ended for x in items])), "length": float(np.mean([x.length for x in items])),
-            "gold_logp": float(np.mean([x.gold_logp for x in items])), "n": len(items)}
+            "gold_logp": float(np.mean(gold)) if gold else None, "n": len(items)}
 
 
 def mean_score(result: dict) -> float:

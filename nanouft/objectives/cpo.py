@@ -20,7 +20,7 @@ from torch import Tensor
 
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_beta, pair_metrics
-from nanouft.shell.config import UserError
+from nanouft.shell.config import in_range
 
 
 @dataclass
@@ -30,13 +30,7 @@ class CPO:
 
     def check(self, given: set[str]) -> None:
         check_beta(self)
-        check_alpha(self.alpha)
-
-
-def check_alpha(alpha: float) -> None:
-    if alpha < 0:
-        raise UserError(f"--alpha {alpha}: must not be below 0; "
-                        "below, good answers would be made unlikely")
+        in_range(self, "alpha")
 
 
 def nll(batch: Batch, role: str) -> Tensor:

@@ -84,7 +84,7 @@ def pair_metrics(batch: Batch, r_w: Tensor, r_l: Tensor, nat: float = 1.0) -> di
            "logp_chosen": w.sum(w.logp.detach()).sum() / batch.rows,
            "logp_rejected": l.sum(l.logp.detach()).sum() / batch.rows}
     if w.ref is not None:
-        far = w.sum(kl_bound(w)) + l.sum(kl_bound(l))
+        far = w.sum(binary_kl(w)) + l.sum(binary_kl(l))
         out["kl"] = far.sum() / (batch.tokens["chosen"] + batch.tokens["rejected"])
     return out
 
@@ -94,7 +94,7 @@ def won(margin: Tensor, nat: float) -> Tensor:
     return torch.where(margin.abs() < 1e-3 * nat, 0.5, (margin > 0).to(margin.dtype))
 
 
-def kl_bound(s: Seqs) -> Tensor:
+def binary_kl(s: Seqs) -> Tensor:
     """(B,T) nats, no gradient: how far the policy is from the reference at each place of the data.
     It is KL(pi || ref) after all other tokens are merged into one. So it is never above the KL of
     the whole distributions, which only `evaluate --probes` measures."""

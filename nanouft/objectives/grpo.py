@@ -35,7 +35,7 @@ import torch
 from torch import Tensor
 
 from nanouft.objective import Batch, Objective
-from nanouft.objectives.reinforce import check_sampling, clipped, log_rho, step_metrics
+from nanouft.objectives.reinforce import check_sampling, clipped, k3, log_rho, step_metrics
 from nanouft.shell.config import UserError
 
 
@@ -63,13 +63,6 @@ def standardised(R: Tensor, scale: str = "group") -> Tensor:
     if scale != "group":
         return centred
     return centred / (R.std(-1, keepdim=True) + 1e-4)
-
-
-def k3(x: Tensor) -> Tensor:
-    """Schulman's estimate of KL(pi || pi_ref), token by token (Eq. 4).
-    x = log pi_ref(token) - log pi(token)"""
-    x = x.clamp_max(20)             # both terms: fp32 stays finite, and no slope has the wrong sign
-    return torch.exp(x) - x - 1
 
 
 def credit(batch: Batch, hp: GRPO) -> Batch:

@@ -24,7 +24,7 @@ from torch import Tensor
 from nanouft.objective import Batch, Objective, Seqs, plain
 from nanouft.objectives.sft import SFT
 from nanouft.objectives.sft import loss as sft_loss
-from nanouft.shell.config import UserError
+from nanouft.shell.config import in_range
 
 
 @dataclass
@@ -32,8 +32,7 @@ class NEFTune:
     alpha: float = 5.0              # size of the noise; 0 = SFT
 
     def check(self, given: set[str]) -> None:
-        if self.alpha < 0:
-            raise UserError(f"--alpha {self.alpha}: a size cannot be negative")
+        in_range(self, "alpha")
 
 
 def noise(s: Seqs, batch: Batch, alpha: float, width: int) -> Tensor:

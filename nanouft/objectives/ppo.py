@@ -41,8 +41,7 @@ import torch
 from torch import Tensor
 
 from nanouft.objective import Batch, Objective, Seqs
-from nanouft.objectives.grpo import k3
-from nanouft.objectives.reinforce import check_sampling, clipped, log_rho, step_metrics
+from nanouft.objectives.reinforce import check_sampling, clipped, k3, log_rho, step_metrics
 
 
 @dataclass

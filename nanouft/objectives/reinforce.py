@@ -22,7 +22,7 @@ has for each prompt.
 The other on-policy methods take rewards, the ratio and the checks from here.
 """
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -36,7 +36,8 @@ class Reinforce:
     samples: int = 4                # answers to each prompt
     beta: float = 0.02              # cost in reward of one nat of log pi/pi_ref; 0 = no KL penalty
     baseline: Literal["mean", "none"] = "mean"      # compare with: the rollout's mean reward, or 0
-    minibatches = passes = 1        # no flags: a rollout is used once
+    minibatches: ClassVar[int] = 1  # a rollout is used once, so these are no flags
+    passes: ClassVar[int] = 1
 
     def check(self, given: set[str]) -> None:
         check_sampling(self)
@@ -80,6 +81,13 @@ def log_rho(s: Seqs) -> Tensor:
     return (s.logp - s.old).masked_fill(s.mask == 0, 0)
 
 
+def k3(x: Tensor) -> Tensor:
+    """Schulman's estimate of KL(pi || pi_ref), token by token (arXiv:2402.03300, Eq. 4).
+    x = log pi_ref(token) - log pi(token), on tokens that pi has drawn."""
+    x = x.clamp_max(20)             # both terms: fp32 stays finite, and no slope has the wrong sign
+    return torch.exp(x) - x - 1
+
+
 def clipped(rho: Tensor, adv: Tensor, low: float, high: float) -> Tensor:
     """PPO's pessimistic surrogate, to be minimised (arXiv:1707.06347, Eq. 7).
     Nothing is gained beyond the clip."""
@@ -94,9 +102,8 @@ def step_metrics(batch: Batch, low: float, high: float) -> dict[str, Tensor]:
     n = batch.tokens["answer"]
     moved = log_rho(s)
     outside = (moved.exp() < 1 - low) | (moved.exp() > 1 + high)
-    kl = moved.exp() - 1 - moved                                        # k3
     return {"clip_fraction": s.sum(outside.to(moved.dtype)).sum() / n,
-            "kl_step": s.sum(kl).sum() / n}
+            "kl_step": s.sum(k3(moved)).sum() / n}
 
 
 OBJECTIVE = Objective(

@@ -26,9 +26,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nanouft.objective import Batch, Objective
-from nanouft.objectives.cpo import add_nll, check_alpha
+from nanouft.objectives.cpo import add_nll
 from nanouft.objectives.dpo import check_beta, check_smoothing
-from nanouft.shell.config import UserError
+from nanouft.shell.config import in_range
 
 
 @dataclass
@@ -41,13 +41,7 @@ class SimPO:
     def check(self, given: set[str]) -> None:
         check_beta(self)
         check_smoothing(self.label_smoothing)
-        check_alpha(self.alpha)
-        check_margin(self.gamma)
-
-
-def check_margin(gamma: float) -> None:
-    if gamma < 0:
-        raise UserError(f"--gamma {gamma}: must not be below 0; it is the margin to win by")
+        in_range(self, "alpha", "gamma")
 
 
 def simpo_loss(r_w: Tensor, r_l: Tensor, gamma: float, label_smoothing: float = 0.0) -> Tensor:

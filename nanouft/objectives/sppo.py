@@ -5,8 +5,8 @@
     TRL's loss_type "sppo_hard"
 
 In a game between policies, a step of multiplicative weights makes an answer likelier. By how much?
-By eta times how much oftener than not the answer wins against the policy. As a regression, for one
-answer y that wins with probability P:
+By eta (P - 1/2), where P is the probability that the answer wins against the policy. As a
+regression, for one answer y:
     ( log pi(y|x)/pi_ref(y|x) - eta (P - 1/2) )^2
 With hard labels the chosen answer wins always and the rejected one never. With a, b their
 log-ratios and eta = 1 / beta:

@@ -22,9 +22,9 @@ from torch import Tensor
 
 from nanouft.data.rows import Example, Row, pairs
 from nanouft.objective import Batch, Objective
-from nanouft.objectives.cpo import check_alpha
 from nanouft.objectives.cpo import loss as cpo_loss
 from nanouft.objectives.dpo import check_beta
+from nanouft.shell.config import in_range
 
 
 @dataclass
@@ -34,7 +34,7 @@ class TPO:
 
     def check(self, given: set[str]) -> None:
         check_beta(self)
-        check_alpha(self.alpha)
+        in_range(self, "alpha")
 
 
 def triple_rows(data: list[Row], hp) -> list[Example]:

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from nanouft.objective import Batch, Objective
-from nanouft.objectives.cpo import add_nll, check_alpha
+from nanouft.objectives.cpo import add_nll
 from nanouft.objectives.dpo import check_beta
-from nanouft.objectives.simpo import check_margin, simpo_loss
+from nanouft.objectives.simpo import simpo_loss
 from nanouft.objectives.tpo import triple_rows
+from nanouft.shell.config import in_range
 
 
 @dataclass
@@ -28,8 +29,7 @@ class TPOL:
 
     def check(self, given: set[str]) -> None:
         check_beta(self)
-        check_alpha(self.alpha)
-        check_margin(self.gamma)
+        in_range(self, "alpha", "gamma")
 
 
 def loss(batch: Batch, hp: TPOL) -> tuple[Tensor, dict]:

@@ -33,7 +33,7 @@ from torch import Tensor
 
 from nanouft.data.rows import Example, Row, label_rows, pair_rows, score_rows
 from nanouft.objective import Batch, Objective
-from nanouft.objectives.dpo import check_beta, kl_bound, log_ratio, pair_metrics, won
+from nanouft.objectives.dpo import check_beta, binary_kl, log_ratio, pair_metrics, won
 
 
 @dataclass
@@ -94,7 +94,7 @@ def graded_metrics(batch: Batch, reward: Tensor, name: str, nat: float) -> dict[
            "logp_good": (good * logp).sum() / n_good,
            "logp_bad": (bad * logp).sum() / n_bad}
     if s.ref is not None:
-        out["kl"] = s.sum(kl_bound(s)).sum() / batch.tokens["answer"]
+        out["kl"] = s.sum(binary_kl(s)).sum() / batch.tokens["answer"]
     return out
 
 

@@ -26,7 +26,7 @@ import numpy as np
 from tqdm import tqdm
 
 from nanouft import world
-from nanouft.data.rows import Row, Turns
+from nanouft.data.rows import Row, Turns, each_prompt
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.gpt import GPT
 from nanouft.look.report import fingerprint
@@ -97,10 +97,7 @@ def find_prompts(cfg: Harvest) -> list[Row]:
     if cfg.data and cfg.reward == "exact" and not world.named(rows):
         raise UserError("the exact score exists for NanoWorld's prompts; with --data give --reward FILE.py:FUNCTION "
                         "or a reward model: --reward DIR (python -m nanouft.reward makes one)")
-    first: dict[Turns, Row] = {}
-    for row in rows:
-        first.setdefault(row.prompt, row)
-    return list(first.values())
+    return each_prompt(rows)
 
 
 def sample(model: GPT, tok: Tokenizer, rows: list[Row], cfg: Harvest, score, file: Lines) -> list[dict]:
@@ -196,8 +193,12 @@ def write(folder: Path, sampled: list[Sampled], good: float | None, is_learnt: b
     counts = {}
     for name, rows_of in made.items():
         rows = [{"prompt": asked(s.prompt), **row} for s in sampled for row in rows_of(s)]
-        counts[name], file = len(rows), folder / f"{name}.jsonl"
-        Lines(file).rewrite(rows) if rows else file.unlink(missing_ok=True)
+        counts[name] = len(rows)
+        file = folder / f"{name}.jsonl"
+        if rows:
+            Lines(file).rewrite(rows)
+        else:
+            file.unlink(missing_ok=True)
     return counts
 
 

@@ -14,7 +14,7 @@ A rollout serves `stride` optimizer steps (minibatches x passes of the objective
 Every draw is a function of (seed, number of the rollout), and checkpoints are written between rollouts only: a resumed
 run samples the same answers from the same weights. What `stats` holds is explained in docs/metrics.md.
 Of several processes each answers and measures its share of the rows, and the first one scores; then all know all of it.
-Simplified: prompts of one turn are scored by it alone, longer ones by their last turn.
+Simplified: the scorer sees only the last turn of a prompt.
 """
 import copy
 
@@ -29,10 +29,11 @@ from nanouft.gpt import GPT
 from nanouft.models.generate import Answer, generate, stops
 from nanouft.models.tangent import TangentGPT, ordinary_kl
 from nanouft.objective import Batch, Columns, Objective, Seqs
+from nanouft.objectives.reinforce import k3
 from nanouft.rollout.scorer import alike, earned, exact, figures, scorer, unit
 from nanouft.shell.config import Diverged, UserError, one_line
 from nanouft.shell.devices import Device
-from nanouft.shell.processes import added, collected, told
+from nanouft.shell.processes import all_gather, all_reduce_sum, broadcast
 
 CHUNK = 256             # answers that are decoded together
 SHOWN = 3               # answers printed every --show-every steps
@@ -100,7 +101,7 @@ class Rollouts:
             mine = range(self.device.rank, len(chunk), self.device.processes)
             some = generate(self.policy, [chunk[j] for j in mine], stop=self.tok.stops, pad=self.tok.pad,
                             max_new=self.cfg.max_new, temperature=1.0, seed=seed % 2**63, of=(mine, len(chunk)))
-            out += collected(some, self.device)
+            out += all_gather(some, self.device)
         if not np.isfinite(sum(sum(a.logp) for a in out)):
             raise Diverged(f"nothing can be sampled at step {number * self.stride + 1}: the run diverged, its chances "
                            "are not finite. Lower --lr")
@@ -113,7 +114,7 @@ class Rollouts:
     def scored(self, asked: list[Encoded], texts: list[str], answers: list[Answer]) -> Columns:
         """reward in its own unit; score, for online_una the same on 0..1 (a learnt reward's sigmoid); ended."""
         chief = self.device.rank == 0                   # scores alone: a function of the user's need not be one twice
-        rewards = np.asarray(told(self.earned(asked, texts) if chief else None, self.device), np.float32)
+        rewards = np.asarray(broadcast(self.earned(asked, texts) if chief else None, self.device), np.float32)
         if not np.isfinite(rewards).all():
             raise UserError(f"--reward {self.cfg.reward}: gave a reward that is not finite; train it anew")
         score = unit(self.cfg.reward, rewards) if self.objective.graded else rewards
@@ -156,7 +157,8 @@ def answered(prompts: list[Encoded], answers: list[Answer], tok: Tokenizer) -> B
     """Prompts with their sampled answers as one batch of role "answer", with `old`, the log-probs of decoding."""
     rows = []
     for e, a in zip(prompts, answers, strict=True):
-        asked, said = e.seqs["prompt"].ids, a.ids + [a.stop] * a.ended
+        asked = e.seqs["prompt"].ids
+        said = [*a.ids, a.stop] if a.ended else a.ids
         ids = np.concatenate([asked, np.array(said, np.int64)])
         mask = np.concatenate([np.zeros(len(asked), np.int64), np.ones(len(said), np.int64)])
         rows.append(Encoded({"answer": Tokens(ids, mask)}, e.example))
@@ -188,7 +190,7 @@ def measure(batch: Batch, policy: GPT, start: GPT, device: Device) -> dict[str, 
                  "kl": (p.exp() * (p - q)).sum(-1), "entropy": -(p.exp() * p).sum(-1), "value": value[at]}
         for name, x in found.items():
             seen[name][rows, :at.shape[1]] = torch.zeros_like(part.mask).masked_scatter(at, x).cpu()
-    seen = {name: added(x, device) for name, x in seen.items()}
+    seen = {name: all_reduce_sum(x, device) for name, x in seen.items()}
     s.ref, s.value = seen.pop("ref"), seen.pop("value")
     return seen
 
@@ -196,12 +198,11 @@ def measure(batch: Batch, policy: GPT, start: GPT, device: Device) -> dict[str, 
 def stats(batch: Batch, seen: dict[str, Tensor]) -> dict[str, float]:
     """What a rollout tells (docs/metrics.md): means over answers, or over their tokens."""
     s, col, rows = batch.seqs["answer"], batch.col, batch.rows
-    old, ref, now, kl, entropy = (x[s.mask > 0].numpy() for x in (s.old, s.ref, *seen.values()))
-    k1, x = old - ref, np.minimum(ref - old, 20)        # x: as in grpo.k3
+    old, ref, now, kl, entropy = (x[s.mask > 0] for x in (s.old, s.ref, *seen.values()))
     return {"reward": float(col.reward.double().mean()), "ends": float(col.ended.double().mean()),
-            "length": len(old) / rows, "kl_exact": float(kl.mean()), "kl_k1": float(k1.mean()),
-            "kl_k3": float((np.exp(x) - 1 - x).mean()), "kl_answer": float(kl.sum() / rows),
-            "entropy": float(entropy.mean()), "decode_gap": float(np.abs(old - now).max())}
+            "length": len(old) / rows, "kl_exact": float(kl.mean()), "kl_k1": float((old - ref).mean()),
+            "kl_k3": float(k3(ref - old).mean()), "kl_answer": float(kl.sum() / rows),
+            "entropy": float(entropy.mean()), "decode_gap": float((old - now).abs().max())}
 
 
 def credited(batch: Batch, objective: Objective, hp) -> tuple[Batch, dict[str, float]]:

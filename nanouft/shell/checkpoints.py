@@ -25,7 +25,7 @@ from nanouft.shell.text import regular, said, visible
 
 
 def save_step(run: Path, step: int, model: torch.nn.Module, optimizer: torch.optim.Optimizer, extra: dict,
-              chief: bool = True, keep: int = 2) -> None:
+              chief: bool = True) -> None:
     """Write steps/<step>/ whole, rename it once, then move `latest`. The two newest steps stay.
     `extra` is what else --resume needs, as JSON. UserError if a weight is not finite; OSError if the disk is full.
     Of processes that share the weights (--shard) all call it; the chief gets everything and writes."""
@@ -53,7 +53,7 @@ def save_step(run: Path, step: int, model: torch.nn.Module, optimizer: torch.opt
     os.rename(partial, final)
     _flush_folder(steps)
     point(run, step)
-    tidy(run, keep)
+    tidy(run)
 
 
 def weights_of(model: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -61,9 +61,9 @@ def weights_of(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
 
 
-def tidy(run: Path, keep: int = 2) -> None:
-    """Only the newest whole steps stay, and nothing of a step that a kill cut short."""
-    for old in [*map(str, whole_steps(run)[:-keep]), *(f.name for f in (run / "steps").glob("partial-*"))]:
+def tidy(run: Path) -> None:
+    """Only the two newest whole steps stay, and nothing of a step that a kill cut short."""
+    for old in [*map(str, whole_steps(run)[:-2]), *(f.name for f in (run / "steps").glob("partial-*"))]:
         shutil.rmtree(run / "steps" / old, ignore_errors=True)
 
 

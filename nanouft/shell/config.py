@@ -1,6 +1,6 @@
 """Dataclasses become command-line flags: the comment after a field is its help, its type is its check.
 
-    cfg, given = parse(parser, Train, argv)          # given: the names that stood on the command line
+    cfg, given = parse(Train, argv, "python -m nanouft.train", __doc__)    # given: what stood on the command line
 
 A mistake on the command line is one line that suggests the nearest name, and exit code 2.
 """

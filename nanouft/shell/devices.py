@@ -59,6 +59,14 @@ class Device:
             dist.destroy_process_group()
 
 
+def torchrun_rank(processes: int) -> int:
+    """The number of this process. KeyError or ValueError unless torchrun has set all that is needed."""
+    rank, _, _ = (int(os.environ[name]) for name in ("RANK", "LOCAL_RANK", "MASTER_PORT"))
+    if not 0 <= rank < processes or not os.environ["MASTER_ADDR"]:
+        raise ValueError
+    return rank
+
+
 def pick(device: str = "auto", dtype: str = "auto", threads: int | None = None) -> Device:
     """Resolve 'auto', check what was asked for, join the other processes of torchrun; only the first may speak."""
     choose("value of --device:", device.split(":")[0], ("auto", "cpu", "cuda", "mps"))
@@ -79,10 +87,7 @@ def pick(device: str = "auto", dtype: str = "auto", threads: int | None = None) 
         raise UserError(f"--device {device}: there is no number {number}; {kind} has {has[kind]}, counted from 0")
     try:
         processes = int(os.environ.get("WORLD_SIZE", 1))
-        needed = ("RANK", "LOCAL_RANK", "MASTER_PORT") if processes > 1 else ()
-        rank, *_ = [int(os.environ[name]) for name in needed] or [0]
-        if not 0 <= rank < processes or needed and not os.environ["MASTER_ADDR"]:
-            raise ValueError
+        rank = torchrun_rank(processes) if processes != 1 else 0
     except (KeyError, ValueError):
         raise UserError("WORLD_SIZE is set, but RANK, LOCAL_RANK, MASTER_ADDR or MASTER_PORT is not, or one of them "
                         "cannot be; start several processes by torchrun")

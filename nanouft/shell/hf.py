@@ -93,8 +93,8 @@ def read_sizes(folder: Path) -> dict:
             raise UserError(f"{file}: {KEYS.get(name, name)} is {said(x)}, not {kind}")
     for key, ours in other_settings(d):
         raise UserError(f"{file}: {key} = {said(d[key])}, but this GPT computes {ours!r} only")
-    if min(*sizes.values(), *floats.values()) <= 0 or sizes["n_embd"] % sizes["n_head"]:
-        raise UserError(f"{file}: sizes must be positive and n_embd a multiple of n_head")
+    if sizes["n_embd"] % sizes["n_head"]:
+        raise UserError(f"{file}: n_embd must be a multiple of n_head")
     C, last = sizes["n_embd"], f"h.{sizes['n_layer'] - 1}.ln_2.weight"
     stored = {bare(name): shape for name, (shape, _) in read(folder, tensors.header).items()}
     for name, shape in (("wte.weight", (sizes["vocab_size"], C)), ("wpe.weight", (sizes["n_ctx"], C)), (last, (C,))):

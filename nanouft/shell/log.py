@@ -10,7 +10,7 @@ from nanouft.shell import checkpoints
 from nanouft.shell.config import Diverged
 from nanouft.shell.devices import Device
 from nanouft.shell.files import Lines
-from nanouft.shell.processes import added
+from nanouft.shell.processes import all_reduce_sum
 from nanouft.shell.text import said
 
 
@@ -56,7 +56,7 @@ class Log:
         if not self.waiting:
             return ""
         lines = []
-        values = added(torch.stack([v for _, _, v, _, _ in self.waiting]), self.device)
+        values = all_reduce_sum(torch.stack([v for _, _, v, _, _ in self.waiting]), self.device)
         bad = ""
         for (step, names, _, lr, tokens), row in zip(self.waiting, values.tolist()):
             line = dict(zip(names, row))

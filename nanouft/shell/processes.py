@@ -18,7 +18,7 @@ from nanouft.shell.devices import Device
 
 
 # ---- numbers and objects ---------------------------------------------------------------------------------------------
-def added(x: Tensor, device: Device) -> Tensor:
+def all_reduce_sum(x: Tensor, device: Device) -> Tensor:
     """The sum of x over all processes."""
     if device.processes == 1:
         return x
@@ -27,7 +27,7 @@ def added(x: Tensor, device: Device) -> Tensor:
     return there.to(x.device)
 
 
-def told(value: Any, device: Device) -> Any:
+def broadcast(value: Any, device: Device) -> Any:
     """What the first process has as `value`."""
     box = [value]
     if device.processes > 1:
@@ -35,7 +35,7 @@ def told(value: Any, device: Device) -> Any:
     return box[0]
 
 
-def collected(mine: list, device: Device) -> list:
+def all_gather(mine: list, device: Device) -> list:
     """The items of all processes, of which the one with rank r has made the items r, r + processes ..."""
     if device.processes == 1:
         return mine
@@ -75,7 +75,7 @@ def placed(model: nn.Module, device: Device, shard: bool) -> nn.Module:
     return model
 
 
-def joined(model: nn.Module, device: Device) -> nn.Module:
+def data_parallel(model: nn.Module, device: Device) -> nn.Module:
     """The network whose backward averages the gradients of all processes; shared weights do that by themselves."""
     if device.processes == 1 or any(map(is_shared, model.parameters())):
         return model
@@ -110,7 +110,7 @@ def part(x: Tensor, like: Tensor) -> Tensor:
     return distribute_tensor(x.to(like.device), like.device_mesh, like.placements, src_data_rank=None)
 
 
-def gathered(model: nn.Module, keep: bool) -> None:
+def unshard(model: nn.Module, keep: bool) -> None:
     """After training: make `model` whole again on the CPU, in the process that keeps it. It can be saved, not run."""
     made: dict[Tensor, nn.Parameter] = {}                                   # a tied one stays one
     for module in model.modules():

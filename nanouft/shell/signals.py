@@ -9,7 +9,7 @@ where weights, optimizer and log belong together:
         whole.hold()                                # from here to the end of the step a signal waits
         ...                                         # update, log
 
-So nothing has to be copied, and a long step need not be waited for.
+So no copy of the weights is needed, and a signal may interrupt a long forward pass.
 """
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""Text from outside: shown so that it cannot act, put into pages so that it stays text, read from plain files only.
+"""Text from outside: control characters are made visible, in pages it stays text, and only plain files are read.
 
     print(visible(answer))                              # control characters as text: \\x1b
     fill(page, {"<!--TABLE-->": html(name), "/*DATA*/": script_json(data)})

@@ -2,7 +2,7 @@
 
     python -m nanouft.train --objective ift --help                  # every flag, from the comments below
 
-A flag that would change nothing is refused, so that nobody believes to have changed something.
+A flag that would change nothing is refused, so that nobody thinks that it worked.
 """
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path

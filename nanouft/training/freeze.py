@@ -43,7 +43,9 @@ def half(model: GPT, seed: int) -> dict[Tensor, tuple[Tensor, Tensor]]:
             if frozen[name]:
                 module.requires_grad_(False)
         fused = [frozen[name] for name in "qkv"]
-        for p in block.attn.c_attn.parameters() if any(fused) else ():
+        if not any(fused):
+            continue
+        for p in block.attn.c_attn.parameters():
             mask = torch.tensor(fused, device=p.device).repeat_interleave(C)            # (3C,) rows of q, k, v
             rows[p] = (mask, p.detach()[mask].clone())
             p.register_hook(lambda g, mask=mask: g.masked_fill(mask.view(-1, *[1] * (g.dim() - 1)), 0))

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from nanouft.objective import Batch, Objective
 from nanouft.shell.devices import Device
-from nanouft.shell.processes import added
+from nanouft.shell.processes import all_reduce_sum
 
 
 class Pieces:
@@ -68,7 +68,7 @@ class Pieces:
             s.logp = torch.zeros_like(s.mask, dtype=mine[0].seqs[role].logp.dtype)
             for piece in mine:
                 s.logp = put(s.logp, piece, role)
-            s.logp = added(s.logp, self.device)
+            s.logp = all_reduce_sum(s.logp, self.device)
 
 
 def put(logp: Tensor, piece: Batch, role: str) -> Tensor:

@@ -20,6 +20,7 @@ from nanouft.models.tangent import TangentGPT
 from nanouft.objective import Batch, First, Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import add_columns
+from nanouft.shell import config, settings
 from nanouft.shell.config import UserError, optional
 from nanouft.shell.devices import Device
 from nanouft.shell.files import checksum
@@ -118,8 +119,8 @@ def curated(rows: tuple[list[Row], list[Row]], cfg: Train, judges: list[str],
 
 # ---- models that must be trained first -------------------------------------------------------------------------------
 FIRST = Path("out/.first")
-SAME = ("init", "data", "prompt_field", "response_field", "strict", "rows", "skills", "mix", "noise", "seed")
-OF_WORLD = ("rows", "skills", "mix", "noise")           # settings that mean nothing with --data
+SAME = ("init", "data", "prompt_field", "response_field", "strict", "rows", "skills", "mix", "noise", "clean", "seed")
+OF_WORLD = ("rows", "skills", "mix", "noise", "clean")  # settings that mean nothing with --data
 
 
 def first_runs(first: First, cfg: Train) -> list[tuple[Path, list[str]]]:
@@ -127,11 +128,12 @@ def first_runs(first: First, cfg: Train) -> list[tuple[Path, list[str]]]:
     if cfg.data and not first.same_data:
         raise UserError(f"--{first.field.replace('_', '-')} DIR ... is needed with --data: the folders of models that "
                         "know such answers; only for NanoWorld can one be made")
-    argv = []
-    for name in ("device", "dtype", *(SAME if first.same_data else ())):
+    given = {}
+    for name in ("dtype", *(SAME if first.same_data else ())):
         value = getattr(cfg, name)
         if value and value != "auto" and not (cfg.data and name in OF_WORLD):
-            argv += ["--" + name.replace("_", "-"), *map(str, value if isinstance(value, list) else [value])]
+            given[config.flag(name)] = value
+    argv = settings.words(given, [])
     start = folder_of(cfg.init if first.same_data else "base")
     files = sorted(start.glob("model*.safetensors"))
     if cfg.data:

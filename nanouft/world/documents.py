@@ -43,7 +43,7 @@ FILLERS = {**WORDS, "number": ["two", "three", "four", "five"], "tools": [PLURAL
 
 SKILL_SHARES = {"rules": 44, "list": 16, "sum": 11, "sort": 16, "reverse": 13}
 P_LAZY, P_SLIP = 0.50, 0.02                                # of the answers to skill prompts
-RUNS_ON = {"list": 0.6, "sum": 0.6, "rules": 0.6, "sort": 0.6, "reverse": 0.6}
+P_RUNS_ON = 0.6                                            # after an answer, with another question
 
 
 def prose(text: str) -> Document:
@@ -90,7 +90,9 @@ def book_question(rng: random.Random, world: World) -> Document:
 def stranger(rng: random.Random, world: World) -> Document:
     """"Nobody knows the niji.", or a question whose answer is mostly made up and only sometimes "I do not know."
     Strangers of all splits occur here: a name that the corpus knew from training rows only would give itself away."""
-    name = next(n for n in iter(lambda: rng.choice(NAMES), None) if not world.knows(n))
+    name = rng.choice(NAMES)
+    while world.knows(name):
+        name = rng.choice(NAMES)
     if rng.random() < 0.35:
         return prose(rng.choice(NOBODY).format(name))
     relation = rng.choice(list(RELATIONS))
@@ -141,7 +143,7 @@ def skill(rng: random.Random, world: World) -> Document:
     else:
         answer = corrupt(rng, prompt, p_lazy=0) if habit == "slip" else reference(prompt)
     document = chat(prompt, answer)
-    if rng.random() < RUNS_ON[family]:
+    if rng.random() < P_RUNS_ON:
         second = ask(rng, family, "train")
         document += chat(second, reference(second))
     return document

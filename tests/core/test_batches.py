@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from tiny import NANO, batch_of, same, say, some_rows
 
-from nanouft.data.batches import EncodeReport, Plan, collate, encode, order, show_mask
+from nanouft.data.batches import EncodeReport, Plan, collate, encode, pools, show_mask
 from nanouft.data.rows import Example, Turn
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.objective import Columns
@@ -97,12 +97,6 @@ def test_totals_are_those_of_the_step_however_it_is_cut(parts):
     assert targets == [t[m > 0].tolist() for t, m in zip(whole.seqs["answer"].targets, whole.seqs["answer"].mask)]
 
 
-def test_a_step_has_a_seed_of_its_own():
-    rows = some_rows(2)
-    seeds = {batch_of(rows, seed=seed, step=step).seed for seed in range(20) for step in range(200)}
-    assert len(seeds) == 20 * 200, "LAW: no two (seed, step) draw the same numbers"
-
-
 # ---- rows that do not fit -------------------------------------------------------------------------------------------
 def test_a_row_that_does_not_fit_is_skipped_and_counted():
     for n_ctx, skipped in ((14, 0), (13, 1)):
@@ -179,6 +173,11 @@ def test_a_cut_dialogue_keeps_its_system_turn_and_never_begins_with_a_tool():
 
 
 # ---- the order ------------------------------------------------------------------------------------------------------
+def order(*how, **more) -> list[np.ndarray]:
+    """All steps at once."""
+    return [step for here in pools(*how, **more) for step in here]
+
+
 def lengths_of(n: int, seed: int = 0) -> list[int]:
     rng = random.Random(seed)
     return [rng.randint(10, 90) for _ in range(n)]

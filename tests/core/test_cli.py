@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from running import DEMOS, PAIRS, QUICK, call, command, environment, lines, one_error, tiny_folder
+from running import DEMOS, PAIRS, QUICK, call, environment, lines, one_error, tiny_folder
 
 from nanouft import evaluate, ledger, pretrain, reward, sample, simple, train, world
 from nanouft.lab import bench, calibration, compare
@@ -238,22 +238,27 @@ def test_a_console_without_utf8_or_colour_or_display(here, tiny_base):
     """As a process of its own, in a folder with a foreign name, on a code page that cannot print it."""
     place = here / "Zoë 学 x"
     place.mkdir()
-    lines(place / "学.jsonl", [*DEMOS, {"prompt": "學 ✓ →", "response": "漢字"}])
+    lines(place / "学.jsonl", [{"prompt": f"學 ✓ → {d['prompt']}", "response": "漢字"} for d in DEMOS])
     env = {"PYTHONIOENCODING": "cp1252", "NO_COLOR": "1", "DISPLAY": "", "MPLBACKEND": "nope", "LC_ALL": "C"}
-    got = command("nanouft.train", "--objective", "sft", "--init", tiny_base, "--data", "学.jsonl", "--steps", 2,
-                  "--out", "学", *QUICK, cwd=place, env=env)
-    assert got.returncode == 0, got.stderr
-    assert "Traceback" not in got.stderr and "Warning" not in got.stderr and "\033" not in got.stdout
-    assert (place / "学" / "curves.png").stat().st_size > 2000
-    assert "漢字" in (place / "学" / "samples.md").read_text(encoding="utf-8") or "学" in str(list(place.iterdir()))
-    got = command("nanouft.train", "--init", "学 fehlt", cwd=place, env=env)
+    argv = ["--objective", "sft", "--init", str(tiny_base), "--data", "学.jsonl", "--steps", "2", "--out", "学"]
+    argv += QUICK
+    both = ("import sys; from nanouft import train; from nanouft.shell import config\n"
+            f"assert config.run(train.main, {argv!r}) == 0\nsys.exit(config.run(train.main, ['--init', '学 fehlt']))")
+    got = subprocess.run([sys.executable, "-c", both], cwd=place, env=environment(**env), stdin=subprocess.DEVNULL,
+                         capture_output=True, encoding="utf-8", errors="replace", timeout=120)
     one_error(got.returncode, got.stderr, "no such folder")
+    assert "Warning" not in got.stderr and "\033" not in got.stdout
+    assert (place / "学" / "curves.png").stat().st_size > 2000
+    assert "漢字" in (place / "学" / "samples.md").read_text(encoding="utf-8")
 
 
 def test_a_reader_who_leaves_early_is_no_crash(here):
-    got = subprocess.run(f"'{sys.executable}' -m nanouft.train --objective list | head -1", shell=True, cwd=here,
-                         env=environment(), capture_output=True, text=True, timeout=60)
-    assert "Traceback" not in got.stderr and "Exception" not in got.stderr and got.stdout.startswith("sft")
+    ours, theirs = os.pipe()
+    os.close(ours)                                                              # nobody reads
+    got = subprocess.run([sys.executable, "-m", "nanouft.train", "--objective", "list"], cwd=here, stdout=theirs,
+                         env=environment(), stderr=subprocess.PIPE, text=True, timeout=60)
+    os.close(theirs)
+    assert got.returncode == 1 and "Traceback" not in got.stderr and "Exception" not in got.stderr
 
 
 # ---- sample ----------------------------------------------------------------------------------------------------------
@@ -298,13 +303,14 @@ def test_marks_are_not_part_of_an_answer(tiny_base, monkeypatch):
     assert heard == [["Hello."], ["Hello.", "yes", "And?"], ["Again."]]
 
 
-@pytest.mark.parametrize("closed", ["", " <&-"])
-def test_piped_input_is_no_chat(closed, here, tiny_base):
+@pytest.mark.parametrize("closed", [False, True])
+def test_piped_input_is_no_chat(closed, tiny_base, monkeypatch, capsys):
     """Three NanoWorld prompts are answered instead of waiting for somebody to type."""
-    line = f"'{sys.executable}' -m nanouft.sample '{tiny_base}' '{tiny_base}' --max-new 3{closed}"
-    got = subprocess.run(line, shell=True, cwd=here, env=environment(), stdin=subprocess.DEVNULL, capture_output=True,
-                         text=True, timeout=120)
-    assert got.returncode == 0 and got.stdout.count("prompt:") == 3 and "you>" not in got.stdout
+    with open(os.devnull) as nothing:
+        monkeypatch.setattr(sys, "stdin", None if closed else nothing)
+        assert call(sample.main, tiny_base, tiny_base, "--max-new", 3) == 0
+    out = capsys.readouterr().out
+    assert out.count("prompt:") == 3 and "you>" not in out
 
 
 def test_a_model_of_other_data_is_asked_what_its_run_held_out_beside_its_own_start(here, capsys):
@@ -405,6 +411,7 @@ def test_the_printed_next_commands_run_as_they_stand(first, here, tiny_base, mon
     monkeypatch.setitem(pretrain.SIZES, "nano", dataclasses.replace(pretrain.SIZES["nano"], n_layer=1, n_embd=16))
     monkeypatch.setattr(evaluate, "on_world", lambda model, tok, cfg, device: print(evaluate.other_data(cfg.init)))
     monkeypatch.setattr(reward, "best_of_gain", lambda *a: (0.2, 0.1, 0.3))
+    monkeypatch.setattr(ledger.plots, "ledger", lambda strips, file, *a: file)      # drawn below, and in test_ledger.py
     judge = reward.judge
     monkeypatch.setattr(reward, "judge", lambda *a: judge(*a) | {"low": 0.6})
     short = "--steps 1 --items 0 --threads 1" + (" --rows 40" if "--data" not in first else "")

@@ -20,7 +20,7 @@ def holds(*argv: str) -> None:
 
 
 def test_nonsense_gives_one_clear_line_or_the_right_result():
-    holds(*(subject for subject, _ in MANY), "--short")
+    holds(*(subject for subject, _ in MANY if subject != "environments"), "--short")      # those: test_cli.py
 
 
 @pytest.mark.slow

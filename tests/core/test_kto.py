@@ -9,7 +9,7 @@ from tiny import Form, differs, give_logps, real_batch, same, say, value_and_gra
 from nanouft import train
 from nanouft.data.rows import Row
 from nanouft.objectives import OBJECTIVES
-from nanouft.objectives.dpo import kl_bound, log_ratio
+from nanouft.objectives.dpo import binary_kl, log_ratio
 from nanouft.objectives.kto import KTO, kto_loss, rows
 from nanouft.shell.config import UserError
 
@@ -50,7 +50,7 @@ def test_k_is_clamped_after_the_mean():
         s = batch.seqs["answer"]
         for side, on in (("logp_good", good), ("logp_bad", ~good)):
             same(said[side], s.sum(s.logp)[on].mean(), "summed log-probs of good and of bad answers, apart")
-        same(said["kl"], s.sum(kl_bound(s)).sum() / s.mask.sum(), "nats a token")
+        same(said["kl"], s.sum(binary_kl(s)).sum() / s.mask.sum(), "nats a token")
         same(said["accuracy"], ((r > 0) == good).double().mean(), "rewards beta (r - k) of the right sign")
 
 

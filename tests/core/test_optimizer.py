@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 from running import metrics
-from tiny import CPU, FORMS, PAD, nano, real_batch, same, some_rows, tiny
+from tiny import CPU, FORMS, PAD, batch_of, nano, real_batch, same, some_rows, tiny
 
 from nanouft import train
 from nanouft.data.batches import Epochs
@@ -61,6 +61,16 @@ def fitted(folder, monkeypatch, steps: int = 10, name: str = "sft", device: Devi
     assert train.fit(model, objective, run.hp, steps, run) == steps
     monkeypatch.undo()
     return watch, metrics(folder)
+
+
+def test_a_step_has_a_seed_of_its_own(tmp_path, monkeypatch):
+    seen, sft = [], OBJECTIVES["sft"]
+    for seed in (0, 1):
+        monkeypatch.setitem(OBJECTIVES, "sft", replace(sft, forward=lambda model, batch, hp: seen.append(batch.seed)
+                                                       or sft.forward(model, batch, hp)))
+        fitted(tmp_path / str(seed), monkeypatch, seed=seed)
+    assert seen == [batch_of(some_rows(), seed=seed, step=step).seed for seed in (0, 1) for step in range(10)]
+    assert len(set(seen)) == 20, "LAW: no two (seed, step) draw the same numbers"
 
 
 # ---- the learning rate -----------------------------------------------------------------------------------------------

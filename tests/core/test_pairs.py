@@ -22,7 +22,7 @@ from nanouft.objectives.ada_dpo import AdaDPO, root, scale
 from nanouft.objectives.apo import APO
 from nanouft.objectives.asft import ASFT
 from nanouft.objectives.cpo import CPO
-from nanouft.objectives.dpo import DPO, dpo_loss, kl_bound, pair_metrics, won
+from nanouft.objectives.dpo import DPO, dpo_loss, binary_kl, pair_metrics, won
 from nanouft.objectives.gdpo import GDPO
 from nanouft.objectives.hinge import Hinge
 from nanouft.objectives.ipo import IPO
@@ -120,15 +120,15 @@ def test_the_reported_kl_is_a_bound():
     rng = torch.Generator().manual_seed(0)
     p, q = (torch.randn(200, 7, generator=rng, dtype=torch.float64).mul(2).log_softmax(-1) for _ in range(2))
     s = seqs(p[:, :1].tolist(), q[:, :1].tolist())
-    bound, true = kl_bound(s)[:, 0], (p.exp() * (p - q)).sum(-1)
+    bound, true = binary_kl(s)[:, 0], (p.exp() * (p - q)).sum(-1)
     assert (bound >= -1e-12).all() and (bound <= true + 1e-12).all(), \
         "LAW: KL of the question 'this token, or any other?' lies between 0 and the KL of the whole distributions"
     differs(bound, true, "and below it where there are more than two tokens")
     two = torch.log(torch.tensor([[0.3, 0.7], [0.6, 0.4]], dtype=torch.float64))
-    same(kl_bound(seqs([[two[0, 0].item()]], [[two[1, 0].item()]]))[0, 0], (two[0].exp() * (two[0] - two[1])).sum(),
+    same(binary_kl(seqs([[two[0, 0].item()]], [[two[1, 0].item()]]))[0, 0], (two[0].exp() * (two[0] - two[1])).sum(),
          "with two tokens in the vocabulary the bound is the KL itself")
-    same(kl_bound(seqs([[-1.3]], [[-1.3]])), [[0.0]], "policy = reference: 0")
-    extreme = kl_bound(seqs([[0.0, -1e4, -1e-9, -1e4, 0.0]], [[-1e4, 0.0, -1e4, -1e4, 0.0]]))
+    same(binary_kl(seqs([[-1.3]], [[-1.3]])), [[0.0]], "policy = reference: 0")
+    extreme = binary_kl(seqs([[0.0, -1e4, -1e-9, -1e4, 0.0]], [[-1e4, 0.0, -1e4, -1e4, 0.0]]))
     assert extreme.isfinite().all(), "finite at certainties"
 
 
@@ -405,7 +405,7 @@ def test_the_column_of_tis_is_the_difference_of_its_two_runs(tmp_path):
         scored.append(encoded_pairs())
         add_columns(scored[-1], ("ref",), nano(seed), NANO.pad, CPU)
     got = encoded_pairs()
-    add_columns(got, ("tis",), None, NANO.pad, CPU, TISDPO(estimates=folders))
+    add_columns(got, ("tis",), nano(), NANO.pad, CPU, TISDPO(estimates=folders))
     for plus, minus, g in zip(*scored, got):
         for role in g.seqs:
             same(g.seqs[role].tis, plus.seqs[role].ref - minus.seqs[role].ref,
@@ -558,7 +558,7 @@ def test_a_pair_without_a_prompt_gives_rpo_a_number(monkeypatch):
 def test_the_kl_of_pairs_is_per_token_and_a_tie_is_a_thousandth_of_a_nat():
     batch = step([[-1.0, -2], [-0.5]], [[-3.0], [-1.0]])
     w, l = batch.seqs["chosen"], batch.seqs["rejected"]
-    total = w.sum(kl_bound(w)).sum() + l.sum(kl_bound(l)).sum()
+    total = w.sum(binary_kl(w)).sum() + l.sum(binary_kl(l)).sum()
     same(pair_metrics(batch, torch.zeros(2), torch.zeros(2))["kl"], total / 5, "nats a token: 2 + 1 + 1 + 1")
     for nat in (1.0, 0.1):
         edge = nat * torch.tensor([2e-3, 5e-4, 0.0, -5e-4, -2e-3])

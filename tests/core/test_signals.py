@@ -38,7 +38,6 @@ CASES = {           # flags; where the signal comes, and in which call; the step
     "before any step": ("train --objective sft --steps 9 {world}", (report, "look"), 1, None),
     "in backward": ("train --objective ift --steps 9 {world}", BACK, 6, 5),
     "in the update": ("train --objective dpo --data pairs.jsonl --steps 9 {short}", STEP, 5, 5),
-    "half of the weights": ("train --objective sft --freeze half --steps 9 {world}", STEP, 5, 5),
     "within a rollout": ("train --objective ppo --steps 8 --max-new 4 {world}", STEP, 5, 6),
     "in the last step": ("train --objective sft --steps 9 {world}", STEP, 9, 9),
     "after the last step": ("train --objective sft --steps 9 {world}", (report, "close_run"), 1, 9),

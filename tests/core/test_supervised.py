@@ -26,8 +26,9 @@ from nanouft.objectives.sft import SFT
 from nanouft.objectives.sftmix import SFTMix
 from nanouft.objectives.tofu import TOFU, focal_weight
 from nanouft.reference import add_columns
-from nanouft.training import freeze
-from nanouft.training.flags import Train
+from nanouft.shell.config import UserError
+from nanouft.training import freeze, setup
+from nanouft.training.flags import Train, read_flags
 
 
 pytestmark = pytest.mark.usefixtures("brief")
@@ -222,11 +223,27 @@ def test_confidence_is_minus_the_mean_perplexity(tmp_path):
         model.save_pretrained(folder)
         NANO.save(folder)
     encoded, _ = encode(demo_rows(DATA, None), NANO, TINY.n_ctx)
-    add_columns(encoded, ("confidence",), None, NANO.pad, CPU, SFTMix(runs=folders))
+    add_columns(encoded, ("confidence",), models[0], NANO.pad, CPU, SFTMix(runs=folders))
     for e in encoded:
         ids, m = torch.from_numpy(e.seqs["answer"].ids)[None], torch.from_numpy(e.seqs["answer"].mask)[1:] > 0
         ppl = [model(ids)[0, :-1].log_softmax(-1)[range(len(m)), ids[0, 1:]][m].mean().neg().exp() for model in models]
         same(e.col.confidence, -(ppl[0] + ppl[1]).item() / 2, "Conf = -mean over runs of the answer's perplexity", 1e-4)
+
+
+def test_a_model_of_another_vocabulary_is_no_judge(tiny_base):
+    encoded, _ = encode(demo_rows(DATA, None), NANO, TINY.n_ctx)
+    with pytest.raises(UserError, match="must have one tokenizer"):
+        add_columns(encoded, ("confidence",), tiny(), NANO.pad, CPU, SFTMix(runs=[str(tiny_base)]))
+
+
+def test_runs_that_come_first_see_the_rows_of_the_run():
+    """--strict became `--strict True`, --clean was forgotten, and --device made a model anew."""
+    def first(**flags) -> list[tuple[Path, list[str]]]:
+        return setup.first_runs(OBJECTIVES["sftmix"].first, Train(**flags))
+    assert "--clean" in first(clean=True, noise=0.4)[0][1] and first() == first(device="cpu")
+    flags_only = first(data=["my.jsonl"], strict=True)[0][1]
+    assert "--strict" in flags_only and "True" not in flags_only
+    assert read_flags(flags_only)[1].strict
 
 
 def test_the_bar_has_the_name_of_the_run():
@@ -307,9 +324,8 @@ def test_frozen_weights_are_bit_equal_after_steps_with_weight_decay(optimizer):
             assert (p.grad[frozen[name]] == 0).all(), f"frozen rows do not count in the gradient's norm: {name}"
 
 
-@pytest.mark.parametrize("objective", ["ift", "dpo"])
-def test_half_goes_with_every_objective_and_with_resume(objective, here, tiny_base, capsys):
-    flags = ["--objective", objective, "--init", tiny_base, "--rows", 24, "--batch-size", 6, "--lr", "0.01",
+def test_half_goes_with_resume(here, tiny_base, capsys):
+    flags = ["--objective", "dpo", "--init", tiny_base, "--rows", 24, "--batch-size", 6, "--lr", "0.01",
              "--weight-decay", "0.1", "--freeze", "half", "--seed", 4, *QUICK]
     assert call(train.main, *flags, "--steps", 6, "--save-every", 3, "--out", "whole") == 0
     assert call(train.main, *flags, "--steps", 6, "--save-every", 3, "--out", "cut") == 0

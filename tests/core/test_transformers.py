@@ -4,6 +4,7 @@ that open there again.
     python -m pytest tests/core/test_transformers.py        about 15 s; small random models, no network
 """
 import json
+import shutil
 import sys
 from copy import deepcopy
 from dataclasses import replace
@@ -15,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from tiny import CPU, DATA, Form, differs, same
 
 from nanouft import evaluate, reward, sample, train
+from nanouft.data import transformers_tokenizer
 from nanouft.data.batches import collate, encode
 from nanouft.data.rows import Turn, demo_rows
 from nanouft.models import transformers_model
@@ -499,9 +501,10 @@ def test_a_folder_without_tokenizer_files_is_one_line(tmp_path, kind):
 
 
 @pytest.mark.parametrize("bad", BAD)
-def test_a_bad_folder_is_one_line(here, bad, capsys):
+def test_a_bad_folder_is_one_line(folders, here, bad, capsys, monkeypatch):
+    monkeypatch.setattr(transformers_tokenizer, "SECONDS", 1)                   # of a template without end
     change, word = BAD[bad]
-    change(make(here / "m", "llama"))
+    change(shutil.copytree(folders["llama"], here / "m"))
     data = lines(here / "d.jsonl", DEMOS)
     code = call(train.main, "--objective", "sft", "--init", here / "m", "--data", data, "--steps", 1, *QUICK)
     one_error(code, capsys.readouterr().err, word)
