@@ -148,6 +148,11 @@ def _since(n: int, turns: Turns) -> Turns:
     return tuple(turn for i, turn in enumerate(turns) if i >= n or turn.role == "system")
 
 
+def order(lengths: list[int], rows: int, steps: int, seed: int, pool: int = 20) -> list[np.ndarray]:
+    """`steps` arrays of `rows` row numbers each: the whole of `pools`, for few steps."""
+    return [step for here in pools(lengths, rows, steps, seed, pool) for step in here]
+
+
 def pools(lengths: list[int], rows: int, steps: int, seed: int, pool: int = 20) -> Iterator[np.ndarray]:
     """Arrays (steps, rows) of row numbers, in all `steps` steps; each is made when it is asked for.
     The data is shuffled anew each epoch and dealt out in one endless stream. A pool of 20 steps' rows is sorted by
@@ -169,8 +174,8 @@ def pools(lengths: list[int], rows: int, steps: int, seed: int, pool: int = 20) 
 
 
 class Plan:
-    """plan[step]: the row numbers of a step (pools). Only one pool is kept; asked for an earlier step, it begins again.
-    """
+    """plan[step]: what order(...)[step] is, for any number of steps. Only one pool is kept; asked for an earlier step,
+    it begins again."""
 
     def __init__(self, lengths: list[int], rows: int, steps: int, seed: int, pool: int = 20):
         self.begin = partial(pools, lengths, rows, steps, seed, pool)

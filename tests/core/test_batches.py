@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from tiny import NANO, batch_of, same, say, some_rows
 
-from nanouft.data.batches import EncodeReport, Plan, collate, encode, pools, show_mask
+from nanouft.data.batches import EncodeReport, Plan, collate, encode, order, show_mask
 from nanouft.data.rows import Example, Turn
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.objective import Columns
@@ -173,11 +173,6 @@ def test_a_cut_dialogue_keeps_its_system_turn_and_never_begins_with_a_tool():
 
 
 # ---- the order ------------------------------------------------------------------------------------------------------
-def order(*how, **more) -> list[np.ndarray]:
-    """All steps at once."""
-    return [step for here in pools(*how, **more) for step in here]
-
-
 def lengths_of(n: int, seed: int = 0) -> list[int]:
     rng = random.Random(seed)
     return [rng.randint(10, 90) for _ in range(n)]
