@@ -41,7 +41,7 @@ from nanouft.gpt import GPT, SIZES, GPTConfig
 from nanouft.look.held_out import mean_loss
 from nanouft.models.load import save_model
 from nanouft.shell import checkpoints, config, devices, runs
-from nanouft.shell.config import UserError
+from nanouft.shell.config import Diverged, UserError
 from nanouft.shell.files import checksum, write_json
 from nanouft.shell.signals import WholeSteps
 from nanouft.shell.text import visible
@@ -231,7 +231,7 @@ def pretrain(cfg: Pretrain) -> Path:
         if step % 20 == 0 or step == steps - 1:
             value = loss.item()
             if not math.isfinite(value):
-                raise UserError(f"loss is {value} at step {step}; lower --lr {cfg.lr}")
+                raise Diverged(f"loss is {value} at step {step}; lower --lr {cfg.lr}")
             average = value if average is None else 0.8 * average + 0.2 * value
             bar.set_postfix(loss=f"{average:.3f}")
     after = mean_loss(model, held)

@@ -169,7 +169,7 @@ DATA = [Row(say("user", " ".join(WORDS[i:i + 3 + i % 4])), say("assistant", " ".
         for i in range(8)]
 
 
-MADE: dict[tuple, Batch] = {}                    # by real_batch: making one takes longer than most tests of it
+MADE: dict[str, Batch] = {}                      # by real_batch: making one takes longer than most tests of it
 
 
 def real_batch(form: Form, reference: GPT | None = None) -> Batch:

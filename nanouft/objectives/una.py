@@ -33,7 +33,7 @@ from torch import Tensor
 
 from nanouft.data.rows import Example, Row, label_rows, pair_rows, score_rows
 from nanouft.objective import Batch, Objective
-from nanouft.objectives.dpo import check_beta, binary_kl, log_ratio, pair_metrics, won
+from nanouft.objectives.dpo import binary_kl, check_beta, log_ratio, pair_metrics, won
 
 
 @dataclass

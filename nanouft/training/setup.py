@@ -126,7 +126,7 @@ OF_WORLD = ("rows", "skills", "mix", "noise", "clean")  # settings that mean not
 def first_runs(first: First, cfg: Train) -> list[tuple[Path, list[str]]]:
     """[(folder, command line of train)]: the folder's name is a hash of the command, the start model and the data."""
     if cfg.data and not first.same_data:
-        raise UserError(f"--{first.field.replace('_', '-')} DIR ... is needed with --data: the folders of models that "
+        raise UserError(f"{config.flag(first.field)} DIR ... is needed with --data: the folders of models that "
                         "know such answers; only for NanoWorld can one be made")
     given = {}
     for name in ("dtype", *(SAME if first.same_data else ())):

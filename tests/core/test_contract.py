@@ -186,5 +186,3 @@ def test_what_compares_answers_logs_its_distance_to_the_start(name, train, held,
     data = setup.Data(NANO, [], [], [], [], "")
     setup.write_columns(data, OBJECTIVES[name], OBJECTIVES[name].hp(), Train(), None, CPU)
     assert asked == [train, held][:2 if held else 1]
-
-

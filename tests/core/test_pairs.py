@@ -22,7 +22,7 @@ from nanouft.objectives.ada_dpo import AdaDPO, root, scale
 from nanouft.objectives.apo import APO
 from nanouft.objectives.asft import ASFT
 from nanouft.objectives.cpo import CPO
-from nanouft.objectives.dpo import DPO, dpo_loss, binary_kl, pair_metrics, won
+from nanouft.objectives.dpo import DPO, binary_kl, dpo_loss, pair_metrics, won
 from nanouft.objectives.gdpo import GDPO
 from nanouft.objectives.hinge import Hinge
 from nanouft.objectives.ipo import IPO
