@@ -11,6 +11,7 @@ it is a chat (/new forgets what was said, /quit ends); otherwise three prompts a
 """
 import sys
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from nanouft import world
@@ -68,12 +69,13 @@ class Voice:
     def __init__(self, init: str, device: devices.Device):
         self.model, self.tok = start_model(init)
         self.model.to(device.name).eval()
-        self.device = device.name
+        self.device, self.read = device.name, lru_cache(1)(start_model)     # of --prior-from: once
         self.name = who(init)
 
     def say(self, turns: tuple[Turn, ...], cfg: Sample, judge: Scorer | None = None) -> list[tuple[str, str]]:
         """[(text, remarks)] of cfg.n answers; with a judge, of the best of cfg.best_of."""
-        prior = (forced_starts(cfg.prior, cfg.prior_from, self.tok, [Row(turns)], self.device) or [[]])[0]
+        starts = forced_starts(cfg.prior, cfg.prior_from, self.tok, [Row(turns)], self.device, self.read)
+        prior = starts[0] if starts else []
         answers = generate(self.model, [self.tok.prompt_ids(turns)] * max(cfg.n, cfg.best_of), stop=self.tok.stops,
                            pad=self.tok.pad, prior=prior, max_new=cfg.max_new, temperature=cfg.temperature,
                            top_k=cfg.top_k, top_p=cfg.top_p, seed=cfg.seed)

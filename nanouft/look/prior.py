@@ -3,22 +3,22 @@
     priors = forced_starts("1", "out/sft", tok, rows)        # one token, the one with which out/sft begins
     answers = answer_rows(model, tok, rows, priors=priors)
 """
-from functools import lru_cache
+from collections.abc import Callable
 
 from nanouft import world
 from nanouft.data.rows import Row
 from nanouft.data.tokenizer import Tokenizer
-from nanouft.gpt import GPT
 from nanouft.models.generate import answer_rows
 from nanouft.models.load import start_model
 from nanouft.shell.config import UserError
 
 
 def forced_starts(prior: str, source: str, tok: Tokenizer, rows: list[Row],
-                  device: str = "cpu") -> list[list[int]] | None:
+                  device: str = "cpu", read: Callable = start_model) -> list[list[int]] | None:
     """The tokens that each answer must begin with; None: nothing is forced.
     `prior` is a text, the same for all; or a number N: the first N tokens of what the model `source` answers, or, with
     no source, of the reference answer: that is an upper bound and no method, since the right beginning is given away.
+    `read` gives the model of `source`; a chat, which asks at every turn, keeps it.
     """
     if not prior.isdecimal():
         if source:
@@ -33,15 +33,8 @@ def forced_starts(prior: str, source: str, tok: Tokenizer, rows: list[Row],
         except ValueError:
             raise UserError(f"--prior {n}: only NanoWorld prompts have a reference answer to take tokens from; "
                                    "name a model with --prior-from, or give a text") from None
-    teacher, its_tok = read_once(source, device)
+    teacher, its_tok = read(source)
     if its_tok.name != tok.name:
         raise UserError(f"--prior-from {source}: has tokenizer {its_tok.name}, the model has {tok.name}")
-    answers = answer_rows(teacher, tok, rows, max_new=n)
+    answers = answer_rows(teacher.to(device).eval(), tok, rows, max_new=n)
     return [[i for i in a.ids if i not in (tok.user, tok.assistant)] for a in answers]
-
-
-@lru_cache(1)
-def read_once(source: str, device: str) -> tuple[GPT, Tokenizer]:
-    """A chat asks at every turn."""
-    model, tok = start_model(source)
-    return model.to(device).eval(), tok

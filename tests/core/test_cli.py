@@ -14,6 +14,7 @@ from running import DEMOS, PAIRS, QUICK, call, environment, lines, one_error, ti
 from nanouft import evaluate, ledger, pretrain, reward, sample, simple, train, world
 from nanouft.lab import bench, calibration, compare
 from nanouft.look import report
+from nanouft.models.load import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.shell import config, devices, runs, text
 from nanouft.training.flags import NEEDS
@@ -278,10 +279,14 @@ def test_side_by_side_says_who_speaks(here, tiny_base, capsys):
         (tiny_base / "hidden").rename(tiny_base / "run.json")
 
 
-def test_prior_is_forced_and_sampling_repeats_with_its_seed(here, tiny_base, capsys):
+def test_prior_is_forced_and_sampling_repeats_with_its_seed(here, tiny_base, capsys, monkeypatch):
     def said(*argv):
         assert call(sample.main, tiny_base, tiny_base, "--max-new", 6, "--prompt", "Hello.", *argv) == 0
         return capsys.readouterr().out.splitlines()[2:]
+    read, real = [], start_model
+    monkeypatch.setattr(sample, "start_model", lambda init: read.append(init) or real(init))
+    said("--prior", 1, "--prior-from", tiny_base, "--prompt", "Hi.", "Hello.")
+    assert len(read) == 4, "two voices, each with its teacher, whatever the number of prompts"
     forced = said("--prior", "The red hen")
     assert len(forced) == 2 and all(a.split("(pretrained)")[1].strip().startswith("The red hen") for a in forced)
     warm = ["--temperature", "1.0", "--n", "3"]

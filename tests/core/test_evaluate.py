@@ -204,7 +204,7 @@ def test_a_prior_is_written_as_an_answer_begins_in_training(monkeypatch):
     asked = []
     monkeypatch.setattr(sample, "generate", lambda model, prompts, **how: asked.append((prompts, how)) or [])
     voice = object.__new__(sample.Voice)
-    voice.device = "cpu"
+    voice.device, voice.read = "cpu", None
     voice.model, voice.tok = None, NANO
     turns = say("user", "Where does the dova live?")
     voice.say(turns, sample.Sample(prior="The red hen", n=2))
