@@ -22,8 +22,8 @@ from nanouft.world import __main__ as show
 
 pytestmark = pytest.mark.usefixtures("brief")
 COMMANDS = {train: train.Train, pretrain: pretrain.Pretrain, evaluate: evaluate.Evaluate, sample: sample.Sample,
-            simple: simple.Simple, ledger: ledger.Ledger, bench: bench.Bench, compare: compare.Compare,
-            calibration: calibration.Calibration, show: show.Show}
+            simple: simple.Simple, ledger: ledger.Ledger, reward: reward.Reward, bench: bench.Bench,
+            compare: compare.Compare, calibration: calibration.Calibration, show: show.Show}
 
 
 # ---- flags and help --------------------------------------------------------------------------------------------------
@@ -34,6 +34,7 @@ def test_every_flag_explains_itself(cls):
     text = config.field_help(cls)
     for f in dataclasses.fields(cls):
         assert len(text.get(f.name, "")) > 3, f"{cls.__name__}.{f.name} has no comment after it, hence no help"
+        assert not text[f.name].endswith(","), f"{cls.__name__}.{f.name}: help is one line, this one breaks off"
         assert "--" + f.name.replace("_", "-") in parser.format_help()
 
 

@@ -8,6 +8,7 @@ import shutil
 import sys
 from copy import deepcopy
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -23,7 +24,7 @@ from nanouft.models import transformers_model
 from nanouft.models.generate import generate
 from nanouft.models.load import start_model
 from nanouft.objectives import OBJECTIVES
-from nanouft.reference import add_columns
+from nanouft.reference import add_columns, opinion
 from nanouft.rollout import scorer
 from nanouft.rollout.rollouts import as_if_sampled
 from nanouft.shell.config import UserError
@@ -535,6 +536,8 @@ def test_a_row_that_the_template_refuses_is_skipped_and_named(folders):
     assert len(encoded) == 2 and any("line 2" in line for line in report.lines(128))
     with pytest.raises(UserError, match="critic"):
         tok.chat(rows[1].prompt, rows[1].answer)
+    with pytest.raises(UserError, match="1 of 3 rows do not fit .* or its chat template refuses them"):
+        opinion([SimpleNamespace(example=e) for e in demo_rows(rows, None)], [str(folders["llama"])], CPU)
 
 
 def test_a_tool_and_a_call_of_it_are_read_and_not_trained_on(folders):
