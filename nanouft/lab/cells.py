@@ -13,6 +13,7 @@ Only a run that diverged is a result without figures: {"failed": why}. Whatever 
 that the system killed) says nothing about a method: it is shown, tried once more, and then missing; and where a cell is
 missing there is no table and no verdict.
 """
+import base64
 import contextlib
 import io
 import json
@@ -29,13 +30,16 @@ from tqdm import tqdm
 
 from nanouft import train, world
 from nanouft.lab import cost, snapshot
+from nanouft.lab.own import Own, folder_of_own, reward_folder
 from nanouft.lab.workers import finished
 from nanouft.look import probes, scores
 from nanouft.models.load import folder_of, start_model
 from nanouft.objectives import OBJECTIVES
+from nanouft.rollout.best_of import best_answers
+from nanouft.rollout.scorer import load
 from nanouft.shell import devices, signals
 from nanouft.shell.config import Diverged, UserError, one_line
-from nanouft.shell.files import Lines, beside, checksum, locked, made_once, scratch, write_json
+from nanouft.shell.files import Lines, beside, checksum, locked, made_once, read_json, scratch, write_json
 
 CELL_VERSION = 1
 EVAL_EVERY = 24                 # steps between held-out figures of a snapshot; looking changes no weight
@@ -54,6 +58,9 @@ class Cell:
     items: int = 100
     probes: bool = False            # look/probes.py too, on at most 30 prompts a family
     snapshot: bool = False          # what the comparison page shows of a model, too (snapshot.py); "portrait" in JSON
+    own: Own | None = None          # a model's own answers; "{own}" in the flags is their folder (own.py)
+    best_of: int = 1                # answer with the best of so many samples by own's reward model
+    each: bool = False              # keep the score of every answer, what all stages cost, and the curve
 
     def __str__(self) -> str:
         after = f" after {shlex.join(self.start.flags)}" if isinstance(self.start, Cell) else ""
@@ -70,12 +77,15 @@ class Cell:
         about = [CELL_VERSION, self.flags, self.seed, start, self.split, self.items]
         about += ["probes"] if self.probes else []
         about += [f"portrait {SNAPSHOT_VERSION}"] if self.snapshot else []
+        about += [f"own {self.own.key}"] if self.own else []
+        about += [f"best of {self.best_of}"] if self.best_of > 1 else []
+        about += ["each"] if self.each else []
         return checksum(json.dumps(about))[:16]
 
     @property
     def model_key(self) -> str:
         """Key of what is trained, however it is scored afterwards."""
-        return replace(self, split="", items=0, probes=False, snapshot=False).key
+        return replace(self, split="", items=0, probes=False, snapshot=False, best_of=1, each=False).key
 
 
 @lru_cache
@@ -93,15 +103,27 @@ def train_cell(cell: Cell, folder: Path, keep: Path = KEEP) -> str:
     start = cell.start if isinstance(cell.start, str) else kept_model(cell.start, keep)
     if not cell.flags:
         return start
-    argv = [*cell.flags, "--init", start, "--seed", str(cell.seed), "--threads", "1", "--device", "cpu",
-            "--items", "0", "--save-every", "0", "--out", str(folder),
-            *(("--eval-every", str(EVAL_EVERY)) if cell.snapshot else ())]
-    began, sampled = time.process_time(), any(OBJECTIVES[f].on_policy for f in cell.flags if f in OBJECTIVES)
-    with cost.counted() if sampled else contextlib.nullcontext() as meter:
+    own = str(kept_own(cell.own, keep)) if cell.own else ""
+    likes = str(kept_reward(cell.own, keep)) if cell.own and cell.own.labelled else ""
+    sampled = any(OBJECTIVES[f].on_policy for f in cell.flags if f in OBJECTIVES)
+    look = ["--eval-every", str(EVAL_EVERY)] if cell.snapshot or cell.each and sampled else ["--plain"]
+    argv = [*(f.replace("{own}", own).replace("{reward}", likes) for f in cell.flags), "--init", start, "--seed", str(cell.seed), "--threads", "1",
+            "--device", "cpu", "--items", "0", "--save-every", "0", "--out", str(folder), *look]
+    with spending(folder, sampled=sampled):
         train.main(argv)
-    write_json(folder / "spent.json", {"seconds": round(time.process_time() - began, 2),
-                                       "flops": meter.flops if meter else None})
     return str(folder)
+
+
+@contextlib.contextmanager
+def spending(folder: Path, **more):
+    """Writes down what is computed inside the block: spent.json in `folder`, which the block makes."""
+    began = time.process_time()
+    with cost.counted() as meter:
+        yield
+    log = folder / "metrics.jsonl"
+    write_json(folder / "spent.json", {
+        "seconds": round(time.process_time() - began, 2), "flops": meter.flops,
+        "tokens": sum(m.get("tokens", 0) for m in Lines(log).read()) if log.exists() else 0, **more})
 
 
 def kept_model(cell: Cell, keep: Path = KEEP) -> str:
@@ -109,6 +131,35 @@ def kept_model(cell: Cell, keep: Path = KEEP) -> str:
     if not cell.flags:
         return train_cell(cell, keep, keep)
     return str(made_once(keep / cell.model_key, lambda place: train_cell(cell, place, keep)))
+
+
+def kept_own(own: Own, keep: Path) -> Path:
+    """The folder of a model's own answers."""
+    return folder_of_own(own, kept_model(own.model, keep), keep, spending)
+
+
+def kept_reward(own: Own, keep: Path) -> Path:
+    """The folder of the reward model that scores them."""
+    return reward_folder(own, kept_model(own.model, keep), keep, spending)
+
+
+def stages(cell: Cell, folder: str, keep: Path) -> dict[str, dict]:
+    """{folder: what was spent there} of all that a cell needs: its own training, its start, the model that answered,
+    its answers, and the reward model. Each counts once; a base counts for nothing."""
+    if not cell.flags:
+        out = {} if isinstance(cell.start, str) else stages(cell.start, kept_model(cell.start, keep), keep)
+    else:
+        out = {folder: read_json(Path(folder) / "spent.json")}
+        if isinstance(cell.start, Cell):
+            out |= stages(cell.start, kept_model(cell.start, keep), keep)
+    if cell.own:
+        answered = cell.own.model
+        places = [kept_own(cell.own, keep)] if cell.flags else []
+        if cell.own.labelled:
+            places.append(kept_reward(cell.own, keep))
+        out |= stages(answered, kept_model(answered, keep), keep)
+        out |= {str(p): read_json(p / "spent.json") for p in places}
+    return out
 
 
 def run_cell(cell: Cell, keep: Path | None = KEEP) -> dict:
@@ -124,11 +175,14 @@ def scored(cell: Cell, folder: Path, keep: Path) -> dict:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             init = train_cell(cell, folder / "run", keep)
             model, tok = start_model(init)
-            result, answers = scores.families(model, tok, device, cell.split, cell.items)
+            result, answers = scores.families(model, tok, device, cell.split, cell.items,
+                                              answer=chooser(cell, model, tok, keep))
             log = Lines(Path(init) / "metrics.jsonl").read() if cell.flags else []
             more = {"probes": probe(cell, model, tok)} if cell.probes else {}
             if cell.snapshot:
                 more["portrait"] = snapshot.snapshot_of(cell, init, model, tok, answers, log)
+            if cell.each:
+                more |= each(cell, init, log, answers, keep)
         out = {"mean": scores.mean_score(result), "families": {f: {k: round(r[k], 4) for k in KEPT}
                                                                for f, r in result.items()},
                "tokens": sum(m.get("tokens", 0) for m in log), "last_loss": log[-1]["loss"] if log else None, **more}
@@ -137,6 +191,34 @@ def scored(cell: Cell, folder: Path, keep: Path) -> dict:
     after = {"after": " ".join(cell.start.flags)} if isinstance(cell.start, Cell) else {}
     return {"key": cell.key, "base": cell.base, **after, "flags": " ".join(cell.flags), "seed": cell.seed,
             "split": cell.split, "items": cell.items, **out, "seconds": round(time.process_time() - began, 1)}
+
+
+def chooser(cell: Cell, model, tok, keep: Path):
+    """None for greedy answers, or what answers with the best of several samples."""
+    if cell.best_of == 1:
+        return None
+    likes = load(kept_reward(cell.own, keep))
+    return lambda rows: best_answers(model, tok, rows, cell.best_of, likes, cell.seed)
+
+
+def each(cell: Cell, init: str, log: list[dict], answers: list, keep: Path) -> dict:
+    """each: {family: the scores of its answers in 240ths, one byte an answer, base64}; spent: gradient tokens and FLOPs
+    of all stages; curve, of what samples while it trains: [[step, reward of samples]] and held-out greedy rewards."""
+    spent = stages(cell, init, keep).values()
+    out = {"each": {f: packed([a.score for a in answers if a.family == f]) for f in world.FAMILIES},
+           "spent": {"tokens": sum(s["tokens"] for s in spent), "flops": sum(s["flops"] for s in spent)}}
+    if rewards := [m["score"] for m in log if "score" in m]:
+        out["curve"] = {"samples": snapshot.curve(rewards), "held": snapshot.held(log)}
+    return out
+
+
+def packed(values: list[float]) -> str:
+    return base64.b64encode(np.rint(240 * np.array(values)).astype(np.uint8)).decode()
+
+
+def unpacked(cell: dict, family: str) -> np.ndarray:
+    """(P,) scores of a family's answers, of a cell that kept each."""
+    return np.frombuffer(base64.b64decode(cell["each"][family]), np.uint8) / 240
 
 
 def probe(cell: Cell, model, tok) -> dict[str, float]:
@@ -149,7 +231,7 @@ def probe(cell: Cell, model, tok) -> dict[str, float]:
 def read_cells(file: Path, wanted: Iterable[Cell] = ()) -> dict[str, dict]:
     """{key: finished cell} of a results file; of a cell that was run twice the later one. UserError with its number for
     a line that is no cell, or not all of the wanted cell whose key it has."""
-    parts = {c.key: ("probes",) * c.probes + ("portrait",) * c.snapshot for c in wanted}
+    parts = {c.key: ("probes",) * c.probes + ("portrait",) * c.snapshot + ("each",) * c.each for c in wanted}
 
     def wrong(line: dict) -> str:
         if not isinstance(line.get("key"), str):

@@ -110,8 +110,8 @@ def sampled_cost(init: str) -> dict[str, float]:
     """{"flops": of its own stage} where it was counted in the run itself, because the model samples while it trains;
     looks at held-out prompts are in it, some hundredths of a run of 48 steps."""
     file = Path(init) / "spent.json"
-    flops = read_json(file)["flops"] if init != "base" and file.exists() else None
-    return {} if flops is None else {"flops": flops}
+    spent = read_json(file) if init != "base" and file.exists() else {}
+    return {"flops": spent["flops"]} if spent.get("sampled") else {}
 
 
 # ---- curves ----------------------------------------------------------------------------------------------------------
