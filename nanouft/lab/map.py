@@ -80,7 +80,8 @@ ROWS = {
     "RLOO": Recipe("rloo", "", "reward", ONLINE_AXES),
 }
 LONG_AXES = {"--lr": ("1e-5", "3e-5", "1e-4", "3e-4"), "--beta": ("0.005", "0.05")}
-LONG = {name: Recipe(name.lower(), "", "reward", LONG_AXES) for name in ("RLOO", "GRPO", "PPO")}
+LONG = {"RLOO": Recipe("rloo", "", "reward", LONG_AXES),
+        **{name: Recipe(name.lower(), "", "reward", {**LONG_AXES, "--beta": ("0.005",)}) for name in ("GRPO", "PPO")}}
 BEST = "best of 4"
 TWICE = "SFT, twice the passes"
 NO_END = ("0.005",)                     # a leash below it is no leash: nothing to find beyond
@@ -181,7 +182,7 @@ def search_sft(r: Regime) -> Search:
 def search_row(r: Regime, recipe: Recipe, first: Setting) -> Search:
     def cell_at(setting, seed: int) -> Cell:
         return cell(r, recipe, dict(zip(recipe.axes, setting)), sft(r, first, seed), VAL)
-    effort = {"first": 1, "more": 1} if r.steps else {}
+    effort = {"first": 1, "more": 1} if r.steps else {}              # such a run takes two minutes
     return Search(cell_at, {flag: list(values) for flag, values in recipe.axes.items()}, ends=NO_END, **effort)
 
 
