@@ -13,6 +13,7 @@ import numpy as np
 
 from nanouft import world
 from nanouft.lab.cells import unpacked
+from nanouft.lab.own import APART
 from nanouft.look.stats import two_way
 from nanouft.world.facts import read_question
 
@@ -39,7 +40,7 @@ def contrast(row: Sequence[dict], other: Sequence[dict] = (), parts: Parts = NIN
     """(mean, half width of its 95 % interval) of row - other; with `minus`, less the difference of that couple."""
     families = [f for part in parts for f in part]
     signed = [(1, row), (-1, other)] + ([(-1, minus[0]), (1, minus[1])] if minus else [])
-    seeds = [[c["seed"] for c in cells] for _, cells in signed if cells]
+    seeds = [[c["seed"] % APART for c in cells] for _, cells in signed if cells]
     assert all(s == seeds[0] for s in seeds), f"not the same seeds: {seeds}"
     gaps = [sum(sign * a for sign, a in zip([s for s, cells in signed if cells], four))
             for four in zip(*(arrays(cells, families) for _, cells in signed if cells))]
