@@ -10,8 +10,8 @@ from the same SFT model and sees the same prompts. All is resumable: a finished 
 docs/results/map/cells.jsonl.
 
 Settings are chosen on validation (search.py), learning rate and a second setting jointly: SFT's at every number of
-demonstrations; those of other rows at ANCHORS (demonstrations) x 1,000 and 4,000 samples, and used at the other numbers
-and in the pieces. Test seeds are never looked at before.
+demonstrations; those of other rows where `anchor` says: at 100 x 1,000, 100 x 4,000 and 1,020 x 1,000, and used at the
+other numbers and in the pieces. Test seeds are never looked at before.
 """
 import sys
 from collections.abc import Callable
@@ -79,9 +79,8 @@ ROWS = {
                   {"--lr": ("1.25e-4", "2.5e-4", "5e-4", "1e-3"), "--beta": BETAS}, from_base=True, passes="3"),
     "RLOO": Recipe("rloo", "", "reward", ONLINE_AXES),
 }
-LONG_AXES = {"--lr": ("1e-5", "3e-5", "1e-4", "3e-4"), "--beta": ("0.005", "0.05")}
-LONG = {"RLOO": Recipe("rloo", "", "reward", LONG_AXES),
-        **{name: Recipe(name.lower(), "", "reward", {**LONG_AXES, "--beta": ("0.005",)}) for name in ("GRPO", "PPO")}}
+LONG_AXES = {"--lr": ("1e-5", "3e-5", "1e-4", "3e-4"), "--beta": ("0.005",)}
+LONG = {name: Recipe(name.lower(), "", "reward", LONG_AXES) for name in ("RLOO", "GRPO", "PPO")}
 BEST = "best of 4"
 TWICE = "SFT, twice the passes"
 NO_END = ("0.005",)                     # a leash below it is no leash: nothing to find beyond
@@ -167,7 +166,7 @@ def anchor(r: Regime) -> Regime:
     """Where the settings of a regime's rows are chosen."""
     if r.steps or r.source == "spoilt":
         return replace(r, demos=ANCHORS[r.demos], base="base")
-    return Regime(ANCHORS[r.demos], max(r.samples, 1000))
+    return Regime(ANCHORS[r.demos], 1000 if ANCHORS[r.demos] > 100 else max(r.samples, 1000))
 
 
 def sft_regime(r: Regime) -> Regime:
