@@ -15,7 +15,7 @@ STYLES = [{"marker": m, "color": c} for m, c in zip("os^DvP", LINES)]   # of the
 
 def pictures(name: str, claim: dict, folder: Path) -> list[Path]:
     files = [forest(name, claim, folder / f"{name}.png")]
-    return files + [frontier(claim, folder / f"{name}-settings.png")] * (name == "C3")
+    return [*files, frontier(claim, folder / f"{name}-settings.png")] if name == "C3" else files
 
 
 def forest(name: str, claim: dict, file: Path) -> Path:
