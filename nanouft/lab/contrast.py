@@ -13,6 +13,7 @@ import numpy as np
 
 from nanouft import world
 from nanouft.lab.cells import unpacked
+from nanouft.lab.own import APART
 from nanouft.look.stats import two_way
 from nanouft.world.facts import read_question
 
@@ -46,7 +47,7 @@ def contrast(row: Sequence[dict], other: Sequence[dict] = (), parts: Parts = NIN
     """(mean, half width of its 95 % interval) of row - other; with `minus`, less the difference of that couple."""
     signed = [(1, row), (-1, other), *zip((-1, 1), minus or ())]
     signed = [(sign, cells) for sign, cells in signed if cells]
-    seeds = [[c["seed"] for c in cells] for _, cells in signed]
+    seeds = [[c["seed"] % APART for c in cells] for _, cells in signed]
     assert all(s == seeds[0] for s in seeds), f"not the same seeds: {seeds}"
     families = [f for part in parts for f in part]
     share = {f: len(families) / len(parts) / len(part) for part in parts for f in part}     # two_way: the plain mean

@@ -196,6 +196,10 @@ def settings(regimes: list[Regime], run: Callable) -> tuple[dict[Regime, Setting
     return firsts, run_searches(rows, run)
 
 
+def twice(setting: Setting) -> Setting:
+    return {**setting, "--epochs": f"{2 * float(setting['--epochs']):g}"}
+
+
 # ---- test ------------------------------------------------------------------------------------------------------------
 def test_cells(r: Regime, firsts: dict, chosen: dict, seeds: int = SEEDS) -> dict[str, list[Cell]]:
     """{row: its cells, one a seed}."""
@@ -203,8 +207,7 @@ def test_cells(r: Regime, firsts: dict, chosen: dict, seeds: int = SEEDS) -> dic
     sfts = [sft(r, setting, seed) for seed in range(seeds)]
     out = {"SFT": sfts}
     if not r.steps and r.source == "own":
-        twice = {**setting, "--epochs": str(2 * int(setting["--epochs"]))}
-        out[TWICE] = [sft(r, twice, seed) for seed in range(seeds)]
+        out[TWICE] = [sft(r, twice(setting), seed) for seed in range(seeds)]
     for name, recipe in rows_of(r).items():
         out[name] = [cell(r, recipe, chosen[anchor(r), name], first) for first in sfts]
     if r.source == "learnt":
