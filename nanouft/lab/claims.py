@@ -18,11 +18,13 @@ docs/claims.md says why these rows and controls, and what came out. C5 is python
 """
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
+from nanouft.lab import judge
 from nanouft.lab.cells import Cell, read_cells, run_cells
-from nanouft.lab.contrast import NINE, Parts, score
+from nanouft.lab.contrast import Parts, score
+from nanouft.lab.judge import Claim, Contrast, Row
 from nanouft.lab.map import ITEMS, SECOND, TEST, VAL, Look, plain, words
 from nanouft.lab.search import Search, run_searches
 from nanouft.shell import config
@@ -34,38 +36,6 @@ SEEDS = 5
 SKILLS, HONESTY, FACTS = ("rules", "list", "sum", "sort", "reverse"), ("truth", "unknown"), ("fact",)
 THREE: Parts = (SKILLS, HONESTY, FACTS)
 WEAK = Cell(("--objective", "sft", "--noise", "0.4"), seed=900)     # an aligned model that is no oracle: 40 % wrong
-
-
-@dataclass(frozen=True)
-class Row:
-    """One row of a table: flags of train, and the axes of its search. `after` names the row that it starts from."""
-    flags: str
-    axes: dict[str, tuple[str, ...]]
-    after: str | None = None
-    aligned: Cell | None = None         # whose model "{aligned}" in the flags is
-
-
-@dataclass(frozen=True)
-class Contrast:
-    """row - other on the endpoint, or on `parts`; with `minus`, less the same difference of that couple. test:
-    superiority, non-inferiority or equivalence (judge.py). Those that are not `preset` are exploratory."""
-    text: str
-    row: str
-    other: str
-    test: str = "superiority"
-    parts: Parts | None = None
-    minus: tuple[str, str] | None = None
-    preset: bool = True
-
-
-@dataclass(frozen=True)
-class Claim:
-    rows: dict[str, Row]
-    baseline: str                       # the row that all others are shown against
-    contrasts: tuple[Contrast, ...]
-    parts: Parts = NINE                 # the endpoint, of the search, too: mean over parts of the mean over families
-    columns: dict[str, Parts] = field(default_factory=dict)     # of the table, beside the endpoint and the families
-    tuned_on: tuple[str, ...] = BASES[:1]
 
 
 # ---- the rows --------------------------------------------------------------------------------------------------------
@@ -87,7 +57,7 @@ C1 = Claim(
         WEIGHTS: Row(f"{IFT} --lam 0", BATCHES),
         CHAIN: Row("--objective dpo", LEASH, after=SFT_ROW),
     },
-    baseline=SFT_ROW,
+    baseline=SFT_ROW, tuned_on=BASES[:1],
     contrasts=(
         Contrast("IFT is better than SFT", IFT_ROW, SFT_ROW),
         Contrast("IFT is not inferior to SFT -> DPO", IFT_ROW, CHAIN, "non-inferiority"),
@@ -101,7 +71,7 @@ UFT_01, UFT_1 = "UFT, beta .01 (the authors')", "UFT, beta .1"
 C2 = Claim(
     rows={TOKENS: Row("--objective sft", BATCHES),
           UFT_01: Row(f"{NO_FEEDBACK} 0.01", BATCHES), UFT_1: Row(f"{NO_FEEDBACK} 0.1", BATCHES)},
-    baseline=TOKENS,
+    baseline=TOKENS, tuned_on=BASES[:1],
     contrasts=tuple(Contrast(f"{row} is {words_} SFT", row, TOKENS, test) for row in (UFT_01, UFT_1)
                     for words_, test in (("better than", "superiority"), ("not inferior to", "non-inferiority"))))
 
@@ -122,7 +92,7 @@ C3 = Claim(
         *(Contrast(f"Skills: {row} loses some of SFT (A)'s", SFT_A, row, parts=(SKILLS,)) for row in CHAINS.values())),
     columns={"skills (A)": (SKILLS,), "honesty (B)": (HONESTY,), "facts": (FACTS,)})
 
-POFT, ORACLE_FREE, LIKELIEST = "PoFT", "PoFT, weak aligned model", "SFT on the likeliest, 40 %"
+POFT, WEAK_POFT, LIKELIEST = "PoFT", "PoFT, weak aligned model", "SFT on the likeliest, 40 %"
 
 
 def noisy(share: str, noise: str) -> dict[str, Row]:
@@ -130,7 +100,7 @@ def noisy(share: str, noise: str) -> dict[str, Row]:
     rows = {
         f"SFT, {share}": Row(f"--objective sft --noise {noise}", PASSES),
         f"{POFT}, {share}": Row(f"--objective poft --noise {noise}", PASSES),
-        f"{ORACLE_FREE}, {share}": Row("--objective poft --aligned {aligned} --noise " + noise, PASSES, aligned=WEAK),
+        f"{WEAK_POFT}, {share}": Row("--objective poft --aligned {aligned} --noise " + noise, PASSES, aligned=WEAK),
     }
     return rows | {f"{n} -> DPO, {share}": Row("--objective dpo", LEASH, after=f"{n}, {share}") for n in ("SFT", POFT)}
 
@@ -141,13 +111,13 @@ C4 = Claim(
         LIKELIEST: Row("--objective sft --noise 0.4 --keep 0.6",            # fewer rows, more passes: equal updates
                        {"--lr": BIG, "--epochs": ("1.667", "5", "10")}),
     },
-    baseline="SFT, 40 %",
+    baseline="SFT, 40 %", tuned_on=BASES[:1],
     contrasts=(
         Contrast("PoFT's gain over SFT is larger at 40 % than at 0 %", "PoFT, 40 %", "SFT, 40 %",
                  minus=("PoFT, 0 %", "SFT, 0 %")),
         Contrast("PoFT -> DPO is better than SFT -> DPO at 40 %", "PoFT -> DPO, 40 %", "SFT -> DPO, 40 %"),
         Contrast("PoFT is better than SFT on the likeliest at 40 %", "PoFT, 40 %", LIKELIEST),
-        Contrast("PoFT with a weak aligned model is better than SFT at 40 %", f"{ORACLE_FREE}, 40 %", "SFT, 40 %"),
+        Contrast("PoFT with a weak aligned model is better than SFT at 40 %", f"{WEAK_POFT}, 40 %", "SFT, 40 %"),
         Contrast("PoFT is better than SFT at 40 %", "PoFT, 40 %", "SFT, 40 %", preset=False),
         Contrast("PoFT is better than SFT at 0 %", "PoFT, 0 %", "SFT, 0 %", preset=False)))
 
@@ -176,8 +146,8 @@ def search(claim: Claim, name: str, base: str, settings: Settings) -> Search:
 
 
 def tuned(names: list[str], run: Callable) -> tuple[dict[tuple[str, str], Settings], dict[tuple, Search]]:
-    """({(claim, base): settings of its rows}, {(claim, base, row): its search}); all searches run side by side, those of
-    rows that start from another row after the others."""
+    """({(claim, base): settings of its rows}, {(claim, base, row): its search}). All searches run side by side, those
+    of rows that start from another row after the others."""
     chosen: dict[tuple[str, str], Settings] = {(n, base): {} for n in names for base in CLAIMS[n].tuned_on}
     searches: dict[tuple, Search] = {}
     for chains in (False, True):
@@ -195,8 +165,19 @@ def test_cells(name: str, chosen: dict[tuple[str, str], Settings]) -> dict[str, 
                          for seed in range(SEEDS)] for row in CLAIMS[name].rows} for base in BASES}
 
 
-def untrained(base: str) -> Cell:
-    return Cell((), 0, base, TEST.split, ITEMS, each=True)
+def untrained() -> dict[str, Cell]:
+    """{base: the base as it is}"""
+    return {base: Cell((), 0, base, TEST.split, ITEMS, each=True) for base in BASES}
+
+
+def judged(name: str, done: dict[str, dict]) -> dict:
+    """judge.judged from finished cells; UserError where one is missing."""
+    def look_up(cells: list[Cell]) -> dict[str, dict]:
+        judge.finished(cells, done)
+        return done
+    chosen, searches = tuned([name], look_up)
+    mine = {(base, row): s for (_, base, row), s in searches.items()}
+    return judge.judged(CLAIMS[name], mine, test_cells(name, chosen), untrained(), done)
 
 
 @dataclass
@@ -218,12 +199,12 @@ def main(argv=None) -> int:
     config.in_range(cfg, "workers", low=1, high=64)
     file = Path(cfg.out) / "cells.jsonl"
     if cfg.write:
-        from nanouft.lab import judge
-        print(*judge.write(Path(cfg.out), names, read_cells(file)), sep="\n")
+        done = read_cells(file)
+        print(*judge.write(Path(cfg.out), {name: judged(name, done) for name in names}), sep="\n")
         return 0
     chosen, _ = tuned(names, lambda cells: run_cells(cells, file, cfg.workers))
-    run_cells([untrained(base) for base in BASES] + [c for n in names for rows in test_cells(n, chosen).values()
-                                                     for cells in rows.values() for c in cells], file, cfg.workers)
+    run_cells([*untrained().values(), *(c for n in names for rows in test_cells(n, chosen).values()
+                                        for cells in rows.values() for c in cells)], file, cfg.workers)
     return 0
 
 

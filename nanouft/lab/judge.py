@@ -2,19 +2,20 @@
 
     python -m nanouft.lab.claims --write        # claims.py holds the rows
 
-The rule. An interval covers other seeds and other prompts (contrast.py). Superiority holds if the whole 95 % interval of
-the difference lies above 0, does not hold if it lies below, else it is undecided. Non-inferiority asks the same of
--2 points. Equivalence holds if the interval lies within -2 and +2, does not hold if it lies outside. Where the two bases
-differ, a claim is undecided. Intervals are not corrected for the number of contrasts: it stands in the results.
+The rule. An interval covers other seeds and other prompts (contrast.py). Superiority holds if the whole 95 % interval
+of the difference lies above 0, does not hold if it lies below, else it is undecided. Non-inferiority asks the same of
+-2 points. Equivalence holds if the interval lies within -2 and +2, does not hold if it lies outside. Where the two
+bases differ, a claim is undecided. Intervals are not corrected for the number of contrasts: it stands in the results.
 """
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from nanouft.lab import claim_pictures
-from nanouft.lab.claims import BASES, CLAIMS, SEEDS, Claim, Contrast, test_cells, tuned, untrained
-from nanouft.lab.contrast import contrast, score
-from nanouft.lab.map import ITEMS
+from nanouft.lab.cells import Cell
+from nanouft.lab.contrast import NINE, Parts, contrast, score
+from nanouft.lab.search import VAL_SEED, Search
 from nanouft.look.stats import shown, verdict
 from nanouft.shell.config import UserError
 from nanouft.shell.files import read_json, write_json, write_text
@@ -22,6 +23,38 @@ from nanouft.world import FAMILIES
 
 MARGIN = 0.02                                   # of non-inferiority and equivalence
 DIGITS = 6
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table: flags of train, and the axes of its search. `after` names the row that it starts from."""
+    flags: str
+    axes: dict[str, tuple[str, ...]]
+    after: str | None = None
+    aligned: Cell | None = None         # whose model "{aligned}" in the flags is
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """row - other on the endpoint, or on `parts`; with `minus`, less the same difference of that couple. test:
+    superiority, non-inferiority or equivalence. Those that are not `preset` are exploratory."""
+    text: str
+    row: str
+    other: str
+    test: str = "superiority"
+    parts: Parts | None = None
+    minus: tuple[str, str] | None = None
+    preset: bool = True
+
+
+@dataclass(frozen=True)
+class Claim:
+    rows: dict[str, Row]
+    baseline: str                       # the row that all others are shown against
+    contrasts: tuple[Contrast, ...]
+    tuned_on: tuple[str, ...]           # bases with a search of their own; the others take the first one's settings
+    parts: Parts = NINE                 # the endpoint, of the search, too: mean over parts of the mean over families
+    columns: dict[str, Parts] = field(default_factory=dict)     # of the table, beside the endpoint and the families
 
 
 def said(mean: float, half: float, test: str) -> str:
@@ -46,29 +79,27 @@ def finished(cells: list, done: dict[str, dict]) -> list[dict]:
     return [done[c.key] for c in cells]
 
 
-def judged(name: str, done: dict[str, dict]) -> dict:
-    """All that is said about a claim, as JSON."""
-    claim = CLAIMS[name]
-    chosen, searches = tuned([name], lambda cells: finished(cells, done) and done)
-    cells = {base: {row: finished(c, done) for row, c in rows.items()} for base, rows in
-             test_cells(name, chosen).items()}
+def judged(claim: Claim, searches: dict[tuple[str, str], Search], cells: dict[str, dict[str, list[Cell]]],
+           starts: dict[str, Cell], done: dict[str, dict]) -> dict:
+    """All that is said about a claim, as JSON. searches: of (base, row); cells: {base: {row: one a seed}}; starts: of
+    each base the cell without training."""
+    found = {base: {row: finished(c, done) for row, c in rows.items()} for base, rows in cells.items()}
     return {
         "baseline": claim.baseline, "parts": claim.parts,
-        "search": {base: {row: searched(search, done) for (_, b, row), search in searches.items() if b == base}
-                   for base in claim.tuned_on},
-        "bases": {base: {"start": families(finished([untrained(base)], done)),
-                         "rows": {row: summary(claim, rows, row) for row in rows}} for base, rows in cells.items()},
-        "contrasts": [compared(c, claim, cells) for c in claim.contrasts]}
+        "search": {base: {row: searched(searches[base, row], done) for row in claim.rows} for base in claim.tuned_on},
+        "bases": {base: {"start": families(finished([starts[base]], done)),
+                         "rows": {row: summary(claim, rows, row) for row in rows}} for base, rows in found.items()},
+        "contrasts": [compared(c, claim, found) for c in claim.contrasts]}
 
 
-def searched(search, done: dict[str, dict]) -> dict:
-    """What was chosen, its validation score, how many settings were tried, and the axes at whose edge it lies; and of
-    every setting that was tried the families' scores, seed 1000."""
+def searched(search: Search, done: dict[str, dict]) -> dict:
+    """What was chosen, its validation score, the axes at whose edge it lies, and the families' scores of every setting
+    that was tried, with the first seed."""
     best = search.best(done)
-    return {"chosen": dict(zip(search.axes, best)), "score": round(search.score(best, search.first + search.more, done),
-                                                                   DIGITS),
-            "tried": {" ".join(s): families([done[search.cell_at(s, 1000).key]]) for s in search.settings()},
-            "edges": [flag for flag, _ in search.at_edge(done)]}
+    value = search.score(best, search.first + search.more, done)
+    return {"chosen": dict(zip(search.axes, best)), "score": round(value, DIGITS),
+            "edges": list(dict.fromkeys(flag for flag, _ in search.at_edge(done))),
+            "tried": {" ".join(s): families([done[search.cell_at(s, VAL_SEED).key]]) for s in search.settings()}}
 
 
 def families(cells: list[dict], key: str = "score") -> dict[str, float]:
@@ -102,15 +133,15 @@ def rounded(pair: tuple[float, float]) -> list[float]:
 
 
 # ---- what is written -------------------------------------------------------------------------------------------------
-def write(folder: Path, names: list[str], done: dict[str, dict]) -> list[str]:
-    """results.json (claims that are not named stay as they are), a table and pictures a claim; returns their names."""
-    new = {name: judged(name, done) for name in names}
+def write(folder: Path, new: dict[str, dict]) -> list[str]:
+    """results.json (claims that are not among the new ones stay as they are), a table and pictures a claim; returns
+    the names of the files."""
     file = folder / "results.json"
     kept = read_json(file)["claims"] if file.exists() else {}
-    claims = {name: c for name in CLAIMS if (c := new.get(name) or kept.get(name))}
+    claims = dict(sorted({**kept, **new}.items()))
     every = [c for claim in claims.values() for c in claim["contrasts"]]
-    write_json(file, {"seeds": SEEDS, "items": ITEMS, "margin": MARGIN, "contrasts": len(every),
-                      "preset": sum(c["preset"] for c in every), "claims": claims})
+    write_json(file, {"margin": MARGIN, "contrasts": len(every), "preset": sum(c["preset"] for c in every),
+                      "claims": claims})
     files = [file]
     for name, claim in new.items():
         write_text(folder / f"{name}.md", page(name, claim))
@@ -119,32 +150,33 @@ def write(folder: Path, names: list[str], done: dict[str, dict]) -> list[str]:
 
 
 def page(name: str, claim: dict) -> str:
-    preset = sum(c["preset"] for c in claim["contrasts"])
+    preset, bases = sum(c["preset"] for c in claim["contrasts"]), list(claim["bases"])
+    seeds = len(claim["bases"][bases[0]]["rows"][claim["baseline"]]["keys"])
     lines = [f"# {name}: rows, contrasts, verdicts", "",
-             f"{SEEDS} paired seeds, {ITEMS} test prompts a family, two bases. Scores and differences in points, with 95 % "
-             "intervals over seeds and prompts.", "",
+             f"{seeds} paired test seeds, {len(bases)} bases. Scores and differences in points, with 95 % intervals "
+             "over seeds and prompts.", "",
              f"{len(claim['contrasts'])} contrasts, {preset} of them preset, the others exploratory; intervals are not "
              "corrected for their number.", "",
-             f"| contrast | | test | {' | '.join(f'`{b}`' for b in BASES)} | verdict |", "|---" * 6 + "|"]
+             f"| contrast | | test | {' | '.join(f'`{b}`' for b in bases)} | verdict |", "|---" * 6 + "|"]
     for c in claim["contrasts"]:
         figures = [f"{signed(b['mean'], b['half'])}: {b['verdict']}" for b in c["bases"].values()]
         kind = "preset" if c["preset"] else "exploratory"
         lines.append(f"| {c['text']} | {kind} | {c['test']} | {' | '.join(figures)} | **{c['verdict']}** |")
-    for base in BASES:
+    for base in bases:
         lines += ["", *table(claim, base)]
     return "\n".join(lines) + "\n"
 
 
 def table(claim: dict, base: str) -> list[str]:
     """Markdown: a line of each row of a claim on one base, the base itself above them."""
-    search = claim["search"].get(base) or claim["search"][BASES[0]]
+    search = claim["search"].get(base) or next(iter(claim["search"].values()))
     start, rows = claim["bases"][base]["start"], claim["bases"][base]["rows"]
     columns = list(next(iter(rows.values()))["columns"])
     titles = ["row", "settings", "endpoint", f"minus {claim['baseline']}", *columns, *FAMILIES, "lists that stop"]
     lines = [f"## Base `{base}`", "", f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
     at_start = score({"families": {f: {"score": s} for f, s in start.items()}}, claim["parts"])
-    lines.append(f"| the base itself | | {100 * at_start:.1f} | | " + " | ".join([""] * len(columns)) + " | " * bool(columns)
-                 + " | ".join(f"{100 * start[f]:.0f}" for f in FAMILIES) + " | |")
+    figures = ["", f"{100 * at_start:.1f}", "", *[""] * len(columns), *(f"{100 * start[f]:.0f}" for f in FAMILIES), ""]
+    lines.append(f"| the base itself | {' | '.join(figures)} |")
     for row, r in rows.items():
         settings = " ".join(f"{flag.removeprefix('--')} {value}{'*' * (flag in search[row]['edges'])}"
                             for flag, value in search[row]["chosen"].items())

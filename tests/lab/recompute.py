@@ -2,8 +2,8 @@
 
     python tests/lab/recompute.py               # prints each contrast: as written, as recomputed here
 
-It reads docs/results/claims/results.json and cells.jsonl. That the cells of a row are what the row says (one command, the
-named base, test prompts, the same seeds in every row) is checked here, too.
+It reads docs/results/claims/results.json and cells.jsonl. That the cells of a row are what the row says (one command,
+the named base, test prompts, the same seeds in every row) is checked here, too.
 """
 import base64
 import json
@@ -12,20 +12,21 @@ from pathlib import Path
 
 import numpy as np
 
+SEEDS = 5
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "results" / "claims"
 
 
 def read(folder: Path) -> tuple[dict, dict[str, dict]]:
     """(results, {key: cell})."""
-    lines = (folder / "cells.jsonl").read_text(encoding="utf-8").splitlines()
-    return json.loads((folder / "results.json").read_text(encoding="utf-8")), {c["key"]: c for c in map(json.loads, lines)}
+    cells = map(json.loads, (folder / "cells.jsonl").read_text(encoding="utf-8").splitlines())
+    return json.loads((folder / "results.json").read_text(encoding="utf-8")), {c["key"]: c for c in cells}
 
 
-def row_mean(row: dict, base: str, parts: list[list[str]], cells: dict[str, dict], seeds: int) -> float:
+def row_mean(row: dict, base: str, parts: list[list[str]], cells: dict[str, dict]) -> float:
     """Mean over the seeds of a row of: the mean over parts of the mean over families of the mean over answers."""
     found = [cells[key] for key in row["keys"]]
     assert {(c["flags"], c["base"], c["split"]) for c in found} == {(row["flags"], base, "test")}, row["flags"]
-    assert [c["seed"] for c in found] == list(range(seeds)), row["flags"]
+    assert [c["seed"] for c in found] == list(range(SEEDS)), row["flags"]
     total = 0.0
     for cell in found:
         for part in parts:
@@ -44,7 +45,7 @@ def recomputed(folder: Path = FOLDER) -> list[tuple[str, str, float, float]]:
         for c in claim["contrasts"]:
             for base, written in c["bases"].items():
                 def mean(row):
-                    return row_mean(claim["bases"][base]["rows"][row], base, c["parts"], cells, results["seeds"])
+                    return row_mean(claim["bases"][base]["rows"][row], base, c["parts"], cells)
                 gap = mean(c["row"]) - mean(c["other"])
                 if c["minus"]:
                     gap -= mean(c["minus"][0]) - mean(c["minus"][1])

@@ -8,38 +8,24 @@ import json
 from collections import Counter
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
+from made import made
 from recompute import FOLDER, recomputed
 from running import ROOT, call, one_error
-from tiny import same
 
 from nanouft import world
 from nanouft.lab import cells as the_cells
 from nanouft.lab import claims, judge
-from nanouft.lab.cells import Cell, packed, read_cells
+from nanouft.lab.cells import Cell, read_cells
 from nanouft.lab.claims import BASES, CLAIMS, SEEDS, TOKENS, UFT_1, UFT_01
-from nanouft.lab.contrast import arrays, contrast, groups, score
-from nanouft.look.stats import interval, verdict
+from nanouft.look.stats import verdict
 from nanouft.shell.files import Lines, read_json
 from nanouft.training import flags
-
-SPREAD = 0.2 * np.tile([1, -1], 50)             # of a family's answers around their mean
-
-
-def made(cell: Cell, mean: float, **families: float) -> dict:
-    """A finished cell as run_cell writes it: a mean in every family, or those that are named."""
-    means = {f: families.get(f, mean) for f in world.FAMILIES}
-    figures = {f: {"score": m, "strict": m / 2, "ends": 1.0, "length": 5.0, "gold_logp": -0.1} for f, m in means.items()}
-    each = {f: packed((m + SPREAD)[:cell.items]) for f, m in means.items()}
-    return {"key": cell.key, "base": cell.base, "flags": " ".join(cell.flags), "seed": cell.seed, "split": cell.split,
-            "items": cell.items, "mean": float(np.mean(list(means.values()))), "families": figures, "each": each,
-            "tokens": 1, "last_loss": 0.1, "seconds": 8.0}
 
 
 @pytest.fixture
 def lab(monkeypatch, tmp_path):
-    """An empty results folder, and a trainer that gives made-up cells: `cell(cell)`, or `scores(cell)` as their mean."""
+    """An empty results folder, and a trainer that gives made-up cells: `cell(cell)`, or `scores(cell)` as the mean."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(the_cells, "fingerprint", lambda init: f"weights of {init}")
     monkeypatch.setattr(judge.claim_pictures, "save", lambda fig, file: judge.claim_pictures.plt.close(fig) or file)
@@ -68,7 +54,7 @@ def test_every_claim_speaks_of_its_own_rows_with_flags_that_train_knows():
             assert row.after is None or row.after in claim.rows, name
             assert ("{aligned}" in row.flags) == (row.aligned is not None), row.flags
             settings = [w for flag, values in row.axes.items() for w in (flag, values[0])]
-            flags.read_flags([*row.flags.split(), *settings, "--seed", "1"])        # a flag that means nothing: an error
+            flags.read_flags([*row.flags.split(), *settings, "--seed", "1"])        # a flag that means nothing is an error
         for c in claim.contrasts:
             assert {c.row, c.other, *(c.minus or ())} <= claim.rows.keys(), c.text
     texts = Counter(c.text for claim in CLAIMS.values() for c in claim.contrasts)
@@ -94,50 +80,7 @@ def test_c4_gives_every_row_the_same_updates():
     assert set(axes) == {axes[0], kept} and not any("--batch-size" in r.flags for r in CLAIMS["C4"].rows.values())
 
 
-# ---- differences and verdicts ----------------------------------------------------------------------------------------
-def paired(gains: list[float], **kw) -> tuple[list[dict], list[dict]]:
-    """Two rows: seeds differ by 12 points, the first row is ahead by `gains` (240ths are kept, so multiples of them)."""
-    both = [(made(Cell((), s), 0.3 + 0.12 * s / 2 + g / 240), made(Cell((), s), 0.3 + 0.12 * s / 2))
-            for s, g in enumerate(gains)]
-    return [a for a, _ in both], [b for _, b in both]
-
-
-def test_the_interval_is_paired():
-    """Differences are taken seed by seed and prompt by prompt; with prompts alike, the t-interval over seeds is left."""
-    same(contrast(*paired([6, 6, 6, 6, 6])), [6 / 240, 0], "seeds and prompts differ, differences do not", 1e-9)
-    gains = [2, 6, 4, 8, 5]
-    same(contrast(*paired(gains)), interval([g / 240 for g in gains]), "no prompt differs: Student's t over seeds", 2e-3)
-    same(interval([1, 2, 3, 2, 2]), [2, 0.878], "2 ± .878 by Student's t with four degrees of freedom", 1e-3)
-
-
-def test_a_contrast_counts_parts_alike_and_takes_gains_of_gains():
-    a, b = [made(Cell((), s), 0.5, rules=0.7, fact=0.6) for s in range(3)], [made(Cell((), s), 0.5) for s in range(3)]
-    same(contrast(a, b)[0], 0.3 / 9, "nine families alike", 1e-9)
-    same(contrast(a, b, (("rules", "list"), ("fact",)))[0], (0.1 + 0.1) / 2, "a part is a mean of its families", 1e-9)
-    same(contrast(a, b, minus=(b, a))[0], 0.6 / 9, "(a - b) - (b - a)", 1e-9)
-    same(contrast(b)[0], score(b[0]), "one row alone", 1e-9)
-    with pytest.raises(AssertionError, match="not the same seeds"):
-        contrast(a, b[:2])
-
-
-def test_prompts_widen_the_interval_and_prompts_of_one_fact_count_once():
-    """The same gain of every seed, on half of the questions: only the choice of prompts is unsure."""
-    facts = groups("test", 100)["fact"]
-    assert {f: len(set(g)) for f, g in groups("test", 100).items() if len(set(g)) < 100} == {"truth": 72, "fact": 72}
-
-    def row(each):
-        return [{**made(Cell((), s), 0), "each": dict.fromkeys(world.FAMILIES, packed(each))} for s in range(5)]
-    right, wrong = facts % 2 == 0, np.zeros(100)
-    mean, half = contrast(row(right), row(wrong), (("list",),))
-    assert mean == right.mean() and 0.09 < half < 0.115                     # 1.96 x .05 and a little
-    assert contrast(row(right), row(wrong), (("fact",),))[1] > 1.1 * half
-
-
-def test_a_run_that_diverged_cannot_help_its_row():
-    failed = {**Cell((), 0).__dict__, "failed": "loss is nan"}
-    assert score(failed) == 0 and arrays([failed], ["list"])[0].shape == (1, 100) and not arrays([failed], ["list"])[0].any()
-
-
+# ---- the rule --------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("mean, half, threshold, want", [
     (0.03, 0.02, 0.0, "holds"), (-0.03, 0.02, 0.0, "does not hold"), (0.01, 0.02, 0.0, "undecided"),
     (-0.01, 0.005, -0.02, "holds"), (-0.03, 0.005, -0.02, "does not hold"), (-0.02, 0.005, -0.02, "undecided"),
@@ -147,9 +90,9 @@ def test_the_rule(mean, half, threshold, want):
     assert judge.said(mean, half, "non-inferiority" if threshold else "superiority") == want
 
 
-@pytest.mark.parametrize("mean, half, want", [(0.005, 0.01, "holds"), (-0.005, 0.01, "holds"), (0.015, 0.01, "undecided"),
-                                              (0.04, 0.01, "does not hold"), (-0.04, 0.01, "does not hold"),
-                                              (0.0, 0.03, "undecided")])
+@pytest.mark.parametrize("mean, half, want", [
+    (0.005, 0.01, "holds"), (-0.005, 0.01, "holds"), (0.015, 0.01, "undecided"), (0.04, 0.01, "does not hold"),
+    (-0.04, 0.01, "does not hold"), (0.0, 0.03, "undecided")])
 def test_the_rule_of_equivalence(mean, half, want):
     assert judge.said(mean, half, "equivalence") == want
 
@@ -190,10 +133,11 @@ def test_a_weak_aligned_model_is_a_cell_of_its_own(lab, monkeypatch, tmp_path):
     seen = []
     monkeypatch.setattr(the_cells, "kept_model", lambda cell, keep: f"kept/{cell.seed}")
     monkeypatch.setattr(the_cells.train, "main", lambda argv: (tmp_path / "run").mkdir() or seen.append(argv))
-    row = f"{claims.ORACLE_FREE}, 40 %"
+    row = f"{claims.WEAK_POFT}, 40 %"
     c = claims.cell(CLAIMS["C4"], row, {row: {"--lr": "1e-4", "--epochs": "1"}}, 2, "base")
     the_cells.train_cell(c, tmp_path / "run")
-    assert seen[0][:4] == ["--objective", "poft", "--aligned", "kept/900"] and claims.WEAK.flags[-2:] == ("--noise", "0.4")
+    assert seen[0][:4] == ["--objective", "poft", "--aligned", "kept/900"]
+    assert claims.WEAK.flags[-2:] == ("--noise", "0.4")
     assert c.key != Cell(c.flags, c.seed, c.start, each=True).key
 
 
@@ -202,8 +146,9 @@ def test_verdicts_follow_the_cells_and_recomputing_gives_the_same_digits(lab, ca
     gains = {"0.01": 0.05, "0.1": -0.01}                            # of UFT, by its beta
     lab.scores = lambda c: 0.5 + 0.01 * (c.seed % 3) + next((g for b, g in gains.items() if b in c.flags[5:6]), 0)
     assert lab.run("C2") == 0 and lab.run("C2", "--write") == 0
-    assert lab.verdicts("C2") == {f"{UFT_01} is better than SFT": "holds", f"{UFT_01} is not inferior to SFT": "holds",
-                                  f"{UFT_1} is better than SFT": "does not hold", f"{UFT_1} is not inferior to SFT": "holds"}
+    assert lab.verdicts("C2") == {
+        f"{UFT_01} is better than SFT": "holds", f"{UFT_01} is not inferior to SFT": "holds",
+        f"{UFT_1} is better than SFT": "does not hold", f"{UFT_1} is not inferior to SFT": "holds"}
     done = recomputed(lab.folder)
     assert len(done) == 8 and all(abs(written - mine) < 6e-7 for _, _, written, mine in done)
     assert sum(c.split == "test" for c in lab.asked) == 2 + 2 * SEEDS * 3, "two bases, three rows, five seeds"
@@ -214,7 +159,7 @@ def test_verdicts_follow_the_cells_and_recomputing_gives_the_same_digits(lab, ca
     results = lab.results()
     results["claims"]["C2"]["contrasts"][0]["bases"]["base"]["mean"] += 1e-6
     (lab.folder / "results.json").write_text(json.dumps(results))
-    assert sum(abs(written - mine) >= 6e-7 for _, _, written, mine in recomputed(lab.folder)) == 1, "it sees a wrong digit"
+    assert sum(abs(written - mine) >= 6e-7 for _, _, written, mine in recomputed(lab.folder)) == 1, "a wrong digit"
 
 
 def test_bases_that_disagree_leave_the_claim_undecided(lab):
@@ -259,13 +204,14 @@ def judged_by_hand() -> dict:
     """What results.json says of C3, with figures that differ from row to row."""
     claim = CLAIMS["C3"]
     def row(i):
-        return {"flags": "", "keys": [], "failed": 0, "score": [0.5 + i / 50, 0.02], "gap": [i / 50, 0.02] if i else None,
-                "columns": dict.fromkeys(claim.columns, [0.4 + i / 20, 0.03]),
+        return {"flags": "", "keys": [""] * 5, "failed": 0, "score": [0.5 + i / 50, 0.02],
+                "gap": [i / 50, 0.02] if i else None, "columns": dict.fromkeys(claim.columns, [0.4 + i / 20, 0.03]),
                 "families": dict.fromkeys(world.FAMILIES, 0.5), "lists that stop": 1.0}
     search = {"chosen": {"--lr": "1e-4"}, "score": 0.5, "edges": ["--lr"],
               "tried": {str(i): dict.fromkeys(world.FAMILIES, i / 10) for i in range(5)}}
     found = [{"text": c.text, "preset": c.preset, "test": c.test, "verdict": "holds",
-              "bases": {base: {"mean": 0.02, "half": 0.01, "verdict": "holds"} for base in BASES}} for c in claim.contrasts]
+              "bases": {base: {"mean": 0.02, "half": 0.01, "verdict": "holds"} for base in BASES}}
+             for c in claim.contrasts]
     return {"baseline": claim.baseline, "parts": claim.parts, "contrasts": found,
             "search": {base: dict.fromkeys(claim.rows, search) for base in BASES},
             "bases": {base: {"start": dict.fromkeys(world.FAMILIES, 0.2),
@@ -292,12 +238,8 @@ def test_the_committed_contrasts_are_those_of_the_cells(committed):
 
 @pytest.mark.parametrize("name", CLAIMS)
 def test_the_committed_results_are_whole(name, committed, monkeypatch):
-    """No row, no contrast and no cell is missing, none has other flags than the search chose."""
+    """No row, no contrast and no cell is missing; every figure is what the rules make of the cells."""
     monkeypatch.chdir(ROOT)
     done, said = read_cells(FOLDER / "cells.jsonl"), committed["claims"][name]
-    chosen, _ = claims.tuned([name], lambda cells: judge.finished(cells, done) and done)
-    for base, rows in claims.test_cells(name, chosen).items():
-        assert {row: [c.key for c in cells] for row, cells in rows.items()} == {
-            row: r["keys"] for row, r in said["bases"][base]["rows"].items()}
-    assert [c["text"] for c in said["contrasts"]] == [c.text for c in CLAIMS[name].contrasts]
+    assert json.loads(json.dumps(claims.judged(name, done))) == said
     assert (FOLDER / f"{name}.md").read_text(encoding="utf-8") == judge.page(name, said)
