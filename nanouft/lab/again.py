@@ -4,9 +4,9 @@
     python -m nanouft.lab.again --record out/before.jsonl        # on another processor: first before the change ...
     python -m nanouft.lab.again --against out/before.jsonl       # ... then after it
 
-Some cells of the claims (C1, C3, C4), rows of the comparison page offline and on-policy, a chunk of the lake's study. The
-committed results were made on one processor: on another one the last digits of a sum differ, and after a hundred steps
-so do some answers. There, record before the change and compare after it.
+Cells of the claims (C1, C3, C4), rows of the comparison page offline and on-policy, and a chunk of the lake's study.
+The committed results were made on one processor: on another one the last digits of a sum differ, and after a hundred
+steps so do some answers. There, record before the change and compare after it.
 """
 import contextlib
 import subprocess
@@ -47,7 +47,8 @@ def chosen_cells(rows: list[str] | None) -> dict[str, tuple[Cell, Path]]:
     for claim, row in CLAIM_ROWS if results.exists() and not rows else ():
         found = read_json(results)["claims"][claim]["search"]["base"]
         settings = {name: s["chosen"] for name, s in found.items()}
-        out[f"{claim}: {row}"] = claims.cell(claims.CLAIMS[claim], row, settings, 0, "base"), claims.FOLDER / "cells.jsonl"
+        cell = claims.cell(claims.CLAIMS[claim], row, settings, 0, "base")
+        out[f"{claim}: {row}"] = cell, claims.FOLDER / "cells.jsonl"
     return out
 
 

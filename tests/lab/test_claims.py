@@ -17,7 +17,7 @@ from nanouft import world
 from nanouft.lab import cells as the_cells
 from nanouft.lab import claims, judge
 from nanouft.lab.cells import Cell, read_cells
-from nanouft.lab.claims import BASES, CLAIMS, SEEDS, TOKENS, UFT_1, UFT_01
+from nanouft.lab.claims import BASES, CLAIMS, SEEDS, UFT_1, UFT_01
 from nanouft.look.stats import verdict
 from nanouft.shell.files import Lines, read_json
 from nanouft.training import flags
@@ -54,7 +54,7 @@ def test_every_claim_speaks_of_its_own_rows_with_flags_that_train_knows():
             assert row.after is None or row.after in claim.rows, name
             assert ("{aligned}" in row.flags) == (row.aligned is not None), row.flags
             settings = [w for flag, values in row.axes.items() for w in (flag, values[0])]
-            flags.read_flags([*row.flags.split(), *settings, "--seed", "1"])        # a flag that means nothing is an error
+            flags.read_flags([*row.flags.split(), *settings, "--seed", "1"])    # a flag that means nothing is an error
         for c in claim.contrasts:
             assert {c.row, c.other, *(c.minus or ())} <= claim.rows.keys(), c.text
     texts = Counter(c.text for claim in CLAIMS.values() for c in claim.contrasts)

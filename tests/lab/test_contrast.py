@@ -21,7 +21,7 @@ def paired(gains: list[int]) -> tuple[list[dict], list[dict]]:
 
 
 def test_the_interval_is_paired():
-    """Differences are taken seed by seed and prompt by prompt; where no prompt differs, it is Student's t over seeds."""
+    """Differences are taken seed by seed and prompt by prompt; where no prompt differs: Student's t over seeds."""
     same(contrast(*paired([6, 6, 6, 6, 6])), [6 / 240, 0], "seeds and prompts differ, differences do not", 1e-9)
     gains = [2, 6, 4, 8, 5]
     same(contrast(*paired(gains)), interval([g / 240 for g in gains]), "t over seeds", 2e-3)
