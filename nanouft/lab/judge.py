@@ -155,8 +155,8 @@ def page(name: str, claim: dict) -> str:
     lines = [f"# {name}: rows, contrasts, verdicts", "",
              f"{seeds} paired test seeds, {len(bases)} bases. Scores and differences in points, with 95 % intervals "
              "over seeds and prompts.", "",
-             f"{len(claim['contrasts'])} contrasts, {preset} of them preset, the others exploratory; intervals are not "
-             "corrected for their number.", "",
+             f"{len(claim['contrasts'])} contrasts: {preset} preset, {len(claim['contrasts']) - preset} exploratory. "
+             "Intervals are not corrected for their number.", "",
              f"| contrast | | test | {' | '.join(f'`{b}`' for b in bases)} | verdict |", "|---" * 6 + "|"]
     for c in claim["contrasts"]:
         figures = [f"{signed(b['mean'], b['half'])}: {b['verdict']}" for b in c["bases"].values()]

@@ -153,7 +153,7 @@ def test_verdicts_follow_the_cells_and_recomputing_gives_the_same_digits(lab, ca
     assert len(done) == 8 and all(abs(written - mine) < 6e-7 for _, _, written, mine in done)
     assert sum(c.split == "test" for c in lab.asked) == 2 + 2 * SEEDS * 3, "two bases, three rows, five seeds"
     text = (lab.folder / "C2.md").read_text()
-    assert text.count("**holds**") == 3 and text.count(f"| {UFT_1} |") == 2 and "4 contrasts, 4 of them preset" in text
+    assert text.count("**holds**") == 3 and text.count(f"| {UFT_1} |") == 2 and "4 contrasts: 4 preset, 0 exploratory" in text
     before = len(lab.asked)
     assert lab.run("C2") == 0 and len(lab.asked) == before, "finished cells are not run again"
     results = lab.results()
