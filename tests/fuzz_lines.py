@@ -25,7 +25,7 @@ FRONT = {               # what makes a command short, unless the line says other
     "nanouft.ledger": f"{OWN} --show sft", "nanouft.reward": f"{OWN} --rows 8 --steps 1",
     "nanouft.pretrain": "--steps 1 --tokens 128 --threads 1", "nanouft.world": "--n 1", "nanouft.data.tokenizer": "Hi",
     "nanouft.lab.compare": "--init tiny --objectives sft --seeds 1 --items 1 --workers 1 --out o",
-    "nanouft.lab.claims": "C1 --bases tiny --seeds 1 --items 1 --workers 1 --out o",
+    "nanouft.lab.claims": "C1 --write --out o",
     "nanouft.lab.overoptimise": "--part table --out o", "nanouft.lab.calibration": "--workers 1 --out o",
     "nanouft.lab.again": "--rows sft --workers 1", "nanouft.lab.methods": "--out m.md",
     "nanouft.lab.cost": f"{OWN} --rows 8 --steps 1", "nanouft.lab.bench": "--quick --threads 1",

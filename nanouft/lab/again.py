@@ -4,9 +4,9 @@
     python -m nanouft.lab.again --record out/before.jsonl        # on another processor: first before the change ...
     python -m nanouft.lab.again --against out/before.jsonl       # ... then after it
 
-Three claims cells (C1, C3, C4), rows of the comparison page offline and on-policy, and a chunk of the lake's study. The
-committed results were made on one processor: on another one the last digits of a sum differ, and after a hundred steps
-so do some answers. There, record before the change and compare after it.
+Cells of the claims (C1, C3, C4), rows of the comparison page offline and on-policy, and a chunk of the lake's study.
+The committed results were made on one processor: on another one the last digits of a sum differ, and after a hundred
+steps so do some answers. There, record before the change and compare after it.
 """
 import contextlib
 import subprocess
@@ -17,18 +17,16 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from nanouft.lab import compare, judge
+from nanouft.lab import claims, compare
 from nanouft.lab.cells import Cell, read_cells, repeat
-from nanouft.lab.claims import CLAIMS
 from nanouft.lab.workers import finished
 from nanouft.shell import config
-from nanouft.shell.files import Lines
+from nanouft.shell.files import Lines, read_json
 
 ROWS = ("sft", "ift", "dpo", "kto", "uft", "poft", "sftmix", "sft->reinforce", "sft->rloo", "sft->grpo", "sft->ppo",
         "sft->online_dpo", "sft->online_una")
-CLAIM_ROWS = (("C1", "IFT released (lam .2, gamma .95)"), ("C1", "SFT -> DPO"), ("C3", "UFT (A + B)"),
-              ("C4", "SFT on the likeliest, 40 %"))
-RESULTS = Path(judge.RESULTS)
+CLAIM_ROWS = (("C1", claims.IFT_ROW), ("C1", claims.CHAIN), ("C3", claims.UFT_AB), ("C4", claims.LIKELIEST))
+COMPARED = Path("docs/results/compare/cells.jsonl")
 
 
 @dataclass
@@ -44,11 +42,13 @@ def chosen_cells(rows: list[str] | None) -> dict[str, tuple[Cell, Path]]:
     all_rows, out = compare.all_rows(), {}
     for name in rows or ROWS:
         row = all_rows[config.choose("row", name, all_rows)]
-        out[name] = row.cell(0, "base", "test", 100, snapshot=True), RESULTS / "compare" / "cells.jsonl"
-    for claim, row in () if rows else CLAIM_ROWS:
-        settings = judge.chosen_settings(claim, CLAIMS[claim], RESULTS)
-        out[f"{claim}: {row}"] = (judge.cell(CLAIMS[claim], row, settings, 0, "base", "test", 100),
-                                  RESULTS / f"{claim}.jsonl")
+        out[name] = row.cell(0, "base", "test", 100, snapshot=True), COMPARED
+    results = claims.FOLDER / "results.json"
+    for claim, row in CLAIM_ROWS if results.exists() and not rows else ():
+        found = read_json(results)["claims"][claim]["search"]["base"]
+        settings = {name: s["chosen"] for name, s in found.items()}
+        cell = claims.cell(claims.CLAIMS[claim], row, settings, 0, "base")
+        out[f"{claim}: {row}"] = cell, claims.FOLDER / "cells.jsonl"
     return out
 
 

@@ -60,6 +60,7 @@ class Cell:
     probes: bool = False            # look/probes.py too, on at most 30 prompts a family
     snapshot: bool = False          # what the comparison page shows of a model, too (snapshot.py); "portrait" in JSON
     own: Own | None = None          # a model's own answers; "{own}" in the flags is their folder (own.py)
+    aligned: "Cell | None" = None   # a cell whose model is asked about demonstrations; "{aligned}" is its folder
     best_of: int = 1                # answer with the best of so many samples by own's reward model
     each: bool = False              # keep the score of every answer, what all stages cost, and the curve
 
@@ -79,6 +80,7 @@ class Cell:
         about += ["probes"] if self.probes else []
         about += [f"portrait {SNAPSHOT_VERSION}"] if self.snapshot else []
         about += [f"own {self.own.key}"] if self.own else []
+        about += [f"aligned {self.aligned.model_key}"] if self.aligned else []
         about += [f"best of {self.best_of}"] if self.best_of > 1 else []
         about += ["each"] if self.each else []
         return checksum(json.dumps(about))[:16]
@@ -108,8 +110,10 @@ def train_cell(cell: Cell, folder: Path, keep: Path = KEEP) -> str:
     likes = str(kept_reward(cell.own, keep)) if cell.own and cell.own.labelled else ""
     sampled = any(OBJECTIVES[f].on_policy for f in cell.flags if f in OBJECTIVES)
     look = ["--eval-every", str(EVAL_EVERY)] if cell.snapshot or cell.each and sampled else ["--plain"]
-    argv = [*(f.replace("{own}", own).replace("{reward}", likes) for f in cell.flags), "--init", start, "--seed", str(cell.seed), "--threads", "1",
-            "--device", "cpu", "--items", "0", "--save-every", "0", "--out", str(folder), *look]
+    asked = kept_model(cell.aligned, keep) if cell.aligned else ""
+    flags = [f.replace("{own}", own).replace("{reward}", likes).replace("{aligned}", asked) for f in cell.flags]
+    argv = [*flags, "--init", start, "--seed", str(cell.seed), "--threads", "1", "--device", "cpu", "--items", "0",
+            "--save-every", "0", "--out", str(folder), *look]
     with spending(folder, sampled=sampled):
         train.main(argv)
     return str(folder)
@@ -145,14 +149,16 @@ def kept_reward(own: Own, keep: Path) -> Path:
 
 
 def stages(cell: Cell, folder: str, keep: Path) -> dict[str, dict]:
-    """{folder: what was spent there} of all that a cell needs: its own training, its start, the model that answered,
-    its answers, and the reward model. Each counts once; a base counts for nothing."""
+    """{folder: what was spent there} of all that a cell needs: its own training, its start, the models that
+    answered or were asked, the answers, and the reward model. Each counts once; a base counts for nothing."""
     if not cell.flags:
         out = {} if isinstance(cell.start, str) else stages(cell.start, kept_model(cell.start, keep), keep)
     else:
         out = {folder: read_json(Path(folder) / "spent.json")}
         if isinstance(cell.start, Cell):
             out |= stages(cell.start, kept_model(cell.start, keep), keep)
+    if cell.aligned:
+        out |= stages(cell.aligned, kept_model(cell.aligned, keep), keep)
     if cell.own:
         answered = cell.own.model
         places = [kept_own(cell.own, keep)] if cell.flags else []

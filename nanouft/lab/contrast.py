@@ -35,15 +35,23 @@ def groups(split: str, items: int) -> dict[str, np.ndarray]:
     return {f: np.array([list(dict.fromkeys(all_)).index(x) for x in all_]) for f, all_ in asked.items()}
 
 
+def score(cell: dict, parts: Parts = NINE) -> float:
+    """The mean over parts of the mean over families; a run that diverged has learnt nothing."""
+    if "failed" in cell:
+        return 0.0
+    return float(np.mean([np.mean([cell["families"][f]["score"] for f in part]) for part in parts]))
+
+
 def contrast(row: Sequence[dict], other: Sequence[dict] = (), parts: Parts = NINE,
              minus: tuple[Sequence[dict], Sequence[dict]] | None = None) -> tuple[float, float]:
     """(mean, half width of its 95 % interval) of row - other; with `minus`, less the difference of that couple."""
-    families = [f for part in parts for f in part]
-    signed = [(1, row), (-1, other)] + ([(-1, minus[0]), (1, minus[1])] if minus else [])
-    seeds = [[c["seed"] % APART for c in cells] for _, cells in signed if cells]
+    signed = [(1, row), (-1, other), *zip((-1, 1), minus or ())]
+    signed = [(sign, cells) for sign, cells in signed if cells]
+    seeds = [[c["seed"] % APART for c in cells] for _, cells in signed]
     assert all(s == seeds[0] for s in seeds), f"not the same seeds: {seeds}"
-    gaps = [sum(sign * a for sign, a in zip([s for s, cells in signed if cells], four))
-            for four in zip(*(arrays(cells, families) for _, cells in signed if cells))]
-    shares = [len(families) / len(parts) / len(part) for part in parts for _ in part]   # two_way takes the plain mean
+    families = [f for part in parts for f in part]
+    share = {f: len(families) / len(parts) / len(part) for part in parts for f in part}     # two_way: the plain mean
+    every = [(sign, arrays(cells, families)) for sign, cells in signed]
+    gaps = [share[f] * sum(sign * of_family[i] for sign, of_family in every) for i, f in enumerate(families)]
     drawn = groups(row[0]["split"], row[0]["items"])
-    return two_way([g * share for g, share in zip(gaps, shares)], [drawn[f] for f in families])
+    return two_way(gaps, [drawn[f] for f in families])

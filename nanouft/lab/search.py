@@ -24,6 +24,7 @@ class Search:
     first: int = FIRST
     more: int = MORE
     ends: tuple[str, ...] = ()                      # values with nothing beyond
+    measure: Callable[[dict], float] = lambda cell: cell.get("mean", 0.0)      # a run that diverged counts as nothing
     grown: int = field(default=0, init=False)
 
     def settings(self) -> list[Setting]:
@@ -40,8 +41,8 @@ class Search:
         return self.wanted(done) if self.grow(done) else []
 
     def score(self, setting: Setting, seeds: int, done: dict[str, dict]) -> float:
-        """Mean over seeds; a run that diverged counts as nothing."""
-        return sum(done[self.cell_at(setting, VAL_SEED + i).key].get("mean", 0.0) for i in range(seeds)) / seeds
+        """Mean over seeds."""
+        return sum(self.measure(done[self.cell_at(setting, VAL_SEED + i).key]) for i in range(seeds)) / seeds
 
     def final(self, done: dict[str, dict]) -> list[Setting]:
         return sorted(self.settings(), key=lambda s: -self.score(s, self.first, done))[:FINAL]

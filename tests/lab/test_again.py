@@ -27,7 +27,8 @@ def lab(monkeypatch):
 
 def test_what_is_repeated_is_in_the_committed_results(lab):
     chosen = again.chosen_cells(None)
-    assert chosen.keys() == {*again.ROWS, *(f"{claim}: {row}" for claim, row in again.CLAIM_ROWS)}
+    claimed = again.CLAIM_ROWS if (again.claims.FOLDER / "results.json").exists() else ()
+    assert chosen.keys() == {*again.ROWS, *(f"{claim}: {row}" for claim, row in claimed)}
     committed = {file: read_cells(file) for _, file in chosen.values()}
     for name, (cell, file) in chosen.items():
         assert cell.key in committed[file], name
