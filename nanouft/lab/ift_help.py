@@ -10,28 +10,24 @@ own, before test is looked at. All is resumable: a finished run is a line of doc
 Intervals are 95 %: over seeds and prompts (stats.two_way) for scores, over seeds for what is one number a model.
 Every arm of experiments 1 to 3 is IFT with some switches off, so that nothing else differs: `plain` is lam = gamma = 0.
 """
-import contextlib
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from tqdm import tqdm
-
+from nanouft.lab import ift_verdicts as verdicts
 from nanouft.lab.cells import Cell
-from nanouft.lab.ift_tasks import Figure, Job, World, facts, gap, over, total
-from nanouft.lab.workers import finished
-from nanouft.look import plots
-from nanouft.look.stats import interval, shown
+from nanouft.lab.ift_tasks import Job, Store, World
+from nanouft.lab.ift_verdicts import Figure, facts, gap, over, total
+from nanouft.look.stats import interval
 from nanouft.shell import config, signals
-from nanouft.shell.config import UserError, one_line
-from nanouft.shell.files import Lines, beside, locked, write_json, write_text
+from nanouft.shell.config import UserError
+from nanouft.shell.files import beside, locked
 
 FOLDER, PAGE = Path("docs/results/ift_help"), Path("docs/ift_help.md")
 BASES = ("base", "docs/results/base-1")
 SEEDS, VAL_SEED = 5, 1000
-POINT = 0.01
 Get = Callable[[list], list[dict]]      # runs -> their results, in that order
 IFT = ("--objective", "ift", "--batch-size", "16")
 PLAIN = ("--lam", "0", "--gamma", "0")
@@ -46,61 +42,26 @@ class Experiment:
     judge: Callable[[dict[str, Figure]], str]
 
 
-# ---- rules -----------------------------------------------------------------------------------------------------------
-def above(f: Figure, threshold: float) -> bool:
-    return f[0] - f[1] > threshold
-
-
-def below(f: Figure, threshold: float) -> bool:
-    return f[0] + f[1] < threshold
-
-
-def word(falsified: bool, confirmed: bool) -> str:
-    return "falsified" if falsified else "confirmed" if confirmed else "undecided"
-
-
-def judge_propagation(f: dict) -> str:
-    """The control rises as much: the advantage over it is below 2 points."""
-    return word(below(f["gain"], 2 * POINT) or below(f["advantage"], 2 * POINT),
-                above(f["gain"], 0) and above(f["advantage"], 0))
-
-
-def judge_length(f: dict) -> str:
-    """`beyond`: the loss at 8 tokens minus three times that at 64. Where nothing is lost at 8, nothing can shrink."""
-    return word(above(f["loss at 64"], 3 * POINT) or below(f["beyond"], 0),
-                above(f["loss at 8"], 0) and above(f["beyond"], 0))
-
-
-def judge_exposure(f: dict) -> str:
-    same = above(f["strict"], -POINT) and below(f["strict"], POINT)
-    return word(same or below(f["cut"], 0.3), not below(f["token"], 0.9) and above(f["cut"], 0.3))
-
-
-def judge_stopping(f: dict) -> str:
-    return word(any(below(x, 0.98) for x in f.values()), all(above(x, 0.95) for x in f.values()))
-
-
-def judge_still(f: dict) -> str:
-    return word(above(f["largest change"], POINT) or above(f["nats from the start"], 0.01),
-                below(f["largest change"], POINT) and below(f["nats from the start"], 0.01))
-
-
-def judge_gains(f: dict) -> str:
-    return word(any(below(x, POINT) for x in f.values()), all(above(x, 0) for x in f.values()))
-
-
 # ---- 1, 2, 3: tasks made for the question ----------------------------------------------------------------------------
 STEPS = (20, 30)
 WARM = Job("copy", STEPS, 1000, ("--objective", "sft", "--batch-size", "16", "--lr", "1e-3", "--epochs", "4"), 0)
 FORMS = {"plain": PLAIN, "detached": ("--lam", "0"), "released": ("--lam", "0", "--variant", "released")}
 MIXED = {f"lam {lam}": ("--lam", lam, "--gamma", "0", "--guess", "sampled") for lam in ("0.2", "0.5", "1")}
 SUM_RATES, COUNT_RATES = ("2.5e-4", "5e-4", "1e-3"), ("1.25e-4", "2.5e-4", "5e-4")
+SIZES, RANGE = (200, 400, 800), (0.9, 0.97)     # rows of sums; share of results right that experiment 3 is about
 LENGTHS = (8, 16, 32, 64)
 COUNTED = {"SFT": PLAIN, "released": ("--variant", "released")}
 
 
-def sums(task: str, how: tuple[str, ...]) -> Job:
-    return Job(task, STEPS, 300, (*IFT, "--epochs", "3", *how), 0, start=WARM)
+def sums(task: str, rows: int, how: tuple[str, ...]) -> Job:
+    return Job(task, STEPS, rows, (*IFT, "--epochs", "3", *how), 0, start=WARM)
+
+
+def enough(get: Get) -> int:
+    """How many rows: with these `plain` says nearest to 93.5 % of the chained results right, on validation."""
+    tries = [replace(sums("chain", n, (*PLAIN, "--lr", SUM_RATES[1])), seed=VAL_SEED, split="val") for n in SIZES]
+    right = [r.get("token", 0.0) for r in get(tries)]
+    return min(zip(SIZES, right), key=lambda found: abs(found[1] - sum(RANGE) / 2))[0]
 
 
 def count(tokens: int, how: tuple[str, ...]) -> Job:
@@ -125,13 +86,14 @@ def rows_of(found: dict, chosen: dict, *keys: str) -> dict:
             {"rate": chosen[a][0], **{k: over(runs, k) for k in keys}} for a, runs in found.items()}
 
 
-def sum_arms(tasks: tuple[str, ...], forms: dict) -> dict:
-    return {(t, f): sums(t, how) for t in tasks for f, how in forms.items()}
+def sum_arms(get: Get, tasks: tuple[str, ...], forms: dict) -> dict:
+    rows = enough(get)
+    return {(t, f): sums(t, rows, how) for t in tasks for f, how in forms.items()}
 
 
 def propagation(form: str, get: Get) -> dict:
     forms = {f: FORMS[f] for f in ("plain", form)}
-    found, chosen = tuned(get, sum_arms(("chain", "steps"), forms), SUM_RATES)
+    found, chosen = tuned(get, sum_arms(get, ("chain", "steps"), forms), SUM_RATES)
     gain, control = (gap(found[t, form], found[t, "plain"]) for t in ("chain", "steps"))
     return {"judged": {"gain": total(gain), "control": total(control), "advantage": total(gain, -control)},
             "rows": rows_of(found, chosen, "score", "strict", "token", "ends")}
@@ -146,10 +108,10 @@ def length(get: Get) -> dict:
 
 def exposure(get: Get) -> dict:
     """The lam that scores best on validation is judged; the others are shown."""
-    arms = sum_arms(("chain",), {"plain": PLAIN, **MIXED})
+    arms = sum_arms(get, ("chain",), {"plain": PLAIN, **MIXED})
     found, chosen = tuned(get, arms, SUM_RATES)
     plain, best = ("chain", "plain"), max((a for a in arms if a[1] != "plain"), key=lambda a: chosen[a][1])
-    cut = [1 - m.get("gap", 0) / p["gap"] for m, p in zip(found[best], found[plain])]
+    cut = [1 - m["gap"] / p["gap"] if "gap" in m and "gap" in p else 0.0 for m, p in zip(found[best], found[plain])]
     return {"judged": {"cut": interval(cut), "strict": total(gap(found[best], found[plain], "stricts")),
                        "token": over(found[plain], "token")}, "best": best[1],
             "rows": rows_of(found, chosen, "score", "strict", "token", "differ", "gap")}
@@ -201,112 +163,35 @@ EXPERIMENTS = (
     Experiment("1a. Propagation, constant weights",
                "Answers in which a mistake spoils what follows gain from propagation, and others do not.",
                "the gain on chained sums, or its advantage over sums with independent steps, is below 2 points",
-               partial(propagation, "detached"), judge_propagation),
-    Experiment("1b. Propagation, the released weights", "The same for the released form.", "as 1a",
-               partial(propagation, "released"), judge_propagation),
+               partial(propagation, "detached"), verdicts.judge_propagation),
+    Experiment("1b. Propagation, the released weights", "The same for the released form.",
+               "the gain on chained sums, or its advantage over sums with independent steps, is below 2 points",
+               partial(propagation, "released"), verdicts.judge_propagation),
     Experiment("2. Length", "What the released form loses to SFT at 8 tokens is at least three times that at 64.",
                "three points or more are still lost at 64 tokens, or the loss shrinks less than threefold",
-               length, judge_length),
+               length, verdicts.judge_length),
     Experiment("3. Exposure bias",
                "In sums of 20 to 30 steps, mixing in sampled guesses cuts the own-prefix gap by 30 % or more.",
-               "the gap shrinks by less, or strict scores stay within one point", exposure, judge_exposure),
+               "the gap shrinks by less, or strict scores stay within one point", exposure, verdicts.judge_exposure),
     Experiment("4. A gentle start", "From SFT, at rates of 1e-5 to 6e-5 and eight passes, 98 % of the lists stop.",
-               "at one of these rates fewer stop", stopping, judge_stopping),
+               "at one of these rates fewer stop", stopping, verdicts.judge_stopping),
     Experiment("5. The paper's optimizer", "RMSprop at 5e-7 moves a model of this size by nothing that can be seen.",
                "some family's score changes by more than a point, or the model moves by more than 0.01 nats a token",
-               still, judge_still),
+               still, verdicts.judge_still),
     Experiment("6a. Frozen input embeddings", "SFT keeps more facts and truths when no gradient reaches its input "
                "embeddings.", "one of these gains is below a point",
-               partial(gains, FROZEN, SFT, ("fact", "truth")), judge_gains),
+               partial(gains, FROZEN, SFT, ("fact", "truth")), verdicts.judge_gains),
     Experiment("6b. Mixing and facts", "Mixing keeps more facts than frozen input embeddings alone.",
                "one of these gains is below a point",
-               partial(gains, (*IFT, "--gamma", "0"), FROZEN, ("fact",)), judge_gains),
+               partial(gains, (*IFT, "--gamma", "0"), FROZEN, ("fact",)), verdicts.judge_gains),
 )
 
 
 # ---- trained, kept, written ------------------------------------------------------------------------------------------
-class Missing(UserError):
-    """A run is not kept and must not be made now."""
-
-
-@dataclass
-class Store:
-    """store(runs) -> their results; what is missing is trained (workers > 0), or Missing."""
-    file: Path
-    workers: int
-
-    def __call__(self, runs: list) -> list[dict]:
-        done = {r["key"]: r for r in Lines(self.file).read(lambda r: "" if "key" in r else "has no key")}
-        todo = list({r.key: r for r in runs if r.key not in done}.values())
-        if todo and self.workers:
-            with contextlib.closing(finished(attempt, [(r,) for r in todo], self.workers)) as results:
-                for run, result, why in tqdm(results, total=len(todo), desc=self.file.parent.name, mininterval=5):
-                    if why:
-                        print(f"not finished: {run}: {one_line(why)}", file=sys.stderr)
-                        continue
-                    Lines(self.file).add(result)
-                    done[run.key] = result
-        if left := [r for r in runs if r.key not in done]:
-            raise Missing(f"{self.file}: {len(left)} runs are missing, the first: {left[0]}; run "
-                          "python -m nanouft.lab.ift_help again, and it makes them")
-        return [done[r.key] for r in runs]
-
-
-def attempt(run) -> tuple:
-    """(run, its result, "") or (run, None, why there is none)."""
-    try:
-        return run, run.run(), ""
-    except Exception as e:
-        return run, None, f"{type(e).__name__}: {e}"
-
-
 def judged(experiment: Experiment, get: Get) -> dict:
     found = experiment.run(get)
     return {"prediction": experiment.prediction, "falsified_if": experiment.falsified_if,
             "verdict": experiment.judge(found["judged"]), **found}
-
-
-def write(results: dict[str, dict], folder: Path, page: Path) -> None:
-    write_json(folder / "results.json", results)
-    lines = ["# Where could IFT help?", "", __doc__.split("\n\n")[2].replace("\n", " "), "",
-             f"![What was judged]({page.with_suffix('.png').name})"]
-    for name, r in results.items():
-        lines += ["", f"## {name}: {r['verdict']}", f"**Predicted**: {r['prediction']}  ",
-                  f"**False if** {r['falsified_if']}.", "", "| judged | |", "|---|---|",
-                  *(f"| {what} | {said(what, f)} |" for what, f in r["judged"].items())]
-        if "best" in r:
-            lines += ["", f"Judged is `{r['best']}`, the best on validation."]
-        columns = list(next(iter(r["rows"].values()), {}))
-        lines += ["", "| row | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"] if columns else []
-        lines += [f"| {row} | " + " | ".join(said(k, x) for k, x in c.items()) + " |" for row, c in r["rows"].items()]
-    write_text(page, "\n".join(lines) + "\n")
-    picture(results, page.with_suffix(".png"))
-
-
-def said(name: str, value) -> str:
-    """Shares in percent, nats as they are, a learning rate as it is written."""
-    if isinstance(value, str):
-        return value
-    return shown(*value, 1, 4) if in_nats(name) else shown(*value)
-
-
-def in_nats(name: str) -> bool:
-    return name in ("gap", "nats from the start")
-
-
-def picture(results: dict[str, dict], file: Path) -> Path:
-    """A panel an experiment: every judged share with its interval, in percent."""
-    fig, axes = plots.plt.subplots(4, 2, figsize=(15, 13))
-    for ax in axes.flat[len(results):]:
-        ax.set_axis_off()
-    for ax, (name, r) in zip(axes.flat, results.items()):
-        shares = {k: f for k, f in r["judged"].items() if not in_nats(k)}
-        for y, (mean, half) in enumerate(shares.values()):
-            ax.errorbar(100 * mean, -y, xerr=100 * half, fmt="o", color=plots.LINES[0], capsize=4, ms=8)
-        ax.axvline(0, color=plots.GREY, lw=1)
-        ax.set_yticks([-y for y in range(len(shares))], list(shares))
-        ax.set(title=f"{name}: {r['verdict']}", ylim=(0.6 - len(shares), 0.6), xlabel="percent, 95 %")
-    return plots.save(fig, file)
 
 
 @dataclass
@@ -335,9 +220,9 @@ def main(argv=None) -> int:
         signals.kept(file)
         results = {e.name: judged(e, store) for e in EXPERIMENTS if e.name.startswith(cfg.only or "")}
     for name, r in results.items():
-        print(f"{r['verdict']:<10} {name}: " + ", ".join(f"{k} {said(k, f)}" for k, f in r["judged"].items()))
+        print(f"{r['verdict']:<10} {name}: " + ", ".join(f"{k} {verdicts.said(k, f)}" for k, f in r["judged"].items()))
     if cfg.write:
-        write(results, file.parent, Path(cfg.page))
+        verdicts.write(results, file.parent, Path(cfg.page))
     return 0
 
 

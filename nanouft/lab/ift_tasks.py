@@ -17,27 +17,28 @@ import io
 import json
 import random
 import re
+import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 from nanouft import train, world
 from nanouft.data.rows import Row, Turn
-from nanouft.lab.cells import KEEP, Cell, fingerprint, kept_model, packed, run_cell, train_cell, unpacked
+from nanouft.lab.cells import KEEP, Cell, fingerprint, kept_model, packed, run_cell, train_cell
+from nanouft.lab.workers import finished
 from nanouft.look import scores
 from nanouft.look.probes import kl, own_prefix_gap, seqs_of
-from nanouft.look.stats import interval, two_way
 from nanouft.models.generate import answer_rows, stops
 from nanouft.models.load import start_model
 from nanouft.shell import devices
-from nanouft.shell.config import Diverged
+from nanouft.shell.config import Diverged, UserError, one_line
 from nanouft.shell.files import Lines, checksum, made_once, scratch
-from nanouft.world.facts import ITEMS, read_question
+from nanouft.world.facts import ITEMS
 
-Figure = tuple[float, float]    # mean, half width of its 95 % interval
 VERSION = 1                     # raised by hand when code changes what jobs give
 SUMS = {"chain": "Add all:", "steps": "Add two:", "copy": "Say all:"}
 TASKS = (*SUMS, "count")
@@ -85,7 +86,7 @@ def rows(task: str, lengths: tuple[int, int], n: int, seed: int) -> list[Row]:
 
 
 def score(prompt: str, answer: str) -> float:
-    """Sums: the share of words before the first slip (words too many: 0). `count`: 1 or 0, any things do, even twice."""
+    """Sums: the share of words before the first slip (words too many: 0). `count`: 1 or 0; any things do."""
     said = answer.split()
     if hit := re.fullmatch(r"Name (\d+) things\.", prompt):
         numbers = [str(i) for i in range(1, int(hit[1]) + 1)]
@@ -109,9 +110,14 @@ class Job:
 
     @property
     def key(self) -> str:
-        start = self.start.key if isinstance(self.start, Job) else fingerprint(self.start)
+        start = self.start.model_key if isinstance(self.start, Job) else fingerprint(self.start)
         about = [VERSION, self.task, self.lengths, self.rows, self.flags, self.seed, self.split, self.items, start]
         return checksum(json.dumps(about))[:16]
+
+    @property
+    def model_key(self) -> str:
+        """Key of what is trained, however it is scored afterwards."""
+        return replace(self, split="", items=0).key
 
     def __str__(self) -> str:
         return f"{self.task} {self.lengths}, {' '.join(self.flags)}, seed {self.seed}"
@@ -124,7 +130,7 @@ def train_job(job: Job, folder: Path, keep: Path) -> Path:
     """Trains a job in `folder`, and what it starts from in `keep`."""
     start = job.start
     if isinstance(start, Job):
-        start = made_once(keep / replace(start, split="").key, lambda place: train_job(job.start, place, keep))
+        start = made_once(keep / start.model_key, lambda place: train_job(job.start, place, keep))
     with scratch("nanouft-rows-") as place:
         Lines(place / "rows.jsonl").rewrite([{"prompt": r.prompt[0].text, "response": r.answer[0].text}
                                              for r in rows(job.task, job.lengths, job.rows, job.seed)])
@@ -149,7 +155,7 @@ def run_job(job: Job, keep: Path = KEEP) -> dict:
 
 
 def measured(job: Job, folder: Path) -> dict:
-    """means of score, strict (right in full, and stops) and ends; scores, stricts: of every answer (base64). Of sums also
+    """Means of score, strict (right in full, and stops), ends; scores, stricts: of every answer (base64). Of sums also
     `token` and `differ`: after the true words, the share of results that the greedy model says right, and the
     probability that a sampled guess is another one; `gap`: nats a token lost after its own words (look/probes.py)."""
     model, tok = start_model(str(folder))
@@ -212,34 +218,37 @@ def moved(run: World, keep: Path = KEEP) -> dict:
             "seconds": round(time.process_time() - began, 1)}
 
 
-# ---- figures of results ----------------------------------------------------------------------------------------------
-def each(runs: list[dict], what: str = "scores") -> np.ndarray:
-    """(S,P) of every seed and prompt; of a run that diverged nothing is right."""
-    found = [unpacked({"each": r}, what) if what in r else None for r in runs]
-    n = max((len(x) for x in found if x is not None), default=1)
-    return np.array([np.zeros(n) if x is None else x for x in found])
+# ---- many runs -------------------------------------------------------------------------------------------------------
+class Missing(UserError):
+    """A run is not kept and must not be made now."""
 
 
-def facts(runs: list[dict], family: str) -> np.ndarray:
-    """(S,P) of a family of NanoWorld."""
-    return each([r.get("each", {}) for r in runs], family)
+@dataclass
+class Store:
+    """store(runs) -> their results; what is missing is trained (workers > 0), or Missing."""
+    file: Path
+    workers: int
+
+    def __call__(self, runs: list) -> list[dict]:
+        done = {r["key"]: r for r in Lines(self.file).read(lambda r: "" if "key" in r else "has no key")}
+        todo = list({r.key: r for r in runs if r.key not in done}.values())
+        if todo and self.workers:
+            with contextlib.closing(finished(attempt, [(r,) for r in todo], self.workers)) as results:
+                for run, result, why in tqdm(results, total=len(todo), desc=self.file.parent.name, mininterval=5):
+                    if why:
+                        print(f"not finished: {run}: {one_line(why)}", file=sys.stderr)
+                        continue
+                    Lines(self.file).add(result)
+                    done[run.key] = result
+        if left := [r for r in runs if r.key not in done]:
+            raise Missing(f"{self.file}: {len(left)} runs are missing, the first: {left[0]}; run "
+                          "python -m nanouft.lab.ift_help again, and it makes them")
+        return [done[r.key] for r in runs]
 
 
-def gap(a: list[dict], b: list[dict], what: str = "scores") -> np.ndarray:
-    return each(a, what) - each(b, what)
-
-
-def total(*gaps: np.ndarray, groups: str = "") -> Figure:
-    """The interval of a sum of gaps that share their seeds. groups: the family of NanoWorld that these are prompts of;
-    questions about one fact are drawn together."""
-    numbers = None
-    if groups:
-        asked = [r.prompt[-1].text for r in world.rows("test", "prompts", gaps[0].shape[1] * len(world.FAMILIES), 0)
-                 if r.family == groups]
-        numbers = [np.unique([str(read_question(p)) for p in asked], return_inverse=True)[1]]
-    mean, half = two_way(list(gaps), numbers)
-    return len(gaps) * mean, len(gaps) * half
-
-
-def over(runs: list[dict], key: str) -> Figure:
-    return interval([r.get(key, 0.0) for r in runs])
+def attempt(run) -> tuple:
+    """(run, its result, "") or (run, None, why there is none)."""
+    try:
+        return run, run.run(), ""
+    except Exception as e:
+        return run, None, f"{type(e).__name__}: {e}"
