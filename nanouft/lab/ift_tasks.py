@@ -10,7 +10,7 @@ Results run on a dial: after 9 comes 1, so that each is one token. In `chain` a 
 model to find its place in a long prompt, before it learns to add. In `count` no one can know the next thing, and
 everybody can know the end: the answers in which the released IFT forgets to stop.
 
-    run_job(Job("chain", (20, 30), rows=300, flags=("--objective", "ift"), seed=0))        # trained and scored
+    Job("chain", (20, 30), rows=300, flags=("--objective", "ift"), seed=0).run()           # trained and scored
 """
 import contextlib
 import io
@@ -41,7 +41,6 @@ from nanouft.world.facts import ITEMS
 
 VERSION = 1                     # raised by hand when code changes what jobs give
 SUMS = {"chain": "Add all:", "steps": "Add two:", "copy": "Say all:"}
-TASKS = (*SUMS, "count")
 SPLITS = {"val": 77_001, "test": 77_002}        # seeds of the prompts, the same for every model
 
 
