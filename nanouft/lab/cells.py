@@ -33,6 +33,7 @@ from nanouft.lab import cost, snapshot
 from nanouft.lab.own import Own, folder_of_own, reward_folder
 from nanouft.lab.workers import finished
 from nanouft.look import probes, scores
+from nanouft.models.generate import answer_rows
 from nanouft.models.load import folder_of, start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.rollout.best_of import best_answers
@@ -182,7 +183,7 @@ def scored(cell: Cell, folder: Path, keep: Path) -> dict:
             if cell.snapshot:
                 more["portrait"] = snapshot.snapshot_of(cell, init, model, tok, answers, log)
             if cell.each:
-                more |= each(cell, init, log, answers, keep)
+                more |= each(cell, init, log, answers, keep) | {"diversity": diversity(model, tok, cell)}
         out = {"mean": scores.mean_score(result), "families": {f: {k: round(r[k], 4) for k in KEPT}
                                                                for f, r in result.items()},
                "tokens": sum(m.get("tokens", 0) for m in log), "last_loss": log[-1]["loss"] if log else None, **more}
@@ -210,6 +211,14 @@ def each(cell: Cell, init: str, log: list[dict], answers: list, keep: Path) -> d
     if rewards := [m["score"] for m in log if "score" in m]:
         out["curve"] = {"samples": snapshot.curve(rewards), "held": snapshot.held(log)}
     return out
+
+
+def diversity(model, tok, cell: Cell) -> float:
+    """Share of different answers among four samples a prompt at temperature 1, ten prompts a family."""
+    rows = world.rows(cell.split, "prompts", 10 * len(world.FAMILIES), 0)
+    said = answer_rows(model, tok, [r for r in rows for _ in range(4)], temperature=1.0, seed=0)
+    texts = [tuple(a.ids) for a in said]
+    return float(np.mean([len(set(texts[4 * i:4 * i + 4])) / 4 for i in range(len(rows))]))
 
 
 def packed(values: list[float]) -> str:

@@ -10,8 +10,8 @@ from the same SFT model and sees the same prompts. All is resumable: a finished 
 docs/results/map/cells.jsonl.
 
 Settings are chosen on validation (search.py), learning rate and a second setting jointly: SFT's at every number of
-demonstrations; those of other rows at ANCHORS (demonstrations) x 1,000 and 4,000 samples, and used at the other numbers
-and in the pieces. Test seeds are never looked at before.
+demonstrations; those of other rows where `anchor` says: at 100 x 1,000, 100 x 4,000 and 1,020 x 1,000, and used at the
+other numbers and in the pieces. Test seeds are never looked at before.
 """
 import sys
 from collections.abc import Callable
@@ -79,7 +79,7 @@ ROWS = {
                   {"--lr": ("1.25e-4", "2.5e-4", "5e-4", "1e-3"), "--beta": BETAS}, from_base=True, passes="3"),
     "RLOO": Recipe("rloo", "", "reward", ONLINE_AXES),
 }
-LONG_AXES = {"--lr": ("1e-5", "3e-5", "1e-4", "3e-4"), "--beta": ("0.005", "0.05")}
+LONG_AXES = {"--lr": ("1e-5", "3e-5", "1e-4", "3e-4"), "--beta": ("0.005",)}
 LONG = {name: Recipe(name.lower(), "", "reward", LONG_AXES) for name in ("RLOO", "GRPO", "PPO")}
 BEST = "best of 4"
 TWICE = "SFT, twice the passes"
@@ -166,7 +166,7 @@ def anchor(r: Regime) -> Regime:
     """Where the settings of a regime's rows are chosen."""
     if r.steps or r.source == "spoilt":
         return replace(r, demos=ANCHORS[r.demos], base="base")
-    return Regime(ANCHORS[r.demos], max(r.samples, 1000))
+    return Regime(ANCHORS[r.demos], 1000 if ANCHORS[r.demos] > 100 else max(r.samples, 1000))
 
 
 def sft_regime(r: Regime) -> Regime:
@@ -181,7 +181,7 @@ def search_sft(r: Regime) -> Search:
 def search_row(r: Regime, recipe: Recipe, first: Setting) -> Search:
     def cell_at(setting, seed: int) -> Cell:
         return cell(r, recipe, dict(zip(recipe.axes, setting)), sft(r, first, seed), VAL)
-    effort = {"first": 1, "more": 1} if r.steps else {}
+    effort = {"first": 1, "more": 1} if r.steps else {}              # such a run takes two minutes
     return Search(cell_at, {flag: list(values) for flag, values in recipe.axes.items()}, ends=NO_END, **effort)
 
 
@@ -195,6 +195,10 @@ def settings(regimes: list[Regime], run: Callable) -> tuple[dict[Regime, Setting
     return firsts, run_searches(rows, run)
 
 
+def twice(setting: Setting) -> Setting:
+    return {**setting, "--epochs": f"{2 * float(setting['--epochs']):g}"}
+
+
 # ---- test ------------------------------------------------------------------------------------------------------------
 def test_cells(r: Regime, firsts: dict, chosen: dict, seeds: int = SEEDS) -> dict[str, list[Cell]]:
     """{row: its cells, one a seed}."""
@@ -202,8 +206,7 @@ def test_cells(r: Regime, firsts: dict, chosen: dict, seeds: int = SEEDS) -> dic
     sfts = [sft(r, setting, seed) for seed in range(seeds)]
     out = {"SFT": sfts}
     if not r.steps and r.source == "own":
-        twice = {**setting, "--epochs": str(2 * int(setting["--epochs"]))}
-        out[TWICE] = [sft(r, twice, seed) for seed in range(seeds)]
+        out[TWICE] = [sft(r, twice(setting), seed) for seed in range(seeds)]
     for name, recipe in rows_of(r).items():
         out[name] = [cell(r, recipe, chosen[anchor(r), name], first) for first in sfts]
     if r.source == "learnt":

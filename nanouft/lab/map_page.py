@@ -1,0 +1,167 @@
+"""The map as data, text and pictures: docs/results/map/map.json, docs/map.md, docs/map.png, docs/map_curves.png.
+
+    python -m nanouft.lab.map --write           # from kept cells, in seconds; trains nothing
+
+Every figure is a mean over seeds with a 95 % interval for other seeds and other prompts (contrast.py); stops and
+diversity, which a cell holds once, with Student's t over seeds. A difference is better, worse, equal (within MARGIN) or
+undecided (stats.compared).
+"""
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from nanouft.lab import map as laid
+from nanouft.lab.cells import Cell, stops
+from nanouft.lab.contrast import contrast
+from nanouft.lab.map_pictures import curves, heat
+from nanouft.lab.map_text import page
+from nanouft.look.stats import compared, interval
+from nanouft.shell.config import UserError
+from nanouft.shell.files import write_json, write_text
+
+MARGIN = 0.02
+BROKEN = ("fact", "truth", "unknown")           # families shown beside the endpoint
+DOCS = Path("docs")
+
+
+class Missing(UserError):
+    """A cell that is not there yet."""
+
+
+# ---- one regime ------------------------------------------------------------------------------------------------------
+def regime(r: laid.Regime, rows: dict[str, list[Cell]], chosen: dict[str, dict], done: dict[str, dict]) -> dict:
+    """What map.json says of a regime: its rows, best first."""
+    got = {name: [done[c.key] for c in cells] for name, cells in rows.items()}
+    ends = {name: contrast(cells) for name, cells in got.items()}
+    order = sorted(got, key=lambda name: -ends[name][0])
+    best = order[0]
+    flops = {name: float(np.mean([c["spent"]["flops"] for c in cells if "spent" in c] or [0])) for name, cells in
+             got.items()}
+    out = []
+    for name in order:
+        cheaper = [n for n in order if flops[n] < flops[name] and not samples(r, n) > samples(r, name)]
+        over = cheaper[0] if cheaper else None
+        out.append({
+            "name": name, "needs": needs(name, r), "endpoint": list(ends[name]),
+            "gain": judged(got[name], got["SFT"]) if name != "SFT" else [0.0, 0.0, "baseline"],
+            "to_best": judged(got[name], got[best]) if name != best else [0.0, 0.0, "best"],
+            "over": {"row": over, "gain": judged(got[name], got[over])} if over else None,
+            "changes": changes(got[name], got["SFT"]) if name != "SFT" else {},
+            "families": {f: contrast(got[name], parts=((f,),))[0] for f in BROKEN},
+            "cost": {"samples": samples(r, name), "flops": flops[name], "relative": flops[name] / flops["SFT"],
+                     "tokens": round(np.mean([c["spent"]["tokens"] for c in got[name] if "spent" in c] or [0])),
+                     "at_inference": laid.PER_PROMPT if name == laid.BEST else 1},
+            "settings": chosen[name], "failed": sum("failed" in c for c in got[name]),
+            "commands": commands(rows[name][0]),
+            **({"curve": curve(got[name])} if r.steps and name != "SFT" else {})})
+    return {"name": r.name, "demos": r.demos, "samples": r.samples, "noise": r.noise, "source": r.source,
+            "base": "base" if r.base == "base" else "second base", "steps": r.steps, "rows": out}
+
+
+def judged(row: list[dict], other: list[dict], parts=None) -> list:
+    """[mean, half width, word] of a paired difference."""
+    mean, half = contrast(row, other, **({"parts": parts} if parts else {}))
+    return [mean, half, compared(mean, half, MARGIN)]
+
+
+def changes(row: list[dict], sft: list[dict]) -> dict[str, list]:
+    """{family, ends or diversity: [mean, half width, word]} minus SFT."""
+    out = {f: judged(row, sft, ((f,),)) for f in BROKEN}
+    for name, of in (("ends", stops), ("diversity", lambda c: c["diversity"])):
+        mean, half = interval([of(a) - of(b) for a, b in zip(row, sft) if "failed" not in a and "failed" not in b])
+        out[name] = [mean, half, compared(mean, half, MARGIN)]
+    return out
+
+
+def samples(r: laid.Regime, name: str) -> int:
+    """Scored or judged answers that a row needs."""
+    return 0 if name in ("SFT", laid.TWICE) else r.samples
+
+
+def needs(name: str, r: laid.Regime) -> str:
+    """nothing, pairs, labels, scores, or a reward that may be asked at any time."""
+    if name in ("SFT", laid.TWICE):
+        return "nothing"
+    return "pairs" if name == laid.BEST else laid.rows_of(r)[name].needs
+
+
+def curve(cells: list[dict]) -> dict:
+    """{"samples": [[step, reward]], "held": [[step, reward of greedy answers]]}, means over seeds."""
+    got = [c["curve"] for c in cells if "curve" in c]
+    return {key: [[step, float(np.mean([p[i][1] for p in points]))] for i, (step, _) in enumerate(points[0])]
+            for key, points in (("samples", [c["samples"] for c in got]), ("held", [c["held"]["points"] for c in got]))}
+
+
+def commands(cell: Cell) -> list[str]:
+    """The command lines that make a cell's model."""
+    def train(c: Cell, init: str, folder: str, own: str) -> str:
+        flags = [f.replace("{own}", own).replace("{reward}", "out/reward") for f in c.flags]
+        start = [] if init == "base" else ["--init", init]
+        return shlex.join(["python", "-m", "nanouft.train", *flags, *start, "--out", folder])
+    out = []
+    first = cell.start if isinstance(cell.start, Cell) else cell.own.model if cell.own else None
+    if isinstance(first, Cell):
+        out.append(train(first, first.base, "out/sft", ""))
+    if cell.own and cell.own.labelled:
+        out.append(f"python -m nanouft.reward --init out/sft --pairs samples --rows {cell.own.labelled} "
+                   "--out out/reward")
+    if cell.own and any("{own}" in f for f in cell.flags):
+        judge = " --reward out/reward" if cell.own.labelled else ""
+        out.append(f"python -m nanouft.rollout.harvest --init out/sft --prompts {cell.own.prompts} "
+                   f"--samples {cell.own.samples}{judge} --out out/own")
+    if cell.best_of > 1:
+        return [*out, f"python -m nanouft.evaluate --init out/sft --best-of {cell.best_of} --reward out/reward"]
+    mine = "out/sft" if cell.flags[1] == "sft" and not first else f"out/{cell.flags[1]}"
+    start = "out/sft" if isinstance(cell.start, Cell) else cell.base
+    return [*out, train(cell, start, mine if mine != "out/sft" or not first else "out/rft", "out/own")]
+
+
+# ---- all of it -------------------------------------------------------------------------------------------------------
+def kept(done: dict[str, dict]) -> Callable:
+    """Stands for run_cells where nothing is to be trained."""
+    def run(cells: list[Cell]) -> dict[str, dict]:
+        if missing := [c for c in cells if c.key not in done]:
+            raise Missing(f"{len(missing)} cells are missing")
+        return done
+    return run
+
+
+def summary(done: dict[str, dict]) -> dict:
+    """map.json; pieces that are not finished are named."""
+    regimes, unfinished = [], []
+    for piece, places in laid.PIECES.items():
+        try:
+            firsts, chosen = laid.settings(places, kept(done))
+            cells = {r: laid.test_cells(r, firsts, chosen) for r in places}
+            kept(done)([c for rows in cells.values() for row in rows.values() for c in row])
+        except Missing:
+            unfinished.append(piece)
+            continue
+        for r in places:
+            first = firsts[laid.sft_regime(r)]
+            mine = {"SFT": first, laid.TWICE: laid.twice(first), laid.BEST: {}} | {n: chosen[laid.anchor(r), n] for n in
+                                                                      laid.rows_of(r)}
+            regimes.append({"piece": piece, **regime(r, cells[r], mine, done)})
+    if not regimes:
+        raise UserError("no piece of the map is finished; run python -m nanouft.lab.map")
+    pre_set = sum(row["name"] != "SFT" for r in regimes for row in r["rows"])
+    return {"command": "python -m nanouft.lab.map", "seeds": laid.SEEDS, "items": laid.ITEMS, "margin": MARGIN,
+            "endpoint": "mean of the nine families' scores", "contrasts": pre_set, "unfinished": unfinished,
+            "regimes": regimes}
+
+
+def write(folder: Path, done: dict[str, dict], docs: Path = DOCS) -> list[str]:
+    """Writes everything; -> lines that say what."""
+    found = summary(done)
+    write_json(folder / "map.json", found)
+    grid = [r for r in found["regimes"] if r["piece"] == "grid"]
+    long = [r for r in found["regimes"] if r["piece"] == "long"]
+    if grid:
+        heat(grid, docs / "map.png")
+    if long:
+        curves(long, docs / "map_curves.png")
+    write_text(docs / "map.md", page(found))
+    return [f"{folder / 'map.json'}, {docs / 'map.md'}: {len(found['regimes'])} regimes"
+            + (f"; not finished: {', '.join(found['unfinished'])}" if found["unfinished"] else "")]

@@ -1,0 +1,95 @@
+"""docs/map.md from map.json: the question, how to read the answer, one table a regime."""
+
+HEAD = """# Which method when?
+
+You have some demonstrations, and perhaps pairs, labels, scores or a reward. What should you do, what does it gain, what
+does it cost, what does it break? Here is what came out in one small world (NanoWorld) with a model of one million
+parameters. **It is a map of this world, not of yours**: use it for what to try first.
+
+Made by `{command} --write` from [results/map/cells.jsonl](results/map/cells.jsonl); every figure of this page is in
+[results/map/map.json](results/map/map.json). [The chooser](results/compare/index.html) answers the same question for
+your numbers, with the commands to type.
+
+![The winner of each regime with its gain over SFT](map.png)
+
+## How to read it
+- A *regime* is what you have: demonstrations x answers of your SFT model that somebody judged. Four answers to each of
+  so many new prompts. Pairs, labels, scores and right answers are made from the same judgements
+  (`python -m nanouft.rollout.harvest`).
+- *Endpoint*: mean of the nine families' exact scores, percent. {seeds} seeds, {items} test prompts a family, 95 %
+  intervals for other seeds and other prompts (two-way bootstrap). Differences are paired by seed and prompt.
+- *Better* and *worse*: the whole interval lies on one side of 0. *Equal*: it lies within {margin:.0f} points of 0.
+  *Undecided*: it does not say. The page makes {contrasts} comparisons with SFT; about one in forty undecided
+  differences would look better by chance alone.
+- *Over the best cheaper row*: of all rows with fewer FLOPs and no more judged answers.
+- *Cost*: FLOPs of all stages as a multiple of SFT's, sampling and reward model included.
+- *Breaks, gains*: truths that a myth denies (`truth`), questions without an answer (`unknown`), facts known before
+  (`fact`), answers that end, and how many of four samples differ. Only what an interval tells from 0 is named.
+- Settings: learning rate and a second setting (beta, or passes) were chosen jointly on validation, four seeds for the
+  best three, the grid extended where the best lay at its edge: SFT's for every number of demonstrations, the others'
+  at 100 x 1,000 (used at 30 and 100 demonstrations, up to 1,000 answers), 100 x 4,000 (the same, 4,000 answers) and
+  1,020 x 1,000 (300 and 1,020 demonstrations). The long runs: four learning rates, two seeds, beta .005. `python -m nanouft.lab.map` does all of it, and goes on where it was stopped.
+
+Rows: **RFT** = SFT on the model's own right answers (rejection sampling). **DPO**, **KTO**, **UNA** start from the SFT
+model; **UFT** starts from the base and learns demonstrations and scored answers at once. **RLOO** (**GRPO**, **PPO**)
+asks the reward while it trains, so many times in all.
+"""
+
+
+def page(found: dict) -> str:
+    """docs/map.md as text."""
+    out = [HEAD.format(**{**found, "margin": 100 * found["margin"]})]
+    out += ["## In short", "", *short(found["regimes"]), ""]
+    titles = {"grid": "Demonstrations and scored answers", "long": "A reward that may be asked at every step",
+              "source": "Where the preferences come from", "noise": "Four of ten demonstrations are wrong",
+              "second": "A second base"}
+    for piece, title in titles.items():
+        mine = [r for r in found["regimes"] if r["piece"] == piece]
+        if mine:
+            out += [f"## {title}", ""]
+            out += ["![Rewards over steps, and what changed since SFT](map_curves.png)", ""] if piece == "long" else []
+            out += [line for r in mine for line in table(r)]
+    if found["unfinished"]:
+        out += [f"Not finished: {', '.join(found['unfinished'])}.", ""]
+    return "\n".join(out).rstrip() + "\n"
+
+
+def short(regimes: list[dict]) -> list[str]:
+    """One line a regime: the winner, its gain, who is not told from it, what it breaks."""
+    lines = ["| regime | SFT | best | over SFT | not told from the best | it breaks |", "|---|---|---|---|---|---|"]
+    for r in regimes:
+        best, sft = r["rows"][0], next(row for row in r["rows"] if row["name"] == "SFT")
+        near = [row["name"] for row in r["rows"][1:] if row["to_best"][2] in ("equal", "undecided")]
+        lines.append(f"| {r['name']} | {100 * sft['endpoint'][0]:.1f} | {best['name']} | {signed(best['gain'])} | "
+                     f"{', '.join(near) or '–'} | {broken(best, worse=True) or '–'} |")
+    return lines
+
+
+def table(r: dict) -> list[str]:
+    """The rows of a regime."""
+    lines = [f"### {r['name']}", "",
+             "| row | endpoint | over SFT | | over the best cheaper row | FLOPs | breaks, gains | settings |",
+             "|---|---|---|---|---|---|---|---|"]
+    for row in r["rows"]:
+        over = row["over"]
+        beside = f"{signed(over['gain'])} {over['gain'][2]} ({over['row']})" if over else "–"
+        gain = ("–", "") if row["gain"][2] == "baseline" else (signed(row["gain"]), row["gain"][2])
+        diverged = f" ({row['failed']} of the seeds diverged)" if row["failed"] else ""
+        settings = " ".join(f"{flag} {value}" for flag, value in row["settings"].items())
+        lines.append(f"| {row['name']}{diverged} | {plain(row['endpoint'])} | {gain[0]} | {gain[1]} | {beside} | "
+                     f"x {row['cost']['relative']:.1f} | {broken(row) or '–'} | `{settings}` |")
+    return [*lines, ""]
+
+
+def broken(row: dict, worse: bool = False) -> str:
+    """"fact -9.8, ends +1.2" of what changed."""
+    words = ("worse",) if worse else ("worse", "better")
+    return ", ".join(f"{name} {100 * c[0]:+.1f}" for name, c in row["changes"].items() if c[2] in words)
+
+
+def plain(figure: list) -> str:
+    return f"{100 * figure[0]:.1f} ± {100 * figure[1]:.1f}"
+
+
+def signed(figure: list) -> str:
+    return f"{100 * figure[0]:+.1f} ± {100 * figure[1]:.1f}"

@@ -1,0 +1,178 @@
+"""The map: settings are searched as it says, rows of a regime share starts and prompts, figures follow from cells."""
+import json
+import shlex
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from nanouft import world
+from nanouft.lab import cells, map_page, search
+from nanouft.lab import map as laid
+from nanouft.lab.cells import Cell, packed, run_cell, unpacked
+from nanouft.lab.own import APART, Own
+from nanouft.lab.search import Search, beyond, run_searches
+from nanouft.training.flags import read_flags
+
+SFT = {"--lr": "5e-4", "--epochs": "6"}
+
+
+# ---- search ----------------------------------------------------------------------------------------------------------
+def searched(score, axes, ends=()):
+    """(what run_searches chose, the settings tried, the number of cells) when score(lr, beta, seed) is what a cell
+    would get."""
+    tried = {}
+
+    def cell_at(setting, seed):
+        return Cell(setting, seed)
+
+    def run(wanted):
+        for c in wanted:
+            assert c.key not in tried, "trained twice"
+            tried[c.key] = {"mean": score(*map(float, c.flags), c.seed), "flags": c.flags, "seed": c.seed}
+        return tried
+    chosen = run_searches({"row": Search(cell_at, {k: list(v) for k, v in axes.items()}, ends=ends)}, run)
+    return chosen["row"], {c["flags"] for c in tried.values()}, len(tried)
+
+
+def peak(lr, beta, seed):
+    return -abs(np.log10(lr) + 4) - abs(np.log10(beta) - np.log10(0.3))
+
+
+def test_the_best_inside_its_grid_is_chosen_with_four_seeds():
+    chosen, tried, n = searched(peak, {"--lr": ("3e-5", "1e-4", "3e-4"), "--beta": ("0.1", "0.3", "1")})
+    assert chosen == {"--lr": "1e-4", "--beta": "0.3"}
+    assert len(tried) == 9 and n == 9 * 2 + 3 * 2
+
+
+def test_a_grid_grows_where_its_best_lies_at_an_edge():
+    chosen, tried, _ = searched(peak, {"--lr": ("1e-6", "3e-6", "1e-5"), "--beta": ("0.3", "1", "3")})
+    assert float(chosen["--lr"]) == pytest.approx(1e-4, rel=0.2) and chosen["--beta"] == "0.3"
+    assert any(float(beta) < 0.3 for _, beta in tried)
+
+
+def test_a_value_with_nothing_beyond_is_no_edge():
+    _, tried, _ = searched(peak, {"--lr": ("3e-5", "1e-4", "3e-4"), "--beta": ("0.3", "1")}, ends=("0.3",))
+    assert {beta for _, beta in tried} == {"0.3", "1"}
+
+
+def test_luck_of_the_first_seeds_is_looked_at_again():
+    def lucky(lr, beta, seed):
+        luck = 5.0 if seed < 1002 else -9.0
+        return luck if (lr, beta) == (3e-4, 0.1) else peak(lr, beta, seed)
+    chosen, _, _ = searched(lucky, {"--lr": ("3e-5", "1e-4", "3e-4"), "--beta": ("0.1", "0.3", "1")})
+    assert chosen == {"--lr": "1e-4", "--beta": "0.3"}
+
+
+@pytest.mark.parametrize("values, end, value", [(["1e-5", "3e-5"], 0, 3.3e-6), (["0.3", "1"], -1, 3.3),
+                                                (["3", "6"], -1, 12)])
+def test_beyond_an_axis(values, end, value):
+    assert float(beyond(values, end)) == pytest.approx(value, rel=0.02)
+
+
+# ---- cells of a regime -----------------------------------------------------------------------------------------------
+def rows(r: laid.Regime, seeds: int = 2) -> dict[str, list[Cell]]:
+    setting = {flag: values[0] for recipe in laid.rows_of(r).values() for flag, values in recipe.axes.items()}
+    chosen = {(laid.anchor(r), name): {flag: setting[flag] for flag in recipe.axes}
+              for name, recipe in laid.rows_of(r).items()}
+    return laid.test_cells(r, {laid.sft_regime(r): SFT}, chosen, seeds)
+
+
+def test_rows_of_a_regime_share_the_sft_model_and_the_answers():
+    some = rows(laid.Regime(100, 1000))
+    assert len({c[0].own.key for n, c in some.items() if c[0].own}) == 1
+    assert {c[0].start.model_key for n, c in some.items() if isinstance(c[0].start, Cell)} == {
+        some["SFT"][0].model_key}
+    assert some["DPO"][0].own.prompts * some["DPO"][0].own.samples == 1000
+    assert some["RLOO"][0].seed == APART and some["UFT"][0].start == "base"
+
+
+def test_what_samples_while_it_trains_sees_the_prompts_of_the_answers():
+    """250 prompts in 31 steps of 8: those that rollout/harvest.py draws with the same seed."""
+    flags = rows(laid.Regime(100, 1000))["RLOO"][0].flags
+    asked = int(flags[flags.index("--rows") + 1])
+    own = {r.prompt[-1].text for r in world.rows("train", "demos", 250, APART)}
+    assert asked == 248 and len({r.prompt[-1].text for r in world.rows("train", "prompts", 9, APART)} & own) >= 0
+    assert len({r.prompt[-1].text for r in world.rows("train", "demos", asked, APART)} & own) >= 0.95 * asked
+
+
+@pytest.mark.parametrize("r", [r for piece in laid.PIECES.values() for r in piece], ids=lambda r: r.name)
+def test_every_row_is_a_command_that_train_reads(r):
+    for name, (cell, *_) in rows(r).items():
+        if cell.flags:
+            read_flags([*cell.flags, "--seed", str(cell.seed)])
+        for line in map_page.commands(cell):
+            words = shlex.split(line)
+            if words[2] == "nanouft.train":
+                read_flags(words[3:])
+
+
+def test_wrong_demonstrations_are_wrong_for_all_that_read_them():
+    some = rows(laid.Regime(300, 1000, noise=0.4))
+    assert "--noise" in some["SFT"][0].flags and some["UFT"][0].own.noise == 0.4
+
+
+def test_own_answers_become_a_row(tmp_path):
+    """A real one: 4 answers to each of 8 prompts, learnt from for two steps, every answer's score kept."""
+    first = Cell(("--objective", "sft", "--rows", "32", "--steps", "2"), 0)
+    own = Own(first, 8, 0, rows=32)
+    cell = Cell(("--objective", "uft", "--data", "{own}/shown.jsonl", "{own}/scores.jsonl", "--steps", "2"), 0, "base",
+                "val", 2, own=own, each=True)
+    done = run_cell(cell, tmp_path)
+    assert "failed" not in done and len(list(tmp_path.glob("own-*"))) == 1
+    assert np.mean([unpacked(done, f).mean() for f in world.FAMILIES]) == pytest.approx(done["mean"], abs=1 / 240)
+    spent = [json.loads(f.read_text()) for f in tmp_path.glob("*/spent.json")]
+    assert len(spent) == 2 and done["spent"]["flops"] > sum(s["flops"] for s in spent) > 0
+    assert done["spent"]["tokens"] > sum(s["tokens"] for s in spent) > 0
+    assert 0 < done["diversity"] <= 1
+
+
+# ---- the page --------------------------------------------------------------------------------------------------------
+def made(cell: Cell, level: float) -> dict:
+    """A finished cell: each of 50 answers a family is right with chance `level`."""
+    right = np.random.default_rng(int(cell.key[:8], 16)).random(50) < level
+    family = {"score": float(right.mean()), "strict": 0.5, "ends": 1.0, "length": 5.0, "gold_logp": -1.0}
+    return {"key": cell.key, "seed": cell.seed, "split": cell.split, "items": 50, "mean": float(right.mean()),
+            "families": dict.fromkeys(world.FAMILIES, family), "diversity": 0.5,
+            "each": dict.fromkeys(world.FAMILIES, packed(right)), "spent": {"flops": 1e9 * (1 + level), "tokens": 10}}
+
+
+@pytest.fixture
+def finished(monkeypatch):
+    """(the regimes, the done cells): RLOO best, UNA as good but for chance, all other rows at SFT's level."""
+    r, done = laid.Regime(100, 1000), {}
+    monkeypatch.setattr(laid, "PIECES", {"grid": [r], "noise": [replace(r, noise=0.4)]})
+    monkeypatch.setattr(search, "GROWTHS", 0)
+    monkeypatch.setattr(laid, "ITEMS", 50)
+    monkeypatch.setattr(laid, "TEST", laid.Look("test", 50, True))
+
+    def run(wanted):
+        for c in wanted:
+            done[c.key] = made(c, 0.5)
+        return done
+    firsts, chosen = laid.settings([r], run)
+    for name, row in laid.test_cells(r, firsts, chosen).items():
+        for c in row:
+            done[c.key] = made(c, {"RLOO": 0.8, "UNA": 0.78}.get(name, 0.5))
+    return done
+
+
+def test_the_page_says_who_is_best_and_who_is_not_told_from_it(finished, tmp_path):
+    found = map_page.summary(finished)
+    (r,) = found["regimes"]
+    assert found["unfinished"] == ["noise"]
+    assert {row["name"] for row in r["rows"][:2]} == {"RLOO", "UNA"}
+    best, second = r["rows"][:2]
+    sft = next(row for row in r["rows"] if row["name"] == "SFT")
+    assert best["gain"][0] == pytest.approx(0.3, abs=0.1) and best["gain"][2] == "better"
+    assert second["to_best"][2] in ("equal", "undecided")
+    assert all(row["gain"][2] in ("equal", "undecided") for row in r["rows"] if row["name"] in ("RFT", "DPO", "KTO"))
+    map_page.write(tmp_path, finished, tmp_path)
+    text = (tmp_path / "map.md").read_text()
+    assert f"| 100 x 1,000 | {100 * sft['endpoint'][0]:.1f} | {best['name']} | +" in text and "Not finished: noise." in text
+    assert (tmp_path / "map.png").stat().st_size > 10_000
+
+
+def test_without_cells_nothing_is_said():
+    with pytest.raises(cells.UserError, match="no piece"):
+        map_page.summary({})
