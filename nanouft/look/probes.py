@@ -17,7 +17,7 @@ from nanouft.data.rows import Example, Row, Turn
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.gpt import GPT
 from nanouft.look.held_out import mean_loss
-from nanouft.models.generate import answer_rows
+from nanouft.models.generate import Answer, answer_rows
 from nanouft.objective import Seqs
 from nanouft.world.documents import token_rows
 
@@ -51,12 +51,13 @@ def seqs_of(answers: list[str], rows: list[Row], model: GPT, tok: Tokenizer) -> 
 
 
 @torch.no_grad()
-def own_prefix_gap(model: GPT, tok: Tokenizer, rows: list[Row]) -> float:
-    """Mean log-prob of gold tokens after gold minus after the model's own greedy tokens in their places."""
+def own_prefix_gap(model: GPT, tok: Tokenizer, rows: list[Row], answers: list[Answer] | None = None) -> float:
+    """Mean log-prob of gold tokens after gold minus after the model's own greedy tokens in their places. `answers`: its
+    greedy answers, if they are there already."""
     s = seqs_of([r.answer[0].text for r in rows], rows, model, tok)
     at = s.mask.bool()
     own = s.inputs.clone()
-    for i, a in enumerate(answer_rows(model, tok, rows)):
+    for i, a in enumerate(answers or answer_rows(model, tok, rows)):
         said = torch.tensor((a.ids + [tok.end] * own.shape[1])[:own.shape[1]], device=own.device)
         start = int(at[i].nonzero()[0]) + 1                       # the place of the first answer token among the inputs
         n = int(at[i].sum()) - 1                                  # answer tokens that are read: all but <|end|>

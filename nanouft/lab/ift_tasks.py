@@ -1,0 +1,253 @@
+"""Tasks made for one question each: what does a mistake spoil, and how long is an answer? Their rows and exact scores.
+
+    chain    Add all: pig 3 bee 5 saw 8.    pig 3 bee 5 is 8 saw 8 is 7     a result is the last result plus a number
+    steps    Add two: pig 3 bee 5 saw 8.    pig 3 bee 5 is 8 saw 8 is 4     a result is two neighbouring numbers added
+    copy     Say all: pig 3 bee 5 saw 8.    pig 3 bee 5 is 5 saw 8 is 8     a result is the number itself
+    count    Name 3 things.                 1 fox 2 bee 3 saw               which things: by lot
+
+Results run on a dial: after 9 comes 1, so that each is one token. In `chain` a wrong result spoils all that follow, in
+`steps` it spoils nothing, and both have the same words, length and format: `steps` is the control. `copy` teaches a
+model to find its place in a long prompt, before it learns to add. In `count` no one can know the next thing, and
+everybody can know the end: the answers in which the released IFT forgets to stop.
+
+    Job("chain", (20, 30), rows=300, flags=("--objective", "ift"), seed=0).run()           # trained and scored
+"""
+import contextlib
+import io
+import json
+import random
+import re
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from nanouft import train, world
+from nanouft.data.rows import Row, Turn
+from nanouft.lab.cells import KEEP, Cell, fingerprint, kept_model, packed, run_cell, train_cell
+from nanouft.lab.workers import finished
+from nanouft.look import scores
+from nanouft.look.probes import kl, own_prefix_gap, seqs_of
+from nanouft.models.generate import answer_rows, stops
+from nanouft.models.load import start_model
+from nanouft.shell import devices
+from nanouft.shell.config import Diverged, UserError, one_line
+from nanouft.shell.files import Lines, checksum, made_once, scratch
+from nanouft.world.facts import ITEMS
+
+VERSION = 1                     # raised by hand when code changes what jobs give
+SUMS = {"chain": "Add all:", "steps": "Add two:", "copy": "Say all:"}
+SPLITS = {"val": 77_001, "test": 77_002}        # seeds of the prompts, the same for every model
+
+
+# ---- rows ------------------------------------------------------------------------------------------------------------
+def results(task: str, numbers: list[int]) -> list[int]:
+    """The result after each number but the first."""
+    out, last = [], numbers[0]
+    for before, number in zip(numbers, numbers[1:]):
+        other = {"chain": last, "steps": before, "copy": 0}[task]
+        last = (other + number - 1) % 9 + 1
+        out.append(last)
+    return out
+
+
+def ask(task: str, lengths: tuple[int, int], rng: random.Random) -> str:
+    """A prompt; lengths: fewest and most steps (of `count`: things)."""
+    n = rng.randint(*lengths)
+    if task == "count":
+        return f"Name {n} things."
+    return f"{SUMS[task]} " + " ".join(f"{w} {rng.randint(1, 9)}" for w in rng.sample(ITEMS, n + 1)) + "."
+
+
+def reference(prompt: str, rng: random.Random) -> str:
+    """The right answer; of `count` one of many."""
+    if hit := re.fullmatch(r"Name (\d+) things\.", prompt):
+        return " ".join(f"{i} {w}" for i, w in enumerate(rng.sample(ITEMS, int(hit[1])), 1))
+    words, numbers = read_sum(prompt)
+    task = next(t for t, head in SUMS.items() if prompt.startswith(head))
+    said = [f"{w} {d} is {t}" for w, d, t in zip(words[1:], numbers[1:], results(task, numbers))]
+    return " ".join([f"{words[0]} {numbers[0]}", *said])
+
+
+def read_sum(prompt: str) -> tuple[list[str], list[int]]:
+    given = prompt[:-1].split()[2:]
+    return given[::2], [int(d) for d in given[1::2]]
+
+
+def rows(task: str, lengths: tuple[int, int], n: int, seed: int) -> list[Row]:
+    rng = random.Random(f"{task} {seed}")
+    prompts = [ask(task, lengths, rng) for _ in range(n)]
+    return [Row((Turn("user", p),), (Turn("assistant", reference(p, rng)),)) for p in prompts]
+
+
+def score(prompt: str, answer: str) -> float:
+    """Sums: the share of words before the first slip (words too many: 0). `count`: 1 or 0; any things do."""
+    said = answer.split()
+    if hit := re.fullmatch(r"Name (\d+) things\.", prompt):
+        numbers = [str(i) for i in range(1, int(hit[1]) + 1)]
+        return float(said[::2] == numbers and len(said) == 2 * len(numbers) and set(said[1::2]) <= set(ITEMS))
+    gold = reference(prompt, random.Random(0)).split()
+    right = next((i for i, word in enumerate(gold) if i >= len(said) or said[i] != word), len(gold))
+    return right / len(gold) if len(said) <= len(gold) else 0.0
+
+
+# ---- a job: trained and scored ---------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Job:
+    task: str
+    lengths: tuple[int, int]
+    rows: int
+    flags: tuple[str, ...]
+    seed: int
+    split: str = "test"
+    items: int = 200
+    start: "Job | str" = "base"     # a Job: the model that it leaves, trained once
+
+    @property
+    def key(self) -> str:
+        start = self.start.model_key if isinstance(self.start, Job) else fingerprint(self.start)
+        about = [VERSION, self.task, self.lengths, self.rows, self.flags, self.seed, self.split, self.items, start]
+        return checksum(json.dumps(about))[:16]
+
+    @property
+    def model_key(self) -> str:
+        """Key of what is trained, however it is scored afterwards."""
+        return replace(self, split="", items=0).key
+
+    def __str__(self) -> str:
+        return f"{self.task} {self.lengths}, {' '.join(self.flags)}, seed {self.seed}"
+
+    def run(self, keep: Path = KEEP) -> dict:
+        return run_job(self, keep)
+
+
+def train_job(job: Job, folder: Path, keep: Path) -> Path:
+    """Trains a job in `folder`, and what it starts from in `keep`."""
+    start = job.start
+    if isinstance(start, Job):
+        start = made_once(keep / start.model_key, lambda place: train_job(job.start, place, keep))
+    with scratch("nanouft-rows-") as place:
+        Lines(place / "rows.jsonl").rewrite([{"prompt": r.prompt[0].text, "response": r.answer[0].text}
+                                             for r in rows(job.task, job.lengths, job.rows, job.seed)])
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            train.main([*job.flags, "--data", str(place / "rows.jsonl"), "--init", str(start), "--seed", str(job.seed),
+                        "--threads", "1", "--device", "cpu", "--items", "0", "--save-every", "0", "--plain",
+                        "--out", str(folder)])
+    return folder
+
+
+def run_job(job: Job, keep: Path = KEEP) -> dict:
+    """-> one JSON object; a run that diverges is a result, too: {failed: why}."""
+    began = time.process_time()
+    devices.pick("cpu", "fp32", 1)
+    with scratch("nanouft-job-") as folder:
+        try:
+            out = measured(job, train_job(job, folder / "run", keep))
+        except Diverged as e:
+            out = {"failed": str(e).replace(str(folder), "...")}
+    return {"key": job.key, "task": job.task, "lengths": job.lengths, "rows": job.rows, "flags": " ".join(job.flags),
+            "seed": job.seed, "split": job.split, **out, "seconds": round(time.process_time() - began, 1)}
+
+
+def measured(job: Job, folder: Path) -> dict:
+    """Means of score, strict (right in full, and stops), ends; scores, stricts: of every answer (base64). Of sums also
+    `token` and `differ`: after the true words, the share of results that the greedy model says right, and the
+    probability that a sampled guess is another one; `gap`: nats a token lost after its own words (look/probes.py)."""
+    model, tok = start_model(str(folder))
+    asked = rows(job.task, job.lengths, job.items, SPLITS[job.split])
+    longest = 8 + max(len(tok.encode(" " + r.answer[0].text)) for r in asked)
+    answers = answer_rows(model.eval(), tok, asked, max_new=longest)
+    right = [score(r.prompt[0].text, tok.decode(a.ids).strip()) for r, a in zip(asked, answers)]
+    ends = [stops(a, tok) for a in answers]
+    strict = [float(s == 1 and e) for s, e in zip(right, ends)]
+    out = {"score": float(np.mean(right)), "strict": float(np.mean(strict)), "ends": float(np.mean(ends)),
+           "scores": packed(right), "stricts": packed(strict)}
+    if job.task == "count":
+        return out
+    return out | guesses(model, tok, asked) | {"gap": own_prefix_gap(model, tok, asked, answers)}
+
+
+@torch.no_grad()
+def guesses(model, tok, asked: list[Row]) -> dict[str, float]:
+    """`token` and `differ` at the results: the words after " is"."""
+    s = seqs_of([r.answer[0].text for r in asked], asked, model, tok)
+    at = s.mask.bool() & (s.inputs == tok.encode(" is")[0])
+    p = model(s.inputs, want="logits", at=at).softmax(-1)                       # (N,V)
+    gold = s.targets[at]                                                        # (N,)
+    return {"token": float((p.argmax(-1) == gold).float().mean()),
+            "differ": float(1 - p.gather(1, gold[:, None]).mean())}
+
+
+# ---- NanoWorld -------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class World:
+    """A cell; with `moved`, how far it went from its start."""
+    cell: Cell
+    moved: bool = False
+
+    @property
+    def key(self) -> str:
+        return checksum(f"{self.cell.key} moved {VERSION}")[:16] if self.moved else self.cell.key
+
+    def __str__(self) -> str:
+        return str(self.cell)
+
+    def run(self) -> dict:
+        return moved(self) if self.moved else run_cell(self.cell)
+
+
+def moved(run: World, keep: Path = KEEP) -> dict:
+    """The largest change of a family's score, and nats a token of KL(model || start) along right answers."""
+    cell, began = run.cell, time.process_time()
+    device = devices.pick("cpu", "fp32", 1)
+    with scratch("nanouft-moved-") as folder:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            (start, tok), (model, _) = (start_model(init) for init in (
+                kept_model(cell.start, keep), train_cell(cell, folder / "run", keep)))
+        before, after = (scores.families(m.eval(), tok, device, cell.split, cell.items)[0] for m in (start, model))
+    asked = world.rows(cell.split, "prompts", 30 * len(world.FAMILIES), 0)
+    far = kl(model, start, seqs_of([r.answer[0].text for r in asked], asked, model, tok))
+    return {"key": run.key, "flags": " ".join(cell.flags), "seed": cell.seed, "split": cell.split,
+            "largest change": max(abs(after[f]["score"] - before[f]["score"]) for f in world.FAMILIES),
+            "before": scores.mean_score(before), "after": scores.mean_score(after), "nats from the start": far,
+            "seconds": round(time.process_time() - began, 1)}
+
+
+# ---- many runs -------------------------------------------------------------------------------------------------------
+class Missing(UserError):
+    """A run is not kept and must not be made now."""
+
+
+@dataclass
+class Store:
+    """store(runs) -> their results; what is missing is trained (workers > 0), or Missing."""
+    file: Path
+    workers: int
+
+    def __call__(self, runs: list) -> list[dict]:
+        done = {r["key"]: r for r in Lines(self.file).read(lambda r: "" if "key" in r else "has no key")}
+        todo = list({r.key: r for r in runs if r.key not in done}.values())
+        if todo and self.workers:
+            with contextlib.closing(finished(attempt, [(r,) for r in todo], self.workers)) as results:
+                for run, result, why in tqdm(results, total=len(todo), desc=self.file.parent.name, mininterval=5):
+                    if why:
+                        print(f"not finished: {run}: {one_line(why)}", file=sys.stderr)
+                        continue
+                    Lines(self.file).add(result)
+                    done[run.key] = result
+        if left := [r for r in runs if r.key not in done]:
+            raise Missing(f"{self.file}: {len(left)} runs are missing, the first: {left[0]}; run "
+                          "python -m nanouft.lab.ift_help again, and it makes them")
+        return [done[r.key] for r in runs]
+
+
+def attempt(run) -> tuple:
+    """(run, its result, "") or (run, None, why there is none)."""
+    try:
+        return run, run.run(), ""
+    except Exception as e:
+        return run, None, f"{type(e).__name__}: {e}"

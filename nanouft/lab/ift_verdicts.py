@@ -1,0 +1,149 @@
+"""Figures of the runs of lab/ift_help.py, the rules that judge them, and the page that tells them.
+
+    total(gap(mixed, plain))            # (mean, half width of its 95 % interval) over seeds and prompts
+    judge_propagation({"gain": (0.05, 0.02), "advantage": (0.04, 0.02)})            # "confirmed"
+
+A rule knows figures only. `above` and `below` ask for the whole interval, so much noise makes "undecided".
+"""
+from pathlib import Path
+
+import numpy as np
+
+from nanouft import world
+from nanouft.lab.cells import unpacked
+from nanouft.look import plots
+from nanouft.look.stats import interval, shown, two_way
+from nanouft.shell.files import write_json, write_text
+from nanouft.world.facts import read_question
+
+Figure = tuple[float, float]    # mean, half width of its 95 % interval
+POINT = 0.01
+NATS = ("gap", "nats from the start")
+ABOUT = """Each experiment has its prediction and what would falsify it, fixed in code; the verdict follows by rule.
+All models begin at the shipped base (6 at the second base, too). 1 and 3 use long sums on a dial, where after 9 comes
+1: in `chain` a result is the last result plus a number, in `steps` it is two given numbers added, and both have the
+same words and the same length. They begin at a model that can copy such sums. 2 uses lists of numbered things, each
+thing by lot. 4 to 6 use NanoWorld. Rows named `plain` or `SFT` in 1 to 3 are IFT with lam = gamma = 0. Learning rates
+are chosen on validation, with another seed. Intervals are 95 %: over five seeds (6: ten) and, for scores, over prompts.
+Scores and shares are in percent, gaps in nats a token. `token`: results that are right after the true words;
+`differ`: how often a sampled guess there is another one.""".replace("\n", " ")
+
+
+# ---- figures ---------------------------------------------------------------------------------------------------------
+def each(runs: list[dict], what: str = "scores") -> np.ndarray:
+    """(S,P) of every seed and prompt; of a run that diverged nothing is right."""
+    found = [unpacked({"each": r}, what) if what in r else None for r in runs]
+    n = max((len(x) for x in found if x is not None), default=1)
+    return np.array([np.zeros(n) if x is None else x for x in found])
+
+
+def facts(runs: list[dict], family: str) -> np.ndarray:
+    """(S,P) of a family of NanoWorld."""
+    return each([r.get("each", {}) for r in runs], family)
+
+
+def gap(a: list[dict], b: list[dict], what: str = "scores") -> np.ndarray:
+    return each(a, what) - each(b, what)
+
+
+def total(*gaps: np.ndarray, groups: str = "") -> Figure:
+    """The interval of a sum of gaps that share their seeds. groups: the family of NanoWorld that these are prompts of;
+    questions about one fact are drawn together."""
+    numbers = None
+    if groups:
+        asked = [r.prompt[-1].text for r in world.rows("test", "prompts", gaps[0].shape[1] * len(world.FAMILIES), 0)
+                 if r.family == groups]
+        numbers = [np.unique([str(read_question(p)) for p in asked], return_inverse=True)[1]]
+    mean, half = two_way(list(gaps), numbers)
+    return len(gaps) * mean, len(gaps) * half
+
+
+def over(runs: list[dict], key: str) -> Figure:
+    """A figure over seeds. Of a run that diverged nothing is right, and no distance is known."""
+    return interval([r.get(key, 0.0) for r in runs if key in r or key not in NATS])
+
+
+# ---- rules -----------------------------------------------------------------------------------------------------------
+def above(f: Figure, threshold: float) -> bool:
+    return f[0] - f[1] > threshold
+
+
+def below(f: Figure, threshold: float) -> bool:
+    return f[0] + f[1] < threshold
+
+
+def word(falsified: bool, confirmed: bool) -> str:
+    return "falsified" if falsified else "confirmed" if confirmed else "undecided"
+
+
+def judge_propagation(f: dict) -> str:
+    """The control rises as much: the advantage over it is below 2 points."""
+    return word(below(f["gain"], 2 * POINT) or below(f["advantage"], 2 * POINT),
+                above(f["gain"], 0) and above(f["advantage"], 0))
+
+
+def judge_length(f: dict) -> str:
+    """`beyond`: the loss at 8 tokens minus three times that at 64. Where nothing is lost at 8, nothing can shrink."""
+    return word(above(f["loss at 64"], 3 * POINT) or below(f["beyond"], 0),
+                above(f["loss at 8"], 0) and above(f["beyond"], 0))
+
+
+def judge_exposure(f: dict) -> str:
+    """Nothing is said where the share of results that SFT says right is not in the range of the prediction."""
+    if not 0.9 <= f["token"][0] <= 0.97:
+        return "undecided"
+    same = above(f["strict"], -POINT) and below(f["strict"], POINT)
+    return word(same or below(f["cut"], 0.3), above(f["cut"], 0.3))
+
+
+def judge_stopping(f: dict) -> str:
+    return word(any(below(x, 0.98) for x in f.values()), all(above(x, 0.95) for x in f.values()))
+
+
+def judge_still(f: dict) -> str:
+    return word(above(f["largest change"], POINT) or above(f["nats from the start"], 0.01),
+                below(f["largest change"], POINT) and below(f["nats from the start"], 0.01))
+
+
+def judge_gains(f: dict) -> str:
+    return word(any(below(x, POINT) for x in f.values()), all(above(x, 0) for x in f.values()))
+
+
+# ---- the page --------------------------------------------------------------------------------------------------------
+def write(results: dict[str, dict], folder: Path, page: Path) -> None:
+    """results.json in `folder`, the page and its picture."""
+    write_json(folder / "results.json", results)
+    lines = ["# Where could IFT help?", "", ABOUT, "", f"![What was judged]({page.with_suffix('.png').name})"]
+    for name, r in results.items():
+        lines += ["", f"## {name}: {r['verdict']}", f"**Predicted**: {r['prediction']}  ",
+                  f"**False if** {r['falsified_if']}.", "", "| judged | |", "|---|---|",
+                  *(f"| {what} | {said(what, f)} |" for what, f in r["judged"].items())]
+        if "best" in r:
+            lines += ["", f"Judged is `{r['best']}`, the best on validation."]
+        columns = list(next(iter(r["rows"].values()), {}))
+        lines += ["", "| row | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"] if columns else []
+        lines += [f"| {row} | " + " | ".join(said(k, x) for k, x in c.items()) + " |" for row, c in r["rows"].items()]
+    write_text(page, "\n".join(lines) + "\n")
+    picture(results, page.with_suffix(".png"))
+
+
+def said(name: str, value) -> str:
+    """Shares in percent, nats as they are, a learning rate as it is written."""
+    if isinstance(value, str):
+        return value
+    return shown(*value, 1, 4) if name in NATS else shown(*value)
+
+
+def picture(results: dict[str, dict], file: Path) -> Path:
+    """A panel an experiment: every judged share with its interval, in percent."""
+    fig, axes = plots.plt.subplots(4, 2, figsize=(15, 13))
+    for ax in axes.flat[len(results):]:
+        ax.set_axis_off()
+    for ax, (name, r) in zip(axes.flat, results.items()):
+        shares = {k: f for k, f in r["judged"].items() if k not in NATS}
+        for y, (mean, half) in enumerate(shares.values()):
+            ax.errorbar(100 * mean, -y, xerr=100 * half, fmt="o", color=plots.LINES[0], capsize=4, ms=8)
+        ax.axvline(0, color=plots.GREY, lw=1)
+        ax.set_yticks([-y for y in range(len(shares))], list(shares))
+        ax.set(title=f"{name}: {r['verdict']}", ylim=(0.6 - len(shares), 0.6), xlabel="percent, 95 %")
+    return plots.save(fig, file)

@@ -1,0 +1,157 @@
+"""Where could IFT help: the tasks are right and the control independent, every rule can say each of its words, and a
+tiny run of each kind goes from training to its line.
+"""
+import random
+import re
+
+import numpy as np
+import pytest
+from running import call, one_error
+
+from nanouft.data.tokenizer import Tokenizer
+from nanouft.lab import ift_help, ift_tasks
+from nanouft.lab import ift_verdicts as verdicts
+from nanouft.lab.cells import Cell, packed
+from nanouft.lab.ift_tasks import Job, World, reference, results, rows, score
+from nanouft.shell.files import Lines, read_json
+
+
+# ---- tasks -----------------------------------------------------------------------------------------------------------
+def test_right_answers():
+    asked = "pig 3 bee 5 saw 8."
+    answers = {"Add all:": "pig 3 bee 5 is 8 saw 8 is 7", "Add two:": "pig 3 bee 5 is 8 saw 8 is 4",
+               "Say all:": "pig 3 bee 5 is 5 saw 8 is 8"}
+    for head, answer in answers.items():
+        assert reference(f"{head} {asked}", random.Random(0)) == answer
+        assert score(f"{head} {asked}", answer) == 1 and score(f"{head} {asked}", answer + " fox") == 0
+        assert score(f"{head} {asked}", answer.replace("is", "as")) == 4 / 10, "words before the first slip"
+    assert results("chain", [9, 9, 9]) == [9, 9] and results("chain", [1, 9, 1]) == [1, 2], "after 9 comes 1"
+
+
+def test_a_slip_spoils_the_rest_of_a_chain_and_nothing_of_the_control():
+    rng = random.Random(0)
+    for _ in range(50):
+        numbers = [rng.randint(1, 9) for _ in range(25)]
+        other = [*numbers[:10], numbers[10] % 9 + 1, *numbers[11:]]
+        changed = {t: [a != b for a, b in zip(results(t, numbers), results(t, other))] for t in ("chain", "steps")}
+        assert changed["chain"] == [False] * 9 + [True] * 15, "the tenth result and all after it"
+        assert changed["steps"] == [False] * 9 + [True] * 2 + [False] * 13, "the two that read this number"
+
+
+def test_the_control_has_the_same_length_and_format():
+    tok = Tokenizer.load("nano")
+    for chain, steps in zip(rows("chain", (20, 30), 30, 1), rows("steps", (20, 30), 30, 1)):
+        shapes = [re.sub(r"\b[a-z]{2,}\b(?<!is)", "w", re.sub(r"\d", "1", r.answer[0].text)) for r in (chain, steps)]
+        for r, shape in zip((chain, steps), shapes):
+            n = len(ift_tasks.read_sum(r.prompt[0].text)[0])
+            assert shape == " ".join(["w 1", *["w 1 is 1"] * (n - 1)]) and 21 <= n <= 31
+            assert len(tok.encode(" " + r.answer[0].text)) == 2 + 4 * (n - 1), "every word is one token"
+            assert score(r.prompt[0].text, r.answer[0].text) == 1
+    heads = [len(tok.encode(f" {head}")) for head in ift_tasks.SUMS.values()]
+    assert len(set(heads)) == 1, "prompts are equally long, too"
+    assert rows("chain", (2, 3), 5, 1) == rows("chain", (2, 3), 5, 1) != rows("chain", (2, 3), 5, 2)
+
+
+def test_counted_things():
+    tok = Tokenizer.load("nano")
+    for tokens in ift_help.LENGTHS:
+        made = rows("count", ift_help.count(tokens, ()).lengths, 60, 0)
+        sizes = [len(tok.encode(" " + r.answer[0].text)) for r in made]
+        assert abs(np.mean(sizes) - tokens) < 0.1 * tokens and max(sizes) <= 1.25 * tokens, "two tokens a thing"
+        assert all(score(r.prompt[0].text, r.answer[0].text) == 1 for r in made)
+    asked = "Name 2 things."
+    assert score(asked, "1 fox 2 fox") == 1, "nobody can know which things"
+    assert [score(asked, a) for a in ("1 fox", "1 fox 2 bee 3 pig", "2 fox 1 bee", "1 fox 2 what", "")] == [0] * 5
+
+
+# ---- rules -----------------------------------------------------------------------------------------------------------
+NARROW = 0.005                          # half of an interval
+
+
+@pytest.mark.parametrize("judge, confirmed, falsified, undecided", [
+    (verdicts.judge_propagation, {"gain": (0.08, NARROW), "advantage": (0.06, NARROW)},
+     {"gain": (0.08, NARROW), "advantage": (0.0, NARROW)}, {"gain": (0.08, 0.1), "advantage": (0.06, 0.1)}),
+    (verdicts.judge_length, {"loss at 8": (0.2, NARROW), "loss at 64": (0.01, NARROW), "beyond": (0.17, NARROW)},
+     {"loss at 8": (0.2, NARROW), "loss at 64": (0.05, NARROW), "beyond": (0.05, NARROW)},
+     {"loss at 8": (0.0, NARROW), "loss at 64": (0.0, NARROW), "beyond": (0.0, NARROW)}),
+    (verdicts.judge_exposure, {"cut": (0.5, 0.1), "strict": (0.05, NARROW), "token": (0.95, NARROW)},
+     {"cut": (0.5, 0.1), "strict": (0.0, NARROW), "token": (0.95, NARROW)},
+     {"cut": (0.5, 0.1), "strict": (0.0, NARROW), "token": (0.5, NARROW)}),
+    (verdicts.judge_stopping, {"1e-5": (1.0, 0.0), "6e-5": (0.985, 0.01)},
+     {"1e-5": (1.0, 0.0), "6e-5": (0.9, 0.02)}, {"1e-5": (0.97, 0.1)}),
+    (verdicts.judge_still, {"largest change": (0.002, 0.001), "nats from the start": (1e-4, 1e-5)},
+     {"largest change": (0.002, 0.001), "nats from the start": (0.05, 0.01)},
+     {"largest change": (0.01, 0.01), "nats from the start": (1e-4, 1e-5)}),
+    (verdicts.judge_gains, {"fact": (0.03, 0.01), "truth": (0.02, 0.01)},
+     {"fact": (0.03, 0.01), "truth": (0.0, NARROW)}, {"fact": (0.03, 0.04)})])
+def test_every_rule_can_say_each_word(judge, confirmed, falsified, undecided):
+    assert [judge(f) for f in (confirmed, falsified, undecided)] == ["confirmed", "falsified", "undecided"]
+
+
+def made(run) -> dict:
+    """A result by hand, in the form of a run's line: the released form loses at 8 tokens and nothing at 64; propagation
+    gains on chains only; mixing halves the gap and says more sums right; NanoWorld's cells stay still."""
+    rng = np.random.default_rng(run.cell.seed if isinstance(run, World) else run.seed)
+    if isinstance(run, World):
+        worse = 0.1 * ("--detach-embeddings" not in run.cell.flags) * ("ift" not in run.cell.flags)
+        worse -= 0.1 * ("ift" in run.cell.flags)
+        families = {f: packed((rng.random(100) < 0.8 - worse).astype(float)) for f in ("fact", "truth")}
+        return {"each": families, "families": {"list": {"ends": 1.0}}, "mean": 0.7, "largest change": 0.0,
+                "nats from the start": 1e-5}
+    flags, right = run.flags, 0.5
+    if run.task == "count" and "released" in flags:
+        right -= 0.4 if run.lengths[1] == 5 else 0.0
+    if run.task == "chain" and flags[flags.index("--lam") + 1] == "0" and "--gamma" not in flags:
+        right += 0.3
+    mixed = "sampled" in flags
+    scores = packed((np.arange(200) < 200 * (right + 0.2 * mixed) + rng.integers(3)).astype(float))
+    return {"score": right, "strict": right, "ends": 1.0, "token": 0.95, "differ": 0.1, "scores": scores,
+            "stricts": scores, "gap": (0.5 if mixed else 1.0) + 0.01 * rng.random()}
+
+
+def test_experiments_on_results_made_by_hand(tmp_path):
+    asked = []
+    found = {e.name: ift_help.judged(e, lambda runs: asked.extend(runs) or [made(r) for r in runs])
+             for e in ift_help.EXPERIMENTS}
+    assert [r["verdict"] for r in found.values()] == ["confirmed"] * 8, {n: r["judged"] for n, r in found.items()}
+    jobs = [r for r in asked if isinstance(r, Job)]
+    assert {r.seed for r in jobs if r.split == "val"} == {ift_help.VAL_SEED}, "test seeds are never tuned on"
+    assert {r.seed for r in jobs if r.split == "test"} == set(range(ift_help.SEEDS))
+    verdicts.write(found, tmp_path, tmp_path / "page.md")
+    page = (tmp_path / "page.md").read_text()
+    assert page.count(": confirmed") == page.count("**False if**") == 8 and (tmp_path / "page.png").exists()
+    assert read_json(tmp_path / "results.json")["2. Length"]["judged"]["loss at 8"][0] == pytest.approx(0.4, abs=0.02)
+
+
+def test_a_run_that_diverged_is_right_in_nothing():
+    good = {"scores": packed([1.0, 1.0]), "gap": 0.3}
+    assert verdicts.gap([good], [{"failed": "NaN"}]).tolist() == [[1, 1]]
+    assert verdicts.over([{"failed": ""}, {"failed": ""}], "score") == (0, 0)
+    assert verdicts.over([good, good, {"failed": ""}], "gap") == (pytest.approx(0.3), pytest.approx(0))
+
+
+# ---- real runs -------------------------------------------------------------------------------------------------------
+def test_runs_are_trained_once_and_kept(tiny_base, tmp_path, here, capsys):
+    flags = (*ift_help.IFT, *ift_help.PLAIN, "--steps", "2", "--lr", "1e-3")
+    warm = Job("copy", (2, 3), 20, flags, 0, start=str(tiny_base))
+    run = Job("chain", (2, 3), 20, flags, 0, items=6, start=warm)
+    with pytest.raises(ift_tasks.Missing, match="1 runs are missing"):
+        ift_tasks.Store(tmp_path / "cells.jsonl", 0)([run])
+    line = run.run(tmp_path / "keep")
+    assert len(list((tmp_path / "keep").glob("*/model.safetensors"))) == 1, "what it starts from is kept"
+    assert 0 <= line["token"] <= 1 and 0.5 < line["differ"] <= 1 and line["gap"] == pytest.approx(0, abs=0.5)
+    assert verdicts.each([line]).shape == (1, 6) == verdicts.each([line], "stricts").shape
+    Lines(tmp_path / "cells.jsonl").add(line)
+    got, = ift_tasks.Store(tmp_path / "cells.jsonl", 0)([run])
+    assert got["key"] == run.key == line["key"]
+    assert ift_tasks.replace(run, seed=1).key != run.key
+    one_error(call(ift_help.main, "--only", "9"), capsys.readouterr().err, "--only 9", "1a, 1b, 2")
+
+
+def test_how_far_a_model_moved(tiny_base, tmp_path):
+    sft = Cell(("--objective", "sft", "--rows", "20", "--batch-size", "4", "--steps", "1"), 0, str(tiny_base))
+    flags = (*ift_help.RELEASED, "--rows", "20", "--steps", "1", "--optimizer", "rmsprop", "--lr")
+    still, far = (ift_tasks.moved(World(Cell((*flags, lr), 0, sft, items=1), True), tmp_path / "keep")
+                  for lr in ("1e-9", "1e-2"))
+    assert abs(still["nats from the start"]) < 1e-4 < far["nats from the start"]
+    assert still["largest change"] <= far["largest change"] <= 1 and still["key"] != far["key"]
