@@ -18,6 +18,8 @@ COMMANDS = {
     "data.tokenizer": "how a text is cut",
     "lab.compare": "every method over seeds -> one table, one page",
     "lab.claims": "the papers' claims as fixed contrasts over seeds and bases",
+    "lab.map": "which method when: demonstrations, scored answers, a reward -> one page",
+    "lab.ift_help": "where could IFT help? predictions first, then experiments",
     "lab.overoptimise": "exact score against learnt reward, best-of-n and PPO",
     "lab.calibration": "is the world neither too easy nor too hard?",
     "lab.again": "did a change of code move a number?",

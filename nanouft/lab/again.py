@@ -18,7 +18,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from nanouft.lab import claims, compare
-from nanouft.lab.cells import Cell, read_cells, repeat
+from nanouft.lab.cell import Cell
+from nanouft.lab.cells import read_cells, repeat
 from nanouft.lab.workers import finished
 from nanouft.shell import config
 from nanouft.shell.files import Lines, read_json

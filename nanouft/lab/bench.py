@@ -36,7 +36,7 @@ from nanouft import world
 from nanouft.data.batches import Epochs, encode
 from nanouft.gpt import GPT, NANO
 from nanouft.lab import peers
-from nanouft.lab.cells import Cell, kept_model
+from nanouft.lab.cell import Cell, kept_model
 from nanouft.lab.steps import Clock, Learner
 from nanouft.models.generate import generate
 from nanouft.models.load import folder_of, start_model

@@ -10,7 +10,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from nanouft.lab.cells import Cell, read_cells, refuse_smaller, run_cells
+from nanouft.lab.cell import Cell
+from nanouft.lab.cells import read_cells, refuse_smaller, run_cells
 from nanouft.look.stats import interval, shown
 from nanouft.shell import config
 from nanouft.shell.config import UserError

@@ -22,10 +22,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nanouft.lab import judge
-from nanouft.lab.cells import Cell, read_cells, run_cells
+from nanouft.lab.cell import Cell
+from nanouft.lab.cells import read_cells, run_cells
 from nanouft.lab.contrast import Parts, score
 from nanouft.lab.judge import Claim, Contrast, Row
-from nanouft.lab.map import ITEMS, SECOND, TEST, VAL, Look, plain, words
+from nanouft.lab.regimes import ITEMS, SECOND, TEST, VAL, Look, plain, words
 from nanouft.lab.search import Search, run_searches
 from nanouft.shell import config
 from nanouft.shell.config import UserError

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nanouft.lab import page
-from nanouft.lab.cells import Cell, refuse_smaller, run_cells, stops
+from nanouft.lab.cell import Cell
+from nanouft.lab.cells import refuse_smaller, run_cells, stops
 from nanouft.lab.table import MEASURES, Row, summarise
 from nanouft.look.stats import percent
 from nanouft.objective import Objective

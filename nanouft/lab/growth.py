@@ -116,7 +116,7 @@ def seconds(name: str, model: GPT, answer: int) -> float:
 
 def memory() -> float:
     """MB: the largest size of this process so far."""
-    import resource                                             # not on Windows
+    import resource  # not on Windows
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
 
 

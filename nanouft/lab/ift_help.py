@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from nanouft.lab import ift_verdicts as verdicts
-from nanouft.lab.cells import Cell
+from nanouft.lab.cell import Cell
 from nanouft.lab.ift_tasks import Job, Store, World
 from nanouft.lab.ift_verdicts import Figure, facts, gap, over, total
 from nanouft.look.stats import interval

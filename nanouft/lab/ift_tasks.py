@@ -28,7 +28,8 @@ from tqdm import tqdm
 
 from nanouft import train, world
 from nanouft.data.rows import Row, Turn
-from nanouft.lab.cells import KEEP, Cell, fingerprint, kept_model, packed, run_cell, train_cell
+from nanouft.lab.cell import KEEP, Cell, fingerprint, kept_model, train_cell
+from nanouft.lab.cells import packed, run_cell
 from nanouft.lab.workers import finished
 from nanouft.look import scores
 from nanouft.look.probes import kl, own_prefix_gap, seqs_of

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from nanouft.lab import claim_pictures
-from nanouft.lab.cells import Cell
+from nanouft.lab.cell import Cell
 from nanouft.lab.contrast import NINE, Parts, contrast, score
 from nanouft.lab.search import VAL_SEED, Search
 from nanouft.look.stats import shown, verdict

@@ -4,221 +4,25 @@
     python -m nanouft.lab.map --pieces grid     # only some pieces: grid, long, source, noise, second
     python -m nanouft.lab.map --write           # docs/map.md, its pictures and results/map/map.json from kept cells
 
-A regime: demonstrations (30, 100, 300, 1,020), samples (250, 1,000, 4,000 answers of the SFT model to new prompts, each
-with its exact score), the share of wrong demonstrations, and where preferences come from. Every row of a regime starts
-from the same SFT model and sees the same prompts. All is resumable: a finished cell is a line of
-docs/results/map/cells.jsonl.
-
-Settings are chosen on validation (search.py), learning rate and a second setting jointly: SFT's at every number of
-demonstrations; those of other rows where `anchor` says: at 100 x 1,000, 100 x 4,000 and 1,020 x 1,000, and used at the
-other numbers and in the pieces. Test seeds are never looked at before.
+regimes.py has the plan: what a user may have, the rows, how their settings are chosen. All is resumable: a finished
+cell is a line of docs/results/map/cells.jsonl.
 """
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from nanouft.lab.cells import Cell, read_cells, run_cells
-from nanouft.lab.own import APART, Own
-from nanouft.lab.search import Search, run_searches
+from nanouft.lab import map_page
+from nanouft.lab.cells import read_cells, run_cells
+from nanouft.lab.regimes import PIECES, settings, test_cells
 from nanouft.shell import config
 
 FOLDER = Path("docs/results/map")
-SECOND = "docs/results/base-1"          # python -m nanouft.pretrain --seed 1 --out docs/results/base-1
-DEMOS, SAMPLES = (30, 100, 300, 1020), (250, 1000, 4000)
-ANCHORS = {30: 100, 100: 100, 300: 1020, 1020: 1020}
-SEEDS, ITEMS, VAL_ITEMS = 5, 100, 60
-PER_PROMPT = 4                          # samples a prompt
-
-
-@dataclass(frozen=True)
-class Regime:
-    """What a user has. source: who says which answer is good: own (own samples, exact score), learnt (own samples,
-    a reward model that learnt from samples/2 pairs of them), spoilt (the world's pairs of right and wrong answers).
-    steps: a reward that may be asked at every step, this often; then samples follow from it."""
-    demos: int
-    samples: int = 0
-    noise: float = 0.0
-    source: str = "own"
-    base: str = "base"
-    steps: int = 0
-
-    @property
-    def name(self) -> str:
-        words = [f"{self.demos:,} x {self.samples:,}" if self.samples else f"{self.demos:,}"]
-        words += [f"{100 * self.noise:.0f} % wrong"] if self.noise else []
-        words += [{"learnt": "learnt reward", "spoilt": "spoilt answers"}[self.source]] if self.source != "own" else []
-        words += [f"{self.steps} steps"] if self.steps else []
-        return ", ".join(words + (["second base"] if self.base != "base" else []))
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """A row: an objective, the file of own answers that it reads, what it starts from, the axes of its settings."""
-    objective: str
-    file: str                           # of own.py; "" for what reads none
-    needs: str                          # what a user must have
-    axes: dict[str, tuple[str, ...]]
-    from_base: bool = False
-    passes: str = "2"                   # over the file; "" where passes are an axis
-
-    def __hash__(self) -> int:
-        return hash((self.objective, self.file))
-
-
-RATES, BETAS = ("3e-6", "1e-5", "3e-5", "1e-4"), ("0.1", "0.3", "1")
-SFT_AXES = {"--lr": ("1.25e-4", "2.5e-4", "5e-4", "1e-3"), "--epochs": ("3", "6", "12", "24")}
-ONLINE_AXES = {"--lr": ("3e-5", "1e-4", "3e-4", "1e-3"), "--beta": ("0.005", "0.05")}
-ROWS = {
-    "RFT": Recipe("sft", "demos", "scores", {"--lr": ("3e-5", "1e-4", "2.5e-4", "5e-4"), "--epochs": ("2", "4")},
-                  passes=""),
-    "DPO": Recipe("dpo", "pairs", "pairs", {"--lr": RATES, "--beta": BETAS}),
-    "KTO": Recipe("kto", "labels", "labels", {"--lr": RATES, "--beta": BETAS}),
-    "UNA": Recipe("una", "scores", "scores", {"--lr": RATES, "--beta": ("0.3", "1", "3")}),
-    "UFT": Recipe("uft", "shown scores", "scores",
-                  {"--lr": ("1.25e-4", "2.5e-4", "5e-4", "1e-3"), "--beta": BETAS}, from_base=True, passes="3"),
-    "RLOO": Recipe("rloo", "", "reward", ONLINE_AXES),
-}
-LONG_AXES = {"--lr": ("1e-5", "3e-5", "1e-4", "3e-4"), "--beta": ("0.005",)}
-LONG = {name: Recipe(name.lower(), "", "reward", LONG_AXES) for name in ("RLOO", "GRPO", "PPO")}
-BEST = "best of 4"
-TWICE = "SFT, twice the passes"
-NO_END = ("0.005",)                     # a leash below it is no leash: nothing to find beyond
-
-GRID = [Regime(d, s) for d in DEMOS for s in SAMPLES]
-PIECES = {
-    "grid": GRID,
-    "long": [Regime(100, 24_576, steps=384), Regime(100, 24_576, steps=384, base=SECOND)],
-    "source": [Regime(d, 1000, source=s) for s in ("learnt", "spoilt") for d in (100, 1020)],
-    "noise": [Regime(d, 1000, noise=0.4) for d in (300, 1020)],
-    "second": [Regime(d, 1000, base=SECOND) for d in (100, 1020)],
-}
-
-
-# ---- cells -----------------------------------------------------------------------------------------------------------
-@dataclass(frozen=True)
-class Look:
-    """How a cell is scored."""
-    split: str
-    items: int
-    each: bool
-
-
-VAL, TEST = Look("val", VAL_ITEMS, False), Look("test", ITEMS, True)
-Setting = dict[str, str]
-
-
-def words(setting: Setting) -> list[str]:
-    return [w for pair in setting.items() for w in pair]
-
-
-def sft(r: Regime, setting: Setting, seed: int, look: Look = TEST) -> Cell:
-    noise = ["--noise", f"{r.noise:g}"] if r.noise else []
-    flags = ("--objective", "sft", "--rows", str(r.demos), "--batch-size", "16", *noise, *words(setting))
-    return Cell(flags, seed, r.base, look.split, look.items, each=look.each)
-
-
-def own(r: Regime, first: Cell) -> Own:
-    """The answers of SFT model `first`, scored as the regime says."""
-    labelled = r.samples // 2 if r.source == "learnt" else 0
-    prompts = (4 if labelled else 1) * r.samples // PER_PROMPT          # a reward model scores as many as one likes
-    return Own(first, prompts, first.seed, PER_PROMPT, labelled, r.demos, r.noise)
-
-
-def cell(r: Regime, recipe: Recipe, setting: Setting, first: Cell, look: Look = TEST) -> Cell:
-    """One row of a regime. first: the SFT model of the same seed."""
-    flags, seed, data = ["--objective", recipe.objective], first.seed, None
-    if recipe.objective in ("rloo", "grpo", "ppo"):
-        per_step = 16 if r.steps else 8
-        steps = r.steps or r.samples // PER_PROMPT // per_step
-        flags += ["--rows", str(steps * per_step), "--steps", str(steps), "--batch-size", str(per_step)]
-        seed += APART                                                   # the prompts that `own` has, too
-        if r.source == "learnt":
-            flags, data = [*flags, "--reward", "{reward}"], own(r, first)
-    elif r.source == "spoilt":
-        judged = r.samples // 2 if recipe.objective == "dpo" else r.samples         # a pair is two answers
-        flags += ["--rows", str(judged), "--batch-size", "16", "--epochs", recipe.passes]
-        seed += APART
-    else:
-        files = [f"{{own}}/{name}.jsonl" for name in recipe.file.split()]
-        passes = ["--epochs", recipe.passes] if recipe.passes else []
-        flags, data = [*flags, "--data", *files, "--batch-size", "16", *passes], own(r, first)
-    start = r.base if recipe.from_base else plain(first)
-    return Cell((*flags, *words(setting)), seed, start, look.split, look.items, own=data, each=look.each)
-
-
-def plain(c: Cell) -> Cell:
-    """The cell as a start of others: how it is scored does not matter."""
-    return replace(c, split="test", items=ITEMS, each=False)
-
-
-def rows_of(r: Regime) -> dict[str, Recipe]:
-    """The rows of a regime beside SFT."""
-    if r.steps:
-        return LONG
-    if r.source == "spoilt":
-        return {n: ROWS[n] for n in ("DPO", "KTO", "UNA")}
-    return ROWS
-
-
-# ---- settings --------------------------------------------------------------------------------------------------------
-def anchor(r: Regime) -> Regime:
-    """Where the settings of a regime's rows are chosen."""
-    if r.steps or r.source == "spoilt":
-        return replace(r, demos=ANCHORS[r.demos], base="base")
-    return Regime(ANCHORS[r.demos], 1000 if ANCHORS[r.demos] > 100 else max(r.samples, 1000))
-
-
-def sft_regime(r: Regime) -> Regime:
-    return Regime(r.demos, noise=r.noise)
-
-
-def search_sft(r: Regime) -> Search:
-    return Search(lambda setting, seed: sft(r, dict(zip(SFT_AXES, setting)), seed, VAL),
-                  {flag: list(values) for flag, values in SFT_AXES.items()})
-
-
-def search_row(r: Regime, recipe: Recipe, first: Setting) -> Search:
-    def cell_at(setting, seed: int) -> Cell:
-        return cell(r, recipe, dict(zip(recipe.axes, setting)), sft(r, first, seed), VAL)
-    effort = {"first": 1, "more": 1} if r.steps else {}              # such a run takes two minutes
-    return Search(cell_at, {flag: list(values) for flag, values in recipe.axes.items()}, ends=NO_END, **effort)
-
-
-def settings(regimes: list[Regime], run: Callable) -> tuple[dict[Regime, Setting], dict[tuple[Regime, str], Setting]]:
-    """(SFT's settings, the rows' settings), each under the regime where they were chosen."""
-    places = list(dict.fromkeys(anchor(r) for r in regimes))
-    starts = dict.fromkeys(sft_regime(r) for r in [*regimes, *places])
-    firsts = run_searches({r: search_sft(r) for r in starts}, run)
-    rows = {(a, name): search_row(a, recipe, firsts[sft_regime(a)])
-            for a in places for name, recipe in rows_of(a).items()}
-    return firsts, run_searches(rows, run)
-
-
-def twice(setting: Setting) -> Setting:
-    return {**setting, "--epochs": f"{2 * float(setting['--epochs']):g}"}
-
-
-# ---- test ------------------------------------------------------------------------------------------------------------
-def test_cells(r: Regime, firsts: dict, chosen: dict, seeds: int = SEEDS) -> dict[str, list[Cell]]:
-    """{row: its cells, one a seed}."""
-    setting = firsts[sft_regime(r)]
-    sfts = [sft(r, setting, seed) for seed in range(seeds)]
-    out = {"SFT": sfts}
-    if not r.steps and r.source == "own":
-        out[TWICE] = [sft(r, twice(setting), seed) for seed in range(seeds)]
-    for name, recipe in rows_of(r).items():
-        out[name] = [cell(r, recipe, chosen[anchor(r), name], first) for first in sfts]
-    if r.source == "learnt":
-        out[BEST] = [Cell((), c.seed, plain(c), c.split, c.items, own=own(r, c), best_of=PER_PROMPT, each=True)
-                     for c in sfts]
-    return out
 
 
 @dataclass
 class Map:
     pieces: list[str] | None = None     # grid, long, source, noise, second [all]
-    write: bool = False                 # pages and pictures from what is there; trains nothing
+    write: bool = False                 # page, pictures and data from what is there; trains nothing
     workers: int = 2                    # processes of one thread each
     out: str = str(FOLDER)              # folder of cells.jsonl and map.json
 
@@ -230,18 +34,22 @@ class Map:
             raise config.UserError("--write tells all pieces that are there; drop --pieces")
 
 
+def train(piece: str, file: Path, workers: int) -> None:
+    """Chooses the settings of a piece, then trains its test cells."""
+    firsts, chosen = settings(PIECES[piece], lambda cells: run_cells(cells, file, workers))
+    cells = [c for r in PIECES[piece] for row in test_cells(r, firsts, chosen).values() for c in row]
+    run_cells(cells, file, workers)
+
+
 def main(argv=None) -> int:
     cfg, _ = config.parse(Map, argv, "python -m nanouft.lab.map", __doc__)
     cfg.check()
     file = Path(cfg.out) / "cells.jsonl"
     if cfg.write:
-        from nanouft.lab import map_page
         print(*map_page.write(Path(cfg.out), read_cells(file)), sep="\n")
         return 0
     for piece in cfg.pieces or PIECES:
-        firsts, chosen = settings(PIECES[piece], lambda cells: run_cells(cells, file, cfg.workers))
-        run_cells([c for r in PIECES[piece] for row in test_cells(r, firsts, chosen).values() for c in row],
-                  file, cfg.workers)
+        train(piece, file, cfg.workers)
     return 0
 
 

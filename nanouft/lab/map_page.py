@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from nanouft.lab import map as laid
-from nanouft.lab.cells import Cell, stops
+from nanouft.lab import regimes as laid
+from nanouft.lab.cell import Cell
+from nanouft.lab.cells import stops
 from nanouft.lab.contrast import contrast
 from nanouft.lab.map_pictures import curves, heat
 from nanouft.lab.map_text import page

@@ -28,7 +28,8 @@ your numbers, with the commands to type.
 - Settings: learning rate and a second setting (beta, or passes) were chosen jointly on validation, four seeds for the
   best three, the grid extended where the best lay at its edge: SFT's for every number of demonstrations, the others'
   at 100 x 1,000 (used at 30 and 100 demonstrations, up to 1,000 answers), 100 x 4,000 (the same, 4,000 answers) and
-  1,020 x 1,000 (300 and 1,020 demonstrations). The long runs: four learning rates, two seeds, beta .005. `python -m nanouft.lab.map` does all of it, and goes on where it was stopped.
+  1,020 x 1,000 (300 and 1,020 demonstrations). The long runs: four learning rates, two seeds, beta .005.
+  `python -m nanouft.lab.map` does all of it, and goes on where it was stopped.
 
 Rows: **RFT** = SFT on the model's own right answers (rejection sampling). **DPO**, **KTO**, **UNA** start from the SFT
 model; **UFT** starts from the base and learns demonstrations and scored answers at once. **RLOO** (**GRPO**, **PPO**)

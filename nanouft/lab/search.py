@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import product
 
-from nanouft.lab.cells import Cell
+from nanouft.lab.cell import Cell
 
 FIRST, FINAL, MORE, GROWTHS = 2, 3, 2, 3
 VAL_SEED = 1000                 # validation has seeds of its own: 1000, 1001 ...

@@ -16,7 +16,8 @@ import numpy as np
 from nanouft import world
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.lab import snapshot
-from nanouft.lab.cells import Cell, stops
+from nanouft.lab.cell import Cell
+from nanouft.lab.cells import stops
 from nanouft.lab.cost import Cost, cost_of
 from nanouft.look.stats import interval
 from nanouft.objectives import OBJECTIVES

@@ -2,7 +2,8 @@
 import numpy as np
 
 from nanouft import world
-from nanouft.lab.cells import Cell, packed
+from nanouft.lab.cell import Cell
+from nanouft.lab.cells import packed
 
 SPREAD = 0.2 * np.tile([1, -1], 50)             # of a family's answers around their mean
 

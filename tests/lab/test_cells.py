@@ -15,7 +15,8 @@ from running import environment, soon
 
 from nanouft import train
 from nanouft.lab import cells as the_cells
-from nanouft.lab.cells import Cell, read_cells, run_cell, run_cells, timeless
+from nanouft.lab.cell import Cell
+from nanouft.lab.cells import read_cells, run_cell, run_cells, timeless
 from nanouft.look.scores import families
 from nanouft.look.stats import interval
 from nanouft.models.load import start_model

@@ -14,10 +14,11 @@ from recompute import FOLDER, recomputed
 from running import ROOT, call, one_error
 
 from nanouft import world
-from nanouft.lab import cells as the_cells
+from nanouft.lab import cell as the_cell
 from nanouft.lab import claims, judge
-from nanouft.lab.cells import Cell, read_cells
-from nanouft.lab.claims import BASES, CLAIMS, SEEDS, UFT_1, UFT_01
+from nanouft.lab.cell import Cell
+from nanouft.lab.cells import read_cells
+from nanouft.lab.claims import BASES, CLAIMS, SEEDS, UFT_01, UFT_1
 from nanouft.look.stats import verdict
 from nanouft.shell.files import Lines, read_json
 from nanouft.training import flags
@@ -27,7 +28,7 @@ from nanouft.training import flags
 def lab(monkeypatch, tmp_path):
     """An empty results folder, and a trainer that gives made-up cells: `cell(cell)`, or `scores(cell)` as the mean."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(the_cells, "fingerprint", lambda init: f"weights of {init}")
+    monkeypatch.setattr(the_cell, "fingerprint", lambda init: f"weights of {init}")
     monkeypatch.setattr(judge.claim_pictures, "save", lambda fig, file: judge.claim_pictures.plt.close(fig) or file)
     lab = SimpleNamespace(folder=tmp_path / "trial", asked=[], scores=lambda cell: 0.5)
     lab.cell = lambda c: made(c, lab.scores(c))
@@ -131,11 +132,11 @@ def test_settings_are_chosen_jointly_on_validation_and_chains_start_from_the_cho
 def test_a_weak_aligned_model_is_a_cell_of_its_own(lab, monkeypatch, tmp_path):
     """Its folder stands in place of {aligned}; it is part of the key."""
     seen = []
-    monkeypatch.setattr(the_cells, "kept_model", lambda cell, keep: f"kept/{cell.seed}")
-    monkeypatch.setattr(the_cells.train, "main", lambda argv: (tmp_path / "run").mkdir() or seen.append(argv))
+    monkeypatch.setattr(the_cell, "kept_model", lambda cell, keep: f"kept/{cell.seed}")
+    monkeypatch.setattr(the_cell.train, "main", lambda argv: (tmp_path / "run").mkdir() or seen.append(argv))
     row = f"{claims.WEAK_POFT}, 40 %"
     c = claims.cell(CLAIMS["C4"], row, {row: {"--lr": "1e-4", "--epochs": "1"}}, 2, "base")
-    the_cells.train_cell(c, tmp_path / "run")
+    the_cell.train_cell(c, tmp_path / "run")
     assert seen[0][:4] == ["--objective", "poft", "--aligned", "kept/900"]
     assert claims.WEAK.flags[-2:] == ("--noise", "0.4")
     assert c.key != Cell(c.flags, c.seed, c.start, each=True).key
@@ -153,7 +154,8 @@ def test_verdicts_follow_the_cells_and_recomputing_gives_the_same_digits(lab, ca
     assert len(done) == 8 and all(abs(written - mine) < 6e-7 for _, _, written, mine in done)
     assert sum(c.split == "test" for c in lab.asked) == 2 + 2 * SEEDS * 3, "two bases, three rows, five seeds"
     text = (lab.folder / "C2.md").read_text()
-    assert text.count("**holds**") == 3 and text.count(f"| {UFT_1} |") == 2 and "4 contrasts: 4 preset, 0 exploratory" in text
+    assert text.count("**holds**") == 3 and text.count(f"| {UFT_1} |") == 2
+    assert "4 contrasts: 4 preset, 0 exploratory" in text
     before = len(lab.asked)
     assert lab.run("C2") == 0 and len(lab.asked) == before, "finished cells are not run again"
     results = lab.results()

@@ -9,9 +9,11 @@ from running import ROOT, be_brief, call, one_error
 
 from nanouft import world
 from nanouft.gpt import GPT, NANO
+from nanouft.lab import cell as the_cell
 from nanouft.lab import cells as the_cells
 from nanouft.lab import compare, cost, snapshot, table
-from nanouft.lab.cells import Cell, read_cells, run_cell
+from nanouft.lab.cell import Cell
+from nanouft.lab.cells import read_cells, run_cell
 from nanouft.lab.table import MEASURES, Row
 from nanouft.look.stats import interval
 from nanouft.models.generate import generate
@@ -183,7 +185,7 @@ def test_a_changed_row_invalidates_its_own_cells_and_what_starts_from_them():
     assert {n for n in before if before[n] != after[n]} == {"sft", "sft->dpo"}
     plain = Row(SFT, "demonstrations").cell(0, "base", "test", 10, False)
     assert plain.key != before["sft"] and plain.model_key == replace(plain, snapshot=True).model_key
-    assert Cell(SFT).key == "fbce1285511f0fb7" or the_cells.CELL_VERSION != 1, "keys of finished cells must not move"
+    assert Cell(SFT).key == "fbce1285511f0fb7" or the_cell.CELL_VERSION != 1, "keys of finished cells must not move"
 
 
 def test_mistakes_are_one_line(capsys):

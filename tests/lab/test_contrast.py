@@ -8,7 +8,8 @@ from made import made
 from tiny import same
 
 from nanouft import world
-from nanouft.lab.cells import Cell, packed
+from nanouft.lab.cell import Cell
+from nanouft.lab.cells import packed
 from nanouft.lab.contrast import arrays, contrast, groups, score
 from nanouft.look.stats import interval
 

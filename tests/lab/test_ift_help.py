@@ -11,7 +11,8 @@ from running import call, one_error
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.lab import ift_help, ift_tasks
 from nanouft.lab import ift_verdicts as verdicts
-from nanouft.lab.cells import Cell, packed
+from nanouft.lab.cell import Cell
+from nanouft.lab.cells import packed
 from nanouft.lab.ift_tasks import Job, World, reference, results, rows, score
 from nanouft.shell.files import Lines, read_json
 
