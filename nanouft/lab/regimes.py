@@ -20,6 +20,7 @@ DEMOS, SAMPLES = (30, 100, 300, 1020), (250, 1000, 4000)
 ANCHORS = {30: 100, 100: 100, 300: 1020, 1020: 1020}
 SEEDS, ITEMS, VAL_ITEMS = 5, 100, 60
 PER_PROMPT = 4                          # samples a prompt
+PER_STEP = 8                            # prompts a step, of methods that sample while they train
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ NO_END = ("0.005",)                     # a leash below it is no leash: nothing 
 GRID = [Regime(d, s) for d in DEMOS for s in SAMPLES]
 PIECES = {
     "grid": GRID,
-    "long": [Regime(100, 24_576, steps=384), Regime(100, 24_576, steps=384, base=SECOND)],
+    "long": [Regime(100, 12_288, steps=384), Regime(100, 12_288, steps=384, base=SECOND)],
     "source": [Regime(d, 1000, source=s) for s in ("learnt", "spoilt") for d in (100, 1020)],
     "noise": [Regime(d, 1000, noise=0.4) for d in (300, 1020)],
     "second": [Regime(d, 1000, base=SECOND) for d in (100, 1020)],
@@ -120,9 +121,8 @@ def cell(r: Regime, recipe: Recipe, setting: Setting, first: Cell, look: Look = 
     """One row of a regime. first: the SFT model of the same seed."""
     flags, seed, data = ["--objective", recipe.objective], first.seed, None
     if recipe.objective in ("rloo", "grpo", "ppo"):
-        per_step = 16 if r.steps else 8
-        steps = r.steps or r.samples // PER_PROMPT // per_step
-        flags += ["--rows", str(steps * per_step), "--steps", str(steps), "--batch-size", str(per_step)]
+        steps = r.steps or r.samples // PER_PROMPT // PER_STEP
+        flags += ["--rows", str(steps * PER_STEP), "--steps", str(steps), "--batch-size", str(PER_STEP)]
         seed += APART                                                   # the prompts that `own` has, too
         if r.source == "learnt":
             flags, data = [*flags, "--reward", "{reward}"], own(r, first)
@@ -172,7 +172,7 @@ def search_sft(r: Regime) -> Search:
 def search_row(r: Regime, recipe: Recipe, first: Setting) -> Search:
     def cell_at(setting, seed: int) -> Cell:
         return cell(r, recipe, dict(zip(recipe.axes, setting)), sft(r, first, seed), VAL)
-    effort = {"first": 1, "more": 1} if r.steps else {}              # such a run takes two minutes
+    effort = {"first": 1, "more": 1} if r.steps else {}              # such a run takes a minute
     return Search(cell_at, {flag: list(values) for flag, values in recipe.axes.items()}, ends=NO_END, **effort)
 
 
