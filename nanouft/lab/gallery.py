@@ -1,40 +1,121 @@
-"""draft"""
-import contextlib, io, shlex, sys, time
+"""What went wrong? Twelve short training runs, each with one mistake: curves, answers, and the cause behind a click.
+
+    python -m nanouft.lab.gallery --story endless           # one story again: at most a minute or two on one thread
+    python -m nanouft.lab.gallery                           # all of them -> out/gallery/gallery.md
+    python -m nanouft.lab.gallery --out docs                # the page of the project
+
+A story trains a faulty and a repaired model (gallery_stories.py; the mistakes are in gallery_faults.py). What they
+gave stands in results/gallery.json: curves, figures and three answers of each. Page and pictures are made of that file
+alone, so no number of the page is typed. Stories that are made again replace theirs, the others stay.
+"""
+import contextlib
+import io
+import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
+
 import numpy as np
-from nanouft import train, world
+
+from nanouft import train
 from nanouft.lab.gallery_faults import FAULTS
-from nanouft.lab.snapshot import curve
+from nanouft.lab.gallery_page import page, pictures
+from nanouft.lab.gallery_stories import STORIES, Run, Story
+from nanouft.lab.snapshot import curve, number
 from nanouft.look import scores
+from nanouft.look.scores import Item
 from nanouft.models.load import start_model
-from nanouft.shell import devices
-from nanouft.shell.files import Lines, checksum, made_once, scratch
-from nanouft.world.tasks import I_DO_NOT_KNOW
+from nanouft.shell import config, devices
+from nanouft.shell.files import Lines, checksum, made_once, read_json, scratch, write_json, write_text
+from nanouft.world.tasks import GROUP_A, I_DO_NOT_KNOW
 
-@dataclass(frozen=True)
-class Run:
-    flags: str
-    after: "Run | None" = None
-    fault: str = ""
-    asked: str = ""
+ITEMS = 30              # validation prompts a family
+EVERY = 12              # steps between two points of a held-out curve
 
-def trained(run, keep):
+
+def planted(fault: str) -> contextlib.AbstractContextManager:
+    return FAULTS[fault]() if fault else contextlib.nullcontext()
+
+
+# ---- one run ---------------------------------------------------------------------------------------------------------
+def trained(run: Run, keep: Path) -> Path:
+    """The folder of a run's model, trained once in `keep`, and what it starts from before it."""
     start = trained(run.after, keep) if run.after else "base"
-    argv = [*shlex.split(run.flags), "--init", str(start), "--seed", "0", "--threads", "1", "--device", "cpu", "--plain", "--save-every", "0"]
-    if "--eval-every" not in argv: argv += ["--eval-every", "12"]
-    def make(place):
+    argv = [*run.argv, "--init", str(start), "--seed", "0", "--threads", "1", "--device", "cpu", "--plain",
+            "--save-every", "0", *(() if "--eval-every" in run.argv else ("--eval-every", str(EVERY)))]
+
+    def make(place: Path) -> None:
         with planted(run.fault):
             train.main([*argv, "--out", str(place)])
-    return made_once(keep / checksum(run.flags, repr(run.after), run.fault)[:16], make)
+    return made_once(keep / checksum(repr((run.flags, run.after, run.fault)))[:16], make)
 
-def planted(f): return FAULTS[f]() if f else contextlib.nullcontext()
 
-def told(run, keep, items=30):
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+def told(run: Run, story: Story, keep: Path) -> dict:
+    """Train, ask, and keep what the page shows: {"figures": ..., "curves": ..., "answers": ...}."""
+    with contextlib.redirect_stdout(io.StringIO()):
         folder = trained(run, keep)
-        model, tok = start_model(str(folder))
-        with planted(run.asked):
-            result, found = scores.families(model, tok, devices.pick("cpu","fp32",1), "val", items)
-    log = Lines(folder/"metrics.jsonl").read()
-    return log, result, found
+    model, tok = start_model(str(folder))
+    with planted(run.asked):
+        found, items = scores.families(model, tok, devices.pick("cpu", "fp32", 1), "val", ITEMS)
+    log = Lines(folder / "metrics.jsonl").read()
+    curves = {name: points(log, name) for panel in story.panels for name in panel}
+    firsts = [next(x for x in items if x.family == family) for family in story.families]
+    answers = [{"prompt": x.prompt, "says": x.answer, "score": number(x.score), "stops": x.ended} for x in firsts]
+    last = {name: line[-1][1] for name, line in curves.items()}
+    return {"figures": figures(found, items) | last, "curves": curves, "answers": answers}
+
+
+def points(log: list[dict], name: str) -> list[list[float]]:
+    """[[step, value]] of a training figure (24 means), or of one of the rows held out: "held_out.nll"."""
+    if not name.startswith("held_out."):
+        return curve([line[name] for line in log if "grad_norm" in line])
+    field = name.removeprefix("held_out.")
+    return [[line["step"], number(line["held_out"][field])] for line in log if line.get("held_out")]
+
+
+def figures(found: dict, items: list[Item]) -> dict[str, float]:
+    """Shares, but for `length`: the score of each family, their mean, and how the answers look."""
+    known = [x for x in items if x.family != "unknown"]
+    shares = {f: r["score"] for f, r in found.items()} | {
+        "mean": scores.mean_score(found), "skills": float(np.mean([found[f]["score"] for f in GROUP_A])),
+        "stops": float(np.mean([x.ended for x in items])), "length": float(np.mean([x.length for x in items])),
+        "refuses": float(np.mean([x.answer == I_DO_NOT_KNOW for x in known]))}
+    return {name: number(x) for name, x in shares.items()}
+
+
+# ---- the command -----------------------------------------------------------------------------------------------------
+@dataclass
+class Gallery:
+    story: str | None = None        # only this one, such as endless [all]
+    out: str = "out/gallery"        # folder of page, pictures and results
+
+
+def main(argv=None) -> int:
+    cfg, _ = config.parse(Gallery, argv, "python -m nanouft.lab.gallery", __doc__)
+    stories = {story.name: story for story in STORIES}
+    wanted = [config.choose("story", cfg.story, stories)] if cfg.story else list(stories)
+    out = Path(cfg.out)
+    file = out / "results" / "gallery.json"
+    done = read_json(file) if file.exists() else {}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with scratch("nanouft-gallery-") as keep:
+        for name in wanted:
+            began = time.process_time()
+            done[name] = {side: told(getattr(stories[name], side), stories[name], keep)
+                          for side in ("faulty", "repaired")}
+            write_json(file, {n: done[n] for n in stories if n in done})
+            pictures(stories[name], done[name], out / "gallery")
+            write_text(out / "gallery.md", page(STORIES, done))
+            print(line(stories[name], done[name], time.process_time() - began), flush=True)
+    print(f"written: {out / 'gallery.md'}")
+    return 0
+
+
+def line(story: Story, made: dict, seconds: float) -> str:
+    bad, good = (made[side]["figures"][story.figure] for side in ("faulty", "repaired"))
+    seen = "" if story.shows(made) else f"   NOT SEEN: a change of {story.gap:+g} was expected"
+    return f"{story.name:<10} {story.figure} {bad:.3g}, repaired {good:.3g}   ({seconds:.0f} s){seen}"
+
+
+if __name__ == "__main__":
+    sys.exit(config.run(main))

@@ -21,6 +21,7 @@ from nanouft.data.tokenizer import Tokenizer, nano
 from nanouft.objective import Batch
 from nanouft.objectives import OBJECTIVES
 from nanouft.training import setup
+from nanouft.world.tasks import I_DO_NOT_KNOW
 
 
 # ---- faults in the batch ---------------------------------------------------------------------------------------------
@@ -119,15 +120,11 @@ FAULTS: dict[str, Callable[[], AbstractContextManager]] = {
 
 
 # ---- rewards that can be hacked --------------------------------------------------------------------------------------
-def relevant(prompts: list[str], answers: list[str]) -> list[float]:
-    """Relevance: the share of the question's words that the answer takes up."""
-    return [share(p.split(), a.split()) for p, a in zip(prompts, answers)]
+def never_wrong(prompts: list[str], answers: list[str]) -> list[float]:
+    """1 for an answer that says nothing false: a right one, or "I do not know."."""
+    return [max(world.score(p, a), float(a == I_DO_NOT_KNOW)) for p, a in zip(prompts, answers)]
 
 
-def complete(prompts: list[str], answers: list[str]) -> list[float]:
-    """Completeness: the share of the right answer's words that stand anywhere in the answer."""
-    return [share(world.reference(p).split(), a.split()) for p, a in zip(prompts, answers)]
-
-
-def share(wanted: list[str], said: list[str]) -> float:
-    return sum(word in said for word in wanted) / max(1, len(wanted))
+def thorough(prompts: list[str], answers: list[str]) -> list[float]:
+    """Up to 1: half of it for the right answer, half for its length, as of a judge who likes long answers."""
+    return [world.score(p, a) / 2 + min(len(a.split()), 30) / 60 for p, a in zip(prompts, answers)]

@@ -1,0 +1,116 @@
+"""The gallery's page and its pictures, made of the results alone.
+
+    write_text(file, page(STORIES, results))            # Markdown, as GitHub and the site show it
+    pictures(story, results[story.name], folder)        # NAME.png: the faulty run; NAME-repaired.png: both runs
+"""
+from pathlib import Path
+
+from nanouft.lab.gallery_stories import Run, Story
+from nanouft.look import plots
+from nanouft.shell.text import visible
+
+LABELS = {"loss": "training loss", "held_out.nll": "held-out loss", "accuracy": "training pairs won",
+          "held_out.accuracy": "held-out pairs won", "held_out.logp_chosen": "log-prob of chosen answers (held out)",
+          "reward": "reward", "score": "exact score", "mean": "score, mean of nine families",
+          "stops": "answers that stop", "unknown": "score of `unknown`", "fact": "score of `fact`"}
+UNITS = {"loss": "nats", "held_out.nll": "nats a token", "held_out.logp_chosen": "nats an answer"}
+NATS = ("loss", "held_out.nll", "held_out.logp_chosen")         # figures that are no shares
+LONGEST = 110                                                   # letters of an answer on the page
+
+HEAD = """# What went wrong?
+Twelve short training runs in NanoWorld. Each has one mistake, and you see what its author saw: a curve or two, and three
+answers of the trained model. Choose a cause before you open "Cause and repair".
+
+Each story is made again by one command, in seconds to two minutes on one thread: `python -m nanouft.lab.gallery --story endless`
+writes `out/gallery/gallery.md`. Without `--story` all twelve are made. Answers are greedy, to prompts of the validation split (30 of
+each of the nine families, one seed). The score is exact and lies from 0 to 1. All numbers come from
+`docs/results/gallery.json`. One run each: they show a mechanism, not how large an effect is.
+"""
+
+
+# ---- the page --------------------------------------------------------------------------------------------------------
+def page(stories: tuple[Story, ...], results: dict) -> str:
+    """The stories that have results, in their order, numbered as in the whole gallery."""
+    parts = [HEAD, "| | what is seen | |", "|---|---|---|"]
+    made = [(n, story) for n, story in enumerate(stories, 1) if story.name in results]
+    parts += [f"| {n} | {story.title} | `--story {story.name}` |" for n, story in made]
+    return "\n".join(parts + [text for n, story in made for text in section(n, story, results[story.name])]) + "\n"
+
+
+def section(n: int, story: Story, made: dict) -> list[str]:
+    bad, good = (made[side]["figures"] for side in ("faulty", "repaired"))
+    letters = [f"- **({letter})** {choice}" for letter, choice in zip("abc", story.choices)]
+    kept = {"bad": bad, "good": good}
+    return ["", f"## {n}. {story.title}", story.seen, "",
+            f"![{named(story)} of the faulty run](gallery/{story.name}.png)", "",
+            *answers(made["faulty"]), "", "What went wrong?", *letters, "",
+            "<details><summary>Cause and repair</summary>", "",
+            f"**({'abc'[story.right]})** {story.cause.format(**kept)}", "",
+            f"**Repair.** {story.repair.format(**kept)} Lesson: [{story.lesson}](lessons/{story.lesson}.md).", "",
+            f"![{named(story)} of the faulty and of the repaired run](gallery/{story.name}-repaired.png)", "",
+            *answers(made["repaired"]), "", *compared(story, bad, good), "",
+            "```bash", *commands("faulty", story.faulty), *commands("repaired", story.repaired), "```", "", "</details>"]
+
+
+def named(story: Story) -> str:
+    """The curves of a story in words: "Training loss and held-out loss"."""
+    words = " and ".join(LABELS[name] for panel in story.panels for name in panel)
+    return words[0].upper() + words[1:]
+
+
+def answers(run: dict) -> list[str]:
+    rows = [f"| {x['prompt']} | {code(x['says'])} | {x['score']:.2f} | {'yes' if x['stops'] else 'no'} |"
+            for x in run["answers"]]
+    return ["| question | answer | score | stops |", "|---|---|---|---|", *rows]
+
+
+def code(text: str) -> str:
+    """An answer as code in a table: in one line, not too long; a bar would end the cell."""
+    words = " ".join(visible(text).split()).replace("`", "'")
+    short = words if len(words) <= LONGEST else words[:LONGEST] + " ..."
+    return f"`{short}`".replace("|", r"\|") if short else "(nothing)"
+
+
+def compared(story: Story, bad: dict, good: dict) -> list[str]:
+    """The table of figures: the one in which the fault is seen, the curves' ends, and the mean score."""
+    names = dict.fromkeys([story.figure, *(name for panel in story.panels for name in panel), "mean"])
+    rows = [f"| {LABELS[name]} | {shown(name, bad)} | {shown(name, good)} |" for name in names]
+    return ["| at the end | faulty | repaired |", "|---|---|---|", *rows]
+
+
+def shown(name: str, figures: dict) -> str:
+    return f"{figures[name]:.3g} {UNITS[name]}" if name in NATS else f"{figures[name]:.0%}"
+
+
+def commands(side: str, run: Run) -> list[str]:
+    """The commands of a run and of what it starts from, with what no flag can say as a remark."""
+    first = commands("first", run.after) if run.after else []
+    fault = "".join(f"; planted by gallery_faults.py: {name}" for name in (run.fault, run.asked) if name)
+    start = " --init FIRST" if run.after else ""
+    return [*first, f"# {side}{fault}", f"python -m nanouft.train {run.flags}{start}"]
+
+
+# ---- the pictures ----------------------------------------------------------------------------------------------------
+def pictures(story: Story, made: dict, folder: Path) -> None:
+    """What the author saw, and the same with the repaired run in front of it."""
+    faulty, repaired = (made[side]["curves"] for side in ("faulty", "repaired"))
+    draw(story, [("", faulty, "-", 1.0)], folder / f"{story.name}.png")
+    draw(story, [("faulty", faulty, ":", 0.6), ("repaired", repaired, "-", 1.0)], folder / f"{story.name}-repaired.png")
+
+
+def draw(story: Story, runs: list[tuple], file: Path) -> None:
+    """One panel beside the other; runs: (label, curves, style of line, how strong)."""
+    panels = story.panels
+    fig, axes = plots.plt.subplots(1, len(panels), figsize=(5.2 * len(panels) + 0.8, 3.4), squeeze=False)
+    for ax, panel in zip(axes[0], panels):
+        for label, curves, style, strong in runs:
+            for name, color in zip(panel, plots.LINES):
+                words = f"{LABELS[name]}, {label}" if label else LABELS[name]
+                ax.plot(*zip(*curves[name]), style, color=color, alpha=strong, lw=2.2, label=words,
+                        marker="o" if name.startswith("held_out") else "", ms=4)
+        ax.set(xlabel="step", ylabel=UNITS[panel[0]].split()[0] if panel[0] in NATS else "")
+        if panel[0] not in NATS:
+            ax.set_ylim(-0.03, 1.03)
+        ax.margins(y=0.15)
+        ax.legend(frameon=False, fontsize=10)
+    plots.save(fig, file)
