@@ -3,6 +3,7 @@
     python -m nanouft.lab.gallery --story endless           # one story again: at most a minute or two on one thread
     python -m nanouft.lab.gallery                           # all of them -> out/gallery/gallery.md
     python -m nanouft.lab.gallery --out docs                # the page of the project
+    python -m nanouft.lab.gallery --out docs --page         # ... from the results that are there: nothing is trained
 
 A story trains a faulty and a repaired model (gallery_stories.py; the mistakes are in gallery_faults.py). What they
 gave stands in results/gallery.json: curves, figures and three answers of each. Page and pictures are made of that file
@@ -26,6 +27,7 @@ from nanouft.look import scores
 from nanouft.look.scores import Item
 from nanouft.models.load import start_model
 from nanouft.shell import config, devices
+from nanouft.shell.config import UserError
 from nanouft.shell.files import Lines, checksum, made_once, read_json, scratch, write_json, write_text
 from nanouft.world.tasks import GROUP_A, I_DO_NOT_KNOW
 
@@ -52,7 +54,7 @@ def trained(run: Run, keep: Path) -> Path:
 
 def told(run: Run, story: Story, keep: Path) -> dict:
     """Train, ask, and keep what the page shows: {"figures": ..., "curves": ..., "answers": ...}."""
-    with contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         folder = trained(run, keep)
     model, tok = start_model(str(folder))
     with planted(run.asked):
@@ -88,6 +90,7 @@ def figures(found: dict, items: list[Item]) -> dict[str, float]:
 class Gallery:
     story: str | None = None        # only this one, such as endless [all]
     out: str = "out/gallery"        # folder of page, pictures and results
+    page: bool = False              # train nothing: make page and pictures from the results that are there
 
 
 def main(argv=None) -> int:
@@ -97,16 +100,18 @@ def main(argv=None) -> int:
     out = Path(cfg.out)
     file = out / "results" / "gallery.json"
     done = read_json(file) if file.exists() else {}
+    if cfg.page and (missing := [name for name in wanted if name not in done]):
+        raise UserError(f"{file}: has no story {missing[0]}; without --page it is made")
     file.parent.mkdir(parents=True, exist_ok=True)
     with scratch("nanouft-gallery-") as keep:
-        for name in wanted:
+        for story in (stories[name] for name in wanted):
             began = time.process_time()
-            done[name] = {side: told(getattr(stories[name], side), stories[name], keep)
-                          for side in ("faulty", "repaired")}
-            write_json(file, {n: done[n] for n in stories if n in done})
-            pictures(stories[name], done[name], out / "gallery")
+            if not cfg.page:
+                done[story.name] = {side: told(run, story, keep) for side, run in story.runs.items()}
+                write_json(file, {name: done[name] for name in stories if name in done})
+            pictures(story, done[story.name], out / "gallery")
             write_text(out / "gallery.md", page(STORIES, done))
-            print(line(stories[name], done[name], time.process_time() - began), flush=True)
+            print(line(story, done[story.name], time.process_time() - began), flush=True)
     print(f"written: {out / 'gallery.md'}")
     return 0
 

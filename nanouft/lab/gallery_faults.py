@@ -47,13 +47,6 @@ def mask_too_late(batch: Batch) -> Batch:
     return Batch.of(batch.seqs, batch.col)
 
 
-def no_mask(batch: Batch) -> Batch:
-    """The prompt is trained on, too."""
-    for s in batch.seqs.values():
-        s.mask = s.attend.clone()
-    return Batch.of(batch.seqs, batch.col)
-
-
 def swapped(batch: Batch) -> Batch:
     """The columns "chosen" and "rejected" are mixed up."""
     seqs = {"chosen": batch.seqs["rejected"], "rejected": batch.seqs["chosen"]}
@@ -111,7 +104,6 @@ FAULTS: dict[str, Callable[[], AbstractContextManager]] = {
     "no end token": partial(steps_of, partial(Changed, no_end)),
     "targets not shifted": partial(steps_of, partial(Changed, not_shifted)),
     "mask too late": partial(steps_of, partial(Changed, mask_too_late)),
-    "no mask": partial(steps_of, partial(Changed, no_mask)),
     "columns swapped": partial(steps_of, partial(Changed, swapped)),
     "sorted by task": partial(steps_of, ByFamily),
     "moving reference": moving_reference,

@@ -3,6 +3,7 @@
     write_text(file, page(STORIES, results))            # Markdown, as GitHub and the site show it
     pictures(story, results[story.name], folder)        # NAME.png: the faulty run; NAME-repaired.png: both runs
 """
+import re
 from pathlib import Path
 
 from nanouft.lab.gallery_stories import Run, Story
@@ -33,22 +34,31 @@ def page(stories: tuple[Story, ...], results: dict) -> str:
     """The stories that have results, in their order, numbered as in the whole gallery."""
     parts = [HEAD, "| | what is seen | |", "|---|---|---|"]
     made = [(n, story) for n, story in enumerate(stories, 1) if story.name in results]
-    parts += [f"| {n} | {story.title} | `--story {story.name}` |" for n, story in made]
+    parts += [f"| {n} | [{story.title}](#{anchor(n, story)}) | `--story {story.name}` |" for n, story in made]
     return "\n".join(parts + [text for n, story in made for text in section(n, story, results[story.name])]) + "\n"
 
 
-def section(n: int, story: Story, made: dict) -> list[str]:
+def anchor(n: int, story: Story) -> str:
+    """The name of a story's heading, as GitHub and mkdocs make it."""
+    return re.sub(r"[^\w -]", "", f"{n}. {story.title}".lower()).replace(" ", "-")
+
+
+def filled(text: str, made: dict) -> str:
+    """A text with the figures of both runs in their places; "40 %" as everywhere here."""
     bad, good = (made[side]["figures"] for side in ("faulty", "repaired"))
+    return re.sub(r"(?<=\d)%", " %", text.format(bad=bad, good=good))
+
+
+def section(n: int, story: Story, made: dict) -> list[str]:
     letters = [f"- **({letter})** {choice}" for letter, choice in zip("abc", story.choices)]
-    kept = {"bad": bad, "good": good}
     return ["", f"## {n}. {story.title}", story.seen, "",
             f"![{named(story)} of the faulty run](gallery/{story.name}.png)", "",
             *answers(made["faulty"]), "", "What went wrong?", *letters, "",
             "<details><summary>Cause and repair</summary>", "",
-            f"**({'abc'[story.right]})** {story.cause.format(**kept)}", "",
-            f"**Repair.** {story.repair.format(**kept)} Lesson: [{story.lesson}](lessons/{story.lesson}.md).", "",
+            f"**({'abc'[story.right]})** {filled(story.cause, made)}", "",
+            f"**Repair.** {filled(story.repair, made)} Lesson: [{story.lesson}](lessons/{story.lesson}.md).", "",
             f"![{named(story)} of the faulty and of the repaired run](gallery/{story.name}-repaired.png)", "",
-            *answers(made["repaired"]), "", *compared(story, bad, good), "",
+            *answers(made["repaired"]), "", *compared(story, made), "",
             "```bash", *commands("faulty", story.faulty), *commands("repaired", story.repaired), "```", "", "</details>"]
 
 
@@ -71,22 +81,24 @@ def code(text: str) -> str:
     return f"`{short}`".replace("|", r"\|") if short else "(nothing)"
 
 
-def compared(story: Story, bad: dict, good: dict) -> list[str]:
+def compared(story: Story, made: dict) -> list[str]:
     """The table of figures: the one in which the fault is seen, the curves' ends, and the mean score."""
+    bad, good = (made[side]["figures"] for side in ("faulty", "repaired"))
     names = dict.fromkeys([story.figure, *(name for panel in story.panels for name in panel), "mean"])
     rows = [f"| {LABELS[name]} | {shown(name, bad)} | {shown(name, good)} |" for name in names]
     return ["| at the end | faulty | repaired |", "|---|---|---|", *rows]
 
 
 def shown(name: str, figures: dict) -> str:
-    return f"{figures[name]:.3g} {UNITS[name]}" if name in NATS else f"{figures[name]:.0%}"
+    return f"{figures[name]:.3g} {UNITS[name]}" if name in NATS else f"{100 * figures[name]:.0f} %"
 
 
 def commands(side: str, run: Run) -> list[str]:
     """The commands of a run and of what it starts from, with what no flag can say as a remark."""
-    first = commands("first", run.after) if run.after else []
-    fault = "".join(f"; planted by gallery_faults.py: {name}" for name in (run.fault, run.asked) if name)
-    start = " --init FIRST" if run.after else ""
+    first = commands("before it", run.after) if run.after else []
+    fault = "".join(f', with a mistake planted by lab/gallery_faults.py: "{name}"' for name in (run.fault, run.asked)
+                    if name)
+    start = f" --init out/{run.after.argv[1]}" if run.after else ""         # where that run writes by itself
     return [*first, f"# {side}{fault}", f"python -m nanouft.train {run.flags}{start}"]
 
 

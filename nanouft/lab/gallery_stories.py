@@ -47,6 +47,10 @@ class Story:
     panels: tuple[tuple[str, ...], ...] = LOSSES            # curves that share a panel
     families: tuple[str, str, str] = ("list", "sort", "fact")       # whose first prompts are asked
 
+    @property
+    def runs(self) -> dict[str, Run]:
+        return {"faulty": self.faulty, "repaired": self.repaired}
+
     def shows(self, made: dict) -> bool:
         """Is the fault seen in the faulty run and gone in the repaired one?"""
         change = made["repaired"]["figures"][self.figure] - made["faulty"]["figures"][self.figure]
