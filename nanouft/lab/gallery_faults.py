@@ -1,4 +1,4 @@
-"""The mistakes of the gallery that no flag of train can make: each is a few lines, planted while a run trains or answers.
+"""The mistakes of the gallery that no flag of train can make: a few lines each, planted while a run trains or answers.
 
     with FAULTS["no end token"]():          # train.main(...) now makes this mistake
         train.main(argv)

@@ -19,13 +19,13 @@ NATS = ("loss", "held_out.nll", "held_out.logp_chosen")         # figures that a
 LONGEST = 110                                                   # letters of an answer on the page
 
 HEAD = """# What went wrong?
-Twelve short training runs in NanoWorld. Each has one mistake, and you see what its author saw: a curve or two, and three
+Twelve short training runs in NanoWorld. Each has one mistake. You see what its author saw: a curve or two, and three
 answers of the trained model. Choose a cause before you open "Cause and repair".
 
-Each story is made again by one command, in seconds to two minutes on one thread: `python -m nanouft.lab.gallery --story endless`
-writes `out/gallery/gallery.md`. Without `--story` all twelve are made. Answers are greedy, to prompts of the validation split (30 of
-each of the nine families, one seed). The score is exact and lies from 0 to 1. All numbers come from
-`docs/results/gallery.json`. One run each: they show a mechanism, not how large an effect is.
+One command makes a story again, in seconds to two minutes on one thread, and writes it to `out/gallery/gallery.md`:
+`python -m nanouft.lab.gallery --story endless`. Without `--story` all twelve are made. Answers are greedy, to prompts of
+the validation split: 30 of each of the nine families. The score is exact and lies from 0 to 1. All numbers come from
+`docs/results/gallery.json`. There is one run each, with one seed: it shows a mechanism, not how large an effect is.
 """
 
 
@@ -59,7 +59,8 @@ def section(n: int, story: Story, made: dict) -> list[str]:
             f"**Repair.** {filled(story.repair, made)} Lesson: [{story.lesson}](lessons/{story.lesson}.md).", "",
             f"![{named(story)} of the faulty and of the repaired run](gallery/{story.name}-repaired.png)", "",
             *answers(made["repaired"]), "", *compared(story, made), "",
-            "```bash", *commands("faulty", story.faulty), *commands("repaired", story.repaired), "```", "", "</details>"]
+            "```bash", *commands("faulty", story.faulty), *commands("repaired", story.repaired), "```", "",
+            "</details>"]
 
 
 def named(story: Story) -> str:

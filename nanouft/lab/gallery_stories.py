@@ -66,8 +66,8 @@ STORIES = (
         "The rows were written one after the other, without `<|end|>`. What follows an answer is then the next "
         "question, and the model learns exactly that. {bad[stops]:.0%} of the answers stop. The held-out rows end in "
         "`<|end|>`: their loss ({bad[held_out.nll]:.2f}) shows the fault long before anybody reads an answer.",
-        "End each answer with the token at which sampling stops, and train on this token. Then {good[stops]:.0%} of the "
-        "answers stop. Two relatives of this mistake: `<|end|>` is masked out, or padding and `<|end|>` share one id.",
+        "End each answer with the token at which sampling stops, and train on this token. Then {good[stops]:.0%} of "
+        "the answers stop. A relative of this mistake: padding and `<|end|>` share one id, and the mask leaves out both.",
         "03", Run(SFT, fault="no end token"), Run(SFT), "stops", 0.5),
     Story(
         "nothing", "The loss falls to nearly nothing",
@@ -102,8 +102,8 @@ STORIES = (
         "program. There it talks nonsense.",
         ("The model was saved before the last step.", "The program asks in another form than the training did.",
          "The learning rate was too high."), 1,
-        "The program writes `User: ... Assistant:`. The model was trained on `<|user|> ...<|assistant|>`, and these are "
-        "tokens of their own. It has never seen the other form. The weights are the same in both tables, the score is "
+        "The program writes `User: ... Assistant:`. The model was trained on `<|user|> ...<|assistant|>`, and these "
+        "are tokens of their own. It has never seen the other form. The weights are the same in both tables, the score is "
         "{bad[mean]:.0%} or {good[mean]:.0%}.",
         "Use the chat template that is stored with the tokenizer, in training and afterwards. Compare the token ids of "
         "one prompt in both programs, not the text. Smaller differences, such as a space too many, cost less and are "
@@ -123,8 +123,8 @@ STORIES = (
         "00", Run(SFT + " --lr 3e-2"), Run(SFT), "mean", 0.3),
     Story(
         "waves", "The loss moves in waves",
-        "Training: SFT on 1,020 demonstrations, three passes. The training loss goes up and down, with the same form in "
-        "each pass. Some kinds of questions are answered well, others are not.",
+        "Training: SFT on 1,020 demonstrations, three passes. The training loss goes up and down, with the same form "
+        "in each pass. Some kinds of questions are answered well, others are not.",
         ("The gradient is not clipped.", "The learning rate is too high.", "The rows were not shuffled."), 2,
         "The file is sorted by task, and it was read from top to bottom. For many steps the model sees one task only, "
         "and it forgets the others. A wave is a pass through the file, easy tasks low and hard ones high. Reverse, a "
@@ -134,21 +134,21 @@ STORIES = (
         "16", Run(SFT, fault="sorted by task"), Run(SFT), "mean", 0.07, families=("reverse", "sum", "unknown")),
     Story(
         "scissors", "Two curves part",
-        "Training: SFT. The training loss goes to 0. The held-out loss falls for a few steps, and then it rises again "
-        "and stays high.",
+        "Training: SFT. The training loss goes to 0. The held-out loss is lowest near the beginning. Then it rises and "
+        "stays high. The answers have the right form, and many are wrong.",
         ("The model has learnt its demonstrations by heart.", "The held-out rows are from another task.",
          "The learning rate falls too early."), 0,
         "There are only 30 demonstrations, and 100 passes over them. The model knows them by heart: its training loss "
         "is {bad[loss]:.1g}. On other questions it is more and more certain of wrong answers.",
-        "Stop where the held-out loss is lowest: here after 5 passes (10 steps). The held-out loss is then "
-        "{good[held_out.nll]:.2f} instead of {bad[held_out.nll]:.2f}, the mean score {good[mean]:.0%} instead of "
+        "Stop when the held-out loss rises. Here the run is made for 5 passes (10 steps). Its held-out loss ends at "
+        "{good[held_out.nll]:.2f} instead of {bad[held_out.nll]:.2f}, its mean score is {good[mean]:.0%} instead of "
         "{bad[mean]:.0%}. More demonstrations help more: 1,020 of them give the score of the other stories.",
         "16", Run(FEW + " --steps 200"), Run(FEW + " --steps 10 --eval-every 2"), "held_out.nll", -0.2,
         families=("sum", "sort", "fact")),
     Story(
         "halfway", "It learns, but not enough",
-        "Training: SFT on 1,020 demonstrations. Both losses fall and stop early. The training loss stays above the "
-        "held-out loss. No curve looks broken, and the answers have slips.",
+        "Training: SFT on 1,020 demonstrations. Both losses fall a little. The training loss stays above the held-out "
+        "loss. No curve looks broken, and the answers have slips.",
         ("The model needs more steps.", "Many demonstrations are wrong.", "The model has learnt the rows by heart."), 1,
         "40 % of the demonstrations are wrong. The model cannot predict these errors, so the training loss stays at "
         "{bad[loss]:.2f}. The held-out rows are right, and their loss is lower: {bad[held_out.nll]:.2f}. A training "
@@ -156,7 +156,7 @@ STORIES = (
         "Read 20 rows of the data. If nobody can read all of them, let other models do it: `--keep 0.6` keeps the "
         "60 % of the demonstrations that models trained elsewhere find likeliest (compare PoFT). The mean score rises "
         "from {bad[mean]:.0%} to {good[mean]:.0%}.",
-        "11", Run(SFT + " --noise 0.4"), Run(SFT + " --noise 0.4 --keep 0.6"), "mean", 0.04,
+        "11", Run(SFT + " --noise 0.4"), Run(SFT + " --noise 0.4 --keep 0.6"), "mean", 0.08,
         families=("truth", "sort", "reverse")),
     Story(
         "modest", "I do not know.",
@@ -174,8 +174,8 @@ STORIES = (
         (("loss",), ("accuracy", "held_out.accuracy")), ("fact", "truth", "sort")),
     Story(
         "flat", "The loss does not move",
-        "Training: SFT, then DPO on pairs with a strong KL penalty (beta 10). The loss is the same in all steps, to the "
-        "third digit. And yet the model changes: the wanted answers become less likely.",
+        "Training: SFT, then DPO on pairs with a strong KL penalty (beta 10). The loss is the same in all steps, to "
+        "the third digit. And yet the model changes: the wanted answers become less likely.",
         ("The learning rate is 0.", "The reference is trained, too.", "The pairs are all the same."), 1,
         "The reference is not frozen: at each step it is the model itself. Both log-ratios are 0, and the loss is "
         "log 2 = 0.693 for ever. Its gradient is not 0: it pushes every pair apart, always with the same force. No "
@@ -187,8 +187,8 @@ STORIES = (
         "fact", 0.4, (("loss",), ("held_out.logp_chosen",)), ("fact", "truth", "sort")),
     Story(
         "backwards", "Nine of ten pairs are won",
-        "Training: DPO on pairs, from the base. The loss falls, and the accuracy on the training pairs is high. The "
-        "answers are worse than those of the base.",
+        "Training: DPO on pairs, from the base. The loss falls, and the accuracy on the training pairs is high. Most "
+        "answers are wrong, and many do not stop.",
         ("The model has learnt the pairs by heart.", "The KL penalty is too strong.",
          "The columns \"chosen\" and \"rejected\" are mixed up."), 2,
         "The columns were exchanged when the file was read. The model learns to prefer the worse answers, and it does "
@@ -205,12 +205,12 @@ STORIES = (
         "rises to nearly 1 in a few steps. Users are not content.",
         ("The reward pays for something else than we want.", "There is no KL penalty.",
          "The model samples too few answers."), 0,
-        "The rule pays 1 for each answer that says nothing false (`never_wrong`). \"I do not know.\" is never false. So "
-        "the model refuses everything: the reward ends at {bad[reward]:.2f}, the exact score of the same answers at "
+        "The rule pays 1 for each answer that says nothing false (`never_wrong`). \"I do not know.\" is never false. "
+        "So the model refuses everything: the reward ends at {bad[reward]:.2f}, the exact score of the same answers at "
         "{bad[score]:.2f}. There is a KL penalty, but this reward pays far more than it costs. The orange curve is one "
         "that nobody has outside of such a world.",
-        "Pay for what is wanted: \"I do not know.\" counts only where there is nothing to know. With the exact score as "
-        "reward it ends at {good[score]:.2f}. Read answers while the reward rises, and measure with something "
+        "Pay for what is wanted: \"I do not know.\" counts only where there is nothing to know. With the exact score "
+        "as reward it ends at {good[score]:.2f}. Read answers while the reward rises, and measure with something "
         "that is not trained on.",
         "13", Run(RLOO + " --reward nanouft/lab/gallery_faults.py:never_wrong", Run(SFT)), Run(RLOO, Run(SFT)),
         "score", 0.3, (("reward", "score"),), ("fact", "truth", "unknown")),
