@@ -67,7 +67,8 @@ STORIES = (
         "question, and the model learns exactly that. {bad[stops]:.0%} of the answers stop. The held-out rows end in "
         "`<|end|>`: their loss ({bad[held_out.nll]:.2f}) shows the fault long before anybody reads an answer.",
         "End each answer with the token at which sampling stops, and train on this token. Then {good[stops]:.0%} of "
-        "the answers stop. A relative of this mistake: padding and `<|end|>` share one id, and the mask leaves out both.",
+        "the answers stop. A relative of this mistake: padding and `<|end|>` share one id, and the mask leaves out "
+        "both.",
         "03", Run(SFT, fault="no end token"), Run(SFT), "stops", 0.5),
     Story(
         "nothing", "The loss falls to nearly nothing",
@@ -103,8 +104,8 @@ STORIES = (
         ("The model was saved before the last step.", "The program asks in another form than the training did.",
          "The learning rate was too high."), 1,
         "The program writes `User: ... Assistant:`. The model was trained on `<|user|> ...<|assistant|>`, and these "
-        "are tokens of their own. It has never seen the other form. The weights are the same in both tables, the score is "
-        "{bad[mean]:.0%} or {good[mean]:.0%}.",
+        "are tokens of their own. It has never seen the other form. The weights are the same in both tables, the score "
+        "is {bad[mean]:.0%} or {good[mean]:.0%}.",
         "Use the chat template that is stored with the tokenizer, in training and afterwards. Compare the token ids of "
         "one prompt in both programs, not the text. Smaller differences, such as a space too many, cost less and are "
         "found later.",

@@ -1,4 +1,4 @@
-"""The gallery: its page is what the kept results say, each fault is seen there and repaired, and a story really runs."""
+"""The gallery: its page is what the kept results say, each fault is seen there and repaired, and a story runs."""
 import string
 from dataclasses import replace
 
