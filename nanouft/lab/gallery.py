@@ -53,7 +53,7 @@ def trained(run: Run, keep: Path) -> Path:
 
 
 def told(run: Run, story: Story, keep: Path) -> dict:
-    """Train, ask, and keep what the page shows: {"figures": ..., "curves": ..., "answers": ...}."""
+    """Train and ask: {"figures": ..., "curves": ..., "answers": all of the families that the story asks}."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         folder = trained(run, keep)
     model, tok = start_model(str(folder))
@@ -61,10 +61,18 @@ def told(run: Run, story: Story, keep: Path) -> dict:
         found, items = scores.families(model, tok, devices.pick("cpu", "fp32", 1), "val", ITEMS)
     log = Lines(folder / "metrics.jsonl").read()
     curves = {name: points(log, name) for panel in story.panels for name in panel}
-    firsts = [next(x for x in items if x.family == family) for family in story.families]
-    answers = [{"prompt": x.prompt, "says": x.answer, "score": number(x.score), "stops": x.ended} for x in firsts]
+    answers = {family: [{"prompt": x.prompt, "says": x.answer, "score": number(x.score), "stops": x.ended}
+                        for x in items if x.family == family] for family in story.families}
     last = {name: line[-1][1] for name, line in curves.items()}
     return {"figures": figures(found, items) | last, "curves": curves, "answers": answers}
+
+
+def three_answers(made: dict) -> dict:
+    """Both runs with one answer a family: to the first prompt at which their scores differ, or else to the first."""
+    both = {family: list(zip(made["faulty"]["answers"][family], made["repaired"]["answers"][family]))
+            for family in made["faulty"]["answers"]}
+    shown = [next((two for two in pairs if two[0]["score"] != two[1]["score"]), pairs[0]) for pairs in both.values()]
+    return {side: made[side] | {"answers": [two[n] for two in shown]} for n, side in enumerate(("faulty", "repaired"))}
 
 
 def points(log: list[dict], name: str) -> list[list[float]]:
@@ -107,7 +115,7 @@ def main(argv=None) -> int:
         for story in (stories[name] for name in wanted):
             began = time.process_time()
             if not cfg.page:
-                done[story.name] = {side: told(run, story, keep) for side, run in story.runs.items()}
+                done[story.name] = three_answers({side: told(run, story, keep) for side, run in story.runs.items()})
                 write_json(file, {name: done[name] for name in stories if name in done})
             pictures(story, done[story.name], out / "gallery")
             write_text(out / "gallery.md", page(STORIES, done))

@@ -124,12 +124,12 @@ STORIES = (
         "00", Run(SFT + " --lr 3e-2"), Run(SFT), "mean", 0.3),
     Story(
         "waves", "The loss moves in waves",
-        "Training: SFT on 1,020 demonstrations, three passes. The training loss goes up and down, with the same form "
-        "in each pass. Some kinds of questions are answered well, others are not.",
+        "Training: SFT on 1,020 demonstrations, three passes. The training loss goes up and down, in each pass again. "
+        "Some kinds of questions are answered well, others are not.",
         ("The gradient is not clipped.", "The learning rate is too high.", "The rows were not shuffled."), 2,
         "The file is sorted by task, and it was read from top to bottom. For many steps the model sees one task only, "
-        "and it forgets the others. A wave is a pass through the file, easy tasks low and hard ones high. Reverse, a "
-        "task from the first half of the file, scores {bad[reverse]:.0%}.",
+        "and it forgets the others. The loss is lowest at the beginning of each pass: there stand the facts, which the "
+        "base knows already. Reverse, a task from the first half of the file, scores {bad[reverse]:.0%}.",
         "Shuffle the rows in each pass. Nothing else was changed: the mean score rises from {bad[mean]:.0%} to "
         "{good[mean]:.0%}, and reverse to {good[reverse]:.0%}.",
         "16", Run(SFT, fault="sorted by task"), Run(SFT), "mean", 0.07, families=("reverse", "sum", "unknown")),
