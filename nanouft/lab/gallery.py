@@ -63,8 +63,8 @@ def told(run: Run, story: Story, keep: Path) -> dict:
     curves = {name: points(log, name) for panel in story.panels for name in panel}
     answers = {family: [{"prompt": x.prompt, "says": x.answer, "score": number(x.score), "stops": x.ended}
                         for x in items if x.family == family] for family in story.families}
-    last = {name: line[-1][1] for name, line in curves.items()}
-    return {"figures": figures(found, items) | last, "curves": curves, "answers": answers}
+    ends = {name: end(name, line) for name, line in curves.items()}
+    return {"figures": figures(found, items) | ends, "curves": curves, "answers": answers}
 
 
 def three_answers(made: dict) -> dict:
@@ -81,6 +81,12 @@ def points(log: list[dict], name: str) -> list[list[float]]:
         return curve([line[name] for line in log if "grad_norm" in line])
     field = name.removeprefix("held_out.")
     return [[line["step"], number(line["held_out"][field])] for line in log if line.get("held_out")]
+
+
+def end(name: str, line: list[list[float]]) -> float:
+    """Where a curve ends: its last point, or of a training figure, which is noisy, the mean of its last quarter."""
+    last = line[-1:] if name.startswith("held_out.") else line[-max(1, len(line) // 4):]
+    return number(float(np.mean([value for _, value in last])))
 
 
 def figures(found: dict, items: list[Item]) -> dict[str, float]:

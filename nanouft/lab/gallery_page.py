@@ -11,7 +11,7 @@ from nanouft.look import plots
 from nanouft.shell.text import visible
 
 LABELS = {"loss": "training loss", "held_out.nll": "held-out loss", "accuracy": "training pairs won",
-          "held_out.accuracy": "held-out pairs won", "held_out.logp_chosen": "log-prob of chosen answers (held out)",
+          "held_out.accuracy": "held-out pairs won", "held_out.logp_chosen": "log-prob of chosen, held out",
           "reward": "reward", "score": "exact score", "mean": "score, mean of nine families",
           "stops": "answers that stop", "unknown": "score of `unknown`", "fact": "score of `fact`"}
 UNITS = {"loss": "nats", "held_out.nll": "nats a token", "held_out.logp_chosen": "nats an answer"}
@@ -88,7 +88,7 @@ def compared(story: Story, made: dict) -> list[str]:
     bad, good = (made[side]["figures"] for side in ("faulty", "repaired"))
     names = dict.fromkeys([story.figure, *(name for panel in story.panels for name in panel), "mean"])
     rows = [f"| {LABELS[name]} | {shown(name, bad)} | {shown(name, good)} |" for name in names]
-    return ["| at the end | faulty | repaired |", "|---|---|---|", *rows]
+    return ["| at the end (training: last quarter) | faulty | repaired |", "|---|---|---|", *rows]
 
 
 def shown(name: str, figures: dict) -> str:

@@ -214,5 +214,5 @@ STORIES = (
         "as reward it ends at {good[score]:.2f}. Read answers while the reward rises, and measure with something "
         "that is not trained on.",
         "13", Run(RLOO + " --reward nanouft/lab/gallery_faults.py:never_wrong", Run(SFT)), Run(RLOO, Run(SFT)),
-        "score", 0.3, (("reward", "score"),), ("fact", "truth", "unknown")),
+        "fact", 0.4, (("reward", "score"),), ("fact", "truth", "unknown")),
 )
