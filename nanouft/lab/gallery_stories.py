@@ -157,7 +157,7 @@ STORIES = (
         "Read 20 rows of the data. If nobody can read all of them, let other models do it: `--keep 0.6` keeps the "
         "60 % of the demonstrations that models trained elsewhere find likeliest (compare PoFT). The mean score rises "
         "from {bad[mean]:.0%} to {good[mean]:.0%}.",
-        "11", Run(SFT + " --noise 0.4"), Run(SFT + " --noise 0.4 --keep 0.6"), "mean", 0.08,
+        "11", Run(SFT + " --noise 0.4"), Run(SFT + " --noise 0.4 --keep 0.6"), "mean", 0.05,
         families=("truth", "sort", "reverse")),
     Story(
         "modest", "I do not know.",
