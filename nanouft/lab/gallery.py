@@ -68,10 +68,10 @@ def told(run: Run, story: Story, keep: Path) -> dict:
 
 
 def three_answers(made: dict) -> dict:
-    """Both runs with one answer a family: to the first prompt at which their scores differ, or else to the first."""
+    """Both runs with one answer a family: to the first prompt at which the repaired one scores higher, or the first."""
     both = {family: list(zip(made["faulty"]["answers"][family], made["repaired"]["answers"][family]))
             for family in made["faulty"]["answers"]}
-    shown = [next((two for two in pairs if two[0]["score"] != two[1]["score"]), pairs[0]) for pairs in both.values()]
+    shown = [next((two for two in pairs if two[0]["score"] < two[1]["score"]), pairs[0]) for pairs in both.values()]
     return {side: made[side] | {"answers": [two[n] for two in shown]} for n, side in enumerate(("faulty", "repaired"))}
 
 

@@ -24,8 +24,8 @@ answers of the trained model. Choose a cause before you open "Cause and repair".
 
 One command makes a story again, in seconds to two minutes on one thread, and writes it to `out/gallery/gallery.md`:
 `python -m nanouft.lab.gallery --story endless`. Without `--story` all twelve are made. Answers are greedy, to prompts
-of the validation split: 30 of each of the nine families. Shown is the first of a family at which the faulty and the
-repaired model differ, where there is one. The score is exact and lies from 0 to 1. All numbers come from
+of the validation split: 30 of each of the nine families. Shown is the first of a family at which the repaired model
+scores higher, where there is one. The score is exact and lies from 0 to 1. All numbers come from
 `docs/results/gallery.json`. There is one run each, with one seed: it shows a mechanism, not how large an effect is.
 """
 

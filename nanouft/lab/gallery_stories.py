@@ -182,8 +182,8 @@ STORIES = (
         "log 2 = 0.693 for ever. Its gradient is not 0: it pushes every pair apart, always with the same force. No "
         "distance is measured, so the penalty holds nothing.",
         "Compute the reference's log-probs once, before training, or keep a copy without gradient. With the same beta "
-        "facts score {good[fact]:.0%} instead of {bad[fact]:.0%}. A loss of exactly 0.693 after the first steps is the "
-        "trace.",
+        "facts score {good[fact]:.0%} instead of {bad[fact]:.0%}. A loss that is still exactly 0.693 after some steps "
+        "is the trace.",
         "07", Run(DPO + " --beta 10", Run(SFT), fault="moving reference"), Run(DPO + " --beta 10", Run(SFT)),
         "fact", 0.4, (("loss",), ("held_out.logp_chosen",)), ("fact", "truth", "sort")),
     Story(
