@@ -26,6 +26,7 @@ COMMANDS = {
     "lab.methods": "docs/methods.md: every objective in one table, from the registry",
     "lab.cost": "gradient tokens and FLOPs of a run, counted",
     "lab.bench": "speed, as ratios; --gpu measures a GPU",
+    "lab.gallery": "what went wrong? twelve runs, each with one mistake",
     "lab.growth": "time and memory as data, answers and models grow",
 }
 

@@ -82,8 +82,8 @@ def test_the_navigation_names_every_page_of_docs_and_no_other(builder):
 
 
 def test_optional_pages_are_named_only_once_they_are_there(builder):
-    nav = [{"When": ["claims.md", {"Map": "map.md"}]}, {"Gallery": "gallery/index.html"}]
-    assert builder.filled_nav(nav, {"map.md", "gallery/index.html"}) == nav
+    nav = [{"When": ["claims.md", {"Map": "map.md"}]}, {"Lake": "frozen_lake/index.html"}]
+    assert builder.filled_nav(nav, {"map.md", "frozen_lake/index.html"}) == nav
     assert builder.filled_nav(nav, set()) == [{"When": ["claims.md"]}]
 
 

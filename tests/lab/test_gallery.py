@@ -1,0 +1,124 @@
+"""The gallery: its page is what the kept results say, each fault is seen there and repaired, and a story runs."""
+import string
+from dataclasses import replace
+
+import pytest
+import torch
+from running import ROOT, call, one_error
+
+from nanouft.data.batches import encode
+from nanouft.data.rows import demo_rows, pair_rows
+from nanouft.data.tokenizer import nano
+from nanouft.lab import gallery, gallery_faults, gallery_page
+from nanouft.lab.gallery_faults import FAULTS
+from nanouft.lab.gallery_stories import STORIES, Run
+from nanouft.shell.files import read_json, write_json
+from nanouft.training import setup
+from nanouft.world import rows
+
+RESULTS = ROOT / "docs" / "results" / "gallery.json"
+NAMES = [story.name for story in STORIES]
+
+
+@pytest.fixture(scope="module")
+def results() -> dict:
+    return read_json(RESULTS)
+
+
+# ---- what is kept ----------------------------------------------------------------------------------------------------
+def test_the_page_is_what_the_results_say(results):
+    assert (ROOT / "docs" / "gallery.md").read_text(encoding="utf-8") == gallery_page.page(STORIES, results), \
+        "python -m nanouft.lab.gallery --out docs --page makes it again"
+    assert list(results) == NAMES and len(set(NAMES)) == 12
+
+
+@pytest.mark.parametrize("story", STORIES, ids=NAMES)
+def test_each_fault_is_seen_and_its_repair_repairs(story, results):
+    made = results[story.name]
+    assert story.shows(made), {side: made[side]["figures"][story.figure] for side in made}
+    assert not story.shows({"faulty": made["repaired"], "repaired": made["repaired"]})
+    for side in ("faulty", "repaired"):
+        assert len(made[side]["answers"]) == 3
+        assert [x["prompt"] for x in made[side]["answers"]] == [x["prompt"] for x in made["faulty"]["answers"]]
+        assert list(made[side]["curves"]) == [name for panel in story.panels for name in panel]
+        assert (ROOT / "docs" / "gallery" / f"{story.name}.png").stat().st_size < 60_000
+    assert (ROOT / "docs" / "gallery" / f"{story.name}-repaired.png").exists()
+
+
+@pytest.mark.parametrize("story", STORIES, ids=NAMES)
+def test_a_story_does_not_give_its_cause_away(story):
+    """No figure stands typed in cause and repair where the results have it; what is seen has no places to fill."""
+    assert not [field for _, field, _, _ in string.Formatter().parse(story.seen) if field]
+    filled = [field for _, field, _, _ in string.Formatter().parse(story.cause + story.repair) if field]
+    assert len(filled) >= 2 and len(set(story.choices)) == 3 and story.choices[story.right]
+    assert (ROOT / "docs" / "lessons" / f"{story.lesson}.md").exists()
+
+
+def test_every_planted_fault_belongs_to_a_story():
+    assert set(FAULTS) == {fault for s in STORIES for fault in (s.faulty.fault, s.faulty.asked) if fault}
+    assert not any(run.fault or run.asked for s in STORIES for run in (s.repaired, s.faulty.after) if run)
+
+
+# ---- the faults ------------------------------------------------------------------------------------------------------
+def step(fault: str, kind: str):
+    """(the first batch of a run with this fault, its rows as tokens)"""
+    found = rows("train", kind, 16, seed=0)
+    examples = demo_rows(found, None) if kind == "demos" else pair_rows(found, None)
+    encoded, _ = encode(examples, nano(), 128)
+    with FAULTS[fault]():
+        return setup.Epochs(encoded, 4, 4, 0, nano().pad)(0), encoded
+
+
+def test_each_fault_in_a_batch_is_the_one_that_it_says():
+    bad, encoded = step("no end token", "demos")
+    good = setup.Epochs(encoded, 4, 4, 0, nano().pad)(0)
+    s, right = bad.seqs["answer"], good.seqs["answer"]
+    assert (right.targets == nano().end).any() and not (s.targets == nano().end).any()
+    assert torch.equal(s.inputs, right.inputs) and torch.equal(s.mask, right.mask)
+
+    s = step("mask too late", "demos")[0].seqs["answer"]
+    missing = (right.mask - s.mask).bool()
+    assert missing.sum(-1).tolist() == [1] * 4 and (right.inputs[missing] == nano().assistant).all()
+
+    s = step("targets not shifted", "demos")[0].seqs["answer"]
+    assert torch.equal(s.targets, s.inputs)
+
+    bad, encoded = step("columns swapped", "pairs")
+    good = setup.Epochs(encoded, 4, 4, 0, nano().pad)(0)
+    assert torch.equal(bad.seqs["chosen"].inputs, good.seqs["rejected"].inputs)
+    assert bad.tokens["chosen"] == good.tokens["rejected"]
+
+
+def test_no_fault_outlives_its_run():
+    before = setup.Epochs, nano().prompt_ids(rows("val", "prompts", 1, 0)[0].prompt), gallery_faults.OBJECTIVES["dpo"]
+    for fault in FAULTS.values():
+        with fault():
+            pass
+    after = setup.Epochs, nano().prompt_ids(rows("val", "prompts", 1, 0)[0].prompt), gallery_faults.OBJECTIVES["dpo"]
+    assert after == before
+
+
+# ---- the command -----------------------------------------------------------------------------------------------------
+def test_a_short_story_runs_and_takes_its_place_on_the_page(here, monkeypatch, brief, capsys):
+    """24 steps of the story whose targets are not shifted: enough for a model that repeats what it reads."""
+    flags = "--objective sft --rows 64 --steps 24 --lr 1e-3 --eval-every 12"
+    whole = STORIES[NAMES.index("nothing")]
+    short = replace(whole, faulty=Run(flags, fault="targets not shifted"), repaired=Run(flags))
+    monkeypatch.setattr(gallery, "STORIES", (STORIES[0], short))
+    monkeypatch.setattr(gallery, "ITEMS", 2)
+    (here / "new" / "results").mkdir(parents=True)
+    kept = {STORIES[0].name: read_json(RESULTS)[STORIES[0].name]}
+    write_json(here / "new" / "results" / "gallery.json", kept)
+    assert call(gallery.main, "--story", "nothing", "--out", "new") == 0
+    made = read_json(here / "new" / "results" / "gallery.json")
+    assert list(made) == [STORIES[0].name, "nothing"] and made[STORIES[0].name] == kept[STORIES[0].name]
+    bad, good = (made["nothing"][side]["figures"] for side in ("faulty", "repaired"))
+    assert bad["stops"] < 0.2 < good["stops"] and bad["held_out.nll"] > good["held_out.nll"]
+    text = (here / "new" / "gallery.md").read_text(encoding="utf-8")
+    assert "## 1. " in text and "## 2. " in text and "nothing    mean" in capsys.readouterr().out
+    assert (here / "new" / "gallery" / "nothing.png").exists()
+
+
+def test_mistakes_are_one_line(here, capsys):
+    one_error(call(gallery.main, "--story", "endles"), capsys.readouterr().err, "endles", "endless")
+    one_error(call(gallery.main, "--page"), capsys.readouterr().err, "gallery.json", "--page")
