@@ -22,11 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 OUTSIDE = ("README.md", "CONTRIBUTING.md", "lessons/exercises/README.md")       # Markdown pages outside docs/
 OPTIONAL = {                            # page of the site -> the file that it comes from, if that has been made
     "map.md": "docs/map.md",
-<<<<<<< HEAD
     **{f"results/claims/C{n}.md": f"docs/results/claims/C{n}.md" for n in (1, 2, 3, 4)},
-    "gallery/index.html": "docs/gallery/index.html",
-=======
->>>>>>> gallery
     "frozen_lake/index.html": "out/frozen_lake/index.html"}
 SOURCES = ("nanouft/**/*.py", "frozen_lake/**/*.py", "lessons/[0-9]*.py", "lessons/extras/*.py", "examples/*.py")
 
