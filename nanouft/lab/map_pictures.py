@@ -52,7 +52,8 @@ def curves(regimes: list[dict], file: Path) -> None:
         for colour, row in zip(LINES, rows):
             top.plot(*zip(*row["curve"]["samples"]), color=colour, alpha=0.5, ls="--")
             top.plot(*zip(*row["curve"]["held"]), color=colour, label=row["name"], marker="o", ms=3)
-        top.set(title=f"{r['demos']:,} demonstrations, {r['base']}", xlabel=f"optimizer steps ({r['samples'] // r['steps']} samples each)",
+        top.set(title=f"{r['demos']:,} demonstrations, {r['base']}",
+                xlabel=f"optimizer steps ({r['samples'] // r['steps']} samples each)",
                 ylabel="reward: greedy —, samples - -", ylim=(0.4, 1))
         top.legend(loc="lower right")
         parts = [("endpoint", lambda row: row["gain"]), *((f, lambda row, f=f: row["changes"][f]) for f in
