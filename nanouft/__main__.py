@@ -17,6 +17,7 @@ COMMANDS = {
     "world": "examples of NanoWorld with scores",
     "data.tokenizer": "how a text is cut",
     "lab.compare": "every method over seeds -> one table, one page",
+    "lab.page": "the comparison page anew, from its results.json and the map",
     "lab.claims": "the papers' claims as fixed contrasts over seeds and bases",
     "lab.overoptimise": "exact score against learnt reward, best-of-n and PPO",
     "lab.calibration": "is the world neither too easy nor too hard?",
