@@ -102,8 +102,7 @@ def columns(results: dict) -> list[tuple[str, str, str, str]]:
         return MEASURES[m].title, MEASURES[m].text, view, "n least" if MEASURES[m].better < 0 else "n"
     return [("rank", PLACE, "all", "n least"), ("method", "a link to its row", "all", "name"),
             ("learns from", "what it must be given, in all its stages", "all", "t kind"),
-            ("pipeline", "stages; samples: the last one learns from answers that it draws as it trains", "overview cost",
-             "t pipe"),
+            ("pipeline", "stages; samples: the last one learns from answers that it draws as it trains", "cost", "t"),
             measure("score", "all"), ("minus SFT", GAIN, "all", "n"), *(measure(m, "overview") for m in OVERVIEW),
             *(measure(f, "families") for f in results["families"]),
             ("cost, × SFT", "FLOPs of everything it needs, over SFT's", "overview cost", "n least"),
@@ -175,8 +174,9 @@ def gained(row: dict) -> tuple:
         return None, "–"
     mean, half = row["minus_sft"]
     number = f"{100 * mean:+.1f}" + ("" if half is None else f" <small>± {100 * half:.1f}</small>")
-    return mean, (f'<span class="interval" data-mean="{100 * mean:.4g}" data-half="{100 * (half or 0):.4g}"></span> '
-                  f'{number} <small class="word">{escape(row["verdict"])}</small>')
+    return mean, (f'<span class="gain"><span class="interval" data-mean="{100 * mean:.4g}" '
+                  f'data-half="{100 * (half or 0):.4g}"></span> <span class="span">{number}</span> '
+                  f'<small class="word">{escape(row["verdict"])}</small></span>')
 
 
 def filed(row: dict, folder: Path) -> tuple:

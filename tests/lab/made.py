@@ -54,8 +54,9 @@ METHODS = {"SFT": "nothing", "IFT": "nothing", "NEFTune": "nothing", "KTO": "lab
            "UFT": "scores", "RLOO": "reward", "GRPO": "reward", "best of 8": "reward"}
 
 
-def map_row(rng: random.Random, name: str, place: int, demos: int, samples: int) -> dict:
-    gain = 0.06 - 0.012 * place + rng.uniform(-0.002, 0.002)
+def map_row(name: str, place: int, sft: int, demos: int, samples: int) -> dict:
+    """The row at this place, where SFT stands at place `sft`."""
+    gain = 0.012 * (sft - place)
     word = "baseline" if name == "SFT" else "better" if gain > 0.015 else "undecided" if gain > -0.015 else "worse"
     train = f"python -m nanouft.train --objective {name.split(',')[0].lower()} --rows {demos} --lr 3e-5 --beta 0.1 --seed 0"
     return {"name": name, "needs": METHODS[name], "rank": 1 if place < 3 else place + 1, "tied": place < 3,
@@ -78,7 +79,7 @@ def regime(rng: random.Random, demos: int, samples: int, **more) -> dict:
     rng.shuffle(there)
     name = f"{demos:,} x {samples:,}" + "".join(f", {k} {v}" for k, v in more.items())
     return {"name": name, "demos": demos, "samples": samples, "noise": 0.0, "source": "own", "base": "base", **more,
-            "rows": [map_row(rng, n, place, demos, samples) for place, n in enumerate(there)]}
+            "rows": [map_row(n, place, there.index("SFT"), demos, samples) for place, n in enumerate(there)]}
 
 
 def the_map() -> dict:

@@ -41,7 +41,7 @@ const Choose = {
   times: (x) => `${x < 10 ? x.toFixed(1) : Choose.count(Math.round(x))} ×`,
   list: (words, and = "and") => words.length < 2 ? words.join("")
     : `${words.slice(0, -1).join(", ")} ${and} ${words[words.length - 1]}`,
-  size: (demos, samples, what) => `${Choose.count(demos)} demonstrations`
+  size: (demos, samples, what, wrong) => `${Choose.count(demos)} ${wrong ? "partly wrong " : ""}demonstrations`
     + (samples ? ` and ${what} on ${Choose.count(samples)} answers` : ", nothing more"),
   what: {nothing: "nothing", labels: "labels", pairs: "pairs", scores: "scores", reward: "a reward"},
   kinds: {own: "an exact score", learnt: "a learnt reward model", spoilt: "pairs with spoilt answers"},
@@ -51,18 +51,18 @@ const Choose = {
 
   // Where the regime differs from what was asked: one sentence.
   difference(g, ask) {
-    const mine = Choose.size(ask.demos, ask.have === "nothing" ? 0 : ask.samples, Choose.what[ask.have]);
+    const mine = Choose.size(ask.demos, ask.have === "nothing" ? 0 : ask.samples, Choose.what[ask.have], ask.wrong);
     const notes = [];
     if (g.base !== ask.base) notes.push(`the model "${ask.base}"`);
     if ((g.noise > 0) !== Boolean(ask.wrong)) notes.push(ask.wrong ? "partly wrong demonstrations" : "clean demonstrations");
     if (g.source !== ask.source) notes.push(`answers judged by ${Choose.kinds[ask.source] || ask.source}`);
     if (String(g.steps ?? "") !== String(ask.steps ?? "")) notes.push("this length of training");
-    const there = Choose.size(g.demos, ask.have === "nothing" ? 0 : g.samples, Choose.what[ask.have]);
+    const there = Choose.size(g.demos, ask.have === "nothing" ? 0 : g.samples, Choose.what[ask.have], g.noise > 0);
     const same = there === mine && !notes.length;
     const gap = Math.max(Math.abs(Math.log(ask.demos / g.demos)),
       ask.have === "nothing" || !g.samples ? 0 : Math.abs(Math.log(ask.samples / g.samples)));
-    return (same ? `Measured: ${mine}.` : `You have ${mine}. The nearest that was measured: ${there}`
-      + (g.noise > 0 ? `, ${Math.round(100 * g.noise)} % of the demonstrations wrong` : "") + ".")
+    return (same ? `Measured: ${mine}.` : `You have ${mine}. The nearest that was measured: ${there}.`)
+      + (g.noise > 0 ? ` Of the demonstrations ${Math.round(100 * g.noise)} % are wrong.` : "")
       + (notes.length ? ` Not measured with this size: ${Choose.list(notes)}.` : "")
       + (gap > Math.log(2) + 1e-9 ? ` That is ${Math.exp(gap).toFixed(gap > Math.log(10) ? 0 : 1)} times away: a hint at most.`
         : "");

@@ -5,7 +5,7 @@ const Chooser = (MAP && (() => {
   const usual = {demos: 100, samples: 1000, wrong: "", have: "scores", source: "own", base: values("base")[0], steps: ""};
   const numbers = (key) => values(key).filter((n) => n > 0).sort((a, b) => a - b);
   const whole = (input) => /^\d+$/.test(input.value) && Number(input.value) > 0;
-  let ask = {...usual}, wait;
+  let ask = {...usual}, wait, every = false;             // every: all rows, or those on top, five at least, and SFT
 
   // ---- the form ---------------------------------------------------------------------------------------------
   for (const key of ["demos", "samples"]) {
@@ -23,6 +23,7 @@ const Chooser = (MAP && (() => {
     at(key).closest("label").hidden = values(key).length < 2;
   }
   at("more").hidden = ["source", "base", "steps"].every((key) => values(key).length < 2);
+  at("every").onclick = () => { every = !every; show(); tell(`${at("choices").querySelectorAll("tbody th").length} rows`); };
   at("ask").onsubmit = (e) => e.preventDefault();
   at("ask").oninput = (e) => {
     const {id, name, value} = e.target;
@@ -70,7 +71,11 @@ const Chooser = (MAP && (() => {
       + `Made by ${MAP.command}.`;
     const ends = rows.flatMap((r) => [r.gain[0] - (r.gain[1] || 0), r.gain[0] + (r.gain[1] || 0)]);
     const low = Math.max(-0.3, Math.min(-0.02, ...ends)), high = Math.max(0.02, ...ends);
-    at("choices").tBodies[0].innerHTML = rows.map((r) => line(r, low, high)).join("");
+    const few = rows.filter((r, i) => i < 5 || r.place === 1 || r.verdict === "baseline"), rest = rows.length - few.length;
+    at("choices").tBodies[0].innerHTML = (every ? rows : few).map((r) => line(r, low, high)).join("");
+    at("every").hidden = !rest;
+    at("every").textContent = every ? `hide the last ${rest} rows` : `show ${rest} more rows`;
+    at("every").setAttribute("aria-expanded", every);
     for (const b of document.querySelectorAll("#choices [data-copy]")) b.onclick = () => copy(b);
     map(g);
   }
@@ -112,15 +117,16 @@ const Chooser = (MAP && (() => {
 
   // ---- the map: demonstrations down, answers across, in the situation of the form ---------------------------
   function map(now) {
-    const have = ask.have === "nothing" ? "reward" : ask.have, columns = [0, ...numbers("samples")];
-    const like = (g) => ["base", "source"].every((key) => g[key] === now[key]) && (g.steps ?? "") === (now.steps ?? "")
-      && (g.noise > 0) === (now.noise > 0);
+    const have = ask.have === "nothing" ? "reward" : ask.have;
+    const there = regimes.filter((g) => ["base", "source"].every((key) => g[key] === now[key])
+      && (g.steps ?? "") === (now.steps ?? "") && (g.noise > 0) === (now.noise > 0));
+    const sizes = (key) => [...new Set(there.map((g) => g[key]))].sort((a, b) => a - b), columns = sizes("samples");
     const one = (demos, samples) => {
-      const g = regimes.find((r) => like(r) && r.demos === demos && r.samples === samples);
+      const g = there.find((r) => r.demos === demos && r.samples === samples);
       const best = g && Choose.rows(g, have)[0];
-      if (!best) return "<td>–</td>";
+      if (!best) return "<td><small>not measured</small></td>";
       const tied = Choose.top(Choose.rows(g, have)).length - 1;
-      const said = `${Choose.size(demos, samples, Choose.what[have])}: ${best.name}${tied ? `, tied with ${tied} more` : ""}, ${
+      const said = `${Choose.size(demos, samples, Choose.what[have], g.noise > 0)}: ${best.name}${tied ? `, tied with ${tied} more` : ""}, ${
         best.verdict === "baseline" ? "the baseline" : `${Choose.gain(best.gain)} over SFT`}`;
       return `<td><button type="button" data-demos="${Number(demos)}" data-samples="${Number(samples)}" aria-pressed="${g === now}"
         aria-label="${esc(said)}"><b>${esc(best.name)}</b>${tied ? " =" : ""}<small>${best.verdict === "baseline" ? "±0"
@@ -129,7 +135,7 @@ const Chooser = (MAP && (() => {
     const held = document.activeElement?.closest?.("#grid button")?.dataset;
     at("grid").innerHTML = `<caption>Best row with ${Choose.what[have]}; points over SFT of the same demonstrations</caption><thead><tr>
       <th scope="col">demonstrations</th>${columns.map((n) => `<th scope="col">${n ? `${Choose.count(n)} answers` : "no answers"}</th>`).join("")}
-      </tr></thead><tbody>${numbers("demos").map((d) => `<tr><th scope="row">${Choose.count(d)}</th>${
+      </tr></thead><tbody>${sizes("demos").map((d) => `<tr><th scope="row">${Choose.count(d)}</th>${
       columns.map((s) => one(d, s)).join("")}</tr>`).join("")}</tbody>`;
     for (const b of at("grid").querySelectorAll("button")) {
       const {demos, samples} = b.dataset;

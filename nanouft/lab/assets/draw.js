@@ -115,7 +115,7 @@ const Draw = {
   // A difference and its interval on a scale with 0; what lies farther than the scale is an arrow at its end.
   interval(mean, half, low, high) {
     const at = (x) => (4 + 92 * (Math.min(Math.max(x, low), high) - low) / (high - low)).toFixed(1), h = half || 0;
-    const arrow = mean < low ? "M6,3L1,7L6,11Z" : mean > high ? "M94,3L99,7L94,11Z" : "";
+    const arrow = mean < low ? "M9,1L0,7L9,13Z" : mean > high ? "M91,1L100,7L91,13Z" : "";
     return `<svg class="range" viewBox="0 0 100 14" aria-hidden="true"><path class="zero" d="M${at(0)},0V14"/>
       <path class="band" d="M${at(mean - h)},7H${at(mean + h)}"/>${arrow ? `<path class="dot" d="${arrow}"/>`
       : `<circle class="dot" cx="${at(mean)}" cy="7" r="3.5"/>`}</svg>`;
@@ -125,7 +125,7 @@ const Draw = {
   span: (points) => [Math.min(...points.flatMap((p) => p.slice(1))), Math.max(...points.flatMap((p) => p.slice(1)))],
   // range: ends of the scale of the held-out figure, the same in all panels of that figure
   curve(name, group, loss, held, range, number) {
-    const W = 210, H = 128, T = 24, B = 26, x0 = 6, x1 = W - 6;
+    const W = 210, H = 128, T = 24, B = 26, x0 = 6, x1 = W - 34;
     const last = loss[loss.length - 1][0], X = (s) => (x0 + (x1 - x0) * s / last).toFixed(1);
     const line = (points, ends) => {
       const y = Draw.scale(ends, H - B - 4, T + 2, false).at, go = (k) => (p) => `${X(p[0])},${y(p[k]).toFixed(1)}`;
