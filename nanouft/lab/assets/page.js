@@ -92,7 +92,8 @@ let wait;
 addEventListener("resize", () => { clearTimeout(wait); wait = setTimeout(() => { pictures(); stops(); }, 150); });
 
 // ---- learning curves --------------------------------------------------------------------------------------
-const short = (x) => Math.abs(x) >= 100 ? x.toFixed(0) : Math.abs(x) >= 10 ? x.toFixed(1) : x.toFixed(2);
+const short = (x) => Math.abs(x) >= 100 ? x.toFixed(0) : Math.abs(x) >= 10 ? x.toFixed(1)
+  : Math.abs(x) >= 0.01 || x === 0 ? x.toFixed(2) : x.toPrecision(1);
 const ranges = {};
 for (const [, r] of rows) if (r.held && r.held.points.length) (ranges[r.held.name] ??= []).push(...r.held.points);
 for (const name in ranges) ranges[name] = Draw.span(ranges[name]);
