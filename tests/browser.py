@@ -197,7 +197,7 @@ class Browser:
             warnings.warn("NANOUFT_AXE is not set, axe-core does not look at the page")
             return []
         self.js(Path(script).read_text(encoding="utf-8") + "; 0")
-        return self.js("""axe.run({rules: Object.fromEntries(%s.map((r) => [r, {enabled: false}]))}).then((found) =>
+        return self.js("""axe.run({preload: false, rules: Object.fromEntries(%s.map((r) => [r, {enabled: false}]))}).then((found) =>
             found.violations.map((v) => `${v.id} (${v.nodes.length}): ${v.nodes[0].html.slice(0, 160)} ${
             v.nodes[0].failureSummary.slice(0, 160)}`))""" % json.dumps(rules_off))
 
