@@ -36,6 +36,7 @@ def results() -> dict:
     rng, patch = random.Random(0), pytest.MonkeyPatch()
     patch.setattr(table, "priced", lambda row, seed, cells: None if row.group == "on-policy" else
                   cost.Cost(rng.randrange(20_000, 200_000), rng.uniform(3e11, 2e12)) if row.flags else cost.Cost())
+    patch.setattr(table, "cost_of", lambda flags: cost.Cost(30_000, 3e11))
     sft = ("--objective", "sft")
     rows = {"base": Row((), "start"), **compare.wanted(compare.Compare()), "sft->ppo": Row(sft, "on-policy", sft)}
     prompts = table.shown_prompts("test", table.Tokenizer.load("nano"))

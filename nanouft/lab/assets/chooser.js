@@ -126,11 +126,11 @@ const Chooser = (MAP && (() => {
       const best = g && Choose.rows(g, have)[0];
       if (!best) return "<td><small>not measured</small></td>";
       const tied = Choose.top(Choose.rows(g, have)).length - 1;
-      const said = `${Choose.size(demos, samples, Choose.what[have], g.noise > 0)}: ${best.name}${tied ? `, tied with ${tied} more` : ""}, ${
-        best.verdict === "baseline" ? "the baseline" : `${Choose.gain(best.gain)} over SFT`}`;
-      return `<td><button type="button" data-demos="${Number(demos)}" data-samples="${Number(samples)}" aria-pressed="${g === now}"
-        aria-label="${esc(said)}"><b>${esc(best.name)}</b>${tied ? " =" : ""}<small>${best.verdict === "baseline" ? "±0"
-        : Choose.signed(best.gain[0])}</small></button></td>`;
+      const unseen = (text) => `<span class="unseen">${esc(text)}</span>`, sft = best.verdict === "baseline";
+      const before = `${Choose.size(demos, samples, Choose.what[have], g.noise > 0)}: `;
+      return `<td><button type="button" data-demos="${Number(demos)}" data-samples="${Number(samples)}" aria-pressed="${g === now}">${
+        unseen(before)}<b>${esc(best.name)}</b>${tied ? " =" : ""}${unseen(tied ? ` tied with ${tied} more,` : ",")}<small>${
+        sft ? "±0" : Choose.signed(best.gain[0])}</small>${unseen(sft ? " the baseline" : " points over SFT")}</button></td>`;
     };
     const held = document.activeElement?.closest?.("#grid button")?.dataset;
     at("grid").innerHTML = `<caption>Best row with ${Choose.what[have]}; points over SFT of the same demonstrations</caption><thead><tr>
