@@ -164,7 +164,8 @@ def named(name: str, row: dict, results: dict) -> str:
     lost, twins = row["failed"], [other for other, mine in results.get("same", {}).items() if mine == name]
     notes = ([f"({len(lost)} of {len(lost) + len(row['seeds'])} seeds diverged)"] if lost else []) + [
         f"(the same in this world: {escape(other)})" for other in twins]
-    return (f'<span class="shape" data-shape="{escape(row["group"])}"></span> <a href="#row={escape(quote(text.visible(name), safe="", errors="replace"))}">'
+    address = escape(quote(text.visible(name), safe="", errors="replace"))
+    return (f'<span class="shape" data-shape="{escape(row["group"])}"></span> <a href="#row={address}">'
             f'{escape(name)}</a>' + "".join(f" <small>{note}</small>" for note in notes))
 
 

@@ -157,7 +157,8 @@ def one(row: Row, cells: list[dict], price: Cost | None, sft: Cost) -> dict:
     faces = [c["portrait"] for c in good]
     out = {"group": row.group, "flags": " ".join(row.flags), "after": " ".join(row.after), "pipeline": pipeline(row),
            **needed(row), **sources(row),
-           "seeds": [c["seed"] for c in good], "scores": {c["seed"]: c["mean"] for c in good}, "failed": {c["seed"]: c["failed"] for c in cells if "failed" in c},
+           "seeds": [c["seed"] for c in good], "scores": {c["seed"]: c["mean"] for c in good},
+           "failed": {c["seed"]: c["failed"] for c in cells if "failed" in c},
            "figures": {name: figure(m, name, good) for name, m in MEASURES.items()},
            "cost": asdict(price) | {"relative": price.flops / sft.flops} if price else None}
     if good:

@@ -59,9 +59,9 @@ def map_row(name: str, place: int, sft: int, demos: int, samples: int) -> dict:
     """The row at this place, where SFT stands at place `sft`."""
     gain = 0.012 * (sft - place)
     word = "baseline" if name == "SFT" else "better" if gain > 0.015 else "undecided" if gain > -0.015 else "worse"
-    train = f"python -m nanouft.train --objective {name.split(',')[0].lower()} --rows {demos} --lr 3e-5 --beta 0.1 --seed 0"
+    train = f"python -m nanouft.train --objective {name.split(',')[0].lower()} --rows {demos} --lr 3e-5 --beta 0.1"
     return {"name": name, "needs": METHODS[name], "rank": 1 if place < 3 else place + 1, "tied": place < 3,
-            "endpoint": [0.7 + gain, 0.0123456], "gain": [0, 0] if name == "SFT" else [gain, 0.0151234], "verdict": word,
+            "endpoint": [0.7 + gain, 0.0123456], "gain": [gain, 0.0151234 * (name != "SFT")], "verdict": word,
             "over": None if name == "SFT" else {"row": "SFT", "gain": [gain, 0.0161], "verdict": word},
             "cost": {"samples": samples, "tokens": 123456, "flops": 1.23456e12, "relative": 1 + 0.7 * place,
                      "at_inference": 8 if name == "best of 8" else 1},
@@ -70,8 +70,9 @@ def map_row(name: str, place: int, sft: int, demos: int, samples: int) -> dict:
                         "diversity": [-0.02, 0.05, "undecided"]},
             "settings": {"--lr": "3e-5", "--beta": "0.1"}, "failed": int(name == "IPO"),
             "commands": [f"python -m nanouft.train --objective sft --rows {demos} --out out/sft-{demos}",
-                         f"python -m nanouft.rollout.harvest --init out/sft-{demos} --rows {samples} --out out/own-{samples}",
-                         f"{train} --init out/sft-{demos} --data out/own-{samples} --out out/{demos}-{samples}-{place}"]}
+                         f"python -m nanouft.rollout.harvest "
+                         f"--init out/sft-{demos} --rows {samples} --out out/own-{samples}",
+                         f"{train} --init out/sft-{demos} --data out/own-{samples} --out out/own-{place}"]}
 
 
 def regime(rng: random.Random, demos: int, samples: int, **more) -> dict:

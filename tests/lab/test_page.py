@@ -169,7 +169,7 @@ def test_curves_of_one_figure_share_their_scale():
 def test_a_picture_escapes_every_name():
     svg = run("""const evil = `<img src=x onerror="a">'`, held = {name: evil, points: [[1, 0.5], [2, 0.4]]};
         out = Draw.curve(evil, evil, [[1, 1], ["<b>", 2]], held, [0, 1], (x) => x) + Draw.shape(evil)
-        + Draw.scatter([{name: evil, group: evil, x: 1, y: 1, tip: evil}], {xlabel: evil, ylabel: evil, picked: evil});""")
+        + Draw.scatter([{name: evil, group: evil, x: 1, y: 1, tip: evil}], {xlabel: evil, ylabel: evil});""")
     assert "<img" not in svg and "<b>" not in svg and "onerror=\"" not in svg and "&#39;" in svg
 
 
@@ -280,8 +280,9 @@ def test_filters_leave_the_rows_in_the_table_and_in_the_pictures(b, file, result
 def test_every_stop_of_the_tab_key_has_a_name_and_axe_finds_nothing(b, file):
     for width, dark in ((1280, False), (390, True)):
         b.open(file, width=width, dark=dark)
-        nameless = b.js("""[...document.querySelectorAll("a, button, select, input, summary, [tabindex='0']")].filter((e) =>
-            !(e.textContent.trim() || e.ariaLabel || e.labels?.length)).map((e) => e.outerHTML.slice(0, 90))""")
+        nameless = b.js("""[...document.querySelectorAll("a, button, select, input, summary, [tabindex='0']")]
+            .filter((e) => !(e.textContent.trim() || e.ariaLabel || e.labels?.length))
+            .map((e) => e.outerHTML.slice(0, 90))""")
         assert not nameless
         assert not b.axe()
 

@@ -40,7 +40,7 @@ const Choose = {
   gain: ([mean, half]) => Choose.signed(mean) + (half === null ? "" : ` ± ${(100 * half).toFixed(1)}`),
   times: (x) => `${x < 10 ? x.toFixed(1) : Choose.count(Math.round(x))} ×`,
   list: (words, and = "and") => words.length < 2 ? words.join("")
-    : `${words.slice(0, -1).join(", ")} ${and} ${words[words.length - 1]}`,
+    : `${words.slice(0, -1).join(words.some((w) => w.includes(",")) ? "; " : ", ")} ${and} ${words[words.length - 1]}`,
   size: (demos, samples, what, wrong) => `${Choose.count(demos)} ${wrong ? "partly wrong " : ""}demonstrations`
     + (samples ? ` and ${what} on ${Choose.count(samples)} answers` : ", nothing more"),
   what: {nothing: "nothing", labels: "labels", pairs: "pairs", scores: "scores", reward: "a reward"},
