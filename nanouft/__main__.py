@@ -17,6 +17,7 @@ COMMANDS = {
     "world": "examples of NanoWorld with scores",
     "data.tokenizer": "how a text is cut",
     "lab.compare": "every method over seeds -> one table, one page",
+    "lab.page": "the comparison page anew, from its results.json and the map",
     "lab.claims": "the papers' claims as fixed contrasts over seeds and bases",
     "lab.map": "which method when: demonstrations, scored answers, a reward -> one page",
     "lab.ift_help": "where could IFT help? predictions first, then experiments",

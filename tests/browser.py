@@ -191,6 +191,15 @@ class Browser:
         return " ".join(nodes[child]["name"]["value"] for child in region["childIds"]
                         if "name" in nodes[child])
 
+    def axe(self) -> list[str]:
+        """What axe-core (env NANOUFT_AXE: its axe.min.js) finds wrong: rule and first place. Nothing without it."""
+        if not (script := os.environ.get("NANOUFT_AXE")):
+            warnings.warn("NANOUFT_AXE is not set, axe-core does not look at the page")
+            return []
+        self.js(Path(script).read_text(encoding="utf-8") + "; 0")
+        return self.js("""axe.run({preload: false}).then((found) => found.violations.map((v) =>
+            `${v.id}: ${v.nodes[0].html.slice(0, 160)} ${v.nodes[0].failureSummary.slice(0, 160)}`))""")
+
     def picture(self, file: Path, selector: str | None = None) -> Path:
         """What is seen, or one element of the page in full."""
         how = {}

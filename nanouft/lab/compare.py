@@ -33,7 +33,7 @@ GENTLE = ("--lr", "3e-6")               # of the second stage of a chain: the be
 OWN_PASSES = ("--epochs", "1.5")        # of methods that sample: half the default, about 35 s of one core a run
 TWICE = "sft, twice the steps"
 COMMITTED = Path("docs/results/compare")
-SAME = ("tpo",)                         # gold answers are the chosen ones in NanoWorld: cpo to the last digit
+SAME = {"tpo": "cpo"}                   # gold answers are the chosen ones in NanoWorld: cpo to the last digit
 
 
 @dataclass
@@ -164,10 +164,11 @@ def main(argv=None) -> int:
     if page_too:
         results = summarise({"base": Row((), "start"), **rows}, {"base": [done[base.key]], **got}, {
             "command": shlex.join(["python", "-m", "nanouft.lab.compare", *(sys.argv[1:] if argv is None else argv)]),
-            "seeds": cfg.seeds, "first_seed": cfg.first_seed, "items": cfg.items, "split": cfg.split, "init": cfg.init})
+            "seeds": cfg.seeds, "first_seed": cfg.first_seed, "items": cfg.items, "split": cfg.split, "init": cfg.init,
+            "same": SAME})
         lines += second_table(results)
         write_json(out / "results.json", results)
-        file = page.write(out, results)
+        file = page.write(out, results, page.read_map())
     write_text(out / ("table.md" if page_too else "choice.md"), "\n".join(lines) + "\n")
     print("\n".join(lines) + (f"\n\nopen {file}" if page_too else ""))
     return 0

@@ -15,7 +15,7 @@ import numpy as np
 
 from nanouft import world
 from nanouft.data.tokenizer import Tokenizer
-from nanouft.lab import snapshot
+from nanouft.lab import ranks, snapshot
 from nanouft.lab.cell import Cell
 from nanouft.lab.cells import stops
 from nanouft.lab.cost import Cost, cost_of
@@ -85,7 +85,7 @@ MEASURES: dict[str, Measure] = {
     "diversity": percent("diversity", probe("diversity"),
                          "different answers among four samples a prompt at temperature 1, percent", 0),
     "kl_own": Measure("KL to base", probe("kl_own"), "nats per token along its own samples: how far it went from the "
-                      "base", digits=3),
+                      "base", digits=3, better=-1),
     "own_prefix_gap": Measure("own-prefix gap", probe("own_prefix_gap"), "nats per token that right answers lose after "
                               "the model's own words; 0: its mistakes do not confuse it", digits=2, better=-1),
     "chosen": Measure("Δ chosen", lambda c: c["portrait"]["pairs"]["chosen"], "change of the log-prob of right "
@@ -146,12 +146,20 @@ def sources(row: Row) -> dict[str, str | None]:
             "arxiv": found[1] if found else None}
 
 
+def pipeline(row: Row) -> str:
+    """How many stages, and whether the last one samples: what kind of run it is, apart from its data."""
+    if row.group in ("start", "control"):
+        return {"start": "no training", "control": "one stage, twice as long"}[row.group]
+    return ("two stages" if row.after else "one stage") + (", samples" if row.group == "on-policy" else "")
+
+
 def one(row: Row, cells: list[dict], price: Cost | None, sft: Cost) -> dict:
     good = [c for c in cells if "failed" not in c]
     faces = [c["portrait"] for c in good]
-    out = {"group": row.group, "flags": " ".join(row.flags), "after": " ".join(row.after),
+    out = {"group": row.group, "flags": " ".join(row.flags), "after": " ".join(row.after), "pipeline": pipeline(row),
            **needed(row), **sources(row),
-           "seeds": [c["seed"] for c in good], "failed": {c["seed"]: c["failed"] for c in cells if "failed" in c},
+           "seeds": [c["seed"] for c in good], "scores": {c["seed"]: c["mean"] for c in good},
+           "failed": {c["seed"]: c["failed"] for c in cells if "failed" in c},
            "figures": {name: figure(m, name, good) for name, m in MEASURES.items()},
            "cost": asdict(price) | {"relative": price.flops / sft.flops} if price else None}
     if good:
@@ -164,8 +172,23 @@ def one(row: Row, cells: list[dict], price: Cost | None, sft: Cost) -> dict:
 
 
 def mean_curve(curves: list[list[list[float]]]) -> list[list[float]]:
-    """[[step, value]] of several seeds -> their mean (they have the same steps)."""
-    return [[points[0][0], snapshot.number(np.mean([p[1] for p in points]))] for points in zip(*curves)]
+    """[[step, value]] of several seeds -> [[step, mean, smallest, largest]] (they have the same steps)."""
+    def point(values: list[float]) -> list[float]:
+        return [snapshot.number(f(values)) for f in (np.mean, np.min, np.max)]
+    return [[points[0][0], *point([p[1] for p in points])] for points in zip(*curves)]
+
+
+def ranked(rows: dict[str, dict]) -> dict[str, dict]:
+    """Each row with its places and with its score minus SFT's, seed by seed; the base has no seeds, it is one model
+    and stands beside every seed of the others."""
+    every = sorted({s for r in rows.values() for s in r["scores"]})
+    scores = {n: dict.fromkeys(every, *r["scores"].values()) if r["group"] == "start" else r["scores"]
+              for n, r in rows.items()}
+    places, out = ranks.places(scores), {}
+    for name, row in rows.items():
+        gain, word = name != "sft" and ranks.minus(scores[name], scores.get("sft")) or (None, None)
+        out[name] = row | {"rank": places.get(name), "minus_sft": gain, "verdict": word}
+    return out
 
 
 def shown_prompts(split: str, tok: Tokenizer) -> list[dict]:
@@ -187,5 +210,6 @@ def summarise(rows: dict[str, Row], done: dict[str, list[dict]], about: dict) ->
             "measures": {name: {"title": m.title, "text": m.text, "scale": m.scale, "digits": m.digits,
                                 "better": m.better} for name, m in MEASURES.items()},
             "prompts": shown_prompts(about["split"], Tokenizer.load("nano")),
-            "rows": {name: one(row, done[name], priced(row, about["first_seed"], done[name]), sft)
-                     for name, row in rows.items()}}
+            "margin": ranks.MARGIN,
+            "rows": ranked({name: one(row, done[name], priced(row, about["first_seed"], done[name]), sft)
+                            for name, row in rows.items()})}

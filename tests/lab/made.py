@@ -1,19 +1,95 @@
-"""A finished cell as run_cell writes it, made by hand, so that it is known what must be said of it."""
-import numpy as np
+"""Made-up results and a made-up map for the tests of the page: fast, and with every oddity.
+
+    results(); the_map()                # as compare.py and map.py would write them; no number in them is evidence
+"""
+import json
+import random
+
+import pytest
 
 from nanouft import world
-from nanouft.lab.cell import Cell
-from nanouft.lab.cells import packed
+from nanouft.lab import compare, cost, snapshot, table
+from nanouft.lab.table import Row
 
-SPREAD = 0.2 * np.tile([1, -1], 50)             # of a family's answers around their mean
+EVIL = "</script><b>&amp; no"
 
 
-def made(cell: Cell, mean: float, **families: float) -> dict:
-    """A finished cell as run_cell writes it: a mean in every family, or those that are named."""
-    means = {f: families.get(f, mean) for f in world.FAMILIES}
-    other = {"ends": 1.0, "length": 5.0, "gold_logp": -0.1}
-    figures = {f: {"score": m, "strict": m / 2, **other} for f, m in means.items()}
-    each = {f: packed((m + SPREAD)[:cell.items]) for f, m in means.items()}
-    return {"key": cell.key, "base": cell.base, "flags": " ".join(cell.flags), "seed": cell.seed, "split": cell.split,
-            "items": cell.items, "mean": float(np.mean(list(means.values()))), "families": figures, "each": each,
-            "tokens": 1, "last_loss": 0.1, "seconds": 8.0}
+def cell(rng: random.Random, row: Row, seed: int, prompts: list[dict]) -> dict:
+    """A finished cell as run_cell would leave it."""
+    def pushes(p):
+        return {when: {"right": [rng.choice((1.0, 0.25, -0.1))] * len(p["right_tokens"]),
+                       "wrong": [-rng.random()] * len(p["wrong_tokens"])} for when in ("first", "last")}
+    families = {f: {k: rng.random() for k in ("score", "strict", "ends", "length")} for f in world.FAMILIES}
+    probes = {k: rng.random() for k in ("diversity", "kl_own", "own_prefix_gap", "corpus_nll")}
+    face = {"probes": probes, "pairs": {"chosen": rng.gauss(0, 3), "rejected": rng.gauss(-3, 3)},
+            "answers": [{"says": f"{row.objective} {EVIL}", "score": rng.choice((0, 0.5, 1)),
+                         "stops": rng.random() < .8} for _ in snapshot.SHOWN],
+            "ledger": [pushes(p) for p in prompts] if row.flags else None,
+            "curve": [[4 * i, rng.random()] for i in range(1, 25)] if row.flags else [],
+            "held": {"name": "nll", "points": [[48, 0.3], [96, 0.2]]} if row.flags else {}, "seconds": 5 + rng.random()}
+    mean = sum(f["score"] for f in families.values()) / 9
+    return {"seed": seed, "mean": mean, "families": families, "portrait": face}
+
+
+def results() -> dict:
+    """Every row over three seeds: a seed that diverged, a row with no seed left, text that tries to end the script."""
+    rng, patch = random.Random(0), pytest.MonkeyPatch()
+    patch.setattr(table, "priced", lambda row, seed, cells: None if row.group == "on-policy" else
+                  cost.Cost(rng.randrange(20_000, 200_000), rng.uniform(3e11, 2e12)) if row.flags else cost.Cost())
+    patch.setattr(table, "cost_of", lambda flags: cost.Cost(30_000, 3e11))
+    sft = ("--objective", "sft")
+    rows = {"base": Row((), "start"), **compare.wanted(compare.Compare()), "sft->ppo": Row(sft, "on-policy", sft)}
+    prompts = table.shown_prompts("test", table.Tokenizer.load("nano"))
+    done = {name: [cell(rng, row, s, prompts) for s in range(3 if row.flags else 1)] for name, row in rows.items()}
+    done["rpo"][1] = {"seed": 1, "failed": "loss is nan"}
+    done["asft"] = [{"seed": s, "failed": "loss is nan"} for s in range(3)]
+    out = table.summarise(rows, done, {"command": f"python -m nanouft.lab.compare {EVIL}", "seeds": 3, "first_seed": 0,
+                                  "items": 100, "split": "test", "init": "base", "same": compare.SAME})
+    patch.undo()
+    return json.loads(json.dumps(out))
+
+
+# ---- the map ---------------------------------------------------------------------------------------------------------
+METHODS = {"SFT": "nothing", "IFT": "nothing", "NEFTune": "nothing", "KTO": "labels", "UNA, labels": "labels",
+           "RFT": "right answers", "DPO": "pairs", "SimPO": "pairs", "ORPO": "pairs", "IPO": "pairs", "UNA": "scores",
+           "UFT": "scores", "RLOO": "reward", "GRPO": "reward", "best of 8": "reward"}
+
+
+def map_row(name: str, place: int, sft: int, demos: int, samples: int) -> dict:
+    """The row at this place, where SFT stands at place `sft`."""
+    gain = 0.012 * (sft - place)
+    word = "baseline" if name == "SFT" else "better" if gain > 0.015 else "undecided" if gain > -0.015 else "worse"
+    train = f"python -m nanouft.train --objective {name.split(',')[0].lower()} --rows {demos} --lr 3e-5 --beta 0.1"
+    return {"name": name, "needs": METHODS[name], "rank": 1 if place < 3 else place + 1, "tied": place < 3,
+            "endpoint": [0.7 + gain, 0.0123456], "gain": [gain, 0.0151234 * (name != "SFT")], "verdict": word,
+            "over": None if name == "SFT" else {"row": "SFT", "gain": [gain, 0.0161], "verdict": word},
+            "cost": {"samples": samples, "tokens": 123456, "flops": 1.23456e12, "relative": 1 + 0.7 * place,
+                     "at_inference": 8 if name == "best of 8" else 1},
+            "changes": {"fact": [-0.1012345, 0.03, "worse"], "truth": [0.01, 0.03, "undecided"],
+                        "unknown": [0.05, 0.02, "better"], "ends": [0.0, 0.001, "equal"],
+                        "diversity": [-0.02, 0.05, "undecided"]},
+            "settings": {"--lr": "3e-5", "--beta": "0.1"}, "failed": int(name == "IPO"),
+            "commands": [f"python -m nanouft.train --objective sft --rows {demos} --out out/sft-{demos}",
+                         f"python -m nanouft.rollout.harvest "
+                         f"--init out/sft-{demos} --rows {samples} --out out/own-{samples}",
+                         f"{train} --init out/sft-{demos} --data out/own-{samples} --out out/own-{place}"]}
+
+
+def regime(rng: random.Random, demos: int, samples: int, **more) -> dict:
+    """Rows in a drawn order; without own samples those that need demonstrations only."""
+    there = [n for n, needs in METHODS.items() if samples or needs == "nothing"]
+    rng.shuffle(there)
+    name = f"{demos:,} x {samples:,}" + "".join(f", {k} {v}" for k, v in more.items())
+    return {"name": name, "demos": demos, "samples": samples, "noise": 0.0, "source": "own", "base": "base", **more,
+            "rows": [map_row(n, place, there.index("SFT"), demos, samples) for place, n in enumerate(there)]}
+
+
+def the_map() -> dict:
+    """As large as the real one will be: a grid of sizes, and some situations of their own."""
+    rng = random.Random(1)
+    sizes = [(d, s) for d in (30, 100, 300, 1020) for s in (0, 250, 1000, 4000)]
+    more = [{"noise": 0.4}, {"source": "learnt"}, {"source": "spoilt"}, {"base": "second base"}, {"steps": 384}]
+    return {"world": 1, "seeds": 5, "items": 100, "contrasts": 120, "command": "python -m nanouft.lab.map",
+            "endpoint": "mean of the nine families' scores", "margin": 0.02,
+            "regimes": [regime(rng, *size) for size in sizes]
+            + [regime(rng, demos, 1000, **how) for how in more for demos in (100, 300)]}

@@ -9,7 +9,7 @@ from collections import Counter
 from types import SimpleNamespace
 
 import pytest
-from made import made
+from made_cells import made
 from recompute import FOLDER, recomputed
 from running import ROOT, call, one_error
 

@@ -4,7 +4,7 @@
 """
 import numpy as np
 import pytest
-from made import made
+from made_cells import made
 from tiny import same
 
 from nanouft import world

@@ -2,8 +2,8 @@
 
     python -m pytest tests/lab/test_page.py        about 20 s; wants node, and Chromium or Chrome
 
-Cells are made up here, fast and with every oddity: a seed that diverged, a row with no seed left, a prompt that tries
-to end the script. What is missing on the machine is said aloud and skipped, as in test_lake_page.py.
+Results are made up (made.py), with every oddity. What is missing on the machine is said aloud and skipped, as in
+test_lake_page.py. The chooser above the table: test_chooser.py.
 """
 import json
 import random
@@ -11,49 +11,21 @@ import re
 from html import unescape
 from pathlib import Path
 
+import made
 import pytest
 from browser import Browser, node
+from made import EVIL
+from running import call, one_error
 
-from nanouft import world
-from nanouft.lab import compare, cost, page, snapshot, table
-from nanouft.lab.table import MEASURES, Row
+from nanouft.lab import page
+from nanouft.lab.table import MEASURES
 
-EVIL = "</script><b>&amp; no"
 WORSE = "<!--TABLE--> /*DATA*/ /*PAGE_JS*/ <!-- <script> ' \" \x1b[2J \u2028 </SCRIPT>"  # such a name
-
-
-def cell(rng: random.Random, row: Row, seed: int, prompts: list[dict]) -> dict:
-    """A finished cell as run_cell would leave it."""
-    def pushes(p):
-        return {when: {"right": [rng.choice((1.0, 0.25, -0.1))] * len(p["right_tokens"]),
-                       "wrong": [-rng.random()] * len(p["wrong_tokens"])} for when in ("first", "last")}
-    families = {f: {k: rng.random() for k in ("score", "strict", "ends", "length")} for f in world.FAMILIES}
-    probes = {k: rng.random() for k in ("diversity", "kl_own", "own_prefix_gap", "corpus_nll")}
-    face = {"probes": probes, "pairs": {"chosen": rng.gauss(0, 3), "rejected": rng.gauss(-3, 3)},
-            "answers": [{"says": f"{row.objective} {EVIL}", "score": rng.choice((0, 0.5, 1)),
-                         "stops": rng.random() < .8} for _ in snapshot.SHOWN],
-            "ledger": [pushes(p) for p in prompts] if row.flags else None,
-            "curve": [[4 * i, rng.random()] for i in range(1, 25)] if row.flags else [],
-            "held": {"name": "nll", "points": [[48, 0.3], [96, 0.2]]} if row.flags else {}, "seconds": 5 + rng.random()}
-    mean = sum(f["score"] for f in families.values()) / 9
-    return {"seed": seed, "mean": mean, "families": families, "portrait": face}
 
 
 @pytest.fixture(scope="module")
 def results() -> dict:
-    rng, patch = random.Random(0), pytest.MonkeyPatch()
-    patch.setattr(table, "priced", lambda row, seed, cells: None if row.group == "on-policy" else
-                  cost.Cost(rng.randrange(20_000, 200_000), rng.uniform(3e11, 2e12)) if row.flags else cost.Cost())
-    sft = ("--objective", "sft")
-    rows = {"base": Row((), "start"), **compare.wanted(compare.Compare()), "sft->ppo": Row(sft, "on-policy", sft)}
-    prompts = table.shown_prompts("test", table.Tokenizer.load("nano"))
-    done = {name: [cell(rng, row, s, prompts) for s in range(3 if row.flags else 1)] for name, row in rows.items()}
-    done["rpo"][1] = {"seed": 1, "failed": "loss is nan"}
-    done["asft"] = [{"seed": s, "failed": "loss is nan"} for s in range(3)]
-    out = table.summarise(rows, done, {"command": f"python -m nanouft.lab.compare {EVIL}", "seeds": 3, "first_seed": 0,
-                                  "items": 100, "split": "test", "init": "base"})
-    patch.undo()
-    return json.loads(json.dumps(out))
+    return made.results()
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +58,7 @@ def test_nothing_that_a_name_holds_can_act(results, tmp_path):
     for sign in ("<script", "</script", "<table", "<!--", "const Draw"):
         assert page_now.lower().count(sign.lower()) == plain.lower().count(sign.lower()), sign
     assert "\x1b" not in page_now and "\u2028" not in page_now.split("<script>")[1] and r"\x1b[2J" in page_now
-    data = json.loads(page_now.split("const DATA = ")[1].split(";\n")[0])
+    data = json.loads(page_now.split("const DATA = ")[1].split(";\nconst MAP")[0])
     assert data["command"] == named["command"].replace("\x1b", r"\x1b")
 
 
@@ -120,14 +92,22 @@ def test_the_numbers_of_the_table_are_those_of_results_json(text, results):
         price = row["cost"]
         assert cells[titles.index("gradient tokens")] == (("", "–") if price is None else
                                                           (str(price["tokens"]), f"{price['tokens']:,}"))
-        assert cells[titles.index("data")][1] == row["data"] and cells[titles.index("other models")][1] == row["models"]
+        for title, key in (("learns from", "data"), ("pipeline", "pipeline"), ("other models", "models")):
+            assert cells[titles.index(title)][1] == row[key]
+        places, gain = cells[titles.index("rank")][1], cells[titles.index("minus SFT")]
+        assert places == ("–" if not row["rank"] else " to ".join(map(str, dict.fromkeys(row["rank"]))))
+        assert gain[0] == ("" if row["minus_sft"] is None else str(row["minus_sft"][0]))
+        assert row["minus_sft"] is None or gain[1].endswith(row["verdict"])
     assert checked > 18 * len(rows), "every measure but Python's own has a column"
-    assert "1 of 3 seeds diverged" in rows["rpo"][0][1] and rows["asft"][2] == ("", "–")
+    assert "1 of 3 seeds diverged" in rows["rpo"][1][1] and rows["asft"][4] == ("", "–")
+    assert "tpo" in rows["cpo"][1][1] and "tpo" not in rows, "what is the same to the last digit is one row, and said"
 
 
 def test_links_lead_to_files_and_papers(file, text, results):
     links = re.findall(r'<a href="([^"]*)"', text)
-    papers, files = [x for x in links if x.startswith("http")], [x for x in links if not x.startswith("http")]
+    own = [x for x in links if x.startswith("#row=")]
+    papers, files = [x for x in links if x.startswith("http")], [x for x in links if x[0] not in "h#"]
+    assert len(own) == len(results["rows"]) and "#row=sft-%3Eppo" in own
     assert len(files) == len(results["rows"]) - 1 and all((file.parent / f).exists() for f in files)
     assert set(papers) == {f"https://arxiv.org/abs/{r['arxiv']}" for r in results["rows"].values() if r["arxiv"]}
 
@@ -148,22 +128,48 @@ def test_sorting_is_numeric_stable_and_keeps_what_is_missing_at_the_end():
 
 
 def test_labels_cover_neither_each_other_nor_a_point():
-    """Forty points in a crowd: whoever gets a label gets a free place; nearly all do."""
+    """Twelve named points in a crowd of forty: every label has a place, and a free one."""
     rng = random.Random(1)
-    points = [{"name": f"method_{i}", "px": rng.gauss(330, 60), "py": rng.gauss(230, 50)} for i in range(40)]
+    points = [{"name": f"method_{i}", "px": rng.gauss(330, 60), "py": rng.gauss(230, 50), "named": i < 12}
+              for i in range(40)]
     spots = run(f"out = Draw.place({json.dumps(points)}, (s) => 6.9 * s.length + 4, [56, 0, 660, 420])")
-    boxes = [s["b"] for s in spots if s] + [[p["px"] - 7, p["py"] - 7, p["px"] + 7, p["py"] + 7] for p in points]
-    labels = sum(s is not None for s in spots)
-    assert labels >= 36
-    for i in range(labels):
+    labels = [s["b"] for s in spots if s]
+    boxes = labels + [[p["px"] - 7, p["py"] - 7, p["px"] + 7, p["py"] + 7] for p in points]
+    assert len(labels) == 12
+    for i, a in enumerate(labels):
         for j, o in enumerate(boxes):
-            a = boxes[i]
             assert i == j or a[0] >= o[2] or a[2] <= o[0] or a[1] >= o[3] or a[3] <= o[1]
+
+
+def test_named_are_the_frontier_and_the_marked_point():
+    points = [{"name": n, "group": "pairs", "x": x, "y": y, "tip": n} for n, x, y in
+              (("cheap", 1, 50), ("dear", 4, 80), ("beaten", 3, 60), ("middle", 2, 70), ("last", 5, 10))]
+    code = f"const p = {json.dumps(points)};"
+    assert run(code + "out = Draw.frontier(p).map((q) => q.name)") == ["cheap", "middle", "dear"]
+    svg = run(code + "out = Draw.scatter(p, {xlabel: 'x', ylabel: 'y', log: false, picked: 'last'})")
+    assert re.findall(r'<text x="[^"]*" y="[^"]*">(\w+)</text>', svg) == ["cheap", "dear", "middle", "last"]
+    assert svg.count('class="lead"') == 4 and svg.count('class="point') == 5
+
+
+def test_an_interval_has_its_place_and_an_arrow_where_it_leaves_the_scale():
+    inside, outside = run("out = [Draw.interval(-2.5, 2.5, -10, 5), Draw.interval(-30, 1, -10, 5)]")
+    assert 'class="zero" d="M65.3,0' in inside and 'd="M34.7,7H65.3"' in inside and "<circle" in inside
+    assert "<circle" not in outside
+
+
+def test_curves_of_one_figure_share_their_scale():
+    """A change from .7759 to .7758 is flat where another row moves by .1."""
+    d = re.compile(r'<path class="held" d="M([^"]*)"')
+    svg = run("out = Draw.curve('a', 'pairs', [[1, 0.5], [2, 0.4]], {name: 'auc', points: [[1, 0.7759], [2, 0.7758]]},"
+              " [0.7, 0.8], (x) => x)")
+    first, last = (float(p.split(",")[1]) for p in d.search(svg)[1].split("L"))
+    assert abs(first - last) < 0.5
 
 
 def test_a_picture_escapes_every_name():
     svg = run("""const evil = `<img src=x onerror="a">'`, held = {name: evil, points: [[1, 0.5], [2, 0.4]]};
-        out = Draw.curve(evil, evil, [[1, 1], ["<b>", 2]], held, (x) => x) + Draw.shape(evil);""")
+        out = Draw.curve(evil, evil, [[1, 1], ["<b>", 2]], held, [0, 1], (x) => x) + Draw.shape(evil)
+        + Draw.scatter([{name: evil, group: evil, x: 1, y: 1, tip: evil}], {xlabel: evil, ylabel: evil});""")
     assert "<img" not in svg and "<b>" not in svg and "onerror=\"" not in svg and "&#39;" in svg
 
 
@@ -177,7 +183,18 @@ def test_axes_and_bars():
     assert re.findall(r'<rect class="(\w+)"', svg) == ["up", "down"]
 
 
+# ---- the command -----------------------------------------------------------------------------------------------------
+def test_the_page_is_made_anew_from_its_results(results, tmp_path, capsys):
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    assert call(page.main, "--out", tmp_path) == 0 and (tmp_path / "index.html").exists()
+    one_error(call(page.main, "--out", tmp_path / "none"), capsys.readouterr().err, "results.json", "lab.compare")
+
+
 # ---- in a browser (fixture b: conftest.py) ---------------------------------------------------------------------------
+OUTSIDE = """[...document.querySelectorAll('main *')].filter((e) => { const r = e.getBoundingClientRect();
+    return r.width && r.right > innerWidth + 1 && !e.closest('.scroll'); }).map((e) => e.outerHTML.slice(0, 90))"""
+
+
 def order(b: Browser) -> list[str]:
     return b.js("[...document.querySelectorAll('tbody tr')].map((tr) => tr.dataset.name)")
 
@@ -190,35 +207,84 @@ def ranked(results: dict, measure: str, down: bool) -> list[str]:
 def test_the_table_is_sorted_by_keyboard_and_says_so(b, file, results):
     b.open(file, width=1400)
     assert order(b)[:-1] == ranked(results, "score", True) and order(b)[-1] == "asft", "the best first, nothing last"
-    b.js("document.querySelector('#table th:nth-child(3) button').focus()")
-    for _ in range(4):                                              # strict, stops, diversity, KL to base
+    b.js("document.querySelector('#table [aria-sort] button').focus()")
+    for _ in range(5):                                              # minus SFT, strict, stops, diversity, KL to base
         b.key("Tab")
     b.key("Enter")
     sort = "document.querySelector('#table th[aria-sort]')"
-    assert b.js(f"[Table.title({sort}), {sort}.getAttribute('aria-sort')]") == ["KL to base", "descending"]
-    assert order(b)[:-1] == ranked(results, "kl_own", True)
+    assert b.js(f"[Table.title({sort}), {sort}.getAttribute('aria-sort')]") == ["KL to base", "ascending"]
+    assert order(b)[:-1] == ranked(results, "kl_own", False), "the best first"
     b.key(" ")
-    assert b.js(f"{sort}.getAttribute('aria-sort')") == "ascending"
-    assert order(b)[:-1] == ranked(results, "kl_own", False)
-    assert b.js("document.querySelectorAll('[aria-sort]').length") == 1 and "▲" in b.js(f"{sort}.innerText")
-    assert "smallest first" in b.js("document.querySelector('#told').textContent"), "said to a screen reader"
+    assert b.js(f"{sort}.getAttribute('aria-sort')") == "descending"
+    assert order(b)[:-1] == ranked(results, "kl_own", True)
+    assert b.js("document.querySelectorAll('[aria-sort]').length") == 1 and "▼" in b.js(f"{sort}.innerText")
+    assert "largest first" in b.heard(), "said to a screen reader"
     assert "how far it went" in b.js("document.querySelector('#meaning').textContent"), "the column explains itself"
 
 
-@pytest.mark.parametrize("width, dark", [(400, True), (800, False), (1400, True)])
-def test_nothing_overflows_and_everything_is_drawn(b, file, results, width, dark, tmp_path):
+@pytest.mark.parametrize("width, dark", [(320, False), (390, True), (768, False), (1280, True), (1400, False)])
+def test_nothing_overflows_and_everything_is_drawn(b, file, results, width, dark):
     b.open(file, width=width, height=900, dark=dark)
     assert b.js("document.documentElement.scrollWidth") == width
-    out = b.js("""[...document.querySelectorAll('main *')].filter((e) => { const r = e.getBoundingClientRect();
-        return r.width && r.right > innerWidth + 1 && !e.closest('.scroll'); }).map((e) => e.outerHTML.slice(0, 90))""")
-    assert not out
+    assert not b.js(OUTSIDE)
     assert b.js("document.querySelectorAll('#cost .point').length") == len(results["rows"]) - 3, "no base, asft, ppo"
     assert b.js("document.querySelectorAll('#kl .point').length") == len(results["rows"]) - 1
     assert b.js("document.querySelectorAll('#curves svg').length") == len(results["rows"]) - 2
-    light = b.js("getComputedStyle(document.body).backgroundColor")
+    labels = "[...document.querySelectorAll('#kl .point text')].length"
+    assert b.js(labels) == b.js("document.querySelector('#kl .front').getAttribute('d').split('L').length")
+
+
+def test_theme_and_view_survive_a_reload(b, file):
+    b.open(file, width=800, dark=True)
+    system = b.js("getComputedStyle(document.body).backgroundColor")
     b.click("#theme")
-    assert b.js("getComputedStyle(document.body).backgroundColor") != light, "the button overrules the system"
-    assert b.picture(tmp_path / "page.png").stat().st_size > 20_000
+    b.click("[data-view=cost]")
+    chosen = b.js("getComputedStyle(document.body).backgroundColor")
+    assert chosen != system, "the button overrules the system"
+    b.open(file, b.js("location.hash"), width=800, dark=True)
+    assert b.js("[getComputedStyle(document.body).backgroundColor, $('#table').className]") == [chosen, "cost"]
+    b.js("localStorage.clear()")
+
+
+def test_a_link_marks_its_row_its_points_its_curve_and_its_answers(b, file, results):
+    b.open(file, "#row=sft-%3Edpo&learns=nonsense", width=1280)
+    assert b.js("document.activeElement.textContent") == "sft->dpo", "the link of the row has the focus"
+    assert "sft->dpo" in b.heard()
+    marked = b.js("[...document.querySelectorAll('[data-marked], .marked')].map((e) => e.dataset.name)")
+    assert marked == ["sft->dpo"] * 5, "row, two points, curve, answers"
+    head = "document.querySelector('#table thead th').getBoundingClientRect()"
+    assert b.js(f"{head}.bottom <= document.activeElement.getBoundingClientRect().top"), "not under the sticky head"
+    b.click("#picked [data-go=answer]")
+    assert b.js("document.activeElement.closest('article').dataset.name") == "sft->dpo"
+    b.js("named('#table tr', 'dpo').querySelector('a').focus()")
+    b.key("Enter")
+    assert b.js("[picked, location.hash.includes('row=dpo')]") == ["dpo", True]
+    b.click("#picked [data-go='']")
+    assert b.js("document.querySelectorAll('[data-marked], .marked').length") == 0
+    p = b.js("""(() => { $("#cost").scrollIntoView({block: "center"}); const r = named("#cost .point", "ift")
+        .querySelector("path").getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; })()""")
+    b.drag([tuple(p)])
+    assert b.js("picked") == "ift", "a click on a point"
+
+
+def test_filters_leave_the_rows_in_the_table_and_in_the_pictures(b, file, results):
+    pairs = [n for n, r in results["rows"].items() if r["data"] == "pairs" and r["pipeline"] == "one stage"]
+    b.open(file, "#learns=pairs&pipeline=one+stage", width=1280)
+    assert sorted(b.js("[...document.querySelectorAll('#table tbody tr')].filter((t) => t.offsetHeight)"
+                       ".map((t) => t.dataset.name)")) == sorted(pairs)
+    assert b.js("document.querySelectorAll('#said article').length") == len(pairs) - 1, "asft has no seed left"
+    b.js("$('#pipeline').value = 'two stages'; $('#pipeline').dispatchEvent(new Event('change'))")
+    assert b.heard().startswith("0 of") and "nothing to draw" in b.js("$('#cost').textContent")
+
+
+def test_every_stop_of_the_tab_key_has_a_name_and_axe_finds_nothing(b, file):
+    for width, dark in ((1280, False), (390, True)):
+        b.open(file, width=width, dark=dark)
+        nameless = b.js("""[...document.querySelectorAll("a, button, select, input, summary, [tabindex='0']")]
+            .filter((e) => !(e.textContent.trim() || e.ariaLabel || e.labels?.length))
+            .map((e) => e.outerHTML.slice(0, 90))""")
+        assert not nameless
+        assert not b.axe()
 
 
 def test_views_hide_columns_and_pictures_follow_the_choice(b, file):
@@ -228,7 +294,7 @@ def test_views_hide_columns_and_pictures_follow_the_choice(b, file):
         b.click(f"[data-view={view}]")
         seen[view] = b.js("[...document.querySelectorAll('thead th')].filter((t) => t.offsetWidth).map(Table.title)")
     assert "KL to base" in seen["overview"] and "truth" not in seen["overview"]
-    assert "truth" in seen["families"] and "paper" in seen["cost"] and "data" in seen["cost"]
+    assert "truth" in seen["families"] and "paper" in seen["cost"] and "pipeline" in seen["cost"]
     assert set(seen["everything"]) == set(seen["overview"]) | set(seen["families"]) | set(seen["cost"])
     before = b.js("document.querySelector('#kl').innerHTML")
     b.js("quality.value = 'truth'; quality.dispatchEvent(new Event('change'))")

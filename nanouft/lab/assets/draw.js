@@ -1,4 +1,4 @@
-// Pictures as SVG text: points with labels, small curves, bars a token. Shapes and labels say what colours say.
+// Pictures as SVG text: points with labels, intervals, small curves, bars a token. Shapes and labels say what colours say.
 const Draw = {
   esc: (s) => String(s).replace(/[&<>"']/g, (c) => ({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;",
     "'": "&#39;"}[c])),
@@ -42,40 +42,45 @@ const Draw = {
     return {at, low: log ? Math.exp(a) : a, high: log ? Math.exp(b) : b};
   },
 
-  // Places of labels: the first spot round its point that covers no label, no point and no edge; farther
-  // ones get a line.
+  // Places of the labels of points with `named`: the first spot round its point that covers no label, no point and
+  // no edge; if there is none, the one that covers least. -> [{b: [left, top, right, bottom], far} or undefined]
   place(points, width, box) {
     const boxes = points.map((p) => [p.px - 7, p.py - 7, p.px + 7, p.py + 7]), out = [];
-    const free = (b) => b[0] > box[0] && b[1] > box[1] && b[2] < box[2] && b[3] < box[3]
-      && !boxes.some((o) => b[0] < o[2] && b[2] > o[0] && b[1] < o[3] && b[3] > o[1]);
-    const order = points.map((p, i) => i).sort((i, j) => points[i].py - points[j].py);
+    const covered = (b, o) => Math.max(0, Math.min(b[2], o[2]) - Math.max(b[0], o[0]))
+      * Math.max(0, Math.min(b[3], o[3]) - Math.max(b[1], o[1]));
+    const order = points.map((p, i) => i).filter((i) => points[i].named).sort((i, j) => points[i].py - points[j].py);
     for (const i of order) {
-      const p = points[i], w = width(p.name), spots = [];
-      for (const far of [10, 18, 28, 40, 56, 74, 96, 120, 150])
-        for (const turn of [0, 4, 7, 1, 5, 3, 2, 6].map((k) => k * Math.PI / 4))
-          spots.push([p.px + far * Math.cos(turn), p.py + 0.8 * far * Math.sin(turn), far]);
+      const p = points[i], w = width(p.name);
       let best = null;
-      for (const [x, y, far] of spots) {
-        const left = x < p.px - 2 ? x - w : x > p.px + 2 ? x : x - w / 2;
-        const b = [left, y - 7, left + w, y + 7];
-        if (free(b)) { best = {b, far}; break; }
-      }
-      if (best) boxes.push(best.b);
-      out[i] = best;
+      for (const far of [14, 22, 32, 44, 60, 80, 110, 150, 200])
+        for (const turn of [0, 4, 7, 1, 5, 3, 2, 6].map((k) => k * Math.PI / 4)) {
+          const [x, y] = [p.px + far * Math.cos(turn), p.py + 0.8 * far * Math.sin(turn)];
+          const left = x < p.px - 2 ? x - w : x > p.px + 2 ? x : x - w / 2, b = [left, y - 7, left + w, y + 7];
+          if (b[0] < box[0] || b[1] < box[1] || b[2] > box[2] || b[3] > box[3]) continue;
+          const loss = boxes.reduce((sum, o) => sum + covered(b, o), 0);
+          if (!best || loss < best.loss) best = {b, far, loss};
+        }
+      if (best) { boxes.push(best.b); out[i] = best; }
     }
     return out;
   },
 
-  // points: [{name, group, x, y, xh, yh, tip}]; names: titles of the axes
-  scatter(points, {xlabel, ylabel, log, W = 660, H = 460}) {
-    const L = 56, R = 14, T = 14, B = 46, font = 12;
+  // Points that no other point beats in both directions: y large, x small. By x.
+  frontier(points) {
+    return points.filter((p) => !points.some((o) => o.x <= p.x && o.y >= p.y && (o.x < p.x || o.y > p.y)))
+      .sort((a, b) => a.x - b.x);
+  },
+
+  // points: [{name, group, x, y, xh, yh, tip}]; picked: the name of the marked one
+  scatter(points, {xlabel, ylabel, log, picked = null, W = 660, H = 460}) {
+    const L = 56, R = 14, T = 14, B = 46;
     points = points.filter((p) => p.x !== null && p.y !== null && (!log || p.x > 0));
     if (!points.length) return `<p class="hint">nothing to draw</p>`;
     const xs = Draw.scale(points.flatMap((p) => [p.x - (log ? 0 : p.xh || 0), p.x + (p.xh || 0)]), L, W - R, log);
     const ys = Draw.scale(points.flatMap((p) => [p.y - (p.yh || 0), p.y + (p.yh || 0)]), H - B, T, false);
+    const front = Draw.frontier(points), fine = (t) => Number(t.toPrecision(3)).toString();
     let svg = `<svg class="plot" viewBox="0 0 ${W} ${H}" role="img" aria-label="${Draw.esc(ylabel)} against ${
-      Draw.esc(xlabel)}; the numbers stand in the table">`;
-    const fine = (t) => Number(t.toPrecision(3)).toString();
+      Draw.esc(xlabel)}; on the frontier: ${Draw.esc(front.map((p) => p.name).join(", "))}; the numbers stand in the table">`;
     for (const t of Draw.ticks(xs.low, xs.high, log))
       svg += `<path class="grid" d="M${xs.at(t)},${T}V${H - B}"/><text x="${xs.at(t)}" y="${H - B + 18}"
         text-anchor="middle">${fine(t)}</text>`;
@@ -85,48 +90,65 @@ const Draw = {
     svg += `<text class="axis" x="${(L + W - R) / 2}" y="${H - 8}" text-anchor="middle">${Draw.esc(xlabel)}</text>
       <text class="axis" transform="translate(14,${(T + H - B) / 2}) rotate(-90)" text-anchor="middle">${
       Draw.esc(ylabel)}</text>`;
-    points = points.map((p) => ({...p, px: xs.at(p.x), py: ys.at(p.y)}));
-    const spots = Draw.place(points, (s) => 6.9 * s.length + 4, [L + 2, T - 8, W + 2, H - B - 1]);
+    const marked = (p) => p.name === picked;
+    points = points.map((p) => ({...p, named: marked(p) || front.includes(p), px: xs.at(p.x), py: ys.at(p.y)}))
+      .sort((a, b) => marked(a) - marked(b));                                     // the marked one is drawn last
+    svg += `<path class="front" d="M${front.map((p) => `${xs.at(p.x)},${ys.at(p.y)}`).join("L")}"/>`;
+    const spots = Draw.place(points, (s) => 6.9 * s.length + 4, [L + 2, 0, W, H - B - 1]);
     points.forEach((p, i) => {
+      const s = spots[i];
       if (p.yh) svg += `<path class="error" d="M${p.px},${ys.at(p.y - p.yh)}V${ys.at(p.y + p.yh)}"/>`;
       if (p.xh && !log) svg += `<path class="error" d="M${xs.at(p.x - p.xh)},${p.py}H${xs.at(p.x + p.xh)}"/>`;
-      const s = spots[i];
-      if (s && s.far > 12) {
-        const x = Math.min(Math.max(p.px, s.b[0]), s.b[2]);
-        const y = p.py < s.b[1] ? s.b[1] + 2 : p.py > s.b[3] ? s.b[3] - 2 : p.py;
-        svg += `<path class="lead" d="M${p.px},${p.py}L${x},${y}"/>`;
-      }
+      if (s) svg += `<path class="lead" d="M${p.px},${p.py}L${Math.min(Math.max(p.px, s.b[0] + 1), s.b[2] - 1)},${
+        Math.min(Math.max(p.py, s.b[1] + 3), s.b[3] - 2)}"/>`;
     });
     points.forEach((p, i) => {
       const s = spots[i];
-      svg += `<g class="point g-${Draw.esc(p.group)}" data-name="${Draw.esc(p.name)}"><title>${Draw.esc(p.tip)}</title>
+      svg += `<g class="point g-${Draw.esc(p.group)}${marked(p) ? " marked" : ""}" data-name="${Draw.esc(p.name)}" data-tip="${
+        Draw.esc(p.tip)}" data-x="${p.px}" data-y="${p.py}">${marked(p) ? `<circle cx="${p.px}" cy="${p.py}" r="11"/>` : ""}
         <path fill-rule="evenodd" transform="translate(${p.px},${p.py})" d="${Draw.paths[p.group]}"/>`
-        + (s ? `<text x="${s.b[0] + 2}" y="${s.b[3] - 3}" font-size="${font}">${Draw.esc(p.name)}</text>` : "") + "</g>";
+        + (s ? `<text x="${s.b[0] + 2}" y="${s.b[3] - 3}">${Draw.esc(p.name)}</text>` : "") + "</g>";
     });
     return svg + "</svg>";
   },
 
-  // ---- one learning curve -----------------------------------------------------------------------------------
-  curve(name, group, loss, held, number) {
-    const W = 210, H = 118, T = 24, B = 16, x0 = 6, x1 = W - 6;
-    const last = loss[loss.length - 1][0], X = (s) => x0 + (x1 - x0) * s / last;
-    const line = (points) => {
-      const y = Draw.scale(points.map((p) => p[1]), H - B - 6, T + 6, false).at;
-      return {y, d: points.map((p, i) => `${i ? "L" : "M"}${X(p[0]).toFixed(1)},${y(p[1]).toFixed(1)}`).join("")};
+  // A difference and its interval on a scale with 0; what lies farther than the scale is an arrow at its end.
+  interval(mean, half, low, high) {
+    const at = (x) => (4 + 92 * (Math.min(Math.max(x, low), high) - low) / (high - low)).toFixed(1), h = half || 0;
+    const arrow = mean < low ? "M9,1L0,7L9,13Z" : mean > high ? "M91,1L100,7L91,13Z" : "";
+    return `<svg class="range" viewBox="0 0 100 14" aria-hidden="true"><path class="zero" d="M${at(0)},0V14"/>
+      <path class="band" d="M${at(mean - h)},7H${at(mean + h)}"/>${arrow ? `<path class="dot" d="${arrow}"/>`
+      : `<circle class="dot" cx="${at(mean)}" cy="7" r="3.5"/>`}</svg>`;
+  },
+
+  // ---- one learning curve: points are [step, mean, lowest, highest seed] --------------------------------------
+  span: (points) => [Math.min(...points.flatMap((p) => p.slice(1))), Math.max(...points.flatMap((p) => p.slice(1)))],
+  // range: ends of the scale of the held-out figure, the same in all panels of that figure
+  curve(name, group, loss, held, range, number) {
+    const W = 210, H = 128, T = 24, B = 26, x0 = 6, x1 = W - 34;
+    const last = loss[loss.length - 1][0], X = (s) => (x0 + (x1 - x0) * s / last).toFixed(1);
+    const line = (points, ends) => {
+      const y = Draw.scale(ends, H - B - 4, T + 2, false).at, go = (k) => (p) => `${X(p[0])},${y(p[k]).toFixed(1)}`;
+      const wide = points[0].length > 2;
+      return {y, d: `M${points.map(go(1)).join("L")}`,
+        band: wide ? `M${points.map(go(2)).join("L")}L${[...points].reverse().map(go(3)).join("L")}Z` : ""};
     };
-    const a = line(loss), ends = (p) => `${number(p[0][1])} → ${number(p[p.length - 1][1])}`;
-    let svg = `<svg class="curve" viewBox="0 0 ${W} ${H}" role="img" aria-label="${Draw.esc(name)}: loss ${ends(loss)}${
-      held ? `, held-out ${Draw.esc(held.name)} ${ends(held.points)}` : ""}"><path class="frame" d="M0,${H - B}H${W}"/>
+    const a = line(loss, Draw.span(loss)), ends = (p) => `${number(p[0][1])} → ${number(p[p.length - 1][1])}`;
+    let svg = `<svg class="curve" data-name="${Draw.esc(name)}" viewBox="0 0 ${W} ${H}" role="img" aria-label="${Draw.esc(name)}: loss ${
+      ends(loss)}${held ? `, held-out ${Draw.esc(held.name)} ${ends(held.points)}` : ""}"><path class="frame" d="M0,${H - B}H${W}"/>
       <g class="g-${Draw.esc(group)}" transform="translate(9,10)"><path fill-rule="evenodd" d="${Draw.paths[group]}"/></g>
       <text class="title" x="20" y="14">${Draw.esc(name)}</text>
-      <text class="small" x="${W}" y="14" text-anchor="end">${Number(last)} steps</text><path class="loss" d="${a.d}"/>`;
+      <text class="small" x="${W}" y="14" text-anchor="end">${Number(last)} steps</text>
+      <path class="band loss" d="${a.band}"/><path class="loss" d="${a.d}"/>`;
     if (held && held.points.length) {
-      const b = line(held.points);
-      svg += `<path class="held" d="${b.d}"/>` + held.points.map((p) =>
+      const b = line(held.points, range);
+      svg += `<path class="band held" d="${b.band}"/><path class="held" d="${b.d}"/>` + held.points.map((p) =>
         `<circle class="held" cx="${X(p[0])}" cy="${b.y(p[1])}" r="3"/>`).join("")
-        + `<text class="small" x="${W}" y="${H - 3}" text-anchor="end">${Draw.esc(held.name)} ${ends(held.points)}</text>`;
+        + `<text class="small" x="${W}" y="${T + 6}" text-anchor="end">${number(range[1])}</text>
+        <text class="small" x="${W}" y="${H - B - 3}" text-anchor="end">${number(range[0])}</text>
+        <text class="small" x="0" y="${H - 3}">- • - ${Draw.esc(held.name)} ${ends(held.points)}</text>`;
     }
-    return svg + `<text class="small" x="0" y="${H - 3}">loss ${ends(loss)}</text></svg>`;
+    return svg + `<text class="small" x="0" y="${H - 14}">— loss ${ends(loss)}</text></svg>`;
   },
 
   // ---- the ledger of one answer -----------------------------------------------------------------------------

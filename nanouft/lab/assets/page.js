@@ -1,17 +1,22 @@
 // Buttons and choices, and what they show. Everything that is written comes from DATA, which is results.json.
-const $ = (s) => document.querySelector(s), rows = Object.entries(DATA.rows);
+const $ = (s) => document.querySelector(s), all = (s) => [...document.querySelectorAll(s)];
+const rows = Object.entries(DATA.rows);
 const write = (name, f, half = true) => {
   const m = DATA.measures[name], text = (x) => (m.scale * x).toFixed(m.digits);
   return f === null ? "–" : text(f[0]) + (half && f[1] !== null ? ` ± ${text(f[1])}` : "");
 };
+const named = (selector, name) => all(selector).find((e) => e.dataset.name === name);
+let picked = null;
 
 // ---- light and dark ---------------------------------------------------------------------------------------
-const dark = () => document.documentElement.dataset.theme
-  ? document.documentElement.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+const root = document.documentElement, dark = () => root.dataset.theme ? root.dataset.theme === "dark"
+  : matchMedia("(prefers-color-scheme: dark)").matches;
 function theme(turn) {
-  if (turn) document.documentElement.dataset.theme = dark() ? "light" : "dark";
+  const kept = State.theme(turn ? (dark() ? "light" : "dark") : "");
+  if (turn) root.dataset.theme = dark() ? "light" : "dark";
+  else if (kept === "light" || kept === "dark") root.dataset.theme = kept;
   $("#theme").textContent = dark() ? "light" : "dark";
-  $("#theme").setAttribute("aria-pressed", dark());
+  $("#theme").setAttribute("aria-label", `show the page ${dark() ? "light" : "dark"}`);
 }
 $("#theme").onclick = () => theme(true);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => theme(false));
@@ -19,47 +24,84 @@ theme(false);
 
 // ---- the table --------------------------------------------------------------------------------------------
 const table = $("#table"), heads = [...table.tHead.rows[0].cells];
-document.querySelectorAll("span.shape").forEach((s) => { s.innerHTML = Draw.shape(s.dataset.shape); });
+all("span.shape").forEach((s) => { s.innerHTML = Draw.shape(s.dataset.shape); });
+all("span.interval").forEach((s) => { s.innerHTML = Draw.interval(Number(s.dataset.mean), Number(s.dataset.half), -10, 5); });
 heads.forEach((th, i) => {
   const b = th.querySelector("button");
-  b.onclick = () => { $("#told").textContent = Table.by(table, i, Table.turn(th)); };
+  b.onclick = () => tell(Table.by(table, i, Table.turn(th)));
   b.onmouseenter = b.onfocus = () => { $("#meaning").textContent = `${Table.title(th)}: ${b.title}.`; };
 });
-Table.by(table, 2, true);
+Table.by(table, heads.findIndex((th) => Table.title(th) === "score"), true);
 function view(name) {
   table.className = name;
   for (const b of $("#views").children) b.setAttribute("aria-pressed", b.dataset.view === name);
 }
-for (const b of $("#views").children) b.onclick = () => view(b.dataset.view);
-view("overview");
+for (const b of $("#views").children) b.onclick = () => {
+  view(b.dataset.view);
+  State.write({view: b.dataset.view === "overview" ? "" : b.dataset.view});
+};
+
+// ---- which rows -------------------------------------------------------------------------------------------
+const trs = [...table.tBodies[0].rows];
+for (const key of ["learns", "pipeline"]) {
+  for (const v of [...new Set(trs.map((tr) => tr.dataset[key]))].sort()) $(`#${key}`).append(new Option(v));
+  $(`#${key}`).onchange = (e) => { State.write({[key]: e.target.value}); filter(); tell($("#number").textContent); };
+}
+let shown = rows;
+function filter() {
+  for (const tr of trs) tr.hidden = ["learns", "pipeline"].some((key) => $(`#${key}`).value && tr.dataset[key] !== $(`#${key}`).value);
+  const there = new Set(trs.filter((tr) => !tr.hidden).map((tr) => tr.dataset.name));
+  shown = rows.filter(([name]) => there.has(name));
+  $("#number").textContent = `${shown.length} of ${rows.length} rows, in the table and in every picture`;
+  pictures(); curves(); answers();
+}
 
 // ---- pictures ---------------------------------------------------------------------------------------------
 const quality = $("#quality");
-for (const m of ["score", "strict", ...DATA.families])
-  quality.append(new Option(DATA.measures[m].title, m));
+for (const m of ["score", "strict", ...DATA.families]) quality.append(new Option(DATA.measures[m].title, m));
 function pictures() {
-  const y = quality.value, s = DATA.measures[y].scale, W = Math.min(660, Math.max(340, $("#cost").clientWidth || 660));
+  const y = quality.value, s = DATA.measures[y].scale, W = Math.min(660, Math.max(280, $("#cost").clientWidth || 660));
+  const best = Math.max(...shown.map(([, r]) => r.figures[y] ? s * r.figures[y][0] : -Infinity));
+  const near = shown.filter(([, r]) => r.figures[y] && (!$("#zoom").checked || s * r.figures[y][0] >= best - 6));
   const point = ([name, r], x, xh, said) => ({name, group: r.group, x, xh, tip: `${name}: ${DATA.measures[y].title} ${
-    write(y, r.figures[y])}; ${said}`, y: r.figures[y] && s * r.figures[y][0],
-    yh: r.figures[y] && r.figures[y][1] && s * r.figures[y][1]});
-  const size = {W, H: W < 500 ? 420 : 470}, ylabel = `${DATA.measures[y].title}, percent`;
-  $("#cost").innerHTML = Draw.scatter(rows.filter(([, r]) => r.cost && r.cost.relative > 0).map((r) =>
-    point(r, r[1].cost.relative, 0, `${r[1].cost.relative.toFixed(2)} x SFT's FLOPs`)),
+    write(y, r.figures[y])}; ${said}`, y: s * r.figures[y][0], yh: r.figures[y][1] && s * r.figures[y][1]});
+  const size = {W, H: W < 500 ? 420 : 470, picked}, ylabel = `${DATA.measures[y].title}, percent`;
+  $("#cost").innerHTML = Draw.scatter(near.filter(([, r]) => r.cost && r.cost.relative > 0).map((r) =>
+    point(r, r[1].cost.relative, 0, `${r[1].cost.relative.toFixed(2)} × SFT's FLOPs`)),
     {xlabel: "FLOPs, times SFT's (logarithmic)", ylabel, log: true, ...size});
-  $("#kl").innerHTML = Draw.scatter(rows.map((r) => {
+  $("#kl").innerHTML = Draw.scatter(near.map((r) => {
     const k = r[1].figures.kl_own;
     return point(r, k && k[0], k && k[1], `KL ${write("kl_own", k)} nats per token`);
   }), {xlabel: "KL to the base, nats per token", ylabel, log: false, ...size});
 }
-quality.onchange = pictures;
+for (const id of ["cost", "kl"]) {
+  // the nearest point, so that covered ones can be reached from their free side
+  const nearest = (e) => {
+    const svg = $(`#${id} svg`);
+    if (!svg) return null;
+    const at = new DOMPoint(e.clientX, e.clientY).matrixTransform(svg.getScreenCTM().inverse());
+    const far = (p) => Math.hypot(p.dataset.x - at.x, p.dataset.y - at.y);
+    const first = [...svg.querySelectorAll(".point")].sort((a, b) => far(a) - far(b))[0];
+    return first && far(first) < 40 ? first : null;
+  };
+  $(`#${id}`).onpointermove = (e) => { $(`[data-tip="${id}"]`).textContent = nearest(e)?.dataset.tip ?? ""; };
+  $(`#${id}`).onclick = (e) => { const p = nearest(e); if (p) pick(p.dataset.name); };
+}
+quality.onchange = $("#zoom").onchange = pictures;
 let wait;
-addEventListener("resize", () => { clearTimeout(wait); wait = setTimeout(pictures, 150); });
-pictures();
+addEventListener("resize", () => { clearTimeout(wait); wait = setTimeout(() => { pictures(); stops(); }, 150); });
 
 // ---- learning curves --------------------------------------------------------------------------------------
-const short = (x) => Math.abs(x) >= 100 ? x.toFixed(0) : Math.abs(x) >= 10 ? x.toFixed(1) : x.toFixed(2);
-$("#curves").innerHTML = rows.filter(([, r]) => r.curve && r.curve.length).map(([name, r]) =>
-  Draw.curve(name, r.group, r.curve, r.held, short)).join("");
+const short = (x) => Math.abs(x) >= 100 ? x.toFixed(0) : Math.abs(x) >= 10 ? x.toFixed(1)
+  : Math.abs(x) >= 0.01 || x === 0 ? x.toFixed(2) : x.toPrecision(1);
+const ranges = {};
+for (const [, r] of rows) if (r.held && r.held.points.length) (ranges[r.held.name] ??= []).push(...r.held.points);
+for (const name in ranges) ranges[name] = Draw.span(ranges[name]);
+function curves() {
+  $("#curves").innerHTML = shown.filter(([, r]) => r.curve && r.curve.length).map(([name, r]) =>
+    Draw.curve(name, r.group, r.curve, r.held, r.held && ranges[r.held.name], short)).join("");
+  mark();
+}
 
 // ---- the same prompts -------------------------------------------------------------------------------------
 let asked = 0;
@@ -68,7 +110,7 @@ for (const s of seeds) $("#seed").append(new Option(s));
 DATA.prompts.forEach((p, i) => {
   const b = document.createElement("button");
   b.type = "button"; b.textContent = p.family;
-  b.onclick = () => { asked = i; answers(); };
+  b.onclick = () => { asked = i; answers(); tell($("#asked").textContent); };
   $("#prompts").append(b);
 });
 function answers() {
@@ -76,21 +118,81 @@ function answers() {
   [...$("#prompts").children].forEach((b, i) => b.setAttribute("aria-pressed", i === asked));
   $("#asked").innerHTML = `<b>${Draw.esc(p.prompt)}</b><br>a right answer: <q>${Draw.esc(p.right)}</q>; the wrong one of
     the ledger: <q>${Draw.esc(p.wrong)}</q>`;
-  const strips = (r) => {
+  const strips = (name, r) => {
     const seen = when !== "none" && r.ledger && r.ledger[asked][when];
     return !seen ? "" : ["right", "wrong"].filter((side) => seen[side]).map((side) =>
-      `<div class="scroll" tabindex="0"><span class="side">${side}</span>${
+      `<div class="scroll" role="group" aria-label="ledger of ${Draw.esc(name)}, ${side} answer"><span class="side">${side}</span>${
         Draw.strip(p[side + "_tokens"], seen[side])}</div>`).join("");
   };
   const best = (r) => r.figures.score ? -r.figures.score[0] : 1;
-  const there = rows.filter(([, r]) => r.answers).sort((a, b) => best(a[1]) - best(b[1]));
+  const there = shown.filter(([, r]) => r.answers).sort((a, b) => best(a[1]) - best(b[1]));
   $("#said").innerHTML = there.map(([name, r]) => {
     const a = r.answers[seed] || (name === "base" ? Object.values(r.answers)[0] : null);
-    const one = a && a[asked];
-    return `<article><h3>${Draw.shape(r.group)} ${Draw.esc(name)}</h3><p>${!one ? "no run with this seed"
-      : `<q>${Draw.esc(one.says)}</q> <span class="mark">${one.score === 1 ? "✓" : one.score === 0 ? "✗" : "~"} ${
-        one.score.toFixed(2)}${one.stops ? "" : ", does not stop"}</span>`}</p><div>${strips(r)}</div></article>`;
+    const [says, score, ends] = a ? a[asked] : [];
+    return `<article data-name="${Draw.esc(name)}"><h3>${Draw.shape(r.group)} ${Draw.esc(name)}</h3><p>${!a ? "no run with this seed"
+      : `<q>${Draw.esc(DATA.said[says])}</q> <span class="mark">${score === 1 ? "✓" : score === 0 ? "✗" : "~"} ${
+        score.toFixed(2)}${ends ? "" : ", does not stop"}</span>`}</p><div>${strips(name, r)}</div></article>`;
   }).join("");
+  stops(); mark();
+}
+// a strip is a stop of the Tab key only where it must be scrolled
+function stops() {
+  const wide = all("article .scroll").map((e) => e.scrollWidth > e.clientWidth);
+  all("article .scroll").forEach((e, i) => { if (wide[i]) e.tabIndex = 0; else e.removeAttribute("tabindex"); });
 }
 $("#seed").onchange = $("#when").onchange = answers;
-answers();
+
+// ---- one row is marked everywhere -------------------------------------------------------------------------
+function mark() {
+  for (const e of all("#table tbody tr, svg.curve, article"))
+    e.toggleAttribute("data-marked", e.dataset.name === picked);
+  for (const a of all("#table tbody th a"))
+    if (a.closest("tr").dataset.name === picked) a.setAttribute("aria-current", "true"); else a.removeAttribute("aria-current");
+}
+function pick(name) {
+  picked = name !== null && Object.hasOwn(DATA.rows, name) ? name : null;
+  const r = DATA.rows[picked];
+  State.write({row: picked});
+  $("#picked").hidden = !r;
+  $("#picked span").textContent = r ? `Marked: ${picked}, score ${write("score", r.figures.score)}${
+    r.rank ? `, rank ${r.rank[0]} to ${r.rank[1]} of ${rows.length}` : ""}. Go to` : "";
+  pictures(); mark();
+  tell(r ? $("#picked span").textContent.replace(" Go to", "") : "no row is marked");
+}
+const places = {row: "#table tbody tr", point: "#cost .point", curve: "svg.curve", answer: "article"};
+function go(where) {
+  const e = named(places[where], picked);
+  if (!e) return tell(`${picked} is not among the rows that are shown`);
+  e.scrollIntoView({block: "center", inline: "nearest"});
+  const target = where === "row" ? e.querySelector("th a") : e;
+  if (where !== "row") target.setAttribute("tabindex", "-1");
+  target.focus({preventScroll: true});
+  tell(`${where === "row" ? "row" : where} of ${picked}`);
+}
+for (const b of $("#picked").querySelectorAll("button")) b.onclick = () => {
+  if (b.dataset.go) return go(b.dataset.go);
+  const name = picked;
+  pick(null);
+  named(places.row, name).querySelector("th a").focus();
+};
+table.addEventListener("click", (e) => {
+  const tr = e.target.closest("tbody tr"), a = e.target.closest("a");
+  if (!tr || (a && !a.matches("th a")) || e.ctrlKey || e.metaKey || e.shiftKey) return;
+  e.preventDefault();
+  pick(tr.dataset.name === picked && !a ? null : tr.dataset.name);
+});
+
+// ---- from the address, now and when a link changes it -----------------------------------------------------
+function open_() {
+  const state = State.read();
+  if (Chooser) Chooser.open(state);
+  view(["families", "cost", "everything"].includes(state.view) ? state.view : "overview");
+  for (const key of ["learns", "pipeline"]) {
+    $(`#${key}`).value = state[key] ?? "";
+    if ($(`#${key}`).selectedIndex < 0) $(`#${key}`).value = "";
+  }
+  filter();
+  if (state.row && Object.hasOwn(DATA.rows, state.row)) { pick(state.row); go("row"); }
+}
+addEventListener("hashchange", open_);
+open_();

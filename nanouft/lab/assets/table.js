@@ -19,15 +19,16 @@ const Table = {
       th.querySelector(".sign").textContent = k === i ? (down ? " ▼" : " ▲") : "";
     });
     heads[i].setAttribute("aria-sort", down ? "descending" : "ascending");
-    return `sorted by ${Table.title(heads[i])}, ${down ? "largest" : "smallest"} first`;
+    return `sorted by ${Table.title(heads[i])}, ${heads[i].classList.contains("n") ? down ? "largest" : "smallest"
+      : down ? "z" : "a"} first`;
   },
 
   title: (th) => th.querySelector("button").firstChild.textContent,
 
-  // Next direction of column i: numbers begin with the largest, texts with a.
+  // Next direction of a column: the best comes first (class least: the smallest is the best), texts begin with a.
   turn(th) {
     const now = th.getAttribute("aria-sort");
-    return now ? now === "ascending" : th.classList.contains("n");
+    return now ? now === "ascending" : th.classList.contains("n") && !th.classList.contains("least");
   },
 };
 if (typeof module !== "undefined") module.exports = Table;

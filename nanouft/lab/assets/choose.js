@@ -1,0 +1,91 @@
+// Which measured regime is nearest to what somebody has, which of its rows can be used, and which of them are tied?
+const Choose = {
+  // what can be made of what one has: labels and pairs from scores, everything from a reward
+  uses: {
+    nothing: ["nothing"],
+    labels: ["nothing", "labels", "right answers"],
+    pairs: ["nothing", "pairs"],
+    scores: ["nothing", "labels", "pairs", "scores", "right answers"],
+    reward: ["nothing", "labels", "pairs", "scores", "right answers", "reward"],
+  },
+
+  // ask: {demos, samples, wrong, have, source, base, steps}. The situation weighs more than the size; of two sizes
+  // that are as near, the smaller.
+  far(g, ask) {
+    const other = (x, y, weight) => (String(x ?? "") === String(y ?? "") ? 0 : weight);
+    const size = Math.abs(Math.log(ask.demos / g.demos));
+    const samples = ask.have === "nothing" ? (g.samples ? 0.01 : 0)
+      : g.samples ? Math.abs(Math.log(ask.samples / g.samples)) : 100;
+    return other(g.base, ask.base, 8000) + other(g.noise > 0, Boolean(ask.wrong), 4000)
+      + other(g.source, ask.source, 2000) + other(g.steps, ask.steps, 1000) + size + samples;
+  },
+  nearest(regimes, ask) {
+    const far = regimes.map((g) => Choose.far(g, ask)), least = Math.min(...far);
+    return regimes.filter((g, i) => far[i] < least + 1e-9)
+      .sort((a, b) => a.samples - b.samples || a.demos - b.demos)[0];
+  },
+
+  // Rows that one can use, best first; ranks are counted anew, rows that shared one still do.
+  rows(regime, have) {
+    const mine = regime.rows.filter((r) => Choose.uses[have].includes(r.needs));
+    return mine.map((r) => ({...r, place: 1 + mine.filter((o) => o.rank < r.rank).length,
+      shared: mine.filter((o) => o.rank === r.rank).length > 1}));
+  },
+  top: (rows) => rows.filter((r) => r.place === 1),
+  cheapest: (rows) => [...rows].sort((a, b) => a.cost.relative - b.cost.relative)[0],
+
+  // ---- words ------------------------------------------------------------------------------------------------
+  count: (n) => Number(n).toLocaleString("en"),
+  signed: (x) => (x < 0 ? "−" : "+") + Math.abs(100 * x).toFixed(1),
+  gain: ([mean, half]) => Choose.signed(mean) + (half === null ? "" : ` ± ${(100 * half).toFixed(1)}`),
+  times: (x) => `${x < 10 ? x.toFixed(1) : Choose.count(Math.round(x))} ×`,
+  list: (words, and = "and") => words.length < 2 ? words.join("")
+    : `${words.slice(0, -1).join(words.some((w) => w.includes(",")) ? "; " : ", ")} ${and} ${words[words.length - 1]}`,
+  size: (demos, samples, what, wrong) => `${Choose.count(demos)} ${wrong ? "partly wrong " : ""}demonstrations`
+    + (samples ? ` and ${what} on ${Choose.count(samples)} answers` : ", nothing more"),
+  what: {nothing: "nothing", labels: "labels", pairs: "pairs", scores: "scores", reward: "a reward"},
+  kinds: {own: "an exact score", learnt: "a learnt reward model", spoilt: "pairs with spoilt answers"},
+  word: (verdict, margin) => verdict === "equal" ? `equal (within ${+(100 * margin).toFixed(1)} points)`
+    : verdict === "baseline" ? "the baseline" : verdict,
+  ties: (r) => `${r.place}${r.shared ? " =" : ""}`,
+
+  // Where the regime differs from what was asked: one sentence.
+  difference(g, ask) {
+    const mine = Choose.size(ask.demos, ask.have === "nothing" ? 0 : ask.samples, Choose.what[ask.have], ask.wrong);
+    const notes = [];
+    if (g.base !== ask.base) notes.push(`the model "${ask.base}"`);
+    if ((g.noise > 0) !== Boolean(ask.wrong)) notes.push(ask.wrong ? "partly wrong demonstrations" : "clean demonstrations");
+    if (g.source !== ask.source) notes.push(`answers judged by ${Choose.kinds[ask.source] || ask.source}`);
+    if (String(g.steps ?? "") !== String(ask.steps ?? "")) notes.push("this length of training");
+    const there = Choose.size(g.demos, ask.have === "nothing" ? 0 : g.samples, Choose.what[ask.have], g.noise > 0);
+    const same = there === mine && !notes.length;
+    const gap = Math.max(Math.abs(Math.log(ask.demos / g.demos)),
+      ask.have === "nothing" || !g.samples ? 0 : Math.abs(Math.log(ask.samples / g.samples)));
+    return (same ? `Measured: ${mine}.` : `You have ${mine}. The nearest that was measured: ${there}.`)
+      + (g.noise > 0 ? ` Of the demonstrations ${Math.round(100 * g.noise)} % are wrong.` : "")
+      + (notes.length ? ` Not measured with this size: ${Choose.list(notes)}.` : "")
+      + (gap > Math.log(2) + 1e-9 ? ` That is ${Math.exp(gap).toFixed(gap > Math.log(10) ? 0 : 1)} times away: a hint at most.`
+        : "");
+  },
+
+  // The answer in a sentence or two: who is on top, who of them is cheapest.
+  advice(rows, margin) {
+    const top = Choose.top(rows), low = Choose.cheapest(top);
+    const about = (r) => `${Choose.gain(r.gain)} points over SFT (${Choose.word(r.verdict, margin)}), `
+      + `${Choose.times(r.cost.relative)} SFT's FLOPs`;
+    const sft = (r) => r.verdict === "baseline";
+    if (top.length === 1) return sft(low) ? "SFT alone is best: nothing else that you can use is as good."
+      : `Best: ${low.name}, ${about(low)}.`;
+    const rest = sft(low) ? "The cheapest of them is SFT itself: nothing here is surely better."
+      : `The cheapest of them: ${low.name}, ${about(low)}.`;
+    return `Not told apart on top: ${Choose.list(top.map((r) => r.name))}. ${rest}`;
+  },
+
+  // what else changes, surely: [[word, worse?], ...], the bad news first
+  changes(row) {
+    const names = {fact: "facts", truth: "truth", unknown: "admits not knowing", ends: "stops", diversity: "diversity"};
+    return Object.entries(row.changes).map(([key, [mean, half, word]]) => ({bad: word === "worse", word,
+      text: `${names[key] || key} ${Choose.gain([mean, half])}`})).sort((a, b) => b.bad - a.bad);
+  },
+};
+if (typeof module !== "undefined") module.exports = Choose;

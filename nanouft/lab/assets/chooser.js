@@ -1,0 +1,158 @@
+// The chooser: a form, the rows of the nearest regime, the map. All text goes through Draw.esc or textContent.
+const Chooser = (MAP && (() => {
+  const {esc} = Draw, at = (id) => document.getElementById(id), regimes = MAP.regimes;
+  const values = (key) => [...new Set(regimes.map((g) => g[key] ?? ""))];
+  const usual = {demos: 100, samples: 1000, wrong: "", have: "scores", source: "own", base: values("base")[0], steps: ""};
+  const numbers = (key) => values(key).filter((n) => n > 0).sort((a, b) => a - b);
+  const whole = (input) => /^\d+$/.test(input.value) && Number(input.value) > 0;
+  let ask = {...usual}, wait, every = false;             // every: all rows, or those on top, five at least, and SFT
+
+  // ---- the form ---------------------------------------------------------------------------------------------
+  for (const key of ["demos", "samples"]) {
+    for (const n of numbers(key)) {
+      const b = document.createElement("button");
+      b.type = "button"; b.textContent = Choose.count(n); b.value = n;
+      b.onclick = () => change({[key]: n});
+      at(`${key}-presets`).append(b);
+    }
+  }
+  const written = {own: "exact scores", learnt: "a learnt reward model", spoilt: "right answers beside spoilt ones"};
+  const label = {source: (v) => written[v] || v, base: (v) => v, steps: (v) => v === "" ? "as usual" : `long: ${v} steps`};
+  for (const key of ["source", "base", "steps"]) {
+    for (const v of values(key)) at(key).append(new Option(label[key](v), v));
+    at(key).closest("label").hidden = values(key).length < 2;
+  }
+  at("more").hidden = ["source", "base", "steps"].every((key) => values(key).length < 2);
+  at("every").onclick = () => { every = !every; show(); tell(`${at("choices").querySelectorAll("tbody th").length} rows`); };
+  at("ask").onsubmit = (e) => e.preventDefault();
+  at("ask").oninput = (e) => {
+    const {id, name, value} = e.target;
+    if (e.target.type !== "number") return change({[id || name]: value});
+    const bad = ["demos", "samples"].filter((key) => !at(key).disabled && !whole(at(key)));
+    for (const key of ["demos", "samples"]) at(key).setAttribute("aria-invalid", bad.includes(key));
+    at("h-wrong-number").textContent = bad.length ? "Type a whole number from 1 up." : "";
+    if (!bad.length) change({[id]: Number(value)}, e.target);
+  };
+
+  function change(changes, typed = null) {
+    ask = {...ask, ...changes};
+    State.write(Object.fromEntries(Object.keys(usual).map((key) => [key, ask[key]])));
+    show(typed);
+    clearTimeout(wait);                                     // one announcement when the typing rests
+    wait = setTimeout(() => { tell(`${at("nearest").textContent} ${at("advice").textContent}`); }, 400);
+  }
+
+  function fields(typed) {
+    for (const key of ["demos", "samples"]) {
+      if (at(key) !== typed) at(key).value = ask[key];
+      at(key).setAttribute("aria-invalid", "false");
+      for (const b of at(`${key}-presets`).children) b.setAttribute("aria-pressed", Number(b.value) === ask[key]);
+    }
+    for (const key of ["wrong", "source", "base", "steps"]) at(key).value = ask[key];
+    document.querySelector(`#have [value=${ask.have}]`).checked = true;
+    const none = ask.have === "nothing";
+    at("samples").disabled = none;
+    for (const b of at("samples-presets").children) b.disabled = none;
+    at("h-wrong-number").textContent = "";
+  }
+
+  // ---- the answer -------------------------------------------------------------------------------------------
+  function show(typed = null) {
+    fields(typed);
+    const g = Choose.nearest(regimes, ask), rows = Choose.rows(g, ask.have);
+    at("nearest").textContent = Choose.difference(g, ask);
+    at("advice").textContent = rows.length ? Choose.advice(rows, MAP.margin) : "No row of this regime uses what you have.";
+    at("caveat").textContent = `Read with care: one small world (NanoWorld), a model of one million parameters, ${MAP.seeds} `
+      + "seeds. The order may differ for your model and data; try the cheapest of the tied rows first.";
+    at("choices-caption").textContent = `${g.name}, best first`;
+    at("reading").textContent = `Score: ${MAP.endpoint}, percent. ± and bars: 95 % intervals of the same seeds. Rows with "=" share `
+      + `their rank: not told apart from the first of them. Equal: surely within ${+(100 * MAP.margin).toFixed(1)} points; undecided: `
+      + "more seeds would tell. Cost: FLOPs of everything a row needs, over SFT's. What else changes: only what surely does. "
+      + `Made by ${MAP.command}.`;
+    const ends = rows.flatMap((r) => [r.gain[0] - (r.gain[1] || 0), r.gain[0] + (r.gain[1] || 0)]);
+    const low = Math.max(-0.3, Math.min(-0.02, ...ends)), high = Math.max(0.02, ...ends);
+    const few = rows.filter((r, i) => i < 5 || r.place === 1 || r.verdict === "baseline"), rest = rows.length - few.length;
+    at("choices").tBodies[0].innerHTML = (every ? rows : few).map((r) => line(r, low, high)).join("");
+    at("every").hidden = !rest;
+    at("every").textContent = every ? `hide the last ${rest} rows` : `show ${rest} more rows`;
+    at("every").setAttribute("aria-expanded", every);
+    for (const b of document.querySelectorAll("#choices [data-copy]")) b.onclick = () => copy(b);
+    map(g);
+  }
+
+  const cell = (title, html) => `<td role="cell" data-title="${title}">${html}</td>`;
+  function line(r, low, high) {
+    const c = r.cost, over = r.over ? `${Choose.gain(r.over.gain)} <small>${esc(Choose.word(r.over.verdict, MAP.margin))}; against ${
+      esc(r.over.row)}</small>` : "<small>no cheaper row</small>";
+    const changes = Choose.changes(r).map((x) => `<span class="${x.bad ? "bad" : "good"}">${x.bad ? "▼" : "▲"} ${esc(x.text)}
+      <small>${esc(x.word)}</small></span>`).join(" ");
+    const lines = r.commands.map((i) => MAP.lines[i]).join("\n");
+    return `<tr role="row" data-name="${esc(r.name)}">${cell("rank", Choose.ties(r))}
+      <th scope="row" role="rowheader">${esc(r.name)} <small>${r.needs === "nothing" ? "demonstrations only" : `uses ${esc(r.needs)}`}${
+      r.failed ? `; ${Number(r.failed)} of ${Number(MAP.seeds)} seeds diverged` : ""}</small></th>`
+      + cell("score", `${(100 * r.endpoint[0]).toFixed(1)} <small>± ${(100 * r.endpoint[1]).toFixed(1)}</small>`)
+      + cell("minus SFT", r.verdict === "baseline" ? "<small>the baseline</small>"
+        : `${Draw.interval(r.gain[0], r.gain[1], low, high)} ${Choose.gain(r.gain)} <small>${esc(Choose.word(r.verdict, MAP.margin))}</small>`)
+      + cell("minus the best cheaper row", over)
+      + cell("cost", `${Choose.times(c.relative)} SFT <small>${c.samples ? `${Choose.count(c.samples)} answers drawn; ` : ""}${
+        Number(c.flops).toPrecision(2).replace("e+", "e")} FLOPs${c.at_inference > 1 ? `; ${Number(c.at_inference)} answers at every use` : ""}</small>`)
+      + cell("what else changes", changes || "<small>nothing for sure</small>")
+      + `</tr><tr role="row" class="run"><td role="cell" colspan="7"><details><summary>Commands of ${esc(r.name)}</summary>
+      <div class="code"><pre tabindex="0" aria-label="commands of ${esc(r.name)}">${esc(lines)}</pre>
+      <button type="button" data-copy aria-label="copy the commands of ${esc(r.name)}">copy</button></div></details></td></tr>`;
+  }
+
+  async function copy(b) {
+    const pre = b.parentElement.querySelector("pre");
+    try {
+      await navigator.clipboard.writeText(pre.textContent);
+      tell("copied");
+    } catch {                                               // no clipboard: the text is marked, the reader copies it
+      getSelection().selectAllChildren(pre);
+      tell("marked: press Ctrl and C to copy");
+    }
+    b.textContent = "copied";
+    setTimeout(() => { b.textContent = "copy"; }, 1500);
+  }
+
+  // ---- the map: demonstrations down, answers across, in the situation of the form ---------------------------
+  function map(now) {
+    const have = ask.have === "nothing" ? "reward" : ask.have;
+    const there = regimes.filter((g) => ["base", "source"].every((key) => g[key] === now[key])
+      && (g.steps ?? "") === (now.steps ?? "") && (g.noise > 0) === (now.noise > 0));
+    const sizes = (key) => [...new Set(there.map((g) => g[key]))].sort((a, b) => a - b), columns = sizes("samples");
+    const one = (demos, samples) => {
+      const g = there.find((r) => r.demos === demos && r.samples === samples);
+      const best = g && Choose.rows(g, have)[0];
+      if (!best) return "<td><small>not measured</small></td>";
+      const tied = Choose.top(Choose.rows(g, have)).length - 1;
+      const unseen = (text) => `<span class="unseen">${esc(text)}</span>`, sft = best.verdict === "baseline";
+      const before = `${Choose.size(demos, samples, Choose.what[have], g.noise > 0)}: `;
+      return `<td><button type="button" data-demos="${Number(demos)}" data-samples="${Number(samples)}" aria-pressed="${g === now}">${
+        unseen(before)}<b>${esc(best.name)}</b>${tied ? " =" : ""}${unseen(tied ? ` tied with ${tied} more,` : ",")}<small>${
+        sft ? "±0" : Choose.signed(best.gain[0])}</small>${unseen(sft ? " the baseline" : " points over SFT")}</button></td>`;
+    };
+    const held = document.activeElement?.closest?.("#grid button")?.dataset;
+    at("grid").innerHTML = `<caption>Best row with ${Choose.what[have]}; points over SFT of the same demonstrations</caption><thead><tr>
+      <th scope="col">demonstrations</th>${columns.map((n) => `<th scope="col">${n ? `${Choose.count(n)} answers` : "no answers"}</th>`).join("")}
+      </tr></thead><tbody>${sizes("demos").map((d) => `<tr><th scope="row">${Choose.count(d)}</th>${
+      columns.map((s) => one(d, s)).join("")}</tr>`).join("")}</tbody>`;
+    for (const b of at("grid").querySelectorAll("button")) {
+      const {demos, samples} = b.dataset;
+      b.onclick = () => change({demos: Number(demos), ...(Number(samples) ? {samples: Number(samples), have} : {have: "nothing"})});
+      if (held && held.demos === demos && held.samples === samples) b.focus();
+    }
+  }
+
+  // ---- from the address -------------------------------------------------------------------------------------
+  function open(state) {
+    ask = {...usual};
+    for (const key of ["demos", "samples"]) if (/^\d{1,10}$/.test(state[key]) && Number(state[key]) > 0) ask[key] = Number(state[key]);
+    if (Object.hasOwn(Choose.uses, state.have ?? "")) ask.have = state.have;
+    if (state.wrong) ask.wrong = "1";
+    for (const key of ["source", "base", "steps"])
+      if (values(key).map(String).includes(state[key])) ask[key] = state[key];
+    show();
+  }
+  return {open};
+})());
