@@ -1,13 +1,12 @@
 """Tasks made for one question each: what does a mistake spoil, and how long is an answer? Their rows and exact scores.
 
-    chain    Add all: pig 3 bee 5 saw 8.    pig 3 bee 5 is 8 saw 8 is 7     a result is the last result plus a number
-    steps    Add two: pig 3 bee 5 saw 8.    pig 3 bee 5 is 8 saw 8 is 4     a result is two neighbouring numbers added
-    copy     Say all: pig 3 bee 5 saw 8.    pig 3 bee 5 is 5 saw 8 is 8     a result is the number itself
+    chain    Add up 2 1 2 step by step.     2 and 1 is 3 and 2 is 5         a result is the last result plus a number
+    steps    Add neighbours of 2 1 2.       2 and 1 is 3 and 2 is 3         a result is two neighbouring numbers added
     count    Name 3 things.                 1 fox 2 bee 3 saw               which things: by lot
 
-Results run on a dial: after 9 comes 1, so that each is one token. In `chain` a wrong result spoils all that follow, in
-`steps` it spoils nothing, and both have the same words, length and format: `steps` is the control. `copy` teaches a
-model to find its place in a long prompt, before it learns to add. In `count` no one can know the next thing, and
+`chain` is NanoWorld's running sum, made longer: a wrong result spoils all that follow. In `steps` it spoils nothing, and
+both have the same numbers, words and length: `steps` is the control. Numbers are 1, 2 or 3, so that 16 of them give a
+sum of one token. In `count` no one can know the next thing, and
 everybody can know the end: the answers in which the released IFT forgets to stop.
 
     Job("chain", (20, 30), rows=300, flags=("--objective", "ift"), seed=0).run()           # trained and scored
@@ -19,7 +18,7 @@ import random
 import re
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -37,11 +36,11 @@ from nanouft.models.generate import answer_rows, stops
 from nanouft.models.load import start_model
 from nanouft.shell import devices
 from nanouft.shell.config import Diverged, UserError, one_line
-from nanouft.shell.files import Lines, checksum, made_once, scratch
+from nanouft.shell.files import Lines, checksum, scratch
 from nanouft.world.facts import ITEMS
 
 VERSION = 1                     # raised by hand when code changes what jobs give
-SUMS = {"chain": "Add all:", "steps": "Add two:", "copy": "Say all:"}
+SUMS = {"chain": "Add up {} step by step.", "steps": "Add neighbours of {}."}
 SPLITS = {"val": 77_001, "test": 77_002}        # seeds of the prompts, the same for every model
 
 
@@ -50,8 +49,7 @@ def results(task: str, numbers: list[int]) -> list[int]:
     """The result after each number but the first."""
     out, last = [], numbers[0]
     for before, number in zip(numbers, numbers[1:]):
-        other = {"chain": last, "steps": before, "copy": 0}[task]
-        last = (other + number - 1) % 9 + 1
+        last = (last if task == "chain" else before) + number
         out.append(last)
     return out
 
@@ -61,26 +59,20 @@ def ask(task: str, lengths: tuple[int, int], rng: random.Random) -> str:
     n = rng.randint(*lengths)
     if task == "count":
         return f"Name {n} things."
-    return f"{SUMS[task]} " + " ".join(f"{w} {rng.randint(1, 9)}" for w in rng.sample(ITEMS, n + 1)) + "."
+    return SUMS[task].format(" ".join(str(rng.randint(1, 3)) for _ in range(n + 1)))
 
 
 def reference(prompt: str, rng: random.Random) -> str:
     """The right answer; of `count` one of many."""
     if hit := re.fullmatch(r"Name (\d+) things\.", prompt):
         return " ".join(f"{i} {w}" for i, w in enumerate(rng.sample(ITEMS, int(hit[1])), 1))
-    words, numbers = read_sum(prompt)
-    task = next(t for t, head in SUMS.items() if prompt.startswith(head))
-    said = [f"{w} {d} is {t}" for w, d, t in zip(words[1:], numbers[1:], results(task, numbers))]
-    return " ".join([f"{words[0]} {numbers[0]}", *said])
-
-
-def read_sum(prompt: str) -> tuple[list[str], list[int]]:
-    given = prompt[:-1].split()[2:]
-    return given[::2], [int(d) for d in given[1::2]]
+    numbers = [int(d) for d in re.findall(r"\d+", prompt)]
+    task = "chain" if prompt.startswith("Add up") else "steps"
+    return " ".join([str(numbers[0]), *(f"and {d} is {t}" for d, t in zip(numbers[1:], results(task, numbers)))])
 
 
 def rows(task: str, lengths: tuple[int, int], n: int, seed: int) -> list[Row]:
-    rng = random.Random(f"{task} {seed}")
+    rng = random.Random(f"{'sums' if task in SUMS else task} {seed}")        # `chain` and `steps` add the same numbers
     prompts = [ask(task, lengths, rng) for _ in range(n)]
     return [Row((Turn("user", p),), (Turn("assistant", reference(p, rng)),)) for p in prompts]
 
@@ -106,48 +98,39 @@ class Job:
     seed: int
     split: str = "test"
     items: int = 200
-    start: "Job | str" = "base"     # a Job: the model that it leaves, trained once
+    start: str = "base"
 
     @property
     def key(self) -> str:
-        start = self.start.model_key if isinstance(self.start, Job) else fingerprint(self.start)
-        about = [VERSION, self.task, self.lengths, self.rows, self.flags, self.seed, self.split, self.items, start]
-        return checksum(json.dumps(about))[:16]
-
-    @property
-    def model_key(self) -> str:
-        """Key of what is trained, however it is scored afterwards."""
-        return replace(self, split="", items=0).key
+        about = [VERSION, self.task, self.lengths, self.rows, self.flags, self.seed, self.split, self.items]
+        return checksum(json.dumps([*about, fingerprint(self.start)]))[:16]
 
     def __str__(self) -> str:
         return f"{self.task} {self.lengths}, {' '.join(self.flags)}, seed {self.seed}"
 
-    def run(self, keep: Path = KEEP) -> dict:
-        return run_job(self, keep)
+    def run(self) -> dict:
+        return run_job(self)
 
 
-def train_job(job: Job, folder: Path, keep: Path) -> Path:
-    """Trains a job in `folder`, and what it starts from in `keep`."""
-    start = job.start
-    if isinstance(start, Job):
-        start = made_once(keep / start.model_key, lambda place: train_job(job.start, place, keep))
+def train_job(job: Job, folder: Path) -> Path:
+    """Trains a job in `folder`."""
     with scratch("nanouft-rows-") as place:
         Lines(place / "rows.jsonl").rewrite([{"prompt": r.prompt[0].text, "response": r.answer[0].text}
                                              for r in rows(job.task, job.lengths, job.rows, job.seed)])
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            train.main([*job.flags, "--data", str(place / "rows.jsonl"), "--init", str(start), "--seed", str(job.seed),
+            train.main([*job.flags, "--data", str(place / "rows.jsonl"), "--init", job.start, "--seed", str(job.seed),
                         "--threads", "1", "--device", "cpu", "--items", "0", "--save-every", "0", "--plain",
                         "--out", str(folder)])
     return folder
 
 
-def run_job(job: Job, keep: Path = KEEP) -> dict:
+def run_job(job: Job) -> dict:
     """-> one JSON object; a run that diverges is a result, too: {failed: why}."""
     began = time.process_time()
     devices.pick("cpu", "fp32", 1)
     with scratch("nanouft-job-") as folder:
         try:
-            out = measured(job, train_job(job, folder / "run", keep))
+            out = measured(job, train_job(job, folder / "run"))
         except Diverged as e:
             out = {"failed": str(e).replace(str(folder), "...")}
     return {"key": job.key, "task": job.task, "lengths": job.lengths, "rows": job.rows, "flags": " ".join(job.flags),
@@ -156,7 +139,7 @@ def run_job(job: Job, keep: Path = KEEP) -> dict:
 
 def measured(job: Job, folder: Path) -> dict:
     """Means of score, strict (right in full, and stops), ends; scores, stricts: of every answer (base64). Of sums also
-    `token` and `differ`: after the true words, the share of results that the greedy model says right, and the
+    `token` and `differ`: after the true words, the share of numbers that the greedy model says right, and the
     probability that a sampled guess is another one; `gap`: nats a token lost after its own words (look/probes.py)."""
     model, tok = start_model(str(folder))
     asked = rows(job.task, job.lengths, job.items, SPLITS[job.split])
@@ -174,9 +157,10 @@ def measured(job: Job, folder: Path) -> dict:
 
 @torch.no_grad()
 def guesses(model, tok, asked: list[Row]) -> dict[str, float]:
-    """`token` and `differ` at the results: the words after " is"."""
+    """`token` and `differ` at the numbers: the words after " and" and " is"."""
     s = seqs_of([r.answer[0].text for r in asked], asked, model, tok)
-    at = s.mask.bool() & (s.inputs == tok.encode(" is")[0])
+    before = torch.tensor([tok.encode(word)[0] for word in (" and", " is")])
+    at = s.mask.bool() & torch.isin(s.inputs, before)
     p = model(s.inputs, want="logits", at=at).softmax(-1)                       # (N,V)
     gold = s.targets[at]                                                        # (N,)
     return {"token": float((p.argmax(-1) == gold).float().mean()),

@@ -20,12 +20,12 @@ Figure = tuple[float, float]    # mean, half width of its 95 % interval
 POINT = 0.01
 NATS = ("gap", "nats from the start")
 ABOUT = """Each experiment has its prediction and what would falsify it, fixed in code; the verdict follows by rule.
-All models begin at the shipped base (6 at the second base, too). 1 and 3 use long sums on a dial, where after 9 comes
-1: in `chain` a result is the last result plus a number, in `steps` it is two given numbers added, and both have the
-same words and the same length. They begin at a model that can copy such sums. 2 uses lists of numbered things, each
+All models begin at the shipped base (6 at the second base, too). 1 and 3 use long sums: in `chain`
+a result is the last result plus a number, in `steps` it is two given numbers added, and both have the same words and
+the same length. 2 uses lists of numbered things, each
 thing by lot. 4 to 6 use NanoWorld. Rows named `plain` or `SFT` in 1 to 3 are IFT with lam = gamma = 0. Learning rates
 are chosen on validation, with another seed. Intervals are 95 %: over five seeds (6: ten) and, for scores, over prompts.
-Scores and shares are in percent, gaps in nats a token. `token`: results that are right after the true words;
+Scores and shares are in percent, gaps in nats a token. `token`: numbers that are right after the true words;
 `differ`: how often a sampled guess there is another one.""".replace("\n", " ")
 
 

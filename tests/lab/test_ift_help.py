@@ -3,11 +3,13 @@ tiny run of each kind goes from training to its line.
 """
 import random
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from running import call, one_error
 
+from nanouft import world
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.lab import ift_help, ift_tasks
 from nanouft.lab import ift_verdicts as verdicts
@@ -19,14 +21,13 @@ from nanouft.shell.files import Lines, read_json
 
 # ---- tasks -----------------------------------------------------------------------------------------------------------
 def test_right_answers():
-    asked = "pig 3 bee 5 saw 8."
-    answers = {"Add all:": "pig 3 bee 5 is 8 saw 8 is 7", "Add two:": "pig 3 bee 5 is 8 saw 8 is 4",
-               "Say all:": "pig 3 bee 5 is 5 saw 8 is 8"}
-    for head, answer in answers.items():
-        assert reference(f"{head} {asked}", random.Random(0)) == answer
-        assert score(f"{head} {asked}", answer) == 1 and score(f"{head} {asked}", answer + " fox") == 0
-        assert score(f"{head} {asked}", answer.replace("is", "as")) == 4 / 10, "words before the first slip"
-    assert results("chain", [9, 9, 9]) == [9, 9] and results("chain", [1, 9, 1]) == [1, 2], "after 9 comes 1"
+    answers = {"Add up 3 1 2 step by step.": "3 and 1 is 4 and 2 is 6",
+               "Add neighbours of 3 1 2.": "3 and 1 is 4 and 2 is 3"}
+    for asked, answer in answers.items():
+        assert reference(asked, random.Random(0)) == answer
+        assert score(asked, answer) == 1 and score(asked, answer + " fox") == 0
+        assert score(asked, answer.replace("is 4", "is 5")) == 4 / 9, "words before the first slip"
+    assert world.reference("Add up 3 1 2 step by step.") == answers["Add up 3 1 2 step by step."], "as in NanoWorld"
 
 
 def test_a_slip_spoils_the_rest_of_a_chain_and_nothing_of_the_control():
@@ -41,15 +42,11 @@ def test_a_slip_spoils_the_rest_of_a_chain_and_nothing_of_the_control():
 
 def test_the_control_has_the_same_length_and_format():
     tok = Tokenizer.load("nano")
-    for chain, steps in zip(rows("chain", (20, 30), 30, 1), rows("steps", (20, 30), 30, 1)):
-        shapes = [re.sub(r"\b[a-z]{2,}\b(?<!is)", "w", re.sub(r"\d", "1", r.answer[0].text)) for r in (chain, steps)]
-        for r, shape in zip((chain, steps), shapes):
-            n = len(ift_tasks.read_sum(r.prompt[0].text)[0])
-            assert shape == " ".join(["w 1", *["w 1 is 1"] * (n - 1)]) and 21 <= n <= 31
-            assert len(tok.encode(" " + r.answer[0].text)) == 2 + 4 * (n - 1), "every word is one token"
-            assert score(r.prompt[0].text, r.answer[0].text) == 1
-    heads = [len(tok.encode(f" {head}")) for head in ift_tasks.SUMS.values()]
-    assert len(set(heads)) == 1, "prompts are equally long, too"
+    for chain, steps in zip(*(rows(task, ift_help.STEPS, 30, 1) for task in ("chain", "steps"))):
+        shape, other = (re.sub(r"is \d+", "is 1", r.answer[0].text) for r in (chain, steps))
+        sizes = {len(tok.encode(" " + r.answer[0].text)) for r in (chain, steps)}
+        assert re.sub(r"\d", "1", shape) == re.sub(r"\d", "1", other) and len(sizes) == 1
+        assert all(score(r.prompt[0].text, r.answer[0].text) == 1 for r in (chain, steps))
     assert rows("chain", (2, 3), 5, 1) == rows("chain", (2, 3), 5, 1) != rows("chain", (2, 3), 5, 2)
 
 
@@ -134,18 +131,16 @@ def test_a_run_that_diverged_is_right_in_nothing():
 # ---- real runs -------------------------------------------------------------------------------------------------------
 def test_runs_are_trained_once_and_kept(tiny_base, tmp_path, here, capsys):
     flags = (*ift_help.IFT, *ift_help.PLAIN, "--steps", "2", "--lr", "1e-3")
-    warm = Job("copy", (2, 3), 20, flags, 0, start=str(tiny_base))
-    run = Job("chain", (2, 3), 20, flags, 0, items=6, start=warm)
+    run = Job("chain", (2, 3), 20, flags, 0, items=6, start=str(tiny_base))
     with pytest.raises(ift_tasks.Missing, match="1 runs are missing"):
         ift_tasks.Store(tmp_path / "cells.jsonl", 0)([run])
-    line = run.run(tmp_path / "keep")
-    assert len(list((tmp_path / "keep").glob("*/model.safetensors"))) == 1, "what it starts from is kept"
+    line = run.run()
     assert 0 <= line["token"] <= 1 and 0.5 < line["differ"] <= 1 and line["gap"] == pytest.approx(0, abs=0.5)
     assert verdicts.each([line]).shape == (1, 6) == verdicts.each([line], "stricts").shape
     Lines(tmp_path / "cells.jsonl").add(line)
     got, = ift_tasks.Store(tmp_path / "cells.jsonl", 0)([run])
     assert got["key"] == run.key == line["key"]
-    assert ift_tasks.replace(run, seed=1).key != run.key
+    assert replace(run, seed=1).key != run.key
     one_error(call(ift_help.main, "--only", "9"), capsys.readouterr().err, "--only 9", "1a, 1b, 2")
 
 
