@@ -4,10 +4,10 @@
     steps    Add neighbours of 2 1 2.       2 and 1 is 3 and 2 is 3         a result is two neighbouring numbers added
     count    Name 3 things.                 1 fox 2 bee 3 saw               which things: by lot
 
-`chain` is NanoWorld's running sum, made longer: a wrong result spoils all that follow. In `steps` it spoils nothing, and
-both have the same numbers, words and length: `steps` is the control. Numbers are 1, 2 or 3, so that 16 of them give a
-sum of one token. In `count` no one can know the next thing, and
-everybody can know the end: the answers in which the released IFT forgets to stop.
+`chain` is NanoWorld's running sum, made longer: a wrong result spoils all that follow. In `steps` it spoils nothing,
+and both have the same numbers, words and length: `steps` is the control. Numbers are 1, 2 or 3, so that 16 of them give
+a sum of one token. In `count` no one can know the next thing, and everybody can know the end: the answers in which the
+released IFT forgets to stop.
 
     Job("chain", (20, 30), rows=300, flags=("--objective", "ift"), seed=0).run()           # trained and scored
 """

@@ -36,7 +36,7 @@ class Map:
 
 def train(piece: str, file: Path, workers: int) -> None:
     """Chooses the settings of a piece, then trains its test cells."""
-    firsts, chosen = settings(PIECES[piece], lambda cells: run_cells(cells, file, workers))
+    firsts, chosen, _ = settings(PIECES[piece], lambda cells: run_cells(cells, file, workers))
     cells = [c for r in PIECES[piece] for row in test_cells(r, firsts, chosen).values() for c in row]
     run_cells(cells, file, workers)
 

@@ -131,15 +131,16 @@ def kept(done: dict[str, dict]) -> Callable:
 
 def summary(done: dict[str, dict]) -> dict:
     """map.json; pieces that are not finished are named."""
-    regimes, unfinished = [], []
+    regimes, unfinished, edges = [], [], {}
     for piece, places in laid.PIECES.items():
         try:
-            firsts, chosen = laid.settings(places, kept(done))
+            firsts, chosen, at = laid.settings(places, kept(done))
             cells = {r: laid.test_cells(r, firsts, chosen) for r in places}
             kept(done)([c for rows in cells.values() for row in rows.values() for c in row])
         except Missing:
             unfinished.append(piece)
             continue
+        edges |= {named(key): [f"{flag} {(firsts | chosen)[key][flag]}" for flag in flags] for key, flags in at.items()}
         for r in places:
             first = firsts[laid.sft_regime(r)]
             mine = {"SFT": first, laid.TWICE: laid.twice(first), laid.BEST: {}} | {n: chosen[laid.anchor(r), n] for n in
@@ -150,7 +151,12 @@ def summary(done: dict[str, dict]) -> dict:
     pre_set = sum(row["name"] != "SFT" for r in regimes for row in r["rows"])
     return {"command": "python -m nanouft.lab.map", "seeds": laid.SEEDS, "items": laid.ITEMS, "margin": MARGIN,
             "endpoint": "mean of the nine families' scores", "contrasts": pre_set, "unfinished": unfinished,
-            "regimes": regimes}
+            "edges": edges, "regimes": regimes}
+
+
+def named(key) -> str:
+    """"SFT at 30", "KTO at 100 x 1,000"."""
+    return f"{key[1]} at {key[0].name}" if isinstance(key, tuple) else f"SFT at {key.name}"
 
 
 def write(folder: Path, done: dict[str, dict], docs: Path = DOCS) -> list[str]:

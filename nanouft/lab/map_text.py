@@ -50,6 +50,10 @@ def page(found: dict) -> str:
             out += [f"## {title}", ""]
             out += ["![Rewards over steps, and what changed since SFT](map_curves.png)", ""] if piece == "long" else []
             out += [line for r in mine for line in table(r)]
+    if found["edges"]:
+        out += ["## Settings at the edge of their grid", "",
+                "Chosen values with nothing tried beyond them, after the grid had grown once:", "",
+                *(f"- {name}: `{' '.join(flags)}`" for name, flags in found["edges"].items()), ""]
     if found["unfinished"]:
         out += [f"Not finished: {', '.join(found['unfinished'])}.", ""]
     return "\n".join(out).rstrip() + "\n"

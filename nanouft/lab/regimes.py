@@ -176,14 +176,17 @@ def search_row(r: Regime, recipe: Recipe, first: Setting) -> Search:
     return Search(cell_at, {flag: list(values) for flag, values in recipe.axes.items()}, ends=NO_END, **effort)
 
 
-def settings(regimes: list[Regime], run: Callable) -> tuple[dict[Regime, Setting], dict[tuple[Regime, str], Setting]]:
-    """(SFT's settings, the rows' settings), each under the regime where they were chosen."""
+def settings(regimes: list[Regime], run: Callable) -> tuple[dict, dict, dict]:
+    """({regime: SFT's setting}, {(regime, row): setting}, {the same keys: flags at an edge of their grid}), each under
+    the regime where it was chosen."""
     places = list(dict.fromkeys(anchor(r) for r in regimes))
     starts = dict.fromkeys(sft_regime(r) for r in [*regimes, *places])
-    firsts = run_searches({r: search_sft(r) for r in starts}, run)
+    sfts = {r: search_sft(r) for r in starts}
+    firsts = run_searches(sfts, run)
     rows = {(a, name): search_row(a, recipe, firsts[sft_regime(a)])
             for a in places for name, recipe in rows_of(a).items()}
-    return firsts, run_searches(rows, run)
+    chosen = run_searches(rows, run)
+    return firsts, chosen, {key: s.edges for key, s in {**sfts, **rows}.items() if s.edges}
 
 
 def twice(setting: Setting) -> Setting:

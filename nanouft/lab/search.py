@@ -12,7 +12,7 @@ from itertools import product
 
 from nanouft.lab.cell import Cell
 
-FIRST, FINAL, MORE, GROWTHS = 2, 3, 2, 3
+FIRST, FINAL, MORE, GROWTHS = 2, 3, 2, 1
 VAL_SEED = 1000                 # validation has seeds of its own: 1000, 1001 ...
 Setting = tuple[str, ...]       # a value an axis
 
@@ -26,6 +26,7 @@ class Search:
     ends: tuple[str, ...] = ()                      # values with nothing beyond
     measure: Callable[[dict], float] = lambda cell: cell.get("mean", 0.0)      # a run that diverged counts as nothing
     grown: int = field(default=0, init=False)
+    edges: list[str] = field(default_factory=list, init=False)      # flags whose chosen value is still at an edge
 
     def settings(self) -> list[Setting]:
         return list(product(*self.axes.values()))
@@ -79,4 +80,6 @@ def run_searches(searches: dict[object, Search], run: Callable[[list[Cell]], dic
     done: dict[str, dict] = {}
     while wanted := list(dict.fromkeys(c for s in searches.values() for c in s.wanted(done))):
         done = run(wanted)
+    for s in searches.values():
+        s.edges = [flag for flag, _ in s.at_edge(done)]
     return {name: dict(zip(s.axes, s.best(done))) for name, s in searches.items()}

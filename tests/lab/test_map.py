@@ -46,7 +46,8 @@ def test_the_best_inside_its_grid_is_chosen_with_four_seeds():
     assert len(tried) == 9 and n == 9 * 2 + 3 * 2
 
 
-def test_a_grid_grows_where_its_best_lies_at_an_edge():
+def test_a_grid_grows_where_its_best_lies_at_an_edge(monkeypatch):
+    monkeypatch.setattr(search, "GROWTHS", 3)
     chosen, tried, _ = searched(peak, {"--lr": ("1e-6", "3e-6", "1e-5"), "--beta": ("0.3", "1", "3")})
     assert float(chosen["--lr"]) == pytest.approx(1e-4, rel=0.2) and chosen["--beta"] == "0.3"
     assert any(float(beta) < 0.3 for _, beta in tried)
@@ -151,7 +152,7 @@ def finished(monkeypatch):
         for c in wanted:
             done[c.key] = made(c, 0.5)
         return done
-    firsts, chosen = laid.settings([r], run)
+    firsts, chosen, _ = laid.settings([r], run)
     for name, row in laid.test_cells(r, firsts, chosen).items():
         for c in row:
             done[c.key] = made(c, {"RLOO": 0.8, "UNA": 0.78}.get(name, 0.5))
