@@ -78,7 +78,7 @@ function makeScene() {
     say("Choose what to set, then touch or drag over cells."),
     choices("Set", ...Object.entries(TOOLS).map(([letter, name]) => choice(`tool:${letter}`, name, letter === tool))),
     choices("Size", ...[4, 5, 6, 8].map((n) => choice(`size:${n}`, `${n} × ${n}`, n === rows.length))),
-    live(wrong || `The best way has ${on.far[on.start]} moves.`),
+    live(`${making.done || ""} ${wrong || `The best way has ${on.far[on.start]} moves.`}`),
     say("A file does the same: rows of S, F, H and G, then <code>python -m frozen_lake --map my.txt</code>", "small")),
   actions: [wrong ? "" : primary("use", "Use this lake"), button("random", "A random one"), button("leave", "Cancel")] };
 }
@@ -89,10 +89,12 @@ function withMap(on, draw) {                                // place and middle 
 }
 function set(s) {
   const cells = [...making.rows.join("")], letter = making.tool, old = cells.indexOf(letter);
-  if ("SG".includes(cells[s])) return;                      // move these by setting them elsewhere
+  const told = (what) => { making.done = withMap(Lake.lake(making.rows), () => `${place(s)}: ${what}.`); };
+  if ("SG".includes(cells[s])) return told(`${TOOLS[cells[s]]}; set it elsewhere to move it`);
   if ("SG".includes(letter)) cells[old] = "F";
   cells[s] = letter === cells[s] ? "F" : letter;
   making.rows = chunks(cells, making.rows[0].length), making.at = s;
+  told(TOOLS[cells[s]]);
 }
 const chunks = (cells, n) => cells.join("").match(new RegExp(`.{${n}}`, "g"));     // rows of n letters
 function randomRows(n) {
@@ -116,8 +118,9 @@ Object.assign(ACTS, {
   ship: () => { Object.assign(state, shipped), trail = [], notice = ""; },
   redraw: () => { state.best = state.worse = notice = "", trail = []; },
   make: () => { making = { rows: state.rows, tool: "H", at: map.start }; },
-  tool: (letter) => { making.tool = letter; }, size: (n) => resize(+n), set: (s) => set(+s),
-  random: () => { making.rows = randomRows(making.rows.length), making.at = 0; },
+  tool: (letter) => { making.tool = letter; }, set: (s) => set(+s),
+  size: (n) => { resize(+n), making.done = `${n} × ${n} cells.`; },
+  random: () => { making.rows = randomRows(making.rows.length), making.at = 0, making.done = "A new lake."; },
   leave: () => { making = null; },
   use: () => {
     if (Ways.wrong(making.rows)) return;                    // what is wrong stands above

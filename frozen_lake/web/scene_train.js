@@ -81,8 +81,10 @@ function play() {
   const jump = calm() ? Math.ceil(lastFrame() / 10) : 1;
   playing = setInterval(() => {
     state.at = Math.min(frameNow() + jump, lastFrame());
-    if (state.at === lastFrame() || state.scene !== 6) clearInterval(playing), playing = 0, keep(false);
+    const over = state.at === lastFrame() || state.scene !== 6;
+    if (over) clearInterval(playing), playing = 0, keep(false);
     render();
+    if (over) announce(`The end. ${liveText()}`);
   }, calm() ? 700 : 50);
 }
 Object.assign(ACTS, {

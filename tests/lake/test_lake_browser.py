@@ -112,7 +112,7 @@ def test_scene_1_a_lake_of_ones_own(b, file, how):
     else:
         (b.drag if how == "mouse" else b.finger)([cell(b, 2)])
     assert any("row 1, column 3, hole" in name for role, name in b.tree() if role == "gridcell")
-    assert b.heard() in ("", "The best way has 8 moves.")
+    assert b.heard() == "row 1, column 3: hole. The best way has 8 moves."
     do(b, "use", how)
     assert "m=SFHFF.FHHHF.FHFFF.FHFHH.FFFFG" in b.js("location.hash") and "A lake of your own" in text(b)
     do(b, "ship", how)
@@ -218,6 +218,7 @@ def test_scene_6_training_is_played_scrubbed_and_changed(b, file, how):
         b.wait("+document.querySelector('#at').value === 200")
         b.wait("document.querySelector('#primary').textContent.includes('Play')")
         assert b.js("document.querySelectorAll('.four svg.lake').length") == 4
+        assert b.heard().startswith("The end. After 200 updates: SFT")
         (b.click if how == "mouse" else b.tap)("#beta")
     spoken = [name for role, name in b.tree() if role == "image" and "likeliest moves" in name]
     assert len(spoken) == 4 and "row 1, column 1: down" in spoken[0]
