@@ -37,7 +37,7 @@ def regime(r: laid.Regime, rows: dict[str, list[Cell]], chosen: dict[str, dict],
     got = {name: [done[c.key] for c in cells] for name, cells in rows.items()}
     ends = {name: contrast(cells) for name, cells in got.items()}
     order = sorted(got, key=lambda name: -ends[name][0])
-    best = order[0]
+    place = ranks(got, order)
     flops = {name: float(np.mean([c["spent"]["flops"] for c in cells if "spent" in c] or [0])) for name, cells in
              got.items()}
     out = []
@@ -46,9 +46,10 @@ def regime(r: laid.Regime, rows: dict[str, list[Cell]], chosen: dict[str, dict],
         over = cheaper[0] if cheaper else None
         out.append({
             "name": name, "needs": needs(name, r), "endpoint": list(ends[name]),
-            "gain": judged(got[name], got["SFT"]) if name != "SFT" else [0.0, 0.0, "baseline"],
-            "to_best": judged(got[name], got[best]) if name != best else [0.0, 0.0, "best"],
-            "over": {"row": over, "gain": judged(got[name], got[over])} if over else None,
+            "rank": place[name], "tied": list(place.values()).count(place[name]) > 1,
+            **(gain(got[name], got["SFT"]) if name != "SFT" else {"gain": [0.0, 0.0], "verdict": "baseline"}),
+            "to_best": {"gain": [0.0, 0.0], "verdict": "best"} if name == order[0] else gain(got[name], got[order[0]]),
+            "over": {"row": over, **gain(got[name], got[over])} if over else None,
             "changes": changes(got[name], got["SFT"]) if name != "SFT" else {},
             "families": {f: contrast(got[name], parts=((f,),))[0] for f in BROKEN},
             "cost": {"samples": samples(r, name), "flops": flops[name], "relative": flops[name] / flops["SFT"],
@@ -65,6 +66,21 @@ def judged(row: list[dict], other: list[dict], parts=None) -> list:
     """[mean, half width, word] of a paired difference."""
     mean, half = contrast(row, other, **({"parts": parts} if parts else {}))
     return [mean, half, compared(mean, half, MARGIN)]
+
+
+def gain(row: list[dict], other: list[dict]) -> dict:
+    mean, half, word = judged(row, other)
+    return {"gain": [mean, half], "verdict": word}
+
+
+def ranks(got: dict[str, list[dict]], order: list[str]) -> dict[str, int]:
+    """{row: rank}, rows best first: the first row and all that are not told from it share rank 1; the best of the
+    others and all that are not told from that one have the next; and so on."""
+    out: dict[str, int] = {}
+    while left := [name for name in order if name not in out]:
+        near = [n for n in left if n == left[0] or judged(got[n], got[left[0]])[2] in ("equal", "undecided")]
+        out |= dict.fromkeys(near, len(out) + 1)
+    return out
 
 
 def changes(row: list[dict], sft: list[dict]) -> dict[str, list]:

@@ -13,7 +13,7 @@ def heat(regimes: list[dict], file: Path) -> None:
     for r in regimes:
         x, y = samples.index(r["samples"]), demos.index(r["demos"])
         best, sft = r["rows"][0], next(row for row in r["rows"] if row["name"] == "SFT")
-        gain, half, word = best["gain"]
+        (gain, half), word = best["gain"], best["verdict"]
         strength = min(1, abs(gain) / 0.10) if word == "better" else 0
         ax.add_patch(plt.Rectangle((x, y), 1, 1, facecolor=UP, alpha=0.08 + 0.5 * strength, edgecolor="white", lw=3))
         title = best["name"] if word == "better" else f"{best['name']}: not told from SFT"
@@ -21,7 +21,7 @@ def heat(regimes: list[dict], file: Path) -> None:
         ax.text(x + 0.5, y + 0.44, f"{100 * gain:+.1f} ± {100 * half:.1f} over SFT's {100 * sft['endpoint'][0]:.0f}",
                 ha="center", va="center", fontsize=11)
         near = [SHORT.get(row["name"], row["name"]) for row in r["rows"][1:]
-                if row["to_best"][2] in ("equal", "undecided")]
+                if row["to_best"]["verdict"] in ("equal", "undecided")]
         ax.text(x + 0.5, y + 0.72, near_line(near), ha="center", va="center", fontsize=10)
     ax.set(xlim=(0, len(samples)), ylim=(len(demos), 0),
            xlabel="scored answers of the SFT model (4 a prompt)", ylabel="demonstrations")

@@ -64,7 +64,7 @@ def short(regimes: list[dict]) -> list[str]:
     lines = ["| regime | SFT | best | over SFT | not told from the best | it breaks |", "|---|---|---|---|---|---|"]
     for r in regimes:
         best, sft = r["rows"][0], next(row for row in r["rows"] if row["name"] == "SFT")
-        near = [row["name"] for row in r["rows"][1:] if row["to_best"][2] in ("equal", "undecided")]
+        near = [row["name"] for row in r["rows"][1:] if row["to_best"]["verdict"] in ("equal", "undecided")]
         lines.append(f"| {r['name']} | {100 * sft['endpoint'][0]:.1f} | {best['name']} | {signed(best['gain'])} | "
                      f"{', '.join(near) or '–'} | {broken(best, worse=True) or '–'} |")
     return lines
@@ -77,8 +77,8 @@ def table(r: dict) -> list[str]:
              "|---|---|---|---|---|---|---|---|"]
     for row in r["rows"]:
         over = row["over"]
-        beside = f"{signed(over['gain'])} {over['gain'][2]} ({over['row']})" if over else "–"
-        gain = ("–", "") if row["gain"][2] == "baseline" else (signed(row["gain"]), row["gain"][2])
+        beside = f"{signed(over['gain'])} {over['verdict']} ({over['row']})" if over else "–"
+        gain = ("–", "") if row["verdict"] == "baseline" else (signed(row["gain"]), row["verdict"])
         diverged = f" ({row['failed']} of the seeds diverged)" if row["failed"] else ""
         settings = " ".join(f"{flag} {value}" for flag, value in row["settings"].items())
         lines.append(f"| {row['name']}{diverged} | {plain(row['endpoint'])} | {gain[0]} | {gain[1]} | {beside} | "

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nanouft import world
-from nanouft.lab import cells, map_page, search
+from nanouft.lab import cells, chooser, map_page, search
 from nanouft.lab import regimes as laid
 from nanouft.lab.cell import Cell
 from nanouft.lab.cells import packed, run_cell, unpacked
@@ -166,9 +166,11 @@ def test_the_page_says_who_is_best_and_who_is_not_told_from_it(finished, tmp_pat
     assert {row["name"] for row in r["rows"][:2]} == {"RLOO", "UNA"}
     best, second = r["rows"][:2]
     sft = next(row for row in r["rows"] if row["name"] == "SFT")
-    assert best["gain"][0] == pytest.approx(0.3, abs=0.1) and best["gain"][2] == "better"
-    assert second["to_best"][2] in ("equal", "undecided")
-    assert all(row["gain"][2] in ("equal", "undecided") for row in r["rows"] if row["name"] in ("RFT", "DPO", "KTO"))
+    assert best["gain"][0] == pytest.approx(0.3, abs=0.1) and best["verdict"] == "better"
+    assert second["to_best"]["verdict"] in ("equal", "undecided")
+    assert all(row["verdict"] in ("equal", "undecided") for row in r["rows"] if row["name"] in ("RFT", "DPO", "KTO"))
+    assert best["rank"] == second["rank"] == 1 < sft["rank"] and best["tied"]
+    assert not chooser.wrong(found) and chooser.small(found)["regimes"][0]["rows"][0]["name"] == best["name"]
     map_page.write(tmp_path, finished, tmp_path)
     text = (tmp_path / "map.md").read_text()
     assert f"| 100 x 1,000 | {100 * sft['endpoint'][0]:.1f} | {best['name']} | +" in text
