@@ -42,7 +42,8 @@ class Cell:
     own: Own | None = None          # a model's own answers; "{own}" in the flags is their folder (own.py)
     aligned: "Cell | None" = None   # a cell whose model is asked about demonstrations; "{aligned}" is its folder
     best_of: int = 1                # answer with the best of so many samples by own's reward model
-    each: bool = False              # keep the score of every answer, what all stages cost, and the curve
+    each: bool = False              # keep the score of every answer, and what all stages cost
+    curve: bool = False             # of what samples while it trains: keep its rewards on the way
 
     def __str__(self) -> str:
         after = f" after {shlex.join(self.start.flags)}" if isinstance(self.start, Cell) else ""
@@ -63,12 +64,13 @@ class Cell:
         about += [f"aligned {self.aligned.model_key}"] if self.aligned else []
         about += [f"best of {self.best_of}"] if self.best_of > 1 else []
         about += ["each"] if self.each else []
+        about += ["curve"] if self.curve else []
         return checksum(json.dumps(about))[:16]
 
     @property
     def model_key(self) -> str:
         """Key of what is trained, however it is scored afterwards."""
-        return replace(self, split="", items=0, probes=False, snapshot=False, best_of=1, each=False).key
+        return replace(self, split="", items=0, probes=False, snapshot=False, best_of=1, each=False, curve=False).key
 
 
 @lru_cache
@@ -88,15 +90,19 @@ def train_cell(cell: Cell, folder: Path, keep: Path = KEEP) -> str:
         return start
     own = str(kept_own(cell.own, keep)) if cell.own else ""
     likes = str(kept_reward(cell.own, keep)) if cell.own and cell.own.labelled else ""
-    sampled = any(OBJECTIVES[f].on_policy for f in cell.flags if f in OBJECTIVES)
-    look = ["--eval-every", str(EVAL_EVERY)] if cell.snapshot or cell.each and sampled else ["--plain"]
+    look = ["--eval-every", str(EVAL_EVERY)] if cell.snapshot or cell.curve else ["--plain"]
     asked = kept_model(cell.aligned, keep) if cell.aligned else ""
     flags = [f.replace("{own}", own).replace("{reward}", likes).replace("{aligned}", asked) for f in cell.flags]
     argv = [*flags, "--init", start, "--seed", str(cell.seed), "--threads", "1", "--device", "cpu", "--items", "0",
             "--save-every", "0", "--out", str(folder), *look]
-    with spending(folder, sampled=sampled):
+    with spending(folder, sampled=samples(cell)):
         train.main(argv)
     return str(folder)
+
+
+def samples(cell: Cell) -> bool:
+    """Does it sample while it trains?"""
+    return any(OBJECTIVES[f].on_policy for f in cell.flags if f in OBJECTIVES)
 
 
 @contextlib.contextmanager
@@ -141,7 +147,7 @@ def stages(cell: Cell, folder: str, keep: Path) -> dict[str, dict]:
         out |= stages(cell.aligned, kept_model(cell.aligned, keep), keep)
     if cell.own:
         answered = cell.own.model
-        places = [kept_own(cell.own, keep)] if cell.flags else []
+        places = [kept_own(cell.own, keep)] if cell.flags and not samples(cell) else []     # else: its prompts only
         if cell.own.labelled:
             places.append(kept_reward(cell.own, keep))
         out |= stages(answered, kept_model(answered, keep), keep)

@@ -58,7 +58,8 @@ def scored(cell: Cell, folder: Path, keep: Path) -> dict:
             if cell.snapshot:
                 more["portrait"] = snapshot.snapshot_of(cell, init, model, tok, answers, log)
             if cell.each:
-                more |= each(cell, init, log, answers, keep) | {"diversity": diversity(model, tok, cell)}
+                more |= each(cell, init, log, answers, keep)
+                more |= {"diversity": diversity(model, tok, cell)} if cell.best_of == 1 else {}
         out = {"mean": scores.mean_score(result), "families": {f: {k: round(r[k], 4) for k in KEPT}
                                                                for f, r in result.items()},
                "tokens": sum(m.get("tokens", 0) for m in log), "last_loss": log[-1]["loss"] if log else None, **more}
@@ -79,11 +80,13 @@ def chooser(cell: Cell, model, tok, keep: Path):
 
 def each(cell: Cell, init: str, log: list[dict], answers: list, keep: Path) -> dict:
     """each: {family: the scores of its answers in 240ths, one byte an answer, base64}; spent: gradient tokens and FLOPs
-    of all stages; curve, of what samples while it trains: [[step, reward of samples]] and held-out greedy rewards."""
+    of all stages (of KTO those of its mismatched answers, too); curve: [[step, reward of samples]], and what greedy answers
+    to validation prompts earn."""
     spent = stages(cell, init, keep).values()
     out = {"each": {f: packed([a.score for a in answers if a.family == f]) for f in world.FAMILIES},
            "spent": {"tokens": sum(s["tokens"] for s in spent), "flops": sum(s["flops"] for s in spent)}}
-    if rewards := [m["score"] for m in log if "score" in m]:
+    if cell.curve:
+        rewards = [m["reward"] for m in log if "reward" in m]
         out["curve"] = {"samples": snapshot.curve(rewards), "held": snapshot.held(log)}
     return out
 

@@ -26,7 +26,7 @@ from nanouft.lab.cell import Cell
 from nanouft.lab.cells import read_cells, run_cells
 from nanouft.lab.contrast import Parts, score
 from nanouft.lab.judge import Claim, Contrast, Row
-from nanouft.lab.regimes import ITEMS, SECOND, TEST, VAL, Look, plain, words
+from nanouft.lab.regimes import ITEMS, SECOND, TEST, VAL, Look, as_start, words
 from nanouft.lab.search import Search, run_searches
 from nanouft.shell import config
 from nanouft.shell.config import UserError
@@ -132,7 +132,7 @@ Settings = dict[str, dict[str, str]]            # {row: {flag: value}}
 def cell(claim: Claim, name: str, settings: Settings, seed: int, base: str, look: Look = TEST) -> Cell:
     """The training run of a row; the row that it starts from has the same seed."""
     row = claim.rows[name]
-    start = plain(cell(claim, row.after, settings, seed, base)) if row.after else base
+    start = as_start(cell(claim, row.after, settings, seed, base)) if row.after else base
     return Cell((*row.flags.split(), *words(settings[name])), seed, start, look.split, look.items,
                 aligned=row.aligned, each=look.each)
 
@@ -143,7 +143,7 @@ def search(claim: Claim, name: str, base: str, settings: Settings) -> Search:
 
     def cell_at(setting: tuple, seed: int) -> Cell:
         return cell(claim, name, {**settings, name: dict(zip(axes, setting))}, seed, base, VAL)
-    return Search(cell_at, axes, first=1, more=3, ends=ENDS, measure=lambda c: score(c, claim.parts))
+    return Search(cell_at, axes, ends=ENDS, measure=lambda c: score(c, claim.parts))
 
 
 def tuned(names: list[str], run: Callable) -> tuple[dict[tuple[str, str], Settings], dict[tuple, Search]]:

@@ -9,6 +9,7 @@ undecided (stats.compared).
 import shlex
 from collections.abc import Callable
 from pathlib import Path
+from statistics import NormalDist
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from nanouft.lab.cells import stops
 from nanouft.lab.contrast import contrast
 from nanouft.lab.map_pictures import curves, heat
 from nanouft.lab.map_text import page
+from nanouft.lab.own import APART
 from nanouft.look.stats import compared, interval
 from nanouft.shell.config import UserError
 from nanouft.shell.files import write_json, write_text
@@ -42,7 +44,7 @@ def regime(r: laid.Regime, rows: dict[str, list[Cell]], chosen: dict[str, dict],
              got.items()}
     out = []
     for name in order:
-        cheaper = [n for n in order if flops[n] < flops[name] and not samples(r, n) > samples(r, name)]
+        cheaper = [n for n in order if n != laid.BEST and flops[n] < flops[name] and samples(r, n) <= samples(r, name)]
         over = cheaper[0] if cheaper else None
         out.append({
             "name": name, "needs": needs(name, r), "endpoint": list(ends[name]),
@@ -57,9 +59,17 @@ def regime(r: laid.Regime, rows: dict[str, list[Cell]], chosen: dict[str, dict],
                      "at_inference": laid.PER_PROMPT if name == laid.BEST else 1},
             "settings": chosen[name], "failed": sum("failed" in c for c in got[name]),
             "commands": commands(rows[name][0]),
-            **({"curve": curve(got[name])} if r.steps and name != "SFT" else {})})
+            **({"curve": curve(got[name])} if any("curve" in c for c in got[name]) else {})})
+    out[0]["widened"] = out[0]["gain"][1] * widening(len(out) - 1)
     return {"name": r.name, "demos": r.demos, "samples": r.samples, "noise": r.noise, "source": r.source,
-            "base": "base" if r.base == "base" else "second base", "steps": r.steps, "rows": out}
+            "base": "base" if r.base == "base" else "second base", **({"steps": r.steps} if r.steps else {}), "rows": out}
+
+
+def widening(rows: int) -> float:
+    """How much wider the interval of the best of `rows` rows must be, since it was picked by the same figures
+    (Bonferroni, normal)."""
+    inverse = NormalDist().inv_cdf
+    return inverse(1 - 0.025 / rows) / inverse(0.975)
 
 
 def judged(row: list[dict], other: list[dict], parts=None) -> list:
@@ -86,20 +96,22 @@ def ranks(got: dict[str, list[dict]], order: list[str]) -> dict[str, int]:
 def changes(row: list[dict], sft: list[dict]) -> dict[str, list]:
     """{family, ends or diversity: [mean, half width, word]} minus SFT."""
     out = {f: judged(row, sft, ((f,),)) for f in BROKEN}
+    finished = [(a, b) for a, b in zip(row, sft) if "failed" not in a and "failed" not in b]
     for name, of in (("ends", stops), ("diversity", lambda c: c["diversity"])):
-        mean, half = interval([of(a) - of(b) for a, b in zip(row, sft) if "failed" not in a and "failed" not in b])
-        out[name] = [mean, half, compared(mean, half, MARGIN)]
+        if finished and (name == "ends" or "diversity" in finished[0][0]):
+            mean, half = interval([of(a) - of(b) for a, b in finished])
+            out[name] = [mean, half, compared(mean, half, MARGIN)]
     return out
 
 
 def samples(r: laid.Regime, name: str) -> int:
     """Scored or judged answers that a row needs."""
-    return 0 if name in ("SFT", laid.TWICE) else r.samples
+    return 0 if name == "SFT" else r.samples
 
 
 def needs(name: str, r: laid.Regime) -> str:
     """nothing, pairs, labels, scores, or a reward that may be asked at any time."""
-    if name in ("SFT", laid.TWICE):
+    if name == "SFT":
         return "nothing"
     return "pairs" if name == laid.BEST else laid.rows_of(r)[name].needs
 
@@ -113,26 +125,33 @@ def curve(cells: list[dict]) -> dict:
 
 def commands(cell: Cell) -> list[str]:
     """The command lines that make a cell's model."""
-    def train(c: Cell, init: str, folder: str, own: str) -> str:
-        flags = [f.replace("{own}", own).replace("{reward}", "out/reward") for f in c.flags]
-        start = [] if init == "base" else ["--init", init]
-        return shlex.join(["python", "-m", "nanouft.train", *flags, *start, "--out", folder])
-    out = []
     first = cell.start if isinstance(cell.start, Cell) else cell.own.model if cell.own else None
-    if isinstance(first, Cell):
-        out.append(train(first, first.base, "out/sft", ""))
-    if cell.own and cell.own.labelled:
-        out.append(f"python -m nanouft.reward --init out/sft --pairs samples --rows {cell.own.labelled} "
-                   "--out out/reward")
-    if cell.own and any("{own}" in f for f in cell.flags):
-        judge = " --reward out/reward" if cell.own.labelled else ""
-        out.append(f"python -m nanouft.rollout.harvest --init out/sft --prompts {cell.own.prompts} "
-                   f"--samples {cell.own.samples}{judge} --out out/own")
+    own, place = cell.own, "out/own"
+    out = [train(first, first.base, "out/sft")] if first else []
+    if own and own.labelled:
+        out.append(f"python -m nanouft.reward --init out/sft --pairs samples --rows {own.labelled} "
+                   f"--seed {2 * APART + own.seed} --out out/reward")
+    if any("{own}/shown" in f for f in cell.flags):
+        noise = f" --noise {own.noise:g}" if own.noise else ""
+        out.append(f"python -m nanouft.world --demos {own.rows}{noise} --seed {own.seed} --out out/shown.jsonl")
+    if any("{own}" in f for f in cell.flags):
+        judge = " --reward out/reward" if own.labelled else ""
+        out.append(f"python -m nanouft.rollout.harvest --init out/sft --prompts {own.prompts} "
+                   f"--samples {own.samples} --seed {own.seed}{judge} --out {place}")
     if cell.best_of > 1:
         return [*out, f"python -m nanouft.evaluate --init out/sft --best-of {cell.best_of} --reward out/reward"]
-    mine = "out/sft" if cell.flags[1] == "sft" and not first else f"out/{cell.flags[1]}"
-    start = "out/sft" if isinstance(cell.start, Cell) else cell.base
-    return [*out, train(cell, start, mine if mine != "out/sft" or not first else "out/rft", "out/own")]
+    chained = isinstance(cell.start, Cell)
+    folder = "out/sft-2" if chained and cell.flags[1] == "sft" else f"out/{cell.flags[1]}"
+    return [*out, train(cell, "out/sft" if chained else cell.base, folder)]
+
+
+def train(c: Cell, init: str, folder: str) -> str:
+    places = {"{own}/shown": "out/shown", "{own}": "out/own", "{reward}": "out/reward"}
+    flags = list(c.flags)
+    for word, place in places.items():
+        flags = [f.replace(word, place) for f in flags]
+    start = [] if init == "base" else ["--init", init]
+    return shlex.join(["python", "-m", "nanouft.train", *flags, *start, "--seed", str(c.seed), "--out", folder])
 
 
 # ---- all of it -------------------------------------------------------------------------------------------------------
@@ -159,14 +178,13 @@ def summary(done: dict[str, dict]) -> dict:
         edges |= {named(key): [f"{flag} {(firsts | chosen)[key][flag]}" for flag in flags] for key, flags in at.items()}
         for r in places:
             first = firsts[laid.sft_regime(r)]
-            mine = {"SFT": first, laid.TWICE: laid.twice(first), laid.BEST: {}} | {n: chosen[laid.anchor(r), n] for n in
-                                                                      laid.rows_of(r)}
+            mine = {"SFT": first, laid.BEST: {}} | {n: chosen[laid.anchor(r, n), n] for n in laid.rows_of(r)}
             regimes.append({"piece": piece, **regime(r, cells[r], mine, done)})
     if not regimes:
         raise UserError("no piece of the map is finished; run python -m nanouft.lab.map")
-    pre_set = sum(row["name"] != "SFT" for r in regimes for row in r["rows"])
+    against_sft = sum(row["name"] != "SFT" for r in regimes for row in r["rows"])
     return {"command": "python -m nanouft.lab.map", "seeds": laid.SEEDS, "items": laid.ITEMS, "margin": MARGIN,
-            "endpoint": "mean of the nine families' scores", "contrasts": pre_set, "unfinished": unfinished,
+            "endpoint": "mean of the nine families' scores", "contrasts": against_sft, "unfinished": unfinished,
             "edges": edges, "regimes": regimes}
 
 

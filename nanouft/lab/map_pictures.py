@@ -3,7 +3,7 @@ from pathlib import Path
 
 from nanouft.look.plots import LINES, UP, plt, save
 
-SHORT = {"SFT, twice the passes": "SFT twice"}
+SHORT = {"SFT on the right ones": "SFT on right ones"}
 
 
 def heat(regimes: list[dict], file: Path) -> None:
@@ -13,12 +13,14 @@ def heat(regimes: list[dict], file: Path) -> None:
     for r in regimes:
         x, y = samples.index(r["samples"]), demos.index(r["demos"])
         best, sft = r["rows"][0], next(row for row in r["rows"] if row["name"] == "SFT")
-        (gain, half), word = best["gain"], best["verdict"]
-        strength = min(1, abs(gain) / 0.10) if word == "better" else 0
+        gain, half = best["gain"][0], best["widened"]
+        better = gain > half and best is not sft
+        strength = min(1, gain / 0.10) if better else 0
         ax.add_patch(plt.Rectangle((x, y), 1, 1, facecolor=UP, alpha=0.08 + 0.5 * strength, edgecolor="white", lw=3))
-        title = best["name"] if word == "better" else f"{best['name']}: not told from SFT"
+        title = best["name"] if better or best is sft else f"{best['name']}: not told from SFT"
+        level = f"SFT's {100 * sft['endpoint'][0]:.0f}"
         ax.text(x + 0.5, y + 0.22, SHORT.get(title, title), ha="center", va="center", fontsize=14, weight="bold")
-        ax.text(x + 0.5, y + 0.44, f"{100 * gain:+.1f} ± {100 * half:.1f} over SFT's {100 * sft['endpoint'][0]:.0f}",
+        ax.text(x + 0.5, y + 0.44, level if best is sft else f"{100 * gain:+.1f} ± {100 * half:.1f} over {level}",
                 ha="center", va="center", fontsize=11)
         near = [SHORT.get(row["name"], row["name"]) for row in r["rows"][1:]
                 if row["to_best"]["verdict"] in ("equal", "undecided")]

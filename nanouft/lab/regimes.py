@@ -1,8 +1,8 @@
 """The map's plan: what a user may have (regimes), what one may do (rows), how settings are chosen, which cells follow.
 
 A regime: demonstrations (30, 100, 300, 1,020), samples (250, 1,000, 4,000 answers of the SFT model to new prompts, each
-with its exact score), the share of wrong demonstrations, and where preferences come from. Every row of a regime starts
-from the same SFT model and sees the same prompts.
+with its exact score), the share of wrong demonstrations, and where preferences come from. All rows see the same
+prompts and start from the same SFT model, but UFT, which begins at the base.
 
 Settings are chosen on validation (search.py), learning rate and a second setting jointly: SFT's at every number of
 demonstrations; those of other rows where `anchor` says: at 100 x 1,000, 100 x 4,000 and 1,020 x 1,000, and used at the
@@ -61,10 +61,11 @@ class Recipe:
 RATES, BETAS = ("3e-6", "1e-5", "3e-5", "1e-4"), ("0.1", "0.3", "1")
 SFT_AXES = {"--lr": ("1.25e-4", "2.5e-4", "5e-4", "1e-3"), "--epochs": ("3", "6", "12", "24")}
 ONLINE_AXES = {"--lr": ("3e-5", "1e-4", "3e-4", "1e-3"), "--beta": ("0.005", "0.05")}
+RIGHT_AXES = {"--lr": ("3e-5", "1e-4", "2.5e-4", "5e-4"), "--epochs": ("2", "4")}
 ROWS = {
-    "RFT": Recipe("sft", "demos", "scores", {"--lr": ("3e-5", "1e-4", "2.5e-4", "5e-4"), "--epochs": ("2", "4")},
-                  passes=""),
-    "DPO": Recipe("dpo", "pairs", "pairs", {"--lr": RATES, "--beta": BETAS}),
+    "RFT": Recipe("sft", "demos", "right answers", RIGHT_AXES, passes=""),
+    "DPO": Recipe("dpo", "pairs", "pairs", {"--lr": RATES, "--beta": BETAS}, passes="8"),
+    "SimPO": Recipe("simpo", "pairs", "pairs", {"--lr": RATES, "--beta": ("1", "2", "4")}, passes="8"),
     "KTO": Recipe("kto", "labels", "labels", {"--lr": RATES, "--beta": BETAS}),
     "UNA": Recipe("una", "scores", "scores", {"--lr": RATES, "--beta": ("0.3", "1", "3")}),
     "UFT": Recipe("uft", "shown scores", "scores",
@@ -73,8 +74,8 @@ ROWS = {
 }
 LONG_AXES = {"--lr": ("1e-5", "3e-5", "1e-4", "3e-4"), "--beta": ("0.005",)}
 LONG = {name: Recipe(name.lower(), "", "reward", LONG_AXES) for name in ("RLOO", "GRPO", "PPO")}
+RIGHT = "SFT on the right ones"         # of the spoilt pairs: is it the comparison that helps, or more right answers?
 BEST = "best of 4"
-TWICE = "SFT, twice the passes"
 NO_END = ("0.005",)                     # a leash below it is no leash: nothing to find beyond
 
 GRID = [Regime(d, s) for d in DEMOS for s in SAMPLES]
@@ -119,26 +120,36 @@ def own(r: Regime, first: Cell) -> Own:
 
 def cell(r: Regime, recipe: Recipe, setting: Setting, first: Cell, look: Look = TEST) -> Cell:
     """One row of a regime. first: the SFT model of the same seed."""
-    flags, seed, data = ["--objective", recipe.objective], first.seed, None
-    if recipe.objective in ("rloo", "grpo", "ppo"):
-        steps = r.steps or r.samples // PER_PROMPT // PER_STEP
-        flags += ["--rows", str(steps * PER_STEP), "--steps", str(steps), "--batch-size", str(PER_STEP)]
-        seed += APART                                                   # the prompts that `own` has, too
-        if r.source == "learnt":
-            flags, data = [*flags, "--reward", "{reward}"], own(r, first)
-    elif r.source == "spoilt":
-        judged = r.samples // 2 if recipe.objective == "dpo" else r.samples         # a pair is two answers
-        flags += ["--rows", str(judged), "--batch-size", "16", "--epochs", recipe.passes]
-        seed += APART
+    flags, seed, data = ["--objective", recipe.objective], first.seed, own(r, first)
+    passes = ["--epochs", recipe.passes] if recipe.passes else []
+    if on_policy(recipe):                                   # the prompts of the answers, and not the answers
+        steps = r.steps or data.prompts // PER_STEP
+        flags += ["--data", "{own}/scores.jsonl", "--steps", str(steps), "--batch-size", str(PER_STEP)]
+        flags += ["--reward", "{reward}"] if r.source == "learnt" else []
+    elif r.source == "spoilt":                              # a pair is two answers, one of them right
+        n = r.samples if recipe.file in ("labels", "scores") else r.samples // 2
+        flags += ["--rows", str(n), "--batch-size", "16", *passes]
+        seed, data = seed + APART, None
     else:
-        files = [f"{{own}}/{name}.jsonl" for name in recipe.file.split()]
-        passes = ["--epochs", recipe.passes] if recipe.passes else []
-        flags, data = [*flags, "--data", *files, "--batch-size", "16", *passes], own(r, first)
-    start = r.base if recipe.from_base else plain(first)
-    return Cell((*flags, *words(setting)), seed, start, look.split, look.items, own=data, each=look.each)
+        flags += ["--data", *files(recipe, first), "--batch-size", "16", *passes]
+    start = r.base if recipe.from_base else as_start(first)
+    return Cell((*flags, *words(setting)), seed, start, look.split, look.items, own=data, each=look.each,
+                curve=look.each and bool(r.steps) and on_policy(recipe))
 
 
-def plain(c: Cell) -> Cell:
+def on_policy(recipe: Recipe) -> bool:
+    return recipe.needs == "reward"
+
+
+def files(recipe: Recipe, first: Cell) -> list[str]:
+    """What a row reads. UFT makes three passes; its demonstrations are named so often that it sees each as often as
+    SFT does."""
+    passes = float(first.flags[first.flags.index("--epochs") + 1])
+    times = {"shown": max(1, round(passes / 3))}
+    return [f"{{own}}/{name}.jsonl" for name in recipe.file.split() for _ in range(times.get(name, 1))]
+
+
+def as_start(c: Cell) -> Cell:
     """The cell as a start of others: how it is scored does not matter."""
     return replace(c, split="test", items=ITEMS, each=False)
 
@@ -146,18 +157,18 @@ def plain(c: Cell) -> Cell:
 def rows_of(r: Regime) -> dict[str, Recipe]:
     """The rows of a regime beside SFT."""
     if r.steps:
-        return LONG
+        return LONG | {name: ROWS[name] for name in ("RFT", "UNA")}
     if r.source == "spoilt":
-        return {n: ROWS[n] for n in ("DPO", "KTO", "UNA")}
+        return {n: ROWS[n] for n in ("DPO", "SimPO", "KTO", "UNA")} | {RIGHT: replace(ROWS["RFT"], file="")}
     return ROWS
 
 
 # ---- settings --------------------------------------------------------------------------------------------------------
-def anchor(r: Regime) -> Regime:
-    """Where the settings of a regime's rows are chosen."""
-    if r.steps or r.source == "spoilt":
+def anchor(r: Regime, name: str) -> Regime:
+    """Where the settings of a row are chosen."""
+    if r.steps and name in LONG or r.source == "spoilt":
         return replace(r, demos=ANCHORS[r.demos], base="base")
-    return Regime(ANCHORS[r.demos], 1000 if ANCHORS[r.demos] > 100 else max(r.samples, 1000))
+    return Regime(ANCHORS[r.demos], 1000 if ANCHORS[r.demos] > 100 else min(max(r.samples, 1000), 4000))
 
 
 def sft_regime(r: Regime) -> Regime:
@@ -172,25 +183,21 @@ def search_sft(r: Regime) -> Search:
 def search_row(r: Regime, recipe: Recipe, first: Setting) -> Search:
     def cell_at(setting, seed: int) -> Cell:
         return cell(r, recipe, dict(zip(recipe.axes, setting)), sft(r, first, seed), VAL)
-    effort = {"first": 1, "more": 1} if r.steps else {}              # such a run takes a minute
+    effort = {"more": 1} if r.steps else {}                 # such a run takes a minute
     return Search(cell_at, {flag: list(values) for flag, values in recipe.axes.items()}, ends=NO_END, **effort)
 
 
 def settings(regimes: list[Regime], run: Callable) -> tuple[dict, dict, dict]:
     """({regime: SFT's setting}, {(regime, row): setting}, {the same keys: flags at an edge of their grid}), each under
     the regime where it was chosen."""
-    places = list(dict.fromkeys(anchor(r) for r in regimes))
-    starts = dict.fromkeys(sft_regime(r) for r in [*regimes, *places])
+    recipes = {(anchor(r, name), name): recipe for r in regimes for name, recipe in rows_of(r).items()}
+    starts = dict.fromkeys(sft_regime(r) for r in [*regimes, *(place for place, _ in recipes)])
     sfts = {r: search_sft(r) for r in starts}
     firsts = run_searches(sfts, run)
-    rows = {(a, name): search_row(a, recipe, firsts[sft_regime(a)])
-            for a in places for name, recipe in rows_of(a).items()}
+    rows = {(place, name): search_row(place, recipe, firsts[sft_regime(place)])
+            for (place, name), recipe in recipes.items()}
     chosen = run_searches(rows, run)
     return firsts, chosen, {key: s.edges for key, s in {**sfts, **rows}.items() if s.edges}
-
-
-def twice(setting: Setting) -> Setting:
-    return {**setting, "--epochs": f"{2 * float(setting['--epochs']):g}"}
 
 
 # ---- test ------------------------------------------------------------------------------------------------------------
@@ -199,11 +206,9 @@ def test_cells(r: Regime, firsts: dict, chosen: dict, seeds: int = SEEDS) -> dic
     setting = firsts[sft_regime(r)]
     sfts = [sft(r, setting, seed) for seed in range(seeds)]
     out = {"SFT": sfts}
-    if not r.steps and r.source == "own":
-        out[TWICE] = [sft(r, twice(setting), seed) for seed in range(seeds)]
     for name, recipe in rows_of(r).items():
-        out[name] = [cell(r, recipe, chosen[anchor(r), name], first) for first in sfts]
+        out[name] = [cell(r, recipe, chosen[anchor(r, name), name], first) for first in sfts]
     if r.source == "learnt":
-        out[BEST] = [Cell((), c.seed, plain(c), c.split, c.items, own=own(r, c), best_of=PER_PROMPT, each=True)
+        out[BEST] = [Cell((), c.seed, as_start(c), c.split, c.items, own=own(r, c), best_of=PER_PROMPT, each=True)
                      for c in sfts]
     return out

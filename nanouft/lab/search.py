@@ -12,7 +12,7 @@ from itertools import product
 
 from nanouft.lab.cell import Cell
 
-FIRST, FINAL, MORE, GROWTHS = 2, 3, 2, 1
+FIRST, FINAL, MORE, GROWTHS = 1, 3, 3, 1
 VAL_SEED = 1000                 # validation has seeds of its own: 1000, 1001 ...
 Setting = tuple[str, ...]       # a value an axis
 
@@ -69,7 +69,7 @@ class Search:
 
 
 def beyond(values: list[str], end: int) -> str:
-    """The next value of a geometric axis: its last ratio once more, one digit."""
+    """The next value of a geometric axis: its last ratio once more, two digits."""
     a, b = (values[0], values[1]) if end == 0 else (values[-1], values[-2])
     value = float(a) * float(a) / float(b)
     return f"{value:.2g}" if value >= 1e-3 else f"{value:.1e}".replace(".0e", "e").replace("e-0", "e-")

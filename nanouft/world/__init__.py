@@ -20,8 +20,19 @@ from nanouft.data.rows import Row, Turn, Turns
 
 from .facts import SPLITS, WORLD, World, make_world
 from .skills import HELD_OUT
-from .tasks import (FAMILIES, GROUP_A, GROUP_B, RETENTION, bad, corrupt, family_of, partly_right, prompts, reference,
-                    score)
+from .tasks import (
+    FAMILIES,
+    GROUP_A,
+    GROUP_B,
+    RETENTION,
+    bad,
+    corrupt,
+    family_of,
+    partly_right,
+    prompts,
+    reference,
+    score,
+)
 
 __all__ = ["FAMILIES", "GROUP_A", "GROUP_B", "HELD_OUT", "KINDS", "MIXTURE", "RETENTION", "SPLITS", "WORLD", "World",
            "corrupt", "family_of", "make_world", "mixed_rows", "named", "reference", "rows", "score", "skills_named"]

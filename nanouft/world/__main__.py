@@ -1,6 +1,7 @@
 """Show NanoWorld: every family with a right and a wrong answer, then some documents of the pretraining corpus.
 
     python -m nanouft.world [--seed N] [--n N]        under a second; plain ASCII, 80 columns
+    python -m nanouft.world --demos 100 --out FILE    training demonstrations as rows that train --data reads
     python -m nanouft.world --build-tokenizer         makes the shipped tokenizer again, about 10 s
 
 The prompts are validation prompts, so that nobody gets to know the test by looking.
@@ -9,10 +10,11 @@ import random
 import sys
 import textwrap
 from dataclasses import dataclass
+from pathlib import Path
 
-from nanouft.shell import config
 from nanouft.data.rows import Turn
-
+from nanouft.shell import config
+from nanouft.shell.files import Lines
 from nanouft.world import FAMILIES, corrupt, rows, score
 from nanouft.world.documents import corpus
 
@@ -56,6 +58,9 @@ def show_family(family: str, n: int, seed: int) -> None:
 class Show:
     seed: int = 0                   # draw other examples
     n: int = 1                      # examples a family
+    demos: int = 0                  # instead: write so many training demonstrations, those of train with this --seed
+    noise: float = 0.0              # share of these that are wrong
+    out: str = "out/demos.jsonl"    # their file
     build_tokenizer: bool = False   # instead: train the tokenizer `nano` on this world's text and write it
 
 
@@ -63,11 +68,23 @@ def main(argv: list[str] | None = None) -> int:
     cfg, given = config.parse(Show, argv, "python -m nanouft.world",
                           "Show examples of NanoWorld: prompts, answers, exact scores.")
     config.in_range(cfg, "n", low=1, high=1_000)
+    config.in_range(cfg, "demos", high=100_000)
+    config.in_range(cfg, "noise", high=1)
     if cfg.build_tokenizer and given != {"build_tokenizer"}:
         raise config.UserError("--build-tokenizer writes a file and shows nothing; leave the other flags out")
+    if not cfg.demos and (idle := sorted(given & {"noise", "out"})):
+        raise config.UserError(f"--{idle[0]} belongs to --demos")
     if cfg.build_tokenizer:
-        from nanouft.world import vocabulary                # needs the tokenizer's files, which it replaces
+        from nanouft.world import (
+            vocabulary,  # needs the tokenizer's files, which it replaces
+        )
         print(f"{vocabulary.ASSET}: {vocabulary.build():,} ranks")
+        return 0
+    if cfg.demos:
+        Path(cfg.out).parent.mkdir(parents=True, exist_ok=True)
+        Lines(Path(cfg.out)).rewrite([{"prompt": r.prompt[0].text, "response": r.answer[0].text}
+                                for r in rows("train", "demos", cfg.demos, cfg.seed, cfg.noise)])
+        print(f"{cfg.out}: {cfg.demos:,} demonstrations")
         return 0
     print("NanoWorld\n=========\n\nThe families, with the exact score of an answer from 0 to 1\n")
     for family in FAMILIES:

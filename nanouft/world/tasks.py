@@ -16,8 +16,19 @@ Simplified: a right answer in other words counts as wrong.
 import random
 from typing import Iterator
 
-from .facts import (ITEMS, N_WORDINGS, RELATIONS, WORLD, Pair, World, bucket, other_word, question, read_question,
-                    sentence)
+from .facts import (
+    ITEMS,
+    N_WORDINGS,
+    RELATIONS,
+    WORLD,
+    Pair,
+    World,
+    bucket,
+    other_word,
+    question,
+    read_question,
+    sentence,
+)
 from .skills import HELD_OUT, SKILLS, Fields, read_rules, score_list
 
 GROUP_A = ("rules", "rules_new", "list", "sum", "sort", "reverse")          # skills
