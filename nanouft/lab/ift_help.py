@@ -5,8 +5,8 @@
     python -m nanouft.lab.ift_help --write      # docs/ift_help.md, .png and results.json from what is kept
 
 An experiment is its prediction, what would falsify it, `run` (asks for the runs it needs and computes figures) and
-`judge` (figures -> confirmed | falsified | undecided). Learning rates are chosen on validation, with a seed of their
-own, before test is looked at. All is resumable: a finished run is a line of docs/results/ift_help/cells.jsonl.
+`judge` (figures -> confirmed | falsified | undecided). In 1 to 3 learning rates are chosen on validation, with a seed
+of their own, before test is looked at. All is resumable: a finished run is a line of docs/results/ift_help/cells.jsonl.
 Intervals are 95 %: over seeds and prompts (stats.two_way) for scores, over seeds for what is one number a model.
 Every arm of experiments 1 to 3 is IFT with some switches off, so that nothing else differs: `plain` is lam = gamma = 0.
 """
@@ -171,7 +171,8 @@ EXPERIMENTS = (
                length, verdicts.judge_length),
     Experiment("3. Exposure bias",
                "In sums of 11 to 15 steps, mixing in sampled guesses cuts the own-prefix gap by 30 % or more.",
-               "the gap shrinks by less, or strict scores stay within one point", exposure, verdicts.judge_exposure),
+               "the gap shrinks by less, or strict scores rise by less than one point",
+               exposure, verdicts.judge_exposure),
     Experiment("4. A gentle start", "From SFT, at rates of 1e-5 to 6e-5 and eight passes, 98 % of the lists stop.",
                "at one of these rates fewer stop", stopping, verdicts.judge_stopping),
     Experiment("5. The paper's optimizer", "RMSprop at 5e-7 moves a model of this size by nothing that can be seen.",

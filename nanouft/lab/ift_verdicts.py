@@ -20,13 +20,14 @@ Figure = tuple[float, float]    # mean, half width of its 95 % interval
 POINT = 0.01
 NATS = ("gap", "nats from the start")
 ABOUT = """Each experiment has its prediction and what would falsify it, fixed in code; the verdict follows by rule.
-All models begin at the shipped base (6 at the second base, too). 1 and 3 use long sums: in `chain`
-a result is the last result plus a number, in `steps` it is two given numbers added, and both have the same words and
-the same length. 2 uses lists of numbered things, each
-thing by lot. 4 to 6 use NanoWorld. Rows named `plain` or `SFT` in 1 to 3 are IFT with lam = gamma = 0. Learning rates
-are chosen on validation, with another seed. Intervals are 95 %: over five seeds (6: ten) and, for scores, over prompts.
-Scores and shares are in percent, gaps in nats a token. `token`: numbers that are right after the true words;
-`differ`: how often a sampled guess there is another one.""".replace("\n", " ")
+All models begin at the shipped base (6 at the second base, too). 1 and 3 use long sums: in `chain` a result is the
+last result plus a number, in `steps` it is two given numbers added, and both have the same words and the same
+length. 2 uses lists of numbered things, each thing by lot. 4 to 6 use NanoWorld. Rows named `plain` or `SFT` in 1
+to 3 are IFT with lam = gamma = 0. In 1 to 3 learning rates are chosen on validation, with another seed; 4 to 6 take
+those of the prediction or the defaults, and 6 asks the test prompts that gave the lead, with other seeds. Intervals
+are 95 %: over five seeds (6: ten) and, for scores, over prompts. Scores and shares are in percent, gaps in nats a
+token. `token`: numbers that are right after the true words; `differ`: how often a sampled guess there is another
+one.""".replace("\n", " ")
 
 
 # ---- figures ---------------------------------------------------------------------------------------------------------
@@ -79,24 +80,24 @@ def word(falsified: bool, confirmed: bool) -> str:
 def judge_propagation(f: dict) -> str:
     """The control rises as much: the advantage over it is below 2 points."""
     return word(below(f["gain"], 2 * POINT) or below(f["advantage"], 2 * POINT),
-                above(f["gain"], 0) and above(f["advantage"], 0))
+                above(f["gain"], 2 * POINT) and above(f["advantage"], 2 * POINT))
 
 
 def judge_length(f: dict) -> str:
     """`beyond`: the loss at 8 tokens minus three times that at 64. Where nothing is lost at 8, nothing can shrink."""
     return word(above(f["loss at 64"], 3 * POINT) or below(f["beyond"], 0),
-                above(f["loss at 8"], 0) and above(f["beyond"], 0))
+                above(f["loss at 8"], 0) and above(f["beyond"], 0) and below(f["loss at 64"], 3 * POINT))
 
 
 def judge_exposure(f: dict) -> str:
-    """Nothing is said where the share of results that SFT says right is not in the range of the prediction."""
+    """Nothing is said where the share of numbers that SFT says right is not in the range of the prediction."""
     if not 0.9 <= f["token"][0] <= 0.97:
         return "undecided"
-    same = above(f["strict"], -POINT) and below(f["strict"], POINT)
-    return word(same or below(f["cut"], 0.3), above(f["cut"], 0.3))
+    return word(below(f["strict"], POINT) or below(f["cut"], 0.3), above(f["strict"], POINT) and above(f["cut"], 0.3))
 
 
 def judge_stopping(f: dict) -> str:
+    """98 % is a limit that 100 % can hardly be told from: confirmed is what is surely above 95."""
     return word(any(below(x, 0.98) for x in f.values()), all(above(x, 0.95) for x in f.values()))
 
 
@@ -106,7 +107,7 @@ def judge_still(f: dict) -> str:
 
 
 def judge_gains(f: dict) -> str:
-    return word(any(below(x, POINT) for x in f.values()), all(above(x, 0) for x in f.values()))
+    return word(any(below(x, POINT) for x in f.values()), all(above(x, POINT) for x in f.values()))
 
 
 # ---- the page --------------------------------------------------------------------------------------------------------

@@ -61,8 +61,9 @@ def regime(r: laid.Regime, rows: dict[str, list[Cell]], chosen: dict[str, dict],
             "commands": commands(rows[name][0]),
             **({"curve": curve(got[name])} if any("curve" in c for c in got[name]) else {})})
     out[0]["widened"] = out[0]["gain"][1] * widening(len(out) - 1)
+    long = {"steps": r.steps} if r.steps else {}
     return {"name": r.name, "demos": r.demos, "samples": r.samples, "noise": r.noise, "source": r.source,
-            "base": "base" if r.base == "base" else "second base", **({"steps": r.steps} if r.steps else {}), "rows": out}
+            "base": "base" if r.base == "base" else "second base", **long, "rows": out}
 
 
 def widening(rows: int) -> float:

@@ -2,9 +2,9 @@
 
 HEAD = """# Which method when?
 
-You have some demonstrations, and perhaps pairs, labels, scores or a reward. What should you do, what does it gain, what
-does it cost, what does it break? Here is what came out in one small world (NanoWorld) with a model of one million
-parameters. **It is a map of this world, not of yours**: use it for what to try first.
+You have some demonstrations, and perhaps pairs, labels, scores or a reward. What should you do, what does it gain,
+what does it cost, what does it break? Here is what came out in one small world (NanoWorld) with a model of one
+million parameters. **It is a map of this world, not of yours**: use it for what to try first.
 
 Made by `{command} --write` from [results/map/cells.jsonl](results/map/cells.jsonl); every figure of this page is in
 [results/map/map.json](results/map/map.json). [The chooser](results/compare/index.html) answers the same question for
@@ -13,33 +13,34 @@ your numbers, with the commands to type.
 ![The winner of each regime with its gain over SFT](map.png)
 
 ## How to read it
-- A *regime* is what you have: demonstrations x answers of your SFT model that somebody judged. Four answers to each of
-  so many new prompts. Pairs, labels, scores and right answers are made from the same judgements
-  (`python -m nanouft.rollout.harvest`).
+- A *regime* is what you have: demonstrations x answers of your SFT model that somebody judged. Four answers to each
+  of so many new prompts. Pairs, labels, scores and right answers are made from the same judgements (`python -m
+  nanouft.rollout.harvest`).
 - *Endpoint*: mean of the nine families' exact scores, percent. {seeds} seeds, {items} test prompts a family, 95 %
   intervals for other seeds and other prompts (two-way bootstrap). Differences are paired by seed and prompt.
 - *Better* and *worse*: the whole interval lies on one side of 0. *Equal*: it lies within {margin:.0f} points of 0.
-  *Undecided*: it does not say. Each table compares with SFT ({contrasts} comparisons in all), with the best row and with
-  the best cheaper one, without correction for their number. The *best* row of a regime is picked by the same figures, so
-  in the picture and in the first table its interval is wider (Bonferroni over the rows of the regime).
+  *Undecided*: it does not say. Each table compares with SFT ({contrasts} comparisons in all), with the best row and
+  with the best cheaper one, without correction for their number. The *best* row of a regime is picked by the same
+  figures, so in the picture and in the first table its interval is wider (Bonferroni over the rows of the regime).
 - *Over the best cheaper row*: of all rows with fewer FLOPs and no more judged answers.
 - *FLOPs*: of all stages, as a multiple of SFT's; sampling is counted. A reward model's cost includes the answers that
-  examine it, that of long runs the looks at prompts held out (some hundredths). Answers at use (best of 4) are not in it.
+  examine it, that of long runs the looks at prompts held out (some hundredths). Answers at use (best of 4) are not in
+  it.
 - *Breaks, gains*: truths that a myth denies (`truth`), questions without an answer (`unknown`), facts known before
   (`fact`), answers that end, and how many of four samples differ. Only what an interval tells from 0 is named.
 - Settings: learning rate and a second setting (beta, or passes) were chosen jointly on validation, four seeds for the
-  best three, the grid extended once where the best lay at its edge: SFT's for every number of demonstrations, up to 24
-  passes (so training SFT for longer is in its row), and for wrong demonstrations; the others'
-  at 100 x 1,000 (used at 30 and 100 demonstrations, up to 1,000 answers), 100 x 4,000 (the same, 4,000 answers) and
-  1,020 x 1,000 (300 and 1,020 demonstrations, all sizes); wrong demonstrations, a learnt reward and the second base use
-  them as they are, which favours SFT. Spoilt answers have a search of their own. The long runs: four learning rates, two seeds, beta .005.
-  `python -m nanouft.lab.map` does all of it, and goes on where it was stopped.
+  best three, the grid extended once where the best lay at its edge: SFT's for every number of demonstrations, up to
+  24 passes (so training SFT for longer is in its row), and for wrong demonstrations; the others' at 100 x 1,000 (used
+  at 30 and 100 demonstrations, up to 1,000 answers), 100 x 4,000 (the same, 4,000 answers) and 1,020 x 1,000 (300 and
+  1,020 demonstrations, all sizes); wrong demonstrations, a learnt reward and the second base use them as they are,
+  which favours SFT. Spoilt answers have a search of their own. The long runs: four learning rates, two seeds, beta
+  .005. `python -m nanouft.lab.map` does all of it, and goes on where it was stopped.
 
 Rows: **RFT** = SFT on the model's own right answers (rejection sampling). **DPO** and **SimPO** read the best and the
-worst answer to each prompt (eight passes), **KTO** labels, **UNA** scores (two passes). These start from the SFT model.
-**UFT** starts from the base and learns scored answers (three passes) and demonstrations (as often as SFT sees them) at
-once. **RLOO** (**GRPO**, **PPO**) answers the same prompts while it trains and asks the reward so many times in all.
-A learnt reward has seen samples/2 pairs, and judges four times as many new answers.
+worst answer to each prompt (eight passes), **KTO** labels, **UNA** scores (two passes). These start from the SFT
+model. **UFT** starts from the base and learns scored answers (three passes) and demonstrations (as often as SFT sees
+them) at once. **RLOO** (**GRPO**, **PPO**) answers the same prompts while it trains and asks the reward so many times
+in all. A learnt reward has seen samples/2 pairs, and judges four times as many new answers.
 """
 
 
