@@ -97,17 +97,14 @@ POFT, WEAK_POFT, LIKELIEST = "PoFT", "PoFT, weak aligned model", "SFT on the lik
 
 def noisy(share: str, noise: str) -> dict[str, Row]:
     """The rows of C4 at one share of wrong demonstrations."""
-    rows = {
-        f"SFT, {share}": Row(f"--objective sft --noise {noise}", PASSES),
-        f"{POFT}, {share}": Row(f"--objective poft --noise {noise}", PASSES),
-        f"{WEAK_POFT}, {share}": Row("--objective poft --aligned {aligned} --noise " + noise, PASSES, aligned=WEAK),
-    }
-    return rows | {f"{n} -> DPO, {share}": Row("--objective dpo", LEASH, after=f"{n}, {share}") for n in ("SFT", POFT)}
+    return {f"{name}, {share}": Row(f"--objective {name.lower()} --noise {noise}", PASSES) for name in ("SFT", POFT)}
 
 
 C4 = Claim(
     rows={
         **noisy("0 %", "0"), **noisy("40 %", "0.4"),
+        f"{WEAK_POFT}, 40 %": Row("--objective poft --aligned {aligned} --noise 0.4", PASSES, aligned=WEAK),
+        **{f"{n} -> DPO, 40 %": Row("--objective dpo", LEASH, after=f"{n}, 40 %") for n in ("SFT", POFT)},
         LIKELIEST: Row("--objective sft --noise 0.4 --keep 0.6",            # fewer rows, more passes: equal updates
                        {"--lr": BIG, "--epochs": ("1.667", "5", "10")}),
     },

@@ -83,7 +83,7 @@ PIECES = {
     "grid": GRID,
     "long": [Regime(100, 12_288, steps=384), Regime(100, 12_288, steps=384, base=SECOND)],
     "source": [Regime(d, 1000, source=s) for s in ("learnt", "spoilt") for d in (100, 1020)],
-    "noise": [Regime(d, 1000, noise=0.4) for d in (300, 1020)],
+    "noise": [Regime(d, 1000, noise=0.4) for d in (100, 300)],
     "second": [Regime(d, 1000, base=SECOND) for d in (100, 1020)],
 }
 
