@@ -142,5 +142,5 @@ def draw(panels: Panels, runs: list[tuple[str, dict, str]], file: Path, dashed: 
         if panel[0] not in NATS:
             ax.set_ylim(-0.03, 1.03)
         ax.margins(y=0.15)
-        ax.legend(frameon=False, fontsize=10)
+        ax.legend(frameon=False, fontsize=10, labelspacing=0.2, borderaxespad=0.1)
     plots.save(fig, file)

@@ -157,7 +157,7 @@ STORIES = (
          "The learning rate falls too early."), 0,
         "There are only 30 demonstrations, and 100 passes over them. The model knows them by heart: its training loss "
         "is {bad[loss]:.1g}. On other questions it is more and more certain of wrong answers.",
-        "Train for fewer passes, so that the held-out loss cannot rise: here 5 (10 steps) instead of 100. It ends at "
+        "Train for fewer passes: here 5 (10 steps) instead of 100, before the held-out loss can rise. It ends at "
         "{good[held_out.nll]:.2f} instead of {bad[held_out.nll]:.2f}, and the mean score is {good[mean]:.0%} instead "
         "of {bad[mean]:.0%}. More demonstrations help more: 1,020 of them give the score of the other stories.",
         "16", Run(FEW + " --steps 200"), Run(FEW + " --steps 10 --eval-every 2"), "held_out.nll", -0.2,
