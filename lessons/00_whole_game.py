@@ -275,4 +275,6 @@ if BREAK != "end":
 #
 # </details>
 #
+# **Runs that failed:** stories 4 and 5 of `docs/gallery.md`. What went wrong?
+#
 # **Next:** `lessons/01_gpt.py`. On the afternoon path: `lessons/03_sft.py`.

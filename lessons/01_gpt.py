@@ -250,4 +250,6 @@ if BREAK == "mask":
 #
 # </details>
 #
+# **Runs that failed:** story 2 of `docs/gallery.md`. What went wrong?
+#
 # **Next:** `lessons/02_world_and_kl.py`.

@@ -228,4 +228,6 @@ if BREAK == "end":
 #
 # </details>
 #
+# **Runs that failed:** stories 1 and 3 of `docs/gallery.md`. What went wrong?
+#
 # **Next:** `lessons/04_mdp.py`. On the afternoon path: `lessons/05_ift_residual.py`.

@@ -274,4 +274,6 @@ else:
 #
 # </details>
 #
+# **Runs that failed:** stories 9, 10 and 11 of `docs/gallery.md`. What went wrong?
+#
 # **Next:** `lessons/08_without_reference.py`. On the afternoon path: `lessons/17_evidence.py`.

@@ -242,4 +242,6 @@ if BREAK == "self":
 #
 # </details>
 #
+# **Runs that failed:** story 8 of `docs/gallery.md`. What went wrong?
+#
 # **Next:** `lessons/12_weights.py`.

@@ -251,4 +251,6 @@ if REWARD == "exact":
 #
 # </details>
 #
+# **Runs that failed:** story 12 of `docs/gallery.md`. What went wrong?
+#
 # **Next:** `lessons/14_rl.py`.

@@ -251,4 +251,6 @@ assert marks["DFT"][1] < gain - 10, "and teaches less"
 #
 # </details>
 #
+# **Runs that failed:** stories 6 and 7 of `docs/gallery.md`. What went wrong?
+#
 # **Next:** `lessons/17_evidence.py`.

@@ -140,7 +140,8 @@ def maths(text: str) -> str:
 
 
 def links(text: str) -> str:
-    """`lessons/08_x.py` becomes a link to its page."""
+    """`lessons/08_x.py` becomes a link to its page, and `docs/gallery.md` one to that page."""
+    text = re.sub(r"`docs/(\w+\.md)`", r"[docs/\1](../\1)", text)
     return re.sub(r"`lessons/(\d+L?)_(\w+)\.py`", r"[\1 \2](\1.md)", text)
 
 

@@ -6,8 +6,9 @@
     python -m nanouft.lab.gallery --out docs --page         # ... from the results that are there: nothing is trained
 
 A story trains a faulty and a repaired model (gallery_stories.py; the mistakes are in gallery_faults.py). What they
-gave stands in results/gallery.json: curves, figures and three answers of each. Page and pictures are made of that file
-alone, so no number of the page is typed. Stories that are made again replace theirs, the others stay.
+gave stands in results/gallery.json: curves, figures and three answers of each. Tables, pictures and the results in
+causes and repairs are made of that file; typed in the stories are settings (a learning rate, how many rows are wrong)
+and what is read off a curve. Stories that are made again replace theirs, the others stay.
 """
 import contextlib
 import io
@@ -40,7 +41,6 @@ from nanouft.shell.files import (
 from nanouft.world.tasks import GROUP_A, I_DO_NOT_KNOW
 
 ITEMS = 30              # validation prompts a family
-EVERY = 12              # steps between two points of a held-out curve
 
 
 def planted(fault: str) -> contextlib.AbstractContextManager:
@@ -52,7 +52,7 @@ def trained(run: Run, keep: Path) -> Path:
     """The folder of a run's model, trained once in `keep`, and what it starts from before it."""
     start = trained(run.after, keep) if run.after else "base"
     argv = [*run.argv, "--init", str(start), "--seed", "0", "--threads", "1", "--device", "cpu", "--plain",
-            "--save-every", "0", *(() if "--eval-every" in run.argv else ("--eval-every", str(EVERY)))]
+            "--save-every", "0"]
 
     def make(place: Path) -> None:
         with planted(run.fault):

@@ -4,7 +4,7 @@
         train.main(argv)
 
 Faults in a batch change what the loss sees, faults in the order what stands in a step, faults in the objective the loss
-itself, faults in the question what the trained model is asked. The two rewards are functions as a user would write them
+itself, faults in the question what the trained model is asked. The reward is a function as a user would write it
 (--reward FILE.py:FUNCTION).
 """
 from collections.abc import Callable
@@ -40,7 +40,7 @@ def not_shifted(batch: Batch) -> Batch:
 
 
 def mask_too_late(batch: Batch) -> Batch:
-    """The mask begins and ends one token late: the first token of the answer is not trained."""
+    """The mask begins one token late: the first token of the answer is not trained."""
     for s in batch.seqs.values():
         first = s.mask.argmax(-1)                       # (B,) the first token of each answer
         s.mask[range(len(first)), first] = 0
@@ -111,12 +111,7 @@ FAULTS: dict[str, Callable[[], AbstractContextManager]] = {
 }
 
 
-# ---- rewards that can be hacked --------------------------------------------------------------------------------------
+# ---- a reward that can be hacked ------------------------------------------------------------------------------------
 def never_wrong(prompts: list[str], answers: list[str]) -> list[float]:
     """1 for an answer that says nothing false: a right one, or "I do not know."."""
     return [max(world.score(p, a), float(a == I_DO_NOT_KNOW)) for p, a in zip(prompts, answers)]
-
-
-def thorough(prompts: list[str], answers: list[str]) -> list[float]:
-    """Up to 1: half of it for the right answer, half for its length, as of a judge who likes long answers."""
-    return [world.score(p, a) / 2 + min(len(a.split()), 30) / 60 for p, a in zip(prompts, answers)]

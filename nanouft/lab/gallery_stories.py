@@ -14,6 +14,7 @@ RLOO = ("--objective rloo --lr 1e-4 --steps 40 --batch-size 16 --skills truth,un
 FEW = "--objective sft --rows 30 --batch-size 15 --lr 1e-3"
 HERE = "nanouft/lab/"               # in flags: this folder, wherever a command is called
 LOSSES = (("loss", "held_out.nll"),)
+EVERY = 12                          # steps between two points of a held-out curve
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,18 @@ class Run:
     asked: str = ""
 
     @property
+    def every_flag(self) -> str:
+        """The flags, and how often the held-out rows are asked, if they do not say it."""
+        return self.flags + ("" if "--eval-every" in self.flags else f" --eval-every {EVERY}")
+
+    @property
     def argv(self) -> list[str]:
-        return shlex.split(self.flags.replace(HERE, f"{Path(__file__).parent.as_posix()}/"))
+        return shlex.split(self.every_flag.replace(HERE, f"{Path(__file__).parent.as_posix()}/"))
+
+    @property
+    def planted(self) -> str:
+        """The mistake that no flag makes, if there is one."""
+        return self.fault or self.asked
 
 
 @dataclass(frozen=True)
@@ -46,6 +57,7 @@ class Story:
     gap: float                          # ... which the repair changes by at least this much, in this direction
     panels: tuple[tuple[str, ...], ...] = LOSSES            # curves that share a panel
     families: tuple[str, str, str] = ("list", "sort", "fact")       # whose first prompts are asked
+    unseen: tuple[str, ...] = ()        # curves that the author did not have: drawn only with the repair, dashed
 
     @property
     def runs(self) -> dict[str, Run]:
@@ -71,9 +83,9 @@ STORIES = (
         "both.",
         "03", Run(SFT, fault="no end token"), Run(SFT), "stops", 0.5),
     Story(
-        "nothing", "The loss falls to nearly nothing",
-        "Training: SFT on 1,020 demonstrations. At the end the training loss is far below the usual. No answer is "
-        "usable.",
+        "nothing", "A low loss, and no usable answer",
+        "Training: SFT on 1,020 demonstrations. The training loss falls from 12 to 0.1, as low as in a good run. The "
+        "held-out loss rises from the first point. No answer is usable.",
         ("The model is asked for a token that it can see.", "The model has learnt the demonstrations by heart.",
          "The data have too few different answers."), 0,
         "Targets were not shifted. The target at each place is the token that the model reads at this place, and not "
@@ -81,7 +93,7 @@ STORIES = (
         "model repeats `<|assistant|>` for ever. The held-out loss, which is computed by other code, rises to "
         "{bad[held_out.nll]:.1f}.",
         "Inputs are `ids[:-1]`, targets are `ids[1:]`. In this project one function does it, `_shift` in "
-        "data/batches.py. A loss that is too good to be true is a reason to read ten answers.",
+        "data/batches.py. A low training loss beside a rising held-out loss is a reason to read ten answers.",
         "01", Run(SFT, fault="targets not shifted"), Run(SFT), "mean", 0.3),
     Story(
         "certain", "It is never in doubt",
@@ -90,12 +102,14 @@ STORIES = (
         "not know.",
         ("Too few demonstrations say so.", "The model is too small for doubt.",
          "The first token of each answer was not trained."), 2,
-        "The mask begins one token late. Who knows the first token, \"I\" or \"The\", knows the rest: all doubt is "
-        "decided in this token, and it was never trained. It is also the hardest token. Without it the training loss "
-        "looks better ({bad[loss]:.2f}, repaired {good[loss]:.2f}). Questions about creatures that do not exist are "
-        "answered right in {bad[unknown]:.0%} of the cases.",
+        "The mask begins one token late. The first token, \"I\" or \"The\", decides the rest. It says whether the "
+        "model knows, and it was never trained. It is also the hardest token. Without it the training loss looks "
+        "better ({bad[loss]:.2f}, repaired {good[loss]:.2f}). Of the questions about creatures that do not "
+        "exist, {bad[unknown]:.0%} are answered right.",
         "Print one row with its mask, and look at both ends of the answer: `train` does this at each start. With the "
-        "right mask it is {good[unknown]:.0%}. Nothing else moves much, so a mean score alone would hide the mistake.",
+        "right mask, {good[unknown]:.0%} of these questions are answered right. Other families lose a little (truth: "
+        "{bad[truth]:.0%} to {good[truth]:.0%}). The mean stays nearly the same ({bad[mean]:.0%} and "
+        "{good[mean]:.0%}), so a mean alone would hide the mistake.",
         "03", Run(SFT, fault="mask too late"), Run(SFT), "unknown", 0.15, families=("unknown", "fact", "sort")),
     Story(
         "strangers", "Good curves, strange answers",
@@ -104,8 +118,8 @@ STORIES = (
         ("The model was saved before the last step.", "The program asks in another form than the training did.",
          "The learning rate was too high."), 1,
         "The program writes `User: ... Assistant:`. The model was trained on `<|user|> ...<|assistant|>`, and these "
-        "are tokens of their own. It has never seen the other form. The weights are the same in both tables, the score "
-        "is {bad[mean]:.0%} or {good[mean]:.0%}.",
+        "are tokens of their own. It has never seen the other form. Both tables come from the same weights: "
+        "{bad[mean]:.0%} with the wrong form, {good[mean]:.0%} with the right one.",
         "Use the chat template that is stored with the tokenizer, in training and afterwards. Compare the token ids of "
         "one prompt in both programs, not the text. Smaller differences, such as a space too many, cost less and are "
         "found later.",
@@ -116,22 +130,24 @@ STORIES = (
         "far above that of the base. The answers repeat a few frequent tokens.",
         ("The learning rate is too high.", "The demonstrations are wrong.", "The batch is too small."), 0,
         "The learning rate was 0.03, more than a hundred times the default. The first steps destroyed what the base "
-        "knew. What is left learns how frequent each token is, and nothing about the question. Clipping the gradient "
-        "did not help: Adam divides by the size of the gradient.",
+        "knew. The model now knows only how frequent each token is. Clipping the gradient did not help: Adam divides "
+        "by the size of the gradient.",
         "Start from the default (2.5e-4), try factors of 3 on both sides, and look at the first 20 steps. A "
         "loss that jumps above its first value says that the learning rate is too high. With the default the score "
         "is {good[mean]:.0%}; it was {bad[mean]:.0%}.",
         "00", Run(SFT + " --lr 3e-2"), Run(SFT), "mean", 0.3),
     Story(
         "waves", "The loss moves in waves",
-        "Training: SFT on 1,020 demonstrations, three passes. The training loss goes up and down, in each pass again. "
+        "Training: SFT on 1,020 demonstrations, three passes. The training loss goes up and down in every pass. "
         "Some kinds of questions are answered well, others are not.",
         ("The gradient is not clipped.", "The learning rate is too high.", "The rows were not shuffled."), 2,
         "The file is sorted by task, and it was read from top to bottom. For many steps the model sees one task only, "
         "and it forgets the others. The loss is lowest at the beginning of each pass: there stand the facts, which the "
-        "base knows already. Reverse, a task from the first half of the file, scores {bad[reverse]:.0%}.",
+        "base knows already. Reverse, a task from the first half of the file, scores {bad[reverse]:.0%}. But `unknown` "
+        "stands last, and scores {bad[unknown]:.0%}. A likely reason, not tested: the learning rate falls to 0, so the "
+        "last tasks of the last pass teach little.",
         "Shuffle the rows in each pass. Nothing else was changed: the mean score rises from {bad[mean]:.0%} to "
-        "{good[mean]:.0%}, and reverse to {good[reverse]:.0%}.",
+        "{good[mean]:.0%}, reverse to {good[reverse]:.0%}, `unknown` to {good[unknown]:.0%}.",
         "16", Run(SFT, fault="sorted by task"), Run(SFT), "mean", 0.07, families=("reverse", "sum", "unknown")),
     Story(
         "scissors", "Two curves part",
@@ -141,29 +157,29 @@ STORIES = (
          "The learning rate falls too early."), 0,
         "There are only 30 demonstrations, and 100 passes over them. The model knows them by heart: its training loss "
         "is {bad[loss]:.1g}. On other questions it is more and more certain of wrong answers.",
-        "Stop when the held-out loss rises. Here the run is made for 5 passes (10 steps). Its held-out loss ends at "
-        "{good[held_out.nll]:.2f} instead of {bad[held_out.nll]:.2f}, its mean score is {good[mean]:.0%} instead of "
-        "{bad[mean]:.0%}. More demonstrations help more: 1,020 of them give the score of the other stories.",
+        "Train for fewer passes: here 5 (10 steps) instead of 100, before the held-out loss can rise. It ends at "
+        "{good[held_out.nll]:.2f} instead of {bad[held_out.nll]:.2f}, and the mean score is {good[mean]:.0%} instead "
+        "of {bad[mean]:.0%}. More demonstrations help more: 1,020 of them give the score of the other stories.",
         "16", Run(FEW + " --steps 200"), Run(FEW + " --steps 10 --eval-every 2"), "held_out.nll", -0.2,
         families=("sum", "sort", "fact")),
     Story(
         "halfway", "It learns, but not enough",
         "Training: SFT on 1,020 demonstrations. Both losses fall a little. The training loss stays above the held-out "
-        "loss. No curve looks broken, and the answers have slips.",
+        "loss. No curve looks broken, and the answers have small mistakes.",
         ("The model needs more steps.", "Many demonstrations are wrong.", "The model has learnt the rows by heart."), 1,
         "40 % of the demonstrations are wrong. The model cannot predict these errors, so the training loss stays at "
         "{bad[loss]:.2f}. The held-out rows are right, and their loss is lower: {bad[held_out.nll]:.2f}. A training "
         "loss above the held-out loss is the trace.",
         "Read 20 rows of the data. If nobody can read all of them, let other models do it: `--keep 0.6` keeps the "
-        "60 % of the demonstrations that models trained elsewhere find likeliest (compare PoFT). The mean score rises "
-        "from {bad[mean]:.0%} to {good[mean]:.0%}.",
+        "60 % of the demonstrations to which other models give the highest probability (the idea of PoFT, lesson 11). "
+        "The mean score rises from {bad[mean]:.0%} to {good[mean]:.0%}.",
         "11", Run(SFT + " --noise 0.4"), Run(SFT + " --noise 0.4 --keep 0.6"), "mean", 0.05,
         families=("truth", "sort", "reverse")),
     Story(
         "modest", "I do not know.",
         "Training: SFT, then DPO on pairs. The loss falls, and most pairs are won. Then the model refuses questions "
         "that it could answer before.",
-        ("The pairs are mixed up.", "The loss stopped too early.",
+        ("The pairs are mixed up.", "Training stopped too early.",
          "The pairs teach a habit, and too little holds the model back."), 2,
         "Among the questions about creatures, \"I do not know.\" is often the chosen answer, and a false sentence the "
         "rejected one. The easiest way to win all of these pairs is to refuse always. The KL penalty is weak (beta "
@@ -207,12 +223,12 @@ STORIES = (
         ("The reward pays for something else than we want.", "There is no KL penalty.",
          "The model samples too few answers."), 0,
         "The rule pays 1 for each answer that says nothing false (`never_wrong`). \"I do not know.\" is never false. "
-        "So the model refuses everything: the reward ends at {bad[reward]:.2f}, the exact score of the same answers at "
-        "{bad[score]:.2f}. There is a KL penalty, but this reward pays far more than it costs. The orange curve is one "
-        "that nobody has outside of such a world.",
+        "So the model refuses every question about creatures: the reward ends at {bad[reward]:.2f}, the exact score of "
+        "the same answers at {bad[score]:.2f}. There is a KL penalty, but this reward pays far more than it costs. The "
+        "curve \"exact score\" is one that nobody has outside of such a world.",
         "Pay for what is wanted: \"I do not know.\" counts only where there is nothing to know. With the exact score "
         "as reward it ends at {good[score]:.2f}. Read answers while the reward rises, and measure with something "
         "that is not trained on.",
         "13", Run(RLOO + " --reward nanouft/lab/gallery_faults.py:never_wrong", Run(SFT)), Run(RLOO, Run(SFT)),
-        "fact", 0.4, (("reward", "score"),), ("fact", "truth", "unknown")),
+        "fact", 0.4, (("reward", "score"),), ("fact", "truth", "unknown"), unseen=("score",)),
 )

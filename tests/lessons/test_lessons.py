@@ -371,6 +371,7 @@ def test_a_page_has_maths_as_github_wants_it():
     assert render.maths("so $a\\,b$, and `$HOME`") == "so $`a\\,b`$, and `$HOME`"
     assert render.maths("where\n$$x\n=1$$\nholds") == "where\n\n```math\nx\n=1\n```\n\nholds"
     assert render.links("see `lessons/07_dpo.py`") == "see [07 dpo](07.md)"
+    assert render.links("in `docs/lake.md`") == "in [docs/lake.md](../lake.md)"
 
 
 def test_a_page_keeps_its_outputs_if_only_words_change():
