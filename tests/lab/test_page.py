@@ -160,8 +160,9 @@ def test_an_interval_has_its_place_and_an_arrow_where_it_leaves_the_scale():
 def test_curves_of_one_figure_share_their_scale():
     """A change from .7759 to .7758 is flat where another row moves by .1."""
     d = re.compile(r'<path class="held" d="M([^"]*)"')
-    svg = run("out = Draw.curve('a', 'pairs', [[1, 0.5], [2, 0.4]], {name: 'auc', points: [[1, 0.7759], [2, 0.7758]]},"
-              " [0.7, 0.8], (x) => x)")
+    code = "out = Draw.curve('a', 'pairs', [[1, 0.5], [2, 0.4]], {name: 'auc', points: %s}, [0.7, 0.8], (x) => x)"
+    svg = run(code % "[[1, 0.7759], [2, 0.7758]]")
+    assert "auc" not in run(code % "[]"), "never measured: no held-out curve"
     first, last = (float(p.split(",")[1]) for p in d.search(svg)[1].split("L"))
     assert abs(first - last) < 0.5
 
@@ -199,6 +200,12 @@ def order(b: Browser) -> list[str]:
     return b.js("[...document.querySelectorAll('tbody tr')].map((tr) => tr.dataset.name)")
 
 
+def announced(b: Browser, words: str) -> None:
+    """A screen reader hears these words, a moment after the act."""
+    b.wait(f"document.querySelector('#told').textContent.includes({json.dumps(words)})")
+    assert words in b.heard()
+
+
 def ranked(results: dict, measure: str, down: bool) -> list[str]:
     there = [n for n, r in results["rows"].items() if r["figures"][measure]]
     return sorted(there, key=lambda n: results["rows"][n]["figures"][measure][0], reverse=down)
@@ -218,7 +225,10 @@ def test_the_table_is_sorted_by_keyboard_and_says_so(b, file, results):
     assert b.js(f"{sort}.getAttribute('aria-sort')") == "descending"
     assert order(b)[:-1] == ranked(results, "kl_own", True)
     assert b.js("document.querySelectorAll('[aria-sort]').length") == 1 and "▼" in b.js(f"{sort}.innerText")
-    assert "largest first" in b.heard(), "said to a screen reader"
+    announced(b, "largest first")
+    again = b.js("(tell($('#told').textContent), $('#told').textContent)")
+    assert again == "", "emptied first: the same words twice would be silent"
+    announced(b, "largest first")
     assert "how far it went" in b.js("document.querySelector('#meaning').textContent"), "the column explains itself"
 
 
@@ -249,22 +259,28 @@ def test_theme_and_view_survive_a_reload(b, file):
 def test_a_link_marks_its_row_its_points_its_curve_and_its_answers(b, file, results):
     b.open(file, "#row=sft-%3Edpo&learns=nonsense", width=1280)
     assert b.js("document.activeElement.textContent") == "sft->dpo", "the link of the row has the focus"
-    assert "sft->dpo" in b.heard()
+    announced(b, "row of sft->dpo")
     marked = b.js("[...document.querySelectorAll('[data-marked], .marked')].map((e) => e.dataset.name)")
     assert marked == ["sft->dpo"] * 5, "row, two points, curve, answers"
     head = "document.querySelector('#table thead th').getBoundingClientRect()"
     assert b.js(f"{head}.bottom <= document.activeElement.getBoundingClientRect().top"), "not under the sticky head"
     b.click("#picked [data-go=answer]")
     assert b.js("document.activeElement.closest('article').dataset.name") == "sft->dpo"
+    b.click("#picked [data-go=point]")
+    assert b.js("document.activeElement.tagName") == "FIGURE" and b.js("$('.tip').textContent").startswith("sft->dpo:")
+    top = "named('#table tr', 'dpo').getBoundingClientRect().top"
     b.js("named('#table tr', 'dpo').querySelector('a').focus()")
+    before = b.js(top)
     b.key("Enter")
-    assert b.js("[picked, location.hash.includes('row=dpo')]") == ["dpo", True]
+    assert b.js(f"[picked, location.hash.includes('row=dpo'), {top}]") == ["dpo", True, before], "no row jumps"
     b.click("#picked [data-go='']")
     assert b.js("document.querySelectorAll('[data-marked], .marked').length") == 0
     p = b.js("""(() => { $("#cost").scrollIntoView({block: "center"}); const r = named("#cost .point", "ift")
         .querySelector("path").getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; })()""")
     b.drag([tuple(p)])
     assert b.js("picked") == "ift", "a click on a point"
+    b.js("location.hash = 'view=cost'")
+    b.wait("picked === null")
 
 
 def test_filters_leave_the_rows_in_the_table_and_in_the_pictures(b, file, results):
@@ -274,7 +290,13 @@ def test_filters_leave_the_rows_in_the_table_and_in_the_pictures(b, file, result
                        ".map((t) => t.dataset.name)")) == sorted(pairs)
     assert b.js("document.querySelectorAll('#said article').length") == len(pairs) - 1, "asft has no seed left"
     b.js("$('#pipeline').value = 'two stages'; $('#pipeline').dispatchEvent(new Event('change'))")
-    assert b.heard().startswith("0 of") and "nothing to draw" in b.js("$('#cost').textContent")
+    announced(b, "0 of")
+    assert "nothing to draw" in b.js("$('#cost').textContent")
+    b.open(file, "#learns=pairs&row=sft", width=1280)                   # the filter hides the marked row
+    announced(b, "sft is not among the rows")
+    assert "sft is not among the rows" in b.js("$('#picked').innerText")
+    b.click("#picked [data-go='']")
+    assert b.js("[picked, document.activeElement.closest('thead') !== null]") == [None, True], "the focus is not lost"
 
 
 def test_every_stop_of_the_tab_key_has_a_name_and_axe_finds_nothing(b, file):
@@ -296,6 +318,11 @@ def test_views_hide_columns_and_pictures_follow_the_choice(b, file):
     assert "KL to base" in seen["overview"] and "truth" not in seen["overview"]
     assert "truth" in seen["families"] and "paper" in seen["cost"] and "pipeline" in seen["cost"]
     assert set(seen["everything"]) == set(seen["overview"]) | set(seen["families"]) | set(seen["cost"])
+    b.open(file, width=1400, forced=True)
+    b.js("$('#views [aria-pressed=true]').focus()")
+    b.key("Tab"), b.key("Enter")
+    ring = "getComputedStyle(document.activeElement).outlineStyle"
+    assert b.js(f"[document.activeElement.ariaPressed, {ring}]") == ["true", "double"], "focus differs from pressed"
     before = b.js("document.querySelector('#kl').innerHTML")
     b.js("quality.value = 'truth'; quality.dispatchEvent(new Event('change'))")
     assert b.js("document.querySelector('#kl').innerHTML") != before and "truth, percent" in b.js("$('#kl').innerHTML")

@@ -51,7 +51,7 @@ function filter() {
   const there = new Set(trs.filter((tr) => !tr.hidden).map((tr) => tr.dataset.name));
   shown = rows.filter(([name]) => there.has(name));
   $("#number").textContent = `${shown.length} of ${rows.length} rows, in the table and in every picture`;
-  pictures(); curves(); answers(); marked();
+  pictures(); curves(); answers();
 }
 
 // ---- pictures ---------------------------------------------------------------------------------------------
@@ -152,19 +152,17 @@ function mark() {
     e.toggleAttribute("data-marked", e.dataset.name === picked);
   for (const a of all("#table tbody th a"))
     if (a.closest("tr").dataset.name === picked) a.setAttribute("aria-current", "true"); else a.removeAttribute("aria-current");
+  // this box is always there: marking moves no row
+  const rank = picked !== null && [...new Set(DATA.rows[picked].rank)].join(" to ");
+  $("#picked span").textContent = picked === null ? "No row is marked. A click on a row marks it, here and in every picture."
+    : `Marked: ${picked}, score ${written(picked, "score")}${rank && `, rank ${rank} of ${rows.length}`}. Go to`;
+  for (const b of all("#picked button")) b.disabled = picked === null;
 }
 function pick(name) {
   picked = name !== null && Object.hasOwn(DATA.rows, name) ? name : null;
   State.write({row: picked});
-  pictures(); mark(); marked();
+  pictures(); mark();
   tell($("#picked span").textContent.replace(" Go to", ""));
-}
-// the box above the table is always there, so that marking moves no row
-function marked() {
-  const rank = picked !== null && [...new Set(DATA.rows[picked].rank)].join(" to ");
-  $("#picked span").textContent = picked === null ? "No row is marked. A click on a row marks it here and in every picture."
-    : `Marked: ${picked}, score ${written(picked, "score")}${rank && `, rank ${rank} of ${rows.length}`}. Go to`;
-  for (const b of all("#picked button")) b.disabled = picked === null;
 }
 const places = {row: "#table tbody tr", point: "#cost .point", curve: "svg.curve", answer: "article"};
 function go(where) {
