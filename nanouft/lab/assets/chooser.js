@@ -93,7 +93,7 @@ const Chooser = (MAP && (() => {
       r.failed ? `; ${Number(r.failed)} of ${Number(MAP.seeds)} seeds diverged` : ""}</small></th>`
       + cell("score", `${(100 * r.endpoint[0]).toFixed(1)} <small>± ${(100 * r.endpoint[1]).toFixed(1)}</small>`)
       + cell("minus SFT", r.verdict === "baseline" ? "<small>the baseline</small>"
-        : `${Draw.interval(r.gain[0], r.gain[1], low, high)} ${Choose.gain(r.gain)} <small>${esc(Choose.word(r.verdict, MAP.margin))}</small>`)
+        : `${Choose.gain(r.gain)} <small>${esc(Choose.word(r.verdict, MAP.margin))}</small> ${Draw.interval(r.gain[0], r.gain[1], low, high)}`)
       + cell("minus the best cheaper row", over)
       + cell("cost", `${Choose.times(c.relative)} SFT <small>${c.samples ? `${Choose.count(c.samples)} answers drawn; ` : ""}${
         Number(c.flops).toPrecision(2).replace("e+", "e")} FLOPs${c.at_inference > 1 ? `; ${Number(c.at_inference)} answers at every use` : ""}</small>`)
@@ -133,8 +133,10 @@ const Chooser = (MAP && (() => {
         unseen(before)}<b>${esc(best.name)}</b>${tied ? " =" : ""}${unseen(tied ? ` tied with ${tied} more,` : ",")}<small>${
         sft ? "±0" : Choose.signed(best.gain[0])}</small>${unseen(sft ? " the baseline" : " points over SFT")}</button></td>`;
     };
+    document.querySelector("#grid-hint span").textContent = have === ask.have ? ""
+      : 'You chose "nothing more"; the map shows what a reward would add. ';
     const held = document.activeElement?.closest?.("#grid button")?.dataset;
-    at("grid").innerHTML = `<caption>${have === ask.have ? "" : `You chose "nothing more"; the map shows what a reward would add. `}Best row with ${Choose.what[have]}; points over SFT of the same demonstrations</caption><thead><tr>
+    at("grid").innerHTML = `<caption>Best row with ${Choose.what[have]}; points over SFT of the same demonstrations</caption><thead><tr>
       <th scope="col">demonstrations</th>${columns.map((n) => `<th scope="col">${n ? `${Choose.count(n)} answers` : "no answers"}</th>`).join("")}
       </tr></thead><tbody>${sizes("demos").map((d) => `<tr><th scope="row">${Choose.count(d)}</th>${
       columns.map((s) => one(d, s)).join("")}</tr>`).join("")}</tbody>`;
