@@ -21,7 +21,7 @@ const Chooser = (MAP && (() => {
     at(key).closest("label").hidden = values(key).length < 2;
   }
   at("more").hidden = ["source", "base", "steps"].every((key) => values(key).length < 2);
-  at("every").onclick = () => { every = !every; show(); tell(`${at("choices").querySelectorAll("tbody th").length} rows`); };
+  at("every").onclick = () => { every = !every; show(); rest(() => tell(at("choices-caption").textContent)); };
   at("ask").onsubmit = (e) => e.preventDefault();
   at("ask").oninput = (e) => {
     const {id, name, value} = e.target;
