@@ -25,7 +25,8 @@ ASSETS, PACKAGE = Path(__file__).parent / "assets", Path(__file__).parents[2]
 PARTS = ("page.css", "chooser.css", "table.js", "draw.js", "choose.js", "state.js", "chooser.js", "page.js")
 OVERVIEW = ("strict", "ends", "diversity", "kl_own", "own_prefix_gap", "chosen", "rejected")
 MAP = PACKAGE / "docs/results/map/map.json"
-PLACE = "places that it may hold: 1 + rows that are surely better, to all rows less those surely worse"
+PLACE = ("places that it may hold: from 1 + the number of surely better rows, to all rows minus the surely worse "
+         "ones")
 GAIN = ("score minus SFT's, points, of the same seeds; the bar is the 95 % interval from -10 to +5, an arrow points to "
         "what lies farther, the line is 0; equal: surely within 2 points; undecided: more seeds would tell")
 
@@ -50,7 +51,8 @@ def read_map() -> dict | None:
 
 def fill(results: dict, folder: Path, the_map: dict | None = None) -> str:
     """The page as text. Links to source files are relative to `folder`; nothing in the data can end its script."""
-    parts = {"<!--TABLE-->": table(results, folder), "<!--INTRO-->": intro(results), "<!--GROUPS-->": legend(results),
+    parts = {"<!--WAYS-->": str(len(results["rows"]) - 1),
+             "<!--TABLE-->": table(results, folder), "<!--INTRO-->": intro(results), "<!--GROUPS-->": legend(results),
              "<!--COLUMNS-->": explanations(results), "/*DATA*/": text.script_json(small(results)),
              "/*MAP*/": text.script_json(chooser.small(the_map) if the_map else None),
              "<!--CHOOSER-->": (ASSETS / "chooser.html").read_text(encoding="utf-8") if the_map else ""}

@@ -80,8 +80,8 @@ def regime(rng: random.Random, demos: int, samples: int, **more) -> dict:
     there = [n for n, needs in METHODS.items() if samples or needs == "nothing"]
     rng.shuffle(there)
     name = f"{demos:,} x {samples:,}" + "".join(f", {k} {v}" for k, v in more.items())
-    return {"name": name, "demos": demos, "samples": samples, "noise": 0.0, "source": "own", "base": "base", **more,
-            "rows": [map_row(n, place, there.index("SFT"), demos, samples) for place, n in enumerate(there)]}
+    return {"name": name, "demos": demos, "samples": samples, "noise": 0.0, "source": "own", "base": "base", "steps": 0,
+            **more, "rows": [map_row(n, place, there.index("SFT"), demos, samples) for place, n in enumerate(there)]}
 
 
 def the_map() -> dict:

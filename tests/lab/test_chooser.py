@@ -11,7 +11,7 @@ from pathlib import Path
 import made
 import pytest
 from browser import Browser, node
-from test_page import OUTSIDE, WORSE
+from test_page import OUTSIDE, WORSE, announced
 
 from nanouft.lab import chooser, page
 from nanouft.shell.config import UserError
@@ -24,7 +24,7 @@ ASK = {"demos": 100, "samples": 1000, "wrong": "", "have": "scores", "source": "
 
 def usable(have: str, **where) -> list[str]:
     """Names of the rows of one regime of the map that can be used, best first."""
-    where = {"noise": 0.0, "source": "own", "base": "base", "steps": None, **where}
+    where = {"noise": 0.0, "source": "own", "base": "base", "steps": 0, **where}
     found = next(g for g in MAP["regimes"] if all(g.get(key) == value for key, value in where.items()))
     return [r["name"] for r in found["rows"] if r["needs"] in USES[have]]
 
@@ -65,7 +65,9 @@ def run(code: str):
     ({"demos": 55}, "100 x 1,000"), ({"demos": 54}, "30 x 1,000"), ({"demos": 10 ** 9, "samples": 1}, "1,020 x 250"),
     ({"have": "nothing"}, "100 x 0"), ({"wrong": "1"}, "100 x 1,000, noise 0.4"),
     ({"wrong": "1", "demos": 5000, "have": "nothing"}, "300 x 1,000, noise 0.4"),       # the situation before the size
-    ({"source": "learnt", "samples": 250}, "100 x 1,000, source learnt"), ({"steps": "384"}, "100 x 1,000, steps 384")])
+    ({"source": "learnt", "samples": 250}, "100 x 1,000, source learnt"), ({"steps": "384"}, "100 x 1,000"),
+    ({"have": "reward", "steps": "384"}, "100 x 1,000, steps 384"),             # only a reward is asked at every step
+    ({"have": "nothing", "source": "learnt", "demos": 1020}, "1,020 x 0")])     # without answers nobody judges
 def test_the_nearest_regime(asked, name):
     assert run(f"out = Choose.nearest(regimes, {{...ask, ...{json.dumps(asked)}}}).name") == name
 
@@ -78,8 +80,8 @@ def test_what_was_not_measured_is_said_plainly():
     assert said[0] == "Measured: 100 demonstrations and scores on 1,000 answers."
     assert said[1] == ("You have 300 demonstrations and labels on 2,000 answers. The nearest that was measured: "
                        "300 demonstrations and labels on 1,000 answers.")
-    assert "1,020 demonstrations, nothing more." in said[2] and "4.9 times away" in said[2]
-    assert "40 % are wrong" in said[3] and "Not measured with this size" in said[3] and "learnt reward" in said[3]
+    assert "1,020 demonstrations, nothing more." in said[2] and "by a factor of 4.9" in said[2]
+    assert "40 % are wrong" in said[3] and "Not measured together" in said[3] and "learnt reward" in said[3]
 
 
 def test_one_gets_what_can_be_made_of_what_one_has_and_ranks_are_counted_anew():
@@ -95,6 +97,8 @@ def test_one_gets_what_can_be_made_of_what_one_has_and_ranks_are_counted_anew():
         "Best: a, +5.0 ± 1.0 points over SFT (better), 5.0 × SFT's FLOPs.",
         "Not told apart on top: b and c. The cheapest of them: c, +5.0 ± 1.0 points over SFT (better), "
         "3.0 × SFT's FLOPs."]
+    assert run("out = [-0.0004, -0.0006, 0.02].map(Choose.signed)") == ["+0.0", "−0.1", "+2.0"]
+    assert run("out = ['1000000000', '1000000001', '0', '1e3', undefined].map(Choose.whole)") == [True] + [False] * 4
     assert run("out = ['equal', 'better'].map((w) => Choose.word(w, 0.02))") == ["equal (within 2 points)", "better"]
 
 
@@ -106,12 +110,6 @@ def file(tmp_path_factory) -> Path:
 
 def names(b: Browser) -> list[str]:
     return b.js("[...document.querySelectorAll('#choices tr[data-name]')].map((tr) => tr.dataset.name)")
-
-
-def announced(b: Browser, words: str) -> None:
-    """Once the typing rests, a screen reader hears these words."""
-    b.wait(f"document.querySelector('#told').textContent.includes({json.dumps(words)})")
-    assert words in b.heard()
 
 
 def test_by_mouse(b, file):
@@ -149,14 +147,19 @@ def test_by_keyboard(b, file):
     announced(b, "You have 300 demonstrations and labels on 2,000 answers. The nearest that was measured")
     b.js("$('#demos').select()")
     b.key("0")
-    assert ("alert", "") in b.tree() or any("whole number" in name for _, name in b.tree())
-    assert b.js("$('#demos').getAttribute('aria-invalid')") == "true" and names(b), "the last answer stays"
+    assert b.js("$('#h-wrong-number').textContent") == "", "not before the typing rests"
+    b.wait("$('#h-wrong-number').textContent.includes('whole number from 1')")
+    look = "getComputedStyle(document.activeElement).outlineStyle"
+    assert b.js(f"[$('#demos').ariaInvalid, {look}]") == ["true", "double"] and names(b), "the last answer stays"
     b.js("$('#choices summary').focus()")
     b.key("Enter")
     assert b.js("$('#choices pre').textContent").startswith("python -m nanouft.train --objective sft --rows 300")
+    b.js("$('#every').hidden || $('#every').click()")
+    assert b.js("$('#choices details').open"), "what was opened stays open"
     b.js("$('#choices [data-copy]').focus()")
     b.key("Enter")
     b.wait("/copied|marked/.test($('#told').textContent)")
+    assert b.js("$('#choices [data-copy]').textContent === $('#told').textContent"), "the button says what happened"
 
 
 def test_by_touch(b, file):

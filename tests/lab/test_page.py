@@ -1,19 +1,18 @@
 """The comparison page: its numbers are those of results.json, it asks for nothing, it sorts by keyboard.
 
-    python -m pytest tests/lab/test_page.py        about 20 s; wants node, and Chromium or Chrome
+    python -m pytest tests/lab/test_page.py        about 20 s; wants Chromium or Chrome
 
 Results are made up (made.py), with every oddity. What is missing on the machine is said aloud and skipped, as in
-test_lake_page.py. The chooser above the table: test_chooser.py.
+test_lake_page.py. The chooser above the table: test_chooser.py; what it draws: test_draw.py.
 """
 import json
-import random
 import re
 from html import unescape
 from pathlib import Path
 
 import made
 import pytest
-from browser import Browser, node
+from browser import Browser
 from made import EVIL
 from running import call, one_error
 
@@ -112,77 +111,6 @@ def test_links_lead_to_files_and_papers(file, text, results):
     assert set(papers) == {f"https://arxiv.org/abs/{r['arxiv']}" for r in results["rows"].values() if r["arxiv"]}
 
 
-# ---- its JavaScript, in node -----------------------------------------------------------------------------------------
-def run(code: str):
-    """The value of `out` after `code`, where table.js and draw.js are known."""
-    return node("".join(f"const {name} = require({json.dumps(str(page.ASSETS / file))});"
-                        for name, file in (("Table", "table.js"), ("Draw", "draw.js"))) + code)
-
-
-def test_sorting_is_numeric_stable_and_keeps_what_is_missing_at_the_end():
-    rows = [{"v": v, "k": k} for k, v in enumerate(["10", "", "9", "-1", "9", "1e-3"])]
-    for down, want in ((False, [3, 5, 2, 4, 0, 1]), (True, [0, 2, 4, 5, 3, 1])):
-        got = run(f"out = Table.sorted({json.dumps(rows)}, true, {json.dumps(down)}).map((r) => r.k)")
-        assert got == want
-    assert run("out = Table.sorted([{v: 'b'}, {v: ''}, {v: 'A'}], false, false).map((r) => r.v)") == ["A", "b", ""]
-
-
-def test_labels_cover_neither_each_other_nor_a_point():
-    """Twelve named points in a crowd of forty: every label has a place, and a free one."""
-    rng = random.Random(1)
-    points = [{"name": f"method_{i}", "px": rng.gauss(330, 60), "py": rng.gauss(230, 50), "named": i < 12}
-              for i in range(40)]
-    spots = run(f"out = Draw.place({json.dumps(points)}, (s) => 6.9 * s.length + 4, [56, 0, 660, 420])")
-    labels = [s["b"] for s in spots if s]
-    boxes = labels + [[p["px"] - 7, p["py"] - 7, p["px"] + 7, p["py"] + 7] for p in points]
-    assert len(labels) == 12
-    for i, a in enumerate(labels):
-        for j, o in enumerate(boxes):
-            assert i == j or a[0] >= o[2] or a[2] <= o[0] or a[1] >= o[3] or a[3] <= o[1]
-
-
-def test_named_are_the_frontier_and_the_marked_point():
-    points = [{"name": n, "group": "pairs", "x": x, "y": y, "tip": n} for n, x, y in
-              (("cheap", 1, 50), ("dear", 4, 80), ("beaten", 3, 60), ("middle", 2, 70), ("last", 5, 10))]
-    code = f"const p = {json.dumps(points)};"
-    assert run(code + "out = Draw.frontier(p).map((q) => q.name)") == ["cheap", "middle", "dear"]
-    svg = run(code + "out = Draw.scatter(p, {xlabel: 'x', ylabel: 'y', log: false, picked: 'last'})")
-    assert re.findall(r'<text x="[^"]*" y="[^"]*">(\w+)</text>', svg) == ["cheap", "dear", "middle", "last"]
-    assert svg.count('class="lead"') == 4 and svg.count('class="point') == 5
-
-
-def test_an_interval_has_its_place_and_an_arrow_where_it_leaves_the_scale():
-    inside, outside = run("out = [Draw.interval(-2.5, 2.5, -10, 5), Draw.interval(-30, 1, -10, 5)]")
-    assert 'class="zero" d="M65.3,0' in inside and 'd="M34.7,7H65.3"' in inside and "<circle" in inside
-    assert "<circle" not in outside
-
-
-def test_curves_of_one_figure_share_their_scale():
-    """A change from .7759 to .7758 is flat where another row moves by .1."""
-    d = re.compile(r'<path class="held" d="M([^"]*)"')
-    svg = run("out = Draw.curve('a', 'pairs', [[1, 0.5], [2, 0.4]], {name: 'auc', points: [[1, 0.7759], [2, 0.7758]]},"
-              " [0.7, 0.8], (x) => x)")
-    first, last = (float(p.split(",")[1]) for p in d.search(svg)[1].split("L"))
-    assert abs(first - last) < 0.5
-
-
-def test_a_picture_escapes_every_name():
-    svg = run("""const evil = `<img src=x onerror="a">'`, held = {name: evil, points: [[1, 0.5], [2, 0.4]]};
-        out = Draw.curve(evil, evil, [[1, 1], ["<b>", 2]], held, [0, 1], (x) => x) + Draw.shape(evil)
-        + Draw.scatter([{name: evil, group: evil, x: 1, y: 1, tip: evil}], {xlabel: evil, ylabel: evil});""")
-    assert "<img" not in svg and "<b>" not in svg and "onerror=\"" not in svg and "&#39;" in svg
-
-
-def test_axes_and_bars():
-    assert run("out = Draw.ticks(0.9, 4.2, true)") == [1, 1.5, 2, 3, 4]
-    assert run("out = Draw.ticks(22, 97, false)") == [40, 60, 80]
-    assert run("out = [1, -0.134, 0, -41.7].map(Draw.signed)") == ["+1.00", "-0.13", "+0.00", "-42"]
-    svg = run('out = Draw.strip(["a", "<|end|>"], [1, -0.25])')
-    heights = [float(h) for h in re.findall(r'<rect[^>]* height="([\d.]+)"', svg)]
-    assert heights[0] == 2 * heights[1] > 0 and "&lt;|end|&gt;" in svg, "bars are square roots; text is escaped"
-    assert re.findall(r'<rect class="(\w+)"', svg) == ["up", "down"]
-
-
 # ---- the command -----------------------------------------------------------------------------------------------------
 def test_the_page_is_made_anew_from_its_results(results, tmp_path, capsys):
     (tmp_path / "results.json").write_text(json.dumps(results))
@@ -197,6 +125,12 @@ OUTSIDE = """[...document.querySelectorAll('main *')].filter((e) => { const r = 
 
 def order(b: Browser) -> list[str]:
     return b.js("[...document.querySelectorAll('tbody tr')].map((tr) => tr.dataset.name)")
+
+
+def announced(b: Browser, words: str) -> None:
+    """A screen reader hears these words, a moment after the act."""
+    b.wait(f"document.querySelector('#told').textContent.includes({json.dumps(words)})")
+    assert words in b.heard()
 
 
 def ranked(results: dict, measure: str, down: bool) -> list[str]:
@@ -218,7 +152,10 @@ def test_the_table_is_sorted_by_keyboard_and_says_so(b, file, results):
     assert b.js(f"{sort}.getAttribute('aria-sort')") == "descending"
     assert order(b)[:-1] == ranked(results, "kl_own", True)
     assert b.js("document.querySelectorAll('[aria-sort]').length") == 1 and "▼" in b.js(f"{sort}.innerText")
-    assert "largest first" in b.heard(), "said to a screen reader"
+    announced(b, "largest first")
+    again = b.js("(tell($('#told').textContent), $('#told').textContent)")
+    assert again == "", "emptied first: the same words twice would be silent"
+    announced(b, "largest first")
     assert "how far it went" in b.js("document.querySelector('#meaning').textContent"), "the column explains itself"
 
 
@@ -249,22 +186,28 @@ def test_theme_and_view_survive_a_reload(b, file):
 def test_a_link_marks_its_row_its_points_its_curve_and_its_answers(b, file, results):
     b.open(file, "#row=sft-%3Edpo&learns=nonsense", width=1280)
     assert b.js("document.activeElement.textContent") == "sft->dpo", "the link of the row has the focus"
-    assert "sft->dpo" in b.heard()
+    announced(b, "row of sft->dpo")
     marked = b.js("[...document.querySelectorAll('[data-marked], .marked')].map((e) => e.dataset.name)")
     assert marked == ["sft->dpo"] * 5, "row, two points, curve, answers"
     head = "document.querySelector('#table thead th').getBoundingClientRect()"
     assert b.js(f"{head}.bottom <= document.activeElement.getBoundingClientRect().top"), "not under the sticky head"
     b.click("#picked [data-go=answer]")
     assert b.js("document.activeElement.closest('article').dataset.name") == "sft->dpo"
+    b.click("#picked [data-go=point]")
+    assert b.js("document.activeElement.tagName") == "FIGURE" and b.js("$('.tip').textContent").startswith("sft->dpo:")
+    top = "named('#table tr', 'dpo').getBoundingClientRect().top"
     b.js("named('#table tr', 'dpo').querySelector('a').focus()")
+    before = b.js(top)
     b.key("Enter")
-    assert b.js("[picked, location.hash.includes('row=dpo')]") == ["dpo", True]
+    assert b.js(f"[picked, location.hash.includes('row=dpo'), {top}]") == ["dpo", True, before], "no row jumps"
     b.click("#picked [data-go='']")
     assert b.js("document.querySelectorAll('[data-marked], .marked').length") == 0
     p = b.js("""(() => { $("#cost").scrollIntoView({block: "center"}); const r = named("#cost .point", "ift")
         .querySelector("path").getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; })()""")
     b.drag([tuple(p)])
     assert b.js("picked") == "ift", "a click on a point"
+    b.js("location.hash = 'view=cost'")
+    b.wait("picked === null")
 
 
 def test_filters_leave_the_rows_in_the_table_and_in_the_pictures(b, file, results):
@@ -274,7 +217,13 @@ def test_filters_leave_the_rows_in_the_table_and_in_the_pictures(b, file, result
                        ".map((t) => t.dataset.name)")) == sorted(pairs)
     assert b.js("document.querySelectorAll('#said article').length") == len(pairs) - 1, "asft has no seed left"
     b.js("$('#pipeline').value = 'two stages'; $('#pipeline').dispatchEvent(new Event('change'))")
-    assert b.heard().startswith("0 of") and "nothing to draw" in b.js("$('#cost').textContent")
+    announced(b, "0 of")
+    assert "nothing to draw" in b.js("$('#cost').textContent")
+    b.open(file, "#learns=pairs&row=sft", width=1280)                   # the filter hides the marked row
+    announced(b, "sft is not among the rows")
+    assert "sft is not among the rows" in b.js("$('#picked').innerText")
+    b.click("#picked [data-go='']")
+    assert b.js("[picked, document.activeElement.closest('thead') !== null]") == [None, True], "the focus is not lost"
 
 
 def test_every_stop_of_the_tab_key_has_a_name_and_axe_finds_nothing(b, file):
@@ -296,6 +245,11 @@ def test_views_hide_columns_and_pictures_follow_the_choice(b, file):
     assert "KL to base" in seen["overview"] and "truth" not in seen["overview"]
     assert "truth" in seen["families"] and "paper" in seen["cost"] and "pipeline" in seen["cost"]
     assert set(seen["everything"]) == set(seen["overview"]) | set(seen["families"]) | set(seen["cost"])
+    b.open(file, width=1400, forced=True)
+    b.js("$('#views [aria-pressed=true]').focus()")
+    b.key("Tab"), b.key("Enter")
+    ring = "getComputedStyle(document.activeElement).outlineStyle"
+    assert b.js(f"[document.activeElement.ariaPressed, {ring}]") == ["true", "double"], "focus differs from pressed"
     before = b.js("document.querySelector('#kl').innerHTML")
     b.js("quality.value = 'truth'; quality.dispatchEvent(new Event('change'))")
     assert b.js("document.querySelector('#kl').innerHTML") != before and "truth, percent" in b.js("$('#kl').innerHTML")

@@ -9,6 +9,8 @@ const Choose = {
     reward: ["nothing", "labels", "pairs", "scores", "right answers", "reward"],
   },
 
+  // Without answers nobody judges, and only a reward can be asked at every step: then that part of the case is the usual.
+  usual: (ask) => ({...ask, source: ask.have === "nothing" ? "own" : ask.source, steps: ask.have === "reward" ? ask.steps : ""}),
   // ask: {demos, samples, wrong, have, source, base, steps}. The situation weighs more than the size; of two sizes
   // that are as near, the smaller.
   far(g, ask) {
@@ -20,7 +22,7 @@ const Choose = {
       + other(g.source, ask.source, 2000) + other(g.steps, ask.steps, 1000) + size + samples;
   },
   nearest(regimes, ask) {
-    const far = regimes.map((g) => Choose.far(g, ask)), least = Math.min(...far);
+    const far = regimes.map((g) => Choose.far(g, Choose.usual(ask))), least = Math.min(...far);
     return regimes.filter((g, i) => far[i] < least + 1e-9)
       .sort((a, b) => a.samples - b.samples || a.demos - b.demos)[0];
   },
@@ -36,7 +38,11 @@ const Choose = {
 
   // ---- words ------------------------------------------------------------------------------------------------
   count: (n) => Number(n).toLocaleString("en"),
-  signed: (x) => (x < 0 ? "−" : "+") + Math.abs(100 * x).toFixed(1),
+  whole: (text) => /^\d{1,10}$/.test(text) && text >= 1 && text <= 1e9,
+  signed(x) {
+    const points = Math.round(1000 * x) / 10;
+    return (points < 0 ? "−" : "+") + Math.abs(points).toFixed(1);              // no "−0.0"
+  },
   gain: ([mean, half]) => Choose.signed(mean) + (half === null ? "" : ` ± ${(100 * half).toFixed(1)}`),
   times: (x) => `${x < 10 ? x.toFixed(1) : Choose.count(Math.round(x))} ×`,
   list: (words, and = "and") => words.length < 2 ? words.join("")
@@ -44,18 +50,19 @@ const Choose = {
   size: (demos, samples, what, wrong) => `${Choose.count(demos)} ${wrong ? "partly wrong " : ""}demonstrations`
     + (samples ? ` and ${what} on ${Choose.count(samples)} answers` : ", nothing more"),
   what: {nothing: "nothing", labels: "labels", pairs: "pairs", scores: "scores", reward: "a reward"},
-  kinds: {own: "an exact score", learnt: "a learnt reward model", spoilt: "pairs with spoilt answers"},
+  kinds: {own: "exact score", learnt: "learnt reward model", spoilt: "pairs: a right and a spoilt answer"},
   word: (verdict, margin) => verdict === "equal" ? `equal (within ${+(100 * margin).toFixed(1)} points)`
     : verdict === "baseline" ? "the baseline" : verdict,
   ties: (r) => `${r.place}${r.shared ? " =" : ""}`,
 
   // Where the regime differs from what was asked: one sentence.
-  difference(g, ask) {
+  difference(g, asked) {
+    const ask = Choose.usual(asked);
     const mine = Choose.size(ask.demos, ask.have === "nothing" ? 0 : ask.samples, Choose.what[ask.have], ask.wrong);
     const notes = [];
     if (g.base !== ask.base) notes.push(`the model "${ask.base}"`);
     if ((g.noise > 0) !== Boolean(ask.wrong)) notes.push(ask.wrong ? "partly wrong demonstrations" : "clean demonstrations");
-    if (g.source !== ask.source) notes.push(`answers judged by ${Choose.kinds[ask.source] || ask.source}`);
+    if (g.source !== ask.source) notes.push(`answers judged by "${Choose.kinds[ask.source] || ask.source}"`);
     if (String(g.steps ?? "") !== String(ask.steps ?? "")) notes.push("this length of training");
     const there = Choose.size(g.demos, ask.have === "nothing" ? 0 : g.samples, Choose.what[ask.have], g.noise > 0);
     const same = there === mine && !notes.length;
@@ -63,9 +70,9 @@ const Choose = {
       ask.have === "nothing" || !g.samples ? 0 : Math.abs(Math.log(ask.samples / g.samples)));
     return (same ? `Measured: ${mine}.` : `You have ${mine}. The nearest that was measured: ${there}.`)
       + (g.noise > 0 ? ` Of the demonstrations ${Math.round(100 * g.noise)} % are wrong.` : "")
-      + (notes.length ? ` Not measured with this size: ${Choose.list(notes)}.` : "")
-      + (gap > Math.log(2) + 1e-9 ? ` That is ${Math.exp(gap).toFixed(gap > Math.log(10) ? 0 : 1)} times away: a hint at most.`
-        : "");
+      + (notes.length ? ` Not measured together: ${Choose.list(notes)}.` : "")
+      + (gap > Math.log(2) + 1e-9 ? ` Your size differs by a factor of ${
+        Choose.count(Math.exp(gap).toFixed(gap > Math.log(10) ? 0 : 1))}, so this is only a hint.` : "");
   },
 
   // The answer in a sentence or two: who is on top, who of them is cheapest.

@@ -4,7 +4,6 @@ const Chooser = (MAP && (() => {
   const values = (key) => [...new Set(regimes.map((g) => g[key] ?? ""))];
   const usual = {demos: 100, samples: 1000, wrong: "", have: "scores", source: "own", base: values("base")[0], steps: ""};
   const numbers = (key) => values(key).filter((n) => n > 0).sort((a, b) => a - b);
-  const whole = (input) => /^\d+$/.test(input.value) && Number(input.value) > 0;
   let ask = {...usual}, wait, every = false;             // every: all rows, or those on top, five at least, and SFT
 
   // ---- the form ---------------------------------------------------------------------------------------------
@@ -16,30 +15,29 @@ const Chooser = (MAP && (() => {
       at(`${key}-presets`).append(b);
     }
   }
-  const written = {own: "exact scores", learnt: "a learnt reward model", spoilt: "right answers beside spoilt ones"};
-  const label = {source: (v) => written[v] || v, base: (v) => v, steps: (v) => v === "" ? "as usual" : `long: ${v} steps`};
+  const label = {source: (v) => Choose.kinds[v] || v, base: (v) => v, steps: (v) => v === "" ? "as usual" : `long: ${v} steps`};
   for (const key of ["source", "base", "steps"]) {
     for (const v of values(key)) at(key).append(new Option(label[key](v), v));
     at(key).closest("label").hidden = values(key).length < 2;
   }
   at("more").hidden = ["source", "base", "steps"].every((key) => values(key).length < 2);
-  at("every").onclick = () => { every = !every; show(); tell(`${at("choices").querySelectorAll("tbody th").length} rows`); };
+  at("every").onclick = () => { every = !every; show(); rest(() => tell(at("choices-caption").textContent)); };
   at("ask").onsubmit = (e) => e.preventDefault();
   at("ask").oninput = (e) => {
     const {id, name, value} = e.target;
     if (e.target.type !== "number") return change({[id || name]: value});
-    const bad = ["demos", "samples"].filter((key) => !at(key).disabled && !whole(at(key)));
+    const bad = ["demos", "samples"].filter((key) => !at(key).disabled && !Choose.whole(at(key).value));
     for (const key of ["demos", "samples"]) at(key).setAttribute("aria-invalid", bad.includes(key));
-    at("h-wrong-number").textContent = bad.length ? "Type a whole number from 1 up." : "";
-    if (!bad.length) change({[id]: Number(value)}, e.target);
+    if (!bad.length) return change({[id]: Number(value)}, e.target);
+    rest(() => { at("h-wrong-number").textContent = "Type a whole number from 1 to 1,000,000,000."; });
   };
+  const rest = (what) => { clearTimeout(wait); wait = setTimeout(what, 400); };             // once the typing rests
 
   function change(changes, typed = null) {
     ask = {...ask, ...changes};
     State.write(Object.fromEntries(Object.keys(usual).map((key) => [key, ask[key]])));
     show(typed);
-    clearTimeout(wait);                                     // one announcement when the typing rests
-    wait = setTimeout(() => { tell(`${at("nearest").textContent} ${at("advice").textContent}`); }, 400);
+    rest(() => tell(`${at("nearest").textContent} ${at("advice").textContent}`));
   }
 
   function fields(typed) {
@@ -51,7 +49,8 @@ const Chooser = (MAP && (() => {
     for (const key of ["wrong", "source", "base", "steps"]) at(key).value = ask[key];
     document.querySelector(`#have [value=${ask.have}]`).checked = true;
     const none = ask.have === "nothing";
-    at("samples").disabled = none;
+    at("samples").disabled = at("source").disabled = none;
+    at("steps").disabled = ask.have !== "reward";
     for (const b of at("samples-presets").children) b.disabled = none;
     at("h-wrong-number").textContent = "";
   }
@@ -61,20 +60,22 @@ const Chooser = (MAP && (() => {
     fields(typed);
     const g = Choose.nearest(regimes, ask), rows = Choose.rows(g, ask.have);
     at("nearest").textContent = Choose.difference(g, ask);
-    at("advice").textContent = rows.length ? Choose.advice(rows, MAP.margin) : "No row of this regime uses what you have.";
+    at("advice").textContent = rows.length ? Choose.advice(rows, MAP.margin) : "No method here uses what you have.";
     at("caveat").textContent = `Read with care: one small world (NanoWorld), a model of one million parameters, ${MAP.seeds} `
       + "seeds. The order may differ for your model and data; try the cheapest of the tied rows first.";
-    at("choices-caption").textContent = `${g.name}, best first`;
-    at("reading").textContent = `Score: ${MAP.endpoint}, percent. ± and bars: 95 % intervals of the same seeds. Rows with "=" share `
+    at("reading").textContent = `Score: ${MAP.endpoint}, percent; points are percent points. ± and bars: 95 % intervals over seeds (runs with other data in another order). Rows with "=" share `
       + `their rank: not told apart from the first of them. Equal: surely within ${+(100 * MAP.margin).toFixed(1)} points; undecided: `
-      + "more seeds would tell. Cost: FLOPs of everything a row needs, over SFT's. What else changes: only what surely does. "
+      + "more seeds would tell. Cost: FLOPs (computing operations) of everything a row needs, over SFT's. What else changes: only what surely does. "
       + `Made by ${MAP.command}.`;
     const ends = rows.flatMap((r) => [r.gain[0] - (r.gain[1] || 0), r.gain[0] + (r.gain[1] || 0)]);
     const low = Math.max(-0.3, Math.min(-0.02, ...ends)), high = Math.max(0.02, ...ends);
-    const few = rows.filter((r, i) => i < 5 || r.place === 1 || r.verdict === "baseline"), rest = rows.length - few.length;
+    const few = rows.filter((r, i) => i < 5 || r.place === 1 || r.verdict === "baseline"), more = rows.length - few.length;
+    const opened = new Set([...at("choices").querySelectorAll("details[open]")].map((d) => d.dataset.name));
+    at("choices-caption").textContent = `Best first: ${every ? rows.length : few.length} of ${rows.length} rows`;
     at("choices").tBodies[0].innerHTML = (every ? rows : few).map((r) => line(r, low, high)).join("");
-    at("every").hidden = !rest;
-    at("every").textContent = every ? `hide the last ${rest} rows` : `show ${rest} more rows`;
+    for (const d of at("choices").querySelectorAll("details")) d.open = opened.has(d.dataset.name);
+    at("every").hidden = !more;
+    at("every").textContent = every ? "show fewer rows" : `show ${more} more rows`;
     at("every").setAttribute("aria-expanded", every);
     for (const b of document.querySelectorAll("#choices [data-copy]")) b.onclick = () => copy(b);
     map(g);
@@ -92,27 +93,27 @@ const Chooser = (MAP && (() => {
       r.failed ? `; ${Number(r.failed)} of ${Number(MAP.seeds)} seeds diverged` : ""}</small></th>`
       + cell("score", `${(100 * r.endpoint[0]).toFixed(1)} <small>± ${(100 * r.endpoint[1]).toFixed(1)}</small>`)
       + cell("minus SFT", r.verdict === "baseline" ? "<small>the baseline</small>"
-        : `${Draw.interval(r.gain[0], r.gain[1], low, high)} ${Choose.gain(r.gain)} <small>${esc(Choose.word(r.verdict, MAP.margin))}</small>`)
+        : `${Choose.gain(r.gain)} <small>${esc(Choose.word(r.verdict, MAP.margin))}</small> ${Draw.interval(r.gain[0], r.gain[1], low, high)}`)
       + cell("minus the best cheaper row", over)
       + cell("cost", `${Choose.times(c.relative)} SFT <small>${c.samples ? `${Choose.count(c.samples)} answers drawn; ` : ""}${
         Number(c.flops).toPrecision(2).replace("e+", "e")} FLOPs${c.at_inference > 1 ? `; ${Number(c.at_inference)} answers at every use` : ""}</small>`)
       + cell("what else changes", changes || "<small>nothing for sure</small>")
-      + `</tr><tr role="row" class="run"><td role="cell" colspan="7"><details><summary>Commands of ${esc(r.name)}</summary>
+      + `</tr><tr role="row" class="run"><td role="cell" colspan="7"><details data-name="${esc(r.name)}"><summary>Commands of ${esc(r.name)}</summary>
       <div class="code"><pre tabindex="0" aria-label="commands of ${esc(r.name)}">${esc(lines)}</pre>
       <button type="button" data-copy aria-label="copy the commands of ${esc(r.name)}">copy</button></div></details></td></tr>`;
   }
 
   async function copy(b) {
     const pre = b.parentElement.querySelector("pre");
+    let done = "copied";
     try {
       await navigator.clipboard.writeText(pre.textContent);
-      tell("copied");
     } catch {                                               // no clipboard: the text is marked, the reader copies it
       getSelection().selectAllChildren(pre);
-      tell("marked: press Ctrl and C to copy");
+      done = "marked: press Ctrl+C (Mac: Cmd+C)";
     }
-    b.textContent = "copied";
-    setTimeout(() => { b.textContent = "copy"; }, 1500);
+    b.textContent = done; tell(done);
+    setTimeout(() => { b.textContent = "copy"; }, 4000);
   }
 
   // ---- the map: demonstrations down, answers across, in the situation of the form ---------------------------
@@ -132,6 +133,8 @@ const Chooser = (MAP && (() => {
         unseen(before)}<b>${esc(best.name)}</b>${tied ? " =" : ""}${unseen(tied ? ` tied with ${tied} more,` : ",")}<small>${
         sft ? "±0" : Choose.signed(best.gain[0])}</small>${unseen(sft ? " the baseline" : " points over SFT")}</button></td>`;
     };
+    document.querySelector("#grid-hint span").textContent = have === ask.have ? ""
+      : 'You chose "nothing more"; the map shows what a reward would add. ';
     const held = document.activeElement?.closest?.("#grid button")?.dataset;
     at("grid").innerHTML = `<caption>Best row with ${Choose.what[have]}; points over SFT of the same demonstrations</caption><thead><tr>
       <th scope="col">demonstrations</th>${columns.map((n) => `<th scope="col">${n ? `${Choose.count(n)} answers` : "no answers"}</th>`).join("")}
@@ -147,7 +150,7 @@ const Chooser = (MAP && (() => {
   // ---- from the address -------------------------------------------------------------------------------------
   function open(state) {
     ask = {...usual};
-    for (const key of ["demos", "samples"]) if (/^\d{1,10}$/.test(state[key]) && Number(state[key]) > 0) ask[key] = Number(state[key]);
+    for (const key of ["demos", "samples"]) if (Choose.whole(state[key])) ask[key] = Number(state[key]);
     if (Object.hasOwn(Choose.uses, state.have ?? "")) ask.have = state.have;
     if (state.wrong) ask.wrong = "1";
     for (const key of ["source", "base", "steps"])

@@ -135,12 +135,12 @@ const Draw = {
     };
     const a = line(loss, Draw.span(loss)), ends = (p) => `${number(p[0][1])} → ${number(p[p.length - 1][1])}`;
     let svg = `<svg class="curve" data-name="${Draw.esc(name)}" viewBox="0 0 ${W} ${H}" role="img" aria-label="${Draw.esc(name)}: loss ${
-      ends(loss)}${held ? `, held-out ${Draw.esc(held.name)} ${ends(held.points)}` : ""}"><path class="frame" d="M0,${H - B}H${W}"/>
+      ends(loss)}${held?.points.length ? `, held-out ${Draw.esc(held.name)} ${ends(held.points)}` : ""}"><path class="frame" d="M0,${H - B}H${W}"/>
       <g class="g-${Draw.esc(group)}" transform="translate(9,10)"><path fill-rule="evenodd" d="${Draw.paths[group]}"/></g>
       <text class="title" x="20" y="14">${Draw.esc(name)}</text>
       <text class="small" x="${W}" y="14" text-anchor="end">${Number(last)} steps</text>
       <path class="band loss" d="${a.band}"/><path class="loss" d="${a.d}"/>`;
-    if (held && held.points.length) {
+    if (held?.points.length) {
       const b = line(held.points, range);
       svg += `<path class="band held" d="${b.band}"/><path class="held" d="${b.d}"/>` + held.points.map((p) =>
         `<circle class="held" cx="${X(p[0])}" cy="${b.y(p[1])}" r="3"/>`).join("")

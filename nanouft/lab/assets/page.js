@@ -1,10 +1,6 @@
 // Buttons and choices, and what they show. Everything that is written comes from DATA, which is results.json.
 const $ = (s) => document.querySelector(s), all = (s) => [...document.querySelectorAll(s)];
 const rows = Object.entries(DATA.rows);
-const write = (name, f, half = true) => {
-  const m = DATA.measures[name], text = (x) => (m.scale * x).toFixed(m.digits);
-  return f === null ? "–" : text(f[0]) + (half && f[1] !== null ? ` ± ${text(f[1])}` : "");
-};
 const named = (selector, name) => all(selector).find((e) => e.dataset.name === name);
 let picked = null;
 
@@ -23,7 +19,7 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => them
 theme(false);
 
 // ---- the table --------------------------------------------------------------------------------------------
-const table = $("#table"), heads = [...table.tHead.rows[0].cells];
+const table = $("#table"), heads = [...table.tHead.rows[0].cells], trs = [...table.tBodies[0].rows];
 all("span.shape").forEach((s) => { s.innerHTML = Draw.shape(s.dataset.shape); });
 all("span.interval").forEach((s) => { s.innerHTML = Draw.interval(Number(s.dataset.mean), Number(s.dataset.half), -10, 5); });
 heads.forEach((th, i) => {
@@ -31,7 +27,10 @@ heads.forEach((th, i) => {
   b.onclick = () => tell(Table.by(table, i, Table.turn(th)));
   b.onmouseenter = b.onfocus = () => { $("#meaning").textContent = `${Table.title(th)}: ${b.title}.`; };
 });
-Table.by(table, heads.findIndex((th) => Table.title(th) === "score"), true);
+const column = (title) => heads.findIndex((th) => Table.title(th) === title);
+const written = (name, measure) => trs.find((tr) => tr.dataset.name === name)              // a figure as the table has it
+  .cells[column(DATA.measures[measure].title)].textContent;
+Table.by(table, column("score"), true);
 function view(name) {
   table.className = name;
   for (const b of $("#views").children) b.setAttribute("aria-pressed", b.dataset.view === name);
@@ -42,7 +41,6 @@ for (const b of $("#views").children) b.onclick = () => {
 };
 
 // ---- which rows -------------------------------------------------------------------------------------------
-const trs = [...table.tBodies[0].rows];
 for (const key of ["learns", "pipeline"]) {
   for (const v of [...new Set(trs.map((tr) => tr.dataset[key]))].sort()) $(`#${key}`).append(new Option(v));
   $(`#${key}`).onchange = (e) => { State.write({[key]: e.target.value}); filter(); tell($("#number").textContent); };
@@ -64,30 +62,36 @@ function pictures() {
   const best = Math.max(...shown.map(([, r]) => r.figures[y] ? s * r.figures[y][0] : -Infinity));
   const near = shown.filter(([, r]) => r.figures[y] && (!$("#zoom").checked || s * r.figures[y][0] >= best - 6));
   const point = ([name, r], x, xh, said) => ({name, group: r.group, x, xh, tip: `${name}: ${DATA.measures[y].title} ${
-    write(y, r.figures[y])}; ${said}`, y: s * r.figures[y][0], yh: r.figures[y][1] && s * r.figures[y][1]});
+    written(name, y)}; ${said}`, y: s * r.figures[y][0], yh: r.figures[y][1] && s * r.figures[y][1]});
   const size = {W, H: W < 500 ? 420 : 470, picked}, ylabel = `${DATA.measures[y].title}, percent`;
   $("#cost").innerHTML = Draw.scatter(near.filter(([, r]) => r.cost && r.cost.relative > 0).map((r) =>
     point(r, r[1].cost.relative, 0, `${r[1].cost.relative.toFixed(2)} × SFT's FLOPs`)),
     {xlabel: "FLOPs, times SFT's (logarithmic)", ylabel, log: true, ...size});
   $("#kl").innerHTML = Draw.scatter(near.map((r) => {
     const k = r[1].figures.kl_own;
-    return point(r, k && k[0], k && k[1], `KL ${write("kl_own", k)} nats per token`);
+    return point(r, k && k[0], k && k[1], `KL ${written(r[0], "kl_own")} nats per token`);
   }), {xlabel: "KL to the base, nats per token", ylabel, log: false, ...size});
+  tip("cost"); tip("kl");
 }
+function tip(id, point = $(`#${id} .marked`)) { $(`.tip[data-tip="${id}"]`).textContent = point?.dataset.tip ?? ""; }
 for (const id of ["cost", "kl"]) {
   // the nearest point, so that covered ones can be reached from their free side
   const nearest = (e) => {
     const svg = $(`#${id} svg`);
-    if (!svg) return null;
+    if (!svg) return undefined;
     const at = new DOMPoint(e.clientX, e.clientY).matrixTransform(svg.getScreenCTM().inverse());
     const far = (p) => Math.hypot(p.dataset.x - at.x, p.dataset.y - at.y);
     const first = [...svg.querySelectorAll(".point")].sort((a, b) => far(a) - far(b))[0];
-    return first && far(first) < 40 ? first : null;
+    return first && far(first) < 40 ? first : undefined;
   };
-  $(`#${id}`).onpointermove = (e) => { $(`[data-tip="${id}"]`).textContent = nearest(e)?.dataset.tip ?? ""; };
+  $(`#${id}`).onpointermove = (e) => tip(id, nearest(e));
+  $(`#${id}`).onpointerleave = () => tip(id);
   $(`#${id}`).onclick = (e) => { const p = nearest(e); if (p) pick(p.dataset.name); };
 }
-quality.onchange = $("#zoom").onchange = pictures;
+quality.onchange = $("#zoom").onchange = () => {
+  pictures();
+  tell(`pictures: ${DATA.measures[quality.value].title}, ${$("#zoom").checked ? "only rows near the best" : "all rows"}`);
+};
 let wait;
 addEventListener("resize", () => { clearTimeout(wait); wait = setTimeout(() => { pictures(); stops(); }, 150); });
 
@@ -140,7 +144,7 @@ function stops() {
   const wide = all("article .scroll").map((e) => e.scrollWidth > e.clientWidth);
   all("article .scroll").forEach((e, i) => { if (wide[i]) e.tabIndex = 0; else e.removeAttribute("tabindex"); });
 }
-$("#seed").onchange = $("#when").onchange = answers;
+$("#seed").onchange = $("#when").onchange = () => { answers(); tell(`answers of seed ${$("#seed").value}, ledger ${$("#when").value}`); };
 
 // ---- one row is marked everywhere -------------------------------------------------------------------------
 function mark() {
@@ -148,32 +152,34 @@ function mark() {
     e.toggleAttribute("data-marked", e.dataset.name === picked);
   for (const a of all("#table tbody th a"))
     if (a.closest("tr").dataset.name === picked) a.setAttribute("aria-current", "true"); else a.removeAttribute("aria-current");
+  // this box is always there: marking moves no row
+  const rank = picked !== null && [...new Set(DATA.rows[picked].rank)].join(" to ");
+  $("#picked span").textContent = picked === null ? "No row is marked. A click on a row marks it, here and in every picture."
+    : `Marked: ${picked}, score ${written(picked, "score")}${rank && `, rank ${rank} of ${rows.length}`}. Go to`;
+  for (const b of all("#picked button")) b.disabled = picked === null;
 }
 function pick(name) {
   picked = name !== null && Object.hasOwn(DATA.rows, name) ? name : null;
-  const r = DATA.rows[picked];
   State.write({row: picked});
-  $("#picked").hidden = !r;
-  $("#picked span").textContent = r ? `Marked: ${picked}, score ${write("score", r.figures.score)}${
-    r.rank ? `, rank ${r.rank[0]} to ${r.rank[1]} of ${rows.length}` : ""}. Go to` : "";
   pictures(); mark();
-  tell(r ? $("#picked span").textContent.replace(" Go to", "") : "no row is marked");
+  tell($("#picked span").textContent.replace(" Go to", ""));
 }
 const places = {row: "#table tbody tr", point: "#cost .point", curve: "svg.curve", answer: "article"};
 function go(where) {
   const e = named(places[where], picked);
-  if (!e) return tell(`${picked} is not among the rows that are shown`);
-  e.scrollIntoView({block: "center", inline: "nearest"});
-  const target = where === "row" ? e.querySelector("th a") : e;
+  if (!e || e.hidden) return tell($("#picked span").textContent = `${picked} is not among the ${where}s that are shown.`);
+  const target = where === "row" ? e.querySelector("th a") : where === "point" ? e.closest("figure") : e;
+  target.scrollIntoView({block: "center", inline: "nearest"});
   if (where !== "row") target.setAttribute("tabindex", "-1");
   target.focus({preventScroll: true});
-  tell(`${where === "row" ? "row" : where} of ${picked}`);
+  tell(where === "point" ? e.dataset.tip : `${where} of ${picked}`);
 }
 for (const b of $("#picked").querySelectorAll("button")) b.onclick = () => {
   if (b.dataset.go) return go(b.dataset.go);
   const name = picked;
   pick(null);
-  named(places.row, name).querySelector("th a").focus();
+  const tr = named(places.row, name);
+  (tr.hidden ? $("#table thead button") : tr.querySelector("th a")).focus();
 };
 table.addEventListener("click", (e) => {
   const tr = e.target.closest("tbody tr"), a = e.target.closest("a");
@@ -193,6 +199,8 @@ function open_() {
   }
   filter();
   if (state.row && Object.hasOwn(DATA.rows, state.row)) { pick(state.row); go("row"); }
+  else if (picked !== null) pick(null);
 }
 addEventListener("hashchange", open_);
+addEventListener("beforeprint", () => { $(".columns").open = true; });
 open_();
