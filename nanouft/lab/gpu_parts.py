@@ -1,7 +1,8 @@
 """What `bench --gpu` measures (bench_gpu.py says what each part is): objectives, speed, memory, sampling, numerics.
 
     out = {}
-    parts(Bench(SHAPES["tiny"], ...))["speed sft bf16 eager"](out)      # fills `out` as it goes
+    part = parts(Bench(SHAPES["tiny"], ...))["speed sft bf16 eager"]
+    part(out)                                                           # fills `out` as it goes
 """
 import contextlib
 import copy
