@@ -63,7 +63,8 @@ const Chooser = (MAP && (() => {
     at("advice").textContent = rows.length ? Choose.advice(rows, MAP.margin) : "No method here uses what you have.";
     at("caveat").textContent = `Read with care: one small world (NanoWorld), a model of one million parameters, ${MAP.seeds} `
       + "seeds. The order may differ for your model and data; try the cheapest of the tied rows first.";
-    at("reading").textContent = `Score: ${MAP.endpoint}, percent; points are percent points. ± and bars: 95 % intervals over seeds (runs with other data in another order). Rows with "=" share `
+    at("reading").textContent = `Score: ${MAP.endpoint}, percent; points are percent points. ± and bars: 95 % intervals for other `
+      + `seeds (other data in another order) and other prompts. The best row is picked by the same figures. Rows with "=" share `
       + `their rank: not told apart from the first of them. Equal: surely within ${+(100 * MAP.margin).toFixed(1)} points; undecided: `
       + "more seeds would tell. Cost: FLOPs (computing operations) of everything a row needs, over SFT's. What else changes: only what surely does. "
       + `Made by ${MAP.command}.`;
