@@ -37,7 +37,6 @@ class Cell:
     start: "Cell | str" = "base"
     split: str = "test"
     items: int = 100
-    probes: bool = False            # look/probes.py too, on at most 30 prompts a family
     snapshot: bool = False          # what the comparison page shows of a model, too (snapshot.py); "portrait" in JSON
     own: Own | None = None          # a model's own answers; "{own}" in the flags is their folder (own.py)
     aligned: "Cell | None" = None   # a cell whose model is asked about demonstrations; "{aligned}" is its folder
@@ -58,7 +57,6 @@ class Cell:
     def key(self) -> str:
         start = self.start.key if isinstance(self.start, Cell) else fingerprint(self.start)
         about = [CELL_VERSION, self.flags, self.seed, start, self.split, self.items]
-        about += ["probes"] if self.probes else []
         about += [f"portrait {SNAPSHOT_VERSION}"] if self.snapshot else []
         about += [f"own {self.own.key}"] if self.own else []
         about += [f"aligned {self.aligned.model_key}"] if self.aligned else []
@@ -70,7 +68,7 @@ class Cell:
     @property
     def model_key(self) -> str:
         """Key of what is trained, however it is scored afterwards."""
-        return replace(self, split="", items=0, probes=False, snapshot=False, best_of=1, each=False, curve=False).key
+        return replace(self, split="", items=0, snapshot=False, best_of=1, each=False, curve=False).key
 
 
 @lru_cache

@@ -26,7 +26,7 @@ from nanouft import world
 from nanouft.lab import snapshot
 from nanouft.lab.cell import KEEP, Cell, kept_reward, stages, train_cell
 from nanouft.lab.workers import finished
-from nanouft.look import probes, scores
+from nanouft.look import scores
 from nanouft.models.generate import answer_rows
 from nanouft.models.load import start_model
 from nanouft.rollout.best_of import best_answers
@@ -54,7 +54,7 @@ def scored(cell: Cell, folder: Path, keep: Path) -> dict:
             result, answers = scores.families(model, tok, device, cell.split, cell.items,
                                               answer=chooser(cell, model, tok, keep))
             log = Lines(Path(init) / "metrics.jsonl").read() if cell.flags else []
-            more = {"probes": probe(cell, model, tok)} if cell.probes else {}
+            more = {}
             if cell.snapshot:
                 more["portrait"] = snapshot.snapshot_of(cell, init, model, tok, answers, log)
             if cell.each:
@@ -108,17 +108,11 @@ def unpacked(cell: dict, family: str) -> np.ndarray:
     return np.frombuffer(base64.b64decode(cell["each"][family]), np.uint8) / 240
 
 
-def probe(cell: Cell, model, tok) -> dict[str, float]:
-    """The probes of a cell's model, against the base it descends from."""
-    values = probes.probe(model, start_model(cell.base)[0], tok, cell.split, min(cell.items, 30))
-    return {k: round(v, 4) for k, v in values.items()}
-
-
 # ---- the store -------------------------------------------------------------------------------------------------------
 def read_cells(file: Path, wanted: Iterable[Cell] = ()) -> dict[str, dict]:
     """{key: finished cell} of a results file; of a cell that was run twice the later one. UserError with its number for
     a line that is no cell, or not all of the wanted cell whose key it has."""
-    parts = {c.key: ("probes",) * c.probes + ("portrait",) * c.snapshot + ("each",) * c.each for c in wanted}
+    parts = {c.key: ("portrait",) * c.snapshot + ("each",) * c.each for c in wanted}
 
     def wrong(line: dict) -> str:
         if not isinstance(line.get("key"), str):

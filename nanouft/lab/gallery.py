@@ -1,4 +1,4 @@
-"""What went wrong? Twelve short training runs, each with one mistake: curves, answers, and the cause behind a click.
+"""What went wrong? Twelve short training runs, each with one mistake: curves, answers, and the cause one click away.
 
     python -m nanouft.lab.gallery --story endless           # one story again: at most a minute or two on one thread
     python -m nanouft.lab.gallery                           # all of them -> out/gallery/gallery.md

@@ -9,12 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from nanouft import world
+from nanouft.lab import contrast
 from nanouft.lab.cells import unpacked
 from nanouft.look import plots
 from nanouft.look.stats import interval, shown, two_way
 from nanouft.shell.files import write_json, write_text
-from nanouft.world.facts import read_question
 
 Figure = tuple[float, float]    # mean, half width of its 95 % interval
 POINT = 0.01
@@ -50,12 +49,8 @@ def gap(a: list[dict], b: list[dict], what: str = "scores") -> np.ndarray:
 def total(*gaps: np.ndarray, groups: str = "") -> Figure:
     """The interval of a sum of gaps that share their seeds. groups: the family of NanoWorld that these are prompts of;
     questions about one fact are drawn together."""
-    numbers = None
-    if groups:
-        asked = [r.prompt[-1].text for r in world.rows("test", "prompts", gaps[0].shape[1] * len(world.FAMILIES), 0)
-                 if r.family == groups]
-        numbers = [np.unique([str(read_question(p)) for p in asked], return_inverse=True)[1]]
-    mean, half = two_way(list(gaps), numbers)
+    drawn = [contrast.groups("test", gaps[0].shape[1])[groups]] if groups else None
+    mean, half = two_way(list(gaps), drawn)
     return len(gaps) * mean, len(gaps) * half
 
 

@@ -85,7 +85,7 @@ def test_a_start_is_trained_once_and_kept_and_the_chain_is_the_same(tmp_path, mo
     monkeypatch.setattr(train, "main", lambda argv: calls.append(argv) or real(argv))
     first = Cell(SHORT, 5, str(tiny_base), "val", 2)
     chains = [Cell(("--objective", "dpo", "--steps", steps, "--rows", "20", "--batch-size", "4"), 5, start, "val", 2)
-              for steps, start in (("2", first), ("3", replace(first, items=1, probes=True)))]
+              for steps, start in (("2", first), ("3", replace(first, items=1, each=True)))]
     kept = [run_cell(c, tmp_path / "kept") for c in chains]
     assert len(calls) == 3, "one start and two second stages"
     assert kept[0]["base"] == str(tiny_base) and kept[0]["after"] == " ".join(SHORT) and "failed" not in kept[0]
@@ -219,7 +219,7 @@ def test_what_is_finished_stays_and_a_cut_line_is_made_again(tmp_path, tiny_base
 
 def test_keys_know_what_a_cell_is_made_of():
     cells = [Cell(SHORT, 0), Cell(SHORT, 1), Cell((*SHORT, "--lr", "1e-4"), 0), Cell(SHORT, 0, split="val"),
-             Cell(SHORT, 0, items=50), Cell(SHORT, 0, Cell((), 0)), Cell(SHORT, 0, probes=True)]
+             Cell(SHORT, 0, items=50), Cell(SHORT, 0, Cell((), 0)), Cell(SHORT, 0, each=True)]
     assert len({c.key for c in cells}) == len(cells)
 
 
