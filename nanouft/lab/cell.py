@@ -93,12 +93,12 @@ def train_cell(cell: Cell, folder: Path, keep: Path = KEEP) -> str:
     flags = [f.replace("{own}", own).replace("{reward}", likes).replace("{aligned}", asked) for f in cell.flags]
     argv = [*flags, "--init", start, "--seed", str(cell.seed), "--threads", "1", "--device", "cpu", "--items", "0",
             "--save-every", "0", "--out", str(folder), *look]
-    with spending(folder, sampled=samples(cell)):
+    with spending(folder, sampled=on_policy(cell)):
         train.main(argv)
     return str(folder)
 
 
-def samples(cell: Cell) -> bool:
+def on_policy(cell: Cell) -> bool:
     """Does it sample while it trains?"""
     return any(OBJECTIVES[f].on_policy for f in cell.flags if f in OBJECTIVES)
 
@@ -145,7 +145,7 @@ def stages(cell: Cell, folder: str, keep: Path) -> dict[str, dict]:
         out |= stages(cell.aligned, kept_model(cell.aligned, keep), keep)
     if cell.own:
         answered = cell.own.model
-        places = [kept_own(cell.own, keep)] if cell.flags and not samples(cell) else []     # else: its prompts only
+        places = [kept_own(cell.own, keep)] if cell.flags and not on_policy(cell) else []     # else: its prompts only
         if cell.own.labelled:
             places.append(kept_reward(cell.own, keep))
         out |= stages(answered, kept_model(answered, keep), keep)

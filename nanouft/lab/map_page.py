@@ -40,8 +40,7 @@ def regime(r: laid.Regime, rows: dict[str, list[Cell]], chosen: dict[str, dict],
     ends = {name: contrast(cells) for name, cells in got.items()}
     order = sorted(got, key=lambda name: -ends[name][0])
     place = ranks(got, order)
-    flops = {name: float(np.mean([c["spent"]["flops"] for c in cells if "spent" in c] or [0])) for name, cells in
-             got.items()}
+    flops = {name: spent(cells, "flops") for name, cells in got.items()}
     out = []
     for name in order:
         cheaper = [n for n in order if n != laid.BEST and flops[n] < flops[name] and samples(r, n) <= samples(r, name)]
@@ -55,7 +54,7 @@ def regime(r: laid.Regime, rows: dict[str, list[Cell]], chosen: dict[str, dict],
             "changes": changes(got[name], got["SFT"]) if name != "SFT" else {},
             "families": {f: contrast(got[name], parts=((f,),))[0] for f in BROKEN},
             "cost": {"samples": samples(r, name), "flops": flops[name], "relative": flops[name] / flops["SFT"],
-                     "tokens": round(np.mean([c["spent"]["tokens"] for c in got[name] if "spent" in c] or [0])),
+                     "tokens": round(spent(got[name], "tokens")),
                      "at_inference": laid.PER_PROMPT if name == laid.BEST else 1},
             "settings": chosen[name], "failed": sum("failed" in c for c in got[name]),
             "commands": commands(rows[name][0]),
@@ -71,6 +70,11 @@ def widening(rows: int) -> float:
     (Bonferroni, normal)."""
     inverse = NormalDist().inv_cdf
     return inverse(1 - 0.025 / rows) / inverse(0.975)
+
+
+def spent(cells: list[dict], what: str) -> float:
+    """Mean over the seeds that did not diverge."""
+    return float(np.mean([c["spent"][what] for c in cells if "spent" in c] or [0]))
 
 
 def judged(row: list[dict], other: list[dict], parts=None) -> list:
@@ -127,7 +131,7 @@ def curve(cells: list[dict]) -> dict:
 def commands(cell: Cell) -> list[str]:
     """The command lines that make a cell's model."""
     first = cell.start if isinstance(cell.start, Cell) else cell.own.model if cell.own else None
-    own, place = cell.own, "out/own"
+    own = cell.own
     out = [train(first, first.base, "out/sft")] if first else []
     if own and own.labelled:
         out.append(f"python -m nanouft.reward --init out/sft --pairs samples --rows {own.labelled} "
@@ -138,7 +142,7 @@ def commands(cell: Cell) -> list[str]:
     if any("{own}" in f for f in cell.flags):
         judge = " --reward out/reward" if own.labelled else ""
         out.append(f"python -m nanouft.rollout.harvest --init out/sft --prompts {own.prompts} "
-                   f"--samples {own.samples} --seed {own.seed}{judge} --out {place}")
+                   f"--samples {own.samples} --seed {own.seed}{judge} --out out/own")
     if cell.best_of > 1:
         return [*out, f"python -m nanouft.evaluate --init out/sft --best-of {cell.best_of} --reward out/reward"]
     chained = isinstance(cell.start, Cell)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from nanouft.lab.cell import Cell
 from nanouft.lab.own import APART, Own
 from nanouft.lab.search import Search, run_searches
+from nanouft.objectives import OBJECTIVES
 
 SECOND = "docs/results/base-1"          # python -m nanouft.pretrain --seed 1 --out docs/results/base-1
 DEMOS, SAMPLES = (30, 100, 300, 1020), (250, 1000, 4000)
@@ -138,7 +139,7 @@ def cell(r: Regime, recipe: Recipe, setting: Setting, first: Cell, look: Look = 
 
 
 def on_policy(recipe: Recipe) -> bool:
-    return recipe.needs == "reward"
+    return OBJECTIVES[recipe.objective].on_policy
 
 
 def files(recipe: Recipe, first: Cell) -> list[str]:
