@@ -106,8 +106,7 @@ assert abs(db_at_rest) < 1e-4, "at the balance, the last token is pushed neither
 # losses would do to every token of one unseen answer (*the ledger*, left in the picture).
 # - `SFT`: every token +1. The loss is that of IFT with both ideas switched off, `lam = gamma = 0`
 #   (the mean of each answer). There is one difference: IFT passes no gradient into the input
-#   embedding. Here the row `SFT` is trained like that, too. Lesson 17 calls it "SFT, detached
-#   embeddings".
+#   embedding. Here the row `SFT` is trained like that, too.
 # - `released`: the formula above, with $\gamma=0.95$.
 # - `detached`: the released weights taken as plain numbers. No gradient flows through them. (This
 #   form is the default of `train`.)

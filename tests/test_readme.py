@@ -160,16 +160,14 @@ def effects(contrast: dict) -> str:
 @pytest.mark.parametrize("text", [README, ACCOUNT], ids=["README", "claims.md"])
 def test_the_verdicts_are_those_of_the_finished_cells(text):
     """Every row of a table that shows effects on two bases is a contrast of docs/results, with its verdict."""
-    known = {}
-    for name in CLAIMS:
-        found = json.loads((ROOT / f"docs/results/{name}.json").read_text(encoding="utf-8"))["contrasts"]
-        known |= {effects(c): (name, c["verdict"]) for c in found.values()}
+    studies = json.loads((ROOT / "docs/results/claims/results.json").read_text(encoding="utf-8"))["claims"]
+    known = {effects(c): (name, c["verdict"]) for name in CLAIMS for c in studies[name]["contrasts"]}
     shown = set()
     for line in text.splitlines():
         if line.startswith("|") and (both := re.search(r"[-+]\d+\.\d ± \d+\.\d and [-+]\d+\.\d ± \d+\.\d", line)):
-            assert both[0] in known, f"{both[0]}: no contrast of docs/results has these effects"
+            assert both[0] in known, f"{both[0]}: no contrast of docs/results/claims has these effects"
             name, verdict = known[both[0]]
-            assert f"**{verdict}**" in line, f"{both[0]}: {verdict}, says docs/results/{name}.json"
+            assert f"**{verdict}**" in line, f"{both[0]}: {verdict}, says docs/results/claims/{name}.md"
             shown.add(name)
     assert shown == set(CLAIMS)
 
@@ -179,8 +177,8 @@ def test_the_account_of_a_claim_shows_numbers_of_its_table(name):
     part = ACCOUNT[ACCOUNT.index(f"\n## {name}"):]
     part = part[:part.index("\n## ", 5)]
     part = part[:part.index("**Mechanism.**")]
-    text = "".join(f.read_text(encoding="utf-8") for f in (ROOT / "docs" / "results").glob(f"{name}*.md"))
+    text = (ROOT / "docs" / "results" / "claims" / f"{name}.md").read_text(encoding="utf-8")
     whole = r"(?<![\d.])[-+]?\d+\.\d ± \d+\.\d(?![\d.])"                  # never a part of another number
     table = set(re.findall(whole, text))
     missing = [x for x in re.findall(whole, part) if x not in table]
-    assert not missing, f"docs/claims.md says {missing}, which docs/results/{name}*.md do not"
+    assert not missing, f"docs/claims.md says {missing}, which docs/results/claims/{name}.md does not"
