@@ -24,7 +24,7 @@ def heat(regimes: list[dict], file: Path) -> None:
                 ha="center", va="center", fontsize=11)
         near = [SHORT.get(row["name"], row["name"]) for row in r["rows"][1:]
                 if row["to_best"]["verdict"] in ("equal", "undecided")]
-        ax.text(x + 0.5, y + 0.72, near_line(near), ha="center", va="center", fontsize=10)
+        ax.text(x + 0.5, y + 0.72, near_line(near) if near or better else "", ha="center", va="center", fontsize=10)
     ax.set(xlim=(0, len(samples)), ylim=(len(demos), 0),
            xlabel="scored answers of the SFT model (4 a prompt)", ylabel="demonstrations")
     ax.set_xticks([i + 0.5 for i in range(len(samples))], [f"{s:,}" for s in samples])

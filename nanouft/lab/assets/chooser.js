@@ -76,7 +76,7 @@ const Chooser = (MAP && (() => {
     at("choices").tBodies[0].innerHTML = (every ? rows : few).map((r) => line(r, low, high)).join("");
     for (const d of at("choices").querySelectorAll("details")) d.open = opened.has(d.dataset.name);
     at("every").hidden = !more;
-    at("every").textContent = every ? "show fewer rows" : `show ${more} more rows`;
+    at("every").textContent = every ? "show fewer rows" : `show ${more} more ${more === 1 ? "row" : "rows"}`;
     at("every").setAttribute("aria-expanded", every);
     for (const b of document.querySelectorAll("#choices [data-copy]")) b.onclick = () => copy(b);
     map(g);
