@@ -47,7 +47,8 @@ in all. A learnt reward has seen samples/2 pairs, and judges four times as many 
 def page(found: dict) -> str:
     """docs/map.md as text."""
     out = [HEAD.format(**{**found, "margin": 100 * found["margin"]})]
-    out += ["## In short", "", *short(found["regimes"]), ""]
+    out += ["## In short", "", *answers([r for r in found["regimes"] if r["piece"] == "grid"]),
+            *short(found["regimes"]), ""]
     titles = {"grid": "Demonstrations and scored answers", "long": "A reward that may be asked at every step",
               "source": "Where the preferences come from", "noise": "Four of ten demonstrations are wrong",
               "second": "A second base"}
@@ -56,7 +57,9 @@ def page(found: dict) -> str:
         if mine:
             out += [f"## {title}", ""]
             out += ["![Rewards over steps, and what changed since SFT](map_curves.png)", ""] if piece == "long" else []
-            out += [line for r in mine for line in table(r)]
+            for r in mine:
+                out += table(r)
+                out += [twin(r, found["regimes"]), ""] if piece == "second" else []
     if found["edges"]:
         out += ["## Settings at the edge of their grid", "",
                 "Chosen values with nothing tried beyond them, after the grid had grown once:", "",
@@ -66,11 +69,51 @@ def page(found: dict) -> str:
     return "\n".join(out).rstrip() + "\n"
 
 
+def answers(grid: list[dict]) -> list[str]:
+    """What the grid says, in sentences; and how often each row helps."""
+    if not grid:
+        return []
+    most = max(r["samples"] for r in grid)
+    sfts = {r["demos"]: sft_of(r)["endpoint"][0] for r in grid}
+    gains = [f"{100 * r['rows'][0]['gain'][0]:+.1f} ({r['rows'][0]['name']}) with {r['demos']:,}"
+             for r in grid if r["samples"] == most]
+    alone = [f"{100 * x:.1f} with {d:,}" for d, x in sfts.items()]
+    lines = [f"- SFT alone: {', '.join(alone)} demonstrations.",
+             f"- What {most:,} scored answers add at best: {', '.join(gains)} demonstrations.",
+             f"- How often a row helps, of {len(grid)} regimes:", "",
+             "| row | better than SFT | equal or undecided | worse | best, or not told from it |",
+             "|---|---|---|---|---|"]
+    names = [row["name"] for row in grid[0]["rows"] if row["name"] != "SFT"]
+    mine = {n: [row for r in grid for row in r["rows"] if row["name"] == n] for n in names}
+    counts = {n: {word: sum(row["verdict"] == word for row in rows) for word in ("better", "worse")}
+              for n, rows in mine.items()}
+    for n in sorted(names, key=lambda n: counts[n]["worse"] - counts[n]["better"]):
+        better, worse = counts[n].values()
+        top = sum(row["to_best"]["verdict"] in ("best", "equal", "undecided") for row in mine[n])
+        lines.append(f"| {n} | {better} | {len(grid) - better - worse} | {worse} | {top} |")
+    return [*lines, "", "Regime by regime:", ""]
+
+
+def sft_of(r: dict) -> dict:
+    return next(row for row in r["rows"] if row["name"] == "SFT")
+
+
+def twin(r: dict, regimes: list[dict]) -> str:
+    """Do both bases have one winner?"""
+    other = next(x for x in regimes if x["piece"] == "grid" and f"{x['name']}, second base" == r["name"])
+    here, there = (x["rows"][0] for x in (r, other))
+    if here["name"] == there["name"]:
+        return f"The best row is {here['name']} on both bases: {signed(there['gain'])}, here {signed(here['gain'])}."
+    near = [row["name"] for row in other["rows"] if row["to_best"]["verdict"] != "worse"]
+    tied = "not told from each other there" if here["name"] in near else "told from each other there"
+    return f"The best row is {there['name']} on the first base, {here['name']} here; they are {tied}."
+
+
 def short(regimes: list[dict]) -> list[str]:
     """One line a regime: the winner, its gain, who is not told from it, what it breaks."""
     lines = ["| regime | SFT | best | over SFT | not told from the best | it breaks |", "|---|---|---|---|---|---|"]
     for r in regimes:
-        best, sft = r["rows"][0], next(row for row in r["rows"] if row["name"] == "SFT")
+        best, sft = r["rows"][0], sft_of(r)
         near = [row["name"] for row in r["rows"][1:] if row["to_best"]["verdict"] in ("equal", "undecided")]
         gain = "–" if best is sft else signed([best["gain"][0], best["widened"]])
         lines.append(f"| {r['name']} | {100 * sft['endpoint'][0]:.1f} | {best['name']} | {gain} | "

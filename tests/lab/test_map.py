@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nanouft import world
-from nanouft.lab import cells, chooser, map_page, search
+from nanouft.lab import cells, chooser, map_page, map_text, search
 from nanouft.lab import regimes as laid
 from nanouft.lab.cell import Cell
 from nanouft.lab.cells import packed, run_cell, unpacked
@@ -188,7 +188,18 @@ def test_the_page_says_who_is_best_and_who_is_not_told_from_it(finished, tmp_pat
     text = (tmp_path / "map.md").read_text()
     assert f"| 100 x 1,000 | {100 * sft['endpoint'][0]:.1f} | {best['name']} | +" in text
     assert "Not finished: noise." in text
+    assert "| RLOO | 1 | 0 | 0 | 1 |" in text and "| KTO | 0 | 1 | 0 | 0 |" in text    # better, equal, worse, top
     assert (tmp_path / "map.png").stat().st_size > 10_000
+
+
+def test_two_bases_agree_in_their_winner_or_the_page_says_that_they_do_not(finished):
+    (r,) = map_page.summary(finished)["regimes"]
+    best, second, third = r["rows"][:3]
+    again = {**r, "name": f"{r['name']}, second base"}
+    assert f"{best['name']} on both bases" in map_text.twin(again, [r])
+    for row, told in ((second, "not told"), (third, "told")):
+        said = map_text.twin({**again, "rows": [row]}, [r])
+        assert said.endswith(f"{row['name']} here; they are {told} from each other there.")
 
 
 def test_without_cells_nothing_is_said():
