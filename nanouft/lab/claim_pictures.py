@@ -1,4 +1,4 @@
-"""Pictures of the claims, drawn from what stands in results.json: docs/results/claims/C1.png ..., C3-settings.png.
+"""Pictures of the claims, from results.json: docs/results/claims/C1.png ..., C1-settings.png, C3-settings.png.
 
     python -m nanouft.lab.claims --write
 """
@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from nanouft.look.plots import DOWN, LINES, UP, plt, save
+from nanouft.world import FAMILIES
 
 COLOURS = {"holds": UP, "does not hold": DOWN, "undecided": "black"}
 MARKS = ("o", "s")                                                      # of the bases
@@ -15,7 +16,8 @@ STYLES = [{"marker": m, "color": c} for m, c in zip("os^DvP", LINES)]   # of the
 
 def pictures(name: str, claim: dict, folder: Path) -> list[Path]:
     files = [forest(name, claim, folder / f"{name}.png")]
-    return [*files, frontier(claim, folder / f"{name}-settings.png")] if name == "C3" else files
+    settings = {"C1": over_rates, "C3": frontier}
+    return [*files, settings[name](claim, folder / f"{name}-settings.png")] if name in settings else files
 
 
 def forest(name: str, claim: dict, file: Path) -> Path:
@@ -38,6 +40,26 @@ def forest(name: str, claim: dict, file: Path) -> Path:
     handles += [plt.Line2D([], [], color=colour, lw=3, label=word) for word, colour in COLOURS.items()]
     handles.append(plt.Line2D([], [], color="black", ls=":", label="threshold"))
     ax.legend(handles=handles, fontsize=11, loc="upper left", bbox_to_anchor=(1.01, 1))
+    return save(fig, file)
+
+
+def over_rates(claim: dict, file: Path) -> Path:
+    """C1: what every setting of the rows that start from the base scored on validation (one seed), over the learning
+    rate: open lists, and the mean of the other families. Filled, whole lines: batches of 16; hollow, dashed: of 32."""
+    rows = {row: r["tried"] for row, r in claim["search"]["base"].items() if "--batch-size" in r["chosen"]}
+    rates = sorted({setting.split()[0] for tried in rows.values() for setting in tried}, key=float)
+    fig, axes = plt.subplots(1, 2, figsize=(13, 5), sharex=True)
+    for style, (row, tried) in zip(STYLES, rows.items()):
+        for batch, line, face in (("16", "-", style["color"]), ("32", "--", "none")):
+            mine = [(float(lr), tried[f"{lr} {batch}"]) for lr in rates if f"{lr} {batch}" in tried]
+            for ax, part in zip(axes, (("list",), tuple(f for f in FAMILIES if f != "list"))):
+                ax.plot([lr for lr, _ in mine], [100 * np.mean([t[f] for f in part]) for _, t in mine], line, ms=8,
+                        mfc=face, label=row if batch == "16" else None, **style)
+    for ax, title in zip(axes, ("open lists", "mean of the other families")):
+        ax.set(xscale="log", xlabel="learning rate", ylabel="score, %", title=title)
+        ax.set_xticks([float(lr) for lr in rates], rates)
+        ax.minorticks_off()
+    axes[1].legend(fontsize=11, loc="upper left", bbox_to_anchor=(1.02, 1))
     return save(fig, file)
 
 

@@ -194,23 +194,24 @@ def test_claims_that_are_not_named_stay_in_the_results(lab):
 
 def test_pictures_are_drawn_and_tables_filled(lab, monkeypatch):
     monkeypatch.undo()
-    c3 = judged_by_hand()
-    for file in judge.claim_pictures.pictures("C3", c3, lab.folder):
-        assert file.stat().st_size > 10_000
+    c3 = judged_by_hand("C3")
+    for name, claim, n in (("C1", judged_by_hand("C1"), 2), ("C2", judged_by_hand("C2"), 1), ("C3", c3, 2)):
+        files = judge.claim_pictures.pictures(name, claim, lab.folder)
+        assert len(files) == n and all(file.stat().st_size > 10_000 for file in files)
     table = judge.page("C3", c3).splitlines()
     assert all(sum(line.startswith(f"| {row} |") for line in table) == 2 for row in CLAIMS["C3"].rows)
     assert len({line.count("|") for line in table if line.startswith(("| SFT", "| row", "| the base"))}) == 1
 
 
-def judged_by_hand() -> dict:
-    """What results.json says of C3, with figures that differ from row to row."""
-    claim = CLAIMS["C3"]
+def judged_by_hand(name: str) -> dict:
+    """What results.json says of a claim, with figures that differ from row to row."""
+    claim = CLAIMS[name]
     def row(i):
         return {"flags": "", "keys": [""] * 5, "failed": 0, "score": [0.5 + i / 50, 0.02],
                 "gap": [i / 50, 0.02] if i else None, "columns": dict.fromkeys(claim.columns, [0.4 + i / 20, 0.03]),
                 "families": dict.fromkeys(world.FAMILIES, 0.5), "lists that stop": 1.0}
-    search = {"chosen": {"--lr": "1e-4"}, "score": 0.5, "edges": ["--lr"],
-              "tried": {str(i): dict.fromkeys(world.FAMILIES, i / 10) for i in range(5)}}
+    search = {"chosen": {"--lr": "1e-4", "--batch-size": "16"}, "score": 0.5, "edges": ["--lr"],
+              "tried": {f"{i + 1}e-5 16": dict.fromkeys(world.FAMILIES, i / 10) for i in range(5)}}
     found = [{"text": c.text, "preset": c.preset, "test": c.test, "verdict": "holds",
               "bases": {base: {"mean": 0.02, "half": 0.01, "verdict": "holds"} for base in BASES}}
              for c in claim.contrasts]
