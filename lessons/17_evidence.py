@@ -81,7 +81,7 @@ print(f"on average: {np.mean(first):+.1f} on one seed, {np.mean(again):+.1f} on 
 
 # %% [markdown]
 # ## One equation
-# Two recipes share their seeds: the same demonstrations in the same order. Lucky demonstrations
+# Two recipes share their seeds: the same demonstrations in the same order. Lucky demonstrations can
 # lift both of them. So take the difference $d_s$ **seed by seed**, and then
 # $$\bar d\;\pm\;t_{n-1}\,\frac{\mathrm{sd}(d)}{\sqrt n},\qquad t_4=2.78.$$
 # - A claim *holds* if the whole interval lies on its side of the threshold.
@@ -142,8 +142,8 @@ for claim, study in read("claims/results.json")["claims"].items():
 
 # %% [markdown]
 # ## The proof
-# Recipes named `sft->...` begin as the very model that SFT trained on that seed. They share all of
-# its luck, so pairing must narrow their intervals.
+# Recipes named `sft->...` begin as the very model that SFT trained on that seed. They keep most of
+# its luck, so we expect that pairing narrows their intervals.
 
 # %%
 if kept > 0.75:
@@ -159,26 +159,26 @@ narrower = []                                           # is the interval narrow
 for name in others:
     if name.startswith("sft->"):
         narrower.append(estimate(name)[1] < unpaired(name)[1])
-assert all(narrower), "recipes that begin as SFT's model share its luck: pairing narrows"
+assert all(narrower), "recipes that begin as SFT's model keep its luck"
 assert did == "c", "the winner of one seed is luck"
 assert gaps("uft").max() < 0, "UFT at its default settings lies below SFT on every seed"
 
 # %% [markdown]
 # - **One seed finds a winner nearly always**, because the best of many lucky draws is lucky. The
-#   other seeds had no say in the choice, and they give the lead back. The more recipes one tries,
-#   the larger the first number.
+#   other seeds had no say in the choice, and on average they give the lead back. The more recipes
+#   one tries, the larger the first number.
 # - **The same data say something sure, too.** UFT at its default settings lies below SFT on every
-#   seed, and DPO from the base lies 25 points below. What five seeds can see is a gap of some
-#   points; between the best rows there is none.
-# - **Pairing does not always help.** DPO's paired interval is the wider one: what it learns from
-#   pairs does not share SFT's luck. Pairing helps where two recipes behave nearly the same, and
-#   that is where one needs it.
+#   seed, and DPO from the base lies 25 points below. No recipe is surely above SFT.
+# - **Pairing does not always help.** In 14 of the 37 rows the paired interval is not the narrower
+#   one. Five differences leave 4 degrees of freedom, ten scores leave 8, so $t$ is larger by a
+#   fifth. Pairing must win that back: it does where two recipes go up and down together, as the
+#   chains do with SFT. DPO from the base does not.
 # - **Undecided is a verdict.** *Not inferior* means: if it is worse, then by less than 2 points. So
 #   the threshold is -2 points, not 0. And two bases that disagree leave a claim *undecided*,
 #   however sure each one is.
 # - **Prompts are not seeds.** 900 prompts make the score of *one model* sure. They say nothing
-#   about the next model. And five seeds on one set of prompts say nothing about other prompts. So
-#   the claims draw both anew (`nanouft/lab/contrast.py`).
+#   about the next model. And the intervals above do not count that other prompts may give other
+#   scores. Those of the claims do: they draw seeds and prompts anew (`nanouft/lab/contrast.py`).
 #
 # This is one micro-world and one million parameters. The verdicts are about these studies, not
 # about the papers' models with seven billion parameters. The accounts, with mechanisms, are in

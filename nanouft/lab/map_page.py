@@ -16,7 +16,7 @@ import numpy as np
 from nanouft.lab import regimes as laid
 from nanouft.lab.cell import Cell
 from nanouft.lab.cells import stops
-from nanouft.lab.contrast import contrast
+from nanouft.lab.contrast import NINE, Parts, contrast
 from nanouft.lab.map_pictures import curves, heat
 from nanouft.lab.map_text import page
 from nanouft.lab.own import APART
@@ -26,6 +26,7 @@ from nanouft.shell.files import write_json, write_text
 
 MARGIN = 0.02
 BROKEN = ("fact", "truth", "unknown")           # families shown beside the endpoint
+NOTHING: dict = {"settings": {}, "searched": "", "edges": []}       # of a row without settings
 DOCS = Path("docs")
 
 
@@ -35,31 +36,31 @@ class Missing(UserError):
 
 # ---- one regime ------------------------------------------------------------------------------------------------------
 def regime(r: laid.Regime, rows: dict[str, list[Cell]], chosen: dict[str, dict], done: dict[str, dict]) -> dict:
-    """What map.json says of a regime: its rows, best first."""
+    """What map.json says of a regime: its rows, best first. The best row was picked by the same figures, so every
+    comparison with it has a wider interval."""
     got = {name: [done[c.key] for c in cells] for name, cells in rows.items()}
     ends = {name: contrast(cells) for name, cells in got.items()}
     order = sorted(got, key=lambda name: -ends[name][0])
-    place = ranks(got, order)
+    wider = widening(len(order) - 1)
+    place = ranks(got, order, wider)
     flops = {name: spent(cells, "flops") for name, cells in got.items()}
     out = []
     for name in order:
-        cheaper = [n for n in order if n != laid.BEST and flops[n] < flops[name] and samples(r, n) <= samples(r, name)]
+        cheaper = [n for n in order if n != laid.BEST and flops[n] < flops[name] and name != "SFT"]
         over = cheaper[0] if cheaper else None
+        k = wider if name == order[0] else 1.0
         out.append({
-            "name": name, "needs": needs(name, r), "endpoint": list(ends[name]),
+            "name": name, "needs": needs(name, r), "endpoint": list(ends[name]), "strict": strict(got[name]),
             "rank": place[name], "tied": list(place.values()).count(place[name]) > 1,
-            **(gain(got[name], got["SFT"]) if name != "SFT" else {"gain": [0.0, 0.0], "verdict": "baseline"}),
-            "to_best": {"gain": [0.0, 0.0], "verdict": "best"} if name == order[0] else gain(got[name], got[order[0]]),
-            "over": {"row": over, **gain(got[name], got[over])} if over else None,
+            **(gain(got[name], got["SFT"], k) if name != "SFT" else {"gain": [0.0, 0.0], "verdict": "baseline"}),
+            "to_best": gain(got[name], got[order[0]], wider)["verdict"] if name != order[0] else "best",
+            "over": {"row": over, **gain(got[name], got[over], k)} if over else None,
             "changes": changes(got[name], got["SFT"]) if name != "SFT" else {},
-            "families": {f: contrast(got[name], parts=((f,),))[0] for f in BROKEN},
             "cost": {"samples": samples(r, name), "flops": flops[name], "relative": flops[name] / flops["SFT"],
-                     "tokens": round(spent(got[name], "tokens")),
                      "at_inference": laid.PER_PROMPT if name == laid.BEST else 1},
-            "settings": chosen[name], "failed": sum("failed" in c for c in got[name]),
+            **chosen[name], "failed": sum("failed" in c for c in got[name]),
             "commands": commands(rows[name][0]),
             **({"curve": curve(got[name])} if any("curve" in c for c in got[name]) else {})})
-    out[0]["widened"] = out[0]["gain"][1] * widening(len(out) - 1)
     long = {"steps": r.steps} if r.steps else {}
     return {"name": r.name, "demos": r.demos, "samples": r.samples, "noise": r.noise, "source": r.source,
             "base": "base" if r.base == "base" else "second base", **long, "rows": out}
@@ -72,46 +73,61 @@ def widening(rows: int) -> float:
     return inverse(1 - 0.025 / rows) / inverse(0.975)
 
 
+def strict(cells: list[dict]) -> float:
+    """The share of answers that are fully right and stop, mean over families and seeds."""
+    return float(np.mean([np.mean([f["strict"] for f in c["families"].values()]) if "families" in c else 0.0
+                          for c in cells]))
+
+
 def spent(cells: list[dict], what: str) -> float:
     """Mean over the seeds that did not diverge."""
     return float(np.mean([c["spent"][what] for c in cells if "spent" in c] or [0]))
 
 
-def judged(row: list[dict], other: list[dict], parts=None) -> list:
+def judged(row: list[dict], other: list[dict], parts: Parts = NINE, wider: float = 1.0) -> list:
     """[mean, half width, word] of a paired difference."""
-    mean, half = contrast(row, other, **({"parts": parts} if parts else {}))
-    return [mean, half, compared(mean, half, MARGIN)]
+    mean, half = contrast(row, other, parts)
+    return [mean, wider * half, compared(mean, wider * half, MARGIN)]
 
 
-def gain(row: list[dict], other: list[dict]) -> dict:
-    mean, half, word = judged(row, other)
+def gain(row: list[dict], other: list[dict], wider: float = 1.0) -> dict:
+    mean, half, word = judged(row, other, wider=wider)
     return {"gain": [mean, half], "verdict": word}
 
 
-def ranks(got: dict[str, list[dict]], order: list[str]) -> dict[str, int]:
+def ranks(got: dict[str, list[dict]], order: list[str], wider: float) -> dict[str, int]:
     """{row: rank}, rows best first: the first row and all that are not told from it share rank 1; the best of the
     others and all that are not told from that one have the next; and so on."""
     out: dict[str, int] = {}
     while left := [name for name in order if name not in out]:
-        near = [n for n in left if n == left[0] or judged(got[n], got[left[0]])[2] in ("equal", "undecided")]
+        near = [n for n in left if n == left[0]
+                or judged(got[n], got[left[0]], wider=wider)[2] in ("equal", "undecided")]
         out |= dict.fromkeys(near, len(out) + 1)
     return out
 
 
 def changes(row: list[dict], sft: list[dict]) -> dict[str, list]:
-    """{family, ends or diversity: [mean, half width, word]} minus SFT."""
+    """{family, ends or diversity: [mean, half width, word]} minus SFT. Of diversity neither more nor less is better."""
     out = {f: judged(row, sft, ((f,),)) for f in BROKEN}
     finished = [(a, b) for a, b in zip(row, sft) if "failed" not in a and "failed" not in b]
     for name, of in (("ends", stops), ("diversity", lambda c: c["diversity"])):
         if finished and (name == "ends" or "diversity" in finished[0][0]):
             mean, half = interval([of(a) - of(b) for a, b in finished])
-            out[name] = [mean, half, compared(mean, half, MARGIN)]
+            word = compared(mean, half, MARGIN)
+            varied = {"better": "more varied", "worse": "less varied"} if name == "diversity" else {}
+            out[name] = [mean, half, varied.get(word, word)]
     return out
 
 
 def samples(r: laid.Regime, name: str) -> int:
     """Scored or judged answers that a row needs."""
-    return 0 if name == "SFT" else r.samples
+    if name == "SFT":
+        return 0
+    if r.source != "own":
+        return r.samples
+    if laid.on_policy(laid.rows_of(r)[name]):
+        return laid.steps(r) * laid.PER_STEP * laid.PER_PROMPT
+    return r.samples // laid.PER_PROMPT * laid.PER_PROMPT
 
 
 def needs(name: str, r: laid.Regime) -> str:
@@ -182,9 +198,10 @@ def summary(done: dict[str, dict]) -> dict:
             continue
         edges |= {named(key): [f"{flag} {(firsts | chosen)[key][flag]}" for flag in flags] for key, flags in at.items()}
         for r in places:
-            first = firsts[laid.sft_regime(r)]
-            mine = {"SFT": first, laid.BEST: {}} | {n: chosen[laid.anchor(r, n), n] for n in laid.rows_of(r)}
-            regimes.append({"piece": piece, **regime(r, cells[r], mine, done)})
+            keys = {"SFT": laid.sft_regime(r)} | {n: (laid.anchor(r, n), n) for n in laid.rows_of(r)}
+            mine = {n: {"settings": (firsts | chosen)[key], "searched": searched(key), "edges": at.get(key, [])}
+                    for n, key in keys.items()}
+            regimes.append({"piece": piece, **regime(r, cells[r], {laid.BEST: NOTHING, **mine}, done)})
     if not regimes:
         raise UserError("no piece of the map is finished; run python -m nanouft.lab.map")
     against_sft = sum(row["name"] != "SFT" for r in regimes for row in r["rows"])
@@ -193,9 +210,14 @@ def summary(done: dict[str, dict]) -> dict:
             "edges": edges, "regimes": regimes}
 
 
+def searched(key) -> str:
+    """The regime where a setting was chosen."""
+    return key[0].name if isinstance(key, tuple) else key.name
+
+
 def named(key) -> str:
     """"SFT at 30", "KTO at 100 x 1,000"."""
-    return f"{key[1]} at {key[0].name}" if isinstance(key, tuple) else f"SFT at {key.name}"
+    return f"{key[1] if isinstance(key, tuple) else 'SFT'} at {searched(key)}"
 
 
 def write(folder: Path, done: dict[str, dict], docs: Path = DOCS) -> list[str]:

@@ -1,30 +1,27 @@
 """The map's pictures: winners over demonstrations and samples (heat), rewards over steps (curves)."""
+import textwrap
 from pathlib import Path
 
+from nanouft.lab.map_text import sft_of, winner
 from nanouft.look.plots import LINES, UP, plt, save
-
-SHORT = {"SFT on the right ones": "SFT on right ones"}
 
 
 def heat(regimes: list[dict], file: Path) -> None:
-    """One square a regime: its winner, the gain over SFT, and which rows are equal or not told from it."""
+    """One square a regime: its winner, the gain over SFT, and which rows are not told from it."""
     demos, samples = sorted({r["demos"] for r in regimes}), sorted({r["samples"] for r in regimes})
     fig, ax = plt.subplots(figsize=(4.3 * len(samples) + 1, 1.75 * len(demos) + 1))
     for r in regimes:
-        x, y = samples.index(r["samples"]), demos.index(r["demos"])
-        best, sft = r["rows"][0], next(row for row in r["rows"] if row["name"] == "SFT")
-        gain, half = best["gain"][0], best["widened"]
-        better = gain > half and best is not sft
-        strength = min(1, gain / 0.10) if better else 0
+        x, y, (best, near) = samples.index(r["samples"]), demos.index(r["demos"]), winner(r)
+        (gain, half), level = best["gain"], f"SFT's {100 * sft_of(r)['endpoint'][0]:.0f}"
+        strength = min(1, gain / 0.10)
         ax.add_patch(plt.Rectangle((x, y), 1, 1, facecolor=UP, alpha=0.08 + 0.5 * strength, edgecolor="white", lw=3))
-        title = best["name"] if better or best is sft else f"{best['name']}: not told from SFT"
-        level = f"SFT's {100 * sft['endpoint'][0]:.0f}"
-        ax.text(x + 0.5, y + 0.22, SHORT.get(title, title), ha="center", va="center", fontsize=14, weight="bold")
-        ax.text(x + 0.5, y + 0.44, level if best is sft else f"{100 * gain:+.1f} ± {100 * half:.1f} over {level}",
-                ha="center", va="center", fontsize=11)
-        near = [SHORT.get(row["name"], row["name"]) for row in r["rows"][1:]
-                if row["to_best"]["verdict"] in ("equal", "undecided")]
-        ax.text(x + 0.5, y + 0.72, near_line(near) if near or better else "", ha="center", va="center", fontsize=10)
+        nothing = best["name"] == "SFT"
+        title, line = ("no row is surely better than SFT", level) if nothing else (
+            best["name"], f"{100 * gain:+.1f} ± {100 * half:.1f} over {level}")
+        others = wrapped("not surely worse:" if nothing else "not told from it:", near) if near else "alone"
+        for height, text, size in ((0.22, title, 12 if nothing else 14), (0.44, line, 11), (0.72, others, 10)):
+            ax.text(x + 0.5, y + height, text, ha="center", va="center", fontsize=size,
+                    weight="bold" if text is title else "normal")
     ax.set(xlim=(0, len(samples)), ylim=(len(demos), 0),
            xlabel="scored answers of the SFT model (4 a prompt)", ylabel="demonstrations")
     ax.set_xticks([i + 0.5 for i in range(len(samples))], [f"{s:,}" for s in samples])
@@ -34,15 +31,8 @@ def heat(regimes: list[dict], file: Path) -> None:
     save(fig, file)
 
 
-def near_line(names: list[str]) -> str:
-    if not names:
-        return "alone"
-    lines = ["not told from it:"]
-    for name in names:
-        if len(lines[-1]) + len(name) > 34:
-            lines.append("")
-        lines[-1] += f" {name}" if name == names[-1] else f" {name},"
-    return "\n".join(line.strip() for line in lines)
+def wrapped(title: str, names: list[str]) -> str:
+    return "\n".join(textwrap.wrap(f"{title} {', '.join(names)}", 36))
 
 
 def curves(regimes: list[dict], file: Path) -> None:

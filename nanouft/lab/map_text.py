@@ -6,35 +6,40 @@ You have some demonstrations, and perhaps pairs, labels, scores or a reward. Wha
 what does it cost, what does it break? Here is what came out in one small world (NanoWorld) with a model of one
 million parameters. **It is a map of this world, not of yours**: use it for what to try first.
 
-Made by `{command} --write` from [results/map/cells.jsonl](results/map/cells.jsonl); every figure of this page is in
-[results/map/map.json](results/map/map.json). [The chooser](results/compare/index.html) answers the same question for
-your numbers, with the commands to type.
+Made by `{command} --write` from [results/map/cells.jsonl](results/map/cells.jsonl); the figures are in
+[results/map/map.json](results/map/map.json), too. [The chooser](results/compare/index.html) answers the same question
+for your numbers, with the commands to type.
 
 ![The winner of each regime with its gain over SFT](map.png)
 
 ## How to read it
 - A *regime* is what you have: demonstrations x answers of your SFT model that somebody judged. Four answers to each
-  of so many new prompts. Pairs, labels, scores and right answers are made from the same judgements (`python -m
-  nanouft.rollout.harvest`).
-- *Endpoint*: mean of the nine families' exact scores, percent. {seeds} seeds, {items} test prompts a family, 95 %
-  intervals for other seeds and other prompts (two-way bootstrap). Differences are paired by seed and prompt.
-- *Better* and *worse*: the whole interval lies on one side of 0. *Equal*: it lies within {margin:.0f} points of 0.
-  *Undecided*: it does not say. Each table compares with SFT ({contrasts} comparisons in all), with the best row and
-  with the best cheaper one, without correction for their number. The *best* row of a regime is picked by the same
-  figures, so in the picture and in the first table its interval is wider (Bonferroni over the rows of the regime).
-- *Over the best cheaper row*: of all rows with fewer FLOPs and no more judged answers.
+  of so many prompts, drawn anew (with many demonstrations some repeat a question that a demonstration asked). Pairs,
+  labels, scores and right answers are made from the same judgements (`python -m nanouft.rollout.harvest`).
+- *Endpoint*: mean of the nine families' scores, percent; an answer that is partly right counts in part. *Fully
+  right*: the share of answers without any mistake, which may put rows that learn from right answers only (RFT) before
+  those that learn from scores (UNA).
+- {seeds} seeds, {items} test prompts a family, 95 % intervals for other seeds and other prompts (two-way bootstrap; of
+  `ends` and `diversity` for other seeds only). Differences are paired by seed and prompt.
+- *Better* and *worse*: the whole interval lies on one side of 0, however near. *Equal*: it lies within {margin:.0f}
+  points of 0. *Undecided*: it does not say. The best row of a regime was picked by these figures, so its intervals are
+  wider (Bonferroni over the rows). Nothing else is corrected: there are {contrasts} comparisons with SFT, as many with
+  the best row and with the best cheaper one, and five changes each, so some of the smallest are chance. Regimes are
+  not independent either: all have the same five seeds.
+- *Over the best cheaper row*: of all rows with fewer FLOPs. SFT needs no judged answer, so it has none.
 - *FLOPs*: of all stages, as a multiple of SFT's; sampling is counted. A reward model's cost includes the answers that
   examine it, that of long runs the looks at prompts held out (some hundredths). Answers at use (best of 4) are not in
   it.
 - *Breaks, gains*: truths that a myth denies (`truth`), questions without an answer (`unknown`), facts known before
-  (`fact`), answers that end, and how many of four samples differ. Only what an interval tells from 0 is named.
-- Settings: learning rate and a second setting (beta, or passes) were chosen jointly on validation, four seeds for the
-  best three, the grid extended once where the best lay at its edge: SFT's for every number of demonstrations, up to
-  24 passes (so training SFT for longer is in its row), and for wrong demonstrations; the others' at 100 x 1,000 (used
-  at 30 and 100 demonstrations, up to 1,000 answers), 100 x 4,000 (the same, 4,000 answers) and 1,020 x 1,000 (300 and
-  1,020 demonstrations, all sizes); wrong demonstrations, a learnt reward and the second base use them as they are,
-  which favours SFT. Spoilt answers have a search of their own. The long runs: four learning rates, two seeds, beta
-  .005. `python -m nanouft.lab.map` does all of it, and goes on where it was stopped.
+  (`fact`), answers that end. Only what an interval tells from 0 is named. `diversity` (how many of four samples
+  differ) is neither good nor bad: it falls as answers become right.
+- Settings: learning rate and a second setting (beta, or passes) were chosen jointly on validation: one seed for every
+  setting, three more for the best three, and once more where the best lay at the edge of its grid (*edge*: it still
+  does). SFT's for every number of demonstrations, up to 24 passes (so training SFT for longer is in its row), and for
+  wrong demonstrations. Other rows take theirs *from* the regime that is named, mostly another one: *worse* may mean
+  that they need other settings there. The second base takes those of the first. Spoilt answers have a search of their
+  own. The long runs: four learning rates, two seeds, beta .005. `python -m nanouft.lab.map` does all of it, and goes on
+  where it was stopped.
 
 Rows: **RFT** = SFT on the model's own right answers (rejection sampling). **DPO** and **SimPO** read the best and the
 worst answer to each prompt (eight passes), **KTO** labels, **UNA** scores (two passes). These start from the SFT
@@ -69,77 +74,92 @@ def page(found: dict) -> str:
     return "\n".join(out).rstrip() + "\n"
 
 
-def answers(grid: list[dict]) -> list[str]:
-    """What the grid says, in sentences; and how often each row helps."""
-    if not grid:
-        return []
-    most = max(r["samples"] for r in grid)
-    sfts = {r["demos"]: sft_of(r)["endpoint"][0] for r in grid}
-    gains = [f"{100 * r['rows'][0]['gain'][0]:+.1f} ({r['rows'][0]['name']}) with {r['demos']:,}"
-             for r in grid if r["samples"] == most]
-    alone = [f"{100 * x:.1f} with {d:,}" for d, x in sfts.items()]
-    lines = [f"- SFT alone: {', '.join(alone)} demonstrations.",
-             f"- What {most:,} scored answers add at best: {', '.join(gains)} demonstrations.",
-             f"- How often a row helps, of {len(grid)} regimes:", "",
-             "| row | better than SFT | equal or undecided | worse | best, or not told from it |",
-             "|---|---|---|---|---|"]
-    names = [row["name"] for row in grid[0]["rows"] if row["name"] != "SFT"]
-    mine = {n: [row for r in grid for row in r["rows"] if row["name"] == n] for n in names}
-    counts = {n: {word: sum(row["verdict"] == word for row in rows) for word in ("better", "worse")}
-              for n, rows in mine.items()}
-    for n in sorted(names, key=lambda n: counts[n]["worse"] - counts[n]["better"]):
-        better, worse = counts[n].values()
-        top = sum(row["to_best"]["verdict"] in ("best", "equal", "undecided") for row in mine[n])
-        lines.append(f"| {n} | {better} | {len(grid) - better - worse} | {worse} | {top} |")
-    return [*lines, "", "Regime by regime:", ""]
-
-
 def sft_of(r: dict) -> dict:
     return next(row for row in r["rows"] if row["name"] == "SFT")
 
 
+def winner(r: dict) -> tuple[dict, list[str]]:
+    """(the best row, the rows that are not told from it). Where the best row is not surely better than SFT, SFT, and
+    the rows that are not worse."""
+    best, sft = r["rows"][0], sft_of(r)
+    if best["verdict"] == "better":
+        return best, [row["name"] for row in r["rows"][1:] if row["to_best"] in ("equal", "undecided")]
+    return sft, [row["name"] for row in r["rows"] if row is not sft and row["verdict"] != "worse"]
+
+
+def answers(grid: list[dict]) -> list[str]:
+    """What the grid says, in sentences; and how often each row helps."""
+    if not grid:
+        return []
+    most, wins = max(r["samples"] for r in grid), [(r, *winner(r)) for r in grid]
+    alone = [f"{100 * x:.1f} with {d:,}" for d, x in {r["demos"]: sft_of(r)["endpoint"][0] for r in grid}.items()]
+    gains = [f"{signed(best['gain'])} ({best['name']}) with {r['demos']:,}" if best["name"] != "SFT" else
+             f"nothing for sure with {r['demos']:,}" for r, best, _ in wins if r["samples"] == most]
+    lines = [f"- SFT alone: {', '.join(alone)} demonstrations.",
+             f"- What {most:,} judged answers add at best: {', '.join(gains)} demonstrations.",
+             f"- How often a row helps, of {len(grid)} regimes:", "",
+             "| row | better than SFT | equal or undecided | worse | best, or not told from it |",
+             "|---|---|---|---|---|"]
+    counts = {}
+    for name in (row["name"] for row in grid[0]["rows"]):
+        said = [row["verdict"] for r in grid for row in r["rows"] if row["name"] == name]
+        top = sum(name == best["name"] or name in near for _, best, near in wins)
+        counts[name] = (said.count("better"), said.count("equal") + said.count("undecided"), said.count("worse"), top)
+    for name, (better, same, worse, top) in sorted(counts.items(), key=lambda x: (-x[1][3], x[1][2] - x[1][0])):
+        over = ("–", "–", "–") if name == "SFT" else (better, same, worse)
+        lines.append(f"| {name} | {over[0]} | {over[1]} | {over[2]} | {top} |")
+    return [*lines, "", "Regime by regime:", ""]
+
+
 def twin(r: dict, regimes: list[dict]) -> str:
-    """Do both bases have one winner?"""
+    """Do both bases say the same?"""
     other = next(x for x in regimes if x["piece"] == "grid" and f"{x['name']}, second base" == r["name"])
-    here, there = (x["rows"][0] for x in (r, other))
-    if here["name"] == there["name"]:
-        return f"The best row is {here['name']} on both bases: {signed(there['gain'])}, here {signed(here['gain'])}."
-    near = [row["name"] for row in other["rows"] if row["to_best"]["verdict"] != "worse"]
-    tied = "not told from each other there" if here["name"] in near else "told from each other there"
-    return f"The best row is {there['name']} on the first base, {here['name']} here; they are {tied}."
+    here, there = winner(r)[0]["name"], winner(other)[0]["name"]
+    none = "no row is surely better than SFT"
+    what = {name: none if name == "SFT" else f"{name} is the best row" for name in (here, there)}
+    first = f"On both bases {what[here]}." if here == there else f"On the first base {what[there]}, here {what[here]}."
+    words = {row["name"]: row["verdict"] for row in other["rows"]}
+    differ = [f"{row['name']} ({words[row['name']]} there, {row['verdict']} here)" for row in r["rows"]
+              if row["verdict"] != words[row["name"]]]
+    return f"{first} Verdicts that differ: {', '.join(differ) or 'none'}."
 
 
 def short(regimes: list[dict]) -> list[str]:
     """One line a regime: the winner, its gain, who is not told from it, what it breaks."""
-    lines = ["| regime | SFT | best | over SFT | not told from the best | it breaks |", "|---|---|---|---|---|---|"]
+    lines = ["| regime | SFT | best | over SFT | not told from it | it breaks |", "|---|---|---|---|---|---|"]
     for r in regimes:
-        best, sft = r["rows"][0], sft_of(r)
-        near = [row["name"] for row in r["rows"][1:] if row["to_best"]["verdict"] in ("equal", "undecided")]
-        gain = "–" if best is sft else signed([best["gain"][0], best["widened"]])
+        (best, near), sft = winner(r), sft_of(r)
+        gain = "–" if best is sft else signed(best["gain"])
         lines.append(f"| {r['name']} | {100 * sft['endpoint'][0]:.1f} | {best['name']} | {gain} | "
-                     f"{', '.join(near) or '–'} | {broken(best, worse=True) or '–'} |")
+                     f"{', '.join(near) or '–'} | {broken(best, ('worse',)) or '–'} |")
     return lines
 
 
 def table(r: dict) -> list[str]:
     """The rows of a regime."""
     lines = [f"### {r['name']}", "",
-             "| row | endpoint | over SFT | | over the best cheaper row | FLOPs | breaks, gains | settings |",
-             "|---|---|---|---|---|---|---|---|"]
+             "| row | endpoint | fully right | over SFT | | over the best cheaper row | FLOPs | breaks, gains | "
+             "settings |", "|---" * 9 + "|"]
     for row in r["rows"]:
         over = row["over"]
         beside = f"{signed(over['gain'])} {over['verdict']} ({over['row']})" if over else "–"
         gain = ("–", "") if row["verdict"] == "baseline" else (signed(row["gain"]), row["verdict"])
         diverged = f" ({row['failed']} of the seeds diverged)" if row["failed"] else ""
-        settings = " ".join(f"{flag} {value}" for flag, value in row["settings"].items())
-        lines.append(f"| {row['name']}{diverged} | {plain(row['endpoint'])} | {gain[0]} | {gain[1]} | {beside} | "
-                     f"x {row['cost']['relative']:.1f} | {broken(row) or '–'} | `{settings}` |")
+        lines.append(f"| {row['name']}{diverged} | {plain(row['endpoint'])} | {100 * row['strict']:.1f} | {gain[0]} | "
+                     f"{gain[1]} | {beside} | x {row['cost']['relative']:.1f} | {broken(row) or '–'} | "
+                     f"{settings(row, r['name'])} |")
     return [*lines, ""]
 
 
-def broken(row: dict, worse: bool = False) -> str:
+def settings(row: dict, here: str) -> str:
+    words = [f"`{' '.join(f'{flag} {value}' for flag, value in row['settings'].items())}`"] if row["settings"] else []
+    words += [f"from {row['searched']}"] if row["name"] != "SFT" and row["searched"] not in ("", here) else []
+    words += [f"edge: {', '.join(flag.removeprefix('--') for flag in row['edges'])}"] if row["edges"] else []
+    return "; ".join(words)
+
+
+def broken(row: dict, words: tuple[str, ...] = ("worse", "better", "less varied", "more varied")) -> str:
     """"fact -9.8, ends +1.2" of what changed."""
-    words = ("worse",) if worse else ("worse", "better")
     return ", ".join(f"{name} {100 * c[0]:+.1f}" for name, c in row["changes"].items() if c[2] in words)
 
 

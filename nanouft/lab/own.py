@@ -15,7 +15,7 @@ from nanouft import reward, world
 from nanouft.rollout import harvest
 from nanouft.shell.files import Lines, checksum, made_once
 
-APART = harvest.APART           # added to a seed: prompts that no demonstration of that seed has
+APART = harvest.APART           # added to a seed: prompts drawn apart from the demonstrations of that seed
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ prompts and start from the same SFT model, but UFT, which begins at the base.
 
 Settings are chosen on validation (search.py), learning rate and a second setting jointly: SFT's at every number of
 demonstrations; those of other rows where `anchor` says: at 100 x 1,000, 100 x 4,000 and 1,020 x 1,000, and used at the
-other numbers and in the pieces. Test seeds are never looked at before. map.py is the command.
+other numbers and in the pieces. Settings never see the test split. map.py is the command.
 """
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -115,8 +115,11 @@ def sft(r: Regime, setting: Setting, seed: int, look: Look = TEST) -> Cell:
 def own(r: Regime, first: Cell) -> Own:
     """The answers of SFT model `first`, scored as the regime says."""
     labelled = r.samples // 2 if r.source == "learnt" else 0
-    prompts = (4 if labelled else 1) * r.samples // PER_PROMPT          # a reward model scores as many as one likes
-    return Own(first, prompts, first.seed, PER_PROMPT, labelled, r.demos, r.noise)
+    return Own(first, own_prompts(r), first.seed, PER_PROMPT, labelled, r.demos, r.noise)
+
+
+def own_prompts(r: Regime) -> int:
+    return (4 if r.source == "learnt" else 1) * r.samples // PER_PROMPT     # a reward model scores as many as one likes
 
 
 def cell(r: Regime, recipe: Recipe, setting: Setting, first: Cell, look: Look = TEST) -> Cell:
@@ -124,8 +127,7 @@ def cell(r: Regime, recipe: Recipe, setting: Setting, first: Cell, look: Look = 
     flags, seed, data = ["--objective", recipe.objective], first.seed, own(r, first)
     passes = ["--epochs", recipe.passes] if recipe.passes else []
     if on_policy(recipe):                                   # the prompts of the answers, and not the answers
-        steps = r.steps or data.prompts // PER_STEP
-        flags += ["--data", "{own}/scores.jsonl", "--steps", str(steps), "--batch-size", str(PER_STEP)]
+        flags += ["--data", "{own}/scores.jsonl", "--steps", str(steps(r)), "--batch-size", str(PER_STEP)]
         flags += ["--reward", "{reward}"] if r.source == "learnt" else []
     elif r.source == "spoilt":                              # a pair is two answers, one of them right
         n = r.samples if recipe.file in ("labels", "scores") else r.samples // 2
@@ -136,6 +138,11 @@ def cell(r: Regime, recipe: Recipe, setting: Setting, first: Cell, look: Look = 
     start = r.base if recipe.from_base else as_start(first)
     return Cell((*flags, *words(setting)), seed, start, look.split, look.items, own=data, each=look.each,
                 curve=look.each and bool(r.steps) and on_policy(recipe))
+
+
+def steps(r: Regime) -> int:
+    """Of a method that samples while it trains: one look at each prompt, in whole batches."""
+    return r.steps or own_prompts(r) // PER_STEP
 
 
 def on_policy(recipe: Recipe) -> bool:

@@ -67,7 +67,7 @@ def map_row(name: str, place: int, sft: int, demos: int, samples: int) -> dict:
                      "at_inference": 8 if name == "best of 8" else 1},
             "changes": {"fact": [-0.1012345, 0.03, "worse"], "truth": [0.01, 0.03, "undecided"],
                         "unknown": [0.05, 0.02, "better"], "ends": [0.0, 0.001, "equal"],
-                        "diversity": [-0.02, 0.05, "undecided"]},
+                        "diversity": [-0.08, 0.05, "less varied"]},
             "settings": {"--lr": "3e-5", "--beta": "0.1"}, "failed": int(name == "IPO"),
             "commands": [f"python -m nanouft.train --objective sft --rows {demos} --out out/sft-{demos}",
                          f"python -m nanouft.rollout.harvest "

@@ -39,7 +39,7 @@ def test_without_a_map_there_is_no_chooser_and_with_one_the_page_stays_small(tmp
     row, small = MAP["regimes"][-1]["rows"][0], data["regimes"][-1]["rows"][0]
     assert [data["lines"][i] for i in small["commands"]] == row["commands"]
     assert len(set(data["lines"])) == len(data["lines"]), "each line once"
-    assert small["changes"].keys() == {"fact", "unknown"}, "only those whose interval excludes 0"
+    assert small["changes"].keys() == {"fact", "unknown", "diversity"}, "only those whose interval excludes 0"
 
 
 def test_a_damaged_map_is_one_line(tmp_path):

@@ -88,10 +88,10 @@ const Choose = {
     return `Not told apart on top: ${Choose.list(top.map((r) => r.name))}. ${rest}`;
   },
 
-  // what else changes, surely: [[word, worse?], ...], the bad news first
+  // what else changes, surely: [{text, word, bad, good}, ...], the bad news first; diversity is neither
   changes(row) {
     const names = {fact: "facts", truth: "truth", unknown: "admits not knowing", ends: "stops", diversity: "diversity"};
-    return Object.entries(row.changes).map(([key, [mean, half, word]]) => ({bad: word === "worse", word,
+    return Object.entries(row.changes).map(([key, [mean, half, word]]) => ({bad: word === "worse", good: word === "better", word,
       text: `${names[key] || key} ${Choose.gain([mean, half])}`})).sort((a, b) => b.bad - a.bad);
   },
 };

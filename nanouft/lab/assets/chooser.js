@@ -64,7 +64,7 @@ const Chooser = (MAP && (() => {
     at("caveat").textContent = `Read with care: one small world (NanoWorld), a model of one million parameters, ${MAP.seeds} `
       + "seeds. The order may differ for your model and data; try the cheapest of the tied rows first.";
     at("reading").textContent = `Score: ${MAP.endpoint}, percent; points are percent points. ± and bars: 95 % intervals for other `
-      + `seeds (other data in another order) and other prompts. The best row is picked by the same figures. Rows with "=" share `
+      + `seeds (other data in another order) and other prompts. The best row is picked by the same figures, so its intervals are wider. Rows with "=" share `
       + `their rank: not told apart from the first of them. Equal: surely within ${+(100 * MAP.margin).toFixed(1)} points; undecided: `
       + "more seeds would tell. Cost: FLOPs (computing operations) of everything a row needs, over SFT's. What else changes: only what surely does. "
       + `Made by ${MAP.command}.`;
@@ -86,7 +86,7 @@ const Chooser = (MAP && (() => {
   function line(r, low, high) {
     const c = r.cost, over = r.over ? `${Choose.gain(r.over.gain)} <small>${esc(Choose.word(r.over.verdict, MAP.margin))}; against ${
       esc(r.over.row)}</small>` : "<small>no cheaper row</small>";
-    const changes = Choose.changes(r).map((x) => `<span class="${x.bad ? "bad" : "good"}">${x.bad ? "▼" : "▲"} ${esc(x.text)}
+    const changes = Choose.changes(r).map((x) => `<span class="${x.bad ? "bad" : x.good ? "good" : "plain"}">${x.bad ? "▼" : x.good ? "▲" : "•"} ${esc(x.text)}
       <small>${esc(x.word)}</small></span>`).join(" ");
     const lines = r.commands.map((i) => MAP.lines[i]).join("\n");
     return `<tr role="row" data-name="${esc(r.name)}">${cell("rank", Choose.ties(r))}
