@@ -186,24 +186,23 @@ def kept(done: dict[str, dict]) -> Callable:
 
 
 def summary(done: dict[str, dict]) -> dict:
-    """map.json; pieces that are not finished are named."""
+    """map.json; regimes that are not finished are named."""
     regimes, unfinished, edges = [], [], {}
-    for piece, places in laid.PIECES.items():
+    for piece, r in ((piece, r) for piece, places in laid.PIECES.items() for r in places):
         try:
-            firsts, chosen, at = laid.settings(places, kept(done))
-            cells = {r: laid.test_cells(r, firsts, chosen) for r in places}
-            kept(done)([c for rows in cells.values() for row in rows.values() for c in row])
+            firsts, chosen, at = laid.settings([r], kept(done))
+            cells = laid.test_cells(r, firsts, chosen)
+            kept(done)([c for row in cells.values() for c in row])
         except Missing:
-            unfinished.append(piece)
+            unfinished.append(r.name)
             continue
         edges |= {named(key): [f"{flag} {(firsts | chosen)[key][flag]}" for flag in flags] for key, flags in at.items()}
-        for r in places:
-            keys = {"SFT": laid.sft_regime(r)} | {n: (laid.anchor(r, n), n) for n in laid.rows_of(r)}
-            mine = {n: {"settings": (firsts | chosen)[key], "searched": searched(key), "edges": at.get(key, [])}
-                    for n, key in keys.items()}
-            regimes.append({"piece": piece, **regime(r, cells[r], {laid.BEST: NOTHING, **mine}, done)})
+        keys = {"SFT": laid.sft_regime(r)} | {n: (laid.anchor(r, n), n) for n in laid.rows_of(r)}
+        mine = {n: {"settings": (firsts | chosen)[key], "searched": searched(key), "edges": at.get(key, [])}
+                for n, key in keys.items()}
+        regimes.append({"piece": piece, **regime(r, cells, {laid.BEST: NOTHING, **mine}, done)})
     if not regimes:
-        raise UserError("no piece of the map is finished; run python -m nanouft.lab.map")
+        raise UserError("no regime of the map is finished; run python -m nanouft.lab.map")
     against_sft = sum(row["name"] != "SFT" for r in regimes for row in r["rows"])
     return {"command": "python -m nanouft.lab.map", "seeds": laid.SEEDS, "items": laid.ITEMS, "margin": MARGIN,
             "endpoint": "mean of the nine families' scores", "contrasts": against_sft, "unfinished": unfinished,
@@ -232,4 +231,4 @@ def write(folder: Path, done: dict[str, dict], docs: Path = DOCS) -> list[str]:
         curves(long, docs / "map_curves.png")
     write_text(docs / "map.md", page(found))
     return [f"{folder / 'map.json'}, {docs / 'map.md'}: {len(found['regimes'])} regimes"
-            + (f"; not finished: {', '.join(found['unfinished'])}" if found["unfinished"] else "")]
+            + (f"; not finished: {'; '.join(found['unfinished'])}" if found["unfinished"] else "")]

@@ -70,7 +70,7 @@ def page(found: dict) -> str:
                 "Chosen values with nothing tried beyond them, after the grid had grown once:", "",
                 *(f"- {name}: `{' '.join(flags)}`" for name, flags in found["edges"].items()), ""]
     if found["unfinished"]:
-        out += [f"Not finished: {', '.join(found['unfinished'])}.", ""]
+        out += [f"Not finished: {'; '.join(found['unfinished'])}.", ""]
     return "\n".join(out).rstrip() + "\n"
 
 

@@ -173,7 +173,7 @@ def finished(monkeypatch):
 def test_the_page_says_who_is_best_and_who_is_not_told_from_it(finished, tmp_path):
     found = map_page.summary(finished)
     (r,) = found["regimes"]
-    assert found["unfinished"] == ["noise"]
+    assert found["unfinished"] == ["100 x 1,000, 40 % wrong"]
     assert {row["name"] for row in r["rows"][:2]} == {"RLOO", "UNA"}
     best, second = r["rows"][:2]
     sft = next(row for row in r["rows"] if row["name"] == "SFT")
@@ -192,7 +192,7 @@ def test_the_page_says_who_is_best_and_who_is_not_told_from_it(finished, tmp_pat
     map_page.write(tmp_path, finished, tmp_path)
     text = (tmp_path / "map.md").read_text()
     assert f"| 100 x 1,000 | {100 * sft['endpoint'][0]:.1f} | {best['name']} | +" in text
-    assert "Not finished: noise." in text
+    assert "Not finished: 100 x 1,000, 40 % wrong." in text
     assert "| RLOO | 1 | 0 | 0 | 1 |" in text and "| KTO | 0 | 1 | 0 | 0 |" in text    # better, equal, worse, top
     assert "| SFT | – | – | – | 0 |" in text
     assert (tmp_path / "map.png").stat().st_size > 18_000, "axes alone are 14 kB"
@@ -217,5 +217,5 @@ def test_where_the_settings_of_a_row_come_from(demos, samples, at):
 
 
 def test_without_cells_nothing_is_said():
-    with pytest.raises(cells.UserError, match="no piece"):
+    with pytest.raises(cells.UserError, match="no regime"):
         map_page.summary({})
