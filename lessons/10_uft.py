@@ -178,9 +178,9 @@ assert truth["grades only"] > truth["UFT"] - 5, "grades alone explain the gain i
 # The honest sentence about this run: *merging kept what a second stage forgets; it did not teach
 # more of what the grades teach.* `SEED = 1` and `2` say the same. It holds for these learning
 # rates, small runs and one base. The study C3 (`docs/claims.md`) tuned every row on validation,
-# with ten seeds and two bases. There **no** second stage forgets, because tuning gives it a very
-# small learning rate, and with that it hardly learns either. One stage is better as a whole, but
-# not surely better than plain SFT on as many good answers.
+# with five seeds and two bases. There each second stage forgets some skills, and UFT has fewer
+# still. As a whole neither is surely better on both bases. The best row is plain SFT on as many
+# good answers.
 #
 # ## Break it
 # `BREAK = "bce"`: the loss of a demonstration is $-\log\sigma(i)$. Guess what the left curve does

@@ -59,7 +59,7 @@ def test_commands_exist(file):
 
 
 def test_the_map_names_every_room():
-    shown = README[README.index("## The map"):README.index("## Limits")]
+    shown = README[README.index("## The code"):README.index("## Limits")]
     shown = shown[shown.index("```"):shown.rindex("```")]
     rooms = [f for f in (ROOT / "nanouft").iterdir() if not f.name.startswith("_") and f.name != "assets"]
     there = {f.name + "/" * f.is_dir() for f in rooms}

@@ -12,7 +12,7 @@ from nanouft.shell.files import read_json
 
 NEEDS = ("nothing", "labels", "pairs", "scores", "right answers", "reward")
 OF_REGIME = ("name", "demos", "samples", "noise", "source", "base")
-OF_ROW = ("name", "needs", "rank", "tied", "endpoint", "gain", "verdict", "over", "cost", "changes", "commands",
+OF_ROW = ("name", "needs", "worse", "endpoint", "gain", "verdict", "over", "cost", "changes", "commands",
           "failed")
 OF_COST = ("samples", "flops", "relative", "at_inference")
 

@@ -35,8 +35,8 @@ def forest(name: str, claim: dict, file: Path) -> Path:
                                           for c in contrasts])
     ax.invert_yaxis()
     ax.set(xlabel="points, 95 % interval over seeds and prompts", title=name)
-    handles = [plt.Line2D([], [], marker=m, ls="", color="black", label=f"base `{base}`")
-               for m, base in zip(MARKS, claim["bases"])]
+    handles = [plt.Line2D([], [], marker=m, ls="", color="black", label=f"{base} base")
+               for m, base in zip(MARKS, ("first", "second"))]
     handles += [plt.Line2D([], [], color=colour, lw=3, label=word) for word, colour in COLOURS.items()]
     handles.append(plt.Line2D([], [], color="black", ls=":", label="threshold"))
     ax.legend(handles=handles, fontsize=11, loc="upper left", bbox_to_anchor=(1.01, 1))
@@ -75,6 +75,6 @@ def frontier(claim: dict, file: Path) -> Path:
                     alpha=0.45, **style)
             (x, dx), (y, dy) = (100 * np.array(r["columns"][c]) for c in ("skills (A)", "honesty (B)"))
             ax.errorbar([x], [y], [dy], [dx], ms=11, ls="", capsize=3, label=row, mec="black", **style)
-        ax.set(xlabel="skills A, %", ylabel="honesty B, %", title=f"base `{base}`")
+        ax.set(xlabel="skills A, %", ylabel="honesty B, %", title="first base" if base == "base" else "second base")
     axes[0][-1].legend(fontsize=11, loc="upper left", bbox_to_anchor=(1.02, 1))
     return save(fig, file)

@@ -36,13 +36,12 @@ class Missing(UserError):
 
 # ---- one regime ------------------------------------------------------------------------------------------------------
 def regime(r: laid.Regime, rows: dict[str, list[Cell]], chosen: dict[str, dict], done: dict[str, dict]) -> dict:
-    """What map.json says of a regime: its rows, best first. The best row was picked by the same figures, so every
-    comparison with it has a wider interval."""
+    """What map.json says of a regime: its rows, best first, each with those that are surely worse. The best row was
+    picked by the same figures, so every comparison with it has a wider interval."""
     got = {name: [done[c.key] for c in cells] for name, cells in rows.items()}
     ends = {name: contrast(cells) for name, cells in got.items()}
     order = sorted(got, key=lambda name: -ends[name][0])
     wider = widening(len(order) - 1)
-    place = ranks(got, order, wider)
     flops = {name: spent(cells, "flops") for name, cells in got.items()}
     out = []
     for name in order:
@@ -51,19 +50,24 @@ def regime(r: laid.Regime, rows: dict[str, list[Cell]], chosen: dict[str, dict],
         k = wider if name == order[0] else 1.0
         out.append({
             "name": name, "needs": needs(name, r), "endpoint": list(ends[name]), "strict": strict(got[name]),
-            "rank": place[name], "tied": list(place.values()).count(place[name]) > 1,
+            "worse": [n for n in order if order.index(n) > order.index(name)
+                      and judged(got[n], got[name], wider=k)[2] == "worse"],
             **(gain(got[name], got["SFT"], k) if name != "SFT" else {"gain": [0.0, 0.0], "verdict": "baseline"}),
-            "to_best": gain(got[name], got[order[0]], wider)["verdict"] if name != order[0] else "best",
             "over": {"row": over, **gain(got[name], got[over], k)} if over else None,
             "changes": changes(got[name], got["SFT"]) if name != "SFT" else {},
             "cost": {"samples": samples(r, name), "flops": flops[name], "relative": flops[name] / flops["SFT"],
                      "at_inference": laid.PER_PROMPT if name == laid.BEST else 1},
             **chosen[name], "failed": sum("failed" in c for c in got[name]),
-            "commands": commands(rows[name][0]),
+            "commands": [line.replace("out/", f"out/{place(r)}/") for line in commands(rows[name][0])],
             **({"curve": curve(got[name])} if any("curve" in c for c in got[name]) else {})})
     long = {"steps": r.steps} if r.steps else {}
     return {"name": r.name, "demos": r.demos, "samples": r.samples, "noise": r.noise, "source": r.source,
             "base": "base" if r.base == "base" else "second base", **long, "rows": out}
+
+
+def place(r: laid.Regime) -> str:
+    """A folder's name: 30x4000, 100x1000-40wrong."""
+    return r.name.replace(", ", "-").translate(dict.fromkeys(map(ord, " ,%")))
 
 
 def widening(rows: int) -> float:
@@ -93,17 +97,6 @@ def judged(row: list[dict], other: list[dict], parts: Parts = NINE, wider: float
 def gain(row: list[dict], other: list[dict], wider: float = 1.0) -> dict:
     mean, half, word = judged(row, other, wider=wider)
     return {"gain": [mean, half], "verdict": word}
-
-
-def ranks(got: dict[str, list[dict]], order: list[str], wider: float) -> dict[str, int]:
-    """{row: rank}, rows best first: the first row and all that are not told from it share rank 1; the best of the
-    others and all that are not told from that one have the next; and so on."""
-    out: dict[str, int] = {}
-    while left := [name for name in order if name not in out]:
-        near = [n for n in left if n == left[0]
-                or judged(got[n], got[left[0]], wider=wider)[2] in ("equal", "undecided")]
-        out |= dict.fromkeys(near, len(out) + 1)
-    return out
 
 
 def changes(row: list[dict], sft: list[dict]) -> dict[str, list]:

@@ -13,6 +13,8 @@ for your numbers, with the commands to type.
 ![The winner of each regime with its gain over SFT](map.png)
 
 ## How to read it
+- *Choice*: the cheapest row of the top group, that is the best row and all that are not told from it; where no row is
+  surely better than SFT, SFT and all that are not surely worse. A ranking of choices would need more seeds.
 - A *regime* is what you have: demonstrations x answers of your SFT model that somebody judged. Four answers to each
   of so many prompts, drawn anew (with many demonstrations some repeat a question that a demonstration asked). Pairs,
   labels, scores and right answers are made from the same judgements (`python -m nanouft.rollout.harvest`).
@@ -79,12 +81,12 @@ def sft_of(r: dict) -> dict:
 
 
 def winner(r: dict) -> tuple[dict, list[str]]:
-    """(the best row, the rows that are not told from it). Where the best row is not surely better than SFT, SFT, and
-    the rows that are not worse."""
-    best, sft = r["rows"][0], sft_of(r)
-    if best["verdict"] == "better":
-        return best, [row["name"] for row in r["rows"][1:] if row["to_best"] in ("equal", "undecided")]
-    return sft, [row["name"] for row in r["rows"] if row is not sft and row["verdict"] != "worse"]
+    """(the cheapest of the rows that are not told from the best, the others of them). Where the best row is not surely
+    better than SFT: SFT, and the rows that are not surely worse."""
+    best = r["rows"][0] if r["rows"][0]["verdict"] == "better" else sft_of(r)
+    top = [row for row in r["rows"] if row["name"] not in best["worse"]]
+    cheapest = min(top, key=lambda row: row["cost"]["relative"])
+    return cheapest, [row["name"] for row in top if row is not cheapest]
 
 
 def answers(grid: list[dict]) -> list[str]:
@@ -96,9 +98,9 @@ def answers(grid: list[dict]) -> list[str]:
     gains = [f"{signed(best['gain'])} ({best['name']}) with {r['demos']:,}" if best["name"] != "SFT" else
              f"nothing for sure with {r['demos']:,}" for r, best, _ in wins if r["samples"] == most]
     lines = [f"- SFT alone: {', '.join(alone)} demonstrations.",
-             f"- What {most:,} judged answers add at best: {', '.join(gains)} demonstrations.",
+             f"- What {most:,} judged answers add: {', '.join(gains)} demonstrations.",
              f"- How often a row helps, of {len(grid)} regimes:", "",
-             "| row | better than SFT | equal or undecided | worse | best, or not told from it |",
+             "| row | better than SFT | equal or undecided | worse | in the top group |",
              "|---|---|---|---|---|"]
     counts = {}
     for name in (row["name"] for row in grid[0]["rows"]):
@@ -116,7 +118,7 @@ def twin(r: dict, regimes: list[dict]) -> str:
     other = next(x for x in regimes if x["piece"] == "grid" and f"{x['name']}, second base" == r["name"])
     here, there = winner(r)[0]["name"], winner(other)[0]["name"]
     none = "no row is surely better than SFT"
-    what = {name: none if name == "SFT" else f"{name} is the best row" for name in (here, there)}
+    what = {name: none if name == "SFT" else f"the choice is {name}" for name in (here, there)}
     first = f"On both bases {what[here]}." if here == there else f"On the first base {what[there]}, here {what[here]}."
     words = {row["name"]: row["verdict"] for row in other["rows"]}
     differ = [f"{row['name']} ({words[row['name']]} there, {row['verdict']} here)" for row in r["rows"]
@@ -125,13 +127,13 @@ def twin(r: dict, regimes: list[dict]) -> str:
 
 
 def short(regimes: list[dict]) -> list[str]:
-    """One line a regime: the winner, its gain, who is not told from it, what it breaks."""
-    lines = ["| regime | SFT | best | over SFT | not told from it | it breaks |", "|---|---|---|---|---|---|"]
+    """One line a regime: the choice, its gain, cost and harm, who else is in the top group."""
+    lines = ["| demonstrations x answers | SFT | choice | over SFT | FLOPs | it breaks | as good |", "|---" * 7 + "|"]
     for r in regimes:
         (best, near), sft = winner(r), sft_of(r)
         gain = "–" if best is sft else signed(best["gain"])
-        lines.append(f"| {r['name']} | {100 * sft['endpoint'][0]:.1f} | {best['name']} | {gain} | "
-                     f"{', '.join(near) or '–'} | {broken(best, ('worse',)) or '–'} |")
+        lines.append(f"| {r['name']} | {100 * sft['endpoint'][0]:.1f} | {best['name']} | {gain} | x "
+                     f"{best['cost']['relative']:.1f} | {broken(best, ('worse',)) or '–'} | {', '.join(near) or '–'} |")
     return lines
 
 

@@ -60,7 +60,7 @@ def map_row(name: str, place: int, sft: int, demos: int, samples: int) -> dict:
     gain = 0.012 * (sft - place)
     word = "baseline" if name == "SFT" else "better" if gain > 0.015 else "undecided" if gain > -0.015 else "worse"
     train = f"python -m nanouft.train --objective {name.split(',')[0].lower()} --rows {demos} --lr 3e-5 --beta 0.1"
-    return {"name": name, "needs": METHODS[name], "rank": 1 if place < 3 else place + 1, "tied": place < 3,
+    return {"name": name, "needs": METHODS[name], "worse": [],
             "endpoint": [0.7 + gain, 0.0123456], "gain": [gain, 0.0151234 * (name != "SFT")], "verdict": word,
             "over": None if name == "SFT" else {"row": "SFT", "gain": [gain, 0.0161], "verdict": word},
             "cost": {"samples": samples, "tokens": 123456, "flops": 1.23456e12, "relative": 1 + 0.7 * place,
@@ -81,7 +81,8 @@ def regime(rng: random.Random, demos: int, samples: int, **more) -> dict:
     rng.shuffle(there)
     name = f"{demos:,} x {samples:,}" + "".join(f", {k} {v}" for k, v in more.items())
     return {"name": name, "demos": demos, "samples": samples, "noise": 0.0, "source": "own", "base": "base", "steps": 0,
-            **more, "rows": [map_row(n, place, there.index("SFT"), demos, samples) for place, n in enumerate(there)]}
+            **more, "rows": [map_row(n, place, there.index("SFT"), demos, samples)
+                             | {"worse": there[max(3, place + 1):]} for place, n in enumerate(there)]}
 
 
 def the_map() -> dict:

@@ -88,11 +88,14 @@ def test_one_gets_what_can_be_made_of_what_one_has_and_ranks_are_counted_anew():
     got = run("out = Object.fromEntries(Object.keys(Choose.uses).map((have) => [have, "
               "Choose.rows(Choose.nearest(regimes, ask), have).map((r) => r.name)]))")
     assert got == {have: usable(have, demos=100, samples=1000) for have in USES}
-    code = """const row = (name, rank, relative, needs = "nothing", verdict = "better") => ({name, rank, needs, verdict,
-        gain: [0.05, 0.01], cost: {relative}});
-        const g = {rows: [row("a", 1, 5, "reward"), row("b", 2, 4), row("c", 2, 3),
-                          row("SFT", 4, 1, "nothing", "baseline")]};"""
+    code = """const row = (name, worse, relative, needs = "nothing", verdict = "better") => (
+            {name, worse, needs, verdict, gain: [0.05, 0.01], cost: {relative}});
+        const sft = row("SFT", ["e"], 1, "nothing", "baseline");
+        const g = {rows: [row("a", ["b", "c", "SFT"], 5, "reward"), row("b", ["SFT"], 4), row("c", ["SFT"], 3), sft]};
+        const none = {rows: [row("a", ["b", "d", "SFT", "e"], 5, "reward"), row("d", [], 2, "nothing", "equal"), sft,
+                             row("e", [], 2, "nothing", "worse")]};"""
     assert run(code + "out = Choose.rows(g, 'nothing').map(Choose.ties)") == ["1 =", "1 =", "3"]
+    assert run(code + "out = Choose.rows(none, 'nothing').map(Choose.ties)") == ["1 =", "1 =", "3"], "d: as good as SFT"
     assert run(code + "out = ['reward', 'nothing'].map((h) => Choose.advice(Choose.rows(g, h), 0.02))") == [
         "Best: a, +5.0 ± 1.0 points over SFT (better), 5.0 × SFT's FLOPs.",
         "Not told apart on top: b and c. The cheapest of them: c, +5.0 ± 1.0 points over SFT (better), "

@@ -27,11 +27,18 @@ const Choose = {
       .sort((a, b) => a.samples - b.samples || a.demos - b.demos)[0];
   },
 
-  // Rows that one can use, best first; ranks are counted anew, rows that shared one still do.
+  // Rows that one can use, best first. The best of them and all that are not surely worse share place 1; where it is
+  // not surely better than SFT, SFT and all that are not surely worse than SFT do. The others in the same way.
   rows(regime, have) {
     const mine = regime.rows.filter((r) => Choose.uses[have].includes(r.needs));
-    return mine.map((r) => ({...r, place: 1 + mine.filter((o) => o.rank < r.rank).length,
-      shared: mine.filter((o) => o.rank === r.rank).length > 1}));
+    const sft = mine.find((r) => r.verdict === "baseline"), places = new Map();
+    while (places.size < mine.length) {
+      const left = mine.filter((r) => !places.has(r)), first = !places.size;
+      const head = first && sft && left[0].verdict !== "better" ? sft : left[0];
+      const near = left.filter((r) => r === head || !head.worse.includes(r.name));
+      for (const r of near) places.set(r, {place: 1 + mine.length - left.length, shared: near.length > 1});
+    }
+    return mine.map((r) => ({...r, ...places.get(r)}));
   },
   top: (rows) => rows.filter((r) => r.place === 1),
   cheapest: (rows) => [...rows].sort((a, b) => a.cost.relative - b.cost.relative)[0],

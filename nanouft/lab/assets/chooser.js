@@ -67,7 +67,8 @@ const Chooser = (MAP && (() => {
       + `seeds (other data in another order) and other prompts. The best row is picked by the same figures, so its intervals are wider. Rows with "=" share `
       + `their rank: not told apart from the first of them. Equal: surely within ${+(100 * MAP.margin).toFixed(1)} points; undecided: `
       + "more seeds would tell. Cost: FLOPs (computing operations) of everything a row needs, over SFT's. What else changes: only what surely does. "
-      + `Made by ${MAP.command}.`;
+      + `Made by ${MAP.command}. Commands repeat our run in NanoWorld, one block after the other in one folder: lines that stood in a block `
+      + "before are not typed again. With your own data: docs/data.md.";
     const ends = rows.flatMap((r) => [r.gain[0] - (r.gain[1] || 0), r.gain[0] + (r.gain[1] || 0)]);
     const low = Math.max(-0.3, Math.min(-0.02, ...ends)), high = Math.max(0.02, ...ends);
     const few = rows.filter((r, i) => i < 5 || r.place === 1 || r.verdict === "baseline"), more = rows.length - few.length;
@@ -125,9 +126,8 @@ const Chooser = (MAP && (() => {
     const sizes = (key) => [...new Set(there.map((g) => g[key]))].sort((a, b) => a - b), columns = sizes("samples");
     const one = (demos, samples) => {
       const g = there.find((r) => r.demos === demos && r.samples === samples);
-      const best = g && Choose.rows(g, have)[0];
-      if (!best) return "<td><small>not measured</small></td>";
-      const tied = Choose.top(Choose.rows(g, have)).length - 1;
+      if (!g) return "<td><small>not measured</small></td>";
+      const top = Choose.top(Choose.rows(g, have)), best = Choose.cheapest(top), tied = top.length - 1;
       const unseen = (text) => `<span class="unseen">${esc(text)}</span>`, sft = best.verdict === "baseline";
       const before = `${Choose.size(demos, samples, Choose.what[have], g.noise > 0)}: `;
       return `<td><button type="button" data-demos="${Number(demos)}" data-samples="${Number(samples)}" aria-pressed="${g === now}">${
