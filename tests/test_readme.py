@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from house import FIRST_PATH, ROOT, lines
-from nanouft.lab import compare, methods
+from nanouft.lab import methods
 from nanouft.lab.table import MEASURES
 from nanouft.look.stats import interval
 from nanouft.objectives import OBJECTIVES
@@ -106,22 +106,6 @@ def test_every_method_over_pairs_has_a_card():
             assert re.search(rf"`{name}[ `]", cards), f"{name} has no card in docs/cards.md"
 
 
-def test_the_table_of_results_is_that_of_the_committed_cells():
-    """Every number of "Default settings" in docs/claims.md is computed again from docs/results/compare/cells.jsonl."""
-    cells = [json.loads(line) for line in (ROOT / "docs/results/compare/cells.jsonl").read_text().splitlines()]
-    base = next(c for c in cells if not c["flags"])
-    alone = [c for c in cells if "after" not in c]
-    rows = {name: sorted((c for c in alone if c["flags"] == f"--objective {name}"), key=lambda c: c["seed"])
-            for name in OBJECTIVES if re.search(rf"^\| `{name}`[^|]*\| -?\d", ACCOUNT, re.M)}
-    assert {"sft", "ift", "dpo"} <= rows.keys(), "the table shows at least these"
-    assert all([c["seed"] for c in got] == list(range(5)) for got in rows.values()), "five seeds of each"
-    for line in compare.table(rows, base, "")[4:]:
-        name, *figures = [x.strip() for x in line.strip("|").split("|")][:5]
-        shown = re.search(rf"^\| `?{name}`?[^|]*\|(.*)\|$", ACCOUNT, re.M)
-        assert shown, f"claims.md has no row of {name}"
-        assert [x.strip() for x in shown[1].split("|")] == figures, f"the row of {name} is not what the cells give"
-
-
 def test_what_is_said_of_the_comparison_page():
     """Rows, seeds and minutes in docs/claims.md, and every number of the committed table, from the committed cells."""
     folder = ROOT / "docs/results/compare"
@@ -161,12 +145,14 @@ def effects(contrast: dict) -> str:
 def test_the_verdicts_are_those_of_the_finished_cells(text):
     """Every row of a table that shows effects on two bases is a contrast of docs/results, with its verdict."""
     studies = json.loads((ROOT / "docs/results/claims/results.json").read_text(encoding="utf-8"))["claims"]
-    known = {effects(c): (name, c["verdict"]) for name in CLAIMS for c in studies[name]["contrasts"]}
+    known = {(effects(c), c["test"]): (name, c["verdict"]) for name in CLAIMS for c in studies[name]["contrasts"]}
+    words = {"not inferior": "non-inferiority", "equivalent": "equivalence"}
     shown = set()
     for line in text.splitlines():
         if line.startswith("|") and (both := re.search(r"[-+]\d+\.\d ± \d+\.\d and [-+]\d+\.\d ± \d+\.\d", line)):
-            assert both[0] in known, f"{both[0]}: no contrast of docs/results/claims has these effects"
-            name, verdict = known[both[0]]
+            test = next((t for word, t in words.items() if word in line), "superiority")
+            assert (both[0], test) in known, f"{both[0]}: no contrast of docs/results/claims has these effects"
+            name, verdict = known[both[0], test]
             assert f"**{verdict}**" in line, f"{both[0]}: {verdict}, says docs/results/claims/{name}.md"
             shown.add(name)
     assert shown == set(CLAIMS)
