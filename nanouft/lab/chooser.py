@@ -2,8 +2,8 @@
 
     small(read(Path("docs/results/map/map.json")))              # the JSON that goes into the page
 
-A regime is a size (demonstrations, own samples) in one situation; its rows are methods, best first. The page shows
-shares with four digits, keeps of the changes those whose interval excludes 0, and each command line once.
+A regime is a size (demonstrations, own samples) in one situation; its rows are methods, best first. The page has
+shares with six digits, keeps of the changes those whose interval excludes 0, and each command line once.
 """
 from pathlib import Path
 
@@ -57,9 +57,9 @@ def small_row(row: dict, lines: dict[str, int]) -> dict:
     over = row["over"] and row["over"] | {"gain": [share(x) for x in row["over"]["gain"]]}
     return {**{key: row[key] for key in OF_ROW}, "endpoint": [share(x) for x in row["endpoint"]],
             "gain": [share(x) for x in row["gain"]], "over": over, "changes": kept,
-            "cost": {key: row["cost"][key] and float(f"{row['cost'][key]:.3g}") for key in OF_COST},
+            "cost": {key: row["cost"][key] and float(f"{row['cost'][key]:.4g}") for key in OF_COST},
             "commands": [lines.setdefault(line, len(lines)) for line in row["commands"]]}
 
 
 def share(x: float | None) -> float | None:
-    return None if x is None else round(x, 4)
+    return None if x is None else round(x, 6)

@@ -10,7 +10,10 @@ Made by `{command} --write` from [results/map/cells.jsonl](results/map/cells.jso
 [results/map/map.json](results/map/map.json), too. [The chooser](results/compare/index.html) answers the same question
 for your numbers, with the commands to type.
 
-![The winner of each regime with its gain over SFT](map.png)
+![The choice for so many demonstrations and judged answers](map.png)
+
+The darker, the larger the gain. The choice is the cheapest row of those that are not told from the best.
+RFT is SFT again, on the model's own right answers; the other rows are explained below.
 
 ## How to read it
 - *Choice*: the cheapest row of the top group, that is the best row and all that are not told from it; where no row is
@@ -53,9 +56,9 @@ in all. A learnt reward has seen samples/2 pairs, and judges four times as many 
 
 def page(found: dict) -> str:
     """docs/map.md as text."""
-    out = [HEAD.format(**{**found, "margin": 100 * found["margin"]})]
-    out += ["## In short", "", *answers([r for r in found["regimes"] if r["piece"] == "grid"]),
-            *short(found["regimes"]), ""]
+    head, reading = HEAD.format(**{**found, "margin": 100 * found["margin"]}).split("## How to read it")
+    out = [head + "## In short", "", *answers([r for r in found["regimes"] if r["piece"] == "grid"]),
+           *short(found["regimes"]), "", "## How to read it" + reading]
     titles = {"grid": "Demonstrations and scored answers", "long": "A reward that may be asked at every step",
               "source": "Where the preferences come from", "noise": "Four of ten demonstrations are wrong",
               "second": "A second base"}
