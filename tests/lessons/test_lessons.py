@@ -293,8 +293,8 @@ def test_02_break_it(folder):
 
 
 def test_17_break_it(folder):
-    """Seeds that are shared and taken as if they were not: most intervals are wider, and the law says so."""
-    with pytest.raises(AssertionError, match="narrow the interval"):
+    """Seeds that are shared and taken as if they were not: two verdicts fall, and the law says so."""
+    with pytest.raises(AssertionError, match="their paired intervals do not contain 0"):
         changed("17", folder, PAIRED=False)
     assert (folder / "out/lessons/17-PAIRED-False.png").exists(), "beside the first picture, not over it"
 
