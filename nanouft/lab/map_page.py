@@ -1,6 +1,6 @@
 """The map as data, text and pictures: docs/results/map/map.json, docs/map.md, docs/map.png, docs/map_curves.png.
 
-    python -m nanouft.lab.map --write           # from kept cells, in seconds; trains nothing
+    python -m nanouft.lab.map --write           # from kept cells, in a minute; trains nothing
 
 Every figure is a mean over seeds with a 95 % interval for other seeds and other prompts (contrast.py); stops and
 diversity, which a cell holds once, with Student's t over seeds. A difference is better, worse, equal (within MARGIN) or

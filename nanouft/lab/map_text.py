@@ -15,7 +15,8 @@ for your numbers, with the commands to type.
 The darker, the larger the gain. The choice is the cheapest row of those that are not told from the best.
 RFT is SFT again, on the model's own right answers; the other rows are explained below.
 
-## How to read it
+"""
+READING = """## How to read it
 - *Choice*: the cheapest row of the top group, that is the best row and all that are not told from it; where no row is
   surely better than SFT, SFT and all that are not surely worse. A ranking of choices would need more seeds.
 - A *regime* is what you have: demonstrations x answers of your SFT model that somebody judged. Four answers to each
@@ -56,9 +57,9 @@ in all. A learnt reward has seen samples/2 pairs, and judges four times as many 
 
 def page(found: dict) -> str:
     """docs/map.md as text."""
-    head, reading = HEAD.format(**{**found, "margin": 100 * found["margin"]}).split("## How to read it")
-    out = [head + "## In short", "", *answers([r for r in found["regimes"] if r["piece"] == "grid"]),
-           *short(found["regimes"]), "", "## How to read it" + reading]
+    grid = [r for r in found["regimes"] if r["piece"] == "grid"]
+    out = [HEAD.format(**found) + "## In short", "", *answers(grid), *short(found["regimes"]), "",
+           READING.format(**{**found, "margin": 100 * found["margin"]})]
     titles = {"grid": "Demonstrations and scored answers", "long": "A reward that may be asked at every step",
               "source": "Where the preferences come from", "noise": "Four of ten demonstrations are wrong",
               "second": "A second base"}
