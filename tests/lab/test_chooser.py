@@ -13,10 +13,11 @@ import pytest
 from browser import Browser, node
 from test_page import OUTSIDE, WORSE, announced
 
-from nanouft.lab import chooser, page
+from nanouft.lab import chooser, map_text, page
 from nanouft.shell.config import UserError
 
 MAP = made.the_map()
+REAL = Path(__file__).parents[2] / "docs/results/map/map.json"
 USES = {"nothing": {"nothing"}, "pairs": {"nothing", "pairs"}, "labels": {"nothing", "labels", "right answers"},
         "scores": {"nothing", "labels", "pairs", "scores", "right answers"}, "reward": set(chooser.NEEDS)}
 ASK = {"demos": 100, "samples": 1000, "wrong": "", "have": "scores", "source": "own", "base": "base", "steps": ""}
@@ -103,6 +104,16 @@ def test_one_gets_what_can_be_made_of_what_one_has_and_ranks_are_counted_anew():
     assert run("out = [-0.0004, -0.0006, 0.02].map(Choose.signed)") == ["+0.0", "−0.1", "+2.0"]
     assert run("out = ['1000000000', '1000000001', '0', '1e3', undefined].map(Choose.whole)") == [True] + [False] * 4
     assert run("out = ['equal', 'better'].map((w) => Choose.word(w, 0.02))") == ["equal (within 2 points)", "better"]
+
+
+@pytest.mark.parametrize("regime", chooser.read(REAL)["regimes"], ids=lambda r: r["name"])
+def test_page_and_chooser_make_the_same_choice(regime):
+    """docs/map.md and the chooser state the rule in two languages."""
+    choice, others = map_text.winner(regime)
+    regimes = json.dumps(chooser.small(chooser.read(REAL) | {"regimes": [regime]})["regimes"])
+    top, cheapest = run(f"const top = Choose.top(Choose.rows({regimes}[0], 'reward')); "
+                        "out = [top.map((r) => r.name), Choose.cheapest(top).name]")
+    assert cheapest == choice["name"] and set(top) == {choice["name"], *others}
 
 
 # ---- in a browser ----------------------------------------------------------------------------------------------------

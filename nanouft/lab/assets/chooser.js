@@ -89,7 +89,7 @@ const Chooser = (MAP && (() => {
       esc(r.over.row)}</small>` : "<small>no cheaper row</small>";
     const changes = Choose.changes(r).map((x) => `<span class="${x.bad ? "bad" : x.good ? "good" : "plain"}">${x.bad ? "▼" : x.good ? "▲" : "•"} ${esc(x.text)}
       <small>${esc(x.word)}</small></span>`).join(" ");
-    const lines = r.commands.map((i) => MAP.lines[i]).join("\n");
+    const lines = r.commands.map((i) => MAP.lines[i]).join(" &&\n");        // one that fails stops the rest
     return `<tr role="row" data-name="${esc(r.name)}">${cell("rank", Choose.ties(r))}
       <th scope="row" role="rowheader">${esc(r.name)} <small>${r.needs === "nothing" ? "demonstrations only" : `uses ${esc(r.needs)}`}${
       r.failed ? `; ${Number(r.failed)} of ${Number(MAP.seeds)} seeds diverged` : ""}</small></th>`
