@@ -36,27 +36,37 @@ def wrapped(title: str, names: list[str]) -> str:
 
 
 def curves(regimes: list[dict], file: Path) -> None:
-    """Left on each base: reward of samples and of greedy answers to prompts held out, over steps. Right: what changed
-    since SFT, family by family."""
-    fig, axes = plt.subplots(2, len(regimes), figsize=(6.6 * len(regimes), 8.6), squeeze=False)
-    for (top, bottom), r in zip(axes.T, regimes):
-        rows = [row for row in r["rows"] if "curve" in row]
-        for colour, row in zip(LINES, rows):
-            top.plot(*zip(*row["curve"]["samples"]), color=colour, alpha=0.5, ls="--")
-            top.plot(*zip(*row["curve"]["held"]), color=colour, label=row["name"], marker="o", ms=3)
-        top.set(title=f"{r['demos']:,} demonstrations, {r['base']}",
-                xlabel=f"optimizer steps ({r['samples'] // r['steps']} samples each)",
-                ylabel="reward: greedy —, samples - -", ylim=(0.4, 1))
-        top.legend(loc="lower right")
-        parts = [("endpoint", lambda row: row["gain"]), *((f, lambda row, f=f: row["changes"][f]) for f in
-                                                        ("truth", "unknown", "fact", "ends", "diversity"))]
-        width = 0.8 / max(1, len(rows))
-        for i, (colour, row) in enumerate(zip(LINES, rows)):
-            places = [x + (i - (len(rows) - 1) / 2) * width for x in range(len(parts))]
-            figures = [of(row) for _, of in parts]
-            bottom.bar(places, [100 * f[0] for f in figures], width, yerr=[100 * f[1] for f in figures], capsize=2,
-                       color=colour, label=row["name"])
-        bottom.axhline(0, color="black", lw=1)
-        bottom.set_xticks(range(len(parts)), [name for name, _ in parts])
-        bottom.set_ylabel("points minus SFT")
+    """A column a base. Above: reward of samples, and of greedy answers to prompts held out, over steps. Below: what
+    changed since SFT. A method has one colour, a row of panels one range."""
+    names = sorted({row["name"] for r in regimes for row in r["rows"] if "curve" in row}, reverse=True)
+    colours = dict(zip(names, LINES))
+    fig, axes = plt.subplots(2, len(regimes), figsize=(6.6 * len(regimes), 8.6), squeeze=False, sharey="row")
+    for (above, below), r in zip(axes.T, regimes):
+        rows = {row["name"]: row for row in r["rows"] if "curve" in row}
+        for name in names:
+            for of, label, style in (("samples", "samples", "--"), ("held", "greedy", "o-")):
+                above.plot(*zip(*rows[name]["curve"][of]), style, color=colours[name], ms=4, label=f"{name}, {label}")
+        base = "first base" if r["base"] == "base" else r["base"]
+        above.set(title=f"{r['demos']:,} demonstrations, {base}", ylabel="reward",
+                  xlabel=f"optimizer steps ({r['samples'] // r['steps']} samples each)")
+        above.margins(y=0.2)
+        above.legend(loc="upper left", ncols=len(names), fontsize=9)
+        bars(below, {name: since_sft(rows[name]) for name in names}, colours)
     save(fig, file)
+
+
+def since_sft(row: dict) -> dict[str, list]:
+    """{what: [mean, half width, ...]} minus SFT."""
+    return {"endpoint": row["gain"]} | {f: row["changes"][f] for f in ("truth", "unknown", "fact", "ends", "diversity")}
+
+
+def bars(ax, rows: dict[str, dict], colours: dict) -> None:
+    """Points minus SFT, side by side, with 95 % intervals."""
+    width = 0.8 / len(rows)
+    for i, (name, parts) in enumerate(rows.items()):
+        places = [x + (i - (len(rows) - 1) / 2) * width for x in range(len(parts))]
+        ax.bar(places, [100 * f[0] for f in parts.values()], width, yerr=[100 * f[1] for f in parts.values()],
+               capsize=2, color=colours[name])
+    ax.axhline(0, color="black", lw=1)
+    ax.set_xticks(range(len(parts)), list(parts))
+    ax.set_ylabel("points minus SFT")

@@ -57,8 +57,9 @@ in all. A learnt reward has seen samples/2 pairs, and judges four times as many 
 
 def page(found: dict) -> str:
     """docs/map.md as text."""
-    grid = [r for r in found["regimes"] if r["piece"] == "grid"]
-    out = [HEAD.format(**found) + "## In short", "", *answers(grid), *short(found["regimes"]), "",
+    grid, long = ([r for r in found["regimes"] if r["piece"] == piece] for piece in ("grid", "long"))
+    out = [HEAD.format(**found) + "## In short", "", *answers(grid), *rewarded(long), *counts(grid), "",
+           "Regime by regime:", "", *short(found["regimes"]), "",
            READING.format(**{**found, "margin": 100 * found["margin"]})]
     titles = {"grid": "Demonstrations and scored answers", "long": "A reward that may be asked at every step",
               "source": "Where the preferences come from", "noise": "Four of ten demonstrations are wrong",
@@ -94,27 +95,44 @@ def winner(r: dict) -> tuple[dict, list[str]]:
 
 
 def answers(grid: list[dict]) -> list[str]:
-    """What the grid says, in sentences; and how often each row helps."""
+    """What the grid says, in sentences."""
     if not grid:
         return []
-    most, wins = max(r["samples"] for r in grid), [(r, *winner(r)) for r in grid]
     alone = [f"{100 * x:.1f} with {d:,}" for d, x in {r["demos"]: sft_of(r)["endpoint"][0] for r in grid}.items()]
-    gains = [f"{signed(best['gain'])} ({best['name']}) with {r['demos']:,}" if best["name"] != "SFT" else
-             f"nothing for sure with {r['demos']:,}" for r, best, _ in wins if r["samples"] == most]
-    lines = [f"- SFT alone: {', '.join(alone)} demonstrations.",
-             f"- What {most:,} judged answers add: {', '.join(gains)} demonstrations.",
-             f"- How often a row helps, of {len(grid)} regimes:", "",
-             "| row | better than SFT | equal or undecided | worse | in the top group |",
-             "|---|---|---|---|---|"]
-    counts = {}
+    most = max(r["samples"] for r in grid)
+    chosen = [(r["demos"], winner(r)[0]) for r in grid if r["samples"] == most]
+    gains = [f"{signed(best['gain'])} ({best['name']}) with {demos:,}" if best["name"] != "SFT" else
+             f"nothing for sure with {demos:,}" for demos, best in chosen]
+    return [f"- SFT alone: {', '.join(alone)} demonstrations.",
+            f"- What {most:,} judged answers add: {', '.join(gains)} demonstrations."]
+
+
+def rewarded(long: list[dict]) -> list[str]:
+    """What a reward adds that is asked while a model trains, and what that does to facts."""
+    lines = []
+    for r in long:
+        gains = [f"{row['name']} {signed(row['gain'])} (facts {signed(row['changes']['fact'])})" for row in r["rows"]
+                 if row["name"] != "SFT"]
+        base = "the first base" if r["base"] == "base" else f"the {r['base']}"
+        lines.append(f"- What {r['samples']:,} judged answers add to {r['demos']:,} demonstrations on {base}: "
+                     f"{', '.join(gains)}.")
+    return lines
+
+
+def counts(grid: list[dict]) -> list[str]:
+    """How often each row helps."""
+    if not grid:
+        return []
+    lines, found, wins = [], {}, [winner(r) for r in grid]
     for name in (row["name"] for row in grid[0]["rows"]):
         said = [row["verdict"] for r in grid for row in r["rows"] if row["name"] == name]
-        top = sum(name == best["name"] or name in near for _, best, near in wins)
-        counts[name] = (said.count("better"), said.count("equal") + said.count("undecided"), said.count("worse"), top)
-    for name, (better, same, worse, top) in sorted(counts.items(), key=lambda x: (-x[1][3], x[1][2] - x[1][0])):
+        top = sum(name == best["name"] or name in near for best, near in wins)
+        found[name] = (said.count("better"), said.count("equal") + said.count("undecided"), said.count("worse"), top)
+    for name, (better, same, worse, top) in sorted(found.items(), key=lambda x: (-x[1][3], x[1][2] - x[1][0])):
         over = ("–", "–", "–") if name == "SFT" else (better, same, worse)
         lines.append(f"| {name} | {over[0]} | {over[1]} | {over[2]} | {top} |")
-    return [*lines, "", "Regime by regime:", ""]
+    return [f"- How often a row helps, of {len(grid)} regimes:", "",
+            "| row | better than SFT | equal or undecided | worse | in the top group |", "|---|---|---|---|---|", *lines]
 
 
 def twin(r: dict, regimes: list[dict]) -> str:
