@@ -49,7 +49,7 @@ def curves(regimes: list[dict], file: Path) -> None:
         base = "first base" if r["base"] == "base" else r["base"]
         above.set(title=f"{r['demos']:,} demonstrations, {base}", ylabel="reward",
                   xlabel=f"optimizer steps ({r['samples'] // r['steps']} samples each)")
-        above.margins(y=0.2)
+        above.margins(y=0.3)
         above.legend(loc="upper left", ncols=len(names), fontsize=9)
         bars(below, {name: since_sft(rows[name]) for name in names}, colours)
     save(fig, file)
