@@ -46,8 +46,9 @@ class Experiment:
 STEPS = (11, 15)
 FORMS = {"plain": PLAIN, "detached": ("--lam", "0"), "released": ("--lam", "0", "--variant", "released")}
 MIXED = {f"lam {lam}": ("--lam", lam, "--gamma", "0", "--guess", "sampled") for lam in ("0.2", "0.5", "1")}
-SUM_RATES, COUNT_RATES = ("2.5e-4", "5e-4", "1e-3"), ("1.25e-4", "2.5e-4", "5e-4")
+SUM_RATES, COUNT_RATES = ("2.5e-4", "5e-4", "1e-3", "2e-3"), ("1.25e-4", "2.5e-4", "5e-4", "1e-3")
 SIZES, RANGE = (150, 300, 600), (0.9, 0.97)     # rows of sums; share of numbers right that experiment 3 is about
+COUNT_SIZES, LEARNT = (300, 600, 1200), 0.8     # rows of lists; what SFT must score, or nothing can be lost
 LENGTHS = (8, 16, 32, 64)
 COUNTED = {"SFT": PLAIN, "released": ("--variant", "released")}
 
@@ -63,9 +64,15 @@ def enough(get: Get, task: str) -> int:
     return min(zip(SIZES, right), key=lambda found: abs(found[1] - sum(RANGE) / 2))[0]
 
 
-def count(tokens: int, how: tuple[str, ...]) -> Job:
+def count(tokens: int, rows: int, how: tuple[str, ...]) -> Job:
     """An answer of n things is 2 n tokens; n varies by a quarter, so that the end must be read, not learnt by heart."""
-    return Job("count", (3 * tokens // 8, 5 * tokens // 8), 300, (*IFT, "--epochs", "6", *how), 0)
+    return Job("count", (3 * tokens // 8, 5 * tokens // 8), rows, (*IFT, "--epochs", "6", *how), 0)
+
+
+def learnt(get: Get, tokens: int) -> int:
+    """The fewest rows with which `SFT` scores LEARNT on validation; the most, if none are enough."""
+    tries = [replace(count(tokens, n, (*PLAIN, "--lr", "5e-4")), seed=VAL_SEED, split="val") for n in COUNT_SIZES]
+    return next((n for n, r in zip(COUNT_SIZES, get(tries)) if r.get("score", 0.0) >= LEARNT), COUNT_SIZES[-1])
 
 
 def tuned(get: Get, arms: dict, rates: tuple[str, ...]) -> tuple[dict, dict]:
@@ -80,9 +87,13 @@ def tuned(get: Get, arms: dict, rates: tuple[str, ...]) -> tuple[dict, dict]:
             {a: (lr, scored[a, lr]) for a, lr in best.items()})
 
 
-def rows_of(found: dict, chosen: dict, *keys: str) -> dict:
-    return {" ".join(map(str, a)) if isinstance(a, tuple) else a:
-            {"rate": chosen[a][0], **{k: over(runs, k) for k in keys}} for a, runs in found.items()}
+def rows_of(found: dict, chosen: dict, rates: tuple[str, ...], *keys: str) -> dict:
+    """Every arm with its rate; one at the edge of the rates that were tried is marked."""
+    def rate(a) -> str:
+        lr = chosen[a][0]
+        return f"{lr} (edge)" if lr in (rates[0], rates[-1]) else lr
+    return {" ".join(map(str, a)): {"examples": runs[0]["rows"], "rate": rate(a), **{k: over(runs, k) for k in keys}}
+            for a, runs in found.items()}
 
 
 def sum_arms(get: Get, tasks: tuple[str, ...], forms: dict) -> dict:
@@ -95,14 +106,16 @@ def propagation(form: str, get: Get) -> dict:
     found, chosen = tuned(get, sum_arms(get, ("chain", "steps"), forms), SUM_RATES)
     gain, control = (gap(found[t, form], found[t, "plain"]) for t in ("chain", "steps"))
     return {"judged": {"gain": total(gain), "control": total(control), "advantage": total(gain, -control)},
-            "rows": rows_of(found, chosen, "score", "strict", "token", "ends")}
+            "rows": rows_of(found, chosen, SUM_RATES, "score", "strict", "token", "ends")}
 
 
 def length(get: Get) -> dict:
-    found, chosen = tuned(get, {(n, f): count(n, how) for n in LENGTHS for f, how in COUNTED.items()}, COUNT_RATES)
+    rows = {n: learnt(get, n) for n in LENGTHS}
+    arms = {(n, f): count(n, rows[n], how) for n in LENGTHS for f, how in COUNTED.items()}
+    found, chosen = tuned(get, arms, COUNT_RATES)
     lost = {n: gap(found[n, "SFT"], found[n, "released"]) for n in LENGTHS}
     return {"judged": {**{f"loss at {n}": total(x) for n, x in lost.items()}, "beyond": total(lost[8], -3 * lost[64])},
-            "rows": rows_of(found, chosen, "score", "ends")}
+            "rows": rows_of(found, chosen, COUNT_RATES, "score", "ends")}
 
 
 def exposure(get: Get) -> dict:
@@ -113,7 +126,7 @@ def exposure(get: Get) -> dict:
     cut = [1 - m["gap"] / p["gap"] if "gap" in m and "gap" in p else 0.0 for m, p in zip(found[best], found[plain])]
     return {"judged": {"cut": interval(cut), "strict": total(gap(found[best], found[plain], "stricts")),
                        "token": over(found[plain], "token")}, "best": best[1],
-            "rows": rows_of(found, chosen, "score", "strict", "token", "differ", "gap")}
+            "rows": rows_of(found, chosen, SUM_RATES, "score", "strict", "token", "differ", "gap")}
 
 
 # ---- 4, 5, 6: NanoWorld ----------------------------------------------------------------------------------------------

@@ -124,9 +124,9 @@ def write(results: dict[str, dict], folder: Path, page: Path) -> None:
 
 
 def said(name: str, value) -> str:
-    """Shares in percent, nats as they are, a learning rate as it is written."""
-    if isinstance(value, str):
-        return value
+    """Shares in percent, nats as they are, a learning rate and a number of examples as they are written."""
+    if isinstance(value, (str, int)):
+        return f"{value}"
     return shown(*value, 1, 4) if name in NATS else shown(*value)
 
 

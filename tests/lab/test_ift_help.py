@@ -53,7 +53,7 @@ def test_the_control_has_the_same_length_and_format():
 def test_counted_things():
     tok = Tokenizer.load("nano")
     for tokens in ift_help.LENGTHS:
-        made = rows("count", ift_help.count(tokens, ()).lengths, 60, 0)
+        made = rows("count", ift_help.count(tokens, 300, ()).lengths, 60, 0)
         sizes = [len(tok.encode(" " + r.answer[0].text)) for r in made]
         assert abs(np.mean(sizes) - tokens) < 0.1 * tokens and max(sizes) <= 1.25 * tokens, "two tokens a thing"
         assert all(score(r.prompt[0].text, r.answer[0].text) == 1 for r in made)
@@ -113,7 +113,7 @@ def made(run) -> dict:
         right += 0.3
     mixed = "sampled" in flags
     scores = packed((np.arange(200) < 200 * (right + 0.2 * mixed) + rng.integers(3)).astype(float))
-    return {"score": right, "strict": right, "ends": 1.0, "token": 0.95, "differ": 0.1, "scores": scores,
+    return {"rows": run.rows, "score": right, "strict": right, "ends": 1.0, "token": 0.95, "differ": 0.1, "scores": scores,
             "stricts": scores, "gap": (0.5 if mixed else 1.0) + 0.01 * rng.random()}
 
 
@@ -129,6 +129,14 @@ def test_experiments_on_results_made_by_hand(tmp_path):
     page = (tmp_path / "page.md").read_text()
     assert page.count(": confirmed") == page.count("**False if**") == 8 and (tmp_path / "page.png").exists()
     assert read_json(tmp_path / "results.json")["2. Length"]["judged"]["loss at 8"][0] == pytest.approx(0.4, abs=0.02)
+
+
+def test_examples_are_added_until_sft_can_do_it_and_an_edge_is_marked():
+    def scored(at: float):
+        return lambda jobs: [{"score": at * j.rows} for j in jobs]
+    assert [ift_help.learnt(scored(at), 8) for at in (1 / 300, 1 / 700, 1 / 9000)] == [300, 600, 1200]
+    row = ift_help.rows_of({"a": [{"rows": 5}], "b": [{"rows": 5}]}, {"a": ("1", 0), "b": ("2", 0)}, ("1", "2", "3"))
+    assert row == {"a": {"examples": 5, "rate": "1 (edge)"}, "b": {"examples": 5, "rate": "2"}}
 
 
 def test_a_run_that_diverged_is_right_in_nothing():
