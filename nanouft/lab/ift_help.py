@@ -46,11 +46,11 @@ class Experiment:
 STEPS = (11, 15)
 FORMS = {"plain": PLAIN, "detached": ("--lam", "0"), "released": ("--lam", "0", "--variant", "released")}
 MIXED = {f"lam {lam}": ("--lam", lam, "--gamma", "0", "--guess", "sampled") for lam in ("0.2", "0.5", "1")}
-SUM_RATES, COUNT_RATES = ("2.5e-4", "5e-4", "1e-3", "2e-3"), ("1.25e-4", "2.5e-4", "5e-4", "1e-3")
+SUM_RATES, THING_RATES = ("2.5e-4", "5e-4", "1e-3", "2e-3", "4e-3"), ("1.25e-4", "2.5e-4", "5e-4", "1e-3")
 SIZES, RANGE = (150, 300, 600), (0.9, 0.97)     # rows of sums; share of numbers right that experiment 3 is about
-COUNT_SIZES, LEARNT = (300, 600, 1200), 0.8     # rows of lists; what SFT must score, or nothing can be lost
+THING_SIZES, LEARNT = (300, 600, 1200), 0.8     # rows of lists; what SFT must score, or nothing can be lost
 LENGTHS = (8, 16, 32, 64)
-COUNTED = {"SFT": PLAIN, "released": ("--variant", "released")}
+NAMED = {"SFT": PLAIN, "released": ("--variant", "released")}
 
 
 def sums(task: str, rows: int, how: tuple[str, ...]) -> Job:
@@ -64,15 +64,15 @@ def enough(get: Get, task: str) -> int:
     return min(zip(SIZES, right), key=lambda found: abs(found[1] - sum(RANGE) / 2))[0]
 
 
-def count(tokens: int, rows: int, how: tuple[str, ...]) -> Job:
+def things(tokens: int, rows: int, how: tuple[str, ...]) -> Job:
     """An answer of n things is 2 n tokens; n varies by a quarter, so that the end must be read, not learnt by heart."""
-    return Job("count", (3 * tokens // 8, 5 * tokens // 8), rows, (*IFT, "--epochs", "6", *how), 0)
+    return Job("things", (3 * tokens // 8, 5 * tokens // 8), rows, (*IFT, "--epochs", "6", *how), 0)
 
 
 def learnt(get: Get, tokens: int) -> int:
     """The fewest rows with which `SFT` scores LEARNT on validation; the most, if none are enough."""
-    tries = [replace(count(tokens, n, (*PLAIN, "--lr", "5e-4")), seed=VAL_SEED, split="val") for n in COUNT_SIZES]
-    return next((n for n, r in zip(COUNT_SIZES, get(tries)) if r.get("score", 0.0) >= LEARNT), COUNT_SIZES[-1])
+    tries = [replace(things(tokens, n, (*PLAIN, "--lr", "5e-4")), seed=VAL_SEED, split="val") for n in THING_SIZES]
+    return next((n for n, r in zip(THING_SIZES, get(tries)) if r.get("score", 0.0) >= LEARNT), THING_SIZES[-1])
 
 
 def tuned(get: Get, arms: dict, rates: tuple[str, ...]) -> tuple[dict, dict]:
@@ -111,11 +111,11 @@ def propagation(form: str, get: Get) -> dict:
 
 def length(get: Get) -> dict:
     rows = {n: learnt(get, n) for n in LENGTHS}
-    arms = {(n, f): count(n, rows[n], how) for n in LENGTHS for f, how in COUNTED.items()}
-    found, chosen = tuned(get, arms, COUNT_RATES)
+    arms = {(n, f): things(n, rows[n], how) for n in LENGTHS for f, how in NAMED.items()}
+    found, chosen = tuned(get, arms, THING_RATES)
     lost = {n: gap(found[n, "SFT"], found[n, "released"]) for n in LENGTHS}
     return {"judged": {**{f"loss at {n}": total(x) for n, x in lost.items()}, "beyond": total(lost[8], -3 * lost[64])},
-            "rows": rows_of(found, chosen, COUNT_RATES, "score", "ends")}
+            "rows": rows_of(found, chosen, THING_RATES, "score", "ends")}
 
 
 def exposure(get: Get) -> dict:

@@ -2,12 +2,12 @@
 
     chain    Add up 2 1 2 step by step.     2 and 1 is 3 and 2 is 5         a result is the last result plus a number
     steps    Add neighbours of 2 1 2.       2 and 1 is 3 and 2 is 3         a result is two neighbouring numbers added
-    count    Name 3 things.                 1 fox 2 bee 3 saw               which things: by lot
+    things   Name 3 things, fox first.      1 fox 2 bee 3 saw               which other things: by lot
 
 `chain` is NanoWorld's running sum, made longer: a wrong result spoils all that follow. In `steps` it spoils nothing,
 and both have the same numbers, words and length: `steps` is the control. Numbers are 1, 2 or 3, so that 16 of them give
-a sum of one token. In `count` no one can know the next thing, and everybody can know the end: the answers in which the
-released IFT forgets to stop.
+a sum of one token. In `things` no one can know the next thing, and everybody can know the end: the answers in which the
+released IFT forgets to stop. The first thing makes prompts differ: a share of the prompts is held out, not of the rows.
 
     Job("chain", (11, 15), rows=300, flags=("--objective", "ift"), seed=0).run()           # trained and scored
 """
@@ -40,6 +40,7 @@ from nanouft.shell.files import Lines, checksum, scratch
 from nanouft.world.facts import ITEMS
 
 VERSION = 1                     # raised by hand when code changes what jobs give
+THINGS = re.compile(r"Name (\d+) things, (\w+) first\.")
 SUMS = {"chain": "Add up {} step by step.", "steps": "Add neighbours of {}."}
 SPLITS = {"val": 77_001, "test": 77_002}        # seeds of the prompts, the same for every model
 
@@ -55,17 +56,18 @@ def results(task: str, numbers: list[int]) -> list[int]:
 
 
 def ask(task: str, lengths: tuple[int, int], rng: random.Random) -> str:
-    """A prompt; lengths: fewest and most steps (of `count`: things)."""
+    """A prompt; lengths: fewest and most steps (of `things`: things)."""
     n = rng.randint(*lengths)
-    if task == "count":
-        return f"Name {n} things."
+    if task == "things":
+        return f"Name {n} things, {rng.choice(ITEMS)} first."
     return SUMS[task].format(" ".join(str(rng.randint(1, 3)) for _ in range(n + 1)))
 
 
 def reference(prompt: str, rng: random.Random) -> str:
-    """The right answer; of `count` one of many."""
-    if hit := re.fullmatch(r"Name (\d+) things\.", prompt):
-        return " ".join(f"{i} {w}" for i, w in enumerate(rng.sample(ITEMS, int(hit[1])), 1))
+    """The right answer; of `things` one of many."""
+    if hit := THINGS.fullmatch(prompt):
+        named = [hit[2], *rng.sample([w for w in ITEMS if w != hit[2]], int(hit[1]) - 1)]
+        return " ".join(f"{i} {w}" for i, w in enumerate(named, 1))
     numbers = [int(d) for d in re.findall(r"\d+", prompt)]
     task = "chain" if prompt.startswith("Add up") else "steps"
     return " ".join([str(numbers[0]), *(f"and {d} is {t}" for d, t in zip(numbers[1:], results(task, numbers)))])
@@ -78,11 +80,12 @@ def rows(task: str, lengths: tuple[int, int], n: int, seed: int) -> list[Row]:
 
 
 def score(prompt: str, answer: str) -> float:
-    """Sums: the share of words that are right at their own place. `count`: 1 or 0; any things do."""
+    """Sums: the share of words that are right at their own place. `things`: 1 or 0; any things do after the first."""
     said = answer.split()
-    if hit := re.fullmatch(r"Name (\d+) things\.", prompt):
-        numbers = [str(i) for i in range(1, int(hit[1]) + 1)]
-        return float(said[::2] == numbers and len(said) == 2 * len(numbers) and set(said[1::2]) <= set(ITEMS))
+    if hit := THINGS.fullmatch(prompt):
+        numbers, things = [str(i) for i in range(1, int(hit[1]) + 1)], said[1::2]
+        return float(said[::2] == numbers and len(things) == len(numbers) and things[0] == hit[2]
+                     and set(things) <= set(ITEMS))
     gold = reference(prompt, random.Random(0)).split()
     return sum(a == b for a, b in zip(gold, said)) / max(len(gold), len(said))
 
@@ -149,7 +152,7 @@ def measured(job: Job, folder: Path) -> dict:
     strict = [float(s == 1 and e) for s, e in zip(right, ends)]
     out = {"score": float(np.mean(right)), "strict": float(np.mean(strict)), "ends": float(np.mean(ends)),
            "scores": packed(right), "stricts": packed(strict)}
-    if job.task == "count":
+    if job.task == "things":
         return out
     return out | guesses(model, tok, asked) | {"gap": own_prefix_gap(model, tok, asked, answers)}
 

@@ -10,6 +10,7 @@ import pytest
 from running import call, one_error
 
 from nanouft import world
+from nanouft.data.rows import holdout
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.lab import ift_help, ift_tasks
 from nanouft.lab import ift_verdicts as verdicts
@@ -50,16 +51,19 @@ def test_the_control_has_the_same_length_and_format():
     assert rows("chain", (2, 3), 5, 1) == rows("chain", (2, 3), 5, 1) != rows("chain", (2, 3), 5, 2)
 
 
-def test_counted_things():
+def test_named_things():
     tok = Tokenizer.load("nano")
     for tokens in ift_help.LENGTHS:
-        made = rows("count", ift_help.count(tokens, 300, ()).lengths, 60, 0)
+        made = rows("things", ift_help.things(tokens, 300, ()).lengths, 300, 0)
         sizes = [len(tok.encode(" " + r.answer[0].text)) for r in made]
         assert abs(np.mean(sizes) - tokens) < 0.1 * tokens and max(sizes) <= 1.25 * tokens, "two tokens a thing"
         assert all(score(r.prompt[0].text, r.answer[0].text) == 1 for r in made)
-    asked = "Name 2 things."
+        numbers = [{r.prompt[0].text.split()[1] for r in part} for part in (made, holdout(made)[0])]
+        assert numbers[0] == numbers[1], "holding out prompts takes no number of things away"
+    asked = "Name 2 things, fox first."
     assert score(asked, "1 fox 2 fox") == 1, "nobody can know which things"
-    assert [score(asked, a) for a in ("1 fox", "1 fox 2 bee 3 pig", "2 fox 1 bee", "1 fox 2 what", "")] == [0] * 5
+    assert [score(asked, a) for a in ("1 fox", "1 fox 2 bee 3 pig", "2 fox 1 bee", "1 fox 2 what", "1 bee 2 fox",
+                                        "")] == [0] * 6
 
 
 # ---- rules -----------------------------------------------------------------------------------------------------------
@@ -107,14 +111,14 @@ def made(run) -> dict:
         return {"each": families, "families": {"list": {"ends": 1.0}}, "mean": 0.7, "largest change": 0.0,
                 "nats from the start": 1e-5}
     flags, right = run.flags, 0.5
-    if run.task == "count" and "released" in flags:
+    if run.task == "things" and "released" in flags:
         right -= 0.4 if run.lengths[1] == 5 else 0.0
     if run.task == "chain" and flags[flags.index("--lam") + 1] == "0" and "--gamma" not in flags:
         right += 0.3
     mixed = "sampled" in flags
     scores = packed((np.arange(200) < 200 * (right + 0.2 * mixed) + rng.integers(3)).astype(float))
-    return {"rows": run.rows, "score": right, "strict": right, "ends": 1.0, "token": 0.95, "differ": 0.1, "scores": scores,
-            "stricts": scores, "gap": (0.5 if mixed else 1.0) + 0.01 * rng.random()}
+    return {"rows": run.rows, "score": right, "strict": right, "ends": 1.0, "token": 0.95, "differ": 0.1,
+            "scores": scores, "stricts": scores, "gap": (0.5 if mixed else 1.0) + 0.01 * rng.random()}
 
 
 def test_experiments_on_results_made_by_hand(tmp_path):
