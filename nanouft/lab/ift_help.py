@@ -5,8 +5,8 @@
     python -m nanouft.lab.ift_help --write      # docs/ift_help.md, .png and results.json from what is kept
 
 An experiment is its prediction, what would falsify it, `run` (asks for the runs it needs and computes figures) and
-`judge` (figures -> confirmed | falsified | undecided). In 1 to 3 learning rates are chosen on validation, with a seed
-of their own, before test is looked at. All is resumable: a finished run is a line of docs/results/ift_help/cells.jsonl.
+`judge` (figures -> confirmed | falsified | undecided). In 1 to 3 learning rates are chosen on validation (search.py),
+with seeds of their own. All is resumable: a finished run is a line of docs/results/ift_help/cells.jsonl.
 Intervals are 95 %: over seeds and prompts (stats.two_way) for scores, over seeds for what is one number a model.
 Every arm of experiments 1 to 3 is IFT with some switches off, so that nothing else differs: `plain` is lam = gamma = 0.
 """
@@ -19,7 +19,8 @@ from pathlib import Path
 from nanouft.lab import ift_verdicts as verdicts
 from nanouft.lab.cell import Cell
 from nanouft.lab.ift_tasks import Job, Store, World
-from nanouft.lab.ift_verdicts import Figure, facts, gap, over, total
+from nanouft.lab.ift_verdicts import Figure, cut, facts, gap, over, total
+from nanouft.lab.search import Search, run_searches
 from nanouft.look.stats import interval
 from nanouft.shell import config, signals
 from nanouft.shell.config import UserError
@@ -46,93 +47,88 @@ class Experiment:
 STEPS = (11, 15)
 FORMS = {"plain": PLAIN, "detached": ("--lam", "0"), "released": ("--lam", "0", "--variant", "released")}
 MIXED = {f"lam {lam}": ("--lam", lam, "--gamma", "0", "--guess", "sampled") for lam in ("0.2", "0.5", "1")}
-SUM_RATES, THING_RATES = ("2.5e-4", "5e-4", "1e-3", "2e-3", "4e-3"), ("1.25e-4", "2.5e-4", "5e-4", "1e-3")
-SIZES, RANGE = (150, 300, 600), (0.9, 0.97)     # rows of sums; share of numbers right that experiment 3 is about
-THING_SIZES, LEARNT = (300, 600, 1200), 0.8     # rows of lists; what SFT must score, or nothing can be lost
+RATES = ("2.5e-4", "5e-4", "1e-3", "2e-3")
+EXAMPLES, LISTS = 300, 1200                     # rows of sums in 1, of lists in 2: as many for every arm
+SIZES, RANGE = (75, 150, 300), (0.9, 0.97)      # rows of sums in 3; share of numbers right that it is about
 LENGTHS = (8, 16, 32, 64)
-NAMED = {"SFT": PLAIN, "released": ("--variant", "released")}
+NAMED = {name: FORMS[name] for name in ("plain", "released")}
 
 
 def sums(task: str, rows: int, how: tuple[str, ...]) -> Job:
     return Job(task, STEPS, rows, (*IFT, "--epochs", "4", *how), 0)
 
 
-def enough(get: Get, task: str) -> int:
-    """How many rows: with these `plain` says nearest to 93.5 % of the numbers right, on validation."""
-    tries = [replace(sums(task, n, (*PLAIN, "--lr", SUM_RATES[1])), seed=VAL_SEED, split="val") for n in SIZES]
+def things(tokens: int, how: tuple[str, ...]) -> Job:
+    """An answer of n things is 2 n tokens; n varies by a quarter, so that the end must be read, not learnt by heart."""
+    return Job("things", (3 * tokens // 8, 5 * tokens // 8), LISTS, (*IFT, "--epochs", "6", *how), 0)
+
+
+def enough(get: Get) -> int:
+    """How many chained sums: with these `plain` says nearest to 93.5 % of the numbers right, on validation."""
+    tries = [replace(sums("chain", n, (*PLAIN, "--lr", RATES[1])), seed=VAL_SEED, split="val") for n in SIZES]
     right = [r.get("token", 0.0) for r in get(tries)]
     return min(zip(SIZES, right), key=lambda found: abs(found[1] - sum(RANGE) / 2))[0]
 
 
-def things(tokens: int, rows: int, how: tuple[str, ...]) -> Job:
-    """An answer of n things is 2 n tokens; n varies by a quarter, so that the end must be read, not learnt by heart."""
-    return Job("things", (3 * tokens // 8, 5 * tokens // 8), rows, (*IFT, "--epochs", "6", *how), 0)
+def tuned(get: Get, arms: dict, more: int) -> tuple[dict, dict]:
+    """({arm: its runs on test, one a seed}, {arm: (rate, its score on validation, is it at the edge?)}). The rate is
+    chosen by score on validation: one seed for each, `more` for the best three."""
+    kept: dict[str, dict] = {}
 
-
-def learnt(get: Get, tokens: int) -> int:
-    """The fewest rows with which `SFT` scores LEARNT on validation; the most, if none are enough."""
-    tries = [replace(things(tokens, n, (*PLAIN, "--lr", "5e-4")), seed=VAL_SEED, split="val") for n in THING_SIZES]
-    return next((n for n, r in zip(THING_SIZES, get(tries)) if r.get("score", 0.0) >= LEARNT), THING_SIZES[-1])
-
-
-def tuned(get: Get, arms: dict, rates: tuple[str, ...]) -> tuple[dict, dict]:
-    """({arm: its runs on test, one a seed}, {arm: (rate, its score on validation)}), the rates chosen on validation."""
-    tries = {(a, lr): replace(job, flags=(*job.flags, "--lr", lr), seed=VAL_SEED, split="val")
-             for a, job in arms.items() for lr in rates}
-    scored = dict(zip(tries, (r.get("score", 0.0) for r in get(list(tries.values())))))
-    best = {a: max(rates, key=lambda lr: scored[a, lr]) for a in arms}
+    def run(jobs: list[Job]) -> dict[str, dict]:
+        kept.update(zip((job.key for job in jobs), get(jobs)))
+        return kept
+    searches = {a: Search(partial(tried, job), {"--lr": list(RATES)}, more=more, measure=lambda r: r.get("score", 0.0))
+                for a, job in arms.items()}
+    best = {a: setting["--lr"] for a, setting in run_searches(searches, run).items()}
     jobs = [replace(job, flags=(*job.flags, "--lr", best[a]), seed=s) for a, job in arms.items() for s in range(SEEDS)]
     found = get(jobs)
     return ({a: found[i * SEEDS:(i + 1) * SEEDS] for i, a in enumerate(arms)},
-            {a: (lr, scored[a, lr]) for a, lr in best.items()})
+            {a: (lr, searches[a].score((lr,), 1 + more, kept), bool(searches[a].edges)) for a, lr in best.items()})
 
 
-def rows_of(found: dict, chosen: dict, rates: tuple[str, ...], *keys: str) -> dict:
+def tried(job: Job, setting: tuple[str, ...], seed: int) -> Job:
+    return replace(job, flags=(*job.flags, "--lr", *setting), seed=seed, split="val")
+
+
+def rows_of(found: dict, chosen: dict, *keys: str) -> dict:
     """Every arm with its rate; one at the edge of the rates that were tried is marked."""
-    def rate(a) -> str:
-        lr = chosen[a][0]
-        return f"{lr} (edge)" if lr in (rates[0], rates[-1]) else lr
-    return {" ".join(map(str, a)): {"examples": runs[0]["rows"], "rate": rate(a), **{k: over(runs, k) for k in keys}}
-            for a, runs in found.items()}
-
-
-def sum_arms(get: Get, tasks: tuple[str, ...], forms: dict) -> dict:
-    rows = {t: enough(get, t) for t in tasks}
-    return {(t, f): sums(t, rows[t], how) for t in tasks for f, how in forms.items()}
+    return {" ".join(map(str, a)): {"examples": runs[0]["rows"], "rate": chosen[a][0] + " (edge)" * chosen[a][2],
+                                    **{k: over(runs, k) for k in keys}} for a, runs in found.items()}
 
 
 def propagation(form: str, get: Get) -> dict:
-    forms = {f: FORMS[f] for f in ("plain", form)}
-    found, chosen = tuned(get, sum_arms(get, ("chain", "steps"), forms), SUM_RATES)
+    arms = {(t, f): sums(t, EXAMPLES, FORMS[f]) for t in ("chain", "steps") for f in ("plain", form)}
+    found, chosen = tuned(get, arms, more=3)
     gain, control = (gap(found[t, form], found[t, "plain"]) for t in ("chain", "steps"))
     return {"judged": {"gain": total(gain), "control": total(control), "advantage": total(gain, -control)},
-            "rows": rows_of(found, chosen, SUM_RATES, "score", "strict", "token", "ends")}
+            "rows": rows_of(found, chosen, "score", "strict", "token", "ends")}
 
 
 def length(get: Get) -> dict:
-    rows = {n: learnt(get, n) for n in LENGTHS}
-    arms = {(n, f): things(n, rows[n], how) for n in LENGTHS for f, how in NAMED.items()}
-    found, chosen = tuned(get, arms, THING_RATES)
-    lost = {n: gap(found[n, "SFT"], found[n, "released"]) for n in LENGTHS}
-    return {"judged": {**{f"loss at {n}": total(x) for n, x in lost.items()}, "beyond": total(lost[8], -3 * lost[64])},
-            "rows": rows_of(found, chosen, THING_RATES, "score", "ends")}
+    arms = {(n, f): things(n, how) for n in LENGTHS for f, how in NAMED.items()}
+    found, chosen = tuned(get, arms, more=1)
+    lost = {n: gap(found[n, "plain"], found[n, "released"]) for n in LENGTHS}
+    return {"judged": {**{f"loss at {n}": total(x) for n, x in lost.items()}, "beyond": total(lost[8], -3 * lost[64]),
+                       **{f"plain at {n}": over(found[n, "plain"], "score") for n in (8, 64)}},
+            "rows": rows_of(found, chosen, "score", "ends", "end")}
 
 
 def exposure(get: Get) -> dict:
     """The lam that scores best on validation is judged; the others are shown."""
-    arms = sum_arms(get, ("chain",), {"plain": PLAIN, **MIXED})
-    found, chosen = tuned(get, arms, SUM_RATES)
+    rows = enough(get)
+    arms = {("chain", f): sums("chain", rows, how) for f, how in {"plain": PLAIN, **MIXED}.items()}
+    found, chosen = tuned(get, arms, more=3)
     plain, best = ("chain", "plain"), max((a for a in arms if a[1] != "plain"), key=lambda a: chosen[a][1])
-    cut = [1 - m["gap"] / p["gap"] if "gap" in m and "gap" in p else 0.0 for m, p in zip(found[best], found[plain])]
-    return {"judged": {"cut": interval(cut), "strict": total(gap(found[best], found[plain], "stricts")),
-                       "token": over(found[plain], "token")}, "best": best[1],
-            "rows": rows_of(found, chosen, SUM_RATES, "score", "strict", "token", "differ", "gap")}
+    return {"judged": {"cut": cut(found[best], found[plain], "gap"),
+                       "strict": total(gap(found[best], found[plain], "stricts")), "token": over(found[plain], "token")},
+            "best": best[1], "rows": rows_of(found, chosen, "score", "strict", "token", "differ", "gap")}
 
 
 # ---- 4, 5, 6: NanoWorld ----------------------------------------------------------------------------------------------
 SFT = ("--objective", "sft", "--reduction", "sequence", "--batch-size", "16")
 RELEASED = (*IFT, "--variant", "released")
-GENTLE, STILL = ("1e-5", "3e-5", "6e-5"), ("5e-7", "5e-5")
+GENTLE, ROUGH, STILL = ("1e-5", "3e-5", "6e-5"), "2.5e-4", ("5e-7", "5e-5")
 FRESH = range(100, 110)                 # seeds that no earlier study of these arms has seen
 
 
@@ -141,12 +137,16 @@ def after_sft(flags: tuple[str, ...], seed: int) -> Cell:
 
 
 def stopping(get: Get) -> dict:
-    cells = {lr: [World(after_sft(("--lr", lr, "--epochs", "8"), s)) for s in range(SEEDS)] for lr in GENTLE}
-    found = get([c for row in cells.values() for c in row])
-    runs = {lr: found[i * SEEDS:(i + 1) * SEEDS] for i, lr in enumerate(GENTLE)}
-    ends = {f"lists that stop at {lr}": interval([r["families"]["list"]["ends"] if "families" in r else 0.0 for r in x])
-            for lr, x in runs.items()}
-    return {"judged": ends, "rows": {lr: {"mean score": over(x, "mean")} for lr, x in runs.items()}}
+    """The last rate is not judged: there lists are known to run on."""
+    rates = (*GENTLE, ROUGH)
+    found = get([World(after_sft(("--lr", lr, "--epochs", "8"), s)) for lr in rates for s in range(SEEDS)])
+    runs = {lr: found[i * SEEDS:(i + 1) * SEEDS] for i, lr in enumerate(rates)}
+
+    def lists(lr: str, what: str) -> Figure:
+        return interval([r["families"]["list"][what] if "families" in r else 0.0 for r in runs[lr]])
+    return {"judged": {f"lists that stop at {lr}": lists(lr, "ends") for lr in GENTLE},
+            "rows": {lr: {"mean score": over(x, "mean"), "list": lists(lr, "score"), "list, strict": lists(lr, "strict"),
+                          "lists that stop": lists(lr, "ends")} for lr, x in runs.items()}}
 
 
 def still(get: Get) -> dict:
@@ -154,9 +154,12 @@ def still(get: Get) -> dict:
     cells = {lr: [World(after_sft(("--lr", lr, "--optimizer", "rmsprop"), s), moved=True) for s in range(SEEDS)]
              for lr in STILL}
     found = get([c for row in cells.values() for c in row])
-    rows = {lr: {k: over(found[i * SEEDS:(i + 1) * SEEDS], k) for k in ("largest change", "nats from the start")}
-            for i, lr in enumerate(STILL)}
-    return {"judged": rows[STILL[0]], "rows": rows}
+    rows = {}
+    for i, lr in enumerate(STILL):
+        runs = found[i * SEEDS:(i + 1) * SEEDS]
+        rows[lr] = {k: over(runs, k) for k in ("largest change", "nats from the start")}
+        rows[lr]["change of the mean"] = interval([r["after"] - r["before"] for r in runs if "after" in r])
+    return {"judged": {k: rows[STILL[0]][k] for k in ("largest change", "nats from the start")}, "rows": rows}
 
 
 def gains(flags: tuple[str, ...], against: tuple[str, ...], families: tuple[str, ...], get: Get) -> dict:

@@ -1,13 +1,13 @@
 """Tasks made for one question each: what does a mistake spoil, and how long is an answer? Their rows and exact scores.
 
-    chain    Add up 2 1 2 step by step.     2 and 1 is 3 and 2 is 5         a result is the last result plus a number
+    chain    Add all of 2 1 2.              2 and 1 is 3 and 2 is 5         a result is the last result plus a number
     steps    Add neighbours of 2 1 2.       2 and 1 is 3 and 2 is 3         a result is two neighbouring numbers added
     things   Name 3 things, fox first.      1 fox 2 bee 3 saw               which other things: by lot
 
-`chain` is NanoWorld's running sum, made longer: a wrong result spoils all that follow. In `steps` it spoils nothing,
+`chain` is NanoWorld's running sum, longer and in other words: a wrong result spoils all that follow. In `steps` it spoils nothing,
 and both have the same numbers, words and length: `steps` is the control. Numbers are 1, 2 or 3, so that 16 of them give
 a sum of one token. In `things` no one can know the next thing, and everybody can know the end: the answers in which the
-released IFT forgets to stop. The first thing makes prompts differ: a share of the prompts is held out, not of the rows.
+released IFT forgets to stop. The first thing makes prompts differ, since train holds out a tenth of the prompts.
 
     Job("chain", (11, 15), rows=300, flags=("--objective", "ift"), seed=0).run()           # trained and scored
 """
@@ -41,7 +41,7 @@ from nanouft.world.facts import ITEMS
 
 VERSION = 1                     # raised by hand when code changes what jobs give
 THINGS = re.compile(r"Name (\d+) things, (\w+) first\.")
-SUMS = {"chain": "Add up {} step by step.", "steps": "Add neighbours of {}."}
+SUMS = {"chain": "Add all of {}.", "steps": "Add neighbours of {}."}
 SPLITS = {"val": 77_001, "test": 77_002}        # seeds of the prompts, the same for every model
 
 
@@ -69,7 +69,7 @@ def reference(prompt: str, rng: random.Random) -> str:
         named = [hit[2], *rng.sample([w for w in ITEMS if w != hit[2]], int(hit[1]) - 1)]
         return " ".join(f"{i} {w}" for i, w in enumerate(named, 1))
     numbers = [int(d) for d in re.findall(r"\d+", prompt)]
-    task = "chain" if prompt.startswith("Add up") else "steps"
+    task = "chain" if prompt.startswith("Add all") else "steps"
     return " ".join([str(numbers[0]), *(f"and {d} is {t}" for d, t in zip(numbers[1:], results(task, numbers)))])
 
 
@@ -80,14 +80,21 @@ def rows(task: str, lengths: tuple[int, int], n: int, seed: int) -> list[Row]:
 
 
 def score(prompt: str, answer: str) -> float:
-    """Sums: the share of words that are right at their own place. `things`: 1 or 0; any things do after the first."""
+    """Sums: the share of results that are right at their own place. `things`: 1 or 0; any things do after the first."""
     said = answer.split()
     if hit := THINGS.fullmatch(prompt):
         numbers, things = [str(i) for i in range(1, int(hit[1]) + 1)], said[1::2]
         return float(said[::2] == numbers and len(things) == len(numbers) and things[0] == hit[2]
                      and set(things) <= set(ITEMS))
     gold = reference(prompt, random.Random(0)).split()
-    return sum(a == b for a, b in zip(gold, said)) / max(len(gold), len(said))
+    return sum(a == b for a, b in zip(gold[4::4], said[4::4])) / len(gold[4::4])
+
+
+def exact(prompt: str, answer: str) -> bool:
+    """Right in full; of `things` one of many right answers."""
+    if THINGS.fullmatch(prompt):
+        return score(prompt, answer) == 1
+    return answer == reference(prompt, random.Random(0))
 
 
 # ---- a job: trained and scored ---------------------------------------------------------------------------------------
@@ -140,21 +147,30 @@ def run_job(job: Job) -> dict:
 
 
 def measured(job: Job, folder: Path) -> dict:
-    """Means of score, strict (right in full, and stops), ends; scores, stricts: of every answer (base64). Of sums also
-    `token` and `differ`: after the true words, the share of numbers that the greedy model says right, and the
-    probability that a sampled guess is another one; `gap`: nats a token lost after its own words (look/probes.py)."""
+    """Means of score, strict (right in full, and stops), ends; scores, stricts: of every answer (base64). Of `things`
+    also `end`: the loss of <|end|> after a right list, in nats. Of sums also `token` and `differ`: after the true
+    words, the share of numbers that the greedy model says right, and the probability that a sampled guess is another
+    one; `gap`: nats a token lost after its own words (look/probes.py)."""
     model, tok = start_model(str(folder))
     asked = rows(job.task, job.lengths, job.items, SPLITS[job.split])
     longest = 8 + max(len(tok.encode(" " + r.answer[0].text)) for r in asked)
     answers = answer_rows(model.eval(), tok, asked, max_new=longest)
-    right = [score(r.prompt[0].text, tok.decode(a.ids).strip()) for r, a in zip(asked, answers)]
+    said = [(r.prompt[0].text, tok.decode(a.ids).strip()) for r, a in zip(asked, answers)]
+    right = [score(*x) for x in said]
     ends = [stops(a, tok) for a in answers]
-    strict = [float(s == 1 and e) for s, e in zip(right, ends)]
+    strict = [float(exact(*x) and e) for x, e in zip(said, ends)]
     out = {"score": float(np.mean(right)), "strict": float(np.mean(strict)), "ends": float(np.mean(ends)),
            "scores": packed(right), "stricts": packed(strict)}
     if job.task == "things":
-        return out
+        return out | {"end": end_loss(model, tok, asked)}
     return out | guesses(model, tok, asked) | {"gap": own_prefix_gap(model, tok, asked, answers)}
+
+
+@torch.no_grad()
+def end_loss(model, tok, asked: list[Row]) -> float:
+    s = seqs_of([r.answer[0].text for r in asked], asked, model, tok)
+    at = s.mask.bool() & (s.targets == tok.end)
+    return float(-model(s.inputs, want="logp", targets=s.targets, at=at)[at].mean())
 
 
 @torch.no_grad()

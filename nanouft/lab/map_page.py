@@ -47,20 +47,20 @@ def regime(r: laid.Regime, rows: dict[str, list[Cell]], chosen: dict[str, dict],
     for name in order:
         cheaper = [n for n in order if n != laid.BEST and flops[n] < flops[name] and name != "SFT"]
         over = cheaper[0] if cheaper else None
-        k = wider if name == order[0] else 1.0
+        k, over_k = (wider if order[0] in names else 1.0 for names in ((name,), (name, over)))
         out.append({
             "name": name, "needs": needs(name, r), "endpoint": list(ends[name]), "strict": strict(got[name]),
             "worse": [n for n in order if order.index(n) > order.index(name)
                       and judged(got[n], got[name], wider=k)[2] == "worse"],
             **(gain(got[name], got["SFT"], k) if name != "SFT" else {"gain": [0.0, 0.0], "verdict": "baseline"}),
-            "over": {"row": over, **gain(got[name], got[over], k)} if over else None,
+            "over": {"row": over, **gain(got[name], got[over], over_k)} if over else None,
             "changes": changes(got[name], got["SFT"]) if name != "SFT" else {},
             "cost": {"samples": samples(r, name), "flops": flops[name], "relative": flops[name] / flops["SFT"],
                      "at_inference": laid.PER_PROMPT if name == laid.BEST else 1},
             **chosen[name], "failed": sum("failed" in c for c in got[name]),
             "commands": [line.replace("out/", f"out/{place(r)}/") for line in commands(rows[name][0])],
             **({"curve": curve(got[name])} if any("curve" in c for c in got[name]) else {})})
-    long = {"steps": r.steps} if r.steps else {}
+    long = {"steps": r.steps, "against": against(got)} if r.steps else {}
     return {"name": r.name, "demos": r.demos, "samples": r.samples, "noise": r.noise, "source": r.source,
             "base": "base" if r.base == "base" else "second base", **long, "rows": out}
 
@@ -75,6 +75,12 @@ def widening(rows: int) -> float:
     (Bonferroni, normal)."""
     inverse = NormalDist().inv_cdf
     return inverse(1 - 0.025 / rows) / inverse(0.975)
+
+
+def against(got: dict[str, list[dict]], row: str = "RLOO", other: str = "RFT") -> dict:
+    """The best method that asks a reward while it trains against the best one that asks it once: two differences."""
+    return {"row": row, "other": other, "endpoint": judged(got[row], got[other]),
+            "fact": judged(got[row], got[other], (("fact",),))}
 
 
 def strict(cells: list[dict]) -> float:
@@ -131,9 +137,9 @@ def needs(name: str, r: laid.Regime) -> str:
 
 
 def curve(cells: list[dict]) -> dict:
-    """{"samples": [[step, reward]], "held": [[step, reward of greedy answers]]}, means over seeds."""
+    """{"samples": [[step, reward, half width]], "held": the same for greedy answers}, 95 % intervals over seeds."""
     got = [c["curve"] for c in cells if "curve" in c]
-    return {key: [[step, float(np.mean([p[i][1] for p in points]))] for i, (step, _) in enumerate(points[0])]
+    return {key: [[at[0][0], *interval([reward for _, reward in at])] for at in zip(*points)]
             for key, points in (("samples", [c["samples"] for c in got]), ("held", [c["held"]["points"] for c in got]))}
 
 

@@ -2,6 +2,8 @@
 import textwrap
 from pathlib import Path
 
+import numpy as np
+
 from nanouft.lab.map_text import sft_of, winner
 from nanouft.look.plots import LINES, UP, plt, save
 
@@ -38,20 +40,24 @@ def wrapped(title: str, names: list[str]) -> str:
 def curves(regimes: list[dict], file: Path) -> None:
     """A column a base. Above: reward of samples, and of greedy answers to prompts held out, over steps. Below: what
     changed since SFT. A method has one colour, a row of panels one range."""
-    names = sorted({row["name"] for r in regimes for row in r["rows"] if "curve" in row}, reverse=True)
+    shown = [row for row in regimes[0]["rows"] if row["name"] != "SFT"]
+    names = [row["name"] for row in sorted(shown, key=lambda row: ("curve" not in row, row["name"]))]
     colours = dict(zip(names, LINES))
-    fig, axes = plt.subplots(2, len(regimes), figsize=(6.6 * len(regimes), 8.6), squeeze=False, sharey="row")
+    fig, axes = plt.subplots(2, len(regimes), figsize=(7 * len(regimes), 9.2), squeeze=False, sharey="row")
     for (above, below), r in zip(axes.T, regimes):
-        rows = {row["name"]: row for row in r["rows"] if "curve" in row}
-        for name in names:
+        rows = {row["name"]: row for row in r["rows"]}
+        for name in (n for n in names if "curve" in rows[n]):
             for of, label, style in (("samples", "samples", "--"), ("held", "greedy", "o-")):
-                above.plot(*zip(*rows[name]["curve"][of]), style, color=colours[name], ms=4, label=f"{name}, {label}")
+                steps, mean, half = map(np.array, zip(*rows[name]["curve"][of]))
+                above.plot(steps, mean, style, color=colours[name], ms=4, label=f"{name}, {label}")
+                if of == "held":
+                    above.fill_between(steps, mean - half, mean + half, color=colours[name], alpha=0.15, lw=0)
         base = "first base" if r["base"] == "base" else r["base"]
         above.set(title=f"{r['demos']:,} demonstrations, {base}", ylabel="reward",
                   xlabel=f"optimizer steps ({r['samples'] // r['steps']} samples each)")
-        above.margins(y=0.3)
-        above.legend(loc="upper left", ncols=len(names), fontsize=9)
+        above.legend(loc="lower right", ncols=2, fontsize=9)
         bars(below, {name: since_sft(rows[name]) for name in names}, colours)
+        below.legend(ncols=2, fontsize=9)
     save(fig, file)
 
 
@@ -66,7 +72,7 @@ def bars(ax, rows: dict[str, dict], colours: dict) -> None:
     for i, (name, parts) in enumerate(rows.items()):
         places = [x + (i - (len(rows) - 1) / 2) * width for x in range(len(parts))]
         ax.bar(places, [100 * f[0] for f in parts.values()], width, yerr=[100 * f[1] for f in parts.values()],
-               capsize=2, color=colours[name])
+               capsize=2, color=colours[name], label=name)
     ax.axhline(0, color="black", lw=1)
     ax.set_xticks(range(len(parts)), list(parts))
     ax.set_ylabel("points minus SFT")
