@@ -9,7 +9,7 @@ from nanouft.look.plots import LINES, UP, plt, save
 
 
 def heat(regimes: list[dict], file: Path) -> None:
-    """One square a regime: its choice (the cheapest row of the top group), the gain over SFT, and who is as good."""
+    """One square a regime: its choice (the cheapest row of the top group), its gain over SFT, the rows not surely worse."""
     demos, samples = sorted({r["demos"] for r in regimes}), sorted({r["samples"] for r in regimes})
     fig, ax = plt.subplots(figsize=(4.3 * len(samples) + 1, 1.75 * len(demos) + 1))
     for r in regimes:
@@ -20,7 +20,7 @@ def heat(regimes: list[dict], file: Path) -> None:
         nothing = best["name"] == "SFT"
         title, line = ("no row is surely better than SFT", level) if nothing else (
             best["name"], f"{100 * gain:+.1f} ± {100 * half:.1f} over {level}")
-        others = wrapped("not surely worse:" if nothing else "as good:", near) if near else "alone"
+        others = wrapped("not surely worse:", near) if near else "alone"
         for height, text, size in ((0.22, title, 12 if nothing else 14), (0.44, line, 11), (0.72, others, 10)):
             ax.text(x + 0.5, y + height, text, ha="center", va="center", fontsize=size,
                     weight="bold" if text is title else "normal")
