@@ -16,7 +16,7 @@ import io
 import json
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -147,10 +147,10 @@ def refuse_smaller(file: Path, there: dict[str, int], mine: dict[str, int]) -> N
 
 
 # ---- many cells ------------------------------------------------------------------------------------------------------
-def attempt(cell: Cell) -> tuple[Cell, dict | None, str]:
+def attempt(cell, run: Callable = run_cell) -> tuple:
     """(cell, its result, ""), or (cell, None, why there is none)."""
     try:
-        return cell, run_cell(cell), ""
+        return cell, run(cell), ""
     except UserError as e:
         return cell, None, str(e)
     except Exception as e:
@@ -176,11 +176,11 @@ def run_cells(cells: Iterable[Cell], file: Path, workers: int = 2) -> dict[str, 
     return done
 
 
-def run_missing(cells: list[Cell], file: Path, workers: int, done: dict[str, dict]) -> None:
-    """Each result goes into `file` and `done`, each failure to stderr."""
+def run_missing(cells: list, file: Path, workers: int, done: dict[str, dict], run: Callable = run_cell) -> None:
+    """Each result goes into `file` and `done`, each failure to stderr. run: cell -> its result."""
     if not cells:
         return
-    with contextlib.closing(finished(attempt, [(c,) for c in cells], workers)) as results:
+    with contextlib.closing(finished(attempt, [(c, run) for c in cells], workers)) as results:
         bar = tqdm(results, total=len(cells), desc=file.stem, mininterval=5)
         try:
             for cell, result, why in bar:

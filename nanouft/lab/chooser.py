@@ -3,7 +3,7 @@
     small(read(Path("docs/results/map/map.json")))              # the JSON that goes into the page
 
 A regime is a size (demonstrations, own samples) in one situation; its rows are methods, best first. The page has
-shares with six digits, keeps of the changes those whose interval excludes 0, and each command line once.
+shares and costs with six digits, keeps of the changes those whose interval excludes 0, and each command line once.
 """
 from pathlib import Path
 
@@ -57,7 +57,7 @@ def small_row(row: dict, lines: dict[str, int]) -> dict:
     over = row["over"] and row["over"] | {"gain": [share(x) for x in row["over"]["gain"]]}
     return {**{key: row[key] for key in OF_ROW}, "endpoint": [share(x) for x in row["endpoint"]],
             "gain": [share(x) for x in row["gain"]], "over": over, "changes": kept,
-            "cost": {key: row["cost"][key] and float(f"{row['cost'][key]:.4g}") for key in OF_COST},
+            "cost": {key: row["cost"][key] and float(f"{row['cost'][key]:.6g}") for key in OF_COST},
             "commands": [lines.setdefault(line, len(lines)) for line in row["commands"]]}
 
 

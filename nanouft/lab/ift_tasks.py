@@ -4,10 +4,11 @@
     steps    Add neighbours of 2 1 2.       2 and 1 is 3 and 2 is 3         a result is two neighbouring numbers added
     things   Name 3 things, fox first.      1 fox 2 bee 3 saw               which other things: by lot
 
-`chain` is NanoWorld's running sum, longer and in other words: a wrong result spoils all that follow. In `steps` it spoils nothing,
-and both have the same numbers, words and length: `steps` is the control. Numbers are 1, 2 or 3, so that 16 of them give
-a sum of one token. In `things` no one can know the next thing, and everybody can know the end: the answers in which the
-released IFT forgets to stop. The first thing makes prompts differ, since train holds out a tenth of the prompts.
+`chain` is NanoWorld's running sum, longer and in other words: a wrong result spoils all that follow. In `steps` it
+spoils nothing, and both have the same numbers, words and length: `steps` is the control. Numbers are 1, 2 or 3, so that
+16 of them give a sum of one token. In `things` no one can know the next thing, and everybody can know the end: the
+answers in which the released IFT forgets to stop. The first thing makes prompts differ, since train holds out a tenth
+of the prompts.
 
     Job("chain", (11, 15), rows=300, flags=("--objective", "ift"), seed=0).run()           # trained and scored
 """
@@ -16,26 +17,23 @@ import io
 import json
 import random
 import re
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from nanouft import train, world
 from nanouft.data.rows import Row, Turn
 from nanouft.lab.cell import KEEP, Cell, fingerprint, kept_model, train_cell
-from nanouft.lab.cells import packed, run_cell
-from nanouft.lab.workers import finished
+from nanouft.lab.cells import packed, run_cell, run_missing
 from nanouft.look import scores
 from nanouft.look.probes import kl, own_prefix_gap, seqs_of
 from nanouft.models.generate import answer_rows, stops
 from nanouft.models.load import start_model
 from nanouft.shell import devices
-from nanouft.shell.config import Diverged, UserError, one_line
+from nanouft.shell.config import Diverged, UserError
 from nanouft.shell.files import Lines, checksum, scratch
 from nanouft.world.facts import ITEMS
 
@@ -236,24 +234,14 @@ class Store:
 
     def __call__(self, runs: list) -> list[dict]:
         done = {r["key"]: r for r in Lines(self.file).read(lambda r: "" if "key" in r else "has no key")}
-        todo = list({r.key: r for r in runs if r.key not in done}.values())
-        if todo and self.workers:
-            with contextlib.closing(finished(attempt, [(r,) for r in todo], self.workers)) as results:
-                for run, result, why in tqdm(results, total=len(todo), desc=self.file.parent.name, mininterval=5):
-                    if why:
-                        print(f"not finished: {run}: {one_line(why)}", file=sys.stderr)
-                        continue
-                    Lines(self.file).add(result)
-                    done[run.key] = result
+        if self.workers:
+            todo = {r.key: r for r in runs if r.key not in done}
+            run_missing(list(todo.values()), self.file, self.workers, done, run)
         if left := [r for r in runs if r.key not in done]:
             raise Missing(f"{self.file}: {len(left)} runs are missing, the first: {left[0]}; run "
                           "python -m nanouft.lab.ift_help again, and it makes them")
         return [done[r.key] for r in runs]
 
 
-def attempt(run) -> tuple:
-    """(run, its result, "") or (run, None, why there is none)."""
-    try:
-        return run, run.run(), ""
-    except Exception as e:
-        return run, None, f"{type(e).__name__}: {e}"
+def run(job: Job | World) -> dict:
+    return job.run()
