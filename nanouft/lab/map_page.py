@@ -60,7 +60,7 @@ def regime(r: laid.Regime, rows: dict[str, list[Cell]], chosen: dict[str, dict],
             **chosen[name], "failed": sum("failed" in c for c in got[name]),
             "commands": [line.replace("out/", f"out/{place(r)}/") for line in commands(rows[name][0])],
             **({"curve": curve(got[name])} if any("curve" in c for c in got[name]) else {})})
-    long = {"steps": r.steps, "against": against(got)} if r.steps else {}
+    long = {"steps": r.steps, "against": against(got, wider if order[0] in ("RLOO", "RFT") else 1.0)} if r.steps else {}
     return {"name": r.name, "demos": r.demos, "samples": r.samples, "noise": r.noise, "source": r.source,
             "base": "base" if r.base == "base" else "second base", **long, "rows": out}
 
@@ -77,10 +77,10 @@ def widening(rows: int) -> float:
     return inverse(1 - 0.025 / rows) / inverse(0.975)
 
 
-def against(got: dict[str, list[dict]], row: str = "RLOO", other: str = "RFT") -> dict:
-    """The best method that asks a reward while it trains against the best one that asks it once: two differences."""
-    return {"row": row, "other": other, "endpoint": judged(got[row], got[other]),
-            "fact": judged(got[row], got[other], (("fact",),))}
+def against(got: dict[str, list[dict]], wider: float) -> dict:
+    """RLOO, which asks a reward while it trains, minus RFT, which asks it once."""
+    return {"row": "RLOO", "other": "RFT", "endpoint": judged(got["RLOO"], got["RFT"], wider=wider),
+            "fact": judged(got["RLOO"], got["RFT"], (("fact",),))}
 
 
 def strict(cells: list[dict]) -> float:

@@ -9,7 +9,7 @@ from nanouft.look.plots import LINES, UP, plt, save
 
 
 def heat(regimes: list[dict], file: Path) -> None:
-    """One square a regime: its choice (the cheapest row of the top group), its gain over SFT, the rows not surely worse."""
+    """One square a regime: the choice (the cheapest row of the top group), its gain, and rows not surely worse."""
     demos, samples = sorted({r["demos"] for r in regimes}), sorted({r["samples"] for r in regimes})
     fig, ax = plt.subplots(figsize=(4.3 * len(samples) + 1, 1.75 * len(demos) + 1))
     for r in regimes:

@@ -2,91 +2,94 @@
 
 HEAD = """# Which method when?
 
-You have some demonstrations, and perhaps pairs, labels, scores or a reward. What should you do, what does it gain,
-what does it cost, what does it break? Here is what came out in one small world (NanoWorld) with a model of one
-million parameters. **It is a map of this world, not of yours**: use it for what to try first.
-
-Made by `{command} --write` from [results/map/cells.jsonl](results/map/cells.jsonl); the figures are in
-[results/map/map.json](results/map/map.json), too. [The chooser](results/compare/index.html) answers the same question
-for your numbers, with the commands to type.
+You have some demonstrations, and perhaps somebody who judges answers of your model, or a reward. What should you do,
+what does it gain, what does it cost, what does it break? Here is what came out in one small world (NanoWorld) with a
+model of one million parameters. **It is a map of this world, not of yours**: use it for what to try first. [The
+chooser](results/compare/index.html) answers the same question for your numbers (open it in a browser).
 
 ![The choice for so many demonstrations and judged answers](map.png)
 
-The darker, the larger the gain. The choice is the cheapest row of those that are not told from the best.
-RFT is SFT again, on the model's own right answers; the other rows are explained below.
+The darker, the larger the gain.
+
+## Words
+- *Row*: a method. **SFT** learns the demonstrations. All others go on from this SFT model, UFT alone begins at the
+  base. **RFT** = SFT on the model's own right answers (rejection sampling). **DPO** and **SimPO** read the best and
+  the worst answer to each prompt (eight passes), **KTO** labels, **UNA** scores (two passes). **UFT** learns scored
+  answers (three passes) and demonstrations (as often as SFT sees them) at once. **RLOO** (**GRPO**, **PPO**) answers
+  the same prompts while it trains, and asks the reward as often as the other rows have judged answers.
+- *Regime*: what you have: demonstrations x judged answers of your SFT model. Four answers to each of so many new
+  prompts (with many demonstrations some repeat a question that a demonstration asked). Pairs, labels, scores and
+  right answers are made from the same judgements.
+- *Endpoint*: mean score of nine [families of questions](data.md#nanoworld-the-built-in-data), known facts among them,
+  in percent; an answer that is partly right counts in part. A *point* is one percent of that. *Fully right*: the
+  share of answers without any mistake.
+- *FLOPs*: computing of all stages, as a multiple of SFT's, with sampling and without searches and judges.
+- *Base*: the pretrained model. The second base is the same with another seed.
+- *Choice*: the cheapest row (FLOPs) of the top group: the best row and all that are not surely worse. Where no row is
+  surely better than SFT, the group is SFT and all that are not surely worse than SFT.
 
 """
-READING = """## How to read it
-- *Choice*: the cheapest row of the top group, that is the best row and all that cannot be told from it; where no row is
-  surely better than SFT, SFT and all that are not surely worse. A ranking of choices would need more seeds.
-- A *regime* is what you have: demonstrations x answers of your SFT model that somebody judged. Four answers to each
-  of so many prompts, drawn anew (with many demonstrations some repeat a question that a demonstration asked). Pairs,
-  labels, scores and right answers are made from the same judgements (`python -m nanouft.rollout.harvest`).
-- *Endpoint*: mean of the nine families' scores, percent; an answer that is partly right counts in part. *Fully
-  right*: the share of answers without any mistake, which may put rows that learn from right answers only (RFT) before
-  those that learn from scores (UNA).
-- {seeds} seeds, {items} test prompts a family, 95 % intervals for other seeds and other prompts (two-way bootstrap; of
-  `ends` and `diversity` for other seeds only). Differences are paired by seed and prompt.
-- *Better* and *worse*: the whole interval lies on one side of 0, however near. *Equal*: it lies within {margin:.0f}
-  points of 0. *Undecided*: it does not say. The best row of a regime was picked by these figures, so its intervals are
-  wider (Bonferroni over the rows). Nothing else is corrected: there are {contrasts} comparisons with SFT, as many with
-  the best row and with the best cheaper one, and five changes each, so some of the smallest are chance. Regimes are
-  not independent either: all have the same five seeds.
-- *Over the best cheaper row*: of all rows with fewer FLOPs. SFT needs no judged answer, so it has none.
-- *FLOPs*: of all stages, as a multiple of SFT's; sampling is counted. A reward model's cost includes the answers that
-  examine it, that of long runs the looks at prompts held out (less than 5 %). Answers at use (best of 4) are not in
-  it.
-- *Breaks, gains*: truths that a myth denies (`truth`), questions without an answer (`unknown`), facts known before
-  (`fact`), answers that end. Only what an interval tells from 0 is named. `diversity` (how many of four samples
-  differ) is neither good nor bad: it falls as answers become right.
+SURE = """
+"–" under "surely worse" means that no loss is sure, not that there is none.
+
+## How sure is that?
+- {seeds} seeds, {items} test prompts a family, one world, one size of model. The second base has three of the
+  regimes.
+- The judge never errs: it is the rule of the test. Only the sections "Where the preferences come from" and "Four of
+  ten demonstrations are wrong" have judges or demonstrations that do.
 - Settings: learning rate and a second setting (beta, or passes) were chosen jointly on validation: one seed for every
-  setting, three more for the best three, and once more where the best lay at the edge of its grid (*edge*: it still
-  does). SFT's for every number of demonstrations, up to 24 passes (so training SFT for longer is in its row), and for
-  wrong demonstrations. Other rows take theirs *from* the regime that is named, mostly another one: *worse* may mean
-  that they need other settings there. The second base takes those of the first. Spoilt answers have a search of their
-  own. The long runs: four learning rates, two seeds, beta .005. `python -m nanouft.lab.map` does all of it, and goes on
-  where it was stopped.
+  setting, three more for the best three, and once more where the best lay at the edge of its grid. SFT has a search
+  for every number of demonstrations, up to 24 passes. **Other rows take theirs *from* the regime that the tables
+  name**, with 300 and 1,020 demonstrations always from 1,020 x 1,000, where some chose the smallest learning rate
+  (*edge*). So *worse* and *equal* there mean: with these settings. The second base takes those of the first.
+- Intervals are 95 %, for other seeds and other prompts (two-way bootstrap; of `ends` and `diversity` for other seeds
+  only), paired by seed and prompt. The best row was picked by the same figures, so comparisons with it are wider
+  (Bonferroni over the rows). Nothing else is corrected: there are {contrasts} comparisons with SFT, as many with the
+  best cheaper row, and five changes each. Some of the smallest are chance.
 
-Rows: **RFT** = SFT on the model's own right answers (rejection sampling). **DPO** and **SimPO** read the best and the
-worst answer to each prompt (eight passes), **KTO** labels, **UNA** scores (two passes). These start from the SFT
-model. **UFT** starts from the base and learns scored answers (three passes) and demonstrations (as often as SFT sees
-them) at once. **RLOO** (**GRPO**, **PPO**) answers the same prompts while it trains, and asks the reward as often as
-the other rows have judged answers. A learnt reward has seen samples/2 pairs, and judges four times as many new answers.
+## How to read the tables below
+- *Better*, *worse*: the whole interval lies on one side of 0, however near. *Equal*: it lies within {margin:.0f}
+  points of 0. *Undecided*: it does not say.
+- *Over the best cheaper row*: of all rows with fewer FLOPs. SFT needs no judged answer, so it has none.
+- *Changes*: truths that a myth denies (`truth`), questions without an answer (`unknown`), facts known before
+  (`fact`), answers that end (`ends`). Only what an interval tells from 0 is named. `diversity` (how many of four
+  samples differ) is neither good nor bad: it falls as answers become right.
+- *Edge*: nothing was tried beyond this value.
 """
-
 LONG = """![Rewards over steps, and what changed since SFT](map_curves.png)
 
-The reward is the exact score: the rule of the test, without error. RLOO and GRPO draw 384 times 32 answers, PPO 192
-times 64. RLOO, GRPO and PPO have one beta (.005: in GRPO a KL in the loss, in the other two one in the reward), and a
-learning rate chosen here, with two seeds. RFT and UNA take theirs from 100 x 4,000, so the facts that RFT loses may
-belong to that learning rate. RLOO, GRPO and PPO are therefore not ranked. The greedy answers of the curves are to
-validation prompts; bands are 95 % intervals over seeds.
+RLOO and GRPO draw 384 times 32 answers, PPO 192 times 64. All three have one beta (.005: in GRPO a KL in the loss, in
+the other two one in the reward), and a learning rate chosen here, with two seeds. RFT and UNA take theirs from 100 x
+4,000, so the facts that RFT loses may belong to that learning rate, and the order of RLOO, GRPO and PPO says little.
+The greedy answers of the curves are to validation prompts; bands are 95 % intervals over seeds.
 """
+LEARNT = """A learnt reward has seen samples/2 pairs and judges four times as many new answers; its FLOPs include the
+answers that examine it. Best of 4 draws four answers at every use, which its FLOPs do not include. Spoilt answers:
+pairs of a right answer and one with a mistake made by rule, not by the model; they have searches of their own.
+"""
+TITLES = {"grid": "Demonstrations and judged answers", "long": "A reward that is asked at every step",
+          "source": "Where the preferences come from", "noise": "Four of ten demonstrations are wrong",
+          "second": "A second base"}
+TEXTS = {"long": LONG, "source": LEARNT}
 
 
 def page(found: dict) -> str:
     """docs/map.md as text."""
-    grid, long = ([r for r in found["regimes"] if r["piece"] == piece] for piece in ("grid", "long"))
-    out = [HEAD.format(**found) + "## In short", "", *answers(grid), *rewarded(long), *counts(grid), "",
-           "Regime by regime:", "", *short(found["regimes"]), "",
-           READING.format(**{**found, "margin": 100 * found["margin"]})]
-    titles = {"grid": "Demonstrations and scored answers", "long": "A reward that may be asked at every step",
-              "source": "Where the preferences come from", "noise": "Four of ten demonstrations are wrong",
-              "second": "A second base"}
-    for piece, title in titles.items():
-        mine = [r for r in found["regimes"] if r["piece"] == piece]
-        if mine:
-            out += [f"## {title}", ""]
-            out += [LONG] if piece == "long" else []
-            for r in mine:
-                out += table(r)
-                out += [twin(r, found["regimes"]), ""] if piece == "second" else []
-    if found["edges"]:
-        out += ["## Settings at the edge of their grid", "",
-                "Chosen values with nothing tried beyond them, after the grid had grown once:", "",
-                *(f"- {name}: `{' '.join(flags)}`" for name, flags in found["edges"].items()), ""]
+    pieces = {piece: [r for r in found["regimes"] if r["piece"] == piece] for piece in TITLES}
+    grid = pieces["grid"]
+    out = [HEAD + "## In short", "", *answers(grid), *rewarded(pieces["long"]), *counts(grid), *commands(grid), "",
+           "Regime by regime:", "", *short(found["regimes"]), SURE.format(**found | {"margin": 100 * found["margin"]})]
+    for piece, regimes in pieces.items():
+        if regimes:
+            out += [f"## {TITLES[piece]}", ""]
+            out += [TEXTS[piece]] if piece in TEXTS else []
+        for r in regimes:
+            out += table(r)
+            out += [twin(r, found["regimes"]), ""] if piece == "second" else []
     if found["unfinished"]:
         out += [f"Not finished: {'; '.join(found['unfinished'])}.", ""]
+    out += [f"Made by `{found['command']} --write` from [results/map/cells.jsonl](results/map/cells.jsonl); the "
+            "figures are in [results/map/map.json](results/map/map.json), too."]
     return "\n".join(out).rstrip() + "\n"
 
 
@@ -145,6 +148,16 @@ def counts(grid: list[dict]) -> list[str]:
             "| row | better than SFT | equal or undecided | worse | in the top group |", "|---" * 5 + "|", *lines]
 
 
+def commands(grid: list[dict]) -> list[str]:
+    """What to type where the choice gains most."""
+    best = max(((winner(r)[0], r) for r in grid), key=lambda x: x[0]["gain"][0], default=None)
+    if not best or best[0]["name"] == "SFT":
+        return []
+    row, r = best
+    return ["", f"What to type for {row['name']} with {r['name']} in NanoWorld (with your own data: "
+            "[data.md](data.md#the-models-own-answers-as-data)):", "", "```bash", *row["commands"], "```"]
+
+
 def twin(r: dict, regimes: list[dict]) -> str:
     """Do both bases say the same?"""
     other = next(x for x in regimes if x["piece"] == "grid" and f"{x['name']}, second base" == r["name"])
@@ -160,11 +173,12 @@ def twin(r: dict, regimes: list[dict]) -> str:
 
 def short(regimes: list[dict]) -> list[str]:
     """One line a regime: the choice, its gain, cost and harm, who else is in the top group."""
-    lines = ["| demonstrations x answers | SFT | choice | over SFT | FLOPs | it breaks | not surely worse |",
+    lines = ["| demonstrations x answers | SFT | choice | over SFT | FLOPs | surely worse | others not surely worse |",
              "|---" * 7 + "|"]
     for r in regimes:
         (best, near), sft = winner(r), sft_of(r)
-        gain = "–" if best is sft else signed(best["gain"])
+        doubt = "" if best["verdict"] == "better" else f" ({best['verdict']})"
+        gain = "–" if best is sft else signed(best["gain"]) + doubt
         lines.append(f"| {r['name']} | {100 * sft['endpoint'][0]:.1f} | {best['name']} | {gain} | x "
                      f"{best['cost']['relative']:.1f} | {broken(best, ('worse',)) or '–'} | {', '.join(near) or '–'} |")
     return lines
@@ -173,7 +187,7 @@ def short(regimes: list[dict]) -> list[str]:
 def table(r: dict) -> list[str]:
     """The rows of a regime."""
     lines = [f"### {r['name']}", "",
-             "| row | endpoint | fully right | over SFT | | over the best cheaper row | FLOPs | breaks, gains | "
+             "| row | endpoint | fully right | over SFT | | over the best cheaper row | FLOPs | changes | "
              "settings |", "|---" * 9 + "|"]
     for row in r["rows"]:
         over = row["over"]
