@@ -7,6 +7,8 @@
 An experiment is its prediction, what would falsify it, `run` (asks for the runs it needs and computes figures) and
 `judge` (figures -> confirmed | falsified | undecided). In 1 to 3 learning rates are chosen on validation (search.py),
 with seeds of their own. All is resumable: a finished run is a line of docs/results/ift_help/cells.jsonl.
+1 and 3 use long sums, 2 lists of a given length, 4 to 6 NanoWorld: does a gentle start keep lists that stop (4), does
+the paper's optimizer setting move anything (5), do frozen input embeddings keep facts and truths (6a), and mixing (6b)?
 Intervals are 95 %: over seeds and prompts (stats.two_way) for scores, over seeds for what is one number a model.
 Every arm of experiments 1 to 3 is IFT with some switches off, so that nothing else differs: `plain` is lam = gamma = 0.
 """
@@ -120,9 +122,9 @@ def exposure(get: Get) -> dict:
     arms = {("chain", f): sums("chain", rows, how) for f, how in {"plain": PLAIN, **MIXED}.items()}
     found, chosen = tuned(get, arms, more=3)
     plain, best = ("chain", "plain"), max((a for a in arms if a[1] != "plain"), key=lambda a: chosen[a][1])
-    return {"judged": {"cut": cut(found[best], found[plain], "gap"),
-                       "strict": total(gap(found[best], found[plain], "stricts")), "token": over(found[plain], "token")},
-            "best": best[1], "rows": rows_of(found, chosen, "score", "strict", "token", "differ", "gap")}
+    strict = total(gap(found[best], found[plain], "stricts"))
+    return {"judged": {"cut": cut(found[best], found[plain], "gap"), "strict": strict,
+                       "token": over(found[plain], "token")}, "best": best[1], "rows": rows_of(found, chosen, "score", "strict", "token", "differ", "gap")}
 
 
 # ---- 4, 5, 6: NanoWorld ----------------------------------------------------------------------------------------------
@@ -145,8 +147,9 @@ def stopping(get: Get) -> dict:
     def lists(lr: str, what: str) -> Figure:
         return interval([r["families"]["list"][what] if "families" in r else 0.0 for r in runs[lr]])
     return {"judged": {f"lists that stop at {lr}": lists(lr, "ends") for lr in GENTLE},
-            "rows": {lr: {"mean score": over(x, "mean"), "list": lists(lr, "score"), "list, strict": lists(lr, "strict"),
-                          "lists that stop": lists(lr, "ends")} for lr, x in runs.items()}}
+            "rows": {lr: {"mean score": over(x, "mean"), "list": lists(lr, "score"),
+                          "list, strict": lists(lr, "strict"), "lists that stop": lists(lr, "ends")}
+                     for lr, x in runs.items()}}
 
 
 def still(get: Get) -> dict:

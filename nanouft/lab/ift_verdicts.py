@@ -94,8 +94,8 @@ def judge_propagation(f: dict) -> str:
 
 
 def judge_length(f: dict) -> str:
-    """`beyond`: the loss at 8 tokens minus three times that at 64. Where nothing is lost at 8, nothing can shrink; where
-    SFT has not learnt the task, nothing is said."""
+    """`beyond`: the loss at 8 tokens minus three times that at 64. Where nothing is lost at 8, nothing can shrink;
+    where SFT has not learnt the task, nothing is said."""
     if min(f["plain at 8"][0], f["plain at 64"][0]) < LEARNT:
         return "undecided"
     return word(above(f["loss at 64"], 3 * POINT) or below(f["beyond"], 0),

@@ -76,7 +76,8 @@ SOLVED = {"plain at 8": (0.9, NARROW), "plain at 64": (0.9, NARROW)}
 @pytest.mark.parametrize("judge, confirmed, falsified, undecided", [
     (verdicts.judge_propagation, {"gain": (0.08, NARROW), "advantage": (0.06, NARROW)},
      {"gain": (0.08, NARROW), "advantage": (0.0, NARROW)}, {"gain": (0.08, 0.1), "advantage": (0.06, 0.1)}),
-    (verdicts.judge_length, {"loss at 8": (0.2, NARROW), "loss at 64": (0.01, NARROW), "beyond": (0.17, NARROW), **SOLVED},
+    (verdicts.judge_length,
+     {"loss at 8": (0.2, NARROW), "loss at 64": (0.01, NARROW), "beyond": (0.17, NARROW), **SOLVED},
      {"loss at 8": (0.2, NARROW), "loss at 64": (0.05, NARROW), "beyond": (0.05, NARROW), **SOLVED},
      {"loss at 8": (0.2, NARROW), "loss at 64": (0.01, NARROW), "beyond": (0.17, NARROW), **SOLVED,
       "plain at 64": (0.1, NARROW)}),
@@ -112,7 +113,8 @@ def made(run) -> dict:
         worse = 0.1 * ("--detach-embeddings" not in run.cell.flags) * ("ift" not in run.cell.flags)
         worse -= 0.1 * ("ift" in run.cell.flags)
         families = {f: packed((rng.random(100) < 0.8 - worse).astype(float)) for f in ("fact", "truth")}
-        return {"each": families, "families": {"list": {"ends": 1.0, "score": 0.9, "strict": 0.8}}, "mean": 0.7, "largest change": 0.0,
+        lists = {"ends": 1.0, "score": 0.9, "strict": 0.8}
+        return {"each": families, "families": {"list": lists}, "mean": 0.7, "largest change": 0.0,
                 "nats from the start": 1e-5}
     flags, right = run.flags, 0.9 if run.task == "things" else 0.5
     if run.task == "things" and "released" in flags:
@@ -131,7 +133,8 @@ def test_experiments_on_results_made_by_hand(tmp_path):
              for e in ift_help.EXPERIMENTS}
     assert [r["verdict"] for r in found.values()] == ["confirmed"] * 8, {n: r["judged"] for n, r in found.items()}
     jobs = [r for r in asked if isinstance(r, Job)]
-    assert {r.seed for r in jobs if r.split == "val"} == {ift_help.VAL_SEED + i for i in range(4)}, "test seeds are never tuned on"
+    tuned_on = {r.seed for r in jobs if r.split == "val"}
+    assert tuned_on == {ift_help.VAL_SEED + i for i in range(4)}, "test seeds are never tuned on"
     assert {r.seed for r in jobs if r.split == "test"} == set(range(ift_help.SEEDS))
     verdicts.write(found, tmp_path, tmp_path / "page.md")
     page = (tmp_path / "page.md").read_text()
