@@ -124,7 +124,8 @@ def exposure(get: Get) -> dict:
     plain, best = ("chain", "plain"), max((a for a in arms if a[1] != "plain"), key=lambda a: chosen[a][1])
     strict = total(gap(found[best], found[plain], "stricts"))
     return {"judged": {"cut": cut(found[best], found[plain], "gap"), "strict": strict,
-                       "token": over(found[plain], "token")}, "best": best[1], "rows": rows_of(found, chosen, "score", "strict", "token", "differ", "gap")}
+                       "token": over(found[plain], "token")},
+            "best": best[1], "rows": rows_of(found, chosen, "score", "strict", "token", "differ", "gap")}
 
 
 # ---- 4, 5, 6: NanoWorld ----------------------------------------------------------------------------------------------
