@@ -18,20 +18,29 @@ from nanouft.shell.files import write_json, write_text
 Figure = tuple[float, float]    # mean, half width of its 95 % interval
 POINT, LEARNT = 0.01, 0.8
 NATS = ("gap", "end", "nats from the start")
-ABOUT = """Each experiment has its prediction and what would falsify it, fixed in code; the verdict follows by rule.
-All models begin at the shipped base (6 at the second base, too). 1 and 3 use long sums: in `chain` a result is the
-last result plus a number, in `steps` it is two given numbers added, and both have the same words, the same length and
-as many rows. The score is the share of results that are right at their place; it does not ask whether the answer
-stops, `ends` does. 2 uses lists of numbered things, each thing but the first by lot; the score asks for the right
-number of things. 4 to 6 use NanoWorld. `plain` in 1 to 3 is IFT with lam = gamma = 0, so SFT. There learning rates are
-chosen on validation, with other seeds (search.py); 4 to 6 take those of the prediction or the defaults, and 6 asks the
-test prompts that gave the lead, with other seeds. Of the numbers of examples a tenth is held out by `train`. Intervals
-are 95 %: what is judged, over five seeds (6: ten) and, if it is made of scores, over prompts, too; rows of a table over
-seeds only. Scores and shares are in percent, gaps and losses in nats a token. `token`: numbers that are right after the
-true words; `differ`: how often a sampled guess there is another one; `gap`: what true words lose after the model's own
-words, and it also counts against a model that goes on adding rightly after a slip; `end`: the loss of `<|end|>` after
-a right list. A first run of 1 to 3 had faults (docs/LOG.md) and was made anew with the same predictions and
-limits.""".replace("\n", " ")
+ABOUT = """IFT blends its input with the model's own guesses (lam) and lets a later loss weigh earlier tokens (gamma).
+Where is that better than SFT? Each experiment has its prediction and what would falsify it, both fixed in code before
+the test split was looked at. The verdict follows by rule from the intervals: *undecided* means that an interval holds
+the limit, or that the task was not in the range that the prediction is about."""
+HOW = """## How it was done
+- All models begin at the shipped base (6: also at the second base, the same with another seed). Of the numbers of
+  examples `train` holds out a tenth.
+- 1 to 3: every arm is IFT with some switches off. `plain` has lam = gamma = 0, which is SFT. The learning rate of every
+  arm is chosen on validation, with other seeds; *edge* marks one beyond which nothing was tried.
+- 1 and 3 use long sums. In `chain` a result is the last result plus a number. In `steps` it is two given numbers
+  added. Both have the same words, the same length and as many rows. The score is the share of results that are right
+  at their place. It does not ask whether the answer stops; `ends` does.
+- 2 uses lists of numbered things, each thing but the first drawn by lot. The score asks for the right number of
+  things.
+- 4 to 6 use NanoWorld and the learning rates of the prediction, or the defaults. 6 asks the test prompts that gave the
+  idea, with other seeds.
+- Intervals are 95 %. What is judged: over five seeds (6: ten) and, if it is made of scores, over prompts, too. Rows of
+  a table: over seeds only.
+- Scores and shares are in percent, gaps and losses in nats a token. `strict`: answers without a mistake. `token`:
+  numbers that are right after the true words. `differ`: how often a sampled guess there is another one. `gap`: what
+  true words lose after the model's own words; it also counts against a model that goes on adding rightly after a
+  slip. `end`: the loss of `<|end|>` after a right list.
+- A first run of 1 to 3 had faults (docs/LOG.md). It was made anew with the same predictions and limits."""
 
 
 # ---- figures ---------------------------------------------------------------------------------------------------------
@@ -126,7 +135,9 @@ def judge_gains(f: dict) -> str:
 def write(results: dict[str, dict], folder: Path, page: Path) -> None:
     """results.json in `folder`, the page and its picture."""
     write_json(folder / "results.json", results)
-    lines = ["# Where could IFT help?", "", ABOUT, "", f"![What was judged]({page.with_suffix('.png').name})"]
+    lines = ["# Where could IFT help?", "", ABOUT, "", "| experiment | predicted | verdict |", "|---|---|---|",
+             *(f"| {name} | {r['prediction']} | **{r['verdict']}** |" for name, r in results.items()), "",
+             f"![What was judged]({page.with_suffix('.png').name})", "", HOW]
     for name, r in results.items():
         lines += ["", f"## {name}: {r['verdict']}", f"**Predicted**: {r['prediction']}  ",
                   f"**False if** {r['falsified_if']}.", "", "| judged | |", "|---|---|",
