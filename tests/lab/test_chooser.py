@@ -89,6 +89,8 @@ def test_one_gets_what_can_be_made_of_what_one_has_and_ranks_are_counted_anew():
     got = run("out = Object.fromEntries(Object.keys(Choose.uses).map((have) => [have, "
               "Choose.rows(Choose.nearest(regimes, ask), have).map((r) => r.name)]))")
     assert got == {have: usable(have, demos=100, samples=1000) for have in USES}
+    given = "out = ['own', 'spoilt', 'learnt'].map((source) => Choose.can({source}, 'pairs').length)"
+    assert run(given) == [2, 5, 6], "spoilt: scores as well; learnt: the reward as well"
     code = """const row = (name, worse, relative, needs = "nothing", verdict = "better") => (
             {name, worse, needs, verdict, gain: [0.05, 0.01], cost: {relative}});
         const sft = row("SFT", ["e"], 1, "nothing", "baseline");

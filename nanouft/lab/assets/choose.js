@@ -9,6 +9,9 @@ const Choose = {
     reward: ["nothing", "labels", "pairs", "scores", "right answers", "reward"],
   },
 
+  // A pair of a right and a spoilt answer is two labels, two scores and a right answer, too; pairs teach a reward model.
+  can: (regime, have) => Choose.uses[have === "pairs" && {spoilt: "scores", learnt: "reward"}[regime.source] || have],
+
   // Without answers nobody judges, and only a reward can be asked at every step: then that part of the case is the usual.
   usual: (ask) => ({...ask, source: ask.have === "nothing" ? "own" : ask.source, steps: ask.have === "reward" ? ask.steps : ""}),
   // ask: {demos, samples, wrong, have, source, base, steps}. The situation weighs more than the size; of two sizes
@@ -30,7 +33,7 @@ const Choose = {
   // Rows that one can use, best first. The best of them and all that are not surely worse share place 1; where it is
   // not surely better than SFT, SFT and all that are not surely worse than SFT do. The others in the same way.
   rows(regime, have) {
-    const mine = regime.rows.filter((r) => Choose.uses[have].includes(r.needs));
+    const mine = regime.rows.filter((r) => Choose.can(regime, have).includes(r.needs));
     const sft = mine.find((r) => r.verdict === "baseline"), places = new Map();
     while (places.size < mine.length) {
       const left = mine.filter((r) => !places.has(r)), first = !places.size;
