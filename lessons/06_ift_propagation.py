@@ -103,10 +103,13 @@ assert abs(db_at_rest) < 1e-4, "at the balance, the last token is pushed neither
 # Open lists are such a case. Nobody can know *which* cities the demonstrator will name. So these
 # words stay hard for ever. Then come a last word that the question names, and `<|end|>`. Both are
 # easy once they are learnt. We teach the base to stop, by 12 steps of SFT. Then we ask what four
-# losses would do to every token of one unseen answer (*the ledger*, left in the picture).
-# - `SFT`: every token +1. The loss is that of IFT with both ideas switched off, `lam = gamma = 0`
-#   (the mean of each answer). There is one difference: IFT passes no gradient into the input
-#   embedding. Here the row `SFT` is trained like that, too.
+# losses would do to every token of one unseen answer (*the ledger*, left in the picture). The
+# *push* on a token is the derivative of $L$ by its loss, times the number of tokens $N$: + makes
+# the token likelier, - less likely. So $\partial L/\partial b=-1$ above is a push down.
+# - `SFT`: every token +1. The loss is that of IFT with both ideas switched off: `lam = 0` (no share
+#   of the model's own guess in the input, lesson 05) and `gamma = 0` (the mean of each answer).
+#   There is one difference: IFT passes no gradient into the input embedding. Here the row `SFT` is
+#   trained like that, too.
 # - `released`: the formula above, with $\gamma=0.95$.
 # - `detached`: the released weights taken as plain numbers. No gradient flows through them. (This
 #   form is the default of `train`.)

@@ -25,8 +25,10 @@ The darker, the larger the gain.
   share of answers without any mistake.
 - *FLOPs*: computing of all stages, as a multiple of SFT's, with sampling and without searches and judges.
 - *Base*: the pretrained model. The second base is the same with another seed.
-- *Choice*: the cheapest row (FLOPs) of the top group: the best row and all that are not surely worse. Where no row is
-  surely better than SFT, the group is SFT and all that are not surely worse than SFT.
+- *Choice*: the cheapest row (FLOPs) of the top group: the best row and all that are not surely worse than it. So a
+  choice may itself be no more than equal to SFT, beside a dearer row that is surely better. Where no row is surely
+  better than SFT, the group is SFT and all that are not surely worse than SFT.
+- *Spoilt answers*: pairs of a right answer and the same one with a mistake made by rule.
 
 """
 SURE = """
@@ -77,7 +79,7 @@ def page(found: dict) -> str:
     """docs/map.md as text."""
     pieces = {piece: [r for r in found["regimes"] if r["piece"] == piece] for piece in TITLES}
     grid = pieces["grid"]
-    out = [HEAD + "## In short", "", *answers(grid), *rewarded(pieces["long"]), *counts(grid), *commands(grid), "",
+    out = [HEAD + "## In short", "", *answers(grid), *wrong(pieces["noise"]), *rewarded(pieces["long"]), *counts(grid), *commands(grid), "",
            "Regime by regime:", "", *short(found["regimes"]), SURE.format(**found | {"margin": 100 * found["margin"]})]
     for piece, regimes in pieces.items():
         if regimes:
@@ -119,6 +121,13 @@ def answers(grid: list[dict]) -> list[str]:
             f"- What {most:,} judged answers add: {', '.join(gains)} demonstrations."]
 
 
+def wrong(noisy: list[dict]) -> list[str]:
+    """What judged answers add where some demonstrations are wrong."""
+    gains = [f"{signed(best['gain'])} ({best['name']}) with {r['demos']:,}" for r in noisy for best in [winner(r)[0]]]
+    return [f"- Where {100 * noisy[0]['noise']:.0f} % of the demonstrations are wrong, {noisy[0]['samples']:,} judged "
+            f"answers add {', '.join(gains)}."] if noisy else []
+
+
 def rewarded(long: list[dict]) -> list[str]:
     """What a reward adds that is asked while a model trains, and what that does to facts."""
     lines = []
@@ -155,7 +164,9 @@ def commands(grid: list[dict]) -> list[str]:
         return []
     row, r = best
     return ["", f"What to type for {row['name']} with {r['name']} in NanoWorld (with your own data: "
-            "[data.md](data.md#the-models-own-answers-as-data)):", "", "```bash", *row["commands"], "```"]
+            "[data.md](data.md#the-models-own-answers-as-data)):", "", "```bash", *row["commands"], "```", "",
+            "The chooser has the commands of every row. A run leaves its curves (`curves.png`) and some of its answers "
+            "(`samples.md`) in its folder."]
 
 
 def twin(r: dict, regimes: list[dict]) -> str:

@@ -75,7 +75,7 @@ ROWS = {
 }
 LONG_AXES = {"--lr": ("1e-5", "3e-5", "1e-4", "3e-4"), "--beta": ("0.005",)}
 LONG = {name: Recipe(name.lower(), "", "reward", LONG_AXES) for name in ("RLOO", "GRPO", "PPO")}
-RIGHT = "SFT on the right ones"         # of the spoilt pairs: is it the comparison that helps, or more right answers?
+RIGHT = "SFT on the chosen"             # answers of the spoilt pairs: does the comparison help, or more right answers?
 BEST = "best of 4"
 NO_END = ("0.005",)                     # a leash below it is no leash: nothing to find beyond
 

@@ -247,13 +247,13 @@ def tell(cfg: Harvest, folder: Path, sampled: list[Sampled], counts: dict[str, i
     print(f"{len(sampled):,} prompts x {cfg.samples} answers: reward {rewards.mean():.3f} on average, the best of each "
           f"prompt {rewards.max(1).mean():.3f}; {100 * np.mean([s.ended for s in sampled]):.0f} % end"
           + (f"; {left:,} that are empty or begin another question are left out" if left else ""))
-    print(", ".join(f"{folder / name}.jsonl: {n:,}" for name, n in counts.items())
-          + f" rows. {seconds:.0f} s. Next:")
+    print(", ".join(f"{folder / name}.jsonl: {n:,}" for name, n in counts.items() if n) + f" rows. {seconds:.0f} s.")
     start = [] if cfg.init == "base" else ["--init", cfg.init]
-    for name, objective in (("demos", "sft"), ("pairs", "dpo")):
-        if counts[name]:
-            flags = shlex.join([*start, "--data", str(folder / f"{name}.jsonl"), "--lr", "1e-5"])
-            print(f"  python -m nanouft.train --objective {objective} {flags}")
+    for name, objective, empty in (("demos", "sft", "No answer is right"), ("pairs", "dpo", "No prompt has answers of "
+                                                                            "different rewards")):
+        flags = shlex.join([*start, "--data", str(folder / f"{name}.jsonl"), "--lr", "1e-5"])
+        print(f"Next: python -m nanouft.train --objective {objective} {flags}" if counts[name] else
+              f"{empty}, so there is no {name}.jsonl.")
 
 
 if __name__ == "__main__":

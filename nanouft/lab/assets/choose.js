@@ -91,10 +91,13 @@ const Choose = {
     const about = (r) => `${Choose.gain(r.gain)} points over SFT (${Choose.word(r.verdict, margin)}), `
       + `${Choose.times(r.cost.relative)} SFT's FLOPs`;
     const sft = (r) => r.verdict === "baseline";
+    if (rows.length === 1) return "Only SFT was measured for this. Other methods for demonstrations: docs/claims.md.";
     if (top.length === 1) return sft(low) ? "SFT alone is best: nothing else that you can use is as good."
       : `Best: ${low.name}, ${about(low)}.`;
+    const better = top.filter((r) => r.verdict === "better").map((r) => r.name);
     const rest = sft(low) ? "The cheapest of them is SFT itself: nothing here is surely better."
-      : `The cheapest of them: ${low.name}, ${about(low)}.`;
+      : `The cheapest of them: ${low.name}, ${about(low)}.`
+        + (better.length < top.length ? ` Surely better than SFT: ${Choose.list(better)}.` : "");
     return `Not told apart on top: ${Choose.list(top.map((r) => r.name))}. ${rest}`;
   },
 
