@@ -43,8 +43,9 @@ def score(cell: dict, parts: Parts = NINE) -> float:
 
 
 def contrast(row: Sequence[dict], other: Sequence[dict] = (), parts: Parts = NINE,
-             minus: tuple[Sequence[dict], Sequence[dict]] | None = None) -> tuple[float, float]:
-    """(mean, half width of its 95 % interval) of row - other; with `minus`, less the difference of that couple."""
+             minus: tuple[Sequence[dict], Sequence[dict]] | None = None, looks: int = 1) -> tuple[float, float]:
+    """(mean, half width of its 95 % interval) of row - other; with `minus`, less the difference of that couple.
+    looks: the pair was picked from so many by the same figures."""
     signed = [(1, row), (-1, other), *zip((-1, 1), minus or ())]
     signed = [(sign, cells) for sign, cells in signed if cells]
     seeds = [[c["seed"] % APART for c in cells] for _, cells in signed]
@@ -54,4 +55,4 @@ def contrast(row: Sequence[dict], other: Sequence[dict] = (), parts: Parts = NIN
     every = [(sign, arrays(cells, families)) for sign, cells in signed]
     gaps = [share[f] * sum(sign * of_family[i] for sign, of_family in every) for i, f in enumerate(families)]
     drawn = groups(row[0]["split"], row[0]["items"])
-    return two_way(gaps, [drawn[f] for f in families])
+    return two_way(gaps, [drawn[f] for f in families], looks=looks)

@@ -9,7 +9,6 @@ undecided (stats.compared).
 import shlex
 from collections.abc import Callable
 from pathlib import Path
-from statistics import NormalDist
 
 import numpy as np
 
@@ -41,26 +40,26 @@ def regime(r: laid.Regime, rows: dict[str, list[Cell]], chosen: dict[str, dict],
     got = {name: [done[c.key] for c in cells] for name, cells in rows.items()}
     ends = {name: contrast(cells) for name, cells in got.items()}
     order = sorted(got, key=lambda name: -ends[name][0])
-    wider = widening(len(order) - 1)
     flops = {name: spent(cells, "flops") for name, cells in got.items()}
     out = []
     for name in order:
         cheaper = [n for n in order if n != laid.BEST and flops[n] < flops[name] and name != "SFT"]
         over = cheaper[0] if cheaper else None
-        k, over_k = (wider if order[0] in names else 1.0 for names in ((name,), (name, over)))
+        looks, looks_over = (len(order) - 1 if order[0] in names else 1 for names in ((name,), (name, over)))
         out.append({
             "name": name, "needs": needs(name, r), "endpoint": list(ends[name]), "strict": strict(got[name]),
             "worse": [n for n in order if order.index(n) > order.index(name)
-                      and judged(got[n], got[name], wider=k)[2] == "worse"],
-            **(gain(got[name], got["SFT"], k) if name != "SFT" else {"gain": [0.0, 0.0], "verdict": "baseline"}),
-            "over": {"row": over, **gain(got[name], got[over], over_k)} if over else None,
+                      and judged(got[n], got[name], looks=looks)[2] == "worse"],
+            **(gain(got[name], got["SFT"], looks) if name != "SFT" else {"gain": [0.0, 0.0], "verdict": "baseline"}),
+            "over": {"row": over, **gain(got[name], got[over], looks_over)} if over else None,
             "changes": changes(got[name], got["SFT"]) if name != "SFT" else {},
             "cost": {"samples": samples(r, name), "flops": flops[name], "relative": flops[name] / flops["SFT"],
                      "at_inference": laid.PER_PROMPT if name == laid.BEST else 1},
             **chosen[name], "failed": sum("failed" in c for c in got[name]),
             "commands": [line.replace("out/", f"out/{place(r)}/") for line in commands(rows[name][0])],
             **({"curve": curve(got[name])} if any("curve" in c for c in got[name]) else {})})
-    long = {"steps": r.steps, "against": against(got, wider if order[0] in ("RLOO", "RFT") else 1.0)} if r.steps else {}
+    pair = len(order) - 1 if order[0] in ("RLOO", "RFT") else 1
+    long = {"steps": r.steps, "against": against(got, pair)} if r.steps else {}
     return {"name": r.name, "demos": r.demos, "samples": r.samples, "noise": r.noise, "source": r.source,
             "base": "base" if r.base == "base" else "second base", **long, "rows": out}
 
@@ -70,16 +69,9 @@ def place(r: laid.Regime) -> str:
     return r.name.replace(", ", "-").translate(dict.fromkeys(map(ord, " ,%")))
 
 
-def widening(rows: int) -> float:
-    """How much wider the interval of the best of `rows` rows must be, since it was picked by the same figures
-    (Bonferroni, normal)."""
-    inverse = NormalDist().inv_cdf
-    return inverse(1 - 0.025 / rows) / inverse(0.975)
-
-
-def against(got: dict[str, list[dict]], wider: float) -> dict:
+def against(got: dict[str, list[dict]], looks: int) -> dict:
     """RLOO, which asks a reward while it trains, minus RFT, which asks it once."""
-    return {"row": "RLOO", "other": "RFT", "endpoint": judged(got["RLOO"], got["RFT"], wider=wider),
+    return {"row": "RLOO", "other": "RFT", "endpoint": judged(got["RLOO"], got["RFT"], looks=looks),
             "fact": judged(got["RLOO"], got["RFT"], (("fact",),))}
 
 
@@ -94,14 +86,14 @@ def spent(cells: list[dict], what: str) -> float:
     return float(np.mean([c["spent"][what] for c in cells if "spent" in c] or [0]))
 
 
-def judged(row: list[dict], other: list[dict], parts: Parts = NINE, wider: float = 1.0) -> list:
-    """[mean, half width, word] of a paired difference."""
-    mean, half = contrast(row, other, parts)
-    return [mean, wider * half, compared(mean, wider * half, MARGIN)]
+def judged(row: list[dict], other: list[dict], parts: Parts = NINE, looks: int = 1) -> list:
+    """[mean, half width, word] of a paired difference, picked from so many."""
+    mean, half = contrast(row, other, parts, looks=looks)
+    return [mean, half, compared(mean, half, MARGIN)]
 
 
-def gain(row: list[dict], other: list[dict], wider: float = 1.0) -> dict:
-    mean, half, word = judged(row, other, wider=wider)
+def gain(row: list[dict], other: list[dict], looks: int = 1) -> dict:
+    mean, half, word = judged(row, other, looks=looks)
     return {"gain": [mean, half], "verdict": word}
 
 
@@ -123,7 +115,7 @@ def samples(r: laid.Regime, name: str) -> int:
     if name == "SFT":
         return 0
     if r.source != "own":
-        return r.samples
+        return r.samples // 2 if name == laid.RIGHT else r.samples
     if laid.on_policy(laid.rows_of(r)[name]):
         return laid.steps(r) * laid.PER_STEP * laid.PER_PROMPT
     return r.samples // laid.PER_PROMPT * laid.PER_PROMPT

@@ -33,15 +33,16 @@ def interval(values: list[float]) -> tuple[float, float]:
     return float(x.mean()), float(t95(len(x) - 1) * x.std(ddof=1) / math.sqrt(len(x)))
 
 
-def two_way(gaps: list[np.ndarray], groups: list[np.ndarray] | None = None,
-            draws: int = 1000) -> tuple[float, float]:
+def two_way(gaps: list[np.ndarray], groups: list[np.ndarray] | None = None, draws: int = 1000,
+            looks: int = 1) -> tuple[float, float]:
     """(mean, half width of its 95 % interval) of a mean over families, for other seeds AND other prompts.
     gaps: one (S,P) array a family, score of every answer (or its difference to another row's), the same S seeds
     everywhere. groups: (P,) numbers a family; prompts of one number (one fact in several wordings) are drawn together.
     Seeds and prompts are drawn anew in each draw (the pigeonhole bootstrap, Owen 2007, arXiv:0712.1111), S-1 seeds of
     S: so the variance of few seeds comes out unbiased. What belongs to one seed and one prompt alone is drawn in both
     ways and then counted three times; two of them are taken off. The width is Student's t times the spread; its degrees
-    of freedom (Satterthwaite) are S-1 where only seeds differ, and many where only prompts do."""
+    of freedom (Satterthwaite) are S-1 where only seeds differ, and many where only prompts do.
+    looks: this difference was picked as the largest of so many, and its interval is wider for that (Bonferroni)."""
     rng, S = np.random.default_rng(0), len(gaps[0])
     mean = float(np.mean([g.mean() for g in gaps]))
     if S < 2:
@@ -59,12 +60,25 @@ def two_way(gaps: list[np.ndarray], groups: list[np.ndarray] | None = None,
     over_seeds = np.mean([g.mean(1) for g in gaps], 0).var(ddof=1) / S
     variance = max(total.var() - 2 * alone, over_seeds)
     freedom = (S - 1) * (variance / over_seeds) ** 2 if over_seeds > 0 else math.inf
-    return mean, float(t95(max(S - 1, freedom)) * math.sqrt(variance))
+    freedom = max(S - 1, freedom)
+    return mean, float(t95(freedom) * wider(freedom, looks) * math.sqrt(variance))
 
 
 def t95(freedom: float) -> float:
     """Student's t, 97.5 %; between two rows of the table the wider one."""
     return T95[max(k for k in T95 if k <= freedom)]
+
+
+def wider(freedom: float, looks: int) -> float:
+    """Student's t that is exceeded with probability 2.5 % / looks, over that of 2.5 %. With t = sqrt(v) tan(a) the
+    density of the angle a is in proportion to cos(a)^(v-1), which is summed here."""
+    if looks == 1:
+        return 1.0
+    angle = np.linspace(0, math.pi / 2, 20_001)[:-1]
+    density = np.cos(angle) ** (min(freedom, 10_000) - 1)
+    beyond = np.cumsum(density[::-1])[::-1] / density.sum() / 2                             # 0.5 at angle 0
+    t = np.tan(np.interp([0.025 / looks, 0.025], beyond[::-1], angle[::-1]))
+    return float(t[0] / t[1])
 
 
 def compared(mean: float, half: float, margin: float) -> str:

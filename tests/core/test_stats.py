@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 
-from nanouft.look.stats import compared, two_way
+from nanouft.look.stats import T95, compared, two_way, wider
 
 
 @pytest.mark.parametrize("size", [1, 3])
@@ -28,6 +28,14 @@ def test_two_way_knows_one_seed_and_prompts_that_belong_together():
     assert two_way([gap[:1]])[1] == math.inf
     alone, together = two_way([gap])[1], two_way([np.repeat(gap, 3, 1)], [np.repeat(np.arange(40), 3)])[1]
     assert together == pytest.approx(alone, rel=0.2), "three wordings of one fact are one fact"
+
+
+@pytest.mark.parametrize("freedom, looks, known", [(4, 7, 5.068), (8, 2, 2.752), (10_000, 5, 2.576)])
+def test_the_best_of_many_is_sure_with_a_wider_interval(freedom, looks, known):
+    """Bonferroni: Student's t that is exceeded with probability 2.5 % / looks."""
+    assert T95[freedom] * wider(freedom, looks) == pytest.approx(known, rel=0.003) and wider(freedom, 1) == 1
+    gap = np.random.default_rng(0).normal(0, 1, (5, 40)) + np.arange(5)[:, None]
+    assert two_way([gap], looks=7)[1] > 1.5 * two_way([gap])[1]
 
 
 def test_a_difference_in_a_word():

@@ -80,7 +80,7 @@ def regime(rng: random.Random, demos: int, samples: int, **more) -> dict:
     there = [n for n, needs in METHODS.items() if samples or needs == "nothing"]
     rng.shuffle(there)
     name = f"{demos:,} x {samples:,}" + "".join(f", {k} {v}" for k, v in more.items())
-    return {"name": name, "demos": demos, "samples": samples, "noise": 0.0, "source": "own", "base": "base", "steps": 0,
+    return {"name": name, "demos": demos, "samples": samples, "noise": 0.0, "source": "own", "base": "base",
             **more, "rows": [map_row(n, place, there.index("SFT"), demos, samples)
                              | {"worse": there[max(3, place + 1):]} for place, n in enumerate(there)]}
 
@@ -89,7 +89,7 @@ def the_map() -> dict:
     """As large as the real one will be: a grid of sizes, and some situations of their own."""
     rng = random.Random(1)
     sizes = [(d, s) for d in (30, 100, 300, 1020) for s in (0, 250, 1000, 4000)]
-    more = [{"noise": 0.4}, {"source": "learnt"}, {"source": "spoilt"}, {"base": "second base"}, {"steps": 384}]
+    more = [{"noise": 0.4}, {"source": "learnt"}, {"source": "spoilt"}, {"base": "second base"}]
     return {"world": 1, "seeds": 5, "items": 100, "contrasts": 120, "command": "python -m nanouft.lab.map",
             "endpoint": "mean of the nine families' scores", "margin": 0.02,
             "regimes": [regime(rng, *size) for size in sizes]

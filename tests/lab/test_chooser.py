@@ -20,12 +20,12 @@ MAP = made.the_map()
 REAL = Path(__file__).parents[2] / "docs/results/map/map.json"
 USES = {"nothing": {"nothing"}, "pairs": {"nothing", "pairs"}, "labels": {"nothing", "labels", "right answers"},
         "scores": {"nothing", "labels", "pairs", "scores", "right answers"}, "reward": set(chooser.NEEDS)}
-ASK = {"demos": 100, "samples": 1000, "wrong": "", "have": "scores", "source": "own", "base": "base", "steps": ""}
+ASK = {"demos": 100, "samples": 1000, "wrong": "", "have": "scores", "source": "own", "base": "base"}
 
 
 def usable(have: str, **where) -> list[str]:
     """Names of the rows of one regime of the map that can be used, best first."""
-    where = {"noise": 0.0, "source": "own", "base": "base", "steps": 0, **where}
+    where = {"noise": 0.0, "source": "own", "base": "base", **where}
     found = next(g for g in MAP["regimes"] if all(g.get(key) == value for key, value in where.items()))
     return [r["name"] for r in found["rows"] if r["needs"] in USES[have]]
 
@@ -66,8 +66,7 @@ def run(code: str):
     ({"demos": 55}, "100 x 1,000"), ({"demos": 54}, "30 x 1,000"), ({"demos": 10 ** 9, "samples": 1}, "1,020 x 250"),
     ({"have": "nothing"}, "100 x 0"), ({"wrong": "1"}, "100 x 1,000, noise 0.4"),
     ({"wrong": "1", "demos": 5000, "have": "nothing"}, "300 x 1,000, noise 0.4"),       # the situation before the size
-    ({"source": "learnt", "samples": 250}, "100 x 1,000, source learnt"), ({"steps": "384"}, "100 x 1,000"),
-    ({"have": "reward", "steps": "384"}, "100 x 1,000, steps 384"),             # only a reward is asked at every step
+    ({"source": "learnt", "samples": 250}, "100 x 1,000, source learnt"),
     ({"have": "nothing", "source": "learnt", "demos": 1020}, "1,020 x 0")])     # without answers nobody judges
 def test_the_nearest_regime(asked, name):
     assert run(f"out = Choose.nearest(regimes, {{...ask, ...{json.dumps(asked)}}}).name") == name

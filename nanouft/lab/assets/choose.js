@@ -12,9 +12,9 @@ const Choose = {
   // A pair of a right and a spoilt answer is two labels, two scores and a right answer, too; pairs teach a reward model.
   can: (regime, have) => Choose.uses[have === "pairs" && {spoilt: "scores", learnt: "reward"}[regime.source] || have],
 
-  // Without answers nobody judges, and only a reward can be asked at every step: then that part of the case is the usual.
-  usual: (ask) => ({...ask, source: ask.have === "nothing" ? "own" : ask.source, steps: ask.have === "reward" ? ask.steps : ""}),
-  // ask: {demos, samples, wrong, have, source, base, steps}. The situation weighs more than the size; of two sizes
+  // Without answers nobody judges: then that part of the case is the usual.
+  usual: (ask) => ({...ask, source: ask.have === "nothing" ? "own" : ask.source}),
+  // ask: {demos, samples, wrong, have, source, base}. The situation weighs more than the size; of two sizes
   // that are as near, the smaller.
   far(g, ask) {
     const other = (x, y, weight) => (String(x ?? "") === String(y ?? "") ? 0 : weight);
@@ -22,7 +22,7 @@ const Choose = {
     const samples = ask.have === "nothing" ? (g.samples ? 0.01 : 0)
       : g.samples ? Math.abs(Math.log(ask.samples / g.samples)) : 100;
     return other(g.base, ask.base, 8000) + other(g.noise > 0, Boolean(ask.wrong), 4000)
-      + other(g.source, ask.source, 2000) + other(g.steps, ask.steps, 1000) + size + samples;
+      + other(g.source, ask.source, 2000) + size + samples;
   },
   nearest(regimes, ask) {
     const far = regimes.map((g) => Choose.far(g, Choose.usual(ask))), least = Math.min(...far);
@@ -30,15 +30,16 @@ const Choose = {
       .sort((a, b) => a.samples - b.samples || a.demos - b.demos)[0];
   },
 
-  // Rows that one can use, best first. The best of them and all that are not surely worse share place 1; where it is
-  // not surely better than SFT, SFT and all that are not surely worse than SFT do. The others in the same way.
+  // Rows that one can use, best first. The best of them, and all that are better than SFT and not surely worse than the
+  // best share place 1; where it is not better than SFT, SFT and all that are not surely worse do. Then the others.
   rows(regime, have) {
     const mine = regime.rows.filter((r) => Choose.can(regime, have).includes(r.needs));
     const sft = mine.find((r) => r.verdict === "baseline"), places = new Map();
     while (places.size < mine.length) {
       const left = mine.filter((r) => !places.has(r)), first = !places.size;
       const head = first && sft && left[0].verdict !== "better" ? sft : left[0];
-      const near = left.filter((r) => r === head || !head.worse.includes(r.name));
+      const near = left.filter((r) => r === head || (!head.worse.includes(r.name)
+        && (head.verdict !== "better" || r.verdict === "better")));
       for (const r of near) places.set(r, {place: 1 + mine.length - left.length, shared: near.length > 1});
     }
     return mine.map((r) => ({...r, ...places.get(r)}));
@@ -73,7 +74,6 @@ const Choose = {
     if (g.base !== ask.base) notes.push(`the model "${ask.base}"`);
     if ((g.noise > 0) !== Boolean(ask.wrong)) notes.push(ask.wrong ? "partly wrong demonstrations" : "clean demonstrations");
     if (g.source !== ask.source) notes.push(`answers judged by "${Choose.kinds[ask.source] || ask.source}"`);
-    if (String(g.steps ?? "") !== String(ask.steps ?? "")) notes.push("this length of training");
     const there = Choose.size(g.demos, ask.have === "nothing" ? 0 : g.samples, Choose.what[ask.have], g.noise > 0);
     const same = there === mine && !notes.length;
     const gap = Math.max(Math.abs(Math.log(ask.demos / g.demos)),
@@ -94,10 +94,8 @@ const Choose = {
     if (rows.length === 1) return "Only SFT was measured for this. Other methods for demonstrations: docs/claims.md.";
     if (top.length === 1) return sft(low) ? "SFT alone is best: nothing else that you can use is as good."
       : `Best: ${low.name}, ${about(low)}.`;
-    const better = top.filter((r) => r.verdict === "better").map((r) => r.name);
     const rest = sft(low) ? "The cheapest of them is SFT itself: nothing here is surely better."
-      : `The cheapest of them: ${low.name}, ${about(low)}.`
-        + (better.length < top.length ? ` Surely better than SFT: ${Choose.list(better)}.` : "");
+      : `The cheapest of them: ${low.name}, ${about(low)}.`;
     return `Not told apart on top: ${Choose.list(top.map((r) => r.name))}. ${rest}`;
   },
 

@@ -2,7 +2,7 @@
 const Chooser = (MAP && (() => {
   const {esc} = Draw, at = (id) => document.getElementById(id), regimes = MAP.regimes;
   const values = (key) => [...new Set(regimes.map((g) => g[key] ?? ""))];
-  const usual = {demos: 100, samples: 1000, wrong: "", have: "scores", source: "own", base: values("base")[0], steps: ""};
+  const usual = {demos: 100, samples: 1000, wrong: "", have: "scores", source: "own", base: values("base")[0]};
   const numbers = (key) => values(key).filter((n) => n > 0).sort((a, b) => a - b);
   let ask = {...usual}, wait, every = false;             // every: all rows, or those on top, five at least, and SFT
 
@@ -15,12 +15,11 @@ const Chooser = (MAP && (() => {
       at(`${key}-presets`).append(b);
     }
   }
-  const label = {source: (v) => Choose.kinds[v] || v, base: (v) => v, steps: (v) => v === "" ? "as usual" : `long: ${v} steps`};
-  for (const key of ["source", "base", "steps"]) {
-    for (const v of values(key)) at(key).append(new Option(label[key](v), v));
+  for (const key of ["source", "base"]) {
+    for (const v of values(key)) at(key).append(new Option(Choose.kinds[v] || v, v));
     at(key).closest("label").hidden = values(key).length < 2;
   }
-  at("more").hidden = ["source", "base", "steps"].every((key) => values(key).length < 2);
+  at("more").hidden = ["source", "base"].every((key) => values(key).length < 2);
   at("every").onclick = () => { every = !every; show(); rest(() => tell(at("choices-caption").textContent)); };
   at("ask").onsubmit = (e) => e.preventDefault();
   at("ask").oninput = (e) => {
@@ -46,11 +45,10 @@ const Chooser = (MAP && (() => {
       at(key).setAttribute("aria-invalid", "false");
       for (const b of at(`${key}-presets`).children) b.setAttribute("aria-pressed", Number(b.value) === ask[key]);
     }
-    for (const key of ["wrong", "source", "base", "steps"]) at(key).value = ask[key];
+    for (const key of ["wrong", "source", "base"]) at(key).value = ask[key];
     document.querySelector(`#have [value=${ask.have}]`).checked = true;
     const none = ask.have === "nothing";
     at("samples").disabled = at("source").disabled = none;
-    at("steps").disabled = ask.have !== "reward";
     for (const b of at("samples-presets").children) b.disabled = none;
     at("h-wrong-number").textContent = "";
   }
@@ -64,7 +62,7 @@ const Chooser = (MAP && (() => {
     at("caveat").textContent = `Read with care: one small world (NanoWorld), a model of one million parameters, ${MAP.seeds} `
       + "seeds. The order may differ for your model and data; try the cheapest of the tied rows first.";
     at("reading").textContent = `Score: ${MAP.endpoint}, percent; points are percent points. ± and bars: 95 % intervals for other `
-      + `seeds (other data in another order) and other prompts. The best row is picked by the same figures, so its intervals are wider. Rows with "=" share `
+      + `seeds (other data in another order) and other prompts. The best of all rows was picked by the same figures, so its intervals are wider. Rows with "=" share `
       + `their rank: not told apart from the first of them. Equal: surely within ${+(100 * MAP.margin).toFixed(1)} points; undecided: `
       + "more seeds would tell. Cost: FLOPs (computing operations) of everything a row needs, over SFT's. What else changes: only what surely does. "
       + `Made by ${MAP.command}. Commands repeat our run in NanoWorld, one block after the other in one folder: lines that stood in a block `
@@ -122,7 +120,7 @@ const Chooser = (MAP && (() => {
   function map(now) {
     const have = ask.have === "nothing" ? "reward" : ask.have;
     const there = regimes.filter((g) => ["base", "source"].every((key) => g[key] === now[key])
-      && (g.steps ?? "") === (now.steps ?? "") && (g.noise > 0) === (now.noise > 0));
+      && (g.noise > 0) === (now.noise > 0));
     const sizes = (key) => [...new Set(there.map((g) => g[key]))].sort((a, b) => a - b), columns = sizes("samples");
     const one = (demos, samples) => {
       const g = there.find((r) => r.demos === demos && r.samples === samples);
@@ -154,7 +152,7 @@ const Chooser = (MAP && (() => {
     for (const key of ["demos", "samples"]) if (Choose.whole(state[key])) ask[key] = Number(state[key]);
     if (Object.hasOwn(Choose.uses, state.have ?? "")) ask.have = state.have;
     if (state.wrong) ask.wrong = "1";
-    for (const key of ["source", "base", "steps"])
+    for (const key of ["source", "base"])
       if (values(key).map(String).includes(state[key])) ask[key] = state[key];
     show();
   }
