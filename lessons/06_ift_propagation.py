@@ -265,6 +265,28 @@ for name in ("released", "released, after SFT"):
 #
 # One base, one seed, one family: the sign is a theorem, the numbers are an observation.
 #
+# ## Where could IFT help?
+# Eight predictions, with five seeds or ten. What would prove each of them false was written down
+# first, and a rule gave the verdict (`docs/ift_help.md`):
+#
+# | predicted | verdict |
+# |---|---|
+# | 1a. Sums in which a slip spoils the rest gain from constant weights, others do not | undecided |
+# | 1b. The same for the released weights | undecided |
+# | 2. What the released form loses shrinks with the length of the answer | falsified |
+# | 3. In long sums, mixing in sampled guesses makes the model's own slips cost less | falsified |
+# | 4. From SFT, at small learning rates, lists go on stopping | confirmed |
+# | 5. The paper's optimizer setting moves this model by nothing that can be seen | falsified |
+# | 6a. SFT keeps more facts and truths when no gradient reaches its input embeddings | undecided |
+# | 6b. Mixing keeps more facts than that alone | falsified |
+#
+# The second one shows this lesson's formula at work. In a list of 64 tokens the weight of `<|end|>`
+# is its own loss, divided by a mean of sums over many later losses. So it hardly learns where to
+# stop, and the released form loses most of its score. At 8 tokens it loses nothing. 1b is a lead:
+# what the released weights do to sums that carry a slip on is surely better than what they do to
+# others, but it is not surely good. 6a is undecided since truths surely gain on one base only;
+# facts gain on both.
+#
 # ## Break it
 # `DETACH = True`: the first assertion fails, and the run stops there. Say first what both
 # derivatives are, at $b=0$ and at the balance of the released loss. Then set `DETACH = False` again

@@ -33,7 +33,7 @@ from nanouft.rollout.best_of import best_answers
 from nanouft.rollout.scorer import load
 from nanouft.shell import devices, signals
 from nanouft.shell.config import Diverged, UserError, one_line
-from nanouft.shell.files import Lines, beside, locked, scratch
+from nanouft.shell.files import Lines, beside, locked, read_json, scratch
 
 KEPT = ("score", "strict", "ends", "length", "gold_logp")       # of a family; intervals over prompts are not kept
 
@@ -80,11 +80,14 @@ def chooser(cell: Cell, model, tok, keep: Path):
 
 def each(cell: Cell, init: str, log: list[dict], answers: list, keep: Path) -> dict:
     """each: {family: the scores of its answers in 240ths, one byte an answer, base64}; spent: gradient tokens and FLOPs
-    of all stages (of KTO those of its mismatched answers, too); curve: [[step, reward of samples]], and what greedy
-    answers to validation prompts earn."""
+    of all stages (of KTO those of its mismatched answers, too); agreement: of the reward model that judged, the share of
+    held-out pairs that it orders rightly; curve: [[step, reward of samples]], and what greedy answers to validation
+    prompts earn."""
     spent = stages(cell, init, keep).values()
     out = {"each": {f: packed([a.score for a in answers if a.family == f]) for f in world.FAMILIES},
            "spent": {"tokens": sum(s["tokens"] for s in spent), "flops": sum(s["flops"] for s in spent)}}
+    if cell.own and cell.own.labelled:
+        out["agreement"] = read_json(kept_reward(cell.own, keep) / "eval.json")["held_out"]["accuracy"]
     if cell.curve:
         rewards = [m["reward"] for m in log if "reward" in m]
         out["curve"] = {"samples": snapshot.curve(rewards), "held": snapshot.held(log)}

@@ -16,7 +16,9 @@ from nanouft.look.stats import interval, shown, t95, two_way
 from nanouft.shell.files import write_json, write_text
 
 Figure = tuple[float, float]    # mean, half width of its 95 % interval
-POINT, LEARNT = 0.01, 0.8
+LIMITS = {"gain": 0.02, "advantage": 0.02, "loss at 64": 0.03, "beyond": 0.0, "cut": 0.3, "strict": 0.01,
+          "lists that stop": 0.98, "largest change": 0.01, "nats from the start": 0.01, "fact": 0.01, "truth": 0.01}
+LEARNT, TASK = 0.8, ("plain at", "token")       # figures that say whether a task is what the prediction is about
 NATS = ("gap", "end", "nats from the start")
 ABOUT = """IFT blends its input with the model's own guesses (lam) and lets a later loss weigh earlier tokens (gamma).
 Where is that better than SFT? Each experiment has its prediction and what would falsify it, both fixed in code before
@@ -84,12 +86,19 @@ def over(runs: list[dict], key: str) -> Figure:
 
 
 # ---- rules -----------------------------------------------------------------------------------------------------------
-def above(f: Figure, threshold: float) -> bool:
-    return f[0] - f[1] > threshold
+def limit(name: str) -> float | None:
+    """Of the figure `name`; None if nothing is asked of it alone."""
+    return next((value for start, value in LIMITS.items() if name.startswith(start)), None)
 
 
-def below(f: Figure, threshold: float) -> bool:
-    return f[0] + f[1] < threshold
+def above(figures: dict[str, Figure], name: str) -> bool:
+    mean, half = figures[name]
+    return mean - half > limit(name)
+
+
+def below(figures: dict[str, Figure], name: str) -> bool:
+    mean, half = figures[name]
+    return mean + half < limit(name)
 
 
 def word(falsified: bool, confirmed: bool) -> str:
@@ -98,8 +107,7 @@ def word(falsified: bool, confirmed: bool) -> str:
 
 def judge_propagation(f: dict) -> str:
     """The control rises as much: the advantage over it is below 2 points."""
-    return word(below(f["gain"], 2 * POINT) or below(f["advantage"], 2 * POINT),
-                above(f["gain"], 2 * POINT) and above(f["advantage"], 2 * POINT))
+    return word(below(f, "gain") or below(f, "advantage"), above(f, "gain") and above(f, "advantage"))
 
 
 def judge_length(f: dict) -> str:
@@ -107,28 +115,24 @@ def judge_length(f: dict) -> str:
     where SFT has not learnt the task, nothing is said."""
     if min(f["plain at 8"][0], f["plain at 64"][0]) < LEARNT:
         return "undecided"
-    return word(above(f["loss at 64"], 3 * POINT) or below(f["beyond"], 0),
-                above(f["loss at 8"], 0) and above(f["beyond"], 0) and below(f["loss at 64"], 3 * POINT))
+    lost = f["loss at 8"][0] > f["loss at 8"][1]
+    return word(above(f, "loss at 64") or below(f, "beyond"),
+                lost and above(f, "beyond") and below(f, "loss at 64"))
 
 
 def judge_exposure(f: dict) -> str:
     """Nothing is said where the share of numbers that SFT says right is not in the range of the prediction."""
     if not 0.9 <= f["token"][0] <= 0.97:
         return "undecided"
-    return word(below(f["strict"], POINT) or below(f["cut"], 0.3), above(f["strict"], POINT) and above(f["cut"], 0.3))
-
-
-def judge_stopping(f: dict) -> str:
-    return word(any(below(x, 0.98) for x in f.values()), all(above(x, 0.98) for x in f.values()))
+    return word(below(f, "strict") or below(f, "cut"), above(f, "strict") and above(f, "cut"))
 
 
 def judge_still(f: dict) -> str:
-    return word(above(f["largest change"], POINT) or above(f["nats from the start"], 0.01),
-                below(f["largest change"], POINT) and below(f["nats from the start"], 0.01))
+    return word(any(above(f, name) for name in f), all(below(f, name) for name in f))
 
 
-def judge_gains(f: dict) -> str:
-    return word(any(below(x, POINT) for x in f.values()), all(above(x, POINT) for x in f.values()))
+def judge_each(f: dict) -> str:
+    return word(any(below(f, name) for name in f), all(above(f, name) for name in f))
 
 
 # ---- the page --------------------------------------------------------------------------------------------------------
@@ -137,11 +141,13 @@ def write(results: dict[str, dict], folder: Path, page: Path) -> None:
     write_json(folder / "results.json", results)
     lines = ["# Where could IFT help?", "", ABOUT, "", "| experiment | predicted | verdict |", "|---|---|---|",
              *(f"| {name} | {r['prediction']} | **{r['verdict']}** |" for name, r in results.items()), "",
-             f"![What was judged]({page.with_suffix('.png').name})", "", HOW]
+             f"![What was judged, and the limits of the predictions]({page.with_suffix('.png').name})", "",
+             "Points: means with 95 % intervals. Short upright lines: the limits of the predictions.", "", HOW]
     for name, r in results.items():
         lines += ["", f"## {name}: {r['verdict']}", f"**Predicted**: {r['prediction']}  ",
                   f"**False if** {r['falsified_if']}.", "", "| judged | |", "|---|---|",
                   *(f"| {what} | {said(what, f)} |" for what, f in r["judged"].items())]
+        lines += ["", f"**Read with it**: {r['beside']}"] if r["beside"] else []
         if "best" in r:
             lines += ["", f"Judged is `{r['best']}`, the best on validation."]
         columns = list(next(iter(r["rows"].values()), {}))
@@ -159,14 +165,16 @@ def said(name: str, value) -> str:
 
 
 def picture(results: dict[str, dict], file: Path) -> Path:
-    """A panel an experiment: every judged share with its interval, in percent."""
+    """A panel an experiment: every judged share with its interval, in percent, and the limit of the prediction."""
     fig, axes = plots.plt.subplots(4, 2, figsize=(15, 13))
     for ax in axes.flat[len(results):]:
         ax.set_axis_off()
     for ax, (name, r) in zip(axes.flat, results.items()):
-        shares = {k: f for k, f in r["judged"].items() if k not in NATS}
-        for y, (mean, half) in enumerate(shares.values()):
+        shares = {k: f for k, f in r["judged"].items() if k not in NATS and not k.startswith(TASK)}
+        for y, (name_of, (mean, half)) in enumerate(shares.items()):
             ax.errorbar(100 * mean, -y, xerr=100 * half, fmt="o", color=plots.LINES[0], capsize=4, ms=8)
+            if limit(name_of) is not None:
+                ax.plot([100 * limit(name_of)] * 2, [-y - 0.3, -y + 0.3], color=plots.LINES[1], lw=3)
         ax.axvline(0, color=plots.GREY, lw=1)
         ax.set_yticks([-y for y in range(len(shares))], list(shares))
         ax.set(title=f"{name}: {r['verdict']}", ylim=(0.6 - len(shares), 0.6), xlabel="percent, 95 %")

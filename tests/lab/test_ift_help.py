@@ -1,9 +1,11 @@
 """Where could IFT help: the tasks are right and the control independent, every rule can say each of its words, and a
 tiny run of each kind goes from training to its line.
 """
+import json
 import random
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -84,12 +86,13 @@ SOLVED = {"plain at 8": (0.9, NARROW), "plain at 64": (0.9, NARROW)}
     (verdicts.judge_exposure, {"cut": (0.5, 0.1), "strict": (0.05, NARROW), "token": (0.95, NARROW)},
      {"cut": (0.5, 0.1), "strict": (0.0, NARROW), "token": (0.95, NARROW)},
      {"cut": (0.5, 0.1), "strict": (0.0, NARROW), "token": (0.5, NARROW)}),
-    (verdicts.judge_stopping, {"1e-5": (1.0, 0.0), "6e-5": (0.995, 0.01)},
-     {"1e-5": (1.0, 0.0), "6e-5": (0.9, 0.02)}, {"1e-5": (0.97, 0.1)}),
+    (verdicts.judge_each, {"lists that stop at 1e-5": (1.0, 0.0), "lists that stop at 6e-5": (0.995, 0.01)},
+     {"lists that stop at 1e-5": (1.0, 0.0), "lists that stop at 6e-5": (0.9, 0.02)},
+     {"lists that stop at 1e-5": (0.97, 0.1)}),
     (verdicts.judge_still, {"largest change": (0.002, 0.001), "nats from the start": (1e-4, 1e-5)},
      {"largest change": (0.002, 0.001), "nats from the start": (0.05, 0.01)},
      {"largest change": (0.01, 0.01), "nats from the start": (1e-4, 1e-5)}),
-    (verdicts.judge_gains, {"fact": (0.03, 0.01), "truth": (0.03, 0.01)},
+    (verdicts.judge_each, {"fact": (0.03, 0.01), "truth": (0.03, 0.01)},
      {"fact": (0.03, 0.01), "truth": (0.0, NARROW)}, {"fact": (0.03, 0.04)})])
 def test_every_rule_can_say_each_word(judge, confirmed, falsified, undecided):
     assert [judge(f) for f in (confirmed, falsified, undecided)] == ["confirmed", "falsified", "undecided"]
@@ -99,7 +102,7 @@ def test_every_rule_can_say_each_word(judge, confirmed, falsified, undecided):
     (verdicts.judge_exposure, "falsified", {"cut": (0.5, 0.1), "strict": (-0.05, NARROW), "token": (0.95, NARROW)}),
     (verdicts.judge_length, "undecided",
      {"loss at 8": (0.3, NARROW), "loss at 64": (0.03, 0.02), "beyond": (0.1, 0.05), **SOLVED}),
-    (verdicts.judge_gains, "undecided", {"fact": (0.009, 0.008)}),
+    (verdicts.judge_each, "undecided", {"fact": (0.009, 0.008)}),
     (verdicts.judge_propagation, "undecided", {"gain": (0.02, 0.01), "advantage": (0.05, 0.01)})])
 def test_what_would_falsify_confirms_nothing(judge, said, figures):
     assert judge(figures) == said
@@ -187,3 +190,10 @@ def test_how_far_a_model_moved(tiny_base, tmp_path):
                   for lr in ("1e-9", "1e-2"))
     assert abs(still["nats from the start"]) < 1e-4 < far["nats from the start"]
     assert still["largest change"] <= far["largest change"] <= 1 and still["key"] != far["key"]
+
+
+def test_lesson_06_tells_the_verdicts():
+    root = Path(__file__).parents[2]
+    results = json.loads((root / "docs/results/ift_help/results.json").read_text())
+    told = re.findall(r"^# \| (\d\w?)\. .* \| (\w+) \|$", (root / "lessons/06_ift_propagation.py").read_text(), re.M)
+    assert told == [(name.split(".")[0], r["verdict"]) for name, r in results.items()]
