@@ -80,9 +80,8 @@ def chooser(cell: Cell, model, tok, keep: Path):
 
 def each(cell: Cell, init: str, log: list[dict], answers: list, keep: Path) -> dict:
     """each: {family: the scores of its answers in 240ths, one byte an answer, base64}; spent: gradient tokens and FLOPs
-    of all stages (of KTO those of its mismatched answers, too); agreement: of the reward model that judged, the share of
-    held-out pairs that it orders rightly; curve: [[step, reward of samples]], and what greedy answers to validation
-    prompts earn."""
+    of all stages (of KTO those of its mismatched answers, too); agreement: the share of held-out pairs that the reward
+    model orders rightly; curve: [[step, reward of samples]], and what greedy answers to validation prompts earn."""
     spent = stages(cell, init, keep).values()
     out = {"each": {f: packed([a.score for a in answers if a.family == f]) for f in world.FAMILIES},
            "spent": {"tokens": sum(s["tokens"] for s in spent), "flops": sum(s["flops"] for s in spent)}}

@@ -60,8 +60,10 @@ def regime(r: laid.Regime, rows: dict[str, list[Cell]], chosen: dict[str, dict],
             **({"curve": curve(got[name])} if any("curve" in c for c in got[name]) else {})})
     pair = len(order) - 1 if order[0] in ("RLOO", "RFT") else 1
     long = {"steps": r.steps, "against": against(got, pair)} if r.steps else {}
+    agreed = [c["agreement"] for c in got.get("DPO", ()) if "agreement" in c]       # all rows have the same judges
+    more = {"agreement": interval(agreed)} if agreed else {}
     return {"name": r.name, "demos": r.demos, "samples": r.samples, "noise": r.noise, "source": r.source,
-            "base": "base" if r.base == "base" else "second base", **long, "rows": out}
+            "base": "base" if r.base == "base" else "second base", **long, **more, "rows": out}
 
 
 def place(r: laid.Regime) -> str:
@@ -188,7 +190,7 @@ def summary(done: dict[str, dict]) -> dict:
             unfinished.append(r.name)
             continue
         edges |= {named(key): [f"{flag} {(firsts | chosen)[key][flag]}" for flag in flags] for key, flags in at.items()}
-        keys = {"SFT": laid.sft_regime(r)} | {n: (laid.anchor(r, n), n) for n in laid.rows_of(r)}
+        keys = {"SFT": laid.sft_regime(r)} | {n: (laid.anchor(r), n) for n in laid.rows_of(r)}
         mine = {n: {"settings": (firsts | chosen)[key], "searched": searched(key), "edges": at.get(key, [])}
                 for n, key in keys.items()}
         regimes.append({"piece": piece, **regime(r, cells, {laid.BEST: NOTHING, **mine}, done)})

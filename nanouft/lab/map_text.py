@@ -39,10 +39,11 @@ SURE = """
 - The judge never errs: it is the rule of the test. Only the sections "Where the preferences come from" and "Four of
   ten demonstrations are wrong" have judges or demonstrations that do.
 - Settings: learning rate and a second setting (beta, or passes) were chosen jointly on validation: one seed for every
-  setting, three more for the best three, and once more where the best lay at the edge of its grid. SFT has a search
-  for every number of demonstrations, up to 24 passes. **Other rows take theirs *from* the regime that the tables
-  name**, with 300 and 1,020 demonstrations always from 1,020 x 1,000, where some chose the smallest learning rate
-  (*edge*). So *worse* and *equal* there mean: with these settings. The second base takes those of the first.
+  setting, three more for the best three, and once more where the best lay at the edge of its grid. SFT has a search for
+  every number of demonstrations, up to 24 passes. Other rows have searches at 100 and 300 x 4,000, at 100 and 1,020 x
+  1,000, with 12,288 answers, with spoilt answers, and at 100 x 1,000 with wrong demonstrations. **Elsewhere they take
+  the settings *from* the regime that the tables name**, and some of these are the smallest learning rate (*edge*). So
+  *worse* and *equal* there mean: with these settings. The second base takes those of the first.
 - Intervals are 95 %, for other seeds and other prompts (two-way bootstrap; of `ends` and `diversity` for other seeds
   only), paired by seed and prompt. The best row was picked by the same figures, so comparisons with it are wider
   (Bonferroni over the rows). Nothing else is corrected: there are {contrasts} comparisons with SFT, as many with the
@@ -60,13 +61,18 @@ SURE = """
 LONG = """![Rewards over steps, and what changed since SFT](map_curves.png)
 
 RLOO and GRPO draw 384 times 32 answers, PPO 192 times 64. All three have one beta (.005: in GRPO a KL in the loss, in
-the other two one in the reward), and a learning rate chosen here, with two seeds. RFT and UNA take theirs from 100 x
-4,000, so the facts that RFT loses may belong to that learning rate, and the order of RLOO, GRPO and PPO says little.
+the other two one in the reward), so their order says little. Settings of all rows were chosen here, with two seeds.
 The greedy answers of the curves are to validation prompts; bands are 95 % intervals over seeds.
 """
-LEARNT = """A learnt reward has seen samples/2 pairs and judges four times as many new answers; its FLOPs include the
-answers that examine it. Best of 4 draws four answers at every use, which its FLOPs do not include. Spoilt answers:
-pairs of a right answer and one with a mistake made by rule, not by the model; they have searches of their own.
+LEARNT = """Learnt reward: a model reads samples/2 pairs of the SFT model's answers, in which the exact score tells the
+better one. (Pairs of equal scores tell nothing and are passed over, so more answers are drawn than these.) Then it
+judges 4,000 new answers. Its FLOPs include the answers that examine it. It does not know what is right, only what it
+likes best: so **SFT on the best of 4** learns one answer to every prompt, right or not. Best of 4 draws four answers at
+every use, which its FLOPs do not include; they are drawn at temperature 1, while the other rows answer with the
+likeliest words.{agreement}
+
+Spoilt answers: 500 pairs of a demonstration and the same answer with a mistake made by rule, not by the model.
+**SFT on the chosen** learns the demonstrations of these pairs and nothing else.
 """
 TITLES = {"grid": "Demonstrations and judged answers", "long": "A reward that is asked at every step",
           "source": "Where the preferences come from", "noise": "Four of ten demonstrations are wrong",
@@ -78,12 +84,13 @@ def page(found: dict) -> str:
     """docs/map.md as text."""
     pieces = {piece: [r for r in found["regimes"] if r["piece"] == piece] for piece in TITLES}
     grid = pieces["grid"]
-    out = [HEAD + "## In short", "", *answers(grid), *wrong(pieces["noise"]), *rewarded(pieces["long"]), *counts(grid), *commands(grid), "",
+    out = [HEAD + "## In short", "", *answers(grid), *wrong(pieces["noise"]), *rewarded(pieces["long"]), *counts(grid),
+           *commands(grid), "",
            "Regime by regime:", "", *short(found["regimes"]), SURE.format(**found | {"margin": 100 * found["margin"]})]
     for piece, regimes in pieces.items():
         if regimes:
             out += [f"## {TITLES[piece]}", ""]
-            out += [TEXTS[piece]] if piece in TEXTS else []
+            out += [TEXTS[piece].replace("{agreement}", agreement(regimes))] if piece in TEXTS else []
         for r in regimes:
             out += table(r)
             out += [twin(r, found["regimes"]), ""] if piece == "second" else []
@@ -92,6 +99,12 @@ def page(found: dict) -> str:
     out += [f"Made by `{found['command']} --write` from [results/map/cells.jsonl](results/map/cells.jsonl); the "
             "figures are in [results/map/map.json](results/map/map.json), too."]
     return "\n".join(out).rstrip() + "\n"
+
+
+def agreement(regimes: list[dict]) -> str:
+    """How good the learnt rewards are."""
+    found = [f"{plain(r['agreement'])} % ({r['demos']:,} demonstrations)" for r in regimes if "agreement" in r]
+    return f" Of held-out pairs the reward orders {' and '.join(found)} rightly; a coin 50 %." if found else ""
 
 
 def sft_of(r: dict) -> dict:
@@ -152,8 +165,8 @@ def counts(grid: list[dict]) -> list[str]:
         found[name] = [said.count(word) for word in words]
     lines = [f"| {name} | {' | '.join(map(str, n))} |"
              for name, n in sorted(found.items(), key=lambda x: (x[1][3] - x[1][0], -x[1][1]))]
-    return [f"- How often a row helps, of {len(grid)} regimes. They share SFT models, prompts and the test, so they are "
-            f"not {len(grid)} experiments; with 250 answers hardly anything is told apart:", "",
+    return [f"- How often a row helps, of {len(grid)} regimes. They share SFT models, prompts and the test, so they "
+            f"are not {len(grid)} experiments; with 250 answers hardly anything is told apart:", "",
             f"| row | {' | '.join(words)} |", "|---" * 5 + "|", *lines]
 
 

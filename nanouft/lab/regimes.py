@@ -5,8 +5,7 @@ with its exact score), the share of wrong demonstrations, and where preferences 
 prompts and start from the same SFT model, but UFT, which begins at the base.
 
 Settings are chosen on validation (search.py), learning rate and a second setting jointly: SFT's at every number of
-demonstrations; those of other rows where `anchor` says: at 100 x 1,000, 100 x 4,000 and 1,020 x 1,000, and used at the
-other numbers and in the pieces. Settings never see the test split. map.py is the command.
+demonstrations; those of other rows where `anchor` says. Settings never see the test split. map.py is the command.
 """
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -18,7 +17,7 @@ from nanouft.objectives import OBJECTIVES
 
 SECOND = "docs/results/base-1"          # python -m nanouft.pretrain --seed 1 --out docs/results/base-1
 DEMOS, SAMPLES = (30, 100, 300, 1020), (250, 1000, 4000)
-ANCHORS = {30: 100, 100: 100, 300: 1020, 1020: 1020}
+MOST = max(SAMPLES)
 SEEDS, ITEMS, VAL_ITEMS = 5, 100, 60
 PER_PROMPT = 4                          # samples a prompt
 PER_STEP = 8                            # prompts a step, of methods that sample while they train
@@ -76,7 +75,7 @@ ROWS = {
 LONG_AXES = {"--lr": ("1e-5", "3e-5", "1e-4", "3e-4"), "--beta": ("0.005",)}
 LONG = {name: Recipe(name.lower(), "", "reward", LONG_AXES) for name in ("RLOO", "GRPO", "PPO")}
 RIGHT = "SFT on the chosen"             # answers of the spoilt pairs: does the comparison help, or more right answers?
-BEST = "best of 4"
+BEST, PICKED = "best of 4", "SFT on the best of 4"     # by a learnt reward, which does not say what is right
 NO_END = ("0.005",)                     # a leash below it is no leash: nothing to find beyond
 
 GRID = [Regime(d, s) for d in DEMOS for s in SAMPLES]
@@ -165,18 +164,22 @@ def as_start(c: Cell) -> Cell:
 def rows_of(r: Regime) -> dict[str, Recipe]:
     """The rows of a regime beside SFT."""
     if r.steps:
-        return LONG | {name: ROWS[name] for name in ("RFT", "UNA")}
+        return LONG | {"RFT": ROWS["RFT"]}
     if r.source == "spoilt":
-        return {n: ROWS[n] for n in ("DPO", "SimPO", "KTO", "UNA")} | {RIGHT: replace(ROWS["RFT"], file="")}
-    return ROWS
+        return {n: ROWS[n] for n in ("DPO", "SimPO")} | {RIGHT: replace(ROWS["RFT"], file="")}
+    return {PICKED if r.source == "learnt" and name == "RFT" else name: recipe for name, recipe in ROWS.items()}
 
 
 # ---- settings --------------------------------------------------------------------------------------------------------
-def anchor(r: Regime, name: str) -> Regime:
-    """Where the settings of a row are chosen."""
-    if r.steps and name in LONG or r.source == "spoilt":
-        return replace(r, demos=ANCHORS[r.demos], base="base")
-    return Regime(ANCHORS[r.demos], 1000 if ANCHORS[r.demos] > 100 else min(max(r.samples, 1000), 4000))
+def anchor(r: Regime) -> Regime:
+    """Where settings are chosen: long runs and spoilt answers have searches of their own (on the first base), wrong
+    demonstrations one at 100; the others take them from the like of their size. A learnt reward judges MOST answers."""
+    if r.steps or r.noise or r.source == "spoilt":
+        return replace(r, demos=100 if r.noise else r.demos, base="base")
+    many = r.samples == MOST or r.source == "learnt"
+    if r.demos <= 100:
+        return Regime(100, MOST if many else 1000)
+    return Regime(300, MOST) if many and r.demos == 300 else Regime(1020, 1000)
 
 
 def sft_regime(r: Regime) -> Regime:
@@ -198,7 +201,7 @@ def search_row(r: Regime, recipe: Recipe, first: Setting) -> Search:
 def settings(regimes: list[Regime], run: Callable) -> tuple[dict, dict, dict]:
     """({regime: SFT's setting}, {(regime, row): setting}, {the same keys: flags at an edge of their grid}), each under
     the regime where it was chosen."""
-    recipes = {(anchor(r, name), name): recipe for r in regimes for name, recipe in rows_of(r).items()}
+    recipes = {(anchor(r), name): recipe for r in regimes for name, recipe in rows_of(r).items()}
     starts = dict.fromkeys(sft_regime(r) for r in [*regimes, *(place for place, _ in recipes)])
     sfts = {r: search_sft(r) for r in starts}
     firsts = run_searches(sfts, run)
@@ -215,7 +218,7 @@ def test_cells(r: Regime, firsts: dict, chosen: dict, seeds: int = SEEDS) -> dic
     sfts = [sft(r, setting, seed) for seed in range(seeds)]
     out = {"SFT": sfts}
     for name, recipe in rows_of(r).items():
-        out[name] = [cell(r, recipe, chosen[anchor(r, name), name], first) for first in sfts]
+        out[name] = [cell(r, recipe, chosen[anchor(r), name], first) for first in sfts]
     if r.source == "learnt":
         out[BEST] = [Cell((), c.seed, as_start(c), c.split, c.items, own=own(r, c), best_of=PER_PROMPT, each=True)
                      for c in sfts]

@@ -3,6 +3,7 @@ import json
 import re
 import shlex
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -80,7 +81,7 @@ def test_beyond_an_axis(values, end, value):
 # ---- cells of a regime -----------------------------------------------------------------------------------------------
 def rows(r: laid.Regime, seeds: int = 2) -> dict[str, list[Cell]]:
     setting = {flag: values[0] for recipe in laid.rows_of(r).values() for flag, values in recipe.axes.items()}
-    chosen = {(laid.anchor(r, name), name): {flag: setting[flag] for flag in recipe.axes}
+    chosen = {(laid.anchor(r), name): {flag: setting[flag] for flag in recipe.axes}
               for name, recipe in laid.rows_of(r).items()}
     return laid.test_cells(r, {laid.sft_regime(r): SFT}, chosen, seeds)
 
@@ -93,6 +94,12 @@ def test_rows_of_a_regime_share_the_sft_model_and_the_answers():
     assert some["DPO"][0].own.prompts * some["DPO"][0].own.samples == 1000
     assert some["UFT"][0].start == "base"
     assert sum("shown" in f for f in some["UFT"][0].flags) == 2, "three passes, and SFT makes six"
+
+
+def test_rows_of_spoilt_answers_read_the_same_pairs():
+    some = rows(laid.Regime(100, 1000, source="spoilt"))
+    read = {(c.seed, c.flags[c.flags.index("--rows") + 1]) for name, (c, *_) in some.items() if name != "SFT"}
+    assert read == {(APART, "500")} and not any(c[0].own for c in some.values())
 
 
 def test_what_samples_while_it_trains_sees_the_prompts_of_the_answers(tmp_path):
@@ -218,9 +225,40 @@ def test_two_bases_agree_or_the_page_says_that_they_do_not(finished):
 
 
 @pytest.mark.parametrize("demos, samples, at", [
-    (30, 250, (100, 1000)), (30, 4000, (100, 4000)), (300, 4000, (1020, 1000)), (1020, 250, (1020, 1000))])
+    (30, 250, (100, 1000)), (30, 4000, (100, 4000)), (300, 4000, (300, 4000)), (1020, 4000, (1020, 1000))])
 def test_where_the_settings_of_a_row_come_from(demos, samples, at):
-    assert laid.anchor(laid.Regime(demos, samples), "KTO") == laid.Regime(*at)
+    assert laid.anchor(laid.Regime(demos, samples)) == laid.Regime(*at)
+
+
+# ---- what is committed -----------------------------------------------------------------------------------------------
+FOLDER = Path(__file__).parents[2] / "docs/results/map"
+
+
+def rounded(x):
+    """The same JSON with six digits: sums differ in the last ones from processor to processor."""
+    if isinstance(x, dict):
+        return {key: rounded(value) for key, value in x.items()}
+    if isinstance(x, (list, tuple)):
+        return [rounded(value) for value in x]
+    return float(f"{x:.6g}") if isinstance(x, float) else x
+
+
+@pytest.mark.parametrize("piece, i", [("grid", 0), ("long", 0), ("source", 0), ("source", 2), ("noise", 0)])
+def test_the_map_is_made_of_its_cells(piece, i, monkeypatch):
+    r = laid.PIECES[piece][i]
+    kept = next(x for x in json.loads((FOLDER / "map.json").read_text())["regimes"] if x["name"] == r.name)
+    done = cells.read_cells(FOLDER / "cells.jsonl")
+    monkeypatch.setattr(laid, "PIECES", {piece: [r]})
+    assert rounded(map_page.summary(done)["regimes"]) == [rounded(kept)]
+    of = laid.test_cells(r, *laid.settings([r], map_page.kept(done))[:2])
+    for row in kept["rows"]:                                    # once more, from the families' means alone
+        means = [np.mean([f["score"] for f in done[c.key]["families"].values()]) for c in of[row["name"]]]
+        assert row["endpoint"][0] == pytest.approx(np.mean(means), abs=2e-3) and len(means) == laid.SEEDS
+
+
+def test_the_page_is_made_of_the_map():
+    found = json.loads((FOLDER / "map.json").read_text())
+    assert (FOLDER.parents[1] / "map.md").read_text() == map_text.page(found)
 
 
 def test_without_cells_nothing_is_said():

@@ -9,7 +9,7 @@ const Choose = {
     reward: ["nothing", "labels", "pairs", "scores", "right answers", "reward"],
   },
 
-  // A pair of a right and a spoilt answer is two labels, two scores and a right answer, too; pairs teach a reward model.
+  // A right and a spoilt answer are also two labels, two scores and a right answer; pairs teach a reward model.
   can: (regime, have) => Choose.uses[have === "pairs" && {spoilt: "scores", learnt: "reward"}[regime.source] || have],
 
   // Without answers nobody judges: then that part of the case is the usual.
