@@ -225,8 +225,8 @@ assert sum(could["reverse"]) == 0, "no ghost of a reversal is right"
 #   accuracy of the guess for the next word, and any training lowers it. IFT *reads* the ghosts. It
 #   is not what makes them go.
 #
-# One base, one seed, one short run: this is a mechanism. Whether IFT helps is another question, with
-# eight experiments: `docs/ift_help.md`.
+# One base, one seed, one short run: this is a mechanism. Whether IFT helps is another question:
+# lesson 17, and `docs/ift_help.md`.
 #
 # ## Break it
 # `BREAK = True` forgets that only the answer is replaced: words of the prompt become guesses, too.

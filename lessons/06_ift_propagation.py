@@ -103,13 +103,10 @@ assert abs(db_at_rest) < 1e-4, "at the balance, the last token is pushed neither
 # Open lists are such a case. Nobody can know *which* cities the demonstrator will name. So these
 # words stay hard for ever. Then come a last word that the question names, and `<|end|>`. Both are
 # easy once they are learnt. We teach the base to stop, by 12 steps of SFT. Then we ask what four
-# losses would do to every token of one unseen answer (*the ledger*, left in the picture). The
-# *push* on a token is the derivative of $L$ by its loss, times the number of tokens $N$: + makes
-# the token likelier, - less likely. So $\partial L/\partial b=-1$ above is a push down.
-# - `SFT`: every token +1. The loss is that of IFT with both ideas switched off: `lam = 0` (no share
-#   of the model's own guess in the input, lesson 05) and `gamma = 0` (the mean of each answer).
-#   There is one difference: IFT passes no gradient into the input embedding. Here the row `SFT` is
-#   trained like that, too.
+# losses would do to every token of one unseen answer (*the ledger*, left in the picture). A *push*
+# is $N$ times the derivative of $L$ by a token's loss: + makes the token likelier, - less likely.
+# - `SFT`: every token +1. It is IFT with `lam = 0` (no own guess in the input, lesson 05) and
+#   `gamma = 0`. As in IFT, no gradient reaches the input embedding here.
 # - `released`: the formula above, with $\gamma=0.95$.
 # - `detached`: the released weights taken as plain numbers. No gradient flows through them. (This
 #   form is the default of `train`.)
@@ -265,27 +262,7 @@ for name in ("released", "released, after SFT"):
 #
 # One base, one seed, one family: the sign is a theorem, the numbers are an observation.
 #
-# ## Where could IFT help?
-# Eight predictions, with five seeds or ten. What would prove each of them false was written down
-# first, and a rule gave the verdict (`docs/ift_help.md`):
-#
-# | predicted | verdict |
-# |---|---|
-# | 1a. Sums in which a slip spoils the rest gain from constant weights, others do not | undecided |
-# | 1b. The same for the released weights | undecided |
-# | 2. What the released form loses shrinks with the length of the answer | falsified |
-# | 3. In long sums, mixing in sampled guesses makes the model's own slips cost less | falsified |
-# | 4. From SFT, at small learning rates, lists go on stopping | confirmed |
-# | 5. The paper's optimizer setting moves this model by nothing that can be seen | falsified |
-# | 6a. SFT keeps more facts and truths when no gradient reaches its input embeddings | undecided |
-# | 6b. Mixing keeps more facts than that alone | falsified |
-#
-# The second one shows this lesson's formula at work. In a list of 64 tokens the weight of `<|end|>`
-# is its own loss, divided by a mean of sums over many later losses. So it hardly learns where to
-# stop, and the released form loses most of its score. At 8 tokens it loses nothing. 1b is a lead:
-# what the released weights do to sums that carry a slip on is surely better than what they do to
-# others, but it is not surely good. 6a is undecided since truths surely gain on one base only;
-# facts gain on both.
+# Where could IFT help? Lesson 17 has eight predictions, and what became of them.
 #
 # ## Break it
 # `DETACH = True`: the first assertion fails, and the run stops there. Say first what both

@@ -205,7 +205,8 @@ EXPERIMENTS = (
                "some family's score changes by more than a point, or the model moves by more than 0.01 nats a token",
                still, verdicts.judge_still,
                "the largest change is that of the worst of nine families with 100 greedy answers each. It is never "
-               "below 0, and one answer that flips between two words as likely is a point of it. The nats hardly move."),
+               "below 0, and one answer that flips between two words as likely is a point of it. The nats hardly "
+               "move."),
     Experiment("6a. Frozen input embeddings", "SFT keeps more facts and truths when no gradient reaches its input "
                "embeddings.", "one of these gains is below a point",
                partial(gains, FROZEN, SFT, ("fact", "truth")), verdicts.judge_each),

@@ -129,8 +129,7 @@ def cell(r: Regime, recipe: Recipe, setting: Setting, first: Cell, look: Look = 
         flags += ["--data", "{own}/scores.jsonl", "--steps", str(steps(r)), "--batch-size", str(PER_STEP)]
         flags += ["--reward", "{reward}"] if r.source == "learnt" else []
     elif r.source == "spoilt":                              # a pair is two answers, one of them right
-        n = r.samples if recipe.file in ("labels", "scores") else r.samples // 2
-        flags += ["--rows", str(n), "--batch-size", "16", *passes]
+        flags += ["--rows", str(r.samples // 2), "--batch-size", "16", *passes]
         seed, data = seed + APART, None
     else:
         flags += ["--data", *files(recipe, first), "--batch-size", "16", *passes]

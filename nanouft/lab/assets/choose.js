@@ -24,23 +24,26 @@ const Choose = {
     return other(g.base, ask.base, 8000) + other(g.noise > 0, Boolean(ask.wrong), 4000)
       + other(g.source, ask.source, 2000) + size + samples;
   },
+  // A regime where SFT is the only row that one can use tells nothing.
   nearest(regimes, ask) {
-    const far = regimes.map((g) => Choose.far(g, Choose.usual(ask))), least = Math.min(...far);
-    return regimes.filter((g, i) => far[i] < least + 1e-9)
+    const some = regimes.filter((g) => ask.have === "nothing" || Choose.rows(g, ask.have).length > 1);
+    const far = some.map((g) => Choose.far(g, Choose.usual(ask))), least = Math.min(...far);
+    return some.filter((g, i) => far[i] < least + 1e-9)
       .sort((a, b) => a.samples - b.samples || a.demos - b.demos)[0];
   },
 
-  // Rows that one can use, best first. The best of them, and all that are better than SFT and not surely worse than the
-  // best share place 1; where it is not better than SFT, SFT and all that are not surely worse do. Then the others.
+  // Rows that one can use, best first. Those that are better than SFT and not surely worse than the best one share place
+  // 1; where none is better than SFT, SFT and all that are not surely worse do. Then the others in the same way.
   rows(regime, have) {
     const mine = regime.rows.filter((r) => Choose.can(regime, have).includes(r.needs));
     const sft = mine.find((r) => r.verdict === "baseline"), places = new Map();
     while (places.size < mine.length) {
       const left = mine.filter((r) => !places.has(r)), first = !places.size;
-      const head = first && sft && left[0].verdict !== "better" ? sft : left[0];
-      const near = left.filter((r) => r === head || (!head.worse.includes(r.name)
-        && (head.verdict !== "better" || r.verdict === "better")));
-      for (const r of near) places.set(r, {place: 1 + mine.length - left.length, shared: near.length > 1});
+      const better = left.filter((r) => r.verdict === "better");
+      const head = first && sft && !better.length ? sft : left[0];
+      const near = (better.length ? better : left).filter((r) => !head.worse.includes(r.name));
+      const group = near.length ? near : better;
+      for (const r of group) places.set(r, {place: 1 + mine.length - left.length, shared: group.length > 1});
     }
     return mine.map((r) => ({...r, ...places.get(r)}));
   },
