@@ -20,11 +20,11 @@ LIMITS = {"gain": 0.02, "advantage": 0.02, "loss at 64": 0.03, "beyond": 0.0, "c
           "lists that stop": 0.98, "largest change": 0.01, "nats from the start": 0.01, "fact": 0.01, "truth": 0.01}
 LEARNT, TASK = 0.8, ("plain at", "token")       # figures that say whether a task is what the prediction is about
 NATS = ("gap", "end", "nats from the start")
-ABOUT = """IFT blends its input with the model's own guesses (lam) and lets a later loss weigh earlier tokens (gamma). Where is
-that better than SFT? Each experiment has its prediction and what would falsify it, both fixed in code before these
-runs. (6 asks test prompts that had given the idea, and 1 to 3 were run a second time.) The verdict follows by rule
-from the intervals: *undecided* means that an interval holds the limit, or that the task was not in the range that the
-prediction is about."""
+ABOUT = """IFT blends its input with the model's own guesses (lam) and lets a later loss weigh earlier tokens (gamma).
+Where is that better than SFT? Each experiment has its prediction and what would falsify it, both fixed in code before
+these runs. (6 asks test prompts that had given the idea, and 1 to 3 were run a second time.) The verdict follows by
+rule from the intervals: *undecided* means that an interval holds the limit, or that the task was not in the range
+that the prediction is about."""
 HOW = """## How it was done
 - All models begin at the shipped base (6: also at the second base, the same with another seed). Of the numbers of
   examples `train` holds out a tenth.
