@@ -107,6 +107,14 @@ def test_one_gets_what_can_be_made_of_what_one_has_and_ranks_are_counted_anew():
     assert run("out = ['equal', 'better'].map((w) => Choose.word(w, 0.02))") == ["equal (within 2 points)", "better"]
 
 
+def test_a_regime_without_a_row_for_what_one_has_is_passed_over():
+    """With 12,288 answers no method for pairs was tried."""
+    regimes = json.dumps(chooser.small(chooser.read(REAL))["regimes"])
+    near = {have: run(f"out = Choose.nearest({regimes}, {{...ask, samples: 12288, have: '{have}'}}).name")
+            for have in ("pairs", "scores")}
+    assert near == {"pairs": "100 x 4,000", "scores": "100 x 12,288, 384 steps"}
+
+
 @pytest.mark.parametrize("regime", chooser.read(REAL)["regimes"], ids=lambda r: r["name"])
 def test_page_and_chooser_make_the_same_choice(regime):
     """docs/map.md and the chooser state the rule in two languages."""

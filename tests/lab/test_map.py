@@ -219,6 +219,7 @@ def test_two_bases_agree_or_the_page_says_that_they_do_not(finished):
     assert map_text.twin(again, [r]) == "On both bases the choice is UNA. Verdicts that differ: none."
     chance, sft = {**best, "verdict": "undecided"}, {**sft, "worse": []}
     assert map_text.winner({"rows": [chance, sft]}) == (sft, [best["name"]]), "then SFT is best"
+    assert map_text.winner({"rows": [{**chance, "worse": []}, best, sft]}) == (best, []), "what is sure goes first"
     said = map_text.twin({**again, "rows": [chance, sft]}, [r])
     assert said.startswith("On the first base the choice is UNA, here no row is surely better than SFT.")
     assert said.endswith(f"{best['name']} (better there, undecided here).")
