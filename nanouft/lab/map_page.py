@@ -125,9 +125,8 @@ def samples(r: laid.Regime, name: str) -> int:
 
 def needs(name: str, r: laid.Regime) -> str:
     """nothing, pairs, labels, scores, or a reward that may be asked at any time."""
-    if name == "SFT":
-        return "nothing"
-    return "pairs" if name == laid.BEST else laid.rows_of(r)[name].needs
+    special = {"SFT": "nothing", laid.BEST: "pairs", laid.PICKED: "scores"}
+    return special.get(name) or laid.rows_of(r)[name].needs
 
 
 def curve(cells: list[dict]) -> dict:
