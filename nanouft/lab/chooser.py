@@ -45,8 +45,8 @@ def wrong(the_map: dict) -> str:
 def small(the_map: dict) -> dict:
     """The same map with fewer digits and each command line once, in `lines`; rows have the numbers of theirs."""
     lines: dict[str, int] = {}
-    regimes = [{key: g[key] for key in OF_REGIME}
-               | {"rows": [small_row(row, lines) for row in g["rows"]]} for g in the_map["regimes"]]
+    regimes = [{key: g[key] for key in OF_REGIME} | {"rows": [small_row(row, lines) for row in g["rows"]]}
+               for g in the_map["regimes"]]
     about = {key: the_map[key] for key in ("seeds", "items", "margin", "endpoint", "command")}
     return {**about, "regimes": regimes, "lines": list(lines)}
 

@@ -43,7 +43,7 @@ HOW = """## How it was done
   numbers that are right after the true words. `differ`: how often a sampled guess there is another one. `gap`: what
   true words lose after the model's own words; it also counts against a model that goes on adding rightly after a
   slip. `end`: the loss of `<|end|>` after a right list.
-- A first run of 1 to 3 had faults (docs/LOG.md). It was made anew with the same predictions and limits."""
+- A first run of 1 to 3 had faults (docs/LOG.md). It was repeated with the same predictions and limits."""
 
 
 # ---- figures ---------------------------------------------------------------------------------------------------------

@@ -179,7 +179,7 @@ def kept(done: dict[str, dict]) -> Callable:
 
 def summary(done: dict[str, dict]) -> dict:
     """map.json; regimes that are not finished are named."""
-    regimes, unfinished, edges = [], [], {}
+    regimes, unfinished = [], []
     for piece, r in ((piece, r) for piece, places in laid.PIECES.items() for r in places):
         try:
             firsts, chosen, at = laid.settings([r], kept(done))
@@ -188,7 +188,6 @@ def summary(done: dict[str, dict]) -> dict:
         except Missing:
             unfinished.append(r.name)
             continue
-        edges |= {named(key): [f"{flag} {(firsts | chosen)[key][flag]}" for flag in flags] for key, flags in at.items()}
         keys = {"SFT": laid.sft_regime(r)} | {n: (laid.anchor(r), n) for n in laid.rows_of(r)}
         mine = {n: {"settings": (firsts | chosen)[key], "searched": searched(key), "edges": at.get(key, [])}
                 for n, key in keys.items()}
@@ -198,17 +197,12 @@ def summary(done: dict[str, dict]) -> dict:
     against_sft = sum(row["name"] != "SFT" for r in regimes for row in r["rows"])
     return {"command": "python -m nanouft.lab.map", "seeds": laid.SEEDS, "items": laid.ITEMS, "margin": MARGIN,
             "endpoint": "mean of the nine families' scores", "contrasts": against_sft, "unfinished": unfinished,
-            "edges": edges, "regimes": regimes}
+            "regimes": regimes}
 
 
 def searched(key) -> str:
     """The regime where a setting was chosen."""
     return key[0].name if isinstance(key, tuple) else key.name
-
-
-def named(key) -> str:
-    """"SFT at 30", "KTO at 100 x 1,000"."""
-    return f"{key[1] if isinstance(key, tuple) else 'SFT'} at {searched(key)}"
 
 
 def write(folder: Path, done: dict[str, dict], docs: Path = DOCS) -> list[str]:

@@ -1,4 +1,5 @@
 """docs/map.md from map.json: the question, how to read the answer, one table a regime."""
+from collections.abc import Iterable
 
 HEAD = """# Which method when?
 
@@ -128,18 +129,22 @@ def answers(grid: list[dict]) -> list[str]:
         return []
     alone = [f"{100 * x:.1f} with {d:,}" for d, x in {r["demos"]: sft_of(r)["endpoint"][0] for r in grid}.items()]
     most = max(r["samples"] for r in grid)
-    chosen = [(r["demos"], winner(r)[0]) for r in grid if r["samples"] == most]
-    gains = [f"{signed(best['gain'])} ({best['name']}) with {demos:,}" if best["name"] != "SFT" else
-             f"nothing for sure with {demos:,}" for demos, best in chosen]
     return [f"- SFT alone: {', '.join(alone)} demonstrations.",
-            f"- What {most:,} judged answers add: {', '.join(gains)} demonstrations."]
+            f"- What {most:,} judged answers add: {added(r for r in grid if r['samples'] == most)} "
+            "demonstrations."]
+
+
+def added(regimes: Iterable[dict]) -> str:
+    """The gain of the choice at each number of demonstrations."""
+    chosen = [(r["demos"], winner(r)[0]) for r in regimes]
+    return ", ".join(f"{signed(best['gain'])} ({best['name']}) with {demos:,}" if best["name"] != "SFT" else
+                     f"nothing for sure with {demos:,}" for demos, best in chosen)
 
 
 def wrong(noisy: list[dict]) -> list[str]:
     """What judged answers add where some demonstrations are wrong."""
-    gains = [f"{signed(best['gain'])} ({best['name']}) with {r['demos']:,}" for r in noisy for best in [winner(r)[0]]]
     return [f"- Where {100 * noisy[0]['noise']:.0f} % of the demonstrations are wrong, {noisy[0]['samples']:,} judged "
-            f"answers add {', '.join(gains)}."] if noisy else []
+            f"answers add {added(noisy)}."] if noisy else []
 
 
 def rewarded(long: list[dict]) -> list[str]:
@@ -201,8 +206,7 @@ def short(regimes: list[dict]) -> list[str]:
              "|---" * 7 + "|"]
     for r in regimes:
         (best, near), sft = winner(r), sft_of(r)
-        doubt = "" if best["verdict"] == "better" else f" ({best['verdict']})"
-        gain = "–" if best is sft else signed(best["gain"]) + doubt
+        gain = "–" if best is sft else signed(best["gain"])
         lines.append(f"| {r['name']} | {100 * sft['endpoint'][0]:.1f} | {best['name']} | {gain} | x "
                      f"{best['cost']['relative']:.1f} | {broken(best, ('worse',)) or '–'} | {', '.join(near) or '–'} |")
     return lines

@@ -249,8 +249,8 @@ def tell(cfg: Harvest, folder: Path, sampled: list[Sampled], counts: dict[str, i
           + (f"; {left:,} that are empty or begin another question are left out" if left else ""))
     print(", ".join(f"{folder / name}.jsonl: {n:,}" for name, n in counts.items() if n) + f" rows. {seconds:.0f} s.")
     start = [] if cfg.init == "base" else ["--init", cfg.init]
-    for name, objective, empty in (("demos", "sft", "No answer is right"), ("pairs", "dpo", "No prompt has answers of "
-                                                                            "different rewards")):
+    for name, objective, empty in (("demos", "sft", "No answer is right"),
+                                   ("pairs", "dpo", "No prompt has answers of different rewards")):
         flags = shlex.join([*start, "--data", str(folder / f"{name}.jsonl"), "--lr", "1e-5"])
         print(f"Next: python -m nanouft.train --objective {objective} {flags}" if counts[name] else
               f"{empty}, so there is no {name}.jsonl.")
