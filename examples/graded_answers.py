@@ -25,6 +25,8 @@ from pathlib import Path
 from nanouft.data.containers import objects
 from nanouft.data.turns import quoted
 from nanouft.shell import config
+from nanouft.shell.errors import UserError
+from nanouft.shell.text import nearest
 
 
 @dataclass
@@ -35,7 +37,7 @@ class Graded:
 
     def check(self) -> None:
         if len(self.answers or []) < 2:
-            raise config.UserError("--answers needs the names of at least two fields, the worst answer first")
+            raise UserError("--answers needs the names of at least two fields, the worst answer first")
 
 
 def grades(item: dict, fields: list[str]) -> dict[str, float]:
@@ -75,14 +77,14 @@ def main(argv=None) -> int:
     left_out = 0
     there = dict.fromkeys(key for _, item in items for key in item)
     if missing := [field for field in cfg.answers if field not in there]:
-        raise config.UserError(f"{args.file}: no row has the field {quoted(missing)} of --answers; "
-                               f"the fields are {quoted(there)}{config.nearest(missing[0], there)}")
+        raise UserError(f"{args.file}: no row has the field {quoted(missing)} of --answers; "
+                               f"the fields are {quoted(there)}{nearest(missing[0], there)}")
     if len(set(cfg.answers)) < len(cfg.answers):
-        raise config.UserError("--answers names a field twice")
+        raise UserError("--answers names a field twice")
     for where, item in items:
         prompt = item.get(cfg.prompt)
         if not isinstance(prompt, str):
-            raise config.UserError(f'{where}: no text in the field "{cfg.prompt}"; name the prompt with --prompt')
+            raise UserError(f'{where}: no text in the field "{cfg.prompt}"; name the prompt with --prompt')
         graded = grades(item, cfg.answers)
         if len(graded) < 2 or not prompt.strip():
             left_out += 1
@@ -90,7 +92,7 @@ def main(argv=None) -> int:
         for name, rows in rows_of(prompt, graded).items():
             files[name] += rows
     if not files["scores"]:
-        raise config.UserError(f"{args.file}: no row has two different answers in {', '.join(cfg.answers)}")
+        raise UserError(f"{args.file}: no row has two different answers in {', '.join(cfg.answers)}")
     out = Path(cfg.out)
     out.mkdir(parents=True, exist_ok=True)
     for name, rows in files.items():

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nanouft.shell import config
+from nanouft.shell.errors import in_range
 
 NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
 THINGS = "hens owls cats bats figs cups pans jars pens oars".split()
@@ -56,7 +57,7 @@ def question(rng: random.Random) -> dict:
 
 def main(argv=None) -> int:
     cfg, _ = config.parse(Sums, argv, "python examples/gsm8k_reward.py", __doc__)
-    config.in_range(cfg, "demos", "questions", "test", low=1, high=1000)
+    in_range(cfg, "demos", "questions", "test", low=1, high=1000)
     rng, made = random.Random(cfg.seed), {}
     while len(made) < cfg.demos + cfg.questions + cfg.test:
         row = question(rng)

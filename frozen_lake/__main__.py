@@ -27,7 +27,9 @@ from frozen_lake.planning import optimal, optimal_actions, policy_iteration, sol
 from frozen_lake.policies import start_policy
 from nanouft.look.stats import interval, verdict
 from nanouft.shell import config
+from nanouft.shell.errors import UserError, in_range
 from nanouft.shell.files import read_json, write_json
+from nanouft.shell.text import choose
 
 EVERY = 5                   # updates between two recorded policies
 STARTS = {"fresh": "from scratch", "presub": "detour habit", "premix": "mixed episodes"}
@@ -64,26 +66,26 @@ class Run:
     again: bool = False             # with --study: learn 50 maps of the base setting once more and compare every digit
 
     def check(self) -> None:
-        config.in_range(self, "lam", "gamma", high=1)
-        config.in_range(self, "beta", above=True)
-        config.in_range(self, "lr", above=True, high=1)     # RMSprop's first step is ten times as large
-        config.in_range(self, "seeds", "maps", low=1, high=10_000)
-        config.in_range(self, "updates", low=1, high=100_000)
-        config.in_range(self, "workers", low=1, high=64)
+        in_range(self, "lam", "gamma", high=1)
+        in_range(self, "beta", above=True)
+        in_range(self, "lr", above=True, high=1)     # RMSprop's first step is ten times as large
+        in_range(self, "seeds", "maps", low=1, high=10_000)
+        in_range(self, "updates", low=1, high=100_000)
+        in_range(self, "workers", low=1, high=64)
         if self.study and (self.seeds == 1 or self.maps < 2):
-            raise config.UserError("--study needs at least 2 --maps and 2 --seeds, or there is no interval")
-        config.choose("loser", self.loser, demos.LOSERS)
+            raise UserError("--study needs at least 2 --maps and 2 --seeds, or there is no interval")
+        choose("loser", self.loser, demos.LOSERS)
         for name in self.objective or []:
-            config.choose("method", name, METHODS)
+            choose("method", name, METHODS)
 
 
 def refuse_idle_flags(study: bool, given: set[str]) -> None:
     """A flag that would change nothing is a mistake, not a detail."""
     idle = [f.name for f in fields(Run) if f.name in given & (NOT_STUDY if study else ONLY_STUDY)]
     if idle and study:
-        raise config.UserError(f"--{idle[0]} changes nothing with --study: its settings are fixed; leave it out")
+        raise UserError(f"--{idle[0]} changes nothing with --study: its settings are fixed; leave it out")
     if idle:
-        raise config.UserError(f"--{idle[0]} belongs to --study; add --study or leave it out")
+        raise UserError(f"--{idle[0]} belongs to --study; add --study or leave it out")
 
 
 # ---- the lake and its demonstrations --------------------------------------------------------------------------------
@@ -106,12 +108,12 @@ def demonstrations(lake: Lake, cfg: Run) -> dict:
     for kind in demos.LOSERS:
         try:
             found[kind] = loser(lake, kind)
-        except config.UserError:
+        except UserError:
             found[kind] = None
     if found[cfg.loser] is None:
         other = next((k for k in demos.LOSERS if found[k]), None)
         if other is None:
-            raise config.UserError(f"map {lake.name}: it has no worse path of any kind; make it larger")
+            raise UserError(f"map {lake.name}: it has no worse path of any kind; make it larger")
         print(f"this map has no {cfg.loser}: the worse path is a {other} instead")
         cfg.loser = other
     return found
@@ -262,7 +264,7 @@ def main(argv=None) -> int:
     cfg.check()
     refuse_idle_flags(cfg.study, given)
     if cfg.study:
-        from frozen_lake import experiment                      # many runs: it needs nanouft.lab, the page does not
+        from frozen_lake import experiment  # many runs: it needs nanouft.lab, the page does not
         folder = Path(cfg.out or "docs/results")
         if cfg.again:
             experiment.again(folder, cfg.maps, cfg.seeds or 8)

@@ -30,7 +30,7 @@ from nanouft.lab.cells import is_number, refuse_smaller
 from nanouft.lab.workers import finished
 from nanouft.look.stats import interval, shown, verdict
 from nanouft.shell import signals
-from nanouft.shell.config import UserError
+from nanouft.shell.errors import UserError
 from nanouft.shell.files import Lines, beside, checksum, locked, read_json, write_json, write_text
 
 STUDY_VERSION = 1           # raised by hand when a change of code changes what cells give

@@ -23,7 +23,8 @@ from frozen_lake.planning import GAMMA, occupancy, policy_gradient, simulate
 from frozen_lake.policies import Policy
 from nanouft.objective import Batch, Seqs
 from nanouft.objectives import OBJECTIVES
-from nanouft.shell.config import UserError, choose
+from nanouft.shell.errors import UserError
+from nanouft.shell.text import choose
 
 OWN = 40                    # an own episode (online pairs, REINFORCE) is cut after so many steps
 

@@ -25,7 +25,7 @@ from frozen_lake.planning import greedy, success
 from frozen_lake.policies import Net
 from nanouft.look import plots
 from nanouft.shell import text
-from nanouft.shell.config import UserError
+from nanouft.shell.errors import UserError
 
 WEB, DOCS = Path(__file__).parent / "web", Path(__file__).parents[1] / "docs"
 SCRIPTS = ("lake", "ways", "state", "draw", "scene_draw", "scene_touch", "scene_ghost", "scene_loser", "scene_drop",

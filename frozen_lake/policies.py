@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from frozen_lake.demos import other_way
 from frozen_lake.lake import Lake
 from frozen_lake.planning import draw, optimal, simulate
-from nanouft.shell.config import UserError
+from nanouft.shell.errors import UserError
 
 
 class Policy(nn.Module, ABC):

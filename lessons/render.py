@@ -18,7 +18,8 @@ from pathlib import Path
 
 from lessons.grade.folder import ROOT, lesson_files
 from nanouft.look import plots
-from nanouft.shell.config import Parser, UserError, run
+from nanouft.shell.config import Parser, run
+from nanouft.shell.errors import UserError
 from nanouft.shell.files import checksum
 
 PAGES = ROOT / "docs" / "lessons"

@@ -2,7 +2,9 @@
 import importlib
 import sys
 
-from nanouft.shell.config import UserError, choose, run
+from nanouft.shell.config import run
+from nanouft.shell.errors import UserError
+from nanouft.shell.text import choose
 
 COMMANDS = {
     "simple": "SFT, IFT or DPO as one plain loop: the first file to read",

@@ -30,8 +30,9 @@ from nanouft.rollout import best_of
 from nanouft.rollout.scorer import scorer
 from nanouft.shell import config, devices
 from nanouft.shell.devices import Device
+from nanouft.shell.errors import UserError, flag, in_range
 from nanouft.shell.files import read_json
-from nanouft.shell.text import visible
+from nanouft.shell.text import choose, visible
 
 
 @dataclass
@@ -56,30 +57,30 @@ class Evaluate:
     strict: bool = False            # stop at the first row of your data that is not understood
 
     def check(self, given: set[str]) -> None:
-        config.choose("--split", self.split, ("val", "test"))
-        config.in_range(self, "items", low=1, high=10_000)
-        config.in_range(self, "seed")
-        config.in_range(self, "max_new", low=1)
+        choose("--split", self.split, ("val", "test"))
+        in_range(self, "items", low=1, high=10_000)
+        in_range(self, "seed")
+        in_range(self, "max_new", low=1)
         if "max_new" in given and not (self.data and self.reward):
-            raise config.UserError("--max-new is the longest answer to your own prompts; give --data and --reward")
+            raise UserError("--max-new is the longest answer to your own prompts; give --data and --reward")
         idle = {"split", "items"} if self.best_of > 1 else {"split", "items", "seed"}
         if self.data and (idle := sorted(given & idle)):
-            raise config.UserError(f"--{idle[0]} belongs to NanoWorld; it changes nothing with --data")
+            raise UserError(f"--{idle[0]} belongs to NanoWorld; it changes nothing with --data")
         if not self.data and (idle := sorted(given & {"prompt_field", "response_field", "strict"})):
-            raise config.UserError(f"{config.flag(idle[0])} is about your own file; give it with --data")
+            raise UserError(f"{flag(idle[0])} is about your own file; give it with --data")
         if self.prior and (self.data or self.probes):
-            raise config.UserError("--prior forces the beginning of NanoWorld answers; it changes nothing with "
+            raise UserError("--prior forces the beginning of NanoWorld answers; it changes nothing with "
                                    + ("--data" if self.data else "--probes"))
         if self.prior_from and not self.prior:
-            raise config.UserError("--prior-from says whose first tokens to force; say how many with --prior N")
+            raise UserError("--prior-from says whose first tokens to force; say how many with --prior N")
         best_of.check(self.best_of, self.reward, self.data)
         if self.best_of > 1 and self.data and not self.reward:
-            raise config.UserError("--best-of with --data needs a reward that knows such answers: --reward")
+            raise UserError("--best-of with --data needs a reward that knows such answers: --reward")
         if self.best_of > 1 and (self.probes or self.prior):
-            raise config.UserError("--best-of chooses among NanoWorld answers; it changes nothing with "
+            raise UserError("--best-of chooses among NanoWorld answers; it changes nothing with "
                                    + ("--probes" if self.probes else "--prior"))
         if self.reference and not self.data:
-            raise config.UserError("--reference compares answers of your own file; give it with --data")
+            raise UserError("--reference compares answers of your own file; give it with --data")
 
 
 def main(argv=None) -> int:
@@ -128,7 +129,7 @@ def on_world(model: GPT, tok: Tokenizer, cfg: Evaluate, device: Device) -> None:
     if cfg.probes:
         base, shipped = start_model("base")
         if base.cfg != model.cfg or shipped.name != tok.name:
-            raise config.UserError("--probes compare with the shipped base; this model has another shape or tokenizer")
+            raise UserError("--probes compare with the shipped base; this model has another shape or tokenizer")
         values = probe(model, base.to(device.name).eval(), tok, cfg.split, min(cfg.items, 30), cfg.seed)
         print("\n" + "\n".join(lines(values)))
 
@@ -145,7 +146,7 @@ def other_data(init: str) -> str:
         return ""
     flags = ["--init", init, "--data", *(map(str, data) if isinstance(data, list) else ["MY.jsonl"])]
     for field in ("prompt_field", "response_field"):
-        flags += [config.flag(field), str(about[field])] if about.get(field) else []
+        flags += [flag(field), str(about[field])] if about.get(field) else []
     return visible(f"note: {init} has learnt from other text than NanoWorld, whose questions stand here; its own "
                    f"figures: python -m nanouft.evaluate {shlex.join(flags)}\n")
 
@@ -155,7 +156,7 @@ def start_of(reference: str, model: GPT, tok: Tokenizer) -> GPT:
     """The model over which gains are counted; it must read the same tokens, as many of them."""
     start, theirs = start_model(reference)
     if theirs.ranks != tok.ranks or start.cfg.n_ctx < model.cfg.n_ctx:
-        raise config.UserError(f"--reference {reference}: has another tokenizer or a shorter context than --init")
+        raise UserError(f"--reference {reference}: has another tokenizer or a shorter context than --init")
     return start
 
 
@@ -168,7 +169,7 @@ def on_data(model: GPT, tok: Tokenizer, rows: list[Row], reference: str | None, 
     for name, rows_of in (("demonstrations", demo_rows), ("pairs", pair_rows), ("graded", score_rows)):
         try:
             examples = rows_of(rows, None)
-        except config.UserError as e:
+        except UserError as e:
             reasons.append(str(e))
             continue
         if name == "graded" and len({e.score for e in examples}) == 1:
@@ -180,7 +181,7 @@ def on_data(model: GPT, tok: Tokenizer, rows: list[Row], reference: str | None, 
         print(f"{name:<15}" + held_out_lines(held_out(model, encoded, tok.pad, device)))
         print("".join(line + "\n" for line in cut.lines(model.cfg.n_ctx)), end="")
     if len(reasons) == 3 and not earns:
-        raise config.UserError(f"nothing to evaluate on: {contents(rows)}; "
+        raise UserError(f"nothing to evaluate on: {contents(rows)}; "
                                "demonstrations, pairs, labels or scores are needed")
 
 

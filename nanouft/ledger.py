@@ -27,9 +27,9 @@ from nanouft.objectives import OBJECTIVES
 from nanouft.reference import add_columns
 from nanouft.rollout.rollouts import as_if_sampled
 from nanouft.shell import config, devices
-from nanouft.shell.config import UserError
+from nanouft.shell.errors import UserError
 from nanouft.shell.files import read_json
-from nanouft.shell.text import visible
+from nanouft.shell.text import choose, visible
 
 Strip = tuple[str, list[str], list[float]]          # label, tokens, weights
 
@@ -151,7 +151,7 @@ def views(wanted: list[str], init: str = "base") -> Iterator[tuple[str, str, obj
     models are asked, --init itself is: PoFT then shows the weight 1/2 of a policy that equals them."""
     for text in wanted:
         name, *flags = shlex.split(text) or [""]
-        objective = OBJECTIVES[config.choose("objective", name, OBJECTIVES)]
+        objective = OBJECTIVES[choose("objective", name, OBJECTIVES)]
         parser = config.Parser()
         config.add_flags(parser, objective.hp, name)
         values = vars(parser.parse_args(flags))

@@ -41,7 +41,7 @@ from nanouft.gpt import GPT, SIZES, GPTConfig
 from nanouft.look.held_out import mean_loss
 from nanouft.models.load import save_model
 from nanouft.shell import checkpoints, config, devices, runs
-from nanouft.shell.config import Diverged, UserError
+from nanouft.shell.errors import Diverged, UserError, flag, in_range
 from nanouft.shell.files import checksum, write_json
 from nanouft.shell.signals import WholeSteps
 from nanouft.shell.text import visible
@@ -72,15 +72,15 @@ class Pretrain:
 
 
     def check(self) -> None:
-        config.in_range(self, "steps", low=1)
-        config.in_range(self, "tokens", low=1, high=1_000_000)
-        config.in_range(self, "lr", above=True)
-        config.in_range(self, "seed")
-        config.in_range(self, "vocab", low=256 + len(CONTROL), high=100_000)
-        config.in_range(self, "ctx", low=16, high=MOST_CTX)
+        in_range(self, "steps", low=1)
+        in_range(self, "tokens", low=1, high=1_000_000)
+        in_range(self, "lr", above=True)
+        in_range(self, "seed")
+        in_range(self, "vocab", low=256 + len(CONTROL), high=100_000)
+        in_range(self, "ctx", low=16, high=MOST_CTX)
         of_corpus = [name for name in ("vocab", "ctx", "prompt_field", "response_field") if getattr(self, name)]
         if self.corpus is None and of_corpus:
-            raise UserError(f"{config.flag(of_corpus[0])} belongs to --corpus: NanoWorld keeps tokenizer and context "
+            raise UserError(f"{flag(of_corpus[0])} belongs to --corpus: NanoWorld keeps tokenizer and context "
                             "of the shipped base")
 
 
@@ -109,7 +109,7 @@ def read_texts(cfg: Pretrain) -> tuple[list[str], str]:
 
 def said_in_rows(cfg: Pretrain) -> list[str]:
     """What is said in each row of a file for `train --data`: the question and its (better) answer."""
-    from nanouft.data.read import read                              # only for such files
+    from nanouft.data.read import read  # only for such files
     rows, found = read([cfg.corpus], cfg.prompt_field, cfg.response_field)
     print(*found, sep="\n")
     talks = [row.prompt + (row.answer or row.chosen or ()) for row in rows]
@@ -242,7 +242,7 @@ def pretrain(cfg: Pretrain) -> Path:
     if cfg.corpus:
         flags += ["--data", cfg.corpus if kind == "rows" else "MY.jsonl"]
         for name in ("prompt_field", "response_field"):
-            flags += [config.flag(name), getattr(cfg, name)] if getattr(cfg, name) else []
+            flags += [flag(name), getattr(cfg, name)] if getattr(cfg, name) else []
     print("Next:\n  python -m nanouft.train --objective sft " + shlex.join(flags))
     return folder
 

@@ -16,8 +16,8 @@ from nanouft.data.batches import Encoded, collate, encode
 from nanouft.gpt import GPT
 from nanouft.models.load import start_model
 from nanouft.objective import plain
-from nanouft.shell.config import UserError
 from nanouft.shell.devices import Device
+from nanouft.shell.errors import UserError
 
 Numbers = list[dict[str, np.ndarray]]           # one entry a row: {role: (L-1,) numbers, one a target}
 

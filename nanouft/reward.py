@@ -40,10 +40,11 @@ from nanouft.rollout import best_of
 from nanouft.rollout.reward_quality import picture, quality, report
 from nanouft.rollout.scorer import RewardModel, exact, load, padded, rewards, save
 from nanouft.shell import checkpoints, config, devices, runs
-from nanouft.shell.config import UserError
+from nanouft.shell.errors import UserError, flag, in_range
 from nanouft.shell.files import write_json
 from nanouft.shell.log import Log
 from nanouft.shell.signals import WholeSteps
+from nanouft.shell.text import one_line
 
 TRIED = 90              # validation prompts on which best-of-n is tried before it is suggested
 
@@ -70,14 +71,14 @@ class Reward:
     resume: str | None = None       # go on with the interrupted run in this folder; takes no other flag
 
     def check(self, given: set[str]) -> None:
-        config.in_range(self, "rows", low=1, high=100_000)
-        config.in_range(self, "batch_size", low=1, high=100_000)
-        config.in_range(self, "steps", low=1, high=1_000_000_000)
-        config.in_range(self, "centre", "seed")
-        config.in_range(self, "lr", above=True)
-        config.in_range(self, "epochs", above=True, high=1_000_000)
+        in_range(self, "rows", low=1, high=100_000)
+        in_range(self, "batch_size", low=1, high=100_000)
+        in_range(self, "steps", low=1, high=1_000_000_000)
+        in_range(self, "centre", "seed")
+        in_range(self, "lr", above=True)
+        in_range(self, "epochs", above=True, high=1_000_000)
         if not self.data and (idle := sorted(given & {"prompt_field", "strict"})):
-            raise UserError(f"{config.flag(idle[0])} is about your own file; give it with --data")
+            raise UserError(f"{flag(idle[0])} is about your own file; give it with --data")
         if self.steps is not None and "epochs" in given:
             raise UserError("--steps and --epochs say the same thing twice; give one")
         if self.data and (idle := sorted(given & {"rows", "pairs", "sampler", "skills"})):
@@ -202,7 +203,7 @@ def next_steps(cfg: Reward, folder: Path, found: dict, rows: list[Row], device: 
     if cfg.data:
         asked = min((r.prompt[-1].text for r in rows if r.prompt), key=len, default="Hello.")
         return ["The held-out pairs are not its own answers: read some before you trust it. Next:",
-                f"  python -m nanouft.sample {flags} " + shlex.quote("--prompt=" + config.one_line(asked))]
+                f"  python -m nanouft.sample {flags} " + shlex.quote("--prompt=" + one_line(asked))]
     gain, low, high = best_of_gain(cfg.init, folder, device)
     tried = (f"Best of 16 against the greedy answer of {cfg.init}, {TRIED} validation prompts: "
              f"{100 * gain:+.0f} points [{100 * low:.0f}, {100 * high:.0f}]")

@@ -23,7 +23,7 @@ from nanouft.models.load import start_model
 from nanouft.rollout import best_of
 from nanouft.rollout.scorer import Scorer, scorer
 from nanouft.shell import config, devices, hf, runs
-from nanouft.shell.config import UserError
+from nanouft.shell.errors import UserError, flag, in_range
 from nanouft.shell.files import read_json
 from nanouft.shell.text import visible
 
@@ -51,11 +51,11 @@ class Sample:
                 raise UserError("--best-of shows one answer of several samples: it goes neither with --n nor with "
                                 "--temperature 0, where all samples are alike")
             self.temperature = self.temperature if "temperature" in given else 1.0
-        config.in_range(self, "temperature", "top_k", "seed")
-        config.in_range(self, "max_new", low=1)
-        config.in_range(self, "n", low=1, high=best_of.MOST)
+        in_range(self, "temperature", "top_k", "seed")
+        in_range(self, "max_new", low=1)
+        in_range(self, "n", low=1, high=best_of.MOST)
         if not self.temperature and (idle := sorted(given & {"top_k", "top_p", "seed"})):
-            raise UserError(f"{config.flag(idle[0])} is about samples, and --temperature 0 takes the likeliest token; "
+            raise UserError(f"{flag(idle[0])} is about samples, and --temperature 0 takes the likeliest token; "
                             "give --temperature 1")
         if not 0 < self.top_p <= 1:
             raise UserError(f"--top-p {self.top_p}: must be above 0 and at most 1")

@@ -22,6 +22,7 @@ from nanouft import world
 from nanouft.models.generate import answer_rows
 from nanouft.models.load import start_model
 from nanouft.shell import config
+from nanouft.shell.errors import in_range
 from nanouft.shell.text import visible
 
 ROWS = 16                   # rows of one optimizer step
@@ -121,7 +122,7 @@ class Simple:
 
 def main(argv=None) -> int:
     cfg, _ = config.parse(Simple, argv, "python -m nanouft.simple", __doc__)
-    config.in_range(cfg, "steps", low=1, high=10_000)
+    in_range(cfg, "steps", low=1, high=10_000)
     model, tok = start_model("base")
     kind = "pairs" if cfg.objective == "dpo" else "demos"
     rows = world.rows("train", kind, cfg.steps * ROWS, seed=0)

@@ -24,7 +24,9 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from nanouft.objective import Batch, Columns, Seqs, pushes  # noqa: E402
 from nanouft.objectives import OBJECTIVES  # noqa: E402
-from nanouft.shell.config import Parser, UserError, nearest, run  # noqa: E402
+from nanouft.shell.config import Parser, run  # noqa: E402
+from nanouft.shell.errors import UserError  # noqa: E402
+from nanouft.shell.text import nearest  # noqa: E402
 
 TOLERANCE = 1e-6
 PAIR = {"chosen": "chosen", "rejected": "rejected"}

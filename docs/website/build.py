@@ -183,15 +183,16 @@ def on_page_content(html, page, config, files):
 
 def main(argv=None) -> int:
     from nanouft.shell import config
+    from nanouft.shell.errors import UserError, optional
     parser = config.Parser(prog="python docs/website/build.py", description=__doc__)
     parser.add_argument("--out", default=str(ROOT / "out" / "site"), help="folder of the site [out/site]")
     out = Path(parser.parse_args(argv).out).resolve()
     for name in ("mkdocs", "material", "mkdocstrings", "latex2mathml"):
-        config.optional(name, "the site", extra="docs")
+        optional(name, "the site", extra="docs")
     done = subprocess.run([sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", out], cwd=ROOT,
                           env={**os.environ, "NO_MKDOCS_2_WARNING": "1"})
     if done.returncode:
-        raise config.UserError("mkdocs has stopped; the lines above say where")
+        raise UserError("mkdocs has stopped; the lines above say where")
     print(out / "index.html")
     return 0
 

@@ -35,6 +35,7 @@ from typing import Literal
 from nanouft.look import plots
 from nanouft.look.stats import percent
 from nanouft.shell import config
+from nanouft.shell.errors import UserError
 
 import numpy as np
 import torch                            # after nanouft, which sets how threads wait
@@ -59,7 +60,7 @@ class SpaFL:
     def check(self) -> None:
         for name, value in vars(self).items():
             if not isinstance(value, str) and value <= 0:
-                raise config.UserError(f"--{name} {value:g}: must be above 0")
+                raise UserError(f"--{name} {value:g}: must be above 0")
 
 
 # ---- data --------------------------------------------------------------------------------------

@@ -18,7 +18,8 @@ from pathlib import Path
 
 from lessons.grade import folder, solution, ui, worker
 from lessons.grade.folder import My, short_hash
-from nanouft.shell.config import Parser, UserError, run
+from nanouft.shell.config import Parser, run
+from nanouft.shell.errors import UserError
 
 LOOK = 0.3                                  # seconds between two looks at a file
 

@@ -21,12 +21,11 @@ from pathlib import Path
 
 from lessons.grade import class_page, folder, worker
 from lessons.grade.folder import My
-from lessons.grade.results import (
-    Klass, Result, attempts, hints, mark_equal, minutes, points, tries)
+from lessons.grade.results import Klass, Result, attempts, hints, mark_equal, minutes, points, tries
 from lessons.grade.submissions import KINDS, Unreadable, clean_copy, handed_in
-from nanouft.shell.config import UserError, one_line
+from nanouft.shell.errors import UserError
 from nanouft.shell.files import write_text
-from nanouft.shell.text import regular, said, visible
+from nanouft.shell.text import one_line, regular, said, visible
 
 COLUMNS = ("name", "task", "kind", "state", "points", "of", "mistake", "note", "tries", "minutes",
            "hints", "seed", "hash", "same_as")

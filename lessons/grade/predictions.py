@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from lessons.grade.cards import Card, Judged, read, told
 from lessons.grade.task import Mistake
-from nanouft.shell.config import UserError
+from nanouft.shell.errors import UserError
 from nanouft.shell.files import checksum
 
 

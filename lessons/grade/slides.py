@@ -12,8 +12,9 @@ import tempfile
 from pathlib import Path
 
 from lessons.grade.folder import ROOT, environment, lesson_files
-from nanouft.shell.config import Parser, UserError, choose, run
-from nanouft.shell.text import shorter
+from nanouft.shell.config import Parser, run
+from nanouft.shell.errors import UserError
+from nanouft.shell.text import choose, shorter
 
 NOTES = ROOT / "docs" / "teaching"
 SHARP = 200                             # dots per inch of a picture

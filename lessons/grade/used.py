@@ -11,8 +11,7 @@ from pathlib import Path
 
 from lessons.grade import folder
 from lessons.grade.folder import My
-from nanouft.shell.config import UserError
-
+from nanouft.shell.errors import UserError
 
 # ---- one adapter a task --------------------------------------------------------------------------
 
@@ -32,6 +31,7 @@ def put_sft(f) -> None:
 
 def put_ift(f) -> None:
     import torch
+
     from nanouft.objectives import ift
     project = ift.weights
 
@@ -56,6 +56,7 @@ def put_dpo(f) -> None:
 
 def put_simpo(f) -> None:
     import torch
+
     from nanouft.objectives.cpo import add_nll
 
     def loss(batch, hp):
@@ -73,6 +74,7 @@ def answers(s) -> list:
 
 def put_una(f) -> None:
     import torch
+
     from nanouft.objectives import una
 
     def score_loss(i, score, form):
@@ -82,6 +84,7 @@ def put_una(f) -> None:
 
 def put_poft(f) -> None:
     import torch
+
     from nanouft.objectives import poft
 
     def loss(batch, hp):
@@ -99,6 +102,7 @@ def put_rloo(f) -> None:
 
 def put_clip(f) -> None:
     import torch
+
     from nanouft.objectives import reinforce
 
     def clipped(rho, adv, low, high):

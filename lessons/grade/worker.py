@@ -21,7 +21,7 @@ from collections.abc import Callable
 
 from lessons.grade import folder
 from lessons.grade.folder import My
-from nanouft.shell.config import UserError
+from nanouft.shell.errors import UserError
 
 SECONDS = 5                                 # for one task
 START = 120                                 # for the import of torch on a slow machine
@@ -138,6 +138,7 @@ def judge_of(task) -> Callable[..., dict]:
         from lessons.grade.cards import judge_card
         return judge_card
     import torch
+
     from lessons.grade.engine import judge
     torch.set_num_threads(1)
     if hasattr(task, "program"):

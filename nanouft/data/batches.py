@@ -19,7 +19,7 @@ from torch import Tensor
 from nanouft.data.rows import ANSWERS, Example, Turns
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.objective import Batch, Columns, Seqs
-from nanouft.shell.config import UserError
+from nanouft.shell.errors import UserError
 from nanouft.shell.text import visible
 
 MOST_CTX = 8192             # the longest context that `pretrain` makes

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from nanouft.data.turns import a_type, short
-from nanouft.shell.config import UserError, one_line, optional
-from nanouft.shell.text import DoubleKey, loads, regular
+from nanouft.shell.errors import UserError, optional
+from nanouft.shell.text import DoubleKey, loads, one_line, regular
 
 ENDINGS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")        # in a folder; each also with .gz
 WRAPPERS = ("data", "train", "rows", "examples")                            # {"data": [...]}: the rows of one object

@@ -22,9 +22,8 @@ from typing import Any
 
 from nanouft.data.containers import ends
 from nanouft.data.rows import ANSWERS, Row, Turn, Turns
-from nanouft.data.turns import (TALKS, TURN_FIELDS, dialogue, is_dialogue, quoted, shared_beginning, short,
-                                string, turns)
-from nanouft.shell.config import UserError
+from nanouft.data.turns import TALKS, TURN_FIELDS, dialogue, is_dialogue, quoted, shared_beginning, short, string, turns
+from nanouft.shell.errors import UserError
 
 PROMPTS = ("instruction", "prompt")                                     # fields, in order of preference
 RESPONSES = ("output", "response", "completion")

@@ -16,7 +16,8 @@ from nanouft.data.containers import objects, sources
 from nanouft.data.forms import Skip, detect, parse, unread
 from nanouft.data.rows import Row, Turn
 from nanouft.data.turns import FOREIGN, short
-from nanouft.shell.config import UserError, one_line
+from nanouft.shell.errors import UserError
+from nanouft.shell.text import one_line
 
 MOST = 0.5                              # share of the rows of a file that may be unreadable
 ODD = "not understood"

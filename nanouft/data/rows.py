@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from nanouft.shell.config import UserError
+from nanouft.shell.errors import UserError
 
 
 class Turn(NamedTuple):

@@ -23,7 +23,8 @@ import tiktoken
 
 from nanouft.data.rows import ANSWERS, Turns
 from nanouft.data.tokenizer_files import GPT2_PATTERN, read_files, read_json, tokenizer_json
-from nanouft.shell.config import Parser, UserError, run
+from nanouft.shell.config import Parser, run
+from nanouft.shell.errors import UserError
 from nanouft.shell.text import said
 
 USER, ASSISTANT, END, PAD = CONTROL = ("<|user|>", "<|assistant|>", "<|end|>", "<|pad|>")

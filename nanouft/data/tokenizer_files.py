@@ -11,7 +11,7 @@ BPE keep their ids but are never read from text.
 from pathlib import Path
 from typing import Mapping
 
-from nanouft.shell.config import UserError
+from nanouft.shell.errors import UserError
 from nanouft.shell.text import loads, regular
 
 GPT2_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"

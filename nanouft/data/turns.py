@@ -14,7 +14,7 @@ from collections.abc import Collection
 from typing import Any
 
 from nanouft.data.rows import Turn, Turns
-from nanouft.shell.config import UserError
+from nanouft.shell.errors import UserError
 from nanouft.shell.text import visible
 
 TALKS = ("messages", "conversations")

@@ -22,7 +22,9 @@ from nanouft.lab.cell import Cell
 from nanouft.lab.cells import read_cells, repeat
 from nanouft.lab.workers import finished
 from nanouft.shell import config
+from nanouft.shell.errors import UserError
 from nanouft.shell.files import Lines, read_json
+from nanouft.shell.text import choose
 
 ROWS = ("sft", "ift", "dpo", "kto", "uft", "poft", "sftmix", "sft->reinforce", "sft->rloo", "sft->grpo", "sft->ppo",
         "sft->online_dpo", "sft->online_una")
@@ -42,7 +44,7 @@ def chosen_cells(rows: list[str] | None) -> dict[str, tuple[Cell, Path]]:
     """{name: (a cell of seed 0, the committed file that holds it)}."""
     all_rows, out = compare.all_rows(), {}
     for name in rows or ROWS:
-        row = all_rows[config.choose("row", name, all_rows)]
+        row = all_rows[choose("row", name, all_rows)]
         out[name] = row.cell(0, "base", "test", 100, snapshot=True), COMPARED
     results = claims.FOLDER / "results.json"
     for claim, row in CLAIM_ROWS if results.exists() and not rows else ():
@@ -60,12 +62,12 @@ def one(name: str, cell: Cell, old: dict) -> tuple[str, dict, str]:
 def main(argv=None) -> int:
     cfg, _ = config.parse(Again, argv, "python -m nanouft.lab.again", __doc__)
     if cfg.record and cfg.against:
-        raise config.UserError("--record and --against are two runs, before and after a change; give one")
+        raise UserError("--record and --against are two runs, before and after a change; give one")
     jobs, committed = [], lru_cache(read_cells)             # each file is read once
     for name, (cell, file) in chosen_cells(cfg.rows).items():
         old = {} if cfg.record else committed(Path(cfg.against or file)).get(cell.key)
         if old is None:
-            raise config.UserError(f"{name}: not in {cfg.against or file}; make that file with --record")
+            raise UserError(f"{name}: not in {cfg.against or file}; make that file with --record")
         jobs.append((name, cell, old))
     different = 0
     with contextlib.closing(finished(one, jobs, cfg.workers)) as results:
@@ -77,7 +79,7 @@ def main(argv=None) -> int:
     if not cfg.rows and not cfg.record and not cfg.against:      # a command of its own: nanouft knows no lake
         different += subprocess.run([sys.executable, "-m", "frozen_lake", "--study", "--again"]).returncode != 0
     if different and not cfg.record:
-        raise config.UserError(f"{different} differ: other code, another processor or another torch")
+        raise UserError(f"{different} differ: other code, another processor or another torch")
     return 0
 
 

@@ -46,6 +46,7 @@ from nanouft.reference import add_columns
 from nanouft.rollout.rollouts import Rollouts
 from nanouft.shell import config, devices
 from nanouft.shell.files import write_json
+from nanouft.shell.text import choose
 from nanouft.training.flags import Train
 
 VOCAB = 50_257              # GPT-2's
@@ -251,7 +252,7 @@ PARTS = {"step": step, "ift": ift, "tangent": tangent, "sampling": sampling, "de
 
 def main(argv=None) -> int:
     cfg, _ = config.parse(Bench, argv, "python -m nanouft.lab.bench", __doc__)
-    names = [config.choose("part", name, PARTS) for name in cfg.only or PARTS]
+    names = [choose("part", name, PARTS) for name in cfg.only or PARTS]
     device = devices.pick(cfg.device, cfg.dtype, cfg.threads)
     if cfg.gpu:
         from nanouft.lab import bench_gpu

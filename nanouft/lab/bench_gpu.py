@@ -25,8 +25,8 @@ from pathlib import Path
 import torch
 
 from nanouft.lab.gpu_parts import SHAPES, Bench, parts, peak_flops, said
-from nanouft.shell.config import UserError
 from nanouft.shell.devices import Device
+from nanouft.shell.errors import UserError
 from nanouft.shell.files import write_json
 from nanouft.shell.signals import at_most
 

@@ -14,7 +14,7 @@ from nanouft.lab.cell import Cell
 from nanouft.lab.cells import read_cells, refuse_smaller, run_cells
 from nanouft.look.stats import interval, shown
 from nanouft.shell import config
-from nanouft.shell.config import UserError
+from nanouft.shell.errors import UserError
 from nanouft.shell.files import write_text
 from nanouft.world import FAMILIES, RETENTION
 

@@ -20,7 +20,7 @@ from nanouft.lab import cost
 from nanouft.lab.own import Own, folder_of_own, reward_folder
 from nanouft.models.load import folder_of
 from nanouft.objectives import OBJECTIVES
-from nanouft.shell.config import UserError
+from nanouft.shell.errors import UserError
 from nanouft.shell.files import Lines, checksum, made_once, read_json, write_json
 
 CELL_VERSION = 1

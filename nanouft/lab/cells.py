@@ -32,8 +32,9 @@ from nanouft.models.load import start_model
 from nanouft.rollout.best_of import best_answers
 from nanouft.rollout.scorer import load
 from nanouft.shell import devices, signals
-from nanouft.shell.config import Diverged, UserError, one_line
+from nanouft.shell.errors import Diverged, UserError
 from nanouft.shell.files import Lines, beside, locked, read_json, scratch
+from nanouft.shell.text import one_line
 
 KEPT = ("score", "strict", "ends", "length", "gold_logp")       # of a family; intervals over prompts are not kept
 

@@ -29,7 +29,8 @@ from nanouft.lab.judge import Claim, Contrast, Row
 from nanouft.lab.regimes import ITEMS, SECOND, TEST, VAL, Look, as_start, words
 from nanouft.lab.search import Search, run_searches
 from nanouft.shell import config
-from nanouft.shell.config import UserError
+from nanouft.shell.errors import UserError, in_range
+from nanouft.shell.text import choose
 
 FOLDER = Path("docs/results/claims")
 BASES = ("base", SECOND)
@@ -191,9 +192,9 @@ def main(argv=None) -> int:
     values = vars(parser.parse_args(argv))
     if "C5" in values["claim"]:
         raise UserError("C5 is about the Frozen Lake: python -m frozen_lake --study")
-    names = [config.choose("claim", n, CLAIMS) for n in values.pop("claim")] or list(CLAIMS)
+    names = [choose("claim", n, CLAIMS) for n in values.pop("claim")] or list(CLAIMS)
     cfg, _ = config.fill(Claims, values)
-    config.in_range(cfg, "workers", low=1, high=64)
+    in_range(cfg, "workers", low=1, high=64)
     file = Path(cfg.out) / "cells.jsonl"
     if cfg.write:
         done = read_cells(file)

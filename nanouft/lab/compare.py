@@ -26,7 +26,9 @@ from nanouft.look.stats import percent
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.shell import config
+from nanouft.shell.errors import UserError, in_range
 from nanouft.shell.files import read_json, write_json, write_text
+from nanouft.shell.text import choose
 
 CHAINS = (("sft", "dpo"), ("sft", "kto"), ("sft", "una"), ("poft", "dpo"))
 GENTLE = ("--lr", "3e-6")               # of the second stage of a chain: the best of three learning rates (docs/LOG.md)
@@ -51,16 +53,16 @@ class Compare:
     out: str = "out/compare"        # folder of cells.jsonl, results.json, table.md, index.html
 
     def check(self) -> None:
-        config.choose("--split", self.split, ("val", "test"))
-        config.in_range(self, "seeds", "on_policy_seeds", low=1, high=1_000)
-        config.in_range(self, "items", low=1, high=10_000)
-        config.in_range(self, "workers", low=1, high=64)
+        choose("--split", self.split, ("val", "test"))
+        in_range(self, "seeds", "on_policy_seeds", low=1, high=1_000)
+        in_range(self, "items", low=1, high=10_000)
+        in_range(self, "workers", low=1, high=64)
         if self.objectives and self.on_policy:
-            raise config.UserError("--on-policy adds rows to all; with --objectives name them: sft->ppo")
-        config.in_range(self, "first_seed")
+            raise UserError("--on-policy adds rows to all; with --objectives name them: sft->ppo")
+        in_range(self, "first_seed")
         for lr in self.lrs or []:
             if not config.number("--lrs", float)(lr) > 0:
-                raise config.UserError(f"--lrs {lr}: not a learning rate")
+                raise UserError(f"--lrs {lr}: not a learning rate")
 
 
 # ---- rows ------------------------------------------------------------------------------------------------------------
@@ -83,7 +85,7 @@ def all_rows() -> dict[str, Row]:
 def wanted(cfg: Compare) -> dict[str, Row]:
     rows = all_rows()
     if cfg.objectives:
-        rows = {config.choose("objective", n, rows): rows[n] for n in cfg.objectives}
+        rows = {choose("objective", n, rows): rows[n] for n in cfg.objectives}
     elif not cfg.on_policy:
         rows = {n: r for n, r in rows.items() if r.group != "on-policy"}
     def at(r: Row, lr: str) -> Row:

@@ -27,7 +27,7 @@ from nanouft.models.load import start_model
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.shell import config
-from nanouft.shell.config import UserError
+from nanouft.shell.errors import UserError
 from nanouft.training import setup
 from nanouft.training.flags import read_flags
 

@@ -28,7 +28,7 @@ from nanouft.look import scores
 from nanouft.look.scores import Item
 from nanouft.models.load import start_model
 from nanouft.shell import config, devices
-from nanouft.shell.config import UserError
+from nanouft.shell.errors import UserError
 from nanouft.shell.files import (
     Lines,
     checksum,
@@ -38,6 +38,7 @@ from nanouft.shell.files import (
     write_json,
     write_text,
 )
+from nanouft.shell.text import choose
 from nanouft.world.tasks import GROUP_A, I_DO_NOT_KNOW
 
 ITEMS = 30              # validation prompts a family
@@ -118,7 +119,7 @@ class Gallery:
 def main(argv=None) -> int:
     cfg, _ = config.parse(Gallery, argv, "python -m nanouft.lab.gallery", __doc__)
     stories = {story.name: story for story in STORIES}
-    wanted = [config.choose("story", cfg.story, stories)] if cfg.story else list(stories)
+    wanted = [choose("story", cfg.story, stories)] if cfg.story else list(stories)
     out = Path(cfg.out)
     file = out / "results" / "gallery.json"
     done = read_json(file) if file.exists() else {}

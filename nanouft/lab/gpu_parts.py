@@ -24,8 +24,8 @@ from nanouft.objective import Batch
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import add_columns
 from nanouft.rollout.rollouts import as_if_sampled
-from nanouft.shell.config import one_line
 from nanouft.shell.devices import Device
+from nanouft.shell.text import one_line
 
 TOLERANCE = 1e-3            # of loss and gradient norm in each of five steps, fp32 against fp32, relative above 1
 CPU = Device("cpu", "fp32")

@@ -33,8 +33,8 @@ from nanouft.lab import workers
 from nanouft.lab.steps import Clock, Learner, random_rows, rollout, sample
 from nanouft.look import plots
 from nanouft.shell import config
-from nanouft.shell.config import UserError
 from nanouft.shell.devices import Device
+from nanouft.shell.errors import UserError, in_range
 from nanouft.shell.files import write_json
 
 METHODS = ("sft", "ift", "dpo", "grpo")
@@ -158,9 +158,9 @@ def picture(found: dict[str, Series], file: Path) -> Path:
 
 def main(argv=None) -> int:
     cfg, _ = config.parse(Growth, argv, "python -m nanouft.lab.growth", __doc__)
-    config.in_range(cfg, "rows", low=ROWS[0])
-    config.in_range(cfg, "length", low=LENGTHS[0])
-    config.in_range(cfg, "width", low=WIDTHS[0])
+    in_range(cfg, "rows", low=ROWS[0])
+    in_range(cfg, "length", low=LENGTHS[0])
+    in_range(cfg, "width", low=WIDTHS[0])
     file = plots.picture_file("--out", cfg.out)
     if sys.platform == "win32":
         raise UserError("lab.growth: Windows does not tell how much memory a process took; run it on Linux or macOS")

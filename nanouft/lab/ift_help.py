@@ -25,7 +25,7 @@ from nanouft.lab.ift_verdicts import Figure, cut, facts, gap, over, total
 from nanouft.lab.search import Search, run_searches
 from nanouft.look.stats import interval
 from nanouft.shell import config, signals
-from nanouft.shell.config import UserError
+from nanouft.shell.errors import UserError, in_range
 from nanouft.shell.files import beside, locked
 
 FOLDER, PAGE = Path("docs/results/ift_help"), Path("docs/ift_help.md")
@@ -232,7 +232,7 @@ class Help:
     page: str = str(PAGE)           # the page; its picture stands beside it
 
     def check(self) -> None:
-        config.in_range(self, "workers", low=1, high=64)
+        in_range(self, "workers", low=1, high=64)
         if self.only and not any(e.name.startswith(self.only) for e in EXPERIMENTS):
             raise UserError(f"--only {self.only}: there is {', '.join(e.name.split('.')[0] for e in EXPERIMENTS)}")
         if self.write and self.only:

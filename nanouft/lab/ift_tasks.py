@@ -33,7 +33,7 @@ from nanouft.look.probes import kl, own_prefix_gap, seqs_of
 from nanouft.models.generate import answer_rows, stops
 from nanouft.models.load import start_model
 from nanouft.shell import devices
-from nanouft.shell.config import Diverged, UserError
+from nanouft.shell.errors import Diverged, UserError
 from nanouft.shell.files import Lines, checksum, scratch
 from nanouft.world.facts import ITEMS
 

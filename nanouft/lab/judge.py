@@ -17,7 +17,7 @@ from nanouft.lab.cell import Cell
 from nanouft.lab.contrast import NINE, Parts, contrast, score
 from nanouft.lab.search import VAL_SEED, Search
 from nanouft.look.stats import shown, verdict
-from nanouft.shell.config import UserError
+from nanouft.shell.errors import UserError
 from nanouft.shell.files import read_json, write_json, write_text
 from nanouft.world import FAMILIES
 

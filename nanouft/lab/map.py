@@ -15,6 +15,8 @@ from nanouft.lab import map_page
 from nanouft.lab.cells import read_cells, run_cells
 from nanouft.lab.regimes import PIECES, settings, test_cells
 from nanouft.shell import config
+from nanouft.shell.errors import UserError, in_range
+from nanouft.shell.text import choose
 
 FOLDER = Path("docs/results/map")
 
@@ -28,10 +30,10 @@ class Map:
 
     def check(self) -> None:
         for name in self.pieces or ():
-            config.choose("--pieces", name, PIECES)
-        config.in_range(self, "workers", low=1, high=64)
+            choose("--pieces", name, PIECES)
+        in_range(self, "workers", low=1, high=64)
         if self.write and self.pieces:
-            raise config.UserError("--write tells all pieces that are there; drop --pieces")
+            raise UserError("--write tells all pieces that are there; drop --pieces")
 
 
 def train(piece: str, file: Path, workers: int) -> None:

@@ -20,7 +20,7 @@ from nanouft.lab.map_pictures import curves, heat
 from nanouft.lab.map_text import page
 from nanouft.lab.own import APART
 from nanouft.look.stats import compared, interval
-from nanouft.shell.config import UserError
+from nanouft.shell.errors import UserError
 from nanouft.shell.files import write_json, write_text
 
 MARGIN = 0.02

@@ -43,7 +43,7 @@ from nanouft.models.load import start_model
 from nanouft.rollout import best_of
 from nanouft.rollout.scorer import RewardModel, exact, load, save
 from nanouft.shell import config, devices, signals
-from nanouft.shell.config import UserError
+from nanouft.shell.errors import UserError, in_range
 from nanouft.shell.files import Lines, beside, checksum, locked, made_once, write_text
 
 SIZES = {100: 25, 400: 50, 1600: 100}       # pairs -> optimizer steps: four times the pairs, twice the steps
@@ -68,9 +68,9 @@ class Study:
     work: str = "out/over_optimisation"     # folder of the models; once lines are there it may be deleted
 
     def check(self) -> None:
-        config.in_range(self, "seeds", low=1, high=1_000)
-        config.in_range(self, "prompts", "ppo_steps", low=1, high=10_000)
-        config.in_range(self, "samples", low=2, high=best_of.MOST)
+        in_range(self, "seeds", low=1, high=1_000)
+        in_range(self, "prompts", "ppo_steps", low=1, high=10_000)
+        in_range(self, "samples", low=2, high=best_of.MOST)
         whole = Path(self.out).resolve() == Path(RESULTS).resolve()
         if whole and any(getattr(self, n) != getattr(Study, n) for n in SETTINGS):
             raise UserError(f"another form than the committed one would mix with the evidence in {RESULTS}; give it "

@@ -18,6 +18,7 @@ from urllib.parse import quote
 from nanouft.lab import chooser
 from nanouft.lab.table import GROUPS, MEASURES
 from nanouft.shell import config, text
+from nanouft.shell.errors import UserError
 from nanouft.shell.files import read_json
 from nanouft.shell.text import html as escape
 
@@ -205,7 +206,7 @@ def main(argv=None) -> int:
     cfg, _ = config.parse(Page, argv, "python -m nanouft.lab.page", __doc__)
     file = Path(cfg.out) / "results.json"
     if not file.exists():
-        raise config.UserError(f"{file} is not there: python -m nanouft.lab.compare --out {cfg.out} writes it")
+        raise UserError(f"{file} is not there: python -m nanouft.lab.compare --out {cfg.out} writes it")
     print(f"open {write(Path(cfg.out), read_json(file), read_map())}")
     return 0
 

@@ -14,7 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from tqdm import tqdm
 
 from nanouft.shell import signals
-from nanouft.shell.config import UserError
+from nanouft.shell.errors import UserError
 
 
 def leave_with_parent() -> None:

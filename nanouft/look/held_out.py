@@ -18,8 +18,8 @@ from nanouft.gpt import GPT
 from nanouft.look.stats import bootstrap
 from nanouft.models.tangent import TangentGPT, ordinary_kl
 from nanouft.reference import logps
-from nanouft.shell.config import UserError
 from nanouft.shell.devices import Device
+from nanouft.shell.errors import UserError
 
 
 def token_logps(model: GPT, encoded: list[Encoded], pad: int, device: Device) -> list[dict[str, np.ndarray]]:

@@ -15,7 +15,7 @@ import matplotlib  # noqa: E402
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 
-from nanouft.shell.config import UserError  # noqa: E402
+from nanouft.shell.errors import UserError  # noqa: E402
 from nanouft.shell.files import Lines  # noqa: E402
 from nanouft.shell.text import said  # noqa: E402
 

@@ -10,7 +10,7 @@ from nanouft.data.rows import Row
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.models.generate import answer_rows
 from nanouft.models.load import start_model
-from nanouft.shell.config import UserError
+from nanouft.shell.errors import UserError
 
 
 def forced_starts(prior: str, source: str, tok: Tokenizer, rows: list[Row],

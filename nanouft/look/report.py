@@ -22,11 +22,11 @@ from nanouft.models.generate import answer_rows, stops
 from nanouft.objective import Objective, pushes
 from nanouft.objectives import OBJECTIVES
 from nanouft.shell import runs
-from nanouft.shell.config import UserError, flag, one_line
 from nanouft.shell.devices import Device
+from nanouft.shell.errors import UserError, flag
 from nanouft.shell.files import Lines, checksum, read_json, write_json, write_text
 from nanouft.shell.processes import broadcast
-from nanouft.shell.text import visible
+from nanouft.shell.text import one_line, visible
 
 SHOWN = 3           # answers printed before and after
 
@@ -168,7 +168,7 @@ def write_row_weights(folder: Path, encoded: list[Encoded], before: list[float],
 def close_run(run, data, model: GPT, before: dict, seconds: float) -> None:
     """samples.md, curves.png; the table, the answers, the next commands. eval.json comes last: it tells that all of
     this is done, so a run that is killed before it can be resumed, and shows its table then."""
-    from nanouft.look import plots                              # matplotlib: a quarter of a second, needed only here
+    from nanouft.look import plots  # matplotlib: a quarter of a second, needed only here
     folder, name, cfg, after = run.folder, run.name, run.cfg, look(run, data, model)
     if cfg.plain:
         write_json(folder / "eval.json", {"before": before, "after": after, "seconds": round(seconds, 1)})

@@ -17,7 +17,7 @@ from torch import Tensor
 from nanouft.models.load import save_model, start_model
 from nanouft.models.tangent import START_FILE, TangentGPT
 from nanouft.shell import config, runs
-from nanouft.shell.config import UserError
+from nanouft.shell.errors import UserError
 from nanouft.shell.text import visible
 
 

@@ -23,8 +23,8 @@ from torch import Tensor
 from nanouft.data.rows import Row
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.gpt import GPT, Cache
-from nanouft.shell.config import UserError
 from nanouft.shell.devices import threads
+from nanouft.shell.errors import UserError
 
 MAX_NEW = 44            # NanoWorld's longest right answer has 36 tokens
 
@@ -77,7 +77,7 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int | set[int], pad:
             if step == 0 and cached:
                 hidden = _read_prompts(model, ids, keep, pos, cache)            # (b,C) of the last column
             else:
-                new = token[:, None] if cached else torch.cat([ids, said[rows, :step]], 1)
+                new = said[rows, step - 1:step] if cached else torch.cat([ids, said[rows, :step]], 1)
                 start = n - new.shape[1]
                 hidden = model(new, want="hidden", pos=pos[:, start:n], cache=cache, keep=keep[:, :n])[:, -1]
             logits = model(hidden=hidden)                                   # (b,V): the head on the last column only

@@ -20,7 +20,7 @@ from nanouft.gpt import GPT
 from nanouft.models import tangent
 from nanouft.shell import hf, tensors
 from nanouft.shell.checkpoints import not_finite
-from nanouft.shell.config import Diverged, UserError
+from nanouft.shell.errors import Diverged, UserError
 from nanouft.shell.files import read_json
 from nanouft.shell.text import visible
 
@@ -58,7 +58,7 @@ def read_model(folder: Path, adapter: bool = False) -> tuple[GPT, Tokenizer]:
     brings another chat template."""
     foreign = hf.foreign(folder)
     if foreign or adapter:
-        from nanouft.models import transformers_model               # optional: transformers
+        from nanouft.models import transformers_model  # optional: transformers
         model: GPT = transformers_model.read(folder)                # looks for weights that are not finite, too
     else:
         model = GPT.from_pretrained(folder)

@@ -33,8 +33,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from nanouft.gpt import GPT
 from nanouft.objective import Batch
 from nanouft.shell import tensors
-from nanouft.shell.config import UserError
 from nanouft.shell.devices import Device
+from nanouft.shell.errors import UserError
 
 START_FILE = "tangent_start.safetensors"            # theta0, beside theta0 + delta in model.safetensors
 

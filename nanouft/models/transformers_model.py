@@ -21,7 +21,8 @@ from torch import Tensor
 from nanouft.gpt import GPT, GPTConfig
 from nanouft.shell import hf, tensors
 from nanouft.shell.checkpoints import not_finite
-from nanouft.shell.config import UserError, one_line, optional
+from nanouft.shell.errors import UserError, optional
+from nanouft.shell.text import one_line
 
 SAID_ELSEWHERE = ("rotary_emb.inv_freq", *hf.OLD_MASKS, "score.weight")      # may stand in the file, is not read
 

@@ -32,7 +32,7 @@ from torch import Tensor
 
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
-from nanouft.shell.config import UserError
+from nanouft.shell.errors import UserError
 
 
 @dataclass

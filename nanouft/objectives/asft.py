@@ -27,7 +27,7 @@ from torch import Tensor
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_beta, pair_metrics
 from nanouft.objectives.orpo import log_odds
-from nanouft.shell.config import UserError, in_range
+from nanouft.shell.errors import UserError, in_range
 
 
 @dataclass

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_beta, pair_metrics
-from nanouft.shell.config import in_range
+from nanouft.shell.errors import in_range
 
 
 @dataclass

@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nanouft.objective import Batch, Objective, Seqs
-from nanouft.shell.config import UserError
+from nanouft.shell.errors import UserError
 
 
 @dataclass

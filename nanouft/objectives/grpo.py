@@ -36,7 +36,7 @@ from torch import Tensor
 
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.reinforce import check_sampling, clipped, k3, log_rho, step_metrics
-from nanouft.shell.config import UserError
+from nanouft.shell.errors import UserError
 
 
 @dataclass

@@ -39,7 +39,7 @@ import torch
 from torch import Tensor
 
 from nanouft.objective import Batch, Objective, Seqs
-from nanouft.shell.config import UserError, flag, in_range
+from nanouft.shell.errors import UserError, flag, in_range
 
 Variant = Literal["detached", "released", "algorithm1", "eq21", "eq21_mean1"]
 

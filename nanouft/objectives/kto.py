@@ -34,7 +34,7 @@ from nanouft.data.rows import Example, Row, label_rows
 from nanouft.objective import Batch, Objective, plain
 from nanouft.objectives.dpo import check_beta, log_ratio
 from nanouft.objectives.una import graded_metrics
-from nanouft.shell.config import UserError
+from nanouft.shell.errors import UserError
 
 
 @dataclass

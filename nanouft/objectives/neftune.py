@@ -24,7 +24,7 @@ from torch import Tensor
 from nanouft.objective import Batch, Objective, Seqs, plain
 from nanouft.objectives.sft import SFT
 from nanouft.objectives.sft import loss as sft_loss
-from nanouft.shell.config import in_range
+from nanouft.shell.errors import in_range
 
 
 @dataclass

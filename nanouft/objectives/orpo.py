@@ -26,7 +26,7 @@ from torch import Tensor
 
 from nanouft.objective import Batch, Objective, Seqs, plain
 from nanouft.objectives.dpo import log1mexp, pair_metrics
-from nanouft.shell.config import UserError
+from nanouft.shell.errors import UserError
 
 
 @dataclass

@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from nanouft.objective import Batch, Objective, Seqs
-from nanouft.shell.config import in_range
+from nanouft.shell.errors import in_range
 
 
 @dataclass

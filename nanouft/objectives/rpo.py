@@ -37,7 +37,7 @@ from torch import Tensor
 
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
-from nanouft.shell.config import UserError, flag, in_range
+from nanouft.shell.errors import UserError, flag, in_range
 
 
 @dataclass

@@ -30,7 +30,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nanouft.objective import Batch, Columns, First, Objective, Seqs
-from nanouft.shell.config import UserError
+from nanouft.shell.errors import UserError
 
 
 @dataclass

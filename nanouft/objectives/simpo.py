@@ -28,7 +28,7 @@ from torch import Tensor
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.cpo import add_nll
 from nanouft.objectives.dpo import check_beta, check_smoothing
-from nanouft.shell.config import in_range
+from nanouft.shell.errors import in_range
 
 
 @dataclass

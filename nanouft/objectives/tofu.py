@@ -32,7 +32,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nanouft.objective import Batch, Objective
-from nanouft.shell.config import UserError
+from nanouft.shell.errors import UserError
 
 
 @dataclass

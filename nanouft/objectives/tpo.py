@@ -24,7 +24,7 @@ from nanouft.data.rows import Example, Row, pairs
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.cpo import loss as cpo_loss
 from nanouft.objectives.dpo import check_beta
-from nanouft.shell.config import in_range
+from nanouft.shell.errors import in_range
 
 
 @dataclass

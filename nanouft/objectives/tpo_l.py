@@ -18,7 +18,7 @@ from nanouft.objectives.cpo import add_nll
 from nanouft.objectives.dpo import check_beta
 from nanouft.objectives.simpo import simpo_loss
 from nanouft.objectives.tpo import triple_rows
-from nanouft.shell.config import in_range
+from nanouft.shell.errors import in_range
 
 
 @dataclass

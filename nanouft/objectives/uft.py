@@ -39,7 +39,7 @@ from nanouft.data.rows import Example, Row, contents, demo_rows, judged, label_r
 from nanouft.objective import Batch, Objective
 from nanouft.objectives.dpo import check_beta, log_ratio
 from nanouft.objectives.una import graded_metrics, score_loss
-from nanouft.shell.config import UserError
+from nanouft.shell.errors import UserError
 
 
 @dataclass

@@ -17,7 +17,7 @@ from nanouft.data.tokenizer import Tokenizer
 from nanouft.gpt import GPT
 from nanouft.models.generate import MAX_NEW, Answer, answer_rows, stops
 from nanouft.rollout.scorer import Scorer, earned, figures
-from nanouft.shell.config import UserError
+from nanouft.shell.errors import UserError
 
 MOST = 256              # samples to a prompt: `sample` draws them in one batch
 

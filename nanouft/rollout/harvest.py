@@ -34,7 +34,7 @@ from nanouft.models.generate import MAX_NEW, answer_rows
 from nanouft.models.load import start_model
 from nanouft.rollout.scorer import earned, learnt, mark, scorer, sigmoid, try_out
 from nanouft.shell import config, devices, signals
-from nanouft.shell.config import UserError
+from nanouft.shell.errors import UserError, flag, in_range
 from nanouft.shell.files import LOCK, Lines, checksum, locked, read_json, write_json
 
 CHUNK = 256             # answers that are decoded together
@@ -60,15 +60,15 @@ class Harvest:
     out: str = "out/harvest"        # folder of the files
 
     def check(self, given: set[str]) -> None:
-        config.in_range(self, "prompts", low=1, high=100_000)
-        config.in_range(self, "samples", low=1, high=CHUNK)
-        config.in_range(self, "max_new", low=1)
-        config.in_range(self, "temperature", above=True, high=100)
-        config.in_range(self, "seed")
+        in_range(self, "prompts", low=1, high=100_000)
+        in_range(self, "samples", low=1, high=CHUNK)
+        in_range(self, "max_new", low=1)
+        in_range(self, "temperature", above=True, high=100)
+        in_range(self, "seed")
         if self.data and (idle := sorted(given & {"prompts", "skills"})):
             raise UserError(f"--{idle[0]} belongs to NanoWorld; it changes nothing with --data")
         if not self.data and (idle := sorted(given & {"prompt_field", "strict"})):
-            raise UserError(f"{config.flag(idle[0])} is about your own file; give it with --data")
+            raise UserError(f"{flag(idle[0])} is about your own file; give it with --data")
 
 
 @dataclass
@@ -85,7 +85,7 @@ class Sampled:
 def find_prompts(cfg: Harvest) -> list[Row]:
     """Each different prompt once."""
     if cfg.data:
-        from nanouft.data.read import read                      # only where there are files to read
+        from nanouft.data.read import read  # only where there are files to read
         rows, found = read(cfg.data, cfg.prompt_field, prompts=True, strict=cfg.strict)
         print(*found, sep="\n")
     else:

@@ -24,8 +24,8 @@ from pathlib import Path
 import numpy as np
 
 from nanouft.data.turns import quoted
-from nanouft.shell.config import UserError, nearest, one_line
-from nanouft.shell.text import regular, said
+from nanouft.shell.errors import UserError
+from nanouft.shell.text import nearest, one_line, regular, said
 
 MOST = 1e30             # fp32 ends at 3e38
 FAILS = (Exception, SystemExit)         # what the user's code may raise; an interrupt stays one

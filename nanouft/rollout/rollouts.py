@@ -31,9 +31,10 @@ from nanouft.models.tangent import TangentGPT, ordinary_kl
 from nanouft.objective import Batch, Columns, Objective, Seqs
 from nanouft.objectives.reinforce import k3
 from nanouft.rollout.scorer import alike, earned, exact, figures, scorer, unit
-from nanouft.shell.config import Diverged, UserError, one_line
 from nanouft.shell.devices import Device
+from nanouft.shell.errors import Diverged, UserError
 from nanouft.shell.processes import all_gather, all_reduce_sum, broadcast
+from nanouft.shell.text import one_line
 
 CHUNK = 256             # answers that are decoded together
 SHOWN = 3               # answers printed every --show-every steps

@@ -25,7 +25,7 @@ from nanouft.gpt import GPT
 from nanouft.look.stats import bootstrap
 from nanouft.models.load import read_model, save_model
 from nanouft.rollout import own_reward
-from nanouft.shell.config import UserError
+from nanouft.shell.errors import UserError
 from nanouft.shell.files import checksum, read_json, write_json
 
 Scorer = Callable[..., np.ndarray]      # n prompts, n answers, **other fields of the rows (n each) -> (n,) rewards

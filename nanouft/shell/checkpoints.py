@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from nanouft.shell import tensors
-from nanouft.shell.config import Diverged, UserError
+from nanouft.shell.errors import Diverged, UserError
 from nanouft.shell.files import checksum, read_json, write_json, write_text
 from nanouft.shell.processes import part, whole
 from nanouft.shell.text import regular, said, visible

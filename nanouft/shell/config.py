@@ -7,9 +7,7 @@ A mistake on the command line is one line that suggests the nearest name, and ex
 import argparse
 import contextlib
 import dataclasses
-import difflib
 import errno
-import importlib
 import inspect
 import math
 import os
@@ -21,7 +19,8 @@ import typing
 from collections.abc import Callable
 
 from nanouft.shell import settings, signals
-from nanouft.shell.text import acts, said, shorter, visible
+from nanouft.shell.errors import UserError, flag
+from nanouft.shell.text import acts, choose, nearest, one_line, said, shorter, visible
 
 MOST, LEAST = {int: 10**12, float: 1e30}, 1e-30      # of every number that is given: fp32 ends at 3e38
 
@@ -31,23 +30,6 @@ ELSEWHERE = {"learning_rate": "lr", "num_train_epochs": "epochs", "max_steps": "
              "per_device_train_batch_size": "batch_size", "gradient_accumulation_steps": "accumulate",
              "model_name_or_path": "init", "model": "init", "dataset": "data", "num_generations": "samples",
              "max_new_tokens": "max_new", "lora_r": "lora", "gradient_checkpointing": "checkpointing"}
-
-
-class UserError(Exception):
-    """One clear line for the person at the keyboard: what, where, what to do. Entry points exit with 2."""
-
-
-class Diverged(UserError):
-    """A loss, a gradient or a weight is no longer finite. The one failure that is a result of an experiment."""
-
-
-def optional(name: str, what: str, extra: str = "hf"):
-    """A library that not everybody has, imported only here. UserError, one line that says how to get it."""
-    try:
-        return importlib.import_module(name)
-    except ImportError as e:
-        lacks = f"cannot be imported ({said(str(e))})" if getattr(e, "name", None) is None else "is not installed"
-        raise UserError(f"{what} needs {name.split('.')[0]}, which {lacks}: pip install nanouft[{extra}]") from None
 
 
 class Parser(argparse.ArgumentParser):
@@ -116,37 +98,6 @@ class Parser(argparse.ArgumentParser):
         if extra:
             raise UserError(f"unexpected argument {said(extra[0])} (--help lists all flags)")
         return got
-
-
-def nearest(word: str, known, cutoff: float = 0.5) -> str:
-    """'; did you mean X?' or nothing."""
-    close = difflib.get_close_matches(word, list(known), 1, cutoff)
-    return f"; did you mean {close[0]}?" if close else ""
-
-
-def choose(what: str, word: str, known) -> str:
-    if not isinstance(word, str) or word not in known:
-        raise UserError(f"unknown {what} {said(word)}{nearest(str(word), known)} (known: {', '.join(known)})")
-    return word
-
-
-def one_line(text: str, n: int = 160) -> str:
-    """White space folded, control characters written out, at most `n` characters."""
-    text = visible(" ".join(text.split()))
-    return text if len(text) <= n else text[:n] + " ..."
-
-
-def flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
-
-
-def in_range(record, *names: str, low: float = 0, high: float = math.inf, above: bool = False) -> None:
-    """UserError unless these fields lie from `low` (or above it) to `high`. One that is None or not there passes."""
-    for name in names:
-        value = getattr(record, name, None)
-        if value is not None and (value < low or value > high or above and value == low):
-            most = f" and at most {high:,}" if high < math.inf else ""
-            raise UserError(f"{flag(name)} {value}: must be {'above' if above else 'at least'} {low}{most}")
 
 
 def field_help(cls: type) -> dict[str, str]:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 
-from nanouft.shell.config import UserError, choose
+from nanouft.shell.errors import UserError
+from nanouft.shell.text import choose
 
 MOST_THREADS = 256          # each needs a stack; where one cannot be had, the process ends without a word of ours
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from nanouft.shell import signals
-from nanouft.shell.config import UserError
+from nanouft.shell.errors import UserError
 from nanouft.shell.text import loads, regular
 
 try:

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from nanouft.shell import tensors
-from nanouft.shell.config import UserError
+from nanouft.shell.errors import UserError
 from nanouft.shell.text import loads, regular, said
 
 CONV1D = ("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight")

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 
 from nanouft.shell import checkpoints
-from nanouft.shell.config import Diverged
 from nanouft.shell.devices import Device
+from nanouft.shell.errors import Diverged
 from nanouft.shell.files import Lines
 from nanouft.shell.processes import all_reduce_sum
 from nanouft.shell.text import said
@@ -32,7 +32,7 @@ class Log:
         self.lines, self.run, self.device = Lines(file), file.parent, device
         self.track = None
         if kind != "none" and device.rank == 0:
-            from nanouft.shell.trackers import tracker          # only for those who ask for one
+            from nanouft.shell.trackers import tracker  # only for those who ask for one
             self.track = tracker(kind, self.run, start)
         self.waiting: list[tuple] = []
         self.loss, self.tokens, self.clock = math.nan, 0, None

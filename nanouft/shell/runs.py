@@ -12,7 +12,8 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from nanouft.shell import settings, signals
-from nanouft.shell.config import UserError, flag, of_json
+from nanouft.shell.config import of_json
+from nanouft.shell.errors import UserError, flag
 from nanouft.shell.files import LOCK, checksum, locked, read_json, write_json, write_text
 
 BEFORE_ALL = {LOCK, "flags.toml", "flags.toml.partial", "run.json.partial"}     # what a run that was killed in its

@@ -6,6 +6,7 @@
 
 Data, models and file names come from others. On a terminal an escape sequence can hide or forge what is printed.
 """
+import difflib
 import errno
 import json
 import os
@@ -14,6 +15,8 @@ import stat
 from collections.abc import Callable, Mapping
 from html import escape
 from pathlib import Path
+
+from nanouft.shell.errors import UserError
 
 # C0 but newline and tab, DEL, C1, and the signs that turn the direction of writing round
 CONTROL = [*range(9), *range(11, 32), *range(127, 160), *range(0x202a, 0x202f), *range(0x2066, 0x206a)]
@@ -39,6 +42,25 @@ def said(value, n: int = 80) -> str:
 def shorter(line: str, n: int = 200) -> str:
     """A message with its endless words cut: a name of 5,000 letters helps nobody."""
     return re.sub(rf"\S{{{n},}}", lambda word: word[0][:80] + "...", line)
+
+
+# ---- the words of a message ----------------------------------------------------------------------------------------
+def nearest(word: str, known, cutoff: float = 0.5) -> str:
+    """'; did you mean X?' or nothing."""
+    close = difflib.get_close_matches(word, list(known), 1, cutoff)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def choose(what: str, word: str, known) -> str:
+    if not isinstance(word, str) or word not in known:
+        raise UserError(f"unknown {what} {said(word)}{nearest(str(word), known)} (known: {', '.join(known)})")
+    return word
+
+
+def one_line(text: str, n: int = 160) -> str:
+    """White space folded, control characters written out, at most `n` characters."""
+    text = visible(" ".join(text.split()))
+    return text if len(text) <= n else text[:n] + " ..."
 
 
 # ---- pages -----------------------------------------------------------------------------------------------------------

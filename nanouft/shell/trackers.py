@@ -8,8 +8,9 @@ metrics.jsonl stays what the project itself reads. Both are optional: pip instal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from nanouft.shell.config import UserError, one_line, optional
+from nanouft.shell.errors import UserError, optional
 from nanouft.shell.files import checksum, read_json
+from nanouft.shell.text import one_line
 
 Track = Callable[[list[dict]], None]                # lines of metrics.jsonl, in order
 
@@ -20,7 +21,7 @@ def tracker(kind: str, run: Path, start: int) -> Track:
 
 
 def tensorboard(run: Path, start: int) -> Track:
-    from torch.utils.tensorboard import SummaryWriter           # needs the library of that name
+    from torch.utils.tensorboard import SummaryWriter  # needs the library of that name
     writer = SummaryWriter(str(run / "tensorboard"), purge_step=start + 1)      # later steps of before are dropped
 
     def track(lines: list[dict]) -> None:

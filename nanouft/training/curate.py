@@ -21,8 +21,8 @@ from nanouft.models.generate import answer_rows
 from nanouft.models.load import start_model
 from nanouft.reference import opinion
 from nanouft.rollout.scorer import alike, earned, scorer, unit
-from nanouft.shell.config import UserError
 from nanouft.shell.devices import Device
+from nanouft.shell.errors import UserError
 
 
 def curate(rows: list[Row], cfg, judges: list[str], device: Device) -> list[Row]:

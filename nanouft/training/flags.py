@@ -12,9 +12,9 @@ from nanouft import world
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.shell import config, runs
-from nanouft.shell.config import UserError
+from nanouft.shell.errors import UserError, flag, in_range
 from nanouft.shell.files import read_json
-
+from nanouft.shell.text import choose
 
 ROLLOUT = 100_000                       # answers that wait in memory together
 
@@ -77,24 +77,24 @@ class Train:
 
     def check(self) -> None:
         self.plain |= self.shard            # no process has the whole model to look at
-        config.in_range(self, "accumulate", "max_new", low=1)
-        config.in_range(self, "lora", high=10_000)
+        in_range(self, "accumulate", "max_new", low=1)
+        in_range(self, "lora", high=10_000)
         if self.lora and self.freeze == "half":
             raise UserError("--freeze half and --lora both say which weights stay; give one")
         others = {"--freeze half": self.freeze == "half", "--lora": self.lora, "--checkpointing": self.checkpointing,
                   "--compile on": self.compile == "on"}
         if self.tangent and (other := next((name for name, on in others.items() if on), "")):
             raise UserError(f"--tangent and {other} do not go together; give one")
-        config.in_range(self, "steps", low=1, high=1_000_000_000)
-        config.in_range(self, "batch_size", low=1, high=100_000)
-        config.in_range(self, "rows", low=1, high=100_000)
-        config.in_range(self, "items", high=10_000)
-        config.in_range(self, "save_every", "eval_every", "show_every", "weight_decay", "clip", "seed")
-        config.in_range(self, "noise", "warmup", high=1)
+        in_range(self, "steps", low=1, high=1_000_000_000)
+        in_range(self, "batch_size", low=1, high=100_000)
+        in_range(self, "rows", low=1, high=100_000)
+        in_range(self, "items", high=10_000)
+        in_range(self, "save_every", "eval_every", "show_every", "weight_decay", "clip", "seed")
+        in_range(self, "noise", "warmup", high=1)
         if not 0 < self.keep <= 1:
             raise UserError(f"--keep {self.keep:g}: must be above 0 and at most 1")
-        config.in_range(self, "lr", above=True)
-        config.in_range(self, "epochs", above=True, high=1_000_000)
+        in_range(self, "lr", above=True)
+        in_range(self, "epochs", above=True, high=1_000_000)
         if self.steps is not None and self.epochs is not None:
             raise UserError("--steps and --epochs say the same thing twice; give one")
         if self.accumulate > self.batch_size:
@@ -114,7 +114,7 @@ def read_flags(argv: list[str] | None, about: str = ""):
             other = "--objective" if first.objective else others[0]
             raise UserError(f"--resume takes no other flag, but {other} was given: every setting comes from run.json")
         return reopen(first.resume)
-    name = config.choose("objective", first.objective or "ift", [*OBJECTIVES, "list"])
+    name = choose("objective", first.objective or "ift", [*OBJECTIVES, "list"])
     objective = OBJECTIVES[name]
     values = vars(make_parser(name, objective, about).parse_args(argv))
     cfg, given = config.fill(Train, values)
@@ -134,7 +134,7 @@ def read_flags(argv: list[str] | None, about: str = ""):
 def make_parser(name: str, objective: Objective, about: str) -> config.Parser:
     """The flags of the run, and those of the objective that is named."""
     parser = config.Parser(prog="python -m nanouft.train", description=about)
-    parser.elsewhere = {config.flag(f.name): n for n, o in reversed(OBJECTIVES.items()) for f in fields(o.hp)}
+    parser.elsewhere = {flag(f.name): n for n, o in reversed(OBJECTIVES.items()) for f in fields(o.hp)}
     parser.add_argument("--objective", default="ift", metavar="NAME",
                         help=f"{', '.join(OBJECTIVES)}, or 'list' for what each needs [ift]; "
                              "--help shows the flags of the one that is named")
@@ -151,7 +151,7 @@ def refuse_idle_flags(name: str, objective: Objective, cfg: Train, hp, given: se
         raise UserError(f"--{idle[0]} belongs to NanoWorld; it changes nothing with --data")
     sampling = {"show_every"} if cfg.reward != "exact" else {"reward", "max_new", "show_every"}
     if not objective.on_policy and (idle := sorted(given & sampling)):
-        raise UserError(f"{config.flag(idle[0])} belongs to methods that sample answers (rloo, ppo); {learns}")
+        raise UserError(f"{flag(idle[0])} belongs to methods that sample answers (rloo, ppo); {learns}")
     if cfg.noise and "demos" not in kinds:
         raise UserError(f"--noise spoils demonstrations; {learns}")
     if (idle := sorted(given & {"clean", "keep", "rewrite"})) and kinds != ["demos"]:
@@ -181,11 +181,11 @@ def check_world(cfg: Train, kinds: list[str], given: set[str]) -> None:
     """--skills and --mix against the kinds of rows that the objective wants, before anything is made."""
     if "mix" in given and len(kinds) == 1:
         raise UserError(f"--mix shares rows out between kinds, and this objective learns from {kinds[0]} only")
-    for flag, kw in (("skills", {"skills": cfg.skills}), ("mix", {"mix": cfg.mix})):
+    for setting, value in (("skills", cfg.skills), ("mix", cfg.mix)):
         try:
-            world.mixed_rows("train", kinds, len(kinds), 0, **kw)
+            world.mixed_rows("train", kinds, len(kinds), 0, **{setting: value})
         except ValueError as e:
-            raise UserError(f"--{flag} {getattr(cfg, flag)}: {e}") from None
+            raise UserError(f"--{setting} {value}: {e}") from None
 
 
 def reopen(folder: str) -> tuple[str, Train, object, dict]:
@@ -196,7 +196,7 @@ def reopen(folder: str) -> tuple[str, Train, object, dict]:
     if "after" in runs.read_eval(Path(folder)):
         raise UserError(f"--resume {folder}: that run is finished; --init {folder} starts another one from it")
     try:
-        name = config.choose("objective", saved.get("objective"), OBJECTIVES)
+        name = choose("objective", saved.get("objective"), OBJECTIVES)
         objective, origin = OBJECTIVES[name], saved.get("from")
         cfg = replace(config.of_json(Train, saved.get("config"), "config"), resume=folder)
         hp = config.of_json(objective.hp, saved.get("hp"), "hp")
@@ -230,5 +230,5 @@ def list_objectives() -> None:
         data, models = needs(objective, objective.hp())
         print(f"{name:<10} {objective.paper}")
         print(f"       needs {' + '.join(data)}" + (f", and {', '.join(models)}" if models else ""))
-        for flag, text in config.field_help(objective.hp).items():
-            print(f"       {config.flag(flag):<22} {text}")
+        for setting, text in config.field_help(objective.hp).items():
+            print(f"       {flag(setting):<22} {text}")

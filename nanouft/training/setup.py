@@ -20,9 +20,9 @@ from nanouft.models.tangent import TangentGPT
 from nanouft.objective import Batch, First, Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import add_columns
-from nanouft.shell import config, settings
-from nanouft.shell.config import UserError, optional
+from nanouft.shell import settings
 from nanouft.shell.devices import Device
+from nanouft.shell.errors import UserError, flag, optional
 from nanouft.shell.files import checksum
 from nanouft.shell.text import visible
 from nanouft.training.flags import Train
@@ -38,7 +38,7 @@ def check(name: str, cfg: Train, device: Device) -> None:
     if cfg.shard:
         check_shard(name, cfg, device)
     if OBJECTIVES[name].on_policy or cfg.reward != "exact":
-        from nanouft.rollout.scorer import scorer               # only for methods that ask for rewards
+        from nanouft.rollout.scorer import scorer  # only for methods that ask for rewards
         scorer(cfg.reward, device.name)                         # one that is not there is said now
 
 
@@ -86,7 +86,7 @@ def load_rows(cfg: Train, objective: Objective, hp, device: str = "cpu") -> tupl
     if not cfg.data:
         return (graded(world.mixed_rows("train", kinds, cfg.rows, cfg.seed, cfg.noise, cfg.skills, cfg.mix)),
                 graded(world.mixed_rows("val", kinds, 200, 0, 0.0, cfg.skills, cfg.mix)))
-    from nanouft.data.read import read                          # only where there are files to read
+    from nanouft.data.read import read  # only where there are files to read
     rows, found = read(cfg.data, cfg.prompt_field, cfg.response_field, kinds == ["prompts"], cfg.strict)
     print(*found, sep="\n")
     rows = graded(rows)
@@ -126,13 +126,13 @@ OF_WORLD = ("rows", "skills", "mix", "noise", "clean")  # settings that mean not
 def first_runs(first: First, cfg: Train) -> list[tuple[Path, list[str]]]:
     """[(folder, command line of train)]: the folder's name is a hash of the command, the start model and the data."""
     if cfg.data and not first.same_data:
-        raise UserError(f"{config.flag(first.field)} DIR ... is needed with --data: the folders of models that "
+        raise UserError(f"{flag(first.field)} DIR ... is needed with --data: the folders of models that "
                         "know such answers; only for NanoWorld can one be made")
     given = {}
     for name in ("dtype", *(SAME if first.same_data else ())):
         value = getattr(cfg, name)
         if value and value != "auto" and not (cfg.data and name in OF_WORLD):
-            given[config.flag(name)] = value
+            given[flag(name)] = value
     argv = settings.words(given, [])
     start = folder_of(cfg.init if first.same_data else "base")
     files = sorted(start.glob("model*.safetensors"))

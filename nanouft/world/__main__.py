@@ -14,6 +14,7 @@ from pathlib import Path
 
 from nanouft.data.rows import Turn
 from nanouft.shell import config
+from nanouft.shell.errors import UserError, in_range
 from nanouft.shell.files import Lines
 from nanouft.world import FAMILIES, corrupt, rows, score
 from nanouft.world.documents import corpus
@@ -67,13 +68,13 @@ class Show:
 def main(argv: list[str] | None = None) -> int:
     cfg, given = config.parse(Show, argv, "python -m nanouft.world",
                           "Show examples of NanoWorld: prompts, answers, exact scores.")
-    config.in_range(cfg, "n", low=1, high=1_000)
-    config.in_range(cfg, "demos", high=100_000)
-    config.in_range(cfg, "noise", high=1)
+    in_range(cfg, "n", low=1, high=1_000)
+    in_range(cfg, "demos", high=100_000)
+    in_range(cfg, "noise", high=1)
     if cfg.build_tokenizer and given != {"build_tokenizer"}:
-        raise config.UserError("--build-tokenizer writes a file and shows nothing; leave the other flags out")
+        raise UserError("--build-tokenizer writes a file and shows nothing; leave the other flags out")
     if not cfg.demos and (idle := sorted(given & {"noise", "out"})):
-        raise config.UserError(f"--{idle[0]} belongs to --demos")
+        raise UserError(f"--{idle[0]} belongs to --demos")
     if cfg.build_tokenizer:
         from nanouft.world import (
             vocabulary,  # needs the tokenizer's files, which it replaces

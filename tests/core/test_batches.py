@@ -9,7 +9,7 @@ from nanouft.data.batches import EncodeReport, Plan, collate, encode, order, sho
 from nanouft.data.rows import Example, Turn
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.objective import Columns
-from nanouft.shell.config import UserError
+from nanouft.shell.errors import UserError
 
 LETTERS = Tokenizer("letters", {bytes([b]): b for b in range(256)},
                     r"[\s\S]")      # a token a byte: lengths can be counted by hand

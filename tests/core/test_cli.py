@@ -17,6 +17,7 @@ from nanouft.look import report
 from nanouft.models.load import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.shell import config, devices, runs, text
+from nanouft.shell.errors import UserError
 from nanouft.training.flags import NEEDS
 from nanouft.world import __main__ as show
 
@@ -229,7 +230,7 @@ def test_other_mistakes_keep_their_traceback_and_memory_is_one_line(capsys):
     one_error(call(fails(RuntimeError("CUDA out of memory. Tried"))), capsys.readouterr().err, "out of memory")
     full = OSError(28, "No space left on device", "f")
     one_error(call(fails(full)), capsys.readouterr().err, "f: No space", "make room")
-    one_error(call(fails(config.UserError("two\nlines"))), capsys.readouterr().err, "two lines")
+    one_error(call(fails(UserError("two\nlines"))), capsys.readouterr().err, "two lines")
     with pytest.raises(RuntimeError, match="shape"):
         call(fails(RuntimeError("shape")))
     assert call(fails(KeyboardInterrupt())) == 130

@@ -16,7 +16,7 @@ from nanouft.gpt import GPT
 from nanouft.look import held_out
 from nanouft.models.load import start_model
 from nanouft.objectives import OBJECTIVES
-from nanouft.shell.config import UserError
+from nanouft.shell.errors import UserError
 from nanouft.training import setup
 from nanouft.training.flags import Train
 

@@ -8,7 +8,7 @@ from nanouft.data.rows import demo_rows
 from nanouft.models.generate import Answer
 from nanouft.models.load import start_model
 from nanouft.reference import logps
-from nanouft.shell.config import UserError
+from nanouft.shell.errors import UserError
 from nanouft.training import curate, flags, setup
 from nanouft.training.flags import Train
 

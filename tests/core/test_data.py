@@ -16,7 +16,7 @@ from nanouft.data import containers
 from nanouft.data.batches import encode, show_mask
 from nanouft.data.read import read
 from nanouft.data.rows import Row, Turn, contents, demo_rows, holdout, label_rows, pair_rows, score_rows
-from nanouft.shell.config import UserError
+from nanouft.shell.errors import UserError
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data"
 real = pytest.mark.skipif(not REAL.is_dir(), reason="the folder with real files is absent")

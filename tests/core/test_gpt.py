@@ -15,7 +15,7 @@ from tiny import TINY, differs, same, tiny
 from nanouft.gpt import GPT, GPT2, NANO, SIZES, Cache, GPTConfig
 from nanouft.models.load import add_value_head, grow_vocab
 from nanouft.shell import logp as logp_module
-from nanouft.shell.config import UserError
+from nanouft.shell.errors import UserError
 
 IDS = torch.tensor([[3, 1, 4, 1, 5, 9, 2, 6], [5, 3, 5, 8, 9, 7, 9, 3]])
 SHAPES = [GPTConfig(29, 32, 2, 2, 16, init_std=0.3), GPTConfig(40, 24, 3, 4, 32, eps=1e-3, init_std=0.2),

@@ -10,12 +10,25 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tiny import (PAD, Form, batch_of, differs, give_logps, model_grads, pure, same, same_each, some_rows, tiny,
-                  value_and_grads)
+from tiny import (
+    PAD,
+    Form,
+    batch_of,
+    differs,
+    give_logps,
+    model_grads,
+    pure,
+    same,
+    same_each,
+    some_rows,
+    tiny,
+    value_and_grads,
+)
 
-from nanouft.objectives.ift import IFT as AnyIFT, forward, future_sum, lam_now, loss, own_guess, weights
+from nanouft.objectives.ift import IFT as AnyIFT
+from nanouft.objectives.ift import forward, future_sum, lam_now, loss, own_guess, weights
 from nanouft.objectives.sft import SFT
-from nanouft.shell.config import UserError
+from nanouft.shell.errors import UserError
 from nanouft.train import schedule
 
 

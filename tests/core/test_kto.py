@@ -11,7 +11,7 @@ from nanouft.data.rows import Row
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.dpo import binary_kl, log_ratio
 from nanouft.objectives.kto import KTO, kto_loss, rows
-from nanouft.shell.config import UserError
+from nanouft.shell.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("brief")
 LABEL = torch.tensor([1.0, 0.0])

@@ -4,8 +4,23 @@ import re
 
 import pytest
 import torch
-from tiny import (CPU, FORMS, NANO, VARIANTS, Form, differs, give_logps, is_live, nano, pure, read, real_batch, same,
-                  say, settings)
+from tiny import (
+    CPU,
+    FORMS,
+    NANO,
+    VARIANTS,
+    Form,
+    differs,
+    give_logps,
+    is_live,
+    nano,
+    pure,
+    read,
+    real_batch,
+    same,
+    say,
+    settings,
+)
 
 from nanouft.data.batches import ONLY_READ
 from nanouft.data.rows import Row
@@ -15,7 +30,8 @@ from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.dpo import DPO
 from nanouft.objectives.sft import SFT
 from nanouft.objectives.una import UNA
-from nanouft.shell.config import UserError, run
+from nanouft.shell.config import run
+from nanouft.shell.errors import UserError
 
 ROW = Row(say("user", "the dova lives in a house"), say("assistant", "it eats two red nuts"),
           say("assistant", "it eats two red nuts"), say("assistant", "it eats"))

@@ -10,8 +10,28 @@ import re
 import pytest
 import torch
 from running import ROOT
-from tiny import (CPU, FORMS, NANO, Form, batch_of, differs, give_logps, model_grads, nano, pure, read, real_batch,
-                  row, same, same_each, say, some_rows, tiny, value_and_grads, widen)
+from tiny import (
+    CPU,
+    FORMS,
+    NANO,
+    Form,
+    batch_of,
+    differs,
+    give_logps,
+    model_grads,
+    nano,
+    pure,
+    read,
+    real_batch,
+    row,
+    same,
+    same_each,
+    say,
+    some_rows,
+    tiny,
+    value_and_grads,
+    widen,
+)
 
 from nanouft.data.batches import ONLY_READ, collate, encode
 from nanouft.data.rows import Row
@@ -21,7 +41,7 @@ from nanouft.objectives.dpo import DPO
 from nanouft.objectives.ift import IFT
 from nanouft.objectives.sft import SFT
 from nanouft.reference import COLUMNS, add_columns
-from nanouft.shell.config import UserError
+from nanouft.shell.errors import UserError
 
 EXPLAINED = set(re.findall(r"`([a-z_0-9]+)`", (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")))
 NUMBERS = ("second", "ref", "tis", "old", "value", "adv", "returns")       # what stands beside the tokens, but logp

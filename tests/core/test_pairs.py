@@ -10,8 +10,21 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny import (CPU, DATA, NANO, TINY, Form, differs, give_logps, nano, real_batch, same, say, settings,
-                  value_and_grads)
+from tiny import (
+    CPU,
+    DATA,
+    NANO,
+    TINY,
+    Form,
+    differs,
+    give_logps,
+    nano,
+    real_batch,
+    same,
+    say,
+    settings,
+    value_and_grads,
+)
 
 from nanouft import world
 from nanouft.data.batches import encode
@@ -44,7 +57,7 @@ from nanouft.objectives.tpo_l import TPOL
 from nanouft.objectives.uft import UFT
 from nanouft.objectives.una import UNA, score_loss
 from nanouft.reference import add_columns
-from nanouft.shell.config import UserError
+from nanouft.shell.errors import UserError
 
 LOG2 = math.log(2)
 PAIRS = [name for name, o in OBJECTIVES.items() if o.kinds(settings(name)) == ["pairs"]]

@@ -17,8 +17,8 @@ from nanouft.gpt import GPT
 from nanouft.look import plots, report
 from nanouft.models.load import start_model
 from nanouft.shell import checkpoints
-from nanouft.shell.config import UserError
 from nanouft.shell.devices import Device
+from nanouft.shell.errors import UserError
 from nanouft.shell.files import LOCK, checksum, locked, made_once, read_json, write_json
 from nanouft.shell.log import Log
 from nanouft.training.flags import Train

@@ -12,11 +12,11 @@ from tiny import CPU, same, tiny
 from nanouft import evaluate, reward, sample, train, world
 from nanouft.data.read import read
 from nanouft.models.load import start_model
-from nanouft.reward import bradley_terry
 from nanouft.objectives import OBJECTIVES
+from nanouft.reward import bradley_terry
 from nanouft.rollout import reward_quality
 from nanouft.rollout.scorer import RewardModel, earned, exact, load, load_model, padded, rewards, save, scorer, unit
-from nanouft.shell.config import UserError
+from nanouft.shell.errors import UserError
 from nanouft.shell.files import read_json
 from nanouft.training import setup
 from nanouft.training.curate import curate

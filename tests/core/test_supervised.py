@@ -7,8 +7,24 @@ import pytest
 import torch
 import torch.nn.functional as F
 from running import QUICK, call, losses, one_error
-from tiny import (CPU, DATA, NANO, TINY, Form, batch_of, differs, model_grads, nano, pure, row, same, same_each,
-                  some_rows, tiny, value_and_grads)
+from tiny import (
+    CPU,
+    DATA,
+    NANO,
+    TINY,
+    Form,
+    batch_of,
+    differs,
+    model_grads,
+    nano,
+    pure,
+    row,
+    same,
+    same_each,
+    some_rows,
+    tiny,
+    value_and_grads,
+)
 
 from nanouft import evaluate, sample, train, world
 from nanouft.data.batches import encode
@@ -26,10 +42,9 @@ from nanouft.objectives.sft import SFT
 from nanouft.objectives.sftmix import SFTMix
 from nanouft.objectives.tofu import TOFU, focal_weight
 from nanouft.reference import add_columns
-from nanouft.shell.config import UserError
+from nanouft.shell.errors import UserError
 from nanouft.training import freeze, setup
 from nanouft.training.flags import Train, read_flags
-
 
 pytestmark = pytest.mark.usefixtures("brief")
 

@@ -19,7 +19,7 @@ from nanouft.data.bpe import join, train_bpe
 from nanouft.data.rows import Turn
 from nanouft.data.tokenizer import ASSET, CONTROL, NANO_PATTERN, Tokenizer, main
 from nanouft.data.tokenizer_files import BYTES, GPT2_PATTERN
-from nanouft.shell.config import UserError
+from nanouft.shell.errors import UserError
 from nanouft.world import __main__ as world_command
 from nanouft.world import vocabulary
 from nanouft.world.documents import corpus

@@ -20,7 +20,7 @@ from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import add_columns
 from nanouft.shell import checkpoints
-from nanouft.shell.config import UserError
+from nanouft.shell.errors import UserError
 from nanouft.shell.files import read_json
 from nanouft.training.setup import Run
 

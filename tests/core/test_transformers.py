@@ -27,7 +27,7 @@ from nanouft.objectives import OBJECTIVES
 from nanouft.reference import add_columns, opinion
 from nanouft.rollout import scorer
 from nanouft.rollout.rollouts import as_if_sampled
-from nanouft.shell.config import UserError
+from nanouft.shell.errors import UserError
 from nanouft.training import setup
 from nanouft.training.flags import Train
 

@@ -3,8 +3,21 @@ import math
 
 import pytest
 import torch
-from tiny import (CPU, DATA, NANO, Form, differs, give_logps, model_grads, nano, real_batch, same, same_each, say,
-                  value_and_grads)
+from tiny import (
+    CPU,
+    DATA,
+    NANO,
+    Form,
+    differs,
+    give_logps,
+    model_grads,
+    nano,
+    real_batch,
+    same,
+    same_each,
+    say,
+    value_and_grads,
+)
 
 from nanouft import world
 from nanouft.data.batches import collate, encode
@@ -14,10 +27,12 @@ from nanouft.objective import Columns
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.dpo import dpo_loss, log_ratio
 from nanouft.objectives.sft import SFT
-from nanouft.objectives.uft import UFT, rows as uft_rows
+from nanouft.objectives.uft import UFT
+from nanouft.objectives.uft import rows as uft_rows
 from nanouft.objectives.una import UNA, score_loss
 from nanouft.reference import add_columns
-from nanouft.shell.config import UserError
+from nanouft.shell.errors import UserError
+
 
 def at_reference(form: Form):
     batch = give_logps(real_batch(form))

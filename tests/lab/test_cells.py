@@ -20,8 +20,8 @@ from nanouft.lab.cells import read_cells, run_cell, run_cells, timeless
 from nanouft.look.scores import families
 from nanouft.look.stats import interval
 from nanouft.models.load import start_model
-from nanouft.shell.config import Diverged, UserError
 from nanouft.shell.devices import pick
+from nanouft.shell.errors import Diverged, UserError
 from nanouft.shell.files import Lines, beside, locked, scratch
 
 pytestmark = pytest.mark.usefixtures("brief")

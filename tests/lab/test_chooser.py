@@ -14,7 +14,7 @@ from browser import Browser, node
 from test_page import OUTSIDE, WORSE, announced
 
 from nanouft.lab import chooser, map_text, page
-from nanouft.shell.config import UserError
+from nanouft.shell.errors import UserError
 
 MAP = made.the_map()
 REAL = Path(__file__).parents[2] / "docs/results/map/map.json"

@@ -6,13 +6,34 @@ import pytest
 import torch
 from tiny import differs, same
 
-from frozen_lake.demos import (best_path, ghosts, gold, loser, moves_of_loser, other_way, random_lake, step_back,
-                               way_into_a_hole)
+from frozen_lake.demos import (
+    best_path,
+    ghosts,
+    gold,
+    loser,
+    moves_of_loser,
+    other_way,
+    random_lake,
+    step_back,
+    way_into_a_hole,
+)
 from frozen_lake.lake import MAPS, Lake, Lakes, make_lake, read_map
 from frozen_lake.measure import distance, distance_transition, over, regions
-from frozen_lake.planning import (backup, greedy, occupancy, optimal, optimal_actions, policy_gradient,
-                                  policy_iteration, simulate, solve, success, transitions, value_iteration)
-from nanouft.shell.config import UserError
+from frozen_lake.planning import (
+    backup,
+    greedy,
+    occupancy,
+    optimal,
+    optimal_actions,
+    policy_gradient,
+    policy_iteration,
+    simulate,
+    solve,
+    success,
+    transitions,
+    value_iteration,
+)
+from nanouft.shell.errors import UserError
 
 LAKES = [make_lake(name, slippery) for name in MAPS for slippery in (False, True)]
 every_lake = pytest.mark.parametrize("lake", LAKES, ids=lambda m: m.name + "-slippery" * m.slippery)

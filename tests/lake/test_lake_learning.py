@@ -11,14 +11,23 @@ from tiny import differs, same
 import frozen_lake.learn as learning
 from frozen_lake.demos import ghosts, gold, loser, moves_of_loser, other_way, random_lake
 from frozen_lake.lake import Lakes, make_lake
-from frozen_lake.learn import (METHODS, Task, batch_of, exact_gradient_loss, learn, method, reinforce_loss, sampled,
-                               task_of)
+from frozen_lake.learn import (
+    METHODS,
+    Task,
+    batch_of,
+    exact_gradient_loss,
+    learn,
+    method,
+    reinforce_loss,
+    sampled,
+    task_of,
+)
 from frozen_lake.measure import measures, used
 from frozen_lake.planning import GAMMA, draw, greedy, optimal, simulate, solve, success
 from frozen_lake.policies import Net, Table, habit, pretrain
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.ift import IFT, future_sum
-from nanouft.shell.config import UserError
+from nanouft.shell.errors import UserError
 
 TWOWAY = make_lake("twoway5")
 GOLD, DETOUR = gold(TWOWAY), loser(TWOWAY, "detour")

@@ -13,7 +13,7 @@ from frozen_lake import experiment
 from frozen_lake.experiment import BASE, FIELDS, METHODS, SETTINGS, key, report, run_study, study, summary
 from frozen_lake.measure import joined
 from nanouft.look.stats import interval
-from nanouft.shell.config import UserError
+from nanouft.shell.errors import UserError
 from nanouft.shell.files import Lines, beside, locked, read_json
 
 NAMES = ["short", "short slippery", "short online"]

@@ -16,13 +16,13 @@ import pytest
 
 from lessons.grade import __main__ as command
 from lessons.grade import class_page, klass, results, slides, submissions, worker
-from lessons.grade.predictions import seal
 from lessons.grade.folder import My
+from lessons.grade.predictions import seal
 from lessons.grade.results import Klass, Result
 from lessons.grade.submissions import Unreadable, clean_copy, handed_in
 from lessons.grade.task import Mistake
 from nanouft.look import plots
-from nanouft.shell.config import UserError
+from nanouft.shell.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 NOTES = ROOT / "docs" / "teaching"

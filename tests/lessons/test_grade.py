@@ -21,12 +21,13 @@ import torch
 from lessons.grade import __main__ as command
 from lessons.grade import check, folder, solution, ui, used, worker
 from lessons.grade.call import call
-from lessons.grade.predictions import brier
 from lessons.grade.engine import judge
 from lessons.grade.folder import My
 from lessons.grade.outcome import numbers, same
+from lessons.grade.predictions import brier
 from lessons.grade.task import Case, Law, Mistake, Task
-from nanouft.shell.config import UserError, run
+from nanouft.shell.config import run
+from nanouft.shell.errors import UserError
 from nanouft.shell.settings import tomllib
 
 ROOT = Path(__file__).parents[2]
