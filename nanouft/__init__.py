@@ -11,19 +11,3 @@ __version__ = "0.1.0"
 if sys.argv[:1] == ["-m"]:              # python -m nanouft...: a Ctrl-C while torch is imported is no traceback
     from nanouft.shell import signals
     signals.quiet_import()
-
-MOVED = {"bench": "lab.bench", "claims": "lab.claims", "compare": "lab.compare", "cost": "lab.cost",
-         "overoptimise": "lab.overoptimise", "tokenizer": "data.tokenizer"}
-
-
-class Moved:
-    """Says in one line where a command of an earlier version is now."""
-
-    @staticmethod
-    def find_spec(name: str, path=None, target=None):
-        old = name.removeprefix("nanouft.")
-        if name.startswith("nanouft.") and old in MOVED:
-            raise ImportError(f"python -m {name} is now python -m nanouft.{MOVED[old]}")
-
-
-sys.meta_path.append(Moved)

@@ -14,7 +14,6 @@ COMMANDS = {
     "ledger": "how hard each objective pushes each token",
     "reward": "a reward model from pairs: accuracy, calibration",
     "rollout.harvest": "a model's own answers, scored, as data: pairs, labels, scores, right answers",
-    "models.combine": "directions of --tangent runs, added",
     "pretrain": "make a base: NanoWorld's, or one on your text",
     "world": "examples of NanoWorld with scores",
     "data.tokenizer": "how a text is cut",

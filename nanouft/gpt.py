@@ -1,14 +1,14 @@
 """The whole GPT in one file: configuration, attention, block, forward.
 
     from nanouft.gpt import GPT, NANO
-    model = GPT(NANO, seed=0)                           # or GPT.from_pretrained("out/my-run")
+    model = GPT(NANO, seed=0)                           # models/folder.py reads and writes folders
     logp = model(ids, want="logp", targets=targets)     # (B,T) nats
 
 It is GPT-2's architecture (Radford et al. 2019): learned positions, LayerNorm before each sublayer,
 tanh GELU, output head tied to the input embedding. Parameter names are GPT-2's own. So a folder
-written here opens in transformers, and the reverse (shell/hf.py; logits agree to 1e-4 in fp32).
+written by models/folder.py opens in transformers, and the reverse (logits agree to 1e-4 in fp32).
 
-`GPT.forward` is the only door. Token ids, token embeddings or final hidden states go in.
+`GPT.forward` is the only way in. Token ids, token embeddings or final hidden states go in.
 Embeddings, hidden states, logits, greedy guesses or log-probs of given targets come out.
 The costly head runs only where it is asked for:
     SFT       ids in, logp out
@@ -20,16 +20,14 @@ Shapes: B rows, T tokens, C width, V vocabulary, nh heads, hs = C / nh.
 Left out: dropout (always 0 here: references are scored exactly as the policy is), untied heads.
 """
 import math
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.shell import hf
-from nanouft.shell.logp import logp         # -cross_entropy, in less memory
+from nanouft.shell.logp import logp  # -cross_entropy, in less memory
 
 
 @dataclass
@@ -209,21 +207,6 @@ class GPT(nn.Module):
 
     def n_params(self) -> int:
         return sum(p.numel() for p in self.parameters())
-
-    # ---- folders that transformers opens, too (shell/hf.py) --------------------------------------
-    def save_pretrained(self, folder: str | Path, end_id: int | None = None,
-                        dtype: torch.dtype = torch.float32) -> None:
-        """Write config.json and model.safetensors as transformers' GPT2LMHeadModel expects them."""
-        weights = {name: p for name, p in self.named_parameters() if not name.startswith("value.")}
-        hf.write(Path(folder), asdict(self.cfg), weights, end_id, dtype)
-
-    @classmethod
-    def from_pretrained(cls, folder: str | Path) -> "GPT":
-        """Read a GPT-2 folder. UserError, one line, on anything that this GPT would not compute."""
-        model = cls(GPTConfig(**hf.read_sizes(Path(folder))))
-        shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
-        model.load_state_dict(hf.read_weights(Path(folder), shapes))
-        return model
 
 
 def _scatter(values: Tensor, at: Tensor | None) -> Tensor:

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from nanouft import sample, world
+from nanouft import world
 from nanouft.data.batches import collate, encode
 from nanouft.data.rows import Row, Turn, score_rows
 from nanouft.look import plots
@@ -26,6 +26,7 @@ from nanouft.objective import pushes
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import add_columns
 from nanouft.rollout.rollouts import as_if_sampled
+from nanouft.rollout.voice import Voice
 from nanouft.shell import config, devices
 from nanouft.shell.errors import UserError
 from nanouft.shell.files import read_json
@@ -118,8 +119,8 @@ def beside(names: list[str], row: Row, model, tok, device: devices.Device) -> li
     objective would push the reference answer in `model` (--init). The shipped base's answer comes first, no bars."""
     strips = []
     for name in ["base", *names]:
-        voice = sample.Voice(name, device)
-        said, remark = voice.say(row.prompt, sample.Sample(max_new=40))[0]
+        voice = Voice(name, device)
+        said, remark = voice.say(row.prompt, max_new=40)[0]
         try:
             remark += f"   (score {world.score(row.prompt[-1].text, said):.2f})"
         except ValueError:

@@ -106,7 +106,7 @@ def prompt(data: list[Encoded], model: GPT, pad: int, device: Device, hp) -> Non
     for e in tqdm(data, desc="reading prompts", leave=False, disable=len(data) < 500):
         t = next(iter(e.seqs.values()))
         ids = torch.from_numpy(t.ids[:max(1, int(t.mask.argmax()))]).to(device.name)        # up to the first answer
-        hidden = model(ids[None], want="hidden")[0].real                # of a tangent model: its start's
+        hidden = model(ids[None], want="hidden")[0]
         e.col.prompt = hidden.mean(0).float().cpu().numpy()
 
 

@@ -232,7 +232,7 @@ def main(argv=None) -> int:
         cfg, given = runs.reopen(cfg.resume, "reward", Reward, given), set()
     cfg.check(given)
     started, device = time.time(), devices.pick(cfg.device, "fp32", cfg.threads)
-    gpt, tok = start_model(cfg.init, trained=True)
+    gpt, tok = start_model(cfg.init)
     train_rows, held_rows = find_pairs(cfg, device)
     pairs, lost = encode(pair_rows(train_rows, None), tok, gpt.cfg.n_ctx - 1)      # <|end|> is read, too
     try:

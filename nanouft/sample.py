@@ -11,20 +11,16 @@ it is a chat (/new forgets what was said, /quit ends); otherwise three prompts a
 """
 import sys
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 from nanouft import world
-from nanouft.data.rows import Row, Turn
+from nanouft.data.rows import Turn
 from nanouft.data.tokenizer import Tokenizer
-from nanouft.look.prior import forced_starts
-from nanouft.models.generate import generate, stops
-from nanouft.models.load import start_model
 from nanouft.rollout import best_of
 from nanouft.rollout.scorer import Scorer, scorer
-from nanouft.shell import config, devices, hf, runs
+from nanouft.rollout.voice import Voice, run_settings, start_of
+from nanouft.shell import config, devices, runs
 from nanouft.shell.errors import UserError, flag, in_range
-from nanouft.shell.files import read_json
 from nanouft.shell.text import visible
 
 
@@ -63,65 +59,10 @@ class Sample:
             raise UserError("--prior-from says whose first tokens to force; say how many with --prior N")
 
 
-class Voice:
-    """A model that answers, and what it calls itself."""
-
-    def __init__(self, init: str, device: devices.Device):
-        self.model, self.tok = start_model(init)
-        self.model.to(device.name).eval()
-        self.device, self.read = device.name, lru_cache(1)(start_model)     # of --prior-from: once
-        self.name = who(init)
-
-    def say(self, turns: tuple[Turn, ...], cfg: Sample, judge: Scorer | None = None) -> list[tuple[str, str]]:
-        """[(text, remarks)] of cfg.n answers; with a judge, of the best of cfg.best_of."""
-        starts = forced_starts(cfg.prior, cfg.prior_from, self.tok, [Row(turns)], self.device, self.read)
-        prior = starts[0] if starts else []
-        answers = generate(self.model, [self.tok.prompt_ids(turns)] * max(cfg.n, cfg.best_of), stop=self.tok.stops,
-                           pad=self.tok.pad, prior=prior, max_new=cfg.max_new, temperature=cfg.temperature,
-                           top_k=cfg.top_k, top_p=cfg.top_p, seed=cfg.seed)
-        said = [(self.tok.decode(a.ids).strip(), "" if stops(a, self.tok) else "   (does not stop)") for a in answers]
-        if judge is None:
-            return said
-        likes = judge([turns[-1].text] * len(said), [text for text, _ in said])
-        text, remark = said[int(best_of.choose(likes))]
-        return [(text, f"   reward {likes.max():.3g}, mean of {len(said)}: {likes.mean():.3g}" + remark)]
-
-
-def who(init: str) -> str:
-    """Folder, objective and step, as its run.json tells."""
-    if init == "base":
-        return "base (shipped)"
-    run = about(init)
-    if not run:
-        return f"{init} (model folder)" if hf.foreign(Path(init)) else f"{init} (GPT-2 folder)"
-    if run.get("command") == "train":
-        return f"{init} ({run.get('objective')}, step {run.get('steps')})"
-    return f"{init} (pretrained)"
-
-
-def about(init: str) -> dict:
-    """What run.json tells of a folder; {} where there is none."""
-    file = Path(init) / "run.json"
-    return read_json(file) if file.exists() else {}
-
-
-def settings(init: str) -> dict:
-    """The settings of the training run in a folder; {} for any other folder."""
-    run = about(init)
-    values = run.get("config") if run.get("command") == "train" else {}
-    return values if isinstance(values, dict) else {}
-
-
-def beside(init: str) -> list[str]:
-    """The model that a run began with, if it is still there."""
-    first = str(settings(init).get("init"))
-    return [first] if first == "base" or Path(first, "config.json").is_file() else []
-
-
 def prompts_for(init: str, tok: Tokenizer) -> list[str]:
     """Three prompts that a model has not been trained on. UserError if none are known."""
     try:
-        if tok.name == "nano" and not settings(init).get("data"):
+        if tok.name == "nano" and not run_settings(init).get("data"):
             rows = [world.rows("test", "prompts", 9, 0, skills=(f,))[0] for f in ("list", "sort", "truth")]
             prompts = [row.prompt[-1].text for row in rows]
         else:
@@ -132,11 +73,17 @@ def prompts_for(init: str, tok: Tokenizer) -> list[str]:
     return prompts
 
 
+def settings_of(cfg: Sample) -> dict:
+    """What Voice.say takes of the flags."""
+    names = ("prior", "prior_from", "max_new", "temperature", "top_k", "top_p", "seed")
+    return {"n": max(cfg.n, cfg.best_of)} | {name: getattr(cfg, name) for name in names}
+
+
 def show(voices: list[Voice], turns: tuple[Turn, ...], cfg: Sample, judge: Scorer | None = None) -> list[str]:
     """Print every voice's answers; returns the first answer of each."""
     first = []
     for v in voices:
-        for i, (text, marks) in enumerate(answers := v.say(turns, cfg, judge)):
+        for i, (text, marks) in enumerate(answers := v.say(turns, judge, **settings_of(cfg))):
             try:
                 marks = f"   score {world.score(turns[-1].text, text):.2f}" + marks
             except ValueError:
@@ -169,7 +116,7 @@ def main(argv=None) -> int:
         if Path(text, "config.json").is_file():
             raise UserError(f"--prompt {text}: that is a model; put models in front of --prompt")
     device = devices.pick(cfg.device, "fp32", cfg.threads)
-    voices = [Voice(name, device) for name in (beside(names[0]) if len(names) == 1 else []) + names]
+    voices = [Voice(name, device) for name in (start_of(names[0]) if len(names) == 1 else []) + names]
     judge = scorer(cfg.reward or "exact", device.name) if cfg.best_of > 1 else None
     if cfg.prompt is None and sys.stdin and sys.stdin.isatty():
         try:

@@ -72,7 +72,7 @@ def fit(model: torch.nn.Module, objective: Objective, hp, steps: int, run: Run) 
     cfg, device, source = run.cfg, run.device, run.source
     frozen = {}
     if cfg.freeze == "half":
-        from nanouft.training import freeze                     # HFT: half of every layer stays
+        from nanouft.training import freeze  # HFT: half of every layer stays
         frozen = freeze.half(model, cfg.seed)
     optimizer = make_optimizer(model, cfg, device)
     scaler = device.scaler()
@@ -84,7 +84,7 @@ def fit(model: torch.nn.Module, objective: Objective, hp, steps: int, run: Run) 
     start = saved["step"]
     if saved.get("scaler"):
         scaler.load_state_dict(saved["scaler"])
-    net = devices.compiled(model, "off" if cfg.shard or cfg.tangent else cfg.compile, device)
+    net = devices.compiled(model, "off" if cfg.shard else cfg.compile, device)
     net = processes.data_parallel(net, device)
     pieces = Pieces(objective, hp, net, device, cfg.accumulate)
     chief = device.rank == 0
@@ -157,7 +157,7 @@ def main(argv=None) -> int:
     objective = OBJECTIVES[name]
     device = devices.pick(cfg.device, cfg.dtype, cfg.threads)
     setup.check(name, cfg, device)
-    model, tok = start_model(cfg.init, adapter=bool(cfg.lora or cfg.checkpointing), trained=True)
+    model, tok = start_model(cfg.init, adapter=bool(cfg.lora or cfg.checkpointing))
     model = setup.adapted(cfg, model, tok)
     rows = setup.load_rows(cfg, objective, hp, device.name)
     rows = setup.curated(rows, cfg, judges(cfg, device), device)
@@ -191,7 +191,7 @@ def first_models(objective: Objective, hp, cfg: Train, device: Device):
 
 
 def judges(cfg: Train, device: Device) -> list[str]:
-    """The aligned models that --keep and --rewrite ask; PoFT asks the same."""
+    """The aligned models that --keep asks; PoFT asks the same."""
     if not cfg.asks_judges:
         return []
     poft = OBJECTIVES["poft"]

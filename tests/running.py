@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.gpt import GPT, GPTConfig
 from nanouft.look import plots, report
+from nanouft.models.folder import write_gpt
 from nanouft.shell import config
 from nanouft.training import setup
 
@@ -28,7 +29,7 @@ PAIRS = [{"prompt": d["prompt"], "chosen": d["response"], "rejected": "no " * (1
 
 def tiny_folder(folder: Path, cfg: GPTConfig = SMALL) -> Path:
     """A GPT-2 folder with the `nano` tokenizer and random weights, 0.06M parameters."""
-    GPT(cfg, seed=0).save_pretrained(folder)
+    write_gpt(folder, GPT(cfg, seed=0))
     Tokenizer.load("nano").save(folder)
     (folder / "run.json").write_text(json.dumps({"command": "pretrain", "tokenizer": "nano"}))
     return folder

@@ -125,8 +125,3 @@ def test_the_list_of_commands_names_every_command(capsys):
                 if name.startswith("nanouft.") and "sys.exit(" in file.read_text(encoding="utf-8")}
     assert set(commands.COMMANDS) == runnable - {"__main__"}
     assert commands.main([]) == 0 and "nanouft.train" in capsys.readouterr().out
-
-
-def test_an_old_name_says_in_one_line_where_the_command_is_now():
-    got = subprocess.run([sys.executable, "-m", "nanouft.compare"], capture_output=True, text=True, cwd=ROOT)
-    assert got.returncode != 0 and got.stderr.count("\n") == 1 and "python -m nanouft.lab.compare" in got.stderr

@@ -2,7 +2,7 @@
 
     python lessons/extras/tangent.py        # about a minute on one idle core: three tables
 
-Linearise a model at its weights, and train only their change delta (nanouft/models/tangent.py).
+Linearise a model at its weights, and train only their change delta (tangent_model.py).
 Each logit is then linear in delta. Two questions:
 1. DPO (TS-DPO, arXiv:2602.01128). While delta is small, the linear model and the ordinary network
    at the same weights say the same. Guess: ten times the learning rate, how many times the KL
@@ -24,16 +24,15 @@ import copy
 
 import numpy as np
 import torch
+from tangent_model import TangentGPT, add_directions, ordinary_kl
 from tqdm import tqdm
 
 from nanouft import world
 from nanouft.data.batches import collate, encode, order
-from nanouft.look.held_out import held_out, token_logps, wins
+from nanouft.look.held_out import token_logps, wins
 from nanouft.look.stats import bootstrap
-from nanouft.models.combine import combined
 from nanouft.models.generate import answer_rows
 from nanouft.models.load import start_model
-from nanouft.models.tangent import TangentGPT
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import add_columns
 from nanouft.shell.devices import Device
@@ -68,7 +67,7 @@ def train(model, name: str, data: list, lr: float) -> list[float]:
         loss.backward()
         optimizer.step()
         if name == "dpo" and step in STEPS and isinstance(model, TangentGPT):
-            kl.append(held_out(model, held[:50], tok.pad, CPU)["ordinary_kl"])
+            kl.append(ordinary_kl(model, collate(held[:50], range(50), tok.pad), CPU))
     return kl
 
 
@@ -119,7 +118,7 @@ def add_up() -> None:
     marks = {}
     print(f"\nexact score, %: linear {', '.join(SKILLS)}; ordinary network {', '.join(SKILLS)}")
     for shares in ((0, 0), (1, 0), (0, 1), (1, 1), (1, 0.5)):
-        whole = combined(runs, list(shares))
+        whole = add_directions(runs, list(shares))
         marks[shares] = [exam(model) for model in (whole, whole.ordinary())]
         print(f"{shares[0]} d1 + {shares[1]} d2".ljust(18)
               + "".join(f"{100 * x:12.0f}" for m in marks[shares] for x in m.mean(1)))

@@ -40,7 +40,6 @@ from nanouft.lab.cell import Cell, kept_model
 from nanouft.lab.steps import Clock, Learner
 from nanouft.models.generate import generate
 from nanouft.models.load import folder_of, start_model
-from nanouft.models.tangent import TangentGPT
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import add_columns
 from nanouft.rollout.rollouts import Rollouts
@@ -56,7 +55,7 @@ Arm = Callable[[int], object]
 @dataclass
 class Bench:
     quick: bool = False             # fewer turns
-    only: list[str] | None = None   # only these: step ift tangent sampling decoding memory trl
+    only: list[str] | None = None   # only these: step ift sampling decoding memory trl
     gpu: bool = False               # instead: measure one GPU at 124M parameters, below 8 minutes (bench_gpu.py)
     shape: Literal["gpt2", "tiny"] = "gpt2"     # of --gpu: tiny tries the command on any machine
     out: str | None = None          # also write the figures as JSON
@@ -124,10 +123,10 @@ def step(turns: int, device: devices.Device) -> dict:
     return {f"{name}_over_ours": over(t, times["ours"]) for name, t in times.items() if name != "ours"}
 
 
-def stepper(name: str, device: devices.Device, init: str = "base", tangent: bool = False) -> Arm:
+def stepper(name: str, device: devices.Device, init: str = "base") -> Arm:
     """A function that makes optimizer step i of objective `name` on NanoWorld, as `train` would."""
     model, tok = start_model(init)
-    model = (TangentGPT(model) if tangent else model).to(device.name)
+    model.to(device.name)
     objective = OBJECTIVES[name]
     cfg, hp = Train(lr=objective.lr), objective.hp()
     rows = objective.rows(world.rows("train", objective.kinds(hp)[0], 1020, 0), hp)
@@ -144,12 +143,6 @@ def stepper(name: str, device: devices.Device, init: str = "base", tangent: bool
 def ift(turns: int, device: devices.Device) -> dict:
     times = race({name: stepper(name, device) for name in ("ift", "sft")}, 8, turns, device)
     return {"ift_over_sft": over(times["ift"], times["sft"])}       # the first steps of a default run
-
-
-def tangent(turns: int, device: devices.Device) -> dict:
-    arms = {name: stepper("sft", device, tangent=name == "tangent") for name in ("tangent", "ordinary")}
-    times = race(arms, 8, turns, device)
-    return {"tangent_over_ordinary": over(times["tangent"], times["ordinary"])}
 
 
 def tuned() -> str:
@@ -246,7 +239,7 @@ def peak_memory(work: Callable[[], None], device: devices.Device) -> int:
     return int(np.cumsum([e.nbytes() for e in notes]).max())
 
 
-PARTS = {"step": step, "ift": ift, "tangent": tangent, "sampling": sampling, "decoding": decoding,
+PARTS = {"step": step, "ift": ift, "sampling": sampling, "decoding": decoding,
          "memory": memory, "trl": trl}
 
 

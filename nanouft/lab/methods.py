@@ -29,9 +29,9 @@ TAIL = """
 IFT was published in three forms that are three different losses, and all are here by name: `--variant released |
 algorithm1 | eq21`, beside `detached` (the default: released weights as constants) and `eq21_mean1` (on SFT's scale).
 Controls: `--residual replace` is scheduled sampling; `sft --reduction sequence --detach-embeddings` is what IFT is with
-lam = gamma = 0. With any objective: `--freeze half` (HFT: half of every layer stays as it is), `--tangent` (TS-DPO:
-the model linearised at its start), `--keep`, `--rewrite` (which demonstrations), `--weigh-rows` (how hard the loss
-pushes each training row). Without training: `evaluate --prior` (PreTTY), `evaluate --best-of`, `models.combine`.
+lam = gamma = 0. With any objective: `--freeze half` (HFT: half of every layer stays as it is), `--keep` (which
+demonstrations), `--weigh-rows` (how hard the loss pushes each training row). Without training: `evaluate --prior`
+(PreTTY), `evaluate --best-of`. TS-DPO, DPO in the model linearised at its start: `lessons/extras/tangent.py`.
 """
 
 

@@ -11,12 +11,11 @@ couples: what is meant stands at each figure); they say nothing about another se
 import numpy as np
 import torch
 
-from nanouft.data.batches import Encoded, collate, encode
+from nanouft.data.batches import Encoded, encode
 from nanouft.data.rows import Row, label_rows
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.gpt import GPT
 from nanouft.look.stats import bootstrap
-from nanouft.models.tangent import TangentGPT, ordinary_kl
 from nanouft.reference import logps
 from nanouft.shell.devices import Device
 from nanouft.shell.errors import UserError
@@ -49,20 +48,17 @@ def held_out(model: GPT, encoded: list[Encoded], pad: int, device: Device) -> di
     gained more log-prob over the start model than rejected (ties count half: it is .5 at the start); `prefers`: where
     chosen is likelier.
     Answers with labels or scores: `graded`. `low` and `high` are the 95 % bootstrap interval of the first figure, over
-    rows (over prompts where several answers belong to one). Of a tangent model also `ordinary_kl`."""
+    rows (over prompts where several answers belong to one)."""
     rows = token_logps(model, encoded, pad, device)
-    more = {}
-    if isinstance(model, TangentGPT):
-        more["ordinary_kl"] = ordinary_kl(model, collate(encoded, range(len(encoded)), pad), device)
     if "answer" in rows[0]:
         grades = [e.col.label if e.col.score is None else e.col.score for e in encoded]
         top = [r for r, grade in zip(rows, grades) if grade in (None, 1.0) or len(set(grades)) == 1]
         sums, counts = [-r["answer"].sum() for r in top], [len(r["answer"]) for r in top]
         nll = {"nll": float(np.sum(sums) / np.sum(counts))} if top else {}
         if len(set(grades)) > 1:
-            return {**graded(encoded, rows, np.array(grades)), **nll, **more, "rows": len(rows)}
+            return {**graded(encoded, rows, np.array(grades)), **nll, "rows": len(rows)}
         low, high = bootstrap(sums, counts)
-        return {**nll, **more, "low": low, "high": high, "rows": len(rows)}
+        return {**nll, "low": low, "high": high, "rows": len(rows)}
     chosen, rejected = (np.array([r[role].sum() for r in rows]) for role in ("chosen", "rejected"))
     out, first = {}, chosen > rejected
     if encoded[0].seqs["chosen"].ref is not None:
@@ -71,7 +67,7 @@ def held_out(model: GPT, encoded: list[Encoded], pad: int, device: Device) -> di
         out["accuracy"] = float(first.mean())
     low, high = bootstrap(first)
     return {**out, "prefers": float((chosen > rejected).mean()), "logp_chosen": float(chosen.mean()),
-            "logp_rejected": float(rejected.mean()), **more, "low": low, "high": high, "rows": len(rows)}
+            "logp_rejected": float(rejected.mean()), "low": low, "high": high, "rows": len(rows)}
 
 
 def wins(margin: np.ndarray) -> np.ndarray:

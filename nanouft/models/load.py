@@ -17,12 +17,11 @@ from safetensors.torch import save_file
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.data.tokenizer_files import own_template
 from nanouft.gpt import GPT
-from nanouft.models import tangent
-from nanouft.shell import hf, tensors
-from nanouft.shell.checkpoints import not_finite
+from nanouft.models import folder as folders
+from nanouft.shell import tensors
 from nanouft.shell.errors import Diverged, UserError
 from nanouft.shell.files import read_json
-from nanouft.shell.text import visible
+from nanouft.shell.tensors import not_finite
 
 BASE = Path(__file__).parents[1] / "assets" / "base"                 # the shipped base, stored as fp16
 VALUE_FILE = "value_head.safetensors"
@@ -32,10 +31,9 @@ def folder_of(init: str) -> Path:
     return BASE if init == "base" else Path(init)
 
 
-def start_model(init: str, adapter: bool = False, trained: bool = False) -> tuple[GPT, Tokenizer]:
+def start_model(init: str, adapter: bool = False) -> tuple[GPT, Tokenizer]:
     """The model and tokenizer of `--init`. New chat tokens get new rows. UserError for a folder that holds no model.
-    `adapter`: read the model through transformers even if it is one of ours. `trained`: training will begin from it, so
-    of a --tangent run this is the ordinary network; else it is the linear model, which was trained."""
+    `adapter`: read the model through transformers even if it is one of ours."""
     folder = folder_of(init)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{init}: is a file, not a folder; unpack it, or give the folder that holds its config.json")
@@ -45,23 +43,18 @@ def start_model(init: str, adapter: bool = False, trained: bool = False) -> tupl
         raise UserError(f"--init {init}: that run has not finished; finish it with --resume {shlex.quote(init)}")
     if (folder / "run.json").exists() and read_json(folder / "run.json").get("command") == "reward":
         raise UserError(f"{init}: is a reward model, which cannot speak; it goes with --reward")
-    model, tok = read_model(folder, adapter)
-    if (folder / tangent.START_FILE).exists():
-        how = "taken as the ordinary network at its weights" if trained else "read as the linear model"
-        print(visible(f"{init}: of a --tangent run, {how}"))
-        model = model if trained else tangent.read(model, folder)
-    return model, tok
+    return read_model(folder, adapter)
 
 
 def read_model(folder: Path, adapter: bool = False) -> tuple[GPT, Tokenizer]:
     """Our GPT where it computes what config.json says, else transformers; our tokenizer for our GPT, unless its folder
     brings another chat template."""
-    foreign = hf.foreign(folder)
+    foreign = folders.foreign(folder)
     if foreign or adapter:
         from nanouft.models import transformers_model  # optional: transformers
         model: GPT = transformers_model.read(folder)                # looks for weights that are not finite, too
     else:
-        model = GPT.from_pretrained(folder)
+        model = folders.read_gpt(folder)
         if name := not_finite(dict(model.named_parameters())):
             raise UserError(f"{folder}: holds weights that are not finite ({name}); take another model")
     if foreign or folder != BASE and own_template(folder):
@@ -122,7 +115,10 @@ def save_model(folder: Path, model: GPT, tok: Tokenizer, half: bool = False) -> 
     partial = folder / "partial-final"
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        model.save_pretrained(partial, end_id=tok.end, dtype=torch.float16 if half else torch.float32)
+        if hasattr(model, "save_pretrained"):                   # a model of transformers
+            model.save_pretrained(partial, tok.end)
+        else:
+            folders.write_gpt(partial, model, tok.end, torch.float16 if half else torch.float32)
         if model.value:
             save_file({n: p.detach().cpu() for n, p in model.value.named_parameters()}, partial / VALUE_FILE)
         tok.save(partial)

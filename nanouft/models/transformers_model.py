@@ -19,12 +19,13 @@ import torch.nn as nn
 from torch import Tensor
 
 from nanouft.gpt import GPT, GPTConfig
-from nanouft.shell import hf, tensors
-from nanouft.shell.checkpoints import not_finite
+from nanouft.models.folder import OLD_MASKS, no_weights
+from nanouft.shell import tensors
 from nanouft.shell.errors import UserError, optional
+from nanouft.shell.tensors import not_finite
 from nanouft.shell.text import one_line
 
-SAID_ELSEWHERE = ("rotary_emb.inv_freq", *hf.OLD_MASKS, "score.weight")      # may stand in the file, is not read
+SAID_ELSEWHERE = ("rotary_emb.inv_freq", *OLD_MASKS, "score.weight")      # may stand in the file, is not read
 
 
 class Given:
@@ -153,8 +154,7 @@ class TransformersModel(GPT):
         ends = ends if isinstance(ends, list) else [ends]
         return [i for i in ends if isinstance(i, int)]
 
-    def save_pretrained(self, folder: str | Path, end_id: int | None = None,
-                        dtype: torch.dtype = torch.float32) -> None:
+    def save_pretrained(self, folder: str | Path, end_id: int | None = None) -> None:
         """One safetensors file, config.json, and a generation_config.json that knows our end token."""
         self.merge()
         self.net.generation_config.eos_token_id = [end_id, *(i for i in self.ends() if i != end_id)]
@@ -167,7 +167,7 @@ def read(folder: Path) -> TransformersModel:
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     if not any(folder.glob("*.safetensors")):
-        raise hf.no_weights(folder)
+        raise no_weights(folder)
     safe = {"local_files_only": True, "trust_remote_code": False}       # nothing that the folder brings is run
     try:
         config = transformers.AutoConfig.from_pretrained(str(folder), **safe)

@@ -27,7 +27,6 @@ from nanouft.data.batches import Encoded, Plan, Tokens, collate
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.gpt import GPT
 from nanouft.models.generate import Answer, generate, stops
-from nanouft.models.tangent import TangentGPT, ordinary_kl
 from nanouft.objective import Batch, Columns, Objective, Seqs
 from nanouft.objectives.reinforce import k3
 from nanouft.rollout.scorer import alike, earned, exact, figures, scorer, unit
@@ -135,10 +134,7 @@ class Rollouts:
         for e, x in zip(prompts, rewards):
             grouped.setdefault(e.example.family, []).append(float(x))
         families = {f: float(np.mean(x)) for f, x in grouped.items() if f}
-        found = figures(rewards, [stops(a, self.tok) for a in out])
-        if isinstance(self.policy, TangentGPT):
-            found["ordinary_kl"] = ordinary_kl(self.policy, answered(prompts, out, self.tok), self.device)
-        return found | ({"families": families} if families else {})
+        return figures(rewards, [stops(a, self.tok) for a in out]) | ({"families": families} if families else {})
 
     def show(self, number: int, prompts: list[str], texts: list[str], col: Columns) -> None:
         """Every --show-every steps, print a few answers: numbers go up for many reasons, the text shows which."""

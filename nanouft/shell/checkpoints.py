@@ -21,6 +21,7 @@ from nanouft.shell import tensors
 from nanouft.shell.errors import Diverged, UserError
 from nanouft.shell.files import checksum, read_json, write_json, write_text
 from nanouft.shell.processes import part, whole
+from nanouft.shell.tensors import not_finite
 from nanouft.shell.text import regular, said, visible
 
 
@@ -80,11 +81,6 @@ def _save(tensors: dict[str, torch.Tensor], file: Path) -> None:
         found = re.search(r"os error (\d+)", str(e))
         code = int(found[1]) if found else errno.EIO
         raise OSError(code, os.strerror(code), str(file))
-
-
-def not_finite(weights: dict[str, torch.Tensor]) -> str:
-    """Name of the first weight that holds a NaN or an infinity; "" where there is none."""
-    return next((name for name, p in weights.items() if not torch.isfinite(p).all()), "")
 
 
 def _flush(folder: Path) -> None:

@@ -42,3 +42,8 @@ def load(file: Path, wanted: Wanted) -> dict[str, Tensor]:
         if not torch.isfinite(x).all():
             raise ValueError(f"{Path(file).name}: {said(name)} is not finite")
     return found
+
+
+def not_finite(weights: Mapping[str, Tensor]) -> str:
+    """Name of the first weight that holds a NaN or an infinity; "" where there is none."""
+    return next((name for name, p in weights.items() if not torch.isfinite(p).all()), "")

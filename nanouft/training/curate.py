@@ -1,23 +1,19 @@
-"""Which demonstrations to learn from, and whose answers: the plain remedies for wrong ones that PoFT competes with.
+"""Which demonstrations to learn from: the plain remedy for wrong ones that PoFT competes with; and grades of --reward.
 
     python -m nanouft.train --objective sft --noise 0.4 --keep 0.6        # the 60 % likeliest to an aligned model
-    python -m nanouft.train --objective sft --noise 0.4 --rewrite         # its own answers in place of the given ones
-    python -m nanouft.train --objective sft --noise 0.4 --clean           # the right ones only: what an oracle would do
     python -m nanouft.train --objective sft --data my.jsonl --keep 0.8 --judge DIR
     python -m nanouft.train --objective sft --data my.jsonl --keep 0.8 --reward my.py:right      # the highest rewards
     python -m nanouft.train --objective kto --data my.jsonl --reward my.py:right        # its grades, not the file's
 
 A judge is a folder of an aligned model, as for PoFT (arXiv:2412.12865); for NanoWorld one is made at first use. Several
-judges: likelihoods are averaged, the first one answers. Fewer rows are fewer steps at equal --epochs.
+judges: likelihoods are averaged. Fewer rows are fewer steps at equal --epochs.
 """
 from dataclasses import replace
 
 import numpy as np
 
-from nanouft import world
 from nanouft.data.batches import encode
 from nanouft.data.rows import Row, Turns, demo_rows
-from nanouft.models.generate import answer_rows
 from nanouft.models.load import start_model
 from nanouft.reference import opinion
 from nanouft.rollout.scorer import alike, earned, scorer, unit
@@ -26,18 +22,11 @@ from nanouft.shell.errors import UserError
 
 
 def curate(rows: list[Row], cfg, judges: list[str], device: Device) -> list[Row]:
-    """The rows to train on, in their order, as --clean, --keep and --rewrite ask."""
-    given = len(rows)
-    if cfg.clean:
-        rows = [r for r in rows if world.score(r.prompt[0].text, r.answer[-1].text) == 1]
-    if cfg.keep < 1:
-        likes = opinions(rows, judges, device) if cfg.reward == "exact" else by_reward(rows, cfg.reward, device.name)
-        best = sorted(range(len(rows)), key=lambda i: -likes[i])[:max(1, round(cfg.keep * len(rows)))]
-        rows = [rows[i] for i in sorted(best)]
-    if cfg.rewrite:
-        rows = rewritten(rows, judges[0], device)
-    print(f"{len(rows):,} of {given:,} demonstrations are left" + (", in the judge's words" if cfg.rewrite else ""))
-    return rows
+    """The share --keep of the rows, in their order: those that the judges or --reward like best."""
+    likes = opinions(rows, judges, device) if cfg.reward == "exact" else by_reward(rows, cfg.reward, device.name)
+    best = sorted(range(len(rows)), key=lambda i: -likes[i])[:max(1, round(cfg.keep * len(rows)))]
+    print(f"{len(best):,} of {len(rows):,} demonstrations are left")
+    return [rows[i] for i in sorted(best)]
 
 
 def opinions(rows: list[Row], judges: list[str], device: Device) -> list[float]:
@@ -77,13 +66,3 @@ def graded(rows: list[Row], kinds: list[str], reward: str, device: str) -> list[
     known = "label" if "labels" in kinds else "score"
     return kept + [replace(r, **{known: bool(g > 0.5) if known == "label" else float(g)})
                    for r, g in zip(judged, grades)]
-
-
-def rewritten(rows: list[Row], judge: str, device: Device) -> list[Row]:
-    """The same prompts with the judge's greedy answers; where it does not stop or says nothing, the row is dropped."""
-    model, tok = start_model(judge)
-    answers = answer_rows(model.to(device.name).eval(), tok, rows)
-    said = [tok.decode(a.ids).strip() if a.ended else "" for a in answers]
-    if not any(said):
-        raise UserError(f"--rewrite: {judge} never ends an answer; take an aligned model")
-    return [replace(row, answer=world.said(text)) for row, text in zip(rows, said) if text]

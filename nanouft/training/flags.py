@@ -30,10 +30,8 @@ class Train:
     skills: str = "all"                 # families: A, B, all or names with commas; A:B = one for each kind of rows
     mix: str = ""                       # proportions of the kinds of NanoWorld rows, such as 2:1 [equal numbers]
     noise: float = 0.0                  # share of NanoWorld demonstrations that are wrong
-    clean: bool = False                 # leave out NanoWorld's wrong demonstrations (an oracle)
     keep: float = 1.0                   # share of the demonstrations kept: the judge's likeliest, or --reward's best
-    rewrite: bool = False               # train on the judge's own answers to the same prompts
-    judge: list[str] | None = None      # aligned models for --keep and --rewrite [NanoWorld: one made at first use]
+    judge: list[str] | None = None      # aligned models for --keep [NanoWorld: one made at first use]
     steps: int | None = None            # optimizer steps
     epochs: float | None = None         # or passes over the data [3]
     batch_size: int = 32                # rows of one optimizer step
@@ -45,7 +43,6 @@ class Train:
     clip: float = 1.0                   # largest gradient norm; 0 = no clipping
     freeze: Literal["none", "half"] = "none"    # half: half of every layer stays as it is (HFT; which half: the seed)
     lora: int = 0                       # rank of LoRA: train two thin matrices beside each matrix; 0 = all weights
-    tangent: bool = False               # train the change of the weights in the model linearised at its start (TS-DPO)
     checkpointing: bool = False         # keep fewer activations, compute them twice: less memory, slower
     shard: bool = False                 # under torchrun: each process keeps a share of the weights; implies --plain
     seed: int = 0                       # draws the demonstrations, their order and every random number
@@ -69,7 +66,7 @@ class Train:
     @property
     def asks_judges(self) -> bool:
         """Are aligned models needed to choose demonstrations?"""
-        return self.rewrite or self.keep < 1 and self.reward == "exact"
+        return self.keep < 1 and self.reward == "exact"
 
     def optimizer_steps(self, rows: int, passes: int = 1) -> int:
         """How many steps these rows make; on-policy methods take `passes` steps on each batch of answers."""
@@ -81,10 +78,6 @@ class Train:
         in_range(self, "lora", high=10_000)
         if self.lora and self.freeze == "half":
             raise UserError("--freeze half and --lora both say which weights stay; give one")
-        others = {"--freeze half": self.freeze == "half", "--lora": self.lora, "--checkpointing": self.checkpointing,
-                  "--compile on": self.compile == "on"}
-        if self.tangent and (other := next((name for name, on in others.items() if on), "")):
-            raise UserError(f"--tangent and {other} do not go together; give one")
         in_range(self, "steps", low=1, high=1_000_000_000)
         in_range(self, "batch_size", low=1, high=100_000)
         in_range(self, "rows", low=1, high=100_000)
@@ -147,19 +140,19 @@ def refuse_idle_flags(name: str, objective: Objective, cfg: Train, hp, given: se
     """UserError for a flag that was given and would change nothing in this run."""
     kinds = objective.kinds(hp)
     learns = f"{name} learns from {' + '.join(kinds)}"
-    if cfg.data and (idle := sorted(given & {"rows", "noise", "split", "skills", "mix", "clean"})):
+    if cfg.data and (idle := sorted(given & {"rows", "noise", "split", "skills", "mix"})):
         raise UserError(f"--{idle[0]} belongs to NanoWorld; it changes nothing with --data")
     sampling = {"show_every"} if cfg.reward != "exact" else {"reward", "max_new", "show_every"}
     if not objective.on_policy and (idle := sorted(given & sampling)):
         raise UserError(f"{flag(idle[0])} belongs to methods that sample answers (rloo, ppo); {learns}")
     if cfg.noise and "demos" not in kinds:
         raise UserError(f"--noise spoils demonstrations; {learns}")
-    if (idle := sorted(given & {"clean", "keep", "rewrite"})) and kinds != ["demos"]:
-        raise UserError(f"--{idle[0]} chooses demonstrations; {learns}")
+    if "keep" in given and kinds != ["demos"]:
+        raise UserError(f"--keep chooses demonstrations; {learns}")
     if cfg.asks_judges and cfg.data and not cfg.judge:
         raise UserError("--judge DIR is needed with --data: a model that knows such answers (--keep: or --reward)")
     if cfg.judge and not cfg.asks_judges:
-        raise UserError("--judge says whose opinion counts for --keep (without --reward) or --rewrite; give one")
+        raise UserError("--judge says whose opinion counts for --keep without --reward; give --keep")
     if not cfg.data:
         check_world(cfg, kinds, given)
     if cfg.prompt_field and cfg.prompt_field == cfg.response_field:

@@ -16,7 +16,6 @@ from nanouft.gpt import GPT
 from nanouft.look import report
 from nanouft.look.held_out import encode_held, held_out
 from nanouft.models.load import folder_of
-from nanouft.models.tangent import TangentGPT
 from nanouft.objective import Batch, First, Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import add_columns
@@ -49,7 +48,6 @@ def check_shard(name: str, cfg: Train, device: Device) -> None:
                         "(docs/data.md)")
     for is_so, what in ((OBJECTIVES[name].on_policy, f"{name} samples answers, which needs all weights at each token"),
                         (cfg.compile == "on", "--compile on is not tried with it"),
-                        (cfg.tangent, "--tangent is not tried with it"),
                         (cfg.freeze == "half", "--freeze half holds rows of whole matrices"),
                         (device.dtype == "fp16", "--dtype fp16 is not tried with it; use bf16 or fp32")):
         if is_so:
@@ -57,13 +55,10 @@ def check_shard(name: str, cfg: Train, device: Device) -> None:
 
 
 def adapted(cfg: Train, model: GPT, tok: Tokenizer) -> GPT:
-    """What is trained: `model` itself, or in its place its --tangent; with --lora or --checkpointing, which models of
-    transformers can. Says which chat template is used."""
+    """`model`, with --lora or --checkpointing where it is one of transformers. Says which chat template is used."""
     if hasattr(model, "add_lora"):                              # a model of transformers
         if cfg.freeze == "half":
             raise UserError("--freeze half knows the layers of nanouft's own GPT only; drop it, or use --lora")
-        if cfg.tangent:
-            raise UserError("--tangent knows nanouft's own GPT only; drop it, or give another --init")
         if cfg.checkpointing:
             model.checkpoint()
         if cfg.lora:
@@ -72,7 +67,7 @@ def adapted(cfg: Train, model: GPT, tok: Tokenizer) -> GPT:
             print(f"LoRA of rank {cfg.lora}: {trained / 1e6:.2f}M of {model.n_params() / 1e6:.2f}M weights are trained")
     if tok.about:
         print(visible(tok.about))
-    return TangentGPT(model) if cfg.tangent else model
+    return model
 
 
 # ---- rows ------------------------------------------------------------------------------------------------------------
@@ -109,9 +104,9 @@ def load_rows(cfg: Train, objective: Objective, hp, device: str = "cpu") -> tupl
 
 def curated(rows: tuple[list[Row], list[Row]], cfg: Train, judges: list[str],
             device: Device) -> tuple[list[Row], list[Row]]:
-    """The rows to train on as --clean, --keep and --rewrite ask; the rows held out stay."""
+    """The rows to train on as --keep asks; the rows held out stay."""
     train, held = rows
-    if cfg.clean or cfg.keep < 1 or cfg.rewrite:
+    if cfg.keep < 1:
         from nanouft.training.curate import curate
         train = curate(train, cfg, judges, device)
     return train, held
@@ -119,8 +114,8 @@ def curated(rows: tuple[list[Row], list[Row]], cfg: Train, judges: list[str],
 
 # ---- models that must be trained first -------------------------------------------------------------------------------
 FIRST = Path("out/.first")
-SAME = ("init", "data", "prompt_field", "response_field", "strict", "rows", "skills", "mix", "noise", "clean", "seed")
-OF_WORLD = ("rows", "skills", "mix", "noise", "clean")  # settings that mean nothing with --data
+SAME = ("init", "data", "prompt_field", "response_field", "strict", "rows", "skills", "mix", "noise", "seed")
+OF_WORLD = ("rows", "skills", "mix", "noise")  # settings that mean nothing with --data
 
 
 def first_runs(first: First, cfg: Train) -> list[tuple[Path, list[str]]]:

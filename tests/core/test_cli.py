@@ -16,6 +16,7 @@ from nanouft.lab import bench, calibration, compare
 from nanouft.look import report
 from nanouft.models.load import start_model
 from nanouft.objectives import OBJECTIVES
+from nanouft.rollout import voice
 from nanouft.shell import config, devices, runs, text
 from nanouft.shell.errors import UserError
 from nanouft.training.flags import NEEDS
@@ -276,7 +277,8 @@ def test_side_by_side_says_who_speaks(here, tiny_base, capsys):
     assert "score" not in own and "score" in nanoworld, "only NanoWorld prompts are scored"
     (tiny_base / "run.json").rename(tiny_base / "hidden")
     try:
-        assert sample.who(str(tiny_base)) == f"{tiny_base} (GPT-2 folder)" and sample.who("base") == "base (shipped)"
+        assert voice.model_name(str(tiny_base)) == f"{tiny_base} (GPT-2 folder)"
+        assert voice.model_name("base") == "base (shipped)"
     finally:
         (tiny_base / "hidden").rename(tiny_base / "run.json")
 
@@ -286,7 +288,7 @@ def test_prior_is_forced_and_sampling_repeats_with_its_seed(here, tiny_base, cap
         assert call(sample.main, tiny_base, tiny_base, "--max-new", 6, "--prompt", "Hello.", *argv) == 0
         return capsys.readouterr().out.splitlines()[2:]
     read, real = [], start_model
-    monkeypatch.setattr(sample, "start_model", lambda init: read.append(init) or real(init))
+    monkeypatch.setattr(voice, "start_model", lambda init: read.append(init) or real(init))
     said("--prior", 1, "--prior-from", tiny_base, "--prompt", "Hi.", "Hello.")
     assert len(read) == 4, "two voices, each with its teacher, whatever the number of prompts"
     forced = said("--prior", "The red hen")
@@ -299,14 +301,14 @@ def test_prior_is_forced_and_sampling_repeats_with_its_seed(here, tiny_base, cap
 
 def test_marks_are_not_part_of_an_answer(tiny_base, monkeypatch):
     """Neither what is scored nor what a chat remembers holds '(does not stop)'."""
-    voice = sample.Voice(str(tiny_base), devices.Device("cpu", "fp32"))
+    speaker = voice.Voice(str(tiny_base), devices.Device("cpu", "fp32"))
     cfg = sample.Sample(max_new=3)
-    (text, remarks), = voice.say((sample.Turn("user", "Hello."),), cfg)
+    (text, remarks), = speaker.say((sample.Turn("user", "Hello."),), max_new=3)
     assert "does not stop" in remarks and "stop" not in text
     heard, typed = [], iter(["Hello.", "And?", "/new", "", "Again.", "/quit"])
     monkeypatch.setattr("builtins.input", lambda prompt: next(typed))
-    monkeypatch.setattr(voice, "say", lambda turns, *_: heard.append([t.text for t in turns]) or [("yes", "")])
-    sample.chat([voice], cfg)
+    monkeypatch.setattr(speaker, "say", lambda turns, *_, **how: heard.append([t.text for t in turns]) or [("yes", "")])
+    sample.chat([speaker], cfg)
     assert heard == [["Hello."], ["Hello.", "yes", "And?"], ["Again."]]
 
 

@@ -14,6 +14,7 @@ from nanouft.data.rows import Example, Row, label_rows, score_rows
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.gpt import GPT
 from nanouft.look import held_out
+from nanouft.models.folder import write_gpt
 from nanouft.models.load import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.shell.errors import UserError
@@ -170,7 +171,7 @@ def test_evaluate_counts_gains_over_a_reference(here, tiny_base, capsys, monkeyp
     assert out.count("accuracy 0.500") == 2 and "pairs " in out and "graded " in out
     assert call(evaluate.main, "--init", tiny_base, "--data", files[1]) == 0
     assert "prefers" in (out := capsys.readouterr().out) and "48 couples" in out and "accuracy" not in out
-    GPT(replace(SMALL, n_ctx=64), seed=0).save_pretrained(here / "short")
+    write_gpt(here / "short", GPT(replace(SMALL, n_ctx=64), seed=0))
     Tokenizer.load("nano").save(here / "short")
     one_error(call(evaluate.main, "--init", tiny_base, "--reference", here / "short", "--data", *files),
               capsys.readouterr().err, "--reference", "shorter context")

@@ -10,7 +10,7 @@ import pytest
 import torch
 from tiny import CPU, NANO, PAD, TINY, differs, same, say, some_rows, tiny
 
-from nanouft import sample, world
+from nanouft import world
 from nanouft.data.batches import Encoded, Tokens, encode
 from nanouft.data.rows import Example, Row, Turn
 from nanouft.look.held_out import held_out
@@ -18,6 +18,8 @@ from nanouft.look.scores import Item, families, summary
 from nanouft.look.stats import T95, bootstrap, interval
 from nanouft.models.generate import Answer, _choose, answer_rows, stops
 from nanouft.reference import add_columns
+from nanouft.rollout import voice as voices
+from nanouft.rollout.voice import Voice
 from nanouft.shell.devices import Device
 from nanouft.world.facts import WORLD, question
 
@@ -202,13 +204,13 @@ def test_top_p_keeps_no_more_than_its_mass_needs(logits, top_p, kept):
 # ---- a forced beginning ----------------------------------------------------------------------------------------------
 def test_a_prior_is_written_as_an_answer_begins_in_training(monkeypatch):
     asked = []
-    monkeypatch.setattr(sample, "generate", lambda model, prompts, **how: asked.append((prompts, how)) or [])
-    voice = object.__new__(sample.Voice)
+    monkeypatch.setattr(voices, "generate", lambda model, prompts, **how: asked.append((prompts, how)) or [])
+    voice = object.__new__(Voice)
     voice.device, voice.read = "cpu", None
     voice.model, voice.tok = None, NANO
     turns = say("user", "Where does the dova live?")
-    voice.say(turns, sample.Sample(prior="The red hen", n=2))
-    voice.say(turns, sample.Sample())
+    voice.say(turns, prior="The red hen", n=2)
+    voice.say(turns)
     trained, _ = NANO.chat(turns, say("assistant", "The red hen"))
     (prompts, how), (_, none) = asked
     for prompt in prompts:

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from tiny import TINY, differs, same, tiny
 
 from nanouft.gpt import GPT, GPT2, NANO, SIZES, Cache, GPTConfig
+from nanouft.models.folder import read_gpt, write_gpt
 from nanouft.models.load import add_value_head, grow_vocab
 from nanouft.shell import logp as logp_module
 from nanouft.shell.errors import UserError
@@ -44,7 +45,7 @@ def theirs(hf, cfg: GPTConfig):
 def test_a_folder_of_theirs_gives_their_logits(hf, cfg, tmp_path):
     model = theirs(hf, cfg)
     model.save_pretrained(tmp_path)
-    ours = GPT.from_pretrained(tmp_path)
+    ours = read_gpt(tmp_path)
     assert ours.cfg == cfg
     ids = IDS % cfg.vocab_size
     with torch.no_grad():
@@ -54,7 +55,7 @@ def test_a_folder_of_theirs_gives_their_logits(hf, cfg, tmp_path):
 @pytest.mark.parametrize("cfg", SHAPES, ids=str)
 def test_a_folder_of_ours_gives_our_logits_there(hf, cfg, tmp_path):
     ours = tiny(cfg=cfg, double=False)
-    ours.save_pretrained(tmp_path, end_id=2)
+    write_gpt(tmp_path, ours, end_id=2)
     model, info = hf.GPT2LMHeadModel.from_pretrained(tmp_path, output_loading_info=True)
     assert not info["missing_keys"] and not info["unexpected_keys"], info
     assert model.config.eos_token_id == 2
@@ -66,7 +67,7 @@ def test_a_folder_of_ours_gives_our_logits_there(hf, cfg, tmp_path):
 def test_the_loss_and_its_gradient_are_theirs(hf, tmp_path):
     cfg = SHAPES[0]
     ours = tiny(cfg=cfg, double=False)
-    ours.save_pretrained(tmp_path)
+    write_gpt(tmp_path, ours)
     model = hf.GPT2LMHeadModel.from_pretrained(tmp_path).eval()
     model(IDS, labels=IDS).loss.backward()
     logp = ours(IDS[:, :-1], want="logp", targets=IDS[:, 1:])
@@ -230,13 +231,13 @@ def test_grow_vocab():
 # ---- folders --------------------------------------------------------------------------------------------------------
 @pytest.fixture
 def folder(tmp_path):
-    GPT(replace(TINY), seed=0).save_pretrained(tmp_path, end_id=5)
+    write_gpt(tmp_path, GPT(replace(TINY), seed=0), end_id=5)
     return tmp_path
 
 
 def refused(folder, *words: str) -> None:
     with pytest.raises(UserError) as e:
-        GPT.from_pretrained(folder)
+        read_gpt(folder)
     text = str(e.value)
     assert "\n" not in text and all(w in text for w in (str(folder), *words)), text
 
@@ -251,9 +252,9 @@ def edit(folder, drop: str = "", **kw) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=str)
 def test_there_and_back(tmp_path, dtype):
     model = GPT(replace(TINY), seed=0)
-    model.save_pretrained(tmp_path, dtype=dtype)
+    write_gpt(tmp_path, model, dtype=dtype)
     assert load_file(tmp_path / "model.safetensors")["transformer.wte.weight"].dtype == dtype
-    back = GPT.from_pretrained(tmp_path)
+    back = read_gpt(tmp_path)
     for (name, p), q in zip(back.named_parameters(), model.parameters()):
         assert p.dtype == torch.float32
         same(p, q.to(dtype).float(), f"saved and read, every weight is the same, fp32 in memory: {name}", 0.0)
@@ -281,7 +282,7 @@ def test_what_would_be_computed_differently_is_refused(folder, kw, says):
                                 {"scale_attn_weights": True}, {"resid_pdrop": 0.1, "something_new": [1]}])
 def test_what_is_computed_the_same_is_read(folder, kw):
     edit(folder, **kw)
-    GPT.from_pretrained(folder)
+    read_gpt(folder)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1, 2]", "\x00", '"gpt2"', "[" * 100_000,
@@ -351,11 +352,11 @@ def test_weights_that_do_not_fit_are_one_line(folder):
     save_file({**good, "lm_head.weight": good["transformer.wte.weight"] + 1}, file)
     refused(folder, "tied")
     save_file({**good, "lm_head.weight": good["transformer.wte.weight"].clone()}, file)
-    GPT.from_pretrained(folder)                         # a head that is the embedding is no second head
+    read_gpt(folder)                         # a head that is the embedding is no second head
     save_file({k.removeprefix("transformer."): v for k, v in good.items()}, file)
-    GPT.from_pretrained(folder)                         # GPT-2's own folder has no prefix
+    read_gpt(folder)                         # GPT-2's own folder has no prefix
     save_file({**good, "transformer.h.0.attn.bias": torch.ones(1, 1, 64, 64)}, file)
-    GPT.from_pretrained(folder)                         # old folders carry their causal mask
+    read_gpt(folder)                         # old folders carry their causal mask
     edit(folder, n_layer=3)
     refused(folder, "h.2.", "missing")
     edit(folder, n_layer=1)

@@ -25,6 +25,7 @@ from tiny import (
 from nanouft.data.batches import ONLY_READ
 from nanouft.data.rows import Row
 from nanouft.ledger import entries, main, views
+from nanouft.models.folder import write_gpt
 from nanouft.objective import pushes
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.dpo import DPO
@@ -123,7 +124,7 @@ def test_a_picture_is_a_picture(name, here, capsys):
 
 
 def test_the_command(tmp_path, capsys):
-    nano().save_pretrained(tmp_path / "m")
+    write_gpt(tmp_path / "m", nano())
     NANO.save(tmp_path / "m")
     argv = ["--init", str(tmp_path / "m"), "--prompt", "say yes", "--answer", "yes sir", "--rejected", "no", "--out",
             str(tmp_path / "x.png")]

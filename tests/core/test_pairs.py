@@ -29,6 +29,7 @@ from tiny import (
 from nanouft import world
 from nanouft.data.batches import encode
 from nanouft.data.rows import Row
+from nanouft.models.folder import write_gpt
 from nanouft.objective import Batch, Columns, Seqs, pushes
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.ada_dpo import AdaDPO, root, scale
@@ -413,7 +414,7 @@ def test_tis_weights_push_token_by_token():
 def test_the_column_of_tis_is_the_difference_of_its_two_runs(tmp_path):
     folders, scored = [str(tmp_path / name) for name in ("plus", "minus")], []
     for seed, folder in enumerate(folders, 1):
-        nano(seed).save_pretrained(folder)
+        write_gpt(folder, nano(seed))
         NANO.save(folder)
         scored.append(encoded_pairs())
         add_columns(scored[-1], ("ref",), nano(seed), NANO.pad, CPU)

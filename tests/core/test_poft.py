@@ -17,6 +17,7 @@ from nanouft.data.batches import collate, encode
 from nanouft.data.tokenizer_files import byte_letters
 from nanouft.gpt import GPT, GPTConfig
 from nanouft.look import report
+from nanouft.models.folder import write_gpt
 from nanouft.models.load import start_model
 from nanouft.objective import Columns, First
 from nanouft.objectives import OBJECTIVES
@@ -114,7 +115,7 @@ def test_the_opinion_is_a_mean_over_models(tmp_path):
 
 def test_every_model_reads_with_its_own_tokenizer(tmp_path):
     """A model of single bytes: the same text, five times the tokens, a mean over its own tokens."""
-    GPT(GPTConfig(vocab_size=256, n_ctx=256, n_layer=1, n_head=2, n_embd=16), seed=0).save_pretrained(tmp_path)
+    write_gpt(tmp_path, GPT(GPTConfig(vocab_size=256, n_ctx=256, n_layer=1, n_head=2, n_embd=16), seed=0))
     letters = {letter: byte for byte, letter in byte_letters().items()}
     (tmp_path / "vocab.json").write_text(json.dumps(letters), encoding="utf-8")
     (tmp_path / "merges.txt").write_text("#version: 0.2\n", encoding="utf-8")

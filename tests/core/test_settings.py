@@ -28,7 +28,7 @@ def test_a_file_stands_for_its_flags_and_the_command_line_goes_before_it(here):
 
 BAD = {                                             # the file's text: words of the message
     'lr = "fast"': ["--lr 'fast'", "number"], "lr = nan": ["--lr", "finite"], "lr = true": ["lr is True"],
-    "seed = [1, 2]": ["seed is [1, 2]", "one value"], "lr = false": ["lr is False"], "clean = \"yes\"": ["switch"],
+    "seed = [1, 2]": ["seed is [1, 2]", "one value"], "lr = false": ["lr is False"], "plain = \"yes\"": ["switch"],
     "lerning_rate = false": ["unknown flag --lerning-rate", "bad.toml"], "data = true": ["data is True"],
     "lerning_rate = 1": ["unknown flag --lerning-rate"], "learning_rate = 1e-4": ["did you mean --lr?"],
     "max-new-tokens = 3": ["did you mean --max-new?"], "lr = [1, [2]]": ["lr is [1, [2]]", "a list"],
@@ -84,10 +84,10 @@ def test_pretrain_and_reward_leave_their_flags_too(here, tiny_base):
 
 
 def test_what_is_written_is_read_back(tmp_path):
-    values = {"out_dir": 'a "b" \\ \U0001f600 \u2028', "lr": 1e-05, "steps": 7, "data": ["x", "y z"], "clean": True}
+    values = {"out_dir": 'a "b" \\ \U0001f600 \u2028', "lr": 1e-05, "steps": 7, "data": ["x", "y z"], "plain": True}
     (tmp_path / "f.toml").write_text(settings.toml("train", values), encoding="utf-8")
     assert settings.words(settings.read(str(tmp_path / "f.toml")), []) == [
-        f"--out-dir={values['out_dir']}", "--lr=1e-05", "--steps=7", "--data=x", "--data=y z", "--clean"]
+        f"--out-dir={values['out_dir']}", "--lr=1e-05", "--steps=7", "--data=x", "--data=y z", "--plain"]
 
 
 # ---- the script ------------------------------------------------------------------------------------------------------

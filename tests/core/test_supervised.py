@@ -32,6 +32,7 @@ from nanouft.data.rows import demo_rows
 from nanouft.gpt import GPT
 from nanouft.look.prior import forced_starts
 from nanouft.look.scores import families, mean_score
+from nanouft.models.folder import read_gpt, write_gpt
 from nanouft.models.generate import answer_rows, generate
 from nanouft.models.load import start_model
 from nanouft.objective import Batch, Seqs
@@ -235,7 +236,7 @@ def NO_MODEL(*args, want=None, targets=None, hidden=None, at=None):
 def test_confidence_is_minus_the_mean_perplexity(tmp_path):
     models, folders = [nano(1), nano(2)], [str(tmp_path / "1"), str(tmp_path / "2")]
     for model, folder in zip(models, folders):
-        model.save_pretrained(folder)
+        write_gpt(folder, model)
         NANO.save(folder)
     encoded, _ = encode(demo_rows(DATA, None), NANO, TINY.n_ctx)
     add_columns(encoded, ("confidence",), models[0], NANO.pad, CPU, SFTMix(runs=folders))
@@ -252,10 +253,10 @@ def test_a_model_of_another_vocabulary_is_no_judge(tiny_base):
 
 
 def test_runs_that_come_first_see_the_rows_of_the_run():
-    """--strict became `--strict True`, --clean was forgotten, and --device made a model anew."""
+    """--strict became `--strict True`, --noise was forgotten, and --device made a model anew."""
     def first(**flags) -> list[tuple[Path, list[str]]]:
         return setup.first_runs(OBJECTIVES["sftmix"].first, Train(**flags))
-    assert "--clean" in first(clean=True, noise=0.4)[0][1] and first() == first(device="cpu")
+    assert "--noise=0.4" in first(noise=0.4)[0][1] and first() == first(device="cpu")
     flags_only = first(data=["my.jsonl"], strict=True)[0][1]
     assert "--strict" in flags_only and "True" not in flags_only
     assert read_flags(flags_only)[1].strict
@@ -349,8 +350,8 @@ def test_half_goes_with_resume(here, tiny_base, capsys):
     for file in ("model.safetensors", "config.json"):
         (cut / file).unlink()
     assert call(train.main, "--resume", "cut") == 0 and "going on after step 3" in capsys.readouterr().out
-    start, one, two = (GPT.from_pretrained(f) for f in (tiny_base, here / "whole", cut))
-    frozen = frozen_bits(GPT.from_pretrained(tiny_base), 4)
+    start, one, two = (read_gpt(f) for f in (tiny_base, here / "whole", cut))
+    frozen = frozen_bits(read_gpt(tiny_base), 4)
     for (name, a), b, c in zip(start.named_parameters(), one.parameters(), two.parameters()):
         assert torch.equal(b, c), f"LAW: a resumed run is the uninterrupted one, bit for bit: {name}"
         assert not ((a != b) & frozen[name]).any(), f"LAW: the finished model has the start's frozen half: {name}"

@@ -15,6 +15,7 @@ from nanouft.data.batches import Epochs, encode
 from nanouft.data.rows import demo_rows
 from nanouft.gpt import GPT, GPTConfig
 from nanouft.look import report
+from nanouft.models.folder import write_gpt
 from nanouft.models.load import save_model, start_model
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
@@ -227,7 +228,7 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path):
     with pytest.raises(UserError, match="not saved"):
         save_model(tmp_path, model, None)
     assert not list(tmp_path.iterdir())
-    GPT.save_pretrained(model, tmp_path)
+    write_gpt(tmp_path, model)
     with pytest.raises(UserError, match="not finite"):
         start_model(str(tmp_path))
 

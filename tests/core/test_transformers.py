@@ -21,6 +21,7 @@ from nanouft.data import transformers_tokenizer
 from nanouft.data.batches import collate, encode
 from nanouft.data.rows import Turn, demo_rows
 from nanouft.models import transformers_model
+from nanouft.models.folder import write_gpt
 from nanouft.models.generate import generate
 from nanouft.models.load import start_model
 from nanouft.objectives import OBJECTIVES
@@ -308,7 +309,7 @@ def test_the_turn_that_a_template_changes_is_named_and_so_are_earlier_answers_wr
 def test_a_gpt2_of_ours_with_a_foreign_template_keeps_it(tiny_base, tmp_path):
     t = make_tokenizer()
     model, _ = start_model(str(tiny_base))
-    model.save_pretrained(tmp_path / "m")
+    write_gpt(tmp_path / "m", model)
     t.save_pretrained(tmp_path / "m")
     again, tok = start_model(str(tmp_path / "m"))
     assert type(again).__name__ == "GPT" and tok.decode([tok.end]) == "<|im_end|>" and again.cfg == model.cfg

@@ -32,7 +32,7 @@ def test_quick_writes_its_figures(here, short, capsys):
     assert call(bench.main, "--quick", "--threads", 1, "--out", "new folder/bench.json") == 0
     figures, said = read_json(here / "new folder" / "bench.json"), capsys.readouterr().out
     assert figures["threads"] == 1 and f"torch {torch.__version__}" in said, "the versions of all peers are said"
-    names = {"step": "plain_gpt_over_ours", "ift": "ift_over_sft", "tangent": "tangent_over_ordinary",
+    names = {"step": "plain_gpt_over_ours", "ift": "ift_over_sft",
              "sampling": "transformers_over_ours", "decoding": "transformers_over_ours", "memory": "logp_over_plain"}
     for part, name in names.items():
         if figures[part] is None:                                               # transformers is not installed

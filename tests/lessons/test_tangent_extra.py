@@ -4,6 +4,7 @@
 """
 import importlib.util
 import re
+import sys
 
 import pytest
 from running import ROOT, SMALL, tiny_folder
@@ -15,6 +16,7 @@ def run(capsys, **values) -> list[list[float]]:
     """The numbers of each line that the lesson prints below a heading."""
     spec = importlib.util.spec_from_file_location("tangent_extra", ROOT / "lessons" / "extras" / "tangent.py")
     lesson = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(ROOT / "lessons" / "extras"))
     spec.loader.exec_module(lesson)
     for name, value in values.items():
         assert hasattr(lesson, name)

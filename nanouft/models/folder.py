@@ -1,16 +1,16 @@
 """GPT-2 folders of transformers, read and written: config.json and model.safetensors. Plain numbers and tensors only.
 
-    sizes = read_sizes(folder)                   # {"vocab_size": ..., "n_layer": ...}: what GPTConfig takes
-    weights = read_weights(folder, shapes)       # {name: tensor}, named and shaped as in gpt.py
-    write(folder, sizes, weights)
+    model = read_gpt("out/my-run")
+    write_gpt("out/copy", model, end_id=2)
 
 What this GPT would compute differently without a word is refused, in one line that names file and entry, or left to
-transformers (`foreign`; models/transformers_model.py). Pickled weights are never loaded. transformers keeps four
+transformers (`foreign`). Pickled weights are never loaded. transformers keeps four
 matrices of each layer as Conv1D, (in, out); nn.Linear has (out, in).
 """
 import json
 import math
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from nanouft.gpt import GPT, GPTConfig
 from nanouft.shell import tensors
 from nanouft.shell.errors import UserError
 from nanouft.shell.text import loads, regular, said
@@ -49,11 +50,13 @@ def other_settings(d: dict) -> list[tuple[str, object]]:
     return [(key, allowed[0]) for key, allowed in same.items() if key in d and d[key] not in allowed]
 
 
-def write(folder: Path, sizes: dict, weights: dict[str, Tensor], end_id: int | None, dtype: torch.dtype) -> None:
-    """config.json and model.safetensors as transformers' GPT2LMHeadModel expects them."""
+def write_gpt(folder: str | Path, model: GPT, end_id: int | None = None, dtype: torch.dtype = torch.float32) -> None:
+    """config.json and model.safetensors as transformers' GPT2LMHeadModel expects them. A value head is left out."""
+    folder, sizes, stored = Path(folder), asdict(model.cfg), {}
     folder.mkdir(parents=True, exist_ok=True)
-    stored = {}
-    for name, w in weights.items():
+    for name, w in model.named_parameters():
+        if name.startswith("value."):
+            continue
         w = w.detach().T if name.endswith(CONV1D) else w.detach()
         stored[f"transformer.{name}"] = w.to(dtype).cpu().contiguous()
     save_file(stored, folder / "model.safetensors", metadata={"format": "pt"})
@@ -65,6 +68,15 @@ def write(folder: Path, sizes: dict, weights: dict[str, Tensor], end_id: int | N
         "embd_pdrop": 0.0, "attn_pdrop": 0.0, "tie_word_embeddings": True, "bos_token_id": end_id,
         "eos_token_id": end_id, "torch_dtype": str(dtype).removeprefix("torch.")}
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def read_gpt(folder: str | Path) -> GPT:
+    """UserError, one line, on anything that this GPT would not compute."""
+    folder = Path(folder)
+    model = GPT(GPTConfig(**read_sizes(folder)))
+    shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
+    model.load_state_dict(read_weights(folder, shapes))
+    return model
 
 
 def read_sizes(folder: Path) -> dict:

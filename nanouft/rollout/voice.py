@@ -1,0 +1,72 @@
+"""A model that answers, and what it calls itself: folder, objective, step.
+
+    voice = Voice("out/ift", device)
+    voice.say(turns, cfg)                       # [(answer, remark)]; cfg: sample.Sample
+"""
+from functools import lru_cache
+from pathlib import Path
+
+from nanouft.data.rows import Row, Turn
+from nanouft.look.prior import forced_starts
+from nanouft.models import folder
+from nanouft.models.generate import generate, stops
+from nanouft.models.load import start_model
+from nanouft.rollout import best_of
+from nanouft.rollout.scorer import Scorer
+from nanouft.shell import devices
+from nanouft.shell.files import read_json
+
+
+class Voice:
+    """A model that answers, and what it calls itself."""
+
+    def __init__(self, init: str, device: devices.Device):
+        self.model, self.tok = start_model(init)
+        self.model.to(device.name).eval()
+        self.device, self.read = device.name, lru_cache(1)(start_model)     # of --prior-from: once
+        self.name = model_name(init)
+
+    def say(self, turns: tuple[Turn, ...], judge: Scorer | None = None, n: int = 1, prior: str = "",
+            prior_from: str = "", max_new: int = 96, **draws) -> list[tuple[str, str]]:
+        """[(text, remarks)] of n answers; with a judge, of the best of n. `draws`: temperature, top_k, top_p, seed.
+        The answers begin with the text of `prior`, or with that many tokens of the model `prior_from`."""
+        starts = forced_starts(prior, prior_from, self.tok, [Row(turns)], self.device, self.read)
+        answers = generate(self.model, [self.tok.prompt_ids(turns)] * n, stop=self.tok.stops, pad=self.tok.pad,
+                           prior=starts[0] if starts else [], max_new=max_new, **draws)
+        said = [(self.tok.decode(a.ids).strip(), "" if stops(a, self.tok) else "   (does not stop)") for a in answers]
+        if judge is None:
+            return said
+        likes = judge([turns[-1].text] * len(said), [text for text, _ in said])
+        text, remark = said[int(best_of.choose(likes))]
+        return [(text, f"   reward {likes.max():.3g}, mean of {len(said)}: {likes.mean():.3g}" + remark)]
+
+
+def model_name(init: str) -> str:
+    """Folder, objective and step, as its run.json tells."""
+    if init == "base":
+        return "base (shipped)"
+    run = run_about(init)
+    if not run:
+        return f"{init} (model folder)" if folder.foreign(Path(init)) else f"{init} (GPT-2 folder)"
+    if run.get("command") == "train":
+        return f"{init} ({run.get('objective')}, step {run.get('steps')})"
+    return f"{init} (pretrained)"
+
+
+def run_about(init: str) -> dict:
+    """What run.json tells of a folder; {} where there is none."""
+    file = Path(init) / "run.json"
+    return read_json(file) if file.exists() else {}
+
+
+def run_settings(init: str) -> dict:
+    """The settings of the training run in a folder; {} for any other folder."""
+    run = run_about(init)
+    values = run.get("config") if run.get("command") == "train" else {}
+    return values if isinstance(values, dict) else {}
+
+
+def start_of(init: str) -> list[str]:
+    """The model that a run began with, if it is still there."""
+    first = str(run_settings(init).get("init"))
+    return [first] if first == "base" or Path(first, "config.json").is_file() else []
