@@ -2,7 +2,6 @@
 
     python -m frozen_lake                           # the paper's experiment on twoway5, below a minute on two cores
     python -m frozen_lake --map my.txt --slippery --objective ift sft --lam 0.5 --seeds 5
-    python -m frozen_lake --study                   # claim C5 on 100 random maps -> docs/results/C5.md; resumable
 
 One optimal and one worse path through a frozen lake; SFT and IFT imitate the first, DPO and ORPO prefer it to the
 second (arXiv:2405.11870, section 5.3). Printed: who comes nearer to the optimal policy, where, and who arrives. Written
@@ -12,7 +11,7 @@ width, learning rate, seeds) is chosen here and is a flag; its result is not ass
 import math
 import sys
 import textwrap
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -28,13 +27,11 @@ from frozen_lake.policies import start_policy
 from nanouft.look.stats import interval, verdict
 from nanouft.shell import config
 from nanouft.shell.errors import UserError, in_range
-from nanouft.shell.files import read_json, write_json
+from nanouft.shell.files import write_json
 from nanouft.shell.text import choose
 
 EVERY = 5                   # updates between two recorded policies
 STARTS = {"fresh": "from scratch", "presub": "detour habit", "premix": "mixed episodes"}
-ONLY_STUDY = {"maps", "workers", "again"}            # flags that say nothing to the experiment on one map
-NOT_STUDY = {"map", "slippery", "objective", "lam", "gamma", "beta", "loser", "updates", "lr"}    # and to the study
 MAIN = ("sft", "ift", "orpo", "dpo", "orpo online", "dpo online", "pg", "reinforce")   # printed; results.json has all
 COLUMNS = {                 # what is printed, and in a line what it means
     "distance": "squared distance to the nearest optimal policy, mean over live cells; a uniform row costs .1875",
@@ -58,34 +55,19 @@ class Run:
     loser: str = "detour"           # the worse path: detour | fall | dither
     updates: int = 200              # of RMSprop
     lr: float = 5e-3                # its learning rate, the same for all methods
-    seeds: int | None = None        # learners of each method [20]; with --study, of each map [8]
-    out: str | None = None          # folder [out/frozen_lake; with --study docs/results]
-    study: bool = False             # claim C5 on random maps instead of the experiment on one
-    maps: int = 100                 # of the study
-    workers: int = 2                # processes of the study, of one thread each
-    again: bool = False             # with --study: learn 50 maps of the base setting once more and compare every digit
+    seeds: int = 20                 # learners of each method
+    out: str = "out/frozen_lake"    # folder
+    study: str | None = None        # results of the study over many maps for the last scene: docs/results/C5.json
 
     def check(self) -> None:
         in_range(self, "lam", "gamma", high=1)
         in_range(self, "beta", above=True)
         in_range(self, "lr", above=True, high=1)     # RMSprop's first step is ten times as large
-        in_range(self, "seeds", "maps", low=1, high=10_000)
+        in_range(self, "seeds", low=1, high=10_000)
         in_range(self, "updates", low=1, high=100_000)
-        in_range(self, "workers", low=1, high=64)
-        if self.study and (self.seeds == 1 or self.maps < 2):
-            raise UserError("--study needs at least 2 --maps and 2 --seeds, or there is no interval")
         choose("loser", self.loser, demos.LOSERS)
         for name in self.objective or []:
             choose("method", name, METHODS)
-
-
-def refuse_idle_flags(study: bool, given: set[str]) -> None:
-    """A flag that would change nothing is a mistake, not a detail."""
-    idle = [f.name for f in fields(Run) if f.name in given & (NOT_STUDY if study else ONLY_STUDY)]
-    if idle and study:
-        raise UserError(f"--{idle[0]} changes nothing with --study: its settings are fixed; leave it out")
-    if idle:
-        raise UserError(f"--{idle[0]} belongs to --study; add --study or leave it out")
 
 
 # ---- the lake and its demonstrations --------------------------------------------------------------------------------
@@ -207,10 +189,11 @@ def measured(task: Task, traces: dict[str, Trace], kind: str, start: str) -> tup
 
 
 def run(cfg: Run, folder: Path) -> dict:
+    study = page.read_study(Path(cfg.study)) if cfg.study else None
     lake = make_lake(cfg.map, cfg.slippery)
     facts(lake, f"map {cfg.map}" if cfg.map in MAPS else Path(cfg.map).name)
     losers = demonstrations(lake, cfg)
-    best, worse, seeds = gold(lake), losers[cfg.loser], cfg.seeds or 20
+    best, worse, seeds = gold(lake), losers[cfg.loser], cfg.seeds
     told, moves = say_demonstrations(lake, best, worse, cfg.loser)
     task = task_of(lake, seeds, cfg.loser)
     names, rows, lines, kept = cfg.objective or list(METHODS), [], {}, {}
@@ -232,14 +215,13 @@ def run(cfg: Run, folder: Path) -> dict:
     for name, text in COLUMNS.items():
         print(f"  {name:<14} {text}")
     V, _ = value_iteration(lake)
-    found = Path(__file__).parents[1] / "docs" / "results" / "C5.json"          # is there once the study has been run
     data = {"map": {"name": lake.name, "rows": list(lake.rows), "slippery": lake.slippery, "height": lake.height,
                     "width": lake.width, "start": lake.start, "goal": lake.goal, "holes": lake.holes,
                     "live": lake.live, "optimal": optimal_actions(lake).int().tolist(), "value": V.tolist()},
             "hp": {"lam": cfg.lam, "gamma": cfg.gamma, "beta": cfg.beta, "lr": cfg.lr, "steps": cfg.updates,
                    "seeds": seeds, "loser": cfg.loser},
             "gold": best, "losers": losers, "ghosts": [asdict(g) for g in told], "loser_moves": moves, "rows": rows,
-            "curves": lines, "study": read_json(found) if found.exists() else None}
+            "curves": lines, "study": study}
     folder.mkdir(parents=True, exist_ok=True)
     data = finite(data)
     write_json(folder / "results.json", data)
@@ -260,19 +242,9 @@ def finite(x):
 
 # ---- the command ----------------------------------------------------------------------------------------------------
 def main(argv=None) -> int:
-    cfg, given = config.parse(Run, argv, "python -m frozen_lake", __doc__)
+    cfg, _ = config.parse(Run, argv, "python -m frozen_lake", __doc__)
     cfg.check()
-    refuse_idle_flags(cfg.study, given)
-    if cfg.study:
-        from frozen_lake import experiment  # many runs: it needs nanouft.lab, the page does not
-        folder = Path(cfg.out or "docs/results")
-        if cfg.again:
-            experiment.again(folder, cfg.maps, cfg.seeds or 8)
-            return 0
-        data = experiment.study(folder, cfg.maps, cfg.seeds or 8, cfg.workers)
-        print(f"picture: {pictures.contrasts(data['settings'], experiment.dots(folder, data), folder / 'C5.png')}")
-        return 0
-    folder = Path(cfg.out or "out/frozen_lake")
+    folder = Path(cfg.out)
     print(f"page: {page.write(folder, run(cfg, folder))}")
     print(f"numbers: {folder / 'results.json'}")
     return 0

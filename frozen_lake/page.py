@@ -26,6 +26,7 @@ from frozen_lake.policies import Net
 from nanouft.look import plots
 from nanouft.shell import text
 from nanouft.shell.errors import UserError
+from nanouft.shell.files import read_json
 
 WEB, DOCS = Path(__file__).parent / "web", Path(__file__).parents[1] / "docs"
 SCRIPTS = ("lake", "ways", "state", "draw", "scene_draw", "scene_touch", "scene_ghost", "scene_loser", "scene_drop",
@@ -36,7 +37,7 @@ METHODS = {             # what the letters mean, the paper, and the lesson
     "dpo": ("direct preference optimization: widen the gap between a better and a worse answer", "2305.18290", "07"),
     "orpo": ("odds ratio preference optimization: imitate the better answer and prefer it", "2403.07691", "08"),
 }
-STUDY = "python -m frozen_lake --study"             # the command that fills the last scene
+STUDY = "python -m lab.lake_study"                  # the command that fills the last scene
 SEEDS = 20                                          # networks in each mean; the first of them walks in scene 5
 
 
@@ -71,8 +72,18 @@ def has(lake: Lake, kind: str) -> bool:
         return False
 
 
+def read_study(file: Path) -> dict:
+    """The results of the study over many maps (C5.json). UserError for a file that holds none."""
+    study = read_json(file)
+    try:
+        verdicts(study)
+    except (KeyError, TypeError, IndexError):
+        raise UserError(f"--study {file}: holds no results of {STUDY}") from None
+    return study
+
+
 def verdicts(study: dict | None) -> dict | None:
-    """The study (docs/results/C5.json) as the last scene shows it."""
+    """The study over many maps as the last scene shows it."""
     if not study:
         return None
     rows = [{"name": s["name"], "verdict": s["verdict"], "share": s["order_share"], "maps": s["maps"],

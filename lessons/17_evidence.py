@@ -13,7 +13,7 @@
 # order and every random number. All scores are in `docs/results/compare/results.json`, so nothing
 # is trained here. First you will do what is often done: run one seed and take the winner. Then you
 # will look at what the other four seeds say about that winner. In the end you will pass verdicts by
-# a rule that was fixed before anybody looked (`nanouft/lab/judge.py`).
+# a rule that was fixed before anybody looked (`lab/judge.py`).
 #
 # Two old questions: (06) What does the released loss pay for at `<|end|>`? (05) Why is "after a
 # few steps IFT is SFT" only half true on text?
@@ -204,7 +204,7 @@ assert told == ["slic", "sftmix"], "their paired intervals do not contain 0"
 #   one is.
 # - **Prompts are not seeds.** 900 prompts make the score of *one model* sure. They say nothing
 #   about the next model. And the intervals above do not count that other prompts may give other
-#   scores. Those of the claims do: they draw seeds and prompts anew (`nanouft/lab/contrast.py`).
+#   scores. Those of the claims do: they draw seeds and prompts anew (`lab/contrast.py`).
 #
 # This is one micro-world and one million parameters. The verdicts are about these studies, not
 # about the papers' models with seven billion parameters. The accounts, with mechanisms, are in

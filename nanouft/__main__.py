@@ -17,19 +17,6 @@ COMMANDS = {
     "pretrain": "make a base: NanoWorld's, or one on your text",
     "world": "examples of NanoWorld with scores",
     "data.tokenizer": "how a text is cut",
-    "lab.compare": "every method over seeds -> one table, one page",
-    "lab.page": "the comparison page anew, from its results.json and the map",
-    "lab.claims": "the papers' claims as fixed contrasts over seeds and bases",
-    "lab.map": "which method when: demonstrations, scored answers, a reward -> one page",
-    "lab.ift_help": "where could IFT help? predictions first, then experiments",
-    "lab.overoptimise": "exact score against learnt reward, best-of-n and PPO",
-    "lab.calibration": "is the world neither too easy nor too hard?",
-    "lab.again": "did a change of code move a number?",
-    "lab.methods": "docs/methods.md: every objective in one table, from the registry",
-    "lab.cost": "gradient tokens and FLOPs of a run, counted",
-    "lab.bench": "speed, as ratios; --gpu measures a GPU",
-    "lab.gallery": "what went wrong? twelve runs, each with one mistake",
-    "lab.growth": "time and memory as data, answers and models grow",
 }
 
 

@@ -24,16 +24,16 @@ FRONT = {               # what makes a command short, unless the line says other
     "nanouft.evaluate": f"{OWN} --items 1", "nanouft.sample": "tiny --prompt Hi --max-new 2 --threads 1",
     "nanouft.ledger": f"{OWN} --show sft", "nanouft.reward": f"{OWN} --rows 8 --steps 1",
     "nanouft.pretrain": "--steps 1 --tokens 128 --threads 1", "nanouft.world": "--n 1", "nanouft.data.tokenizer": "Hi",
-    "nanouft.lab.compare": "--init tiny --objectives sft --seeds 1 --items 1 --workers 1 --out o",
-    "nanouft.lab.claims": "C1 --write --out o",
-    "nanouft.lab.overoptimise": "--part table --out o", "nanouft.lab.calibration": "--workers 1 --out o",
-    "nanouft.lab.again": "--rows sft --workers 1", "nanouft.lab.methods": "--out m.md",
-    "nanouft.lab.cost": f"{OWN} --rows 8 --steps 1", "nanouft.lab.bench": "--quick --threads 1",
+    "lab.compare": "--init tiny --objectives sft --seeds 1 --items 1 --workers 1 --out o",
+    "lab.claims": "C1 --write --out o",
+    "lab.overoptimise": "--part table --out o", "lab.calibration": "--workers 1 --out o",
+    "lab.again": "--rows sft --workers 1", "lab.methods": "--out m.md",
+    "lab.cost": f"{OWN} --rows 8 --steps 1", "lab.bench": "--quick --threads 1",
     "frozen_lake.__main__": "--seeds 1 --updates 1 --objective sft",
     "graded_answers": "graded.jsonl --answers bad good"}
 WEIGHTS = {"nanouft.train": 8, "nanouft.reward": 2, "nanouft.sample": 2, "nanouft.evaluate": 2, "nanouft.ledger": 2}
-RARE = ("nanouft.lab.compare", "nanouft.lab.claims", "nanouft.lab.again", "nanouft.lab.bench",
-        "nanouft.lab.calibration", "frozen_lake.__main__")              # long before their first word
+RARE = ("lab.compare", "lab.claims", "lab.again", "lab.bench",
+        "lab.calibration", "frozen_lake.__main__")              # long before their first word
 VALUES = ["", " ", "-", "--", "-1", "0", "1", "2", "7", "3.5", "0.5", "1e308", "-1e308", "1e-39", "1e9", "1000000",
           "nan", "inf", "-inf", "1" * 40, "0x10", "1_000", "٣", "²", "\x1b[31mred\x07", "\x9b2J", "a\nb", "a\rb",
           "a\tb", "\u202eabc", "\udcff\udcfe", "é" * 300, "x" * 5000, "学 ✓", "'", "\"", "$HOME", "*", "%s", "{}",
@@ -96,7 +96,7 @@ def value(word: str, rng: random.Random) -> str:
 
 
 def draw(program: str, rng: random.Random) -> list[str]:
-    objective = rng.choice(list(OBJECTIVES)) if program in ("nanouft.train", "nanouft.lab.cost") else ""
+    objective = rng.choice(list(OBJECTIVES)) if program in ("nanouft.train", "lab.cost") else ""
     known = flags(program, objective)
     mine: list[str] = ["--objective", objective] if objective else []
     for name, word in rng.sample(known, min(len(known), rng.choice((1, 1, 1, 2, 2, 3)))):

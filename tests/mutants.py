@@ -267,7 +267,7 @@ MUTANTS = [
 
 
 def file_of(where: str) -> str:
-    return f"{where}.py" if where.startswith("frozen_lake") else f"nanouft/{where}.py"
+    return f"{where}.py" if where.startswith(("frozen_lake", "lab")) else f"nanouft/{where}.py"
 
 
 def unfit(root: Path = ROOT) -> list[str]:

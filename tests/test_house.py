@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import house
+import pytest
 from house import ROOT, imports, modules, python_files, room
 
 DEMO = '{"prompt": "Say pig.", "response": "pig"}\n'
@@ -28,7 +29,7 @@ from running import be_brief
 
 copy, *commands = sys.argv[1:]
 assert Path(nanouft.__file__).parents[1] == Path(copy), "not the copy"
-sys.modules["nanouft.lab"] = None           # an editable install would find the checkout's; this makes an import fail
+sys.modules["lab"] = None           # an editable install would find the checkout's; this makes an import fail
 be_brief(lambda owner, name, value: owner is plots or setattr(owner, name, value))
 page.SEEDS = 1
 pictures.everything = lambda *a: []
@@ -69,24 +70,22 @@ def test_there_is_no_circle_even_through_late_imports():
     assert len(done) == len(modules()) > 100
 
 
-def test_the_package_imports_neither_lessons_nor_the_lake_and_nothing_but_the_study_imports_the_laboratory():
-    for file in [*python_files("nanouft"), *python_files("examples")]:
-        assert not re.search(r"^\s*(from|import) (lessons|frozen_lake)", file.read_text(encoding="utf-8"), re.M), file
-    users = {name for name, file in modules().items() if any(m.startswith("nanouft.lab") for m in imports(file))}
-    outside = {name for name in users if not name.startswith("nanouft.lab")}
-    assert outside == {"frozen_lake.experiment"}, outside
-    uses_lab = re.compile(r"^\s*from nanouft(\.lab| import .*\blab\b)", re.M)
-    lessons = [f.name for f in python_files("lessons") if uses_lab.search(f.read_text(encoding="utf-8"))]
-    assert set(lessons) <= {"17_evidence.py"}, lessons
+def test_arrows_between_the_houses():
+    """lab -> frozen_lake -> nanouft <- lessons, late imports included."""
+    knows = {"nanouft": set(), "frozen_lake": {"nanouft"}, "examples": {"nanouft"}, "lab": {"nanouft", "frozen_lake"},
+             "lessons": {"nanouft", "frozen_lake"}}
+    for folder, others in knows.items():
+        for file in python_files(folder):
+            words = re.findall(r"^\s*(?:from|import) (\w+)", file.read_text(encoding="utf-8"), re.M)
+            assert {w for w in words if w in knows} <= {folder, *others}, file
 
 
 def test_without_the_laboratory_everything_else_runs(tiny_base, tmp_path_factory):
-    """In a copy of the project from which it has been deleted: some commands, each in a fresh folder, in one process.
+    """In a copy of the package alone: some commands, each in a fresh folder, in one process.
     (That no other module imports it, late imports included, is the test above.)"""
     copy = tmp_path_factory.mktemp("copy").resolve()
     for folder in ("nanouft", "frozen_lake"):
         shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.rmtree(copy / "nanouft" / "lab")
     (copy / "demos.jsonl").write_text(DEMO * 4 + DEMO.replace("pig", "bee") * 4, encoding="utf-8")
     (copy / "in_turn.py").write_text(IN_TURN)
     commands = [command.format(tiny=tiny_base, copy=copy) for command in COMMANDS]
@@ -100,14 +99,15 @@ def test_without_the_laboratory_everything_else_runs(tiny_base, tmp_path_factory
 def test_lines_are_short_where_students_read_and_not_too_long_elsewhere():
     assert len(house.narrow_files()) > 50 and len(python_files("nanouft", "tests")) > 100, "the files were not found"
     wide = house.wide_lines(house.narrow_files(), 100)
-    wide += house.wide_lines(python_files("nanouft", "frozen_lake", "examples", "tests"), 120)
+    wide += house.wide_lines(python_files("nanouft", "frozen_lake", "lab", "examples", "tests"), 120)
     assert not wide, "\n".join(wide)
 
 
-def test_the_ground_floor_stays_small():
-    """Files flat in nanouft/, and the seven files that a newcomer reads first."""
-    assert len(list((ROOT / "nanouft").glob("*.py"))) <= 12
-    assert house.lines(*house.FIRST_PATH) <= 1150
+@pytest.mark.parametrize("size", house.sizes(), ids=lambda size: size[0])
+def test_the_house_stays_small(size):
+    """Smaller by deleting, merging and libraries, never by golf."""
+    what, now, limit, _ = size
+    assert now <= limit, f"{what}: {now:,}; tests/house.py lists all"
 
 
 def test_objectives_touch_neither_files_nor_optimizers():

@@ -5,10 +5,10 @@ import re
 from pathlib import Path
 
 import pytest
-
 from house import FIRST_PATH, ROOT, lines
-from nanouft.lab import methods
-from nanouft.lab.table import MEASURES
+
+from lab import methods
+from lab.table import MEASURES
 from nanouft.look.stats import interval
 from nanouft.objectives import OBJECTIVES
 
@@ -84,7 +84,7 @@ def test_the_numbers_of_the_lake():
 
 
 def test_the_table_of_methods_is_that_of_the_registry():
-    assert methods.page() == DOCS["methods.md"], "run python -m nanouft.lab.methods"
+    assert methods.page() == DOCS["methods.md"], "run python -m lab.methods"
     for title in methods.FAMILIES:
         names = ", ".join(f"`{name}`" for name in OBJECTIVES if methods.family(name) == title)
         assert f"- **{title}**: {names}\n" in README, f"README's line of {title}"

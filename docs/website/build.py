@@ -2,7 +2,8 @@
 
     python -m pip install -e ".[docs]"      # once: mkdocs, its theme, and what reads docstrings
     python docs/website/build.py            # or: mkdocs build --strict; while you write: mkdocs serve
-    python -m frozen_lake                   # before it: then the site has the page of the lake, too
+    python -m frozen_lake --study docs/results/C5.json      # before it: then the site has the page of the lake, too;
+    python -m lab.page                                      # and the page that compares the methods
 
 mkdocs.yml names the pages. mkdocs knows the files of docs/ only. The functions `on_...` below, which it calls, add
 README, CONTRIBUTING and the exercises, and a page for each source file. They lead links that leave docs/ to these.
@@ -23,8 +24,9 @@ OUTSIDE = ("README.md", "CONTRIBUTING.md", "lessons/exercises/README.md")       
 OPTIONAL = {                            # page of the site -> the file that it comes from, if that has been made
     "map.md": "docs/map.md",
     **{f"results/claims/C{n}.md": f"docs/results/claims/C{n}.md" for n in (1, 2, 3, 4)},
+    "choose/index.html": "out/choose/index.html",
     "frozen_lake/index.html": "out/frozen_lake/index.html"}
-SOURCES = ("nanouft/**/*.py", "frozen_lake/**/*.py", "lessons/[0-9]*.py", "lessons/extras/*.py", "examples/*.py")
+SOURCES = ("nanouft/**/*.py", "frozen_lake/**/*.py", "lab/**/*.py", "lessons/[0-9]*.py", "lessons/extras/*.py", "examples/*.py")
 
 
 # ---- which page of the site shows which file of the project ----------------------------------------------------------

@@ -4,7 +4,7 @@
 
 With V = 50,000 a row of logits takes 200 KB. F.cross_entropy keeps three such rows: logits, log-softmax and gradient.
 `InPlace` writes the second over the first and the third over the second. The numbers are the same, bit for bit; but
-there can be one backward pass only. `python -m nanouft.lab.bench --only memory` measures both.
+there can be one backward pass only. `python -m lab.bench --only memory` measures both.
 """
 import torch
 import torch.nn.functional as F

@@ -7,9 +7,9 @@ import random
 
 import pytest
 
+from lab import compare, cost, snapshot, table
+from lab.table import Row
 from nanouft import world
-from nanouft.lab import compare, cost, snapshot, table
-from nanouft.lab.table import Row
 
 EVIL = "</script><b>&amp; no"
 
@@ -43,7 +43,7 @@ def results() -> dict:
     done = {name: [cell(rng, row, s, prompts) for s in range(3 if row.flags else 1)] for name, row in rows.items()}
     done["rpo"][1] = {"seed": 1, "failed": "loss is nan"}
     done["asft"] = [{"seed": s, "failed": "loss is nan"} for s in range(3)]
-    out = table.summarise(rows, done, {"command": f"python -m nanouft.lab.compare {EVIL}", "seeds": 3, "first_seed": 0,
+    out = table.summarise(rows, done, {"command": f"python -m lab.compare {EVIL}", "seeds": 3, "first_seed": 0,
                                   "items": 100, "split": "test", "init": "base", "same": compare.SAME})
     patch.undo()
     return json.loads(json.dumps(out))
@@ -90,7 +90,7 @@ def the_map() -> dict:
     rng = random.Random(1)
     sizes = [(d, s) for d in (30, 100, 300, 1020) for s in (0, 250, 1000, 4000)]
     more = [{"noise": 0.4}, {"source": "learnt"}, {"source": "spoilt"}, {"base": "second base"}]
-    return {"world": 1, "seeds": 5, "items": 100, "contrasts": 120, "command": "python -m nanouft.lab.map",
+    return {"world": 1, "seeds": 5, "items": 100, "contrasts": 120, "command": "python -m lab.map",
             "endpoint": "mean of the nine families' scores", "margin": 0.02,
             "regimes": [regime(rng, *size) for size in sizes]
             + [regime(rng, demos, 1000, **how) for how in more for demos in (100, 300)]}

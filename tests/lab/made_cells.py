@@ -1,9 +1,9 @@
 """A finished cell as run_cell writes it, made by hand, so that it is known what must be said of it."""
 import numpy as np
 
+from lab.cell import Cell
+from lab.cells import packed
 from nanouft import world
-from nanouft.lab.cell import Cell
-from nanouft.lab.cells import packed
 
 SPREAD = 0.2 * np.tile([1, -1], 50)             # of a family's answers around their mean
 

@@ -1,13 +1,13 @@
-"""`python -m nanouft.lab.again`: which cells it repeats, what it compares them with, what it says. Trains nothing."""
+"""`python -m lab.again`: which cells it repeats, what it compares them with, what it says. Trains nothing."""
 from types import SimpleNamespace
 
 import pytest
 from running import ROOT, call, one_error
 
+from lab import again
+from lab import cells as the_cells
+from lab.cells import read_cells
 from nanouft import world
-from nanouft.lab import again
-from nanouft.lab import cells as the_cells
-from nanouft.lab.cells import read_cells
 
 ONE = ["--rows", "sft"]
 

@@ -9,7 +9,7 @@ import torch
 from running import call, one_error
 from tiny import same, tiny
 
-from nanouft.lab import bench, peers
+from lab import bench, peers
 from nanouft.shell import devices, logp
 from nanouft.shell.files import read_json
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from running import call, one_error
 
+from lab import bench, bench_gpu, gpu_parts
 from nanouft.gpt import GPT, GPT2
-from nanouft.lab import bench, bench_gpu, gpu_parts
 from nanouft.objectives import OBJECTIVES
 from nanouft.shell import devices
 from nanouft.shell.files import read_json

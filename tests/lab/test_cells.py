@@ -13,10 +13,10 @@ from dataclasses import replace
 import pytest
 from running import environment, soon
 
+from lab import cells as the_cells
+from lab.cell import Cell
+from lab.cells import read_cells, run_cell, run_cells, timeless
 from nanouft import train
-from nanouft.lab import cells as the_cells
-from nanouft.lab.cell import Cell
-from nanouft.lab.cells import read_cells, run_cell, run_cells, timeless
 from nanouft.look.scores import families
 from nanouft.look.stats import interval
 from nanouft.models.load import start_model
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("brief")
 ORPHAN = """
 import sys, time, multiprocessing, concurrent.futures
 from pathlib import Path
-from nanouft.lab.workers import leave_with_parent
+from lab.workers import leave_with_parent
 
 def beat(file):
     while True:
@@ -43,7 +43,7 @@ if __name__ == "__main__":
 WAITING = """
 import contextlib, os, sys, time
 from pathlib import Path
-from nanouft.lab.workers import finished
+from lab.workers import finished
 from nanouft.shell import config, signals
 
 def work(n):

@@ -13,7 +13,7 @@ import pytest
 from browser import Browser, node
 from test_page import OUTSIDE, WORSE, announced
 
-from nanouft.lab import chooser, map_text, page
+from lab import chooser, map_text, page
 from nanouft.shell.errors import UserError
 
 MAP = made.the_map()

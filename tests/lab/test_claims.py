@@ -13,12 +13,12 @@ from made_cells import made
 from recompute import FOLDER, recomputed
 from running import ROOT, call, one_error
 
+from lab import cell as the_cell
+from lab import claims, judge
+from lab.cell import Cell
+from lab.cells import read_cells
+from lab.claims import BASES, CLAIMS, SEEDS, UFT_01, UFT_1
 from nanouft import world
-from nanouft.lab import cell as the_cell
-from nanouft.lab import claims, judge
-from nanouft.lab.cell import Cell
-from nanouft.lab.cells import read_cells
-from nanouft.lab.claims import BASES, CLAIMS, SEEDS, UFT_01, UFT_1
 from nanouft.look.stats import verdict
 from nanouft.shell.files import Lines, read_json
 from nanouft.training import flags
@@ -222,7 +222,7 @@ def judged_by_hand(name: str) -> dict:
 
 
 def test_mistakes_are_one_line(lab, capsys):
-    for argv, words in ((["C5"], "frozen_lake --study"), (["C6"], "did you mean"), (["--workers", "0"], "at least 1")):
+    for argv, words in ((["C5"], "lab.lake_study"), (["C6"], "did you mean"), (["--workers", "0"], "at least 1")):
         one_error(lab.run(*argv), capsys.readouterr().err, words)
 
 
@@ -230,7 +230,7 @@ def test_mistakes_are_one_line(lab, capsys):
 @pytest.fixture(scope="module")
 def committed() -> dict:
     if not (FOLDER / "results.json").exists():
-        pytest.skip("docs/results/claims/results.json does not exist yet: python -m nanouft.lab.claims, then --write")
+        pytest.skip("docs/results/claims/results.json does not exist yet: python -m lab.claims, then --write")
     return read_json(FOLDER / "results.json")
 
 

@@ -7,14 +7,14 @@ import pytest
 import torch
 from running import ROOT, be_brief, call, one_error
 
+from lab import cell as the_cell
+from lab import cells as the_cells
+from lab import compare, cost, snapshot, table
+from lab.cell import Cell
+from lab.cells import read_cells, run_cell
+from lab.table import MEASURES, Row
 from nanouft import world
 from nanouft.gpt import GPT, NANO
-from nanouft.lab import cell as the_cell
-from nanouft.lab import cells as the_cells
-from nanouft.lab import compare, cost, snapshot, table
-from nanouft.lab.cell import Cell
-from nanouft.lab.cells import read_cells, run_cell
-from nanouft.lab.table import MEASURES, Row
 from nanouft.look.stats import interval
 from nanouft.models.generate import generate
 from nanouft.models.load import add_value_head, start_model

@@ -7,10 +7,10 @@ import pytest
 from made_cells import made
 from tiny import same
 
+from lab.cell import Cell
+from lab.cells import packed
+from lab.contrast import arrays, contrast, groups, score
 from nanouft import world
-from nanouft.lab.cell import Cell
-from nanouft.lab.cells import packed
-from nanouft.lab.contrast import arrays, contrast, groups, score
 from nanouft.look.stats import interval
 
 

@@ -8,7 +8,7 @@ import re
 
 from browser import node
 
-from nanouft.lab import page
+from lab import page
 
 
 def run(code: str):

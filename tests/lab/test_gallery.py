@@ -7,12 +7,12 @@ import pytest
 import torch
 from running import ROOT, call, one_error
 
+from lab import gallery, gallery_faults, gallery_page
+from lab.gallery_faults import FAULTS
+from lab.gallery_stories import STORIES, Run
 from nanouft.data.batches import encode
 from nanouft.data.rows import demo_rows, pair_rows
 from nanouft.data.tokenizer import nano
-from nanouft.lab import gallery, gallery_faults, gallery_page
-from nanouft.lab.gallery_faults import FAULTS
-from nanouft.lab.gallery_stories import STORIES, Run
 from nanouft.shell.files import read_json, write_json
 from nanouft.training import setup
 from nanouft.world import rows
@@ -29,7 +29,7 @@ def results() -> dict:
 # ---- what is kept ----------------------------------------------------------------------------------------------------
 def test_the_page_is_what_the_results_say(results):
     assert (ROOT / "docs" / "gallery.md").read_text(encoding="utf-8") == gallery_page.page(STORIES, results), \
-        "python -m nanouft.lab.gallery --out docs --page makes it again"
+        "python -m lab.gallery --out docs --page makes it again"
     assert list(results) == NAMES and len(set(NAMES)) == 12
 
 
@@ -67,7 +67,7 @@ def test_two_runs_have_two_commands_or_that_of_their_story(story):
     told = [line for line in gallery_page.commands(story) if not line.startswith("#")]
     assert len(set(told)) == len(told)
     if story.faulty.planted:
-        assert told == [f"python -m nanouft.lab.gallery --story {story.name}"]
+        assert told == [f"python -m lab.gallery --story {story.name}"]
     else:
         assert all("--eval-every" in line for line in told) and len(told) == (3 if story.faulty.after else 2)
     assert all(run.after == story.faulty.after and not run.after.after for run in story.runs.values() if run.after)

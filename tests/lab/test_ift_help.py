@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from running import call, one_error
 
+from lab import ift_help, ift_tasks
+from lab import ift_verdicts as verdicts
+from lab.cell import Cell
+from lab.cells import packed
+from lab.ift_tasks import Job, World, exact, reference, results, rows, score
 from nanouft import world
 from nanouft.data.rows import holdout
 from nanouft.data.tokenizer import Tokenizer
-from nanouft.lab import ift_help, ift_tasks
-from nanouft.lab import ift_verdicts as verdicts
-from nanouft.lab.cell import Cell
-from nanouft.lab.cells import packed
-from nanouft.lab.ift_tasks import Job, World, exact, reference, results, rows, score
 from nanouft.shell.files import Lines, read_json
 
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lab import cells, chooser, map_page, map_text, search
+from lab import regimes as laid
+from lab.cell import Cell
+from lab.cells import packed, run_cell, unpacked
+from lab.contrast import contrast
+from lab.own import APART, Own
+from lab.search import Search, beyond, run_searches
 from nanouft import world
-from nanouft.lab import cells, chooser, map_page, map_text, search
-from nanouft.lab import regimes as laid
-from nanouft.lab.cell import Cell
-from nanouft.lab.cells import packed, run_cell, unpacked
-from nanouft.lab.contrast import contrast
-from nanouft.lab.own import APART, Own
-from nanouft.lab.search import Search, beyond, run_searches
 from nanouft.objectives import OBJECTIVES
 from nanouft.shell.files import Lines
 from nanouft.training import setup

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from running import ROOT, call, lines, one_error
 
-from nanouft.lab import overoptimise
+from lab import overoptimise
 from nanouft.shell.files import Lines, read_json
 
 

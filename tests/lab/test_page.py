@@ -16,8 +16,8 @@ from browser import Browser
 from made import EVIL
 from running import call, one_error
 
-from nanouft.lab import page
-from nanouft.lab.table import MEASURES
+from lab import page
+from lab.table import MEASURES
 
 WORSE = "<!--TABLE--> /*DATA*/ /*PAGE_JS*/ <!-- <script> ' \" \x1b[2J \u2028 </SCRIPT>"  # such a name
 
@@ -114,8 +114,8 @@ def test_links_lead_to_files_and_papers(file, text, results):
 # ---- the command -----------------------------------------------------------------------------------------------------
 def test_the_page_is_made_anew_from_its_results(results, tmp_path, capsys):
     (tmp_path / "results.json").write_text(json.dumps(results))
-    assert call(page.main, "--out", tmp_path) == 0 and (tmp_path / "index.html").exists()
-    one_error(call(page.main, "--out", tmp_path / "none"), capsys.readouterr().err, "results.json", "lab.compare")
+    assert call(page.main, "--results", tmp_path, "--out", tmp_path) == 0 and (tmp_path / "index.html").exists()
+    one_error(call(page.main, "--results", tmp_path / "none"), capsys.readouterr().err, "results.json", "lab.compare")
 
 
 # ---- in a browser (fixture b: conftest.py) ---------------------------------------------------------------------------

@@ -4,7 +4,7 @@
 """
 import pytest
 
-from nanouft.lab import ranks
+from lab import ranks
 
 
 def test_the_luck_of_a_seed_cancels():

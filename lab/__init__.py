@@ -1,0 +1,16 @@
+"""The laboratory: many runs, compared and judged. Nothing outside imports it; deleted, all the rest still works.
+
+    python -m lab.compare           every method over seeds -> one table, one page
+    python -m lab.page              the comparison page once more, from its results.json and the map
+    python -m lab.claims            the papers' claims as fixed contrasts over seeds and bases
+    python -m lab.lake_study        claim C5 on random Frozen Lakes
+    python -m lab.map               which method when: demonstrations, scored answers, a reward -> one page
+    python -m lab.ift_help          where could IFT help? predictions first, then experiments
+    python -m lab.overoptimise      exact score against learnt reward, best-of-n and PPO
+    python -m lab.calibration       is the world neither too easy nor too hard?
+    python -m lab.gallery           what went wrong? twelve runs, each with one mistake
+    python -m lab.again             did a change of code move a number?
+    python -m lab.methods           docs/methods.md: every objective in one table, from the registry
+    python -m lab.cost              gradient tokens and FLOPs of a run, counted
+    python -m lab.bench             speed, as ratios; --gpu measures a GPU
+"""

@@ -1,0 +1,87 @@
+"""Did a change of code move a number? Some cells of every kind are trained once more and compared digit by digit.
+
+    python -m lab.again                                  # against the committed results, about 10 minutes
+    python -m lab.again --record out/before.jsonl        # on another processor: first before the change ...
+    python -m lab.again --against out/before.jsonl       # ... then after it
+
+Cells of the claims (C1, C3, C4), rows of the comparison page offline and on-policy, and a chunk of the lake's study.
+The committed results were made on one processor: on another one the last digits of a sum differ, and after a hundred
+steps so do some answers. There, record before the change and compare after it.
+"""
+import contextlib
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from tqdm import tqdm
+
+from lab import claims, compare
+from lab.cell import Cell
+from lab.cells import read_cells, repeat
+from lab.workers import finished
+from nanouft.shell import config
+from nanouft.shell.errors import UserError
+from nanouft.shell.files import Lines, read_json
+from nanouft.shell.text import choose
+
+ROWS = ("sft", "ift", "dpo", "kto", "uft", "poft", "sftmix", "sft->reinforce", "sft->rloo", "sft->grpo", "sft->ppo",
+        "sft->online_dpo", "sft->online_una")
+CLAIM_ROWS = (("C1", claims.IFT_ROW), ("C1", claims.CHAIN), ("C3", claims.UFT_AB), ("C4", claims.LIKELIEST))
+COMPARED = Path("docs/results/compare/cells.jsonl")
+
+
+@dataclass
+class Again:
+    record: str | None = None       # write the new numbers into this file instead of comparing them
+    against: str | None = None      # compare with such a file instead of the committed results
+    rows: list[str] | None = None   # only these rows of the comparison, no claims, no lake
+    workers: int = 2                # processes of one thread each
+
+
+def chosen_cells(rows: list[str] | None) -> dict[str, tuple[Cell, Path]]:
+    """{name: (a cell of seed 0, the committed file that holds it)}."""
+    all_rows, out = compare.all_rows(), {}
+    for name in rows or ROWS:
+        row = all_rows[choose("row", name, all_rows)]
+        out[name] = row.cell(0, "base", "test", 100, snapshot=True), COMPARED
+    results = claims.FOLDER / "results.json"
+    for claim, row in CLAIM_ROWS if results.exists() and not rows else ():
+        found = read_json(results)["claims"][claim]["search"]["base"]
+        settings = {name: s["chosen"] for name, s in found.items()}
+        cell = claims.cell(claims.CLAIMS[claim], row, settings, 0, "base")
+        out[f"{claim}: {row}"] = cell, claims.FOLDER / "cells.jsonl"
+    return out
+
+
+def one(name: str, cell: Cell, old: dict) -> tuple[str, dict, str]:
+    return (name, *repeat(cell, old))
+
+
+def main(argv=None) -> int:
+    cfg, _ = config.parse(Again, argv, "python -m lab.again", __doc__)
+    if cfg.record and cfg.against:
+        raise UserError("--record and --against are two runs, before and after a change; give one")
+    jobs, committed = [], lru_cache(read_cells)             # each file is read once
+    for name, (cell, file) in chosen_cells(cfg.rows).items():
+        old = {} if cfg.record else committed(Path(cfg.against or file)).get(cell.key)
+        if old is None:
+            raise UserError(f"{name}: not in {cfg.against or file}; make that file with --record")
+        jobs.append((name, cell, old))
+    different = 0
+    with contextlib.closing(finished(one, jobs, cfg.workers)) as results:
+        for name, new, said in tqdm(results, total=len(jobs), desc="cells", mininterval=1.0):
+            if cfg.record:
+                Lines(Path(cfg.record)).add(new)
+            tqdm.write(f"{name:<40} {'recorded' if cfg.record else said}")
+            different += said != "the same"
+    if not cfg.rows and not cfg.record and not cfg.against:
+        different += subprocess.run([sys.executable, "-m", "lab.lake_study", "--again"]).returncode != 0
+    if different and not cfg.record:
+        raise UserError(f"{different} differ: other code, another processor or another torch")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(config.run(main))

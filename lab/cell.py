@@ -1,0 +1,153 @@
+"""One training run of an experiment: its flags, its seed, what it starts from; how it is trained, and what that costs.
+
+    cell = Cell(("--objective", "dpo"), seed=0, start=Cell(("--objective", "sft"), seed=0))         # SFT -> DPO
+    init = train_cell(cell, Path("out/mine"))                   # a model folder
+
+A cell is what `python -m nanouft.train FLAGS --seed S --threads 1` gives. What it starts from, the answers it learns
+from and the models it asks are made once and kept in out/.cells under their keys. cells.py scores cells and keeps them.
+CELL_VERSION is raised by hand when a change of code changes what cells give.
+"""
+import contextlib
+import json
+import shlex
+import time
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+from nanouft import train
+from lab import cost
+from lab.own import Own, folder_of_own, reward_folder
+from nanouft.models.load import folder_of
+from nanouft.objectives import OBJECTIVES
+from nanouft.shell.errors import UserError
+from nanouft.shell.files import Lines, checksum, made_once, read_json, write_json
+
+CELL_VERSION = 1
+EVAL_EVERY = 24                 # steps between held-out figures of a snapshot; looking changes no weight
+SNAPSHOT_VERSION = 2            # raised by hand when snapshot.py changes what it gives
+KEEP = Path("out/.cells")                                       # models that chains start from
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training run. `start` is another cell (a chain) or the name of a base; no flags = the start as it is."""
+    flags: tuple[str, ...]
+    seed: int = 0
+    start: "Cell | str" = "base"
+    split: str = "test"
+    items: int = 100
+    snapshot: bool = False          # what the comparison page shows of a model, too (snapshot.py); "portrait" in JSON
+    own: Own | None = None          # a model's own answers; "{own}" in the flags is their folder (own.py)
+    aligned: "Cell | None" = None   # a cell whose model is asked about demonstrations; "{aligned}" is its folder
+    best_of: int = 1                # answer with the best of so many samples by own's reward model
+    each: bool = False              # keep the score of every answer, and what all stages cost
+    curve: bool = False             # of what samples while it trains: keep its rewards on the way
+
+    def __str__(self) -> str:
+        after = f" after {shlex.join(self.start.flags)}" if isinstance(self.start, Cell) else ""
+        return f"{shlex.join(self.flags) or 'the start'}{after}, seed {self.seed}, {self.base}"
+
+    @property
+    def base(self) -> str:
+        """The base that the first of a chain starts from."""
+        return self.start.base if isinstance(self.start, Cell) else self.start
+
+    @property
+    def key(self) -> str:
+        start = self.start.key if isinstance(self.start, Cell) else fingerprint(self.start)
+        about = [CELL_VERSION, self.flags, self.seed, start, self.split, self.items]
+        about += [f"portrait {SNAPSHOT_VERSION}"] if self.snapshot else []
+        about += [f"own {self.own.key}"] if self.own else []
+        about += [f"aligned {self.aligned.model_key}"] if self.aligned else []
+        about += [f"best of {self.best_of}"] if self.best_of > 1 else []
+        about += ["each"] if self.each else []
+        about += ["curve"] if self.curve else []
+        return checksum(json.dumps(about))[:16]
+
+    @property
+    def model_key(self) -> str:
+        """Key of what is trained, however it is scored afterwards."""
+        return replace(self, split="", items=0, snapshot=False, best_of=1, each=False, curve=False).key
+
+
+@lru_cache
+def fingerprint(init: str) -> str:
+    try:
+        return checksum(folder_of(init) / "model.safetensors")[:16]
+    except OSError:
+        raise UserError(f"{init}: no model.safetensors there; give 'base', a run folder or one that "
+                        "python -m nanouft.pretrain made")
+
+
+def train_cell(cell: Cell, folder: Path, keep: Path = KEEP) -> str:
+    """Train a cell in `folder`, and what it starts from in `keep`, unless that is there already; returns the --init
+    value of its model. A cell without flags is its start."""
+    start = cell.start if isinstance(cell.start, str) else kept_model(cell.start, keep)
+    if not cell.flags:
+        return start
+    own = str(kept_own(cell.own, keep)) if cell.own else ""
+    likes = str(kept_reward(cell.own, keep)) if cell.own and cell.own.labelled else ""
+    look = ["--eval-every", str(EVAL_EVERY)] if cell.snapshot or cell.curve else ["--plain"]
+    asked = kept_model(cell.aligned, keep) if cell.aligned else ""
+    flags = [f.replace("{own}", own).replace("{reward}", likes).replace("{aligned}", asked) for f in cell.flags]
+    argv = [*flags, "--init", start, "--seed", str(cell.seed), "--threads", "1", "--device", "cpu", "--items", "0",
+            "--save-every", "0", "--out", str(folder), *look]
+    with spending(folder, sampled=on_policy(cell)):
+        train.main(argv)
+    return str(folder)
+
+
+def on_policy(cell: Cell) -> bool:
+    """Does it sample while it trains?"""
+    return any(OBJECTIVES[f].on_policy for f in cell.flags if f in OBJECTIVES)
+
+
+@contextlib.contextmanager
+def spending(folder: Path, **more):
+    """Writes down what is computed inside the block: spent.json in `folder`, which the block makes."""
+    began = time.process_time()
+    with cost.counted() as meter:
+        yield
+    log = folder / "metrics.jsonl"
+    write_json(folder / "spent.json", {
+        "seconds": round(time.process_time() - began, 2), "flops": meter.flops,
+        "tokens": sum(m.get("tokens", 0) for m in Lines(log).read()) if log.exists() else 0, **more})
+
+
+def kept_model(cell: Cell, keep: Path = KEEP) -> str:
+    """The --init value of a model that others start from: trained once; several processes may ask for it."""
+    if not cell.flags:
+        return train_cell(cell, keep, keep)
+    return str(made_once(keep / cell.model_key, lambda place: train_cell(cell, place, keep)))
+
+
+def kept_own(own: Own, keep: Path) -> Path:
+    """The folder of a model's own answers."""
+    return folder_of_own(own, kept_model(own.model, keep), keep, spending)
+
+
+def kept_reward(own: Own, keep: Path) -> Path:
+    """The folder of the reward model that scores them."""
+    return reward_folder(own, kept_model(own.model, keep), keep, spending)
+
+
+def stages(cell: Cell, folder: str, keep: Path) -> dict[str, dict]:
+    """{folder: what was spent there} of all that a cell needs: its own training, its start, the models that
+    answered or were asked, the answers, and the reward model. Each counts once; a base counts for nothing."""
+    if not cell.flags:
+        out = {} if isinstance(cell.start, str) else stages(cell.start, kept_model(cell.start, keep), keep)
+    else:
+        out = {folder: read_json(Path(folder) / "spent.json")}
+        if isinstance(cell.start, Cell):
+            out |= stages(cell.start, kept_model(cell.start, keep), keep)
+    if cell.aligned:
+        out |= stages(cell.aligned, kept_model(cell.aligned, keep), keep)
+    if cell.own:
+        answered = cell.own.model
+        places = [kept_own(cell.own, keep)] if cell.flags and not on_policy(cell) else []     # else: its prompts only
+        if cell.own.labelled:
+            places.append(kept_reward(cell.own, keep))
+        out |= stages(answered, kept_model(answered, keep), keep)
+        out |= {str(p): read_json(p / "spent.json") for p in places}
+    return out

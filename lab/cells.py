@@ -1,0 +1,217 @@
+"""Experiments as cells (cell.py): each trained once, scored, kept.
+
+    done = run_cells([cell, ...], Path("out/mine.jsonl"))          # {cell.key: {"mean": ..., "families": ...}}
+
+Cells run in worker processes of one thread each, so a number does not depend on how many run beside it. A finished cell
+is a line of a JSON-lines file, keyed by its flags, its seed and what it started from: interrupt at any time, start
+again, and only what is missing runs.
+
+Only a run that diverged is a result without figures: {"failed": why}. Whatever else goes wrong (a full disk, a worker
+that the system killed) says nothing about a method: it is shown, tried once more, and then missing; and where a cell is
+missing there is no table and no verdict.
+"""
+import base64
+import contextlib
+import io
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from nanouft import world
+from lab import snapshot
+from lab.cell import KEEP, Cell, kept_reward, stages, train_cell
+from lab.workers import finished
+from nanouft.look import scores
+from nanouft.models.generate import answer_rows
+from nanouft.models.load import start_model
+from nanouft.rollout.best_of import best_answers
+from nanouft.rollout.scorer import load
+from nanouft.shell import devices, signals
+from nanouft.shell.errors import Diverged, UserError
+from nanouft.shell.files import Lines, beside, locked, read_json, scratch
+from nanouft.shell.text import one_line
+
+KEPT = ("score", "strict", "ends", "length", "gold_logp")       # of a family; intervals over prompts are not kept
+
+
+def run_cell(cell: Cell, keep: Path | None = KEEP) -> dict:
+    """Train, score, forget the weights: -> a small JSON object. A run that diverges is a result too: {failed: why}.
+    `keep` None: the models that the cell starts from are trained anew."""
+    with scratch("nanouft-cell-") as folder:
+        return scored(cell, folder, keep or folder / "starts")
+
+
+def scored(cell: Cell, folder: Path, keep: Path) -> dict:
+    began, device = time.process_time(), devices.pick("cpu", "fp32", 1)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            init = train_cell(cell, folder / "run", keep)
+            model, tok = start_model(init)
+            result, answers = scores.families(model, tok, device, cell.split, cell.items,
+                                              answer=chooser(cell, model, tok, keep))
+            log = Lines(Path(init) / "metrics.jsonl").read() if cell.flags else []
+            more = {}
+            if cell.snapshot:
+                more["portrait"] = snapshot.snapshot_of(cell, init, model, tok, answers, log)
+            if cell.each:
+                more |= each(cell, init, log, answers, keep)
+                more |= {"diversity": diversity(model, tok, cell)} if cell.best_of == 1 else {}
+        out = {"mean": scores.mean_score(result), "families": {f: {k: round(r[k], 4) for k in KEPT}
+                                                               for f, r in result.items()},
+               "tokens": sum(m.get("tokens", 0) for m in log), "last_loss": log[-1]["loss"] if log else None, **more}
+    except Diverged as e:
+        out = {"failed": str(e).replace(str(folder), "...")}
+    after = {"after": " ".join(cell.start.flags)} if isinstance(cell.start, Cell) else {}
+    return {"key": cell.key, "base": cell.base, **after, "flags": " ".join(cell.flags), "seed": cell.seed,
+            "split": cell.split, "items": cell.items, **out, "seconds": round(time.process_time() - began, 1)}
+
+
+def chooser(cell: Cell, model, tok, keep: Path):
+    """None for greedy answers, or what answers with the best of several samples."""
+    if cell.best_of == 1:
+        return None
+    likes = load(kept_reward(cell.own, keep))
+    return lambda rows: best_answers(model, tok, rows, cell.best_of, likes, cell.seed)
+
+
+def each(cell: Cell, init: str, log: list[dict], answers: list, keep: Path) -> dict:
+    """each: {family: the scores of its answers in 240ths, one byte an answer, base64}; spent: gradient tokens and FLOPs
+    of all stages (of KTO those of its mismatched answers, too); agreement: the share of held-out pairs that the reward
+    model orders rightly; curve: [[step, reward of samples]], and what greedy answers to validation prompts earn."""
+    spent = stages(cell, init, keep).values()
+    out = {"each": {f: packed([a.score for a in answers if a.family == f]) for f in world.FAMILIES},
+           "spent": {"tokens": sum(s["tokens"] for s in spent), "flops": sum(s["flops"] for s in spent)}}
+    if cell.own and cell.own.labelled:
+        out["agreement"] = read_json(kept_reward(cell.own, keep) / "eval.json")["held_out"]["accuracy"]
+    if cell.curve:
+        rewards = [m["reward"] for m in log if "reward" in m]
+        out["curve"] = {"samples": snapshot.curve(rewards), "held": snapshot.held(log)}
+    return out
+
+
+def diversity(model, tok, cell: Cell) -> float:
+    """Share of different answers among four samples a prompt at temperature 1, ten prompts a family."""
+    rows = world.rows(cell.split, "prompts", 10 * len(world.FAMILIES), 0)
+    said = answer_rows(model, tok, [r for r in rows for _ in range(4)], temperature=1.0, seed=0)
+    texts = [tuple(a.ids) for a in said]
+    return float(np.mean([len(set(texts[4 * i:4 * i + 4])) / 4 for i in range(len(rows))]))
+
+
+def packed(values: list[float]) -> str:
+    return base64.b64encode(np.rint(240 * np.array(values)).astype(np.uint8)).decode()
+
+
+def unpacked(cell: dict, family: str) -> np.ndarray:
+    """(P,) scores of a family's answers, of a cell that kept each."""
+    return np.frombuffer(base64.b64decode(cell["each"][family]), np.uint8) / 240
+
+
+# ---- the store -------------------------------------------------------------------------------------------------------
+def read_cells(file: Path, wanted: Iterable[Cell] = ()) -> dict[str, dict]:
+    """{key: finished cell} of a results file; of a cell that was run twice the later one. UserError with its number for
+    a line that is no cell, or not all of the wanted cell whose key it has."""
+    parts = {c.key: ("portrait",) * c.snapshot + ("each",) * c.each for c in wanted}
+
+    def wrong(line: dict) -> str:
+        if not isinstance(line.get("key"), str):
+            return "has no key"
+        if isinstance(line.get("failed"), str):
+            return ""
+        families = line.get("families")
+        whole = (share(line.get("mean")) and isinstance(families, dict) and families.keys() == set(world.FAMILIES)
+                 and all(isinstance(f, dict) and all(is_number(f.get(k)) for k in KEPT)
+                         and share(f["score"]) and share(f["strict"]) and share(f["ends"]) for f in families.values())
+                 and is_number(line.get("seconds", 0)) and is_number(line.get("tokens", 0))
+                 and all(isinstance(line.get(part), dict) for part in parts.get(line["key"], ())))
+        return "" if whole else "is not a whole cell"
+    return {c["key"]: c for c in Lines(file).read(wrong)}
+
+
+def is_number(x) -> bool:
+    return isinstance(x, (int, float)) and not isinstance(x, bool)
+
+
+def share(x) -> bool:
+    return is_number(x) and 0 <= x <= 1
+
+
+def refuse_smaller(file: Path, there: dict[str, int], mine: dict[str, int]) -> None:
+    """UserError if the results in `file` stand on more (seeds, maps, items ...) than this run would write over them.
+    {name of a flag: how many}; what only one of the two names is not compared."""
+    for name in (n for n in there if n in mine):
+        if is_number(there[name]) and there[name] > mine[name]:
+            raise UserError(f"{file}: stands on --{name.replace('_', '-')} {there[name]}, and {mine[name]} would "
+                            "overwrite it with less; give another folder, such as --out out/trial")
+
+
+# ---- many cells ------------------------------------------------------------------------------------------------------
+def attempt(cell, run: Callable = run_cell) -> tuple:
+    """(cell, its result, ""), or (cell, None, why there is none)."""
+    try:
+        return cell, run(cell), ""
+    except UserError as e:
+        return cell, None, str(e)
+    except Exception as e:
+        return cell, None, f"{type(e).__name__}: {e}"
+
+
+def run_cells(cells: Iterable[Cell], file: Path, workers: int = 2) -> dict[str, dict]:
+    """Run what is missing in `file`, append each as it finishes; returns all of it by key. What fails is shown and
+    tried once more. UserError if a cell is missing in the end: nothing is said from a part of the cells."""
+    cells = list(dict.fromkeys(cells))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with locked(beside(file)):
+        signals.kept(file)
+        done = read_cells(file, cells)
+        for init in {c.base for c in cells if c.key not in done}:
+            start_model(init)                                   # a folder that holds no model is said once
+        for _ in range(2):
+            run_missing([c for c in cells if c.key not in done], file, workers, done)
+    if missing := [c for c in cells if c.key not in done]:
+        names = "; ".join(map(str, missing[:5])) + f"; and {len(missing) - 5} more" * (len(missing) > 5)
+        raise UserError(f"{file}: {len(missing)} of {len(cells)} cells are missing, so nothing is said: {names}. The "
+                        "others are kept: run the same command again, and it makes them")
+    return done
+
+
+def run_missing(cells: list, file: Path, workers: int, done: dict[str, dict], run: Callable = run_cell) -> None:
+    """Each result goes into `file` and `done`, each failure to stderr. run: cell -> its result."""
+    if not cells:
+        return
+    with contextlib.closing(finished(attempt, [(c, run) for c in cells], workers)) as results:
+        bar = tqdm(results, total=len(cells), desc=file.stem, mininterval=5)
+        try:
+            for cell, result, why in bar:
+                if result:
+                    Lines(file).add(result)
+                    done[cell.key] = result
+                else:
+                    bar.write(f"not finished: {cell}: {one_line(why)}", file=sys.stderr)
+        except UserError as e:
+            bar.write(f"not finished: {e}", file=sys.stderr)
+
+
+def stops(cell: dict) -> float:
+    """Share of answers that stop by themselves, macro mean over families."""
+    return float(np.mean([f["ends"] for f in cell["families"].values()]))
+
+
+def repeat(cell: Cell, old: dict) -> tuple[dict, str]:
+    """Train a finished cell once more, with all that it starts from -> (the new one, "the same" | what differs). Every
+    number is compared but the seconds. Digits depend on the processor and on torch as well as on the code."""
+    new = json.loads(json.dumps(run_cell(cell, keep=None)))
+    if timeless(new) == timeless(old):
+        return new, "the same"
+    if "mean" in new and "mean" in old and new["mean"] != old["mean"]:
+        return new, f"DIFFERENT: mean {100 * new['mean']:.4f}, it was {100 * old['mean']:.4f}"
+    return new, f"DIFFERENT in {', '.join(k for k in new if timeless(new)[k] != timeless(old).get(k))}"
+
+
+def timeless(cell: dict) -> dict:
+    """A cell without what a clock says."""
+    return {k: timeless(v) if isinstance(v, dict) else v for k, v in cell.items()} | {"seconds": 0}

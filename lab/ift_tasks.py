@@ -1,0 +1,247 @@
+"""Tasks made for one question each: what does a mistake spoil, and how long is an answer? Their rows and exact scores.
+
+    chain    Add all of 2 1 2.              2 and 1 is 3 and 2 is 5         a result is the last result plus a number
+    steps    Add neighbours of 2 1 2.       2 and 1 is 3 and 2 is 3         a result is two neighbouring numbers added
+    things   Name 3 things, fox first.      1 fox 2 bee 3 saw               which other things: by lot
+
+`chain` is NanoWorld's running sum, longer and in other words: a wrong result spoils all that follow. In `steps` it
+spoils nothing, and both have the same numbers, words and length: `steps` is the control. Numbers are 1, 2 or 3, so that
+16 of them give a sum of one token. In `things` no one can know the next thing, and everybody can know the end: the
+answers in which the released IFT forgets to stop. The first thing makes prompts differ, since train holds out a tenth
+of the prompts.
+
+    Job("chain", (11, 15), rows=300, flags=("--objective", "ift"), seed=0).run()           # trained and scored
+"""
+import contextlib
+import io
+import json
+import random
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from nanouft import train, world
+from nanouft.data.rows import Row, Turn
+from lab.cell import KEEP, Cell, fingerprint, kept_model, train_cell
+from lab.cells import packed, run_cell, run_missing
+from nanouft.look import scores
+from nanouft.look.probes import kl, own_prefix_gap, seqs_of
+from nanouft.models.generate import answer_rows, stops
+from nanouft.models.load import start_model
+from nanouft.shell import devices
+from nanouft.shell.errors import Diverged, UserError
+from nanouft.shell.files import Lines, checksum, scratch
+from nanouft.world.facts import ITEMS
+
+VERSION = 1                     # raised by hand when code changes what jobs give
+THINGS = re.compile(r"Name (\d+) things, (\w+) first\.")
+SUMS = {"chain": "Add all of {}.", "steps": "Add neighbours of {}."}
+SPLITS = {"val": 77_001, "test": 77_002}        # seeds of the prompts, the same for every model
+
+
+# ---- rows ------------------------------------------------------------------------------------------------------------
+def results(task: str, numbers: list[int]) -> list[int]:
+    """The result after each number but the first."""
+    out, last = [], numbers[0]
+    for before, number in zip(numbers, numbers[1:]):
+        last = (last if task == "chain" else before) + number
+        out.append(last)
+    return out
+
+
+def ask(task: str, lengths: tuple[int, int], rng: random.Random) -> str:
+    """A prompt; lengths: fewest and most steps (of `things`: things)."""
+    n = rng.randint(*lengths)
+    if task == "things":
+        return f"Name {n} things, {rng.choice(ITEMS)} first."
+    return SUMS[task].format(" ".join(str(rng.randint(1, 3)) for _ in range(n + 1)))
+
+
+def reference(prompt: str, rng: random.Random) -> str:
+    """The right answer; of `things` one of many."""
+    if hit := THINGS.fullmatch(prompt):
+        named = [hit[2], *rng.sample([w for w in ITEMS if w != hit[2]], int(hit[1]) - 1)]
+        return " ".join(f"{i} {w}" for i, w in enumerate(named, 1))
+    numbers = [int(d) for d in re.findall(r"\d+", prompt)]
+    task = "chain" if prompt.startswith("Add all") else "steps"
+    return " ".join([str(numbers[0]), *(f"and {d} is {t}" for d, t in zip(numbers[1:], results(task, numbers)))])
+
+
+def rows(task: str, lengths: tuple[int, int], n: int, seed: int) -> list[Row]:
+    rng = random.Random(f"{'sums' if task in SUMS else task} {seed}")        # `chain` and `steps` add the same numbers
+    prompts = [ask(task, lengths, rng) for _ in range(n)]
+    return [Row((Turn("user", p),), (Turn("assistant", reference(p, rng)),)) for p in prompts]
+
+
+def score(prompt: str, answer: str) -> float:
+    """Sums: the share of results that are right at their own place. `things`: 1 or 0; any things do after the first."""
+    said = answer.split()
+    if hit := THINGS.fullmatch(prompt):
+        numbers, things = [str(i) for i in range(1, int(hit[1]) + 1)], said[1::2]
+        return float(said[::2] == numbers and len(things) == len(numbers) and things[0] == hit[2]
+                     and set(things) <= set(ITEMS))
+    gold = reference(prompt, random.Random(0)).split()
+    return sum(a == b for a, b in zip(gold[4::4], said[4::4])) / len(gold[4::4])
+
+
+def exact(prompt: str, answer: str) -> bool:
+    """Right in full; of `things` one of many right answers."""
+    if THINGS.fullmatch(prompt):
+        return score(prompt, answer) == 1
+    return answer == reference(prompt, random.Random(0))
+
+
+# ---- a job: trained and scored ---------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Job:
+    task: str
+    lengths: tuple[int, int]
+    rows: int
+    flags: tuple[str, ...]
+    seed: int
+    split: str = "test"
+    items: int = 200
+    start: str = "base"
+
+    @property
+    def key(self) -> str:
+        about = [VERSION, self.task, self.lengths, self.rows, self.flags, self.seed, self.split, self.items]
+        return checksum(json.dumps([*about, fingerprint(self.start)]))[:16]
+
+    def __str__(self) -> str:
+        return f"{self.task} {self.lengths}, {' '.join(self.flags)}, seed {self.seed}"
+
+    def run(self) -> dict:
+        return run_job(self)
+
+
+def train_job(job: Job, folder: Path) -> Path:
+    """Trains a job in `folder`."""
+    with scratch("nanouft-rows-") as place:
+        Lines(place / "rows.jsonl").rewrite([{"prompt": r.prompt[0].text, "response": r.answer[0].text}
+                                             for r in rows(job.task, job.lengths, job.rows, job.seed)])
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            train.main([*job.flags, "--data", str(place / "rows.jsonl"), "--init", job.start, "--seed", str(job.seed),
+                        "--threads", "1", "--device", "cpu", "--items", "0", "--save-every", "0", "--plain",
+                        "--out", str(folder)])
+    return folder
+
+
+def run_job(job: Job) -> dict:
+    """-> one JSON object; a run that diverges is a result, too: {failed: why}."""
+    began = time.process_time()
+    devices.pick("cpu", "fp32", 1)
+    with scratch("nanouft-job-") as folder:
+        try:
+            out = measured(job, train_job(job, folder / "run"))
+        except Diverged as e:
+            out = {"failed": str(e).replace(str(folder), "...")}
+    return {"key": job.key, "task": job.task, "lengths": job.lengths, "rows": job.rows, "flags": " ".join(job.flags),
+            "seed": job.seed, "split": job.split, **out, "seconds": round(time.process_time() - began, 1)}
+
+
+def measured(job: Job, folder: Path) -> dict:
+    """Means of score, strict (right in full, and stops), ends; scores, stricts: of every answer (base64). Of `things`
+    also `end`: the loss of <|end|> after a right list, in nats. Of sums also `token` and `differ`: after the true
+    words, the share of numbers that the greedy model says right, and the probability that a sampled guess is another
+    one; `gap`: nats a token lost after its own words (look/probes.py)."""
+    model, tok = start_model(str(folder))
+    asked = rows(job.task, job.lengths, job.items, SPLITS[job.split])
+    longest = 8 + max(len(tok.encode(" " + r.answer[0].text)) for r in asked)
+    answers = answer_rows(model.eval(), tok, asked, max_new=longest)
+    said = [(r.prompt[0].text, tok.decode(a.ids).strip()) for r, a in zip(asked, answers)]
+    right = [score(*x) for x in said]
+    ends = [stops(a, tok) for a in answers]
+    strict = [float(exact(*x) and e) for x, e in zip(said, ends)]
+    out = {"score": float(np.mean(right)), "strict": float(np.mean(strict)), "ends": float(np.mean(ends)),
+           "scores": packed(right), "stricts": packed(strict)}
+    if job.task == "things":
+        return out | {"end": end_loss(model, tok, asked)}
+    return out | guesses(model, tok, asked) | {"gap": own_prefix_gap(model, tok, asked, answers)}
+
+
+@torch.no_grad()
+def end_loss(model, tok, asked: list[Row]) -> float:
+    s = seqs_of([r.answer[0].text for r in asked], asked, model, tok)
+    at = s.mask.bool() & (s.targets == tok.end)
+    return float(-model(s.inputs, want="logp", targets=s.targets, at=at)[at].mean())
+
+
+@torch.no_grad()
+def guesses(model, tok, asked: list[Row]) -> dict[str, float]:
+    """`token` and `differ` at the numbers: the words after " and" and " is"."""
+    s = seqs_of([r.answer[0].text for r in asked], asked, model, tok)
+    before = torch.tensor([tok.encode(word)[0] for word in (" and", " is")])
+    at = s.mask.bool() & torch.isin(s.inputs, before)
+    p = model(s.inputs, want="logits", at=at).softmax(-1)                       # (N,V)
+    gold = s.targets[at]                                                        # (N,)
+    return {"token": float((p.argmax(-1) == gold).float().mean()),
+            "differ": float(1 - p.gather(1, gold[:, None]).mean())}
+
+
+# ---- NanoWorld -------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class World:
+    """A cell; with `moved`, how far it went from its start."""
+    cell: Cell
+    moved: bool = False
+
+    @property
+    def key(self) -> str:
+        return checksum(f"{self.cell.key} moved {VERSION}")[:16] if self.moved else self.cell.key
+
+    def __str__(self) -> str:
+        return str(self.cell)
+
+    def run(self) -> dict:
+        return moved(self) if self.moved else run_cell(self.cell)
+
+
+def moved(run: World, keep: Path = KEEP) -> dict:
+    """The largest change of a family's score, and nats a token of KL(model || start) along right answers."""
+    cell, began = run.cell, time.process_time()
+    device = devices.pick("cpu", "fp32", 1)
+    with scratch("nanouft-moved-") as folder:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            start, tok = start_model(kept_model(cell.start, keep))
+            try:
+                model, _ = start_model(train_cell(cell, folder / "run", keep))
+            except Diverged as e:                           # it has moved by as much as there is
+                return {"key": run.key, "failed": str(e), "largest change": 1.0, "nats from the start": 100.0}
+        before, after = (scores.families(m.eval(), tok, device, cell.split, cell.items)[0] for m in (start, model))
+    asked = world.rows(cell.split, "prompts", 30 * len(world.FAMILIES), 0)
+    far = kl(model, start, seqs_of([r.answer[0].text for r in asked], asked, model, tok))
+    return {"key": run.key, "flags": " ".join(cell.flags), "seed": cell.seed, "split": cell.split,
+            "largest change": max(abs(after[f]["score"] - before[f]["score"]) for f in world.FAMILIES),
+            "before": scores.mean_score(before), "after": scores.mean_score(after), "nats from the start": far,
+            "seconds": round(time.process_time() - began, 1)}
+
+
+# ---- many runs -------------------------------------------------------------------------------------------------------
+class Missing(UserError):
+    """A run is not kept and must not be made now."""
+
+
+@dataclass
+class Store:
+    """store(runs) -> their results; what is missing is trained (workers > 0), or Missing."""
+    file: Path
+    workers: int
+
+    def __call__(self, runs: list) -> list[dict]:
+        done = {r["key"]: r for r in Lines(self.file).read(lambda r: "" if "key" in r else "has no key")}
+        if self.workers:
+            todo = {r.key: r for r in runs if r.key not in done}
+            run_missing(list(todo.values()), self.file, self.workers, done, run)
+        if left := [r for r in runs if r.key not in done]:
+            raise Missing(f"{self.file}: {len(left)} runs are missing, the first: {left[0]}; run "
+                          "python -m lab.ift_help again, and it makes them")
+        return [done[r.key] for r in runs]
+
+
+def run(job: Job | World) -> dict:
+    return job.run()

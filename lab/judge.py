@@ -1,0 +1,192 @@
+"""How a claim is judged: contrasts of finished cells, a verdict by rule, results.json and tables.
+
+    python -m lab.claims --write        # claims.py holds the rows
+
+The rule. An interval covers other seeds and other prompts (contrast.py). Superiority holds if the whole 95 % interval
+of the difference lies above 0, does not hold if it lies below, else it is undecided. Non-inferiority asks the same of
+-2 points. Equivalence holds if the interval lies within -2 and +2, does not hold if it lies outside. Where the two
+bases differ, a claim is undecided. Intervals are not corrected for the number of contrasts: it stands in the results.
+"""
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from lab import claim_pictures
+from lab.cell import Cell
+from lab.contrast import NINE, Parts, contrast, score
+from lab.search import VAL_SEED, Search
+from nanouft.look.stats import shown, verdict
+from nanouft.shell.errors import UserError
+from nanouft.shell.files import read_json, write_json, write_text
+from nanouft.world import FAMILIES
+
+MARGIN = 0.02                                   # of non-inferiority and equivalence
+DIGITS = 6
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table: flags of train, and the axes of its search. `after` names the row that it starts from."""
+    flags: str
+    axes: dict[str, tuple[str, ...]]
+    after: str | None = None
+    aligned: Cell | None = None         # whose model "{aligned}" in the flags is
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """row - other on the endpoint, or on `parts`; with `minus`, less the same difference of that couple. test:
+    superiority, non-inferiority or equivalence. Those that are not `preset` are exploratory."""
+    text: str
+    row: str
+    other: str
+    test: str = "superiority"
+    parts: Parts | None = None
+    minus: tuple[str, str] | None = None
+    preset: bool = True
+
+
+@dataclass(frozen=True)
+class Claim:
+    rows: dict[str, Row]
+    baseline: str                       # the row that all others are shown against
+    contrasts: tuple[Contrast, ...]
+    tuned_on: tuple[str, ...]           # bases with a search of their own; the others take the first one's settings
+    parts: Parts = NINE                 # the endpoint, of the search, too: mean over parts of the mean over families
+    columns: dict[str, Parts] = field(default_factory=dict)     # of the table, beside the endpoint and the families
+
+
+def said(mean: float, half: float, test: str) -> str:
+    """holds | does not hold | undecided."""
+    if test != "equivalence":
+        return verdict(mean, half, {"superiority": 0.0, "non-inferiority": -MARGIN}[test])
+    if -MARGIN < mean - half and mean + half < MARGIN:
+        return "holds"
+    return "does not hold" if mean - half > MARGIN or mean + half < -MARGIN else "undecided"
+
+
+def agree(verdicts: list[str]) -> str:
+    return verdicts[0] if len(set(verdicts)) == 1 else "undecided"
+
+
+# ---- from finished cells ---------------------------------------------------------------------------------------------
+def finished(cells: list, done: dict[str, dict]) -> list[dict]:
+    """The results of cells. UserError where one is missing: nothing is said from a part of them."""
+    if missing := [c for c in cells if c.key not in done]:
+        raise UserError(f"{len(missing)} of {len(cells)} cells are not finished ({missing[0]}); run the same command "
+                        "without --write first")
+    return [done[c.key] for c in cells]
+
+
+def judged(claim: Claim, searches: dict[tuple[str, str], Search], cells: dict[str, dict[str, list[Cell]]],
+           starts: dict[str, Cell], done: dict[str, dict]) -> dict:
+    """All that is said about a claim, as JSON. searches: of (base, row); cells: {base: {row: one a seed}}; starts: of
+    each base the cell without training."""
+    found = {base: {row: finished(c, done) for row, c in rows.items()} for base, rows in cells.items()}
+    return {
+        "baseline": claim.baseline, "parts": claim.parts,
+        "search": {base: {row: searched(searches[base, row], done) for row in claim.rows} for base in claim.tuned_on},
+        "bases": {base: {"start": families(finished([starts[base]], done)),
+                         "rows": {row: summary(claim, rows, row) for row in rows}} for base, rows in found.items()},
+        "contrasts": [compared(c, claim, found) for c in claim.contrasts]}
+
+
+def searched(search: Search, done: dict[str, dict]) -> dict:
+    """What was chosen, its validation score, the axes at whose edge it lies, and the families' scores of every setting
+    that was tried, with the first seed."""
+    best = search.best(done)
+    value = search.score(best, search.first + search.more, done)
+    return {"chosen": dict(zip(search.axes, best)), "score": round(value, DIGITS),
+            "edges": list(dict.fromkeys(flag for flag, _ in search.at_edge(done))),
+            "tried": {" ".join(s): families([done[search.cell_at(s, VAL_SEED).key]]) for s in search.settings()}}
+
+
+def families(cells: list[dict], key: str = "score") -> dict[str, float]:
+    """{family: mean over cells}."""
+    return {f: round(float(np.mean([0.0 if "failed" in c else c["families"][f][key] for c in cells])), DIGITS)
+            for f in FAMILIES}
+
+
+def summary(claim: Claim, rows: dict[str, list[dict]], row: str) -> dict:
+    """A row on one base: [mean, half width] of the endpoint, of its difference to the baseline and of the columns."""
+    mine = rows[row]
+    return {"flags": mine[0]["flags"], "keys": [c["key"] for c in mine], "failed": sum("failed" in c for c in mine),
+            "score": rounded(contrast(mine, parts=claim.parts)),
+            "gap": None if row == claim.baseline else rounded(contrast(mine, rows[claim.baseline], claim.parts)),
+            "columns": {title: rounded(contrast(mine, parts=parts)) for title, parts in claim.columns.items()},
+            "families": families(mine), "lists that stop": families(mine, "ends")["list"]}
+
+
+def compared(c: Contrast, claim: Claim, cells: dict[str, dict[str, list[dict]]]) -> dict:
+    parts, bases = c.parts or claim.parts, {}
+    for base, rows in cells.items():
+        minus = (rows[c.minus[0]], rows[c.minus[1]]) if c.minus else None
+        mean, half = rounded(contrast(rows[c.row], rows[c.other], parts, minus))
+        bases[base] = {"mean": mean, "half": half, "verdict": said(mean, half, c.test)}
+    return {"text": c.text, "preset": c.preset, "test": c.test, "row": c.row, "other": c.other, "minus": c.minus,
+            "parts": parts, "bases": bases, "verdict": agree([b["verdict"] for b in bases.values()])}
+
+
+def rounded(pair: tuple[float, float]) -> list[float]:
+    return [round(x, DIGITS) for x in pair]
+
+
+# ---- what is written -------------------------------------------------------------------------------------------------
+def write(folder: Path, new: dict[str, dict]) -> list[str]:
+    """results.json (claims that are not among the new ones stay as they are), a table and pictures a claim; returns
+    the names of the files."""
+    file = folder / "results.json"
+    kept = read_json(file)["claims"] if file.exists() else {}
+    claims = dict(sorted({**kept, **new}.items()))
+    every = [c for claim in claims.values() for c in claim["contrasts"]]
+    write_json(file, {"margin": MARGIN, "contrasts": len(every), "preset": sum(c["preset"] for c in every),
+                      "claims": claims})
+    files = [file]
+    for name, claim in new.items():
+        write_text(folder / f"{name}.md", page(name, claim))
+        files += [folder / f"{name}.md", *claim_pictures.pictures(name, claim, folder)]
+    return [str(f) for f in files]
+
+
+def page(name: str, claim: dict) -> str:
+    preset, bases = sum(c["preset"] for c in claim["contrasts"]), list(claim["bases"])
+    seeds = len(claim["bases"][bases[0]]["rows"][claim["baseline"]]["keys"])
+    lines = [f"# {name}: rows, contrasts, verdicts", "",
+             f"{seeds} paired test seeds, {len(bases)} bases. Scores and differences in points, with 95 % intervals "
+             "over seeds and prompts.", "",
+             f"{len(claim['contrasts'])} contrasts: {preset} preset, {len(claim['contrasts']) - preset} exploratory. "
+             "Intervals are not corrected for their number.", "",
+             f"| contrast | | test | {' | '.join(f'`{b}`' for b in bases)} | verdict |", "|---" * 6 + "|"]
+    for c in claim["contrasts"]:
+        figures = [f"{signed(b['mean'], b['half'])}: {b['verdict']}" for b in c["bases"].values()]
+        kind = "preset" if c["preset"] else "exploratory"
+        lines.append(f"| {c['text']} | {kind} | {c['test']} | {' | '.join(figures)} | **{c['verdict']}** |")
+    for base in bases:
+        lines += ["", *table(claim, base)]
+    return "\n".join(lines) + "\n"
+
+
+def table(claim: dict, base: str) -> list[str]:
+    """Markdown: a line of each row of a claim on one base, the base itself above them."""
+    search = claim["search"].get(base) or next(iter(claim["search"].values()))
+    start, rows = claim["bases"][base]["start"], claim["bases"][base]["rows"]
+    columns = list(next(iter(rows.values()))["columns"])
+    titles = ["row", "settings", "endpoint", f"minus {claim['baseline']}", *columns, *FAMILIES, "lists that stop"]
+    lines = [f"## Base `{base}`", "", f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
+    at_start = score({"families": {f: {"score": s} for f, s in start.items()}}, claim["parts"])
+    figures = ["", f"{100 * at_start:.1f}", "", *[""] * len(columns), *(f"{100 * start[f]:.0f}" for f in FAMILIES), ""]
+    lines.append(f"| the base itself | {' | '.join(figures)} |")
+    for row, r in rows.items():
+        settings = " ".join(f"{flag.removeprefix('--')} {value}{'*' * (flag in search[row]['edges'])}"
+                            for flag, value in search[row]["chosen"].items())
+        figures = [settings, shown(*r["score"]), signed(*r["gap"]) if r["gap"] else "",
+                   *(shown(*r["columns"][c]) for c in columns), *(f"{100 * r['families'][f]:.0f}" for f in FAMILIES),
+                   f"{100 * r['lists that stop']:.0f}"]
+        diverged = f" ({r['failed']} diverged)" if r["failed"] else ""
+        lines.append(f"| {row}{diverged} | {' | '.join(figures)} |")
+    return [*lines, "", "\\* at the edge of what was tried"]
+
+
+def signed(mean: float, half: float) -> str:
+    return ("+" if mean > 0 else "") + shown(mean, half)

@@ -1,0 +1,289 @@
+"""Claim C5: does the paper's order, DPO < IFT < ORPO, SFT in distance to the optimal policy, hold on many lakes?
+
+    python -m lab.lake_study                        # 100 random maps x 8 seeds x 24 settings; resumable
+    python -m lab.lake_study --maps 4 --seeds 2    # a short form, about a minute; write it elsewhere with --out
+
+One base setting, fixed before looking, is the paper's set-up as far as it is described (arXiv:2405.11870, section 5.3):
+a two-layer network from scratch, one optimal and one sub-optimal path (a detour), RMSprop, lam .2, gamma .95. Then one
+factor at a time. Every setting learns on the same random maps, so contrasts are paired by map: a map's number is the
+mean over its seeds, an interval is the 95 % t-interval over maps.
+Rule: a contrast holds if its interval lies above 0, does not hold if it lies below, else undecided. The claim holds in
+a setting if all three contrasts do, does not hold if one of them does not, else it is undecided. C5's verdict is that
+of the base setting. Cells are lines of C5.jsonl, one a map and setting; table and verdict are computed from them.
+Not tuned: one learning rate for all methods (two others are among the settings).
+"""
+import contextlib
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from frozen_lake import pictures
+from frozen_lake.demos import gold, loser, random_lake
+from frozen_lake.lake import Lake, Lakes
+from frozen_lake.learn import Method, Task, learn, method
+from frozen_lake.measure import CONTRASTS, distance, joined, measures, over
+from frozen_lake.policies import start_policy
+from lab.cells import is_number, refuse_smaller
+from lab.workers import finished
+from nanouft.look.stats import interval, shown, verdict
+from nanouft.shell import config, signals
+from nanouft.shell.errors import UserError, in_range
+from nanouft.shell.files import Lines, beside, checksum, locked, read_json, write_json, write_text
+
+STUDY_VERSION = 1           # raised by hand when a change of code changes what cells give
+EARLY = 25                  # updates after which the distance is looked at once more
+CHUNK = 50                  # maps that learn side by side in one process
+FIELDS = ("distance", "distance_transition", "path", "loser", "elsewhere", "success", "drop", "early")
+METHODS = ("sft", "ift", "orpo", "dpo")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One way to do the paper's experiment."""
+    policy: str = "net"             # net | table
+    start: str = "fresh"            # fresh | premix | presub
+    loser: str = "detour"           # detour | fall | dither
+    online: bool = False            # the loser of DPO and ORPO is an own episode, drawn anew at each update
+    slippery: bool = False
+    lam: float = 0.2
+    gamma: float = 0.95
+    sampled: bool = False           # IFT's guess is sampled
+    variant: str = "released"       # IFT's weights
+    detach: bool = False            # IFT's weights are constants
+    beta: float = 0.1
+    orpo_lam: float = 1.0
+    lr: float = 5e-3
+    steps: int = 200
+
+    def methods(self) -> dict[str, Method]:
+        online = " online" * self.online
+        ift = method("ift sampled" if self.sampled else "ift", self.lam, self.gamma, variant=self.variant,
+                     detach=self.detach)
+        return {"sft": method("sft"), "ift": ift, "orpo": method("orpo" + online, orpo_lam=self.orpo_lam),
+                "dpo": method("dpo" + online, beta=self.beta)}
+
+
+BASE = Setting()
+SETTINGS: dict[str, Setting] = {"base": BASE, **{name: replace(BASE, **change) for name, change in {
+    "a table": dict(policy="table"), "a table, rate 2e-2": dict(policy="table", lr=2e-2),
+    "start: mixed episodes": dict(start="premix"), "start: detour habit": dict(start="presub"),
+    "loser: fall": dict(loser="fall"), "loser: dither": dict(loser="dither"),
+    "slippery": dict(slippery=True),
+    "online pairs": dict(online=True), "online pairs, detour habit": dict(online=True, start="presub"),
+    "lam 0 (weights only)": dict(lam=0.0), "lam 0.5": dict(lam=0.5), "lam 1": dict(lam=1.0),
+    "lam 0.5, sampled guess": dict(lam=0.5, sampled=True),
+    "gamma 0 (mixing only)": dict(gamma=0.0), "gamma 1": dict(gamma=1.0),
+    "Eq. 21's weights": dict(variant="eq21"), "constant weights": dict(detach=True),
+    "beta 1": dict(beta=1.0), "beta 5": dict(beta=5.0), "ORPO's lam 0.25": dict(orpo_lam=0.25),
+    "rate 1e-3": dict(lr=1e-3), "rate 2e-2": dict(lr=2e-2), "1000 updates": dict(steps=1000),
+}.items()}}
+
+
+# ---- cells ----------------------------------------------------------------------------------------------------------
+def key(setting: Setting, number: int, maps: int, seeds: int) -> str:
+    """Of the cell of one map. Learners of a chunk share one stream of random numbers, so the chunk is part of it."""
+    text = json.dumps([STUDY_VERSION, asdict(setting), number, chunk_of(number, maps), seeds], sort_keys=True)
+    return checksum(text)[:16]
+
+
+def chunk_of(number: int, maps: int) -> list[int]:
+    first = number // CHUNK * CHUNK
+    return list(range(first, min(first + CHUNK, maps)))
+
+
+def run_chunk(name: str, first: int, maps: int, seeds: int) -> list[dict]:
+    """The cells of one setting on the chunk of map `first`, all maps and seeds side by side: one JSON object a map."""
+    torch.set_num_threads(1)
+    setting, cells, lakes, paths = SETTINGS[name], [], [], []
+    for number in chunk_of(first, maps):
+        about = {"key": key(setting, number, maps, seeds), "setting": name, "map": number}
+        lake = random_lake(number)
+        if setting.slippery:
+            lake = Lake(lake.name, lake.rows, slippery=True)
+        try:
+            paths.append((gold(lake, number), loser(lake, setting.loser, number)))
+        except UserError as e:                          # a slippery map whose episodes are all too long
+            cells.append({**about, "skipped": str(e)})
+            continue
+        lakes.append(lake)
+        cells.append(about)
+    rows = [i for i in range(len(lakes)) for _ in range(seeds)]
+    if not rows:
+        return cells
+    task = Task(Lakes([lakes[i] for i in rows]), [paths[i][0] for i in rows], [paths[i][1] for i in rows])
+    own = [1000 * int(lakes[i].name[6:]) + k % seeds for k, i in enumerate(rows)]
+    policy = start_policy(setting.policy, setting.start, task, own)
+    live = [lake.live for lake in task.lakes.each]
+    learnt = {}
+    for m, how in setting.methods().items():
+        trace = learn(task, policy, how, setting.steps, setting.lr, seed=first, every=EARLY)
+        found = measures(task, trace.policies[-1])
+        found["early"] = over(distance(task.lakes, trace.policies[1]), live)
+        learnt[m] = torch.stack([found[f] for f in FIELDS], -1).reshape(len(lakes), seeds, -1).nanmean(1)
+    kept = [cell for cell in cells if "skipped" not in cell]
+    for i, cell in enumerate(kept):
+        cell.update({m: [round(x, 5) if x == x else None for x in learnt[m][i].tolist()] for m in METHODS})
+    return cells
+
+
+def read_cells(file: Path) -> dict[str, dict]:
+    """{key: cell} of C5.jsonl; UserError with its number for a line that is none."""
+    def wrong(line: dict) -> str:
+        if not isinstance(line.get("key"), str):
+            return "has no key"
+        rows = [] if "skipped" in line else [line.get(m) for m in METHODS]
+        whole = all(isinstance(row, list) and len(row) == len(FIELDS) and is_number(row[0])
+                    and all(x is None or is_number(x) for x in row) for row in rows)
+        return "" if whole else "is not a whole cell"
+    return {c["key"]: c for c in Lines(file).read(wrong)}
+
+
+def run_study(file: Path, maps: int, seeds: int, workers: int, names: list[str]) -> dict[str, dict]:
+    """Run what is missing in `file`, append each chunk as it ends; returns all cells by key."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with locked(beside(file)):
+        signals.kept(file)
+        lines, done, todo = Lines(file), read_cells(file), []
+        for name in names:
+            missing = [n for n in range(maps) if key(SETTINGS[name], n, maps, seeds) not in done]
+            todo += [(name, first, maps, seeds) for first in sorted({n // CHUNK * CHUNK for n in missing})]
+        with contextlib.closing(_each(todo, workers)) as chunks:
+            for cells in tqdm(chunks, total=len(todo), desc="C5", mininterval=5, disable=not todo):
+                lines.add(*cells)
+                done.update({c["key"]: c for c in cells})
+    return done
+
+
+def _each(todo: list[tuple], workers: int) -> Iterator[list[dict]]:
+    """Chunks as they end: one worker is this process."""
+    if workers == 1 or not todo:
+        yield from (run_chunk(*job) for job in todo)
+        return
+    yield from finished(run_chunk, todo, workers)
+
+
+# ---- from cells to a verdict ----------------------------------------------------------------------------------------
+def summary(name: str, cells: list[dict]) -> dict:
+    ran = [c for c in cells if "skipped" not in c]
+    def column(m: str, f: str) -> list[float]:
+        return [c[m][FIELDS.index(f)] for c in ran if c[m][FIELDS.index(f)] is not None]
+    d = {m: column(m, "distance") for m in METHODS}
+    order = [dpo < ift < min(orpo, sft) for dpo, ift, orpo, sft in zip(d["dpo"], d["ift"], d["orpo"], d["sft"])]
+    out = {"name": name, "setting": asdict(SETTINGS[name]), "maps": len(ran), "skipped": len(cells) - len(ran),
+           "order_share": sum(order) / len(order), "contrasts": {}, "contrasts_early": {}}
+    for f in FIELDS:
+        out[f] = {m: interval(column(m, f)) for m in METHODS}
+    for field, where in (("distance", "contrasts"), ("early", "contrasts_early")):
+        for label, (a, b) in CONTRASTS.items():
+            mean, half = interval([x - y for x, y in zip(column(a, field), column(b, field))])
+            out[where][label] = [mean, half, verdict(mean, half, 0.0)]
+    out["verdict"] = joined([c[2] for c in out["contrasts"].values()])
+    return out
+
+
+def report(done: dict[str, dict], maps: int, seeds: int, names: list[str]) -> tuple[dict, list[str]]:
+    """(C5.json's object, C5.md's lines)."""
+    found = [summary(name, [done[key(SETTINGS[name], n, maps, seeds)] for n in range(maps)]) for name in names]
+    base = found[0]
+    def count(verdicts: list[str]) -> dict[str, int]:
+        return {v: verdicts.count(v) for v in ("holds", "does not hold", "undecided")}
+    counts = count([s["verdict"] for s in found])
+    legs = {label: count([s["contrasts"][label][2] for s in found]) for label in CONTRASTS}
+    data = {"claim": "C5: distance to the optimal policy, DPO < IFT < ORPO, SFT", "verdict": base["verdict"],
+            "base": names[0], "maps": maps, "seeds": seeds, "verdicts": counts, "legs": legs,
+            "settings": found}
+    lines = [f"C5: distance to the nearest optimal policy, DPO < IFT < ORPO, SFT. {maps} random maps x {seeds} seeds, "
+             "mean and 95 % t-interval over maps; made by `python -m lab.lake_study`.", "",
+             "| setting | SFT | IFT | ORPO | DPO | maps in this order | claim |", "|---" * 7 + "|"]
+    for s in found:
+        lines.append(f"| {s['name']} | " + " | ".join(shown(*s["distance"][m], 1, 3) for m in METHODS)
+                     + f" | {100 * s['order_share']:.0f} % | {s['verdict']} |")
+    lines += ["", f"The contrasts, paired by map; claimed is that each is above 0. Right: after {EARLY} updates.", "",
+              "| setting | " + " | ".join([*CONTRASTS, *CONTRASTS]) + " |", "|---" * (1 + 2 * len(CONTRASTS)) + "|"]
+    for s in found:
+        lines.append(f"| {s['name']} | " + " | ".join(f"{mean:+.4f} ± {half:.4f} {v}" for where in
+                                                      ("contrasts", "contrasts_early")
+                                                      for mean, half, v in s[where].values()) + " |")
+    lines += ["", "What the walker then does: chance to arrive from the start, and mean chance from every live cell "
+                  "(the drop test).", "",
+              "| setting | maps | SFT | IFT | ORPO | DPO | drop: SFT | IFT | ORPO | DPO |", "|---" * 10 + "|"]
+    for s in found:
+        lines.append(f"| {s['name']} | {s['maps']} | "
+                     + " | ".join(f"{100 * s[f][m][0]:.0f} %" for f in ("success", "drop") for m in METHODS) + " |")
+    def told(n: dict[str, int]) -> str:
+        return f"holds in {n['holds']}, does not hold in {n['does not hold']}, is undecided in {n['undecided']}"
+    lines += ["", f"C5 in the base setting: {base['verdict']}. Over the {len(found)} settings it {told(counts)}. By "
+                  "contrast, above 0: " + "; ".join(f"{label} {told(n)}" for label, n in legs.items()) + "."]
+    return data, lines
+
+
+def dots(folder: Path, data: dict) -> dict[str, dict[str, list[float]]]:
+    """{setting: {contrast: one number a map}}, for the picture."""
+    done = read_cells(folder / "C5.jsonl")
+    out = {}
+    for s in data["settings"]:
+        cells = [done[key(SETTINGS[s["name"]], n, data["maps"], data["seeds"])] for n in range(data["maps"])]
+        out[s["name"]] = {label: [c[a][0] - c[b][0] for c in cells if "skipped" not in c]
+                          for label, (a, b) in CONTRASTS.items()}
+    return out
+
+
+def study(folder: Path, maps: int, seeds: int, workers: int, names: list[str] | None = None) -> dict:
+    """Run, write C5.jsonl, C5.json, C5.md below `folder`, print the table; returns C5.json's object."""
+    names = names or list(SETTINGS)
+    if (file := folder / "C5.json").exists():
+        there = read_json(file)
+        refuse_smaller(file, {n: there.get(n) for n in ("maps", "seeds")}, {"maps": maps, "seeds": seeds})
+    done = run_study(folder / "C5.jsonl", maps, seeds, workers, names)
+    data, lines = report(done, maps, seeds, names)
+    write_json(file, data)
+    write_text(folder / "C5.md", "\n".join(lines) + "\n")
+    print("\n".join(lines))
+    return data
+
+
+def compare_first_chunk(folder: Path, maps: int, seeds: int) -> None:
+    """Learn the first chunk of the base setting once more and compare every number. UserError if one differs."""
+    done = read_cells(folder / "C5.jsonl")
+    cells = run_chunk("base", 0, maps, seeds)
+    if any(c["key"] not in done for c in cells):
+        raise UserError(f"{folder / 'C5.jsonl'}: the base setting is not finished there; run python -m lab.lake_study")
+    different = sum(json.loads(json.dumps(c)) != done[c["key"]] for c in cells)
+    result = f"DIFFERENT on {different} of {len(cells)} maps" if different else "the same"
+    print(f"{'C5: base setting':<40} {result}")
+    if different:
+        raise UserError("other code, another processor or another torch")
+
+
+@dataclass
+class Study:
+    maps: int = 100                 # random lakes
+    seeds: int = 8                  # learners on each map
+    workers: int = 2                # processes of one thread each
+    out: str = "docs/results"       # folder of C5.jsonl, C5.json, C5.md and C5.png
+    again: bool = False             # learn 50 maps of the base setting once more and compare every digit
+
+    def check(self) -> None:
+        in_range(self, "seeds", "maps", low=2, high=10_000)     # one alone has no interval
+        in_range(self, "workers", low=1, high=64)
+
+
+def main(argv=None) -> int:
+    cfg, _ = config.parse(Study, argv, "python -m lab.lake_study", __doc__)
+    cfg.check()
+    folder = Path(cfg.out)
+    if cfg.again:
+        compare_first_chunk(folder, cfg.maps, cfg.seeds)
+        return 0
+    data = study(folder, cfg.maps, cfg.seeds, cfg.workers)
+    print(f"picture: {pictures.contrasts(data['settings'], dots(folder, data), folder / 'C5.png')}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(config.run(main))

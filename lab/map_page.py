@@ -1,0 +1,220 @@
+"""The map as data, text and pictures: docs/results/map/map.json, docs/map.md, docs/map.png, docs/map_curves.png.
+
+    python -m lab.map --write           # from kept cells, in a minute; trains nothing
+
+Every figure is a mean over seeds with a 95 % interval for other seeds and other prompts (contrast.py); stops and
+diversity, which a cell holds once, with Student's t over seeds. A difference is better, worse, equal (within MARGIN) or
+undecided (stats.compared).
+"""
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from lab import regimes as laid
+from lab.cell import Cell
+from lab.cells import stops
+from lab.contrast import NINE, Parts, contrast
+from lab.map_pictures import curves, heat
+from lab.map_text import page
+from lab.own import APART
+from nanouft.look.stats import compared, interval
+from nanouft.shell.errors import UserError
+from nanouft.shell.files import write_json, write_text
+
+MARGIN = 0.02
+BROKEN = ("fact", "truth", "unknown")           # families shown beside the endpoint
+NOTHING: dict = {"settings": {}, "searched": "", "edges": []}       # of a row without settings
+DOCS = Path("docs")
+
+
+class Missing(UserError):
+    """A cell that is not there yet."""
+
+
+# ---- one regime ------------------------------------------------------------------------------------------------------
+def regime(r: laid.Regime, rows: dict[str, list[Cell]], chosen: dict[str, dict], done: dict[str, dict]) -> dict:
+    """What map.json says of a regime: its rows, best first, each with those that are surely worse. The best row was
+    picked by the same figures, so every comparison with it has a wider interval."""
+    got = {name: [done[c.key] for c in cells] for name, cells in rows.items()}
+    ends = {name: contrast(cells) for name, cells in got.items()}
+    order = sorted(got, key=lambda name: -ends[name][0])
+    flops = {name: spent(cells, "flops") for name, cells in got.items()}
+    out = []
+    for name in order:
+        cheaper = [n for n in order if n != laid.BEST and flops[n] < flops[name] and name != "SFT"]
+        over = cheaper[0] if cheaper else None
+        looks, looks_over = (len(order) - 1 if order[0] in names else 1 for names in ((name,), (name, over)))
+        out.append({
+            "name": name, "needs": needs(name, r), "endpoint": list(ends[name]), "strict": strict(got[name]),
+            "worse": [n for n in order if order.index(n) > order.index(name)
+                      and judged(got[n], got[name], looks=looks)[2] == "worse"],
+            **(gain(got[name], got["SFT"], looks) if name != "SFT" else {"gain": [0.0, 0.0], "verdict": "baseline"}),
+            "over": {"row": over, **gain(got[name], got[over], looks_over)} if over else None,
+            "changes": changes(got[name], got["SFT"]) if name != "SFT" else {},
+            "cost": {"samples": samples(r, name), "flops": flops[name], "relative": flops[name] / flops["SFT"],
+                     "at_inference": laid.PER_PROMPT if name == laid.BEST else 1},
+            **chosen[name], "failed": sum("failed" in c for c in got[name]),
+            "commands": [line.replace("out/", f"out/{place(r)}/") for line in commands(rows[name][0])],
+            **({"curve": curve(got[name])} if any("curve" in c for c in got[name]) else {})})
+    pair = len(order) - 1 if order[0] in ("RLOO", "RFT") else 1
+    long = {"steps": r.steps, "against": against(got, pair)} if r.steps else {}
+    agreed = [c["agreement"] for c in got.get("DPO", ()) if "agreement" in c]       # all rows have the same judges
+    more = {"agreement": interval(agreed)} if agreed else {}
+    return {"name": r.name, "demos": r.demos, "samples": r.samples, "noise": r.noise, "source": r.source,
+            "base": "base" if r.base == "base" else "second base", **long, **more, "rows": out}
+
+
+def place(r: laid.Regime) -> str:
+    """A folder's name: 30x4000, 100x1000-40wrong."""
+    return r.name.replace(", ", "-").translate(dict.fromkeys(map(ord, " ,%")))
+
+
+def against(got: dict[str, list[dict]], looks: int) -> dict:
+    """RLOO, which asks a reward while it trains, minus RFT, which asks it once."""
+    return {"row": "RLOO", "other": "RFT", "endpoint": judged(got["RLOO"], got["RFT"], looks=looks),
+            "fact": judged(got["RLOO"], got["RFT"], (("fact",),))}
+
+
+def strict(cells: list[dict]) -> float:
+    """The share of answers that are fully right and stop, mean over families and seeds."""
+    return float(np.mean([np.mean([f["strict"] for f in c["families"].values()]) if "families" in c else 0.0
+                          for c in cells]))
+
+
+def spent(cells: list[dict], what: str) -> float:
+    """Mean over the seeds that did not diverge."""
+    return float(np.mean([c["spent"][what] for c in cells if "spent" in c] or [0]))
+
+
+def judged(row: list[dict], other: list[dict], parts: Parts = NINE, looks: int = 1) -> list:
+    """[mean, half width, word] of a paired difference, picked from so many."""
+    mean, half = contrast(row, other, parts, looks=looks)
+    return [mean, half, compared(mean, half, MARGIN)]
+
+
+def gain(row: list[dict], other: list[dict], looks: int = 1) -> dict:
+    mean, half, word = judged(row, other, looks=looks)
+    return {"gain": [mean, half], "verdict": word}
+
+
+def changes(row: list[dict], sft: list[dict]) -> dict[str, list]:
+    """{family, ends or diversity: [mean, half width, word]} minus SFT. Of diversity neither more nor less is better."""
+    out = {f: judged(row, sft, ((f,),)) for f in BROKEN}
+    finished = [(a, b) for a, b in zip(row, sft) if "failed" not in a and "failed" not in b]
+    for name, of in (("ends", stops), ("diversity", lambda c: c["diversity"])):
+        if finished and (name == "ends" or "diversity" in finished[0][0]):
+            mean, half = interval([of(a) - of(b) for a, b in finished])
+            word = compared(mean, half, MARGIN)
+            varied = {"better": "more varied", "worse": "less varied"} if name == "diversity" else {}
+            out[name] = [mean, half, varied.get(word, word)]
+    return out
+
+
+def samples(r: laid.Regime, name: str) -> int:
+    """Scored or judged answers that a row needs."""
+    if name == "SFT":
+        return 0
+    if r.source != "own":
+        return r.samples // 2 if name == laid.RIGHT else r.samples
+    if laid.on_policy(laid.rows_of(r)[name]):
+        return laid.steps(r) * laid.PER_STEP * laid.PER_PROMPT
+    return r.samples // laid.PER_PROMPT * laid.PER_PROMPT
+
+
+def needs(name: str, r: laid.Regime) -> str:
+    """nothing, pairs, labels, scores, or a reward that may be asked at any time."""
+    special = {"SFT": "nothing", laid.BEST: "pairs", laid.PICKED: "scores"}
+    return special.get(name) or laid.rows_of(r)[name].needs
+
+
+def curve(cells: list[dict]) -> dict:
+    """{"samples": [[step, reward, half width]], "held": the same for greedy answers}, 95 % intervals over seeds."""
+    got = [c["curve"] for c in cells if "curve" in c]
+    return {key: [[at[0][0], *interval([reward for _, reward in at])] for at in zip(*points)]
+            for key, points in (("samples", [c["samples"] for c in got]), ("held", [c["held"]["points"] for c in got]))}
+
+
+def commands(cell: Cell) -> list[str]:
+    """The command lines that make a cell's model."""
+    first = cell.start if isinstance(cell.start, Cell) else cell.own.model if cell.own else None
+    own = cell.own
+    out = [train(first, first.base, "out/sft")] if first else []
+    if own and own.labelled:
+        out.append(f"python -m nanouft.reward --init out/sft --pairs samples --rows {own.labelled} "
+                   f"--seed {2 * APART + own.seed} --out out/reward")
+    if any("{own}/shown" in f for f in cell.flags):
+        noise = f" --noise {own.noise:g}" if own.noise else ""
+        out.append(f"python -m nanouft.world --demos {own.rows}{noise} --seed {own.seed} --out out/shown.jsonl")
+    if any("{own}" in f for f in cell.flags):
+        judge = " --reward out/reward" if own.labelled else ""
+        out.append(f"python -m nanouft.rollout.harvest --init out/sft --prompts {own.prompts} "
+                   f"--samples {own.samples} --seed {own.seed}{judge} --out out/own")
+    if cell.best_of > 1:
+        return [*out, f"python -m nanouft.evaluate --init out/sft --best-of {cell.best_of} --reward out/reward"]
+    chained = isinstance(cell.start, Cell)
+    folder = "out/sft-2" if chained and cell.flags[1] == "sft" else f"out/{cell.flags[1]}"
+    return [*out, train(cell, "out/sft" if chained else cell.base, folder)]
+
+
+def train(c: Cell, init: str, folder: str) -> str:
+    places = {"{own}/shown": "out/shown", "{own}": "out/own", "{reward}": "out/reward"}
+    flags = list(c.flags)
+    for word, place in places.items():
+        flags = [f.replace(word, place) for f in flags]
+    start = [] if init == "base" else ["--init", init]
+    return shlex.join(["python", "-m", "nanouft.train", *flags, *start, "--seed", str(c.seed), "--out", folder])
+
+
+# ---- all of it -------------------------------------------------------------------------------------------------------
+def kept(done: dict[str, dict]) -> Callable:
+    """Stands for run_cells where nothing is to be trained."""
+    def run(cells: list[Cell]) -> dict[str, dict]:
+        if missing := [c for c in cells if c.key not in done]:
+            raise Missing(f"{len(missing)} cells are missing")
+        return done
+    return run
+
+
+def summary(done: dict[str, dict]) -> dict:
+    """map.json; regimes that are not finished are named."""
+    regimes, unfinished = [], []
+    for piece, r in ((piece, r) for piece, places in laid.PIECES.items() for r in places):
+        try:
+            firsts, chosen, at = laid.settings([r], kept(done))
+            cells = laid.test_cells(r, firsts, chosen)
+            kept(done)([c for row in cells.values() for c in row])
+        except Missing:
+            unfinished.append(r.name)
+            continue
+        keys = {"SFT": laid.sft_regime(r)} | {n: (laid.anchor(r), n) for n in laid.rows_of(r)}
+        mine = {n: {"settings": (firsts | chosen)[key], "searched": searched(key), "edges": at.get(key, [])}
+                for n, key in keys.items()}
+        regimes.append({"piece": piece, **regime(r, cells, {laid.BEST: NOTHING, **mine}, done)})
+    if not regimes:
+        raise UserError("no regime of the map is finished; run python -m lab.map")
+    against_sft = sum(row["name"] != "SFT" for r in regimes for row in r["rows"])
+    return {"command": "python -m lab.map", "seeds": laid.SEEDS, "items": laid.ITEMS, "margin": MARGIN,
+            "endpoint": "mean of the nine families' scores", "contrasts": against_sft, "unfinished": unfinished,
+            "regimes": regimes}
+
+
+def searched(key) -> str:
+    """The regime where a setting was chosen."""
+    return key[0].name if isinstance(key, tuple) else key.name
+
+
+def write(folder: Path, done: dict[str, dict], docs: Path = DOCS) -> list[str]:
+    """Writes everything; -> lines that say what."""
+    found = summary(done)
+    write_json(folder / "map.json", found)
+    grid = [r for r in found["regimes"] if r["piece"] == "grid"]
+    long = [r for r in found["regimes"] if r["piece"] == "long"]
+    if grid:
+        heat(grid, docs / "map.png")
+    if long:
+        curves(long, docs / "map_curves.png")
+    write_text(docs / "map.md", page(found))
+    return [f"{folder / 'map.json'}, {docs / 'map.md'}: {len(found['regimes'])} regimes"
+            + (f"; not finished: {'; '.join(found['unfinished'])}" if found["unfinished"] else "")]

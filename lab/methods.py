@@ -1,0 +1,80 @@
+"""docs/methods.md: every objective in one table, made from the registry and the first line of its file.
+
+    python -m lab.methods           # writes docs/methods.md; a test says when that is needed
+"""
+import re
+import sys
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from nanouft.objectives import OBJECTIVES
+from nanouft.shell import config
+from nanouft.training.flags import needs
+
+FAMILIES = {
+    "Demonstrations": "answers to imitate; nothing is compared",
+    "Pairs": "a better and a worse answer to one prompt",
+    "Labels and scores": "one answer, and how good it is",
+    "Its own answers": "prompts and a reward; the model answers, and learns from what its answers earn",
+}
+HEAD = """# Every method
+
+Made by `python -m lab.methods` from the registry. The file of a method has its equation, its traps and its
+deviations from paper and released code. `python -m nanouft.train --objective list` prints the flags, too. Most
+methods also have a [card](cards.md): one line beside a method that you know.
+[What do the numbers of a run mean?](metrics.md)
+"""
+TAIL = """
+IFT was published in three forms that are three different losses, and all are here by name: `--variant released |
+algorithm1 | eq21`, beside `detached` (the default: released weights as constants) and `eq21_mean1` (on SFT's scale).
+Controls: `--residual replace` is scheduled sampling; `sft --reduction sequence --detach-embeddings` is what IFT is with
+lam = gamma = 0. With any objective: `--freeze half` (HFT: half of every layer stays as it is), `--keep` (which
+demonstrations), `--weigh-rows` (how hard the loss pushes each training row). Without training: `evaluate --prior`
+(PreTTY), `evaluate --best-of`. TS-DPO, DPO in the model linearised at its start: `lessons/extras/tangent.py`.
+"""
+
+
+@dataclass
+class Methods:
+    out: str = "docs/methods.md"    # the file to write
+
+
+def family(name: str) -> str:
+    """What an objective learns from, with its default settings."""
+    objective = OBJECTIVES[name]
+    kinds = objective.kinds(objective.hp())
+    if kinds == ["demos"]:
+        return "Demonstrations"
+    return {"pairs": "Pairs", "prompts": "Its own answers"}.get(kinds[0], "Labels and scores")
+
+
+def line(name: str) -> str:
+    """A row of the table: name, what it does, paper, what it needs."""
+    objective = OBJECTIVES[name]
+    said = import_module(f"nanouft.objectives.{name}").__doc__.split("\n\n")[0]
+    about = " ".join(said.split(": ", 1)[-1].split())
+    arxiv = re.search(r"arXiv:(\d{4}\.\d{5})", objective.paper)
+    paper = f"[{arxiv[1]}](https://arxiv.org/abs/{arxiv[1]})" if arxiv else "–"
+    data, models = needs(objective, objective.hp())
+    return f"| [`{name}`](../nanouft/objectives/{name}.py) | {about} | {paper} | {'; '.join([*data, *models])} |"
+
+
+def page() -> str:
+    parts = [HEAD]
+    for title, about in FAMILIES.items():
+        rows = [line(name) for name in OBJECTIVES if family(name) == title]
+        parts.append("\n".join([f"## {title}", f"{about[0].upper()}{about[1:]}.", "",
+                                "| method | in one line | arXiv | needs |", "|---|---|---|---|", *rows]) + "\n")
+    return "\n".join(parts) + TAIL
+
+
+def main(argv=None) -> int:
+    cfg, _ = config.parse(Methods, argv, "python -m lab.methods", __doc__)
+    Path(cfg.out).write_text(page(), encoding="utf-8")
+    print(f"{cfg.out}: {len(OBJECTIVES)} methods")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(config.run(main))

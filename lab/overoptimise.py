@@ -1,0 +1,319 @@
+"""Reward over-optimisation: the learnt reward rises, the exact score rises and falls. How far can a reward be trusted?
+
+    python -m lab.overoptimise                  # best-of-n and PPO, 5 seeds, about 20 minutes of one core
+    python -m lab.overoptimise --part best-of   # without PPO, about 10 minutes
+    python -m lab.overoptimise --part table     # only the table and the picture, from what is there
+
+Gao, Schulman, Hilton 2022 (arXiv:2210.10760) measure a proxy reward against a larger reward model that stands for the
+truth. Here the truth is NanoWorld's exact score. For each seed: an SFT model; reward models from 100, 400 and 1,600
+pairs, of two samples of that SFT model ("samples", as in RLHF) or of right and spoilt answers ("corruptions"); then
+two ways to optimise each:
+  best-of-n   n = 1 to 64 from one set of 64 samples a prompt (best_of.py); distance: `best_of.kl`
+  PPO         --objective ppo --reward DIR --beta 0: no leash, so that it runs as far as it can; reward models of
+              "samples" only; score, reward and KL are those of its own rollouts
+Beside them stand the exact score as the reward (the search is not to blame) and noise (it is: any search by a wrong
+reward leaves the usual answers, which are better than the rare ones).
+Nats of KL are per answer, to the SFT model. Rewards have no unit: they are shown in standard deviations of the SFT
+model's samples to one prompt, from their mean. Resumable: a finished piece is a line of docs/results/, and table and
+picture are computed from these lines. Prompts of pairs, of best-of-n and of SFT are drawn by different seeds; the
+questions about creatures are few (576), so some come again.
+"""
+import contextlib
+import io
+import sys
+import zlib
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from tqdm import tqdm
+
+from nanouft import reward, train, world
+from nanouft.data.batches import encode
+from nanouft.data.rows import pair_rows
+from lab.cells import is_number, refuse_smaller
+from nanouft.look import plots
+from nanouft.look.stats import interval, shown
+from nanouft.models.generate import answer_rows
+from nanouft.models.load import start_model
+from nanouft.rollout import best_of
+from nanouft.rollout.scorer import RewardModel, exact, load, save
+from nanouft.shell import config, devices, signals
+from nanouft.shell.errors import UserError, in_range
+from nanouft.shell.files import Lines, beside, checksum, locked, made_once, write_text
+
+SIZES = {100: 25, 400: 50, 1600: 100}       # pairs -> optimizer steps: four times the pairs, twice the steps
+SOURCES = ("samples", "corruptions")
+NS = (1, 2, 4, 8, 16, 32, 64)
+PPO = ("--objective", "ppo", "--beta", "0", "--samples", "4", "--minibatches", "2", "--passes", "1", "--vf", "1",
+       "--end-penalty", "0")                # in units of the reward, so another one for each reward model
+RESULTS = "docs/results"
+VERSION = 2             # raised by hand when code changes what lines hold
+
+
+@dataclass
+class Study:
+    part: Literal["all", "best-of", "table"] = "all"        # all = best-of-n, then PPO; table = nothing is run
+    seeds: int = 5                  # a seed draws demonstrations, pairs, samples and order
+    prompts: int = 48               # prompts that best-of-n answers, the same number of every family
+    samples: int = 64               # answers to each
+    ppo_steps: int = 48             # optimizer steps of PPO, two a rollout
+    ppo_lr: float = 3e-4            # its learning rate: larger than usual, to go far in few steps
+    out: str = RESULTS              # folder of over_optimisation.jsonl and .md
+    picture: str | None = None      # file of the picture [docs/over_optimisation.png; with another --out there]
+    work: str = "out/over_optimisation"     # folder of the models; once lines are there it may be deleted
+
+    def check(self) -> None:
+        in_range(self, "seeds", low=1, high=1_000)
+        in_range(self, "prompts", "ppo_steps", low=1, high=10_000)
+        in_range(self, "samples", low=2, high=best_of.MOST)
+        whole = Path(self.out).resolve() == Path(RESULTS).resolve()
+        if whole and any(getattr(self, n) != getattr(Study, n) for n in SETTINGS):
+            raise UserError(f"another form than the committed one would mix with the evidence in {RESULTS}; give it "
+                            "--out out/trial")
+        self.picture = self.picture or str(Path("docs" if whole else self.out) / "over_optimisation.png")
+        plots.picture_file("--picture", self.picture)
+
+    def settings(self, part: str) -> dict:
+        """What a line of this part depends on, beside its source, pairs and seed."""
+        names = ("prompts", "samples") if part == "best-of" else ("ppo_steps", "ppo_lr")
+        return {"version": VERSION, **{n: getattr(self, n) for n in names},
+                **({"ppo": list(PPO[2:])} if part == "ppo" else {})}
+
+
+SETTINGS = ("prompts", "samples", "ppo_steps", "ppo_lr")
+
+
+# ---- models, made once -----------------------------------------------------------------------------------------------
+def quietly(main: Callable, argv: list[str], folder: Path) -> None:
+    """A command of the project, into `folder`, without its output."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        main([*argv, "--threads", "1", "--device", "cpu", "--out", str(folder)])
+
+
+def sft(seed: int, work: Path) -> Path:
+    argv = ["--objective", "sft", "--seed", str(seed), "--items", "0", "--save-every", "0"]
+    return made_once(work / f"sft-{seed}", partial(quietly, train.main, argv))
+
+
+def reward_models(seed: int, source: str, work: Path) -> dict[int, Path]:
+    """{pairs: folder}, from the first 100, 400 and 1,600 of one draw of pairs; all begin at the SFT model."""
+    folders = {n: work / f"{source}-{n}-{seed}" for n in SIZES}
+    if all((f / "model.safetensors").exists() for f in folders.values()):
+        return folders
+    start = sft(seed, work)
+    model, tok = start_model(str(start))
+    rows = (reward.sampled_pairs(model.eval(), tok, "train", max(SIZES), 100 + seed) if source == "samples" else
+            world.rows("train", "pairs", max(SIZES), 100 + seed))
+    pairs, _ = encode(pair_rows(rows, None), tok, model.cfg.n_ctx - 1)
+
+    def make(n: int, place: Path) -> None:
+        made = RewardModel(start_model(str(start))[0])
+        reward.fit(made, pairs[:n], reward.Reward(seed=seed), SIZES[n], tok.pad, devices.pick("cpu", "fp32", 1), place)
+        save(place, made, tok)
+
+    return {n: made_once(folder, partial(make, n)) for n, folder in folders.items()}
+
+
+# ---- best-of-n -------------------------------------------------------------------------------------------------------
+def draw(seed: int, cfg: Study) -> tuple[list[str], list[str], np.ndarray]:
+    """(prompts, answers, exact scores (prompts, samples)): `samples` answers of the SFT model to each prompt."""
+    model, tok = start_model(str(sft(seed, Path(cfg.work))))
+    rows = [r for r in world.rows("train", "prompts", cfg.prompts, 200 + seed) for _ in range(cfg.samples)]
+    answers = answer_rows(model.eval(), tok, rows, temperature=1.0, seed=200 + seed)
+    asked, said = [r.prompt[-1].text for r in rows], [tok.decode(a.ids).strip() for a in answers]
+    return asked, said, exact(asked, said).reshape(-1, cfg.samples)
+
+
+def noise(prompts: list[str], answers: list[str]) -> np.ndarray:
+    """A reward that knows nothing, a number by lot for each text: what the search alone does."""
+    return np.array([zlib.crc32(f"{p}\n{a}".encode()) / 2**32 for p, a in zip(prompts, answers)])
+
+
+def curve(likes: np.ndarray, scores: np.ndarray, usual: np.ndarray) -> dict:
+    """From rewards, exact scores and `usual`, the share of samples that say the same (each (prompts, N)): best-of-n for
+    each n, what one unit of reward is, and `agreement`, the share of couples of unequally good answers to one prompt
+    that the reward puts in the right order (a coin: .5)."""
+    spread = float(np.sqrt(likes.var(1).mean())) or 1.0
+    gap_r, gap_s = likes[:, :, None] - likes[:, None], scores[:, :, None] - scores[:, None]
+    better = gap_s > 0
+    return {"mean": float(likes.mean()), "spread": spread,
+            "agreement": float((0.5 + 0.5 * np.sign(gap_r[better])).mean()) if better.any() else 0.5,
+            "curve": [{"n": n, "kl": float(best_of.kl(n, likes).mean()), "bound": best_of.kl_bound(n),
+                       "score": float(best_of.best_of(n, likes, scores).mean()),
+                       "usual": float(best_of.best_of(n, likes, usual).mean()),
+                       "reward": float((best_of.best_of(n, likes, likes).mean() - likes.mean()) / spread)}
+                      for n in NS if n <= likes.shape[1]]}
+
+
+def best_of_n(seed: int, cfg: Study) -> list[dict]:
+    """One line for each reward model of a seed, and one each for the exact score and for noise as the reward."""
+    prompts, answers, scores = draw(seed, cfg)
+    times = Counter(zip(prompts, answers))
+    usual = np.array([times[text] / cfg.samples for text in zip(prompts, answers)]).reshape(scores.shape)
+    scorers = {("exact", 0): exact, ("noise", 0): noise}
+    for source in SOURCES:
+        models = reward_models(seed, source, Path(cfg.work))
+        scorers |= {(source, n): load(folder) for n, folder in models.items()}
+    return [{"part": "best-of", "source": source, "pairs": n, "seed": seed, "with": cfg.settings("best-of"),
+             **curve(score(prompts, answers).reshape(scores.shape), scores, usual)}
+            for (source, n), score in scorers.items()]
+
+
+# ---- PPO -------------------------------------------------------------------------------------------------------------
+def ppo(seed: int, source: str, n: int, unit: dict, cfg: Study) -> dict:
+    """Train against the reward model of `n` sampled pairs, or (source "exact") the exact score; -> what its rollouts
+    said. `unit` is the line of best-of-n with the same reward: where it starts, and how large it is."""
+    work = Path(cfg.work)
+    name = "exact" if source == "exact" else str(reward_models(seed, source, work)[n])
+    argv = [*PPO, "--reward", name, "--lr", str(cfg.ppo_lr), "--steps", str(cfg.ppo_steps), "--seed", str(200 + seed),
+            "--items", "0", "--save-every", "0", "--show-every", "0"]
+    folder = work / f"ppo-{source}-{n}-{seed}-{checksum(repr(argv))[:8]}"       # another setting, another folder
+    made_once(folder, partial(quietly, train.main, [*argv, "--init", str(sft(seed, work))]))
+    points = [{"step": m["step"], "kl": m["kl_answer"], "score": m["score"], "ends": m["ends"],
+               "reward": (m["reward"] - unit["mean"]) / unit["spread"]}
+              for m in Lines(folder / "metrics.jsonl").read()[::2]]            # two steps are one rollout
+    return {"part": "ppo", "source": source, "pairs": n, "seed": seed, "with": cfg.settings("ppo"), "curve": points}
+
+
+# ---- what came out ---------------------------------------------------------------------------------------------------
+def arms(lines: list[dict]) -> dict[tuple[str, str, int], list[dict]]:
+    """{(part, source, pairs): its lines, one a seed}."""
+    out: dict = {}
+    for x in sorted(lines, key=lambda x: (x["part"], x["source"], x["pairs"], x["seed"])):
+        out.setdefault((x["part"], x["source"], x["pairs"]), []).append(x)
+    return out
+
+
+def over_seeds(some: list[dict], key: str) -> tuple[np.ndarray, np.ndarray]:
+    """(means, half widths of 95 % t-intervals) of a figure along the curve; curves end where the shortest ends."""
+    short = min(len(x["curve"]) for x in some)
+    both = [interval([x["curve"][i][key] for x in some]) for i in range(short)]
+    return np.array([m for m, _ in both]), np.array([h for _, h in both])
+
+
+def table(lines: list[dict]) -> list[str]:
+    """Markdown: exact score at the start, at its best and at the end of every curve, and how far the reward went."""
+    out = ["Exact score in percent, KL in nats per answer, learnt reward in standard deviations; means over seeds with "
+           "95 % t-interval. Best: where the mean over seeds is highest. Agreement: couples of samples put in the "
+           "right order. Usual: the share of the SFT model's samples that say what was chosen, at the start and at "
+           "the end.", "",
+           "| optimised by | reward | agreement | start | best, at KL | end, at KL | change | its reward | usual |",
+           "|---|---|---|---|---|---|---|---|---|"]
+    for (part, source, pairs), some in arms(lines).items():
+        (score, half), (far, _), (likes, wide) = (over_seeds(some, key) for key in ("score", "kl", "reward"))
+        top = int(score.argmax())
+        change = interval([x["curve"][len(score) - 1]["score"] - x["curve"][0]["score"] for x in some])
+        agree = shown(*interval([x["agreement"] for x in some])) if part == "best-of" else ""
+        name = {"exact": "the exact score", "noise": "noise"}.get(source, f"{pairs:,} pairs of {source}")
+        often = over_seeds(some, "usual")[0] if part == "best-of" else None
+        out.append(f"| {'best of 64' if part == 'best-of' else 'PPO'} | {name} | {agree} | {shown(score[0], half[0])} "
+                   f"| {shown(score[top], half[top])}, {far[top]:.1f} | {shown(score[-1], half[-1])}, {far[-1]:.1f} "
+                   f"| {shown(*change)} | {shown(likes[-1], wide[-1], 1)} "
+                   f"| {'' if often is None else f'{100 * often[0]:.0f}, {100 * often[-1]:.0f}'} |")
+    return out
+
+
+def picture(lines: list[dict], file: Path) -> Path:
+    """Above the exact score, below the learnt reward, over KL; a column for each way to optimise."""
+    found = arms(lines)
+    columns = [(p, s) for p, s in (("best-of", "samples"), ("best-of", "corruptions"), ("ppo", "samples"))
+               if any(key[:2] == (p, s) for key in found)]
+    titles = {("best-of", "samples"): "best of n, rewards from\npairs of own samples",
+              ("best-of", "corruptions"): "best of n, rewards from\nright against spoilt answers",
+              ("ppo", "samples"): "PPO without leash, rewards\nfrom pairs of own samples"}
+    with plots.plt.rc_context({"font.size": 16}):
+        fig, axes = plots.plt.subplots(2, len(columns), figsize=(6.4 * len(columns), 11), squeeze=False, sharey="row")
+        for column, (part, kind) in zip(axes.T, columns):
+            for ax, key, scale in zip(column, ("score", "reward"), (100, 1)):
+                for n, colour, mark in zip(SIZES, plots.LINES, "os^"):
+                    if (some := found.get((part, kind, n))) is None:
+                        continue
+                    (y, half), (x, _) = over_seeds(some, key), over_seeds(some, "kl")
+                    half = half if len(some) > 2 else 0 * x         # two seeds give an interval of no use
+                    order = np.argsort(x, kind="stable")
+                    x, y, half = x[order], y[order], half[order]            # PPO's KL goes up and down a little
+                    every = max(1, len(x) // 8)
+                    ax.plot(x, scale * y, mark + "-", color=colour, ms=9, lw=2, markevery=every, label=f"{n:,} pairs")
+                    ax.fill_between(x, scale * (y - half), scale * (y + half), color=colour, alpha=0.15, lw=0)
+                for source, style in (("exact", "--"), ("noise", ":")):
+                    if key == "score" and (some := found.get((part, source, 0))):
+                        style = style if part == "best-of" else "x"     # PPO's KL comes and goes: points, no line
+                        ax.plot(over_seeds(some, "kl")[0], 100 * over_seeds(some, "score")[0], style, color="black",
+                                lw=2, label={"exact": "the exact score", "noise": "noise"}[source])
+            column[0].set(title=titles[part, kind], ylim=(0, 103))
+            column[1].set_xlabel("KL to the SFT model, nats per answer")
+        axes[0, 0].set_ylabel("exact score, %")
+        axes[1, 0].set_ylabel("learnt reward, SD from the start")
+        axes[0, 0].legend(frameon=False, loc="lower left", title="reward from (bands: 95 %)")
+        return plots.save(fig, file)
+
+
+def wrong(line: dict) -> str:
+    """What is wrong with a line of the results; "" if nothing is."""
+    points = line.get("curve")
+    names = ("score", "usual", "reward", "kl") if line.get("part") == "best-of" else ("score", "reward", "kl", "ends")
+    whole = (line.get("part") in ("best-of", "ppo") and isinstance(line.get("source"), str)
+             and isinstance(line.get("with"), dict) and isinstance(points, list)
+             and all(is_number(line.get(name)) for name in ("pairs", "seed"))
+             and (line["part"] == "ppo" or is_number(line.get("agreement"))
+                  and all(is_number(line.get(n, 0)) for n in ("mean", "spread")))
+             and all(isinstance(p, dict) and all(is_number(p.get(name)) for name in names) for p in points))
+    return "" if whole else "is no whole piece of this study"
+
+
+def main(argv=None) -> int:
+    cfg, _ = config.parse(Study, argv, "python -m lab.overoptimise", __doc__)
+    cfg.check()
+    devices.pick("cpu", "fp32", 1)
+    file = Path(cfg.out) / "over_optimisation.jsonl"
+    if cfg.part == "table" and not file.exists():
+        raise UserError(f"{file}: nothing is there yet; run the study first, from the project's root")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with locked(beside(file)):
+        signals.kept(file)
+        lines = table(study(cfg, file))
+    print("\n".join(lines))
+    print(f"\npicture: {cfg.picture}")
+    return 0
+
+
+def study(cfg: Study, file: Path) -> list[dict]:
+    """Run what is missing; writes table and picture. -> the lines of `file` that have these settings."""
+    lines_there = Lines(file)
+    done = lines_there.read(wrong)
+    there = {"seeds": len({x["seed"] for x in done})} if cfg.part != "table" else {}
+    for x in done:
+        for name in ("prompts", "samples", "ppo_steps"):
+            there[name] = max(there.get(name, 0), x["with"].get(name, 0))
+    refuse_smaller(file, there, vars(cfg))
+
+    def keep(*new: dict) -> None:
+        done.extend(new)
+        lines_there.add(*new)
+
+    def line(part: str, source: str, n: int, seed: int) -> dict | None:
+        return next((x for x in done if (x["part"], x["source"], x["pairs"], x["seed"]) == (part, source, n, seed)
+                     and x["with"] == cfg.settings(part)), None)
+
+    seeds = [] if cfg.part == "table" else range(cfg.seeds)
+    for seed in tqdm([s for s in seeds if not line("best-of", "samples", max(SIZES), s)], desc="best-of-n"):
+        keep(*best_of_n(seed, cfg))
+    wanted = [(s, *arm) for s in seeds for arm in (*(("samples", n) for n in SIZES), ("exact", 0))
+              if cfg.part == "all" and not line("ppo", *arm, s)]
+    for seed, source, n in tqdm(wanted, desc="PPO"):
+        keep(ppo(seed, source, n, line("best-of", source, n, seed), cfg))
+    mine = [x for x in done if x["with"] == cfg.settings(x["part"])]         # lines of other settings are not shown
+    if not mine:
+        raise UserError(f"{file}: nothing is there yet; run the study first, from the project's root")
+    write_text(file.with_suffix(".md"), "\n".join(table(mine)) + "\n")
+    picture(mine, Path(cfg.picture))
+    return mine
+
+
+if __name__ == "__main__":
+    sys.exit(config.run(main))

@@ -1,0 +1,224 @@
+"""The map's plan: what a user may have (regimes), what one may do (rows), how settings are chosen, which cells follow.
+
+A regime: demonstrations (30, 100, 300, 1,020), samples (250, 1,000, 4,000 answers of the SFT model to new prompts, each
+with its exact score), the share of wrong demonstrations, and where preferences come from. All rows see the same
+prompts and start from the same SFT model, but UFT, which begins at the base.
+
+Settings are chosen on validation (search.py), learning rate and a second setting jointly: SFT's at every number of
+demonstrations; those of other rows where `anchor` says. Settings never see the test split. map.py is the command.
+"""
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from lab.cell import Cell
+from lab.own import APART, Own
+from lab.search import Search, run_searches
+from nanouft.objectives import OBJECTIVES
+
+SECOND = "docs/results/base-1"          # python -m nanouft.pretrain --seed 1 --out docs/results/base-1
+DEMOS, SAMPLES = (30, 100, 300, 1020), (250, 1000, 4000)
+MOST = max(SAMPLES)
+SEEDS, ITEMS, VAL_ITEMS = 5, 100, 60
+PER_PROMPT = 4                          # samples a prompt
+PER_STEP = 8                            # prompts a step, of methods that sample while they train
+
+
+@dataclass(frozen=True)
+class Regime:
+    """What a user has. source: who says which answer is good: own (own samples, exact score), learnt (own samples,
+    a reward model that learnt from samples/2 pairs of them), spoilt (the world's pairs of right and wrong answers).
+    steps: a reward that may be asked at every step, this often; then samples follow from it."""
+    demos: int
+    samples: int = 0
+    noise: float = 0.0
+    source: str = "own"
+    base: str = "base"
+    steps: int = 0
+
+    @property
+    def name(self) -> str:
+        words = [f"{self.demos:,} x {self.samples:,}" if self.samples else f"{self.demos:,}"]
+        words += [f"{100 * self.noise:.0f} % wrong"] if self.noise else []
+        words += [{"learnt": "learnt reward", "spoilt": "spoilt answers"}[self.source]] if self.source != "own" else []
+        words += [f"{self.steps} steps"] if self.steps else []
+        return ", ".join(words + (["second base"] if self.base != "base" else []))
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A row: an objective, the file of own answers that it reads, what it starts from, the axes of its settings."""
+    objective: str
+    file: str                           # of own.py; "" for what reads none
+    needs: str                          # what a user must have
+    axes: dict[str, tuple[str, ...]]
+    from_base: bool = False
+    passes: str = "2"                   # over the file; "" where passes are an axis
+
+    def __hash__(self) -> int:
+        return hash((self.objective, self.file))
+
+
+RATES, BETAS = ("3e-6", "1e-5", "3e-5", "1e-4"), ("0.1", "0.3", "1")
+SFT_AXES = {"--lr": ("1.25e-4", "2.5e-4", "5e-4", "1e-3"), "--epochs": ("3", "6", "12", "24")}
+ONLINE_AXES = {"--lr": ("3e-5", "1e-4", "3e-4", "1e-3"), "--beta": ("0.005", "0.05")}
+RIGHT_AXES = {"--lr": ("3e-5", "1e-4", "2.5e-4", "5e-4"), "--epochs": ("2", "4")}
+ROWS = {
+    "RFT": Recipe("sft", "demos", "right answers", RIGHT_AXES, passes=""),
+    "DPO": Recipe("dpo", "pairs", "pairs", {"--lr": RATES, "--beta": BETAS}, passes="8"),
+    "SimPO": Recipe("simpo", "pairs", "pairs", {"--lr": RATES, "--beta": ("1", "2", "4")}, passes="8"),
+    "KTO": Recipe("kto", "labels", "labels", {"--lr": RATES, "--beta": BETAS}),
+    "UNA": Recipe("una", "scores", "scores", {"--lr": RATES, "--beta": ("0.3", "1", "3")}),
+    "UFT": Recipe("uft", "shown scores", "scores",
+                  {"--lr": ("1.25e-4", "2.5e-4", "5e-4", "1e-3"), "--beta": BETAS}, from_base=True, passes="3"),
+    "RLOO": Recipe("rloo", "", "reward", ONLINE_AXES),
+}
+LONG_AXES = {"--lr": ("1e-5", "3e-5", "1e-4", "3e-4"), "--beta": ("0.005",)}
+LONG = {name: Recipe(name.lower(), "", "reward", LONG_AXES) for name in ("RLOO", "GRPO", "PPO")}
+RIGHT = "SFT on the chosen"             # answers of the spoilt pairs: does the comparison help, or more right answers?
+BEST, PICKED = "best of 4", "SFT on the best of 4"     # by a learnt reward, which does not say what is right
+NO_END = ("0.005",)                     # a leash below it is no leash: nothing to find beyond
+
+GRID = [Regime(d, s) for d in DEMOS for s in SAMPLES]
+PIECES = {
+    "grid": GRID,
+    "long": [Regime(100, 12_288, steps=384), Regime(100, 12_288, steps=384, base=SECOND)],
+    "source": [Regime(d, 1000, source=s) for s in ("learnt", "spoilt") for d in (100, 1020)],
+    "noise": [Regime(d, 1000, noise=0.4) for d in (100, 300)],
+    "second": [Regime(d, 1000, base=SECOND) for d in (100, 1020)],
+}
+
+
+# ---- cells -----------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Look:
+    """How a cell is scored."""
+    split: str
+    items: int
+    each: bool
+
+
+VAL, TEST = Look("val", VAL_ITEMS, False), Look("test", ITEMS, True)
+Setting = dict[str, str]
+
+
+def words(setting: Setting) -> list[str]:
+    return [w for pair in setting.items() for w in pair]
+
+
+def sft(r: Regime, setting: Setting, seed: int, look: Look = TEST) -> Cell:
+    noise = ["--noise", f"{r.noise:g}"] if r.noise else []
+    flags = ("--objective", "sft", "--rows", str(r.demos), "--batch-size", "16", *noise, *words(setting))
+    return Cell(flags, seed, r.base, look.split, look.items, each=look.each)
+
+
+def own(r: Regime, first: Cell) -> Own:
+    """The answers of SFT model `first`, scored as the regime says."""
+    labelled = r.samples // 2 if r.source == "learnt" else 0
+    return Own(first, own_prompts(r), first.seed, PER_PROMPT, labelled, r.demos, r.noise)
+
+
+def own_prompts(r: Regime) -> int:
+    return (4 if r.source == "learnt" else 1) * r.samples // PER_PROMPT     # a reward model scores as many as one likes
+
+
+def cell(r: Regime, recipe: Recipe, setting: Setting, first: Cell, look: Look = TEST) -> Cell:
+    """One row of a regime. first: the SFT model of the same seed."""
+    flags, seed, data = ["--objective", recipe.objective], first.seed, own(r, first)
+    passes = ["--epochs", recipe.passes] if recipe.passes else []
+    if on_policy(recipe):                                   # the prompts of the answers, and not the answers
+        flags += ["--data", "{own}/scores.jsonl", "--steps", str(steps(r)), "--batch-size", str(PER_STEP)]
+        flags += ["--reward", "{reward}"] if r.source == "learnt" else []
+    elif r.source == "spoilt":                              # a pair is two answers, one of them right
+        flags += ["--rows", str(r.samples // 2), "--batch-size", "16", *passes]
+        seed, data = seed + APART, None
+    else:
+        flags += ["--data", *files(recipe, first), "--batch-size", "16", *passes]
+    start = r.base if recipe.from_base else as_start(first)
+    return Cell((*flags, *words(setting)), seed, start, look.split, look.items, own=data, each=look.each,
+                curve=look.each and bool(r.steps) and on_policy(recipe))
+
+
+def steps(r: Regime) -> int:
+    """Of a method that samples while it trains: one look at each prompt, in whole batches."""
+    return r.steps or own_prompts(r) // PER_STEP
+
+
+def on_policy(recipe: Recipe) -> bool:
+    return OBJECTIVES[recipe.objective].on_policy
+
+
+def files(recipe: Recipe, first: Cell) -> list[str]:
+    """What a row reads. UFT makes three passes; its demonstrations are named so often that it sees each as often as
+    SFT does."""
+    passes = float(first.flags[first.flags.index("--epochs") + 1])
+    times = {"shown": max(1, round(passes / 3))}
+    return [f"{{own}}/{name}.jsonl" for name in recipe.file.split() for _ in range(times.get(name, 1))]
+
+
+def as_start(c: Cell) -> Cell:
+    """The cell as a start of others: how it is scored does not matter."""
+    return replace(c, split="test", items=ITEMS, each=False)
+
+
+def rows_of(r: Regime) -> dict[str, Recipe]:
+    """The rows of a regime beside SFT."""
+    if r.steps:
+        return LONG | {"RFT": ROWS["RFT"]}
+    if r.source == "spoilt":
+        return {n: ROWS[n] for n in ("DPO", "SimPO")} | {RIGHT: replace(ROWS["RFT"], file="")}
+    return {PICKED if r.source == "learnt" and name == "RFT" else name: recipe for name, recipe in ROWS.items()}
+
+
+# ---- settings --------------------------------------------------------------------------------------------------------
+def anchor(r: Regime) -> Regime:
+    """Where settings are chosen: long runs and spoilt answers have searches of their own (on the first base), wrong
+    demonstrations one at 100; the others take them from the like of their size. A learnt reward judges MOST answers."""
+    if r.steps or r.noise or r.source == "spoilt":
+        return replace(r, demos=100 if r.noise else r.demos, base="base")
+    many = r.samples == MOST or r.source == "learnt"
+    if r.demos <= 100:
+        return Regime(100, MOST if many else 1000)
+    return Regime(300, MOST) if many and r.demos == 300 else Regime(1020, 1000)
+
+
+def sft_regime(r: Regime) -> Regime:
+    return Regime(r.demos, noise=r.noise)
+
+
+def search_sft(r: Regime) -> Search:
+    return Search(lambda setting, seed: sft(r, dict(zip(SFT_AXES, setting)), seed, VAL),
+                  {flag: list(values) for flag, values in SFT_AXES.items()})
+
+
+def search_row(r: Regime, recipe: Recipe, first: Setting) -> Search:
+    def cell_at(setting, seed: int) -> Cell:
+        return cell(r, recipe, dict(zip(recipe.axes, setting)), sft(r, first, seed), VAL)
+    effort = {"more": 1} if r.steps else {}                 # such a run takes a minute
+    return Search(cell_at, {flag: list(values) for flag, values in recipe.axes.items()}, ends=NO_END, **effort)
+
+
+def settings(regimes: list[Regime], run: Callable) -> tuple[dict, dict, dict]:
+    """({regime: SFT's setting}, {(regime, row): setting}, {the same keys: flags at an edge of their grid}), each under
+    the regime where it was chosen."""
+    recipes = {(anchor(r), name): recipe for r in regimes for name, recipe in rows_of(r).items()}
+    starts = dict.fromkeys(sft_regime(r) for r in [*regimes, *(place for place, _ in recipes)])
+    sfts = {r: search_sft(r) for r in starts}
+    firsts = run_searches(sfts, run)
+    rows = {(place, name): search_row(place, recipe, firsts[sft_regime(place)])
+            for (place, name), recipe in recipes.items()}
+    chosen = run_searches(rows, run)
+    return firsts, chosen, {key: s.edges for key, s in {**sfts, **rows}.items() if s.edges}
+
+
+# ---- test ------------------------------------------------------------------------------------------------------------
+def test_cells(r: Regime, firsts: dict, chosen: dict, seeds: int = SEEDS) -> dict[str, list[Cell]]:
+    """{row: its cells, one a seed}."""
+    setting = firsts[sft_regime(r)]
+    sfts = [sft(r, setting, seed) for seed in range(seeds)]
+    out = {"SFT": sfts}
+    for name, recipe in rows_of(r).items():
+        out[name] = [cell(r, recipe, chosen[anchor(r), name], first) for first in sfts]
+    if r.source == "learnt":
+        out[BEST] = [Cell((), c.seed, as_start(c), c.split, c.items, own=own(r, c), best_of=PER_PROMPT, each=True)
+                     for c in sfts]
+    return out

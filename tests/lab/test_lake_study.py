@@ -1,0 +1,160 @@
+"""Claim C5 on the Frozen Lake: cells, intervals, verdicts."""
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+from running import ROOT
+
+from frozen_lake.measure import joined
+from lab import lake_study as experiment
+from lab.lake_study import BASE, FIELDS, METHODS, SETTINGS, key, report, run_study, study, summary
+from nanouft.look.stats import interval
+from nanouft.shell.errors import UserError
+from nanouft.shell.files import Lines, beside, locked, read_json
+
+NAMES = ["short", "short slippery", "short online"]
+
+
+def be_short(patch) -> None:
+    """Settings of 10 updates, chunks of 2 maps."""
+    patch.setitem(SETTINGS, "short", replace(BASE, steps=10))
+    patch.setitem(SETTINGS, "short slippery", replace(BASE, steps=10, slippery=True))
+    patch.setitem(SETTINGS, "short online", replace(BASE, steps=10, online=True, start="presub", policy="table"))
+    patch.setattr(experiment, "CHUNK", 2)
+    patch.setattr(experiment, "EARLY", 5)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A finished study of three settings on four maps, with two seeds."""
+    place = tmp_path_factory.mktemp("study")
+    with pytest.MonkeyPatch.context() as patch:
+        be_short(patch)
+        study(place, 4, 2, 1, NAMES)
+    return place
+
+
+@pytest.fixture
+def short(made, tmp_path, monkeypatch):
+    """A copy of it, where its settings are known."""
+    be_short(monkeypatch)
+    return shutil.copytree(made, tmp_path / "study")
+
+
+def test_one_factor_at_a_time():
+    """Every setting differs from the base in one factor, or says two in its name; all names are different settings."""
+    assert SETTINGS["base"] == BASE and len(set(SETTINGS.values())) == len(SETTINGS)
+    for name, s in SETTINGS.items():
+        changed = [f for f in vars(s) if getattr(s, f) != getattr(BASE, f)]
+        assert len(changed) == (0 if name == "base" else 1 + ("," in name)), name
+    factors = {f for s in SETTINGS.values() for f in vars(s) if getattr(s, f) != getattr(BASE, f)}
+    assert {"policy", "start", "loser", "slippery", "lam", "gamma", "beta", "online"} <= factors
+
+
+def test_the_rule():
+    assert joined(["holds"] * 3) == "holds"
+    assert joined(["holds", "undecided", "does not hold"]) == "does not hold"
+    assert joined(["holds", "undecided", "holds"]) == "undecided"
+
+
+def cells(dpo: float, ift: float, orpo: float, sft: float, n: int = 6) -> list[dict]:
+    """Made-up cells around these distances."""
+    values = dict(zip(("dpo", "ift", "orpo", "sft"), (dpo, ift, orpo, sft)))
+    return [{m: [values[m] + 0.001 * (i + k) for _ in FIELDS] for k, m in enumerate(METHODS)} for i in range(n)]
+
+
+def test_the_verdict_is_computed():
+    assert summary("base", cells(0.1, 0.2, 0.3, 0.4))["verdict"] == "holds"
+    assert summary("base", cells(0.1, 0.2, 0.3, 0.4))["order_share"] == 1.0
+    wrong = summary("base", cells(0.4, 0.2, 0.3, 0.35))
+    assert wrong["verdict"] == "does not hold" and wrong["order_share"] == 0.0
+    assert wrong["contrasts"]["IFT - DPO"][2] == "does not hold" and wrong["contrasts"]["ORPO - IFT"][2] == "holds"
+    assert summary("base", cells(0.1, 0.2, 0.15, 0.4))["order_share"] == 0.0, "IFT must beat both ORPO and SFT"
+    noisy = cells(0.1, 0.2, 0.3, 0.3)
+    for i, c in enumerate(noisy):
+        c["sft"] = [0.2 + 0.1 * (-1) ** i] * len(FIELDS)
+    assert summary("base", noisy)["verdict"] == "undecided"
+
+
+def test_a_short_study(short, capsys):
+    rows = Lines(short / "C5.jsonl").read()
+    data = study(short, 4, 2, 1, NAMES)
+    assert Lines(short / "C5.jsonl").read() == rows, "nothing is run again"
+    assert len(rows) == 12 and {r["setting"] for r in rows} == set(NAMES)
+    for r in rows:
+        assert "skipped" in r or all(len(r[m]) == len(FIELDS) for m in METHODS)
+        assert "skipped" in r or all(0 <= r[m][FIELDS.index(f)] <= 1 for m in METHODS for f in ("distance", "success"))
+    assert data["verdict"] == read_json(short / "C5.json")["verdict"] and data["verdict"] in capsys.readouterr().out
+    text = (short / "C5.md").read_text(encoding="utf-8")
+    assert all(f"| {name} |" in text for name in NAMES) and data["verdict"] in text
+    found = data["settings"][0]
+    base = [r for r in rows if r["setting"] == "short"]
+    want = interval([r["ift"][0] - r["dpo"][0] for r in base])
+    assert found["contrasts"]["IFT - DPO"][:2] == pytest.approx(list(want)), "computed from the cells, paired by map"
+    assert found["distance"]["dpo"] == pytest.approx(interval([r["dpo"][0] for r in base]))
+
+
+def test_the_study_resumes(short, monkeypatch):
+    """A cell is a function of its key: what is missing is run again and comes out the same; what is there is kept."""
+    file = short / "C5.jsonl"
+    whole = run_study(file, 4, 2, 1, NAMES)
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join(lines[:5]) + '\n{"key": "cut sho')
+    calls, honest = [], experiment.run_chunk
+    monkeypatch.setattr(experiment, "run_chunk", lambda *a: calls.append(a) or honest(*a))
+    assert run_study(file, 4, 2, 1, NAMES) == whole
+    assert 0 < len(calls) < 6, "only the chunks that lack a cell"
+    assert run_study(file, 4, 2, 1, NAMES) == whole and len(calls) < 6
+    assert key(SETTINGS["short"], 0, 4, 2) != key(SETTINGS["short"], 0, 4, 3) != key(SETTINGS["short"], 1, 4, 2)
+
+
+def test_two_workers_find_the_same(tmp_path):
+    """Processes of their own know no patched settings: the base, one map in a chunk of two."""
+    one = run_study(tmp_path / "a.jsonl", 2, 2, 1, ["a table"])
+    two = run_study(tmp_path / "b.jsonl", 2, 2, 2, ["a table"])
+    assert one == two and len(one) == 2
+
+
+def test_a_smaller_study_is_refused_and_so_is_a_second_one(short):
+    before = {f.name: f.read_bytes() for f in short.iterdir()}
+    for maps, seeds in ((2, 2), (3, 5)):
+        with pytest.raises(UserError, match="C5.json: stands on --maps 4, and .*--out out/trial"):
+            study(short, maps, seeds, 1, NAMES[:1])
+    with locked(beside(short / "C5.jsonl")), pytest.raises(UserError, match="C5.jsonl: process .* works there"):
+        study(short, 4, 2, 1, NAMES[:1])
+    assert {f.name: f.read_bytes() for f in short.iterdir()} == before
+
+
+@pytest.mark.parametrize("line, words", [(">>>>>>> mine", "no JSON object"), ("{}", "no key"),
+                                         ('{"key": "a", "sft": [1]}', "not a whole cell")])
+def test_a_broken_line_of_the_study_is_named(short, line, words):
+    """Nothing behind it is lost, nothing is run again."""
+    file = short / "C5.jsonl"
+    first, *others = file.read_text().splitlines(keepends=True)
+    file.write_text("".join([first, line + "\n", *others]))
+    before = file.read_bytes()
+    with pytest.raises(UserError, match=f"C5.jsonl, line 2: .*{words}"):
+        study(short, 4, 2, 1, NAMES)
+    assert file.read_bytes() == before
+
+
+C5 = ROOT / "docs" / "results" / "C5.json"
+
+
+@pytest.mark.skipif(not C5.exists(), reason="claim C5's study has not been run in this checkout")
+def test_the_committed_study_is_what_its_cells_give():
+    """Table, numbers and verdict again from docs/results/C5.jsonl; the rows of docs/lake.md are in that table."""
+    data = read_json(C5)
+    assert data["maps"] >= 100 and data["seeds"] >= 8 and [s["name"] for s in data["settings"]] == list(SETTINGS)
+    done = {c["key"]: c for c in Lines(C5.with_suffix(".jsonl")).read()}
+    again, lines = report(done, data["maps"], data["seeds"], list(SETTINGS))
+    assert json.loads(json.dumps(again)) == data
+    assert C5.with_suffix(".md").read_text(encoding="utf-8").splitlines() == lines
+    page, readme, claims = ((ROOT / f).read_text(encoding="utf-8").splitlines()
+                            for f in ("docs/lake.md", "README.md", "docs/claims.md"))
+    shown = [line for line in page if line.split("|")[1:2] and line.split("|")[1].strip() in SETTINGS]
+    assert len(shown) > 3 and set(shown) <= set(lines), "docs/lake.md shows another table"
+    for name, text, begins in (("lake", page, "**C5**"), ("README", readme, "| C5 |"), ("claims", claims, "| C5 |")):
+        line, = (x for x in text if x.startswith(begins))
+        assert f"**{data['verdict']}**" in line, f"{name} gives the verdict"

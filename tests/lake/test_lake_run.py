@@ -1,0 +1,64 @@
+"""Frozen Lake, the experiment on one map: the command, its numbers and pictures."""
+import json
+import re
+from functools import partial
+
+import pytest
+from running import call, one_error
+from studied import STUDY
+
+from frozen_lake import __main__ as lake_main
+
+QUICK = ["--seeds", "2", "--updates", "30", "--map", "corridor4", "--objective", "sft", "ift", "orpo", "dpo", "pg"]
+
+
+@pytest.fixture(autouse=True)
+def no_page(monkeypatch):
+    """The page has tests of its own."""
+    monkeypatch.setattr(lake_main.page, "write", lambda folder, data: None)
+
+
+def test_the_default_experiment(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(lake_main.pictures, "walk", partial(lake_main.pictures.walk, frames=3))     # each takes 0.3 s
+    (tmp_path / "C5.json").write_text(json.dumps(STUDY))
+    assert call(lake_main.main, *QUICK, "--out", tmp_path / "x", "--study", tmp_path / "C5.json") == 0
+    out = capsys.readouterr().out
+    for words in ("ghosts: 7 wrong steps", "is optimal for 2", "one pair: IFT - DPO", "what the columns mean",
+                  "table, start: detour habit; 2 seeds"):
+        assert words in out
+    for name in ("update.png", "changes.png", "explored.png", "curves.png", "walk.gif"):
+        assert (tmp_path / "x" / name).stat().st_size > 5000, name
+    data = json.loads((tmp_path / "x" / "results.json").read_text(encoding="utf-8"),
+                      parse_constant=lambda c: pytest.fail(f"{c} is no JSON"))
+    assert {r["method"] for r in data["rows"]} == {"sft", "ift", "orpo", "dpo", "pg"} and len(data["rows"]) == 20
+    assert data["study"] == STUDY, "for the last scene of the page"
+    assert all(len(c["steps"]) == len(c["distance"]) == 7 for arm in data["curves"].values() for c in arm.values())
+    monkeypatch.setattr(lake_main.pictures, "everything", lambda *a: [])
+    assert call(lake_main.main, *QUICK, "--out", tmp_path / "y", "--study", tmp_path / "C5.json") == 0
+    assert (tmp_path / "y" / "results.json").read_bytes() == (tmp_path / "x" / "results.json").read_bytes(), \
+        "the same command gives the same numbers"
+
+
+@pytest.mark.parametrize("argv", [["--map", "default4", "--slippery"], ["--objective", "reinforce"],
+                                  ["--loser", "dither", "--objective", "sft", "--seeds", "1"]])
+def test_other_lakes_and_choices(tmp_path, argv, capsys, monkeypatch):
+    monkeypatch.setattr(lake_main.pictures, "walk", lambda lake, policies, file: file)       # a GIF takes its time
+    few = [] if "--objective" in argv else ["--objective", "sft", "ift"]
+    assert call(lake_main.main, "--seeds", "2", "--updates", "3", *few, *argv, "--out", tmp_path) == 0
+    out = capsys.readouterr().out
+    assert (tmp_path / "curves.png").exists() and "distance" in out
+    assert not re.search(r"\binf\b", out) and ("±" in out) == ("1" not in argv), "one seed has no interval"
+    assert ("cancel in DPO" in out) == ("--slippery" not in argv)
+
+
+@pytest.mark.parametrize("argv, words", [
+    (["--map", "towway5"], ["did you mean twoway5"]), (["--lam", "1.5"], ["--lam 1.5: must be"]),
+    (["--gamma", "-1"], ["--gamma"]), (["--beta", "0"], ["--beta"]), (["--seeds", "0"], ["--seeds"]),
+    (["--objective", "sfft"], ["method", "did you mean sft"]), (["--loser", "fal"], ["did you mean fall"]),
+    (["--map", "bad.txt"], ["bad.txt", "row 2"]), (["--study", "other.json"], ["other.json", "lab.lake_study"]),
+    (["--map", "line.txt"], ["no worse path"])])
+def test_mistakes_are_one_line(here, argv, words, capsys):
+    (here / "bad.txt").write_text("SFF\nFQG\n")
+    (here / "line.txt").write_text("SG\n")
+    (here / "other.json").write_text('{"maps": 4}')
+    one_error(call(lake_main.main, *argv), capsys.readouterr().err, *words)
