@@ -1,7 +1,7 @@
 """House rules that a reader relies on: the order of the rooms, no circle, a laboratory that can be taken away, short
 lines, objectives that touch neither files nor optimizers.
 
-    python -m pytest tests/test_house.py        some seconds;  python tests/house.py prints the sizes
+    python -m pytest tests/test_house.py        some seconds;  python tests/tools/house.py prints the sizes
 """
 import os
 import re
@@ -107,7 +107,7 @@ def test_lines_are_short_where_students_read_and_not_too_long_elsewhere():
 def test_the_house_stays_small(size):
     """Smaller by deleting, merging and libraries, never by golf."""
     what, now, limit, _ = size
-    assert now <= limit, f"{what}: {now:,}; tests/house.py lists all"
+    assert now <= limit, f"{what}: {now:,}; tests/tools/house.py lists all"
 
 
 def test_objectives_touch_neither_files_nor_optimizers():

@@ -1,4 +1,4 @@
-"""The fuzzers of tests/fuzz.py, a few cases of each; with -m slow many.
+"""The fuzzers of tests/tools/fuzz.py, a few cases of each; with -m slow many.
 
     python -m pytest tests/core/test_fuzz.py                    about 20 s
     python -m pytest -m slow tests/core/test_fuzz.py            about half an hour
@@ -9,7 +9,7 @@ import sys
 import pytest
 from running import ROOT
 
-FUZZ = [sys.executable, ROOT / "tests" / "fuzz.py"]
+FUZZ = [sys.executable, ROOT / "tests" / "tools" / "fuzz.py"]
 MANY = [("lines", "--n 3000"), ("runs", ""), ("models", ""), ("kills", ""), ("environments", "")]
 
 
@@ -55,4 +55,4 @@ assert ends(lambda: 2) == "other exit code", "two without a word"
 assert ends(lambda: open("/etc/planted", "w")) == "traceback" and not Path("/etc/planted").exists()
 assert ends(lambda: os.replace("x", "/etc/planted")) == "traceback"
 """
-    subprocess.run([sys.executable, "-c", planted, tmp_path], cwd=ROOT / "tests", check=True, timeout=100)
+    subprocess.run([sys.executable, "-c", planted, tmp_path], cwd=ROOT / "tests" / "tools", check=True, timeout=100)

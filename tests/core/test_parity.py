@@ -9,7 +9,7 @@ import pytest
 from nanouft.objectives import OBJECTIVES
 from nanouft.shell.config import run
 
-FILE = Path(__file__).parents[1] / "parity.json"
+FILE = Path(__file__).parents[1] / "tools" / "parity.json"
 OURS = ",".join(OBJECTIVES)
 HAVE = "sft,ift,dpo,una,uft,poft,kto,orpo,grpo"
 

@@ -1,13 +1,13 @@
 """How large is the house, and which room imports which? The sizes with their limits.
 
-    python tests/house.py            # below a second; tests/test_house.py holds structure and limits
+    python tests/tools/house.py            # below a second; tests/test_house.py holds structure and limits
 """
 import ast
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 # Each room imports only from rooms above it in this list, and from itself.
 ROOMS = ("shell", "gpt", "objective", "data", "models", "objectives", "reference", "world", "look", "rollout",
          "training", "train pretrain simple", "sample evaluate ledger reward")

@@ -2,7 +2,7 @@
 
     with Browser(folder) as b:                      folder: an empty one, for the browser's profile
         b.open(page, width=380, dark=True); b.key("ArrowRight"); b.js("document.title")
-    python tests/browser.py out/compare/index.html picture.png "#pictures"      # takes a picture of a part of a page
+    python tests/tools/browser.py out/compare/index.html picture.png "#pictures"      # a picture of a part of a page
 
 The browser is looked for under its usual names, or where NANOUFT_BROWSER points. Pages come from files; no port is
 opened. Errors of a page (exceptions, console.error, what could not be loaded) gather in `errors`.

@@ -1,7 +1,7 @@
 """Mutants: small faults, planted one at a time, each of which a named test must notice.
 
-    python tests/mutants.py                     # all of them in copies of the project: about 10 minutes
-    python tests/mutants.py --only 3 17         # these numbers; --workers 2: two at a time
+    python tests/tools/mutants.py                     # all of them in copies of the project: about 10 minutes
+    python tests/tools/mutants.py --only 3 17         # these numbers; --workers 2: two at a time
 
 A suite that passes says little until one knows what it would not have noticed. Prints killed or SURVIVES for each; exit
 status 1 if one survives. A fault that makes a result wrong and that no test sees belongs into this list, and its test
@@ -17,8 +17,8 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-COPIED = ("nanouft", "frozen_lake", "tests", "docs", "examples", "lessons", "pyproject.toml", "README.md",
+ROOT = Path(__file__).resolve().parents[2]
+COPIED = ("nanouft", "frozen_lake", "lab", "lessons", "examples", "tests", "docs", "pyproject.toml", "README.md",
           "CONTRIBUTING.md", "constraints.txt")
 ROLLOUTS, OBJECTIVES, PAIRS = (f"core/test_{name}.py" for name in ("rollouts", "objectives", "pairs"))
 BATCHES, OPTIMIZER, EVALUATE = (f"core/test_{name}.py" for name in ("batches", "optimizer", "evaluate"))

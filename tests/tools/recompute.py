@@ -1,6 +1,6 @@
 """The mean of every contrast once more, from the committed cells alone: json, base64 and numpy, no code of the project.
 
-    python tests/lab/recompute.py               # prints each contrast: as written, as recomputed here
+    python tests/tools/recompute.py               # prints each contrast: as written, as recomputed here
 
 It reads docs/results/claims/results.json and cells.jsonl. That the cells of a row are what the row says (one command,
 the named base, test prompts, the same seeds in every row) is checked here, too.

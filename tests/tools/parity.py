@@ -1,6 +1,6 @@
 """Parity: every case of a file of known losses, computed by this project's own objectives.
 
-    python tests/parity.py tests/parity.json --only sft,ift,dpo        # objectives or case names; about 2 s
+    python tests/tools/parity.py tests/tools/parity.json --only sft,ift,dpo        # objectives or case names; about 2 s
 
 Such a file holds log-probs, masks and the losses that the plain formulas, TRL or the authors' code give for them. Each
 case is computed by OBJECTIVES[name].loss on a Batch of these inputs, in fp64, never by a formula written here. A line
@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from nanouft.objective import Batch, Columns, Seqs, pushes  # noqa: E402
 from nanouft.objectives import OBJECTIVES  # noqa: E402
 from nanouft.shell.config import Parser, run  # noqa: E402
@@ -317,8 +317,8 @@ def read(file: str) -> dict:
 
 
 def main(argv=None) -> int:
-    parser = Parser(prog="python tests/parity.py", description=__doc__)
-    parser.add_argument("file", help="a parity file, such as tests/parity.json")
+    parser = Parser(prog="python tests/tools/parity.py", description=__doc__)
+    parser.add_argument("file", help="a parity file, such as tests/tools/parity.json")
     parser.add_argument("--only", metavar="NAMES", help="comma-separated objectives or names of cases")
     args = parser.parse_args(argv)
     return 1 if report(read(args.file), args.only.split(",") if args.only else None) else 0

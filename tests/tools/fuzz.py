@@ -1,12 +1,12 @@
 """Nonsense in, one clear line or the right result out: what is tried, and how often it held.
 
-    python tests/fuzz.py lines --n 3000             # random command lines of every program
-    python tests/fuzz.py runs                       # a run folder with one thing tampered, then resumed or used
-    python tests/fuzz.py models                     # the same with the folder of a start model
-    python tests/fuzz.py kills --n 100              # killed before each file operation, and at random moments
-    python tests/fuzz.py environments               # odd environments
-    python tests/fuzz.py lines runs models kills environments --short       # a few of each, as the suite does
-    python tests/fuzz.py lines --seed 3 --only 17   # one case again, with all that it says
+    python tests/tools/fuzz.py lines --n 3000             # random command lines of every program
+    python tests/tools/fuzz.py runs                       # a run folder with one thing tampered, then resumed or used
+    python tests/tools/fuzz.py models                     # the same with the folder of a start model
+    python tests/tools/fuzz.py kills --n 100              # killed before each file operation, and at random moments
+    python tests/tools/fuzz.py environments               # odd environments
+    python tests/tools/fuzz.py lines runs models kills environments --short       # a few of each, as the suite does
+    python tests/tools/fuzz.py lines --seed 3 --only 17   # one case again, with all that it says
 
 Every case runs in a child of this process (torch is imported once), in a folder of its own, with an end after which it
 is killed. It is bad if it ends in a traceback or a crash, never takes a first step, writes raw control characters to
@@ -30,8 +30,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-os.environ.update(OMP_NUM_THREADS="1", MPLBACKEND="Agg", PYTHONPATH=str(Path(__file__).parents[1]))
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+os.environ.update(OMP_NUM_THREADS="1", MPLBACKEND="Agg", PYTHONPATH=str(Path(__file__).parents[2]))
+sys.path[:0] = [str(folder) for folder in Path(__file__).parents[:3]]
 
 GOOD = ("ok", "clean error", "still going")
 BAD = ("traceback", "crash", "never starts", "raw control characters", "silently different", "other exit code")
@@ -252,7 +252,7 @@ def main(argv: list[str] | None = None) -> int:
         if args.only is None:
             print(tally.table())
         if tally.bad and args.only is None:
-            print(safe("\n" + tally.failures(f"python tests/fuzz.py {subject}{n} --seed {args.seed}")))
+            print(safe("\n" + tally.failures(f"python tests/tools/fuzz.py {subject}{n} --seed {args.seed}")))
         bad += len(tally.bad)
     return int(bad > 0)
 
