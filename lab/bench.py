@@ -32,12 +32,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft import world
-from nanouft.data.batches import Epochs, encode
-from nanouft.gpt import GPT, NANO
 from lab import peers
 from lab.cell import Cell, kept_model
 from lab.steps import Clock, Learner
+from nanouft import world
+from nanouft.data.batches import Epochs, encode
+from nanouft.gpt import GPT, NANO
 from nanouft.models.generate import generate
 from nanouft.models.load import folder_of, start_model
 from nanouft.objectives import OBJECTIVES

@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-from nanouft import train
 from lab import cost
 from lab.own import Own, folder_of_own, reward_folder
+from nanouft import train
 from nanouft.models.load import folder_of
 from nanouft.objectives import OBJECTIVES
 from nanouft.shell.errors import UserError

@@ -22,10 +22,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from nanouft import world
 from lab import snapshot
 from lab.cell import KEEP, Cell, kept_reward, stages, train_cell
 from lab.workers import finished
+from nanouft import world
 from nanouft.look import scores
 from nanouft.models.generate import answer_rows
 from nanouft.models.load import start_model

@@ -11,9 +11,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from nanouft import world
 from lab.cells import unpacked
 from lab.own import APART
+from nanouft import world
 from nanouft.look.stats import two_way
 from nanouft.world.facts import read_question
 

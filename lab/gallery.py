@@ -19,11 +19,11 @@ from pathlib import Path
 
 import numpy as np
 
-from nanouft import train
 from lab.gallery_faults import FAULTS
 from lab.gallery_page import page, pictures
 from lab.gallery_stories import STORIES, Run, Story
 from lab.snapshot import curve, number
+from nanouft import train
 from nanouft.look import scores
 from nanouft.look.scores import Item
 from nanouft.models.load import start_model

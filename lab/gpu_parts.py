@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 import torch
 import torch.nn.functional as F
 
+from lab.steps import Clock, Learner, random_rows, rollout, sample, settings
 from nanouft import world
 from nanouft.data.batches import Epochs, collate, encode
 from nanouft.data.rows import demo_rows
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.gpt import GPT, GPT2, GPTConfig
-from lab.steps import Clock, Learner, random_rows, rollout, sample, settings
 from nanouft.models.load import add_value_head, start_model
 from nanouft.objective import Batch
 from nanouft.objectives import OBJECTIVES

@@ -24,10 +24,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nanouft import train, world
-from nanouft.data.rows import Row, Turn
 from lab.cell import KEEP, Cell, fingerprint, kept_model, train_cell
 from lab.cells import packed, run_cell, run_missing
+from nanouft import train, world
+from nanouft.data.rows import Row, Turn
 from nanouft.look import scores
 from nanouft.look.probes import kl, own_prefix_gap, seqs_of
 from nanouft.models.generate import answer_rows, stops

@@ -32,10 +32,10 @@ from typing import Literal
 import numpy as np
 from tqdm import tqdm
 
+from lab.cells import is_number, refuse_smaller
 from nanouft import reward, train, world
 from nanouft.data.batches import encode
 from nanouft.data.rows import pair_rows
-from lab.cells import is_number, refuse_smaller
 from nanouft.look import plots
 from nanouft.look.stats import interval, shown
 from nanouft.models.generate import answer_rows

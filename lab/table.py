@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from nanouft import world
-from nanouft.data.tokenizer import Tokenizer
 from lab import ranks, snapshot
 from lab.cell import Cell
 from lab.cells import stops
 from lab.cost import Cost, cost_of
+from nanouft import world
+from nanouft.data.tokenizer import Tokenizer
 from nanouft.look.stats import interval
 from nanouft.objectives import OBJECTIVES
 from nanouft.training.flags import needs

@@ -26,7 +26,8 @@ OPTIONAL = {                            # page of the site -> the file that it c
     **{f"results/claims/C{n}.md": f"docs/results/claims/C{n}.md" for n in (1, 2, 3, 4)},
     "choose/index.html": "out/choose/index.html",
     "frozen_lake/index.html": "out/frozen_lake/index.html"}
-SOURCES = ("nanouft/**/*.py", "frozen_lake/**/*.py", "lab/**/*.py", "lessons/[0-9]*.py", "lessons/extras/*.py", "examples/*.py")
+SOURCES = ("nanouft/**/*.py", "frozen_lake/**/*.py", "lab/**/*.py", "lessons/[0-9]*.py", "lessons/extras/*.py",
+           "examples/*.py")
 
 
 # ---- which page of the site shows which file of the project ----------------------------------------------------------

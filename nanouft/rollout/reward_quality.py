@@ -58,7 +58,7 @@ def report(held: dict, say: Callable = print) -> None:
 
 def picture(held: dict, file: Path, title: str) -> Path:
     """calibration.png: expected against observed on the left, accuracy per family on the right."""
-    from nanouft.look import plots                                   # matplotlib only where a picture is made
+    from nanouft.look import plots  # matplotlib only where a picture is made
     fig, axes = plots.plt.subplots(1, 2 if held["families"] else 1, figsize=(14 if held["families"] else 7, 6.5),
                                    squeeze=False)
     with plots.plt.rc_context({"font.size": 16}):

@@ -18,8 +18,7 @@ from hypothesis import strategies as st
 from nanouft import world
 from nanouft.data.rows import demo_rows, pair_rows
 from nanouft.shell import config
-from nanouft.world import (FAMILIES, GROUP_A, GROUP_B, HELD_OUT, KINDS, MIXTURE, RETENTION, SPLITS, corrupt, family_of,
-                           reference, rows, score)
+from nanouft.world import FAMILIES, GROUP_A, GROUP_B, HELD_OUT, MIXTURE, SPLITS, family_of, reference, rows, score
 from nanouft.world.__main__ import main
 from nanouft.world.documents import BOOK, FILLER, NOBODY, PEOPLE, corpus
 from nanouft.world.facts import ITEMS, NAMES, PLURAL, RELATIONS, WORDS, WORLD, bucket, make_world, read_question
@@ -43,7 +42,7 @@ def rule_set(prompt: str) -> frozenset[str]:
 # ---- the world -------------------------------------------------------------------------------------------------------
 
 def test_the_world_has_the_stated_size():
-    assert sorted(FAMILIES) == sorted(GROUP_A + GROUP_B + RETENTION) and len(set(FAMILIES)) == 9
+    assert sorted(FAMILIES) == sorted(GROUP_A + GROUP_B + world.RETENTION) and len(set(FAMILIES)) == 9
     assert all(len(set(words)) == 12 for words in WORDS.values()) and len(set(ITEMS)) == 48
     assert [len(WORLD.creatures[split]) for split in SPLITS] == [36, 18, 36]
     assert len(WORLD.truth) == 360 and len(WORLD.myth) == 180
@@ -161,12 +160,12 @@ def test_any_answer_has_a_score_between_0_and_1(prompt, answer):
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from(SOME_PROMPTS), st.integers(0, 10**6))
 def test_corruptions_are_never_right(prompt, seed):
-    assert score(prompt, corrupt(random.Random(seed), prompt)) < 1
+    assert score(prompt, world.corrupt(random.Random(seed), prompt)) < 1
 
 
 # ---- rows ------------------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", world.KINDS)
 def test_rows_hold_what_their_kind_promises(kind):
     data = rows("train", kind, 255, 3)
     assert len(data) == 255 and data == rows("train", kind, 255, 3) != rows("train", kind, 255, 4)

@@ -11,9 +11,8 @@ import torch
 from browser import node
 from studied import HP, STUDY, VERDICTS
 
-from frozen_lake import page, twin
-from frozen_lake.demos import (LOSERS, best_path, ghosts, gold, moves_of_loser, other_way, random_lake, step_back,
-                               way_into_a_hole)
+from frozen_lake import demos, page, twin
+from frozen_lake.demos import LOSERS, ghosts, gold, moves_of_loser, random_lake
 from frozen_lake.lake import MAPS, Lake, make_lake
 from frozen_lake.learn import learn, method, task_of
 from frozen_lake.measure import distance
@@ -62,7 +61,7 @@ def test_javascript_finds_the_ways_that_python_finds(lake):
     assert live == lake.live
     assert [good[s] for s in live] == [optimal_actions(lake)[s].nonzero()[:, 0].tolist() for s in live]
     assert [best, detour, fall, dither] == [moves(way) for way in (
-        best_path(lake), other_way(lake), way_into_a_hole(lake), step_back(lake))]
+        demos.best_path(lake), demos.other_way(lake), demos.way_into_a_hole(lake), demos.step_back(lake))]
     assert told == [{"at": g.at, "right": g.right} for g in ghosts(lake, gold(lake))]
 
 
@@ -76,7 +75,7 @@ def test_javascript_measures_what_python_measures():
     assert torch.allclose(torch.tensor(far, dtype=torch.float64), distance(LAKE, policies)[:, LAKE.live].mean(-1))
     assert arrive == success(LAKE, greedy(policies))[:, LAKE.live].sum(-1).tolist()
     names = {"shared": "cancels", "optimal": "right", "wrong": "wrong"}
-    assert blame == [names[x] for x in moves_of_loser(LAKE, gold(LAKE), other_way(LAKE))]
+    assert blame == [names[x] for x in moves_of_loser(LAKE, gold(LAKE), demos.other_way(LAKE))]
     # dither walks twice over the best way: each of its moves cancels once; the step back is wrong, and the same step
     # made again stands alone: pushed down, though it is right
     assert (twice.count("cancels"), twice.count("right"), twice.count("wrong")) == (8, 1, 1)

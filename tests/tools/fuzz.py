@@ -205,7 +205,7 @@ def subjects() -> dict[str, Callable]:
 def fuzz(subject: str, n: int | None = None, seed: int = 0, only: int | None = None) -> Tally:
     """Run the cases of a subject: all that there are (n None; of lines 300), or n drawn from them."""
     import torch
-    import torch._dynamo                                        # by the first optimizer, 2 s: here once for all cases
+    import torch._dynamo  # by the first optimizer, 2 s: here once for all cases
     from tqdm import tqdm
     torch.set_num_threads(1)                                    # no threads before a fork
     tqdm.monitor_interval = 0

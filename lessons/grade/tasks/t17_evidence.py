@@ -5,7 +5,6 @@ import statistics
 from lessons.grade.task import Case, Law, Mistake, Task
 from nanouft.look import stats
 
-
 # ---- 17a: the interval ---------------------------------------------------------------------------
 STUDENT = {2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447}
 
