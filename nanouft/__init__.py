@@ -6,7 +6,7 @@ import sys
 # threads up to seven times slower than one (docs/LOG.md, 2026-11-20). Must be set before torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 if sys.argv[:1] == ["-m"]:              # python -m nanouft...: a Ctrl-C while torch is imported is no traceback
     from nanouft.shell import signals

@@ -25,7 +25,7 @@ function judgeScene(list) {
   const solid = put(gold.s[i], `<circle r="39"/>${arrow(gold.a[i], "", 0.82)}`, 'class="who solid"');
   const picture = lake({
     label: "one ghost", under: line(gold, "best"), over: solid + spirit(i, at, false),
-    tell: (s) => [...goesHere(s), s === gold.s[i] ? `full circle, stamped ${stamp}` : "", 
+    tell: (s) => [...goesHere(s), s === gold.s[i] ? `full circle, stamped ${stamp}` : "",
       s === at ? `ghost, stamped ${stamp}` : ""],
   });
   return { body: scene(picture, say(`The demonstrator stands on the full circle and goes <b>${stamp}</b>. One move

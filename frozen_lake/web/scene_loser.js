@@ -30,7 +30,7 @@ function loserScene() {
   });
   const chip = (part, i) => `<li class="${part} appear" style="--i:${i}"><span aria-hidden="true">${GLYPH[loser.a[i]]}
     <small>${PARTS[part][0]}</small></span><span class="unseen">${NAMES[loser.a[i]]}: ${PARTS[part][1]}</span></li>`;
-  return { body: scene(picture, 
+  return { body: scene(picture,
     `<ol class="moves" aria-label="the moves of the worse way">${parts.map(chip).join("")}</ol>`,
     live(`Of ${plural(parts.length, "move")}, <b>${count("cancels")} cancel (=)</b>,
       <b>${count("right")} are right in their own cell (✓), yet <span class="down">pushed down (−)</span></b>,
