@@ -1,0 +1,61 @@
+"""Frozen Lake: habits, losers and overlaps, worked out by hand.
+
+    python -m pytest tests/lake/test_lake_by_hand.py        a few seconds
+"""
+import pytest
+import torch
+from tiny import same
+
+from frozen_lake import demos
+from frozen_lake.demos import gold, loser, other_way
+from frozen_lake.lake import make_lake
+from frozen_lake.learn import learn, method, task_of
+from frozen_lake.planning import occupancy, optimal
+from frozen_lake.policies import Table, habit
+
+TWOWAY, SLIPPERY = make_lake("twoway5"), make_lake("default4", slippery=True)
+
+
+def test_the_habits_by_hand():
+    """premix: half best, half at random. presub: 70 % best but for the detour's moves, 30 % at random."""
+    best, s = optimal(TWOWAY), TWOWAY.start
+    n = int((best[s] > 0).sum())
+    want = torch.where(best[s] > 0, 0.5 / n + 0.125, 0.125)
+    same(habit(TWOWAY, "premix")[s], want, "half of the moves are the best ones, half are random")
+    detour = other_way(TWOWAY)
+    for cell, action in detour:
+        want = torch.full((4,), 0.3 / 4, dtype=torch.float64)
+        want[action] += 0.7
+        same(habit(TWOWAY, "presub")[cell], want, "70 % follow the detour wherever it passes")
+    for start in ("premix", "presub"):
+        same(habit(TWOWAY, start).sum(-1), torch.ones(TWOWAY.S), "chances sum to 1")
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_on_ice_the_loser_that_arrives_is_longer_than_gold(seed):
+    best, worse = gold(SLIPPERY, seed), loser(SLIPPERY, "detour", seed)
+    assert len(worse) > len(best), "LAW: of two that arrive, the later one loses"
+    fallen = loser(SLIPPERY, "fall", seed)
+    assert fallen != worse
+
+
+def test_the_walker_on_ice_errs_in_half_of_its_moves(monkeypatch):
+    asked, episode = [], demos._episode
+    monkeypatch.setattr(demos, "_episode", lambda lake, policy, *rest: asked.append(policy)
+                        or episode(lake, policy, *rest))
+    loser(SLIPPERY, "detour")
+    same(asked[-1], 0.5 * optimal(SLIPPERY) + 0.5 / 4, "half optimal, half uniform")
+
+
+def test_overlap_by_hand():
+    """Share of the cells that a loss reads which the policy visits, too: sum of the smaller of two distributions."""
+    task = task_of(TWOWAY, 2)
+    policy = Table(2, TWOWAY.S, 0.2)
+    trace = learn(task, policy, method("sft"), steps=1, every=1)
+    visits = occupancy(task.lakes, trace.policies[1])
+    visits = visits / visits.sum(-1, keepdim=True)
+    read = torch.zeros(2, TWOWAY.S, dtype=torch.float64)
+    for cell, _ in gold(TWOWAY):
+        read[:, cell] += 1 / len(gold(TWOWAY))
+    same(trace.overlap, torch.minimum(read, visits).sum(-1), "both sides sum to 1")
+    assert (trace.overlap < 1).all()
