@@ -23,10 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nanouft.data.containers import objects
-from nanouft.data.turns import quoted
 from nanouft.shell import config
 from nanouft.shell.errors import UserError
-from nanouft.shell.text import nearest
+from nanouft.shell.text import nearest, quoted_names
 
 
 @dataclass
@@ -77,8 +76,8 @@ def main(argv=None) -> int:
     left_out = 0
     there = dict.fromkeys(key for _, item in items for key in item)
     if missing := [field for field in cfg.answers if field not in there]:
-        raise UserError(f"{args.file}: no row has the field {quoted(missing)} of --answers; "
-                               f"the fields are {quoted(there)}{nearest(missing[0], there)}")
+        raise UserError(f"{args.file}: no row has the field {quoted_names(missing)} of --answers; "
+                               f"the fields are {quoted_names(there)}{nearest(missing[0], there)}")
     if len(set(cfg.answers)) < len(cfg.answers):
         raise UserError("--answers names a field twice")
     for where, item in items:

@@ -19,9 +19,8 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from nanouft.data.turns import a_type, short
 from nanouft.shell.errors import UserError, optional
-from nanouft.shell.text import DoubleKey, loads, one_line, regular
+from nanouft.shell.text import DoubleKey, json_type, loads, one_line, regular, short_json
 
 ENDINGS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")        # in a folder; each also with .gz
 WRAPPERS = ("data", "train", "rows", "examples")                            # {"data": [...]}: the rows of one object
@@ -66,8 +65,8 @@ def objects(path: str, strict: bool = True) -> tuple[Items, str]:
     items, kind = raw_objects(path)
     for n, (where, item) in enumerate(items):
         if not isinstance(item, (dict, UserError)):
-            item = UserError(f'{where}: is {a_type(item)}, not an object; a row is {{"prompt": ..., "response": ...}} '
-                             'or {"messages": [...]}')
+            item = UserError(f"{where}: is {json_type(item)}, not an object; a row is "
+                             '{"prompt": ..., "response": ...} or {"messages": [...]}')
             items[n] = (where, item)
         if strict and isinstance(item, UserError):
             raise item
@@ -201,8 +200,8 @@ def csv_rows(text: str, path: str) -> Items:
                 header = [cell.strip() for cell in cells]
                 if len(set(header)) < len(header):
                     double = next(cell for cell in header if header.count(cell) > 1)
-                    raise UserError(f"{where}: two columns are called {short(double)}; rename one (the first line of a "
-                                    "CSV file must name its columns)")
+                    raise UserError(f"{where}: two columns are called {short_json(double)}; rename one (the first "
+                                    "line of a CSV file must name its columns)")
             elif len(cells) > len(header):
                 items.append((where, UserError(f"{where}: has {len(cells)} cells, and the first line has "
                                                f"{len(header)}; put quotes around a text with a separator in it")))

@@ -13,11 +13,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from nanouft.data.containers import objects, sources
-from nanouft.data.forms import Skip, detect, parse, unread
+from nanouft.data.forms import detect_form, unread_fields
 from nanouft.data.rows import Row, Turn
-from nanouft.data.turns import FOREIGN, short
+from nanouft.data.split import Skip, split_row
+from nanouft.data.turns import FOREIGN, row_talks
 from nanouft.shell.errors import UserError
-from nanouft.shell.text import one_line
+from nanouft.shell.text import one_line, short_json
 
 MOST = 0.5                              # share of the rows of a file that may be unreadable
 ODD = "not understood"
@@ -39,7 +40,7 @@ class FileReport:
             reasons = ", ".join(f"{len(places):,} {reason} (first: {places[0]})" for reason, places
                                 in sorted(self.skipped.items(), key=lambda kind: -len(kind[1])))
             text += f", {sum(map(len, self.skipped.values())):,} skipped: {reasons}"
-        text += f"; fields not learnt from: {unread(self.unused)}" if self.unused else ""
+        text += f"; fields not learnt from: {unread_fields(self.unused)}" if self.unused else ""
         text += f"\n  first row not understood: {self.wrong} (--strict stops there)" if self.wrong else ""
         return text + "".join(f"\n  in {len(places):,} rows (first: {places[0]}) {note}"
                               for note, places in self.notes.items())
@@ -61,8 +62,8 @@ def read(paths: list[str], prompt_field: str | None = None, response_field: str 
         wrong = [item for _, item in items if isinstance(item, UserError)]
         if len(wrong) > MOST * len(items):
             raise wrong[0]
-        form = detect(path, [(where, item) for where, item in items if isinstance(item, dict)],
-                      prompt_field, response_field)
+        form = detect_form(path, kind, [(where, item) for where, item in items if isinstance(item, dict)],
+                           prompt_field, response_field)
         file, wrong = FileReport(path, f"{form.name} ({kind})", form.unused), []
         for where, item in items:
             place = where.removeprefix(f"{path}, ")
@@ -70,7 +71,8 @@ def read(paths: list[str], prompt_field: str | None = None, response_field: str 
                 if isinstance(item, UserError):
                     raise item
                 extra = {key: value for key, value in item.items() if key != form.prompt}
-                rows.append(replace(parse(item, form, where, prompts), extra=extra))
+                row = split_row(row_talks(item, form, where), item, form, where, prompts)
+                rows.append(replace(row, extra=extra))
                 file.add(rows[-1], place)
             except Skip as skip:
                 file.skipped.setdefault(str(skip), []).append(place)
@@ -99,8 +101,8 @@ def remarks(row: Row) -> Iterator[tuple[str, str]]:
     answers = [talk for talk in (row.answer, row.chosen, row.rejected) if talk]
     turns = [*row.prompt, *(turn for talk in answers for turn in talk)]
     if mark := next((found for turn in turns if (found := FOREIGN.search(turn.text))), None):
-        yield (f": {short(mark[0])}", "a text carries marks of another chat template, which are learnt as text inside "
-               "ours; remove them, or give messages")
+        yield (f": {short_json(mark[0])}", "a text carries marks of another chat template, which are learnt as text "
+               "inside ours; remove them, or give messages")
     if answers and all(repeats(row.prompt[-1], talk[0]) for talk in answers):
         yield "", "the answer begins with the prompt, which would be trained on; remove it from the answer"
     if any(turn.role == "shown" for turn in turns):

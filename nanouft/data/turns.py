@@ -1,7 +1,8 @@
-"""One field of somebody's data -> turns: who speaks, which turns are trained on, and what is no plain text.
+"""The fields of somebody's row -> conversations: who speaks, which turns are trained on, and what is no plain text.
 
-    turns([{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Ho"}], "conversations", "my.json, item 1")
-    dialogue("\\n\\nHuman: Hi\\n\\nAssistant: Ho")             # the same two turns, from one string
+    row_talks({"prompt": "Hi", "response": "Ho"}, form, "my.json, item 1")      # each field as a whole conversation
+    field_turns([{"from": "human", "value": "Hi"}], "conversations", "my.json, item 1")
+    dialogue("\\n\\nHuman: Hi\\n\\nAssistant: Ho")             # two turns, from one string
     shared_beginning("The sky is blue.", "The sky is green.")   # ("The sky is", "blue.", "green.")
 
 What a tool says is a turn of role "tool". A call of a tool, and an answer of "weight" 0 (OpenAI's form), is a turn of
@@ -10,34 +11,107 @@ role "shown": the model reads it and is not trained on it. Raises UserError, one
 import json
 import os.path
 import re
-from collections.abc import Collection
-from typing import Any
+from typing import Any, NamedTuple
 
-from nanouft.data.rows import Turn, Turns
+from nanouft.data.forms import CALLS, MARK, TALKS, Form, found_fields, is_dialogue
+from nanouft.data.rows import ANSWERS, Turn, Turns
 from nanouft.shell.errors import UserError
-from nanouft.shell.text import visible
+from nanouft.shell.text import json_type, quoted_names, short_json
 
-TALKS = ("messages", "conversations")
 ROLES = {"system": "system", "developer": "system", "user": "user", "human": "user", "assistant": "assistant",
          "gpt": "assistant", "model": "assistant", "tool": "tool", "function": "tool", "observation": "tool",
          "function_call": "shown", "tool_call": "shown"}
-CALLS = ("tool_calls", "function_call")                                 # fields of an assistant's message
-TURN_FIELDS = {"from", "value", "role", "content", "weight", "name", "tool_call_id", *CALLS}
-MARK = re.compile(r"(?:\A\s*|\n\n)(Human|Assistant):\s*")
 FOREIGN = re.compile(r"\[/?INST\]|<\|(?:im_start|im_end|start_header_id|user|assistant|system|end)\|>|<start_of_turn>"
                      r"|^### ?(?:Instruction|Response|Human|Assistant|User):|^(?:Human|Assistant|USER|ASSISTANT):",
                      re.MULTILINE)
 
 
+# ---- a row -----------------------------------------------------------------------------------------------------------
+class Talks(NamedTuple):
+    """A row's fields as conversations. None: there is no such field."""
+    prompt: Turns                       # the field of the prompt: a question, or a conversation with its answers
+    demo: Turns | None                  # this and the next two go from their first turn to their last answer
+    chosen: Turns | None
+    rejected: Turns | None
+    inside: bool                        # does the field of the prompt hold the demonstration, too?
+
+    @property
+    def question(self) -> Turns:
+        """The prompt, up to the last thing that is said to the model."""
+        return until_last(self.prompt, "user", "tool")
+
+
+def row_talks(item: dict, form: Form, where: str) -> Talks:
+    chosen, rejected = item.get("chosen"), item.get("rejected")
+    if form.prompt is None and not form.dialogues and isinstance(chosen, str) and isinstance(rejected, str):
+        prompt, chosen, rejected = implicit_prompt(item, where)
+    else:
+        prompt = prompt_turns(item, form, where)
+    demo = until_last(prompt, "assistant")
+    inside = form.response is None and (demo != () or isinstance(item.get(form.prompt), (list, dict)))
+    talks = Talks(prompt, demo if inside else None, None, None, inside)
+    if not inside:
+        talks = talks._replace(demo=whole_talk(item.get(form.response), form.response, talks, form, where))
+    return talks._replace(chosen=whole_talk(chosen, "chosen", talks, form, where),
+                          rejected=whole_talk(rejected, "rejected", talks, form, where))
+
+
+def prompt_turns(item: dict, form: Form, where: str) -> Turns:
+    """The turns of the prompt field (a string, or a conversation with its answers), after the field "system"."""
+    value = item.get(form.prompt)
+    if value is None and form.prompt and not isinstance(item.get("chosen"), list):
+        raise UserError(f"{where}: no prompt in {quoted_names([form.prompt])}; "
+                        f"{found_fields(item)}; add it, or name its field with --prompt-field")
+    if form.prompt == "instruction" and isinstance(value, str) and item.get("input") is not None:
+        extra = string(item["input"], "input", where)                  # Alpaca: the text that the instruction is about
+        value = "\n\n".join(text for text in (value, extra) if text.strip())
+    out = () if value is None else field_turns(value, form.prompt, where, form.dialogues, "user")
+    if form.prompt in TALKS and isinstance(value, str) and len(out) == 1:
+        raise UserError(f'{where}: "{form.prompt}" is a string, not a list of turns')
+    system = string(item["system"], "system", where) if item.get("system") is not None else ""
+    return (Turn("system", system), *out) if system.strip() and not any(t.role == "system" for t in out) else out
+
+
+def implicit_prompt(item: dict, where: str) -> tuple[Turns, str, str]:
+    """Of a pair of texts without a prompt (TRL's implicit prompt): their shared beginning and the two answers."""
+    prompt, chosen, rejected = shared_beginning(string(item["chosen"], "chosen", where),
+                                                string(item["rejected"], "rejected", where))
+    if not prompt:
+        raise UserError(f'{where}: no prompt, and "chosen" and "rejected" do not begin alike; {found_fields(item)}; '
+                        "add it, or name its field with --prompt-field")
+    return (Turn("user", prompt),), chosen, rejected
+
+
+def whole_talk(value: Any, name: str | None, talks: Talks, form: Form, where: str) -> Turns | None:
+    """A field as a whole conversation: after the question, if it holds an answer alone. None for an empty field."""
+    said = () if value is None else field_turns(value, name, where, form.dialogues)
+    if not said:
+        return None
+    if said[0].role in ANSWERS:
+        return until_last(talks.question + said, "assistant")
+    if lost := [turn for turn in talks.question if turn.role == "user" and turn not in said]:
+        raise UserError(f'{where}: "{name}" is a whole conversation, and {short_json(lost[0].text)} of '
+                        f'"{form.prompt}" is not in it; remove one of the two')
+    system = [turn for turn in talks.prompt[:1] if turn.role == "system" and said[0].role == "user"]
+    return until_last((*system, *said), "assistant")
+
+
+def until_last(talk: Turns, *roles: str) -> Turns:
+    """Without the turns after the last one in these roles."""
+    return talk[:max((i + 1 for i, turn in enumerate(talk) if turn.role in roles), default=0)]
+
+
 # ---- lists of messages -----------------------------------------------------------------------------------------------
-def turns(value: Any, name: str, where: str, role: str = "assistant") -> Turns:
+def field_turns(value: Any, name: str, where: str, dialogues: bool = False, role: str = "assistant") -> Turns:
     """A string -> one turn of `role`; one message or a list of messages (or their JSON) -> turns. Blank system turns
-    are dropped."""
+    are dropped. `dialogues`: strings may hold turns; what stands before the first one of a prompt is a system turn."""
+    if dialogues and is_dialogue(value):
+        return dialogue(string(value, name, where), "system" if role == "user" else role)
     value = from_json(value) if name in (*TALKS, "prompt", "chosen", "rejected") else value
     if isinstance(value, str):
         return (Turn(role, string(value, name, where)),)
     if not isinstance(value, (list, dict)):
-        raise UserError(f'{where}: "{name}" is {a_type(value)}, not a string or a list of turns')
+        raise UserError(f'{where}: "{name}" is {json_type(value)}, not a string or a list of turns')
     out = [message(turn, f'{where}: turn {n} of "{name}"')
            for n, turn in enumerate([value] if isinstance(value, dict) else value, 1)]
     return tuple(turn for turn in out if turn.role != "system" or turn.text.strip())
@@ -45,19 +119,19 @@ def turns(value: Any, name: str, where: str, role: str = "assistant") -> Turns:
 
 def message(turn: Any, place: str) -> Turn:
     if not isinstance(turn, dict):
-        raise UserError(f'{place} is {a_type(turn)}, not an object with "role" and "content"')
+        raise UserError(f'{place} is {json_type(turn)}, not an object with "role" and "content"')
     speaker, said = ("from", "value") if "from" in turn else ("role", "content")
     if speaker not in turn or said not in turn and not any(turn.get(k) for k in CALLS):
         raise UserError(f'{place} needs "role" and "content", or "from" and "value"')
     role = ROLES.get(string(turn[speaker], speaker, place).lower())
     if role is None:
-        raise UserError(f"{place} has the unknown role {short(turn[speaker])}; known are {', '.join(ROLES)}")
+        raise UserError(f"{place} has the unknown role {short_json(turn[speaker])}; known are {', '.join(ROLES)}")
     if role != "assistant":
         return Turn(role, content(turn[said], said, place))
     calls = [json.dumps(turn[key], ensure_ascii=False) for key in CALLS if turn.get(key)]
     weight = turn.get("weight")
     if weight not in (None, 0, 1):
-        raise UserError(f'{place}: "weight" is {short(weight)}; it must be 1 (trained on) or 0 (only shown)')
+        raise UserError(f'{place}: "weight" is {short_json(weight)}; it must be 1 (trained on) or 0 (only shown)')
     text = "" if calls and turn.get(said) is None else content(turn[said], said, place)
     return Turn("shown" if calls or weight == 0 else "assistant", "\n".join(filter(None, [text, *calls])))
 
@@ -70,7 +144,7 @@ def content(value: Any, name: str, place: str) -> str:
     for n, part in enumerate(value, 1):
         kind = part.get("type", "text") if isinstance(part, dict) else None
         if kind != "text":
-            said = f"of type {short(kind)}" if kind else a_type(part)
+            said = f"of type {short_json(kind)}" if kind else json_type(part)
             raise UserError(f'{place}: part {n} of "{name}" is {said}; only parts of type "text" are read')
         out.append(string(part.get("text"), "text", place))
     return "\n".join(out)
@@ -97,11 +171,6 @@ def is_message(turn: Any) -> bool:
 
 
 # ---- dialogues and prompts inside strings ----------------------------------------------------------------------------
-def is_dialogue(value: Any) -> bool:
-    """Does a string hold turns after "Human:" or "Assistant:" (as hh-rlhf does)?"""
-    return isinstance(value, str) and bool(MARK.search(value))
-
-
 def dialogue(text: str, role: str = "assistant") -> Turns:
     """The turns of such a string; what stands before the first mark is a turn of `role`. An empty last one waits for
     its answer and is dropped."""
@@ -123,29 +192,11 @@ def shared_beginning(one: str, two: str) -> tuple[str, str, str]:
     return one[:n].strip(), one[n:].lstrip(), two[n:].lstrip()
 
 
-# ---- single values and their messages --------------------------------------------------------------------------------
 def string(value: Any, name: str, where: str) -> str:
     if not isinstance(value, str):
-        raise UserError(f'{where}: "{name}" is {a_type(value)}, not a string')
+        raise UserError(f'{where}: "{name}" is {json_type(value)}, not a string')
     try:
         value.encode()
         return value                                                    # no copy: texts are most of the memory
     except UnicodeEncodeError:
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # half a character becomes U+FFFD
-
-
-def a_type(value: Any) -> str:
-    names = {type(None): "null", bool: "true or false", str: "a string", list: "a list", dict: "an object"}
-    return names.get(type(value), "a number")
-
-
-def short(value: Any) -> str:
-    """A value of the file in a message: as JSON, on one line, at most 40 characters."""
-    text = visible(" ".join(json.dumps(value, ensure_ascii=False, default=str).splitlines()))
-    return text if len(text) <= 40 else text[:37] + "..."
-
-
-def quoted(keys: Collection[str]) -> str:
-    names = [short(key) for key in keys]
-    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-    return ", ".join(names[:8]) + more

@@ -23,9 +23,8 @@ from pathlib import Path
 
 import numpy as np
 
-from nanouft.data.turns import quoted
 from nanouft.shell.errors import UserError
-from nanouft.shell.text import nearest, one_line, regular, said
+from nanouft.shell.text import nearest, one_line, quoted_names, regular, said
 
 MOST = 1e30             # fp32 ends at 3e38
 FAILS = (Exception, SystemExit)         # what the user's code may raise; an interrupt stays one
@@ -47,7 +46,7 @@ def load(name: str) -> Callable[..., np.ndarray]:
     if not callable(found.get(function)):
         what = (f"{function} is no function there" if function in found else f"no function {function} there"
                 if function else "which function?")
-        raise UserError(f"--reward {name}: {what}; write --reward {path}:NAME (it has {quoted(mine) or 'none'})"
+        raise UserError(f"--reward {name}: {what}; write --reward {path}:NAME (it has {quoted_names(mine) or 'none'})"
                         + nearest(function, mine))
     call = found[function]
 
@@ -125,7 +124,7 @@ def wanted(call: Callable, prompts: list, answers: list, fields: dict[str, list]
     except TypeError as e:
         line = f", line {call.__code__.co_firstlineno}" if inspect.isfunction(call) else ""
         raise UserError(f"{path}{line}: {e}; it is called with prompts and answers, and by name with the other fields "
-                        f"of the rows ({quoted(fields) or 'there are none'})") from None
+                        f"of the rows ({quoted_names(fields) or 'there are none'})") from None
     return first, passed
 
 

@@ -12,7 +12,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from html import escape
 from pathlib import Path
 
@@ -61,6 +61,23 @@ def one_line(text: str, n: int = 160) -> str:
     """White space folded, control characters written out, at most `n` characters."""
     text = visible(" ".join(text.split()))
     return text if len(text) <= n else text[:n] + " ..."
+
+
+def json_type(value) -> str:
+    names = {type(None): "null", bool: "true or false", str: "a string", list: "a list", dict: "an object"}
+    return names.get(type(value), "a number")
+
+
+def short_json(value) -> str:
+    """A value of a file as JSON, on one line, at most 40 characters."""
+    text = visible(" ".join(json.dumps(value, ensure_ascii=False, default=str).splitlines()))
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def quoted_names(keys: Collection[str]) -> str:
+    names = [short_json(key) for key in keys]
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    return ", ".join(names[:8]) + more
 
 
 # ---- pages -----------------------------------------------------------------------------------------------------------
