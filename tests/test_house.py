@@ -22,9 +22,11 @@ COMMANDS = {                                    # what must run without the labo
 IN_TURN = """
 import importlib, os, sys
 from pathlib import Path
-import nanouft
+import nanouft, pytest
 from frozen_lake import page, pictures
 from nanouft.look import plots
+from nanouft.models import load
+from nanouft.shell.errors import UserError
 from running import be_brief
 
 copy, *commands = sys.argv[1:]
@@ -39,6 +41,9 @@ for number, command in enumerate(commands):
     os.chdir(place)
     module, *argv = command.split()
     assert importlib.import_module(module).main(argv) == 0, command
+for folder, adapter in ((Path(copy, "llama"), False), (load.BASE, True)):
+    with pytest.raises(UserError, match="^[^\\n]* need the folder nanouft/hf, which is missing; [^\\n]*$"):
+        load.read_model(folder, adapter)
 """
 
 
@@ -80,12 +85,16 @@ def test_arrows_between_the_houses():
             assert {w for w in words if w in knows} <= {folder, *others}, file
 
 
-def test_without_the_laboratory_everything_else_runs(tiny_base, tmp_path_factory):
-    """In a copy of the package alone: some commands, each in a fresh folder, in one process.
+def test_without_the_laboratory_and_the_room_hf_everything_else_runs(tiny_base, tmp_path_factory):
+    """In a copy of the package alone, nanouft/hf left out: some commands, each in a fresh folder, in one process.
+    Models that need that room are refused in one line.
     (That no other module imports it, late imports included, is the test above.)"""
     copy = tmp_path_factory.mktemp("copy").resolve()
     for folder in ("nanouft", "frozen_lake"):
-        shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__", "hf"))
+    (copy / "llama").mkdir()
+    (copy / "llama" / "config.json").write_text('{"model_type": "llama"}')
+    (copy / "llama" / "model.safetensors").write_bytes(b"")
     (copy / "demos.jsonl").write_text(DEMO * 4 + DEMO.replace("pig", "bee") * 4, encoding="utf-8")
     (copy / "in_turn.py").write_text(IN_TURN)
     commands = [command.format(tiny=tiny_base, copy=copy) for command in COMMANDS]

@@ -47,7 +47,7 @@ def read_json(path: Path) -> dict:
     return content
 
 
-def own_template(folder: Path) -> bool:
+def brings_template(folder: Path) -> bool:
     """Does the tokenizer in `folder` bring a chat template that is not ours?"""
     config, file = folder / "tokenizer_config.json", folder / "chat_template.jinja"
     found = read_text(file) if file.exists() else read_json(config).get("chat_template") if config.exists() else None

@@ -4,7 +4,7 @@
     write_gpt("out/copy", model, end_id=2)
 
 What this GPT would compute differently without a word is refused, in one line that names file and entry, or left to
-transformers (`foreign`). Pickled weights are never loaded. transformers keeps four
+transformers (`is_foreign`). Pickled weights are never loaded. transformers keeps four
 matrices of each layer as Conv1D, (in, out); nn.Linear has (out, in).
 """
 import json
@@ -29,7 +29,7 @@ OLD_MASKS = ("attn.bias", "attn.masked_bias")       # old folders also keep the 
 WEIGHTS = "model.safetensors"
 
 
-def foreign(folder: Path) -> bool:
+def is_foreign(folder: Path) -> bool:
     """Is it a model that our GPT does not compute, but transformers may: a Llama, a GPT-2 with other settings, weights
     in several files? False for our own kind, and for a config.json that cannot be read (read_sizes says why)."""
     try:

@@ -8,6 +8,7 @@ import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import torch
 import torch.nn as nn
@@ -15,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from nanouft.data.tokenizer import Tokenizer
-from nanouft.data.tokenizer_files import own_template
+from nanouft.data.tokenizer_files import brings_template
 from nanouft.gpt import GPT
 from nanouft.models import folder as folders
 from nanouft.shell import tensors
@@ -49,17 +50,17 @@ def start_model(init: str, adapter: bool = False) -> tuple[GPT, Tokenizer]:
 def read_model(folder: Path, adapter: bool = False) -> tuple[GPT, Tokenizer]:
     """Our GPT where it computes what config.json says, else transformers; our tokenizer for our GPT, unless its folder
     brings another chat template."""
-    foreign = folders.foreign(folder)
+    foreign = folders.is_foreign(folder)
     if foreign or adapter:
-        from nanouft.models import transformers_model  # optional: transformers
-        model: GPT = transformers_model.read(folder)                # looks for weights that are not finite, too
+        if not any(folder.glob("*.safetensors")):
+            raise folders.no_weights(folder)
+        model: GPT = hf_room(folder).read_transformers(folder)      # looks for weights that are not finite, too
     else:
         model = folders.read_gpt(folder)
         if name := not_finite(dict(model.named_parameters())):
             raise UserError(f"{folder}: holds weights that are not finite ({name}); take another model")
-    if foreign or folder != BASE and own_template(folder):
-        from nanouft.data.transformers_tokenizer import TransformersTokenizer
-        tok: Tokenizer = TransformersTokenizer(folder)
+    if foreign or folder != BASE and brings_template(folder):
+        tok: Tokenizer = hf_room(folder).TransformersTokenizer(folder)
     else:
         tok = Tokenizer.load("nano" if folder == BASE else folder)
     if foreign:
@@ -69,6 +70,16 @@ def read_model(folder: Path, adapter: bool = False) -> tuple[GPT, Tokenizer]:
     if tok.n_vocab > known:
         grow_vocab(model, tok.n_vocab, known)
     return model, tok
+
+
+def hf_room(folder: Path) -> ModuleType:
+    """nanouft/hf, which is optional; this is its only import."""
+    try:
+        from nanouft import hf
+        return hf
+    except ImportError:
+        raise UserError(f"{folder}: other people's models, chat templates, --lora and --checkpointing need the folder "
+                        "nanouft/hf, which is missing; install nanouft again, or take a plain GPT-2 folder") from None
 
 
 @torch.no_grad()

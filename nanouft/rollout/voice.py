@@ -47,7 +47,7 @@ def model_name(init: str) -> str:
         return "base (shipped)"
     run = run_about(init)
     if not run:
-        return f"{init} (model folder)" if folder.foreign(Path(init)) else f"{init} (GPT-2 folder)"
+        return f"{init} (model folder)" if folder.is_foreign(Path(init)) else f"{init} (GPT-2 folder)"
     if run.get("command") == "train":
         return f"{init} ({run.get('objective')}, step {run.get('steps')})"
     return f"{init} (pretrained)"

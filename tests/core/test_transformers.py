@@ -17,10 +17,10 @@ from safetensors.torch import load_file, save_file
 from tiny import CPU, DATA, Form, differs, same
 
 from nanouft import evaluate, reward, sample, train
-from nanouft.data import transformers_tokenizer
 from nanouft.data.batches import collate, encode
 from nanouft.data.rows import Turn, demo_rows
-from nanouft.models import transformers_model
+from nanouft.hf import model as hf_model
+from nanouft.hf import tokenizer as hf_tokenizer
 from nanouft.models.folder import write_gpt
 from nanouft.models.generate import generate
 from nanouft.models.load import start_model
@@ -219,17 +219,17 @@ def test_the_flag_checkpointing_reaches_the_model(folders):
 
 def test_a_model_whose_own_logits_are_others_is_refused(folders):
     model, _ = start_model(str(folders["llama"]))
-    transformers_model.check(model)
+    hf_model.check(model)
     model.head = lambda hidden: 2 * hidden @ model.net.lm_head.weight.T
     with pytest.raises(ValueError, match="more than token embeddings"):
-        transformers_model.check(model)
+        hf_model.check(model)
 
 
 def test_a_model_through_which_no_gradient_flows_is_refused(folders):
     model = start_model(str(folders["llama"]))[0]
     model.net.base_model.forward = torch.no_grad()(model.net.base_model.forward)
     with pytest.raises(RuntimeError, match="differentiated"):
-        transformers_model.check(model)
+        hf_model.check(model)
 
 
 def test_a_model_that_reads_padding_is_refused(tmp_path):
@@ -504,7 +504,7 @@ def test_a_folder_without_tokenizer_files_is_one_line(tmp_path, kind):
 
 @pytest.mark.parametrize("bad", BAD)
 def test_a_bad_folder_is_one_line(folders, here, bad, capsys, monkeypatch):
-    monkeypatch.setattr(transformers_tokenizer, "SECONDS", 1)                   # of a template without end
+    monkeypatch.setattr(hf_tokenizer, "SECONDS", 1)                   # of a template without end
     change, word = BAD[bad]
     change(shutil.copytree(folders["llama"], here / "m"))
     data = lines(here / "d.jsonl", DEMOS)

@@ -1,13 +1,13 @@
 """Any causal language model of transformers, called as our own GPT is: Llama, Qwen, Mistral, GPT-2 with other settings.
 
-    model = read(folder)                        # a GPT to every objective: GPT.forward is inherited
+    model = read_transformers(folder)           # a GPT to every objective: GPT.forward is inherited
     model.add_lora(16, seed=0)                  # train two thin matrices beside each matrix; merged when it is saved
     model.checkpoint()                          # keep fewer activations, compute them twice
 
-What GPT.forward needs is a table of embeddings, a trunk (embeddings -> final states) and a head (states -> logits). The
-trunk is the model's own. So is the head: the model's own forward runs with a stand-in for the trunk, so that scales and
-caps of logits are kept. `read` compares both with the model's own logits, once. Sampling uses the model's own cache.
-Dropout is switched off: references are scored exactly as the policy is.
+What GPT.forward needs is a table of embeddings, a trunk (embeddings -> final states) and a head (states -> logits).
+The trunk is the model's own. So is the head: the model's own forward runs with a stand-in for the trunk, so that
+scales and caps of logits are kept. `read_transformers` compares both with the model's own logits, once. Sampling uses
+the model's own cache. Dropout is switched off: references are scored exactly as the policy is.
 """
 import copy
 import inspect
@@ -19,13 +19,13 @@ import torch.nn as nn
 from torch import Tensor
 
 from nanouft.gpt import GPT, GPTConfig
-from nanouft.models.folder import OLD_MASKS, no_weights
 from nanouft.shell import tensors
 from nanouft.shell.errors import UserError, optional
 from nanouft.shell.tensors import not_finite
 from nanouft.shell.text import one_line
 
-SAID_ELSEWHERE = ("rotary_emb.inv_freq", *OLD_MASKS, "score.weight")      # may stand in the file, is not read
+# may stand in the file and are not read: causal masks, angles of positions, the head of a reward model
+NOT_READ = ("rotary_emb.inv_freq", "attn.bias", "attn.masked_bias", "score.weight")
 
 
 class Given:
@@ -161,13 +161,11 @@ class TransformersModel(GPT):
         self.net.save_pretrained(str(folder), max_shard_size="1000GB")
 
 
-def read(folder: Path) -> TransformersModel:
+def read_transformers(folder: Path) -> TransformersModel:
     """UserError, one line, for a folder that holds no causal language model, or a damaged one."""
     transformers = optional("transformers", f"{folder}: a model that is not a plain GPT-2")
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    if not any(folder.glob("*.safetensors")):
-        raise no_weights(folder)
     safe = {"local_files_only": True, "trust_remote_code": False}       # nothing that the folder brings is run
     try:
         config = transformers.AutoConfig.from_pretrained(str(folder), **safe)
@@ -188,7 +186,7 @@ def read(folder: Path) -> TransformersModel:
         check(model)
     except Exception as e:                      # whatever a damaged or strange folder leads to
         raise UserError(f"{folder}: transformers opens no causal language model there ({one_line(str(e))})") from None
-    left = [name for name in found["unexpected_keys"] if not name.endswith(SAID_ELSEWHERE)]
+    left = [name for name in found["unexpected_keys"] if not name.endswith(NOT_READ)]
     for names, what in ((found["missing_keys"], "is missing"), (left, "has no place in the model of config.json")):
         if names:
             raise UserError(f"{folder}: {one_line(sorted(names)[0])} {what}; copy the folder anew")
