@@ -165,8 +165,7 @@ def run_cells(cells: Iterable[Cell], file: Path, workers: int = 2) -> dict[str, 
     tried once more. UserError if a cell is missing in the end: nothing is said from a part of the cells."""
     cells = list(dict.fromkeys(cells))
     file.parent.mkdir(parents=True, exist_ok=True)
-    with locked(beside(file)):
-        signals.kept(file)
+    with locked(beside(file)), signals.kept_lines(file):
         done = read_cells(file, cells)
         for init in {c.base for c in cells if c.key not in done}:
             start_model(init)                                   # a folder that holds no model is said once

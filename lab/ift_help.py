@@ -245,8 +245,7 @@ def main(argv=None) -> int:
     file = Path(cfg.out) / "cells.jsonl"
     store = Store(file, 0 if cfg.write else cfg.workers)
     file.parent.mkdir(parents=True, exist_ok=True)
-    with locked(beside(file)):
-        signals.kept(file)
+    with locked(beside(file)), signals.kept_lines(file):
         results = {e.name: judged(e, store) for e in EXPERIMENTS if e.name.startswith(cfg.only or "")}
     for name, r in results.items():
         print(f"{r['verdict']:<10} {name}: " + ", ".join(f"{k} {verdicts.said(k, f)}" for k, f in r["judged"].items()))

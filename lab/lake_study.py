@@ -146,8 +146,7 @@ def read_cells(file: Path) -> dict[str, dict]:
 def run_study(file: Path, maps: int, seeds: int, workers: int, names: list[str]) -> dict[str, dict]:
     """Run what is missing in `file`, append each chunk as it ends; returns all cells by key."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    with locked(beside(file)):
-        signals.kept(file)
+    with locked(beside(file)), signals.kept_lines(file):
         lines, done, todo = Lines(file), read_cells(file), []
         for name in names:
             missing = [n for n in range(maps) if key(SETTINGS[name], n, maps, seeds) not in done]

@@ -274,8 +274,7 @@ def main(argv=None) -> int:
     if cfg.part == "table" and not file.exists():
         raise UserError(f"{file}: nothing is there yet; run the study first, from the project's root")
     file.parent.mkdir(parents=True, exist_ok=True)
-    with locked(beside(file)):
-        signals.kept(file)
+    with locked(beside(file)), signals.kept_lines(file):
         lines = table(study(cfg, file))
     print("\n".join(lines))
     print(f"\npicture: {cfg.picture}")

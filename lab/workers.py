@@ -3,6 +3,7 @@
     with contextlib.closing(finished(work, [(1,), (2,)], workers=2)) as results:
         for result in results: ...
 """
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -29,6 +30,19 @@ def leave_with_parent() -> None:
     threading.Thread(target=end_with_parent, daemon=True).start()
 
 
+@contextlib.contextmanager
+def blocked() -> Iterator[None]:
+    """Ctrl-C waits until the end of the block; processes that are started inside never see it (not on Windows)."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def finished(work: Callable, jobs: Iterable[tuple], workers: int) -> Iterator:
     """work(*job) of every job in `workers` processes, each result as it ends. Ctrl-C and SIGTERM: what has ended is
     handed out, then the workers are killed and Interrupted is raised. To be closed (contextlib.closing)."""
@@ -36,7 +50,7 @@ def finished(work: Callable, jobs: Iterable[tuple], workers: int) -> Iterator:
     before = signals.set_handlers(lambda number, frame: asked.append(number))
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), leave_with_parent)
     try:
-        with signals.blocked():
+        with blocked():
             waiting = {pool.submit(work, *job) for job in jobs}
         while waiting:
             done, waiting = wait(waiting, 0.2, FIRST_COMPLETED)

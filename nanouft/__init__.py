@@ -1,5 +1,6 @@
 """nanouft: every way of fine-tuning a language model into alignment, each one short file. Start at README.md."""
 import os
+import signal
 import sys
 
 # Idle OpenMP threads should sleep, not spin: on a machine that also runs a browser or a second job, spinning makes two
@@ -8,6 +9,11 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.2.0"
 
-if sys.argv[:1] == ["-m"]:              # python -m nanouft...: a Ctrl-C while torch is imported is no traceback
-    from nanouft.shell import signals
-    signals.quiet_import()
+
+def _leave(number: int, frame) -> None:
+    os.write(2, b"\ninterrupted before anything was done\n")
+    os._exit(128 + number)
+
+
+if sys.argv[:1] == ["-m"] and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, _leave)    # python -m nanouft...: a Ctrl-C while torch is imported is no traceback

@@ -43,7 +43,7 @@ from nanouft.models.load import save_model
 from nanouft.shell import checkpoints, config, devices, runs
 from nanouft.shell.errors import Diverged, UserError, flag, in_range
 from nanouft.shell.files import checksum, write_json
-from nanouft.shell.signals import WholeSteps
+from nanouft.shell.signals import whole_steps
 from nanouft.shell.text import visible
 from nanouft.world.documents import corpus, endless_rows, token_rows
 
@@ -175,6 +175,50 @@ def base_key(cfg: Pretrain, gpt: GPTConfig, steps: int, tok: Tokenizer) -> str:
     return checksum(json.dumps(about))[:16]
 
 
+def fit(folder: Path, cfg: Pretrain, gpt: GPTConfig, stream: Iterator, held: Tensor, steps: int,
+        device: devices.Device) -> tuple[GPT, dict[str, float]]:
+    """-> (the model, {"before": held-out loss, "after": ...}). `stream` gives the (ids, pos) of every step."""
+    model, held = GPT(gpt, seed=cfg.seed).to(device.name), held.to(device.name)
+    matrices = [p for n, p in model.named_parameters() if p.dim() == 2 and n.startswith("h.")]
+    others = [p for n, p in model.named_parameters() if p.dim() != 2 or not n.startswith("h.")]
+    optimizer = torch.optim.AdamW([{"params": matrices, "weight_decay": 0.05}, {"params": others, "weight_decay": 0.0}],
+                                  lr=cfg.lr, betas=(0.9, 0.98), fused=device.kind != "mps")
+    scaler, before = device.scaler(), mean_loss(model, held)
+    saved = checkpoints.load_step(folder, model, optimizer) if cfg.resume else {"step": 0}
+    start, average = saved["step"], None
+    if saved.get("scaler"):
+        scaler.load_state_dict(saved["scaler"])
+    bar = tqdm(range(start, steps), initial=start, total=steps, desc="pretrain", mininterval=1.0)
+
+    def save(done: int) -> None:
+        checkpoints.save_step(folder, done, model, optimizer, {"scaler": scaler.state_dict()})
+    for step, (ids, pos) in zip(whole_steps(bar, save), islice(stream, start, None)):
+        # ---- data
+        ids, pos = ids.to(device.name), pos.to(device.name)
+        # ---- forward
+        with device.autocast():
+            logp = model(ids[:, :-1], want="logp", targets=ids[:, 1:], pos=pos)
+        # ---- objective
+        loss = -logp.mean()
+        # ---- update
+        scaler.scale(loss).backward()
+        for g in optimizer.param_groups:
+            g["lr"] = cfg.lr * min(1, (step + 1) / 60) * min(1, (steps - step) / (0.6 * steps))
+        scaler.unscale_(optimizer)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad(set_to_none=True)
+        # ---- report
+        if step % 20 == 0 or step == steps - 1:
+            value = loss.item()
+            if not math.isfinite(value):
+                raise Diverged(f"loss is {value} at step {step}; lower --lr {cfg.lr}")
+            average = value if average is None else 0.8 * average + 0.2 * value
+            bar.set_postfix(loss=f"{average:.3f}")
+    return model, {"before": before, "after": mean_loss(model, held)}
+
+
 def pretrain(cfg: Pretrain) -> Path:
     started, device = time.time(), devices.pick(cfg.device, cfg.dtype, cfg.threads)
     steps = cfg.steps if cfg.steps is not None else 3300 if cfg.corpus is None else 1200
@@ -191,60 +235,21 @@ def pretrain(cfg: Pretrain) -> Path:
     stream, held = batches(cfg, gpt, tok, steps, ids)               # a text that cannot be used leaves no folder
     about = {"command": "pretrain", "config": asdict(cfg), "tokenizer": tok.name, "base_version": BASE_VERSION,
              "key": base_key(cfg, gpt, steps, tok)}
-    folder = runs.open_folder(cfg, about, "base", "the text or the settings")
-    print(f"pretraining {gpt.n_layer} layers x {gpt.n_embd} on {cfg.corpus or 'NanoWorld'}, {steps:,} steps of "
-          f"{cfg.tokens:,} tokens, {device.name} {device.dtype} -> {folder}")
-    model, held = GPT(gpt, seed=cfg.seed).to(device.name), held.to(device.name)
-    matrices = [p for n, p in model.named_parameters() if p.dim() == 2 and n.startswith("h.")]
-    others = [p for n, p in model.named_parameters() if p.dim() != 2 or not n.startswith("h.")]
-    optimizer = torch.optim.AdamW([{"params": matrices, "weight_decay": 0.05}, {"params": others, "weight_decay": 0.0}],
-                                  lr=cfg.lr, betas=(0.9, 0.98), fused=device.kind != "mps")
-    scaler, before = device.scaler(), mean_loss(model, held)
-    saved = checkpoints.load_step(folder, model, optimizer) if cfg.resume else {"step": 0}
-    start, average = saved["step"], None
-    if saved.get("scaler"):
-        scaler.load_state_dict(saved["scaler"])
-    bar = tqdm(range(start, steps), initial=start, total=steps, desc="pretrain", mininterval=1.0)
-
-    def save(done: int) -> None:
-        checkpoints.save_step(folder, done, model, optimizer, {"scaler": scaler.state_dict()})
-    whole = WholeSteps(save)
-    for step, (ids, pos) in zip(whole.steps(bar), islice(stream, start, None)):
-        # ---- data
-        ids, pos = ids.to(device.name), pos.to(device.name)
-        # ---- forward
-        with device.autocast():
-            logp = model(ids[:, :-1], want="logp", targets=ids[:, 1:], pos=pos)
-        # ---- objective
-        loss = -logp.mean()
-        # ---- update
-        scaler.scale(loss).backward()
-        whole.hold()                                                # a signal waits for the step's end
-        for g in optimizer.param_groups:
-            g["lr"] = cfg.lr * min(1, (step + 1) / 60) * min(1, (steps - step) / (0.6 * steps))
-        scaler.unscale_(optimizer)
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        scaler.step(optimizer)
-        scaler.update()
-        optimizer.zero_grad(set_to_none=True)
-        # ---- report
-        if step % 20 == 0 or step == steps - 1:
-            value = loss.item()
-            if not math.isfinite(value):
-                raise Diverged(f"loss is {value} at step {step}; lower --lr {cfg.lr}")
-            average = value if average is None else 0.8 * average + 0.2 * value
-            bar.set_postfix(loss=f"{average:.3f}")
-    after = mean_loss(model, held)
-    save_model(folder, model, tok, half=cfg.half)
-    write_json(folder / "run.json", {**about, "held_out_loss": {"before": before, "after": after}})
-    print(f"held-out loss {before:.3f} -> {after:.3f} nats per token; {time.time() - started:.0f} s; saved in {folder}")
-    flags = runs.chained(folder, "sft")
-    if cfg.corpus:
-        flags += ["--data", cfg.corpus if kind == "rows" else "MY.jsonl"]
-        for name in ("prompt_field", "response_field"):
-            flags += [flag(name), getattr(cfg, name)] if getattr(cfg, name) else []
-    print("Next:\n  python -m nanouft.train --objective sft " + shlex.join(flags))
-    return folder
+    with runs.open_folder(cfg, about, "base", "the text or the settings", device) as folder:
+        print(f"pretraining {gpt.n_layer} layers x {gpt.n_embd} on {cfg.corpus or 'NanoWorld'}, {steps:,} steps of "
+              f"{cfg.tokens:,} tokens, {device.name} {device.dtype} -> {folder}")
+        model, found = fit(folder, cfg, gpt, stream, held, steps, device)
+        save_model(folder, model, tok, half=cfg.half)
+        write_json(folder / "run.json", {**about, "held_out_loss": found})
+        print("held-out loss {before:.3f} -> {after:.3f} nats per token; ".format(**found)
+              + f"{time.time() - started:.0f} s; saved in {folder}")
+        flags = runs.chained(folder, "sft")
+        if cfg.corpus:
+            flags += ["--data", cfg.corpus if kind == "rows" else "MY.jsonl"]
+            for name in ("prompt_field", "response_field"):
+                flags += [flag(name), getattr(cfg, name)] if getattr(cfg, name) else []
+        print("Next:\n  python -m nanouft.train --objective sft " + shlex.join(flags))
+        return folder
 
 
 def main(argv=None) -> int:

@@ -32,7 +32,6 @@ from nanouft.data.read import read
 from nanouft.data.rows import Row, holdout, pair_rows
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.gpt import GPT
-from nanouft.look.report import fingerprint
 from nanouft.look.stats import bootstrap
 from nanouft.models.generate import answer_rows
 from nanouft.models.load import start_model
@@ -43,7 +42,7 @@ from nanouft.shell import checkpoints, config, devices, runs
 from nanouft.shell.errors import UserError, flag, in_range
 from nanouft.shell.files import write_json
 from nanouft.shell.log import Log
-from nanouft.shell.signals import WholeSteps
+from nanouft.shell.signals import whole_steps
 from nanouft.shell.text import one_line
 
 TRIED = 90              # validation prompts on which best-of-n is tried before it is suggested
@@ -155,8 +154,7 @@ def fit(model: RewardModel, pairs: list[Encoded], cfg: Reward, steps: int, pad: 
     def save(done: int) -> None:
         log.flush()
         checkpoints.save_step(folder, done, model, optimizer, {})
-    whole = WholeSteps(save)
-    for step in whole.steps(bar):
+    for step in whole_steps(bar, save):
         # ---- data
         chosen, rejected = zip(*[ids_of(pairs[i]) for i in plan[step]])
         ids, last = padded([*chosen, *rejected], pad, device.name)
@@ -169,7 +167,6 @@ def fit(model: RewardModel, pairs: list[Encoded], cfg: Reward, steps: int, pad: 
             group["lr"] = cfg.lr * min(1, 10 * (step + 1) / steps) * 0.5 * (1 + math.cos(math.pi * step / steps))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        whole.hold()                                    # a signal waits for the step's end
         norm = nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         # ---- report: read in groups of ten; reading each step would make a GPU wait
@@ -244,23 +241,23 @@ def main(argv=None) -> int:
     about = {
         "command": "reward", "steps": steps, "config": asdict(cfg), "tokenizer": tok.name, "torch": torch.__version__,
         "device": device.name, "threads": torch.get_num_threads(), "pairs": len(pairs), "held_out": len(held),
-        "key": fingerprint(gpt, pairs)}
-    folder = runs.open_folder(cfg, about, "reward", "the pairs or the start model")
-    print("\n".join([f"{len(pairs):,} pairs, {steps:,} steps of {cfg.batch_size}, lr {cfg.lr:g} -> {folder}",
-                     *lost.lines(gpt.cfg.n_ctx)]))
-    torch.manual_seed(cfg.seed)
-    model = RewardModel(gpt).to(device.name)
-    fit(model, pairs, cfg, steps, tok.pad, device, folder)
-    found = judge(model.eval(), held, tok.pad)
-    if not math.isfinite(found["nll"]):
-        raise UserError("rewards are no longer finite at the end: the run diverged; lower --lr")
-    save(folder, model, tok)
-    write_json(folder / "eval.json", {"held_out": found})
-    report(found)
-    picture(found, folder / "calibration.png", f"{folder.name}: {len(pairs):,} pairs")
-    advice = next_steps(cfg, folder, found, held_rows, device)
-    print(f"\n{time.time() - started:.0f} s. Everything is in {folder} (calibration.png, eval.json, metrics.jsonl). "
-          + "\n".join(advice))
+        "key": runs.fingerprint(gpt, pairs)}
+    with runs.open_folder(cfg, about, "reward", "the pairs or the start model", device) as folder:
+        print("\n".join([f"{len(pairs):,} pairs, {steps:,} steps of {cfg.batch_size}, lr {cfg.lr:g} -> {folder}",
+                         *lost.lines(gpt.cfg.n_ctx)]))
+        torch.manual_seed(cfg.seed)
+        model = RewardModel(gpt).to(device.name)
+        fit(model, pairs, cfg, steps, tok.pad, device, folder)
+        found = judge(model.eval(), held, tok.pad)
+        if not math.isfinite(found["nll"]):
+            raise UserError("rewards are no longer finite at the end: the run diverged; lower --lr")
+        save(folder, model, tok)
+        write_json(folder / "eval.json", {"held_out": found})
+        report(found)
+        picture(found, folder / "calibration.png", f"{folder.name}: {len(pairs):,} pairs")
+        advice = next_steps(cfg, folder, found, held_rows, device)
+        print(f"\n{time.time() - started:.0f} s. Everything is in {folder} (calibration.png, eval.json, metrics.jsonl).",
+              "\n".join(advice))
     return 0
 
 

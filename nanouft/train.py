@@ -28,11 +28,11 @@ from nanouft.look import report
 from nanouft.models.load import add_value_head, save_model, start_model
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
-from nanouft.shell import checkpoints, config, devices, processes, runs
+from nanouft.shell import checkpoints, config, devices, processes
 from nanouft.shell.devices import Device
 from nanouft.shell.files import made_once
 from nanouft.shell.log import Log
-from nanouft.shell.signals import WholeSteps, begun
+from nanouft.shell.signals import whole_steps
 from nanouft.training import setup
 from nanouft.training.flags import Train, list_objectives, read_flags
 from nanouft.training.pieces import Pieces
@@ -100,8 +100,7 @@ def fit(model: torch.nn.Module, objective: Objective, hp, steps: int, run: Run) 
         extra = {"loss": log.loss, "scaler": scaler.state_dict()}
         checkpoints.save_step(run.folder, done, model, optimizer, extra, chief)
     alone = save_every > 0 and device.processes == 1        # a signal may save, too
-    whole = WholeSteps(save if alone else None, source.stride)
-    for step in whole.steps(bar):
+    for step in whole_steps(bar, save if alone else None, source.stride):
         # ---- data: the rows of this step; on-policy: new answers of the model's own
         batch = source(step)
         factor, ramp = schedule(step, steps, cfg.warmup)
@@ -117,7 +116,6 @@ def fit(model: torch.nn.Module, objective: Objective, hp, steps: int, run: Run) 
             scaler.scale(loss * device.processes).backward()    # processes average; we want the sum
             for name, value in {"loss": loss.detach(), **metrics}.items():
                 total[name] = total.get(name, 0) + value
-        whole.hold()                                        # a signal waits for the step's end
         scaler.unscale_(optimizer)
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), cfg.clip or math.inf)
         for group in optimizer.param_groups:
@@ -167,9 +165,7 @@ def main(argv=None) -> int:
     data = setup.encode_rows(name, cfg, hp, rows, model, tok)
     model = processes.placed(model, device, cfg.shard)
     setup.write_columns(data, objective, hp, cfg, model, device)
-    steps, run = setup.open_run(name, cfg, hp, origin, data, model, device)
-    begun(run.folder, "nanouft.train")
-    with runs.alone(run.folder, device.rank):
+    with setup.open_run(name, cfg, hp, origin, data, model, device) as (steps, run):
         first_look = report.look_before(run, data, model) if device.rank == 0 else None
         fit(model, objective, hp, steps, run)
         processes.unshard(model, device.rank == 0)

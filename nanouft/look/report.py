@@ -6,7 +6,6 @@ import os
 import shlex
 import sys
 import warnings
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -24,8 +23,7 @@ from nanouft.objectives import OBJECTIVES
 from nanouft.shell import runs
 from nanouft.shell.devices import Device
 from nanouft.shell.errors import UserError, flag
-from nanouft.shell.files import Lines, checksum, read_json, write_json, write_text
-from nanouft.shell.processes import broadcast
+from nanouft.shell.files import Lines, write_json, write_text
 from nanouft.shell.text import one_line, visible
 
 SHOWN = 3           # answers printed before and after
@@ -52,42 +50,6 @@ def counts(name: str, kinds: list[str], rows: list[Row], examples: int) -> list[
     others = (examples - demos) // (2 if kinds[1] == "pairs" else 1)        # a pair is two answers
     end = "; without demonstrations this is una" if not demos and name == "uft" else ""
     return [f"{demos:,} demonstrations, {others:,} {kinds[1]}{end}"]
-
-
-def fingerprint(model: GPT, encoded: list[Encoded]) -> str:
-    """Hash of start weights and training rows: a run can only go on exactly where both are what they were."""
-    parts = [p.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() for p in model.parameters()]
-    for e in encoded:
-        parts.append(repr((e.example.score, e.example.label, e.example.p)))
-        for role, t in e.seqs.items():
-            parts += [role, t.ids.tobytes(), t.mask.tobytes()]
-    return checksum(*parts)[:24]
-
-
-def open_folder(name: str, cfg, hp, origin: dict, tok: Tokenizer, steps: int, device: Device, key: str) -> Path:
-    """Make the run folder and run.json (the first process does; the others are told its name), or check that a resumed
-    run finds the data and the start model it began with: `key` is a hash of both."""
-    where = f"{device.name} {device.dtype} x {device.processes}"
-    if cfg.resume:
-        was = read_json(Path(cfg.resume) / "run.json")
-        if was.get("key") != key:
-            raise UserError(f"--resume {cfg.resume}: the data, the start model, the reward or the version of nanouft "
-                            "has changed since that run began, so it cannot go on exactly; start a new run")
-        here = f"{where}, {torch.get_num_threads()} threads"
-        if (then := f"{was.get('device')}, {was.get('threads')} threads") != here:
-            print(visible(f"began on {then}, goes on on {here}: the last digits of numbers may differ"))
-        return Path(cfg.resume)
-    folder = None
-    if device.rank == 0:
-        folder = runs.new_folder(cfg.out, name)
-        with runs.alone(folder):
-            runs.check_out(cfg.out)                             # another process may have been faster
-            about = {"command": "train", "objective": name, "steps": steps, "config": asdict(cfg), "hp": asdict(hp),
-                     "from": origin, "tokenizer": tok.name, "torch": torch.__version__, "device": where,
-                     "threads": torch.get_num_threads(), "key": key}
-            given = {k: v for k, v in {**asdict(cfg), **asdict(hp)}.items() if origin[k] == "command line"}
-            runs.begin(folder, about, {"objective": name, **given})
-    return broadcast(folder, device)
 
 
 # ---- looking at a model ----------------------------------------------------------------------------------------------

@@ -29,14 +29,14 @@ from nanouft import world
 from nanouft.data.rows import Row, Turns, each_prompt
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.gpt import GPT
-from nanouft.look.report import fingerprint
 from nanouft.models.generate import MAX_NEW, answer_rows
 from nanouft.models.load import start_model
 from nanouft.rollout.scorer import earned, learnt, mark, scorer, sigmoid, try_out
-from nanouft.shell import config, devices, signals
+from nanouft.shell import config, devices, runs, signals
 from nanouft.shell.errors import UserError, flag, in_range
-from nanouft.shell.files import LOCK, Lines, checksum, locked, read_json, write_json
+from nanouft.shell.files import Lines, checksum
 
+HARVEST = "harvest.json"
 CHUNK = 256             # answers that are decoded together
 APART = 50_000_000      # added to the seed: prompts of other streams than the demonstrations have
 
@@ -58,6 +58,11 @@ class Harvest:
     device: str = "auto"            # auto | cpu | cuda | mps
     threads: int | None = None      # CPU threads
     out: str = "out/harvest"        # folder of the files
+
+    @property
+    def resume(self) -> str | None:
+        """The folder, if an interrupted harvest is there: this one goes on with it."""
+        return self.out if (Path(self.out) / HARVEST).exists() else None
 
     def check(self, given: set[str]) -> None:
         in_range(self, "prompts", low=1, high=100_000)
@@ -203,22 +208,6 @@ def write(folder: Path, sampled: list[Sampled], good: float | None, is_learnt: b
 
 
 # ---- the command -----------------------------------------------------------------------------------------------------
-def open_folder(cfg: Harvest, key: str) -> Path:
-    """The folder, new or with what an interrupted harvest of the same settings left. UserError for any other."""
-    folder = Path(cfg.out)
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"--out {cfg.out}: is a file; choose another name")
-    file = folder / "harvest.json"
-    if file.exists():
-        if read_json(file).get("key") != key:
-            raise UserError(f"--out {cfg.out}: holds a harvest of other prompts, another model or other settings; "
-                            "choose another name")
-    elif folder.exists() and {f.name for f in folder.iterdir()} - {LOCK}:
-        raise UserError(f"--out {cfg.out}: exists and is not an empty folder; choose another name")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
 def main(argv=None) -> int:
     cfg, given = config.parse(Harvest, argv, "python -m nanouft.rollout.harvest", __doc__)
     cfg.check(given)
@@ -228,11 +217,10 @@ def main(argv=None) -> int:
     model, tok = start_model(cfg.init)
     model.to(device.name).eval()
     settings = [cfg.samples, cfg.temperature, cfg.max_new, cfg.seed, cfg.reward, mark(cfg.reward, rows)]
-    key = checksum(fingerprint(model, []), repr([r.prompt for r in rows]), repr(settings))[:24]
-    folder = open_folder(cfg, key)
-    with locked(folder / LOCK):
-        write_json(folder / "harvest.json", {"command": "harvest", "key": key, "config": asdict(cfg)})
-        signals.kept(folder / "answers.jsonl")
+    key = checksum(runs.fingerprint(model, []), repr([r.prompt for r in rows]), repr(settings))[:24]
+    about = {"command": "rollout.harvest", "key": key, "config": asdict(cfg)}
+    opened = runs.open_folder(cfg, about, "harvest", "the model, the prompts or a setting", device, file=HARVEST)
+    with opened as folder, signals.kept_lines(folder / "answers.jsonl"):
         lines = sample(model, tok, rows, cfg, score, Lines(folder / "answers.jsonl"))
         sampled = [Sampled(rows[x["row"]].prompt, x["answers"], x["rewards"], x["ended"], x["clean"]) for x in lines]
         good = 1.0 if cfg.good is None and cfg.reward == "exact" else cfg.good

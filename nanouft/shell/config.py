@@ -234,7 +234,7 @@ def run(main: Callable, argv: list[str] | None = None) -> int:
         said = "out of memory; train's --accumulate N cuts a step into N pieces with the same result"
     except KeyboardInterrupt as e:
         code = 128 + getattr(e, "number", signal.SIGINT)
-        begins, said = f"interrupted ({signal.Signals(code - 128).name}): ", signals.last_words()
+        begins, said = f"interrupted ({signal.Signals(code - 128).name}): ", signals.last_words(e)
     # Here and not inside `except`: a progress bar lives as long as the exception that holds its frame, and would
     # leave its line open. Under torchrun all processes make the same mistake; the first of each machine tells it.
     if os.environ.get("LOCAL_RANK", "0") == "0":

@@ -10,7 +10,6 @@ Everything is written under another name and renamed once, or appended. Kill the
 old file or the new one, never half of one.
 """
 import contextlib
-import errno
 import hashlib
 import json
 import os
@@ -22,17 +21,11 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
 
-from nanouft.shell import signals
+from filelock import FileLock, Timeout
+
 from nanouft.shell.errors import UserError
 from nanouft.shell.text import loads, regular
-
-try:
-    import fcntl
-except ImportError:                 # Windows
-    fcntl = None
-    import msvcrt
 
 LOCK = ".lock"                      # inside a folder, or after the name of a file
 
@@ -123,49 +116,28 @@ def _object(line: bytes) -> dict | None:
 def locked(file: Path, wait: bool = False) -> Iterator[None]:
     """Hold the lock `file` inside. It says who holds it; the operating system releases it when that process ends,
     however it ends. UserError if another process holds it; with `wait`, its end is waited for."""
-    told = False
-    while (lock := _take(file)) is None:
+    lock = FileLock(file)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
         who = _holder(file)
         if not wait:
             raise UserError(f"{_place(file)}: {who} works there; wait for its end, or choose another place with --out")
-        if not told:
-            print(f"{_place(file)}: {who} makes it; waiting", file=sys.stderr)
-        told = True
-        time.sleep(0.2)
+        print(f"{_place(file)}: {who} makes it; waiting", file=sys.stderr)
+        lock.acquire(poll_interval=0.2)
     try:
         with contextlib.suppress(OSError):                  # a full disk: it is locked all the same
-            lock.truncate(0)
-            lock.write(f"process {os.getpid()}, since {time.strftime('%Y-%m-%d %H:%M:%S')},".encode())
+            file.write_text(f"process {os.getpid()}, since {time.strftime('%Y-%m-%d %H:%M:%S')},", encoding="ascii")
         yield
     finally:
         with contextlib.suppress(OSError):                  # Windows keeps a file that is open
             file.unlink()
-        lock.close()
-
-
-def _take(file: Path) -> BinaryIO | None:
-    """The open lock file, or None if another process holds it."""
-    while True:
-        lock = open(file, "ab", buffering=0)
-        try:
-            if fcntl:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            else:
-                lock.seek(1 << 30)                          # after the text, which others may read
-                msvcrt.locking(lock.fileno(), msvcrt.LK_NBLCK, 1)
-        except OSError as e:
-            if e.errno in (errno.EAGAIN, errno.EACCES, errno.EDEADLK):
-                lock.close()
-                return None                                 # other errors: a file system without locks
-        with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(lock.fileno()), os.stat(file)):
-                return lock
-        lock.close()                                        # its holder has just removed it: once more
+        lock.release()
 
 
 def _holder(file: Path) -> str:
     try:
-        text = file.read_text(encoding="ascii")
+        text = regular(file).read_text(encoding="ascii")
     except (OSError, ValueError):
         text = ""
     return text if re.fullmatch(r"process \d+, since [\d :-]+,", text) else "another process"
@@ -194,7 +166,7 @@ def made_once(folder: Path, make: Callable[[Path], object], done: str = "model.s
                 shutil.rmtree(left, ignore_errors=True)
         if (folder / done).exists():
             return folder
-        place, outer = folder.with_name(f"{folder.name}-{os.getpid()}.partial"), signals.left
+        place = folder.with_name(f"{folder.name}-{os.getpid()}.partial")
         try:
             make(place)
             place.rename(folder)
@@ -202,7 +174,6 @@ def made_once(folder: Path, make: Callable[[Path], object], done: str = "model.s
             if not (folder / done).exists():                # else, without locks, another process was faster
                 raise
         finally:
-            signals.left = outer                            # nothing to go on with in a folder that is gone
             shutil.rmtree(place, ignore_errors=True)
     return folder
 

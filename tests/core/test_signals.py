@@ -1,4 +1,4 @@
-"""A signal ends a run within two seconds, keeps its last whole step, and says how to go on: to the same bits.
+"""A signal ends a run when its step is done, keeps that step, and says how to go on: to the same bits.
 
     python -m pytest tests/core/test_signals.py                 about 20 s
 """
@@ -36,11 +36,11 @@ def strike(monkeypatch, number: int, owner, name: str, when: int) -> None:
 STEP, BACK = (torch.optim.AdamW, "step"), (torch.Tensor, "backward")
 CASES = {           # flags; where the signal comes, and in which call; the step that is kept
     "before any step": ("train --objective sft --steps 9 {world}", (report, "look"), 1, None),
-    "in backward": ("train --objective ift --steps 9 {world}", BACK, 6, 5),
+    "in backward": ("train --objective ift --steps 9 {world}", BACK, 6, 6),
     "in the update": ("train --objective dpo --data pairs.jsonl --steps 9 {short}", STEP, 5, 5),
     "within a rollout": ("train --objective ppo --steps 8 --max-new 4 {world}", STEP, 5, 6),
     "in the last step": ("train --objective sft --steps 9 {world}", STEP, 9, 9),
-    "after the last step": ("train --objective sft --steps 9 {world}", (report, "close_run"), 1, 9),
+    "after the last step": ("train --objective sft --steps 9 {world}", (report, "close_run"), 1, None),
     "pretrain": ("pretrain --corpus text.txt --steps 6 --tokens 128 --threads 1", STEP, 3, 3),
     "reward": ("reward --data pairs.jsonl --steps 9 --init {tiny} --batch-size 4 --threads 1", STEP, 4, 4)}
 NUMBERS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
@@ -63,7 +63,7 @@ def test_a_run_that_is_interrupted_goes_on_to_the_same_bits(case, tiny_base, her
     assert said == (f"interrupted ({number.name}): run holds {f'step {kept}' if kept else 'no step yet'}; "
                     f"go on with: {goes_on}")
     assert checkpoints.whole_steps(here / "run") == ([kept] if kept else [])
-    assert handlers == [signal.getsignal(n) for n in NUMBERS] and signals.WholeSteps.current is None
+    assert handlers == [signal.getsignal(n) for n in NUMBERS] and not signals.Loop.runs
     assert call(main, *goes_on.split()[3:]) == call(main, *argv, "--out", "whole") == 0
     for file in ("model.safetensors", "metrics.jsonl"):
         ours, theirs = here / "run" / file, here / "whole" / file
@@ -91,28 +91,23 @@ def test_what_cannot_be_gone_on_with_is_one_line(tiny_base, here, capsys):
 
 
 # ---- when a loop may be left -----------------------------------------------------------------------------------------
-def loop(asks: dict[int, int], seconds: float = 0, **kw):
-    """Steps 0 .. 9; in step n, held, asks[n] signals come and it lasts so long. -> (what was saved, steps begun)"""
-    saved, begun = [], []
-    whole = signals.WholeSteps(saved.append, **kw)
+def loop(signals_in: dict[int, int], stride: int = 1, saves: bool = True) -> tuple[list[int], int]:
+    """Ten steps; in step n so many signals come. -> (what was saved, how many steps came to their end)"""
+    saved, ended = [], 0
     with pytest.raises(signals.Interrupted), signals.caught():
-        for step in whole.steps(range(10)):
-            begun.append(step)
-            whole.hold()
-            for _ in range(asks.get(step, 0)):
+        for step in signals.whole_steps(range(10), saved.append if saves else None, stride):
+            for _ in range(signals_in.get(step, 0)):
                 signal.raise_signal(signal.SIGTERM)
-                time.sleep(seconds)
-    return saved, begun[-1]
+            ended += 1
+    return saved, ended
 
 
-def test_a_held_signal_waits_for_the_steps_end_but_not_for_ever(monkeypatch):
-    assert loop({3: 1}) == ([4], 3)
-    assert loop({3: 2}) == ([4], 3), "one that comes twice at once is one"
-    assert loop({3: 1}, stride=4) == ([4], 3) and loop({4: 1}, stride=4) == ([8], 7)
-    monkeypatch.setattr(signals, "GRACE", 0.05)
-    began = time.monotonic()
-    assert loop({3: 1}, seconds=3) == ([], 3) and time.monotonic() - began < 2.5, "a step without end is left"
-    assert loop({3: 2}, seconds=0.06) == ([], 3), "who asks again does not want to wait"
+def test_the_first_signal_waits_for_the_steps_end_and_the_second_does_not():
+    assert loop({3: 1}) == ([4], 4) and loop({9: 1}) == ([10], 10)
+    assert loop({3: 2}) == ([], 3), "who asks again does not want to wait"
+    assert loop({3: 1}, saves=False) == ([], 3), "where nothing is saved, nothing is waited for"
+    assert loop({3: 1}, stride=4) == ([4], 4) and loop({4: 1}, stride=4) == ([8], 8), "until a rollout starts"
+    assert loop({9: 1}, stride=4) == ([], 10), "the last steps are not a whole rollout"
 
 
 def test_what_is_ignored_stays_ignored():
@@ -126,7 +121,7 @@ def test_what_is_ignored_stays_ignored():
 
 # ---- as a process ----------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("number, when", [(signal.SIGINT, "importing"), (signal.SIGTERM, "training")])
-def test_a_process_ends_within_two_seconds_in_one_line(number, when, tiny_base, here):
+def test_a_process_ends_soon_in_one_line(number, when, tiny_base, here):
     argv = ["-m", "nanouft.train", "--objective", "sft", "--init", str(tiny_base), "--steps", "100000", *QUICK]
     process = subprocess.Popen([sys.executable, *argv], cwd=here, env=environment(), text=True,
                                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)

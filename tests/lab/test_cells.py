@@ -53,8 +53,8 @@ def work(n):
     return n
 
 def main(argv):
-    signals.kept(Path("cells.jsonl"))
-    with contextlib.closing(finished(work, [(0,), (1,), (2,)], 2)) as results:
+    results = contextlib.closing(finished(work, [(0,), (1,), (2,)], 2))
+    with signals.kept_lines(Path("cells.jsonl")), results as results:
         for n in results:
             print("finished", n, flush=True)
 
