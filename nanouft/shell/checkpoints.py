@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from nanouft.shell import tensors
 from nanouft.shell.errors import Diverged, UserError
@@ -114,7 +114,7 @@ def load_step(run: Path, model: torch.nn.Module, optimizer: torch.optim.Optimize
             if step > most:
                 raise ValueError(f"the run has {most} steps only")
             extra, weights, state = read_step(folder, step, model, optimizer)
-        except (UserError, SafetensorError, OSError, ValueError) as e:
+        except (UserError, SafetensorError, OSError, ValueError, LookupError, TypeError) as e:
             print(visible(f"{folder}: damaged ({' '.join(str(e).split())}); going back to the step before"))
             continue
         now = weights_of(model)                                 # read_step has compared all names
@@ -128,44 +128,25 @@ def load_step(run: Path, model: torch.nn.Module, optimizer: torch.optim.Optimize
 
 
 MOMENTS = {"AdamW": ("exp_avg", "exp_avg_sq"), "RMSprop": ("square_avg",)}          # each of the shape of its weight
-SCALER = {"scale", "growth_factor", "backoff_factor", "growth_interval", "_growth_tracker"}
 
 
 def read_step(folder: Path, step: int, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> tuple:
-    """(step.json, weights, state of the optimizer). Nothing of it is believed: ValueError unless every tensor is there
-    with the name, shape and type that model and optimizer have, and nothing else."""
-    extra = read_json(folder / "step.json")
-    scaler, sums = extra.get("scaler", {}), extra.get("sha256")
-    if type(extra.get("step")) is not int or extra["step"] != step:
-        raise ValueError(f"step.json is that of step {said(extra.get('step'))}")
-    if not isinstance(extra.get("loss", 0.0), (int, float)) or not isinstance(scaler, dict) or scaler and (
-            scaler.keys() != SCALER or not all(type(x) in (int, float) and 0 <= x < math.inf for x in scaler.values())):
-        raise ValueError("step.json: its loss or its scaler is no number")
-    if not isinstance(sums, dict) or sums.keys() != {"model.safetensors", "optimizer.safetensors"}:
-        raise ValueError("step.json: no checksums of the two files")
-    for name, wanted in sums.items():
-        if checksum(regular(folder / name)) != wanted:
+    """(step.json, weights, state of the optimizer). ValueError if a file is not as it was written, or is that of
+    another model or optimizer."""
+    about = read_json(folder / "step.json")
+    if about.get("step") != step:
+        raise ValueError(f"step.json is that of step {said(about.get('step'))}")
+    for name in ("model.safetensors", "optimizer.safetensors"):
+        if checksum(regular(folder / name)) != about["sha256"][name]:
             raise ValueError(f"checksum of {name}")
     weights = tensors.load(folder / "model.safetensors", tensors.wanted_of(weights_of(model)))
-    stored = tensors.header(folder / "optimizer.safetensors")
-    every_step_skipped = bool(scaler) and not stored            # fp16: steps that overflow are left out
-    flat = tensors.load(folder / "optimizer.safetensors", {} if every_step_skipped else moments(optimizer))
+    held = [p for group in optimizer.param_groups for p in group["params"]]     # torch numbers them through all groups
     state: dict[int, dict] = {}
-    held = weights_in(optimizer)
-    for key, value in flat.items():
+    for key, x in load_file(folder / "optimizer.safetensors").items():
         i, name = key.split(".")
-        state.setdefault(int(i), {})[name] = part(value, held[int(i)])
-        if name == "step" and (value > step or value < 1 or value != step and not scaler):
-            raise ValueError(f"optimizer.safetensors: it has made {value:g} steps")
-    return extra, weights, state
-
-
-def weights_in(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
-    return [p for group in optimizer.param_groups for p in group["params"]]
-
-
-def moments(optimizer: torch.optim.Optimizer) -> tensors.Wanted:
-    """Name, shape and type of all that this optimizer keeps; torch numbers the weights through all groups."""
-    weights = weights_in(optimizer)
-    kept = {f"{i}.{name}": p for i, p in enumerate(weights) for name in MOMENTS[type(optimizer).__name__]}
-    return tensors.wanted_of(kept) | {f"{i}.step": ((), "F32") for i in range(len(weights))}
+        state.setdefault(int(i), {})[name] = part(x, held[int(i)])
+    for i, kept in state.items():                               # a step over tensors of another size writes beyond them
+        shapes = {"step": torch.Size(), **dict.fromkeys(MOMENTS[type(optimizer).__name__], held[i].shape)}
+        if {name: x.shape for name, x in kept.items()} != shapes:
+            raise ValueError(f"optimizer.safetensors: weight {i} has not the state of this optimizer")
+    return about, weights, state

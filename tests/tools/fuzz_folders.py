@@ -2,7 +2,8 @@
 bit for bit, or one clear line.
 
 What nothing can tell is not tried: another number where every number is allowed and no checksum stands beside it, such
-as a weight of a start model or a loss in a log.
+as a weight of a start model or a loss in a log. An edited setting in run.json is a setting: it must only be refused or
+train.
 """
 import contextlib
 import copy
@@ -194,8 +195,8 @@ def runs(n: int | None, rng: random.Random, place: Path) -> Iterator[Case]:
     for file in ("run.json", "eval.json", "metrics.jsonl", "steps/latest", "steps/4/step.json",
                  "steps/4/model.safetensors", "steps/4/optimizer.safetensors"):
         found += of_bytes(file, half, rng, 20 if "steps/4" in file else 0)
-    for file in ("steps/4/model.safetensors", "steps/4/optimizer.safetensors"):
-        found += of_tensors(file, half)
+    found += of_tensors("steps/4/model.safetensors", half)
+    found += of_tensors("steps/4/optimizer.safetensors", half, fine=("whole numbers", "nan"))
     found += [*foreign("steps"), *foreign(".")]
     finished = [*of_json("run.json", place / "whole"), *of_json("eval.json", place / "whole")]
     for file in ("run.json", "eval.json", "config.json", "model.safetensors", "tokenizer.json"):
@@ -204,8 +205,11 @@ def runs(n: int | None, rng: random.Random, place: Path) -> Iterator[Case]:
     share = None if n is None else max(1, n // 5)
     for name, change in drawn(found, None if n is None else n - share, rng):
         spared = "metrics.jsonl" if name.startswith("metrics") else ""
+        differs = partial(trained, "half", place, spared)
+        if name.startswith(("run.json config", "run.json hp")):
+            differs = partial(told, "")
         yield Case(f"resume {name}", lambda: config.run(train.main, ["--resume", "half"]),
-                   partial(prepare, place, "half", change), partial(trained, "half", place, spared))
+                   partial(prepare, place, "half", change), differs)
     shown = ["whole", "--prompt", "Say pig twice.", "--max-new", "4", "--threads", "1"]
     wanted = quietly(place, sample.main, shown).strip().splitlines()[-1].split(")", 1)[1].strip()       # the answer
     for name, change in drawn(finished, share, rng):
