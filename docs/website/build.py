@@ -6,7 +6,8 @@
     python -m lab.page                                      # and the page that compares the methods
 
 mkdocs.yml names the pages. mkdocs knows the files of docs/ only. The functions `on_...` below, which it calls, add
-README, CONTRIBUTING and the exercises, and a page for each source file. They lead links that leave docs/ to these.
+README, CONTRIBUTING, CHANGELOG, the exercises, and a page for each source file. They lead links that leave docs/
+to these.
 """
 import ast
 import os
@@ -20,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from plain import escaped, put_formulas_back, take_formulas_out, with_empty_lines
 
 ROOT = Path(__file__).resolve().parents[2]
-OUTSIDE = ("README.md", "CONTRIBUTING.md", "lessons/exercises/README.md")       # Markdown pages outside docs/
+OUTSIDE = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "lessons/exercises/README.md")   # pages outside docs/
 OPTIONAL = {                            # page of the site -> the file that it comes from, if that has been made
     "map.md": "docs/map.md",
     **{f"results/claims/C{n}.md": f"docs/results/claims/C{n}.md" for n in (1, 2, 3, 4)},
