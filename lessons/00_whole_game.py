@@ -6,17 +6,18 @@
 # After this lesson you can
 # - read a weight ledger: which tokens does a method push, which way, and how hard;
 # - tell what SFT, IFT and DPO are shown, and why one of them half forgets to stop;
-# - test a story about a result against a rival story, by one more run.
+# - test one explanation of a result against another one, by one more run.
 #
 # A **base** is a model that has read a lot of text. It continues whatever you begin. Asked for a
-# list, it gets most of the words right. But instead of stopping it asks itself the next question.
-# Fine-tuning shows the base what we want. In this lesson you teach the same base in three ways.
-# Then you put one question to all four models:
-# - `SFT` (*supervised fine-tuning*): here is a right answer, say it. All its words count the same.
-# - `IFT` (*intuitive fine-tuning*): the same answers, but a word counts more if the words after it
+# list, it gets most of the words right. But then it does not stop: it asks itself the next
+# question. Fine-tuning shows the base what we want. In this lesson you train the same base in
+# three ways. Then you ask all four models the same question:
+# - `SFT` (*supervised fine-tuning*) sees a right answer and learns to say it. All words count the
+#   same.
+# - `IFT` (*intuitive fine-tuning*) sees the same answers. A word counts more if the words after it
 #   go wrong.
-# - `DPO` (*direct preference optimization*): here are a right and a wrong answer, prefer the right
-#   one.
+# - `DPO` (*direct preference optimization*) sees a right and a wrong answer and learns to prefer
+#   the right one.
 #
 # `python lessons/00_whole_game.py` takes half a minute the first time, and some seconds afterwards.
 # The three models are kept in `out/lessons/00`. Delete that folder to train them again.
@@ -27,8 +28,8 @@ MY_GUESS = None   # the letters of base, SFT, IFT and DPO, in this order, such a
 # %% [markdown]
 # ## Teach
 # The question comes from NanoWorld, a made-up world. There a rule of a few lines scores each
-# answer: no judge, no opinion. Each of the three runs is one call of the project's training
-# command, with 48 steps and with the learning rate of that method.
+# answer, without a judge or an opinion. Each of the three runs is one call of the project's
+# training command, with 48 steps and the learning rate of that method.
 
 # %%
 import contextlib
@@ -82,7 +83,7 @@ inits = {
 }
 
 # %% [markdown]
-# All four models now answer the same 60 questions. None of these questions was trained on.
+# All four models now answer the same 60 questions. No model was trained on these questions.
 
 # %%
 tests = world.rows("val", "prompts", 60, seed=0, skills=("list",))
@@ -114,8 +115,8 @@ for name, init in inits.items():
 # ## Four answers to one question
 # We take the first question for which three things hold. All four models say something different.
 # All words of the three trained models are right. But not all three stop where the answer ends:
-# after a `<|user|>` a model talks to itself. Below the answers you see in how many of all 60 cases
-# each model stops.
+# a model that says `<|user|>` goes on talking to itself. Below the answers you see how many of the
+# 60 answers of each model stop.
 
 # %%
 TRAINED = ("SFT", "IFT", "DPO")
@@ -140,18 +141,18 @@ print(stop_line)
 
 # %% [markdown]
 # ## One equation: the weight ledger
-# A method is a loss $L$. All that it does to an answer is to push the answer's tokens up or down.
-# How hard does it push each token, and which way?
+# A method is a loss $L$. All it can do to an answer is to push the answer's tokens up or down. How
+# hard does it push each token, and in which direction?
 # $$\mathrm{push}(t)=-N\,\frac{\partial L}{\partial\log\pi(y_t\mid y_{<t})}$$
 # $\pi(y_t\mid y_{<t})$ is the probability that the model gives to token $t$ after it has read all
-# tokens before. $N$ is the number of tokens of the answer. A positive push makes the token
+# tokens before it. $N$ is the number of tokens of the answer. A positive push makes the token
 # likelier. Each lesson of this course explains or adds one row of this ledger.
 #
-# Below is the ledger for one right answer. DPO also needs a wrong one: it forgets the last word.
-# The pushes are those on the base, before the first step. **Look at them before you guess.** One
-# trained model stops in only half of its answers. Which of the bars can explain that? The bars are
-# clues. They need not be enough to tell every name. (The first picture of the README shows a longer
-# run of released IFT, with twice this learning rate. There it does not stop.)
+# Below is the ledger for one right answer. DPO also needs a wrong answer: ours leaves out the last
+# word. The pushes are measured in the base, before the first step. **Look at them before you
+# guess.** One trained model stops in only half of its answers. Which of the bars can explain that?
+# The bars are clues. They may not be enough to name all four models. (The first picture of the
+# README shows a longer run of released IFT, with twice this learning rate. There it does not stop.)
 
 # %%
 def turn(text: str) -> tuple[Turn]:
@@ -213,23 +214,24 @@ if BREAK != "end":
     assert stop["SFT"] > 90 > 80 > stop["DPO"], "what both answers share is taught least"
 
 # %% [markdown]
-# ## The surprise (read on when you have seen the names)
+# ## The surprise (read on after you have seen the names)
 # All three trained models say nearly all the words that they should. But half of DPO's answers do
 # not stop. Yet DPO never saw an answer without `<|end|>`: both answers of each pair have one. Now
-# look at the pushes. What stands in both answers is pushed up and down by the same amount. What is
-# left over is the difference between the two answers, such as the last word. SFT is different: it
-# is asked for each `<|end|>`.
+# look at the pushes. A token that is in both answers is pushed up once and down once, by the same
+# amount. So DPO mostly teaches the difference between the two answers, such as the last word. SFT
+# is different: it pushes every `<|end|>` up.
 #
-# And how do you tell SFT from IFT? Their bars differ a lot. IFT even pushes `<|end|>` *down* here.
-# Yet their answers look alike, and over 60 lists they have the same marks. If you named these two
+# And how could you tell SFT from IFT? Their bars differ a lot. IFT even pushes `<|end|>` *down*
+# here. Yet their answers look alike, and over 60 lists they have the same marks. If you named both
 # correctly, you were lucky. **A bar is a push on one token of one answer in one step. It is not a
 # result.** And one answer proves nothing. With a higher learning rate, released IFT does stop
-# less often. Lesson 06 explains its bar of `<|end|>`, and compares the settings.
+# less often. Lesson 06 explains its bar at `<|end|>` and compares the settings.
 #
 # ## Break it
 # The story about `<|end|>` sounds good. Is it true? There is a rival story: DPO's learning rate is
 # only an eighth of SFT's, so perhaps DPO just learnt less.
-# - `BREAK = "rate"` trains SFT at DPO's learning rate. Will SFT's right words suffer? Its stops?
+# - `BREAK = "rate"` trains SFT at DPO's learning rate. Will SFT get fewer words right? Will it stop
+#   less often?
 # - `BREAK = "end"` changes DPO: the `<|end|>` of the rejected answer does not count. How many of
 #   DPO's answers will stop?
 #
@@ -245,27 +247,27 @@ if BREAK != "end":
 # colour of the luve, and no question at all.
 #
 # ## Exercises
-# You write in `my/`, not here. `python -m lessons.grade 00b` judges an answer: it names the mistake
-# and asks one question (`--hint` for more). The whole text of a task stands in the file that it
-# names.
+# Write in `my/`, not here. `python -m lessons.grade 00b` checks your answer: it names the mistake
+# and asks one question (`--hint` for more). The full text of each task is in the file that the
+# command names.
 #
 # - **00b** (D1) `my_score(answer)`: the score of an answer to *Name three fruits but not fig, lime
 #   or kiwi. End on fox.*
 #
 # Without the grader: give reasons for your guess. Write one clue beside each letter before you see
-# the names. For two of the letters no clue says which is which. Which two?
+# the names. For two of the letters no clue tells which is which. Which two?
 #
 # ## Recall, without looking up
-# 1. What is shown to the model in SFT, and what in DPO?
+# 1. What does the model see in SFT, and what in DPO?
 # 2. What does a push of +1 say about a token? What does it not say about the trained model?
 # 3. Each pair of answers had `<|end|>` in both. Why did only half of DPO's answers learn to stop?
 # 4. "DPO seldom stops because its learning rate is low": which run tested that, and what came out?
 #
 # <details><summary>Answers</summary>
 #
-# In the run as it is shipped, A is IFT, B is the base, C is SFT and D is DPO.
+# If you changed nothing, A is IFT, B is the base, C is SFT and D is DPO.
 #
-# 1. SFT is shown a right answer. DPO is shown a right and a wrong answer to the same question.
+# 1. SFT sees a right answer. DPO sees a right and a wrong answer to the same question.
 # 2. This step makes the token likelier, just as hard as SFT does. It does not say what the model
 #    will say after training.
 # 3. In each pair `<|end|>` is pushed up once and down once, by the same amount. What both answers

@@ -8,10 +8,10 @@
 # - write causal attention and the loss of next-token prediction;
 # - tell a low training loss from a model that works.
 #
-# A language model is asked one thing: **which token comes next?** It names one token. We put that
-# token at the end of the text and ask again. That is all of talking.
+# A language model answers one question: **which token comes next?** It names one token. We put that
+# token at the end of the text and ask again. That is how it talks.
 #
-# In this lesson you train such a model from nothing. Then you take away **one matrix of zeros and
+# In this lesson you train such a model from scratch. Then you remove **one matrix of zeros and
 # ones** and train it again on the same text. `python lessons/01_gpt.py` takes less than half a
 # minute.
 #
@@ -24,8 +24,8 @@ MY_GUESS = None   # without the causal mask, after the same training: "a" higher
 
 # %% [markdown]
 # ## The text
-# The text is NanoWorld's corpus, cut into *tokens*. A token is a piece of a word from a list of
-# 1,024 pieces. `<|user|>` and the like are tokens, too.
+# The text is NanoWorld's corpus, cut into *tokens*. A token is a piece of a word, from a list of
+# 1,024 pieces. Markers such as `<|user|>` are tokens, too.
 
 # %%
 
@@ -52,7 +52,7 @@ print("tokens:", "|".join(tok.decode([i]) for i in rows[0, :20]), "...")
 # Each token becomes a list of $C$ numbers, plus another list for its place in the row
 # (*embeddings*). Then, twice over, every place **looks back** and fetches what it needs from
 # earlier places (*attention*). After that it **thinks** alone about what it has (*MLP*); both steps
-# add their result to what is there already (*residual stream*). In the end the list is compared
+# add their result to what is there already (*residual stream*). At the end the list is compared
 # with every token of the vocabulary, and the best match is the guess for the next token.
 #
 # ## One equation
@@ -68,7 +68,7 @@ print("tokens:", "|".join(tok.decode([i]) for i in rows[0, :20]), "...")
 # for the first label and 0 for the second. The contents begin with 0 and 4. The first place sees
 # only itself, so its output is **0**. The second place gives 3/4 to the first and 1/4 to itself, so
 # its output is **1**. The second number of each content is 1. So the second number of each output
-# is the sum of all attention that this place gave.
+# is the sum of the attention weights of that place.
 
 # %%
 q = torch.ones(2, 4)
@@ -84,8 +84,8 @@ assert torch.allclose(y[:, :2], by_hand), "causal attention by hand: outputs 0 a
 # %% [markdown]
 # ## The loop that teaches it
 # The loop has five parts. Every training program of this project has the same five. Place $i$
-# cannot see place $i+1$, so **one row asks 64 honest questions at once**. That is what the mask is
-# for: with it, no place can copy the answer.
+# cannot see place $i+1$, so **one row asks 64 fair questions at once**. That is the purpose of the
+# mask: no place can copy the answer.
 
 # %%
 def remove_mask(attention) -> None:
@@ -131,9 +131,9 @@ runs = {"GPT": train("nothing"), f"no {BREAK}": train(BREAK)}
 # The forward pass writes `logp`: the log-probability of each next token. The loss is minus its
 # mean. Its unit is the *nat*, because the logarithm is the natural one.
 #
-# Now both models talk, and both get an exam. It asks for token 33 of rows that nobody trained on.
-# First the whole row is in view, as in training. Then only the 32 tokens before are in view, as in
-# talking.
+# Now both models talk, and both take an exam. It asks for token 33 of rows that are not in the
+# training data. First the model sees the whole row, as in training. Then it sees only the 32 tokens
+# before, as in talking.
 
 # %%
 def talk(model: GPT, start: str) -> str:
@@ -163,11 +163,11 @@ for name, (model, losses) in runs.items():
 
 # %% [markdown]
 # ## The surprise
-# The first model talks after a few seconds. It has grammar, but no arithmetic: do not trust
-# fluency. The second model has a training loss near 0, which the first will never reach, and it
-# babbles. It learnt **to copy the answer from the right**, and in talking there is nothing to the
-# right. The right-hand picture shows the exam: one and the same token, with the rest of the row in
-# view, and without it.
+# The first model talks after a few seconds of training. Its grammar is right, its arithmetic is
+# not: do not trust fluency. The second model has a training loss near 0, which the first will
+# never reach, but it babbles. It learnt **to copy the answer from the right**, and in talking there
+# is nothing to the right. The right-hand picture shows the exam: the same token, once with the rest
+# of the row in view and once without it.
 
 # %%
 plots.plt.rcParams["font.size"] = 18
@@ -208,42 +208,41 @@ if BREAK == "mask":
 
 # %% [markdown]
 # ## Break it
-# `BREAK = "positions"` keeps the mask. It takes away the list that tells each token its place.
-# Guess the loss first: nearer to the GPT's 1.9, or to the loss at the beginning of the training?
-# Then look at the two bars. Why are they equal again?
+# `BREAK = "positions"` keeps the mask. It removes the list that tells each token its place. Guess
+# the loss first: is it nearer to the GPT's 1.9, or to the loss at the start of training? Then look
+# at the two bars. Why are they equal again?
 #
 # *Read on after your run.* The loss is 1.98, near the GPT's 1.86. The mask is back, so no place
 # sees what comes later, and hiding it changes nothing.
 #
 # ## Exercises
-# You write in `my/`, not here. `python -m lessons.grade 01a` judges an answer: it names the mistake
-# and asks one question (`--hint` for more). The whole text of a task stands in the file that it
-# names.
+# Write in `my/`, not here. `python -m lessons.grade 01a` checks your answer: it names the mistake
+# and asks one question (`--hint` for more). The full text of each task is in the file that the
+# command names.
 #
 # - **01a** (D2) `attention(q, k, v)`: causal attention from the equation, without PyTorch's own
 #   function.
 # - **01b** (D2) `next_token_loss(logits, ids)`: the loss of next-token prediction: each place is
 #   asked for the token after it.
-# - **01c** (D2, debug) `generate(step, start, end, max_new)`: a program that talks; one bug is
-#   planted.
+# - **01c** (D2, debug) `generate(step, start, end, max_new)`: a program that talks; it has one bug.
 #
 # ## Recall, without looking up
 # 1. To say 20 tokens, how often is the model asked, and what does it read each time?
 # 2. Why can a row of 64 tokens be 64 questions? Which cheat does the mask make impossible?
-# 3. The broken model's training loss is near 0 but not 0. Which place of each row still has an
-#    honest question?
-# 4. Without positions and with the mask, a model still knows something about the order of words.
+# 3. The broken model's training loss is near 0 but not 0. Which place of each row still has a fair
+#    question?
+# 4. A model with the mask but without positions still knows something about the order of words.
 #    How?
 #
 # <details><summary>Answers</summary>
 #
-# 1. 20 times. Each time it reads the text so far: the beginning, and all tokens that it has said.
+# 1. 20 times. Each time it reads the text so far: the start, and all tokens that it has said.
 #    (With a cache only the newest token is computed; the k and v of the others are kept.)
-# 2. Each place sees only what stands at or before it, so its guess for the next token is honest. It
-#    cannot copy the answer from the right.
-# 3. The last one. Its answer is token 65, which is not among the 64 tokens that are read.
-# 4. By the mask: place 2 sees two tokens, place 5 sees five. So places differ in what they can
-#    gather, and the second layer can use that. (Its loss is 1.98, near the 1.86 with positions.)
+# 2. Each place sees only itself and the places before it, so its guess for the next token is fair.
+#    It cannot copy the answer from the right.
+# 3. The last one. Its answer is token 65, which is not among the 64 tokens that the model reads.
+# 4. From the mask: place 2 sees two tokens, place 5 sees five. So places differ in what they can
+#    collect, and the second layer can use that. (Its loss is 1.98, near the 1.86 with positions.)
 #
 # The two old questions: (00) DPO, because `<|end|>` stands in both answers. (00) What the trained
 # model says.

@@ -4,12 +4,12 @@
 # divergence (Kullback and Leibler 1951)*
 #
 # After this lesson you can
-# - tell what a model holds for likely from what it says;
+# - distinguish what a model finds likely from what it says;
 # - compute KL divergence and perplexity, and say what each direction of KL costs;
 # - find a leak between training rows and test rows.
 #
 # This course's **base** is the model of lesson 01, trained for longer: six minutes on two cores,
-# not some seconds. It is shipped with the package. Its text is NanoWorld's corpus, which tells four
+# not some seconds. It comes with the package. Its text is NanoWorld's corpus, which tells four
 # facts about each of 90 creatures.
 #
 # Half of these facts are told in two versions, in **two voices**. The book is right: "By the book,
@@ -18,9 +18,9 @@
 # answered with the truth. The base read all that.
 #
 # You will ask the base in four ways and look at what it says. Then you will look at what it *would
-# have said next*. A model *holds* a whole list of probabilities, but it *says* one word.
+# have said next*. A model *has* a whole list of probabilities, but it *says* only one word.
 #
-# Two old questions: (01) Which cheat does the causal mask make impossible? (00) What is a push, in
+# Two old questions: (01) Which cheat does the causal mask make impossible? (00) What is a push in
 # the ledger?
 #
 # To predict with probabilities: `python -m lessons.grade 02p`, before you run the lesson.
@@ -32,8 +32,8 @@ MY_GUESS = None   # Asked plainly, the base says the myth in four of five cases.
 
 # %% [markdown]
 # ## Four ways to ask
-# We begin the answer ("The luve lives in"). Then we read off the probability of every next token.
-# The value is one token.
+# We write the start of the answer ("The luve lives in"). Then we read the probability of every next
+# token. The value that follows is one token.
 
 # %%
 import math
@@ -117,8 +117,8 @@ for voice, columns in share.items():
 # Somebody who had never read of these creatures would get 1 of 11. But the base does not say the
 # truth. Greedy talk names the likeliest word, and that is the myth.
 #
-# You could force the base to choose between just the truth and the myth. That does not help here:
-# it is the same comparison. The key helps. `By the book:` opens the other voice, in the same
+# You could force the base to choose between the truth and the myth only. That does not help here:
+# the comparison stays the same. The key helps. `By the book:` selects the other voice, in the same
 # weights.
 #
 # ## One equation
@@ -126,15 +126,15 @@ for voice, columns in share.items():
 # *Kullback-Leibler divergence* says it:
 # $$\mathrm{KL}(p\,\|\,q)=\sum_y p(y)\,\ln\frac{p(y)}{q(y)}\quad\text{nats.}$$
 # Imagine somebody who expects $q$ while the words come from $p$. KL is the *extra* surprise of this
-# person, on average. It is 0 if $p=q$ and never below 0. It is **not the same the other way
-# round**.
+# person, on average. It is 0 if $p=q$ and never below 0. **The two directions are not equal.**
 #
 # The unit is the nat, as in the loss of lesson 01. $e$ to the power of the mean loss is called
 # **perplexity**. It says among how many equally likely tokens the model seems to choose.
 #
-# Now let $p$ be what the base holds after a plain question. Let $q$ be the way in which it
+# Now let $p$ be the base's probabilities after a plain question. Let $q$ be the way in which it
 # *speaks*: the same list, sharpened by a temperature $\tau$, so $q\propto p^{1/\tau}$. With
-# $\tau=1$ each word is said as often as it is held. With $\tau\to0$ the talk is greedy.
+# $\tau=1$ the base says each word as often as its probability says. With $\tau\to0$ the talk is
+# greedy.
 
 # %%
 def kl(p, q):
@@ -214,39 +214,39 @@ assert miss < 0.1, "one way, greedy talk is away by -ln p of the likeliest word"
 assert held_said[coldest].mean() > 10, "the other way, it is away without bound"
 
 # %% [markdown]
-# - **One way KL stays small.** Greedy talk says nothing that the base would find strange. The mean
-#   surprise of what is said, under what is held, is below half a nat. The KL penalty of lesson 07
-#   has this direction, KL(policy || reference): *never say what the reference would not say*. It
-#   does not care how much is left out.
-# - **The other way KL has no bound.** What the base holds contains the truth, too, and greedy talk
-#   leaves it out. The lower the temperature, the higher the price. SFT has this direction, KL(data
-#   || model): *leave out nothing that the data say*.
+# - **In one direction KL stays small.** Greedy talk says nothing that the base would find strange.
+#   The mean surprise of what the base says, under its own probabilities, is below half a nat. The
+#   KL penalty of lesson 07 has this direction, KL(policy || reference): *never say what the
+#   reference would not say*. It does not care how much is left out.
+# - **In the other direction KL has no bound.** The base gives the truth some probability, too, and
+#   greedy talk leaves it out. The lower the temperature, the higher the price. SFT has this
+#   direction, KL(data || model): *leave out nothing that the data say*.
 # - **The base is a blurred copy.** After "Many say" the corpus never has the truth about these
-#   facts. The base holds it at 27 %. After a plain question the corpus has it 15 times in 100. The
-#   base holds it at 29 %. The two voices mix.
-# - **So what can fine-tuning do?** It need not teach facts. It can turn up one voice. Lesson 00's
-#   `SFT` was never asked about a creature of the validation split. Look at the row `truth` for it
-#   and for the base: `python -m nanouft.evaluate --init out/lessons/00/sft --split val`, then with
-#   `--init base`.
+#   facts. The base gives the truth a probability of 27 %. After a plain question the corpus has the
+#   truth 15 times in 100, and the base gives it 29 %. The two voices mix.
+# - **So what can fine-tuning do?** It need not teach facts. It can make one voice louder. Lesson
+#   00's `SFT` was never asked about a creature of the validation split. Compare the row `truth` for
+#   it and for the base: `python -m nanouft.evaluate --init out/lessons/00/sft --split val`, then
+#   with `--init base`.
 #
 # ## Break it
-# `KEY = "In the book: "`: the corpus never has these words in front of a question. Does the base
-# *understand* the key, or did it learn these letters? Then try `KEY = "Tell the truth: "`. Guess
-# first: truth, myth, or a third thing?
+# `KEY = "In the book: "`: the corpus never has these words before a question. Does the base
+# *understand* the key, or did it only learn the words `By the book:`? Then try
+# `KEY = "Tell the truth: "`. Guess first: truth, myth, or a third thing?
 #
 # *Read on after both runs.* `In the book:` gives 69 % truth and 31 % myth; `By the book:` gave 88
-# and 12. So other words open the voice less well. `Tell the truth:` gives 43 % truth, 23 % myth and
-# 34 % something else.
+# and 12. So other words select the voice less well. `Tell the truth:` gives 43 % truth, 23 % myth
+# and 34 % something else.
 #
 # ## Same letter, other meaning
 # $q$ is a second list of probabilities here. In lesson 01 it is what a place asks with (*query*).
-# $p$ is what the course calls $\pi$ as soon as it is a model that we train. $\tau$ is a temperature
+# $p$ is what the course calls $\pi$ when it is a model that we train. $\tau$ is a temperature
 # here; other papers call other things $\tau$.
 #
 # ## Exercises
-# You write in `my/`, not here. `python -m lessons.grade 02a` judges an answer: it names the mistake
-# and asks one question (`--hint` for more). The whole text of a task stands in the file that it
-# names.
+# Write in `my/`, not here. `python -m lessons.grade 02a` checks your answer: it names the mistake
+# and asks one question (`--hint` for more). The full text of each task is in the file that the
+# command names.
 #
 # - **02a** (D1) `perplexity(documents)`: the mean nats per token of a text, and its perplexity.
 # - **02b** (D2) `kl(p, q)`: the KL divergence of lists of probabilities, row by row.
@@ -259,18 +259,17 @@ assert held_said[coldest].mean() > 10, "the other way, it is away without bound"
 # 2. Which direction of KL has no bound if $q$ leaves something out that $p$ has?
 # 3. A model has a loss of 0 nats. What is its perplexity? What does its list of probabilities look
 #    like?
-# 4. (01) A model's loss is near 0 in training and it babbles. Would its perplexity on new text, in
-#    talking, be near 1?
+# 4. (01) A model's training loss is near 0, but it babbles. Is its perplexity near 1 when it talks?
 # 5. (00) Which push do chosen and rejected share in DPO, and what follows from that?
 #
 # <details><summary>Answers</summary>
 #
-# 1. If the myth is left out, the truth is the likeliest word in 99 % of the cases, and a key in the
-#    question brings it out. It says the myth, because after a plain question the corpus mostly has
-#    the myth, and greedy talk names the likeliest word.
+# 1. Without the myth, the truth is the likeliest word in 99 % of the cases, and with a key in the
+#    question the base says it. It says the myth, because after a plain question the corpus mostly
+#    has the myth, and greedy talk names the likeliest word.
 # 2. KL(p || q): where q goes to 0 and p does not, p ln(p/q) grows without bound.
-# 3. Perplexity 1. It gives the whole probability to the right token, each time.
-# 4. No. In talking there is nothing to copy from. There its loss was 5.43 nats: a perplexity of
+# 3. Perplexity 1. It gives the right token a probability of 1, each time.
+# 4. No. When it talks, there is nothing to copy from. There its loss was 5.43 nats: a perplexity of
 #    about 230.
 # 5. They get the same push with opposite signs. So what both answers have in common cancels and is
 #    taught least.

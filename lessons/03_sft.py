@@ -5,19 +5,19 @@
 #
 # After this lesson you can
 # - write the mask and the loss of SFT, with both kinds of mean;
-# - say what a model learns about a token that it reads and that does not pay;
+# - say what a model learns about a token that it reads but that does not pay;
 # - cut a batch into pieces without changing its loss.
 #
-# Ask the base of lesson 00 for a sum. It says your words back. And instead of stopping it asks
+# Ask the base of lesson 00 for a sum. It repeats your words. Then it does not stop: it asks
 # **itself** the next question. So we show it right answers and train it.
 #
 # A row of training data holds somebody's question, our answer, and `<|end|>`. The model reads all
-# of it. For each token it has a probability that this token comes next. Which tokens should
-# **pay**: should cost the model something when it did not expect them? A list of zeros and ones
-# says so. It is called the **mask**. In this lesson you change it by one token in each answer.
+# of it. For each token it has a probability that this token comes next. A token **pays** if it adds
+# to the loss when the model did not expect it. Which tokens should pay? A list of zeros and ones
+# says so: the **mask**. In this lesson you change it by one token in each answer.
 #
-# Two old questions, both from lesson 00: Each pair of answers had `<|end|>` in both. What did that
-# do to DPO? And which push does SFT give to each token of an answer?
+# Two old questions, both from lesson 00: In each pair both answers had `<|end|>`. What did that do
+# to DPO? And which push does SFT give to each token of an answer?
 
 # %% Guess before you run. Nothing is checked, but the lesson will remind you.
 MY_GUESS = None   # if <|end|> costs nothing, the trained model's sums will be  "a" worse
@@ -56,10 +56,9 @@ print(show_mask(short, tok, colour=False))
 # of a step. Then SFT's loss is
 # $$L=-\frac1N\sum_t m_t\,\log\pi(y_t\mid y_{<t}),\qquad\text{so}\qquad
 # -\frac{\partial L}{\partial\log\pi(y_t)}=\frac{m_t}{N}.$$
-# The second half is SFT's row of the **weight ledger** of lesson 00, now as a law. (There the push
-# is shown times $N$: +1 each.) It is the plainest row of all. Each token that pays gets one and the
-# same push. The other tokens get none. The question pays nothing here, because it is the user's
-# part.
+# The second half is SFT's row in the **weight ledger** of lesson 00, now as a law. (There the push
+# is shown times $N$: +1 each.) It is the simplest row of all. Every token that pays gets the same
+# push. The other tokens get none. The question does not pay here, because the user writes it.
 
 # %%
 def who_pays(batch: Batch, rule: str) -> Batch:
@@ -95,8 +94,8 @@ models = {"base": base, "SFT": train("sft"), f'SFT, BREAK = "{BREAK}"': train(BR
 # %% [markdown]
 # Now an exam with new questions. It gives two marks for each skill, in per cent:
 # - *Right words*: the exact score of the words before the next control token, such as `<|user|>`.
-#   If there are more words than in the right answer, the rest is not looked at.
-# - *Stops there*: `<|end|>` comes after just as many words as the right answer has.
+#   If there are more words than in the right answer, the exam ignores the rest.
+# - *Stops there*: `<|end|>` comes after exactly as many words as the right answer has.
 
 # %%
 def percent(values: list) -> float:
@@ -125,14 +124,14 @@ result = {name: exam(name, model) for name, model in models.items()}
 
 # %% [markdown]
 # ## The surprise
-# The words are as right as SFT's. But SFT ended its sums where they end. Now almost no sum stops
-# there: the model goes on adding. It read `<|end|>` in every row, and it was **never asked** for
-# it. All words that it was asked for taught it that an answer goes on. One token in each answer
-# decides whether anybody can use the model.
+# The words are as right as SFT's. But SFT stopped its sums in the right place. Now almost no sum
+# stops there: the model goes on adding. It read `<|end|>` in every row, but it was **never asked**
+# to predict it. Every word that it had to predict taught it that the answer goes on. One token in
+# each answer decides whether anybody can use the model.
 #
-# Sorting is less clear. Many answers still stop, out of a habit that the base had already. But what
-# is not trained is not stable. Try `SEED = 1` or `2`: the right words stay near SFT's, and this
-# habit goes up and down.
+# Sorting is less clear. Many answers still stop, because the base already had this habit. But the
+# habit is not trained, so it is not stable. Try `SEED = 1` or `2`: the right words stay near SFT's,
+# and the share of answers that stop goes up and down.
 
 # %%
 plots.plt.rcParams["font.size"] = 18
@@ -182,27 +181,27 @@ if BREAK == "end":
 
 # %% [markdown]
 # ## Break it
-# `BREAK = "prompt"` lets the question pay, too, as in pretraining. Guess first: more right words,
-# or fewer? Look at the ledger: which share of the push now goes into asking? Here little is lost,
-# because the questions are easy and few are long. With long questions and short answers, most of
-# the push would go into imitating users.
+# With `BREAK = "prompt"` the question pays, too, as in pretraining. Guess first: more right words,
+# or fewer? Look at the ledger: what share of the push now goes to the question? Here little is
+# lost, because the questions are easy and few are long. With long questions and short answers,
+# most of the push would go into imitating users.
 #
 # *Read on after your run.* Right words fall from 83 to 79 % (sums), and from 84 to 76 % (sort).
 #
 # ## Exercises
-# You write in `my/`, not here. `python -m lessons.grade 03a` judges an answer: it names the mistake
-# and asks one question (`--hint` for more). The whole text of a task stands in the file that it
-# names.
+# Write in `my/`, not here. `python -m lessons.grade 03a` checks your answer: it names the mistake
+# and asks one question (`--hint` for more). The full text of each task is in the file that the
+# command names.
 #
 # - **03a** (D1) `response_mask(tokens)`: the mask of the *targets* of a row with several turns.
 # - **03b** (D2) `sft_loss(logp, mask, reduction)`: the loss of SFT with two kinds of mean: over all
 #   tokens, or over answers first.
-# - **03c** (D2) `accumulate(pieces)`: the loss of a step that is cut into pieces; it must be that
-#   of the whole batch.
+# - **03c** (D2) `accumulate(pieces)`: the loss of a step that is cut into pieces; it must equal the
+#   loss of the whole batch.
 #
 # ## Recall, without looking up
 # 1. Which tokens of a conversation pay in SFT, and why is `<|end|>` one of them?
-# 2. What is the push on a token that pays, in a step of N paying tokens? And on the question?
+# 2. N tokens of a step pay. What is the push on one of them? And on the question?
 # 3. The model without `<|end|>` in its mask saw `<|end|>` in every row. Why did it not learn to say
 #    it?
 # 4. (00) DPO and this lesson's second model often do not stop. What is the same in both stories?
@@ -214,10 +213,10 @@ if BREAK == "end":
 #
 # <details><summary>Answers</summary>
 #
-# 1. All tokens of the assistant's answers, `<|end|>` included: the model must be asked when to
-#    stop, or it does not learn it.
-# 2. 1/N. On the question 0.
-# 3. It read `<|end|>`, but no place was ever asked for it. All that it was asked for said: go on.
+# 1. All tokens of the assistant's answers, also `<|end|>`: a model that is never asked when to stop
+#    does not learn it.
+# 2. 1/N. On the question: 0.
+# 3. It read `<|end|>`, but it never had to predict it. All that it had to predict said: go on.
 # 4. In both stories `<|end|>` gets no push in the end. Here it is masked out. In DPO two equal
 #    pushes cancel.
 # 5. The causal mask.

@@ -8,9 +8,9 @@
 # - name for each method whose states, whose actions and which weight it trains on;
 # - compute a policy gradient by hand, in one state.
 #
-# A model that talks is a walker. The **state** is where it stands: all tokens so far. The
+# A model that talks is like a walker. The **state** is where it stands: all tokens so far. The
 # **action** is what it does: it names the next token. The action leads to a new state: the same
-# text, one token longer. Nothing slips. Such a thing is called a *Markov decision process*.
+# text, one token longer. Nothing slips. This is called a *Markov decision process*.
 #
 # There are too many texts to look at one by one. So we take a lake: 17 cells of ice with four
 # arrows each, holes, and a flag. There we can ask, for **every** state, what a model has learnt to
@@ -37,9 +37,9 @@ MY_GUESS = None   # One student imitates the best path (SFT). One walks by itsel
 # %% [markdown]
 # ## The same loss, other states
 # SFT stays as it is. In a row for SFT, `inputs` are the tokens so far and `targets` are the tokens
-# that come next. Here they are the cells of the path and the arrows that were taken there. The
-# student is a table with four numbers (logits) for each cell. Softmax makes chances of them. There
-# are 20 students. Each begins with its own small random numbers.
+# that come next. Here they are the cells of the path and the arrows that the demonstrator took
+# there. The student is a table with four numbers (logits) for each cell. Softmax turns them into
+# probabilities. There are 20 students. Each begins with its own small random numbers.
 
 # %%
 
@@ -74,10 +74,10 @@ print("targets:", *["<v>^"[arrow] for arrow in row.targets[0].tolist()])
 # **Whose states** $d$, **whose actions** $q$, **which weight** $w$. Lesson 03 was about $w$ (0 or
 # 1). SFT takes both states and actions from the demonstrator.
 #
-# *Policy gradient* takes both from the student itself. Its weight is what the rest of the walk
-# brings in: a flag reached after $n$ moves is worth $0.99^{n-1}$. On a lake this expectation can be
-# computed over all walks at once, so no luck is involved. Each student starts from S. In training
-# nobody is dropped anywhere.
+# *Policy gradient* takes both from the student itself. Its weight is the reward of the rest of the
+# walk: a flag reached after $n$ moves is worth $0.99^{n-1}$. On a lake we can compute this
+# expectation over all walks at once, so no luck is involved. In training each student starts from
+# S, never from another cell.
 
 # %%
 def new_students():
@@ -112,20 +112,20 @@ for name, policy in students.items():
 
 # %% [markdown]
 # ## The surprise
-# In its own exam, from the start, the imitator is perfect. One cell aside it is lost: **in the
-# cells where the demonstrator never stood it has learnt nothing**. There it does what it did before
-# training. Some students arrive all the same: they had luck with their first numbers. No loss on
-# demonstrations can show this, because all states of demonstrations are on the path.
+# From the start, the imitator is perfect. One cell beside the path it is lost: **in the cells where
+# the demonstrator never stood it has learnt nothing**. There it does what it did before training.
+# Some students still arrive, because their random numbers were lucky. No loss on demonstrations can
+# show this, because all states of demonstrations are on the path.
 #
-# Nobody ever told the other student a right move. But while it was still clumsy it walked
+# Nobody told the other student a right move. But while it still made many mistakes it walked
 # everywhere, and it learnt there.
 #
-# The exam changes as soon as a student slips. Below, each move goes wrong with probability
+# The result changes as soon as students slip. Below, each move goes wrong with probability
 # $\varepsilon$: then it is one of the other three arrows. So 8 moves in a row are right with
-# probability $(1-\varepsilon)^8$, and that is a floor. What lies above the floor was won back
-# *after* a slip. In text every long answer has slips, because a model samples its words. The papers
-# call the gap between the states of training and those of talking *exposure bias*. That errors then
-# pile up is known from imitation learning (Ross and Bagnell 2010).
+# probability $(1-\varepsilon)^8$: a lower bound. Everything above it comes from students that found
+# their way back *after* a slip. In text every long answer has slips, because a model samples words.
+# The papers call the gap between the states of training and those of talking *exposure bias*. From
+# imitation learning we know that errors then pile up (Ross and Bagnell 2010).
 
 # %%
 def slippery(policy, eps: float):
@@ -191,37 +191,37 @@ assert all(at_home == 100 for at_home, _ in share.values()), "both are perfect a
 assert did == "b", "one cell aside, only the imitator is lost"
 
 # %% [markdown]
-# - **Why do we not always let the model walk by itself?** It needs somebody who pays, and walks
-#   that happen to arrive. Put `"reinforce"` in place of `"pg"`: then each step has 16 sampled
-#   walks, not all walks at once. From the 9 other cells, how many arrive now? (The run stops after
+# - **Why do we not always let the model walk by itself?** It needs a reward, and walks that happen
+#   to arrive. Write `"reinforce"` in place of `"pg"`: then each step uses 16 sampled walks, not all
+#   walks at once. From the 9 other cells, how many arrive now? (The run stops after
 #   these numbers. Some students do not arrive from the start, so the law of the 8 right moves
 #   fails.)
 # - **Why are the two curves with slips so close?** At 20 % slips the imitator arrives in 59 % of
 #   the walks, the other in 64 %. The map explains it. There are 24 possible slips from the 8 cells
 #   of the path. 17 of them end on the path again, 5 in a hole, and only 2 beside the path.
-# - **Between the two** stands the rest of the course. DPO also reads a rejected answer: that gives
-#   a few more states. IFT (lesson 05) asks: what if we *blend* the demonstrator's state with the
+# - **The rest of the course lies between the two.** DPO also reads a rejected answer: that gives a
+#   few more states. IFT (lesson 05) asks: what if we *blend* the demonstrator's state with the
 #   state where the student would have gone?
 #
-# This is one lake, a table and exact gradients: a mechanism. Whether it matters for your text must
-# be measured there.
+# This is one lake, a table and exact gradients: a mechanism. Whether it matters for your text, you
+# must measure there.
 #
 # ## Break it
-# `BREAK = True`: a network in place of the table, as for text. A network shares its numbers between
+# `BREAK = True` replaces the table by a network, as for text. A network shares its numbers between
 # cells. First say which assertion fails. Will the imitator now find its way from the other cells?
-# (Is a change an improvement?) And why is the one that walks by itself worse than as a table?
+# (Is a change an improvement?) And why does the student that walks by itself do worse now?
 #
-# *Read on after your run.* The assertion about "not one bit" fails: shared numbers move everywhere.
-# From the other cells 12 % of the imitators arrive (table: 10 %), and 36 % of the walkers (table:
-# 100 %). In a network, what is learnt for one cell also changes others.
+# *Read on after your run.* The assertion about "not one bit" fails: a step changes the shared
+# numbers of all cells. From the other cells 12 % of the imitators arrive (table: 10 %), and 36 % of
+# the walkers (table: 100 %). In a network, learning for one cell also changes others.
 #
 # ## Same letter, other meaning
 # $d$ here: a distribution of states. $\pi$: the model. $s$ is a state here, not a score.
 #
 # ## Exercises
-# You write in `my/`, not here. `python -m lessons.grade 04a` judges an answer: it names the mistake
-# and asks one question (`--hint` for more). The whole text of a task stands in the file that it
-# names.
+# Write in `my/`, not here. `python -m lessons.grade 04a` checks your answer: it names the mistake
+# and asks one question (`--hint` for more). The full text of each task is in the file that the
+# command names.
 #
 # - **04a** (D1) `drift(eps, n)`: the chance that a model that errs at each token is still on the
 #   path after n tokens.
@@ -237,7 +237,7 @@ assert did == "b", "one cell aside, only the imitator is lost"
 # 3. Which of $d$, $q$, $w$ does lesson 03 change, and which this lesson?
 # 4. (03) What happened to the model whose mask left out `<|end|>`? Which *state* had it never been
 #    asked about?
-# 5. The table that trained on its own walks knows cells that it does not pass any more. Why?
+# 5. The table that trained on its own walks knows cells that it no longer visits. Why?
 #
 # <details><summary>Answers</summary>
 #
@@ -245,8 +245,8 @@ assert did == "b", "one cell aside, only the imitator is lost"
 #    Nothing slips, because the token that is named is the token that is written.
 # 2. Nothing.
 # 3. Lesson 03 changes w (1 or 0). This lesson changes d and q: both come from the student itself.
-# 4. It goes on talking. It had never been asked about the state after the last word of an answer.
-# 5. While it was clumsy it passed there, and it was paid or not. A table keeps what it has learnt
+# 4. It goes on talking. It was never asked about the state after the last word of an answer.
+# 5. Early in training it visited them, and got a reward or not. A table keeps what it has learnt
 #    for a cell.
 #
 # The two old questions: (03) 1/N. (01) As many as it has tokens.

@@ -4,13 +4,13 @@
 # arXiv:2405.11870, Eq. 17*
 #
 # After this lesson you can
-# - find the ghosts of a path, and say what each of them is told;
+# - find the ghosts of a path, and say what IFT teaches each of them;
 # - check on a lake whether a copied arrow is right where the ghost stands;
 # - say why IFT stops changing cells beside the path.
 #
 # Lesson 05 blends a word of the demonstrator with the word that the model would have said. On the
-# lake of lesson 04 we can see all of the same idea. The demonstrator moves along its path. One move
-# earlier, the student would perhaps have gone elsewhere: there stands its **ghost**.
+# lake of lesson 04 we can see every detail of the same idea. The demonstrator moves along its path.
+# In its last move the student might have gone elsewhere: that cell is its **ghost**.
 #
 # IFT blends the true cell with the ghost's cell. It trains the blend on the demonstrator's **next
 # arrow**. So this arrow is also taught at a cell where the demonstrator did not stand at that
@@ -74,14 +74,14 @@ for name, all_of_it in listed.items():
           f"beside the path {len(beside)}, {count_right(beside)} told a best arrow")
 
 # %% [markdown]
-# Now look where they stand. Nearly all ghosts are *late*, not elsewhere. They stand one or two
-# steps back on the path itself, and there SFT teaches, too. Only the ghosts beside the path could
-# help where SFT teaches nothing. On these two lakes all of these are told a wrong arrow.
+# Now look where they are. Nearly all ghosts are *late*, not elsewhere. They are one or two steps
+# back on the path itself, and there SFT teaches, too. Only the ghosts beside the path could help
+# where SFT teaches nothing. On these two lakes IFT teaches all of these a wrong arrow.
 #
 # ## Watch them fade
-# The ghosts above are all that *could* stand there. Which of them do stand there depends on the
-# student. So we train 20 students by IFT. Before each update we look which of their arrows still
-# differ from the demonstrator's. Beside it we train 20 students by SFT.
+# The ghosts above are all that are *possible*. Which of them really occur depends on the student.
+# So we train 20 students with IFT. Before each update we look which of their arrows still differ
+# from the demonstrator's. For comparison we train 20 students with SFT.
 
 # %%
 lake = lakes["twoway5"]
@@ -167,11 +167,11 @@ assert not optimal_actions(lake)[1, 1], "and the arrow told at cell 1 leads into
 
 # %% [markdown]
 # - **A copied arrow is a bet.** It wins where the best arrow stays the same for one more step, as
-#   on a long straight way. It loses at corners and beside the path. Nobody looked whether it is
+#   on a long straight path. It loses at corners and beside the path. Nobody checked whether it is
 #   right. For that, an expert would have to answer *at the ghost*.
 # - **The bet is short.** After a few updates the guess is the demonstrator's arrow. Then the ghost
-#   stands on the true cell, and the blend is no blend. From then on IFT is SFT with weights (lesson
-#   06). Cells beside the path stay as they are.
+#   is the true cell, and the blend is the true cell, too. From then on IFT is SFT with weights
+#   (lesson 06). Cells beside the path stay as they are.
 # - **The dashed line.** SFT loses its ghosts as well, and it never reads one.
 #
 # ## Break it
@@ -180,31 +180,31 @@ assert not optimal_actions(lake)[1, 1], "and the arrow told at cell 1 leads into
 # and is what it learns there right?
 #
 # *Read on after your run.* The assertion "without ghosts" fails: a guess that is drawn can always
-# differ. The same two cells beside the path change, and the arrows told there stay wrong.
+# differ. The same two cells beside the path change, and the arrows taught there stay wrong.
 #
 # ## Exercise
 # On paper: draw `default4` of `frozen_lake/lake.py` and its best path. Say how many ghosts there
-# are, and how many of them are told a best arrow. Then put that name into `lakes` in place of
+# are, and how many of them get a best arrow. Then write that name into `lakes` in place of
 # `corridor4`, and compare the numbers. (The run then stops at the law "mostly right on one lake,
 # seldom on the other": it is about the two lakes of this lesson.)
 #
 # ## Recall, without looking up
-# 1. Where does a ghost stand if the student would have walked into the wall?
+# 1. Where is the ghost if the student would have walked into the wall?
 # 2. Who decided that the copied arrow is right at the ghost's cell?
 # 3. The guesses have become the demonstrator's arrows. Why does IFT change nothing beside the path
 #    any more?
-# 4. (04) Policy gradient learnt something in all 17 cells. What did it have that IFT has not?
+# 4. (04) Policy gradient learnt something in all 17 cells. What did it have that IFT does not have?
 #
 # <details><summary>Answers</summary>
 #
-# The exercise: 11 ghosts, 7 of them are told a best arrow.
+# The exercise: 11 ghosts, 7 of them get a best arrow.
 #
-# 1. In the cell in which the student stood before: it is one step late.
+# 1. In the cell where the student was before: it is one step late.
 # 2. Nobody. The demonstrator chose it for its own cell.
-# 3. The ghost then stands on the true cell. The blend is the true cell itself, so no other cell
-#    gets a gradient.
-# 4. It walked there itself, for many steps, and was paid for what came out of it. IFT goes one move
-#    aside, and is not paid.
+# 3. Then the ghost is the true cell. The blend is the true cell itself, so no other cell gets a
+#    gradient.
+# 4. It walked there itself, for many steps, and got a reward for the result. IFT goes one move
+#    aside, and gets no reward.
 #
 # The two old questions: (04) Nothing. (05) At the place before.
 #

@@ -5,16 +5,16 @@
 # After this lesson you can
 # - make the model's own guess, shift it, and blend it with the demonstration;
 # - say when IFT is the same as SFT, and when not;
-# - tell a ghost that is a slip from a ghost that is right, too.
+# - tell a ghost that is a mistake from a ghost that is right, too.
 #
-# SFT always shows the model the **demonstrator's** words so far. But when the model talks, it reads
-# its **own** words. Nobody ever taught it what to say after those. The papers call this *exposure
+# In SFT the model always reads the **demonstrator's** words so far. But when the model talks, it
+# reads its **own** words. Nobody taught it what to say after those. The papers call this *exposure
 # bias*.
 #
-# IFT mixes the two (*temporal residual*). For each word of the answer there is a word that the
-# model itself would have put there. IFT blends the two words. You will make such a guess, shift it
-# and blend it. Then you will watch a short training run, and see where guess and demonstration
-# differ. We call such a place a **ghost**: there the model stands beside the true path. The code is
+# IFT mixes the two (*temporal residual*). For each word of the answer, the model itself has a guess
+# which word comes there. IFT blends the two words. You will compute these guesses, shift them and
+# blend them. Then you will watch a short training run, and see where guess and demonstration
+# differ. We call such a place a **ghost**: there the model has left the true path. The code is in
 # `nanouft/objectives/ift.py`.
 #
 # Two old questions: (00) In IFT, which words count more than others? (03) Which targets does the
@@ -28,13 +28,13 @@ MY_GUESS = None   # 40 steps of training on two families. "Reverse pig bee saw."
 
 # %% [markdown]
 # ## Make the guess, shift it
-# The model stands at place $i-1$ and has read the true words so far. It names the next word: this
-# is its guess **for place $i$**. So the row of guesses is shifted by one place, once. Only words of
-# the answer are replaced, never the prompt. The guess is the likeliest word. That is a choice and
-# not a number, so no gradient flows through it.
+# At place $i-1$ the model has read the true words so far. It names the next word: this is its guess
+# **for place $i$**. So we shift the row of guesses by one place, once. Only words of the answer are
+# replaced, never the prompt. The guess is the likeliest word. Choosing a word is not
+# differentiable, so no gradient flows through it.
 #
-# The last lines of this cell print an answer that was never trained on. Below it stands what the
-# base guesses for the same places.
+# The last lines of this cell print an answer that no model was trained on. Below it you see what
+# the base guesses for the same places.
 
 # %%
 
@@ -82,13 +82,13 @@ print(tok.decode(of_base["reverse"][0][0, first]))
 
 # %% [markdown]
 # ## One equation
-# $E(x)$ is the list of numbers that stands for token $x$ (*embedding*). In place of $E(x_i)$ the
-# model reads
+# $E(x)$ is the list of numbers that represents token $x$ (its *embedding*). In place of $E(x_i)$
+# the model reads
 # $$s_i=(1-\lambda)\,E(x_i)+\lambda\,E(g_i),\qquad g_i=\arg\max\,\pi(\cdot\mid x_{<i}),$$
 # and must still say the demonstrator's next word. With $\lambda=0$ it reads the same as in SFT. The
 # paper takes $\lambda=0.2$. Two laws follow:
-# - The **first** word of an answer is said before any guess is read. So its loss does not depend on
-#   $\lambda$.
+# - The model says the **first** word of an answer before it reads any guess. So the loss of this
+#   word does not depend on $\lambda$.
 # - Where $g_i=x_i$, both halves are the same word. So **until the first ghost is read, $\lambda$
 #   changes nothing**.
 
@@ -114,13 +114,13 @@ for f, s in tests.items():
 
 # %% [markdown]
 # ## Watch the ghosts
-# Now a short run of IFT on both families, and beside it a run of SFT. IFT's second idea is switched
-# off (`gamma=0`; see lesson 06). Before the first step and after each step we ask both models for
-# their guesses, on answers that they never see in training.
+# Now we train one model with IFT and one with SFT, on both families. IFT's second idea is switched
+# off (`gamma=0`; see lesson 06). Before the first step and after each step we compute the guesses
+# of both models, on answers that they never see in training.
 #
 # We ask one more question about each ghost of the base. Put the guess into the answer and leave all
 # other words as they are. **Is that answer right as well?** If not, IFT teaches how to go on after
-# a slip. If it is, the ghost was no mistake at all.
+# a mistake. If it is, the ghost was no mistake at all.
 
 # %%
 def learn(name: str, **hp) -> list[dict]:
@@ -218,23 +218,23 @@ assert sum(could["reverse"]) == 0, "no ghost of a reversal is right"
 #   $\lambda$ is. (Lesson 06 adds weights.) People say "after a few updates IFT is weighted SFT".
 #   On text this is true only where one word is right.
 # - **Many right words (`list`).** Nobody can guess which cities the demonstrator will name. The
-#   ghosts stay for good. But most of them would be *right, too*: the blend shows another good list,
-#   not a slip. And four fifths of the true word are left in the blend. So the base hardly notices
+#   ghosts never go away. But most of them would be *right, too*: the blend shows another good list,
+#   not a mistake. And four fifths of the blend are still the true word. So the base hardly notices
 #   (see its loss at $\lambda$ 0 and 0.2, above).
-# - **The dashed lines.** SFT loses its ghosts just as well. The share of ghosts is 1 minus the
-#   accuracy of the guess for the next word, and any training lowers it. IFT *reads* the ghosts. It
-#   is not what makes them go.
+# - **The dashed lines.** SFT loses its ghosts, too. The share of ghosts is 1 minus the accuracy of
+#   the guess for the next word, and any training lowers it. IFT *reads* the ghosts, but that is not
+#   why they disappear.
 #
 # One base, one seed, one short run: this is a mechanism. Whether IFT helps is another question:
 # lesson 17, and `docs/ift_help.md`.
 #
 # ## Break it
-# `BREAK = True` forgets that only the answer is replaced: words of the prompt become guesses, too.
-# First say which law will fail, and why the other one does not. The run stops at the law that
-# fails: that is the answer.
+# With `BREAK = True` words of the prompt are replaced by guesses, too, not only words of the
+# answer. First say which law will fail, and why the other one does not. The run stops at the law
+# that fails: that is the answer.
 #
-# *Read on after your run.* The first law fails: now guesses are read before the first word of the
-# answer. The second law is not touched: a replaced word of the prompt counts as a ghost, too.
+# *Read on after your run.* The first law fails: now the model reads guesses before the first word
+# of the answer. The second law still holds: a replaced word of the prompt counts as a ghost, too.
 #
 # ## Same letter, other meaning
 # $\lambda$ here: the share of the model's own guess in what it reads. In GAE: how far a reward
@@ -242,20 +242,20 @@ assert sum(could["reverse"]) == 0, "no ghost of a reversal is right"
 # expectation.
 #
 # ## Exercises
-# You write in `my/`, not here. `python -m lessons.grade 05a` judges an answer: it names the mistake
-# and asks one question (`--hint` for more). The whole text of a task stands in the file that it
-# names.
+# Write in `my/`, not here. `python -m lessons.grade 05a` checks your answer: it names the mistake
+# and asks one question (`--hint` for more). The full text of each task is in the file that the
+# command names.
 #
 # - **05a** (D1) `own_guess(inputs, mask, argmax)`: the row of the model's own guesses, each at its
 #   place, and only in the answer.
 # - **05b** (D2) `blend(E, gold, guess, lam)`: the embedding that IFT reads, with no gradient
 #   through it.
-# - **05d** (D3, debug) `is_broken(own_guess)`: a test of `own_guess` that lets broken functions
-#   pass, or refuses the right one.
+# - **05d** (D3, debug) `is_broken(own_guess)`: a test of `own_guess` that has a mistake: it accepts
+#   broken functions, or refuses the right one.
 #
 # ## Recall, without looking up
-# 1. At which place was the guess for place $i$ made, and which words had the model read there?
-# 2. Why does the first word's loss not depend on $\lambda$, although the whole prompt passes
+# 1. At which place does the model guess the word for place $i$, and what has it read there?
+# 2. Why does the loss of the first word not depend on $\lambda$, although the whole prompt passes
 #    through the network?
 # 3. IFT's guess comes from the true words so far. Why is that not yet the model's own path?
 # 4. A run shows 30 % ghosts that do not fade. Name a good and a bad reason.
@@ -263,10 +263,10 @@ assert sum(could["reverse"]) == 0, "no ghost of a reversal is right"
 # <details><summary>Answers</summary>
 #
 # 1. At place i - 1, after the true words up to there.
-# 2. The prompt is never replaced. So all that is read before the first word is the same for each
-#    lam.
-# 3. Each guess is one step beside the demonstrator's words. The next guess starts from the true
-#    words again, so slips do not add up as they do in talking.
+# 2. The prompt is never replaced. So what the model reads before the first word is the same for
+#    each lam.
+# 3. Each guess is one step away from the demonstrator's words. The next guess starts from the true
+#    words again, so mistakes do not add up as they do in talking.
 # 4. Good: many words are right, as in lists. Bad: nothing is learnt (learning rate, steps), or the
 #    guess is not shifted.
 #

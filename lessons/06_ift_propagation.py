@@ -5,13 +5,13 @@
 #
 # After this lesson you can
 # - compute the weights of the released IFT, and the derivatives of its loss;
-# - explain why a loss with live weights can unlearn a token;
+# - explain why a loss whose weights get gradient can unlearn a token;
 # - predict by calculation where a training run will end, and test it.
 #
 # SFT gives every token the same weight. IFT gives a token more weight when **later** tokens go
 # wrong. The paper calls this *dynamic relation propagation*. Several formulas were published under
-# that name. This lesson tests the released one, the formula in the published code. Can it make a
-# model **forget how to stop**? First we calculate on paper, then on one real answer. Then we train.
+# this name. This lesson tests the one in the released code. Can it make a model **forget how to
+# stop**? First we calculate on paper, then on one real answer. Then we train.
 #
 # Two old questions: (03) Is `<|end|>` among the targets that the mask keeps? (05) Why does the loss
 # of the first word not depend on $\lambda$?
@@ -29,9 +29,9 @@ MY_GUESS = None
 # by $\gamma$. Then all weights are divided by their mean, so that $L$ has the size of SFT's loss:
 # $$w_t=\sum_{k\ge t}\gamma^{k-t}\ell_k,\qquad
 # L=\frac{\sum_t w_t\,\ell_t}{\sum_t w_t}=\frac{a\,(a+\gamma b)+b\,b}{(a+\gamma b)+b}.$$
-# The weights are made of losses, and training changes losses. So **training can also change the
-# weights**. What does it do where `<|end|>` is already learnt, $b=0$? And where is the **balance**?
-# That is the value of $b$ at which $L$ pushes it neither up nor down.
+# The weights are computed from losses, and training changes losses. So **training can also change
+# the weights**. What does it do where `<|end|>` is already learnt, $b=0$? And where is the
+# **balance**, the value of $b$ at which $L$ pushes it neither up nor down?
 
 # %%
 import copy
@@ -91,7 +91,7 @@ assert abs(da - 1) + abs(db + 1) < 1e-4, "the gradient is (+1, -1) where the las
 assert abs(db_at_rest) < 1e-4, "at the balance, the last token is pushed neither up nor down"
 
 # %% [markdown]
-# This is the project's own loss, and autograd made the derivatives. $\partial L/\partial b$ is
+# This is the project's loss, and autograd computed the derivatives. $\partial L/\partial b$ is
 # negative: **the loss falls when `<|end|>` becomes less likely**. It falls just as fast as when the
 # hard word becomes likelier. Change `A`, and `GAMMA` (above 0): the pair stays (+1, -1). Why?
 #
@@ -102,21 +102,21 @@ assert abs(db_at_rest) < 1e-4, "at the balance, the last token is pushed neither
 # ## A real answer
 # Open lists are such a case. Nobody can know *which* cities the demonstrator will name. So these
 # words stay hard for ever. Then come a last word that the question names, and `<|end|>`. Both are
-# easy once they are learnt. We teach the base to stop, by 12 steps of SFT. Then we ask what four
-# losses would do to every token of one unseen answer (*the ledger*, left in the picture). A *push*
+# easy once they are learnt. We teach the base to stop, with 12 steps of SFT. Then we compute what
+# four losses do to every token of one unseen answer (*the ledger*, left in the picture). A *push*
 # is $N$ times the derivative of $L$ by a token's loss: + makes the token likelier, - less likely.
-# - `SFT`: every token +1. It is IFT with `lam = 0` (no own guess in the input, lesson 05) and
+# - `SFT`: every token +1. It is IFT with `lam = 0` (no guess in the input, lesson 05) and
 #   `gamma = 0`. As in IFT, no gradient reaches the input embedding here.
 # - `released`: the formula above, with $\gamma=0.95$.
-# - `detached`: the released weights taken as plain numbers. No gradient flows through them. (This
-#   form is the default of `train`.)
+# - `detached`: the released weights as constants. No gradient flows through them. (This form is
+#   the default of `train`.)
 # - `eq21_mean1`: Eq. 21 of the paper, in which token $t$ counts $t$ times. These weights are also
 #   divided by their mean.
 #
-# Then we look for the balance again, now in real lists. All losses stay as this model has them.
-# Only the loss of `<|end|>` is raised, until the mean push on it is zero. That number is a
-# **prediction**, made before any released training. The weights depend on losses only. So it should
-# not matter whether the run starts from a model that stops or from one that does not.
+# Then we look for the balance again, now in real lists. All other losses stay as they are in this
+# model. We raise only the loss of `<|end|>`, until the mean push on it is zero. That number is a
+# **prediction**, made before any training with the released loss. The weights depend only on
+# losses. So it should not matter whether the start model stops or not.
 
 # %%
 FORMS = {"SFT": ift.hp(lam=0, gamma=0)}
@@ -184,7 +184,7 @@ print(f"released: push {ledger['released'][-1]:+.2f} on <|end|>; "
 # %% [markdown]
 # ## Live
 # Four runs start from the base. One more run of the released loss starts from the model that stops.
-# Each step brings new demonstrations. All of them are perfect, and all of them end with `<|end|>`.
+# Each step uses new demonstrations. All of them are perfect, and all of them end with `<|end|>`.
 
 # %%
 done = {form: learn(base, form, STEPS) for form in FORMS}
@@ -234,23 +234,23 @@ for name in ("released", "released, after SFT"):
     assert abs(done[name][1][-1] - balance) < 0.35, "the loss of <|end|> goes to the balance"
 
 # %% [markdown]
-# - **The prediction holds.** The loss of `<|end|>` goes to the balance, from the base's loss and
-#   from 0 alike. Two tokens on paper gave the sign. The same sum over real answers gave the number.
+# - **The prediction holds.** The loss of `<|end|>` goes to the balance, both from the base's loss
+#   and from 0. Two tokens on paper gave the sign. The same sum over real answers gave the number.
 # - **After SFT it starts late.** The push acts on the *loss*. Where $p\approx1$, the loss hardly
-#   changes with the logit: $\partial\ell/\partial\,\mathrm{logit}=p-1$. Some noise has to raise the
-#   loss a little first. Then the push carries it away.
+#   changes with the logit: $\partial\ell/\partial\,\mathrm{logit}=p-1$. First some noise has to
+#   raise the loss a little. Then the push carries it on.
 # - **The loss is not yet the behaviour.** A greedy answer stops where `<|end|>` is the *likeliest*
 #   token. On the way to the balance it loses probability. If many tokens share what it lost, it
-#   may still be the likeliest. If one rival gets it all, then this one is. The base has such a
-#   rival: its habit of going on with the next question. Set
-#   `TEACH = 20` and `SEED = 2`. Then after 64 steps the model may still stop, and its loss may not
-#   have reached the balance yet: in one run it was 0.94 nats, and 97 % of the lists stopped. (Then
-#   the last assertion fails.)
+#   may still be the likeliest. If one token gets all of it, that token wins. The base has such a
+#   token, the one that begins the next question. Set `TEACH = 20` and `SEED = 2`. Then after 64
+#   steps the model may still stop, and its loss may not have reached the balance yet: in one run it
+#   was 0.94 nats, and 97 % of the lists stopped. (Then the last assertion fails.)
 # - **What is the cause?** Not the demonstrations. Not the mixing of lesson 05 either: two tokens on
-#   paper have none. It takes two causes together. The first is *live* weights: with detached ones,
-#   the gradient at $b=0$ is (+1, 0). The second is the division by the mean: without it, the
-#   derivative by $b$ is $\gamma a+2b$, which is never negative.
-# - **Other settings, other shares.** The released loss stops in all lists of lesson 00. With the
+#   paper have none. Two causes are needed, both at once. The first is *live* weights: gradient
+#   flows through them. With detached weights the gradient at $b=0$ is (+1, 0). The second is the
+#   division by the mean: without it, the derivative by $b$ is $\gamma a+2b$, which is never
+#   negative.
+# - **Other settings, other shares.** In lesson 00 the released model stops in all lists. With the
 #   settings of `train` it stops in about half of them, and here in none. The learning rate, the
 #   steps and the data differ:
 #
@@ -260,33 +260,33 @@ for name in ("released", "released, after SFT"):
 # | `train --objective ift --variant released` | 2.5e-4 | 96 | 32 | all | about 50 % |
 # | here | 5e-4 | 64 | 16 | lists only | 0 % |
 #
-# One base, one seed, one family: the sign is a theorem, the numbers are an observation.
+# One base, one seed, one family: the sign is a theorem, the numbers are one observation.
 #
-# Where could IFT help? Lesson 17 has eight predictions, and what became of them.
+# Where could IFT help? Lesson 17 tests eight predictions.
 #
 # ## Break it
-# `DETACH = True`: the first assertion fails, and the run stops there. Say first what both
+# With `DETACH = True` the first assertion fails, and the run stops there. First say what both
 # derivatives are, at $b=0$ and at the balance of the released loss. Then set `DETACH = False` again
 # and `STEPS = 8`. Which assertion fails? Is the theory wrong, or is the run too short?
 #
 # *Read on after both runs.* Detached, the derivatives are (+1, 0) at $b=0$; at the balance the one
-# by $b$ is 0.21. With 8 steps the last law fails: after SFT the loss is at 0.05 nats only.
+# by $b$ is 0.21. With 8 steps the last law fails: after SFT the loss is only 0.05 nats.
 #
 # ## Same letter, other meaning
 # $\gamma$ here: discount of later *losses*. In GAE: discount of later *rewards*. In SimPO: a
 # margin. And $w$ here multiplies a loss; a model's weights are its parameters.
 #
 # ## Exercises
-# You write in `my/`, not here. `python -m lessons.grade 06a` judges an answer: it names the mistake
-# and asks one question (`--hint` for more). The whole text of a task stands in the file that it
-# names.
+# Write in `my/`, not here. `python -m lessons.grade 06a` checks your answer: it names the mistake
+# and asks one question (`--hint` for more). The full text of each task is in the file that the
+# command names.
 #
 # - **06a** (D2) `future_weights(losses, mask, gamma)`: the weights of the released IFT, with their
 #   mean over the answer 1.
 # - **06b** (D3) `two_token_slopes(a, b, gamma)`: the derivatives of the loss of two tokens by $a$
 #   and by $b$, on paper, without autograd. Then calculate the balance, and compare it with the
 #   printed one.
-# - **06c** (D2, card) Which form made which strip of pushes? Then build a strip of your own.
+# - **06c** (D2, card) Which form made which strip of pushes? Then build your own strip.
 #
 # Without the grader: `python -m nanouft.train --objective ift --variant released --lr 5e-4` makes a
 # model that does not end most of its lists (row `list`, column `end`). Repair it in two *different*
@@ -298,20 +298,20 @@ for name in ("released", "released, after SFT"):
 # 2. In which of the four forms does the first token get the least, and in which `<|end|>`?
 # 3. Where does the released loss leave `<|end|>` after a word that the model knows for certain
 #    ($a=0$)?
-# 4. (05) A model is trained on its own greedy answers. What is left of IFT's first idea, and what
-#    is left of its second?
+# 4. (05) A model is trained on its own greedy answers. What remains of IFT's first idea, and what
+#    of its second?
 #
 # <details><summary>Answers</summary>
 #
-# 1. Its own weight is made of its own loss, so it is nearly 0, and a small rise costs nearly
+# 1. No token comes after it, so its weight is its own loss: nearly 0. A small rise costs nearly
 #    nothing. But the weights add up to N, so the hard word gets less weight, and the loss falls.
 # 2. The first token in `eq21_mean1` (+0.33 in the picture). `<|end|>` in `released` (-0.95); in
 #    `detached` it is +0.00.
 # 3. At loss 0, where it is certain: the balance is a multiple of $a$, and $a=0$.
-# 4. Nothing is left of the first: guess and word are the same, so the blend is the word. The second
-#    is whole: later losses still weigh earlier tokens.
+# 4. Nothing remains of the first: guess and word are the same, so the blend is the word. The second
+#    remains: later losses still weight earlier tokens.
 #
-# The two old questions: (03) Yes. (05) What stands before it is never replaced by guesses.
+# The two old questions: (03) Yes. (05) The words before it are never replaced by guesses.
 #
 # </details>
 #

@@ -4,14 +4,14 @@
 # `nanouft/objectives/dpo.py`*
 #
 # After this lesson you can
-# - derive DPO's loss from pairs and the KL-regularised aim;
+# - derive DPO's loss from pairs and the KL-regularised objective;
 # - write the loss, and say how hard it pushes each side;
-# - explain why the wanted answer can become less likely while every pair is won.
+# - explain why the chosen answer can become less likely while every pair is won.
 #
-# So far somebody wrote the right answer down. Often nobody can, but anybody can say which of two
-# answers is better. This lesson turns such **pairs** into a loss, by a few lines of algebra. It
-# trains with that loss. And it looks at one number that the loss does not show: how likely is the
-# answer that we wanted?
+# So far somebody wrote down the right answer. Often nobody can, but anybody can say which of two
+# answers is better. This lesson turns such **pairs** into a loss, with a few lines of algebra, and
+# trains with it. Then it looks at a number that the loss does not show: how likely is the answer
+# that we want?
 #
 # Two old questions: (03) In SFT, what is the push on a token of a demonstration, times N? (03) What
 # does a model learn about a token that it reads, but that is not in the mask?
@@ -19,23 +19,23 @@
 # To predict with probabilities: `python -m lessons.grade 07p`, before you run the lesson.
 
 # %% Guess before you run. Nothing is checked, but the lesson will remind you.
-# After a few steps every pair is won, also for questions that are never trained on. Training goes
-# on. What happens to log p(chosen), the log-probability of the answer that we want?
+# After a few steps every pair is won, also for questions that are not in the training data. We go
+# on training. What happens to log p(chosen), the log-probability of the answer that we want?
 #     "a" it keeps rising   "b" it stays   "c" it falls
 MY_GUESS = None
 
 # %% [markdown]
 # ## From pairs to a loss
-# **The judge.** Say that each answer $y$ to a question $x$ has a hidden reward $r(x,y)$. A judge
+# **The judge.** Assume that each answer $y$ to a question $x$ has a hidden reward $r(x,y)$. A judge
 # compares a better answer $w$ with a worse one $l$. The larger the difference of the rewards, the
-# surer is the judge (**Bradley-Terry**): $P(w\succ l)=\sigma(r_w-r_l)$, with
+# surer the judge is (**Bradley-Terry**): $P(w\succ l)=\sigma(r_w-r_l)$, with
 # $\sigma(z)=1/(1+e^{-z})$. A difference of 0 is a coin toss, one of 2 means 88 %.
 #
-# **The aim.** We want high reward, but the policy $\pi$ must stay near a reference $\pi_{\rm ref}$
-# (here: the base). The distance is the *Kullback-Leibler divergence*, in short **KL**: the mean of
-# $\log\frac{\pi(y\mid x)}{\pi_{\rm ref}(y\mid x)}$ over answers $y$ of the policy itself. It is 0
-# if the two are equal, and positive if not. $\beta$ times the KL is the **KL penalty**: the price
-# of the distance. The aim is to make $J$ as large as possible:
+# **The objective.** We want high reward, but the policy $\pi$ must stay near a reference
+# $\pi_{\rm ref}$ (here: the base). The distance is the *Kullback-Leibler divergence*, in short
+# **KL**: the mean of $\log\frac{\pi(y\mid x)}{\pi_{\rm ref}(y\mid x)}$ over answers $y$ of the
+# policy itself. It is 0 if the two are equal, and positive if not. $\beta$ times the KL is the **KL
+# penalty**: the price of the distance. We want to make $J$ as large as possible:
 # $$J(\pi)=\mathbb E_{y\sim\pi}\big[r(x,y)\big]-\beta\,\mathrm{KL}(\pi\,\|\,\pi_{\rm ref}),\qquad
 # \mathrm{KL}(\pi\,\|\,\pi_{\rm ref})
 # =\mathbb E_{y\sim\pi}\Big[\log\frac{\pi(y\mid x)}{\pi_{\rm ref}(y\mid x)}\Big].$$
@@ -50,15 +50,15 @@ MY_GUESS = None
 #   $J(\pi)=\beta\log Z(x)-\beta\,\mathrm{KL}(\pi\,\|\,\pi^*)$. Only the KL depends on $\pi$, and a
 #   KL is smallest, 0, where both are equal. So $\pi^*$ is the best policy.
 #
-# **The trick.** The second step can be used the other way round. Every policy is the best one for
+# **The trick.** We can use the second step the other way round. Every policy is the best one for
 # *some* reward, and the formula says which. Nobody can compute $Z(x)$, a sum over all answers. But
 # both answers have the same $x$, so in $r_w-r_l$ it **cancels**. Put that difference into the
-# judge's formula and take the negative logarithm. That is the loss, and no reward model has to be
-# trained:
+# judge's formula and take the negative logarithm. That is the loss. Nobody has to train a reward
+# model:
 # $$L=-\log\sigma(h),\qquad h=\beta\Big(\log\frac{\pi(w\mid x)}{\pi_{\rm ref}(w\mid x)}
 # -\log\frac{\pi(l\mid x)}{\pi_{\rm ref}(l\mid x)}\Big).$$
-# The pairs here: questions about creatures that do not exist. Chosen is always "I do not know.";
-# rejected is an invented answer.
+# The pairs here are questions about creatures that do not exist. The chosen answer is always "I do
+# not know."; the rejected one is invented.
 
 # %%
 from nanouft import world
@@ -105,17 +105,17 @@ print(f"loss at the start {start:.4f} = log 2; a token of chosen is pushed by "
 assert abs(start - 0.69315) < 1e-4, "a policy that is its own reference is a coin toss: log 2"
 
 # %% [markdown]
-# This is a new row of the ledger, the first one with a minus. Each token of the chosen answer is
-# pushed **up**, each token of the rejected one **down**. Both pushes are $\beta\,\sigma(-h)$. At
-# the start that is half of $\beta$. When the pair is won, both fade together.
+# This is a new row of the ledger, the first one with negative pushes. DPO pushes each token of the
+# chosen answer **up**, and each token of the rejected one **down**. Both pushes are
+# $\beta\,\sigma(-h)$. At the start that is half of $\beta$. When the pair is won, both fade.
 #
 # ## Does a push up make it go up?
-# Log-probs cannot be set one by one: the same weights move all of them. Let $g_w$ and $g_l$ be the
+# We cannot set log-probs one by one: the same weights move all of them. Let $g_w$ and $g_l$ be the
 # gradients of $\log\pi(w)$ and $\log\pi(l)$ by the weights. A small step against $L$ moves the
 # weights along $g_w-g_l$. So it changes $\log\pi(w)$ by a multiple of
 # $g_w\!\cdot\!(g_w-g_l)=g_w\!\cdot g_w-g_w\!\cdot g_l$. **The chosen answer becomes likelier only
-# as long as $g_w\!\cdot g_w>g_w\!\cdot g_l$.** We watch both products, on questions that are never
-# trained on.
+# as long as $g_w\!\cdot g_w>g_w\!\cdot g_l$.** We watch both products, on questions that are not in
+# the training data.
 
 # %%
 def gradient(x) -> torch.Tensor:
@@ -158,15 +158,15 @@ for k in sorted({0, 1, best, len(seen) // 2, len(seen) - 1}):
 # ## The surprise
 # After two steps **every** pair is won, also for questions never seen in training, and it stays so.
 # For some steps the chosen answer does get likelier, until it is nearly certain. Then it falls and
-# falls, while margin and accuracy grow. The loss sees nothing but the difference. Making both
-# answers less likely is the easier way to a larger difference.
+# falls, while the margin grows. The loss sees only the difference. Making both answers less likely
+# is the easier way to a larger difference.
 #
-# Why then? A token that is nearly certain hardly reacts to a push: the derivative of its $\log p$
-# by its own logit is $1-p$. So $g_w\!\cdot g_w$ is small there. An unlikely token reacts fully.
-# Soon the rejected answers are all that is left to push on, and what pushes them down takes the
-# rest along. In the picture the bars change sign just where the log-prob of the chosen answer
-# turns. (The run's steps are Adam's, not the plain ones of the argument. They go the same way in
-# 19 of 20 moves. The last bar is wrong: it is just above 0, but the log-prob falls.)
+# Why? A token that is nearly certain hardly reacts to a push: the derivative of its $\log p$ by its
+# own logit is $1-p$. So $g_w\!\cdot g_w$ is small there. An unlikely token reacts fully. Soon only
+# the rejected answers can still be pushed, and the push that lowers them lowers the chosen answers,
+# too. In the picture the bars change sign exactly where the log-prob of the chosen answer turns.
+# (The run takes Adam's steps, not the plain gradient steps of the argument. Both agree in 19 of 20
+# moves. The last bar is wrong: it is just above 0, but the log-prob falls.)
 
 # %%
 def draw(ax, key: str, label: str, style: str, colour: str, unit: float = 1) -> None:
@@ -218,45 +218,45 @@ else:
           "it is for the plain loss, HOLD = 0 and BETA = 0.1")
 
 # %% [markdown]
-# One number of the run looks fine for ever: accuracy. One looks better and better: the margin, and
-# with it the loss. Only the log-probs show what happens. That is why every method over pairs in
-# this project logs chosen and rejected **apart**. DPO's default learning rate here is a third of
-# this lesson's; the same happens later.
+# Accuracy looks perfect all the time. The margin looks better and better, and so does the loss.
+# Only the log-probs show what happens. That is why every method over pairs in this project logs
+# chosen and rejected **separately**. The project's default learning rate for DPO is a third of this
+# lesson's; there the same happens later.
 #
 # ## Break it
-# `HOLD = 1.0` adds the likelihood of the chosen answer to the loss, with weight 1. (This is how CPO
-# does without any reference; lesson 08.) Guess first: what does it cost in margin? Then take
+# `HOLD = 1.0` adds the likelihood of the chosen answer to the loss, with weight 1. (CPO does this
+# and needs no reference; lesson 08.) Guess first: how much margin does it cost? Then set
 # `HOLD = 0.0` again and `BETA = 1.0`, a higher price of KL. The push is ten times larger at the
 # start. Yet at the end the damage is much smaller. Why? (Look at $\sigma(-h)$.)
 #
-# The law of the two products is for the plain loss. For an answer of $N$ tokens, `HOLD` adds a term
-# to it. The chosen answer then rises as long as
+# The law of the two products holds for the plain loss. For an answer of $N$ tokens, `HOLD` adds a
+# term to it. The chosen answer then rises as long as
 # $(\beta\,\sigma(-h)+\mathrm{HOLD}/N)\;g_w\!\cdot g_w>\beta\,\sigma(-h)\;g_w\!\cdot g_l$. With
-# another `BETA`, $\sigma(-h)$ fades at another speed, and the law takes it as equal for all pairs.
-# So it is not tested in these two runs, and the run says so.
+# another `BETA`, $\sigma(-h)$ fades at another speed, but the law assumes that it is equal for all
+# pairs. So these two runs do not test the law, and they say so.
 #
 # *Read on after both runs.* With `HOLD = 1.0` the chosen answer stays nearly certain, and the
 # margin $h$ ends at 5.3, not at 7.9. With `BETA = 1.0` log p(chosen) ends at -0.7, not at -15.2.
 # There $h=12$ needs only 12 nats, not 120. So $\sigma(-h)$, and with it the push, fades early.
 #
 # ## Exercises
-# You write in `my/`, not here. `python -m lessons.grade 07a` judges an answer: it names the mistake
-# and asks one question (`--hint` for more). The whole text of a task stands in the file that it
-# names.
+# Write in `my/`, not here. `python -m lessons.grade 07a` checks your answer: it names the mistake
+# and asks one question (`--hint` for more). The full text of each task is in the file that the
+# command names.
 #
 # - **07a** (D2) `dpo_loss(pi_w, ref_w, pi_l, ref_l, beta)`: the loss of DPO, one number for each
 #   pair.
 # - **07b** (D2) `dpo_push(h, beta)`: the push on a token of chosen and on one of rejected, from the
 #   margin.
 # - **07d** (D3, debug) `train(chosen, rejected, prompt, beta, seed, steps)`: DPO on a model of six
-#   tokens; one bug is planted. Does the loss show it?
+#   tokens, with one bug. Does the loss show it?
 # - **07p** (D2, predict) Four statements about this lesson's run, before you run it.
 #
 # ## Recall, without looking up
-# 1. What takes the place of the reward model, and why must both answers have the same question?
+# 1. What replaces the reward model, and why must both answers belong to the same question?
 # 2. Both sides are pushed equally hard. Why does the chosen answer fall in the end?
-# 3. Accuracy is 100 % and the loss still goes down. Name two numbers that you look at before you
-#    believe it.
+# 3. Accuracy is 100 % and the loss still goes down. Which two numbers do you check before you
+#    believe in success?
 # 4. (03) Without `<|end|>` in its mask, a model did not learn to stop. What does DPO do with the
 #    `<|end|>` of a rejected answer?
 #
@@ -265,10 +265,10 @@ else:
 # 1. beta times the log-ratio of policy and reference. The reward is this plus beta log Z(x), which
 #    nobody can compute. It depends on the question only, so it cancels if both have the same one.
 # 2. The same weights move both. Chosen is nearly certain and hardly reacts (1 - p); rejected reacts
-#    fully. What pushes rejected down takes chosen along: g_w·g_l is larger than g_w·g_w.
-# 3. log p(chosen) and log p(rejected), each by itself. (And then what the model says.)
-# 4. It pushes it down, as hard as it pushes the `<|end|>` of the chosen answer up. What is common
-#    to both cancels, so it is taught least.
+#    fully. The push that lowers rejected lowers chosen, too: g_w·g_l is larger than g_w·g_w.
+# 3. log p(chosen) and log p(rejected), separately. (And then what the model says.)
+# 4. It pushes it down, as hard as it pushes the `<|end|>` of the chosen answer up. What both
+#    answers have in common cancels, so it is taught least.
 #
 # The two old questions: (03) +1. (03) Nothing.
 #

@@ -10,15 +10,15 @@
 # - write the losses of SimPO and KTO, and the log-odds of ORPO.
 #
 # DPO asks a second model, the reference, how likely both answers were at the start. That costs
-# memory and time. A whole group of methods does without it. They look very different; by this
-# lesson's chart they are three ideas. But first a guess about the reference itself. In lesson 07
-# DPO ran away from it. What did it hold back?
+# memory and time. A whole group of methods works without it. They look different, but the chart
+# below shows only three ideas. First a guess about the reference itself. In lesson 07 DPO ran away
+# from it. So what did the reference hold back?
 #
 # Two old questions: (07) Why must both answers of a pair have the same question? (03) Token mean
 # and sequence mean: which of them gives a long answer more weight?
 
 # %% Guess before you run. Nothing is checked, but the lesson will remind you.
-# We repeat lesson 07's run, and repeat it again with all reference log-probs taken out of the loss.
+# We repeat lesson 07's run twice, the second time without the reference log-probs in the loss.
 # Without them, log p(chosen) falls ...
 #     "a" much further   "b" about as far   "c" much less
 MY_GUESS = None
@@ -39,8 +39,8 @@ MY_GUESS = None
 # | `slic` | sums | hinge $\max(0,1-\Delta)$ | .1 of the *sum* |
 #
 # `asft` and `orpo` use log-odds, $\log\frac{p}{1-p}$. Here $p$ is the probability of an answer on
-# average per token (the geometric mean). ORPO compares the two log-odds. ASFT takes each side
-# alone: $-\log p_w-\log(1-p_l)$. So what it does to one answer does not depend on the other at all.
+# average per token (the geometric mean). ORPO compares the two log-odds. ASFT takes each answer
+# alone: $-\log p_w-\log(1-p_l)$. So its push on one answer does not depend on the other at all.
 
 # %%
 from nanouft import world
@@ -116,20 +116,20 @@ for label, (name, flags) in LOSSES.items():
 
 # %% [markdown]
 # ## The surprise
-# Take the reference away, and nearly the same happens. The chosen answer falls about as far, and
-# the model says as much nonsense. In a pair the reference is just an **offset** of the margin: it
-# says where zero is, and it holds nothing. What holds a loss back is how soon its push fades, or
-# another push that is stronger. The chart shows three ways:
-# - **Ask for less.** SimPO's push has faded at a margin of some two nats on average per token.
+# Without the reference nearly the same happens. The chosen answer falls about as far, and the model
+# says as much nonsense. In a pair the reference is just an **offset** of the margin: it says where
+# zero is, and holds nothing back. A loss is held back if its push fades early, or if another push
+# is stronger. The chart shows three ways:
+# - **Ask for less.** SimPO's push has faded at a margin of about two nats on average per token.
 #   SLiC's push on the pair ends at one nat in all.
 # - **Hold on.** The likelihood of the chosen answer (CPO, SLiC, ORPO, ASFT) is a push that stays
 #   when the pair is won.
-# - **Look at one answer only.** ASFT's push on the rejected answer fades with that answer's own
-#   probability.
+# - **Look at one answer only.** ASFT's push on the rejected answer fades with the probability of
+#   that answer.
 #
-# DPO with $\beta=.1$ asks for some forty nats in each pair, and on the way there the damage is
-# done. (Adam divides by the recent size of the gradient. So it matters how *fast* a push fades,
-# more than how large it was.)
+# DPO with $\beta=.1$ pushes until each pair has a margin of about forty nats. Long before that, the
+# chosen answer has fallen. (Adam divides by the recent size of the gradient. So what matters is how
+# *fast* a push fades, more than how large it was.)
 
 # %%
 def pushes_at(objective, hp, margin: float) -> list[float]:
@@ -184,22 +184,22 @@ assert did == "b" and with_it > 2, "the reference is an offset: without it, chos
 assert SIMPO or max(fell.values()) < 0, "the others hold the chosen answer back"
 
 # %% [markdown]
-# KTO is not in the chart, because it has no pairs. It learns from single answers with a label. Each
-# is compared with what the policy gains on *mismatched* questions and answers. That is an estimate
-# of how far the policy has moved as a whole. There the reference does work: without it, nothing
-# would say what moving means. TPO is CPO with a third answer to hold on to.
+# KTO is not in the chart, because it has no pairs. It learns from single answers with a label. It
+# compares each of them with what the policy gains on *mismatched* questions and answers: an
+# estimate of how far the policy has moved as a whole. Here the reference is needed: without it,
+# nothing says how far the policy has moved. TPO is CPO with a third answer to hold on to.
 #
 # ## Break it
-# `SIMPO = {"beta": 0.2}` asks SimPO for ten times the margin. Where has its push faded now, and
-# what becomes of the chosen answer? Guess from the chart alone, then run.
+# With `SIMPO = {"beta": 0.2}` SimPO asks for ten times the margin. Where has its push faded now,
+# and what happens to the chosen answer? Guess from the chart alone, then run.
 #
 # *Read on after your run.* Now the push fades at ten times the margin. Log p(chosen) ends at
 # -12.6, not at -1.2, and the model says nonsense.
 #
 # ## Exercises
-# You write in `my/`, not here. `python -m lessons.grade 08a` judges an answer: it names the mistake
-# and asks one question (`--hint` for more). The whole text of a task stands in the file that it
-# names.
+# Write in `my/`, not here. `python -m lessons.grade 08a` checks your answer: it names the mistake
+# and asks one question (`--hint` for more). The full text of each task is in the file that the
+# command names.
 #
 # - **08a** (D2) `simpo_loss(chosen, rejected, beta, gamma)`: the loss of SimPO, without a
 #   reference.
@@ -211,7 +211,7 @@ assert SIMPO or max(fell.values()) < 0, "the others hold the chosen answer back"
 #
 # ## Recall, without looking up
 # 1. What does the reference do in DPO's margin, and what does it not do?
-# 2. Name the three ways in which a loss over pairs can be held back, and a method for each.
+# 2. Name the three ways to hold a loss over pairs back, and a method for each.
 # 3. Why must SimPO take means and not sums, if it has no reference?
 # 4. (07) Which two numbers are logged apart, and what can both of them do while the margin grows?
 #
@@ -221,7 +221,7 @@ assert SIMPO or max(fell.values()) < 0, "the others hold the chosen answer back"
 # 2. Ask for less: SimPO, SLiC. Hold on to the chosen answer: CPO, SLiC, ORPO, ASFT. Look at one
 #    answer only: ASFT.
 # 3. A sum of log-probs falls with each token, so a long answer looks bad. In DPO the reference's
-#    sum takes that away.
+#    sum removes that.
 # 4. log p(chosen) and log p(rejected). Both can fall.
 #
 # The two old questions: (07) So that Z(x) cancels. (03) The token mean.

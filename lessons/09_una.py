@@ -6,7 +6,7 @@
 # After this lesson you can
 # - write UNA's loss for single graded answers, in both forms;
 # - say at which point the push on an answer changes its sign;
-# - tell what a pair says and a grade does not, and the other way round.
+# - say what a pair tells and a grade does not, and the other way round.
 #
 # DPO wants pairs: two answers to one question, and which of them is better. But people judge one
 # answer at a time: a star, a thumb, a grade between 0 and 1. UNA (*unified alignment*) learns from
@@ -32,9 +32,9 @@ MY_GUESS = None
 # $$i=\beta\log\frac{\pi(y\mid x)}{\pi_{\rm ref}(y\mid x)},\qquad
 # L=\big(\sigma(i)-\text{grade}\big)^2,\qquad
 # -\frac{\partial L}{\partial\log\pi(y_t)}=2\beta\,(\text{grade}-\sigma)\,\sigma\,(1-\sigma).$$
-# The push is the same on each token of the answer. Its **sign** depends on where the policy is: if
+# The push is the same on each token of the answer. Its **sign** depends on the policy: if
 # $\sigma(i)$ is below the grade, the push goes up; if above, down. SFT and DPO never stop pushing.
-# UNA stops where $\sigma(i)$ is the grade. The dashed curves of the picture are the other form,
+# UNA stops where $\sigma(i)$ equals the grade. The dashed curves of the picture are the other form,
 # `--loss bce`: $-\text{grade}\log\sigma(i)-(1-\text{grade})\log\sigma(-i)$. It stops at the same
 # place.
 
@@ -81,7 +81,7 @@ def push(i, grade: float, form: str):
 #   partly right or wrong. No question has two answers, so DPO could not use a single row of it.
 # - `halves`: UNA on answers that all have grade 1/2.
 #
-# The reference is the base itself. It is asked about each batch during training.
+# The reference is the base itself. It scores each batch during training.
 
 # %%
 def train(objective, rows, lr: float, steps: int):
@@ -170,14 +170,14 @@ assert gain > -15, "here torn answers with a number do the work of pairs"
 #   zero and stays zero. So 1/2 is the border between *more of this* and *less of this*, whatever
 #   your raters meant by it. Raise all grades by 0.2, and the model imitates every mediocre answer.
 # - **One number was enough**, in these runs of one seed, with the learning rates above. The torn
-#   rows hold half as many answers as the pairs, and they did not do worse. A grade also says by how
-#   much. But a wrong grade has no partner to correct it.
+#   rows hold half as many answers as the pairs, and the result is not worse. A grade also says how
+#   good an answer is. But no second answer corrects a wrong grade.
 # - **The same trap as DPO's.** Add the family `unknown`, where "I do not know." is the right
-#   answer. It is then the easiest way to many good grades. With this lesson's learning rate
-#   `python -m nanouft.train --objective una --lr 1e-4` says it about nearly everything: families
-#   `unknown` and `fact` of its table score 100 and 4 %. With the default, 5e-4, they score 93 and
-#   30 %. (One seed each.)
-# - **The price.** An answer's reward is only known up to a number that depends on the question:
+#   answer. This sentence is then the easiest way to many good grades. With this lesson's learning
+#   rate `python -m nanouft.train --objective una --lr 1e-4` says it about nearly everything:
+#   families `unknown` and `fact` of its table score 100 and 4 %. With the default, 5e-4, they score
+#   93 and 30 %. (One seed each.)
+# - **The price.** We know the reward of an answer only up to a number that depends on the question:
 #   $\beta\log Z(x)$, see 07. In a pair it cancels. UNA has one answer, and **assumes** that this
 #   number is zero. Take two answers with $\pi_{\rm ref}=(\frac12,\frac12)$ and true rewards
 #   $(\beta\ln3,0)$. Then $Z=2$, and both grades are off by $\beta\ln2$.
@@ -191,16 +191,16 @@ assert gain > -15, "here torn answers with a number do the work of pairs"
 # not *zero*.)
 #
 # *Read on after your run.* The largest change is 7.0e-4, nearly 10 full steps of 1e-4. Sums go from
-# 16 to 17 %, sorting stays, truth goes from 20 to 18 %: no harm yet, but no standing still, either.
+# 16 to 17 %, sorting stays, truth goes from 20 to 18 %: little harm, but the model has moved.
 #
 # ## Same letter, other meaning
-# $\beta$ here and in DPO: what one nat counts for. Its value must fit the length of the answers.
+# $\beta$ here and in DPO: how much one nat counts. Its value must fit the length of the answers.
 # The paper's .01 fits hundreds of tokens; ours have ten. In TOFU $\beta$ is a temperature.
 #
 # ## Exercises
-# You write in `my/`, not here. `python -m lessons.grade 09a` judges an answer: it names the mistake
-# and asks one question (`--hint` for more). The whole text of a task stands in the file that it
-# names.
+# Write in `my/`, not here. `python -m lessons.grade 09a` checks your answer: it names the mistake
+# and asks one question (`--hint` for more). The full text of each task is in the file that the
+# command names.
 #
 # - **09a** (D1) `una_loss(i, grade, form)`: UNA's loss of each answer, in both forms.
 # - **09b** (D2) `una_push(i, grade, beta)`: the push on each token of an answer.
@@ -211,7 +211,7 @@ assert gain > -15, "here torn answers with a number do the work of pairs"
 # log-ratio of a whole answer is needed for $\sigma(i)=0.1$?
 #
 # ## Recall, without looking up
-# 1. When does UNA's push on an answer change its sign, and what has DPO in its place?
+# 1. When does UNA's push on an answer change its sign, and what does DPO do instead?
 # 2. Why does an answer of grade 1/2 teach nothing at the start, and would it teach something later?
 # 3. What does a pair tell that one number does not, and the other way round?
 # 4. (03) Which tokens are in the mask? Is the question, in UNA?
@@ -221,10 +221,10 @@ assert gain > -15, "here torn answers with a number do the work of pairs"
 # 1. Where sigmoid(i) is the grade. DPO's push never changes its sign; it only fades when the pair
 #    is won.
 # 2. At the start sigmoid(0) is 1/2, so the push is 0. Later other rows have moved the policy; then
-#    it pulls it back to where it began.
+#    the answer pulls it back to its start.
 # 3. A pair says which of two answers to one question is better, and what depends on the question
-#    only cancels. One number says how good, also without a second answer, and by how much. But a
-#    wrong grade has no partner.
+#    only cancels. One number says how good an answer is, without a second answer. But no second
+#    answer corrects a wrong grade.
 # 4. The tokens of the answer and its `<|end|>`. The question is not in it.
 #
 # The two old questions: (03) 1/N. (06) Then training can also change the weights, not only the

@@ -5,14 +5,14 @@
 #
 # After this lesson you can
 # - say how UFT makes a demonstration one more graded answer;
-# - name the control that tells merging from grades;
+# - name the control that separates the effect of merging from that of the grades;
 # - plan an experiment in which two rows differ in one thing.
 #
 # The usual recipe has two stages. First imitate demonstrations (SFT), then *align*: learn from
-# grades or preferences. The second stage is about other things, and the model forgets some of the
+# grades or preferences. The second stage teaches other things, and the model forgets some of the
 # first. UFT (*unified fine-tuning*) has one stage. A demonstration is simply an answer with the
-# best grade, 1. Lesson 09's loss takes it together with all other graded answers. Is one stage
-# better? And, a question that papers forget to ask: **better than what?**
+# best grade, 1. The loss of lesson 09 trains on it together with all other graded answers. Is one
+# stage better? And, a question that papers often forget: **better than what?**
 #
 # Two old questions: (09) Where is UNA's push zero? (03) How hard does SFT push a token that the
 # model knows for certain?
@@ -29,12 +29,12 @@ MY_GUESS = None
 # $$i=\beta\log\frac{\pi(y\mid x)}{\pi_{\rm ref}(y\mid x)},\qquad L=\big(\sigma(i)-1\big)^2,\qquad
 # -\frac{\partial L}{\partial\log\pi(y_t)}=2\beta\,\sigma\,(1-\sigma)^2.$$
 # For a demonstration this is SFT's push (the same on each token, summed over the answer) times a
-# number. That number depends on how far the policy has come. It is $\beta/4$ at the start and at
-# most $\frac8{27}\beta$. It goes towards zero when the answer is learnt (right end of the curve) or
+# number. That number depends on how far the policy has moved. It is $\beta/4$ at the start and at
+# most $\frac8{27}\beta$. It goes to zero when the answer is learnt (right end of the curve) or
 # hopeless (left end). SFT's own push is a flat line: it never ends.
 #
-# The reference $\pi_{\rm ref}$ is the model that training starts from, here the base. With an SFT
-# model as the reference, the demonstrations would be learnt already at the start.
+# The reference $\pi_{\rm ref}$ is the model that training starts from, here the base. If it were
+# an SFT model, the demonstrations would already be learnt at the start.
 
 # %%
 import copy
@@ -74,15 +74,15 @@ def push(i, beta: float):
 
 # %% [markdown]
 # ## Live
-# `truth` asks about creatures of which most people believe something wrong. Grades say 1 for the
-# truth, 0 for the myth. `fact` is a bystander: the base knows these facts, nobody trains on them,
-# and they should stay.
+# `truth` asks about creatures about which most people believe something wrong. The truth has grade
+# 1, the myth has grade 0. `fact` is a bystander: the base knows these facts, no model trains on
+# them, and they should stay.
 # - `SFT`: demonstrations only. Then, from there, `SFT, then UNA`: grades. The reference is the SFT
 #   model.
-# - `UFT`: the same demonstrations and grades, shuffled, in one run of twice as many steps. So each
-#   model reads each of its rows about as often.
-# - `grades only`: UNA on the grades, from the base. This is the **control**: what do grades give by
-#   themselves?
+# - `UFT`: the same demonstrations and grades, shuffled, in one run of twice as many steps. So every
+#   model reads each of its rows about equally often.
+# - `grades only`: UNA on the grades, from the base. This is the **control**: what do the grades
+#   teach alone?
 
 # %%
 def train(name: str, rows, steps: int, start):
@@ -166,58 +166,57 @@ assert sums["UFT"] > sums["SFT"] - 8, "one stage does not forget sums"
 assert truth["grades only"] > truth["UFT"] - 5, "grades alone explain the gain in truth"
 
 # %% [markdown]
-# - **Two stages forget.** The second stage never mentions sums, and sums fall by a quarter or more.
-#   UFT keeps them. In every batch it has demonstrations that work against what the grades would
-#   wash away.
-# - **But the control takes the other half of the story.** Truth rises *most* in the model that read
-#   no demonstration. What UFT and the two stages gained there came from the grades. A table without
-#   this row (two stages against one) would let you believe that merging teaches truth.
+# - **Two stages forget.** The second stage has no sums, and the score on sums falls by a quarter or
+#   more. UFT keeps it: every batch has demonstrations that work against the forgetting.
+# - **But the control changes the other half of the story.** Truth rises *most* in the model that
+#   read no demonstration. What UFT and the two stages gained there came from the grades. A table
+#   without this row (two stages against one) would let you believe that merging teaches truth.
 # - **And the bystander?** Look at `fact`. Nobody trained on it. Each model that learnt truth lost
 #   some facts, UFT the most.
 #
 # The honest sentence about this run: *merging kept what a second stage forgets; it did not teach
-# more of what the grades teach.* `SEED = 1` and `2` say the same. It holds for these learning
-# rates, small runs and one base. The study C3 (`docs/claims.md`) tuned every row on validation,
-# with five seeds and two bases. There each second stage forgets some skills, and UFT has fewer
-# still. As a whole neither is surely better on both bases. The best row is plain SFT on as many
-# good answers.
+# more of what the grades teach.* `SEED = 1` and `2` agree. This holds for these learning rates,
+# small runs and one base. The study C3 (`docs/claims.md`) tuned every row on validation, with five
+# seeds and two bases. There each second stage forgets some skills, and UFT has fewer skills still.
+# Over all parts, neither is significantly better on both bases. The best row is plain SFT on as
+# many good answers.
 #
 # ## Break it
-# `BREAK = "bce"`: the loss of a demonstration is $-\log\sigma(i)$. Guess what the left curve does
-# where the policy is far below its reference, and whether the bars of UFT change.
+# With `BREAK = "bce"` the loss of a demonstration is $-\log\sigma(i)$. Guess what the left curve
+# does where the policy is far below its reference, and whether the bars of UFT change.
 #
 # *Read on after your run.* On the left the curve stays at its full height. The weights differ, but
 # the bars of UFT stay the same, to the percent.
 #
 # ## Same letter, other meaning
-# $\sigma$ is the sigmoid, not a standard deviation. $\beta$: what one nat of the *whole* answer
-# counts for. At the authors' .01 a demonstration of ten tokens never has enough: $\sigma(i)=.9$
-# would take 220 nats.
+# $\sigma$ is the sigmoid, not a standard deviation. $\beta$: how much one nat of the *whole* answer
+# counts. With the authors' .01 a demonstration of ten tokens is never learnt: $\sigma(i)=.9$ would
+# need 220 nats.
 #
 # ## Exercises
-# You write in `my/`, not here. `python -m lessons.grade 10a` judges an answer: it names the mistake
-# and asks one question (`--hint` for more). The whole text of a task stands in the file that it
-# names.
+# Write in `my/`, not here. `python -m lessons.grade 10a` checks your answer: it names the mistake
+# and asks one question (`--hint` for more). The full text of each task is in the file that the
+# command names.
 #
 # - **10a** (D1, debug) `merge(rows)`: a program that turns rows of two kinds into graded answers;
-#   one bug is planted.
+#   it has one bug.
 # - **10b** (D2) `uft_push(i, beta)`: the push on a token of a demonstration.
 # - **10c** (D3, plan) The experiment that would show whether merging teaches more truth.
 #
 # ## Recall, without looking up
 # 1. A demonstration has grade 1. At which $\sigma(i)$ does it stop pushing, and is that ever
 #    reached?
-# 2. Which control shows what merging gives, and which what the grades give?
+# 2. Which control shows the effect of merging, and which the effect of the grades?
 # 3. Why does the push on a hopeless demonstration vanish under `mse` but not under `bce`?
 # 4. (09) An answer of grade 1/2, at the start: which push? And after ten steps on other answers?
 #
 # <details><summary>Answers</summary>
 #
 # 1. At sigmoid(i) = 1. It is never reached: i would have to be infinite.
-# 2. Two stages with the same rows and as many steps show what merging gives. Grades alone show what
-#    the grades give.
-# 3. The derivative of the square has the factor sigmoid(1 - sigmoid), which goes to 0. That of the
-#    logarithm has only 1 - sigmoid, which goes to 1.
+# 2. Two stages with the same rows and as many steps show the effect of merging. Grades alone show
+#    the effect of the grades.
+# 3. The derivative of the square has the factor sigmoid (1 - sigmoid), which goes to 0. The
+#    derivative of the logarithm has only 1 - sigmoid, which goes to 1.
 # 4. None. After ten steps on other answers the policy has moved; then the answer pulls it back
 #    towards the reference.
 #

@@ -8,11 +8,11 @@
 # - find doubtful demonstrations without labels, and measure how many are really wrong;
 # - say when another model's opinion is worth nothing.
 #
-# Demonstrations come from people, and some are wrong. SFT imitates the wrong ones just like the
+# Demonstrations come from people, and some are wrong. SFT imitates the wrong ones as well as the
 # right ones. PoFT (*preference-oriented fine-tuning*) asks a second, already **aligned** model how
 # likely it finds each answer. It trains the policy to find the answers likelier than that. If the
-# aligned model finds an answer unlikely and the policy does not, the policy is ahead already. Then
-# the row pulls only a little. Nobody says which rows are bad.
+# aligned model finds an answer unlikely and the policy does not, the policy is already ahead. Then
+# the row gets only a small push. Nobody says which rows are bad.
 #
 # Two old questions: (10) How hard does UFT push an answer that is learnt? (03) Losses [2] and [1,
 # 1, 1, 1]: what is their mean over tokens, and what over answers?
@@ -28,12 +28,12 @@ MY_GUESS = None
 # %% [markdown]
 # ## One equation
 # $r$ is the policy's mean log-prob per token of the answer, $\bar r$ the aligned model's. Each
-# model has its own tokenizer: that is why means are compared. With several aligned models, $\bar r$
-# is the mean of their means.
+# model may have its own tokenizer, so we compare means. With several aligned models, $\bar r$ is
+# the mean of their means.
 # $$L=-\log\sigma(r-\bar r),\qquad\nabla L=\tau\cdot\nabla(-r),\qquad\tau=\sigma(\bar r-r).$$
 # So PoFT is SFT in which each row has a weight $\tau$ between 0 and 1, the **trust** in it. Its row
-# of the ledger: the same push $\tau/N$ on each token of the answer. It needs no reference to the
-# start model, no pairs, no rating.
+# of the ledger: the same push $\tau/N$ on each token of the answer. It needs no start model as a
+# reference, no pairs and no ratings.
 #
 # It is UNA's form `bce` for grade 1 (lesson 09), with $1/N$ for $\beta$ and another model for the
 # reference.
@@ -101,7 +101,7 @@ def opinion(model, data) -> torch.Tensor:
 # %% [markdown]
 # ## Live
 # The aligned model is the base after 60 steps of SFT on *other* demonstrations, all of them right.
-# (In `python -m nanouft.train --objective poft` the project makes one by itself, or you name yours:
+# (`python -m nanouft.train --objective poft` trains one by itself, or takes yours with
 # `--aligned DIR`.) Our 600 rows hold 40 % wrong answers: a slip in a sum, a word in the wrong
 # place, the popular myth.
 
@@ -185,25 +185,25 @@ if BREAK == "self":
 
 # %% [markdown]
 # - **Found without labels.** By chance 40 % of the doubted rows would be wrong. The policy's own
-#   surprise ("highest loss first") does hardly better, because the base is surprised by right
-#   answers, too. That is what fine-tuning is for.
+#   surprise ("highest loss first") is hardly better than chance, because right answers surprise the
+#   base, too. That is what fine-tuning is for.
 # - **The aligned model's opinion alone finds even more** ($\bar r$, printed above). $\tau$ is not a
 #   test of the row: it compares two opinions. If a wrong row surprises both models equally, its
-#   $\tau$ is 1/2. In return PoFT needs no threshold and throws nothing away.
-# - **The filter is soft.** Look at the two means of $\tau$ in the picture. Wrong rows still pull
-#   with more than half of the force of right ones. So PoFT lies between SFT and SFT on the right
+#   $\tau$ is 1/2. On the other hand, PoFT needs no threshold and throws nothing away.
+# - **The filter is soft.** Look at the two means of $\tau$ in the picture. The push on wrong rows
+#   is still more than half of that on right rows. So PoFT lies between SFT and SFT on the right
 #   rows only, in the mean of the three skills; with `SEED = 1`, too. The study C4
 #   (`docs/claims.md`) agrees: the gain grows with the noise. A hard filter by the same opinion
 #   gains twice as much at 40 %, if one knows how much to throw away.
-# - **Trust does not stay.** $\tau$ falls as the policy learns a row. So compare rows at one step,
-#   never one row's $\tau$ at different steps. All $\tau$ are near 1/2, but that costs nothing: Adam
-#   divides by the size of the gradient.
+# - **Trust changes.** $\tau$ falls as the policy learns a row. So compare rows at one step,
+#   never the $\tau$ of one row at different steps. All $\tau$ are near 1/2, but that costs nothing:
+#   Adam divides by the size of the gradient.
 #
 # ## Break it
-# `BREAK = "noisy"`: the aligned model has learnt from other demonstrations with the same kinds of
-# mistakes. `BREAK = "self"`: it is the policy's own start. Guess the share of wrong rows among the
-# doubted, for both, before you run them. What does that say about asking a model for its opinion of
-# data that its makers may have used?
+# With `BREAK = "noisy"` the aligned model has learnt from other demonstrations with the same kinds
+# of mistakes. With `BREAK = "self"` it is the policy's own start. For both, guess the share of
+# wrong rows among the doubted ones before you run. What does that say about asking a model for its
+# opinion of data that its makers may have used?
 #
 # *Read on after both runs.* With the noisy aligned model, 50 % of the doubted rows are wrong. With
 # the policy's own start it is 37 %: no better than chance (40 %). The clean model gave 87 %.
@@ -213,9 +213,9 @@ if BREAK == "self":
 # in UNA a reward.
 #
 # ## Exercises
-# You write in `my/`, not here. `python -m lessons.grade 11a` judges an answer: it names the mistake
-# and asks one question (`--hint` for more). The whole text of a task stands in the file that it
-# names.
+# Write in `my/`, not here. `python -m lessons.grade 11a` checks your answer: it names the mistake
+# and asks one question (`--hint` for more). The full text of each task is in the file that the
+# command names.
 #
 # - **11a** (D1) `poft_loss(logp, mask, others)`: PoFT's loss of one row, and the trust in it.
 # - **11b** (D2) `doubted(tau, wrong, k)`: the $k$ rows that are trusted least, and how many of them
@@ -224,8 +224,8 @@ if BREAK == "self":
 #
 # ## Recall, without looking up
 # 1. What is $\tau$ if policy and aligned model agree, and what is the loss then?
-# 2. Why means over tokens, and each model with its own tokenizer?
-# 3. Which detector was best, and why does PoFT still not use it?
+# 2. Why does PoFT compare means over tokens, and not sums?
+# 3. Which detector was best, and why does PoFT not use it?
 # 4. (09) PoFT is UNA with which loss, which grade, which $\beta$ and which reference?
 #
 # <details><summary>Answers</summary>

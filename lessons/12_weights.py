@@ -4,9 +4,9 @@
 # Ada-DPO 2406.02764, RPO 2402.10958; a card of each is in `docs/cards.md`*
 #
 # After this lesson you can
-# - say for four methods whether they weigh tokens, pairs or comparisons;
+# - say for four methods whether they weight tokens, pairs or comparisons;
 # - write TIS-DPO's loss, and the pushes of GDPO and cDPO;
-# - judge an estimate by what it says where there is nothing to find.
+# - test an estimate where there is nothing to find.
 #
 # In a pair "The jutu lives in Rome." is chosen and "The jutu lives in Paris." is rejected. DPO
 # pushes the whole first sentence up and the whole second one down: `lives` as hard as `Paris`.
@@ -19,8 +19,8 @@
 # - To which **comparisons**? RPO also compares a good answer with the bad answers to other
 #   questions.
 #
-# Two old questions: (07) With what sign, and how hard, does DPO push a token of either side? (08)
-# What is the reference in a margin?
+# Two old questions: (07) In which direction, and how hard, does DPO push a token of either answer?
+# (08) What does the reference do in a margin?
 
 # %% Guess before you run. Nothing is checked, but the lesson will remind you.
 MY_GUESS = None   # TIS-DPO weighs tokens with the help of two short DPO runs. No label says which
@@ -35,14 +35,14 @@ MY_GUESS = None   # TIS-DPO weighs tokens with the help of two short DPO runs. N
 # \underbrace{\sigma(-z/\tau)}_{\text{not won yet}},\qquad
 # z=\beta\,c\,\Big(\sum_{t\in w}w_t\log\frac{\pi}{\pi_{\rm ref}}
 # -\sum_{t\in l}w_t\log\frac{\pi}{\pi_{\rm ref}}\Big)$$
-# - **DPO**: all three factors are plain, $w_t=c=\tau=1$.
+# - **DPO**: $w_t=c=\tau=1$.
 # - **TIS-DPO** changes $w_t$.
 # - **GDPO** takes $c=2p-1$. Here $p$ is the probability that the label is right.
 # - **Ada-DPO** chooses $\tau$ for each pair: $|z|/1.42$, within limits.
-# - **RPO** sums over comparisons, so it does not fit into this line.
+# - **RPO** sums over comparisons, so it does not fit this formula.
 #
-# How does TIS-DPO find its $w_t$? It trains one model by DPO, and another one by DPO with all
-# pairs **swapped**. If the two models disagree on a token, the preference is about that token:
+# How does TIS-DPO find its $w_t$? It trains one model with DPO, and another one with DPO on
+# **swapped** pairs. If the two models disagree on a token, the preference is about that token:
 # $r_t=\log\pi_+(y_t)-\log\pi_-(y_t)$, and $w_t=e^{\pm r_t}$. (The sign is + in the chosen answer
 # and - in the rejected one. $r_t$ is cut off at fixed limits.)
 
@@ -120,15 +120,14 @@ print(f"largest weight where the answers first differ: {share:.0%} of {len(hits)
 
 # %% [markdown]
 # ## The surprise
-# Each run was told only "this whole answer is better". But most tokens say nothing about which
-# answer that is: not the prompt, not the words with which both answers begin, not the full stop.
-# So neither run moves them much, up or down. What is left is the word that was wrong. The labels
-# were for whole **sentences**, and TIS-DPO found the **token** that matters. (In longer and freer
-# answers this works less well.)
+# Each run knew only "this whole answer is better". But most tokens do not depend on which answer
+# that is: not the words with which both answers begin, not the full stop. So neither run moves
+# them much, up or down. What is left is the word that was wrong. The labels were for whole
+# **sentences**, and TIS-DPO found the **token** that matters. (In longer and freer answers this
+# works less well.)
 #
-# Now the same push under six losses, for two pairs of one step. The policy has had its DPO
-# already. Look for rows that differ within an answer, and for rows that differ only from pair to
-# pair.
+# Now the pushes of six losses, for two pairs of one step. The policy is already trained with DPO.
+# Look for rows that differ within an answer, and for rows that differ only from pair to pair.
 
 # %%
 FORMS = {                                               # name: (objective, its settings)
@@ -209,18 +208,18 @@ assert not SWAP or did == "c", "the two runs disagree where the answers first di
 #   $\sigma(-1.42)$. The push does not fade until $\tau$ reaches its limit.
 #
 # ## Break it
-# `SWAP = False`: the second run is DPO too, on the same pairs in another order. First guess the
-# share. Then look at how far the weights are from 1:
+# With `SWAP = False` the second run is DPO too, on the same pairs in another order. First guess
+# the share. Then look how far the weights are from 1:
 # `weight["chosen"][whole.seqs["chosen"].mask > 0].std()`. The estimate is now nothing but the
 # difference between two shuffles. What do the two numbers say about it?
 #
 # *Read on after your run.* The share falls from 85 to 43 %, and the standard deviation of the
-# weights from 1.25 to 0.10. So a weight that stands out says little if all are nearly 1.
+# weights from 1.25 to 0.10. So the largest weight says little if all weights are nearly 1.
 #
 # ## Exercises
-# You write in `my/`, not here. `python -m lessons.grade 12a` judges an answer: it names the mistake
-# and asks one question (`--hint` for more). The whole text of a task stands in the file that it
-# names.
+# Write in `my/`, not here. `python -m lessons.grade 12a` checks your answer: it names the mistake
+# and asks one question (`--hint` for more). The full text of each task is in the file that the
+# command names.
 #
 # - **12a** (D2) `tis_loss(c, r, w_c, w_r, beta)`: TIS-DPO's loss from the log-ratios and weights of
 #   tokens.
@@ -231,20 +230,20 @@ assert not SWAP or did == "c", "the two runs disagree where the answers first di
 # ## Recall, without looking up
 # 1. Which of the four methods changes the push within an answer? From which labels does it get
 #    its weights?
-# 2. p = 1/2: what do GDPO and cDPO do with such a pair, and when would you want which?
+# 2. What do GDPO and cDPO do with a pair of p = 1/2, and when would you want which?
 # 3. Why can you not compare the value of Ada-DPO's loss with that of another run?
 # 4. RPO compares answers to different questions. What no longer cancels? (07: what did, and why?)
-# 5. (08) You know three ways to hold a loss over pairs back. Which of them is in GDPO with p =
-#    .6?
+# 5. (08) You know three ways to hold a loss over pairs back. Which of them does GDPO use with
+#    p = .6?
 #
 # <details><summary>Answers</summary>
 #
 # 1. TIS-DPO. From labels of whole answers: from two short DPO runs, one of them on swapped pairs.
-# 2. GDPO does nothing with it. cDPO pulls the margin back to 0. GDPO if 1/2 means "we do not know",
-#    cDPO if it means "both are equally good".
+# 2. GDPO does nothing with it. cDPO pulls the margin back to 0. Take GDPO if 1/2 means "we do not
+#    know", cDPO if it means "both are equally good".
 # 3. Each pair has its own tau, which moves with |z|. So the scale of the loss moves, too.
 # 4. beta log Z(x). Two answers to one question share it; answers to two questions do not.
-# 5. None of them. Its push is only weaker (2p - 1 = 0.2), and like a smaller beta it even fades
+# 5. None of them. Its push is only weaker (2p - 1 = 0.2), and as with a smaller beta it even fades
 #    later.
 #
 # The two old questions: (07) Up on chosen, down on rejected, both by beta times sigmoid(-h). (08)

@@ -9,7 +9,7 @@
 # - compute the score of best-of-n from one set of samples;
 # - explain how a search finds what the pairs never showed.
 #
-# DPO went from pairs straight to a policy. RLHF takes the long way. First it learns a **reward
+# DPO went from pairs directly to a policy. RLHF takes the long way. First it learns a **reward
 # model** from the pairs: one number for each answer. Then it looks for answers with a high
 # reward. The simplest search trains nothing: draw n answers and keep the one with the highest
 # reward (**best-of-n**). The reward was right on most pairs that it was shown. What happens if n
@@ -25,12 +25,12 @@ MY_GUESS = None   # The LEARNT reward chooses among n = 1, 2, 4 ... 64 samples. 
 
 # %% [markdown]
 # ## One equation
-# Bradley and Terry: the answer with the higher reward wins more often, and only the
-# **difference** of the two rewards counts:
+# In the model of Bradley and Terry the answer with the higher reward wins more often, and only
+# the **difference** of the two rewards counts:
 # $$P(w\succ l)=\sigma(r_w-r_l),\qquad L=-\log\sigma(r_w-r_l).$$
 # $r$ is a GPT's last hidden state at `<|end|>`, times one learnt vector. How far does best-of-n
-# go from the model that answers? At most $\log n-\frac{n-1}{n}$ nats of KL, with no gradient at
-# all.
+# move away from the model that answers? At most $\log n-\frac{n-1}{n}$ nats of KL, without any
+# gradient.
 
 # %%
 from nanouft import reward, world
@@ -89,11 +89,11 @@ def pair_loss(model, data):
 # %% [markdown]
 # ## Live
 # The policy is the base after 60 steps of SFT. The reward model has the same start. It learns
-# from 480 pairs of a right and a spoilt answer. Then we draw 64 samples to each of 48 new
+# from 480 pairs of a right and a spoilt answer. Then we draw 64 samples for each of 48 new
 # prompts.
 #
-# One set of samples tells about every n. Sort the samples by reward: the chance that sample i is
-# the best of a random n can be counted (`best_of.best_of`).
+# One set of samples is enough for every n. Sort the samples by reward. Then we can count the chance
+# that sample i is the best of n random ones (`best_of.best_of`).
 
 # %%
 sft = OBJECTIVES["sft"]
@@ -196,21 +196,21 @@ if REWARD == "exact":
 #   not know." is the better answer. In no pair is it the worse one. So the reward learnt "this
 #   sentence is good". It did not learn "this sentence is good if the name is strange". Now draw
 #   64 answers about a known creature: one of them says "I do not know.", and the reward chooses
-#   that one. The reward did not get worse. On pairs like those of its training it is as right as
-#   before.
-# - **The exact score falls while the reward rises.** `unknown` rises. `sort` holds at first and
-#   then falls. The known facts fall at once. The reward has seen answers like those at the first
-#   steps of the search. It has not seen answers like the later ones.
+#   that one. The reward model did not change. On pairs like those of its training it is as good
+#   as before.
+# - **The exact score falls while the reward rises.** `unknown` rises. `sort` stays at first and
+#   then falls. The known facts fall at once. The reward model has seen answers like those of the
+#   first steps of the search. It has not seen answers like the later ones.
 # - **Accuracy on held-out pairs does not say where the reward is wrong**: they are pairs of the
 #   same kind. The exact score does say it.
-# - **KL stays far below its bound** where the policy is sure: if all 64 samples are one sentence,
-#   they are one answer.
-# - DPO on the same pairs does the same (`docs/claims.md`). It has a reward, too, the implicit one.
+# - **KL stays far below its bound** where the policy is sure: if all 64 samples are the same
+#   sentence, there is no choice.
+# - DPO on the same pairs does the same (`docs/claims.md`). It also has a reward, the implicit one.
 #
 # ## Break it
-# `REWARD = "exact"`: the search uses the true score. `"longer"`: the reward is the number of
-# characters. For both, first guess the exact score at n = 64. Which skill survives "longer", and
-# why?
+# With `REWARD = "exact"` the search uses the true score. With `"longer"` the reward is the number
+# of characters. For both, first guess the exact score at n = 64. Which skill survives "longer",
+# and why?
 #
 # *Read on after both runs.* With the true score the search ends at 96 %, and with the length at
 # 35 %. There `fact` keeps 82 %, `unknown` ends at 0 %: the right answer there is a short one.
@@ -221,9 +221,9 @@ if REWARD == "exact":
 # deviation.
 #
 # ## Exercises
-# You write in `my/`, not here. `python -m lessons.grade 13a` judges an answer: it names the mistake
-# and asks one question (`--hint` for more). The whole text of a task stands in the file that it
-# names.
+# Write in `my/`, not here. `python -m lessons.grade 13a` checks your answer: it names the mistake
+# and asks one question (`--hint` for more). The full text of each task is in the file that the
+# command names.
 #
 # - **13a** (D2) `reward_loss(r, ids, end)`: Bradley-Terry on pairs of answers, each read at its own
 #   `<|end|>`.
@@ -233,9 +233,9 @@ if REWARD == "exact":
 #
 # ## Recall, without looking up
 # 1. Why does a constant added to all rewards change nothing?
-# 2. What does best-of-4 cost in KL at most, and when is it less?
+# 2. How much KL does best-of-4 cost at most, and when is it less?
 # 3. Why did accuracy on held-out pairs not say where the reward is wrong?
-# 4. (07) What takes the place of the reward model in DPO?
+# 4. (07) What replaces the reward model in DPO?
 #
 # <details><summary>Answers</summary>
 #

@@ -9,9 +9,9 @@
 # - say which groups of answers teach RLOO and GRPO nothing, and why;
 # - choose a baseline that only takes noise away.
 #
-# So far somebody else wrote every answer to learn from. Now the model answers by itself. Somebody
-# says a number, and nobody says what would have been right. *Make likelier what scored well* is
-# not enough: is .6 well? Five methods compare a score with different things:
+# So far somebody else wrote every answer to learn from. Now the model answers by itself. It gets
+# a score for each answer, and nobody says what would have been right. *Make likelier what scored
+# well* is not enough: is .6 good? Five methods compare a score with different things:
 # - **REINFORCE** with all other scores;
 # - **RLOO** and **GRPO** with those of the other answers to the same prompt;
 # - **online DPO** with one of them;
@@ -35,8 +35,8 @@ MY_GUESS = None   # The base answers 100 prompts, each four times, at temperatur
 # it does not look at $y$: ${\rm E}[\nabla\log\pi(y)]=0$, so $b$ only takes noise away.
 #
 # RLOO's baseline is the mean of the OTHER answers. It knows how hard the prompt is, and nothing
-# of $y$. GRPO also divides by the spread. Then every prompt counts equally, the nearly solved one
-# as well. That is no longer the gradient of the mean score.
+# about $y$. GRPO also divides by the standard deviation. Then every prompt counts equally, also one
+# that is nearly solved. That is no longer the gradient of the mean score.
 
 # %%
 from nanouft import world
@@ -120,9 +120,9 @@ push = {name: push_of(objective) for name, objective in METHODS.items()}
 
 # %% [markdown]
 # ## Live
-# Three methods train a model each, in the loop of all lessons. Only the source of the rows is
-# new. Afterwards each model takes the exam: the 100 prompts of the beginning, four answers each.
-# One seed and ten steps are enough to see that they learn. They do not show which method is best.
+# We train one model with each of three methods, in the loop of all lessons. Only the source of
+# the rows is new. Afterwards each model takes the exam: the 100 prompts from above, four answers
+# each. One seed and ten steps show that the models learn, but not which method is best.
 
 # %%
 def learn(objective):
@@ -195,31 +195,31 @@ assert not equal_groups.any(), "to RLOO and GRPO, a group of equal scores teache
 
 # %% [markdown]
 # - **A group of equal scores teaches RLOO and GRPO nothing**, whether all are right or all are
-#   wrong. All right: nothing is left to learn, fine. All wrong: the model never tried an answer
-#   that would have scored, and nobody tells it one. That is the limit of all methods of this
-#   lesson: they sharpen what the model sometimes says already. (A demonstration, lesson 03,
-#   teaches it at once.)
+#   wrong. If all are right, nothing is left to learn. If all are wrong, the model never tried an
+#   answer that would have scored, and nobody shows it one. That is the limit of all methods of
+#   this lesson: they reinforce what the model already says sometimes. (A demonstration, lesson 03,
+#   teaches it directly.)
 # - **So the better the model gets, the less the score teaches**: look at the bars. A prompt that
 #   has moved to *all right* is still sampled and scored, but its answers are then thrown away.
 #   Practitioners drop such prompts, or draw more answers (DAPO does). The *equal, not right* bars
-#   shrink, too: *other* prompts of their kind taught what these could not.
+#   shrink, too: the model learnt from *other* prompts of their kind.
 # - **REINFORCE** compares with the mean of ALL answers. It pushes up the group that is all right,
-#   because its prompt was easy. It pushes down the one that is all wrong, because its prompt was
+#   because its prompt was easy. It pushes down the group that is all wrong, because its prompt was
 #   hard. It is right on average, but noisy: an easy prompt looks like a good answer. **Online
-#   UNA** pushes up whatever scores above 1/2. It needs no group: one answer is enough, as in 09.
+#   UNA** pushes up all that scores above 1/2. It needs no group: one answer is enough, as in 09.
 # - **Online DPO** (07, so not in the picture) pairs the best answer of a group with the worst. A
 #   tie is thrown away.
 # - **GRPO** divides by the spread: scores (1, 1, 1, .9) push as hard as (1, 1, 1, 0). And it
 #   takes the mean over an answer's tokens where RLOO takes the sum. Look at the mixed group's
 #   wrong answers: RLOO pushes the longest hardest.
-# - **A KL penalty** holds all five near the start model (`--beta`). A score says what is liked.
-#   It does not say what is English (13).
+# - **A KL penalty** keeps all five near the start model (`--beta`). A high score does not mean that
+#   the answer is good English (13).
 #
 # ## Break it
-# `ROLL = 1`: each advantage lands on the next answer, as if the answers to one prompt did not
-# stand together. Nothing crashes, and the loss looks as before. Guess what the exam says of RLOO,
-# and why online UNA does not care. Then set `ROLL = 0` again and `K = 2`: half as costly. How
-# many groups have equal scores now?
+# With `ROLL = 1` each advantage goes to the next answer, as if the code had mixed up the answers
+# to a prompt. Nothing crashes, and the loss looks as before. Guess what the exam says about RLOO,
+# and why online UNA does not care. Then set `ROLL = 0` again and `K = 2`: half the cost. How many
+# groups have equal scores now?
 #
 # *Read on after both runs.* With `ROLL = 1` the mean score of RLOO falls from .50 to .01. Online
 # UNA reaches .76 as before: it reads no advantage. With `K = 2`, 62 % of the groups have equal
@@ -230,18 +230,18 @@ assert not equal_groups.any(), "to RLOO and GRPO, a group of equal scores teache
 # $r$ is an implicit reward.
 #
 # ## Exercises
-# You write in `my/`, not here. `python -m lessons.grade 14a` judges an answer: it names the mistake
-# and asks one question (`--hint` for more). The whole text of a task stands in the file that it
-# names.
+# Write in `my/`, not here. `python -m lessons.grade 14a` checks your answer: it names the mistake
+# and asks one question (`--hint` for more). The full text of each task is in the file that the
+# command names.
 #
 # - **14a** (D2) `rloo(R)`: RLOO's advantages.
 # - **14b** (D2) `grpo(R)`: GRPO's advantages, also where all scores are equal.
 # - **14c** (D2) `aggregate(loss, mask, how)`: one number for the losses of all tokens of a step, in
 #   three ways.
-# - **14d** (D3, debug) `learn(seed, steps)`: a bandit of eight tokens; one bug is planted.
+# - **14d** (D3, debug) `learn(seed, steps)`: a bandit with eight tokens; it has one bug.
 #
 # ## Recall, without looking up
-# 1. Why may the baseline not look at the answer that it is compared with? What happens in
+# 1. Why may the baseline not depend on the answer that it is compared with? What happens in
 #    REINFORCE, where it does?
 # 2. Four answers, all right. What do RLOO, GRPO, REINFORCE and online UNA do?
 # 3. What does dividing by the spread do to a prompt that is nearly always answered well?
@@ -251,14 +251,14 @@ assert not equal_groups.any(), "to RLOO and GRPO, a group of equal scores teache
 # <details><summary>Answers</summary>
 #
 # 1. Only then is the mean of b times the gradient of log pi zero. REINFORCE's mean of all scores
-#    holds the own score, too: that shrinks each advantage by a small factor, but leaves its
-#    direction.
+#    includes the answer's own score: that shrinks each advantage by a small factor, but keeps its
+#    sign.
 # 2. RLOO and GRPO do nothing. REINFORCE pushes all four up, because 1 is above the mean of all.
 #    Online UNA pushes them up, too, because 1 is above 1/2.
-# 3. It blows it up: one slightly worse answer of a nearly solved prompt is pushed as hard as a
-#    complete failure.
-# 4. The first equation is a mean over answers of the present policy. Temperature 1 is that policy;
-#    after a step it is another.
+# 3. It makes its push large: one slightly worse answer to a nearly solved prompt is pushed as hard
+#    as a complete failure.
+# 4. The first equation is a mean over answers of the present policy. Temperature 1 samples from
+#    that policy; after a step it is another policy.
 # 5. UNA compares with its own grade, and sigmoid(0) is 1/2. The others compare with other scores.
 #
 # The two old questions: (09) Nothing, at the start. (07) All that depends on the prompt only, such

@@ -10,17 +10,17 @@
 #
 # RLOO (14) gives every token of an answer the same push. But most tokens did not decide the
 # score. PPO gives the model a second head, the **critic** $V$. After every token it asks the
-# critic: *what score is still to be expected?* A token is good if it made that number rise. And
-# answers are costly. So PPO takes several steps on one rollout, and a **clip** holds these steps
-# back.
+# critic: *what score can we still expect?* A token is good if it made that number rise. And
+# answers are costly. So PPO takes several steps on one rollout, and a **clip** limits these
+# steps.
 #
-# In this lesson nothing is a language model, so that everything is exactly known. An answer has
+# This lesson uses no language model, so everything is known exactly. An answer has
 # eight steps. Each step is right with probability .6, and the first wrong step (the *slip*) costs
 # the rest: score = right steps before the slip / 8. The policy is a table with two logits for
-# each step: one if no slip has been made yet, one for after the slip. What is said after the slip
-# does not matter.
+# each step: one before a slip, one for after the slip. What the policy says after the slip does
+# not matter.
 #
-# Two old questions: (14) Why may a baseline not look at the answer itself? (04) What is a state,
+# Two old questions: (14) Why may a baseline not depend on the answer itself? (04) What is a state
 # in an answer?
 
 # %% Guess before you run. Nothing is checked, but the lesson will remind you.
@@ -36,7 +36,7 @@ MY_GUESS = None   # A step sees four answers. RLOO's gradient is then off by abo
 # - $V_t$ is what the critic says BEFORE token $t$. After the end it is 0.
 # - $\lambda=1$: $A_t$ is the whole return minus $V_t$. It is right on average, whatever the
 #   critic says.
-# - $\lambda=0$: $A_t$ is only the change in what the critic expects. There is little noise, and it
+# - $\lambda=0$: $A_t$ is only the change in what the critic expects. It has little noise, but it
 #   is right only if the critic is right.
 # - $\rho_t=\pi/\pi_{\rm old}$: how much likelier the token is now than when it was sampled.
 
@@ -102,8 +102,8 @@ for name, found in arms.items():
 # %% [markdown]
 # ## The clip
 # We train 300 policies. Each has ONE rollout of four answers and takes 30 steps on it, with Adam.
-# In the later passes they still believe what four answers said about a policy that is long gone.
-# The clip ends that. (A clip of 99 is no clip.) The scores that we draw are the *true* ones.
+# In the later passes they still use four answers of a policy that has changed a lot since. The clip
+# stops that. (A clip of 99 is no clip.) The picture shows the *true* scores.
 
 # %%
 def passes(eps: float, n: int = 300, M: int = 4):
@@ -165,45 +165,44 @@ assert noise < arms["RLOO"][0][1] / 3, "and it takes away most of the noise"
 
 # %% [markdown]
 # - **A critic takes noise away.** At $\lambda=0$ only the steps that changed the expected score
-#   are pushed. What is said after the slip gets a push of exactly 0. RLOO rewards and blames the
-#   tokens after the slip like all others. So it needs (1.84/.43)$^2\approx$ 18 times as many
-#   answers.
+#   get a push. Tokens after the slip get a push of exactly 0. RLOO pushes the tokens after the slip
+#   like all others. So it needs (1.84/.43)$^2\approx$ 18 times as many answers.
 # - **But only if it is right.** A value head starts at 0 (*blank*). Then $\lambda=0$ teaches the
 #   last token and nothing else: bias 1, the whole gradient is missing. $\lambda=.95$ is the usual
-#   compromise. It leaves a bias of .3 with a blank critic, and next to none with a good one. That
-#   is why one watches `explained_variance`: at 0 or below, what $V$ says is of no use.
-# - **A real critic has its price**: a second loss on the same weights, and a second learning
+#   compromise. It leaves a bias of .3 with a blank critic, and almost none with a good one. That
+#   is why one watches `explained_variance`: at 0 or below, $V$ is of no use.
+# - **A real critic has a price**: a second loss on the same weights, and a second learning
 #   problem. Where answers are short and four of them cost little, the mean of the others is
-#   already a fair critic. For the world of this project see `python -m lab.compare`.
-# - **The clip brings no higher score here.** On average the policies *without* it end higher,
+#   already a good critic. For the world of this project see `python -m lab.compare`.
+# - **The clip does not raise the score here.** On average the policies *without* it end higher,
 #   because the reward is exact and 30 passes are few. The clip makes accidents rarer: 1 % of the
 #   policies end worse than they began, against 6 % without it. It also keeps the policy close to
-#   the answers that were sampled. There the rollout, the critic and a *learnt* reward (13) still
-#   say something about it.
+#   the answers that were sampled. Only there can we rely on the rollout, the critic and a *learnt*
+#   reward (13).
 #
 # ## Break it
-# `CRITIC = 0.0`: the critic is blank from the first line on. Which of the three laws of the proof
-# falls, and which cannot fall? Then `CRITIC = 0.5`: guess the bias at $\lambda=0$ before you
-# look. Last, put `start[0, 0] = -3` after the line that makes `start`: the first step is now
-# nearly always a slip. Which methods still learn something about step 5? (The first law falls
-# here, but only by chance. The noise is now 4 lengths. So the mean of 3000 such rollouts is still
-# off by about $4/\sqrt{3000}\approx$ .07.)
+# With `CRITIC = 0.0` the critic is blank everywhere. Which of the three laws of the proof fails,
+# and which cannot fail? Then set `CRITIC = 0.5` and guess the bias at $\lambda=0$ before you look.
+# Last, write `start[0, 0] = -3` after the line that makes `start`: the first step is now nearly
+# always a slip. Which methods still learn something about step 5? (The first law fails here, but
+# only by chance. The noise is now 4 lengths. So the mean of 3000 such rollouts is still off by
+# about $4/\sqrt{3000}\approx$ .07.)
 #
-# *Read on after your runs.* With `CRITIC = 0.0` the second law falls. The first one cannot: it
+# *Read on after your runs.* With `CRITIC = 0.0` the second law fails. The first one cannot: it
 # holds for every critic. With `CRITIC = 0.5` the bias at $\lambda=0$ is .5. In the last run 1 % of
 # the answers reach step 5 without a slip. With the right critic its push is still right on average,
 # .0007. RLOO's noise there is four times as large, and even the mean of 3000 rollouts has the wrong
 # sign. A blank critic at $\lambda=0$ says nothing about step 5.
 #
 # ## Same letter, other meaning
-# $\lambda$ in IFT (05) blends a guess into what is read. Here it says how far back a surprise is
-# handed. $\rho$ is a ratio here and a constant in Ada-DPO (12). $\gamma$ (1 here) discounts later
-# rewards; in SimPO it is a margin.
+# $\lambda$ in IFT (05) blends a guess into the input. Here it says how many earlier tokens share
+# the credit. $\rho$ is a ratio here and a constant in Ada-DPO (12). $\gamma$ (1 here) discounts
+# later rewards; in SimPO it is a margin.
 #
 # ## Exercises
-# You write in `my/`, not here. `python -m lessons.grade 15a` judges an answer: it names the mistake
-# and asks one question (`--hint` for more). The whole text of a task stands in the file that it
-# names.
+# Write in `my/`, not here. `python -m lessons.grade 15a` checks your answer: it names the mistake
+# and asks one question (`--hint` for more). The full text of each task is in the file that the
+# command names.
 #
 # - **15a** (D2) `gae(R, V, lam, gamma)`: the advantages of one answer's tokens.
 # - **15b** (D3) `clip_loss(logp, old, A, eps)`: the clipped loss of each token.
@@ -224,13 +223,13 @@ assert noise < arms["RLOO"][0][1] / 3, "and it takes away most of the noise"
 #
 # 1. A critic that is right.
 # 2. Then V(t+1) - V(t) is what the token has changed. With the state after it, the baseline would
-#    look at the token itself and take its effect away.
+#    depend on the token itself and remove its effect.
 # 3. Positive: the gradient is 0, nothing more to gain. Negative: the full loss stays, so the token
 #    is pushed down.
 # 4. At lam = 1 only noise: it is right on average whatever the critic says. At lam = 0 the gradient
 #    is wrong.
 # 5. RLOO learns nothing. PPO compares with the critic, so it may learn from each token that changed
-#    what is to be expected.
+#    the expected score.
 #
 # The two old questions: (14) Only then does it cancel on average. (04) All tokens so far.
 #

@@ -5,21 +5,21 @@
 # `docs/cards.md`*
 #
 # After this lesson you can
-# - compare four gentle ways by what they push and what they leave;
-# - find the token at which two models part, before you speak of forgetting;
-# - freeze weights so that they really stay.
+# - compare four gentle methods by what they push and what they leave alone;
+# - find the first token where two models differ, and only then ask what was forgotten;
+# - freeze weights so that they really do not move.
 #
-# The base invents an answer about a name that nobody knows. We show it "I do not know." for such
-# names. SFT learns this, and too well: now it also denies facts that it knew. There are four
-# gentler ways.
+# Asked about a name that nobody knows, the base invents an answer. We show it "I do not know." for
+# such names. SFT learns this too well: now it also denies facts that it knew. There are four
+# gentler methods.
 # - **NEFTune** adds noise to what the model reads.
 # - **HFT** keeps half of every layer as it is.
 # - **DFT** leaves alone what the model finds absurd.
-# - **PreTTY** does not train at all. It forces the base's answer to **begin** as the fine-tuned
-#   model would begin, and lets the base go on.
+# - **PreTTY** does not train at all. It forces the base to **begin** its answer as the fine-tuned
+#   model would, and lets the base go on.
 #
-# Two old questions: (06) What can a loss do whose weights are made of losses and not detached? (03)
-# What must be trained, so that an answer ends?
+# Two old questions: (06) The weights of a loss are made of losses and not detached. What can this
+# loss do? (03) What must be trained so that an answer ends?
 
 # %% Guess before you run. Nothing is checked, but the lesson will remind you.
 MY_GUESS = None   # The untrained base is forced to begin with SFT's FIRST token, nothing more.
@@ -29,8 +29,8 @@ MY_GUESS = None   # The untrained base is forced to begin with SFT's FIRST token
 # %% [markdown]
 # ## One equation
 # SFT's push on a token is $1/N$. DFT's is $p_t/N$, where $p_t$ is the token's own probability:
-# **the row of the ledger**. So DFT hardly pushes what the model finds absurd. NEFTune and HFT
-# leave the push alone. NEFTune adds to each embedding uniform noise between $-a$ and $a$. HFT
+# **the row of the ledger**. So DFT hardly pushes what the model finds absurd. NEFTune and HFT do
+# not change the push. NEFTune adds to each embedding uniform noise between $-a$ and $a$. HFT
 # leaves half of the weights $\theta$ where they are:
 # $$a=\frac{\alpha}{\sqrt{L\,C}},\qquad\qquad\theta_{\rm frozen}\ \text{bit for bit as before,}\quad
 # \theta_{\rm free}\leftarrow\theta_{\rm free}-\eta\,\nabla L,$$
@@ -108,10 +108,9 @@ def exam(model, forced=None) -> list[float]:
 # %% [markdown]
 # ## Live
 # We train on 600 demonstrations: unknown names, word rules, lists, popular myths. `fact` is a
-# bystander: the base answers all of these questions, and nobody trains on them. In two lines of
-# the table nothing is trained. `base, begun by SFT` is PreTTY with one token.
-# `SFT, begun by the base` is the reverse. Forced tokens are part of the answer and are scored
-# with it.
+# bystander: the base answers all of these questions, and no model trains on them. Two lines of the
+# table need no training. `base, begun by SFT` is PreTTY with one token. `SFT, begun by the base` is
+# the reverse. Forced tokens are part of the answer and count in its score.
 
 # %%
 sft = train("sft")
@@ -188,26 +187,26 @@ assert marks["DFT"][1] < gain - 10, "and teaches less"
 
 # %% [markdown]
 # - **One token, all of the gain.** An answer that begins with "I" goes on with "do not know." The
-#   base could always say it. SFT moved one decision, at the first place. The lost facts have the
+#   base could always say it. SFT changed one decision, at the first place. The lost facts have the
 #   same cause: the same token makes the *base* deny its facts.
 # - **So the facts were never forgotten.** Let the fine-tuned model begin as the base would. Then
 #   it knows the facts, and it keeps what it learnt about word rules. A falling score is not a
-#   proof of forgetting. First ask *where* the answers of the two models part.
+#   proof of forgetting. First ask *where* the answers of the two models differ.
 # - **HFT kept half of every layer and denies about as many facts.** HFT protects what is stored
 #   in weights. But this was a decision, and half of the weights are enough to move it. NEFTune's
 #   noise does not help here, either.
 # - **DFT kept the facts and learnt nothing about unknown names.** Look at the bars. The first
-#   word of the right answer is absurd to the base, so its push is next to nothing. The words
-#   after it need no teaching. The gentlest method teaches least. It learnt the word rules nearly
-#   as well as SFT: there no first word was absurd. (With `SEED = 2` DFT did learn the first word
+#   word of the right answer is absurd to the base, so its push is nearly zero. The words after it
+#   need no teaching. The gentlest method teaches least. It learnt the word rules nearly as well as
+#   SFT: there no first word was absurd. (With `SEED = 2` DFT did learn the first word
 #   in the end: 63 % of unknown names, and 82 % of the facts.)
 #
 # This is one base, one world, 48 steps. PreTTY does as much as training for *this* habit. For
 # `rules` one token gives almost nothing (see the table), because there every word is a decision.
 #
 # ## Break it
-# `BREAK = "late"`: the optimizer is built before freezing, and nobody puts frozen rows back.
-# These rows have no gradient. Guess what share of the matrices is still bit for bit the same.
+# With `BREAK = "late"` the optimizer is built before freezing, and no code restores the frozen
+# rows. These rows have no gradient. Guess what share of the matrices is still bit for bit the same.
 # What moved the rest?
 #
 # *Read on after your run.* 37.5 %, not 50 %. Weight decay moved the rest: it acts on a weight even
@@ -218,21 +217,21 @@ assert marks["DFT"][1] < gain - 10, "and teaches less"
 # And $a$ is a bound, not an advantage.
 #
 # ## Exercises
-# You write in `my/`, not here. `python -m lessons.grade 16a` judges an answer: it names the mistake
-# and asks one question (`--hint` for more). The whole text of a task stands in the file that it
-# names.
+# Write in `my/`, not here. `python -m lessons.grade 16a` checks your answer: it names the mistake
+# and asks one question (`--hint` for more). The full text of each task is in the file that the
+# command names.
 #
 # - **16a** (D1) `noise_bound(length, padded, width, alpha)`: NEFTune's $a$ of one row.
 # - **16b** (D2) `dft_loss(logp, mask)`: DFT's loss, with its stop-gradient.
-# - **16c** (D2, debug) `train(seed, steps)`: half of a matrix is frozen; one bug is planted.
+# - **16c** (D2, debug) `train(seed, steps)`: half of a matrix is frozen; the program has one bug.
 #
 # Without the grader: run `python -m nanouft.train --objective sft --freeze half`, then again with
 # another `--seed` and `--init out/sft`. Which matrices have moved after both rounds? Which flag
 # makes the second round freeze the same half?
 #
 # ## Recall, without looking up
-# 1. Where did the answers of base and SFT part on unknown names, and how did we show that facts
-#    were not lost?
+# 1. Where did the answers of base and SFT differ first on unknown names, and how did we show that
+#    facts were not lost?
 # 2. Why is a zero gradient not enough to freeze a weight?
 # 3. Which tokens does DFT leave alone, and what does that cost?
 # 4. (03) A model never stops. Which token was left out of the loss? Would PreTTY repair it?

@@ -6,17 +6,17 @@
 # After this lesson you can
 # - compute a paired interval, and pass a verdict by a rule fixed before;
 # - say why the winner of one seed is mostly luck;
-# - plan a comparison that somebody else could repeat.
+# - plan a comparison that somebody else can repeat.
 #
-# Thirty-eight recipes were trained with five seeds each: every objective of this project at its
-# default settings, and chains such as SFT, then DPO. A **seed** draws the demonstrations, their
-# order and every random number. All scores are in `docs/results/compare/results.json`, so nothing
-# is trained here. First you will do what is often done: run one seed and take the winner. Then you
-# will look at what the other four seeds say about that winner. In the end you will pass verdicts by
-# a rule that was fixed before anybody looked (`lab/judge.py`).
+# We trained thirty-eight recipes with five seeds each: every objective of this project at its
+# default settings, and chains such as SFT, then DPO. A **seed** fixes the demonstrations, their
+# order and every random number. All scores are in `docs/results/compare/results.json`, so this
+# lesson trains nothing. First you do what is often done: run one seed and take the winner. Then
+# you look at what the other four seeds say about that winner. In the end you pass verdicts by a
+# rule that was fixed before anybody saw a result (`lab/judge.py`).
 #
-# Two old questions: (06) What does the released loss pay for at `<|end|>`? (05) Why is "after a
-# few steps IFT is SFT" only half true on text?
+# Two old questions: (06) What does the released loss reward at `<|end|>`? (05) Why is "after a few
+# steps IFT is SFT" only half true on text?
 
 # %% Guess before you run. Nothing is checked, but the lesson will remind you.
 MY_GUESS = None   # On ONE seed, take the best of 37 recipes. It leads plain SFT on that seed. How
@@ -25,8 +25,8 @@ MY_GUESS = None   # On ONE seed, take the best of 37 recipes. It leads plain SFT
 
 # %% [markdown]
 # ## The cells
-# One *cell* is one training run. It was scored on 100 test prompts in each of nine families. The
-# number to compare was named before (the *endpoint*): the mean score of the nine families.
+# One *cell* is one training run, scored on 100 test prompts in each of nine families. The number to
+# compare (the *endpoint*) was fixed before: the mean score of the nine families.
 
 # %%
 from nanouft.look import plots
@@ -62,8 +62,8 @@ def gaps(name: str) -> np.ndarray:
 
 # %% [markdown]
 # ## One seed
-# Take seed $s$, look for the best recipe, write the paper. Then somebody repeats it with the four
-# other seeds.
+# Take one seed, find the best recipe, write the paper. Then somebody repeats it with the four other
+# seeds.
 
 # %%
 first = []                                              # the lead on one seed
@@ -82,14 +82,14 @@ print(f"on average: {np.mean(first):+.1f} on one seed, {np.mean(again):+.1f} on 
 # %% [markdown]
 # ## One equation
 # Two recipes share their seeds: the same demonstrations in the same order. Lucky demonstrations can
-# lift both of them. So take the difference $d_s$ **seed by seed**, and then
+# raise the score of both. So take the difference $d_s$ **seed by seed**, and then
 # $$\bar d\;\pm\;t_{n-1}\,\frac{\mathrm{sd}(d)}{\sqrt n},\qquad t_4=2.78.$$
 # - A claim *holds* if the whole interval lies on its side of the threshold.
 # - It *does not hold* if the whole interval lies on the other side.
 # - Otherwise it is *undecided*. That does not mean "no difference". It means "these runs cannot
 #   tell".
 #
-# The code below prints the verdict on each recipe: "is better than SFT".
+# The code below prints the verdict on the claim "it is better than SFT" for each recipe.
 
 # %%
 def unpaired(name: str) -> tuple[float, float]:
@@ -130,10 +130,10 @@ print("\npicture:", plots.save(fig, file))
 
 # %% [markdown]
 # ## The claims of the papers
-# The same rule, with two things more: each claim was tried on **two bases**, and its intervals draw
+# The same rule, with two additions: each claim was tested on **two bases**, and its intervals cover
 # **other prompts** as well as other seeds. There are three kinds of claims:
 # - *better* (superiority): the threshold is 0, as above;
-# - *not inferior*: if it is worse, then by less than 2 points. The threshold is -2;
+# - *not inferior*: it is at most 2 points worse. The threshold is -2;
 # - *equivalent*: the whole interval lies between -2 and +2.
 #
 # Here are the claims that were fixed beforehand. Some name methods of other lessons. You need not
@@ -147,8 +147,8 @@ for claim, study in read("claims/results.json")["claims"].items():
 
 # %% [markdown]
 # ## Where could IFT help?
-# Eight predictions, with what would falsify each of them written down first (`docs/ift_help.md`).
-# Intervals that hold the limit say *undecided*.
+# Eight predictions. For each we first wrote down what would falsify it (`docs/ift_help.md`). If the
+# limit lies inside the interval, the verdict is *undecided*.
 
 # %%
 for name, study in read("ift_help/results.json").items():
@@ -156,15 +156,16 @@ for name, study in read("ift_help/results.json").items():
 
 # %% [markdown]
 # One of eight is confirmed. Number 2 failed by a mechanism of lesson 06: in a list of 64 tokens the
-# weight of `<|end|>` is its own loss, divided by a mean of sums over many later losses. So it
-# hardly learns where to stop. 1b is a lead: what the released weights do to sums that carry a slip
-# on is surely better than what they do to others, but it is not surely good. The first run of 1 to
-# 3 had faults in its tasks. It was thrown away, and the predictions were kept.
+# weight of `<|end|>` is its own loss, divided by a mean of sums over many later losses. So the
+# model hardly learns where to stop. 1b is a hint. In sums where one mistake spoils the rest, the
+# released weights help more (or harm less) than in other sums. We do not know whether they help at
+# all. The tasks of 1 to 3 had faults in the first run. We threw that run away and kept the
+# predictions.
 #
 # ## The proof
-# Recipes named `sft->...` begin as the very model that SFT trained on that seed. They keep most of
-# its luck, so we expect that pairing narrows their intervals. And pairing decides verdicts: two
-# recipes near SFT are told from it by their paired intervals only.
+# Recipes named `sft->...` start from the model that SFT trained on that seed. They keep most of its
+# luck, so we expect that pairing narrows their intervals. Pairing also decides verdicts: for two
+# recipes near SFT, only the paired interval shows a difference.
 
 # %%
 if kept > 0.75:
@@ -187,53 +188,54 @@ assert gaps("uft").max() < 0, "UFT at its default settings lies below SFT on eve
 assert told == ["slic", "sftmix"], "their paired intervals do not contain 0"
 
 # %% [markdown]
-# - **One seed finds a winner nearly always**, because the best of many lucky draws is lucky. The
-#   other seeds had no say in the choice, and on average they give the lead back. The more recipes
-#   one tries, the larger the first number.
-# - **The same data say something sure, too.** UFT at its default settings lies below SFT on every
-#   seed, and DPO from the base lies 25 points below. With all demonstrations and default settings,
-#   no recipe is surely above SFT. (With few demonstrations some are: `docs/map.md`.)
-# - **Many intervals, some chance.** Of 37 recipes that are truly as good as SFT, two would be told
-#   from it by chance. These intervals are not corrected for that. Those of the best row of
-#   `docs/map.md` are.
+# - **One seed nearly always finds a winner**, because the best of many lucky draws is lucky. The
+#   other seeds did not take part in the choice, and on average the lead is gone there. The more
+#   recipes one tries, the larger the lead on the first seed.
+# - **The same data also show clear differences.** UFT at its default settings lies below SFT on
+#   every seed, and DPO from the base lies 25 points below. With all demonstrations and default
+#   settings, no recipe is significantly above SFT. (With few demonstrations some are:
+#   `docs/map.md`.)
+# - **Many intervals, some chance.** If 37 recipes were exactly as good as SFT, about two of them
+#   would seem different by chance. These intervals are not corrected for that. Those of the best
+#   row of `docs/map.md` are.
 # - **Pairing does not always help.** In 14 of the 37 rows the paired interval is not the narrower
-#   one. Five differences leave 4 degrees of freedom, ten scores leave 8, so $t$ is larger by a
-#   fifth. Pairing must win that back: it does where two recipes go up and down together, as the
-#   chains do with SFT. DPO from the base does not.
-# - **Undecided is a verdict.** Two bases that disagree leave a claim *undecided*, however sure each
-#   one is.
-# - **Prompts are not seeds.** 900 prompts make the score of *one model* sure. They say nothing
-#   about the next model. And the intervals above do not count that other prompts may give other
-#   scores. Those of the claims do: they draw seeds and prompts anew (`lab/contrast.py`).
+#   one. Five differences have 4 degrees of freedom, ten scores have 8, so $t$ is larger by a fifth.
+#   Pairing pays off only if it gains more than that. It does where two recipes go up and down
+#   together, as the chains do with SFT. DPO from the base does not.
+# - **Undecided is a verdict.** If the two bases disagree, a claim is *undecided*, however narrow
+#   the interval on each base is.
+# - **Prompts are not seeds.** 900 prompts measure *one model* well. They say nothing about the next
+#   model. And the intervals above ignore that other prompts may give other scores. Those of the
+#   claims do not: they resample seeds and prompts (`lab/contrast.py`).
 #
 # This is one micro-world and one million parameters. The verdicts are about these studies, not
-# about the papers' models with seven billion parameters. The accounts, with mechanisms, are in
-# `docs/claims.md`; which method pays off with which data is in `docs/map.md`.
+# about the papers' models with seven billion parameters. `docs/claims.md` explains the verdicts,
+# `docs/map.md` says which method pays off with which data.
 #
 # ## Break it
-# `PAIRED = False` treats the five seeds of two recipes as ten different ones. Say first what
-# happens to the verdicts on recipes that differ little from SFT, and which law falls.
+# `PAIRED = False` treats the five seeds of two recipes as ten different seeds. First say what
+# happens to the verdicts on recipes that differ little from SFT, and which law fails.
 #
 # *Read on after your run.* Most intervals near SFT get wider: ± 0.5 of `sft->grpo` becomes ± 2.6.
-# Two verdicts change: `slic` and `sftmix` are now undecided, and that is the law that falls.
+# Two verdicts change: `slic` and `sftmix` are now undecided, and that is the law that fails.
 #
 # ## Same letter, other meaning
 # $d$ here is a difference of two scores. $s$ is a seed here; elsewhere it is a state. sd is the
 # spread over seeds, not over prompts.
 #
 # ## Exercises
-# You write in `my/`, not here. `python -m lessons.grade 17a` judges an answer: it names the mistake
-# and asks one question (`--hint` for more). The whole text of a task stands in the file that it
-# names.
+# Write in `my/`, not here. `python -m lessons.grade 17a` checks your answer: it names the mistake
+# and asks one question (`--hint` for more). The full text of each task is in the file that the
+# command names.
 #
 # - **17a** (D2) `interval(d)`: the mean and the half width of the 95 % interval of paired
 #   differences.
 # - **17b** (D1) `verdict(mean, half, threshold)`: "holds", "does not hold" or "undecided", by the
 #   rule of this lesson.
-# - **17c** (D3, plan) The smallest change that makes the lead of the best of twelve checkpoints
-#   worth something.
+# - **17c** (D3, plan) The smallest change that gives the lead of the best of twelve checkpoints a
+#   meaning.
 # - **17d** (D2, debug) `compare(runs_a, runs_b)`: a program that compares two recipes over seeds;
-#   one bug is planted.
+#   it has one bug.
 #
 # ## Recall, without looking up
 # 1. Why does the winner of one seed nearly always lose its lead on others?
@@ -243,16 +245,16 @@ assert told == ["slic", "sftmix"], "their paired intervals do not contain 0"
 #
 # <details><summary>Answers</summary>
 #
-# 1. The best of many lucky draws is lucky, and the others did not choose: on them the luck is gone.
-# 2. The scores of the two recipes on one seed: the same demonstrations in the same order. Their
-#    luck is in both, so it is not in the difference.
+# 1. The best of many lucky draws is lucky. The other seeds did not take part in the choice, so
+#    there the luck is gone.
+# 2. The scores of the two recipes on one seed: the same demonstrations in the same order. Both have
+#    the same luck, so it is not in the difference.
 # 3. If the threshold lies inside the interval, or if two bases disagree. Add as many seeds as were
 #    fixed beforehand, or say that it is undecided.
 # 4. The endpoint, the threshold with its rule, and the settings (chosen on validation, with the
 #    same budget for each recipe).
 #
-# The two old questions: (06) For making it less likely. (05) Where many words are right, ghosts
-# stay.
+# The two old questions: (06) Making it less likely. (05) Where many words are right, ghosts stay.
 #
 # </details>
 #
