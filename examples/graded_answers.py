@@ -2,18 +2,18 @@
 
     python examples/graded_answers.py my.jsonl --prompt question --answers poor fair good
 
-`--answers` names the fields of a row that hold its answers, from the worst to the best. Two seconds for 2,000 rows.
-The commands that it prints then train UNA, KTO, UFT and PoFT on the files, and ask each model which of two answers to
-a held-out prompt it prefers. What is written to --out:
+`--answers` names the fields of a row that hold its answers, from the worst to the best. 2,000 rows take two seconds.
+The program then prints commands that train UNA, KTO, UFT and PoFT on the files, and ask each model which of two
+answers to a held-out prompt it prefers. It writes to --out:
     scores.jsonl    every answer, score 0 (worst) to 1 (best) in equal steps
-    labels.jsonl    the same, true above 1/2, false below; what lies in the middle is left out
+    labels.jsonl    the same, true above 1/2, false below; answers in the middle are left out
     pairs.jsonl     the best answer and the worst
     demos.jsonl     the best answer
-    mixed.jsonl     one answer a prompt, of any quality and without a word about it: what PoFT is made for
+    mixed.jsonl     one answer for each prompt, of any quality, without a grade: the case for PoFT
     test.jsonl      scores of a tenth of the prompts, which are in no other file
-An answer that equals a better one counts as that; an empty one is no answer. Prompts are dealt out by their text, so
-the same file gives the same split. Mind that better answers are often longer, and a long answer gains more log-prob as
-soon as the model learns to speak like that: plain SFT scores well, too. Compare with it, not with 1/2.
+An answer that equals a better one gets its grade; empty answers are ignored. The text of a prompt decides whether it
+is held out, so the same file gives the same split. Better answers are often longer, and a long answer gains more
+log-prob as soon as the model learns that style, so plain SFT scores well, too. Compare with SFT, not with 1/2.
 """
 import hashlib
 import json

@@ -9,8 +9,8 @@
     python -m nanouft.evaluate --data out/sums/test.jsonl --prompt-field question --init out/sums-grpo \\
         --reward examples/gsm8k_reward.py:right --best-of 8
 
-GSM8K itself has the same two fields: {"question": ..., "answer": "... #### 72"}. For it bring a model that can count.
-Change `right` first: pay for short answers, or for a form, and read what the model then says.
+GSM8K itself has the same two fields: {"question": ..., "answer": "... #### 72"}. It needs a model that can count.
+Change `right` first: reward short answers, or a format, and read what the model then says.
 """
 import json
 import random
