@@ -132,7 +132,7 @@ def learn(objective):
     source = rollouts_of(objective, model, prompts=16, steps=STEPS)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4, betas=(0.9, 0.95), weight_decay=0.0)
     for step in range(STEPS):
-        batch = source(step)                            # data: its own answers
+        batch = source(step)                            # data: its samples
         if batch.col.adv is not None:
             batch.col.adv = batch.col.adv.roll(ROLL)    # ROLL = 0 changes nothing
         objective.forward(model, batch, hp)             # forward
