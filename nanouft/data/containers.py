@@ -16,6 +16,7 @@ import json
 import os.path
 import re
 import zlib
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,7 @@ ENDINGS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")        # in
 WRAPPERS = ("data", "train", "rows", "examples")                            # {"data": [...]}: the rows of one object
 SAVED = ("dataset_info.json", "dataset_dict.json")                          # what marks a data set on disk
 HELD_OUT = re.compile(r"(test|val|valid|validation|dev|eval)([^a-z].*)?", re.I)
-HUB = "hub:"                        # before a name on the hub: a path with a typing error shall not be looked up there
-MOST_ROWS = 5_000_000               # of a parquet file: a small one can hold a number of rows that fills the memory
-LARGEST = 2 ** 32                   # bytes that a packed file may unpack to
+HUB = "hub:"                        # before a name on the hub; a path with a typing error is never looked up there
 
 Items = list[tuple[str, Any]]         # (place, what stands there: an object, or why there is none)
 
@@ -75,12 +74,13 @@ def objects(path: str, strict: bool = True) -> tuple[Items, str]:
 
 def raw_objects(path: str) -> tuple[Items, str]:
     if is_saved(path):
-        return saved(path)
+        return library_rows(path, "saved data set", "save it again", lambda: saved(path))
     if path.startswith(HUB):
-        return on_hub(path)
+        return library_rows(path, "data set of the hub", "write hub:owner/name, hub:owner/name:split or "
+                            "hub:owner/name/config:split", lambda: on_hub(path))
     data, packed = load(path)
     if data.startswith(b"PAR1"):
-        items, kind = parquet(data, path)
+        items, kind = library_rows(path, "parquet", "copy it again", lambda: parquet(data, path))
     elif ends(path, ".csv", ".tsv"):
         items, kind = csv_rows(text_of(data, path), path), "CSV"
     else:
@@ -100,24 +100,17 @@ def load(path: str) -> tuple[bytes, bool]:
                         "hub:owner/name)") from None
     except (OSError, ValueError) as e:
         raise UserError(f"{path}: cannot be read ({e})") from None
-    packed = data.startswith(b"\x1f\x8b")
-    return unpacked(data, path) if packed else data, packed
+    if not data.startswith(b"\x1f\x8b"):
+        return data, False
+    try:
+        return gzip.decompress(data), True
+    except (OSError, EOFError, zlib.error) as e:
+        raise UserError(f"{path}: is a broken gzip file ({e}); copy it again") from None
 
 
 def ends(path: str, *endings: str) -> bool:
     """Does a name end so, packed or not?"""
     return path.lower().removesuffix(".gz").endswith(endings)
-
-
-def unpacked(data: bytes, path: str) -> bytes:
-    try:
-        with gzip.open(io.BytesIO(data)) as f:
-            out = f.read(LARGEST + 1)
-    except (OSError, EOFError, zlib.error) as e:
-        raise UserError(f"{path}: is a broken gzip file ({e}); copy it anew") from None
-    if len(out) > LARGEST:
-        raise UserError(f"{path}: unpacks to more than {LARGEST / 2**30:g} GiB; give a part of it")
-    return out
 
 
 def text_of(data: bytes, path: str) -> str:
@@ -187,7 +180,8 @@ def one_object(text: str) -> dict:
 
 # ---- CSV -------------------------------------------------------------------------------------------------------------
 def csv_rows(text: str, path: str) -> Items:
-    """The first line names the fields; cells are separated by the commonest of , ; tab in it. An empty cell is null."""
+    """The first line names the fields; cells are separated by the commonest of , ; tab in it. An empty cell is null.
+    (csv.DictReader is no shorter here: it tells neither where a row begins nor how many cells a short row has.)"""
     first = text.split("\n", 1)[0]
     csv.field_size_limit(2 ** 31 - 1)                                  # the largest that Windows takes
     reader = csv.reader(io.StringIO(text, newline=""), strict=True,
@@ -213,48 +207,37 @@ def csv_rows(text: str, path: str) -> Items:
 
 
 # ---- parquet, saved data sets, the hub: the libraries of nanouft[hf] -------------------------------------------------
-def parquet(data: bytes, path: str) -> tuple[Items, str]:
-    reader = optional("pyarrow.parquet", f"{path}: a parquet file")
+def library_rows(path: str, kind: str, remedy: str, opened: Callable[[], Iterable]) -> tuple[Items, str]:
+    """The rows that `opened` gives; whatever its library raises is one UserError: a damaged file, no network ..."""
     try:
-        file = reader.ParquetFile(io.BytesIO(data))
-        many = file.metadata.num_rows > MOST_ROWS
-        rows = [] if many else file.read().to_pylist()
-    except MemoryError:
+        return [(f"{path}, row {i}", row) for i, row in enumerate(opened(), 1)], kind
+    except (UserError, MemoryError):
         raise
-    except Exception as e:              # whatever a damaged file makes pyarrow raise
-        raise UserError(f"{path}: is a broken parquet file ({one_line(str(e))}); copy it anew") from None
-    if many:
-        raise UserError(f"{path}: holds more than {MOST_ROWS:,} rows; give a part of it")
-    return [(f"{path}, row {i}", row) for i, row in enumerate(rows, 1)], "parquet"
+    except Exception as e:
+        raise UserError(f"{path}: cannot be read as {kind} ({type(e).__name__}: {one_line(str(e))}); "
+                        f"{remedy}") from None
 
 
-def saved(path: str) -> tuple[Items, str]:
+def parquet(data: bytes, path: str) -> list:
+    """By pyarrow: `datasets` would write a copy first, and open pictures that no objective reads."""
+    return optional("pyarrow.parquet", f"{path}: a parquet file").read_table(io.BytesIO(data)).to_pylist()
+
+
+def saved(path: str) -> Iterable:
     """A folder that `datasets` saved; of one with several splits "train"."""
-    datasets = optional("datasets", f"{path}: a saved data set")
-    try:
-        found = datasets.load_from_disk(path)
-        if isinstance(found, dict):
-            found = found["train"]
-        return [(f"{path}, row {i}", row) for i, row in enumerate(found, 1)], "saved data set"
-    except KeyError:
-        raise UserError(f"{path}: has no split called train; name the folder of one ({', '.join(found)})") from None
-    except Exception as e:              # whatever a damaged folder makes datasets raise
-        raise UserError(f"{path}: cannot be read as a saved data set ({one_line(str(e))}); save it anew") from None
+    found = optional("datasets", f"{path}: a saved data set").load_from_disk(path)
+    if isinstance(found, dict) and "train" not in found:
+        raise UserError(f"{path}: has no split called train; name the folder of one ({', '.join(found)})")
+    return found["train"] if isinstance(found, dict) else found
 
 
-def on_hub(path: str) -> tuple[Items, str]:
+def on_hub(path: str) -> Iterable:
     """hub:owner/name, hub:owner/name/config, each with :split. From version 4 on `datasets` runs no code of a set."""
     datasets = optional("datasets", f"{path}: a data set on the Hugging Face hub")
     if int(datasets.__version__.split(".")[0]) < 4:
         raise UserError(f"{path}: datasets {datasets.__version__} may run code that comes with a data set; "
                         "pip install 'datasets>=4'")
     name, _, split = path.removeprefix(HUB).partition(":")
-    owner, _, rest = name.partition("/")
-    repo, *config = rest.split("/")
+    owner, repo, *config = name.split("/")
     datasets.disable_progress_bars()
-    try:
-        found = datasets.load_dataset(f"{owner}/{repo}", *config, split=split or "train")
-        return [(f"{path}, row {i}", row) for i, row in enumerate(found, 1)], "data set of the hub"
-    except Exception as e:              # no network, no such name, another config or split
-        raise UserError(f"{path}: the hub gives no data set of this name ({type(e).__name__}: {one_line(str(e))}); "
-                        "write hub:owner/name, hub:owner/name:split or hub:owner/name/config:split") from None
+    return datasets.load_dataset(f"{owner}/{repo}", *config, split=split or "train")

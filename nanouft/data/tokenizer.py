@@ -126,13 +126,13 @@ class Tokenizer:
         name = next((n for n in NAMED if n == named), None)
         if (parts := read_files(folder)) is None:
             if named and name is None:
-                raise UserError(f"{folder}: its tokenizer.json is missing (run.json names {named}); copy it anew")
+                raise UserError(f"{folder}: its tokenizer.json is missing (run.json names {named}); copy it again")
             return NAMED[name or "gpt2"]()
         try:
             check_pattern(parts[1])
             return Tokenizer(name or folder.name, *parts)
         except (ValueError, OverflowError) as e:        # a pattern, name or id that tiktoken cannot take
-            raise UserError(f"{folder}: its tokenizer files cannot be used ({e}); copy them anew") from None
+            raise UserError(f"{folder}: its tokenizer files cannot be used ({e}); copy them again") from None
 
     def save(self, folder: str | Path) -> None:
         """tokenizer.json and tokenizer_config.json, which transformers and TRL open; `load` gives the same ids."""

@@ -34,16 +34,16 @@ def read_text(path: Path) -> str:
     try:
         return regular(path).read_text(encoding="utf-8")
     except (OSError, ValueError) as e:
-        raise UserError(f"{path}: cannot be read as UTF-8 text ({e}); copy the file anew") from None
+        raise UserError(f"{path}: cannot be read as UTF-8 text ({e}); copy the file again") from None
 
 
 def read_json(path: Path) -> dict:
     try:
         content = loads(read_text(path))
     except ValueError as e:
-        raise UserError(f"{path}: not a JSON file ({e}); copy the file anew") from None
+        raise UserError(f"{path}: not a JSON file ({e}); copy the file again") from None
     if not isinstance(content, dict):
-        raise UserError(f"{path}: must hold a JSON object; copy the file anew")
+        raise UserError(f"{path}: must hold a JSON object; copy the file again")
     return content
 
 
@@ -72,7 +72,7 @@ def read_files(folder: Path) -> Parts | None:
             return from_merges(words, pairs, GPT2_PATTERN, merges)
     except (KeyError, TypeError, AttributeError, ValueError) as e:
         raise UserError(f"{path}: not a byte-level BPE tokenizer, or damaged ({type(e).__name__}: {e}); "
-                        "copy the file anew or take another model") from None
+                        "copy the file again or take another model") from None
     if vocab.exists() or merges.exists():
         raise UserError(f"{folder}: has only one of vocab.json and merges.txt; both belong to the tokenizer")
     return None
@@ -99,9 +99,9 @@ def from_merges(words: dict[str, int], pairs: list[list[str]], pattern: str, pat
     ids = [words[left + right] for left, right in pairs]
     if any(a > b for a, b in zip(ids, ids[1:])):
         raise UserError(f"{path}: the ids do not grow in the order of the merges, which tiktoken needs; "
-                        "train the tokenizer anew or take another model")
+                        "train the tokenizer again or take another model")
     if any(type(i) is not int or i < 0 for i in words.values()) or len(set(words.values())) < len(words):
-        raise UserError(f"{path}: ids must be whole numbers and different from each other; copy the file anew")
+        raise UserError(f"{path}: ids must be whole numbers and different from each other; copy the file again")
     spelt = {w: BYTES[w] for w in words if w in BYTES}
     spelt |= {a + b: b"".join(BYTES[letter] for letter in a + b) for a, b in pairs}
     special = {w: i for w, i in words.items() if w not in spelt}

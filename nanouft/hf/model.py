@@ -189,7 +189,7 @@ def read_transformers(folder: Path) -> TransformersModel:
     left = [name for name in found["unexpected_keys"] if not name.endswith(NOT_READ)]
     for names, what in ((found["missing_keys"], "is missing"), (left, "has no place in the model of config.json")):
         if names:
-            raise UserError(f"{folder}: {one_line(sorted(names)[0])} {what}; copy the folder anew")
+            raise UserError(f"{folder}: {one_line(sorted(names)[0])} {what}; copy the folder again")
     try:
         net.generation_config.validate(strict=True)
     except ValueError:                          # else the finished model could not be saved

@@ -33,12 +33,24 @@ def is_foreign(folder: Path) -> bool:
     """Is it a model that our GPT does not compute, but transformers may: a Llama, a GPT-2 with other settings, weights
     in several files? False for our own kind, and for a config.json that cannot be read (read_sizes says why)."""
     try:
-        d = loads(regular(folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    if not isinstance(d, dict) or not isinstance(d.get("model_type"), str):
+        d = read_config(folder)
+    except UserError:
         return False
     return d["model_type"] != "gpt2" or bool(other_settings(d)) or (folder / f"{WEIGHTS}.index.json").exists()
+
+
+def read_config(folder: Path) -> dict:
+    """config.json, if it names a model_type; else UserError."""
+    file = folder / "config.json"
+    try:
+        d = loads(regular(file).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{folder}: no config.json; --init wants a GPT-2 folder (config.json, model.safetensors)")
+    except (OSError, ValueError) as e:
+        raise UserError(f"{file}: cannot be read as JSON ({e})")
+    if not isinstance(d, dict) or not isinstance(d.get("model_type"), str):
+        raise UserError(f"{file}: names no model_type; nanouft's GPT reads 'gpt2' only")
+    return d
 
 
 def other_settings(d: dict) -> list[tuple[str, object]]:
@@ -82,16 +94,9 @@ def read_gpt(folder: str | Path) -> GPT:
 def read_sizes(folder: Path) -> dict:
     """The fields of GPTConfig. UserError for a folder that is none of GPT-2's, asks for another computation, or tells
     other sizes than its weights have: of those only the header is read, so nothing large is built in vain."""
-    file = folder / "config.json"
-    try:
-        d = loads(regular(file).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{folder}: no config.json; --init wants a GPT-2 folder (config.json, model.safetensors)")
-    except (OSError, ValueError) as e:
-        raise UserError(f"{file}: cannot be read as JSON ({e})")
-    if not isinstance(d, dict) or d.get("model_type") != "gpt2":
-        kind = d.get("model_type") if isinstance(d, dict) else type(d).__name__
-        raise UserError(f"{file}: describes {said(kind)}; nanouft's GPT reads model_type 'gpt2' only")
+    d, file = read_config(folder), folder / "config.json"
+    if d["model_type"] != "gpt2":
+        raise UserError(f"{file}: describes {said(d['model_type'])}; nanouft's GPT reads model_type 'gpt2' only")
     try:
         sizes = {"vocab_size": d["vocab_size"], "n_ctx": d.get("n_positions", 1024), "n_layer": d["n_layer"],
                  "n_head": d["n_head"], "n_embd": d["n_embd"]}

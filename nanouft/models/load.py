@@ -114,7 +114,7 @@ def add_value_head(model: GPT, init: str) -> None:
         try:
             head = tensors.load(file, tensors.wanted_of(model.value.state_dict()))
         except (SafetensorError, OSError, ValueError) as e:
-            raise UserError(f"{file}: is damaged ({e}); copy it anew, or delete it to begin with a fresh critic")
+            raise UserError(f"{file}: is damaged ({e}); copy it again, or delete it to begin with a fresh critic")
         model.value.load_state_dict(head)
 
 

@@ -237,7 +237,7 @@ MISTAKES = {
     "blank": (b"\xef\xbb\xbf \r\n\n", ["my.jsonl: there is no row in this file"]),
     "empty list": (b" [ ] ", ["my.jsonl: there is no row in this file"]),
     "binary": (GOOD + b"\x00\x01", ["my.jsonl: is a binary file"]),
-    "gzip": (b"\x1f\x8b\x08\x08abc", ["my.jsonl: is a broken gzip file", "copy it anew"]),
+    "gzip": (b"\x1f\x8b\x08\x08abc", ["my.jsonl: is a broken gzip file", "copy it again"]),
     "gzip, cut": (gzip.compress(GOOD * 99)[:-12], ["my.jsonl: is a broken gzip file"]),
     "gzip, of a binary": (gzip.compress(b"\0\1"), ["my.jsonl: is a binary file"]),
     "zip": (b"PK\3\4abc", ["my.jsonl: is a binary file", "unpack"]),
@@ -506,7 +506,6 @@ BAD = {"double.csv": (b"prompt,response,prompt\na,b,c\n", 'line 1: two columns a
        "nul.csv": (b"prompt,response\na\0,b\n", ": is a binary file"),
        "names.csv": (b"a,b\n1,2\n", "the first line of a CSV file must name its columns"),
        "no names.csv": (b"yes,yes\nno,yes\n", "line 1: two columns are called \"yes\"; rename one .the first line"),
-       "bomb.json.gz": (gzip.compress(b" " * 5000), ": unpacks to more than .*; give a part of it"),
        "cut.parquet": (b"PAR1abc", "parquet"), "folder/dataset_info.json": (b"{", "saved data set"),
        "folder.arrow": (b"ARROW1", "is an Arrow file; give the folder")}
 
@@ -514,7 +513,6 @@ BAD = {"double.csv": (b"prompt,response,prompt\na,b,c\n", 'line 1: two columns a
 @pytest.mark.parametrize("extra", [True, False])
 @pytest.mark.parametrize("name", BAD)
 def test_bad_containers_are_one_line(tmp_path, monkeypatch, name, extra):
-    monkeypatch.setattr(containers, "LARGEST", 4096)
     if not extra:                                               # as if nanouft[hf] was not installed
         for library in ("datasets", "pyarrow.parquet"):
             monkeypatch.setitem(sys.modules, library, None)
@@ -551,7 +549,7 @@ def test_a_name_that_may_be_on_the_hub_is_asked_for_only_there(tmp_path, monkeyp
     rows, (report,) = read(["hub:some/where"])
     assert len(rows) == 1 and rows[0].where == "hub:some/where, row 1"
     assert str(report).startswith("hub:some/where: prompt/response (data set of the hub): 1 rows read, 1 skipped")
-    with pytest.raises(UserError, match="^hub:some/where/main:test: the hub .*ValueError: Unknown split"):
+    with pytest.raises(UserError, match="^hub:some/where/main:test: .*of the hub .ValueError: Unknown split"):
         read(["hub:some/where/main:test"])
     assert asked == [("some/where", "train"), ("some/where", "main", "test")]
     fake.__version__ = "3.6"
