@@ -31,7 +31,7 @@ from running import be_brief
 
 copy, *commands = sys.argv[1:]
 assert Path(nanouft.__file__).parents[1] == Path(copy), "not the copy"
-sys.modules["lab"] = None           # an editable install would find the checkout's; this makes an import fail
+sys.modules["lab"] = sys.modules["nanouft.hf"] = None     # an editable install would find the checkout's
 be_brief(lambda owner, name, value: owner is plots or setattr(owner, name, value))
 page.SEEDS = 1
 pictures.everything = lambda *a: []
@@ -42,7 +42,7 @@ for number, command in enumerate(commands):
     module, *argv = command.split()
     assert importlib.import_module(module).main(argv) == 0, command
 for folder, adapter in ((Path(copy, "llama"), False), (load.BASE, True)):
-    with pytest.raises(UserError, match="^[^\\n]* need the folder nanouft/hf, which is missing; [^\\n]*$"):
+    with pytest.raises(UserError, match="^[^\\n]* need nanouft/hf, a folder that is missing; [^\\n]*$"):
         load.read_model(folder, adapter)
 """
 
@@ -86,9 +86,8 @@ def test_arrows_between_the_houses():
 
 
 def test_without_the_laboratory_and_the_room_hf_everything_else_runs(tiny_base, tmp_path_factory):
-    """In a copy of the package alone, nanouft/hf left out: some commands, each in a fresh folder, in one process.
-    Models that need that room are refused in one line.
-    (That no other module imports it, late imports included, is the test above.)"""
+    """In a copy of the package alone, without nanouft/hf: some commands, each in a fresh folder, in one process; then
+    models that need that room are refused in one line. (No other module imports lab: the test above.)"""
     copy = tmp_path_factory.mktemp("copy").resolve()
     for folder in ("nanouft", "frozen_lake"):
         shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__", "hf"))

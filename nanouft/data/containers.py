@@ -64,11 +64,10 @@ def objects(path: str, strict: bool = True) -> tuple[Items, str]:
     items, kind = raw_objects(path)
     for n, (where, item) in enumerate(items):
         if not isinstance(item, (dict, UserError)):
-            item = UserError(f"{where}: is {json_type(item)}, not an object; a row is "
-                             '{"prompt": ..., "response": ...} or {"messages": [...]}')
-            items[n] = (where, item)
-        if strict and isinstance(item, UserError):
-            raise item
+            items[n] = where, UserError(f"{where}: is {json_type(item)}, not an object; a row is "
+                                        '{"prompt": ..., "response": ...} or {"messages": [...]}')
+        if strict and isinstance(items[n][1], UserError):
+            raise items[n][1]
     return items, kind
 
 

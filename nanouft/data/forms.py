@@ -9,8 +9,8 @@
     beside a pair: "p" (0..1), the probability that the chosen answer is the better one, or "score_chosen" and
     "score_rejected"
 
-`detect_form` looks at all rows of a file, once. With the form that it finds, turns.py makes conversations of each row,
-split.py decides where its prompt ends, grades.py reads its numbers. Nothing here opens a file.
+`detect_form` looks at all rows of a file, once. With the form that it finds, turns.py makes conversations of each row
+and split.py decides where its prompt ends; `row_grades` reads its numbers. Nothing here opens a file.
 Simplified: text only (no images; calls of tools are shown as JSON). Pure Python, no torch.
 """
 import re
@@ -19,13 +19,14 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
-from nanouft.data.grades import GRADES, grade_scale
 from nanouft.shell.errors import UserError
 from nanouft.shell.text import quoted_names, short_json
 
 TALKS = ("messages", "conversations")
 PROMPTS = ("instruction", "prompt")                                     # fields, in order of preference
 RESPONSES = ("output", "response", "completion")
+GRADES = ("score", "rating", "reward")
+LABELS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
 KNOWN = (*TALKS, *PROMPTS, "input", *RESPONSES, "chosen", "rejected", "label", *GRADES, "p", "system")
 CALLS = ("tool_calls", "function_call")                                 # fields of an assistant's message
 TURN_FIELDS = {"from", "value", "role", "content", "weight", "name", "tool_call_id", *CALLS}
@@ -136,6 +137,56 @@ def unused_turn_fields(items: Items, keys: list[str]) -> list[str]:
              and key in (*TALKS, "prompt", "chosen", "rejected")]
     return list(dict.fromkeys(f"{key}.{name}" for key, talk in lists for turn in talk if isinstance(turn, dict)
                               for name, value in turn.items() if name not in TURN_FIELDS and value is not None))
+
+
+# ---- numbers ---------------------------------------------------------------------------------------------------------
+def row_grades(item: dict, form: Form, where: str, has_answer: bool, has_pair: bool) -> dict[str, Any]:
+    """Fields of Row: score, label, p, scores. UserError where they do not fit the row, or contradict each other."""
+    score, label = number(item, form.grade, where, form.scale), truth(item.get("label"), where)
+    scores = tuple(number(item, side, where, form.scale) for side in form.sides)
+    p = number(item, "p", where)
+    if not has_answer and (score is not None or label is not None):
+        raise UserError(f"{where}: a label or score judges one response, and this row has only a pair; remove it")
+    if form.scale == (0, 1) and score is not None and label is not None and (score > 0.5) != label and score != 0.5:
+        raise UserError(f'{where}: "label" {short_json(label)} and "{form.grade}" {short_json(score)} contradict each '
+                        "other; remove one")
+    if p is not None and not has_pair:
+        raise UserError(f'{where}: "p" says how sure the preference of a pair is, and this row has no pair; remove it')
+    return {"score": score, "label": label, "p": p, "scores": scores if has_pair and None not in scores else ()}
+
+
+def as_number(value: Any) -> float | None:
+    """A finite number, also one written as text; true is none, and null neither."""
+    try:
+        number = float(value) if type(value) in (int, float, str) else float("nan")
+    except (ValueError, OverflowError):
+        return None
+    return number if abs(number) < float("inf") else None
+
+
+def number(item: dict, name: str, where: str, scale: tuple[float, float] = (0, 1)) -> float | None:
+    """A field from 0 to 1; with `scale` (low, high): low becomes 0, high 1. None where it is missing."""
+    value, (low, high) = item.get(name), scale
+    if value is None:
+        return None
+    known = as_number(value)
+    if known is None or not low <= known <= high:
+        raise UserError(f'{where}: "{name}" is {short_json(value)}, not a number from {low:g} to {high:g}; '
+                        "rescale or remove it")
+    return (known - low) / (high - low)
+
+
+def truth(value: Any, where: str) -> bool | None:
+    if value is not None and str(value).lower() not in LABELS:
+        raise UserError(f'{where}: "label" is {short_json(value)}, not true or false (1 or 0); write one of them')
+    return None if value is None else LABELS[str(value).lower()]
+
+
+def grade_scale(values: list) -> tuple[float, float]:
+    """(0, 1), or the smallest and the largest grade of a file where more than a tenth lie outside: 1 to 5 stars."""
+    known = [grade for value in values if (grade := as_number(value)) is not None]
+    outside = sum(not 0 <= grade <= 1 for grade in known)
+    return (min(known), max(known)) if outside * 10 > len(known) and min(known) < max(known) else (0, 1)
 
 
 # ---- the fields, in words --------------------------------------------------------------------------------------------

@@ -5,8 +5,7 @@
 The prompt of a conversation ends before its first answer, that of a pair where its two sides part. Raises UserError
 where the fields do not go together, Skip where a row holds nothing to learn from.
 """
-from nanouft.data.forms import RESPONSES, Form, found_fields
-from nanouft.data.grades import row_grades
+from nanouft.data.forms import RESPONSES, Form, found_fields, row_grades
 from nanouft.data.rows import ANSWERS, Row, Turns
 from nanouft.data.turns import Talks
 from nanouft.shell.errors import UserError

@@ -22,9 +22,10 @@ import regex
 import tiktoken
 
 from nanouft.data.rows import ANSWERS, Turns
-from nanouft.data.tokenizer_files import GPT2_PATTERN, read_files, read_json, tokenizer_json
+from nanouft.data.tokenizer_files import GPT2_PATTERN, read_files, tokenizer_json
 from nanouft.shell.config import Parser, run
 from nanouft.shell.errors import UserError
+from nanouft.shell.files import read_json
 from nanouft.shell.text import said
 
 USER, ASSISTANT, END, PAD = CONTROL = ("<|user|>", "<|assistant|>", "<|end|>", "<|pad|>")

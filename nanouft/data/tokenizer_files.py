@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Mapping
 
 from nanouft.shell.errors import UserError
-from nanouft.shell.text import loads, regular
+from nanouft.shell.files import read_json
+from nanouft.shell.text import regular
 
 GPT2_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 Parts = tuple[dict[bytes, int], str, dict[str, int]]        # token -> id, pattern of pieces, name -> id
@@ -35,16 +36,6 @@ def read_text(path: Path) -> str:
         return regular(path).read_text(encoding="utf-8")
     except (OSError, ValueError) as e:
         raise UserError(f"{path}: cannot be read as UTF-8 text ({e}); copy the file again") from None
-
-
-def read_json(path: Path) -> dict:
-    try:
-        content = loads(read_text(path))
-    except ValueError as e:
-        raise UserError(f"{path}: not a JSON file ({e}); copy the file again") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: must hold a JSON object; copy the file again")
-    return content
 
 
 def brings_template(folder: Path) -> bool:

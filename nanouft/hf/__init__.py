@@ -1,8 +1,3 @@
-"""Other people's models, with their tokenizers and chat templates: Llama, Qwen, Mistral ... through transformers.
-
-Optional: models/load.py imports this room, and only for such a folder or for --lora. Without it all else runs.
-"""
-from nanouft.hf.model import read_transformers
-from nanouft.hf.tokenizer import TransformersTokenizer
-
-__all__ = ["TransformersTokenizer", "read_transformers"]
+"""Other people's models, tokenizers and chat templates, through transformers. Optional: see models/load.py, hf_room."""
+from nanouft.hf.model import read_transformers as read_transformers
+from nanouft.hf.tokenizer import TransformersTokenizer as TransformersTokenizer

@@ -73,13 +73,13 @@ def read_model(folder: Path, adapter: bool = False) -> tuple[GPT, Tokenizer]:
 
 
 def hf_room(folder: Path) -> ModuleType:
-    """nanouft/hf, which is optional; this is its only import."""
+    """nanouft/hf, which is optional: only here is it imported."""
     try:
         from nanouft import hf
         return hf
     except ImportError:
-        raise UserError(f"{folder}: other people's models, chat templates, --lora and --checkpointing need the folder "
-                        "nanouft/hf, which is missing; install nanouft again, or take a plain GPT-2 folder") from None
+        raise UserError(f"{folder}: this model, its chat template, --lora or --checkpointing need nanouft/hf, "
+                        "a folder that is missing; install nanouft again") from None
 
 
 @torch.no_grad()

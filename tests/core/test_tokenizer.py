@@ -227,10 +227,7 @@ WHOLE = {"model": MODEL, "pre_tokenizer": {"type": "ByteLevel"}, "added_tokens":
 
 
 @pytest.mark.parametrize("files, says", [
-    (dict(whole=b"\x80\x02\xff\x00binary"), "tokenizer.json: cannot be read as UTF-8"),
-    (dict(whole='{"model": {"type": "BP'), "tokenizer.json: not a JSON file"),
-    (dict(whole="[" * 100_000), "tokenizer.json: not a JSON file"),
-    (dict(whole=[1]), "tokenizer.json: must hold a JSON object"),
+    (dict(whole=b"\x80\x02\xff\x00binary"), "tokenizer.json: cannot be read"),
     (dict(whole={}), "tokenizer.json: not a byte-level BPE tokenizer, or damaged"),
     (dict(whole={**WHOLE, "model": {**MODEL, "type": "Unigram"}}), "tokenizer.json: only byte-level BPE"),
     (dict(whole={**WHOLE, "normalizer": {"type": "NFC"}}), "tokenizer.json: only byte-level BPE"),
@@ -242,18 +239,15 @@ WHOLE = {"model": MODEL, "pre_tokenizer": {"type": "ByteLevel"}, "added_tokens":
     (dict(whole={**WHOLE, "model": {**MODEL, "vocab": {**LETTERS, "ab": 3, "bc": 257}}}), "different from each other"),
     (dict(whole={**WHOLE, "added_tokens": [{"id": 1.5, "content": "x"}]}), "must be whole numbers"),
     (dict(whole={**WHOLE, "added_tokens": [{"id": 2 ** 40, "content": "x"}]}), "cannot be used"),
-    (dict(whole={**WHOLE, "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
-        {"type": "Split", "pattern": {"Regex": "("}, "behavior": "Isolated"},
-        {"type": "ByteLevel", "use_regex": False}]}}), "cannot be used"),
     *((dict(whole={**WHOLE, "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
         {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated"},
         {"type": "ByteLevel", "use_regex": False}]}}), "cannot be used .*pattern")
-      for pattern in ("", "a*", r"\p{L}+")),
+      for pattern in ("(", "", "a*", r"\p{L}+")),
     (dict(vocab=MODEL["vocab"]), "only one of vocab.json and merges.txt"),
     (dict(vocab=MODEL["vocab"], merges="#version: 0.2\na b\nb"), "vocab.json: .* damaged"),
     (dict(vocab=MODEL["vocab"], merges=b"\xff\xfe"), "merges.txt: cannot be read"),
     (dict(vocab={"▁a": 0, "▁": 1, "a": 2}, merges="▁ a"), "vocab.json: not a byte-level BPE"),
-    (dict(run='{"tokenizer": "na'), "run.json: not a JSON file"),
+    (dict(run='{"tokenizer": "na'), "run.json: cannot be read"),
     (dict(run={"tokenizer": "my model"}), "tokenizer.json is missing"),
 ])
 def test_what_cannot_be_used_is_one_line(files, says, tmp_path):
