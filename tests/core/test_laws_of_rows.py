@@ -3,11 +3,13 @@
     python -m pytest tests/core/test_laws_of_rows.py        a few seconds
 """
 import math
+import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from running import PAIRS, call, lines, metrics
+from running import PAIRS, ROOT, call, lines, metrics
 from safetensors.torch import save_file
 from tiny import CPU, NANO, Form, batch_of, nano, pure, same, settings, some_rows, tiny, value_and_grads
 
@@ -20,6 +22,7 @@ from nanouft.look import held_out, probes
 from nanouft.models.load import start_model
 from nanouft.objective import Batch, Columns, Seqs
 from nanouft.objectives import OBJECTIVES, kto, una
+from nanouft.objectives.grpo import standardised
 from nanouft.objectives.reinforce import step_metrics
 from nanouft.rollout.reward_quality import quality
 from nanouft.shell import tensors
@@ -66,10 +69,17 @@ def test_both_sides_of_a_clip_are_counted():
     same(found["clip_fraction"], 1 / 8, "GRPO: each side has its own end")
 
 
+def test_a_group_of_nearly_equal_rewards_teaches_little():
+    """GRPO divides by spread + 1e-4, so a spread of 1e-4 counts half."""
+    R = torch.tensor([[-1e-4, 0.0, 1e-4], [-1.0, 0.0, 1.0]], dtype=torch.float64)
+    want = [[-0.5, 0.0, 0.5], [-1 / 1.0001, 0.0, 1 / 1.0001]]
+    same(standardised(R), want, "(R - mean) / (spread + 1e-4)", 1e-9)
+
+
 def test_ties_of_online_dpo_are_counted():
-    w, l = two_answers(), two_answers()
-    l.seqs["answer"].logp = l.seqs["answer"].logp - 0.2
-    pairs = Batch.of({"chosen": w.seqs["answer"].take([0, 1, 1]), "rejected": l.seqs["answer"].take([1, 0, 1])},
+    better, worse = two_answers().seqs["answer"], two_answers().seqs["answer"]
+    worse.logp = worse.logp - 0.2
+    pairs = Batch.of({"chosen": better.take([0, 1, 1]), "rejected": worse.take([1, 0, 1])},
                      Columns(differ=torch.tensor([1.0, 0.0, 1.0])))
     _, found = OBJECTIVES["online_dpo"].loss(pairs, settings("online_dpo"))
     same(found["ties"], 1 / 3, "share of pairs whose answers earned the same", 1e-6)
@@ -77,9 +87,9 @@ def test_ties_of_online_dpo_are_counted():
 
 # ---- settings away from their neutral value --------------------------------------------------------------------------
 def pair_of_answers() -> Batch:
-    w, l = two_answers().seqs["answer"], two_answers().seqs["answer"]
-    l.logp, l.ref = l.logp.flip(0).masked_fill(l.mask == 0, 0) * 0.4, l.ref * 0.7
-    return Batch.of({"chosen": w, "rejected": l}, Columns())
+    better, worse = two_answers().seqs["answer"], two_answers().seqs["answer"]
+    worse.logp, worse.ref = 0.4 * worse.logp.flip(0).masked_fill(worse.mask == 0, 0), 0.7 * worse.ref
+    return Batch.of({"chosen": better, "rejected": worse}, Columns())
 
 
 def test_asft_by_hand():
@@ -201,7 +211,8 @@ def test_the_schedule_of_a_reward(rates, here, tiny_base, brief):
     same([x / 0.5e-3 for x in rates], want, "linear up over a tenth of the steps, times a cosine down to 0")
 
 
-def test_the_schedule_of_a_base(rates, tmp_path):
+def test_the_schedule_of_a_base(rates, tmp_path, monkeypatch):
+    monkeypatch.setitem(pretrain.SIZES, "nano", replace(pretrain.SIZES["nano"], n_layer=1, n_embd=16))
     pretrain.pretrain(pretrain.Pretrain(steps=90, tokens=1, out=str(tmp_path / "b"), threads=1, device="cpu"))
     want = [min(1, (i + 1) / 60) * min(1, (90 - i) / 54) for i in range(90)]
     same([x / 2e-3 for x in rates], want, "up over 60 steps, constant, down over the last 60 %")
@@ -282,3 +293,13 @@ def test_a_mean_is_over_the_tokens_of_an_answer():
     x = torch.arange(10.0).view(2, 5)
     same(s.sum(x), [3.0, 35.0], "sum over answer tokens", 1e-6)
     same(s.mean(x), [1.0, 7.0], "mean over answer tokens", 1e-6)
+
+
+# ---- defaults --------------------------------------------------------------------------------------------------------
+def test_default_rates_are_those_that_were_chosen_on_validation():
+    """The table `| objective | rate | mean score | at the other rates |` of the documents."""
+    texts = [f.read_text(encoding="utf-8") for f in sorted((ROOT / "docs").glob("*.md"))]
+    table = "\n".join(text.split("| objective | rate |")[1].split("\n\n")[0] for text in texts
+                      if "| objective | rate |" in text)
+    chosen = {name: float(rate) for name, rate in re.findall(r"^\| (\w+) \| ([\d.e-]+) \|", table, re.MULTILINE)}
+    assert chosen == {name: o.lr for name, o in OBJECTIVES.items()}

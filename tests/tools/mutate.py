@@ -1,7 +1,6 @@
 """Random mutants: does a test notice a small fault that nobody planned?
 
-    python tests/tools/mutate.py --room objectives --n 60 --seed 7      # about 5 s a mutant
-    python tests/tools/mutate.py --room data look --n 40 --seed 7 --workers 2
+    python tests/tools/mutate.py --room objectives --n 60 --seed 7      # about 6 s a mutant
     python tests/tools/mutate.py --room rollout --n 20 --seed 7 --all   # survivors meet the rest of the suite, too
 
 Lines of a room are drawn at random, and on each line one edit of its syntax tree: an operator, a comparison, a number,
@@ -10,13 +9,11 @@ Each mutant stands alone in a copy of the project. The tests of its room run the
 a test that takes too long counts as killed. Survivors are printed and written to out/mutants/ as file:line, old -> new.
 What to do with a survivor: write a law or a case that fails on it, not a copy of its line. If no test can see it, name
 it with a reason in equivalents.txt; it is then not drawn.
-
 Not drawn: docstrings, messages, pictures, type annotations, progress bars, settings of other devices, __main__ guards.
 
-Why no library? mutmut 3 mutates function bodies only, tests everything in one process by forks, and has no slices, axes
-or .detach(); a seeded draw of n mutants needs a wrapper. cosmic-ray has few operators and no removed statements, edits
-files in place (a clone for each worker), and starts Python and torch anew for each mutant: 5 s before the first test.
-Here a server has imported torch once, and each mutant is a fork of it.
+Why no library? mutmut 3 mutates function bodies only, has no slices, axes, .detach() or removed statements, and draws
+no random sample. cosmic-ray removes no statements either, edits files in place, and starts Python and torch again for
+each mutant: 5 s before the first test. Here each mutant is a fork of a process that has imported torch.
 """
 import argparse
 import ast
@@ -40,34 +37,30 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 EQUIVALENTS = Path(__file__).with_name("equivalents.txt")
+LAWS = "held_out_is_disjoint laws_of_rows contract "
 ROOMS = {       # room: (its folder, the files tests/core/test_*.py that touch it, or globs below tests/)
-    "objectives": ("nanouft/objectives", "laws_of_rows objectives pairs ift kto orpo poft supervised una_uft rollouts "
-                   "contract settings"),
-    "rollout": ("nanouft/rollout", "held_out_is_disjoint laws_of_rows rollouts harvest best_of reward examples "
-                "evaluate cli"),
-    "data": ("nanouft/data", "held_out_is_disjoint data batches tokenizer pretrain transformers train"),
-    "world": ("nanouft/world", "held_out_is_disjoint world probe_worlds una_uft pretrain parity"),
-    "models": ("nanouft/models", "generate gpt transformers tokenizer resume cli"),
-    "look": ("nanouft/look", "laws_of_rows evaluate probes stats contract train poft cli supervised"),
-    "shell": ("nanouft/shell", "laws_of_rows settings signals resume cli train gpt rollouts ledger"),
-    "training": ("nanouft/training", "held_out_is_disjoint laws_of_rows train optimizer curate settings cli contract "
-                 "objectives"),
-    "first": ("nanouft", "held_out_is_disjoint laws_of_rows gpt objectives optimizer simple pretrain reward ledger "
-              "evaluate train generate resume cli"),
+    "objectives": ("nanouft/objectives", LAWS + "objectives pairs ift kto orpo poft supervised una_uft rollouts"),
+    "rollout": ("nanouft/rollout", LAWS + "rollouts harvest best_of reward examples evaluate cli"),
+    "data": ("nanouft/data", LAWS + "data batches tokenizer pretrain transformers train"),
+    "world": ("nanouft/world", LAWS + "world probe_worlds una_uft pretrain parity"),
+    "models": ("nanouft/models", LAWS + "generate gpt transformers tokenizer resume cli"),
+    "look": ("nanouft/look", LAWS + "evaluate probes stats train poft cli supervised"),
+    "shell": ("nanouft/shell", LAWS + "settings signals resume cli train gpt rollouts ledger"),
+    "training": ("nanouft/training", LAWS + "train optimizer curate settings cli objectives"),
+    "first": ("nanouft", LAWS + "gpt objectives optimizer simple pretrain reward ledger evaluate train generate"),
     "frozen_lake": ("frozen_lake", "lake/test_*.py lab/test_lake_study.py"),
     "lab": ("lab", "lab/test_*.py"),
     "grade": ("lessons/grade", "lessons/test_*.py"),
 }
 LEFT_OUT = {"nanouft/look/plots.py", "frozen_lake/pictures.py"}     # people look at pictures
 
-OPERATORS = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult,
-             ast.Mod: ast.FloorDiv, ast.Pow: ast.Mult, ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd,
-             ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
-             ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.And: ast.Or,
-             ast.Or: ast.And}
+PAIRS = [(ast.Add, ast.Sub), (ast.Mult, ast.Div), (ast.BitAnd, ast.BitOr), (ast.Lt, ast.LtE), (ast.Gt, ast.GtE),
+         (ast.Eq, ast.NotEq), (ast.In, ast.NotIn), (ast.Is, ast.IsNot), (ast.And, ast.Or)]
+OPERATORS = dict(PAIRS) | {other: one for one, other in PAIRS}
+OPERATORS |= {ast.FloorDiv: ast.Mult, ast.Mod: ast.FloorDiv, ast.Pow: ast.Mult}
 TWINS = dict(sum="mean", mean="sum", min="max", max="min", amin="amax", amax="amin", any="all", all="any",
              argmin="argmax", argmax="argmin", minimum="maximum", maximum="minimum", isfinite="isnan", round="int",
-             sorted="list", cumsum="abs", floor="ceil", ceil="floor")
+             sorted="list", floor="ceil", ceil="floor")
 DROPPED = {"detach", "abs", "strip", "lower", "clamp", "clamp_min", "clamp_max", "masked_fill", "copy", "clone",
            "removeprefix", "rstrip", "lstrip"}
 WORDS = {"val": "train", "test": "train", "train": "val", "chosen": "rejected", "rejected": "chosen"}
@@ -75,20 +68,10 @@ SEEDED = {"Random", "default_rng", "manual_seed"}
 SILENT = {"print", "say", "tqdm", "bar", "ax", "axes", "fig", "plt", "plots", "warnings", "parser"}
 UNSEEN = {"desc", "total", "initial", "mininterval", "leave", "disable", "encoding", "errors", "ensure_ascii", "indent",
           "help", "metavar", "paper", "non_blocking", "fused", "file", "flush"}
+FORKS = multiprocessing.get_context("forkserver")
 
 
-@dataclass(frozen=True)
-class Mutant:
-    file: str               # from the project's root
-    line: int
-    source: bytes           # the whole file with the edit
-    edit: str               # "old -> new", the lines that are touched
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}, {self.edit}"
-
-
-# ---- edits of one node -----------------------------------------------------------------------------------------------
+# ---- edits of one node of the syntax tree ----------------------------------------------------------------------------
 def changed(node: ast.AST, **fields) -> ast.AST:
     out = copy.copy(node)
     for name, value in fields.items():
@@ -96,9 +79,11 @@ def changed(node: ast.AST, **fields) -> ast.AST:
     return out
 
 
-def edits(node: ast.AST) -> Iterator[ast.AST | str]:
+def edits(node: ast.AST) -> Iterator[ast.AST]:
     """What may stand in the place of this node."""
     match node:
+        case ast.BinOp(left=ast.Constant(value=str())) | ast.BinOp(right=ast.Constant(value=str())):
+            pass                                                    # folder / "name", "text" + more
         case ast.BinOp(left=left, op=op, right=right):
             if type(op) in OPERATORS:
                 yield changed(node, op=OPERATORS[type(op)]())
@@ -116,43 +101,38 @@ def edits(node: ast.AST) -> Iterator[ast.AST | str]:
         case ast.IfExp(body=body, orelse=orelse):
             yield from (body, orelse)
         case ast.Constant(value=bool() as value):
-            yield str(not value)
+            yield ast.Constant(not value)
         case ast.Constant(value=int() as value):
-            yield from (str(value + 1), str(value - 1))
+            yield from (ast.Constant(value + 1), ast.Constant(value - 1))
         case ast.Constant(value=float() as value):
-            yield from (repr(2 * value or 1.0), "0.0")
+            yield from (ast.Constant(2 * value or 1.0), ast.Constant(0.0))
         case ast.Constant(value=str() as value) if value in WORDS:
-            yield repr(WORDS[value])
+            yield ast.Constant(WORDS[value])
         case ast.Slice(lower=lower, upper=upper):
-            one = ast.Constant(1)
             if lower:
-                yield changed(node, lower=ast.BinOp(lower, ast.Add(), one))
+                yield changed(node, lower=ast.BinOp(lower, ast.Add(), ast.Constant(1)))
             if upper:
-                yield changed(node, upper=ast.BinOp(upper, ast.Sub(), one))
+                yield changed(node, upper=ast.BinOp(upper, ast.Sub(), ast.Constant(1)))
                 yield changed(node, upper=None)
         case ast.Call():
             yield from edits_of_call(node)
         case ast.If(orelse=[]):
             yield changed(node, test=ast.Constant(False), body=[ast.Pass()])
+    if removable(node):
+        yield ast.Pass()
 
 
-def edits_of_call(node: ast.Call) -> Iterator[ast.AST | str]:
-    match node.func:
-        case ast.Attribute(value=value, attr=attr):
-            if attr in TWINS:
-                yield changed(node, func=changed(node.func, attr=TWINS[attr]))
-            if attr in DROPPED:
-                yield value
-            name = attr
-        case ast.Name(id=name):
-            if name in TWINS:
-                yield changed(node, func=ast.Name(TWINS[name]))
-        case _:
-            name = ""
-    if name in SEEDED and not (len(node.args) == 1 and isinstance(node.args[0], ast.Constant)):
+def edits_of_call(node: ast.Call) -> Iterator[ast.AST]:
+    function = node.func
+    name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+    if name in TWINS:
+        yield changed(node, func=changed(function, **{function._fields[-2]: TWINS[name]}))      # attr or id
+    if name in DROPPED and isinstance(function, ast.Attribute):
+        yield function.value
+    if name in SEEDED and node.args:
         yield changed(node, args=[ast.Constant(0)])
     for i, word in enumerate(node.keywords):
-        if word.arg == "seed" and not isinstance(word.value, ast.Constant):
+        if word.arg == "seed":
             fixed = changed(word, value=ast.Constant(0))
             yield changed(node, keywords=[*node.keywords[:i], fixed, *node.keywords[i + 1:]])
     match node.args:
@@ -164,15 +144,9 @@ def removable(node: ast.AST) -> bool:
     """A statement without which the code still runs: a call, x += y, x[y] = z."""
     if isinstance(node, ast.Assign):
         return isinstance(node.targets[0], ast.Subscript)
-    return isinstance(node, ast.AugAssign) or isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
-
-
-# ---- all mutants of a file -------------------------------------------------------------------------------------------
-def root_name(node: ast.AST) -> str:
-    """ax.plot(...) -> ax"""
-    while isinstance(node, (ast.Call, ast.Attribute, ast.Subscript)):
-        node = node.func if isinstance(node, ast.Call) else node.value
-    return node.id if isinstance(node, ast.Name) else ""
+    if isinstance(node, ast.Expr):
+        return isinstance(node.value, ast.Call) and not silent(node.value)
+    return isinstance(node, ast.AugAssign)
 
 
 def silent(node: ast.AST) -> bool:
@@ -180,8 +154,10 @@ def silent(node: ast.AST) -> bool:
     match node:
         case ast.Raise() | ast.JoinedStr() | ast.Import() | ast.ImportFrom() | ast.Assert():
             return True
-        case ast.Call():
-            return root_name(node) in SILENT
+        case ast.Call(func=place):
+            while isinstance(place, (ast.Attribute, ast.Subscript, ast.Call)):      # ax[0].plot(...) -> ax
+                place = place.func if isinstance(place, ast.Call) else place.value
+            return getattr(place, "id", "") in SILENT
         case ast.keyword(arg=arg):
             return arg in UNSEEN
         case ast.If(test=ast.Compare(left=ast.Name(id="__name__"))):
@@ -192,58 +168,61 @@ def silent(node: ast.AST) -> bool:
 def seen_nodes(node: ast.AST) -> Iterator[ast.AST]:
     """The nodes that may be edited: no annotations, no decorators, nothing silent."""
     for name, value in ast.iter_fields(node):
-        if name in ("annotation", "returns", "decorator_list", "type_params"):
-            continue
-        for child in value if isinstance(value, list) else [value]:
-            if isinstance(child, ast.AST) and not silent(child):
-                yield child
-                yield from seen_nodes(child)
+        if name not in ("annotation", "returns", "decorator_list"):
+            for child in value if isinstance(value, list) else [value]:
+                if isinstance(child, ast.AST) and not silent(child):
+                    yield child
+                    yield from seen_nodes(child)
 
 
-def mutants_of(file: str) -> list[Mutant]:
+# ---- mutants of a room -----------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Mutant:
+    file: str               # from the project's root
+    line: int
+    source: bytes           # the whole file with the edit
+    edit: str               # "old -> new", the lines that are touched
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}, {self.edit}"
+
+
+def files(glob: str) -> list[str]:
+    return sorted(f.relative_to(ROOT).as_posix() for f in ROOT.glob(glob))
+
+
+def mutants_of(file: str) -> Iterator[Mutant]:
     source = (ROOT / file).read_bytes()
     starts = [0, *accumulate(map(len, source.splitlines(keepends=True)))]       # of every line, in bytes
-    out = []
     for node in seen_nodes(ast.parse(source)):
-        found: list = list(edits(node))
-        if removable(node) and not silent(getattr(node, "value", node)):
-            found.append("pass")
-        for new in found:
-            text = new if isinstance(new, str) else ast.unparse(ast.fix_missing_locations(new))
+        for new in edits(node):
+            text = ast.unparse(ast.fix_missing_locations(new)).encode()
+            text = text.replace(b"\n", b"\n" + b" " * node.col_offset)
             start, end = starts[node.lineno - 1] + node.col_offset, starts[node.end_lineno - 1] + node.end_col_offset
             first, last = starts[node.lineno - 1], starts[node.end_lineno]
-            edit = " -> ".join(on_one_line(x) for x in (source[first:last],
-                                                        source[first:start] + text.encode() + source[end:last]))
-            out.append(Mutant(file, node.lineno, source[:start] + text.encode() + source[end:], edit))
-    return out
+            edit = f"{one_line(source[first:last])} -> {one_line(source[first:start] + text + source[end:last])}"
+            yield Mutant(file, node.lineno, source[:start] + text + source[end:], edit)
 
 
-def on_one_line(code: bytes) -> str:
+def one_line(code: bytes) -> str:
     """Without comments and line ends, cut to 300 letters."""
     return " ".join(re.sub(r"\s# .*", "", code.decode()).split())[:300]
 
 
 def works(m: Mutant) -> bool:
-    """Can it be parsed, and is it another program?"""
+    """Can it be parsed?"""
     try:
-        return ast.dump(ast.parse(m.source)) != ast.dump(ast.parse((ROOT / m.file).read_bytes()))
+        return bool(ast.parse(m.source))
     except SyntaxError:
         return False
-
-
-def known_equivalents() -> set[tuple[str, str]]:
-    """{(file, edit)} of equivalents.txt: lines `file | old -> new | reason`."""
-    lines = EQUIVALENTS.read_text(encoding="utf-8").splitlines() if EQUIVALENTS.exists() else []
-    parts = [line.split(" | ") for line in lines if line and not line.startswith("#")]
-    return {(file, " | ".join(edit)) for file, *edit, _ in parts}
 
 
 def draw(room: str, n: int, seed: int) -> list[Mutant]:
     """`n` mutants on different lines; every line that can be edited is as likely as any other."""
     by_line: dict[tuple[str, int], list[Mutant]] = {}
-    known = known_equivalents()
-    for path in sorted((ROOT / ROOMS[room][0]).glob("*.py")):
-        file = path.relative_to(ROOT).as_posix()
+    lines = [x for x in EQUIVALENTS.read_text(encoding="utf-8").splitlines() if x and not x.startswith("#")]
+    known = set(zip(lines[::3], lines[1::3]))               # three lines each: the file, the edit, the reason
+    for file in files(f"{ROOMS[room][0]}/*.py"):
         for m in mutants_of(file) if file not in LEFT_OUT else []:
             if (file, m.edit) not in known:
                 by_line.setdefault((file, m.line), []).append(m)
@@ -257,14 +236,8 @@ def draw(room: str, n: int, seed: int) -> list[Mutant]:
 
 # ---- tests of a mutant -----------------------------------------------------------------------------------------------
 def test_files(room: str) -> list[str]:
-    globs = [word if "/" in word else f"core/test_{word}.py" for word in ROOMS[room][1].split()]
-    return [f.relative_to(ROOT).as_posix() for glob in globs for f in sorted((ROOT / "tests").glob(glob))]
-
-
-def nearest_first(tests: list[str], m: Mutant) -> list[str]:
-    """The tests that name the mutant's file most often come first."""
-    stem = Path(m.file).stem
-    return sorted(tests, key=lambda t: -min(9, (ROOT / t).read_text(encoding="utf-8").count(stem)))
+    globs = [f"tests/{word}" if "/" in word else f"tests/core/test_{word}.py" for word in ROOMS[room][1].split()]
+    return [file for glob in globs for file in files(glob)]
 
 
 def run_tests(folder: str, tests: list[str]) -> None:
@@ -273,25 +246,21 @@ def run_tests(folder: str, tests: list[str]) -> None:
     os.chdir(folder)
     sys.path[:] = [folder] + [p for p in sys.path if Path(p or ".").resolve() != ROOT]
     os.environ |= {"PYTHONPATH": folder, "OMP_NUM_THREADS": "1"}
-    nowhere = os.open(os.devnull, os.O_RDWR)
     for number in range(3):
-        os.dup2(nowhere, number)
+        os.dup2(os.open(os.devnull, os.O_RDWR), number)
     import pytest
     sys.exit(int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests])))
 
 
-def status(folder: Path, tests: list[str], limit: float) -> int:
-    """Exit status of pytest: 0 passed. Too long counts as a failure."""
+def passes(folder: Path, tests: list[str], limit: float) -> bool:
+    """Do the tests pass there, within `limit` seconds?"""
     child = FORKS.Process(target=run_tests, args=(str(folder), tests))
     child.start()
     child.join(limit)
-    late = child.is_alive()
-    try:
-        os.killpg(child.pid, signal.SIGKILL)                # and what it has started
-    except ProcessLookupError:
-        pass
-    child.join()
-    return 1 if late else child.exitcode
+    if child.is_alive():
+        os.killpg(child.pid, signal.SIGKILL)                # with all that it has started
+        child.join()
+    return child.exitcode == 0
 
 
 def survives(m: Mutant, copies: queue.Queue, tests: list[str], limit: float) -> bool:
@@ -301,34 +270,28 @@ def survives(m: Mutant, copies: queue.Queue, tests: list[str], limit: float) -> 
         file.write_bytes(m.source)
         moment = 1_000_000_000 + zlib.crc32(m.source) % 500_000_000
         os.utime(file, (moment, moment))                    # no bytecode of another mutant fits it
-        return status(folder, tests, limit) == 0
+        return passes(folder, tests, limit)
     finally:
         shutil.copy2(ROOT / m.file, file)
         copies.put(folder)
 
 
-def tried(room: str, mutants: list[Mutant], copies: queue.Queue, workers: int, rest: bool) -> list[Mutant]:
-    """The survivors; each mutant's fate is printed."""
-    tests, began = test_files(room), time.time()
-    folder = copies.get()
-    if status(folder, tests, 3600):
+def survivors(room: str, mutants: list[Mutant], copies: queue.Queue, workers: int, rest: bool) -> list[Mutant]:
+    tests, began, folder = test_files(room), time.time(), copies.get()
+    if not passes(folder, tests, 3600):
         sys.exit(f"{room}: its tests fail without a mutant; repair them first")
     copies.put(folder)
-    limit, left = 60 + 3 * (time.time() - began), []
-    others = sorted({f.relative_to(ROOT).as_posix() for f in ROOT.glob("tests/**/test_*.py")} - {*tests})
-    print(f"{room}: {len(tests)} test files, {time.time() - began:.0f} s without a mutant", flush=True)
+    limit = 60 + 3 * (time.time() - began)
+    others = [test for test in files("tests/**/test_*.py") if test not in tests]
 
     def fate(m: Mutant) -> bool:
-        return (survives(m, copies, nearest_first(tests, m), limit)
-                and (not rest or survives(m, copies, others, 3600)))
+        nearest_first = sorted(tests, key=lambda test: Path(m.file).stem not in test)
+        alive = survives(m, copies, nearest_first, limit)
+        alive = alive and not (rest and not survives(m, copies, others, 3600))
+        print(f"{'SURVIVES' if alive else 'killed  '} {m}", flush=True)
+        return alive
     with ThreadPoolExecutor(workers) as pool:
-        for m, alive in zip(mutants, pool.map(fate, mutants)):
-            left += [m] * alive
-            print(f"{'SURVIVES' if alive else 'killed  '} {m}", flush=True)
-    return left
-
-
-FORKS = multiprocessing.get_context("forkserver")
+        return [m for m, alive in zip(mutants, pool.map(fate, mutants)) if alive]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -340,23 +303,23 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--all", action="store_true", help="survivors run against the rest of the suite, too")
     args = parser.parse_args(argv)
     FORKS.set_forkserver_preload(["torch._dynamo", "pytest", "numpy", "tiktoken", "safetensors.torch"])
-    lines, table = [], []
+    table, lines, copies = [], [], queue.Queue()
     with tempfile.TemporaryDirectory(prefix="mutants-") as temporary:
-        copies: queue.Queue = queue.Queue()
         for k in range(args.workers):
             folder = Path(temporary).resolve() / str(k)
             shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(".*", "out", "__pycache__"))
             copies.put(folder)
         for room in args.room:
             mutants = draw(room, args.n, args.seed)
-            left = tried(room, mutants, copies, args.workers, args.all)
+            left = survivors(room, mutants, copies, args.workers, args.all)
             lines += map(str, left)
             table.append(f"{room:<12} seed {args.seed}: {len(mutants)} planted, {len(mutants) - len(left)} killed, "
                          f"{len(left)} survived ({100 * len(left) / max(1, len(mutants)):.1f} %)")
+            print(table[-1], flush=True)
     out = ROOT / "out" / "mutants" / f"{'-'.join(args.room)}-{args.seed}.txt"
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text("\n".join([*table, *lines]) + "\n", encoding="utf-8")
-    print("\n".join([*table, f"survivors: {out.relative_to(ROOT)}"]))
+    print(f"survivors: {out.relative_to(ROOT)}")
     return int(bool(lines))
 
 
