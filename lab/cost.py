@@ -24,10 +24,11 @@ from torch.nn.modules.module import register_module_forward_hook
 from nanouft.data.batches import Encoded, Epochs, encode
 from nanouft.gpt import GPT, GPTConfig
 from nanouft.models.load import start_model
-from nanouft.objective import Objective
+from nanouft.objective import REF, Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.shell import config
 from nanouft.shell.errors import UserError
+from nanouft.shell.streams import step_seed
 from nanouft.training import setup
 from nanouft.training.flags import read_flags
 
@@ -93,14 +94,14 @@ def cost_of(argv: list[str]) -> Cost:
         raise UserError(f"{name} learns from answers that it samples on the way: what it costs is known afterwards")
     encoded, _ = encode(objective.rows(setup.load_rows(cfg, objective, hp)[0], hp), tok, base.cfg.n_ctx)
     total = Cost(flops=columns(objective, encoded, base.cfg))
-    for flags in objective.first.flags if objective.first else ():
-        same = ["--seed", str(cfg.seed)] if objective.first.same_data else []
+    for flags in objective.prerequisite.commands if objective.prerequisite else ():
+        same = ["--seed", str(cfg.seed)] if objective.prerequisite.inherits else []
         made = cost_of([*shlex.split(flags), *same])
         total += replace(made, first=made.flops, steps=0)
     if objective.arrange:                               # which rows meet depends on their columns; here on nothing
         for e in encoded:
             for column in objective.columns:
-                setattr(e.col, column, 0.0)
+                e.col.extra[column.name] = 0.0
         encoded = objective.arrange(encoded, cfg.seed)
     steps = cfg.optimizer_steps(len(encoded))
     return total + trained(objective, hp, cfg, encoded, tok.pad, steps, base.cfg)
@@ -113,7 +114,7 @@ def trained(objective: Objective, hp, cfg, encoded: list[Encoded], pad: int, ste
     twin.register_forward_hook(meter.note, with_kwargs=True)
     source = Epochs(encoded, cfg.batch_size, steps, cfg.seed, pad)
     for step in range(steps):
-        batch = replace(source(step), seed=cfg.seed * 1_000_003 + step)
+        batch = replace(source(step), seed=step_seed(cfg.seed, step))
         objective.forward(twin, batch, hp)
         tokens += sum(n for role, n in batch.tokens.items() if batch.seqs[role].logp.requires_grad)
     return Cost(tokens, meter.flops, steps=steps)
@@ -122,12 +123,14 @@ def trained(objective: Objective, hp, cfg, encoded: list[Encoded], pad: int, ste
 def columns(objective: Objective, encoded: list[Encoded], shape: GPTConfig) -> float:
     """FLOPs of the columns that the loss reads: each row once through each other model."""
     total = 0.0
-    for name in objective.columns:
-        models = len(objective.first.flags) if objective.first and name not in ("ref", "prompt") else 1
+    for column in objective.columns:
+        prompts = column.name == "prompt_embedding"
+        wanted = objective.prerequisite
+        models = len(wanted.commands) if wanted and column != REF else 1
         for e in encoded:
-            for t in list(e.seqs.values())[:1 if name == "prompt" else None]:
-                n = int(t.mask.argmax()) if name == "prompt" else len(t.ids) - 1
-                total += models * forward_flops(shape, 1, n, 0 if name == "prompt" else int(t.mask[1:].sum()))
+            for t in list(e.seqs.values())[:1 if prompts else None]:
+                n = int(t.mask.argmax()) if prompts else len(t.ids) - 1
+                total += models * forward_flops(shape, 1, n, 0 if prompts else int(t.mask[1:].sum()))
     return total
 
 

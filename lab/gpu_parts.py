@@ -79,7 +79,7 @@ def objectives(b: Bench, out: dict) -> None:
 def compared(b: Bench, name: str, tok: Tokenizer) -> dict:
     """Five steps of one objective on three arms. `gap`: the largest of loss and gradient norm, fp32 against the CPU."""
     base = b.model("cpu") if b.tiny else start_model("base")[0]
-    if "value" in OBJECTIVES[name].columns:
+    if OBJECTIVES[name].value_head:
         add_value_head(base, "base")
     batches = five(name, base, tok)
     seen = []

@@ -14,8 +14,9 @@ from pathlib import Path
 from nanouft import reward, world
 from nanouft.rollout import harvest
 from nanouft.shell.files import Lines, checksum, made_once
+from nanouft.shell.streams import harvest_prompt_seed
 
-APART = harvest.APART           # added to a seed: prompts drawn apart from the demonstrations of that seed
+APART = harvest_prompt_seed(0)           # added to a seed: prompts drawn apart from the demonstrations of that seed
 
 
 @dataclass(frozen=True)

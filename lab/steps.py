@@ -15,7 +15,7 @@ from nanouft.data.rows import Example
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.gpt import GPT
 from nanouft.models.generate import Answer, generate
-from nanouft.objective import Batch, Columns
+from nanouft.objective import REF, Batch, Columns
 from nanouft.objectives import OBJECTIVES
 from nanouft.rollout.rollouts import answered, credited, measure
 from nanouft.shell import devices
@@ -24,8 +24,8 @@ from nanouft.training.flags import Train
 
 def settings(name: str):
     """Hyper-parameters of an objective; where it asks other models, the shipped base stands for each."""
-    first = OBJECTIVES[name].first
-    return OBJECTIVES[name].hp(**({first.field: ["base"] * len(first.flags)} if first else {}))
+    wanted = OBJECTIVES[name].prerequisite
+    return OBJECTIVES[name].hp(**({wanted.setting: ["base"] * len(wanted.commands)} if wanted else {}))
 
 
 class Learner:
@@ -61,7 +61,7 @@ def random_rows(name: str, n: int, prompt: int, answer: int, vocab: int) -> list
     def tokens(role: str) -> Tokens:
         paid = 0 if role == "prompt" else answer
         mask = np.array([0] * prompt + [1] * paid, np.int8)
-        ref = np.full(len(mask) - 1, -np.log(vocab)) * mask[1:] if "ref" in objective.columns else None
+        ref = np.full(len(mask) - 1, -np.log(vocab)) * mask[1:] if REF in objective.columns else None
         return Tokens(rng.integers(0, vocab, len(mask), np.int32), mask, ref)
     return [Encoded({role: tokens(role) for role in roles}, Example({})) for _ in range(n)]
 
@@ -78,7 +78,7 @@ def rollout(learner: Learner, start: GPT, asked: list[Encoded], answers: list[An
     batch = answered(asked, answers, tok)
     reward = torch.rand(len(asked), generator=torch.Generator().manual_seed(0))
     batch.col = Columns(reward=reward, score=reward, ended=torch.zeros(len(asked)))
-    measure(batch, learner.model, start, learner.device)
+    measure(batch, learner.model, start, learner.device, learner.objective.columns, learner.hp)
     return credited(batch, learner.objective, learner.hp)[0]
 
 

@@ -66,7 +66,7 @@ from nanouft.data.batches import collate, encode, order
 from nanouft.look import plots
 from nanouft.models.generate import answer_rows
 from nanouft.models.load import start_model
-from nanouft.objective import pushes
+from nanouft.objective import REF, pushes
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.cpo import nll
 from nanouft.reference import add_columns
@@ -88,7 +88,7 @@ def pairs(split: str, n: int, seed: int):
     rows = world.rows(split, "pairs", n, seed, skills="unknown")
     data, _ = encode(dpo.rows(rows, hp), tok, model.cfg.n_ctx)
     cpu = devices.pick("cpu", "fp32", threads=2)
-    add_columns(data, ("ref",), model, tok.pad, cpu)        # the reference's log-probs, asked once
+    add_columns(data, (REF,), model, tok.pad, cpu)          # the reference's log-probs, asked once
     return rows, data
 
 

@@ -48,7 +48,7 @@ from nanouft.data.batches import collate, encode, order
 from nanouft.look import plots
 from nanouft.models.generate import answer_rows
 from nanouft.models.load import start_model
-from nanouft.objective import pushes
+from nanouft.objective import REF, pushes
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import add_columns
 from nanouft.shell import devices
@@ -75,7 +75,7 @@ def pairs(split: str, n: int, seed: int):
     rows = world.rows(split, "pairs", n, seed, skills="unknown")
     data, _ = encode(OBJECTIVES["dpo"].rows(rows, None), tok, base.cfg.n_ctx)
     cpu = devices.pick("cpu", "fp32", threads=2)
-    add_columns(data, ("ref",), base, tok.pad, cpu)
+    add_columns(data, (REF,), base, tok.pad, cpu)
     return rows, data
 
 

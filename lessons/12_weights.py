@@ -69,7 +69,7 @@ base, tok = start_model("base")
 rows = world.rows("train", "pairs", 300, SEED, skills=("truth", "sort"))
 examples = OBJECTIVES["gdpo"].rows(rows, None)          # with p, how sure the label is
 data, _ = encode(examples, tok, base.cfg.n_ctx)
-add_columns(data, ("ref", "prompt"), base, tok.pad, cpu)
+add_columns(data, OBJECTIVES["rpo"].columns, base, tok.pad, cpu)      # the reference, prompts
 
 
 def short_dpo(swap: bool, seed: int):
@@ -91,7 +91,7 @@ policy, plus = short_dpo(swap=False, seed=0)
 _, minus = short_dpo(swap=SWAP, seed=1)
 for e, p, m in zip(data, plus, minus):
     for role, tokens in e.seqs.items():
-        tokens.tis = p[role] - m[role]                  # r_t
+        tokens.extra["token_reward"] = p[role] - m[role]        # r_t
 whole = collate(data, range(len(data)), tok.pad)
 weight = {"chosen": token_weights(whole.seqs["chosen"], 1, "paper"),
           "rejected": token_weights(whole.seqs["rejected"], -1, "paper")}

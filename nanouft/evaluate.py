@@ -25,6 +25,7 @@ from nanouft.look.probes import lines, probe
 from nanouft.look.scores import families, table
 from nanouft.models.generate import answer_rows
 from nanouft.models.load import start_model
+from nanouft.objective import REF
 from nanouft.reference import add_columns
 from nanouft.rollout import best_of
 from nanouft.rollout.scorer import scorer
@@ -177,7 +178,7 @@ def on_data(model: GPT, tok: Tokenizer, rows: list[Row], reference: str | None, 
             continue
         encoded, cut = encode(examples, tok, model.cfg.n_ctx)
         if start and name != "demonstrations":
-            add_columns(encoded, ("ref",), start, tok.pad, device)
+            add_columns(encoded, (REF,), start, tok.pad, device)
         print(f"{name:<15}" + held_out_lines(held_out(model, encoded, tok.pad, device)))
         print("".join(line + "\n" for line in cut.lines(model.cfg.n_ctx)), end="")
     if len(reasons) == 3 and not earns:

@@ -156,8 +156,8 @@ def views(wanted: list[str], init: str = "base") -> Iterator[tuple[str, str, obj
         parser = config.Parser()
         config.add_flags(parser, objective.hp, name)
         values = vars(parser.parse_args(flags))
-        if objective.first:
-            values.setdefault(objective.first.field, [init] * len(objective.first.flags))
+        if wanted := objective.prerequisite:
+            values.setdefault(wanted.setting, [init] * len(wanted.commands))
         hp, given = config.fill(objective.hp, values)
         if hasattr(hp, "check"):
             hp.check(given)

@@ -9,7 +9,7 @@ Each file of objectives/ is one. One training step uses it like this:
 Four ideas make one contract serve every method:
 1. A loss never calls another model. What that model says is computed earlier and stored beside
    the tokens: before training (reference.py), or when answers are sampled (rollout/rollouts.py).
-   See Seqs.ref and Columns.aligned.
+   Seqs.ref is shared by many methods. What only one method reads is a Column in its own file.
 2. GPT.forward is the only door to the network.
 3. A loss is a sum over rows or tokens, divided by the total of the WHOLE step. So the losses of
    the pieces of a step (micro-batches, processes) add up to its loss (training/pieces.py).
@@ -24,11 +24,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
+@dataclass
 class Record:
+    extra: dict[str, Any] = field(default_factory=dict, kw_only=True)   # for one method alone
+
     def each(self, change: Callable):
-        """`change` applied to every field that is there."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return type(self)(**{name: change(x) for name, x in values.items() if x is not None})
+        """`change` applied to every number that is there."""
+        shared = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "extra"}
+        shared = {name: change(x) for name, x in shared.items() if x is not None}
+        return type(self)(**shared, extra={name: change(x) for name, x in self.extra.items()})
 
 
 @dataclass
@@ -42,16 +46,12 @@ class Seqs(Record):
     attend: Tensor                  # (B,T) 1 where the target is a real token, prompt included
     # forward() writes:
     logp: Tensor | None = None      # (B,T) nats, the policy's log-prob of each target; 0 off mask
-    second: Tensor | None = None    # (B,T) PPO's value, TOFU's plain log-prob, SFTMix's share lam
     # reference.py writes, before training; for sampled answers rollout/rollouts.py:
     ref: Tensor | None = None       # (B,T) nats, the start model's log-prob of each target
-    tis: Tensor | None = None       # (B,T) nats, by how much two DPO runs disagree (TIS-DPO)
     # rollout/rollouts.py writes, when answers are sampled:
     old: Tensor | None = None       # (B,T) nats, the log-prob of each token when it was sampled
-    value: Tensor | None = None     # (B,T) what the critic expected then (PPO)
     # an objective's credit() writes:
     adv: Tensor | None = None       # (B,T) what each token earned more than expected (PPO)
-    returns: Tensor | None = None   # (B,T) what the critic should have expected (PPO)
 
     def sum(self, x: Tensor) -> Tensor:
         """(B,T) -> (B,). Masked places are replaced, not multiplied: 0 * inf would be NaN."""
@@ -74,16 +74,30 @@ class Columns(Record):
     score: Any = None               # 0..1; of a sampled answer, what it earned on that scale
     label: Any = None               # 1 good, 0 bad
     p: Any = None                   # 0..1, how sure it is that `chosen` is the better answer
-    # reference.py writes, before training:
-    aligned: Any = None             # nats on average per token, log-prob by aligned models (PoFT)
-    confidence: Any = None          # minus the answer's perplexity under short SFT runs (SFTMix)
-    prompt: Any = None              # (B,C) the start model's embedding of the prompt (RPO)
     # rollout/rollouts.py writes, when answers are sampled:
     reward: Any = None              # what the scorer gives, in its own unit
     ended: Any = None               # 1 if the answer stops by itself
     # an objective's credit() writes:
     adv: Any = None                 # what the answer earned more than expected (RLOO, GRPO ...)
-    differ: Any = None              # 0 where both answers of a pair earned the same (online DPO)
+
+
+@dataclass(frozen=True)
+class Column:
+    """Numbers from other models that one method reads, declared in its file.
+    The loss finds them as extra[name]: of Seqs, (B,T), where `per_token`; else of Columns, (B,...).
+    Batches carry them along: padding, pieces, devices and processes need not know the name."""
+    name: str
+    needs: str                          # which models it asks, in words
+    per_token: bool = False
+    # Before training: before(data, start model, pad, device, hp) -> for each row a number,
+    # a vector, or {role: (L-1,)}.
+    before: Callable | None = None
+    # When answers are sampled, 64 at a time: sampled(s, policy, hidden, hp) -> (B,T), where hidden
+    # (B,T,C) are the policy's last states.
+    sampled: Callable | None = None
+
+
+REF = Column("ref", "the start model's log-probs", per_token=True)      # shared: it is Seqs.ref
 
 
 @dataclass
@@ -91,16 +105,16 @@ class Batch:
     """The rows of one optimizer step, or a piece of them that knows the whole step's totals."""
     seqs: dict[str, Seqs]           # role -> Seqs: "answer" | "chosen", "rejected" | "mismatch" ...
     col: Columns = field(default_factory=Columns)
-    whole: Columns | None = None    # the same columns of the whole step; None: col is whole
+    step_col: Columns | None = None     # the columns of the whole step; None: that is col
     rows: int = 1                   # rows of the whole step
     tokens: dict[str, int] = field(default_factory=dict)    # role -> response tokens of the step
     attended: dict[str, int] = field(default_factory=dict)  # role -> real tokens, prompt included
     seed: int = 0                   # of this step: every piece of it draws the same numbers
-    first: int = 0                  # place of this piece's first row in the step
-    ramp: float = 1.0               # 0 -> 1 over the warm-up, for schedules tied to it
+    offset: int = 0                 # place of this piece's first row in the step
+    warmup: float = 1.0             # 0 -> 1 over the warm-up, for schedules tied to it
 
     def __post_init__(self):
-        self.whole = self.col if self.whole is None else self.whole
+        self.step_col = self.col if self.step_col is None else self.step_col
 
     @classmethod
     def of(cls, seqs: dict[str, Seqs], col: Columns) -> "Batch":
@@ -120,32 +134,19 @@ class Batch:
         start = self.rows * part // parts
         end = self.rows * (part + 1) // parts
         seqs = {role: s.take(slice(start, end)) for role, s in self.seqs.items()}
-        return replace(self, seqs=seqs, col=self.col.each(lambda x: x[start:end]), first=start)
+        return replace(self, seqs=seqs, col=self.col.each(lambda x: x[start:end]), offset=start)
 
     def each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         """`change` applied to every tensor: to a device, to another precision."""
         seqs = {role: s.each(change) for role, s in self.seqs.items()}
-        return replace(self, seqs=seqs, col=self.col.each(change), whole=self.whole.each(change))
+        col, step_col = self.col.each(change), self.step_col.each(change)
+        return replace(self, seqs=seqs, col=col, step_col=step_col)
 
     def to(self, device) -> "Batch":
         return self.each(lambda x: x.to(device, non_blocking=True))
 
-    def normal(self) -> float:
-        """One N(0,1) draw, the same for the whole step."""
-        return torch.randn((), generator=_generator(self.seed)).item()
 
-    def uniform(self, B: int, T: int) -> Tensor:
-        """(B,T) draws in [0,1). They depend on a row's place in the step, not on how it was cut."""
-        seeds = [self.seed * 1_000_003 + self.first + i + 1 for i in range(B)]
-        return torch.stack([torch.rand(T, generator=_generator(seed)) for seed in seeds])
-
-
-def _generator(seed: int) -> torch.Generator:
-    """torch takes 63 bits, and a seed such as 20261120 is multiplied by a million twice."""
-    return torch.Generator().manual_seed(seed % 2**63)
-
-
-def plain(model, batch: Batch, hp) -> None:
+def write_logp(model, batch: Batch, hp) -> None:
     """Write `logp` of every role: one forward over all rows, the head on response tokens only."""
     roles = list(batch.seqs.values())
     T = max(s.inputs.shape[1] for s in roles)
@@ -161,11 +162,11 @@ def plain(model, batch: Batch, hp) -> None:
 
 
 @dataclass(frozen=True)
-class First:
-    """Training runs that train.py makes first, once, because reference.py asks their models."""
-    field: str                  # the hyper-parameter that gets their folders, if it is empty
-    flags: tuple[str, ...]      # the command line of train for each of them
-    same_data: bool = True      # do they start from the run's own start model and see its rows?
+class Prerequisite:
+    """Training runs that train.py makes first, once, because a Column asks their models."""
+    setting: str                # the hyper-parameter that gets their folders, if it is empty
+    commands: tuple[str, ...]   # the flags of train for each of them
+    inherits: bool = True       # do they take start model, rows and seed from the run?
 
 
 @dataclass(frozen=True)
@@ -174,25 +175,27 @@ class Objective:
     hp is a dataclass: its fields become flags, and hp.check(given) refuses nonsense.
     `data` names kinds of rows ("demos", "demos + scores"), or is a function of hp that does.
     `lr` was chosen on NanoWorld's validation prompts (docs/LOG.md).
-    With `credit` the method is on-policy: its rows are prompts, and the model learns from its own
-    answers to them. Then hp also says how many `samples`, `minibatches` and `passes` there are."""
+    With `credit` the method is on-policy: its rows are prompts, and the model learns from its
+    samples. Then hp also says how many `samples`, `minibatches` and `passes` there are."""
     paper: str                          # title, arXiv id, equation
     data: str | Callable[[Any], str]    # kinds of rows that it learns from
     hp: type                            # its hyper-parameters
     loss: Callable                      # loss(batch, hp) -> (scalar, metrics): a sum over the step
     lr: float                           # default learning rate
     rows: Callable | None = None        # rows(data, hp) -> list[Example] [all rows of the kind]
-    forward: Callable = plain           # forward(model, batch, hp): writes logp
-    columns: tuple[str, ...] = ()       # other models' numbers that the loss reads (reference.py)
-    first: First | None = None          # training runs that make the models of `columns`
+    forward: Callable = write_logp      # forward(model, batch, hp): writes logp, perhaps an `extra`
+    columns: tuple[Column, ...] = ()    # other models' numbers that the loss reads
+    prerequisite: Prerequisite | None = None    # training runs that make the models of `columns`
     arrange: Callable | None = None     # arrange(encoded, seed) -> encoded: pairs rows by columns
     coupled: bool = False               # does the loss of a row read other rows' log-probs?
     credit: Callable | None = None      # credit(rollout, hp) -> batch: who earned the reward?
+    report: Callable | None = None      # report(rollout) -> {name: number}, after credit
     graded: bool = False                # on-policy: must rewards be grades, from 0 to 1?
+    value_head: bool = False            # does it train a value head on the model (PPO)?
 
     @property
     def on_policy(self) -> bool:
-        """Does it learn from the model's own answers?"""
+        """Does it learn from the model's samples?"""
         return self.credit is not None
 
     def kinds(self, hp) -> list[str]:

@@ -44,11 +44,12 @@ from nanouft.shell import checkpoints, config, devices, runs
 from nanouft.shell.errors import Diverged, UserError, flag, in_range
 from nanouft.shell.files import checksum, write_json
 from nanouft.shell.signals import whole_steps
+from nanouft.shell.streams import document_seed, held_document_seed, window_seed
 from nanouft.shell.text import visible
+from nanouft.training.schedule import warmup
 from nanouft.world.documents import corpus, endless_rows, token_rows
 
 BASE_VERSION = 1            # raised by hand when the shipped base is made again
-HELD_OUT = 2_000_000        # seed of the documents that are held out
 
 
 @dataclass
@@ -139,17 +140,17 @@ def read_corpus(cfg: Pretrain) -> tuple[np.ndarray, Tokenizer, str]:
 def batches(cfg: Pretrain, gpt: GPTConfig, tok: Tokenizer, steps: int,
             ids: np.ndarray | None) -> tuple[Iterator[tuple[Tensor, Tensor]], Tensor]:
     """-> (iterator of (ids (B,T+1), positions (B,T)), held-out rows)."""
-    rng = np.random.default_rng([cfg.seed, 11])
+    rng = np.random.default_rng(window_seed(cfg.seed))
     if ids is None:
         T = 128
         B = max(1, cfg.tokens // T)
-        rows = endless_rows(T + 1, cfg.seed + 1, tok)               # written while it trains: --steps may be huge
+        rows = endless_rows(T + 1, document_seed(cfg.seed), tok)       # written while it trains: --steps may be huge
 
         def draw():
             for i in range(steps):
                 offset = rng.integers(0, gpt.n_ctx - T + 1, (B, 1)) * (np.arange(B)[:, None] % 2) * (i > 0.7 * steps)
                 yield torch.tensor(list(islice(rows, B))), torch.from_numpy(offset + np.arange(T))
-        return draw(), torch.from_numpy(token_rows(64, T + 1, HELD_OUT + cfg.seed, tok))
+        return draw(), torch.from_numpy(token_rows(64, T + 1, held_document_seed(cfg.seed), tok))
     T = gpt.n_ctx
     held = max(T + 1, len(ids) // 20)
     if len(ids) < 4 * (T + 1):
@@ -168,7 +169,7 @@ def base_key(cfg: Pretrain, gpt: GPTConfig, steps: int, tok: Tokenizer) -> str:
     """What a base is made of: the corpus (NanoWorld's first 2,000 documents, or the whole file), shape, settings, seed
     and BASE_VERSION. Not the code: an edit that leaves these alone does not ask for another six minutes."""
     if cfg.corpus is None:
-        made_of = ["".join(str(d) for d in corpus(cfg.seed + 1, 2000))]
+        made_of = ["".join(str(d) for d in corpus(document_seed(cfg.seed), 2000))]
     else:
         made_of = containers.parts([cfg.corpus])
     about = [BASE_VERSION, checksum(*made_of), asdict(gpt), steps, cfg.tokens, cfg.lr, cfg.seed, tok.name]
@@ -203,7 +204,7 @@ def fit(folder: Path, cfg: Pretrain, gpt: GPTConfig, stream: Iterator, held: Ten
         # ---- update
         scaler.scale(loss).backward()
         for g in optimizer.param_groups:
-            g["lr"] = cfg.lr * min(1, (step + 1) / 60) * min(1, (steps - step) / (0.6 * steps))
+            g["lr"] = cfg.lr * warmup(step, 60) * min(1, (steps - step) / (0.6 * steps))
         scaler.unscale_(optimizer)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         scaler.step(optimizer)

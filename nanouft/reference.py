@@ -1,13 +1,11 @@
 """Numbers that another model leaves beside the tokens, before training starts. So a loss sees one policy and numbers.
 
-    add_columns(encoded, ("ref",), model, tok.pad, device, hp)      # each row gets the start model's log-probs
+    add_columns(encoded, objective.columns, model, tok.pad, device, hp)     # `model` is the start model
 
-A function each: ref (DPO and its relatives, KTO, UNA, UFT), prompt (RPO); and of models whose folders are named by hp,
-or made first by train.py (objective.First): aligned (PoFT), tis (TIS-DPO), confidence (SFTMix).
-Made anew at each start of a run: they depend on weights, data and code, and cost less than one pass of training.
+REF, the start model's log-probs, serves many methods (DPO and its relatives, KTO, UNA, UFT). Other columns are declared
+in the files of their methods, which take `logps`, `opinion` and `same_tokens` from here. Columns are computed at each
+start of a run: they depend on weights, data and code, and cost less than one pass of training.
 """
-from collections.abc import Callable
-
 import numpy as np
 import torch
 from tqdm import tqdm
@@ -15,7 +13,7 @@ from tqdm import tqdm
 from nanouft.data.batches import Encoded, collate, encode
 from nanouft.gpt import GPT
 from nanouft.models.load import start_model
-from nanouft.objective import plain
+from nanouft.objective import REF, Column, write_logp
 from nanouft.shell.devices import Device
 from nanouft.shell.errors import UserError
 
@@ -31,24 +29,11 @@ def logps(data: list[Encoded], model: GPT, pad: int, device: Device) -> Numbers:
     for rows in tqdm(chunks, desc="scoring", leave=False, disable=len(chunks) < 8):
         batch = collate(data, rows, pad).to(device.name)
         with device.autocast():
-            plain(model, batch, None)
+            write_logp(model, batch, None)
         for role, s in batch.seqs.items():
             for i, logp in zip(rows, s.logp.float().cpu().numpy()):
                 out[i][role] = logp[:len(data[i].seqs[role].ids) - 1].copy()
     return out
-
-
-def ref(data: list[Encoded], model: GPT, pad: int, device: Device, hp) -> None:
-    """Seqs.ref, nats: the log-prob of every response token under `model`, the start model; 0 elsewhere."""
-    for e, scored in zip(data, logps(data, model, pad, device)):
-        for role, t in e.seqs.items():
-            t.ref = scored[role]
-
-
-def aligned(data: list[Encoded], model: GPT, pad: int, device: Device, hp) -> None:
-    """Columns.aligned, nats on average per token: opinion() of the models hp.aligned."""
-    for e, nats in zip(data, opinion(data, hp.aligned, device)):
-        e.col.aligned = nats
 
 
 def opinion(data: list[Encoded], folders: list[str], device: Device) -> list[float]:
@@ -76,44 +61,18 @@ def same_tokens(folder: str, model: GPT) -> GPT:
     return other
 
 
-def tis(data: list[Encoded], model: GPT, pad: int, device: Device, hp) -> None:
-    """Seqs.tis, nats: log-prob of every response token under the first model of hp.estimates minus that under the
-    second (how much the token carries the preference); 0 if there are no models."""
-    if not hp.estimates:
-        for t in (t for e in data for t in e.seqs.values()):
-            t.tis = np.zeros(len(t.ids) - 1)
-        return
-    plus, minus = (logps(data, same_tokens(folder, model).to(device.name), pad, device) for folder in hp.estimates)
-    for e, p, m in zip(data, plus, minus):
-        for role, t in e.seqs.items():
-            t.tis = p[role] - m[role]
-
-
-def confidence(data: list[Encoded], model: GPT, pad: int, device: Device, hp) -> None:
-    """Columns.confidence: minus the perplexity of each answer, averaged over the models hp.runs."""
-    perplexity = np.zeros(len(data))
-    for folder in hp.runs:
-        scored = logps(data, same_tokens(folder, model).to(device.name), pad, device)
-        perplexity += [np.exp(-row["answer"].sum() / e.seqs["answer"].mask[1:].sum()) for row, e in zip(scored, data)]
-    for e, x in zip(data, -perplexity / len(hp.runs)):
-        e.col.confidence = np.float32(x)
-
-
-@torch.no_grad()
-def prompt(data: list[Encoded], model: GPT, pad: int, device: Device, hp) -> None:
-    """Columns.prompt, (C,) a row: mean of the start model's final hidden states over the prompt, headers included.
-    (A row without a prompt, which `encode` never makes, is known by its first token.)"""
-    for e in tqdm(data, desc="reading prompts", leave=False, disable=len(data) < 500):
-        t = next(iter(e.seqs.values()))
-        ids = torch.from_numpy(t.ids[:max(1, int(t.mask.argmax()))]).to(device.name)        # up to the first answer
-        hidden = model(ids[None], want="hidden")[0]
-        e.col.prompt = hidden.mean(0).float().cpu().numpy()
-
-
-COLUMNS: dict[str, Callable] = {"ref": ref, "aligned": aligned, "tis": tis, "confidence": confidence, "prompt": prompt}
-
-
-def add_columns(data: list[Encoded], names: tuple[str, ...], model: GPT, pad: int, device: Device, hp=None) -> None:
-    """Write these columns into Tokens and Encoded.col; `model` is the start model."""
-    for name in names:
-        COLUMNS[name](data, model, pad, device, hp)
+def add_columns(data: list[Encoded], columns: tuple[Column, ...], model: GPT, pad: int, device: Device,
+                hp=None) -> None:
+    """Write these columns beside the rows or their tokens; `model` is the start model."""
+    for column in columns:
+        if column == REF:
+            for e, logp in zip(data, logps(data, model, pad, device)):
+                for role, t in e.seqs.items():
+                    t.ref = logp[role]
+            continue
+        for e, numbers in zip(data, column.before(data, model, pad, device, hp), strict=True):
+            if column.per_token:
+                for role, t in e.seqs.items():
+                    t.extra[column.name] = numbers[role]
+            else:
+                e.col.extra[column.name] = numbers

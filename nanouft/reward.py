@@ -43,7 +43,9 @@ from nanouft.shell.errors import UserError, flag, in_range
 from nanouft.shell.files import write_json
 from nanouft.shell.log import Log
 from nanouft.shell.signals import whole_steps
+from nanouft.shell.streams import pair_seeds
 from nanouft.shell.text import one_line
+from nanouft.training.schedule import cosine
 
 TRIED = 90              # validation prompts on which best-of-n is tried before it is suggested
 
@@ -102,7 +104,7 @@ def sampled_pairs(model: GPT, tok: Tokenizer, split: str, n: int, seed: int, ski
     for i in range(0, len(asked), 256):
         part = asked[i:i + 256]
         said = [[tok.decode(a.ids).strip() for a in answer_rows(model, tok, part, temperature=1.0, seed=s)]
-                for s in (2 * (seed * 100_003 + i), 2 * (seed * 100_003 + i) + 1)]
+                for s in pair_seeds(seed, i)]
         marks = [exact([r.prompt[-1].text for r in part], texts) for texts in said]
         for row, a, b, x, y in zip(part, *said, *marks):
             if x != y and len(out) < n:
@@ -164,7 +166,7 @@ def fit(model: RewardModel, pairs: list[Encoded], cfg: Reward, steps: int, pad: 
         loss = bradley_terry(r_w, r_l, cfg.centre).mean()
         # ---- update: linear up over a tenth of the steps, then a cosine down to 0
         for group in optimizer.param_groups:
-            group["lr"] = cfg.lr * min(1, 10 * (step + 1) / steps) * 0.5 * (1 + math.cos(math.pi * step / steps))
+            group["lr"] = cfg.lr * min(1, 10 * (step + 1) / steps) * cosine(step, steps)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -256,8 +258,8 @@ def main(argv=None) -> int:
         report(found)
         picture(found, folder / "calibration.png", f"{folder.name}: {len(pairs):,} pairs")
         advice = next_steps(cfg, folder, found, held_rows, device)
-        print(f"\n{time.time() - started:.0f} s. Everything is in {folder} (calibration.png, eval.json, metrics.jsonl).",
-              "\n".join(advice))
+        print(f"\n{time.time() - started:.0f} s. In {folder}: calibration.png, eval.json, metrics.jsonl.")
+        print("\n".join(advice))
     return 0
 
 

@@ -32,28 +32,25 @@ from nanouft.shell import checkpoints, config, devices, processes
 from nanouft.shell.devices import Device
 from nanouft.shell.files import made_once
 from nanouft.shell.log import Log
-from nanouft.shell.signals import whole_steps
+from nanouft.shell.streams import step_seed
 from nanouft.training import setup
 from nanouft.training.flags import Train, list_objectives, read_flags
 from nanouft.training.pieces import Pieces
+from nanouft.training.schedule import warmup_cosine
 from nanouft.training.setup import Run
 
 VALUE_RATE = 30         # PPO's value head learns at 30 times the learning rate
 
 
 # ---- the loop ------------------------------------------------------------------------------------
-def schedule(step: int, steps: int, warmup: float) -> tuple[float, float]:
-    """(factor of the learning rate, ramp 0 -> 1 of the warm-up): linear up, then a cosine to 0."""
-    up = max(1, round(warmup * steps))
-    ramp = min(1.0, (step + 1) / up)
-    if step < up:
-        return ramp, ramp
-    return 0.5 * (1 + math.cos(math.pi * (step - up) / max(1, steps - up))), ramp
-
-
 def make_optimizer(model: torch.nn.Module, cfg: Train, device: Device) -> torch.optim.Optimizer:
     """AdamW or RMSprop. Matrices decay, biases and LayerNorms do not. Frozen weights are left out.
-    A value head starts from nothing on a trained model: its learning rate is larger."""
+    A value head starts from nothing on a trained model: its learning rate is larger.
+    With --freeze half it keeps half of every layer as it is."""
+    frozen = {}
+    if cfg.freeze == "half":
+        from nanouft.training import freeze  # only for runs that ask for it
+        frozen = freeze.half(model, cfg.seed)
     head = [p for name, p in model.named_parameters() if name.startswith("value.")]
     body = [p for name, p in model.named_parameters()
             if p.requires_grad and not name.startswith("value.")]
@@ -62,34 +59,29 @@ def make_optimizer(model: torch.nn.Module, cfg: Train, device: Device) -> torch.
     if head:
         groups.append({"params": head, "weight_decay": 0.0, "rate": VALUE_RATE})
     if cfg.optimizer == "rmsprop":
-        return torch.optim.RMSprop(groups, lr=cfg.lr)
-    fused = device.kind in ("cpu", "cuda")
-    return torch.optim.AdamW(groups, lr=cfg.lr, betas=(0.9, 0.95), fused=fused)
+        optimizer = torch.optim.RMSprop(groups, lr=cfg.lr)
+    else:
+        fused = device.kind in ("cpu", "cuda")
+        optimizer = torch.optim.AdamW(groups, lr=cfg.lr, betas=(0.9, 0.95), fused=fused)
+    if frozen:
+        freeze.hold(optimizer, frozen)
+    return optimizer
 
 
 def fit(model: torch.nn.Module, objective: Objective, hp, steps: int, run: Run) -> int:
     """Train `model` in place. Logs metrics.jsonl, saves steps/<n>/. Returns the steps done now."""
     cfg, device, source = run.cfg, run.device, run.source
-    frozen = {}
-    if cfg.freeze == "half":
-        from nanouft.training import freeze  # HFT: half of every layer stays
-        frozen = freeze.half(model, cfg.seed)
     optimizer = make_optimizer(model, cfg, device)
     scaler = device.scaler()
-    if frozen:
-        freeze.hold(optimizer, frozen)
     saved = {"step": 0}
     if cfg.resume:
         saved = checkpoints.load_step(run.folder, model, optimizer, steps)
     start = saved["step"]
     if saved.get("scaler"):
         scaler.load_state_dict(saved["scaler"])
-    net = devices.compiled(model, "off" if cfg.shard else cfg.compile, device)
-    net = processes.data_parallel(net, device)
+    net = processes.network(model, cfg.compile, device)
     pieces = Pieces(objective, hp, net, device, cfg.accumulate)
-    chief = device.rank == 0
-    asked = chief or cfg.shard                              # of shared weights each has a part
-    save_every = math.ceil(cfg.save_every / source.stride) * source.stride  # never within a rollout
+    chief, looks = device.rank == 0, processes.looks(model, device)
     log = Log(run.folder / "metrics.jsonl", start, device, cfg.log)
     pause = 0.5 if sys.stderr.isatty() else 10              # a log file wants fewer lines
     bar = tqdm(range(start, steps), initial=start, total=steps, desc=title(run.folder),
@@ -99,12 +91,11 @@ def fit(model: torch.nn.Module, objective: Objective, hp, steps: int, run: Run) 
         log.flush()
         extra = {"loss": log.loss, "scaler": scaler.state_dict()}
         checkpoints.save_step(run.folder, done, model, optimizer, extra, chief)
-    alone = save_every > 0 and device.processes == 1        # a signal may save, too
-    for step in whole_steps(bar, save if alone else None, source.stride):
-        # ---- data: the rows of this step; on-policy: new answers of the model's own
+    for step in run.whole_steps(bar, save):
+        # ---- data: the rows of this step; on-policy: answers that the model has just sampled
         batch = source(step)
-        factor, ramp = schedule(step, steps, cfg.warmup)
-        batch = replace(batch, seed=cfg.seed * 1_000_003 + step, ramp=ramp)
+        factor, warmup = warmup_cosine(step, steps, cfg.warmup)
+        batch = replace(batch, seed=step_seed(cfg.seed, step), warmup=warmup)
         total: dict = {}
         for piece in pieces(batch):
             # ---- forward: writes the log-probs
@@ -127,13 +118,13 @@ def fit(model: torch.nn.Module, objective: Objective, hp, steps: int, run: Run) 
         done = step + 1
         whole_step = source.stats | {"grad_norm": processes.full(norm)}
         log.add(done, total, whole_step, cfg.lr * factor, sum(batch.tokens.values()))
-        due = save_every and done % save_every == 0 and done < steps
+        due = run.save_every and done % run.save_every == 0 and done < steps
         look = cfg.eval_every and done % cfg.eval_every == 0 and run.look_held
         if done % 10 == 0 or done == steps or due or look or done == start + 1:
             bar.set_postfix_str(log.flush(), refresh=False)
-        if look and asked:
+        if look and looks:
             log.write({"step": done, "loss": log.loss, "held_out": run.look_held()})
-        if due and asked:
+        if due and looks:
             save(done)
     return steps - start
 
@@ -159,7 +150,7 @@ def main(argv=None) -> int:
     model = setup.adapted(cfg, model, tok)
     rows = setup.load_rows(cfg, objective, hp, device.name)
     rows = setup.curated(rows, cfg, judges(cfg, device), device)
-    if "value" in objective.columns:
+    if objective.value_head:
         add_value_head(model, cfg.init)
     hp = first_models(objective, hp, cfg, device)
     data = setup.encode_rows(name, cfg, hp, rows, model, tok)
@@ -178,12 +169,12 @@ def main(argv=None) -> int:
 
 def first_models(objective: Objective, hp, cfg: Train, device: Device):
     """`hp` with the folders of the training runs that must come first. Each is made once."""
-    first = objective.first
-    if first is None or getattr(hp, first.field) is not None:
+    wanted = objective.prerequisite
+    if wanted is None or getattr(hp, wanted.setting) is not None:
         return hp
     made = [str(made_once(folder, partial(train_quietly, argv, device)))
-            for folder, argv in setup.first_runs(first, cfg)]
-    return replace(hp, **{first.field: made})
+            for folder, argv in setup.prerequisite_runs(wanted, cfg)]
+    return replace(hp, **{wanted.setting: made})
 
 
 def judges(cfg: Train, device: Device) -> list[str]:

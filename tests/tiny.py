@@ -21,6 +21,7 @@ from nanouft.objectives import OBJECTIVES
 from nanouft.reference import add_columns
 from nanouft.rollout.rollouts import as_if_sampled
 from nanouft.shell.devices import Device
+from nanouft.shell.streams import step_seed
 
 CPU = Device("cpu", "fp32")
 PAD = 0                                 # of the rows made here; ids 1 .. 16 are words
@@ -88,8 +89,8 @@ def is_live(form: Form) -> bool:
 
 def settings(name: str, **kw) -> Any:
     """Hyper-parameters of an objective. Where training runs must come first, the shipped base stands for each."""
-    first = OBJECTIVES[name].first
-    return OBJECTIVES[name].hp(**({first.field: ["base"] * len(first.flags)} if first else {}) | kw)
+    wanted = OBJECTIVES[name].prerequisite
+    return OBJECTIVES[name].hp(**({wanted.setting: ["base"] * len(wanted.commands)} if wanted else {}) | kw)
 
 
 FORMS = [Form(name, settings(name, **kw)) for name in OBJECTIVES for kw in VARIANTS.get(name, [{}])]
@@ -150,10 +151,10 @@ def some_rows(n: int = 6, seed: int = 0) -> list[Encoded]:
 
 
 def batch_of(rows: list[Encoded], parts: int = 1, part: int = 0, seed: int = 0, step: int = 0,
-             ramp: float = 1.0) -> Batch:
+             warmup: float = 1.0) -> Batch:
     """All rows as one step, or its `part`-th of `parts` pieces, with the seed that train.fit gives to step `step`."""
     batch = collate(rows, range(len(rows)), PAD)
-    return replace(batch, seed=seed * 1_000_003 + step, ramp=ramp).piece(part, parts)
+    return replace(batch, seed=step_seed(seed, step), warmup=warmup).piece(part, parts)
 
 
 def say(role: str, text: str) -> tuple[Turn, ...]:
@@ -190,8 +191,8 @@ def make_batch(form: Form, reference: GPT) -> Batch:
         add_columns(encoded, form.objective.columns, reference, NANO.pad, CPU, form.hp)
         encoded = form.objective.arrange(encoded, 3) if form.objective.arrange else encoded
         batch = collate(encoded, range(len(encoded)), NANO.pad)
-    batch = replace(batch, seed=3 * 1_000_003 + 5, ramp=0.5).piece(0, 1)
-    with torch.no_grad():                       # what a forward leaves beside logp (tofu: second) is there too
+    batch = replace(batch, seed=step_seed(3, 5), warmup=0.5).piece(0, 1)
+    with torch.no_grad():                       # what a forward leaves beside logp (tofu: plain_logp) is there too
         form.objective.forward(reference, batch, form.hp)
     return batch
 
@@ -207,7 +208,9 @@ def sampled(form: Form, start: GPT) -> Batch:
 def widen(s: Seqs, width: int) -> None:
     """`width` more places of padding on the right, in place."""
     for name, x in vars(s).items():
-        if x is not None:
+        if name == "extra":
+            s.extra = {column: F.pad(x, (0, width)) for column, x in s.extra.items()}
+        elif x is not None:
             setattr(s, name, F.pad(x, (0, width), value=NANO.pad if name in ("inputs", "targets") else 0.0))
 
 

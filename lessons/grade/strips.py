@@ -40,9 +40,9 @@ def two_pairs(name: str) -> list[str]:
     """The rows of card 12c: two pairs of one step, all tokens, in units of beta = 0.1."""
     objective = OBJECTIVES[name]
     chosen, rejected = ratios([[1.0, 2.0], [0.5, 1.0]]), ratios([[-1.0, -1.0], [-0.5, -1.0]])
-    chosen.tis = torch.tensor([[0.0, 1.2], [0.8, 0.1]])
-    rejected.tis = torch.tensor([[0.0, -0.5], [-0.4, 0.1]])
-    column = Columns(p=torch.tensor([0.99, 0.75]), prompt=torch.eye(2))
+    chosen.extra["token_reward"] = torch.tensor([[0.0, 1.2], [0.8, 0.1]])
+    rejected.extra["token_reward"] = torch.tensor([[0.0, -0.5], [-0.4, 0.1]])
+    column = Columns(p=torch.tensor([0.99, 0.75]), extra={"prompt_embedding": torch.eye(2)})
     batch = Batch.of({"chosen": chosen, "rejected": rejected}, column)
     push = pushes(objective, batch, objective.hp())
     out = []

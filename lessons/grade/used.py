@@ -89,7 +89,7 @@ def put_poft(f) -> None:
 
     def loss(batch, hp):
         s = batch.seqs["answer"]
-        rows = zip(s.logp, s.mask, batch.col.aligned)
+        rows = zip(s.logp, s.mask, batch.col.extra["aligned_logp"])
         each = torch.stack([f(logp, mask, [aligned[None]])[0] for logp, mask, aligned in rows])
         return each.sum() / batch.rows, {"tau": poft.tau(batch, hp).sum().detach() / batch.rows}
     put_loss("poft", loss)

@@ -9,7 +9,7 @@ Everything here is a pure function of data and seed, so step n of a resumed run 
 import shlex
 from bisect import bisect_left
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -20,9 +20,11 @@ from nanouft.data.rows import ANSWERS, Example, Turns
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.objective import Batch, Columns, Seqs
 from nanouft.shell.errors import UserError
+from nanouft.shell.streams import order_seed
 from nanouft.shell.text import visible
 
 MOST_CTX = 8192             # the longest context that `pretrain` makes
+KNOWN = ("score", "label", "p")      # columns that come with the rows of the data
 
 
 @dataclass
@@ -30,7 +32,7 @@ class Tokens:
     ids: np.ndarray                     # (L,)
     mask: np.ndarray                    # (L,) 1 on response tokens
     ref: np.ndarray | None = None       # (L-1,) one number a target; reference.py writes it, see Seqs.ref
-    tis: np.ndarray | None = None       # (L-1,) likewise
+    extra: dict[str, np.ndarray] = field(default_factory=dict)      # (L-1,) likewise: Seqs.extra
 
 
 @dataclass
@@ -80,7 +82,7 @@ def encode(examples: list[Example], tok: Tokenizer, n_ctx: int) -> tuple[list[En
     skipped: a cut answer would teach never to stop. So every row has a prompt. UserError if no row is left."""
     out, report = [], EncodeReport(len(examples))
     for e in examples:
-        known = Columns(score=e.score, label=e.label, p=e.p)
+        known = Columns(**{name: getattr(e, name) for name in KNOWN})
         try:
             row = Encoded(_tokens(e.seqs, tok), e, known)
             if row.length > n_ctx + 1:
@@ -160,7 +162,7 @@ def pools(lengths: list[int], rows: int, steps: int, seed: int, pool: int = 20) 
     yet a batch is a random draw of its pool (not one family of tasks). A pool never reaches into the next epoch:
     sorting would put the two copies of a row side by side. Only the step in which an epoch ends may hold a row twice.
     """
-    rng, n, done = np.random.default_rng([seed, 7]), len(lengths), 0
+    rng, n, done = np.random.default_rng(order_seed(seed)), len(lengths), 0
     lengths, stream = np.asarray(lengths), np.empty(0, np.int64)
     while done < steps:
         left = len(stream)                              # of the epoch under way
@@ -207,9 +209,15 @@ def collate(data: list[Encoded], rows, pad: int) -> Batch:
     """The batch of one optimizer step: these rows of the data, on the CPU."""
     here = [data[i] for i in rows]
     seqs = {role: _shift([e.seqs[role] for e in here], pad) for role in here[0].seqs}
-    known = {f.name: [getattr(e.col, f.name) for e in here] for f in fields(Columns)}
-    col = Columns(**{name: torch.from_numpy(np.array(x, np.float32)) for name, x in known.items() if x[0] is not None})
-    return Batch.of(seqs, col)
+    known = {name: _column([getattr(e.col, name) for e in here])
+             for name in KNOWN if getattr(here[0].col, name) is not None}
+    extra = {name: _column([e.col.extra[name] for e in here]) for name in here[0].col.extra}
+    return Batch.of(seqs, Columns(**known, extra=extra))
+
+
+def _column(values: list) -> Tensor:
+    """A number or a vector of each row -> (B,) or (B,...)."""
+    return torch.from_numpy(np.array(values, np.float32))
 
 
 def _shift(seqs: list[Tokens], pad: int) -> Seqs:
@@ -228,7 +236,7 @@ def _shift(seqs: list[Tokens], pad: int) -> Seqs:
                 mask=stack([s.mask[1:] for s in seqs], 0, np.float32),
                 attend=stack([np.ones(len(s.ids) - 1) for s in seqs], 0, np.float32),
                 ref=None if seqs[0].ref is None else stack([s.ref for s in seqs], 0, np.float32),
-                tis=None if seqs[0].tis is None else stack([s.tis for s in seqs], 0, np.float32))
+                extra={name: stack([s.extra[name] for s in seqs], 0, np.float32) for name in seqs[0].extra})
 
 
 # ---- one example, for the eyes ---------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from nanouft.data.tokenizer import Tokenizer
 from nanouft.gpt import GPT, Cache
 from nanouft.shell.devices import threads
 from nanouft.shell.errors import UserError
+from nanouft.shell.streams import chunk_seed
 
 MAX_NEW = 44            # NanoWorld's longest right answer has 36 tokens
 
@@ -165,7 +166,7 @@ def answer_rows(model: GPT, tok: Tokenizer, rows: list[Row], max_new: int = MAX_
     for i in range(0, len(rows), chunk):
         part = by_length[i:i + chunk]
         some = generate(model, [prompts[j] for j in part], stop=tok.stops, pad=tok.pad, max_new=max_new,
-                        seed=(seed * 1_009 + i // chunk) % 2**63,
+                        seed=chunk_seed(seed, i // chunk),
                         priors=[priors[j] for j in part] if priors else None, **how)
         for j, a in zip(part, some):
             out[j] = a

@@ -30,7 +30,7 @@ from functools import lru_cache
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.objective import Batch, Objective
+from nanouft.objective import REF, Batch, Objective
 from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
 from nanouft.shell.errors import UserError
 
@@ -87,4 +87,4 @@ def loss(batch: Batch, hp: AdaDPO) -> tuple[Tensor, dict]:
 
 OBJECTIVE = Objective(
     paper="Adaptive Preference Scaling for RLHF, arXiv:2406.02764 and the released code",
-    data="pairs", hp=AdaDPO, loss=loss, lr=3e-5, columns=("ref",))
+    data="pairs", hp=AdaDPO, loss=loss, lr=3e-5, columns=(REF,))

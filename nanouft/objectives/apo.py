@@ -23,7 +23,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from nanouft.objective import Batch, Objective
+from nanouft.objective import REF, Batch, Objective
 from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
 
 
@@ -46,4 +46,4 @@ def loss(batch: Batch, hp: APO) -> tuple[Tensor, dict]:
 
 OBJECTIVE = Objective(
     paper="Anchored Preference Optimization, arXiv:2408.06266 (APO-zero, APO-down)",
-    data="pairs", hp=APO, loss=loss, lr=2.5e-4, columns=("ref",))
+    data="pairs", hp=APO, loss=loss, lr=2.5e-4, columns=(REF,))

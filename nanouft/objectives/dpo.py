@@ -26,7 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.objective import Batch, Objective, Seqs
+from nanouft.objective import REF, Batch, Objective, Seqs
 from nanouft.shell.errors import UserError
 
 
@@ -112,4 +112,4 @@ def log1mexp(x: Tensor) -> Tensor:
 
 OBJECTIVE = Objective(
     paper="Direct Preference Optimization, arXiv:2305.18290, Eq. 7",
-    data="pairs", hp=DPO, loss=loss, lr=3e-5, columns=("ref",))
+    data="pairs", hp=DPO, loss=loss, lr=3e-5, columns=(REF,))

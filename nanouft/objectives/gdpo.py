@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nanouft.data.rows import Example, Row, pairs
-from nanouft.objective import Batch, Objective
+from nanouft.objective import REF, Batch, Objective
 from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
 
 
@@ -54,4 +54,4 @@ def loss(batch: Batch, hp: GDPO) -> tuple[Tensor, dict]:
 
 OBJECTIVE = Objective(
     paper="Geometric-Averaged Preference Optimization for Soft Preference Labels, arXiv:2409.06691",
-    data="pairs", rows=soft_rows, hp=GDPO, loss=loss, lr=3e-5, columns=("ref",))
+    data="pairs", rows=soft_rows, hp=GDPO, loss=loss, lr=3e-5, columns=(REF,))

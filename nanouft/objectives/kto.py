@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 
 from nanouft.data.rows import Example, Row, label_rows
-from nanouft.objective import Batch, Objective, plain
+from nanouft.objective import REF, Batch, Objective, write_logp
 from nanouft.objectives.dpo import check_beta, log_ratio
 from nanouft.objectives.una import graded_metrics
 from nanouft.shell.errors import UserError
@@ -71,8 +71,8 @@ def rows(data: list[Row], hp: KTO) -> list[Example]:
 
 def forward(model, batch: Batch, hp: KTO) -> None:
     with torch.no_grad():
-        plain(model, replace(batch, seqs={"mismatch": batch.seqs["mismatch"]}), hp)
-    plain(model, replace(batch, seqs={"answer": batch.seqs["answer"]}), hp)
+        write_logp(model, replace(batch, seqs={"mismatch": batch.seqs["mismatch"]}), hp)
+    write_logp(model, replace(batch, seqs={"answer": batch.seqs["answer"]}), hp)
 
 
 def kto_loss(r: Tensor, label: Tensor, k: Tensor, hp: KTO) -> Tensor:
@@ -92,5 +92,5 @@ def loss(batch: Batch, hp: KTO) -> tuple[Tensor, dict]:
 
 OBJECTIVE = Objective(
     paper="KTO: Model Alignment as Prospect Theoretic Optimization, arXiv:2402.01306, section 4",
-    data="labels", rows=rows, hp=KTO, loss=loss, lr=3e-5, forward=forward, columns=("ref",),
+    data="labels", rows=rows, hp=KTO, loss=loss, lr=3e-5, forward=forward, columns=(REF,),
     coupled=True)

@@ -21,10 +21,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from nanouft.objective import Batch, Objective, Seqs, plain
+from nanouft.objective import Batch, Objective, Seqs, write_logp
 from nanouft.objectives.sft import SFT
 from nanouft.objectives.sft import loss as sft_loss
 from nanouft.shell.errors import in_range
+from nanouft.shell.streams import uniform_rows
 
 
 @dataclass
@@ -40,13 +41,13 @@ def noise(s: Seqs, batch: Batch, alpha: float, width: int) -> Tensor:
     B, T = s.inputs.shape
     length = s.attend.sum(-1)                                   # (B,) tokens read, without padding
     a = alpha / (length * width).sqrt()                         # (B,)
-    unit = 2 * batch.uniform(B, T * width).view(B, T, width) - 1
+    unit = 2 * uniform_rows(batch, B, T * width).view(B, T, width) - 1
     return a[:, None, None] * unit.to(a.device)
 
 
 def forward(model, batch: Batch, hp: NEFTune) -> None:
     if hp.alpha == 0 or not model.training:
-        return plain(model, batch, hp)
+        return write_logp(model, batch, hp)
     s = batch.seqs["answer"]
     embeds = model(s.inputs, want="embeds")
     more = noise(s, batch, hp.alpha, embeds.shape[-1])

@@ -51,16 +51,16 @@ def credit(batch: Batch, hp: OnlineDPO) -> Batch:
     best, worst = best_and_worst(R)
     s = batch.seqs["answer"]
     pairs = {"chosen": s.take(start + best), "rejected": s.take(start + worst)}
-    differ = (R.amax(-1) > R.amin(-1)).to(R.dtype)
-    return Batch.of(pairs, Columns(differ=differ))
+    untied = (R.amax(-1) > R.amin(-1)).to(R.dtype)
+    return Batch.of(pairs, Columns(extra={"untied": untied}))
 
 
 def loss(batch: Batch, hp: OnlineDPO) -> tuple[Tensor, dict]:
     w, l = batch.seqs["chosen"], batch.seqs["rejected"]
-    differ = batch.col.differ
-    each = differ * dpo_loss(w, l, hp.beta)
+    untied = batch.col.extra["untied"]                         # (B,) 0 where nothing is preferred
+    each = untied * dpo_loss(w, l, hp.beta)
     metrics = pair_metrics(batch, hp.beta * log_ratio(w), hp.beta * log_ratio(l), hp.beta)
-    metrics["ties"] = (1 - differ).sum() / batch.rows
+    metrics["ties"] = (1 - untied).sum() / batch.rows
     return each.sum() / batch.rows, metrics
 
 

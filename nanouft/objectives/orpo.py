@@ -24,7 +24,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.objective import Batch, Objective, Seqs, plain
+from nanouft.objective import Batch, Objective, Seqs, write_logp
 from nanouft.objectives.dpo import log1mexp, pair_metrics
 from nanouft.shell.errors import UserError
 
@@ -43,7 +43,7 @@ class ORPO:
 def forward(model, batch: Batch, hp: ORPO) -> None:
     """Log-probs of the answers; with nll "all" also those of the chosen row's prompt."""
     if hp.nll == "response":
-        return plain(model, batch, hp)
+        return write_logp(model, batch, hp)
     w, l = batch.seqs["chosen"], batch.seqs["rejected"]
     w.logp = model(w.inputs, want="logp", targets=w.targets, at=w.attend.bool())    # not w.mask
     l.logp = model(l.inputs, want="logp", targets=l.targets, at=l.mask.bool())

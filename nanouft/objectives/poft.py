@@ -33,9 +33,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nanouft.objective import Batch, First, Objective
+from nanouft.objective import Batch, Column, Objective, Prerequisite
 from nanouft.objectives.dpo import check_beta
 from nanouft.objectives.una import score_loss
+from nanouft.reference import opinion
 
 
 @dataclass
@@ -46,10 +47,15 @@ class PoFT:
     check = check_beta
 
 
+def aligned_logp(data, model, pad, device, hp: PoFT) -> list[float]:
+    """rbar of each row, in nats on average per token."""
+    return opinion(data, hp.aligned, device)
+
+
 def gap(batch: Batch, hp: PoFT) -> Tensor:
     """(B,) by how much the policy is ahead of the aligned models: what the sigmoid sees."""
     s = batch.seqs["answer"]
-    return hp.beta * (s.mean(s.logp) - batch.col.aligned) + hp.margin
+    return hp.beta * (s.mean(s.logp) - batch.col.extra["aligned_logp"]) + hp.margin
 
 
 def tau(batch: Batch, hp: PoFT) -> Tensor:
@@ -67,5 +73,7 @@ def loss(batch: Batch, hp: PoFT) -> tuple[Tensor, dict]:
 
 OBJECTIVE = Objective(
     paper="Preference-Oriented Supervised Fine-Tuning, arXiv:2412.12865, section 3",
-    data="demos", hp=PoFT, loss=loss, lr=2.5e-4, columns=("aligned",),
-    first=First("aligned", ("--objective sft --rows 4080 --seed 900",), same_data=False))
+    data="demos", hp=PoFT, loss=loss, lr=2.5e-4,
+    columns=(Column("aligned_logp", "an aligned model, made first", before=aligned_logp),),
+    prerequisite=Prerequisite(
+        "aligned", ("--objective sft --rows 4080 --seed 900",), inherits=False))

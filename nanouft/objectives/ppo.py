@@ -40,7 +40,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from nanouft.objective import Batch, Objective, Seqs
+from nanouft.objective import Batch, Column, Objective, Seqs
 from nanouft.objectives.reinforce import check_sampling, clipped, k3, log_rho, step_metrics
 
 
@@ -63,12 +63,17 @@ class PPO:
 
 
 def forward(model, batch: Batch, hp: PPO) -> None:
-    """One pass, two heads: `logp`, and in `second` what the critic says now.
-    (Under autocast `second` is rounded to bf16; the loss goes on from there in fp32.)"""
+    """One pass, two heads: `logp`, and `values`, what the critic says now.
+    (Under autocast `values` are rounded to bf16; the loss goes on from there in fp32.)"""
     s = batch.seqs["answer"]
     hidden = model(s.inputs, want="hidden")
     s.logp = model(hidden=hidden, want="logp", targets=s.targets, at=s.mask.bool())
-    s.second = model(hidden=hidden, want="value")
+    s.extra["values"] = model(hidden=hidden, want="value")
+
+
+def old_values(s: Seqs, policy, hidden: Tensor, hp: PPO) -> Tensor:
+    """(B,T) V: what the critic expects when the answers are sampled."""
+    return policy(hidden=hidden, want="value")
 
 
 def rewards(batch: Batch, hp: PPO) -> Tensor:
@@ -107,18 +112,27 @@ def whiten(x: Tensor, mask: Tensor) -> Tensor:
 def credit(batch: Batch, hp: PPO) -> Batch:
     """A whole rollout with adv and returns, token by token."""
     s = batch.seqs["answer"]
-    adv = gae(rewards(batch, hp), s.value, s.mask, hp.gamma, hp.lam)
-    s.returns = adv + s.value.masked_fill(s.mask == 0, 0)       # the critic's goal: not whitened
+    V = s.extra["old_values"]
+    adv = gae(rewards(batch, hp), V, s.mask, hp.gamma, hp.lam)
+    s.extra["returns"] = adv + V.masked_fill(s.mask == 0, 0)    # the critic's goal: not whitened
     s.adv = whiten(adv, s.mask)
     return batch
+
+
+def report(batch: Batch) -> dict[str, float]:
+    """The share of the returns' variance that the critic explained before this rollout's steps."""
+    s = batch.seqs["answer"]
+    goal, guess = s.extra["returns"][s.mask > 0], s.extra["old_values"][s.mask > 0]
+    left = (goal - guess).var(correction=0) / goal.var(correction=0).clamp_min(1e-8)
+    return {"explained_variance": float(1 - left)}
 
 
 def value_loss(s: Seqs, eps: float) -> Tensor:
     """(B,T) the worse of two squared errors: the critic's word, and that word held near the old."""
     off = s.mask == 0
-    v = s.second.masked_fill(off, 0)
-    old = s.value.masked_fill(off, 0)
-    goal = s.returns.masked_fill(off, 0)
+    v = s.extra["values"].masked_fill(off, 0)
+    old = s.extra["old_values"].masked_fill(off, 0)
+    goal = s.extra["returns"].masked_fill(off, 0)
     near = old + (v - old).clamp(-eps, eps)
     return 0.5 * torch.maximum((v - goal) ** 2, (near - goal) ** 2)
 
@@ -136,5 +150,6 @@ def loss(batch: Batch, hp: PPO) -> tuple[Tensor, dict]:
 
 OBJECTIVE = Objective(
     paper="Proximal Policy Optimization, arXiv:1707.06347, Eq. 7; RLHF as in arXiv:1909.08593",
-    data="prompts", hp=PPO, loss=loss, lr=1e-5, forward=forward,
-    columns=("value",), credit=credit)
+    data="prompts", hp=PPO, loss=loss, lr=1e-5, forward=forward, value_head=True,
+    columns=(Column("old_values", "a critic on the model", per_token=True, sampled=old_values),),
+    credit=credit, report=report)

@@ -34,8 +34,9 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from tqdm import tqdm
 
-from nanouft.objective import Batch, Objective
+from nanouft.objective import REF, Batch, Column, Objective
 from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
 from nanouft.shell.errors import UserError, flag, in_range
 
@@ -54,6 +55,20 @@ class RPO:
         idle = "diagonal_weight" if self.form == "paired" else "temperature"
         if idle in given:
             raise UserError(f"{flag(idle)} changes nothing with --form {self.form}")
+
+
+@torch.no_grad()
+def prompt_embeddings(data, model, pad, device, hp: RPO) -> list:
+    """(C,) of each row: mean of the start model's last hidden states over the prompt's tokens,
+    headers included. (A row without a prompt, which `encode` never makes, gives its first token.)
+    """
+    out = []
+    for e in tqdm(data, desc="reading prompts", leave=False, disable=len(data) < 500):
+        t = next(iter(e.seqs.values()))
+        prompt = t.ids[:max(1, int(t.mask.argmax()))]               # up to the first answer
+        hidden = model(torch.from_numpy(prompt).to(device.name)[None], want="hidden")[0]
+        out.append(hidden.mean(0).float().cpu().numpy())
+    return out
 
 
 def nearness(e: Tensor, temperature: float) -> Tensor:
@@ -75,7 +90,7 @@ def loss(batch: Batch, hp: RPO) -> tuple[Tensor, dict]:
     r_l = log_ratio(batch.seqs["rejected"])
     M = r_w[:, None] - r_l[None, :]                                 # (B,B) margins
     if hp.form == "paired":
-        W = nearness(batch.col.prompt.to(M.dtype), hp.temperature)
+        W = nearness(batch.col.extra["prompt_embedding"].to(M.dtype), hp.temperature)
         each = -F.logsigmoid(hp.beta * W * M).mean(-1)
     else:
         W = shares(len(M), hp.diagonal_weight, M)
@@ -87,5 +102,6 @@ def loss(batch: Batch, hp: RPO) -> tuple[Tensor, dict]:
 
 OBJECTIVE = Objective(
     paper="Relative Preference Optimization, arXiv:2402.10958 and the released code",
-    data="pairs", hp=RPO, loss=loss, lr=3e-5, columns=("ref", "prompt"),
-    coupled=True)
+    data="pairs", hp=RPO, loss=loss, lr=3e-5, coupled=True,
+    columns=(REF, Column("prompt_embedding", "the start model's reading of the prompts",
+                         before=prompt_embeddings)))

@@ -18,7 +18,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from nanouft.objective import Batch, Objective, plain
+from nanouft.objective import Batch, Objective, write_logp
 
 
 @dataclass
@@ -37,7 +37,7 @@ def loss(batch: Batch, hp: SFT) -> tuple[Tensor, dict]:
 
 def forward(model, batch: Batch, hp: SFT) -> None:
     if not hp.detach_embeddings:
-        return plain(model, batch, hp)
+        return write_logp(model, batch, hp)
     s = batch.seqs["answer"]
     with torch.no_grad():
         embeds = model(s.inputs, want="embeds")

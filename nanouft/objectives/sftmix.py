@@ -25,12 +25,15 @@ import math
 import random
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.objective import Batch, Columns, First, Objective, Seqs
+from nanouft.objective import Batch, Column, Columns, Objective, Prerequisite, Seqs
+from nanouft.reference import logps, same_tokens
 from nanouft.shell.errors import UserError
+from nanouft.shell.streams import uniform_rows
 
 
 @dataclass
@@ -43,11 +46,22 @@ class SFTMix:
             raise UserError(f"--mu {self.mu}: must not be negative (it would reward confusion)")
 
 
+def confidence(data, model, pad, device, hp: SFTMix) -> np.ndarray:
+    """(rows,) Conf: minus the perplexity of each answer, averaged over the models hp.runs."""
+    perplexity = np.zeros(len(data))
+    for folder in hp.runs:
+        scored = logps(data, same_tokens(folder, model).to(device.name), pad, device)
+        sums = [logp["answer"].sum() for logp in scored]
+        counts = [e.seqs["answer"].mask[1:].sum() for e in data]
+        perplexity += [np.exp(-total / n) for total, n in zip(sums, counts)]
+    return (-perplexity / len(hp.runs)).astype(np.float32)
+
+
 def pair_up(encoded: list, seed: int) -> list:
     """Rows with a `confidence` -> pairs of a confident and an unsure one.
     They are cut at the median and matched at random. With an odd number the row in the middle is
     its own partner."""
-    ranked = sorted(encoded, key=lambda e: -float(e.col.confidence))
+    ranked = sorted(encoded, key=lambda e: -float(e.col.extra["confidence"]))
     half = len(ranked) // 2
     sure, unsure = ranked[:half], ranked[len(ranked) - half:]
     random.Random(seed).shuffle(unsure)
@@ -83,7 +97,7 @@ def forward(model, batch: Batch, hp: SFTMix) -> None:
         return
     lengths = torch.stack([a.mask.sum(-1), b.mask.sum(-1)])                 # (2,B)
     n = min(int(lengths.max()), a.mask.shape[1], b.mask.shape[1])
-    draw = batch.uniform(len(a.mask), 1)
+    draw = uniform_rows(batch, len(a.mask), 1)
     lam = torch.sin(draw * math.pi / 2).square().to(a.logp)                 # (B,1) Beta(1/2, 1/2)
     shorter = lengths.min(0).values[:, None]
     at = torch.arange(n, device=lam.device) < shorter                       # (B,n) both have one
@@ -99,7 +113,7 @@ def forward(model, batch: Batch, hp: SFTMix) -> None:
         nll = F.cross_entropy(z, targets[at], reduction="none")
         empty = torch.zeros(at.shape, dtype=z.dtype, device=z.device)
         logp = empty.masked_scatter(at, -nll)
-        batch.seqs[role] = Seqs(inputs, targets, mask, mask, logp, second=share * mask)
+        batch.seqs[role] = Seqs(inputs, targets, mask, mask, logp, extra={"share": share * mask})
 
 
 def loss(batch: Batch, hp: SFTMix) -> tuple[Tensor, dict]:
@@ -111,7 +125,7 @@ def loss(batch: Batch, hp: SFTMix) -> tuple[Tensor, dict]:
         return nll, metrics
     mix = 0
     for s in (batch.seqs["mix_sure"], batch.seqs["mix_unsure"]):            # a mixed label: 2 parts
-        share = s.second.masked_fill(s.mask == 0, 0)                        # lam, then 1 - lam
+        share = s.extra["share"].masked_fill(s.mask == 0, 0)               # lam, then 1 - lam
         logp = s.logp.masked_fill(s.mask == 0, 0)
         mix = mix - s.mean(share * logp).sum() / batch.rows
     return nll + hp.mu * mix, metrics | {"nll_mix": mix.detach()}
@@ -120,6 +134,7 @@ def loss(batch: Batch, hp: SFTMix) -> tuple[Tensor, dict]:
 OBJECTIVE = Objective(
     paper="SFTMix, arXiv:2410.05248",
     data="demos", hp=SFTMix, loss=loss, lr=2.5e-4, forward=forward,
-    columns=("confidence",),
-    first=First("runs", ("--objective sft --epochs 1", "--objective sft --epochs 2")),
+    columns=(Column("confidence", "two short SFT runs, made first", before=confidence),),
+    prerequisite=Prerequisite(
+        "runs", ("--objective sft --epochs 1", "--objective sft --epochs 2")),
     arrange=pair_up)

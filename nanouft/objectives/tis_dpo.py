@@ -28,11 +28,13 @@ it forces to 0; kept here). Left out: its term on KL.
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.objective import Batch, First, Objective, Seqs
+from nanouft.objective import REF, Batch, Column, Objective, Prerequisite, Seqs
 from nanouft.objectives.dpo import check_beta, pair_metrics
+from nanouft.reference import logps, same_tokens
 from nanouft.shell.errors import UserError
 
 
@@ -55,12 +57,21 @@ class TISDPO:
             raise UserError("--estimates changes nothing with --weights ones: that is DPO")
 
 
+def token_rewards(data, model, pad, device, hp: TISDPO) -> list[dict[str, np.ndarray]]:
+    """r_t of every response token, in nats: log pi+ - log pi-. 0 where no models are asked."""
+    if not hp.estimates:
+        return [{role: np.zeros(len(t.ids) - 1) for role, t in e.seqs.items()} for e in data]
+    plus, minus = (logps(data, same_tokens(folder, model).to(device.name), pad, device)
+                   for folder in hp.estimates)
+    return [{role: p[role] - m[role] for role in p} for p, m in zip(plus, minus)]
+
+
 def token_weights(s: Seqs, mu: int, how: str) -> Tensor:
     """(B,T) weight of each response token, a constant; 0 elsewhere."""
     if how == "ones":
         return s.mask
     off = s.mask == 0
-    r = s.tis.masked_fill(off, 0)
+    r = s.extra["token_reward"].masked_fill(off, 0)
     if how == "paper":
         return (mu * r.clamp(-0.5, 1.5)).exp().masked_fill(off, 0)
     x = (mu * r).masked_fill(off, float("inf"))
@@ -89,5 +100,8 @@ def loss(batch: Batch, hp: TISDPO) -> tuple[Tensor, dict]:
 
 OBJECTIVE = Objective(
     paper="TIS-DPO: Token-level Importance Sampling, arXiv:2410.04350 and the released code",
-    data="pairs", hp=TISDPO, loss=loss, lr=3e-5, columns=("ref", "tis"),
-    first=First("estimates", ("--objective dpo --epochs 1", "--objective dpo --epochs 1 --swap")))
+    data="pairs", hp=TISDPO, loss=loss, lr=3e-5,
+    columns=(REF, Column("token_reward", "two DPO runs, made first", per_token=True,
+                         before=token_rewards)),
+    prerequisite=Prerequisite(
+        "estimates", ("--objective dpo --epochs 1", "--objective dpo --epochs 1 --swap")))

@@ -66,14 +66,14 @@ def forward(model, batch: Batch, hp: TOFU) -> None:
     plain = F.cross_entropy(z.detach(), s.targets[at], reduction="none")
     empty = torch.zeros(at.shape, dtype=z.dtype, device=z.device)
     s.logp = empty.masked_scatter(at, -tempered)
-    s.second = empty.masked_scatter(at, -plain)
+    s.extra["plain_logp"] = empty.masked_scatter(at, -plain)
 
 
 def loss(batch: Batch, hp: TOFU) -> tuple[Tensor, dict]:
     s = batch.seqs["answer"]
     n = batch.tokens["answer"]
     off = s.mask == 0
-    plain = s.second.masked_fill(off, 0)
+    plain = s.extra["plain_logp"].masked_fill(off, 0)
     paid = -focal_weight(plain, hp.gamma) * hp.beta * s.logp.masked_fill(off, 0)
     return s.sum(paid).sum() / n, {"nll": -s.sum(plain).sum() / n}
 

@@ -32,7 +32,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nanouft.data.rows import Example, Row, label_rows, pair_rows, score_rows
-from nanouft.objective import Batch, Objective
+from nanouft.objective import REF, Batch, Objective
 from nanouft.objectives.dpo import binary_kl, check_beta, log_ratio, pair_metrics, won
 
 
@@ -81,7 +81,7 @@ def graded_metrics(batch: Batch, reward: Tensor, name: str, nat: float) -> dict[
     0 for them. margin: mean reward of good minus bad answers; accuracy: the share of them whose
     reward has the right sign (0 nats count half)."""
     s = batch.seqs["answer"]
-    here, whole = getattr(batch.col, name), getattr(batch.whole, name)
+    here, whole = getattr(batch.col, name), getattr(batch.step_col, name)
     good = (here > 0.5).to(reward.dtype)
     bad = (here < 0.5).to(reward.dtype)
     n_good = (whole > 0.5).sum().clamp_min(1)                       # of the whole step
@@ -101,4 +101,4 @@ def graded_metrics(batch: Batch, reward: Tensor, name: str, nat: float) -> dict[
 OBJECTIVE = Objective(
     paper="UNA: Unifying Alignments of RLHF/PPO, DPO and KTO by a Generalized Implicit "
           "Reward Function, arXiv:2408.15339, Eq. 6-13",
-    data=lambda hp: DATA[hp.feedback], rows=rows, hp=UNA, loss=loss, lr=5e-4, columns=("ref",))
+    data=lambda hp: DATA[hp.feedback], rows=rows, hp=UNA, loss=loss, lr=5e-4, columns=(REF,))

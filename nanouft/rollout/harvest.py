@@ -35,10 +35,10 @@ from nanouft.rollout.scorer import earned, learnt, mark, scorer, sigmoid, try_ou
 from nanouft.shell import config, devices, runs, signals
 from nanouft.shell.errors import UserError, flag, in_range
 from nanouft.shell.files import Lines, checksum
+from nanouft.shell.streams import harvest_prompt_seed, harvest_seed
 
 HARVEST = "harvest.json"
 CHUNK = 256             # answers that are decoded together
-APART = 50_000_000      # added to the seed: prompts of other streams than the demonstrations have
 
 
 @dataclass
@@ -96,7 +96,7 @@ def find_prompts(cfg: Harvest) -> list[Row]:
     else:
         try:
             families, = world.skills_named(cfg.skills)
-            rows = world.rows("train", "demos", cfg.prompts, cfg.seed + APART, skills=families)
+            rows = world.rows("train", "demos", cfg.prompts, harvest_prompt_seed(cfg.seed), skills=families)
         except ValueError as e:
             raise UserError(f"--skills {cfg.skills}: {e}") from None
     if cfg.data and cfg.reward == "exact" and not world.named(rows):
@@ -123,7 +123,7 @@ def sample(model: GPT, tok: Tokenizer, rows: list[Row], cfg: Harvest, score, fil
 def one_chunk(model: GPT, tok: Tokenizer, rows: list[Row], cfg: Harvest, score, number: int) -> list[dict]:
     """{answers, rewards, ended, clean} of each row: `samples` answers."""
     asked = [r for r in rows for _ in range(cfg.samples)]
-    said = answer_rows(model, tok, asked, cfg.max_new, chunk=CHUNK, seed=cfg.seed * 100_003 + number,
+    said = answer_rows(model, tok, asked, cfg.max_new, chunk=CHUNK, seed=harvest_seed(cfg.seed, number),
                        temperature=cfg.temperature)
     texts = [tok.decode(a.ids).strip() for a in said]
     rewards = earned(score, [r.prompt for r in asked], texts, [r.extra for r in asked])

@@ -8,7 +8,8 @@ A rollout serves `stride` optimizer steps (minibatches x passes of the objective
 1. sample    `samples` answers to each prompt, at temperature 1 with no cut of the tail: from any other distribution the
              gradient would be that of another policy. Their log-probs are kept: Seqs.old.
 2. score     Columns.reward: the exact score, or --reward's. (Then the exact score is reported beside it.)
-3. measure   one pass without gradient over policy and start model: Seqs.ref, Seqs.value, and what is reported.
+3. measure   one pass without gradient over policy and start model: Seqs.ref, the columns of the method, and what is
+             reported.
 4. credit    the objective says who earned the reward: adv, returns, or pairs of answers.
 5. take      minibatches, `passes` times, answers to one prompt together.
 Every draw is a function of (seed, number of the rollout), and checkpoints are written between rollouts only: a resumed
@@ -27,12 +28,13 @@ from nanouft.data.batches import Encoded, Plan, Tokens, collate
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.gpt import GPT
 from nanouft.models.generate import Answer, generate, stops
-from nanouft.objective import Batch, Columns, Objective, Seqs
+from nanouft.objective import Batch, Column, Columns, Objective, Seqs
 from nanouft.objectives.reinforce import k3
 from nanouft.rollout.scorer import alike, earned, exact, figures, scorer, unit
 from nanouft.shell.devices import Device
 from nanouft.shell.errors import Diverged, UserError
 from nanouft.shell.processes import all_gather, all_reduce_sum, broadcast
+from nanouft.shell.streams import minibatch_seed, rollout_seed
 from nanouft.shell.text import one_line
 
 CHUNK = 256             # answers that are decoded together
@@ -62,7 +64,7 @@ class Rollouts:
             self.batch = self.collect(number)
             self.number = number
         turn, part = divmod(k, self.hp.minibatches)
-        shuffled = np.random.default_rng([self.cfg.seed, number, turn]).permutation(self.groups)
+        shuffled = np.random.default_rng(minibatch_seed(self.cfg.seed, number, turn)).permutation(self.groups)
         mine = shuffled[part * self.cfg.batch_size:(part + 1) * self.cfg.batch_size]
         per = self.batch.rows // self.groups                    # rows of one prompt: its answers, or one pair
         return self.batch.take((mine[:, None] * per + np.arange(per)).ravel())
@@ -77,7 +79,7 @@ class Rollouts:
         batch.col = self.scored(asked, texts, answers)
         if number == 0 and (remark := alike(batch.col.reward.numpy())):
             tqdm.write(remark)
-        seen = measure(batch, self.policy, self.start, self.device)
+        seen = measure(batch, self.policy, self.start, self.device, self.objective.columns, self.hp)
         self.stats = stats(batch, seen)
         if not self.cfg.data:
             rewards = batch.col.reward.numpy() if self.cfg.reward == "exact" else exact(prompts, texts)
@@ -96,11 +98,11 @@ class Rollouts:
         """An answer to each prompt. Who samples it does not matter: its random numbers belong to its place."""
         out: list[Answer] = []
         for i in range(0, len(prompts), CHUNK):
-            seed = (self.cfg.seed * 1_000_003 + number) * 1_009 + i // CHUNK
             chunk = prompts[i:i + CHUNK]
             mine = range(self.device.rank, len(chunk), self.device.processes)
             some = generate(self.policy, [chunk[j] for j in mine], stop=self.tok.stops, pad=self.tok.pad,
-                            max_new=self.cfg.max_new, temperature=1.0, seed=seed % 2**63, of=(mine, len(chunk)))
+                            max_new=self.cfg.max_new, temperature=1.0, of=(mine, len(chunk)),
+                            seed=rollout_seed(self.cfg.seed, number, i // CHUNK))
             out += all_gather(some, self.device)
         if not np.isfinite(sum(sum(a.logp) for a in out)):
             raise Diverged(f"nothing can be sampled at step {number * self.stride + 1}: the run diverged, its chances "
@@ -166,11 +168,14 @@ def answered(prompts: list[Encoded], answers: list[Answer], tok: Tokenizer) -> B
 
 
 @torch.no_grad()
-def measure(batch: Batch, policy: GPT, start: GPT, device: Device) -> dict[str, Tensor]:
-    """Write Seqs.ref (log-probs under the start model) and Seqs.value (the critic's guess). Returns {name: (B,T)}, 0
-    off the answer: now (log-probs under the policy), kl (exact KL(policy || start), whole vocabulary), entropy."""
+def measure(batch: Batch, policy: GPT, start: GPT, device: Device, columns: tuple[Column, ...] = (),
+            hp=None) -> dict[str, Tensor]:
+    """Write Seqs.ref (log-probs under the start model) and the columns of the method. Returns {name: (B,T)}, 0 off the
+    answer: now (log-probs under the policy), kl (exact KL(policy || start), whole vocabulary), entropy."""
     s = batch.seqs["answer"]
-    seen = {name: torch.zeros_like(s.mask) for name in ("now", "ref", "kl", "entropy", "value")}
+    columns = [column for column in columns if column.sampled]
+    names = ["now", "ref", "kl", "entropy", *(column.name for column in columns)]
+    seen = {name: torch.zeros_like(s.mask) for name in names}
     by_length = np.argsort(-s.attend.sum(-1).numpy(), kind="stable")
     mine = by_length[device.rank::device.processes]
     for i in range(0, len(mine), 64):
@@ -181,14 +186,15 @@ def measure(batch: Batch, policy: GPT, start: GPT, device: Device) -> dict[str, 
             hidden = policy(part.inputs, want="hidden")
             p = policy(hidden=hidden, at=at).float().log_softmax(-1)                          # (N,V)
             q = start(part.inputs, at=at).float().log_softmax(-1)
-            value = policy(hidden=hidden, want="value").float()                               # (B,T)
+            extra = {c.name: c.sampled(part, policy, hidden, hp).float()[at] for c in columns}
         token = part.targets[at][:, None]
         found = {"now": p.gather(1, token)[:, 0], "ref": q.gather(1, token)[:, 0],
-                 "kl": (p.exp() * (p - q)).sum(-1), "entropy": -(p.exp() * p).sum(-1), "value": value[at]}
+                 "kl": (p.exp() * (p - q)).sum(-1), "entropy": -(p.exp() * p).sum(-1), **extra}
         for name, x in found.items():
             seen[name][rows, :at.shape[1]] = torch.zeros_like(part.mask).masked_scatter(at, x).cpu()
     seen = {name: all_reduce_sum(x, device) for name, x in seen.items()}
-    s.ref, s.value = seen.pop("ref"), seen.pop("value")
+    s.ref = seen.pop("ref")
+    s.extra |= {column.name: seen.pop(column.name) for column in columns}
     return seen
 
 
@@ -203,14 +209,10 @@ def stats(batch: Batch, seen: dict[str, Tensor]) -> dict[str, float]:
 
 
 def credited(batch: Batch, objective: Objective, hp) -> tuple[Batch, dict[str, float]]:
-    """The rollout as the loss sees it, and what a critic has to report. Advantages are small differences of rewards,
+    """The rollout as the loss sees it, and what the method reports of it. Advantages are small differences of rewards,
     made in fp64: Adam would take what fp32 rounds where all rewards are equal for a gradient."""
     batch = objective.credit(batch.each(lambda x: x.double() if x.is_floating_point() else x), hp)
-    more, s = {}, next(iter(batch.seqs.values()))
-    if s.returns is not None:
-        goal, guess = s.returns[s.mask > 0], s.value[s.mask > 0]
-        left = (goal - guess).var(correction=0) / goal.var(correction=0).clamp_min(1e-8)
-        more["explained_variance"] = float(1 - left)
+    more = objective.report(batch) if objective.report else {}
     return batch.each(lambda x: x.float() if x.is_floating_point() else x), more
 
 
@@ -221,5 +223,5 @@ def as_if_sampled(answers: list[Encoded], rewards: list[float], objective: Objec
     earned = torch.tensor(rewards)
     col = Columns(reward=earned, score=earned, ended=torch.ones(len(earned)))
     batch = Batch.of(collate(answers, range(len(answers)), pad).seqs, col)
-    batch.seqs["answer"].old = measure(batch, model, start or model, device)["now"]
+    batch.seqs["answer"].old = measure(batch, model, start or model, device, objective.columns, hp)["now"]
     return credited(batch, objective, hp)[0]

@@ -14,6 +14,7 @@ import torch.distributed as dist
 import torch.nn as nn
 from torch import Tensor
 
+from nanouft.shell import devices
 from nanouft.shell.devices import Device
 
 
@@ -75,11 +76,22 @@ def placed(model: nn.Module, device: Device, shard: bool) -> nn.Module:
     return model
 
 
-def data_parallel(model: nn.Module, device: Device) -> nn.Module:
-    """The network whose backward averages the gradients of all processes; shared weights do that by themselves."""
-    if device.processes == 1 or any(map(is_shared, model.parameters())):
+def network(model: nn.Module, compile: str, device: Device) -> nn.Module:
+    """`model` as the loop calls it: compiled where `compile` says so, its backward averages the gradients of all
+    processes. Shared weights average by themselves, and are not compiled."""
+    if is_sharded(model):
         return model
-    return nn.parallel.DistributedDataParallel(model)
+    net = devices.compiled(model, compile, device)
+    return net if device.processes == 1 else nn.parallel.DistributedDataParallel(net)
+
+
+def looks(model: nn.Module, device: Device) -> bool:
+    """Does this process look at the model and save it? The first does; of shared weights each must give its part."""
+    return device.rank == 0 or is_sharded(model)
+
+
+def is_sharded(model: nn.Module) -> bool:
+    return any(map(is_shared, model.parameters()))
 
 
 def is_shared(x: Tensor) -> bool:

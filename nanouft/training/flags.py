@@ -206,15 +206,10 @@ def reopen(folder: str) -> tuple[str, Train, object, dict]:
 
 
 # ---- what each objective needs ---------------------------------------------------------------------------------------
-NEEDS = {"ref": "the start model's log-probs", "aligned": "an aligned model, made first",
-         "tis": "two DPO runs, made first", "prompt": "the start model's reading of the prompts",
-         "confidence": "two short SFT runs, made first", "value": "a critic on the model"}
-
-
 def needs(objective: Objective, hp) -> tuple[list[str], list[str]]:
     """(data, other models) that an objective needs under these hyper-parameters, in words."""
     words = {"demos": "demonstrations", "prompts": "prompts and a reward"}
-    return [words.get(k, k) for k in objective.kinds(hp)], [NEEDS[c] for c in objective.columns]
+    return [words.get(k, k) for k in objective.kinds(hp)], [column.needs for column in objective.columns]
 
 
 def list_objectives() -> None:

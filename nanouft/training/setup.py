@@ -3,8 +3,9 @@
 Each function is one line of train.main; read that first.
 """
 import contextlib
+import math
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -19,13 +20,14 @@ from nanouft.gpt import GPT
 from nanouft.look import report
 from nanouft.look.held_out import encode_held, held_out
 from nanouft.models.load import folder_of
-from nanouft.objective import Batch, First, Objective
+from nanouft.objective import REF, Batch, Objective, Prerequisite
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import add_columns
 from nanouft.shell import runs, settings
 from nanouft.shell.devices import Device
 from nanouft.shell.errors import UserError, flag, optional
 from nanouft.shell.files import checksum
+from nanouft.shell.signals import whole_steps
 from nanouft.shell.text import visible
 from nanouft.training.flags import Train
 
@@ -121,26 +123,26 @@ SAME = ("init", "data", "prompt_field", "response_field", "strict", "rows", "ski
 OF_WORLD = ("rows", "skills", "mix", "noise")  # settings that mean nothing with --data
 
 
-def first_runs(first: First, cfg: Train) -> list[tuple[Path, list[str]]]:
+def prerequisite_runs(wanted: Prerequisite, cfg: Train) -> list[tuple[Path, list[str]]]:
     """[(folder, command line of train)]: the folder's name is a hash of the command, the start model and the data."""
-    if cfg.data and not first.same_data:
-        raise UserError(f"{flag(first.field)} DIR ... is needed with --data: the folders of models that "
+    if cfg.data and not wanted.inherits:
+        raise UserError(f"{flag(wanted.setting)} DIR ... is needed with --data: the folders of models that "
                         "know such answers; only for NanoWorld can one be made")
     given = {}
-    for name in ("dtype", *(SAME if first.same_data else ())):
+    for name in ("dtype", *(SAME if wanted.inherits else ())):
         value = getattr(cfg, name)
         if value and value != "auto" and not (cfg.data and name in OF_WORLD):
             given[flag(name)] = value
     argv = settings.words(given, [])
-    start = folder_of(cfg.init if first.same_data else "base")
+    start = folder_of(cfg.init if wanted.inherits else "base")
     files = sorted(start.glob("model*.safetensors"))
     if cfg.data:
         from nanouft.data.containers import parts
         files += parts(cfg.data)
     out = []
-    for flags in first.flags:
+    for flags in wanted.commands:
         command = [*shlex.split(flags), *argv]
-        out.append((FIRST / f"{first.field}-{checksum(repr(command), *files)[:16]}", command))
+        out.append((FIRST / f"{wanted.setting}-{checksum(repr(command), *files)[:16]}", command))
     return out
 
 
@@ -183,10 +185,10 @@ def write_columns(data: Data, objective: Objective, hp, cfg: Train, model: GPT, 
     if objective.on_policy:                         # the answers are not there yet: rollouts.measure writes theirs
         columns = ()
     elif objective.kinds(hp) != ["demos"]:          # answers are compared: log how far the run goes from its start
-        columns = tuple(dict.fromkeys((*columns, "ref")))
+        columns = tuple(dict.fromkeys((*columns, REF)))
     add_columns(data.train, columns, model, data.tok.pad, device, hp)
-    if "ref" in columns:
-        add_columns(data.held, ("ref",), model, data.tok.pad, device)
+    if REF in columns:
+        add_columns(data.held, (REF,), model, data.tok.pad, device)
     if objective.arrange:
         data.train = objective.arrange(data.train, cfg.seed)
 
@@ -202,6 +204,17 @@ class Run:
     source: Callable[[int], Batch]              # source(step) -> the batch of that step
     look_held: Callable[[], dict] | None        # figures on the rows that are held out
     look_reward: Callable[[], dict] | None = None       # off-policy with --reward: what greedy answers to them earn
+
+    @property
+    def save_every(self) -> int:
+        """--save-every, rounded up to whole rollouts: a run cannot go on from within one."""
+        return math.ceil(self.cfg.save_every / self.source.stride) * self.source.stride
+
+    def whole_steps(self, steps: Iterable[int], save: Callable[[int], None]) -> Iterator[int]:
+        """`steps`, up to the one after which a signal ends the loop. It saves what is done, but not with several
+        processes."""
+        saves = self.save_every > 0 and self.device.processes == 1
+        return whole_steps(steps, save if saves else None, self.source.stride)
 
 
 @contextlib.contextmanager

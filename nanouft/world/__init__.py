@@ -17,6 +17,7 @@ from itertools import islice
 from typing import Sequence
 
 from nanouft.data.rows import Row, Turn, Turns
+from nanouft.shell.streams import kind_seed
 
 from .facts import SPLITS, WORLD, World, make_world
 from .skills import HELD_OUT
@@ -105,7 +106,7 @@ def mixed_rows(split: str, kinds: Sequence[str], n: int, seed: int, noise: float
     out, counts = [], share_out(n, {str(k): w for k, w in enumerate(weights)})
     for k, (kind, families) in enumerate(zip(kinds, skills_named(skills, len(kinds)))):
         if counts[str(k)]:
-            out += rows(split, kind, counts[str(k)], seed + 10_000_000 * k, noise if kind == "demos" else 0.0, families)
+            out += rows(split, kind, counts[str(k)], kind_seed(seed, k), noise if kind == "demos" else 0.0, families)
     return out
 
 

@@ -85,13 +85,13 @@ def test_columns_stand_beside_their_targets():
 @pytest.mark.parametrize("parts", [1, 2, 3, 6])
 def test_totals_are_those_of_the_step_however_it_is_cut(parts):
     rows = some_rows(6)
-    whole = batch_of(rows, seed=4, step=9, ramp=0.3)
-    cut = [batch_of(rows, parts, part, seed=4, step=9, ramp=0.3) for part in range(parts)]
+    whole = batch_of(rows, seed=4, step=9, warmup=0.3)
+    cut = [batch_of(rows, parts, part, seed=4, step=9, warmup=0.3) for part in range(parts)]
     for b in cut:
-        assert (b.rows, b.tokens, b.seed, b.ramp) == (whole.rows, whole.tokens, whole.seed, whole.ramp), \
+        assert (b.rows, b.tokens, b.seed, b.warmup) == (whole.rows, whole.tokens, whole.seed, whole.warmup), \
             "LAW: every piece knows the totals and the seed of its whole step"
     assert whole.tokens["answer"] == int(whole.seqs["answer"].mask.sum()) and whole.rows == 6
-    assert [b.first for b in cut] == [i * 6 // parts for i in range(parts)]
+    assert [b.offset for b in cut] == [i * 6 // parts for i in range(parts)]
     assert sum(len(b.seqs["answer"].inputs) for b in cut) == 6, "pieces hold every row once"
     targets = [t[m > 0].tolist() for b in cut for t, m in zip(b.seqs["answer"].targets, b.seqs["answer"].mask)]
     assert targets == [t[m > 0].tolist() for t, m in zip(whole.seqs["answer"].targets, whole.seqs["answer"].mask)]
@@ -274,7 +274,7 @@ def test_the_mask_is_shown_as_it_is():
     assert show_mask(other, NANO, False).endswith("[[ 日本語 😀<|end|>]]")
     e.col = Columns(score=0.75)
     assert show_mask(e, NANO, False).strip().startswith("answer (score 0.75)  <|user|>"), "a score stands by its role"
-    e.col = Columns(label=1.0, prompt=np.zeros(3))
+    e.col = Columns(label=1.0, extra={"embedding": np.zeros(3)})
     assert "answer (label good)  " in show_mask(e, NANO, False), "a label in words, a vector not at all"
     e.seqs = {"mismatch": e.seqs["answer"]}
     apart = show_mask(e, NANO, False)

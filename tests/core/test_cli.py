@@ -19,7 +19,6 @@ from nanouft.objectives import OBJECTIVES
 from nanouft.rollout import voice
 from nanouft.shell import config, devices, runs, text
 from nanouft.shell.errors import UserError
-from nanouft.training.flags import NEEDS
 from nanouft.world import __main__ as show
 
 pytestmark = pytest.mark.usefixtures("brief")
@@ -60,7 +59,7 @@ def test_objective_list_says_what_each_needs(capsys):
     out, words = capsys.readouterr().out, {"demos": "demonstrations", "prompts": "prompts and a reward"}
     for name, o in OBJECTIVES.items():
         needs = " + ".join(words.get(kind, kind) for kind in o.kinds(o.hp()))
-        needs += ", and " * bool(o.columns) + ", ".join(NEEDS[c] for c in o.columns)
+        needs += ", and " * bool(o.columns) + ", ".join(c.needs for c in o.columns)
         assert f"{name:<10} {o.paper}\n       needs {needs}\n" in out
         for f in dataclasses.fields(o.hp):
             assert "--" + f.name.replace("_", "-") in out

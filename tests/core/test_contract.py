@@ -17,6 +17,8 @@ from nanouft.look import held_out
 from nanouft.models.folder import write_gpt
 from nanouft.models.load import start_model
 from nanouft.objectives import OBJECTIVES
+from nanouft.reference import add_columns
+from nanouft.rollout.rollouts import as_if_sampled
 from nanouft.shell.errors import UserError
 from nanouft.training import setup
 from nanouft.training.flags import Train
@@ -61,20 +63,86 @@ def test_a_new_objective_is_one_file_and_one_line(here, tiny_base, monkeypatch, 
     one_error(call(train.main, *argv, "--powr", 2), capsys.readouterr().err, "--power?")
 
 
+DISTIL = '''"""Reverse KL to a teacher on sampled answers: a method with a column of its own, from outside."""
+from dataclasses import dataclass
+from functools import lru_cache
+
+from nanouft.data.rows import prompt_rows
+from nanouft.models.load import start_model
+from nanouft.objective import Column, Objective
+from nanouft.objectives.reinforce import Reinforce
+from nanouft.reference import logps
+
+
+@dataclass
+class Distil(Reinforce):
+    teacher: str = "base"           # folder of the model to imitate
+
+
+@lru_cache
+def teacher(folder):
+    return start_model(folder)[0].eval()
+
+
+def before(data, model, pad, device, hp):
+    return logps(data, teacher(hp.teacher), pad, device)
+
+
+def sampled(s, policy, hidden, hp):
+    return teacher(hp.teacher)(s.inputs, want="logp", targets=s.targets, at=s.mask.bool())
+
+
+def credit(batch, hp):
+    s = batch.seqs["answer"]
+    s.adv = s.extra["teacher_logp"] - s.old
+    return batch
+
+
+def loss(batch, hp):
+    s = batch.seqs["answer"]
+    far = s.old - s.extra["teacher_logp"]
+    return -s.sum(s.adv * s.logp).sum() / batch.rows, {"kl_step": s.sum(far).sum() / batch.tokens["answer"]}
+
+
+COLUMN = Column("teacher_logp", "a teacher", per_token=True, before=before, sampled=sampled)
+DISTIL = Objective(paper="none", data="prompts", hp=Distil, loss=loss, lr=1e-3, columns=(COLUMN,), credit=credit,
+                   rows=prompt_rows)
+'''
+
+
+def test_a_column_of_a_new_method_is_computed_where_answers_are_sampled(here, tiny_base, monkeypatch, capsys):
+    """One file again: nothing else knows the column's name, and each token's number is the same from both sides."""
+    (here / "distil.py").write_text(DISTIL, encoding="utf-8")
+    monkeypatch.syspath_prepend(here)
+    distil = __import__("distil")
+    monkeypatch.setitem(OBJECTIVES, "distil", distil.DISTIL)
+    assert call(train.main, "--objective", "list") == 0 and "and a teacher" in capsys.readouterr().out
+    argv = ("--objective", "distil", "--init", tiny_base, "--steps", 2, "--batch-size", 2, "--samples", 2, *QUICK)
+    assert call(train.main, *argv, "--rows", 8, "--teacher", tiny_base, "--out", here / "d") == 0
+    capsys.readouterr()
+    assert abs(metrics(here / "d")[0]["kl_step"]) < 1e-4, "LAW: the teacher of its start model is no nat away"
+    answers, _ = encode([Example({"answer": (say("user", "a green"), say("assistant", "house"))})] * 2, NANO, 64)
+    hp, model = distil.Distil(samples=2, teacher=str(tiny_base)), start_model(str(tiny_base))[0]
+    column = as_if_sampled(answers, [0.0, 1.0], distil.DISTIL, hp, model, NANO.pad, CPU).seqs["answer"].extra
+    add_columns(answers, (distil.COLUMN,), model, NANO.pad, CPU, hp)
+    known = collate(answers, range(2), NANO.pad).seqs["answer"].extra
+    same(column["teacher_logp"], known["teacher_logp"], "sampled or given, the teacher says the same", 1e-5)
+
+
 # ---- rows and columns ------------------------------------------------------------------------------------------------
 def test_row_columns_belong_to_their_rows_and_know_the_step():
     rows = [Example({"answer": (say("user", f"q{i}"), say("assistant", "a"))}, score=i / 8) for i in range(8)]
     encoded, _ = encode(rows, NANO, 64)
     for i, e in enumerate(encoded):
-        e.col.prompt = np.array([i, 2 * i], np.float32)                               # a vector a row
+        e.col.extra["vector"] = np.array([i, 2 * i], np.float32)                               # a vector a row
     order = np.array([3, 1, 4, 0, 5])
     whole = collate(encoded, order, NANO.pad)
     same(whole.col.score * 8, order, "col follows the order of the rows")
-    same(whole.col.prompt[:, 1], 2 * order, "vectors, too")
+    same(whole.col.extra["vector"][:, 1], 2 * order, "vectors, too")
     parts = [whole.piece(part, 2) for part in range(2)]
     same(torch.cat([p.col.score for p in parts]), whole.col.score, "micro-batches hold pieces of it")
     for p in parts:
-        same(p.whole.score, whole.col.score, "and every piece knows the columns of the whole step")
+        same(p.step_col.score, whole.col.score, "and every piece knows the columns of the whole step")
 
 
 def test_labels_and_scores_of_a_file():
@@ -178,12 +246,12 @@ def test_evaluate_counts_gains_over_a_reference(here, tiny_base, capsys, monkeyp
 
 
 @pytest.mark.parametrize("name, train, held", [
-    ("sft", set(), None), ("poft", {"aligned"}, None), ("simpo", {"ref"}, {"ref"}), ("dpo", {"ref"}, {"ref"}),
+    ("sft", set(), None), ("poft", {"aligned_logp"}, None), ("simpo", {"ref"}, {"ref"}), ("dpo", {"ref"}, {"ref"}),
     ("una", {"ref"}, {"ref"}), ("ppo", set(), None)])
 def test_what_compares_answers_logs_its_distance_to_the_start(name, train, held, monkeypatch):
     """Its own columns, and `ref` where answers are compared; who samples measures them at each rollout."""
     asked: list[set] = []
-    monkeypatch.setattr(setup, "add_columns", lambda data, names, *_: asked.append(set(names)))
+    monkeypatch.setattr(setup, "add_columns", lambda data, columns, *_: asked.append({c.name for c in columns}))
     data = setup.Data(NANO, [], [], [], [], "")
     setup.write_columns(data, OBJECTIVES[name], OBJECTIVES[name].hp(), Train(), None, CPU)
     assert asked == [train, held][:2 if held else 1]

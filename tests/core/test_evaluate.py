@@ -17,6 +17,7 @@ from nanouft.look.held_out import held_out
 from nanouft.look.scores import Item, families, summary
 from nanouft.look.stats import T95, bootstrap, interval
 from nanouft.models.generate import Answer, _choose, answer_rows, stops
+from nanouft.objective import REF
 from nanouft.reference import add_columns
 from nanouft.rollout import voice as voices
 from nanouft.rollout.voice import Voice
@@ -125,7 +126,7 @@ def test_every_chunk_has_random_numbers_of_its_own():
 # ---- held-out rows ---------------------------------------------------------------------------------------------------
 def test_held_out_loss_is_a_mean_over_tokens():
     model, rows = tiny(double=False), some_rows(9)
-    add_columns(rows, ("ref",), model, PAD, CPU)
+    add_columns(rows, (REF,), model, PAD, CPU)
     nll = [-e.seqs["answer"].ref.sum() for e in rows]
     n = [int(e.seqs["answer"].mask[1:].sum()) for e in rows]
     got = held_out(model, rows, PAD, CPU)
@@ -156,7 +157,7 @@ def pairs_of(n: int = 5, seed: int = 3) -> list[Encoded]:
 def test_accuracy_is_what_was_gained_over_the_start_model():
     """Five pairs: one did not move; in each of the others the LESS likely answer gained."""
     model, rows = tiny(double=False), pairs_of()
-    add_columns(rows, ("ref",), model, PAD, CPU)              # = the policy: nothing has moved
+    add_columns(rows, (REF,), model, PAD, CPU)              # = the policy: nothing has moved
     start = held_out(model, rows, PAD, CPU)
     same(start["accuracy"], 0.5, "at the start every pair is a tie, and a tie counts one half")
     logp = {role: np.array([e.seqs[role].ref.sum() for e in rows]) for role in ("chosen", "rejected")}
@@ -183,7 +184,7 @@ def test_the_reference_is_scored_in_the_precision_of_the_policy():
     model, columns = tiny(double=False), {}
     for device in (CPU, BF16):
         rows = pairs_of()
-        add_columns(rows, ("ref",), model, PAD, device)
+        add_columns(rows, (REF,), model, PAD, device)
         columns[device.dtype] = np.concatenate([t.ref for e in rows for t in e.seqs.values()])
         same(held_out(model, rows, PAD, device)["accuracy"], 0.5,
              f"{device.dtype}: a policy equal to its reference gains nothing, for both are rounded alike")

@@ -13,11 +13,11 @@ from tiny import CPU, NANO, TINY, nano, tiny
 from nanouft import pretrain, reward, world
 from nanouft.data.batches import Encoded, Tokens, encode
 from nanouft.data.rows import Example, Row, Turn, each_prompt, holdout, pair_rows, prompt_rows
-from nanouft.look.report import fingerprint
 from nanouft.models.generate import answer_rows
 from nanouft.objectives import OBJECTIVES
 from nanouft.pretrain import Pretrain
 from nanouft.rollout import harvest, rollouts
+from nanouft.shell.runs import fingerprint
 from nanouft.training import curate
 from nanouft.training.flags import Train
 

@@ -29,7 +29,8 @@ from nanouft.objectives.ift import IFT as AnyIFT
 from nanouft.objectives.ift import forward, future_sum, lam_now, loss, own_guess, weights
 from nanouft.objectives.sft import SFT
 from nanouft.shell.errors import UserError
-from nanouft.train import schedule
+from nanouft.shell.streams import normal_draw, uniform_rows
+from nanouft.training.schedule import warmup_cosine
 
 
 def IFT(**kw) -> AnyIFT:
@@ -253,12 +254,12 @@ def test_rows_without_anything_to_learn_are_harmless():
 
 
 def test_lam_is_ramped_over_the_warm_up():
-    for ramp, want in ((0.0, 0.2), (0.5, 0.5), (1.0, 0.8)):
-        same(lam_now(IFT(lam=0.8, lam_min=0.2), batch_of(some_rows(), ramp=ramp)), want,
-             "lam = lam_min + (lam - lam_min) ramp")
-    ramps = [schedule(step, 100, 0.15)[1] for step in range(100)]
-    same(ramps[:15], [(i + 1) / 15 for i in range(15)], "the ramp rises over the warm-up steps")
-    assert set(ramps[14:]) == {1.0}, "LAW: the ramp ends with the warm-up, not with the run"
+    for warmup, want in ((0.0, 0.2), (0.5, 0.5), (1.0, 0.8)):
+        same(lam_now(IFT(lam=0.8, lam_min=0.2), batch_of(some_rows(), warmup=warmup)), want,
+             "lam = lam_min + (lam - lam_min) warmup")
+    risen = [warmup_cosine(step, 100, 0.15)[1] for step in range(100)]
+    same(risen[:15], [(i + 1) / 15 for i in range(15)], "it rises over the warm-up steps")
+    assert set(risen[14:]) == {1.0}, "LAW: it ends with the warm-up, not with the run"
 
 
 def test_noise_on_lam_is_one_draw_a_step():
@@ -266,7 +267,7 @@ def test_noise_on_lam_is_one_draw_a_step():
     pieces = {lam_now(hp, batch_of(rows, 3, part, seed=1, step=7)) for part in range(3)}
     assert len(pieces) == 1, "LAW: all micro-batches of a step share one draw of lam"
     steps = [batch_of(rows, seed=1, step=step) for step in range(300)]
-    draws = np.array([batch.normal() for batch in steps])
+    draws = np.array([normal_draw(batch) for batch in steps])
     assert abs(draws.mean()) < 0.2 and 0.85 < draws.std() < 1.15, "LAW: one N(0,1) draw a step"
     same([lam_now(hp, batch) for batch in steps], np.clip(0.3 + 0.3 * 0.5 * draws, 0, 1),
          "lam' = lam + lam * noise * N(0,1), cut to [0,1]")
@@ -278,14 +279,14 @@ def test_noise_on_lam_is_one_draw_a_step():
 def test_draws_do_not_depend_on_how_the_step_is_cut(seed):
     rows = some_rows(6)
     whole = batch_of(rows, seed=seed, step=4)
-    coins = whole.uniform(*whole.seqs["answer"].inputs.shape)
+    coins = uniform_rows(whole, *whole.seqs["answer"].inputs.shape)
     for part in range(3):
         piece = batch_of(rows, 3, part, seed=seed, step=4)
         B, T = piece.seqs["answer"].inputs.shape
-        same(piece.uniform(B, T), coins[2 * part:2 * part + B, :T],
+        same(uniform_rows(piece, B, T), coins[2 * part:2 * part + B, :T],
              "a row's draws depend on its place in the step, not on the cut", 0.0)
     differs(coins[0], coins[1], "rows draw different numbers")
-    differs(coins, batch_of(rows, seed=seed, step=5).uniform(*coins.shape), "steps draw different numbers")
+    differs(coins, uniform_rows(batch_of(rows, seed=seed, step=5), *coins.shape), "steps draw different numbers")
 
 
 # ---- 6. flags that would change nothing are refused -----------------------------------------------------------------
@@ -323,6 +324,6 @@ def test_every_flag_changes_something(kw):
     model, rows = tiny(), some_rows()
 
     def grads(hp):
-        return model_grads(Form("ift", hp), model, batch_of(rows, seed=1, step=3, ramp=0.5))[1]["h.0.mlp.c_fc.weight"]
+        return model_grads(Form("ift", hp), model, batch_of(rows, seed=1, step=3, warmup=0.5))[1]["h.0.mlp.c_fc.weight"]
     base = IFT(lam=0.5)
     differs(grads(replace(base, **kw)), grads(base), f"{kw} changes the gradient", by=1e-6)

@@ -35,16 +35,16 @@ from tiny import (
 
 from nanouft.data.batches import ONLY_READ, collate, encode
 from nanouft.data.rows import Row
-from nanouft.objective import Objective, plain
+from nanouft.objective import REF, Objective, write_logp
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.dpo import DPO
 from nanouft.objectives.ift import IFT
 from nanouft.objectives.sft import SFT
-from nanouft.reference import COLUMNS, add_columns
+from nanouft.reference import add_columns
 from nanouft.shell.errors import UserError
+from nanouft.shell.streams import uniform_rows
 
 EXPLAINED = set(re.findall(r"`([a-z_0-9]+)`", (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")))
-NUMBERS = ("second", "ref", "tis", "old", "value", "adv", "returns")       # what stands beside the tokens, but logp
 each_form = pytest.mark.parametrize("form", FORMS, ids=str)
 each_separable = pytest.mark.parametrize("form", [f for f in FORMS if not f.objective.coupled], ids=str)
 
@@ -54,7 +54,8 @@ each_separable = pytest.mark.parametrize("form", [f for f in FORMS if not f.obje
 def test_the_contract(name):
     o = OBJECTIVES[name]
     assert isinstance(o, Objective) and o.paper and dataclasses.is_dataclass(o.hp) and o.lr > 0
-    assert set(o.columns) <= {*COLUMNS, "value"}, "every column is one that reference.py can make, or PPO's critic"
+    for column in o.columns:
+        assert column == REF or (column.sampled if o.on_policy else column.before), f"nobody computes {column.name}"
     hp = o.hp()
     if hasattr(hp, "check"):
         hp.check(set())                                 # defaults are never refused
@@ -99,9 +100,10 @@ def test_masked_places_are_never_read_and_never_pushed(form):
         batch = give_logps(real_batch(form))
         for role, s in batch.seqs.items():
             s.logp = s.logp.masked_fill(~read(form, role, s), garbage)
-            for name in NUMBERS:
+            for name in ("ref", "old", "adv"):
                 if (x := getattr(s, name)) is not None:
                     setattr(s, name, x.masked_fill(s.mask == 0, garbage))
+            s.extra = {name: x.masked_fill(s.mask == 0, garbage) for name, x in s.extra.items()}
         got, g = value_and_grads(form, batch)
         same(got, want, f"{form}: {garbage} in a masked place does not change the loss", 0.0)
         same_each(g, grads, f"{form}: {garbage} in a masked place does not change the gradient", 0.0)
@@ -131,7 +133,7 @@ def test_the_order_of_rows_is_irrelevant(form):
     batch = give_logps(real_batch(form))
     want, grads = value_and_grads(form, batch)
     order = list(range(batch.rows))[::-1]
-    got, g = value_and_grads(form, dataclasses.replace(batch.each(lambda x: x[order]), whole=None))
+    got, g = value_and_grads(form, dataclasses.replace(batch.each(lambda x: x[order]), step_col=None))
     same(got, want, f"{form}: permuting the rows does not change the loss")
     same_each(g, {role: x[order] for role, x in grads.items()}, f"{form}: and permutes the gradient")
 
@@ -168,20 +170,20 @@ def test_extreme_probabilities_stay_finite_in_fp32(form):
 def test_plain_with_several_roles_is_each_role_alone():
     model, form = nano().double(), Form("dpo", DPO())
     both = real_batch(form)
-    plain(model, both, None)
+    write_logp(model, both, None)
     widths = {s.inputs.shape[1] for s in both.seqs.values()}
     assert len(widths) > 1, "roles of equal width would not test the padding"
     for role, s in both.seqs.items():
         alone = real_batch(form)
         alone.seqs = {role: alone.seqs[role]}
-        plain(model, alone, None)
+        write_logp(model, alone, None)
         same(s.logp, alone.seqs[role].logp, f"one forward over all roles gives {role} what a forward of its own would")
 
 
 def test_plain_is_teacher_forcing_by_definition():
     model = tiny()
     batch = batch_of([row([3, 4, 5, 6, 7], [0, 0, 1, 0, 1])])
-    plain(model, batch, None)
+    write_logp(model, batch, None)
     full = model(torch.tensor([[3, 4, 5, 6, 7]]))[0].log_softmax(-1)
     same(batch.seqs["answer"].logp[0], [0.0, full[1, 5].item(), 0.0, full[3, 7].item()],
          "logp[t] = log pi(x[t+1] | x[..t]) where the target is a response token, 0 elsewhere")
@@ -196,7 +198,7 @@ def test_sum_and_mean_of_a_role():
 
 
 def test_draws_of_one_step_do_not_come_again_one_row_lower_in_the_next():
-    steps = [dataclasses.replace(pure([[1.0]] * 6), seed=seed).uniform(6, 5) for seed in (7, 8, 9)]
+    steps = [uniform_rows(dataclasses.replace(pure([[1.0]] * 6), seed=seed), 6, 5) for seed in (7, 8, 9)]
     assert len({tuple(row) for u in steps for row in u.tolist()}) == 18, "LAW: every row of every step has its own"
 
 
@@ -253,10 +255,10 @@ def test_the_reference_is_the_live_one():
     data = [Row(say("user", f"say {i} " + "and then " * (i * 7 % 5)), None, say("assistant", "well " * (1 + i * 5 % 7)),
                 say("assistant", f"no {i}")) for i in range(150)]
     encoded, _ = encode(form.objective.rows(data, form.hp), NANO, 64)
-    add_columns(encoded, ("ref",), model, NANO.pad, CPU)
+    add_columns(encoded, (REF,), model, NANO.pad, CPU)
     assert all(len(t.ref) == len(t.ids) - 1 for e in encoded for t in e.seqs.values())
     batch = collate(encoded, range(150), NANO.pad)              # other padding than in the scoring pass
-    plain(model, batch, None)
+    write_logp(model, batch, None)
     for role, s in batch.seqs.items():
         same(s.ref, s.logp.detach(), f"{role}: the reference of every row is the live one, to 1e-5 a token", 1e-5)
 

@@ -13,11 +13,12 @@ from tiny import CPU, FORMS, PAD, batch_of, nano, real_batch, same, some_rows, t
 from nanouft import train
 from nanouft.data.batches import Epochs
 from nanouft.models.load import add_value_head
-from nanouft.objective import plain
+from nanouft.objective import write_logp
 from nanouft.objectives import OBJECTIVES, ift
 from nanouft.shell import devices
 from nanouft.shell.devices import Device
 from nanouft.training.flags import Train
+from nanouft.training.schedule import warmup_cosine
 from nanouft.training.setup import Run
 
 BF16 = Device("cpu", "bf16")
@@ -76,7 +77,7 @@ def test_a_step_has_a_seed_of_its_own(tmp_path, monkeypatch):
 # ---- the learning rate -----------------------------------------------------------------------------------------------
 def test_the_rate_that_is_logged_is_the_rate_that_is_used(tmp_path, monkeypatch):
     watch, log = fitted(tmp_path, monkeypatch, warmup=0.5)
-    want = [LR * train.schedule(step, 10, 0.5)[0] for step in range(10)]
+    want = [LR * warmup_cosine(step, 10, 0.5)[0] for step in range(10)]
     assert want[0] == pytest.approx(LR / 5) and min(want[5:]) < LR / 5, "a schedule that is flat would show nothing"
     same([m["lr"] for m in log], want, "metrics.jsonl shows lr times the schedule")
     assert all(len(rates) == 1 for rates in watch.rates), "LAW: both groups learn at the same rate"
@@ -120,11 +121,11 @@ def test_matrices_decay_and_nothing_else(name):
 
 def test_a_new_value_head_learns_at_thirty_times_the_rate(tmp_path, monkeypatch):
     def forward(model, batch, hp):
-        plain(model, batch, hp)
-        batch.seqs["answer"].second = model(batch.seqs["answer"].inputs, want="value")
+        write_logp(model, batch, hp)
+        batch.seqs["answer"].extra["values"] = model(batch.seqs["answer"].inputs, want="value")
     sft = OBJECTIVES["sft"]
     monkeypatch.setitem(OBJECTIVES, "sft", replace(sft, forward=forward, loss=lambda batch, hp: (
-        sft.loss(batch, hp)[0] + batch.seqs["answer"].second.mean(), {})))
+        sft.loss(batch, hp)[0] + batch.seqs["answer"].extra["values"].mean(), {})))
     watch, log = fitted(tmp_path, monkeypatch, 4, head=True)
     for rates, line in zip(watch.rates, log):
         assert sorted(rates) == pytest.approx([line["lr"], 30 * line["lr"]]), "LAW: in every step of the schedule"
@@ -164,7 +165,10 @@ def test_autocast_is_on_where_it_should_be():
     assert not torch.is_autocast_enabled("cpu") and torch.is_autocast_cache_enabled(), "LAW: and off again behind it"
 
 
-@pytest.mark.parametrize("form", [f for f in FORMS if f.objective.forward is not plain or f.name == "dpo"], ids=str)
+OWN_FORWARD = [f for f in FORMS if f.objective.forward is not write_logp or f.name == "dpo"]
+
+
+@pytest.mark.parametrize("form", OWN_FORWARD, ids=str)
 def test_no_gradient_is_lost_under_autocast(form, monkeypatch):
     """IFT makes its guess without gradient first; what autocast keeps of that must not serve the real forward. Under
     bf16 a draw may fall on the next token, and then another gradient is right: both precisions see the same draws."""

@@ -5,7 +5,7 @@ import pytest
 import torch
 from tiny import Form, differs, give_logps, nano, pure, real_batch, same, value_and_grads
 
-from nanouft.objective import plain
+from nanouft.objective import write_logp
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.dpo import log1mexp
 from nanouft.objectives.orpo import ORPO, log_odds
@@ -62,5 +62,5 @@ def test_the_scope_of_the_nll():
     same(ORPO_LOSS(batch, hp)[0].detach(), -(want * w.attend).sum().detach() / n,
          "nll all: the mean over every real target of chosen, prompt included")
     odds = log_odds(w).detach()
-    plain(model, batch, None)
+    write_logp(model, batch, None)
     same(log_odds(w).detach(), odds, "the odds are those of the answer, whatever the NLL reads")

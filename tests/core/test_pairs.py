@@ -30,7 +30,7 @@ from nanouft import world
 from nanouft.data.batches import encode
 from nanouft.data.rows import Row
 from nanouft.models.folder import write_gpt
-from nanouft.objective import Batch, Columns, Seqs, pushes
+from nanouft.objective import REF, Batch, Columns, Seqs, pushes
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.ada_dpo import AdaDPO, root, scale
 from nanouft.objectives.apo import APO
@@ -73,12 +73,14 @@ def seqs(logp, ref=None) -> Seqs:
     return Seqs(ids, ids, mask, mask.clone(), fill(logp, 0.0), ref=None if ref is None else fill(ref, 0.0))
 
 
-def step(chosen, rejected, gold=None, **col) -> Batch:
+def step(chosen, rejected, gold=None, p=None, prompts=None) -> Batch:
     """A step of pairs from token log-probs; the reference's are all 0."""
     roles = {role: seqs(x, [[0.0] * len(r) for r in x]) for role, x in (("chosen", chosen), ("rejected", rejected))}
     if gold:
         roles["gold"] = seqs(gold)
-    return Batch.of(roles, Columns(**{name: torch.as_tensor(x, dtype=torch.float64) for name, x in col.items()}))
+    p = None if p is None else torch.tensor(p, dtype=torch.float64)
+    extra = {} if prompts is None else {"prompt_embedding": torch.as_tensor(prompts, dtype=torch.float64)}
+    return Batch.of(roles, Columns(p=p, extra=extra))
 
 
 def loss(name: str, batch: Batch, hp) -> torch.Tensor:
@@ -113,7 +115,7 @@ def encoded_pairs() -> list:
 def test_every_pair_method_reports_the_same_five_figures(name):
     batch, hp = some(name), settings(name)
     want, metrics = OBJECTIVES[name].loss(batch, hp)
-    if "ref" not in OBJECTIVES[name].columns:
+    if REF not in OBJECTIVES[name].columns:
         assert "kl" not in metrics, "where there is no reference, there is no KL to report"
         for s in batch.seqs.values():
             s.ref = 0.9 * s.logp
@@ -375,14 +377,14 @@ def test_tis_with_equal_weights_is_dpo():
         same(loss("tis_dpo", batch, TISDPO(beta=0.3, weights=how)), want,
              f"{how}: where the two estimation runs agree, all weights are 1: DPO", 1e-6)
     for s, mu in zip(batch.seqs.values(), (1, -1)):
-        s.tis = torch.full_like(s.logp, mu * math.log(1.3))
+        s.extra["token_reward"] = torch.full_like(s.logp, mu * math.log(1.3))
     same(loss("tis_dpo", batch, TISDPO(beta=0.3)), loss("dpo", batch, DPO(beta=0.39)),
          "TIS-DPO with weights that are all c is DPO with beta c")
 
 
 def test_token_weights_of_the_paper():
     s = seqs([[-1.0] * 5])
-    s.tis = torch.tensor([[-9.0, -0.2, 0.0, 0.4, 9.0]], dtype=torch.float64)
+    s.extra["token_reward"] = torch.tensor([[-9.0, -0.2, 0.0, 0.4, 9.0]], dtype=torch.float64)
     same(token_weights(s, 1, "paper"), torch.tensor([[-0.5, -0.2, 0.0, 0.4, 1.5]]).exp(),
          "chosen: exp(clamp(r, -.5, 1.5)), .607 to 4.48", 1e-6)
     same(token_weights(s, -1, "paper"), torch.tensor([[0.5, 0.2, 0.0, -0.4, -1.5]]).exp(),
@@ -391,8 +393,8 @@ def test_token_weights_of_the_paper():
 
 def test_token_weights_by_rank():
     s = seqs([[-1.0] * 5, [-1.0], [-1.0] * 2])
-    s.tis = torch.tensor([[0.3, -7.0, 0.3, 5.0, 0.1], [2.0, 9, 9, 9, 9], [1.0, 2.0, -9, -9, -9]],
-                                dtype=torch.float64)
+    s.extra["token_reward"] = torch.tensor(
+        [[0.3, -7.0, 0.3, 5.0, 0.1], [2.0, 9, 9, 9, 9], [1.0, 2.0, -9, -9, -9]], dtype=torch.float64)
     same(token_weights(s, 1, "rank_based"), [[1.075, 0.7, 1.075, 1.3, 0.85], [1.0, 0, 0, 0, 0], [0.7, 1.3, 0, 0, 0]],
          "ranks within the answer, .7 to 1.3; ties share the rank between theirs; one token alone weighs 1", 1e-6)
     same(token_weights(s, -1, "rank_based")[2], [1.3, 0.7, 0, 0, 0], "in the rejected answer the order turns", 1e-6)
@@ -401,7 +403,8 @@ def test_token_weights_by_rank():
 def test_tis_weights_push_token_by_token():
     batch = some("tis_dpo")
     for s in batch.seqs.values():
-        s.tis = torch.randn(s.logp.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+        rng = torch.Generator().manual_seed(1)
+        s.extra["token_reward"] = torch.randn(s.logp.shape, generator=rng, dtype=torch.float64)
     ledger = pushes(OBJECTIVES["tis_dpo"], batch, TISDPO(beta=0.3))
     w, l = batch.seqs["chosen"], batch.seqs["rejected"]
     up, down = token_weights(w, 1, "paper"), token_weights(l, -1, "paper")
@@ -417,20 +420,21 @@ def test_the_column_of_tis_is_the_difference_of_its_two_runs(tmp_path):
         write_gpt(folder, nano(seed))
         NANO.save(folder)
         scored.append(encoded_pairs())
-        add_columns(scored[-1], ("ref",), nano(seed), NANO.pad, CPU)
+        add_columns(scored[-1], (REF,), nano(seed), NANO.pad, CPU)
     got = encoded_pairs()
-    add_columns(got, ("tis",), nano(), NANO.pad, CPU, TISDPO(estimates=folders))
+    add_columns(got, OBJECTIVES["tis_dpo"].columns[1:], nano(), NANO.pad, CPU, TISDPO(estimates=folders))
     for plus, minus, g in zip(*scored, got):
         for role in g.seqs:
-            same(g.seqs[role].tis, plus.seqs[role].ref - minus.seqs[role].ref,
+            same(g.seqs[role].extra["token_reward"], plus.seqs[role].ref - minus.seqs[role].ref,
                  "the column is log pi+ - log pi-, token by token", 1e-6)
 
 
 def test_tis_without_weights_needs_no_runs():
     hp, data = TISDPO(weights="ones"), encoded_pairs()
     assert hp.estimates == [] and TISDPO().estimates is None, "LAW: runs come first only where something reads them"
-    add_columns(data, ("tis",), None, NANO.pad, CPU, hp)
-    assert all(np.all(t.tis == 0) and len(t.tis) == len(t.ids) - 1 for e in data for t in e.seqs.values())
+    add_columns(data, OBJECTIVES["tis_dpo"].columns[1:], None, NANO.pad, CPU, hp)
+    columns = [(t.extra["token_reward"], t.ids) for e in data for t in e.seqs.values()]
+    assert all(np.all(x == 0) and len(x) == len(ids) - 1 for x, ids in columns)
 
 
 def test_gdpo_and_doubt():
@@ -501,7 +505,7 @@ def test_ada_gradient_is_that_of_the_whole_argument():
 
 # ---- RPO ------------------------------------------------------------------------------------------------------------
 def rpo_step(prompts) -> Batch:
-    return step([[-1.0, -2], [-0.5], [-3.0, -1]], [[-3.0], [-1, -1], [-2.0]], prompt=prompts)
+    return step([[-1.0, -2], [-0.5], [-3.0, -1]], [[-3.0], [-1, -1], [-2.0]], prompts=prompts)
 
 
 def every_pair(batch: Batch, beta: float) -> torch.Tensor:
@@ -512,7 +516,7 @@ def every_pair(batch: Batch, beta: float) -> torch.Tensor:
 
 @pytest.mark.parametrize("form", ["paired", "diagonal"])
 def test_rpo_with_one_pair_is_dpo(form):
-    batch = step([[-1.0, -2]], [[-3.0]], prompt=[[0.3, 0.4]])
+    batch = step([[-1.0, -2]], [[-3.0]], prompts=[[0.3, 0.4]])
     same(loss("rpo", batch, RPO(form=form)), loss("dpo", batch, DPO()), f"{form}: a step of one pair is DPO, no 0/0")
 
 
@@ -548,9 +552,9 @@ def test_rpo_couples_the_rows_of_a_step():
 def test_prompt_embeddings_see_the_prompt_alone():
     model, pair = nano(), {"chosen": say("assistant", "two red nuts"), "rejected": say("assistant", "no")}
     data, _ = encode(OBJECTIVES["rpo"].rows([Row(say("user", "what does it eat"), **pair)], RPO()), NANO, TINY.n_ctx)
-    add_columns(data, ("prompt",), model, NANO.pad, CPU, RPO())
+    add_columns(data, OBJECTIVES["rpo"].columns[1:], model, NANO.pad, CPU, RPO())
     ids = torch.tensor(NANO.prompt_ids(say("user", "what does it eat")))[None]
-    same(data[0].col.prompt, model(ids, want="hidden")[0].mean(0).detach(),
+    same(data[0].col.extra["prompt_embedding"], model(ids, want="hidden")[0].mean(0).detach(),
          "mean of the start model's final hidden states over the prompt with its headers, not over an answer", 1e-6)
 
 
@@ -564,8 +568,8 @@ def test_a_pair_without_a_prompt_gives_rpo_a_number(monkeypatch):
     for t in data[0].seqs.values():
         assert t.ids[0] == NANO.user and t.mask[0] == 0, "LAW: a row begins with a question"
     bare = replace(data[0], seqs={role: replace(t, mask=0 * t.mask + 1) for role, t in data[0].seqs.items()})
-    add_columns(data + [bare], ("prompt",), nano(), NANO.pad, CPU, RPO())
-    assert all(np.isfinite(e.col.prompt).all() for e in (data[0], bare))
+    add_columns(data + [bare], OBJECTIVES["rpo"].columns[1:], nano(), NANO.pad, CPU, RPO())
+    assert all(np.isfinite(e.col.extra["prompt_embedding"]).all() for e in (data[0], bare))
 
 
 # ---- what is reported -----------------------------------------------------------------------------------------------
@@ -581,7 +585,7 @@ def test_the_kl_of_pairs_is_per_token_and_a_tie_is_a_thousandth_of_a_nat():
 
 def test_each_methods_own_figures_by_hand():
     """Two pairs, S_w - S_l = 0 and 1.5 nats (means: 1.5 and .5), the reference's log-probs are 0."""
-    batch = step([[-1.0, -2], [-0.5]], [[-3.0], [-1, -1]], gold=[[-1.0, -3], [-2]], p=[0.9, 0.6], prompt=torch.eye(2))
+    batch = step([[-1.0, -2], [-0.5]], [[-3.0], [-1, -1]], gold=[[-1.0, -3], [-2]], p=[0.9, 0.6], prompts=torch.eye(2))
     def odds(x: float) -> float:
         return math.log(math.exp(x) / -math.expm1(x))
     aligned = [-F.logsigmoid(torch.tensor([odds(-w), -odds(-l)])).sum() for w, l in ((1.5, 3.0), (0.5, 1.0))]

@@ -82,7 +82,7 @@ def test_a_flipped_advantage_is_seen(name, monkeypatch, capsys):
 
     def flipped(batch, hp):
         out = honest.credit(batch, hp)
-        (out.seqs["answer"].returns if name == "ppo" else out.col.adv).neg_()
+        (out.seqs["answer"].extra["returns"] if name == "ppo" else out.col.adv).neg_()
         return out
     monkeypatch.setitem(OBJECTIVES, name, replace(honest, credit=flipped))
     assert script(str(FILE), "--only", name) == 1

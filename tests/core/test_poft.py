@@ -19,7 +19,7 @@ from nanouft.gpt import GPT, GPTConfig
 from nanouft.look import report
 from nanouft.models.folder import write_gpt
 from nanouft.models.load import start_model
-from nanouft.objective import Columns, First
+from nanouft.objective import REF, Columns, Prerequisite
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.poft import PoFT, gap, tau
 from nanouft.objectives.sft import SFT
@@ -36,7 +36,7 @@ def batch_with(rbar, hp: PoFT = HP):
     batch = give_logps(real_batch(Form("poft", hp)))
     s = batch.seqs["answer"]
     r = s.mean(s.logp)
-    batch.col.aligned = (rbar(r) if callable(rbar) else torch.full_like(r, rbar)).double()
+    batch.col.extra["aligned_logp"] = (rbar(r) if callable(rbar) else torch.full_like(r, rbar)).double()
     return batch
 
 
@@ -50,7 +50,7 @@ def sft_grad(batch):
 def test_the_gradient_is_that_of_sft_times_tau(hp):
     batch = batch_with(lambda r: r + torch.linspace(-3, 3, len(r)).double(), hp)
     s = batch.seqs["answer"]
-    share = torch.sigmoid(-(hp.beta * (s.mean(s.logp) - batch.col.aligned) + hp.margin))
+    share = torch.sigmoid(-(hp.beta * (s.mean(s.logp) - batch.col.extra["aligned_logp"]) + hp.margin))
     same(tau(batch, hp), share, "tau = sigma(beta (rbar - r) - margin): a margin makes every tau smaller")
     _, grads = value_and_grads(Form("poft", hp), batch)
     same(grads["answer"], hp.beta * share[:, None] * sft_grad(batch),
@@ -91,7 +91,7 @@ def test_poft_and_una_bce_are_one_function():
     batch = batch_with(-1.3)
     s = batch.seqs["answer"]
     n = s.mask.sum(-1)
-    una = score_loss((s.sum(s.logp) - n * batch.col.aligned) / n, 1.0, "bce").mean()
+    una = score_loss((s.sum(s.logp) - n * batch.col.extra["aligned_logp"]) / n, 1.0, "bce").mean()
     same(OBJECTIVES["poft"].loss(batch, HP)[0], una, "PoFT = UNA-BCE on score 1 with beta 1/T and another reference")
 
 
@@ -102,8 +102,8 @@ def demos(tok=NANO, n_ctx: int = 64) -> list:
 
 def column(folders: list[str]) -> np.ndarray:
     encoded = demos()
-    add_columns(encoded, ("aligned",), None, NANO.pad, CPU, replace(HP, aligned=folders))
-    return np.array([e.col.aligned for e in encoded])
+    add_columns(encoded, OBJECTIVES["poft"].columns, None, NANO.pad, CPU, replace(HP, aligned=folders))
+    return np.array([e.col.extra["aligned_logp"] for e in encoded])
 
 
 def test_the_opinion_is_a_mean_over_models(tmp_path):
@@ -130,14 +130,15 @@ def test_every_model_reads_with_its_own_tokenizer(tmp_path):
 
 def test_the_opinion_is_of_the_answer_alone():
     encoded, (base, _) = demos(), start_model("base")
-    add_columns(encoded, ("ref",), base, NANO.pad, CPU)
+    add_columns(encoded, (REF,), base, NANO.pad, CPU)
     want = [e.seqs["answer"].ref.sum() / e.seqs["answer"].mask[1:].sum() for e in encoded]
     same(column(["base"]), want, "rbar: mean log-prob of the answer's tokens, <|end|> included, the prompt not", 1e-5)
 
 
 def test_the_weight_of_a_row_is_its_tau():
     """Of every row, however many there are: 70 rows are weighed 64 at a time."""
-    model, encoded = nano(), [replace(e, col=Columns(aligned=-i / 4)) for i, e in enumerate(demos() * 14)]
+    model = nano()
+    encoded = [replace(e, col=Columns(extra={"aligned_logp": -i / 4})) for i, e in enumerate(demos() * 14)]
     batch = collate(encoded, range(70), NANO.pad)
     OBJECTIVES["poft"].forward(model, batch, HP)
     want = tau(batch, HP).detach()
@@ -183,7 +184,7 @@ def test_doubted_rows_are_the_wrong_ones(here):
 def test_the_default_model_is_made_once(here, tiny_base, capsys, monkeypatch):
     """With a small stand-in for the real command: the run comes first, its folder fills --aligned, and is kept."""
     command = f"--objective sft --rows 32 --steps 2 --init {tiny_base}"
-    small = replace(OBJECTIVES["poft"], first=First("aligned", (command,), same_data=False))
+    small = replace(OBJECTIVES["poft"], prerequisite=Prerequisite("aligned", (command,), inherits=False))
     monkeypatch.setitem(OBJECTIVES, "poft", small)
     argv = ("--objective", "poft", "--init", tiny_base, "--rows", 32, "--steps", 2, "--batch-size", 8, *QUICK)
     assert call(train.main, *argv, "--out", here / "a") == 0

@@ -45,7 +45,7 @@ def learn(tmp_path, monkeypatch):
     score(list of answer tokens) -> reward."""
     def run(objective, hp, score, prompts=((ASK,),), new=1, steps=30):
         model = GPT(GPTConfig(vocab_size=8, n_ctx=12, n_layer=1, n_head=1, n_embd=16, init_std=0.02), seed=0)
-        if "value" in objective.columns:
+        if objective.value_head:
             add_value_head(model, "base")
         before = [p.detach().clone() for p in model.parameters()]
         rows = [Encoded({"prompt": Tokens(np.array(p), np.zeros(len(p), int))},
@@ -177,6 +177,6 @@ def test_tie_world_catches_a_baseline_that_is_none(learn):
 
 def test_tie_world_catches_a_pair_of_equals(learn):
     def all_differ(batch, hp):
-        batch.col.differ = torch.ones_like(batch.col.differ)
+        batch.col.extra["untied"] = torch.ones_like(batch.col.extra["untied"])
         return batch
     assert moved(*learn(mutant("online_dpo", all_differ), settings("online_dpo"), lambda said: 0.7, steps=4)) > 1e-3

@@ -41,7 +41,7 @@ def source(name: str, start_seed: int = 0, **kw) -> rollouts.Rollouts:
     prompts, _ = encode(o.rows(world.rows("train", "prompts", 40, 0), None), NANO, SMALL.n_ctx - 13)
     cfg = train.Train(lr=1e-3, batch_size=8, max_new=12, show_every=0, seed=3)
     policy = GPT(replace(SMALL, init_std=kw.get("init_std", SMALL.init_std)), seed=0)
-    if "value" in o.columns:
+    if o.value_head:
         add_value_head(policy, "base")
         torch.nn.init.normal_(policy.value.weight, 0, 0.1, generator=torch.Generator().manual_seed(1))
     made = rollouts.Rollouts(prompts, o, hp, cfg, 40, policy, NANO, CPU)
@@ -164,12 +164,13 @@ def test_rloo_clips_the_ratio_of_the_whole_answer():
     same(logp.grad, [[0.0, 0.0]], "and so does the gradient")
 
 
-def one_token(logp: list, old: list, **seqs) -> Seqs:
+def one_token(logp: list, old: list, old_values: list | None = None, **seqs) -> Seqs:
     """Answers of one token each, with the log-probs of now and of then."""
     x = torch.tensor(logp, dtype=torch.float64)[:, None].requires_grad_(True)
     on = torch.ones(len(logp), 1)
     columns = {k: torch.tensor(v, dtype=torch.float64)[:, None] for k, v in {"old": old, **seqs}.items()}
-    return Seqs(on.long(), on.long(), on, on, x, **columns)
+    extra = {} if old_values is None else {"old_values": torch.tensor(old_values, dtype=torch.float64)[:, None]}
+    return Seqs(on.long(), on.long(), on, on, x, **columns, extra=extra)
 
 
 def test_each_side_of_the_clip_is_its_own():
@@ -193,12 +194,14 @@ def test_how_far_a_step_has_moved():
 def test_ppo_by_hand():
     """Two answers of one token: log pi_old/pi_ref = .5 and -1, scores .6 and .1; the second does not stop."""
     o, col = OBJECTIVES["ppo"], Columns(reward=torch.tensor([0.6, 0.1]), ended=torch.tensor([1.0, 0.0]))
-    batch = Batch.of({"answer": one_token([-1.5, -2.0], [-1.5, -2.0], ref=[-2.0, -1.0], value=[0.0, 0.0])}, col)
+    batch = Batch.of({"answer": one_token([-1.5, -2.0], [-1.5, -2.0], ref=[-2.0, -1.0], old_values=[0.0, 0.0])}, col)
     for kl, leash in (("k1", [0.5, -1.0]), ("k3", [math.exp(-0.5) - 0.5, math.exp(1) - 2])):
         R = rewards(batch, o.hp(kl=kl, beta=0.1, end_penalty=2.0))[:, 0]
         same(R, [0.6 - 0.1 * leash[0], 0.1 - 2.0 - 0.1 * leash[1]], f"score - penalty - beta {kl}", 1e-6)
     s = batch.seqs["answer"]
-    s.second, s.returns, s.adv = (torch.tensor(x).double()[:, None] for x in ([1.0, 1.0], [1.0, 1.0], [0.0, 0.0]))
+    ones = torch.ones(2, 1, dtype=torch.float64)
+    s.extra |= {"values": ones, "returns": ones}
+    s.adv = 0 * ones
     same(o.loss(batch, o.hp(eps=0.1, eps_value=0.4, vf=3.0))[0].detach(), 3 * 0.6 ** 2 / 2, "its own clip")
 
 
@@ -213,7 +216,7 @@ def test_what_the_critic_must_learn_reaches_the_shared_states():
 def test_the_value_loss_of_ppo_is_the_worse_of_two():
     """V was 0, the critic now says 1, and 1 is right: held within .2 of the old word the error is still .8."""
     one = torch.ones(1, 1)
-    s = Seqs(one.long(), one.long(), one, one, second=one, value=0 * one, returns=one)
+    s = Seqs(one.long(), one.long(), one, one, extra={"values": one, "old_values": 0 * one, "returns": one})
     same(value_loss(s, 0.2), [[0.32]], "max(0, .8^2) / 2", 1e-6)
     same(value_loss(s, 5.0), [[0.0]], "a wide clip holds nothing back")
 
@@ -309,7 +312,7 @@ def test_reward_is_paid_once_and_an_answer_without_end_pays():
     made(0)
     s, col = made.batch.seqs["answer"], made.batch.col
     wanted = (col.reward - 2.0 * (1 - col.ended))[:, None].expand(s.mask.shape)
-    same(s.returns[s.mask > 0], wanted[s.mask > 0],
+    same(s.extra["returns"][s.mask > 0], wanted[s.mask > 0],
          "no leash, gamma and lam 1: what is still to come is the score, at every token", 1e-5)
     assert set(col.ended.tolist()) == {0.0, 1.0}, "a test without both kinds tests nothing"
 
@@ -387,7 +390,7 @@ def test_explained_variance():
 
     def knows(batch, hp):
         s = batch.seqs["answer"]
-        s.adv, s.returns = s.value, s.value
+        s.adv = s.extra["returns"] = s.extra["old_values"]
         return batch
     made.objective = replace(made.objective, credit=knows)
     made(2)
@@ -405,7 +408,7 @@ def test_online_dpo_takes_the_best_and_the_worst():
     got = o.credit(Batch.of({"answer": Seqs(ids, ids, on, on)}, Columns(reward=R)), o.hp(samples=4))
     (w, tied_w), (l, tied_l) = (got.seqs[role].inputs[:, 0].tolist() for role in ("chosen", "rejected"))
     assert (w, l) == (1, 2) and {tied_w, tied_l} <= {4, 5, 6, 7} and tied_w != tied_l
-    assert got.col.differ.tolist() == [1, 0], "LAW: a tie prefers nothing"
+    assert got.col.extra["untied"].tolist() == [1, 0], "LAW: a tie prefers nothing"
     for s, x in zip(got.seqs.values(), (-1.0, -3.0)):
         s.logp, s.ref = torch.full((2, 1), x), torch.zeros(2, 1)
     want = math.log(1 + math.exp(-0.5 * 2)) / 2

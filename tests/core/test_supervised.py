@@ -126,7 +126,8 @@ def through_logits(z: torch.Tensor, y: list[int], hp: TOFU):
     OBJECTIVES["tofu"].forward(lambda inputs, want, at: z, batch, hp)
     s = batch.seqs["answer"]
     each = [OBJECTIVES["tofu"].loss(Batch({"answer": Seqs(ids[:, i:i + 1], ids[:, i:i + 1], mask[:, :1], mask[:, :1],
-                                                          s.logp[:, i:i + 1], second=s.second[:, i:i + 1])},
+                                                          s.logp[:, i:i + 1],
+                                                          extra={"plain_logp": s.extra["plain_logp"][:, i:i + 1]})},
                                           tokens={"answer": 1}), hp)[0] for i in range(len(y))]
     (grad,) = torch.autograd.grad(sum(each), z)
     return torch.stack(each).detach(), grad
@@ -170,7 +171,7 @@ def arranged(n: int = 7, seed: int = 0) -> list:
     """n rows with a confidence, paired; and their confidences."""
     rows = some_rows(n)
     for i, e in enumerate(rows):
-        e.col.confidence = -float((i * 5) % n)
+        e.col.extra["confidence"] = -float((i * 5) % n)
     return sftmix.pair_up(rows, seed)
 
 
@@ -191,10 +192,11 @@ def test_sftmix_without_mu_is_sft():
 
 
 @pytest.mark.parametrize("lam", [0.0, 0.3, 1.0])
-def test_two_look_ups_are_the_cross_entropy_of_the_mixed_label(lam):
+def test_two_look_ups_are_the_cross_entropy_of_the_mixed_label(lam, monkeypatch):
     """Written out from the definition: mixed states from the first ANSWER token on, soft labels over the vocabulary."""
     model, batch = tiny(), batch_of(arranged())
-    batch.uniform = lambda B, T: torch.full((B, T), 2 / math.pi * math.asin(math.sqrt(lam)), dtype=torch.float64)
+    draw = 2 / math.pi * math.asin(math.sqrt(lam))
+    monkeypatch.setattr(sftmix, "uniform_rows", lambda batch, B, T: torch.full((B, T), draw, dtype=torch.float64))
     OBJECTIVES["sftmix"].forward(model, batch, SFTMix())
     a, b = batch.seqs["sure"], batch.seqs["unsure"]
     h = [model(s.inputs, want="hidden") for s in (a, b)]
@@ -216,10 +218,10 @@ def test_lam_is_one_beta_draw_a_pair():
     for step in range(500):
         batch = batch_of(rows, step=step)
         OBJECTIVES["sftmix"].forward(NO_MODEL, batch, SFTMix())
-        share, mask = batch.seqs["mix_sure"].second, batch.seqs["mix_sure"].mask
+        share, mask = batch.seqs["mix_sure"].extra["share"], batch.seqs["mix_sure"].mask
         draws.append(share[:, 0])
         same(share, share[:, :1] * mask, "lam is one number a pair, not one a token", 0.0)
-        same(batch.seqs["mix_unsure"].second, (1 - share[:, :1]) * mask, "the other side has 1 - lam", 1e-7)
+        same(batch.seqs["mix_unsure"].extra["share"], (1 - share[:, :1]) * mask, "the other side has 1 - lam", 1e-7)
     x = torch.cat(draws).double()
     same(x.mean(), 0.5, "Beta(1/2, 1/2) has mean 1/2", 0.02)
     same(x.var(), 1 / 8, "and variance 1/8", 0.005)
@@ -239,23 +241,24 @@ def test_confidence_is_minus_the_mean_perplexity(tmp_path):
         write_gpt(folder, model)
         NANO.save(folder)
     encoded, _ = encode(demo_rows(DATA, None), NANO, TINY.n_ctx)
-    add_columns(encoded, ("confidence",), models[0], NANO.pad, CPU, SFTMix(runs=folders))
+    add_columns(encoded, OBJECTIVES["sftmix"].columns, models[0], NANO.pad, CPU, SFTMix(runs=folders))
     for e in encoded:
         ids, m = torch.from_numpy(e.seqs["answer"].ids)[None], torch.from_numpy(e.seqs["answer"].mask)[1:] > 0
         ppl = [model(ids)[0, :-1].log_softmax(-1)[range(len(m)), ids[0, 1:]][m].mean().neg().exp() for model in models]
-        same(e.col.confidence, -(ppl[0] + ppl[1]).item() / 2, "Conf = -mean over runs of the answer's perplexity", 1e-4)
+        same(e.col.extra["confidence"], -(ppl[0] + ppl[1]).item() / 2,
+             "Conf = -mean over runs of the answer's perplexity", 1e-4)
 
 
 def test_a_model_of_another_vocabulary_is_no_judge(tiny_base):
     encoded, _ = encode(demo_rows(DATA, None), NANO, TINY.n_ctx)
     with pytest.raises(UserError, match="must have one tokenizer"):
-        add_columns(encoded, ("confidence",), tiny(), NANO.pad, CPU, SFTMix(runs=[str(tiny_base)]))
+        add_columns(encoded, OBJECTIVES["sftmix"].columns, tiny(), NANO.pad, CPU, SFTMix(runs=[str(tiny_base)]))
 
 
 def test_runs_that_come_first_see_the_rows_of_the_run():
     """--strict became `--strict True`, --noise was forgotten, and --device made a model anew."""
     def first(**flags) -> list[tuple[Path, list[str]]]:
-        return setup.first_runs(OBJECTIVES["sftmix"].first, Train(**flags))
+        return setup.prerequisite_runs(OBJECTIVES["sftmix"].prerequisite, Train(**flags))
     assert "--noise=0.4" in first(noise=0.4)[0][1] and first() == first(device="cpu")
     flags_only = first(data=["my.jsonl"], strict=True)[0][1]
     assert "--strict" in flags_only and "True" not in flags_only

@@ -23,6 +23,7 @@ from nanouft.reference import add_columns
 from nanouft.shell import checkpoints
 from nanouft.shell.errors import UserError
 from nanouft.shell.files import read_json
+from nanouft.training.schedule import warmup_cosine
 from nanouft.training.setup import Run
 
 pytestmark = pytest.mark.usefixtures("brief")
@@ -246,11 +247,11 @@ def test_compile_on_a_cpu(here, tiny_base):
 
 # ---- small parts -----------------------------------------------------------------------------------------------------
 def test_schedule_rises_and_falls():
-    factors = [train.schedule(i, 100, 0.1)[0] for i in range(100)]
+    factors = [warmup_cosine(i, 100, 0.1)[0] for i in range(100)]
     assert factors[0] == pytest.approx(0.1) and max(factors) == factors[9] == factors[10] == 1
     assert 0 < factors[-1] < 0.01, "the last step still learns"
-    assert train.schedule(0, 1, 0.1) == (1, 1) and train.schedule(0, 1, 0.0) == (1, 1)
-    assert [train.schedule(i, 100, 0.1)[1] for i in (0, 4, 9, 50)] == pytest.approx([0.1, 0.5, 1, 1])
+    assert warmup_cosine(0, 1, 0.1) == (1, 1) and warmup_cosine(0, 1, 0.0) == (1, 1)
+    assert [warmup_cosine(i, 100, 0.1)[1] for i in (0, 4, 9, 50)] == pytest.approx([0.1, 0.5, 1, 1])
 
 
 def test_colour_is_for_terminals_only(monkeypatch):

@@ -24,6 +24,7 @@ from nanouft.hf import tokenizer as hf_tokenizer
 from nanouft.models.folder import write_gpt
 from nanouft.models.generate import generate
 from nanouft.models.load import start_model
+from nanouft.objective import REF
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import add_columns, opinion
 from nanouft.rollout import scorer
@@ -151,7 +152,7 @@ def test_loss_and_gradients_are_those_of_the_same_model_called_directly(folders,
         assert found["ours"][1].keys() == found["theirs"][1].keys() and len(found["ours"][1]) > 10
         for n, g in found["theirs"][1].items():
             same(found["ours"][1][n], g, f"{name}: the gradient of {n}", 1e-5)
-        for role, s in theirs.seqs.items() if "ref" in objective.columns else ():
+        for role, s in theirs.seqs.items() if REF in objective.columns else ():
             same(s.ref, s.logp, f"{name}: the reference column of {role} is the start model's log-prob", 1e-5)
 
 

@@ -23,7 +23,7 @@ from nanouft import world
 from nanouft.data.batches import collate, encode
 from nanouft.data.rows import Row
 from nanouft.look import report
-from nanouft.objective import Columns
+from nanouft.objective import REF, Columns
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.dpo import dpo_loss, log_ratio
 from nanouft.objectives.sft import SFT
@@ -97,7 +97,7 @@ def test_a_pair_is_two_labels(loss):
 
     def value(hp):
         encoded, _ = encode(OBJECTIVES["una"].rows(data, hp), NANO, 64)
-        add_columns(encoded, ("ref",), nano(5), NANO.pad, CPU)
+        add_columns(encoded, (REF,), nano(5), NANO.pad, CPU)
         batch = collate(encoded, range(len(encoded)), NANO.pad)
         OBJECTIVES["una"].forward(nano(), batch, hp)
         return OBJECTIVES["una"].loss(batch, hp)[0].detach()
@@ -123,7 +123,7 @@ def test_uft_starts_as_sft(beta):
     model = nano().double()
     form, sft = Form("uft", UFT(feedback="none", beta=beta)), Form("sft", SFT())
     encoded, _ = encode(form.objective.rows(data, form.hp), NANO, 64)
-    add_columns(encoded, ("ref",), model, NANO.pad, CPU)
+    add_columns(encoded, (REF,), model, NANO.pad, CPU)
     batch = collate(encoded, range(len(encoded)), NANO.pad)
     with torch.no_grad():
         form.objective.forward(model, batch, form.hp)

@@ -12,7 +12,7 @@ from tiny import CPU, FORMS, differs, model_grads, nano, real_batch, same, same_
 
 from nanouft.data.batches import collate
 from nanouft.models.generate import generate
-from nanouft.objective import plain
+from nanouft.objective import write_logp
 
 sys.path.insert(0, str(ROOT / "lessons" / "extras"))
 from tangent_model import TangentGPT, add_directions, ordinary_kl  # noqa: E402
@@ -59,7 +59,8 @@ def test_what_it_leaves_out_is_of_second_order():
     assert errors[0] > 1e-6, "the network is not linear"
 
 
-@pytest.mark.parametrize("form", [f for f in FORMS if f.objective.forward is not plain or f.name == "dpo"], ids=str)
+@pytest.mark.parametrize("form", [f for f in FORMS if f.objective.forward is not write_logp or f.name == "dpo"],
+                         ids=str)
 def test_every_objective_begins_with_its_ordinary_loss_and_gradient(form):
     """At delta = 0, through embeddings, hidden states, guesses and noise: as if the network itself were trained."""
     batch = real_batch(form)

@@ -82,7 +82,7 @@ def without(*names: str, **kw) -> Callable[[dict], dict]:
 def mean_reference(inputs: dict, params: dict, rows: slice) -> Batch:
     """PoFT: the column "ref" of the file is the one aligned model, the reward its mean."""
     s = seqs_of(inputs["chosen"], rows)
-    return step({"answer": s}, {"aligned": s.mean(s.ref).tolist()})
+    return step({"answer": s}, {"aligned_logp": s.mean(s.ref).tolist()})
 
 
 # Same names with another beta or gamma behind them (dpo_beta0.5) are the same line of this table.
@@ -112,11 +112,11 @@ KNOWN = {
     "ada_dpo": Known("ada_dpo", PAIR, lambda p: {k: p[k] for k in ("beta", "rho", "tau_min", "tau_max")}),
     "rpo_diagonal": Known("rpo", PAIR, lambda p: {**p, "form": "diagonal"}, alone=None),
     "rpo_paired": Known("rpo", PAIR, lambda p: {"beta": p["beta"], "temperature": p["distance_temperature"]},
-                        col=lambda p: {"prompt": p["prompt_embeddings"]}, alone=None),
+                        col=lambda p: {"prompt_embedding": p["prompt_embeddings"]}, alone=None),
     # The file gives weights; the column whose `paper` transform they are is their logarithm, with the side's sign.
     "tis_dpo": Known("tis_dpo", PAIR, lambda p: {"beta": p["beta"], "weights": "paper"} | without(
         {"token_level": p["token_level"]}, token_level=False), tok=lambda p: {
-        role: {"tis": [[mu * math.log(w) for w in row] for row in p[f"weights_{role}"]]}
+        role: {"token_reward": [[mu * math.log(w) for w in row] for row in p[f"weights_{role}"]]}
         for role, mu in (("chosen", 1), ("rejected", -1))}),
     "sft_token_mean": Known("sft", DEMO, lambda p: {**p, "reduction": "token"}),
     "sft_sequence_mean": Known("sft", DEMO, lambda p: {**p, "reduction": "sequence"}),
@@ -166,12 +166,14 @@ def batch_of(entry: Known, inputs: dict, params: dict, rows: slice) -> Batch:
     seqs = {role: seqs_of(inputs[source], rows) for role, source in entry.roles.items()}
     for role, columns in entry.tok(params).items():
         for name, x in columns.items():
-            setattr(seqs[role], name, torch.tensor(x[rows], dtype=torch.float64))
+            seqs[role].extra[name] = torch.tensor(x[rows], dtype=torch.float64)
     return step(seqs, {name: x[rows] for name, x in entry.col(params).items()})
 
 
 def step(seqs: dict[str, Seqs], col: dict[str, list], rows: int | None = None) -> Batch:
-    batch = Batch.of(seqs, Columns(**{name: torch.tensor(x, dtype=torch.float64) for name, x in col.items()}))
+    columns = {name: torch.tensor(x, dtype=torch.float64) for name, x in col.items()}
+    extra = {name: columns.pop(name) for name in ("aligned_logp", "prompt_embedding") if name in columns}
+    batch = Batch.of(seqs, Columns(**columns, extra=extra))
     return dataclasses.replace(batch, rows=rows or batch.rows)
 
 
@@ -221,7 +223,8 @@ def sampled(rows: int, T: int, mask=None, reward=0.0, adv=0.0, **tok) -> Batch:
     def wide(x) -> Tensor:
         return torch.as_tensor(x, dtype=torch.float64).expand(rows, T).clone()
     ids, m = torch.zeros(rows, T, dtype=torch.long), wide(1.0 if mask is None else mask).float()
-    s = Seqs(ids, ids, m, torch.ones_like(m), **{n: wide(tok.get(n, 0.0)) for n in ("logp", "old", "ref", "value")})
+    s = Seqs(ids, ids, m, torch.ones_like(m), **{n: wide(tok.get(n, 0.0)) for n in ("logp", "old", "ref")},
+             extra={"old_values": wide(tok.get("value", 0.0))})
     col = {"reward": reward, "adv": adv, "ended": 1.0}
     return step({"answer": s}, {n: x if isinstance(x, list) else [x] * rows for n, x in col.items()})
 
@@ -239,7 +242,7 @@ def gae(rl: dict, gamma: float, lam: float) -> Tensor:
     R, V = rl["gae_rewards"], rl["gae_values"]
     batch = sampled(len(R), len(R[0]), ref=R, value=V)
     s = OBJECTIVES["ppo"].credit(batch, OBJECTIVES["ppo"].hp(beta=1.0, gamma=gamma, lam=lam)).seqs["answer"]
-    return s.returns - s.value
+    return s.extra["returns"] - s.extra["old_values"]
 
 
 def group_loss(g: dict, aggregation: str, beta: float | None = None) -> Tensor:

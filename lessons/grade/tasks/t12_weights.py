@@ -11,10 +11,10 @@ from nanouft.objectives import OBJECTIVES, tis_dpo
 
 # ---- 12a: weights of tokens ----------------------------------------------------------------------
 def one_side(ratio, weights, mu):
-    """A row of the project's batch whose token weights are these. They come from `tis` there."""
+    """A row of the project's batch whose token weights are these. They come from token rewards."""
     one = torch.ones(1, len(ratio))
-    tis = mu * weights.detach().log()[None]
-    return Seqs(one, one, one, one, logp=ratio[None], ref=torch.zeros_like(one), tis=tis)
+    extra = {"token_reward": mu * weights.detach().log()[None]}
+    return Seqs(one, one, one, one, logp=ratio[None], ref=torch.zeros_like(one), extra=extra)
 
 
 def project_tis(c, r, w_c, w_r, beta):

@@ -6,6 +6,7 @@ import torch
 from lessons.grade.task import Case, Law, Mistake, Task
 from nanouft.objective import Batch, Columns, Seqs
 from nanouft.objectives import dft, neftune
+from nanouft.shell.streams import uniform_rows
 
 
 # ---- 16a: NEFTune's noise ------------------------------------------------------------------------
@@ -15,7 +16,7 @@ def project_bound(length, padded, width, alpha):
     read = torch.tensor([[1.0] * length + [0.0] * (padded - length)])
     batch = Batch({})
     noise = neftune.noise(Seqs(one, one, one, read), batch, alpha, width)
-    unit = 2 * batch.uniform(1, padded * width) - 1
+    unit = 2 * uniform_rows(batch, 1, padded * width) - 1
     return (noise.abs().max() / unit.abs().max()).item()
 
 
