@@ -1,26 +1,39 @@
 """Where random numbers begin: every stream of them has a function here that gives its seed.
 
-A seed depends on --seed and on a place (a step, a row, a rollout), never on what was drawn before.
-So a resumed run draws what the run without a break would draw. A number seeds torch, a list numpy.
-Changing a formula moves every committed figure. tests/core/test_streams.py lists where two meet.
+A seed depends on --seed and on a place (a step, a row, a rollout), never on what was drawn before. So a resumed run
+draws what it would have drawn without the break. A number seeds torch, a list numpy. Changing a formula moves every
+committed figure. tests/core/test_streams.py says where two streams meet.
 """
 import torch
 from torch import Tensor
 
 TORCH_SEEDS = 2**63         # torch takes 63 bits; a seed such as 20261120 is multiplied twice
-STEPS = 1_000_003           # a prime above the steps of a run, and above the rows of a step
+STEPS = 1_000_003           # a prime above the steps of most runs, and above the rows of a step
 CHUNKS = 1_009              # a prime above the chunks in which answers are sampled
 
 
-# ---- training ------------------------------------------------------------------------------------
+# ---- training --------------------------------------------------------------------------------------------------------
 def step_seed(seed: int, step: int) -> int:
-    """Batch.seed: what all pieces of a step share."""
+    """Batch.seed, which all pieces of a step share."""
     return seed * STEPS + step
 
 
 def row_seed(batch_seed: int, row: int) -> int:
-    """Noise of one row of a step: NEFTune's, IFT's coins, SFTMix's shares."""
     return batch_seed * STEPS + row + 1
+
+
+def guess_seed(batch_seed: int) -> int:
+    """For IFT's sampled guesses: half a million steps ahead, since its coins are drawn with the step's own seed."""
+    return batch_seed + 500_009
+
+
+def generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed % TORCH_SEEDS)
+
+
+def normal_draw(batch) -> float:
+    """One N(0,1) draw, the same for the whole step."""
+    return torch.randn((), generator=generator(batch.seed)).item()
 
 
 def uniform_rows(batch, B: int, T: int) -> Tensor:
@@ -29,27 +42,13 @@ def uniform_rows(batch, B: int, T: int) -> Tensor:
     return torch.stack([torch.rand(T, generator=generator(seed)) for seed in seeds])
 
 
-def normal_draw(batch) -> float:
-    """One N(0,1) draw, the same for the whole step."""
-    return torch.randn((), generator=generator(batch.seed)).item()
-
-
-def generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed % TORCH_SEEDS)
-
-
-def guess_seed(batch_seed: int) -> int:
-    """IFT's sampled guesses: a batch seed half a million steps ahead, since its coins are drawn too."""
-    return batch_seed + 500_009
-
-
 def order_seed(seed: int) -> list[int]:
     """Which rows stand in which step."""
     return [seed, 7]
 
 
 def minibatch_seed(seed: int, rollout: int, turn: int) -> list[int]:
-    """How a rollout is dealt out to its steps."""
+    """Which answers of a rollout stand in which step."""
     return [seed, rollout, turn]
 
 
@@ -58,43 +57,38 @@ def window_seed(seed: int) -> list[int]:
     return [seed, 11]
 
 
-# ---- sampled answers -----------------------------------------------------------------------------
+# ---- sampled answers: each chunk has random numbers of its own -------------------------------------------------------
+def chunk_seed(seed: int, chunk: int) -> int:
+    return (seed * CHUNKS + chunk) % TORCH_SEEDS
+
+
 def rollout_seed(seed: int, rollout: int, chunk: int) -> int:
     return chunk_seed(step_seed(seed, rollout), chunk)
 
 
-def chunk_seed(seed: int, chunk: int) -> int:
-    """Each chunk of answers has random numbers of its own."""
-    return (seed * CHUNKS + chunk) % TORCH_SEEDS
-
-
 def harvest_seed(seed: int, chunk: int) -> int:
-    """Of answers that are sampled to be kept; answer_rows takes chunk_seed of it."""
     return seed * 100_003 + chunk
 
 
 def pair_seeds(seed: int, first: int) -> tuple[int, int]:
-    """Of two samples to each prompt from row `first` on, for a reward model."""
+    """Two samples to each prompt from row `first` on, for a reward model."""
     even = 2 * (seed * 100_003 + first)
     return even, even + 1
 
 
-# ---- NanoWorld: other seeds are other prompts ----------------------------------------------------
+# ---- NanoWorld: another seed is other prompts ------------------------------------------------------------------------
 def kind_seed(seed: int, kind: int) -> int:
-    """Rows of the `kind`-th kind that a method learns from; the first has --seed itself."""
+    """Rows of the second kind that a method learns from (kind 1), of the third ...; the first kind has --seed."""
     return seed + 10_000_000 * kind
 
 
 def harvest_prompt_seed(seed: int) -> int:
-    """Prompts for sampled answers: others than the demonstrations have."""
     return seed + 50_000_000
 
 
 def document_seed(seed: int) -> int:
-    """Documents for pretraining."""
     return seed + 1
 
 
 def held_document_seed(seed: int) -> int:
-    """Documents that measure it."""
     return seed + 2_000_000

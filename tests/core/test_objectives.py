@@ -100,7 +100,7 @@ def test_masked_places_are_never_read_and_never_pushed(form):
         batch = give_logps(real_batch(form))
         for role, s in batch.seqs.items():
             s.logp = s.logp.masked_fill(~read(form, role, s), garbage)
-            for name in ("ref", "old", "adv"):
+            for name in vars(s).keys() - {"inputs", "targets", "mask", "attend", "logp", "extra"}:
                 if (x := getattr(s, name)) is not None:
                     setattr(s, name, x.masked_fill(s.mask == 0, garbage))
             s.extra = {name: x.masked_fill(s.mask == 0, garbage) for name, x in s.extra.items()}
