@@ -10,7 +10,7 @@ Four ideas make one contract serve every method:
 1. A loss never calls another model. What that model says is computed earlier and stored beside
    the tokens: before training (reference.py), or when answers are sampled (rollout/rollouts.py).
    Seqs.ref is shared by many methods. What only one method reads is a Column in its own file.
-2. GPT.forward is the only door to the network.
+2. A method reaches the network through GPT.forward alone.
 3. A loss is a sum over rows or tokens, divided by the total of the WHOLE step. So the losses of
    the pieces of a step (micro-batches, processes) add up to its loss (training/pieces.py).
 4. Rows come from a file, from NanoWorld or from the model's own samples. The loop does not care.

@@ -157,7 +157,7 @@ def order(lengths: list[int], rows: int, steps: int, seed: int, pool: int = 20) 
 
 def pools(lengths: list[int], rows: int, steps: int, seed: int, pool: int = 20) -> Iterator[np.ndarray]:
     """Arrays (steps, rows) of row numbers, in all `steps` steps; each is made when it is asked for.
-    The data is shuffled anew each epoch and dealt out in one endless stream. A pool of 20 steps' rows is sorted by
+    The data is shuffled in each epoch and dealt out in one endless stream. A pool of 20 steps' rows is sorted by
     length, cut into steps and the steps are shuffled: neighbours in a batch have similar lengths (little padding),
     yet a batch is a random draw of its pool (not one family of tasks). A pool never reaches into the next epoch:
     sorting would put the two copies of a row side by side. Only the step in which an epoch ends may hold a row twice.

@@ -5,7 +5,7 @@
 
 We want a high reward r, but little KL from the reference pi_ref, the start model:
     maximise  E[r(x, y)] - beta KL(pi || pi_ref)
-The second term is the KL penalty, also called the leash; beta is its strength.
+The second term is the KL penalty; beta is its strength.
 The best policy is proportional to pi_ref e^(r/beta). Solve for r:
     r(x, y) = beta log pi(y|x)/pi_ref(y|x) + beta log Z(x)                              (Eq. 5)
 Two answers to one prompt share Z(x), so it cancels in their difference. Put that difference into

@@ -9,7 +9,7 @@ For each of K answers to a prompt, with reward R_i; every token of answer i gets
 The loss of a token, with rho = pi(token) / pi_old(token) (pi_old is the policy that sampled):
     -min(rho adv, clip(rho, 1 - eps, 1 + eps_high) adv) + beta k3                           (Eq. 3)
     k3 = pi_ref/pi - log(pi_ref/pi) - 1                                                     (Eq. 4)
-k3 is a KL penalty (a leash) to the start model pi_ref. It stands in the loss, not in the reward.
+k3 is a KL penalty to the start model pi_ref. It stands in the loss, not in the reward.
 It is never negative, and it is 0 with gradient 0 where the two policies agree.
 
 Three ways to add tokens up. They are three different losses:
@@ -76,8 +76,8 @@ def loss(batch: Batch, hp: GRPO) -> tuple[Tensor, dict]:
     s = batch.seqs["answer"]
     high = hp.eps if hp.eps_high is None else hp.eps_high
     rho = torch.exp(log_rho(s).clamp(-20, 20))                  # (B,T)
-    leash = k3((s.ref - s.logp).masked_fill(s.mask == 0, 0))
-    each = clipped(rho, batch.col.adv[:, None], hp.eps, high) + hp.beta * leash             # Eq. 3
+    penalty = k3((s.ref - s.logp).masked_fill(s.mask == 0, 0))
+    each = clipped(rho, batch.col.adv[:, None], hp.eps, high) + hp.beta * penalty           # Eq. 3
     if hp.aggregation == "grpo":
         total = s.mean(each).sum() / batch.rows
     elif hp.aggregation == "dapo":

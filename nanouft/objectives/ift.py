@@ -39,8 +39,9 @@ import torch
 from torch import Tensor
 
 from nanouft.objective import Batch, Objective, Seqs
-from nanouft.shell import streams
+from nanouft.shell.draws import normal_draw, uniform_rows
 from nanouft.shell.errors import UserError, flag, in_range
+from nanouft.shell.streams import guess_seed
 
 Variant = Literal["detached", "released", "algorithm1", "eq21", "eq21_mean1"]
 
@@ -98,8 +99,8 @@ def guesses(model, embeds: Tensor, at: Tensor, batch: Batch, hp: IFT) -> Tensor:
     if hp.guess == "greedy":
         return model(embeds=embeds, want="argmax", at=at)
     p = model(embeds=embeds, want="logits", at=at).float().softmax(-1)              # (N,V)
-    ahead = replace(batch, seed=streams.guess_seed(batch.seed))
-    u = streams.uniform_rows(ahead, *at.shape).to(p.device)[at]                     # (N,)
+    ahead = replace(batch, seed=guess_seed(batch.seed))
+    u = uniform_rows(ahead, *at.shape).to(p.device)[at]                     # (N,)
     token = torch.searchsorted(p.cumsum(-1), u[:, None])[:, 0].clamp_max(p.shape[1] - 1)
     return torch.zeros_like(at, dtype=torch.long).masked_scatter(at, token)
 
@@ -108,7 +109,7 @@ def lam_now(hp: IFT, batch: Batch) -> float:
     """lam of this step: fixed, or ramped over the warm-up; then perhaps disturbed by one draw."""
     lam = hp.lam if hp.lam_min is None else hp.lam_min + (hp.lam - hp.lam_min) * batch.warmup
     if hp.lam_noise:
-        lam = lam + lam * hp.lam_noise * streams.normal_draw(batch)
+        lam = lam + lam * hp.lam_noise * normal_draw(batch)
     return min(1.0, max(0.0, lam))
 
 
@@ -122,7 +123,7 @@ def forward(model, batch: Batch, hp: IFT) -> None:
             guess = own_guess(s.inputs, s.mask, guesses(model, embeds, at, batch, hp))
             own = model(guess, want="embeds")
             if hp.residual == "replace":
-                coin = streams.uniform_rows(batch, *s.inputs.shape).to(embeds.device) < lam
+                coin = uniform_rows(batch, *s.inputs.shape).to(embeds.device) < lam
                 embeds = torch.where(coin[..., None], own, embeds)
             else:
                 embeds = (1 - lam) * embeds + lam * own         # Eq. 17

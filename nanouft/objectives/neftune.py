@@ -24,8 +24,8 @@ from torch import Tensor
 from nanouft.objective import Batch, Objective, Seqs, write_logp
 from nanouft.objectives.sft import SFT
 from nanouft.objectives.sft import loss as sft_loss
+from nanouft.shell.draws import uniform_rows
 from nanouft.shell.errors import in_range
-from nanouft.shell.streams import uniform_rows
 
 
 @dataclass

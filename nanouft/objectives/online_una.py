@@ -3,7 +3,7 @@
     python -m nanouft.train --objective online_una --init out/sft
     Wang et al. 2024, arXiv:2408.15339 (Eq. 13, its online form) and the code released with it
 
-The loss is that of una.py, on the model's own answers. An implicit score is made equal to the score
+The loss is that of una.py, on the model's samples. An implicit score is made equal to the score
 that the answer earned:
     sigmoid(beta log pi(y|x)/pi_ref(y|x))  ->  score
 No advantage, no critic, no ratio: it is a regression. The paper trains RLHF and this side by side

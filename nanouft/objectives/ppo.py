@@ -4,8 +4,8 @@
     Schulman et al. 2017, arXiv:1707.06347 (Eq. 7) · GAE: arXiv:1506.02438 (Eq. 16)
     for language models: Ziegler et al. 2019, arXiv:1909.08593
 
-A score comes once, at the end. The KL penalty to the start model (the leash) is paid token by
-token, as part of the reward. end_penalty is taken off the score if the answer does not stop:
+A score comes once, at the end. The KL penalty to the start model is paid token by token, as
+part of the reward. end_penalty is taken off the score if the answer does not stop:
     R_t = -beta log pi_old/pi_ref (token t) + [t is the last token] score
 A value head V on the policy's own states guesses what is still to come. Each token is judged by
 what it changed (GAE):
@@ -32,7 +32,7 @@ shared states (TRL has two networks and vf .1). An answer that is cut off ends t
 Deviation from TRL's trainer: ours is the textbook form. TRL puts the score one place after the end
 token and keeps V there (on one batch its whitened advantages differed from ours by 3.9 %).
 Defaults that differ from TRL's: one pass over a rollout, not four; beta .02, not .05; end_penalty
-1, not none. It is in units of the reward, so set it anew for a learnt one (docs/LOG.md).
+1, not none. It is in units of the reward, so set it again for a learnt one (docs/LOG.md).
 """
 from dataclasses import dataclass
 from typing import Literal
@@ -80,11 +80,11 @@ def rewards(batch: Batch, hp: PPO) -> Tensor:
     """(B,T) R_t: the KL penalty at every answer token, the score at the last."""
     s = batch.seqs["answer"]
     k1 = (s.old - s.ref).masked_fill(s.mask == 0, 0)
-    leash = k1 if hp.kl == "k1" else k3(-k1)
+    penalty = k1 if hp.kl == "k1" else k3(-k1)
     left = s.mask.flip(-1).cumsum(-1).flip(-1)                  # answer tokens from here to the end
     last = (s.mask > 0) & (left == 1)
     score = batch.col.reward - hp.end_penalty * (1 - batch.col.ended)
-    return -hp.beta * leash + torch.where(last, score[:, None], 0)
+    return -hp.beta * penalty + torch.where(last, score[:, None], 0)
 
 
 def gae(R: Tensor, V: Tensor, mask: Tensor, gamma: float, lam: float) -> Tensor:

@@ -10,7 +10,7 @@ again, so sampled answers estimate it:
 Any b that does not look at y leaves the mean as it is and changes only the noise. Here b is the
 mean reward of the whole rollout. It contains y itself, which shrinks the gradient by one part in
 the number of answers. rloo.py compares within a prompt.
-A KL penalty to the start model (a leash) is part of the reward:
+A KL penalty to the start model is part of the reward:
     R = score - beta log pi(y|x)/pi_ref(y|x)
 
 Needs prompts. Answers are sampled, scored and used ONCE (rollouts.py): a second step on them would
@@ -53,7 +53,7 @@ def check_sampling(hp, least: int = 1) -> None:
     in_range(hp, "gamma", "lam", high=1)
 
 
-def leashed(batch: Batch, beta: float) -> Tensor:
+def penalised_reward(batch: Batch, beta: float) -> Tensor:
     """(B,) the score of each sampled answer minus its KL penalty.
     The penalty is beta times the answer's log-ratio to the start model, as it was when the answer
     was sampled: the k1 estimate of the KL, summed over the answer."""
@@ -63,7 +63,7 @@ def leashed(batch: Batch, beta: float) -> Tensor:
 
 def credit(batch: Batch, hp: Reinforce) -> Batch:
     """A whole rollout with col.adv."""
-    R = leashed(batch, hp.beta)
+    R = penalised_reward(batch, hp.beta)
     batch.col.adv = R - R.mean() if hp.baseline == "mean" else R
     return batch
 

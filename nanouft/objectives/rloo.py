@@ -25,7 +25,13 @@ import torch
 from torch import Tensor
 
 from nanouft.objective import Batch, Objective
-from nanouft.objectives.reinforce import check_sampling, clipped, leashed, log_rho, step_metrics
+from nanouft.objectives.reinforce import (
+    check_sampling,
+    clipped,
+    log_rho,
+    penalised_reward,
+    step_metrics,
+)
 
 
 @dataclass
@@ -50,7 +56,7 @@ def leave_one_out(R: Tensor) -> Tensor:
 
 def credit(batch: Batch, hp: RLOO) -> Batch:
     """A whole rollout with col.adv."""
-    R = leashed(batch, hp.beta).view(-1, hp.samples)            # (P,K)
+    R = penalised_reward(batch, hp.beta).view(-1, hp.samples)            # (P,K)
     adv = leave_one_out(R).flatten()
     if hp.normalize:
         adv = (adv - adv.mean()) / (adv.std() + 1e-4)

@@ -19,7 +19,7 @@ Needs demonstrations. mu = 0 is SFT. A step of --batch-size pairs holds twice as
 Traps: answers are aligned at the first ANSWER token of each, not at position 0; lam is one number a
 pair; the head reads the same tensor as always, here the state after the last LayerNorm. No code of
 the authors was found: what is here follows descriptions of the paper. Simplified: two runs of 1 and
-2 epochs stand for the checkpoints of one run. Pairs are drawn once a run, not anew for each batch.
+2 epochs stand for the checkpoints of one run. Pairs are drawn once a run, not for each batch.
 """
 import math
 import random
@@ -32,8 +32,8 @@ from torch import Tensor
 
 from nanouft.objective import Batch, Column, Columns, Objective, Prerequisite, Seqs
 from nanouft.reference import logps, same_tokens
+from nanouft.shell.draws import uniform_rows
 from nanouft.shell.errors import UserError
-from nanouft.shell.streams import uniform_rows
 
 
 @dataclass

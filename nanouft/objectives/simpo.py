@@ -17,7 +17,7 @@ TRL's defaults (its CPO trainer: beta .1, gamma .5, alpha 1) are not SimPO.
 At equal means the loss is log(1 + e^gamma).
 Trap: smoothing turns the sign of the whole logit, margin included. So a flipped pair counts as
 right until chosen leads by gamma.
-Same letter elsewhere: IFT's gamma is a discount. DPO's beta is a KL penalty (a leash); this one is
+Same letter elsewhere: IFT's gamma is a discount. DPO's beta is a KL penalty; this one is
 not, since there is no reference.
 """
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Rollouts: the model's own answers to prompts, scored, as a source of steps for the one training loop.
+"""Rollouts: the model's answers to prompts, scored, as a source of steps for the one training loop.
 
     python -m nanouft.train --objective rloo --init out/sft                    # NanoWorld's exact score is the reward
     python -m nanouft.train --objective rloo --init out/sft --reward out/reward        # a model of nanouft.reward
@@ -118,7 +118,7 @@ class Rollouts:
         chief = self.device.rank == 0                   # scores alone: a function of the user's need not be one twice
         rewards = np.asarray(broadcast(self.earned(asked, texts) if chief else None, self.device), np.float32)
         if not np.isfinite(rewards).all():
-            raise UserError(f"--reward {self.cfg.reward}: gave a reward that is not finite; train it anew")
+            raise UserError(f"--reward {self.cfg.reward}: gave a reward that is not finite; train it again")
         score = unit(self.cfg.reward, rewards) if self.objective.graded else rewards
         ended = torch.tensor([float(stops(a, self.tok)) for a in answers])
         return Columns(reward=torch.from_numpy(rewards), score=torch.from_numpy(score), ended=ended)

@@ -4,9 +4,6 @@ A seed depends on --seed and on a place (a step, a row, a rollout), never on wha
 draws what it would have drawn without the break. A number seeds torch, a list numpy. Changing a formula moves every
 committed figure. tests/core/test_streams.py says where two streams meet.
 """
-import torch
-from torch import Tensor
-
 TORCH_SEEDS = 2**63         # torch takes 63 bits; a seed such as 20261120 is multiplied twice
 STEPS = 1_000_003           # a prime above the steps of most runs, and above the rows of a step
 CHUNKS = 1_009              # a prime above the chunks in which answers are sampled
@@ -25,21 +22,6 @@ def row_seed(batch_seed: int, row: int) -> int:
 def guess_seed(batch_seed: int) -> int:
     """For IFT's sampled guesses: half a million steps ahead, since its coins are drawn with the step's own seed."""
     return batch_seed + 500_009
-
-
-def generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed % TORCH_SEEDS)
-
-
-def normal_draw(batch) -> float:
-    """One N(0,1) draw, the same for the whole step."""
-    return torch.randn((), generator=generator(batch.seed)).item()
-
-
-def uniform_rows(batch, B: int, T: int) -> Tensor:
-    """(B,T) draws in [0,1). They depend on a row's place in the step, not on how the step was cut."""
-    seeds = [row_seed(batch.seed, batch.offset + i) for i in range(B)]
-    return torch.stack([torch.rand(T, generator=generator(seed)) for seed in seeds])
 
 
 def order_seed(seed: int) -> list[int]:

@@ -167,7 +167,7 @@ def refuse_idle_flags(name: str, objective: Objective, cfg: Train, hp, given: se
         raise UserError(f"--batch-size {cfg.batch_size} x {hp.minibatches} minibatches x {hp.samples} samples are "
                         f"{many:,} answers a rollout; at most {ROLLOUT:,} are made at once")
     if cfg.weigh_rows and objective.on_policy:
-        raise UserError("--weigh-rows weighs the rows of the data; on-policy methods learn from answers of their own")
+        raise UserError("--weigh-rows weighs the rows of the data; on-policy methods learn from the model's samples")
 
 
 def check_world(cfg: Train, kinds: list[str], given: set[str]) -> None:

@@ -76,5 +76,5 @@ def put(logp: Tensor, piece: Batch, role: str) -> Tensor:
     here = piece.seqs[role].logp                        # (b,t), fewer rows and perhaps less padding
     b, t = here.shape
     logp = logp.clone()
-    logp[piece.first:piece.first + b, :t] = here
+    logp[piece.offset:piece.offset + b, :t] = here
     return logp

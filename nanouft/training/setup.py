@@ -245,7 +245,7 @@ def open_run(name: str, cfg: Train, hp, origin: dict, data: Data, model: GPT, de
             from nanouft.rollout import rollouts
             source = rollouts.Rollouts(data.train, objective, hp, cfg, steps, model, tok, device)
             look_held = partial(source.held_out, data.held)
-            each = f"prompts x {hp.samples} own answers"
+            each = f"prompts x {hp.samples} samples"
             each += f" (a rollout serves {source.stride} steps)" if source.stride > 1 else ""
         else:
             source, each = Epochs(data.train, cfg.batch_size, steps, cfg.seed, tok.pad), "rows"

@@ -28,8 +28,8 @@ from tiny import (
 from nanouft.objectives.ift import IFT as AnyIFT
 from nanouft.objectives.ift import forward, future_sum, lam_now, loss, own_guess, weights
 from nanouft.objectives.sft import SFT
+from nanouft.shell.draws import normal_draw, uniform_rows
 from nanouft.shell.errors import UserError
-from nanouft.shell.streams import normal_draw, uniform_rows
 from nanouft.training.schedule import warmup_cosine
 
 

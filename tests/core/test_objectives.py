@@ -41,8 +41,8 @@ from nanouft.objectives.dpo import DPO
 from nanouft.objectives.ift import IFT
 from nanouft.objectives.sft import SFT
 from nanouft.reference import add_columns
+from nanouft.shell.draws import uniform_rows
 from nanouft.shell.errors import UserError
-from nanouft.shell.streams import uniform_rows
 
 EXPLAINED = set(re.findall(r"`([a-z_0-9]+)`", (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")))
 each_form = pytest.mark.parametrize("form", FORMS, ids=str)

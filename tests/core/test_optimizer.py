@@ -165,10 +165,8 @@ def test_autocast_is_on_where_it_should_be():
     assert not torch.is_autocast_enabled("cpu") and torch.is_autocast_cache_enabled(), "LAW: and off again behind it"
 
 
-OWN_FORWARD = [f for f in FORMS if f.objective.forward is not write_logp or f.name == "dpo"]
-
-
-@pytest.mark.parametrize("form", OWN_FORWARD, ids=str)
+@pytest.mark.parametrize("form", [f for f in FORMS if f.objective.forward is not write_logp or f.name == "dpo"],
+                         ids=str)
 def test_no_gradient_is_lost_under_autocast(form, monkeypatch):
     """IFT makes its guess without gradient first; what autocast keeps of that must not serve the real forward. Under
     bf16 a draw may fall on the next token, and then another gradient is right: both precisions see the same draws."""

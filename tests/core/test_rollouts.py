@@ -22,7 +22,7 @@ from nanouft.objective import Batch, Columns, Seqs
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.grpo import standardised
 from nanouft.objectives.ppo import gae, rewards, value_loss, whiten
-from nanouft.objectives.reinforce import clipped, k3, leashed, step_metrics
+from nanouft.objectives.reinforce import clipped, k3, penalised_reward, step_metrics
 from nanouft.objectives.rloo import leave_one_out
 from nanouft.rollout import rollouts
 from nanouft.shell import checkpoints
@@ -195,9 +195,9 @@ def test_ppo_by_hand():
     """Two answers of one token: log pi_old/pi_ref = .5 and -1, scores .6 and .1; the second does not stop."""
     o, col = OBJECTIVES["ppo"], Columns(reward=torch.tensor([0.6, 0.1]), ended=torch.tensor([1.0, 0.0]))
     batch = Batch.of({"answer": one_token([-1.5, -2.0], [-1.5, -2.0], ref=[-2.0, -1.0], old_values=[0.0, 0.0])}, col)
-    for kl, leash in (("k1", [0.5, -1.0]), ("k3", [math.exp(-0.5) - 0.5, math.exp(1) - 2])):
+    for kl, penalty in (("k1", [0.5, -1.0]), ("k3", [math.exp(-0.5) - 0.5, math.exp(1) - 2])):
         R = rewards(batch, o.hp(kl=kl, beta=0.1, end_penalty=2.0))[:, 0]
-        same(R, [0.6 - 0.1 * leash[0], 0.1 - 2.0 - 0.1 * leash[1]], f"score - penalty - beta {kl}", 1e-6)
+        same(R, [0.6 - 0.1 * penalty[0], 0.1 - 2.0 - 0.1 * penalty[1]], f"score - penalty - beta {kl}", 1e-6)
     s = batch.seqs["answer"]
     ones = torch.ones(2, 1, dtype=torch.float64)
     s.extra |= {"values": ones, "returns": ones}
@@ -246,8 +246,9 @@ def test_the_leash_is_taken_off_the_score():
     batch = made(0)
     s = batch.seqs["answer"]
     nats = s.sum(s.old - s.ref)
-    same(leashed(batch, 0.3), batch.col.reward - 0.3 * nats, "R - beta log pi/pi_ref of the whole answer", 1e-6)
-    R = leashed(batch, 0.3).view(-1, made.hp.samples).double()
+    same(penalised_reward(batch, 0.3), batch.col.reward - 0.3 * nats,
+         "R - beta log pi/pi_ref of the whole answer", 1e-6)
+    R = penalised_reward(batch, 0.3).view(-1, made.hp.samples).double()
     same(batch.col.adv, leave_one_out(R).view(-1), "and the advantage is made of that", 1e-5)
     without = leave_one_out(batch.col.reward.view(-1, made.hp.samples)).view(-1)
     differs(batch.col.adv, without, "it counts", by=0.01)

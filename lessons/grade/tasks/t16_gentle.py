@@ -6,7 +6,7 @@ import torch
 from lessons.grade.task import Case, Law, Mistake, Task
 from nanouft.objective import Batch, Columns, Seqs
 from nanouft.objectives import dft, neftune
-from nanouft.shell.streams import uniform_rows
+from nanouft.shell.draws import uniform_rows
 
 
 # ---- 16a: NEFTune's noise ------------------------------------------------------------------------
