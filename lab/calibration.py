@@ -12,13 +12,15 @@ from pathlib import Path
 
 from lab.cell import Cell
 from lab.cells import read_cells, refuse_smaller, run_cells
-from nanouft.look.stats import interval, shown
+from lab.words import format_interval, markdown_table
+from nanouft.look.stats import interval
 from nanouft.shell import config
 from nanouft.shell.errors import UserError
 from nanouft.shell.files import write_text
 from nanouft.world import FAMILIES, RETENTION
 
 SEEDS, BAND, GAP, KEPT = range(1000, 1004), (0.55, 0.85), 0.15, 0.85
+SHOWN = ("score", "strict", "ends")
 
 
 def verdict(family: str, base: dict, sft_strict: tuple[float, float], gain: float) -> str:
@@ -47,18 +49,18 @@ def report(out: Path, items: int = 100, workers: int = 2) -> list[str]:
     start, runs = done[base.key]["families"], [done[c.key]["families"] for c in sft]
 
     def show(family: str, key: str) -> str:
-        return shown(*interval([r[family][key] for r in runs]), digits=0)
+        return format_interval(*interval([r[family][key] for r in runs]), digits=0)
 
     lines = [f"Validation, {items} prompts a family; SFT with its defaults, {len(SEEDS)} seeds, 95 % t-interval. "
-             "Percent; strict = fully right and stops.", "",
-             "| family | base: score | strict | stops | SFT: score | strict | stops | gain in score | aim |",
-             "|---|---|---|---|---|---|---|---|---|"]
+             "Percent; strict = fully right and stops.", ""]
+    rows = []
     for f in FAMILIES:
         b = start[f]
         gain = interval([r[f]["score"] for r in runs])[0] - b["score"]
-        lines.append(f"| {f} | {100 * b['score']:.0f} | {100 * b['strict']:.0f} | {100 * b['ends']:.0f} | "
-                     f"{show(f, 'score')} | {show(f, 'strict')} | {show(f, 'ends')} | {100 * gain:+.0f} | "
-                     f"{verdict(f, b, interval([r[f]['strict'] for r in runs]), gain)} |")
+        rows.append([f, *(f"{100 * b[key]:.0f}" for key in SHOWN), *(show(f, key) for key in SHOWN),
+                     f"{100 * gain:+.0f}", verdict(f, b, interval([r[f]["strict"] for r in runs]), gain)])
+    lines += markdown_table(["family", "base: score", "strict", "stops", "SFT: score", "strict", "stops",
+                             "gain in score", "aim"], rows)
     write_text(out / "table.md", "\n".join(lines) + "\n")
     return lines
 

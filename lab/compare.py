@@ -22,7 +22,8 @@ from lab import page
 from lab.cell import Cell
 from lab.cells import refuse_smaller, run_cells, stops
 from lab.table import MEASURES, Row, summarise
-from nanouft.look.stats import percent
+from lab.words import format_interval, markdown_row, markdown_table
+from nanouft.look.stats import interval
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.shell import config
@@ -97,21 +98,20 @@ def wanted(cfg: Compare) -> dict[str, Row]:
 def table(rows: dict[str, list[dict]], base: dict, about: str) -> list[str]:
     """Markdown: the base, then a row of each name with its seeds; runs that diverged are counted, not averaged."""
     names = list(base["families"])
-    lines = [about, "", "| | mean | minus base | stops | list stops | " + " | ".join(names) + " |",
-             "|---" * (5 + len(names)) + "|",
-             f"| base | {100 * base['mean']:.1f} | | {100 * stops(base):.0f} | "
-             f"{100 * base['families']['list']['ends']:.0f} | "
-             + " | ".join(f"{100 * f['score']:.0f}" for f in base["families"].values()) + " |"]
+    lines = [about, "", *markdown_table(["", "mean", "minus base", "stops", "list stops", *names], [
+        ["base", f"{100 * base['mean']:.1f}", "", f"{100 * stops(base):.0f}",
+         f"{100 * base['families']['list']['ends']:.0f}",
+         *(f"{100 * f['score']:.0f}" for f in base["families"].values())]])]
     for name, cells in rows.items():
         got = [c for c in cells if "failed" not in c]
         if not got:
-            lines.append(f"| {name} | all {len(cells)} seeds failed: {cells[0]['failed']} |")
+            lines.append(markdown_row([name, f"all {len(cells)} seeds failed: {cells[0]['failed']}"]))
             continue
         label = name if len(got) == len(cells) else f"{name} ({len(cells) - len(got)} of {len(cells)} seeds diverged)"
         figures = [[g["mean"] for g in got], [g["mean"] - base["mean"] for g in got], [stops(g) for g in got],
                    [g["families"]["list"]["ends"] for g in got],
                    *[[g["families"][f]["score"] for g in got] for f in names]]
-        lines.append(f"| {label} | " + " | ".join(percent(x) for x in figures) + " |")
+        lines.append(markdown_row([label, *(format_interval(*interval(x)) for x in figures)]))
     return lines
 
 
@@ -121,17 +121,16 @@ BEHAVIOUR = ("score", "strict", "ends", "diversity", "kl_own", "own_prefix_gap",
 def second_table(results: dict) -> list[str]:
     """Markdown: what a score does not show, what it costs, what it needs."""
     titles = [MEASURES[m].title for m in BEHAVIOUR]
-    lines = ["", "KL, gap and Δ in nats; the cost is that of all stages and of models made first, counted "
-             "(python -m lab.cost), seconds are measured and noisy", "",
-             "| | " + " | ".join([*titles, "gradient tokens", "GFLOP", "x SFT", "CPU s", "data", "other models"])
-             + " |", "|---" * (len(titles) + 7) + "|"]
+    lines = []
     for name, row in results["rows"].items():
         cost = row["cost"]
         price = ["–"] * 3 if not cost else [f"{cost['tokens']:,}", f"{cost['flops'] / 1e9:,.0f}",
                                             f"{cost['relative']:.2f}"]
         *figures, seconds = [MEASURES[m].write(row["figures"][m]) for m in (*BEHAVIOUR, "seconds")]
-        lines.append(f"| {name} | " + " | ".join([*figures, *price, seconds, row["data"], row["models"]]) + " |")
-    return lines
+        lines.append([name, *figures, *price, seconds, row["data"], row["models"]])
+    titles = ["", *titles, "gradient tokens", "GFLOP", "x SFT", "CPU s", "data", "other models"]
+    return ["", "KL, gap and Δ in nats; the cost is that of all stages and of models made first, counted "
+            "(python -m lab.cost), seconds are measured and noisy", "", *markdown_table(titles, lines)]
 
 
 def refuse_less(out: Path, cfg: Compare, rows: int) -> None:

@@ -4,7 +4,7 @@
     mean, half = contrast(uft, sft, ((*SKILLS,), ("fact",)))    # the mean of two parts, each the mean of its families
     mean, half = contrast(sft)                                  # one row alone
 
-What is drawn are seeds and questions (stats.two_way): prompts that ask for one fact in several wordings count as one.
+Seeds and questions are resampled (intervals.two_way); prompts that ask for one fact in several wordings count as one.
 """
 from collections.abc import Sequence
 from functools import lru_cache
@@ -12,9 +12,9 @@ from functools import lru_cache
 import numpy as np
 
 from lab.cells import unpacked
+from lab.intervals import two_way
 from lab.own import APART
 from nanouft import world
-from nanouft.look.stats import two_way
 from nanouft.world.facts import read_question
 
 Parts = tuple[tuple[str, ...], ...]

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from lab.gallery_stories import Run, Story
+from lab.words import markdown_table, read_template
 from nanouft.look import plots
 from nanouft.shell.text import visible
 
@@ -21,28 +22,16 @@ NATS = ("loss", "held_out.nll", "held_out.logp_chosen")         # figures that a
 LONGEST = 110                                                   # letters of an answer on the page
 BEFORE = "out/gallery-sft"                                      # where the commands put the run that others start from
 
-HEAD = """# What went wrong?
-Twelve short training runs in NanoWorld. Each has one mistake. You see what its author saw: a curve or two, and three
-answers of the trained model. Choose a cause before you open "Cause and repair".
-
-One command makes a story again, in seconds to two minutes on one thread, and writes it to `out/gallery/gallery.md`:
-`python -m lab.gallery --story endless`. Without `--story` all twelve are made.
-
-The model always takes the likeliest token (greedy). There are nine kinds of questions (families), and 30 new questions
-of each. For three families of a story, we show the first question that the repaired model answers better, if there is
-one. A score is computed exactly, from 0 (wrong) to 1 (right). Loss is in nats: 0 is perfect. The held-out loss is that
-of rows that are not trained on. All results come from `docs/results/gallery.json`. There is one run each, with one
-seed: it shows a mechanism, not how large an effect is.
-"""
 
 
 # ---- the page --------------------------------------------------------------------------------------------------------
 def page(stories: tuple[Story, ...], results: dict) -> str:
     """The stories that have results, in their order, numbered as in the whole gallery."""
-    parts = [HEAD, "| | what is seen | |", "|---|---|---|"]
     made = [(n, story) for n, story in enumerate(stories, 1) if story.name in results]
-    parts += [f"| {n} | [{story.title}](#{anchor(n, story)}) | `--story {story.name}` |" for n, story in made]
-    return "\n".join(parts + [text for n, story in made for text in section(n, story, results[story.name])]) + "\n"
+    index = markdown_table(["", "what is seen", ""], [
+        [n, f"[{story.title}](#{anchor(n, story)})", f"`--story {story.name}`"] for n, story in made])
+    sections = [line for n, story in made for line in section(n, story, results[story.name])]
+    return "\n".join([*read_template("gallery.md"), *index, *sections]) + "\n"
 
 
 def anchor(n: int, story: Story) -> str:
@@ -82,9 +71,8 @@ def named(panels: Panels) -> str:
 
 
 def answers(run: dict) -> list[str]:
-    rows = [f"| {x['prompt']} | {code(x['says'])} | {x['score']:.2f} | {'yes' if x['stops'] else 'no'} |"
-            for x in run["answers"]]
-    return ["| question | answer | score | stops |", "|---|---|---|---|", *rows]
+    return markdown_table(["question", "answer", "score", "stops"], [
+        [x["prompt"], code(x["says"]), f"{x['score']:.2f}", "yes" if x["stops"] else "no"] for x in run["answers"]])
 
 
 def code(text: str) -> str:
@@ -98,11 +86,11 @@ def compared(story: Story, made: dict) -> list[str]:
     """The table of figures: the one in which the fault is seen, the curves' ends, and the mean score."""
     bad, good = (made[side]["figures"] for side in ("faulty", "repaired"))
     names = dict.fromkeys([story.figure, *(name for panel in story.panels for name in panel), "mean"])
-    rows = [f"| {LABELS[name]} | {shown(name, bad)} | {shown(name, good)} |" for name in names]
-    return ["| at the end (training curves: mean of the last quarter) | faulty | repaired |", "|---|---|---|", *rows]
+    return markdown_table(["at the end (training curves: mean of the last quarter)", "faulty", "repaired"], [
+        [LABELS[name], format_figure(name, bad), format_figure(name, good)] for name in names])
 
 
-def shown(name: str, figures: dict) -> str:
+def format_figure(name: str, figures: dict) -> str:
     return f"{figures[name]:.3g} {UNITS[name]}" if name in NATS else f"{100 * figures[name]:.0f} %"
 
 

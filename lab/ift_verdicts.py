@@ -11,8 +11,10 @@ import numpy as np
 
 from lab import contrast
 from lab.cells import unpacked
+from lab.intervals import quantile, two_way
+from lab.words import format_interval, markdown_table, prediction_verdict, read_template
 from nanouft.look import plots
-from nanouft.look.stats import interval, shown, t95, two_way
+from nanouft.look.stats import interval
 from nanouft.shell.files import write_json, write_text
 
 Figure = tuple[float, float]    # mean, half width of its 95 % interval
@@ -20,30 +22,6 @@ LIMITS = {"gain": 0.02, "advantage": 0.02, "loss at 64": 0.03, "beyond": 0.0, "c
           "lists that stop": 0.98, "largest change": 0.01, "nats from the start": 0.01, "fact": 0.01, "truth": 0.01}
 LEARNT, TASK = 0.8, ("plain at", "token")       # figures that say whether a task is what the prediction is about
 NATS = ("gap", "end", "nats from the start")
-ABOUT = """IFT blends its input with the model's own guesses (lam) and lets a later loss weigh earlier tokens (gamma).
-Where is that better than SFT? Each experiment has its prediction and what would falsify it, both fixed in code before
-these runs. (6 asks test prompts that had given the idea, and 1 to 3 were run a second time.) The verdict follows by
-rule from the intervals: *undecided* means that an interval holds the limit, or that the task was not in the range
-that the prediction is about."""
-HOW = """## How it was done
-- All models begin at the shipped base (6: also at the second base, the same with another seed). Of the numbers of
-  examples `train` holds out a tenth.
-- 1 to 3: every arm is IFT with some switches off. `plain` has lam = gamma = 0, which is SFT. The learning rate of every
-  arm is chosen on validation, with other seeds; *edge* marks one beyond which nothing was tried.
-- 1 and 3 use long sums. In `chain` a result is the last result plus a number. In `steps` it is two given numbers
-  added. Both have the same words, the same length and as many rows. The score is the share of results that are right
-  at their place. It does not ask whether the answer stops; `ends` does.
-- 2 uses lists of numbered things, each thing but the first drawn by lot. The score asks for the right number of
-  things.
-- 4 to 6 use NanoWorld and the learning rates of the prediction, or the defaults. 6 asks the test prompts that gave the
-  idea, with other seeds.
-- Intervals are 95 %. What is judged: over five seeds (6: ten) and, if it is made of scores, over prompts, too. Rows of
-  a table: over seeds only.
-- Scores and shares are in percent, gaps and losses in nats a token. `strict`: answers without a mistake. `token`:
-  numbers that are right after the true words. `differ`: how often a sampled guess there is another one. `gap`: what
-  true words lose after the model's own words; it also counts against a model that goes on adding rightly after a
-  slip. `end`: the loss of `<|end|>` after a right list.
-- A first run of 1 to 3 had faults (docs/LOG.md). It was repeated with the same predictions and limits."""
 
 
 # ---- figures ---------------------------------------------------------------------------------------------------------
@@ -78,7 +56,7 @@ def cut(new: list[dict], old: list[dict], key: str) -> Figure:
     share = 1 - pairs[:, 0].mean() / pairs[:, 1].mean()
     others = (pairs.sum(0) - pairs) / (n - 1)                   # means without each seed
     left = 1 - others[:, 0] / others[:, 1]
-    return float(share), float(t95(n - 1) * np.sqrt((n - 1) / n * ((left - left.mean()) ** 2).sum()))
+    return float(share), float(quantile(n - 1) * np.sqrt((n - 1) / n * ((left - left.mean()) ** 2).sum()))
 
 
 def over(runs: list[dict], key: str) -> Figure:
@@ -102,13 +80,9 @@ def below(figures: dict[str, Figure], name: str) -> bool:
     return mean + half < limit(name)
 
 
-def word(falsified: bool, confirmed: bool) -> str:
-    return "falsified" if falsified else "confirmed" if confirmed else "undecided"
-
-
 def judge_propagation(f: dict) -> str:
     """The control rises as much: the advantage over it is below 2 points."""
-    return word(below(f, "gain") or below(f, "advantage"), above(f, "gain") and above(f, "advantage"))
+    return prediction_verdict(below(f, "gain") or below(f, "advantage"), above(f, "gain") and above(f, "advantage"))
 
 
 def judge_length(f: dict) -> str:
@@ -117,43 +91,45 @@ def judge_length(f: dict) -> str:
     if min(f["plain at 8"][0], f["plain at 64"][0]) < LEARNT:
         return "undecided"
     lost = f["loss at 8"][0] > f["loss at 8"][1]
-    return word(above(f, "loss at 64") or below(f, "beyond"),
-                lost and above(f, "beyond") and below(f, "loss at 64"))
+    return prediction_verdict(above(f, "loss at 64") or below(f, "beyond"),
+                              lost and above(f, "beyond") and below(f, "loss at 64"))
 
 
 def judge_exposure(f: dict) -> str:
     """Nothing is said where the share of numbers that SFT says right is not in the range of the prediction."""
     if not 0.9 <= f["token"][0] <= 0.97:
         return "undecided"
-    return word(below(f, "strict") or below(f, "cut"), above(f, "strict") and above(f, "cut"))
+    return prediction_verdict(below(f, "strict") or below(f, "cut"), above(f, "strict") and above(f, "cut"))
 
 
 def judge_still(f: dict) -> str:
-    return word(any(above(f, name) for name in f), all(below(f, name) for name in f))
+    return prediction_verdict(any(above(f, name) for name in f), all(below(f, name) for name in f))
 
 
 def judge_each(f: dict) -> str:
-    return word(any(below(f, name) for name in f), all(above(f, name) for name in f))
+    return prediction_verdict(any(below(f, name) for name in f), all(above(f, name) for name in f))
 
 
 # ---- the page --------------------------------------------------------------------------------------------------------
 def write(results: dict[str, dict], folder: Path, page: Path) -> None:
     """results.json in `folder`, the page and its picture."""
+    about, how = read_template("ift_help.md")
     write_json(folder / "results.json", results)
-    lines = ["# Where could IFT help?", "", ABOUT, "", "| experiment | predicted | verdict |", "|---|---|---|",
-             *(f"| {name} | {r['prediction']} | **{r['verdict']}** |" for name, r in results.items()), "",
+    lines = ["# Where could IFT help?", "", about, "",
+             *markdown_table(["experiment", "predicted", "verdict"],
+                             [[name, r["prediction"], f"**{r['verdict']}**"] for name, r in results.items()]), "",
              f"![What was judged, and the limits of the predictions]({page.with_suffix('.png').name})", "",
-             "Points: means with 95 % intervals. Short upright lines: the limits of the predictions.", "", HOW]
+             "Points: means with 95 % intervals. Short upright lines: the limits of the predictions.", "", how]
     for name, r in results.items():
         lines += ["", f"## {name}: {r['verdict']}", f"**Predicted**: {r['prediction']}  ",
-                  f"**False if** {r['falsified_if']}.", "", "| judged | |", "|---|---|",
-                  *(f"| {what} | {said(what, f)} |" for what, f in r["judged"].items())]
+                  f"**False if** {r['falsified_if']}.", "",
+                  *markdown_table(["judged", ""], [[what, said(what, f)] for what, f in r["judged"].items()])]
         lines += ["", f"**Read with it**: {r['beside']}"] if r["beside"] else []
         if "best" in r:
             lines += ["", f"Judged is `{r['best']}`, the best on validation."]
         columns = list(next(iter(r["rows"].values()), {}))
-        lines += ["", "| row | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"] if columns else []
-        lines += [f"| {row} | " + " | ".join(said(k, x) for k, x in c.items()) + " |" for row, c in r["rows"].items()]
+        rows = [[row, *(said(k, x) for k, x in c.items())] for row, c in r["rows"].items()]
+        lines += ["", *markdown_table(["row", *columns], rows)] if columns else []
     write_text(page, "\n".join(lines) + "\n")
     picture(results, page.with_suffix(".png"))
 
@@ -162,7 +138,7 @@ def said(name: str, value) -> str:
     """Shares in percent, nats as they are, a learning rate and a number of examples as they are written."""
     if isinstance(value, (str, int)):
         return f"{value}"
-    return shown(*value, 1, 4) if name in NATS else shown(*value)
+    return format_interval(*value, 1, 4) if name in NATS else format_interval(*value)
 
 
 def picture(results: dict[str, dict], file: Path) -> Path:

@@ -16,12 +16,18 @@ from lab import claim_pictures
 from lab.cell import Cell
 from lab.contrast import NINE, Parts, contrast, score
 from lab.search import VAL_SEED, Search
-from nanouft.look.stats import shown, verdict
+from lab.words import (
+    MARGIN,
+    claim_verdict,
+    common_verdict,
+    format_gain,
+    format_interval,
+    markdown_table,
+)
 from nanouft.shell.errors import UserError
 from nanouft.shell.files import read_json, write_json, write_text
 from nanouft.world import FAMILIES
 
-MARGIN = 0.02                                   # of non-inferiority and equivalence
 DIGITS = 6
 
 
@@ -55,19 +61,6 @@ class Claim:
     tuned_on: tuple[str, ...]           # bases with a search of their own; the others take the first one's settings
     parts: Parts = NINE                 # the endpoint, of the search, too: mean over parts of the mean over families
     columns: dict[str, Parts] = field(default_factory=dict)     # of the table, beside the endpoint and the families
-
-
-def said(mean: float, half: float, test: str) -> str:
-    """holds | does not hold | undecided."""
-    if test != "equivalence":
-        return verdict(mean, half, {"superiority": 0.0, "non-inferiority": -MARGIN}[test])
-    if -MARGIN < mean - half and mean + half < MARGIN:
-        return "holds"
-    return "does not hold" if mean - half > MARGIN or mean + half < -MARGIN else "undecided"
-
-
-def agree(verdicts: list[str]) -> str:
-    return verdicts[0] if len(set(verdicts)) == 1 else "undecided"
 
 
 # ---- from finished cells ---------------------------------------------------------------------------------------------
@@ -123,9 +116,9 @@ def compared(c: Contrast, claim: Claim, cells: dict[str, dict[str, list[dict]]])
     for base, rows in cells.items():
         minus = (rows[c.minus[0]], rows[c.minus[1]]) if c.minus else None
         mean, half = rounded(contrast(rows[c.row], rows[c.other], parts, minus))
-        bases[base] = {"mean": mean, "half": half, "verdict": said(mean, half, c.test)}
+        bases[base] = {"mean": mean, "half": half, "verdict": claim_verdict(mean, half, c.test)}
     return {"text": c.text, "preset": c.preset, "test": c.test, "row": c.row, "other": c.other, "minus": c.minus,
-            "parts": parts, "bases": bases, "verdict": agree([b["verdict"] for b in bases.values()])}
+            "parts": parts, "bases": bases, "verdict": common_verdict([b["verdict"] for b in bases.values()])}
 
 
 def rounded(pair: tuple[float, float]) -> list[float]:
@@ -156,15 +149,17 @@ def page(name: str, claim: dict) -> str:
              f"{seeds} paired test seeds, {len(bases)} bases. Scores and differences in points, with 95 % intervals "
              "over seeds and prompts.", "",
              f"{len(claim['contrasts'])} contrasts: {preset} preset, {len(claim['contrasts']) - preset} exploratory. "
-             "Intervals are not corrected for their number.", "",
-             f"| contrast | | test | {' | '.join(f'`{b}`' for b in bases)} | verdict |", "|---" * 6 + "|"]
-    for c in claim["contrasts"]:
-        figures = [f"{signed(b['mean'], b['half'])}: {b['verdict']}" for b in c["bases"].values()]
-        kind = "preset" if c["preset"] else "exploratory"
-        lines.append(f"| {c['text']} | {kind} | {c['test']} | {' | '.join(figures)} | **{c['verdict']}** |")
+             "Intervals are not corrected for their number.", ""]
+    lines += markdown_table(["contrast", "", "test", *(f"`{b}`" for b in bases), "verdict"],
+                            map(contrast_row, claim["contrasts"]))
     for base in bases:
         lines += ["", *table(claim, base)]
     return "\n".join(lines) + "\n"
+
+
+def contrast_row(c: dict) -> list[str]:
+    figures = [f"{format_gain(b['mean'], b['half'])}: {b['verdict']}" for b in c["bases"].values()]
+    return [c["text"], "preset" if c["preset"] else "exploratory", c["test"], *figures, f"**{c['verdict']}**"]
 
 
 def table(claim: dict, base: str) -> list[str]:
@@ -173,20 +168,15 @@ def table(claim: dict, base: str) -> list[str]:
     start, rows = claim["bases"][base]["start"], claim["bases"][base]["rows"]
     columns = list(next(iter(rows.values()))["columns"])
     titles = ["row", "settings", "endpoint", f"minus {claim['baseline']}", *columns, *FAMILIES, "lists that stop"]
-    lines = [f"## Base `{base}`", "", f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
     at_start = score({"families": {f: {"score": s} for f, s in start.items()}}, claim["parts"])
-    figures = ["", f"{100 * at_start:.1f}", "", *[""] * len(columns), *(f"{100 * start[f]:.0f}" for f in FAMILIES), ""]
-    lines.append(f"| the base itself | {' | '.join(figures)} |")
+    lines = [["the base itself", "", f"{100 * at_start:.1f}", "", *[""] * len(columns),
+              *(f"{100 * start[f]:.0f}" for f in FAMILIES), ""]]
     for row, r in rows.items():
         settings = " ".join(f"{flag.removeprefix('--')} {value}{'*' * (flag in search[row]['edges'])}"
                             for flag, value in search[row]["chosen"].items())
-        figures = [settings, shown(*r["score"]), signed(*r["gap"]) if r["gap"] else "",
-                   *(shown(*r["columns"][c]) for c in columns), *(f"{100 * r['families'][f]:.0f}" for f in FAMILIES),
-                   f"{100 * r['lists that stop']:.0f}"]
         diverged = f" ({r['failed']} diverged)" if r["failed"] else ""
-        lines.append(f"| {row}{diverged} | {' | '.join(figures)} |")
-    return [*lines, "", "\\* at the edge of what was tried"]
-
-
-def signed(mean: float, half: float) -> str:
-    return ("+" if mean > 0 else "") + shown(mean, half)
+        gap = format_gain(*r["gap"]) if r["gap"] else ""
+        lines.append([row + diverged, settings, format_interval(*r["score"]), gap,
+                      *(format_interval(*r["columns"][c]) for c in columns),
+                      *(f"{100 * r['families'][f]:.0f}" for f in FAMILIES), f"{100 * r['lists that stop']:.0f}"])
+    return [f"## Base `{base}`", "", *markdown_table(titles, lines), "", "\\* at the edge of what was tried"]

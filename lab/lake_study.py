@@ -29,8 +29,9 @@ from frozen_lake.learn import Method, Task, learn, method
 from frozen_lake.measure import CONTRASTS, distance, joined, measures, over
 from frozen_lake.policies import start_policy
 from lab.cells import is_number, refuse_smaller
+from lab.words import format_interval, markdown_table
 from lab.workers import finished
-from nanouft.look.stats import interval, shown, verdict
+from nanouft.look.stats import interval, verdict
 from nanouft.shell import config, signals
 from nanouft.shell.errors import UserError, in_range
 from nanouft.shell.files import Lines, beside, checksum, locked, read_json, write_json, write_text
@@ -197,23 +198,19 @@ def report(done: dict[str, dict], maps: int, seeds: int, names: list[str]) -> tu
             "base": names[0], "maps": maps, "seeds": seeds, "verdicts": counts, "legs": legs,
             "settings": found}
     lines = [f"C5: distance to the nearest optimal policy, DPO < IFT < ORPO, SFT. {maps} random maps x {seeds} seeds, "
-             "mean and 95 % t-interval over maps; made by `python -m lab.lake_study`.", "",
-             "| setting | SFT | IFT | ORPO | DPO | maps in this order | claim |", "|---" * 7 + "|"]
-    for s in found:
-        lines.append(f"| {s['name']} | " + " | ".join(shown(*s["distance"][m], 1, 3) for m in METHODS)
-                     + f" | {100 * s['order_share']:.0f} % | {s['verdict']} |")
-    lines += ["", f"The contrasts, paired by map; claimed is that each is above 0. Right: after {EARLY} updates.", "",
-              "| setting | " + " | ".join([*CONTRASTS, *CONTRASTS]) + " |", "|---" * (1 + 2 * len(CONTRASTS)) + "|"]
-    for s in found:
-        lines.append(f"| {s['name']} | " + " | ".join(f"{mean:+.4f} ± {half:.4f} {v}" for where in
-                                                      ("contrasts", "contrasts_early")
-                                                      for mean, half, v in s[where].values()) + " |")
+             "mean and 95 % t-interval over maps; made by `python -m lab.lake_study`.", ""]
+    lines += markdown_table(["setting", "SFT", "IFT", "ORPO", "DPO", "maps in this order", "claim"], [
+        [s["name"], *(format_interval(*s["distance"][m], 1, 3) for m in METHODS), f"{100 * s['order_share']:.0f} %",
+         s["verdict"]] for s in found])
+    lines += ["", f"The contrasts, paired by map; claimed is that each is above 0. Right: after {EARLY} updates.", ""]
+    lines += markdown_table(["setting", *CONTRASTS, *CONTRASTS], [
+        [s["name"], *(f"{format_interval(mean, half, 1, 4, '+')} {v}" for where in ("contrasts", "contrasts_early")
+                      for mean, half, v in s[where].values())] for s in found])
     lines += ["", "What the walker then does: chance to arrive from the start, and mean chance from every live cell "
-                  "(the drop test).", "",
-              "| setting | maps | SFT | IFT | ORPO | DPO | drop: SFT | IFT | ORPO | DPO |", "|---" * 10 + "|"]
-    for s in found:
-        lines.append(f"| {s['name']} | {s['maps']} | "
-                     + " | ".join(f"{100 * s[f][m][0]:.0f} %" for f in ("success", "drop") for m in METHODS) + " |")
+                  "(the drop test).", ""]
+    lines += markdown_table(["setting", "maps", "SFT", "IFT", "ORPO", "DPO", "drop: SFT", "IFT", "ORPO", "DPO"], [
+        [s["name"], s["maps"], *(f"{100 * s[f][m][0]:.0f} %" for f in ("success", "drop") for m in METHODS)]
+        for s in found])
     def told(n: dict[str, int]) -> str:
         return f"holds in {n['holds']}, does not hold in {n['does not hold']}, is undecided in {n['undecided']}"
     lines += ["", f"C5 in the base setting: {base['verdict']}. Over the {len(found)} settings it {told(counts)}. By "

@@ -4,7 +4,7 @@
 
 Every figure is a mean over seeds with a 95 % interval for other seeds and other prompts (contrast.py); stops and
 diversity, which a cell holds once, with Student's t over seeds. A difference is better, worse, equal (within MARGIN) or
-undecided (stats.compared).
+undecided (words.difference_word).
 """
 import shlex
 from collections.abc import Callable
@@ -19,11 +19,11 @@ from lab.contrast import NINE, Parts, contrast
 from lab.map_pictures import curves, heat
 from lab.map_text import page
 from lab.own import APART
-from nanouft.look.stats import compared, interval
+from lab.words import MARGIN, difference_word
+from nanouft.look.stats import interval
 from nanouft.shell.errors import UserError
 from nanouft.shell.files import write_json, write_text
 
-MARGIN = 0.02
 BROKEN = ("fact", "truth", "unknown")           # families shown beside the endpoint
 NOTHING: dict = {"settings": {}, "searched": "", "edges": []}       # of a row without settings
 DOCS = Path("docs")
@@ -91,7 +91,7 @@ def spent(cells: list[dict], what: str) -> float:
 def judged(row: list[dict], other: list[dict], parts: Parts = NINE, looks: int = 1) -> list:
     """[mean, half width, word] of a paired difference, picked from so many."""
     mean, half = contrast(row, other, parts, looks=looks)
-    return [mean, half, compared(mean, half, MARGIN)]
+    return [mean, half, difference_word(mean, half)]
 
 
 def gain(row: list[dict], other: list[dict], looks: int = 1) -> dict:
@@ -106,7 +106,7 @@ def changes(row: list[dict], sft: list[dict]) -> dict[str, list]:
     for name, of in (("ends", stops), ("diversity", lambda c: c["diversity"])):
         if finished and (name == "ends" or "diversity" in finished[0][0]):
             mean, half = interval([of(a) - of(b) for a, b in finished])
-            word = compared(mean, half, MARGIN)
+            word = difference_word(mean, half)
             varied = {"better": "more varied", "worse": "less varied"} if name == "diversity" else {}
             out[name] = [mean, half, varied.get(word, word)]
     return out

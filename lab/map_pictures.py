@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from lab.map_text import sft_of, winner
+from lab.words import format_gain
 from nanouft.look.plots import LINES, UP, plt, save
 
 
@@ -14,12 +15,12 @@ def heat(regimes: list[dict], file: Path) -> None:
     fig, ax = plt.subplots(figsize=(4.3 * len(samples) + 1, 1.75 * len(demos) + 1))
     for r in regimes:
         x, y, (best, near) = samples.index(r["samples"]), demos.index(r["demos"]), winner(r)
-        (gain, half), level = best["gain"], f"SFT's {100 * sft_of(r)['endpoint'][0]:.0f}"
-        strength = min(1, gain / 0.10)
+        level = f"SFT's {100 * sft_of(r)['endpoint'][0]:.0f}"
+        strength = min(1, best["gain"][0] / 0.10)
         ax.add_patch(plt.Rectangle((x, y), 1, 1, facecolor=UP, alpha=0.08 + 0.5 * strength, edgecolor="white", lw=3))
         nothing = best["name"] == "SFT"
         title, line = ("no row is surely better than SFT", level) if nothing else (
-            best["name"], f"{100 * gain:+.1f} ± {100 * half:.1f} over {level}")
+            best["name"], f"{format_gain(*best['gain'])} over {level}")
         others = wrapped("not surely worse:", near) if near else "alone"
         for height, text, size in ((0.22, title, 12 if nothing else 14), (0.44, line, 11), (0.72, others, 10)):
             ax.text(x + 0.5, y + height, text, ha="center", va="center", fontsize=size,

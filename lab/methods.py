@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
+from lab.words import markdown_table, read_template
 from nanouft.objectives import OBJECTIVES
 from nanouft.shell import config
 from nanouft.training.flags import needs
@@ -18,21 +19,6 @@ FAMILIES = {
     "Labels and scores": "one answer, and how good it is",
     "Its own answers": "prompts and a reward; the model answers, and learns from what its answers earn",
 }
-HEAD = """# Every method
-
-Made by `python -m lab.methods` from the registry. The file of a method has its equation, its traps and its
-deviations from paper and released code. `python -m nanouft.train --objective list` prints the flags, too. Most
-methods also have a [card](cards.md): one line beside a method that you know.
-[What do the numbers of a run mean?](metrics.md)
-"""
-TAIL = """
-IFT was published in three forms that are three different losses, and all are here by name: `--variant released |
-algorithm1 | eq21`, beside `detached` (the default: released weights as constants) and `eq21_mean1` (on SFT's scale).
-Controls: `--residual replace` is scheduled sampling; `sft --reduction sequence --detach-embeddings` is what IFT is with
-lam = gamma = 0. With any objective: `--freeze half` (HFT: half of every layer stays as it is), `--keep` (which
-demonstrations), `--weigh-rows` (how hard the loss pushes each training row). Without training: `evaluate --prior`
-(PreTTY), `evaluate --best-of`. TS-DPO, DPO in the model linearised at its start: `lessons/extras/tangent.py`.
-"""
 
 
 @dataclass
@@ -49,7 +35,7 @@ def family(name: str) -> str:
     return {"pairs": "Pairs", "prompts": "Its own answers"}.get(kinds[0], "Labels and scores")
 
 
-def line(name: str) -> str:
+def row(name: str) -> list[str]:
     """A row of the table: name, what it does, paper, what it needs."""
     objective = OBJECTIVES[name]
     said = import_module(f"nanouft.objectives.{name}").__doc__.split("\n\n")[0]
@@ -57,16 +43,17 @@ def line(name: str) -> str:
     arxiv = re.search(r"arXiv:(\d{4}\.\d{5})", objective.paper)
     paper = f"[{arxiv[1]}](https://arxiv.org/abs/{arxiv[1]})" if arxiv else "–"
     data, models = needs(objective, objective.hp())
-    return f"| [`{name}`](../nanouft/objectives/{name}.py) | {about} | {paper} | {'; '.join([*data, *models])} |"
+    return [f"[`{name}`](../nanouft/objectives/{name}.py)", about, paper, "; ".join([*data, *models])]
 
 
 def page() -> str:
-    parts = [HEAD]
+    head, tail = read_template("methods.md")
+    parts = [head]
     for title, about in FAMILIES.items():
-        rows = [line(name) for name in OBJECTIVES if family(name) == title]
-        parts.append("\n".join([f"## {title}", f"{about[0].upper()}{about[1:]}.", "",
-                                "| method | in one line | arXiv | needs |", "|---|---|---|---|", *rows]) + "\n")
-    return "\n".join(parts) + TAIL
+        table = markdown_table(["method", "in one line", "arXiv", "needs"],
+                               [row(name) for name in OBJECTIVES if family(name) == title])
+        parts.append("\n".join([f"## {title}", f"{about[0].upper()}{about[1:]}.", "", *table]) + "\n")
+    return "\n".join(parts) + tail
 
 
 def main(argv=None) -> int:

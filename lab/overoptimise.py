@@ -33,11 +33,12 @@ import numpy as np
 from tqdm import tqdm
 
 from lab.cells import is_number, refuse_smaller
+from lab.words import format_interval, markdown_table
 from nanouft import reward, train, world
 from nanouft.data.batches import encode
 from nanouft.data.rows import pair_rows
 from nanouft.look import plots
-from nanouft.look.stats import interval, shown
+from nanouft.look.stats import interval
 from nanouft.models.generate import answer_rows
 from nanouft.models.load import start_model
 from nanouft.rollout import best_of
@@ -201,21 +202,21 @@ def table(lines: list[dict]) -> list[str]:
     out = ["Exact score in percent, KL in nats per answer, learnt reward in standard deviations; means over seeds with "
            "95 % t-interval. Best: where the mean over seeds is highest. Agreement: couples of samples put in the "
            "right order. Usual: the share of the SFT model's samples that say what was chosen, at the start and at "
-           "the end.", "",
-           "| optimised by | reward | agreement | start | best, at KL | end, at KL | change | its reward | usual |",
-           "|---|---|---|---|---|---|---|---|---|"]
+           "the end.", ""]
+    rows = []
     for (part, source, pairs), some in arms(lines).items():
         (score, half), (far, _), (likes, wide) = (over_seeds(some, key) for key in ("score", "kl", "reward"))
         top = int(score.argmax())
         change = interval([x["curve"][len(score) - 1]["score"] - x["curve"][0]["score"] for x in some])
-        agree = shown(*interval([x["agreement"] for x in some])) if part == "best-of" else ""
+        agree = format_interval(*interval([x["agreement"] for x in some])) if part == "best-of" else ""
         name = {"exact": "the exact score", "noise": "noise"}.get(source, f"{pairs:,} pairs of {source}")
         often = over_seeds(some, "usual")[0] if part == "best-of" else None
-        out.append(f"| {'best of 64' if part == 'best-of' else 'PPO'} | {name} | {agree} | {shown(score[0], half[0])} "
-                   f"| {shown(score[top], half[top])}, {far[top]:.1f} | {shown(score[-1], half[-1])}, {far[-1]:.1f} "
-                   f"| {shown(*change)} | {shown(likes[-1], wide[-1], 1)} "
-                   f"| {'' if often is None else f'{100 * often[0]:.0f}, {100 * often[-1]:.0f}'} |")
-    return out
+        start, best, end = (format_interval(score[at], half[at]) for at in (0, top, -1))
+        rows.append(["best of 64" if part == "best-of" else "PPO", name, agree, start, f"{best}, {far[top]:.1f}",
+                     f"{end}, {far[-1]:.1f}", format_interval(*change), format_interval(likes[-1], wide[-1], 1),
+                     "" if often is None else f"{100 * often[0]:.0f}, {100 * often[-1]:.0f}"])
+    return out + markdown_table(["optimised by", "reward", "agreement", "start", "best, at KL", "end, at KL", "change",
+                                 "its reward", "usual"], rows)
 
 
 def picture(lines: list[dict], file: Path) -> Path:

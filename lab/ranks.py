@@ -8,9 +8,8 @@ Two rows are compared seed by seed: the same seed drew the same data for both, s
 import math
 from collections.abc import Mapping
 
-from nanouft.look.stats import compared, interval
-
-MARGIN = 0.02                   # differences that are called equal, in shares: two points of the score
+from lab.words import difference_word
+from nanouft.look.stats import interval
 
 Scores = Mapping[int, float]    # {seed: score}
 
@@ -21,8 +20,7 @@ def minus(mine: Scores, other: Scores | None) -> tuple[list, str] | None:
     if not seeds:
         return None
     mean, half = interval([mine[s] - other[s] for s in seeds])
-    word = compared(mean, half, MARGIN)
-    return [mean, half if half < math.inf else None], word
+    return [mean, half if half < math.inf else None], difference_word(mean, half)
 
 
 def places(scores: Mapping[str, Scores]) -> dict[str, list[int]]:

@@ -6,6 +6,7 @@ A row is one way of training; its figures are means over seeds with the 95 % t-i
 Nothing here trains a model or knows a result: the same cells give the same summary.
 """
 import inspect
+import math
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -17,6 +18,7 @@ from lab import ranks, snapshot
 from lab.cell import Cell
 from lab.cells import stops
 from lab.cost import Cost, cost_of
+from lab.words import MARGIN, format_interval
 from nanouft import world
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.look.stats import interval
@@ -60,9 +62,9 @@ class Measure:
         """'79.9 ± 2.3', or without the interval, or '–' where there is nothing."""
         if figure is None:
             return "–"
-        mean, wide = (None if x is None else f"{self.scale * x:.{self.digits}f}" for x in figure)
-        mean = mean.removeprefix("-") if not float(mean) else mean                  # -0.00 is 0.00
-        return f"{mean} ± {wide}" if wide is not None and half else mean
+        mean, wide = figure
+        written = format_interval(mean, math.inf if wide is None or not half else wide, self.scale, self.digits)
+        return written if float(written.split()[0]) else written.removeprefix("-")          # -0.00 is 0.00
 
 
 def probe(name: str) -> Callable[[dict], float]:
@@ -210,6 +212,6 @@ def summarise(rows: dict[str, Row], done: dict[str, list[dict]], about: dict) ->
             "measures": {name: {"title": m.title, "text": m.text, "scale": m.scale, "digits": m.digits,
                                 "better": m.better} for name, m in MEASURES.items()},
             "prompts": shown_prompts(about["split"], Tokenizer.load("nano")),
-            "margin": ranks.MARGIN,
+            "margin": MARGIN,
             "rows": ranked({name: one(row, done[name], priced(row, about["first_seed"], done[name]), sft)
                             for name, row in rows.items()})}

@@ -3,6 +3,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from running import call, losses
 
 from nanouft import simple, train, world
 from nanouft.data.batches import collate, encode
@@ -12,7 +13,6 @@ from nanouft.reference import add_columns
 from nanouft.shell.devices import Device
 from nanouft.training.flags import Train
 from nanouft.training.setup import Run
-from running import call, losses
 
 STEPS, CPU = 10, Device("cpu", "fp32")
 

@@ -14,7 +14,7 @@ from recompute import FOLDER, recomputed
 from running import ROOT, call, one_error
 
 from lab import cell as the_cell
-from lab import claims, judge
+from lab import claims, judge, words
 from lab.cell import Cell
 from lab.cells import read_cells
 from lab.claims import BASES, CLAIMS, SEEDS, UFT_01, UFT_1
@@ -88,14 +88,14 @@ def test_c4_gives_every_row_the_same_updates():
     (0.5, float("inf"), 0.0, "undecided")])
 def test_the_rule(mean, half, threshold, want):
     assert verdict(mean, half, threshold) == want
-    assert judge.said(mean, half, "non-inferiority" if threshold else "superiority") == want
+    assert words.claim_verdict(mean, half, "non-inferiority" if threshold else "superiority") == want
 
 
 @pytest.mark.parametrize("mean, half, want", [
     (0.005, 0.01, "holds"), (-0.005, 0.01, "holds"), (0.015, 0.01, "undecided"), (0.04, 0.01, "does not hold"),
     (-0.04, 0.01, "does not hold"), (0.0, 0.03, "undecided")])
 def test_the_rule_of_equivalence(mean, half, want):
-    assert judge.said(mean, half, "equivalence") == want
+    assert words.claim_verdict(mean, half, "equivalence") == want
 
 
 # ---- cells and settings ----------------------------------------------------------------------------------------------
