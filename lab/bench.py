@@ -18,8 +18,6 @@ Arms take turns, and whoever goes first changes; a ratio is the median of all pa
 beside it. With one CPU thread the clock is CPU time, which a busy neighbour disturbs less. What needs transformers or
 TRL is skipped where they are not installed.
 """
-import contextlib
-import io
 import sys
 import time
 from collections.abc import Callable
@@ -33,7 +31,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lab import peers
-from lab.cell import Cell, kept_model
+from lab.cell import Cell, kept_model, quiet
 from lab.steps import Clock, Learner
 from nanouft import world
 from nanouft.data.batches import Epochs, encode
@@ -147,7 +145,7 @@ def ift(turns: int, device: devices.Device) -> dict:
 
 def tuned() -> str:
     """The folder of an SFT model."""
-    with contextlib.redirect_stdout(io.StringIO()), devices.threads(1):             # a cell is trained with one
+    with quiet(), devices.threads(1):             # a cell is trained with one
         return kept_model(Cell(("--objective", "sft"), 0))
 
 
@@ -188,7 +186,7 @@ def trl(turns: int, device: devices.Device) -> dict | None:
             times["ours"].append(clock.seconds())
         settings = {"per_device_train_batch_size": rows, "use_cpu": device.kind == "cpu"}
         try:
-            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            with quiet():
                 peers.trl_steps(name, tuned(), settings, turns + 1, after_step)
         except ImportError:
             return None

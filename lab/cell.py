@@ -8,9 +8,11 @@ from and the models it asks are made once and kept in out/.cells under their key
 CELL_VERSION is raised by hand when a change of code changes what cells give.
 """
 import contextlib
+import io
 import json
 import shlex
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -91,11 +93,22 @@ def train_cell(cell: Cell, folder: Path, keep: Path = KEEP) -> str:
     look = ["--eval-every", str(EVAL_EVERY)] if cell.snapshot or cell.curve else ["--plain"]
     asked = kept_model(cell.aligned, keep) if cell.aligned else ""
     flags = [f.replace("{own}", own).replace("{reward}", likes).replace("{aligned}", asked) for f in cell.flags]
-    argv = [*flags, "--init", start, "--seed", str(cell.seed), "--threads", "1", "--device", "cpu", "--items", "0",
-            "--save-every", "0", "--out", str(folder), *look]
     with spending(folder, sampled=on_policy(cell)):
-        train.main(argv)
+        train_into(folder, [*flags, *look], start, cell.seed)
     return str(folder)
+
+
+def train_into(folder: Path, flags: Sequence[str], init: str, seed: int) -> None:
+    """`python -m nanouft.train FLAGS` on one thread; only the last step is saved, and nothing is evaluated."""
+    train.main([*flags, "--init", init, "--seed", str(seed), "--threads", "1", "--device", "cpu", "--items", "0",
+                "--save-every", "0", "--out", str(folder)])
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """What is printed inside is not shown."""
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        yield
 
 
 def on_policy(cell: Cell) -> bool:

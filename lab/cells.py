@@ -12,7 +12,6 @@ missing there is no table and no verdict.
 """
 import base64
 import contextlib
-import io
 import json
 import sys
 import time
@@ -23,7 +22,8 @@ import numpy as np
 from tqdm import tqdm
 
 from lab import snapshot
-from lab.cell import KEEP, Cell, kept_reward, stages, train_cell
+from lab.cell import KEEP, Cell, kept_reward, quiet, stages, train_cell
+from lab.store import Store, open_store, results_of
 from lab.workers import finished
 from nanouft import world
 from nanouft.look import scores
@@ -31,9 +31,9 @@ from nanouft.models.generate import answer_rows
 from nanouft.models.load import start_model
 from nanouft.rollout.best_of import best_answers
 from nanouft.rollout.scorer import load
-from nanouft.shell import devices, signals
+from nanouft.shell import devices
 from nanouft.shell.errors import Diverged, UserError
-from nanouft.shell.files import Lines, beside, locked, read_json, scratch
+from nanouft.shell.files import Lines, read_json, scratch
 from nanouft.shell.text import one_line
 
 KEPT = ("score", "strict", "ends", "length", "gold_logp")       # of a family; intervals over prompts are not kept
@@ -49,7 +49,7 @@ def run_cell(cell: Cell, keep: Path | None = KEEP) -> dict:
 def scored(cell: Cell, folder: Path, keep: Path) -> dict:
     began, device = time.process_time(), devices.pick("cpu", "fp32", 1)
     try:
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        with quiet():
             init = train_cell(cell, folder / "run", keep)
             model, tok = start_model(init)
             result, answers = scores.families(model, tok, device, cell.split, cell.items,
@@ -164,31 +164,26 @@ def run_cells(cells: Iterable[Cell], file: Path, workers: int = 2) -> dict[str, 
     """Run what is missing in `file`, append each as it finishes; returns all of it by key. What fails is shown and
     tried once more. UserError if a cell is missing in the end: nothing is said from a part of the cells."""
     cells = list(dict.fromkeys(cells))
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with locked(beside(file)), signals.kept_lines(file):
-        done = read_cells(file, cells)
-        for init in {c.base for c in cells if c.key not in done}:
-            start_model(init)                                   # a folder that holds no model is said once
+    with open_store(file, lambda file: read_cells(file, cells)) as store:
+        for init in {c.base for c in cells if c.key not in store.done}:
+            start_model(init)                                   # a folder that holds no model is named once
         for _ in range(2):
-            run_missing([c for c in cells if c.key not in done], file, workers, done)
-    if missing := [c for c in cells if c.key not in done]:
-        names = "; ".join(map(str, missing[:5])) + f"; and {len(missing) - 5} more" * (len(missing) > 5)
-        raise UserError(f"{file}: {len(missing)} of {len(cells)} cells are missing, so nothing is said: {names}. The "
-                        "others are kept: run the same command again, and it makes them")
-    return done
+            run_missing(cells, store, workers)
+    results_of(cells, store.done, f"The others are kept in {file}: run the same command again, and it makes them")
+    return store.done
 
 
-def run_missing(cells: list, file: Path, workers: int, done: dict[str, dict], run: Callable = run_cell) -> None:
-    """Each result goes into `file` and `done`, each failure to stderr. run: cell -> its result."""
+def run_missing(cells: list, store: Store, workers: int, run: Callable = run_cell) -> None:
+    """Each result goes into the store, each failure to stderr. run: cell -> its result."""
+    cells = [c for c in cells if c.key not in store.done]
     if not cells:
         return
     with contextlib.closing(finished(attempt, [(c, run) for c in cells], workers)) as results:
-        bar = tqdm(results, total=len(cells), desc=file.stem, mininterval=5)
+        bar = tqdm(results, total=len(cells), desc=store.file.stem, mininterval=5)
         try:
             for cell, result, why in bar:
                 if result:
-                    Lines(file).add(result)
-                    done[cell.key] = result
+                    store.add(result)
                 else:
                     bar.write(f"not finished: {cell}: {one_line(why)}", file=sys.stderr)
         except UserError as e:

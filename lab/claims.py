@@ -28,6 +28,7 @@ from lab.contrast import Parts, score
 from lab.judge import Claim, Contrast, Row
 from lab.regimes import ITEMS, SECOND, TEST, VAL, Look, as_start, words
 from lab.search import Search, run_searches
+from lab.store import results_of
 from nanouft.shell import config
 from nanouft.shell.errors import UserError, in_range
 from nanouft.shell.text import choose
@@ -171,7 +172,7 @@ def untrained() -> dict[str, Cell]:
 def judged(name: str, done: dict[str, dict]) -> dict:
     """judge.judged from finished cells; UserError where one is missing."""
     def look_up(cells: list[Cell]) -> dict[str, dict]:
-        judge.finished(cells, done)
+        results_of(cells, done, judge.ADVICE)
         return done
     chosen, searches = tuned([name], look_up)
     mine = {(base, row): s for (_, base, row), s in searches.items()}

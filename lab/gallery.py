@@ -11,7 +11,6 @@ causes and repairs are made of that file; typed in the stories are settings (a l
 and what is read off a curve. Stories that are made again replace theirs, the others stay.
 """
 import contextlib
-import io
 import sys
 import time
 from dataclasses import dataclass
@@ -19,11 +18,11 @@ from pathlib import Path
 
 import numpy as np
 
+from lab.cell import quiet, train_into
 from lab.gallery_faults import FAULTS
 from lab.gallery_page import page, pictures
 from lab.gallery_stories import STORIES, Run, Story
 from lab.snapshot import curve, number
-from nanouft import train
 from nanouft.look import scores
 from nanouft.look.scores import Item
 from nanouft.models.load import start_model
@@ -52,18 +51,16 @@ def planted(fault: str) -> contextlib.AbstractContextManager:
 def trained(run: Run, keep: Path) -> Path:
     """The folder of a run's model, trained once in `keep`, and what it starts from before it."""
     start = trained(run.after, keep) if run.after else "base"
-    argv = [*run.argv, "--init", str(start), "--seed", "0", "--threads", "1", "--device", "cpu", "--plain",
-            "--save-every", "0"]
 
     def make(place: Path) -> None:
         with planted(run.fault):
-            train.main([*argv, "--out", str(place)])
+            train_into(place, [*run.argv, "--plain"], str(start), 0)
     return made_once(keep / checksum(repr((run.flags, run.after, run.fault)))[:16], make)
 
 
 def told(run: Run, story: Story, keep: Path) -> dict:
     """Train and ask: {"figures": ..., "curves": ..., "answers": all of the families that the story asks}."""
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+    with quiet():
         folder = trained(run, keep)
     model, tok = start_model(str(folder))
     with planted(run.asked):

@@ -20,13 +20,15 @@ from pathlib import Path
 
 from lab import ift_verdicts as verdicts
 from lab.cell import Cell
-from lab.ift_tasks import Job, Store, World
+from lab.cells import run_missing
+from lab.ift_tasks import Job, World, run_task
 from lab.ift_verdicts import Figure, cut, facts, gap, over, total
 from lab.search import Search, run_searches
+from lab.store import Store, open_store, results_of
 from nanouft.look.stats import interval
-from nanouft.shell import config, signals
+from nanouft.shell import config
 from nanouft.shell.errors import UserError, in_range
-from nanouft.shell.files import beside, locked
+from nanouft.shell.files import Lines
 
 FOLDER, PAGE = Path("docs/results/ift_help"), Path("docs/ift_help.md")
 BASES = ("base", "docs/results/base-1")
@@ -217,6 +219,17 @@ EXPERIMENTS = (
 
 
 # ---- trained, kept, written ------------------------------------------------------------------------------------------
+def read_runs(file: Path) -> dict[str, dict]:
+    return {r["key"]: r for r in Lines(file).read(lambda r: "" if "key" in r else "has no key")}
+
+
+def results_from(store: Store, workers: int, runs: list) -> list[dict]:
+    """The results of runs; what is missing is trained (workers > 0), or Missing."""
+    if workers:
+        run_missing(list({r.key: r for r in runs}.values()), store, workers, run_task)
+    return results_of(runs, store.done, "Run python -m lab.ift_help, and it makes them")
+
+
 def judged(experiment: Experiment, get: Get) -> dict:
     found = experiment.run(get)
     return {"prediction": experiment.prediction, "falsified_if": experiment.falsified_if,
@@ -224,7 +237,7 @@ def judged(experiment: Experiment, get: Get) -> dict:
 
 
 @dataclass
-class Help:
+class IftHelp:
     only: str | None = None         # one experiment: the beginning of its name, such as 1a or 3
     write: bool = False             # page, picture and results.json from what is kept; trains nothing
     workers: int = 2                # processes of one thread each
@@ -240,13 +253,12 @@ class Help:
 
 
 def main(argv=None) -> int:
-    cfg, _ = config.parse(Help, argv, "python -m lab.ift_help", __doc__)
+    cfg, _ = config.parse(IftHelp, argv, "python -m lab.ift_help", __doc__)
     cfg.check()
     file = Path(cfg.out) / "cells.jsonl"
-    store = Store(file, 0 if cfg.write else cfg.workers)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with locked(beside(file)), signals.kept_lines(file):
-        results = {e.name: judged(e, store) for e in EXPERIMENTS if e.name.startswith(cfg.only or "")}
+    with open_store(file, read_runs) as store:
+        get = partial(results_from, store, 0 if cfg.write else cfg.workers)
+        results = {e.name: judged(e, get) for e in EXPERIMENTS if e.name.startswith(cfg.only or "")}
     for name, r in results.items():
         print(f"{r['verdict']:<10} {name}: " + ", ".join(f"{k} {verdicts.said(k, f)}" for k, f in r["judged"].items()))
     if cfg.write:

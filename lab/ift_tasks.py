@@ -12,8 +12,6 @@ of the prompts.
 
     Job("chain", (11, 15), rows=300, flags=("--objective", "ift"), seed=0).run()           # trained and scored
 """
-import contextlib
-import io
 import json
 import random
 import re
@@ -24,16 +22,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lab.cell import KEEP, Cell, fingerprint, kept_model, train_cell
-from lab.cells import packed, run_cell, run_missing
-from nanouft import train, world
+from lab.cell import KEEP, Cell, fingerprint, kept_model, quiet, train_cell, train_into
+from lab.cells import packed, run_cell
+from nanouft import world
 from nanouft.data.rows import Row, Turn
 from nanouft.look import scores
 from nanouft.look.probes import kl, own_prefix_gap, seqs_of
 from nanouft.models.generate import answer_rows, stops
 from nanouft.models.load import start_model
 from nanouft.shell import devices
-from nanouft.shell.errors import Diverged, UserError
+from nanouft.shell.errors import Diverged
 from nanouft.shell.files import Lines, checksum, scratch
 from nanouft.world.facts import ITEMS
 
@@ -124,10 +122,8 @@ def train_job(job: Job, folder: Path) -> Path:
     with scratch("nanouft-rows-") as place:
         Lines(place / "rows.jsonl").rewrite([{"prompt": r.prompt[0].text, "response": r.answer[0].text}
                                              for r in rows(job.task, job.lengths, job.rows, job.seed)])
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            train.main([*job.flags, "--data", str(place / "rows.jsonl"), "--init", job.start, "--seed", str(job.seed),
-                        "--threads", "1", "--device", "cpu", "--items", "0", "--save-every", "0", "--plain",
-                        "--out", str(folder)])
+        with quiet():
+            train_into(folder, [*job.flags, "--data", str(place / "rows.jsonl"), "--plain"], job.start, job.seed)
     return folder
 
 
@@ -206,7 +202,7 @@ def moved(run: World, keep: Path = KEEP) -> dict:
     cell, began = run.cell, time.process_time()
     device = devices.pick("cpu", "fp32", 1)
     with scratch("nanouft-moved-") as folder:
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        with quiet():
             start, tok = start_model(kept_model(cell.start, keep))
             try:
                 model, _ = start_model(train_cell(cell, folder / "run", keep))
@@ -221,27 +217,5 @@ def moved(run: World, keep: Path = KEEP) -> dict:
             "seconds": round(time.process_time() - began, 1)}
 
 
-# ---- many runs -------------------------------------------------------------------------------------------------------
-class Missing(UserError):
-    """A run is not kept and must not be made now."""
-
-
-@dataclass
-class Store:
-    """store(runs) -> their results; what is missing is trained (workers > 0), or Missing."""
-    file: Path
-    workers: int
-
-    def __call__(self, runs: list) -> list[dict]:
-        done = {r["key"]: r for r in Lines(self.file).read(lambda r: "" if "key" in r else "has no key")}
-        if self.workers:
-            todo = {r.key: r for r in runs if r.key not in done}
-            run_missing(list(todo.values()), self.file, self.workers, done, run)
-        if left := [r for r in runs if r.key not in done]:
-            raise Missing(f"{self.file}: {len(left)} runs are missing, the first: {left[0]}; run "
-                          "python -m lab.ift_help again, and it makes them")
-        return [done[r.key] for r in runs]
-
-
-def run(job: Job | World) -> dict:
+def run_task(job: Job | World) -> dict:
     return job.run()

@@ -16,6 +16,7 @@ from lab import claim_pictures
 from lab.cell import Cell
 from lab.contrast import NINE, Parts, contrast, score
 from lab.search import VAL_SEED, Search
+from lab.store import results_of
 from lab.words import (
     MARGIN,
     claim_verdict,
@@ -24,11 +25,11 @@ from lab.words import (
     format_interval,
     markdown_table,
 )
-from nanouft.shell.errors import UserError
 from nanouft.shell.files import read_json, write_json, write_text
 from nanouft.world import FAMILIES
 
 DIGITS = 6
+ADVICE = "Run the same command without --write first"
 
 
 @dataclass(frozen=True)
@@ -64,23 +65,15 @@ class Claim:
 
 
 # ---- from finished cells ---------------------------------------------------------------------------------------------
-def finished(cells: list, done: dict[str, dict]) -> list[dict]:
-    """The results of cells. UserError where one is missing: nothing is said from a part of them."""
-    if missing := [c for c in cells if c.key not in done]:
-        raise UserError(f"{len(missing)} of {len(cells)} cells are not finished ({missing[0]}); run the same command "
-                        "without --write first")
-    return [done[c.key] for c in cells]
-
-
 def judged(claim: Claim, searches: dict[tuple[str, str], Search], cells: dict[str, dict[str, list[Cell]]],
            starts: dict[str, Cell], done: dict[str, dict]) -> dict:
     """All that is said about a claim, as JSON. searches: of (base, row); cells: {base: {row: one a seed}}; starts: of
     each base the cell without training."""
-    found = {base: {row: finished(c, done) for row, c in rows.items()} for base, rows in cells.items()}
+    found = {base: {row: results_of(c, done, ADVICE) for row, c in rows.items()} for base, rows in cells.items()}
     return {
         "baseline": claim.baseline, "parts": claim.parts,
         "search": {base: {row: searched(searches[base, row], done) for row in claim.rows} for base in claim.tuned_on},
-        "bases": {base: {"start": families(finished([starts[base]], done)),
+        "bases": {base: {"start": families(results_of([starts[base]], done, ADVICE)),
                          "rows": {row: summary(claim, rows, row) for row in rows}} for base, rows in found.items()},
         "contrasts": [compared(c, claim, found) for c in claim.contrasts]}
 

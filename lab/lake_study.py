@@ -29,12 +29,13 @@ from frozen_lake.learn import Method, Task, learn, method
 from frozen_lake.measure import CONTRASTS, distance, joined, measures, over
 from frozen_lake.policies import start_policy
 from lab.cells import is_number, refuse_smaller
+from lab.store import open_store
 from lab.words import format_interval, markdown_table
 from lab.workers import finished
 from nanouft.look.stats import interval, verdict
-from nanouft.shell import config, signals
+from nanouft.shell import config
 from nanouft.shell.errors import UserError, in_range
-from nanouft.shell.files import Lines, beside, checksum, locked, read_json, write_json, write_text
+from nanouft.shell.files import Lines, checksum, read_json, write_json, write_text
 
 STUDY_VERSION = 1           # raised by hand when a change of code changes what cells give
 EARLY = 25                  # updates after which the distance is looked at once more
@@ -146,17 +147,15 @@ def read_cells(file: Path) -> dict[str, dict]:
 
 def run_study(file: Path, maps: int, seeds: int, workers: int, names: list[str]) -> dict[str, dict]:
     """Run what is missing in `file`, append each chunk as it ends; returns all cells by key."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with locked(beside(file)), signals.kept_lines(file):
-        lines, done, todo = Lines(file), read_cells(file), []
+    with open_store(file, read_cells) as store:
+        todo = []
         for name in names:
-            missing = [n for n in range(maps) if key(SETTINGS[name], n, maps, seeds) not in done]
+            missing = [n for n in range(maps) if key(SETTINGS[name], n, maps, seeds) not in store.done]
             todo += [(name, first, maps, seeds) for first in sorted({n // CHUNK * CHUNK for n in missing})]
         with contextlib.closing(_each(todo, workers)) as chunks:
             for cells in tqdm(chunks, total=len(todo), desc="C5", mininterval=5, disable=not todo):
-                lines.add(*cells)
-                done.update({c["key"]: c for c in cells})
-    return done
+                store.add(*cells)
+    return store.done
 
 
 def _each(todo: list[tuple], workers: int) -> Iterator[list[dict]]:

@@ -19,6 +19,7 @@ from lab.contrast import NINE, Parts, contrast
 from lab.map_pictures import curves, heat
 from lab.map_text import page
 from lab.own import APART
+from lab.store import Missing, results_of
 from lab.words import MARGIN, difference_word
 from nanouft.look.stats import interval
 from nanouft.shell.errors import UserError
@@ -27,10 +28,6 @@ from nanouft.shell.files import write_json, write_text
 BROKEN = ("fact", "truth", "unknown")           # families shown beside the endpoint
 NOTHING: dict = {"settings": {}, "searched": "", "edges": []}       # of a row without settings
 DOCS = Path("docs")
-
-
-class Missing(UserError):
-    """A cell that is not there yet."""
 
 
 # ---- one regime ------------------------------------------------------------------------------------------------------
@@ -171,8 +168,7 @@ def train(c: Cell, init: str, folder: str) -> str:
 def kept(done: dict[str, dict]) -> Callable:
     """Stands for run_cells where nothing is to be trained."""
     def run(cells: list[Cell]) -> dict[str, dict]:
-        if missing := [c for c in cells if c.key not in done]:
-            raise Missing(f"{len(missing)} cells are missing")
+        results_of(cells, done, "Run python -m lab.map")
         return done
     return run
 

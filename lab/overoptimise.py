@@ -18,12 +18,10 @@ model's samples to one prompt, from their mean. Resumable: a finished piece is a
 picture are computed from these lines. Prompts of pairs, of best-of-n and of SFT are drawn by different seeds; the
 questions about creatures are few (576), so some come again.
 """
-import contextlib
-import io
 import sys
 import zlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -32,9 +30,11 @@ from typing import Literal
 import numpy as np
 from tqdm import tqdm
 
+from lab.cell import quiet, train_into
 from lab.cells import is_number, refuse_smaller
+from lab.store import Store, open_store
 from lab.words import format_interval, markdown_table
-from nanouft import reward, train, world
+from nanouft import reward, world
 from nanouft.data.batches import encode
 from nanouft.data.rows import pair_rows
 from nanouft.look import plots
@@ -43,9 +43,9 @@ from nanouft.models.generate import answer_rows
 from nanouft.models.load import start_model
 from nanouft.rollout import best_of
 from nanouft.rollout.scorer import RewardModel, exact, load, save
-from nanouft.shell import config, devices, signals
+from nanouft.shell import config, devices
 from nanouft.shell.errors import UserError, in_range
-from nanouft.shell.files import Lines, beside, checksum, locked, made_once, write_text
+from nanouft.shell.files import Lines, checksum, made_once, write_text
 
 SIZES = {100: 25, 400: 50, 1600: 100}       # pairs -> optimizer steps: four times the pairs, twice the steps
 SOURCES = ("samples", "corruptions")
@@ -90,15 +90,13 @@ SETTINGS = ("prompts", "samples", "ppo_steps", "ppo_lr")
 
 
 # ---- models, made once -----------------------------------------------------------------------------------------------
-def quietly(main: Callable, argv: list[str], folder: Path) -> None:
-    """A command of the project, into `folder`, without its output."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        main([*argv, "--threads", "1", "--device", "cpu", "--out", str(folder)])
+def quietly(flags: Sequence[str], init: str, seed: int, folder: Path) -> None:
+    with quiet():
+        train_into(folder, flags, init, seed)
 
 
 def sft(seed: int, work: Path) -> Path:
-    argv = ["--objective", "sft", "--seed", str(seed), "--items", "0", "--save-every", "0"]
-    return made_once(work / f"sft-{seed}", partial(quietly, train.main, argv))
+    return made_once(work / f"sft-{seed}", partial(quietly, ("--objective", "sft"), "base", seed))
 
 
 def reward_models(seed: int, source: str, work: Path) -> dict[int, Path]:
@@ -171,10 +169,9 @@ def ppo(seed: int, source: str, n: int, unit: dict, cfg: Study) -> dict:
     said. `unit` is the line of best-of-n with the same reward: where it starts, and how large it is."""
     work = Path(cfg.work)
     name = "exact" if source == "exact" else str(reward_models(seed, source, work)[n])
-    argv = [*PPO, "--reward", name, "--lr", str(cfg.ppo_lr), "--steps", str(cfg.ppo_steps), "--seed", str(200 + seed),
-            "--items", "0", "--save-every", "0", "--show-every", "0"]
-    folder = work / f"ppo-{source}-{n}-{seed}-{checksum(repr(argv))[:8]}"       # another setting, another folder
-    made_once(folder, partial(quietly, train.main, [*argv, "--init", str(sft(seed, work))]))
+    flags = [*PPO, "--reward", name, "--lr", str(cfg.ppo_lr), "--steps", str(cfg.ppo_steps), "--show-every", "0"]
+    folder = work / f"ppo-{source}-{n}-{seed}-{checksum(repr(flags))[:8]}"      # another setting, another folder
+    made_once(folder, partial(quietly, flags, str(sft(seed, work)), 200 + seed))
     points = [{"step": m["step"], "kl": m["kl_answer"], "score": m["score"], "ends": m["ends"],
                "reward": (m["reward"] - unit["mean"]) / unit["spread"]}
               for m in Lines(folder / "metrics.jsonl").read()[::2]]            # two steps are one rollout
@@ -274,40 +271,43 @@ def main(argv=None) -> int:
     file = Path(cfg.out) / "over_optimisation.jsonl"
     if cfg.part == "table" and not file.exists():
         raise UserError(f"{file}: nothing is there yet; run the study first, from the project's root")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with locked(beside(file)), signals.kept_lines(file):
-        lines = table(study(cfg, file))
+    with open_store(file, read_lines, line_key) as store:
+        lines = table(study(cfg, store))
     print("\n".join(lines))
     print(f"\npicture: {cfg.picture}")
     return 0
 
 
-def study(cfg: Study, file: Path) -> list[dict]:
-    """Run what is missing; writes table and picture. -> the lines of `file` that have these settings."""
-    lines_there = Lines(file)
-    done = lines_there.read(wrong)
-    there = {"seeds": len({x["seed"] for x in done})} if cfg.part != "table" else {}
-    for x in done:
+def line_key(line: dict) -> str:
+    """What a line is about, and the settings that made it."""
+    return repr([line[name] for name in ("part", "source", "pairs", "seed")] + [sorted(line["with"].items())])
+
+
+def read_lines(file: Path) -> dict[str, dict]:
+    return {line_key(line): line for line in Lines(file).read(wrong)}
+
+
+def study(cfg: Study, store: Store) -> list[dict]:
+    """Run what is missing; writes table and picture. -> the lines of the store that have these settings."""
+    done, file = store.done, store.file
+    there = {"seeds": len({x["seed"] for x in done.values()})} if cfg.part != "table" else {}
+    for x in done.values():
         for name in ("prompts", "samples", "ppo_steps"):
             there[name] = max(there.get(name, 0), x["with"].get(name, 0))
     refuse_smaller(file, there, vars(cfg))
 
-    def keep(*new: dict) -> None:
-        done.extend(new)
-        lines_there.add(*new)
-
     def line(part: str, source: str, n: int, seed: int) -> dict | None:
-        return next((x for x in done if (x["part"], x["source"], x["pairs"], x["seed"]) == (part, source, n, seed)
-                     and x["with"] == cfg.settings(part)), None)
+        return done.get(line_key({"part": part, "source": source, "pairs": n, "seed": seed,
+                                  "with": cfg.settings(part)}))
 
     seeds = [] if cfg.part == "table" else range(cfg.seeds)
     for seed in tqdm([s for s in seeds if not line("best-of", "samples", max(SIZES), s)], desc="best-of-n"):
-        keep(*best_of_n(seed, cfg))
+        store.add(*best_of_n(seed, cfg))
     wanted = [(s, *arm) for s in seeds for arm in (*(("samples", n) for n in SIZES), ("exact", 0))
               if cfg.part == "all" and not line("ppo", *arm, s)]
     for seed, source, n in tqdm(wanted, desc="PPO"):
-        keep(ppo(seed, source, n, line("best-of", source, n, seed), cfg))
-    mine = [x for x in done if x["with"] == cfg.settings(x["part"])]         # lines of other settings are not shown
+        store.add(ppo(seed, source, n, line("best-of", source, n, seed), cfg))
+    mine = [x for x in done.values() if x["with"] == cfg.settings(x["part"])]       # other settings are not shown
     if not mine:
         raise UserError(f"{file}: nothing is there yet; run the study first, from the project's root")
     write_text(file.with_suffix(".md"), "\n".join(table(mine)) + "\n")

@@ -14,10 +14,11 @@ from recompute import FOLDER, recomputed
 from running import ROOT, call, one_error
 
 from lab import cell as the_cell
-from lab import claims, judge, words
+from lab import claims, judge
 from lab.cell import Cell
 from lab.cells import read_cells
 from lab.claims import BASES, CLAIMS, SEEDS, UFT_01, UFT_1
+from lab.words import claim_verdict
 from nanouft import world
 from nanouft.look.stats import verdict
 from nanouft.shell.files import Lines, read_json
@@ -88,14 +89,14 @@ def test_c4_gives_every_row_the_same_updates():
     (0.5, float("inf"), 0.0, "undecided")])
 def test_the_rule(mean, half, threshold, want):
     assert verdict(mean, half, threshold) == want
-    assert words.claim_verdict(mean, half, "non-inferiority" if threshold else "superiority") == want
+    assert claim_verdict(mean, half, "non-inferiority" if threshold else "superiority") == want
 
 
 @pytest.mark.parametrize("mean, half, want", [
     (0.005, 0.01, "holds"), (-0.005, 0.01, "holds"), (0.015, 0.01, "undecided"), (0.04, 0.01, "does not hold"),
     (-0.04, 0.01, "does not hold"), (0.0, 0.03, "undecided")])
 def test_the_rule_of_equivalence(mean, half, want):
-    assert words.claim_verdict(mean, half, "equivalence") == want
+    assert claim_verdict(mean, half, "equivalence") == want
 
 
 # ---- cells and settings ----------------------------------------------------------------------------------------------
@@ -177,7 +178,8 @@ def test_where_a_cell_is_missing_there_is_no_verdict(lab, capsys):
     file = lab.folder / "cells.jsonl"
     whole = file.read_text()
     file.write_text("".join(whole.splitlines(True)[:-1]))
-    one_error(lab.run("C2", "--write"), capsys.readouterr().err, "1 of 5 cells are not finished (--objective uft")
+    one_error(lab.run("C2", "--write"), capsys.readouterr().err,
+              "1 of 5 cells are missing, so nothing is said: --objective uft")
     assert {f.name for f in lab.folder.iterdir()} == {"cells.jsonl"}
     file.write_text(whole)
     assert lab.run("C2", "--write") == 0 and lab.verdicts("C2")

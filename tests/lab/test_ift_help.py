@@ -14,10 +14,11 @@ from lab import ift_verdicts as verdicts
 from lab.cell import Cell
 from lab.cells import packed
 from lab.ift_tasks import Job, World, exact, reference, results, rows, score
+from lab.store import Missing, open_store
 from nanouft import world
 from nanouft.data.rows import holdout
 from nanouft.data.tokenizer import Tokenizer
-from nanouft.shell.files import Lines, read_json
+from nanouft.shell.files import read_json
 
 
 # ---- tasks -----------------------------------------------------------------------------------------------------------
@@ -169,13 +170,15 @@ def test_a_run_that_diverged_is_right_in_nothing():
 def test_runs_are_trained_once_and_kept(tiny_base, tmp_path, here, capsys):
     flags = (*ift_help.IFT, *ift_help.PLAIN, "--steps", "2", "--lr", "1e-3")
     run = Job("chain", (2, 3), 20, flags, 0, items=6, start=str(tiny_base))
-    with pytest.raises(ift_tasks.Missing, match="1 runs are missing"):
-        ift_tasks.Store(tmp_path / "cells.jsonl", 0)([run])
+    with open_store(tmp_path / "cells.jsonl", ift_help.read_runs) as store:
+        with pytest.raises(Missing, match="1 of 1 cells are missing"):
+            ift_help.results_from(store, 0, [run])
     line = run.run()
     assert 0 <= line["token"] <= 1 and 0.5 < line["differ"] <= 1 and line["gap"] == pytest.approx(0, abs=0.5)
     assert verdicts.each([line]).shape == (1, 6) == verdicts.each([line], "stricts").shape
-    Lines(tmp_path / "cells.jsonl").add(line)
-    got, = ift_tasks.Store(tmp_path / "cells.jsonl", 0)([run])
+    store.add(line)
+    with open_store(tmp_path / "cells.jsonl", ift_help.read_runs) as store:
+        got, = ift_help.results_from(store, 0, [run])
     assert got["key"] == run.key == line["key"]
     assert replace(run, seed=1).key != run.key
     one_error(call(ift_help.main, "--only", "9"), capsys.readouterr().err, "--only 9", "1a, 1b, 2")
