@@ -1,4 +1,5 @@
 """The laboratory: many runs, compared and judged. Nothing outside imports it; deleted, all the rest still works.
+Its intervals need scipy: pip install -e ".[lab]".
 
     python -m lab.compare           every method over seeds -> one table, one page
     python -m lab.page              the comparison page once more, from its results.json and the map

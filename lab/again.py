@@ -19,8 +19,8 @@ from tqdm import tqdm
 
 from lab import claims, compare
 from lab.cell import Cell
-from lab.cells import read_cells, repeat
-from lab.workers import finished
+from lab.cells import read_cells, repeat_cell
+from lab.workers import finished_jobs
 from nanouft.shell import config
 from nanouft.shell.errors import UserError
 from nanouft.shell.files import Lines, read_json
@@ -55,8 +55,8 @@ def chosen_cells(rows: list[str] | None) -> dict[str, tuple[Cell, Path]]:
     return out
 
 
-def one(name: str, cell: Cell, old: dict) -> tuple[str, dict, str]:
-    return (name, *repeat(cell, old))
+def retrain_cell(name: str, cell: Cell, old: dict) -> tuple[str, dict, str]:
+    return (name, *repeat_cell(cell, old))
 
 
 def main(argv=None) -> int:
@@ -70,7 +70,7 @@ def main(argv=None) -> int:
             raise UserError(f"{name}: not in {cfg.against or file}; make that file with --record")
         jobs.append((name, cell, old))
     different = 0
-    with contextlib.closing(finished(one, jobs, cfg.workers)) as results:
+    with contextlib.closing(finished_jobs(retrain_cell, jobs, cfg.workers)) as results:
         for name, new, said in tqdm(results, total=len(jobs), desc="cells", mininterval=1.0):
             if cfg.record:
                 Lines(Path(cfg.record)).add(new)

@@ -30,9 +30,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lab import peers
+from lab import bench_others
+from lab.bench_steps import Clock, Learner
 from lab.cell import Cell, kept_model, quiet
-from lab.steps import Clock, Learner
 from nanouft import world
 from nanouft.data.batches import Epochs, encode
 from nanouft.gpt import GPT, NANO
@@ -103,8 +103,9 @@ def step(turns: int, device: devices.Device) -> dict:
 
     def ours(ids: Tensor, targets: Tensor) -> Tensor:
         return -model(ids, want="logp", targets=targets).mean()
-    losses = {"ours": ours, "plain_gpt": peers.PlainGPT(model, "none"), "plain_gpt_tanh": peers.PlainGPT(model, "tanh")}
-    net = peers.gpt2(str(folder_of("base")), device.name)
+    losses = {"ours": ours, "plain_gpt": bench_others.PlainGPT(model, "none"),
+              "plain_gpt_tanh": bench_others.PlainGPT(model, "tanh")}
+    net = bench_others.gpt2(str(folder_of("base")), device.name)
     if net is not None:
         losses["transformers"] = lambda ids, targets: net(ids, labels=ids, shift_labels=targets).loss
 
@@ -151,17 +152,17 @@ def tuned() -> str:
 
 def answers(turns: int, device: devices.Device, new: int, sample: bool) -> dict | None:
     """64 answers of at most `new` tokens. Drawn at temperature 1 until they stop, or greedy and endless."""
-    net = peers.gpt2(tuned(), device.name)
+    net = bench_others.gpt2(tuned(), device.name)
     if net is None:
         return None
     model, tok = start_model(tuned())
     model.to(device.name)
-    batches = peers.prompts(tok)
+    batches = bench_others.prompts(tok)
 
     def ours(i: int) -> None:
         generate(model, batches[i], stop=tok.end if sample else -1, pad=tok.pad, max_new=new,
                  temperature=float(sample), seed=i)
-    arms = {"transformers": lambda i: peers.answer(net, batches[i], tok, new, sample, i), "ours": ours}
+    arms = {"transformers": lambda i: bench_others.answer(net, batches[i], tok, new, sample, i), "ours": ours}
     times = race(arms, len(batches), max(1, turns // 3), device)
     return {"transformers_over_ours": over(times["transformers"], times["ours"])}
 
@@ -175,7 +176,7 @@ def decoding(turns: int, device: devices.Device) -> dict | None:
 
 
 def trl(turns: int, device: devices.Device) -> dict | None:
-    """TRL's steps over ours, which take turns: 32 rows; for GRPO 4 answers to each of 32 prompts, written anew."""
+    """TRL's steps over ours, which take turns: 32 rows; for GRPO 4 new answers to each of 32 prompts."""
     found = {}
     for name, rows in {"sft": 32, "dpo": 32, "grpo": 128}.items():
         ours, clock, times = stepper(name, device, tuned()), stopwatch(device), {"trl": [], "ours": []}
@@ -187,7 +188,7 @@ def trl(turns: int, device: devices.Device) -> dict | None:
         settings = {"per_device_train_batch_size": rows, "use_cpu": device.kind == "cpu"}
         try:
             with quiet():
-                peers.trl_steps(name, tuned(), settings, turns + 1, after_step)
+                bench_others.trl_steps(name, tuned(), settings, turns + 1, after_step)
         except ImportError:
             return None
         theirs, mine = (np.array(t[1:]) for t in times.values())            # the first turn warms up
@@ -197,7 +198,7 @@ def trl(turns: int, device: devices.Device) -> dict | None:
 
 
 def memory(turns: int, device: devices.Device) -> dict:
-    """Log-probs through the one door, over logits and cross-entropy."""
+    """forward(want="logp") over logits and cross-entropy."""
     model = GPT(replace(NANO, vocab_size=VOCAB), seed=0).to(device.name)
     rng = torch.Generator().manual_seed(0)
     ids, targets = (torch.randint(VOCAB, (8, 128), generator=rng).to(device.name) for _ in range(2))
@@ -248,7 +249,7 @@ def main(argv=None) -> int:
     if cfg.gpu:
         from lab import bench_gpu
         return bench_gpu.measure(cfg.shape, device, cfg.out)
-    result = {"device": f"{device.name} {device.dtype}", "threads": torch.get_num_threads(), **peers.versions()}
+    result = {"device": f"{device.name} {device.dtype}", "threads": torch.get_num_threads(), **bench_others.versions()}
     print(", ".join(f"{key} {value}" for key, value in result.items()))
     for name in names:
         result[name] = PARTS[name](7 if cfg.quick else 25, device)

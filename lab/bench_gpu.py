@@ -24,7 +24,7 @@ from pathlib import Path
 
 import torch
 
-from lab.gpu_parts import SHAPES, Bench, parts, peak_flops, said
+from lab.gpu_parts import SHAPES, Bench, error_line, parts, peak_flops
 from nanouft.shell.devices import Device
 from nanouft.shell.errors import UserError
 from nanouft.shell.files import write_json
@@ -48,7 +48,7 @@ def attempt(part: Callable[[dict], None], seconds: float) -> dict:
     except OutOfTime:
         out["error"] = "no time left"
     except Exception as e:
-        out["error"] = said(e)
+        out["error"] = error_line(e)
     if dynamo := sys.modules.get("torch._dynamo"):
         dynamo.reset()
     if torch.cuda.is_available():

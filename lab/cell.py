@@ -40,7 +40,7 @@ class Cell:
     split: str = "test"
     items: int = 100
     snapshot: bool = False          # what the comparison page shows of a model, too (snapshot.py); "portrait" in JSON
-    own: Own | None = None          # a model's own answers; "{own}" in the flags is their folder (own.py)
+    own: Own | None = None          # answers of a model; "{own}" in the flags is their folder (own.py)
     aligned: "Cell | None" = None   # a cell whose model is asked about demonstrations; "{aligned}" is its folder
     best_of: int = 1                # answer with the best of so many samples by own's reward model
     each: bool = False              # keep the score of every answer, and what all stages cost
@@ -136,7 +136,7 @@ def kept_model(cell: Cell, keep: Path = KEEP) -> str:
 
 
 def kept_own(own: Own, keep: Path) -> Path:
-    """The folder of a model's own answers."""
+    """The folder of the answers of a model."""
     return folder_of_own(own, kept_model(own.model, keep), keep, spending)
 
 

@@ -24,7 +24,7 @@ from tqdm import tqdm
 from lab import snapshot
 from lab.cell import KEEP, Cell, kept_reward, quiet, stages, train_cell
 from lab.store import Store, open_store, results_of
-from lab.workers import finished
+from lab.workers import finished_jobs
 from nanouft import world
 from nanouft.look import scores
 from nanouft.models.generate import answer_rows
@@ -41,7 +41,7 @@ KEPT = ("score", "strict", "ends", "length", "gold_logp")       # of a family; i
 
 def run_cell(cell: Cell, keep: Path | None = KEEP) -> dict:
     """Train, score, forget the weights: -> a small JSON object. A run that diverges is a result too: {failed: why}.
-    `keep` None: the models that the cell starts from are trained anew."""
+    `keep` None: the models that the cell starts from are trained again."""
     with scratch("nanouft-cell-") as folder:
         return scored(cell, folder, keep or folder / "starts")
 
@@ -84,13 +84,13 @@ def each(cell: Cell, init: str, log: list[dict], answers: list, keep: Path) -> d
     of all stages (of KTO those of its mismatched answers, too); agreement: the share of held-out pairs that the reward
     model orders rightly; curve: [[step, reward of samples]], and what greedy answers to validation prompts earn."""
     spent = stages(cell, init, keep).values()
-    out = {"each": {f: packed([a.score for a in answers if a.family == f]) for f in world.FAMILIES},
+    out = {"each": {f: pack_scores([a.score for a in answers if a.family == f]) for f in world.FAMILIES},
            "spent": {"tokens": sum(s["tokens"] for s in spent), "flops": sum(s["flops"] for s in spent)}}
     if cell.own and cell.own.labelled:
         out["agreement"] = read_json(kept_reward(cell.own, keep) / "eval.json")["held_out"]["accuracy"]
     if cell.curve:
         rewards = [m["reward"] for m in log if "reward" in m]
-        out["curve"] = {"samples": snapshot.curve(rewards), "held": snapshot.held(log)}
+        out["curve"] = {"samples": snapshot.loss_curve(rewards), "held": snapshot.held_curve(log)}
     return out
 
 
@@ -102,11 +102,11 @@ def diversity(model, tok, cell: Cell) -> float:
     return float(np.mean([len(set(texts[4 * i:4 * i + 4])) / 4 for i in range(len(rows))]))
 
 
-def packed(values: list[float]) -> str:
+def pack_scores(values: list[float]) -> str:
     return base64.b64encode(np.rint(240 * np.array(values)).astype(np.uint8)).decode()
 
 
-def unpacked(cell: dict, family: str) -> np.ndarray:
+def unpack_scores(cell: dict, family: str) -> np.ndarray:
     """(P,) scores of a family's answers, of a cell that kept each."""
     return np.frombuffer(base64.b64decode(cell["each"][family]), np.uint8) / 240
 
@@ -178,7 +178,7 @@ def run_missing(cells: list, store: Store, workers: int, run: Callable = run_cel
     cells = [c for c in cells if c.key not in store.done]
     if not cells:
         return
-    with contextlib.closing(finished(attempt, [(c, run) for c in cells], workers)) as results:
+    with contextlib.closing(finished_jobs(attempt, [(c, run) for c in cells], workers)) as results:
         bar = tqdm(results, total=len(cells), desc=store.file.stem, mininterval=5)
         try:
             for cell, result, why in bar:
@@ -195,7 +195,7 @@ def stops(cell: dict) -> float:
     return float(np.mean([f["ends"] for f in cell["families"].values()]))
 
 
-def repeat(cell: Cell, old: dict) -> tuple[dict, str]:
+def repeat_cell(cell: Cell, old: dict) -> tuple[dict, str]:
     """Train a finished cell once more, with all that it starts from -> (the new one, "the same" | what differs). Every
     number is compared but the seconds. Digits depend on the processor and on torch as well as on the code."""
     new = json.loads(json.dumps(run_cell(cell, keep=None)))

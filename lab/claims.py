@@ -24,9 +24,9 @@ from pathlib import Path
 from lab import judge
 from lab.cell import Cell
 from lab.cells import read_cells, run_cells
-from lab.contrast import Parts, score
+from lab.contrast import Parts, endpoint_score
 from lab.judge import Claim, Contrast, Row
-from lab.regimes import ITEMS, SECOND, TEST, VAL, Look, as_start, words
+from lab.regimes import ITEMS, SECOND, TEST, VAL, Look, as_start, setting_flags
 from lab.search import Search, run_searches
 from lab.store import results_of
 from nanouft.shell import config
@@ -73,8 +73,8 @@ C2 = Claim(
     rows={TOKENS: Row("--objective sft", BATCHES),
           UFT_01: Row(f"{NO_FEEDBACK} 0.01", BATCHES), UFT_1: Row(f"{NO_FEEDBACK} 0.1", BATCHES)},
     baseline=TOKENS, tuned_on=BASES[:1],
-    contrasts=tuple(Contrast(f"{row} is {words_} SFT", row, TOKENS, test) for row in (UFT_01, UFT_1)
-                    for words_, test in (("better than", "superiority"), ("not inferior to", "non-inferiority"))))
+    contrasts=tuple(Contrast(f"{row} is {phrase} SFT", row, TOKENS, test) for row in (UFT_01, UFT_1)
+                    for phrase, test in (("better than", "superiority"), ("not inferior to", "non-inferiority"))))
 
 SFT_A, UFT_AB, UNION = "SFT (A)", "UFT (A + B)", "SFT (A + good answers of B)"
 CHAINS = {n: f"SFT (A) -> {n.upper()} (B)" for n in ("dpo", "kto", "una")}
@@ -131,7 +131,7 @@ def cell(claim: Claim, name: str, settings: Settings, seed: int, base: str, look
     """The training run of a row; the row that it starts from has the same seed."""
     row = claim.rows[name]
     start = as_start(cell(claim, row.after, settings, seed, base)) if row.after else base
-    return Cell((*row.flags.split(), *words(settings[name])), seed, start, look.split, look.items,
+    return Cell((*row.flags.split(), *setting_flags(settings[name])), seed, start, look.split, look.items,
                 aligned=row.aligned, each=look.each)
 
 
@@ -141,7 +141,7 @@ def search(claim: Claim, name: str, base: str, settings: Settings) -> Search:
 
     def cell_at(setting: tuple, seed: int) -> Cell:
         return cell(claim, name, {**settings, name: dict(zip(axes, setting))}, seed, base, VAL)
-    return Search(cell_at, axes, ends=ENDS, measure=lambda c: score(c, claim.parts))
+    return Search(cell_at, axes, ends=ENDS, measure=lambda c: endpoint_score(c, claim.parts))
 
 
 def tuned(names: list[str], run: Callable) -> tuple[dict[tuple[str, str], Settings], dict[tuple, Search]]:

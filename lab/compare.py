@@ -42,7 +42,7 @@ SAME = {"tpo": "cpo"}                   # gold answers are the chosen ones in Na
 @dataclass
 class Compare:
     objectives: list[str] | None = None     # which rows: objectives, "sft->dpo" ..., "sft, twice the steps" [all]
-    on_policy: bool = False         # also the objectives that learn from their own answers, each after SFT
+    on_policy: bool = False         # also the objectives that sample while they train, each after SFT
     on_policy_seeds: int = 5        # their number of seeds: such a run takes many times as long
     lrs: list[str] | None = None    # learning rates to compare, each a row of its own [the objective's default]
     seeds: int = 5                  # a seed draws demonstrations and their order
@@ -74,7 +74,7 @@ def group(o: Objective) -> str:
 
 
 def all_rows() -> dict[str, Row]:
-    """{name: row}: objectives from the base, chains, the control, and what learns from its own answers."""
+    """{name: row}: objectives from the base, chains, the control, and what samples while it trains."""
     sampled = [n for n, o in OBJECTIVES.items() if o.on_policy]
     alone = {n: Row(("--objective", n), group(o)) for n, o in OBJECTIVES.items() if n not in (*sampled, *SAME)}
     chains = {f"{a}->{b}": Row(("--objective", b, *GENTLE), "chain", ("--objective", a)) for a, b in CHAINS}

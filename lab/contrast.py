@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from lab.cells import unpacked
+from lab.cells import unpack_scores
 from lab.intervals import two_way
 from lab.own import APART
 from nanouft import world
@@ -23,11 +23,11 @@ NINE: Parts = (world.FAMILIES,)             # the endpoint: the mean of the nine
 
 def arrays(cells: Sequence[dict], families: Sequence[str]) -> list[np.ndarray]:
     """One (S,P) array a family: the score of every answer. A run that diverged has learnt nothing: zeros."""
-    return [np.stack([np.zeros(c["items"]) if "failed" in c else unpacked(c, f) for c in cells]) for f in families]
+    return [np.stack([np.zeros(c["items"]) if "failed" in c else unpack_scores(c, f) for c in cells]) for f in families]
 
 
 @lru_cache
-def groups(split: str, items: int) -> dict[str, np.ndarray]:
+def prompt_groups(split: str, items: int) -> dict[str, np.ndarray]:
     """{family: (P,) numbers of its prompts, in the order of `arrays`}; prompts that ask for one fact share a number."""
     asked: dict[str, list] = {f: [] for f in world.FAMILIES}
     for row in world.rows(split, "prompts", items * len(world.FAMILIES), 0):
@@ -35,7 +35,7 @@ def groups(split: str, items: int) -> dict[str, np.ndarray]:
     return {f: np.array([list(dict.fromkeys(all_)).index(x) for x in all_]) for f, all_ in asked.items()}
 
 
-def score(cell: dict, parts: Parts = NINE) -> float:
+def endpoint_score(cell: dict, parts: Parts = NINE) -> float:
     """The mean over parts of the mean over families; a run that diverged has learnt nothing."""
     if "failed" in cell:
         return 0.0
@@ -54,5 +54,5 @@ def contrast(row: Sequence[dict], other: Sequence[dict] = (), parts: Parts = NIN
     share = {f: len(families) / len(parts) / len(part) for part in parts for f in part}     # two_way: the plain mean
     every = [(sign, arrays(cells, families)) for sign, cells in signed]
     gaps = [share[f] * sum(sign * of_family[i] for sign, of_family in every) for i, f in enumerate(families)]
-    drawn = groups(row[0]["split"], row[0]["items"])
+    drawn = prompt_groups(row[0]["split"], row[0]["items"])
     return two_way(gaps, [drawn[f] for f in families], looks=looks)

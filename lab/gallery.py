@@ -22,7 +22,7 @@ from lab.cell import quiet, train_into
 from lab.gallery_faults import FAULTS
 from lab.gallery_page import page, pictures
 from lab.gallery_stories import STORIES, Run, Story
-from lab.snapshot import curve, number
+from lab.snapshot import four_digits, loss_curve
 from nanouft.look import scores
 from nanouft.look.scores import Item
 from nanouft.models.load import start_model
@@ -67,7 +67,7 @@ def told(run: Run, story: Story, keep: Path) -> dict:
         found, items = scores.families(model, tok, devices.pick("cpu", "fp32", 1), "val", ITEMS)
     log = Lines(folder / "metrics.jsonl").read()
     curves = {name: points(log, name) for panel in story.panels for name in panel}
-    answers = {family: [{"prompt": x.prompt, "says": x.answer, "score": number(x.score), "stops": x.ended}
+    answers = {family: [{"prompt": x.prompt, "says": x.answer, "score": four_digits(x.score), "stops": x.ended}
                         for x in items if x.family == family] for family in story.families}
     ends = {name: end(name, line) for name, line in curves.items()}
     return {"figures": figures(found, items) | ends, "curves": curves, "answers": answers}
@@ -84,15 +84,15 @@ def three_answers(made: dict) -> dict:
 def points(log: list[dict], name: str) -> list[list[float]]:
     """[[step, value]] of a training figure (24 means), or of one of the rows held out: "held_out.nll"."""
     if not name.startswith("held_out."):
-        return curve([line[name] for line in log if "grad_norm" in line])
+        return loss_curve([line[name] for line in log if "grad_norm" in line])
     field = name.removeprefix("held_out.")
-    return [[line["step"], number(line["held_out"][field])] for line in log if line.get("held_out")]
+    return [[line["step"], four_digits(line["held_out"][field])] for line in log if line.get("held_out")]
 
 
 def end(name: str, line: list[list[float]]) -> float:
     """Where a curve ends: its last point, or of a training figure, which is noisy, the mean of its last quarter."""
     last = line[-1:] if name.startswith("held_out.") else line[-max(1, len(line) // 4):]
-    return number(float(np.mean([value for _, value in last])))
+    return four_digits(float(np.mean([value for _, value in last])))
 
 
 def figures(found: dict, items: list[Item]) -> dict[str, float]:
@@ -102,7 +102,7 @@ def figures(found: dict, items: list[Item]) -> dict[str, float]:
         "mean": scores.mean_score(found), "skills": float(np.mean([found[f]["score"] for f in GROUP_A])),
         "stops": float(np.mean([x.ended for x in items])), "length": float(np.mean([x.length for x in items])),
         "refuses": float(np.mean([x.answer == I_DO_NOT_KNOW for x in known]))}
-    return {name: number(x) for name, x in shares.items()}
+    return {name: four_digits(x) for name, x in shares.items()}
 
 
 # ---- the command -----------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 import torch.nn.functional as F
 
-from lab.steps import Clock, Learner, random_rows, rollout, sample, settings
+from lab.bench_steps import Clock, Learner, random_rows, rollout, sample, settings
 from nanouft import world
 from nanouft.data.batches import Epochs, collate, encode
 from nanouft.data.rows import demo_rows
@@ -71,7 +71,7 @@ def objectives(b: Bench, out: dict) -> None:
         try:
             out["each"][name] = compared(b, name, tok)
         except Exception as e:
-            out["each"][name] = {"ok": False, "error": said(e)}
+            out["each"][name] = {"ok": False, "error": error_line(e)}
         equal += out["each"][name]["ok"]
         out["equal"] = f"{equal} of {len(OBJECTIVES)}"
 
@@ -250,5 +250,5 @@ def exact_products() -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
-def said(e: Exception) -> str:
+def error_line(e: Exception) -> str:
     return one_line(f"{type(e).__name__}: {e}")

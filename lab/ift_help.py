@@ -260,7 +260,8 @@ def main(argv=None) -> int:
         get = partial(results_from, store, 0 if cfg.write else cfg.workers)
         results = {e.name: judged(e, get) for e in EXPERIMENTS if e.name.startswith(cfg.only or "")}
     for name, r in results.items():
-        print(f"{r['verdict']:<10} {name}: " + ", ".join(f"{k} {verdicts.said(k, f)}" for k, f in r["judged"].items()))
+        figures = [f"{what} {verdicts.format_figure(what, f)}" for what, f in r["judged"].items()]
+        print(f"{r['verdict']:<10} {name}: {', '.join(figures)}")
     if cfg.write:
         verdicts.write(results, file.parent, Path(cfg.page))
     return 0

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from lab.cell import KEEP, Cell, fingerprint, kept_model, quiet, train_cell, train_into
-from lab.cells import packed, run_cell
+from lab.cells import pack_scores, run_cell
 from nanouft import world
 from nanouft.data.rows import Row, Turn
 from nanouft.look import scores
@@ -154,7 +154,7 @@ def measured(job: Job, folder: Path) -> dict:
     ends = [stops(a, tok) for a in answers]
     strict = [float(exact(*x) and e) for x, e in zip(said, ends)]
     out = {"score": float(np.mean(right)), "strict": float(np.mean(strict)), "ends": float(np.mean(ends)),
-           "scores": packed(right), "stricts": packed(strict)}
+           "scores": pack_scores(right), "stricts": pack_scores(strict)}
     if job.task == "things":
         return out | {"end": end_loss(model, tok, asked)}
     return out | guesses(model, tok, asked) | {"gap": own_prefix_gap(model, tok, asked, answers)}

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from lab import contrast
-from lab.cells import unpacked
+from lab.cells import unpack_scores
 from lab.intervals import quantile, two_way
 from lab.words import format_interval, markdown_table, prediction_verdict, read_template
 from nanouft.look import plots
@@ -27,7 +27,7 @@ NATS = ("gap", "end", "nats from the start")
 # ---- figures ---------------------------------------------------------------------------------------------------------
 def each(runs: list[dict], what: str = "scores") -> np.ndarray:
     """(S,P) of every seed and prompt; of a run that diverged nothing is right."""
-    found = [unpacked({"each": r}, what) if what in r else None for r in runs]
+    found = [unpack_scores({"each": r}, what) if what in r else None for r in runs]
     n = max((len(x) for x in found if x is not None), default=1)
     return np.array([np.zeros(n) if x is None else x for x in found])
 
@@ -44,7 +44,7 @@ def gap(a: list[dict], b: list[dict], what: str = "scores") -> np.ndarray:
 def total(*gaps: np.ndarray, groups: str = "") -> Figure:
     """The interval of a sum of gaps that share their seeds. groups: the family of NanoWorld that these are prompts of;
     questions about one fact are drawn together."""
-    drawn = [contrast.groups("test", gaps[0].shape[1])[groups]] if groups else None
+    drawn = [contrast.prompt_groups("test", gaps[0].shape[1])[groups]] if groups else None
     mean, half = two_way(list(gaps), drawn)
     return len(gaps) * mean, len(gaps) * half
 
@@ -123,18 +123,18 @@ def write(results: dict[str, dict], folder: Path, page: Path) -> None:
     for name, r in results.items():
         lines += ["", f"## {name}: {r['verdict']}", f"**Predicted**: {r['prediction']}  ",
                   f"**False if** {r['falsified_if']}.", "",
-                  *markdown_table(["judged", ""], [[what, said(what, f)] for what, f in r["judged"].items()])]
+                  *markdown_table(["judged", ""], [[what, format_figure(what, f)] for what, f in r["judged"].items()])]
         lines += ["", f"**Read with it**: {r['beside']}"] if r["beside"] else []
         if "best" in r:
             lines += ["", f"Judged is `{r['best']}`, the best on validation."]
         columns = list(next(iter(r["rows"].values()), {}))
-        rows = [[row, *(said(k, x) for k, x in c.items())] for row, c in r["rows"].items()]
+        rows = [[row, *(format_figure(k, x) for k, x in c.items())] for row, c in r["rows"].items()]
         lines += ["", *markdown_table(["row", *columns], rows)] if columns else []
     write_text(page, "\n".join(lines) + "\n")
     picture(results, page.with_suffix(".png"))
 
 
-def said(name: str, value) -> str:
+def format_figure(name: str, value) -> str:
     """Shares in percent, nats as they are, a learning rate and a number of examples as they are written."""
     if isinstance(value, (str, int)):
         return f"{value}"

@@ -5,7 +5,8 @@
 import math
 
 import numpy as np
-from scipy.stats import t as student
+
+from nanouft.shell.errors import UserError
 
 
 def two_way(gaps: list[np.ndarray], groups: list[np.ndarray] | None = None, draws: int = 1000,
@@ -42,6 +43,10 @@ def two_way(gaps: list[np.ndarray], groups: list[np.ndarray] | None = None, draw
 def quantile(freedom: float, looks: int = 1) -> float:
     """Student's t that is exceeded with probability 2.5 %, at the whole degrees of freedom below, as printed tables
     advise; with `looks` wider by what 2.5 % / looks asks for."""
+    try:
+        from scipy.stats import t as student
+    except ImportError:
+        raise UserError('intervals over seeds and prompts need scipy: pip install -e ".[lab]"') from None
     whole = math.floor(freedom) if freedom < math.inf else freedom
     wider = student.ppf(1 - 0.025 / looks, freedom) / student.ppf(0.975, freedom)
     return float(student.ppf(0.975, whole) * wider)

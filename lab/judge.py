@@ -14,7 +14,7 @@ import numpy as np
 
 from lab import claim_pictures
 from lab.cell import Cell
-from lab.contrast import NINE, Parts, contrast, score
+from lab.contrast import NINE, Parts, contrast, endpoint_score
 from lab.search import VAL_SEED, Search
 from lab.store import results_of
 from lab.words import (
@@ -161,7 +161,7 @@ def table(claim: dict, base: str) -> list[str]:
     start, rows = claim["bases"][base]["start"], claim["bases"][base]["rows"]
     columns = list(next(iter(rows.values()))["columns"])
     titles = ["row", "settings", "endpoint", f"minus {claim['baseline']}", *columns, *FAMILIES, "lists that stop"]
-    at_start = score({"families": {f: {"score": s} for f, s in start.items()}}, claim["parts"])
+    at_start = endpoint_score({"families": {f: {"score": s} for f, s in start.items()}}, claim["parts"])
     lines = [["the base itself", "", f"{100 * at_start:.1f}", "", *[""] * len(columns),
               *(f"{100 * start[f]:.0f}" for f in FAMILIES), ""]]
     for row, r in rows.items():

@@ -31,7 +31,7 @@ from frozen_lake.policies import start_policy
 from lab.cells import is_number, refuse_smaller
 from lab.store import open_store
 from lab.words import format_interval, markdown_table
-from lab.workers import finished
+from lab.workers import finished_jobs
 from nanouft.look.stats import interval, verdict
 from nanouft.shell import config
 from nanouft.shell.errors import UserError, in_range
@@ -50,7 +50,7 @@ class Setting:
     policy: str = "net"             # net | table
     start: str = "fresh"            # fresh | premix | presub
     loser: str = "detour"           # detour | fall | dither
-    online: bool = False            # the loser of DPO and ORPO is an own episode, drawn anew at each update
+    online: bool = False            # the loser of DPO and ORPO is the learner's episode, sampled at each update
     slippery: bool = False
     lam: float = 0.2
     gamma: float = 0.95
@@ -163,7 +163,7 @@ def _each(todo: list[tuple], workers: int) -> Iterator[list[dict]]:
     if workers == 1 or not todo:
         yield from (run_chunk(*job) for job in todo)
         return
-    yield from finished(run_chunk, todo, workers)
+    yield from finished_jobs(run_chunk, todo, workers)
 
 
 # ---- from cells to a verdict ----------------------------------------------------------------------------------------

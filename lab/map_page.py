@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lab import regimes as laid
+from lab import regimes as plan
 from lab.cell import Cell
 from lab.cells import stops
 from lab.contrast import NINE, Parts, contrast
@@ -31,16 +31,16 @@ DOCS = Path("docs")
 
 
 # ---- one regime ------------------------------------------------------------------------------------------------------
-def regime(r: laid.Regime, rows: dict[str, list[Cell]], chosen: dict[str, dict], done: dict[str, dict]) -> dict:
-    """What map.json says of a regime: its rows, best first, each with those that are surely worse. The best row was
-    picked by the same figures, so every comparison with it has a wider interval."""
+def regime(r: plan.Regime, rows: dict[str, list[Cell]], chosen: dict[str, dict], done: dict[str, dict]) -> dict:
+    """What map.json says of a regime: its rows, best first, each with those that are significantly worse. The best row
+    was picked by the same figures, so every comparison with it has a wider interval."""
     got = {name: [done[c.key] for c in cells] for name, cells in rows.items()}
     ends = {name: contrast(cells) for name, cells in got.items()}
     order = sorted(got, key=lambda name: -ends[name][0])
     flops = {name: spent(cells, "flops") for name, cells in got.items()}
     out = []
     for name in order:
-        cheaper = [n for n in order if n != laid.BEST and flops[n] < flops[name] and name != "SFT"]
+        cheaper = [n for n in order if n != plan.BEST and flops[n] < flops[name] and name != "SFT"]
         over = cheaper[0] if cheaper else None
         looks, looks_over = (len(order) - 1 if order[0] in names else 1 for names in ((name,), (name, over)))
         out.append({
@@ -51,7 +51,7 @@ def regime(r: laid.Regime, rows: dict[str, list[Cell]], chosen: dict[str, dict],
             "over": {"row": over, **gain(got[name], got[over], looks_over)} if over else None,
             "changes": changes(got[name], got["SFT"]) if name != "SFT" else {},
             "cost": {"samples": samples(r, name), "flops": flops[name], "relative": flops[name] / flops["SFT"],
-                     "at_inference": laid.PER_PROMPT if name == laid.BEST else 1},
+                     "at_inference": plan.PER_PROMPT if name == plan.BEST else 1},
             **chosen[name], "failed": sum("failed" in c for c in got[name]),
             "commands": [line.replace("out/", f"out/{place(r)}/") for line in commands(rows[name][0])],
             **({"curve": curve(got[name])} if any("curve" in c for c in got[name]) else {})})
@@ -63,7 +63,7 @@ def regime(r: laid.Regime, rows: dict[str, list[Cell]], chosen: dict[str, dict],
             "base": "base" if r.base == "base" else "second base", **long, **more, "rows": out}
 
 
-def place(r: laid.Regime) -> str:
+def place(r: plan.Regime) -> str:
     """A folder's name: 30x4000, 100x1000-40wrong."""
     return r.name.replace(", ", "-").translate(dict.fromkeys(map(ord, " ,%")))
 
@@ -109,21 +109,21 @@ def changes(row: list[dict], sft: list[dict]) -> dict[str, list]:
     return out
 
 
-def samples(r: laid.Regime, name: str) -> int:
+def samples(r: plan.Regime, name: str) -> int:
     """Scored or judged answers that a row needs."""
     if name == "SFT":
         return 0
     if r.source != "own":
-        return r.samples // 2 if name == laid.RIGHT else r.samples
-    if laid.on_policy(laid.rows_of(r)[name]):
-        return laid.steps(r) * laid.PER_STEP * laid.PER_PROMPT
-    return r.samples // laid.PER_PROMPT * laid.PER_PROMPT
+        return r.samples // 2 if name == plan.RIGHT else r.samples
+    if plan.on_policy(plan.rows_of(r)[name]):
+        return plan.steps(r) * plan.PER_STEP * plan.PER_PROMPT
+    return r.samples // plan.PER_PROMPT * plan.PER_PROMPT
 
 
-def needs(name: str, r: laid.Regime) -> str:
+def needs(name: str, r: plan.Regime) -> str:
     """nothing, pairs, labels, scores, or a reward that may be asked at any time."""
-    special = {"SFT": "nothing", laid.BEST: "pairs", laid.PICKED: "scores"}
-    return special.get(name) or laid.rows_of(r)[name].needs
+    special = {"SFT": "nothing", plan.BEST: "pairs", plan.PICKED: "scores"}
+    return special.get(name) or plan.rows_of(r)[name].needs
 
 
 def curve(cells: list[dict]) -> dict:
@@ -176,22 +176,22 @@ def kept(done: dict[str, dict]) -> Callable:
 def summary(done: dict[str, dict]) -> dict:
     """map.json; regimes that are not finished are named."""
     regimes, unfinished = [], []
-    for piece, r in ((piece, r) for piece, places in laid.PIECES.items() for r in places):
+    for piece, r in ((piece, r) for piece, places in plan.PIECES.items() for r in places):
         try:
-            firsts, chosen, at = laid.settings([r], kept(done))
-            cells = laid.test_cells(r, firsts, chosen)
+            firsts, chosen, at = plan.settings([r], kept(done))
+            cells = plan.test_cells(r, firsts, chosen)
             kept(done)([c for row in cells.values() for c in row])
         except Missing:
             unfinished.append(r.name)
             continue
-        keys = {"SFT": laid.sft_regime(r)} | {n: (laid.anchor(r), n) for n in laid.rows_of(r)}
+        keys = {"SFT": plan.sft_regime(r)} | {n: (plan.anchor(r), n) for n in plan.rows_of(r)}
         mine = {n: {"settings": (firsts | chosen)[key], "searched": searched(key), "edges": at.get(key, [])}
                 for n, key in keys.items()}
-        regimes.append({"piece": piece, **regime(r, cells, {laid.BEST: NOTHING, **mine}, done)})
+        regimes.append({"piece": piece, **regime(r, cells, {plan.BEST: NOTHING, **mine}, done)})
     if not regimes:
         raise UserError("no regime of the map is finished; run python -m lab.map")
     against_sft = sum(row["name"] != "SFT" for r in regimes for row in r["rows"])
-    return {"command": "python -m lab.map", "seeds": laid.SEEDS, "items": laid.ITEMS, "margin": MARGIN,
+    return {"command": "python -m lab.map", "seeds": plan.SEEDS, "items": plan.ITEMS, "margin": MARGIN,
             "endpoint": "mean of the nine families' scores", "contrasts": against_sft, "unfinished": unfinished,
             "regimes": regimes}
 

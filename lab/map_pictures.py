@@ -10,7 +10,8 @@ from nanouft.look.plots import LINES, UP, plt, save
 
 
 def heat(regimes: list[dict], file: Path) -> None:
-    """One square a regime: the choice (the cheapest row of the top group), its gain, and rows not surely worse."""
+    """One square a regime: the choice (the cheapest row of the top group), its gain, and the rows not significantly
+    worse."""
     demos, samples = sorted({r["demos"] for r in regimes}), sorted({r["samples"] for r in regimes})
     fig, ax = plt.subplots(figsize=(4.3 * len(samples) + 1, 1.75 * len(demos) + 1))
     for r in regimes:
@@ -19,9 +20,9 @@ def heat(regimes: list[dict], file: Path) -> None:
         strength = min(1, best["gain"][0] / 0.10)
         ax.add_patch(plt.Rectangle((x, y), 1, 1, facecolor=UP, alpha=0.08 + 0.5 * strength, edgecolor="white", lw=3))
         nothing = best["name"] == "SFT"
-        title, line = ("no row is surely better than SFT", level) if nothing else (
+        title, line = ("no row is significantly better than SFT", level) if nothing else (
             best["name"], f"{format_gain(*best['gain'])} over {level}")
-        others = wrapped("not surely worse:", near) if near else "alone"
+        others = wrapped("not significantly worse:", near) if near else "alone"
         for height, text, size in ((0.22, title, 12 if nothing else 14), (0.44, line, 11), (0.72, others, 10)):
             ax.text(x + 0.5, y + height, text, ha="center", va="center", fontsize=size,
                     weight="bold" if text is title else "normal")

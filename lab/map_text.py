@@ -22,7 +22,7 @@ def page(found: dict) -> str:
             out += [texts[piece].replace("{agreement}", agreement(regimes))] if piece in texts else []
         for r in regimes:
             out += table(r)
-            out += [twin(r, found["regimes"]), ""] if piece == "second" else []
+            out += [both_bases(r, found["regimes"]), ""] if piece == "second" else []
     if found["unfinished"]:
         out += [f"Not finished: {'; '.join(found['unfinished'])}.", ""]
     out += [f"Made by `{found['command']} --write` from [results/map/cells.jsonl](results/map/cells.jsonl); the "
@@ -42,8 +42,8 @@ def sft_of(r: dict) -> dict:
 
 
 def winner(r: dict) -> tuple[dict, list[str]]:
-    """(the cheapest row of the top group, the others of it): rows that are better than SFT and not surely worse than
-    the best one. Where none is better than SFT: SFT, and the rows that are not surely worse."""
+    """(the cheapest row of the top group, the others of it): rows that are better than SFT and not significantly
+    worse than the best one. Where none is better than SFT: SFT, and the rows that are not significantly worse."""
     better = [row for row in r["rows"] if row["verdict"] == "better"]
     best = r["rows"][0] if better else sft_of(r)
     top = [row for row in better or r["rows"] if row["name"] not in best["worse"]] or better
@@ -66,7 +66,7 @@ def added(regimes: Iterable[dict]) -> str:
     """The gain of the choice at each number of demonstrations."""
     chosen = [(r["demos"], winner(r)[0]) for r in regimes]
     return ", ".join(f"{format_gain(*best['gain'])} ({best['name']}) with {demos:,}" if best["name"] != "SFT" else
-                     f"nothing for sure with {demos:,}" for demos, best in chosen)
+                     f"nothing significant with {demos:,}" for demos, best in chosen)
 
 
 def wrong(noisy: list[dict]) -> list[str]:
@@ -114,11 +114,11 @@ def commands(grid: list[dict]) -> list[str]:
             "(`samples.md`) in its folder."]
 
 
-def twin(r: dict, regimes: list[dict]) -> str:
+def both_bases(r: dict, regimes: list[dict]) -> str:
     """Do both bases say the same?"""
     other = next(x for x in regimes if x["piece"] == "grid" and f"{x['name']}, second base" == r["name"])
     here, there = winner(r)[0]["name"], winner(other)[0]["name"]
-    none = "no row is surely better than SFT"
+    none = "no row is significantly better than SFT"
     what = {name: none if name == "SFT" else f"the choice is {name}" for name in (here, there)}
     first = f"On both bases {what[here]}." if here == there else f"On the first base {what[there]}, here {what[here]}."
     words = {row["name"]: row["verdict"] for row in other["rows"]}
@@ -135,8 +135,8 @@ def short(regimes: list[dict]) -> list[str]:
         gain = "–" if best is sft else format_gain(*best["gain"])
         rows.append([r["name"], f"{100 * sft['endpoint'][0]:.1f}", best["name"], gain,
                      f"x {best['cost']['relative']:.1f}", broken(best, ("worse",)) or "–", ", ".join(near) or "–"])
-    return markdown_table(["demonstrations x answers", "SFT", "choice", "over SFT", "FLOPs", "surely worse",
-                           "others not surely worse"], rows)
+    return markdown_table(["demonstrations x answers", "SFT", "choice", "over SFT", "FLOPs", "significantly worse",
+                           "others not significantly worse"], rows)
 
 
 def table(r: dict) -> list[str]:

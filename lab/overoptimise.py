@@ -9,7 +9,7 @@ truth. Here the truth is NanoWorld's exact score. For each seed: an SFT model; r
 pairs, of two samples of that SFT model ("samples", as in RLHF) or of right and spoilt answers ("corruptions"); then
 two ways to optimise each:
   best-of-n   n = 1 to 64 from one set of 64 samples a prompt (best_of.py); distance: `best_of.kl`
-  PPO         --objective ppo --reward DIR --beta 0: no leash, so that it runs as far as it can; reward models of
+  PPO         --objective ppo --reward DIR --beta 0: no KL term, so that it moves as far as it can; reward models of
               "samples" only; score, reward and KL are those of its own rollouts
 Beside them stand the exact score as the reward (the search is not to blame) and noise (it is: any search by a wrong
 reward leaves the usual answers, which are better than the rare ones).

@@ -1,11 +1,11 @@
-"""A model's own answers as data of a cell: sampled once, scored, kept, read by every row that learns from them.
+"""Answers of a model as data of a cell: sampled once, scored, kept, read by every row that learns from them.
 
     own = Own(sft, prompts=250)                     # 4 answers to each of 250 new prompts: 1,000 scored answers
     Cell(("--objective", "dpo", "--data", "{own}/pairs.jsonl"), seed=0, start=sft, own=own)
 
 The files are those of rollout/harvest.py, and shown.jsonl beside them: the demonstrations that the model itself was
 trained on, for methods that read both. With `labelled`, nobody scores these answers: a reward model does. It is
-trained first, on so many pairs of the model's own answers, of which the exact score says the better one.
+trained first, on so many pairs of the model's answers; the exact score says which one is better.
 """
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """The comparison as one self-contained page: results.json and the map in, index.html out.
 
     python -m lab.compare                       # writes it: out/compare/index.html, opens by double click
-    python -m lab.page                          # the committed page anew from its results.json, in a second
+    python -m lab.page                          # the committed page again from its results.json, in a second
     python -m lab.page --out out/compare        # another folder's
 
 On top is the chooser (which method, with my data?), if docs/results/map/map.json is there; below it the table, plain
@@ -26,10 +26,10 @@ ASSETS, PACKAGE = Path(__file__).parent / "assets", Path(__file__).parents[1]
 PARTS = ("page.css", "chooser.css", "table.js", "draw.js", "choose.js", "state.js", "chooser.js", "page.js")
 OVERVIEW = ("strict", "ends", "diversity", "kl_own", "own_prefix_gap", "chosen", "rejected")
 MAP = PACKAGE / "docs/results/map/map.json"
-PLACE = ("places that it may hold: from 1 + the number of surely better rows, to all rows minus the surely worse "
-         "ones")
+PLACE = ("places that it may hold: from 1 + the number of rows that are significantly better, to that of all rows "
+         "minus those that are significantly worse")
 GAIN = ("score minus SFT's, points, of the same seeds; the bar is the 95 % interval from -10 to +5, an arrow points to "
-        "what lies farther, the line is 0; equal: surely within 2 points; undecided: more seeds would tell")
+        "what lies farther, the line is 0; equal: the interval lies within 2 points; undecided: more seeds would tell")
 
 
 @dataclass
@@ -141,11 +141,11 @@ def line(name: str, row: dict, results: dict, folder: Path) -> str:
     def counted(key: str, scale: float, form: str) -> tuple:
         return (cost[key], format(cost[key] / scale if scale > 1 else cost[key], form)) if cost else (None, "–")
     cost, learns = row["cost"], escape(row["data"])
-    values = [placed(row["rank"]), (name, named(name, row, results)), (row["data"], learns),
-              (row["pipeline"], escape(row["pipeline"])), measured("score"), gained(row),
+    values = [rank_cell(row["rank"]), (name, name_cell(name, row, results)), (row["data"], learns),
+              (row["pipeline"], escape(row["pipeline"])), measured("score"), gain_cell(row),
               *(measured(m) for m in (*OVERVIEW, *results["families"])), counted("relative", 1, ".2f"),
               counted("flops", 1e9, ",.0f"), counted("tokens", 1, ","), measured("seconds"), measured("corpus_nll"),
-              (row["models"], escape(row["models"])), filed(row, folder), papered(row)]
+              (row["models"], escape(row["models"])), file_cell(row, folder), paper_cell(row)]
     cells = []
     for (v, shown), (title, _, view, kind) in zip(values, columns(results), strict=True):
         tag = "th scope=\"row\"" if kind == "name" else "td"
@@ -156,14 +156,14 @@ def line(name: str, row: dict, results: dict, folder: Path) -> str:
 
 
 # ---- cells: (what it is sorted by, what is shown) --------------------------------------------------------------------
-def placed(rank: list[int] | None) -> tuple:
+def rank_cell(rank: list[int] | None) -> tuple:
     if not rank:
         return None, "–"
     best, worst = rank
     return best + worst / 1000, f"{best}" if best == worst else f"{best} to {worst}"
 
 
-def named(name: str, row: dict, results: dict) -> str:
+def name_cell(name: str, row: dict, results: dict) -> str:
     """The name as a link to its own row, its shape, and what must be known of its seeds or its twin."""
     lost, twins = row["failed"], [other for other, mine in results.get("same", {}).items() if mine == name]
     notes = ([f"({len(lost)} of {len(lost) + len(row['seeds'])} seeds diverged)"] if lost else []) + [
@@ -173,7 +173,7 @@ def named(name: str, row: dict, results: dict) -> str:
             f'{escape(name)}</a>' + "".join(f" <small>{note}</small>" for note in notes))
 
 
-def gained(row: dict) -> tuple:
+def gain_cell(row: dict) -> tuple:
     """Minus SFT: an interval bar (drawn by page.js), the number, the word."""
     if not row["minus_sft"]:
         return None, "–"
@@ -184,13 +184,13 @@ def gained(row: dict) -> tuple:
                   f'<small class="word">{escape(row["verdict"])}</small></span>')
 
 
-def filed(row: dict, folder: Path) -> tuple:
+def file_cell(row: dict, folder: Path) -> tuple:
     if not row["file"]:
         return None, "–"
     return row["file"], f'<a href="{escape(link(row["file"], folder))}">{escape(Path(row["file"]).name)}</a>'
 
 
-def papered(row: dict) -> tuple:
+def paper_cell(row: dict) -> tuple:
     arxiv = escape(row["arxiv"] or "")
     shown = f'<a href="https://arxiv.org/abs/{arxiv}">{arxiv}</a>' if arxiv else "–"
     return row["arxiv"], f'<span title="{escape(row["paper"] or "")}">{shown}</span>'

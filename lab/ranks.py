@@ -24,8 +24,8 @@ def minus(mine: Scores, other: Scores | None) -> tuple[list, str] | None:
 
 
 def places(scores: Mapping[str, Scores]) -> dict[str, list[int]]:
-    """{row: [best, worst place]}: 1 + the rows that are surely better, to all rows less those that are surely worse
-    (each pair of rows for itself, 95 %)."""
+    """{row: [best, worst place]}: from 1 + the number of rows that are significantly better, to the number of all rows
+    less those that are significantly worse (each pair of rows for itself, 95 %)."""
     there = {name: s for name, s in scores.items() if s}
     words = {name: [got[1] for other, s in there.items() if other != name and (got := minus(mine, s))]
              for name, mine in there.items()}

@@ -46,7 +46,7 @@ class Regime:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A row: an objective, the file of own answers that it reads, what it starts from, the axes of its settings."""
+    """A row: an objective, the file of answers that it reads, what it starts from, the axes of its settings."""
     objective: str
     file: str                           # of own.py; "" for what reads none
     needs: str                          # what a user must have
@@ -76,7 +76,7 @@ LONG_AXES = {"--lr": ("1e-5", "3e-5", "1e-4", "3e-4"), "--beta": ("0.005",)}
 LONG = {name: Recipe(name.lower(), "", "reward", LONG_AXES) for name in ("RLOO", "GRPO", "PPO")}
 RIGHT = "SFT on the chosen"             # answers of the spoilt pairs: does the comparison help, or more right answers?
 BEST, PICKED = "best of 4", "SFT on the best of 4"     # by a learnt reward, which does not say what is right
-NO_END = ("0.005",)                     # a leash below it is no leash: nothing to find beyond
+NO_END = ("0.005",)                     # a smaller beta no longer holds the model: nothing to find beyond
 
 GRID = [Regime(d, s) for d in DEMOS for s in SAMPLES]
 PIECES = {
@@ -101,13 +101,13 @@ VAL, TEST = Look("val", VAL_ITEMS, False), Look("test", ITEMS, True)
 Setting = dict[str, str]
 
 
-def words(setting: Setting) -> list[str]:
+def setting_flags(setting: Setting) -> list[str]:
     return [w for pair in setting.items() for w in pair]
 
 
 def sft(r: Regime, setting: Setting, seed: int, look: Look = TEST) -> Cell:
     noise = ["--noise", f"{r.noise:g}"] if r.noise else []
-    flags = ("--objective", "sft", "--rows", str(r.demos), "--batch-size", "16", *noise, *words(setting))
+    flags = ("--objective", "sft", "--rows", str(r.demos), "--batch-size", "16", *noise, *setting_flags(setting))
     return Cell(flags, seed, r.base, look.split, look.items, each=look.each)
 
 
@@ -134,7 +134,7 @@ def cell(r: Regime, recipe: Recipe, setting: Setting, first: Cell, look: Look = 
     else:
         flags += ["--data", *files(recipe, first), "--batch-size", "16", *passes]
     start = r.base if recipe.from_base else as_start(first)
-    return Cell((*flags, *words(setting)), seed, start, look.split, look.items, own=data, each=look.each,
+    return Cell((*flags, *setting_flags(setting)), seed, start, look.split, look.items, own=data, each=look.each,
                 curve=look.each and bool(r.steps) and on_policy(recipe))
 
 
@@ -172,7 +172,8 @@ def rows_of(r: Regime) -> dict[str, Recipe]:
 # ---- settings --------------------------------------------------------------------------------------------------------
 def anchor(r: Regime) -> Regime:
     """Where settings are chosen: long runs and spoilt answers have searches of their own (on the first base), wrong
-    demonstrations one at 100; the others take them from the like of their size. A learnt reward judges MOST answers."""
+    demonstrations one at 100; the others take them from the regime nearest in size. A learnt reward judges MOST
+    answers."""
     if r.steps or r.noise or r.source == "spoilt":
         return replace(r, demos=100 if r.noise else r.demos, base="base")
     many = r.samples == MOST or r.source == "learnt"

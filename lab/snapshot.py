@@ -38,15 +38,15 @@ def snapshot_of(cell, init: str, model, tok, answers: list[Item], log: list[dict
     base, device = start_model(cell.base)[0], devices.pick("cpu", "fp32", 1)
     firsts = [next(a for a in answers if a.family == f) for f in SHOWN]
     values = probes.probe(model, base, tok, cell.split, min(cell.items, PROBED))
-    return {"probes": {k: number(v) for k, v in values.items()},
+    return {"probes": {k: four_digits(v) for k, v in values.items()},
             "pairs": change(model, base, tok, cell.split, device),
-            "answers": [{"says": a.answer, "score": number(a.score), "stops": a.ended} for a in firsts],
+            "answers": [{"says": a.answer, "score": four_digits(a.score), "stops": a.ended} for a in firsts],
             **({"ledger": pushes(init, [a.prompt for a in firsts], model, tok, device)} if cell.flags else {}),
-            "curve": curve([m["loss"] for m in log if "grad_norm" in m]), "held": held(log),
+            "curve": loss_curve([m["loss"] for m in log if "grad_norm" in m]), "held": held_curve(log),
             "seconds": seconds(init) if cell.flags else 0.0, **sampled_cost(init)}
 
 
-def number(x: float) -> float:
+def four_digits(x: float) -> float:
     """Four digits are enough for a page."""
     return float(f"{x:.4g}")
 
@@ -55,18 +55,18 @@ def change(model, base, tok, split: str, device) -> dict[str, float]:
     """Mean change of the log-prob of chosen and of rejected answers since the base, nats per answer."""
     encoded, _ = encode(pair_rows(world.rows(split, "pairs", PAIRS, 0), None), tok, model.cfg.n_ctx)
     now, then = (token_logps(m, encoded, tok.pad, device) for m in (model, base))
-    return {role: number(np.mean([a[role].sum() - b[role].sum() for a, b in zip(now, then)]))
+    return {role: four_digits(np.mean([a[role].sum() - b[role].sum() for a, b in zip(now, then)]))
             for role in ("chosen", "rejected")}
 
 
 # ---- the ledger of the fixed prompts ---------------------------------------------------------------------------------
 def pair_row(prompt: str) -> Row:
     """The prompt with its reference as demonstration and chosen answer, and a wrong answer as a pair would have it."""
-    right, wrong = world.said(world.reference(prompt)), world.said(worse(prompt))
+    right, wrong = world.said(world.reference(prompt)), world.said(wrong_answer(prompt))
     return Row((Turn("user", prompt),), right, right, wrong)
 
 
-def worse(prompt: str) -> str:
+def wrong_answer(prompt: str) -> str:
     return world.corrupt(random.Random(0), prompt)
 
 
@@ -78,7 +78,7 @@ def pushes(init: str, prompts: list[str], model, tok, device) -> list[dict]:
     start = start_model(run["config"]["init"])[0]
     out = []
     for row in map(pair_row, prompts):
-        sides = {side: pieces(tok, turns[0].text) for side, turns in (("right", row.answer), ("wrong", row.rejected))}
+        sides = {"right": answer_tokens(tok, row.answer[0].text), "wrong": answer_tokens(tok, row.rejected[0].text)}
         seen: dict = {}
         for when, now in (("first", start), ("last", model)):
             sums: dict[str, np.ndarray] = {}
@@ -90,7 +90,7 @@ def pushes(init: str, prompts: list[str], model, tok, device) -> list[dict]:
     return out
 
 
-def pieces(tok, answer: str) -> list[str]:
+def answer_tokens(tok, answer: str) -> list[str]:
     """The tokens of an answer as they are trained on, <|end|> included."""
     ids, mask = tok.chat((Turn("user", "?"),), (Turn("assistant", answer),))
     return [tok.decode([i]) for i, m in zip(ids, mask) if m]
@@ -115,16 +115,16 @@ def sampled_cost(init: str) -> dict[str, float]:
 
 
 # ---- curves ----------------------------------------------------------------------------------------------------------
-def curve(losses: list[float]) -> list[list[float]]:
+def loss_curve(losses: list[float]) -> list[list[float]]:
     """[[step, mean loss of the steps up to it]], at most CURVE of them."""
     parts = np.array_split(np.arange(len(losses)), min(CURVE, len(losses))) if losses else []
-    return [[int(p[-1]) + 1, number(np.mean([losses[i] for i in p]))] for p in parts]
+    return [[int(p[-1]) + 1, four_digits(np.mean([losses[i] for i in p]))] for p in parts]
 
 
-def held(log: list[dict]) -> dict:
+def held_curve(log: list[dict]) -> dict:
     """{"name": the figure of this kind of data (nll, accuracy, auc ...), "points": [[step, value]]}; {} for none."""
     seen = [m for m in log if m.get("held_out")]
     if not seen:
         return {}
     name = next(iter(seen[0]["held_out"]))
-    return {"name": name, "points": [[m["step"], number(m["held_out"][name])] for m in seen]}
+    return {"name": name, "points": [[m["step"], four_digits(m["held_out"][name])] for m in seen]}

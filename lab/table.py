@@ -176,7 +176,7 @@ def one(row: Row, cells: list[dict], price: Cost | None, sft: Cost) -> dict:
 def mean_curve(curves: list[list[list[float]]]) -> list[list[float]]:
     """[[step, value]] of several seeds -> [[step, mean, smallest, largest]] (they have the same steps)."""
     def point(values: list[float]) -> list[float]:
-        return [snapshot.number(f(values)) for f in (np.mean, np.min, np.max)]
+        return [snapshot.four_digits(f(values)) for f in (np.mean, np.min, np.max)]
     return [[points[0][0], *point([p[1] for p in points])] for points in zip(*curves)]
 
 
@@ -198,10 +198,10 @@ def shown_prompts(split: str, tok: Tokenizer) -> list[dict]:
     out = []
     for family in snapshot.SHOWN:
         prompt = world.rows(split, "prompts", 1, 0, skills=(family,))[0].prompt[-1].text
-        right, wrong = world.reference(prompt), snapshot.worse(prompt)
+        right, wrong = world.reference(prompt), snapshot.wrong_answer(prompt)
         out.append({"family": family, "prompt": prompt, "right": right, "wrong": wrong,
-                    "right_tokens": [t.strip() for t in snapshot.pieces(tok, right)],
-                    "wrong_tokens": [t.strip() for t in snapshot.pieces(tok, wrong)]})
+                    "right_tokens": [t.strip() for t in snapshot.answer_tokens(tok, right)],
+                    "wrong_tokens": [t.strip() for t in snapshot.answer_tokens(tok, wrong)]})
     return out
 
 

@@ -1,6 +1,6 @@
 """Processes that work side by side, end with the one that started them, and hand out each result as it is made.
 
-    with contextlib.closing(finished(work, [(1,), (2,)], workers=2)) as results:
+    with contextlib.closing(finished_jobs(work, [(1,), (2,)], workers=2)) as results:
         for result in results: ...
 """
 import contextlib
@@ -43,7 +43,7 @@ def blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def finished(work: Callable, jobs: Iterable[tuple], workers: int) -> Iterator:
+def finished_jobs(work: Callable, jobs: Iterable[tuple], workers: int) -> Iterator:
     """work(*job) of every job in `workers` processes, each result as it ends. Ctrl-C and SIGTERM: what has ended is
     handed out, then the workers are killed and Interrupted is raised. To be closed (contextlib.closing)."""
     asked, others = [], multiprocessing.active_children()

@@ -2,7 +2,7 @@
 import numpy as np
 
 from lab.cell import Cell
-from lab.cells import packed
+from lab.cells import pack_scores
 from nanouft import world
 
 SPREAD = 0.2 * np.tile([1, -1], 50)             # of a family's answers around their mean
@@ -13,7 +13,7 @@ def made(cell: Cell, mean: float, **families: float) -> dict:
     means = {f: families.get(f, mean) for f in world.FAMILIES}
     other = {"ends": 1.0, "length": 5.0, "gold_logp": -0.1}
     figures = {f: {"score": m, "strict": m / 2, **other} for f, m in means.items()}
-    each = {f: packed((m + SPREAD)[:cell.items]) for f, m in means.items()}
+    each = {f: pack_scores((m + SPREAD)[:cell.items]) for f, m in means.items()}
     return {"key": cell.key, "base": cell.base, "flags": " ".join(cell.flags), "seed": cell.seed, "split": cell.split,
             "items": cell.items, "mean": float(np.mean(list(means.values()))), "families": figures, "each": each,
             "tokens": 1, "last_loss": 0.1, "seconds": 8.0}

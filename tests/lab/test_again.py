@@ -20,7 +20,7 @@ def lab(monkeypatch):
     families = {f: dict.fromkeys(the_cells.KEPT, 0.5) for f in world.FAMILIES}
     monkeypatch.setattr(the_cells, "run_cell", lambda cell, keep: {"key": cell.key, "mean": lab.mean, "seconds": 1.0,
                                                                    "families": families})
-    monkeypatch.setattr(again, "finished", lambda work, jobs, workers: (work(*job) for job in jobs))
+    monkeypatch.setattr(again, "finished_jobs", lambda work, jobs, workers: (work(*job) for job in jobs))
     monkeypatch.setattr(again.subprocess, "run", lambda argv: SimpleNamespace(returncode=lab.lake))
     return lab
 

@@ -9,7 +9,7 @@ import torch
 from running import call, one_error
 from tiny import same, tiny
 
-from lab import bench, peers
+from lab import bench, bench_others
 from nanouft.shell import devices, logp
 from nanouft.shell.files import read_json
 
@@ -98,7 +98,7 @@ def test_arms_take_turns_and_the_first_turn_is_a_warm_up(monkeypatch):
 def test_the_plain_gpt_computes_our_loss():
     model, ids = tiny(), torch.tensor([[3, 1, 4, 1, 5, 9, 2, 6], [5, 3, 5, 8, 9, 7, 9, 3]])
     ours = -model(ids, want="logp", targets=ids.roll(-1, 1)).mean()
-    plain = peers.PlainGPT(model, "tanh").double()
+    plain = bench_others.PlainGPT(model, "tanh").double()
     loss = plain(ids, ids.roll(-1, 1))
     same(loss, ours, "the plain GPT with the same weights has the same loss", 1e-6)
     ours.backward()

@@ -43,7 +43,7 @@ if __name__ == "__main__":
 WAITING = """
 import contextlib, os, sys, time
 from pathlib import Path
-from lab.workers import finished
+from lab.workers import finished_jobs
 from nanouft.shell import config, signals
 
 def work(n):
@@ -53,7 +53,7 @@ def work(n):
     return n
 
 def main(argv):
-    results = contextlib.closing(finished(work, [(0,), (1,), (2,)], 2))
+    results = contextlib.closing(finished_jobs(work, [(0,), (1,), (2,)], 2))
     with signals.kept_lines(Path("cells.jsonl")), results as results:
         for n in results:
             print("finished", n, flush=True)
@@ -102,7 +102,7 @@ def test_a_run_that_diverges_is_a_result_and_no_crash(tiny_base):
 @pytest.fixture
 def inline(monkeypatch):
     """Cells without workers."""
-    monkeypatch.setattr(the_cells, "finished", lambda work, jobs, workers: (work(*job) for job in jobs))
+    monkeypatch.setattr(the_cells, "finished_jobs", lambda work, jobs, workers: (work(*job) for job in jobs))
 
 
 @pytest.mark.parametrize("error", [
@@ -210,7 +210,7 @@ def test_what_is_finished_stays_and_a_cut_line_is_made_again(tmp_path, tiny_base
     whole = run_cells(cells, file, workers=1)
     kept = {**whole[cells[0].key], "mark": "not run again"}
     file.write_text(json.dumps(kept) + "\n" + json.dumps(whole[cells[1].key])[:40], encoding="utf-8")
-    monkeypatch.setattr(the_cells, "finished", lambda work, jobs, workers: (work(*job) for job in jobs))
+    monkeypatch.setattr(the_cells, "finished_jobs", lambda work, jobs, workers: (work(*job) for job in jobs))
     again = run_cells(cells, file)
     assert again[cells[0].key] == kept
     assert timeless(again[cells[1].key]) == timeless(whole[cells[1].key])

@@ -197,7 +197,7 @@ def test_mistakes_are_one_line(capsys):
 # ---- the command -----------------------------------------------------------------------------------------------------
 def test_results_and_table_are_computed_from_the_cells(tmp_path, monkeypatch, tiny_base, capsys):
     """A real, tiny comparison of two rows over two seeds, in this process (test_cells.py has workers)."""
-    monkeypatch.setattr(the_cells, "finished", lambda work, jobs, workers: (work(*job) for job in jobs))
+    monkeypatch.setattr(the_cells, "finished_jobs", lambda work, jobs, workers: (work(*job) for job in jobs))
     monkeypatch.setattr(snapshot, "PAIRS", 40)
     monkeypatch.setattr(compare, "all_rows", lambda: {"sft": Row(SFT, "demonstrations"), "dpo": Row(DPO, "pairs")})
     assert call(compare.main, "--seeds", "2", "--items", "1", "--init", tiny_base, "--out", tmp_path) == 0

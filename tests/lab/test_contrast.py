@@ -8,8 +8,8 @@ from made_cells import made
 from tiny import same
 
 from lab.cell import Cell
-from lab.cells import packed
-from lab.contrast import arrays, contrast, groups, score
+from lab.cells import pack_scores
+from lab.contrast import arrays, contrast, endpoint_score, prompt_groups
 from nanouft import world
 from nanouft.look.stats import interval
 
@@ -34,18 +34,18 @@ def test_a_contrast_counts_parts_alike_and_takes_gains_of_gains():
     same(contrast(a, b)[0], 0.3 / 9, "nine families alike", 1e-9)
     same(contrast(a, b, (("rules", "list"), ("fact",)))[0], (0.1 + 0.1) / 2, "a part is a mean of its families", 1e-9)
     same(contrast(a, b, minus=(b, a))[0], 0.6 / 9, "(a - b) - (b - a)", 1e-9)
-    same(contrast(b)[0], score(b[0]), "one row alone", 1e-9)
+    same(contrast(b)[0], endpoint_score(b[0]), "one row alone", 1e-9)
     with pytest.raises(AssertionError, match="not the same seeds"):
         contrast(a, b[:2])
 
 
 def test_prompts_widen_the_interval_and_prompts_of_one_fact_count_once():
     """The same gain of every seed, on half of the questions: only the choice of prompts is unsure."""
-    facts = groups("test", 100)["fact"]
-    assert {f: len(set(g)) for f, g in groups("test", 100).items() if len(set(g)) < 100} == {"truth": 72, "fact": 72}
+    facts = prompt_groups("test", 100)["fact"]
+    assert {f: len(set(g)) for f, g in prompt_groups("test", 100).items() if len(set(g)) < 100} == {"truth": 72, "fact": 72}
 
     def row(each):
-        return [{**made(Cell((), s), 0), "each": dict.fromkeys(world.FAMILIES, packed(each))} for s in range(5)]
+        return [{**made(Cell((), s), 0), "each": dict.fromkeys(world.FAMILIES, pack_scores(each))} for s in range(5)]
     right, wrong = facts % 2 == 0, np.zeros(100)
     mean, half = contrast(row(right), row(wrong), (("list",),))
     assert mean == right.mean() and 0.09 < half < 0.115                     # 1.96 x .05 and a little
@@ -55,4 +55,4 @@ def test_prompts_widen_the_interval_and_prompts_of_one_fact_count_once():
 def test_a_run_that_diverged_cannot_help_its_row():
     failed = {**Cell((), 0).__dict__, "failed": "loss is nan"}
     (answers,) = arrays([failed], ["list"])
-    assert score(failed) == 0 and answers.shape == (1, 100) and not answers.any()
+    assert endpoint_score(failed) == 0 and answers.shape == (1, 100) and not answers.any()

@@ -12,7 +12,7 @@ from running import call, one_error
 from lab import ift_help, ift_tasks
 from lab import ift_verdicts as verdicts
 from lab.cell import Cell
-from lab.cells import packed
+from lab.cells import pack_scores
 from lab.ift_tasks import Job, World, exact, reference, results, rows, score
 from lab.store import Missing, open_store
 from nanouft import world
@@ -114,7 +114,7 @@ def made(run) -> dict:
     if isinstance(run, World):
         worse = 0.1 * ("--detach-embeddings" not in run.cell.flags) * ("ift" not in run.cell.flags)
         worse -= 0.1 * ("ift" in run.cell.flags)
-        families = {f: packed((rng.random(100) < 0.8 - worse).astype(float)) for f in ("fact", "truth")}
+        families = {f: pack_scores((rng.random(100) < 0.8 - worse).astype(float)) for f in ("fact", "truth")}
         lists = {"ends": 1.0, "score": 0.9, "strict": 0.8}
         return {"each": families, "families": {"list": lists}, "mean": 0.7, "largest change": 0.0,
                 "nats from the start": 1e-5}
@@ -124,7 +124,7 @@ def made(run) -> dict:
     if run.task == "chain" and flags[flags.index("--lam") + 1] == "0" and "--gamma" not in flags:
         right += 0.3
     mixed = "sampled" in flags
-    scores = packed((np.arange(200) < 200 * (right + 0.2 * mixed) + rng.integers(3)).astype(float))
+    scores = pack_scores((np.arange(200) < 200 * (right + 0.2 * mixed) + rng.integers(3)).astype(float))
     return {"rows": run.rows, "score": right, "strict": right, "ends": 1.0, "token": 0.95, "differ": 0.1, "end": 0.1,
             "scores": scores, "stricts": scores, "gap": (0.5 if mixed else 1.0) + 0.01 * rng.random()}
 
@@ -160,7 +160,7 @@ def test_the_share_by_which_a_figure_falls():
 
 
 def test_a_run_that_diverged_is_right_in_nothing():
-    good = {"scores": packed([1.0, 1.0]), "gap": 0.3}
+    good = {"scores": pack_scores([1.0, 1.0]), "gap": 0.3}
     assert verdicts.gap([good], [{"failed": "NaN"}]).tolist() == [[1, 1]]
     assert verdicts.over([{"failed": ""}, {"failed": ""}], "score") == (0, 0)
     assert verdicts.over([good, good, {"failed": ""}], "gap") == (pytest.approx(0.3), pytest.approx(0))

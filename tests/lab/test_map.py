@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from lab import cells, chooser, map_page, map_text, search
-from lab import regimes as laid
+from lab import regimes as plan
 from lab.cell import Cell
-from lab.cells import packed, run_cell, unpacked
+from lab.cells import pack_scores, run_cell, unpack_scores
 from lab.contrast import contrast
 from lab.own import APART, Own
 from lab.search import Search, beyond, run_searches
@@ -79,15 +79,15 @@ def test_beyond_an_axis(values, end, value):
 
 
 # ---- cells of a regime -----------------------------------------------------------------------------------------------
-def rows(r: laid.Regime, seeds: int = 2) -> dict[str, list[Cell]]:
-    setting = {flag: values[0] for recipe in laid.rows_of(r).values() for flag, values in recipe.axes.items()}
-    chosen = {(laid.anchor(r), name): {flag: setting[flag] for flag in recipe.axes}
-              for name, recipe in laid.rows_of(r).items()}
-    return laid.test_cells(r, {laid.sft_regime(r): SFT}, chosen, seeds)
+def rows(r: plan.Regime, seeds: int = 2) -> dict[str, list[Cell]]:
+    setting = {flag: values[0] for recipe in plan.rows_of(r).values() for flag, values in recipe.axes.items()}
+    chosen = {(plan.anchor(r), name): {flag: setting[flag] for flag in recipe.axes}
+              for name, recipe in plan.rows_of(r).items()}
+    return plan.test_cells(r, {plan.sft_regime(r): SFT}, chosen, seeds)
 
 
 def test_rows_of_a_regime_share_the_sft_model_and_the_answers():
-    some = rows(laid.Regime(100, 1000))
+    some = rows(plan.Regime(100, 1000))
     assert len({c[0].own.key for n, c in some.items() if c[0].own}) == 1
     assert {c[0].start.model_key for n, c in some.items() if isinstance(c[0].start, Cell)} == {
         some["SFT"][0].model_key}
@@ -97,14 +97,14 @@ def test_rows_of_a_regime_share_the_sft_model_and_the_answers():
 
 
 def test_rows_of_spoilt_answers_read_the_same_pairs():
-    some = rows(laid.Regime(100, 1000, source="spoilt"))
+    some = rows(plan.Regime(100, 1000, source="spoilt"))
     read = {(c.seed, c.flags[c.flags.index("--rows") + 1]) for name, (c, *_) in some.items() if name != "SFT"}
     assert read == {(APART, "500")} and not any(c[0].own for c in some.values())
 
 
 def test_what_samples_while_it_trains_sees_the_prompts_of_the_answers(tmp_path):
     """The file of answers is read for its prompts, each once."""
-    cell = rows(laid.Regime(100, 1000))["RLOO"][0]
+    cell = rows(plan.Regime(100, 1000))["RLOO"][0]
     answers = [{"prompt": r.prompt[-1].text, "response": a, "score": 1.0}
                for r in world.rows("train", "demos", 6, APART) for a in ("x", "y")]
     Lines(tmp_path / "scores.jsonl").rewrite(answers)
@@ -115,7 +115,7 @@ def test_what_samples_while_it_trains_sees_the_prompts_of_the_answers(tmp_path):
     assert cfg.steps * cfg.batch_size == 248 and not cfg.noise
 
 
-@pytest.mark.parametrize("r", [r for piece in laid.PIECES.values() for r in piece], ids=lambda r: r.name)
+@pytest.mark.parametrize("r", [r for piece in plan.PIECES.values() for r in piece], ids=lambda r: r.name)
 def test_every_row_is_a_command_that_train_reads(r):
     for name, (cell, *_) in rows(r).items():
         made: set[str] = set()
@@ -132,7 +132,7 @@ def test_every_row_is_a_command_that_train_reads(r):
 
 
 def test_wrong_demonstrations_are_wrong_for_all_that_read_them():
-    some = rows(laid.Regime(300, 1000, noise=0.4))
+    some = rows(plan.Regime(300, 1000, noise=0.4))
     assert "--noise" in some["SFT"][0].flags and some["UFT"][0].own.noise == 0.4
 
 
@@ -144,7 +144,7 @@ def test_own_answers_become_a_row(tmp_path):
                 "val", 2, own=own, each=True)
     done = run_cell(cell, tmp_path)
     assert "failed" not in done and len(list(tmp_path.glob("own-*"))) == 1
-    assert np.mean([unpacked(done, f).mean() for f in world.FAMILIES]) == pytest.approx(done["mean"], abs=1 / 240)
+    assert np.mean([unpack_scores(done, f).mean() for f in world.FAMILIES]) == pytest.approx(done["mean"], abs=1 / 240)
     spent = [json.loads(f.read_text()) for f in tmp_path.glob("*/spent.json")]
     assert len(spent) == 2 and done["spent"]["flops"] > sum(s["flops"] for s in spent) > 0
     assert done["spent"]["tokens"] > sum(s["tokens"] for s in spent) > 0
@@ -157,23 +157,24 @@ def made(cell: Cell, level: float) -> dict:
     family = {"score": float(right.mean()), "strict": 0.5, "ends": 1.0, "length": 5.0, "gold_logp": -1.0}
     return {"key": cell.key, "seed": cell.seed, "split": cell.split, "items": 50, "mean": float(right.mean()),
             "families": dict.fromkeys(world.FAMILIES, family), "diversity": 0.5,
-            "each": dict.fromkeys(world.FAMILIES, packed(right)), "spent": {"flops": 1e9 * (1 + level), "tokens": 10}}
+            "each": dict.fromkeys(world.FAMILIES, pack_scores(right)),
+            "spent": {"flops": 1e9 * (1 + level), "tokens": 10}}
 
 
 @pytest.fixture
 def finished(monkeypatch):
     """(the regimes, the done cells): RLOO best, UNA as good but for chance, all other rows at SFT's level."""
-    r, done = laid.Regime(100, 1000), {}
-    monkeypatch.setattr(laid, "PIECES", {"grid": [r], "noise": [replace(r, noise=0.4)]})
+    r, done = plan.Regime(100, 1000), {}
+    monkeypatch.setattr(plan, "PIECES", {"grid": [r], "noise": [replace(r, noise=0.4)]})
     monkeypatch.setattr(search, "GROWTHS", 0)
-    monkeypatch.setattr(laid, "ITEMS", 50)
+    monkeypatch.setattr(plan, "ITEMS", 50)
 
     def run(wanted):
         for c in wanted:
             done[c.key] = made(c, 0.5)
         return done
-    firsts, chosen, _ = laid.settings([r], run)
-    for name, row in laid.test_cells(r, firsts, chosen).items():
+    firsts, chosen, _ = plan.settings([r], run)
+    for name, row in plan.test_cells(r, firsts, chosen).items():
         for c in row:
             done[c.key] = made(c, {"RLOO": 0.8, "UNA": 0.78}.get(name, 0.5))
     return done
@@ -189,8 +190,8 @@ def test_the_page_says_who_is_best_and_who_is_not_told_from_it(finished, tmp_pat
     assert best["gain"][0] == pytest.approx(0.3, abs=0.1) and best["verdict"] == "better"
     assert second["name"] not in best["worse"] and {"SFT", "KTO"} <= set(best["worse"]) & set(second["worse"])
     assert all(row["verdict"] in ("equal", "undecided") for row in r["rows"] if row["name"] in ("RFT", "DPO", "KTO"))
-    place = laid.Regime(100, 1000)
-    cells_of = laid.test_cells(place, *laid.settings([place], lambda _: finished)[:2])
+    place = plan.Regime(100, 1000)
+    cells_of = plan.test_cells(place, *plan.settings([place], lambda _: finished)[:2])
     _, half = contrast(*([finished[c.key] for c in cells_of[name]] for name in (best["name"], "SFT")), looks=7)
     assert best["gain"][1] == pytest.approx(half), "one of seven, picked by the same figures"
     for row in (row for row in r["rows"] if row["over"] and best["name"] in (row["name"], row["over"]["row"])):
@@ -218,12 +219,12 @@ def test_two_bases_agree_or_the_page_says_that_they_do_not(finished):
     (r,) = map_page.summary(finished)["regimes"]
     best, sft = r["rows"][0], next(row for row in r["rows"] if row["name"] == "SFT")
     again = {**r, "name": f"{r['name']}, second base"}
-    assert map_text.twin(again, [r]) == "On both bases the choice is UNA. Verdicts that differ: none."
+    assert map_text.both_bases(again, [r]) == "On both bases the choice is UNA. Verdicts that differ: none."
     chance, sft = {**best, "verdict": "undecided"}, {**sft, "worse": []}
     assert map_text.winner({"rows": [chance, sft]}) == (sft, [best["name"]]), "then SFT is best"
     assert map_text.winner({"rows": [{**chance, "worse": []}, best, sft]}) == (best, []), "what is sure goes first"
-    said = map_text.twin({**again, "rows": [chance, sft]}, [r])
-    assert said.startswith("On the first base the choice is UNA, here no row is surely better than SFT.")
+    said = map_text.both_bases({**again, "rows": [chance, sft]}, [r])
+    assert said.startswith("On the first base the choice is UNA, here no row is significantly better than SFT.")
     assert said.endswith(f"{best['name']} (better there, undecided here).")
 
 
@@ -231,7 +232,7 @@ def test_two_bases_agree_or_the_page_says_that_they_do_not(finished):
     (30, 250, (100, 1000)), (30, 4000, (100, 4000)), (300, 4000, (300, 4000)), (1020, 250, (1020, 1000)),
     (1020, 4000, (1020, 1000))])
 def test_where_the_settings_of_a_row_come_from(demos, samples, at):
-    assert laid.anchor(laid.Regime(demos, samples)) == laid.Regime(*at)
+    assert plan.anchor(plan.Regime(demos, samples)) == plan.Regime(*at)
 
 
 # ---- what is committed -----------------------------------------------------------------------------------------------
@@ -249,15 +250,15 @@ def rounded(x):
 
 @pytest.mark.parametrize("piece, i", [("grid", 0), ("long", 0), ("source", 0), ("source", 2), ("noise", 0)])
 def test_the_map_is_made_of_its_cells(piece, i, monkeypatch):
-    r = laid.PIECES[piece][i]
+    r = plan.PIECES[piece][i]
     kept = next(x for x in json.loads((FOLDER / "map.json").read_text())["regimes"] if x["name"] == r.name)
     done = cells.read_cells(FOLDER / "cells.jsonl")
-    monkeypatch.setattr(laid, "PIECES", {piece: [r]})
+    monkeypatch.setattr(plan, "PIECES", {piece: [r]})
     assert rounded(map_page.summary(done)["regimes"]) == [rounded(kept)]
-    of = laid.test_cells(r, *laid.settings([r], map_page.kept(done))[:2])
+    of = plan.test_cells(r, *plan.settings([r], map_page.kept(done))[:2])
     for row in kept["rows"]:                                    # once more, from the families' means alone
         means = [np.mean([f["score"] for f in done[c.key]["families"].values()]) for c in of[row["name"]]]
-        assert row["endpoint"][0] == pytest.approx(np.mean(means), abs=2e-3) and len(means) == laid.SEEDS
+        assert row["endpoint"][0] == pytest.approx(np.mean(means), abs=2e-3) and len(means) == plan.SEEDS
 
 
 def test_the_page_is_made_of_the_map():

@@ -6,6 +6,7 @@ forward from tokens to the loss of all positions. The rest is transformers and T
 import importlib.metadata
 import json
 import tempfile
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,39 +33,20 @@ def versions() -> dict[str, str]:
 
 
 # ---- a plain GPT -----------------------------------------------------------------------------------------------------
-class PlainAttention(nn.Module):
-    def __init__(self, cfg: GPTConfig):
-        super().__init__()
-        self.heads = cfg.n_head
-        self.c_attn = nn.Linear(cfg.n_embd, 3 * cfg.n_embd)
-        self.c_proj = nn.Linear(cfg.n_embd, cfg.n_embd)
-
-    def forward(self, x: Tensor) -> Tensor:
-        B, T, C = x.shape
-        q, k, v = (part.view(B, T, self.heads, -1).transpose(1, 2) for part in self.c_attn(x).split(C, dim=2))
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        return self.c_proj(y.transpose(1, 2).contiguous().view(B, T, C))
-
-
-class PlainMLP(nn.Module):
-    def __init__(self, cfg: GPTConfig, gelu: str):
-        super().__init__()
-        self.c_fc = nn.Linear(cfg.n_embd, 4 * cfg.n_embd)
-        self.gelu = nn.GELU(gelu)
-        self.c_proj = nn.Linear(4 * cfg.n_embd, cfg.n_embd)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.c_proj(self.gelu(self.c_fc(x)))
-
-
 class PlainBlock(nn.Module):
     def __init__(self, cfg: GPTConfig, gelu: str):
         super().__init__()
-        self.ln_1, self.ln_2 = nn.LayerNorm(cfg.n_embd), nn.LayerNorm(cfg.n_embd)
-        self.attn, self.mlp = PlainAttention(cfg), PlainMLP(cfg, gelu)
+        C, self.heads = cfg.n_embd, cfg.n_head
+        self.ln_1, self.ln_2 = nn.LayerNorm(C), nn.LayerNorm(C)
+        self.attn = nn.ModuleDict({"c_attn": nn.Linear(C, 3 * C), "c_proj": nn.Linear(C, C)})
+        self.mlp = nn.Sequential(OrderedDict(c_fc=nn.Linear(C, 4 * C), gelu=nn.GELU(gelu), c_proj=nn.Linear(4 * C, C)))
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x + self.attn(self.ln_1(x))
+        B, T, C = x.shape
+        parts = self.attn["c_attn"](self.ln_1(x)).split(C, dim=2)
+        q, k, v = (part.view(B, T, self.heads, -1).transpose(1, 2) for part in parts)           # (B,heads,T,C/heads)
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        x = x + self.attn["c_proj"](y.transpose(1, 2).contiguous().view(B, T, C))
         return x + self.mlp(self.ln_2(x))
 
 
@@ -103,7 +85,7 @@ def gpt2(folder: str, device: str):
 
 @torch.no_grad()
 def answer(net, prompts: list[list[int]], tok: Tokenizer, new: int, sample: bool, seed: int) -> Tensor:
-    """transformers' own answers of at most `new` tokens: drawn at temperature 1 until they stop, or greedy, endless."""
+    """transformers' answers of at most `new` tokens: drawn at temperature 1 until they stop, or greedy, endless."""
     width = max(map(len, prompts))
     ids = torch.tensor([[tok.pad] * (width - len(p)) + p for p in prompts], device=net.device)
     how = {"do_sample": True, "top_k": 0, "top_p": 1.0, "eos_token_id": tok.end} if sample else {

@@ -1,4 +1,4 @@
-"""Steps of any objective on rows of any length: what bench.py, bench_gpu.py and growth.py measure.
+"""Steps of any objective on rows of any length: what bench.py and bench_gpu.py measure.
 
     learner = Learner("dpo", GPT(GPT2, seed=0), device)
     learner.step(collate(random_rows("dpo", 16, 512, 512, 50_000), range(16), pad))
