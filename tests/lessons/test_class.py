@@ -21,12 +21,10 @@ from lessons.grade.predictions import seal
 from lessons.grade.results import Klass, Result
 from lessons.grade.submissions import Unreadable, clean_copy, handed_in
 from lessons.grade.task import Mistake
-from nanouft.look import plots
 from nanouft.shell.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 NOTES = ROOT / "docs" / "teaching"
-LESSONS = slides.lesson_files()
 EVIL = '<script>alert("x")</script>'
 BIG = """def loss(a, b, beta):
     total = 0.0
@@ -321,64 +319,6 @@ def test_nothing_of_a_student_acts_in_the_page_or_the_table(tmp_path):
 
 
 # ---- the notes and the slides ----------------------------------------------------------------------------------------
-def part(text: str, heading: str) -> str:
-    return text.split(f"## {heading}")[1].split("\n## ")[0]
-
-
-@pytest.mark.parametrize("number", LESSONS)
-def test_notes_are_complete(number):
-    lesson = LESSONS[number].read_text(encoding="utf-8")
-    notes = (NOTES / f"{number}.md").read_text(encoding="utf-8")
-    for heading in ("On the board", "Three likely beliefs", "What every switch prints", "If you are late"):
-        assert len(part(notes, heading)) > 50, heading
-    assert "@@" not in notes and len(notes.splitlines()) < 70, "one page"
-    assert len(re.findall(r"^> ", notes, re.M)) == 1
-    beliefs = part(notes, "Three likely beliefs")
-    assert len(re.findall(r"^\d\. \*\"", beliefs, re.M)) == 3 and beliefs.count("?") >= 3
-    recall = part(lesson.replace("\n# ##", "\n##"), "Recall").split("<details>")[0]
-    asked = re.findall(r"^# (\d+)\. ", recall, re.M)
-    answered = re.findall(r"^(\d+)\. ", part(notes, "Answers to the recall questions"), re.M)
-    assert answered == asked, "an answer to each recall question"
-    switches = part(lesson.replace("\n# ##", "\n##").replace("\n# ", " "), "Break it")
-    for words in re.findall(r"`([\w\[\], ]+ = [^`]+)`", switches):
-        default = re.search(rf"^{re.escape(words)}\s*(#|$)", lesson, re.M)
-        assert default or words in part(notes, "What every switch prints"), words
-
-
-def test_the_index_names_all_pages():
-    index = (NOTES / "README.md").read_text(encoding="utf-8")
-    pages = {file.name for file in NOTES.glob("*.md")} - {"README.md"}
-    assert pages == set(re.findall(r"\]\((\w+\.md)\)", index))
-    ids = {task.id for task in klass.folder.all_tasks()}
-    plans = index.split("## An afternoon")[1].split("## Slides")[0]
-    named = set(re.findall(r"\b\d\d[a-z]\b", plans))
-    assert named <= ids, named - ids
-
-
-def minutes_of_plan(session: str, lessons: dict[str, int], tasks: dict[str, int]) -> tuple[int, int]:
-    """(the sum of a row, the minutes that it says)"""
-    _, _, some, in_class, said, _, _ = (cell.strip() for cell in session.split("|"))
-    return sum(lessons[n] for n in some.split(", ")) + sum(tasks[t] for t in in_class.split(", ")), int(said)
-
-
-@pytest.mark.parametrize("heading, at_least", [("An afternoon", 40), ("A week", 60), ("A term", 60)])
-def test_plans_add_up(heading, at_least):
-    """By the minutes of the README's lessons, which the lessons say, too, and of the tasks."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    lessons = {n: int(m) for n, m in re.findall(r"^\| \**\[(\w+)\]\(docs/lessons.*\| (\d+) \|$", readme, re.M)}
-    assert set(lessons) == set(LESSONS)
-    for number, file in LESSONS.items():
-        assert f"about {lessons[number]} minutes" in file.read_text(encoding="utf-8"), number
-    tasks = klass.folder.all_tasks()
-    index = (NOTES / "README.md").read_text(encoding="utf-8")
-    number, room, plan = re.search(rf"^## {heading}: (\d+) x (\d+) minutes\n(.*?)^## ", index, re.M | re.S).groups()
-    rows = [line for line in plan.splitlines() if re.search(r"\| \d+ \|[^|]+\|$", line)]
-    for row in rows:
-        found, said = minutes_of_plan(row, lessons, {task.id: task.minutes for task in tasks})
-        assert at_least <= found == said <= int(room), row
-    assert len(rows) == int(number)
-    if heading == "A term":
-        assert {task.id for task in tasks if task.core} <= set(re.findall(r"\d\d[a-z]", plan))
 
 
 def test_the_task_of_the_guide_is_in_order():
@@ -402,26 +342,3 @@ def test_a_slide(tmp_path, monkeypatch):
     lesson.write_text("# # 99 · Is it so?\nassert 0, 'it is not'\n", encoding="utf-8")
     with pytest.raises(UserError, match="99_try.py: AssertionError: it is not"):
         slides.slides(lesson, tmp_path)
-
-
-def test_every_lesson_has_its_line():
-    lines = {number: slides.line_of(file) for number, file in LESSONS.items()}
-    assert len(set(lines.values())) == len(LESSONS) == 19
-    page = plots.plt.figure(figsize=(slides.WIDE, slides.HIGH), dpi=slides.DPI)
-    small = [line for line in lines.values() if slides.write(page, line).get_size() < slides.LETTERS]
-    plots.plt.close(page)
-    assert not small, f"longer than a line of a slide: {small}"
-    assert slides.question(LESSONS["07"]) == "07 · Can pairs replace a reward?"
-
-
-def test_the_sentences_of_a_plan_are_on_the_page():
-    plan = klass.folder.find("17c")
-    code = f'would_change_my_mind = "if {EVIL.replace(chr(34), "")} holds"'
-    page = class_page.plans(Klass([plan], [result(code=code, on=plan)], {}))
-    assert "if &lt;script&gt;" in page and "17c" in page and "chosen_on" not in page
-
-
-def test_a_square_for_every_task_under_its_letter():
-    tasks = [task("07a"), task("07b"), task("08a")]
-    page = class_page.students(Klass(tasks, [result(on=one) for one in tasks], {}))
-    assert "<b>07</b><span><i>a</i><i>b</i>" in page and "6 of 6 points" in page and page.count('class="key') == 3

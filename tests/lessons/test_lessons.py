@@ -1,15 +1,12 @@
-"""Lessons: each one runs by itself in under a minute, keeps its limits, and names its exercises as the grader does.
+"""Lessons: each one runs by itself in under a minute, and names its exercises as the grader does.
 
     python -m pytest tests/lessons/test_lessons.py              about a minute
     python -m pytest -m slow tests/lessons/test_lessons.py      the long lessons as they are shipped: 20 s each
 
 A lesson is run as a student would run it, but in an empty folder with an awkward name and on a console without UTF-8.
-Counted as code: every line of a code cell that is neither blank nor a comment. Counted as prose: every line with words
-in a markdown cell, and every comment that has a line of its own in a code cell.
 """
 from __future__ import annotations
 
-import ast
 import contextlib
 import io
 import os
@@ -34,8 +31,6 @@ from nanouft.objectives import OBJECTIVES
 ROOT = Path(__file__).parents[2]
 LESSONS = sorted((ROOT / "lessons").glob("[0-9]*.py"))
 SECONDS = 300               # a time-out for a hanging lesson, not a measurement
-CODE, PROSE = 130, 120      # lines of a lesson; one line of code does one thing, so there are more than 60
-WIDTH = 100                 # characters of a line
 
 
 def number(file: Path) -> str:
@@ -56,67 +51,9 @@ def cells(source: str) -> list[tuple[str, list[str]]]:
     return out
 
 
-def count(source: str) -> tuple[int, int]:
-    """(lines of code, lines of prose)."""
-    code = prose = 0
-    for kind, lines in cells(source):
-        for line in filter(str.strip, lines):
-            comment = line.lstrip().startswith("#")
-            assert comment or kind == "code", f"a markdown cell holds comments only: {line!r}"
-            if not comment:
-                code += 1
-            elif line.strip("# "):
-                prose += 1
-    return code, prose
-
-
-def test_counting():
-    text = "# %% [markdown]\n# # Title\n#\n# words\n# %% a title\nx = 1   # why\n\n# a comment\ny = 2\n"
-    assert count(text) == (2, 3)
-    with pytest.raises(AssertionError, match="comments only"):
-        count("# %% [markdown]\nx = 1\n")
-
-
-def test_there_are_lessons():
-    assert LESSONS
-
-
 @pytest.fixture(params=LESSONS, ids=lambda file: file.stem)
 def lesson(request) -> Path:
     return request.param
-
-
-def test_limits(lesson):
-    source = lesson.read_text(encoding="utf-8")
-    code, prose = count(source)
-    assert code <= CODE, f"{code} lines of code; a lesson has at most {CODE}"
-    assert prose <= PROSE, f"{prose} lines of prose; a lesson has at most {PROSE}"
-    long = [i for i, line in enumerate(source.splitlines(), 1) if len(line) > WIDTH]
-    assert not long, f"lines {long} are longer than {WIDTH} characters"
-
-
-def test_form(lesson):
-    source = lesson.read_text(encoding="utf-8")
-    tree = ast.parse(source)
-    guesses = [node for node in tree.body if isinstance(node, ast.Assign) and ast.unparse(node) == "MY_GUESS = None"]
-    assert len(guesses) == 1, "one line MY_GUESS = None, to be filled in before running"
-    called = {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
-    assert "input" not in called, "a lesson never waits for the keyboard"
-    assert any(isinstance(node, ast.Assert) and node.msg is not None for node in tree.body), "a law, asserted by name"
-    sizes = [int(n) for n in re.findall(r"(?:font\.size\"\] = |fontsize=)(\d+)", source)]
-    assert sizes and min(sizes) >= 16, "letters that are read from the last row"
-    for words in ("estimated, n=0", "Break it", "Exercise", "you guessed", f'plots.lesson_file("{number(lesson)}"'):
-        assert words.lower() in source.lower(), f"{words!r} is missing"
-    prose = "\n".join(line for kind, lines in cells(source) for line in lines if kind == "markdown")
-    assert "$$" in prose, "one equation"
-    recall = prose.split("# ## Recall")[1]
-    questions, answers = recall.split("<details><summary>Answers</summary>")
-    asked, told = (re.findall(r"^# ([1-9])\. ", part, re.M) for part in (questions, answers))
-    assert len(asked) >= 3 and asked == told, "three to five recall questions, numbered 1. 2. 3., and an answer to each"
-    assert "old question" not in prose.split("# ## ")[0] or "old questions: (" in answers
-    goals = prose.split("# After this lesson you can\n")[1].split("#\n")[0]
-    assert len(re.findall(r"^# - ", goals, re.M)) == 3, "three goals"
-    assert "*Read on after" in prose.split("# ## Break it")[1].split("# ## ")[0], "what a broken run shows"
 
 
 # ---- the way through the lessons -------------------------------------------------------------------------------------
@@ -360,20 +297,6 @@ def test_the_page_is_current(lesson):
         assert (render.PAGES / link).exists(), f"no file {link}"
 
 
-def test_pages_are_small():
-    assert sum(file.stat().st_size for file in render.PAGES.iterdir()) < 6_000_000
-    names = {f"{number(file)}{kind}" for file in LESSONS for kind in (".md", ".png")}
-    assert {file.name for file in render.PAGES.iterdir()} == names
-
-
-def test_a_page_has_maths_as_github_wants_it():
-    """In this form backslashes, stars and bars in formulas stay as they are."""
-    assert render.maths("so $a\\,b$, and `$HOME`") == "so $`a\\,b`$, and `$HOME`"
-    assert render.maths("where\n$$x\n=1$$\nholds") == "where\n\n```math\nx\n=1\n```\n\nholds"
-    assert render.links("see `lessons/07_dpo.py`") == "see [07 dpo](07.md)"
-    assert render.links("in `docs/lake.md`") == "in [docs/lake.md](../lake.md)"
-
-
 def test_a_page_keeps_its_outputs_if_only_words_change():
     source = "# %% [markdown]\n# # Title\n\n# %%\nx = 1   # why\nprint(x)\n"
     page = render.page(source, ["```text\n1\n```"], "00_x.py")
@@ -381,23 +304,3 @@ def test_a_page_keeps_its_outputs_if_only_words_change():
     assert render.outputs_of_page(page) == ["```text\n1\n```"]
     before, after, changed = (render.keys(text).split("code")[1] for text in (source, other, source.replace("1", "2")))
     assert before == after != changed
-
-
-# ---- pictures --------------------------------------------------------------------------------------------------------
-
-def test_the_picture_of_a_broken_run_stands_beside_the_first():
-    assert plots.lesson_file("07", HOLD=(0.0, 0.0), BETA=(0.1, 0.1)) == Path("out/lessons/07.png")
-    assert plots.lesson_file("07", HOLD=(1.0, 0.0), BETA=(0.1, 0.1)) == Path("out/lessons/07-HOLD-1.0.png")
-    assert plots.lesson_file("02", KEY=("In the book: ", "")).name == "02-KEY-In-the-book.png"
-
-
-def test_a_notebook_shows_the_picture(tmp_path):
-    shown, first, second = [], plots.plt.figure(), plots.plt.figure()
-    shell = types.SimpleNamespace(kernel=None)
-    ipython = types.SimpleNamespace(get_ipython=lambda: shell)
-    display = types.SimpleNamespace(Image=lambda filename: filename, display=shown.append)
-    with mock.patch.dict(sys.modules, {"IPython": ipython, "IPython.display": display}):
-        plots.save(first, tmp_path / "a.png")
-        del shell.kernel                                    # IPython in a terminal
-        plots.save(second, tmp_path / "b.png")
-    assert shown == [str(tmp_path / "a.png")]
