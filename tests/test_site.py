@@ -81,24 +81,9 @@ def test_the_navigation_names_every_page_of_docs_and_no_other(builder):
     assert not gone, f"mkdocs.yml names pages that are not there: {gone}"
 
 
-def test_optional_pages_are_named_only_once_they_are_there(builder):
-    nav = [{"When": ["claims.md", {"Map": "map.md"}]}, {"Lake": "frozen_lake/index.html"}]
-    assert builder.filled_nav(nav, {"map.md", "frozen_lake/index.html"}) == nav
-    assert builder.filled_nav(nav, set()) == [{"When": ["claims.md"]}]
-
-
 def test_markdown_is_read_as_on_github(builder):
     assert builder.with_empty_lines("Can:\n- a\n  b\n- c") == "Can:\n\n- a\n  b\n- c"
     assert builder.with_empty_lines("```\nx\n- y\n```\nText\n| `a\\|b` |") == "```\nx\n- y\n```\n\nText\n\n| `a|b` |"
-
-
-def test_a_source_file_cannot_end_its_own_block(builder, tmp_path, monkeypatch):
-    code = '"""A lesson."""\n~~~~\n# no heading\n~~~~~\n'
-    (tmp_path / "lessons").mkdir()
-    (tmp_path / "lessons" / "20_x.py").write_text(code)
-    monkeypatch.setattr(builder, "ROOT", tmp_path)
-    _, fence, inside = re.split("^(~+)python\n", builder.code_page(Path("lessons/20_x.py")), flags=re.M)
-    assert inside == f"{code}{fence}\n" and fence not in code
 
 
 def test_without_mkdocs_one_line_says_how_to_get_it():

@@ -5,9 +5,9 @@ from functools import partial
 
 import numpy as np
 import pytest
-from running import call, one_error
+from running import call
 
-from nanouft import evaluate, sample, world
+from nanouft import sample, world
 from nanouft.data.rows import Row, Turn
 from nanouft.look.scores import families, mean_score
 from nanouft.models.load import start_model
@@ -100,19 +100,3 @@ def test_sample_shows_the_best(capsys):
     out = capsys.readouterr().out
     score, likes = (float(out.split(word)[1].split()[0].rstrip(",")) for word in ("score", "reward"))
     assert score == likes and "mean of 12" in out, out
-
-
-@pytest.mark.parametrize("main, argv, words", [
-    (sample.main, ["--best-of", 0], ["--best-of 0"]),
-    (sample.main, ["--best-of", 4, "--n", 2], ["--n"]),
-    (sample.main, ["--best-of", 4, "--temperature", 0], ["--temperature 0"]),
-    (sample.main, ["--reward", "exact"], ["--best-of N"]),
-    (sample.main, ["base", "--best-of", 4, "--prompt", "hello"], ["exact", "--reward DIR"]),
-    (evaluate.main, ["--best-of", 999], ["--best-of 999"]),
-    (evaluate.main, ["--best-of", 4, "--probes"], ["--probes"]),
-    (evaluate.main, ["--best-of", 4, "--prior", "I"], ["--prior"]),
-    (evaluate.main, ["--best-of", 4, "--reward", "nowhere"], ["nowhere", "no such folder"]),
-    (evaluate.main, ["--best-of", 4, "--reward", "base"], ["base"]),
-])
-def test_mistakes_are_one_line(main, argv, words, here, capsys):
-    one_error(call(main, *argv), capsys.readouterr().err, *words)

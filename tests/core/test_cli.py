@@ -105,6 +105,7 @@ BAD_FLAGS = {                                           # command line: what the
     "train --objective dpo --max-new 9": "--max-new|dpo learns from pairs",
     "train --objective grpo --length 9": "--length|aggregation", "train --objective ppo --lam 2": "--lam 2.0|1",
     "train --batch-size 50 --rows 20 --objective sft --init base": "--batch-size 50|20 rows",
+    "train --objective rloo --init base --max-new 511": "--max-new|context",
     "pretrain --corpus ' '": "--corpus|empty", "pretrain --corpus none.txt": "none.txt",
     "pretrain --size gpt3": "gpt2?", "pretrain --vocab 2000": "--vocab|--corpus",
     "evaluate --reference ''": "--reference ''", "evaluate --init '\u202eab'": r"\u202e",

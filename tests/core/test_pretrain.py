@@ -153,10 +153,6 @@ def test_texts_that_cannot_be_used_are_one_line(content, argv, words, here, caps
     assert not (here / "out").exists()
 
 
-def test_nanoworld_keeps_its_tokenizer(here, capsys):
-    one_error(call(pretrain.main, "--vocab", 2000), capsys.readouterr().err, "--vocab", "--corpus")
-
-
 @pytest.mark.slow
 def test_the_base_can_be_made_again(tmp_path):
     """Not bit for bit (threads and machines differ), but the same base: loss, knowledge and habits within a band."""

@@ -143,28 +143,12 @@ def test_what_is_no_reward_model_is_named(made, tiny_base, tmp_path, capsys):
         load(tmp_path / "half")
 
 
-@pytest.mark.parametrize("argv, words", [
-    (["--rows", 0], ["--rows 0"]),
-    (["--lr", 0], ["--lr"]),
-    (["--steps", 3, "--epochs", 2], ["--steps and --epochs"]),
-    (["--data", "pairs.jsonl", "--rows", 5], ["--rows belongs to NanoWorld"]),
-    (["--sampler", "base"], ["--sampler", "--pairs samples"]),
-    (["--skills", "sums"], ["--skills sums", "unknown family"]),
-    (["--data", "demos.jsonl"], ["needs pairs"]),
-    (["--data", "one.jsonl"], ["hold out", "two prompts"]),
-])
-def test_mistakes_are_one_line(argv, words, here, capsys):
-    lines(here / "demos.jsonl", [{"prompt": "a", "response": "b"}, {"prompt": "c", "response": "d"}])
-    lines(here / "one.jsonl", PAIRS[:1])
-    lines(here / "pairs.jsonl", PAIRS)
-    one_error(call(reward.main, *argv), capsys.readouterr().err, *words)
-    assert not (here / "out").exists(), "nothing is left behind"
-
-
-def test_a_run_that_diverges_says_so(here, tiny_base, capsys):
-    lines(here / "pairs.jsonl", PAIRS)
-    one_error(call(reward.main, "--data", "pairs.jsonl", "--init", tiny_base, "--lr", 1e30, "--steps", 5),
-              capsys.readouterr().err, "diverged", "--lr")
+@pytest.mark.parametrize("rows, more, words", [
+    (PAIRS, ["--rows", 5], ["--rows belongs to NanoWorld"]), (DEMOS[:2], [], ["needs pairs"]),
+    (PAIRS[:1], [], ["hold out", "two prompts"]), (PAIRS, ["--lr", 1e30, "--steps", 5], ["diverged", "--lr"])])
+def test_data_that_teaches_no_reward_is_one_line(rows, more, words, here, tiny_base, capsys):
+    file = lines(here / "rows.jsonl", rows)
+    one_error(call(reward.main, "--data", file, "--init", tiny_base, *more), capsys.readouterr().err, *words)
 
 
 # ---- pairs and what is said of them ----------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from running import QUICK, call, losses, one_error
+from running import QUICK, call, losses
 from tiny import (
     CPU,
     DATA,
@@ -412,9 +412,3 @@ def test_prior_on_the_command_line(capsys, tiny_base, tmp_path):
     assert "forced beginnings are part of the answers" in capsys.readouterr().out
     assert call(sample.main, "base", "--prompt", "Sort pig bee saw from a to z.", "--prior", "1", "--threads", 1) == 0
     assert "bee" in capsys.readouterr().out
-    for argv, words in ((["--prior-from", "base"], ["--prior N"]), (["--prior", "1", "--probes"], ["--probes"]),
-                        (["--prior", "yes", "--prior-from", "base"], ["number of tokens"]),
-                        (["--prior", "1", "--data", "x.json"], ["--data"])):
-        one_error(call(evaluate.main, *argv), capsys.readouterr().err, *words)
-    code = call(sample.main, "base", "--prompt", "hello", "--prior", "1")
-    one_error(code, capsys.readouterr().err, "--prior-from")

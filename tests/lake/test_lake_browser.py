@@ -235,15 +235,6 @@ def test_scene_7_the_score(b, file, how):
 
 
 # ---- keys ------------------------------------------------------------------------------------------------------------
-def test_space_alone_goes_through_all_scenes_that_ask_for_nothing(b, file):
-    b.open(file, f"#s=1&{WAYS}")
-    b.key(" ")
-    assert scene(b) == 2
-    for _ in range(9):
-        b.key(" ")
-    assert scene(b) == 3, "which waits for a judgement"
-    b.key(" ")
-    assert scene(b) == 3
 
 
 def test_left_and_right_walk_through_the_scenes_but_not_out_of_what_uses_them(b, file):
@@ -264,51 +255,7 @@ def test_left_and_right_walk_through_the_scenes_but_not_out_of_what_uses_them(b,
     b.wait("document.querySelector('#stage').dataset.scene === '7'")
 
 
-def test_a_drawn_way_can_be_taken_back_and_drawn_again(b, file):
-    afresh(b, file)
-    b.key("ArrowUp")
-    assert "0 moves" in text(b), "a wall is no move"
-    b.key("ArrowRight"), b.key("ArrowDown")
-    assert "Splash" in b.heard() and scene(b) == 1
-    b.key("ArrowDown"), b.key("ArrowDown"), b.key("Backspace")
-    assert b.heard() == "First draw the best way, from S to the flag. 1 move, now in row 2, column 1."
-    for letter in "DDDRRRR" + "DDDDRRRR":                   # the best way twice: the second time it is refused
-        b.key(KEY[letter])
-    assert "Take a worse one" in b.heard()
-    for letter in "DDDDRRRLRR":
-        b.key(KEY[letter])
-    assert "8 moves and 10" in text(b) and "l=DDDDRRRLRR" in b.js("location.hash")
-    b.click("[data-act='undo']")
-    assert "9 moves" in text(b), "one move, not the whole way"
-    b.click("[data-act='redraw']")
-    assert "0 moves" in text(b)
-
-
-def test_drawing_again_forgets_nothing_else(b, file):
-    b.open(file, f"#s=1&{WAYS}&j=yyyyy&b=c&w=sft")
-    b.click("[data-act='redraw']")
-    assert "j=yyyyy" in b.js("location.hash") and "w=sft" in b.js("location.hash")
-
-
 # ---- what is spoken --------------------------------------------------------------------------------------------------
-def test_cells_speak_of_arrows_and_ways(b, file):
-    b.open(file, "#s=2")
-    cells = [name for role, name in b.tree() if role == "gridcell"]
-    assert len(cells) == 25
-    assert re.fullmatch(r"row 1, column 1, start: student goes \w+, best way goes down, worse way goes right", cells[0])
-    assert cells[6] == "row 2, column 2, hole"
-    b.open(file, "#s=2&r=5")
-    picture = next(name for role, name in b.tree() if role == "image")
-    assert "row 1, column 1: right less likely, down likelier" in picture.replace("down likelier, right less likely",
-                                                                                   "right less likely, down likelier")
-
-
-def test_every_table_has_a_caption_and_named_rows(b, file):
-    for state in ("#s=4&b=c", "#s=5&w=sft&c=1", "#s=6", "#s=7"):
-        b.open(file, state)
-        assert b.js("""[...document.querySelectorAll('table')].every((t) => t.caption.textContent.length > 5
-            && [...t.tBodies[0].rows].every((r) => r.cells[0].scope === 'row')
-            && [...t.tHead.rows[0].cells].every((c) => c.scope === 'col'))"""), state
 
 
 def test_a_link_returns_to_the_same_place_and_so_does_the_page(b, file):
@@ -324,22 +271,6 @@ def test_a_link_returns_to_the_same_place_and_so_does_the_page(b, file):
     b.open(file, "#s=99&m=%3Cb%3E.S&g=XX&l=LLL&p=%%&r=-3&j=maybe&t=1e9&b=z&f=z&c=7&n=2&u=1e9&d=9.x")
     assert scene(b) == 7, "nonsense is left out"
     b.js("localStorage.clear()")
-
-
-def test_a_remembered_theme_that_is_none_is_not_taken(b, file):
-    b.open(file)
-    b.js("""localStorage.setItem('frozen-lake theme', "<img src=x onerror='document.title = 1'>")""")
-    b.open(file)
-    assert b.js("document.documentElement.dataset.theme") == "auto"
-    assert text(b, "#theme").endswith("colours: auto") and not b.js("document.querySelectorAll('#theme img').length")
-    b.js("localStorage.clear()")
-
-
-def test_four_walk_and_come_to_an_end(b, file):
-    b.open(file, f"#s=5&w=sft&c=0&{WAYS}", calm=False)
-    first = b.js("document.querySelector('#agent-sft').style.transform")
-    b.wait(f"document.querySelector('#agent-sft').style.transform !== {json.dumps(first)}")
-    assert "SFT arrives" in text(b), "from the start of its own way"
 
 
 # ---- how it looks ----------------------------------------------------------------------------------------------------
@@ -364,17 +295,6 @@ def test_nothing_overflows_and_what_to_do_is_in_sight(b, file, width, height, da
         small = b.js("""[...document.querySelectorAll('#actions button')].filter((e) => e.offsetHeight
             && e.offsetHeight < (innerHeight < 520 ? 32 : 40)).length""")
         assert not small, "buttons are big enough for a finger"
-
-
-def test_forced_colours_keep_dots_legends_and_lakes(b, file):
-    b.open(file, "#s=1", forced=True)
-    assert b.js("""(() => {
-        const dot = getComputedStyle(document.querySelector('#dots button:last-child'), '::before');
-        const ground = getComputedStyle(document.body).backgroundColor;
-        return dot.borderTopWidth === '2px' && dot.borderTopColor !== ground; })()""")
-    assert "gradient" in b.js("getComputedStyle(document.querySelector('.legend.worse')).backgroundImage")
-    assert b.js("""getComputedStyle(document.querySelector('.cell.hole rect')).fill
-        !== getComputedStyle(document.querySelector('.cell:not(.hole) rect')).fill""")
 
 
 # ---- the rules of axe-core -------------------------------------------------------------------------------------------

@@ -18,7 +18,6 @@ from frozen_lake.learn import learn, method, task_of
 from frozen_lake.measure import distance
 from frozen_lake.planning import greedy, optimal_actions, success
 from frozen_lake.policies import Table
-from nanouft.look import plots
 
 LAKE = make_lake("twoway5")
 
@@ -91,31 +90,6 @@ def test_on_ice_from_which_no_way_leads_a_student_walks_in_circles():
     assert run("out = map.live", shut) == shut.live == [0, 1, 2]
 
 
-@pytest.mark.parametrize("name", ["twoway5", "default8", "corridor4"])
-def test_the_student_has_something_to_show(name):
-    right, own = run("""const table = Ways.student(map, gold), own = Lake.ghosts(map, table, gold);
-        const good = Lake.best(map), apart = own.map((_, i) => i).filter((i) => own[i] !== gold.s[i]);
-        out = [apart.map((i) => good[own[i]].includes(gold.a[i])), apart.map((i) => own[i])]""", make_lake(name))
-    assert 2 <= len(own) <= 5 and set(own) <= set(make_lake(name).live), "ghosts, all on ice"
-    assert {True, False} == set(right), "some right and some wrong"
-
-
-def test_a_map_that_cannot_be_walked_is_told_so():
-    said = node(f"""globalThis.Lake = require({json.dumps(str(page.WEB / "lake.js"))});
-        const Ways = require({json.dumps(str(page.WEB / "ways.js"))});
-        out = [["SF", "FF"], ["SFF", "HHH", "FFG"], ["SG", "FF"], ["SFF", "FFF", "FFG"]].map(Ways.wrong)""")
-    assert ["one flag" in said[0], "No way leads" in said[1], "too near" in said[2], said[3] == ""] == [True] * 4
-
-
-def test_a_small_difference_is_not_shown_as_zero():
-    """+.000 +- .000 with a tick said nothing."""
-    scripts = "\n".join((page.WEB / f"{name}.js").read_text(encoding="utf-8") for name in ("state", "scene_end"))
-    data = json.dumps({"rows": LAKE.rows, "hp": HP})
-    tried = "out = [signed(.00042, .00008), signed(-.0123, .0045), signed(.2, 0)]"
-    shown = node(f"const DATA = {data};\n{scripts}\n{tried}")
-    assert shown == ["+.00042 ± .00008", "−.012 ± .004", "+.200 ± .000"]
-
-
 # ---- the twin --------------------------------------------------------------------------------------------------------
 def test_the_twin_is_a_sentence_that_was_computed(content):
     found = content["twin"]
@@ -144,12 +118,6 @@ def test_the_page_needs_nothing_else(file):
     assert re.findall(r"<link[^>]*>", text) == ['<link rel="icon" href="data:,">'], "no icon is asked for"
     assert not re.search(r"/\*[A-Z_]+\*/", text), "a place of page.html was not filled"
     assert len(text.encode()) < 600_000
-
-
-def test_the_links_to_lessons_lead_somewhere(file):
-    for link in re.findall(r'<a href="([^"h$][^"]*)">lesson', file.read_text(encoding="utf-8")):
-        assert (file.parent / link).exists(), link
-    assert file.read_text(encoding="utf-8").count("lesson 0") == 4
 
 
 def test_a_map_of_ones_own_is_the_map_of_the_page(tmp_path, monkeypatch, content):
@@ -215,9 +183,3 @@ def test_text_and_signs_have_enough_contrast(file, dark):
     assert not low
     hole = max(contrast(c["water"], c["ice"]), contrast(c["water-edge"], c["ice"]))
     assert hole >= 3, "a hole is told from ice"
-
-
-def test_plus_and_minus_have_the_colours_of_the_figures(file):
-    light, dark = (colours(file.read_text(encoding="utf-8"), d) for d in (False, True))
-    assert (light["up"], light["down"]) == (plots.UP, plots.DOWN_ON_LIGHT)
-    assert (dark["up"], dark["down"]) == (plots.UP_ON_DARK, plots.DOWN_ON_DARK)

@@ -52,9 +52,8 @@ def test_other_lakes_and_choices(tmp_path, argv, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("argv, words", [
-    (["--map", "towway5"], ["did you mean twoway5"]), (["--lam", "1.5"], ["--lam 1.5: must be"]),
-    (["--gamma", "-1"], ["--gamma"]), (["--beta", "0"], ["--beta"]), (["--seeds", "0"], ["--seeds"]),
-    (["--objective", "sfft"], ["method", "did you mean sft"]), (["--loser", "fal"], ["did you mean fall"]),
+    (["--map", "towway5"], ["twoway5?"]), (["--lam", "1.5"], ["--lam 1.5"]), (["--beta", "0"], ["--beta"]),
+    (["--seeds", "0"], ["--seeds"]), (["--objective", "sfft"], ["sft?"]), (["--loser", "fal"], ["fall?"]),
     (["--map", "bad.txt"], ["bad.txt", "row 2"]), (["--study", "other.json"], ["other.json", "lab.lake_study"]),
     (["--map", "line.txt"], ["no worse path"])])
 def test_mistakes_are_one_line(here, argv, words, capsys):

@@ -205,19 +205,6 @@ def test_00_tells_the_names_after_a_guess(folder, small_base):
     assert list(marks(out)) == ["base", "SFT", "IFT", "DPO"] and re.search(r"'ABCD': \d of 4 right", out)
 
 
-@pytest.mark.slow
-def test_00_tells_no_name_before_a_guess(tmp_path):
-    (file,) = [f for f in LESSONS if f.stem.startswith("00")]
-    assert not marks(run(file, tmp_path))
-
-
-@pytest.mark.slow
-def test_00_break_it(tmp_path):
-    """Two rival stories: SFT at DPO's low rate still stops, and DPO stops once the rejected <|end|> costs nothing."""
-    assert marks(changed("00", tmp_path, MY_GUESS="ABCD", BREAK="rate"))["SFT"][1] > 90
-    assert marks(changed("00", tmp_path, MY_GUESS="ABCD", BREAK="end"))["DPO"][1] > 85
-
-
 def test_02_break_it(folder):
     """A key of other words opens the book less often, and one that the corpus never had opens no voice at all."""
     def says(key):
