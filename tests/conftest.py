@@ -1,8 +1,18 @@
 """Shared by all tests: one thread, so that times and numbers do not depend on who else is busy."""
+from collections import Counter
+
 import pytest
 import torch
 
 torch.set_num_threads(1)
+
+
+def pytest_terminal_summary(terminalreporter):
+    """One line: how many tests were not tried on this machine, and what they lack."""
+    lacks = Counter(report.longrepr[2] for report in terminalreporter.stats.get("skipped", []))
+    if lacks:
+        told = [f"{number} ({why.removeprefix('Skipped: ')})" for why, number in lacks.most_common()]
+        terminalreporter.line("tests that were not tried here: " + ", ".join(told))
 
 
 @pytest.fixture(scope="session")
@@ -30,9 +40,9 @@ def here(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    from browser import Browser, find, skip
+    from browser import Browser, find
     if not find():
-        skip("no Chromium or Chrome is installed, the page is not opened")
+        pytest.skip("no Chromium or Chrome is installed, the page is not opened")
     with Browser(tmp_path_factory.mktemp("profile")) as b:
         yield b
 

@@ -50,14 +50,6 @@ def test_help_is_printed_and_ends_well(name, capsys):
     assert e.value.code == 0 and "python -m nanouft." in capsys.readouterr().out
 
 
-def test_help_shows_the_flags_of_the_objective_named(capsys):
-    for name, flag in (("ift", "--lam"), ("dpo", "--beta"), ("sft", "--reduction")):
-        with pytest.raises(SystemExit):
-            train.main(["--objective", name, "--help"])
-        out = capsys.readouterr().out
-        assert flag in out and "--batch-size" in out and ("--lam " in out) == (name == "ift")
-
-
 def test_objective_list_says_what_each_needs(capsys):
     assert call(train.main, "--objective", "list") == 0
     out, words = capsys.readouterr().out, {"demos": "demonstrations", "prompts": "prompts and a reward"}
@@ -401,14 +393,3 @@ def test_the_printed_next_commands_run_as_they_stand(first, here, tiny_base, mon
             assert (here / argv[argv.index("--out") + 1] / "model.safetensors").exists()
     assert not [f for f in here.rglob("*-2")], "LAW: no run lands in a folder other than the one that is printed"
     assert not (here / "out" / "dpo").exists(), "LAW: the plain name stays for a run from the base"
-
-
-def test_evaluate_says_when_a_model_has_learnt_other_things(here, capsys):
-    tiny_folder(here / "mine")
-    for run, noted in (({"command": "train", "config": {"data": ["a b.jsonl"]}}, "--data 'a b.jsonl'"),
-                       ({"command": "pretrain", "config": {"corpus": "my.txt"}}, "--data MY.jsonl"),
-                       (None, "--data MY.jsonl"), ({"command": "train", "config": {"data": None}}, "")):
-        (here / "mine" / "run.json").write_text(json.dumps(run)) if run else (here / "mine" / "run.json").unlink()
-        assert evaluate.other_data("mine").endswith(f"--init mine {noted}\n" if noted else "")
-        assert bool(evaluate.other_data("mine")) == bool(noted)
-    assert evaluate.other_data("base") == ""

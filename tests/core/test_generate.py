@@ -111,15 +111,6 @@ def test_no_random_number_draws_what_has_no_chance(r, monkeypatch):
     assert token.tolist() == [10 if r == 0 else 3] * 5
 
 
-def test_prior_tokens_come_first():
-    prior = [11, 12, 13]
-    answers = say(prior=prior)
-    for prompt, answer in zip(PROMPTS, answers):
-        assert answer.ids[:3] == prior and len(answer.ids) == 3 + 12, "LAW: an answer begins with the forced tokens"
-        assert answer.ids[3:] == say([prompt + prior])[0].ids, "LAW: and goes on as if it had said them"
-        assert len(answer.logp) == 12, "LAW: log-probs are of sampled tokens only"
-
-
 def test_the_stop_token_ends_an_answer():
     stop, free = a_stop_token(), say()
     answers = say(stop=stop)

@@ -265,11 +265,6 @@ def test_runs_that_come_first_see_the_rows_of_the_run():
     assert read_flags(flags_only)[1].strict
 
 
-def test_the_bar_has_the_name_of_the_run():
-    assert train.title(Path("out/lessons/00/sft-8231.partial")) == "sft" == train.title(Path("out/sft"))
-    assert train.title(Path("out/.first/halves-12.partial")) == "halve model (made once)"
-
-
 def test_sftmix_trains_and_keeps_its_first_runs(here, tiny_base, capsys):
     flags = ["--objective", "sftmix", "--init", tiny_base, "--rows", 21, "--batch-size", 4, "--epochs", 1, *QUICK]
     assert call(train.main, *flags, "--out", "a") == 0

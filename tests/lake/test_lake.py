@@ -1,5 +1,4 @@
 """Frozen Lake, what is known exactly: dynamics, planners, chances, distances, demonstrations."""
-import itertools
 import math
 
 import pytest
@@ -20,7 +19,6 @@ from frozen_lake.demos import (
 from frozen_lake.lake import MAPS, Lake, Lakes, make_lake, read_map
 from frozen_lake.measure import distance, distance_transition, over, regions
 from frozen_lake.planning import (
-    backup,
     greedy,
     occupancy,
     optimal,
@@ -48,21 +46,6 @@ def uniform(lake: Lake) -> torch.Tensor:
 def some_policy(lake: Lake, seed: int = 0, sharp: float = 1.0) -> torch.Tensor:
     rng = torch.Generator().manual_seed(seed)
     return (sharp * torch.randn(lake.S, 4, generator=rng, dtype=torch.float64)).softmax(-1)
-
-
-def soft_optimal(lake: Lake, beta: float, reference: torch.Tensor | None = None, gamma: float = 1.0,
-                 steps: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-    """(policy (S,4), V (S,)): the best policy under E[return] - beta KL(policy || reference) [uniform]:
-    pi(a|s) = ref(a|s) exp(Q(s,a) / beta) / Z(s), V = beta log Z (arXiv:2305.18290, Eq. 4, step by step).
-    steps: with so many moves to go; without limit when absent."""
-    ref = torch.full((lake.S, 4), 0.25, dtype=torch.float64) if reference is None else reference
-    V, n = torch.zeros(lake.S, dtype=torch.float64), 0
-    while True:
-        score = ref.log() + backup(lake, V, gamma) / beta
-        new, n = (beta * score.logsumexp(-1)).masked_fill(lake.terminal, 0), n + 1
-        if n == steps or (steps is None and (new - V).abs().max() < 1e-14):
-            return score.softmax(-1), new
-        V = new
 
 
 # ---- dynamics and planners ------------------------------------------------------------------------------------------
@@ -106,15 +89,6 @@ def test_the_finite_horizon_is_what_a_simulation_finds():
         assert abs(found - want) < 3.5 * error, f"LAW: simulated {found:.4f}, exact {want:.4f} ± {error:.4f}"
 
 
-def test_simulated_episodes_are_those_of_gymnasium():
-    """Step by step: an episode ends where gymnasium ends it, and no move has chance 0."""
-    cells, actions = simulate(SLIPPERY, uniform(SLIPPERY), 200, seed=3)
-    for c, a in zip(cells.tolist(), actions.tolist()):
-        n = sum(x >= 0 for x in a)
-        assert all(SLIPPERY.P[c[t], a[t], c[t + 1]] > 0 for t in range(n)) and c[n + 1:] == [-1] * (len(c) - n - 1)
-        assert n == 100 or SLIPPERY.terminal[c[n]]
-
-
 def test_a_stack_of_lakes_is_each_lake_alone():
     lakes = Lakes([TWOWAY, Lake("open", ("SFFFF", "FFFFF", "FFHFF", "FFFFF", "FFFFG")), TWOWAY])
     policies = torch.stack([some_policy(TWOWAY, i) for i in range(3)])
@@ -126,16 +100,6 @@ def test_a_stack_of_lakes_is_each_lake_alone():
         Lakes([TWOWAY, CORRIDOR])
 
 
-def test_ties_depend_on_the_discount():
-    """Why the discount is below 1: without it a detour costs nothing."""
-    live = DEFAULT.live
-    assert len(live) == 11
-    V = torch.ones(DEFAULT.S, dtype=torch.float64)
-    free = backup(DEFAULT, V, 1.0)                              # gamma 1: every live cell is worth 1
-    assert all((free[s] == free[s].max()).sum() > 1 for s in live), "gamma 1: all 11 cells of 4x4 have ties"
-    assert sum(int(optimal_actions(DEFAULT)[s].sum() > 1) for s in live) == 2, "gamma .99: 2 of them"
-
-
 # ---- policy gradient ------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("lake", [TWOWAY, SLIPPERY], ids=["twoway5", "slippery"])
 def test_the_exact_policy_gradient_is_autograd(lake):
@@ -144,33 +108,6 @@ def test_the_exact_policy_gradient_is_autograd(lake):
     want, = torch.autograd.grad(J, logits)
     same(policy_gradient(lake, logits.detach().softmax(-1)), want, "d(s) pi(a|s) (Q - V) is dJ/dlogits", 1e-12)
     differs(want, 0 * want, "and it is not 0", by=1e-6)
-
-
-# ---- soft optimality ------------------------------------------------------------------------------------------------
-def test_soft_bellman_is_the_distribution_over_action_sequences():
-    """pi_ref(sequence) exp(R / beta) / Z, by enumeration: 3x3, 4^6 sequences."""
-    lake, beta, n = Lake("tiny", ("SFF", "FHF", "FFG")), 0.3, 6
-    ref = some_policy(lake, 5)
-    Z, first = 0.0, torch.zeros(4, dtype=torch.float64)
-    for sequence in itertools.product(range(4), repeat=n):
-        s, p, paid = lake.start, 1.0, 0.0
-        for a in sequence:
-            if lake.terminal[s]:
-                p *= 0.25                                       # what is played after the end does not matter
-                continue
-            p *= ref[s, a].item()
-            paid += lake.R[s, a].item()
-            s = int(lake.step[s, a])
-        Z += p * math.exp(paid / beta)
-        first[sequence[0]] += p * math.exp(paid / beta)
-    policy, V = soft_optimal(lake, beta, ref, steps=n)
-    same(policy[lake.start], first / Z, "the soft-optimal first move is the marginal of pi_ref exp(R/beta) / Z")
-    same(V[lake.start], beta * math.log(Z), "and V = beta log Z")
-
-
-def test_a_cold_soft_policy_is_optimal():
-    cold, _ = soft_optimal(TWOWAY, 1e-3, gamma=0.99)
-    same(solve(TWOWAY, cold)[TWOWAY.start], value_iteration(TWOWAY)[0][TWOWAY.start], "beta to 0: optimal", 1e-5)
 
 
 # ---- distances ------------------------------------------------------------------------------------------------------

@@ -18,8 +18,9 @@ import subprocess
 import sys
 import tempfile
 import time
-import warnings
 from pathlib import Path
+
+import pytest
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "microsoft-edge")
 KEYS = {" ": (" ", "Space", 32), "ArrowLeft": ("", "ArrowLeft", 37), "ArrowUp": ("", "ArrowUp", 38),
@@ -35,17 +36,10 @@ def find() -> str | None:
     return next(filter(None, map(shutil.which, filter(None, (os.environ.get("NANOUFT_BROWSER"), *NAMES)))), None)
 
 
-def skip(why: str) -> None:
-    """Skip a test, and say aloud what is missing."""
-    import pytest
-    warnings.warn(f"skipped: {why}")
-    pytest.skip(why)
-
-
 def node(code: str):
     """The value of the variable `out` after this JavaScript, run by node."""
     if not (program := shutil.which("node")):
-        skip("node is not installed, the page's functions are not tried")
+        pytest.skip("node is not installed, the page's functions are not tried")
     done = subprocess.run([program, "-"], input=f"let out; {code}; console.log(JSON.stringify(out));",
                           capture_output=True, text=True, encoding="utf-8", timeout=60)
     assert done.returncode == 0, done.stderr
@@ -192,10 +186,9 @@ class Browser:
                         if "name" in nodes[child])
 
     def axe(self) -> list[str]:
-        """What axe-core (env NANOUFT_AXE: its axe.min.js) finds wrong: rule and first place. Nothing without it."""
+        """What axe-core (env NANOUFT_AXE: its axe.min.js) finds wrong: rule and first place. Without it: skip."""
         if not (script := os.environ.get("NANOUFT_AXE")):
-            warnings.warn("NANOUFT_AXE is not set, axe-core does not look at the page")
-            return []
+            pytest.skip("NANOUFT_AXE does not name axe.min.js, axe-core does not look at the page")
         self.js(Path(script).read_text(encoding="utf-8") + "; 0")
         return self.js("""axe.run({preload: false}).then((found) => found.violations.map((v) =>
             `${v.id}: ${v.nodes[0].html.slice(0, 160)} ${v.nodes[0].failureSummary.slice(0, 160)}`))""")
