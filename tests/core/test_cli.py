@@ -329,15 +329,6 @@ def test_evaluate_prints_a_table_or_figures_of_your_data(here, tiny_base, capsys
     one_error(call(evaluate.main, "--init", tiny_base, "--data", scored), capsys.readouterr().err, "1 scored answer")
 
 
-def test_ledger_draws_a_picture(here, tiny_base, capsys):
-    assert call(ledger.main, "--init", tiny_base, "--show", "dpo", "--out", "a b/ledger.png", "--threads", 1) == 0
-    assert (here / "a b" / "ledger.png").stat().st_size > 10_000 and "dpo" in capsys.readouterr().out
-    assert call(ledger.main, "--init", tiny_base, "--prompt", "What costs $5 or $6?", "--answer", r"$\nothing$ {",
-                "--show", "sft", "--out", "l.png") == 0
-    assert (here / "l.png").stat().st_size > 10_000
-    one_error(call(ledger.main, "--init", tiny_base, "--prompt", "Hello."), capsys.readouterr().err, "--answer")
-
-
 # ---- what is printed as the next command -----------------------------------------------------------------------------
 SHORT = {"train": ["--steps", 1, *QUICK], "sample": ["--max-new", 2], "evaluate": [],
          "ledger": ["--show", "sft", "dpo"]}

@@ -18,13 +18,13 @@ from nanouft.gpt import GPT, GPTConfig
 from nanouft.look import report
 from nanouft.models.folder import write_gpt
 from nanouft.models.load import start_model
-from nanouft.objective import REF, Columns, Prerequisite
+from nanouft.objective import REF, Columns
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.poft import PoFT, tau
 from nanouft.objectives.sft import SFT
 from nanouft.objectives.una import score_loss
 from nanouft.reference import add_columns, logps
-from nanouft.shell.files import Lines, read_json
+from nanouft.shell.files import Lines
 
 pytestmark = pytest.mark.usefixtures("brief")
 HP = PoFT(aligned=["base"])
@@ -159,18 +159,3 @@ def test_doubted_rows_are_the_wrong_ones(here):
     wrong = [world.score(row["prompt"], row["answer"]) < 1 for row in rows]
     k = sum(wrong)
     assert 250 < k < 350 and sum(wrong[:k]) / k > 0.7, "LAW: the k most doubted rows are mostly the k wrong ones"
-
-
-def test_the_default_model_is_made_once(here, tiny_base, capsys, monkeypatch):
-    """With a small stand-in for the real command: the run comes first, its folder fills --aligned, and is kept."""
-    command = f"--objective sft --rows 32 --steps 2 --init {tiny_base}"
-    small = replace(OBJECTIVES["poft"], prerequisite=Prerequisite("aligned", (command,), inherits=False))
-    monkeypatch.setitem(OBJECTIVES, "poft", small)
-    argv = ("--objective", "poft", "--init", tiny_base, "--rows", 32, "--steps", 2, "--batch-size", 8, *QUICK)
-    assert call(train.main, *argv, "--out", here / "a") == 0
-    first = capsys.readouterr().out
-    assert "first, once: python -m nanouft.train --objective sft" in first
-    (folder,) = read_json(here / "a" / "run.json")["hp"]["aligned"]
-    assert (here / folder / "model.safetensors").exists()
-    assert call(train.main, *argv, "--out", here / "b") == 0
-    assert "first, once" not in capsys.readouterr().out, "LAW: it is trained once and kept"

@@ -15,7 +15,7 @@ from nanouft.models.load import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.reward import bradley_terry
 from nanouft.rollout import reward_quality
-from nanouft.rollout.scorer import RewardModel, earned, exact, load, load_model, padded, rewards, save, scorer, unit
+from nanouft.rollout.scorer import RewardModel, earned, exact, load, load_model, padded, rewards, scorer, unit
 from nanouft.shell.errors import UserError
 from nanouft.shell.files import read_json
 from nanouft.training import setup
@@ -106,16 +106,6 @@ def test_the_scorer_prefers_what_was_chosen_and_reads_each_text_once(made):
     assert np.isfinite(a) and a != b and a == same_text, "a long prompt loses its beginning, the answer nothing"
     with pytest.raises(ValueError):
         scorer(["one prompt"], ["two", "answers"])
-
-
-def test_saved_and_loaded_is_the_same(tmp_path, tiny_base):
-    gpt, tok = start_model(str(tiny_base))
-    model = RewardModel(gpt)
-    model.score.weight.data.normal_(0, 1, generator=torch.Generator().manual_seed(0))
-    (tmp_path / "r").mkdir()
-    save(tmp_path / "r", model, tok)
-    again, _ = load_model(tmp_path / "r")
-    same(rewards(again, SEQS, tok.pad), rewards(model, SEQS, tok.pad), "saved = loaded", 0)
 
 
 def test_transformers_opens_it_with_the_same_rewards(made):
@@ -211,14 +201,13 @@ def test_the_shipped_kinds_of_pairs_teach_something(tmp_path, capsys, monkeypatc
     assert "held-out accuracy" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("held, gain, words", [
-    ({"low": 0.49}, (0.3, 0.2, 0.4), "game of chance"),
-    ({"low": 0.51}, (-0.3, -0.4, -0.2), "-30 points [-40, -20]. So "),
-    ({"low": 0.51}, (0.1, -0.1, 0.3), "not suggested"), ({"low": 0.51}, (0.3, 0.2, 0.4), "nanouft.evaluate --init x")])
-def test_best_of_n_is_suggested_only_where_it_helps(held, gain, words, monkeypatch, tmp_path):
+@pytest.mark.parametrize("low, gain, helps", [
+    (0.49, (0.3, 0.2, 0.4), False), (0.51, (-0.3, -0.4, -0.2), False), (0.51, (0.1, -0.1, 0.3), False),
+    (0.51, (0.3, 0.2, 0.4), True)])
+def test_best_of_n_is_suggested_only_where_it_helps(low, gain, helps, monkeypatch, tmp_path):
     monkeypatch.setattr(reward, "best_of_gain", lambda *a: gain)
-    said = "\n".join(reward.next_steps(reward.Reward(init="x"), tmp_path, held, [], None))
-    assert words in said and ("python -m" in said) == (held["low"] > 0.5 and gain[1] > 0)
+    said = "\n".join(reward.next_steps(reward.Reward(init="x"), tmp_path, {"low": low}, [], None))
+    assert ("nanouft.evaluate --init x" in said) == helps and (f"{100 * gain[0]:+.0f}" in said or low < 0.5)
 
 
 def test_evaluate_takes_it(made, here, tiny_base, capsys):
@@ -289,14 +278,12 @@ def test_every_reward_is_called_alike(made, here):
 
 
 BAD = {                                         # a function -> what its one line says
-    "def f(prompts, answers): return {1, 2}": ["not a list of numbers"],
     "class Odd(Exception):\n    def __str__(self): raise ValueError\ndef f(prompts, answers): raise Odd()": [
         "mine.py, line 3: Odd: its message cannot be read"],
     "class N:\n    size = 1\n    def item(self): raise OSError('no')\ndef f(prompts, answers): return [N()] * 3": [
         "mine.py, line 3: OSError: no"],
     "def f(prompts, answers): return [1 / 0 for a in answers]": ["mine.py, line 1: ZeroDivisionError"],
     "def g(a):\n    return a.x\n\ndef f(prompts, answers):\n    return g(answers)": ["mine.py, line 2: AttributeError"],
-    "import json\ndef f(prompts, said): return [json.loads(a) for a in said]": ["mine.py, line 2: JSONDecodeError"],
     "def f(prompts, answers) return 1": ["mine.py, line 1: SyntaxError"],
     "x = 1\nimport not_there_at_all": ["mine.py, line 2: ModuleNotFoundError"],
     "import sys\nsys.exit(3)": ["mine.py, line 2: SystemExit"],
@@ -306,12 +293,9 @@ BAD = {                                         # a function -> what its one lin
     "def f(prompts, answers, gold): return answers": ["line 1: missing a required argument: 'gold'", '"golden"'],
     "def f(prompts, answers): return [1.0]": ["gave 1 numbers for 3 answers"],
     "def f(prompts, answers):\n    while True: yield 1": ["gave more numbers for 3 answers"],
-    "def f(prompts, answers): pass": ["gave None, not a list"],
     "def f(prompts, answers): return 'yes'": ["gave 'yes', not a list"],
     "def f(prompts, answers): return [1, '2', 3]": ["gave '2' for the answer 'b\\\\x1b'", "finite number"],
     "def f(prompts, answers): return [1, 2, float('nan')]": ["gave nan for the answer 'c'"],
-    "def f(prompts, answers): return [1, 2, -1e99]": ["gave -1e+99"],
-    "def f(prompts, answers): return [[1, 2]] * 3": ["gave [1, 2] for"],
     "def f(prompts, answers): raise ValueError('\x1b[2J two\\nlines')": ["line 1: ValueError: \\x1b[2J two lines"],
 }
 

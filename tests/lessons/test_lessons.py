@@ -61,26 +61,10 @@ def lesson(request) -> Path:
 AFTERNOON = ["00", "03", "05", "06", "07", "17"]        # the short path, in order
 
 
-def successor(numbers: list[str], one: str) -> str | None:
-    """The number after this one, None after the last."""
-    return dict(zip(numbers, numbers[1:])).get(one)
-
-
 def markdown(file: Path) -> str:
     """The text of all markdown cells, without the comment signs."""
     found = [line for kind, lines in cells(file.read_text(encoding="utf-8")) if kind == "markdown" for line in lines]
     return "\n".join(line.removeprefix("#").strip() for line in found)
-
-
-def test_the_last_line_names_the_next_lesson(lesson):
-    names = {number(file): file.name for file in LESSONS}
-    *_, last = lesson.read_text(encoding="utf-8").splitlines()
-    following = successor(sorted(names), number(lesson))            # 05 comes before 05L
-    wanted = f"`lessons/{names[following]}`" if following else "this was the last lesson"
-    assert last.startswith("# **Next:** ") and wanted in last
-    shortcut = successor(AFTERNOON, number(lesson))
-    if shortcut and shortcut != following:
-        assert f"On the afternoon path: `lessons/{names[shortcut]}`." in last
 
 
 def test_the_afternoon_path_needs_no_other_lesson(lesson):
@@ -259,14 +243,6 @@ def test_exercises_are_those_of_the_grader(lesson):
             (said,) = re.findall(rf"\*\*{task.id}\*\* \(D[^)]*\) `([^`]*)`: ", words)
             assert said == task.signature, f"{task.id}: the lesson says {said}"
             assert f"\ndef {task.signature}:\n" in grader.starter([task], "Ada"), f"{task.id}: so does not the starter"
-
-
-def test_a_lesson_holds_what_its_tasks_refer_to(lesson):
-    text = markdown(lesson)
-    for task in tasks_of(lesson):
-        heading = rf"^#+ (.* · )?{re.escape(task.heading)}"
-        assert re.search(heading, text, re.M), f"{task.id}: no heading {task.heading!r}"
-    assert "# assert" not in lesson.read_text(encoding="utf-8"), "checks of exercises are in the grader"
 
 
 # ---- pages: lessons with outputs and pictures, in docs/lessons -------------------------------------------------------
