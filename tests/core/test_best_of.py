@@ -34,13 +34,6 @@ def test_the_estimate_is_the_mean_over_all_subsets(rewards):
             f"LAW: the estimate is the mean over all subsets of {n}"
 
 
-def test_many_prompts_at_once_are_each_prompt_alone():
-    rng = np.random.default_rng(0)
-    r, v = rng.integers(0, 4, (3, 2, 8)), rng.random((3, 2, 8))
-    got = best_of.best_of(3, r, v)
-    assert got.shape == (3, 2) and got[2, 1] == pytest.approx(best_of.best_of(3, r[2, 1], v[2, 1]))
-
-
 def test_one_is_the_mean_and_all_is_the_best():
     r = np.array([0.1, 0.7, 0.4])
     assert best_of.best_of(1, r, r) == pytest.approx(r.mean()) and best_of.best_of(3, r, r) == pytest.approx(0.7)

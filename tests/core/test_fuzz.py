@@ -1,6 +1,5 @@
 """The fuzzers of tests/tools/fuzz.py, a few cases of each; with -m slow many.
 
-    python -m pytest tests/core/test_fuzz.py                    about 20 s
     python -m pytest -m slow tests/core/test_fuzz.py            about half an hour
 """
 import subprocess

@@ -28,7 +28,6 @@ from nanouft.ledger import entries, main, views
 from nanouft.models.folder import write_gpt
 from nanouft.objective import pushes
 from nanouft.objectives import OBJECTIVES
-from nanouft.objectives.dpo import DPO
 from nanouft.objectives.sft import SFT
 from nanouft.objectives.una import UNA
 from nanouft.shell.config import run
@@ -96,14 +95,6 @@ def test_graded_answers_are_shown_on_the_same_scale():
     law = "policy = reference: 2 (1/2 - score) s (1 - s) beta = beta/4 an answer and token, whatever the number of rows"
     same(good, [0.05 * n] * n, law, 1e-6)
     same(bad, [-0.05 * n] * len(bad), law, 1e-6)
-
-
-def test_at_the_reference_dpo_weighs_half_beta():
-    chosen, rejected = (w for _, _, w in entries("dpo", DPO(beta=0.2), ROW, nano(), NANO, CPU))
-    n = len(chosen)
-    law = "policy = reference: sigma(0) = 1/2, so beta/2 a token on both sides, shown times the chosen answer's N"
-    same(chosen, [0.1 * n] * n, law, 1e-6)
-    same(rejected, [-0.1 * n] * 3, law, 1e-6)
 
 
 def test_views_read_flags_as_train_does():

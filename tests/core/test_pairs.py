@@ -170,30 +170,7 @@ def test_nca_is_two_answers_with_scores():
     same(loss("nca", alone(0, 0), NCA()), 2 * LOG2, "2 log 2 at the reference")
 
 
-def test_simpo_with_likelihood_and_with_doubts():
-    batch = some("simpo")
-    same(loss("simpo", batch, SimPO(alpha=0.7)) - loss("simpo", batch, SimPO()),
-         0.7 * (loss("cpo", batch, CPO(alpha=1.0)) - loss("cpo", batch, CPO(alpha=0.0))),
-         "--alpha adds CPO's likelihood")
-    same(loss("simpo", batch, SimPO(beta=0.7, gamma=0.0, label_smoothing=0.2)),
-         0.8 * loss("simpo", batch, SimPO(beta=0.7, gamma=0.0))
-         + 0.2 * loss("simpo", swapped(batch), SimPO(beta=0.7, gamma=0.0)),
-         "without a margin smoothing mixes the loss with that of the swapped pair, as cDPO does")
-    equal = step([[-1.0]], [[-1.0]])
-    for gamma in (0.5, 2.0):
-        same(loss("simpo", equal, SimPO(gamma=gamma, label_smoothing=0.3)),
-             0.7 * math.log1p(math.exp(gamma)) + 0.3 * math.log1p(math.exp(-gamma)), "the margin's sign turns, too")
-
-
 # ---- DPO with doubts ------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("e", [0.05, 0.3])
-def test_cdpo_has_its_minimum_where_the_doubt_is_right(e):
-    h = math.log((1 - e) / e) / 0.5
-    batch, hp = margin(h), DPO(beta=0.5, label_smoothing=e)
-    same(loss("dpo", batch, hp), -e * math.log(e) - (1 - e) * math.log(1 - e), "cDPO's least value is the entropy of e")
-    same(grads("dpo", batch, hp)["chosen"], [[0.0]], "cDPO: no push at beta h = logit(1 - e) ...")
-    assert grads("dpo", margin(h + 1), hp)["chosen"] > 0 > grads("dpo", margin(h - 1), hp)["chosen"], \
-        "LAW: ... up before it, back beyond it"
 
 
 def test_the_loss_of_a_pair_and_its_mirror():

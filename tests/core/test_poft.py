@@ -1,7 +1,4 @@
-"""Laws of PoFT: SFT with a weight per row that aligned models decide.
-
-    python -m pytest tests/core/test_poft.py        about 15 s (one small aligned model is trained)
-"""
+"""Laws of PoFT: SFT with a weight per row that aligned models decide."""
 import json
 from dataclasses import replace
 

@@ -1,6 +1,5 @@
 """The shipped base is what its command makes.
 
-    python -m pytest tests/core/test_pretrain.py                below 5 s
     python -m pytest -m slow tests/core/test_pretrain.py        makes the base again, about 6 minutes on two idle cores
 """
 import gzip

@@ -1,9 +1,7 @@
 """Probe worlds: tiny worlds that each catch one class of bug in on-policy learning, through the real loop.
 
-    python -m pytest tests/core/test_probe_worlds.py        about 5 s, each world under a second
-
 RL can look as if it works with a bug inside, and fail without one. So each world here is so small that a right method
-cannot miss, and beside each stands a mutant: the method with the bug that the world is there for must miss.
+cannot miss it. On the right stands the bug that the world is there for.
     one-token bandit     one of eight tokens is right            a sign, an advantage of the wrong answer
     delayed reward       only the first of two tokens matters    credit that does not reach back through time
     wrong mask           never say what the prompt says          prompt tokens that are trained on

@@ -1,7 +1,4 @@
-"""NanoWorld: right answers score 1, wrong ones less, splits never overlap, and everything is a pure function.
-
-    python -m pytest tests/core/test_world.py        about 3 s
-"""
+"""NanoWorld: right answers score 1, wrong ones less, splits never overlap, and everything is a pure function."""
 from __future__ import annotations
 
 import os

@@ -1,7 +1,5 @@
 """The page of the lake without a browser: its JavaScript learns what torch learns and finds the ways of demos.py;
 the file needs nothing else, cannot be broken out of, and its colours are told apart.
-
-    python -m pytest tests/lake/test_lake_page.py      half a minute; wants node, or says what is not tried
 """
 import json
 import re

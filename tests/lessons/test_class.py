@@ -1,7 +1,4 @@
-"""The teacher's mode: submissions are read safely, graded, counted; the page escapes; the notes are complete.
-
-    python -m pytest tests/lessons/test_class.py        below 10 s; one class of two is really graded
-"""
+"""The teacher's mode: submissions are read safely, graded, counted; the page escapes."""
 from __future__ import annotations
 
 import csv

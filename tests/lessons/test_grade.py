@@ -1,7 +1,4 @@
-"""The grader: does it say the right thing? Whether the tasks are in order says `python -m lessons.grade --check`.
-
-    python -m pytest tests/lessons/test_grade.py        about 15 s
-"""
+"""The grader: does it say the right thing? Whether the tasks are in order says `python -m lessons.grade --check`."""
 from __future__ import annotations
 
 import inspect

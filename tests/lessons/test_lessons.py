@@ -1,6 +1,5 @@
 """Lessons: each one runs by itself in under a minute, and names its exercises as the grader does.
 
-    python -m pytest tests/lessons/test_lessons.py              about a minute
     python -m pytest -m slow tests/lessons/test_lessons.py      the long lessons as they are shipped: 20 s each
 
 A lesson is run as a student would run it, but in an empty folder with an awkward name and on a console without UTF-8.

@@ -1,7 +1,4 @@
-"""The extra on the tangent space, in short: a base of one layer, one step. `-m slow`: what its text claims.
-
-    python -m pytest tests/lessons/test_tangent_extra.py    some seconds
-"""
+"""The extra on the tangent space, in short: a base of one layer, one step."""
 import importlib.util
 import re
 import sys

@@ -1,7 +1,4 @@
-"""The tangent model (lessons/extras/tangent_model.py): linear in its change; at the start the network and its gradient.
-
-    python -m pytest tests/lessons/test_tangent_model.py
-"""
+"""The tangent model (lessons/extras/tangent_model.py): linear in its change; at its start the network."""
 import copy
 import sys
 
