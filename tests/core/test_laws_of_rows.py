@@ -11,14 +11,14 @@ import pytest
 import torch
 from running import PAIRS, ROOT, call, lines, metrics
 from safetensors.torch import save_file
-from tiny import CPU, NANO, Form, batch_of, nano, pure, same, settings, some_rows, tiny, value_and_grads
+from tiny import CPU, NANO, Form, batch_of, nano, pure, real_batch, same, settings, some_rows, tiny, value_and_grads
 
 from nanouft import pretrain, reward, simple, train, world
 from nanouft.data.batches import Encoded
 from nanouft.data.read import read
 from nanouft.data.rows import Example, Row, Turn
 from nanouft.data.turns import shared_beginning
-from nanouft.look import held_out, probes
+from nanouft.look import held_out, probes, report
 from nanouft.models.load import start_model
 from nanouft.objective import Batch, Columns, Seqs
 from nanouft.objectives import OBJECTIVES, kto, una
@@ -26,6 +26,7 @@ from nanouft.objectives.grpo import standardised
 from nanouft.objectives.reinforce import step_metrics
 from nanouft.rollout.reward_quality import quality
 from nanouft.shell import tensors
+from nanouft.shell.devices import Device
 from nanouft.shell.errors import Diverged, UserError
 from nanouft.shell.log import Log
 
@@ -133,6 +134,17 @@ def test_coin_and_guess_are_two_draws(monkeypatch):
     OBJECTIVES["ift"].forward(tiny(), batch_of(some_rows()), hp)
     guess, coin = (x.flatten() for x in drawn)
     assert abs(torch.corrcoef(torch.stack([guess, coin]))[0, 1]) < 0.4 and not torch.equal(guess, coin)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_losses_have_32_bits_in_mixed_precision_and_64_in_double(name):
+    form = Form(name, settings(name))
+    mixed, double = (nano(), Device("cpu", "bf16"), torch.float32), (nano().double(), CPU, torch.float64)
+    for model, device, wanted in (mixed, double):
+        batch = real_batch(form)
+        with device.autocast():
+            form.objective.forward(model, batch, form.hp)
+        assert {s.logp.dtype for s in batch.seqs.values()} == {wanted}
 
 
 # ---- figures that are only logged ------------------------------------------------------------------------------------
@@ -303,3 +315,10 @@ def test_default_rates_are_those_that_were_chosen_on_validation():
                       if "| objective | rate |" in text)
     chosen = {name: float(rate) for name, rate in re.findall(r"^\| (\w+) \| ([\d.e-]+) \|", table, re.MULTILINE)}
     assert chosen == {name: o.lr for name, o in OBJECTIVES.items()}
+
+
+def test_what_stands_beside_an_answer():
+    assert report._marks({"ended": True}) == ""
+    assert report._marks({"ended": False}) == "   (does not stop)"
+    assert report._marks({"ended": True, "score": 0.5}) == "   (score 0.50)"
+    assert report._marks({"ended": False, "score": 0.0}) == "   (score 0.00, does not stop)"
