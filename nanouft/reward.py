@@ -258,8 +258,8 @@ def main(argv=None) -> int:
         report(found)
         picture(found, folder / "calibration.png", f"{folder.name}: {len(pairs):,} pairs")
         advice = next_steps(cfg, folder, found, held_rows, device)
-        print(f"\n{time.time() - started:.0f} s. In {folder}: calibration.png, eval.json, metrics.jsonl.")
-        print("\n".join(advice))
+        print(f"\n{time.time() - started:.0f} s. Everything is in {folder} (calibration.png, eval.json, "
+              "metrics.jsonl). " + "\n".join(advice))
     return 0
 
 

@@ -14,8 +14,8 @@ from random import Random
 from typing import Any
 
 from lessons.grade.task import Mistake
+from nanouft.shell.config import assignments, tomllib
 from nanouft.shell.errors import UserError
-from nanouft.shell.settings import assignments, tomllib
 
 Judged = tuple[str, Mistake | None, list[str]]
 

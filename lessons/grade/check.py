@@ -15,7 +15,7 @@ from lessons.grade import styles
 from lessons.grade.engine import RANDOM, Answer, Exam, diagnosis
 from lessons.grade.folder import all_tasks, lesson_file
 from lessons.grade.task import Task
-from nanouft.shell.settings import tomllib
+from nanouft.shell.config import tomllib
 
 DRAWN = 200                                 # programs with mistakes at random
 

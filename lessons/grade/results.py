@@ -5,8 +5,8 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from lessons.grade import ui
+from nanouft.shell.config import tomllib
 from nanouft.shell.files import checksum
-from nanouft.shell.settings import tomllib
 
 POINTS = {1: 1, 2: 2, 3: 4}             # of a level
 PAUSE = 30 * 60                         # seconds without a try: a pause, no work

@@ -1,35 +1,42 @@
 """Dataclasses become command-line flags: the comment after a field is its help, its type is its check.
 
     cfg, given = parse(Train, argv, "python -m nanouft.train", __doc__)    # given: what stood on the command line
+    python -m nanouft.train --config my.toml --seed 1                       # flags from a file; those on the line win
 
-A mistake on the command line is one line that suggests the nearest name, and exit code 2.
+    objective = "ift"                       # my.toml (https://toml.io): the names of the flags, with - or _
+    lr = 1e-3
+    data = ["a.jsonl", "b.jsonl"]
+
+`train`, `pretrain` and `reward` leave such a file in their run folder: flags.toml repeats the run. A mistake is one
+line that suggests the nearest name, and exit code 2.
 """
 import argparse
-import contextlib
 import dataclasses
-import errno
 import inspect
+import json
 import math
-import os
 import re
-import signal
 import sys
 import types
 import typing
 from collections.abc import Callable
+from pathlib import Path
 
-from nanouft.shell import settings, signals
+from nanouft.shell.command import run as run
 from nanouft.shell.errors import UserError, flag
-from nanouft.shell.text import acts, choose, nearest, one_line, said, shorter, visible
+from nanouft.shell.text import choose, nearest, one_line, regular, said
+
+if sys.version_info >= (3, 11):
+    import tomllib as tomllib
+else:
+    import tomli as tomllib
 
 MOST, LEAST = {int: 10**12, float: 1e30}, 1e-30      # of every number that is given: fp32 ends at 3e38
-
-
-# what other programs call our flags
 ELSEWHERE = {"learning_rate": "lr", "num_train_epochs": "epochs", "max_steps": "steps", "output_dir": "out",
              "per_device_train_batch_size": "batch_size", "gradient_accumulation_steps": "accumulate",
              "model_name_or_path": "init", "model": "init", "dataset": "data", "num_generations": "samples",
              "max_new_tokens": "max_new", "lora_r": "lora", "gradient_checkpointing": "checkpointing"}
+#                                                     what other programs call our flags
 
 
 class Parser(argparse.ArgumentParser):
@@ -54,7 +61,8 @@ class Parser(argparse.ArgumentParser):
         for name, value in vars(got).items():
             called = flag(name) if flag(name) in self._option_string_actions else name
             for text in value if isinstance(value, list) else [value]:
-                check_text(called, text)
+                if isinstance(text, str) and not text.strip():
+                    raise UserError(f"{called} {text!r}: is empty; leave the flag out, or give it a value")
         return got, extra
 
     def of_file(self, words: list[str]) -> list[str]:
@@ -65,23 +73,26 @@ class Parser(argparse.ArgumentParser):
             raise UserError("--config is given twice; put all settings into one file")
         if not files:
             return []
-        try:
-            found = settings.read(files[0])
-        except ValueError as e:
-            raise UserError(f"--config {files[0]}: {one_line(str(e))}") from None
-        for name, value in found.items():
-            if why := settings.misfit(name, value, self.kind(name)):
-                raise UserError(f"--config {files[0]}: {why}")
         self.config = files[0]
-        unknown = [name for name, value in found.items() if value is False and not self.kind(name)]
-        return [*settings.words(found, words), *unknown]                # which the parser will refuse
+        try:
+            found = read_toml(self.config)
+            for name, value in found.items():
+                if why := self.misfit(name, value):
+                    raise ValueError(f"{name} is {said(value)}: {why}")
+        except ValueError as e:
+            raise UserError(f"--config {self.config}: {one_line(str(e))}") from None
+        unknown = [name for name, value in found.items() if value is False and name not in self._option_string_actions]
+        return [*as_words(found, words), *unknown]                      # which argparse will refuse
 
-    def kind(self, name: str) -> str:
-        """What a flag takes: "switch", "list" or "single"; "" if there is no such flag."""
+    def misfit(self, name: str, value) -> str:
+        """Why the value of a file is none for the flag `name`. Whether a word is a number, the flag's reader says."""
         action = self._option_string_actions.get(name)
         if action is None:
             return ""
-        return "switch" if action.nargs == 0 else "list" if action.nargs == "+" else "single"
+        texts = list(map(str, value)) if isinstance(value, list) else value if isinstance(value, bool) else str(value)
+        if action.nargs == "+":
+            return misfit([texts] if isinstance(texts, str) else texts, list[str])
+        return misfit(texts, bool if action.nargs == 0 else str)
 
     def parse_args(self, args=None, namespace=None):
         got, extra = self.parse_known_args(args, namespace)
@@ -133,6 +144,33 @@ def _one_of(name: str, known: tuple) -> Callable[[str], str]:
     return lambda word: choose(f"value of {name}:", word, known)
 
 
+# ---- is this value of this kind? -------------------------------------------------------------------------------------
+def misfit(value, kind) -> str:
+    """Why a value, from the command line or from a file, is none for a setting of this type; "" if it is one.
+    A whole number is a float, too; true is no number."""
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        found = [misfit(value, k) for k in inner]
+        return "" if "" in found else found[0]
+    if origin is list:
+        if not isinstance(value, list) or not value:
+            return "it takes a list"
+        return next(filter(None, (misfit(v, inner[0]) for v in value)), "")
+    if origin is typing.Literal:
+        return "" if value in inner else f"it must be one of {', '.join(inner)}"
+    if kind is bool or kind is types.NoneType:
+        return "" if type(value) is kind else "it is a switch: true or false"
+    if kind is str:
+        return "" if type(value) is str else "it takes one value"
+    if type(value) not in (int, kind):
+        return f"it takes {'a whole number' if kind is int else 'a number'}"
+    if not abs(value) < math.inf:
+        return "must be finite"
+    if abs(value) > MOST[kind]:
+        return f"must be at most {MOST[kind]:,}"
+    return "" if value == 0 or abs(value) >= LEAST else f"must be 0 or at least {LEAST}"
+
+
 def number(name: str, kind: type) -> Callable[[str], float]:
     """A reader of words: number("--lr", float)("1e-4")."""
     def read(word: str):
@@ -140,27 +178,10 @@ def number(name: str, kind: type) -> Callable[[str], float]:
             value = kind(word)
         except ValueError:
             raise UserError(f"{name} {said(word)}: not {'a whole number' if kind is int else 'a number'}")
-        check_size(f"{name} {said(word)}", value, kind)
+        if why := misfit(value, kind):
+            raise UserError(f"{name} {said(word)}: {why}")
         return value
     return read
-
-
-def check_size(what: str, value: float, kind: type) -> None:
-    """UserError for a number that no setting can mean."""
-    if not abs(value) < math.inf:
-        raise UserError(f"{what}: must be finite")
-    if abs(value) > MOST[kind]:
-        raise UserError(f"{what}: must be at most {MOST[kind]:,}")
-    if 0 < abs(value) < LEAST:
-        raise UserError(f"{what}: must be 0 or at least {LEAST}")
-
-
-def check_text(what: str, text) -> None:
-    """UserError for an empty name, and for one that could act on a terminal."""
-    if isinstance(text, str) and not text.strip():
-        raise UserError(f"{what} {text!r}: is empty; leave the flag out, or give it a value")
-    if isinstance(text, str) and (sign := acts(text)):
-        raise UserError(f"{what} {said(text)}: holds the control character {sign}; rename it, or leave it out")
 
 
 def of_json(cls: type, values, what: str):
@@ -172,23 +193,9 @@ def of_json(cls: type, values, what: str):
     for name, value in values.items():
         if name not in names:
             raise UserError(f"{what} holds {said(name)}, which is no setting{nearest(name, names)}")
-        if not fits(value, hints[name]):
-            raise UserError(f"{what}: {name} is {said(value)}, which is no value of --{name.replace('_', '-')}")
+        if why := misfit(value, hints[name]):
+            raise UserError(f"{what}: {flag(name)} is {said(value)}: {why}")
     return cls(**values)
-
-
-def fits(value, kind) -> bool:
-    """Is a JSON value of this type? A whole number is a float, too; true is no number."""
-    inner = typing.get_args(kind)
-    if typing.get_origin(kind) in (typing.Union, types.UnionType):
-        return any(fits(value, k) for k in inner)
-    if typing.get_origin(kind) is list:
-        return isinstance(value, list) and bool(value) and all(fits(v, inner[0]) for v in value)
-    if typing.get_origin(kind) is typing.Literal:
-        return isinstance(value, str) and value in inner
-    if kind in (int, float):
-        return type(value) in (int, kind) and (value == 0 or LEAST <= abs(value) <= MOST[kind])
-    return type(value) is kind and not (kind is str and acts(value))
 
 
 def fill(cls: type, values: dict):
@@ -204,40 +211,46 @@ def parse(cls: type, argv: list[str] | None, prog: str, about: str):
     return fill(cls, vars(parser.parse_args(argv)))
 
 
-REMEDY = dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "; make room: what was saved before is still whole")
-REMEDY |= dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "; check the permissions, or choose another place")
-
-
-def run(main: Callable, argv: list[str] | None = None) -> int:
-    """Call an entry point: 0 when it went well, 2 and one line for a mistake, 128 + the signal when interrupted."""
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:              # closed by whoever started us
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
-        if hasattr(getattr(sys, name), "reconfigure"):      # consoles without UTF-8 get '?' instead of a crash
-            getattr(sys, name).reconfigure(errors="replace")
-    code, begins = 2, "error: "
+# ---- TOML ------------------------------------------------------------------------------------------------------------
+def read_toml(file: str) -> dict:
+    """{"--flag": value} of a file. ValueError: what is wrong with it."""
     try:
-        with signals.caught():
-            return main(argv) or 0
-    except UserError as e:
-        said = str(e)
-    except BrokenPipeError:                         # ... | head: nobody listens any more
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 1
+        settings = tomllib.loads(regular(Path(file)).read_text(encoding="utf-8"))
     except OSError as e:
-        if e.errno is None:
-            raise
-        said = f"{e.filename or 'writing a file'}: {e.strerror}{REMEDY.get(e.errno, '')}"
-    except (MemoryError, RuntimeError) as e:
-        if not isinstance(e, MemoryError) and not re.search("out of memory|not enough memory|allocate memory", str(e)):
-            raise                                   # a mistake of ours: the traceback is wanted
-        said = "out of memory; train's --accumulate N cuts a step into N pieces with the same result"
-    except KeyboardInterrupt as e:
-        code = 128 + getattr(e, "number", signal.SIGINT)
-        begins, said = f"interrupted ({signal.Signals(code - 128).name}): ", signals.last_words(e)
-    # Here and not inside `except`: a progress bar lives as long as the exception that holds its frame, and would
-    # leave its line open. Under torchrun all processes make the same mistake; the first of each machine tells it.
-    if os.environ.get("LOCAL_RANK", "0") == "0":
-        with contextlib.suppress(OSError):          # SIGHUP: the terminal is gone
-            print(begins + visible(shorter(" ".join(said.split("\n")))), file=sys.stderr)
-    return code
+        raise ValueError(f"cannot be read ({e.strerror or e}); name a TOML file") from None
+    except (ValueError, RecursionError) as e:
+        raise ValueError(f"no TOML ({e}); a line is: lr = 1e-3") from None
+    found = {"--" + key.replace("_", "-"): value for key, value in settings.items()}
+    if "--config" in found:
+        raise ValueError("a settings file cannot name another one; remove config")
+    for name, value in found.items():
+        values = value if isinstance(value, list) else [value]
+        if not values or not all(type(v) in (str, int, float, bool) for v in values):
+            raise ValueError(f"{name.strip('-')} is {said(value)}; a setting is a text, a number, true, false, or a "
+                             "list of texts or numbers")
+    return found
+
+
+def as_words(found: dict, given: list[str]) -> list[str]:
+    """The settings as words of a command line, but those that stand in `given`: true is the bare flag, false is
+    nothing, a list is one word for each of its values."""
+    out = []
+    for name, value in found.items():
+        if any(word.split("=")[0] == name for word in given):
+            continue
+        if value is True:
+            out.append(name)
+        elif value is not False:
+            out += [f"{name}={v}" for v in (value if isinstance(value, list) else [value])]
+    return out
+
+
+def as_toml(command: str, settings: dict) -> str:
+    """A file that --config reads back."""
+    lines = [f"# the flags of this run; again: python -m nanouft.{command} --config flags.toml"]
+    return "\n".join([*lines, *assignments(settings)]) + "\n"
+
+
+def assignments(settings: dict) -> list[str]:
+    """Lines of TOML: key = value."""
+    return [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in settings.items()]

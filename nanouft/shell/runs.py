@@ -14,8 +14,7 @@ from pathlib import Path
 
 import torch
 
-from nanouft.shell import settings
-from nanouft.shell.config import of_json
+from nanouft.shell.config import as_toml, of_json
 from nanouft.shell.devices import Device
 from nanouft.shell.errors import UserError, flag
 from nanouft.shell.files import LOCK, checksum, locked, read_json, write_json, write_text
@@ -139,7 +138,7 @@ def begin(folder: Path, about: dict, given: dict, file: str) -> None:
     """Write flags.toml, the settings that were `given` as a file for --config, and then `file`: with it the run
     exists."""
     flags = {key: value for key, value in given.items() if key not in ("out", "resume")}
-    write_text(folder / "flags.toml", settings.toml(about["command"], flags))
+    write_text(folder / "flags.toml", as_toml(about["command"], flags))
     write_json(folder / file, about)
 
 

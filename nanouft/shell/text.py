@@ -28,11 +28,6 @@ def visible(text: str) -> str:
     return text.translate(SHOWN)
 
 
-def acts(text: str) -> str:
-    """The first control character of a text, written out; "" where there is none. \\r does no harm in a text file."""
-    return next((SHOWN[ord(c)] for c in text if ord(c) in SHOWN and c != "\r"), "")
-
-
 def said(value, n: int = 80) -> str:
     """A value in a message: quoted, at most `n` characters."""
     text = repr(value)

@@ -23,7 +23,8 @@ from nanouft.models.load import folder_of
 from nanouft.objective import REF, Batch, Objective, Prerequisite
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import add_columns
-from nanouft.shell import runs, settings
+from nanouft.shell import runs
+from nanouft.shell.config import as_words
 from nanouft.shell.devices import Device
 from nanouft.shell.errors import UserError, flag, optional
 from nanouft.shell.files import checksum
@@ -133,7 +134,7 @@ def prerequisite_runs(wanted: Prerequisite, cfg: Train) -> list[tuple[Path, list
         value = getattr(cfg, name)
         if value and value != "auto" and not (cfg.data and name in OF_WORLD):
             given[flag(name)] = value
-    argv = settings.words(given, [])
+    argv = as_words(given, [])
     start = folder_of(cfg.init if wanted.inherits else "base")
     files = sorted(start.glob("model*.safetensors"))
     if cfg.data:

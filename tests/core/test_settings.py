@@ -7,7 +7,7 @@ from running import DEMOS, PAIRS, QUICK, call, lines, losses, metrics, one_error
 
 from nanouft import __main__ as commands
 from nanouft import evaluate, pretrain, reward, train
-from nanouft.shell import settings, trackers
+from nanouft.shell import config, trackers
 from nanouft.training.flags import read_flags
 
 pytestmark = pytest.mark.usefixtures("brief")
@@ -65,7 +65,7 @@ def test_flags_toml_repeats_a_run(here, tiny_base):
     assert call(train.main, "--objective", "ift", "--lam", "0.1", "--data", "my.jsonl", "--init", tiny_base, "--steps",
                 "3", "--batch-size", "4", *QUICK, "--out", "a b") == 0
     text = (here / "a b" / "flags.toml").read_text()
-    assert settings.tomllib.loads(text) == {
+    assert config.tomllib.loads(text) == {
         "objective": "ift", "lam": 0.1, "data": ["my.jsonl"], "init": str(tiny_base), "steps": 3, "batch_size": 4,
         "items": 0, "threads": 1}
     assert call(train.main, "--config", "a b/flags.toml", "--out", "again") == 0
@@ -76,17 +76,17 @@ def test_pretrain_and_reward_leave_their_flags_too(here, tiny_base):
     lines(here / "pairs.jsonl", PAIRS)
     assert call(reward.main, "--init", tiny_base, "--data", "pairs.jsonl", "--steps", "2", "--threads", "1",
                 "--out", "r") == 0
-    assert settings.tomllib.loads((here / "r" / "flags.toml").read_text()) == {
+    assert config.tomllib.loads((here / "r" / "flags.toml").read_text()) == {
         "init": str(tiny_base), "data": ["pairs.jsonl"], "steps": 2, "threads": 1}
     (here / "my.txt").write_text("The dova lives in the west. " * 300)
     assert call(pretrain.main, "--corpus", "my.txt", "--steps", "1", "--threads", "1", "--out", "b") == 0
-    assert settings.tomllib.loads((here / "b" / "flags.toml").read_text())["corpus"] == "my.txt"
+    assert config.tomllib.loads((here / "b" / "flags.toml").read_text())["corpus"] == "my.txt"
 
 
 def test_what_is_written_is_read_back(tmp_path):
     values = {"out_dir": 'a "b" \\ \U0001f600 \u2028', "lr": 1e-05, "steps": 7, "data": ["x", "y z"], "plain": True}
-    (tmp_path / "f.toml").write_text(settings.toml("train", values), encoding="utf-8")
-    assert settings.words(settings.read(str(tmp_path / "f.toml")), []) == [
+    (tmp_path / "f.toml").write_text(config.as_toml("train", values), encoding="utf-8")
+    assert config.as_words(config.read_toml(str(tmp_path / "f.toml")), []) == [
         f"--out-dir={values['out_dir']}", "--lr=1e-05", "--steps=7", "--data=x", "--data=y z", "--plain"]
 
 

@@ -21,9 +21,8 @@ from lessons.grade.folder import My
 from lessons.grade.outcome import numbers, same
 from lessons.grade.predictions import brier
 from lessons.grade.task import Case, Law, Mistake, Task
-from nanouft.shell.config import run
+from nanouft.shell.config import run, tomllib
 from nanouft.shell.errors import UserError
-from nanouft.shell.settings import tomllib
 
 ROOT = Path(__file__).parents[2]
 TASKS = {task.id: task for task in folder.all_tasks()}
