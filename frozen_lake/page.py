@@ -24,7 +24,7 @@ from frozen_lake.measure import distance
 from frozen_lake.planning import greedy, success
 from frozen_lake.policies import Net
 from nanouft.look import plots
-from nanouft.shell import text
+from nanouft.shell import pages
 from nanouft.shell.errors import UserError
 from nanouft.shell.files import read_json
 
@@ -111,7 +111,7 @@ def explained(folder: Path) -> str:
     links = sources(folder)
     def line(name: str, about: str) -> str:
         lesson = links[name]["lesson"]
-        more = f', <a href="{text.html(lesson)}">lesson {METHODS[name][2]}</a>' if lesson else ""
+        more = f', <a href="{pages.html(lesson)}">lesson {METHODS[name][2]}</a>' if lesson else ""
         return f'<dt>{name.upper()}</dt><dd>{about} (<a href="{links[name]["paper"]}">paper</a>{more}).</dd>'
     return "\n".join(line(name, about) for name, (about, _, _) in METHODS.items())
 
@@ -129,7 +129,7 @@ def content(hp: dict, lake: Lake, study: dict | None, folder: Path) -> dict:
     data = {"rows": lake.rows, "note": note(lake), "hp": shown | {"lamOdds": hp.get("orpo_lam", 1.0)},
             "net": networks(dry, hp), "study": verdicts(study), "command": STUDY, "sources": sources(folder),
             "twin": twin.content(hp["lam"], min(twin.STEPS, hp["steps"])) | {"claims": doc(folder, "claims.md")}}
-    return text.each_string(data, text.html)
+    return pages.each_string(data, pages.html)
 
 
 def fill(data: dict, folder: Path) -> str:
@@ -137,9 +137,9 @@ def fill(data: dict, folder: Path) -> str:
                f"--down: light-dark({plots.DOWN_ON_LIGHT}, {plots.DOWN_ON_DARK});")
     style = (WEB / "page.css").read_text(encoding="utf-8").replace("/*SIGNS*/", colours)
     scripts = "\n".join((WEB / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
-    parts = {"/*DATA*/": text.script_json(data), "/*PAGE_CSS*/": style, "/*SCRIPTS*/": scripts,
+    parts = {"/*DATA*/": pages.script_json(data), "/*PAGE_CSS*/": style, "/*SCRIPTS*/": scripts,
              "/*METHODS*/": explained(folder)}
-    return text.fill((WEB / "page.html").read_text(encoding="utf-8"), parts)
+    return pages.fill((WEB / "page.html").read_text(encoding="utf-8"), parts)
 
 
 def write(folder: Path, data: dict) -> Path:

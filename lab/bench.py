@@ -36,7 +36,7 @@ from lab.cell import Cell, kept_model, quiet
 from nanouft import world
 from nanouft.data.batches import Epochs, encode
 from nanouft.gpt import GPT, NANO
-from nanouft.models.generate import generate
+from nanouft.models.generate import generate, threads
 from nanouft.models.load import folder_of, start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import add_columns
@@ -146,7 +146,7 @@ def ift(turns: int, device: devices.Device) -> dict:
 
 def tuned() -> str:
     """The folder of an SFT model."""
-    with quiet(), devices.threads(1):             # a cell is trained with one
+    with quiet(), threads(1):             # a cell is trained with one
         return kept_model(Cell(("--objective", "sft"), 0))
 
 

@@ -28,7 +28,7 @@ from lab.gpu_parts import SHAPES, Bench, error_line, parts, peak_flops
 from nanouft.shell.devices import Device
 from nanouft.shell.errors import UserError
 from nanouft.shell.files import write_json
-from nanouft.shell.signals import at_most
+from nanouft.shell.time_limit import at_most
 
 BUDGET = 450                # seconds; eight minutes are 480
 

@@ -17,10 +17,11 @@ from urllib.parse import quote
 
 from lab import chooser
 from lab.table import GROUPS, MEASURES
-from nanouft.shell import config, text
+from nanouft.shell import config, pages
 from nanouft.shell.errors import UserError
 from nanouft.shell.files import read_json
-from nanouft.shell.text import html as escape
+from nanouft.shell.pages import html as escape
+from nanouft.shell.text import visible
 
 ASSETS, PACKAGE = Path(__file__).parent / "assets", Path(__file__).parents[1]
 PARTS = ("page.css", "chooser.css", "table.js", "draw.js", "choose.js", "state.js", "chooser.js", "page.js")
@@ -55,12 +56,12 @@ def fill(results: dict, folder: Path, the_map: dict | None = None) -> str:
     """The page as text. Links to source files are relative to `folder`; nothing in the data can end its script."""
     parts = {"<!--WAYS-->": str(len(results["rows"]) - 1),
              "<!--TABLE-->": table(results, folder), "<!--INTRO-->": intro(results), "<!--GROUPS-->": legend(results),
-             "<!--COLUMNS-->": explanations(results), "/*DATA*/": text.script_json(small(results)),
-             "/*MAP*/": text.script_json(chooser.small(the_map) if the_map else None),
+             "<!--COLUMNS-->": explanations(results), "/*DATA*/": pages.script_json(small(results)),
+             "/*MAP*/": pages.script_json(chooser.small(the_map) if the_map else None),
              "<!--CHOOSER-->": (ASSETS / "chooser.html").read_text(encoding="utf-8") if the_map else ""}
     for name in PARTS:
         parts[f"/*{name.replace('.', '_').upper()}*/"] = (ASSETS / name).read_text(encoding="utf-8")
-    return text.fill((ASSETS / "page.html").read_text(encoding="utf-8"), parts)
+    return pages.fill((ASSETS / "page.html").read_text(encoding="utf-8"), parts)
 
 
 def small(results: dict) -> dict:
@@ -168,7 +169,7 @@ def name_cell(name: str, row: dict, results: dict) -> str:
     lost, twins = row["failed"], [other for other, mine in results.get("same", {}).items() if mine == name]
     notes = ([f"({len(lost)} of {len(lost) + len(row['seeds'])} seeds diverged)"] if lost else []) + [
         f"(the same in this world: {escape(other)})" for other in twins]
-    address = escape(quote(text.visible(name), safe="", errors="replace"))
+    address = escape(quote(visible(name), safe="", errors="replace"))
     return (f'<span class="shape" data-shape="{escape(row["group"])}"></span> <a href="#row={address}">'
             f'{escape(name)}</a>' + "".join(f" <small>{note}</small>" for note in notes))
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from nanouft.shell import signals
+from nanouft.shell import runs
 from nanouft.shell.errors import UserError
 from nanouft.shell.files import Lines, beside, locked
 
@@ -36,7 +36,7 @@ def open_store(file: Path, read: Callable[[Path], dict],
                key_of: Callable[[dict], object] = lambda result: result["key"]) -> Iterator[Store]:
     """The results in `file`, to which nobody else may add meanwhile. Ctrl-C says that they are kept."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    with locked(beside(file)), signals.kept_lines(file):
+    with locked(beside(file)), runs.kept_lines(file):
         yield Store(file, read(file), key_of)
 
 

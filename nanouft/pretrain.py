@@ -43,7 +43,6 @@ from nanouft.models.load import save_model
 from nanouft.shell import checkpoints, config, devices, runs
 from nanouft.shell.errors import Diverged, UserError, flag, in_range
 from nanouft.shell.files import checksum, write_json
-from nanouft.shell.signals import whole_steps
 from nanouft.shell.streams import document_seed, held_document_seed, window_seed
 from nanouft.shell.text import visible
 from nanouft.training.schedule import warmup
@@ -193,7 +192,7 @@ def fit(folder: Path, cfg: Pretrain, gpt: GPTConfig, stream: Iterator, held: Ten
 
     def save(done: int) -> None:
         checkpoints.save_step(folder, done, model, optimizer, {"scaler": scaler.state_dict()})
-    for step, (ids, pos) in zip(whole_steps(bar, save), islice(stream, start, None)):
+    for step, (ids, pos) in zip(checkpoints.loop_steps(bar, save), islice(stream, start, None)):
         # ---- data
         ids, pos = ids.to(device.name), pos.to(device.name)
         # ---- forward

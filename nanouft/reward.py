@@ -42,7 +42,6 @@ from nanouft.shell import checkpoints, config, devices, runs
 from nanouft.shell.errors import UserError, flag, in_range
 from nanouft.shell.files import write_json
 from nanouft.shell.log import Log
-from nanouft.shell.signals import whole_steps
 from nanouft.shell.streams import pair_seeds
 from nanouft.shell.text import one_line
 from nanouft.training.schedule import cosine
@@ -156,7 +155,7 @@ def fit(model: RewardModel, pairs: list[Encoded], cfg: Reward, steps: int, pad: 
     def save(done: int) -> None:
         log.flush()
         checkpoints.save_step(folder, done, model, optimizer, {})
-    for step in whole_steps(bar, save):
+    for step in checkpoints.loop_steps(bar, save):
         # ---- data
         chosen, rejected = zip(*[ids_of(pairs[i]) for i in plan[step]])
         ids, last = padded([*chosen, *rejected], pad, device.name)

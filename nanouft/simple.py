@@ -8,11 +8,10 @@ checkpoints. On the same rows both have the same losses; a test says so.
 Equations: IFT, arXiv:2405.11870; DPO, arXiv:2305.18290. Only DPO uses `reference`.
 Shapes: B rows, T tokens, C width of the model, V vocabulary.
 """
+import argparse
 import copy
 import math
 import sys
-from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +20,7 @@ from torch import Tensor
 from nanouft import world
 from nanouft.models.generate import answer_rows
 from nanouft.models.load import start_model
-from nanouft.shell import config
+from nanouft.shell.command import run
 from nanouft.shell.errors import in_range
 from nanouft.shell.text import visible
 
@@ -114,14 +113,11 @@ def teach(model, rows, tok, objective: str, steps: int) -> list[float]:
     return losses
 
 
-@dataclass
-class Simple:
-    objective: Literal["sft", "ift", "dpo"] = "ift"     # which of the three losses
-    steps: int = 60                                     # optimizer steps of 16 rows
-
-
 def main(argv=None) -> int:
-    cfg, _ = config.parse(Simple, argv, "python -m nanouft.simple", __doc__)
+    parser = argparse.ArgumentParser("python -m nanouft.simple", usage=argparse.SUPPRESS)
+    parser.add_argument("--objective", choices=LEARNING_RATE, default="ift", help="the loss [ift]")
+    parser.add_argument("--steps", type=int, default=60, help="optimizer steps of 16 rows [60]")
+    cfg = parser.parse_args(argv)
     in_range(cfg, "steps", low=1, high=10_000)
     model, tok = start_model("base")
     kind = "pairs" if cfg.objective == "dpo" else "demos"
@@ -139,4 +135,4 @@ def main(argv=None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(config.run(main))
+    sys.exit(run(main))

@@ -10,8 +10,8 @@ from pathlib import Path
 from lessons.grade import results as counted
 from lessons.grade.predictions import is_share, seal
 from lessons.grade.results import Klass, Result
-from nanouft.shell.text import fill
-from nanouft.shell.text import html as escape
+from nanouft.shell.pages import fill
+from nanouft.shell.pages import html as escape
 
 TEMPLATE = Path(__file__).with_name("class.html")
 STATES = {"right": "✓", "amber": "~", "wrong": "✗", "unknown": "?", "not begun": "·"}

@@ -23,7 +23,7 @@ import tiktoken
 
 from nanouft.data.rows import ANSWERS, Turns
 from nanouft.data.tokenizer_files import GPT2_PATTERN, read_files, tokenizer_json
-from nanouft.shell.config import Parser, run
+from nanouft.shell.command import run
 from nanouft.shell.errors import UserError
 from nanouft.shell.files import read_json
 from nanouft.shell.text import said
@@ -205,6 +205,7 @@ NAMED = {"nano": nano, "gpt2": gpt2}
 
 # ---- the command -----------------------------------------------------------------------------------------------------
 def main(argv: list[str] | None = None) -> int:
+    from nanouft.shell.config import Parser
     parser = Parser(prog="python -m nanouft.data.tokenizer", description="Show how text is cut into tokens.")
     parser.add_argument("text", nargs="*", help="text to cut")
     parser.add_argument("--tokenizer", default="nano", metavar="NAME", help="nano, gpt2 or a model folder [nano]")

@@ -19,8 +19,8 @@ from nanouft.data.rows import Turn, Turns
 from nanouft.data.tokenizer import CONTROL, END, JINJA, PAD, Tokenizer, fold_system
 from nanouft.shell.errors import UserError, optional
 from nanouft.shell.files import checksum
-from nanouft.shell.signals import at_most
 from nanouft.shell.text import one_line
+from nanouft.shell.time_limit import at_most
 
 MARK = re.compile("\ue000([0-9]+)\ue001")       # stands in a text's place while a template is looked at
 ROLES = {"tool": "user", "shown": "assistant"}

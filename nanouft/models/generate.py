@@ -23,7 +23,6 @@ from torch import Tensor
 from nanouft.data.rows import Row
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.gpt import GPT, Cache
-from nanouft.shell.devices import threads
 from nanouft.shell.errors import UserError
 from nanouft.shell.streams import chunk_seed
 
@@ -174,6 +173,17 @@ def answer_rows(model: GPT, tok: Tokenizer, rows: list[Row], max_new: int = MAX_
 
 
 # ---- faster products on a CPU ----------------------------------------------------------------------------------------
+@contextlib.contextmanager
+def threads(n: int) -> Iterator[None]:
+    """`n` CPU threads inside, as many as before afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None, then: str = "none") -> Tensor:
     """x (...,K), weight (N,K), bias (N,) -> (...,N), through GPT-2's tanh GELU where `then` is "gelu"."""
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, then, [], "tanh")

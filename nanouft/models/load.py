@@ -16,12 +16,11 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from nanouft.data.tokenizer import Tokenizer
-from nanouft.data.tokenizer_files import brings_template
+from nanouft.data.tokenizer_files import brings_template, read_json
 from nanouft.gpt import GPT
 from nanouft.models import folder as folders
 from nanouft.shell import tensors
 from nanouft.shell.errors import Diverged, UserError
-from nanouft.shell.files import read_json
 from nanouft.shell.tensors import not_finite
 
 BASE = Path(__file__).parents[1] / "assets" / "base"                 # the shipped base, stored as fp16

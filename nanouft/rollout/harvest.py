@@ -32,7 +32,7 @@ from nanouft.gpt import GPT
 from nanouft.models.generate import MAX_NEW, answer_rows
 from nanouft.models.load import start_model
 from nanouft.rollout.scorer import earned, learnt, mark, scorer, sigmoid, try_out
-from nanouft.shell import config, devices, runs, signals
+from nanouft.shell import config, devices, runs
 from nanouft.shell.errors import UserError, flag, in_range
 from nanouft.shell.files import Lines, checksum
 from nanouft.shell.streams import harvest_prompt_seed, harvest_seed
@@ -220,7 +220,7 @@ def main(argv=None) -> int:
     key = checksum(runs.fingerprint(model, []), repr([r.prompt for r in rows]), repr(settings))[:24]
     about = {"command": "rollout.harvest", "key": key, "config": asdict(cfg)}
     opened = runs.open_folder(cfg, about, "harvest", "the model, the prompts or a setting", device, file=HARVEST)
-    with opened as folder, signals.kept_lines(folder / "answers.jsonl"):
+    with opened as folder, runs.kept_lines(folder / "answers.jsonl"):
         lines = sample(model, tok, rows, cfg, score, Lines(folder / "answers.jsonl"))
         sampled = [Sampled(rows[x["row"]].prompt, x["answers"], x["rewards"], x["ended"], x["clean"]) for x in lines]
         good = 1.0 if cfg.good is None and cfg.reward == "exact" else cfg.good

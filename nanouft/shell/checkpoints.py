@@ -11,6 +11,7 @@ import math
 import os
 import re
 import shutil
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import torch
@@ -21,6 +22,7 @@ from nanouft.shell import tensors
 from nanouft.shell.errors import Diverged, UserError
 from nanouft.shell.files import checksum, read_json, write_json, write_text
 from nanouft.shell.processes import part, whole
+from nanouft.shell.signals import Interrupted, Loop
 from nanouft.shell.tensors import not_finite
 from nanouft.shell.text import regular, said, visible
 
@@ -55,6 +57,22 @@ def save_step(run: Path, step: int, model: torch.nn.Module, optimizer: torch.opt
     _flush_folder(steps)
     point(run, step)
     tidy(run)
+
+
+def loop_steps(numbers: Iterable[int], save: Callable[[int], None] | None, stride: int = 1) -> Iterator[int]:
+    """The steps of a training loop. After a signal, save(n) keeps the n steps that are done; None: nothing is kept and
+    no signal waits. `stride`: a run can only go on after every so many steps (on-policy: where a rollout starts)."""
+    Loop.runs, Loop.asked = save is not None, 0
+    try:
+        for step in numbers:
+            yield step
+            if Loop.asked and (step + 1) % stride == 0:
+                save(step + 1)
+                break
+        if Loop.asked:
+            raise Interrupted(Loop.asked)
+    finally:
+        Loop.runs = False
 
 
 def weights_of(model: torch.nn.Module) -> dict[str, torch.Tensor]:

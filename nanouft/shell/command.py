@@ -1,6 +1,6 @@
 """An entry point as a command: `run` turns what a person can cause into one line and an exit code.
 
-    sys.exit(run(main))             # 0: it went well; 2: a mistake; 128 + the signal: interrupted
+    code = run(main)                # 0: it went well; 2: a mistake; 128 + the signal: interrupted
 """
 import contextlib
 import errno

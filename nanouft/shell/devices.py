@@ -6,7 +6,6 @@ gradient scaler where the card has no bf16 (said aloud). Losses are computed in 
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -17,17 +16,6 @@ from nanouft.shell.text import choose
 
 MOST_THREADS = 256          # each needs a stack; where one cannot be had, the process ends without a word of ours
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-@contextlib.contextmanager
-def threads(n: int) -> Iterator[None]:
-    """`n` CPU threads inside, as many as before afterwards."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(n)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @dataclass

@@ -8,6 +8,8 @@ out/<name>/   config.json, model.safetensors, tokenizer.json    a GPT-2 folder t
 """
 import contextlib
 import json
+import shlex
+import sys
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
@@ -19,7 +21,7 @@ from nanouft.shell.devices import Device
 from nanouft.shell.errors import UserError, flag
 from nanouft.shell.files import LOCK, checksum, locked, read_json, write_json, write_text
 from nanouft.shell.processes import broadcast
-from nanouft.shell.signals import kept_steps
+from nanouft.shell.signals import Interrupted
 from nanouft.shell.text import visible
 
 BEFORE_ALL = {LOCK, "flags.toml", "flags.toml.partial", "run.json.partial", "harvest.json.partial"}     # what a run
@@ -121,6 +123,30 @@ def open_folder(cfg, about: dict, name: str, basis: str, device: Device, given: 
             begin(folder, about, changed(cfg) if given is None else given, file)
         with kept_steps(folder, about["command"]):
             yield folder
+
+
+@contextlib.contextmanager
+def kept_steps(run: Path, command: str) -> Iterator[None]:
+    """If a signal ends what is inside, the last line says which step is saved and how to go on."""
+    try:
+        yield
+    except Interrupted as e:
+        steps = [int(f.name) for f in (run / "steps").glob("*") if f.name.isdigit()]
+        goes_on = f"python -m nanouft.{command} --resume {shlex.quote(str(run))}"
+        held = f"step {max(steps)}" if steps else "no step yet"
+        e.advice.append((run, f"{run} holds {held}; go on with: {goes_on}"))
+        raise
+
+
+@contextlib.contextmanager
+def kept_lines(file: Path) -> Iterator[None]:
+    """The same for a command that goes on by itself: what is finished stands in `file`."""
+    try:
+        yield
+    except Interrupted as e:
+        again = shlex.join(["python", *sys.orig_argv[1:]])
+        e.advice.append((file.parent, f"what is finished is in {file}; go on with: {again}"))
+        raise
 
 
 def compare(file: Path, about: dict, basis: str) -> None:

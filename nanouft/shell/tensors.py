@@ -38,9 +38,8 @@ def load(file: Path, wanted: Wanted) -> dict[str, Tensor]:
         if there != asked:
             raise ValueError(f"{Path(file).name}: {said(name)} is {there}, wanted is {asked}")
     found = load_file(file)
-    for name, x in found.items():
-        if not torch.isfinite(x).all():
-            raise ValueError(f"{Path(file).name}: {said(name)} is not finite")
+    if bad := not_finite(found):
+        raise ValueError(f"{Path(file).name}: {said(bad)} is not finite")
     return found
 
 

@@ -1,7 +1,6 @@
-"""Text from outside: control characters are made visible, in pages it stays text, and only plain files are read.
+"""Text from outside: control characters are made visible, and only plain files are read.
 
     print(visible(answer))                              # control characters as text: \\x1b
-    fill(page, {"<!--TABLE-->": html(name), "/*DATA*/": script_json(data)})
     loads(text); regular(file)                          # JSON without double keys; no pipe, no folder, no device
 
 Data, models and file names come from others. On a terminal an escape sequence can hide or forge what is printed.
@@ -12,8 +11,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Callable, Collection, Mapping
-from html import escape
+from collections.abc import Collection
 from pathlib import Path
 
 from nanouft.shell.errors import UserError
@@ -73,32 +71,6 @@ def quoted_names(keys: Collection[str]) -> str:
     names = [short_json(key) for key in keys]
     more = f" and {len(names) - 8} more" if len(names) > 8 else ""
     return ", ".join(names[:8]) + more
-
-
-# ---- pages -----------------------------------------------------------------------------------------------------------
-def html(text) -> str:
-    """For text and attributes of a page."""
-    return escape(visible(str(text)), quote=True)
-
-
-def script_json(value) -> str:
-    """JSON inside <script>: nothing in it can end the script or begin a comment."""
-    text = json.dumps(each_string(value, visible), separators=(",", ":"), ensure_ascii=False)
-    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
-
-
-def each_string(value, how: Callable[[str], str]):
-    """The same JSON value with how(string) for every string, keys too."""
-    if isinstance(value, str):
-        return how(value)
-    if isinstance(value, dict):
-        return {each_string(k, how): each_string(v, how) for k, v in value.items()}
-    return [each_string(v, how) for v in value] if isinstance(value, (list, tuple)) else value
-
-
-def fill(page: str, parts: Mapping[str, str]) -> str:
-    """Every place of `page` with its part, in one pass: a place that is named inside a part stays as it is."""
-    return re.sub("|".join(map(re.escape, parts)), lambda place: parts[place[0]], page)
 
 
 class DoubleKey(ValueError):

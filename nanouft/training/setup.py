@@ -24,11 +24,11 @@ from nanouft.objective import REF, Batch, Objective, Prerequisite
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import add_columns
 from nanouft.shell import runs
+from nanouft.shell.checkpoints import loop_steps
 from nanouft.shell.config import as_words
 from nanouft.shell.devices import Device
 from nanouft.shell.errors import UserError, flag, optional
 from nanouft.shell.files import checksum
-from nanouft.shell.signals import whole_steps
 from nanouft.shell.text import visible
 from nanouft.training.flags import Train
 
@@ -215,7 +215,7 @@ class Run:
         """`steps`, up to the one after which a signal ends the loop. It saves what is done, but not with several
         processes."""
         saves = self.save_every > 0 and self.device.processes == 1
-        return whole_steps(steps, save if saves else None, self.source.stride)
+        return loop_steps(steps, save if saves else None, self.source.stride)
 
 
 @contextlib.contextmanager

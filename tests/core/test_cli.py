@@ -11,22 +11,22 @@ from typing import get_args, get_type_hints
 import pytest
 from running import DEMOS, PAIRS, QUICK, call, environment, lines, one_error, tiny_folder
 
-from nanouft import evaluate, ledger, pretrain, reward, sample, simple, train, world
+from nanouft import evaluate, ledger, pretrain, reward, sample, train, world
 from nanouft.look import report
 from nanouft.models.load import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.poft import PoFT
 from nanouft.rollout import harvest, voice
-from nanouft.shell import config, devices, runs, text
+from nanouft.shell import config, devices, pages, runs, text
 from nanouft.shell.errors import UserError
 from nanouft.world import __main__ as show
 
 pytestmark = pytest.mark.usefixtures("brief")
-MODULES = {"train": train, "pretrain": pretrain, "evaluate": evaluate, "sample": sample, "simple": simple,
+MODULES = {"train": train, "pretrain": pretrain, "evaluate": evaluate, "sample": sample,
            "ledger": ledger, "reward": reward, "harvest": harvest, "world": show}
 MAINS = {name: module.main for name, module in MODULES.items()}
 SETTINGS = {"train": train.Train, "pretrain": pretrain.Pretrain, "evaluate": evaluate.Evaluate, "sample": sample.Sample,
-            "simple": simple.Simple, "ledger": ledger.Ledger, "reward": reward.Reward, "harvest": harvest.Harvest,
+            "ledger": ledger.Ledger, "reward": reward.Reward, "harvest": harvest.Harvest,
             "world": show.Show}
 MAY_BE_NEGATIVE = {(PoFT, "margin"), (harvest.Harvest, "good"), (show.Show, "seed")}
 
@@ -177,7 +177,7 @@ def test_control_characters_are_shown_as_text(here, tiny_base, capsys, monkeypat
 def test_what_is_visible():
     assert text.visible("a\tb\nc é 学 \u200d\x1b\r\x00\x85") == r"a" "\tb\nc é 学 \u200d" r"\x1b\x0d\x00\x85"
     assert text.shorter("a " + "b" * 5000 + " c") == "a " + "b" * 80 + "... c"
-    assert text.fill("<A><B>", {"<A>": "<B>", "<B>": "x"}) == "<B>x", "a place inside a part stays as it is"
+    assert pages.fill("<A><B>", {"<A>": "<B>", "<B>": "x"}) == "<B>x", "a place inside a part stays as it is"
 
 
 # ---- places ----------------------------------------------------------------------------------------------------------

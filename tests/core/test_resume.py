@@ -246,7 +246,12 @@ def test_two_processes_in_one_folder(run, half_done, here, tiny_base, capsys):
         got = apart("nanouft.train", "--resume", "run", cwd=here)
         one_error(got.returncode, got.stderr, f"run: process {os.getpid()}, since ", "works there")
         assert {f: f.read_bytes() for f in before} == before
-    (run / LOCK).write_text("process 1")
+    (run / LOCK).symlink_to(here / "precious")
+    (here / "precious").write_text("kept")
+    one_error(call(train.main, "--resume", "run"), capsys.readouterr().err, LOCK, "symbolic link")
+    assert (here / "precious").read_text() == "kept", "a lock that is a link is not followed"
+    (run / LOCK).unlink()
+    os.mkfifo(run / LOCK)
     finishes(run, half_done)
     assert not (run / LOCK).exists()
     (here / "new").mkdir()

@@ -95,7 +95,7 @@ def loop(signals_in: dict[int, int], stride: int = 1, saves: bool = True) -> tup
     """Ten steps; in step n so many signals come. -> (what was saved, how many steps came to their end)"""
     saved, ended = [], 0
     with pytest.raises(signals.Interrupted), signals.caught():
-        for step in signals.whole_steps(range(10), saved.append if saves else None, stride):
+        for step in checkpoints.loop_steps(range(10), saved.append if saves else None, stride):
             for _ in range(signals_in.get(step, 0)):
                 signal.raise_signal(signal.SIGTERM)
             ended += 1

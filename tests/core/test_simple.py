@@ -49,6 +49,9 @@ def test_its_losses_are_those_of_train(name, tiny_base, tmp_path, capsys):
 
 def test_it_prints_answers_before_and_after_and_readme_shows_them(capsys):
     assert call(simple.main, "--steps", "0") == 2
+    with pytest.raises(SystemExit, match="2"):
+        call(simple.main, "--objective", "ppo")
+    assert len(capsys.readouterr().err.splitlines()) == 2, "one line each"
     assert call(simple.main, "--objective", "ift") == 0
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     shown = readme[readme.index("step   0   loss"):].split("```")[0]

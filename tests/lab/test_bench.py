@@ -10,6 +10,7 @@ from running import call, one_error
 from tiny import same, tiny
 
 from lab import bench, bench_others
+from nanouft.models.generate import threads
 from nanouft.shell import devices, logp
 from nanouft.shell.files import read_json
 
@@ -63,7 +64,7 @@ def test_above_one_means_that_ours_is_faster(short, monkeypatch, tiny_base):
         return str(tiny_base)
     monkeypatch.setattr(bench, "kept_model", kept_model)
     monkeypatch.setattr(bench, "generate", lambda *a, **k: None)                # nothing is faster than nothing
-    with devices.threads(2):
+    with threads(2):
         assert bench.answers(1, CPU, 4, True)["transformers_over_ours"]["ratio"] > 10
         assert torch.get_num_threads() == 2, "making a model first leaves the threads as they were"
 

@@ -44,7 +44,7 @@ WAITING = """
 import contextlib, os, sys, time
 from pathlib import Path
 from lab.workers import finished_jobs
-from nanouft.shell import config, signals
+from nanouft.shell import config, runs
 
 def work(n):
     if n and sys.argv[1:]:
@@ -54,7 +54,7 @@ def work(n):
 
 def main(argv):
     results = contextlib.closing(finished_jobs(work, [(0,), (1,), (2,)], 2))
-    with signals.kept_lines(Path("cells.jsonl")), results as results:
+    with runs.kept_lines(Path("cells.jsonl")), results as results:
         for n in results:
             print("finished", n, flush=True)
 

@@ -134,7 +134,7 @@ def test_the_study_reaches_the_page_and_cannot_break_out_of_it(content, tmp_path
     study["settings"][0]["name"] = "</script><b>"
     study["verdict"] = "<img src=x onerror=a> /*SCRIPTS*/ \x1b"
     study["verdicts"]["holds"] = "<b>"
-    shown = page.text.each_string(page.verdicts(study), page.text.html)
+    shown = page.pages.each_string(page.verdicts(study), page.pages.html)
     assert [s["verdict"] for s in shown["settings"]] == [*VERDICTS]
     filled = page.fill(content | {"study": shown}, tmp_path)
     assert filled.count("</script>") == 1 and "<img src=x" not in filled and "\x1b" not in filled
