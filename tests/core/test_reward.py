@@ -103,7 +103,7 @@ def test_the_scorer_prefers_what_was_chosen_and_reads_each_text_once(made):
     assert r[0] == r[3], "equal texts get equal rewards, to the last digit"
     long = [["word " * 400] * 3, ["fig fig", "no", "fig fig"]]
     a, b, same_text = scorer(*long)
-    assert np.isfinite(a) and a != b and a == same_text, "a long prompt loses its beginning, the answer nothing"
+    assert abs(a - b) > 1e-5 and a == same_text, "a long prompt loses its beginning, the answer nothing"
     with pytest.raises(ValueError):
         scorer(["one prompt"], ["two", "answers"])
 
