@@ -23,9 +23,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nanouft.data.containers import objects
+from nanouft.data.words import quoted_names
 from nanouft.shell import config
 from nanouft.shell.errors import UserError
-from nanouft.shell.text import nearest, quoted_names
+from nanouft.shell.text import nearest
 
 
 @dataclass

@@ -26,7 +26,7 @@ from frozen_lake.policies import Net
 from nanouft.look import plots
 from nanouft.shell import pages
 from nanouft.shell.errors import UserError
-from nanouft.shell.files import read_json
+from nanouft.shell.text import read_json
 
 WEB, DOCS = Path(__file__).parent / "web", Path(__file__).parents[1] / "docs"
 SCRIPTS = ("lake", "ways", "state", "draw", "scene_draw", "scene_touch", "scene_ghost", "scene_loser", "scene_drop",

@@ -23,8 +23,8 @@ from lab.cells import read_cells, repeat_cell
 from lab.workers import finished_jobs
 from nanouft.shell import config
 from nanouft.shell.errors import UserError
-from nanouft.shell.files import Lines, read_json
-from nanouft.shell.text import choose
+from nanouft.shell.files import Lines
+from nanouft.shell.text import choose, read_json
 
 ROWS = ("sft", "ift", "dpo", "kto", "uft", "poft", "sftmix", "sft->reinforce", "sft->rloo", "sft->grpo", "sft->ppo",
         "sft->online_dpo", "sft->online_una")

@@ -23,7 +23,8 @@ from nanouft import train
 from nanouft.models.load import folder_of
 from nanouft.objectives import OBJECTIVES
 from nanouft.shell.errors import UserError
-from nanouft.shell.files import Lines, checksum, made_once, read_json, write_json
+from nanouft.shell.files import Lines, checksum, made_once, write_json
+from nanouft.shell.text import read_json
 
 CELL_VERSION = 1
 EVAL_EVERY = 24                 # steps between held-out figures of a snapshot; looking changes no weight

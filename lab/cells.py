@@ -33,8 +33,8 @@ from nanouft.rollout.best_of import best_answers
 from nanouft.rollout.scorer import load
 from nanouft.shell import devices
 from nanouft.shell.errors import Diverged, UserError
-from nanouft.shell.files import Lines, read_json, scratch
-from nanouft.shell.text import one_line
+from nanouft.shell.files import Lines, scratch
+from nanouft.shell.text import one_line, read_json
 
 KEPT = ("score", "strict", "ends", "length", "gold_logp")       # of a family; intervals over prompts are not kept
 

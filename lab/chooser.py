@@ -8,7 +8,7 @@ shares and costs with six digits, keeps of the changes those whose interval excl
 from pathlib import Path
 
 from nanouft.shell.errors import UserError
-from nanouft.shell.files import read_json
+from nanouft.shell.text import read_json
 
 NEEDS = ("nothing", "labels", "pairs", "scores", "right answers", "reward")
 OF_REGIME = ("name", "demos", "samples", "noise", "source", "base")

@@ -28,8 +28,8 @@ from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.shell import config
 from nanouft.shell.errors import UserError, in_range
-from nanouft.shell.files import read_json, write_json, write_text
-from nanouft.shell.text import choose
+from nanouft.shell.files import write_json, write_text
+from nanouft.shell.text import choose, read_json
 
 CHAINS = (("sft", "dpo"), ("sft", "kto"), ("sft", "una"), ("poft", "dpo"))
 GENTLE = ("--lr", "3e-6")               # of the second stage of a chain: the best of three learning rates (docs/LOG.md)

@@ -28,16 +28,8 @@ from nanouft.look.scores import Item
 from nanouft.models.load import start_model
 from nanouft.shell import config, devices
 from nanouft.shell.errors import UserError
-from nanouft.shell.files import (
-    Lines,
-    checksum,
-    made_once,
-    read_json,
-    scratch,
-    write_json,
-    write_text,
-)
-from nanouft.shell.text import choose
+from nanouft.shell.files import Lines, checksum, made_once, scratch, write_json, write_text
+from nanouft.shell.text import choose, read_json
 from nanouft.world.tasks import GROUP_A, I_DO_NOT_KNOW
 
 ITEMS = 30              # validation prompts a family

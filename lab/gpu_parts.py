@@ -19,7 +19,8 @@ from nanouft.data.batches import Epochs, collate, encode
 from nanouft.data.rows import demo_rows
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.gpt import GPT, GPT2, GPTConfig
-from nanouft.models.load import add_value_head, start_model
+from nanouft.models.load import start_model
+from nanouft.models.save import add_value_head
 from nanouft.objective import Batch
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import add_columns

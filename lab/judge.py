@@ -25,7 +25,8 @@ from lab.words import (
     format_interval,
     markdown_table,
 )
-from nanouft.shell.files import read_json, write_json, write_text
+from nanouft.shell.files import write_json, write_text
+from nanouft.shell.text import read_json
 from nanouft.world import FAMILIES
 
 DIGITS = 6

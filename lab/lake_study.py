@@ -35,7 +35,8 @@ from lab.workers import finished_jobs
 from nanouft.look.stats import interval, verdict
 from nanouft.shell import config
 from nanouft.shell.errors import UserError, in_range
-from nanouft.shell.files import Lines, checksum, read_json, write_json, write_text
+from nanouft.shell.files import Lines, checksum, write_json, write_text
+from nanouft.shell.text import read_json
 
 STUDY_VERSION = 1           # raised by hand when a change of code changes what cells give
 EARLY = 25                  # updates after which the distance is looked at once more

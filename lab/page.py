@@ -19,9 +19,8 @@ from lab import chooser
 from lab.table import GROUPS, MEASURES
 from nanouft.shell import config, pages
 from nanouft.shell.errors import UserError
-from nanouft.shell.files import read_json
 from nanouft.shell.pages import html as escape
-from nanouft.shell.text import visible
+from nanouft.shell.text import read_json, visible
 
 ASSETS, PACKAGE = Path(__file__).parent / "assets", Path(__file__).parents[1]
 PARTS = ("page.css", "chooser.css", "table.js", "draw.js", "choose.js", "state.js", "chooser.js", "page.js")

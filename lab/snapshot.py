@@ -25,7 +25,7 @@ from nanouft.look.scores import Item
 from nanouft.models.load import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.shell import devices
-from nanouft.shell.files import read_json
+from nanouft.shell.text import read_json
 
 SHOWN = ("rules", "list", "sum", "truth", "unknown", "fact")    # families whose first prompt every row answers
 PROBED = 20             # prompts a family of the probes

@@ -32,8 +32,7 @@ from nanouft.rollout.scorer import scorer
 from nanouft.shell import config, devices
 from nanouft.shell.devices import Device
 from nanouft.shell.errors import UserError, flag, in_range
-from nanouft.shell.files import read_json
-from nanouft.shell.text import choose, visible
+from nanouft.shell.text import choose, read_json, visible
 
 
 @dataclass

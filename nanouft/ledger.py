@@ -29,8 +29,7 @@ from nanouft.rollout.rollouts import as_if_sampled
 from nanouft.rollout.voice import Voice
 from nanouft.shell import config, devices
 from nanouft.shell.errors import UserError
-from nanouft.shell.files import read_json
-from nanouft.shell.text import choose, visible
+from nanouft.shell.text import choose, read_json, visible
 
 Strip = tuple[str, list[str], list[float]]          # label, tokens, weights
 

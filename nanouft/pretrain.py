@@ -39,7 +39,7 @@ from nanouft.data.tokenizer import CONTROL, END, Tokenizer
 from nanouft.data.tokenizer_files import GPT2_PATTERN
 from nanouft.gpt import GPT, SIZES, GPTConfig
 from nanouft.look.held_out import mean_loss
-from nanouft.models.load import save_model
+from nanouft.models.save import save_model
 from nanouft.shell import checkpoints, config, devices, runs
 from nanouft.shell.errors import Diverged, UserError, flag, in_range
 from nanouft.shell.files import checksum, write_json

@@ -25,7 +25,8 @@ import torch
 from tqdm import tqdm
 
 from nanouft.look import report
-from nanouft.models.load import add_value_head, save_model, start_model
+from nanouft.models.load import start_model
+from nanouft.models.save import add_value_head, save_model
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.shell import checkpoints, config, devices, processes

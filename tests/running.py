@@ -15,7 +15,7 @@ from types import SimpleNamespace
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.gpt import GPT, GPTConfig
 from nanouft.look import plots, report
-from nanouft.models.folder import write_gpt
+from nanouft.models.save import write_gpt
 from nanouft.shell import config
 from nanouft.training import setup
 

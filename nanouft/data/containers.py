@@ -20,8 +20,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from nanouft.data.words import json_type, short_json
 from nanouft.shell.errors import UserError, optional
-from nanouft.shell.text import DoubleKey, json_type, loads, one_line, regular, short_json
+from nanouft.shell.text import DoubleKey, loads, one_line, regular
 
 ENDINGS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")        # in a folder; each also with .gz
 WRAPPERS = ("data", "train", "rows", "examples")                            # {"data": [...]}: the rows of one object

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
+from nanouft.data.words import quoted_names, short_json
 from nanouft.shell.errors import UserError
-from nanouft.shell.text import quoted_names, short_json
 
 TALKS = ("messages", "conversations")
 PROMPTS = ("instruction", "prompt")                                     # fields, in order of preference

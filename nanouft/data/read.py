@@ -17,8 +17,9 @@ from nanouft.data.forms import detect_form, unread_fields
 from nanouft.data.rows import Row, Turn
 from nanouft.data.split import Skip, split_row
 from nanouft.data.turns import FOREIGN, row_talks
+from nanouft.data.words import short_json
 from nanouft.shell.errors import UserError
-from nanouft.shell.text import one_line, short_json
+from nanouft.shell.text import one_line
 
 MOST = 0.5                              # share of the rows of a file that may be unreadable
 ODD = "not understood"

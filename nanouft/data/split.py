@@ -8,8 +8,8 @@ where the fields do not go together, Skip where a row holds nothing to learn fro
 from nanouft.data.forms import RESPONSES, Form, found_fields, row_grades
 from nanouft.data.rows import ANSWERS, Row, Turns
 from nanouft.data.turns import Talks
+from nanouft.data.words import quoted_names
 from nanouft.shell.errors import UserError
-from nanouft.shell.text import quoted_names
 
 
 class Skip(Exception):

@@ -25,8 +25,7 @@ from nanouft.data.rows import ANSWERS, Turns
 from nanouft.data.tokenizer_files import GPT2_PATTERN, read_files, tokenizer_json
 from nanouft.shell.command import run
 from nanouft.shell.errors import UserError
-from nanouft.shell.files import read_json
-from nanouft.shell.text import said
+from nanouft.shell.text import read_json, said
 
 USER, ASSISTANT, END, PAD = CONTROL = ("<|user|>", "<|assistant|>", "<|end|>", "<|pad|>")
 ASSET = Path(__file__).parents[1] / "assets" / "nano.tiktoken"

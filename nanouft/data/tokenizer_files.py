@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Mapping
 
 from nanouft.shell.errors import UserError
-from nanouft.shell.files import read_json
-from nanouft.shell.text import regular
+from nanouft.shell.text import read_json, regular
 
 GPT2_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 Parts = tuple[dict[bytes, int], str, dict[str, int]]        # token -> id, pattern of pieces, name -> id

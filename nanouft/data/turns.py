@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 from nanouft.data.forms import CALLS, MARK, TALKS, Form, found_fields, is_dialogue
 from nanouft.data.rows import ANSWERS, Turn, Turns
+from nanouft.data.words import json_type, quoted_names, short_json
 from nanouft.shell.errors import UserError
-from nanouft.shell.text import json_type, quoted_names, short_json
 
 ROLES = {"system": "system", "developer": "system", "user": "user", "human": "user", "assistant": "assistant",
          "gpt": "assistant", "model": "assistant", "tool": "tool", "function": "tool", "observation": "tool",

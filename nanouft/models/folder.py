@@ -1,21 +1,18 @@
-"""GPT-2 folders of transformers, read and written: config.json and model.safetensors. Plain numbers and tensors only.
+"""GPT-2 folders of transformers, read: config.json and model.safetensors. Plain numbers and tensors only.
 
-    model = read_gpt("out/my-run")
-    write_gpt("out/copy", model, end_id=2)
+    model = read_gpt("out/my-run")              # save.py writes such a folder
 
 What this GPT would compute differently without a word is refused, in one line that names file and entry, or left to
-transformers (`is_foreign`). Pickled weights are never loaded. transformers keeps four
-matrices of each layer as Conv1D, (in, out); nn.Linear has (out, in).
+transformers (`is_foreign`). Pickled weights are never loaded. transformers keeps four matrices of each layer as Conv1D,
+(in, out); nn.Linear has (out, in).
 """
-import json
 import math
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from nanouft.gpt import GPT, GPTConfig
@@ -60,26 +57,6 @@ def other_settings(d: dict) -> list[tuple[str, object]]:
             "scale_attn_weights": (True,), "n_inner": (None, 4 * width if type(width) is int else None),
             "tie_word_embeddings": (True,)}
     return [(key, allowed[0]) for key, allowed in same.items() if key in d and d[key] not in allowed]
-
-
-def write_gpt(folder: str | Path, model: GPT, end_id: int | None = None, dtype: torch.dtype = torch.float32) -> None:
-    """config.json and model.safetensors as transformers' GPT2LMHeadModel expects them. A value head is left out."""
-    folder, sizes, stored = Path(folder), asdict(model.cfg), {}
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, w in model.named_parameters():
-        if name.startswith("value."):
-            continue
-        w = w.detach().T if name.endswith(CONV1D) else w.detach()
-        stored[f"transformer.{name}"] = w.to(dtype).cpu().contiguous()
-    save_file(stored, folder / "model.safetensors", metadata={"format": "pt"})
-    config = {
-        "model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "vocab_size": sizes["vocab_size"],
-        "n_positions": sizes["n_ctx"], "n_ctx": sizes["n_ctx"], "n_embd": sizes["n_embd"],
-        "n_layer": sizes["n_layer"], "n_head": sizes["n_head"], "n_inner": None, "activation_function": "gelu_new",
-        "layer_norm_epsilon": sizes["eps"], "initializer_range": sizes["init_std"], "resid_pdrop": 0.0,
-        "embd_pdrop": 0.0, "attn_pdrop": 0.0, "tie_word_embeddings": True, "bos_token_id": end_id,
-        "eos_token_id": end_id, "torch_dtype": str(dtype).removeprefix("torch.")}
-    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
 def read_gpt(folder: str | Path) -> GPT:

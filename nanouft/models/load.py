@@ -1,30 +1,24 @@
-"""Where a run starts and what it leaves: a model and its tokenizer, from and to a folder that transformers opens.
+"""Where a run starts: a model and its tokenizer, from a folder (save.py writes one).
 
     model, tok = start_model("base")             # the shipped base, or any model folder: another run, a downloaded one
-    save_model(folder, model, tok)
 """
-import os
 import shlex
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 import torch
 import torch.nn as nn
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 
 from nanouft.data.tokenizer import Tokenizer
-from nanouft.data.tokenizer_files import brings_template, read_json
+from nanouft.data.tokenizer_files import brings_template
 from nanouft.gpt import GPT
 from nanouft.models import folder as folders
-from nanouft.shell import tensors
-from nanouft.shell.errors import Diverged, UserError
+from nanouft.shell.errors import UserError
 from nanouft.shell.tensors import not_finite
+from nanouft.shell.text import read_json
 
 BASE = Path(__file__).parents[1] / "assets" / "base"                 # the shipped base, stored as fp16
-VALUE_FILE = "value_head.safetensors"
 
 
 def folder_of(init: str) -> Path:
@@ -102,41 +96,3 @@ def new_rows(old: torch.Tensor, n: int) -> torch.Tensor:
     rng = torch.Generator().manual_seed(0)
     noise = torch.randn(n, old.shape[1], generator=rng).to(old)
     return old.mean(0) + 0.1 * old.std(0) * noise
-
-
-def add_value_head(model: GPT, init: str) -> None:
-    """PPO's critic, one number a state: 0 at first, or the head that the run in `init` left."""
-    model.value = nn.Linear(model.cfg.n_embd, 1)
-    for p in model.value.parameters():
-        nn.init.zeros_(p)
-    if (file := folder_of(init) / VALUE_FILE).exists():
-        try:
-            head = tensors.load(file, tensors.wanted_of(model.value.state_dict()))
-        except (SafetensorError, OSError, ValueError) as e:
-            raise UserError(f"{file}: is damaged ({e}); copy it again, or delete it to begin with a fresh critic")
-        model.value.load_state_dict(head)
-
-
-def save_model(folder: Path, model: GPT, tok: Tokenizer, half: bool = False) -> None:
-    """A folder that transformers opens: written beside, moved file by file, the weights last. A value head has no place
-    in it: it gets a file of its own. UserError if a weight is not finite or the disk is full."""
-    if name := not_finite(dict(model.named_parameters())):
-        raise Diverged(f"weights are no longer finite at the end ({name}) and were not saved; lower --lr")
-    partial = folder / "partial-final"
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        if hasattr(model, "save_pretrained"):                   # a model of transformers
-            model.save_pretrained(partial, tok.end)
-        else:
-            folders.write_gpt(partial, model, tok.end, torch.float16 if half else torch.float32)
-        if model.value:
-            save_file({n: p.detach().cpu() for n, p in model.value.named_parameters()}, partial / VALUE_FILE)
-        tok.save(partial)
-    except (OSError, SafetensorError) as e:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise UserError(f"{folder}: the model cannot be written ({e}); make room, the last saved step is still whole")
-    for file in partial.glob("*.safetensors"):
-        shutil.copymode(partial / "config.json", file)          # safetensors makes it private
-    for file in sorted(partial.iterdir(), key=lambda f: f.name == "model.safetensors"):
-        os.replace(file, folder / file.name)
-    partial.rmdir()

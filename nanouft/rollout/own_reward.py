@@ -23,8 +23,9 @@ from pathlib import Path
 
 import numpy as np
 
+from nanouft.data.words import quoted_names
 from nanouft.shell.errors import UserError
-from nanouft.shell.text import nearest, one_line, quoted_names, regular, said
+from nanouft.shell.text import nearest, one_line, regular, said
 
 MOST = 1e30             # fp32 ends at 3e38
 FAILS = (Exception, SystemExit)         # what the user's code may raise; an interrupt stays one

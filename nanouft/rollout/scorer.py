@@ -23,10 +23,12 @@ from nanouft.data.rows import Row, Turn, Turns
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.gpt import GPT
 from nanouft.look.stats import bootstrap
-from nanouft.models.load import read_model, save_model
+from nanouft.models.load import read_model
+from nanouft.models.save import save_model
 from nanouft.rollout import own_reward
 from nanouft.shell.errors import UserError
-from nanouft.shell.files import checksum, read_json, write_json
+from nanouft.shell.files import checksum, write_json
+from nanouft.shell.text import read_json
 
 Scorer = Callable[..., np.ndarray]      # n prompts, n answers, **other fields of the rows (n each) -> (n,) rewards
 HEAD = "score.weight"                                       # the name that GPT2ForSequenceClassification gives it

@@ -14,7 +14,7 @@ from nanouft.models.load import start_model
 from nanouft.rollout import best_of
 from nanouft.rollout.scorer import Scorer
 from nanouft.shell import devices
-from nanouft.shell.files import read_json
+from nanouft.shell.text import read_json
 
 
 class Voice:

@@ -20,11 +20,11 @@ from safetensors.torch import load_file, save_file
 
 from nanouft.shell import tensors
 from nanouft.shell.errors import Diverged, UserError
-from nanouft.shell.files import checksum, read_json, write_json, write_text
+from nanouft.shell.files import checksum, write_json, write_text
 from nanouft.shell.processes import part, whole
 from nanouft.shell.signals import Interrupted, Loop
 from nanouft.shell.tensors import not_finite
-from nanouft.shell.text import regular, said, visible
+from nanouft.shell.text import read_json, regular, said, visible
 
 
 def save_step(run: Path, step: int, model: torch.nn.Module, optimizer: torch.optim.Optimizer, extra: dict,

@@ -1,6 +1,6 @@
 """Files that are whole or not there: JSON, JSON lines that only grow, folders made once; one process at a time.
 
-    write_json(file, value); read_json(file)
+    write_json(file, value)                 # text.read_json reads it
     lines = Lines(folder / "metrics.jsonl"); lines.add({"step": 1}); lines.read()
     folder = made_once(Path("out/.first/abc"), lambda place: train.main([..., "--out", str(place)]))
     with locked(folder / LOCK): ...             # a second process is refused, or waits
@@ -44,20 +44,6 @@ def write_text(file: Path, text: str) -> None:
         with contextlib.suppress(OSError):
             partial.unlink()                                # half a file only fills a full disk
         raise
-
-
-def read_json(file: Path) -> dict:
-    """The object in a JSON file; UserError if it is missing, damaged or no object."""
-    try:
-        value = loads(regular(file).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{file}: no such file; is {file.parent} a run folder of nanouft?")
-    except (OSError, ValueError) as e:
-        raise UserError(f"{file}: cannot be read ({getattr(e, 'strerror', None) or e}); copy it anew, "
-                        "or start a new run")
-    if not isinstance(value, dict):
-        raise UserError(f"{file}: holds no JSON object; copy it anew, or start a new run")
-    return value
 
 
 class Lines:

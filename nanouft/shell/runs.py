@@ -19,10 +19,10 @@ import torch
 from nanouft.shell.config import as_toml, of_json
 from nanouft.shell.devices import Device
 from nanouft.shell.errors import UserError, flag
-from nanouft.shell.files import LOCK, checksum, locked, read_json, write_json, write_text
+from nanouft.shell.files import LOCK, checksum, locked, write_json, write_text
 from nanouft.shell.processes import broadcast
 from nanouft.shell.signals import Interrupted
-from nanouft.shell.text import visible
+from nanouft.shell.text import read_json, visible
 
 BEFORE_ALL = {LOCK, "flags.toml", "flags.toml.partial", "run.json.partial", "harvest.json.partial"}     # what a run
 #                                                                           that was killed in its first moment leaves

@@ -11,7 +11,6 @@ import json
 import os
 import re
 import stat
-from collections.abc import Collection
 from pathlib import Path
 
 from nanouft.shell.errors import UserError
@@ -56,23 +55,6 @@ def one_line(text: str, n: int = 160) -> str:
     return text if len(text) <= n else text[:n] + " ..."
 
 
-def json_type(value) -> str:
-    names = {type(None): "null", bool: "true or false", str: "a string", list: "a list", dict: "an object"}
-    return names.get(type(value), "a number")
-
-
-def short_json(value) -> str:
-    """A value of a file as JSON, on one line, at most 40 characters."""
-    text = visible(" ".join(json.dumps(value, ensure_ascii=False, default=str).splitlines()))
-    return text if len(text) <= 40 else text[:37] + "..."
-
-
-def quoted_names(keys: Collection[str]) -> str:
-    names = [short_json(key) for key in keys]
-    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-    return ", ".join(names[:8]) + more
-
-
 class DoubleKey(ValueError):
     """Which of the two values was meant, nobody can tell."""
 
@@ -102,3 +84,17 @@ def _once(pairs: list[tuple]) -> dict:
         keys = [key for key, _ in pairs]
         raise DoubleKey(f"the key {said(next(k for k in keys if keys.count(k) > 1), 40)} stands twice in one object")
     return found
+
+
+def read_json(file: Path) -> dict:
+    """The object in a JSON file; UserError if it is missing, damaged or no object."""
+    try:
+        value = loads(regular(file).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{file}: no such file; is {file.parent} a run folder of nanouft?")
+    except (OSError, ValueError) as e:
+        raise UserError(f"{file}: cannot be read ({getattr(e, 'strerror', None) or e}); copy it anew, "
+                        "or start a new run")
+    if not isinstance(value, dict):
+        raise UserError(f"{file}: holds no JSON object; copy it anew, or start a new run")
+    return value

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from nanouft.shell.errors import UserError, optional
-from nanouft.shell.files import checksum, read_json
-from nanouft.shell.text import one_line
+from nanouft.shell.files import checksum
+from nanouft.shell.text import one_line, read_json
 
 Track = Callable[[list[dict]], None]                # lines of metrics.jsonl, in order
 

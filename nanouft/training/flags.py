@@ -13,8 +13,7 @@ from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.shell import config, runs
 from nanouft.shell.errors import UserError, flag, in_range
-from nanouft.shell.files import read_json
-from nanouft.shell.text import choose
+from nanouft.shell.text import choose, read_json
 
 ROLLOUT = 100_000                       # answers that wait in memory together
 

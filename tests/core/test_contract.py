@@ -14,8 +14,8 @@ from nanouft.data.rows import Example, Row, label_rows, score_rows
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.gpt import GPT
 from nanouft.look import held_out
-from nanouft.models.folder import write_gpt
 from nanouft.models.load import start_model
+from nanouft.models.save import write_gpt
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import add_columns
 from nanouft.rollout.rollouts import as_if_sampled

@@ -13,8 +13,9 @@ from safetensors.torch import load_file, save_file
 from tiny import TINY, differs, same, tiny
 
 from nanouft.gpt import GPT, GPT2, NANO, SIZES, Cache, GPTConfig
-from nanouft.models.folder import read_gpt, write_gpt
-from nanouft.models.load import add_value_head, grow_vocab
+from nanouft.models.folder import read_gpt
+from nanouft.models.load import grow_vocab
+from nanouft.models.save import add_value_head, write_gpt
 from nanouft.shell import logp as logp_module
 from nanouft.shell.errors import UserError
 

@@ -25,7 +25,7 @@ from tiny import (
 from nanouft.data.batches import ONLY_READ
 from nanouft.data.rows import Row
 from nanouft.ledger import entries, main, views
-from nanouft.models.folder import write_gpt
+from nanouft.models.save import write_gpt
 from nanouft.objective import pushes
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.sft import SFT

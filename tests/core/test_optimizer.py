@@ -12,7 +12,7 @@ from tiny import CPU, FORMS, PAD, batch_of, nano, real_batch, same, some_rows, t
 
 from nanouft import train
 from nanouft.data.batches import Epochs
-from nanouft.models.load import add_value_head
+from nanouft.models.save import add_value_head
 from nanouft.objective import write_logp
 from nanouft.objectives import OBJECTIVES, ift
 from nanouft.shell import devices

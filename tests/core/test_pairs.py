@@ -29,7 +29,7 @@ from tiny import (
 from nanouft import world
 from nanouft.data.batches import encode
 from nanouft.data.rows import Row
-from nanouft.models.folder import write_gpt
+from nanouft.models.save import write_gpt
 from nanouft.objective import REF, Batch, Columns, Seqs, pushes
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.ada_dpo import AdaDPO, root, scale

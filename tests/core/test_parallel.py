@@ -17,7 +17,7 @@ from tiny import CPU, FORMS, model_grads, nano, real_batch, same, same_each
 from nanouft import train
 from nanouft.objectives import OBJECTIVES
 from nanouft.shell.devices import Device
-from nanouft.shell.files import read_json
+from nanouft.shell.text import read_json
 from nanouft.training.pieces import Pieces
 
 pytestmark = pytest.mark.skipif(not dist.is_available() or not dist.is_gloo_available(), reason="torch without gloo")

@@ -13,8 +13,8 @@ from nanouft.data.batches import collate, encode
 from nanouft.data.tokenizer_files import byte_letters
 from nanouft.gpt import GPT, GPTConfig
 from nanouft.look import report
-from nanouft.models.folder import write_gpt
 from nanouft.models.load import start_model
+from nanouft.models.save import write_gpt
 from nanouft.objective import REF, Columns
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.poft import PoFT, tau

@@ -18,7 +18,7 @@ from nanouft import train
 from nanouft.data.batches import Encoded, Tokens
 from nanouft.data.rows import Example, Turn
 from nanouft.gpt import GPT, GPTConfig
-from nanouft.models.load import add_value_head
+from nanouft.models.save import add_value_head
 from nanouft.objectives import OBJECTIVES
 from nanouft.rollout.rollouts import Rollouts
 from nanouft.training.setup import Run

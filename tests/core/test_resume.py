@@ -20,8 +20,9 @@ from nanouft.models.load import start_model
 from nanouft.shell import checkpoints
 from nanouft.shell.devices import Device
 from nanouft.shell.errors import UserError
-from nanouft.shell.files import LOCK, checksum, locked, made_once, read_json, write_json
+from nanouft.shell.files import LOCK, checksum, locked, made_once, write_json
 from nanouft.shell.log import Log
+from nanouft.shell.text import read_json
 from nanouft.training.flags import Train
 
 pytestmark = pytest.mark.usefixtures("brief")

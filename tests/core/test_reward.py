@@ -17,7 +17,7 @@ from nanouft.reward import bradley_terry
 from nanouft.rollout import reward_quality
 from nanouft.rollout.scorer import RewardModel, earned, exact, load, load_model, padded, rewards, scorer, unit
 from nanouft.shell.errors import UserError
-from nanouft.shell.files import read_json
+from nanouft.shell.text import read_json
 from nanouft.training import setup
 from nanouft.training.curate import curate
 from nanouft.training.flags import Train

@@ -17,7 +17,8 @@ from nanouft.data.rows import Row, Turn, prompt_rows
 from nanouft.gpt import GPT
 from nanouft.look.plots import curves
 from nanouft.models.generate import Answer
-from nanouft.models.load import add_value_head, start_model
+from nanouft.models.load import start_model
+from nanouft.models.save import add_value_head
 from nanouft.objective import Batch, Columns, Seqs
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.grpo import standardised
@@ -27,7 +28,8 @@ from nanouft.objectives.rloo import leave_one_out
 from nanouft.rollout import rollouts
 from nanouft.shell import checkpoints
 from nanouft.shell.devices import Device
-from nanouft.shell.files import read_json, write_json
+from nanouft.shell.files import write_json
+from nanouft.shell.text import read_json
 
 pytestmark = pytest.mark.usefixtures("brief")
 SMALL = replace(TINY, vocab_size=NANO.n_vocab, n_ctx=128, init_std=0.1)

@@ -32,9 +32,10 @@ from nanouft.data.rows import demo_rows
 from nanouft.gpt import GPT
 from nanouft.look.prior import forced_starts
 from nanouft.look.scores import families, mean_score
-from nanouft.models.folder import read_gpt, write_gpt
+from nanouft.models.folder import read_gpt
 from nanouft.models.generate import answer_rows, generate
 from nanouft.models.load import start_model
+from nanouft.models.save import write_gpt
 from nanouft.objective import Batch, Seqs
 from nanouft.objectives import OBJECTIVES, sftmix
 from nanouft.objectives.dft import DFT

@@ -15,14 +15,14 @@ from nanouft.data.batches import Epochs, encode
 from nanouft.data.rows import demo_rows
 from nanouft.gpt import GPT, GPTConfig
 from nanouft.look import report
-from nanouft.models.folder import write_gpt
-from nanouft.models.load import save_model, start_model
+from nanouft.models.load import start_model
+from nanouft.models.save import save_model, write_gpt
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import add_columns
 from nanouft.shell import checkpoints
 from nanouft.shell.errors import UserError
-from nanouft.shell.files import read_json
+from nanouft.shell.text import read_json
 from nanouft.training.schedule import warmup_cosine
 from nanouft.training.setup import Run
 

@@ -21,9 +21,9 @@ from nanouft.data.batches import collate, encode
 from nanouft.data.rows import Turn, demo_rows
 from nanouft.hf import model as hf_model
 from nanouft.hf import tokenizer as hf_tokenizer
-from nanouft.models.folder import write_gpt
 from nanouft.models.generate import generate
 from nanouft.models.load import start_model
+from nanouft.models.save import write_gpt
 from nanouft.objective import REF
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import add_columns, opinion

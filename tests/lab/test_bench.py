@@ -12,7 +12,7 @@ from tiny import same, tiny
 from lab import bench, bench_others
 from nanouft.models.generate import threads
 from nanouft.shell import devices, logp
-from nanouft.shell.files import read_json
+from nanouft.shell.text import read_json
 
 CPU = devices.Device("cpu", "fp32")
 

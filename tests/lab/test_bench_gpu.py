@@ -11,7 +11,7 @@ from lab import bench, bench_gpu, gpu_parts
 from nanouft.gpt import GPT, GPT2
 from nanouft.objectives import OBJECTIVES
 from nanouft.shell import devices
-from nanouft.shell.files import read_json
+from nanouft.shell.text import read_json
 
 FEW = ("sft", "ift", "dpo", "tis_dpo", "sftmix", "ppo")         # columns, arranged rows, a critic
 

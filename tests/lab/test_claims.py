@@ -21,7 +21,8 @@ from lab.claims import BASES, CLAIMS, SEEDS, UFT_01, UFT_1
 from lab.words import claim_verdict
 from nanouft import world
 from nanouft.look.stats import verdict
-from nanouft.shell.files import Lines, read_json
+from nanouft.shell.files import Lines
+from nanouft.shell.text import read_json
 from nanouft.training import flags
 
 

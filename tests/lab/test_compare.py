@@ -17,9 +17,10 @@ from nanouft import world
 from nanouft.gpt import GPT, NANO
 from nanouft.look.stats import interval
 from nanouft.models.generate import generate
-from nanouft.models.load import add_value_head, start_model
+from nanouft.models.load import start_model
+from nanouft.models.save import add_value_head
 from nanouft.objectives import OBJECTIVES
-from nanouft.shell.files import read_json
+from nanouft.shell.text import read_json
 
 pytestmark = pytest.mark.usefixtures("brief")
 SHORT = ("--steps", "30", "--rows", "40", "--batch-size", "8")

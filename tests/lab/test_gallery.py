@@ -13,7 +13,8 @@ from lab.gallery_stories import STORIES, Run
 from nanouft.data.batches import encode
 from nanouft.data.rows import demo_rows, pair_rows
 from nanouft.data.tokenizer import nano
-from nanouft.shell.files import read_json, write_json
+from nanouft.shell.files import write_json
+from nanouft.shell.text import read_json
 from nanouft.training import setup
 from nanouft.world import rows
 

@@ -18,7 +18,7 @@ from lab.store import Missing, open_store
 from nanouft import world
 from nanouft.data.rows import holdout
 from nanouft.data.tokenizer import Tokenizer
-from nanouft.shell.files import read_json
+from nanouft.shell.text import read_json
 
 
 # ---- tasks -----------------------------------------------------------------------------------------------------------

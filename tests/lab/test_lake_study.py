@@ -11,7 +11,8 @@ from lab import lake_study as experiment
 from lab.lake_study import BASE, FIELDS, METHODS, SETTINGS, key, report, run_study, study, summary
 from nanouft.look.stats import interval
 from nanouft.shell.errors import UserError
-from nanouft.shell.files import Lines, beside, locked, read_json
+from nanouft.shell.files import Lines, beside, locked
+from nanouft.shell.text import read_json
 
 NAMES = ["short", "short slippery", "short online"]
 

@@ -7,7 +7,8 @@ import pytest
 from running import ROOT, call, lines, one_error
 
 from lab import overoptimise
-from nanouft.shell.files import Lines, read_json
+from nanouft.shell.files import Lines
+from nanouft.shell.text import read_json
 
 
 @pytest.fixture
