@@ -18,10 +18,19 @@ def no_step(line: dict) -> str:
     """What is wrong with a line of metrics.jsonl that somebody may have edited; "" if nothing is."""
     if type(line.get("step", 0)) is not int:
         return "its step is no whole number"
-    held = line.get("held_out", {})
-    figures = {**line, "held_out": 0, **held} if isinstance(held, dict) else line
-    bad = [k for k, v in figures.items() if type(v) not in (int, float) and not (v is None and k == "grad_norm")]
+    bad = no_numbers(line)
     return f"its {said(bad[0])} is no number" if bad else ""
+
+
+def no_numbers(figures: dict) -> list[str]:
+    """Names of the figures that are no numbers, also of those that stand together under one name."""
+    bad = []
+    for name, value in figures.items():
+        if name in ("held_out", "families") and isinstance(value, dict):
+            bad += no_numbers(value)
+        elif type(value) not in (int, float) and not (value is None and name == "grad_norm"):
+            bad.append(name)
+    return bad
 
 
 class Log:
