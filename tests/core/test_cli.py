@@ -90,7 +90,7 @@ BAD_FLAGS = {                                           # command line: what the
     "train --lam 1.2": "--lam", "train --corpus x.txt": "unknown flag --corpus",
     "train --prompt-field q": "--prompt-field|--data", "train --init nowhere": "nowhere|no such folder",
     "train --init x.zip": "x.zip|no such folder", "train --data ''": "--data ''|empty",
-    "train --init 'a\x1b[2J'": r"control character \x1b", "train --objective rloo --eps 1e308": "--eps|at most",
+    "train --init 'a\x1b[2J'": r"a\x1b[2J: no such folder", "train --objective rloo --eps 1e308": "--eps|at most",
     "train --objective rloo --samples 1": "--samples 1|at least 2",
     "train --objective rloo --minibatches 1000000000": "answers a rollout",
     "train --objective rloo --noise 0.1": "--noise|prompts", "train --objective rloo --reward nowhere": "nowhere",

@@ -13,13 +13,13 @@ from running import PAIRS, ROOT, call, lines, metrics
 from safetensors.torch import save_file
 from tiny import CPU, NANO, Form, batch_of, nano, pure, real_batch, same, settings, some_rows, tiny, value_and_grads
 
-from nanouft import pretrain, reward, simple, train, world
+from nanouft import pretrain, reward, simple, world
 from nanouft.data.batches import Encoded
 from nanouft.data.rows import Example, Row, Turn
 from nanouft.look import held_out, probes, report
 from nanouft.models.load import start_model
 from nanouft.objective import Batch, Columns, Seqs
-from nanouft.objectives import OBJECTIVES, kto, una
+from nanouft.objectives import OBJECTIVES, ift, kto, una
 from nanouft.objectives.grpo import standardised
 from nanouft.objectives.reinforce import step_metrics
 from nanouft.rollout.reward_quality import quality
@@ -27,6 +27,7 @@ from nanouft.shell import tensors
 from nanouft.shell.devices import Device
 from nanouft.shell.errors import Diverged
 from nanouft.shell.log import Log
+from nanouft.training.schedule import warmup_cosine
 
 LENGTHS = (3, 5)                                            # tokens of the two answers
 
@@ -79,7 +80,7 @@ def test_ties_of_online_dpo_are_counted():
     better, worse = two_answers().seqs["answer"], two_answers().seqs["answer"]
     worse.logp = worse.logp - 0.2
     pairs = Batch.of({"chosen": better.take([0, 1, 1]), "rejected": worse.take([1, 0, 1])},
-                     Columns(differ=torch.tensor([1.0, 0.0, 1.0])))
+                     Columns(extra={"untied": torch.tensor([1.0, 0.0, 1.0])}))
     _, found = OBJECTIVES["online_dpo"].loss(pairs, settings("online_dpo"))
     same(found["ties"], 1 / 3, "share of pairs whose answers earned the same", 1e-6)
 
@@ -126,8 +127,8 @@ def test_a_borrowed_answer_belongs_to_another_prompt():
 
 def test_coin_and_guess_are_two_draws(monkeypatch):
     """IFT --residual replace --guess sampled: whether the guess stands there says nothing of what it is."""
-    drawn, uniform = [], Batch.uniform
-    monkeypatch.setattr(Batch, "uniform", lambda self, B, T: drawn.append(uniform(self, B, T)) or drawn[-1])
+    drawn, uniform = [], ift.uniform_rows
+    monkeypatch.setattr(ift, "uniform_rows", lambda *shape: drawn.append(uniform(*shape)) or drawn[-1])
     hp = settings("ift", residual="replace", guess="sampled", lam=0.5)
     OBJECTIVES["ift"].forward(tiny(), batch_of(some_rows()), hp)
     guess, coin = (x.flatten() for x in drawn)
@@ -205,7 +206,7 @@ def up_and_down(steps: int) -> list[float]:
 
 @pytest.mark.parametrize("steps", [15, 25, 35, 36])
 def test_the_schedule_of_train(steps):
-    same([train.schedule(i, steps, 0.1)[0] for i in range(steps)], up_and_down(steps), "linear up, a cosine down")
+    same([warmup_cosine(i, steps, 0.1)[0] for i in range(steps)], up_and_down(steps), "linear up, a cosine down")
 
 
 def test_simple_has_the_schedule_of_train(rates, capsys):

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from nanouft import pretrain, reward, train
 from nanouft.gpt import GPT
 from nanouft.look import plots, report
-from nanouft.models import folder as folders
+from nanouft.models import save
 from nanouft.models.load import start_model
 from nanouft.shell import checkpoints
 from nanouft.shell.devices import Device
@@ -445,7 +445,7 @@ def test_a_full_disk_at_the_log_or_at_the_end(here, tiny_base, capsys, monkeypat
     def full(*a, **k):
         raise OSError(28, "No space left on device", "metrics.jsonl")
     for out, cls, name, words in (("a", Log, "write", "metrics.jsonl"),
-                                  ("b", folders, "write_gpt", "last saved step")):
+                                  ("b", save, "write_gpt", "last saved step")):
         with monkeypatch.context() as m:
             m.setattr(cls, name, full)
             code = call(train.main, *flags(tiny_base, "sft", out))

@@ -11,12 +11,12 @@ from made_cells import made
 
 from lab import compare, ift_verdicts, judge, ranks
 from lab.cell import Cell
-from lab.cells import packed, read_cells
+from lab.cells import pack_scores, read_cells
 from nanouft.look.stats import t95, two_way
 
 
 def runs_of(scores: np.ndarray) -> list[dict]:
-    return [{"scores": packed(row)} for row in scores]
+    return [{"scores": pack_scores(row)} for row in scores]
 
 
 def test_a_sum_of_gaps_has_the_interval_of_the_sum():
@@ -78,4 +78,4 @@ def test_a_seed_that_diverged_is_counted_and_not_averaged():
 
 def test_scores_of_answers_are_packed_to_a_240th():
     shares = [0, 1 / 3, 1 / 2, 4 / 5, 1]
-    assert np.allclose(np.frombuffer(base64.b64decode(packed(shares)), np.uint8) / 240, shares)
+    assert np.allclose(np.frombuffer(base64.b64decode(pack_scores(shares)), np.uint8) / 240, shares)
