@@ -4,6 +4,7 @@
 """
 import random
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -20,6 +21,9 @@ from nanouft.rollout import harvest, rollouts
 from nanouft.shell.runs import fingerprint
 from nanouft.training import curate
 from nanouft.training.flags import Train
+from nanouft.world.documents import corpus
+from nanouft.world.tasks import prompts
+from nanouft.world.vocabulary import nano_words
 
 
 def asked(text: str) -> tuple[Turn, ...]:
@@ -46,6 +50,21 @@ def test_of_equal_prompts_the_first_row_counts():
     rows = [Row(asked("a"), extra={"gold": "1"}), Row(asked("b")), Row(asked("a"), extra={"gold": "2"})]
     assert each_prompt(rows) == rows[:2]
     assert prompt_rows(rows, None)[0].extra == {"gold": "1"}
+
+
+@pytest.mark.parametrize("family", ["truth", "fact"])
+def test_a_family_that_is_used_up_begins_again(family):
+    """Validation has 288 prompts of these: each comes once before any comes a second time, in every round."""
+    drawn = list(islice(prompts(family, "val", 0), 3 * 288))
+    rounds = [set(drawn[i:i + 288]) for i in range(0, len(drawn), 288)]
+    assert [len(r) for r in rounds] == [288] * 3 and rounds[0] == rounds[1] == rounds[2]
+
+
+def test_the_vocabulary_counts_the_words_of_every_world():
+    none, one, two = (nano_words(worlds, documents=3) for worlds in (0, 1, 2))
+    for number, count in ((1, one - none), (2, two - one)):
+        said = [turn.text for document in corpus(number, 3, world.make_world(number)) for turn in document]
+        assert "".join(sorted("".join(" " + text for text in said))) == "".join(sorted("".join(count.elements())))
 
 
 def test_the_world_gives_good_partly_good_and_bad_answers_in_turn():
