@@ -10,12 +10,10 @@ from pathlib import Path
 
 import torch
 
-from nanouft import world
 from nanouft.data.batches import Encoded, collate, show_mask
-from nanouft.data.rows import Row
+from nanouft.data.rows import Row, Turn
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.gpt import GPT
-from nanouft.look import scores
 from nanouft.look.held_out import held_out_lines
 from nanouft.models.generate import answer_rows, stops
 from nanouft.objective import Objective, pushes
@@ -65,16 +63,12 @@ def look(run, data, model: GPT) -> dict:
     if cfg.weigh_rows:
         out["row_weights"] = row_weights(objective, run.hp, model, data.train, tok.pad, run.device)
     if cfg.items and all(r.family for r in data.train_rows):                # NanoWorld's, drawn or from a file
-        out["families"], items = scores.families(model, tok, run.device, cfg.split, cfg.items)
-        out["mean"] = scores.mean_score(out["families"])
-        firsts = [next(x for x in items if x.family == f) for f in ("truth", "list", "sum")]
-        out["samples"] = [{"prompt": x.prompt, "reference": world.reference(x.prompt), "answer": x.answer,
-                           "score": x.score, "ended": x.ended} for x in firsts]
-        return out
+        from nanouft.look import scores  # only where answers have an exact score
+        return out | scores.exam(model, tok, run.device, cfg.split, cfg.items)
     good = [r for r in data.held_rows if r.prompt and r.label is not False and (r.score is None or r.score > 0.5)]
     rows = good[:SHOWN]
     answers = answer_rows(model, tok, rows, max_new=96)
-    references = [(r.answer or r.chosen or world.said(NO_ANSWER))[0].text for r in rows]
+    references = [(r.answer or r.chosen or (Turn("assistant", NO_ANSWER),))[0].text for r in rows]
     out["samples"] = [{"prompt": r.prompt[-1].text, "reference": right, "answer": tok.decode(a.ids).strip(),
                        "ended": stops(a, tok)} for r, right, a in zip(rows, references, answers)]
     return out
@@ -149,6 +143,7 @@ def close_run(run, data, model: GPT, before: dict, seconds: float) -> None:
     if cfg.init != "base":
         print(f"before = {cfg.init}")
     if "families" in after:
+        from nanouft.look import scores
         scores.table(before["families"], after["families"])
         print(f"scores in percent on {cfg.items} {cfg.split} prompts a family; strict = fully right and stops; "
               "end = answers that stop.\nScored is everything said until <|end|>, so running on costs\n")

@@ -54,6 +54,15 @@ def families(model: GPT, tok: Tokenizer, device: Device, split: str = "test", it
     return {f: summary([x for x in done if x.family == f]) for f in world.FAMILIES}, done
 
 
+def exam(model: GPT, tok: Tokenizer, device: Device, split: str, items: int) -> dict:
+    """What eval.json keeps: the families, their mean, one answer of three of them."""
+    found, answered = families(model, tok, device, split, items)
+    firsts = [next(x for x in answered if x.family == f) for f in ("truth", "list", "sum")]
+    samples = [{"prompt": x.prompt, "reference": world.reference(x.prompt), "answer": x.answer, "score": x.score,
+                "ended": x.ended} for x in firsts]
+    return {"families": found, "mean": mean_score(found), "samples": samples}
+
+
 def summary(items: list[Item]) -> dict:
     """{score, low, high (its interval), strict, ends, length, gold_logp, n} of one family."""
     scores, groups = [x.score for x in items], {}

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Literal
 
-from nanouft import world
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.shell import config, runs
@@ -153,7 +152,8 @@ def refuse_idle_flags(name: str, objective: Objective, cfg: Train, hp, given: se
     if cfg.judge and not cfg.asks_judges:
         raise UserError("--judge says whose opinion counts for --keep without --reward; give --keep")
     if not cfg.data:
-        check_world(cfg, kinds, given)
+        from nanouft.training import nanoworld  # only where rows come from there
+        nanoworld.check_flags(cfg, kinds, given)
     if cfg.prompt_field and cfg.prompt_field == cfg.response_field:
         raise UserError(f"--prompt-field and --response-field both name {cfg.prompt_field!r}; they must differ")
     if not cfg.data and given & {"prompt_field", "response_field", "strict"}:
@@ -167,17 +167,6 @@ def refuse_idle_flags(name: str, objective: Objective, cfg: Train, hp, given: se
                         f"{many:,} answers a rollout; at most {ROLLOUT:,} are made at once")
     if cfg.weigh_rows and objective.on_policy:
         raise UserError("--weigh-rows weighs the rows of the data; on-policy methods learn from the model's samples")
-
-
-def check_world(cfg: Train, kinds: list[str], given: set[str]) -> None:
-    """--skills and --mix against the kinds of rows that the objective wants, before anything is made."""
-    if "mix" in given and len(kinds) == 1:
-        raise UserError(f"--mix shares rows out between kinds, and this objective learns from {kinds[0]} only")
-    for setting, value in (("skills", cfg.skills), ("mix", cfg.mix)):
-        try:
-            world.mixed_rows("train", kinds, len(kinds), 0, **{setting: value})
-        except ValueError as e:
-            raise UserError(f"--{setting} {value}: {e}") from None
 
 
 def reopen(folder: str) -> tuple[str, Train, object, dict]:

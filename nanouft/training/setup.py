@@ -12,7 +12,6 @@ from pathlib import Path
 
 import torch
 
-from nanouft import world
 from nanouft.data.batches import Encoded, Epochs, encode
 from nanouft.data.rows import Row, holdout
 from nanouft.data.tokenizer import Tokenizer
@@ -85,8 +84,9 @@ def load_rows(cfg: Train, objective: Objective, hp, device: str = "cpu") -> tupl
         from nanouft.training import curate
         graded = partial(curate.graded, kinds=kinds, reward=cfg.reward, device=device)
     if not cfg.data:
-        return (graded(world.mixed_rows("train", kinds, cfg.rows, cfg.seed, cfg.noise, cfg.skills, cfg.mix)),
-                graded(world.mixed_rows("val", kinds, 200, 0, 0.0, cfg.skills, cfg.mix)))
+        from nanouft.training import nanoworld  # only where rows come from there
+        train, held = nanoworld.drawn_rows(cfg, kinds)
+        return graded(train), graded(held)
     from nanouft.data.read import read  # only where there are files to read
     rows, found = read(cfg.data, cfg.prompt_field, cfg.response_field, kinds == ["prompts"], cfg.strict)
     print(*found, sep="\n")
@@ -94,6 +94,7 @@ def load_rows(cfg: Train, objective: Objective, hp, device: str = "cpu") -> tupl
     examples = objective.rows(rows, hp)         # what the objective lacks is said of the whole file, before the split
     if kinds == ["pairs"] and (equal := len([r for r in rows if r.chosen and r.rejected]) - len(examples)):
         print(f"{equal:,} pairs skipped: chosen equals rejected")
+    from nanouft import world
     if ours := world.named(rows):               # answers to NanoWorld's prompts, as rollout/harvest.py writes them
         return ours, graded(world.mixed_rows("val", kinds, 200, 0))
     if objective.on_policy and cfg.reward == "exact":

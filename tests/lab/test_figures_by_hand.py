@@ -8,11 +8,12 @@ import json
 import numpy as np
 import pytest
 from made_cells import made
+from scipy import stats
 
 from lab import compare, ift_verdicts, judge, ranks
 from lab.cell import Cell
 from lab.cells import pack_scores, read_cells
-from nanouft.look.stats import t95, two_way
+from lab.intervals import two_way
 
 
 def runs_of(scores: np.ndarray) -> list[dict]:
@@ -33,7 +34,7 @@ def test_the_jackknife_by_hand():
     """Shares without seed 1, 2, 3; their squared distances from the mean times (n-1)/n, n = 3."""
     old, new = np.array([1.0, 2.0, 3.0]), np.array([0.5, 1.5, 1.0])
     left = np.array([1 - np.delete(new, i).sum() / np.delete(old, i).sum() for i in range(3)])
-    half = t95(2) * np.sqrt(2 / 3 * ((left - left.mean()) ** 2).sum())
+    half = stats.t.ppf(0.975, 2) * np.sqrt(2 / 3 * ((left - left.mean()) ** 2).sum())
     got = ift_verdicts.cut([{"gap": x} for x in new], [{"gap": x} for x in old], "gap")
     assert got == (pytest.approx(0.5), pytest.approx(half))
 
