@@ -23,6 +23,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+LATER: Any = None                   # the value of a field until somebody writes it
+
 
 @dataclass
 class Record:
@@ -45,13 +47,13 @@ class Seqs(Record):
     mask: Tensor                    # (B,T) 1 where the TARGET is a response token, <|end|> included
     attend: Tensor                  # (B,T) 1 where the target is a real token, prompt included
     # forward() writes:
-    logp: Tensor | None = None      # (B,T) nats, the policy's log-prob of each target; 0 off mask
+    logp: Tensor = LATER            # (B,T) nats, the policy's log-prob of each target; 0 off mask
     # reference.py writes, before training; for sampled answers rollout/rollouts.py:
-    ref: Tensor | None = None       # (B,T) nats, the start model's log-prob of each target
+    ref: Tensor = LATER             # (B,T) nats, the start model's log-prob of each target
     # rollout/rollouts.py writes, when answers are sampled:
-    old: Tensor | None = None       # (B,T) nats, the log-prob of each token when it was sampled
+    old: Tensor = LATER             # (B,T) nats, the log-prob of each token when it was sampled
     # an objective's credit() writes:
-    adv: Tensor | None = None       # (B,T) what each token earned more than expected (PPO)
+    adv: Tensor = LATER             # (B,T) what each token earned more than expected (PPO)
 
     def sum(self, x: Tensor) -> Tensor:
         """(B,T) -> (B,). Masked places are replaced, not multiplied: 0 * inf would be NaN."""
@@ -105,7 +107,7 @@ class Batch:
     """The rows of one optimizer step, or a piece of them that knows the whole step's totals."""
     seqs: dict[str, Seqs]           # role -> Seqs: "answer" | "chosen", "rejected" | "mismatch" ...
     col: Columns = field(default_factory=Columns)
-    step_col: Columns | None = None     # the columns of the whole step; None: that is col
+    step_col: Columns = LATER           # the columns of the whole step; None: that is col
     rows: int = 1                   # rows of the whole step
     tokens: dict[str, int] = field(default_factory=dict)    # role -> response tokens of the step
     attended: dict[str, int] = field(default_factory=dict)  # role -> real tokens, prompt included

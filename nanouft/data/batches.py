@@ -18,7 +18,7 @@ from torch import Tensor
 
 from nanouft.data.rows import ANSWERS, Example, Turns
 from nanouft.data.tokenizer import Tokenizer
-from nanouft.objective import Batch, Columns, Seqs
+from nanouft.objective import LATER, Batch, Columns, Seqs
 from nanouft.shell.errors import UserError
 from nanouft.shell.streams import order_seed
 from nanouft.shell.text import visible
@@ -163,14 +163,14 @@ def pools(lengths: list[int], rows: int, steps: int, seed: int, pool: int = 20) 
     sorting would put the two copies of a row side by side. Only the step in which an epoch ends may hold a row twice.
     """
     rng, n, done = np.random.default_rng(order_seed(seed)), len(lengths), 0
-    lengths, stream = np.asarray(lengths), np.empty(0, np.int64)
+    tokens, stream = np.asarray(lengths), np.empty(0, np.int64)
     while done < steps:
         left = len(stream)                              # of the epoch under way
         while len(stream) < rows:
             stream = np.concatenate([stream, rng.permutation(n)])
         want = rows if 0 < left < rows else min(pool, steps - done, len(stream) // rows) * rows
         here, stream = stream[:want], stream[want:]
-        here = here[np.argsort(lengths[here], kind="stable")].reshape(-1, rows)
+        here = here[np.argsort(tokens[here], kind="stable")].reshape(-1, rows)
         yield here[rng.permutation(len(here))]
         done += len(here)
 
@@ -231,11 +231,12 @@ def _shift(seqs: list[Tokens], pad: int) -> Seqs:
             row[:len(a)] = a
         return torch.from_numpy(full)
 
+    refs = [s.ref for s in seqs if s.ref is not None]
     return Seqs(inputs=stack([s.ids[:-1] for s in seqs], pad, np.int64),
                 targets=stack([s.ids[1:] for s in seqs], pad, np.int64),
                 mask=stack([s.mask[1:] for s in seqs], 0, np.float32),
                 attend=stack([np.ones(len(s.ids) - 1) for s in seqs], 0, np.float32),
-                ref=None if seqs[0].ref is None else stack([s.ref for s in seqs], 0, np.float32),
+                ref=stack(refs, 0, np.float32) if refs else LATER,
                 extra={name: stack([s.extra[name] for s in seqs], 0, np.float32) for name in seqs[0].extra})
 
 

@@ -186,7 +186,9 @@ def csv_rows(text: str, path: str) -> Items:
     csv.field_size_limit(2 ** 31 - 1)                                  # the largest that Windows takes
     reader = csv.reader(io.StringIO(text, newline=""), strict=True,
                         delimiter="\t" if ends(path, ".tsv") else max(",;\t", key=first.count))
-    items, header, line = [], [], 1
+    items: list[tuple[str, Any]] = []
+    header: list[str] = []
+    line = 1
     try:
         for cells in reader:
             where, line = f"{path}, line {line}", reader.line_num + 1

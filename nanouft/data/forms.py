@@ -74,8 +74,8 @@ def detect_form(path: str, kind: str, items: Items, prompt: str | None, response
     dialogues = hold_dialogues(items, {prompt, response, "chosen", "rejected"})
     grades = [key for key in GRADES if key in keys] if response or prompt in TALKS else []
     grade = next(iter(grades), "score")
-    sides = {side[1] or side[2]: key for key in keys if pairs and (side := SIDE_GRADE.fullmatch(key))}
-    sides = (sides["chosen"], sides["rejected"]) if len(sides) == 2 else ()
+    graded = {side[1] or side[2]: key for key in keys if pairs and (side := SIDE_GRADE.fullmatch(key))}
+    sides = (graded["chosen"], graded["rejected"]) if len(graded) == 2 else ()
     scale = grade_scale([item.get(key) for _, item in items for key in (grade, *sides)])
     beside = ["pairs"] * pairs + ["labels"] * ("label" in keys)
     if grade in keys:

@@ -141,9 +141,9 @@ def each_prompt(data: list[Row]) -> list[Row]:
     return list(first.values())
 
 
-def judged(row: Row, answer: Turns, **known: float) -> Example:
+def judged(row: Row, answer: Turns | None, **known: Any) -> Example:
     """An answer and what is known of it: score= or label=."""
-    return Example({"answer": (row.prompt, answer)}, row.where, row.family, **known)
+    return Example({"answer": (row.prompt, answer or ())}, row.where, row.family, **known)
 
 
 def holdout(rows: list[Row], share: float = 0.1, count: int | None = None) -> tuple[list[Row], list[Row]]:
@@ -155,7 +155,8 @@ def holdout(rows: list[Row], share: float = 0.1, count: int | None = None) -> tu
     keys = [hashlib.sha256(text.encode("utf-8", "replace")).hexdigest() for text in first]
     groups = Counter(keys)
     aim = count if count is not None else max(1, min(200, round(share * len(rows))))
-    held, taken = set(), 0
+    held: set[str] = set()
+    taken = 0
     for key in sorted(groups):
         if taken + groups[key] <= aim and len(held) + 1 < len(groups):      # something is left to train on
             held.add(key)

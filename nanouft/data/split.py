@@ -59,7 +59,7 @@ def demo_prompt(talks: Talks) -> Turns:
 def pair_prompt(talks: Talks, item: dict, where: str) -> Turns:
     """The turns that both sides begin with. A demonstration beside the pair has the same prompt, so of a long
     conversation beside a pair only the end is trained on."""
-    demo, chosen, rejected = talks.demo, talks.chosen, talks.rejected
+    demo, chosen, rejected = talks.demo, talks.chosen or (), talks.rejected or ()
     n, most = 0, min(len(chosen), len(rejected)) - 1
     while n < most and chosen[n] == rejected[n]:
         n += 1

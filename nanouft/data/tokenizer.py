@@ -62,7 +62,10 @@ class Tokenizer:
         self.n_text = 1 + max([*ranks.values(), *special.values()])     # ids that a model must already have
         names = [bytes([b]) for b in range(256) if bytes([b]) not in ranks] + [c for c in CONTROL if c not in special]
         for i, new in enumerate(names, self.n_text):
-            (ranks if isinstance(new, bytes) else special)[new] = i
+            if isinstance(new, bytes):
+                ranks[new] = i
+            else:
+                special[new] = i
         self.name, self.ranks, self.pattern, self.special = name, ranks, pattern, special
         self.enc = tiktoken.Encoding(name, pat_str=pattern, mergeable_ranks=ranks, special_tokens=special)
         self.user, self.assistant, self.end, self.pad = (special[c] for c in CONTROL)

@@ -115,5 +115,5 @@ def tokenizer_json(ranks: Mapping[bytes, int], pattern: str, special: Mapping[st
             "post_processor": None, "decoder": byte_level,
             "model": {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None,
                       "end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False, "ignore_merges": True,
-                      "vocab": {letters: ranks[token] for token, letters in spelt.items()} | special,
+                      "vocab": {**{letters: ranks[token] for token, letters in spelt.items()}, **special},
                       "merges": merges}}

@@ -65,7 +65,7 @@ def prompt_turns(item: dict, form: Form, where: str) -> Turns:
     if form.prompt == "instruction" and isinstance(value, str) and item.get("input") is not None:
         extra = string(item["input"], "input", where)                  # Alpaca: the text that the instruction is about
         value = "\n\n".join(text for text in (value, extra) if text.strip())
-    out = () if value is None else field_turns(value, form.prompt, where, form.dialogues, "user")
+    out = () if value is None else field_turns(value, form.prompt or "", where, form.dialogues, "user")
     if form.prompt in TALKS and isinstance(value, str) and len(out) == 1:
         raise UserError(f'{where}: "{form.prompt}" is a string, not a list of turns')
     system = string(item["system"], "system", where) if item.get("system") is not None else ""
@@ -84,7 +84,7 @@ def implicit_prompt(item: dict, where: str) -> tuple[Turns, str, str]:
 
 def whole_talk(value: Any, name: str | None, talks: Talks, form: Form, where: str) -> Turns | None:
     """A field as a whole conversation: after the question, if it holds an answer alone. None for an empty field."""
-    said = () if value is None else field_turns(value, name, where, form.dialogues)
+    said = () if value is None else field_turns(value, name or "", where, form.dialogues)
     if not said:
         return None
     if said[0].role in ANSWERS:

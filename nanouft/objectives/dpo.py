@@ -20,6 +20,7 @@ Same letter elsewhere: ORPO's and SimPO's beta are not this one.
 The other methods over pairs take log_ratio, the checks and pair_metrics from here.
 """
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
@@ -41,7 +42,7 @@ class DPO:
         check_smoothing(self.label_smoothing)
 
 
-def check_beta(hp, given: set[str] = frozenset()) -> None:
+def check_beta(hp, given: Collection[str] = ()) -> None:
     """In a class, `check = check_beta` is all that a method with no other setting needs."""
     if hp.beta <= 0:
         raise UserError(f"--beta {hp.beta}: must be above 0 "

@@ -49,7 +49,7 @@ class PoFT:
 
 def aligned_logp(data, model, pad, device, hp: PoFT) -> list[float]:
     """rbar of each row, in nats on average per token."""
-    return opinion(data, hp.aligned, device)
+    return opinion(data, hp.aligned or [], device)
 
 
 def gap(batch: Batch, hp: PoFT) -> Tensor:

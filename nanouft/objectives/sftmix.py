@@ -49,12 +49,12 @@ class SFTMix:
 def confidence(data, model, pad, device, hp: SFTMix) -> np.ndarray:
     """(rows,) Conf: minus the perplexity of each answer, averaged over the models hp.runs."""
     perplexity = np.zeros(len(data))
-    for folder in hp.runs:
+    for folder in hp.runs or ():
         scored = logps(data, same_tokens(folder, model).to(device.name), pad, device)
         sums = [logp["answer"].sum() for logp in scored]
         counts = [e.seqs["answer"].mask[1:].sum() for e in data]
         perplexity += [np.exp(-total / n) for total, n in zip(sums, counts)]
-    return (-perplexity / len(hp.runs)).astype(np.float32)
+    return (-perplexity / len(hp.runs or ())).astype(np.float32)
 
 
 def pair_up(encoded: list, seed: int) -> list:
@@ -123,7 +123,7 @@ def loss(batch: Batch, hp: SFTMix) -> tuple[Tensor, dict]:
     metrics = {"nll": nll.detach()}
     if hp.mu == 0:
         return nll, metrics
-    mix = 0
+    mix = torch.zeros(())
     for s in (batch.seqs["mix_sure"], batch.seqs["mix_unsure"]):            # a mixed label: 2 parts
         share = s.extra["share"].masked_fill(s.mask == 0, 0)               # lam, then 1 - lam
         logp = s.logp.masked_fill(s.mask == 0, 0)

@@ -42,7 +42,7 @@ def triple_rows(data: list[Row], hp) -> list[Example]:
     out = pairs(data)
     for row, pair in out:
         demo = row.answer if row.score is None and row.label is not False else None
-        pair.seqs["gold"] = (row.prompt, demo or row.chosen)
+        pair.seqs["gold"] = (row.prompt, demo or row.chosen or ())
     return [pair for _, pair in out]
 
 

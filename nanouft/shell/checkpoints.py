@@ -66,7 +66,7 @@ def loop_steps(numbers: Iterable[int], save: Callable[[int], None] | None, strid
     try:
         for step in numbers:
             yield step
-            if Loop.asked and (step + 1) % stride == 0:
+            if Loop.asked and save and (step + 1) % stride == 0:
                 save(step + 1)
                 break
         if Loop.asked:
@@ -163,8 +163,8 @@ def read_step(folder: Path, step: int, model: torch.nn.Module, optimizer: torch.
     for key, x in load_file(folder / "optimizer.safetensors").items():
         i, name = key.split(".")
         state.setdefault(int(i), {})[name] = part(x, held[int(i)])
-    for i, kept in state.items():                               # a step over tensors of another size writes beyond them
-        shapes = {"step": torch.Size(), **dict.fromkeys(MOMENTS[type(optimizer).__name__], held[i].shape)}
+    for number, kept in state.items():                          # a step over tensors of another size writes beyond them
+        shapes = {"step": torch.Size(), **dict.fromkeys(MOMENTS[type(optimizer).__name__], held[number].shape)}
         if {name: x.shape for name, x in kept.items()} != shapes:
-            raise ValueError(f"optimizer.safetensors: weight {i} has not the state of this optimizer")
+            raise ValueError(f"optimizer.safetensors: weight {number} has not the state of this optimizer")
     return about, weights, state

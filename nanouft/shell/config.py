@@ -21,6 +21,7 @@ import types
 import typing
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from nanouft.shell.command import run as run
 from nanouft.shell.errors import UserError, flag
@@ -121,7 +122,8 @@ def add_flags(parser: argparse.ArgumentParser, cls: type, title: str) -> None:
     """One flag a field: int, float, str, bool, X | None, Literal[...] and list[str]."""
     group, text, hints = parser.add_argument_group(title), field_help(cls), typing.get_type_hints(cls)
     for f in dataclasses.fields(cls):
-        kind, kw = hints[f.name], {"default": argparse.SUPPRESS}
+        kind = hints[f.name]
+        kw: dict[str, Any] = {"default": argparse.SUPPRESS}
         default = f.default if f.default is not dataclasses.MISSING else None
         shown = "" if default is None or default is False or default == "" else f" [{default}]"
         kw["help"] = (text.get(f.name, "") + shown).replace("%", "%%")

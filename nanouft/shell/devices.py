@@ -7,6 +7,7 @@ import contextlib
 import os
 import sys
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -104,7 +105,7 @@ def pick(device: str = "auto", dtype: str = "auto", threads: int | None = None) 
     return Device(device, dtype, rank, processes)
 
 
-def compiled(model: torch.nn.Module, mode: str, device: Device) -> torch.nn.Module:
+def compiled(model: torch.nn.Module, mode: str, device: Device) -> Any:
     """torch.compile where asked for ('on') or likely to pay ('auto': CUDA and more than 20M parameters). What cannot be
     compiled runs eagerly."""
     small = sum(p.numel() for p in model.parameters()) < 20e6

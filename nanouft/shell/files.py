@@ -61,12 +61,13 @@ class Lines:
             return []
         except OSError as e:
             raise UserError(f"{self.file}: cannot be read ({e.strerror})")
-        out = []
+        out: list[dict] = []
         for number, line in enumerate(lines, 1):
             value = _object(line)
             if not line.strip() or value is None and number == len(lines):
                 continue
-            if complaint := "is no JSON object" if value is None else wrong(value):
+            complaint = "is no JSON object" if value is None else wrong(value)
+            if value is None or complaint:
                 raise UserError(f"{self.file}, line {number}: {complaint}; repair that line or delete it, "
                                 "nothing after it is lost")
             out.append(value)

@@ -44,7 +44,7 @@ class Log:
             from nanouft.shell.trackers import tracker  # only for those who ask for one
             self.track = tracker(kind, self.run, start)
         self.waiting: list[tuple] = []
-        self.loss, self.tokens, self.clock = math.nan, 0, None
+        self.loss, self.tokens, self.clock = math.nan, 0, 0.0        # clock 0: nothing is timed yet
         if device.rank == 0 and start:
             checkpoints.point(self.run, start)              # `latest` names the step that was really taken
         if device.rank == 0 and (there := self.lines.read(no_step)):
@@ -92,7 +92,7 @@ class Log:
         if self.device.rank == 0:
             self.lines.add(*objects)
             if self.track:
-                self.track(objects)
+                self.track(list(objects))
 
     def last_step(self) -> str:
         """What a run that stopped early leaves, for messages."""

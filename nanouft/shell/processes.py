@@ -60,7 +60,7 @@ def alone() -> Iterator[None]:
 
 
 # ---- the model -------------------------------------------------------------------------------------------------------
-def placed(model: nn.Module, device: Device, shard: bool) -> nn.Module:
+def placed(model: Any, device: Device, shard: bool) -> nn.Module:
     """`model` on its device. shard: each process keeps its rows of every tensor, and the optimizer will hold state for
     those only; a block is whole while it computes (torch's FSDP2; ZeRO stage 3: Rajbhandari et al. 2020,
     arXiv:1910.02054)."""
@@ -94,12 +94,12 @@ def is_sharded(model: nn.Module) -> bool:
     return any(map(is_shared, model.parameters()))
 
 
-def is_shared(x: Tensor) -> bool:
+def is_shared(x: Any) -> bool:
     """Does this process hold a part of it only?"""
     return hasattr(x, "full_tensor")
 
 
-def full(x: Tensor) -> Tensor:
+def full(x: Any) -> Tensor:
     """All of x, which every process must ask for."""
     return x.full_tensor() if is_shared(x) else x
 
@@ -114,7 +114,7 @@ def whole(tensors: dict[str, Tensor], keep: bool = True) -> dict[str, Tensor]:
     return out
 
 
-def part(x: Tensor, like: Tensor) -> Tensor:
+def part(x: Tensor, like: Any) -> Tensor:
     """x as `like` is held: of a shared tensor the rows of this process."""
     if not is_shared(like) or not x.dim():
         return x

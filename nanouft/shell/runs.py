@@ -97,7 +97,9 @@ def reopen(folder: str, command: str, cls: type, given: set[str]):
 def fingerprint(model: torch.nn.Module, encoded: list) -> str:
     """Hash of start weights and training rows (data.batches.Encoded): a run can only go on exactly where both are what
     they were."""
-    parts = [p.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() for p in model.parameters()]
+    parts: list[str | bytes] = []
+    for p in model.parameters():
+        parts.append(p.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
     for e in encoded:
         parts.append(repr((e.example.score, e.example.label, e.example.p)))
         for role, t in e.seqs.items():
