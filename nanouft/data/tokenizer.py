@@ -60,12 +60,10 @@ class Tokenizer:
         encoded; a model needs new embedding rows for those only (`check_fits`)."""
         ranks, special = dict(ranks), dict(special or {})
         self.n_text = 1 + max([*ranks.values(), *special.values()])     # ids that a model must already have
-        names = [bytes([b]) for b in range(256) if bytes([b]) not in ranks] + [c for c in CONTROL if c not in special]
-        for i, new in enumerate(names, self.n_text):
-            if isinstance(new, bytes):
-                ranks[new] = i
-            else:
-                special[new] = i
+        letters = [bytes([b]) for b in range(256) if bytes([b]) not in ranks]
+        control = [c for c in CONTROL if c not in special]
+        ranks |= {b: i for i, b in enumerate(letters, self.n_text)}
+        special |= {c: i for i, c in enumerate(control, self.n_text + len(letters))}
         self.name, self.ranks, self.pattern, self.special = name, ranks, pattern, special
         self.enc = tiktoken.Encoding(name, pat_str=pattern, mergeable_ranks=ranks, special_tokens=special)
         self.user, self.assistant, self.end, self.pad = (special[c] for c in CONTROL)
