@@ -4,8 +4,9 @@
     python tests/tools/mutants.py --only 3 17         # these numbers; --workers 2: two at a time
 
 A suite that passes says little until one knows what it would not have noticed. Prints killed or SURVIVES for each; exit
-status 1 if one survives. Listed is what the random edits of mutate.py cannot make. A fault that makes a result wrong and that no test sees belongs into this list, and its test
-into the suite. tests/test_mutants.py checks in a moment that the list still fits the code.
+status 1 if one survives. Listed is what the random edits of mutate.py cannot make: a fault that makes a result wrong
+and that no test saw belongs into this list, and its test into the suite. tests/test_mutants.py checks in a moment that
+the list still fits the code.
 """
 import argparse
 import os
