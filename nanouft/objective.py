@@ -192,6 +192,7 @@ class Objective:
     coupled: bool = False               # does the loss of a row read other rows' log-probs?
     credit: Callable | None = None      # credit(rollout, hp) -> batch: who earned the reward?
     report: Callable | None = None      # report(rollout) -> {name: number}, after credit
+    rewarded: bool = True               # on-policy: does it learn from the reward?
     graded: bool = False                # on-policy: must rewards be grades, from 0 to 1?
     value_head: bool = False            # does it train a value head on the model (PPO)?
 

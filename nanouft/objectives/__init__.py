@@ -16,7 +16,7 @@ NAMES = (
     "asft", "tpo", "tpo_l",
     "tis_dpo", "gdpo", "ada_dpo", "rpo",
     "dft", "neftune", "tofu", "sftmix",
-    "reinforce", "rloo", "grpo", "ppo", "online_dpo", "online_una",
+    "reinforce", "rloo", "grpo", "ppo", "online_dpo", "online_una", "distill",
 )
 
 

@@ -30,7 +30,7 @@ from nanouft.gpt import GPT
 from nanouft.models.generate import Answer, generate, stops
 from nanouft.objective import Batch, Column, Columns, Objective, Seqs
 from nanouft.objectives.reinforce import k3
-from nanouft.rollout.scorer import alike, earned, exact, figures, scorer, unit
+from nanouft.rollout.scorer import alike, earned, exact, figures, scorer, unit, unscored
 from nanouft.shell.devices import Device
 from nanouft.shell.errors import Diverged, UserError
 from nanouft.shell.processes import all_gather, all_reduce_sum, broadcast
@@ -50,7 +50,8 @@ class Rollouts:
         self.prompts, self.objective, self.hp, self.cfg = prompts, objective, hp, cfg
         self.policy, self.tok, self.device = model, tok, device
         self.start = copy.deepcopy(model).requires_grad_(False)
-        self.score = scorer(cfg.reward, device.name)
+        silent = cfg.data and cfg.reward == "exact" and not objective.rewarded
+        self.score = unscored if silent else scorer(cfg.reward, device.name)
         self.stride = hp.minibatches * hp.passes                # a run can be resumed at multiples of this many steps
         self.groups = cfg.batch_size * hp.minibatches           # prompts of a rollout
         self.plan = Plan([e.length for e in prompts], self.groups, -(-steps // self.stride), cfg.seed,
@@ -77,7 +78,7 @@ class Rollouts:
         texts = [self.tok.decode(a.ids).strip() for a in answers]
         batch = answered(asked, answers, self.tok)
         batch.col = self.scored(asked, texts, answers)
-        if number == 0 and (remark := alike(batch.col.reward.numpy())):
+        if number == 0 and self.objective.rewarded and (remark := alike(batch.col.reward.numpy())):
             tqdm.write(remark)
         seen = measure(batch, self.policy, self.start, self.device, self.objective.columns, self.hp)
         self.stats = stats(batch, seen)

@@ -110,6 +110,11 @@ def exact(prompts: list[str], answers: list[str], /, **fields: list) -> np.ndarr
                         "FILE.py:FUNCTION, or --reward DIR, a folder made by python -m nanouft.reward") from None
 
 
+def unscored(prompts: list[str], answers: list[str], /, **fields: list) -> np.ndarray:
+    """(n,) zeros: a method that learns from no reward needs none with the user's prompts."""
+    return np.zeros(len(answers))
+
+
 def load(folder: str | Path, device: str = "cpu") -> Scorer:
     """The reward model in `folder` as a Scorer over texts. It reads prompt, answer and an <|end|>, whether or not the
     answer ended by itself; a prompt that does not fit loses its beginning. Equal texts get equal rewards, to the last

@@ -196,7 +196,7 @@ def reopen(folder: str) -> tuple[str, Train, object, dict]:
 # ---- what each objective needs ---------------------------------------------------------------------------------------
 def needs(objective: Objective, hp) -> tuple[list[str], list[str]]:
     """(data, other models) that an objective needs under these hyper-parameters, in words."""
-    words = {"demos": "demonstrations", "prompts": "prompts and a reward"}
+    words = {"demos": "demonstrations", "prompts": "prompts and a reward" if objective.rewarded else "prompts"}
     return [words.get(k, k) for k in objective.kinds(hp)], [column.needs for column in objective.columns]
 
 

@@ -97,12 +97,14 @@ def load_rows(cfg: Train, objective: Objective, hp, device: str = "cpu") -> tupl
     from nanouft import world
     if ours := world.named(rows):               # answers to NanoWorld's prompts, as rollout/harvest.py writes them
         return ours, graded(world.mixed_rows("val", kinds, 200, 0))
-    if objective.on_policy and cfg.reward == "exact":
+    if objective.on_policy and objective.rewarded and cfg.reward == "exact":
         raise UserError("the exact score exists for NanoWorld's prompts; with --data give --reward FILE.py:FUNCTION "
                         "or a reward model: --reward DIR (python -m nanouft.reward makes one)")
     if cfg.init == "base":
         print("note: the shipped base has read nothing but NanoWorld; for other text give --init "
               "(python -m nanouft.pretrain --corpus makes a base)")
+    if objective.on_policy and cfg.reward == "exact":           # nobody scores answers, so no row is held out for it
+        return rows, []
     train, held = holdout(rows)
     if not held:
         print("note: no row is held out, since rows with one prompt stay together: there will be no held-out figures")
