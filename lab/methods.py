@@ -17,7 +17,7 @@ FAMILIES = {
     "Demonstrations": "answers to imitate; nothing is compared",
     "Pairs": "a better and a worse answer to one prompt",
     "Labels and scores": "one answer, and how good it is",
-    "Its own answers": "prompts and a reward; the model answers, and learns from what its answers earn",
+    "Its own answers": "prompts; the model answers, and learns from what a reward or a teacher says of its answers",
 }
 
 

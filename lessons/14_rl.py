@@ -198,7 +198,8 @@ assert not equal_groups.any(), "to RLOO and GRPO, a group of equal scores teache
 #   wrong. If all are right, nothing is left to learn. If all are wrong, the model never tried an
 #   answer that would have scored, and nobody shows it one. That is the limit of all methods of
 #   this lesson: they reinforce what the model already says sometimes. (A demonstration, lesson 03,
-#   teaches it directly.)
+#   teaches it directly.) If there is a better model, **distillation** (`distill`) asks it about
+#   each sampled token. So every answer teaches something, but only about what the model says.
 # - **So the better the model gets, the less the score teaches**: look at the bars. A prompt that
 #   has moved to *all right* is still sampled and scored, but its answers are then thrown away.
 #   Practitioners drop such prompts, or draw more answers (DAPO does). The *equal, not right* bars

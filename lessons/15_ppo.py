@@ -179,6 +179,8 @@ assert noise < arms["RLOO"][0][1] / 3, "and it takes away most of the noise"
 #   policies end worse than they began, against 6 % without it. It also keeps the policy close to
 #   the answers that were sampled. Only there can we rely on the rollout, the critic and a *learnt*
 #   reward (13).
+# - **Other things can be clipped.** GSPO (`grpo --surrogate gspo`) clips the geometric mean of an
+#   answer's ratios, CISPO (`cispo`) only the weight, so that no token loses its gradient.
 #
 # ## Break it
 # With `CRITIC = 0.0` the critic is blank everywhere. Which of the three laws of the proof fails,

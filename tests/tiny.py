@@ -55,7 +55,8 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "tofu": [{}, {"gamma": 0.0}, {"gamma": 1.0, "beta": 1.3}],
     "reinforce": [{}, {"baseline": "none"}],
     "rloo": [{}, {"normalize": True, "samples": 2}],
-    "grpo": [{}, {"aggregation": "dapo", "eps_high": 0.28}, {"aggregation": "dr_grpo", "scale": "none"}],
+    "grpo": [{}, {"aggregation": "dapo", "eps_high": 0.28}, {"aggregation": "dr_grpo", "scale": "none"},
+             {"surrogate": "gspo"}, {"surrogate": "cispo", "aggregation": "dapo"}],
     "ppo": [{}, {"kl": "k3", "lam": 1.0, "gamma": 0.9}],
     "online_una": [{}, {"loss": "bce", "against": "rollout"}],
 }
@@ -84,7 +85,7 @@ def is_live(form: Form) -> bool:
     """Is the gradient the derivative of the loss's value? Not where the loss holds a part of itself constant."""
     variant = getattr(form.hp, "variant", "")
     held = variant == "detached" or getattr(form.hp, "detach", False) and variant in ("released", "algorithm1")
-    return form.name not in HELD and not held
+    return form.name not in HELD and not held and getattr(form.hp, "surrogate", "") != "cispo"
 
 
 def settings(name: str, **kw) -> Any:

@@ -2,8 +2,8 @@
 
     python -m nanouft.train --objective grpo --init out/sft
     Shao et al. 2024, arXiv:2402.03300 (Eq. 3, 4) · Yu et al. 2025, arXiv:2503.14476 (DAPO, Eq. 8)
-    Liu et al. 2025, arXiv:2503.20783 (Dr. GRPO) · Zheng et al. 2025, arXiv:2507.18071 (GSPO, Eq. 5, 7)
-    MiniMax 2025, arXiv:2506.13585 (CISPO, Eq. 4, 5) · defaults of TRL where the papers are silent
+    Liu et al. 2025, arXiv:2503.20783 (Dr. GRPO) · defaults of TRL where the papers are silent
+    Zheng et al. 2025, arXiv:2507.18071 (GSPO, Eq. 5, 7) · MiniMax, arXiv:2506.13585 (CISPO, Eq. 4)
 
 For each of K answers to a prompt, with reward R_i; every token of answer i gets adv_i:
     adv_i = (R_i - mean) / (std + 1e-4)         mean and std over the K answers
@@ -13,15 +13,13 @@ The loss of a token, with rho = pi(token) / pi_old(token) (pi_old is the policy 
 k3 is a KL penalty to the start model pi_ref. It stands in the loss, not in the reward.
 It is never negative, and it is 0 with gradient 0 where the two policies agree.
 
-Three surrogates, which differ only after the first step on a rollout (--minibatches, --passes):
-    --surrogate ppo         the loss above. Beyond the clip a token has no gradient
-    --surrogate gspo        one ratio for the whole answer, exp(mean of log rho over its tokens), so
-                            an answer is clipped as a whole. Without 1/length it would be RLOO's
-    --surrogate cispo       -constant(clip(rho, 1 - eps, 1 + eps_high)) adv log pi(token): the weight
-                            is clipped, and every token keeps its gradient
-Trap: GSPO's ratio is a mean and moves little. The paper clips it at 3e-4 and 4e-4; at .2 nothing is
-clipped. CISPO's authors set no lower clip (--eps 1 or more) and tune --eps-high. Both papers leave
-the KL penalty out (--beta 0), and CISPO takes the mean over all tokens (--aggregation dapo).
+Three surrogates, which differ only after the first step on a rollout:
+    --surrogate ppo         the loss above: beyond the clip a token has no gradient
+    --surrogate gspo        rho is exp(mean log rho) of the whole answer, for all of its tokens
+    --surrogate cispo       -clip(rho, 1 - eps, 1 + eps_high) adv log pi(token); the clipped weight
+                            is a constant, so every token keeps its gradient
+Trap: GSPO's ratio is a mean and moves little; the paper has --eps 3e-4 --eps-high 4e-4 --beta 0.
+CISPO's has no lower clip (--eps 1), no KL (--beta 0), the mean over tokens (--aggregation dapo).
 
 Three ways to add tokens up. They are three different losses:
     --aggregation grpo      mean over the tokens of an answer, then over answers: a token of a long
@@ -68,8 +66,8 @@ class GRPO:
         if "length" in given and self.aggregation != "dr_grpo":
             raise UserError(f"--length changes nothing with --aggregation {self.aggregation}")
         if self.surrogate != "ppo" and self.minibatches * self.passes == 1:
-            raise UserError(f"--surrogate {self.surrogate} changes nothing with one step on a rollout "
-                            "(the ratio is 1); add --minibatches 4")
+            raise UserError(f"--surrogate {self.surrogate} changes nothing with one step on a "
+                            "rollout (the ratio is 1); add --minibatches 4")
 
 
 def standardised(R: Tensor, scale: str = "group") -> Tensor:
@@ -96,8 +94,8 @@ def loss(batch: Batch, hp: GRPO) -> tuple[Tensor, dict]:
         moved = s.mean(moved)[:, None].expand_as(moved)         # GSPO, Eq. 7: one for all tokens
     rho = torch.exp(moved.clamp(-20, 20))
     if hp.surrogate == "cispo":
-        weight = rho.detach().clamp(1 - hp.eps, 1 + high)                          # CISPO, Eq. 5
-        each = -weight * batch.col.adv[:, None] * s.logp                           # CISPO, Eq. 4
+        weight = rho.detach().clamp(1 - hp.eps, 1 + high)
+        each = -weight * batch.col.adv[:, None] * s.logp                            # CISPO, Eq. 4
     else:
         each = clipped(rho, batch.col.adv[:, None], hp.eps, high)                           # Eq. 3
     if hp.surrogate == "gspo":                                  # clip_fraction: of answers

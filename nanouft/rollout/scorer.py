@@ -111,7 +111,7 @@ def exact(prompts: list[str], answers: list[str], /, **fields: list) -> np.ndarr
 
 
 def unscored(prompts: list[str], answers: list[str], /, **fields: list) -> np.ndarray:
-    """(n,) zeros: a method that learns from no reward needs none with the user's prompts."""
+    """(n,) zeros, for a method that needs no reward."""
     return np.zeros(len(answers))
 
 

@@ -54,7 +54,7 @@ def test_objective_list_says_what_each_needs(capsys):
     assert call(train.main, "--objective", "list") == 0
     out, words = capsys.readouterr().out, {"demos": "demonstrations", "prompts": "prompts and a reward"}
     for name, o in OBJECTIVES.items():
-        needs = " + ".join(words.get(kind, kind) for kind in o.kinds(o.hp()))
+        needs = "prompts" if not o.rewarded else " + ".join(words.get(kind, kind) for kind in o.kinds(o.hp()))
         needs += ", and " * bool(o.columns) + ", ".join(c.needs for c in o.columns)
         assert f"{name:<10} {o.paper}\n       needs {needs}\n" in out
         for f in dataclasses.fields(o.hp):

@@ -17,7 +17,7 @@ from nanouft.look import held_out
 from nanouft.models.load import start_model
 from nanouft.models.save import write_gpt
 from nanouft.objectives import OBJECTIVES
-from nanouft.reference import add_columns
+from nanouft.reference import logps
 from nanouft.rollout.rollouts import as_if_sampled
 from nanouft.shell.errors import UserError
 from nanouft.training import setup
@@ -63,70 +63,22 @@ def test_a_new_objective_is_one_file_and_one_line(here, tiny_base, monkeypatch, 
     one_error(call(train.main, *argv, "--powr", 2), capsys.readouterr().err, "--power?")
 
 
-DISTIL = '''"""Reverse KL to a teacher on sampled answers: a method with a column of its own, from outside."""
-from dataclasses import dataclass
-from functools import lru_cache
-
-from nanouft.data.rows import prompt_rows
-from nanouft.models.load import start_model
-from nanouft.objective import Column, Objective
-from nanouft.objectives.reinforce import Reinforce
-from nanouft.reference import logps
-
-
-@dataclass
-class Distil(Reinforce):
-    teacher: str = "base"           # folder of the model to imitate
-
-
-@lru_cache
-def teacher(folder):
-    return start_model(folder)[0].eval()
-
-
-def before(data, model, pad, device, hp):
-    return logps(data, teacher(hp.teacher), pad, device)
-
-
-def sampled(s, policy, hidden, hp):
-    return teacher(hp.teacher)(s.inputs, want="logp", targets=s.targets, at=s.mask.bool())
-
-
-def credit(batch, hp):
-    s = batch.seqs["answer"]
-    s.adv = s.extra["teacher_logp"] - s.old
-    return batch
-
-
-def loss(batch, hp):
-    s = batch.seqs["answer"]
-    far = s.old - s.extra["teacher_logp"]
-    return -s.sum(s.adv * s.logp).sum() / batch.rows, {"kl_step": s.sum(far).sum() / batch.tokens["answer"]}
-
-
-COLUMN = Column("teacher_logp", "a teacher", per_token=True, before=before, sampled=sampled)
-DISTIL = Objective(paper="none", data="prompts", hp=Distil, loss=loss, lr=1e-3, columns=(COLUMN,), credit=credit,
-                   rows=prompt_rows)
-'''
-
-
-def test_a_column_of_a_new_method_is_computed_where_answers_are_sampled(here, tiny_base, monkeypatch, capsys):
-    """One file again: nothing else knows the column's name, and each token's number is the same from both sides."""
-    (here / "distil.py").write_text(DISTIL, encoding="utf-8")
-    monkeypatch.syspath_prepend(here)
-    distil = __import__("distil")
-    monkeypatch.setitem(OBJECTIVES, "distil", distil.DISTIL)
-    assert call(train.main, "--objective", "list") == 0 and "and a teacher" in capsys.readouterr().out
-    argv = ("--objective", "distil", "--init", tiny_base, "--steps", 2, "--batch-size", 2, "--samples", 2, *QUICK)
-    assert call(train.main, *argv, "--rows", 8, "--teacher", tiny_base, "--out", here / "d") == 0
-    capsys.readouterr()
-    assert abs(metrics(here / "d")[0]["kl_step"]) < 1e-4, "LAW: the teacher of its start model is no nat away"
+def test_a_column_of_one_method_is_computed_where_answers_are_sampled(here, tiny_base, capsys):
+    """Nothing but its file knows the column's name. No reward is needed for prompts of the user's."""
+    file, one = lines(here / "p.jsonl", [{"prompt": d["prompt"]} for d in DEMOS]), ("--teacher", tiny_base)
+    argv = ("--objective", "distill", "--init", tiny_base, "--steps", 2, "--batch-size", 2, *QUICK, "--data", file)
+    assert call(train.main, *argv, *one, "--out", here / "d") == 0
+    assert abs(metrics(here / "d")[0]["kl_teacher"]) < 1e-4, "LAW: the teacher of its start model is no nat away"
+    assert "teaches nothing" not in capsys.readouterr().out, "no reward is missed"
+    for wrong, words in (((), "--teacher DIR ... is needed"), (("--teacher", "no"), "no"), ((*one, "x"), "one folder")):
+        one_error(call(train.main, *argv, *wrong, "--out", here / "e"), capsys.readouterr().err, words)
     answers, _ = encode([Example({"answer": (say("user", "a green"), say("assistant", "house"))})] * 2, NANO, 64)
-    hp, model = distil.Distil(samples=2, teacher=str(tiny_base)), start_model(str(tiny_base))[0]
-    column = as_if_sampled(answers, [0.0, 1.0], distil.DISTIL, hp, model, NANO.pad, CPU).seqs["answer"].extra
-    add_columns(answers, (distil.COLUMN,), model, NANO.pad, CPU, hp)
-    known = collate(answers, range(2), NANO.pad).seqs["answer"].extra
-    same(column["teacher_logp"], known["teacher_logp"], "sampled or given, the teacher says the same", 1e-5)
+    distill, model = OBJECTIVES["distill"], start_model(str(tiny_base))[0]
+    batch = as_if_sampled(answers, [0.0, 1.0], distill, distill.hp([str(tiny_base)]), model, NANO.pad, CPU)
+    s = batch.seqs["answer"]
+    assert not s.adv.any(), "LAW: the model itself as its teacher teaches nothing"
+    for row, known in zip(s.extra["teacher_logp"], logps(answers, model, NANO.pad, CPU)):
+        same(row, known["answer"], "sampled or given, the teacher says the same", 1e-5)
 
 
 # ---- rows and columns ------------------------------------------------------------------------------------------------

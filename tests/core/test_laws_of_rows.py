@@ -69,6 +69,66 @@ def test_both_sides_of_a_clip_are_counted():
     same(found["clip_fraction"], 1 / 8, "GRPO: each side has its own end")
 
 
+def moved_answers() -> Batch:
+    """Since they were sampled, some tokens have become likelier and some less likely."""
+    batch = two_answers(adv=[1.0, -2.0])
+    s = batch.seqs["answer"]
+    s.old = s.logp - torch.tensor([[0.5, -0.6, 0.3, 0, 0], [0.4, -0.4, -0.1, -0.5, -0.3]], dtype=torch.float64)
+    return batch
+
+
+def test_surrogates_of_grpo_in_a_plain_loop():
+    """The gradient at each token, from the formulas: what is clipped has none, but CISPO's tokens all have one."""
+    low, high, batch = 0.1, 0.25, moved_answers()
+    s = batch.seqs["answer"]
+    for surrogate in ("ppo", "gspo", "cispo"):
+        form = Form("grpo", settings("grpo", beta=0.0, eps=low, eps_high=high, surrogate=surrogate))
+        want, outside = torch.zeros(2, 5, dtype=torch.float64), 0.0
+        for i, (n, A) in enumerate(zip(LENGTHS, (1.0, -2.0))):
+            gaps = [(s.logp[i, t] - s.old[i, t]).item() for t in range(n)]
+            for t in range(n):
+                rho = math.exp(sum(gaps) / n if surrogate == "gspo" else gaps[t])
+                held = min(max(rho, 1 - low), 1 + high)
+                outside += (rho != held) / (n * 2 if surrogate == "gspo" else sum(LENGTHS))
+                weight = held if surrogate == "cispo" else rho * (rho * A <= held * A)
+                want[i, t] = -weight * A / n / 2
+        same(form.objective.loss(batch, form.hp)[1]["clip_fraction"], outside, f"{surrogate}: what is outside", 1e-6)
+        same(value_and_grads(form, batch)[1]["answer"], want, f"{surrogate}: the push at each token", 1e-9)
+
+
+def test_limits_of_grpos_surrogates():
+    def grads(batch, **kw):
+        return value_and_grads(Form("grpo", settings("grpo", beta=0.0, **kw)), batch)[1]["answer"]
+    batch = moved_answers()
+    s = batch.seqs["answer"]
+    rho = torch.exp(s.logp - s.old).detach()
+    want = -rho * batch.col.adv[:, None] * s.mask / batch.tokens["answer"]
+    same(grads(batch, surrogate="cispo", eps=9.0, aggregation="dapo"), want,
+         "CISPO without a clip is REINFORCE with importance weights")
+    one = pure([[0.3], [0.7]])                                                      # answers of one token
+    one.seqs["answer"].old = torch.tensor([[-0.4], [-0.6]], dtype=torch.float64)
+    one.seqs["answer"].ref, one.col.adv = one.seqs["answer"].logp, torch.tensor([1.0, -2.0]).double()
+    same(grads(one, surrogate="gspo", eps=0.1), grads(one, eps=0.1), "GSPO of one-token answers is GRPO")
+
+
+def test_distillation_follows_the_reverse_kl():
+    """LAW: over all tokens the expected gradient is that of KL(pi || teacher); a teacher equal to pi gives 0."""
+    o, x = OBJECTIVES["distill"], torch.linspace(-1, 1, 6, dtype=torch.float64, requires_grad=True)
+    logp = x.log_softmax(-1)
+    for teacher in (x.detach().cos().log_softmax(-1), logp.detach()):
+        expected = 0
+        for y in range(6):
+            batch = pure([[0.0]])
+            s = batch.seqs["answer"]
+            s.logp, s.old = logp[y].view(1, 1), logp[y].detach().view(1, 1)
+            s.extra["teacher_logp"] = teacher[y].view(1, 1)
+            expected = expected + s.old.exp().squeeze() * o.loss(o.credit(batch, settings("distill")), None)[0]
+        kl = (logp.exp() * (logp - teacher)).sum()
+        want = torch.autograd.grad(kl, x, retain_graph=True)[0]
+        same(torch.autograd.grad(expected, x, retain_graph=True)[0], want, "the reverse KL's gradient", 1e-9)
+    same(want, torch.zeros(6), "nothing is learnt from itself", 1e-9)
+
+
 def test_a_group_of_nearly_equal_rewards_teaches_little():
     """GRPO divides by spread + 1e-4, so a spread of 1e-4 counts half."""
     R = torch.tensor([[-1e-4, 0.0, 1e-4], [-1.0, 0.0, 1.0]], dtype=torch.float64)

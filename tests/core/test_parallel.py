@@ -80,8 +80,9 @@ def flags(name: str, init, more: list[str], out) -> list[str]:
     """A run of three steps; of five rows two processes (and two micro-batches each) cannot have equal shares."""
     if OBJECTIVES[name].on_policy:
         more = ["--max-new", "6", *more]
-    if name == "poft":                              # its aligned model would take long to make
-        more = ["--aligned", str(init), *more]
+    asked = {"poft": "--aligned", "distill": "--teacher"}       # their models would take long to make
+    if name in asked:
+        more = [asked[name], "base", *more]
     return ["--init", str(init), "--objective", name, *SHORT, *more, "--out", str(out)]
 
 

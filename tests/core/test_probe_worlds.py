@@ -24,7 +24,7 @@ from nanouft.rollout.rollouts import Rollouts
 from nanouft.training.setup import Run
 
 RIGHT, FORBIDDEN, ASK = 3, 5, 1                 # tokens; 0 is padding, 7 ends an answer
-METHODS = [name for name, o in OBJECTIVES.items() if o.on_policy]
+METHODS = [name for name, o in OBJECTIVES.items() if o.on_policy and o.rewarded]
 every_method = pytest.mark.parametrize("name", METHODS)
 
 

@@ -61,10 +61,10 @@ def steps_of(made: rollouts.Rollouts, n: int) -> list[Batch]:
 
 
 # ---- sampling --------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", [*METHODS, "distill"])
 def test_the_ratio_is_one_before_the_first_update(name):
     """What decoding said of its tokens is what a second look says of them."""
-    made = source(name, minibatches=2)
+    made = source(name, minibatches=2, teacher=["base"])
     for batch in steps_of(made, 2):
         for role, s in batch.seqs.items():
             same(s.old, s.logp.detach(), f"{name}, {role}: old is log pi before any step", 1e-5)
