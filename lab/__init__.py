@@ -13,5 +13,6 @@ Its intervals need scipy: pip install -e ".[lab]".
     python -m lab.again             did a change of code move a number?
     python -m lab.methods           docs/methods.md: every objective in one table, from the registry
     python -m lab.cost              gradient tokens and FLOPs of a run, counted
+    python -m lab.vocabulary        the shipped tokenizer, trained once more on the world's text
     python -m lab.bench             speed, as ratios; --gpu measures a GPU
 """

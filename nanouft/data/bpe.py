@@ -2,7 +2,7 @@
 
     ranks = train_bpe({" low": 5, " lower": 2, " newest": 6}, size=270)
     ranks = train_bpe(count_words(texts, GPT2_PATTERN), size=4092)     # 1 MB: about 3 s (pretrain --corpus)
-    python -m nanouft.world --build-tokenizer                          # trains nano on NanoWorld's text, about 10 s
+    python -m lab.vocabulary                          # trains nano on NanoWorld's text, about 10 s
 
 What to expect: with 1,020 ranks every word of NanoWorld is one token, and nearly every name two (3.9 bytes a token of
 NanoWorld, about 2 of ordinary English).

@@ -186,7 +186,7 @@ def nano() -> Tokenizer:
             raise ValueError(f"{len(ranks):,} ranks, not 0 to {NANO_VOCAB - len(CONTROL) - 1:,}")
         return Tokenizer("nano", ranks, NANO_PATTERN)
     except (OSError, ValueError) as e:
-        raise UserError(f"{ASSET}: cannot be read ({e}); rebuild: python -m nanouft.world --build-tokenizer") from None
+        raise UserError(f"{ASSET}: cannot be read ({e}); rebuild: python -m lab.vocabulary") from None
 
 
 @lru_cache(maxsize=None)

@@ -50,8 +50,7 @@ def load_teacher(folder: str, policy: GPT, device: str) -> GPT:
 
 def teacher_logp(s: Seqs, policy, hidden: Tensor, hp: Distill) -> Tensor:
     """(B,T) nats: the teacher's log-prob of each sampled token."""
-    folder, = hp.teacher or []          # the prerequisite has filled it in
-    teacher = load_teacher(folder, policy, str(s.inputs.device))
+    teacher = load_teacher((hp.teacher or [""])[0], policy, str(s.inputs.device))
     return teacher(s.inputs, want="logp", targets=s.targets, at=s.mask.bool())
 
 

@@ -2,7 +2,6 @@
 
     python -m nanouft.world [--seed N] [--n N]        under a second; plain ASCII, 80 columns
     python -m nanouft.world --demos 100 --out FILE    training demonstrations as rows that train --data reads
-    python -m nanouft.world --build-tokenizer         makes the shipped tokenizer again, about 10 s
 
 The prompts are validation prompts, so that nobody gets to know the test by looking.
 """
@@ -62,7 +61,6 @@ class Show:
     demos: int = 0                  # instead: write so many training demonstrations, those of train with this --seed
     noise: float = 0.0              # share of these that are wrong
     out: str = "out/demos.jsonl"    # their file
-    build_tokenizer: bool = False   # instead: train the tokenizer `nano` on this world's text and write it
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -71,16 +69,8 @@ def main(argv: list[str] | None = None) -> int:
     in_range(cfg, "n", low=1, high=1_000)
     in_range(cfg, "demos", high=100_000)
     in_range(cfg, "noise", high=1)
-    if cfg.build_tokenizer and given != {"build_tokenizer"}:
-        raise UserError("--build-tokenizer writes a file and shows nothing; leave the other flags out")
     if not cfg.demos and (idle := sorted(given & {"noise", "out"})):
         raise UserError(f"--{idle[0]} belongs to --demos")
-    if cfg.build_tokenizer:
-        from nanouft.world import (
-            vocabulary,  # needs the tokenizer's files, which it replaces
-        )
-        print(f"{vocabulary.ASSET}: {vocabulary.build():,} ranks")
-        return 0
     if cfg.demos:
         Path(cfg.out).parent.mkdir(parents=True, exist_ok=True)
         Lines(Path(cfg.out)).rewrite([{"prompt": r.prompt[0].text, "response": r.answer[0].text}

@@ -114,7 +114,7 @@ BAD_FLAGS = {                                           # command line: what the
     "sample --reward exact": "--best-of N", "sample base --best-of 4 --prompt hello": "exact|--reward DIR",
     "reward --prompt-field q": "--data", "reward --steps 3 --epochs 2": "--steps and --epochs",
     "reward --sampler base": "--sampler|--pairs samples", "reward --skills sums": "--skills sums|unknown family",
-    "ledger --out ''": "--out ''", "world --n 1000000": "1,000", "world --n 2 --build-tokenizer": "--build-tokenizer",
+    "ledger --out ''": "--out ''", "world --n 1000000": "1,000",
 }
 
 

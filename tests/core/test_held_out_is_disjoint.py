@@ -11,6 +11,7 @@ import pytest
 import torch
 from tiny import CPU, NANO, TINY, nano, tiny
 
+from lab.vocabulary import nano_words
 from nanouft import pretrain, reward, world
 from nanouft.data.batches import Encoded, Tokens, encode
 from nanouft.data.rows import Example, Row, Turn, each_prompt, holdout, pair_rows, prompt_rows
@@ -23,7 +24,6 @@ from nanouft.training import curate
 from nanouft.training.flags import Train
 from nanouft.world.documents import corpus
 from nanouft.world.tasks import prompts
-from nanouft.world.vocabulary import nano_words
 
 
 def asked(text: str) -> tuple[Turn, ...]:

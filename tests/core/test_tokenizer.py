@@ -14,14 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lab import vocabulary
 from nanouft.data import tokenizer as tokenizer_module
 from nanouft.data.bpe import join, train_bpe
 from nanouft.data.rows import Turn
 from nanouft.data.tokenizer import ASSET, CONTROL, NANO_PATTERN, Tokenizer, main
 from nanouft.data.tokenizer_files import BYTES, GPT2_PATTERN
 from nanouft.shell.errors import UserError
-from nanouft.world import __main__ as world_command
-from nanouft.world import vocabulary
 from nanouft.world.documents import corpus
 from nanouft.world.facts import NAMES, WORDS, WORLD
 
@@ -91,7 +90,7 @@ def test_bytes_per_token_on_the_world_are_as_stated():
 def test_the_shipped_ranks_are_those_that_the_build_command_makes(tmp_path):
     vocabulary.build(tmp_path / "again")
     assert (tmp_path / "again").read_text().split() == ASSET.read_text().split(), \
-        "NanoWorld's text has changed: run python -m nanouft.world --build-tokenizer, then pretrain the base again"
+        "NanoWorld's text has changed: run python -m lab.vocabulary, then pretrain the base again"
 
 
 # ---- the template ----------------------------------------------------------------------------------------------------
@@ -265,7 +264,7 @@ def test_a_name_that_is_nothing_is_one_line():
 def test_a_damaged_asset_names_the_remedy(content, tmp_path, monkeypatch):
     (tmp_path / "nano.tiktoken").write_bytes(content)
     monkeypatch.setattr(tokenizer_module, "ASSET", tmp_path / "nano.tiktoken")
-    with pytest.raises(UserError, match="nanouft.world --build-tokenizer"):
+    with pytest.raises(UserError, match="lab.vocabulary"):
         tokenizer_module.nano.__wrapped__()
 
 
@@ -365,7 +364,7 @@ def test_the_command_shows_pieces_and_ids_on_one_line_each(capsys, tmp_path):
 def test_the_build_command_writes_ranks_in_tiktokens_form(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(vocabulary, "nano_words", lambda: {" hello": 3, " help": 2})
     monkeypatch.setattr(vocabulary, "build", partial(vocabulary.build, tmp_path / "ranks"))
-    assert world_command.main(["--build-tokenizer"]) == 0
+    assert vocabulary.main([]) == 0
     assert capsys.readouterr().out == f"{ASSET}: {256 + 6} ranks\n"
     lines = [line.split() for line in (tmp_path / "ranks").read_text().splitlines()]
     assert b"|".join(base64.b64decode(token) for token, _ in lines[256:]) == b" h| he| hel| hell| hello| help"

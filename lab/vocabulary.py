@@ -1,8 +1,10 @@
 """Where the ids of the tokenizer `nano` come from: byte-level BPE trained on NanoWorld's text and ordinary English.
 
-    python -m nanouft.world --build-tokenizer          # rebuilds assets/nano.tiktoken, about 10 s
+    python -m lab.vocabulary          # rebuilds assets/nano.tiktoken, about 10 s
 """
+import argparse
 import base64
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -45,3 +47,14 @@ def build(path: Path = ASSET) -> int:
     lines = (f"{base64.b64encode(token).decode()} {i}\n" for token, i in ranks.items())
     path.write_bytes("".join(lines).encode("ascii"))
     return len(ranks)
+
+
+def main(argv: list[str] | None = None) -> int:
+    argparse.ArgumentParser(prog="python -m lab.vocabulary", description=__doc__,
+                            formatter_class=argparse.RawDescriptionHelpFormatter).parse_args(argv)
+    print(f"{ASSET}: {build():,} ranks")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
