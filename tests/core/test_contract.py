@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from running import DEMOS, PAIRS, QUICK, SMALL, call, lines, metrics, one_error
-from tiny import CPU, FORMS, NANO, same, say
+from tiny import CPU, FORMS, NANO, same, same_each, say
 
 from nanouft import evaluate, train, world
 from nanouft.data.batches import collate, encode
@@ -68,16 +68,16 @@ def test_a_column_of_one_method_is_computed_where_answers_are_sampled(here, tiny
     file, one = lines(here / "p.jsonl", [{"prompt": d["prompt"]} for d in DEMOS]), ("--teacher", tiny_base)
     argv = ("--objective", "distill", "--init", tiny_base, "--steps", 2, "--batch-size", 2, *QUICK, "--data", file)
     assert call(train.main, *argv, *one, "--out", here / "d") == 0
-    assert abs(metrics(here / "d")[0]["kl_teacher"]) < 1e-4, "LAW: the teacher of its start model is no nat away"
+    same_each(start_model(here / "d")[0].state_dict(), start_model(str(tiny_base))[0].state_dict(),
+              "LAW: the model itself as its teacher teaches nothing", 0)
     assert "teaches nothing" not in capsys.readouterr().out, "no reward is missed"
     for wrong, words in (((), "--teacher DIR ... is needed"), (("--teacher", "no"), "no"), ((*one, "x"), "one folder")):
         one_error(call(train.main, *argv, *wrong, "--out", here / "e"), capsys.readouterr().err, words)
     answers, _ = encode([Example({"answer": (say("user", "a green"), say("assistant", "house"))})] * 2, NANO, 64)
     distill, model = OBJECTIVES["distill"], start_model(str(tiny_base))[0]
-    batch = as_if_sampled(answers, [0.0, 1.0], distill, distill.hp([str(tiny_base)]), model, NANO.pad, CPU)
+    batch = as_if_sampled(answers, [0.0, 1.0], distill, distill.hp(["base"]), model, NANO.pad, CPU)
     s = batch.seqs["answer"]
-    assert not s.adv.any(), "LAW: the model itself as its teacher teaches nothing"
-    for row, known in zip(s.extra["teacher_logp"], logps(answers, model, NANO.pad, CPU)):
+    for row, known in zip(s.extra["teacher_gap"] + s.old, logps(answers, start_model("base")[0], NANO.pad, CPU)):
         same(row, known["answer"], "sampled or given, the teacher says the same", 1e-5)
 
 

@@ -120,9 +120,9 @@ def test_distillation_follows_the_reverse_kl():
         for y in range(6):
             batch = pure([[0.0]])
             s = batch.seqs["answer"]
-            s.logp, s.old = logp[y].view(1, 1), logp[y].detach().view(1, 1)
-            s.extra["teacher_logp"] = teacher[y].view(1, 1)
-            expected = expected + s.old.exp().squeeze() * o.loss(o.credit(batch, settings("distill")), None)[0]
+            s.logp, chance = logp[y].view(1, 1), logp[y].detach().exp()
+            s.extra["teacher_gap"] = (teacher[y] - logp[y].detach()).view(1, 1)
+            expected = expected + chance * o.loss(o.credit(batch, settings("distill")), None)[0]
         kl = (logp.exp() * (logp - teacher)).sum()
         want = torch.autograd.grad(kl, x, retain_graph=True)[0]
         same(torch.autograd.grad(expected, x, retain_graph=True)[0], want, "the reverse KL's gradient", 1e-9)
