@@ -92,7 +92,7 @@ def fit(model: torch.nn.Module, objective: Objective, hp, steps: int, run: Run) 
         log.flush()
         extra = {"loss": log.loss, "scaler": scaler.state_dict()}
         checkpoints.save_step(run.folder, done, model, optimizer, extra, chief)
-    for step in run.whole_steps(bar, save):
+    for step in run.loop_steps(bar, save):
         # ---- data: the rows of this step; on-policy: answers that the model has just sampled
         batch = source(step)
         factor, warmup = warmup_cosine(step, steps, cfg.warmup)

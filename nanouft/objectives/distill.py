@@ -23,10 +23,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from nanouft.gpt import GPT
 from nanouft.objective import Batch, Column, Objective, Prerequisite, Seqs
 from nanouft.objectives.reinforce import check_sampling
-from nanouft.reference import same_tokens
 from nanouft.shell.errors import UserError
 
 
@@ -44,7 +42,8 @@ class Distill:
 
 
 @lru_cache(maxsize=1)               # it is asked for every 64 answers and loaded once
-def load_teacher(folder: str, policy: GPT, device: str) -> GPT:
+def load_teacher(folder: str, policy, device: str):
+    from nanouft.reference import same_tokens  # the loss needs no other model
     return same_tokens(folder, policy).to(device)
 
 

@@ -36,7 +36,6 @@ from torch import Tensor
 from nanouft.objective import Batch, Column, Objective, Prerequisite
 from nanouft.objectives.dpo import check_beta
 from nanouft.objectives.una import score_loss
-from nanouft.reference import opinion
 
 
 @dataclass
@@ -49,6 +48,7 @@ class PoFT:
 
 def aligned_logp(data, model, pad, device, hp: PoFT) -> list[float]:
     """rbar of each row, in nats on average per token."""
+    from nanouft.reference import opinion  # the loss needs no other model
     return opinion(data, hp.aligned or [], device)
 
 

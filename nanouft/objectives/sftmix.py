@@ -31,7 +31,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nanouft.objective import Batch, Column, Columns, Objective, Prerequisite, Seqs
-from nanouft.reference import logps, same_tokens
 from nanouft.shell.draws import uniform_rows
 from nanouft.shell.errors import UserError
 
@@ -48,6 +47,7 @@ class SFTMix:
 
 def confidence(data, model, pad, device, hp: SFTMix) -> np.ndarray:
     """(rows,) Conf: minus the perplexity of each answer, averaged over the models hp.runs."""
+    from nanouft.reference import logps, same_tokens  # the loss needs no other model
     perplexity = np.zeros(len(data))
     for folder in hp.runs or ():
         scored = logps(data, same_tokens(folder, model).to(device.name), pad, device)

@@ -34,7 +34,6 @@ from torch import Tensor
 
 from nanouft.objective import REF, Batch, Column, Objective, Prerequisite, Seqs
 from nanouft.objectives.dpo import check_beta, pair_metrics
-from nanouft.reference import logps, same_tokens
 from nanouft.shell.errors import UserError
 
 
@@ -61,6 +60,7 @@ def token_rewards(data, model, pad, device, hp: TISDPO) -> list[dict[str, np.nda
     """r_t of every response token, in nats: log pi+ - log pi-. 0 where no models are asked."""
     if not hp.estimates:
         return [{role: np.zeros(len(t.ids) - 1) for role, t in e.seqs.items()} for e in data]
+    from nanouft.reference import logps, same_tokens  # the loss needs no other model
     plus, minus = (logps(data, same_tokens(folder, model).to(device.name), pad, device)
                    for folder in hp.estimates)
     return [{role: p[role] - m[role] for role in p} for p, m in zip(plus, minus)]

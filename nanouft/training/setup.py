@@ -214,7 +214,7 @@ class Run:
         """--save-every, rounded up to whole rollouts: a run cannot go on from within one."""
         return math.ceil(self.cfg.save_every / self.source.stride) * self.source.stride
 
-    def whole_steps(self, steps: Iterable[int], save: Callable[[int], None]) -> Iterator[int]:
+    def loop_steps(self, steps: Iterable[int], save: Callable[[int], None]) -> Iterator[int]:
         """`steps`, up to the one after which a signal ends the loop. It saves what is done, but not with several
         processes."""
         saves = self.save_every > 0 and self.device.processes == 1

@@ -101,6 +101,7 @@ def sizes() -> list[tuple[str, int, int, int]]:
     """(what, lines or words, limit, characters). `tests/test_house.py` holds the limits."""
     grade = [f for f in python_files("lessons/grade") if f.parent.name != "tasks"]
     readme = ROOT / "README.md"
+    losses = [name for name in modules() if name.startswith("nanouft.objectives.")]
     without_methods = [f for f in read_by("nanouft.train") if "objectives" not in f.parts]
     parts = [("the package: nanouft and frozen_lake", python_files("nanouft", "frozen_lake"), 14600),
              ("lab", python_files("lab"), 6200),                    # 4,600 with one engine for all studies
@@ -109,6 +110,7 @@ def sizes() -> list[tuple[str, int, int, int]]:
              ("what train imports, without the files of the methods", without_methods, 5000),
              ("what simple imports", read_by("nanouft.simple"), 2500),
              ("what one loss imports (dpo)", read_by("nanouft.objectives.dpo"), 400),
+             ("what the widest loss imports", max(map(read_by, losses), key=lambda files: lines(*files)), 820),
              ("what gpt.py imports", read_by("nanouft.gpt"), 320),
              ("first afternoon: " + ", ".join(f.stem for f in FIRST_PATH), FIRST_PATH, 1150)]
     out = [(what, lines(*files), limit, characters(*files)) for what, files, limit in parts]
