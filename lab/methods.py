@@ -17,7 +17,7 @@ FAMILIES = {
     "Demonstrations": "answers to imitate; nothing is compared",
     "Pairs": "a better and a worse answer to one prompt",
     "Labels and scores": "one answer, and how good it is",
-    "Its own answers": "prompts; the model answers, and learns from what a reward or a teacher says of its answers",
+    "The model's samples": "prompts; the model answers, and learns from what a reward or a teacher says of its answers",
 }
 
 
@@ -32,7 +32,7 @@ def family(name: str) -> str:
     kinds = objective.kinds(objective.hp())
     if kinds == ["demos"]:
         return "Demonstrations"
-    return {"pairs": "Pairs", "prompts": "Its own answers"}.get(kinds[0], "Labels and scores")
+    return {"pairs": "Pairs", "prompts": "The model's samples"}.get(kinds[0], "Labels and scores")
 
 
 def row(name: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Online UNA: move each of its own answers until its implicit score is the one it earned.
+"""Online UNA: move each sampled answer until its implicit score is the one it earned.
 
     python -m nanouft.train --objective online_una --init out/sft
     Wang et al. 2024, arXiv:2408.15339 (Eq. 13, its online form) and the code released with it
