@@ -22,9 +22,9 @@ from nanouft.gpt import GPT, GPTConfig
 
 
 def versions() -> dict[str, str]:
-    """{library: version} of those that are installed."""
-    found = {}
-    for name in ("torch", "transformers", "trl", "accelerate"):
+    """{library: version} of those that are installed; torch's says which build it is (2.14.1+cu130)."""
+    found = {"torch": torch.__version__}
+    for name in ("transformers", "trl", "accelerate"):
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:

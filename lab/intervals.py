@@ -17,7 +17,8 @@ def two_way(gaps: list[np.ndarray], groups: list[np.ndarray] | None = None, draw
     Each draw resamples seeds and prompts (the pigeonhole bootstrap, Owen 2007, arXiv:0712.1111), S-1 seeds of S: so
     the variance of few seeds comes out unbiased. What belongs to one seed and one prompt alone is drawn in both ways
     and then counted three times; two of them are taken off. The half width is Student's t times the spread; its
-    degrees of freedom (Satterthwaite) are S-1 where only seeds differ, and many where only prompts do.
+    degrees of freedom (Satterthwaite) are S-1 where only seeds differ, and many where only prompts do. Two or three
+    seeds cannot tell how much seeds differ, so there the freedom is S-1 in any case.
     looks: this difference was picked as the largest of so many, and its interval is wider for that (Bonferroni)."""
     rng, S = np.random.default_rng(0), len(gaps[0])
     mean = float(np.mean([g.mean() for g in gaps]))
@@ -35,8 +36,9 @@ def two_way(gaps: list[np.ndarray], groups: list[np.ndarray] | None = None, draw
         alone += (rest ** 2).sum() * G / max(1, (S - 1) * (G - 1)) / S / (g.shape[1] * len(gaps)) ** 2
     over_seeds = np.mean([g.mean(1) for g in gaps], 0).var(ddof=1) / S
     variance = max(total.var() - 2 * alone, over_seeds)
-    freedom = (S - 1) * (variance / over_seeds) ** 2 if over_seeds > 0 else math.inf
-    freedom = max(S - 1, freedom)
+    freedom = S - 1
+    if S >= 4:
+        freedom = max(freedom, freedom * (variance / over_seeds) ** 2 if over_seeds > 0 else math.inf)
     return mean, quantile(freedom, looks) * math.sqrt(variance)
 
 

@@ -6,8 +6,8 @@
     python -m nanouft.train --objective list           # what each objective needs
 
 A batch of --batch-size rows makes one optimizer step. --accumulate and torchrun only cut it into
-pieces. All randomness of step n is a function of (seed, n): a resumed run is the uninterrupted run,
-bit for bit. The loop is `fit`. Five marks divide it: data, forward, objective, update, report.
+pieces. All randomness of step n is a function of (seed, n): on a CPU a resumed run equals
+the uninterrupted one, bit for bit. The loop is `fit`; marks divide it: data, forward, objective ...
 What comes before it is in training/setup.py, the flags are in training/flags.py.
 """
 import contextlib

@@ -23,6 +23,17 @@ def test_two_way_covers_the_truth_for_other_seeds_and_other_prompts(size):
     assert np.mean(halves) < 1.35 * 1.96 * spread, "LAW: and they are not wider than need be"
 
 
+@pytest.mark.parametrize("S", [2, 3])
+def test_few_seeds_do_not_make_a_narrow_interval(S):
+    """A small difference between two seeds says little: by Satterthwaite's freedom about .9 were covered."""
+    rng, hit = np.random.default_rng(S), []
+    for _ in range(200):
+        gap = rng.normal(0, 0.1, (S, 1)) + rng.normal(0, 0.4, (1, 60)) + rng.normal(0, 0.4, (S, 60))
+        mean, half = two_way([gap], draws=200)
+        hit.append(abs(mean) < half)
+    assert np.mean(hit) > 0.93, "LAW: 95 % of the intervals hold the truth"
+
+
 def test_two_way_knows_one_seed_and_prompts_that_belong_together():
     gap = np.random.default_rng(0).normal(0, 1, (4, 40)).mean(0, keepdims=True).repeat(4, 0)
     assert two_way([gap[:1]])[1] == math.inf
