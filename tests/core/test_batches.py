@@ -46,16 +46,6 @@ def test_a_conversation_to_the_token():
     assert (report.rows, report.cut, report.skipped) == (1, 0, 0)
 
 
-@pytest.mark.parametrize("context, trained, want", [
-    (turns("a"), reply("b", "c", "d"), [" ", "b", "<|end|>", " ", "d", "<|end|>"]),
-    (turns("a", "b", "c"), reply("d"), [" ", "d", "<|end|>"]),
-])
-def test_every_assistant_turn_after_the_prompt_is_trained_on_and_no_other(context, trained, want):
-    (e,), _ = encode([one(context, trained)], LETTERS, 64)
-    s = collate([e], np.arange(1), PAD).seqs["answer"]
-    assert [p for p, m in zip(pieces(s.targets[0]), s.mask[0]) if m] == want
-
-
 def test_collate_pads_on_the_right():
     rows = some_rows(5)
     s = batch_of(rows).seqs["answer"]
@@ -190,14 +180,6 @@ def test_every_step_is_full_and_every_epoch_sees_each_row_once(n, rows, steps):
             f"LAW: after step {i + 1} no row has been seen two times more often than another"
 
 
-@pytest.mark.parametrize("n, rows", [(1020, 32), (100, 32), (200, 32), (50, 8)])
-def test_a_step_does_not_repeat_rows(n, rows):
-    """Small data, too: sorting two epochs together would put the copies of a row side by side."""
-    plan = order(lengths_of(n), rows, 10 * n // rows, seed=1)
-    distinct = np.mean([len(set(step.tolist())) for step in plan]) / rows
-    assert distinct > 0.97, f"LAW: a step is a mix: {distinct:.0%} of its rows are different ones"
-
-
 def whole_plan(lengths: list[int], rows: int, steps: int, seed: int, pool: int) -> list[np.ndarray]:
     """`order` as it was when it made the whole plan at once: the committed runs were trained in this order."""
     rng, n, out = np.random.default_rng([seed, 7]), len(lengths), []
@@ -230,15 +212,6 @@ def test_a_plan_of_a_thousand_million_steps_begins_at_once():
     assert np.array_equal(plan[70], order(lengths_of(1020), 32, 96, seed=1)[70])
 
 
-def test_the_order_is_a_function_of_the_seed():
-    lengths = lengths_of(300)
-    plan = order(lengths, 8, 100, seed=3)
-    assert np.array_equal(plan, order(lengths, 8, 100, seed=3)), "LAW: the same seed gives the same order"
-    assert not np.array_equal(plan, order(lengths, 8, 100, seed=4)), "another seed, another order"
-    first = [set(step.tolist()) for step in plan[:37]]
-    assert not any(set(step.tolist()) in first for step in plan[38:75]), "each epoch is shuffled anew"
-
-
 def test_little_padding():
     lengths = np.array(lengths_of(1020))
 
@@ -248,19 +221,6 @@ def test_little_padding():
     shuffled = waste(np.random.default_rng(0).permutation(1020)[:992].reshape(-1, 32))
     assert sorted_pools < 0.1 < 0.4 < shuffled, \
         f"LAW: padding is {sorted_pools:.0%} of the tokens, without sorting {shuffled:.0%}"
-
-
-def test_steps_come_in_no_order_of_length():
-    lengths = np.array(lengths_of(1020))
-    means = np.array([lengths[s].mean() for s in order(list(lengths), 32, 31, seed=0)])
-    assert (np.diff(means) > 0).sum() in range(8, 23), "LAW: steps are shuffled, short rows do not come first"
-
-
-def test_rows_of_one_length_are_mixed():
-    """Rows come family by family; with equal lengths a step must still be a draw of all of them."""
-    plan = order([20] * 1000, 32, 31, seed=0)
-    families = [len({r // 200 for r in step.tolist()}) for step in plan]
-    assert min(families) >= 4, "LAW: a step is a random draw of its pool, not one family of tasks"
 
 
 # ---- what is printed ------------------------------------------------------------------------------------------------

@@ -1,5 +1,4 @@
 """Curating: which demonstrations are kept, and what is refused."""
-import pytest
 from tiny import CPU
 
 from nanouft import world
@@ -7,8 +6,7 @@ from nanouft.data.batches import encode
 from nanouft.data.rows import demo_rows
 from nanouft.models.load import start_model
 from nanouft.reference import logps
-from nanouft.shell.errors import UserError
-from nanouft.training import flags, setup
+from nanouft.training import setup
 from nanouft.training.flags import Train
 
 
@@ -23,14 +21,3 @@ def test_keep_takes_the_likeliest_by_the_mean_over_the_judges_in_order():
     kept, held = setup.curated((rows, rows[:3]), Train(keep=0.4), ["base"], CPU)
     assert held == rows[:3], "rows held out stay as they are"
     assert kept == [r for r, x in zip(rows, opinion) if x >= worst_kept]
-
-
-@pytest.mark.parametrize("argv, words", [
-    (["--objective", "dpo", "--keep", "0.5"], "--keep chooses demonstrations; dpo learns from pairs"),
-    (["--objective", "sft", "--keep", "0"], r"--keep 0(\.0)?: must be above 0"),
-    (["--objective", "sft", "--judge", "out/x"], "--judge says whose opinion counts"),
-    (["--objective", "sft", "--data", "x.jsonl", "--keep", "0.5"], "--judge DIR is needed with --data"),
-    (["--objective", "sft", "--data", "x.jsonl", "--noise", "0.4"], "--noise belongs to NanoWorld")])
-def test_flags_that_mean_nothing_are_refused(argv, words):
-    with pytest.raises(UserError, match=words):
-        flags.read_flags(argv)

@@ -66,14 +66,6 @@ def test_what_it_writes_is_read(made, here):
         assert kind in contents(read_rows([str(here / "graded" / f"{name}.jsonl")])[0])
 
 
-def test_mistakes_are_one_line(here, capsys):
-    main, file = example("graded_answers").main, lines(here / "g.jsonl", [{"q": "a?", "x": "b", "y": "b"}])
-    for argv, words in (((file, "--answers", "x"), ["--answers"]), ((file, "--answers", "x", "y"), ['field "prompt"']),
-                        ((file, "--prompt", "q", "--answers", "x", "y"), ["two different answers"]),
-                        (("none.jsonl", "--answers", "x", "y"), ["none.jsonl"])):
-        one_error(call(main, *argv), capsys.readouterr().err, *words)
-
-
 def test_the_reward_of_gsm8k(here, capsys):
     """Its questions are in one file each, their worked solutions earn 1, others what their last number says."""
     sums = example("gsm8k_reward")

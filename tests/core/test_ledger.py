@@ -108,12 +108,6 @@ def test_views_read_flags_as_train_does():
             list(views([wrong]))
 
 
-@pytest.mark.parametrize("name", ["data.jsonl", "x.txt", "folder"])
-def test_a_picture_is_a_picture(name, here, capsys):
-    assert run(main, ["--out", name]) == 2 and "--out" in (said := capsys.readouterr().err) and ".png" in said
-    assert not list(here.iterdir())
-
-
 def test_the_command(tmp_path, capsys):
     write_gpt(tmp_path / "m", nano())
     NANO.save(tmp_path / "m")

@@ -32,26 +32,10 @@ from nanouft.data.rows import Row
 from nanouft.models.save import write_gpt
 from nanouft.objective import REF, Batch, Columns, Seqs, pushes
 from nanouft.objectives import OBJECTIVES
-from nanouft.objectives.ada_dpo import AdaDPO, root, scale
-from nanouft.objectives.apo import APO
-from nanouft.objectives.asft import ASFT
-from nanouft.objectives.cpo import CPO
-from nanouft.objectives.dpo import DPO, binary_kl, dpo_loss, pair_metrics, won
-from nanouft.objectives.gdpo import GDPO
-from nanouft.objectives.hinge import Hinge
-from nanouft.objectives.ipo import IPO
-from nanouft.objectives.kto import KTO, kto_loss
-from nanouft.objectives.nca import NCA
-from nanouft.objectives.orpo import ORPO, log_odds
-from nanouft.objectives.robust_dpo import RobustDPO
-from nanouft.objectives.rpo import RPO, nearness
-from nanouft.objectives.simpo import SimPO
-from nanouft.objectives.slic import SLiC
+from nanouft.objectives.ada_dpo import root, scale
+from nanouft.objectives.dpo import binary_kl, dpo_loss, pair_metrics, won
 from nanouft.objectives.tis_dpo import TISDPO, token_weights
-from nanouft.objectives.tofu import TOFU
-from nanouft.objectives.tpo import TPO, triple_rows
-from nanouft.objectives.tpo_l import TPOL
-from nanouft.objectives.una import score_loss
+from nanouft.objectives.tpo import triple_rows
 from nanouft.reference import add_columns
 from nanouft.shell.errors import UserError
 
@@ -78,12 +62,12 @@ def step(chosen, rejected, gold=None, p=None, prompts=None) -> Batch:
     return Batch.of(roles, Columns(p=p, extra=extra))
 
 
-def loss(name: str, batch: Batch, hp) -> torch.Tensor:
-    return OBJECTIVES[name].loss(batch, hp)[0]
+def loss(name: str, batch: Batch, **hp) -> torch.Tensor:
+    return OBJECTIVES[name].loss(batch, settings(name, **hp))[0]
 
 
-def grads(name: str, batch: Batch, hp) -> dict[str, torch.Tensor]:
-    return value_and_grads(Form(name, hp), batch)[1]
+def grads(name: str, batch: Batch, **hp) -> dict[str, torch.Tensor]:
+    return value_and_grads(Form(name, settings(name, **hp)), batch)[1]
 
 
 def some(name: str = "dpo") -> Batch:
@@ -102,7 +86,7 @@ def swapped(batch: Batch, **col) -> Batch:
 
 
 def encoded_pairs() -> list:
-    return encode(OBJECTIVES["dpo"].rows(DATA, DPO()), NANO, TINY.n_ctx)[0]
+    return encode(OBJECTIVES["dpo"].rows(DATA, None), NANO, TINY.n_ctx)[0]
 
 
 # ---- what they all report -------------------------------------------------------------------------------------------
@@ -121,7 +105,7 @@ def test_every_pair_method_reports_the_same_five_figures(name):
 
 
 def test_the_reported_log_probs_are_apart():
-    m = OBJECTIVES["simpo"].loss(step([[-1.0, -2], [-0.5]], [[-3.0], [-1, -1]]), SimPO())[1]
+    m = OBJECTIVES["simpo"].loss(step([[-1.0, -2], [-0.5]], [[-3.0], [-1, -1]]), settings("simpo"))[1]
     same(m["logp_chosen"], -1.75, "logp_chosen: mean over pairs of the summed log-prob")
     same(m["logp_rejected"], -2.5, "logp_rejected: the same of the other side")
     same(m["accuracy"], 1.0, "accuracy: share of pairs whose chosen reward is the larger one")
@@ -149,112 +133,49 @@ def ratios(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
     return tuple((s.logp - s.ref).masked_fill(s.mask == 0, 0).sum(-1) for s in batch.seqs.values())
 
 
-def alone(r_w: float, r_l: float) -> Batch:
-    """One pair with these log-ratios, in nats."""
-    return step([[r_w]], [[r_l]])
-
-
-def test_apo_zero_is_kto_without_its_reference_point():
-    batch, one = some(), torch.ones(())
-    w, l = ratios(batch)
-    k0 = KTO(beta=0.3)
-    want = kto_loss(w, one, torch.zeros(()), k0) + kto_loss(l, 0 * one, torch.zeros(()), k0)
-    same(loss("apo", batch, APO(beta=0.3)), want.mean(), "APO-zero = KTO of both answers with k = 0")
-
-
-def test_nca_is_two_answers_with_scores():
-    batch = some()
-    w, l = ratios(batch)
-    want = 1.5 * score_loss(0.3 * w, 2 / 3, "bce") + 0.5 * score_loss(0.3 * l, 0.0, "bce")
-    same(loss("nca", batch, NCA(beta=0.3)), want.mean(), "NCA = 3/2 BCE(score 2/3) + 1/2 BCE(score 0)")
-    same(loss("nca", alone(0, 0), NCA()), 2 * LOG2, "2 log 2 at the reference")
-
-
 # ---- DPO with doubts ------------------------------------------------------------------------------------------------
-
-
 def test_the_loss_of_a_pair_and_its_mirror():
     batch = some()
     w, l = batch.seqs["chosen"], batch.seqs["rejected"]
     h = w.sum(w.logp - w.ref) - l.sum(l.logp - l.ref)
     same(dpo_loss(w, l, 0.3) - dpo_loss(l, w, 0.3), -0.3 * h, "DPO(h) - DPO(-h) = -beta h")
     same(dpo_loss(w, l, 0.3, 0.2), dpo_loss(w, l, 0.3) + 0.2 * 0.3 * h, "cDPO(e) = DPO + e beta h")
-    same(loss("dpo", batch, DPO(swap=True)), loss("dpo", swapped(batch), DPO()), "--swap is DPO on the swapped pairs")
-
-
-@pytest.mark.parametrize("e", [0.1, 0.4])
-def test_robust_dpo_is_unbiased(e):
-    batch, hp = some(), RobustDPO(beta=0.3, label_smoothing=e)
-    same((1 - e) * loss("robust_dpo", batch, hp) + e * loss("robust_dpo", swapped(batch), hp),
-         loss("dpo", batch, DPO(beta=0.3)),
-         "if labels are flipped with probability e, robust DPO has on average DPO's value on the true labels", 1e-11)
-    same(loss("robust_dpo", batch, replace(hp, label_smoothing=0.0)), loss("dpo", batch, DPO(beta=0.3)),
-         "robust DPO with no flipped labels is DPO", 0.0)
-    same(grads("robust_dpo", margin(1000.0), hp)["chosen"], [[-0.3 * e / (1 - 2 * e)]],
-         "robust DPO never stops: far out the push is beta e / (1 - 2e)")
+    same(loss("dpo", batch, swap=True), loss("dpo", swapped(batch)), "--swap is DPO on the swapped pairs")
 
 
 # ---- IPO, hinge, SLiC -----------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("reduction", ["mean", "sum"])
-def test_ipo_aims_at_a_margin(reduction):
-    hp = IPO(beta=0.1, reduction=reduction)
-    same(loss("ipo", margin(0.0), hp), 25.0, "IPO at the reference is 1 / (4 beta^2) = 25 at beta .1")
-    same(loss("ipo", margin(5.0), hp), 0.0, "IPO is 0 exactly at h = 1 / (2 beta) = 5")
-    same(grads("ipo", margin(5.0), hp)["chosen"], [[0.0]], "and pushes nothing there")
-    assert grads("ipo", margin(7.0), hp)["chosen"] > 0 > grads("ipo", margin(3.0), hp)["chosen"], \
-        "LAW: IPO pushes up before its aim and pulls back beyond it"
 
 
 def test_two_forms_of_slic():
     batch = some("slic")
-    ranked = SLiC(form="paper", delta=10.0, lam=0.0)
-    same(loss("slic", batch, SLiC(form="trl", beta=0.1, alpha=0.0)), 0.1 * loss("slic", batch, ranked),
+    ranked = loss("slic", batch, form="paper", delta=10.0, lam=0.0)
+    same(loss("slic", batch, form="trl", beta=0.1, alpha=0.0), 0.1 * ranked,
          "the two hinges are one: TRL's with beta = beta x the paper's with delta = 1 / beta")
     w = batch.seqs["chosen"]
-    same(loss("slic", batch, replace(ranked, lam=0.3)) - loss("slic", batch, ranked), -0.3 * w.sum(w.logp).mean(),
+    same(loss("slic", batch, form="paper", delta=10.0, lam=0.3) - ranked, -0.3 * w.sum(w.logp).mean(),
          "the paper holds on by the SUM of the chosen answer's log-probs")
-    hold = loss("slic", batch, SLiC(form="trl", alpha=0.3)) - loss("slic", batch, SLiC(form="trl", alpha=0.0))
+    hold = loss("slic", batch, form="trl", alpha=0.3) - loss("slic", batch, form="trl", alpha=0.0)
     same(hold, -0.3 * w.sum(w.logp).sum() / w.mask.sum(), "TRL by their mean over all tokens of the step")
-    same(loss("hinge", step([[-1.0, -2]], [[-3.0]]), Hinge(0.1)),
-         loss("slic", step([[-1.0, -2]], [[-3.0]]), SLiC(form="trl", beta=0.1, alpha=0.0)),
+    same(loss("hinge", step([[-1.0, -2]], [[-3.0]]), beta=0.1),
+         loss("slic", step([[-1.0, -2]], [[-3.0]]), form="trl", beta=0.1, alpha=0.0),
          "a reference whose log-probs are all 0 is none: hinge is then SLiC's ranking term")
 
 
 # ---- without a reference --------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0])
-def test_simpo(gamma):
-    batch = step([[-1.0, -3.0]], [[-2.0]])
-    same(loss("simpo", batch, SimPO(gamma=gamma)), math.log1p(math.exp(gamma)),
-         "SimPO at equal means is log(1 + e^gamma): .974 at gamma .5, 1.313 at gamma 1")
-    long = step([[-1.0, -3.0] * 3], [[-2.0]])
-    same(loss("simpo", long, SimPO(gamma=gamma)), loss("simpo", batch, SimPO(gamma=gamma)),
-         "SimPO takes means: saying it three times over changes nothing")
-    assert loss("cpo", long, CPO(alpha=0.0)) > loss("cpo", batch, CPO(alpha=0.0)), "LAW: CPO takes sums: it does"
-
-
-def test_cpo_is_dpo_without_reference_plus_likelihood():
-    batch = some("cpo")
-    w = batch.seqs["chosen"]
-    for s in batch.seqs.values():
-        s.ref = torch.zeros_like(s.logp)
-    nll = -w.sum(w.logp).sum() / w.mask.sum()
-    same(loss("cpo", batch, CPO(beta=0.3, alpha=0.7)), loss("dpo", batch, DPO(beta=0.3)) + 0.7 * nll,
-         "CPO = DPO against a reference of zeros + alpha NLL(chosen)")
-    same(loss("cpo", step([[-1.0, -1]], [[-2.0]]), CPO(alpha=0.0)), LOG2, "CPO at equal sums is log 2")
 
 
 @pytest.mark.parametrize("alpha", [0.0, 1.0])
 def test_tpo_with_gold_chosen_is_cpo(alpha):
     chosen, rejected = [[-1.0, -2], [-0.5]], [[-3.0], [-1, -1]]
     batch = step(chosen, rejected, gold=chosen)
-    hp = TPO(beta=0.3, alpha=alpha)
-    same(loss("tpo", batch, hp), loss("cpo", batch, CPO(beta=0.3, alpha=alpha)), "TPO with gold = chosen is CPO", 0.0)
-    g, c = grads("tpo", batch, hp), grads("cpo", step(chosen, rejected), CPO(beta=0.3, alpha=alpha))
+    hp = {"beta": 0.3, "alpha": alpha}
+    same(loss("tpo", batch, **hp), loss("cpo", batch, **hp), "TPO with gold = chosen is CPO", 0.0)
+    g, c = grads("tpo", batch, **hp), grads("cpo", step(chosen, rejected), **hp)
     same(g["gold"] + g["chosen"], c["chosen"], "in its gradient, too: gold's and chosen's push add up to CPO's")
     other = step(chosen, rejected, gold=[[-2.0, -2], [-1.5]])
     if alpha:
-        differs(loss("tpo", other, hp), loss("cpo", other, CPO(beta=0.3)), "with another gold answer it is not")
-    same(loss("tpo_l", other, TPOL(alpha=alpha)) - loss("simpo", other, SimPO()), alpha * 5.5 / 3,
+        differs(loss("tpo", other, **hp), loss("cpo", other, beta=0.3), "with another gold answer it is not")
+    same(loss("tpo_l", other, alpha=alpha) - loss("simpo", other), alpha * 5.5 / 3,
          "TPO-L = SimPO + alpha NLL(gold), a mean over gold's tokens")
 
 
@@ -263,41 +184,25 @@ def test_gold_is_the_rows_own_answer_else_the_chosen_one():
     own, ask = say("assistant", "best"), say("user", "well?")
     rows = [Row(ask, own, **pair), Row(ask, **pair), Row(ask, own, **pair, score=0.5),
             Row(ask, own, **pair, label=False)]
-    gold = [e.seqs["gold"][1][0].text for e in triple_rows(rows, TPO())]
+    gold = [e.seqs["gold"][1][0].text for e in triple_rows(rows, None)]
     assert gold == ["best", "good", "good", "good"], \
         "LAW: gold is the row's demonstration; an answer that is scored or labelled false is none"
     drawn = world.rows("train", "pairs", 30, 0)
-    assert all(e.seqs["gold"] == e.seqs["chosen"] for e in triple_rows(drawn, TPO())), "in NanoWorld TPO is CPO"
-
-
-def test_asft_is_a_classifier_of_absolute_likelihoods():
-    batch = some("asft")
-    w, l = batch.seqs["chosen"], batch.seqs["rejected"]
-    p_w, p_l = w.mean(w.logp).exp(), l.mean(l.logp).exp()
-    align = loss("asft", batch, ASFT(sft_weight=0.0))
-    same(torch.sigmoid(log_odds(w)), p_w, "sigmoid of the log-odds is the probability a token")
-    same(align, (-torch.log(p_w) - torch.log1p(-p_l)).mean(),
-         "ASFT's alignment term is cross-entropy with labels 1 and 0", 1e-9)
-    same(loss("asft", batch, ASFT(lam=0.7)), 0.7 * align - w.mean(w.logp).mean(), "L = -A_w + lam x alignment")
-    orpo = -F.logsigmoid(log_odds(w) - log_odds(l)).mean()
-    assert align > orpo, "LAW: ASFT's alignment term is never below ORPO's"
-    same(align - orpo, -torch.log(p_w * (1 - p_l) + p_l * (1 - p_w)).mean(),
-         "their difference is -log(p_w (1 - p_l) + p_l (1 - p_w))", 1e-9)
-    same(log_odds(seqs([[-LOG2]])), [0.0], "A = -log 2 has log-odds 0")
+    assert all(e.seqs["gold"] == e.seqs["chosen"] for e in triple_rows(drawn, None)), "in NanoWorld TPO is CPO"
 
 
 # ---- where should the gradient go? ----------------------------------------------------------------------------------
 def test_tis_with_equal_weights_is_dpo():
     batch = some("tis_dpo")
-    want = loss("dpo", batch, DPO(beta=0.3))
-    same(loss("tis_dpo", batch, TISDPO(beta=0.3, weights="ones")), want,
+    want = loss("dpo", batch, beta=0.3)
+    same(loss("tis_dpo", batch, beta=0.3, weights="ones"), want,
          "TIS-DPO with weights 1 is DPO, <|end|> included")
     for how in ("paper", "rank_based"):
-        same(loss("tis_dpo", batch, TISDPO(beta=0.3, weights=how)), want,
+        same(loss("tis_dpo", batch, beta=0.3, weights=how), want,
              f"{how}: where the two estimation runs agree, all weights are 1: DPO", 1e-6)
     for s, mu in zip(batch.seqs.values(), (1, -1)):
         s.extra["token_reward"] = torch.full_like(s.logp, mu * math.log(1.3))
-    same(loss("tis_dpo", batch, TISDPO(beta=0.3)), loss("dpo", batch, DPO(beta=0.39)),
+    same(loss("tis_dpo", batch, beta=0.3), loss("dpo", batch, beta=0.39),
          "TIS-DPO with weights that are all c is DPO with beta c")
 
 
@@ -341,7 +246,7 @@ def test_the_column_of_tis_is_the_difference_of_its_two_runs(tmp_path):
         scored.append(encoded_pairs())
         add_columns(scored[-1], (REF,), nano(seed), NANO.pad, CPU)
     got = encoded_pairs()
-    add_columns(got, OBJECTIVES["tis_dpo"].columns[1:], nano(), NANO.pad, CPU, TISDPO(estimates=folders))
+    add_columns(got, OBJECTIVES["tis_dpo"].columns[1:], nano(), NANO.pad, CPU, settings("tis_dpo", estimates=folders))
     for plus, minus, g in zip(*scored, got):
         for role in g.seqs:
             same(g.seqs[role].extra["token_reward"], plus.seqs[role].ref - minus.seqs[role].ref,
@@ -357,24 +262,24 @@ def test_tis_without_weights_needs_no_runs():
 
 
 def test_gdpo_and_doubt():
-    batch, dpo = some("gdpo"), loss("dpo", some("dpo"), DPO(0.3))
+    batch, dpo = some("gdpo"), loss("dpo", some("dpo"), beta=0.3)
     batch.col.p = torch.ones(batch.rows, dtype=torch.float64)
-    same(loss("gdpo", batch, GDPO(0.3)), dpo, "GDPO with p = 1 is DPO", 0.0)
+    same(loss("gdpo", batch, beta=0.3), dpo, "GDPO with p = 1 is DPO", 0.0)
     batch.col.p = p = torch.linspace(0.0, 1.0, batch.rows, dtype=torch.float64)
-    same(loss("gdpo", batch, GDPO(0.3)), loss("gdpo", swapped(batch, p=1 - p), GDPO(0.3)),
+    same(loss("gdpo", batch, beta=0.3), loss("gdpo", swapped(batch, p=1 - p), beta=0.3),
          "GDPO: swap the answers, and p with 1 - p")
-    differs(loss("gdpo", batch, GDPO(0.3)), dpo, "and it is not DPO")
+    differs(loss("gdpo", batch, beta=0.3), dpo, "and it is not DPO")
     batch.col.p = torch.full_like(p, 0.5)
-    same(loss("gdpo", batch, GDPO(0.3)), LOG2, "GDPO with p = 1/2 is log 2 wherever the policy stands")
-    for g in grads("gdpo", batch, GDPO(0.3)).values():
+    same(loss("gdpo", batch, beta=0.3), LOG2, "GDPO with p = 1/2 is log 2 wherever the policy stands")
+    for g in grads("gdpo", batch, beta=0.3).values():
         same(g, 0 * g, "GDPO with p = 1/2 has no gradient", 0.0)
-    assert grads("dpo", margin(3.0), DPO(0.3, 0.5))["chosen"] > 0.05, \
+    assert grads("dpo", margin(3.0), beta=0.3, label_smoothing=0.5)["chosen"] > 0.05, \
         "LAW: cDPO with e = 1/2 has one: it pulls an undecided pair back to h = 0"
 
 
 def test_where_p_comes_from():
     pair = dict(prompt=say("user", "?"), chosen=say("assistant", "a"), rejected=say("assistant", "b"))
-    p = [e.p for e in OBJECTIVES["gdpo"].rows([Row(**pair, p=0.7), Row(**pair)], GDPO())]
+    p = [e.p for e in OBJECTIVES["gdpo"].rows([Row(**pair, p=0.7), Row(**pair)], None)]
     assert p == [0.7, 1.0], "LAW: p beside the pair; a pair without one counts as sure"
     for row in world.rows("train", "pairs", 60, 0):
         q = row.prompt[0].text
@@ -385,7 +290,7 @@ def test_where_p_comes_from():
 # ---- Ada-DPO --------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("rho", [0.05, 0.2, 0.5])
 def test_ada_closed_form_is_the_minimum(rho):
-    hp = AdaDPO(rho=rho, tau_min=0.1, tau_max=5.0)
+    hp = settings("ada_dpo", rho=rho, tau_min=0.1, tau_max=5.0)
     for z in (-9.0, -2.0, -0.3, -1e-3, 1e-3, 0.3, 2.0, 9.0):
         tau = scale(torch.tensor(z, dtype=torch.float64), hp).item()
 
@@ -399,26 +304,16 @@ def test_ada_closed_form_is_the_minimum(rho):
     same(math.log(2 * (1 - down)) - u * down, rho, "u*: log(2 sigmoid(u)) - u sigmoid(-u) = rho")
 
 
-def test_ada_meets_dpo():
-    batch = some("ada_dpo")
-    same(loss("ada_dpo", batch, AdaDPO(beta=0.3, tau_min=1.0, tau_max=1.0)), loss("dpo", batch, DPO(0.3)),
-         "Ada-DPO with tau fixed at 1 is DPO")
-    same(root(0.2), 1.41894, "u* = 1.419 at rho .2", 1e-5)
-    same(loss("ada_dpo", margin(0.0), AdaDPO()), 0.1 * LOG2,
-         "at the reference tau = tau_min: the loss is tau_min log 2")
-    same(grads("ada_dpo", margin(0.0), AdaDPO())["chosen"], [[-0.05]], "and its gradient is DPO's, -beta/2")
-
-
 def test_ada_gradient_is_that_of_the_whole_argument():
     """The envelope theorem: tau* is a minimum (or clipped), so holding it constant loses nothing of the gradient of the
     objective INCLUDING its linear term, which the reported loss leaves out."""
-    hp = AdaDPO(beta=0.5, tau_min=0.1, tau_max=2.0)
+    hp = {"beta": 0.5, "tau_min": 0.1, "tau_max": 2.0}
 
     def whole(h: float) -> float:
-        tau = scale(torch.tensor(0.5 * h, dtype=torch.float64), hp)
-        return (loss("ada_dpo", margin(h), hp) + (hp.rho - LOG2) * tau).item()
+        tau = scale(torch.tensor(0.5 * h, dtype=torch.float64), settings("ada_dpo", **hp))
+        return (loss("ada_dpo", margin(h), **hp) + (settings("ada_dpo").rho - LOG2) * tau).item()
     for h in (-9.0, -1.0, 0.1, 2.0, 5.0, 30.0):
-        same((whole(h + 1e-5) - whole(h - 1e-5)) / 2e-5, grads("ada_dpo", margin(h), hp)["chosen"][0, 0],
+        same((whole(h + 1e-5) - whole(h - 1e-5)) / 2e-5, grads("ada_dpo", margin(h), **hp)["chosen"][0, 0],
              "finite differences of the robust objective are the gradient with tau held constant", 1e-8)
 
 
@@ -433,37 +328,27 @@ def every_pair(batch: Batch, beta: float) -> torch.Tensor:
     return torch.tensor([[-math.log(1 / (1 + math.exp(-beta * (a - b)))) for b in l] for a in w], dtype=torch.float64)
 
 
-@pytest.mark.parametrize("form", ["paired", "diagonal"])
-def test_rpo_with_one_pair_is_dpo(form):
-    batch = step([[-1.0, -2]], [[-3.0]], prompts=[[0.3, 0.4]])
-    same(loss("rpo", batch, RPO(form=form)), loss("dpo", batch, DPO()), f"{form}: a step of one pair is DPO, no 0/0")
-
-
 def test_rpo_meets_dpo():
     batch = rpo_step([[0.6, 0.8]] * 3)
-    same(loss("rpo", batch, RPO(beta=0.3)), every_pair(batch, 0.3 / 3).mean(),
+    same(loss("rpo", batch, beta=0.3), every_pair(batch, 0.3 / 3).mean(),
          "equal prompts: every weight is 1/B, so beta shrinks to beta / B, over all B x B comparisons")
-    same(loss("rpo", batch, RPO(form="diagonal", diagonal_weight=1.0)), loss("dpo", batch, DPO()),
+    same(loss("rpo", batch, form="diagonal", diagonal_weight=1.0), loss("dpo", batch),
          "diagonal with weight 1 is DPO")
     L = every_pair(batch, 0.1)
-    same(loss("rpo", batch, RPO(form="diagonal")), (0.8 * L.diagonal() + 0.2 * (L.sum(1) - L.diagonal()) / 2).mean(),
+    same(loss("rpo", batch, form="diagonal"), (0.8 * L.diagonal() + 0.2 * (L.sum(1) - L.diagonal()) / 2).mean(),
          "diagonal: .8 of the own comparison, .2 of the mean of the others")
+    alone = step([[-1.0, -2]], [[-3.0]], prompts=[[0.3, 0.4]])
+    for form in ("paired", "diagonal"):
+        same(loss("rpo", alone, form=form), loss("dpo", alone), f"{form}: a step of one pair is DPO, no 0/0")
     far = rpo_step(torch.eye(3).tolist())
-    same(loss("rpo", far, RPO(temperature=0.001)), (loss("dpo", far, DPO()) + 2 * LOG2) / 3,
+    same(loss("rpo", far, temperature=0.001), (loss("dpo", far) + 2 * LOG2) / 3,
          "prompts that are far apart: own comparisons as in DPO, the other B - 1 at weight 0, log 2 each", 1e-9)
-
-
-def test_rpo_nearness():
-    W = nearness(torch.tensor([[1.0, 0], [2.0, 0], [0, 1.0]], dtype=torch.float64), 0.5)
-    same(W.sum(-1), [1.0, 1.0, 1.0], "weights of a good answer add up to 1")
-    same(W[0, 0], W[0, 1], "only the direction of an embedding counts")
-    same(W[0, 2] / W[0, 0], math.exp(-2), "a right angle costs e^(-1 / temperature)")
 
 
 def test_prompt_embeddings_see_the_prompt_alone():
     model, pair = nano(), {"chosen": say("assistant", "two red nuts"), "rejected": say("assistant", "no")}
-    data, _ = encode(OBJECTIVES["rpo"].rows([Row(say("user", "what does it eat"), **pair)], RPO()), NANO, TINY.n_ctx)
-    add_columns(data, OBJECTIVES["rpo"].columns[1:], model, NANO.pad, CPU, RPO())
+    data, _ = encode(OBJECTIVES["rpo"].rows([Row(say("user", "what does it eat"), **pair)], None), NANO, TINY.n_ctx)
+    add_columns(data, OBJECTIVES["rpo"].columns[1:], model, NANO.pad, CPU, None)
     ids = torch.tensor(NANO.prompt_ids(say("user", "what does it eat")))[None]
     same(data[0].col.extra["prompt_embedding"], model(ids, want="hidden")[0].mean(0).detach(),
          "mean of the start model's final hidden states over the prompt with its headers, not over an answer", 1e-6)
@@ -474,12 +359,12 @@ def test_a_pair_without_a_prompt_gives_rpo_a_number(monkeypatch):
     talk = (*say("user", "red nuts " * 30), *say("assistant", "small house"), *say("user", "every day"))
     pair = {"chosen": say("assistant", "two red nuts"), "rejected": say("assistant", "no")}
     long, short = Row((*say("user", "dova " * 90),), **pair), Row(talk, **pair)
-    data, lost = encode(OBJECTIVES["rpo"].rows([long, short], RPO()), NANO, TINY.n_ctx)
+    data, lost = encode(OBJECTIVES["rpo"].rows([long, short], None), NANO, TINY.n_ctx)
     assert (len(data), lost.skipped, lost.cut) == (1, 1, 1)
     for t in data[0].seqs.values():
         assert t.ids[0] == NANO.user and t.mask[0] == 0, "LAW: a row begins with a question"
     bare = replace(data[0], seqs={role: replace(t, mask=0 * t.mask + 1) for role, t in data[0].seqs.items()})
-    add_columns(data + [bare], OBJECTIVES["rpo"].columns[1:], nano(), NANO.pad, CPU, RPO())
+    add_columns(data + [bare], OBJECTIVES["rpo"].columns[1:], nano(), NANO.pad, CPU, None)
     assert all(np.isfinite(e.col.extra["prompt_embedding"]).all() for e in (data[0], bare))
 
 
@@ -501,39 +386,21 @@ def test_each_methods_own_figures_by_hand():
         return math.log(math.exp(x) / -math.expm1(x))
     aligned = [-F.logsigmoid(torch.tensor([odds(-w), -odds(-l)])).sum() for w, l in ((1.5, 3.0), (0.5, 1.0))]
     for name, hp, want in (
-            ("dpo", DPO(beta=0.2), {"margin": 0.15, "accuracy": 0.75}),
-            ("simpo", SimPO(beta=2.0), {"margin": 2.0, "accuracy": 1.0}), ("ipo", IPO(), {"margin": 1.0}),
-            ("orpo", ORPO(nll="response"), {
+            ("dpo", {"beta": 0.2}, {"margin": 0.15, "accuracy": 0.75}),
+            ("simpo", {"beta": 2.0}, {"margin": 2.0, "accuracy": 1.0}), ("ipo", {}, {"margin": 1.0}),
+            ("orpo", {"nll": "response"}, {
                 "margin": (odds(-1.5) - odds(-3) + odds(-0.5) - odds(-1)) / 2, "nll": 3.5 / 3}),
-            ("gdpo", GDPO(), {"p": 0.75}), ("hinge", Hinge(beta=1.0), {"done": 0.5}), ("slic", SLiC(), {"done": 0.5}),
-            ("rpo", RPO(), {"own_weight": 1 / (1 + math.exp(-2))}),
-            ("asft", ASFT(beta=1.0), {"align": sum(aligned) / 2}),
-            ("ada_dpo", AdaDPO(beta=9.0), {"tau": 2.55, "tau_at_min": 0.5, "tau_at_max": 0.5}),
-            ("cpo", CPO(), {"nll": 3.5 / 3}), ("tpo", TPO(), {"nll_gold": 2.0})):
-        said = OBJECTIVES[name].loss(batch, hp)[1]
+            ("gdpo", {}, {"p": 0.75}), ("hinge", {"beta": 1.0}, {"done": 0.5}), ("slic", {}, {"done": 0.5}),
+            ("rpo", {}, {"own_weight": 1 / (1 + math.exp(-2))}),
+            ("asft", {"beta": 1.0}, {"align": sum(aligned) / 2}),
+            ("ada_dpo", {"beta": 9.0}, {"tau": 2.55, "tau_at_min": 0.5, "tau_at_max": 0.5}),
+            ("cpo", {}, {"nll": 3.5 / 3}), ("tpo", {}, {"nll_gold": 2.0})):
+        said = OBJECTIVES[name].loss(batch, settings(name, **hp))[1]
         for figure, value in want.items():
             same(said[figure], value, f"{name}: {figure}", 1e-6)
 
 
 # ---- flags ----------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("hp, given, says", [
-    (DPO(label_smoothing=0.5), set(), "--label-smoothing 0.5"),
-    (RobustDPO(label_smoothing=0.5), set(), "--label-smoothing 0.5"),
-    (SLiC(), {"beta"}, "--beta changes nothing"), (SLiC(form="trl"), {"delta"}, "--delta changes nothing"),
-    (ASFT(lam=0.0, sft_weight=0.0), set(), "nothing is left"), (ASFT(lam=0.0), {"beta"}, "--beta changes nothing"),
-    (TISDPO(estimates=["a"]), set(), "two folders"),
-    (TISDPO(weights="ones", estimates=["a", "b"]), {"estimates"}, "--estimates changes nothing"),
-    (AdaDPO(rho=0.7), set(), "--rho 0.7"), (AdaDPO(tau_min=2.0, tau_max=1.0), set(), "--tau-min 2.0"),
-    (AdaDPO(tau_min=1.0, tau_max=1.0), {"rho"}, "--rho changes nothing"),
-    (RPO(), {"diagonal_weight"}, "--diagonal-weight changes nothing"),
-    (RPO(form="diagonal"), {"temperature"}, "--temperature changes nothing"),
-    (RPO(temperature=0.0), set(), "--temperature 0"), (RPO(diagonal_weight=1.5), set(), "--diagonal-weight 1.5"),
-    (KTO(desirable_weight=0.0, undesirable_weight=0.0), set(), "both 0"), (TOFU(gamma=0.5), set(), "--gamma 0.5"),
-], ids=str)
-def test_flags_that_are_wrong_or_change_nothing_are_refused(hp, given, says):
-    """That no number may be negative says test_cli.py."""
-    with pytest.raises(UserError, match=says):
-        hp.check(given)
 
 
 @pytest.mark.parametrize("name", [n for n, o in OBJECTIVES.items() if hasattr(o.hp, "beta") and not o.on_policy])

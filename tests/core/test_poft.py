@@ -19,7 +19,6 @@ from nanouft.objective import REF, Columns
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.poft import PoFT, tau
 from nanouft.objectives.sft import SFT
-from nanouft.objectives.una import score_loss
 from nanouft.reference import add_columns, logps
 from nanouft.shell.files import Lines
 
@@ -52,24 +51,6 @@ def test_the_gradient_is_that_of_sft_times_tau(hp):
     same(grads["answer"], hp.beta * share[:, None] * sft_grad(batch),
          "dL/dlogp of a row = beta tau x that of sequence-mean SFT, tau = sigma(beta (rbar - r) - margin)")
     assert share.std() > 0.1, "rows of one weight would show little"
-
-
-def test_numbers_by_hand():
-    for r, rbar, want, loss in ((-2.0, -1.0, 0.731, 1.313), (-2.0, -5.0, 0.047, 0.0486)):
-        batch = batch_with(rbar)
-        s = batch.seqs["answer"]
-        s.logp = torch.full_like(s.logp, r)
-        same(tau(batch, HP), [want] * batch.rows, f"r = {r}, rbar = {rbar}: tau, however long the answer", 1e-3)
-        same(OBJECTIVES["poft"].loss(batch, HP)[0], loss, f"r = {r}, rbar = {rbar}: loss", 1e-3)
-
-
-def test_poft_and_una_bce_are_one_function():
-    """1/T for beta and aligned models for the start model."""
-    batch = batch_with(-1.3)
-    s = batch.seqs["answer"]
-    n = s.mask.sum(-1)
-    una = score_loss((s.sum(s.logp) - n * batch.col.extra["aligned_logp"]) / n, 1.0, "bce").mean()
-    same(OBJECTIVES["poft"].loss(batch, HP)[0], una, "PoFT = UNA-BCE on score 1 with beta 1/T and another reference")
 
 
 # ---- the column ------------------------------------------------------------------------------------------------------

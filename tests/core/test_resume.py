@@ -212,13 +212,6 @@ def test_folders_that_are_no_steps_of_this_run(run, half_done, capsys):
     assert "steps/99: damaged" in out and "steps/15: damaged" in out and "going on after step 10" in out
 
 
-def test_with_every_step_damaged_it_starts_again(run, half_done, capsys):
-    other_shape(run / "steps" / "10" / "model.safetensors")
-    flip(run / "steps" / "20" / "optimizer.safetensors")
-    finishes(run, half_done)
-    assert "from the beginning" in capsys.readouterr().out
-
-
 @pytest.mark.parametrize("tail", ['{"step": 24, "lo', '{"loss": 1}\n', "\xff\xfe", '{"step": 24}', "7"])
 def test_a_half_written_line_is_cut_off(tail, run):
     with open(run / "metrics.jsonl", "a", encoding="latin-1") as f:
@@ -330,13 +323,6 @@ def test_an_edited_eval_is_made_again(text, run, half_done):
     (run / "eval.json").write_text(text)
     finishes(run, half_done)
     assert read_json(run / "eval.json")["before"] == read_json(half_done / "whole" / "eval.json")["before"]
-
-
-@pytest.mark.parametrize("line", ['{"step": 3, "loss": "low"}', '{"step": 4, "held_out": [1]}'])
-def test_an_edited_log_is_named_with_its_line(line, run, capsys):
-    log = (run / "metrics.jsonl").read_text().splitlines()
-    (run / "metrics.jsonl").write_text("\n".join([*log[:2], line, *log[2:]]) + "\n")
-    one_error(call(train.main, "--resume", run), capsys.readouterr().err, "metrics.jsonl, line 3", "number")
 
 
 # ---- what cannot be resumed is one line ------------------------------------------------------------------------------

@@ -9,11 +9,10 @@ import torch
 from running import DEMOS, QUICK, call, lines, metrics, one_error
 from safetensors.torch import load_file
 from test_probe_worlds import METHODS
-from tiny import CPU, NANO, TINY, Form, differs, real_batch, same
+from tiny import CPU, NANO, TINY, differs, same
 
 from nanouft import train, world
 from nanouft.data.batches import encode
-from nanouft.data.rows import Row, Turn, prompt_rows
 from nanouft.gpt import GPT
 from nanouft.look.plots import curves
 from nanouft.models.generate import Answer
@@ -21,8 +20,7 @@ from nanouft.models.load import start_model
 from nanouft.models.save import add_value_head
 from nanouft.objective import Batch, Columns, Seqs
 from nanouft.objectives import OBJECTIVES
-from nanouft.objectives.grpo import standardised
-from nanouft.objectives.ppo import gae, rewards, value_loss, whiten
+from nanouft.objectives.ppo import rewards, value_loss, whiten
 from nanouft.objectives.reinforce import clipped, k3, penalised_reward, step_metrics
 from nanouft.objectives.rloo import leave_one_out
 from nanouft.rollout import rollouts
@@ -228,12 +226,6 @@ def random(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def test_leave_one_out():
-    R = random(5, 4)
-    same(leave_one_out(R)[2, 1], R[2, 1] - (R[2, 0] + R[2, 2] + R[2, 3]) / 3, "R minus the mean of the others")
-    same(leave_one_out(R).sum(-1), torch.zeros(5), "and sums to 0 in each group")
-
-
 def test_the_leash_is_taken_off_the_score():
     made = source("rloo", start_seed=5, beta=0.3)
     batch = made(0)
@@ -271,28 +263,6 @@ def test_the_start_model_stays_where_it_was():
     made(1)
     assert all(torch.equal(a, b) for a, b in zip(before, made.start.parameters())), "LAW: only the policy is trained"
     assert made.stats["kl_exact"] > 1e-4, "and the way from there is seen"
-
-
-def test_standardised_groups_have_mean_0_and_variance_1():
-    adv = standardised(random(6, 8))
-    same(adv.mean(-1), torch.zeros(6), "mean 0")
-    same(adv.std(-1), torch.ones(6), "Bessel's standard deviation 1 (but for the 1e-4)", 1e-3)
-    R = random(6, 8)
-    same(standardised(R, "none"), R - R.mean(-1, keepdim=True), "--scale none: centred")
-
-
-def test_gae_between_one_step_and_the_whole_return():
-    R, V = random(4, 6), random(4, 6, seed=1)
-    mask = torch.tensor([[1] * n + [0] * (6 - n) for n in (6, 4, 1, 3)])
-    on, gamma = mask > 0, 0.9
-    V0 = V.masked_fill(~on, 0)
-    returns = torch.zeros(4, 6, dtype=torch.float64)
-    for t in reversed(range(6)):
-        returns[:, t] = R.masked_fill(~on, 0)[:, t] + (gamma * returns[:, t + 1] if t < 5 else 0)
-    same(gae(R, V, mask, gamma, 1.0), (returns - V0).masked_fill(~on, 0), "lam 1: the discounted return minus V")
-    following = torch.nn.functional.pad(V0, (0, 1))[:, 1:]
-    same(gae(R, V, mask, gamma, 0.0), (R + gamma * following - V0).masked_fill(~on, 0), "lam 0: the TD residual")
-    differs(gae(R, V, mask, gamma, 0.5), gae(R, V, mask, gamma, 1.0), "and lam matters between")
 
 
 def test_whitened_advantages():
@@ -423,16 +393,6 @@ def test_online_una_against_the_rollout_starts_at_a_half():
          "the paper's is the start model", 1e-5)
 
 
-def test_grpo_adds_tokens_up_in_three_ways():
-    batch = real_batch(Form("grpo", OBJECTIVES["grpo"].hp()))
-    s, adv = batch.seqs["answer"], batch.col.adv
-    s.old, s.ref = s.logp, s.logp
-    n = s.mask.sum(-1)
-    for how, want in (("grpo", -adv.mean()), ("dapo", -(adv * n).sum() / n.sum()), ("dr_grpo", -(adv * n).mean() / 44)):
-        same(OBJECTIVES["grpo"].loss(batch, OBJECTIVES["grpo"].hp(aggregation=how))[0], want,
-             f"{how}: at ratio 1 the loss is minus the mean advantage, over answers or over tokens", 1e-6)
-
-
 # ---- the runs of train -----------------------------------------------------------------------------------------------
 def go(tiny_base, name: str, out, *more) -> int:
     return call(train.main, "--objective", name, "--init", tiny_base, "--rows", 24, "--batch-size", 4, "--max-new", 6,
@@ -510,11 +470,6 @@ def test_prompts_of_a_file(here, tiny_base, learnt, capsys):
         "LAW: only the prompts of a file are read; answers may be missing"
     capsys.readouterr()
     one_error(call(train.main, *argv), capsys.readouterr().err, "exact score", "--reward DIR")
-
-
-def test_each_prompt_is_asked_once():
-    rows = [Row((Turn("user", q),), (Turn("assistant", a),)) for q, a in ("xa", "ya", "xb")]
-    assert [e.seqs["prompt"][0][0].text for e in prompt_rows(rows, None)] == ["x", "y"]
 
 
 # ---- what is refused in one line -------------------------------------------------------------------------------------

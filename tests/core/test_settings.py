@@ -3,10 +3,10 @@ import sys
 from types import SimpleNamespace
 
 import pytest
-from running import DEMOS, PAIRS, QUICK, call, lines, losses, metrics, one_error
+from running import DEMOS, QUICK, call, lines, losses, metrics, one_error
 
 from nanouft import __main__ as commands
-from nanouft import evaluate, pretrain, reward, train
+from nanouft import evaluate, train
 from nanouft.shell import config, trackers
 from nanouft.training.flags import read_flags
 
@@ -72,17 +72,6 @@ def test_flags_toml_repeats_a_run(here, tiny_base):
     assert losses(here / "again") == losses(here / "a b")
 
 
-def test_pretrain_and_reward_leave_their_flags_too(here, tiny_base):
-    lines(here / "pairs.jsonl", PAIRS)
-    assert call(reward.main, "--init", tiny_base, "--data", "pairs.jsonl", "--steps", "2", "--threads", "1",
-                "--out", "r") == 0
-    assert config.tomllib.loads((here / "r" / "flags.toml").read_text()) == {
-        "init": str(tiny_base), "data": ["pairs.jsonl"], "steps": 2, "threads": 1}
-    (here / "my.txt").write_text("The dova lives in the west. " * 300)
-    assert call(pretrain.main, "--corpus", "my.txt", "--steps", "1", "--threads", "1", "--out", "b") == 0
-    assert config.tomllib.loads((here / "b" / "flags.toml").read_text())["corpus"] == "my.txt"
-
-
 def test_what_is_written_is_read_back(tmp_path):
     values = {"out_dir": 'a "b" \\ \U0001f600 \u2028', "lr": 1e-05, "steps": 7, "data": ["x", "y z"], "plain": True}
     (tmp_path / "f.toml").write_text(config.as_toml("train", values), encoding="utf-8")
@@ -130,13 +119,3 @@ def test_a_tracker_that_cannot_begin_is_one_line(here, tiny_base, monkeypatch, c
     monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=init, Error=RuntimeError))
     err = call(train.main, "--init", tiny_base, "--log", "wandb", "--steps", "1", *QUICK), capsys.readouterr().err
     one_error(*err, "--log wandb: no key at all", "WANDB_MODE=offline")
-
-
-def test_tensorboard_writes_its_own_file(here, tiny_base):
-    pytest.importorskip("tensorboard")
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-    lines(here / "my.jsonl", DEMOS)
-    assert call(train.main, "--objective", "sft", "--data", "my.jsonl", "--init", tiny_base, "--steps", "3",
-                "--batch-size", "4", *QUICK, "--log", "tensorboard", "--out", "run") == 0
-    found = EventAccumulator(str(here / "run" / "tensorboard")).Reload()
-    assert [round(e.value, 5) for e in found.Scalars("loss")] == [round(x, 5) for x in losses(here / "run")]

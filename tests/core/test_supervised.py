@@ -31,7 +31,6 @@ from nanouft.data.batches import encode
 from nanouft.data.rows import demo_rows
 from nanouft.gpt import GPT
 from nanouft.look.prior import forced_starts
-from nanouft.look.scores import families, mean_score
 from nanouft.models.folder import read_gpt
 from nanouft.models.generate import answer_rows, generate
 from nanouft.models.load import start_model
@@ -107,15 +106,6 @@ def test_neftune_noise_is_uniform_and_goes_by_the_true_length():
     again = batch_of(rows, step=1)
     differs(noise(again.seqs["answer"], again, alpha, width), x, "another step draws other noise")
     same(noise(batch.seqs["answer"], batch, alpha, width), x, "the same step draws the same", 0.0)
-
-
-def test_neftune_noise_of_a_row_does_not_depend_on_its_neighbours():
-    rows = sorted(some_rows(), key=lambda e: e.length)
-    alone, together = batch_of(rows[:1]), batch_of(rows)
-    assert alone.seqs["answer"].inputs.shape[1] < together.seqs["answer"].inputs.shape[1]
-    n = alone.seqs["answer"].inputs.shape[1]
-    same(noise(together.seqs["answer"], together, 5.0, 16)[0, :n], noise(alone.seqs["answer"], alone, 5.0, 16)[0],
-         "padding changes neither the size of the noise nor its numbers", 0.0)
 
 
 # ---- TOFU ------------------------------------------------------------------------------------------------------------
@@ -383,16 +373,6 @@ def test_forced_starts_say_where_they_come_from(start_values):
     again = answer_rows(base, tok, rows, priors=own)
     assert [a.ids[:3] for a in answers] == own, "LAW: the first N tokens of what that model says"
     assert [a.ids for a in again] == [a.ids for a in answers], "LAW: forced to say what it says, it says the same"
-
-
-def test_the_score_counts_what_is_forced(start_values):
-    base, tok, _ = start_values
-    plain, items = families(base, tok, CPU, "val", 4)
-    forced, told = families(base, tok, CPU, "val", 4, answer=lambda rows: answer_rows(
-        base, tok, rows, priors=forced_starts("1", "", tok, rows)))
-    assert all(x.answer for x in told) and told[0].prompt == items[0].prompt
-    assert mean_score(forced) > mean_score(plain), "the right first token helps this base"
-    assert all(world.score(x.prompt, x.answer) == x.score for x in told), "LAW: the whole answer is scored"
 
 
 def test_prior_on_the_command_line(capsys, tiny_base, tmp_path):

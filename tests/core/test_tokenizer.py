@@ -7,7 +7,6 @@ The comparison with GPT-2's own vocabulary needs it in TIKTOKEN_CACHE_DIR or a n
 import base64
 import json
 import random
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,8 +20,6 @@ from nanouft.data.rows import Turn
 from nanouft.data.tokenizer import ASSET, CONTROL, NANO_PATTERN, Tokenizer, main
 from nanouft.data.tokenizer_files import BYTES, GPT2_PATTERN
 from nanouft.shell.errors import UserError
-from nanouft.world.documents import corpus
-from nanouft.world.facts import NAMES, WORDS, WORLD
 
 NANO = Tokenizer.load("nano")
 CONTROL_IDS = {NANO.user, NANO.assistant, NANO.end, NANO.pad}
@@ -69,21 +66,6 @@ def test_a_control_token_that_somebody_types_is_plain_text(name):
 def test_decoding_never_fails():
     assert NANO.decode([0xE5, 0xAD]) == "\ufffd" and NANO.decode([5000, -1, 97]) == "\ufffd\ufffda"
     assert NANO.encode("\ud800") == NANO.encode("\ufffd")       # half a surrogate pair is no text
-
-
-def test_words_of_the_world_are_one_token_and_names_are_two():
-    assert [w for words in WORDS.values() for w in words if len(NANO.encode(" " + w)) > 1] == []
-    two = {name for name in NAMES if len(NANO.encode(" " + name)) == 2}
-    assert len(two) > 0.99 * len(NAMES)
-    known = {name for names in WORLD.creatures.values() for name in names}
-    assert len(known & two) > 0.97 * len(known)                 # known names are cut like unknown ones
-
-
-def test_bytes_per_token_on_the_world_are_as_stated():
-    texts = [" " + turn.text for document in corpus(1234, 500) for turn in document]
-    assert 3.7 < sum(map(len, texts)) / sum(len(NANO.encode(t)) for t in texts) < 4.1       # bpe.py says 3.9
-    english = " Please write a short poem about the sea and explain why people like it, in simple words."
-    assert 1.8 < len(english) / len(NANO.encode(english)) < 2.6                             # "about 2"
 
 
 @pytest.mark.slow
@@ -161,11 +143,6 @@ def test_incremental_counts_equal_counting_anew():
         spelt = {w: join(tokens, best) for w, tokens in spelt.items()}
     assert train_bpe(words, 300) == ranks
     assert train_bpe(dict(reversed(words.items())), 300) == ranks                           # the order does not matter
-
-
-def test_the_tokenizer_is_trained_on_worlds_with_other_names():
-    few = vocabulary.nano_words(worlds=3, documents=50)
-    assert few[" the"] > 50 and few == vocabulary.nano_words(worlds=3, documents=50)
 
 
 # ---- folders of other libraries --------------------------------------------------------------------------------------
@@ -253,11 +230,6 @@ def test_what_cannot_be_used_is_one_line(files, says, tmp_path):
     with pytest.raises(UserError, match=says) as caught:
         Tokenizer.load(write(tmp_path, **files))
     assert str(tmp_path) in str(caught.value) and "\n" not in str(caught.value)
-
-
-def test_a_name_that_is_nothing_is_one_line():
-    with pytest.raises(UserError, match="neither a tokenizer"):
-        Tokenizer.load("nono")
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xff", b"YQ== 0\n", b"not base64! 1\n", b"YQ==\n"])
@@ -359,13 +331,3 @@ def test_the_command_shows_pieces_and_ids_on_one_line_each(capsys, tmp_path):
     assert main(["--tokenizer", str(tmp_path), "x"]) == 0
     with pytest.raises(UserError, match="no text given"):
         main([])
-
-
-def test_the_build_command_writes_ranks_in_tiktokens_form(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(vocabulary, "nano_words", lambda: {" hello": 3, " help": 2})
-    monkeypatch.setattr(vocabulary, "build", partial(vocabulary.build, tmp_path / "ranks"))
-    assert vocabulary.main([]) == 0
-    assert capsys.readouterr().out == f"{ASSET}: {256 + 6} ranks\n"
-    lines = [line.split() for line in (tmp_path / "ranks").read_text().splitlines()]
-    assert b"|".join(base64.b64decode(token) for token, _ in lines[256:]) == b" h| he| hel| hell| hello| help"
-    assert [int(rank) for _, rank in lines] == list(range(262))

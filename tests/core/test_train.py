@@ -1,5 +1,4 @@
 """What `nanouft.train` does and leaves behind, on a tiny model: seconds, not minutes."""
-import json
 import math
 import shutil
 from dataclasses import replace
@@ -82,17 +81,6 @@ def test_taken_names_get_a_number_and_an_explicit_one_is_an_error(here, tiny_bas
     refused("full", "not an empty folder")
 
 
-def test_transformers_opens_a_run_folder(here, tiny_base):
-    transformers = pytest.importorskip("transformers")
-    assert go(tiny_base, "--objective", "sft", "--steps", 3, "--rows", 20, "--lr", 0.01, "--out", "run") == 0
-    theirs = transformers.GPT2LMHeadModel.from_pretrained(here / "run").eval()
-    ours, tok = start_model(str(here / "run"))
-    ids = torch.tensor([tok.encode("Sort pig bee saw from a to z.")])
-    with torch.no_grad():
-        assert torch.allclose(theirs(ids).logits, ours(ids), atol=1e-4)
-    assert transformers.AutoTokenizer.from_pretrained(here / "run").encode("Sort pig bee") == tok.encode("Sort pig bee")
-
-
 def test_a_folder_made_by_transformers_trains(here):
     """A small vocabulary of its own, tokenizer files by the tokenizers library: the chat tokens get new rows."""
     transformers, tokenizers = pytest.importorskip("transformers"), pytest.importorskip("tokenizers")
@@ -140,19 +128,6 @@ def test_data_that_leaves_nothing_to_hold_out(here, tiny_base, capsys, brief):
                   "--out", objective) == 0
         assert "of 0 rows held out" in capsys.readouterr().out
         assert (here / objective / "curves.png").read_bytes().startswith(PNG)
-
-
-def test_a_folder_with_a_foreign_name_and_a_file_from_windows(here, tiny_base, monkeypatch):
-    place = here / "Zoë 学 x"
-    place.mkdir()
-    monkeypatch.chdir(place)
-    rows = [*DEMOS, {"prompt": "Grüße", "response": "學 ✓"},
-            {"prompt": "half a surrogate \ud83d", "response": "x \ud83d"}]
-    text = "\r\n".join(json.dumps(r) for r in rows) + "\r\n"
-    (place / "données.jsonl").write_bytes(b"\xef\xbb\xbf" + text.encode())
-    assert go(tiny_base, "--objective", "sft", "--data", "données.jsonl", "--steps", 2, "--out", "læuf 学") == 0
-    assert read_json(place / "læuf 学" / "run.json")["config"]["data"] == ["données.jsonl"]
-    assert call(train.main, "--init", "læuf 学", "--objective", "sft", "--steps", 1, "--rows", 9, *QUICK) == 0
 
 
 # ---- the loop by itself ----------------------------------------------------------------------------------------------

@@ -8,7 +8,6 @@ from tiny import (
     DATA,
     NANO,
     Form,
-    differs,
     give_logps,
     model_grads,
     nano,
@@ -16,16 +15,14 @@ from tiny import (
     same,
     same_each,
     say,
-    value_and_grads,
 )
 
 from nanouft import world
 from nanouft.data.batches import collate, encode
 from nanouft.data.rows import Row
 from nanouft.look import report
-from nanouft.objective import REF, Columns
+from nanouft.objective import REF
 from nanouft.objectives import OBJECTIVES
-from nanouft.objectives.dpo import dpo_loss, log_ratio
 from nanouft.objectives.sft import SFT
 from nanouft.objectives.uft import UFT
 from nanouft.objectives.uft import rows as uft_rows
@@ -62,25 +59,6 @@ def test_slopes_in_closed_form():
     assert weight[1] == max(weight), "LAW: at sigma = 1/3"
 
 
-@pytest.mark.parametrize("score", [0.1, 0.5, 0.8])
-def test_the_optimum_is_where_the_implicit_score_is_the_given_one(score):
-    best = torch.tensor([math.log(score / (1 - score))], dtype=torch.float64)
-    same(score_loss(best, score, "mse"), [0.0], "MSE is 0 at i = logit(score): a log-ratio of logit(score)/beta")
-    same(score_loss(best, score, "bce"), [-score * math.log(score) - (1 - score) * math.log(1 - score)],
-         "BCE with a score between 0 and 1 bottoms there at its entropy, not at 0")
-
-
-@pytest.mark.parametrize("beta", [0.1, 1.5])
-def test_the_pairwise_form_is_dpo(beta):
-    batch = give_logps(real_batch(Form("una", UNA(feedback="pair"))))
-    w, l = batch.seqs["chosen"], batch.seqs["rejected"]
-    i_w, i_l = beta * log_ratio(w), beta * log_ratio(l)
-    same(score_loss(beta * (log_ratio(w) - log_ratio(l)), 1.0, "bce"), dpo_loss(w, l, beta),
-         "-log sigma(i_w - i_l) is DPO to the last bit", 0.0)
-    both = score_loss(i_w, 1.0, "bce") + score_loss(i_l, 0.0, "bce")
-    assert (both > dpo_loss(w, l, beta)).all(), "LAW: the two sides on their own pay more than their difference"
-
-
 @pytest.mark.parametrize("loss", ["mse", "bce"])
 def test_a_pair_is_two_labels(loss):
     data = [r for r in DATA if r.chosen != r.rejected and r.label is None]
@@ -93,16 +71,6 @@ def test_a_pair_is_two_labels(loss):
         return OBJECTIVES["una"].loss(batch, hp)[0].detach()
     same(2 * value(UNA(feedback="binary", loss=loss)), value(UNA(feedback="pair", loss=loss)),
          "feedback pair = binary feedback on both sides (a pair pays their sum)", 1e-5)
-
-
-def test_every_row_has_its_own_score():
-    hp = UNA(beta=0.4)
-    batch = give_logps(real_batch(Form("una", hp)))
-    want = OBJECTIVES["una"].loss(batch, hp)[0]
-    i, score = hp.beta * log_ratio(batch.seqs["answer"]), batch.col.score
-    same(want, ((torch.sigmoid(i) - score) ** 2).mean(), "mean over answers of (sigma(i) - own score)^2")
-    batch.col = Columns(score=score.flip(0))
-    differs(OBJECTIVES["una"].loss(batch, hp)[0], want, "other scores for the same answers give another loss")
 
 
 # ---- UFT -------------------------------------------------------------------------------------------------------------
@@ -139,18 +107,6 @@ def test_uft_merges_by_counts():
     assert uft_rows([demo], UFT())[0].score == 1.0, "demonstrations alone are a smaller UFT"
     with pytest.raises(UserError, match="needs demos"):
         uft_rows([pair], UFT())
-
-
-def test_uft_is_una_with_a_score_of_one():
-    data = [r for r in DATA if r.score is not None]
-    a, b = OBJECTIVES["uft"].rows(data, UFT()), OBJECTIVES["una"].rows(data, UNA())
-    assert a == b, "LAW: on scored rows UFT is UNA"
-    form = Form("una", UNA(beta=0.3))
-    batch = give_logps(real_batch(form))
-    want, grads = value_and_grads(form, batch)
-    got, g = value_and_grads(Form("uft", UFT(beta=0.3)), batch)
-    same(got, want, "the same loss")
-    same(g["answer"], grads["answer"], "the same gradient")
 
 
 @pytest.mark.parametrize("mix, counts", [("", (30, 30)), ("2:1", (40, 20)), ("1:0", (60, 0))])

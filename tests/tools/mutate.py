@@ -38,7 +38,7 @@ ROOT = Path(__file__).resolve().parents[2]
 EQUIVALENTS = Path(__file__).with_name("equivalents.txt")
 LAWS = "held_out_is_disjoint laws_of_rows contract "
 ROOMS = {       # room: (its folder, the files tests/core/test_*.py that touch it, or globs below tests/)
-    "objectives": ("nanouft/objectives", LAWS + "objectives pairs ift kto orpo poft supervised una_uft rollouts"),
+    "objectives": ("nanouft/objectives", LAWS + "objectives parity pairs ift kto orpo poft supervised una_uft rollouts"),
     "rollout": ("nanouft/rollout", LAWS + "rollouts harvest best_of reward examples evaluate cli"),
     "data": ("nanouft/data", LAWS + "data cases_of_forms batches tokenizer pretrain transformers train"),
     "world": ("nanouft/world", LAWS + "world probe_worlds una_uft pretrain parity"),
