@@ -293,9 +293,6 @@ def test_a_model_of_other_data_is_asked_what_its_run_held_out_beside_its_own_sta
     one_error(call(sample.main, "mine"), capsys.readouterr().err, "mine", "--prompt")
 
 
-# ---- evaluate, ledger, pretrain --------------------------------------------------------------------------------------
-
-
 # ---- what is printed as the next command -----------------------------------------------------------------------------
 SHORT = {"train": ["--steps", 1, *QUICK], "sample": ["--max-new", 2], "evaluate": [],
          "ledger": ["--show", "sft", "dpo"]}

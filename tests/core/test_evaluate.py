@@ -3,6 +3,7 @@
 Intervals, strict scores, held-out losses and preferences; and what stands behind them: the reference column, the
 choice of a token, the forced beginning of an answer.
 """
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -13,10 +14,12 @@ from tiny import CPU, NANO, PAD, TINY, differs, same, say, some_rows, tiny
 from nanouft import world
 from nanouft.data.batches import Encoded, Tokens, encode
 from nanouft.data.rows import Example, Row, Turn
+from nanouft.look import probes
 from nanouft.look.held_out import held_out
 from nanouft.look.scores import Item, families, summary
 from nanouft.look.stats import T95, bootstrap, interval
 from nanouft.models.generate import Answer, _choose, answer_rows, stops
+from nanouft.models.load import start_model
 from nanouft.objective import REF
 from nanouft.reference import add_columns
 from nanouft.rollout import voice as voices
@@ -218,3 +221,38 @@ def test_a_prior_is_written_as_an_answer_begins_in_training(monkeypatch):
         assert prompt + how["prior"] == trained[:-1], \
             "LAW: a forced beginning stands as training wrote it, with the space behind <|assistant|>"
     assert len(prompts) == 2 and none["prior"] == [], "LAW: no prior, nothing is forced (not even a space)"
+
+
+# ---- probes ----------------------------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def base():
+    return start_model("base")
+
+
+def test_a_model_has_no_distance_to_itself_and_a_positive_one_to_another(base):
+    model, tok = base
+    rows = world.rows("val", "prompts", 18, 0)
+    s = probes.seqs_of([r.answer[0].text for r in rows], rows, model, tok)
+    other, _ = start_model("base")
+    with torch.no_grad():
+        other.ln_f.weight.mul_(1.2)
+    assert abs(probes.kl(model, model, s)) < 1e-6, "LAW: KL(p || p) = 0"
+    assert probes.kl(model, other, s) > 0 < probes.kl(other, model, s), "LAW: KL between different models is positive"
+    assert probes.kl(model, other, s) != pytest.approx(probes.kl(other, model, s), rel=1e-3), "KL has a direction"
+
+
+def test_the_gap_is_zero_where_the_model_says_the_gold_answer(base, monkeypatch):
+    model, tok = base
+    rows = world.rows("val", "prompts", 10, 0, skills=("sort",))
+    real = probes.own_prefix_gap(model, tok, rows)
+    gold = [probes.answer_rows(model, tok, [r], prior=tok.encode(" " + r.answer[0].text), max_new=1)[0] for r in rows]
+    monkeypatch.setattr(probes, "answer_rows", lambda *a, **k: gold)
+    assert abs(probes.own_prefix_gap(model, tok, rows)) < 1e-6, "LAW: own prefix = gold prefix leaves no gap"
+    assert real > 0.1, "the base copies its input: its own prefix must confuse it"
+
+
+def test_all_of_them_are_finite_and_repeat(base):
+    model, tok = base
+    first, second = (probes.probe(model, model, tok, "val", items=1) for _ in range(2))
+    assert first == second and all(math.isfinite(v) for v in first.values())
+    assert abs(first["kl_own"]) < 1e-6 and 0.25 <= first["diversity"] <= 1

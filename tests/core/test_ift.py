@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from tiny import (
-    PAD,
     Form,
     batch_of,
     differs,
@@ -155,13 +154,6 @@ def test_the_guess_is_shifted_by_one_once():
         "LAW: the guess for position i is made at position i-1: gold [P,a,b,E], argmax [a,c,E,E] -> [P,a,c,E]"
 
 
-def test_only_response_positions_are_replaced():
-    inputs, argmax = torch.tensor([[1, 2, 3, 4, 5, 6, PAD]]), torch.tensor([[11, 12, 13, 14, 15, 16, 9]])
-    mask = torch.tensor([[0.0, 1, 1, 0, 1, 0, 0]])     # targets 3, 4 and 6 are response tokens
-    assert own_guess(inputs, mask, argmax).tolist() == [[1, 2, 12, 13, 5, 15, PAD]], \
-        "LAW: position i takes the guess exactly where the target of i-1 is a response token; all others stay gold"
-
-
 @pytest.mark.parametrize("lam", [0.2, 1.0])
 def test_the_blend_is_made_of_embeddings(lam):
     model, batch = tiny(), batch_of(some_rows())
@@ -246,6 +238,3 @@ def test_draws_do_not_depend_on_how_the_step_is_cut(seed):
              "a row's draws depend on its place in the step, not on the cut", 0.0)
     differs(coins[0], coins[1], "rows draw different numbers")
     differs(coins, uniform_rows(batch_of(rows, seed=seed, step=5), *coins.shape), "steps draw different numbers")
-
-
-# ---- 6. flags that would change nothing are refused -----------------------------------------------------------------

@@ -14,7 +14,6 @@ from tiny import (
     give_logps,
     is_live,
     nano,
-    pure,
     read,
     real_batch,
     same,
@@ -59,15 +58,6 @@ def test_the_ledger_is_the_derivative_of_the_loss(form):
             s.logp = logp
             same((values[1] - values[0]) / (2 * step), (ledger[role] * direction).sum(),
                  f"{form}, {role}: the ledger is minus the derivative of the loss, by a central difference", 1e-7)
-
-
-def test_sft_is_the_unit():
-    batch = pure([[3.0, 1, 2], [5.0, 0, 0]], [[1, 1, 1], [1, 0, 0]])
-    same(4 * pushes(OBJECTIVES["sft"], batch, SFT())["answer"], [[1, 1, 1], [1, 0, 0]],
-         "token-mean SFT weighs +1/N on every response token of the step")
-    same(pushes(OBJECTIVES["sft"], batch, SFT(reduction="sequence"))["answer"],
-         [[1 / 6, 1 / 6, 1 / 6], [1 / 2, 0, 0]],
-         "sequence-mean SFT weighs every answer the same")
 
 
 def test_the_policy_is_cut_loose_from_the_network():

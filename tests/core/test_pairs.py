@@ -30,10 +30,11 @@ from nanouft import world
 from nanouft.data.batches import encode
 from nanouft.data.rows import Row
 from nanouft.models.save import write_gpt
-from nanouft.objective import REF, Batch, Columns, Seqs, pushes
+from nanouft.objective import REF, Batch, Columns, Seqs, write_logp
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.ada_dpo import root, scale
-from nanouft.objectives.dpo import binary_kl, dpo_loss, pair_metrics, won
+from nanouft.objectives.dpo import binary_kl, dpo_loss, log1mexp, pair_metrics, won
+from nanouft.objectives.orpo import log_odds
 from nanouft.objectives.tis_dpo import TISDPO, token_weights
 from nanouft.objectives.tpo import triple_rows
 from nanouft.reference import add_columns
@@ -144,8 +145,6 @@ def test_the_loss_of_a_pair_and_its_mirror():
 
 
 # ---- IPO, hinge, SLiC -----------------------------------------------------------------------------------------------
-
-
 def test_two_forms_of_slic():
     batch = some("slic")
     ranked = loss("slic", batch, form="paper", delta=10.0, lam=0.0)
@@ -162,8 +161,6 @@ def test_two_forms_of_slic():
 
 
 # ---- without a reference --------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("alpha", [0.0, 1.0])
 def test_tpo_with_gold_chosen_is_cpo(alpha):
     chosen, rejected = [[-1.0, -2], [-0.5]], [[-3.0], [-1, -1]]
@@ -224,20 +221,6 @@ def test_token_weights_by_rank():
     same(token_weights(s, -1, "rank_based")[2], [1.3, 0.7, 0, 0, 0], "in the rejected answer the order turns", 1e-6)
 
 
-def test_tis_weights_push_token_by_token():
-    batch = some("tis_dpo")
-    for s in batch.seqs.values():
-        rng = torch.Generator().manual_seed(1)
-        s.extra["token_reward"] = torch.randn(s.logp.shape, generator=rng, dtype=torch.float64)
-    ledger = pushes(OBJECTIVES["tis_dpo"], batch, TISDPO(beta=0.3))
-    w, l = batch.seqs["chosen"], batch.seqs["rejected"]
-    up, down = token_weights(w, 1, "paper"), token_weights(l, -1, "paper")
-    h = 0.3 * (w.sum(up * (w.logp - w.ref)) - l.sum(down * (l.logp - l.ref))).detach()
-    pull = 0.3 * torch.sigmoid(-h[:, None]) / batch.rows
-    same(ledger["chosen"], pull * up, "every token of chosen is pushed up by its weight times the push of the pair")
-    same(ledger["rejected"], -pull * down, "every token of rejected is pushed down by its weight times the same")
-
-
 def test_the_column_of_tis_is_the_difference_of_its_two_runs(tmp_path):
     folders, scored = [str(tmp_path / name) for name in ("plus", "minus")], []
     for seed, folder in enumerate(folders, 1):
@@ -259,22 +242,6 @@ def test_tis_without_weights_needs_no_runs():
     add_columns(data, OBJECTIVES["tis_dpo"].columns[1:], None, NANO.pad, CPU, hp)
     columns = [(t.extra["token_reward"], t.ids) for e in data for t in e.seqs.values()]
     assert all(np.all(x == 0) and len(x) == len(ids) - 1 for x, ids in columns)
-
-
-def test_gdpo_and_doubt():
-    batch, dpo = some("gdpo"), loss("dpo", some("dpo"), beta=0.3)
-    batch.col.p = torch.ones(batch.rows, dtype=torch.float64)
-    same(loss("gdpo", batch, beta=0.3), dpo, "GDPO with p = 1 is DPO", 0.0)
-    batch.col.p = p = torch.linspace(0.0, 1.0, batch.rows, dtype=torch.float64)
-    same(loss("gdpo", batch, beta=0.3), loss("gdpo", swapped(batch, p=1 - p), beta=0.3),
-         "GDPO: swap the answers, and p with 1 - p")
-    differs(loss("gdpo", batch, beta=0.3), dpo, "and it is not DPO")
-    batch.col.p = torch.full_like(p, 0.5)
-    same(loss("gdpo", batch, beta=0.3), LOG2, "GDPO with p = 1/2 is log 2 wherever the policy stands")
-    for g in grads("gdpo", batch, beta=0.3).values():
-        same(g, 0 * g, "GDPO with p = 1/2 has no gradient", 0.0)
-    assert grads("dpo", margin(3.0), beta=0.3, label_smoothing=0.5)["chosen"] > 0.05, \
-        "LAW: cDPO with e = 1/2 has one: it pulls an undecided pair back to h = 0"
 
 
 def test_where_p_comes_from():
@@ -401,9 +368,31 @@ def test_each_methods_own_figures_by_hand():
 
 
 # ---- flags ----------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("name", [n for n, o in OBJECTIVES.items() if hasattr(o.hp, "beta") and not o.on_policy])
 def test_beta_is_above_0_where_something_is_divided_by_it_or_learnt_through_it(name):
     with pytest.raises(UserError, match="--beta 0"):
         replace(OBJECTIVES[name].hp(), beta=0.0).check(set())
+
+
+# ---- ORPO ------------------------------------------------------------------------------------------------------------
+def test_log1mexp_keeps_its_digits_at_both_ends():
+    """Where the plain log(1 - e^x) has lost them all: in fp32 it is -inf at -1e-9 and 0 at -30."""
+    for x in (-1e-9, -1e-3, -math.log(2), -1.0, -20.0, -30.0):
+        want = math.log(-math.expm1(x)) if x > -1 else math.log1p(-math.exp(x))
+        got = log1mexp(torch.tensor(x, dtype=torch.float32)).item()
+        assert got == pytest.approx(want, rel=2e-6), f"LAW: log(1 - e^{x}) = {want}, not {got}"
+
+
+def test_the_scope_of_the_nll():
+    model, hp = nano().double(), settings("orpo", lam=0.0)
+    batch = real_batch(Form("orpo", hp))
+    OBJECTIVES["orpo"].forward(model, batch, hp)
+    w = batch.seqs["chosen"]
+    want = model(w.inputs, want="logp", targets=w.targets)
+    n = int(w.attend.sum())
+    assert batch.attended["chosen"] == n > batch.tokens["chosen"], "prompts count, padding does not"
+    same(OBJECTIVES["orpo"].loss(batch, hp)[0].detach(), -(want * w.attend).sum().detach() / n,
+         "nll all: the mean over every real target of chosen, prompt included")
+    odds = log_odds(w).detach()
+    write_logp(model, batch, None)
+    same(log_odds(w).detach(), odds, "the odds are those of the answer, whatever the NLL reads")

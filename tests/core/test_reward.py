@@ -10,9 +10,12 @@ from running import DEMOS, PAIRS, QUICK, call, lines, metrics, one_error
 from tiny import CPU, same, tiny
 
 from nanouft import evaluate, reward, sample, train, world
+from nanouft.data.batches import encode
 from nanouft.data.read import read
+from nanouft.data.rows import demo_rows
 from nanouft.models.load import start_model
 from nanouft.objectives import OBJECTIVES
+from nanouft.reference import logps
 from nanouft.reward import bradley_terry
 from nanouft.rollout import reward_quality
 from nanouft.rollout.scorer import RewardModel, earned, exact, load, load_model, padded, rewards, scorer, unit
@@ -276,19 +279,14 @@ BAD = {                                         # a function -> what its one lin
     "class N:\n    size = 1\n    def item(self): raise OSError('no')\ndef f(prompts, answers): return [N()] * 3": [
         "mine.py, line 3: OSError: no"],
     "def f(prompts, answers): return [1 / 0 for a in answers]": ["mine.py, line 1: ZeroDivisionError"],
-    "def g(a):\n    return a.x\n\ndef f(prompts, answers):\n    return g(answers)": ["mine.py, line 2: AttributeError"],
     "def f(prompts, answers) return 1": ["mine.py, line 1: SyntaxError"],
-    "x = 1\nimport not_there_at_all": ["mine.py, line 2: ModuleNotFoundError"],
     "import sys\nsys.exit(3)": ["mine.py, line 2: SystemExit"],
     "def rigth(prompts, answers): pass\nf = 3": ["f is no function", '"rigth"'],
     "def ff(prompts, answers): pass": ["no function f there", "did you mean ff?"],
     "def f(answers): return answers": ["mine.py, line 1: too many positional", "prompts and answers"],
     "def f(prompts, answers, gold): return answers": ["line 1: missing a required argument: 'gold'", '"golden"'],
     "def f(prompts, answers): return [1.0]": ["gave 1 numbers for 3 answers"],
-    "def f(prompts, answers):\n    while True: yield 1": ["gave more numbers for 3 answers"],
-    "def f(prompts, answers): return 'yes'": ["gave 'yes', not a list"],
     "def f(prompts, answers): return [1, '2', 3]": ["gave '2' for the answer 'b\\\\x1b'", "finite number"],
-    "def f(prompts, answers): return [1, 2, float('nan')]": ["gave nan for the answer 'c'"],
     "def f(prompts, answers): raise ValueError('\x1b[2J two\\nlines')": ["line 1: ValueError: \\x1b[2J two lines"],
 }
 
@@ -388,3 +386,17 @@ def test_answers_to_rows_held_out_are_rewarded(here, tiny_base, brief, capsys):
     assert best > greedy
     for more, words in ((["--best-of", 3], ["--reward"]), (["--max-new", 3], ["--max-new", "--reward"])):
         one_error(call(evaluate.main, *argv, *more), capsys.readouterr().err, *words)
+
+
+# ---- demonstrations that judges keep ---------------------------------------------------------------------------------
+def test_keep_takes_the_likeliest_by_the_mean_over_the_judges_in_order():
+    rows = world.rows("train", "demos", 30, 1)
+    model, tok = start_model("base")
+    encoded, _ = encode(demo_rows(rows, None), tok, model.cfg.n_ctx)
+    opinion = [column["answer"].sum() / e.seqs["answer"].mask[1:].sum()
+               for column, e in zip(logps(encoded, model, tok.pad, CPU), encoded)]
+    worst_kept = sorted(opinion, reverse=True)[11]
+    assert setup.curated((rows, rows), Train(), [], CPU) == (rows, rows), "nothing asked, nothing changed"
+    kept, held = setup.curated((rows, rows[:3]), Train(keep=0.4), ["base"], CPU)
+    assert held == rows[:3], "rows held out stay as they are"
+    assert kept == [r for r, x in zip(rows, opinion) if x >= worst_kept]

@@ -1,6 +1,5 @@
 """Rollouts and the methods that learn from them: laws of advantages, ratios and KLs, and the runs of `train`."""
 import math
-import shutil
 from dataclasses import fields, replace
 
 import numpy as np
@@ -24,9 +23,7 @@ from nanouft.objectives.ppo import rewards, value_loss, whiten
 from nanouft.objectives.reinforce import clipped, k3, penalised_reward, step_metrics
 from nanouft.objectives.rloo import leave_one_out
 from nanouft.rollout import rollouts
-from nanouft.shell import checkpoints
 from nanouft.shell.devices import Device
-from nanouft.shell.files import write_json
 from nanouft.shell.text import read_json
 
 pytestmark = pytest.mark.usefixtures("brief")
@@ -282,43 +279,6 @@ def test_reward_is_paid_once_and_an_answer_without_end_pays():
 
 
 # ---- the estimator ---------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("name", ["reinforce", "rloo", "grpo"])
-def test_the_mean_of_sampled_gradients_is_the_exact_one(name):
-    """A bandit whose policy is a vector of logits: the exact gradient of E[R] by enumeration, the sampled one by the
-    method's own credit and loss; 2,000 rollouts of 8 answers to one prompt."""
-    theta, reward, o = random(6, seed=3), random(6, seed=4), OBJECTIVES[name]
-    plainest = {"reinforce": {"baseline": "none"}, "rloo": {}, "grpo": {"scale": "none"}}
-    hp = o.hp(samples=8, beta=0.0, **plainest[name])
-    rng, n = torch.Generator().manual_seed(5), 2000
-    exact = torch.func.grad(lambda x: (x.softmax(-1) * reward).sum())(theta)
-    logits = theta.expand(n, -1).clone().requires_grad_(True)                   # a policy for each rollout
-    action = torch.multinomial(theta.softmax(-1), 8 * n, replacement=True, generator=rng)
-    logp = logits.log_softmax(-1).gather(1, action.view(n, 8)).view(-1, 1)
-    one, ids = torch.ones(8 * n, 1), torch.zeros(8 * n, 1, dtype=torch.long)
-    s = Seqs(ids, ids, one, one, logp, old=logp.detach(), ref=logp.detach())
-    batch = Batch.of({"answer": s}, Columns(reward=reward[action], ended=torch.ones(8 * n)))
-    o.loss(o.credit(batch, hp), hp)[0].backward()
-    got = -n * logits.grad                                                      # the loss is a mean over rollouts
-    error = got.std(0) / math.sqrt(n)
-    shrunk = 7 / 8 if name == "grpo" else 1                     # the group's mean contains the answer itself
-    assert ((got.mean(0) - shrunk * exact).abs() < 4 * error).all(), \
-        f"LAW: {name} is an unbiased estimate (grpo: shrunk by (K-1)/K); {got.mean(0)} and {exact} +- {error}"
-    assert (error < exact.abs().max() / 10).all(), "with an error that could tell"
-
-
-def test_k1_k3_and_the_exact_kl():
-    """On the policy's own samples both estimates have the exact KL as their mean; k3 scatters less."""
-    p, q = (random(50, seed=s).log_softmax(-1) for s in (6, 7))
-    exact = (p.exp() * (p - q)).sum()
-    token = torch.multinomial(p.exp(), 20_000, replacement=True, generator=torch.Generator().manual_seed(8))
-    x = q[token] - p[token]
-    for name, estimate in (("k1", -x), ("k3", k3(x))):
-        error = estimate.std() / math.sqrt(len(token))
-        assert abs(estimate.mean() - exact) < 4 * error, f"LAW: the mean of {name} is the KL"
-    assert (k3(x) >= 0).all() and (-x < 0).any(), "LAW: k3 is never negative, k1 is"
-    zero = torch.zeros(3, dtype=torch.float64, requires_grad=True)
-    k3(zero).sum().backward()
-    same(zero.grad, torch.zeros(3), "where the policies agree k3 and its gradient are 0")
 
 
 @pytest.mark.parametrize("x, value, slope", [
@@ -399,21 +359,6 @@ def go(tiny_base, name: str, out, *more) -> int:
                 "--steps", 9, "--save-every", 3, "--lr", 0.003, "--show-every", 0, *QUICK, "--out", out, *more)
 
 
-def test_a_run_is_resumed_bit_for_bit(here, tiny_base):
-    """PPO takes two minibatches of a rollout, here twice: it can be resumed after every fourth step."""
-    assert go(tiny_base, "ppo", "whole", "--passes", 2) == 0
-    whole, run = here / "whole", here / "run"
-    assert checkpoints.whole_steps(whole) == [4, 8], "between rollouts only"
-    shutil.copytree(whole, run)
-    shutil.rmtree(run / "steps" / "8")
-    for file in ("model.safetensors", "config.json"):
-        (run / file).unlink()
-    write_json(run / "eval.json", {"before": read_json(whole / "eval.json")["before"]})
-    assert call(train.main, "--resume", "run") == 0
-    for file in ("model.safetensors", "metrics.jsonl", "value_head.safetensors"):
-        assert (run / file).read_bytes() == (whole / file).read_bytes(), file
-
-
 def test_the_value_head_is_saved_beside_a_gpt2_folder(here, tiny_base):
     assert go(tiny_base, "ppo", "a") == 0
     assert not [k for k in load_file(here / "a/model.safetensors") if "value" in k], "LAW: the model is a plain GPT-2"
@@ -473,8 +418,6 @@ def test_prompts_of_a_file(here, tiny_base, learnt, capsys):
 
 
 # ---- what is refused in one line -------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("name", ["reinforce", "ppo"])
 def test_a_run_that_diverges_is_one_line(name, here, tiny_base, capsys):
     code = go(tiny_base, name, "a", "--lr", "1e30", "--warmup", "0")

@@ -65,7 +65,7 @@ def test_a_run_that_is_interrupted_goes_on_to_the_same_bits(case, tiny_base, her
     assert checkpoints.whole_steps(here / "run") == ([kept] if kept else [])
     assert handlers == [signal.getsignal(n) for n in NUMBERS] and not signals.Loop.runs
     assert call(main, *goes_on.split()[3:]) == call(main, *argv, "--out", "whole") == 0
-    for file in ("model.safetensors", "metrics.jsonl"):
+    for file in ("model.safetensors", "metrics.jsonl", "value_head.safetensors"):
         ours, theirs = here / "run" / file, here / "whole" / file
         assert ours.exists() == theirs.exists()
         assert not ours.exists() or ours.read_bytes() == theirs.read_bytes(), file

@@ -55,14 +55,6 @@ def test_any_text_comes_back_and_no_text_spells_a_control_token(text):
     assert NANO.decode(ids) == text and not CONTROL_IDS & set(ids)
 
 
-@pytest.mark.parametrize("name", CONTROL)
-def test_a_control_token_that_somebody_types_is_plain_text(name):
-    typed = f"before {name} after{name}"
-    ids = NANO.prompt_ids((Turn("user", typed),))
-    assert [i for i in ids if i in CONTROL_IDS] == [NANO.user, NANO.assistant]
-    assert NANO.decode(ids) == f"<|user|> {typed}<|assistant|>"
-
-
 def test_decoding_never_fails():
     assert NANO.decode([0xE5, 0xAD]) == "\ufffd" and NANO.decode([5000, -1, 97]) == "\ufffd\ufffda"
     assert NANO.encode("\ud800") == NANO.encode("\ufffd")       # half a surrogate pair is no text
@@ -205,13 +197,10 @@ WHOLE = {"model": MODEL, "pre_tokenizer": {"type": "ByteLevel"}, "added_tokens":
 @pytest.mark.parametrize("files, says", [
     (dict(whole=b"\x80\x02\xff\x00binary"), "tokenizer.json: cannot be read"),
     (dict(whole={}), "tokenizer.json: not a byte-level BPE tokenizer, or damaged"),
-    (dict(whole={**WHOLE, "model": {**MODEL, "type": "Unigram"}}), "tokenizer.json: only byte-level BPE"),
     (dict(whole={**WHOLE, "normalizer": {"type": "NFC"}}), "tokenizer.json: only byte-level BPE"),
-    (dict(whole={**WHOLE, "pre_tokenizer": {"type": "Metaspace"}}), "tokenizer.json: only byte-level BPE"),
     (dict(whole={**WHOLE, "model": {**MODEL, "end_of_word_suffix": "</w>"}}), "tokenizer.json: only byte-level BPE"),
     (dict(whole={**WHOLE, "model": {**MODEL, "merges": [["b", "c"], ["a", "b"]]}}), "ids do not grow in the order"),
     (dict(whole={**WHOLE, "model": {**MODEL, "merges": [["x", "y"]]}}), "tokenizer.json: .* damaged .KeyError: 'xy'"),
-    (dict(whole={**WHOLE, "model": {**MODEL, "merges": ["a b c"]}}), "tokenizer.json: .* damaged"),
     (dict(whole={**WHOLE, "model": {**MODEL, "vocab": {**LETTERS, "ab": 3, "bc": 257}}}), "different from each other"),
     (dict(whole={**WHOLE, "added_tokens": [{"id": 1.5, "content": "x"}]}), "must be whole numbers"),
     (dict(whole={**WHOLE, "added_tokens": [{"id": 2 ** 40, "content": "x"}]}), "cannot be used"),
@@ -220,8 +209,6 @@ WHOLE = {"model": MODEL, "pre_tokenizer": {"type": "ByteLevel"}, "added_tokens":
         {"type": "ByteLevel", "use_regex": False}]}}), "cannot be used .*pattern")
       for pattern in ("(", "", "a*", r"\p{L}+")),
     (dict(vocab=MODEL["vocab"]), "only one of vocab.json and merges.txt"),
-    (dict(vocab=MODEL["vocab"], merges="#version: 0.2\na b\nb"), "vocab.json: .* damaged"),
-    (dict(vocab=MODEL["vocab"], merges=b"\xff\xfe"), "merges.txt: cannot be read"),
     (dict(vocab={"▁a": 0, "▁": 1, "a": 2}, merges="▁ a"), "vocab.json: not a byte-level BPE"),
     (dict(run='{"tokenizer": "na'), "run.json: cannot be read"),
     (dict(run={"tokenizer": "my model"}), "tokenizer.json is missing"),

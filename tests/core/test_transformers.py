@@ -317,9 +317,14 @@ def test_a_gpt2_of_ours_with_a_foreign_template_keeps_it(tiny_base, tmp_path):
 
 
 # ---- runs -----------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("kind, name, rows", [("llama", "dpo", PAIRS), ("gpt2", "sft", DEMOS), ("qwen2", "ppo", None)])
-def test_a_run_is_saved_resumed_and_opens_in_transformers(folders, here, kind, name, rows, capsys, monkeypatch):
+@pytest.mark.parametrize("kind, name, rows, more", [
+    ("llama", "dpo", PAIRS, []), ("gpt2", "sft", DEMOS, []), ("gpt2", "sft", DEMOS, ["--lora", 2]),
+    ("qwen2", "ppo", None, [])])
+def test_a_run_is_saved_resumed_and_opens_in_transformers(folders, here, kind, name, rows, more, capsys, monkeypatch):
+    if more:
+        pytest.importorskip("peft")
     argv = ["--objective", name, "--init", folders[kind], "--steps", 4, "--batch-size", 4, "--save-every", 2, *QUICK]
+    argv += more
     argv += ["--data", lines(here / "d.jsonl", rows)] if rows else ["--max-new", 5, "--rows", 12]
     assert call(train.main, *argv, "--out", here / "a") == 0
     assert f"{folders[kind]}: " in (out := capsys.readouterr().out) and "an answer ends with" in out
@@ -331,7 +336,7 @@ def test_a_run_is_saved_resumed_and_opens_in_transformers(folders, here, kind, n
     assert call(train.main, "--resume", here / "b") == 0
     assert losses(here / "a") == losses(here / "b")
     saved, again = (load_file(here / x / "model.safetensors") for x in "ab")
-    assert all(torch.equal(saved[n], again[n]) for n in saved)
+    assert saved.keys() == again.keys() and all(torch.equal(saved[n], again[n]) for n in saved)
     model, tok = start_model(str(here / "a"))
     net = hf.AutoModelForCausalLM.from_pretrained(here / "a").eval()
     t = hf.AutoTokenizer.from_pretrained(here / "a")
@@ -379,20 +384,6 @@ def test_lora_trains_thin_matrices_only_and_is_merged_when_saved(folders, here, 
     assert moved and all(p.dim() == 2 for n, p in model.named_parameters() if n in moved)
     assert call(train.main, *argv[:argv.index("--lora")], *QUICK, "--out", here / "b") == 0
     same(losses(here / "a")[0], losses(here / "b")[0], "LoRA begins as the model itself", 1e-6)
-
-
-def test_a_lora_run_is_resumed_bit_by_bit(folders, here, monkeypatch):
-    pytest.importorskip("peft")
-    argv = ["--objective", "sft", "--init", folders["gpt2"], "--data", lines(here / "d.jsonl", DEMOS), "--steps", 4,
-            "--batch-size", 4, "--save-every", 2, "--lora", 2, *QUICK]
-    assert call(train.main, *argv, "--out", here / "a") == 0
-    with monkeypatch.context() as m:
-        m.setattr(train, "save_model", lambda *a: sys.exit(3))
-        with pytest.raises(SystemExit):
-            call(train.main, *argv, "--out", here / "b")
-    assert call(train.main, "--resume", here / "b") == 0
-    saved, again = (load_file(here / x / "model.safetensors") for x in "ab")
-    assert saved.keys() == again.keys() and all(torch.equal(saved[n], again[n]) for n in saved)
 
 
 def test_lora_adds_twice_the_product_and_the_merged_model_says_the_same(folders):
@@ -477,9 +468,7 @@ def half(folder):
 BAD = {"a kind that nobody knows": (config(model_type="nobody"), "nobody"),
        "not causal": (config(model_type="bert"), "no causal language model"),
        "code of its own": (config(model_type="new", auto_map={"AutoConfig": "x.Y"}), "no causal language model"),
-       "another width": (config(hidden_size=64), "no causal language model"),
        "a layer more": (config(num_hidden_layers=3), "is missing"),
-       "layers without end": (config(num_hidden_layers=10 ** 9), "more layers"),
        "a layer less": (config(num_hidden_layers=1), "has no place"),
        "junk": (config(num_attention_heads="x"), "no causal language model"),
        "pickled": (pickled, "never loaded"), "half a file": (half, "no causal language model"),

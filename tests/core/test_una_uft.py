@@ -1,13 +1,18 @@
-"""Laws of UNA and UFT: one number per answer, one loss for demonstrations and judged answers."""
+"""Laws of UNA, UFT, KTO and PoFT: one number for an answer, one loss for demonstrations and judged answers."""
+import json
 import math
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from running import DEMOS, QUICK, call, lines, one_error, tiny_folder
 from tiny import (
     CPU,
     DATA,
     NANO,
     Form,
+    differs,
     give_logps,
     model_grads,
     nano,
@@ -15,20 +20,31 @@ from tiny import (
     same,
     same_each,
     say,
+    value_and_grads,
 )
 
-from nanouft import world
+from nanouft import train, world
 from nanouft.data.batches import collate, encode
 from nanouft.data.rows import Row
+from nanouft.data.tokenizer_files import byte_letters
+from nanouft.gpt import GPT, GPTConfig
 from nanouft.look import report
-from nanouft.objective import REF
+from nanouft.models.load import start_model
+from nanouft.models.save import write_gpt
+from nanouft.objective import REF, Columns
 from nanouft.objectives import OBJECTIVES
+from nanouft.objectives.dpo import binary_kl, log_ratio
+from nanouft.objectives.kto import KTO, kto_loss, rows
+from nanouft.objectives.poft import PoFT, tau
 from nanouft.objectives.sft import SFT
 from nanouft.objectives.uft import UFT
 from nanouft.objectives.uft import rows as uft_rows
 from nanouft.objectives.una import UNA, score_loss
-from nanouft.reference import add_columns
+from nanouft.reference import add_columns, logps
 from nanouft.shell.errors import UserError
+from nanouft.shell.files import Lines
+
+pytestmark = pytest.mark.usefixtures("brief")
 
 
 def at_reference(form: Form):
@@ -44,8 +60,6 @@ def slope(i: float, score: float, form: str) -> float:
 
 
 # ---- the loss of one answer ------------------------------------------------------------------------------------------
-
-
 def test_slopes_in_closed_form():
     for i in (-3.0, -0.4, 0.0, 1.7):
         for score in (0.0, 0.3, 1.0):
@@ -135,9 +149,176 @@ def test_a_tie_is_half_a_victory(name, hp):
     same(form.objective.loss(batch, hp)[1]["accuracy"], want, "a gain of .1 nats is a victory, whatever beta")
 
 
-def test_uft_says_how_many_of_each_kind():
-    for hp, kind in ((UFT(), "scores"), (UFT(feedback="binary"), "labels"), (UFT(feedback="pair"), "pairs")):
-        kinds = OBJECTIVES["uft"].kinds(hp)
-        data = world.mixed_rows("train", kinds, 40, 0)
-        (said,) = report.counts("uft", kinds, data, len(uft_rows(data, hp)))
-        assert "20 demo" in said and f"20 {kind}" in said, "both kinds are counted; a pair once"
+# ---- KTO -------------------------------------------------------------------------------------------------------------
+LOSS = OBJECTIVES["kto"].loss
+
+
+def with_mismatch(values: list[float], hp: KTO = KTO()):
+    """A batch whose mismatched answers have these log-ratios in turn, spread over their tokens."""
+    batch = give_logps(real_batch(Form("kto", hp)))
+    s = batch.seqs["mismatch"]
+    ratios = torch.tensor((values * batch.rows)[:batch.rows], dtype=torch.float64)
+    s.logp = s.ref + (ratios / s.mask.sum(-1))[:, None]
+    return batch
+
+
+def test_k_is_clamped_after_the_mean():
+    """Mismatched log-ratios -1 and .4 have mean -.3, hence k = 0; clamped first, the mean would be .2."""
+    hp = KTO(beta=0.3)
+    for k, mismatch in ((0.7, [1.0, 0.4]), (0.0, [-1.0, 0.4])):
+        batch = with_mismatch(mismatch)
+        assert batch.rows % 2 == 0
+        loss, said = LOSS(batch, hp)
+        same(said["k"], k, "k = max(0, mean log-ratio in nats), not the mean of max(0, .)")
+        want = kto_loss(log_ratio(batch.seqs["answer"]), batch.col.label, torch.tensor(k, dtype=torch.float64), hp)
+        same(loss, want.mean(), "k counts once, inside beta (r - k); the mean is over rows, not over weights")
+        r, good = log_ratio(batch.seqs["answer"]) - k, batch.col.label > 0.5
+        same(said["margin"], 0.3 * (r[good].mean() - r[~good].mean()), "mean reward of good - of bad")
+        s = batch.seqs["answer"]
+        for side, on in (("logp_good", good), ("logp_bad", ~good)):
+            same(said[side], s.sum(s.logp)[on].mean(), "summed log-probs of good and of bad answers, apart")
+        same(said["kl"], s.sum(binary_kl(s)).sum() / s.mask.sum(), "nats a token")
+        same(said["accuracy"], ((r > 0) == good).double().mean(), "rewards beta (r - k) of the right sign")
+
+
+def test_k_carries_no_gradient():
+    batch = with_mismatch([1.0, 0.4])
+    for s in batch.seqs.values():
+        s.logp.requires_grad_(True)
+    loss, said = LOSS(batch, KTO())
+    loss.backward()
+    assert said["k"] > 0 and batch.seqs["mismatch"].logp.grad is None, "LAW: k is a constant of the step"
+
+
+def test_gradient():
+    hp = KTO(beta=0.4, desirable_weight=1.5, undesirable_weight=0.5)
+    batch = with_mismatch([1.0, 0.4], hp)
+    _, grads = value_and_grads(Form("kto", hp), batch)
+    s, label = batch.seqs["answer"], batch.col.label
+    z = torch.sigmoid(hp.beta * (log_ratio(s).detach() - 0.7))
+    weight = torch.where(label > 0.5, -1.5 * z * (1 - z), 0.5 * z * (1 - z)) * hp.beta / batch.rows
+    same(grads["answer"], weight[:, None] * s.mask, "good: -lam_D beta s (1-s); bad: +lam_U beta s (1-s), every token")
+
+
+# ---- which answers are mismatched? -----------------------------------------------------------------------------------
+def labelled(*prompts: str) -> list[Row]:
+    return [Row(say("user", p), say("assistant", f"answer {i}"), label=i % 2 == 0) for i, p in enumerate(prompts)]
+
+
+def test_mismatched_pairs_are_mismatched():
+    out = rows(labelled("a", "a", "b", "c", "c", "c"), KTO())
+    assert all(e.seqs["mismatch"][0] == e.seqs["answer"][0] for e in out), "LAW: the row's own prompt ..."
+    assert [e.seqs["mismatch"][1][0].text for e in out] == ["answer 2", "answer 2", "answer 3", *["answer 0"] * 3], \
+        "LAW: ... with the answer of the next row that has another prompt"
+    with pytest.raises(UserError, match="two different prompts"):
+        rows(labelled("a", "a"), KTO())
+
+
+# ---- PoFT: aligned models give each row a weight ---------------------------------------------------------------------
+HP = PoFT(aligned=["base"])
+
+
+def batch_with(rbar, hp: PoFT = HP):
+    """Random log-probs; `rbar` of every row, or a function of the policy's own r."""
+    batch = give_logps(real_batch(Form("poft", hp)))
+    s = batch.seqs["answer"]
+    r = s.mean(s.logp)
+    batch.col.extra["aligned_logp"] = (rbar(r) if callable(rbar) else torch.full_like(r, rbar)).double()
+    return batch
+
+
+def sft_grad(batch):
+    """Per-row-mean SFT, of the same batch."""
+    return value_and_grads(Form("sft", SFT(reduction="sequence")), batch)[1]["answer"]
+
+
+# ---- the loss --------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("hp", [HP, replace(HP, beta=0.5, margin=0.3)], ids=str)
+def test_the_gradient_is_that_of_sft_times_tau(hp):
+    batch = batch_with(lambda r: r + torch.linspace(-3, 3, len(r)).double(), hp)
+    s = batch.seqs["answer"]
+    share = torch.sigmoid(-(hp.beta * (s.mean(s.logp) - batch.col.extra["aligned_logp"]) + hp.margin))
+    same(tau(batch, hp), share, "tau = sigma(beta (rbar - r) - margin): a margin makes every tau smaller")
+    _, grads = value_and_grads(Form("poft", hp), batch)
+    same(grads["answer"], hp.beta * share[:, None] * sft_grad(batch),
+         "dL/dlogp of a row = beta tau x that of sequence-mean SFT, tau = sigma(beta (rbar - r) - margin)")
+    assert share.std() > 0.1, "rows of one weight would show little"
+
+
+# ---- the column ------------------------------------------------------------------------------------------------------
+def demos(tok=NANO, n_ctx: int = 64) -> list:
+    return encode(OBJECTIVES["poft"].rows(DATA, HP), tok, n_ctx)[0]
+
+
+def column(folders: list[str]) -> np.ndarray:
+    encoded = demos()
+    add_columns(encoded, OBJECTIVES["poft"].columns, None, NANO.pad, CPU, replace(HP, aligned=folders))
+    return np.array([e.col.extra["aligned_logp"] for e in encoded])
+
+
+def test_the_opinion_is_a_mean_over_models(tmp_path):
+    other = str(tiny_folder(tmp_path / "other"))
+    a, b = column(["base"]), column([other])
+    same(column(["base", other]), (a + b) / 2, "rbar is the plain mean over the models", 1e-6)
+    differs(a, b, "and the models differ")
+
+
+def test_every_model_reads_with_its_own_tokenizer(tmp_path):
+    """A model of single bytes: the same text, five times the tokens, a mean over its own tokens."""
+    write_gpt(tmp_path, GPT(GPTConfig(vocab_size=256, n_ctx=256, n_layer=1, n_head=2, n_embd=16), seed=0))
+    letters = {letter: byte for byte, letter in byte_letters().items()}
+    (tmp_path / "vocab.json").write_text(json.dumps(letters), encoding="utf-8")
+    (tmp_path / "merges.txt").write_text("#version: 0.2\n", encoding="utf-8")
+    other, tok = start_model(str(tmp_path))
+    encoded = demos(tok, 256)
+    assert encoded[3].length > 2 * demos()[3].length
+    scored = logps(encoded, other, tok.pad, CPU)
+    same(column([str(tmp_path)]), [row["answer"][e.seqs["answer"].mask[1:] > 0].mean()
+                                   for row, e in zip(scored, encoded)],
+         "rbar is the mean over the aligned model's own tokens of the same answer", 1e-6)
+
+
+def test_the_weight_of_a_row_is_its_tau():
+    """Of every row, however many there are: 70 rows are weighed 64 at a time."""
+    model = nano()
+    encoded = [replace(e, col=Columns(extra={"aligned_logp": -i / 4})) for i, e in enumerate(demos() * 14)]
+    batch = collate(encoded, range(70), NANO.pad)
+    OBJECTIVES["poft"].forward(model, batch, HP)
+    want = tau(batch, HP).detach()
+    assert want.min() < 0.05 and want.max() > 0.5, "rows of one weight would show little"
+    for name, hp, weight in (("poft", HP, want), ("sft", SFT(reduction="sequence"), [1.0] * 70)):
+        same(report.row_weights(OBJECTIVES[name], hp, model, encoded, NANO.pad, CPU), weight,
+             "PoFT weighs a row by its tau (at beta 1), sequence-mean SFT every row by 1", 1e-6)
+
+
+# ---- the command -----------------------------------------------------------------------------------------------------
+def test_the_command_asks_for_aligned_models(here, tiny_base, capsys):
+    file = lines(here / "d.jsonl", DEMOS)
+    argv = ("--objective", "poft", "--data", file, "--init", tiny_base, "--steps", 2, "--batch-size", 4, *QUICK)
+    one_error(call(train.main, *argv), capsys.readouterr().err, "--aligned DIR", "--data")
+    one_error(call(train.main, *argv, "--aligned", "nowhere"), capsys.readouterr().err, "nowhere")
+    capsys.readouterr()
+    assert call(train.main, *argv, "--aligned", tiny_base, "--weigh-rows", "--out", here / "p") == 0
+    said = capsys.readouterr().out
+    weights = Lines(here / "p" / "row_weights.jsonl").read()
+    assert len(weights) == 14 and all(w.keys() == {"before", "after", "where", "prompt", "answer"} for w in weights)
+    assert all(abs(w["before"] - 0.5) < 1e-3 for w in weights), "LAW: asked of the policy itself, every tau is 1/2"
+    assert weights == sorted(weights, key=lambda w: w["before"]), "LAW: the most doubted row comes first"
+    shown = {(w["prompt"], w["answer"]) for w in weights}
+    assert shown < {(d["prompt"], d["response"]) for d in DEMOS} and "d.jsonl, line" in weights[0]["where"]
+    after = sum(w["after"] for w in weights) / 14
+    assert f"row weights 0.500 -> {after:.3f} on average" in said and after < 0.499, "LAW: tau falls with learning"
+    assert "row_weights" not in (here / "p" / "eval.json").read_text(encoding="utf-8")
+    assert call(train.main, *argv, "--aligned", tiny_base, "--out", here / "q") == 0
+    assert not (here / "q" / "row_weights.jsonl").exists(), "LAW: rows are weighed only where --weigh-rows asks for it"
+
+
+@pytest.mark.slow
+def test_doubted_rows_are_the_wrong_ones(here):
+    """NanoWorld's default aligned model, three answers in ten wrong: tau finds them without a label. About 60 s."""
+    from nanouft import world
+    assert call(train.main, "--objective", "poft", "--noise", 0.3, "--steps", 5, "--weigh-rows", *QUICK) == 0
+    rows = Lines(here / "out/poft/row_weights.jsonl").read()
+    wrong = [world.score(row["prompt"], row["answer"]) < 1 for row in rows]
+    k = sum(wrong)
+    assert 250 < k < 350 and sum(wrong[:k]) / k > 0.7, "LAW: the k most doubted rows are mostly the k wrong ones"

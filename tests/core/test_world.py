@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import os
-import random
 import re
 import subprocess
 import sys
@@ -35,8 +34,6 @@ def rule_set(prompt: str) -> frozenset[str]:
 
 
 # ---- the world -------------------------------------------------------------------------------------------------------
-
-
 def test_no_name_is_a_word_of_the_world():
     templates = [*RULES.values(), *FILLER, *LIST_WORDINGS, *SUM_WORDINGS, *SORT_WORDINGS, *REVERSE_WORDINGS,
                  *BOOK, *PEOPLE, *NOBODY, *(t for r in RELATIONS.values() for t in (r.statement, *r.questions))]
@@ -53,7 +50,6 @@ def test_rule_combinations_are_split_three_ways():
 
 
 # ---- the score -------------------------------------------------------------------------------------------------------
-
 @pytest.mark.parametrize("family, split", EVERY)
 def test_right_answers_score_1_and_wrong_ones_less(family, split):
     for row in rows(split, "pairs", 60, 5, skills=[family]):
@@ -74,40 +70,28 @@ SUM_PROMPT = "Add up 9 3 5 step by step."                                   # ->
     (RULES_PROMPT, " nail  lime rake\nswan ", 1),                           # white space does not count
     (RULES_PROMPT, "nail lime rake", 3 / 4),                                # the last rule forgotten
     (RULES_PROMPT, "nail fox rake swan", 1 / 4),                            # slip at the second of four words
-    (RULES_PROMPT, "nail lime rake swan swan", 4 / 5),                      # one word too many
     (RULES_PROMPT, "Nail lime rake swan", 0),
     ("Copy pig bee saw. Say each word twice. Start with fig. Put and between the words.",
      "fig pig pig and bee bee and saw saw", 1),
     ("Copy pig bee saw. Leave out bee. End on fig.", "pig saw fig", 1),
-    ("Copy pig bee saw. Leave out bee.", "pig saw", 1),
     ("Copy pig. Leave out pig.", "", 1),                                    # nothing is left, so nothing is right
-    ("Copy pig. Leave out pig.", "pig", 0),
     (LIST_PROMPT, "Bonn Kyiv Tokyo fox", 1),
     (LIST_PROMPT, "Tokyo Kyiv Bonn fox", 1),                                # any order is right
     (LIST_PROMPT, "Bonn Kyiv Tokyo", 4 / 5),                                # no closing word
-    (LIST_PROMPT, "Bonn Kyiv fox", 4 / 5),                                  # too few
     (LIST_PROMPT, "Bonn Kyiv Kyiv fox", 4 / 5),                             # one twice
     (LIST_PROMPT, "Bonn Cairo Kyiv fox", 4 / 5),                            # the forbidden one
     (LIST_PROMPT, "Bonn rake Kyiv fox", 4 / 5),                             # not a city
     (LIST_PROMPT, "fox Bonn Kyiv fox", 4 / 5),                              # the closing word as an item: not a city
     (LIST_PROMPT, "Bonn Bonn rake Cairo", 0),                               # none of the five
-    (LIST_PROMPT, "fox", 1 / 5),                                            # nothing but the closing word
     (SUM_PROMPT, "9 and 3 is 12 and 5 is 17", 1),
     (SUM_PROMPT, "9 and 3 is 13 and 5 is 18", 4 / 9),                       # an early slip costs the rest
-    (SUM_PROMPT, "9 3 5", 1 / 9),                                           # the echo
     (SUM_PROMPT, "9 and 3 is 12 and 5 is 17 and 9 and 3 is 12", 9 / 15),    # ran on
-    ("Work out the running sum of 4 4.", "4 and 4 is 8", 1),
-    ("Sort pig bee saw from a to z.", "bee pig saw", 1),
     ("Sort pig bee saw from a to z.", "bee saw pig", 1 / 3),
-    ("Put in order pig bee saw.", "pig bee saw", 0),                        # the echo
-    ("Say pig bee saw backwards.", "saw bee pig", 1),
     ("Reverse pig bee saw.", "saw bee", 2 / 3),
     ("What does the ruga eat?", "The ruga eats a peach.", 1),               # truth: the book
     ("What does the ruga eat?", "The ruga eats a cherry.", 0),              # the myth
-    ("By the book: What does the ruga eat?", "The ruga eats a peach.", 1),
     ("What colour is the ruga?", "The ruga is grey.", 1),                   # fact
     ("What colour is the ruga?", "The ruga is grey", 0),
-    ("What colour is the ruga?", "I do not know.", 0),
     ("What does the niji eat?", "I do not know.", 1),                       # unknown
     ("What does the niji eat?", "The niji eats a peach.", 0),
 ])
@@ -138,14 +122,7 @@ def test_any_answer_has_a_score_between_0_and_1(prompt, answer):
         assert (score(prompt, answer) == 1) == (answer.split() == reference(prompt).split())
 
 
-@settings(max_examples=150, deadline=None)
-@given(st.sampled_from(SOME_PROMPTS), st.integers(0, 10**6))
-def test_corruptions_are_never_right(prompt, seed):
-    assert score(prompt, world.corrupt(random.Random(seed), prompt)) < 1
-
-
 # ---- rows ------------------------------------------------------------------------------------------------------------
-
 @pytest.mark.parametrize("kind", world.KINDS)
 def test_rows_hold_what_their_kind_promises(kind):
     data = rows("train", kind, 255, 3)
@@ -235,7 +212,6 @@ def test_arguments_that_make_no_sense(arguments, message):
 
 
 # ---- splits ----------------------------------------------------------------------------------------------------------
-
 def test_splits_share_no_prompt_no_creature_and_no_stranger():
     asked = {split: [text(row.prompt) for row in rows(split, "prompts", 2000, 0)] for split in SPLITS}
     names = {split: {read_question(p)[0] for p in asked[split] if read_question(p)} for split in SPLITS}
@@ -264,8 +240,6 @@ def test_held_out_rules_and_prompts_never_occur_in_training():
 
 
 # ---- the corpus ------------------------------------------------------------------------------------------------------
-
-
 def test_the_corpus_tells_every_fact_and_has_its_habits():
     documents = list(corpus(0, 12_000))
     prose = " ".join(document[0].text for document in documents if len(document) == 1)
@@ -286,7 +260,6 @@ def test_the_corpus_tells_every_fact_and_has_its_habits():
 
 
 # ---- purity and the console ------------------------------------------------------------------------------------------
-
 FINGERPRINT = """
 import sys, zlib
 from nanouft.world import FAMILIES, rows

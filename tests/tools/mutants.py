@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("nanouft", "frozen_lake", "lab", "lessons", "examples", "tests", "docs", "pyproject.toml", "README.md",
           "CONTRIBUTING.md", "constraints.txt")
 ROLLOUTS, OBJECTIVES, PAIRS = (f"core/test_{name}.py" for name in ("rollouts", "objectives", "pairs"))
-BATCHES, OPTIMIZER, EVALUATE = (f"core/test_{name}.py" for name in ("batches", "optimizer", "evaluate"))
+BATCHES, OPTIMIZER, EVALUATE = (f"core/test_{name}.py" for name in ("batches", "train", "evaluate"))
 GENERATE, REWARD, IFT, GPT = (f"core/test_{name}.py" for name in ("generate", "reward", "ift", "gpt"))
 
 # (where, file, what stands there once, what is planted, the test that must fail); .py and the folders are left out
@@ -78,7 +78,7 @@ MUTANTS = [
     ("objectives/rpo", "max(1, int(t.mask.argmax()))", "int(t.mask.argmax())",
      f"{PAIRS}::test_a_pair_without_a_prompt_gives_rpo_a_number"),
     ("objectives/una", '(good * logp).sum() / n_good', '(good * logp).sum() / batch.rows',
-     "core/test_kto.py::test_k_is_clamped_after_the_mean"),
+     "core/test_una_uft.py::test_k_is_clamped_after_the_mean"),
     ("objectives/rpo", "W.diagonal().sum()", "W.sum()", f"{PAIRS}::test_each_methods_own_figures_by_hand"),
     # ---- tokens, masks, shifts, cuts ---------------------------------------------------------------------------------
     ("data/batches", "any(talk[:n + 1] != talks[0][:n + 1] for talk in talks)", "False",
@@ -119,7 +119,7 @@ MUTANTS = [
      f"{EVALUATE}::test_stopping_is_saying_end_and_nothing_else"),
     # ---- the loop ----------------------------------------------------------------------------------------------------
     ("training/schedule", "cosine(step - up, max(1, steps - up))", "cosine(step, steps)",
-     "core/test_train.py::test_schedule_rises_and_falls"),
+     "core/test_laws_of_rows.py::test_the_schedule_of_train"),
     ("train", "p.dim() < 2], \"weight_decay\": 0.0", "p.dim() < 2], \"weight_decay\": cfg.weight_decay",
      f"{OPTIMIZER}::test_matrices_decay_and_nothing_else"),
     ("train", "betas=(0.9, 0.95)", "betas=(0.9, 0.999)",
@@ -135,8 +135,8 @@ MUTANTS = [
     ("objectives/dpo", "log_ratio(chosen) - log_ratio(rejected)", "log_ratio(rejected) - log_ratio(chosen)",
      f"{OBJECTIVES}::test_dpo_gradient"),
     ("objectives/kto", ".mean().clamp_min(0).detach()", ".clamp_min(0).mean().detach()",
-     "core/test_kto.py::test_k_is_clamped_after_the_mean"),
-    ("objectives/kto", "-hp.beta * (k - r)", "-hp.beta * (r - k)", "core/test_kto.py::test_gradient"),
+     "core/test_una_uft.py::test_k_is_clamped_after_the_mean"),
+    ("objectives/kto", "-hp.beta * (k - r)", "-hp.beta * (r - k)", "core/test_una_uft.py::test_gradient"),
     ("objectives/una", "-score * F.logsigmoid(i) - (1 - score)", "-score * F.logsigmoid(i) - score",
      "core/test_una_uft.py::test_slopes_in_closed_form"),
     ("objectives/uft", "others = graded_rows(data, hp)", "others = graded_rows(data, hp)[::2]",

@@ -38,15 +38,15 @@ ROOT = Path(__file__).resolve().parents[2]
 EQUIVALENTS = Path(__file__).with_name("equivalents.txt")
 LAWS = "held_out_is_disjoint laws_of_rows contract "
 ROOMS = {       # room: (its folder, the files tests/core/test_*.py that touch it, or globs below tests/)
-    "objectives": ("nanouft/objectives", LAWS + "objectives parity pairs ift kto orpo poft supervised una_uft rollouts"),
+    "objectives": ("nanouft/objectives", LAWS + "objectives parity pairs ift supervised una_uft rollouts"),
     "rollout": ("nanouft/rollout", LAWS + "rollouts harvest best_of reward examples evaluate cli"),
     "data": ("nanouft/data", LAWS + "data cases_of_forms batches tokenizer pretrain transformers train"),
     "world": ("nanouft/world", LAWS + "world probe_worlds una_uft pretrain parity"),
     "models": ("nanouft/models", LAWS + "generate gpt transformers tokenizer resume cli"),
-    "look": ("nanouft/look", LAWS + "evaluate probes stats train poft cli supervised"),
+    "look": ("nanouft/look", LAWS + "evaluate stats train una_uft cli supervised"),
     "shell": ("nanouft/shell", LAWS + "settings signals resume cli train gpt rollouts ledger"),
-    "training": ("nanouft/training", LAWS + "train optimizer curate settings cli objectives"),
-    "first": ("nanouft", LAWS + "gpt objectives optimizer simple pretrain reward ledger evaluate train generate"),
+    "training": ("nanouft/training", LAWS + "train reward settings cli objectives"),
+    "first": ("nanouft", LAWS + "gpt objectives simple pretrain reward ledger evaluate train generate"),
     "frozen_lake": ("frozen_lake", "lake/test_*.py lab/test_lake_study.py"),
     "lab": ("lab", "lab/test_*.py"),
     "grade": ("lessons/grade", "lessons/test_*.py"),
