@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, load_file, save_file
 from tiny import TINY, differs, same, tiny
 
 from nanouft.gpt import GPT, Cache, GPTConfig
@@ -303,7 +303,8 @@ def test_pickles_are_never_opened(folder, name):
 
 def test_weights_that_do_not_fit_are_one_line(folder):
     file = folder / "model.safetensors"
-    good, whole = load_file(file), file.read_bytes()
+    whole = file.read_bytes()
+    good = load(whole)
     for damaged in (b"", whole[:-9], whole[:40], b"\xff" * 8 + whole[8:], b"hello world" * 9):
         file.write_bytes(damaged)
         refused(folder, "damaged")
