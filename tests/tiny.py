@@ -237,6 +237,11 @@ def give_logps(batch: Batch, seed: int = 0) -> Batch:
     return batch
 
 
+def drawn(name: str, **hp) -> Batch:
+    """DATA as an objective's training sees it, with random log-probs: for its pure loss."""
+    return give_logps(real_batch(Form(name, settings(name, **hp))))
+
+
 def pure(nll: list[list[float]], mask: list[list[int]] | None = None) -> Batch:
     """A batch of role "answer" for the pure loss: rows of token losses, all response tokens unless a mask is given."""
     x = torch.tensor(nll, dtype=torch.float64)

@@ -91,8 +91,6 @@ FORMS = {
         Row((U("a"),), None, (A("good"),), (A("bad"),)), "ShareGPT conversations with pairs"),
     "pair, how sure": ({"prompt": "Hi", **PAIR, "p": 0.7}, Row((U("Hi"),), None, (A("good"),), (A("bad"),), p=0.7),
                        "prompt with pairs"),
-    "pair of messages": ({"prompt": "Hi", "chosen": says(A("good")), "rejected": says(A("bad"))},
-                         Row((U("Hi"),), None, (A("good"),), (A("bad"),)), "prompt with pairs"),
     "pair of conversations": (
         {"chosen": says(S, U("a"), A("b"), U("c"), A("good")), "rejected": says(S, U("a"), A("b"), U("c"), A("bad"))},
         Row((S, U("a"), A("b"), U("c")), None, (A("good"),), (A("bad"),)), "conversations with pairs"),
@@ -122,10 +120,6 @@ FORMS = {
                       'conversations as text after "Human:" and "Assistant:" with pairs'),
     "raw prompt": ({"prompt": "Be kind.\n\nHuman: a\n\nAssistant:", "response": " b"}, Row((S, U("a")), (A(" b"),)),
                    'prompt/response as text after "Human:" and "Assistant:"'),
-    "prompt and raw dialogues": (
-        {"prompt": "\n\nHuman: a\n\nAssistant:", "chosen": "\n\nHuman: a\n\nAssistant: good",
-         "rejected": "\n\nHuman: a\n\nAssistant: bad"}, Row((U("a"),), None, (A("good"),), (A("bad"),)),
-        'prompt as text after "Human:" and "Assistant:" with pairs'),
     "raw dialogue goes on": ({"prompt": "a", "response": "b\n\nHuman: c\n\nAssistant: d"},
                              Row((U("a"),), (A("b"), U("c"), A("d"))),
                              'prompt/response as text after "Human:" and "Assistant:"'),

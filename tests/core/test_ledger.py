@@ -4,22 +4,7 @@ import re
 
 import pytest
 import torch
-from tiny import (
-    CPU,
-    FORMS,
-    NANO,
-    VARIANTS,
-    Form,
-    differs,
-    give_logps,
-    is_live,
-    nano,
-    read,
-    real_batch,
-    same,
-    say,
-    settings,
-)
+from tiny import CPU, FORMS, NANO, Form, differs, give_logps, is_live, nano, read, real_batch, same, say, settings
 
 from nanouft.data.batches import ONLY_READ
 from nanouft.data.rows import Row
@@ -28,7 +13,6 @@ from nanouft.models.save import write_gpt
 from nanouft.objective import pushes
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.sft import SFT
-from nanouft.objectives.una import UNA
 from nanouft.shell.config import run
 from nanouft.shell.errors import UserError
 
@@ -79,16 +63,7 @@ def test_one_answer_token_by_token(name):
     assert any(text == " it eats two red nuts<|end|>" for text in said.values()), said
 
 
-def test_graded_answers_are_shown_on_the_same_scale():
-    good, bad = (w for _, _, w in entries("una", UNA(beta=0.2), ROW, nano(), NANO, CPU))
-    n = len(good)
-    law = "policy = reference: 2 (1/2 - score) s (1 - s) beta = beta/4 an answer and token, whatever the number of rows"
-    same(good, [0.05 * n] * n, law, 1e-6)
-    same(bad, [-0.05 * n] * len(bad), law, 1e-6)
-
-
 def test_views_read_flags_as_train_does():
-    assert set(VARIANTS) <= set(OBJECTIVES)
     shown = list(views([*OBJECTIVES, "ift --variant released --detach --lam 0.5"]))
     assert [name for _, name, _ in shown] == [*OBJECTIVES, "ift"]
     assert (shown[-1][2].detach, shown[-1][2].lam) == (True, 0.5) and not shown[1][2].detach

@@ -27,17 +27,13 @@ def test_a_file_stands_for_its_flags_and_the_command_line_goes_before_it(here):
 
 
 BAD = {                                             # the file's text: words of the message
-    'lr = "fast"': ["--lr 'fast'", "number"], "lr = nan": ["--lr", "finite"], "lr = true": ["lr is True"],
-    "seed = [1, 2]": ["seed is [1, 2]", "one value"], "lr = false": ["lr is False"], "plain = \"yes\"": ["switch"],
-    "lerning_rate = false": ["unknown flag --lerning-rate", "bad.toml"], "data = true": ["data is True"],
-    "lerning_rate = 1": ["unknown flag --lerning-rate"], "learning_rate = 1e-4": ["did you mean --lr?"],
+    'lr = "fast"': ["--lr 'fast'", "number"], "lr = true": ["lr is True"], "plain = \"yes\"": ["switch"],
+    "seed = [1, 2]": ["seed is [1, 2]", "one value"], "lr = false": ["lr is False"], "data = true": ["data is True"],
+    "lerning_rate = false": ["unknown flag --lerning-rate", "bad.toml"], "learning_rate = 1e-4": ["did you mean --lr?"],
     "max-new-tokens = 3": ["did you mean --max-new?"], "lr = [1, [2]]": ["lr is [1, [2]]", "a list"],
     "[train]\nlr = 1": ["train is {'lr': 1}"], "lr = 1\nlr = 2": ["no TOML"], "lr 1": ["no TOML", "lr = 1e-3"],
     "data = []": ["data is []"], "since = 2026-01-01": ["since is"], 'config = "b.toml"': ["another one"],
-    'objective = "itf"': ["ift?"], "steps = 1.5": ["--steps", "whole number"], 'out = ""': ["--out", "empty"],
-    'init = "a\\u001b[2J"': [r"\x1b"], "weigh_rows = 1": ["weigh-rows is 1"], "a = " + "[" * 9999: ["no TOML"],
-    "lam = 0.3\nobjective = 'sft'": ["--lam belongs to --objective"], '"" = 1': ["--"],
-    "steps = 1\nepochs = 1": ["one"]}
+    "weigh_rows = 1": ["weigh-rows is 1"], "a = " + "[" * 9999: ["no TOML"], '"" = 1': ["--"]}
 
 
 @pytest.mark.parametrize("text", BAD)

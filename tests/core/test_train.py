@@ -83,25 +83,6 @@ def test_taken_names_get_a_number_and_an_explicit_one_is_an_error(here, tiny_bas
     refused("full", "not an empty folder")
 
 
-def test_a_folder_made_by_transformers_trains(here):
-    """A small vocabulary of its own, tokenizer files by the tokenizers library: the chat tokens get new rows."""
-    transformers, tokenizers = pytest.importorskip("transformers"), pytest.importorskip("tokenizers")
-    bpe = tokenizers.ByteLevelBPETokenizer()
-    bpe.train_from_iterator([d["prompt"] + " " + d["response"] for d in DEMOS], vocab_size=300)
-    (here / "theirs").mkdir()
-    bpe.save_model(str(here / "theirs"))
-    cfg = transformers.GPT2Config(vocab_size=bpe.get_vocab_size(), n_positions=64, n_embd=32, n_layer=2, n_head=2,
-                                  bos_token_id=0, eos_token_id=0)
-    transformers.GPT2LMHeadModel(cfg).save_pretrained(here / "theirs")
-    file = lines(here / "demos.jsonl", DEMOS)
-    assert call(train.main, "--init", "theirs", "--objective", "sft", "--data", file, "--steps", 5, "--lr", 0.01,
-                "--out", "run", *QUICK) == 0
-    assert losses(here / "run")[-1] < losses(here / "run")[0]
-    model, tok = start_model("run")
-    assert model.cfg.vocab_size == tok.n_vocab == bpe.get_vocab_size() + 4
-    assert call(train.main, "--init", "run", "--objective", "sft", "--data", file, "--steps", 1, *QUICK) == 0
-
-
 # ---- settings --------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("flags", [["--optimizer", "rmsprop", "--clip", "0"],
                                    ["--dtype", "bf16", "--warmup", "1", "--weight-decay", "0.1"]], ids=" ".join)

@@ -7,21 +7,7 @@ import numpy as np
 import pytest
 import torch
 from running import DEMOS, QUICK, call, lines, one_error, tiny_folder
-from tiny import (
-    CPU,
-    DATA,
-    NANO,
-    Form,
-    differs,
-    give_logps,
-    model_grads,
-    nano,
-    real_batch,
-    same,
-    same_each,
-    say,
-    value_and_grads,
-)
+from tiny import CPU, DATA, NANO, Form, differs, drawn, model_grads, nano, same, same_each, say, value_and_grads
 
 from nanouft import train, world
 from nanouft.data.batches import collate, encode
@@ -48,7 +34,7 @@ pytestmark = pytest.mark.usefixtures("brief")
 
 
 def at_reference(form: Form):
-    batch = give_logps(real_batch(form))
+    batch = drawn(form.name, **vars(form.hp))
     for s in batch.seqs.values():
         s.logp = s.ref.clone()
     return batch
@@ -155,7 +141,7 @@ LOSS = OBJECTIVES["kto"].loss
 
 def with_mismatch(values: list[float], hp: KTO = KTO()):
     """A batch whose mismatched answers have these log-ratios in turn, spread over their tokens."""
-    batch = give_logps(real_batch(Form("kto", hp)))
+    batch = drawn("kto", **vars(hp))
     s = batch.seqs["mismatch"]
     ratios = torch.tensor((values * batch.rows)[:batch.rows], dtype=torch.float64)
     s.logp = s.ref + (ratios / s.mask.sum(-1))[:, None]
@@ -220,7 +206,7 @@ HP = PoFT(aligned=["base"])
 
 def batch_with(rbar, hp: PoFT = HP):
     """Random log-probs; `rbar` of every row, or a function of the policy's own r."""
-    batch = give_logps(real_batch(Form("poft", hp)))
+    batch = drawn("poft", **vars(hp))
     s = batch.seqs["answer"]
     r = s.mean(s.logp)
     batch.col.extra["aligned_logp"] = (rbar(r) if callable(rbar) else torch.full_like(r, rbar)).double()

@@ -39,9 +39,9 @@ EQUIVALENTS = Path(__file__).with_name("equivalents.txt")
 LAWS = "held_out_is_disjoint laws_of_rows contract "
 ROOMS = {       # room: (its folder, the files tests/core/test_*.py that touch it, or globs below tests/)
     "objectives": ("nanouft/objectives", LAWS + "objectives parity pairs ift supervised una_uft rollouts"),
-    "rollout": ("nanouft/rollout", LAWS + "rollouts harvest best_of reward examples evaluate cli"),
+    "rollout": ("nanouft/rollout", LAWS + "rollouts harvest reward examples evaluate cli"),
     "data": ("nanouft/data", LAWS + "data cases_of_forms batches tokenizer pretrain transformers train"),
-    "world": ("nanouft/world", LAWS + "world probe_worlds una_uft pretrain parity"),
+    "world": ("nanouft/world", LAWS + "world una_uft pretrain parity"),
     "models": ("nanouft/models", LAWS + "generate gpt transformers tokenizer resume cli"),
     "look": ("nanouft/look", LAWS + "evaluate stats train una_uft cli supervised"),
     "shell": ("nanouft/shell", LAWS + "settings signals resume cli train gpt rollouts ledger"),
