@@ -251,6 +251,8 @@ def test_baselines_and_spread_are_of_rewards_after_the_leash():
     same(adv("reinforce", baseline="none"), R, "or 0", 1e-6)
     plain = leave_one_out(R.view(2, 4)).flatten()
     same(adv("rloo", normalize=True), plain / (plain.std() + 1e-4), "--normalize: their spread", 1e-6)
+    groups = col.reward.view(2, 4)
+    same(adv("grpo", scale="none"), (groups - groups.mean(-1, keepdim=True)).flatten(), "--scale none: centred", 1e-6)
 
 
 def test_the_start_model_stays_where_it_was():
