@@ -19,7 +19,7 @@ from nanouft.models.load import start_model
 from nanouft.models.save import add_value_head
 from nanouft.objective import Batch, Columns, Seqs
 from nanouft.objectives import OBJECTIVES
-from nanouft.objectives.ppo import rewards, value_loss, whiten
+from nanouft.objectives.ppo import gae, rewards, value_loss, whiten
 from nanouft.objectives.reinforce import clipped, k3, penalised_reward, step_metrics
 from nanouft.objectives.rloo import leave_one_out
 from nanouft.rollout import rollouts
@@ -271,6 +271,15 @@ def test_whitened_advantages():
     mask = (random(5, 7) > -0.5).int()
     w = whiten(3 + 2 * random(5, 7, seed=2), mask)[mask > 0]
     same(torch.stack([w.mean(), w.var()]), [0.0, 1.0], "mean 0 and variance 1 over the tokens of a rollout", 1e-7)
+
+
+def test_after_the_end_of_an_answer_nothing_is_to_come():
+    R, V = random(4, 6), random(4, 6, seed=1)
+    mask = torch.tensor([[1] * n + [0] * (6 - n) for n in (6, 4, 1, 3)])
+    adv = gae(R, V, mask, 0.9, 0.5)
+    for i, n in enumerate(mask.sum(-1).tolist()):
+        alone = gae(R[i:i + 1, :n], V[i:i + 1, :n], mask[i:i + 1, :n], 0.9, 0.5)[0]
+        same(adv[i], [*alone.tolist(), *[0.0] * (6 - n)], "padding changes no advantage and has none")
 
 
 def test_reward_is_paid_once_and_an_answer_without_end_pays():
