@@ -4,7 +4,7 @@ import pytest
 
 
 def test_the_list_fits_the_code():
-    assert len(mutants.MUTANTS) > 60 and not mutants.unfit(), "\n".join(mutants.unfit())
+    assert not mutants.unfit(), "\n".join(mutants.unfit())
 
 
 @pytest.mark.slow

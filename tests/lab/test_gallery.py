@@ -1,13 +1,12 @@
 """The gallery: its page is what the kept results say, each fault is seen there and repaired, and a story runs."""
 import re
-import string
 from dataclasses import replace
 
 import pytest
 import torch
 from running import ROOT, call, one_error
 
-from lab import gallery, gallery_faults, gallery_page
+from lab import gallery, gallery_faults
 from lab.gallery_faults import FAULTS
 from lab.gallery_stories import STORIES, Run
 from nanouft.data.batches import encode
@@ -25,36 +24,11 @@ NAMES = [story.name for story in STORIES]
 # ---- what is kept ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("story", STORIES, ids=NAMES)
-def test_a_story_does_not_give_its_cause_away(story):
-    """No figure stands typed in cause and repair where the results have it; what is seen has no places to fill."""
-    assert not [field for _, field, _, _ in string.Formatter().parse(story.seen) if field]
-    filled = [field for _, field, _, _ in string.Formatter().parse(story.cause + story.repair) if field]
-    assert len(filled) >= 2 and len(set(story.choices)) == 3 and story.choices[story.right]
-    assert (ROOT / "docs" / "lessons" / f"{story.lesson}.md").exists()
-
-
 @pytest.mark.parametrize("lesson", sorted({story.lesson for story in STORIES}))
 def test_a_lesson_leads_to_its_stories(lesson):
     text = (ROOT / "docs" / "lessons" / f"{lesson}.md").read_text(encoding="utf-8")
     (told,) = re.findall(r"\*\*Runs that failed:\*\* stor(?:y|ies) (.*) of \[docs/gallery.md\]\(../gallery.md\)", text)
     assert re.findall(r"\d+", told) == [str(n) for n, story in enumerate(STORIES, 1) if story.lesson == lesson]
-
-
-@pytest.mark.parametrize("story", STORIES, ids=NAMES)
-def test_two_runs_have_two_commands_or_that_of_their_story(story):
-    told = [line for line in gallery_page.commands(story) if not line.startswith("#")]
-    assert len(set(told)) == len(told)
-    if story.faulty.planted:
-        assert told == [f"python -m lab.gallery --story {story.name}"]
-    else:
-        assert all("--eval-every" in line for line in told) and len(told) == (3 if story.faulty.after else 2)
-    assert all(run.after == story.faulty.after and not run.after.after for run in story.runs.values() if run.after)
-
-
-def test_a_curve_that_the_author_had_not_stands_with_the_repair_only():
-    story = STORIES[NAMES.index("perfect")]
-    assert gallery_page.seen(story) == (("reward",),) and story.panels == (("reward", "score"),)
 
 
 def test_every_planted_fault_belongs_to_a_story():

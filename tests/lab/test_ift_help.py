@@ -18,7 +18,6 @@ from lab.store import Missing, open_store
 from nanouft import world
 from nanouft.data.rows import holdout
 from nanouft.data.tokenizer import Tokenizer
-from nanouft.shell.text import read_json
 
 
 # ---- tasks -----------------------------------------------------------------------------------------------------------
@@ -105,43 +104,6 @@ def test_every_rule_can_say_each_word(judge, confirmed, falsified, undecided):
     (verdicts.judge_propagation, "undecided", {"gain": (0.02, 0.01), "advantage": (0.05, 0.01)})])
 def test_what_would_falsify_confirms_nothing(judge, said, figures):
     assert judge(figures) == said
-
-
-def made(run) -> dict:
-    """A result by hand, in the form of a run's line: the released form loses at 8 tokens and nothing at 64; propagation
-    gains on chains only; mixing halves the gap and says more sums right; NanoWorld's cells stay still."""
-    rng = np.random.default_rng(run.cell.seed if isinstance(run, World) else run.seed)
-    if isinstance(run, World):
-        worse = 0.1 * ("--detach-embeddings" not in run.cell.flags) * ("ift" not in run.cell.flags)
-        worse -= 0.1 * ("ift" in run.cell.flags)
-        families = {f: pack_scores((rng.random(100) < 0.8 - worse).astype(float)) for f in ("fact", "truth")}
-        lists = {"ends": 1.0, "score": 0.9, "strict": 0.8}
-        return {"each": families, "families": {"list": lists}, "mean": 0.7, "largest change": 0.0,
-                "nats from the start": 1e-5}
-    flags, right = run.flags, 0.9 if run.task == "things" else 0.5
-    if run.task == "things" and "released" in flags:
-        right -= 0.4 if run.lengths[1] == 5 else 0.0
-    if run.task == "chain" and flags[flags.index("--lam") + 1] == "0" and "--gamma" not in flags:
-        right += 0.3
-    mixed = "sampled" in flags
-    scores = pack_scores((np.arange(200) < 200 * (right + 0.2 * mixed) + rng.integers(3)).astype(float))
-    return {"rows": run.rows, "score": right, "strict": right, "ends": 1.0, "token": 0.95, "differ": 0.1, "end": 0.1,
-            "scores": scores, "stricts": scores, "gap": (0.5 if mixed else 1.0) + 0.01 * rng.random()}
-
-
-def test_experiments_on_results_made_by_hand(tmp_path):
-    asked = []
-    found = {e.name: ift_help.judged(e, lambda runs: asked.extend(runs) or [made(r) for r in runs])
-             for e in ift_help.EXPERIMENTS}
-    assert [r["verdict"] for r in found.values()] == ["confirmed"] * 8, {n: r["judged"] for n, r in found.items()}
-    jobs = [r for r in asked if isinstance(r, Job)]
-    tuned_on = {r.seed for r in jobs if r.split == "val"}
-    assert tuned_on == {ift_help.VAL_SEED + i for i in range(4)}, "test seeds are never tuned on"
-    assert {r.seed for r in jobs if r.split == "test"} == set(range(ift_help.SEEDS))
-    verdicts.write(found, tmp_path, tmp_path / "page.md")
-    page = (tmp_path / "page.md").read_text()
-    assert page.count(": confirmed") == page.count("**False if**") == 8 and (tmp_path / "page.png").exists()
-    assert read_json(tmp_path / "results.json")["2. Length"]["judged"]["loss at 8"][0] == pytest.approx(0.4, abs=0.02)
 
 
 def test_a_rate_is_chosen_with_more_seeds_and_an_edge_is_marked():

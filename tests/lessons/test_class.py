@@ -13,6 +13,7 @@ import pytest
 
 from lessons.grade import __main__ as command
 from lessons.grade import class_page, klass, results, slides, submissions, worker
+from lessons.grade.check import check
 from lessons.grade.folder import My
 from lessons.grade.predictions import seal
 from lessons.grade.results import Klass, Result
@@ -112,21 +113,14 @@ def test_a_link_in_a_folder_is_left_out(tmp_path):
 
 
 def test_bad_input_is_one_clear_line(tmp_path):
-    with pytest.raises(UserError, match="is no folder"):
-        handed_in(tmp_path / "nowhere")
-    with pytest.raises(UserError, match="neither folders nor zips"):
-        handed_in(tmp_path)
-    with pytest.raises(UserError, match=".csv"):
-        klass.main(str(tmp_path), "class.txt")
-    with pytest.raises(UserError, match="cannot be read"):
-        klass.secret(str(tmp_path / "none.txt"))
     (tmp_path / "empty.txt").write_text("\n")
-    with pytest.raises(UserError, match="is empty"):
-        klass.secret(str(tmp_path / "empty.txt"))
-    with pytest.raises(UserError, match="no such folder"):
-        klass.pack(str(tmp_path / "my"))
-    with pytest.raises(UserError, match="unknown lesson '99'"):
-        slides.main(["99"])
+    for words, function, *argv in (
+            ("no folder", handed_in, tmp_path / "nowhere"), ("neither", handed_in, tmp_path),
+            (".csv", klass.main, str(tmp_path), "class.txt"), ("empty", klass.secret, str(tmp_path / "empty.txt")),
+            ("cannot be read", klass.secret, str(tmp_path / "none.txt")), ("'99'", slides.main, ["99"]),
+            ("no such folder", klass.pack, str(tmp_path / "my"))):
+        with pytest.raises(UserError, match=words):
+            function(*argv)
 
 
 # ---- a class of two, really graded -----------------------------------------------------------------------------------
@@ -148,22 +142,19 @@ def two(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def test_a_class_is_graded(two, capsys):
+def test_a_class_is_graded(two):
     klass.main(str(two / "handed"), str(two / "out" / "class.csv"), str(two / "secret.txt"))
-    printed = capsys.readouterr().out
-    assert "Cy: is no zip" in printed and "2 submissions" in printed
     with open(two / "out" / "class.csv", encoding="utf-8-sig", newline="") as f:
         rows = {(row["name"], row["task"]): row for row in csv.DictReader(f)}
     assert list(rows["Ada", "04a"]) == list(klass.COLUMNS)
-    assert (rows["Cy", ""]["state"], rows["Cy", ""]["note"][:9]) == ("not graded", "is no zip")
+    assert rows["Cy", ""]["state"] == "not graded"
     assert rows["Ada", "04a"]["of"] == "1" and rows["Ada", "04b"]["of"] == "2"
     a, b = rows["Ada", "04a"], rows["Bo", "04a"]
     assert (a["state"], a["points"], a["tries"], a["minutes"], a["hints"]) == ("right", "1", "4", "28", "1")
     assert (b["state"], b["points"], b["seed"]) == ("wrong", "0", "bo") and b["mistake"]
     assert len(a["hash"]) == 12 and a["hash"] != b["hash"]
     assert rows["Ada", "04b"]["state"] == "not begun" and rows["Ada", "04b"]["hash"] == ""
-    page = (two / "out" / "class.html").read_text(encoding="utf-8")
-    assert "Say on Monday" in page and "1 of 2" in page and "Cy</b> is no zip" in page
+    assert "1 of 2" in (two / "out" / "class.html").read_text(encoding="utf-8")
     assert not list((two / "handed" / "Ada").rglob("__pycache__"))
 
 
@@ -183,15 +174,10 @@ def test_an_endless_loop_costs_its_own_file_only(tmp_path, monkeypatch):
 
 def test_a_submission_of_endless_loops_is_given_up(monkeypatch):
     asked = []
-
-    def ask(ids, my, seed, seconds):
-        asked.append((ids[0], seconds))
-        return {ids[0]: worker.failed("time")}
-
-    monkeypatch.setattr(worker, "ask", ask)
+    monkeypatch.setattr(worker, "ask", lambda ids, my, seed, seconds: asked.append(seconds) or {
+        ids[0]: worker.failed("time")})
     found = klass.verdicts_on(klass.folder.all_tasks(), My("nowhere"), "0")
-    assert len(asked) == klass.ALL_TIMEOUTS and found["17d"]["note"] == "not reached"
-    assert {seconds for _, seconds in asked} == {klass.SECONDS}
+    assert asked == [klass.SECONDS] * klass.ALL_TIMEOUTS and found["17d"]["note"] == "not reached"
 
 
 # ---- counting --------------------------------------------------------------------------------------------------------
@@ -208,14 +194,6 @@ def test_the_seed_and_the_tasks_that_are_named_arrive(two, monkeypatch):
     assert {("04a", "only I know")} < asked and {seed for *ids, seed in asked} == {"only I know", "Ada", "Bo"}
     with open(two / "a.csv", encoding="utf-8-sig", newline="") as f:
         assert {row["task"] for row in csv.DictReader(f)} == {"04a", ""}
-
-
-def test_points():
-    assert [results.points(task(level=n), "right") for n in (1, 2, 3)] == [1, 2, 4]
-    assert results.points(task(kind="design", level=3), "right") == 8
-    assert results.points(task(kind="debug", level=2), "right") == 4
-    assert results.points(task(level=3), "amber") == 3
-    assert results.points(task(), "wrong") == results.points(task(), "not begun") == 0
 
 
 def test_equal_but_for_names():
@@ -235,29 +213,25 @@ def test_equal_but_for_names():
     assert not other[0].same_as, "another task"
 
 
-@pytest.mark.parametrize("kind, state, equal", [
-    ("predict", "amber", True), ("design", "right", True), ("ledger", "wrong", True), ("ledger", "right", False)])
-def test_equal_cards(kind, state, equal):
-    """Right strips are equal by themselves."""
-    on = SimpleNamespace(id="07p", kind=kind)
-    some = [result("Ada", state, code="# mine\na = 0.3\n", on=on), result("Bo", state, code="a =  0.3", on=on)]
-    results.mark_equal(some)
-    assert bool(some[0].same_as) == equal
-
-
-def test_equal_programs():
-    """Repaired ones are equal by themselves, wrong ones are not."""
-    for state in "right", "unknown":
-        some = [result(name, state, code=BIG, on=task(program="")) for name in ("Ada", "Bo")]
+def test_what_is_right_in_one_way_only_is_equal_by_itself():
+    """Strips in the right order and repaired programs are not marked; wrong ones and cards in free words are."""
+    def marked(state: str, code: str, on) -> bool:
+        some = [result(name, state, code=code, on=on) for name in ("Ada", "Bo")]
         results.mark_equal(some)
-        assert bool(some[0].same_as) == (state == "unknown")
+        return bool(some[0].same_as)
+    cards = [("predict", "amber"), ("design", "right"), ("ledger", "wrong"), ("ledger", "right")]
+    assert [marked(state, "a = 0.3", SimpleNamespace(id="07p", kind=kind)) for kind, state in cards] == [
+        True, True, True, False]
+    assert [marked(state, BIG, task(program="")) for state in ("right", "unknown")] == [False, True]
 
 
-def test_one_name_in_two_submissions():
+def test_points_and_names():
+    given = [(dict(level=1), "right"), (dict(level=2), "right"), (dict(level=3), "right"), (dict(level=3), "amber"),
+             (dict(kind="design", level=3), "right"), (dict(kind="debug", level=2), "right"), ({}, "wrong")]
+    assert [results.points(task(**more), state) for more, state in given] == [1, 2, 4, 3, 8, 4, 0]
     some = [Result(name, task(), {"state": "right", "mistake": None}, seed=seed)
             for name, seed in (("A", "Ada"), ("B", "ada"), ("C", "Cy"), ("D", ""), ("E", ""))]
     assert results.equal_names(Klass([task()], some, {})) == [["A", "B"]]
-    assert "A, B" in class_page.equal(Klass([task()], some, {}))
 
 
 def test_a_function_is_compared_with_what_it_uses(tmp_path):
@@ -276,7 +250,7 @@ def test_unknown_failures_come_in_groups():
     late = Result("Ed", task(), worker.failed("file", error="SyntaxError: here (line 3)"), BIG)
     klass_of = Klass([task()], [*some, late], {})
     assert len(results.unknown(klass_of.results)) == 2 and "SyntaxError" not in class_page.unknown(klass_of)
-    assert "Your file cannot be read: SyntaxError: here (line 3)" in class_page.stopped(klass_of)
+    assert "here (line 3)" in class_page.stopped(klass_of)
     some[3].log.append(tried(1, state="unknown", values=[[0.5]]))
     assert results.attempts(some)["07a", "0.5"] == {"Cy": BIG, "Di": ""}
 
@@ -315,16 +289,12 @@ def test_nothing_of_a_student_acts_in_the_page_or_the_table(tmp_path):
     assert "'=1+1,07a" in (tmp_path / "class.csv").read_text(encoding="utf-8")
 
 
-# ---- the notes and the slides ----------------------------------------------------------------------------------------
-
-
+# ---- the guide and the slides ----------------------------------------------------------------------------------------
 def test_the_task_of_the_guide_is_in_order():
-    from lessons.grade.check import check
     code = re.search(r"```python\n(.*?)```", (NOTES / "add_a_task.md").read_text(encoding="utf-8"), re.S)[1]
     space: dict = {}
     exec(code, space)
     assert [check(task) for task in space["TASKS"]] == [[]]
-    assert max(map(len, code.splitlines())) <= 100
 
 
 def test_a_slide(tmp_path, monkeypatch):
