@@ -37,46 +37,9 @@ def number(file: Path) -> str:
     return file.stem.split("_")[0]
 
 
-def cells(source: str) -> list[tuple[str, list[str]]]:
-    """[("code" | "markdown", lines)] of a percent-cell script, in order; the `# %%` lines are left out."""
-    out: list[tuple[str, list[str]]] = []
-    for line in source.splitlines():
-        if line.startswith("# %%"):
-            out.append(("markdown" if "[markdown]" in line else "code", []))
-        elif out:
-            out[-1][1].append(line)
-        else:
-            assert not line.strip(), "a lesson begins with a cell: # %% or # %% [markdown]"
-    return out
-
-
 @pytest.fixture(params=LESSONS, ids=lambda file: file.stem)
 def lesson(request) -> Path:
     return request.param
-
-
-# ---- the way through the lessons -------------------------------------------------------------------------------------
-
-AFTERNOON = ["00", "03", "05", "06", "07", "17"]        # the short path, in order
-
-
-def markdown(file: Path) -> str:
-    """The text of all markdown cells, without the comment signs."""
-    found = [line for kind, lines in cells(file.read_text(encoding="utf-8")) if kind == "markdown" for line in lines]
-    return "\n".join(line.removeprefix("#").strip() for line in found)
-
-
-def test_the_afternoon_path_needs_no_other_lesson(lesson):
-    """Old questions and recall name lessons in brackets: those of the path, or the text says for whom they are."""
-    text = markdown(lesson)
-    assert ("*Afternoon path" in text or "afternoon path ·" in text) == (number(lesson) in AFTERNOON)
-    if number(lesson) not in AFTERNOON:
-        return
-    before = AFTERNOON[:AFTERNOON.index(number(lesson))]
-    needs = re.search(r"· needs (.*?) ·", text, re.S)[1]
-    assert set(re.findall(r"\d\d", re.sub(r"\([^)]*\)", "", needs))) <= set(before), needs
-    for other in set(re.findall(r"\((\d\d)\)", text)) - set(before):
-        assert f"if you did lesson {other}" in text, f"({other}) is not on the afternoon path before this lesson"
 
 
 def run(file: Path, folder: Path) -> str:
