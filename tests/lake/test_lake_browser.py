@@ -1,9 +1,8 @@
 """The page of the lake in a real browser: each scene by mouse, by touch and by keyboard alone, and what is announced.
 
-    NANOUFT_AXE=/path/to/axe.min.js python -m pytest tests/lake/test_lake_browser.py       some minutes
+    python -m pytest tests/lake/test_lake_browser.py       some minutes; wants Chromium or Chrome
 
-What is announced is read from the accessibility tree. Wants Chromium or Chrome (NANOUFT_BROWSER names one in an unusual
-place), and for the rules of axe-core its file (npm install axe-core); what is missing is said aloud and skipped.
+What is announced is read from the accessibility tree. Widths, names and axe's rules: tests/test_pages.py.
 """
 import json
 import re
@@ -16,8 +15,6 @@ from frozen_lake.lake import make_lake
 
 LAKE = make_lake("twoway5")
 WAYS = "g=DDDDRRRR&l=RRRRDDLLDDRR"
-STATES = ["#s=1", f"#s=1&{WAYS}", "#s=2&p=0001", "#s=2&r=5", "#s=2&r=8", "#s=3", "#s=3&j=yyyyy", "#s=4", "#s=4&b=c",
-          "#s=5", "#s=5&w=sft&c=1", "#s=5&w=dpo&c=1&n=1", "#s=6&u=50", "#s=7&r=8&j=yyyyy&b=c&w=sft"]
 KEY = {"D": "ArrowDown", "R": "ArrowRight", "L": "ArrowLeft", "U": "ArrowUp"}
 
 
@@ -244,38 +241,3 @@ def test_a_link_returns_to_the_same_place_and_so_does_the_page(b, file):
     b.open(file, "#s=99&m=%3Cb%3E.S&g=XX&l=LLL&p=%%&r=-3&j=maybe&t=1e9&b=z&f=z&c=7&n=2&u=1e9&d=9.x")
     assert scene(b) == 7, "nonsense is left out"
     b.js("localStorage.clear()")
-
-
-# ---- how it looks ----------------------------------------------------------------------------------------------------
-SIZES = [(320, 640), (390, 844), (640, 360), (768, 1024), (1280, 720), (1400, 900)]
-
-
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("width, height", SIZES)
-def test_nothing_overflows_and_what_to_do_is_in_sight(b, file, width, height, dark):
-    for state in STATES:
-        b.open(file, state, width=width, height=height, dark=dark, touch=width < 600)
-        assert b.js("document.documentElement.scrollWidth") == width, state
-        out = b.js("""[...document.querySelectorAll('header *, #stage *, footer *')].filter((e) => {
-            const r = e.getBoundingClientRect();
-            return r.width && r.right > innerWidth + 1 && !e.closest('.matrix, svg, .unseen');
-            }).map((e) => e.outerHTML.slice(0, 90))""")
-        assert not out, (state, out)
-        hidden = b.js("""[...document.querySelectorAll('#actions button')].filter((e) => {
-            const r = e.getBoundingClientRect();
-            return r.width && (r.bottom > innerHeight || r.top < 0); }).map((e) => e.textContent)""")
-        assert not hidden, (state, hidden)
-        small = b.js("""[...document.querySelectorAll('#actions button')].filter((e) => e.offsetHeight
-            && e.offsetHeight < (innerHeight < 520 ? 32 : 40)).length""")
-        assert not small, "buttons are big enough for a finger"
-
-
-# ---- the rules of axe-core -------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_axe_finds_nothing(b, file, dark):
-    for state in [*STATES, "own lake"]:
-        b.open(file, "#s=1" if state == "own lake" else state, dark=dark)
-        if state == "own lake":
-            b.click("[data-act='make']")
-        b.js("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
-        assert not (found := b.axe()), (state, found)

@@ -1,0 +1,86 @@
+"""Each page that is made for a browser, at many widths and in both colours: nothing overflows, everything has a name.
+
+    NANOUFT_AXE=node_modules/axe-core/axe.min.js python -m pytest tests/test_pages.py       some minutes
+
+Wants Chromium or Chrome (NANOUFT_BROWSER names one in an unusual place), and for the rules of axe-core its file
+(npm install axe-core); what is missing is said aloud and skipped.
+"""
+from pathlib import Path
+
+import made
+import pytest
+from browser import Browser
+from studied import lake_content, lake_page
+
+from lab import page
+
+SIZES = [(320, 640), (390, 844), (640, 360), (768, 1024), (1280, 720), (1400, 900)]
+WAYS = "g=DDDDRRRR&l=RRRRDDLLDDRR"
+STATES = {
+    "comparison": [""],
+    "lake": ["#s=1", f"#s=1&{WAYS}", "#s=2&p=0001", "#s=2&r=5", "#s=2&r=8", "#s=3", "#s=3&j=yyyyy", "#s=4", "#s=4&b=c",
+             "#s=5", "#s=5&w=sft&c=1", "#s=5&w=dpo&c=1&n=1", "#s=6&u=50", "#s=7&r=8&j=yyyyy&b=c&w=sft"]}
+SCROLLED = {"comparison": ".scroll", "lake": ".matrix, svg, .unseen"}           # what may be wider than the screen
+PRESSED = {"comparison": "#chooser :is(button, select, input, summary, label)", "lake": "#actions button"}
+every_page = pytest.mark.parametrize("name", STATES)
+light_and_dark = pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory) -> dict[str, Path]:
+    place = tmp_path_factory.mktemp("pages")
+    lake = lake_page(lake_content(place), place)
+    return {"comparison": page.write(place, made.results(), made.the_map()), "lake": lake}
+
+
+def open_whole(b: Browser, file: Path, state: str, **how) -> None:
+    """With all that can be unfolded."""
+    b.open(file, state, **how)
+    b.js("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+
+
+def where(b: Browser, selector: str, condition: str) -> list[str]:
+    """The beginnings of the elements e, with their rectangle r, of which this is true."""
+    return b.js(f"""[...document.querySelectorAll({selector!r})].filter((e) => {{
+        const r = e.getBoundingClientRect(); return {condition}; }}).map((e) => e.outerHTML.slice(0, 90))""")
+
+
+@every_page
+@light_and_dark
+@pytest.mark.parametrize("width, height", SIZES)
+def test_nothing_overflows_and_buttons_are_large_enough(b, file, name, width, height, dark):
+    least = 24 if name == "comparison" else 32 if height < 520 else 40
+    for state in STATES[name]:
+        how = {"width": width, "height": height, "dark": dark, "touch": name == "lake" and width < 600}
+        b.open(file[name], state, **how)
+        hidden = where(b, "#actions button", "r.width && (r.bottom > innerHeight || r.top < 0)")
+        assert not hidden, f"{state}: what to do is in sight"
+        if name == "comparison":
+            open_whole(b, file[name], state, **how)
+        assert b.js("document.documentElement.scrollWidth") == width, state
+        outside = where(b, "header *, main *, #stage *, footer *",
+                        f"r.width && r.right > innerWidth + 1 && !e.closest({SCROLLED[name]!r})")
+        small = where(b, PRESSED[name], f"e.offsetHeight && e.offsetHeight < {least} && !e.closest('label')")
+        assert not outside and not small, state
+
+
+@every_page
+def test_every_stop_of_the_tab_key_has_a_name(b, file, name):
+    for state in STATES[name]:
+        open_whole(b, file[name], state)
+        nameless = where(b, "a, button, select, input, summary, [tabindex='0']",
+                         "!(e.textContent.trim() || e.ariaLabel || e.labels?.length || e.matches('[aria-labelledby]'))")
+        assert not nameless, state
+
+
+@every_page
+@light_and_dark
+def test_axe_finds_nothing(b, file, name, dark):
+    for width in (320, 1400):
+        for state in STATES[name]:
+            open_whole(b, file[name], state, dark=dark, width=width)
+            assert not (found := b.axe()), (state, found)
+    if name == "lake":
+        b.open(file[name], "#s=1", dark=dark)
+        b.click("[data-act='make']")
+        assert not (found := b.axe()), ("a lake of one's own", found)
