@@ -48,17 +48,6 @@ def test_commands_exist(file):
         assert importlib.util.find_spec(name), f"{file.name} names {name}, which cannot be run"
 
 
-def test_the_map_names_every_room():
-    shown = README[README.index("## The code"):README.index("## Limits")]
-    shown = shown[shown.index("```"):shown.rindex("```")]
-    rooms = [f for f in (ROOT / "nanouft").iterdir() if not f.name.startswith("_") and f.name != "assets"]
-    there = {f.name + "/" * f.is_dir() for f in rooms}
-    missing = [name for name in there if not re.search(rf"(?<![\w/]){re.escape(name)}", shown)]
-    assert not missing, f"the map leaves out {missing}"
-    for name in re.findall(r"\b[\w.]+(?:\.py|/)", shown):
-        assert list(ROOT.rglob(name.rstrip("/"))), f"the map names {name}, which is not there"
-
-
 def test_the_code_of_the_page_on_python_runs(here, capsys):
     """Every block of docs/python.md, one after the other, in an empty folder."""
     code = "\n".join(re.findall(r"```python\n(.*?)```", DOCS["python.md"], re.S))

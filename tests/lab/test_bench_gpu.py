@@ -46,33 +46,29 @@ def test_every_part_has_its_figures_and_one_that_fails_stops_no_other(here, few,
     assert sum("eager" in name for name in got["parts"]) == sum("compiled" in name for name in got["parts"]) == 6
 
 
-def test_an_objective_that_differs_from_the_cpu_or_is_not_finite_is_named(few, monkeypatch):
+def test_an_objective_that_differs_from_the_cpu_or_breaks_is_named(few, monkeypatch):
     b = gpu_parts.Bench(gpu_parts.SHAPES["tiny"], True, devices.Device("cpu", "bf16"), devices.Device("cpu", "fp32"))
-    sft, steps = OBJECTIVES["sft"], []
+    sft, steps, out = OBJECTIVES["sft"], [], {}
 
     def drifts(batch, hp):
         steps.append(0)
         return sft.loss(batch, hp)[0] * (1.01 if len(steps) > 5 else 1), {}
-
-    def breaks(batch, hp):
-        raise ValueError("broken")
-    losses = {"sft": drifts, "dpo": breaks, "ift": lambda batch, hp: (batch.seqs["answer"].logp.sum() * math.nan, {})}
+    losses = {"sft": drifts, "dpo": lambda batch, hp: 1 / 0,
+              "ift": lambda batch, hp: (batch.seqs["answer"].logp.sum() * math.nan, {})}
     for name, loss in losses.items():
         monkeypatch.setitem(OBJECTIVES, name, replace(OBJECTIVES[name], loss=loss))
-    out = {}
     gpu_parts.objectives(b, out)
     assert not any(out["each"][name]["ok"] for name in losses) and out["equal"] == f"3 of {len(FEW)}"
-    assert out["each"]["sft"]["gap"] > gpu_parts.TOLERANCE and out["each"]["dpo"]["error"] == "ValueError: broken"
+    assert out["each"]["sft"]["gap"] > gpu_parts.TOLERANCE and "division" in out["each"]["dpo"]["error"]
 
 
-def test_the_budget_is_kept_and_what_was_measured_stays(capsys):
+def test_the_budget_is_kept_and_what_was_measured_stays():
     def slow(out):
         out["first"] = 1
         time.sleep(60)
     got = bench_gpu.attempt(slow, 1.01)
     assert got["first"] == 1 and got["error"] == "no time left" and got["seconds"] < 30
     assert bench_gpu.measure("tiny", devices.Device("cpu", "fp32"), None, budget=0) == 1
-    assert "numerics ift" in capsys.readouterr().out.splitlines()[-1]
 
 
 def test_the_mfu_is_that_of_palm_and_of_no_unknown_device(monkeypatch):

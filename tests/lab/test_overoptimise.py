@@ -49,21 +49,14 @@ def test_table_and_picture_from_lines(here, capsys):
     other = overoptimise.Study(ppo_lr=1.0, prompts=9)                   # lines of other settings are not mixed in
     found += [line(p, "samples", 100, 7, [0.0, 0.0, 0.0]) | {"with": other.settings(p)} for p in ("ppo", "best-of")]
     (here / "r").mkdir()
-    lines(here / "r" / "over_optimisation.jsonl", found)
-    assert call(overoptimise.main, "--part", "table", "--out", "r", "--picture", "p.png") == 0
-    out = capsys.readouterr().out
-    row, = (x for x in out.splitlines() if x.startswith("| best of 64 | 100 pairs"))
-    assert "| 60.5 ± 6.4 | 70.0 ± 0.0, 0.5 | 40.0 ± 0.0, 1.0 | -20.5 ± 6.4 | 2.0 ± 0.0 | 50, 50 |" in row, row
-    assert (here / "p.png").stat().st_size > 10_000
-    assert (here / "r" / "over_optimisation.md").read_text().strip() in out
+    file = lines(here / "r" / "over_optimisation.jsonl", found)
     assert call(overoptimise.main, "--part", "table", "--out", "r") == 0
-    assert (here / "r" / "over_optimisation.png").exists(), "a trial leaves the committed picture alone"
-    capsys.readouterr()
-    for less in (["--seeds", "1"], ["--prompts", "8"], ["--samples", "4"], ["--ppo-steps", "8"]):
-        code = call(overoptimise.main, "--out", "r", *less)
-        one_error(code, capsys.readouterr().err, less[0], "overwrite it with less", "--out out/trial")
-    with open(here / "r" / "over_optimisation.jsonl", "a", encoding="utf-8") as f:
-        f.write('{"part": "ppo"}\n')
+    row, = (x for x in capsys.readouterr().out.splitlines() if x.startswith("| best of 64 | 100 pairs"))
+    assert "| 60.5 ± 6.4 | 70.0 ± 0.0, 0.5 | 40.0 ± 0.0, 1.0 | -20.5 ± 6.4 | 2.0 ± 0.0 | 50, 50 |" in row, row
+    assert (here / "r" / "over_optimisation.png").stat().st_size > 10_000
+    code = call(overoptimise.main, "--out", "r", "--seeds", "1")
+    one_error(code, capsys.readouterr().err, "--seeds", "overwrite it with less", "--out out/trial")
+    file.write_text(file.read_text() + '{"part": "ppo"}\n')
     code = call(overoptimise.main, "--part", "table", "--out", "r")
     one_error(code, capsys.readouterr().err, f"line {len(found) + 1}")
 
@@ -97,11 +90,7 @@ def test_ppo_in_small(small, monkeypatch):
 
 
 @pytest.mark.parametrize("argv, words", [
-    (["--samples", 1], ["--samples"]),
-    (["--seeds", 0], ["--seeds"]),
-    (["--prompts", 8], ["evidence", "--out out/trial"]),
-    (["--part", "tables"], ["did you mean table"]),
-    (["--part", "table", "--out", "nowhere"], ["nowhere", "run the study first"]),
-])
+    (["--samples", 1], ["--samples"]), (["--prompts", 8], ["evidence", "--out out/trial"]),
+    (["--part", "table", "--out", "nowhere"], ["nowhere", "run the study first"])])
 def test_mistakes_are_one_line(argv, words, here, capsys):
     one_error(call(overoptimise.main, *argv), capsys.readouterr().err, *words)
