@@ -132,15 +132,13 @@ def test_settings_are_chosen_jointly_on_validation_and_chains_start_from_the_cho
 
 def test_a_weak_aligned_model_is_a_cell_of_its_own(lab, monkeypatch, tmp_path):
     """Its folder stands in place of {aligned}; it is part of the key."""
-    seen = []
+    seen, row = [], f"{claims.WEAK_POFT}, 40 %"
     monkeypatch.setattr(the_cell, "kept_model", lambda cell, keep: f"kept/{cell.seed}")
     monkeypatch.setattr(the_cell.train, "main", lambda argv: (tmp_path / "run").mkdir() or seen.append(argv))
-    row = f"{claims.WEAK_POFT}, 40 %"
     c = claims.cell(CLAIMS["C4"], row, {row: {"--lr": "1e-4", "--epochs": "1"}}, 2, "base")
     the_cell.train_cell(c, tmp_path / "run")
     assert seen[0][:4] == ["--objective", "poft", "--aligned", "kept/900"]
-    assert claims.WEAK.flags[-2:] == ("--noise", "0.4")
-    assert c.key != Cell(c.flags, c.seed, c.start, each=True).key
+    assert claims.WEAK.flags[-2:] == ("--noise", "0.4") and c.key != Cell(c.flags, c.seed, c.start, each=True).key
 
 
 # ---- verdicts from finished cells ------------------------------------------------------------------------------------

@@ -60,6 +60,8 @@ def test_a_snapshot_says_what_the_model_does(faces):
         assert a["score"] == pytest.approx(world.score(p["prompt"], a["says"]), abs=1e-3), "scored by rule"
         assert world.score(p["prompt"], p["right"]) == 1 > world.score(p["prompt"], p["wrong"])
     assert len(json.dumps(faces["chain"])) < 8000, "small enough to keep a hundred and fifty of them"
+    first, both = faces["start of the chain"]["seconds"], faces["chain"]["portrait"]["seconds"]
+    assert both > first > 0, "the chain's time holds that of its start"
 
 
 def test_the_ledger_of_a_snapshot_is_that_of_its_own_objective(faces):
@@ -71,11 +73,6 @@ def test_the_ledger_of_a_snapshot_is_that_of_its_own_objective(faces):
         first = seen["first"]
         assert len(first["right"]) == len(p["right_tokens"]) and len(first["wrong"]) == len(p["wrong_tokens"])
         assert min(first["right"]) > 0 > max(first["wrong"]) and first["right"][0] == -first["wrong"][0]
-
-
-def test_seconds_add_up_along_a_chain(faces):
-    first, both = faces["start of the chain"]["seconds"], faces["chain"]["portrait"]["seconds"]
-    assert both > first > 0, "the chain's time holds that of its start"
 
 
 def test_a_run_that_samples_counts_its_own_cost(tiny_base):

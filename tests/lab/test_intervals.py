@@ -1,10 +1,12 @@
-"""Intervals over seeds and prompts together."""
+"""Intervals over seeds and prompts together, ranks that admit ties, and how both are written."""
 import math
 
 import numpy as np
 import pytest
 
+from lab import ranks
 from lab.intervals import quantile, two_way
+from lab.words import difference_word, format_gain, format_interval, markdown_table
 
 
 @pytest.mark.parametrize("size", [1, 3])
@@ -52,3 +54,34 @@ def test_the_best_of_many_is_sure_with_a_wider_interval(freedom, looks, known):
 def test_student_is_taken_at_the_whole_degrees_of_freedom_below():
     assert quantile(4) == quantile(4.9) == pytest.approx(2.7764, abs=1e-4)
     assert quantile(math.inf) == pytest.approx(1.96, abs=1e-3)
+
+
+# ---- ranks ---------------------------------------------------------------------------------------------------------
+def test_the_luck_of_a_seed_cancels():
+    """Rows far apart from seed to seed, and always one point apart on the same seed."""
+    lucky = {0: 0.5, 1: 0.7, 2: 0.9}
+    (mean, half), word = ranks.minus({s: x + 0.01 + 0.001 * s for s, x in lucky.items()}, lucky)
+    assert mean == pytest.approx(0.011) and half < 0.003 and word == "better"
+    assert ranks.minus(lucky, lucky) == ([0, 0], "equal")
+    assert ranks.minus(lucky, {0: 0.4}) == ([pytest.approx(0.1), None], "undecided"), "one seed tells nothing"
+    assert ranks.minus(lucky, {7: 0.4}) is None and ranks.minus(lucky, None) is None
+
+
+def test_a_row_may_hold_every_place_that_no_other_surely_has():
+    """a and b are not told apart, c is surely behind both, d had no luck with its seeds."""
+    scores = {"a": {0: 0.80, 1: 0.82, 2: 0.84}, "b": {0: 0.83, 1: 0.81, 2: 0.83}, "c": {0: 0.5, 1: 0.51, 2: 0.53},
+              "d": {}}
+    assert ranks.places(scores) == {"a": [1, 2], "b": [1, 2], "c": [3, 3]}
+
+
+# ---- words ---------------------------------------------------------------------------------------------------------
+def test_a_difference_in_a_word():
+    some = ((0.05, 0.02), (-0.05, 0.02), (0.005, 0.01), (0.01, 0.02), (0.0, math.inf))
+    assert [difference_word(m, h, 0.02) for m, h in some] == ["better", "worse", "equal", "undecided", "undecided"]
+
+
+def test_numbers_and_tables_as_the_pages_have_them():
+    assert format_interval(0.799, 0.023) == "79.9 ± 2.3" and format_gain(0.012, 0.02) == "+1.2 ± 2.0"
+    assert format_interval(0.5, math.inf) == "50.0", "one seed has no interval"
+    assert markdown_table(["row", ""], [["SFT", 3], ["DPO", ""]]) == ["| row | |", "|---|---|", "| SFT | 3 |",
+                                                                      "| DPO | |"]

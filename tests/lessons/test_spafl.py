@@ -46,9 +46,6 @@ def test_a_threshold_prunes_the_whole_row_or_nothing():
     assert all(bool(spafl.kept(w, t).all()) for w, t in zip(weights, zero)), "LAW: threshold 0 prunes nothing"
 
 
-# ---- the two windows ------------------------------------------------------------------------------------------------
-
-
 def test_the_threshold_gradient_in_closed_form():
     """dL/dtau_i = -sum_j g_ij w_ij - a exp(-tau_i), where g is the loss's gradient in the masked weights."""
     weights, taus, x, y = world()
@@ -78,18 +75,16 @@ def test_blind_thresholds_are_known_in_advance():
     assert (after(0, "") == 0).all(), "without a window there is no threshold"
 
 
-def test_thresholds_stay_between_0_and_1_and_an_empty_layer_begins_again():
+@pytest.mark.parametrize("scale, tau, window, pull, least, most", [(3, 0.5, "paper", 50.0, 0, 1),
+                                                                   (0.1, 0.9, "released", 1e-9, 0, 0.01)])
+def test_thresholds_stay_between_0_and_1_and_an_empty_layer_begins_again(scale, tau, window, pull, least, most):
     x, y = (t[None] for t in spafl.draw_data(0.1, 0)["train"])
     rng = torch.Generator().manual_seed(0)
-    weights = [3 * torch.randn(1, 10, out, n, generator=rng) for n, out in zip(spafl.SIZES, spafl.SIZES[1:])]
-    taus = [torch.full(w.shape[:-1], 0.5) for w in weights]
-    spafl.train_at_home(weights, taus, "paper", x, y, 50.0, [rng])
+    weights = [scale * torch.randn(1, 10, out, n, generator=rng) for n, out in zip(spafl.SIZES, spafl.SIZES[1:])]
+    taus = [torch.full(w.shape[:-1], tau) for w in weights]
+    spafl.train_at_home(weights, taus, window, x, y, pull, [rng])
     ends = torch.cat([t.flatten() for t in taus])
-    assert ends.min() >= 0 and ends.max() == 1, "LAW: 0 <= tau <= 1, however hard the pull (here: far beyond)"
-    small = [0.1 * torch.randn(w.shape, generator=rng) for w in weights]
-    taus = [torch.full(w.shape[:-1], 0.9) for w in small]
-    spafl.train_at_home(small, taus, "released", x, y, 1e-9, [rng])
-    assert all((t < 0.01).all() for t in taus), "nothing was left of any layer: its thresholds are back at 0"
+    assert least <= ends.min() and ends.max() <= most and (most < 1 or ends.max() == 1)
 
 
 # ---- what is sent ---------------------------------------------------------------------------------------------------
@@ -138,16 +133,14 @@ def test_global_thresholds_move_the_weights():
 # ---- data and the whole run -----------------------------------------------------------------------------------------
 def test_clients_differ_as_alpha_says():
     def classes(alpha: float, split: str = "train") -> np.ndarray:
-        y = spafl.draw_data(alpha, 3)[split][1]
-        return np.array([len(set(row.tolist())) for row in y])
+        return np.array([len(set(row.tolist())) for row in spafl.draw_data(alpha, 3)[split][1]])
     assert classes(0.1).mean() < 5 < 9 < classes(100).mean(), "0.1: few classes each; 100: nearly all"
     assert (classes(0.1, "all") == 10).all()
-    some = spafl.draw_data(0.1, 3)
+    some, again = spafl.draw_data(0.1, 3), spafl.draw_data(0.1, 3)
     shares = {split: torch.stack([row.bincount(minlength=10) / len(row) for row in y])
               for split, (_, y) in some.items()}
     apart = {split: float((shares["train"] - shares[split]).abs().sum(-1).mean() / 2) for split in ("own", "all")}
     assert apart["own"] < 0.15 < 0.5 < apart["all"], "a client is tested on the mixture that it trains on, then on all"
-    again = spafl.draw_data(0.1, 3)
     assert all(torch.equal(a, b) for s in some for a, b in zip(some[s], again[s])), "a pure function of its seed"
     assert not torch.equal(some["train"][0], spafl.draw_data(0.1, 4)["train"][0])
 
@@ -155,11 +148,8 @@ def test_clients_differ_as_alpha_says():
 def test_the_command(here, capsys):
     assert call(spafl.main, "--rounds", 1, "--seeds", 2, "--out", here / "x" / "s.png") == 0
     out = capsys.readouterr().out
-    assert all(name in out for name in (*spafl.LOOKS, *spafl.COLUMNS)) and "±" in out
-    assert (here / "x" / "s.png").stat().st_size > 20_000
+    assert all(name in out for name in (*spafl.LOOKS, *spafl.COLUMNS)) and (here / "x" / "s.png").exists()
     assert call(spafl.main, "--rounds", 1, "--seeds", 1, "--window", "released", "--out", here / "s.png") == 0
-    out = capsys.readouterr().out
-    assert "SpaFL, released" in out and "SpaFL, paper" not in out and "inf" not in out
-    for flag, value, word in (("--window", "papr", "paper?"), ("--rounds", "0", "--rounds"),
-                              ("--alpha", "0", "--alpha"), ("--a", "-1", "--a"), ("--round", "1", "--rounds")):
+    assert "paper" not in capsys.readouterr().out
+    for flag, value, word in (("--window", "papr", "paper?"), ("--alpha", "0", "--alpha"), ("--a", "-1", "--a")):
         one_error(call(spafl.main, flag, value), capsys.readouterr().err, word)

@@ -1,17 +1,20 @@
 """The tangent model (lessons/extras/tangent_model.py): linear in its change; at its start the network."""
 import copy
+import re
 import sys
 
 import pytest
 import torch
-from running import ROOT
+from running import ROOT, tiny_folder
 from tiny import CPU, FORMS, differs, model_grads, nano, real_batch, same, same_each, some_rows, tiny
 
 from nanouft.data.batches import collate
+from nanouft.models import load
 from nanouft.models.generate import generate
 from nanouft.objective import write_logp
 
 sys.path.insert(0, str(ROOT / "lessons" / "extras"))
+import tangent  # noqa: E402
 from tangent_model import TangentGPT, add_directions, ordinary_kl  # noqa: E402
 
 IDS = torch.randint(1, 17, (3, 9), generator=torch.Generator().manual_seed(0))
@@ -105,3 +108,14 @@ def test_directions_add_up():
     both = add_directions([a, b], [0.5, -2.0])
     f0 = start(IDS)
     same(both(IDS) - f0, 0.5 * (a(IDS) - f0) - 2 * (b(IDS) - f0), "the changes of the logits add up")
+
+
+def test_the_lesson_on_it_runs(tmp_path, monkeypatch, capsys):
+    """A base of one layer, one step; the numbers of each line that the lesson prints below a heading."""
+    monkeypatch.setattr(load, "BASE", tiny_folder(tmp_path / "small"))
+    for name, value in {"STEPS": [1], "RATES": [1e-4], "TESTS": 2}.items():
+        monkeypatch.setattr(tangent, name, value)
+    tangent.part_ways()
+    tangent.add_up()
+    rows = [line for line in capsys.readouterr().out.splitlines() if re.match(r"lr|\d|linear|ordinary", line)]
+    assert [len(re.findall(r"[-+]?\d[\d.]*(?:e[-+]\d+)?", row[18:])) for row in rows] == [7] + 5 * [4] + 4 * [9]
