@@ -136,10 +136,9 @@ def whole_cell(**change) -> dict:
 
 
 @pytest.mark.parametrize("line, words", [
-    ("<<<<<<< HEAD", "no JSON object"), ("[1]", "no JSON object"), ("", ""), ('{"key": 1, "key": 2}', "no JSON object"),
-    ({"mean": 0.5}, "no key"), ({"key": "k", "mean": 0.5}, "not a whole cell"), (whole_cell(mean=True), "not a whole"),
-    (whole_cell(mean=math.nan), "not a whole cell"), (whole_cell(families={}), "not a whole cell"),
-    (whole_cell(), "not a whole cell")], ids=range(10))
+    ("<<<<<<< HEAD", "no JSON object"), ('{"key": 1, "key": 2}', "no JSON object"), ("", ""),
+    ({"mean": 0.5}, "no key"), (whole_cell(mean=True), "not a whole"), (whole_cell(mean=math.nan), "not a whole cell"),
+    (whole_cell(families={}), "not a whole cell"), (whole_cell(), "not a whole cell")], ids=range(8))
 def test_a_broken_line_is_named_and_nothing_behind_it_is_lost(line, words, tmp_path, tiny_base):
     """A merge marker, an edit: the file stays as it is, byte for byte. The last case lacks what the page shows."""
     file = tmp_path / "cells.jsonl"

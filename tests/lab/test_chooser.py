@@ -146,7 +146,6 @@ def test_by_mouse(b, file):
     b.click("#every")
     assert names(b) == whole and b.js("$('#every').getAttribute('aria-expanded')") == "true"
     announced(b, "rows")
-    assert "one small world" in b.js("$('#caveat').innerText")
     b.click("#grid tbody tr:nth-child(4) td:nth-of-type(1) button")
     assert b.js("[$('#demos').value, $('#have :checked').value, $('#samples').disabled]") == ["1020", "nothing", True]
     assert b.js("document.activeElement.dataset.demos") == "1020", "the cell keeps the focus"
@@ -179,10 +178,6 @@ def test_by_keyboard(b, file):
     assert b.js("$('#choices pre').textContent").startswith("python -m nanouft.train --objective sft --rows 300")
     b.js("$('#every').hidden || $('#every').click()")
     assert b.js("$('#choices details').open"), "what was opened stays open"
-    b.js("$('#choices [data-copy]').focus()")
-    b.key("Enter")
-    b.wait("/copied|marked/.test($('#told').textContent)")
-    assert b.js("$('#choices [data-copy]').textContent === $('#told').textContent"), "the button says what happened"
 
 
 def test_by_touch(b, file):

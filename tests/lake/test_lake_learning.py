@@ -303,11 +303,6 @@ def test_habits():
         pretrain(Net(1, 16), task_of(make_lake("default4"), 1, "fall"), "presub")
 
 
-def test_a_fresh_table_is_uniform_and_seeds_are_seeds():
-    same(Table(3, 25).probs(), torch.full((3, 25, 4), 0.25), "spread 0: exactly uniform", 0)
-    same(Net(2, 25, seeds=[7, 3]).probs(), Net(2, 25, seeds=[3, 7]).probs().flip(0), "weights follow the seed", 0)
-
-
 def test_measures_of_known_policies():
     task = task_of(TWOWAY, 1)
     found = measures(task, optimal(TWOWAY)[None])

@@ -141,14 +141,9 @@ def changed(name: str, folder: Path, asserts: bool = True, **values) -> str:
 SHORT = "--steps 2 --items 0 --save-every 0 --device cpu --threads 1"
 
 
-def marks(out: str) -> dict[str, tuple[int, int]]:
-    """Lesson 00: {model: (right words, answers that stop)} in per cent."""
-    return {n: (int(w), int(s)) for n, w, s in re.findall(r"= (\w+) +right words +(\d+) %, stops +(\d+) %", out)}
-
-
 def test_00_tells_the_names_after_a_guess(folder, small_base):
     out = changed("00", folder, asserts=False, MY_GUESS="ABCD", HOW=SHORT)
-    assert list(marks(out)) == ["base", "SFT", "IFT", "DPO"] and re.search(r"'ABCD': \d of 4 right", out)
+    assert re.findall(r"= (\w+) +right words", out) == ["base", "SFT", "IFT", "DPO"] and "'ABCD': " in out
 
 
 def test_02_break_it(folder):
