@@ -5,7 +5,8 @@
 
 mutate.py changes one place: an operator, a number, an argument. It never puts another quantity in the place of the
 right one (old for ref, rows for tokens, eps for eps_value), never turns a - b round, never changes the order of two
-operations, and adds nothing. Such faults stand here. tests/test_mutants.py checks that the list fits the code.
+operations, and adds nothing. Such faults stand here, one of a kind in a room. tests/test_mutants.py checks that the
+list fits the code.
 """
 import argparse
 import queue
@@ -26,15 +27,12 @@ MUTANTS = [
     # ---- what a reviewer planted and no test saw ---------------------------------------------------------------------
     ("rollout/rollouts", "rollout_seed(self.cfg.seed, number, ", "rollout_seed(self.cfg.seed, 0, ",
      f"{ROLLOUTS}::test_a_rollout_is_a_function_of_its_number_and_the_weights"),
-    ("rollout/rollouts", "minibatch_seed(self.cfg.seed, number, turn)", "minibatch_seed(self.cfg.seed, number, 0)",
-     f"{ROLLOUTS}::test_each_pass_over_a_rollout_has_an_order_of_its_own"),
     ("rollout/rollouts", "float(stops(a, self.tok)) for a in answers", "float(a.ended) for a in answers",
      f"{ROLLOUTS}::test_who_runs_on_has_not_stopped"),
     ("rollout/rollouts", "k3(ref - old)", "k3(old - ref)",
      f"{ROLLOUTS}::test_what_a_rollout_reports"),
     ("objectives/ppo", '= model(hidden=hidden, want="value")', '= model(hidden=hidden.detach(), want="value")',
      f"{ROLLOUTS}::test_what_the_critic_must_learn_reaches_the_shared_states"),
-    ("objectives/ppo", "value_loss(s, hp.eps_value)", "value_loss(s, hp.eps)", f"{ROLLOUTS}::test_ppo_by_hand"),
     ("train", '"rate": VALUE_RATE', '"rate": 1', f"{OPTIMIZER}::test_a_new_value_head_learns_at_thirty_times_the_rate"),
     ("objectives/grpo", "batch.col.adv[:, None], hp.eps, high)", "batch.col.adv[:, None], hp.eps, hp.eps)",
      f"{ROLLOUTS}::test_each_side_of_the_clip_is_its_own"),
@@ -42,14 +40,10 @@ MUTANTS = [
      f"{ROLLOUTS}::test_each_side_of_the_clip_is_its_own"),
     ("objectives/reinforce", "R - R.mean() if", "R - batch.col.reward.mean() if",
      f"{ROLLOUTS}::test_baselines_and_spread_are_of_rewards_after_the_leash"),
-    ("objectives/reinforce", "k3(moved)", "k3(-moved)",
-     f"{ROLLOUTS}::test_how_far_a_step_has_moved"),
     ("objectives/rloo", "(adv.std() + 1e-4)", "(adv.abs().mean() + 1e-4)",
      f"{ROLLOUTS}::test_baselines_and_spread_are_of_rewards_after_the_leash"),
     ("world/__init__", "p=(1 + score(prompt, better) - score(prompt, worse)) / 2", "p=1 - score(prompt, worse) / 3",
      "core/test_world.py::test_rows_hold_what_their_kind_promises"),
-    ("world/skills", "(len(set(items)) == len(items))", "(len(set(words)) == len(words))",
-     "core/test_world.py::test_hand_made_scores"),
     ("rollout/scorer", "[0][-model.gpt.cfg.n_ctx:]", "[0][:model.gpt.cfg.n_ctx]",
      f"{REWARD}::test_the_scorer_prefers_what_was_chosen_and_reads_each_text_once"),
     ("rollout/reward_quality", "0.5 + 0.5 * np.sign(margin)", "(margin > 0) * 1.0",
@@ -58,15 +52,9 @@ MUTANTS = [
      f"{PAIRS}::test_the_kl_of_pairs_is_per_token_and_a_tie_is_a_thousandth_of_a_nat"),
     ("objectives/online_una", "ref = s.old if", "ref = s.logp.detach() if",
      f"{ROLLOUTS}::test_online_una_against_the_rollout_starts_at_a_half"),
-    ("objectives/una", '(good * logp).sum() / n_good', '(good * logp).sum() / batch.rows',
-     "core/test_una_uft.py::test_k_is_clamped_after_the_mean"),
     ("objectives/rpo", "W.diagonal().sum()", "W.sum()", f"{PAIRS}::test_each_methods_own_figures_by_hand"),
     # ---- tokens, masks, shifts, cuts ---------------------------------------------------------------------------------
-    ("data/batches", "any(talk[:n + 1] != talks[0][:n + 1] for talk in talks)", "False",
-     f"{BATCHES}::test_a_cut_row_keeps_one_prompt_for_all_its_roles"),
     ("data/batches", "targets=stack([s.ids[1:]", "targets=stack([s.ids[:-1]",
-     f"{BATCHES}::test_a_conversation_to_the_token"),
-    ("data/batches", "mask=stack([s.mask[1:]", "mask=stack([s.mask[:-1]",
      f"{BATCHES}::test_a_conversation_to_the_token"),
     ("data/batches", "np.ones(len(s.ids) - 1)", "s.mask[1:]", f"{BATCHES}::test_collate_pads_on_the_right"),
     ("data/rows", "if key not in held], [", "], [",
@@ -106,13 +94,10 @@ MUTANTS = [
      f"{OBJECTIVES}::test_dpo_gradient"),
     ("objectives/kto", ".mean().clamp_min(0).detach()", ".clamp_min(0).mean().detach()",
      "core/test_una_uft.py::test_k_is_clamped_after_the_mean"),
-    ("objectives/kto", "-hp.beta * (k - r)", "-hp.beta * (r - k)", "core/test_una_uft.py::test_gradient"),
     ("objectives/una", "-score * F.logsigmoid(i) - (1 - score)", "-score * F.logsigmoid(i) - score",
      "core/test_una_uft.py::test_slopes_in_closed_form"),
     ("objectives/uft", "others = graded_rows(data, hp)", "others = graded_rows(data, hp)[::2]",
      "core/test_una_uft.py::test_uft_merges_by_counts"),
-    ("objectives/sftmix", "lam[..., None] * h + (1", "(1 - lam[..., None]) * h + (1",
-     "core/test_supervised.py::test_two_look_ups_are_the_cross_entropy_of_the_mixed_label"),
     ("objectives/ppo", "gamma * following - V[:, t]", "gamma * V[:, t] - V[:, t]",
      "core/test_parity.py::test_every_case_of_our_objectives_agrees"),
     ("objectives/ppo", "last = (s.mask > 0) & (left == 1)", "last = s.mask > 0",
@@ -122,7 +107,6 @@ MUTANTS = [
     ("rollout/rollouts", "(p.exp() * (p - q)).sum(-1)", "(q.exp() * (q - p)).sum(-1)",
      f"{ROLLOUTS}::test_what_a_rollout_reports"),
     ("rollout/rollouts", "copy.deepcopy(model)", "model", f"{ROLLOUTS}::test_the_start_model_stays_where_it_was"),
-    ("reward", "-F.logsigmoid(r_w - r_l) +", "-F.logsigmoid(r_l - r_w) +", f"{REWARD}::test_by_hand"),
     # ---- scores, intervals, verdicts ---------------------------------------------------------------------------------
     ("world/skills", "not set(forbidden(fields)) & set(items)", "not set(forbidden(fields)) & set(words[:1])",
      "core/test_world.py::test_hand_made_scores"),
