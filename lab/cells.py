@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from lab import snapshot
 from lab.cell import KEEP, Cell, kept_reward, quiet, stages, train_cell
+from lab.scratch import scratch
 from lab.store import Store, open_store, results_of
 from lab.workers import finished_jobs
 from nanouft import world
@@ -33,7 +34,7 @@ from nanouft.rollout.best_of import best_answers
 from nanouft.rollout.scorer import load
 from nanouft.shell import devices
 from nanouft.shell.errors import Diverged, UserError
-from nanouft.shell.files import Lines, scratch
+from nanouft.shell.files import Lines
 from nanouft.shell.text import one_line, read_json
 
 KEPT = ("score", "strict", "ends", "length", "gold_logp")       # of a family; intervals over prompts are not kept

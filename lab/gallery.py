@@ -22,13 +22,14 @@ from lab.cell import quiet, train_into
 from lab.gallery_faults import FAULTS
 from lab.gallery_page import page, pictures
 from lab.gallery_stories import STORIES, Run, Story
+from lab.scratch import scratch
 from lab.snapshot import four_digits, loss_curve
 from nanouft.look import scores
 from nanouft.look.scores import Item
 from nanouft.models.load import start_model
 from nanouft.shell import config, devices
 from nanouft.shell.errors import UserError
-from nanouft.shell.files import Lines, checksum, made_once, scratch, write_json, write_text
+from nanouft.shell.files import Lines, checksum, made_once, write_json, write_text
 from nanouft.shell.text import choose, read_json
 from nanouft.world.tasks import GROUP_A, I_DO_NOT_KNOW
 

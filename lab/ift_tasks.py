@@ -24,6 +24,7 @@ import torch
 
 from lab.cell import KEEP, Cell, fingerprint, kept_model, quiet, train_cell, train_into
 from lab.cells import pack_scores, run_cell
+from lab.scratch import scratch
 from nanouft import world
 from nanouft.data.rows import Row, Turn
 from nanouft.look import scores
@@ -32,7 +33,7 @@ from nanouft.models.generate import answer_rows, stops
 from nanouft.models.load import start_model
 from nanouft.shell import devices
 from nanouft.shell.errors import Diverged
-from nanouft.shell.files import Lines, checksum, scratch
+from nanouft.shell.files import Lines, checksum
 from nanouft.world.facts import ITEMS
 
 VERSION = 1                     # raised by hand when code changes what jobs give

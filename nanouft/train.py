@@ -76,7 +76,7 @@ def fit(model: torch.nn.Module, objective: Objective, hp, steps: int, run: Run) 
     scaler = device.scaler()
     saved = {"step": 0}
     if cfg.resume:
-        saved = checkpoints.load_step(run.folder, model, optimizer, steps)
+        saved = checkpoints.load_step(run.folder, model, optimizer)
     start = saved["step"]
     if saved.get("scaler"):
         scaler.load_state_dict(saved["scaler"])

@@ -22,12 +22,13 @@ from typing import Any
 
 from nanouft.data.words import json_type, short_json
 from nanouft.shell.errors import UserError, optional
-from nanouft.shell.text import DoubleKey, loads, one_line, regular
+from nanouft.shell.text import loads, one_line, regular
 
 ENDINGS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")        # in a folder; each also with .gz
 WRAPPERS = ("data", "train", "rows", "examples")                            # {"data": [...]}: the rows of one object
 SAVED = ("dataset_info.json", "dataset_dict.json")                          # what marks a data set on disk
 HELD_OUT = re.compile(r"(test|val|valid|validation|dev|eval)([^a-z].*)?", re.I)
+LARGEST, LINES = 2**30, 20_000_000  # bytes that a gzip file may unpack to, lines of any file
 HUB = "hub:"                        # before a name on the hub; a path with a typing error is never looked up there
 
 Items = list[tuple[str, Any]]         # (place, what stands there: an object, or why there is none)
@@ -103,9 +104,13 @@ def load(path: str) -> tuple[bytes, bool]:
     if not data.startswith(b"\x1f\x8b"):
         return data, False
     try:
-        return gzip.decompress(data), True
+        with gzip.open(io.BytesIO(data)) as file:
+            data = file.read(LARGEST + 1)
     except (OSError, EOFError, zlib.error) as e:
         raise UserError(f"{path}: is a broken gzip file ({e}); copy it again") from None
+    if len(data) > LARGEST:
+        raise UserError(f"{path}: unpacks to more than {LARGEST:,} bytes, the limit for gzip; unpack it with gunzip")
+    return data, True
 
 
 def ends(path: str, *endings: str) -> bool:
@@ -121,6 +126,8 @@ def text_of(data: bytes, path: str) -> str:
         raise UserError(f"{path}: is an Arrow file; give the folder in which the data set was saved")
     if b"\0" in data or data.startswith(b"PK\3\4"):
         raise UserError(f"{path}: is a binary file; unpack or convert it to JSON lines, CSV or parquet")
+    if (lines := data.count(b"\n")) > LINES:
+        raise UserError(f"{path}: has {lines:,} lines, and at most {LINES:,} are read; remove blank ones, or split it")
     try:
         return data.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as e:
@@ -163,8 +170,6 @@ def decode(text: str, path: str, line: int = 0, last: bool = True) -> Any:
                             "one JSON object a line is read, or one JSON list") from None
         raise UserError(f"{path}, line {line or e.lineno}: broken JSON at column {e.colno} ({e.msg}); " +
                         ("the file looks cut off here, write it again" if cut else "correct or remove it")) from None
-    except DoubleKey as e:
-        raise UserError(f"{path}, line {line or 1}: {e}; remove one") from None
     except ValueError:                              # a number of 5,000 digits, ten thousand brackets
         raise UserError(f"{path}, line {line or 1}: a number or nesting that is too large; remove it") from None
 

@@ -8,13 +8,16 @@ SentencePiece, CLIP's word ends, a damaged file) is one UserError that names the
 Simplified: `add_prefix_space` is not imitated (our chat template puts that space itself), and words added beside the
 BPE keep their ids but are never read from text.
 """
+import re
+from collections.abc import Iterable, Mapping
+from itertools import chain
 from pathlib import Path
-from typing import Mapping
 
 from nanouft.shell.errors import UserError
-from nanouft.shell.text import read_json, regular
+from nanouft.shell.text import read_json, regular, said
 
 GPT2_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+NAME = re.compile(r"[<\[].*[>\]]")                                # <|endoftext|>, [PAD]
 Parts = tuple[dict[bytes, int], str, dict[str, int]]        # token -> id, pattern of pieces, name -> id
 
 
@@ -53,13 +56,13 @@ def read_files(folder: Path) -> Parts | None:
             model, pattern = spec["model"], split_pattern(spec, path)
             added = {token["content"]: token["id"] for token in spec.get("added_tokens") or ()}
             pairs = [pair.split(" ") if isinstance(pair, str) else pair for pair in model["merges"]]
-            return from_merges({**model["vocab"], **added}, pairs, pattern, path)
+            return from_merges({**model["vocab"], **added}, pairs, pattern, path, added)
         if vocab.exists() and merges.exists():
             path, words, more = vocab, read_json(vocab), folder / "added_tokens.json"
-            words |= read_json(more) if more.exists() else {}
+            words |= (added := read_json(more) if more.exists() else {})
             lines = read_text(merges).split("\n")
             pairs = [line.split(" ") for line in lines if line and not line.startswith("#version")]
-            return from_merges(words, pairs, GPT2_PATTERN, merges)
+            return from_merges(words, pairs, GPT2_PATTERN, merges, added)
     except (KeyError, TypeError, AttributeError, ValueError) as e:
         raise UserError(f"{path}: not a byte-level BPE tokenizer, or damaged ({type(e).__name__}: {e}); "
                         "copy the file again or take another model") from None
@@ -83,8 +86,9 @@ def split_pattern(spec: dict, path: Path) -> str:
     raise UserError(f"{path}: only byte-level BPE like GPT-2's and without a normalizer is read; take another model")
 
 
-def from_merges(words: dict[str, int], pairs: list[list[str]], pattern: str, path: Path) -> Parts:
-    """Ranks = single bytes and joined pairs; every other word is a name that no text can spell.
+def from_merges(words: dict[str, int], pairs: list[list[str]], pattern: str, path: Path, added: Iterable) -> Parts:
+    """Ranks = single bytes and joined pairs; every other word is a name that no text can spell: one that was `added`,
+    or stands in brackets. UserError for a piece of a word among those: its merge is missing.
     tiktoken joins the pair with the smallest id first, the library the pair that stands first: ids must grow alike."""
     ids = [words[left + right] for left, right in pairs]
     if any(a > b for a, b in zip(ids, ids[1:])):
@@ -95,6 +99,9 @@ def from_merges(words: dict[str, int], pairs: list[list[str]], pattern: str, pat
     spelt = {w: BYTES[w] for w in words if w in BYTES}
     spelt |= {a + b: b"".join(BYTES[letter] for letter in a + b) for a, b in pairs}
     special = {w: i for w, i in words.items() if w not in spelt}
+    others = {*special, *chain.from_iterable(pairs)} - {*spelt, *added}
+    if lost := sorted(w for w in others if set(w) <= BYTES.keys() and not NAME.fullmatch(w)):
+        raise UserError(f"{path}: no merge makes {said(lost[0])} and {len(lost) - 1:,} other words; copy it again")
     return {spelt[w]: words[w] for w in spelt}, pattern, special
 
 

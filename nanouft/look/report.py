@@ -76,18 +76,9 @@ def look(run, data, model: GPT) -> dict:
 
 def look_before(run, data, model: GPT) -> dict:
     """`look` at the start model, kept in eval.json at once; a resumed run reads what the first process saw."""
-    seen = runs.read_eval(run.folder)
-    before = seen.get("before")
-    if before is None or seen.get("sum") != runs.sum_of(before):
-        if before is not None:
-            print(f"{run.folder / 'eval.json'}: is not as this run wrote it; the start model is looked at again")
-        before = look(run, data, model)
-    write_before(run.folder, before)
+    before = runs.read_eval(run.folder).get("before") or look(run, data, model)
+    write_json(run.folder / "eval.json", {"before": before})
     return before
-
-
-def write_before(folder: Path, before: dict) -> None:
-    write_json(folder / "eval.json", {"before": before, "sum": runs.sum_of(before)})
 
 
 # ---- how hard is each row pushed? ------------------------------------------------------------------------------------

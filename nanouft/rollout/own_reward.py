@@ -10,25 +10,32 @@ lists, None where a row lacks the field. It gets the fields that it names, all o
 is called like its first two arguments is not passed. One with an argument `completions` is called as TRL calls its
 reward functions: prompts=, completions= and fields by name. It gives one finite number an answer.
 The file is run: the only thing from outside that is. What goes wrong in it is one line, with its own line number.
+What it sets in torch (a type of numbers, no gradients) is set back.
 """
+import contextlib
 import inspect
+import os
 import sys
 import traceback
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from itertools import islice
 from numbers import Real
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from nanouft.data.words import quoted_names
 from nanouft.shell.errors import UserError
 from nanouft.shell.text import nearest, one_line, regular, said
 
 MOST = 1e30             # fp32 ends at 3e38
-FAILS = (Exception, SystemExit)         # what the user's code may raise; an interrupt stays one
+SETTINGS: tuple[tuple[Callable, Callable], ...] = (          # what reads it, what sets it
+    (torch.is_grad_enabled, torch.set_grad_enabled), (torch.get_default_dtype, torch.set_default_dtype),
+    (torch.get_num_threads, torch.set_num_threads), (torch.get_default_device, torch.set_default_device),
+    (os.getcwd, os.chdir))
 
 
 def split(name: str) -> tuple[str, str] | None:
@@ -52,17 +59,33 @@ def load(name: str) -> Callable[..., np.ndarray]:
     call = found[function]
 
     def scorer(prompts: list[str], answers: list[str], /, **fields: list) -> np.ndarray:
-        first, fields = wanted(call, list(prompts), list(answers), fields, path)
-        try:
+        with theirs(path):
+            first, fields = wanted(call, list(prompts), list(answers), fields, path)
             got = call(*first, **fields)
             if not isinstance(got, (str, bytes, dict, set, frozenset)) and hasattr(got, "__iter__"):
                 got = list(islice(got, len(answers) + 1))                       # one more: too many is told, too
             return numbers(got, answers, f"--reward {name}")
-        except UserError:
-            raise
-        except FAILS as e:
-            raise failed(path, e) from None
     return scorer
+
+
+@contextlib.contextmanager
+def theirs(path: str) -> Iterator[None]:
+    """Inside, code of the user's runs. What it raises is one line; torch computes afterwards as it did before."""
+    before, streams = [get() for get, _ in SETTINGS], (sys.stdout, sys.stderr)
+    try:
+        yield
+    except (UserError, KeyboardInterrupt):
+        raise
+    except BaseException as e:
+        raise failed(path, e) from None
+    finally:
+        for (get, put), value in zip(SETTINGS, before):
+            if get() != value:
+                put(value)
+        sys.stdout, sys.stderr = streams
+        if any(stream.closed for stream in streams):
+            sys.stderr = open(2, "w", encoding="utf-8", closefd=False)
+            raise UserError(f"{path}: closes sys.stdout or sys.stderr; take that out")
 
 
 def functions(path: str) -> dict:
@@ -83,33 +106,24 @@ def run(path: str, text: bytes) -> dict:
     sys.modules[module.__name__] = module
     if (folder := str(Path(path).resolve().parent)) not in sys.path:
         sys.path.append(folder)                                                 # what stands beside it can be imported
-    try:
+    with theirs(path):
         exec(compile(text, path, "exec"), vars(module))
-    except FAILS as e:
-        raise failed(path, e) from None
     return vars(module)
 
 
 def failed(path: str, e: BaseException) -> UserError:
     """What the user's code raised, in one line with the last line of their file that was being run."""
     lines = [where.lineno for where in traceback.extract_tb(e.__traceback__) if where.filename == path]
-    text = e.msg if isinstance(e, SyntaxError) else e
     if isinstance(e, SyntaxError) and e.filename == path:
         lines.append(e.lineno)
-    try:
-        text = one_line(str(text))
-    except Exception:                                                           # an exception of their own
-        text = "its message cannot be read"
-    return UserError(f"{path}{f', line {lines[-1]}' if lines else ''}: {type(e).__name__}: {text}")
+    text = one_line(traceback.format_exception_only(e)[-1])
+    return UserError(f"{path}{f', line {lines[-1]}' if lines else ''}: {text}")
 
 
 def wanted(call: Callable, prompts: list, answers: list, fields: dict[str, list], path: str) -> tuple[list, dict]:
     """(arguments by place, arguments by name) for a function: prompts, answers and the fields that it takes. One that
     has an argument `completions` is called as TRL does, all by name. UserError if it cannot be called with them."""
-    try:
-        signature = inspect.signature(call)
-    except (TypeError, ValueError):                                             # something built in
-        return [prompts, answers], {}
+    signature = inspect.signature(call)
     known = list(signature.parameters)
     every = any(p.kind == p.VAR_KEYWORD for p in signature.parameters.values())
     if "completions" in known:
@@ -129,12 +143,6 @@ def wanted(call: Callable, prompts: list, answers: list, fields: dict[str, list]
     return first, passed
 
 
-def plain(x):
-    """The number in an array or a tensor that holds just one; anything else as it is."""
-    count = x.numel() if hasattr(x, "numel") else getattr(x, "size", None)
-    return x.item() if count == 1 else x
-
-
 def numbers(got, answers: list[str], who: str) -> np.ndarray:
     """(n,) what the function gave. UserError unless it is one finite number an answer; true and false are 1 and 0."""
     if not isinstance(got, list):
@@ -144,7 +152,7 @@ def numbers(got, answers: list[str], who: str) -> np.ndarray:
                         "answers; one an answer is wanted")
     out = np.zeros(len(got))
     for i, (x, answer) in enumerate(zip(got, answers)):
-        x = plain(x)
+        x = x.item() if hasattr(x, "item") else x                               # of an array or a tensor
         if not isinstance(x, Real) or not abs(x) <= MOST:
             raise UserError(f"{who}: gave {one_line(said(x), 60)} for the answer {said(one_line(answer, 60))}; "
                             "a finite number is wanted")

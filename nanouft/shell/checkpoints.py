@@ -1,13 +1,12 @@
 """Checkpoints: atomic steps, exact resume.
 
-out/<name>/steps/<n>/   weights and optimizer state after step n; `latest` names the newest
+out/<name>/steps/<n>/   weights and optimizer state after step n
 
 A step folder is written whole under another name, flushed to disk and renamed once. Kill the process anywhere and
 either the old step or the new one is there, never half of one. A checksum tells a step that the disk damaged later.
 Weights that are not finite are never saved. Nothing is pickled, nothing is unpickled.
 """
 import errno
-import math
 import os
 import re
 import shutil
@@ -20,7 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from nanouft.shell import tensors
 from nanouft.shell.errors import Diverged, UserError
-from nanouft.shell.files import checksum, write_json, write_text
+from nanouft.shell.files import checksum, write_json
 from nanouft.shell.processes import part, whole
 from nanouft.shell.signals import Interrupted, Loop
 from nanouft.shell.tensors import not_finite
@@ -29,7 +28,7 @@ from nanouft.shell.text import read_json, regular, said, visible
 
 def save_step(run: Path, step: int, model: torch.nn.Module, optimizer: torch.optim.Optimizer, extra: dict,
               chief: bool = True) -> None:
-    """Write steps/<step>/ whole, rename it once, then move `latest`. The two newest steps stay.
+    """Write steps/<step>/ whole, rename it once. The two newest steps stay.
     `extra` is what else --resume needs, as JSON. UserError if a weight is not finite; OSError if the disk is full.
     Of processes that share the weights (--shard) all call it; the chief gets everything and writes."""
     weights = whole(weights_of(model), chief)
@@ -55,7 +54,6 @@ def save_step(run: Path, step: int, model: torch.nn.Module, optimizer: torch.opt
     shutil.rmtree(final, ignore_errors=True)                         # left by a run that was cut back
     os.rename(partial, final)
     _flush_folder(steps)
-    point(run, step)
     tidy(run)
 
 
@@ -84,11 +82,6 @@ def tidy(run: Path) -> None:
     """Only the two newest whole steps stay, and nothing of a step that a kill cut short."""
     for old in [*map(str, whole_steps(run)[:-2]), *(f.name for f in (run / "steps").glob("partial-*"))]:
         shutil.rmtree(run / "steps" / old, ignore_errors=True)
-
-
-def point(run: Path, step: int) -> None:
-    """`latest` is for people and scripts; load_step looks for itself."""
-    write_text(run / "steps" / "latest", str(step))
 
 
 def _save(tensors: dict[str, torch.Tensor], file: Path) -> None:
@@ -123,14 +116,12 @@ def whole_steps(run: Path) -> list[int]:
     return sorted(int(name) for name in names if re.fullmatch("[1-9][0-9]{0,9}", name))
 
 
-def load_step(run: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, most: float = math.inf) -> dict:
+def load_step(run: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict:
     """Load the newest step that reads well into model and optimizer; returns step.json. A damaged one is announced
-    and the one before it is taken. Resuming from nothing is step 0. `most`: the steps of the whole run."""
+    and the one before it is taken. Resuming from nothing is step 0."""
     for step in reversed(whole_steps(run)):
         folder = run / "steps" / str(step)
         try:
-            if step > most:
-                raise ValueError(f"the run has {most} steps only")
             extra, weights, state = read_step(folder, step, model, optimizer)
         except (UserError, SafetensorError, OSError, ValueError, LookupError, TypeError) as e:
             print(visible(f"{folder}: damaged ({' '.join(str(e).split())}); going back to the step before"))
@@ -145,12 +136,9 @@ def load_step(run: Path, model: torch.nn.Module, optimizer: torch.optim.Optimize
     return {"step": 0}
 
 
-MOMENTS = {"AdamW": ("exp_avg", "exp_avg_sq"), "RMSprop": ("square_avg",)}          # each of the shape of its weight
-
-
 def read_step(folder: Path, step: int, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> tuple:
-    """(step.json, weights, state of the optimizer). ValueError if a file is not as it was written, or is that of
-    another model or optimizer."""
+    """(step.json, weights, state of the optimizer). ValueError if a file is not as it was written, or of another
+    model."""
     about = read_json(folder / "step.json")
     if about.get("step") != step:
         raise ValueError(f"step.json is that of step {said(about.get('step'))}")
@@ -163,8 +151,4 @@ def read_step(folder: Path, step: int, model: torch.nn.Module, optimizer: torch.
     for key, x in load_file(folder / "optimizer.safetensors").items():
         i, name = key.split(".")
         state.setdefault(int(i), {})[name] = part(x, held[int(i)])
-    for number, kept in state.items():                          # a step over tensors of another size writes beyond them
-        shapes = {"step": torch.Size(), **dict.fromkeys(MOMENTS[type(optimizer).__name__], held[number].shape)}
-        if {name: x.shape for name, x in kept.items()} != shapes:
-            raise ValueError(f"optimizer.safetensors: weight {number} has not the state of this optimizer")
     return about, weights, state

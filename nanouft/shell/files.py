@@ -4,7 +4,6 @@
     lines = Lines(folder / "metrics.jsonl"); lines.add({"step": 1}); lines.read()
     folder = made_once(Path("out/.first/abc"), lambda place: train.main([..., "--out", str(place)]))
     with locked(folder / LOCK): ...             # a second process is refused, or waits
-    with scratch("nanouft-cell-") as folder: ...    # a temporary folder that not even a kill leaves for ever
 
 Everything is written under another name and renamed once, or appended. Kill the process anywhere: a reader sees the
 old file or the new one, never half of one.
@@ -14,10 +13,8 @@ import hashlib
 import json
 import os
 import re
-import secrets
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -37,6 +34,7 @@ def write_json(file: Path, value) -> None:
 
 def write_text(file: Path, text: str) -> None:
     partial = file.with_name(file.name + ".partial")
+    partial.unlink(missing_ok=True)                         # it may be a link
     try:
         partial.write_text(text, encoding="utf-8", errors="replace")
         os.replace(partial, file)
@@ -124,10 +122,9 @@ def locked(file: Path, wait: bool = False) -> Iterator[None]:
 
 def _holder(file: Path) -> str:
     try:
-        text = regular(file).read_text(encoding="ascii")
+        return regular(file).read_text(encoding="ascii") or "another process"
     except (OSError, ValueError):
-        text = ""
-    return text if re.fullmatch(r"process \d+, since [\d :-]+,", text) else "another process"
+        return "another process"
 
 
 def _place(lock: Path) -> Path:
@@ -163,22 +160,6 @@ def made_once(folder: Path, make: Callable[[Path], object], done: str = "model.s
         finally:
             shutil.rmtree(place, ignore_errors=True)
     return folder
-
-
-@contextlib.contextmanager
-def scratch(prefix: str) -> Iterator[Path]:
-    """A temporary folder. What killed processes left of such folders goes first: their locks are free."""
-    place = Path(tempfile.gettempdir())
-    for lock in place.glob(f"{prefix}*{LOCK}"):
-        with contextlib.suppress(OSError, UserError), locked(lock):
-            shutil.rmtree(_place(lock), ignore_errors=True)
-    folder = place / f"{prefix}{secrets.token_hex(6)}"
-    with locked(beside(folder), wait=True):
-        folder.mkdir(0o700)
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def checksum(*parts: str | bytes | Path) -> str:

@@ -15,22 +15,16 @@ from nanouft.shell.text import said
 
 
 def no_step(line: dict) -> str:
-    """What is wrong with a line of metrics.jsonl that somebody may have edited; "" if nothing is."""
-    if type(line.get("step", 0)) is not int:
-        return "its step is no whole number"
-    bad = no_numbers(line)
-    return f"its {said(bad[0])} is no number" if bad else ""
-
-
-def no_numbers(figures: dict) -> list[str]:
-    """Names of the figures that are no numbers, also of those that stand together under one name."""
-    bad = []
-    for name, value in figures.items():
-        if name in ("held_out", "families") and isinstance(value, dict):
-            bad += no_numbers(value)
-        elif type(value) not in (int, float) and not (value is None and name == "grad_norm"):
-            bad.append(name)
-    return bad
+    """Which figure of a line of metrics.jsonl, or of those that stand together in it, no run writes; "" if all are
+    right."""
+    for name, x in line.items():
+        if name in ("held_out", "families") and isinstance(x, dict):
+            if wrong := no_step(x):
+                return wrong
+        elif not (type(x) is int or type(x) is float and name != "step" and math.isfinite(x)
+                  or x is None and name == "grad_norm"):
+            return f"its {said(name)} is {said(x, 20)}, which is no number that a run writes"
+    return ""
 
 
 class Log:
@@ -45,13 +39,19 @@ class Log:
             self.track = tracker(kind, self.run, start)
         self.waiting: list[tuple] = []
         self.loss, self.tokens, self.clock = math.nan, 0, 0.0        # clock 0: nothing is timed yet
-        if device.rank == 0 and start:
-            checkpoints.point(self.run, start)              # `latest` names the step that was really taken
-        if device.rank == 0 and (there := self.lines.read(no_step)):
-            kept = [line for line in there if line.get("step", math.inf) <= start]
-            self.lines.rewrite(kept)
-            if lost := start - len({line["step"] for line in kept if "grad_norm" in line}):
-                print(f"{file}: {lost:,} of {start:,} steps have no line; curves.png will lack them")
+        if device.rank == 0:
+            self.lines.rewrite(self.kept(start))
+
+    def kept(self, start: int) -> list[dict]:
+        """The lines up to step `start`, each once and in order; says what had to be put right."""
+        there = [line for line in self.lines.read(no_step) if line.get("step", math.inf) <= start]
+        of_place = {(line["step"], "held_out" in line): line for line in there}
+        kept = [of_place[place] for place in sorted(of_place)]
+        if kept != there:
+            print(f"{self.lines.file}: lines stood twice or in another order; of each step the last one stays")
+        if lost := start - len({line["step"] for line in kept if "grad_norm" in line}):
+            print(f"{self.lines.file}: {lost:,} of {start:,} steps have no line; curves.png will lack them")
+        return kept
 
     def add(self, step: int, pieces: dict, known: dict, lr: float, tokens: int) -> None:
         """`pieces`: numbers that add up over processes. `known`: numbers that each of them knows; the last is the norm

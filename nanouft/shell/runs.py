@@ -7,7 +7,7 @@ out/<name>/   config.json, model.safetensors, tokenizer.json    a GPT-2 folder t
               steps/<n>/      what --resume needs (checkpoints.py)
 """
 import contextlib
-import json
+import re
 import shlex
 import sys
 from collections.abc import Iterator
@@ -24,6 +24,7 @@ from nanouft.shell.processes import broadcast
 from nanouft.shell.signals import Interrupted
 from nanouft.shell.text import read_json, visible
 
+CODE = re.compile(r"\.py(:|$)")         # a --reward that is a file of Python
 BEFORE_ALL = {LOCK, "flags.toml", "flags.toml.partial", "run.json.partial", "harvest.json.partial"}     # what a run
 #                                                                           that was killed in its first moment leaves
 
@@ -81,17 +82,24 @@ def is_finished(folder: Path) -> bool:
     return (folder / "model.safetensors").exists()
 
 
+def unfinished(folder: str, command: str) -> dict:
+    """run.json of a run of `command` that --resume can go on with."""
+    saved = read_json(Path(folder) / "run.json")
+    if saved.get("command") != command:
+        raise UserError(f"--resume {folder}: was not made by nanouft.{command}; give the folder of such a run")
+    if is_finished(Path(folder)):
+        raise UserError(f"--resume {folder}: that run is finished; "
+                        f"{'--reward' if command == 'reward' else '--init'} {folder} uses its model")
+    return saved
+
+
 def reopen(folder: str, command: str, cls: type, given: set[str]):
     """The settings of an unfinished run of `command`, for --resume: an instance of the dataclass `cls`."""
     if others := sorted(given - {"resume"}):
         raise UserError(f"--resume takes no other flag, but {flag(others[0])} was given: every setting comes from "
                         "run.json")
-    saved = read_json(Path(folder) / "run.json")
-    if saved.get("command") != command:
-        raise UserError(f"--resume {folder}: was not made by nanouft.{command}; give the folder of such a run")
-    if is_finished(Path(folder)):
-        raise UserError(f"--resume {folder}: that run is finished")
-    return replace(of_json(cls, saved.get("config"), f"{folder}/run.json: config"), resume=folder)
+    config = unfinished(folder, command).get("config")
+    return replace(of_json(cls, config, f"{folder}/run.json: config"), resume=folder)
 
 
 def fingerprint(model: torch.nn.Module, encoded: list) -> str:
@@ -116,6 +124,9 @@ def open_folder(cfg, about: dict, name: str, basis: str, device: Device, given: 
     resume = cfg.resume
     if resume:
         folder = Path(resume)
+        for link in (f for inside in ("*", "steps/*", "steps/*/*") for f in folder.glob(inside) if f.is_symlink()):
+            raise UserError(f"{link}: is a symbolic link, and a run writes into its own folder only; remove the link, "
+                            "or copy there what it points to")
         compare(folder / file, about, basis)
     else:
         folder = broadcast(new_folder(cfg.out, name) if device.rank == 0 else None, device)
@@ -123,21 +134,27 @@ def open_folder(cfg, about: dict, name: str, basis: str, device: Device, given: 
         if not resume and device.rank == 0:
             check_out(cfg.out)                                  # another process may have been faster
             begin(folder, about, changed(cfg) if given is None else given, file)
-        with kept_steps(folder, about["command"]):
+        with kept_steps(folder, about):
             yield folder
 
 
 @contextlib.contextmanager
-def kept_steps(run: Path, command: str) -> Iterator[None]:
+def kept_steps(run: Path, about: dict) -> Iterator[None]:
     """If a signal ends what is inside, the last line says which step is saved and how to go on."""
     try:
         yield
     except Interrupted as e:
         steps = [int(f.name) for f in (run / "steps").glob("*") if f.name.isdigit()]
-        goes_on = f"python -m nanouft.{command} --resume {shlex.quote(str(run))}"
         held = f"step {max(steps)}" if steps else "no step yet"
-        e.advice.append((run, f"{run} holds {held}; go on with: {goes_on}"))
+        e.advice.append((run, f"{run} holds {held}; go on with: {resuming(run, about)}"))
         raise
+
+
+def resuming(run: Path, about: dict) -> str:
+    """The command that goes on with a run. Code that it runs is named again: a run folder may come from others."""
+    reward = str(about["config"].get("reward", ""))
+    code = ["--reward", reward] if CODE.search(reward) else []
+    return shlex.join(["python", "-m", f"nanouft.{about['command']}", "--resume", str(run), *code])
 
 
 @contextlib.contextmanager
@@ -173,11 +190,6 @@ def begin(folder: Path, about: dict, given: dict, file: str) -> None:
 def changed(record) -> dict:
     """The fields of a dataclass that differ from their defaults."""
     return {f.name: value for f in fields(record) if (value := getattr(record, f.name)) != f.default}
-
-
-def sum_of(value) -> str:
-    """Checksum of a JSON value, the same before it is written and after it is read."""
-    return checksum(json.dumps(value, sort_keys=True, ensure_ascii=False).encode("utf-8", "replace"))[:24]
 
 
 def read_eval(folder: Path) -> dict:

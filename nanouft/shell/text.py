@@ -1,7 +1,7 @@
 """Text from outside: control characters are made visible, and only plain files are read.
 
     print(visible(answer))                              # control characters as text: \\x1b
-    loads(text); regular(file)                          # JSON without double keys; no pipe, no folder, no device
+    loads(text); regular(file)                          # JSON of any depth; no pipe, no folder, no device
 
 Data, models and file names come from others. On a terminal an escape sequence can hide or forge what is printed.
 """
@@ -55,10 +55,6 @@ def one_line(text: str, n: int = 160) -> str:
     return text if len(text) <= n else text[:n] + " ..."
 
 
-class DoubleKey(ValueError):
-    """Which of the two values was meant, nobody can tell."""
-
-
 # ---- files -----------------------------------------------------------------------------------------------------------
 def regular(file: Path) -> Path:
     """`file`, if it is a plain file. OSError else: reading a pipe would wait, reading a device would not end."""
@@ -71,19 +67,11 @@ def regular(file: Path) -> Path:
 
 
 def loads(text: str):
-    """json.loads; ValueError also for a key that stands twice in an object and for nesting without end."""
+    """json.loads; ValueError also for nesting without end."""
     try:
-        return json.loads(text, object_pairs_hook=_once)
+        return json.loads(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
-
-
-def _once(pairs: list[tuple]) -> dict:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise DoubleKey(f"the key {said(next(k for k in keys if keys.count(k) > 1), 40)} stands twice in one object")
-    return found
 
 
 def read_json(file: Path) -> dict:

@@ -12,7 +12,7 @@ from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.shell import config, runs
 from nanouft.shell.errors import UserError, flag, in_range
-from nanouft.shell.text import choose, read_json
+from nanouft.shell.text import choose
 
 ROLLOUT = 100_000                       # answers that wait in memory together
 
@@ -97,14 +97,16 @@ def read_flags(argv: list[str] | None, about: str = ""):
     known = config.Parser(add_help=False)
     known.add_argument("--objective")
     known.add_argument("--resume")
+    known.add_argument("--reward")
     first, others = known.parse_known_args(argv)
     if first.objective == "list":
         return "list", None, None, {}
     if first.resume is not None and not {"-h", "--help"} & set(others):
         if first.objective or others:
             other = "--objective" if first.objective else others[0]
-            raise UserError(f"--resume takes no other flag, but {other} was given: every setting comes from run.json")
-        return reopen(first.resume)
+            raise UserError(f"--resume takes no other flag, but {other} was given: every setting comes from run.json "
+                            "(only a --reward FILE.py is named again)")
+        return reopen(first.resume, first.reward)
     name = choose("objective", first.objective or "ift", [*OBJECTIVES, "list"])
     objective = OBJECTIVES[name]
     values = vars(make_parser(name, objective, about).parse_args(argv))
@@ -169,13 +171,10 @@ def refuse_idle_flags(name: str, objective: Objective, cfg: Train, hp, given: se
         raise UserError("--weigh-rows weighs the rows of the data; on-policy methods learn from the model's samples")
 
 
-def reopen(folder: str) -> tuple[str, Train, object, dict]:
-    """How the run in `folder` was started: what read_flags returned then."""
-    saved = read_json(Path(folder) / "run.json")
-    if saved.get("command") != "train":
-        raise UserError(f"--resume {folder}: was not made by nanouft.train; give the folder of a training run")
-    if "after" in runs.read_eval(Path(folder)):
-        raise UserError(f"--resume {folder}: that run is finished; --init {folder} starts another one from it")
+def reopen(folder: str, reward: str | None = None) -> tuple[str, Train, object, dict]:
+    """How the run in `folder` was started: what read_flags returned then. A reward that is code is run only if the
+    command line names it, too: run.json may come from somebody else."""
+    saved = runs.unfinished(folder, "train")
     try:
         name = choose("objective", saved.get("objective"), OBJECTIVES)
         objective, origin = OBJECTIVES[name], saved.get("from")
@@ -188,9 +187,13 @@ def reopen(folder: str) -> tuple[str, Train, object, dict]:
         if hasattr(hp, "check"):
             hp.check(given & set(vars(hp)))
         refuse_idle_flags(name, objective, cfg, hp, given)
-        return name, cfg, hp, origin
     except UserError as e:
         raise UserError(f"{folder}/run.json: edited, damaged, or of another version of nanouft ({e}); start a new run")
+    code = cfg.reward if runs.CODE.search(cfg.reward) else None
+    if reward != code:
+        why = "its reward is Python code, which is run only if you name it" if code else "its reward is no Python code"
+        raise UserError(f"--resume {folder}: {why}; go on with: {runs.resuming(Path(folder), saved)}")
+    return name, cfg, hp, origin
 
 
 # ---- what each objective needs ---------------------------------------------------------------------------------------

@@ -248,7 +248,6 @@ MISTAKES = {
     "pair beside another prompt": (
         [{"prompt": "x", "chosen": says(U("a"), A("b")), "rejected": says(U("a"), A("c"))}], ["line 1: ", "not in it"]),
     "an answer that is begun": ([{**PAIR, "prompt": says(U("a"), A("Sure, "))}], ['line 1: "prompt" ends with']),
-    "a key twice": (b'{"prompt": "a", "response": "b", "response": "c"}', ["line 1: the key 'response' stands twice"]),
     "label against score": ([{**OK, "label": False, "score": 1}], ["line 1: ", "contradict each other"]),
     "control characters": ([{"a\x1b[2J\x9b\u202e": "x"}], ["a\\u001b[2J\\x9b\\u202e"]),
     "score beside a pair": ([{"prompt": "a", **PAIR, "score": 0.5}], ["line 1: a label or score judges one response"]),
