@@ -28,7 +28,7 @@ ENDINGS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")        # in
 WRAPPERS = ("data", "train", "rows", "examples")                            # {"data": [...]}: the rows of one object
 SAVED = ("dataset_info.json", "dataset_dict.json")                          # what marks a data set on disk
 HELD_OUT = re.compile(r"(test|val|valid|validation|dev|eval)([^a-z].*)?", re.I)
-LARGEST, LINES = 2**30, 20_000_000  # bytes that a gzip file may unpack to, lines of any file
+LARGEST, LINES = 2**29, 20_000_000  # bytes that a gzip file may unpack to; lines or cells of any file
 HUB = "hub:"                        # before a name on the hub; a path with a typing error is never looked up there
 
 Items = list[tuple[str, Any]]         # (place, what stands there: an object, or why there is none)
@@ -139,10 +139,10 @@ def text_of(data: bytes, path: str) -> str:
 # ---- JSON ------------------------------------------------------------------------------------------------------------
 def json_rows(text: str, path: str) -> tuple[Items, str]:
     """Lines end at LF only: U+2028 may stand inside a string."""
-    body = text.strip(" \t\r\n")
+    body = text.strip()
     if body.startswith("["):
         return [(f"{path}, item {i}", item) for i, item in enumerate(decode(text, path), 1)], "JSON list"
-    lines = [(i, line) for i, line in enumerate(text.split("\n"), 1) if line.strip(" \t\r")]
+    lines = [(i, line) for i, line in enumerate(text.split("\n"), 1) if line.strip()]
     whole = one_object(body)
     for name in WRAPPERS:
         if isinstance(whole.get(name), list):
@@ -188,9 +188,11 @@ def csv_rows(text: str, path: str) -> Items:
     """The first line names the fields; cells are separated by the commonest of , ; tab in it. An empty cell is null.
     (csv.DictReader is no shorter here: it tells neither where a row begins nor how many cells a short row has.)"""
     first = text.split("\n", 1)[0]
+    delimiter = "\t" if ends(path, ".tsv") else max(",;\t", key=first.count)
+    if (cells := text.count(delimiter)) > LINES:
+        raise UserError(f"{path}: has {cells:,} cells, and at most {LINES:,} are read; split it")
     csv.field_size_limit(2 ** 31 - 1)                                  # the largest that Windows takes
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True,
-                        delimiter="\t" if ends(path, ".tsv") else max(",;\t", key=first.count))
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
     items: list[tuple[str, Any]] = []
     header: list[str] = []
     line = 1
