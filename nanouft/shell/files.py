@@ -85,6 +85,7 @@ class Lines:
             f.write("".join(json.dumps(x) + "\n" for x in objects).encode())
 
     def rewrite(self, objects: list[dict]) -> None:
+        self.file.parent.mkdir(parents=True, exist_ok=True)
         write_text(self.file, "".join(json.dumps(x) + "\n" for x in objects))
 
 

@@ -16,13 +16,14 @@ from running import environment, soon
 from lab import cells as the_cells
 from lab.cell import Cell
 from lab.cells import read_cells, run_cell, run_cells, timeless
+from lab.scratch import scratch
 from nanouft import train
 from nanouft.look.scores import families
 from nanouft.look.stats import interval
 from nanouft.models.load import start_model
 from nanouft.shell.devices import pick
 from nanouft.shell.errors import Diverged, UserError
-from nanouft.shell.files import Lines, beside, locked, scratch
+from nanouft.shell.files import Lines, beside, locked
 
 pytestmark = pytest.mark.usefixtures("brief")
 ORPHAN = """
@@ -136,8 +137,8 @@ def whole_cell(**change) -> dict:
 
 
 @pytest.mark.parametrize("line, words", [
-    ("<<<<<<< HEAD", "no JSON object"), ('{"key": 1, "key": 2}', "no JSON object"), ("", ""),
-    ({"mean": 0.5}, "no key"), (whole_cell(mean=True), "not a whole"), (whole_cell(mean=math.nan), "not a whole cell"),
+    ("<<<<<<< HEAD", "no JSON object"), ("[1]", "no JSON object"), ("", ""), ({"mean": 0.5}, "no key"),
+    (whole_cell(mean=True), "not a whole"), (whole_cell(mean=math.nan), "not a whole cell"),
     (whole_cell(families={}), "not a whole cell"), (whole_cell(), "not a whole cell")], ids=range(8))
 def test_a_broken_line_is_named_and_nothing_behind_it_is_lost(line, words, tmp_path, tiny_base):
     """A merge marker, an edit: the file stays as it is, byte for byte. The last case lacks what the page shows."""
