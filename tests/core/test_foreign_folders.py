@@ -113,7 +113,7 @@ def test_what_a_reward_sets_is_set_back(setting, text, here):
 @pytest.mark.parametrize("line", ["raise GeneratorExit", "raise BaseException('x')", "import sys; sys.stdout.close()"])
 def test_a_reward_that_breaks_out_is_one_line(line, here, monkeypatch):
     monkeypatch.setattr("sys.stdout", open(os.devnull, "w"))
-    (here / "mine.py").write_text(f"def f(p, a):\n    {line}\n")
+    (here / "mine.py").write_text(f"def f(p, a):\n    {line}\n    return [1] * len(a)\n")
     with pytest.raises(UserError, match="mine.py"):
         scorer("mine.py:f")(["p"], ["a"])
 
