@@ -21,7 +21,7 @@ from nanouft import world
 from nanouft.models.generate import answer_rows
 from nanouft.models.load import start_model
 from nanouft.shell.command import run
-from nanouft.shell.errors import UserError, in_range
+from nanouft.shell.errors import in_range
 from nanouft.shell.text import visible
 
 ROWS = 16                   # rows of one optimizer step
@@ -113,15 +113,10 @@ def teach(model, rows, tok, objective: str, steps: int) -> list[float]:
     return losses
 
 
-def refuse(message: str):
-    raise UserError(message)
-
-
 def main(argv=None) -> int:
     parser = argparse.ArgumentParser("python -m nanouft.simple", usage=argparse.SUPPRESS)
     parser.add_argument("--objective", choices=LEARNING_RATE, default="ift", help="the loss [ift]")
     parser.add_argument("--steps", type=int, default=60, help="optimizer steps of 16 rows [60]")
-    parser.error = refuse
     cfg = parser.parse_args(argv)
     in_range(cfg, "steps", low=1, high=10_000)
     model, tok = start_model("base")

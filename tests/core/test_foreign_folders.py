@@ -6,6 +6,7 @@ import shutil
 import signal
 
 import pytest
+import torch
 from running import DEMOS, QUICK, call, lines, one_error
 from test_signals import STEP, strike
 
@@ -104,10 +105,11 @@ def test_a_tokenizer_whose_merges_are_cut_is_refused(tiny_base, here, capsys):
 @pytest.mark.parametrize("text", ["import os, torch\n{}\ndef f(p, a): return [1] * len(a)",
                                   "import os, torch\ndef f(p, a):\n    {}\n    return [1] * len(a)"])
 def test_what_a_reward_sets_is_set_back(setting, text, here):
-    before = [get() for get, _ in own_reward.SETTINGS]
+    settings = (*(get for get, _ in own_reward.SETTINGS), torch.get_default_device, torch._C._len_torch_function_stack)
+    before = [get() for get in settings]
     (here / "mine.py").write_text(text.format(setting))
     assert list(scorer("mine.py:f")(["p"], ["a"])) == [1]
-    assert [get() for get, _ in own_reward.SETTINGS] == before
+    assert [get() for get in settings] == before, "nor does anything stay that slows every call of torch down"
 
 
 @pytest.mark.parametrize("line", ["raise GeneratorExit", "raise BaseException('x')", "import sys; sys.stdout.close()"])

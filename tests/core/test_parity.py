@@ -50,7 +50,8 @@ def test_every_case_of_our_objectives_agrees(capsys):
     assert script(str(FILE), "--only", OURS) == 0
     seen = lines(capsys.readouterr().out)
     assert not [line for line in seen.values() if "DIFFERS" in line], "optional cases, too: NCA, APO and SPPO"
-    wanted = {"dpo", "dpo_beta0.5", "cdpo", "sft_token_mean", "sft_sequence_mean", "ift_released", "nca_pair", "apo_zero",
+    wanted = {"dpo", "dpo_beta0.5", "cdpo", "sft_token_mean", "sft_sequence_mean", "ift_released", "nca_pair",
+              "apo_zero",
               "ift_released_gamma1", "ift_released_gamma0.5", "ift_released_gamma0", "ift_eq21", "ift_algorithm1",
               "orpo_align", "orpo_nll_prompt_and_response", "orpo_nll_response_only", "rloo_advantage", "loss_dr_grpo",
               "grpo_advantage_unbiased_std_eps1e-4", "gae_gamma1.0_lam0.95", "k3_kl_masked_mean", "sppo_hard"}
