@@ -189,8 +189,8 @@ def csv_rows(text: str, path: str) -> Items:
     (csv.DictReader is no shorter here: it tells neither where a row begins nor how many cells a short row has.)"""
     first = text.split("\n", 1)[0]
     delimiter = "\t" if ends(path, ".tsv") else max(",;\t", key=first.count)
-    if (cells := text.count(delimiter)) > LINES:
-        raise UserError(f"{path}: has {cells:,} cells, and at most {LINES:,} are read; split it")
+    if (many := text.count(delimiter)) > LINES:
+        raise UserError(f"{path}: has {many:,} cells, and at most {LINES:,} are read; split it")
     csv.field_size_limit(2 ** 31 - 1)                                  # the largest that Windows takes
     reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
     items: list[tuple[str, Any]] = []
