@@ -1,16 +1,16 @@
 """Nonsense in, one clear line or the right result out: what is tried, and how often it held.
 
     python tests/tools/fuzz.py lines --n 3000             # random command lines of every program
-    python tests/tools/fuzz.py runs                       # a run folder with one thing tampered, then resumed or used
-    python tests/tools/fuzz.py models                     # the same with the folder of a start model
+    python tests/tools/fuzz.py models                     # a start model with one thing tampered, then trained from
     python tests/tools/fuzz.py kills --n 100              # killed before each file operation, and at random moments
     python tests/tools/fuzz.py environments               # odd environments
-    python tests/tools/fuzz.py lines runs models kills environments --short       # a few of each, as the suite does
+    python tests/tools/fuzz.py lines models kills environments --short            # a few of each, as the suite does
     python tests/tools/fuzz.py lines --seed 3 --only 17   # one case again, with all that it says
 
-Every case runs in a child of this process (torch is imported once), in a folder of its own, with an end after which it
-is killed. It is bad if it ends in a traceback or a crash, never takes a first step, writes raw control characters to
-the terminal, or gives without a word a result other than the untouched one. Exit code 1 if anything is bad.
+It prints a row of docs/RELIABILITY.md for each subject. Every case runs in a child of this process (torch is imported
+once), in a folder of its own, with an end after which it is killed. It is bad if it ends in a traceback or a crash,
+never takes a first step, writes raw control characters to the terminal, or gives without a word a result other than the
+untouched one. Exit code 1 if anything is bad.
 A child cannot write outside its folder: a line may say `--out /dev/null`, and root could do that.
 """
 import argparse
@@ -27,17 +27,16 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 os.environ.update(OMP_NUM_THREADS="1", MPLBACKEND="Agg", PYTHONPATH=str(Path(__file__).parents[2]))
 sys.path[:0] = [str(folder) for folder in Path(__file__).parents[:3]]
 
 GOOD = ("ok", "clean error", "still going")
-BAD = ("traceback", "crash", "never starts", "raw control characters", "silently different", "other exit code")
 ENOUGH, MOST = 8, 60            # seconds: a line that has begun may go on for so long; one that has not, for so long
 MEMORY = 12 * 2**30             # address space of a child
-FEW = {"lines": 12, "runs": 6, "models": 6, "kills": 2, "environments": 1}        # of --short, for the suite
+FEW = {"lines": 12, "models": 6, "kills": 2, "environments": 1}        # of --short, for the suite
 
 
 @dataclass
@@ -156,38 +155,6 @@ def judge(case: Case, code: int | None, folder: Path, said: str) -> End:
 
 
 # ---- all of them -----------------------------------------------------------------------------------------------------
-@dataclass
-class Tally:
-    subject: str
-    kinds: dict[str, Counter] = field(default_factory=dict)     # of each group of cases
-    bad: list[tuple[int, str, End]] = field(default_factory=list)
-
-    def add(self, number: int, name: str, end: End) -> None:
-        group = name.split()[0]
-        self.kinds.setdefault(group, Counter())[end.kind] += 1
-        if end.kind in BAD:
-            self.bad.append((number, name, end))
-
-    def table(self) -> str:
-        total = sum(self.kinds.values(), Counter())
-        names = [*GOOD, *(k for k in BAD if k != "other exit code" or total[k])]
-        width = max(16, *(len(g) + 2 for g in self.kinds))
-        rows = [(self.subject, *names)]
-        rows += [(g, *(c[k] for k in names)) for g, c in sorted(self.kinds.items())] if len(self.kinds) > 1 else []
-        rows += [(f"all {sum(total.values()):,}", *(total[k] for k in names))]
-        return "\n".join(f"{row[0]:<{width}}" + "".join(f"{x:>{len(n) + 2}}" for x, n in zip(row[1:], names))
-                         for row in rows)
-
-    def failures(self, command: str, most: int = 20) -> str:
-        out = []
-        for number, name, end in self.bad[:most]:
-            tail = " | ".join(end.said.strip().splitlines()[-3:])[-400:]
-            out.append(f"{end.kind}: {name[:400]}\n    {command} --only {number}\n    {tail!r}")
-        if len(self.bad) > most:
-            out.append(f"... and {len(self.bad) - most} more")
-        return "\n".join(out)
-
-
 def safe(text: str) -> str:
     """For this terminal: nothing that acts, nothing that cannot be encoded."""
     text = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
@@ -195,48 +162,45 @@ def safe(text: str) -> str:
 
 
 def subjects() -> dict[str, Callable]:
-    import fuzz_folders
     import fuzz_lines
+    import fuzz_models
     import fuzz_processes
-    return {"lines": fuzz_lines.cases, "runs": fuzz_folders.runs, "models": fuzz_folders.models,
-            "kills": fuzz_processes.kills, "environments": fuzz_processes.environments}
+    return {"lines": fuzz_lines.cases, "models": fuzz_models.cases, "kills": fuzz_processes.kills,
+            "environments": fuzz_processes.environments}
 
 
-def fuzz(subject: str, n: int | None = None, seed: int = 0, only: int | None = None) -> Tally:
-    """Run the cases of a subject: all that there are (n None; of lines 300), or n drawn from them."""
+def fuzz(subject: str, n: int | None, seed: int, only: int | None = None) -> Counter:
+    """Run the cases of a subject: all that there are (n None; of lines 300), or n drawn from them. How they ended."""
     import torch
     import torch._dynamo  # by the first optimizer, 2 s: here once for all cases
     from tqdm import tqdm
     torch.set_num_threads(1)                                    # no threads before a fork
     tqdm.monitor_interval = 0
     tqdm.set_lock(threading.RLock())    # its own is shared: a process that is killed while it draws would keep it
-    place, tally = Path(tempfile.mkdtemp(prefix="fuzz-")), Tally(subject)
-    began = time.time()
-    try:
+    ends: Counter = Counter()
+    with tempfile.TemporaryDirectory(prefix="fuzz-", ignore_cleanup_errors=True) as temporary:
+        place = Path(temporary)
         cases: Iterator[Case] = subjects()[subject](n, random.Random(seed), place)
         for number, case in enumerate(cases):
             if only is not None and number != only:
                 continue
             end = run(case, place / str(number))
-            tally.add(number, case.name, end)
-            if end.kind in BAD:
-                print(safe(f"{number}: {end.kind}: {case.name[:400]}"), file=sys.stderr, flush=True)
+            ends[end.kind] += 1
             if only is not None:
                 print(safe(f"{case.name}\n{end.said}\n{end.kind}"))
                 break
+            if end.kind not in GOOD:
+                tail = " | ".join(end.said.strip().splitlines()[-3:])[-400:]
+                print(safe(f"--only {number}: {end.kind}: {case.name[:400]}\n    {tail!r}"), file=sys.stderr)
             shutil.rmtree(place / str(number), ignore_errors=True)
             (place / f"{number}.out").unlink()
-            if number % 100 == 99:
-                print(f"{number + 1} cases, {len(tally.bad)} bad, {time.time() - began:.0f} s", file=sys.stderr)
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
-    return tally
+    return ends
 
 
 def main(argv: list[str] | None = None) -> int:
     global ENOUGH
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("subject", choices=["lines", "runs", "models", "kills", "environments"], nargs="+")
+    parser.add_argument("subject", choices=FEW, nargs="+")
     parser.add_argument("--n", type=int, help="cases; of kills: random moments beside the operations")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--short", action="store_true", help="a few cases: what the suite runs")
@@ -245,15 +209,15 @@ def main(argv: list[str] | None = None) -> int:
     if args.short:
         ENOUGH = 2
     bad = 0
+    print("| command | cases | right result | one line | goes on, cut off | bad |\n|---|---|---|---|---|---|")
     for subject in args.subject:
-        number = FEW[subject] if args.short else args.n
-        tally = fuzz(subject, number, args.seed, args.only)
-        n = f" --n {number}" if number is not None else ""
-        if args.only is None:
-            print(tally.table())
-        if tally.bad and args.only is None:
-            print(safe("\n" + tally.failures(f"python tests/tools/fuzz.py {subject}{n} --seed {args.seed}")))
-        bad += len(tally.bad)
+        n = FEW[subject] if args.short else args.n
+        ends = fuzz(subject, n, args.seed, args.only)
+        good = [ends[kind] for kind in GOOD]
+        wrong = ends.total() - sum(good)
+        command = f"`{subject}" + f" --n {n}" * (n is not None) + f" --seed {args.seed}`"
+        print("|", " | ".join([command, *(f"{x:,}" for x in (ends.total(), *good, wrong))]), "|")
+        bad += wrong
     return int(bad > 0)
 
 

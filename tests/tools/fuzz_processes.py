@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from fuzz import Case, child, wait
-from fuzz_folders import quietly
+from fuzz_models import quietly
 from running import DEMOS, PAIRS, be_brief, lines, tiny_folder
 
 from nanouft import train
