@@ -29,6 +29,7 @@ from lab import (
 )
 from lab import regimes as plan
 from lab.cells import read_cells
+from lab.contrast import contrast
 from lab.gallery_stories import STORIES
 from lab.store import open_store
 from nanouft.objectives import OBJECTIVES
@@ -132,6 +133,19 @@ def test_the_map_is_made_of_its_cells(piece, i, monkeypatch):
     for row in kept["rows"]:                                    # once more, from the families' means alone
         means = [np.mean([f["score"] for f in done[c.key]["families"].values()]) for c in of[row["name"]]]
         assert row["endpoint"][0] == pytest.approx(np.mean(means), abs=2e-3) and len(means) == plan.SEEDS
+
+
+def test_the_best_row_of_a_regime_has_wider_intervals():
+    """One of several, picked by the same figures: its gain and every comparison with it, in both directions."""
+    r, done = plan.PIECES["source"][2], read_cells(RESULTS / "map" / "cells.jsonl")
+    kept = next(x for x in read_json(RESULTS / "map" / "map.json")["regimes"] if x["name"] == r.name)["rows"]
+    of = plan.test_cells(r, *plan.settings([r], map_page.kept(done))[:2])
+    got = {name: [done[c.key] for c in cells] for name, cells in of.items()}
+    for row in (row for row in kept if row["name"] != "SFT"):
+        pair = (row["name"], row["over"]["row"])
+        for other, gain, names in (("SFT", row["gain"], pair[:1]), (pair[1], row["over"]["gain"], pair)):
+            looks = len(kept) - 1 if kept[0]["name"] in names else 1
+            assert gain[1] == pytest.approx(contrast(got[row["name"]], got[other], looks=looks)[1]), (names, other)
 
 
 # ---- the lake --------------------------------------------------------------------------------------------------------
