@@ -26,20 +26,6 @@ from nanouft.shell.errors import Diverged, UserError
 from nanouft.shell.files import Lines, beside, locked
 
 pytestmark = pytest.mark.usefixtures("brief")
-ORPHAN = """
-import sys, time, multiprocessing, concurrent.futures
-from pathlib import Path
-from lab.workers import leave_with_parent
-
-def beat(file):
-    while True:
-        Path(file).write_text(str(time.time()))
-        time.sleep(0.05)
-
-if __name__ == "__main__":
-    pool = concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), leave_with_parent)
-    pool.submit(beat, sys.argv[1]).result()
-"""
 # Two workers: a cell that is done at once, and two that never end. Prints what it gets; argv[1]: who is killed instead.
 WAITING = """
 import contextlib, os, sys, time
@@ -182,9 +168,10 @@ def test_what_killed_workers_left_goes_and_what_lives_stays(tmp_path, monkeypatc
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 @pytest.mark.parametrize("number, group, argv", [
-    (signal.SIGINT, True, []), (signal.SIGTERM, False, []), (None, False, ["killed"])])
+    (signal.SIGINT, True, []), (signal.SIGTERM, False, []), (signal.SIGKILL, False, []), (None, False, ["killed"])])
 def test_an_interrupted_command_ends_at_once_and_keeps_what_is_finished(number, group, argv, tmp_path):
-    """Ctrl-C reaches the workers, too; SIGTERM only the command. No worker is left. A worker that dies is one line."""
+    """Ctrl-C reaches the workers, too; SIGTERM and kill -9 only the command. No worker is left: each holds the pipes of
+    the command. A worker that dies is one line."""
     (tmp_path / "waiting.py").write_text(WAITING)
     process = subprocess.Popen([sys.executable, "waiting.py", *argv], cwd=tmp_path, env=environment(), text=True,
                                start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -193,6 +180,9 @@ def test_an_interrupted_command_ends_at_once_and_keeps_what_is_finished(number, 
     if number:
         (os.killpg if group else os.kill)(process.pid, number)
     _, err = process.communicate(timeout=60)
+    if number == signal.SIGKILL:
+        assert process.returncode == -signal.SIGKILL
+        return
     assert "Traceback" not in err and "Warning" not in err, err
     if number:
         assert time.time() - began < soon() and process.returncode == 128 + number
@@ -226,23 +216,6 @@ def test_keys_know_what_a_cell_is_made_of():
 def test_one_seed_has_no_interval():
     assert interval([0.5]) == (0.5, float("inf")) and interval([0.1, 0.1, 0.1])[1] < 1e-12
     assert math.isnan(interval([])[0]) and interval([])[1] == float("inf"), "nothing ran: no number, and no warning"
-
-
-def test_workers_end_when_their_parent_is_killed(tmp_path):
-    heart, script = tmp_path / "heart", tmp_path / "orphan.py"
-    script.write_text(ORPHAN)
-    parent = subprocess.Popen([sys.executable, str(script), str(heart)], env=environment())
-    try:
-        wait_for(heart.exists, "the worker never began")
-    finally:
-        parent.kill()
-        parent.wait()
-
-    def still() -> bool:
-        before = heart.read_text()
-        time.sleep(0.5)
-        return heart.read_text() == before
-    wait_for(still, "the worker goes on alone")
 
 
 def wait_for(what, otherwise: str, seconds: int = 60) -> None:

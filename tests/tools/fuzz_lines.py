@@ -63,17 +63,15 @@ def surroundings(place: Path) -> None:
     (place / "run" / "run.json").write_text('{"command": "train", "objective": "sft", "config": {}, "hp": {}}')
 
 
-def entry(program: str) -> Callable:
-    return example(program).main if program == "graded_answers" else importlib.import_module(program).main
-
-
 def programs() -> list[str]:
     # a package with a __main__.py is called by its name, and its main is there
     return [f"nanouft.{name}" for name in COMMANDS] + ["frozen_lake.__main__", "graded_answers"]
 
 
 def main_of(program: str) -> Callable:
-    return entry("nanouft.world.__main__" if program == "nanouft.world" else program)
+    if program == "graded_answers":
+        return example(program).main
+    return importlib.import_module("nanouft.world.__main__" if program == "nanouft.world" else program).main
 
 
 @lru_cache
@@ -113,19 +111,13 @@ def draw(program: str, rng: random.Random) -> list[str]:
 
 def front(program: str, mine: list[str]) -> list[str]:
     """The words of FRONT but the flags that `mine` sets itself."""
-    words, out = shlex.split(FRONT.get(program, "")), []
     taken = {m.split("=")[0] for m in mine if m.startswith("--")}
     taken |= {"--steps"} if "--epochs" in taken else set()
     taken |= {"--rows", "--items"} if "--data" in taken else set()
     if "--resume" in taken:
         return []
-    skip = False
-    for i, word in enumerate(words):
-        if word.startswith("--"):
-            skip = word in taken
-        if not skip:
-            out.append(word)
-    return out
+    flags = re.split(" (?=--)", FRONT.get(program, ""))                 # each with its values
+    return shlex.split(" ".join(flag for flag in flags if flag.split(" ")[0] not in taken))
 
 
 def begun(program: str) -> Callable[[Path, str], bool]:

@@ -131,8 +131,9 @@ def quietly(place: Path, main: Callable, argv: list[str]) -> None:
 
 
 def outcome(run: Path) -> list:
-    """Weights, log and last figures of a run."""
-    return [*((run / file).read_bytes() for file in RESULT), json.loads((run / "eval.json").read_text())["after"]]
+    """Weights, log and figures of a run."""
+    figures = json.loads((run / "eval.json").read_text())
+    return [*((run / file).read_bytes() for file in RESULT), figures.get("before"), figures["after"]]
 
 
 def cases(n: int | None, rng: random.Random, place: Path) -> Iterator[Case]:
