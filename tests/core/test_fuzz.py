@@ -9,7 +9,7 @@ import pytest
 from running import ROOT
 
 FUZZ = [sys.executable, ROOT / "tests" / "tools" / "fuzz.py"]
-MANY = ["lines --n 3000", "models", "kills", "environments"]
+MANY = ["lines --n 3000", "models", "kills"]
 
 
 def holds(*argv: str) -> None:
@@ -19,7 +19,7 @@ def holds(*argv: str) -> None:
 
 
 def test_nonsense_gives_one_clear_line_or_the_right_result():
-    holds("lines", "models", "kills", "--short")                # environments: test_cli.py
+    holds("lines", "models", "kills", "--short")
 
 
 @pytest.mark.slow

@@ -21,9 +21,6 @@ RESULTS = ROOT / "docs" / "results" / "gallery.json"
 NAMES = [story.name for story in STORIES]
 
 
-# ---- what is kept ----------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("lesson", sorted({story.lesson for story in STORIES}))
 def test_a_lesson_leads_to_its_stories(lesson):
     text = (ROOT / "docs" / "lessons" / f"{lesson}.md").read_text(encoding="utf-8")

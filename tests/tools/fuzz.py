@@ -3,8 +3,7 @@
     python tests/tools/fuzz.py lines --n 3000             # random command lines of every program
     python tests/tools/fuzz.py models                     # a start model with one thing tampered, then trained from
     python tests/tools/fuzz.py kills --n 100              # killed before each file operation, and at random moments
-    python tests/tools/fuzz.py environments               # odd environments
-    python tests/tools/fuzz.py lines models kills environments --short            # a few of each, as the suite does
+    python tests/tools/fuzz.py lines models kills --short            # a few of each, as the suite does
     python tests/tools/fuzz.py lines --seed 3 --only 17   # one case again, with all that it says
 
 It prints a row of docs/RELIABILITY.md for each subject. Every case runs in a child of this process (torch is imported
@@ -36,7 +35,7 @@ sys.path[:0] = [str(folder) for folder in Path(__file__).parents[:3]]
 GOOD = ("ok", "clean error", "still going")
 ENOUGH, MOST = 8, 60            # seconds: a line that has begun may go on for so long; one that has not, for so long
 MEMORY = 12 * 2**30             # address space of a child
-FEW = {"lines": 12, "models": 6, "kills": 2, "environments": 1}        # of --short, for the suite
+FEW = {"lines": 12, "models": 6, "kills": 2}        # of --short, for the suite
 
 
 @dataclass
@@ -162,11 +161,10 @@ def safe(text: str) -> str:
 
 
 def subjects() -> dict[str, Callable]:
+    import fuzz_kills
     import fuzz_lines
     import fuzz_models
-    import fuzz_processes
-    return {"lines": fuzz_lines.cases, "models": fuzz_models.cases, "kills": fuzz_processes.kills,
-            "environments": fuzz_processes.environments}
+    return {"lines": fuzz_lines.cases, "models": fuzz_models.cases, "kills": fuzz_kills.kills}
 
 
 def fuzz(subject: str, n: int | None, seed: int, only: int | None = None) -> Counter:

@@ -1,4 +1,4 @@
-"""A run that is killed anywhere and goes on, and a run in an odd environment: the same weights, nothing left over."""
+"""A run that is killed anywhere and goes on: the same weights, nothing left over."""
 import builtins
 import io
 import json
@@ -6,7 +6,6 @@ import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +14,7 @@ from pathlib import Path
 
 from fuzz import Case, child, wait
 from fuzz_models import outcome, quietly
-from running import DEMOS, PAIRS, be_brief, lines, tiny_folder
+from running import PAIRS, be_brief, lines, tiny_folder
 
 from nanouft import train
 from nanouft.look import plots
@@ -25,7 +24,6 @@ SHORT = ["--init", "start", "--batch-size", "4", "--threads", "1", "--items", "0
 OBJECTIVES = ("ift", "dpo", "kto", "rloo", "ppo")
 
 
-# ---- killed ----------------------------------------------------------------------------------------------------------
 class Operations:
     """Counts what this process does to files, and kills it at operation `at`: before it, after a file was opened, and
     halfway through a file of tensors."""
@@ -176,49 +174,3 @@ def kills(n: int | None, rng: random.Random, place: Path) -> Iterator[Case]:
         delays = [rng.uniform(0, seconds[o]) for _ in range(rng.choice((1, 1, 2, 3)))]
         yield after_a_kill(argv[o], place, f"moment {o} after {', '.join(f'{d:.2f}' for d in delays)} s",
                            partial(later, argv[o], delays))
-
-
-# ---- environments ----------------------------------------------------------------------------------------------------
-ENVIRONMENTS = {                    # the shell line; {run} is a short run of SFT
-    "no HOME": "env -u HOME {run}", "HOME that is not there": "HOME=/none {run}", "LANG=C": "LC_ALL=C LANG=C {run}",
-    "unknown locale": "LC_ALL=xx_XX.nope {run}", "no UTF-8 mode": "LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 {run}",
-    "stdin closed": "{run} <&-", "stdout closed": "{run} >&-", "stderr closed": "{run} 2>&-",
-    "all closed": "{run} <&- >&- 2>&-", "stdin endless": "{run} </dev/zero", "stdout full": "{run} >/dev/full",
-    "10 columns": "COLUMNS=10 {run}", "columns x": "COLUMNS=x LINES=-1 {run}", "dumb terminal": "TERM=dumb {run}",
-    "unknown terminal": "env -u TERM {run}", "no colour": "NO_COLOR=1 FORCE_COLOR=1 {run}",
-    "folder that takes no files": "cd /proc && {run}",
-    "no TMPDIR": "TMPDIR=/none {run}", "TMPDIR elsewhere": "TMPDIR=/dev/shm {run}", "TMPDIR is a file":
-    "touch x; TMPDIR=$PWD/x {run}", "MPLBACKEND=nope": "MPLBACKEND=nope {run}", "no place for matplotlib":
-    "MPLCONFIGDIR=/proc/x {run}", "WORLD_SIZE alone": "WORLD_SIZE=2 {run}", "WORLD_SIZE and RANK alone":
-    "WORLD_SIZE=2 RANK=0 LOCAL_RANK=0 {run}", "WORLD_SIZE=x": "WORLD_SIZE=x {run}", "0 threads":
-    "OMP_NUM_THREADS=0 {run}", "-1 threads": "OMP_NUM_THREADS=-1 {run}", "x threads": "OMP_NUM_THREADS=x {run}",
-    "a thousand threads": "OMP_NUM_THREADS=1000 {run}", "another hash seed": "PYTHONHASHSEED=7 {run}",
-    "warnings are errors": "PYTHONWARNINGS=error {run}", "optimised": "PYTHONOPTIMIZE=2 {run}",
-    "ASCII output": "PYTHONIOENCODING=ascii {run}", "unbuffered": "PYTHONUNBUFFERED=1 {run}",
-    "development mode": "PYTHONDEVMODE=1 {run}", "no bytecode": "PYTHONDONTWRITEBYTECODE=1 {run}",
-    "unknown time zone": "TZ=Mars/Base {run}", "a GPU that is not there": "CUDA_VISIBLE_DEVICES=99 {run}",
-    "head": "{run} | head -1", "nice": "nice -n 19 {run}", "nohup": "nohup {run}", "few files": "ulimit -n 24; {run}",
-    "spaces in the path": "mkdir 'a b' && cd 'a b' && {run}", "letters in the path":
-    "mkdir 'Zoë 学' && cd 'Zoë 学' && {run}", "a newline in the path": "mkdir 'a\nb' && cd 'a\nb' && {run}"}
-
-
-def environments(n: int | None, rng: random.Random, place: Path) -> Iterator[Case]:
-    data, start = lines(place / "demos.jsonl", DEMOS), tiny_folder(place / "start")
-    flags = f"--objective sft --steps 2 --init {start} --data {data} --batch-size 4 --threads 1 --items 0 --device cpu"
-    quietly(place, train.main, [*flags.split(), "--out", "run"])
-    whole = (place / "run" / "model.safetensors").read_bytes()
-    env = {k: v for k, v in os.environ.items() if k not in ("MPLBACKEND", "OMP_NUM_THREADS")}
-
-    def call(script: str) -> int:
-        script = script.format(run=f"{sys.executable} -m nanouft.train {flags} --out run")
-        code = subprocess.call(["bash", "-o", "pipefail", "-c", script], env=env)
-        return 0 if code in (1, 141) and script.endswith("| head -1") else code     # what it says to a broken pipe
-
-    def differs(name: str, folder: Path, said: str) -> str:
-        found = [f.read_bytes() for f in folder.glob("**/run/model.safetensors")]
-        if not found:                                   # who hangs up early gets no model
-            return "" if name == "head" else f"no model was made\n{said}"
-        return "" if found == [whole] else f"other weights\n{said}"
-    for name in ENVIRONMENTS if n is None else rng.sample(list(ENVIRONMENTS), min(n, len(ENVIRONMENTS))):
-        yield Case(f"train in {name}: {ENVIRONMENTS[name]!r}", partial(call, ENVIRONMENTS[name]),
-                   differs=partial(differs, name), begun=lambda folder, said: False)
