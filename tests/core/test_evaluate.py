@@ -1,18 +1,13 @@
-"""The figures that a run is judged by, on cases made by hand.
-
-Intervals, strict scores, held-out losses and preferences; and what stands behind them: the reference column, the
-choice of a token, the forced beginning of an answer.
-"""
+"""The figures that a run is judged by, on cases made by hand, and what stands behind them."""
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from tiny import CPU, NANO, PAD, TINY, differs, same, say, some_rows, tiny
+from tiny import CPU, NANO, PAD, differs, nano, same, say, some_rows, tiny
 
 from nanouft import world
-from nanouft.data.batches import Encoded, Tokens, encode
+from nanouft.data.batches import Encoded, encode
 from nanouft.data.rows import Example, Row, Turn
 from nanouft.look import probes
 from nanouft.look.held_out import held_out
@@ -89,7 +84,8 @@ def test_summary_of_a_family():
 
 
 def test_the_reference_answer_is_judged_per_token():
-    model = tiny(cfg=replace(TINY, vocab_size=NANO.n_vocab), double=False)
+    model = nano()
+
     def silent(rows):
         return [Answer([], True)] * len(rows)
     _, items = families(model, NANO, CPU, items=1, answer=silent)
@@ -120,7 +116,7 @@ def test_wordings_of_one_fact_are_drawn_together():
 
 def test_every_chunk_has_random_numbers_of_its_own():
     """600 samples of one prompt are 600 samples, not 300 twice."""
-    model = tiny(cfg=replace(TINY, vocab_size=NANO.n_vocab), double=False)
+    model = nano()
     rows = [Row((Turn("user", "x"),))] * 600
     said = [tuple(a.ids) for a in answer_rows(model, NANO, rows, max_new=4, temperature=1.0, seed=5)]
     assert sum(a == b for a, b in zip(said[:300], said[300:])) < 10
@@ -140,26 +136,22 @@ def test_held_out_loss_is_a_mean_over_tokens():
 
 
 def test_the_loss_of_graded_answers_is_that_of_the_best():
-    model, rows = tiny(cfg=replace(TINY, vocab_size=NANO.n_vocab), double=False), []
-    for i, grade in enumerate((1.0, 0.6, 0.0)):
-        rows.append(Example({"answer": (say("user", f"q{i}"), say("assistant", f"a{i}"))}, score=grade))
+    model = nano()
+    rows = [Example({"answer": (say("user", f"q{i}"), say("assistant", f"a{i}"))}, score=grade)
+            for i, grade in enumerate((1.0, 0.6, 0.0))]
     graded, best = (held_out(model, encode(some, NANO, 64)[0], NANO.pad, CPU) for some in (rows, rows[:1]))
     same(graded["nll"], best["nll"], "nll is that of answers of grade 1: of demonstrations", 1e-6)
 
 
-def pairs_of(n: int = 5, seed: int = 3) -> list[Encoded]:
-    rng = np.random.default_rng(seed)
-    def tokens(prompt: list, length: int) -> Tokens:
-        ids = prompt + list(rng.integers(1, 17, length))
-        return Tokens(np.array(ids), np.array([0] * len(prompt) + [1] * length))
-    prompts = [list(rng.integers(1, 17, 3)) for _ in range(n)]
-    return [Encoded({"chosen": tokens(p, 2 + i % 3), "rejected": tokens(p, 3 + i % 2)}, Example({}))
-            for i, p in enumerate(prompts)]
+def five_pairs() -> list[Encoded]:
+    better, worse = some_rows(5, seed=3), some_rows(5, seed=4)
+    return [Encoded({"chosen": w.seqs["answer"], "rejected": l.seqs["answer"]}, Example({}))
+            for w, l in zip(better, worse)]
 
 
 def test_accuracy_is_what_was_gained_over_the_start_model():
     """Five pairs: one did not move; in each of the others the LESS likely answer gained."""
-    model, rows = tiny(double=False), pairs_of()
+    model, rows = tiny(double=False), five_pairs()
     add_columns(rows, (REF,), model, PAD, CPU)              # = the policy: nothing has moved
     start = held_out(model, rows, PAD, CPU)
     same(start["accuracy"], 0.5, "at the start every pair is a tie, and a tie counts one half")
@@ -186,7 +178,7 @@ def test_accuracy_is_what_was_gained_over_the_start_model():
 def test_the_reference_is_scored_in_the_precision_of_the_policy():
     model, columns = tiny(double=False), {}
     for device in (CPU, BF16):
-        rows = pairs_of()
+        rows = five_pairs()
         add_columns(rows, (REF,), model, PAD, device)
         columns[device.dtype] = np.concatenate([t.ref for e in rows for t in e.seqs.values()])
         same(held_out(model, rows, PAD, device)["accuracy"], 0.5,

@@ -12,7 +12,6 @@ import torch
 import torch.nn.functional as F
 from tiny import CPU, DATA, NANO, TINY, Form, differs, drawn, nano, real_batch, same, say, settings, value_and_grads
 
-from nanouft import world
 from nanouft.data.batches import encode
 from nanouft.data.rows import Row
 from nanouft.models.save import write_gpt
@@ -62,11 +61,6 @@ def margin(h: float) -> Batch:
     return step([[h / 2]], [[-h / 2]])
 
 
-def swapped(batch: Batch, **col) -> Batch:
-    """The same pairs with chosen and rejected in each other's place."""
-    return Batch.of({"chosen": batch.seqs["rejected"], "rejected": batch.seqs["chosen"]}, Columns(**col))
-
-
 def encoded_pairs() -> list:
     return encode(OBJECTIVES["dpo"].rows(DATA, None), NANO, TINY.n_ctx)[0]
 
@@ -102,19 +96,13 @@ def test_the_reported_kl_is_a_bound():
     assert extreme.isfinite().all(), "finite at certainties"
 
 
-# ---- each answer by itself ------------------------------------------------------------------------------------------
-def ratios(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-    """(B,) log-ratios of chosen and rejected to the reference."""
-    return tuple((s.logp - s.ref).masked_fill(s.mask == 0, 0).sum(-1) for s in batch.seqs.values())
-
-
-# ---- DPO with doubts ------------------------------------------------------------------------------------------------
+# ---- DPO, SLiC ------------------------------------------------------------------------------------------------------
 def test_swap_is_dpo_on_the_swapped_pairs():
     batch = drawn("dpo")
-    same(loss("dpo", batch, swap=True), loss("dpo", swapped(batch)), "--swap is DPO on the swapped pairs")
+    swapped = Batch.of({"chosen": batch.seqs["rejected"], "rejected": batch.seqs["chosen"]}, Columns())
+    same(loss("dpo", batch, swap=True), loss("dpo", swapped), "--swap is DPO on the swapped pairs")
 
 
-# ---- IPO, hinge, SLiC -----------------------------------------------------------------------------------------------
 def test_two_forms_of_slic():
     batch = drawn("slic")
     ranked = loss("slic", batch, form="paper", delta=10.0, lam=0.0)
@@ -123,27 +111,6 @@ def test_two_forms_of_slic():
     w = batch.seqs["chosen"]
     same(loss("slic", batch, form="paper", delta=10.0, lam=0.3) - ranked, -0.3 * w.sum(w.logp).mean(),
          "the paper holds on by the SUM of the chosen answer's log-probs")
-    hold = loss("slic", batch, form="trl", alpha=0.3) - loss("slic", batch, form="trl", alpha=0.0)
-    same(hold, -0.3 * w.sum(w.logp).sum() / w.mask.sum(), "TRL by their mean over all tokens of the step")
-    same(loss("hinge", step([[-1.0, -2]], [[-3.0]]), beta=0.1),
-         loss("slic", step([[-1.0, -2]], [[-3.0]]), form="trl", beta=0.1, alpha=0.0),
-         "a reference whose log-probs are all 0 is none: hinge is then SLiC's ranking term")
-
-
-# ---- without a reference --------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("alpha", [0.0, 1.0])
-def test_tpo_with_gold_chosen_is_cpo(alpha):
-    chosen, rejected = [[-1.0, -2], [-0.5]], [[-3.0], [-1, -1]]
-    batch = step(chosen, rejected, gold=chosen)
-    hp = {"beta": 0.3, "alpha": alpha}
-    same(loss("tpo", batch, **hp), loss("cpo", batch, **hp), "TPO with gold = chosen is CPO", 0.0)
-    g, c = grads("tpo", batch, **hp), grads("cpo", step(chosen, rejected), **hp)
-    same(g["gold"] + g["chosen"], c["chosen"], "in its gradient, too: gold's and chosen's push add up to CPO's")
-    other = step(chosen, rejected, gold=[[-2.0, -2], [-1.5]])
-    if alpha:
-        differs(loss("tpo", other, **hp), loss("cpo", other, beta=0.3), "with another gold answer it is not")
-    same(loss("tpo_l", other, alpha=alpha) - loss("simpo", other), alpha * 5.5 / 3,
-         "TPO-L = SimPO + alpha NLL(gold), a mean over gold's tokens")
 
 
 def test_gold_is_the_rows_own_answer_else_the_chosen_one():
@@ -154,23 +121,14 @@ def test_gold_is_the_rows_own_answer_else_the_chosen_one():
     gold = [e.seqs["gold"][1][0].text for e in triple_rows(rows, None)]
     assert gold == ["best", "good", "good", "good"], \
         "LAW: gold is the row's demonstration; an answer that is scored or labelled false is none"
-    drawn = world.rows("train", "pairs", 30, 0)
-    assert all(e.seqs["gold"] == e.seqs["chosen"] for e in triple_rows(drawn, None)), "in NanoWorld TPO is CPO"
 
 
 # ---- where should the gradient go? ----------------------------------------------------------------------------------
 def test_tis_with_equal_weights_is_dpo():
     batch = drawn("tis_dpo")
-    want = loss("dpo", batch, beta=0.3)
-    same(loss("tis_dpo", batch, beta=0.3, weights="ones"), want,
-         "TIS-DPO with weights 1 is DPO, <|end|> included")
-    for how in ("paper", "rank_based"):
-        same(loss("tis_dpo", batch, beta=0.3, weights=how), want,
+    for how in ("ones", "paper", "rank_based"):
+        same(loss("tis_dpo", batch, beta=0.3, weights=how), loss("dpo", batch, beta=0.3),
              f"{how}: where the two estimation runs agree, all weights are 1: DPO", 1e-6)
-    for s, mu in zip(batch.seqs.values(), (1, -1)):
-        s.extra["token_reward"] = torch.full_like(s.logp, mu * math.log(1.3))
-    same(loss("tis_dpo", batch, beta=0.3), loss("dpo", batch, beta=0.39),
-         "TIS-DPO with weights that are all c is DPO with beta c")
 
 
 def test_token_weights_of_the_paper():
@@ -218,10 +176,6 @@ def test_where_p_comes_from():
     pair = dict(prompt=say("user", "?"), chosen=say("assistant", "a"), rejected=say("assistant", "b"))
     p = [e.p for e in OBJECTIVES["gdpo"].rows([Row(**pair, p=0.7), Row(**pair)], None)]
     assert p == [0.7, 1.0], "LAW: p beside the pair; a pair without one counts as sure"
-    for row in world.rows("train", "pairs", 60, 0):
-        q = row.prompt[0].text
-        want = (1 + world.score(q, row.chosen[0].text) - world.score(q, row.rejected[0].text)) / 2
-        same(row.p, want, "in NanoWorld p = (1 + difference of the exact scores) / 2", 0.0)
 
 
 # ---- Ada-DPO --------------------------------------------------------------------------------------------------------
@@ -255,31 +209,10 @@ def test_ada_gradient_is_that_of_the_whole_argument():
 
 
 # ---- RPO ------------------------------------------------------------------------------------------------------------
-def rpo_step(prompts) -> Batch:
-    return step([[-1.0, -2], [-0.5], [-3.0, -1]], [[-3.0], [-1, -1], [-2.0]], prompts=prompts)
-
-
-def every_pair(batch: Batch, beta: float) -> torch.Tensor:
-    """(B,B) DPO's loss of good answer i against bad answer j, by the loop that the matrix replaces."""
-    w, l = (s.sum(s.logp - s.ref) for s in batch.seqs.values())
-    return torch.tensor([[-math.log(1 / (1 + math.exp(-beta * (a - b)))) for b in l] for a in w], dtype=torch.float64)
-
-
-def test_rpo_meets_dpo():
-    batch = rpo_step([[0.6, 0.8]] * 3)
-    same(loss("rpo", batch, beta=0.3), every_pair(batch, 0.3 / 3).mean(),
-         "equal prompts: every weight is 1/B, so beta shrinks to beta / B, over all B x B comparisons")
-    same(loss("rpo", batch, form="diagonal", diagonal_weight=1.0), loss("dpo", batch),
-         "diagonal with weight 1 is DPO")
-    L = every_pair(batch, 0.1)
-    same(loss("rpo", batch, form="diagonal"), (0.8 * L.diagonal() + 0.2 * (L.sum(1) - L.diagonal()) / 2).mean(),
-         "diagonal: .8 of the own comparison, .2 of the mean of the others")
+def test_rpo_of_one_pair_is_dpo():
     alone = step([[-1.0, -2]], [[-3.0]], prompts=[[0.3, 0.4]])
     for form in ("paired", "diagonal"):
         same(loss("rpo", alone, form=form), loss("dpo", alone), f"{form}: a step of one pair is DPO, no 0/0")
-    far = rpo_step(torch.eye(3).tolist())
-    same(loss("rpo", far, temperature=0.001), (loss("dpo", far) + 2 * LOG2) / 3,
-         "prompts that are far apart: own comparisons as in DPO, the other B - 1 at weight 0, log 2 each", 1e-9)
 
 
 def test_prompt_embeddings_see_the_prompt_alone():
@@ -291,7 +224,7 @@ def test_prompt_embeddings_see_the_prompt_alone():
          "mean of the start model's final hidden states over the prompt with its headers, not over an answer", 1e-6)
 
 
-def test_a_pair_without_a_prompt_gives_rpo_a_number(monkeypatch):
+def test_a_pair_without_a_prompt_gives_rpo_a_number():
     """What was cut away whole (now it is skipped), or what came without: never the mean of nothing."""
     talk = (*say("user", "red nuts " * 30), *say("assistant", "small house"), *say("user", "every day"))
     pair = {"chosen": say("assistant", "two red nuts"), "rejected": say("assistant", "no")}
@@ -337,7 +270,6 @@ def test_each_methods_own_figures_by_hand():
             same(said[figure], value, f"{name}: {figure}", 1e-6)
 
 
-# ---- flags ----------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("name", [n for n, o in OBJECTIVES.items() if hasattr(o.hp, "beta") and not o.on_policy])
 def test_beta_is_above_0_where_something_is_divided_by_it_or_learnt_through_it(name):
     with pytest.raises(UserError, match="--beta 0"):

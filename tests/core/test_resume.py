@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 import torch
 from running import PAIRS, QUICK, SMALL, apart, be_brief, call, lines, one_error, start
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from nanouft import pretrain, reward, train
 from nanouft.gpt import GPT
@@ -20,7 +20,7 @@ from nanouft.models.load import start_model
 from nanouft.shell import checkpoints
 from nanouft.shell.devices import Device
 from nanouft.shell.errors import UserError
-from nanouft.shell.files import LOCK, checksum, locked, made_once, write_json
+from nanouft.shell.files import LOCK, locked, made_once, write_json
 from nanouft.shell.log import Log, no_step
 from nanouft.shell.text import read_json
 from nanouft.training.flags import Train
@@ -149,35 +149,10 @@ def flip(file) -> None:
     file.write_bytes(bytes(data))
 
 
-def doctor(file, change) -> None:
-    """change(tensors), and a checksum that says that nothing happened."""
-    tensors = load_file(file)
-    change(tensors)
-    save_file(tensors, file)
-    step = read_json(file.parent / "step.json")
-    step["sha256"][file.name] = checksum(file)
-    write_json(file.parent / "step.json", step)
-
-
-def other_shape(file) -> None:
-    doctor(file, lambda w: w.update({"wpe.weight": w["wpe.weight"][:7].clone()}))
-
-
-def say(**kw):
-    """An edit of step.json."""
-    return lambda file: write_json(file, {**read_json(file), **kw})
-
-
-STEP = {"no checksums": say(sha256={}), "half of them": say(sha256={"model.safetensors": "x"}),
-        "a list": say(sha256=[1]), "another number": say(step=19), "no number": say(step="20"),
-        "too deep": lambda file: file.write_text("[" * 100_000)}
-
-
 @pytest.mark.parametrize("damage, file", [
-    (flip, "model.safetensors"), (flip, "optimizer.safetensors"), (other_shape, "model.safetensors"),
-    (lambda f: f.unlink(), "optimizer.safetensors"), (lambda f: f.unlink(), "step.json"),
-    (lambda f: f.write_text("{}"), "step.json"), (lambda f: f.unlink() or os.mkfifo(f), "model.safetensors"),
-    *((damage, "step.json") for damage in STEP.values())])
+    (flip, "model.safetensors"), (flip, "optimizer.safetensors"), (lambda f: f.unlink(), "optimizer.safetensors"),
+    (lambda f: f.unlink(), "step.json"), (lambda f: f.write_text("{}"), "step.json"),
+    (lambda f: f.unlink() or os.mkfifo(f), "model.safetensors")])
 def test_a_damaged_step_is_announced_and_left_out(damage, file, run, tiny_base, capsys):
     """What a resumed run begins with. (That it then finishes: the next tests.)"""
     damage(run / "steps" / "20" / file)
@@ -188,17 +163,6 @@ def test_a_damaged_step_is_announced_and_left_out(damage, file, run, tiny_base, 
     assert "steps/20: damaged" in out and "going on after step 10" in out
     for name, x in load_file(run / "steps" / "10" / "model.safetensors").items():
         assert torch.equal(model.state_dict()[name], x), name
-
-
-def test_folders_that_are_no_steps_of_this_run(run, half_done, capsys):
-    """A number that is none, a step beyond the end, and step 10 under the name 15."""
-    (run / "steps" / "\u00b2").mkdir()
-    shutil.rmtree(run / "steps" / "20")
-    for number in (15, 99):
-        shutil.copytree(run / "steps" / "10", run / "steps" / str(number))
-    finishes(run, half_done)
-    out = capsys.readouterr().out
-    assert "steps/99: damaged" in out and "steps/15: damaged" in out and "going on after step 10" in out
 
 
 @pytest.mark.parametrize("tail", ['{"step": 24, "lo', '{"loss": 1}\n', "\xff\xfe", '{"step": 24}', "7"])
@@ -229,8 +193,8 @@ def test_a_broken_line_is_named_and_what_stands_behind_it_is_not_lost(line, word
     finishes(run, half_done)
 
 
-def test_two_processes_in_one_folder(run, half_done, here, tiny_base, capsys):
-    """The second is refused, whether it resumes or begins; a lock whose process was killed holds nothing."""
+def test_two_processes_in_one_folder(run, here, tiny_base, capsys):
+    """The second is refused, whether it resumes or begins."""
     with locked(run / LOCK):
         before = {f: f.read_bytes() for f in run.rglob("*") if f.is_file() and f.name != LOCK}
         got = apart("nanouft.train", "--resume", "run", cwd=here)
@@ -240,10 +204,6 @@ def test_two_processes_in_one_folder(run, half_done, here, tiny_base, capsys):
     (here / "precious").write_text("kept")
     one_error(call(train.main, "--resume", "run"), capsys.readouterr().err, LOCK, "symbolic link")
     assert (here / "precious").read_text() == "kept", "a lock that is a link is not followed"
-    (run / LOCK).unlink()
-    os.mkfifo(run / LOCK)
-    finishes(run, half_done)
-    assert not (run / LOCK).exists()
     (here / "new").mkdir()
     (here / "text.txt").write_text("dova and zil live in a house. " * 1000)
     for main, argv in ((train.main, flags(tiny_base, "sft", "new")),
@@ -257,9 +217,10 @@ def test_two_processes_in_one_folder(run, half_done, here, tiny_base, capsys):
 
 
 def test_what_kills_left_behind_goes(run, half_done, here, tiny_base):
-    """A third step, whole and half ones; a folder without run.json."""
+    """A third step, half a step, half an eval.json; a folder without run.json."""
     shutil.copytree(run / "steps" / "10", run / "steps" / "5")
     shutil.copytree(run / "steps" / "10", run / "steps" / "partial-15")
+    (run / "eval.json").write_text("{")
     finishes(run, half_done)
     assert sorted(f.name for f in (run / "steps").iterdir()) == ["10", "20"]
     (here / "new").mkdir()
@@ -301,19 +262,6 @@ def test_before_is_the_start_model_and_is_measured_once(lost, run, half_done, mo
     assert result["before"] == whole["before"] != whole["after"]
 
 
-EDITS = [("config", name, value) for name, value in (
-    ("batch_size", 3.5), ("batch_size", "x"), ("warmup", None), ("skills", "nope"), ("threads", "x"), ("threads", True),
-    ("optimizer", "nope"), ("lr", None), ("lr", float("nan")), ("steps", -1), ("data", []), ("seed", 1),
-    ("save_every", 1e400), ("keep", {"a": 1}), ("rows", 10 ** 40))]
-EDITS += [("hp", "reduction", "nope"), ("hp", "gamma", 7), ("hp", "reduction", ["token"])]
-
-
-def test_a_damaged_eval_is_made_again(run, half_done):
-    (run / "eval.json").write_text("[" * 100_000)
-    finishes(run, half_done)
-    assert read_json(run / "eval.json")["before"] == read_json(half_done / "whole" / "eval.json")["before"]
-
-
 # ---- what cannot be resumed is one line ------------------------------------------------------------------------------
 def test_resume_says_no_in_one_line(run, half_done, here, tiny_base, capsys):
     def says(*words, argv=("--resume", "run")):
@@ -327,20 +275,9 @@ def test_resume_says_no_in_one_line(run, half_done, here, tiny_base, capsys):
     says("no other flag", "--objective", argv=("--objective", "sft", "--resume", "run"))
     says("--resume", "expected one argument", argv=("--resume",))
     says("not finished", "--resume", argv=("--init", "run", "--steps", 1))
-    good = read_json(run / "run.json")
-    for text, word in (("", "run.json"), ("[]", "run.json"),
-                       (json.dumps({**good, "config": {"steps": 3, "speed": 9}}), "speed"),
-                       (json.dumps({k: v for k, v in good.items() if k != "hp"}), "hp"),
-                       (json.dumps({**good, "config": 3}), "damaged"),
-                       (json.dumps({**good, "objective": "sftt"}), "sft?"),
-                       (json.dumps({**good, "config": {**good["config"], "batch_size": 0}}), "batch-size")):
-        (run / "run.json").write_text(text, encoding="utf-8")
-        says(word)
-    for part, name, value in EDITS:
-        write_json(run / "run.json", {**good, part: {**good[part], name: value}})
-        says("run.json", name.replace("_", "-") if name == "save_every" else "")
-    write_json(run / "run.json", {**good, "from": 3})
-    says("run.json")
+    for text in ("", "[]"):
+        (run / "run.json").write_text(text)
+        says("run.json")
 
 
 def test_other_data_or_another_start_cannot_go_on_exactly(here, tiny_base, capsys):

@@ -1,5 +1,6 @@
 """The gentler relatives of SFT: DFT, NEFTune, SFTMix, TOFU, half fine-tuning, forced beginnings."""
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,24 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from running import QUICK, call, losses
-from tiny import (
-    CPU,
-    DATA,
-    NANO,
-    TINY,
-    Form,
-    batch_of,
-    differs,
-    model_grads,
-    nano,
-    pure,
-    row,
-    same,
-    same_each,
-    some_rows,
-    tiny,
-    value_and_grads,
-)
+from tiny import CPU, DATA, NANO, TINY, Form, batch_of, differs, drawn, model_grads, nano, row, same, some_rows, tiny
 
 from nanouft import evaluate, sample, train, world
 from nanouft.data.batches import encode
@@ -35,7 +19,7 @@ from nanouft.models.folder import read_gpt
 from nanouft.models.generate import answer_rows, generate
 from nanouft.models.load import start_model
 from nanouft.models.save import write_gpt
-from nanouft.objective import Batch, Seqs
+from nanouft.objective import Batch, Seqs, pushes
 from nanouft.objectives import OBJECTIVES, sftmix
 from nanouft.objectives.dft import DFT
 from nanouft.objectives.neftune import NEFTune, noise
@@ -50,33 +34,30 @@ from nanouft.training.flags import Train, read_flags
 pytestmark = pytest.mark.usefixtures("brief")
 
 
-def is_sft(name: str, hp, rows: list, law: str, tol: float = 1e-12) -> None:
-    """On these rows the objective has SFT's loss (of some_rows) and its gradient in every parameter."""
-    model = tiny()
+@pytest.mark.parametrize("name, hp, tol", [("neftune", NEFTune(alpha=0.0), 0.0), ("sftmix", SFTMix(mu=0.0), 1e-12)])
+def test_without_its_twist_it_is_sft(name, hp, tol):
+    """NEFTune with alpha 0, bit for bit; SFTMix with mu 0, on the same answers: the loss and every gradient."""
+    model, rows = tiny(), arranged(8) if name == "sftmix" else some_rows(8)
     want, grads = model_grads(Form("sft", SFT()), model, batch_of(some_rows(8)))
     got, g = model_grads(Form(name, hp), model, batch_of(rows))
-    same(got, want, law, tol)
-    same_each(g, grads, f"{law}, in every gradient", tol)
+    same(got, want, f"{name} is SFT", tol)
+    for weight in grads:
+        same(g[weight], grads[weight], f"{name} has the gradient of SFT: {weight}", tol)
 
 
 # ---- DFT -------------------------------------------------------------------------------------------------------------
 def test_dft_has_the_gradient_of_minus_the_mean_probability():
-    nll = torch.empty(4, 7, dtype=torch.float64).exponential_(0.7, generator=torch.Generator().manual_seed(0))
-    batch = pure(nll.tolist(), [[1] * 7, [1] * 3 + [0] * 4, [0, 1, 1, 0, 1, 1, 1], [1] + [0] * 6])
-    _, grads = value_and_grads(Form("dft", DFT()), batch)
+    batch = drawn("dft")
+    push = pushes(OBJECTIVES["dft"], batch, DFT())
     s = batch.seqs["answer"]
     p = s.logp.detach().clone().requires_grad_(True)
     (-(p.exp() * s.mask).sum() / batch.tokens["answer"]).backward()
-    same(grads["answer"], p.grad, "DFT's gradient is that of -mean_t exp(log p_t): the push of a token is its own p")
+    same(-push["answer"], p.grad, "DFT's gradient is that of -mean_t exp(log p_t): the push of a token is its own p")
     nll = -s.sum(s.logp).sum() / batch.tokens["answer"]
     same(OBJECTIVES["dft"].loss(batch, DFT())[1]["nll"], nll.detach(), "the metric nll is the plain one")
 
 
 # ---- NEFTune ---------------------------------------------------------------------------------------------------------
-def test_neftune_with_alpha_0_is_sft_bit_for_bit():
-    is_sft("neftune", NEFTune(alpha=0.0), some_rows(8), "NEFTune with alpha = 0 is SFT bit for bit", 0.0)
-
-
 def test_neftune_does_nothing_in_evaluation():
     model, batch, plain_batch = tiny(), batch_of(some_rows()), batch_of(some_rows())
     OBJECTIVES["sft"].forward(model, plain_batch, SFT())
@@ -104,24 +85,19 @@ def test_neftune_noise_is_uniform_and_goes_by_the_true_length():
 
 # ---- TOFU ------------------------------------------------------------------------------------------------------------
 def through_logits(z: torch.Tensor, y: list[int], hp: TOFU):
-    """(loss of each token, gradient of their sum by the logits), by the objective's own forward and loss."""
+    """(sum of the tokens' losses, its gradient by the logits), by the objective's own forward and loss."""
     z = z.double().requires_grad_(True)
     ids, mask = torch.tensor([y]), torch.ones(1, len(y))
     batch = Batch({"answer": Seqs(ids, ids, mask, mask)}, tokens={"answer": 1})
     OBJECTIVES["tofu"].forward(lambda inputs, want, at: z, batch, hp)
-    s = batch.seqs["answer"]
-    each = [OBJECTIVES["tofu"].loss(Batch({"answer": Seqs(ids[:, i:i + 1], ids[:, i:i + 1], mask[:, :1], mask[:, :1],
-                                                          s.logp[:, i:i + 1],
-                                                          extra={"plain_logp": s.extra["plain_logp"][:, i:i + 1]})},
-                                          tokens={"answer": 1}), hp)[0] for i in range(len(y))]
-    (grad,) = torch.autograd.grad(sum(each), z)
-    return torch.stack(each).detach(), grad
+    loss, _ = OBJECTIVES["tofu"].loss(batch, hp)
+    return loss.detach(), torch.autograd.grad(loss, z)[0]
 
 
 def test_tofu_is_cross_entropy_and_focal_loss_at_its_ends():
     z, y = torch.randn(5, 4, generator=torch.Generator().manual_seed(1)), [0, 3, 1, 1, 2]
-    each, grad = through_logits(z, y, TOFU(gamma=0.0, beta=1.0))
-    same(each, F.cross_entropy(z.double(), torch.tensor(y), reduction="none"), "gamma 0, beta 1: cross entropy")
+    total, _ = through_logits(z, y, TOFU(gamma=0.0, beta=1.0))
+    same(total, F.cross_entropy(z.double(), torch.tensor(y), reduction="sum"), "gamma 0, beta 1: cross entropy")
     for gamma in (1.0, 2.0, 3.0):
         x = z.double().requires_grad_(True)
         l = x.log_softmax(-1)[range(5), y]
@@ -136,8 +112,8 @@ def test_tofu_is_cross_entropy_and_focal_loss_at_its_ends():
 def test_the_focal_weight():
     ends = focal_weight(torch.tensor([0.0, -1e-9, -200.0, -1e4]), 3.0)
     same(ends, [0, 0, 1, 1], "g(1) = 0 and g(0) = 1, also where p underflows in fp32", 1e-6)
-    each, grad = through_logits(torch.tensor([[0.0, 300.0], [300.0, 0.0]]), [0, 0], TOFU())
-    assert each.isfinite().all() and grad.isfinite().all(), "LAW: finite where the authors' log(softmax) is NaN"
+    total, grad = through_logits(torch.tensor([[0.0, 300.0], [300.0, 0.0]]), [0, 0], TOFU())
+    assert total.isfinite() and grad.isfinite().all(), "LAW: finite where the authors' log(softmax) is NaN"
 
 
 # ---- SFTMix ----------------------------------------------------------------------------------------------------------
@@ -159,10 +135,6 @@ def test_sftmix_pairs_the_sure_half_with_the_unsure_half(n):
     if n == 8:
         others = [p.seqs["unsure"].ids.tobytes() for p in arranged(n, 1)]
         assert others != [p.seqs["unsure"].ids.tobytes() for p in pairs], "another seed matches other partners"
-
-
-def test_sftmix_without_mu_is_sft():
-    is_sft("sftmix", SFTMix(mu=0.0), arranged(8), "mu = 0: SFT on the same answers")
 
 
 @pytest.mark.parametrize("lam", [0.0, 0.3, 1.0])
@@ -230,7 +202,6 @@ def test_a_model_of_another_vocabulary_is_no_judge(tiny_base):
 
 
 def test_runs_that_come_first_see_the_rows_of_the_run():
-    """--strict became `--strict True`, --noise was forgotten, and --device made a model anew."""
     def first(**flags) -> list[tuple[Path, list[str]]]:
         return setup.prerequisite_runs(OBJECTIVES["sftmix"].prerequisite, Train(**flags))
     assert "--noise=0.4" in first(noise=0.4)[0][1] and first() == first(device="cpu")
@@ -313,11 +284,10 @@ def test_frozen_weights_are_bit_equal_after_steps_with_weight_decay(optimizer):
 
 
 def test_half_goes_with_resume(here, tiny_base, capsys):
-    flags = ["--objective", "dpo", "--init", tiny_base, "--rows", 24, "--batch-size", 6, "--lr", "0.01",
-             "--weight-decay", "0.1", "--freeze", "half", "--seed", 4, *QUICK]
-    assert call(train.main, *flags, "--steps", 6, "--save-every", 3, "--out", "whole") == 0
-    assert call(train.main, *flags, "--steps", 6, "--save-every", 3, "--out", "cut") == 0
-    cut = here / "cut"
+    assert call(train.main, "--objective", "dpo", "--init", tiny_base, "--rows", 24, "--batch-size", 6, "--lr", "0.01",
+                "--weight-decay", "0.1", "--freeze", "half", "--seed", 4, *QUICK, "--steps", 6, "--save-every", 3,
+                "--out", "whole") == 0
+    cut = shutil.copytree("whole", here / "cut")
     (cut / "eval.json").write_text("{}")                            # as if it had been killed after step 3
     for file in ("model.safetensors", "config.json"):
         (cut / file).unlink()

@@ -13,7 +13,6 @@ from nanouft import train
 from nanouft.data.batches import Epochs, encode
 from nanouft.data.rows import demo_rows
 from nanouft.gpt import GPT, GPTConfig
-from nanouft.look import report
 from nanouft.models.load import start_model
 from nanouft.models.save import add_value_head, save_model, write_gpt
 from nanouft.objective import Objective, write_logp
@@ -83,16 +82,6 @@ def test_taken_names_get_a_number_and_an_explicit_one_is_an_error(here, tiny_bas
     refused("full", "not an empty folder")
 
 
-# ---- settings --------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("flags", [["--optimizer", "rmsprop", "--clip", "0"],
-                                   ["--dtype", "bf16", "--warmup", "1", "--weight-decay", "0.1"]], ids=" ".join)
-def test_settings_train(here, tiny_base, flags):
-    assert go(tiny_base, "--objective", "sft", "--steps", 12, "--rows", 30, "--batch-size", 6, "--lr", 0.003,
-              "--save-every", 0, "--out", "run", *flags) == 0
-    assert losses(here / "run")[-1] < losses(here / "run")[0] - 0.05
-    assert not (here / "run" / "steps").exists(), "--save-every 0 saves no steps"
-
-
 def test_epochs_may_be_fractions_and_data_smaller_than_a_batch(here, tiny_base):
     file = lines(here / "d.jsonl", DEMOS)                           # 16 rows, two of them held out
     for epochs, steps in ((0.5, 2), (2.5, 9), (0.01, 1)):
@@ -120,7 +109,7 @@ def fit(objective, hp, steps: int, folder, double: bool = False, **settings) -> 
     model = model.double() if double else model
     encoded, _ = encode(objective.rows(DATA, hp), NANO, TINY.n_ctx)
     add_columns(encoded, objective.columns, model, NANO.pad, CPU)
-    cfg = train.Train(lr=1e-3, **settings)
+    cfg = Train(lr=1e-3, **settings)
     source = Epochs(encoded, cfg.batch_size, steps, cfg.seed, NANO.pad)
     train.fit(model, objective, hp, steps, Run("a test", cfg, hp, CPU, folder, source, None))
     return model
@@ -141,7 +130,8 @@ def test_accumulation_is_the_large_batch(objective, tmp_path):
 
 # ---- a run that diverges ---------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("flags", [["--objective", "ift", "--clip", "0"],
-                                   ["--objective", "dpo", "--optimizer", "rmsprop"]], ids=" ".join)
+                                   ["--objective", "dpo", "--optimizer", "rmsprop"],
+                                   ["--objective", "ppo", "--max-new", "6"]], ids=" ".join)
 def test_a_run_that_diverges_ends_in_one_line(here, tiny_base, capsys, flags):
     code = go(tiny_base, *flags, "--lr", "1e30", "--warmup", "0", "--steps", 40, "--rows", 30, "--save-every", 1,
               "--out", "run")
@@ -203,18 +193,6 @@ def test_compile_on_a_cpu(here, tiny_base):
     assert losses(here / "on") == pytest.approx(losses(here / "off"), rel=1e-4)
 
 
-# ---- small parts -----------------------------------------------------------------------------------------------------
-def test_colour_is_for_terminals_only(monkeypatch):
-    class Terminal:
-        def isatty(self):
-            return True
-    monkeypatch.setattr(report.sys, "stdout", Terminal())
-    monkeypatch.delenv("NO_COLOR", raising=False)
-    assert report.colour()
-    monkeypatch.setenv("NO_COLOR", "1")
-    assert not report.colour()
-
-
 # ---- what one optimizer step does: rate, decay, clipping, precision, compile -----------------------------------------
 BF16 = Device("cpu", "bf16")
 LR = 1e-3
@@ -255,6 +233,7 @@ def fitted(folder, monkeypatch, steps: int = 10, name: str = "sft", device: Devi
     source = Epochs(some_rows(), cfg.batch_size, steps, cfg.seed, PAD)
     run = Run(name, cfg, objective.hp(), device, folder, source, look_held=None)
     assert train.fit(model, objective, run.hp, steps, run) == steps
+    assert not (folder / "steps").exists(), "--save-every 0 saves no steps"
     monkeypatch.undo()
     return watch, metrics(folder)
 

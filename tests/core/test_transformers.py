@@ -76,6 +76,11 @@ def make(folder, kind: str, template: str | None = None):
     return save_random(folder, make_tokenizer(own if template is None else template, begins), config)
 
 
+def small_folder(folder, settings):
+    """A folder of transformers of another kind: `settings` takes the size of the vocabulary."""
+    return str(save_random(folder, make_tokenizer(), settings))
+
+
 def save_random(folder, t, config):
     """config(size of the vocabulary) is the model's; its tokenizer is `t`."""
     t.save_pretrained(folder)
@@ -176,8 +181,7 @@ def test_checkpointing_changes_no_gradient_and_leaves_sampling_alone(folders, ki
     grads, answers = [], []
     for checkpointing in (False, True):
         model, tok = start_model(str(folders[kind]))
-        if checkpointing:
-            model.checkpoint()
+        model = setup.adapted(Train(checkpointing=checkpointing), model, tok)
         form = Form("ift", OBJECTIVES["ift"].hp())
         batch = batch_for(form, model, tok)
         form.objective.forward(model, batch, form.hp)
@@ -212,32 +216,21 @@ def test_an_answer_ends_with_any_end_token_of_the_model(tmp_path):
     assert answer.ids == free.ids[:n] and answer.ended and answer.stop == free.ids[2] and len(answer.logp) == n + 1
 
 
-def test_the_flag_checkpointing_reaches_the_model(folders):
-    model, tok = start_model(str(folders["llama"]))
-    setup.adapted(Train(checkpointing=True), model, tok)
-    assert model.checkpointing and model.net.is_gradient_checkpointing
-
-
-def test_a_model_whose_own_logits_are_others_is_refused(folders):
+def test_a_model_of_other_logits_or_without_gradient_is_refused(folders):
     model, _ = start_model(str(folders["llama"]))
     hf_model.check(model)
-    model.head = lambda hidden: 2 * hidden @ model.net.lm_head.weight.T
+    head, model.head = model.head, lambda hidden: 2 * hidden @ model.net.lm_head.weight.T
     with pytest.raises(ValueError, match="more than token embeddings"):
         hf_model.check(model)
-
-
-def test_a_model_through_which_no_gradient_flows_is_refused(folders):
-    model = start_model(str(folders["llama"]))[0]
-    model.net.base_model.forward = torch.no_grad()(model.net.base_model.forward)
+    model.head, model.net.base_model.forward = head, torch.no_grad()(model.net.base_model.forward)
     with pytest.raises(RuntimeError, match="differentiated"):
         hf_model.check(model)
 
 
 def test_a_model_that_reads_padding_is_refused(tmp_path):
-    def rwkv(V):
-        return hf.RwkvConfig(vocab_size=V, hidden_size=32, num_hidden_layers=2, attention_hidden_size=32)
+    size = {"hidden_size": 32, "num_hidden_layers": 2, "attention_hidden_size": 32}
     with pytest.raises(UserError, match="reads padding"):
-        start_model(small_folder(tmp_path, rwkv))
+        start_model(small_folder(tmp_path, lambda V: hf.RwkvConfig(vocab_size=V, **size)))
 
 
 def test_spare_rows_of_a_model_become_the_new_tokens_anew(tmp_path):
@@ -401,11 +394,6 @@ def test_lora_adds_twice_the_product_and_the_merged_model_says_the_same(folders)
     model.merge()
     same(model.get_submodule(name).weight, before + 2 * (b @ a).T, "the merged matrix", 1e-5)
     same(model(ids), apart, "the merged model", 1e-4)
-
-
-def small_folder(folder, settings):
-    """A folder of transformers of another kind: `settings` takes the size of the vocabulary."""
-    return str(save_random(folder, make_tokenizer(), settings))
 
 
 def test_lora_of_a_mixture_of_experts_is_merged_and_of_a_mamba_one_line(tmp_path):

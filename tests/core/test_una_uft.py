@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from running import DEMOS, QUICK, call, lines, one_error, tiny_folder
+from running import DEMOS, QUICK, call, lines, one_error
 from tiny import CPU, DATA, NANO, Form, differs, drawn, model_grads, nano, same, same_each, say, value_and_grads
 
 from nanouft import train, world
@@ -176,62 +176,28 @@ def test_k_carries_no_gradient():
     assert said["k"] > 0 and batch.seqs["mismatch"].logp.grad is None, "LAW: k is a constant of the step"
 
 
-def test_gradient():
-    hp = KTO(beta=0.4, desirable_weight=1.5, undesirable_weight=0.5)
-    batch = with_mismatch([1.0, 0.4], hp)
-    _, grads = value_and_grads(Form("kto", hp), batch)
-    s, label = batch.seqs["answer"], batch.col.label
-    z = torch.sigmoid(hp.beta * (log_ratio(s).detach() - 0.7))
-    weight = torch.where(label > 0.5, -1.5 * z * (1 - z), 0.5 * z * (1 - z)) * hp.beta / batch.rows
-    same(grads["answer"], weight[:, None] * s.mask, "good: -lam_D beta s (1-s); bad: +lam_U beta s (1-s), every token")
-
-
-# ---- which answers are mismatched? -----------------------------------------------------------------------------------
-def labelled(*prompts: str) -> list[Row]:
-    return [Row(say("user", p), say("assistant", f"answer {i}"), label=i % 2 == 0) for i, p in enumerate(prompts)]
-
-
-def test_mismatched_pairs_are_mismatched():
-    out = rows(labelled("a", "a", "b", "c", "c", "c"), KTO())
-    assert all(e.seqs["mismatch"][0] == e.seqs["answer"][0] for e in out), "LAW: the row's own prompt ..."
-    assert [e.seqs["mismatch"][1][0].text for e in out] == ["answer 2", "answer 2", "answer 3", *["answer 0"] * 3], \
-        "LAW: ... with the answer of the next row that has another prompt"
+def test_one_prompt_alone_is_refused():
     with pytest.raises(UserError, match="two different prompts"):
-        rows(labelled("a", "a"), KTO())
+        rows([Row(say("user", "a"), say("assistant", text), label=True) for text in "xy"], KTO())
 
 
 # ---- PoFT: aligned models give each row a weight ---------------------------------------------------------------------
 HP = PoFT(aligned=["base"])
 
 
-def batch_with(rbar, hp: PoFT = HP):
-    """Random log-probs; `rbar` of every row, or a function of the policy's own r."""
-    batch = drawn("poft", **vars(hp))
-    s = batch.seqs["answer"]
-    r = s.mean(s.logp)
-    batch.col.extra["aligned_logp"] = (rbar(r) if callable(rbar) else torch.full_like(r, rbar)).double()
-    return batch
-
-
-def sft_grad(batch):
-    """Per-row-mean SFT, of the same batch."""
-    return value_and_grads(Form("sft", SFT(reduction="sequence")), batch)[1]["answer"]
-
-
-# ---- the loss --------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("hp", [HP, replace(HP, beta=0.5, margin=0.3)], ids=str)
 def test_the_gradient_is_that_of_sft_times_tau(hp):
-    batch = batch_with(lambda r: r + torch.linspace(-3, 3, len(r)).double(), hp)
+    batch = drawn("poft", **vars(hp))
     s = batch.seqs["answer"]
+    batch.col.extra["aligned_logp"] = s.mean(s.logp) + torch.linspace(-3, 3, batch.rows).double()
     share = torch.sigmoid(-(hp.beta * (s.mean(s.logp) - batch.col.extra["aligned_logp"]) + hp.margin))
     same(tau(batch, hp), share, "tau = sigma(beta (rbar - r) - margin): a margin makes every tau smaller")
     _, grads = value_and_grads(Form("poft", hp), batch)
-    same(grads["answer"], hp.beta * share[:, None] * sft_grad(batch),
-         "dL/dlogp of a row = beta tau x that of sequence-mean SFT, tau = sigma(beta (rbar - r) - margin)")
+    sft = value_and_grads(Form("sft", SFT(reduction="sequence")), batch)[1]["answer"]
+    same(grads["answer"], hp.beta * share[:, None] * sft, "dL/dlogp of a row = beta tau x that of sequence-mean SFT")
     assert share.std() > 0.1, "rows of one weight would show little"
 
 
-# ---- the column ------------------------------------------------------------------------------------------------------
 def demos(tok=NANO, n_ctx: int = 64) -> list:
     return encode(OBJECTIVES["poft"].rows(DATA, HP), tok, n_ctx)[0]
 
@@ -242,10 +208,9 @@ def column(folders: list[str]) -> np.ndarray:
     return np.array([e.col.extra["aligned_logp"] for e in encoded])
 
 
-def test_the_opinion_is_a_mean_over_models(tmp_path):
-    other = str(tiny_folder(tmp_path / "other"))
-    a, b = column(["base"]), column([other])
-    same(column(["base", other]), (a + b) / 2, "rbar is the plain mean over the models", 1e-6)
+def test_the_opinion_is_a_mean_over_models(tiny_base):
+    a, b = column(["base"]), column([str(tiny_base)])
+    same(column(["base", str(tiny_base)]), (a + b) / 2, "rbar is the plain mean over the models", 1e-6)
     differs(a, b, "and the models differ")
 
 
