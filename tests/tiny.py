@@ -1,8 +1,5 @@
 """What the tests of the maths share: a tiny GPT in fp64, small batches, assertions that state the law they check.
-
-Nothing here computes a loss. Batches come from the project's own `collate`, log-probs from its own `forward`; where a
-law is about the pure loss alone, log-probs are drawn at random instead.
-"""
+Nothing here computes a loss: log-probs are those of `forward`, or random ones for a law of the pure loss alone."""
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any

@@ -293,11 +293,6 @@ FIRST = {
     "evaluate --init other --items 1": 1}
 
 
-def printed(out: str) -> list[list[str]]:
-    """The commands in what was printed, as a shell would read them."""
-    return [shlex.split(line, comments=True) for line in re.findall(r"python -m nanouft\.(.*)", out)]
-
-
 @pytest.mark.parametrize("first", FIRST, ids=lambda text: " ".join(text.split()[:5]))
 def test_the_printed_next_commands_run_as_they_stand(first, here, tiny_base, monkeypatch, capsys):
     """With files of the names that stand for the user's; nothing is taken, a second stage is gentle."""
@@ -317,7 +312,8 @@ def test_the_printed_next_commands_run_as_they_stand(first, here, tiny_base, mon
     capsys.readouterr()
     name, *argv = shlex.split(words)
     assert call(globals()[name].main, *argv) == 0
-    found = printed(capsys.readouterr().out)
+    found = [shlex.split(line, comments=True) for line in re.findall(r"python -m nanouft\.(.*)",
+                                                                     capsys.readouterr().out)]
     assert len(found) == FIRST[first], found
     for name, *argv in found:
         if name == "train" and "--data" not in argv and "--data" in words:

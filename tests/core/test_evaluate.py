@@ -13,7 +13,7 @@ from nanouft.look import probes
 from nanouft.look.held_out import held_out
 from nanouft.look.scores import Item, families, summary
 from nanouft.look.stats import T95, bootstrap, interval
-from nanouft.models.generate import Answer, _choose, answer_rows, stops
+from nanouft.models.generate import Answer, _choose, answer_rows
 from nanouft.models.load import start_model
 from nanouft.objective import REF
 from nanouft.reference import add_columns
@@ -64,11 +64,6 @@ def test_intervals_over_seeds_are_students():
 
 
 # ---- NanoWorld figures -----------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("ids, ended, want", [([5, 6], True, True), ([5, 6], False, False), ([], True, True),
-                                              ([5, "user", 6], True, False), ([5, "assistant"], True, False)], ids=str)
-def test_stopping_is_saying_end_and_nothing_else(ids, ended, want):
-    a = Answer([getattr(NANO, i) if isinstance(i, str) else i for i in ids], ended)
-    assert stops(a, NANO) is want, "LAW: an answer that opens another turn before <|end|> has not stopped"
 
 
 def test_summary_of_a_family():

@@ -1,7 +1,4 @@
-"""The GPT: equal to transformers' GPT-2 both ways, one door with consistent exits, bad folders refused in one line.
-
-    python -m pytest tests/core/test_gpt.py        about 6 s, most of it the import of transformers; no network
-"""
+"""The GPT: equal to transformers' GPT-2 both ways, one door with consistent exits, bad folders refused in one line."""
 import json
 import os
 import pickle
@@ -30,53 +27,24 @@ def hf():
     return pytest.importorskip("transformers")
 
 
-def theirs(hf, cfg: GPTConfig):
-    torch.manual_seed(1)
-    config = hf.GPT2Config(vocab_size=cfg.vocab_size, n_positions=cfg.n_ctx, n_embd=cfg.n_embd, n_layer=cfg.n_layer,
-                           n_head=cfg.n_head, layer_norm_epsilon=cfg.eps, initializer_range=cfg.init_std,
-                           resid_pdrop=0, embd_pdrop=0, attn_pdrop=0)
-    model = hf.GPT2LMHeadModel(config).eval()
-    for p in model.parameters():
-        if p.dim() == 1:                                # biases 0 and scales 1 would hide a wrong place
-            p.data += 0.1 * torch.randn_like(p)
-    return model
-
-
 @pytest.mark.parametrize("cfg", SHAPES, ids=str)
-def test_a_folder_of_theirs_gives_their_logits(hf, cfg, tmp_path):
-    model = theirs(hf, cfg)
-    model.save_pretrained(tmp_path)
-    ours = read_gpt(tmp_path)
-    assert ours.cfg == cfg
-    ids = IDS % cfg.vocab_size
-    with torch.no_grad():
-        same(ours(ids), model(ids).logits, "our logits are those of transformers on its own folder", 1e-4)
-
-
-@pytest.mark.parametrize("cfg", SHAPES, ids=str)
-def test_a_folder_of_ours_gives_our_logits_there(hf, cfg, tmp_path):
+def test_a_folder_of_ours_gives_our_logits_there_and_theirs_here(hf, cfg, tmp_path):
     ours = tiny(cfg=cfg, double=False)
-    write_gpt(tmp_path, ours, end_id=2)
-    model, info = hf.GPT2LMHeadModel.from_pretrained(tmp_path, output_loading_info=True)
+    write_gpt(tmp_path / "ours", ours, end_id=2)
+    model, info = hf.GPT2LMHeadModel.from_pretrained(tmp_path / "ours", output_loading_info=True)
     assert not info["missing_keys"] and not info["unexpected_keys"], info
     assert model.config.eos_token_id == 2
     ids = IDS % cfg.vocab_size
     with torch.no_grad():
         same(model.eval()(ids).logits, ours(ids), "transformers opens our folder and computes our logits", 1e-4)
-
-
-def test_the_loss_and_its_gradient_are_theirs(hf, tmp_path):
-    cfg = SHAPES[0]
-    ours = tiny(cfg=cfg, double=False)
-    write_gpt(tmp_path, ours)
-    model = hf.GPT2LMHeadModel.from_pretrained(tmp_path).eval()
-    model(IDS, labels=IDS).loss.backward()
-    logp = ours(IDS[:, :-1], want="logp", targets=IDS[:, 1:])
-    (-logp.mean()).backward()
-    same(ours.wte.weight.grad, model.transformer.wte.weight.grad, "the tied embedding learns from both of its roles",
-         1e-5)
-    same(ours.h[0].attn.c_attn.weight.grad, model.transformer.h[0].attn.c_attn.weight.grad.T,
-         "Conv1D is our Linear, transposed", 1e-5)
+        model.save_pretrained(tmp_path / "theirs")
+        again = read_gpt(tmp_path / "theirs")
+        assert again.cfg == cfg
+        same(again(ids), ours(ids), "and we open the folder that it saves", 0.0)
+    model(ids, labels=ids).loss.backward()
+    (-ours(ids[:, :-1], want="logp", targets=ids[:, 1:]).mean()).backward()
+    same(ours.wte.weight.grad, model.transformer.wte.weight.grad, "the tied embedding learns from both roles", 1e-5)
+    same(ours.h[0].attn.c_attn.weight.grad, model.transformer.h[0].attn.c_attn.weight.grad.T, "transposed", 1e-5)
 
 
 # ---- one door -------------------------------------------------------------------------------------------------------
@@ -252,24 +220,12 @@ def test_there_and_back(tmp_path, dtype):
     ({"n_layer": 10 ** 9}, "h.999999999.ln_2.weight is missing"), ({"n_embd": 10 ** 30}, "config.json asks for"),
     ({"n_embd": 16.5}, "n_embd"), ({"n_layer": True}, "n_layer"), ({"n_layer": "x" * 999}, "..."),
     *(({"layer_norm_epsilon": bad}, "layer_norm_epsilon") for bad in (None, float("nan"), -1, 0.0)),
-    ({"initializer_range": "x"}, "initializer_range")])
+    ({"initializer_range": "x"}, "initializer_range"),
+    *((kw, "") for kw in ({"n_inner": 64, "scale_attn_weights": True}, {"activation_function": "gelu_pytorch_tanh"},
+                              {"resid_pdrop": 0.1, "something_new": [1]}))])
 def test_what_would_be_computed_differently_is_refused(folder, kw, says):
     edit(folder, **kw)
-    refused(folder, says)
-
-
-@pytest.mark.parametrize("kw", [{"n_inner": 64}, {"activation_function": "gelu_pytorch_tanh"},
-                                {"scale_attn_weights": True}, {"resid_pdrop": 0.1, "something_new": [1]}])
-def test_what_is_computed_the_same_is_read(folder, kw):
-    edit(folder, **kw)
-    read_gpt(folder)
-
-
-@pytest.mark.parametrize("text", ["", "{", "[1, 2]", "\x00", '"gpt2"', "[" * 100_000,
-                                  '{"model_type": "gpt2", "n_layer": 1, "n_layer": 2}'])
-def test_a_damaged_config_is_one_line(folder, text):
-    (folder / "config.json").write_text(text, encoding="utf-8")
-    refused(folder, "config.json")
+    refused(folder, says) if says else read_gpt(folder)
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
@@ -310,24 +266,21 @@ def test_weights_that_do_not_fit_are_one_line(folder):
         refused(folder, "damaged")
     file.unlink()
     refused(folder, "no model.safetensors")
-    save_file({k: w.long() if "ln_f" in k else w for k, w in good.items()}, file)
-    refused(folder, "ln_f.weight", "int64")
-    save_file({k: v for k, v in good.items() if "ln_f.bias" not in k}, file)
-    refused(folder, "ln_f.bias", "missing")
-    save_file({**good, "transformer.h.0.mlp.c_fc.weight": good["transformer.h.0.mlp.c_fc.weight"].T.contiguous()}, file)
-    refused(folder, "h.0.mlp.c_fc.weight", "of shape (16, 64)", "asks for (64, 16)")
-    save_file({**good, "lm_head.weight": good["transformer.wte.weight"] + 1}, file)
-    refused(folder, "tied")
-    save_file({**good, "lm_head.weight": good["transformer.wte.weight"].clone()}, file)
-    read_gpt(folder)                         # a head that is the embedding is no second head
-    save_file({k.removeprefix("transformer."): v for k, v in good.items()}, file)
-    read_gpt(folder)                         # GPT-2's own folder has no prefix
-    save_file({**good, "transformer.h.0.attn.bias": torch.ones(1, 1, 64, 64)}, file)
-    read_gpt(folder)                         # old folders carry their causal mask
-    edit(folder, n_layer=3)
-    refused(folder, "h.2.", "missing")
-    edit(folder, n_layer=1)
-    refused(folder, "h.1.", "no place")                 # half a model would be silently another one
+    table, wide = good["transformer.wte.weight"], "transformer.h.0.mlp.c_fc.weight"
+    for tensors, *words in (({k: w.long() if "ln_f" in k else w for k, w in good.items()}, "ln_f.weight", "int64"),
+                            ({k: v for k, v in good.items() if "ln_f.bias" not in k}, "ln_f.bias", "missing"),
+                            ({**good, wide: good[wide].T.contiguous()}, "c_fc.weight", "(16, 64)", "asks for (64, 16)"),
+                            ({**good, "lm_head.weight": table + 1}, "tied")):
+        save_file(tensors, file)
+        refused(folder, *words)
+    for tensors in ({**good, "lm_head.weight": table.clone()},                  # the embedding is no second head
+                    {k.removeprefix("transformer."): v for k, v in good.items()},           # as GPT-2's own folder
+                    {**good, "transformer.h.0.attn.bias": torch.ones(1, 1, 64, 64)}):       # an old causal mask
+        save_file(tensors, file)
+        read_gpt(folder)
+    for layers, *words in ((3, "h.2.", "missing"), (1, "h.1.", "no place")):
+        edit(folder, n_layer=layers)
+        refused(folder, *words)
 
 
 # ---- large vocabularies ----------------------------------------------------------------------------------------------

@@ -49,18 +49,6 @@ def flags(tiny_base, objective: str, out) -> list[str]:
             *RANDOM.get(objective, [])]
 
 
-def in_a_step(run) -> bool:
-    return checkpoints.whole_steps(run) == [10] and (run / "metrics.jsonl").read_text().count("\n") >= 14
-
-
-def in_a_write(run) -> bool:
-    return (run / "steps" / "partial-20" / "model.safetensors").exists()
-
-
-def after_a_save(run) -> bool:
-    return (run / "steps" / "20").exists()
-
-
 def start_and_kill(argv: list[str], folder, where: tuple, ready) -> None:
     process = start("nanouft.train", *argv, cwd=folder, prepare=partial(hold, *where))
     end = time.time() + 100
@@ -75,9 +63,12 @@ def start_and_kill(argv: list[str], folder, where: tuple, ready) -> None:
 
 
 @pytest.mark.parametrize("objective, ready, where, left", [
-    ("ift", in_a_step, ("nanouft.data.batches", "collate", 1, 0.03), [10]),
-    ("sft", in_a_write, ("nanouft.shell.checkpoints", "_save", 4, 100), [10]),  # the second file of step 20
-    ("dpo", after_a_save, ("nanouft.shell.checkpoints", "tidy", 2, 100), [10, 20])])
+    ("ift", lambda run: checkpoints.whole_steps(run) == [10] and (run / "metrics.jsonl").read_text().count("\n") >= 14,
+     ("nanouft.data.batches", "collate", 1, 0.03), [10]),
+    ("sft", lambda run: (run / "steps" / "partial-20" / "model.safetensors").exists(),
+     ("nanouft.shell.checkpoints", "_save", 4, 100), [10]),                     # the second file of step 20
+    ("dpo", lambda run: (run / "steps" / "20").exists(), ("nanouft.shell.checkpoints", "tidy", 2, 100), [10, 20])],
+    ids=["in a step", "in a write", "after a save"])
 def test_killed_and_resumed_is_bit_equal(objective, ready, where, left, tiny_base, here, capsys):
     run, whole = here / "run", here / "whole"
     start_and_kill(flags(tiny_base, objective, run), here, where, lambda: ready(run))

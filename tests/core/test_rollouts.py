@@ -7,7 +7,7 @@ import pytest
 import torch
 from running import DEMOS, QUICK, call, lines, metrics, one_error
 from safetensors.torch import load_file
-from tiny import CPU, NANO, TINY, differs, same
+from tiny import CPU, NANO, TINY, Form, pure, same, value_and_grads
 
 from nanouft import train, world
 from nanouft.data.batches import Encoded, Tokens, encode
@@ -19,7 +19,7 @@ from nanouft.models.load import start_model
 from nanouft.models.save import add_value_head
 from nanouft.objective import Batch, Columns, Seqs
 from nanouft.objectives import OBJECTIVES
-from nanouft.objectives.ppo import gae, rewards, value_loss, whiten
+from nanouft.objectives.ppo import gae, rewards, whiten
 from nanouft.objectives.reinforce import clipped, k3, penalised_reward, step_metrics
 from nanouft.objectives.rloo import leave_one_out
 from nanouft.rollout import rollouts
@@ -150,14 +150,11 @@ def test_every_prompt_is_used_once_a_pass_and_groups_stay_together():
 # ---- the ratio, and PPO's first step ---------------------------------------------------------------------------------
 def test_rloo_clips_the_ratio_of_the_whole_answer():
     """Two tokens of +.15 nats each: together beyond 1 + eps = 1.2 (e^.3 = 1.35), each alone inside (e^.15 = 1.16)."""
-    logp = torch.tensor([[0.15, 0.15]], dtype=torch.float64, requires_grad=True)
-    ids, on = torch.zeros(1, 2, dtype=torch.long), torch.ones(1, 2)
-    s = Seqs(ids, ids, on, on, logp, old=torch.zeros_like(logp))
-    o = OBJECTIVES["rloo"]
-    loss, _ = o.loss(Batch.of({"answer": s}, Columns(adv=torch.ones(1, dtype=torch.float64))), o.hp(eps=0.2))
-    loss.backward()
-    same(loss.detach(), -1.2, "the gain ends at the clip")
-    same(logp.grad, [[0.0, 0.0]], "and so does the gradient")
+    form, batch = Form("rloo", OBJECTIVES["rloo"].hp(eps=0.2)), pure([[-0.15, -0.15]])
+    batch.seqs["answer"].old, batch.col.adv = torch.zeros(1, 2).double(), torch.ones(1).double()
+    loss, grads = value_and_grads(form, batch)
+    same(loss, -1.2, "the gain ends at the clip")
+    same(grads["answer"], [[0.0, 0.0]], "and so does the gradient")
 
 
 def one_token(logp: list, old: list, old_values: list | None = None, **seqs) -> Seqs:
@@ -181,10 +178,8 @@ def test_each_side_of_the_clip_is_its_own():
 
 
 def test_how_far_a_step_has_moved():
-    s = one_token([math.log(2.0), 0.0], [0.0, 0.0])
-    said = step_metrics(Batch.of({"answer": s}, Columns()), 0.2, 0.2)
+    said = step_metrics(Batch.of({"answer": one_token([math.log(2.0), 0.0], [0.0, 0.0])}, Columns()), 0.2, 0.2)
     same(said["kl_step"], (2 - 1 - math.log(2)) / 2, "k3 of the step: rho - 1 - log rho, rho = now / then")
-    same(said["clip_fraction"], 0.5, "one of two tokens is outside")
 
 
 def test_ppo_by_hand():
@@ -198,7 +193,8 @@ def test_ppo_by_hand():
     ones = torch.ones(2, 1, dtype=torch.float64)
     s.extra |= {"values": ones, "returns": ones}
     s.adv = 0 * ones
-    same(o.loss(batch, o.hp(eps=0.1, eps_value=0.4, vf=3.0))[0].detach(), 3 * 0.6 ** 2 / 2, "its own clip")
+    for clip, error in ((0.4, 0.6), (5.0, 0.0)):        # held within `clip` of the old word, 0, the error is 1 - clip
+        same(o.loss(batch, o.hp(eps=0.1, eps_value=clip, vf=3.0))[0].detach(), 3 * error ** 2 / 2, "its own clip")
 
 
 def test_what_the_critic_must_learn_reaches_the_shared_states():
@@ -207,14 +203,6 @@ def test_what_the_critic_must_learn_reaches_the_shared_states():
     batch.seqs["answer"].logp = batch.seqs["answer"].logp.detach()
     made.objective.loss(batch, made.hp)[0].backward()
     assert made.policy.h[0].mlp.c_fc.weight.grad.norm() > 0 and made.policy.value.weight.grad.norm() > 0
-
-
-def test_the_value_loss_of_ppo_is_the_worse_of_two():
-    """V was 0, the critic now says 1, and 1 is right: held within .2 of the old word the error is still .8."""
-    one = torch.ones(1, 1)
-    s = Seqs(one.long(), one.long(), one, one, extra={"values": one, "old_values": 0 * one, "returns": one})
-    same(value_loss(s, 0.2), [[0.32]], "max(0, .8^2) / 2", 1e-6)
-    same(value_loss(s, 5.0), [[0.0]], "a wide clip holds nothing back")
 
 
 # ---- advantages ------------------------------------------------------------------------------------------------------
@@ -231,8 +219,6 @@ def test_the_leash_is_taken_off_the_score():
          "R - beta log pi/pi_ref of the whole answer", 1e-6)
     R = penalised_reward(batch, 0.3).view(-1, made.hp.samples).double()
     same(batch.col.adv, leave_one_out(R).view(-1), "and the advantage is made of that", 1e-5)
-    without = leave_one_out(batch.col.reward.view(-1, made.hp.samples)).view(-1)
-    differs(batch.col.adv, without, "it counts", by=0.01)
 
 
 def test_baselines_and_spread_are_of_rewards_after_the_leash():
@@ -420,8 +406,8 @@ def test_a_learnt_reward_and_prompts_of_a_file(here, tiny_base, monkeypatch, cap
 
 # ---- probe worlds ----------------------------------------------------------------------------------------------------
 # Each is so small that a right method cannot miss it, and catches one class of bug, through the real loop: a sign,
-# credit that does not reach back through time, prompt tokens that are trained on, noise that is taken for a signal.
-RIGHT, FORBIDDEN, ASK = 3, 5, 1                 # tokens; 0 is padding, 7 ends an answer
+# credit that does not reach back through time, noise that is taken for a signal.
+RIGHT, ASK = 3, 1                               # tokens; 0 is padding, 7 ends an answer
 
 
 class Numbers:
@@ -436,13 +422,13 @@ class Numbers:
 def learn(tmp_path, monkeypatch):
     """learn(objective, hp, score ...) -> (the weights before, the model after `steps` steps of the real loop);
     score(list of answer tokens) -> reward."""
-    def run(objective, hp, score, prompts=((ASK,),), new=1, steps=30):
+    def run(objective, hp, score, new=1, steps=30):
         model = GPT(GPTConfig(vocab_size=8, n_ctx=12, n_layer=1, n_head=1, n_embd=16, init_std=0.02), seed=0)
         if objective.value_head:
             add_value_head(model, "base")
         before = [p.detach().clone() for p in model.parameters()]
-        rows = [Encoded({"prompt": Tokens(np.array(p), np.zeros(len(p), int))},
-                        Example({"prompt": ((Turn("user", " ".join(map(str, p))),), ())})) for p in prompts]
+        rows = [Encoded({"prompt": Tokens(np.array([ASK]), np.zeros(1, int))},
+                        Example({"prompt": ((Turn("user", str(ASK)),), ())}))]
         cfg = train.Train(lr=0.02, batch_size=16, save_every=0, compile="off", max_new=new, show_every=0, data=["-"],
                           warmup=0.0)
         monkeypatch.setattr("nanouft.rollout.rollouts.scorer", lambda name, device: lambda asked, said: np.array(
@@ -455,8 +441,8 @@ def learn(tmp_path, monkeypatch):
 
 
 @torch.no_grad()
-def chance(model: GPT, prompt: tuple[int, ...] = (ASK,), token: int = RIGHT) -> float:
-    return model(torch.tensor([prompt]))[0, -1].softmax(-1)[token].item()
+def chance(model: GPT) -> float:
+    return model(torch.tensor([[ASK]]))[0, -1].softmax(-1)[RIGHT].item()
 
 
 def settings(name: str, **kw):
@@ -469,39 +455,18 @@ def settings(name: str, **kw):
 
 
 # ---- 1. one-token bandit, 2. delayed reward --------------------------------------------------------------------------
-def first_is_right(said: list[int]) -> float:
-    """With two tokens to say, the score comes after the second."""
-    return float(said[:1] == [RIGHT])
 
 
 @pytest.mark.parametrize("name, new", [*((name, 2) for name in METHODS), ("ppo", 1)])
 def test_bandit_and_delayed_reward(name, new, learn):
-    _, model = learn(OBJECTIVES[name], settings(name), first_is_right, new=new)
+    _, model = learn(OBJECTIVES[name], settings(name), lambda said: float(said[:1] == [RIGHT]), new=new)
     assert chance(model) > 0.8, f"LAW: {name} finds the one token that pays, from 1/8, and gives it its part of a " \
         "reward that comes later"
 
 
-# ---- 3. wrong mask ---------------------------------------------------------------------------------------------------
-PARROT = ((ASK, FORBIDDEN, FORBIDDEN, FORBIDDEN), (ASK, FORBIDDEN))     # of different length: padding, too
-
-
-def unlike_the_prompt(said: list[int]) -> float:
-    return float(said[:1] != [FORBIDDEN])
-
-
-@pytest.mark.parametrize("name", METHODS)
-def test_wrong_mask_world(name, learn):
-    _, model = learn(OBJECTIVES[name], settings(name), unlike_the_prompt, PARROT)
-    for prompt in PARROT:
-        assert chance(model, prompt, FORBIDDEN) < 0.05, f"LAW: {name} trains on answers, never on the prompt"
-
-
-# ---- 4. ties ---------------------------------------------------------------------------------------------------------
-def moved(before: list[torch.Tensor], model: GPT) -> float:
-    return max((now - was).abs().max().item() for was, now in zip(before, model.parameters()))
-
-
+# ---- 3. ties ---------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("name", ["reinforce", "rloo", "grpo", "ppo", "online_dpo"])
 def test_tie_world(name, learn):
-    far = moved(*learn(OBJECTIVES[name], settings(name, vf=0.0), lambda said: 0.7, steps=4))
-    same(far, 0.0, f"{name}: where every answer earns the same, nothing is learnt", 1e-6)
+    before, model = learn(OBJECTIVES[name], settings(name, vf=0.0), lambda said: 0.7, steps=4)
+    for was, now in zip(before, model.parameters()):
+        same(now.detach(), was, f"{name}: where every answer earns the same, nothing is learnt", 1e-6)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from running import QUICK, call, losses
 from tiny import CPU, DATA, NANO, TINY, Form, batch_of, differs, drawn, model_grads, nano, row, same, some_rows, tiny
 
-from nanouft import evaluate, sample, train, world
+from nanouft import evaluate, train, world
 from nanouft.data.batches import encode
 from nanouft.data.rows import demo_rows
 from nanouft.gpt import GPT
@@ -181,7 +181,7 @@ def NO_MODEL(*args, want=None, targets=None, hidden=None, at=None):
     return torch.zeros(targets.shape) if want == "logp" else torch.zeros(int(at.sum()), 17)
 
 
-def test_confidence_is_minus_the_mean_perplexity(tmp_path):
+def test_confidence_is_minus_the_mean_perplexity(tiny_base, tmp_path):
     models, folders = [nano(1), nano(2)], [str(tmp_path / "1"), str(tmp_path / "2")]
     for model, folder in zip(models, folders):
         write_gpt(folder, model)
@@ -193,10 +193,6 @@ def test_confidence_is_minus_the_mean_perplexity(tmp_path):
         ppl = [model(ids)[0, :-1].log_softmax(-1)[range(len(m)), ids[0, 1:]][m].mean().neg().exp() for model in models]
         same(e.col.extra["confidence"], -(ppl[0] + ppl[1]).item() / 2,
              "Conf = -mean over runs of the answer's perplexity", 1e-4)
-
-
-def test_a_model_of_another_vocabulary_is_no_judge(tiny_base):
-    encoded, _ = encode(demo_rows(DATA, None), NANO, TINY.n_ctx)
     with pytest.raises(UserError, match="must have one tokenizer"):
         add_columns(encoded, OBJECTIVES["sftmix"].columns, tiny(), NANO.pad, CPU, SFTMix(runs=[str(tiny_base)]))
 
@@ -264,8 +260,7 @@ def test_frozen_weights_are_bit_equal_after_steps_with_weight_decay(optimizer):
     model = tiny(double=False)
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     rows = freeze.half(model, 3)
-    cfg = Train(lr=0.01, weight_decay=0.5, optimizer=optimizer)
-    opt = train.make_optimizer(model, cfg, CPU)
+    opt = train.make_optimizer(model, Train(lr=0.01, weight_decay=0.5, optimizer=optimizer), CPU)
     freeze.hold(opt, rows)
     for _ in range(3):
         batch = batch_of(some_rows())
@@ -317,14 +312,8 @@ def test_each_answer_begins_as_it_is_told_and_goes_on_by_itself():
         assert generate(model, PROMPTS, stop=1, pad=0, max_new=6, **how) == want, "LAW: k = 0 is base decoding"
 
 
-@pytest.fixture(scope="module")
-def start_values():
+def test_forced_starts_say_where_they_come_from():
     (base, tok), rows = start_model("base"), world.rows("val", "prompts", 40, 0, skills=("sort", "truth"))
-    return base.eval(), tok, rows
-
-
-def test_forced_starts_say_where_they_come_from(start_values):
-    base, tok, rows = start_values
     assert forced_starts("", "", tok, rows) is None is forced_starts("0", "", tok, rows)
     assert forced_starts("I do", "", tok, rows) == [tok.encode(" I do")] * 40
     gold = forced_starts("2", "", tok, rows)
@@ -336,8 +325,6 @@ def test_forced_starts_say_where_they_come_from(start_values):
     assert [a.ids for a in again] == [a.ids for a in answers], "LAW: forced to say what it says, it says the same"
 
 
-def test_prior_on_the_command_line(capsys, tiny_base, tmp_path):
+def test_prior_on_the_command_line(capsys):
     assert call(evaluate.main, "--items", 2, "--split", "val", "--prior", "1", "--threads", 1) == 0
     assert "forced beginnings are part of the answers" in capsys.readouterr().out
-    assert call(sample.main, "base", "--prompt", "Sort pig bee saw from a to z.", "--prior", "1", "--threads", 1) == 0
-    assert "bee" in capsys.readouterr().out

@@ -1,7 +1,4 @@
-"""The tokenizer: nothing is lost, the template is exact, and the `tokenizers` library and transformers agree.
-
-    python -m pytest tests/core/test_tokenizer.py        about 5 s, half of it the import of transformers; no network
-"""
+"""The tokenizer: nothing is lost, the template is exact, and the `tokenizers` library and transformers agree."""
 import base64
 import json
 import random
@@ -82,12 +79,6 @@ def test_a_system_turn_without_a_user_turn_becomes_one_and_other_roles_are_unkno
         NANO.chat((Turn("wizard", "x"),))
 
 
-def test_what_a_tool_says_and_what_is_only_shown_is_read_and_not_trained_on():
-    ids, mask = NANO.chat(TURNS[:2], (Turn("shown", "f()"), Turn("tool", "1"), Turn("assistant", "One.")))
-    assert NANO.decode(ids).endswith("<|assistant|> f()<|end|><|user|> 1<|assistant|> One.<|end|>")
-    assert NANO.decode(i for i, m in zip(ids, mask) if m) == " One.<|end|>"
-
-
 def test_a_document_ends_once_and_prose_has_no_speaker():
     assert NANO.decode(NANO.document((Turn("text", "A fox."),))) == " A fox.<|end|>"
     ids = NANO.document(TURNS[1:5])
@@ -143,7 +134,7 @@ def library(request):
 
 
 @pytest.mark.parametrize("form", ["tokenizer.json", "vocab.json + merges.txt"])
-def test_ids_equal_those_of_the_library(library, form, tmp_path):
+def test_ids_equal_those_of_the_library_and_survive_saving(library, form, tmp_path):
     made, special = library
     made.save(str(tmp_path / "tokenizer.json")) if form == "tokenizer.json" else made.save_model(str(tmp_path))
     tok = Tokenizer.load(tmp_path)
@@ -161,6 +152,13 @@ def test_ids_equal_those_of_the_library(library, form, tmp_path):
         tok.check_fits(n - 1, tmp_path)
     with pytest.raises(UserError, match="no tokenizer is there, and that of nano has 1,020; copy"):
         NANO.check_fits(n, tmp_path / "none")
+    tok.save(tmp_path / "run")
+    again = Tokenizer.load(tmp_path / "run")
+    assert (again.ranks, again.special, again.pattern) == (tok.ranks, tok.special, GPT2_PATTERN)
+    assert again.n_text == again.n_vocab == tok.n_vocab
+    theirs = pytest.importorskip("tokenizers").Tokenizer.from_file(str(tmp_path / "run" / "tokenizer.json"))
+    texts = [text for text in strings() if not any(name in text for name in (*CONTROL, *special))]
+    assert [theirs.encode(text).ids for text in texts] == [tok.encode(text) for text in texts]
 
 
 def test_bytes_that_a_vocabulary_lacks_get_ids_of_their_own(tmp_path):
@@ -248,36 +246,16 @@ def test_a_folder_without_files_is_gpt2_and_offline_says_what_to_do(tmp_path, mo
 
 
 # ---- what we save ----------------------------------------------------------------------------------------------------
-def saved(tok: Tokenizer, folder: Path, config: bool) -> Path:
-    tok.save(folder)
-    if config:                          # a model of type gpt2 must not make transformers take its own GPT-2 tokenizer
-        (folder / "config.json").write_text(json.dumps({"model_type": "gpt2", "vocab_size": tok.n_vocab}))
-    return folder
-
-
-def test_a_saved_folder_loads_with_the_same_ids(tmp_path):
-    NANO.save(tmp_path / "Zoë 学 x")
-    again = Tokenizer.load(tmp_path / "Zoë 学 x")
-    assert (again.ranks, again.special, again.pattern) == (NANO.ranks, NANO.special, NANO_PATTERN)
-    assert all(again.encode(text) == NANO.encode(text) for text in strings())
-
-
-def test_a_foreign_tokenizer_survives_saving(library, tmp_path):
-    made, special = library
-    made.save(str(tmp_path / "tokenizer.json"))
-    first = Tokenizer.load(tmp_path)
-    first.save(tmp_path / "run")
-    again = Tokenizer.load(tmp_path / "run")
-    assert (again.ranks, again.special, again.pattern) == (first.ranks, first.special, GPT2_PATTERN)
-    assert again.n_text == again.n_vocab == first.n_vocab
-    theirs = pytest.importorskip("tokenizers").Tokenizer.from_file(str(tmp_path / "run" / "tokenizer.json"))
-    texts = [text for text in strings() if not any(name in text for name in (*CONTROL, *special))]
-    assert [theirs.encode(text).ids for text in texts] == [first.encode(text) for text in texts]
 
 
 @pytest.mark.parametrize("config", [False, True], ids=["tokenizer files only", "with a gpt2 config.json"])
 def test_transformers_opens_what_we_save(config, tmp_path):
-    auto = pytest.importorskip("transformers").AutoTokenizer.from_pretrained(str(saved(NANO, tmp_path, config)))
+    NANO.save(tmp_path)
+    if config:                          # a model of type gpt2 must not make transformers take its own GPT-2 tokenizer
+        (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2", "vocab_size": NANO.n_vocab}))
+    again = Tokenizer.load(tmp_path)
+    assert (again.ranks, again.special, again.pattern) == (NANO.ranks, NANO.special, NANO_PATTERN)
+    auto = pytest.importorskip("transformers").AutoTokenizer.from_pretrained(str(tmp_path))
     assert len(auto) == NANO.n_vocab and (auto.eos_token_id, auto.pad_token_id) == (NANO.end, NANO.pad)
     texts = [text for text in strings() if "<|end|>" not in text]
     assert len(texts) >= 200 and auto(texts)["input_ids"] == [NANO.encode(text) for text in texts]

@@ -13,8 +13,7 @@ from nanouft import train
 from nanouft.data.batches import Epochs, encode
 from nanouft.data.rows import demo_rows
 from nanouft.gpt import GPT, GPTConfig
-from nanouft.models.load import start_model
-from nanouft.models.save import add_value_head, save_model, write_gpt
+from nanouft.models.save import add_value_head, save_model
 from nanouft.objective import Objective, write_logp
 from nanouft.objectives import OBJECTIVES, ift
 from nanouft.reference import add_columns
@@ -135,27 +134,14 @@ def test_accumulation_is_the_large_batch(objective, tmp_path):
 def test_a_run_that_diverges_ends_in_one_line(here, tiny_base, capsys, flags):
     code = go(tiny_base, *flags, "--lr", "1e30", "--warmup", "0", "--steps", 40, "--rows", 30, "--save-every", 1,
               "--out", "run")
-    one_error(code, capsys.readouterr().err, "step", "lr")
+    said = one_error(code, capsys.readouterr().err, "step", "lr")
+    last = checkpoints.whole_steps(here / "run")[-1:]
+    assert not last or f"step {last[0]} in" in said, "it names the last good step"
     assert not (here / "run" / "model.safetensors").exists()
     for n in checkpoints.whole_steps(here / "run"):
         weights = load_file(here / "run" / "steps" / str(n) / "model.safetensors")
         assert all(torch.isfinite(w).all() for w in weights.values()), f"step {n}"
     assert all(math.isfinite(v) for m in metrics(here / "run") for v in m.values() if v is not None)
-
-
-def test_the_last_good_step_survives(here, tiny_base, capsys, monkeypatch):
-    """Five good steps, then a loss that is not a number."""
-    sft, calls = OBJECTIVES["sft"], []
-
-    def loss(batch, hp):
-        calls.append(1)
-        value, said = sft.loss(batch, hp)
-        return value * (math.nan if len(calls) > 7 else 1), said
-    monkeypatch.setitem(OBJECTIVES, "sft", replace(sft, loss=loss))
-    code = go(tiny_base, "--objective", "sft", "--steps", 20, "--rows", 30, "--save-every", 5, "--out", "run")
-    said = one_error(code, capsys.readouterr().err, "loss is nan at step 8")
-    assert "step 5 in" in said and [m["step"] for m in metrics(here / "run")] == [1, 2, 3, 4, 5, 6, 7]
-    assert checkpoints.whole_steps(here / "run") == [5]
 
 
 def test_a_gradient_that_is_not_finite_is_seen_before_it_is_saved(tmp_path):
@@ -177,9 +163,6 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path):
     with pytest.raises(UserError, match="not saved"):
         save_model(tmp_path, model, None)
     assert not list(tmp_path.iterdir())
-    write_gpt(tmp_path, model)
-    with pytest.raises(UserError, match="not finite"):
-        start_model(str(tmp_path))
 
 
 # ---- compile ---------------------------------------------------------------------------------------------------------

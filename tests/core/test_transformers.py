@@ -1,9 +1,7 @@
 """Models of transformers: the numbers of the same model called directly, its own tokenizer and chat template, folders
-that open there again.
-
-    python -m pytest tests/core/test_transformers.py        about 15 s; small random models, no network
-"""
+that open there again. Small random models, no network."""
 import json
+import os
 import shutil
 import sys
 from copy import deepcopy
@@ -227,12 +225,6 @@ def test_a_model_of_other_logits_or_without_gradient_is_refused(folders):
         hf_model.check(model)
 
 
-def test_a_model_that_reads_padding_is_refused(tmp_path):
-    size = {"hidden_size": 32, "num_hidden_layers": 2, "attention_hidden_size": 32}
-    with pytest.raises(UserError, match="reads padding"):
-        start_model(small_folder(tmp_path, lambda V: hf.RwkvConfig(vocab_size=V, **size)))
-
-
 def test_spare_rows_of_a_model_become_the_new_tokens_anew(tmp_path):
     """A row that stands for no token was never trained: what it holds is no beginning for <|end|>."""
     folder = make(tmp_path / "m", "llama", "")
@@ -267,17 +259,13 @@ def test_ids_are_those_of_its_chat_template_and_the_mask_is_the_answer_with_its_
     assert "Be brief." in tok.decode(tok.prompt_ids(system)) and tok.folds == (template == INST)
 
 
-def test_a_template_that_ends_only_the_dialogue_trains_on_no_question(tmp_path):
-    tok = start_model(str(make(tmp_path / "m", "llama", END_LAST)))[1]
+def test_a_template_that_tells_the_day_and_ends_only_the_dialogue(tmp_path):
+    dated = "{{- strftime_now('%Y-%m-%d') + ' or ' + date_string -}}" + END_LAST
+    tok = start_model(str(make(tmp_path / "m", "llama", dated)))[1]
+    assert tok.decode(tok.prompt_ids(DIALOGUE[:1])).startswith("2024-07-26 or 26 Jul 2024"), "it is always the same day"
     ids, mask = tok.chat(DIALOGUE[:1], (Turn("assistant", "One."), Turn("user", "Why?"), Turn("assistant", "Two.")))
     trained = [i for i, m in zip(ids, mask) if m]
     assert tok.decode(trained) == "One.Two.\n</s>", "an answer without an end token ends with its text"
-
-
-def test_a_template_that_tells_the_day_always_tells_the_same(tmp_path):
-    dated = "{{- strftime_now('%Y-%m-%d') + ' or ' + date_string -}}" + CHATML
-    tok = start_model(str(make(tmp_path / "m", "llama", dated)))[1]
-    assert tok.decode(tok.prompt_ids(DIALOGUE[:1])).startswith("2024-07-26 or 26 Jul 2024<")
 
 
 @pytest.mark.parametrize("told, remark", [(" and enable_thinking | default(true)", "told not to think"),
@@ -425,10 +413,6 @@ def template(text: str):
     return lambda folder: (folder / "chat_template.jinja").write_text(text)
 
 
-def pickled(folder):
-    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-
-
 def weights(change):
     """The first matrix of the file, changed."""
     def rewrite(folder):
@@ -448,18 +432,14 @@ def no_spaces(folder):
     file.write_text(json.dumps({**json.loads(file.read_text()), "pre_tokenizer": None}))
 
 
-def half(folder):
-    file = folder / "model.safetensors"
-    file.write_bytes(file.read_bytes()[:5000])
-
-
 BAD = {"a kind that nobody knows": (config(model_type="nobody"), "nobody"),
        "not causal": (config(model_type="bert"), "no causal language model"),
        "code of its own": (config(model_type="new", auto_map={"AutoConfig": "x.Y"}), "no causal language model"),
        "a layer more": (config(num_hidden_layers=3), "is missing"),
        "a layer less": (config(num_hidden_layers=1), "has no place"),
        "junk": (config(num_attention_heads="x"), "no causal language model"),
-       "pickled": (pickled, "never loaded"), "half a file": (half, "no causal language model"),
+       "pickled": (lambda f: (f / "model.safetensors").rename(f / "pytorch_model.bin"), "never loaded"),
+       "half a file": (lambda f: os.truncate(f / "model.safetensors", 5000), "no causal language model"),
        "not a number": (weights(lambda x: x * torch.nan), "not finite"),
        "whole numbers": (weights(lambda x: x.int()), "holds I32, no weights"),
        "no tokenizer": (no_tokenizer, "tokenizer"),
@@ -478,6 +458,12 @@ def test_a_folder_without_tokenizer_files_is_one_line(tmp_path, kind):
     hf.AutoModelForCausalLM.from_config(settings).save_pretrained(tmp_path)
     with pytest.raises(UserError, match="no tokenizer files"):
         start_model(str(tmp_path))
+
+
+def test_a_model_that_reads_padding_is_refused(tmp_path):
+    size = {"hidden_size": 32, "num_hidden_layers": 2, "attention_hidden_size": 32}
+    with pytest.raises(UserError, match="reads padding"):
+        start_model(small_folder(tmp_path, lambda V: hf.RwkvConfig(vocab_size=V, **size)))
 
 
 @pytest.mark.parametrize("bad", BAD)
