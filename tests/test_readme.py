@@ -8,7 +8,6 @@ from house import FIRST_PATH, ROOT, lines
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCS = {f.name: f.read_text(encoding="utf-8") for f in sorted((ROOT / "docs").glob("*.md"))}
-ACCOUNT = DOCS["claims.md"]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 PROSE = [*PAGES, *sorted((ROOT / "lessons").glob("*.py"))]
 

@@ -3,7 +3,7 @@ import random
 
 import numpy as np
 import pytest
-from tiny import NANO, batch_of, same, say, some_rows
+from tiny import NANO, batch_of, say, some_rows
 
 from nanouft.data.batches import Plan, collate, encode, order, show_mask
 from nanouft.data.rows import Example, Turn
@@ -11,8 +11,7 @@ from nanouft.data.tokenizer import Tokenizer
 from nanouft.objective import Columns
 from nanouft.shell.errors import UserError
 
-LETTERS = Tokenizer("letters", {bytes([b]): b for b in range(256)},
-                    r"[\s\S]")      # a token a byte: lengths can be counted by hand
+LETTERS = Tokenizer("letters", {bytes([b]): b for b in range(256)}, r"[\s\S]")  # a byte is a token: easy to count
 PAD = LETTERS.pad
 
 
@@ -57,34 +56,6 @@ def test_collate_pads_on_the_right():
             "LAW: attend marks real targets, prompt included"
         assert (s.mask[i] <= s.attend[i]).all()
     assert max(len(e.seqs["answer"].ids) for e in rows) == s.inputs.shape[1] + 1, "no wider than the longest row"
-
-
-def test_columns_stand_beside_their_targets():
-    rows = some_rows(3)
-    for e in rows:
-        t = e.seqs["answer"]
-        t.ref = -(t.ids[1:] / 8).astype(np.float32)              # a column that says which target it belongs to
-        e.col.score = float(len(t.ids))
-    batch = batch_of(rows)
-    s = batch.seqs["answer"]
-    same(s.ref, -(s.targets / 8) * s.attend,
-         "a column of L-1 numbers stands beside the L-1 targets, 0 in the padding")
-    same(batch.col.score, [len(e.seqs["answer"].ids) for e in rows], "row columns are (B,)")
-
-
-@pytest.mark.parametrize("parts", [1, 2, 3, 6])
-def test_totals_are_those_of_the_step_however_it_is_cut(parts):
-    rows = some_rows(6)
-    whole = batch_of(rows, seed=4, step=9, warmup=0.3)
-    cut = [batch_of(rows, parts, part, seed=4, step=9, warmup=0.3) for part in range(parts)]
-    for b in cut:
-        assert (b.rows, b.tokens, b.seed, b.warmup) == (whole.rows, whole.tokens, whole.seed, whole.warmup), \
-            "LAW: every piece knows the totals and the seed of its whole step"
-    assert whole.tokens["answer"] == int(whole.seqs["answer"].mask.sum()) and whole.rows == 6
-    assert [b.offset for b in cut] == [i * 6 // parts for i in range(parts)]
-    assert sum(len(b.seqs["answer"].inputs) for b in cut) == 6, "pieces hold every row once"
-    targets = [t[m > 0].tolist() for b in cut for t, m in zip(b.seqs["answer"].targets, b.seqs["answer"].mask)]
-    assert targets == [t[m > 0].tolist() for t, m in zip(whole.seqs["answer"].targets, whole.seqs["answer"].mask)]
 
 
 # ---- rows that do not fit -------------------------------------------------------------------------------------------

@@ -89,16 +89,12 @@ def test_samples_follow_the_distribution():
         same(frequencies(temperature=temperature, seed=1), (p / temperature).softmax(-1),
              f"softmax(logits / {temperature})", 0.03)
     order = p.argsort(descending=True)
-    top3 = torch.zeros(17, dtype=torch.float64)
-    top3[order[:3]] = p[order[:3]].softmax(-1)
-    same(frequencies(temperature=1.0, top_k=3, seed=1), top3, "top-k 3 keeps the three likeliest, renormalised", 0.03)
-    mass = p.softmax(-1)[order].cumsum(-1)
-    n = int((mass < 0.6).sum()) + 1                     # the smallest set whose mass reaches .6
+    n = int((p.softmax(-1)[order].cumsum(-1) < 0.6).sum()) + 1      # the smallest set whose mass reaches .6
     assert 1 < n < 17
-    nucleus = torch.zeros(17, dtype=torch.float64)
-    nucleus[order[:n]] = p[order[:n]].softmax(-1)
-    same(frequencies(temperature=1.0, top_p=0.6, seed=1), nucleus,
-         "top-p keeps the smallest set that reaches the mass", 0.03)
+    for cut, kept in (({"top_k": 3}, 3), ({"top_p": 0.6}, n)):
+        want = torch.zeros(17, dtype=torch.float64)
+        want[order[:kept]] = p[order[:kept]].softmax(-1)
+        same(frequencies(temperature=1.0, seed=1, **cut), want, f"{cut} keeps the {kept} likeliest, renormalised", 0.03)
 
 
 @pytest.mark.parametrize("r", [0.0, 1 - 2.0 ** -24], ids=["u = 1", "u as small as it gets"])

@@ -8,26 +8,10 @@ import math
 import re
 
 import pytest
+import tiny
 import torch
 from running import ROOT
-from tiny import (
-    CPU,
-    FORMS,
-    NANO,
-    Form,
-    give_logps,
-    model_grads,
-    nano,
-    pure,
-    read,
-    real_batch,
-    same,
-    same_each,
-    say,
-    settings,
-    value_and_grads,
-    widen,
-)
+from tiny import CPU, FORMS, NANO, Form, give_logps, model_grads, nano, pure, read, real_batch, same, value_and_grads
 
 from nanouft.data.batches import ONLY_READ, collate, encode
 from nanouft.data.rows import Row
@@ -58,13 +42,13 @@ def test_the_contract(name):
         o.rows([], hp)
     if not o.on_policy:                                 # a prompt is enough for who samples the answer
         with pytest.raises(UserError, match="needs"):
-            o.rows([Row(prompt=say("user", "nothing to learn from"))], hp)
+            o.rows([Row(prompt=tiny.say("user", "nothing to learn from"))], hp)
     assert o.on_policy == (o.credit is not None) == (o.kinds(hp) == ["prompts"])
 
 
 @pytest.mark.parametrize("form", [f for f in FORMS if getattr(f.hp, "surrogate", "ppo") == "ppo"], ids=str)
 def test_settings_that_change_something_are_not_refused(form):
-    default = vars(settings(form.name))
+    default = vars(tiny.settings(form.name))
     if hasattr(form.hp, "check"):
         form.hp.check({name for name, value in vars(form.hp).items() if value != default[name]})
 
@@ -92,7 +76,7 @@ def test_loss_is_one_number_and_a_pure_function(form):
         assert not getattr(value, "requires_grad", False), f"metric {name} would keep the graph of every step alive"
         assert math.isfinite(float(value)), name
     same(again.detach(), loss.detach(), f"{form}: the same batch gives the same loss twice", 0.0)
-    same_each({role: s.logp.detach() for role, s in batch.seqs.items()}, before, f"{form}: it writes into nothing", 0.0)
+    tiny.same_each({role: s.logp.detach() for role, s in batch.seqs.items()}, before, f"{form}: it writes nothing", 0)
 
 
 @each_form
@@ -108,7 +92,7 @@ def test_masked_places_are_never_read_and_never_pushed(form):
             s.extra = {name: x.masked_fill(s.mask == 0, garbage) for name, x in s.extra.items()}
         got, g = value_and_grads(form, batch)
         same(got, want, f"{form}: {garbage} in a masked place does not change the loss", 0.0)
-        same_each(g, grads, f"{form}: {garbage} in a masked place does not change the gradient", 0.0)
+        tiny.same_each(g, grads, f"{form}: {garbage} in a masked place does not change the gradient", 0.0)
     for role in grads:
         off = ~read(form, role, batch.seqs[role])
         assert off.any() and (grads[role][off] == 0).all(), \
@@ -122,12 +106,12 @@ def test_what_stands_in_prompt_targets_and_padding_changes_nothing(form):
     want, grads = model_grads(form, model, real_batch(form))
     batch = real_batch(form)
     for role, s in batch.seqs.items():
-        widen(s, 9)
+        tiny.widen(s, 9)
         s.targets = s.targets.masked_fill(~read(form, role, s), 13)
         s.inputs = s.inputs.masked_fill(s.attend == 0, 12)
     got, g = model_grads(form, model, batch)
     same(got, want, f"{form}: more padding, other padding, other prompt targets: the loss is the same")
-    same_each(g, grads, f"{form}: and so is every gradient")
+    tiny.same_each(g, grads, f"{form}: and so is every gradient")
 
 
 @each_form
@@ -137,7 +121,7 @@ def test_the_order_of_rows_is_irrelevant(form):
     order = list(range(batch.rows))[::-1]
     got, g = value_and_grads(form, dataclasses.replace(batch.each(lambda x: x[order]), step_col=None))
     same(got, want, f"{form}: permuting the rows does not change the loss")
-    same_each(g, {role: x[order] for role, x in grads.items()}, f"{form}: and permutes the gradient")
+    tiny.same_each(g, {role: x[order] for role, x in grads.items()}, f"{form}: and permutes the gradient")
 
 
 @each_separable
@@ -147,7 +131,7 @@ def test_micro_batches_add_up(form):
     want, grads = model_grads(form, model, whole)
     got, g = model_grads(form, model, *pieces)
     same(got, want, f"{form}: the losses of three micro-batches add up to the loss of the step")
-    same_each(g, grads, f"{form}: the gradients of three micro-batches add up")
+    tiny.same_each(g, grads, f"{form}: the gradients of three micro-batches add up")
     metrics, *parts = (form.objective.loss(batch, form.hp)[1] for batch in (whole, *pieces))
     for name in metrics:
         same(sum(p[name] for p in parts), metrics[name],
@@ -200,14 +184,10 @@ def test_sft_reductions():
 
 
 # ---- 3. DPO (more of it in test_pairs.py) --------------------------------------------------------------------------
-def margins(hp: DPO):
-    return give_logps(real_batch(Form("dpo", hp)))
-
-
 @pytest.mark.parametrize("eps", [0.0, 0.3])
 def test_dpo_gradient(eps):
     hp = DPO(beta=0.4, label_smoothing=eps)
-    batch = margins(hp)
+    batch = give_logps(real_batch(Form("dpo", hp)))
     _, grads = value_and_grads(Form("dpo", hp), batch)
     w, l = batch.seqs["chosen"], batch.seqs["rejected"]
     h = 0.4 * (w.sum(w.logp - w.ref) - l.sum(l.logp - l.ref)).detach()
@@ -221,8 +201,8 @@ def test_dpo_gradient(eps):
 def test_the_reference_is_the_live_one():
     """More rows than one chunk of 64, in an order that sorting by length must undo."""
     form, model = Form("dpo", DPO()), nano(3)
-    data = [Row(say("user", f"say {i} " + "and then " * (i * 7 % 5)), None, say("assistant", "well " * (1 + i * 5 % 7)),
-                say("assistant", f"no {i}")) for i in range(150)]
+    data = [Row(tiny.say("user", f"say {i} " + "and then " * (i * 7 % 5)), None,
+                tiny.say("assistant", "well " * (1 + i * 5 % 7)), tiny.say("assistant", f"no {i}")) for i in range(150)]
     encoded, _ = encode(form.objective.rows(data, form.hp), NANO, 64)
     add_columns(encoded, (REF,), model, NANO.pad, CPU)
     assert all(len(t.ref) == len(t.ids) - 1 for e in encoded for t in e.seqs.values())

@@ -188,17 +188,15 @@ def test_pieces_of_coupled_rows_add_up(form):
     same_each({name: p.grad for name, p in model.named_parameters()}, grads, f"{form}: and so do their gradients")
 
 
-@pytest.mark.parametrize("argv, words", [
-    (["--objective", "sft", "--freeze", "half"], ["--shard", "--freeze half"]),
-    (["--objective", "sft", "--compile", "on"], ["--shard", "--compile on"]),
-    (["--objective", "rloo"], ["--shard", "rloo samples"])])
-def test_what_shared_weights_do_not_go_with(argv, words, here, tiny_base, capsys, monkeypatch):
-    monkeypatch.setattr(train.devices, "pick", lambda *a: Device("cpu", "fp32", 0, 2))
-    one_error(call(train.main, "--init", tiny_base, "--shard", *argv), capsys.readouterr().err, *words)
-
-
-def test_shared_weights_need_several_processes(here, tiny_base, capsys):
-    one_error(call(train.main, "--init", tiny_base, "--shard"), capsys.readouterr().err, "--shard", "torchrun")
+@pytest.mark.parametrize("processes, argv, words", [        # a process needs a row: checked before they meet
+    (2, "--shard --objective sft --freeze half", ["--shard", "--freeze half"]),
+    (2, "--shard --objective sft --compile on", ["--shard", "--compile on"]),
+    (2, "--shard --objective rloo", ["--shard", "rloo samples"]), (1, "--shard", ["--shard", "torchrun"]),
+    (4, "--objective sft --rows 30 --batch-size 7 --accumulate 2", ["--batch-size 7", "8 pieces"])])
+def test_what_does_not_go_with_so_many_processes_is_one_line(processes, argv, words, here, tiny_base, capsys,
+                                                             monkeypatch):
+    monkeypatch.setattr(train.devices, "pick", lambda *a: Device("cpu", "fp32", 0, processes))
+    one_error(call(train.main, "--init", tiny_base, *argv.split(), *QUICK), capsys.readouterr().err, *words)
 
 
 def test_a_mistake_is_told_once_a_machine(here, tiny_base, capsys, monkeypatch):
@@ -210,11 +208,3 @@ def test_a_mistake_is_told_once_a_machine(here, tiny_base, capsys, monkeypatch):
             one_error(code, err, "--batch-sise", "--batch-size?")
         else:
             assert code == 2 and err == ""
-
-
-def test_each_process_needs_a_row(here, tiny_base, capsys, monkeypatch):
-    """Checked before the processes meet, by each of them."""
-    monkeypatch.setattr(train.devices, "pick", lambda *a: Device("cpu", "fp32", 0, 4))
-    code = call(train.main, "--init", tiny_base, "--objective", "sft", "--rows", 30, "--batch-size", 7,
-                "--accumulate", 2, *QUICK)
-    one_error(code, capsys.readouterr().err, "--batch-size 7", "8 pieces")

@@ -1,7 +1,4 @@
-"""A signal ends a run when its step is done, keeps that step, and says how to go on: to the same bits.
-
-    python -m pytest tests/core/test_signals.py                 about 20 s
-"""
+"""A signal ends a run when its step is done, keeps that step, and says how to go on: to the same bits."""
 import os
 import signal
 import subprocess

@@ -10,17 +10,7 @@ from tiny import differs, same
 import frozen_lake.learn as learning
 from frozen_lake.demos import ghosts, gold, loser, moves_of_loser, other_way, random_lake
 from frozen_lake.lake import Lakes, make_lake
-from frozen_lake.learn import (
-    METHODS,
-    Task,
-    batch_of,
-    exact_gradient_loss,
-    learn,
-    method,
-    reinforce_loss,
-    sampled,
-    task_of,
-)
+from frozen_lake.learn import METHODS, Task, batch_of, learn, method, sampled, task_of
 from frozen_lake.measure import measures, used
 from frozen_lake.planning import GAMMA, backup, draw, greedy, optimal, simulate, solve, success
 from frozen_lake.policies import Net, Table, habit, pretrain
@@ -33,10 +23,6 @@ GOLD, DETOUR = gold(TWOWAY), loser(TWOWAY, "detour")
 FIVE = task_of(TWOWAY, 5)
 PATH = [s for s, _ in GOLD]
 SHARED_STREAM = ("reinforce", "dpo online", "orpo online", "ift sampled")   # their learners share random numbers
-
-
-def starts(rows: int = 5):
-    return {"table": Table(rows, TWOWAY.S, 0.2), "net": Net(rows, TWOWAY.S)}
 
 
 def final(task, policy, m, steps: int = 30) -> torch.Tensor:
@@ -125,9 +111,9 @@ def test_the_lake_answers_like_a_gpt():
 
 # ---- IFT ------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("start", ["fresh", "presub"])
-@pytest.mark.parametrize("kind", ["table", "net"])
+@pytest.mark.parametrize("kind", [lambda: Table(5, TWOWAY.S, 0.2), lambda: Net(5, TWOWAY.S)], ids=["table", "net"])
 def test_ift_without_its_parts_is_sft(kind, start):
-    policy = starts()[kind]
+    policy = kind()
     pretrain(policy, FIVE, start)
     want = final(FIVE, policy, method("sft"))
     same(final(FIVE, policy, method("ift", lam=0.0, gamma=0.0)), want, "IFT(lam 0, gamma 0) is sequence-mean SFT", 0)
@@ -239,7 +225,7 @@ def test_online_pairs_reject_own_episodes(monkeypatch):
 # ---- on-policy references -------------------------------------------------------------------------------------------
 def test_the_exact_gradient_step_is_the_gradient_of_the_return():
     policy = Table(5, TWOWAY.S, 1.0)
-    exact_gradient_loss(FIVE, policy).backward()
+    learning.exact_gradient_loss(FIVE, policy).backward()
     logits = policy.table.detach().clone().requires_grad_(True)
     J = solve(TWOWAY, logits.softmax(-1))[:, TWOWAY.start].sum()
     same(policy.table.grad, -torch.autograd.grad(J, logits)[0], "-dJ/dlogits, of every learner", 1e-12)
@@ -254,7 +240,7 @@ def test_every_update_has_random_numbers_of_its_own():
 def test_an_episode_that_arrives_after_n_steps_is_paid_gamma_to_the_n_minus_1():
     lake = make_lake("corridor4")
     task, policy = task_of(lake, 1), set_table(0.8 * optimal(lake) + 0.05)
-    reinforce_loss(task, policy, 3, seed=0).backward()
+    learning.reinforce_loss(task, policy, 3, seed=0).backward()
     s, arrived = sampled(task, policy.probs(), 3, seed=0)
     want = torch.zeros(1, lake.S, 4, dtype=torch.float64)
     for cells, moves, on, there in zip(s.inputs, s.targets, s.mask > 0, arrived):
@@ -270,34 +256,15 @@ def test_no_random_number_draws_a_move_of_no_chance(monkeypatch):
     assert draw(torch.tensor([[0.0, 0.3, 0.7, 0.0]]), None).tolist() == [1]
 
 
-def test_reinforce_converges_to_the_exact_gradient():
-    """20 independent estimates of 500 episodes each, against the exact one: within their standard error."""
-    lake = make_lake("corridor4")
-    task = task_of(lake, 20)
-    policy = set_table(0.8 * optimal(lake) + 0.05, 20)
-    reinforce_loss(task, policy, 500, seed=1).backward()
-    found = policy.table.grad.clone()
-    policy.zero_grad()
-    exact_gradient_loss(task, policy).backward()
-    want = policy.table.grad[0]
-    error = found.std(0) / math.sqrt(20)
-    z = ((found.mean(0) - want) / error.clamp_min(1e-6))[want != 0]
-    assert z.abs().max() < 4, f"LAW: REINFORCE is unbiased; largest deviation {z.abs().max():.1f} standard errors"
-    gap = (found.mean(0).sub(want).norm() / want.norm()).item()
-    assert gap < 0.1, f"and near: within a tenth of the gradient's length, not {gap:.2f}"
-
-
 # ---- starts and measures --------------------------------------------------------------------------------------------
-def test_habits():
-    way = other_way(TWOWAY)
-    h = habit(TWOWAY, "presub")
-    same(h.sum(-1), torch.ones(TWOWAY.S), "a habit is a policy")
-    assert all(h[s, a] == pytest.approx(0.775) for s, a in way), "presub follows the detour wherever it passes"
-    assert success(TWOWAY, greedy(h))[TWOWAY.start] == 1
+def test_what_a_start_has_learnt():
+    """The habits themselves, by hand: test_lake_by_hand.py."""
+    assert success(TWOWAY, greedy(habit(TWOWAY, "presub")))[TWOWAY.start] == 1
     policy, task = Net(20, TWOWAY.S), task_of(TWOWAY, 20)
     pretrain(policy, task, "presub")
     wish = policy.probs().argmax(-1)
-    assert (wish[:, TWOWAY.start] == way[0][1]).double().mean() > 0.8, "after it, most learners set out on the detour"
+    set_out = other_way(TWOWAY)[0][1]
+    assert (wish[:, TWOWAY.start] == set_out).double().mean() > 0.8, "after it, most learners set out on the detour"
     differs(policy.probs()[0], policy.probs()[1], "every learner has imitated episodes of its own", by=1e-3)
     with pytest.raises(UserError, match="no detour"):
         pretrain(Net(1, 16), task_of(make_lake("default4"), 1, "fall"), "presub")

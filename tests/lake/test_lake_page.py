@@ -84,8 +84,6 @@ def test_on_ice_from_which_no_way_leads_a_student_walks_in_circles():
     live, end = run("""const down = map.cells.map(() => [0, 1, 0, 0]);
         out = [map.live, Lake.drop(map, down, 0).end]""", pocket)
     assert live == pocket.live and end == "loop"
-    shut = Lake("shut", ("SFFG", "HHHH", "FFFF"))
-    assert run("out = map.live", shut) == shut.live == [0, 1, 2]
 
 
 # ---- the twin --------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from running import ROOT
 
 from lessons.grade import __main__ as command
 from lessons.grade import class_page, klass, results, slides, submissions, worker
@@ -22,7 +23,6 @@ from lessons.grade.submissions import Unreadable, clean_copy, handed_in
 from lessons.grade.task import Mistake
 from nanouft.shell.errors import UserError
 
-ROOT = Path(__file__).parents[2]
 NOTES = ROOT / "docs" / "teaching"
 EVIL = '<script>alert("x")</script>'
 BIG = """def loss(a, b, beta):

@@ -8,11 +8,11 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from running import ROOT
 
 from lessons.grade import __main__ as command
 from lessons.grade import check, folder, solution, ui, used, worker
@@ -23,13 +23,11 @@ from lessons.grade.task import Case, Law, Mistake, Task
 from nanouft.shell.config import run, tomllib
 from nanouft.shell.errors import UserError
 
-ROOT = Path(__file__).parents[2]
 TASKS = {task.id: task for task in folder.all_tasks()}
 DPO = TASKS["07a"]
 
 
 # ---- a toy task, so that every branch can be tried -------------------------------------------------------------------
-
 def mean(x, scale):
     return scale * x.mean()
 
@@ -122,12 +120,6 @@ def test_what_nobody_knows():
     assert judge(TOY, lambda x, scale: object())["state"] == "unknown"
 
 
-def test_not_begun():
-    def starter(x, scale):
-        raise NotImplementedError
-    assert says(starter) == ("not begun", None)
-
-
 def test_numbers():
     assert numbers({"b": [True, np.float32(2)], "a": (torch.tensor([[3.0]]), "x", None)}) == [
         "a", 3.0, "x", None, "b", 1.0, 2.0]
@@ -138,7 +130,6 @@ def test_numbers():
 
 
 # ---- the check finds what is not in order ----------------------------------------------------------------------------
-
 def broken(**change) -> str:
     return "\n".join(check.check(replace(TOY, hints=("?", "?", "?"), **change)))
 
@@ -186,7 +177,6 @@ def test_starters_and_texts(id, tmp_path):
 
 
 # ---- what real students wrote: it passed, or it had no name ---------------------------------------------------------
-
 def gaps(pi_w, ref_w, pi_l, ref_l):
     return pi_w - ref_w.detach(), pi_l - ref_l.detach()
 
@@ -239,7 +229,6 @@ def test_a_solution_solves_the_task(id):
 
 
 # ---- the other process -----------------------------------------------------------------------------------------------
-
 ANSWERS = {"07_dpo.py": '''
 import sys
 import torch
@@ -305,7 +294,6 @@ def test_the_command_does_not_import_torch():
 
 
 # ---- the command line ------------------------------------------------------------------------------------------------
-
 @pytest.fixture
 def my(tmp_path, monkeypatch) -> My:
     """A folder, judged in this process: importing torch anew takes seconds."""
@@ -367,12 +355,6 @@ def test_hints_and_solution(my, monkeypatch, capsys):
         assert run(command.main, argv) == 2 and "did you mean 07" in capsys.readouterr().err
 
 
-def test_what_is_written_is_never_overwritten(my):
-    write(my, FORGOTTEN)
-    before = my.file(DPO).read_text(encoding="utf-8")
-    assert my.begin(folder.tasks_of("07")) and my.file(DPO).read_text(encoding="utf-8").startswith(before)
-
-
 def test_what_a_file_lacks_is_put_at_its_end(my):
     """Somebody began lesson 07 before 07a was there. A name that is taken is left alone."""
     file = my.file(DPO)
@@ -414,7 +396,6 @@ def test_in_lesson_wants_a_right_answer_first(my):
 
 
 # ---- programs with a bug ---------------------------------------------------------------------------------------------
-
 def test_a_debug_task_wants_the_program_and_the_log(my):
     task, tries = TASKS["10a"], []
     command.main(["10a"])
@@ -429,7 +410,6 @@ def test_a_debug_task_wants_the_program_and_the_log(my):
 
 
 # ---- cards -----------------------------------------------------------------------------------------------------------
-
 def fill(my: My, id: str, values: dict) -> None:
     file = my.file(TASKS[id])
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -1,19 +1,15 @@
 """The extra on federated learning: what the thresholds learn, what is sent, and what never leaves a client."""
 import math
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from running import call, one_error
+from running import ROOT, call, one_error
 from tiny import same
 
-ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "lessons" / "extras"))
 import spafl  # noqa: E402
-
-sys.path.pop(0)
 
 
 def world(scale: float = 1.0, seed: int = 0, tau: float = 0.05):

@@ -36,11 +36,6 @@ def scaled(model: TangentGPT, by: float) -> TangentGPT:
 
 
 # ---- the mathematics -------------------------------------------------------------------------------------------------
-def test_at_the_start_it_is_the_network():
-    model = tiny()
-    same(TangentGPT(copy.deepcopy(model))(IDS), model(IDS), "f_lin(x; theta0) = f(x; theta0)")
-
-
 def test_logits_are_linear_in_the_change():
     start = tiny()
     f0, one = start(IDS), moved(start)
