@@ -107,30 +107,23 @@ def test_no_random_number_draws_what_has_no_chance(r, monkeypatch):
     assert token.tolist() == [10 if r == 0 else 3] * 5
 
 
-def test_the_stop_token_ends_an_answer():
-    stop, free = a_stop_token(), say()
-    answers = say(stop=stop)
-    for answer, long in zip(answers, free):
-        said = stop in long.ids
-        assert answer.ended == said
-        assert answer.ids == (long.ids[:long.ids.index(stop)] if said else long.ids), \
-            "LAW: the answer is what came before the stop token"
-        assert len(answer.logp) == len(answer.ids) + said, \
-            "LAW: the stop token's own log-prob is kept: saying it was a choice"
-    assert {a.ended for a in answers} == {True, False}
-    inside = [[stop, *p] for p in PROMPTS]
-    for answer, long in zip(say(inside, stop=stop), ids(say(inside))):
-        until = long.index(stop) if stop in long else 12
-        assert answer.ids == long[:until], "LAW: a stop token inside the prompt ends nothing"
-
-
 @pytest.mark.parametrize("how", [{}, {"temperature": 1.0, "seed": 4}], ids=str)
 def test_an_answer_that_ends_changes_no_other(how):
     prompts, stop = PROMPTS * 6, a_stop_token()
-    for short, long in zip(say(prompts, stop=stop, **how), say(prompts, **how)):
-        n = len(short.ids)
-        assert short.ids == long.ids[:n], "LAW: answers that end leave the batch; the others say what they would have"
+    answers = say(prompts, stop=stop, **how)
+    for short, long in zip(answers, say(prompts, **how)):
+        n = long.ids.index(stop) if stop in long.ids else len(long.ids)
+        assert (short.ids, short.ended) == (long.ids[:n], stop in long.ids), "LAW: it ends before the stop token"
+        assert len(short.logp) == n + short.ended, "LAW: the stop token's log-prob is kept: saying it was a choice"
         same(short.logp, long.logp[:len(short.logp)], "with the same log-probs", 1e-5)
+    assert {a.ended for a in answers} == {True, False}
+
+
+def test_a_stop_token_inside_the_prompt_ends_nothing():
+    stop = a_stop_token()
+    inside = [[stop, *p] for p in PROMPTS]
+    for answer, long in zip(say(inside, stop=stop), ids(say(inside))):
+        assert answer.ids == long[:long.index(stop) if stop in long else 12]
 
 
 @pytest.mark.parametrize("how", [{}, {"temperature": 1.0, "seed": 1}, {"temperature": 0.5, "top_k": 3, "seed": 1},

@@ -22,9 +22,8 @@ def uniform(lake: Lake) -> torch.Tensor:
     return torch.full((lake.S, 4), 0.25, dtype=torch.float64)
 
 
-def some_policy(lake: Lake, seed: int = 0, sharp: float = 1.0) -> torch.Tensor:
-    rng = torch.Generator().manual_seed(seed)
-    return (sharp * torch.randn(lake.S, 4, generator=rng, dtype=torch.float64)).softmax(-1)
+def some_policy(lake: Lake, seed: int) -> torch.Tensor:
+    return torch.randn(lake.S, 4, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).softmax(-1)
 
 
 # ---- dynamics and planners ------------------------------------------------------------------------------------------

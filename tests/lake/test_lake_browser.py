@@ -1,8 +1,6 @@
 """The page of the lake in a real browser: each scene by mouse, by touch and by keyboard alone, and what is announced.
-
-    python -m pytest tests/lake/test_lake_browser.py       some minutes; wants Chromium or Chrome
-
-What is announced is read from the accessibility tree. Widths, names and axe's rules: tests/test_pages.py.
+It wants Chromium or Chrome. What is announced is read from the accessibility tree. Widths, names and axe's rules:
+tests/test_pages.py.
 """
 import json
 import re
