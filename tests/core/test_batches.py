@@ -182,7 +182,6 @@ def test_little_padding():
         f"LAW: padding is {sorted_pools:.0%} of the tokens, without sorting {shuffled:.0%}"
 
 
-# ---- what is printed ------------------------------------------------------------------------------------------------
 def test_the_mask_is_shown_as_it_is():
     (e,), _ = encode([one(say("user", "hi"), say("assistant", "yo"))], NANO, 64)
     assert show_mask(e, NANO, colour=False).split(maxsplit=1)[1] == "<|user|> hi<|assistant|>[[ yo<|end|>]]"

@@ -55,7 +55,6 @@ def draw(n: int, seed: int) -> list[float]:
     return np.random.default_rng(seed).exponential(size=n).tolist()
 
 
-# ---- 1. lam = 0, gamma = 0 is SFT -----------------------------------------------------------------------------------
 def test_without_both_changes_it_is_sft_with_detached_embeddings():
     model, rows = tiny(), some_rows()
     frozen = Form("sft", SFT(reduction="sequence", detach_embeddings=True))
@@ -67,7 +66,7 @@ def test_without_both_changes_it_is_sft_with_detached_embeddings():
         differs(model_grads(Form("ift", hp), model, batch_of(rows))[0], want, f"{hp}: each change alone is not SFT")
 
 
-# ---- 2. the weights -------------------------------------------------------------------------------------------------
+# ---- the weights ----------------------------------------------------------------------------------------------------
 def test_every_form_by_hand():
     """Two tokens with losses 3 and 1, gamma = 1/2."""
     for variant, w, want in (("released", [2 * 3.5 / 4.5, 2 * 1 / 4.5], (3 * 3.5 + 1) / 4.5),
@@ -84,7 +83,6 @@ def test_the_discount_runs_on_through_another_turn():
          "the discount counts positions, masked ones too: a gap of two decays like two tokens")
 
 
-# ---- 3. gradients ---------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("gamma", [0.3, 0.95, 1.0])
 @pytest.mark.parametrize("n", [1, 2, 9])
 def test_gradient_formulas(gamma, n):
@@ -102,7 +100,7 @@ def test_gradient_formulas(gamma, n):
         assert (detached >= 0).all(), "LAW: with constant weights no token is ever pushed down"
 
 
-# ---- 4. the temporal residual ---------------------------------------------------------------------------------------
+# ---- the temporal residual ------------------------------------------------------------------------------------------
 def test_the_guess_is_shifted_by_one_once():
     P, a, b, E, c = 1, 2, 3, 4, 5
     inputs, mask = torch.tensor([[P, a, b, E]]), torch.tensor([[1.0, 1, 1, 1]])
@@ -146,7 +144,7 @@ def test_replace_is_scheduled_sampling():
     assert abs(hits / n - 0.3) < 0.04, f"LAW: replace takes the guess with probability lam = .3, not {hits / n:.2f}"
 
 
-# ---- 5. rows, steps, schedules --------------------------------------------------------------------------------------
+# ---- rows, steps, schedules -----------------------------------------------------------------------------------------
 def test_rows_without_anything_to_learn_are_harmless():
     for hp in (IFT(), IFT(gamma=0.0), IFT(variant="algorithm1"), IFT(variant="eq21"), IFT(variant="eq21_mean1")):
         form = Form("ift", hp)

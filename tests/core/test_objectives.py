@@ -1,4 +1,4 @@
-"""The contract that every objective keeps, and the laws of SFT and DPO.
+"""The contract that every objective keeps, and the laws of SFT and DPO (more of it: test_pairs.py).
 
 The first part runs over all of OBJECTIVES in all the forms that tiny.py lists: an objective added to the registry is
 tested here at once. What couples rows says so with `coupled = True` and is left out where rows must just add.
@@ -183,7 +183,6 @@ def test_sft_reductions():
     same(OBJECTIVES["ift"].loss(batch, IFT())[1]["nll_mixed"], 1.2, "and in IFT")
 
 
-# ---- 3. DPO (more of it in test_pairs.py) --------------------------------------------------------------------------
 @pytest.mark.parametrize("eps", [0.0, 0.3])
 def test_dpo_gradient(eps):
     hp = DPO(beta=0.4, label_smoothing=eps)
@@ -197,7 +196,6 @@ def test_dpo_gradient(eps):
     same(grads["rejected"], pull[:, None] * l.mask, "dL/dlogp of rejected is the same with the other sign")
 
 
-# ---- 4. the reference is a column -----------------------------------------------------------------------------------
 def test_the_reference_is_the_live_one():
     """More rows than one chunk of 64, in an order that sorting by length must undo."""
     form, model = Form("dpo", DPO()), nano(3)

@@ -75,7 +75,6 @@ def test_what_is_written_is_read_back(tmp_path):
         f"--out-dir={values['out_dir']}", "--lr=1e-05", "--steps=7", "--data=x", "--data=y z", "--plain"]
 
 
-# ---- the script ------------------------------------------------------------------------------------------------------
 def test_the_script_calls_the_command_it_names(here, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["nanouft", "data.tokenizer", "a fig"])
     assert commands.console() == 0 and "fig" in capsys.readouterr().out

@@ -116,7 +116,6 @@ def test_what_is_ignored_stays_ignored():
         signal.signal(signal.SIGHUP, before)
 
 
-# ---- as a process ----------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("number, when", [(signal.SIGINT, "importing"), (signal.SIGTERM, "training")])
 def test_a_process_ends_soon_in_one_line(number, when, tiny_base, here):
     argv = ["-m", "nanouft.train", "--objective", "sft", "--init", str(tiny_base), "--steps", "100000", *QUICK]

@@ -78,7 +78,6 @@ def test_a_stack_of_lakes_is_each_lake_alone():
         Lakes([TWOWAY, CORRIDOR])
 
 
-# ---- policy gradient ------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("lake", [TWOWAY, SLIPPERY], ids=["twoway5", "slippery"])
 def test_the_exact_policy_gradient_is_autograd(lake):
     logits = some_policy(lake, 2).log().requires_grad_(True)

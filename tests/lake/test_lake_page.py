@@ -140,7 +140,6 @@ def test_the_study_reaches_the_page_and_cannot_break_out_of_it(content, tmp_path
     assert page.verdicts(None) is None
 
 
-# ---- colours: WCAG AA, computed --------------------------------------------------------------------------------------
 def luminance(colour: str) -> float:
     parts = [int(colour[i:i + 2], 16) / 255 for i in (1, 3, 5)]
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]

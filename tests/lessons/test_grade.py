@@ -395,7 +395,6 @@ def test_in_lesson_wants_a_right_answer_first(my):
     assert used.PUT.keys() <= TASKS.keys()
 
 
-# ---- programs with a bug ---------------------------------------------------------------------------------------------
 def test_a_debug_task_wants_the_program_and_the_log(my):
     task, tries = TASKS["10a"], []
     command.main(["10a"])

@@ -162,7 +162,6 @@ def test_a_switch_breaks_the_law_that_the_lesson_says(stem, key, value, law, fol
     assert (folder / f"out/lessons/{stem}-{key}-{value}.png").exists()
 
 
-# ---- exercises: lesson and grader say the same (and starters: test_grade.py) -----------------------------------------
 def test_exercises_are_those_of_the_grader(lesson):
     text = lesson.read_text(encoding="utf-8").split("# ## Exercise")[1].split("# ## ")[0]
     words = re.sub(r"\n# *", " ", text)
