@@ -57,32 +57,36 @@ def main(argv: list[str] | None = None) -> int:
     if args.check:
         from lessons.grade import check
         return check.main(args.tasks)
-    if args.klass or args.mine or args.pack:
-        return teach(args)
     ids = folder.ids_of(args.tasks)
-    if args.json:
-        return print_json(ids or [task.id for task in folder.all_tasks()], my, args.seed)
-    if not ids:
-        return print_list(my)
-    if args.watch:
+    if args.klass or args.mine or args.pack:
+        teach(args)
+    elif args.json:
+        print_json(ids or [task.id for task in folder.all_tasks()], my, args.seed)
+    elif not ids:
+        print_list(my)
+    elif args.watch:
         watch(ids, my, args.seed)
-    if not (args.hint or args.solution or args.reveal or args.in_lesson):
+    elif not (args.hint or args.solution or args.reveal or args.in_lesson):
         judge(ids, my, args.seed)
-        return 0
-    for task in map(folder.find, ids):
-        if args.hint:
-            hint(task, my)
-        elif args.solution:
-            solution.show(task, my)
-        elif args.reveal:
-            reveal(task, my)
-        else:
-            from lessons.grade.used import in_lesson
-            in_lesson(task, my)
+    else:
+        for task in map(folder.find, ids):
+            hint_or_reveal(task, my, args)
     return 0
 
 
-def teach(args) -> int:
+def hint_or_reveal(task, my: My, args) -> None:
+    if args.hint:
+        hint(task, my)
+    elif args.solution:
+        solution.show(task, my)
+    elif args.reveal:
+        reveal(task, my)
+    else:
+        from lessons.grade.used import in_lesson
+        in_lesson(task, my)
+
+
+def teach(args) -> None:
     """What a teacher does, and what is handed in."""
     from lessons.grade import klass
     if args.klass:
@@ -91,12 +95,11 @@ def teach(args) -> int:
         klass.mine(args.mine, args.tasks)
     else:
         klass.pack(args.my, args.out or "")
-    return 0
 
 
 # ---- the list ------------------------------------------------------------------------------------
 
-def print_list(my: My) -> int:
+def print_list(my: My) -> None:
     """The list; at the first use also the folder, and the question for a name."""
     tasks = folder.all_tasks()
     if not my.path.exists():
@@ -105,7 +108,6 @@ def print_list(my: My) -> int:
         print(f"{my.path} is made: write there. Files in it are never overwritten.\n")
     states = {task.id: last_state(my, task.id) for task in tasks}
     print("\n".join(ui.progress(tasks, states, str(my.path))))
-    return 0
 
 
 def ask_name() -> str:
@@ -120,11 +122,10 @@ def last_state(my: My, id: str) -> str:
     return tries[-1].get("state", "not begun") if tries else "not begun"
 
 
-def print_json(ids: list[str], my: My, seed: str | None) -> int:
+def print_json(ids: list[str], my: My, seed: str | None) -> None:
     found = worker.grade(ids, my, seed or my.name)
     short = {id: {"state": v["state"], "mistake": v["mistake"]} for id, v in found.items()}
     print(json.dumps(short))
-    return 0
 
 
 # ---- one task ------------------------------------------------------------------------------------

@@ -187,7 +187,7 @@ def one_object(text: str) -> dict:
 def csv_rows(text: str, path: str) -> Items:
     """The first line names the fields; cells are separated by the commonest of , ; tab in it. An empty cell is null.
     (csv.DictReader is no shorter here: it tells neither where a row begins nor how many cells a short row has.)"""
-    first = text.split("\n", 1)[0]
+    first = text.partition("\n")[0]
     delimiter = "\t" if ends(path, ".tsv") else max(",;\t", key=first.count)
     if (many := text.count(delimiter)) > LINES:
         raise UserError(f"{path}: has {many:,} cells, and at most {LINES:,} are read; split it")

@@ -84,13 +84,13 @@ def table(before: dict, after: dict | None = None, say: Callable = print) -> Non
     """The before/after table of a run, in percent."""
     cols = [before] + ([after] if after else [])
     titles = ("before", "after") if after else ("now",)
-    say(f"{'family':<11}" + "".join(f"{t:>26}" for t in titles) + ("   gain" if after else ""))
-    say(f"{'':<11}" + "   score [95 %]  strict end" * len(cols))
+    say(f"{'family':<11}" + "".join(f"{t:>28} " for t in titles) + ("   gain" if after else ""))
+    say(f"{'':<11}" + "   score [95 %]   strict end " * len(cols))
     for name in [*before, "mean"]:
         line = f"{name:<11}"
         for c in cols:
             if name == "mean":
-                line += f"{100 * mean_score(c):8.0f}" + 18 * " "
+                line += f"{100 * mean_score(c):8.0f}" + 21 * " "
             else:
                 f = c[name]
                 line += f"{100 * f['score']:8.0f} [{100 * f['low']:3.0f},{100 * f['high']:3.0f}]"

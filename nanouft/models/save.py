@@ -71,7 +71,7 @@ def save_model(folder: Path, model: GPT, tok: Tokenizer, half: bool = False) -> 
         else:
             write_gpt(partial, model, tok.end, torch.float16 if half else torch.float32)
         if model.value:
-            save_file({n: p.detach().cpu() for n, p in model.value.named_parameters()}, partial / VALUE_FILE)
+            save_file({n: p.cpu() for n, p in model.value.named_parameters()}, partial / VALUE_FILE)
         tok.save(partial)
     except (OSError, SafetensorError) as e:
         shutil.rmtree(partial, ignore_errors=True)

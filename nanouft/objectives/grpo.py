@@ -101,7 +101,7 @@ def loss(batch: Batch, hp: GRPO) -> tuple[Tensor, dict]:
     if hp.surrogate == "gspo":                                  # clip_fraction: of answers
         outside = (rho < 1 - hp.eps) | (rho > 1 + high)
         metrics["clip_fraction"] = s.mean(outside.to(rho.dtype)).sum() / batch.rows
-    each = each + hp.beta * k3((s.ref - s.logp).masked_fill(s.mask == 0, 0))
+    each = each + hp.beta * k3(s.ref - s.logp)
     if hp.aggregation == "grpo":
         total = s.mean(each).sum() / batch.rows
     elif hp.aggregation == "dapo":

@@ -170,7 +170,7 @@ def save(folder: Path, model: RewardModel, tok: Tokenizer) -> None:
     """A model folder with one weight more."""
     save_model(folder, model.gpt, tok)
     file, partial = folder / "model.safetensors", folder / "model.partial"
-    head = {HEAD: model.score.weight.detach().float().cpu().contiguous()}
+    head = {HEAD: model.score.weight.float().cpu().contiguous()}
     save_file(load_file(file) | head, partial, metadata={"format": "pt"})
     os.replace(partial, file)
     config = read_json(folder / "config.json")

@@ -22,6 +22,7 @@ from nanouft.rollout.rollouts import as_if_sampled
 from nanouft.shell.errors import UserError
 from nanouft.training import setup
 from nanouft.training.flags import Train
+from nanouft.world import __main__ as show
 
 pytestmark = pytest.mark.usefixtures("brief")
 FILE = '''"""Confidence-weighted likelihood: an objective that nobody has published."""
@@ -139,6 +140,15 @@ def test_flags_of_the_world_are_checked(here, capsys):
                         (["--data", "x.jsonl", "--mix", "1:1"], ["--mix belongs to NanoWorld"]),
                         (["--objective", "kto", "--noise", "0.1"], ["--noise", "labels"])):
         one_error(call(train.main, *argv), capsys.readouterr().err, *words)
+
+
+def test_settings_of_the_world_have_limits(here, capsys):
+    for argv in (["--n", "0"], ["--n", "1001"], ["--demos", "-1"], ["--demos", "100001"],
+                 ["--demos", "1", "--noise", "1.5"], ["--demos", "1", "--noise", "-0.1"], ["--noise", "0.5"]):
+        one_error(call(show.main, *argv), capsys.readouterr().err, argv[-2])
+    assert call(show.main, "--demos", 20, "--noise", 1) == 0
+    rows = [json.loads(line) for line in (here / "out/demos.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert len(rows) == 20 and sum(world.score(r["prompt"], r["response"]) == 1 for r in rows) <= 2
 
 
 # ---- held-out figures ------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from nanouft.models.generate import answer_rows
 from nanouft.objectives import OBJECTIVES
 from nanouft.pretrain import Pretrain
 from nanouft.rollout import harvest, rollouts
+from nanouft.rollout.scorer import mark
 from nanouft.shell.runs import fingerprint
 from nanouft.training import curate
 from nanouft.training.flags import Train
@@ -127,6 +128,19 @@ def test_the_fingerprint_knows_weights_tokens_masks_and_grades():
                                                   made(label=1.0), made(p=0.5), made() + made())]
     assert len({*keys, fingerprint(tiny(1), made())}) == 8, "LAW: another run has another fingerprint"
     assert keys[0] == fingerprint(tiny(), made())
+
+
+def test_the_mark_of_a_reward_knows_function_weights_and_fields(tmp_path):
+    """A run goes on with the reward that it began with, so another reward has another mark."""
+    def mine(text: str, name: str = "right", **extra) -> str:
+        (tmp_path / "my.py").write_text(text)
+        return mark(f"{tmp_path / 'my.py'}:{name}", [Row(asked("a"), extra=extra)])
+    marks = [mine("x = 1"), mine("x = 2"), mine("x = 1", name="left"), mine("x = 1", gold="2"), mine("x = 1", gold="3")]
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "model.safetensors").write_text(folder)
+        marks.append(mark(str(tmp_path / folder), []))
+    assert len({*marks, mark("exact", [])}) == 8 and mark("exact", []) == "" and mine("x = 1") == marks[0]
 
 
 # ---- draws -----------------------------------------------------------------------------------------------------------

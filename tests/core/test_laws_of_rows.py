@@ -2,31 +2,53 @@
 
     python -m pytest tests/core/test_laws_of_rows.py        a few seconds
 """
+import json
 import math
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from running import PAIRS, ROOT, call, lines, metrics
 from safetensors.torch import save_file
-from tiny import CPU, NANO, Form, batch_of, nano, pure, real_batch, same, settings, some_rows, tiny, value_and_grads
+from tiny import (
+    CPU,
+    NANO,
+    Form,
+    batch_of,
+    nano,
+    pure,
+    real_batch,
+    row,
+    same,
+    say,
+    settings,
+    some_rows,
+    tiny,
+    value_and_grads,
+)
 
 from nanouft import pretrain, reward, simple, world
 from nanouft.data.batches import Encoded
 from nanouft.data.rows import Example, Row, Turn
-from nanouft.look import held_out, probes, report
-from nanouft.models.load import start_model
+from nanouft.look import held_out, report, scores
+from nanouft.models.load import BASE, grow_vocab, new_rows, start_model
+from nanouft.models.save import write_gpt
 from nanouft.objective import Batch, Columns, Seqs
-from nanouft.objectives import OBJECTIVES, ift, kto, una
+from nanouft.objectives import OBJECTIVES, ift, kto, ppo, una
 from nanouft.objectives.grpo import standardised
 from nanouft.objectives.reinforce import step_metrics
+from nanouft.rollout import own_reward
 from nanouft.rollout.reward_quality import quality
+from nanouft.rollout.rollouts import as_if_sampled, measure, stats
+from nanouft.rollout.scorer import earned
 from nanouft.shell import tensors
 from nanouft.shell.devices import Device
 from nanouft.shell.errors import Diverged
 from nanouft.shell.log import Log
+from nanouft.training.flags import Train
 from nanouft.training.schedule import warmup_cosine
 
 LENGTHS = (3, 5)                                            # tokens of the two answers
@@ -51,6 +73,18 @@ def test_every_token_of_an_answer_gets_the_answers_push(name):
     _, grads = value_and_grads(form, batch)
     per = torch.tensor(LENGTHS, dtype=torch.float64) if name == "grpo" else torch.ones(2, dtype=torch.float64)
     same(grads["answer"], -(adv / per)[:, None] * mask / 2, f"{name}: minus the advantage at each of its tokens")
+
+
+def test_the_critics_loss_in_a_plain_loop():
+    """The worse of two squared errors: of the value, and of the value held within eps of the old one."""
+    s = two_answers().seqs["answer"]
+    new, old, goal = (torch.linspace(a, b, 10, dtype=torch.float64).view(2, 5) for a, b in ((0, 3), (2, 1), (-1, 2)))
+    s.extra = {"values": new, "old_values": old, "returns": goal}
+    want = torch.zeros(2, 5, dtype=torch.float64)
+    for i, t in s.mask.nonzero().tolist():
+        v, before, aim = (float(x[i, t]) for x in (new, old, goal))
+        want[i, t] = max((v - aim) ** 2, (min(max(v, before - 0.2), before + 0.2) - aim) ** 2) / 2
+    same(ppo.value_loss(s, 0.2) * s.mask, want, "PPO's clipped loss of values")
 
 
 def test_both_sides_of_a_clip_are_counted():
@@ -136,13 +170,56 @@ def test_a_group_of_nearly_equal_rewards_teaches_little():
     same(standardised(R), want, "(R - mean) / (spread + 1e-4)", 1e-9)
 
 
+def test_what_a_rollout_tells_in_a_plain_loop():
+    """Means over answers or over their tokens, with the exact KL of the whole vocabulary (docs/metrics.md)."""
+    batch, policy, start = batch_of(some_rows(5)), tiny(0), tiny(1)
+    s = batch.seqs["answer"]
+    s.old = torch.linspace(-3, -1, s.mask.numel(), dtype=torch.float64).view(s.mask.shape) * s.mask
+    s.ref = torch.zeros(s.mask.shape)
+    batch.col = Columns(reward=torch.tensor([0.0, 1.0, 0.5, 0.25, 1.0]), ended=torch.tensor([1.0, 0.0, 1.0, 1.0, 1.0]))
+    seen = measure(batch, policy, start, CPU)
+    kl, entropy, k1, k3, gaps = [], [], [], [], []
+    for i, t in s.mask.nonzero().tolist():
+        p, q = (m(s.inputs[i:i + 1]).detach()[0, t].log_softmax(-1) for m in (policy, start))
+        token, old = s.targets[i, t], float(s.old[i, t])
+        kl.append(float((p.exp() * (p - q)).sum()))
+        entropy.append(-float((p.exp() * p).sum()))
+        gaps.append(abs(old - float(p[token])))
+        k1.append(old - float(q[token]))
+        k3.append(math.exp(-k1[-1]) - 1 + k1[-1])
+    want = {"reward": 0.55, "ends": 0.8, "length": len(kl) / 5, "kl_exact": np.mean(kl), "kl_k1": np.mean(k1),
+            "kl_k3": np.mean(k3), "kl_answer": sum(kl) / 5, "entropy": np.mean(entropy), "decode_gap": max(gaps)}
+    assert stats(batch, seen) == pytest.approx(want, rel=1e-4)
+
+
 def test_ties_of_online_dpo_are_counted():
-    better, worse = two_answers().seqs["answer"], two_answers().seqs["answer"]
-    worse.logp = worse.logp - 0.2
-    pairs = Batch.of({"chosen": better.take([0, 1, 1]), "rejected": worse.take([1, 0, 1])},
-                     Columns(extra={"untied": torch.tensor([1.0, 0.0, 1.0])}))
-    _, found = OBJECTIVES["online_dpo"].loss(pairs, settings("online_dpo"))
-    same(found["ties"], 1 / 3, "share of pairs whose answers earned the same", 1e-6)
+    """Four prompts with two answers each; to the second and the third both answers earn the same."""
+    s = two_answers().seqs["answer"]
+    s.logp = s.logp - torch.tensor([[0.2], [0.0]]).double()
+    rollout = Batch.of({"answer": s.take([0, 1] * 4)},
+                       Columns(reward=torch.tensor([0.0, 1.0, 0.5, 0.5, 0.0, 0.0, 0.9, 0.8])))
+    hp = settings("online_dpo", samples=2, beta=0.7)
+    pairs = OBJECTIVES["online_dpo"].credit(rollout, hp)
+    loss, found = OBJECTIVES["online_dpo"].loss(pairs, hp)
+    gain = [0.7 * float(s.sum(s.logp - s.ref)[i]) for i in (0, 1)]
+    gaps = [gain[1] - gain[0], gain[0] - gain[1]]
+    same(loss, sum(math.log1p(math.exp(-gap)) for gap in gaps) / 4, "a tie weighs 0 and counts in the mean", 1e-6)
+    same(found["ties"], 2 / 4, "share of pairs whose answers earned the same", 1e-6)
+
+
+@pytest.mark.parametrize("name", [name for name, o in OBJECTIVES.items() if o.on_policy])
+@pytest.mark.parametrize("tokens", [1, 4])
+def test_a_rollout_that_says_nothing_leaves_all_figures_finite(name, tokens):
+    """LAW: whatever was sampled, loss, gradient and figures are finite: one token, or rewards that are all equal."""
+    form = Form(name, settings(name, samples=1 if name in ("reinforce", "ppo", "distill") else 2))
+    answers = [row([3, 5] + [7] * tokens, [0, 0] + [1] * tokens)] * form.hp.samples
+    answers = [Encoded({"answer": e.seqs["answer"]}, Example({"answer": (say("user", "a"), say("assistant", "b"))}))
+               for e in answers]
+    batch = as_if_sampled(answers, [0.5] * len(answers), form.objective, form.hp, nano(1), NANO.pad, CPU, nano(2))
+    loss, grads = value_and_grads(form, form.objective.forward(nano(1), batch, form.hp) or batch)
+    found = form.objective.report(batch) if form.objective.report else {}
+    numbers = [loss, *grads.values(), *form.objective.loss(batch, form.hp)[1].values(), *found.values()]
+    assert all(torch.as_tensor(x).isfinite().all() for x in numbers)
 
 
 # ---- settings away from their neutral value --------------------------------------------------------------------------
@@ -207,25 +284,25 @@ def test_losses_have_32_bits_in_mixed_precision_and_64_in_double(name):
 
 
 # ---- figures that are only logged ------------------------------------------------------------------------------------
-def test_an_answer_of_grade_a_half_has_no_right_side():
-    batch = two_answers()
-    s = batch.seqs["answer"].take([0, 1, 0])
-    batch = Batch.of({"answer": s}, Columns(score=torch.tensor([0.9, 0.5, 0.1])))
-    for rewards, share in (([1.0, 1.0, -1.0], 1.0), ([1.0, 1.0, 1.0], 0.5), ([0.0, 1.0, -1.0], 0.75)):
-        found = una.graded_metrics(batch, torch.tensor(rewards), "score", 1.0)
-        same(found["accuracy"], share, "share of graded answers whose reward has the right sign", 1e-6)
+@pytest.mark.parametrize("grades", [(0.9, 0.5, 0.1, 1.0, 0.0, 0.6), (0.0, 0.5, 0.2), (1.0, 0.7, 0.5), (0.5, 0.5)])
+def test_figures_of_graded_answers_in_a_plain_loop(grades):
+    """With good, bad and half good answers, and without any of a kind: of nothing the mean is 0."""
+    s = two_answers().seqs["answer"].take([i % 2 for i in range(len(grades))])
+    s.logp = s.logp - 0.1 * torch.arange(len(grades))[:, None] * s.mask
+    rewards = [1.0, 2.0, -1.5, -2.0, 0.0, 3.0][:len(grades)]
+    found = una.graded_metrics(Batch.of({"answer": s}, Columns(score=torch.tensor(grades))), torch.tensor(rewards),
+                               "score", 1.0)
+    good, bad = ([i for i, g in enumerate(grades) if sign * (g - 0.5) > 0] for sign in (1, -1))
+    logps = [float(x) for x in (s.logp * s.mask).sum(-1)]
 
-
-def test_recovery_counts_right_words_in_their_place(monkeypatch):
-    model, tok = start_model("base")
-    row, = world.rows("val", "prompts", 1, 0, skills=("reverse",))
-    gold = row.answer[0].text.split()
-    for later, share in ((gold[1:], 1.0), (gold[1:][::-1], None), (gold[2:] + gold[1:2], 0.0), (gold[1:2], None)):
-        def said(model, tok, group, prior, later=later):
-            return [type("A", (), {"ids": list(prior) + tok.encode(" " + " ".join(later))}) for _ in group]
-        monkeypatch.setattr(probes, "answer_rows", said)
-        share = np.mean([a == b for a, b in zip(gold[1:], [*later, *[""] * len(gold)])]) if share is None else share
-        assert probes.recovery(model, tok, [row], 1) == pytest.approx(share), f"{gold} and {later}"
+    def mean(values: list[float]) -> float:
+        return sum(values) / max(len(values), 1)
+    same(found["margin"], mean([rewards[i] for i in good]) - mean([rewards[i] for i in bad]), "good minus bad", 1e-6)
+    right = [(rewards[i] > 0) + 0.5 * (rewards[i] == 0) for i in good]
+    right += [(rewards[i] < 0) + 0.5 * (rewards[i] == 0) for i in bad]
+    same(found["accuracy"], mean(right), "share of graded answers whose reward has the right sign", 1e-6)
+    same(found["logp_good"], mean([logps[i] for i in good]), "mean log-prob of good answers", 1e-6)
+    same(found["logp_bad"], mean([logps[i] for i in bad]), "mean log-prob of bad answers", 1e-6)
 
 
 def test_the_length_of_an_answer_is_no_merit():
@@ -335,3 +412,85 @@ def test_what_stands_beside_an_answer():
     assert report._marks({"ended": False}) == "   (does not stop)"
     assert report._marks({"ended": True, "score": 0.5}) == "   (score 0.50)"
     assert report._marks({"ended": False, "score": 0.0}) == "   (score 0.00, does not stop)"
+
+
+def test_new_rows_of_a_foreign_model_are_marked_as_new():
+    """They begin as new tokens of GPT do, beyond the ids that the model has learnt, and LoRA is told of them."""
+    tables = [torch.nn.Embedding(6, 3), torch.nn.Embedding(6, 3)]
+    before = [table.weight.detach().clone() for table in tables]
+    model, asked = SimpleNamespace(tables=lambda: tables, new_rows=False), []
+    model.widen = asked.append
+    grow_vocab(model, 6, known=4)
+    assert model.new_rows is True and asked == [6]
+    for table, old in zip(tables, before):
+        same(table.weight[:4].detach(), old[:4], "what was learnt stays")
+        same(table.weight[4:].detach(), new_rows(old[:4], 2), "ids 4 and 5 are new", 1e-6)
+
+
+def test_a_saved_model_has_the_config_of_the_shipped_one(tmp_path):
+    model, tok = start_model("base")
+    write_gpt(tmp_path, model, tok.end, torch.float16)
+    found, shipped = (json.loads((folder / "config.json").read_text()) for folder in (tmp_path, BASE))
+    assert found == shipped, "transformers would read another model from it"
+
+
+def test_a_reward_gets_the_fields_that_it_names():
+    """Prompts and answers by place, whatever they are called; every other field only where the function takes it."""
+    fields = {name: [name] for name in ("question", "gold", "unit", "answers")}
+    for mine, passed in ((lambda question, said: 0, []), (lambda prompts, answers: 0, []),
+                         (lambda question, said, gold: 0, ["gold"]), (lambda p, a, unit, gold: 0, ["gold", "unit"]),
+                         (lambda p, a, **more: 0, [*fields]), (lambda question, answers, **more: 0, ["gold", "unit"])):
+        first, named = own_reward.wanted(mine, ["P"], ["A"], fields, "my.py")
+        assert first == [["P"], ["A"]] and named == {name: [name] for name in passed}
+    assert own_reward.wanted(lambda completions, prompts: 0, ["P"], ["A"], fields, "my.py") == (
+        [], {"prompts": ["P"], "completions": ["A"]})
+
+
+def test_of_a_dialogue_the_last_turn_is_shown(tmp_path, capsys):
+    talk = (*say("user", "first"), *say("assistant", "second"), *say("user", "third"))
+    said = [(*say("assistant", "no"), *say("assistant", str(i))) for i in range(3)]
+    rows = [Encoded({}, Example({"answer": (talk, said[i])}, where=f"r{i}")) for i in range(3)]
+    report.write_row_weights(tmp_path, rows, [0.5, 0.25, 0.75], [0.1, 0.2, 0.3])
+    found = [json.loads(line) for line in (tmp_path / "row_weights.jsonl").read_text().splitlines()]
+    assert [(x["where"], x["before"], x["after"], x["prompt"], x["answer"]) for x in found] == [
+        ("r1", 0.25, 0.2, "third", "1"), ("r0", 0.5, 0.1, "third", "0"), ("r2", 0.75, 0.3, "third", "2")]
+    assert "row weights 0.500 -> 0.200 on average" in capsys.readouterr().out
+    asked = earned(lambda prompts, answers, gold: np.array([p + a + str(g) for p, a, g in zip(prompts, answers, gold)]),
+                   [talk, talk[:1]], ["x", "y"], [{"gold": 1}, {}])
+    assert asked.tolist() == ["thirdx1", "firstyNone"]
+
+
+@pytest.mark.parametrize("prompt, reference, usable", [("p", "r", True), ("", "r", False), ("p", "", False),
+                                                       ("p" * 79, "r" * 79, True), ("p" * 80, "r", False),
+                                                       ("p", "r" * 80, False), ("p", report.NO_ANSWER, False)])
+def test_the_next_command_asks_a_short_question_of_the_data(prompt, reference, usable, tmp_path):
+    rows = [Row(say("user", "p"), say("assistant", "r"))]
+    lines = report.next_steps(tmp_path, "sft", Train(data=["d.jsonl"]), rows,
+                              [{"prompt": prompt, "reference": reference}])
+    ledger = [line for line in lines if "nanouft.ledger" in line]
+    assert len(ledger) == usable and all(f"--prompt={prompt} --answer={reference} " in line for line in ledger)
+
+
+def test_the_table_of_a_run():
+    def family(score: float) -> dict:
+        return {"score": score, "low": score - 0.25, "high": score + 0.25, "strict": score / 2, "ends": 1.0}
+    one, said = {"truth": family(0.5), "sum": family(0.25)}, []
+    for after in (None, {"truth": family(0.75), "sum": family(0.25)}):
+        scores.table(one, after, say=lambda line: said.append(line.rstrip()))
+    assert said[1:5] == [
+        "              score [95 %]   strict end", "truth            50 [ 25, 75]    25 100",
+        "sum              25 [  0, 50]    12 100", "mean             38"]
+    assert said[5:] == ["family                           before                        after    gain",
+                        "              score [95 %]   strict end    score [95 %]   strict end",
+                        "truth            50 [ 25, 75]    25 100       75 [ 50,100]    38 100     +25",
+                        "sum              25 [  0, 50]    12 100       25 [  0, 50]    12 100      +0",
+                        "mean             38                           50                         +12"]
+
+
+def test_a_mixture_says_how_many_rows_of_each_kind_it_has():
+    demos, pairs = [Row(answer=say("assistant", "a"))] * 5, [Row(chosen=say("assistant", "a"))] * 3
+    scored = [Row(answer=say("assistant", "a"), score=0.5)] * 4
+    assert report.counts("uft", ["demos", "pairs"], demos + pairs, 11) == ["5 demonstrations, 3 pairs"]
+    assert report.counts("uft", ["demos", "scores"], demos + scored, 9) == ["5 demonstrations, 4 scores"]
+    assert "without demonstrations this is una" in report.counts("uft", ["demos", "scores"], scored, 4)[0]
+    assert report.counts("sft", ["demos"], demos, 5) == []

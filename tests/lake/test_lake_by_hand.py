@@ -58,3 +58,12 @@ def test_overlap_by_hand():
         read[:, cell] += 1 / len(gold(TWOWAY))
     same(trace.overlap, torch.minimum(read, visits).sum(-1), "both sides sum to 1")
     assert (trace.overlap < 1).all()
+
+
+def test_what_the_exact_gradient_reads_by_hand():
+    """Its loss reads every cell as often as the policy visits it: before the only step, the start policy."""
+    task, policy = task_of(TWOWAY, 2), Table(2, TWOWAY.S, 0.2)
+    trace = learn(task, policy, method("pg"), steps=1, every=1)
+    first, last = (v / v.sum(-1, keepdim=True) for v in (occupancy(task.lakes, p) for p in trace.policies))
+    same(trace.seen, first, "shares of the visits")
+    same(trace.overlap, torch.minimum(first, last).sum(-1), "with those of the policy after the step")

@@ -9,14 +9,16 @@ from dataclasses import replace
 import pytest
 import torch
 from running import ROOT
-from tiny import differs, same, tiny
+from tiny import FORMS, MADE, differs, give_logps, real_batch, same, same_each, tiny, value_and_grads
 
-from lessons.grade import folder, klass
+from lessons.grade import check, folder, klass, used
 from lessons.grade.engine import Exam, judge
 from lessons.grade.folder import My
 from lessons.grade.outcome import gradients
 from lessons.grade.predictions import brier, seal
 from lessons.grade.task import Case, Task
+from nanouft.objectives import OBJECTIVES, dpo, ift, rloo, una
+from nanouft.shell.config import tomllib
 
 sys.path.insert(0, str(ROOT / "lessons" / "extras"))
 from tangent_model import TangentGPT  # noqa: E402
@@ -40,6 +42,7 @@ def draw(random):
     return (torch.tensor([random.random(), random.random()]),)
 
 
+CARDS = [task for task in folder.all_tasks() if task.kind in ("ledger", "design") and hasattr(task, "good")]
 TWO = Task("99y", "implement", 1, 1, False, "two(x)", "Two numbers.", "One equation", two, two,
            (Case((torch.tensor([1.0, 2.0]),), ""),), draw, (), gradients=(0,))
 
@@ -58,6 +61,42 @@ def test_a_seed_draws_cases_of_its_own():
         return [args[0].tolist() for args in Exam(task, seed).args[1:]]
     assert hidden("1") == hidden("1") != hidden("2"), "LAW: a class's secret seed draws other cases"
     assert hidden("1") != hidden("1", replace(TWO, id="99x")), "and so does another task"
+
+
+@pytest.mark.parametrize("card", CARDS, ids=lambda card: card.id)
+def test_what_a_card_says_of_values(card):
+    good = card.good("Ada")
+    assert card.judge(good, "Ada")[0] == "right" and card.judge({}, "Ada")[0] != "right"
+    blank = tomllib.loads(card.starter("Ada"))
+    assert card.judge(blank, "Ada") == ("not begun", None, []) and blank.keys() == good.keys()
+    for name, values in card.wrong("Ada").items():
+        state, mistake, _ = card.judge(values, "Ada")
+        assert (state, mistake.name) == ("wrong", name)
+    for key in good:
+        for value in ("", "nonsense" if type(good[key]) is not str else 7):
+            state, mistake, lines = card.judge(good | {key: value}, "Ada")
+            assert (state, mistake) == ("unknown", None) and any(line.startswith(f"{key} ") for line in lines)
+            assert value != "" or f"{key} is still empty" in lines
+
+
+def test_strips_are_dealt_by_name():
+    dealt = {id: {repr(folder.find(id).good(name)) for name in ("Ada", "Alan", "Grace", "Emmy")}
+             for id in [card.id for card in CARDS if "A" in card.good("Ada")]}
+    assert dealt and all(len(found) > 1 for found in dealt.values()), "LAW: neighbours have other cards"
+
+
+def test_the_check_reads_the_lesson_and_the_hints_of_a_task():
+    task = folder.find("07a")
+    assert check.in_lesson(task) == []
+    assert "has no heading 'Elsewhere'" in check.in_lesson(replace(task, heading="Elsewhere"))[0]
+    assert "do not name **07z**" in check.in_lesson(replace(task, id="07z"))[0]
+    for hints, said in ((task.hints[1:], "2 hints"), ((*task.hints, "d"), "4 hints")):
+        assert said in check.words(replace(task, hints=hints))[0]
+
+
+@pytest.mark.parametrize("task", [t for t in folder.all_tasks() if hasattr(t, "signature")], ids=lambda t: t.id)
+def test_the_right_answer_of_each_task_runs_and_its_model_agrees(task):
+    assert check.model(Exam(replace(task, cases=task.cases[:2]), "1")) == []
 
 
 @pytest.mark.parametrize("start", "=+-@")
@@ -97,3 +136,27 @@ def test_the_critic_of_a_tangent_model_sees_the_change():
     value = model(hidden=hidden, want="value")
     same(value, head(hidden.real + hidden.imag)[..., 0], "the head on value + change")
     differs(value, at_start(ids, want="value"), "the critic sees the change", 1e-3)
+
+
+@pytest.mark.parametrize("id, name", [("03b", "sft"), ("06a", "ift"), ("07a", "dpo"), ("08a", "simpo"), ("09a", "una"),
+                                      ("11a", "poft"), ("14a", "rloo"), ("16b", "dft")])
+def test_a_right_function_in_place_of_the_projects_trains_the_same(id, name, monkeypatch):
+    """Loss and push of every form that the task knows: its functions know no label smoothing and no margin."""
+    def narrow(x: torch.Tensor) -> torch.Tensor:
+        return x.float() if x.is_floating_point() else x
+
+    def found() -> dict[str, tuple]:
+        MADE.clear()
+        forms = [f for f in FORMS if f.name == name
+                 and not any(getattr(f.hp, field, 0) for field in ("label_smoothing", "margin"))]
+        return {str(form): value_and_grads(form, give_logps(real_batch(form)).each(narrow)) for form in forms}
+    want = found()
+    monkeypatch.setitem(OBJECTIVES, name, OBJECTIVES[name])
+    for module, function in ((ift, "weights"), (dpo, "dpo_loss"), (una, "score_loss"), (rloo, "leave_one_out")):
+        monkeypatch.setattr(module, function, getattr(module, function))
+    calls, model = [], folder.find(id).model                # of the task, not the project's own
+    used.PUT[id](lambda *args: calls.append(1) or model(*args))
+    for form, (loss, grads) in found().items():
+        same(loss, want[form][0], f"{form}: the loss", 1e-4)
+        same_each(grads, want[form][1], f"{form}: the push on each token", 1e-4)
+    assert calls, "the function was not asked"

@@ -8,7 +8,8 @@ Each mutant stands alone in a copy of the project. The tests of its room run the
 a test that takes too long counts as killed. Survivors are printed and written to out/mutants/ as file:line, old -> new.
 What to do with a survivor: write a law or a case that fails on it, not a copy of its line. If no test can see it, name
 it with a reason in equivalents.txt; it is then not drawn.
-Not drawn: docstrings, messages, pictures, type annotations, progress bars, settings of other devices, __main__ guards.
+Not drawn: docstrings, messages, pictures, type annotations, progress bars, settings of other devices, __main__ guards,
+seconds that something took, sizes of memory parts, time limits, versions that are raised by hand.
 
 Why no library? mutmut 3 mutates function bodies only, has no slices, axes, .detach() or removed statements, and draws
 no random sample. cosmic-ray removes no statements either, edits files in place, and starts Python and torch again for
@@ -31,24 +32,25 @@ import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 EQUIVALENTS = Path(__file__).with_name("equivalents.txt")
-LAWS = "held_out_is_disjoint laws_of_rows contract "
+LAWS = "held_out_is_disjoint laws_of_rows known_figures contract "
 ROOMS = {       # room: (its folder, the files tests/core/test_*.py that touch it, or globs below tests/)
-    "objectives": ("nanouft/objectives", LAWS + "objectives parity pairs ift supervised una_uft rollouts"),
-    "rollout": ("nanouft/rollout", LAWS + "rollouts harvest reward examples evaluate cli"),
+    "objectives": ("nanouft/objectives", LAWS + "objectives parity pairs ift una_uft rollouts supervised"),
+    "rollout": ("nanouft/rollout", LAWS + "rollouts harvest reward examples evaluate cli resume"),
     "data": ("nanouft/data", LAWS + "data cases_of_forms batches tokenizer pretrain transformers train"),
     "world": ("nanouft/world", LAWS + "world una_uft pretrain parity"),
     "models": ("nanouft/models", LAWS + "generate gpt transformers tokenizer resume cli"),
-    "look": ("nanouft/look", LAWS + "evaluate stats train una_uft cli supervised"),
-    "shell": ("nanouft/shell", LAWS + "settings signals resume cli train gpt rollouts ledger"),
+    "look": ("nanouft/look", LAWS + "evaluate train cli supervised una_uft"),
+    "shell": ("nanouft/shell", LAWS + "settings signals resume cli train gpt rollouts ledger parallel"),
     "training": ("nanouft/training", LAWS + "train reward settings cli objectives"),
     "first": ("nanouft", LAWS + "gpt objectives simple pretrain reward ledger evaluate train generate"),
-    "frozen_lake": ("frozen_lake", "lake/test_*.py lab/test_lake_study.py"),
-    "lab": ("lab", "lab/test_*.py"),
+    "frozen_lake": ("frozen_lake", "core/test_known_figures.py lake/test_*.py lab/test_lake_study.py"),
+    "lab": ("lab", "core/test_known_figures.py lab/test_*.py"),
     "grade": ("lessons/grade", "lessons/test_*.py"),
 }
 LEFT_OUT = {"nanouft/look/plots.py", "frozen_lake/pictures.py"}     # people look at pictures
@@ -64,9 +66,14 @@ DROPPED = {"detach", "abs", "strip", "lower", "clamp", "clamp_min", "clamp_max",
            "removeprefix", "rstrip", "lstrip"}
 WORDS = {"val": "train", "test": "train", "train": "val", "chosen": "rejected", "rejected": "chosen"}
 SEEDED = {"Random", "default_rng", "manual_seed"}
-SILENT = {"print", "say", "tqdm", "bar", "ax", "axes", "fig", "plt", "plots", "warnings", "parser"}
+SILENT = {"print", "say", "tqdm", "bar", "ax", "axes", "fig", "plt", "plots", "warnings", "parser", "time"}
+SIZES = {"CHUNK", "PART", "LARGE", "SECONDS", "START", "LOOK", "BUDGET", "AT_ONCE", "SHOWN", "LINES", "LETTERS",
+         "SHARP", "MOST_THREADS"}       # of memory, of patience and of what is printed
+DEVICES = {"cuda", "mps"}
+FEW = 4                 # test files that import a file
 UNSEEN = {"desc", "total", "initial", "mininterval", "leave", "disable", "encoding", "errors", "ensure_ascii", "indent",
-          "help", "metavar", "paper", "non_blocking", "fused", "file", "flush"}
+          "help", "metavar", "paper", "non_blocking", "fused", "file", "flush", "timeout", "poll_interval",
+          "strict", "figsize", "dpi", "color"}
 FORKS = multiprocessing.get_context("forkserver")
 
 
@@ -153,7 +160,17 @@ def silent(node: ast.AST) -> bool:
     match node:
         case ast.Raise() | ast.JoinedStr() | ast.Import() | ast.ImportFrom() | ast.Assert():
             return True
+        case ast.BinOp(left=ast.Call() as clock) if ast.unparse(clock).startswith("time."):
+            return True                                     # seconds that something took
+        case ast.Assign(targets=[ast.Name(id=name)]):
+            return name in SIZES or name.endswith("VERSION")
+        case ast.FunctionDef():
+            return any(name in ast.unparse(node) for name in ("plt.", "ax.", "axes["))      # it draws
+        case ast.If(test=ast.Compare(comparators=[ast.Constant(value=str() as kind)])) if kind in DEVICES:
+            return True
         case ast.Call(func=place):
+            if ast.unparse(place).startswith("torch.cuda."):
+                return True
             while isinstance(place, (ast.Attribute, ast.Subscript, ast.Call)):      # ax[0].plot(...) -> ax
                 place = place.func if isinstance(place, ast.Call) else place.value
             return getattr(place, "id", "") in SILENT
@@ -228,6 +245,27 @@ def test_files(room: str) -> list[str]:
     return [file for word in words for file in files(f"tests/{word}" if "/" in word else f"tests/core/test_{word}.py")]
 
 
+@lru_cache
+def imports(file: str) -> set[str]:
+    """The modules that a file imports, and the names that it takes from them."""
+    found = set()
+    for node in ast.walk(ast.parse((ROOT / file).read_bytes())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+    return found
+
+
+def nearest_first(file: str, room: str) -> list[str]:
+    """The tests of the room: first the one of its name, then those that import it, then the others. Where few tests
+    import it, those of other rooms take part."""
+    module = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    near = [test for test in files("tests/**/test_*.py") if module in imports(test)]
+    found = list(dict.fromkeys(test_files(room) + (near if len(near) <= FEW else [])))
+    return sorted(found, key=lambda test: (Path(file).stem not in Path(test).stem, test not in near))
+
+
 def run_tests(folder: str, tests: list[str]) -> None:
     """In a child: pytest in the copy `folder`; its exit status is the child's."""
     os.setsid()
@@ -269,12 +307,12 @@ def survivors(room: str, mutants: list[Mutant], copies: queue.Queue, workers: in
     if not passes(folder, tests, 3600):
         sys.exit(f"{room}: its tests fail without a mutant; repair them first")
     copies.put(folder)
-    limit = 60 + 3 * (time.time() - began)
-    others = [test for test in files("tests/**/test_*.py") if test not in tests]
+    limit = 120 + 3 * (time.time() - began)
 
     def fate(m: Mutant) -> bool:
-        nearest_first = sorted(tests, key=lambda test: Path(m.file).stem not in test)
-        alive = survives(m, copies, nearest_first, limit)
+        mine = nearest_first(m.file, room)
+        alive = survives(m, copies, mine, limit)
+        others = [test for test in files("tests/**/test_*.py") if test not in mine]
         alive = alive and not (rest and not survives(m, copies, others, 3600))
         print(f"{'SURVIVES' if alive else 'killed  '} {m}", flush=True)
         return alive

@@ -13,7 +13,7 @@ def project_loss(logp, mask, others):
     row = mask[None]
     answer = Seqs(row, row, row, row, logp=logp[None])
     opinion = torch.stack([other.mean() for other in others]).mean()
-    batch = Batch.of({"answer": answer}, Columns(aligned=opinion[None]))
+    batch = Batch.of({"answer": answer}, Columns(extra={"aligned_logp": opinion[None]}))
     loss, _ = poft.loss(batch, poft.PoFT())
     return loss, poft.tau(batch, poft.PoFT())[0].detach()
 
