@@ -145,7 +145,7 @@ def judge(case: Case, code: int | None, folder: Path, said: str) -> End:
     if code < 0 or code >= 128:
         return End("crash", f"signal {-code}\n{said}")
     if code == 2:
-        one = len(re.findall("^error: ", said, re.M)) == 1
+        one = len(re.findall("^(python -m nanouft.simple: )?error: ", said, re.M)) == 1
         return End("clean error" if one and case.may_refuse else "other exit code", said)
     if code:
         return End("other exit code", f"exit code {code}\n{said}")
