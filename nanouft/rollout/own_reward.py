@@ -35,7 +35,7 @@ MOST = 1e30             # fp32 ends at 3e38
 SETTINGS: tuple[tuple[Callable, Callable], ...] = (          # what reads it, what sets it
     (torch.is_grad_enabled, torch.set_grad_enabled), (torch.get_default_dtype, torch.set_default_dtype),
     (torch.get_num_threads, torch.set_num_threads), (os.getcwd, os.chdir),
-    (torch.get_default_device, lambda device: torch.set_default_device(None)))      # to set "cpu" slows every call down
+    (lambda: torch.empty(0).device, lambda device: torch.set_default_device(None)))     # "cpu" would slow every call
 
 
 def split(name: str) -> tuple[str, str] | None:

@@ -105,7 +105,7 @@ def test_a_tokenizer_whose_merges_are_cut_is_refused(tiny_base, here, capsys):
 @pytest.mark.parametrize("text", ["import os, torch\n{}\ndef f(p, a): return [1] * len(a)",
                                   "import os, torch\ndef f(p, a):\n    {}\n    return [1] * len(a)"])
 def test_what_a_reward_sets_is_set_back(setting, text, here):
-    settings = (*(get for get, _ in own_reward.SETTINGS), torch.get_default_device, torch._C._len_torch_function_stack)
+    settings = (*(get for get, _ in own_reward.SETTINGS), torch._C._len_torch_function_stack)
     before = [get() for get in settings]
     (here / "mine.py").write_text(text.format(setting))
     assert list(scorer("mine.py:f")(["p"], ["a"])) == [1]
