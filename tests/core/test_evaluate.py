@@ -83,6 +83,8 @@ def test_the_reference_answer_is_judged_per_token():
 
     def silent(rows):
         return [Answer([], True)] * len(rows)
+    found, _ = families(model, NANO, CPU, items=3, answer=silent)
+    assert {f: x["n"] for f, x in found.items()} == dict.fromkeys(world.FAMILIES, 3)
     _, items = families(model, NANO, CPU, items=1, answer=silent)
     rows = world.rows("test", "prompts", len(world.FAMILIES), 0)
     ids, mask = NANO.chat(rows[0].prompt, rows[0].answer)

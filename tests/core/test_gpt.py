@@ -217,6 +217,7 @@ def test_there_and_back(tmp_path, dtype):
     ({"scale_attn_weights": False}, "scale_attn_weights"), ({"tie_word_embeddings": False}, "tie_word_embeddings"),
     ({"n_head": 3}, "multiple of n_head"), ({"n_layer": 0}, "above 0"), ({"n_embd": None}, "n_embd is None"),
     ({"vocab_size": float("inf")}, "vocab_size is"), ({"drop": "vocab_size"}, "vocab_size"),
+    ({"drop": "model_type"}, "model_type"),
     ({"n_layer": 10 ** 9}, "h.999999999.ln_2.weight is missing"), ({"n_embd": 10 ** 30}, "config.json asks for"),
     ({"n_embd": 16.5}, "n_embd"), ({"n_layer": True}, "n_layer"), ({"n_layer": "x" * 999}, "..."),
     *(({"layer_norm_epsilon": bad}, "layer_norm_epsilon") for bad in (None, float("nan"), -1, 0.0)),

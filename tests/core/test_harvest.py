@@ -6,14 +6,15 @@ import re
 
 import numpy as np
 import pytest
-from running import call, one_error
+from running import call, lines, one_error
 
 from nanouft import sample, train, world
 from nanouft.data.read import read
 from nanouft.data.rows import Row, Turn
 from nanouft.models.load import start_model
-from nanouft.rollout import best_of, harvest
+from nanouft.rollout import best_of, harvest, scorer
 from nanouft.rollout.harvest import Sampled
+from nanouft.shell.errors import UserError
 
 ASKED = (Turn("user", "Sort pig bee saw from a to z."),)
 
@@ -29,6 +30,7 @@ def test_a_pair_is_best_against_worst_and_ties_prefer_nothing():
     learnt, = harvest.pair(sampled(["a", "b"], [3.0, 1.0]), is_learnt=True)
     assert learnt["p"] == pytest.approx(1 / (1 + np.exp(-2))), "Bradley-Terry"
     assert "p" not in harvest.pair(sampled(["a", "b"], [30.0, 10.0]))[0], "of any other reward no chance is known"
+    assert "p" not in harvest.pair(sampled(["a", "b"], [1.0, -1.0]))[0]
     assert harvest.pair(sampled(["a", "b"], [0.5, 0.5])) == []
     assert harvest.pair(sampled(["a", "b"], [1.0, 0.0], ended=[False, True])) == [], "what never ends is not chosen"
     assert harvest.pair(sampled(["", "b"], [0.0, 1.0])) == [], "an empty answer stands in no file"
@@ -70,8 +72,23 @@ def test_prompts_of_nanoworld_are_known_by_their_text():
     assert len(mine & {r.prompt for r in other}) < 20, "the demonstrations of that seed ask other questions"
 
 
-def lines(file) -> dict[int, dict]:
+def by_row(file) -> dict[int, dict]:
     return {line["row"]: line for line in map(json.loads, file.read_text().splitlines())}
+
+
+@pytest.mark.parametrize("rewards", [[-1.0, 0.5], [0.5, 1.5]])
+def test_a_grade_lies_between_0_and_1(rewards):
+    with pytest.raises(UserError, match="from 0 to 1"):
+        scorer.unit("my.py:f", np.array(rewards))
+
+
+def test_prompts_of_a_file_are_answered(tiny_base, here):
+    lines(here / "rows.jsonl", [{"question": "Say pig.", "gold": "pig"}, {"question": "Say bee.", "gold": "bee"}])
+    (here / "my.py").write_text("def right(prompts, answers, gold): return [a == g for a, g in zip(answers, gold)]")
+    assert call(harvest.main, "--init", tiny_base, "--data", "rows.jsonl", "--prompt-field", "question", "--reward",
+                "my.py:right", "--samples", "2", "--max-new", "2", "--threads", "1", "--out", "said") == 0
+    rows, _ = read([str(here / "said/scores.jsonl")], strict=True)
+    assert [r.prompt[0].text for r in rows] == ["Say pig.", "Say pig.", "Say bee.", "Say bee."]
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +111,7 @@ def test_an_interrupted_harvest_ends_as_it_would_have(made, monkeypatch):
     (half / "harvest.json").write_text((place / "whole" / "harvest.json").read_text())
     (half / "answers.jsonl").write_text("".join(whole.splitlines(True)[:5]))
     assert call(harvest.main, *flags, "--out", half) == 0
-    assert lines(half / "answers.jsonl") == lines(place / "whole" / "answers.jsonl")
+    assert by_row(half / "answers.jsonl") == by_row(place / "whole" / "answers.jsonl")
     assert (half / "scores.jsonl").read_text() == (place / "whole" / "scores.jsonl").read_text()
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 import torch.distributed as dist
 from running import PAIRS, QUICK, ROOT, call, environment, lines, losses, metrics, one_error
 from safetensors.torch import load_file
@@ -34,6 +35,7 @@ RUNS = {
     "ppo": ["--minibatches", "1", "--accumulate", "2", *PLAIN],                                     # own answers
     "online_dpo": PLAIN}
 SHARED = {"ift": PLAIN, "kto": RUNS["kto"], "dpo": ["--save-every", "2", "--eval-every", "2"]}
+SHARED = SHARED if torch.__version__ >= "2.7" else {}       # torch 2.6 shares weights on a GPU only
 TRAIN = """
 import sys
 from datetime import timedelta
@@ -105,7 +107,7 @@ def two(tiny_base, tmp_path_factory):
     place = tmp_path_factory.mktemp("two")
     runs = [flags(name, tiny_base, more, f"out/{name}") for name, more in RUNS.items()]
     runs += [flags(name, tiny_base, [*more, "--shard"], f"out/{name}-shard") for name, more in SHARED.items()]
-    return place / "out", torchrun(place, [*runs, ["--resume", "out/dpo-shard"]])
+    return place / "out", torchrun(place, [*runs, *([["--resume", "out/dpo-shard"]] if SHARED else [])])
 
 
 @pytest.fixture(scope="module")
@@ -156,10 +158,12 @@ def test_shared_weights_of_a_model_of_transformers(kind, here, brief):
     as_one(here / "both", here / "one")
 
 
+@pytest.mark.skipif(not SHARED, reason="torch 2.6 shares weights on a GPU only")
 def test_two_processes_go_on_with_a_run_of_shared_weights(two):
     assert "dpo-shard: going on after step 2" in two[1], "what it then did is compared above"
 
 
+@pytest.mark.skipif(not SHARED, reason="torch 2.6 shares weights on a GPU only")
 def test_one_process_goes_on_with_a_run_of_shared_weights(two, here, capsys):
     shutil.copytree(two[0] / "dpo-shard", here / "half")
     (here / "half/eval.json").unlink()
@@ -169,7 +173,7 @@ def test_one_process_goes_on_with_a_run_of_shared_weights(two, here, capsys):
 
 def test_only_the_first_process_speaks_and_writes(two):
     folder, said = two
-    assert said.count("rows serve") == len(RUNS) + len(SHARED) + 1 and said.count("Everything is in") == 1
+    assert said.count("rows serve") == len(RUNS) + len(SHARED) + bool(SHARED) and said.count("Everything is in") == 1
     assert {f.name for f in folder.iterdir()} == {*RUNS, *(f"{name}-shard" for name in SHARED), ".first"}
 
 

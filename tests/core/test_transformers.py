@@ -189,7 +189,7 @@ def test_checkpointing_changes_no_gradient_and_leaves_sampling_alone(folders, ki
     assert len(grads[0]) == len(grads[1]) > 10
     for a, b in zip(*grads):
         same(a, b, "dropout is off, and what is computed twice is the same twice", 1e-6)
-    assert answers[0] == answers[1] and model.net.is_activation_checkpointing
+    assert answers[0] == answers[1] and model.net.is_gradient_checkpointing
 
 
 def test_dropout_is_off_under_checkpointing_however_a_model_names_it(tmp_path):
