@@ -119,6 +119,11 @@ def test_every_chunk_has_random_numbers_of_its_own():
     assert sum(a == b for a, b in zip(said[:300], said[300:])) < 10
 
 
+def test_each_answer_begins_with_its_own_tokens_in_every_chunk():
+    rows, told = [Row((Turn("user", "x " * n),)) for n in (3, 1, 2, 4)], [[5], [6], [7], [8]]
+    assert [a.ids[:1] for a in answer_rows(nano(), NANO, rows, max_new=3, priors=told, chunk=3)] == told
+
+
 # ---- held-out rows ---------------------------------------------------------------------------------------------------
 def test_held_out_loss_is_a_mean_over_tokens():
     model, rows = tiny(double=False), some_rows(9)

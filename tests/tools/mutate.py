@@ -44,7 +44,7 @@ ROOMS = {       # room: (its folder, the files tests/core/test_*.py that touch i
     "rollout": ("nanouft/rollout", LAWS + "rollouts harvest reward examples evaluate cli resume"),
     "data": ("nanouft/data", LAWS + "data cases_of_forms batches tokenizer pretrain transformers train"),
     "world": ("nanouft/world", LAWS + "world una_uft pretrain parity"),
-    "models": ("nanouft/models", LAWS + "generate gpt transformers tokenizer resume cli"),
+    "models": ("nanouft/models", LAWS + "generate gpt transformers tokenizer resume evaluate cli"),
     "look": ("nanouft/look", LAWS + "evaluate train cli supervised una_uft"),
     "shell": ("nanouft/shell", LAWS + "settings signals resume cli train gpt rollouts ledger parallel"),
     "training": ("nanouft/training", LAWS + "train reward settings cli objectives"),
