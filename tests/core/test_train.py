@@ -20,7 +20,7 @@ from nanouft.reference import add_columns
 from nanouft.shell import checkpoints, devices
 from nanouft.shell.devices import Device
 from nanouft.shell.errors import UserError
-from nanouft.shell.text import read_json
+from nanouft.shell.text import read_json, visible
 from nanouft.training.flags import Train
 from nanouft.training.schedule import warmup_cosine
 from nanouft.training.setup import Run
@@ -58,7 +58,8 @@ def test_run_folder_tells_everything(here, tiny_base, capsys, brief):
     for f in (*result["before"]["families"].values(), *result["after"]["families"].values()):
         assert 0 <= f["low"] <= f["score"] <= f["high"] <= 1
     assert (run / "curves.png").read_bytes().startswith(PNG)
-    assert "before" in (run / "samples.md").read_text(encoding="utf-8")
+    written = (run / "samples.md").read_text(encoding="utf-8")
+    assert all(visible(x["answer"]) in written for when in ("before", "after") for x in result[when]["samples"])
     assert checkpoints.whole_steps(run) == [4, 8]
     out = capsys.readouterr().out
     assert "[[" in out and "out/ift" in out and "nanouft.sample" in out and "rules_new" in out
