@@ -8,7 +8,6 @@ Its intervals need scipy: pip install -e ".[lab]".
     python -m lab.map               which method when: demonstrations, scored answers, a reward -> one page
     python -m lab.ift_help          where could IFT help? predictions first, then experiments
     python -m lab.overoptimise      exact score against learnt reward, best-of-n and PPO
-    python -m lab.calibration       is the world neither too easy nor too hard?
     python -m lab.gallery           what went wrong? twelve runs, each with one mistake
     python -m lab.again             did a change of code move a number?
     python -m lab.methods           docs/methods.md: every objective in one table, from the registry

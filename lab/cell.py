@@ -40,6 +40,7 @@ class Cell:
     start: "Cell | str" = "base"
     split: str = "test"
     items: int = 100
+    prompts: int = 0                # seed of the prompts that it is scored on
     snapshot: bool = False          # what the comparison page shows of a model, too (snapshot.py); "portrait" in JSON
     own: Own | None = None          # answers of a model; "{own}" in the flags is their folder (own.py)
     aligned: "Cell | None" = None   # a cell whose model is asked about demonstrations; "{aligned}" is its folder
@@ -60,6 +61,7 @@ class Cell:
     def key(self) -> str:
         start = self.start.key if isinstance(self.start, Cell) else fingerprint(self.start)
         about = [CELL_VERSION, self.flags, self.seed, start, self.split, self.items]
+        about += [f"prompts {self.prompts}"] if self.prompts else []
         about += [f"portrait {SNAPSHOT_VERSION}"] if self.snapshot else []
         about += [f"own {self.own.key}"] if self.own else []
         about += [f"aligned {self.aligned.model_key}"] if self.aligned else []
@@ -71,7 +73,7 @@ class Cell:
     @property
     def model_key(self) -> str:
         """Key of what is trained, however it is scored afterwards."""
-        return replace(self, split="", items=0, snapshot=False, best_of=1, each=False, curve=False).key
+        return replace(self, split="", items=0, prompts=0, snapshot=False, best_of=1, each=False, curve=False).key
 
 
 @lru_cache
@@ -90,7 +92,7 @@ def train_cell(cell: Cell, folder: Path, keep: Path = KEEP) -> str:
     if not cell.flags:
         return start
     own = str(kept_own(cell.own, keep)) if cell.own else ""
-    likes = str(kept_reward(cell.own, keep)) if cell.own and cell.own.labelled else ""
+    likes = str(kept_reward(cell.own, keep)) if cell.own and cell.own.labelled else cell.own.judge if cell.own else ""
     look = ["--eval-every", str(EVAL_EVERY)] if cell.snapshot or cell.curve else ["--plain"]
     asked = kept_model(cell.aligned, keep) if cell.aligned else ""
     flags = [f.replace("{own}", own).replace("{reward}", likes).replace("{aligned}", asked) for f in cell.flags]
@@ -162,6 +164,7 @@ def stages(cell: Cell, folder: str, keep: Path) -> dict[str, dict]:
         places = [kept_own(cell.own, keep)] if cell.flags and not on_policy(cell) else []     # else: its prompts only
         if cell.own.labelled:
             places.append(kept_reward(cell.own, keep))
-        out |= stages(answered, kept_model(answered, keep), keep)
+        if cell.own.prompts:
+            out |= stages(answered, kept_model(answered, keep), keep)
         out |= {str(p): read_json(p / "spent.json") for p in places}
     return out

@@ -53,7 +53,7 @@ def scored(cell: Cell, folder: Path, keep: Path) -> dict:
         with quiet():
             init = train_cell(cell, folder / "run", keep)
             model, tok = start_model(init)
-            result, answers = scores.families(model, tok, device, cell.split, cell.items,
+            result, answers = scores.families(model, tok, device, cell.split, cell.items, cell.prompts,
                                               answer=chooser(cell, model, tok, keep))
             log = Lines(Path(init) / "metrics.jsonl").read() if cell.flags else []
             more = {}
@@ -67,9 +67,24 @@ def scored(cell: Cell, folder: Path, keep: Path) -> dict:
                "tokens": sum(m.get("tokens", 0) for m in log), "last_loss": log[-1]["loss"] if log else None, **more}
     except Diverged as e:
         out = {"failed": str(e).replace(str(folder), "...")}
-    after = {"after": " ".join(cell.start.flags)} if isinstance(cell.start, Cell) else {}
-    return {"key": cell.key, "base": cell.base, **after, "flags": " ".join(cell.flags), "seed": cell.seed,
+    return {"key": cell.key, "base": cell.base, **read_by(cell), "flags": " ".join(cell.flags), "seed": cell.seed,
             "split": cell.split, "items": cell.items, **out, "seconds": round(time.process_time() - began, 1)}
+
+
+def read_by(cell: Cell) -> dict:
+    """What a cell stands on, where there is anything: the flags of its start, the seed of other prompts, the answers
+    that it learns from (who answered how many prompts, pairs of a learnt reward, demonstrations and how many are
+    wrong)."""
+    out: dict = {}
+    if isinstance(cell.start, Cell):
+        out["after"] = " ".join(cell.start.flags)
+    if cell.prompts:
+        out["prompts"] = cell.prompts
+    if cell.own:
+        own = cell.own
+        out["own"] = {"by": " ".join(own.model.flags), "prompts": own.prompts, "samples": own.samples,
+                      "labelled": own.labelled, "demos": own.rows, "noise": own.noise, "errs": own.errs}
+    return out
 
 
 def chooser(cell: Cell, model, tok, keep: Path):
@@ -97,7 +112,7 @@ def each(cell: Cell, init: str, log: list[dict], answers: list, keep: Path) -> d
 
 def diversity(model, tok, cell: Cell) -> float:
     """Share of different answers among four samples a prompt at temperature 1, ten prompts a family."""
-    rows = world.rows(cell.split, "prompts", 10 * len(world.FAMILIES), 0)
+    rows = world.rows(cell.split, "prompts", 10 * len(world.FAMILIES), cell.prompts)
     said = answer_rows(model, tok, [r for r in rows for _ in range(4)], temperature=1.0, seed=0)
     texts = [tuple(a.ids) for a in said]
     return float(np.mean([len(set(texts[4 * i:4 * i + 4])) / 4 for i in range(len(rows))]))

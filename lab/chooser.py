@@ -12,8 +12,8 @@ from nanouft.shell.text import read_json
 
 NEEDS = ("nothing", "labels", "pairs", "scores", "right answers", "reward")
 OF_REGIME = ("name", "demos", "samples", "noise", "source", "base")
-OF_ROW = ("name", "needs", "worse", "endpoint", "gain", "verdict", "over", "cost", "changes", "commands",
-          "failed")
+OF_ROW = ("name", "needs", "worse", "endpoint", "gain", "verdict", "borrowed", "cost", "changes",
+          "commands", "failed")
 OF_COST = ("samples", "flops", "relative", "at_inference")
 
 
@@ -47,16 +47,15 @@ def small(the_map: dict) -> dict:
     lines: dict[str, int] = {}
     regimes = [{key: g[key] for key in OF_REGIME} | {"rows": [small_row(row, lines) for row in g["rows"]]}
                for g in the_map["regimes"]]
-    about = {key: the_map[key] for key in ("seeds", "items", "margin", "endpoint", "command")}
+    about = {key: the_map[key] for key in ("seeds", "items", "margin", "endpoint", "command", "exchange")}
     return {**about, "regimes": regimes, "lines": list(lines)}
 
 
 def small_row(row: dict, lines: dict[str, int]) -> dict:
     kept = {name: [share(mean), share(half), word] for name, (mean, half, word) in row["changes"].items()
             if half is not None and abs(mean) > half}
-    over = row["over"] and row["over"] | {"gain": [share(x) for x in row["over"]["gain"]]}
     return {**{key: row[key] for key in OF_ROW}, "endpoint": [share(x) for x in row["endpoint"]],
-            "gain": [share(x) for x in row["gain"]], "over": over, "changes": kept,
+            "gain": [share(x) for x in row["gain"]], "changes": kept,
             "cost": {key: row["cost"][key] and float(f"{row['cost'][key]:.6g}") for key in OF_COST},
             "commands": [lines.setdefault(line, len(lines)) for line in row["commands"]]}
 

@@ -10,6 +10,7 @@ one seed a setting, four for the best three. Rows of C3 choose on each of two ba
 paired test seeds on both bases, 100 prompts a family. judge.py makes the verdicts, by one rule.
 
 C1 (arXiv:2405.11870): IFT beats SFT on the same demonstrations, and is not inferior to SFT -> DPO.
+C1b (the same paper's second setting): after SFT, gently, IFT is better than going on with SFT (second_stage.py).
 C2 (arXiv:2410.21438): UFT on demonstrations alone beats SFT (the paper's claim); it is not inferior (a weaker one).
 C3 (arXiv:2410.21438): UFT on demonstrations of skills (A) and scores of honesty (B) keeps what SFT(A), then DPO, KTO
     or UNA on B, loses. Tuned, and compared as a whole, by the mean of three parts: A, B, and facts.
@@ -26,8 +27,10 @@ from lab.cell import Cell
 from lab.cells import read_cells, run_cells
 from lab.contrast import Parts, endpoint_score
 from lab.judge import Claim, Contrast, Row
+from lab.own import APART
 from lab.regimes import ITEMS, SECOND, TEST, VAL, Look, as_start, setting_flags
 from lab.search import Search, run_searches
+from lab.second_stage import C1B
 from lab.store import results_of
 from nanouft.shell import config
 from nanouft.shell.errors import UserError, in_range
@@ -35,7 +38,6 @@ from nanouft.shell.text import choose
 
 FOLDER = Path("docs/results/claims")
 BASES = ("base", SECOND)
-SEEDS = 5
 SKILLS, HONESTY, FACTS = ("rules", "list", "sum", "sort", "reverse"), ("truth", "unknown"), ("fact",)
 THREE: Parts = (SKILLS, HONESTY, FACTS)
 WEAK = Cell(("--objective", "sft", "--noise", "0.4"), seed=900)     # an aligned model that is no oracle: 40 % wrong
@@ -120,7 +122,7 @@ C4 = Claim(
         Contrast("PoFT is better than SFT at 40 %", "PoFT, 40 %", "SFT, 40 %", preset=False),
         Contrast("PoFT is better than SFT at 0 %", "PoFT, 0 %", "SFT, 0 %", preset=False)))
 
-CLAIMS = {"C1": C1, "C2": C2, "C3": C3, "C4": C4}
+CLAIMS = {"C1": C1, "C1b": C1B, "C2": C2, "C3": C3, "C4": C4}
 
 
 # ---- cells and settings ----------------------------------------------------------------------------------------------
@@ -131,8 +133,8 @@ def cell(claim: Claim, name: str, settings: Settings, seed: int, base: str, look
     """The training run of a row; the row that it starts from has the same seed."""
     row = claim.rows[name]
     start = as_start(cell(claim, row.after, settings, seed, base)) if row.after else base
-    return Cell((*row.flags.split(), *setting_flags(settings[name])), seed, start, look.split, look.items,
-                aligned=row.aligned, each=look.each)
+    return Cell((*row.flags.split(), *setting_flags(settings[name])), seed + APART * row.apart, start, look.split,
+                look.items, claim.prompts if look is TEST else 0, aligned=row.aligned, each=look.each)
 
 
 def search(claim: Claim, name: str, base: str, settings: Settings) -> Search:
@@ -141,32 +143,45 @@ def search(claim: Claim, name: str, base: str, settings: Settings) -> Search:
 
     def cell_at(setting: tuple, seed: int) -> Cell:
         return cell(claim, name, {**settings, name: dict(zip(axes, setting))}, seed, base, VAL)
-    return Search(cell_at, axes, ends=ENDS, measure=lambda c: endpoint_score(c, claim.parts))
+    return Search(cell_at, axes, ends=ENDS, measure=lambda c: endpoint_score(c, claim.parts), **claim.effort)
 
 
 def tuned(names: list[str], run: Callable) -> tuple[dict[tuple[str, str], Settings], dict[tuple, Search]]:
     """({(claim, base): settings of its rows}, {(claim, base, row): its search}). All searches run side by side, those
     of rows that start from another row after the others."""
-    chosen: dict[tuple[str, str], Settings] = {(n, base): {} for n in names for base in CLAIMS[n].tuned_on}
+    chosen: dict[tuple[str, str], Settings] = {
+        (n, base): {name: {} for name, row in CLAIMS[n].rows.items() if not row.axes}
+        for n in names for base in CLAIMS[n].tuned_on}
     searches: dict[tuple, Search] = {}
     for chains in (False, True):
         now = {(n, base, name): search(CLAIMS[n], name, base, settings) for (n, base), settings in chosen.items()
-               for name, row in CLAIMS[n].rows.items() if bool(row.after) == chains}
+               for name, row in CLAIMS[n].rows.items() if row.axes and bool(row.after) == chains}
         for (n, base, name), setting in run_searches(now, run).items():
             chosen[n, base][name] = setting
         searches |= now
+    for (n, _), settings in chosen.items():
+        for name, row in CLAIMS[n].rows.items():
+            if row.like:
+                settings[name] = like(row, settings)
     return chosen, searches
+
+
+def like(row: Row, settings: Settings) -> dict[str, str]:
+    """The settings of another row, with a part of its learning rate."""
+    other = settings[row.like]
+    return other | {"--lr": f"{row.scale * float(other['--lr']):.1e}"}
 
 
 def test_cells(name: str, chosen: dict[tuple[str, str], Settings]) -> dict[str, dict[str, list[Cell]]]:
     """{base: {row: its cells, one a seed}}. A base without a search of its own takes the settings of the first."""
-    return {base: {row: [cell(CLAIMS[name], row, chosen.get((name, base), chosen[name, BASES[0]]), seed, base)
-                         for seed in range(SEEDS)] for row in CLAIMS[name].rows} for base in BASES}
+    claim = CLAIMS[name]
+    return {base: {row: [cell(claim, row, chosen.get((name, base), chosen[name, BASES[0]]), seed, base)
+                         for seed in claim.seeds] for row in claim.rows} for base in BASES}
 
 
-def untrained() -> dict[str, Cell]:
-    """{base: the base as it is}"""
-    return {base: Cell((), 0, base, TEST.split, ITEMS, each=True) for base in BASES}
+def untrained(name: str) -> dict[str, Cell]:
+    """{base: the base as it is}, on the prompts of the claim."""
+    return {base: Cell((), 0, base, TEST.split, ITEMS, CLAIMS[name].prompts, each=True) for base in BASES}
 
 
 def judged(name: str, done: dict[str, dict]) -> dict:
@@ -176,7 +191,8 @@ def judged(name: str, done: dict[str, dict]) -> dict:
         return done
     chosen, searches = tuned([name], look_up)
     mine = {(base, row): s for (_, base, row), s in searches.items()}
-    return judge.judged(CLAIMS[name], mine, test_cells(name, chosen), untrained(), done)
+    settings = {base: chosen[name, base] for base in CLAIMS[name].tuned_on}
+    return judge.judged(CLAIMS[name], settings, mine, test_cells(name, chosen), untrained(name), done)
 
 
 @dataclass
@@ -202,8 +218,9 @@ def main(argv=None) -> int:
         print(*judge.write(Path(cfg.out), {name: judged(name, done) for name in names}), sep="\n")
         return 0
     chosen, _ = tuned(names, lambda cells: run_cells(cells, file, cfg.workers))
-    run_cells([*untrained().values(), *(c for n in names for rows in test_cells(n, chosen).values()
-                                        for cells in rows.values() for c in cells)], file, cfg.workers)
+    run_cells([c for n in names for c in untrained(n).values()]
+              + [c for n in names for rows in test_cells(n, chosen).values() for cells in rows.values() for c in cells],
+              file, cfg.workers)
     return 0
 
 

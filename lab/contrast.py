@@ -27,10 +27,10 @@ def arrays(cells: Sequence[dict], families: Sequence[str]) -> list[np.ndarray]:
 
 
 @lru_cache
-def prompt_groups(split: str, items: int) -> dict[str, np.ndarray]:
+def prompt_groups(split: str, items: int, seed: int = 0) -> dict[str, np.ndarray]:
     """{family: (P,) numbers of its prompts, in the order of `arrays`}; prompts that ask for one fact share a number."""
     asked: dict[str, list] = {f: [] for f in world.FAMILIES}
-    for row in world.rows(split, "prompts", items * len(world.FAMILIES), 0):
+    for row in world.rows(split, "prompts", items * len(world.FAMILIES), seed):
         asked[row.family].append(read_question(row.prompt[-1].text) or row.prompt[-1].text)
     return {f: np.array([list(dict.fromkeys(all_)).index(x) for x in all_]) for f, all_ in asked.items()}
 
@@ -54,5 +54,5 @@ def contrast(row: Sequence[dict], other: Sequence[dict] = (), parts: Parts = NIN
     share = {f: len(families) / len(parts) / len(part) for part in parts for f in part}     # two_way: the plain mean
     every = [(sign, arrays(cells, families)) for sign, cells in signed]
     gaps = [share[f] * sum(sign * of_family[i] for sign, of_family in every) for i, f in enumerate(families)]
-    drawn = prompt_groups(row[0]["split"], row[0]["items"])
+    drawn = prompt_groups(row[0]["split"], row[0]["items"], row[0].get("prompts", 0))
     return two_way(gaps, [drawn[f] for f in families], looks=looks)

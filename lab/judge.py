@@ -5,8 +5,10 @@
 The rule. An interval covers other seeds and other prompts (contrast.py). Superiority holds if the whole 95 % interval
 of the difference lies above 0, does not hold if it lies below, else it is undecided. Non-inferiority asks the same of
 -2 points. Equivalence holds if the interval lies within -2 and +2, does not hold if it lies outside. Where the two
-bases differ, a claim is undecided. Intervals are not corrected for the number of contrasts: it stands in the results.
+bases differ, a claim is undecided. Intervals are not corrected for the number of contrasts: it stands in the results;
+the verdicts of newer claims are (Claim.holm).
 """
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,10 +37,14 @@ ADVICE = "Run the same command without --write first"
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a table: flags of train, and the axes of its search. `after` names the row that it starts from."""
+    """One row of a table: flags of train, and the axes of its search. `after` names the row that it starts from, `like`
+    the row whose settings it takes, with `scale` times the learning rate."""
     flags: str
-    axes: dict[str, tuple[str, ...]]
+    axes: dict[str, tuple[str, ...]] = field(default_factory=dict)
     after: str | None = None
+    like: str | None = None
+    scale: float = 1.0
+    apart: bool = False                 # other demonstrations than those of the row that it starts from
     aligned: Cell | None = None         # whose model "{aligned}" in the flags is
 
 
@@ -63,28 +69,38 @@ class Claim:
     tuned_on: tuple[str, ...]           # bases with a search of their own; the others take the first one's settings
     parts: Parts = NINE                 # the endpoint, of the search, too: mean over parts of the mean over families
     columns: dict[str, Parts] = field(default_factory=dict)     # of the table, beside the endpoint and the families
+    seeds: Sequence[int] = range(5)     # of the test cells
+    prompts: int = 0                    # seed of the test prompts
+    effort: dict[str, int] = field(default_factory=dict)        # first, more, growths of its searches (search.py)
+    holm: bool = False                  # verdicts of the preset contrasts are corrected for their number
 
 
 # ---- from finished cells ---------------------------------------------------------------------------------------------
-def judged(claim: Claim, searches: dict[tuple[str, str], Search], cells: dict[str, dict[str, list[Cell]]],
-           starts: dict[str, Cell], done: dict[str, dict]) -> dict:
-    """All that is said about a claim, as JSON. searches: of (base, row); cells: {base: {row: one a seed}}; starts: of
-    each base the cell without training."""
+def judged(claim: Claim, chosen: dict[str, dict[str, dict]], searches: dict[tuple[str, str], Search],
+           cells: dict[str, dict[str, list[Cell]]], starts: dict[str, Cell], done: dict[str, dict]) -> dict:
+    """All that is said about a claim, as JSON. chosen: {base: {row: its settings}}; searches: of (base, row), where one
+    was made; cells: {base: {row: one a seed}}; starts: of each base the cell without training."""
     found = {base: {row: results_of(c, done, ADVICE) for row, c in rows.items()} for base, rows in cells.items()}
+    contrasts = [compared(c, claim, found) for c in claim.contrasts]
+    if claim.holm:
+        correct(contrasts, claim, found)
     return {
-        "baseline": claim.baseline, "parts": claim.parts,
-        "search": {base: {row: searched(searches[base, row], done) for row in claim.rows} for base in claim.tuned_on},
+        "baseline": claim.baseline, "parts": claim.parts, "seeds": list(claim.seeds), "prompts": claim.prompts,
+        "holm": claim.holm,
+        "search": {base: {row: searched(chosen[base][row], searches.get((base, row)), done) for row in claim.rows}
+                   for base in claim.tuned_on},
         "bases": {base: {"start": families(results_of([starts[base]], done, ADVICE)),
                          "rows": {row: summary(claim, rows, row) for row in rows}} for base, rows in found.items()},
-        "contrasts": [compared(c, claim, found) for c in claim.contrasts]}
+        "contrasts": contrasts}
 
 
-def searched(search: Search, done: dict[str, dict]) -> dict:
+def searched(chosen: dict[str, str], search: Search | None, done: dict[str, dict]) -> dict:
     """What was chosen, its validation score, the axes at whose edge it lies, and the families' scores of every setting
     that was tried, with the first seed."""
-    best = search.best(done)
-    value = search.score(best, search.first + search.more, done)
-    return {"chosen": dict(zip(search.axes, best)), "score": round(value, DIGITS),
+    if search is None:
+        return {"chosen": chosen, "score": None, "edges": [], "tried": {}}
+    value = search.score(search.best(done), search.first + search.more, done)
+    return {"chosen": chosen, "score": round(value, DIGITS),
             "edges": list(dict.fromkeys(flag for flag, _ in search.at_edge(done))),
             "tried": {" ".join(s): families([done[search.cell_at(s, VAL_SEED).key]]) for s in search.settings()}}
 
@@ -106,13 +122,36 @@ def summary(claim: Claim, rows: dict[str, list[dict]], row: str) -> dict:
 
 
 def compared(c: Contrast, claim: Claim, cells: dict[str, dict[str, list[dict]]]) -> dict:
-    parts, bases = c.parts or claim.parts, {}
+    bases = {}
     for base, rows in cells.items():
-        minus = (rows[c.minus[0]], rows[c.minus[1]]) if c.minus else None
-        mean, half = rounded(contrast(rows[c.row], rows[c.other], parts, minus))
+        mean, half = difference(c, claim, rows)
         bases[base] = {"mean": mean, "half": half, "verdict": claim_verdict(mean, half, c.test)}
     return {"text": c.text, "preset": c.preset, "test": c.test, "row": c.row, "other": c.other, "minus": c.minus,
-            "parts": parts, "bases": bases, "verdict": common_verdict([b["verdict"] for b in bases.values()])}
+            "parts": c.parts or claim.parts, "bases": bases,
+            "verdict": common_verdict([b["verdict"] for b in bases.values()])}
+
+
+def difference(c: Contrast, claim: Claim, rows: dict[str, list[dict]], looks: int = 1) -> list[float]:
+    """[mean, half width]. looks: the half width is for one of so many intervals that shall all hold."""
+    minus = (rows[c.minus[0]], rows[c.minus[1]]) if c.minus else None
+    return rounded(contrast(rows[c.row], rows[c.other], c.parts or claim.parts, minus, looks))
+
+
+def correct(contrasts: list[dict], claim: Claim, found: dict[str, dict[str, list[dict]]]) -> None:
+    """Holm's correction of the verdicts of the preset contrasts of superiority, on each base: the clearest of m
+    contrasts is judged by an interval of level 1 - 5 %/m, the next one by 1 - 5 %/(m - 1), and so on; after the first
+    one that is undecided, all are. The intervals that are printed stay those of 95 %."""
+    preset = [i for i, c in enumerate(claim.contrasts) if c.preset]
+    for base, rows in found.items():
+        clearest = sorted(preset, key=lambda i: -abs(contrasts[i]["bases"][base]["mean"])
+                          / contrasts[i]["bases"][base]["half"])
+        undecided = False
+        for step, i in enumerate(clearest):
+            word = claim_verdict(*difference(claim.contrasts[i], claim, rows, len(preset) - step), "superiority")
+            undecided = undecided or word == "undecided"
+            contrasts[i]["bases"][base]["verdict"] = "undecided" if undecided else word
+    for i in preset:
+        contrasts[i]["verdict"] = common_verdict([b["verdict"] for b in contrasts[i]["bases"].values()])
 
 
 def rounded(pair: tuple[float, float]) -> list[float]:

@@ -8,15 +8,17 @@ undecided (words.difference_word).
 """
 import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from lab import prices
 from lab import regimes as plan
 from lab.cell import Cell
 from lab.cells import stops
 from lab.contrast import NINE, Parts, contrast
-from lab.map_pictures import curves, heat
+from lab.map_pictures import curves, lines
 from lab.map_text import page
 from lab.own import APART
 from lab.store import Missing, results_of
@@ -33,33 +35,35 @@ DOCS = Path("docs")
 # ---- one regime ------------------------------------------------------------------------------------------------------
 def regime(r: plan.Regime, rows: dict[str, list[Cell]], chosen: dict[str, dict], done: dict[str, dict]) -> dict:
     """What map.json says of a regime: its rows, best first, each with those that are significantly worse. The best row
-    was picked by the same figures, so every comparison with it has a wider interval."""
+    was picked by the same figures, so its comparisons with others have a wider interval; those with SFT were planned.
+    A row whose settings were chosen elsewhere is never called worse or equal: better settings might help it."""
     got = {name: [done[c.key] for c in cells] for name, cells in rows.items()}
     ends = {name: contrast(cells) for name, cells in got.items()}
     order = sorted(got, key=lambda name: -ends[name][0])
     flops = {name: spent(cells, "flops") for name, cells in got.items()}
+    own = {name: name == "SFT" or chosen[name]["searched"] in ("", replace(r, base="base").name) for name in order}
     out = []
     for name in order:
-        cheaper = [n for n in order if n != plan.BEST and flops[n] < flops[name] and name != "SFT"]
-        over = cheaper[0] if cheaper else None
-        looks, looks_over = (len(order) - 1 if order[0] in names else 1 for names in ((name,), (name, over)))
+        looks = len(order) - 1 if name == order[0] else 1
         out.append({
             "name": name, "needs": needs(name, r), "endpoint": list(ends[name]), "strict": strict(got[name]),
-            "worse": [n for n in order if order.index(n) > order.index(name)
+            "borrowed": not own[name],
+            "worse": [n for n in order if order.index(n) > order.index(name) and own[n]
                       and judged(got[n], got[name], looks=looks)[2] == "worse"],
-            **(gain(got[name], got["SFT"], looks) if name != "SFT" else {"gain": [0.0, 0.0], "verdict": "baseline"}),
-            "over": {"row": over, **gain(got[name], got[over], looks_over)} if over else None,
+            **(gain(got[name], got["SFT"], own[name]) if name != "SFT" else
+               {"gain": [0.0, 0.0], "verdict": "baseline"}),
             "changes": changes(got[name], got["SFT"]) if name != "SFT" else {},
             "cost": {"samples": samples(r, name), "flops": flops[name], "relative": flops[name] / flops["SFT"],
                      "at_inference": plan.PER_PROMPT if name == plan.BEST else 1},
             **chosen[name], "failed": sum("failed" in c for c in got[name]),
             "commands": [line.replace("out/", f"out/{place(r)}/") for line in commands(rows[name][0])],
             **({"curve": curve(got[name])} if any("curve" in c for c in got[name]) else {})})
-    pair = len(order) - 1 if order[0] in ("RLOO", "RFT") else 1
-    long = {"steps": r.steps, "against": against(got, pair)} if r.steps else {}
+    long = {"steps": r.steps, "against": against(got)} if r.steps else {}
+    long |= {"cleaned": judged(got[plan.CLEANED], got["RFT"])} if plan.CLEANED in got else {}
     agreed = [c["agreement"] for c in got.get("DPO", ()) if "agreement" in c]       # all rows have the same judges
     more = {"agreement": interval(agreed)} if agreed else {}
-    return {"name": r.name, "demos": r.demos, "samples": r.samples, "noise": r.noise, "source": r.source,
+    return {"name": r.name, "demos": r.demos, "samples": r.samples, "noise": r.noise, "errs": r.errs,
+            "source": f"errs {r.errs}" if r.errs else r.source,
             "base": "base" if r.base == "base" else "second base", **long, **more, "rows": out}
 
 
@@ -68,9 +72,9 @@ def place(r: plan.Regime) -> str:
     return r.name.replace(", ", "-").translate(dict.fromkeys(map(ord, " ,%")))
 
 
-def against(got: dict[str, list[dict]], looks: int) -> dict:
+def against(got: dict[str, list[dict]]) -> dict:
     """RLOO, which asks a reward while it trains, minus RFT, which asks it once."""
-    return {"row": "RLOO", "other": "RFT", "endpoint": judged(got["RLOO"], got["RFT"], looks=looks),
+    return {"row": "RLOO", "other": "RFT", "endpoint": judged(got["RLOO"], got["RFT"]),
             "fact": judged(got["RLOO"], got["RFT"], (("fact",),))}
 
 
@@ -91,9 +95,10 @@ def judged(row: list[dict], other: list[dict], parts: Parts = NINE, looks: int =
     return [mean, half, difference_word(mean, half)]
 
 
-def gain(row: list[dict], other: list[dict], looks: int = 1) -> dict:
-    mean, half, word = judged(row, other, looks=looks)
-    return {"gain": [mean, half], "verdict": word}
+def gain(row: list[dict], other: list[dict], own: bool) -> dict:
+    """own: the row's settings were chosen in this regime."""
+    mean, half, word = judged(row, other)
+    return {"gain": [mean, half], "verdict": word if own or word == "better" else "undecided"}
 
 
 def changes(row: list[dict], sft: list[dict]) -> dict[str, list]:
@@ -113,6 +118,8 @@ def samples(r: plan.Regime, name: str) -> int:
     """Scored or judged answers that a row needs."""
     if name == "SFT":
         return 0
+    if name == plan.CLEANED:
+        return r.demos
     if r.source != "own":
         return r.samples // 2 if name == plan.RIGHT else r.samples
     if plan.on_policy(plan.rows_of(r)[name]):
@@ -122,7 +129,7 @@ def samples(r: plan.Regime, name: str) -> int:
 
 def needs(name: str, r: plan.Regime) -> str:
     """nothing, pairs, labels, scores, or a reward that may be asked at any time."""
-    special = {"SFT": "nothing", plan.BEST: "pairs", plan.PICKED: "scores"}
+    special = {"SFT": "nothing", plan.CLEANED: "labels", plan.BEST: "pairs", plan.PICKED: "scores"}
     return special.get(name) or plan.rows_of(r)[name].needs
 
 
@@ -135,17 +142,17 @@ def curve(cells: list[dict]) -> dict:
 
 def commands(cell: Cell) -> list[str]:
     """The command lines that make a cell's model."""
-    first = cell.start if isinstance(cell.start, Cell) else cell.own.model if cell.own else None
     own = cell.own
+    if own and not own.prompts:
+        return [f"python -m nanouft.world --demos {own.rows} --noise {own.noise:g} --right --seed {own.seed} --out "
+                "out/own/right.jsonl", train(cell, cell.base, "out/sft")]
+    first = cell.start if isinstance(cell.start, Cell) else own.model if own else None
     out = [train(first, first.base, "out/sft")] if first else []
     if own and own.labelled:
         out.append(f"python -m nanouft.reward --init out/sft --pairs samples --rows {own.labelled} "
                    f"--seed {2 * APART + own.seed} --out out/reward")
-    if any("{own}/shown" in f for f in cell.flags):
-        noise = f" --noise {own.noise:g}" if own.noise else ""
-        out.append(f"python -m nanouft.world --demos {own.rows}{noise} --seed {own.seed} --out out/shown.jsonl")
     if any("{own}" in f for f in cell.flags):
-        judge = " --reward out/reward" if own.labelled else ""
+        judge = " --reward out/reward" if own.labelled else f" --reward {own.judge} --good 1" if own.errs else ""
         out.append(f"python -m nanouft.rollout.harvest --init out/sft --prompts {own.prompts} "
                    f"--samples {own.samples} --seed {own.seed}{judge} --out out/own")
     if cell.best_of > 1:
@@ -156,7 +163,7 @@ def commands(cell: Cell) -> list[str]:
 
 
 def train(c: Cell, init: str, folder: str) -> str:
-    places = {"{own}/shown": "out/shown", "{own}": "out/own", "{reward}": "out/reward"}
+    places = {"{own}": "out/own", "{reward}": c.own.judge if c.own and c.own.errs else "out/reward"}
     flags = list(c.flags)
     for word, place in places.items():
         flags = [f.replace(word, place) for f in flags]
@@ -175,7 +182,7 @@ def kept(done: dict[str, dict]) -> Callable:
 
 def summary(done: dict[str, dict]) -> dict:
     """map.json; regimes that are not finished are named."""
-    regimes, unfinished = [], []
+    regimes, unfinished, curve, others, edges, searches = [], [], {}, {}, {}, set()
     for piece, r in ((piece, r) for piece, places in plan.PIECES.items() for r in places):
         try:
             firsts, chosen, at = plan.settings([r], kept(done))
@@ -184,16 +191,31 @@ def summary(done: dict[str, dict]) -> dict:
         except Missing:
             unfinished.append(r.name)
             continue
-        keys = {"SFT": plan.sft_regime(r)} | {n: (plan.anchor(r), n) for n in plan.rows_of(r)}
+        keys = {"SFT": plan.sft_regime(r)} | {n: (plan.anchor(r, n), n) for n in plan.rows_of(r)}
+        keys |= {plan.CLEANED: plan.Regime(r.demos)} if r.noise else {}
         mine = {n: {"settings": (firsts | chosen)[key], "searched": searched(key), "edges": at.get(key, [])}
                 for n, key in keys.items()}
         regimes.append({"piece": piece, **regime(r, cells, {plan.BEST: NOTHING, **mine}, done)})
+        searches |= set(firsts) | set(chosen)
+        edges |= {key: f"{label(key)} ({', '.join(flag.removeprefix('--') for flag in flags)})"
+                  for key, flags in at.items()}
+        if piece in ("grid", "judges") or (piece == "long" and r.base == "base"):
+            got = {name: [done[c.key] for c in row] for name, row in cells.items()}
+            curve |= {r.demos: got["SFT"]} if piece == "grid" else {}
+            others |= {(r.demos, r.samples, name, r.errs): row for name, row in got.items() if name != "SFT"}
     if not regimes:
         raise UserError("no regime of the map is finished; run python -m lab.map")
     against_sft = sum(row["name"] != "SFT" for r in regimes for row in r["rows"])
     return {"command": "python -m lab.map", "seeds": plan.SEEDS, "items": plan.ITEMS, "margin": MARGIN,
             "endpoint": "mean of the nine families' scores", "contrasts": against_sft, "unfinished": unfinished,
-            "regimes": regimes}
+            "searches": len(searches), "edges": list(edges.values()),
+            "exchange": prices.exchange(curve, others) if len(curve) > 1 else [],
+            "alone": {d: contrast(cells)[0] for d, cells in curve.items()}, "regimes": regimes}
+
+
+def label(key) -> str:
+    """"RFT at 100 x 4,000" of a search."""
+    return f"{key[1]} at {key[0].name}" if isinstance(key, tuple) else f"SFT at {key.name}"
 
 
 def searched(key) -> str:
@@ -205,10 +227,11 @@ def write(folder: Path, done: dict[str, dict], docs: Path = DOCS) -> list[str]:
     """Writes everything; -> lines that say what."""
     found = summary(done)
     write_json(folder / "map.json", found)
-    grid = [r for r in found["regimes"] if r["piece"] == "grid"]
+    if lacking := [name for name in found["unfinished"] if not name.endswith("misjudged")]:
+        return [f"{folder / 'map.json'}: {len(found['regimes'])} regimes; no page yet, for these are not finished: "
+                f"{'; '.join(lacking)}"]
     long = [r for r in found["regimes"] if r["piece"] == "long"]
-    if grid:
-        heat(grid, docs / "map.png")
+    lines(found, docs / "map.png")
     if long:
         curves(long, docs / "map_curves.png")
     write_text(docs / "map.md", page(found))

@@ -1,42 +1,28 @@
-"""The map's pictures: winners over demonstrations and samples (heat), rewards over steps (curves)."""
-import textwrap
+"""The map's pictures: scores over demonstrations (lines), rewards over steps (curves)."""
 from pathlib import Path
 
 import numpy as np
 
-from lab.map_text import sft_of, winner
-from lab.words import format_gain
-from nanouft.look.plots import LINES, UP, plt, save
+from nanouft.look.plots import LINES, plt, save
 
 
-def heat(regimes: list[dict], file: Path) -> None:
-    """One square a regime: the choice (the cheapest row of the top group), its gain, and the rows not significantly
-    worse."""
-    demos, samples = sorted({r["demos"] for r in regimes}), sorted({r["samples"] for r in regimes})
-    fig, ax = plt.subplots(figsize=(4.3 * len(samples) + 1, 1.75 * len(demos) + 1))
-    for r in regimes:
-        x, y, (best, near) = samples.index(r["samples"]), demos.index(r["demos"]), winner(r)
-        level = f"SFT's {100 * sft_of(r)['endpoint'][0]:.0f}"
-        strength = min(1, best["gain"][0] / 0.10)
-        ax.add_patch(plt.Rectangle((x, y), 1, 1, facecolor=UP, alpha=0.08 + 0.5 * strength, edgecolor="white", lw=3))
-        nothing = best["name"] == "SFT"
-        title, line = ("no row is significantly better than SFT", level) if nothing else (
-            best["name"], f"{format_gain(*best['gain'])} over {level}")
-        others = wrapped("not significantly worse:", near) if near else "alone"
-        for height, text, size in ((0.22, title, 12 if nothing else 14), (0.44, line, 11), (0.72, others, 10)):
-            ax.text(x + 0.5, y + height, text, ha="center", va="center", fontsize=size,
-                    weight="bold" if text is title else "normal")
-    ax.set(xlim=(0, len(samples)), ylim=(len(demos), 0),
-           xlabel="scored answers of the SFT model (4 a prompt)", ylabel="demonstrations")
-    ax.set_xticks([i + 0.5 for i in range(len(samples))], [f"{s:,}" for s in samples])
-    ax.set_yticks([i + 0.5 for i in range(len(demos))], [f"{d:,}" for d in demos])
-    ax.spines[:].set_visible(False)
-    ax.tick_params(length=0)
+def lines(found: dict, file: Path) -> None:
+    """Score over demonstrations: SFT alone, and RFT with so many judged answers (intervals: of its gain over SFT)."""
+    sizes = sorted({x["samples"] for x in found["exchange"] if x["row"] == "RFT"})
+    fig, ax = plt.subplots(figsize=(10, 5.6))
+    alone = {int(d): 100 * score for d, score in found["alone"].items()}
+    ax.plot(list(alone), list(alone.values()), "o-", color="black", lw=2.5, label="SFT alone")
+    for size, colour in zip(sizes, LINES):
+        rows = {r["demos"]: next(row for row in r["rows"] if row["name"] == "RFT") for r in found["regimes"]
+                if r["samples"] == size and r["piece"] in ("grid", "long") and r["base"] == "base"}
+        means, halves = ([100 * row[key][i] for row in rows.values()] for key, i in (("endpoint", 0), ("gain", 1)))
+        ax.errorbar(list(rows), means, halves, fmt="o-", capsize=3, color=colour,
+                    label=f"and {size:,} judged answers (RFT)")
+    ax.set(xscale="log", xlabel="demonstrations", ylabel="score, %")
+    ax.set_xticks(list(alone), [f"{d:,}" for d in alone])
+    ax.minorticks_off()
+    ax.legend(loc="lower right")
     save(fig, file)
-
-
-def wrapped(title: str, names: list[str]) -> str:
-    return "\n".join(textwrap.wrap(f"{title} {', '.join(names)}", 36))
 
 
 def curves(regimes: list[dict], file: Path) -> None:

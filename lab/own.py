@@ -3,9 +3,10 @@
     own = Own(sft, prompts=250)                     # 4 answers to each of 250 new prompts: 1,000 scored answers
     Cell(("--objective", "dpo", "--data", "{own}/pairs.jsonl"), seed=0, start=sft, own=own)
 
-The files are those of rollout/harvest.py, and shown.jsonl beside them: the demonstrations that the model itself was
-trained on, for methods that read both. With `labelled`, nobody scores these answers: a reward model does. It is
-trained first, on so many pairs of the model's answers; the exact score says which one is better.
+The files are those of rollout/harvest.py. With `labelled`, nobody scores these answers: a reward model does. It is
+trained first, on so many pairs of the model's answers; the exact score says which one is better. With `errs` the judge
+errs in so many of a hundred answers. Without prompts nobody answers: then the folder holds the demonstrations that a
+judge finds right.
 """
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,12 +17,13 @@ from nanouft.rollout import harvest
 from nanouft.shell.files import Lines, checksum, made_once
 from nanouft.shell.streams import harvest_prompt_seed
 
+KEPT_RIGHT = "right.jsonl"
 APART = harvest_prompt_seed(0)           # added to a seed: prompts drawn apart from the demonstrations of that seed
 
 
 @dataclass(frozen=True)
 class Own:
-    """Who answers, and how many prompts. rows, noise: of the demonstrations in shown.jsonl."""
+    """Who answers, and how many prompts. rows, noise: of the demonstrations that the model was trained on."""
     model: object               # a Cell
     prompts: int
     seed: int = 0
@@ -29,11 +31,17 @@ class Own:
     labelled: int = 0           # pairs that the reward model learns from; 0: the exact score
     rows: int = 0
     noise: float = 0.0
+    errs: int = 0               # of a hundred judgements: 5, 15 or 30
 
     @property
     def key(self) -> str:
         about = (self.model.model_key, self.prompts, self.seed, self.samples, self.labelled, self.rows, self.noise)
-        return checksum(repr(about))[:16]
+        return checksum(repr(about + (self.errs,) * bool(self.errs)))[:16]
+
+    @property
+    def judge(self) -> str:
+        """The --reward of a judge who errs."""
+        return f"examples/judge_that_errs.py:errs_{self.errs}"
 
     @property
     def reward_key(self) -> str:
@@ -53,13 +61,22 @@ def folder_of_own(own: Own, init: str, keep: Path, spending: Callable) -> Path:
     """The folder of the files, made once. init: the folder of the model that answers; spending(place) writes down what
     is computed."""
     scored = ["--reward", str(reward_folder(own, init, keep, spending))] if own.labelled else []
+    scored += ["--reward", own.judge, "--good", "1"] if own.errs else []
 
     def make(place: Path) -> None:
+        if not own.prompts:
+            keep_right(own, place, spending)
+            return
         with spending(place):
             harvest.main(["--init", init, "--prompts", str(own.prompts), "--samples", str(own.samples), "--seed",
                           str(own.seed), "--threads", "1", "--device", "cpu", "--out", str(place), *scored])
-        if own.rows:
-            Lines(place / "shown.jsonl").rewrite([
-                {"prompt": r.prompt[-1].text, "response": r.answer[0].text}
-                for r in world.rows("train", "demos", own.rows, own.seed, own.noise)])
-    return made_once(keep / f"own-{own.key}", make, done="harvest.json")
+    return made_once(keep / f"own-{own.key}", make, done="harvest.json" if own.prompts else KEPT_RIGHT)
+
+
+def keep_right(own: Own, place: Path, spending: Callable) -> None:
+    """A file of the demonstrations that are right; judging them takes no computing."""
+    place.mkdir()
+    with spending(place):
+        demos = world.rows("train", "demos", own.rows, own.seed, own.noise)
+        pairs = [(r.prompt[-1].text, r.answer[0].text) for r in demos]
+        Lines(place / KEPT_RIGHT).rewrite([{"prompt": p, "response": a} for p, a in pairs if world.score(p, a) == 1])

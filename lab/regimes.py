@@ -1,8 +1,8 @@
 """The map's plan: what a user may have (regimes), what one may do (rows), how settings are chosen, which cells follow.
 
 A regime: demonstrations (30, 100, 300, 1,020), samples (250, 1,000, 4,000 answers of the SFT model to new prompts, each
-with its exact score), the share of wrong demonstrations, and where preferences come from. All rows see the same
-prompts and start from the same SFT model, but UFT, which begins at the base.
+with its exact score), the share of wrong demonstrations, where preferences come from, and how often the judge errs.
+All rows see the same prompts and start from the same SFT model.
 
 Settings are chosen on validation (search.py), learning rate and a second setting jointly: SFT's at every number of
 demonstrations; those of other rows where `anchor` says. Settings never see the test split. map.py is the command.
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from lab.cell import Cell
-from lab.own import APART, Own
+from lab.own import APART, KEPT_RIGHT, Own
 from lab.search import Search, run_searches
 from nanouft.objectives import OBJECTIVES
 
@@ -34,6 +34,7 @@ class Regime:
     source: str = "own"
     base: str = "base"
     steps: int = 0
+    errs: int = 0                       # of a hundred judgements
 
     @property
     def name(self) -> str:
@@ -41,6 +42,7 @@ class Regime:
         words += [f"{100 * self.noise:.0f} % wrong"] if self.noise else []
         words += [{"learnt": "learnt reward", "spoilt": "spoilt answers"}[self.source]] if self.source != "own" else []
         words += [f"{self.steps} steps"] if self.steps else []
+        words += [f"{self.errs} % misjudged"] if self.errs else []
         return ", ".join(words + (["second base"] if self.base != "base" else []))
 
 
@@ -51,7 +53,6 @@ class Recipe:
     file: str                           # of own.py; "" for what reads none
     needs: str                          # what a user must have
     axes: dict[str, tuple[str, ...]]
-    from_base: bool = False
     passes: str = "2"                   # over the file; "" where passes are an axis
 
     def __hash__(self) -> int:
@@ -68,13 +69,12 @@ ROWS = {
     "SimPO": Recipe("simpo", "pairs", "pairs", {"--lr": RATES, "--beta": ("1", "2", "4")}, passes="8"),
     "KTO": Recipe("kto", "labels", "labels", {"--lr": RATES, "--beta": BETAS}),
     "UNA": Recipe("una", "scores", "scores", {"--lr": RATES, "--beta": ("0.3", "1", "3")}),
-    "UFT": Recipe("uft", "shown scores", "scores",
-                  {"--lr": ("1.25e-4", "2.5e-4", "5e-4", "1e-3"), "--beta": BETAS}, from_base=True, passes="3"),
     "RLOO": Recipe("rloo", "", "reward", ONLINE_AXES),
 }
 LONG_AXES = {"--lr": ("1e-5", "3e-5", "1e-4", "3e-4"), "--beta": ("0.005",)}
 LONG = {name: Recipe(name.lower(), "", "reward", LONG_AXES) for name in ("RLOO", "GRPO", "PPO")}
 RIGHT = "SFT on the chosen"             # answers of the spoilt pairs: does the comparison help, or more right answers?
+CLEANED = "SFT on the right demonstrations"    # the same judge, asked about the demonstrations
 BEST, PICKED = "best of 4", "SFT on the best of 4"     # by a learnt reward, which does not say what is right
 NO_END = ("0.005",)                     # a smaller beta no longer holds the model: nothing to find beyond
 
@@ -84,6 +84,7 @@ PIECES = {
     "long": [Regime(100, 12_288, steps=384), Regime(100, 12_288, steps=384, base=SECOND)],
     "source": [Regime(d, 1000, source=s) for s in ("learnt", "spoilt") for d in (100, 1020)],
     "noise": [Regime(d, 1000, noise=0.4) for d in (100, 300)],
+    "judges": [Regime(d, MOST, errs=e) for e in (15, 30, 5) for d in (100, 30)],
     "second": [Regime(d, 1000, base=SECOND) for d in (100, 1020)],
 }
 
@@ -114,7 +115,7 @@ def sft(r: Regime, setting: Setting, seed: int, look: Look = TEST) -> Cell:
 def own(r: Regime, first: Cell) -> Own:
     """The answers of SFT model `first`, scored as the regime says."""
     labelled = r.samples // 2 if r.source == "learnt" else 0
-    return Own(first, own_prompts(r), first.seed, PER_PROMPT, labelled, r.demos, r.noise)
+    return Own(first, own_prompts(r), first.seed, PER_PROMPT, labelled, r.demos, r.noise, r.errs)
 
 
 def own_prompts(r: Regime) -> int:
@@ -127,15 +128,14 @@ def cell(r: Regime, recipe: Recipe, setting: Setting, first: Cell, look: Look = 
     passes = ["--epochs", recipe.passes] if recipe.passes else []
     if on_policy(recipe):                                   # the prompts of the answers, and not the answers
         flags += ["--data", "{own}/scores.jsonl", "--steps", str(steps(r)), "--batch-size", str(PER_STEP)]
-        flags += ["--reward", "{reward}"] if r.source == "learnt" else []
+        flags += ["--reward", "{reward}"] if r.source == "learnt" or r.errs else []
     elif r.source == "spoilt":                              # a pair is two answers, one of them right
         flags += ["--rows", str(r.samples // 2), "--batch-size", "16", *passes]
         seed, data = seed + APART, None
     else:
-        flags += ["--data", *files(recipe, first), "--batch-size", "16", *passes]
-    start = r.base if recipe.from_base else as_start(first)
-    return Cell((*flags, *setting_flags(setting)), seed, start, look.split, look.items, own=data, each=look.each,
-                curve=look.each and bool(r.steps) and on_policy(recipe))
+        flags += ["--data", f"{{own}}/{recipe.file}.jsonl", "--batch-size", "16", *passes]
+    return Cell((*flags, *setting_flags(setting)), seed, as_start(first), look.split, look.items, own=data,
+                each=look.each, curve=look.each and bool(r.steps) and on_policy(recipe))
 
 
 def steps(r: Regime) -> int:
@@ -147,17 +147,9 @@ def on_policy(recipe: Recipe) -> bool:
     return OBJECTIVES[recipe.objective].on_policy
 
 
-def files(recipe: Recipe, first: Cell) -> list[str]:
-    """What a row reads. UFT makes three passes; its demonstrations are named so often that it sees each as often as
-    SFT does."""
-    passes = float(first.flags[first.flags.index("--epochs") + 1])
-    times = {"shown": max(1, round(passes / 3))}
-    return [f"{{own}}/{name}.jsonl" for name in recipe.file.split() for _ in range(times.get(name, 1))]
-
-
 def as_start(c: Cell) -> Cell:
     """The cell as a start of others: how it is scored does not matter."""
-    return replace(c, split="test", items=ITEMS, each=False)
+    return replace(c, split="test", items=ITEMS, prompts=0, each=False)
 
 
 def rows_of(r: Regime) -> dict[str, Recipe]:
@@ -166,14 +158,19 @@ def rows_of(r: Regime) -> dict[str, Recipe]:
         return LONG | {"RFT": ROWS["RFT"]}
     if r.source == "spoilt":
         return {n: ROWS[n] for n in ("DPO", "SimPO")} | {RIGHT: replace(ROWS["RFT"], file="")}
+    if r.errs:
+        return {n: ROWS[n] for n in ("RFT", "UNA", "DPO", "KTO", "RLOO")}
     return {PICKED if r.source == "learnt" and name == "RFT" else name: recipe for name, recipe in ROWS.items()}
 
 
 # ---- settings --------------------------------------------------------------------------------------------------------
-def anchor(r: Regime) -> Regime:
-    """Where settings are chosen: long runs and spoilt answers have searches of their own (on the first base), wrong
-    demonstrations one at 100; the others take them from the regime nearest in size. A learnt reward judges MOST
-    answers."""
+def anchor(r: Regime, name: str) -> Regime:
+    """Where the settings of a row are chosen: long runs and spoilt answers have searches of their own (on the first
+    base), wrong demonstrations one at 100; the others take them from the regime nearest in size, with a judge who never
+    errs. RLOO with 30 demonstrations has one of its own: with the beta of 100 it gained half as much. A learnt reward
+    judges MOST answers."""
+    if name == "RLOO" and r.demos == 30 and r.samples == MOST:
+        return Regime(30, MOST)
     if r.steps or r.noise or r.source == "spoilt":
         return replace(r, demos=100 if r.noise else r.demos, base="base")
     many = r.samples == MOST or r.source == "learnt"
@@ -201,8 +198,9 @@ def search_row(r: Regime, recipe: Recipe, first: Setting) -> Search:
 def settings(regimes: list[Regime], run: Callable) -> tuple[dict, dict, dict]:
     """({regime: SFT's setting}, {(regime, row): setting}, {the same keys: flags at an edge of their grid}), each under
     the regime where it was chosen."""
-    recipes = {(anchor(r), name): recipe for r in regimes for name, recipe in rows_of(r).items()}
-    starts = dict.fromkeys(sft_regime(r) for r in [*regimes, *(place for place, _ in recipes)])
+    recipes = {(anchor(r, name), name): recipe for r in regimes for name, recipe in rows_of(r).items()}
+    clean = [replace(r, noise=0.0) for r in regimes if r.noise]
+    starts = dict.fromkeys(sft_regime(r) for r in [*regimes, *clean, *(place for place, _ in recipes)])
     sfts = {r: search_sft(r) for r in starts}
     firsts = run_searches(sfts, run)
     rows = {(place, name): search_row(place, recipe, firsts[sft_regime(place)])
@@ -218,7 +216,12 @@ def test_cells(r: Regime, firsts: dict, chosen: dict, seeds: int = SEEDS) -> dic
     sfts = [sft(r, setting, seed) for seed in range(seeds)]
     out = {"SFT": sfts}
     for name, recipe in rows_of(r).items():
-        out[name] = [cell(r, recipe, chosen[anchor(r), name], first) for first in sfts]
+        out[name] = [cell(r, recipe, chosen[anchor(r, name), name], first) for first in sfts]
+    if r.noise:
+        flags = ("--objective", "sft", "--data", f"{{own}}/{KEPT_RIGHT}", "--batch-size", "16",
+                 *setting_flags(firsts[Regime(r.demos)]))
+        out[CLEANED] = [Cell(flags, c.seed, r.base, c.split, c.items, each=True,
+                             own=Own(c, 0, c.seed, 0, 0, r.demos, r.noise)) for c in sfts]
     if r.source == "learnt":
         out[BEST] = [Cell((), c.seed, as_start(c), c.split, c.items, own=own(r, c), best_of=PER_PROMPT, each=True)
                      for c in sfts]

@@ -2,9 +2,10 @@
 
     chosen = run_searches({"DPO": Search(cell_at, axes)}, run)     # {"DPO": {"--lr": "3e-5", "--beta": "1"}}
 
-Every setting is tried with FIRST seeds. The best FINAL of them get MORE seeds, and the best mean over all these seeds
-is chosen. If it lies at an edge, the axis gets one more value there, and the search goes on, GROWTHS times at most.
-A value that nothing lies beyond (`ends`) is no edge. Searches run side by side: `run` gets the missing cells of all.
+Every setting is tried with FIRST seeds. The best FINAL of them get MORE seeds. Of all settings that have all seeds, the
+one with the best mean is chosen. If it lies at an edge, the axis gets one more value there, and the search goes on,
+`growths` times at most; what was among the best before stays in the running. A value that nothing lies beyond (`ends`)
+is no edge. Searches run side by side: `run` gets the missing cells of all.
 """
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ class Search:
     more: int = MORE
     ends: tuple[str, ...] = ()                      # values with nothing beyond
     measure: Callable[[dict], float] = lambda cell: cell.get("mean", 0.0)      # a run that diverged counts as nothing
+    growths: int = GROWTHS
     grown: int = field(default=0, init=False)
     edges: list[str] = field(default_factory=list, init=False)      # flags whose chosen value is still at an edge
 
@@ -46,10 +48,14 @@ class Search:
         return sum(self.measure(done[self.cell_at(setting, VAL_SEED + i).key]) for i in range(seeds)) / seeds
 
     def final(self, done: dict[str, dict]) -> list[Setting]:
+        """The best of the first seeds."""
         return sorted(self.settings(), key=lambda s: -self.score(s, self.first, done))[:FINAL]
 
     def best(self, done: dict[str, dict]) -> Setting:
-        return max(self.final(done), key=lambda s: self.score(s, self.first + self.more, done))
+        """The best of those that have all seeds: the final ones, also of a grid before it grew."""
+        seeds = range(self.first + self.more)
+        whole = [s for s in self.settings() if all(self.cell_at(s, VAL_SEED + i).key in done for i in seeds)]
+        return max(whole, key=lambda s: self.score(s, len(seeds), done))
 
     def at_edge(self, done: dict[str, dict]) -> list[tuple[str, int]]:
         """[(flag, 0 or -1)]: where the best setting lies at an end of its axis."""
@@ -60,7 +66,7 @@ class Search:
 
     def grow(self, done: dict[str, dict]) -> bool:
         """Adds a value beyond each edge where the best lies; False if there is none, or it was done often enough."""
-        edges = self.at_edge(done) if self.grown < GROWTHS else []
+        edges = self.at_edge(done) if self.grown < self.growths else []
         for flag, end in edges:
             values = self.axes[flag]
             values.insert(0 if end == 0 else len(values), beyond(values, end))

@@ -64,10 +64,11 @@ const Choose = {
   size: (demos, samples, what, wrong) => `${Choose.count(demos)} ${wrong ? "partly wrong " : ""}demonstrations`
     + (samples ? ` and ${what} on ${Choose.count(samples)} answers` : ", nothing more"),
   what: {nothing: "nothing", labels: "labels", pairs: "pairs", scores: "scores", reward: "a reward"},
-  kinds: {own: "exact score", learnt: "learnt reward model", spoilt: "pairs: a right and a spoilt answer"},
+  kinds: {own: "exact score", learnt: "learnt reward model", spoilt: "pairs: a right and a spoilt answer",
+    "errs 5": "judge who errs in 5 of 100", "errs 15": "judge who errs in 15 of 100", "errs 30": "judge who errs in 30 of 100"},
   word: (verdict, margin) => verdict === "equal" ? `equal (within ${+(100 * margin).toFixed(1)} points)`
     : verdict === "baseline" ? "the baseline" : verdict,
-  ties: (r) => `${r.place}${r.shared ? " =" : ""}`,
+  ties: (r) => `${r.place}${r.shared ? " =" : ""}${r.borrowed ? " *" : ""}`,
 
   // Where the regime differs from what was asked: one sentence.
   difference(g, asked) {
@@ -100,6 +101,22 @@ const Choose = {
     const rest = sft(low) ? "The cheapest of them is SFT itself: nothing here is surely better."
       : `The cheapest of them: ${low.name}, ${about(low)}.`;
     return `Not told apart on top: ${Choose.list(top.map((r) => r.name))}. ${rest}`;
+  },
+
+  // Prices are logarithms. Is a demonstration worth more than the judged answers that replace it, at the nearest size?
+  money: (log) => (10 ** log).toFixed(2),
+  price(exchange, ask) {
+    const ratio = 10 ** (ask["demo-price"] - ask["judge-price"]);
+    const errs = Number(ask.source.replace("errs ", "")) || 0;
+    const sure = exchange.filter((x) => x.row === "RFT" && x.errs === errs && x.low > 0);
+    const far = (x) => Math.abs(Math.log(ask.demos / x.demos)) + Math.abs(Math.log(ask.samples / x.samples));
+    if (!sure.length) return "";
+    const x = sure.reduce((a, b) => (far(b) < far(a) ? b : a)), [few, many] = [x.samples / x.high, x.samples / x.low];
+    const words = ratio > many ? "let answers be judged" : ratio < few ? "write demonstrations"
+      : "it does not matter much, as far as that was measured";
+    return `Prices: a demonstration costs as much as ${Choose.count(+ratio.toPrecision(2))} judgements. Measured with ${
+      Choose.count(x.demos)} demonstrations and ${Choose.count(x.samples)} judged answers (RFT): ${Math.round(x.answers)} judgements `
+      + `gave as much as one more demonstration (95 %: ${Math.round(few)} to ${Math.round(many)}). So: ${words}. The judge erred in ${errs} of 100 answers.`;
   },
 
   // what else changes, surely: [{text, word, bad, good}, ...], the bad news first; diversity is neither

@@ -2,7 +2,8 @@
 const Chooser = (MAP && (() => {
   const {esc} = Draw, at = (id) => document.getElementById(id), regimes = MAP.regimes;
   const values = (key) => [...new Set(regimes.map((g) => g[key] ?? ""))];
-  const usual = {demos: 100, samples: 1000, wrong: "", have: "scores", source: "own", base: values("base")[0]};
+  const usual = {demos: 100, samples: 1000, wrong: "", have: "scores", source: "own", base: values("base")[0],
+    "demo-price": 0.5, "judge-price": -1.3};              // logarithms: 3 and 5 cents
   const numbers = (key) => values(key).filter((n) => n > 0).sort((a, b) => a - b);
   let ask = {...usual}, wait, every = false;             // every: all rows, or those on top, five at least, and SFT
 
@@ -46,6 +47,11 @@ const Chooser = (MAP && (() => {
       for (const b of at(`${key}-presets`).children) b.setAttribute("aria-pressed", Number(b.value) === ask[key]);
     }
     for (const key of ["wrong", "source", "base"]) at(key).value = ask[key];
+    for (const key of ["demo-price", "judge-price"]) {
+      at(key).value = ask[key];
+      at(`${key}-out`).textContent = Choose.money(ask[key]);
+      at(key).setAttribute("aria-valuetext", Choose.money(ask[key]));
+    }
     document.querySelector(`#have [value=${ask.have}]`).checked = true;
     const none = ask.have === "nothing";
     at("samples").disabled = at("source").disabled = none;
@@ -59,10 +65,11 @@ const Chooser = (MAP && (() => {
     const g = Choose.nearest(regimes, ask), rows = Choose.rows(g, ask.have);
     at("nearest").textContent = Choose.difference(g, ask);
     at("advice").textContent = rows.length ? Choose.advice(rows, MAP.margin) : "No method here uses what you have.";
+    at("price").textContent = Choose.price(MAP.exchange, ask);
     at("caveat").textContent = `Read with care: one small world (NanoWorld), a model of one million parameters, ${MAP.seeds} `
       + "seeds. The order may differ for your model and data; try the cheapest of the tied rows first.";
     at("reading").textContent = `Score: ${MAP.endpoint}, percent; points are percent points. ± and bars: 95 % intervals for other `
-      + `seeds (other data in another order) and other prompts. The best of all rows was picked by the same figures, so its intervals are wider. Rows with "=" share `
+      + `seeds (other data in another order) and other prompts. * settings from another regime: such a row may be better, but is never called worse or equal. Rows with "=" share `
       + `their rank: not told apart from the first of them. Equal: surely within ${+(100 * MAP.margin).toFixed(1)} points; undecided: `
       + "more seeds would tell. Cost: FLOPs (computing operations) of everything a row needs, over SFT's. What else changes: only what surely does. "
       + `Made by ${MAP.command}. Commands repeat our run in NanoWorld, one block after the other in one folder: lines that stood in a block `
@@ -83,8 +90,7 @@ const Chooser = (MAP && (() => {
 
   const cell = (title, html) => `<td role="cell" data-title="${title}">${html}</td>`;
   function line(r, low, high) {
-    const c = r.cost, over = r.over ? `${Choose.gain(r.over.gain)} <small>${esc(Choose.word(r.over.verdict, MAP.margin))}; against ${
-      esc(r.over.row)}</small>` : "<small>no cheaper row</small>";
+    const c = r.cost;
     const changes = Choose.changes(r).map((x) => `<span class="${x.bad ? "bad" : x.good ? "good" : "plain"}">${x.bad ? "▼" : x.good ? "▲" : "•"} ${esc(x.text)}
       <small>${esc(x.word)}</small></span>`).join(" ");
     const lines = r.commands.map((i) => MAP.lines[i]).join(" &&\n");        // one that fails stops the rest
@@ -94,11 +100,10 @@ const Chooser = (MAP && (() => {
       + cell("score", `${(100 * r.endpoint[0]).toFixed(1)} <small>± ${(100 * r.endpoint[1]).toFixed(1)}</small>`)
       + cell("minus SFT", r.verdict === "baseline" ? "<small>the baseline</small>"
         : `${Choose.gain(r.gain)} <small>${esc(Choose.word(r.verdict, MAP.margin))}</small> ${Draw.interval(r.gain[0], r.gain[1], low, high)}`)
-      + cell("minus the best cheaper row", over)
       + cell("cost", `${Choose.times(c.relative)} SFT <small>${c.samples ? `${Choose.count(c.samples)} answers drawn; ` : ""}${
         Number(c.flops).toPrecision(2).replace("e+", "e")} FLOPs${c.at_inference > 1 ? `; ${Number(c.at_inference)} answers at every use` : ""}</small>`)
       + cell("what else changes", changes || "<small>nothing for sure</small>")
-      + `</tr><tr role="row" class="run"><td role="cell" colspan="7"><details data-name="${esc(r.name)}"><summary>Commands of ${esc(r.name)}</summary>
+      + `</tr><tr role="row" class="run"><td role="cell" colspan="6"><details data-name="${esc(r.name)}"><summary>Commands of ${esc(r.name)}</summary>
       <div class="code"><pre tabindex="0" aria-label="commands of ${esc(r.name)}">${esc(lines)}</pre>
       <button type="button" data-copy aria-label="copy the commands of ${esc(r.name)}">copy</button></div></details></td></tr>`;
   }

@@ -60,6 +60,7 @@ class Show:
     n: int = 1                      # examples a family
     demos: int = 0                  # instead: write so many training demonstrations, those of train with this --seed
     noise: float = 0.0              # share of these that are wrong
+    right: bool = False             # keep the right ones alone, as a judge of the demonstrations would
     out: str = "out/demos.jsonl"    # their file
 
 
@@ -69,13 +70,15 @@ def main(argv: list[str] | None = None) -> int:
     in_range(cfg, "n", low=1, high=1_000)
     in_range(cfg, "demos", high=100_000)
     in_range(cfg, "noise", high=1)
-    if not cfg.demos and (idle := sorted(given & {"noise", "out"})):
+    if not cfg.demos and (idle := sorted(given & {"noise", "right", "out"})):
         raise UserError(f"--{idle[0]} belongs to --demos")
     if cfg.demos:
         Path(cfg.out).parent.mkdir(parents=True, exist_ok=True)
-        Lines(Path(cfg.out)).rewrite([{"prompt": r.prompt[0].text, "response": r.answer[0].text}
-                                for r in rows("train", "demos", cfg.demos, cfg.seed, cfg.noise)])
-        print(f"{cfg.out}: {cfg.demos:,} demonstrations")
+        demos = [(r.prompt[0].text, r.answer[0].text)
+                 for r in rows("train", "demos", cfg.demos, cfg.seed, cfg.noise)]
+        kept = [(prompt, answer) for prompt, answer in demos if not cfg.right or score(prompt, answer) == 1]
+        Lines(Path(cfg.out)).rewrite([{"prompt": prompt, "response": answer} for prompt, answer in kept])
+        print(f"{cfg.out}: {len(kept):,} demonstrations")
         return 0
     print("NanoWorld\n=========\n\nThe families, with the exact score of an answer from 0 to 1\n")
     for family in FAMILIES:

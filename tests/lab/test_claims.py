@@ -15,7 +15,7 @@ from lab import cell as the_cell
 from lab import claims, judge
 from lab.cell import Cell
 from lab.cells import read_cells
-from lab.claims import BASES, CLAIMS, SEEDS, UFT_01, UFT_1
+from lab.claims import BASES, CLAIMS, UFT_01, UFT_1
 from lab.words import claim_verdict
 from nanouft import world
 from nanouft.look.stats import verdict
@@ -150,7 +150,7 @@ def test_verdicts_follow_the_cells(lab):
         f"{UFT_1} is better than SFT": "does not hold", f"{UFT_1} is not inferior to SFT": "holds"}
     written = {c["text"]: c["bases"]["base"]["mean"] for c in lab.results()["claims"]["C2"]["contrasts"]}
     assert written == {text: pytest.approx(0.05 if UFT_01 in text else -0.01, abs=1 / 240) for text in written}
-    assert sum(c.split == "test" for c in lab.asked) == 2 + 2 * SEEDS * 3, "two bases, three rows, five seeds"
+    assert sum(c.split == "test" for c in lab.asked) == 2 + 2 * 5 * 3, "two bases, three rows, five seeds"
     assert (lab.folder / "C2.md").read_text().count("**holds**") == 3
     before = len(lab.asked)
     assert lab.run("C2") == 0 and len(lab.asked) == before, "finished cells are not run again"

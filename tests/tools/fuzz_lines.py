@@ -26,14 +26,14 @@ FRONT = {               # what makes a command short, unless the line says other
     "nanouft.pretrain": "--steps 1 --tokens 128 --threads 1", "nanouft.world": "--n 1", "nanouft.data.tokenizer": "Hi",
     "lab.compare": "--init tiny --objectives sft --seeds 1 --items 1 --workers 1 --out o",
     "lab.claims": "C1 --write --out o",
-    "lab.overoptimise": "--part table --out o", "lab.calibration": "--workers 1 --out o",
+    "lab.overoptimise": "--part table --out o",
     "lab.again": "--rows sft --workers 1", "lab.methods": "--out m.md",
     "lab.cost": f"{OWN} --rows 8 --steps 1", "lab.bench": "--quick --threads 1",
     "frozen_lake.__main__": "--seeds 1 --updates 1 --objective sft",
     "graded_answers": "graded.jsonl --answers bad good"}
 WEIGHTS = {"nanouft.train": 8, "nanouft.reward": 2, "nanouft.sample": 2, "nanouft.evaluate": 2, "nanouft.ledger": 2}
 RARE = ("lab.compare", "lab.claims", "lab.again", "lab.bench",
-        "lab.calibration", "frozen_lake.__main__")              # long before their first word
+        "frozen_lake.__main__")              # long before their first word
 VALUES = ["", " ", "-", "--", "-1", "0", "1", "2", "7", "3.5", "0.5", "1e308", "-1e308", "1e-39", "1e9", "1000000",
           "nan", "inf", "-inf", "1" * 40, "0x10", "1_000", "٣", "²", "\x1b[31mred\x07", "\x9b2J", "a\nb", "a\rb",
           "a\tb", "\u202eabc", "\udcff\udcfe", "é" * 300, "x" * 5000, "学 ✓", "'", "\"", "$HOME", "*", "%s", "{}",

@@ -61,8 +61,8 @@ def map_row(name: str, place: int, sft: int, demos: int, samples: int) -> dict:
     word = "baseline" if name == "SFT" else "better" if gain > 0.015 else "undecided" if gain > -0.015 else "worse"
     train = f"python -m nanouft.train --objective {name.split(',')[0].lower()} --rows {demos} --lr 3e-5 --beta 0.1"
     return {"name": name, "needs": METHODS[name], "worse": [],
+            "borrowed": name == "KTO",
             "endpoint": [0.7 + gain, 0.0123456], "gain": [gain, 0.0151234 * (name != "SFT")], "verdict": word,
-            "over": None if name == "SFT" else {"row": "SFT", "gain": [gain, 0.0161], "verdict": word},
             "cost": {"samples": samples, "tokens": 123456, "flops": 1.23456e12, "relative": 1 + 0.7 * place,
                      "at_inference": 8 if name == "best of 8" else 1},
             "changes": {"fact": [-0.1012345, 0.03, "worse"], "truth": [0.01, 0.03, "undecided"],
@@ -90,7 +90,9 @@ def the_map() -> dict:
     rng = random.Random(1)
     sizes = [(d, s) for d in (30, 100, 300, 1020) for s in (0, 250, 1000, 4000)]
     more = [{"noise": 0.4}, {"source": "learnt"}, {"source": "spoilt"}, {"base": "second base"}]
-    return {"world": 1, "seeds": 5, "items": 100, "contrasts": 120, "command": "python -m lab.map",
-            "endpoint": "mean of the nine families' scores", "margin": 0.02,
+    exchange = [{"demos": d, "samples": 1000, "row": "RFT", "errs": 0, "worth": 50.0, "low": 25.0, "high": 100.0,
+                 "answers": 20.0} for d in (30, 100)]
+    return {"world": 1, "exchange": exchange, "seeds": 5, "items": 100, "contrasts": 120,
+            "command": "python -m lab.map", "endpoint": "mean of the nine families' scores", "margin": 0.02,
             "regimes": [regime(rng, *size) for size in sizes]
             + [regime(rng, demos, 1000, **how) for how in more for demos in (100, 300)]}

@@ -1,0 +1,65 @@
+"""Prices in demonstrations, Holm's correction, and a search that keeps what was best."""
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from made_cells import made
+
+from lab import judge
+from lab.cell import Cell
+from lab.judge import Claim, Contrast, Row
+from lab.prices import exchange
+from lab.search import Search
+
+
+def cells(mean: float, seeds: int = 4, spread: float = 0.0) -> list[dict]:
+    return [made(Cell(("--objective", "sft"), seed), mean + spread * (seed - 1.5)) for seed in range(seeds)]
+
+
+def test_a_row_that_scores_like_sft_with_more_demonstrations_is_worth_the_difference():
+    curve = {30: cells(0.60), 100: cells(0.70), 300: cells(0.75)}
+    between = 0.70 + 0.05 * np.log(200 / 100) / np.log(3)           # where SFT stands with 200
+    above, none, spread = exchange(curve, {(30, 1000, "RFT", 0): cells(between), (100, 1000, "UNA", 0): cells(0.70),
+                                           (30, 4000, "RFT", 15): cells(between, spread=0.01)})
+    assert above["worth"] == pytest.approx(170, rel=0.06), "scores are kept in 240ths"
+    assert above["answers"] == pytest.approx(1000 / above["worth"])
+    assert above["low"] == pytest.approx(above["worth"], rel=0.01), "no chance is left"
+    assert none["worth"] == pytest.approx(0, abs=1) and (none["row"], none["demos"], none["errs"]) == ("UNA", 100, 0)
+    assert spread["errs"] == 15 and spread["low"] < 160 < 180 < spread["high"]
+
+
+def test_holm_asks_more_of_the_clearest_contrast_and_nothing_after_a_doubt():
+    """At 5 % each alone: both hold. Of two, the clearer one must hold at 2.5 %; if it does not, neither holds."""
+    def verdicts(*gains: float) -> list[str]:
+        found = {"base": {"SFT": cells(0.5)} | {f"row {i}": cells(0.5 + g, spread=0.01) for i, g in enumerate(gains)}}
+        claim = Claim({}, "SFT", tuple(Contrast(f"{i}", f"row {i}", "SFT") for i in range(len(gains))), ("base",))
+        contrasts = [judge.compared(c, claim, found) for c in claim.contrasts]
+        assert all(c["verdict"] == "holds" for c in contrasts), "alone"
+        judge.correct(contrasts, claim, found)
+        return [c["verdict"] for c in contrasts]
+    assert verdicts(0.023) == ["holds"], "one contrast needs no correction"
+    assert verdicts(0.023, 0.10) == ["holds", "holds"], "the weaker one is asked as if alone"
+    assert verdicts(0.023, 0.0231) == ["undecided", "undecided"]
+
+
+def test_a_setting_with_all_seeds_stays_in_the_running_when_the_grid_grows():
+    """Of the first seed "1" is fourth once the grid has grown, but by all its seeds it is the best."""
+    first = {"1": 0.50, "2": 0.49, "4": 0.48, "0.5": 0.70, "0.25": 0.60}
+    later = {"1": 0.90}
+
+    def cell_at(setting, seed):
+        return Cell(("--lr", *setting), seed)
+    search = Search(cell_at, {"--lr": ["1", "2", "4"]})
+    done = {}
+    while wanted := search.wanted(done):
+        for c in wanted:
+            lr = c.flags[1]
+            done[c.key] = made(replace(c, items=100), first[lr] if c.seed == 1000 else later.get(lr, 0.3))
+    assert search.best(done) == ("1",) and "0.5" in search.axes["--lr"]
+
+
+def test_a_row_may_take_the_settings_of_another_with_a_part_of_its_rate():
+    from lab import claims
+    chosen = {("X", "base"): {"a": {"--lr": "3e-5"}}}
+    row = Row("--objective sft", like="a", scale=1 / 3)
+    assert claims.like(row, chosen["X", "base"]) == {"--lr": "1.0e-05"}
