@@ -124,10 +124,12 @@ def test_objectives_touch_neither_files_nor_optimizers():
         assert not found, f"{file.name} mentions {found}: that is the loop's business, not an objective's"
 
 
-def test_the_list_of_commands_names_every_command(capsys):
+def test_the_list_of_commands_names_every_command(capsys, monkeypatch):
     """`python -m nanouft` lists what has a main, and nothing else."""
     from nanouft import __main__ as commands
     runnable = {name.removeprefix("nanouft.").removesuffix(".__main__") for name, file in modules().items()
                 if name.startswith("nanouft.") and "sys.exit(" in file.read_text(encoding="utf-8")}
     assert set(commands.COMMANDS) == runnable - {"__main__"}
-    assert commands.main([]) == 0 and "nanouft.train" in capsys.readouterr().out
+    for argv in (["nanouft"], ["nanouft", "-h"], ["nanouft", "--help"]):
+        monkeypatch.setattr("sys.argv", argv)
+        assert commands.console() == 0 and "nanouft.train" in capsys.readouterr().out

@@ -206,3 +206,8 @@ def test_sample_shows_the_best(capsys):
     out = capsys.readouterr().out
     score, likes = (float(out.split(word)[1].split()[0].rstrip(",")) for word in ("score", "reward"))
     assert score == likes and "mean of 12" in out, out
+
+
+def test_sample_asks_the_base_three_questions_of_nanoworld():
+    said = sample.prompts_for("base", start_model("base")[1])
+    assert [world.family_of(prompt) for prompt in said] == ["list", "sort", "truth"]

@@ -8,7 +8,6 @@ from itertools import islice
 
 import numpy as np
 import pytest
-import torch
 from tiny import CPU, NANO, TINY, nano, tiny
 
 from lab.vocabulary import nano_words
@@ -180,14 +179,3 @@ def test_a_pair_of_equal_answers_is_no_pair():
     same = Row(asked("a"), chosen=(Turn("assistant", "x"),), rejected=(Turn("assistant", "x"),))
     other = replace(same, rejected=(Turn("assistant", "y"),))
     assert len(pair_rows([same, other], None)) == 1
-
-
-def test_an_on_policy_run_draws_the_same_rollout_only_from_the_same_seed():
-    rows = world.rows("train", "prompts", 36, 0)
-    prompts, _ = encode(prompt_rows(rows, None), NANO, TINY.n_ctx - 12)
-    o = OBJECTIVES["rloo"]
-
-    def first(seed: int) -> torch.Tensor:
-        cfg = Train(batch_size=4, max_new=8, show_every=0, seed=seed)
-        return rollouts.Rollouts(prompts, o, o.hp(), cfg, 4, nano(), NANO, CPU)(0).seqs["answer"].inputs
-    assert torch.equal(first(3), first(3)) and not torch.equal(first(3), first(4))
