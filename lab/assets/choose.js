@@ -112,8 +112,8 @@ const Choose = {
     const far = (x) => Math.abs(Math.log(ask.demos / x.demos)) + Math.abs(Math.log(ask.samples / x.samples));
     if (!sure.length) return "";
     const x = sure.reduce((a, b) => (far(b) < far(a) ? b : a)), [few, many] = [x.samples / x.high, x.samples / x.low];
-    const words = ratio > many ? "let answers be judged" : ratio < few ? "write demonstrations"
-      : "it does not matter much, as far as that was measured";
+    const better = ratio > x.answers ? "let answers be judged" : "write demonstrations";
+    const words = ratio > many || ratio < few ? better : `probably ${better}; the interval leaves both open`;
     return `Prices: a demonstration costs as much as ${Choose.count(+ratio.toPrecision(2))} judgements. Measured with ${
       Choose.count(x.demos)} demonstrations and ${Choose.count(x.samples)} judged answers (RFT): ${Math.round(x.answers)} judgements `
       + `gave as much as one more demonstration (95 %: ${Math.round(few)} to ${Math.round(many)}). So: ${words}. The judge erred in ${errs} of 100 answers.`;
