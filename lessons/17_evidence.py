@@ -196,8 +196,8 @@ assert told == ["slic", "sftmix"], "their paired intervals do not contain 0"
 #   settings, no recipe is significantly above SFT. (With few demonstrations some are:
 #   `docs/map.md`.)
 # - **Many intervals, some chance.** If 37 recipes were exactly as good as SFT, about two of them
-#   would seem different by chance. These intervals are not corrected for that. Those of the best
-#   row of `docs/map.md` are.
+#   would seem different by chance. These intervals are not corrected for that. In `docs/map.md`
+#   only those of the best row minus another are.
 # - **Pairing does not always help.** In 14 of the 37 rows the paired interval is not the narrower
 #   one. Five differences have 4 degrees of freedom, ten scores have 8, so $t$ is larger by a fifth.
 #   Pairing pays off only if it gains more than that. It does where two recipes go up and down
