@@ -92,7 +92,9 @@ def train_cell(cell: Cell, folder: Path, keep: Path = KEEP) -> str:
     if not cell.flags:
         return start
     own = str(kept_own(cell.own, keep)) if cell.own else ""
-    likes = str(kept_reward(cell.own, keep)) if cell.own and cell.own.labelled else cell.own.judge if cell.own else ""
+    likes = cell.own.judge if cell.own and cell.own.errs else ""
+    if cell.own and cell.own.labelled:
+        likes = str(kept_reward(cell.own, keep))
     look = ["--eval-every", str(EVAL_EVERY)] if cell.snapshot or cell.curve else ["--plain"]
     asked = kept_model(cell.aligned, keep) if cell.aligned else ""
     flags = [f.replace("{own}", own).replace("{reward}", likes).replace("{aligned}", asked) for f in cell.flags]

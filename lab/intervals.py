@@ -24,13 +24,12 @@ def two_way(gaps: list[np.ndarray], groups: list[np.ndarray] | None = None, draw
     mean = float(np.mean([g.mean() for g in gaps]))
     if S < 2:
         return mean, math.inf
-    seeds = rng.multinomial(S - 1, np.full(S, 1 / S), draws) / (S - 1)                      # (draws,S)
+    seeds = drawn_seeds(rng, S, draws)
     total, alone = np.zeros(draws), 0.0
     for i, g in enumerate(gaps):
         number = np.arange(g.shape[1]) if groups is None else np.unique(groups[i], return_inverse=True)[1]
         G = number.max() + 1
-        prompts = rng.multinomial(G, np.full(G, 1 / G), draws)[:, number]                   # (draws,P)
-        total += ((seeds @ g) * prompts).sum(1) / np.maximum(prompts.sum(1), 1) / len(gaps)
+        total += drawn_means(rng, seeds, [g], number)[0] / len(gaps)
         rest = g - g.mean(0) - g.mean(1, keepdims=True) + g.mean()                          # (S,P)
         rest = rest @ (number[:, None] == np.arange(G))                                     # (S,G) sums of groups
         alone += (rest ** 2).sum() * G / max(1, (S - 1) * (G - 1)) / S / (g.shape[1] * len(gaps)) ** 2
@@ -40,6 +39,20 @@ def two_way(gaps: list[np.ndarray], groups: list[np.ndarray] | None = None, draw
     if S >= 4:
         freedom = max(freedom, freedom * (variance / over_seeds) ** 2 if over_seeds > 0 else math.inf)
     return mean, quantile(freedom, looks) * math.sqrt(variance)
+
+
+def drawn_seeds(rng: np.random.Generator, S: int, draws: int) -> np.ndarray:
+    """(draws,S) weights of seeds: S-1 of S are drawn."""
+    return rng.multinomial(S - 1, np.full(S, 1 / S), draws) / (S - 1)
+
+
+def drawn_means(rng: np.random.Generator, seeds: np.ndarray, scores: list[np.ndarray],
+                number: np.ndarray) -> list[np.ndarray]:
+    """(draws,) means of each of several (S,P) arrays, all with the same draws of seeds and prompts. number: (P,) groups
+    of prompts that are drawn together."""
+    G = number.max() + 1
+    prompts = rng.multinomial(G, np.full(G, 1 / G), len(seeds))[:, number]                  # (draws,P)
+    return [((seeds @ g) * prompts).sum(1) / np.maximum(prompts.sum(1), 1) for g in scores]
 
 
 def quantile(freedom: float, looks: int = 1) -> float:

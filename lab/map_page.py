@@ -58,7 +58,7 @@ def regime(r: plan.Regime, rows: dict[str, list[Cell]], chosen: dict[str, dict],
             **chosen[name], "failed": sum("failed" in c for c in got[name]),
             "commands": [line.replace("out/", f"out/{place(r)}/") for line in commands(rows[name][0])],
             **({"curve": curve(got[name])} if any("curve" in c for c in got[name]) else {})})
-    long = {"steps": r.steps, "against": against(got)} if r.steps else {}
+    long = {"steps": r.steps} if r.steps else {}
     long |= {"cleaned": judged(got[plan.CLEANED], got["RFT"])} if plan.CLEANED in got else {}
     agreed = [c["agreement"] for c in got.get("DPO", ()) if "agreement" in c]       # all rows have the same judges
     more = {"agreement": interval(agreed)} if agreed else {}
@@ -70,12 +70,6 @@ def regime(r: plan.Regime, rows: dict[str, list[Cell]], chosen: dict[str, dict],
 def place(r: plan.Regime) -> str:
     """A folder's name: 30x4000, 100x1000-40wrong."""
     return r.name.replace(", ", "-").translate(dict.fromkeys(map(ord, " ,%")))
-
-
-def against(got: dict[str, list[dict]]) -> dict:
-    """RLOO, which asks a reward while it trains, minus RFT, which asks it once."""
-    return {"row": "RLOO", "other": "RFT", "endpoint": judged(got["RLOO"], got["RFT"]),
-            "fact": judged(got["RLOO"], got["RFT"], (("fact",),))}
 
 
 def strict(cells: list[dict]) -> float:

@@ -12,10 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from nanouft import reward, world
+from nanouft import reward
 from nanouft.rollout import harvest
-from nanouft.shell.files import Lines, checksum, made_once
+from nanouft.shell.files import checksum, made_once
 from nanouft.shell.streams import harvest_prompt_seed
+from nanouft.world.__main__ import main as write_demos
 
 KEPT_RIGHT = "right.jsonl"
 APART = harvest_prompt_seed(0)           # added to a seed: prompts drawn apart from the demonstrations of that seed
@@ -75,8 +76,6 @@ def folder_of_own(own: Own, init: str, keep: Path, spending: Callable) -> Path:
 
 def keep_right(own: Own, place: Path, spending: Callable) -> None:
     """A file of the demonstrations that are right; judging them takes no computing."""
-    place.mkdir()
     with spending(place):
-        demos = world.rows("train", "demos", own.rows, own.seed, own.noise)
-        pairs = [(r.prompt[-1].text, r.answer[0].text) for r in demos]
-        Lines(place / KEPT_RIGHT).rewrite([{"prompt": p, "response": a} for p, a in pairs if world.score(p, a) == 1])
+        write_demos(["--demos", str(own.rows), "--noise", str(own.noise), "--right", "--seed", str(own.seed), "--out",
+                     str(place / KEPT_RIGHT)])

@@ -10,6 +10,7 @@ the same for the curve and the row, S-1 seeds of S as in intervals.py; the inter
 import numpy as np
 
 from lab.contrast import NINE, arrays, prompt_groups
+from lab.intervals import drawn_means, drawn_seeds
 
 DRAWS = 2000
 
@@ -20,16 +21,13 @@ def drawn_scores(groups: dict[object, list[dict]], draws: int = DRAWS) -> tuple[
     rng, families = np.random.default_rng(0), NINE[0]
     first = next(iter(groups.values()))
     S, number = len(first), prompt_groups(first[0]["split"], first[0]["items"], first[0].get("prompts", 0))
-    seeds = rng.multinomial(S - 1, np.full(S, 1 / S), draws) / (S - 1)                      # (draws,S)
+    seeds = drawn_seeds(rng, S, draws)
     mean, out = dict.fromkeys(groups, 0.0), {name: np.zeros(draws) for name in groups}
     for family in families:
-        G = number[family].max() + 1
-        prompts = rng.multinomial(G, np.full(G, 1 / G), draws)[:, number[family]]           # (draws,P)
-        prompts = prompts / np.maximum(prompts.sum(1, keepdims=True), 1)
-        for name, cells in groups.items():
-            (scores,) = arrays(cells, (family,))                                            # (S,P)
-            mean[name] += scores.mean() / len(families)
-            out[name] += ((seeds @ scores) * prompts).sum(1) / len(families)
+        scores = [arrays(cells, (family,))[0] for cells in groups.values()]                 # (S,P) each
+        for name, g, drawn in zip(groups, scores, drawn_means(rng, seeds, scores, number[family])):
+            mean[name] += g.mean() / len(families)
+            out[name] += drawn / len(families)
     return mean, out
 
 
