@@ -159,6 +159,8 @@ const Chooser = (MAP && (() => {
     if (state.wrong) ask.wrong = "1";
     for (const key of ["source", "base"])
       if (values(key).map(String).includes(state[key])) ask[key] = state[key];
+    for (const key of ["demo-price", "judge-price"])
+      if (/^-?\d(\.\d+)?$/.test(state[key] ?? "")) ask[key] = Number(state[key]);
     show();
   }
   return {open};
