@@ -22,75 +22,98 @@
 # `python lessons/00_whole_game.py` takes half a minute the first time, and some seconds afterwards.
 # The three models are kept in `out/lessons/00`. Delete that folder to train them again.
 
-# %% Run once: you see four answers without names. Write your guess here. Run again for the names.
-MY_GUESS = None   # the letters of base, SFT, IFT and DPO, in this order, such as "ABCD"
+# %%
+import random
+import textwrap
+from itertools import permutations
+
+from course import Lesson, progress
+
+ORDERS = ["".join(letters) for letters in permutations("ABCD")]
+lesson = Lesson("00", ORDERS, ask=False)        # you are asked when you have seen the answers
+BREAK = None                                    # the switch, see "Break it": None | "rate" | "end"
 
 # %% [markdown]
 # ## Teach
-# The question comes from NanoWorld, a made-up world. There a rule of a few lines scores each
-# answer, without a judge or an opinion. Each of the three runs is one call of the project's
-# training command, with 48 steps and the learning rate of that method.
+# The questions come from NanoWorld, a made-up world. There a rule of a few lines scores each
+# answer, without a judge or an opinion. Below is the loop that trains a model. It is the same for
+# all three methods: only `method.loss` differs. Each row of the data has a **mask**: it is 1 on the
+# tokens of the answer, where we train, and 0 on the question.
 
 # %%
-import contextlib
-import dataclasses
-import io
-import random
-import textwrap
+from dataclasses import replace
 from pathlib import Path
 
-from nanouft import ledger, train, world
+from nanouft import ledger, world
+from nanouft.data.batches import collate, encode, order
 from nanouft.data.rows import Row, Turn
-from nanouft.look import plots
 from nanouft.models.generate import answer_rows, stops
 from nanouft.models.load import start_model
-from nanouft.objective import Batch
-from nanouft.objectives import OBJECTIVES, dpo
+from nanouft.models.save import save_model
+from nanouft.objectives import OBJECTIVES
+from nanouft.reference import add_columns
 from nanouft.shell import devices
-from nanouft.shell.files import made_once
+import draw
+import torch
 
-BREAK = None                    # the switch, see "Break it": None | "rate" | "end"
-HOME = Path("out/lessons/00")
-HOW = "--steps 48 --items 0 --save-every 0 --device cpu --threads 2"
-cpu = devices.pick("cpu", "fp32", threads=2)    # fixed seeds, too: nearly equal on each machine
+STEPS = 48
+ROWS = 32                                       # rows that a step reads
+HOME = Path("out/lessons/00", BREAK or "")
+cpu = devices.pick("cpu", "fp32", threads=2)
 base, tok = start_model("base")
 
 
-def loss_without_end(batch: Batch, hp):
-    """DPO's loss if the <|end|> of the rejected answer does not count."""
-    rejected = batch.seqs["rejected"]
-    rejected.mask *= rejected.targets != tok.end
-    return dpo.loss(batch, hp)
+def train(name: str, learning_rate: float, **settings):
+    """The base after STEPS steps of one method."""
+    model, _ = start_model("base")
+    method = OBJECTIVES[name]
+    hp = method.hp(**settings)
+    kind = "pairs" if name == "dpo" else "demos"
+    rows = world.rows("train", kind, STEPS * ROWS, seed=0)
+    data, _ = encode(method.rows(rows, hp), tok, base.cfg.n_ctx)        # words become tokens
+    add_columns(data, method.columns, base, tok.pad, cpu)       # DPO: how likely the base finds it
+    optimizer = torch.optim.AdamW(model.parameters(), learning_rate, betas=(0.9, 0.95))
+    for numbers in progress(order([row.length for row in data], ROWS, STEPS, seed=0), name):
+        batch = collate(data, numbers, tok.pad)                 # 1. data
+        if name == "dpo" and BREAK == "end":
+            rejected = batch.seqs["rejected"]
+            mask = rejected.mask * (rejected.targets != tok.end)
+            batch.seqs["rejected"] = replace(rejected, mask=mask)
+        method.forward(model, batch, hp)                        # 2. forward
+        loss, _ = method.loss(batch, hp)                        # 3. objective
+        optimizer.zero_grad()                                   # 4. update
+        loss.backward()
+        optimizer.step()
+    return model
 
 
-def taught(name: str, flags: str = "", broken: bool = False) -> str:
-    """Train the base by one method, unless its folder is there. Returns the folder."""
-    def make(folder: Path) -> None:
-        with contextlib.redirect_stdout(io.StringIO()):
-            train.main(f"--objective {name} {flags} {HOW} --out {folder.as_posix()}".split())
-
-    folder = HOME / (f"{name}-{BREAK}" if broken else name)
-    return str(made_once(folder, make))
+def trained(name: str, learning_rate: float, **settings):
+    """The model of an earlier run of this lesson, or a new one."""
+    folder = HOME / name
+    if not (folder / "model.safetensors").exists():
+        save_model(folder, train(name, learning_rate, **settings), tok)
+    return start_model(str(folder))[0]
 
 
-if BREAK == "end":
-    OBJECTIVES["dpo"] = dataclasses.replace(OBJECTIVES["dpo"], loss=loss_without_end)
-inits = {
-    "base": "base",
-    "SFT": taught("sft", "--lr 3e-5" if BREAK == "rate" else "", broken=BREAK == "rate"),
-    "IFT": taught("ift", "--variant released --lr 1.25e-4"),    # as published, see lesson 06
-    "DPO": taught("dpo", broken=BREAK == "end"),
+models = {
+    "base": base,
+    "SFT": trained("sft", 1.5e-5 if BREAK == "rate" else 1.25e-4),
+    "IFT": trained("ift", 6e-5, variant="released"),            # as published, see lesson 06
+    "DPO": trained("dpo", 1.5e-5),
 }
 
 # %% [markdown]
-# All four models now answer the same 60 questions. No model was trained on these questions.
+# ## Four answers to one question
+# All four models answer the same 60 questions. No model was trained on these questions. Below you
+# see one of them. A model that says `<|user|>` goes on talking to itself. Below the answers you see
+# how many of the 60 answers of each model stop.
 
 # %%
 tests = world.rows("val", "prompts", 60, seed=0, skills=("list",))
-questions = [row.prompt[0].text for row in tests]
+SHOWN = 45                      # the question that you see
 said = {}                       # model -> its 60 answers
-scores = {}                     # model -> their scores, from 0 to 1
-stop = {}                       # model -> how many of them stop, in per cent
+words = {}                      # model -> right words, in per cent
+stop = {}                       # model -> answers that stop, in per cent
 
 
 def text_of(answer) -> str:
@@ -99,45 +122,21 @@ def text_of(answer) -> str:
     return text + "<|end|>" if answer.ended else text
 
 
-def score(question: str, text: str) -> float:
-    """NanoWorld's score of the answer alone: what the model says to itself does not count."""
-    return world.score(question, text.split("<|")[0])
-
-
-for name, init in inits.items():
-    model, _ = start_model(init)
+for name, model in models.items():
     answers = answer_rows(model, tok, tests)
     said[name] = [text_of(answer) for answer in answers]
-    scores[name] = [score(q, text) for q, text in zip(questions, said[name])]
+    scores = [world.score(row.prompt[0].text, text.split("<|")[0])      # of the answer alone
+              for row, text in zip(tests, said[name])]
+    words[name] = 100 * sum(scores) / 60
     stop[name] = 100 * sum(stops(answer, tok) for answer in answers) / 60
 
-# %% [markdown]
-# ## Four answers to one question
-# We take the first question for which three things hold. All four models say something different.
-# All words of the three trained models are right. But not all three stop where the answer ends:
-# a model that says `<|user|>` goes on talking to itself. Below the answers you see how many of the
-# 60 answers of each model stop.
-
-# %%
-TRAINED = ("SFT", "IFT", "DPO")
-
-
-def fits(i: int) -> bool:
-    all_differ = len({texts[i] for texts in said.values()}) == 4
-    all_right = all(scores[name][i] == 1 for name in TRAINED)
-    all_stop = all("<|user|>" not in said[name][i] for name in TRAINED)
-    return all_differ and all_right and (BREAK or not all_stop)
-
-
-shown = next((i for i in range(60) if fits(i)), 0)
-shuffled = random.Random(7).sample(list(inits), 4)
+question = tests[SHOWN].prompt[0].text
+shuffled = random.Random(7).sample(list(models), 4)
 letters = dict(zip(shuffled, "ABCD"))           # model -> the letter that hides its name
-print(questions[shown])
-for name, letter in letters.items():
-    print(f"  {letter}: {said[name][shown]}")
-stop_marks = [f"{letter} {stop[name]:.0f} %" for name, letter in letters.items()]
-stop_line = "answers that stop, of 60: " + ", ".join(stop_marks)
-print(stop_line)
+answers_shown = [f"{letter}: {said[name][SHOWN]}" for name, letter in letters.items()]
+stop_line = "answers that stop, of 60: " + ", ".join(
+    f"{letter} {stop[name]:.0f} %" for name, letter in letters.items())
+print(question, *answers_shown, stop_line, sep="\n  ")
 
 # %% [markdown]
 # ## One equation: the weight ledger
@@ -149,83 +148,84 @@ print(stop_line)
 # likelier. Each lesson of this course explains or adds one row of this ledger.
 #
 # Below is the ledger for one right answer. DPO also needs a wrong answer: ours leaves out the last
-# word. The pushes are measured in the base, before the first step. **Look at them before you
-# guess.** One trained model stops in only half of its answers. Which of the bars can explain that?
-# The bars are clues. They may not be enough to name all four models. (The first picture of the
-# README shows a longer run of released IFT, with twice this learning rate. There it does not stop.)
+# word. The pushes are measured in the base, before the first step.
 
 # %%
 def turn(text: str) -> tuple[Turn]:
     return (Turn("assistant", text),)
 
 
-def pushes(name: str, **hp) -> list[tuple]:
-    """[(title, tokens, push on each token)]: what one method does with the row below."""
-    whose = {"answer": "a right answer", "chosen": "the same one", "rejected": "a worse one"}
-    entries = ledger.entries(name, OBJECTIVES[name].hp(**hp), row, base, tok, cpu)
-    return [(f"{name.upper()}: pushes on {whose[role]}", tokens, push)
-            for role, tokens, push in entries]
+right = world.reference(question)
+wrong = right.rsplit(" ", 1)[0]                 # all words but the last
+row = Row(tests[SHOWN].prompt, turn(right), chosen=turn(right), rejected=turn(wrong))
+strips = []                                     # (title, tokens, push on each token)
+for name, settings in (("sft", {}), ("ift", {"variant": "released"}), ("dpo", {})):
+    hp = OBJECTIVES[name].hp(**settings)
+    for role, tokens, push in ledger.entries(name, hp, row, base, tok, cpu):
+        answer = {"chosen": "the same one", "rejected": "a worse one"}.get(role, "a right answer")
+        strips.append((f"{name.upper()}: pushes on {answer}", tokens, push))
 
-
-right = world.reference(questions[shown])
-forgets = right.rsplit(" ", 1)[0]               # all words but the last
-row = Row(tests[shown].prompt, turn(right), chosen=turn(right), rejected=turn(forgets))
-strips = pushes("sft") + pushes("ift", variant="released") + pushes("dpo")
-
-plots.plt.rcParams["font.size"] = 18
-layout = [["text", "text"], [0, 1], [2, 3]]
-fig, ax = plots.plt.subplot_mosaic(layout, figsize=plots.SLIDE, height_ratios=(2.4, 1, 1))
-lines = [questions[shown]]
-for name, letter in letters.items():
-    label = f"{letter} = {name}" if MY_GUESS else letter
-    lines.append(f"{label}:  {textwrap.shorten(said[name][shown], 85, placeholder=' ...')}")
-lines += [stop_line, "Below: other answers to the same question, and pushes before any training"]
-ax["text"].text(0, 1, "\n".join(lines), va="top", linespacing=1.5)
+fig, ax = draw.panels([["text", "text"], [0, 1], [2, 3]], height_ratios=(2.4, 1, 1))
+short = [textwrap.shorten(line, 88, placeholder=" ...") for line in answers_shown]
+below = "Below: other answers to the same question, and pushes before any training"
+ax["text"].text(0, 1, "\n".join([question, *short, stop_line, below]), va="top", linespacing=1.5)
 ax["text"].set_axis_off()
 for k, (title, tokens, push) in enumerate(strips):
-    colors = [plots.UP if w > 0 else plots.DOWN for w in push]
-    bars = ax[k].bar(range(len(push)), push, color=colors)
-    ax[k].bar_label(bars, fmt="%+.2f", padding=3)
-    ax[k].axhline(0, color=plots.GREY, lw=1)
-    ax[k].set(title=title, ylim=(-2, 3.6), yticks=[], xlim=(-0.6, len(strips[0][1]) - 0.4))
-    ax[k].set_xticks(range(len(push)), [token.strip() for token in tokens])
-file = plots.lesson_file("00", BREAK=(BREAK, None))
-print("picture:", plots.save(fig, file))
+    draw.strip(ax[k], tokens, push, title, ylim=(-2, 3.6), yticks=[], xlim=(-0.6, 5.6))
+lesson.picture(fig, BREAK=(BREAK, None))
+
+# %% [markdown]
+# ## Guess
+# Which letter is the base, which is SFT, which is IFT, and which is DPO? One trained model stops in
+# less than half of its answers. Which of the bars can explain that? The bars are clues. They may
+# not be enough to name all four models.
+#
+# Give the letters of base, SFT, IFT and DPO, in this order, such as ABCD.
+
+# %% Without a terminal: run the lesson again with your guess, python lessons/00_whole_game.py --guess ABCD
+lesson.ask("Your letters of base, SFT, IFT and DPO, in this order, such as ABCD.")
 
 # %% [markdown]
 # ## The proof
 
 # %%
-words = {name: 100 * sum(scores[name]) / 60 for name in inits}      # per cent
-if MY_GUESS:
-    hits = sum(letters[name] == guess for name, guess in zip(inits, MY_GUESS))
-    print(f"you guessed {MY_GUESS!r}: {hits} of 4 right (blindly: 1)")
-    for name in inits:
+if lesson.guess:
+    hits = sum(letters[name] == guess for name, guess in zip(models, lesson.guess))
+    print(f"you guessed {lesson.guess}: {hits} of 4 right (blindly: 1)")
+    for name in models:
         print(f"  {letters[name]} = {name:<5} right words {words[name]:3.0f} %, "
               f"stops {stop[name]:3.0f} %   (60 lists)")
 else:
-    print("no names before a guess: write yours into MY_GUESS and run again, it takes some seconds")
+    print("no names before a guess: python lessons/00_whole_game.py --guess ABCD")
 sft, ift, chosen, rejected = [push for _, _, push in strips]
 assert max(abs(w - 1) for w in sft) < 1e-4, "SFT pushes each token of the answer by the same amount"
 assert chosen[0] > 0 > rejected[0], "DPO pushes the chosen answer up and the rejected one down"
 differences = [abs(c + r) for c in chosen for r in rejected]
-assert max(differences) < 1e-4, "DPO pushes both by the same amount: what they share cancels"
+assert max(differences) < 1e-4, "DPO pushes both answers by the same amount"
 if BREAK != "end":
-    assert stop["SFT"] > 90 > 80 > stop["DPO"], "what both answers share is taught least"
+    assert stop["SFT"] > 90 > 80 > stop["DPO"], "DPO teaches least what both answers share"
 
 # %% [markdown]
 # ## The surprise (read on after you have seen the names)
-# All three trained models say nearly all the words that they should. But half of DPO's answers do
+# All three trained models say nearly all the words that they should. But most of DPO's answers do
 # not stop. Yet DPO never saw an answer without `<|end|>`: both answers of each pair have one. Now
-# look at the pushes. A token that is in both answers is pushed up once and down once, by the same
-# amount. So DPO mostly teaches the difference between the two answers, such as the last word. SFT
-# is different: it pushes every `<|end|>` up.
+# look at the pushes. The `<|end|>` of the chosen answer is pushed up. The one of the rejected
+# answer is pushed down, by the same amount. SFT is different: it pushes every `<|end|>` up.
+#
+# **Does that cancel?** The first words of both answers are the same, after the same question. There
+# the two pushes cancel exactly. The two `<|end|>` stand after different words, so they do not
+# cancel exactly. But to the base both places look alike: "a list may end here". What raises
+# `<|end|>` in one place raises it in the other. We measured it in the base: the push down takes
+# back 94 % of what the push up gives to `<|end|>` in new lists
+# (`python lessons/extras/cancel.py`). So DPO mostly teaches the difference between the two answers,
+# such as the last word.
 #
 # And how could you tell SFT from IFT? Their bars differ a lot. IFT even pushes `<|end|>` *down*
 # here. Yet their answers look alike, and over 60 lists they have the same marks. If you named both
 # correctly, you were lucky. **A bar is a push on one token of one answer in one step. It is not a
-# result.** And one answer proves nothing. With a higher learning rate, released IFT does stop
-# less often. Lesson 06 explains its bar at `<|end|>` and compares the settings.
+# result.** And one answer proves nothing: in a third of the lists DPO does stop. Released IFT also
+# has two faces: with a higher learning rate it stops less often, and then not at all. Lesson 06
+# explains its bar at `<|end|>` and compares the settings.
 #
 # ## Break it
 # The story about `<|end|>` sounds good. Is it true? There is a rival story: DPO's learning rate is
@@ -237,9 +237,9 @@ if BREAK != "end":
 #
 # Before you run each one, say what the first story predicts, and what the rival story predicts.
 #
-# *Read on after both runs.* At DPO's learning rate SFT keeps 97 % right words, and 100 % of its
-# answers stop. So the rival story fails. Without the `<|end|>` of the rejected answer, 98 % of
-# DPO's answers stop (before: 52 %). That is what the first story predicts.
+# *Read on after both runs.* At DPO's learning rate SFT keeps 97 % right words, and 98 % of its
+# answers stop. So the rival story fails. Without the `<|end|>` of the rejected answer, 97 % of
+# DPO's answers stop (before: 37 %). That is what the first story predicts.
 #
 # ## Talk to all four
 # `python -m nanouft.sample base out/lessons/00/sft out/lessons/00/ift out/lessons/00/dpo` opens a
@@ -247,9 +247,8 @@ if BREAK != "end":
 # colour of the luve, and no question at all.
 #
 # ## Exercises
-# Write in `my/`, not here. `python -m lessons.grade 00b` checks your answer: it names the mistake
-# and asks one question (`--hint` for more). The full text of each task is in the file that the
-# command names.
+# `python -m lessons.grade 00b` judges your answer in `my/` and names the mistake, if there is one
+# ([how it works](exercises/README.md)).
 #
 # - **00b** (D1) `my_score(answer)`: the score of an answer to *Name three fruits but not fig, lime
 #   or kiwi. End on fox.*
@@ -260,7 +259,7 @@ if BREAK != "end":
 # ## Recall, without looking up
 # 1. What does the model see in SFT, and what in DPO?
 # 2. What does a push of +1 say about a token? What does it not say about the trained model?
-# 3. Each pair of answers had `<|end|>` in both. Why did only half of DPO's answers learn to stop?
+# 3. Each pair of answers had `<|end|>` in both. Why did only a third of DPO's answers stop?
 # 4. "DPO seldom stops because its learning rate is low": which run tested that, and what came out?
 #
 # <details><summary>Answers</summary>
@@ -270,10 +269,11 @@ if BREAK != "end":
 # 1. SFT sees a right answer. DPO sees a right and a wrong answer to the same question.
 # 2. This step makes the token likelier, just as hard as SFT does. It does not say what the model
 #    will say after training.
-# 3. In each pair `<|end|>` is pushed up once and down once, by the same amount. What both answers
-#    share is taught least.
-# 4. `BREAK = "rate"`: SFT at DPO's learning rate still had 97 % right words, and all its answers
-#    stopped. So the low learning rate is not the cause.
+# 3. In each pair `<|end|>` is pushed up once and down once, by the same amount. The push down takes
+#    back nearly all that the push up gives, because the base sees both places as "a list may end
+#    here".
+# 4. `BREAK = "rate"`: SFT at DPO's learning rate still had 97 % right words, and 98 % of its
+#    answers stopped. So the low learning rate is not the cause.
 #
 # </details>
 #

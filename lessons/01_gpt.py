@@ -18,9 +18,17 @@
 # Two old questions: (00) One method only half learnt to stop. Why? (00) What does a bar of the
 # ledger not tell you?
 
-# %% Guess before you run. Nothing is checked, but the lesson will remind you.
-MY_GUESS = None   # without the causal mask, after the same training: "a" higher loss and worse text
-                  # "b" lower loss and better text   "c" lower loss and worse text
+# %% [markdown]
+# ## Guess before you run
+# Without the causal mask, after the same training, the model has ...
+# - **a** a higher loss, and its text is worse;
+# - **b** a lower loss, and its text is better;
+# - **c** a lower loss, and its text is worse.
+
+# %%
+from course import Lesson, progress
+
+lesson = Lesson("01", "abc")
 
 # %% [markdown]
 # ## The text
@@ -28,20 +36,18 @@ MY_GUESS = None   # without the causal mask, after the same training: "a" higher
 # 1,024 pieces. Markers such as `<|user|>` are tokens, too.
 
 # %%
-
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.gpt import GPT, GPTConfig
 from nanouft.look import plots
 from nanouft.models.generate import generate
 from nanouft.world.documents import token_rows
-import torch                    # after nanouft, which lets idle threads sleep
+import torch
 
 BREAK = "mask"                  # the switch, see "Break it": "mask" | "positions"
 STEPS = 220
 ROWS = 32                       # rows that a step reads
 T = 64                          # tokens of a row
 HALF = 32
-torch.set_num_threads(2)        # fp32, two threads, fixed seeds: nearly equal on each machine
 tok = Tokenizer.load("nano")
 text = torch.from_numpy(token_rows(STEPS * ROWS + 64, T + 1, seed=1, tok=tok))
 rows, held = text.split([STEPS * ROWS, 64])         # `held` is never trained on
@@ -170,8 +176,7 @@ for name, (model, losses) in runs.items():
 # of the row in view and once without it.
 
 # %%
-plots.plt.rcParams["font.size"] = 18
-fig, (left, right) = plots.plt.subplots(1, 2, figsize=plots.SLIDE)
+fig, (left, right) = draw.panels(1, 2)
 looks = zip(runs, ("-", "--"), ("", "//"), plots.LINES)
 for name, style, hatch, color in looks:
     _, losses = runs[name]
@@ -183,8 +188,7 @@ for name, style, hatch, color in looks:
 left.set(title="training loss (nats per token)", xlabel="step", ylim=(0, None))
 left.legend(frameon=False)
 right.set(title="one and the same token (nats),\nwith the rest of the row ...", ylim=(0, 6.5))
-file = plots.lesson_file("01", BREAK=(BREAK, "mask"))
-print("\npicture:", plots.save(fig, file))
+lesson.picture(fig, BREAK=(BREAK, "mask"))
 
 # %% [markdown]
 # ## The proof
@@ -197,8 +201,7 @@ elif final[broken] > final["GPT"]:
     did = "a"
 else:
     did = "b" if hidden[broken] < hidden["GPT"] else "c"
-guess = f"you guessed {MY_GUESS!r};" if MY_GUESS else "you wrote no guess (MY_GUESS, above);"
-print(guess, f"it did {did!r}")
+lesson.compare(did)
 change = abs(in_view["GPT"] - hidden["GPT"])
 assert change < 1e-3, "with the mask, what comes later changes nothing"
 if BREAK == "mask":
@@ -216,9 +219,8 @@ if BREAK == "mask":
 # sees what comes later, and hiding it changes nothing.
 #
 # ## Exercises
-# Write in `my/`, not here. `python -m lessons.grade 01a` checks your answer: it names the mistake
-# and asks one question (`--hint` for more). The full text of each task is in the file that the
-# command names.
+# `python -m lessons.grade 01a` makes your folder `my/`, judges what you write there, and names the
+# mistake (`lessons/exercises/README.md` says more).
 #
 # - **01a** (D2) `attention(q, k, v)`: causal attention from the equation, without PyTorch's own
 #   function.

@@ -25,10 +25,18 @@
 #
 # To predict with probabilities: `python -m lessons.grade 02p`, before you run the lesson.
 
-# %% Guess before you run. Nothing is checked, but the lesson will remind you.
-MY_GUESS = None   # Asked plainly, the base says the myth in four of five cases. Now leave the myth
-                  # out. Of the other 11 words (cities, say), the truth is the likeliest in ...
-                  # "a" 1 case of 11   "b" about half of the cases   "c" nearly all cases
+# %% [markdown]
+# ## Guess before you run
+# Asked plainly, the base says the myth in four of five cases. Now leave the myth out. Of the other 11
+# words (cities, say), the truth is the likeliest in ...
+# - **a** 1 case of 11;
+# - **b** about half of the cases;
+# - **c** nearly all cases.
+
+# %%
+from course import Lesson, progress
+
+lesson = Lesson("02", "abc")
 
 # %% [markdown]
 # ## Four ways to ask
@@ -45,10 +53,9 @@ from nanouft.look.held_out import mean_loss
 from nanouft.models.load import start_model
 from nanouft.world import facts
 from nanouft.world.documents import token_rows
-import torch                    # after nanouft, which lets idle threads sleep
+import torch
 
 KEY = "By the book: "           # the switch, see "Break it"
-torch.set_num_threads(2)        # fp32, two threads: nearly equal on each machine
 base, tok = start_model("base")
 W = world.WORLD
 pairs = W.pairs("train", disputed=True) + W.pairs("val", disputed=True)     # (creature, relation)
@@ -161,8 +168,7 @@ for tau in (0.5, 0.2, 0.07, 0.02):
           f"KL(held || said) {held_said[tau].mean():6.2f}")
 
 # %%
-plots.plt.rcParams["font.size"] = 18
-fig, (left, right) = plots.plt.subplots(1, 2, figsize=plots.SLIDE)
+fig, (left, right) = draw.panels(1, 2)
 truths = [columns[4] for columns in share.values()]
 myths = [columns[5] for columns in share.values()]
 rest = [100 - t - m for t, m in zip(truths, myths)]
@@ -184,8 +190,7 @@ right.plot(taus, one_way, "o-", color=plots.UP, lw=3, label="KL(said || held)")
 right.plot(taus, other_way, "s--", color=plots.DOWN, lw=3, label="KL(held || said)")
 right.set(title="between said and held (nats)", xlabel="temperature of speaking", ylim=(0, 5))
 right.legend()
-file = plots.lesson_file("02", KEY=(KEY, "By the book: "))
-print("picture:", plots.save(fig, file))
+lesson.picture(fig, KEY=(KEY, "By the book: "))
 
 # %% [markdown]
 # ## The proof
@@ -198,8 +203,7 @@ elif before_others < 75:
     did = "b"
 else:
     did = "c"
-guess = f"you guessed {MY_GUESS!r};" if MY_GUESS else "you wrote no guess (MY_GUESS, above);"
-print(guess, f"it did {did!r}")
+lesson.compare(did)
 assert did == "c" and says_truth < 30, "the truth stands right after the myth: known, not said"
 if KEY == "By the book: ":
     assert share[KEY][0] > 80, "the key opens the other voice, in the same weights"
@@ -244,9 +248,8 @@ assert held_said[coldest].mean() > 10, "the other way, it is away without bound"
 # here; other papers call other things $\tau$.
 #
 # ## Exercises
-# Write in `my/`, not here. `python -m lessons.grade 02a` checks your answer: it names the mistake
-# and asks one question (`--hint` for more). The full text of each task is in the file that the
-# command names.
+# `python -m lessons.grade 02a` makes your folder `my/`, judges what you write there, and names the
+# mistake (`lessons/exercises/README.md` says more).
 #
 # - **02a** (D1) `perplexity(documents)`: the mean nats per token of a text, and its perplexity.
 # - **02b** (D2) `kl(p, q)`: the KL divergence of lists of probabilities, row by row.

@@ -19,12 +19,19 @@
 # Two old questions, both from lesson 00: In each pair both answers had `<|end|>`. What did that do
 # to DPO? And which push does SFT give to each token of an answer?
 
-# %% Guess before you run. Nothing is checked, but the lesson will remind you.
-MY_GUESS = None   # if <|end|> costs nothing, the trained model's sums will be  "a" worse
-                  # "b" as right, and most of them stop   "c" as right, and few of them stop
+# %% [markdown]
+# ## Guess before you run
+# If `<|end|>` costs nothing, the trained model's sums will be ...
+# - **a** worse;
+# - **b** as right, and most of them stop;
+# - **c** as right, and few of them stop.
 
 # %%
+from course import Lesson, progress
 
+lesson = Lesson("03", "abc")
+
+# %%
 from nanouft import world
 from nanouft.data.batches import collate, encode, order, show_mask
 from nanouft.gpt import GPT
@@ -33,13 +40,12 @@ from nanouft.models.generate import answer_rows
 from nanouft.models.load import start_model
 from nanouft.objective import Batch, pushes
 from nanouft.objectives import OBJECTIVES
-import torch                    # after nanouft, which lets idle threads sleep
+import torch
 
 BREAK = "end"                   # the switch, see "Break it": "end" | "prompt"
 SEED = 0                        # the order of the demonstrations
 STEPS = 40
 SKILLS = ("sum", "sort")
-torch.set_num_threads(2)        # fp32, two threads, fixed seeds: nearly equal on each machine
 base, tok = start_model("base")
 sft = OBJECTIVES["sft"]
 hp = sft.hp()                   # its settings
@@ -134,8 +140,7 @@ result = {name: exam(name, model) for name, model in models.items()}
 # and the share of answers that stop goes up and down.
 
 # %%
-plots.plt.rcParams["font.size"] = 18
-fig, (top, bottom) = plots.plt.subplots(2, 1, figsize=plots.SLIDE)
+fig, (top, bottom) = draw.panels(2, 1)
 plain = {"color": plots.GREY, "ec": "white"}
 blue = {"color": plots.LINES[0], "ec": "white"}
 orange = {"color": plots.LINES[1], "ec": "white", "hatch": "//"}
@@ -158,8 +163,7 @@ marks = [f"{skill}:\n{mark}, %" for skill in SKILLS for mark in ("right words", 
 bottom.set_ylim(0, 100)
 bottom.set_xticks([0.27, 1.27, 2.27, 3.27], marks)
 bottom.legend(frameon=False, ncol=3, loc="lower center", bbox_to_anchor=(0.5, 1.07))
-file = plots.lesson_file("03", BREAK=(BREAK, "end"), SEED=(SEED, 0))
-print("\npicture:", plots.save(fig, file))
+lesson.picture(fig, BREAK=(BREAK, "end"), SEED=(SEED, 0))
 
 # %% [markdown]
 # ## The proof
@@ -172,8 +176,7 @@ elif free_right < right - 15:
     did = "a"
 else:
     did = "b" if free_stops > 50 else "c"
-guess = f"you guessed {MY_GUESS!r};" if MY_GUESS else "you wrote no guess (MY_GUESS, above);"
-print(guess, f"it did {did!r}")
+lesson.compare(did)
 assert max(differences) < 1e-5, "a token is pushed by 1/N if it pays, else not at all"
 if BREAK == "end":
     assert abs(right - free_right) < 15, "what pays is learnt in both"
@@ -189,9 +192,8 @@ if BREAK == "end":
 # *Read on after your run.* Right words fall from 83 to 79 % (sums), and from 84 to 76 % (sort).
 #
 # ## Exercises
-# Write in `my/`, not here. `python -m lessons.grade 03a` checks your answer: it names the mistake
-# and asks one question (`--hint` for more). The full text of each task is in the file that the
-# command names.
+# `python -m lessons.grade 03a` makes your folder `my/`, judges what you write there, and names the
+# mistake (`lessons/exercises/README.md` says more).
 #
 # - **03a** (D1) `response_mask(tokens)`: the mask of the *targets* of a row with several turns.
 # - **03b** (D2) `sft_loss(logp, mask, reduction)`: the loss of SFT with two kinds of mean: over all

@@ -28,11 +28,18 @@
 #
 # To predict with probabilities: `python -m lessons.grade 04p`, before you run the lesson.
 
-# %% Guess before you run. Nothing is checked, but the lesson will remind you.
-MY_GUESS = None   # One student imitates the best path (SFT). One walks by itself and is paid for
-                  # arriving. From the start both always arrive. Now we drop them on one of the 9
-                  # other cells. Who mostly arrives?
-                  # "a" both   "b" only the one that walked by itself   "c" neither
+# %% [markdown]
+# ## Guess before you run
+# One student imitates the best path (SFT). One walks by itself and is paid for arriving. From the
+# start both always arrive. Now we drop them on one of the 9 other cells. Who mostly arrives?
+# - **a** both;
+# - **b** only the one that walked by itself;
+# - **c** neither.
+
+# %%
+from course import Lesson, progress
+
+lesson = Lesson("04", "abc")
 
 # %% [markdown]
 # ## The same loss, other states
@@ -42,14 +49,13 @@ MY_GUESS = None   # One student imitates the best path (SFT). One walks by itsel
 # probabilities. There are 20 students. Each begins with its own small random numbers.
 
 # %%
-
 from frozen_lake.demos import gold
 from frozen_lake.lake import ARROWS, make_lake
 from frozen_lake.learn import learn, method, seqs_of, task_of
 from frozen_lake.planning import greedy, success
 from frozen_lake.policies import Net, Table
 from nanouft.look import plots
-import torch                    # after nanouft, which lets idle threads sleep
+import torch
 
 BREAK = False                   # the switch, see "Break it"
 N = 20                          # students
@@ -154,8 +160,7 @@ def label(cell: int, now: dict) -> str:
     return f"{now[cell]:.0f}\n{arrow}".strip()
 
 
-plots.plt.rcParams["font.size"] = 18
-fig, axes = plots.plt.subplots(1, 3, figsize=plots.SLIDE, width_ratios=(4, 4, 5))
+fig, axes = draw.panels(1, 3, width_ratios=(4, 4, 5))
 for ax, (name, a) in zip(axes, arrives.items()):
     now = {cell: 100 * a[:, cell].mean().item() for cell in lake.live}
     colours = [[now.get(y * 5 + x, float("nan")) for x in range(5)] for y in range(5)]
@@ -171,8 +176,7 @@ axes[2].plot(slips, floor, ":", color="black", lw=2, label="no slip in 8 moves")
 axes[2].set(title="from the start,\nwith slips", xlabel="chance that a move goes wrong",
             ylabel="share that arrives", ylim=(0, 1.02))
 axes[2].legend(frameon=False, handlelength=1, loc="lower left")
-file = plots.lesson_file("04", BREAK=(BREAK, False))
-print("\npicture:", plots.save(fig, file))
+lesson.picture(fig, BREAK=(BREAK, False))
 
 # %% [markdown]
 # ## The proof
@@ -183,8 +187,7 @@ if walker_finds:
     did = "a" if imitator_finds else "b"
 else:
     did = "c"
-guess = f"you guessed {MY_GUESS!r};" if MY_GUESS else "you wrote no guess (MY_GUESS, above);"
-print(guess, f"it did {did!r}")
+lesson.compare(did)
 unchanged = students["imitates (SFT)"][:, off] == start[:, off]
 assert unchanged.all(), "where the demonstrator never stood, not one bit has changed"
 assert all(at_home == 100 for at_home, _ in share.values()), "both are perfect at home"
@@ -219,9 +222,8 @@ assert did == "b", "one cell aside, only the imitator is lost"
 # $d$ here: a distribution of states. $\pi$: the model. $s$ is a state here, not a score.
 #
 # ## Exercises
-# Write in `my/`, not here. `python -m lessons.grade 04a` checks your answer: it names the mistake
-# and asks one question (`--hint` for more). The full text of each task is in the file that the
-# command names.
+# `python -m lessons.grade 04a` makes your folder `my/`, judges what you write there, and names the
+# mistake (`lessons/exercises/README.md` says more).
 #
 # - **04a** (D1) `drift(eps, n)`: the chance that a model that errs at each token is still on the
 #   path after n tokens.

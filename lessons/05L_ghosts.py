@@ -20,9 +20,17 @@
 # Two old questions: (04) What has SFT learnt in cells beside the path? (05) At which place was the
 # guess made?
 
-# %% Guess before you run. Nothing is checked, but the lesson will remind you.
-MY_GUESS = None   # the copied arrow is a best one where the ghost stands ...   "a" nearly always
-                  # "b" hardly ever   "c" mostly on one lake, seldom on another
+# %% [markdown]
+# ## Guess before you run
+# The copied arrow is a best one where the ghost stands ...
+# - **a** nearly always;
+# - **b** hardly ever;
+# - **c** mostly on one lake, seldom on another.
+
+# %%
+from course import Lesson, progress
+
+lesson = Lesson("05L", "abc")
 
 # %% [markdown]
 # ## One equation
@@ -35,14 +43,13 @@ MY_GUESS = None   # the copied arrow is a best one where the ghost stands ...   
 # hole is lost, and we do not list it.
 
 # %%
-
 from frozen_lake.demos import ghosts, gold
 from frozen_lake.lake import ARROWS, make_lake
 from frozen_lake.learn import learn, method, task_of
 from frozen_lake.planning import optimal_actions
 from frozen_lake.policies import Table
 from nanouft.look import plots
-import torch                    # after nanouft, which lets idle threads sleep
+import torch
 
 BREAK = False                   # the switch, see "Break it"
 N = 20                          # students, each with other random numbers
@@ -122,8 +129,7 @@ def signs(ghost) -> str:
     return f"{ARROWS[ghost.copied]} {'✓' if ghost.right else '✗'}"
 
 
-plots.plt.rcParams["font.size"] = 18
-fig, axes = plots.plt.subplots(1, 3, figsize=plots.SLIDE)
+fig, axes = draw.panels(1, 3)
 for ax, (name, on) in zip(axes, lakes.items()):
     ax.imshow([[letter == "H" for letter in row] for row in on.rows], cmap="Greys", vmax=2,
               aspect="auto")
@@ -141,8 +147,7 @@ for name, style, colour in zip(fade, ("-", "--"), plots.LINES):
     axes[2].plot(fade[name], style, color=colour, lw=3, label=name)
 axes[2].set(title="places where\na ghost stands, %", xlabel="update", ylim=(0, None))
 axes[2].legend(frameon=False)
-file = plots.lesson_file("05L", BREAK=(BREAK, False))
-print("\npicture:", plots.save(fig, file))
+lesson.picture(fig, BREAK=(BREAK, False))
 
 # %% [markdown]
 # ## The proof
@@ -154,8 +159,7 @@ elif max(right.values()) < 0.5:
     did = "b"
 else:
     did = "c"
-guess = f"you guessed {MY_GUESS!r};" if MY_GUESS else "you wrote no guess (MY_GUESS, above);"
-print(guess, f"it did {did!r}")
+lesson.compare(did)
 stands = {g.at for g in listed["twoway5"]}
 assert not changed["SFT"], "SFT changes nothing beside the path"
 assert set(changed["IFT"]) <= stands, "IFT goes where ghosts stand"

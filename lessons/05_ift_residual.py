@@ -20,11 +20,20 @@
 # Two old questions: (00) In IFT, which words count more than others? (03) Which targets does the
 # mask keep? (A third one, if you did lesson 01: to which places can place $i$ not look?)
 
-# %% Guess before you run. Nothing is checked, but the lesson will remind you.
-MY_GUESS = None   # 40 steps of training on two families. "Reverse pig bee saw." has one right
-                  # answer. "Name two cities but not Doha, Oslo or Rome. End on fox." has many.
-                  # In the end ghosts are almost gone in ...
-                  # "a" both   "b" the first only   "c" the second only   "d" neither
+# %% [markdown]
+# ## Guess before you run
+# We train for 40 steps on two families. "Reverse pig bee saw." has one right answer. "Name two cities
+# but not Doha, Oslo or Rome. End on fox." has many. In the end the model's own guess is nearly always
+# the demonstrator's word in ...
+# - **a** both families;
+# - **b** the first only;
+# - **c** the second only;
+# - **d** neither.
+
+# %%
+from course import Lesson, progress
+
+lesson = Lesson("05", "abcd")
 
 # %% [markdown]
 # ## Make the guess, shift it
@@ -37,18 +46,16 @@ MY_GUESS = None   # 40 steps of training on two families. "Reverse pig bee saw."
 # the base guesses for the same places.
 
 # %%
-
 from nanouft import world
 from nanouft.data.batches import collate, encode
 from nanouft.look import plots
 from nanouft.models.load import start_model
 from nanouft.objectives import OBJECTIVES, ift
-import torch                    # after nanouft, which lets idle threads sleep
+import torch
 
 BREAK = False                   # the switch, see "Break it"
 STEPS = 40
 FAMILIES = ("reverse", "list")
-torch.set_num_threads(2)        # fp32, two threads, fixed seeds: nearly equal on each machine
 base, tok = start_model("base")
 
 
@@ -178,8 +185,7 @@ grey = [["#CCCCCC" if "×" in cell else "w" for cell in line] for line in cells]
 truth = [tok.decode([int(tests[f].inputs[0, place])]).strip() for f, place in columns]
 head = [{"reverse": "#A6CEE8", "list": "#F5BE9C"}[f] for f, _ in columns]
 
-plots.plt.rcParams["font.size"] = 18
-fig, (top, bottom) = plots.plt.subplots(2, 1, figsize=plots.SLIDE, height_ratios=(6, 5))
+fig, (top, bottom) = draw.panels(2, 1, height_ratios=(6, 5))
 labels = [f"step {step}" for step in steps]
 table = top.table(cells, grey, "center", colLabels=truth, colColours=head, rowLabels=labels,
                    bbox=(0, 0, 1, 1))
@@ -193,8 +199,7 @@ for (f, name), share in ghosts.items():
     bottom.plot(share, style, color=colour, lw=3, label=f"{f}, {name}")
 bottom.set(title="ghosts (% of the words)", xlabel="step", ylim=(0, None))
 bottom.legend(frameon=False, ncol=2)
-file = plots.lesson_file("05", BREAK=(BREAK, False))
-print("\npicture:", plots.save(fig, file))
+lesson.picture(fig, BREAK=(BREAK, False))
 
 # %% [markdown]
 # ## The proof
@@ -205,8 +210,7 @@ if ghosts["reverse", "IFT"][-1] > 10:
     did = "d" if stay_in_list else "c"
 else:
     did = "b" if stay_in_list else "a"
-guess = f"you guessed {MY_GUESS!r};" if MY_GUESS else "you wrote no guess (MY_GUESS, above);"
-print(guess, f"it did {did!r}")
+lesson.compare(did)
 assert did == "b", "ghosts fade where one word is right"
 assert ghosts["list", "IFT"][-1] > 30, "ghosts stay where many words are right"
 assert sum(could["list"]) > len(could["list"]) / 2, "most ghosts of a list are right, too"
@@ -242,9 +246,8 @@ assert sum(could["reverse"]) == 0, "no ghost of a reversal is right"
 # expectation.
 #
 # ## Exercises
-# Write in `my/`, not here. `python -m lessons.grade 05a` checks your answer: it names the mistake
-# and asks one question (`--hint` for more). The full text of each task is in the file that the
-# command names.
+# `python -m lessons.grade 05a` makes your folder `my/`, judges what you write there, and names the
+# mistake (`lessons/exercises/README.md` says more).
 #
 # - **05a** (D1) `own_guess(inputs, mask, argmax)`: the row of the model's own guesses, each at its
 #   place, and only in the answer.

@@ -16,11 +16,18 @@
 # Two old questions: (03) Is `<|end|>` among the targets that the mask keeps? (05) Why does the loss
 # of the first word not depend on $\lambda$?
 
-# %% Guess before you run. Nothing is checked, but the lesson will remind you.
+# %% [markdown]
+# ## Guess before you run
 # The base ends almost none of its lists. We train it with the released loss. The demonstrations are
 # perfect lists, and all of them end. After that, the model ends ...
-#     "a" nearly all of its lists   "b" about half   "c" none, and <|end|> has become LESS likely
-MY_GUESS = None
+# - **a** nearly all of its lists;
+# - **b** about half;
+# - **c** none, and `<|end|>` has become LESS likely.
+
+# %%
+from course import Lesson, progress
+
+lesson = Lesson("06", "abc")
 
 # %% [markdown]
 # ## Two tokens on paper
@@ -44,7 +51,7 @@ from nanouft.models.generate import answer_rows, stops
 from nanouft.models.load import start_model
 from nanouft.objective import Batch, Columns, Seqs, pushes
 from nanouft.objectives import OBJECTIVES
-import torch                                    # after nanouft, which sets how threads wait
+import torch
 
 DETACH = False                                  # the switch, see "Break it"
 A = 2.5                                         # on paper: loss of the hard word
@@ -52,8 +59,6 @@ GAMMA = 0.95                                    # on paper: discount
 SEED = 0                                        # the draw of demonstrations
 STEPS = 64                                      # of each run
 TEACH = 12                                      # steps of SFT for the model that stops
-# fp32, two threads, fixed seeds: nearly equal numbers on each machine
-torch.set_num_threads(2)
 base, tok = start_model("base")
 ift = OBJECTIVES["ift"]
 
@@ -197,9 +202,8 @@ for name, (model, path) in done.items():
           f"{ends[name]:.0f} % of the answers stop")
 
 # %%
-plots.plt.rcParams["font.size"] = 17
 panels = [[form, "run"] for form in FORMS]
-fig, ax = plots.plt.subplot_mosaic(panels, figsize=plots.SLIDE, width_ratios=(4, 5))
+fig, ax = draw.panels(panels, width_ratios=(4, 5))
 words = [tok.decode([i]).strip() for i in s.targets[0][on]]
 for form, w in ledger.items():
     colours = [plots.UP if x >= 0 else plots.DOWN for x in w]
@@ -213,8 +217,7 @@ for name, style, colour in zip(done, ("-", "-", "--", ":", "-."), plots.LINES):
 ax["run"].axhline(balance, color="black", lw=1)
 ax["run"].legend(frameon=False, loc="center right")
 ax["run"].set(title="loss of <|end|>, nats; thin line: predicted balance", xlabel="step")
-file = plots.lesson_file("06", DETACH=(DETACH, False), STEPS=(STEPS, 64))
-print("\npicture:", plots.save(fig, file))
+lesson.picture(fig, DETACH=(DETACH, False), STEPS=(STEPS, 64))
 
 # %% [markdown]
 # ## The proof
@@ -226,8 +229,7 @@ elif ends["released"] > 20:
     did = "b"
 else:
     did = "c"
-guessed = f"you guessed {MY_GUESS!r}" if MY_GUESS else "you wrote no guess (MY_GUESS, above)"
-print(f"{guessed}; it did {did!r}")
+lesson.compare(did)
 others = min(ends["SFT"], ends["detached"], ends["eq21_mean1"])
 assert did == "c" and others > 80, "only live weights unlearn <|end|>"
 for name in ("released", "released, after SFT"):
@@ -277,9 +279,8 @@ for name in ("released", "released, after SFT"):
 # margin. And $w$ here multiplies a loss; a model's weights are its parameters.
 #
 # ## Exercises
-# Write in `my/`, not here. `python -m lessons.grade 06a` checks your answer: it names the mistake
-# and asks one question (`--hint` for more). The full text of each task is in the file that the
-# command names.
+# `python -m lessons.grade 06a` makes your folder `my/`, judges what you write there, and names the
+# mistake (`lessons/exercises/README.md` says more).
 #
 # - **06a** (D2) `future_weights(losses, mask, gamma)`: the weights of the released IFT, with their
 #   mean over the answer 1.

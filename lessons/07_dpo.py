@@ -18,11 +18,18 @@
 #
 # To predict with probabilities: `python -m lessons.grade 07p`, before you run the lesson.
 
-# %% Guess before you run. Nothing is checked, but the lesson will remind you.
-# After a few steps every pair is won, also for questions that are not in the training data. We go
-# on training. What happens to log p(chosen), the log-probability of the answer that we want?
-#     "a" it keeps rising   "b" it stays   "c" it falls
-MY_GUESS = None
+# %% [markdown]
+# ## Guess before you run
+# After a few steps every pair is won, also for questions that are not in the training data. We go on
+# training. What happens to log p(chosen), the log-probability of the answer that we want?
+# - **a** it keeps rising;
+# - **b** it stays;
+# - **c** it falls.
+
+# %%
+from course import Lesson, progress
+
+lesson = Lesson("07", "abc")
 
 # %% [markdown]
 # ## From pairs to a loss
@@ -71,14 +78,12 @@ from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.cpo import nll
 from nanouft.reference import add_columns
 from nanouft.shell import devices
-import torch                                    # after nanouft, which sets how threads wait
+import torch
 
 HOLD = 0.0                                      # the first switch, see "Break it"
 BETA = 0.1                                      # the second switch
 SEED = 0                                        # the draw of pairs
 STEPS = 40                                      # of training
-# fp32, two threads, fixed seeds: nearly equal numbers on each machine
-torch.set_num_threads(2)
 model, tok = start_model("base")
 dpo = OBJECTIVES["dpo"]
 hp = dpo.hp(beta=BETA)
@@ -175,9 +180,8 @@ def draw(ax, key: str, label: str, style: str, colour: str, unit: float = 1) -> 
     ax.axvline(2 * best, color=plots.GREY, lw=1, ls=":")
 
 
-plots.plt.rcParams["font.size"] = 18
 layout = [["won", "hidden", "tilt"], ["margin", "hidden", "tilt"]]
-fig, ax = plots.plt.subplot_mosaic(layout, figsize=plots.SLIDE, width_ratios=(4, 5, 5))
+fig, ax = draw.panels(layout, width_ratios=(4, 5, 5))
 steps = range(0, STEPS + 1, 2)
 draw(ax["won"], "accuracy", "pairs won", "o-", plots.UP, 100)
 ax["won"].set(title="seen: pairs won, %", ylim=(0, 105), yticks=(0, 50, 100))
@@ -192,8 +196,7 @@ tilt = [max(-1.5, min(1.5, x)) for x in tilt]
 ax["tilt"].bar(steps[:-1], tilt, 1.6, color=[plots.UP if x > 0 else plots.DOWN for x in tilt])
 ax["tilt"].set(title="1 - (g_w.g_l) / (g_w.g_w)",
                xlabel="step; bars are cut at 1.5\n(+: log p(chosen) will rise)")
-file = plots.lesson_file("07", HOLD=(HOLD, 0.0), BETA=(BETA, 0.1))
-print("\npicture:", plots.save(fig, file))
+lesson.picture(fig, HOLD=(HOLD, 0.0), BETA=(BETA, 0.1))
 
 # %% [markdown]
 # ## The proof
@@ -205,7 +208,6 @@ elif path[-1] < max(path) - 1:
     did = "c"
 else:
     did = "b"
-guessed = f"you guessed {MY_GUESS!r}" if MY_GUESS else "you wrote no guess (MY_GUESS, above)"
 rises = [after > before for before, after in zip(path, path[1:])]
 should = [bool(now["own"] > now["cross"]) for now in seen[:-1]]
 right = sum(a == b for a, b in zip(rises, should))
@@ -240,9 +242,8 @@ else:
 # There $h=12$ needs only 12 nats, not 120. So $\sigma(-h)$, and with it the push, fades early.
 #
 # ## Exercises
-# Write in `my/`, not here. `python -m lessons.grade 07a` checks your answer: it names the mistake
-# and asks one question (`--hint` for more). The full text of each task is in the file that the
-# command names.
+# `python -m lessons.grade 07a` makes your folder `my/`, judges what you write there, and names the
+# mistake (`lessons/exercises/README.md` says more).
 #
 # - **07a** (D2) `dpo_loss(pi_w, ref_w, pi_l, ref_l, beta)`: the loss of DPO, one number for each
 #   pair.

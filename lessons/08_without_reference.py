@@ -17,11 +17,18 @@
 # Two old questions: (07) Why must both answers of a pair have the same question? (03) Token mean
 # and sequence mean: which of them gives a long answer more weight?
 
-# %% Guess before you run. Nothing is checked, but the lesson will remind you.
+# %% [markdown]
+# ## Guess before you run
 # We repeat lesson 07's run twice, the second time without the reference log-probs in the loss.
 # Without them, log p(chosen) falls ...
-#     "a" much further   "b" about as far   "c" much less
-MY_GUESS = None
+# - **a** much further;
+# - **b** about as far;
+# - **c** much less.
+
+# %%
+from course import Lesson, progress
+
+lesson = Lesson("08", "abc")
 
 # %% [markdown]
 # ## One family
@@ -52,13 +59,11 @@ from nanouft.objective import REF, pushes
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import add_columns
 from nanouft.shell import devices
-import torch                                    # after nanouft, which sets how threads wait
+import torch
 
 SIMPO = {}                                      # the switch, see "Break it"
 SEED = 0                                        # the draw of pairs
 STEPS = 40                                      # of each run
-# fp32, two threads, fixed seeds: nearly equal numbers on each machine
-torch.set_num_threads(2)
 base, tok = start_model("base")
 LOSSES = {                                      # label: (objective, its hyper-parameters)
     "DPO": ("dpo", {}),
@@ -146,8 +151,7 @@ def pushes_at(objective, hp, margin: float) -> list[float]:
     return found
 
 
-plots.plt.rcParams["font.size"] = 18
-fig, ax = plots.plt.subplots(1, 3, figsize=plots.SLIDE)
+fig, ax = draw.panels(1, 3)
 margins = [x / 8 - 0.75 for x in range(70)]
 styles = ("-", ":", "--", "-.", "-", "--", ":")
 colours = [*plots.LINES, "black"]
@@ -178,8 +182,7 @@ elif without < with_it / 2:
     did = "c"
 else:
     did = "b"
-guessed = f"you guessed {MY_GUESS!r}" if MY_GUESS else "you wrote no guess (MY_GUESS, above)"
-print(f"{guessed}; it did {did!r}")
+lesson.compare(did)
 assert did == "b" and with_it > 2, "the reference is an offset: without it, chosen falls as far"
 assert SIMPO or max(fell.values()) < 0, "the others hold the chosen answer back"
 
@@ -197,9 +200,8 @@ assert SIMPO or max(fell.values()) < 0, "the others hold the chosen answer back"
 # -12.6, not at -1.2, and the model says nonsense.
 #
 # ## Exercises
-# Write in `my/`, not here. `python -m lessons.grade 08a` checks your answer: it names the mistake
-# and asks one question (`--hint` for more). The full text of each task is in the file that the
-# command names.
+# `python -m lessons.grade 08a` makes your folder `my/`, judges what you write there, and names the
+# mistake (`lessons/exercises/README.md` says more).
 #
 # - **08a** (D2) `simpo_loss(chosen, rejected, beta, gamma)`: the loss of SimPO, without a
 #   reference.

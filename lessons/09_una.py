@@ -19,11 +19,18 @@
 #
 # To predict with probabilities: `python -m lessons.grade 09p`, before you run the lesson.
 
-# %% Guess before you run. Nothing is checked, but the lesson will remind you.
+# %% [markdown]
+# ## Guess before you run
 # All answers have grade 1/2: they are half right. UNA starts at the reference and trains for ten
 # steps. Then the model ...
-#     "a" answers half right   "b" says less of what it read   "c" has not moved, to the last bit
-MY_GUESS = None
+# - **a** answers half right;
+# - **b** says less of what it read;
+# - **c** has not moved, to the last bit.
+
+# %%
+from course import Lesson, progress
+
+lesson = Lesson("09", "abc")
 
 # %% [markdown]
 # ## One equation
@@ -48,14 +55,12 @@ from nanouft.models.generate import answer_rows
 from nanouft.models.load import start_model
 from nanouft.objective import Batch, Columns, Seqs, pushes
 from nanouft.objectives import OBJECTIVES
-import torch                                    # after nanouft, which sets how threads wait
+import torch
 
 BREAK = 0.0                                     # the switch, see "Break it"
 SEED = 0                                        # the draw of answers
 STEPS = 40                                      # of each run
 SKILLS = ("sum", "sort", "truth")
-# fp32, two threads, fixed seeds: nearly equal numbers on each machine
-torch.set_num_threads(2)
 base, tok = start_model("base")
 una = OBJECTIVES["una"]
 dpo = OBJECTIVES["dpo"]
@@ -131,8 +136,7 @@ for name, marks in scores.items():
     print(f"{name:<12}", *(f" {skill} {x:3.0f} %" for skill, x in zip(SKILLS, marks)))
 
 # %%
-plots.plt.rcParams["font.size"] = 18
-fig, (left, right) = plots.plt.subplots(1, 2, figsize=plots.SLIDE)
+fig, (left, right) = draw.panels(1, 2)
 i = torch.linspace(-6, 6, 61)                   # i[30] = 0: at the reference
 grades = ((1.0, plots.UP, "^-"), (0.5, plots.GREY, "o-"), (0.0, plots.DOWN, "v-"))
 for grade, colour, style in grades:
@@ -150,14 +154,12 @@ for k, (name, marks) in enumerate(scores.items()):
     right.bar_label(bars, fmt="%.0f")
 right.set(title="exact score, %", ylim=(0, 100), xticks=[0.33, 1.33, 2.33], xticklabels=SKILLS)
 right.legend(frameon=False, ncol=2, loc="upper center", bbox_to_anchor=(0.5, -0.08))
-file = plots.lesson_file("09", BREAK=(BREAK, 0.0))
-print("\npicture:", plots.save(fig, file))
+lesson.picture(fig, BREAK=(BREAK, 0.0))
 
 # %% [markdown]
 # ## The proof
 
 # %%
-guessed = f"you guessed {MY_GUESS!r}" if MY_GUESS else "you wrote no guess (MY_GUESS, above)"
 did = "it moved" if moved else "it did 'c'"
 print(f"{guessed}; {did}; the largest change of a weight is {moved:g}")
 at_start = push(torch.zeros(1), 0.5, "mse").abs().item()
@@ -198,9 +200,8 @@ assert gain > -15, "here torn answers with a number do the work of pairs"
 # The paper's .01 fits hundreds of tokens; ours have ten. In TOFU $\beta$ is a temperature.
 #
 # ## Exercises
-# Write in `my/`, not here. `python -m lessons.grade 09a` checks your answer: it names the mistake
-# and asks one question (`--hint` for more). The full text of each task is in the file that the
-# command names.
+# `python -m lessons.grade 09a` makes your folder `my/`, judges what you write there, and names the
+# mistake (`lessons/exercises/README.md` says more).
 #
 # - **09a** (D1) `una_loss(i, grade, form)`: UNA's loss of each answer, in both forms.
 # - **09b** (D2) `una_push(i, grade, beta)`: the push on each token of an answer.

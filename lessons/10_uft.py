@@ -17,12 +17,18 @@
 # Two old questions: (09) Where is UNA's push zero? (03) How hard does SFT push a token that the
 # model knows for certain?
 
-# %% Guess before you run. Nothing is checked, but the lesson will remind you.
+# %% [markdown]
+# ## Guess before you run
 # Demonstrations teach sums and sorting, grades teach truth. Which of these three models knows MOST
 # truth?
-#     "a" two stages: SFT, then grades   "b" one stage: UFT
-#     "c" grades alone, no demonstration at all
-MY_GUESS = None
+# - **a** two stages: SFT, then grades;
+# - **b** one stage: UFT;
+# - **c** grades alone, no demonstration at all.
+
+# %%
+from course import Lesson, progress
+
+lesson = Lesson("10", "abc")
 
 # %% [markdown]
 # ## One equation
@@ -48,15 +54,13 @@ from nanouft.objective import Batch, Columns, Seqs, pushes
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import add_columns
 from nanouft.shell.devices import Device
-import torch                                    # after nanouft, which sets how threads wait
+import torch
 
 BREAK = "mse"                                   # the switch, see "Break it": "mse" | "bce"
 SEED = 0                                        # the draw of rows
 STEPS = 24                                      # of one stage
 A = ("sum", "sort")                             # taught by demonstrations
 B = ("truth", "fact")                           # the others
-# fp32, two threads, fixed seeds: nearly equal numbers on each machine
-torch.set_num_threads(2)
 base, tok = start_model("base")
 tests = world.rows("val", "prompts", 160, seed=0, skills=(*A, *B))
 demos = world.rows("train", "demos", 640, SEED, skills=A)
@@ -128,8 +132,7 @@ for name, marks in scores.items():
     print(f"{name:<14}", *(f" {skill} {x:3.0f} %" for skill, x in zip((*A, *B), marks)))
 
 # %%
-plots.plt.rcParams["font.size"] = 18
-fig, (left, right) = plots.plt.subplots(1, 2, figsize=plots.SLIDE, width_ratios=(1, 2))
+fig, (left, right) = draw.panels(1, 2, width_ratios=(1, 2))
 i = torch.linspace(-6, 6, 121)                  # i[60] = 0: the start
 curve = push(i, 0.1) / 0.1
 left.plot(i, curve, "o-", color=plots.UP, lw=3, ms=12, markevery=[60], label="UFT, demonstration")
@@ -146,8 +149,7 @@ for k, (name, marks) in enumerate(scores.items()):
 right.set(ylim=(0, 100), xticks=[0.38, 1.38, 2.38, 3.38], xticklabels=(*A, *B))
 right.set_title("exact score, %", pad=24)
 right.legend(frameon=False, ncol=3, loc="upper center", bbox_to_anchor=(0.5, -0.08))
-file = plots.lesson_file("10", BREAK=(BREAK, "mse"), SEED=(SEED, 0))
-print("\npicture:", plots.save(fig, file))
+lesson.picture(fig, BREAK=(BREAK, "mse"), SEED=(SEED, 0))
 
 # %% [markdown]
 # ## The proof
@@ -156,7 +158,6 @@ print("\npicture:", plots.save(fig, file))
 sums = {name: marks[0] for name, marks in scores.items()}
 truth = {name: marks[2] for name, marks in scores.items()}
 best = max(("SFT, then UNA", "UFT", "grades only"), key=truth.get)
-guessed = f"you guessed {MY_GUESS!r}" if MY_GUESS else "you wrote no guess (MY_GUESS, above)"
 print(f"{guessed}; most truth: {best}")
 if BREAK == "mse":
     assert abs(curve[60] - 1 / 4) < 1e-4, "beta/4 at the start"
@@ -194,9 +195,8 @@ assert truth["grades only"] > truth["UFT"] - 5, "grades alone explain the gain i
 # need 220 nats.
 #
 # ## Exercises
-# Write in `my/`, not here. `python -m lessons.grade 10a` checks your answer: it names the mistake
-# and asks one question (`--hint` for more). The full text of each task is in the file that the
-# command names.
+# `python -m lessons.grade 10a` makes your folder `my/`, judges what you write there, and names the
+# mistake (`lessons/exercises/README.md` says more).
 #
 # - **10a** (D1, debug) `merge(rows)`: a program that turns rows of two kinds into graded answers;
 #   it has one bug.

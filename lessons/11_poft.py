@@ -19,11 +19,18 @@
 #
 # To predict with probabilities: `python -m lessons.grade 11p`, before you run the lesson.
 
-# %% Guess before you run. Nothing is checked, but the lesson will remind you.
+# %% [markdown]
+# ## Guess before you run
 # 240 of 600 answers are wrong (40 %). Take the 240 answers that PoFT trusts least, before any
 # training. The share of wrong ones among them is ...
-#     "a" about 40 %   "b" about 60 %   "c" more than 75 %
-MY_GUESS = None
+# - **a** about 40 %;
+# - **b** about 60 %;
+# - **c** more than 75 %.
+
+# %%
+from course import Lesson, progress
+
+lesson = Lesson("11", "abc")
 
 # %% [markdown]
 # ## One equation
@@ -48,14 +55,12 @@ from nanouft.models.generate import answer_rows
 from nanouft.models.load import start_model
 from nanouft.objective import pushes
 from nanouft.objectives import OBJECTIVES
-import torch                                    # after nanouft, which sets how threads wait
+import torch
 
 BREAK = "clean"                                 # the switch: "clean" | "noisy" | "self"
 SEED = 0                                        # the draw of demonstrations
 STEPS = 40                                      # of each run
 SKILLS = ("sum", "sort", "truth")
-# fp32, two threads, fixed seeds: nearly equal numbers on each machine
-torch.set_num_threads(2)
 base, tok = start_model("base")
 sft, poft = OBJECTIVES["sft"], OBJECTIVES["poft"]
 tests = world.rows("val", "prompts", 120, seed=0, skills=SKILLS)
@@ -147,8 +152,7 @@ for name, model in models.items():
     print(f"{name:<21}", *(f" {skill} {x:3.0f} %" for skill, x in zip(SKILLS, scores[name])))
 
 # %%
-plots.plt.rcParams["font.size"] = 18
-fig, (left, right) = plots.plt.subplots(1, 2, figsize=plots.SLIDE)
+fig, (left, right) = draw.panels(1, 2)
 for on, name, mark, colour in ((~wrong, "right", "o", plots.UP), (wrong, "wrong", "x", plots.DOWN)):
     label = f"{name}: mean tau {tau[on].mean():.2f}"
     left.scatter(r[on], r_bar[on], marker=mark, color=colour, alpha=0.6, label=label)
@@ -163,8 +167,7 @@ for j, (name, marks) in enumerate(scores.items()):
     right.bar_label(bars, fmt="%.0f")
 right.set(title="exact score, %", ylim=(0, 100), xticks=[0.28, 1.28, 2.28], xticklabels=SKILLS)
 right.legend(frameon=False, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.07))
-file = plots.lesson_file("11", BREAK=(BREAK, "clean"))
-print("\npicture:", plots.save(fig, file))
+lesson.picture(fig, BREAK=(BREAK, "clean"))
 
 # %% [markdown]
 # ## The proof
@@ -176,8 +179,7 @@ elif found(tau) < 75:
     did = "b"
 else:
     did = "c"
-guessed = f"you guessed {MY_GUESS!r}" if MY_GUESS else "you wrote no guess (MY_GUESS, above)"
-print(f"{guessed}; it did {did}")
+lesson.compare(did)
 if BREAK == "clean":
     assert found(tau) > max(70, found(r) + 8), "tau finds wrong rows that the loss does not"
 if BREAK == "self":
@@ -213,9 +215,8 @@ if BREAK == "self":
 # in UNA a reward.
 #
 # ## Exercises
-# Write in `my/`, not here. `python -m lessons.grade 11a` checks your answer: it names the mistake
-# and asks one question (`--hint` for more). The full text of each task is in the file that the
-# command names.
+# `python -m lessons.grade 11a` makes your folder `my/`, judges what you write there, and names the
+# mistake (`lessons/exercises/README.md` says more).
 #
 # - **11a** (D1) `poft_loss(logp, mask, others)`: PoFT's loss of one row, and the trust in it.
 # - **11b** (D2) `doubted(tau, wrong, k)`: the $k$ rows that are trusted least, and how many of them

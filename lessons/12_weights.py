@@ -22,11 +22,19 @@
 # Two old questions: (07) In which direction, and how hard, does DPO push a token of either answer?
 # (08) What does the reference do in a margin?
 
-# %% Guess before you run. Nothing is checked, but the lesson will remind you.
-MY_GUESS = None   # TIS-DPO weighs tokens with the help of two short DPO runs. No label says which
-                  # token is wrong. How often does the largest weight of an answer fall on the very
-                  # token where the two answers first differ? (By chance: one in six.)
-                  # "a" hardly more than by chance   "b" in about half of the answers   "c" in most
+# %% [markdown]
+# ## Guess before you run
+# TIS-DPO weighs tokens with the help of two short DPO runs. No label says which token is wrong. How
+# often does the largest weight of an answer fall on the very token where the two answers first
+# differ? (By chance: one in six.)
+# - **a** hardly more than by chance;
+# - **b** in about half of the answers;
+# - **c** in most.
+
+# %%
+from course import Lesson, progress
+
+lesson = Lesson("12", "abc")
 
 # %% [markdown]
 # ## One push, three factors
@@ -57,12 +65,11 @@ from nanouft.objectives.tis_dpo import token_weights
 from nanouft.reference import add_columns, logps
 from nanouft.shell import devices
 from matplotlib.colors import LinearSegmentedColormap
-import torch                            # after nanouft, which sets how threads wait
+import torch
 
 SWAP = True                             # the switch, see "Break it"
 SEED = 0                                # draws the pairs
 STEPS = 20                              # of each short DPO run
-# two threads and fixed seeds: nearly the same numbers on each machine
 cpu = devices.pick("cpu", "fp32", 2)
 dpo = OBJECTIVES["dpo"]
 base, tok = start_model("base")
@@ -170,13 +177,11 @@ def draw(ax, role: str, i: int) -> None:
             ax.text(x, y, number, color=colour, ha="center", va="center", fontsize=17)
 
 
-plots.plt.rcParams["font.size"] = 18
-fig, axes = plots.plt.subplots(2, 2, figsize=plots.SLIDE, sharey=True)
+fig, axes = draw.panels(2, 2, sharey=True)
 for i in range(2):
     draw(axes[i, 0], "chosen", i)
     draw(axes[i, 1], "rejected", i)
-file = plots.lesson_file("12", SWAP=(SWAP, True))
-print("\npicture:", plots.save(fig, file))
+lesson.picture(fig, SWAP=(SWAP, True))
 
 # %% [markdown]
 # ## The proof
@@ -188,8 +193,7 @@ elif share < 0.65:
     did = "b"
 else:
     did = "c"
-guess = f"you guessed {MY_GUESS!r};" if MY_GUESS else "you wrote no guess (MY_GUESS, above);"
-print(guess, f"it did {did!r}")
+lesson.compare(did)
 for name in ("DPO", "GDPO", "Ada-DPO", "RPO"):
     for role, s in step.seqs.items():
         for i in range(len(show)):
@@ -217,9 +221,8 @@ assert not SWAP or did == "c", "the two runs disagree where the answers first di
 # weights from 1.25 to 0.10. So the largest weight says little if all weights are nearly 1.
 #
 # ## Exercises
-# Write in `my/`, not here. `python -m lessons.grade 12a` checks your answer: it names the mistake
-# and asks one question (`--hint` for more). The full text of each task is in the file that the
-# command names.
+# `python -m lessons.grade 12a` makes your folder `my/`, judges what you write there, and names the
+# mistake (`lessons/exercises/README.md` says more).
 #
 # - **12a** (D2) `tis_loss(c, r, w_c, w_r, beta)`: TIS-DPO's loss from the log-ratios and weights of
 #   tokens.

@@ -18,10 +18,17 @@
 # Two old questions: (07) Accuracy on pairs is 100 %: is the policy good? (02) How is KL(p || q)
 # computed, and when is it 0?
 
-# %% Guess before you run. Nothing is checked, but the lesson will remind you.
-MY_GUESS = None   # The LEARNT reward chooses among n = 1, 2, 4 ... 64 samples. The EXACT score of
-                  # the chosen answers ...
-                  # "a" rises all the way   "b" rises, then stays   "c" ends below where it began
+# %% [markdown]
+# ## Guess before you run
+# The LEARNT reward chooses among n = 1, 2, 4 ... 64 samples. The EXACT score of the chosen answers ...
+# - **a** rises all the way;
+# - **b** rises, then stays;
+# - **c** ends below where it began.
+
+# %%
+from course import Lesson, progress
+
+lesson = Lesson("13", "abc")
 
 # %% [markdown]
 # ## One equation
@@ -43,15 +50,13 @@ from nanouft.objectives import OBJECTIVES
 from nanouft.rollout import best_of
 from nanouft.rollout.scorer import RewardModel, exact, padded, rewards
 import numpy as np
-import torch                            # after nanouft, which sets how threads wait
+import torch
 
 REWARD = "learnt"                       # the switch, see "Break it": "learnt" | "exact" | "longer"
 SEED = 0
 N = 64                                  # samples to each prompt
 NS = (1, 2, 4, 8, 16, 32, 64)
 SKILLS = ("sort", "truth", "unknown", "fact")
-# two threads and fixed seeds: nearly the same numbers on each machine
-torch.set_num_threads(2)
 
 # by hand: equal rewards, log 2; one ahead, .313; a constant added to both, the same again
 chosen, rejected = torch.tensor([0.0, 1, 501]), torch.tensor([0.0, 0, 500])
@@ -155,8 +160,7 @@ for i in range(0, len(prompts), 6):                     # what does the reward l
     print(f"{asked[best]:<52} -> {said[best]}")
 
 # %%
-plots.plt.rcParams["font.size"] = 18
-fig, (left, right) = plots.plt.subplots(1, 2, figsize=plots.SLIDE)
+fig, (left, right) = draw.panels(1, 2)
 left.plot(far, [t.mean() for t in truth], "o-", color="black", lw=3, ms=9, label="mean")
 for j, (skill, mark) in enumerate(zip(SKILLS, "s^vD")):
     left.plot(far, [t[j] for t in truth], mark + "--", color=plots.LINES[j], ms=8, label=skill)
@@ -166,8 +170,7 @@ right.plot(far, learnt, "o-", color=plots.UP, lw=3, ms=9)
 right.set(title=f'the reward ("{REWARD}"), standard deviations')
 for ax in (left, right):
     ax.set_xlabel("KL to the policy, nats per answer")
-file = plots.lesson_file("13", REWARD=(REWARD, "learnt"))
-print("\npicture:", plots.save(fig, file))
+lesson.picture(fig, REWARD=(REWARD, "learnt"))
 
 # %% [markdown]
 # ## The proof
@@ -180,8 +183,7 @@ elif means[-1] > means[-2] + 1:
     did = "a"
 else:
     did = "b"
-guess = f"you guessed {MY_GUESS!r};" if MY_GUESS else "you wrote no guess (MY_GUESS, above);"
-print(guess, f"it did {did!r}")
+lesson.compare(did)
 never_worse = all(b >= a - 1e-6 for a, b in zip(learnt, learnt[1:]))
 assert never_worse, "by its own measure the best of more is never worse"
 within = all(k <= best_of.kl_bound(n) + 1e-9 for n, k in zip(NS, far))
@@ -221,9 +223,8 @@ if REWARD == "exact":
 # deviation.
 #
 # ## Exercises
-# Write in `my/`, not here. `python -m lessons.grade 13a` checks your answer: it names the mistake
-# and asks one question (`--hint` for more). The full text of each task is in the file that the
-# command names.
+# `python -m lessons.grade 13a` makes your folder `my/`, judges what you write there, and names the
+# mistake (`lessons/exercises/README.md` says more).
 #
 # - **13a** (D2) `reward_loss(r, ids, end)`: Bradley-Terry on pairs of answers, each read at its own
 #   `<|end|>`.

@@ -20,10 +20,18 @@
 # Two old questions: (09) What does a grade of 1/2 teach? (07) What cancels when two answers to
 # one prompt are compared?
 
-# %% Guess before you run. Nothing is checked, but the lesson will remind you.
-MY_GUESS = None   # The base answers 100 prompts, each four times, at temperature 1. For how many of
-                  # the prompts can RLOO and GRPO learn NOTHING from the four scores?
-                  # "a" hardly any   "b" about a third   "c" most
+# %% [markdown]
+# ## Guess before you run
+# The base answers 100 prompts, each four times, at temperature 1. For how many of the prompts can
+# RLOO and GRPO learn NOTHING from the four scores?
+# - **a** hardly any;
+# - **b** about a third;
+# - **c** most.
+
+# %%
+from course import Lesson, progress
+
+lesson = Lesson("14", "abc")
 
 # %% [markdown]
 # ## One equation
@@ -49,12 +57,11 @@ from nanouft.rollout.rollouts import Rollouts, credited, measure
 from nanouft.shell import devices
 from nanouft.training.flags import Train
 from matplotlib.colors import LinearSegmentedColormap
-import torch                            # after nanouft, which sets how threads wait
+import torch
 
 ROLL = 0                                # the switch, see "Break it"
 K = 4                                   # answers to each prompt
 STEPS = 10
-# two threads and fixed seeds: nearly the same numbers on each machine
 cpu = devices.pick("cpu", "fp32", 2)
 base, tok = start_model("base")
 rows = world.rows("train", "prompts", 400, 0, skills=("fact", "truth", "sort"))
@@ -150,8 +157,7 @@ for name in ("RLOO", "GRPO", "online UNA"):
     assert ROLL or after.mean() > R.mean() + 0.05, "a score is enough: the answers get better"
 
 # %%
-plots.plt.rcParams["font.size"] = 18
-fig, (left, right) = plots.plt.subplots(1, 2, figsize=plots.SLIDE, width_ratios=[2, 1])
+fig, (left, right) = draw.panels(1, 2, width_ratios=[2, 1])
 grid = torch.stack([p / p.abs().max() for p in push.values()])
 up_and_down = LinearSegmentedColormap.from_list("push", [plots.DOWN, "white", plots.UP])
 left.imshow(grid, cmap=up_and_down, vmin=-1.5, vmax=1.5, aspect="auto")
@@ -188,8 +194,7 @@ elif mixed_share >= 45:
     did = "b"
 else:
     did = "c"
-guess = f"you guessed {MY_GUESS!r};" if MY_GUESS else "you wrote no guess (MY_GUESS, above);"
-print(guess, f"it was {did!r}")
+lesson.compare(did)
 equal_groups = torch.cat([push["RLOO"][K:], push["GRPO"][K:]])
 assert not equal_groups.any(), "to RLOO and GRPO, a group of equal scores teaches nothing"
 
@@ -231,9 +236,8 @@ assert not equal_groups.any(), "to RLOO and GRPO, a group of equal scores teache
 # $r$ is an implicit reward.
 #
 # ## Exercises
-# Write in `my/`, not here. `python -m lessons.grade 14a` checks your answer: it names the mistake
-# and asks one question (`--hint` for more). The full text of each task is in the file that the
-# command names.
+# `python -m lessons.grade 14a` makes your folder `my/`, judges what you write there, and names the
+# mistake (`lessons/exercises/README.md` says more).
 #
 # - **14a** (D2) `rloo(R)`: RLOO's advantages.
 # - **14b** (D2) `grpo(R)`: GRPO's advantages, also where all scores are equal.

@@ -23,11 +23,19 @@
 # Two old questions: (14) Why may a baseline not depend on the answer itself? (04) What is a state
 # in an answer?
 
-# %% Guess before you run. Nothing is checked, but the lesson will remind you.
-MY_GUESS = None   # A step sees four answers. RLOO's gradient is then off by about 1.8 times its own
-                  # length, by chance alone. Now take a critic that knows exactly what is to be
-                  # expected, and lam = 0. The gradient is off by about
-                  # "a" 1.5   "b" 1   "c" .5   times its length
+# %% [markdown]
+# ## Guess before you run
+# A step sees four answers. RLOO's gradient is then off by about 1.8 times its own length, by chance
+# alone. Now take a critic that knows exactly what is to be expected, and lam = 0. The gradient is off
+# by about ...
+# - **a** 1.5 times its length;
+# - **b** 1 times its length;
+# - **c** .5 times its length.
+
+# %%
+from course import Lesson, progress
+
+lesson = Lesson("15", "abc")
 
 # %% [markdown]
 # ## One equation
@@ -45,7 +53,7 @@ from nanouft.look import plots
 from nanouft.objectives.ppo import gae, whiten
 from nanouft.objectives.reinforce import clipped
 from nanouft.objectives.rloo import leave_one_out
-import torch                            # after nanouft, which sets how threads wait
+import torch
 
 CRITIC = 1.0                            # the switch, see "Break it"
 T = 8                                   # steps of an answer
@@ -127,8 +135,7 @@ def passes(eps: float, n: int = 300, M: int = 4):
     return torch.stack(scores)
 
 
-plots.plt.rcParams["font.size"] = 18
-fig, (left, side) = plots.plt.subplots(1, 2, figsize=plots.SLIDE)
+fig, (left, side) = draw.panels(1, 2)
 left.axhline(arms["RLOO"][0][1], ls="--", color=plots.GREY, label="noise, RLOO")
 for arm, eps, colour, mark in (("critic", 0.2, plots.UP, "o"), ("blank", 99, plots.DOWN, "v")):
     bias = [b for b, _ in arms[arm]]
@@ -145,8 +152,7 @@ left.set(title="one gradient, in lengths of the true one", xlabel="lam")
 left.legend(frameon=False, fontsize=16, loc="upper left", bbox_to_anchor=(0, 0.88))
 side.set(title="true score", xlabel="pass")
 side.legend(frameon=False)
-file = plots.lesson_file("15", CRITIC=(CRITIC, 1.0))
-print("\npicture:", plots.save(fig, file))
+lesson.picture(fig, CRITIC=(CRITIC, 1.0))
 
 # %% [markdown]
 # ## The proof
@@ -155,8 +161,7 @@ print("\npicture:", plots.save(fig, file))
 noise = arms["critic"][0][1]                            # at lam 0
 answers = {"a": 1.5, "b": 1, "c": 0.5}
 did = min(answers, key=lambda letter: abs(noise - answers[letter]))
-guess = f"you guessed {MY_GUESS!r};" if MY_GUESS else "you wrote no guess (MY_GUESS, above);"
-print(guess, f"it did {did!r}")
+lesson.compare(did)
 bias_at_1 = arms["blank"][-1][0]
 assert bias_at_1 < 0.1, "at lam 1 the gradient is right on average, whatever the critic says"
 largest_bias = max(bias for bias, _ in arms["critic"])
@@ -202,9 +207,8 @@ assert noise < arms["RLOO"][0][1] / 3, "and it takes away most of the noise"
 # later rewards; in SimPO it is a margin.
 #
 # ## Exercises
-# Write in `my/`, not here. `python -m lessons.grade 15a` checks your answer: it names the mistake
-# and asks one question (`--hint` for more). The full text of each task is in the file that the
-# command names.
+# `python -m lessons.grade 15a` makes your folder `my/`, judges what you write there, and names the
+# mistake (`lessons/exercises/README.md` says more).
 #
 # - **15a** (D2) `gae(R, V, lam, gamma)`: the advantages of one answer's tokens.
 # - **15b** (D3) `clip_loss(logp, old, A, eps)`: the clipped loss of each token.

@@ -21,10 +21,18 @@
 # Two old questions: (06) The weights of a loss are made of losses and not detached. What can this
 # loss do? (03) What must be trained so that an answer ends?
 
-# %% Guess before you run. Nothing is checked, but the lesson will remind you.
-MY_GUESS = None   # The untrained base is forced to begin with SFT's FIRST token, nothing more.
-                  # Of what SFT gained on unknown names this gives
-                  # "a" less than a fifth   "b" about half   "c" nearly all
+# %% [markdown]
+# ## Guess before you run
+# The untrained base is forced to begin with SFT's FIRST token, nothing more. Of what SFT gained on
+# unknown names this gives ...
+# - **a** less than a fifth;
+# - **b** about half;
+# - **c** nearly all.
+
+# %%
+from course import Lesson, progress
+
+lesson = Lesson("16", "abc")
 
 # %% [markdown]
 # ## One equation
@@ -47,13 +55,11 @@ from nanouft.objectives import OBJECTIVES
 from nanouft.training import freeze
 from dataclasses import replace
 import copy
-import torch                            # after nanouft, which sets how threads wait
+import torch
 
 BREAK = ""                              # the switch, see "Break it": "" | "late"
 SEED = 0
 STEPS = 48
-# two threads and fixed seeds: nearly the same numbers on each machine
-torch.set_num_threads(2)
 base, tok = start_model("base")
 tests = world.rows("val", "prompts", 180, seed=0, skills=("rules", "unknown", "fact"))
 demos = world.rows("train", "demos", 600, SEED, skills=("unknown", "rules", "list", "truth"))
@@ -141,8 +147,7 @@ push = pushes(dft, batch, dft.hp())["answer"][0][on] * batch.tokens["answer"]   
 words = [tok.decode([i]).strip() for i in s.targets[0][on].tolist()]
 
 # %%
-plots.plt.rcParams["font.size"] = 18
-fig, (left, right) = plots.plt.subplots(1, 2, figsize=plots.SLIDE, width_ratios=(2, 3))
+fig, (left, right) = draw.panels(1, 2, width_ratios=(2, 3))
 bars = left.bar(range(len(words)), push, color=plots.UP, tick_label=words)
 left.bar_label(bars, fmt="%.2f", padding=4)
 left.axhline(1, color="black", ls="--", lw=2)
@@ -158,8 +163,7 @@ right.set_yticks(places + 0.2, [name.replace(", ", ",\n") for name in marks])
 right.set(title="exact score, %", xlim=(0, 100))
 right.invert_yaxis()
 right.legend(ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.06), frameon=False)
-file = plots.lesson_file("16", BREAK=(BREAK, ""), SEED=(SEED, 0))
-print("\npicture:", plots.save(fig, file))
+lesson.picture(fig, BREAK=(BREAK, ""), SEED=(SEED, 0))
 
 # %% [markdown]
 # ## The proof
@@ -173,7 +177,6 @@ elif given < 0.8 * gain:
     did = "b"
 else:
     did = "c"
-guess = f"you guessed {MY_GUESS!r};" if MY_GUESS else "you wrote no guess (MY_GUESS, above);"
 print(guess, f"it did {did!r}: {given:.0f} of {gain:.0f} points.",
       f"HFT kept {100 * kept:.1f} % of its matrices bit for bit")
 assert did == "c", "one token carries what SFT taught about unknown names"
@@ -217,9 +220,8 @@ assert marks["DFT"][1] < gain - 10, "and teaches less"
 # And $a$ is a bound, not an advantage.
 #
 # ## Exercises
-# Write in `my/`, not here. `python -m lessons.grade 16a` checks your answer: it names the mistake
-# and asks one question (`--hint` for more). The full text of each task is in the file that the
-# command names.
+# `python -m lessons.grade 16a` makes your folder `my/`, judges what you write there, and names the
+# mistake (`lessons/exercises/README.md` says more).
 #
 # - **16a** (D1) `noise_bound(length, padded, width, alpha)`: NEFTune's $a$ of one row.
 # - **16b** (D2) `dft_loss(logp, mask)`: DFT's loss, with its stop-gradient.

@@ -18,10 +18,18 @@
 # Two old questions: (06) What does the released loss reward at `<|end|>`? (05) Why is "after a few
 # steps IFT is SFT" only half true on text?
 
-# %% Guess before you run. Nothing is checked, but the lesson will remind you.
-MY_GUESS = None   # On ONE seed, take the best of 37 recipes. It leads plain SFT on that seed. How
-                  # much of this lead is left on the other four seeds?
-                  # "a" nearly all   "b" about half   "c" next to nothing, or less
+# %% [markdown]
+# ## Guess before you run
+# On ONE seed, take the best of 37 recipes. It leads plain SFT on that seed. How much of this lead is
+# left on the other four seeds?
+# - **a** nearly all;
+# - **b** about half;
+# - **c** next to nothing, or less.
+
+# %%
+from course import Lesson, progress
+
+lesson = Lesson("17", "abc")
 
 # %% [markdown]
 # ## The cells
@@ -113,8 +121,7 @@ for name in others:
 
 # %%
 LOOKS = {"holds": ("^", plots.UP), "does not hold": ("v", plots.DOWN), "undecided": ("o", "black")}
-plots.plt.rcParams["font.size"] = 17
-fig, ax = plots.plt.subplots(figsize=plots.SLIDE)
+fig, ax = draw.panels()
 near = [name for name in others if abs(gaps(name).mean()) < NEAR]
 for y, name in enumerate(near):
     mean, half = estimate(name)
@@ -125,8 +132,7 @@ ax.axvline(0, color="black", lw=1)
 ax.set_xlabel("points minus SFT (ticks: seeds)")
 ax.set_yticks(range(len(near)), near)
 ax.invert_yaxis()
-file = plots.lesson_file("17", PAIRED=(PAIRED, True))
-print("\npicture:", plots.save(fig, file))
+lesson.picture(fig, PAIRED=(PAIRED, True))
 
 # %% [markdown]
 # ## The claims of the papers
@@ -174,8 +180,7 @@ elif kept > 0.35:
     did = "b"
 else:
     did = "c"
-guess = f"you guessed {MY_GUESS!r};" if MY_GUESS else "you wrote no guess (MY_GUESS, above);"
-print(guess, f"it did {did!r}")
+lesson.compare(did)
 
 narrower = []                                           # is the interval narrower than unpaired?
 for name in others:
@@ -224,9 +229,8 @@ assert told == ["slic", "sftmix"], "their paired intervals do not contain 0"
 # spread over seeds, not over prompts.
 #
 # ## Exercises
-# Write in `my/`, not here. `python -m lessons.grade 17a` checks your answer: it names the mistake
-# and asks one question (`--hint` for more). The full text of each task is in the file that the
-# command names.
+# `python -m lessons.grade 17a` makes your folder `my/`, judges what you write there, and names the
+# mistake (`lessons/exercises/README.md` says more).
 #
 # - **17a** (D2) `interval(d)`: the mean and the half width of the 95 % interval of paired
 #   differences.

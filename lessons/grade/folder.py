@@ -12,6 +12,7 @@ import importlib
 import json
 import os
 import re
+import sys
 import time
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from nanouft.shell.text import nearest
 AFTERNOON = ("00b", "03a", "05a", "06a", "07a", "17a")          # the tasks of one afternoon
 ROOT = Path(__file__).resolve().parents[2]
 TASKS = Path(__file__).with_name("tasks")
+sys.path.append(str(ROOT / "lessons"))      # a lesson imports course.py and draw.py from beside it
 
 
 # ---- tasks ---------------------------------------------------------------------------------------
@@ -69,7 +71,8 @@ def lesson_file(id: str) -> Path:
 
 def environment(**more: str) -> dict[str, str]:
     """For other processes: they find the project, and say what they say in UTF-8."""
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    before = os.environ.get("PYTHONPATH")
+    path = os.pathsep.join(filter(None, [str(ROOT), str(ROOT / "lessons"), before]))
     return os.environ | {"PYTHONPATH": path, "PYTHONIOENCODING": "utf-8"} | more
 
 

@@ -23,8 +23,9 @@ LETTERS = 30                            # points of the line
 RUN = """
 import runpy, sys
 from nanouft.look import plots
-plots.plt.rcParams["savefig.dpi"] = int(sys.argv[2])
-runpy.run_path(sys.argv[1], run_name="__main__")
+lesson, plots.plt.rcParams["savefig.dpi"] = sys.argv[1], int(sys.argv[2])
+del sys.argv[1:]                        # a lesson has flags of its own
+runpy.run_path(lesson, run_name="__main__")
 """
 
 
