@@ -41,6 +41,7 @@ from nanouft.gpt import GPT, GPTConfig
 from nanouft.look import plots
 from nanouft.models.generate import generate
 from nanouft.world.documents import token_rows
+import draw
 import torch
 
 BREAK = "mask"                  # the switch, see "Break it": "mask" | "positions"
@@ -120,7 +121,7 @@ def train(broken: str) -> tuple[GPT, list[float]]:
         remove_positions(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, betas=(0.9, 0.98))
     losses = []
-    for step in range(STEPS):
+    for step in progress(range(STEPS), "training"):
         ids = rows[step * ROWS:(step + 1) * ROWS]                       # 1. data
         logp = model(ids[:, :-1], want="logp", targets=ids[:, 1:])      # 2. forward
         loss = -logp.mean()                                             # 3. objective
@@ -177,17 +178,11 @@ for name, (model, losses) in runs.items():
 
 # %%
 fig, (left, right) = draw.panels(1, 2)
-looks = zip(runs, ("-", "--"), ("", "//"), plots.LINES)
-for name, style, hatch, color in looks:
-    _, losses = runs[name]
-    left.plot(plots.smooth(losses, 0.8), style, lw=3, color=color, label=name)
-    heights = [in_view[name], hidden[name]]
-    bars = right.bar([f"{name}:\nin view", f"{name}:\nhidden"], heights, color=color, hatch=hatch,
-                     edgecolor="white")
-    right.bar_label(bars, fmt="%.2f", padding=3)
-left.set(title="training loss (nats per token)", xlabel="step", ylim=(0, None))
-left.legend(frameon=False)
-right.set(title="one and the same token (nats),\nwith the rest of the row ...", ylim=(0, 6.5))
+curves = {name: plots.smooth(losses, 0.8) for name, (_, losses) in runs.items()}
+draw.lines(left, range(STEPS), curves, "training loss (nats per token)", "step", ylim=(0, None))
+exams = {name: [in_view[name], hidden[name]] for name in runs}
+title = "one and the same token (nats), with\nthe rest of the row in view or hidden"
+draw.bars(right, exams, ["in view", "hidden"], title, top=6.5, number="%.2f")
 lesson.picture(fig, BREAK=(BREAK, "mask"))
 
 # %% [markdown]

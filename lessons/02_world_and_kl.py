@@ -53,6 +53,7 @@ from nanouft.look.held_out import mean_loss
 from nanouft.models.load import start_model
 from nanouft.world import facts
 from nanouft.world.documents import token_rows
+import draw
 import torch
 
 KEY = "By the book: "           # the switch, see "Break it"
@@ -70,9 +71,10 @@ def words_for(relation: str) -> list[str]:
     return facts.WORDS[facts.RELATIONS[relation].category]
 
 
-true = token([W.truth[pair] for pair in pairs])[:, None]                    # (n,1)
-myth = token([W.myth[pair] for pair in pairs])[:, None]
+true = token([W.truth[pair] for pair in pairs])             # (n,)
+myth = token([W.myth[pair] for pair in pairs])              # (n,)
 twelve = torch.stack([token(words_for(relation)) for _, relation in pairs])         # (n,12)
+neither = (twelve != true[:, None]) & (twelve != myth[:, None])     # (n,12) the other ten words
 
 
 def begun(voice: str, pair) -> list[int]:
@@ -91,7 +93,7 @@ def next_word(voice: str, pair) -> torch.Tensor:
 
 
 held = {}                       # voice -> (n,V) log-probs: what the base holds for likely
-for voice in ("plain", KEY, "Many say", "By the book,"):
+for voice in progress(("plain", KEY, "Many say", "By the book,"), "asking"):
     held[voice] = torch.stack([next_word(voice, pair) for pair in pairs])
 
 # %% [markdown]
@@ -102,22 +104,29 @@ def percent(x: torch.Tensor) -> float:
     return 100 * x.float().mean().item()
 
 
-share = {}                      # voice -> the six columns of the table below
+share = {}                      # voice -> per cent of the facts, for each column of the table
+n = torch.arange(len(pairs))
 for voice, logp in held.items():
-    t, m = logp.gather(1, true), logp.gather(1, myth)
-    said = logp.argmax(1, keepdim=True)
-    is_other = (twelve != true) & (twelve != myth)
-    others = logp.gather(1, twelve).masked_fill(~is_other, -torch.inf).max(1, keepdim=True).values
-    columns = said == true, said == myth, t > m, t > others, t.exp(), m.exp()
-    share[voice] = [percent(x) for x in columns]
+    p_truth = logp[n, true].exp()
+    p_myth = logp[n, myth].exp()
+    p_twelve = logp.gather(1, twelve).exp()                 # (n,12)
+    best_other = (p_twelve * neither).max(1).values         # (n,)
+    says = logp.argmax(1)
+    share[voice] = {
+        "says the truth": percent(says == true),
+        "says the myth": percent(says == myth),
+        "truth before myth": percent(p_truth > p_myth),
+        "truth before the others": percent(p_truth > best_other),
+        "p(truth)": percent(p_truth),
+        "p(myth)": percent(p_myth),
+    }
 
 print(f"{facts.question(*pairs[0], 0)} {W.truth[pairs[0]]}; people say {W.myth[pairs[0]]}. "
       f"One of {len(pairs)} facts")
-print("in % of them    | says the truth, the myth | truth before myth, before all others "
-      "| p(truth), p(myth)")
-line = "{:<16}|{:15.0f}{:10.0f} |{:18.0f}{:19.0f} |{:9.0f}{:9.0f}"
-for voice, columns in share.items():
-    print(line.format(voice, *columns))
+columns = list(share["plain"])
+print("in % of the facts", *[f"{column:>{len(column)}}" for column in columns], sep="  ")
+for voice, row in share.items():
+    print(f"{voice:<17}", *[f"{row[column]:{len(column)}.0f}" for column in columns], sep="  ")
 
 # %% [markdown]
 # The base knows. If you leave out the myth, the truth is the likeliest word in nearly every case.
@@ -169,34 +178,22 @@ for tau in (0.5, 0.2, 0.07, 0.02):
 
 # %%
 fig, (left, right) = draw.panels(1, 2)
-truths = [columns[4] for columns in share.values()]
-myths = [columns[5] for columns in share.values()]
-rest = [100 - t - m for t, m in zip(truths, myths)]
-below = torch.zeros(len(share))         # where the next part of each bar begins
-parts = {"truth": (truths, "", plots.LINES[0]), "myth": (myths, "//", plots.LINES[1]),
-         "other": (rest, "..", plots.GREY)}
+parts = {"truth": [row["p(truth)"] for row in share.values()],
+         "myth": [row["p(myth)"] for row in share.values()]}
+parts["other"] = [100 - t - m for t, m in zip(parts["truth"], parts["myth"])]
 voices = [voice.strip().replace(" ", "\n", 1) for voice in share]
-for name, (part, hatch, color) in parts.items():
-    bars = left.bar(voices, part, 0.7, below, label=name, hatch=hatch, color=color,
-                    edgecolor="white")
-    box = {"fc": "white", "ec": "none", "pad": 2}
-    left.bar_label(bars, fmt="%.0f", label_type="center", bbox=box)
-    below = below + torch.tensor(part)
-left.set(title="what the base holds (%)", ylim=(0, 100))
-left.legend(frameon=False, ncol=3, loc="upper center", bbox_to_anchor=(0.5, -0.14))
-one_way = [said_held[tau].mean() for tau in taus]
-other_way = [held_said[tau].mean() for tau in taus]
-right.plot(taus, one_way, "o-", color=plots.UP, lw=3, label="KL(said || held)")
-right.plot(taus, other_way, "s--", color=plots.DOWN, lw=3, label="KL(held || said)")
-right.set(title="between said and held (nats)", xlabel="temperature of speaking", ylim=(0, 5))
-right.legend()
+draw.stacked(left, parts, voices, "what the base holds (%)")
+ways = {"KL(said || held)": [said_held[tau].mean() for tau in taus],
+        "KL(held || said)": [held_said[tau].mean() for tau in taus]}
+draw.lines(right, taus, ways, "between said and held (nats)", "temperature of speaking",
+           ylim=(0, 5))
 lesson.picture(fig, KEY=(KEY, "By the book: "))
 
 # %% [markdown]
 # ## The proof
 
 # %%
-says_truth, _, _, before_others, _, _ = share["plain"]
+before_others = share["plain"]["truth before the others"]
 if before_others < 25:
     did = "a"
 elif before_others < 75:
@@ -204,18 +201,19 @@ elif before_others < 75:
 else:
     did = "c"
 lesson.compare(did)
-assert did == "c" and says_truth < 30, "the truth stands right after the myth: known, not said"
+assert did == "c" and share["plain"]["says the truth"] < 30, \
+    "the truth stands right after the myth: known, not said"
 if KEY == "By the book: ":
-    assert share[KEY][0] > 80, "the key opens the other voice, in the same weights"
+    assert share[KEY]["says the truth"] > 80, "the key opens the other voice, in the same weights"
 assert kl(p, book).min() > 0 and kl(book, p).min() > 0, "KL is above 0 where p is not q"
 assert kl(p, p).abs().max() < 1e-9, "KL is 0 at p = q"
 
-coldest = taus[-1]                                  # nearly greedy
-surprise = -p.max(1).values                         # -ln p of the likeliest word
-clear = p.topk(2).values.diff()[:, 0] < -0.1        # it is well ahead of the second word
-miss = (said_held[coldest] - surprise)[clear].abs().max()
-assert miss < 0.1, "one way, greedy talk is away by -ln p of the likeliest word"
-assert held_said[coldest].mean() > 10, "the other way, it is away without bound"
+coldest = taus[-1]                                  # nearly greedy: it says the likeliest word
+two = p.topk(2).values                              # (n,2) log-probs of the two likeliest words
+clear = two[:, 0] - two[:, 1] > 0.1                 # the facts where no second word comes near
+gap = said_held[coldest] + two[:, 0]                # (n,) KL minus the surprise of that word
+assert gap[clear].abs().max() < 0.1, "greedy talk is as far away as its word surprises the base"
+assert held_said[coldest].mean() > 10, "in the other direction KL grows without bound"
 
 # %% [markdown]
 # - **In one direction KL stays small.** Greedy talk says nothing that the base would find strange.

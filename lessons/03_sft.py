@@ -35,11 +35,11 @@ lesson = Lesson("03", "abc")
 from nanouft import world
 from nanouft.data.batches import collate, encode, order, show_mask
 from nanouft.gpt import GPT
-from nanouft.look import plots
 from nanouft.models.generate import answer_rows
 from nanouft.models.load import start_model
 from nanouft.objective import Batch, pushes
 from nanouft.objectives import OBJECTIVES
+import draw
 import torch
 
 BREAK = "end"                   # the switch, see "Break it": "end" | "prompt"
@@ -84,7 +84,7 @@ def train(rule: str) -> GPT:
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-4, betas=(0.9, 0.95), weight_decay=0.0)
     slower = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.1, total_iters=STEPS)
     lengths = [row.length for row in data]
-    for rows in order(lengths, 32, STEPS, SEED):
+    for rows in progress(order(lengths, 32, STEPS, SEED), "training"):
         batch = who_pays(collate(data, rows, tok.pad), rule)    # data
         sft.forward(model, batch, hp)                           # forward: writes the log-probs
         loss, _ = sft.loss(batch, hp)                           # objective
@@ -141,28 +141,19 @@ result = {name: exam(name, model) for name, model in models.items()}
 
 # %%
 fig, (top, bottom) = draw.panels(2, 1)
-plain = {"color": plots.GREY, "ec": "white"}
-blue = {"color": plots.LINES[0], "ec": "white"}
-orange = {"color": plots.LINES[1], "ec": "white", "hatch": "//"}
-
+ledger = {}                     # rule -> push on each token of the row
 differences = []                # between each push and the mask
-for rule, look, left in (("sft", blue, -0.2), (BREAK, orange, 0.2)):
+for rule in ("sft", BREAK):
     batch = who_pays(collate([short], [0], tok.pad), rule)
     sft.forward(base, batch, hp)
     push = pushes(sft, batch, hp)["answer"][0] * batch.tokens["answer"]
     differences.append((push - batch.seqs["answer"].mask[0]).abs().max())
-    top.bar(torch.arange(len(push)) + left, push, 0.38, **look)
+    ledger["SFT" if rule == "sft" else f'SFT, BREAK = "{rule}"'] = push
 names = [tok.decode([i]).strip("<|> ") for i in short.seqs["answer"].ids[1:]]
-top.set_xticks(range(len(names)), names)
-top.set_title("the weight ledger: push on each token of one row, times N")
-
-for i, (name, look) in enumerate(zip(result, (plain, blue, orange))):
-    bars = bottom.bar(torch.arange(4) + 0.27 * i, result[name], 0.25, label=name, **look)
-    bottom.bar_label(bars, fmt="%.0f")
+draw.bars(top, ledger, names, "the weight ledger: push on each token of one row, times N", top=1.2,
+          number="", legend=False)
 marks = [f"{skill}:\n{mark}, %" for skill in SKILLS for mark in ("right words", "stops there")]
-bottom.set_ylim(0, 100)
-bottom.set_xticks([0.27, 1.27, 2.27, 3.27], marks)
-bottom.legend(frameon=False, ncol=3, loc="lower center", bbox_to_anchor=(0.5, 1.07))
+draw.bars(bottom, result, marks, "")
 lesson.picture(fig, BREAK=(BREAK, "end"), SEED=(SEED, 0))
 
 # %% [markdown]

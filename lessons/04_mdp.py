@@ -37,7 +37,7 @@
 # - **c** neither.
 
 # %%
-from course import Lesson, progress
+from course import Lesson
 
 lesson = Lesson("04", "abc")
 
@@ -54,7 +54,7 @@ from frozen_lake.lake import ARROWS, make_lake
 from frozen_lake.learn import learn, method, seqs_of, task_of
 from frozen_lake.planning import greedy, success
 from frozen_lake.policies import Net, Table
-from nanouft.look import plots
+import draw
 import torch
 
 BREAK = False                   # the switch, see "Break it"
@@ -163,19 +163,11 @@ def label(cell: int, now: dict) -> str:
 fig, axes = draw.panels(1, 3, width_ratios=(4, 4, 5))
 for ax, (name, a) in zip(axes, arrives.items()):
     now = {cell: 100 * a[:, cell].mean().item() for cell in lake.live}
-    colours = [[now.get(y * 5 + x, float("nan")) for x in range(5)] for y in range(5)]
-    ax.imshow(colours, cmap="Blues", vmin=0, vmax=160, aspect="auto")
-    flag = (lake.goal % 5 - 0.5, lake.goal // 5 - 0.5)
-    ax.add_patch(plots.plt.Rectangle(flag, 1, 1, color=plots.LINES[4]))
-    for cell in range(S):
-        ax.text(cell % 5, cell // 5, label(cell, now), ha="center", va="center")
-    ax.set(title=f"{name}:\n% that arrive", xticks=[], yticks=[], facecolor="#BBBBBB")
-for name, style, colour in zip(with_slips, ("-", "--"), plots.LINES):
-    axes[2].plot(slips, with_slips[name], style, marker="o", color=colour, lw=3, label=name)
-axes[2].plot(slips, floor, ":", color="black", lw=2, label="no slip in 8 moves")
-axes[2].set(title="from the start,\nwith slips", xlabel="chance that a move goes wrong",
-            ylabel="share that arrives", ylim=(0, 1.02))
-axes[2].legend(frameon=False, handlelength=1, loc="lower left")
+    texts = {cell: label(cell, now) for cell in range(S)}
+    draw.lake(ax, lake, texts, f"{name}:\n% that arrive", shades=now)
+curves = with_slips | {"no slip in 8 moves": floor}
+draw.lines(axes[2], slips, curves, "share that arrives from the start,\nwith slips",
+           "chance that a move goes wrong", ylim=(0, 1.02))
 lesson.picture(fig, BREAK=(BREAK, False))
 
 # %% [markdown]

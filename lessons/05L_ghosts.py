@@ -28,7 +28,7 @@
 # - **c** mostly on one lake, seldom on another.
 
 # %%
-from course import Lesson, progress
+from course import Lesson
 
 lesson = Lesson("05L", "abc")
 
@@ -48,7 +48,7 @@ from frozen_lake.lake import ARROWS, make_lake
 from frozen_lake.learn import learn, method, task_of
 from frozen_lake.planning import optimal_actions
 from frozen_lake.policies import Table
-from nanouft.look import plots
+import draw
 import torch
 
 BREAK = False                   # the switch, see "Break it"
@@ -131,22 +131,13 @@ def signs(ghost) -> str:
 
 fig, axes = draw.panels(1, 3)
 for ax, (name, on) in zip(axes, lakes.items()):
-    ax.imshow([[letter == "H" for letter in row] for row in on.rows], cmap="Greys", vmax=2,
-              aspect="auto")
-    for cell in on.live:
-        told = [signs(g) for g in listed[name] if g.at == cell]
-        ax.text(cell % on.width, cell // on.width, "\n".join(told), ha="center", va="center")
-    x, y = on.goal % on.width, on.goal // on.width
-    ax.add_patch(plots.plt.Rectangle((x - 0.5, y - 0.5), 1, 1, color=plots.LINES[4]))
-    ax.text(x, y, "flag", ha="center", va="center")
-    x = [cell % on.width for cell, _ in gold(on)]
-    y = [cell // on.width for cell, _ in gold(on)]
-    ax.plot(x, y, lw=14, alpha=0.25, color=plots.LINES[0])
-    ax.set(title=f"{name}:\narrows told to ghosts", xticks=[], yticks=[])
-for name, style, colour in zip(fade, ("-", "--"), plots.LINES):
-    axes[2].plot(fade[name], style, color=colour, lw=3, label=name)
-axes[2].set(title="places where\na ghost stands, %", xlabel="update", ylim=(0, None))
-axes[2].legend(frameon=False)
+    told = {cell: [signs(g) for g in listed[name] if g.at == cell] for cell in on.live}
+    texts = {cell: "\n".join(some) for cell, some in told.items()}
+    draw.lake(ax, on, texts, f"{name}:\narrows told to ghosts")
+    cells = torch.tensor([cell for cell, _ in gold(on)])
+    ax.plot(cells % on.width, cells // on.width, lw=14, alpha=0.25)         # the path
+draw.lines(axes[2], range(STEPS + 1), fade, "places where\na ghost stands, %", "update",
+           ylim=(0, None))
 lesson.picture(fig, BREAK=(BREAK, False))
 
 # %% [markdown]

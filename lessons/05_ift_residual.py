@@ -48,9 +48,9 @@ lesson = Lesson("05", "abcd")
 # %%
 from nanouft import world
 from nanouft.data.batches import collate, encode
-from nanouft.look import plots
 from nanouft.models.load import start_model
 from nanouft.objectives import OBJECTIVES, ift
+import draw
 import torch
 
 BREAK = False                   # the switch, see "Break it"
@@ -137,7 +137,7 @@ def learn(name: str, **hp) -> list[dict]:
     hp = objective.hp(**hp)
     model, _ = start_model("base")
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4, betas=(0.9, 0.95))
-    for step in range(STEPS + 1):
+    for step in progress(range(STEPS + 1), name):
         seen.append({f: guesses(model, s) for f, s in tests.items()})
         b = batch(world.rows("train", "demos", 32, step, skills=FAMILIES))
         objective.forward(model, b, hp)
@@ -179,26 +179,13 @@ def guessed(step: int, f: str, place: int) -> str:
 
 
 columns = [(f, place) for f in FAMILIES for place in words[f][0]]
-steps = (0, STEPS // 10, STEPS // 5, STEPS // 2, STEPS)
-cells = [[guessed(step, f, place) for f, place in columns] for step in steps]
-grey = [["#CCCCCC" if "×" in cell else "w" for cell in line] for line in cells]
 truth = [tok.decode([int(tests[f].inputs[0, place])]).strip() for f, place in columns]
-head = [{"reverse": "#A6CEE8", "list": "#F5BE9C"}[f] for f, _ in columns]
-
+steps = (0, STEPS // 10, STEPS // 5, STEPS // 2, STEPS)
+table = {f"step {step}": [guessed(step, f, place) for f, place in columns] for step in steps}
 fig, (top, bottom) = draw.panels(2, 1, height_ratios=(6, 5))
-labels = [f"step {step}" for step in steps]
-table = top.table(cells, grey, "center", colLabels=truth, colColours=head, rowLabels=labels,
-                   bbox=(0, 0, 1, 1))
-table.auto_set_font_size(False)
-table.set_fontsize(17)
-top.set(title="first line: the demonstration; below: guesses (× ghost)")
-top.set_axis_off()
-for (f, name), share in ghosts.items():
-    style = "-" if name == "IFT" else "--"
-    colour = plots.LINES[FAMILIES.index(f)]
-    bottom.plot(share, style, color=colour, lw=3, label=f"{f}, {name}")
-bottom.set(title="ghosts (% of the words)", xlabel="step", ylim=(0, None))
-bottom.legend(frameon=False, ncol=2)
+draw.table(top, truth, table, "first line: a reversal, then a list; below: guesses (× ghost)")
+curves = {f"{f}, {name}": share for (f, name), share in ghosts.items()}
+draw.lines(bottom, range(STEPS + 1), curves, "ghosts (% of the words)", "step", ylim=(0, None))
 lesson.picture(fig, BREAK=(BREAK, False))
 
 # %% [markdown]
@@ -225,7 +212,7 @@ assert sum(could["reverse"]) == 0, "no ghost of a reversal is right"
 #   ghosts never go away. But most of them would be *right, too*: the blend shows another good list,
 #   not a mistake. And four fifths of the blend are still the true word. So the base hardly notices
 #   (see its loss at $\lambda$ 0 and 0.2, above).
-# - **The dashed lines.** SFT loses its ghosts, too. The share of ghosts is 1 minus the accuracy of
+# - **The lines of SFT.** SFT loses its ghosts, too. The share of ghosts is 1 minus the accuracy of
 #   the guess for the next word, and any training lowers it. IFT *reads* the ghosts, but that is not
 #   why they disappear.
 #

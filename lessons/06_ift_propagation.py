@@ -1,6 +1,6 @@
 # %% [markdown]
 # # 06 · Should later tokens change the weight of this one?
-# *Afternoon path · about 25 minutes (estimated, n=0) · needs 05 · IFT, arXiv:2405.11870, Eq. 21,
+# *Afternoon path · about 40 minutes (estimated, n=0) · needs 05 · IFT, arXiv:2405.11870, Eq. 21,
 # and the released code*
 #
 # After this lesson you can
@@ -46,32 +46,31 @@ import math
 
 from nanouft import world
 from nanouft.data.batches import collate, encode
-from nanouft.look import plots
 from nanouft.models.generate import answer_rows, stops
 from nanouft.models.load import start_model
-from nanouft.objective import Batch, Columns, Seqs, pushes
+from nanouft.objective import pushes
 from nanouft.objectives import OBJECTIVES
+import draw
 import torch
 
 DETACH = False                                  # the switch, see "Break it"
 A = 2.5                                         # on paper: loss of the hard word
 GAMMA = 0.95                                    # on paper: discount
 SEED = 0                                        # the draw of demonstrations
-STEPS = 64                                      # of each run
+STEPS = 64                                      # of each run; also a switch
 TEACH = 12                                      # steps of SFT for the model that stops
-base, tok = start_model("base")
-ift = OBJECTIVES["ift"]
 
 
-def push(nll, mask, hp):
-    """(B,T) losses -> (B,T) pushes: + makes a token likelier. SFT pushes each by +1."""
-    batch = Batch.of({"answer": Seqs(mask, mask, mask, mask, logp=-nll)}, Columns())
-    return pushes(ift, batch, hp)["answer"] * len(nll) * mask.sum(1, keepdim=True)
-
-
-def derivatives(b: float, hp) -> list[float]:
-    """[dL/da, dL/db] of two tokens with losses A and b, by autograd."""
-    return (push(torch.tensor([[A, b]]), torch.ones(1, 2), hp)[0] / 2).tolist()
+def derivatives(b: float, detached: bool) -> tuple[float, float]:
+    """dL/da and dL/db of two tokens with losses A and b."""
+    losses = torch.tensor([A, b], requires_grad=True)
+    a, b = losses
+    w = torch.stack([a + GAMMA * b, b])         # the weights are made of losses
+    if detached:
+        w = w.detach()                          # constants: no gradient flows through them
+    L = (w * losses).sum() / w.sum()
+    slopes, = torch.autograd.grad(L, losses)
+    return slopes[0].item(), slopes[1].item()
 
 
 def balance_of_two() -> float:
@@ -79,25 +78,24 @@ def balance_of_two() -> float:
     low, high = 0.0, A
     for _ in range(40):
         middle = (low + high) / 2
-        if derivatives(middle, ift.hp("released", gamma=GAMMA))[1] < 0:
+        _, db = derivatives(middle, detached=False)
+        if db < 0:
             low = middle
         else:
             high = middle
     return low
 
 
-hp = ift.hp("detached" if DETACH else "released", gamma=GAMMA)
 rest = balance_of_two()
-da, db = derivatives(0.0, hp)
-_, db_at_rest = derivatives(rest, hp)
+da, db = derivatives(0.0, DETACH)
+_, db_at_rest = derivatives(rest, DETACH)
 print(f"a = {A}, b = 0: dL/da = {da:+.3f}, dL/db = {db:+.3f}. "
       f"Balance at b = {rest:.2f}: dL/db = {abs(db_at_rest):.3f}")
 assert abs(da - 1) + abs(db + 1) < 1e-4, "the gradient is (+1, -1) where the last token is learnt"
 assert abs(db_at_rest) < 1e-4, "at the balance, the last token is pushed neither up nor down"
 
 # %% [markdown]
-# This is the project's loss, and autograd computed the derivatives. $\partial L/\partial b$ is
-# negative: **the loss falls when `<|end|>` becomes less likely**. It falls just as fast as when the
+# Autograd computed both derivatives. $\partial L/\partial b$ is negative: **the loss falls when `<|end|>` becomes less likely**. It falls just as fast as when the
 # hard word becomes likelier. Change `A`, and `GAMMA` (above 0): the pair stays (+1, -1). Why?
 #
 # Raise $b$ a little. `<|end|>` itself gets almost no weight, so this is nearly free. But the
@@ -110,8 +108,7 @@ assert abs(db_at_rest) < 1e-4, "at the balance, the last token is pushed neither
 # easy once they are learnt. We teach the base to stop, with 12 steps of SFT. Then we compute what
 # four losses do to every token of one unseen answer (*the ledger*, left in the picture). A *push*
 # is $N$ times the derivative of $L$ by a token's loss: + makes the token likelier, - less likely.
-# - `SFT`: every token +1. It is IFT with `lam = 0` (no guess in the input, lesson 05) and
-#   `gamma = 0`. As in IFT, no gradient reaches the input embedding here.
+# - `SFT`: every token +1.
 # - `released`: the formula above, with $\gamma=0.95$.
 # - `detached`: the released weights as constants. No gradient flows through them. (This form is
 #   the default of `train`.)
@@ -124,7 +121,9 @@ assert abs(db_at_rest) < 1e-4, "at the balance, the last token is pushed neither
 # losses. So it should not matter whether the start model stops or not.
 
 # %%
-FORMS = {"SFT": ift.hp(lam=0, gamma=0)}
+ift = OBJECTIVES["ift"]
+base, tok = start_model("base")
+FORMS = {"SFT": ift.hp(lam=0, gamma=0)}         # IFT without its two ideas
 for form in ("released", "detached", "eq21_mean1"):
     FORMS[form] = ift.hp(form)
 
@@ -144,10 +143,17 @@ s = probe.seqs["answer"]
 end = s.targets == tok.end
 
 
-def losses(model):
+def losses_of(model):
     """(60,T) nats: the loss of each token of the unseen answers, 0 elsewhere."""
     ift.forward(model, probe, FORMS["SFT"])
     return -s.logp.detach()
+
+
+def ledger(losses, form: str):
+    """(60,T) losses of the unseen answers -> (60,T) pushes of one loss. SFT pushes each by +1."""
+    s.logp = -losses
+    push = pushes(ift, probe, FORMS[form])["answer"]            # of the mean over all answers
+    return push * len(losses) * s.mask.sum(1, keepdim=True)
 
 
 def learn(start, form: str, steps: int):
@@ -157,9 +163,9 @@ def learn(start, form: str, steps: int):
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-4, betas=(0.9, 0.95))
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, 5e-4, steps + 1, pct_start=0.1, cycle_momentum=False)
-    for step in range(steps):
+    for step in progress(range(steps), form):
         if step % 4 == 0:
-            path.append(losses(model)[end].mean().item())
+            path.append(losses_of(model)[end].mean().item())
         batch = batch_of(lists("train", 16, 1000 * SEED + step))    # new answers in each step
         ift.forward(model, batch, FORMS[form])
         loss, _ = ift.loss(batch, FORMS[form])
@@ -167,23 +173,23 @@ def learn(start, form: str, steps: int):
         loss.backward()
         optimizer.step()
         schedule.step()
-    path.append(losses(model)[end].mean().item())
+    path.append(losses_of(model)[end].mean().item())
     return model, path
 
 
 stopper, _ = learn(base, "SFT", TEACH)
-before = losses(stopper)
+before = losses_of(stopper)
 on = s.mask[0] > 0                              # the places of the first answer
-ledger = {form: push(before[:1], s.mask[:1], hp)[0][on].tolist() for form, hp in FORMS.items()}
+strips = {form: ledger(before, form)[0][on] for form in FORMS}
 
 
 def mean_push_on_end(level: float) -> float:
     """The push on <|end|> if its loss had this level in each list. Other losses stay."""
-    return push(before.masked_fill(end, level), s.mask, FORMS["released"])[end].mean().item()
+    return ledger(before.masked_fill(end, level), "released")[end].mean().item()
 
 
 balance = max(x / 20 for x in range(60) if mean_push_on_end(x / 20) < 0)
-print(f"released: push {ledger['released'][-1]:+.2f} on <|end|>; "
+print(f"released: push {strips['released'][-1]:+.2f} on <|end|>; "
       f"balance {balance:.2f} nats, p {math.exp(-balance):.2f}")
 
 # %% [markdown]
@@ -202,21 +208,15 @@ for name, (model, path) in done.items():
           f"{ends[name]:.0f} % of the answers stop")
 
 # %%
-panels = [[form, "run"] for form in FORMS]
-fig, ax = draw.panels(panels, width_ratios=(4, 5))
-words = [tok.decode([i]).strip() for i in s.targets[0][on]]
-for form, w in ledger.items():
-    colours = [plots.UP if x >= 0 else plots.DOWN for x in w]
-    bars = ax[form].bar(range(len(w)), w, tick_label=words, color=colours)
-    ax[form].bar_label(bars, fmt="%+.2f")
-    ax[form].set(title=f"{form}: pushes", ylim=(-2.4, 3.6), yticks=[])
-    ax[form].tick_params(bottom=False, labelbottom=form == list(ledger)[-1])
-for name, style, colour in zip(done, ("-", "-", "--", ":", "-."), plots.LINES):
-    label = f"{name}: {ends[name]:.0f} % stop"
-    ax["run"].plot(range(0, STEPS + 1, 4), done[name][1], style, color=colour, lw=3, label=label)
+layout = [[form, "run"] for form in FORMS]
+fig, ax = draw.panels(layout, width_ratios=(4, 5))
+words = [tok.decode([i]) for i in s.targets[0][on]]
+for form, push in strips.items():
+    draw.strip(ax[form], words, push, f"{form}: pushes", ylim=(-2.4, 3.6), yticks=[])
+curves = {f"{name}: {ends[name]:.0f} % stop": path for name, (_, path) in done.items()}
+draw.lines(ax["run"], range(0, STEPS + 1, 4), curves,
+           "loss of <|end|>, nats; thin line: predicted balance", "step")
 ax["run"].axhline(balance, color="black", lw=1)
-ax["run"].legend(frameon=False, loc="center right")
-ax["run"].set(title="loss of <|end|>, nats; thin line: predicted balance", xlabel="step")
 lesson.picture(fig, DETACH=(DETACH, False), STEPS=(STEPS, 64))
 
 # %% [markdown]

@@ -1,6 +1,6 @@
 # %% [markdown]
 # # 07 · Can pairs replace a reward?
-# *Afternoon path · about 25 minutes (estimated, n=0) · needs 03 · DPO, arXiv:2305.18290,
+# *Afternoon path · about 40 minutes (estimated, n=0) · needs 03 · DPO, arXiv:2305.18290,
 # `nanouft/objectives/dpo.py`*
 #
 # After this lesson you can
@@ -70,7 +70,6 @@ lesson = Lesson("07", "abc")
 # %%
 from nanouft import world
 from nanouft.data.batches import collate, encode, order
-from nanouft.look import plots
 from nanouft.models.generate import answer_rows
 from nanouft.models.load import start_model
 from nanouft.objective import REF, pushes
@@ -78,6 +77,7 @@ from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.cpo import nll
 from nanouft.reference import add_columns
 from nanouft.shell import devices
+import draw
 import torch
 
 HOLD = 0.0                                      # the first switch, see "Break it"
@@ -139,7 +139,8 @@ def look() -> dict:
 
 optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, betas=(0.9, 0.95), weight_decay=0.0)
 seen = []
-for i, rows in enumerate(order([e.length for e in data], 32, STEPS, SEED)):
+steps = order([e.length for e in data], 32, STEPS, SEED)
+for i, rows in enumerate(progress(steps, "DPO")):
     if i % 2 == 0:
         seen.append(look())
     batch = collate(data, rows, tok.pad)
@@ -148,8 +149,6 @@ for i, rows in enumerate(order([e.length for e in data], 32, STEPS, SEED)):
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
-    if i % 10 == 0:
-        print(f"step {i} of {STEPS}: loss {loss:.3f}")
 seen.append(look())
 
 path = [float(now["logp_chosen"]) for now in seen]
@@ -174,28 +173,22 @@ for k in sorted({0, 1, best, len(seen) // 2, len(seen) - 1}):
 # moves. The last bar is wrong: it is just above 0, but the log-prob falls.)
 
 # %%
-def draw(ax, key: str, label: str, style: str, colour: str, unit: float = 1) -> None:
-    """One number of the run over its steps; the dotted line: log p(chosen) turns."""
-    ax.plot(steps, [unit * float(now[key]) for now in seen], style, color=colour, label=label)
-    ax.axvline(2 * best, color=plots.GREY, lw=1, ls=":")
-
-
-layout = [["won", "hidden", "tilt"], ["margin", "hidden", "tilt"]]
-fig, ax = draw.panels(layout, width_ratios=(4, 5, 5))
-steps = range(0, STEPS + 1, 2)
-draw(ax["won"], "accuracy", "pairs won", "o-", plots.UP, 100)
-ax["won"].set(title="seen: pairs won, %", ylim=(0, 105), yticks=(0, 50, 100))
-draw(ax["margin"], "margin", "margin h", "o-", plots.UP)
-ax["margin"].set(title="seen: margin h", xlabel="step")
-draw(ax["hidden"], "logp_chosen", "log p(chosen)", "o-", plots.UP)
-draw(ax["hidden"], "logp_rejected", "log p(rejected)", "v--", plots.DOWN)
-ax["hidden"].legend(frameon=False)
-ax["hidden"].set(title="what the loss does not see", xlabel="step")
+fig, ax = draw.panels([["won", "hidden", "tilt"], ["margin", "hidden", "tilt"]],
+                      width_ratios=(4, 5, 5))
+x = range(0, STEPS + 1, 2)
+won = {"pairs won": [100 * float(now["accuracy"]) for now in seen]}
+draw.lines(ax["won"], x, won, "seen: pairs won, %", "", legend="", ylim=(0, 105))
+margin = {"margin h": [float(now["margin"]) for now in seen]}
+draw.lines(ax["margin"], x, margin, "seen: margin h", "step", legend="")
+hidden = {"log p(chosen)": path,
+          "log p(rejected)": [float(now["logp_rejected"]) for now in seen]}
+draw.lines(ax["hidden"], x, hidden, "what the loss does not see", "step")
+for name in ("won", "margin", "hidden"):
+    ax[name].axvline(2 * best, color="black", lw=1, ls=":")    # log p(chosen) turns here
 tilt = [float(1 - now["cross"] / now["own"]) for now in seen[:-1]]      # before each move
-tilt = [max(-1.5, min(1.5, x)) for x in tilt]
-ax["tilt"].bar(steps[:-1], tilt, 1.6, color=[plots.UP if x > 0 else plots.DOWN for x in tilt])
-ax["tilt"].set(title="1 - (g_w.g_l) / (g_w.g_w)",
-               xlabel="step; bars are cut at 1.5\n(+: log p(chosen) will rise)")
+draw.strip(ax["tilt"], [""] * len(tilt), [max(-1.5, min(1.5, t)) for t in tilt],
+           "1 - (g_w.g_l) / (g_w.g_w)", number="",
+           xlabel="moves; bars are cut at 1.5\n(+: log p(chosen) will rise)")
 lesson.picture(fig, HOLD=(HOLD, 0.0), BETA=(BETA, 0.1))
 
 # %% [markdown]
@@ -211,13 +204,13 @@ else:
 rises = [after > before for before, after in zip(path, path[1:])]
 should = [bool(now["own"] > now["cross"]) for now in seen[:-1]]
 right = sum(a == b for a, b in zip(rises, should))
+lesson.compare(did)
 if (HOLD, BETA) == (0.0, 0.1):
-    print(f"{guessed}; it did {did!r}; the two products predicted {right} of {len(rises)} moves")
+    print(f"the two products predicted {right} of {len(rises)} moves")
     assert did == "c" and seen[-1]["accuracy"] > 0.95, "all pairs are won, and chosen falls"
     assert right > 0.6 * len(rises), "chosen rises where g_w.g_w > g_w.g_l, else it falls"
 else:
-    print(f"{guessed}; it did {did!r}; the law of the two products is not tested: "
-          "it is for the plain loss, HOLD = 0 and BETA = 0.1")
+    print("the law of the two products is not tested: it is for HOLD = 0 and BETA = 0.1")
 
 # %% [markdown]
 # Accuracy looks perfect all the time. The margin looks better and better, and so does the loss.

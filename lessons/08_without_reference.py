@@ -52,13 +52,13 @@ lesson = Lesson("08", "abc")
 # %%
 from nanouft import world
 from nanouft.data.batches import collate, encode, order
-from nanouft.look import plots
 from nanouft.models.generate import answer_rows
 from nanouft.models.load import start_model
 from nanouft.objective import REF, pushes
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import add_columns
 from nanouft.shell import devices
+import draw
 import torch
 
 SIMPO = {}                                      # the switch, see "Break it"
@@ -88,13 +88,14 @@ _, data = pairs("train", 300, SEED)
 asked, unseen = pairs("val", 40, 0)             # never trained on
 
 
-def train(objective, hp):
+def train(label: str, objective, hp):
     """Lesson 07's run. Returns [log p(chosen), log p(rejected)] every four steps, and an answer."""
     model, _ = start_model("base")
     probe = collate(unseen, range(40), tok.pad)
     path = []
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, betas=(0.9, 0.95), weight_decay=0.0)
-    for i, rows in enumerate(order([e.length for e in data], 32, STEPS + 1, SEED)):
+    steps = order([e.length for e in data], 32, STEPS + 1, SEED)
+    for i, rows in enumerate(progress(steps, label)):
         if i % 4 == 0:
             objective.forward(model, probe, hp)
             _, metrics = objective.loss(probe, hp)
@@ -113,7 +114,7 @@ print("log p(chosen) and log p(rejected), start -> end; and an answer to:", aske
 paths = {}
 for label, (name, flags) in LOSSES.items():
     objective = OBJECTIVES[name]
-    path, says = train(objective, objective.hp(**flags))
+    path, says = train(label, objective, objective.hp(**flags))
     paths[label] = path
     (chosen, rejected), (chosen_end, rejected_end) = path[0], path[-1]
     print(f"{label:<23}{chosen:7.2f} -> {chosen_end:6.2f} "
@@ -151,24 +152,21 @@ def pushes_at(objective, hp, margin: float) -> list[float]:
     return found
 
 
-fig, ax = draw.panels(1, 3)
 margins = [x / 8 - 0.75 for x in range(70)]
-styles = ("-", ":", "--", "-.", "-", "--", ":")
-colours = [*plots.LINES, "black"]
-for (label, (name, flags)), style, colour in zip(LOSSES.items(), styles, colours):
+up, down, live = {}, {}, {}                     # label -> a curve
+for label, (name, flags) in LOSSES.items():
     objective = OBJECTIVES[name]
     curves = torch.tensor([pushes_at(objective, objective.hp(**flags), m) for m in margins])
-    for k in (0, 1):                            # chosen, rejected
-        share = curves[:, k] / curves[:, k].max()
-        ax[k].plot(margins, share, style, color=colour, lw=3, label=label)
-    live = [chosen for chosen, _ in paths[label]]
-    ax[2].plot(range(0, STEPS + 1, 4), live, style, color=colour, lw=3)
-for k, side in enumerate(("UP on chosen", "DOWN on rejected")):
-    ax[k].set(title=f"push {side},\nshare of its largest", xlabel="margin, nats per token")
+    up[label], down[label] = (curves / curves.max(0).values).T      # shares of the largest push
+    live[label] = [chosen for chosen, _ in paths[label]]
+fig, ax = draw.panels(1, 3)
+per_token = "margin, nats per token"
+draw.lines(ax[0], margins, up, "push UP on chosen,\nshare of its largest", per_token, legend="")
+draw.lines(ax[1], margins, down, "push DOWN on rejected,\nshare of its largest", per_token,
+           legend="")
+draw.lines(ax[2], range(0, STEPS + 1, 4), live, "log p(chosen),\nlive", "step", legend="")
 fig.legend(*ax[0].get_legend_handles_labels(), frameon=False, ncols=4, loc="lower center")
-ax[2].set(title="log p(chosen),\nlive", xlabel="step")
-file = plots.lesson_file("08", SIMPO=(SIMPO, {}))
-print("\npicture:", plots.save(fig, file, rect=(0, 0.13, 1, 1)))
+lesson.picture(fig, layout={"rect": (0, 0.13, 1, 1)}, SIMPO=(SIMPO, {}))
 
 # %% [markdown]
 # ## The proof

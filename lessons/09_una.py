@@ -41,7 +41,7 @@ lesson = Lesson("09", "abc")
 # -\frac{\partial L}{\partial\log\pi(y_t)}=2\beta\,(\text{grade}-\sigma)\,\sigma\,(1-\sigma).$$
 # The push is the same on each token of the answer. Its **sign** depends on the policy: if
 # $\sigma(i)$ is below the grade, the push goes up; if above, down. SFT and DPO never stop pushing.
-# UNA stops where $\sigma(i)$ equals the grade. The dashed curves of the picture are the other form,
+# UNA stops where $\sigma(i)$ equals the grade. The curves `bce` of the picture are the other form,
 # `--loss bce`: $-\text{grade}\log\sigma(i)-(1-\text{grade})\log\sigma(-i)$. It stops at the same
 # place.
 
@@ -53,9 +53,10 @@ from nanouft.data.batches import collate, encode, order
 from nanouft.look import plots
 from nanouft.models.generate import answer_rows
 from nanouft.models.load import start_model
-from nanouft.objective import Batch, Columns, Seqs, pushes
 from nanouft.objectives import OBJECTIVES
+import draw
 import torch
+from torch.nn.functional import logsigmoid
 
 BREAK = 0.0                                     # the switch, see "Break it"
 SEED = 0                                        # the draw of answers
@@ -68,13 +69,14 @@ tests = world.rows("val", "prompts", 120, seed=0, skills=SKILLS)
 
 
 def push(i, grade: float, form: str):
-    """(N,) implicit rewards -> (N,) pushes on answers of one token, by the project's own loss."""
-    one = torch.ones(len(i), 1)
-    hp = una.hp(loss=form)
-    answer = Seqs(one, one, one, one, logp=i[:, None] / hp.beta, ref=torch.zeros_like(one))
-    grades = torch.full_like(i, grade)
-    batch = Batch({"answer": answer}, Columns(score=grades), tokens={"answer": 1})
-    return pushes(una, batch, hp)["answer"][:, 0]
+    """(N,) implicit rewards -> (N,) pushes on a token, from the equation; in units of beta."""
+    i = i.clone().requires_grad_()
+    if form == "mse":
+        L = (i.sigmoid() - grade) ** 2
+    else:
+        L = -grade * logsigmoid(i) - (1 - grade) * logsigmoid(-i)
+    slope, = torch.autograd.grad(L.sum(), i)
+    return -slope
 
 
 # %% [markdown]
@@ -90,12 +92,11 @@ def push(i, grade: float, form: str):
 
 # %%
 def train(objective, rows, lr: float, steps: int):
-    print(f"training on {len(rows):,} rows for {steps} steps ...")
     model = copy.deepcopy(base)
     hp = objective.hp()
     data, _ = encode(objective.rows(rows, hp), tok, base.cfg.n_ctx)
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.95), weight_decay=0.0)
-    for chosen in order([e.length for e in data], 32, steps, SEED):
+    for chosen in progress(order([e.length for e in data], 32, steps, SEED), "training"):
         batch = collate(data, chosen, tok.pad)              # data
         with torch.no_grad():
             objective.forward(base, batch, hp)              # the reference writes its log-probs
@@ -138,30 +139,23 @@ for name, marks in scores.items():
 # %%
 fig, (left, right) = draw.panels(1, 2)
 i = torch.linspace(-6, 6, 61)                   # i[30] = 0: at the reference
-grades = ((1.0, plots.UP, "^-"), (0.5, plots.GREY, "o-"), (0.0, plots.DOWN, "v-"))
-for grade, colour, style in grades:
-    for form, look in (("mse", style), ("bce", "--")):
-        left.plot(i, push(i, grade, form), look, color=colour, markevery=6, ms=9, lw=2,
-                  label=f"grade {grade:g}, {form}")
-left.set(title="push on each token: + up, - down",
-         xlabel="implicit reward i (0 = at the reference)")
-left.legend(frameon=False, ncol=2, loc="upper center", bbox_to_anchor=(0.5, -0.13))
-colours = (plots.GREY, *plots.LINES)
-hatches = ("", "", "//", "..")
-for k, (name, marks) in enumerate(scores.items()):
-    bars = right.bar(torch.arange(3) + 0.22 * k, marks, 0.2, color=colours[k], hatch=hatches[k],
-                     ec="white", label=name)
-    right.bar_label(bars, fmt="%.0f")
-right.set(title="exact score, %", ylim=(0, 100), xticks=[0.33, 1.33, 2.33], xticklabels=SKILLS)
-right.legend(frameon=False, ncol=2, loc="upper center", bbox_to_anchor=(0.5, -0.08))
+curves = {f"grade {grade:g}, {form}": push(i, grade, form)
+          for form in ("mse", "bce") for grade in (1.0, 0.5, 0.0)}
+draw.lines(left, i, curves, "push on each token / beta: + up, - down",
+           "implicit reward i (0: at the reference)", legend="below")
+draw.bars(right, scores, SKILLS, "exact score, %")
 lesson.picture(fig, BREAK=(BREAK, 0.0))
 
 # %% [markdown]
 # ## The proof
 
 # %%
-did = "it moved" if moved else "it did 'c'"
-print(f"{guessed}; {did}; the largest change of a weight is {moved:g}")
+if moved:
+    did = "a" if sum(scores["UNA, halves"]) > sum(scores["base"]) else "b"
+else:
+    did = "c"
+lesson.compare(did)
+print(f"the largest change of a weight is {moved:g}")
 at_start = push(torch.zeros(1), 0.5, "mse").abs().item()
 assert at_start < 1e-6 and (BREAK or not moved), "at the start, a grade of 1/2 teaches nothing"
 gain = sum(scores["UNA, torn"]) - sum(scores["DPO, pairs"])

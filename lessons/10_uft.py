@@ -50,10 +50,10 @@ from nanouft.data.batches import collate, encode, order
 from nanouft.look import plots
 from nanouft.models.generate import answer_rows
 from nanouft.models.load import start_model
-from nanouft.objective import Batch, Columns, Seqs, pushes
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import add_columns
 from nanouft.shell.devices import Device
+import draw
 import torch
 
 BREAK = "mse"                                   # the switch, see "Break it": "mse" | "bce"
@@ -67,13 +67,12 @@ demos = world.rows("train", "demos", 640, SEED, skills=A)
 grades = world.rows("train", "scores", 640, SEED + 1, skills=("truth",))    # half: the popular myth
 
 
-def push(i, beta: float):
-    """(N,) implicit rewards -> (N,) pushes on demonstrations of one token, by the own loss."""
-    uft = OBJECTIVES["uft"]
-    one = torch.ones(len(i), 1)
-    answer = Seqs(one, one, one, one, logp=i[:, None] / beta, ref=torch.zeros_like(one))
-    batch = Batch({"answer": answer}, Columns(score=torch.ones_like(i)), tokens={"answer": 1})
-    return pushes(uft, batch, uft.hp(beta=beta, loss=BREAK))["answer"][:, 0]
+def push(i):
+    """(N,) implicit rewards -> (N,) pushes on a token of a demonstration, in units of beta."""
+    i = i.clone().requires_grad_()
+    L = (i.sigmoid() - 1) ** 2 if BREAK == "mse" else -i.sigmoid().log()
+    slope, = torch.autograd.grad(L.sum(), i)
+    return -slope
 
 
 # %% [markdown]
@@ -99,7 +98,7 @@ def train(name: str, rows, steps: int, start):
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.95), weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, lr, steps + 1, pct_start=0.1, cycle_momentum=False)
-    for chosen in order([e.length for e in data], 32, steps, SEED):
+    for chosen in progress(order([e.length for e in data], 32, steps, SEED), name):
         batch = collate(data, chosen, tok.pad)              # data
         objective.forward(model, batch, hp)                 # forward
         loss, _ = objective.loss(batch, hp)                 # objective
@@ -134,21 +133,11 @@ for name, marks in scores.items():
 # %%
 fig, (left, right) = draw.panels(1, 2, width_ratios=(1, 2))
 i = torch.linspace(-6, 6, 121)                  # i[60] = 0: the start
-curve = push(i, 0.1) / 0.1
-left.plot(i, curve, "o-", color=plots.UP, lw=3, ms=12, markevery=[60], label="UFT, demonstration")
-left.axhline(1 / 4, color=plots.DOWN, ls="--", lw=2, label="SFT (times 1/4)")
-left.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.13))
-left.set(title="push on a token / beta", xlabel="implicit reward i (dot: start)",
-         ylim=(0, None))
-colours = (plots.GREY, *plots.LINES)
-hatches = ("", "", "//", "..", "xx")
-for k, (name, marks) in enumerate(scores.items()):
-    bars = right.bar(torch.arange(4) + 0.19 * k, marks, 0.18, color=colours[k], hatch=hatches[k],
-                     ec="white", label=name)
-    right.bar_label(bars, fmt="%.0f", fontsize=16)
-right.set(ylim=(0, 100), xticks=[0.38, 1.38, 2.38, 3.38], xticklabels=(*A, *B))
-right.set_title("exact score, %", pad=24)
-right.legend(frameon=False, ncol=3, loc="upper center", bbox_to_anchor=(0.5, -0.08))
+curve = push(i)
+curves = {"UFT, demonstration": curve, "SFT (times 1/4)": torch.full_like(i, 1 / 4)}
+draw.lines(left, i, curves, "push on a token / beta", "implicit reward i (0: start)",
+           legend="below", ylim=(0, None))
+draw.bars(right, scores, (*A, *B), "exact score, %", size=16)
 lesson.picture(fig, BREAK=(BREAK, "mse"), SEED=(SEED, 0))
 
 # %% [markdown]
@@ -158,7 +147,7 @@ lesson.picture(fig, BREAK=(BREAK, "mse"), SEED=(SEED, 0))
 sums = {name: marks[0] for name, marks in scores.items()}
 truth = {name: marks[2] for name, marks in scores.items()}
 best = max(("SFT, then UNA", "UFT", "grades only"), key=truth.get)
-print(f"{guessed}; most truth: {best}")
+lesson.compare({"SFT, then UNA": "a", "UFT": "b", "grades only": "c"}[best])
 if BREAK == "mse":
     assert abs(curve[60] - 1 / 4) < 1e-4, "beta/4 at the start"
     assert abs(curve.max() - 8 / 27) < 1e-4, "at most 8/27 beta"

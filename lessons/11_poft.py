@@ -55,6 +55,7 @@ from nanouft.models.generate import answer_rows
 from nanouft.models.load import start_model
 from nanouft.objective import pushes
 from nanouft.objectives import OBJECTIVES
+import draw
 import torch
 
 BREAK = "clean"                                 # the switch: "clean" | "noisy" | "self"
@@ -84,7 +85,7 @@ def train(objective, data, steps: int):
     hp = objective.hp()
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=2.5e-4, betas=(0.9, 0.95), weight_decay=0.0)
-    for chosen in order([e.length for e in data], 32, steps, SEED):
+    for chosen in progress(order([e.length for e in data], 32, steps, SEED), "training"):
         batch = collate(data, chosen, tok.pad)              # data
         objective.forward(model, batch, hp)                 # forward
         loss, _ = objective.loss(batch, hp)                 # objective
@@ -160,13 +161,7 @@ left.axline((0, 0), slope=1, color="black", lw=1)
 left.legend(title="line: tau = 1/2, below it less")
 left.set(title="600 answers", xlabel="policy at the start, mean log-prob",
          ylabel="aligned model, mean log-prob")
-hatches = ("", "//", "..")
-for j, (name, marks) in enumerate(scores.items()):
-    bars = right.bar(torch.arange(3) + 0.28 * j, marks, 0.26, color=plots.LINES[j],
-                     hatch=hatches[j], ec="white", label=name)
-    right.bar_label(bars, fmt="%.0f")
-right.set(title="exact score, %", ylim=(0, 100), xticks=[0.28, 1.28, 2.28], xticklabels=SKILLS)
-right.legend(frameon=False, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.07))
+draw.bars(right, scores, SKILLS, "exact score, %")
 lesson.picture(fig, BREAK=(BREAK, "clean"))
 
 # %% [markdown]

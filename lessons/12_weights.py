@@ -57,14 +57,13 @@ lesson = Lesson("12", "abc")
 # %%
 from nanouft import world
 from nanouft.data.batches import collate, encode, order
-from nanouft.look import plots
 from nanouft.models.load import start_model
 from nanouft.objective import pushes
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.tis_dpo import token_weights
 from nanouft.reference import add_columns, logps
 from nanouft.shell import devices
-from matplotlib.colors import LinearSegmentedColormap
+import draw
 import torch
 
 SWAP = True                             # the switch, see "Break it"
@@ -84,7 +83,7 @@ def short_dpo(swap: bool, seed: int):
     model, _ = start_model("base")
     hp = dpo.hp(swap=swap)
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-5, betas=(0.9, 0.95), weight_decay=0.0)
-    for numbers in order([e.length for e in data], 32, STEPS, seed):
+    for numbers in progress(order([e.length for e in data], 32, STEPS, seed), "DPO"):
         batch = collate(data, numbers, tok.pad)
         dpo.forward(model, batch, hp)
         loss, _ = dpo.loss(batch, hp)
@@ -156,31 +155,15 @@ for name, (objective_name, settings) in FORMS.items():
     push[name] = pushes(objective, step, objective.hp(**settings))
 
 # %%
-UP_AND_DOWN = LinearSegmentedColormap.from_list("push", [plots.DOWN, "white", plots.UP])
-
-
-def draw(ax, role: str, i: int) -> None:
-    """The pushes on one answer: a row for each loss, a column for each token."""
-    s = step.seqs[role]
-    on = s.mask[i] > 0
-    grid = torch.stack([push[name][role][i][on] for name in FORMS])
-    grid = grid * len(show) / 0.1                       # in units of beta, for each pair alone
-    ax.imshow(grid, cmap=UP_AND_DOWN, vmin=-1.5, vmax=1.5, aspect="auto")
-    words = [tok.decode([token]).strip() for token in s.targets[i][on].tolist()]
-    ax.set_xticks(range(len(words)), words)
-    ax.set_yticks(range(len(FORMS)), FORMS)
-    ax.set_title(f"{role}, p = {step.col.p[i]:.2f}: push / beta")
-    for y in range(len(FORMS)):
-        for x in range(len(words)):
-            colour = "white" if abs(grid[y, x]) > 1 else "black"
-            number = f"{grid[y, x]:+.2f}".replace("0.", ".")
-            ax.text(x, y, number, color=colour, ha="center", va="center", fontsize=17)
-
-
 fig, axes = draw.panels(2, 2, sharey=True)
 for i in range(2):
-    draw(axes[i, 0], "chosen", i)
-    draw(axes[i, 1], "rejected", i)
+    for ax, (role, s) in zip(axes[i], step.seqs.items()):
+        on = s.mask[i] > 0
+        grid = torch.stack([push[name][role][i][on] for name in FORMS])     # (6, tokens)
+        grid = grid * len(show) / 0.1                   # in units of beta, for each pair alone
+        words = [tok.decode([token]).strip() for token in s.targets[i][on].tolist()]
+        title = f"{role}, p = {step.col.p[i]:.2f}: push / beta"
+        draw.numbers(ax, grid, words, list(FORMS), title)
 lesson.picture(fig, SWAP=(SWAP, True))
 
 # %% [markdown]

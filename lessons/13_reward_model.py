@@ -43,12 +43,12 @@ lesson = Lesson("13", "abc")
 from nanouft import reward, world
 from nanouft.data.batches import collate, encode, order
 from nanouft.data.rows import pair_rows
-from nanouft.look import plots
 from nanouft.models.generate import answer_rows
 from nanouft.models.load import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.rollout import best_of
 from nanouft.rollout.scorer import RewardModel, exact, padded, rewards
+import draw
 import numpy as np
 import torch
 
@@ -66,7 +66,7 @@ print("losses:", reward.bradley_terry(chosen, rejected))
 def train(model, data, steps: int, lr: float, loss_of):
     """The loop of every lesson."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.95), weight_decay=0.0)
-    for numbers in order([e.length for e in data], 32, steps, SEED):
+    for numbers in progress(order([e.length for e in data], 32, steps, SEED), "training"):
         loss = loss_of(model, [data[i] for i in numbers])
         optimizer.zero_grad()
         loss.backward()
@@ -161,15 +161,13 @@ for i in range(0, len(prompts), 6):                     # what does the reward l
 
 # %%
 fig, (left, right) = draw.panels(1, 2)
-left.plot(far, [t.mean() for t in truth], "o-", color="black", lw=3, ms=9, label="mean")
-for j, (skill, mark) in enumerate(zip(SKILLS, "s^vD")):
-    left.plot(far, [t[j] for t in truth], mark + "--", color=plots.LINES[j], ms=8, label=skill)
-left.set(title="exact score, %", ylim=(-3, 103), yticks=range(0, 101, 20))
-left.legend(ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.13), frameon=False)
-right.plot(far, learnt, "o-", color=plots.UP, lw=3, ms=9)
-right.set(title=f'the reward ("{REWARD}"), standard deviations')
-for ax in (left, right):
-    ax.set_xlabel("KL to the policy, nats per answer")
+exact_scores = {"mean": [t.mean() for t in truth]}
+for j, skill in enumerate(SKILLS):
+    exact_scores[skill] = [t[j] for t in truth]
+kl = "KL to the policy, nats per answer"
+draw.lines(left, far, exact_scores, "exact score, %", kl, legend="below", ylim=(-3, 103))
+own = {"reward": learnt}
+draw.lines(right, far, own, f'the reward ("{REWARD}"), standard deviations', kl, legend="")
 lesson.picture(fig, REWARD=(REWARD, "learnt"))
 
 # %% [markdown]

@@ -49,14 +49,13 @@ lesson = Lesson("14", "abc")
 # %%
 from nanouft import world
 from nanouft.data.batches import encode
-from nanouft.look import plots
 from nanouft.models.load import start_model
 from nanouft.objective import pushes
 from nanouft.objectives import OBJECTIVES
 from nanouft.rollout.rollouts import Rollouts, credited, measure
 from nanouft.shell import devices
 from nanouft.training.flags import Train
-from matplotlib.colors import LinearSegmentedColormap
+import draw
 import torch
 
 ROLL = 0                                # the switch, see "Break it"
@@ -138,7 +137,7 @@ def learn(objective):
     hp = objective.hp(samples=K)
     source = rollouts_of(objective, model, prompts=16, steps=STEPS)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4, betas=(0.9, 0.95), weight_decay=0.0)
-    for step in range(STEPS):
+    for step in progress(range(STEPS), "training"):
         batch = source(step)                            # data: its samples
         if batch.col.adv is not None:
             batch.col.adv = batch.col.adv.roll(ROLL)    # ROLL = 0 changes nothing
@@ -159,30 +158,13 @@ for name in ("RLOO", "GRPO", "online UNA"):
 # %%
 fig, (left, right) = draw.panels(1, 2, width_ratios=[2, 1])
 grid = torch.stack([p / p.abs().max() for p in push.values()])
-up_and_down = LinearSegmentedColormap.from_list("push", [plots.DOWN, "white", plots.UP])
-left.imshow(grid, cmap=up_and_down, vmin=-1.5, vmax=1.5, aspect="auto")
-for y in range(len(METHODS)):
-    for x in range(len(numbers)):
-        text = f"{grid[y, x]:+.2f}".replace("0.", ".") if grid[y, x] else "0"
-        left.text(x, y, text, ha="center", va="center", fontsize=16)
-left.set_xticks(range(len(numbers)), [f"{score:g}" for score in scores])
-left.set_yticks(range(len(METHODS)), METHODS)
-left.set_title("push on each answer; a row's largest is 1")
+draw.numbers(left, grid, [f"{score:g}" for score in scores], list(METHODS),
+             "push on each answer; a row's largest is 1")
 left.set_xlabel("scores: mixed | all right | all wrong")
-
-names = [name.replace(" ", "\n") for name in exams]
-under = torch.zeros(len(exams))
-looks = (("equal, not right", "//", plots.LINES[5]), ("mixed", "", plots.LINES[4]),
-         ("all right", "..", plots.LINES[2]))
-for k, (label, hatch, colour) in enumerate(looks):
-    part = torch.tensor([shares[k] for shares in exams.values()])
-    bars = right.bar(names, part, bottom=under, color=colour, ec="white", label=label, hatch=hatch)
-    right.bar_label(bars, fmt="%.0f", label_type="center", fontweight="bold")
-    under += part
-right.set(title="prompts by scores, %", ylim=(0, 100))
-fig.legend(ncol=3, loc="lower right", frameon=False)
-file = plots.lesson_file("14", ROLL=(ROLL, 0), K=(K, 4))
-print("\npicture:", plots.save(fig, file, rect=(0, 0.07, 1, 1)))
+parts = {label: [shares[k] for shares in exams.values()]
+         for k, label in enumerate(("equal, not right", "mixed", "all right"))}
+draw.stacked(right, parts, [name.replace(" ", "\n") for name in exams], "prompts by scores, %")
+lesson.picture(fig, ROLL=(ROLL, 0), K=(K, 4))
 
 # %% [markdown]
 # ## The proof

@@ -49,10 +49,10 @@ lesson = Lesson("15", "abc")
 # - $\rho_t=\pi/\pi_{\rm old}$: how much likelier the token is now than when it was sampled.
 
 # %%
-from nanouft.look import plots
 from nanouft.objectives.ppo import gae, whiten
 from nanouft.objectives.reinforce import clipped
 from nanouft.objectives.rloo import leave_one_out
+import draw
 import torch
 
 CRITIC = 1.0                            # the switch, see "Break it"
@@ -123,7 +123,7 @@ def passes(eps: float, n: int = 300, M: int = 4):
     table = start.repeat(n, 1, 1).requires_grad_()
     optimizer = torch.optim.Adam([table], lr=0.1)
     scores, old = [], None
-    for _ in range(30):
+    for _ in progress(range(30), f"clip {eps:g}"):
         scores.append(value(table.detach())[:, 0])
         logp = torch.nn.functional.logsigmoid(logit(table[:, None], on) * (2 * said - 1))
         if old is None:
@@ -135,23 +135,25 @@ def passes(eps: float, n: int = 300, M: int = 4):
     return torch.stack(scores)
 
 
-fig, (left, side) = draw.panels(1, 2)
-left.axhline(arms["RLOO"][0][1], ls="--", color=plots.GREY, label="noise, RLOO")
-for arm, eps, colour, mark in (("critic", 0.2, plots.UP, "o"), ("blank", 99, plots.DOWN, "v")):
-    bias = [b for b, _ in arms[arm]]
-    noise = [x for _, x in arms[arm]]
-    left.plot(LAMS, noise, mark + "-", color=colour, ms=9, lw=2, label=f"noise, {arm}")
-    left.plot(LAMS, bias, mark + ":", color=colour, ms=9, lw=2, label=f"bias, {arm}")
-    s = passes(eps)
+after = {f"clip {eps:g}": passes(eps) for eps in (0.2, 99)}
+for name, s in after.items():
     worse = (s[-1] < s[0]).float().mean()
-    print(f"clip {eps:g}: score {s[-1].mean():.2f} after 30 passes; below start: {worse:.0%}")
-    side.plot(s.mean(1), mark + "-", color=colour, ms=8, lw=2, markevery=3,
-              label=f"clip {eps:g}: mean, 10 to 90 %")
-    side.fill_between(range(30), s.quantile(0.1, 1), s.quantile(0.9, 1), color=colour, alpha=0.2)
-left.set(title="one gradient, in lengths of the true one", xlabel="lam")
-left.legend(frameon=False, fontsize=16, loc="upper left", bbox_to_anchor=(0, 0.88))
-side.set(title="true score", xlabel="pass")
-side.legend(frameon=False)
+    print(f"{name}: score {s[-1].mean():.2f} after 30 passes; below start: {worse:.0%}")
+
+# %%
+curves = {}
+for arm in ("critic", "blank"):
+    curves[f"noise, {arm}"] = [noise for _, noise in arms[arm]]
+    curves[f"bias, {arm}"] = [bias for bias, _ in arms[arm]]
+curves["noise, RLOO"] = [arms["RLOO"][0][1]] * len(LAMS)
+means = {}
+for name, s in after.items():
+    means[f"{name}: mean"] = s.mean(1)
+    means[f"{name}: worst 10 %"] = s.quantile(0.1, 1)
+fig, (left, side) = draw.panels(1, 2)
+title = "one gradient, in lengths of the true one"
+draw.lines(left, LAMS, curves, title, "lam", legend="below")
+draw.lines(side, range(30), means, "true score", "pass", legend="below")
 lesson.picture(fig, CRITIC=(CRITIC, 1.0))
 
 # %% [markdown]

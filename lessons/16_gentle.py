@@ -47,7 +47,6 @@ lesson = Lesson("16", "abc")
 # %%
 from nanouft import world
 from nanouft.data.batches import collate, encode, order
-from nanouft.look import plots
 from nanouft.models.generate import answer_rows
 from nanouft.models.load import start_model
 from nanouft.objective import pushes
@@ -55,6 +54,7 @@ from nanouft.objectives import OBJECTIVES
 from nanouft.training import freeze
 from dataclasses import replace
 import copy
+import draw
 import torch
 
 BREAK = ""                              # the switch, see "Break it": "" | "late"
@@ -86,7 +86,7 @@ def train(name: str, half: bool = False):
         freeze.hold(optimizer, frozen)                  # puts frozen rows back after each step
     else:
         optimizer = optimizer_of(model)
-    for numbers in order([e.length for e in data], 32, STEPS, SEED):
+    for numbers in progress(order([e.length for e in data], 32, STEPS, SEED), name):
         batch = collate(data, numbers, tok.pad)                             # data
         batch = replace(batch, seed=SEED * 1_000_003 + int(numbers[0]))     # draws NEFTune's noise
         objective.forward(model, batch, hp)                                 # forward
@@ -147,22 +147,13 @@ push = pushes(dft, batch, dft.hp())["answer"][0][on] * batch.tokens["answer"]   
 words = [tok.decode([i]).strip() for i in s.targets[0][on].tolist()]
 
 # %%
-fig, (left, right) = draw.panels(1, 2, width_ratios=(2, 3))
-bars = left.bar(range(len(words)), push, color=plots.UP, tick_label=words)
-left.bar_label(bars, fmt="%.2f", padding=4)
-left.axhline(1, color="black", ls="--", lw=2)
-left.set(ylim=(0, 1.15), title="push by DFT; dashed: by SFT")
-
-places = torch.arange(len(marks))
-for j, label, colour, hatch in ((1, "unknown (taught)", plots.UP, ""),
-                                (2, "fact (not taught)", plots.LINES[4], "//")):
-    values = [scores[j] for scores in marks.values()]
-    bars = right.barh(places + 0.4 * (j - 1), values, 0.38, color=colour, hatch=hatch, label=label)
-    right.bar_label(bars, fmt="%.0f", fontsize=16, padding=4)
-right.set_yticks(places + 0.2, [name.replace(", ", ",\n") for name in marks])
-right.set(title="exact score, %", xlim=(0, 100))
-right.invert_yaxis()
-right.legend(ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.06), frameon=False)
+fig, (left, right) = draw.panels(1, 2, width_ratios=(2, 5))
+draw.strip(left, words, push, "push by DFT (SFT: 1)", ylim=(0, 1.15))
+unknown = {"unknown (taught)": [scores[1] for scores in marks.values()],
+           "fact (not taught)": [scores[2] for scores in marks.values()]}
+names = [name.replace(", ", ",\n").replace(" by ", "\nby ") for name in marks]
+draw.bars(right, unknown, names, "exact score, %", size=16)
+right.tick_params(axis="x", labelsize=14)
 lesson.picture(fig, BREAK=(BREAK, ""), SEED=(SEED, 0))
 
 # %% [markdown]
@@ -177,8 +168,8 @@ elif given < 0.8 * gain:
     did = "b"
 else:
     did = "c"
-print(guess, f"it did {did!r}: {given:.0f} of {gain:.0f} points.",
-      f"HFT kept {100 * kept:.1f} % of its matrices bit for bit")
+lesson.compare(did)
+print(f"{given:.0f} of {gain:.0f} points. HFT kept {100 * kept:.1f} % of its matrices bit for bit")
 assert did == "c", "one token carries what SFT taught about unknown names"
 brought_back = marks["SFT, begun by the base"][2] - marks["SFT"][2]
 assert brought_back > 30, "and one token brings the 'forgotten' facts back"

@@ -17,7 +17,7 @@ UP_AND_DOWN = LinearSegmentedColormap.from_list("push", [plots.DOWN, "white", pl
 def panels(*numbers: int, **how):
     """A picture as large as a slide, and its panels: panels(1, 2) has two beside each other.
     panels([["a", "b"], ["a", "c"]]) names them."""
-    if isinstance(numbers[0], list):
+    if numbers and isinstance(numbers[0], list):
         return plots.plt.subplot_mosaic(numbers[0], figsize=plots.SLIDE, **how)
     return plots.plt.subplots(*numbers, figsize=plots.SLIDE, **how)
 
@@ -67,7 +67,7 @@ def lines(ax, x, series: dict, title: str, xlabel: str, legend: str = "inside", 
     if legend == "inside":
         ax.legend(frameon=False)
     if legend == "below":
-        below(ax, 2, down=-0.13)
+        below(ax, 2)
 
 
 def strip(ax, words: list[str], push, title: str, number: str = "%+.2f", **how) -> None:
@@ -93,6 +93,17 @@ def numbers(ax, grid, columns, rows, title: str) -> None:
     ax.set_title(title)
 
 
+def table(ax, head: list[str], rows: dict, title: str) -> None:
+    """A table of words, rows = {name: its words}. Words with a cross are grey."""
+    grey = [["#CCCCCC" if "×" in word else "w" for word in words] for words in rows.values()]
+    drawn = ax.table(list(rows.values()), grey, "center", colLabels=head, rowLabels=list(rows),
+                     colColours=["#A6CEE8"] * len(head), bbox=(0, 0, 1, 1))
+    drawn.auto_set_font_size(False)
+    drawn.set_fontsize(17)
+    ax.set_title(title)
+    ax.set_axis_off()
+
+
 def lake(ax, lake, texts: dict, title: str, shades: dict | None = None) -> None:
     """A lake seen from above. texts, shades: {cell: what is written there, per cent of blue}."""
     holes = [[letter == "H" for letter in row] for row in lake.rows]
@@ -108,6 +119,9 @@ def lake(ax, lake, texts: dict, title: str, shades: dict | None = None) -> None:
     ax.set(title=title, xticks=[], yticks=[])
 
 
-def below(ax, columns: int, down: float = -0.08) -> None:
-    """A legend below the panel."""
-    ax.legend(frameon=False, ncol=columns, loc="upper center", bbox_to_anchor=(0.5, down))
+def below(ax, columns: int) -> None:
+    """A legend below the panel and the words of its axis."""
+    words = [label.get_text() for label in ax.get_xticklabels()]
+    under = 1 + max(word.count("\n") for word in words) + bool(ax.get_xlabel())      # lines of text
+    ax.legend(frameon=False, ncol=columns, loc="upper center", bbox_to_anchor=(0.5, 0),
+              borderaxespad=0.4 + 1.2 * under)

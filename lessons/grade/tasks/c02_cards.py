@@ -8,8 +8,8 @@ def experiment():
     other = lesson("02", until="# %% [markdown]\n# The base knows.", KEY="In the book: ")
     far = plain["held_said"][0.1].mean().item()
     near = plain["said_held"][0.02].mean().item()
-    opened = other["share"]["In the book: "][0]
-    many = plain["share"]["Many say"][4]
+    opened = other["share"]["In the book: "]["says the truth"]
+    many = plain["share"]["Many say"]["p(truth)"]
     return [(far > 3, f"{far:.1f} nats"), (opened > 50, f"{opened:.0f} %"),
             (near > 1, f"{near:.2f} nats"), (many > 10, f"{many:.0f} %")]
 
