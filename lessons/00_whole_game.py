@@ -182,7 +182,8 @@ lesson.picture(fig, BREAK=(BREAK, None))
 #
 # Give the letters of base, SFT, IFT and DPO, in this order, such as ABCD.
 
-# %% Without a terminal: run the lesson again with your guess, python lessons/00_whole_game.py --guess ABCD
+# %%
+# without a terminal: run it again, python lessons/00_whole_game.py --guess ABCD
 lesson.ask("Your letters of base, SFT, IFT and DPO, in this order, such as ABCD.")
 
 # %% [markdown]

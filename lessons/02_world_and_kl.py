@@ -27,8 +27,8 @@
 
 # %% [markdown]
 # ## Guess before you run
-# Asked plainly, the base says the myth in four of five cases. Now leave the myth out. Of the other 11
-# words (cities, say), the truth is the likeliest in ...
+# Asked plainly, the base says the myth in four of five cases. Now leave the myth out. Of the other
+# 11 words (cities, say), the truth is the likeliest in ...
 # - **a** 1 case of 11;
 # - **b** about half of the cases;
 # - **c** nearly all cases.
@@ -48,7 +48,6 @@ import math
 
 from nanouft import world
 from nanouft.data.rows import Turn
-from nanouft.look import plots
 from nanouft.look.held_out import mean_loss
 from nanouft.models.load import start_model
 from nanouft.world import facts
@@ -129,6 +128,7 @@ for voice, row in share.items():
     print(f"{voice:<17}", *[f"{row[column]:{len(column)}.0f}" for column in columns], sep="  ")
 
 # %% [markdown]
+# ## The surprise
 # The base knows. If you leave out the myth, the truth is the likeliest word in nearly every case.
 # Somebody who had never read of these creatures would get 1 of 11. But the base does not say the
 # truth. Greedy talk names the likeliest word, and that is the myth.

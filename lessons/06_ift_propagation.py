@@ -95,8 +95,9 @@ assert abs(da - 1) + abs(db + 1) < 1e-4, "the gradient is (+1, -1) where the las
 assert abs(db_at_rest) < 1e-4, "at the balance, the last token is pushed neither up nor down"
 
 # %% [markdown]
-# Autograd computed both derivatives. $\partial L/\partial b$ is negative: **the loss falls when `<|end|>` becomes less likely**. It falls just as fast as when the
-# hard word becomes likelier. Change `A`, and `GAMMA` (above 0): the pair stays (+1, -1). Why?
+# Autograd computed both derivatives. $\partial L/\partial b$ is negative: **the loss falls when
+# `<|end|>` becomes less likely**. It falls just as fast as when the hard word becomes likelier.
+# Change `A`, and `GAMMA` (above 0): the pair stays (+1, -1). Why?
 #
 # Raise $b$ a little. `<|end|>` itself gets almost no weight, so this is nearly free. But the
 # weights must add up to $N$, so the hard word now gets less weight, and the loss falls. This stops

@@ -20,8 +20,8 @@
 
 # %% [markdown]
 # ## Guess before you run
-# After a few steps every pair is won, also for questions that are not in the training data. We go on
-# training. What happens to log p(chosen), the log-probability of the answer that we want?
+# After a few steps every pair is won, also for questions that are not in the training data. We go
+# on training. What happens to log p(chosen), the log-probability of the answer that we want?
 # - **a** it keeps rising;
 # - **b** it stays;
 # - **c** it falls.

@@ -50,7 +50,6 @@ import copy
 
 from nanouft import world
 from nanouft.data.batches import collate, encode, order
-from nanouft.look import plots
 from nanouft.models.generate import answer_rows
 from nanouft.models.load import start_model
 from nanouft.objectives import OBJECTIVES

@@ -20,7 +20,8 @@
 
 # %% [markdown]
 # ## Guess before you run
-# The LEARNT reward chooses among n = 1, 2, 4 ... 64 samples. The EXACT score of the chosen answers ...
+# The LEARNT reward chooses among n = 1, 2, 4 ... 64 samples. The EXACT score of the chosen answers
+# ...
 # - **a** rises all the way;
 # - **b** rises, then stays;
 # - **c** ends below where it began.

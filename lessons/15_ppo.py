@@ -26,8 +26,8 @@
 # %% [markdown]
 # ## Guess before you run
 # A step sees four answers. RLOO's gradient is then off by about 1.8 times its own length, by chance
-# alone. Now take a critic that knows exactly what is to be expected, and lam = 0. The gradient is off
-# by about ...
+# alone. Now take a critic that knows exactly what is to be expected, and lam = 0. The gradient is
+# off by about ...
 # - **a** 1.5 times its length;
 # - **b** 1 times its length;
 # - **c** .5 times its length.

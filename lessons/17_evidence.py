@@ -9,19 +9,20 @@
 # - plan a comparison that somebody else can repeat.
 #
 # We trained thirty-eight recipes with five seeds each: every method of this project at its default
-# settings, and chains such as `sft->dpo` (SFT first, then DPO). You need not know them all. A **seed** fixes the demonstrations, their
-# order and every random number. All scores are in `docs/results/compare/results.json`, so this
-# lesson trains nothing. First you do what is often done: run one seed and take the winner. Then
-# you look at what the other four seeds say about that winner. In the end you pass verdicts by a
-# rule that was fixed before anybody saw a result (`lab/judge.py`).
+# settings, and chains such as `sft->dpo` (SFT first, then DPO). You need not know them all. A
+# **seed** fixes the demonstrations, their order and every random number. All scores are in
+# `docs/results/compare/results.json`, so this lesson trains nothing. First you do what is often
+# done: run one seed and take the winner. Then you look at what the other four seeds say about that
+# winner. In the end you pass verdicts by a rule that was fixed before anybody saw a result
+# (`lab/judge.py`).
 #
 # Two old questions: (06) What does the released loss reward at `<|end|>`? (05) Why is "after a few
 # steps IFT is SFT" only half true on text?
 
 # %% [markdown]
 # ## Guess before you run
-# On ONE seed, take the best of 37 recipes. It leads plain SFT on that seed. How much of this lead is
-# left on the other four seeds?
+# On ONE seed, take the best of 37 recipes. It leads plain SFT on that seed. How much of this lead
+# is left on the other four seeds?
 # - **a** nearly all;
 # - **b** about half;
 # - **c** next to nothing, or less.
@@ -97,9 +98,10 @@ print(f"on average: {np.mean(first):+.1f} on one seed, {np.mean(again):+.1f} on 
 # - Otherwise it is *undecided*. That does not mean "no difference". It means "these runs cannot
 #   tell".
 #
-# The code below prints the verdict on the claim "it is better than SFT" for five recipes, and counts
-# the verdicts on the others. You know IFT and DPO. `sftmix` is a relative of SFT (it mixes two
-# answers), `slic` is one of DPO (it needs no reference), and `sft, twice the steps` is a control.
+# The code below prints the verdict on the claim "it is better than SFT" for five recipes, and
+# counts the verdicts on the others. You know IFT and DPO. `sftmix` is a relative of SFT (it mixes
+# two answers), `slic` is one of DPO (it needs no reference), and `sft, twice the steps` is a
+# control.
 
 # %%
 def unpaired(name: str) -> tuple[float, float]:

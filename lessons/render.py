@@ -1,14 +1,17 @@
-"""The lessons with outputs and pictures, as pages that GitHub shows: docs/lessons/00.md and so on.
+"""The lessons as pages that GitHub shows, docs/lessons/00.md, and as notebooks, notebooks/00.ipynb.
 
-    python -m lessons.render            # every lesson whose page is not current
-    python -m lessons.render 07         # this one
-    python -m lessons.render 07 --run   # ... even if only its words have changed
+    python -m lessons.render                # every lesson whose page or notebook is not current
+    python -m lessons.render 07             # this one
+    python -m lessons.render 07 --run       # ... even if only its words have changed
+    python -m lessons.render 07 --switches  # ... and what the run prints with each switch
 
-A lesson runs only if its code has changed (about a minute each, one after the other). If only its
-words have changed, the outputs of the page are kept.
+A page has the outputs and the pictures. They are folded, and so is the text that gives the answer
+away. A notebook has no outputs. A lesson runs only if its code has changed (about a minute each,
+one after the other). If only its words have changed, the outputs of the page are kept.
 """
 import contextlib
 import io
+import json
 import os
 import re
 import subprocess
@@ -23,6 +26,7 @@ from nanouft.shell.errors import UserError
 from nanouft.shell.files import checksum
 
 PAGES = ROOT / "docs" / "lessons"
+NOTEBOOKS = ROOT / "notebooks"
 DPI = 72                                    # of the pictures in the pages; a lesson's own has 110
 
 
@@ -67,7 +71,9 @@ def without_comments(code: list[str]) -> str:
 
 # ---- running it ----------------------------------------------------------------------------------
 def outputs(lesson: Path) -> list[str]:
-    """What each code cell prints, as text and pictures."""
+    """What each code cell prints, as text and pictures. A page shows nobody's guess."""
+    import course
+    course.GUESSES = Path(os.devnull)
     module = types.ModuleType("lesson")
     sys.modules["lesson"] = module          # data classes look for their module
     said = []
@@ -116,19 +122,60 @@ def outputs_of_page(page: str) -> list[str]:
     return [text.strip() for text in found]
 
 
-def page(source: str, outputs: list[str], file: str) -> str:
+def page(source: str, outputs: list[str], file: str, switched: str = "") -> str:
     """The page of a lesson, in Markdown."""
     waiting = list(outputs)
+    name = file.split("_")[0]
     parts = [f"{keys(source)}\n<!-- made by python -m lessons.render -->",
-             f"*Run it yourself: [`python lessons/{file}`](../../lessons/{file}), cell by cell in "
-             f"VS Code, or in Jupyter after `jupytext --to ipynb lessons/{file}`.*"]
+             f"*Run it yourself: [`python lessons/{file}`](../../lessons/{file}), or cell by cell as "
+             f"a notebook: `notebooks/{name}.ipynb` in VS Code, Jupyter or Colab. Here all outputs "
+             "and answers are folded. Guess first.*"]
+    for title, blocks in sections(source):
+        shown = []
+        for kind, text in blocks:
+            if kind == "markdown":
+                shown.append(fold_answers(maths(links(text))))
+            else:
+                shown.append(f"```python\n{text}\n```\n\n{folded_output(waiting.pop(0))}")
+        body = "\n\n".join(text for text in shown if text)
+        if title.startswith(ANSWERS):
+            body = fold("Open it after your run", body)
+        parts.append(f"## {links(title)}\n\n{body}" if title else body)
+    return "\n\n".join(parts) + "\n" + switched
+
+
+ANSWERS = ("The surprise", "The proof")         # sections that give away what happens
+
+
+def sections(source: str) -> list[tuple[str, list[tuple[str, str]]]]:
+    """[(heading, [("code" | "markdown", text), ...])]: the cells below each heading."""
+    found: list = [("", [])]
     for kind, text in cells(source):
-        if kind == "markdown":
-            parts.append(maths(links(text)))
-        else:
-            said = f"{BEGIN}\n{waiting.pop(0)}\n{END}"
-            parts.append(f"```python\n{text}\n```\n\n{said}")
-    return "\n\n".join(parts) + "\n"
+        if kind == "code":
+            found[-1][1].append((kind, text))
+            continue
+        for part in re.split(r"^(?=## )", text, flags=re.M):
+            if part.startswith("## "):
+                title, _, part = part.removeprefix("## ").partition("\n")
+                found.append((title, []))
+            found[-1][1].append((kind, part.strip()))
+    return found
+
+
+def fold(summary: str, text: str) -> str:
+    return f"<details><summary>{summary}</summary>\n\n{text}\n\n</details>"
+
+
+def folded_output(said: str) -> str:
+    """What a cell printed; a cell that prints nothing has nothing to open."""
+    marked = f"{BEGIN}\n{said}\n{END}"
+    return fold("What it prints", marked) if said else marked
+
+
+def fold_answers(text: str) -> str:
+    """A paragraph that begins with *Read on after your run.* is folded."""
+    return re.sub(r"^\*(Read on after [^*]+)\*\s(.*?)(?=\n\n|\Z)", lambda m: fold(m[1], m[2]), text,
+                  flags=re.M | re.S)
 
 
 def maths(text: str) -> str:
@@ -143,13 +190,60 @@ def maths(text: str) -> str:
 def links(text: str) -> str:
     """`lessons/08_x.py` becomes a link to its page, and `docs/gallery.md` one to that page."""
     text = re.sub(r"`docs/(\w+\.md)`", r"[docs/\1](../\1)", text)
+    text = text.replace("`lessons/exercises/README.md`", "[exercises](../../lessons/exercises/README.md)")
     return re.sub(r"`lessons/(\d+L?)_(\w+)\.py`", r"[\1 \2](\1.md)", text)
 
 
+# ---- the notebook --------------------------------------------------------------------------------
+START = """\
+# Run this cell first. In Colab it gets the project; elsewhere it only goes to its folder.
+import os
+import sys
+
+if "google.colab" in sys.modules and not os.path.exists("nanouft"):
+    address = input("Address of the project (https://github.com/...): ")
+    !git clone -q {address} nanouft
+    %pip install -q -e ./nanouft
+for folder in ("nanouft", ".."):
+    if os.path.exists(f"{folder}/lessons/course.py") and not os.path.exists("lessons/course.py"):
+        os.chdir(folder)
+sys.path[:0] = [os.getcwd(), os.path.abspath("lessons")]"""
+GRADER = """\
+# The grader. The first call makes the folder my/; write your answer in its file, save, run again.
+!{sys.executable} -m lessons.grade TASK"""
+
+
+def notebook(source: str) -> str:
+    """The lesson as a Jupyter notebook without outputs. Between its cells and those of the file
+    there is no difference, but a first cell finds the project and a last one calls the grader."""
+    made = [("code", START), *cells(source)]
+    task = re.search(r"`python -m lessons\.grade (\d\d[a-z])`", source.split("## Exercise")[-1])
+    if task:
+        made.append(("code", GRADER.replace("TASK", task[1])))
+    return json.dumps({"cells": [cell(*one) for one in made], "metadata": {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"}}, "nbformat": 4, "nbformat_minor": 4},
+        indent=1, ensure_ascii=False) + "\n"
+
+
+def cell(kind: str, text: str) -> dict:
+    one = {"cell_type": kind, "metadata": {}, "source": text.splitlines(keepends=True)}
+    return one | {"execution_count": None, "outputs": []} if kind == "code" else one
+
+
+def notebook_file(lesson: Path) -> Path:
+    return NOTEBOOKS / f"{number(lesson)}.ipynb"
+
+
+# ---- what is written -----------------------------------------------------------------------------
 def is_current(lesson: Path) -> bool:
-    page = PAGES / f"{number(lesson)}.md"
+    """Are the page and the notebook those of the lesson as it is now?"""
+    page, book = PAGES / f"{number(lesson)}.md", notebook_file(lesson)
     source = lesson.read_text(encoding="utf-8")
-    return page.exists() and page.read_text(encoding="utf-8").startswith(keys(source) + "\n")
+    if not page.exists() or not book.exists():
+        return False
+    text = page.read_text(encoding="utf-8")
+    return text.startswith(keys(source) + "\n") and book.read_text(encoding="utf-8") == notebook(source)
 
 
 def render(lesson: Path, again: bool) -> None:
@@ -162,6 +256,7 @@ def render(lesson: Path, again: bool) -> None:
         print(f"{lesson.name}: running", flush=True)
         found = outputs(lesson)
     file.write_text(page(source, found, lesson.name), encoding="utf-8", newline="\n")
+    notebook_file(lesson).write_text(notebook(source), encoding="utf-8", newline="\n")
     print(f"{file.relative_to(ROOT)} written", flush=True)
 
 
@@ -177,6 +272,7 @@ def main(argv: list[str] | None = None) -> int:
         if name not in known:
             raise UserError(f"there is no lesson {name!r}; there are {', '.join(known)}")
     PAGES.mkdir(parents=True, exist_ok=True)
+    NOTEBOOKS.mkdir(exist_ok=True)
     some = args.lessons or [name for name in known if not is_current(known[name])]
     if len(some) == 1:
         os.chdir(ROOT)

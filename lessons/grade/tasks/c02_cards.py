@@ -5,7 +5,7 @@ from lessons.grade.predictions import Predict
 def experiment():
     from lessons.grade.experiment import lesson
     plain = lesson("02")
-    other = lesson("02", until="# %% [markdown]\n# The base knows.", KEY="In the book: ")
+    other = lesson("02", until="# %% [markdown]\n# ## The surprise", KEY="In the book: ")
     far = plain["held_said"][0.1].mean().item()
     near = plain["said_held"][0.02].mean().item()
     opened = other["share"]["In the book: "]["says the truth"]
