@@ -1,8 +1,7 @@
 # %% [markdown]
 # # 16 · How to learn without forgetting?
 # *Elective · about 25 minutes (estimated, n=0) · needs 03 · NEFTune (arXiv:2310.05914), HFT
-# (2404.18466), DFT (2508.05629), PreTTY (2404.16766); their cards, and SFTMix and TOFU, are in
-# `docs/cards.md`*
+# (2404.18466), DFT (2508.05629), PreTTY (2404.16766); `nanouft/objectives/`*
 #
 # After this lesson you can
 # - compare four gentle methods by what they push and what they leave alone;
