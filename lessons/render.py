@@ -3,7 +3,6 @@
     python -m lessons.render                # every lesson whose page or notebook is not current
     python -m lessons.render 07             # this one
     python -m lessons.render 07 --run       # ... even if only its words have changed
-    python -m lessons.render 07 --switches  # ... and what the run prints with each switch
 
 A page has the outputs and the pictures. They are folded, and so is the text that gives the answer
 away. A notebook has no outputs. A lesson runs only if its code has changed (about a minute each,
@@ -122,14 +121,14 @@ def outputs_of_page(page: str) -> list[str]:
     return [text.strip() for text in found]
 
 
-def page(source: str, outputs: list[str], file: str, switched: str = "") -> str:
+def page(source: str, outputs: list[str], file: str) -> str:
     """The page of a lesson, in Markdown."""
     waiting = list(outputs)
     name = file.split("_")[0]
     parts = [f"{keys(source)}\n<!-- made by python -m lessons.render -->",
-             f"*Run it yourself: [`python lessons/{file}`](../../lessons/{file}), or cell by cell as "
-             f"a notebook: `notebooks/{name}.ipynb` in VS Code, Jupyter or Colab. Here all outputs "
-             "and answers are folded. Guess first.*"]
+             f"*Run it yourself: [`python lessons/{file}`](../../lessons/{file}), or cell by cell "
+             f"as a notebook: `notebooks/{name}.ipynb` in VS Code, Jupyter or Colab. Here all "
+             "outputs and answers are folded. Guess first.*"]
     for title, blocks in sections(source):
         shown = []
         for kind, text in blocks:
@@ -141,7 +140,7 @@ def page(source: str, outputs: list[str], file: str, switched: str = "") -> str:
         if title.startswith(ANSWERS):
             body = fold("Open it after your run", body)
         parts.append(f"## {links(title)}\n\n{body}" if title else body)
-    return "\n\n".join(parts) + "\n" + switched
+    return "\n\n".join(parts) + "\n"
 
 
 ANSWERS = ("The surprise", "The proof")         # sections that give away what happens
@@ -190,7 +189,8 @@ def maths(text: str) -> str:
 def links(text: str) -> str:
     """`lessons/08_x.py` becomes a link to its page, and `docs/gallery.md` one to that page."""
     text = re.sub(r"`docs/(\w+\.md)`", r"[docs/\1](../\1)", text)
-    text = text.replace("`lessons/exercises/README.md`", "[exercises](../../lessons/exercises/README.md)")
+    exercises = "lessons/exercises/README.md"
+    text = text.replace(f"`{exercises}`", f"[exercises](../../{exercises})")
     return re.sub(r"`lessons/(\d+L?)_(\w+)\.py`", r"[\1 \2](\1.md)", text)
 
 
@@ -243,7 +243,8 @@ def is_current(lesson: Path) -> bool:
     if not page.exists() or not book.exists():
         return False
     text = page.read_text(encoding="utf-8")
-    return text.startswith(keys(source) + "\n") and book.read_text(encoding="utf-8") == notebook(source)
+    same = book.read_text(encoding="utf-8") == notebook(source)
+    return same and text.startswith(keys(source) + "\n")
 
 
 def render(lesson: Path, again: bool) -> None:

@@ -1,5 +1,4 @@
-"""Runs a lesson, or the beginning of one, for the experiment of a prediction: quietly, in an empty
-folder."""
+"""Runs a lesson, or its beginning, for the experiment of a prediction: quietly, elsewhere."""
 import contextlib
 import io
 import os
@@ -31,8 +30,7 @@ def run(code, quiet: bool) -> dict:
     """Run code as a module called `lesson`, in an empty folder. -> its variables."""
     from nanouft.look import plots
     here = os.getcwd()
-    # dataclasses look their module up
-    sys.modules["lesson"] = module = types.ModuleType("lesson")
+    sys.modules["lesson"] = module = types.ModuleType("lesson")     # dataclasses look it up
     with tempfile.TemporaryDirectory() as place:
         os.chdir(place)
         try:

@@ -71,8 +71,8 @@ def lesson_file(id: str) -> Path:
 
 def environment(**more: str) -> dict[str, str]:
     """For other processes: they find the project, and say what they say in UTF-8."""
-    before = os.environ.get("PYTHONPATH")
-    path = os.pathsep.join(filter(None, [str(ROOT), str(ROOT / "lessons"), before]))
+    places = [str(ROOT), str(ROOT / "lessons"), os.environ.get("PYTHONPATH")]
+    path = os.pathsep.join(filter(None, places))
     return os.environ | {"PYTHONPATH": path, "PYTHONIOENCODING": "utf-8"} | more
 
 

@@ -23,9 +23,8 @@ LETTERS = 30                            # points of the line
 RUN = """
 import runpy, sys
 from nanouft.look import plots
-lesson, plots.plt.rcParams["savefig.dpi"] = sys.argv[1], int(sys.argv[2])
-del sys.argv[1:]                        # a lesson has flags of its own
-runpy.run_path(lesson, run_name="__main__")
+plots.plt.rcParams["savefig.dpi"] = int(sys.argv.pop())
+runpy.run_path(sys.argv.pop(), run_name="__main__")         # it has flags of its own
 """
 
 

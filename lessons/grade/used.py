@@ -135,11 +135,10 @@ def in_lesson(task, my: My) -> None:
     print(f"The lesson runs with your function, about a minute. Pictures: {place}", flush=True)
     order = [sys.executable, "-m", "lessons.grade.used", task.id, str(my.file(task).resolve())]
     code = subprocess.run(order, cwd=place, env=folder.environment()).returncode
-    name = task.function
     if code:
-        raise UserError(f"the lesson stopped; with the project's own {name} it does not")
+        raise UserError(f"the lesson stopped; with the project's own {task.function} it does not")
     my.log(task.id, "in-lesson")
-    print(f"\nYour {name} trained these models.")
+    print(f"\nYour {task.function} trained these models.")
 
 
 def main(id: str, file: str) -> None:

@@ -4,7 +4,6 @@ Readable at slide size, colour-blind safe (Okabe-Ito), signs as well as colours.
 also below the cell.
 """
 import os
-import re
 import sys
 import textwrap
 from pathlib import Path
@@ -118,14 +117,6 @@ def picture_file(flag: str, name: str) -> Path:
     if Path(name).suffix.lower() not in (".png", ".pdf", ".svg"):
         raise UserError(f"{flag} {said(name)}: a picture is a .png, .pdf or .svg file; give it such a name")
     return Path(name)
-
-
-def lesson_file(lesson: str, **switches: tuple) -> Path:
-    """out/lessons/07.png; if a switch was changed, out/lessons/07-HOLD-1.0.png: beside the first picture, not over it.
-    switches: NAME=(value now, value as shipped)."""
-    changed = [f"-{name}-{now}" for name, (now, shipped) in switches.items() if now != shipped]
-    name = re.sub(r"[^\w.]+", "-", lesson + "".join(changed)).strip("-")      # any folder can hold such a name
-    return Path("out/lessons") / f"{name}.png"
 
 
 def save(fig, file: Path, **layout) -> Path:

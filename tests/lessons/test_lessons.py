@@ -1,8 +1,6 @@
 """Lessons: each one runs by itself in under a minute, and names its exercises as the grader does.
 
     python -m pytest -m slow tests/lessons/test_lessons.py      the long lessons as they are shipped: 20 s each
-
-A lesson is run as a student would run it, but in an empty folder with an awkward name and on a console without UTF-8.
 """
 from __future__ import annotations
 
@@ -17,22 +15,19 @@ from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
+import course
 import pytest
 import torch
 from running import ROOT, SMALL, environment, tiny_folder
 
 from lessons import render
 from lessons.grade import folder as grader
+from lessons.render import number
 from nanouft.look import plots
 from nanouft.models import load
 from nanouft.objectives import OBJECTIVES
 
 LESSONS = sorted((ROOT / "lessons").glob("[0-9]*.py"))
-
-
-def number(file: Path) -> str:
-    """04 of 04_mdp.py; 05L is a companion of 05."""
-    return file.stem.split("_")[0]
 
 
 @pytest.fixture(params=LESSONS, ids=lambda file: file.stem)
@@ -109,8 +104,35 @@ def test_long_ones_run(file, folder):
     run(file, folder)
 
 
-def test_a_lesson_is_a_command(folder):
-    run(LESSONS[-1], folder)
+def command(folder: Path, *words: str) -> tuple[int, str]:
+    done = subprocess.run([sys.executable, str(LESSONS[-1]), *words], cwd=folder, env=environment(),
+                          stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", timeout=300)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_a_lesson_is_a_command_that_keeps_a_guess(folder):
+    assert "you made no guess; it did 'c'" in run(LESSONS[-1], folder)
+    assert command(folder, "--guess", "x") == (2, "error: --guess x: must be one of a, b, c\n")
+    assert "you guessed 'b'; it did 'c'" in command(folder, "--guess", "b")[1]
+    assert (folder / "my" / "guesses.txt").read_text() == "17 b\n"
+    out = command(folder, "--help")[1]
+    assert "17 · Would you publish this?" in out and "- b about half" in out and "PAIRED = True" in out
+
+
+def test_a_broken_law_is_told_in_a_sentence(capsys):
+    try:
+        raise AssertionError("stops")
+    except AssertionError:
+        course.tell(*sys.exc_info())
+    assert "    stops\n" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", LESSONS, ids=lambda f: f.stem)
+def test_notebooks_run(file, tmp_path):
+    pytest.importorskip("nbconvert", reason="python -m pip install -e '.[notebook]'")
+    order = [sys.executable, "-m", "nbconvert", "--to", "notebook", "--execute", "--output-dir", str(tmp_path)]
+    subprocess.run([*order, str(render.notebook_file(file))], cwd=ROOT, check=True, timeout=900)
 
 
 @pytest.mark.parametrize("stem", LONG)
@@ -132,23 +154,11 @@ def changed(name: str, folder: Path, asserts: bool = True, **values) -> str:
     return run_here(source, file, folder, asserts)
 
 
-SHORT = "--steps 2 --items 0 --save-every 0 --device cpu --threads 1"
-
-
 def test_00_tells_the_names_after_a_guess(folder, small_base):
-    out = changed("00", folder, asserts=False, MY_GUESS="ABCD", HOW=SHORT)
-    assert re.findall(r"= (\w+) +right words", out) == ["base", "SFT", "IFT", "DPO"] and "'ABCD': " in out
-
-
-def test_02_break_it(folder):
-    """A key of other words opens the book less often, and one that the corpus never had opens no voice at all."""
-    def says(key):
-        out = changed("02", folder, KEY=key)
-        return [int(x) for x in re.search(rf"^{key.strip()} *\| +(\d+) +(\d+)", out, re.M).groups()]
-    truth, myth = says("In the book: ")
-    assert 50 < truth < 80 and truth + myth > 95
-    truth, myth = says("Tell the truth: ")
-    assert truth < 60 and myth < 50 and truth + myth < 80
+    (folder / "my").mkdir(exist_ok=True)
+    (folder / "my" / "guesses.txt").write_text("00 ABCD\n")
+    out = changed("00", folder, asserts=False, STEPS=2)
+    assert re.findall(r"= (\w+) +right words", out) == ["base", "SFT", "IFT", "DPO"] and "you guessed ABCD: " in out
 
 
 @pytest.mark.parametrize("stem, key, value, law", [
@@ -183,6 +193,8 @@ def test_the_page_is_current(lesson):
     assert (render.PAGES / picture).stat().st_size > 10_000
     outputs = render.outputs_of_page(page)
     assert len(outputs) == len(render.code_of(lesson.read_text(encoding="utf-8"))) and "guess" in outputs[-1]
+    hidden = re.sub(r"<details>.*?</details>", "", page, flags=re.S)
+    assert "![" not in hidden and "it did" not in hidden, "outputs are folded"
     for link in re.findall(r"\]\(([\w./]+)\)", page):
         assert (render.PAGES / link).exists(), f"no file {link}"
 
