@@ -272,8 +272,8 @@ assert held_said[coldest].mean() > 10, "in the other direction KL grows without 
 # 3. Perplexity 1. It gives the right token a probability of 1, each time.
 # 4. No. When it talks, there is nothing to copy from. There its loss was 5.43 nats: a perplexity of
 #    about 230.
-# 5. They get the same push with opposite signs. So what both answers have in common cancels and is
-#    taught least.
+# 5. They get the same push with opposite signs. So what both answers have in common is taught
+#    least: the two pushes cancel, or nearly.
 #
 # The two old questions: (01) Copying the next token from the right. (00) Minus the derivative of
 # the loss by the token's log-probability, times N: how hard one step makes the token likelier.

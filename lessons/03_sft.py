@@ -211,7 +211,7 @@ if BREAK == "end":
 # 2. 1/N. On the question: 0.
 # 3. It read `<|end|>`, but it never had to predict it. All that it had to predict said: go on.
 # 4. In both stories `<|end|>` gets no push in the end. Here it is masked out. In DPO two equal
-#    pushes cancel.
+#    pushes nearly cancel.
 # 5. The causal mask.
 # 6. To copy the next token from the right.
 #

@@ -261,8 +261,8 @@ else:
 # 2. The same weights move both. Chosen is nearly certain and hardly reacts (1 - p); rejected reacts
 #    fully. The push that lowers rejected lowers chosen, too: g_w·g_l is larger than g_w·g_w.
 # 3. log p(chosen) and log p(rejected), separately. (And then what the model says.)
-# 4. It pushes it down, as hard as it pushes the `<|end|>` of the chosen answer up. What both
-#    answers have in common cancels, so it is taught least.
+# 4. It pushes it down, as hard as it pushes the `<|end|>` of the chosen answer up. The two pushes
+#    nearly cancel, so the end is taught least.
 #
 # The two old questions: (03) +1. (03) Nothing.
 #
