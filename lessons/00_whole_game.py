@@ -248,8 +248,8 @@ if BREAK != "end":
 # colour of the luve, and no question at all.
 #
 # ## Exercises
-# `python -m lessons.grade 00b` judges your answer in `my/` and names the mistake, if there is one
-# ([how it works](exercises/README.md)).
+# `python -m lessons.grade 00b` makes your folder `my/`, judges what you write there, and names the
+# mistake (`lessons/exercises/README.md` says more).
 #
 # - **00b** (D1) `my_score(answer)`: the score of an answer to *Name three fruits but not fig, lime
 #   or kiwi. End on fox.*

@@ -105,18 +105,17 @@ def test_long_ones_run(file, folder):
 
 
 def command(folder: Path, *words: str) -> tuple[int, str]:
-    done = subprocess.run([sys.executable, str(LESSONS[-1]), *words], cwd=folder, env=environment(),
-                          stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", timeout=300)
-    return done.returncode, done.stdout + done.stderr
+    done = subprocess.run([sys.executable, LESSONS[-1], *words], cwd=folder, env=environment(), encoding="utf-8",
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300)
+    return done.returncode, done.stdout
 
 
 def test_a_lesson_is_a_command_that_keeps_a_guess(folder):
-    assert "you made no guess; it did 'c'" in run(LESSONS[-1], folder)
+    run(LESSONS[-1], folder)
     assert command(folder, "--guess", "x") == (2, "error: --guess x: must be one of a, b, c\n")
     assert "you guessed 'b'; it did 'c'" in command(folder, "--guess", "b")[1]
     assert (folder / "my" / "guesses.txt").read_text() == "17 b\n"
-    out = command(folder, "--help")[1]
-    assert "17 · Would you publish this?" in out and "- b about half" in out and "PAIRED = True" in out
+    assert re.search("17 · Would you.*- b about half.*PAIRED = True", command(folder, "--help")[1], re.S)
 
 
 def test_a_broken_law_is_told_in_a_sentence(capsys):
@@ -131,8 +130,8 @@ def test_a_broken_law_is_told_in_a_sentence(capsys):
 @pytest.mark.parametrize("file", LESSONS, ids=lambda f: f.stem)
 def test_notebooks_run(file, tmp_path):
     pytest.importorskip("nbconvert", reason="python -m pip install -e '.[notebook]'")
-    order = [sys.executable, "-m", "nbconvert", "--to", "notebook", "--execute", "--output-dir", str(tmp_path)]
-    subprocess.run([*order, str(render.notebook_file(file))], cwd=ROOT, check=True, timeout=900)
+    order = [*"-m nbconvert --to notebook --execute --output-dir".split(), tmp_path, render.notebook_file(file)]
+    subprocess.run([sys.executable, *order], cwd=ROOT, check=True, timeout=900)
 
 
 @pytest.mark.parametrize("stem", LONG)
@@ -191,12 +190,12 @@ def test_the_page_is_current(lesson):
     page = (render.PAGES / f"{number(lesson)}.md").read_text(encoding="utf-8")
     (picture,) = set(re.findall(r"!\[.*?\]\((\S+)\)", page))
     assert (render.PAGES / picture).stat().st_size > 10_000
-    outputs = render.outputs_of_page(page)
-    assert len(outputs) == len(render.code_of(lesson.read_text(encoding="utf-8"))) and "guess" in outputs[-1]
-    hidden = re.sub(r"<details>.*?</details>", "", page, flags=re.S)
-    assert "![" not in hidden and "it did" not in hidden, "outputs are folded"
+    assert len(render.outputs_of_page(page)) == len(render.code_of(lesson.read_text(encoding="utf-8")))
     for link in re.findall(r"\]\(([\w./]+)\)", page):
         assert (render.PAGES / link).exists(), f"no file {link}"
+    for _ in range(2):                      # outputs are folded, some of them in a folded section
+        page = re.sub("<details>((?!<details>).)*?</details>", "", page, flags=re.S)
+    assert "![" not in page and "; it did '" not in page
 
 
 def test_a_page_keeps_its_outputs_if_only_words_change():
