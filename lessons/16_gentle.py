@@ -146,8 +146,8 @@ push = pushes(dft, batch, dft.hp())["answer"][0][on] * batch.tokens["answer"]   
 words = [tok.decode([i]).strip() for i in s.targets[0][on].tolist()]
 
 # %%
-fig, (left, right) = draw.panels(1, 2, width_ratios=(2, 5))
-draw.strip(left, words, push, "push by DFT (SFT: 1)", ylim=(0, 1.15))
+fig, (left, right) = draw.panels(1, 2, width_ratios=(3, 5))
+draw.strip(left, words, push, "push by DFT (SFT: 1)", number="%.2f", ylim=(0, 1.15))
 unknown = {"unknown (taught)": [scores[1] for scores in marks.values()],
            "fact (not taught)": [scores[2] for scores in marks.values()]}
 names = [name.replace(", ", ",\n").replace(" by ", "\nby ") for name in marks]
