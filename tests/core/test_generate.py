@@ -48,7 +48,9 @@ def test_greedy_by_hand():
         assert len(answer.ids) == 12 and not answer.ended
 
 
-def test_a_batch_is_its_rows_one_by_one():
+@pytest.mark.parametrize("parts", [True, False])
+def test_a_batch_is_its_rows_one_by_one(parts, monkeypatch):
+    monkeypatch.setattr("nanouft.gpt.Cache.in_parts", parts)            # False: as caches of transformers
     together = say(PROMPTS * 10)                    # 40 rows are read in several parts
     for prompt, answer in zip(PROMPTS * 10, together):
         (alone,) = say([prompt])
