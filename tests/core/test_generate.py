@@ -156,7 +156,7 @@ def test_the_context_is_a_limit():
     assert short.ids == say([[2, 7]], model, max_new=6)[0].ids, "a short prompt beside a long one loses nothing"
     assert cut.ids == answer.ids
     with pytest.raises(UserError, match="no new token fits"):
-        say([long], model, prior=[1] * 15)
+        say([long, long], model, priors=[[1], [1] * 15])
 
 
 def test_the_seed_decides():
