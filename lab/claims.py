@@ -15,6 +15,7 @@ C2 (arXiv:2410.21438): UFT on demonstrations alone beats SFT (the paper's claim)
 C3 (arXiv:2410.21438): UFT on demonstrations of skills (A) and scores of honesty (B) keeps what SFT(A), then DPO, KTO
     or UNA on B, loses. Tuned, and compared as a whole, by the mean of three parts: A, B, and facts.
 C4 (arXiv:2412.12865): PoFT's gain over SFT grows with the share of wrong demonstrations; PoFT -> DPO beats SFT -> DPO.
+C6 (arXiv:2408.15339): UNA reads scores better than others read pairs and labels of the same answers (una_claim.py).
 docs/claims.md says why these rows and controls, and what came out. C5 is python -m lab.lake_study.
 """
 import sys
@@ -27,11 +28,12 @@ from lab.cell import Cell
 from lab.cells import read_cells, run_cells
 from lab.contrast import Parts, endpoint_score
 from lab.judge import Claim, Contrast, Row
-from lab.own import APART
+from lab.own import APART, Own
 from lab.regimes import ITEMS, SECOND, TEST, VAL, Look, as_start, setting_flags
 from lab.search import Search, run_searches
 from lab.second_stage import C1B
 from lab.store import results_of
+from lab.una_claim import C6
 from nanouft.shell import config
 from nanouft.shell.errors import UserError, in_range
 from nanouft.shell.text import choose
@@ -122,7 +124,7 @@ C4 = Claim(
         Contrast("PoFT is better than SFT at 40 %", "PoFT, 40 %", "SFT, 40 %", preset=False),
         Contrast("PoFT is better than SFT at 0 %", "PoFT, 0 %", "SFT, 0 %", preset=False)))
 
-CLAIMS = {"C1": C1, "C1b": C1B, "C2": C2, "C3": C3, "C4": C4}
+CLAIMS = {"C1": C1, "C1b": C1B, "C2": C2, "C3": C3, "C4": C4, "C6": C6}
 
 
 # ---- cells and settings ----------------------------------------------------------------------------------------------
@@ -133,8 +135,9 @@ def cell(claim: Claim, name: str, settings: Settings, seed: int, base: str, look
     """The training run of a row; the row that it starts from has the same seed."""
     row = claim.rows[name]
     start = as_start(cell(claim, row.after, settings, seed, base)) if row.after else base
+    own = Own(start, row.answers, seed, good=row.good) if row.answers else None
     return Cell((*row.flags.split(), *setting_flags(settings[name])), seed + APART * row.apart, start, look.split,
-                look.items, claim.prompts if look is TEST else 0, aligned=row.aligned, each=look.each)
+                look.items, claim.prompts if look is TEST else 0, own=own, aligned=row.aligned, each=look.each)
 
 
 def search(claim: Claim, name: str, base: str, settings: Settings) -> Search:

@@ -45,6 +45,8 @@ class Row:
     like: str | None = None
     scale: float = 1.0
     apart: bool = False                 # other demonstrations than those of the row that it starts from
+    answers: int = 0                    # prompts that the start answers four times; "{own}" in the flags are the files
+    good: float | None = None           # the least score of a good answer there [1]
     aligned: Cell | None = None         # whose model "{aligned}" in the flags is
 
 
