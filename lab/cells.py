@@ -83,7 +83,8 @@ def read_by(cell: Cell) -> dict:
     if cell.own:
         own = cell.own
         out["own"] = {"by": " ".join(own.model.flags), "prompts": own.prompts, "samples": own.samples,
-                      "labelled": own.labelled, "demos": own.rows, "noise": own.noise, "errs": own.errs, **({"good": own.good} if own.good is not None else {})}
+                      "labelled": own.labelled, "demos": own.rows, "noise": own.noise, "errs": own.errs}
+        out["own"] |= {"good": own.good} if own.good is not None else {}
     return out
 
 
