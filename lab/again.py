@@ -20,7 +20,7 @@ from tqdm import tqdm
 from lab import claims, compare
 from lab.cell import Cell
 from lab.cells import read_cells, repeat_cell
-from lab.workers import finished_jobs
+from lab.runner import finished_jobs
 from nanouft.shell import config
 from nanouft.shell.errors import UserError
 from nanouft.shell.files import Lines

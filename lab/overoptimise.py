@@ -28,11 +28,9 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from tqdm import tqdm
 
 from lab.cell import quiet, train_into
-from lab.cells import is_number, refuse_smaller
-from lab.store import Store, open_store
+from lab.runner import Store, open_store, read_lines, refuse_other_form, results_of, run_missing
 from lab.words import format_interval, markdown_table
 from nanouft import reward, world
 from nanouft.data.batches import encode
@@ -57,7 +55,7 @@ VERSION = 2             # raised by hand when code changes what lines hold
 
 
 @dataclass
-class Study:
+class OverOptimise:
     part: Literal["all", "best-of", "table"] = "all"        # all = best-of-n, then PPO; table = nothing is run
     seeds: int = 5                  # a seed draws demonstrations, pairs, samples and order
     prompts: int = 48               # prompts that best-of-n answers, the same number of every family
@@ -67,15 +65,15 @@ class Study:
     out: str = RESULTS              # folder of over_optimisation.jsonl and .md
     picture: str | None = None      # file of the picture [docs/over_optimisation.png; with another --out there]
     work: str = "out/over_optimisation"     # folder of the models; once lines are there it may be deleted
+    workers: int = 2                # processes of one thread each
 
     def check(self) -> None:
         in_range(self, "seeds", low=1, high=1_000)
         in_range(self, "prompts", "ppo_steps", low=1, high=10_000)
+        in_range(self, "workers", low=1, high=64)
         in_range(self, "samples", low=2, high=best_of.MOST)
+        refuse_other_form(self, Path(self.out), Path(RESULTS), "seeds", *SETTINGS)
         whole = Path(self.out).resolve() == Path(RESULTS).resolve()
-        if whole and any(getattr(self, n) != getattr(Study, n) for n in SETTINGS):
-            raise UserError(f"another form than the committed one would mix with the evidence in {RESULTS}; give it "
-                            "--out out/trial")
         self.picture = self.picture or str(Path("docs" if whole else self.out) / "over_optimisation.png")
         plots.picture_file("--picture", self.picture)
 
@@ -119,7 +117,7 @@ def reward_models(seed: int, source: str, work: Path) -> dict[int, Path]:
 
 
 # ---- best-of-n -------------------------------------------------------------------------------------------------------
-def draw(seed: int, cfg: Study) -> tuple[list[str], list[str], np.ndarray]:
+def draw(seed: int, cfg: OverOptimise) -> tuple[list[str], list[str], np.ndarray]:
     """(prompts, answers, exact scores (prompts, samples)): `samples` answers of the SFT model to each prompt."""
     model, tok = start_model(str(sft(seed, Path(cfg.work))))
     rows = [r for r in world.rows("train", "prompts", cfg.prompts, 200 + seed) for _ in range(cfg.samples)]
@@ -149,7 +147,7 @@ def curve(likes: np.ndarray, scores: np.ndarray, usual: np.ndarray) -> dict:
                       for n in NS if n <= likes.shape[1]]}
 
 
-def best_of_n(seed: int, cfg: Study) -> list[dict]:
+def best_of_n(seed: int, cfg: OverOptimise) -> list[dict]:
     """One line for each reward model of a seed, and one each for the exact score and for noise as the reward."""
     prompts, answers, scores = draw(seed, cfg)
     times = Counter(zip(prompts, answers))
@@ -164,7 +162,7 @@ def best_of_n(seed: int, cfg: Study) -> list[dict]:
 
 
 # ---- PPO -------------------------------------------------------------------------------------------------------------
-def ppo(seed: int, source: str, n: int, unit: dict, cfg: Study) -> dict:
+def ppo(seed: int, source: str, n: int, unit: dict, cfg: OverOptimise) -> dict:
     """Train against the reward model of `n` sampled pairs, or (source "exact") the exact score; -> what its rollouts
     said. `unit` is the line of best-of-n with the same reward: where it starts, and how large it is."""
     work = Path(cfg.work)
@@ -251,68 +249,74 @@ def picture(lines: list[dict], file: Path) -> Path:
         return plots.save(fig, file)
 
 
-def wrong(line: dict) -> str:
-    """What is wrong with a line of the results; "" if nothing is."""
-    points = line.get("curve")
-    names = ("score", "usual", "reward", "kl") if line.get("part") == "best-of" else ("score", "reward", "kl", "ends")
-    whole = (line.get("part") in ("best-of", "ppo") and isinstance(line.get("source"), str)
-             and isinstance(line.get("with"), dict) and isinstance(points, list)
-             and all(is_number(line.get(name)) for name in ("pairs", "seed"))
-             and (line["part"] == "ppo" or is_number(line.get("agreement"))
-                  and all(is_number(line.get(n, 0)) for n in ("mean", "spread")))
-             and all(isinstance(p, dict) and all(is_number(p.get(name)) for name in names) for p in points))
-    return "" if whole else "is no whole piece of this study"
-
-
-def main(argv=None) -> int:
-    cfg, _ = config.parse(Study, argv, "python -m lab.overoptimise", __doc__)
-    cfg.check()
-    devices.pick("cpu", "fp32", 1)
-    file = Path(cfg.out) / "over_optimisation.jsonl"
-    if cfg.part == "table" and not file.exists():
-        raise UserError(f"{file}: nothing is there yet; run the study first, from the project's root")
-    with open_store(file, read_lines, line_key) as store:
-        lines = table(study(cfg, store))
-    print("\n".join(lines))
-    print(f"\npicture: {cfg.picture}")
-    return 0
+# ---- run, kept, written ----------------------------------------------------------------------------------------------
+ABOUT = ("part", "source", "pairs", "seed")
 
 
 def line_key(line: dict) -> str:
     """What a line is about, and the settings that made it."""
-    return repr([line[name] for name in ("part", "source", "pairs", "seed")] + [sorted(line["with"].items())])
+    return repr([line[name] for name in ABOUT] + [sorted(line["with"].items())])
 
 
-def read_lines(file: Path) -> dict[str, dict]:
-    return {line_key(line): line for line in Lines(file).read(wrong)}
+read_study = partial(read_lines, names=(*ABOUT, "with", "curve"), key_of=line_key)
 
 
-def study(cfg: Study, store: Store) -> list[dict]:
-    """Run what is missing; writes table and picture. -> the lines of the store that have these settings."""
-    done, file = store.done, store.file
-    there = {"seeds": len({x["seed"] for x in done.values()})} if cfg.part != "table" else {}
-    for x in done.values():
-        for name in ("prompts", "samples", "ppo_steps"):
-            there[name] = max(there.get(name, 0), x["with"].get(name, 0))
-    refuse_smaller(file, there, vars(cfg))
+@dataclass
+class Piece:
+    """The lines of one seed that are made together: best-of-n with each reward, or PPO with one, in its unit."""
+    cfg: OverOptimise
+    part: str
+    seed: int
+    rewards: list[tuple[str, int]]      # (source, pairs)
+    unit: dict | None = None
 
-    def line(part: str, source: str, n: int, seed: int) -> dict | None:
-        return done.get(line_key({"part": part, "source": source, "pairs": n, "seed": seed,
-                                  "with": cfg.settings(part)}))
+    @property
+    def keys(self) -> list[str]:
+        mine = {"part": self.part, "seed": self.seed, "with": self.cfg.settings(self.part)}
+        return [line_key({**mine, "source": source, "pairs": n}) for source, n in self.rewards]
 
-    seeds = [] if cfg.part == "table" else range(cfg.seeds)
-    for seed in tqdm([s for s in seeds if not line("best-of", "samples", max(SIZES), s)], desc="best-of-n"):
-        store.add(*best_of_n(seed, cfg))
-    wanted = [(s, *arm) for s in seeds for arm in (*(("samples", n) for n in SIZES), ("exact", 0))
-              if cfg.part == "all" and not line("ppo", *arm, s)]
-    for seed, source, n in tqdm(wanted, desc="PPO"):
-        store.add(ppo(seed, source, n, line("best-of", source, n, seed), cfg))
-    mine = [x for x in done.values() if x["with"] == cfg.settings(x["part"])]       # other settings are not shown
+    @property
+    def key(self) -> str:
+        return self.keys[0]
+
+    def __str__(self) -> str:
+        return f"{self.part} {self.rewards[0]}, seed {self.seed}"
+
+
+def run_piece(piece: Piece) -> list[dict]:
+    devices.pick("cpu", "fp32", 1)
+    if piece.unit:
+        return [ppo(piece.seed, *piece.rewards[0], piece.unit, piece.cfg)]
+    return best_of_n(piece.seed, piece.cfg)
+
+
+def study(cfg: OverOptimise, store: Store) -> None:
+    """Makes what is missing: best-of-n, then PPO, which needs its lines."""
+    def made(pieces: list[Piece]) -> list[dict]:
+        run_missing(pieces, store, cfg.workers, run_piece)
+        return results_of(pieces, store.done, "Run the same command again, and it makes them")
+    rewards, seeds = [("exact", 0), ("noise", 0), *((s, n) for s in SOURCES for n in SIZES)], range(cfg.seeds)
+    made([Piece(cfg, "best-of", seed, rewards) for seed in seeds])
+    if cfg.part == "all":
+        arms = [(seed, [arm]) for seed in seeds for arm in (*(("samples", n) for n in SIZES), ("exact", 0))]
+        units = made([Piece(cfg, "best-of", *arm) for arm in arms])
+        made([Piece(cfg, "ppo", *arm, unit) for arm, unit in zip(arms, units)])
+
+
+def main(argv=None) -> int:
+    cfg, _ = config.parse(OverOptimise, argv, "python -m lab.overoptimise", __doc__)
+    cfg.check()
+    file = Path(cfg.out) / "over_optimisation.jsonl"
+    with open_store(file, read_study, line_key) as store:
+        if cfg.part != "table":
+            study(cfg, store)
+        mine = [x for x in store.done.values() if x["with"] == cfg.settings(x["part"])]     # others are not shown
     if not mine:
         raise UserError(f"{file}: nothing is there yet; run the study first, from the project's root")
-    write_text(file.with_suffix(".md"), "\n".join(table(mine)) + "\n")
-    picture(mine, Path(cfg.picture))
-    return mine
+    lines = table(mine)
+    write_text(file.with_suffix(".md"), "\n".join(lines) + "\n")
+    print("\n".join(lines) + f"\n\npicture: {picture(mine, Path(cfg.picture))}")
+    return 0
 
 
 if __name__ == "__main__":

@@ -14,7 +14,9 @@ Fixed before its first cell, and before anybody saw these seeds and prompts:
 - Why this was looked at: in the map UNA leads DPO, KTO and SimPO by 3.6 to 6.9 points at this size, with passes that
   nobody had tuned and settings that KTO and SimPO had from another size.
 """
-from lab.judge import Claim, Contrast, Row
+from lab.judge import Contrast
+from lab.own import Own
+from lab.study import Plan, Row
 
 FIRST, SCORES = "SFT on 30 (the start)", "UNA, scores"
 RIGHT, CUT = "UNA, labels (right or not)", "UNA, labels (cut at .5)"
@@ -26,11 +28,11 @@ LOWER = ("3e-6", "1e-5", "3e-5")
 def reads(file: str, objective: str, rates: tuple, betas: tuple, passes: tuple, good: float | None = None) -> Row:
     """A row that goes on from FIRST with a file of its judged answers."""
     return Row(f"--objective {objective} --data {{own}}/{file}.jsonl --batch-size 16",
-               {"--lr": rates, "--epochs": passes} | ({"--beta": betas} if betas else {}), after=FIRST, answers=1000,
-               good=good)
+               {"--lr": rates, "--epochs": passes} | ({"--beta": betas} if betas else {}), after=FIRST,
+               own=Own(None, 1000, good=good))
 
 
-C6 = Claim(
+C6 = Plan(
     rows={
         FIRST: Row("--objective sft --rows 30 --batch-size 16", {"--lr": ("6.3e-5", "1.25e-4", "2.5e-4"),
                                                                  "--epochs": ("3", "6", "12")}),
@@ -42,8 +44,8 @@ C6 = Claim(
         SIMPO: reads("pairs", "simpo", LOWER, ("2", "4", "8"), OF_PAIRS),
         RFT: reads("demos", "sft", ("3e-5", "1e-4", "2.5e-4"), (), OF_PAIRS),
     },
-    baseline=FIRST, tuned_on=("base",), seeds=range(300, 305), prompts=2, holm=True,
-    effort={"first": 1, "more": 3, "growths": 2},
+    baseline=FIRST, seeds=range(300, 305), prompts=2, holm=True,
+    effort={"first": 1, "more": 3, "growths": 2}, ends=("8",),
     contrasts=(
         *(Contrast(f"Judged answers: UNA is better than {row}", SCORES, row) for row in (DPO, KTO, SIMPO, RIGHT, CUT)),
         *(Contrast(f"Judged answers: UNA with labels is better than {row}", RIGHT, row, preset=False)
