@@ -13,7 +13,7 @@ from lab import ift_help, ift_tasks
 from lab import ift_verdicts as verdicts
 from lab.cell import Cell
 from lab.ift_tasks import Job, World, exact, reference, results, rows, score
-from lab.store import Missing, open_store
+from lab.runner import Missing, open_store
 from nanouft import world
 from nanouft.data.rows import holdout
 from nanouft.data.tokenizer import Tokenizer
@@ -106,14 +106,14 @@ def test_every_rule_can_say_each_word(judge, confirmed, others):
 def test_runs_are_trained_once_and_kept(tiny_base, tmp_path, here, capsys):
     flags = (*ift_help.IFT, *ift_help.PLAIN, "--steps", "2", "--lr", "1e-3")
     run = Job("chain", (2, 3), 20, flags, 0, items=6, start=str(tiny_base))
-    with open_store(tmp_path / "cells.jsonl", ift_help.read_runs) as store:
+    with open_store(tmp_path / "cells.jsonl") as store:
         with pytest.raises(Missing, match="1 of 1 cells are missing"):
             ift_help.results_from(store, 0, [run])
     line = run.run()
     assert 0 <= line["token"] <= 1 and 0.5 < line["differ"] <= 1 and line["gap"] == pytest.approx(0, abs=0.5)
     assert verdicts.each([line]).shape == (1, 6) == verdicts.each([line], "stricts").shape
     store.add(line)
-    with open_store(tmp_path / "cells.jsonl", ift_help.read_runs) as store:
+    with open_store(tmp_path / "cells.jsonl") as store:
         got, = ift_help.results_from(store, 0, [run])
     assert got["key"] == run.key == line["key"]
     assert replace(run, seed=1).key != run.key

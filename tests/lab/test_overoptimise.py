@@ -17,7 +17,7 @@ def small(monkeypatch, tiny_base, tmp_path, brief):
     monkeypatch.setattr(overoptimise, "SIZES", {4: 1, 8: 2})
     monkeypatch.setattr(overoptimise, "SOURCES", ("corruptions",))
     monkeypatch.setattr(overoptimise, "PPO", (*overoptimise.PPO, "--rows", "40", "--max-new", "8"))
-    return overoptimise.Study(seeds=1, prompts=8, samples=4, ppo_steps=8, out=str(tmp_path / "results"),
+    return overoptimise.OverOptimise(seeds=1, prompts=8, samples=4, ppo_steps=8, out=str(tmp_path / "results"),
                               picture=str(tmp_path / "study.png"), work=str(tmp_path / "work"))
 
 
@@ -40,13 +40,13 @@ def line(part: str, source: str, pairs: int, seed: int, scores: list[float]) -> 
     points = [{"kl": 0.5 * i, "score": s, "reward": 1.0 * i, "n": 2 ** i, "usual": 0.5, "ends": 1.0}
               for i, s in enumerate(scores)]
     return {"part": part, "source": source, "pairs": pairs, "seed": seed, "agreement": 0.6, "curve": points,
-            "with": overoptimise.Study().settings(part)}
+            "with": overoptimise.OverOptimise().settings(part)}
 
 
 def test_table_and_picture_from_lines(here, capsys):
     found = [line("best-of", "samples", 100, s, [0.6 + 0.01 * s, 0.7, 0.4]) for s in (0, 1)]
     found += [line("best-of", "exact", 0, 0, [0.6, 0.8, 0.9]), line("ppo", "samples", 100, 0, [0.6, 0.5, 0.1])]
-    other = overoptimise.Study(ppo_lr=1.0, prompts=9)                   # lines of other settings are not mixed in
+    other = overoptimise.OverOptimise(ppo_lr=1.0, prompts=9)           # lines of other settings are not mixed in
     found += [line(p, "samples", 100, 7, [0.0, 0.0, 0.0]) | {"with": other.settings(p)} for p in ("ppo", "best-of")]
     (here / "r").mkdir()
     file = lines(here / "r" / "over_optimisation.jsonl", found)
@@ -54,8 +54,6 @@ def test_table_and_picture_from_lines(here, capsys):
     row, = (x for x in capsys.readouterr().out.splitlines() if x.startswith("| best of 64 | 100 pairs"))
     assert "| 60.5 ± 6.4 | 70.0 ± 0.0, 0.5 | 40.0 ± 0.0, 1.0 | -20.5 ± 6.4 | 2.0 ± 0.0 | 50, 50 |" in row, row
     assert (here / "r" / "over_optimisation.png").stat().st_size > 10_000
-    code = call(overoptimise.main, "--out", "r", "--seeds", "1")
-    one_error(code, capsys.readouterr().err, "--seeds", "overwrite it with less", "--out out/trial")
     file.write_text(file.read_text() + '{"part": "ppo"}\n')
     code = call(overoptimise.main, "--part", "table", "--out", "r")
     one_error(code, capsys.readouterr().err, f"line {len(found) + 1}")
@@ -90,7 +88,7 @@ def test_ppo_in_small(small, monkeypatch):
 
 
 @pytest.mark.parametrize("argv, words", [
-    (["--samples", 1], ["--samples"]), (["--prompts", 8], ["evidence", "--out out/trial"]),
+    (["--samples", 1], ["--samples"]), (["--prompts", 8], ["--prompts 8", "--out out/trial"]),
     (["--part", "table", "--out", "nowhere"], ["nowhere", "run the study first"])])
 def test_mistakes_are_one_line(argv, words, here, capsys):
     one_error(call(overoptimise.main, *argv), capsys.readouterr().err, *words)
