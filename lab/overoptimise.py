@@ -54,37 +54,29 @@ RESULTS = "docs/results"
 VERSION = 2             # raised by hand when code changes what lines hold
 
 
+PROMPTS, SAMPLES = 48, 64                   # of best-of-n: prompts, the same number of every family; answers to each
+PPO_STEPS, PPO_LR = 48, 3e-4                # two steps a rollout; a larger rate than usual, to go far in few steps
+
+
 @dataclass
 class OverOptimise:
     part: Literal["all", "best-of", "table"] = "all"        # all = best-of-n, then PPO; table = nothing is run
     seeds: int = 5                  # a seed draws demonstrations, pairs, samples and order
-    prompts: int = 48               # prompts that best-of-n answers, the same number of every family
-    samples: int = 64               # answers to each
-    ppo_steps: int = 48             # optimizer steps of PPO, two a rollout
-    ppo_lr: float = 3e-4            # its learning rate: larger than usual, to go far in few steps
-    out: str = RESULTS              # folder of over_optimisation.jsonl and .md
-    picture: str | None = None      # file of the picture [docs/over_optimisation.png; with another --out there]
+    out: str = RESULTS              # folder of over_optimisation.jsonl, .md and, but for the committed one, .png
     work: str = "out/over_optimisation"     # folder of the models; once lines are there it may be deleted
     workers: int = 2                # processes of one thread each
 
     def check(self) -> None:
         in_range(self, "seeds", low=1, high=1_000)
-        in_range(self, "prompts", "ppo_steps", low=1, high=10_000)
         in_range(self, "workers", low=1, high=64)
-        in_range(self, "samples", low=2, high=best_of.MOST)
-        refuse_other_form(self, Path(self.out), Path(RESULTS), "seeds", *SETTINGS)
-        whole = Path(self.out).resolve() == Path(RESULTS).resolve()
-        self.picture = self.picture or str(Path("docs" if whole else self.out) / "over_optimisation.png")
-        plots.picture_file("--picture", self.picture)
-
-    def settings(self, part: str) -> dict:
-        """What a line of this part depends on, beside its source, pairs and seed."""
-        names = ("prompts", "samples") if part == "best-of" else ("ppo_steps", "ppo_lr")
-        return {"version": VERSION, **{n: getattr(self, n) for n in names},
-                **({"ppo": list(PPO[2:])} if part == "ppo" else {})}
+        refuse_other_form(self, Path(self.out), Path(RESULTS), "seeds")
 
 
-SETTINGS = ("prompts", "samples", "ppo_steps", "ppo_lr")
+def settings(part: str) -> dict:
+    """What a line of this part depends on, beside its source, pairs and seed."""
+    if part == "ppo":
+        return {"version": VERSION, "ppo_steps": PPO_STEPS, "ppo_lr": PPO_LR, "ppo": list(PPO[2:])}
+    return {"version": VERSION, "prompts": PROMPTS, "samples": SAMPLES}
 
 
 # ---- models, made once -----------------------------------------------------------------------------------------------
@@ -117,13 +109,13 @@ def reward_models(seed: int, source: str, work: Path) -> dict[int, Path]:
 
 
 # ---- best-of-n -------------------------------------------------------------------------------------------------------
-def draw(seed: int, cfg: OverOptimise) -> tuple[list[str], list[str], np.ndarray]:
+def draw(seed: int, work: Path) -> tuple[list[str], list[str], np.ndarray]:
     """(prompts, answers, exact scores (prompts, samples)): `samples` answers of the SFT model to each prompt."""
-    model, tok = start_model(str(sft(seed, Path(cfg.work))))
-    rows = [r for r in world.rows("train", "prompts", cfg.prompts, 200 + seed) for _ in range(cfg.samples)]
+    model, tok = start_model(str(sft(seed, work)))
+    rows = [r for r in world.rows("train", "prompts", PROMPTS, 200 + seed) for _ in range(SAMPLES)]
     answers = answer_rows(model.eval(), tok, rows, temperature=1.0, seed=200 + seed)
     asked, said = [r.prompt[-1].text for r in rows], [tok.decode(a.ids).strip() for a in answers]
-    return asked, said, exact(asked, said).reshape(-1, cfg.samples)
+    return asked, said, exact(asked, said).reshape(-1, SAMPLES)
 
 
 def noise(prompts: list[str], answers: list[str]) -> np.ndarray:
@@ -147,33 +139,32 @@ def curve(likes: np.ndarray, scores: np.ndarray, usual: np.ndarray) -> dict:
                       for n in NS if n <= likes.shape[1]]}
 
 
-def best_of_n(seed: int, cfg: OverOptimise) -> list[dict]:
+def best_of_n(seed: int, work: Path) -> list[dict]:
     """One line for each reward model of a seed, and one each for the exact score and for noise as the reward."""
-    prompts, answers, scores = draw(seed, cfg)
+    prompts, answers, scores = draw(seed, work)
     times = Counter(zip(prompts, answers))
-    usual = np.array([times[text] / cfg.samples for text in zip(prompts, answers)]).reshape(scores.shape)
+    usual = np.array([times[text] / SAMPLES for text in zip(prompts, answers)]).reshape(scores.shape)
     scorers = {("exact", 0): exact, ("noise", 0): noise}
     for source in SOURCES:
-        models = reward_models(seed, source, Path(cfg.work))
+        models = reward_models(seed, source, work)
         scorers |= {(source, n): load(folder) for n, folder in models.items()}
-    return [{"part": "best-of", "source": source, "pairs": n, "seed": seed, "with": cfg.settings("best-of"),
+    return [{"part": "best-of", "source": source, "pairs": n, "seed": seed, "with": settings("best-of"),
              **curve(score(prompts, answers).reshape(scores.shape), scores, usual)}
             for (source, n), score in scorers.items()]
 
 
 # ---- PPO -------------------------------------------------------------------------------------------------------------
-def ppo(seed: int, source: str, n: int, unit: dict, cfg: OverOptimise) -> dict:
+def ppo(seed: int, source: str, n: int, unit: dict, work: Path) -> dict:
     """Train against the reward model of `n` sampled pairs, or (source "exact") the exact score; -> what its rollouts
     said. `unit` is the line of best-of-n with the same reward: where it starts, and how large it is."""
-    work = Path(cfg.work)
     name = "exact" if source == "exact" else str(reward_models(seed, source, work)[n])
-    flags = [*PPO, "--reward", name, "--lr", str(cfg.ppo_lr), "--steps", str(cfg.ppo_steps), "--show-every", "0"]
+    flags = [*PPO, "--reward", name, "--lr", str(PPO_LR), "--steps", str(PPO_STEPS), "--show-every", "0"]
     folder = work / f"ppo-{source}-{n}-{seed}-{checksum(repr(flags))[:8]}"      # another setting, another folder
     made_once(folder, partial(quietly, flags, str(sft(seed, work)), 200 + seed))
     points = [{"step": m["step"], "kl": m["kl_answer"], "score": m["score"], "ends": m["ends"],
                "reward": (m["reward"] - unit["mean"]) / unit["spread"]}
               for m in Lines(folder / "metrics.jsonl").read()[::2]]            # two steps are one rollout
-    return {"part": "ppo", "source": source, "pairs": n, "seed": seed, "with": cfg.settings("ppo"), "curve": points}
+    return {"part": "ppo", "source": source, "pairs": n, "seed": seed, "with": settings("ppo"), "curve": points}
 
 
 # ---- what came out ---------------------------------------------------------------------------------------------------
@@ -264,7 +255,7 @@ read_study = partial(read_lines, names=(*ABOUT, "with", "curve"), key_of=line_ke
 @dataclass
 class Piece:
     """The lines of one seed that are made together: best-of-n with each reward, or PPO with one, in its unit."""
-    cfg: OverOptimise
+    work: Path
     part: str
     seed: int
     rewards: list[tuple[str, int]]      # (source, pairs)
@@ -272,7 +263,7 @@ class Piece:
 
     @property
     def keys(self) -> list[str]:
-        mine = {"part": self.part, "seed": self.seed, "with": self.cfg.settings(self.part)}
+        mine = {"part": self.part, "seed": self.seed, "with": settings(self.part)}
         return [line_key({**mine, "source": source, "pairs": n}) for source, n in self.rewards]
 
     @property
@@ -286,8 +277,8 @@ class Piece:
 def run_piece(piece: Piece) -> list[dict]:
     devices.pick("cpu", "fp32", 1)
     if piece.unit:
-        return [ppo(piece.seed, *piece.rewards[0], piece.unit, piece.cfg)]
-    return best_of_n(piece.seed, piece.cfg)
+        return [ppo(piece.seed, *piece.rewards[0], piece.unit, piece.work)]
+    return best_of_n(piece.seed, piece.work)
 
 
 def study(cfg: OverOptimise, store: Store) -> None:
@@ -296,26 +287,28 @@ def study(cfg: OverOptimise, store: Store) -> None:
         run_missing(pieces, store, cfg.workers, run_piece)
         return results_of(pieces, store.done, "Run the same command again, and it makes them")
     rewards, seeds = [("exact", 0), ("noise", 0), *((s, n) for s in SOURCES for n in SIZES)], range(cfg.seeds)
-    made([Piece(cfg, "best-of", seed, rewards) for seed in seeds])
+    made([Piece(Path(cfg.work), "best-of", seed, rewards) for seed in seeds])
     if cfg.part == "all":
         arms = [(seed, [arm]) for seed in seeds for arm in (*(("samples", n) for n in SIZES), ("exact", 0))]
-        units = made([Piece(cfg, "best-of", *arm) for arm in arms])
-        made([Piece(cfg, "ppo", *arm, unit) for arm, unit in zip(arms, units)])
+        units = made([Piece(Path(cfg.work), "best-of", *arm) for arm in arms])
+        made([Piece(Path(cfg.work), "ppo", *arm, unit) for arm, unit in zip(arms, units)])
 
 
 def main(argv=None) -> int:
     cfg, _ = config.parse(OverOptimise, argv, "python -m lab.overoptimise", __doc__)
     cfg.check()
     file = Path(cfg.out) / "over_optimisation.jsonl"
-    with open_store(file, read_study, line_key) as store:
-        if cfg.part != "table":
+    if cfg.part != "table":
+        with open_store(file, read_study, line_key) as store:
             study(cfg, store)
-        mine = [x for x in store.done.values() if x["with"] == cfg.settings(x["part"])]     # others are not shown
+    mine = [x for x in read_study(file).values() if x["with"] == settings(x["part"])]       # others are not shown
     if not mine:
         raise UserError(f"{file}: nothing is there yet; run the study first, from the project's root")
     lines = table(mine)
+    committed = file.parent.resolve() == Path(RESULTS).resolve()
+    drawn = picture(mine, Path("docs/over_optimisation.png") if committed else file.with_suffix(".png"))
     write_text(file.with_suffix(".md"), "\n".join(lines) + "\n")
-    print("\n".join(lines) + f"\n\npicture: {picture(mine, Path(cfg.picture))}")
+    print("\n".join(lines) + f"\n\npicture: {drawn}")
     return 0
 
 
