@@ -5,7 +5,7 @@
     python -m lab.ift_help --write      # docs/ift_help.md, .png and results.json from what is kept
 
 An experiment is its prediction, what would falsify it, `run` (asks for the runs it needs and computes figures) and
-`judge` (figures -> confirmed | falsified | undecided). In 1 to 3 learning rates are chosen on validation (search.py),
+`judge` (figures -> holds | does not hold | undecided). In 1 to 3 learning rates are chosen on validation (search.py),
 with seeds of their own. All is resumable: a finished run is a line of docs/results/ift_help/cells.jsonl.
 1 and 3 use long sums, 2 lists of a given length, 4 to 6 NanoWorld: does a gentle start keep lists that stop (4), does
 the paper's optimizer setting move anything (5), do frozen input embeddings keep facts and truths (6a), and mixing (6b)?
@@ -246,7 +246,7 @@ def main(argv=None) -> int:
         results = {e.name: judged(e, get) for e in EXPERIMENTS if e.name.startswith(cfg.only or "")}
     for name, r in results.items():
         figures = [f"{what} {verdicts.format_figure(what, f)}" for what, f in r["judged"].items()]
-        print(f"{r['verdict']:<10} {name}: {', '.join(figures)}")
+        print(f"{r['verdict']:<13} {name}: {', '.join(figures)}")
     if cfg.write:
         verdicts.write(results, file.parent, Path(cfg.page))
     return 0

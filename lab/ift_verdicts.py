@@ -1,7 +1,7 @@
 """Figures of the runs of lab/ift_help.py, the rules that judge them, and the page that tells them.
 
     total(gap(mixed, plain))            # (mean, half width of its 95 % interval) over seeds and prompts
-    judge_propagation({"gain": (0.05, 0.02), "advantage": (0.04, 0.02)})            # "confirmed"
+    judge_propagation({"gain": (0.05, 0.02), "advantage": (0.04, 0.02)})            # "holds"
 
 A rule knows figures only. `above` and `below` ask for the whole interval, so much noise makes "undecided".
 """
