@@ -248,13 +248,13 @@ class Study:
     def check(self) -> None:
         in_range(self, "seeds", "maps", low=2, high=10_000)     # one alone has no interval
         in_range(self, "workers", low=1, high=64)
-        refuse_other_form(self, Path(self.out), Path(type(self).out), "maps", "seeds")
 
 
 def main(argv=None) -> int:
     cfg, _ = config.parse(Study, argv, "python -m lab.lake_study", __doc__)
     cfg.check()
     folder = Path(cfg.out)
+    refuse_other_form(cfg, folder, Path(Study.out), "maps", "seeds")
     if cfg.again:
         compare_first_chunk(folder, cfg.maps, cfg.seeds)
         return 0

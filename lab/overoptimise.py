@@ -69,7 +69,6 @@ class OverOptimise:
     def check(self) -> None:
         in_range(self, "seeds", low=1, high=1_000)
         in_range(self, "workers", low=1, high=64)
-        refuse_other_form(self, Path(self.out), Path(RESULTS), "seeds")
 
 
 def settings(part: str) -> dict:
@@ -297,6 +296,7 @@ def study(cfg: OverOptimise, store: Store) -> None:
 def main(argv=None) -> int:
     cfg, _ = config.parse(OverOptimise, argv, "python -m lab.overoptimise", __doc__)
     cfg.check()
+    refuse_other_form(cfg, Path(cfg.out), Path(RESULTS), "seeds")
     file = Path(cfg.out) / "over_optimisation.jsonl"
     if cfg.part != "table":
         with open_store(file, read_study, line_key) as store:
