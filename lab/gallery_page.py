@@ -25,7 +25,7 @@ LONGEST = 110                                                   # letters of an 
 def page(stories: tuple[Story, ...], results: dict) -> str:
     """The template: its head, and the sections of the stories that have results."""
     head, *sections = read_template("gallery.md")[0].split("\n## ")
-    made = [section(text, story, results[story.name]) for text, story in zip(sections, stories, strict=True)
+    made = [section(text, story, results[story.name]) for text, story in zip(sections, stories)
             if story.name in results]
     return "\n## ".join([head, *made]).rstrip() + "\n"
 
