@@ -147,8 +147,8 @@ for claim, study in read("claims/results.json")["claims"].items():
 
 # %% [markdown]
 # ## Where could IFT help?
-# Eight predictions, each with what would falsify it (`docs/ift_help.md`). If the limit lies inside
-# the interval, the verdict is *undecided*. The rules stood in code before these runs. But an earlier
+# Eight predictions, each with what would falsify it (`docs/ift_help.md`). If the limit lies in the
+# interval, the verdict is *undecided*. The rules stood in code before these runs. But an earlier
 # run had shown us the same test prompts, so these verdicts are leads.
 
 # %%
@@ -156,8 +156,8 @@ for name, study in read("ift_help/results.json").items():
     print(f"{study['verdict']:<13} {name}: {study['prediction']}")
 
 # %% [markdown]
-# Only 1a, 1b, 3 and 6b predict that IFT gains something, and none of these gains is shown. Number
-# 4, which holds, says only that a gentle start does no harm. Look at number 2: in lists of 64 tokens
+# Only 1a, 1b, 3 and 6b predict that IFT gains something, and none of these gains is shown. Number 4
+# holds, but it says only that a gentle start does no harm. Look at number 2: in lists of 64 tokens
 # the released form scores 7 % and SFT 93 %. All its lists stop, but after the wrong number of
 # things. We do not know why. 1b is a hint: the released weights do better in sums where one mistake
 # spoils the rest than in other sums, but because they lose in the other sums.
