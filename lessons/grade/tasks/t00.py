@@ -1,4 +1,5 @@
-"""Lesson 00: an exact score, five checks of one fifth each."""
+"""Tasks of lesson 00."""
+
 from random import Random
 
 from lessons.grade.task import Case, Law, Mistake, Task

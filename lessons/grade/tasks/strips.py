@@ -1,7 +1,7 @@
 """Strips for the ledger cards: how hard the project's own losses push each token, by autograd."""
 import torch
 
-from lessons.grade.project import seqs
+from lessons.grade.tasks.project import seqs
 from nanouft.objective import Batch, Columns, Seqs, pushes
 from nanouft.objectives import OBJECTIVES
 
