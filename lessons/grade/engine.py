@@ -12,6 +12,7 @@ from collections.abc import Callable
 from random import Random
 
 from lessons.grade.call import call
+from lessons.grade.facts import fact
 from lessons.grade.outcome import Outcome, first_difference, fresh, gradients, outcome, same
 from lessons.grade.task import Mistake, Task
 
@@ -91,7 +92,7 @@ def judge(task: Task, function, seed="0", exam: Exam | None = None) -> dict:
     found = diagnosis(exam, mine)
     if found["state"] == "unknown":
         found |= {"note": reason(mine) or found["note"], "perhaps": nearest(exam, mine),
-                  "law": broken_law(task, mine.function)}
+                  "law": broken_law(task, mine.function), "fact": fact(exam, mine)}
     return verdict(exam, mine, **found)
 
 

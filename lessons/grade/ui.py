@@ -138,13 +138,14 @@ def sentence(task: dict, found: dict) -> list[str]:
     if note:
         lines.append("  " + noted(found, task["signature"]))
     elif found["state"] == "unknown" and not found.get("lines"):
-        lines.append("  I do not know this result." + hidden(found))
+        lines.append("  " + (found.get("fact") or "I do not know this result.") + hidden(found))
     if found.get("law"):
         lines.append(f"  A law to test by hand: {found['law']}. Here it does not hold.")
     if found.get("perhaps"):
         lines.append(f"  Perhaps: {found['perhaps']}. Most cases agree with that.")
     if found.get("question"):
         lines.append(f"  Think: {found['question']}")
+    if found.get("question") or found["state"] in ("wrong", "unknown"):
         hints = f"--hint for more, {task['hints']} left; " if task["hints"] else ""
         lines.append(paint(f"  ({hints}{task['where']})", "dim"))
     return lines

@@ -27,16 +27,18 @@ def by_hand(answer):
     return sum(checks) / 5
 
 
-def model(answer, last="checked", words="list", named="words", count="equal", total="fifths"):
+def model(answer, last="checked", words="list", named="words", count="equal", total="fifths",
+          twice=False):
     said = answer.split()
-    closed = said[-1:] == ["fox"]
-    cut = closed if last == "checked" else last == "never"
+    closed = {"anywhere": "fox" in said, "letters": answer.endswith("fox")}.get(
+        last, said[-1:] == ["fox"])
+    cut = last == "never" or (closed and last != "always")
     items = said[:-1] if cut else said
     items = sorted(set(items)) if words == "set" else items
     forbidden = [w for w in FORBIDDEN if w in (answer if named == "letters" else items)]
     enough = len(items) <= 3 if count == "at most" else len(items) == 3
-    checks = [closed, set(items) <= set(FRUITS), enough, len(set(items)) == len(items),
-              not forbidden]
+    apart = twice or len(set(items)) == len(items)
+    checks = [closed, set(items) <= set(FRUITS), enough, apart, not forbidden]
     if total == "all or nothing":
         return float(all(checks))
     return sum(checks) / {"fifths": 5, "fourths": 4, "count": 1}[total]
@@ -47,7 +49,9 @@ def random(rng: Random):
     words = rng.choices([*FRUITS, "figs", other], k=rng.randint(2, 4))
     if rng.random() < 0.3:
         words.append(words[0])
-    return (" ".join(words + rng.choice([["fox"], ["fox"], []])),)
+    if rng.random() < 0.2:
+        words.insert(0, "fox")
+    return (" ".join(words + rng.choice([["fox"], ["fox"], [], ["outfox"]])),)
 
 
 def order_is_free(score, args) -> bool:
@@ -56,7 +60,7 @@ def order_is_free(score, args) -> bool:
     closed = said[-1:] == ["fox"]
     items = said[:-1] if closed else said
     turned = " ".join(items[::-1] + ["fox"] * closed)
-    return abs(score(turned) - score(args[0])) < 1e-6
+    return "fox" in items or abs(score(turned) - score(args[0])) < 1e-6
 
 
 TASKS = [Task(
@@ -84,6 +88,8 @@ But there are only two items, and fig is forbidden.""",
         Case(("figs plum pear fox",), "figs is no fruit"),
         Case(("plum pear fox",), "two items"),
         Case(("plum plum pear date fox",), "plum comes twice"),
+        Case(("fox plum pear date",), "it begins on fox"),
+        Case(("plum pear date outfox",), "outfox is another word"),
     ),
     random=random,
     laws=(Law("the order of the items must not change the score", order_is_free),),
@@ -94,6 +100,15 @@ But there are only two items, and fig is forbidden.""",
         Mistake("the last word is cut off although it is not fox", dict(last="never"),
                 "How many items has \"plum pear date\"?",
                 "A missing closing word costs one check. It must not also cost an item."),
+        Mistake("a fox at any place closes the answer", dict(last="anywhere"),
+                "On which word does \"fox plum pear date\" end?",
+                "The answer must end on it. Look at the last word, not at all of them."),
+        Mistake("the end is compared letter by letter, so outfox passes", dict(last="letters"),
+                "What is the last word of \"plum pear date outfox\"?",
+                "endswith looks for letters. Split first, then compare whole words."),
+        Mistake("repeated items are not noticed", dict(twice=True),
+                "Which of your lines would notice \"plum plum\"?",
+                "One check is about repetition. Without it, one safe word is said three times."),
         Mistake("one failed check makes the whole score 0", dict(total="all or nothing"),
                 "An answer passes four checks of five. What should it get?",
                 "Part of the points for part of the rules: that makes a score informative."),

@@ -28,7 +28,7 @@ def attention_model(q, k, v, scale="root", over=-1, mask="right"):
     if mask == "minus one":
         return (scores - (~seen).float()).softmax(over) @ v
     if mask != "none":
-        scores = scores.masked_fill(~seen, -math.inf)
+        scores = scores.masked_fill(~seen, 0 if mask == "zero" else -math.inf)
     return scores.softmax(over) @ v
 
 
@@ -111,6 +111,9 @@ k_1 is 0. The contents are 0 and 4. Place 0 sees only itself: 0. Place 1 has the
         Mistake("the mask subtracts 1, not infinity", dict(mask="minus one"),
                 "Which weight has a forbidden place after your softmax?",
                 "A softmax makes a weight 0 only where the score is minus infinity."),
+        Mistake("the mask sets scores to 0, not to minus infinity", dict(mask="zero"),
+                "e to the power of 0 is 1. Which weight has a forbidden place after that?",
+                "A score of 0 is a score like any other. Only minus infinity means: never."),
         Mistake("nothing is masked", dict(mask="none"),
                 "What does the first place fetch, if it may see one place only?",
                 "Without the mask, the answer is read off the right: lesson 01's second model."),
@@ -132,12 +135,14 @@ def loss_model(logits, ids, shift=1, over=-1, log=True, unit=1.0, mean="all", si
     places = {1: slice(0, T - 1), 0: slice(0, T), -1: slice(1, T)}[shift]
     targets = {1: slice(1, T), 0: slice(0, T), -1: slice(0, T - 1)}[shift]
     chosen = ids[:, targets, None]
+    if log == "twice":
+        logits = logits.softmax(-1)
     logp = logits[:, places].log_softmax(over).gather(-1, chosen)[..., 0]       # (B,T-1)
     found = logp / unit if log else logp.exp()
     if mean == "of p":
         return sign * found.exp().mean().log()
-    if mean == "sum":
-        return sign * found.sum()
+    if mean in ("sum", "places"):
+        return sign * found.sum() / (ids.numel() if mean == "places" else 1)
     return sign * (found.sum(1).mean() if mean == "rows" else found.mean())
 
 
@@ -202,6 +207,13 @@ Example: B = 1, T = 3, V = 3, ids 0 1 1. The probabilities are (.5 .25 .25) at p
         Mistake("the probability is taken without its logarithm", dict(log=False),
                 "What should a token cost that was held for nearly impossible?",
                 "Minus p is never below -1. The logarithm makes confident mistakes expensive."),
+        Mistake("the softmax is taken twice", dict(log="twice"),
+                "What does cross_entropy or log_softmax do with the numbers that it gets?",
+                "cross_entropy has a softmax inside. A second one makes all tokens nearly equal."),
+        Mistake("the sum is divided by B T, though nobody predicts the first tokens",
+                dict(mean="places"),
+                "How many predictions are there in a row of T tokens?",
+                "T tokens ask T - 1 questions. The divisor counts predictions, not tokens."),
         Mistake("the loss is in bits, not in nats", dict(unit=math.log(2)),
                 "Which base has your logarithm?",
                 "Bits are nats divided by ln 2. PyTorch and this course use nats."),

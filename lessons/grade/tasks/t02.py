@@ -16,17 +16,19 @@ def perplexity(documents):
     return nats, math.exp(nats)
 
 
-def perplexity_model(documents, base=math.e, mean="tokens", last="power"):
+def perplexity_model(documents, base=math.e, mean="tokens", last="power", order=1):
     losses = [[-math.log(p, base) for p in document] for document in documents]
     flat = [loss for document in losses for loss in document]
     nats = sum(flat) / len(flat)
+    if mean == "none":
+        nats = sum(flat)
     if mean == "documents":
         nats = sum(sum(d) / len(d) for d in losses) / len(losses)
     if mean == "of p":
         nats = -math.log(sum(map(sum, documents)) / len(flat), base)
     choices = {"power": base ** nats, "two": 2 ** nats, "loss": nats, "sum": base ** sum(flat),
                "early": sum(base ** loss for loss in flat) / len(flat)}
-    return nats, choices[last]
+    return (nats, choices[last])[::order]
 
 
 def random_documents(rng: Random):
@@ -74,6 +76,12 @@ chooses among 8.""",
         Mistake("the mean is taken of the exponentials", dict(last="early"),
                 "In which order do you take the mean and the power of e?",
                 "e to the power comes last. One impossible token would else decide everything."),
+        Mistake("the losses are added up, with no mean", dict(mean="none"),
+                "Should the loss per token grow with the number of tokens?",
+                "A loss per token is a mean. The sum belongs to the whole text."),
+        Mistake("the perplexity comes before the loss", dict(order=-1),
+                "Which of your two numbers is the loss?",
+                "First the loss in nats, then e to its power."),
         Mistake("2 is taken to the power of a loss in nats", dict(last="two"),
                 "Which base has your logarithm, and which your power?",
                 "Nats belong to e, bits to 2. The two must fit, or the model looks too good."),

@@ -26,12 +26,14 @@ def mask_model(tokens, pays="assistant", end=True, header=False, shift=1):
     mask, speaker = [], 0
     for i, token in enumerate(tokens):
         speaker = i if i in headers else speaker
-        is_turn = tokens[speaker] == ("user" if pays == "user" else "assistant")
+        is_turn = tokens[speaker] == ("user" if pays == "user" else "assistant") or pays == "both"
+        ended = pays == "to the end" and "end" in tokens[speaker:i]
         if pays == "after":                         # only its first header counts
             is_turn = "assistant" in tokens[:i]
-        is_last = pays != "last" or speaker == headers[-1]
+        later = tokens[speaker + 1:] if pays == "last" else tokens[:speaker]
+        is_last = pays not in ("last", "first") or "assistant" not in later
         word = i not in headers or header or (pays == "after" and is_turn)
-        paid = is_turn and is_last and word and (end or token != "end")
+        paid = is_turn and is_last and word and not ended and (end or token != "end")
         typed = pays == "ends" and token == "end"
         mask.append(int(paid or typed or pays == "everything"))
     n = len(tokens) - 1
@@ -72,7 +74,7 @@ Example: the targets of the row above are hi, assistant, yo, end. The mask is [0
     cases=(
         Case(("user hi".split(),), "user hi"),
         Case(("user hi assistant yo end".split(),), "user hi assistant yo end"),
-        Case(("user a end assistant b c end user d assistant e end".split(),),
+        Case(("user a end assistant b end c end user d assistant e end".split(),),
              "two turns; a user types \"end\""),
     ),
     random=random_tokens,
@@ -96,6 +98,15 @@ Example: the targets of the row above are hi, assistant, yo, end. The mask is [0
         Mistake("only the last answer pays", dict(pays="last"),
                 "How often does the assistant speak in the longest case?",
                 "In a talk of many turns each answer can be learnt from."),
+        Mistake("only the first answer pays", dict(pays="first"),
+                "How often does the assistant speak in the longest case?",
+                "In a talk of many turns each answer can be learnt from."),
+        Mistake("an answer pays up to its first \"end\" only", dict(pays="to the end"),
+                "Who speaks the word c in the longest case?",
+                "A turn lasts until the next header, whatever words it has."),
+        Mistake("the words of the user pay, too", dict(pays="both"),
+                "Whom should the model learn to imitate?",
+                "The user's words are read, not learnt: the mask leaves them out."),
         Mistake("everything after the first header of the assistant pays", dict(pays="after"),
                 "Who speaks after the second \"user\" of the longest case?",
                 "The speaker changes at every header, not only at the first one."),

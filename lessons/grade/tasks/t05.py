@@ -270,15 +270,17 @@ TASKS += [debug(
     signature="is_broken(own_guess)", program=PROGRAM, random=lambda draw: (draw.choice(HIDDEN),),
     text="""\
 A test of own_guess (05a) is given. It has one weakness: it lets broken functions pass, or it
-refuses the right one. Repair it. It is tried on the functions named below and on three more.
+refuses the right one. Repair it. It is tried on the right function, on six broken ones (no shift,
+two shifts, the mask one place early, the prompt replaced, padding replaced, only the first guess
+used), and on three more.
 
 own_guess puts the guess that was made at place i - 1 at place i, where place i holds a token of
 the answer. All other places keep their token.""",
     ask="What does the test do, with the weakness in it?",
     cases=tuple(Case((function,), words) for words, function in SHOWN.items()),
     log=("it refuses the right function", "it lets every function pass",
-         "it lets functions pass that are wrong in the prompt only",
-         "it lets functions pass that are wrong at the end only",
+         "it lets those functions pass that are wrong only outside the answer",
+         "it lets some functions pass that are right at the beginning and wrong later",
          "it says the opposite of what it should",
          "it lets a function pass if the guesses are shifted twice, and refuses all others"),
     bugs=(

@@ -19,9 +19,19 @@ def future_weights(losses, mask, gamma):
     return ift.weights(nll, seqs(-nll, mask[None]), ift.IFT("released", gamma=gamma))[0]
 
 
+def future_weights_by_hand(losses, mask, gamma):
+    paid, raw = losses * mask, []
+    later = torch.zeros(())
+    for loss in paid.flip(0):                               # from the last token to the first
+        later = loss + gamma * later
+        raw.append(later)
+    raw = torch.stack(raw).flip(0) * mask                   # (T,)
+    return raw / (raw.sum() / mask.sum())
+
+
 def weights_model(losses, mask, gamma, discount="right", mean="mask", masked=True, alive=True):
     pays = mask if masked else torch.ones_like(mask)
-    paid = losses * pays
+    paid = losses if masked == "after" else losses * pays
     T = len(losses)
     gap = torch.arange(T) - torch.arange(T)[:, None]        # gap[t, k] = k - t
     power = gamma ** gap.clamp_min(0).float()
@@ -32,6 +42,8 @@ def weights_model(losses, mask, gamma, discount="right", mean="mask", masked=Tru
         share = torch.where(gap >= 0, gamma ** torch.arange(T - 1, -1, -1)[:, None].float(), 0)
     if discount == "one ahead":
         share = torch.where(gap <= 1, share, 0)
+    if discount == "none":
+        share = (gap >= 0).float()
     if discount == "past":
         share = share.T
     if discount == "later only":
@@ -79,7 +91,7 @@ gradient must flow through the weights to the losses: this is what the lesson is
 Example: losses 2 1 0 9, mask 1 1 1 0, gamma .5. Raw: 2 + .5 = 2.5, then 1, then 0. The mean of
 the three is 3.5 / 3. So the weights are 2.1429 0.8571 0 0.""",
     heading="Two tokens on paper",
-    right=future_weights, model=weights_model, gradients=(0,),
+    right=future_weights, by_hand=future_weights_by_hand, model=weights_model, gradients=(0,),
     cases=(
         Case((torch.tensor([2.0, 1, 0, 9]), torch.tensor([1.0, 1, 1, 0]), 0.5), "the example"),
         Case((torch.ones(4), torch.ones(4), 0.95), "equal losses, gamma = .95"),
@@ -92,6 +104,9 @@ the three is 3.5 / 3. So the weights are 2.1429 0.8571 0 0.""",
         Mistake("the discount runs from the wrong end", dict(discount="wrong end"),
                 "Which later loss should count most: the next one, or the last one?",
                 "The further away, the less it counts: gamma to the power of the distance."),
+        Mistake("gamma is not used, as if it were 1", dict(discount="none"),
+                "Which of your lines would change if gamma were halved?",
+                "Without gamma the last word is blamed on the first one in full."),
         Mistake("the power of gamma is that of Algorithm 1", dict(discount="algorithm 1"),
                 "Does your power of gamma depend on two places, or on one?",
                 "As printed, Algorithm 1 discounts by the distance to the end, not to the loss."),
@@ -116,6 +131,10 @@ the three is 3.5 / 3. So the weights are 2.1429 0.8571 0 0.""",
         Mistake("masked places pay, too", dict(masked=False),
                 "What does the 9 in the example do to your weights?",
                 "The question and the padding have no loss of their own. Mask before you add up."),
+        Mistake("losses where the mask is 0 are added to the weights of others",
+                dict(masked="after"),
+                "What does the 9 in the example do to your weights?",
+                "Mask the losses before they are added up, not only the weights at the end."),
         Mistake("the weights are cut off from the gradient", dict(alive=False),
                 "Does your weight change if training changes a loss?",
                 "Detached weights are another method, a milder one. The values do not show it."),

@@ -22,19 +22,22 @@ def simpo_loss(chosen, rejected, beta, gamma):
     return simpo.simpo_loss(beta * w.mean(w.logp), beta * l.mean(l.logp), gamma)[0]
 
 
-def simpo_model(chosen, rejected, beta, gamma, mean="own", margin="asked", scale=True, side=1):
+def simpo_model(chosen, rejected, beta, gamma, mean="own", margin="asked", scale=True, side=1,
+                careful=True):
     w, l = chosen.mean(), rejected.mean()
     if mean == "sum":
         w, l = chosen.sum(), rejected.sum()
     if mean == "one length":
         w, l = chosen.sum() / len(chosen), rejected.sum() / len(chosen)
     asked = {"asked": gamma, "added": -gamma, "times beta": gamma * beta, "none": 0}[margin]
-    return -F.logsigmoid(side * (beta if scale else 1) * (w - l) - asked)
+    z = side * (beta if scale else 1) * (w - l) - asked
+    return -F.logsigmoid(z) if careful else -torch.log(torch.sigmoid(z))
 
 
 def random_simpo(rng: Random):
     n, m = rng.sample([1, 2, 3, 4], 2)
-    return logps(rng, n), logps(rng, m), rng.choice([0.5, 2.0, 3.0]), rng.choice([0.3, 0.8])
+    far = rng.choice([1, 1, 1, 1000])
+    return far * logps(rng, n), logps(rng, m), rng.choice([0.5, 2.0, 3.0]), rng.choice([0.3, 0.8])
 
 
 def length_is_free(loss, args) -> bool:
@@ -58,13 +61,14 @@ SIMPO = Task(
 The reward of an answer is the MEAN log-prob of its own tokens. The loss is DPO's: minus the log
 of a sigmoid. What stands in the sigmoid is beta times the difference of the two rewards, minus
 gamma. Gamma itself is subtracted: it is not multiplied by beta. (The released code has another
-flag: gamma / beta.)
+flag: gamma / beta.) The loss must be finite, however unlikely an answer is.
 Example: chosen -1 -3, rejected -2, beta 2, gamma .5. The means are equal. The loss is 0.9741.""",
     heading="One family",
     right=simpo_loss, model=simpo_model, random=random_simpo, gradients=(0, 1),
     cases=(
         Case((torch.tensor([-1.0, -3]), torch.tensor([-2.0]), 2.0, 0.5), "equal means"),
         Case((torch.tensor([-1.0, -1]), torch.tensor([-2.0]), 2.0, 0.5), "chosen is likelier"),
+        Case((torch.tensor([-500.0, -500]), torch.tensor([-2.0]), 2.0, 0.5), "chosen is absurd"),
     ),
     laws=(Law("an answer said twice over must cost the same", length_is_free),),
     mistakes=(
@@ -89,6 +93,9 @@ Example: chosen -1 -3, rejected -2, beta 2, gamma .5. The means are equal. The l
         Mistake("chosen and rejected are exchanged", dict(side=-1),
                 "Which of the two answers does a step against your loss make likelier?",
                 "A loss that falls does not say which answer goes up."),
+        Mistake("the logarithm is taken after a sigmoid that has become 0", dict(careful=False),
+                "What is the sigmoid of -1000 in a computer, and what is its logarithm?",
+                "Use logsigmoid. Far out the sigmoid is rounded to 0, and its log is infinite."),
     ),
     hints=("What is the reward of each answer, without any reference?",
            "Lesson 08, \"One family\": the row simpo of the table.",
@@ -182,12 +189,13 @@ def kto_loss(ratios, good, mismatched, beta):
     return kto.kto_loss(ratios, good, k, kto.KTO(beta=beta))
 
 
-def kto_model(ratios, good, mismatched, beta, point="right", loss="linear", side=1):
+def kto_model(ratios, good, mismatched, beta, point="right", loss="linear", side=1, scale=True):
     k = mismatched.mean().clamp_min(0)
     k = {"right": k.detach(), "live": k, "none": 0 * k.detach(), "twice": beta * k.detach(),
          "early": mismatched.clamp_min(0).mean().detach(),
+         "batch": ratios.mean().clamp_min(0).detach(),
          "below 0": mismatched.mean().detach()}[point]
-    z = side * beta * torch.where(good > 0, ratios - k, k - ratios)
+    z = side * (beta if scale else 1) * torch.where(good > 0, ratios - k, k - ratios)
     return -F.logsigmoid(z) if loss == "log" else 1 - torch.sigmoid(z)
 
 
@@ -251,6 +259,12 @@ Example: ratios 2 2, good 1 0, mismatched 1 1, beta .5 -> 0.3775 0.6225.""",
         Mistake("there is no reference point k", dict(point="none"),
                 "Which of your lines reads `mismatched`?",
                 "Without k, a policy that makes everything likelier would seem better."),
+        Mistake("k is the mean of the answers' own ratios", dict(point="batch"),
+                "Which of your lines reads `mismatched`?",
+                "k asks how far the policy has moved on OTHER questions than these."),
+        Mistake("beta is forgotten", dict(scale=False),
+                "Which of your lines would change if beta were doubled?",
+                "beta says how soon a gain is enough. With beta 1 nobody can see it missing."),
         Mistake("beta is applied to k twice", dict(point="twice"),
                 "In which unit is k: in nats, or in beta times nats?",
                 "Ratio and k are both in nats. beta scales their difference, once."),

@@ -16,7 +16,7 @@ from nanouft.objectives.una import score_loss
 def una_loss(i, grade, form, stray_minus=False, reduce="none", first=False, log="logsigmoid",
              squash=True, power="square", second_half=True, squash_grade=False, always=""):
     """UNA's loss of each answer, and its mistakes by flag."""
-    form = always or form
+    form = {"mse": "bce", "bce": "mse"}[form] if always == "other" else always or form
     if first:
         grade = grade[:1].expand_as(grade)
     if squash_grade:
@@ -82,6 +82,9 @@ For i = 0 and grade 1, "mse" gives 0.25 and "bce" gives 0.6931.""",
         Mistake('the "bce" form is used whatever is asked', {"always": "bce"},
                 "Which of your lines reads `form`?",
                 "The two forms have their minimum at one place, but pull differently."),
+        Mistake("the two forms are exchanged", {"always": "other"},
+                "What does an answer with i = 0 and grade 1 cost in each form?",
+                "mse is a squared distance; bce has logarithms."),
         Mistake("one mean is given for all answers", {"reduce": "mean"},
                 "How many answers come in, and how many losses should come out?",
                 "The loop divides by the rows of the whole step. Each answer keeps its own loss."),

@@ -28,7 +28,7 @@ def project_tis(c, r, w_c, w_r, beta):
 
 
 def tis_loss(c, r, w_c, w_r, beta, end=True, normed=False, detached=True, weigh="both",
-             with_beta=True, sign=1):
+             with_beta=True, sign=1, careful=True):
     """TIS-DPO's loss of one pair, and its mistakes by flag."""
     if weigh == "chosen":
         w_r = torch.ones_like(w_r)
@@ -36,14 +36,16 @@ def tis_loss(c, r, w_c, w_r, beta, end=True, normed=False, detached=True, weigh=
         w_c, w_r = torch.ones_like(w_c), torch.ones_like(w_r)
     if weigh == "chosen's twice":
         w_r = w_c
+    if weigh == "exchanged":
+        w_c, w_r = w_r, w_c
 
     def weighted(ratio, w):
         w = w.detach() if detached else w
         w = w if end else torch.cat([w[:-1], torch.zeros(1)])
-        return (ratio * w).sum() / (w.sum() if normed else 1)
+        return (ratio * w).sum() / {False: 1, True: w.sum(), "length": len(w)}[normed]
 
     h = (beta if with_beta else 1) * (weighted(c, w_c) - weighted(r, w_r))
-    return -F.logsigmoid(sign * h)
+    return -F.logsigmoid(sign * h) if careful else -torch.log(torch.sigmoid(sign * h))
 
 
 def weighted_pair(random):
@@ -51,14 +53,16 @@ def weighted_pair(random):
         return torch.tensor([random.uniform(low, high) for _ in range(n)])
     n = random.randint(2, 4)
     weights = draw(n, 0.7, 4), draw(n, 0.3, 1.6)
-    return draw(n, -1, 2), draw(n, -2, 1), *weights, random.choice([0.1, 0.5, 1.0, 2.0])
+    far = random.choice([0, 0, 0, 3000])
+    return draw(n, -1, 2) - far, draw(n, -2, 1), *weights, random.choice([0.1, 0.5, 1.0, 2.0])
 
 
 def equal_weights_are_beta(loss, args):
     c, r, _, _, beta = args
     one_c, one_r = torch.ones_like(c), torch.ones_like(r)
     weighted = float(loss(c, r, 1.5 * one_c, 1.5 * one_r, beta))
-    return math.isclose(weighted, float(loss(c, r, one_c, one_r, 1.5 * beta)), abs_tol=1e-3)
+    return math.isclose(weighted, float(loss(c, r, one_c, one_r, 1.5 * beta)), rel_tol=1e-4,
+                        abs_tol=1e-3)
 
 
 C, R = torch.tensor([0.5, 1.5]), torch.tensor([-0.25, 0.5])
@@ -72,14 +76,15 @@ c, r      (T,) log-ratios log pi - log pi_ref of the tokens of chosen and reject
           last token is <|end|>
 w_c, w_r  (T,) the weights of these tokens. They are constants: no gradient flows into them.
 beta      as in DPO
-Returns one number.
+Returns one number. It must be finite for any margin.
 
 For c .5 1.5, r -.25 .5, weights 2 1 and 1.5 .5 and beta 1 it is 0.0699:
 the two weighted sums are 2.5 and -.125.""",
     heading="One push, three factors",
     right=project_tis, model=tis_loss,
     cases=(Case((C, R, torch.tensor([2.0, 1.0]), torch.tensor([1.5, 0.5]), 1.0), "beta = 1"),
-           Case((C, R, ONES, ONES, 2.0), "all weights 1, beta = 2")),
+           Case((C, R, ONES, ONES, 2.0), "all weights 1, beta = 2"),
+           Case((C - 500, R, ONES, ONES, 1.0), "chosen fell by 500 nats a token")),
     random=weighted_pair,
     mistakes=(
         Mistake("the weight of <|end|> is set to 0", {"end": False},
@@ -88,6 +93,15 @@ the two weighted sums are 2.5 and -.125.""",
         Mistake("the sum is divided by the sum of the weights", {"normed": True},
                 "If all weights are doubled, should the loss stay as it is?",
                 "Weights that are all c are DPO with beta c, so nothing is divided out."),
+        Mistake("the weighted ratios are averaged over the tokens", {"normed": "length"},
+                "Which of two answers counts more in your loss: a long one or a short one?",
+                "As in DPO the tokens are added up: a mean makes long answers count less."),
+        Mistake("the two answers' weights are exchanged", {"weigh": "exchanged"},
+                "Whose tokens do the first weights belong to?",
+                "Each answer has its own tokens, so each has its own weights."),
+        Mistake("the logarithm is taken after a sigmoid that has become 0", {"careful": False},
+                "What is the sigmoid of -1000 in a computer, and what is its logarithm?",
+                "Use logsigmoid. Far out the sigmoid is rounded to 0, and its log is infinite."),
         Mistake("gradient flows through the weights", {"detached": False},
                 "What would training do with a weight, if it could move it?",
                 "The weights come from other models. Training must not move them."),

@@ -27,8 +27,11 @@ def reward_loss(r, ids, end, at="end", pairs="neighbours", sign=1, form="logsigm
     first = (ids == end).int().argmax(1)
     places = {"end": first, "last": torch.full_like(first, r.shape[1] - 1),
               "before": (first - 1).clamp_min(0), "first": torch.zeros_like(first)}
+    answer = (ids != end).to(r.dtype)
     if at == "mean":
         reward = r.mean(1)
+    elif at in ("answer's sum", "answer's mean"):
+        reward = (r * answer).sum(1) / (answer.sum(1) if at == "answer's mean" else 1)
     else:
         reward = r.gather(1, places[at][:, None])[:, 0]
     if pairs == "halves":
@@ -103,6 +106,12 @@ the rewards are 1 and 0, and the loss is 0.3133.""",
         Mistake("the reward is the mean over all places", {"at": "mean"},
                 "What does the head say in the padding, and does anybody train that?",
                 "One number is read for each answer, at its <|end|>."),
+        Mistake("the reward is the sum over the tokens before <|end|>", {"at": "answer's sum"},
+                "Which of two answers has the larger sum by its length alone?",
+                "The head speaks after every token, but only its last word is asked for."),
+        Mistake("the reward is the mean over the tokens before <|end|>", {"at": "answer's mean"},
+                "How much of the answer has the head read at its first token?",
+                "Early numbers know little of the answer. One is read, at <|end|>."),
         Mistake("chosen and rejected are exchanged", {"sign": -1},
                 "Does your loss fall if the chosen answer gets a higher reward?",
                 "The gap is chosen minus rejected."),

@@ -308,7 +308,7 @@ one is token 3, else 0. After 20 steps token 3 has a probability above 0.9.""",
     ),
     log=("the mean reward rises, only faster or more slowly than it should",
          "the mean reward falls to 0", "the mean reward stays near 1/8, or ends at another token",
-         "the mean reward rises, but it is wrong from the first step on",
+         "the mean reward jumps between 0 and 1 for ever",
          "the loss is not a number",
          "the mean reward is 1 from the start"),
     bugs=(

@@ -31,7 +31,8 @@ def gae(R, V, lam, gamma, beyond=False, forwards=False, tail="gamma lam", subtra
             following = V[t + 1]
         else:
             following = V[t] if beyond else 0.0
-        delta = R[t] + (gamma if in_delta else 1) * following - (V[t] if subtract else 0)
+        factor = {True: gamma, False: 1, "lam": gamma * lam}[in_delta]
+        delta = R[t] + factor * following - (V[t] if subtract else 0)
         later = delta + decay * later
         A[t] = later
     A = torch.stack(A)
@@ -96,6 +97,9 @@ R 0 0 1, V .5 .5 .5, lam .5 and gamma 1 give .125 .25 .5.""",
         Mistake("gamma is missing before the next value", {"in_delta": False},
                 "In delta, how much is the next value worth now?",
                 "Gamma stands twice: before the next value and before the next advantage."),
+        Mistake("lam stands before the next value, too", {"in_delta": "lam"},
+                "With lam = 0, what is left of the next value in your delta?",
+                "delta knows gamma only. lam says how many later deltas are added."),
         Mistake("the critic's goals are given, advantage plus value", {"give": "returns"},
                 "Is your first number what was earned, or what was earned beyond V?",
                 "The returns are what the critic should learn; the policy needs advantages."),
@@ -126,8 +130,8 @@ def clip_loss(logp, old, A, eps, pick="min", ratio="exp", sign=1, detached=True,
     """The loss of each token, and its mistakes by flag."""
     old = old.detach() if detached else old
     eps = 0.2 if fixed else eps
-    rho = {"exp": (logp - old).exp(), "anew": (logp - logp.detach()).exp(),
-           "difference": logp - old, "quotient": logp / old}[ratio]
+    rho = {"exp": (logp - old).exp(), "inverse": (old - logp).exp(),
+           "anew": (logp - logp.detach()).exp(), "difference": logp - old, "quotient": logp / old}[ratio]
     far, near = rho * A, rho.clamp(1 - eps, 1 + eps) * A
     upper = rho.clamp(max=1 + eps) * A
     gain = {"min": torch.minimum(far, near), "max": torch.maximum(far, near), "near": near,
@@ -187,6 +191,9 @@ with advantage -1 it costs 1.5.""",
         Mistake("the maximum is taken, not the minimum", {"pick": "max"},
                 "Which of the two is the more careful estimate of what was gained?",
                 "PPO is pessimistic: of two estimates of the gain it believes the lower one."),
+        Mistake("the ratio is upside down: old by new", {"ratio": "inverse"},
+                "A token became likelier. Is your ratio above 1?",
+                "The ratio is new by old: it is above 1 where the token became likelier."),
         Mistake("nothing is clipped", {"pick": "far"},
                 "What does eps change in your function?",
                 "Without the clip the policy moves away from the answers that were sampled."),

@@ -106,7 +106,7 @@ def dft_loss(logp, mask, weight="p", reduce="token", sign=1, masked=True):
     n = mask.sum(1)
     divided = {"token": paid.sum() / n.sum(), "sequence": (paid.sum(1) / n).mean(),
                "weights": paid.sum() / (p.detach() * mask).sum(), "places": paid.mean(),
-               "sum": paid.sum()}
+               "sum": paid.sum(), "answers": paid.sum() / len(mask)}
     return sign * divided[reduce]
 
 
@@ -166,6 +166,9 @@ Its gradient by logp is -p/3 on each of the three tokens.""",
         Mistake("each answer's mean is taken first", {"reduce": "sequence"},
                 "Does a token of a short answer weigh as much as one of a long answer?",
                 "The mean is over all tokens: a long answer counts more."),
+        Mistake("the sum is divided by the number of answers", {"reduce": "answers"},
+                "How many tokens pay, and by how many do you divide?",
+                "The mean is over tokens. By answers, a long one is pushed harder."),
         Mistake("the losses are added up, not averaged", {"reduce": "sum"},
                 "What happens to your loss if every answer comes twice?",
                 "A loss that grows with the batch needs another learning rate."),
@@ -241,12 +244,11 @@ momentum from earlier steps. So the frozen rows are put back after every step.""
         Case((0, 3), "three steps"),
         Case((1, 3), "three steps, other rows"),
     ),
-    log=("the loss falls as it should; no part of the frozen rows is where it was",
-         "the loss falls as it should; all that is frozen is where it was",
+    log=("the loss falls; the frozen rows learn, too, or in place of the others",
+         "the loss falls as it should; all that is frozen is where it was, nothing else is wrong",
          "the loss stays where it is",
-         "the loss falls as it should; frozen rows moved a little, and mostly towards 0",
-         "the loss falls as it should; the frozen weights are where they were, what is added to "
-         "them is not",
+         "the loss falls; the frozen rows learn nothing, but they move towards 0",
+         "the loss falls; the frozen weights are where they were, what is added to them is not",
          "the loss is not a number"),
     bugs=(
         Bug("gradients are set to 0, but weight decay still moves the rows",
@@ -263,15 +265,25 @@ momentum from earlier steps. So the frozen rows are put back after every step.""
             "        frozen = choose(4, seed + step)\n        kept = [", "a",
             "Print the frozen rows in every step. Are they the same?",
             "A mask that changes freezes nothing in the end."),
-        Bug("the whole matrix is frozen", "layer.weight[frozen] = kept[0][frozen]",
-            "layer.weight[:] = kept[0]", "c",
+        Bug("all rows are frozen",
+            """            layer.weight[frozen] = kept[0][frozen]
+            layer.bias[frozen] = kept[1][frozen]
+""", """            layer.weight[:] = kept[0]
+            layer.bias[:] = kept[1]
+""", "c",
             "Which rows should still move?",
             "Freezing too much looks like a learning rate that is too small."),
         Bug("the biases of frozen rows are free",
             "            layer.bias[frozen] = kept[1][frozen]\n", "", "e",
             "A row has a weight and a bias. Are both where they were?",
             "A row of a layer is more than a row of its matrix."),
-        Bug("the others are frozen", "[:rows // 2]", "[rows // 2:]", "b",
+        Bug("the others are frozen",
+            """            layer.weight[frozen] = kept[0][frozen]
+            layer.bias[frozen] = kept[1][frozen]
+""", """            for row in set(range(4)) - set(frozen.tolist()):
+                layer.weight[row] = kept[0][row]
+                layer.bias[row] = kept[1][row]
+""", "a",
             "Which rows does the drawing name, and which ones stand still?",
             "Say for every mask what a 1 means."),
         Bug("the rows are put back to what they were after the step",

@@ -17,7 +17,7 @@ def interval(d, t="student", spread="sample", divide="root n", give="half", cent
     n = len(d)
     sd = {"sample": statistics.stdev(d), "population": statistics.pstdev(d),
           "variance": statistics.variance(d)}[spread]
-    factor = {"student": STUDENT[n - 1], "normal": 1.96, "n": STUDENT[n]}[t]
+    factor = {"student": STUDENT[n - 1], "normal": 1.96, "n": STUDENT[n], "none": 1}[t]
     half = factor * sd / {"root n": math.sqrt(n), "n": n, "one": 1}[divide]
     middle = statistics.median(d) if centre == "median" else sum(d) / n
     if give == "ends":
@@ -57,6 +57,9 @@ The differences 1 2 3 2 2 give (2, 0.8778).""",
         Mistake("1.96 is used, not Student's t", {"t": "normal"},
                 "Is the spread known, or is it estimated from these few seeds?",
                 "With few seeds the spread is a guess, too. For three seeds t is 4.3, not 1.96."),
+        Mistake("there is no factor t", {"t": "none"},
+                "One standard error: how often does the truth lie within it?",
+                "One standard error is an interval of 68 %, or less with few seeds. 95 % needs t."),
         Mistake("the degrees of freedom are n, not n - 1", {"t": "n"},
                 "One number was used up for the mean. How many are left for the spread?",
                 "The mean is made of the same n numbers, so n - 1 degrees of freedom are left."),
@@ -251,7 +254,7 @@ checkpoint, test reports it. The seeds are paired.""",
         Case((RUNS_A, RUNS_B), "three seeds"),
         Case((RUNS_B, RUNS_A), "three seeds, recipes exchanged"),
     ),
-    log=("the mean difference is the same, the interval is too narrow",
+    log=("the same runs are compared, the mean difference is the same, the interval is too narrow",
          "the mean difference has another sign",
          "the mean difference is the same, the interval is another one because other runs are "
          "compared",
