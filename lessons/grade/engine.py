@@ -151,9 +151,18 @@ def reason(mine: Answer) -> str:
         return stopped[0]
     if all(found.values == [None] for found in shown):
         return "returns nothing"
-    if all(len(found.values) != len(right[i].values) for i, found in enumerate(shown)):
-        return f"shape {shown[0].shape}; {right[0].shape} is wanted"
+    pairs = [(found, right[i]) for i, found in enumerate(shown)]
+    if all(kinds(found) != kinds(wanted) for found, wanted in pairs):
+        return "kind"
+    odd = [pair for pair in pairs if len(pair[0].values) != len(pair[1].values)]
+    if odd and not mine.exam.task.as_set:
+        return f"shape {odd[0][0].shape}; {odd[0][1].shape} is wanted"
     return ""
+
+
+def kinds(found: Outcome) -> set[bool]:
+    """Texts, numbers, or both."""
+    return {isinstance(x, str) for x in found.values}
 
 
 def broken_law(task: Task, function) -> str:

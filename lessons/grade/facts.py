@@ -1,6 +1,6 @@
 """What a wrong result is, where no mistake has a name for it.
 
-    fact(exam, mine)    # "Your result is minus the right one." or 'If beta is 1, it is right.' or ""
+    fact(exam, mine)    # "Your result is minus the right one.", or another sentence, or ""
 
 A fact is true in all cases of an exam, shown and hidden. So it is never a guess.
 """
@@ -22,6 +22,8 @@ RESULTS: dict[str, Callable[[list], list]] = {      # what can be done with a ri
     "the right one without its sign": lambda y: [abs(x) for x in y],
     "e to the power of the right one": lambda y: [math.exp(x) for x in y],
     "the logarithm of the right one": lambda y: [math.log(x) for x in y],
+    "minus a probability: the logarithm is missing": lambda y: [-math.exp(-x) for x in y],
+    "1 minus a probability: the logarithm is missing": lambda y: [1 - math.exp(-x) for x in y],
     "the right numbers in reverse": lambda y: y[::-1],
     "the right numbers, added up": lambda y: [sum(y)],
     "the mean of the right numbers": lambda y: [sum(y) / len(y)],
@@ -34,6 +36,11 @@ ARGUMENTS: dict[str, Callable] = {                  # what can be done with an a
     "1 - {0}": lambda x: 1 - x,
     "1 / {0}": lambda x: 1 / x,
     "{0} squared": lambda x: x ** 2,
+    "twice {0}": lambda x: 2 * x,
+    "half of {0}": lambda x: x / 2,
+    "{0} + 1": lambda x: x + 1,
+    "{0} - 1": lambda x: x - 1,
+    "{0} without its sign": abs,
     "e to the power of {0}": lambda x: x.exp(),
     "{0} without its last place": lambda x: x[..., :-1],
 }
@@ -214,6 +221,8 @@ def changes(names: list[str], rows: list[tuple], some) -> Iterator[tuple[str, Ca
             for words in (words for words in some if sensible(words, rows, i, some)):
                 yield (f"{name} were {words.format(name)}", lambda a, i=i, change=ARGUMENTS[words]:
                        put(a, i, change(fresh(a[i]))))
+        elif isinstance(x, list):
+            yield f"{name} had its first item only", lambda a, i=i: put(a, i, a[i][:1])
     if some is ARGUMENTS:
         for (i, x), (j, y) in itertools.combinations(enumerate(args), 2):
             if type(x) is type(y) and getattr(x, "shape", ()) == getattr(y, "shape", ()):

@@ -36,7 +36,7 @@ def model(answer, last="checked", words="list", named="words", count="equal", to
     items = said[:-1] if cut else said
     items = sorted(set(items)) if words == "set" else items
     forbidden = [w for w in FORBIDDEN if w in (answer if named == "letters" else items)]
-    enough = len(items) <= 3 if count == "at most" else len(items) == 3
+    enough = {"at most": len(items) <= 3, "at least": len(items) >= 3}.get(count, len(items) == 3)
     apart = twice or len(set(items)) == len(items)
     checks = [closed, set(items) <= set(FRUITS), enough, apart, not forbidden]
     if total == "all or nothing":
@@ -46,9 +46,12 @@ def model(answer, last="checked", words="list", named="words", count="equal", to
 
 def random(rng: Random):
     other = "".join(rng.choices("aeioprst", k=4))           # no list holds them all
-    words = rng.choices([*FRUITS, "figs", other], k=rng.randint(2, 4))
+    words = rng.choices([*FRUITS, "figs", other], k=rng.randint(1, 4))
     if rng.random() < 0.3:
         words.append(words[0])
+    if rng.random() < 0.4:                                  # all is well, or nearly so
+        words = rng.sample([w for w in FRUITS if w not in FORBIDDEN], rng.choice([3, 3, 4]))
+        words += rng.choice([[], [], words[:1]])
     if rng.random() < 0.2:
         words.insert(0, "fox")
     return (" ".join(words + rng.choice([["fox"], ["fox"], [], ["outfox"]])),)
@@ -121,6 +124,9 @@ But there are only two items, and fig is forbidden.""",
         Mistake("fewer than three items pass as three", dict(count="at most"),
                 "Three are asked for. Are two items three items?",
                 "Check the number itself. An upper bound rewards short answers."),
+        Mistake("more than three items pass as three", dict(count="at least"),
+                "Three are asked for. Are four items three items?",
+                "Check the number itself. A lower bound rewards long answers."),
         Mistake("the checks are counted, not their fifths", dict(total="count"),
                 "What is the largest number that your score can be?",
                 "A score is a number from 0 to 1: the share of what holds."),

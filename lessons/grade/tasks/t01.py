@@ -300,7 +300,7 @@ The model of the tests is a joke: its next token is the sum of all tokens so far
         Bug("only the last token is read", "likeliest(step(ids))", "likeliest(step(ids[-1:]))", "d",
             "What does the model know of the prompt when it names its second word?",
             "A model has no memory but its input: all tokens so far."),
-        Bug("only the prompt is read", "likeliest(step(ids))", "likeliest(step(start))", "d",
+        Bug("only the prompt is read", "likeliest(step(ids))", "likeliest(step(start))", "dc",
             "How does the model learn what it has just said?",
             "What is said must become part of the input."),
         Bug("the end token is kept in the answer",

@@ -278,9 +278,9 @@ own_guess puts the guess that was made at place i - 1 at place i, where place i 
 the answer. All other places keep their token.""",
     ask="What does the test do, with the weakness in it?",
     cases=tuple(Case((function,), words) for words, function in SHOWN.items()),
-    log=("it refuses the right function", "it lets every function pass",
-         "it lets those functions pass that are wrong only outside the answer",
-         "it lets some functions pass that are right at the beginning and wrong later",
+    log=("it refuses every function, the right one, too", "it lets every function pass",
+         "a function that is wrong in the prompt passes, one that never shifts does not",
+         "a function that is wrong in the padding passes, one that is wrong in the prompt does not",
          "it says the opposite of what it should",
          "it lets a function pass if the guesses are shifted twice, and refuses all others"),
     bugs=(

@@ -380,7 +380,7 @@ must not move. After some steps the chosen answer is likelier than the rejected 
     log=("the loss is log 2 in every step", "the loss does not begin at log 2",
          "the loss falls as nicely as it should; log p(chosen) - log p(rejected) falls, too",
          "the loss falls; the reference ends where the policy ends",
-         "the loss begins at log 2, the margin rises, but more slowly or faster than it should",
+         "the loss falls from log 2, the margin rises, but more slowly or faster than it should",
          "nothing: no number of the run changes"),
     bugs=(
         Bug("the reference is the policy itself, not a copy", "copy.deepcopy(policy)", "policy",

@@ -28,10 +28,12 @@ def reward_loss(r, ids, end, at="end", pairs="neighbours", sign=1, form="logsigm
     places = {"end": first, "last": torch.full_like(first, r.shape[1] - 1),
               "before": (first - 1).clamp_min(0), "first": torch.zeros_like(first)}
     answer = (ids != end).to(r.dtype)
+    if at.endswith("with its end"):
+        answer = answer.scatter(1, first[:, None], 1)
     if at == "mean":
         reward = r.mean(1)
-    elif at in ("answer's sum", "answer's mean"):
-        reward = (r * answer).sum(1) / (answer.sum(1) if at == "answer's mean" else 1)
+    elif at.startswith("answer"):
+        reward = (r * answer).sum(1) / (answer.sum(1) if "mean" in at else 1)
     else:
         reward = r.gather(1, places[at][:, None])[:, 0]
     if pairs == "halves":
@@ -109,6 +111,14 @@ the rewards are 1 and 0, and the loss is 0.3133.""",
         Mistake("the reward is the sum over the tokens before <|end|>", {"at": "answer's sum"},
                 "Which of two answers has the larger sum by its length alone?",
                 "The head speaks after every token, but only its last word is asked for."),
+        Mistake("the reward is the sum over the tokens up to <|end|>",
+                {"at": "answer's sum with its end"},
+                "Which of two answers has the larger sum by its length alone?",
+                "The head speaks after every token, but only its last word is asked for."),
+        Mistake("the reward is the mean over the tokens up to <|end|>",
+                {"at": "answer's mean with its end"},
+                "How much of the answer has the head read at its first token?",
+                "Early numbers know little of the answer. One is read, at <|end|>."),
         Mistake("the reward is the mean over the tokens before <|end|>", {"at": "answer's mean"},
                 "How much of the answer has the head read at its first token?",
                 "Early numbers know little of the answer. One is read, at <|end|>."),

@@ -21,9 +21,10 @@ def project_gae(R, V, lam, gamma):
 
 
 def gae(R, V, lam, gamma, beyond=False, forwards=False, tail="gamma lam", subtract=True,
-        give="advantages", in_delta=True):
+        give="advantages", in_delta=True, critic=True):
     """GAE of one answer, and its mistakes by flag."""
     T = len(R)
+    V = V if critic else 0 * V
     decay = {"gamma lam": gamma * lam, "gamma": gamma, "lam": lam, "none": 0.0}[tail]
     A, later = [0.0] * T, 0.0
     for t in range(T) if forwards else reversed(range(T)):
@@ -88,6 +89,9 @@ R 0 0 1, V .5 .5 .5, lam .5 and gamma 1 give .125 .25 .5.""",
         Mistake("only the token's own delta is given", {"tail": "none"},
                 "What changes in your function if lam is 1?",
                 "With lam above 0 a token also gets a part of the later surprises."),
+        Mistake("V is not used at all", {"critic": False},
+                "What changes in your function if the critic expects more?",
+                "Without the critic these are rewards to come, not advantages."),
         Mistake("V_t is not subtracted", {"subtract": False},
                 "All goes as the critic expected. What should the advantages be?",
                 "An advantage is what came minus what was expected."),
@@ -131,7 +135,8 @@ def clip_loss(logp, old, A, eps, pick="min", ratio="exp", sign=1, detached=True,
     old = old.detach() if detached else old
     eps = 0.2 if fixed else eps
     rho = {"exp": (logp - old).exp(), "inverse": (old - logp).exp(),
-           "anew": (logp - logp.detach()).exp(), "difference": logp - old, "quotient": logp / old}[ratio]
+           "anew": (logp - logp.detach()).exp(),
+           "difference": logp - old, "quotient": logp / old}[ratio]
     far, near = rho * A, rho.clamp(1 - eps, 1 + eps) * A
     upper = rho.clamp(max=1 + eps) * A
     gain = {"min": torch.minimum(far, near), "max": torch.maximum(far, near), "near": near,

@@ -17,7 +17,8 @@ def interval(d, t="student", spread="sample", divide="root n", give="half", cent
     n = len(d)
     sd = {"sample": statistics.stdev(d), "population": statistics.pstdev(d),
           "variance": statistics.variance(d)}[spread]
-    factor = {"student": STUDENT[n - 1], "normal": 1.96, "n": STUDENT[n], "none": 1}[t]
+    factor = {"student": STUDENT[n - 1], "normal": 1.96, "n": STUDENT[n],
+              "none": 1, "two": 2}[t]
     half = factor * sd / {"root n": math.sqrt(n), "n": n, "one": 1}[divide]
     middle = statistics.median(d) if centre == "median" else sum(d) / n
     if give == "ends":
@@ -57,6 +58,9 @@ The differences 1 2 3 2 2 give (2, 0.8778).""",
         Mistake("1.96 is used, not Student's t", {"t": "normal"},
                 "Is the spread known, or is it estimated from these few seeds?",
                 "With few seeds the spread is a guess, too. For three seeds t is 4.3, not 1.96."),
+        Mistake("2 is used, not Student's t", {"t": "two"},
+                "For how many seeds is Student's t near 2, and how many have you?",
+                "2 is for many seeds. With few seeds the spread is a guess, too: for three 4.3."),
         Mistake("there is no factor t", {"t": "none"},
                 "One standard error: how often does the truth lie within it?",
                 "One standard error is an interval of 68 %, or less with few seeds. 95 % needs t."),
