@@ -150,7 +150,7 @@ def read_entry(line: str) -> dict | None:
     """None for a line that somebody has edited out of shape."""
     try:
         entry = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return entry if isinstance(entry, dict) and {"time", "task", "event"} <= entry.keys() else None
 
