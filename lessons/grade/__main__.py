@@ -58,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     my = My(args.my)
     if args.check:
-        from lessons.grade import check
+        from lessons.grade.tasks import check
         return check.main(args.tasks)
     ids = folder.ids_of(args.tasks)
     if args.klass or args.mine or args.pack:
@@ -85,7 +85,7 @@ def hint_or_reveal(task, my: My, args) -> None:
     elif args.reveal:
         reveal(task, my)
     else:
-        from lessons.grade.used import in_lesson
+        from lessons.grade.tasks.used import in_lesson
         in_lesson(task, my)
 
 
@@ -134,7 +134,8 @@ def print_json(ids: list[str], my: My, seed: str | None) -> int:
 
 def code_of(verdicts: dict[str, dict]) -> int:
     """0 if all is right, 1 if not. A sealed prediction is as right as it can be."""
-    return int(any(found["state"] != "right" and "seal" not in found for found in verdicts.values()))
+    done = [found["state"] == "right" or "seal" in found for found in verdicts.values()]
+    return 0 if all(done) else 1
 
 
 # ---- one task ------------------------------------------------------------------------------------

@@ -43,8 +43,8 @@ def page(klass: Klass) -> str:
 def intro(klass: Klass) -> str:
     answers = [r for r in klass.results if r.state != "not begun"]
     right = sum(r.state == "right" for r in answers)
-    text = (f"<p>{date.today():%d %B %Y}. {len(klass.names)} submissions, {len(klass.tasks)} tasks. "
-            f"{right} of {len(answers)} answers are right.</p>")
+    text = (f"<p>{date.today():%d %B %Y}. {len(klass.names)} submissions, "
+            f"{len(klass.tasks)} tasks. {right} of {len(answers)} answers are right.</p>")
     if not klass.unread:
         return text
     items = [f"<li><b>{escape(name)}</b> {escape(why)}</li>" for name, why in klass.unread.items()]
@@ -167,11 +167,12 @@ def students(klass: Klass) -> str:
                      *(str(sums[what]) for what in ("right", "tries", "minutes")), *squares])
     most = next(iter(klass.sums(name)["of"] for name in klass.names), "0")
     lessons = Counter(task.id[:2] for task in klass.tasks)
-    above = '<th colspan="5"></th>'.replace("th", "td") + "".join(
+    above = '<td colspan="5"></td>' + "".join(
         f'<th scope="colgroup" colspan="{n}">{escape(id)}</th>' for id, n in lessons.items())
     letters = [escape(task.id[2:]) for task in klass.tasks]
     return '<div class="students">' + table("Done, by student", [
-        "student", f"points of {most}", "right", "tries", "minutes", *letters], rows, above) + "</div>"
+        "student", f"points of {most}", "right", "tries", "minutes", *letters],
+        rows, above) + "</div>"
 
 
 def odd(klass: Klass) -> str:

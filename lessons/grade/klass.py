@@ -159,7 +159,7 @@ def name_of(entry: Path, entries: list[Path]) -> str:
 
 
 def one(entry: Path, name: str, tasks: list, seed: str) -> list[Result] | str:
-    """The results of one submission, or why there are none. Its copy is there while it is graded."""
+    """The results of one submission, or why there are none. Its copy lives as long."""
     try:
         with tempfile.TemporaryDirectory(prefix="nanouft-class-", ignore_cleanup_errors=True) as to:
             return results(My(clean_copy(entry, Path(to) / "my")), name, tasks, seed or name)

@@ -30,7 +30,7 @@ from nanouft.shell.errors import UserError
 
 SECONDS = 15                                # for one task
 START = 120                                 # for the import of torch on a slow machine
-LOST = ("time", "ended", "no start", "forged")          # notes on a task that the child did not survive
+LOST = ("time", "ended", "no start", "forged")  # notes on a task that the child did not survive
 PRINTED = 600                               # letters of what a student prints
 LINE, WAITING = 4_000_000, 500              # bytes of a line of the child, lines that wait
 MEMORY, FILE = 3 << 30, 64 << 20            # bytes that a program may take, and may write

@@ -11,12 +11,13 @@ import torch
 from running import ROOT
 from tiny import FORMS, MADE, differs, give_logps, real_batch, same, same_each, tiny, value_and_grads
 
-from lessons.grade import check, folder, klass, used
+from lessons.grade import folder, klass
 from lessons.grade.engine import Exam, judge
 from lessons.grade.folder import My
 from lessons.grade.outcome import gradients
 from lessons.grade.predictions import brier, seal
 from lessons.grade.task import Case, Task
+from lessons.grade.tasks import check, used
 from nanouft.objectives import OBJECTIVES, dpo, ift, rloo, una
 from nanouft.shell.config import tomllib
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,11 +16,12 @@ import torch
 from running import ROOT
 
 from lessons.grade import __main__ as command
-from lessons.grade import check, folder, solution, ui, used, worker
+from lessons.grade import folder, solution, ui, worker
 from lessons.grade.engine import judge
 from lessons.grade.folder import My
 from lessons.grade.outcome import numbers, same
 from lessons.grade.task import Case, Law, Mistake, Task
+from lessons.grade.tasks import check, used
 from nanouft.shell.config import run, tomllib
 from nanouft.shell.errors import UserError
 
@@ -118,6 +120,22 @@ def test_what_nobody_knows():
                            (lambda x: x.mean(), "arguments"), (lambda x, scale: (scale * x)[:, None], "shape (2, 1)")):
         assert judge(TOY, function)["note"].startswith(note)
     assert judge(TOY, lambda x, scale: object())["state"] == "unknown"
+
+
+@pytest.mark.parametrize("function, fact", [
+    (lambda x, scale: 3 * scale * x.mean(), "Your result is 3 times the right one."),
+    (lambda x, scale: scale * x.mean() - 1, "Your result is the right one - 1."),
+    (lambda x, scale: str((scale * x.mean()).item()), "Your result is right, but written in another way: a text for a "
+                                                      "number, or other letters."),
+    (lambda x, scale: scale ** 2 * x.mean(), "Your result is the right one, times scale."),
+    (lambda x, scale: x.mean(), "This would be the right result if scale were 1."),
+    (lambda x, scale: scale * x[1:].mean(), ""),
+    (lambda x, scale: scale * x.mean() + (scale - 1) * x[0], "Your function would be right if scale were 1.")])
+def test_a_fact_about_a_result_without_a_name(function, fact):
+    found = judge(replace(TOY, gradients=(), mistakes=TOY.mistakes[:1]), function)
+    assert (found["state"], found["mistake"], found["fact"]) == ("unknown", None, fact)
+    line = "\n".join(ui.sentence({"hints": 3, "where": "lesson"}, found))
+    assert (fact or "I do not know this result.") in line and "--hint for more, 3 left; lesson" in line
 
 
 def test_numbers():
@@ -242,7 +260,19 @@ def dpo_loss(pi_w, ref_w, pi_l, ref_l, beta):
 def dpo_push(*args):
     while True:
         pass
-''', "08_without_reference.py": "syntax error", "14_rl.py": '''
+''', "08_without_reference.py": "syntax error", "17_evidence.py": '''
+import os, sys
+
+frame = sys._getframe()
+while "results" not in frame.f_locals:
+    frame = frame.f_back
+print('{"state": "right", "key": "%s"}' % frame.f_locals["key"], file=frame.f_locals["results"], flush=True)
+SEED = frame.f_locals["order"]
+os._exit(0)
+
+def verdict(mean, half, threshold):
+    pass
+''', "14_rl.py": '''
 import os
 
 def rloo(R):
@@ -284,6 +314,7 @@ def test_the_other_process(tmp_path):
     noisy = worker.grade(["04a", "04b"], my, "the secret word")
     assert noisy["04a"]["state"] == "unknown" and noisy["04a"]["task"]["id"] == "04a"
     assert noisy["04b"]["state"] == "not begun", "what a program writes is no verdict"
+    assert noisy["04a"]["note"] == "changed grader" and worker.grade(["17b"], my)["17b"]["note"] == "forged"
     assert time.time() - start < 120
     assert "no task 'xx'" in pytest.raises(UserError, worker.grade, ["xx"], my).value.args[0]
 
@@ -302,7 +333,7 @@ def my(tmp_path, monkeypatch) -> My:
         for id in ids:
             task = folder.find(id)
             my.begin([task])
-            found = worker.judge_file(task, worker.judge_of(task), my, seed, {})
+            found = worker.judge_file(task, worker.judge_of(task, seed), my, {})
             out[id] = {"task": worker.about(task, my), "hash": my.hash(task), "printed": ""} | found
         return out
     monkeypatch.setattr(worker, "grade", grade)
@@ -323,9 +354,11 @@ FORGOTTEN = "    return -torch.nn.functional.logsigmoid(" \
 
 
 def test_one_task(my, capsys):
-    assert command.main(["07a"]) == 0 and not my.entries("07a"), "not begun: no try"
+    assert command.main(["07a"]) == 1 and not my.entries("07a"), "not begun: no try"
     write(my, FORGOTTEN)
-    command.main(["07a"])
+    assert command.main(["07a", "--results", "out.json"]) == 1
+    (test,) = json.loads(Path("out.json").read_text())["tests"]
+    assert (test["name"], test["score"], test["max_score"], test["status"]) == ("07a dpo_loss", 0, 2, "failed")
     assert "beta is forgotten" in capsys.readouterr().out
     entry, = my.entries("07a", "try")
     assert (entry["state"], entry["mistake"]) == ("wrong", "beta is forgotten") and len(entry["hash"]) == 12

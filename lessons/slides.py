@@ -1,6 +1,6 @@
 """Slides: a lesson's own pictures at 16:9, with one line each.
 
-    python -m lessons.grade.slides 07 --out out/slides      # out/slides/07.png; none: all
+    python -m lessons.slides 07 --out out/slides      # out/slides/07.png; none: all
 
 The lesson is run in an empty folder, as a student would run it. The line is the sentence to
 remember of docs/teaching/07.md; where there are no notes, it is the lesson's question.
@@ -29,7 +29,7 @@ runpy.run_path(sys.argv[1], run_name="__main__")
 
 
 def main(argv: list[str] | None = None) -> None:
-    flags = Parser(prog="python -m lessons.grade.slides", description=__doc__)
+    flags = Parser(prog="python -m lessons.slides", description=__doc__)
     flags.add_argument("lessons", nargs="*", metavar="NN", help="07 ...; none: all lessons")
     flags.add_argument("--out", default="out/slides", metavar="DIR", help="folder [out/slides]")
     args = flags.parse_args(argv)

@@ -9,11 +9,12 @@ import time
 from dataclasses import replace
 from random import Random
 
+import numpy as np
 import torch
 
-from lessons.grade import styles
-from lessons.grade.engine import RANDOM, Answer, Exam, diagnosis
+from lessons.grade.engine import RANDOM, Answer, Exam, diagnosis, judge
 from lessons.grade.folder import all_tasks, lesson_file
+from lessons.grade.outcome import leaves
 from lessons.grade.task import Task
 from nanouft.shell.config import tomllib
 
@@ -44,7 +45,7 @@ def main(ids: list[str]) -> int:
 def check(task: Task) -> list[str]:
     """What is not in order, one line each."""
     exam = Exam(task, "check")
-    if bad := words(task) + styles.check(task) + model(exam):
+    if bad := words(task) + styles(task) + model(exam):
         return bad[:8]
     shown, hidden = range(exam.shown), range(exam.shown, exam.shown + RANDOM)
     if task.by_hand and not Answer(task.by_hand, exam).agrees(exam.right):
@@ -146,6 +147,52 @@ def wrong_names(task: Task, exam: Exam) -> list[str]:
             said = {mistake.name for mistake in reading}
             if said != key and not fits(again.answer(*reading)):
                 bad.append(f"{' and '.join(sorted(key))!r} is called {' and '.join(said)!r}")
+    return bad
+
+
+# ---- right answers in other styles: all must pass; plain numbers, without a gradient, are amber --
+
+def plain(y):
+    """Lists and floats."""
+    return y.tolist() if hasattr(y, "tolist") else y
+
+
+def array(y):
+    return np.array(plain(y)) if isinstance(y, (torch.Tensor, float, int)) else y
+
+
+def double(y):
+    return torch.as_tensor(y).double() if isinstance(y, (torch.Tensor, float, int)) else y
+
+
+def boolean(y):
+    """Truth values, where there are only 0 and 1."""
+    parts = list(leaves(y))
+    whole = all(isinstance(part, (torch.Tensor, float, int)) for part in parts)
+    if not whole or not all(v in (0, 1) for part in parts
+                            for v in torch.as_tensor(part).flatten().tolist()):
+        return y
+    return y.bool() if isinstance(y, torch.Tensor) else [bool(v) for v in parts]
+
+
+def deeper(y):
+    """One more dimension, of size 1."""
+    return y[None] if isinstance(y, torch.Tensor) else [y]
+
+
+def in_parts(style, y):
+    """The style, in every part of a tuple."""
+    return tuple(style(part) for part in y) if isinstance(y, tuple) else style(y)
+
+
+def styles(task: Task) -> list[str]:
+    """Styles in which the reference solution is refused."""
+    bad, few = [], Exam(task, "check", hidden=5)
+    for style in plain, array, double, boolean, deeper:
+        state = judge(task, lambda *args: in_parts(style, task.right(*args)), exam=few)["state"]
+        cut = task.gradients and style in (plain, array, boolean)
+        if state != "right" and not (cut and state == "amber"):
+            bad.append(f"right in the style {style.__name__!r} is judged {state}")
     return bad
 
 

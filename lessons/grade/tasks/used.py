@@ -133,7 +133,8 @@ def in_lesson(task, my: My) -> None:
     place = my.path.resolve() / "out"
     place.mkdir(exist_ok=True)
     print(f"The lesson runs with your function, about a minute. Pictures: {place}", flush=True)
-    order = [sys.executable, "-m", "lessons.grade.used", task.id, str(my.file(task).resolve())]
+    module, file = "lessons.grade.tasks.used", str(my.file(task).resolve())
+    order = [sys.executable, "-m", module, task.id, file]
     code = subprocess.run(order, cwd=place, env=folder.environment()).returncode
     name = task.function
     if code:
