@@ -139,7 +139,8 @@ def tasks(klass: Klass) -> str:
         rows.append([name, bar, *(str(count[state] or "") for state in STATES), causes(own)])
     signs = " ".join(f"<span>{key(state)} {state}</span>" for state in STATES)
     heads = ["task", "shares", *map(key, STATES), "who, and why"]
-    return f'<p class="legend">{signs}</p>' + table("Done, by task", heads, rows)
+    done = table("Done, by task", heads, rows)
+    return f'<p class="legend">{signs}</p><div class="by-task">{done}</div>'
 
 
 def causes(results: list[Result]) -> str:
@@ -147,7 +148,7 @@ def causes(results: list[Result]) -> str:
     who = defaultdict(list)
     for r in results:
         if r.state not in ("right", "not begun") and not (r.state == "amber" and not r.note):
-            who[r.verdict.get("mistake") or r.note[:90] or "unknown"].append(r.name)
+            who[r.verdict.get("mistake") or r.note[:90].rstrip(".") or "unknown"].append(r.name)
     lines = sorted(who.items(), key=lambda cause: (-len(cause[1]), cause[0]))
     items = "".join(f"<li>{escape(why)}: <b>{escape(', '.join(names))}</b></li>"
                     for why, names in lines)

@@ -134,7 +134,7 @@ def test_what_nobody_knows():
 def test_a_fact_about_a_result_without_a_name(function, fact):
     found = judge(replace(TOY, gradients=(), mistakes=TOY.mistakes[:1]), function)
     assert (found["state"], found["mistake"], found["fact"]) == ("unknown", None, fact)
-    line = "\n".join(ui.sentence({"hints": 3, "where": "lesson"}, found))
+    line = "\n".join(ui.sentence({"hints": 3, "where": "lesson", "signature": ""}, found))
     assert (fact or "I do not know this result.") in line and "--hint for more, 3 left; lesson" in line
 
 
