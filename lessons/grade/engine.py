@@ -96,7 +96,7 @@ def judge(task: Task, function, seed="0", exam: Exam | None = None) -> dict:
     return verdict(exam, mine, **found)
 
 
-def careful(exam: Exam, function) -> dict:
+def careful(exam: Exam, function, judge=judge) -> dict:
     """As `judge`. If it says "right", a known mistake must still be refused: a student's file could
     have changed the grader."""
     found = judge(exam.task, function, exam=exam)

@@ -141,7 +141,7 @@ def sentence(task: dict, found: dict) -> list[str]:
         lines.append(f"  {by} is what happens if " + paint(", or: ".join(readings), "wrong") + ".")
     if note:
         lines.append("  " + noted(found, task["signature"]))
-        lines += [f"  {found['fact']}"] * bool(found.get("fact"))
+        lines += [f"  {fact}" for fact in [found.get("fact")] if fact]
     elif found["state"] == "unknown" and not found.get("lines"):
         lines.append("  " + (found.get("fact") or "I do not know this result.") + hidden(found))
     if found.get("law"):

@@ -16,7 +16,7 @@ import torch
 from running import ROOT
 
 from lessons.grade import __main__ as command
-from lessons.grade import folder, solution, ui, worker
+from lessons.grade import engine, folder, solution, ui, worker
 from lessons.grade.engine import judge
 from lessons.grade.folder import My
 from lessons.grade.outcome import numbers, same
@@ -128,7 +128,8 @@ def test_what_nobody_knows():
     (lambda x, scale: str((scale * x.mean()).item()), "Your result is right, but written in another way: a text for a "
                                                       "number, or other letters."),
     (lambda x, scale: scale ** 2 * x.mean(), "Your result is the right one, times scale."),
-    (lambda x, scale: x.mean(), "This would be the right result if scale were 1."),
+    (lambda x, scale: x.mean(), "Your result is the right one, divided by scale."),
+    (lambda x, scale: (scale + 1) * x.mean(), "This would be the right result if scale were scale + 1."),
     (lambda x, scale: scale * x[1:].mean(), ""),
     (lambda x, scale: scale * x.mean() + (scale - 1) * x[0], "Your function would be right if scale were 1.")])
 def test_a_fact_about_a_result_without_a_name(function, fact):
@@ -136,6 +137,13 @@ def test_a_fact_about_a_result_without_a_name(function, fact):
     assert (found["state"], found["mistake"], found["fact"]) == ("unknown", None, fact)
     line = "\n".join(ui.sentence({"hints": 3, "where": "lesson", "signature": ""}, found))
     assert (fact or "I do not know this result.") in line and "--hint for more, 3 left; lesson" in line
+
+
+def test_a_grader_that_was_changed_is_noticed(monkeypatch):
+    exam = engine.Exam(TOY)
+    assert engine.careful(exam, mean)["state"] == "right"
+    monkeypatch.setattr(engine.Answer, "agrees", lambda *args: True)
+    assert engine.careful(exam, lambda x, scale: 0)["note"] == "changed grader"
 
 
 def test_numbers():
@@ -314,7 +322,7 @@ def test_the_other_process(tmp_path):
     noisy = worker.grade(["04a", "04b"], my, "the secret word")
     assert noisy["04a"]["state"] == "unknown" and noisy["04a"]["task"]["id"] == "04a"
     assert noisy["04b"]["state"] == "not begun", "what a program writes is no verdict"
-    assert noisy["04a"]["note"] == "changed grader" and worker.grade(["17b"], my)["17b"]["note"] == "forged"
+    assert worker.grade(["17b"], my)["17b"]["note"] == "forged"
     assert time.time() - start < 120
     assert "no task 'xx'" in pytest.raises(UserError, worker.grade, ["xx"], my).value.args[0]
 
