@@ -189,14 +189,6 @@ def test_what_is_odd_is_marked(tmp_path, monkeypatch):
     assert "ZeroDivisionError" in klass.one(tmp_path, "Ada", [], ""), "the others are graded"
 
 
-def test_a_submission_of_endless_loops_is_given_up(monkeypatch):
-    asked = []
-    monkeypatch.setattr(worker, "ask", lambda ids, my, seed, seconds: asked.append(seconds) or {
-        ids[0]: worker.failed("time")})
-    found = klass.verdicts_on(klass.folder.all_tasks(), My("nowhere"), "0")
-    assert asked == [klass.SECONDS] * klass.ALL_TIMEOUTS and found["17d"]["note"] == "not reached"
-
-
 # ---- counting --------------------------------------------------------------------------------------------------------
 def test_the_seed_and_the_tasks_that_are_named_arrive(two, monkeypatch):
     asked = set()
