@@ -20,7 +20,8 @@ from tqdm import tqdm
 from lab import claims, compare
 from lab.cell import Cell
 from lab.cells import read_cells, repeat_cell
-from lab.workers import finished_jobs
+from lab.runner import finished_jobs
+from lab.study import Study
 from nanouft.shell import config
 from nanouft.shell.errors import UserError
 from nanouft.shell.files import Lines
@@ -49,9 +50,8 @@ def chosen_cells(rows: list[str] | None) -> dict[str, tuple[Cell, Path]]:
     results = claims.FOLDER / "results.json"
     for claim, row in CLAIM_ROWS if results.exists() and not rows else ():
         found = read_json(results)["claims"][claim]["search"]["base"]
-        settings = {name: s["chosen"] for name, s in found.items()}
-        cell = claims.cell(claims.CLAIMS[claim], row, settings, 0, "base")
-        out[f"{claim}: {row}"] = cell, claims.FOLDER / "cells.jsonl"
+        study = Study(claims.CLAIMS.__getitem__, {(claim, name, "base"): s["chosen"] for name, s in found.items()})
+        out[f"{claim}: {row}"] = study.cell(claim, row, 0, "base"), claims.FOLDER / "cells.jsonl"
     return out
 
 

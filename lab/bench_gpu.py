@@ -1,4 +1,4 @@
-"""One GPU in one command: speed, memory and numbers, in less than 8 minutes.
+"""One GPU in one command: numbers, speed and memory.
 
     python -m lab.bench --gpu --out out/gpu.json                # one CUDA device; needs nothing but torch
     python -m lab.bench --gpu --shape tiny --out out/try.json   # the same parts with a tiny model, anywhere
@@ -7,82 +7,246 @@ objectives   five steps of every objective of the registry, on the device in fp3
              against the same steps on the CPU in fp32: all finite; in fp32 loss and gradient norm equal to TOLERANCE
 speed        SFT, IFT and DPO, 16 sequences of 1,024 tokens: tokens a second, MFU, peak memory; in half precision and in
              fp32 (TF32, as train has it)
-loss         peak memory of forward(want="logp") and backward over 8,192 states and the whole vocabulary, beside logits
-             and F.cross_entropy
 rollout      GRPO, 256 answers of 128 tokens: tokens a second of sampling, of the look at policy and start, of the step
-numerics     loss curves of 50 steps on NanoWorld from fresh weights: half precision and TF32 against fp32
-compile      speed again under torch.compile; what cannot be compiled is an error here (train would go on eagerly)
+The memory of the loss: python -m lab.bench --device cuda --only memory.
 Each part is on its own: one that fails is reported in its place, and the others go on. The file is written after each.
-Parts that find no time are named. Half precision is bf16, on a GPU without bf16 fp16.
+Half precision is bf16, on a GPU without bf16 fp16.
 """
+import contextlib
+import copy
 import gc
+import math
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
-from lab.gpu_parts import SHAPES, Bench, error_line, parts, peak_flops
+from lab.bench_steps import Clock, Learner, random_rows, rollout, sample, settings
+from nanouft import world
+from nanouft.data.batches import Epochs, collate, encode
+from nanouft.data.rows import demo_rows
+from nanouft.data.tokenizer import Tokenizer
+from nanouft.gpt import GPT, GPT2, GPTConfig
+from nanouft.models.load import start_model
+from nanouft.models.save import add_value_head
+from nanouft.objective import Batch
+from nanouft.objectives import OBJECTIVES
+from nanouft.reference import add_columns
+from nanouft.rollout.rollouts import as_if_sampled
 from nanouft.shell.devices import Device
 from nanouft.shell.errors import UserError
 from nanouft.shell.files import write_json
-from nanouft.shell.time_limit import at_most
+from nanouft.shell.text import one_line
 
-BUDGET = 450                # seconds; eight minutes are 480
+TOLERANCE = 1e-3            # of loss and gradient norm in each of five steps, fp32 against fp32, relative above 1
+CPU = Device("cpu", "fp32")
+# Dense bf16 FLOPs a second, NVIDIA's data sheets of A100, H100 and H200 (theirs are with sparsity: twice as much). The
+# first name that fits counts. TF32 has half.
+PEAK = {"H200 NVL": 835e12, "H200": 989e12, "H100 NVL": 835e12, "H100 PCIe": 756e12, "H100": 989e12, "A100": 312e12}
+FORWARDS = {"sft": 1, "ift": 2, "dpo": 1}           # of a step; a backward, over one of them, costs two more
 
 
-class OutOfTime(BaseException):
-    """Not an Exception: nothing on the way shall take it for a failure of its own and go on."""
+@dataclass
+class Shape:
+    gpt: GPTConfig
+    rows: int = 16          # sequences of a step (a pair is two)
+    length: int = 1024      # tokens of each, all of them paid for but the first
+    steps: int = 20         # timed steps
+    prompts: int = 64       # in the part "rollout"
+    new: int = 128
 
 
-def attempt(part: Callable[[dict], None], seconds: float) -> dict:
-    """The figures of a part, and in "error" why some are missing."""
-    out, start = {}, time.perf_counter()
+SHAPES = {"gpt2": Shape(GPT2),
+          "tiny": Shape(GPTConfig(n_ctx=64, n_layer=1, n_head=2, n_embd=16), 2, 32, 2, 2, 4)}
+
+
+@dataclass
+class Bench:
+    shape: Shape
+    tiny: bool
+    device: Device          # in half precision
+    fp32: Device            # the same in fp32
+
+    def model(self, device: str = "") -> GPT:
+        return GPT(replace(self.shape.gpt), seed=0).to(device or self.device.name)
+
+
+# ---- the parts: each fills `out` as it goes --------------------------------------------------------------------------
+def objectives(b: Bench, out: dict) -> None:
+    """A model of NanoWorld, since its rows are real and a CPU is fast enough: the shipped base."""
+    tok, equal = Tokenizer.load("nano"), 0
+    out |= {"tolerance": TOLERANCE, "equal": "", "each": {}}
+    for name in OBJECTIVES:
+        try:
+            out["each"][name] = compared(b, name, tok)
+        except Exception as e:
+            out["each"][name] = {"ok": False, "error": error_line(e)}
+        equal += out["each"][name]["ok"]
+        out["equal"] = f"{equal} of {len(OBJECTIVES)}"
+
+
+def compared(b: Bench, name: str, tok: Tokenizer) -> dict:
+    """Five steps of one objective on three arms. `gap`: the largest of loss and gradient norm, fp32 against the CPU."""
+    base = b.model("cpu") if b.tiny else start_model("base")[0]
+    if OBJECTIVES[name].value_head:
+        add_value_head(base, "base")
+    batches = five(name, base, tok)
+    seen = []
+    for device in (CPU, b.fp32, b.device):
+        learner = Learner(name, copy.deepcopy(base).to(device.name), device)
+        with exact_products():
+            seen.append([[float(x) for x in learner.step(batch)] for batch in batches])
+
+    def gap(arm: list) -> float:
+        gaps = [abs(x - y) / max(1, abs(y)) for got, want in zip(arm, seen[0]) for x, y in zip(got, want)]
+        return max(gaps) if all(map(math.isfinite, gaps)) else math.inf        # max() of a NaN may be anything
+    half = gap(seen[2])
+    return {"ok": gap(seen[1]) <= TOLERANCE and half < math.inf, "gap": gap(seen[1]), f"gap_{b.device.dtype}": half}
+
+
+def five(name: str, model: GPT, tok: Tokenizer) -> list[Batch]:
+    """Batches of an objective, made on the CPU. On-policy: given answers as if they had been sampled, five times."""
+    objective, hp = OBJECTIVES[name], settings(name)
+    if objective.on_policy:
+        rows = demo_rows(world.rows("train", "demos", 4 * hp.samples, 0), hp)
+        answers, _ = encode(rows, tok, model.cfg.n_ctx)
+        answers = answers[:len(answers) // hp.samples * hp.samples]
+        rewards = [(7 * i % 11) / 11 for i in range(len(answers))]
+        return [as_if_sampled(answers, rewards, objective, hp, model, tok.pad, CPU)] * 5
+    encoded, _ = encode(objective.rows(world.mixed_rows("train", objective.kinds(hp), 40, 0), hp), tok, model.cfg.n_ctx)
+    add_columns(encoded, objective.columns, model, tok.pad, CPU, hp)
+    encoded = objective.arrange(encoded, 0) if objective.arrange else encoded
+    source = Epochs(encoded, 8, 5, 0, tok.pad)
+    return [replace(source(i), seed=i) for i in range(5)]
+
+
+def speed(b: Bench, out: dict, name: str, device: Device) -> None:
+    model = b.model()
+    learner = Learner(name, model, device)
+    n = b.shape.rows // (2 if name == "dpo" else 1)
+    batch = collate(random_rows(name, n, 1, b.shape.length, model.cfg.vocab_size), range(n), 0)
+    clock = Clock(device)
+    for _ in range(3):
+        learner.step(batch)
+    out["first_steps_s"] = clock.seconds()
+    reset_peak(device)
+    for _ in range(b.shape.steps):
+        loss, _ = learner.step(batch)
+    tokens = b.shape.steps * sum(batch.attended.values())
+    out["tokens_per_s"] = tokens / clock.seconds()
+    out["mfu"] = mfu(model, name, b.shape.length, out["tokens_per_s"], device)
+    out["peak_gib"] = peak(device)
+    if not math.isfinite(loss):
+        raise ValueError(f"the loss is {loss.item()}")
+
+
+def mfu(model: GPT, name: str, T: int, tokens_per_s: float, device: Device) -> float | None:
+    """Model FLOPs utilisation (PaLM, arXiv:2204.02311, appendix B): a token costs 6 N + 12 L C T operations, forward
+    and backward; N counts the weights that multiply (the tied embedding as the head, positions not), and attention
+    counts whole squares. A forward alone is a third. None for a device whose peak is not in PEAK."""
+    flops = peak_flops(device)
+    if flops is None or device.dtype == "fp16":
+        return None
+    forward = 2 * (model.n_params() - model.wpe.weight.numel()) + 4 * model.cfg.n_layer * model.cfg.n_embd * T
+    return (FORWARDS[name] + 2) * forward * tokens_per_s / (flops if device.dtype == "bf16" else flops / 2)
+
+
+def peak_flops(device: Device) -> float | None:
+    name = torch.cuda.get_device_name() if device.kind == "cuda" else ""
+    return next((flops for key, flops in PEAK.items() if key in name and "MIG" not in name), None)
+
+
+def rollouts(b: Bench, out: dict) -> None:
+    """Tokens are those of the answers. Sampling is in fp32 whatever --dtype says, as in training."""
+    tok, model = Tokenizer.load("nano"), b.model()
+    learner, start = Learner("grpo", model, b.device), copy.deepcopy(model).requires_grad_(False)
+    prompts = random_rows("grpo", b.shape.prompts, min(64, b.shape.length), 0, model.cfg.vocab_size)
+    answers = b.shape.prompts * learner.hp.samples
+    for _ in range(2):                                          # the first time warms up
+        clock, times = Clock(b.device), {}
+        asked, said = sample(model, prompts, learner.hp.samples, b.shape.new, tok)
+        times["sampling"] = clock.seconds()
+        batch = rollout(learner, start, asked, said, tok)
+        times["look"] = clock.seconds()
+        learner.step(batch)
+        times["step"] = clock.seconds()
+    out |= {f"{what}_tokens_per_s": answers * b.shape.new / s for what, s in times.items()}
+    out["tokens_per_s"] = answers * b.shape.new / sum(times.values())
+    out["peak_gib"] = peak(b.device)
+
+
+def parts(b: Bench) -> dict[str, Callable[[dict], None]]:
+    timed = {f"speed {name} {device.dtype}": lambda out, name=name, device=device: speed(b, out, name, device)
+             for device in (b.device, b.fp32) for name in FORWARDS}
+    return {"objectives": lambda out: objectives(b, out), **timed,
+            "rollout grpo": lambda out: rollouts(b, out)}
+
+
+# ---- memory, precision, errors ---------------------------------------------------------------------------------------
+def reset_peak(device: Device) -> None:
+    if device.kind == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+
+
+def peak(device: Device) -> float | None:
+    """GiB of tensors at the worst moment since reset_peak; a CPU does not say."""
+    return torch.cuda.max_memory_allocated() / 2**30 if device.kind == "cuda" else None
+
+
+@contextlib.contextmanager
+def exact_products() -> Iterator[None]:
+    """No TF32: fp32 is fp32."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
     try:
-        if seconds <= 1:
-            raise OutOfTime
-        with at_most(seconds, OutOfTime()):
-            part(out)
-    except OutOfTime:
-        out["error"] = "no time left"
-    except Exception as e:
-        out["error"] = error_line(e)
-    if dynamo := sys.modules.get("torch._dynamo"):
-        dynamo.reset()
-    if torch.cuda.is_available():
-        gc.collect()                                            # what failed may hold tensors in a circle
-        torch.cuda.empty_cache()
-    return {**out, "seconds": time.perf_counter() - start}
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def error_line(e: Exception) -> str:
+    return one_line(f"{type(e).__name__}: {e}")
 
 
 # ---- the command -----------------------------------------------------------------------------------------------------
-def measure(shape: str, device: Device, out: str | None, budget: float = BUDGET) -> int:
+def measure(shape: str, device: Device, out: str | None) -> int:
     """0 if every part has its figures, and every objective is finite and equal to the CPU; else 1."""
     if device.kind != "cuda" and shape != "tiny":
         raise UserError("--gpu: there is no CUDA device here; --shape tiny tries the command on this one")
-    start, tiny = time.perf_counter(), shape == "tiny"
     half = "bf16" if device.kind != "cuda" or device.dtype == "fp32" else device.dtype
-    b = Bench(SHAPES[shape], tiny, replace(device, dtype=half), replace(device, dtype="fp32"))
+    b = Bench(SHAPES[shape], shape == "tiny", replace(device, dtype=half), replace(device, dtype="fp32"))
     name = torch.cuda.get_device_name() if device.kind == "cuda" else device.name
     result = {"device": name, "torch": torch.__version__, "python": sys.version.split()[0], "shape": shape,
               "date": time.strftime("%Y-%m-%d"), "parts": {}}
-    print(f"{name}, torch {torch.__version__}, shape {shape}, at most {budget:.0f} s")
-    if peak_flops(device) is None:
-        print("MFU is left out: the peak of this device is not known (lab/gpu_parts.py, PEAK)")
+    print(f"{name}, torch {torch.__version__}, shape {shape}"
+          + ("; no MFU, for its peak is not known (PEAK in lab/bench_gpu.py)" if peak_flops(device) is None else ""))
     for part, work in parts(b).items():
-        found = result["parts"][part] = attempt(work, budget - (time.perf_counter() - start))
+        found = result["parts"][part] = attempt(work)
         print(f"{part:<26} {figures(found)}", flush=True)
-        result["seconds"] = time.perf_counter() - start
         if out:
             Path(out).parent.mkdir(parents=True, exist_ok=True)
             write_json(Path(out), result)
     missing = [part for part, found in result["parts"].items() if "error" in found]
     wrong = [n for n, one in result["parts"]["objectives"].get("each", {}).items() if not one["ok"]]
-    print(f"{result['seconds']:.0f} s" + (f"; without figures, or not all: {', '.join(missing)}" if missing else "")
-          + (f"; not equal to the CPU, or not finite: {', '.join(wrong)}" if wrong else ""))
+    print(f"without figures, or not all: {', '.join(missing) or 'none'}; not equal to the CPU, or not finite: "
+          f"{', '.join(wrong) or 'none'}")
     return 1 if missing or wrong else 0
+
+
+def attempt(part: Callable[[dict], None]) -> dict:
+    """The figures of a part, and in "error" why some are missing."""
+    out, start = {}, time.perf_counter()
+    try:
+        part(out)
+    except Exception as e:
+        out["error"] = error_line(e)
+    if torch.cuda.is_available():
+        gc.collect()                                            # what failed may hold tensors in a circle
+        torch.cuda.empty_cache()
+    return {**out, "seconds": time.perf_counter() - start}
 
 
 def figures(found: dict) -> str:

@@ -31,17 +31,16 @@ def settings(name: str):
 class Learner:
     """A model, and the step that train.fit makes between its marks."""
 
-    def __init__(self, name: str, model: GPT, device: devices.Device, hp=None, compile: str = "off"):
+    def __init__(self, name: str, model: GPT, device: devices.Device, hp=None):
         self.objective, self.hp, self.model, self.device = OBJECTIVES[name], hp or settings(name), model, device
         self.optimizer = train.make_optimizer(model, Train(lr=self.objective.lr), device)
         self.scaler = device.scaler()
-        self.net = devices.compiled(model, compile, device)
 
     def step(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """(loss, norm of the gradient); both wait on the device."""
         batch = batch.piece(0, 1).to(self.device.name)
         with self.device.autocast():
-            self.objective.forward(self.net, batch, self.hp)
+            self.objective.forward(self.model, batch, self.hp)
         loss, _ = self.objective.loss(batch, self.hp)
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimizer)

@@ -11,21 +11,16 @@ that the system killed) says nothing about a method: it is shown, tried once mor
 missing there is no table and no verdict.
 """
 import base64
-import contextlib
 import json
-import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from lab import snapshot
 from lab.cell import KEEP, Cell, kept_reward, quiet, stages, train_cell
-from lab.scratch import scratch
-from lab.store import Store, open_store, results_of
-from lab.workers import finished_jobs
+from lab.runner import open_store, results_of, run_missing, scratch
 from nanouft import world
 from nanouft.look import scores
 from nanouft.models.generate import answer_rows
@@ -33,9 +28,9 @@ from nanouft.models.load import start_model
 from nanouft.rollout.best_of import best_answers
 from nanouft.rollout.scorer import load
 from nanouft.shell import devices
-from nanouft.shell.errors import Diverged, UserError
+from nanouft.shell.errors import Diverged
 from nanouft.shell.files import Lines
-from nanouft.shell.text import one_line, read_json
+from nanouft.shell.text import read_json
 
 KEPT = ("score", "strict", "ends", "length", "gold_logp")       # of a family; intervals over prompts are not kept
 
@@ -84,6 +79,7 @@ def read_by(cell: Cell) -> dict:
         own = cell.own
         out["own"] = {"by": " ".join(own.model.flags), "prompts": own.prompts, "samples": own.samples,
                       "labelled": own.labelled, "demos": own.rows, "noise": own.noise, "errs": own.errs}
+        out["own"] |= {"good": own.good} if own.good is not None else {}
     return out
 
 
@@ -156,26 +152,7 @@ def share(x) -> bool:
     return is_number(x) and 0 <= x <= 1
 
 
-def refuse_smaller(file: Path, there: dict[str, int], mine: dict[str, int]) -> None:
-    """UserError if the results in `file` stand on more (seeds, maps, items ...) than this run would write over them.
-    {name of a flag: how many}; what only one of the two names is not compared."""
-    for name in (n for n in there if n in mine):
-        if is_number(there[name]) and there[name] > mine[name]:
-            raise UserError(f"{file}: stands on --{name.replace('_', '-')} {there[name]}, and {mine[name]} would "
-                            "overwrite it with less; give another folder, such as --out out/trial")
-
-
 # ---- many cells ------------------------------------------------------------------------------------------------------
-def attempt(cell, run: Callable = run_cell) -> tuple:
-    """(cell, its result, ""), or (cell, None, why there is none)."""
-    try:
-        return cell, run(cell), ""
-    except UserError as e:
-        return cell, None, str(e)
-    except Exception as e:
-        return cell, None, f"{type(e).__name__}: {e}"
-
-
 def run_cells(cells: Iterable[Cell], file: Path, workers: int = 2) -> dict[str, dict]:
     """Run what is missing in `file`, append each as it finishes; returns all of it by key. What fails is shown and
     tried once more. UserError if a cell is missing in the end: nothing is said from a part of the cells."""
@@ -184,26 +161,9 @@ def run_cells(cells: Iterable[Cell], file: Path, workers: int = 2) -> dict[str, 
         for init in {c.base for c in cells if c.key not in store.done}:
             start_model(init)                                   # a folder that holds no model is named once
         for _ in range(2):
-            run_missing(cells, store, workers)
+            run_missing(cells, store, workers, run_cell)
     results_of(cells, store.done, f"The others are kept in {file}: run the same command again, and it makes them")
     return store.done
-
-
-def run_missing(cells: list, store: Store, workers: int, run: Callable = run_cell) -> None:
-    """Each result goes into the store, each failure to stderr. run: cell -> its result."""
-    cells = [c for c in cells if c.key not in store.done]
-    if not cells:
-        return
-    with contextlib.closing(finished_jobs(attempt, [(c, run) for c in cells], workers)) as results:
-        bar = tqdm(results, total=len(cells), desc=store.file.stem, mininterval=5)
-        try:
-            for cell, result, why in bar:
-                if result:
-                    store.add(result)
-                else:
-                    bar.write(f"not finished: {cell}: {one_line(why)}", file=sys.stderr)
-        except UserError as e:
-            bar.write(f"not finished: {e}", file=sys.stderr)
 
 
 def stops(cell: dict) -> float:

@@ -3,7 +3,6 @@
     python -m lab.compare                        # all offline rows x 5 seeds -> out/compare/index.html
     python -m lab.compare --objectives sft ift dpo "sft->dpo" --seeds 2              # some rows only
     python -m lab.compare --on-policy                         # also sft->ppo and its kin, which cost more
-    python -m lab.compare --objectives dpo --lrs 1e-5 3e-5 1e-4 --split val --seeds 4 --first-seed 1000
 
 Rows: every objective from the base at its default settings, four chains (a second stage starts from the first one's
 model) and a control, SFT for twice the steps. Sizes are fixed before any timing: 100 test prompts a family, 5 seeds,
@@ -11,8 +10,8 @@ probes on 20 prompts a family. Of every row one setting was chosen, its learning
 validation seeds (docs/LOG.md); claims.py tunes more, for the contrasts that it judges.
 Finished cells are kept in out/compare/cells.jsonl (cells.py): interrupt at any time, start again, and only what is
 missing or has changed runs. Written beside: results.json (every figure), table.md, index.html (opens by double click).
-With --lrs or --split val it chooses instead of reporting: a table, choice.md, and no page.
 """
+import math
 import shlex
 import sys
 from dataclasses import dataclass
@@ -20,16 +19,16 @@ from pathlib import Path
 
 from lab import page
 from lab.cell import Cell
-from lab.cells import refuse_smaller, run_cells, stops
+from lab.cells import run_cells
+from lab.runner import refuse_other_form
 from lab.table import MEASURES, Row, summarise
-from lab.words import format_interval, markdown_row, markdown_table
-from nanouft.look.stats import interval
+from lab.words import format_gain, markdown_table
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.shell import config
 from nanouft.shell.errors import UserError, in_range
 from nanouft.shell.files import write_json, write_text
-from nanouft.shell.text import choose, read_json
+from nanouft.shell.text import choose
 
 CHAINS = (("sft", "dpo"), ("sft", "kto"), ("sft", "una"), ("poft", "dpo"))
 GENTLE = ("--lr", "3e-6")               # of the second stage of a chain: the best of three learning rates (docs/LOG.md)
@@ -44,11 +43,10 @@ class Compare:
     objectives: list[str] | None = None     # which rows: objectives, "sft->dpo" ..., "sft, twice the steps" [all]
     on_policy: bool = False         # also the objectives that sample while they train, each after SFT
     on_policy_seeds: int = 5        # their number of seeds: such a run takes many times as long
-    lrs: list[str] | None = None    # learning rates to compare, each a row of its own [the objective's default]
     seeds: int = 5                  # a seed draws demonstrations and their order
-    first_seed: int = 0             # number of the first seed; 1000 and up are used for choosing
+    first_seed: int = 0             # number of the first seed
     init: str = "base"              # where all start
-    split: str = "test"             # val to choose, test to report
+    split: str = "test"             # whose prompts: val or test
     items: int = 100                # prompts a family
     workers: int = 2                # processes of one thread each
     out: str = "out/compare"        # folder of cells.jsonl, results.json, table.md, index.html
@@ -61,9 +59,7 @@ class Compare:
         if self.objectives and self.on_policy:
             raise UserError("--on-policy adds rows to all; with --objectives name them: sft->ppo")
         in_range(self, "first_seed")
-        for lr in self.lrs or []:
-            if not config.number("--lrs", float)(lr) > 0:
-                raise UserError(f"--lrs {lr}: not a learning rate")
+        refuse_other_form(self, Path(self.out), COMMITTED, "objectives", "seeds", "items", "split", "init")
 
 
 # ---- rows ------------------------------------------------------------------------------------------------------------
@@ -89,89 +85,46 @@ def wanted(cfg: Compare) -> dict[str, Row]:
         rows = {choose("objective", n, rows): rows[n] for n in cfg.objectives}
     elif not cfg.on_policy:
         rows = {n: r for n, r in rows.items() if r.group != "on-policy"}
-    def at(r: Row, lr: str) -> Row:
-        return Row((*(f for f in r.flags if f not in GENTLE), "--lr", lr), r.group, r.after)
-    return {f"{n} lr {lr}": at(r, lr) for n, r in rows.items() for lr in cfg.lrs} if cfg.lrs else rows
+    return rows
 
 
-# ---- tables ----------------------------------------------------------------------------------------------------------
-def table(rows: dict[str, list[dict]], base: dict, about: str) -> list[str]:
-    """Markdown: the base, then a row of each name with its seeds; runs that diverged are counted, not averaged."""
-    names = list(base["families"])
-    lines = [about, "", *markdown_table(["", "mean", "minus base", "stops", "list stops", *names], [
-        ["base", f"{100 * base['mean']:.1f}", "", f"{100 * stops(base):.0f}",
-         f"{100 * base['families']['list']['ends']:.0f}",
-         *(f"{100 * f['score']:.0f}" for f in base["families"].values())]])]
-    for name, cells in rows.items():
-        got = [c for c in cells if "failed" not in c]
-        if not got:
-            lines.append(markdown_row([name, f"all {len(cells)} seeds failed: {cells[0]['failed']}"]))
-            continue
-        label = name if len(got) == len(cells) else f"{name} ({len(cells) - len(got)} of {len(cells)} seeds diverged)"
-        figures = [[g["mean"] for g in got], [g["mean"] - base["mean"] for g in got], [stops(g) for g in got],
-                   [g["families"]["list"]["ends"] for g in got],
-                   *[[g["families"][f]["score"] for g in got] for f in names]]
-        lines.append(markdown_row([label, *(format_interval(*interval(x)) for x in figures)]))
-    return lines
-
-
-BEHAVIOUR = ("score", "strict", "ends", "diversity", "kl_own", "own_prefix_gap", "chosen", "rejected", "corpus_nll")
-
-
-def second_table(results: dict) -> list[str]:
-    """Markdown: what a score does not show, what it costs, what it needs."""
-    titles = [MEASURES[m].title for m in BEHAVIOUR]
+# ---- written ---------------------------------------------------------------------------------------------------------
+def table(results: dict) -> list[str]:
+    """Markdown: a line of each row with all its figures, what it costs and what it needs."""
     lines = []
     for name, row in results["rows"].items():
-        cost = row["cost"]
-        price = ["–"] * 3 if not cost else [f"{cost['tokens']:,}", f"{cost['flops'] / 1e9:,.0f}",
-                                            f"{cost['relative']:.2f}"]
-        *figures, seconds = [MEASURES[m].write(row["figures"][m]) for m in (*BEHAVIOUR, "seconds")]
-        lines.append([name, *figures, *price, seconds, row["data"], row["models"]])
-    titles = ["", *titles, "gradient tokens", "GFLOP", "x SFT", "CPU s", "data", "other models"]
-    return ["", "KL, gap and Δ in nats; the cost is that of all stages and of models made first, counted "
-            "(python -m lab.cost), seconds are measured and noisy", "", *markdown_table(titles, lines)]
-
-
-def refuse_less(out: Path, cfg: Compare, rows: int) -> None:
-    """UserError if the comparison in `out` is larger. Fewer rows are fine but over the committed one: to have them back
-    costs nothing, their cells are kept."""
-    file = out / "results.json"
-    if not file.exists():
-        return
-    there = read_json(file)
-    mine = {"seeds": cfg.seeds, "items": cfg.items}
-    if out.resolve() == COMMITTED.resolve():
-        there, mine = there | {"objectives": len(there.get("rows", [])) - 1}, mine | {"objectives": rows}
-    refuse_smaller(file, {n: there.get(n) for n in mine}, mine)
+        figures = [MEASURES[m].write(row["figures"][m]) for m in MEASURES]
+        cost, gap = row["cost"], row["minus_sft"]
+        price = [f"{cost['tokens']:,}", f"{cost['flops'] / 1e9:,.0f}", f"{cost['relative']:.2f}"] if cost else ["–"] * 3
+        gain = [format_gain(gap[0], math.inf if gap[1] is None else gap[1]), row["verdict"]] if gap else ["–"] * 2
+        lost = f" ({len(row['failed'])} seeds diverged)" if row["failed"] else ""
+        lines.append([name + lost, *figures, *gain, *price, row["data"], row["models"]])
+    titles = ["", *(m.title for m in MEASURES.values()), "minus SFT", "", "gradient tokens", "GFLOP", "x SFT", "data",
+              "other models"]
+    return [f"{results['seeds']} seeds, {results['items']} {results['split']} prompts a family; ± is a 95 % t-interval "
+            "over seeds. Scores and shares in percent, KL, gap, Δ and losses in nats. The cost is that of all stages "
+            "and of models made first, counted (python -m lab.cost); seconds are measured and noisy.", "",
+            *markdown_table(titles, lines)]
 
 
 def main(argv=None) -> int:
     cfg, _ = config.parse(Compare, argv, "python -m lab.compare", __doc__)
     cfg.check()
-    rows, page_too = wanted(cfg), cfg.split == "test" and not cfg.lrs
-    base = Cell((), 0, cfg.init, cfg.split, cfg.items, snapshot=page_too)
+    rows, base = wanted(cfg), Cell((), 0, cfg.init, cfg.split, cfg.items, snapshot=True)
     count = {n: min(cfg.seeds, cfg.on_policy_seeds) if r.group == "on-policy" else cfg.seeds for n, r in rows.items()}
-    cells = {n: [r.cell(cfg.first_seed + s, cfg.init, cfg.split, cfg.items, page_too) for s in range(count[n])]
+    cells = {n: [r.cell(cfg.first_seed + s, cfg.init, cfg.split, cfg.items, True) for s in range(count[n])]
              for n, r in rows.items()}
     out = Path(cfg.out)
-    if page_too:
-        refuse_less(out, cfg, len(rows))
     done = run_cells([base, *[c for some in cells.values() for c in some]], out / "cells.jsonl", cfg.workers)
-    about = f"{cfg.seeds} seed{'s' * (cfg.seeds > 1)}, {cfg.items} {cfg.split} prompts a family, scores in percent" + (
-        ", 95 % t-interval over seeds" if cfg.seeds > 1 else "") + "; stops = answers that end by themselves"
-    got = {name: [done[c.key] for c in some] for name, some in cells.items()}
-    lines = table(got, done[base.key], about)
-    if page_too:
-        results = summarise({"base": Row((), "start"), **rows}, {"base": [done[base.key]], **got}, {
-            "command": shlex.join(["python", "-m", "lab.compare", *(sys.argv[1:] if argv is None else argv)]),
-            "seeds": cfg.seeds, "first_seed": cfg.first_seed, "items": cfg.items, "split": cfg.split, "init": cfg.init,
-            "same": SAME})
-        lines += second_table(results)
-        write_json(out / "results.json", results)
-        file = page.write(out, results, page.read_map())
-    write_text(out / ("table.md" if page_too else "choice.md"), "\n".join(lines) + "\n")
-    print("\n".join(lines) + (f"\n\nopen {file}" if page_too else ""))
+    got = {"base": [done[base.key]], **{name: [done[c.key] for c in some] for name, some in cells.items()}}
+    results = summarise({"base": Row((), "start"), **rows}, got, {
+        "command": shlex.join(["python", "-m", "lab.compare", *(sys.argv[1:] if argv is None else argv)]),
+        "seeds": cfg.seeds, "first_seed": cfg.first_seed, "items": cfg.items, "split": cfg.split, "init": cfg.init,
+        "same": SAME})
+    write_json(out / "results.json", results)
+    lines = table(results)
+    write_text(out / "table.md", "\n".join(lines) + "\n")
+    print("\n".join(lines) + f"\n\nopen {page.write(out, results, page.read_map())}")
     return 0
 
 

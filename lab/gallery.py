@@ -22,7 +22,7 @@ from lab.cell import quiet, train_into
 from lab.gallery_faults import FAULTS
 from lab.gallery_page import page, pictures
 from lab.gallery_stories import STORIES, Run, Story
-from lab.scratch import scratch
+from lab.runner import scratch
 from lab.snapshot import four_digits, loss_curve
 from nanouft.look import scores
 from nanouft.look.scores import Item

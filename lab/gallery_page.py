@@ -6,7 +6,7 @@
 import re
 from pathlib import Path
 
-from lab.gallery_stories import Run, Story
+from lab.gallery_stories import Story
 from lab.words import markdown_table, read_template
 from nanouft.look import plots
 from nanouft.shell.text import visible
@@ -20,42 +20,25 @@ LABELS = {"loss": "training loss", "held_out.nll": "held-out loss", "accuracy": 
 UNITS = {"loss": "nats", "held_out.nll": "nats a token", "held_out.logp_chosen": "nats an answer"}
 NATS = ("loss", "held_out.nll", "held_out.logp_chosen")         # figures that are no shares
 LONGEST = 110                                                   # letters of an answer on the page
-BEFORE = "out/gallery-sft"                                      # where the commands put the run that others start from
-
-
 
 # ---- the page --------------------------------------------------------------------------------------------------------
 def page(stories: tuple[Story, ...], results: dict) -> str:
-    """The stories that have results, in their order, numbered as in the whole gallery."""
-    made = [(n, story) for n, story in enumerate(stories, 1) if story.name in results]
-    index = markdown_table(["", "what is seen", ""], [
-        [n, f"[{story.title}](#{anchor(n, story)})", f"`--story {story.name}`"] for n, story in made])
-    sections = [line for n, story in made for line in section(n, story, results[story.name])]
-    return "\n".join([*read_template("gallery.md"), *index, *sections]) + "\n"
+    """The template: its head, and the sections of the stories that have results."""
+    head, *sections = read_template("gallery.md")[0].split("\n## ")
+    made = [section(text, story, results[story.name]) for text, story in zip(sections, stories)
+            if story.name in results]
+    return "\n## ".join([head, *made]).rstrip() + "\n"
 
 
-def anchor(n: int, story: Story) -> str:
-    """The name of a story's heading, as GitHub and mkdocs make it."""
-    return re.sub(r"[^\w -]", "", f"{n}. {story.title}".lower()).replace(" ", "-")
-
-
-def filled(text: str, made: dict) -> str:
-    """A text with the figures of both runs in their places; "40 %" as everywhere here."""
+def section(text: str, story: Story, made: dict) -> str:
+    """A section with the figures of both runs in their places; "40 %" as everywhere here."""
     bad, good = (made[side]["figures"] for side in ("faulty", "repaired"))
-    return re.sub(r"(?<=\d)%", " %", text.format(bad=bad, good=good))
-
-
-def section(n: int, story: Story, made: dict) -> list[str]:
-    letters = [f"- **({letter})** {choice}" for letter, choice in zip("abc", story.choices)]
-    return ["", f"## {n}. {story.title}", story.seen, "",
-            f"![{named(seen(story))} of the faulty run](gallery/{story.name}.png)", "",
-            *answers(made["faulty"]), "", "What went wrong?", *letters, "",
-            "<details><summary>Cause and repair</summary>", "",
-            f"**({'abc'[story.right]})** {filled(story.cause, made)}", "",
-            f"**Repair.** {filled(story.repair, made)} Lesson: [{story.lesson}](lessons/{story.lesson}.md).", "",
-            f"![{named(story.panels)} of the faulty and of the repaired run](gallery/{story.name}-repaired.png)", "",
-            *answers(made["repaired"]), "", *compared(story, made), "",
-            "```bash", *commands(story), "```", "", "</details>"]
+    told = ", ".join(f"{code(x['says'])} ({x['score']:.2f})" for x in made["repaired"]["answers"])
+    faulty = [f"![{named(seen(story))} of the faulty run](gallery/{story.name}.png)", "", *answers(made["faulty"])]
+    repaired = [f"![{named(story.panels)} of both runs](gallery/{story.name}-repaired.png)",
+                f"The repaired model answers {told}. At the end, faulty and repaired: {compared(story, bad, good)}."]
+    filled = text.format(bad=bad, good=good, faulty="\n".join(faulty), repaired="\n".join(repaired), again=again(story))
+    return re.sub(r"(?<=\d)%", " %", filled)
 
 
 def seen(story: Story) -> Panels:
@@ -82,30 +65,23 @@ def code(text: str) -> str:
     return f"`{short}`".replace("|", r"\|") if short else "(nothing)"
 
 
-def compared(story: Story, made: dict) -> list[str]:
-    """The table of figures: the one in which the fault is seen, the curves' ends, and the mean score."""
-    bad, good = (made[side]["figures"] for side in ("faulty", "repaired"))
+def compared(story: Story, bad: dict, good: dict) -> str:
+    """The figure in which the fault is seen, the curves' ends, and the mean score."""
     names = dict.fromkeys([story.figure, *(name for panel in story.panels for name in panel), "mean"])
-    return markdown_table(["at the end (training curves: mean of the last quarter)", "faulty", "repaired"], [
-        [LABELS[name], format_figure(name, bad), format_figure(name, good)] for name in names])
+    return "; ".join(f"{LABELS[name]} {format_figure(name, bad)} and {format_figure(name, good)}" for name in names)
 
 
 def format_figure(name: str, figures: dict) -> str:
     return f"{figures[name]:.3g} {UNITS[name]}" if name in NATS else f"{100 * figures[name]:.0f} %"
 
 
-def commands(story: Story) -> list[str]:
-    """What makes both runs again: commands of train, or that of the story if no flag makes the mistake."""
-    if fault := story.faulty.planted:
-        return [f'# both runs; the mistake "{fault}" is planted by lab/gallery_faults.py',
-                f"python -m lab.gallery --story {story.name}"]
-    before = story.faulty.after
-    first = [f"# before both, if there is no {BEFORE} yet", f"{command(before)} --out {BEFORE}"] if before else []
-    return first + [line for side, run in story.runs.items() for line in (f"# {side}", command(run))]
-
-
-def command(run: Run) -> str:
-    return f"python -m nanouft.train {run.every_flag}" + (f" --init {BEFORE}" if run.after else "")
+def again(story: Story) -> str:
+    """What makes both runs again."""
+    flags = ", ".join(f"{side} `{run.every_flag}`" for side, run in story.runs.items())
+    start = f", both after `{story.faulty.after.every_flag}`" if story.faulty.after else ""
+    how = (f'the mistake "{story.faulty.planted}" is planted by lab/gallery_faults.py' if story.faulty.planted
+           else f"flags of `train`: {flags}{start}")
+    return f"Both runs again: `python -m lab.gallery --story {story.name}` ({how})."
 
 
 # ---- the pictures ----------------------------------------------------------------------------------------------------

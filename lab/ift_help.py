@@ -1,11 +1,11 @@
-"""Where could IFT help? Predictions first, each with what would falsify it; then trained, judged by rule.
+"""Where could IFT help? Predictions, each with what would falsify it; then trained, judged by rule.
 
     python -m lab.ift_help              # trains and scores what is missing; about an hour of one core
     python -m lab.ift_help --only 2     # one experiment
     python -m lab.ift_help --write      # docs/ift_help.md, .png and results.json from what is kept
 
 An experiment is its prediction, what would falsify it, `run` (asks for the runs it needs and computes figures) and
-`judge` (figures -> confirmed | falsified | undecided). In 1 to 3 learning rates are chosen on validation (search.py),
+`judge` (figures -> holds | does not hold | undecided). In 1 to 3 learning rates are chosen on validation (search.py),
 with seeds of their own. All is resumable: a finished run is a line of docs/results/ift_help/cells.jsonl.
 1 and 3 use long sums, 2 lists of a given length, 4 to 6 NanoWorld: does a gentle start keep lists that stop (4), does
 the paper's optimizer setting move anything (5), do frozen input embeddings keep facts and truths (6a), and mixing (6b)?
@@ -20,15 +20,13 @@ from pathlib import Path
 
 from lab import ift_verdicts as verdicts
 from lab.cell import Cell
-from lab.cells import run_missing
 from lab.ift_tasks import Job, World, run_task
 from lab.ift_verdicts import Figure, cut, facts, gap, over, total
+from lab.runner import Store, open_store, results_of, run_missing
 from lab.search import Search, run_searches
-from lab.store import Store, open_store, results_of
 from nanouft.look.stats import interval
 from nanouft.shell import config
 from nanouft.shell.errors import UserError, in_range
-from nanouft.shell.files import Lines
 
 FOLDER, PAGE = Path("docs/results/ift_help"), Path("docs/ift_help.md")
 BASES = ("base", "docs/results/base-1")
@@ -45,7 +43,6 @@ class Experiment:
     falsified_if: str
     run: Callable[[Get], dict]          # {"judged": {name: Figure}, "rows": {row: {column: Figure}}}
     judge: Callable[[dict[str, Figure]], str]
-    beside: str = ""                    # what the figures below say, too; written after the run
 
 
 # ---- 1, 2, 3: tasks made for the question ----------------------------------------------------------------------------
@@ -185,18 +182,13 @@ EXPERIMENTS = (
     Experiment("1a. Propagation, constant weights",
                "Answers in which a mistake spoils what follows gain from propagation, and others do not.",
                "the gain on chained sums, or its advantage over sums with independent steps, is below 2 points",
-               partial(propagation, "detached"), verdicts.judge_propagation,
-               "the score looks at results only. Fully right answers (`strict`) become fewer under `detached`, in both "
-               "tasks, and some of its models do not stop."),
+               partial(propagation, "detached"), verdicts.judge_propagation),
     Experiment("1b. Propagation, the released weights", "The same for the released form.",
                "the gain on chained sums, or its advantage over sums with independent steps, is below 2 points",
-               partial(propagation, "released"), verdicts.judge_propagation,
-               "the advantage is there, but because the control loses, not because the chain gains."),
+               partial(propagation, "released"), verdicts.judge_propagation),
     Experiment("2. Length", "What the released form loses to SFT at 8 tokens is at least three times that at 64.",
                "three points or more are still lost at 64 tokens, or the loss shrinks less than threefold",
-               length, verdicts.judge_length,
-               "`end` tells why. The weight of `<|end|>` is its own loss alone, divided by the mean of sums over some "
-               "twenty later losses. So the longer the list, the less is learnt about its end."),
+               length, verdicts.judge_length),
     Experiment("3. Exposure bias",
                "In sums of 11 to 15 steps, mixing in sampled guesses cuts the own-prefix gap by 30 % or more.",
                "the gap shrinks by less, or strict scores rise by less than one point",
@@ -205,10 +197,7 @@ EXPERIMENTS = (
                "at one of these rates fewer stop", stopping, verdicts.judge_each),
     Experiment("5. The paper's optimizer", "RMSprop at 5e-7 moves a model of this size by nothing that can be seen.",
                "some family's score changes by more than a point, or the model moves by more than 0.01 nats a token",
-               still, verdicts.judge_still,
-               "the largest change is that of the worst of nine families with 100 greedy answers each. It is never "
-               "below 0, and one answer that flips between two words as likely is a point of it. The nats hardly "
-               "move."),
+               still, verdicts.judge_still),
     Experiment("6a. Frozen input embeddings", "SFT keeps more facts and truths when no gradient reaches its input "
                "embeddings.", "one of these gains is below a point",
                partial(gains, FROZEN, SFT, ("fact", "truth")), verdicts.judge_each),
@@ -219,21 +208,17 @@ EXPERIMENTS = (
 
 
 # ---- trained, kept, written ------------------------------------------------------------------------------------------
-def read_runs(file: Path) -> dict[str, dict]:
-    return {r["key"]: r for r in Lines(file).read(lambda r: "" if "key" in r else "has no key")}
-
-
 def results_from(store: Store, workers: int, runs: list) -> list[dict]:
     """The results of runs; what is missing is trained (workers > 0), or Missing."""
     if workers:
-        run_missing(list({r.key: r for r in runs}.values()), store, workers, run_task)
+        run_missing(runs, store, workers, run_task)
     return results_of(runs, store.done, "Run python -m lab.ift_help, and it makes them")
 
 
 def judged(experiment: Experiment, get: Get) -> dict:
     found = experiment.run(get)
     return {"prediction": experiment.prediction, "falsified_if": experiment.falsified_if,
-            "verdict": experiment.judge(found["judged"]), "beside": experiment.beside, **found}
+            "verdict": experiment.judge(found["judged"]), **found}
 
 
 @dataclass
@@ -256,12 +241,12 @@ def main(argv=None) -> int:
     cfg, _ = config.parse(IftHelp, argv, "python -m lab.ift_help", __doc__)
     cfg.check()
     file = Path(cfg.out) / "cells.jsonl"
-    with open_store(file, read_runs) as store:
+    with open_store(file) as store:
         get = partial(results_from, store, 0 if cfg.write else cfg.workers)
         results = {e.name: judged(e, get) for e in EXPERIMENTS if e.name.startswith(cfg.only or "")}
     for name, r in results.items():
         figures = [f"{what} {verdicts.format_figure(what, f)}" for what, f in r["judged"].items()]
-        print(f"{r['verdict']:<10} {name}: {', '.join(figures)}")
+        print(f"{r['verdict']:<13} {name}: {', '.join(figures)}")
     if cfg.write:
         verdicts.write(results, file.parent, Path(cfg.page))
     return 0

@@ -24,7 +24,7 @@ import torch
 
 from lab.cell import KEEP, Cell, fingerprint, kept_model, quiet, train_cell, train_into
 from lab.cells import pack_scores, run_cell
-from lab.scratch import scratch
+from lab.runner import scratch
 from nanouft import world
 from nanouft.data.rows import Row, Turn
 from nanouft.look import scores

@@ -1,7 +1,7 @@
 """Figures of the runs of lab/ift_help.py, the rules that judge them, and the page that tells them.
 
     total(gap(mixed, plain))            # (mean, half width of its 95 % interval) over seeds and prompts
-    judge_propagation({"gain": (0.05, 0.02), "advantage": (0.04, 0.02)})            # "confirmed"
+    judge_propagation({"gain": (0.05, 0.02), "advantage": (0.04, 0.02)})            # "holds"
 
 A rule knows figures only. `above` and `below` ask for the whole interval, so much noise makes "undecided".
 """
@@ -11,7 +11,7 @@ import numpy as np
 
 from lab import contrast
 from lab.cells import unpack_scores
-from lab.intervals import quantile, two_way
+from lab.contrast import quantile, two_way
 from lab.words import format_interval, markdown_table, prediction_verdict, read_template
 from nanouft.look import plots
 from nanouft.look.stats import interval
@@ -113,25 +113,26 @@ def judge_each(f: dict) -> str:
 # ---- the page --------------------------------------------------------------------------------------------------------
 def write(results: dict[str, dict], folder: Path, page: Path) -> None:
     """results.json in `folder`, the page and its picture."""
-    about, how = read_template("ift_help.md")
     write_json(folder / "results.json", results)
-    lines = ["# Where could IFT help?", "", about, "",
-             *markdown_table(["experiment", "predicted", "verdict"],
-                             [[name, r["prediction"], f"**{r['verdict']}**"] for name, r in results.items()]), "",
-             f"![What was judged, and the limits of the predictions]({page.with_suffix('.png').name})", "",
-             "Points: means with 95 % intervals. Short upright lines: the limits of the predictions.", "", how]
-    for name, r in results.items():
-        lines += ["", f"## {name}: {r['verdict']}", f"**Predicted**: {r['prediction']}  ",
-                  f"**False if** {r['falsified_if']}.", "",
-                  *markdown_table(["judged", ""], [[what, format_figure(what, f)] for what, f in r["judged"].items()])]
-        lines += ["", f"**Read with it**: {r['beside']}"] if r["beside"] else []
-        if "best" in r:
-            lines += ["", f"Judged is `{r['best']}`, the best on validation."]
-        columns = list(next(iter(r["rows"].values()), {}))
-        rows = [[row, *(format_figure(k, x) for k, x in c.items())] for row, c in r["rows"].items()]
-        lines += ["", *markdown_table(["row", *columns], rows)] if columns else []
-    write_text(page, "\n".join(lines) + "\n")
+    write_text(page, page_text(results))
     picture(results, page.with_suffix(".png"))
+
+
+def page_text(results: dict[str, dict]) -> str:
+    """The template, filled: {table} of all experiments; {n2[rows][64 released][ends]} is a figure of experiment 2."""
+    told, lines = {}, []
+    for name, r in results.items():
+        told["n" + name.split(".")[0]] = {"judged": formatted(r["judged"]), "best": r.get("best"), "rows": {
+            row: formatted(columns) for row, columns in r["rows"].items()}}
+        judged = "; ".join(f"{what} {figure}" for what, figure in formatted(r["judged"]).items())
+        lines.append([name, r["prediction"], r["falsified_if"], judged, f"**{r['verdict']}**"])
+    table = markdown_table(["experiment", "predicted", "false if", "judged", "verdict"], lines)
+    (template,) = read_template("ift_help.md")
+    return template.format(table="\n".join(table), **told)
+
+
+def formatted(figures: dict) -> dict[str, str]:
+    return {name: format_figure(name, value) for name, value in figures.items()}
 
 
 def format_figure(name: str, value) -> str:

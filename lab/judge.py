@@ -6,46 +6,26 @@ The rule. An interval covers other seeds and other prompts (contrast.py). Superi
 of the difference lies above 0, does not hold if it lies below, else it is undecided. Non-inferiority asks the same of
 -2 points. Equivalence holds if the interval lies within -2 and +2, does not hold if it lies outside. Where the two
 bases differ, a claim is undecided. Intervals are not corrected for the number of contrasts: it stands in the results;
-the verdicts of newer claims are (Claim.holm).
+the verdicts of newer claims are (Plan.holm).
 """
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from lab import claim_pictures
 from lab.cell import Cell
-from lab.contrast import NINE, Parts, contrast, endpoint_score
+from lab.contrast import Parts, contrast, endpoint_score
+from lab.runner import results_of
 from lab.search import VAL_SEED, Search
-from lab.store import results_of
-from lab.words import (
-    MARGIN,
-    claim_verdict,
-    common_verdict,
-    format_gain,
-    format_interval,
-    markdown_table,
-)
+from lab.study import ITEMS, TEST, Plan, Study
+from lab.words import MARGIN, claim_verdict, common_verdict, format_gain, format_interval, markdown_table
 from nanouft.shell.files import write_json, write_text
 from nanouft.shell.text import read_json
 from nanouft.world import FAMILIES
 
 DIGITS = 6
 ADVICE = "Run the same command without --write first"
-
-
-@dataclass(frozen=True)
-class Row:
-    """One row of a table: flags of train, and the axes of its search. `after` names the row that it starts from, `like`
-    the row whose settings it takes, with `scale` times the learning rate."""
-    flags: str
-    axes: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    after: str | None = None
-    like: str | None = None
-    scale: float = 1.0
-    apart: bool = False                 # other demonstrations than those of the row that it starts from
-    aligned: Cell | None = None         # whose model "{aligned}" in the flags is
 
 
 @dataclass(frozen=True)
@@ -61,36 +41,28 @@ class Contrast:
     preset: bool = True
 
 
-@dataclass(frozen=True)
-class Claim:
-    rows: dict[str, Row]
-    baseline: str                       # the row that all others are shown against
-    contrasts: tuple[Contrast, ...]
-    tuned_on: tuple[str, ...]           # bases with a search of their own; the others take the first one's settings
-    parts: Parts = NINE                 # the endpoint, of the search, too: mean over parts of the mean over families
-    columns: dict[str, Parts] = field(default_factory=dict)     # of the table, beside the endpoint and the families
-    seeds: Sequence[int] = range(5)     # of the test cells
-    prompts: int = 0                    # seed of the test prompts
-    effort: dict[str, int] = field(default_factory=dict)        # first, more, growths of its searches (search.py)
-    holm: bool = False                  # verdicts of the preset contrasts are corrected for their number
-
-
 # ---- from finished cells ---------------------------------------------------------------------------------------------
-def judged(claim: Claim, chosen: dict[str, dict[str, dict]], searches: dict[tuple[str, str], Search],
-           cells: dict[str, dict[str, list[Cell]]], starts: dict[str, Cell], done: dict[str, dict]) -> dict:
-    """All that is said about a claim, as JSON. chosen: {base: {row: its settings}}; searches: of (base, row), where one
-    was made; cells: {base: {row: one a seed}}; starts: of each base the cell without training."""
-    found = {base: {row: results_of(c, done, ADVICE) for row, c in rows.items()} for base, rows in cells.items()}
+def untrained(claim: Plan) -> dict[str, Cell]:
+    """{base: the base as it is}, on the prompts of the claim."""
+    return {base: Cell((), 0, base, TEST.split, ITEMS, claim.prompts, each=True) for base in claim.bases}
+
+
+def judged(study: Study, name: str, done: dict[str, dict]) -> dict:
+    """All that is said about a claim, as JSON. study: with the settings of the claim; done: finished cells by key."""
+    claim = study.plan(name)
+    found = {base: {row: results_of(c, done, ADVICE) for row, c in rows.items()}
+             for base, rows in study.test_cells(name).items()}
+    starts = {base: results_of([cell], done, ADVICE) for base, cell in untrained(claim).items()}
     contrasts = [compared(c, claim, found) for c in claim.contrasts]
     if claim.holm:
         correct(contrasts, claim, found)
     return {
         "baseline": claim.baseline, "parts": claim.parts, "seeds": list(claim.seeds), "prompts": claim.prompts,
         "holm": claim.holm,
-        "search": {base: {row: searched(chosen[base][row], searches.get((base, row)), done) for row in claim.rows}
-                   for base in claim.tuned_on},
-        "bases": {base: {"start": families(results_of([starts[base]], done, ADVICE)),
-                         "rows": {row: summary(claim, rows, row) for row in rows}} for base, rows in found.items()},
+        "search": {base: {row: searched(study.setting(name, row, base), study.searches.get((name, row, base)), done)
+                          for row in claim.rows} for base in claim.tuned_on},
+        "bases": {base: {"start": families(starts[base]), "rows": {row: summary(claim, rows, row) for row in rows}}
+                  for base, rows in found.items()},
         "contrasts": contrasts}
 
 
@@ -101,7 +73,7 @@ def searched(chosen: dict[str, str], search: Search | None, done: dict[str, dict
         return {"chosen": chosen, "score": None, "edges": [], "tried": {}}
     value = search.score(search.best(done), search.first + search.more, done)
     return {"chosen": chosen, "score": round(value, DIGITS),
-            "edges": list(dict.fromkeys(flag for flag, _ in search.at_edge(done))),
+            "edges": list(dict.fromkeys(search.edges)),
             "tried": {" ".join(s): families([done[search.cell_at(s, VAL_SEED).key]]) for s in search.settings()}}
 
 
@@ -111,7 +83,7 @@ def families(cells: list[dict], key: str = "score") -> dict[str, float]:
             for f in FAMILIES}
 
 
-def summary(claim: Claim, rows: dict[str, list[dict]], row: str) -> dict:
+def summary(claim: Plan, rows: dict[str, list[dict]], row: str) -> dict:
     """A row on one base: [mean, half width] of the endpoint, of its difference to the baseline and of the columns."""
     mine = rows[row]
     return {"flags": mine[0]["flags"], "keys": [c["key"] for c in mine], "failed": sum("failed" in c for c in mine),
@@ -121,7 +93,7 @@ def summary(claim: Claim, rows: dict[str, list[dict]], row: str) -> dict:
             "families": families(mine), "lists that stop": families(mine, "ends")["list"]}
 
 
-def compared(c: Contrast, claim: Claim, cells: dict[str, dict[str, list[dict]]]) -> dict:
+def compared(c: Contrast, claim: Plan, cells: dict[str, dict[str, list[dict]]]) -> dict:
     bases = {}
     for base, rows in cells.items():
         mean, half = difference(c, claim, rows)
@@ -131,13 +103,13 @@ def compared(c: Contrast, claim: Claim, cells: dict[str, dict[str, list[dict]]])
             "verdict": common_verdict([b["verdict"] for b in bases.values()])}
 
 
-def difference(c: Contrast, claim: Claim, rows: dict[str, list[dict]], looks: int = 1) -> list[float]:
+def difference(c: Contrast, claim: Plan, rows: dict[str, list[dict]], looks: int = 1) -> list[float]:
     """[mean, half width]. looks: the half width is for one of so many intervals that shall all hold."""
     minus = (rows[c.minus[0]], rows[c.minus[1]]) if c.minus else None
     return rounded(contrast(rows[c.row], rows[c.other], c.parts or claim.parts, minus, looks))
 
 
-def correct(contrasts: list[dict], claim: Claim, found: dict[str, dict[str, list[dict]]]) -> None:
+def correct(contrasts: list[dict], claim: Plan, found: dict[str, dict[str, list[dict]]]) -> None:
     """Holm's correction of the verdicts of the preset contrasts of superiority, on each base: the clearest of m
     contrasts is judged by an interval of level 1 - 5 %/m, the next one by 1 - 5 %/(m - 1), and so on; after the first
     one that is undecided, all are. The intervals that are printed stay those of 95 %."""

@@ -12,15 +12,12 @@ a setting if all three contrasts do, does not hold if one of them does not, else
 of the base setting. Cells are lines of C5.jsonl, one a map and setting; table and verdict are computed from them.
 Not tuned: one learning rate for all methods (two others are among the settings).
 """
-import contextlib
 import json
 import sys
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
 from frozen_lake import pictures
 from frozen_lake.demos import gold, loser, random_lake
@@ -28,15 +25,12 @@ from frozen_lake.lake import Lake, Lakes
 from frozen_lake.learn import Method, Task, learn, method
 from frozen_lake.measure import CONTRASTS, distance, joined, measures, over
 from frozen_lake.policies import start_policy
-from lab.cells import is_number, refuse_smaller
-from lab.store import open_store
+from lab.runner import Missing, open_store, read_lines, refuse_other_form, run_missing
 from lab.words import format_interval, markdown_table
-from lab.workers import finished_jobs
 from nanouft.look.stats import interval, verdict
 from nanouft.shell import config
 from nanouft.shell.errors import UserError, in_range
-from nanouft.shell.files import Lines, checksum, write_json, write_text
-from nanouft.shell.text import read_json
+from nanouft.shell.files import checksum, write_json, write_text
 
 STUDY_VERSION = 1           # raised by hand when a change of code changes what cells give
 EARLY = 25                  # updates after which the distance is looked at once more
@@ -99,12 +93,25 @@ def chunk_of(number: int, maps: int) -> list[int]:
     return list(range(first, min(first + CHUNK, maps)))
 
 
-def run_chunk(name: str, first: int, maps: int, seeds: int) -> list[dict]:
-    """The cells of one setting on the chunk of map `first`, all maps and seeds side by side: one JSON object a map."""
+@dataclass(frozen=True)
+class Chunk:
+    """The maps from `first` on that learn side by side in one setting."""
+    name: str
+    first: int
+    maps: int
+    seeds: int
+
+    @property
+    def keys(self) -> list[str]:
+        return [key(SETTINGS[self.name], n, self.maps, self.seeds) for n in chunk_of(self.first, self.maps)]
+
+
+def run_chunk(chunk: Chunk) -> list[dict]:
+    """The cells of a chunk, one JSON object a map."""
     torch.set_num_threads(1)
-    setting, cells, lakes, paths = SETTINGS[name], [], [], []
-    for number in chunk_of(first, maps):
-        about = {"key": key(setting, number, maps, seeds), "setting": name, "map": number}
+    setting, seeds, cells, lakes, paths = SETTINGS[chunk.name], chunk.seeds, [], [], []
+    for number, its_key in zip(chunk_of(chunk.first, chunk.maps), chunk.keys):
+        about = {"key": its_key, "setting": chunk.name, "map": number}
         lake = random_lake(number)
         if setting.slippery:
             lake = Lake(lake.name, lake.rows, slippery=True)
@@ -124,7 +131,7 @@ def run_chunk(name: str, first: int, maps: int, seeds: int) -> list[dict]:
     live = [lake.live for lake in task.lakes.each]
     learnt = {}
     for m, how in setting.methods().items():
-        trace = learn(task, policy, how, setting.steps, setting.lr, seed=first, every=EARLY)
+        trace = learn(task, policy, how, setting.steps, setting.lr, seed=chunk.first, every=EARLY)
         found = measures(task, trace.policies[-1])
         found["early"] = over(distance(task.lakes, trace.policies[1]), live)
         learnt[m] = torch.stack([found[f] for f in FIELDS], -1).reshape(len(lakes), seeds, -1).nanmean(1)
@@ -134,37 +141,20 @@ def run_chunk(name: str, first: int, maps: int, seeds: int) -> list[dict]:
     return cells
 
 
-def read_cells(file: Path) -> dict[str, dict]:
-    """{key: cell} of C5.jsonl; UserError with its number for a line that is none."""
-    def wrong(line: dict) -> str:
-        if not isinstance(line.get("key"), str):
-            return "has no key"
-        rows = [] if "skipped" in line else [line.get(m) for m in METHODS]
-        whole = all(isinstance(row, list) and len(row) == len(FIELDS) and is_number(row[0])
-                    and all(x is None or is_number(x) for x in row) for row in rows)
-        return "" if whole else "is not a whole cell"
-    return {c["key"]: c for c in Lines(file).read(wrong)}
-
-
 def run_study(file: Path, maps: int, seeds: int, workers: int, names: list[str]) -> dict[str, dict]:
-    """Run what is missing in `file`, append each chunk as it ends; returns all cells by key."""
-    with open_store(file, read_cells) as store:
-        todo = []
-        for name in names:
-            missing = [n for n in range(maps) if key(SETTINGS[name], n, maps, seeds) not in store.done]
-            todo += [(name, first, maps, seeds) for first in sorted({n // CHUNK * CHUNK for n in missing})]
-        with contextlib.closing(_each(todo, workers)) as chunks:
-            for cells in tqdm(chunks, total=len(todo), desc="C5", mininterval=5, disable=not todo):
-                store.add(*cells)
-    return store.done
+    """Run what is missing in `file`; returns all cells by key."""
+    with open_store(file) as store:
+        chunks = [Chunk(name, first, maps, seeds) for name in names for first in range(0, maps, CHUNK)]
+        run_missing(chunks, store, workers, run_chunk)
+        return store.done
 
 
-def _each(todo: list[tuple], workers: int) -> Iterator[list[dict]]:
-    """Chunks as they end: one worker is this process."""
-    if workers == 1 or not todo:
-        yield from (run_chunk(*job) for job in todo)
-        return
-    yield from finished_jobs(run_chunk, todo, workers)
+def cells_of(name: str, maps: int, seeds: int, done: dict[str, dict]) -> list[dict]:
+    """The cells of a setting, map by map."""
+    found = [done.get(key(SETTINGS[name], n, maps, seeds)) for n in range(maps)]
+    if None in found:
+        raise Missing(f"C5, {name}: {found.count(None)} of {maps} maps are missing; run python -m lab.lake_study")
+    return found
 
 
 # ---- from cells to a verdict ----------------------------------------------------------------------------------------
@@ -188,7 +178,7 @@ def summary(name: str, cells: list[dict]) -> dict:
 
 def report(done: dict[str, dict], maps: int, seeds: int, names: list[str]) -> tuple[dict, list[str]]:
     """(C5.json's object, C5.md's lines)."""
-    found = [summary(name, [done[key(SETTINGS[name], n, maps, seeds)] for n in range(maps)]) for name in names]
+    found = [summary(name, cells_of(name, maps, seeds, done)) for name in names]
     base = found[0]
     def count(verdicts: list[str]) -> dict[str, int]:
         return {v: verdicts.count(v) for v in ("holds", "does not hold", "undecided")}
@@ -218,38 +208,29 @@ def report(done: dict[str, dict], maps: int, seeds: int, names: list[str]) -> tu
     return data, lines
 
 
-def dots(folder: Path, data: dict) -> dict[str, dict[str, list[float]]]:
+def dots(done: dict[str, dict], data: dict) -> dict[str, dict[str, list[float]]]:
     """{setting: {contrast: one number a map}}, for the picture."""
-    done = read_cells(folder / "C5.jsonl")
-    out = {}
-    for s in data["settings"]:
-        cells = [done[key(SETTINGS[s["name"]], n, data["maps"], data["seeds"])] for n in range(data["maps"])]
-        out[s["name"]] = {label: [c[a][0] - c[b][0] for c in cells if "skipped" not in c]
-                          for label, (a, b) in CONTRASTS.items()}
-    return out
+    of = {s["name"]: cells_of(s["name"], data["maps"], data["seeds"], done) for s in data["settings"]}
+    return {name: {label: [c[a][0] - c[b][0] for c in cells if "skipped" not in c]
+                   for label, (a, b) in CONTRASTS.items()} for name, cells in of.items()}
 
 
 def study(folder: Path, maps: int, seeds: int, workers: int, names: list[str] | None = None) -> dict:
-    """Run, write C5.jsonl, C5.json, C5.md below `folder`, print the table; returns C5.json's object."""
-    names = names or list(SETTINGS)
-    if (file := folder / "C5.json").exists():
-        there = read_json(file)
-        refuse_smaller(file, {n: there.get(n) for n in ("maps", "seeds")}, {"maps": maps, "seeds": seeds})
-    done = run_study(folder / "C5.jsonl", maps, seeds, workers, names)
-    data, lines = report(done, maps, seeds, names)
-    write_json(file, data)
+    """Run, write C5.jsonl, C5.json, C5.md and C5.png below `folder`, print the table; returns C5.json's object."""
+    done = run_study(folder / "C5.jsonl", maps, seeds, workers, names or list(SETTINGS))
+    data, lines = report(done, maps, seeds, names or list(SETTINGS))
+    write_json(folder / "C5.json", data)
     write_text(folder / "C5.md", "\n".join(lines) + "\n")
-    print("\n".join(lines))
+    picture = pictures.contrasts(data["settings"], dots(done, data), folder / "C5.png")
+    print("\n".join(lines) + f"\npicture: {picture}")
     return data
 
 
 def compare_first_chunk(folder: Path, maps: int, seeds: int) -> None:
     """Learn the first chunk of the base setting once more and compare every number. UserError if one differs."""
-    done = read_cells(folder / "C5.jsonl")
-    cells = run_chunk("base", 0, maps, seeds)
-    if any(c["key"] not in done for c in cells):
-        raise UserError(f"{folder / 'C5.jsonl'}: the base setting is not finished there; run python -m lab.lake_study")
-    different = sum(json.loads(json.dumps(c)) != done[c["key"]] for c in cells)
+    old = cells_of("base", maps, seeds, read_lines(folder / "C5.jsonl"))
+    cells = run_chunk(Chunk("base", 0, maps, seeds))
+    different = sum(json.loads(json.dumps(new)) != was for new, was in zip(cells, old))
     result = f"DIFFERENT on {different} of {len(cells)} maps" if different else "the same"
     print(f"{'C5: base setting':<40} {result}")
     if different:
@@ -273,11 +254,11 @@ def main(argv=None) -> int:
     cfg, _ = config.parse(Study, argv, "python -m lab.lake_study", __doc__)
     cfg.check()
     folder = Path(cfg.out)
+    refuse_other_form(cfg, folder, Path(Study.out), "maps", "seeds")
     if cfg.again:
         compare_first_chunk(folder, cfg.maps, cfg.seeds)
         return 0
-    data = study(folder, cfg.maps, cfg.seeds, cfg.workers)
-    print(f"picture: {pictures.contrasts(data['settings'], dots(folder, data), folder / 'C5.png')}")
+    study(folder, cfg.maps, cfg.seeds, cfg.workers)
     return 0
 
 

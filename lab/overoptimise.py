@@ -28,11 +28,9 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from tqdm import tqdm
 
 from lab.cell import quiet, train_into
-from lab.cells import is_number, refuse_smaller
-from lab.store import Store, open_store
+from lab.runner import Store, open_store, read_lines, refuse_other_form, results_of, run_missing
 from lab.words import format_interval, markdown_table
 from nanouft import reward, world
 from nanouft.data.batches import encode
@@ -56,37 +54,28 @@ RESULTS = "docs/results"
 VERSION = 2             # raised by hand when code changes what lines hold
 
 
+PROMPTS, SAMPLES = 48, 64                   # of best-of-n: prompts, the same number of every family; answers to each
+PPO_STEPS, PPO_LR = 48, 3e-4                # two steps a rollout; a larger rate than usual, to go far in few steps
+
+
 @dataclass
-class Study:
+class OverOptimise:
     part: Literal["all", "best-of", "table"] = "all"        # all = best-of-n, then PPO; table = nothing is run
     seeds: int = 5                  # a seed draws demonstrations, pairs, samples and order
-    prompts: int = 48               # prompts that best-of-n answers, the same number of every family
-    samples: int = 64               # answers to each
-    ppo_steps: int = 48             # optimizer steps of PPO, two a rollout
-    ppo_lr: float = 3e-4            # its learning rate: larger than usual, to go far in few steps
-    out: str = RESULTS              # folder of over_optimisation.jsonl and .md
-    picture: str | None = None      # file of the picture [docs/over_optimisation.png; with another --out there]
+    out: str = RESULTS              # folder of over_optimisation.jsonl, .md and, but for the committed one, .png
     work: str = "out/over_optimisation"     # folder of the models; once lines are there it may be deleted
+    workers: int = 2                # processes of one thread each
 
     def check(self) -> None:
         in_range(self, "seeds", low=1, high=1_000)
-        in_range(self, "prompts", "ppo_steps", low=1, high=10_000)
-        in_range(self, "samples", low=2, high=best_of.MOST)
-        whole = Path(self.out).resolve() == Path(RESULTS).resolve()
-        if whole and any(getattr(self, n) != getattr(Study, n) for n in SETTINGS):
-            raise UserError(f"another form than the committed one would mix with the evidence in {RESULTS}; give it "
-                            "--out out/trial")
-        self.picture = self.picture or str(Path("docs" if whole else self.out) / "over_optimisation.png")
-        plots.picture_file("--picture", self.picture)
-
-    def settings(self, part: str) -> dict:
-        """What a line of this part depends on, beside its source, pairs and seed."""
-        names = ("prompts", "samples") if part == "best-of" else ("ppo_steps", "ppo_lr")
-        return {"version": VERSION, **{n: getattr(self, n) for n in names},
-                **({"ppo": list(PPO[2:])} if part == "ppo" else {})}
+        in_range(self, "workers", low=1, high=64)
 
 
-SETTINGS = ("prompts", "samples", "ppo_steps", "ppo_lr")
+def settings(part: str) -> dict:
+    """What a line of this part depends on, beside its source, pairs and seed."""
+    if part == "ppo":
+        return {"version": VERSION, "ppo_steps": PPO_STEPS, "ppo_lr": PPO_LR, "ppo": list(PPO[2:])}
+    return {"version": VERSION, "prompts": PROMPTS, "samples": SAMPLES}
 
 
 # ---- models, made once -----------------------------------------------------------------------------------------------
@@ -119,13 +108,13 @@ def reward_models(seed: int, source: str, work: Path) -> dict[int, Path]:
 
 
 # ---- best-of-n -------------------------------------------------------------------------------------------------------
-def draw(seed: int, cfg: Study) -> tuple[list[str], list[str], np.ndarray]:
+def draw(seed: int, work: Path) -> tuple[list[str], list[str], np.ndarray]:
     """(prompts, answers, exact scores (prompts, samples)): `samples` answers of the SFT model to each prompt."""
-    model, tok = start_model(str(sft(seed, Path(cfg.work))))
-    rows = [r for r in world.rows("train", "prompts", cfg.prompts, 200 + seed) for _ in range(cfg.samples)]
+    model, tok = start_model(str(sft(seed, work)))
+    rows = [r for r in world.rows("train", "prompts", PROMPTS, 200 + seed) for _ in range(SAMPLES)]
     answers = answer_rows(model.eval(), tok, rows, temperature=1.0, seed=200 + seed)
     asked, said = [r.prompt[-1].text for r in rows], [tok.decode(a.ids).strip() for a in answers]
-    return asked, said, exact(asked, said).reshape(-1, cfg.samples)
+    return asked, said, exact(asked, said).reshape(-1, SAMPLES)
 
 
 def noise(prompts: list[str], answers: list[str]) -> np.ndarray:
@@ -149,33 +138,32 @@ def curve(likes: np.ndarray, scores: np.ndarray, usual: np.ndarray) -> dict:
                       for n in NS if n <= likes.shape[1]]}
 
 
-def best_of_n(seed: int, cfg: Study) -> list[dict]:
+def best_of_n(seed: int, work: Path) -> list[dict]:
     """One line for each reward model of a seed, and one each for the exact score and for noise as the reward."""
-    prompts, answers, scores = draw(seed, cfg)
+    prompts, answers, scores = draw(seed, work)
     times = Counter(zip(prompts, answers))
-    usual = np.array([times[text] / cfg.samples for text in zip(prompts, answers)]).reshape(scores.shape)
+    usual = np.array([times[text] / SAMPLES for text in zip(prompts, answers)]).reshape(scores.shape)
     scorers = {("exact", 0): exact, ("noise", 0): noise}
     for source in SOURCES:
-        models = reward_models(seed, source, Path(cfg.work))
+        models = reward_models(seed, source, work)
         scorers |= {(source, n): load(folder) for n, folder in models.items()}
-    return [{"part": "best-of", "source": source, "pairs": n, "seed": seed, "with": cfg.settings("best-of"),
+    return [{"part": "best-of", "source": source, "pairs": n, "seed": seed, "with": settings("best-of"),
              **curve(score(prompts, answers).reshape(scores.shape), scores, usual)}
             for (source, n), score in scorers.items()]
 
 
 # ---- PPO -------------------------------------------------------------------------------------------------------------
-def ppo(seed: int, source: str, n: int, unit: dict, cfg: Study) -> dict:
+def ppo(seed: int, source: str, n: int, unit: dict, work: Path) -> dict:
     """Train against the reward model of `n` sampled pairs, or (source "exact") the exact score; -> what its rollouts
     said. `unit` is the line of best-of-n with the same reward: where it starts, and how large it is."""
-    work = Path(cfg.work)
     name = "exact" if source == "exact" else str(reward_models(seed, source, work)[n])
-    flags = [*PPO, "--reward", name, "--lr", str(cfg.ppo_lr), "--steps", str(cfg.ppo_steps), "--show-every", "0"]
+    flags = [*PPO, "--reward", name, "--lr", str(PPO_LR), "--steps", str(PPO_STEPS), "--show-every", "0"]
     folder = work / f"ppo-{source}-{n}-{seed}-{checksum(repr(flags))[:8]}"      # another setting, another folder
     made_once(folder, partial(quietly, flags, str(sft(seed, work)), 200 + seed))
     points = [{"step": m["step"], "kl": m["kl_answer"], "score": m["score"], "ends": m["ends"],
                "reward": (m["reward"] - unit["mean"]) / unit["spread"]}
               for m in Lines(folder / "metrics.jsonl").read()[::2]]            # two steps are one rollout
-    return {"part": "ppo", "source": source, "pairs": n, "seed": seed, "with": cfg.settings("ppo"), "curve": points}
+    return {"part": "ppo", "source": source, "pairs": n, "seed": seed, "with": settings("ppo"), "curve": points}
 
 
 # ---- what came out ---------------------------------------------------------------------------------------------------
@@ -251,68 +239,77 @@ def picture(lines: list[dict], file: Path) -> Path:
         return plots.save(fig, file)
 
 
-def wrong(line: dict) -> str:
-    """What is wrong with a line of the results; "" if nothing is."""
-    points = line.get("curve")
-    names = ("score", "usual", "reward", "kl") if line.get("part") == "best-of" else ("score", "reward", "kl", "ends")
-    whole = (line.get("part") in ("best-of", "ppo") and isinstance(line.get("source"), str)
-             and isinstance(line.get("with"), dict) and isinstance(points, list)
-             and all(is_number(line.get(name)) for name in ("pairs", "seed"))
-             and (line["part"] == "ppo" or is_number(line.get("agreement"))
-                  and all(is_number(line.get(n, 0)) for n in ("mean", "spread")))
-             and all(isinstance(p, dict) and all(is_number(p.get(name)) for name in names) for p in points))
-    return "" if whole else "is no whole piece of this study"
-
-
-def main(argv=None) -> int:
-    cfg, _ = config.parse(Study, argv, "python -m lab.overoptimise", __doc__)
-    cfg.check()
-    devices.pick("cpu", "fp32", 1)
-    file = Path(cfg.out) / "over_optimisation.jsonl"
-    if cfg.part == "table" and not file.exists():
-        raise UserError(f"{file}: nothing is there yet; run the study first, from the project's root")
-    with open_store(file, read_lines, line_key) as store:
-        lines = table(study(cfg, store))
-    print("\n".join(lines))
-    print(f"\npicture: {cfg.picture}")
-    return 0
+# ---- run, kept, written ----------------------------------------------------------------------------------------------
+ABOUT = ("part", "source", "pairs", "seed")
 
 
 def line_key(line: dict) -> str:
     """What a line is about, and the settings that made it."""
-    return repr([line[name] for name in ("part", "source", "pairs", "seed")] + [sorted(line["with"].items())])
+    return repr([line[name] for name in ABOUT] + [sorted(line["with"].items())])
 
 
-def read_lines(file: Path) -> dict[str, dict]:
-    return {line_key(line): line for line in Lines(file).read(wrong)}
+read_study = partial(read_lines, names=(*ABOUT, "with", "curve"), key_of=line_key)
 
 
-def study(cfg: Study, store: Store) -> list[dict]:
-    """Run what is missing; writes table and picture. -> the lines of the store that have these settings."""
-    done, file = store.done, store.file
-    there = {"seeds": len({x["seed"] for x in done.values()})} if cfg.part != "table" else {}
-    for x in done.values():
-        for name in ("prompts", "samples", "ppo_steps"):
-            there[name] = max(there.get(name, 0), x["with"].get(name, 0))
-    refuse_smaller(file, there, vars(cfg))
+@dataclass
+class Piece:
+    """The lines of one seed that are made together: best-of-n with each reward, or PPO with one, in its unit."""
+    work: Path
+    part: str
+    seed: int
+    rewards: list[tuple[str, int]]      # (source, pairs)
+    unit: dict | None = None
 
-    def line(part: str, source: str, n: int, seed: int) -> dict | None:
-        return done.get(line_key({"part": part, "source": source, "pairs": n, "seed": seed,
-                                  "with": cfg.settings(part)}))
+    @property
+    def keys(self) -> list[str]:
+        mine = {"part": self.part, "seed": self.seed, "with": settings(self.part)}
+        return [line_key({**mine, "source": source, "pairs": n}) for source, n in self.rewards]
 
-    seeds = [] if cfg.part == "table" else range(cfg.seeds)
-    for seed in tqdm([s for s in seeds if not line("best-of", "samples", max(SIZES), s)], desc="best-of-n"):
-        store.add(*best_of_n(seed, cfg))
-    wanted = [(s, *arm) for s in seeds for arm in (*(("samples", n) for n in SIZES), ("exact", 0))
-              if cfg.part == "all" and not line("ppo", *arm, s)]
-    for seed, source, n in tqdm(wanted, desc="PPO"):
-        store.add(ppo(seed, source, n, line("best-of", source, n, seed), cfg))
-    mine = [x for x in done.values() if x["with"] == cfg.settings(x["part"])]       # other settings are not shown
+    @property
+    def key(self) -> str:
+        return self.keys[0]
+
+    def __str__(self) -> str:
+        return f"{self.part} {self.rewards[0]}, seed {self.seed}"
+
+
+def run_piece(piece: Piece) -> list[dict]:
+    devices.pick("cpu", "fp32", 1)
+    if piece.unit:
+        return [ppo(piece.seed, *piece.rewards[0], piece.unit, piece.work)]
+    return best_of_n(piece.seed, piece.work)
+
+
+def study(cfg: OverOptimise, store: Store) -> None:
+    """Makes what is missing: best-of-n, then PPO, which needs its lines."""
+    def made(pieces: list[Piece]) -> list[dict]:
+        run_missing(pieces, store, cfg.workers, run_piece)
+        return results_of(pieces, store.done, "Run the same command again, and it makes them")
+    rewards, seeds = [("exact", 0), ("noise", 0), *((s, n) for s in SOURCES for n in SIZES)], range(cfg.seeds)
+    made([Piece(Path(cfg.work), "best-of", seed, rewards) for seed in seeds])
+    if cfg.part == "all":
+        arms = [(seed, [arm]) for seed in seeds for arm in (*(("samples", n) for n in SIZES), ("exact", 0))]
+        units = made([Piece(Path(cfg.work), "best-of", *arm) for arm in arms])
+        made([Piece(Path(cfg.work), "ppo", *arm, unit) for arm, unit in zip(arms, units)])
+
+
+def main(argv=None) -> int:
+    cfg, _ = config.parse(OverOptimise, argv, "python -m lab.overoptimise", __doc__)
+    cfg.check()
+    refuse_other_form(cfg, Path(cfg.out), Path(RESULTS), "seeds")
+    file = Path(cfg.out) / "over_optimisation.jsonl"
+    if cfg.part != "table":
+        with open_store(file, read_study, line_key) as store:
+            study(cfg, store)
+    mine = [x for x in read_study(file).values() if x["with"] == settings(x["part"])]       # others are not shown
     if not mine:
         raise UserError(f"{file}: nothing is there yet; run the study first, from the project's root")
-    write_text(file.with_suffix(".md"), "\n".join(table(mine)) + "\n")
-    picture(mine, Path(cfg.picture))
-    return mine
+    lines = table(mine)
+    committed = file.parent.resolve() == Path(RESULTS).resolve()
+    drawn = picture(mine, Path("docs/over_optimisation.png") if committed else file.with_suffix(".png"))
+    write_text(file.with_suffix(".md"), "\n".join(lines) + "\n")
+    print("\n".join(lines) + f"\n\npicture: {drawn}")
+    return 0
 
 
 if __name__ == "__main__":

@@ -33,11 +33,13 @@ class Own:
     rows: int = 0
     noise: float = 0.0
     errs: int = 0               # of a hundred judgements: 5, 15 or 30
+    good: float | None = None   # the least score of a good answer [1]
 
     @property
     def key(self) -> str:
         about = (self.model.model_key, self.prompts, self.seed, self.samples, self.labelled, self.rows, self.noise)
-        return checksum(repr(about + (self.errs,) * bool(self.errs)))[:16]
+        more = (self.errs,) * bool(self.errs) + (f"good {self.good}",) * (self.good is not None)
+        return checksum(repr(about + more))[:16]
 
     @property
     def judge(self) -> str:
@@ -63,6 +65,7 @@ def folder_of_own(own: Own, init: str, keep: Path, spending: Callable) -> Path:
     is computed."""
     scored = ["--reward", str(reward_folder(own, init, keep, spending))] if own.labelled else []
     scored += ["--reward", own.judge, "--good", "1"] if own.errs else []
+    scored += ["--good", str(own.good)] if own.good is not None else []
 
     def make(place: Path) -> None:
         if not own.prompts:

@@ -9,8 +9,7 @@ the same for the curve and the row, S-1 seeds of S as in intervals.py; the inter
 """
 import numpy as np
 
-from lab.contrast import NINE, arrays, prompt_groups
-from lab.intervals import drawn_means, drawn_seeds
+from lab.contrast import NINE, arrays, drawn_means, drawn_seeds, prompt_groups
 
 DRAWS = 2000
 

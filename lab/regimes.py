@@ -7,18 +7,15 @@ All rows see the same prompts and start from the same SFT model.
 Settings are chosen on validation (search.py), learning rate and a second setting jointly: SFT's at every number of
 demonstrations; those of other rows where `anchor` says. Settings never see the test split. map.py is the command.
 """
-from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
-from lab.cell import Cell
-from lab.own import APART, KEPT_RIGHT, Own
-from lab.search import Search, run_searches
+from lab.own import KEPT_RIGHT, Own
+from lab.study import SECOND, Plan, Row
 from nanouft.objectives import OBJECTIVES
 
-SECOND = "docs/results/base-1"          # python -m nanouft.pretrain --seed 1 --out docs/results/base-1
 DEMOS, SAMPLES = (30, 100, 300, 1020), (250, 1000, 4000)
 MOST = max(SAMPLES)
-SEEDS, ITEMS, VAL_ITEMS = 5, 100, 60
 PER_PROMPT = 4                          # samples a prompt
 PER_STEP = 8                            # prompts a step, of methods that sample while they train
 
@@ -89,53 +86,9 @@ PIECES = {
 }
 
 
-# ---- cells -----------------------------------------------------------------------------------------------------------
-@dataclass(frozen=True)
-class Look:
-    """How a cell is scored."""
-    split: str
-    items: int
-    each: bool
-
-
-VAL, TEST = Look("val", VAL_ITEMS, False), Look("test", ITEMS, True)
-Setting = dict[str, str]
-
-
-def setting_flags(setting: Setting) -> list[str]:
-    return [w for pair in setting.items() for w in pair]
-
-
-def sft(r: Regime, setting: Setting, seed: int, look: Look = TEST) -> Cell:
-    noise = ["--noise", f"{r.noise:g}"] if r.noise else []
-    flags = ("--objective", "sft", "--rows", str(r.demos), "--batch-size", "16", *noise, *setting_flags(setting))
-    return Cell(flags, seed, r.base, look.split, look.items, each=look.each)
-
-
-def own(r: Regime, first: Cell) -> Own:
-    """The answers of SFT model `first`, scored as the regime says."""
-    labelled = r.samples // 2 if r.source == "learnt" else 0
-    return Own(first, own_prompts(r), first.seed, PER_PROMPT, labelled, r.demos, r.noise, r.errs)
-
-
+# ---- rows ------------------------------------------------------------------------------------------------------------
 def own_prompts(r: Regime) -> int:
     return (4 if r.source == "learnt" else 1) * r.samples // PER_PROMPT     # a reward model scores as many as one likes
-
-
-def cell(r: Regime, recipe: Recipe, setting: Setting, first: Cell, look: Look = TEST) -> Cell:
-    """One row of a regime. first: the SFT model of the same seed."""
-    flags, seed, data = ["--objective", recipe.objective], first.seed, own(r, first)
-    passes = ["--epochs", recipe.passes] if recipe.passes else []
-    if on_policy(recipe):                                   # the prompts of the answers, and not the answers
-        flags += ["--data", "{own}/scores.jsonl", "--steps", str(steps(r)), "--batch-size", str(PER_STEP)]
-        flags += ["--reward", "{reward}"] if r.source == "learnt" or r.errs else []
-    elif r.source == "spoilt":                              # a pair is two answers, one of them right
-        flags += ["--rows", str(r.samples // 2), "--batch-size", "16", *passes]
-        seed, data = seed + APART, None
-    else:
-        flags += ["--data", f"{{own}}/{recipe.file}.jsonl", "--batch-size", "16", *passes]
-    return Cell((*flags, *setting_flags(setting)), seed, as_start(first), look.split, look.items, own=data,
-                each=look.each, curve=look.each and bool(r.steps) and on_policy(recipe))
 
 
 def steps(r: Regime) -> int:
@@ -147,13 +100,14 @@ def on_policy(recipe: Recipe) -> bool:
     return OBJECTIVES[recipe.objective].on_policy
 
 
-def as_start(c: Cell) -> Cell:
-    """The cell as a start of others: how it is scored does not matter."""
-    return replace(c, split="test", items=ITEMS, prompts=0, each=False)
+def sft_regime(r: Regime) -> Regime:
+    return Regime(r.demos, noise=r.noise)
 
 
-def rows_of(r: Regime) -> dict[str, Recipe]:
+def recipes(r: Regime) -> dict[str, Recipe]:
     """The rows of a regime beside SFT."""
+    if not r.samples:
+        return {}
     if r.steps:
         return LONG | {"RFT": ROWS["RFT"]}
     if r.source == "spoilt":
@@ -163,7 +117,37 @@ def rows_of(r: Regime) -> dict[str, Recipe]:
     return {PICKED if r.source == "learnt" and name == "RFT" else name: recipe for name, recipe in ROWS.items()}
 
 
-# ---- settings --------------------------------------------------------------------------------------------------------
+def reads(r: Regime, recipe: Recipe) -> str:
+    """The flags that say what a row learns from, and for how long."""
+    passes = f" --epochs {recipe.passes}" if recipe.passes else ""
+    if on_policy(recipe):                                   # the prompts of the answers, and not the answers
+        judge = " --reward {reward}" if r.source == "learnt" or r.errs else ""
+        return f"--data {{own}}/scores.jsonl --steps {steps(r)} --batch-size {PER_STEP}{judge}"
+    if r.source == "spoilt":                                # a pair is two answers, one of them right
+        return f"--rows {r.samples // 2} --batch-size 16{passes}"
+    return f"--data {{own}}/{recipe.file}.jsonl --batch-size 16{passes}"
+
+
+@lru_cache
+def plan(r: Regime) -> Plan:
+    """The rows of a regime; all start from the SFT model of the same seed and read the same answers of it."""
+    home, noise = sft_regime(r), f" --noise {r.noise:g}" if r.noise else ""
+    labelled = r.samples // 2 if r.source == "learnt" else 0
+    own = Own(None, own_prompts(r), 0, PER_PROMPT, labelled, r.demos, r.noise, r.errs)
+    rows = {"SFT": Row(f"--objective sft --rows {r.demos} --batch-size 16{noise}", SFT_AXES, at=home)}
+    for name, recipe in recipes(r).items():
+        spoilt, where = r.source == "spoilt" and not on_policy(recipe), anchor(r, name)
+        rows[name] = Row(f"--objective {recipe.objective} {reads(r, recipe)}", recipe.axes, "SFT", at=where,
+                         like="RFT" if name == PICKED else None, apart=spoilt, own=None if spoilt else own,
+                         curve=bool(r.steps) and on_policy(recipe))
+    if r.noise:
+        rows[CLEANED] = Row(f"--objective sft --data {{own}}/{KEPT_RIGHT} --batch-size 16", like="SFT",
+                            at=Regime(r.demos), asks="SFT", own=Own(None, 0, 0, 0, 0, r.demos, r.noise))
+    if r.source == "learnt":
+        rows[BEST] = Row("", after="SFT", own=own, best_of=PER_PROMPT)
+    return Plan(rows, "SFT", bases=(r.base,), parts=(), ends=NO_END, effort={"more": 1} if r.steps else {})
+
+
 def anchor(r: Regime, name: str) -> Regime:
     """Where the settings of a row are chosen: long runs and spoilt answers have searches of their own (on the first
     base), wrong demonstrations one at 100; the others take them from the regime nearest in size, with a judge who never
@@ -177,52 +161,3 @@ def anchor(r: Regime, name: str) -> Regime:
     if r.demos <= 100:
         return Regime(100, MOST if many else 1000)
     return Regime(300, MOST) if many and r.demos == 300 else Regime(1020, 1000)
-
-
-def sft_regime(r: Regime) -> Regime:
-    return Regime(r.demos, noise=r.noise)
-
-
-def search_sft(r: Regime) -> Search:
-    return Search(lambda setting, seed: sft(r, dict(zip(SFT_AXES, setting)), seed, VAL),
-                  {flag: list(values) for flag, values in SFT_AXES.items()})
-
-
-def search_row(r: Regime, recipe: Recipe, first: Setting) -> Search:
-    def cell_at(setting, seed: int) -> Cell:
-        return cell(r, recipe, dict(zip(recipe.axes, setting)), sft(r, first, seed), VAL)
-    effort = {"more": 1} if r.steps else {}                 # such a run takes a minute
-    return Search(cell_at, {flag: list(values) for flag, values in recipe.axes.items()}, ends=NO_END, **effort)
-
-
-def settings(regimes: list[Regime], run: Callable) -> tuple[dict, dict, dict]:
-    """({regime: SFT's setting}, {(regime, row): setting}, {the same keys: flags at an edge of their grid}), each under
-    the regime where it was chosen."""
-    recipes = {(anchor(r, name), name): recipe for r in regimes for name, recipe in rows_of(r).items()}
-    clean = [replace(r, noise=0.0) for r in regimes if r.noise]
-    starts = dict.fromkeys(sft_regime(r) for r in [*regimes, *clean, *(place for place, _ in recipes)])
-    sfts = {r: search_sft(r) for r in starts}
-    firsts = run_searches(sfts, run)
-    rows = {(place, name): search_row(place, recipe, firsts[sft_regime(place)])
-            for (place, name), recipe in recipes.items()}
-    chosen = run_searches(rows, run)
-    return firsts, chosen, {key: s.edges for key, s in {**sfts, **rows}.items() if s.edges}
-
-
-# ---- test ------------------------------------------------------------------------------------------------------------
-def test_cells(r: Regime, firsts: dict, chosen: dict, seeds: int = SEEDS) -> dict[str, list[Cell]]:
-    """{row: its cells, one a seed}."""
-    setting = firsts[sft_regime(r)]
-    sfts = [sft(r, setting, seed) for seed in range(seeds)]
-    out = {"SFT": sfts}
-    for name, recipe in rows_of(r).items():
-        out[name] = [cell(r, recipe, chosen[anchor(r, name), name], first) for first in sfts]
-    if r.noise:
-        flags = ("--objective", "sft", "--data", f"{{own}}/{KEPT_RIGHT}", "--batch-size", "16",
-                 *setting_flags(firsts[Regime(r.demos)]))
-        out[CLEANED] = [Cell(flags, c.seed, r.base, c.split, c.items, each=True,
-                             own=Own(c, 0, c.seed, 0, 0, r.demos, r.noise)) for c in sfts]
-    if r.source == "learnt":
-        out[BEST] = [Cell((), c.seed, as_start(c), c.split, c.items, own=own(r, c), best_of=PER_PROMPT, each=True)
-                     for c in sfts]
-    return out

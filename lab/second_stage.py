@@ -13,7 +13,8 @@ Fixed before its first cell, and before anybody saw these seeds and prompts: row
 - Why this was looked at: in the first study's cells, after eight passes at 1e-5, IFT lay .9 and 1.0 points above SFT,
   4.8 and 6.5 in facts. Those runs chose the question; none of their cells is used here.
 """
-from lab.judge import Claim, Contrast, Row
+from lab.judge import Contrast
+from lab.study import Plan, Row
 
 START, SFT, THIRD, FROZEN = "SFT (the start)", "SFT", "SFT at a third of the rate", "SFT, frozen input embeddings"
 RELEASED, WEIGHTS, MIXING, DETACHED = "IFT released", "weights only (lam 0)", "mixing only (gamma 0)", "IFT detached"
@@ -22,7 +23,7 @@ RATES = {"--lr": ("3e-6", "1e-5", "3e-5")}
 PLAIN, IFT = "--objective sft --epochs 8", "--objective ift --epochs 8 --variant released"
 SKILLS, TRUTH, UNKNOWN, FACTS = ("rules", "rules_new", "list", "sum", "sort", "reverse"), "truth", "unknown", "fact"
 
-C1B = Claim(
+C1B = Plan(
     rows={
         START: Row("--objective sft"),
         SFT: Row(PLAIN, RATES, after=START),
@@ -33,10 +34,10 @@ C1B = Claim(
         MIXING: Row(f"{IFT} --gamma 0", RATES, after=START),
         DETACHED: Row(f"{IFT} --detach", RATES, after=START),
         DPO: Row("--objective dpo --epochs 8 --beta 1", RATES, after=START),
-        SFT_NEW: Row(PLAIN, after=START, like=SFT, apart=True),
-        IFT_NEW: Row(IFT, after=START, like=RELEASED, apart=True),
+        SFT_NEW: Row(PLAIN, after=START, like=SFT, scale=1, apart=True),
+        IFT_NEW: Row(IFT, after=START, like=RELEASED, scale=1, apart=True),
     },
-    baseline=SFT, tuned_on=("base",), seeds=range(200, 210), prompts=1, holm=True,
+    baseline=SFT, seeds=range(200, 210), prompts=1, holm=True,
     effort={"first": 2, "more": 2, "growths": 3},
     contrasts=(
         *(Contrast(f"Second stage: IFT is better than {row}", RELEASED, row) for row in (SFT, THIRD, FROZEN)),

@@ -8,17 +8,17 @@ Nothing here trains a model or knows a result: the same cells give the same summ
 import inspect
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
-from lab import ranks, snapshot
+from lab import snapshot
 from lab.cell import Cell
 from lab.cells import stops
 from lab.cost import Cost, cost_of
-from lab.words import MARGIN, format_interval
+from lab.words import MARGIN, difference_word, format_interval
 from nanouft import world
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.look.stats import interval
@@ -180,16 +180,39 @@ def mean_curve(curves: list[list[list[float]]]) -> list[list[float]]:
     return [[points[0][0], *point([p[1] for p in points])] for points in zip(*curves)]
 
 
+# ---- ranks that admit ties -------------------------------------------------------------------------------------------
+Scores = Mapping[int, float]    # {seed: score}
+
+
+def minus(mine: Scores, other: Scores | None) -> tuple[list, str] | None:
+    """([mean, half or None], word) of mine - other over their common seeds (the same seed drew the same data for both,
+    so most of its luck cancels); None if they have none in common."""
+    seeds = sorted(mine.keys() & other.keys()) if other else []
+    if not seeds:
+        return None
+    mean, half = interval([mine[s] - other[s] for s in seeds])
+    return [mean, half if half < math.inf else None], difference_word(mean, half)
+
+
+def places(scores: Mapping[str, Scores]) -> dict[str, list[int]]:
+    """{row: [best, worst place]}: from 1 + the number of rows that are significantly better, to the number of all rows
+    less those that are significantly worse (each pair of rows for itself, 95 %)."""
+    there = {name: s for name, s in scores.items() if s}
+    words = {name: [got[1] for other, s in there.items() if other != name and (got := minus(mine, s))]
+             for name, mine in there.items()}
+    return {name: [1 + seen.count("worse"), len(there) - seen.count("better")] for name, seen in words.items()}
+
+
 def ranked(rows: dict[str, dict]) -> dict[str, dict]:
     """Each row with its places and with its score minus SFT's, seed by seed; the base has no seeds, it is one model
     and stands beside every seed of the others."""
     every = sorted({s for r in rows.values() for s in r["scores"]})
     scores = {n: dict.fromkeys(every, *r["scores"].values()) if r["group"] == "start" else r["scores"]
               for n, r in rows.items()}
-    places, out = ranks.places(scores), {}
+    held, out = places(scores), {}
     for name, row in rows.items():
-        gain, word = name != "sft" and ranks.minus(scores[name], scores.get("sft")) or (None, None)
-        out[name] = row | {"rank": places.get(name), "minus_sft": gain, "verdict": word}
+        gain, word = name != "sft" and minus(scores[name], scores.get("sft")) or (None, None)
+        out[name] = row | {"rank": held.get(name), "minus_sft": gain, "verdict": word}
     return out
 
 

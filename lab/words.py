@@ -64,5 +64,5 @@ def common_verdict(verdicts: list[str]) -> str:
     return verdicts[0] if len(set(verdicts)) == 1 else "undecided"
 
 
-def prediction_verdict(falsified: bool, confirmed: bool) -> str:
-    return "falsified" if falsified else "confirmed" if confirmed else "undecided"
+def prediction_verdict(false: bool, true: bool) -> str:
+    return "does not hold" if false else "holds" if true else "undecided"

@@ -24,6 +24,7 @@ from nanouft.shell.config import Parser, run
 from nanouft.shell.errors import UserError
 from nanouft.shell.files import checksum
 
+sys.path.append(str(ROOT / "lessons"))      # lessons import course.py and draw.py from there
 PAGES = ROOT / "docs" / "lessons"
 NOTEBOOKS = ROOT / "notebooks"
 DPI = 72                                    # of the pictures in the pages; a lesson's own has 110

@@ -69,8 +69,8 @@ def make_optimizer(model: torch.nn.Module, cfg: Train, device: Device) -> torch.
     return optimizer
 
 
-def fit(model: torch.nn.Module, objective: Objective, hp, steps: int, run: Run) -> int:
-    """Train `model` in place. Logs metrics.jsonl, saves steps/<n>/. Returns the steps done now."""
+def fit(model: torch.nn.Module, objective: Objective, hp, steps: int, run: Run) -> None:
+    """Train `model` in place. Logs metrics.jsonl, saves steps/<n>/."""
     cfg, device, source = run.cfg, run.device, run.source
     optimizer = make_optimizer(model, cfg, device)
     scaler = device.scaler()
@@ -127,7 +127,6 @@ def fit(model: torch.nn.Module, objective: Objective, hp, steps: int, run: Run) 
             log.write({"step": done, "loss": log.loss, "held_out": run.look_held()})
         if due and looks:
             save(done)
-    return steps - start
 
 
 def title(folder: Path) -> str:

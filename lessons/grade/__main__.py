@@ -20,6 +20,7 @@ from lessons.grade import folder, solution, ui, worker
 from lessons.grade.folder import My, short_hash
 from nanouft.shell.config import Parser, run
 from nanouft.shell.errors import UserError
+from nanouft.shell.files import write_json
 
 LOOK = 0.3                                  # seconds between two looks at a file
 
@@ -37,6 +38,8 @@ def parser() -> Parser:
                        help="grade all submissions in a folder: all tasks, or those named")
     flags.add_argument("--mine", metavar="FOLDER",
                        help="failures that no mistake explains, equal ones together")
+    flags.add_argument("--results", metavar="FILE", help="also write results.json, as Gradescope "
+                       "reads it")
     flags.add_argument("--out", metavar="FILE",
                        help="the table of --class [class.csv], the zip of --pack")
     for name, words in {"watch": "judge again whenever the file is saved",
@@ -55,19 +58,19 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     my = My(args.my)
     if args.check:
-        from lessons.grade import check
+        from lessons.grade.tasks import check
         return check.main(args.tasks)
     ids = folder.ids_of(args.tasks)
     if args.klass or args.mine or args.pack:
         teach(args)
     elif args.json:
-        print_json(ids or [task.id for task in folder.all_tasks()], my, args.seed)
+        return print_json(ids or [task.id for task in folder.all_tasks()], my, args.seed)
     elif not ids:
         print_list(my)
     elif args.watch:
         watch(ids, my, args.seed)
     elif not (args.hint or args.solution or args.reveal or args.in_lesson):
-        judge(ids, my, args.seed)
+        return judge(ids, my, args.seed, args.results)
     else:
         for task in map(folder.find, ids):
             hint_or_reveal(task, my, args)
@@ -82,7 +85,7 @@ def hint_or_reveal(task, my: My, args) -> None:
     elif args.reveal:
         reveal(task, my)
     else:
-        from lessons.grade.used import in_lesson
+        from lessons.grade.tasks.used import in_lesson
         in_lesson(task, my)
 
 
@@ -122,15 +125,22 @@ def last_state(my: My, id: str) -> str:
     return tries[-1].get("state", "not begun") if tries else "not begun"
 
 
-def print_json(ids: list[str], my: My, seed: str | None) -> None:
+def print_json(ids: list[str], my: My, seed: str | None) -> int:
     found = worker.grade(ids, my, seed or my.name)
     short = {id: {"state": v["state"], "mistake": v["mistake"]} for id, v in found.items()}
     print(json.dumps(short))
+    return code_of(found)
+
+
+def code_of(verdicts: dict[str, dict]) -> int:
+    """0 if all is right, 1 if not. A sealed prediction is as right as it can be."""
+    done = [found["state"] == "right" or "seal" in found for found in verdicts.values()]
+    return 0 if all(done) else 1
 
 
 # ---- one task ------------------------------------------------------------------------------------
 
-def judge(ids: list[str], my: My, seed: str | None) -> dict[str, dict]:
+def judge(ids: list[str], my: My, seed: str | None, results: str | None = None) -> int:
     """Judged in another process, which alone imports torch; so this one starts at once."""
     if not my.path.exists():
         my.call_me(ask_name())
@@ -142,7 +152,10 @@ def judge(ids: list[str], my: My, seed: str | None) -> dict[str, dict]:
             note(id, found, my)
         task["hints"] = max(0, task["hints"] - len(my.entries(id, "hint")))
         print("\n".join(ui.report(task, found)), flush=True)
-    return verdicts
+    if results:
+        from lessons.grade.results import gradescope
+        write_json(Path(results), gradescope(verdicts))
+    return code_of(verdicts)
 
 
 def note(id: str, found: dict, my: My) -> None:
@@ -161,11 +174,13 @@ def watch(ids: list[str], my: My, seed: str | None) -> None:
     if len(ids) != 1:
         raise UserError("--watch takes one task")
     while True:
-        found = judge(ids, my, seed)[ids[0]]
-        file = Path(found["task"]["file"])
+        file = my.file(folder.find(ids[0]))
+        before = short_hash(file)
+        judge(ids, my, seed)
+        before = before or short_hash(file)             # a starter has just been made
         line = f"  waiting for {file} to be saved; Ctrl-C ends"
         print(ui.paint(line, "dim"), flush=True)
-        wait_for_another(file, found["hash"])
+        wait_for_another(file, before)
 
 
 def wait_for_another(file: Path, before: str) -> None:

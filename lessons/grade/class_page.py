@@ -5,6 +5,7 @@
 What to say on Monday comes first, then what is done, then what deserves a look.
 """
 from collections import Counter, defaultdict
+from datetime import date
 from pathlib import Path
 
 from lessons.grade import results as counted
@@ -29,6 +30,7 @@ def page(klass: Klass) -> str:
         "<!--MONDAY-->": monday(klass),
         "<!--TASKS-->": tasks(klass),
         "<!--STUDENTS-->": students(klass),
+        "<!--ODD-->": odd(klass),
         "<!--PREDICTIONS-->": predictions(klass),
         "<!--PLANS-->": plans(klass),
         "<!--EQUAL-->": equal(klass),
@@ -41,23 +43,22 @@ def page(klass: Klass) -> str:
 def intro(klass: Klass) -> str:
     answers = [r for r in klass.results if r.state != "not begun"]
     right = sum(r.state == "right" for r in answers)
-    text = (f"<p>{len(klass.names)} submissions, {len(klass.tasks)} tasks. "
-            f"{right} of {len(answers)} answers are right.</p>")
+    text = (f"<p>{date.today():%d %B %Y}. {len(klass.names)} submissions, "
+            f"{len(klass.tasks)} tasks. {right} of {len(answers)} answers are right.</p>")
     if not klass.unread:
         return text
     items = [f"<li><b>{escape(name)}</b> {escape(why)}</li>" for name, why in klass.unread.items()]
     return f"{text}<p>Not graded:</p><ul>{''.join(items)}</ul>"
 
 
-def table(heads: list[str], rows: list[list[str]]) -> str:
-    """Cells are HTML. The first cell of a row is its name."""
+def table(name: str, heads: list[str], rows: list[list[str]], above: str = "") -> str:
+    """Cells are HTML. The first cell of a row is its name; `above`: cells of another head row."""
     head = "".join(f'<th scope="col">{text}</th>' for text in heads)
-    body = ""
-    for name, *cells in rows:
-        body += f'<tr><th scope="row">{name}</th>' + "".join(f"<td>{cell}</td>" for cell in cells)
-        body += "</tr>"
-    return (f'<div class="scroll"><table><thead><tr>{head}</tr></thead>'
-            f"<tbody>{body}</tbody></table></div>")
+    body = "".join(f'<tr><th scope="row">{first}</th>' + "".join(map("<td>{}</td>".format, cells))
+                   + "</tr>" for first, *cells in rows)
+    above = f"<tr>{above}</tr>" * bool(above)
+    return (f'<div class="scroll" tabindex="0" role="group" aria-label="{name}"><table><thead>'
+            f"{above}<tr>{head}</tr></thead><tbody>{body}</tbody></table></div>")
 
 
 def title(task) -> str:
@@ -66,10 +67,9 @@ def title(task) -> str:
     return escape(f"{task.id} {name}".strip())
 
 
-def key(state: str, about: str = "") -> str:
+def key(state: str) -> str:
     """A small square with the sign of a state."""
-    hover = f' title="{escape(about)}"' if about else ""
-    return f'<span class="key {css(state)}"{hover}>{STATES[state]}</span>'
+    return f'<span class="key {css(state)}" role="img" aria-label="{state}">{STATES[state]}</span>'
 
 
 def css(state: str) -> str:
@@ -127,49 +127,59 @@ def monday(klass: Klass) -> str:
 # ---- done by task, done by student -------------------------------------------------------------
 
 def tasks(klass: Klass) -> str:
-    """A bar for each task; the numbers stand beside it."""
+    """A bar for each task; the numbers, and who failed why, stand beside it."""
     rows = []
     for task in klass.tasks:
-        count = Counter(r.state for r in klass.results if r.task.id == task.id)
+        own = [r for r in klass.results if r.task.id == task.id]
+        count = Counter(r.state for r in own)
         parts = [f'<span class="{css(state)}" style="flex:{count[state]}"></span>'
                  for state in STATES if count[state]]
         bar = f'<div class="bar" aria-hidden="true">{"".join(parts)}</div>'
         name = f"<b>{title(task)}</b>" if task.core else title(task)
-        rows.append([name, bar, *(str(count[state] or "") for state in STATES)])
+        rows.append([name, bar, *(str(count[state] or "") for state in STATES), causes(own)])
     signs = " ".join(f"<span>{key(state)} {state}</span>" for state in STATES)
-    return f'<p class="legend">{signs}</p>' + table(["task", "", *map(key, STATES)], rows)
+    heads = ["task", "shares", *map(key, STATES), "who, and why"]
+    done = table("Done, by task", heads, rows)
+    return f'<p class="legend">{signs}</p><div class="by-task">{done}</div>'
+
+
+def causes(results: list[Result]) -> str:
+    """Each mistake of a task, and who made it."""
+    who = defaultdict(list)
+    for r in results:
+        if r.state not in ("right", "not begun") and not (r.state == "amber" and not r.note):
+            who[r.verdict.get("mistake") or r.note[:90].rstrip(".") or "unknown"].append(r.name)
+    lines = sorted(who.items(), key=lambda cause: (-len(cause[1]), cause[0]))
+    items = "".join(f"<li>{escape(why)}: <b>{escape(', '.join(names))}</b></li>"
+                    for why, names in lines)
+    n = len(set().union(*who.values()))
+    return f"<details><summary>{n} not right</summary><ul>{items}</ul></details>" if items else ""
 
 
 def students(klass: Klass) -> str:
-    """A square for each answer, in the order of the tasks."""
-    by_name = defaultdict(list)
-    for result in klass.results:
-        by_name[result.name].append(result)
+    """Sums of each student, and a square for each task."""
+    answers = {(r.name, r.task.id): r.state for r in klass.results}
     rows = []
-    most = sum(counted.points(task, "right") for task in klass.tasks)
     for name in klass.names:
-        own = by_name[name]
-        total = sum(counted.points(r.task, r.state) for r in own)
-        done = sum(r.state == "right" for r in own)
-        tries = sum(len(counted.tries(r.log)) for r in own)
-        minutes = sum(counted.minutes(r.log) for r in own)
-        rows.append(f"""<li><b>{escape(name)}</b> {total:g} of {most:g} points, {done} done
-            <span class="dim">{tries} tries, {minutes} minutes</span>
-            <div class="squares">{squares(own)}</div></li>""")
-    return f'<ul class="students">{"".join(rows)}</ul>'
+        sums = klass.sums(name)
+        squares = [key(answers[name, task.id]) for task in klass.tasks]
+        odd = ' <b title="something is odd">!</b>' * bool(sums["odd"])
+        rows.append([escape(name) + odd, f"<b>{sums['points']}</b>",
+                     *(str(sums[what]) for what in ("right", "tries", "minutes")), *squares])
+    most = next(iter(klass.sums(name)["of"] for name in klass.names), "0")
+    lessons = Counter(task.id[:2] for task in klass.tasks)
+    above = '<td colspan="5"></td>' + "".join(
+        f'<th scope="colgroup" colspan="{n}">{escape(id)}</th>' for id, n in lessons.items())
+    letters = [escape(task.id[2:]) for task in klass.tasks]
+    return '<div class="students">' + table("Done, by student", [
+        "student", f"points of {most}", "right", "tries", "minutes", *letters],
+        rows, above) + "</div>"
 
 
-def squares(results: list[Result]) -> str:
-    """The squares of a student: a group for each lesson, under the letters of its tasks."""
-    groups = defaultdict(list)
-    for result in results:
-        groups[result.task.id[:2]].append(result)
-    parts = []
-    for lesson, some in groups.items():
-        letters = "".join(f"<i>{escape(r.task.id[2:])}</i>" for r in some)
-        signs = "".join(key(r.state, f"{r.task.id}: {r.state}") for r in some)
-        parts.append(f"<span><b>{escape(lesson)}</b><span>{letters}<br>{signs}</span></span>")
-    return "".join(parts)
+def odd(klass: Klass) -> str:
+    items = [f"<li><b>{escape(name)}</b>: {escape(', '.join(words))}</li>"
+             for name, words in klass.odd.items()]
+    return f"<ul>{''.join(items)}</ul>" if items else "<p>None.</p>"
 
 
 # ---- predictions -------------------------------------------------------------------------------
@@ -204,7 +214,7 @@ def predictions(klass: Klass) -> str:
                          f"{true:.0f} %", scale(given, true)])
     return (f"<p>{len(pairs)} statements, Brier score {brier:.2f} (0 is perfect, 0.25 is a coin). "
             "Line: what was said, on average. Dot: what came true.</p>"
-            + table(["said", "statements", "mean", "came true", ""], rows))
+            + table("Predictions", ["said", "statements", "mean", "came true", "picture"], rows))
 
 
 def scale(given: float, true: float) -> str:

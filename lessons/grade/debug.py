@@ -16,7 +16,7 @@ class Bug:
     name: str                           # ends "This is what happens if ...", as in Mistake
     right: str                          # these lines of the program ...
     wrong: str                          # ... become these
-    shows: str                          # the letter of what the log would have shown
+    shows: str                          # the letter of what the log would have shown; or letters
     question: str
     say: str
 
@@ -46,14 +46,14 @@ class Debug(Task):
             return found | {"mistake": None, "readings": [], "question": bug.question,
                             "note": "planted"}
         letter = str(answer or "").strip()
-        if found["state"] == "right" and letter.lower() != bug.shows:
+        if found["state"] == "right" and (len(letter) != 1 or letter.lower() not in bug.shows):
             note = "log" if letter else "no log"
             return found | {"state": "amber", "note": note, "error": repr(answer)}
         return found
 
     def solution(self, name: str) -> str:
         bug = self.drawn(name)
-        return f"{self.program}\nLOG = {bug.shows!r}        # the planted bug: {bug.name}"
+        return f"{self.program}\nLOG = {bug.shows[0]!r}        # the planted bug: {bug.name}"
 
 
 def planted(program: str, bug: Bug) -> str:

@@ -12,7 +12,6 @@ import importlib
 import json
 import os
 import re
-import sys
 import time
 from pathlib import Path
 
@@ -23,19 +22,18 @@ from nanouft.shell.text import nearest
 AFTERNOON = ("00b", "03a", "05a", "06a", "07a", "17a")          # the tasks of one afternoon
 ROOT = Path(__file__).resolve().parents[2]
 TASKS = Path(__file__).with_name("tasks")
-sys.path.append(str(ROOT / "lessons"))      # a lesson imports course.py and draw.py from beside it
 
 
 # ---- tasks ---------------------------------------------------------------------------------------
 
 def lessons() -> list[str]:
     """["00", "01", ...]: the lessons that have tasks."""
-    return sorted({file.stem[1:3] for file in TASKS.glob("[a-z][0-9][0-9]_*.py")})
+    return sorted({file.stem[1:3] for file in TASKS.glob("t[0-9][0-9]*.py")})
 
 
 def tasks_of(lesson: str) -> list:
-    """The tasks of a lesson. Its functions (t), debug programs (d) and cards (c) are in files."""
-    files = sorted(TASKS.glob(f"[a-z]{lesson}_*.py"))
+    """The tasks of a lesson: tasks/t07.py, and what else begins so."""
+    files = sorted(TASKS.glob(f"t{lesson}*.py"))
     modules = [importlib.import_module(f"lessons.grade.tasks.{file.stem}") for file in files]
     return sorted((task for module in modules for task in module.TASKS), key=lambda task: task.id)
 
@@ -71,9 +69,8 @@ def lesson_file(id: str) -> Path:
 
 def environment(**more: str) -> dict[str, str]:
     """For other processes: they find the project, and say what they say in UTF-8."""
-    places = [str(ROOT), str(ROOT / "lessons"), os.environ.get("PYTHONPATH")]
-    path = os.pathsep.join(filter(None, places))
-    return os.environ | {"PYTHONPATH": path, "PYTHONIOENCODING": "utf-8"} | more
+    path = [str(ROOT), str(ROOT / "lessons"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(path), "PYTHONIOENCODING": "utf-8"} | more
 
 
 # ---- the student's folder ------------------------------------------------------------------------
@@ -153,7 +150,7 @@ def read_entry(line: str) -> dict | None:
     """None for a line that somebody has edited out of shape."""
     try:
         entry = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return entry if isinstance(entry, dict) and {"time", "task", "event"} <= entry.keys() else None
 

@@ -5,8 +5,9 @@
     mine("submissions")                     # failures that no named mistake explains, in groups
     pack("my", "")                          # the student's part: my/ as <name>.zip
 
-Each submission is copied and graded in a process of its own, with a time limit for each task. That
-keeps endless loops and crashes away. It is no cage: a program may do what its user may do.
+Each submission is copied when its turn comes, and graded in a process of its own, with limits of
+time, memory and files. Whatever happens to one, the others are graded, and the files are written
+as they go. It is no cage: a program may do what its user may do. What is odd is marked.
 """
 import ast
 import csv
@@ -15,9 +16,11 @@ import tempfile
 import time
 import zipfile
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
+
+from tqdm import tqdm
 
 from lessons.grade import class_page, folder, worker
 from lessons.grade.folder import My
@@ -28,11 +31,16 @@ from nanouft.shell.files import write_text
 from nanouft.shell.text import one_line, regular, said, visible
 
 COLUMNS = ("name", "task", "kind", "state", "points", "of", "mistake", "note", "tries", "minutes",
-           "hints", "seed", "hash", "same_as")
+           "hints", "seed", "hash", "same_as", "odd")
 AT_ONCE = 2                             # submissions that are graded at a time
 SECONDS = 20                            # for a task
+PAUSE = 10                              # seconds between two writings of the files
 LINES = 20                              # of code that --mine prints
 TIMEOUTS, ALL_TIMEOUTS = 2, 8           # after so many the rest of a file, of all, is left out
+CHANGED = "the copy was changed before it was judged"
+STRANGE = frozenset("""lessons nanouft inspect gc ctypes importlib os sys shutil pathlib subprocess
+    multiprocessing threading signal socket open eval exec getattr setattr globals __import__
+    __globals__ __closure__ __subclasses__ _getframe tb_frame f_back""".split())
 
 
 # ---- the teacher's commands ----------------------------------------------------------------------
@@ -42,20 +50,40 @@ def main(submissions: str, out: str, seed_file: str | None = None, tasks: list =
     table = Path(out or "class.csv")
     if table.suffix.lower() != ".csv":
         raise UserError(f"--out {said(out)}: the table is a .csv file; the page stands beside it")
-    klass = graded(Path(submissions), secret(seed_file), tasks)
     table.parent.mkdir(parents=True, exist_ok=True)
-    write_csv(table, klass)
-    page = table.with_suffix(".html")
-    write_text(page, class_page.page(klass))
+    klass, written = None, time.monotonic()
+    try:
+        for klass in graded(Path(submissions), secret(seed_file), tasks):
+            if time.monotonic() - written > PAUSE:
+                write(table, klass)
+                written = time.monotonic()
+    finally:                                            # also after Ctrl-C
+        if klass:
+            write(table, klass)
     begun = sum(result.state != "not begun" for result in klass.results)
     print(f"{len(klass.names)} submissions, {len(klass.tasks)} tasks, {begun} answers, "
           f"{klass.seconds:.0f} s")
-    print(f"{table}\n{page}")
+    if odd := klass.odd:
+        print(f"{len(odd)} with something odd, see the page: {visible(', '.join(odd))[:200]}")
+    print(f"{table}\n{table.with_suffix('.html')}")
+
+
+def write(table: Path, klass: Klass) -> None:
+    """class.csv; class_sums.csv with a line for each student; the page."""
+    mark_equal(klass.results)
+    rows = [row(result) for result in klass.results]
+    rows += [{"name": name, "state": "not graded", "note": why}
+             for name, why in klass.unread.items()]
+    write_csv(table, COLUMNS, rows)
+    sums = [{"name": name, **klass.sums(name)} for name in klass.names]
+    write_csv(table.with_stem(table.stem + "_sums"), list(sums[0]) if sums else ["name"], sums)
+    write_text(table.with_suffix(".html"), class_page.page(klass))
 
 
 def mine(submissions: str, tasks: list = ()) -> None:
     """--mine FOLDER: failures that no mistake explains, equal ones together, many first."""
-    found = attempts(graded(Path(submissions), "", tasks).results)
+    *_, klass = graded(Path(submissions), "", tasks)
+    found = attempts(klass.results)
     if not found:
         print("no unknown failures")
     for (id, outcome), who in sorted(found.items(), key=lambda pair: (-len(pair[1]), pair[0])):
@@ -99,28 +127,30 @@ def secret(seed_file: str | None) -> str:
 
 # ---- grading -------------------------------------------------------------------------------------
 
-def graded(submissions: Path, seed: str, words: list = ()) -> Klass:
-    """These tasks, or all, of every submission in this folder."""
+def graded(submissions: Path, seed: str, words: list = ()) -> Iterator[Klass]:
+    """These tasks, or all, of every submission in this folder: what is known after each of them."""
     start = time.perf_counter()
     tasks = [folder.find(id) for id in folder.ids_of(words)] or folder.all_tasks()
     entries = handed_in(submissions)
+    check_grader(tasks[0].id)
     klass = Klass(tasks, [], {})
-    with tempfile.TemporaryDirectory(prefix="nanouft-class-") as scratch:
-        names = [name_of(entry, entries) for entry in entries]
-        places = [Path(scratch) / str(i) for i in range(len(entries))]
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            parts = pool.map(partial(one, tasks=tasks, seed=seed), entries, names, places)
-            for name, part in zip(names, parts):
-                if isinstance(part, str):
-                    klass.unread[name] = part
-                    print(f"{visible(name)}: {visible(part)}; not graded", flush=True)
-                else:
-                    klass.results += part
+    pool = ThreadPoolExecutor(AT_ONCE)
+    waiting = {pool.submit(one, entry, name_of(entry, entries), tasks, seed):
+               name_of(entry, entries) for entry in entries}
+    try:
+        for done in tqdm(as_completed(waiting), total=len(entries), desc="grading", unit="student"):
+            name, part = waiting[done], done.result()
+            if isinstance(part, str):
+                klass.unread[name] = part
+                tqdm.write(f"{visible(name)}: {visible(part)}; not graded")
+            klass.results += part if isinstance(part, list) else []
+            klass.results.sort(key=lambda result: (result.name.casefold(), result.task.id))
+            klass.seconds = time.perf_counter() - start
+            yield klass
+    finally:
+        pool.shutdown(cancel_futures=True)
     if not klass.results:
         raise UserError(f"--class {said(str(submissions))}: no submission could be read")
-    mark_equal(klass.results)
-    klass.seconds = time.perf_counter() - start
-    return klass
 
 
 def name_of(entry: Path, entries: list[Path]) -> str:
@@ -129,30 +159,73 @@ def name_of(entry: Path, entries: list[Path]) -> str:
     return entry.name if any(e != entry and e.stem == stem for e in entries) else stem
 
 
-def one(entry: Path, name: str, place: Path, tasks: list, seed: str) -> list[Result] | str:
-    """The results of one submission, or why there are none."""
+def one(entry: Path, name: str, tasks: list, seed: str) -> list[Result] | str:
+    """The results of one submission, or why there are none. Its copy lives as long."""
     try:
-        my = My(clean_copy(entry, place))
+        for found in (graded_once(entry, name, tasks, seed) for _ in range(2)):
+            if not any(result.odd and result.odd[-1] == CHANGED for result in found):
+                break                                   # else once more: it may have been another
+        return found
     except (Unreadable, OSError) as e:
         return str(e)
-    log = log_of(my)
+    except Exception as e:                              # what no test has thought of
+        return f"could not be graded ({type(e).__name__}: {one_line(str(e))[:100]})"
+
+
+def graded_once(entry: Path, name: str, tasks: list, seed: str) -> list[Result]:
+    with tempfile.TemporaryDirectory(prefix="nanouft-", ignore_cleanup_errors=True) as scratch:
+        my = My(clean_copy(entry, Path(scratch) / "my"))
+        return results(my, name, tasks, seed or name)
+
+
+def results(my: My, name: str, tasks: list, seed: str) -> list[Result]:
+    log, own_name = log_of(my), name_in(my)
     texts = {task.id: written(my, task) for task in tasks}
-    there = [task for task in tasks if texts[task.id]]
-    verdicts = verdicts_on(there, my, seed or name)
-    results = []
+    begun = sorted({task.id[:2] for task in tasks if texts[task.id]})
+    my.begin([task for lesson in begun for task in folder.tasks_of(lesson)])    # as the child does
+    hashes = {task.id: my.hash(task) for task in tasks}
+    strange = {my.file(task): strange_words(my.file(task)) for task in tasks if texts[task.id]}
+    verdicts = verdicts_on([task for task in tasks if texts[task.id]], my, seed)
+    found = []
     for task in tasks:
-        found = verdicts.get(task.id, {"state": "not begun", "mistake": None})
-        code = texts[task.id]
-        mine_only = [entry for entry in log if entry["task"] == task.id]
-        results.append(Result(name, task, found, code, name_in(my), mine_only))
-    return results
+        verdict = verdicts.get(task.id, {"state": "not begun", "mistake": None})
+        result = Result(name, task, verdict, texts[task.id], own_name,
+                        [entry for entry in log if entry["task"] == task.id])
+        changed = verdict.get("hash", hashes[task.id]) != hashes[task.id]
+        result.odd = [*strange.get(my.file(task), []), *oddities(result), *[CHANGED] * changed]
+        found.append(result)
+    return found
+
+
+def strange_words(file: Path) -> list[str]:
+    """Words in a program that an exercise does not need: a reason to read it, no verdict."""
+    try:
+        nodes = list(ast.walk(ast.parse(file.read_bytes()))) if file.suffix == ".py" else []
+    except (SyntaxError, ValueError, RecursionError, MemoryError, OSError):
+        return []
+    words = [word for node in nodes for field in ("id", "attr", "name", "module")
+             for word in str(getattr(node, field, "")).split(".")]
+    return sorted(STRANGE.intersection(words))
+
+
+def oddities(result: Result) -> list[str]:
+    """What an honest answer cannot be."""
+    found = [note for note in ("forged", "changed grader") if result.verdict.get("note") == note]
+    untouched = result.code == result.task.starter(result.seed) if hasattr(
+        result.task, "starter") else result.code.rstrip().endswith("raise NotImplementedError")
+    if result.state in ("right", "amber", "wrong") and untouched:
+        found.append("judged, but nothing is written")
+    if result.state == "right" and folder.is_function(result.task) and not all(
+            case.get("ok") for case in result.verdict.get("cases") or [{}]):
+        found.append("right without cases")
+    return found
 
 
 def log_of(my: My) -> list[dict]:
     """The student's log, as far as it can be believed: it is a file like any other."""
     try:
         entries = my.entries()
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return []
     return [e for e in entries if isinstance(e["time"], (int, float)) and 0 < e["time"] < 1e11]
 
@@ -166,7 +239,7 @@ def name_in(my: My) -> str:
 
 def verdicts_on(tasks: list, my: My, seed: str) -> dict[str, dict]:
     """As worker.grade, but a file that takes too long again and again is left, and at some point
-    all is. What happens to a submission is its own fault, if the grader is in order."""
+    all is."""
     found: dict[str, dict] = {}
     lost: Counter = Counter()                           # tasks that the child did not survive
     while left := [task for task in tasks if task.id not in found]:
@@ -176,9 +249,10 @@ def verdicts_on(tasks: list, my: My, seed: str) -> dict[str, dict]:
             continue
         try:
             some = worker.ask([task.id for task in left], my, seed, SECONDS)
-        except (RuntimeError, UserError):
-            check_grader(left[0].id)
+        except RuntimeError:
             some = {left[0].id: worker.failed("ended")}
+        except UserError:
+            some = {left[0].id: worker.failed("no start")}
         found |= some
         last = left[len(some) - 1]
         lost[my.file(last)] += found[last.id].get("note") in worker.LOST
@@ -186,10 +260,10 @@ def verdicts_on(tasks: list, my: My, seed: str) -> dict[str, dict]:
 
 
 def check_grader(id: str) -> None:
-    """Whose fault is it? A folder without answers must be judged without trouble."""
+    """Before all: a folder without answers must be judged without trouble."""
     with tempfile.TemporaryDirectory(prefix="nanouft-class-") as empty:
         try:
-            worker.ask([id], My(empty), "0", SECONDS)
+            worker.ask([id], My(empty), "0", 10 * SECONDS)
         except RuntimeError as e:
             raise UserError(f"the grader itself fails: {one_line(str(e)[-300:])}") from None
 
@@ -234,21 +308,21 @@ def defines(node: ast.stmt) -> set[str]:
 
 # ---- the table -----------------------------------------------------------------------------------
 
-def write_csv(file: Path, klass: Klass) -> None:
+def row(r: Result) -> dict:
+    return {"name": r.name, "task": r.task.id, "kind": r.task.kind, "state": r.state,
+            "points": f"{points(r.task, r.state):g}", "of": f"{points(r.task, 'right'):g}",
+            "mistake": r.verdict.get("mistake") or "", "note": r.note, "tries": len(tries(r.log)),
+            "minutes": minutes(r.log), "hints": hints(r.log), "seed": r.seed, "hash": r.hash,
+            "same_as": " ".join(r.same_as), "odd": " ".join(r.odd)}
+
+
+def write_csv(file: Path, columns, rows: list[dict]) -> None:
     """UTF-8 with a mark, so that spreadsheets read the names rightly."""
     partial = file.with_name(file.name + ".partial")
     with open(partial, "w", encoding="utf-8-sig", errors="replace", newline="") as f:
-        table = csv.DictWriter(f, COLUMNS)
+        table = csv.DictWriter(f, columns)
         table.writeheader()
-        for r in klass.results:
-            row = {"name": r.name, "task": r.task.id, "kind": r.task.kind, "state": r.state,
-                   "points": f"{points(r.task, r.state):g}", "of": f"{points(r.task, 'right'):g}",
-                   "mistake": r.verdict.get("mistake") or "", "note": r.note,
-                   "tries": len(tries(r.log)), "minutes": minutes(r.log), "hints": hints(r.log),
-                   "seed": r.seed, "hash": r.hash, "same_as": " ".join(r.same_as)}
-            table.writerow({key: cell(value) for key, value in row.items()})
-        for name, why in klass.unread.items():
-            table.writerow({"name": cell(name), "state": "not graded", "note": cell(why)})
+        table.writerows({key: cell(value) for key, value in row.items()} for row in rows)
     os.replace(partial, file)
 
 

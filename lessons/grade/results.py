@@ -1,10 +1,11 @@
 """What came out for a class: a Result for each task of each student, and what is counted of it."""
 import ast
 import json
+import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from lessons.grade import ui
+from lessons.grade import folder, ui
 from nanouft.shell.config import tomllib
 from nanouft.shell.files import checksum
 
@@ -23,6 +24,7 @@ class Result:
     seed: str = ""                      # the name in my/, which draws planted bugs
     log: list[dict] = field(default_factory=list)
     same_as: list[str] = field(default_factory=list)
+    odd: list[str] = field(default_factory=list)        # reasons to read it
 
     @property
     def state(self) -> str:
@@ -36,6 +38,8 @@ class Result:
     @property
     def note(self) -> str:
         """What the grader said beside a mistake, or in place of one."""
+        if self.verdict.get("fact"):
+            return self.verdict["fact"]
         if self.verdict.get("note"):
             return ui.noted(self.verdict, getattr(self.task, "signature", ""))
         lines = self.verdict.get("lines", []) if self.state == "unknown" else []
@@ -64,6 +68,25 @@ class Klass:
     def names(self) -> list[str]:
         return sorted({result.name for result in self.results}, key=str.casefold)
 
+    @property
+    def odd(self) -> dict[str, list[str]]:
+        """{name: what is odd}"""
+        found = defaultdict(set)
+        for result in self.results:
+            found[result.name].update(result.odd)
+        return {name: sorted(found[name]) for name in self.names if found[name]}
+
+    def sums(self, name: str) -> dict:
+        """A student's sums over all tasks."""
+        own = [result for result in self.results if result.name == name]
+        return {"points": f"{sum(points(r.task, r.state) for r in own):g}",
+                "of": f"{sum(points(task, 'right') for task in self.tasks):g}",
+                "right": sum(r.state == "right" for r in own),
+                "begun": sum(r.state != "not begun" for r in own),
+                "tries": sum(len(tries(r.log)) for r in own),
+                "minutes": sum(minutes(r.log) for r in own),
+                "odd": " ".join(self.odd.get(name, ()))}
+
 
 # ---- what is counted -----------------------------------------------------------------------------
 
@@ -71,6 +94,18 @@ def points(task, state: str) -> float:
     """D1 = 1, D2 = 2, D3 = 4; debug and design count twice; amber three quarters."""
     full = POINTS.get(task.level, 0) * (2 if task.kind in ("debug", "design") else 1)
     return full * {"right": 1.0, "amber": 0.75}.get(state, 0.0)
+
+
+def gradescope(verdicts: dict[str, dict]) -> dict:
+    """The verdicts of one student as Gradescope reads them: results.json."""
+    tests = []
+    for id, found in verdicts.items():
+        task = folder.find(id)
+        tests.append({"name": f"{id} {found['task']['name']}", "max_score": points(task, "right"),
+                      "score": points(task, found["state"]),
+                      "status": "passed" if found["state"] == "right" else "failed",
+                      "output": "\n".join(ui.report(found["task"], found))})
+    return {"tests": tests}
 
 
 def tries(log: list[dict]) -> list[dict]:
@@ -125,38 +160,17 @@ def attempts(results: list[Result]) -> dict[tuple, dict[str, str]]:
 
 # ---- equal answers -------------------------------------------------------------------------------
 
-class WithoutNames(ast.NodeTransformer):
-    """Names become numbers in order of appearance; what documents a function is left out."""
-
-    def __init__(self):
-        self.numbers: dict[str, str] = {}
-
-    def number(self, name: str) -> str:
-        return self.numbers.setdefault(name, f"n{len(self.numbers)}")
-
-    def visit_Name(self, node):
-        node.id = self.number(node.id)
-        return node
-
-    def visit_arg(self, node):
-        node.arg = self.number(node.arg)
-        node.annotation = None
-        return node
-
-    def visit_FunctionDef(self, node):
-        node.name = self.number(node.name)
-        node.returns = None
-        if ast.get_docstring(node) is not None:
-            node.body = node.body[1:] or [ast.Pass()]
-        return self.generic_visit(node)
-
-
 def tree_of(code: str) -> str:
-    """The syntax tree without names. "" if it is small, or if there is none."""
+    """The syntax tree without names and docstrings. "" if it is small, or if there is none."""
     try:
-        tree = WithoutNames().visit(ast.parse(code))
+        tree = ast.parse(code)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef) and ast.get_docstring(node) is not None:
+                node.body = node.body[1:]
         big = sum(1 for _ in ast.walk(tree)) >= NODES
-        return ast.dump(tree) if big else ""
+        numbers: dict[str, int] = {}                    # of names, in order of appearance
+        return big * re.sub(r"\b(id|arg|name)='(\w+)'", lambda word: str(
+            numbers.setdefault(word[2], len(numbers))), ast.dump(tree))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return ""
 

@@ -15,6 +15,7 @@ MARK = {"right": "ok", "amber": "~", "wrong": ".", "unknown": ".", "not begun": 
 NOTES = {       # what is said beside a mistake, or where none has a name
     "arguments": "The task calls {signature}. Your function takes other arguments.",
     "returns nothing": "Your function returns nothing. Is there a line with `return`?",
+    "kind": "Your function returns texts where numbers are wanted, or the other way round.",
     "changes its arguments": "Your function changes its arguments in place: who else may still "
                              "need them?",
     "gradient": "The gradient is not that of this loss: what is a constant, what is not?",
@@ -24,7 +25,10 @@ NOTES = {       # what is said beside a mistake, or where none has a name
                             "numpy does that.",
     "time": "It took too long. Is there a loop that does not end?",
     "ended": "Your program ended before it returned anything.",
+    "no start": "Python and torch did not start in time. Is the machine busy? Grade it again.",
     "not reached": "It was not judged: the tasks before it in this file took too long.",
+    "forged": "Something else than the grader has written a verdict.",
+    "changed grader": "Since this file has run, the grader takes wrong answers for right ones.",
     "no function": "Your file has no function {error}. Write one: def {signature}:",
     "file": "Your file cannot be read: {error}",
     "planted": "The planted bug is still there, or one like it.",
@@ -137,14 +141,16 @@ def sentence(task: dict, found: dict) -> list[str]:
         lines.append(f"  {by} is what happens if " + paint(", or: ".join(readings), "wrong") + ".")
     if note:
         lines.append("  " + noted(found, task["signature"]))
+        lines += [f"  {fact}" for fact in [found.get("fact")] if fact]
     elif found["state"] == "unknown" and not found.get("lines"):
-        lines.append("  I do not know this result." + hidden(found))
+        lines.append("  " + (found.get("fact") or "I do not know this result.") + hidden(found))
     if found.get("law"):
         lines.append(f"  A law to test by hand: {found['law']}. Here it does not hold.")
     if found.get("perhaps"):
         lines.append(f"  Perhaps: {found['perhaps']}. Most cases agree with that.")
     if found.get("question"):
         lines.append(f"  Think: {found['question']}")
+    if found.get("question") or found["state"] in ("wrong", "unknown"):
         hints = f"--hint for more, {task['hints']} left; " if task["hints"] else ""
         lines.append(paint(f"  ({hints}{task['where']})", "dim"))
     return lines

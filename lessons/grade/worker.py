@@ -4,29 +4,37 @@
     # {"07a": {"state": ..., "mistake": ..., ...}, ...}
 
 The order goes to the child through its stdin, so that no argument of a program holds the seed. The
-child prints two lines of JSON for each task: one when it is about to begin, one when it is judged.
-Time is counted between the two, so the import of torch does not count. Each line bears the key of
-the order: what a student's program prints has none, and is not read.
+child draws all hidden cases and forgets the seed before a line of a student's runs. It prints two
+lines of JSON for each task: one when it is about to begin, one when it is judged. Time is counted
+between the two, so the import of torch does not count. Each line bears the key of the order: what
+a student's program prints has none, and is not read. Memory and files are limited; when a child
+ends, so do the programs that it has started.
 """
 import contextlib
 import json
 import os
 import queue
 import secrets
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 from lessons.grade import folder
 from lessons.grade.folder import My
 from nanouft.shell.errors import UserError
 
-SECONDS = 5                                 # for one task
+SECONDS = 15                                # for one task
 START = 120                                 # for the import of torch on a slow machine
-LOST = ("time", "ended")                    # notes on a task that the child did not survive
+LOST = ("time", "ended", "no start", "forged")  # notes on a task that the child did not survive
 PRINTED = 600                               # letters of what a student prints
+LINE, WAITING = 4_000_000, 500              # bytes of a line of the child, lines that wait
+MEMORY, FILE = 3 << 30, 64 << 20            # bytes that a program may take, and may write
+STATES = ("right", "amber", "wrong", "unknown", "not begun")
 
 
 # ---- the parent ----------------------------------------------------------------------------------
@@ -41,13 +49,14 @@ def grade(ids: list[str], my: My, seed: str = "0", seconds: float = SECONDS) -> 
 
 def ask(ids: list[str], my: My, seed: str, seconds: float) -> dict[str, dict]:
     """The verdicts of one child: on all tasks, or up to the first one that it does not survive."""
-    key = secrets.token_hex()
+    key, mark = secrets.token_hex(), secrets.token_hex()
     order = {"ids": ids, "my": str(my.path.resolve()), "seed": str(seed), "key": key}
-    env = folder.environment(OMP_NUM_THREADS="1")
+    env = folder.environment(OMP_NUM_THREADS="1", NANOUFT_GRADED=mark)
     found: dict[str, dict] = {}
     with tempfile.TemporaryFile() as errors:
         child = subprocess.Popen([sys.executable, "-m", "lessons.grade.worker"], env=env,
-                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
+                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
+                                 start_new_session=True)
         lines: queue.Queue = queue.Queue()
         threading.Thread(target=listen, args=(child.stdout, key, lines), daemon=True).start()
         try:
@@ -65,13 +74,37 @@ def ask(ids: list[str], my: My, seed: str, seconds: float) -> dict[str, dict]:
                 if "error" in begun:
                     raise UserError(begun["error"])
                 judged = receive(lines, seconds)
+                if not well_formed(judged) or not isinstance(begun.get("task"), dict):
+                    judged = failed("forged")
                 found[id] = begun | judged
-                if judged["note"] in LOST:
+                if judged.get("note") in LOST:
                     break
         finally:
-            child.kill()
-            child.wait()
+            end(child, mark)
     return found
+
+
+def end(child, mark: str) -> None:
+    """The child, its group, and on Linux every program that has inherited its mark."""
+    child.kill()
+    with contextlib.suppress(OSError, AttributeError):
+        os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+    for place in [*Path("/proc").glob("[0-9]*/environ")] * 2:       # some may just be starting
+        with contextlib.suppress(OSError):
+            if mark.encode() in place.read_bytes():
+                os.kill(int(place.parent.name), signal.SIGKILL)
+
+
+def well_formed(verdict: dict) -> bool:
+    """A verdict as the grader gives it. Others come from a student's program that has the key."""
+    texts = [verdict.get(name) or "" for name in ("mistake", "note", "error", "question", "fact")]
+    lists = [verdict.get(name) or [] for name in ("readings", "cases", "lines")]
+    return (verdict.get("state") in STATES and "note" in verdict
+            and all(isinstance(text, str) for text in texts)
+            and all(isinstance(some, list) for some in lists)
+            and all(isinstance(case, dict) and "yours" in case for case in lists[1])
+            and all(isinstance(x, str) for reading in lists[0] for x in reading))
 
 
 def receive(lines: queue.Queue, seconds: float) -> dict:
@@ -90,10 +123,11 @@ def failed(note: str, **more: str) -> dict:
 def listen(pipe, key: str, lines: queue.Queue) -> None:
     """Every line of the child that has the key; at its end, that it ended."""
     with pipe:
-        for text in pipe:
+        while text := pipe.readline(LINE):
             with contextlib.suppress(ValueError, RecursionError):
                 line = json.loads(text)
-                if isinstance(line, dict) and line.pop("key", "") == key:
+                known = isinstance(line, dict) and line.pop("key", "") == key
+                if known and lines.qsize() < WAITING:
                     lines.put(line)
     lines.put(failed("ended"))
 
@@ -104,22 +138,24 @@ def main() -> None:
     order = json.loads(sys.stdin.read())                        # a later input() finds its end
     results = os.fdopen(os.dup(1), "w", encoding="utf-8")       # no student's print reaches it
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    my, modules = My(order["my"]), {}
+    my, key, modules = My(order["my"]), order["key"], {}
 
     def say(**line) -> None:
-        print(json.dumps(line | {"key": order["key"]}), file=results, flush=True)
+        print(json.dumps(line | {"key": key}), file=results, flush=True)
 
     try:
         tasks = [folder.find(id) for id in order["ids"]]
     except UserError as e:
         return say(error=str(e))
-    judges = [judge_of(task) for task in tasks]     # before any line of a student's runs
+    judges = [judge_of(task, order["seed"]) for task in tasks]
+    order.clear()                                   # before any line of a student's runs
+    limit()
     for task, judge in zip(tasks, judges):
         my.begin(folder.tasks_of(task.id[:2]))
         say(task=about(task, my), hash=my.hash(task))
         printed = Head()
         with contextlib.redirect_stdout(printed):
-            found = judge_file(task, judge, my, order["seed"], modules)
+            found = judge_file(task, judge, my, modules)
         say(**{"note": "", "printed": printed.text} | found)
 
 
@@ -132,18 +168,28 @@ def about(task, my: My) -> dict:
             "where": f'lessons/{lesson}, "{task.heading}"'}
 
 
-def judge_of(task) -> Callable[..., dict]:
+def judge_of(task, seed: str = "0") -> Callable[..., dict]:
     """What judges this task. It takes long to import, so this is done before the clock starts."""
     if not hasattr(task, "signature"):
         from lessons.grade.cards import judge_card
-        return judge_card
+        return partial(judge_card, task)
     import torch
 
-    from lessons.grade.engine import judge
+    from lessons.grade.engine import Exam, careful
     torch.set_num_threads(1)
     if hasattr(task, "program"):
         task.right(*task.cases[0].args)             # the first optimizer of torch imports much
-    return judge
+    return partial(careful, Exam(task, seed))
+
+
+def limit() -> None:
+    """From here on a program gets so much memory and so large files. Not on Windows."""
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (FILE, FILE))
+        data = int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_DATA, (data + MEMORY, data + MEMORY))
 
 
 class Head:
@@ -158,11 +204,11 @@ class Head:
         pass
 
 
-def judge_file(task, judge: Callable[..., dict], my: My, seed: str, modules: dict) -> dict:
+def judge_file(task, judge: Callable[..., dict], my: My, modules: dict) -> dict:
     """The verdict on what stands in the student's file."""
     file = my.file(task)
     if not hasattr(task, "signature"):
-        return judge(task, file, my)
+        return judge(file, my)
     if file not in modules:
         modules[file] = load(file)
     space = modules[file]
@@ -172,10 +218,10 @@ def judge_file(task, judge: Callable[..., dict], my: My, seed: str, modules: dic
     if not callable(space.get(name)):
         return {"state": "not begun", "mistake": None, "note": "no function", "error": name}
     if not hasattr(task, "program"):
-        return judge(task, space[name], seed)
+        return judge(space[name])
     if file.read_text(encoding="utf-8") == task.starter(my.name):
         return {"state": "not begun", "mistake": None}
-    return task.and_log(judge(task, space[name], seed), space.get("LOG"), my.name)
+    return task.and_log(judge(space[name]), space.get("LOG"), my.name)
 
 
 def load(file) -> dict | str:

@@ -293,6 +293,11 @@ FIRST = {
     "evaluate --init other --items 1": 1}
 
 
+def test_a_second_stage_fits_into_the_same_memory(tmp_path):
+    cfg = train.Train(lora=4, checkpointing=True)
+    assert "--lora 4 --checkpointing" in report.go_on(tmp_path / "sft", "sft", cfg, [])
+
+
 @pytest.mark.parametrize("first", FIRST, ids=lambda text: " ".join(text.split()[:5]))
 def test_the_printed_next_commands_run_as_they_stand(first, here, tiny_base, monkeypatch, capsys):
     """With files of the names that stand for the user's; nothing is taken, a second stage is gentle."""

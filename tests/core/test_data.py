@@ -186,6 +186,7 @@ MISTAKES = {
     "too long a number": (GOOD + b'{"score": ' + b"1" * 5000 + b"}", ["my.jsonl, line 2: a number or nesting"]),
     "prompt is a number": ([OK, {"prompt": 3, "response": "b"}], ['line 2: "prompt" is a number, not a string']),
     "response is missing": ([OK, {"prompt": "a", "respnse": "b"}], ['line 2: no response', 'is "respnse" meant as']),
+    "chosen is missing": ([{"prompt": "a", "chosn": "b", "rejected": "c"}], ['is "chosn" meant as "chosen"?']),
     "no response at all": ([{"instruction": "a"}], ["line 1: no response", "no pair", "--response-field"]),
     "nothing known": ([{"instructoin": "a"}], ["line 1: no field", 'meant as "instruction"?', "--prompt-field"]),
     "many keys": ([{f"k{i}\u2028\n": i for i in range(99)}], ["line 1: no field with a prompt", "and 91 more"]),
@@ -296,7 +297,7 @@ def test_a_row_that_is_not_understood_is_skipped_by_name_up_to_half_of_them(tmp_
 
 @pytest.mark.parametrize("item, said", [
     ({"prompt": "[INST] a [/INST]", "response": "b"}, 'in 1 rows (first: line 1: "[INST]") a text carries marks of'),
-    ({"prompt": "Say it again please.", "chosen": "Say it again please. a", "rejected": "Say it again please. b"},
+    ({"prompt": "Say it again please.\n", "chosen": "Say it again please. a", "rejected": "Say it again please. b"},
      "in 1 rows (first: line 1) the answer begins with the prompt"),
     ({"messages": [*says(U("a")), {**WRONG, "weight": 0}, *says(U("c")), RIGHT]},
      "in 1 rows (first: line 1) turns of the assistant are shown, not trained on"),

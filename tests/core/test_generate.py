@@ -48,7 +48,9 @@ def test_greedy_by_hand():
         assert len(answer.ids) == 12 and not answer.ended
 
 
-def test_a_batch_is_its_rows_one_by_one():
+@pytest.mark.parametrize("parts", [True, False])
+def test_a_batch_is_its_rows_one_by_one(parts, monkeypatch):
+    monkeypatch.setattr("nanouft.gpt.Cache.in_parts", parts)            # False: as caches of transformers
     together = say(PROMPTS * 10)                    # 40 rows are read in several parts
     for prompt, answer in zip(PROMPTS * 10, together):
         (alone,) = say([prompt])
@@ -154,7 +156,7 @@ def test_the_context_is_a_limit():
     assert short.ids == say([[2, 7]], model, max_new=6)[0].ids, "a short prompt beside a long one loses nothing"
     assert cut.ids == answer.ids
     with pytest.raises(UserError, match="no new token fits"):
-        say([long], model, prior=[1] * 15)
+        say([long, long], model, priors=[[1], [1] * 15])
 
 
 def test_the_seed_decides():

@@ -149,8 +149,8 @@ def test_held_out_answers_are_greedy():
     kept = [r for r in rows if any(e.example.seqs["prompt"][0] == r.prompt for e in prompts)]
     o, model, said = OBJECTIVES["rloo"], nano(), []
     made = rollouts.Rollouts(prompts, o, o.hp(), Train(batch_size=4, max_new=8, show_every=0), 4, model, NANO, CPU)
-    made.earned = lambda asked, texts: said.extend(texts) or np.zeros(len(texts))
-    made.held_out(prompts)
+    made.earned = lambda asked, texts: said.extend(texts) or np.ones(len(texts))
+    assert set(made.held_out(prompts)["families"].values()) == {1.0}, "a mean of every family, not a sum"
     assert said == [NANO.decode(a.ids).strip() for a in answer_rows(model, NANO, kept, max_new=8)]
 
 

@@ -190,7 +190,8 @@ WHOLE = {"model": MODEL, "pre_tokenizer": {"type": "ByteLevel"}, "added_tokens":
 @pytest.mark.parametrize("files, says", [
     (dict(whole=b"\x80\x02\xff\x00binary"), "tokenizer.json: cannot be read"),
     (dict(whole={}), "tokenizer.json: not a byte-level BPE tokenizer, or damaged"),
-    (dict(whole={**WHOLE, "normalizer": {"type": "NFC"}}), "tokenizer.json: only byte-level BPE"),
+    *((dict(whole={**WHOLE, **other}), "tokenizer.json: only byte-level BPE")
+      for other in ({"normalizer": {"type": "NFC"}}, {"pre_tokenizer": {"type": "ByteLevel", "use_regex": False}})),
     (dict(whole={**WHOLE, "model": {**MODEL, "end_of_word_suffix": "</w>"}}), "tokenizer.json: only byte-level BPE"),
     (dict(whole={**WHOLE, "model": {**MODEL, "merges": [["b", "c"], ["a", "b"]]}}), "ids do not grow in the order"),
     (dict(whole={**WHOLE, "model": {**MODEL, "merges": [["x", "y"]]}}), "tokenizer.json: .* damaged .KeyError: 'xy'"),

@@ -14,9 +14,10 @@ import pytest
 from running import environment, soon
 
 from lab import cells as the_cells
+from lab import runner
 from lab.cell import Cell
 from lab.cells import read_cells, run_cell, run_cells, timeless
-from lab.scratch import scratch
+from lab.runner import scratch
 from nanouft import train
 from nanouft.look.scores import families
 from nanouft.look.stats import interval
@@ -30,7 +31,7 @@ pytestmark = pytest.mark.usefixtures("brief")
 WAITING = """
 import contextlib, os, sys, time
 from pathlib import Path
-from lab.workers import finished_jobs
+from lab.runner import finished_jobs
 from nanouft.shell import config, runs
 
 def work(n):
@@ -89,7 +90,7 @@ def test_a_run_that_diverges_is_a_result_and_no_crash(tiny_base):
 @pytest.fixture
 def inline(monkeypatch):
     """Cells without workers."""
-    monkeypatch.setattr(the_cells, "finished_jobs", lambda work, jobs, workers: (work(*job) for job in jobs))
+    monkeypatch.setattr(runner, "finished_jobs", lambda work, jobs, workers: (work(*job) for job in jobs))
 
 
 @pytest.mark.parametrize("error", [
@@ -200,7 +201,7 @@ def test_what_is_finished_stays_and_a_cut_line_is_made_again(tmp_path, tiny_base
     whole = run_cells(cells, file, workers=1)
     kept = {**whole[cells[0].key], "mark": "not run again"}
     file.write_text(json.dumps(kept) + "\n" + json.dumps(whole[cells[1].key])[:40], encoding="utf-8")
-    monkeypatch.setattr(the_cells, "finished_jobs", lambda work, jobs, workers: (work(*job) for job in jobs))
+    monkeypatch.setattr(runner, "finished_jobs", lambda work, jobs, workers: (work(*job) for job in jobs))
     again = run_cells(cells, file)
     assert again[cells[0].key] == kept
     assert timeless(again[cells[1].key]) == timeless(whole[cells[1].key])

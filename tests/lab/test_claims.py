@@ -16,6 +16,7 @@ from lab import claims, judge
 from lab.cell import Cell
 from lab.cells import read_cells
 from lab.claims import BASES, CLAIMS, UFT_01, UFT_1
+from lab.study import Study
 from lab.words import claim_verdict
 from nanouft import world
 from nanouft.look.stats import verdict
@@ -101,7 +102,8 @@ def test_the_rule_of_equivalence(mean, half, want):
 # ---- cells and settings ----------------------------------------------------------------------------------------------
 def test_a_chain_starts_from_its_row_with_the_same_seed(lab):
     settings = {claims.SFT_ROW: {"--lr": "7e-4"}, claims.CHAIN: {"--lr": "1e-5", "--beta": "1"}}
-    c = claims.cell(CLAIMS["C1"], claims.CHAIN, settings, 3, BASES[1])
+    study = Study(CLAIMS.__getitem__, {("C1", row, "base"): setting for row, setting in settings.items()})
+    c = study.cell("C1", claims.CHAIN, 3, BASES[1])
     assert c.flags == ("--objective", "dpo", "--lr", "1e-5", "--beta", "1") and c.seed == 3 and c.each
     assert c.start == Cell((*"--objective sft --reduction sequence --lr 7e-4".split(),), 3, BASES[1])
 
@@ -116,12 +118,14 @@ def test_settings_are_chosen_jointly_on_validation_and_chains_start_from_the_cho
             mean += 0.05 * (c.flags[-1] == "3")
         return made(c, mean, rules_new=1.0 if c.flags[-3] == "1e-3" else mean)      # counts in C1, not in C3
     lab.cell = cell
-    chosen, _ = claims.tuned(["C1", "C3"], lambda cells: claims.run_cells(cells, lab.folder / "cells.jsonl"))
-    assert chosen.keys() == {("C1", "base"), ("C3", "base"), ("C3", BASES[1])}
+    study = Study(CLAIMS.__getitem__)
+    study.tune(["C1", "C3"], lambda cells: claims.run_cells(cells, lab.folder / "cells.jsonl"))
+    chosen = study.chosen
+    assert {(key, base) for key, _, base in chosen} == {("C1", "base"), ("C3", "base"), ("C3", BASES[1])}
     for base in BASES:
-        assert chosen["C3", base][claims.SFT_A] == {"--lr": "5e-4", "--batch-size": "16"}
-        assert chosen["C3", base][claims.CHAINS["dpo"]] == {"--lr": "3e-5", "--beta": "9"}
-    assert chosen["C1", "base"][claims.CHAIN] == {"--lr": "3e-5", "--beta": "9"}
+        assert chosen["C3", claims.SFT_A, base] == {"--lr": "5e-4", "--batch-size": "16"}
+        assert chosen["C3", claims.CHAINS["dpo"], base] == {"--lr": "3e-5", "--beta": "9"}
+    assert chosen["C1", claims.CHAIN, "base"] == {"--lr": "3e-5", "--beta": "9"}
     assert all(c.split == "val" and c.seed >= 1000 for c in lab.asked), "test is not touched, seeds are its own"
     starts = {c.start.flags[-4:] for c in lab.asked if c.flags[1] == "dpo"}
     assert starts == {("--lr", "5e-4", "--batch-size", "16")}, "a chain starts from the SFT that was chosen first"
@@ -134,7 +138,7 @@ def test_a_weak_aligned_model_is_a_cell_of_its_own(lab, monkeypatch, tmp_path):
     seen, row = [], f"{claims.WEAK_POFT}, 40 %"
     monkeypatch.setattr(the_cell, "kept_model", lambda cell, keep: f"kept/{cell.seed}")
     monkeypatch.setattr(the_cell.train, "main", lambda argv: (tmp_path / "run").mkdir() or seen.append(argv))
-    c = claims.cell(CLAIMS["C4"], row, {row: {"--lr": "1e-4", "--epochs": "1"}}, 2, "base")
+    c = Study(CLAIMS.__getitem__).cell("C4", row, 2, "base", setting={"--lr": "1e-4", "--epochs": "1"})
     the_cell.train_cell(c, tmp_path / "run")
     assert seen[0][:4] == ["--objective", "poft", "--aligned", "kept/900"]
     assert claims.WEAK.flags[-2:] == ("--noise", "0.4") and c.key != Cell(c.flags, c.seed, c.start, each=True).key
@@ -180,5 +184,5 @@ def test_pictures_are_drawn(name, n, tmp_path):
 
 
 def test_mistakes_are_one_line(lab, capsys):
-    for argv, words in ((["C5"], "lab.lake_study"), (["C6"], "did you mean"), (["--workers", "0"], "at least 1")):
+    for argv, words in ((["C5"], "lab.lake_study"), (["C7"], "did you mean"), (["--workers", "0"], "at least 1")):
         one_error(lab.run(*argv), capsys.readouterr().err, words)

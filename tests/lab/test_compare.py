@@ -8,8 +8,7 @@ import torch
 from running import ROOT, be_brief, call, one_error
 
 from lab import cell as the_cell
-from lab import cells as the_cells
-from lab import compare, cost, snapshot, table
+from lab import compare, cost, runner, snapshot, table
 from lab.cell import Cell
 from lab.cells import read_cells, run_cell
 from lab.table import MEASURES, Row
@@ -195,7 +194,7 @@ def test_mistakes_are_one_line(capsys):
 # ---- the command -----------------------------------------------------------------------------------------------------
 def test_results_and_table_are_computed_from_the_cells(tmp_path, monkeypatch, tiny_base, capsys):
     """A real, tiny comparison of two rows over two seeds, in this process (test_cells.py has workers)."""
-    monkeypatch.setattr(the_cells, "finished_jobs", lambda work, jobs, workers: (work(*job) for job in jobs))
+    monkeypatch.setattr(runner, "finished_jobs", lambda work, jobs, workers: (work(*job) for job in jobs))
     monkeypatch.setattr(snapshot, "PAIRS", 40)
     monkeypatch.setattr(compare, "all_rows", lambda: {"sft": Row(SFT, "demonstrations"), "dpo": Row(DPO, "pairs")})
     assert call(compare.main, "--seeds", "2", "--items", "1", "--init", tiny_base, "--out", tmp_path) == 0
@@ -212,14 +211,9 @@ def test_results_and_table_are_computed_from_the_cells(tmp_path, monkeypatch, ti
         assert f"| {MEASURES['kl_own'].write(figures['kl_own'])} |" in text
         assert f"| {rows[name]['cost']['tokens']:,} |" in text
     assert (tmp_path / "index.html").exists()
-    before = (tmp_path / "table.md").read_bytes()
-    same = ["--items", "1", "--init", tiny_base, "--out", tmp_path]
-    one_error(call(compare.main, "--seeds", "1", *same), capsys.readouterr().err, "--seeds 2", "--out out/trial")
-    assert call(compare.main, "--seeds", "1", "--split", "val", "--objectives", "sft", *same) == 0
-    assert (tmp_path / "table.md").read_bytes() == before and (tmp_path / "choice.md").exists(), "a choice is no report"
     monkeypatch.setattr(compare, "COMMITTED", tmp_path)
-    code = call(compare.main, "--seeds", "2", "--objectives", "sft", *same)
-    one_error(code, capsys.readouterr().err, "--objectives 2", "--out out/trial")
+    code = call(compare.main, "--seeds", "2", "--items", "1", "--out", tmp_path)
+    one_error(code, capsys.readouterr().err, "--seeds 2", "--out out/trial")
 
 
 def test_a_row_that_diverged_is_counted_and_not_averaged(faces):
@@ -227,6 +221,8 @@ def test_a_row_that_diverged_is_counted_and_not_averaged(faces):
     row = table.one(Row(SFT, "demonstrations"), [good, bad], None, cost.Cost(1, 1.0))
     assert row["seeds"] == [5] and row["failed"] == {6: bad["failed"]}
     assert row["figures"]["score"] == [good["mean"], None] and row["cost"] is None
+    said = compare.table({"seeds": 2, "items": 1, "split": "val", "rows": {"sft": row | {"minus_sft": None}}})[-1]
+    assert said.startswith("| sft (1 seeds diverged) |")
     gone = table.one(Row(SFT, "demonstrations"), [bad], None, cost.Cost(1, 1.0))
     assert gone["figures"]["score"] is None and "answers" not in gone
     assert MEASURES["score"].write(None) == "–" and MEASURES["chosen"].write([-0.0001, None]) == "0.00"

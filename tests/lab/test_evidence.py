@@ -20,16 +20,17 @@ from lab import (
     ift_verdicts,
     judge,
     lake_study,
-    map_page,
     map_text,
     methods,
     overoptimise,
 )
+from lab import map as the_map
 from lab import regimes as plan
 from lab.cells import read_cells
 from lab.contrast import contrast
 from lab.gallery_stories import STORIES
-from lab.store import open_store
+from lab.runner import kept, open_store
+from lab.study import Study
 from nanouft.objectives import OBJECTIVES
 from nanouft.shell.files import Lines
 from nanouft.shell.text import read_json
@@ -92,7 +93,7 @@ def test_verdicts_and_pages_of_the_claims(name, monkeypatch):
     """No row, no contrast and no cell is missing; every figure is what the rules make of the cells."""
     monkeypatch.chdir(ROOT)
     said = CLAIMS[name]
-    assert json.loads(json.dumps(claims.judged(name, read_cells(claims.FOLDER / "cells.jsonl")))) == said
+    assert json.loads(json.dumps(claims.judged([name], read_cells(claims.FOLDER / "cells.jsonl"))))[name] == said
     assert text_of("results", "claims", f"{name}.md") == judge.page(name, said)
 
 
@@ -124,26 +125,32 @@ def test_the_account_of_a_claim_shows_numbers_of_its_table(name):
 
 
 # ---- the map ---------------------------------------------------------------------------------------------------------
+def cells_of(r: plan.Regime, done: dict[str, dict]) -> dict[str, list[dict]]:
+    """{row: its finished cells}."""
+    study = Study(plan.plan)
+    study.tune([r], kept(done, ""))
+    return {name: [done[c.key] for c in cells] for name, cells in study.test_cells(r)[r.base].items()}
+
+
 @pytest.mark.parametrize("piece, i", [("grid", 0), ("long", 0), ("source", 0), ("source", 2), ("noise", 0)])
 def test_the_map_is_made_of_its_cells(piece, i, monkeypatch):
     r = plan.PIECES[piece][i]
-    kept = next(x for x in read_json(RESULTS / "map" / "map.json")["regimes"] if x["name"] == r.name)
+    said = next(x for x in read_json(RESULTS / "map" / "map.json")["regimes"] if x["name"] == r.name)
     done = read_cells(RESULTS / "map" / "cells.jsonl")
     monkeypatch.setattr(plan, "PIECES", {piece: [r]})
-    assert rounded(map_page.summary(done)["regimes"]) == [rounded(kept)]
-    of = plan.test_cells(r, *plan.settings([r], map_page.kept(done))[:2])
-    for row in kept["rows"]:                                    # once more, from the families' means alone
-        means = [np.mean([f["score"] for f in done[c.key]["families"].values()]) for c in of[row["name"]]]
-        assert row["endpoint"][0] == pytest.approx(np.mean(means), abs=2e-3) and len(means) == plan.SEEDS
+    assert rounded(the_map.summary(done)["regimes"]) == [rounded(said)]
+    of = cells_of(r, done)
+    for row in said["rows"]:                                    # once more, from the families' means alone
+        means = [np.mean([f["score"] for f in c["families"].values()]) for c in of[row["name"]]]
+        assert row["endpoint"][0] == pytest.approx(np.mean(means), abs=2e-3) and len(means) == 5
 
 
 def test_every_row_is_compared_with_sft_by_the_same_rule():
     """No gain over SFT is widened; a row with settings from elsewhere is never called worse or equal."""
     r, done = plan.PIECES["source"][2], read_cells(RESULTS / "map" / "cells.jsonl")
-    kept = next(x for x in read_json(RESULTS / "map" / "map.json")["regimes"] if x["name"] == r.name)["rows"]
-    of = plan.test_cells(r, *plan.settings([r], map_page.kept(done))[:2])
-    got = {name: [done[c.key] for c in cells] for name, cells in of.items()}
-    for row in (row for row in kept if row["name"] != "SFT"):
+    said = next(x for x in read_json(RESULTS / "map" / "map.json")["regimes"] if x["name"] == r.name)["rows"]
+    got = cells_of(r, done)
+    for row in (row for row in said if row["name"] != "SFT"):
         assert row["gain"] == pytest.approx(contrast(got[row["name"]], got["SFT"])), row["name"]
         assert not row["borrowed"] or row["verdict"] in ("better", "undecided")
 
@@ -179,11 +186,11 @@ def test_where_ift_helps(tmp_path, monkeypatch):
     """Verdicts, figures and page from the kept runs; rates were chosen with seeds of their own."""
     monkeypatch.setattr(ift_verdicts, "picture", lambda results, file: file)
     asked = []
-    with open_store(RESULTS / "ift_help" / "cells.jsonl", ift_help.read_runs) as store:
-        def kept(runs):
+    with open_store(RESULTS / "ift_help" / "cells.jsonl") as store:
+        def get(runs):
             asked.extend(runs)
             return ift_help.results_from(store, 0, runs)
-        found = {e.name: ift_help.judged(e, kept) for e in ift_help.EXPERIMENTS}
+        found = {e.name: ift_help.judged(e, get) for e in ift_help.EXPERIMENTS}
     seeds = {split: {r.seed for r in asked if getattr(r, "split", "") == split} for split in ("val", "test")}
     assert seeds["test"] == set(range(ift_help.SEEDS)) and min(seeds["val"]) >= ift_help.VAL_SEED
     assert rounded(json.loads(json.dumps(found))) == rounded(read_json(RESULTS / "ift_help" / "results.json"))
@@ -199,11 +206,12 @@ def test_reward_over_optimisation():
 
 
 def test_pages_are_those_of_their_results():
-    """The map, the gallery, the second table of the comparison, the table of methods."""
+    """The map, the gallery, the table of the comparison, the table of methods."""
     assert text_of("map.md") == map_text.page(read_json(RESULTS / "map" / "map.json")), "python -m lab.map --write"
+    assert text_of("gallery.md").count("\n## ") == len(STORIES), "a section of lab/pages/gallery.md a story"
     assert text_of("gallery.md") == gallery_page.page(STORIES, read_json(RESULTS / "gallery.json"))
-    assert text_of("results", "compare", "table.md").endswith(
-        "\n".join(compare.second_table(read_json(RESULTS / "compare" / "results.json"))) + "\n")
+    assert text_of("results", "compare", "table.md") == "\n".join(
+        compare.table(read_json(RESULTS / "compare" / "results.json"))) + "\n"
     assert text_of("methods.md") == methods.page(), "python -m lab.methods"
     for title in methods.FAMILIES:
         names = ", ".join(f"`{name}`" for name in OBJECTIVES if methods.family(name) == title)

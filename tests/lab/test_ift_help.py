@@ -13,7 +13,7 @@ from lab import ift_help, ift_tasks
 from lab import ift_verdicts as verdicts
 from lab.cell import Cell
 from lab.ift_tasks import Job, World, exact, reference, results, rows, score
-from lab.store import Missing, open_store
+from lab.runner import Missing, open_store
 from nanouft import world
 from nanouft.data.rows import holdout
 from nanouft.data.tokenizer import Tokenizer
@@ -80,40 +80,40 @@ GAINS = {"fact": (0.03, 0.01), "truth": (0.03, 0.01)}
 SPREAD = {"gain": (0.08, NARROW), "advantage": (0.06, NARROW)}
 
 
-@pytest.mark.parametrize("judge, confirmed, others", [
-    (verdicts.judge_propagation, SPREAD, {"falsified": [{"advantage": (0.0, NARROW)}], "undecided": [
+@pytest.mark.parametrize("judge, holds, others", [
+    (verdicts.judge_propagation, SPREAD, {"does not hold": [{"advantage": (0.0, NARROW)}], "undecided": [
         {"gain": (0.08, 0.1), "advantage": (0.06, 0.1)}, {"gain": (0.02, 0.01), "advantage": (0.05, 0.01)}]}),
     (verdicts.judge_length, LENGTH, {
-        "falsified": [{"loss at 64": (0.05, NARROW), "beyond": (0.05, NARROW)}],
+        "does not hold": [{"loss at 64": (0.05, NARROW), "beyond": (0.05, NARROW)}],
         "undecided": [{"plain at 64": (0.1, NARROW)},
                       {"loss at 8": (0.3, NARROW), "loss at 64": (0.03, 0.02), "beyond": (0.1, 0.05)}]}),
     (verdicts.judge_exposure, EXPOSURE, {
-        "falsified": [{"strict": (0.0, NARROW)}, {"strict": (-0.05, NARROW)}],
+        "does not hold": [{"strict": (0.0, NARROW)}, {"strict": (-0.05, NARROW)}],
         "undecided": [{"strict": (0.0, NARROW), "token": (0.5, NARROW)}]}),
-    (verdicts.judge_each, LISTS, {"falsified": [{"lists that stop at 6e-5": (0.9, 0.02)}],
+    (verdicts.judge_each, LISTS, {"does not hold": [{"lists that stop at 6e-5": (0.9, 0.02)}],
                                   "undecided": [{"lists that stop at 1e-5": (0.97, 0.1)}]}),
-    (verdicts.judge_each, GAINS, {"falsified": [{"truth": (0.0, NARROW)}],
+    (verdicts.judge_each, GAINS, {"does not hold": [{"truth": (0.0, NARROW)}],
                                   "undecided": [{"fact": (0.03, 0.04)}, {"fact": (0.009, 0.008)}]}),
-    (verdicts.judge_still, STILL, {"falsified": [{"nats from the start": (0.05, 0.01)}],
+    (verdicts.judge_still, STILL, {"does not hold": [{"nats from the start": (0.05, 0.01)}],
                                    "undecided": [{"largest change": (0.01, 0.01)}]})])
-def test_every_rule_can_say_each_word(judge, confirmed, others):
-    assert judge(confirmed) == "confirmed"
+def test_every_rule_can_say_each_word(judge, holds, others):
+    assert judge(holds) == "holds"
     for word, changes in others.items():
-        assert [judge(confirmed | change) for change in changes] == [word] * len(changes)
+        assert [judge(holds | change) for change in changes] == [word] * len(changes)
 
 
 # ---- real runs -------------------------------------------------------------------------------------------------------
 def test_runs_are_trained_once_and_kept(tiny_base, tmp_path, here, capsys):
     flags = (*ift_help.IFT, *ift_help.PLAIN, "--steps", "2", "--lr", "1e-3")
     run = Job("chain", (2, 3), 20, flags, 0, items=6, start=str(tiny_base))
-    with open_store(tmp_path / "cells.jsonl", ift_help.read_runs) as store:
+    with open_store(tmp_path / "cells.jsonl") as store:
         with pytest.raises(Missing, match="1 of 1 cells are missing"):
             ift_help.results_from(store, 0, [run])
     line = run.run()
     assert 0 <= line["token"] <= 1 and 0.5 < line["differ"] <= 1 and line["gap"] == pytest.approx(0, abs=0.5)
     assert verdicts.each([line]).shape == (1, 6) == verdicts.each([line], "stricts").shape
     store.add(line)
-    with open_store(tmp_path / "cells.jsonl", ift_help.read_runs) as store:
+    with open_store(tmp_path / "cells.jsonl") as store:
         got, = ift_help.results_from(store, 0, [run])
     assert got["key"] == run.key == line["key"]
     assert replace(run, seed=1).key != run.key

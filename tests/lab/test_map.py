@@ -7,15 +7,19 @@ import numpy as np
 import pytest
 from running import ROOT
 
-from lab import cells, chooser, map_page
+from lab import cells, chooser
+from lab import map as map_page
 from lab import regimes as plan
 from lab.cell import Cell, spending
 from lab.cells import run_cell, unpack_scores
 from lab.own import APART, Own, folder_of_own
+from lab.runner import kept
 from lab.search import Search, beyond, run_searches
+from lab.study import Study
 from nanouft import world
 from nanouft.objectives import OBJECTIVES
 from nanouft.rollout.scorer import scorer
+from nanouft.shell.errors import UserError
 from nanouft.shell.files import Lines
 from nanouft.shell.text import read_json
 from nanouft.training import setup
@@ -79,10 +83,11 @@ def test_beyond_an_axis(values, end, value):
 
 # ---- cells of a regime -----------------------------------------------------------------------------------------------
 def rows(r: plan.Regime, seeds: int = 2) -> dict[str, list[Cell]]:
-    setting = {flag: values[0] for recipe in plan.rows_of(r).values() for flag, values in recipe.axes.items()}
-    chosen = {(plan.anchor(r, name), name): {flag: setting[flag] for flag in recipe.axes}
-              for name, recipe in plan.rows_of(r).items()}
-    return plan.test_cells(r, {plan.sft_regime(r): SFT, plan.Regime(r.demos): SFT}, chosen, seeds)
+    study = Study(plan.plan)
+    for place, name in study.homes(r):
+        axes = plan.plan(place).rows[name].axes
+        study.chosen[place, name, "base"] = SFT if name == "SFT" else {flag: axes[flag][0] for flag in axes}
+    return {name: cells[:seeds] for name, cells in study.test_cells(r)[r.base].items()}
 
 
 def test_rows_of_a_regime_share_the_sft_model_and_the_answers():
@@ -164,7 +169,9 @@ def test_an_unfinished_regime_is_said(monkeypatch, tmp_path):
     whole, part = plan.Regime(100, 1000), plan.Regime(100, 1000, noise=0.4)
     monkeypatch.setattr(plan, "PIECES", {"grid": [whole], "noise": [part]})
     done = cells.read_cells(ROOT / "docs/results/map/cells.jsonl")
-    del done[plan.test_cells(part, *plan.settings([part], map_page.kept(done))[:2])["KTO"][-1].key]
+    study = Study(plan.plan)
+    study.tune([part], kept(done, ""))
+    del done[study.test_cells(part)["base"]["KTO"][-1].key]
     map_page.write(tmp_path, done, tmp_path)
     found = read_json(tmp_path / "map.json")
     assert found["unfinished"] == ["100 x 1,000, 40 % wrong"] and [r["name"] for r in found["regimes"]] == [whole.name]
@@ -181,5 +188,5 @@ def test_where_the_settings_of_a_row_come_from(demos, samples, at):
 
 
 def test_without_cells_nothing_is_said():
-    with pytest.raises(cells.UserError, match="no regime"):
+    with pytest.raises(UserError, match="no regime"):
         map_page.summary({})

@@ -7,9 +7,10 @@ from made_cells import made
 
 from lab import judge
 from lab.cell import Cell
-from lab.judge import Claim, Contrast, Row
+from lab.judge import Contrast
 from lab.prices import exchange
 from lab.search import Search
+from lab.study import Plan, Row, Study
 
 
 def cells(mean: float, seeds: int = 4, spread: float = 0.0) -> list[dict]:
@@ -32,7 +33,7 @@ def test_holm_asks_more_of_the_clearest_contrast_and_nothing_after_a_doubt():
     """At 5 % each alone: both hold. Of two, the clearer one must hold at 2.5 %; if it does not, neither holds."""
     def verdicts(*gains: float) -> list[str]:
         found = {"base": {"SFT": cells(0.5)} | {f"row {i}": cells(0.5 + g, spread=0.01) for i, g in enumerate(gains)}}
-        claim = Claim({}, "SFT", tuple(Contrast(f"{i}", f"row {i}", "SFT") for i in range(len(gains))), ("base",))
+        claim = Plan({}, "SFT", tuple(Contrast(f"{i}", f"row {i}", "SFT") for i in range(len(gains))))
         contrasts = [judge.compared(c, claim, found) for c in claim.contrasts]
         assert all(c["verdict"] == "holds" for c in contrasts), "alone"
         judge.correct(contrasts, claim, found)
@@ -59,7 +60,7 @@ def test_a_setting_with_all_seeds_stays_in_the_running_when_the_grid_grows():
 
 
 def test_a_row_may_take_the_settings_of_another_with_a_part_of_its_rate():
-    from lab import claims
-    chosen = {("X", "base"): {"a": {"--lr": "3e-5"}}}
-    row = Row("--objective sft", like="a", scale=1 / 3)
-    assert claims.like(row, chosen["X", "base"]) == {"--lr": "1.0e-05"}
+    plan = Plan({"a": Row("", {"--lr": ("3e-5",)}), "b": Row("", like="a"), "c": Row("", like="a", scale=1 / 3)}, "a")
+    study = Study(lambda key: plan, {("X", "a", "base"): {"--lr": "3e-5"}})
+    assert study.setting("X", "b", "base") == {"--lr": "3e-5"} == study.setting("X", "a", "second base")
+    assert study.setting("X", "c", "base") == {"--lr": "1.0e-05"}

@@ -214,8 +214,9 @@ def test_the_exact_gradient_step_is_the_gradient_of_the_return():
 
 def test_every_update_has_random_numbers_of_its_own():
     for name in ("reinforce", "orpo online"):
-        losses = learn(FIVE, set_table(0.8 * optimal(TWOWAY) + 0.05, 5), method(name), steps=4, lr=0.0).losses
-        assert len(set(losses)) == 4, f"LAW: {name}: the same policy, other episodes"
+        policy = set_table(0.8 * optimal(TWOWAY) + 0.05, 5)
+        losses = [x for seed in (0, 1) for x in learn(FIVE, policy, method(name), steps=4, lr=0.0, seed=seed).losses]
+        assert len(set(losses)) == 8, f"LAW: {name}: the same policy, other episodes, at every update of every seed"
 
 
 def test_an_episode_that_arrives_after_n_steps_is_paid_gamma_to_the_n_minus_1():

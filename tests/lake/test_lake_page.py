@@ -106,6 +106,11 @@ def test_words_are_blamed_as_moves_are():
     assert twin.blame(best, "knife green .".split()) == ["cancels", "cancels", "wrong"]
 
 
+def test_networks_are_told_by_means(content):
+    for n in (content["net"]["start"], *(n for kind in content["net"]["losers"].values() for n in kind.values())):
+        assert 0 < n["distance"] < 1 and 0 <= n["arrives"] <= 1
+
+
 # ---- the file --------------------------------------------------------------------------------------------------------
 def test_the_page_needs_nothing_else(file):
     text = file.read_text(encoding="utf-8")
@@ -138,6 +143,8 @@ def test_the_study_reaches_the_page_and_cannot_break_out_of_it(content, tmp_path
     assert filled.count("</script>") == 1 and "<img src=x" not in filled and "\x1b" not in filled
     assert "&lt;img src=x onerror=a&gt; /*SCRIPTS*/ \\\\x1b" in filled, "and a place inside the data is no place"
     assert page.verdicts(None) is None
+    odd = {"\x1b": ["\x1b", ("\x1b", [1, None, True])]}
+    assert json.loads(page.pages.script_json(odd)) == {"\\x1b": ["\\x1b", ["\\x1b", [1, None, True]]]}
 
 
 def luminance(colour: str) -> float:

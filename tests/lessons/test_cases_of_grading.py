@@ -11,12 +11,13 @@ import torch
 from running import ROOT
 from tiny import FORMS, MADE, differs, give_logps, real_batch, same, same_each, tiny, value_and_grads
 
-from lessons.grade import check, folder, klass, used
+from lessons.grade import folder
 from lessons.grade.engine import Exam, judge
 from lessons.grade.folder import My
 from lessons.grade.outcome import gradients
 from lessons.grade.predictions import brier, seal
 from lessons.grade.task import Case, Task
+from lessons.grade.tasks import check, used
 from nanouft.objectives import OBJECTIVES, dpo, ift, rloo, una
 from nanouft.shell.config import tomllib
 
@@ -85,23 +86,9 @@ def test_strips_are_dealt_by_name():
     assert dealt and all(len(found) > 1 for found in dealt.values()), "LAW: neighbours have other cards"
 
 
-def test_the_check_reads_the_lesson_and_the_hints_of_a_task():
-    task = folder.find("07a")
-    assert check.in_lesson(task) == []
-    assert "has no heading 'Elsewhere'" in check.in_lesson(replace(task, heading="Elsewhere"))[0]
-    assert "do not name **07z**" in check.in_lesson(replace(task, id="07z"))[0]
-    for hints, said in ((task.hints[1:], "2 hints"), ((*task.hints, "d"), "4 hints")):
-        assert said in check.words(replace(task, hints=hints))[0]
-
-
 @pytest.mark.parametrize("task", [t for t in folder.all_tasks() if hasattr(t, "signature")], ids=lambda t: t.id)
 def test_the_right_answer_of_each_task_runs_and_its_model_agrees(task):
     assert check.model(Exam(replace(task, cases=task.cases[:2]), "1")) == []
-
-
-@pytest.mark.parametrize("start", "=+-@")
-def test_a_formula_in_a_table_is_text(start):
-    assert klass.cell(f"{start}1+1") == f"'{start}1+1" and klass.cell("1+1") == "1+1"
 
 
 def test_numbers_that_change_before_the_reveal_are_sealed_again(tmp_path, monkeypatch):

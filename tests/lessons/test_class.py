@@ -13,14 +13,15 @@ from types import SimpleNamespace
 import pytest
 from running import ROOT
 
+from lessons import slides
 from lessons.grade import __main__ as command
-from lessons.grade import class_page, klass, results, slides, submissions, worker
-from lessons.grade.check import check
+from lessons.grade import class_page, klass, results, submissions, worker
 from lessons.grade.folder import My
 from lessons.grade.predictions import seal
 from lessons.grade.results import Klass, Result
 from lessons.grade.submissions import Unreadable, clean_copy, handed_in
 from lessons.grade.task import Mistake
+from lessons.grade.tasks.check import check
 from nanouft.shell.errors import UserError
 
 NOTES = ROOT / "docs" / "teaching"
@@ -150,7 +151,9 @@ def test_a_class_is_graded(two):
     assert (b["state"], b["points"], b["seed"]) == ("wrong", "0", "bo") and b["mistake"]
     assert len(a["hash"]) == 12 and a["hash"] != b["hash"]
     assert rows["Ada", "04b"]["state"] == "not begun" and rows["Ada", "04b"]["hash"] == ""
-    assert "1 of 2" in (two / "out" / "class.html").read_text(encoding="utf-8")
+    page = (two / "out" / "class.html").read_text(encoding="utf-8")
+    assert "1 of 2" in page and f"<li>{b['mistake']}: <b>Bo</b></li>" in page
+    assert "Ada,1,5,1,1,4,28," in (two / "out" / "class_sums.csv").read_text(encoding="utf-8-sig")
     assert not list((two / "handed" / "Ada").rglob("__pycache__"))
 
 
@@ -168,12 +171,22 @@ def test_an_endless_loop_costs_its_own_file_only(tmp_path, monkeypatch):
     assert found["17b"]["state"] != "not begun" and "yours" in found["17b"]["cases"][0]
 
 
-def test_a_submission_of_endless_loops_is_given_up(monkeypatch):
-    asked = []
-    monkeypatch.setattr(worker, "ask", lambda ids, my, seed, seconds: asked.append(seconds) or {
-        ids[0]: worker.failed("time")})
-    found = klass.verdicts_on(klass.folder.all_tasks(), My("nowhere"), "0")
-    assert asked == [klass.SECONDS] * klass.ALL_TIMEOUTS and found["17d"]["note"] == "not reached"
+def test_what_is_odd_is_marked(tmp_path, monkeypatch):
+    """Words that no exercise needs, in code and not in text; a verdict on an untouched starter, or without cases."""
+    (tmp_path / "a.py").write_text("# import os\nimport lessons.grade as g, math\nf = g.sys._getframe().f_back\n'gc'\n")
+    (tmp_path / "b.py").write_text("import torch\ndef loss(x):\n    return x.os_time\n")
+    assert klass.strange_words(tmp_path / "a.py") == ["_getframe", "f_back", "lessons", "sys"]
+    assert klass.strange_words(tmp_path / "b.py") == klass.strange_words(tmp_path / "none.py") == []
+    starter = "def loss(a):\n    raise NotImplementedError\n"
+    forged = Result("Ada", task(), worker.failed("forged"))
+    assert klass.oddities(forged) == ["forged"]
+    assert klass.oddities(result(code=starter)) == ["judged, but nothing is written", "right without cases"]
+    fair = Result("Ada", task(), {"state": "right", "mistake": None, "cases": [{"ok": True}]}, BIG)
+    assert klass.oddities(fair) == []
+    fair.odd = ["gc"]
+    assert "<b>Ada</b>: gc" in class_page.page(Klass([task()], [fair], {}))
+    monkeypatch.setattr(klass, "clean_copy", lambda entry, place: 1 / 0)
+    assert "ZeroDivisionError" in klass.one(tmp_path, "Ada", [], ""), "the others are graded"
 
 
 # ---- counting --------------------------------------------------------------------------------------------------------
@@ -187,7 +200,7 @@ def test_the_seed_and_the_tasks_that_are_named_arrive(two, monkeypatch):
     command.main(["--class", str(two / "handed"), "--out", str(two / "a.csv"), "04a",
                   "--seed", str(two / "secret.txt")])
     command.main(["--class", str(two / "handed"), "--out", str(two / "b.csv"), "04"])
-    assert {("04a", "only I know")} < asked and {seed for *ids, seed in asked} == {"only I know", "Ada", "Bo"}
+    assert {("04a", "only I know")} < asked and {seed for *ids, seed in asked} == {"0", "only I know", "Ada", "Bo"}
     with open(two / "a.csv", encoding="utf-8-sig", newline="") as f:
         assert {row["task"] for row in csv.DictReader(f)} == {"04a", ""}
 
@@ -282,7 +295,7 @@ def test_nothing_of_a_student_acts_in_the_page_or_the_table(tmp_path):
     page = class_page.page(Klass([task()], some, {EVIL: EVIL}))
     assert "<script" not in page and "DPO adds &lt;b&gt; up" in page and "\x1b" not in page
     assert page.count("&lt;!--TASKS--&gt;") == 1 and "<!--" not in page.split("<body>")[1]
-    klass.write_csv(tmp_path / "class.csv", Klass([task()], some, {}))
+    klass.write(tmp_path / "class.csv", Klass([task()], some, {}))
     assert "'=1+1,07a" in (tmp_path / "class.csv").read_text(encoding="utf-8")
 
 

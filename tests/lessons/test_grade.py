@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,11 +16,12 @@ import torch
 from running import ROOT
 
 from lessons.grade import __main__ as command
-from lessons.grade import check, folder, solution, ui, used, worker
+from lessons.grade import engine, folder, solution, ui, worker
 from lessons.grade.engine import judge
 from lessons.grade.folder import My
 from lessons.grade.outcome import numbers, same
 from lessons.grade.task import Case, Law, Mistake, Task
+from lessons.grade.tasks import check, used
 from nanouft.shell.config import run, tomllib
 from nanouft.shell.errors import UserError
 
@@ -120,6 +122,30 @@ def test_what_nobody_knows():
     assert judge(TOY, lambda x, scale: object())["state"] == "unknown"
 
 
+@pytest.mark.parametrize("function, fact", [
+    (lambda x, scale: 3 * scale * x.mean(), "Your result is 3 times the right one."),
+    (lambda x, scale: scale * x.mean() - 1, "Your result is the right one - 1."),
+    (lambda x, scale: str((scale * x.mean()).item()), "Your result is right, but written in another way: a text for a "
+                                                      "number, or other letters."),
+    (lambda x, scale: scale ** 2 * x.mean(), "Your result is the right one, times scale."),
+    (lambda x, scale: x.mean(), "Your result is the right one, divided by scale."),
+    (lambda x, scale: (scale + 1) * x.mean(), "This would be the right result if scale were scale + 1."),
+    (lambda x, scale: scale * x[1:].mean(), ""),
+    (lambda x, scale: scale * x.mean() + (scale - 1) * x[0], "Your function would be right if scale were 1.")])
+def test_a_fact_about_a_result_without_a_name(function, fact):
+    found = judge(replace(TOY, gradients=(), mistakes=TOY.mistakes[:1]), function)
+    assert (found["state"], found["mistake"], found["fact"]) == ("unknown", None, fact)
+    line = "\n".join(ui.sentence({"hints": 3, "where": "lesson", "signature": ""}, found))
+    assert (fact or "I do not know this result.") in line and "--hint for more, 3 left; lesson" in line
+
+
+def test_a_grader_that_was_changed_is_noticed(monkeypatch):
+    exam = engine.Exam(TOY)
+    assert engine.careful(exam, mean)["state"] == "right"
+    monkeypatch.setattr(engine.Answer, "agrees", lambda *args: True)
+    assert engine.careful(exam, lambda x, scale: 0)["note"] == "changed grader"
+
+
 def test_numbers():
     assert numbers({"b": [True, np.float32(2)], "a": (torch.tensor([[3.0]]), "x", None)}) == [
         "a", 3.0, "x", None, "b", 1.0, 2.0]
@@ -176,45 +202,7 @@ def test_starters_and_texts(id, tmp_path):
     inspect.signature(task.right).bind(*task.cases[0].args)
 
 
-# ---- what real students wrote: it passed, or it had no name ---------------------------------------------------------
-def gaps(pi_w, ref_w, pi_l, ref_l):
-    return pi_w - ref_w.detach(), pi_l - ref_l.detach()
-
-
-WROTE = {
-    ("05a", "mask and guesses are turned round, and place 0 gets what fell off the end"):
-        lambda inputs, mask, argmax: torch.where(mask.roll(1, 1).bool(), argmax.roll(1, 1), inputs),
-    ("05a", "only the first row comes back"):
-        lambda inputs, mask, argmax: TASKS["05a"].right(inputs, mask, argmax)[0],
-    ("05a", "the mask of the first row is used for all rows"):
-        lambda inputs, mask, argmax: TASKS["05a"].right(inputs, mask[:1].expand(mask.shape), argmax),
-    ("03c", "the loss is cut off from the gradient"):
-        lambda pieces: torch.tensor([s.item() for s, _ in pieces]).sum() / sum(n for _, n in pieces),
-    ("07a", "the two answers are subtracted token by token, before they are added up"):
-        lambda *args: -torch.nn.functional.logsigmoid(args[-1] * (gaps(*args[:4])[0] - gaps(*args[:4])[1]).sum(-1)),
-    ("07a", "the minus before the logarithm is missing"): lambda *args: -TASKS["07a"].right(*args),
-    ("07b", "beta stands inside the sigmoid, where it is already, and not before it"):
-        lambda h, beta: (torch.sigmoid(-beta * h), -torch.sigmoid(-beta * h)),
-    ("09b", "beta is applied to i a second time"): lambda i, grade, beta: TASKS["09b"].by_hand(i * beta, grade, beta),
-    ("02a", "2 is taken to the power of a loss in nats"):
-        lambda documents: (TASKS["02a"].right(documents)[0], 2 ** TASKS["02a"].right(documents)[0]),
-    ("00b", "the checks are counted, not their fifths"): lambda answer: 5 * TASKS["00b"].right(answer),
-    ("02c", "names are searched among the letters"):
-        lambda train, test, creatures: [c for c in creatures if c in str(train) and c in str(test)],
-    ("03b", "the token mean divides by all places, also by those that do not pay"):
-        lambda logp, mask, reduction: -logp.masked_fill(mask == 0, 0).sum() / mask.numel()
-        if reduction == "token" else TASKS["03b"].right(logp, mask, reduction),
-    ("13a", "the number 9 stands for <|end|>, whatever `end` is"):
-        lambda r, ids, end: TASKS["13a"].right(r, ids, 9),
-}
-
-
-@pytest.mark.parametrize("id, mistake", WROTE)
-def test_a_mistake_that_passed_or_had_no_name(id, mistake):
-    found = judge(TASKS[id], WROTE[id, mistake])
-    assert found["state"] in ("wrong", "amber") and found["mistake"] == mistake and not found.get("by")
-
-
+# ---- right in another way --------------------------------------------------------------------------------------------
 def test_what_is_right_in_another_way():
     """A list for a set; math and torch for a number."""
     assert judge(TASKS["02c"], lambda *args: sorted(TASKS["02c"].right(*args), reverse=True))["state"] == "right"
@@ -242,7 +230,19 @@ def dpo_loss(pi_w, ref_w, pi_l, ref_l, beta):
 def dpo_push(*args):
     while True:
         pass
-''', "08_without_reference.py": "syntax error", "14_rl.py": '''
+''', "08_without_reference.py": "syntax error", "17_evidence.py": '''
+import os, sys
+
+frame = sys._getframe()
+while "results" not in frame.f_locals:
+    frame = frame.f_back
+print('{"state": "right", "key": "%s"}' % frame.f_locals["key"], file=frame.f_locals["results"], flush=True)
+SEED = frame.f_locals["order"]
+os._exit(0)
+
+def verdict(mean, half, threshold):
+    pass
+''', "14_rl.py": '''
 import os
 
 def rloo(R):
@@ -284,6 +284,7 @@ def test_the_other_process(tmp_path):
     noisy = worker.grade(["04a", "04b"], my, "the secret word")
     assert noisy["04a"]["state"] == "unknown" and noisy["04a"]["task"]["id"] == "04a"
     assert noisy["04b"]["state"] == "not begun", "what a program writes is no verdict"
+    assert worker.grade(["17b"], my)["17b"]["note"] == "forged"
     assert time.time() - start < 120
     assert "no task 'xx'" in pytest.raises(UserError, worker.grade, ["xx"], my).value.args[0]
 
@@ -302,7 +303,7 @@ def my(tmp_path, monkeypatch) -> My:
         for id in ids:
             task = folder.find(id)
             my.begin([task])
-            found = worker.judge_file(task, worker.judge_of(task), my, seed, {})
+            found = worker.judge_file(task, worker.judge_of(task, seed), my, {})
             out[id] = {"task": worker.about(task, my), "hash": my.hash(task), "printed": ""} | found
         return out
     monkeypatch.setattr(worker, "grade", grade)
@@ -323,9 +324,11 @@ FORGOTTEN = "    return -torch.nn.functional.logsigmoid(" \
 
 
 def test_one_task(my, capsys):
-    assert command.main(["07a"]) == 0 and not my.entries("07a"), "not begun: no try"
+    assert command.main(["07a"]) == 1 and not my.entries("07a"), "not begun: no try"
     write(my, FORGOTTEN)
-    command.main(["07a"])
+    assert command.main(["07a", "--results", "out.json"]) == 1
+    (test,) = json.loads(Path("out.json").read_text())["tests"]
+    assert (test["name"], test["score"], test["max_score"], test["status"]) == ("07a dpo_loss", 0, 2, "failed")
     assert "beta is forgotten" in capsys.readouterr().out
     entry, = my.entries("07a", "try")
     assert (entry["state"], entry["mistake"]) == ("wrong", "beta is forgotten") and len(entry["hash"]) == 12

@@ -112,7 +112,7 @@ MUTANTS = [
      "core/test_world.py::test_hand_made_scores"),
     ("look/held_out", "float(np.sum(sums) / np.sum(counts))} if top", "float(np.mean(np.array(sums) / counts))} if top",
      f"{EVALUATE}::test_held_out_loss_is_a_mean_over_tokens"),
-    ("lab/intervals", "rest = rest @ (number[:, None] == np.arange(G))", "pass",
+    ("lab/contrast", "rest = rest @ (number[:, None] == np.arange(G))", "pass",
      "lab/test_intervals.py::test_two_way_covers_the_truth_for_other_seeds_and_other_prompts"),
 ]
 

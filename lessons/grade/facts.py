@@ -1,0 +1,242 @@
+"""What a wrong result is, where no mistake has a name for it.
+
+    fact(exam, mine)    # "Your result is minus the right one.", or another sentence, or ""
+
+A fact is true in all cases of an exam, shown and hidden. So it is never a guess.
+"""
+import itertools
+import math
+from collections.abc import Callable, Iterator
+
+import torch
+
+from lessons.grade.outcome import fresh, outcome, same
+
+FEW = 4                                     # numbers that can be spoken of one by one
+RIGHT, OTHER = "the right one", "something else"
+RESULTS: dict[str, Callable[[list], list]] = {      # what can be done with a right result
+    RIGHT: lambda y: y,
+    "minus the right one": lambda y: [-x for x in y],
+    "1 minus the right one": lambda y: [1 - x for x in y],
+    "1 divided by the right one": lambda y: [1 / x for x in y],
+    "the right one without its sign": lambda y: [abs(x) for x in y],
+    "e to the power of the right one": lambda y: [math.exp(x) for x in y],
+    "the logarithm of the right one": lambda y: [math.log(x) for x in y],
+    "minus a probability: the logarithm is missing": lambda y: [-math.exp(-x) for x in y],
+    "1 minus a probability: the logarithm is missing": lambda y: [1 - math.exp(-x) for x in y],
+    "the right numbers in reverse": lambda y: y[::-1],
+    "the right numbers, added up": lambda y: [sum(y)],
+    "the mean of the right numbers": lambda y: [sum(y) / len(y)],
+    "how many right items there are": lambda y: [len(y)],
+}
+ARGUMENTS: dict[str, Callable] = {                  # what can be done with an argument
+    "1": lambda x: torch.ones_like(x) if isinstance(x, torch.Tensor) else type(x)(1),
+    "0": lambda x: torch.zeros_like(x) if isinstance(x, torch.Tensor) else type(x)(0),
+    "-{0}": lambda x: -x,
+    "1 - {0}": lambda x: 1 - x,
+    "1 / {0}": lambda x: 1 / x,
+    "{0} squared": lambda x: x ** 2,
+    "twice {0}": lambda x: 2 * x,
+    "half of {0}": lambda x: x / 2,
+    "{0} + 1": lambda x: x + 1,
+    "{0} - 1": lambda x: x - 1,
+    "{0} without its sign": abs,
+    "e to the power of {0}": lambda x: x.exp(),
+    "{0} without its last place": lambda x: x[..., :-1],
+}
+PLAIN = ("0", "1")                          # a function may be right for these only
+
+
+def fact(exam, mine) -> str:
+    rows = [(exam.args[i], exam.right[i].values, mine[i].values) for i in exam.all]
+    if hasattr(exam.task, "program") or any(y is None or z is None for _, y, z in rows):
+        return ""
+    names = exam.task.signature.split("(")[1].rstrip(")").split(", ")
+    rows.sort(key=lambda row: same(row[1], row[2]))             # wrong ones first
+    if found := relation(names, rows):
+        return f"Your result is {found}."
+    if found := by_word(exam, names, rows) or by_number(names, rows) or by_part(exam, names, rows):
+        return found
+    right, own = values_of(exam.task.right, exam), values_of(mine.function, exam)
+    for words, change in changes(names, rows, ARGUMENTS):
+        if all(agree(lambda: right(change(x)), lambda: z) for x, _, z in rows):
+            return f"This would be the right result if {words}."
+    for words, change in changes(names, rows, PLAIN):
+        wanted = []
+        if all(agree(lambda: keep(wanted, right(change(x))), lambda: own(change(x)))
+               for x, _, _ in rows):
+            if len({str(y) for y in wanted}) > len(rows) / 2:       # not always the same numbers
+                return f"Your function would be right if {words}."
+    return ""
+
+
+def keep(found: list, y: list) -> list:
+    found.append(y)
+    return y
+
+
+def values_of(function, exam) -> Callable[[tuple], list | None]:
+    return lambda args: outcome(function, args, exam.task.as_set).values
+
+
+def agree(one: Callable, other: Callable) -> bool:
+    """Equal numbers; all of them finite."""
+    try:
+        a, b = one(), other()
+        return a is not None and b is not None and finite(a) and same(a, b)
+    except (ArithmeticError, AttributeError, IndexError, RuntimeError, TypeError, ValueError):
+        return False
+
+
+def finite(values: list) -> bool:
+    return all(not isinstance(x, float) or math.isfinite(x) for x in values)
+
+
+# ---- from results --------------------------------------------------------------------------------
+
+def relation(names: list[str], rows: list[tuple]) -> str:
+    """How all results of these rows (arguments, right, yours) come from the right ones."""
+    for words, change in RESULTS.items():
+        if all(agree(lambda: change(y), lambda: z) for _, y, z in rows):
+            return words
+    if all(agree(lambda: sorted(y), lambda: sorted(z)) for _, y, z in rows):
+        return "made of the right numbers, in another order"
+    if all(agree(lambda: list(map(plain, z)), lambda: list(map(plain, y))) for _, y, z in rows):
+        return "right, but written in another way: a text for a number, or other letters"
+    return more_by(rows) or times(names, rows)
+
+
+def plain(x):
+    """A text as a number or in small letters."""
+    try:
+        return float(x)
+    except (TypeError, ValueError):
+        return str(x).casefold()
+
+
+def more_by(rows: list[tuple]) -> str:
+    """Always by the same number."""
+    _, y, z = rows[0]
+    if not y or not z or not isinstance(y[0], float) or not isinstance(z[0], float):
+        return ""
+    more = z[0] - y[0]
+    if all(agree(lambda: [x + more for x in y], lambda: z) for _, y, z in rows):
+        return f"the right one {'+' if more > 0 else '-'} {abs(more):.4g}"
+    return ""
+
+
+def times(names: list[str], rows: list[tuple]) -> str:
+    """A number times the right result: always the same, or one that the arguments have."""
+    factors, sizes = [], []
+    for args, y, z in rows:
+        factor = next((b / a for a, b in zip(y, z) if isinstance(a, float) and a
+                       and isinstance(b, float)), None)
+        if factor is not None:
+            factors.append(factor)
+            sizes.append(dict(size for name, x in zip(names, args) for size in sizes_of(name, x)))
+        if not agree(lambda: [(factor or 0.0) * x for x in y], lambda: z):
+            return ""
+    if len(factors) < FEW or same(factors, factors[:1] * len(factors)):
+        return "" if len(factors) < FEW else f"{factors[0]:.4g} times the right one"
+    common = ["", *(name for name in sizes[0] if all(some.get(name) for some in sizes))]
+    for above, below in itertools.permutations(common, 2):
+        if same(factors, [some.get(above, 1) / some.get(below, 1) for some in sizes]):
+            return ", ".join([RIGHT, *[f"times {above}"] * bool(above),
+                              *[f"divided by {below}"] * bool(below)])
+    return ""
+
+
+def sizes_of(name: str, x) -> Iterator[tuple[str, float]]:
+    """The numbers by which a result may be multiplied or divided by mistake."""
+    if isinstance(x, (int, float)) or (isinstance(x, torch.Tensor) and not x.dim()):
+        yield name, float(x)
+    elif isinstance(x, (list, tuple, torch.Tensor)):
+        counts = {f"the length of {name}": len(x)}
+        if isinstance(x, torch.Tensor) and x.dim() > 1:
+            counts = {f"the rows of {name}": len(x), f"the places in a row of {name}": x.shape[1]}
+        for words, n in counts.items():
+            yield words, n
+            yield f"({words} - 1)", n - 1
+        if isinstance(x, torch.Tensor):
+            yield f"the sum of {name}", x.sum().item()
+        elif x and isinstance(x[0], list):
+            yield f"the length of all lists in {name}", sum(map(len, x))
+
+
+def by_word(exam, names: list[str], rows: list[tuple]) -> str:
+    """An argument is a word, and what is right for one word is not for another."""
+    right = values_of(exam.task.right, exam)
+    for place, first in enumerate(rows[0][0]):
+        words = sorted({args[place] for args, _, _ in rows}) if type(first) is str else []
+        found = {}
+        for word in words:
+            some = [row for row in rows if row[0][place] == word]
+            mixed = [f"what {other!r} asks for" for other in words if all(
+                agree(lambda: right(put(args, place, other)), lambda: z) for args, _, z in some)]
+            found[word] = relation([], some) or " ".join(mixed[:1])
+        if 1 < len(words) <= FEW and any(found.values()):
+            return f"With {names[place]} = " + "; with ".join(
+                f"{word!r} your result is {words or OTHER}" for word, words in found.items()) + "."
+    return ""
+
+
+def by_number(names: list[str], rows: list[tuple]) -> str:
+    """Where a result is always two to four numbers: what each of them is."""
+    sizes = {len(y) for _, y, _ in rows} | {len(z) for _, _, z in rows}
+    if len(sizes) > 1 or not 1 < max(sizes) <= FEW:
+        return ""
+    return in_parts(names, rows, {f"number {i + 1}": slice(i, i + 1) for i in range(max(sizes))})
+
+
+def by_part(exam, names: list[str], rows: list[tuple]) -> str:
+    """Where a list and a number are asked for: what each of them is."""
+    if not isinstance(exam.task.right(*fresh(rows[0][0])), tuple):
+        return ""
+    if any(len(y) != len(z) or len(y) < 2 for _, y, z in rows):
+        return ""
+    return in_parts(names, rows, {"the list": slice(0, -1), "the last number": slice(-1, None)})
+
+
+def in_parts(names: list[str], rows: list[tuple], parts: dict[str, slice]) -> str:
+    found = {what: relation(names, [(args, y[part], z[part]) for args, y, z in rows])
+             for what, part in parts.items()}
+    if not any(found.values()):
+        return ""
+    words = "; ".join(f"{what} is {words or OTHER}" for what, words in found.items())
+    return f"In your result {words}."
+
+
+# ---- from arguments ------------------------------------------------------------------------------
+
+def put(args: tuple, place: int, x) -> tuple:
+    return *args[:place], x, *args[place + 1:]
+
+
+def changes(names: list[str], rows: list[tuple], some) -> Iterator[tuple[str, Callable]]:
+    """("beta were 1", what makes it so in the arguments of a case), and so on."""
+    args = rows[0][0]
+    tensors = [i for i, x in enumerate(args) if isinstance(x, torch.Tensor)]
+    for i, (name, x) in enumerate(zip(names, args)):
+        if isinstance(x, (float, int)) or i in tensors and x.is_floating_point():
+            for words in (words for words in some if sensible(words, rows, i, some)):
+                yield (f"{name} were {words.format(name)}", lambda a, i=i, change=ARGUMENTS[words]:
+                       put(a, i, change(fresh(a[i]))))
+        elif isinstance(x, list):
+            yield f"{name} had its first item only", lambda a, i=i: put(a, i, a[i][:1])
+    if some is ARGUMENTS:
+        for (i, x), (j, y) in itertools.combinations(enumerate(args), 2):
+            if type(x) is type(y) and getattr(x, "shape", ()) == getattr(y, "shape", ()):
+                yield (f"{names[i]} and {names[j]} were exchanged",
+                       lambda a, i=i, j=j: put(put(a, i, a[j]), j, a[i]))
+    elif tensors:
+        yield "there were the first row only", lambda a: tuple(
+            x[:1] if i in tensors and x.dim() > 1 else x for i, x in enumerate(a))
+
+
+def sensible(words: str, rows: list[tuple], place: int, some) -> bool:
+    """A mask stays a mask. Other tensors are hardly ever 1 everywhere."""
+    if not isinstance(rows[0][0][place], torch.Tensor):
+        return True
+    if all(((args[place] == 0) | (args[place] == 1)).all() for args, _, _ in rows):
+        return words in ("0", "1", "1 - {0}")
+    return some is ARGUMENTS or words == "0"
