@@ -1,0 +1,50 @@
+// The model has a thread of its own: here it answers, looks and trains, and the page stays smooth.
+//
+// Each message says what to do: load, say, look, train, stop, reset. A training run lets other messages in between two
+// steps, so one can turn a dial or stop while it runs.
+"use strict";
+let model, data, view, run = 0;
+const pause = () => new Promise((go) => setTimeout(go));    // messages that wait are read now
+const LONGEST = 28;                                         // tokens of an answer; who is not done then does not stop
+const BATCH = 8;                                            // answers of a step
+
+function look({ objective, dials, row, seed }) {            // how hard would a step push this row's tokens?
+  view = { objective, dials, row, seed };
+  const judged = { ...row, score: score(row.task, row.rejected, data) };
+  if (!objectives[objective].credit) return model.look([judged], objective, dials);
+  const own = model.answered(row, objective, seed), found = model.look([own], objective, dials);
+  const earned = ({ tokens }) => own.drawn.find(({ answer }) => answer.join() === tokens.join()).reward;
+  found.roles.forEach((one) => { one.reward = earned(one); });
+  return found;
+}
+function say(prompt, onToken) {
+  return model.say(prompt, { most: LONGEST, onToken });
+}
+function exam() {                                           // the answers to all questions
+  return data.questions.map(({ prompt }) => say(prompt));
+}
+async function train({ objective, dials, steps, lr, from }) {
+  const mine = ++run;
+  for (let step = 1; step <= steps && mine === run; step++) {
+    const began = performance.now(), first = (from + step - 1) * BATCH;
+    const rows = Array.from({ length: BATCH }, (_, i) => data.demos[(first + i) % data.demos.length]);
+    const { loss, norm } = model.step(rows, objective, dials, lr);
+    const seconds = (performance.now() - began) / 1000;
+    postMessage({ did: "step", step, of: steps, loss, norm, seconds, look: look(view), said: say(view.row.prompt) });
+    await pause();
+  }
+  if (mine === run) postMessage({ did: "train", exam: exam() });
+}
+const DO = {
+  load: (message) => { data = message.data, model = new Model(data); },
+  say: ({ prompt, id }) => { say(prompt, ({ token, p }) => postMessage({ did: "token", id, token, p })); },
+  look: (message) => ({ look: look(message), id: message.id }),
+  exam: () => ({ exam: exam() }),
+  train,
+  stop: () => { run += 1; },
+  reset: () => { run += 1, model.reset(); },
+};
+addEventListener("message", ({ data: message }) => {
+  const answer = DO[message.do](message);
+  if (!(answer instanceof Promise)) postMessage({ did: message.do, id: message.id, ...answer });
+});
