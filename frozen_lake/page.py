@@ -10,7 +10,6 @@ web/ holds the parts: lake.js and ways.js compute, state.js remembers, draw.js d
 joins them.
 Simplified: the page's students walk on ice that is not slippery.
 """
-import os
 from pathlib import Path
 
 from torch import Tensor
@@ -28,7 +27,7 @@ from nanouft.shell import pages
 from nanouft.shell.errors import UserError
 from nanouft.shell.text import read_json
 
-WEB, DOCS = Path(__file__).parent / "web", Path(__file__).parents[1] / "docs"
+WEB = Path(__file__).parent / "web"
 SCRIPTS = ("lake", "ways", "state", "draw", "scene_draw", "scene_touch", "scene_ghost", "scene_loser", "scene_drop",
            "scene_train", "scene_end", "twin", "main")
 METHODS = {             # what the letters mean, the paper, and the lesson
@@ -93,16 +92,8 @@ def verdicts(study: dict | None) -> dict | None:
 
 
 # ---- links: papers, and this project's docs as seen from the folder of the page -------------------------------------
-def doc(folder: Path, name: str) -> str | None:
-    """Where a file of docs/ is, from the page; None where there is none (an installed package has no docs)."""
-    try:
-        return Path(os.path.relpath(DOCS / name, folder)).as_posix() if (DOCS / name).exists() else None
-    except ValueError:                              # Windows: on another drive
-        return None
-
-
 def sources(folder: Path) -> dict:
-    return {name: {"paper": f"https://arxiv.org/abs/{paper}", "lesson": doc(folder, f"lessons/{lesson}.md")}
+    return {name: {"paper": f"https://arxiv.org/abs/{paper}", "lesson": pages.doc(folder, f"lessons/{lesson}.md")}
             for name, (_, paper, lesson) in METHODS.items()}
 
 
@@ -128,7 +119,7 @@ def content(hp: dict, lake: Lake, study: dict | None, folder: Path) -> dict:
     dry, shown = Lake(lake.name, lake.rows), {k: hp[k] for k in ("lam", "gamma", "beta", "lr", "steps")}
     data = {"rows": lake.rows, "note": note(lake), "hp": shown | {"lamOdds": hp.get("orpo_lam", 1.0)},
             "net": networks(dry, hp), "study": verdicts(study), "command": STUDY, "sources": sources(folder),
-            "twin": twin.content(hp["lam"], min(twin.STEPS, hp["steps"])) | {"claims": doc(folder, "claims.md")}}
+            "twin": twin.content(hp["lam"], min(twin.STEPS, hp["steps"])) | {"claims": pages.doc(folder, "claims.md")}}
     return pages.each_string(data, pages.html)
 
 

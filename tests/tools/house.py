@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 # Each room imports only from rooms above it in this list, and from itself.
 ROOMS = ("shell", "gpt", "objective", "data", "hf", "models", "reference", "objectives", "world", "look", "rollout",
-         "training", "train pretrain simple", "sample evaluate ledger reward")
+         "training", "train pretrain simple", "sample evaluate ledger reward playground")
 FIRST_PATH = [ROOT / "nanouft" / f for f in ("simple.py", "objective.py", "objectives/sft.py", "objectives/dpo.py",
                                              "objectives/ift.py", "gpt.py", "train.py")]
 
