@@ -36,12 +36,12 @@ def find() -> str | None:
     return next(filter(None, map(shutil.which, filter(None, (os.environ.get("NANOUFT_BROWSER"), *NAMES)))), None)
 
 
-def node(code: str):
+def node(code: str, seconds: float = 60):
     """The value of the variable `out` after this JavaScript, run by node."""
     if not (program := shutil.which("node")):
         pytest.skip("node is not installed, the page's functions are not tried")
     done = subprocess.run([program, "-"], input=f"let out; {code}; console.log(JSON.stringify(out));",
-                          capture_output=True, text=True, encoding="utf-8", timeout=60)
+                          capture_output=True, text=True, encoding="utf-8", timeout=seconds)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

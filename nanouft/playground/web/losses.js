@@ -264,8 +264,8 @@ const objectives = {
   }), loss: (b, hp) => each(b, ({ chosen, rejected }, { untied }) => dpo(chosen, rejected, hp.beta).times(untied)) },
   online_una: sampled(() => {}, (b, hp) => each(b, ({ answer: s }, { reward }) =>
     scoreLoss(ratio(s, hp.against === "rollout" ? s.old : s.ref).times(hp.beta), reward, hp.loss))),
-  distill: sampled(() => {}, (b) => tokenMean(b, "answer", ({ logp, ref, old, gap }) =>
-    logp.map((x, t) => x.times(gap ? -gap[t] : old[t] - ref[t])))),
+  distill: sampled((b) => earn(b, b.rows.map(({ seqs: { answer: s } }) => s.ref.map((x, t) => x - s.old[t]))), (b) =>
+    sum(b.rows.map(({ seqs, adv }) => sum(seqs.answer.logp.map((x, t) => x.times(-adv[t]))))).over(tokens(b, "answer"))),
 };
 
 // ---- from rows to batches -----------------------------------------------------------------------------------------------
