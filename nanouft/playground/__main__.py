@@ -28,8 +28,8 @@ def page(data: dict) -> str:
     """The whole file. web/page.html has a place for each part."""
     def joined(*files: str) -> str:
         return "\n".join((WEB / file).read_text(encoding="utf-8") for file in files)
-    parts = {"/*PAGE_CSS*/": joined("page.css"), "/*DATA*/": pages.script_json(data), "/*ENGINE*/": joined(*ENGINE),
-             "/*SCRIPTS*/": joined(*SCRIPTS)}
+    parts = {"/*COMMON_CSS*/": joined("common.css"), "/*PAGE_CSS*/": joined("page.css"),
+             "/*DATA*/": pages.script_json(data), "/*ENGINE*/": joined(*ENGINE), "/*SCRIPTS*/": joined(*SCRIPTS)}
     return pages.fill((WEB / "page.html").read_text(encoding="utf-8"), parts)
 
 

@@ -42,13 +42,10 @@ const Common = (() => {
     try { history.replaceState(null, "", hash || location.pathname + location.search); } catch { location.hash = hash; }
   }
 
-  // ---- said aloud: the region is emptied first, so that the same words are said again, too --------------------------
-  let waiting;
+  // ---- said aloud: the same words once more are told apart by a space, so that they are said again -------------------
   function tell(text) {
     const region = document.querySelector("[role=status]");
-    region.textContent = "";
-    clearTimeout(waiting);
-    waiting = setTimeout(() => { region.textContent = text; }, 50);
+    region.textContent = region.textContent === text ? `${text}\u00a0` : text;
   }
 
   // ---- drawing: the new content is compared with the old one, and only what differs is changed ----------------------

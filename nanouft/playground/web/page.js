@@ -4,12 +4,12 @@
 "use strict";
 const $ = (id) => document.getElementById(id), { esc, signed, tell, show, strip } = Common;
 const { questions, pieces, config, objectives } = DATA, named = (name) => objectives.find((o) => o.name === name);
-const RATES = [1e-5, 3e-5, 1e-4, 2.5e-4, 5e-4, 1e-3], STEPS = 16;
+const RATES = [1e-5, 3e-5, 1e-4, 2.5e-4, 5e-4, 1e-3], STEPS = 16, FIRST = 1;
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 const percent = (p) => `${p < 0.0095 && p > 0 ? "<1" : Math.round(100 * p)} %`, total = (list) => list.reduce((a, b) => a + b, 0);
 
 // ---- the state, and the address ------------------------------------------------------------------------------------
-const fresh = () => ({ objective: "sft", dials: {}, question: 0, answer: null, rejected: null, seed: 0 });
+const fresh = () => ({ objective: "sft", dials: {}, question: FIRST, answer: null, rejected: null, seed: 0 });
 const question = () => questions[state.question];
 const row = () => ({ ...question(), answer: state.answer || question().answer, rejected: state.rejected || question().rejected,
   other: questions[(state.question + 1) % questions.length].answer });
@@ -21,14 +21,14 @@ function rate() {
 function keep() {
   const ids = (list) => list && list.join("."), { question: q, seed: s } = state;
   const turned = named(state.objective).dials.map(({ name }) => [`d.${name}`, state.dials[name]]);
-  Common.write({ o: state.objective, q: q || "", a: ids(state.answer), w: ids(state.rejected), s: s || "",
+  Common.write({ o: state.objective, q: q === FIRST ? "" : q, a: ids(state.answer), w: ids(state.rejected), s: s || "",
     lr: state.dials.lr, ...Object.fromEntries([...Object.keys(Common.read()).filter((key) => key.startsWith("d."))
       .map((key) => [key, ""]), ...turned]) });
 }
 function load() {                                           // what is odd in an address is left out, without a word
-  const given = Common.read(), found = fresh(), whole = (text, most) => (/^\d{1,6}$/.test(text || "") ? Math.min(+text, most) : 0);
+  const given = Common.read(), found = fresh(), whole = (text, most, otherwise) => (/^\d{1,6}$/.test(text || "") ? Math.min(+text, most) : otherwise);
   if (named(given.o)) found.objective = given.o;
-  found.question = whole(given.q, questions.length - 1), found.seed = whole(given.s, 999999);
+  found.question = whole(given.q, questions.length - 1, FIRST), found.seed = whole(given.s, 999999, 0);
   for (const [key, name] of [["a", "answer"], ["w", "rejected"]]) {
     const list = /^\d+(\.\d+){0,23}$/.test(given[key] || "") ? given[key].split(".").map(Number) : [];
     if (list.length && list.every((id) => id < pieces.length)) found[name] = list;
@@ -43,7 +43,7 @@ function load() {                                           // what is odd in an
 }
 
 // ---- what the worker has trained -------------------------------------------------------------------------------------
-const base = () => ({ stages: [], history: [] });
+const base = () => ({ objective: "", dials: {}, steps: 0, history: [] });     // history: log-probs after some steps
 let state = load(), model = base(), running = false, picked = null, latest = null, asked = 0, tested = [], surprise = "";
 function called(objective, set) {                           // "IFT as released", "DPO, beta 0.5"
   const at = { ...usual(objective), ...set }, other = { ...set };
@@ -55,13 +55,12 @@ function called(objective, set) {                           // "IFT as released"
   }
   return [name, ...Object.entries(other).map(([key, value]) => `${key} ${value}`)].join(", ");
 }
-const speaker = () => (model.stages.length ? model.stages.map(({ objective, dials: set, steps }) =>
-  `${called(objective, set)}, ${steps} ${steps === 1 ? "step" : "steps"}`).join(", then ") : "The base");
-const last = () => model.stages.at(-1);
-const goesOn = () => last() && last().objective === state.objective && JSON.stringify(last().dials) === JSON.stringify(state.dials);
+const speaker = () => (model.steps ? `${called(model.objective, model.dials)}, ${model.steps} ${model.steps === 1 ? "step" : "steps"}`
+  : "The base");
+const goesOn = () => model.steps && model.objective === state.objective && JSON.stringify(model.dials) === JSON.stringify(state.dials);
 
 // ---- the worker ------------------------------------------------------------------------------------------------------
-const worker = new Worker(URL.createObjectURL(new Blob([WORKER], { type: "text/javascript" })));
+const worker = new Worker(URL.createObjectURL(new Blob([$("engine").textContent], { type: "text/javascript" })));
 const ask = (what, more = {}) => worker.postMessage({ do: what, id: ++asked, ...more });
 let looking = 0, saying = 0;
 function look() {
@@ -76,22 +75,20 @@ function say() {
 }
 const HEAR = {
   token: ({ id, token }) => { if (id === saying) speech.tokens.push(token); },
-  say: ({ id }) => { if (id === saying) speech.over = true; },
+  said: ({ id }) => { if (id === saying) speech.over = true; },
   look: (heard) => { if (heard.id === looking) latest = heard.look, draw(); },
   exam: ({ exam }) => { tested = [{ label: "The base", exam }], draw(); },
   step(heard) {
     if (!running) return;
-    const stage = last();
-    stage.steps += 1;
-    remember(heard);
+    model.steps += 1;
+    remember(heard.look);
     latest = heard.look;
     speech = { tokens: heard.said, shown: heard.said.length, over: true, before: speech.tokens };
-    $("progress").textContent = `Step ${heard.step} of ${heard.of}: loss ${heard.loss.toFixed(3)}, length of the gradient ${
-      heard.norm.toFixed(2)}, ${heard.seconds.toFixed(2)} s`;
+    $("progress").textContent = `Last step: loss ${heard.loss.toFixed(3)}, gradient ${heard.norm.toFixed(2)}, ${heard.seconds.toFixed(1)} s`;
     if (heard.step % 4 === 0) tell(`step ${heard.step} of ${heard.of}`);
     draw();
   },
-  train({ exam }) {
+  trained({ exam }) {
     running = false;
     const label = speaker();
     tested = [tested[0], ...tested.slice(1).filter((one) => one.label !== label).slice(-4), { label, exam }];
@@ -102,23 +99,22 @@ const HEAR = {
 };
 worker.onmessage = ({ data }) => { if (HEAR[data.did]) HEAR[data.did](data); };
 worker.onerror = (event) => { $("verdict").textContent = `The model has stopped with an error: ${event.message}`; };
-function remember({ look: { roles } }) {
-  model.history.push(roles.map(({ role, p }) => ({ role, logp: total(p.map(Math.log)), end: p.at(-1) })));
+function remember({ roles }) {
+  if (drawn()) return;                                      // the answers are others at each step
+  model.history.push({ step: model.steps, roles: roles.map(({ role, p }) => ({ role, logp: total(p.map(Math.log)) })) });
 }
 function reset() {
   ask("reset");
   model = base(), running = false, surprise = "", $("progress").textContent = "";
+  if (!tested.length) ask("exam");
   say(), look();
 }
 function train(steps) {
-  if (!goesOn()) {
-    if (model.stages.length && !$("keep")?.checked) ask("reset"), model = base();
-    model.stages.push({ objective: state.objective, dials: { ...state.dials }, steps: 0 });
-  }
-  if (!model.history.length && latest) remember({ look: latest });
+  if (model.steps && !goesOn()) ask("reset"), model = base();
+  Object.assign(model, { objective: state.objective, dials: { ...state.dials } });
+  if (!model.steps) model.history = [], remember(latest);
   running = true, surprise = "";
-  ask("train", { objective: state.objective, dials: dials(), steps, lr: rate(), from: total(model.stages.map((one) => one.steps)) });
-  $("progress").textContent = "The first step …";
+  ask("train", { objective: state.objective, dials: dials(), steps, lr: rate(), from: model.steps });
   draw();
 }
 
@@ -163,11 +159,13 @@ const drawn = () => named(state.objective).needs === "sampled", editable = () =>
 const roleName = ({ role, reward }, r) => (drawn() ? `its own answer ${r + 1}: score ${reward.toFixed(2)}` : ROLES[role] || role);
 function drawLook() {
   const { roles } = latest, most = Math.max(1.6, ...roles.flatMap(({ pushes }) => [...pushes].map(Math.abs)));
+  $("strips").className = roles.length > 1 ? "many" : "";
   show($("strips"), roles.map((one, r) => {
     const told = one.tokens.map((id, i) => `${pieces[id].trim()} ${signed(one.pushes[i])}`).join(", ");
     const button = (i) => `<button type="button" data-key="${r}.${i}" data-act="pick:${r}.${i}"
       aria-pressed="${picked === `${r}.${i}`}">${word(one.tokens[i])}</button>`;
-    return `<div>${roles.length > 1 ? `<p class="role">${esc(roleName(one, r))}</p>` : ""}${strip(one.pushes, { most, label: told,
+    const falls = one.pushes.every((x) => x < 0.005);
+    return `<div class="${falls ? "falls" : ""}">${roles.length > 1 ? `<p class="role">${esc(roleName(one, r))}</p>` : ""}${strip(one.pushes, { most, label: told,
       word: (i) => (editable() ? button(i) : word(one.tokens[i])),
       under: (i) => `<small class="chance">${percent(one.p[i])}</small>` })}</div>`;
   }).join(""));
@@ -186,11 +184,12 @@ function drawEdits() {
 }
 function drawObjective() {
   const o = named(state.objective), { variant } = dials(), lesson = DATA.lessons[o.name];
-  const isReleased = o.name === "ift" && variant === "released";
-  const two = [["sft", "SFT", o.name === "sft"], ["released", "IFT as released", isReleased]];
-  if (!two.some(([, , on]) => on)) two.push([o.name, esc(called(o.name, {}).split(",")[0]), true]);
+  const isIft = o.name === "ift", isReleased = isIft && variant === "released";
+  const two = [["sft", "SFT", o.name === "sft"], isIft && !isReleased ? ["ift", esc(called("ift", { variant })), true]
+    : ["released", "IFT as released", isIft]];
+  if (!two.some(([, , on]) => on)) two.push([o.name, esc(called(o.name, {})), true]);
   show($("two"), two.map(([name, text, on]) => act(`choose:${name}`, text, `aria-pressed="${on}"`)).join("")
-    + (o.name === "ift" ? `<label class="check"><input type="checkbox" data-act="constants" data-key="constants" ${
+    + (isIft ? `<label class="check"><input type="checkbox" data-act="constants" data-key="constants" ${
       isReleased ? "" : "checked"}> weights are constants</label>` : ""));
   show($("about"), `<b>${esc(o.title)}</b>: ${esc(o.sentence)} ${esc(o.note || "")} ${
     lesson ? `<a href="${lesson}">Lesson ${lessonOf(o.name)}</a>` : ""}`);
@@ -211,12 +210,12 @@ function dial({ name, default: normal, low, high, step, choices, help }) {
 
 // ---- training, and what became of it ---------------------------------------------------------------------------------
 function drawRun() {
-  const more = goesOn() && model.stages.length;
-  $("train").textContent = running ? "training …" : more ? `Train ${STEPS} steps more` : `Train ${STEPS} steps, here`;
-  $("train").disabled = $("one").disabled = running || !latest;
-  $("stop").disabled = !running;
-  $("reset").disabled = !model.stages.length;
+    $("train").textContent = running ? `Stop (step ${model.steps})` : goesOn() ? `Train ${STEPS} steps more` : `Train ${STEPS} steps, here`;
+  $("train").disabled = !latest;
+  $("one").disabled = running || !latest;
+  $("reset").disabled = !model.steps && !running;
   show($("surprise"), surprise);
+  $("about").hidden = Boolean(surprise);
   show($("chart"), model.history.length > 1 ? chart(model.history) : "");
   show($("results"), !tested.length ? "<p>The base is being asked …</p>" : `<table><thead><tr><th scope="col">model</th>
     <th scope="col">answers that end</th><th scope="col">to this question it says</th></tr></thead><tbody>${tested.map(({ label, exam }) => {
@@ -227,14 +226,16 @@ function drawRun() {
   }).join("")}</tbody></table>`);
 }
 function chart(history) {                                   // the log-probability of each answer, from step to step
-  const W = 250, H = 110, roles = history[0].slice(0, 2), all = history.flatMap((at) => at.slice(0, 2).map(({ logp }) => logp));
-  const low = Math.min(...all), high = Math.max(...all, low + 0.1);
-  const x = (i) => ((i / (history.length - 1)) * (W - 8) + 4).toFixed(1), y = (v) => (6 + ((high - v) / (high - low)) * (H - 18)).toFixed(1);
-  const line = (_, r) => `<polyline class="${"ab"[r]}" points="${history.map((at, i) => `${x(i)},${y(at[r].logp)}`).join(" ")}"/>`;
-  const ends = (r) => `${minus(history[0][r].logp.toFixed(1))} → <b>${minus(history.at(-1)[r].logp.toFixed(1))}</b>`;
+  const W = 250, H = 110, [first, last] = [history[0], history.at(-1)], roles = first.roles.slice(0, 2);
+  const all = history.flatMap((at) => at.roles.slice(0, 2).map(({ logp }) => logp)), low = Math.min(...all);
+  const high = Math.max(...all, low + 0.1), x = (step) => (4 + ((step - first.step) / (last.step - first.step)) * (W - 8)).toFixed(1);
+  const y = (logp) => (6 + ((high - logp) / (high - low)) * (H - 18)).toFixed(1);
+  const line = (_, r) => `<polyline class="${"ab"[r]}" points="${
+    history.map((at) => `${x(at.step)},${y(at.roles[r].logp)}`).join(" ")}"/>`;
+  const told = (one, r) => `<p><svg viewBox="0 0 26 8" aria-hidden="true"><path class="${"ab"[r]}" d="M0,4H26"/></svg>${
+    esc(roleName(one, r).split(" (")[0])}: ${minus(one.logp)} → <b>${minus(last.roles[r].logp)}</b></p>`;
   return `<svg viewBox="0 0 ${W} ${H}" aria-hidden="true"><path class="axis" d="M0,${H - 2}H${W}"/>${roles.map(line).join("")}</svg>
-    <p>log p after ${history.length - 1} ${history.length > 2 ? "steps" : "step"}:</p>${roles.map(({ role }, r) => `<p>
-    <svg viewBox="0 0 26 8" aria-hidden="true"><path class="${"ab"[r]}" d="M0,4H26"/></svg>${esc(roleName({ role, reward: 0 }, r).split(/[:(]/)[0])}: ${ends(r)}</p>`).join("")}`;
+    <p>log p, from step ${first.step} to step ${last.step}</p>${roles.map(told).join("")}`;
 }
 
 // ---- what is surprising: one sentence, true of the numbers that were just computed -----------------------------------
@@ -259,14 +260,14 @@ const surprises = {
     Now ${ends} of its ${of} answers end.`,
   other: ({ ends, of }) => `${ends} of its ${of} answers end.`,
 };
-const minus = (text) => `${text}`.replace("-", "−"), nats = (x) => `${x.toFixed(1)} nats`;
-const range = ({ then, now }) => `${minus(then.toFixed(1))} → ${minus(now.toFixed(1))}`;
+const minus = (x) => x.toFixed(1).replace("-", "−"), nats = (x) => `${x.toFixed(1)} nats`;
+const range = ({ then, now }) => `${minus(then)} → ${minus(now)}`;
 const FREE = ["orpo", "simpo", "cpo", "slic", "asft"];      // no reference model (with their usual settings)
 function findSurprise(exam) {
-  const { name, needs } = named(state.objective), { variant, detach } = dials(), [first, now] = [model.history[0], model.history.at(-1)];
-  const [right, wrong] = first.map(({ logp }, r) => ({ then: logp, now: now[r].logp }));
+  const { name, needs } = named(state.objective), { variant, detach } = dials(), { history } = model;
+  const [right, wrong] = history.length ? history[0].roles.map(({ logp }, r) => ({ then: logp, now: history.at(-1).roles[r].logp })) : [];
   const kind = name === "ift" ? (variant === "released" && !detach ? "released" : variant === "detached" ? "detached" : "other")
-    : name === "sft" ? "sft" : FREE.includes(name) ? "free" : needs === "answer" || !wrong ? "other" : needs;
+    : name === "sft" ? "sft" : FREE.includes(name) ? "free" : needs === "sampled" || (wrong && needs !== "answer") ? needs : "other";
   const link = DATA.lessons[name] ? ` <a href="${DATA.lessons[name]}">Lesson ${lessonOf(name)} takes it apart.</a>` : "";
   return surprises[kind]({ ends: exam.filter(stops).length, of: exam.length, right, wrong }) + link;
 }
@@ -281,7 +282,7 @@ function drawFamilies() {
 }
 const STORIES = [
   ["o=ift&d.variant=released", "Perfect demonstrations, and a model that forgets to end (IFT as released)"],
-  ["o=dpo", "The pair is won, and the right answer becomes less likely (DPO)"],
+  ["o=dpo&lr=0.0001", "The pair is won, and the right answer becomes less likely (DPO)"],
   ["o=kto", "One thumb for each answer, and no pair (KTO)"],
   ["o=orpo", "No second model to compare with (ORPO)"],
   ["o=rloo", "No right answer at all: four of its own (RLOO)"],
@@ -293,32 +294,30 @@ function draw() {
 }
 
 // ---- what the reader does --------------------------------------------------------------------------------------------
-function changed(asksModel = true) {
-  keep();
-  if (asksModel) look();
-  draw();
+function changed() {
+  keep(), look(), draw();
 }
 function edit(change) {                                     // the ids of the picked answer, changed
   const [r, i] = picked.split(".").map(Number), ids = [...latest.roles[r].tokens];
   picked = `${r}.${change(ids, i)}`;
   state[r ? "rejected" : "answer"] = ids;
+  model.history = [];
   changed();
 }
 const ACT = {
   choose(name) {
-    const kept = model.stages.length && $("keep")?.checked;
-    state = { ...state, objective: name === "released" ? "ift" : name, dials: name === "released" ? { variant: "released" } : {} };
+      state = { ...state, objective: name === "released" ? "ift" : name, dials: name === "released" ? { variant: "released" } : {} };
     picked = null, surprise = "";
     keep();
-    if (model.stages.length && !kept) reset();
+    if (model.steps || running) reset();
     else changed();
   },
   constants: () => { state.dials = { ...state.dials, variant: dials().variant === "released" ? "detached" : "released" }, changed(); },
   pick: (place) => { picked = picked === place ? null : place, draw(); },
   drop: () => edit((ids, i) => { ids.splice(i, 1); return Math.min(i, ids.length - 1); }),
   swap: () => edit((ids, i) => { [ids[i], ids[i + 1]] = [ids[i + 1], ids[i]]; return i + 1; }),
-  turn() { const { answer, rejected } = row(); state.answer = rejected, state.rejected = answer, changed(); },
-  undo: () => { state.answer = state.rejected = picked = null, changed(); },
+  turn() { const { answer, rejected } = row(); state.answer = rejected, state.rejected = answer, model.history = [], changed(); },
+  undo: () => { state.answer = state.rejected = picked = null, model.history = [], changed(); },
   draw: () => { state.seed += 1, changed(); },
 };
 document.addEventListener("click", ({ target }) => {
@@ -339,12 +338,11 @@ document.addEventListener("input", ({ target }) => {
 });
 $("other").onclick = () => {
   Object.assign(state, { question: (state.question + 1) % questions.length, answer: null, rejected: null });
-  picked = null;
+  picked = null, model.history = [];
   keep(), say(), look(), draw();
 };
-$("train").onclick = () => train(STEPS);
+$("train").onclick = () => (running ? ask("stop") : train(STEPS));
 $("one").onclick = () => train(1);
-$("stop").onclick = () => { ask("stop"); running = false; ask("exam"); draw(); };
 $("reset").onclick = reset;
 addEventListener("hashchange", () => { state = load(), picked = null, latest = null; reset(); });
 show($("stories"), STORIES.map(([to, text]) => `<li><a href="#${to}">${text}</a></li>`).join(""));
