@@ -22,7 +22,6 @@ from frozen_lake.learn import learn, method, task_of
 from frozen_lake.measure import distance
 from frozen_lake.planning import greedy, success
 from frozen_lake.policies import Net
-from nanouft.look import plots
 from nanouft.shell import pages
 from nanouft.shell.errors import UserError
 from nanouft.shell.text import read_json
@@ -124,12 +123,9 @@ def content(hp: dict, lake: Lake, study: dict | None, folder: Path) -> dict:
 
 
 def fill(data: dict, folder: Path) -> str:
-    colours = (f"--up: light-dark({plots.UP}, {plots.UP_ON_DARK}); "
-               f"--down: light-dark({plots.DOWN_ON_LIGHT}, {plots.DOWN_ON_DARK});")
-    style = (WEB / "page.css").read_text(encoding="utf-8").replace("/*SIGNS*/", colours)
     scripts = "\n".join((WEB / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
-    parts = {"/*DATA*/": pages.script_json(data), "/*PAGE_CSS*/": style, "/*SCRIPTS*/": scripts,
-             "/*METHODS*/": explained(folder)}
+    parts = {"/*DATA*/": pages.script_json(data), "/*SCRIPTS*/": scripts, "/*METHODS*/": explained(folder),
+             "/*PAGE_CSS*/": (WEB / "page.css").read_text(encoding="utf-8"), **pages.shared()}
     return pages.fill((WEB / "page.html").read_text(encoding="utf-8"), parts)
 
 

@@ -6,7 +6,7 @@
 
 On top is the chooser (which method, with my data?), if docs/results/map/map.json is there; below it the table, plain
 HTML and complete without JavaScript. assets/: table.js sorts, draw.js draws SVG text, choose.js finds a regime,
-state.js keeps the address, chooser.js and page.js connect buttons with all that, page.css is the look. All of it goes
+chooser.js and page.js connect buttons with all that, page.css is the look. All of it goes
 into one file that asks for nothing else. Every number of the table is written in one place: table.Measure.write.
 """
 import os
@@ -23,7 +23,7 @@ from nanouft.shell.pages import html as escape
 from nanouft.shell.text import read_json, visible
 
 ASSETS, PACKAGE = Path(__file__).parent / "assets", Path(__file__).parents[1]
-PARTS = ("page.css", "chooser.css", "table.js", "draw.js", "choose.js", "state.js", "chooser.js", "page.js")
+PARTS = ("page.css", "chooser.css", "table.js", "draw.js", "choose.js", "chooser.js", "page.js")
 OVERVIEW = ("strict", "ends", "diversity", "kl_own", "own_prefix_gap", "chosen", "rejected")
 MAP = PACKAGE / "docs/results/map/map.json"
 PLACE = ("places that it may hold: from 1 + the number of rows that are significantly better, to that of all rows "
@@ -57,7 +57,7 @@ def fill(results: dict, folder: Path, the_map: dict | None = None) -> str:
              "<!--TABLE-->": table(results, folder), "<!--INTRO-->": intro(results), "<!--GROUPS-->": legend(results),
              "<!--COLUMNS-->": explanations(results), "/*DATA*/": pages.script_json(small(results)),
              "/*MAP*/": pages.script_json(chooser.small(the_map) if the_map else None),
-             "<!--CHOOSER-->": (ASSETS / "chooser.html").read_text(encoding="utf-8") if the_map else ""}
+             **pages.shared(), "<!--CHOOSER-->": (ASSETS / "chooser.html").read_text(encoding="utf-8") if the_map else ""}
     for name in PARTS:
         parts[f"/*{name.replace('.', '_').upper()}*/"] = (ASSETS / name).read_text(encoding="utf-8")
     return pages.fill((ASSETS / "page.html").read_text(encoding="utf-8"), parts)

@@ -84,7 +84,7 @@ function play() {
     const over = state.at === lastFrame() || state.scene !== 6;
     if (over) clearInterval(playing), playing = 0, keep(false);
     render();
-    if (over) announce(`The end. ${liveText()}`);
+    if (over) Common.tell(`The end. ${liveText()}`);
   }, calm() ? 700 : 50);
 }
 Object.assign(ACTS, {

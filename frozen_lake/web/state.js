@@ -89,17 +89,11 @@ function mapOf(text) {                                      // rows of letters w
   return known && !Ways.wrong(rows) ? rows : DATA.rows;
 }
 
-// ---- what the browser remembers: theme, and where the visitor was. It may refuse; then nothing is remembered -----
+// ---- where the visitor was ------------------------------------------------------------------------------------------
 const PLACE = `frozen-lake ${DATA.rows.join(".")}`;
-function remember(key, value) {
-  try { localStorage.setItem(key, value); } catch { /* private window */ }
-}
-function recall(key) {
-  try { return localStorage.getItem(key) || ""; } catch { return ""; }
-}
 function keep(push) {
   try { history[push ? "pushState" : "replaceState"](null, "", address()); } catch { location.hash = address(); }
-  remember(PLACE, address());
+  Common.remember(PLACE, address());
 }
 
 // ---- what is computed, each thing once for a lake and its ways ---------------------------------------------------

@@ -4,11 +4,11 @@ const TWIN = DATA.twin, quote = (words) => `“${words.filter((w) => w !== TWIN.
 const shownWord = (word) => (word === TWIN.end ? '<span class="soft">(end)</span>' : word);
 const words = (list, more = () => "") => `<ol class="words">${list.map((word, i) =>
   `<li><span>${shownWord(word)}</span>${more(i)}</li>`).join("")}</ol>`;
-const force = (w) => `<small class="${w > 0 ? "up" : w < 0 ? "down" : "soft"}">${
-  Math.abs(w) < 0.005 ? "0" : `${w > 0 ? "+" : "−"}${Math.abs(w).toFixed(2)}`}</small>`;
+const bars = (list, pushes, under) => Common.strip(pushes, { under, word: (i) => shownWord(list[i]),
+  label: list.map((word, i) => `${word} ${Common.signed(pushes[i])}`).join(", ") });
 const strip = (name) => Object.entries(TWIN.pushes[name]).map(([role, w]) => `<div class="strip">
   <span>${role === "rejected" ? '<span class="soft">and the worse answer</span>' : method(name)}</span>
-  ${words(TWIN[role === "rejected" ? "worse" : "best"], (i) => force(w[i]))}</div>`).join("");
+  ${bars(TWIN[role === "rejected" ? "worse" : "best"], w)}</div>`).join("");
 
 const TWINS = [
   () => `<p>Question: ${quote([TWIN.prompt])}</p><div class="strip"><span>Best way</span>${words(TWIN.best)}</div>
@@ -25,11 +25,13 @@ const TWINS = [
     “${shownWord(g.truth)}” and ${percent(DATA.hp.lam)} “${shownWord(g.guess)}”, and stamps “${shownWord(g.next)}” on it:
     after “${shownWord(g.guess)}” that is ${g.right ? "✓ right" : "✗ wrong"}.</li>`).join("")}</ol>
     ${TWIN.ghosts.length ? "" : "<p>The base guesses every word of this answer right: no ghost here.</p>"}`,
-  () => `<div class="strip"><span>Worse answer</span>${words(TWIN.worse, (i) =>
-    `<small>${PARTS[TWIN.parts[i]][0]}</small>
-    ${state.bet ? force(TWIN.pushes.dpo.rejected[i]) : ""}`)}</div>
+  () => {
+    const part = (i) => `<small>${PARTS[TWIN.parts[i]][0]}</small>`;
+    return `<div class="strip"><span>Worse answer</span>${
+      state.bet ? bars(TWIN.worse, TWIN.pushes.dpo.rejected, part) : words(TWIN.worse, part)}</div>
     <p class="small">= stands in both answers after the same words, ✓ follows rightly on the word before it, ✗ does not.
-    ${state.bet ? "Below: how hard DPO pushes it." : ""}</p>`,
+    ${state.bet ? "The bars: how hard DPO pushes it." : ""}</p>`;
+  },
   () => {
     const said = ({ text, score }) => `“${text}” <b>${score}</b>`;
     return table(`What each model says after ${TWIN.steps} steps, from the question, and when its first word is forced to

@@ -1,6 +1,6 @@
-// The chooser: a form, the rows of the nearest regime, the map. All text goes through Draw.esc or textContent.
+// The chooser: a form, the rows of the nearest regime, the map. All text goes through Common.esc or textContent.
 const Chooser = (MAP && (() => {
-  const {esc} = Draw, at = (id) => document.getElementById(id), regimes = MAP.regimes;
+  const {esc} = Common, at = (id) => document.getElementById(id), regimes = MAP.regimes;
   const values = (key) => [...new Set(regimes.map((g) => g[key] ?? ""))];
   const usual = {demos: 100, samples: 1000, wrong: "", have: "scores", source: "own", base: values("base")[0],
     "demo-price": 0.5, "judge-price": -1.3};              // logarithms: 3 and 5 cents
@@ -35,7 +35,7 @@ const Chooser = (MAP && (() => {
 
   function change(changes, typed = null) {
     ask = {...ask, ...changes};
-    State.write(Object.fromEntries(Object.keys(usual).map((key) => [key, ask[key]])));
+    Common.write(Object.fromEntries(Object.keys(usual).map((key) => [key, ask[key]])));
     show(typed);
     rest(() => tell(`${at("nearest").textContent} ${at("advice").textContent}`));
   }

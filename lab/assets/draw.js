@@ -1,7 +1,6 @@
 // Pictures as SVG text: points with labels, intervals, small curves, bars a token. Shapes and labels say what colours say.
 const Draw = {
-  esc: (s) => String(s).replace(/[&<>"']/g, (c) => ({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;",
-    "'": "&#39;"}[c])),
+  esc: typeof Common === "undefined" ? require("../../nanouft/playground/web/common.js").esc : Common.esc,
 
   // ---- shapes of the groups, around (0,0), radius about 6 ---------------------------------------------------
   paths: {
@@ -151,25 +150,5 @@ const Draw = {
     return svg + `<text class="small" x="0" y="${H - 14}">— loss ${ends(loss)}</text></svg>`;
   },
 
-  // ---- the ledger of one answer -----------------------------------------------------------------------------
-  strip(tokens, weights) {
-    const w = Math.max(46, ...tokens.map((t) => 6.5 * t.length + 8)), high = 26, top = 15;
-    const length = (x) => Math.sqrt(Math.min(4, Math.abs(x))) / 2 * high;
-    const up = Math.max(...weights.map((x) => x > 0 ? length(x) : 0), 0);
-    const down = Math.max(...weights.map((x) => x < 0 ? length(x) : 0), 0);
-    const zero = top + up, H = zero + down + (down ? 13 : 0) + 17, W = w * tokens.length;
-    let svg = `<svg class="strip" width="${W}" height="${H}" viewBox="0 0 ${W} ${H}" role="img" aria-label="${
-      Draw.esc(tokens.map((t, i) => `${t} ${Draw.signed(weights[i])}`).join(", "))}">
-      <path class="frame" d="M0,${zero}H${W}"/>`;
-    tokens.forEach((t, i) => {
-      const x = weights[i], h = length(x), mid = w * (i + 0.5);
-      svg += `<rect class="${x < 0 ? "down" : "up"}" x="${mid - 14}" y="${x < 0 ? zero : zero - h}" width="28"`
-        + ` height="${h}"/>`
-        + `<text x="${mid}" y="${x < 0 ? zero + h + 11 : zero - h - 4}" text-anchor="middle">${Draw.signed(x)}</text>`
-        + `<text class="token" x="${mid}" y="${H - 4}" text-anchor="middle">${Draw.esc(t)}</text>`;
-    });
-    return svg + "</svg>";
-  },
-  signed: (x) => (x < 0 ? "-" : "+") + Math.abs(x).toFixed(Math.abs(x) < 10 ? 2 : 0),
 };
 if (typeof module !== "undefined") module.exports = Draw;

@@ -4,19 +4,7 @@ const rows = Object.entries(DATA.rows);
 const named = (selector, name) => all(selector).find((e) => e.dataset.name === name);
 let picked = null;
 
-// ---- light and dark ---------------------------------------------------------------------------------------
-const root = document.documentElement, dark = () => root.dataset.theme ? root.dataset.theme === "dark"
-  : matchMedia("(prefers-color-scheme: dark)").matches;
-function theme(turn) {
-  const kept = State.theme(turn ? (dark() ? "light" : "dark") : "");
-  if (turn) root.dataset.theme = dark() ? "light" : "dark";
-  else if (kept === "light" || kept === "dark") root.dataset.theme = kept;
-  $("#theme").textContent = dark() ? "light" : "dark";
-  $("#theme").setAttribute("aria-label", `show the page ${dark() ? "light" : "dark"}`);
-}
-$("#theme").onclick = () => theme(true);
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => theme(false));
-theme(false);
+Common.theme($("#theme"));
 
 // ---- the table --------------------------------------------------------------------------------------------
 const table = $("#table"), heads = [...table.tHead.rows[0].cells], trs = [...table.tBodies[0].rows];
@@ -37,13 +25,13 @@ function view(name) {
 }
 for (const b of $("#views").children) b.onclick = () => {
   view(b.dataset.view);
-  State.write({view: b.dataset.view === "overview" ? "" : b.dataset.view});
+  Common.write({view: b.dataset.view === "overview" ? "" : b.dataset.view});
 };
 
 // ---- which rows -------------------------------------------------------------------------------------------
 for (const key of ["learns", "pipeline"]) {
   for (const v of [...new Set(trs.map((tr) => tr.dataset[key]))].sort()) $(`#${key}`).append(new Option(v));
-  $(`#${key}`).onchange = (e) => { State.write({[key]: e.target.value}); filter(); tell($("#number").textContent); };
+  $(`#${key}`).onchange = (e) => { Common.write({[key]: e.target.value}); filter(); tell($("#number").textContent); };
 }
 let shown = rows;
 function filter() {
@@ -117,24 +105,26 @@ DATA.prompts.forEach((p, i) => {
   b.onclick = () => { asked = i; answers(); tell($("#asked").textContent); };
   $("#prompts").append(b);
 });
+const bars = (tokens, pushes) => Common.strip(pushes, {most: 2.4, word: (i) => Common.esc(tokens[i]),
+  label: tokens.map((token, i) => `${token} ${Common.signed(pushes[i])}`).join(", ")});
 function answers() {
   const p = DATA.prompts[asked], seed = $("#seed").value, when = $("#when").value;
   [...$("#prompts").children].forEach((b, i) => b.setAttribute("aria-pressed", i === asked));
-  $("#asked").innerHTML = `<b>${Draw.esc(p.prompt)}</b><br>a right answer: <q>${Draw.esc(p.right)}</q>; the wrong one of
-    the ledger: <q>${Draw.esc(p.wrong)}</q>`;
+  $("#asked").innerHTML = `<b>${Common.esc(p.prompt)}</b><br>a right answer: <q>${Common.esc(p.right)}</q>; the wrong one of
+    the ledger: <q>${Common.esc(p.wrong)}</q>`;
   const strips = (name, r) => {
     const seen = when !== "none" && r.ledger && r.ledger[asked][when];
     return !seen ? "" : ["right", "wrong"].filter((side) => seen[side]).map((side) =>
-      `<div class="scroll" role="group" aria-label="ledger of ${Draw.esc(name)}, ${side} answer"><span class="side">${side}</span>${
-        Draw.strip(p[side + "_tokens"], seen[side])}</div>`).join("");
+      `<div class="scroll" role="group" aria-label="ledger of ${Common.esc(name)}, ${side} answer"><span class="side">${side}</span>${
+        bars(p[side + "_tokens"], seen[side])}</div>`).join("");
   };
   const best = (r) => r.figures.score ? -r.figures.score[0] : 1;
   const there = shown.filter(([, r]) => r.answers).sort((a, b) => best(a[1]) - best(b[1]));
   $("#said").innerHTML = there.map(([name, r]) => {
     const a = r.answers[seed] || (name === "base" ? Object.values(r.answers)[0] : null);
     const [says, score, ends] = a ? a[asked] : [];
-    return `<article data-name="${Draw.esc(name)}"><h3>${Draw.shape(r.group)} ${Draw.esc(name)}</h3><p>${!a ? "no run with this seed"
-      : `<q>${Draw.esc(DATA.said[says])}</q> <span class="mark">${score === 1 ? "✓" : score === 0 ? "✗" : "~"} ${
+    return `<article data-name="${Common.esc(name)}"><h3>${Draw.shape(r.group)} ${Common.esc(name)}</h3><p>${!a ? "no run with this seed"
+      : `<q>${Common.esc(DATA.said[says])}</q> <span class="mark">${score === 1 ? "✓" : score === 0 ? "✗" : "~"} ${
         score.toFixed(2)}${ends ? "" : ", does not stop"}</span>`}</p><div>${strips(name, r)}</div></article>`;
   }).join("");
   stops(); mark();
@@ -160,7 +150,7 @@ function mark() {
 }
 function pick(name) {
   picked = name !== null && Object.hasOwn(DATA.rows, name) ? name : null;
-  State.write({row: picked});
+  Common.write({row: picked});
   pictures(); mark();
   tell($("#picked span").textContent.replace(" Go to", ""));
 }
@@ -190,7 +180,7 @@ table.addEventListener("click", (e) => {
 
 // ---- from the address, now and when a link changes it -----------------------------------------------------
 function open_() {
-  const state = State.read();
+  const state = Common.read();
   if (Chooser) Chooser.open(state);
   view(["families", "cost", "everything"].includes(state.view) ? state.view : "overview");
   for (const key of ["learns", "pipeline"]) {

@@ -16,7 +16,7 @@ from nanouft.shell.errors import UserError
 from nanouft.shell.files import write_text
 
 WEB = Path(__file__).parent / "web"
-ENGINE, SCRIPTS = ("losses.js", "model.js", "worker.js"), ("common.js", "page.js")    # a thread that computes; the page
+ENGINE = ("losses.js", "model.js", "worker.js")            # the thread that computes
 
 
 @dataclass
@@ -28,8 +28,8 @@ def page(data: dict) -> str:
     """The whole file. web/page.html has a place for each part."""
     def joined(*files: str) -> str:
         return "\n".join((WEB / file).read_text(encoding="utf-8") for file in files)
-    parts = {"/*COMMON_CSS*/": joined("common.css"), "/*PAGE_CSS*/": joined("page.css"),
-             "/*DATA*/": pages.script_json(data), "/*ENGINE*/": joined(*ENGINE), "/*SCRIPTS*/": joined(*SCRIPTS)}
+    parts = {"/*PAGE_CSS*/": joined("page.css"), "/*ENGINE*/": joined(*ENGINE), "/*SCRIPTS*/": joined("page.js"),
+             "/*DATA*/": pages.script_json(data), **pages.shared()}
     return pages.fill((WEB / "page.html").read_text(encoding="utf-8"), parts)
 
 

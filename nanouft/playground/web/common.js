@@ -85,7 +85,8 @@ const Common = (() => {
       return `<li class="${way}" style="--push:${length.toFixed(3)}"><span class="word">${word(i)}</span>${under(i)}
         <span class="field"><i></i><b>${way ? signed(push) : "0"}</b></span></li>`;
     };
-    return `<ol class="bars" style="--one:${(1 / most).toFixed(3)}" aria-label="${esc(label)}">
+    const falls = [...pushes].every((push) => push < 0.005);
+    return `<ol class="bars ${falls ? "falls" : ""}" style="--one:${(1 / most).toFixed(3)}" aria-label="${esc(label)}">
       ${[...pushes].map(one).join("")}</ol>`;
   }
   return { esc, signed, remember, recall, theme, read, write, tell, show, strip };

@@ -164,8 +164,7 @@ function drawLook() {
     const told = one.tokens.map((id, i) => `${pieces[id].trim()} ${signed(one.pushes[i])}`).join(", ");
     const button = (i) => `<button type="button" data-key="${r}.${i}" data-act="pick:${r}.${i}"
       aria-pressed="${picked === `${r}.${i}`}">${word(one.tokens[i])}</button>`;
-    const falls = one.pushes.every((x) => x < 0.005);
-    return `<div class="${falls ? "falls" : ""}">${roles.length > 1 ? `<p class="role">${esc(roleName(one, r))}</p>` : ""}${strip(one.pushes, { most, label: told,
+    return `<div>${roles.length > 1 ? `<p class="role">${esc(roleName(one, r))}</p>` : ""}${strip(one.pushes, { most, label: told,
       word: (i) => (editable() ? button(i) : word(one.tokens[i])),
       under: (i) => `<small class="chance">${percent(one.p[i])}</small>` })}</div>`;
   }).join(""));

@@ -7,7 +7,7 @@ let model, data, view, stopped = false;
 let run = 0;                                                // grows with each reset: what was asked before is void
 const pause = () => new Promise((go) => setTimeout(go));    // messages that wait are read now
 const LONGEST = 28;                                         // tokens of an answer; who is not done then does not stop
-const BATCH = 8;                                            // answers of a step
+const BATCH = 8;                                            // answers of a step; the model's own: 4 to each question
 
 function look({ objective, dials, row, seed }) {            // how hard would a step push this row's tokens?
   view = { objective, dials, row, seed };
@@ -27,10 +27,11 @@ async function exam() {                                     // the answers to al
   return answers;
 }
 async function train({ objective, dials, steps, lr, from }, mine) {
+  const n = objectives[objective].credit ? BATCH / 4 : BATCH;
   stopped = false;
   for (let step = 1; step <= steps && mine === run && !stopped; step++) {
-    const began = performance.now(), first = (from + step - 1) * BATCH;
-    const rows = Array.from({ length: BATCH }, (_, i) => data.demos[(first + i) % data.demos.length]);
+    const began = performance.now(), first = (from + step - 1) * n;
+    const rows = Array.from({ length: n }, (_, i) => data.demos[(first + i) % data.demos.length]);
     const { loss, norm } = model.step(rows, objective, dials, lr);
     const seconds = (performance.now() - began) / 1000;
     postMessage({ did: "step", step, loss, norm, seconds, look: look(view), said: say(view.row.prompt) });
