@@ -62,10 +62,11 @@ const goesOn = () => model.steps && model.objective === state.objective && JSON.
 // ---- the worker ------------------------------------------------------------------------------------------------------
 const worker = new Worker(URL.createObjectURL(new Blob([$("engine").textContent], { type: "text/javascript" })));
 const ask = (what, more = {}) => worker.postMessage({ do: what, id: ++asked, ...more });
-let looking = 0, saying = 0;
+let looking = 0, seen = 0, saying = 0;                       // numbers of the last questions, and of the last answer
 function look() {
   ask("look", { objective: state.objective, dials: dials(), row: row(), seed: state.seed });
   looking = asked;
+  $("look").setAttribute("aria-busy", true);
 }
 function say() {
   speech = { tokens: [], chances: [], shown: 0, over: false, before: [] };
@@ -76,7 +77,7 @@ function say() {
 const HEAR = {
   token: ({ id, token }) => { if (id === saying) speech.tokens.push(token); },
   said: ({ id }) => { if (id === saying) speech.over = true; },
-  look: (heard) => { if (heard.id === looking) latest = heard.look, draw(); },
+  look: (heard) => { if (heard.id === looking) latest = heard.look, seen = heard.id, draw(); },
   exam: ({ exam }) => { tested = [{ label: "The base", exam }], draw(); },
   step(heard) {
     if (!running) return;
@@ -156,7 +157,8 @@ const ROLES = { answer: "right answer", chosen: "right answer", rejected: "wrong
   "good answer": "good answer (label: good, score 1)", "bad answer": "bad answer (label: bad)",
   sure: "right answer", unsure: "neighbour", mix_sure: "states mixed: its share", mix_unsure: "states mixed: the neighbour's share" };
 const drawn = () => named(state.objective).needs === "sampled", editable = () => !drawn() && state.objective !== "sftmix";
-const roleName = ({ role, reward }, r) => (drawn() ? `its own answer ${r + 1}: score ${reward.toFixed(2)}` : ROLES[role] || role);
+const roleName = ({ role, reward }, r) => (drawn() ? `its own answer ${r + 1}${reward === undefined ? "" : `: score ${reward.toFixed(2)}`}`
+  : ROLES[role] || role);
 function drawLook() {
   const { roles } = latest, most = Math.max(1.6, ...roles.flatMap(({ pushes }) => [...pushes].map(Math.abs)));
   $("strips").className = roles.length > 1 ? "many" : "";
@@ -215,6 +217,7 @@ function drawRun() {
   $("reset").disabled = !model.steps && !running;
   show($("surprise"), surprise);
   $("about").hidden = Boolean(surprise);
+  $("look").setAttribute("aria-busy", running || !tested.length || looking > seen);
   show($("chart"), model.history.length > 1 ? chart(model.history) : "");
   show($("results"), !tested.length ? "<p>The base is being asked …</p>" : `<table><thead><tr><th scope="col">model</th>
     <th scope="col">answers that end</th><th scope="col">to this question it says</th></tr></thead><tbody>${tested.map(({ label, exam }) => {
@@ -284,7 +287,7 @@ const STORIES = [
   ["o=dpo&lr=0.0001", "The pair is won, and the right answer becomes less likely (DPO)"],
   ["o=kto", "One thumb for each answer, and no pair (KTO)"],
   ["o=orpo", "No second model to compare with (ORPO)"],
-  ["o=rloo", "No right answer at all: four of its own (RLOO)"],
+  ["o=rloo&lr=0.0001", "No right answer at all: four of its own (RLOO)"],
 ];
 function draw() {
   $("question").textContent = question().text;

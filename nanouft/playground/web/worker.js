@@ -11,12 +11,7 @@ const BATCH = 8;                                            // answers of a step
 
 function look({ objective, dials, row, seed }) {            // how hard would a step push this row's tokens?
   view = { objective, dials, row, seed };
-  const judged = { ...row, score: score(row.task, row.rejected, data) };
-  if (!objectives[objective].credit) return model.look([judged], objective, dials);
-  const own = model.answered(row, objective, seed), found = model.look([own], objective, dials);
-  const earned = ({ tokens }) => own.drawn.find(({ answer }) => answer.join() === tokens.join()).reward;
-  found.roles.forEach((one) => { one.reward = earned(one); });
-  return found;
+  return model.look({ ...row, score: score(row.task, row.rejected, data) }, objective, dials, seed);
 }
 function say(prompt, onToken) {
   return model.say(prompt, { most: LONGEST, onToken });
@@ -46,7 +41,7 @@ function inTurn(did, job) {
     if (job) await job(mine);
     const found = await exam();
     if (mine === run) postMessage({ did, exam: found });
-  });
+  }).catch((error) => setTimeout(() => { throw error; }));  // so that the page hears of it
 }
 const DO = {
   load: (message) => { data = message.data, model = new Model(data); },
