@@ -82,8 +82,7 @@ def asked(row: Row, tok: Tokenizer) -> dict:
             "without": forbidden(fields), "last": fields["close"]}
     prompt = tok.prompt_ids(row.prompt)
     right, rejected = (tok.chat(row.prompt, side)[0][len(prompt):] for side in (answer, wrong))
-    return {"text": text, "prompt": prompt, "answer": right, "rejected": rejected, "task": task,
-            "score": world.score(text, wrong[0].text)}
+    return {"text": text, "prompt": prompt, "answer": right, "rejected": rejected, "task": task}
 
 
 # ---- objectives ------------------------------------------------------------------------------------------------------
@@ -95,7 +94,8 @@ def described(name: str) -> dict:
     title, _, sentence = first.partition(": ")
     return {"name": name, "family": family, "title": title, "sentence": sentence[:1].upper() + sentence[1:],
             "needs": needs, "note": NOTES.get(name, ""), "dials": list(dials(objective.hp)),
-            "settings": dataclasses.asdict(objective.hp()), "lr": objective.lr}
+            "settings": dataclasses.asdict(objective.hp()), "lr": objective.lr,
+            "reads": bool(objective.columns or objective.on_policy)}
 
 
 def dials(cls: type) -> typing.Iterator[dict]:
@@ -144,4 +144,5 @@ def content(folder: Path) -> dict:
     return {"config": config, **packed(model), "pieces": [tok.decode([i]) for i in range(cfg.vocab_size)],
             "demos": [asked(row, tok) for row in pairs], "questions": [asked(row, tok) for row in questions],
             "objectives": [described(name) for name in OBJECTIVES],
-            "lessons": {name: pages.doc(folder, f"lessons/{n}.md") for n, names in LESSONS.items() for name in names.split()}}
+            "lessons": {name: pages.doc(folder, f"lessons/{lesson}.md") for lesson, names in LESSONS.items()
+                        for name in names.split()}}
