@@ -153,7 +153,8 @@ def python_step(made: Made, name: str, dials: dict) -> tuple[float, float]:
 
 def page_step(made: Made, asked: list, web=WEB) -> list:
     return made.js(f"""out = {json.dumps(asked)}.map(([name, dials]) => {{
-        const {{ loss, norm }} = policy().step(data.demos.slice(0, 3), name, dials, 0); return [loss, norm]; }})""", web)
+        const {{ loss, norm }} = policy().step(data.demos.slice(0, 3), name, dials, 0);
+        return [loss, norm]; }})""", web)
 
 
 def test_loss_and_gradient_of_a_step_are_pythons(made):
