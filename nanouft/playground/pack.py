@@ -7,7 +7,9 @@ Nothing is typed twice: names, defaults, help and the first sentence of each obj
 dial reaches is asked of the method's own check.
 """
 import base64
+import contextlib
 import dataclasses
+import itertools
 import random
 import typing
 from importlib import import_module
@@ -56,11 +58,7 @@ def packed(model: torch.nn.Module) -> dict:
     scales = (flat.abs().amax(1) / 127).clamp_min(1e-12)
     whole = (flat / scales[:, None]).round().to(torch.int8)
     return {"shapes": [[name, list(p.shape)] for name, p in model.named_parameters()], "group": GROUP,
-            "weights": as_text(whole), "scales": as_text(scales)}
-
-
-def as_text(x: Tensor) -> str:
-    return base64.b64encode(x.numpy().tobytes()).decode()
+            **{name: base64.b64encode(x.numpy()).decode() for name, x in (("weights", whole), ("scales", scales))}}
 
 
 def weights_of(data: dict) -> dict[str, Tensor]:
@@ -82,8 +80,7 @@ def asked(row: Row, tok: Tokenizer) -> dict:
             "without": forbidden(fields), "last": fields["close"]}
     prompt = tok.prompt_ids(row.prompt)
     right, rejected = (tok.chat(row.prompt, side)[0][len(prompt):] for side in (answer, wrong))
-    return {"text": text, "prompt": prompt, "answer": right, "rejected": rejected, "task": task,
-            "score": world.score(text, wrong[0].text)}
+    return {"text": text, "prompt": prompt, "answer": right, "rejected": rejected, "task": task}
 
 
 # ---- objectives ------------------------------------------------------------------------------------------------------
@@ -95,7 +92,8 @@ def described(name: str) -> dict:
     title, _, sentence = first.partition(": ")
     return {"name": name, "family": family, "title": title, "sentence": sentence[:1].upper() + sentence[1:],
             "needs": needs, "note": NOTES.get(name, ""), "dials": list(dials(objective.hp)),
-            "settings": dataclasses.asdict(objective.hp()), "lr": objective.lr}
+            "settings": dataclasses.asdict(objective.hp()), "lr": objective.lr,
+            "reads": bool(objective.columns or objective.on_policy)}
 
 
 def dials(cls: type) -> typing.Iterator[dict]:
@@ -115,21 +113,15 @@ def dials(cls: type) -> typing.Iterator[dict]:
 
 def reach(cls: type, name: str, default: float) -> dict:
     """{low, high, step}: the widest of some ranges in which the method's check accepts every step."""
-    for high in (max(1, 4 * default), 1, 0.6, 0.4):
+    for high, from_ in itertools.product((max(1, 4 * default), 1, 0.6, 0.4), (0, None, 1)):
         step = 1 if type(default) is int else 0.01 if high <= 1 else 0.1
-        for low in (0, step, 1):
-            steps = round((high - low) / step)
-            if low <= default <= high and all(accepts(cls, name, low + step * i) for i in range(steps + 1)):
+        low = step if from_ is None else from_
+        with contextlib.suppress(UserError):
+            for i in range(round((high - low) / step) + 1):
+                cls(**{name: low + step * i}).check(set())
+            if low <= default <= high:
                 return {"low": low, "high": high, "step": step}
     raise ValueError(f"{cls.__name__}.{name}: no range of values passes its check")
-
-
-def accepts(cls: type, name: str, value: float) -> bool:
-    try:
-        getattr(cls, "check", lambda *_: None)(cls(**{name: value}), set())
-        return True
-    except UserError:
-        return False
 
 
 # ---- all of it -------------------------------------------------------------------------------------------------------
@@ -144,4 +136,5 @@ def content(folder: Path) -> dict:
     return {"config": config, **packed(model), "pieces": [tok.decode([i]) for i in range(cfg.vocab_size)],
             "demos": [asked(row, tok) for row in pairs], "questions": [asked(row, tok) for row in questions],
             "objectives": [described(name) for name in OBJECTIVES],
-            "lessons": {name: pages.doc(folder, f"lessons/{n}.md") for n, names in LESSONS.items() for name in names.split()}}
+            "lessons": {name: pages.doc(folder, f"lessons/{lesson}.md") for lesson, names in LESSONS.items()
+                        for name in names.split()}}

@@ -1,7 +1,7 @@
 "use strict";
 /* Every objective as a function of log-probs: the losses of nanouft/objectives, line by line.
 
-     arrange(objective, rows, hp)        // which sequences it wants to see together -> {rows: [{seqs, ...known}]}
+     arrange(objective, rows)            // which sequences it wants to see together -> {rows: [{seqs, ...known}]}
      pushes(name, hp, batch)             // {loss, roles: [{role, pushes, p}]}, on the scale of nanouft.ledger
 
    A sequence is {role, prompt, answer}; the model writes logp, ref (of the start model) and old (when it was sampled),
@@ -17,7 +17,7 @@ class Num {
   minus(y) { return this.plus(num(y).times(-1)); }
   times(y) { const x = num(y); return new Num(this.value * x.value, [[this, x.value], [x, this.value]]); }
   over(y) { const x = num(y); return this.times(new Num(1 / x.value, [[x, -1 / x.value ** 2]])); }
-  map(value, slope) { return new Num(value, [[this, slope]]); }
+  map(value, slope) { return new Num(value, [[this, slope]]); }                      // of one number
   neg() { return this.times(-1); }
   square() { return this.times(this); }
   exp() { const e = Math.exp(this.value); return this.map(e, e); }
@@ -51,30 +51,24 @@ const mean = (xs) => sum(xs).over(xs.length);
 // ---- what several losses share ------------------------------------------------------------------------------------
 const each = (b, loss) => mean(b.rows.map((row) => loss(row.seqs, row)));           // mean over the rows of the step
 const tokens = (b, role) => b.rows.reduce((n, { seqs }) => n + seqs[role].logp.length, 0);
-const tokenMean = (b, role, loss) => sum(b.rows.map(({ seqs }) => sum(loss(seqs[role])))).over(tokens(b, role));
+const tokenMean = (b, role, loss) => sum(b.rows.map((row) => sum(loss(row.seqs[role], row)))).over(tokens(b, role));
 const nll = (b, role) => tokenMean(b, role, ({ logp }) => logp.map((x) => x.neg()));
 const ratio = (s, from = s.ref) => sum(s.logp.map((x, t) => x.minus(from[t])));     // log pi/pi_ref of the answer
-const dpo = (w, l, beta, eps = 0) => smooth(ratio(w).minus(ratio(l)).times(beta), eps);
-const smooth = (h, eps) => h.logsigmoid().times(eps - 1).minus(h.neg().logsigmoid().times(eps));
+const smooth = (h, eps = 0) => h.logsigmoid().times(eps - 1).minus(h.neg().logsigmoid().times(eps));
+const dpo = (w, l, beta, eps) => smooth(ratio(w).minus(ratio(l)).times(beta), eps);
+const simpo = (w, l, { beta, gamma, label_smoothing }) =>
+  smooth(mean(w.logp).minus(mean(l.logp)).times(beta).minus(gamma), label_smoothing);
+const cpo = (w, l, { beta }) => smooth(sum(w.logp).minus(sum(l.logp)).times(beta));
 const logOdds = ({ logp }) => { const A = mean(logp).clamp(-Infinity, -1e-6); return A.minus(A.log1mexp()); };
 const scoreLoss = (i, score, form) => (form === "mse" ? i.sigmoid().minus(score).square()
   : i.logsigmoid().times(-score).minus(i.neg().logsigmoid().times(1 - score)));
+const una = (b, hp) => each(b, ({ answer: s }, { score }) => scoreLoss(ratio(s).times(hp.beta), score, hp.loss));
 
-const total = (xs) => xs.reduce((a, b) => a + b, 0);
+const total = (xs) => xs.reduce((a, b) => a + b, 0);            // of plain numbers
 const average = (xs) => total(xs) / xs.length;
 const spread = (xs) => Math.sqrt(total(xs.map((x) => (x - average(xs)) ** 2)) / (xs.length - 1));      // Bessel's
-const k3 = (x) => x.clamp(-Infinity, 20).exp().minus(x.clamp(-Infinity, 20)).minus(1);
-const rhos = ({ logp, old }) => logp.map((x, t) => x.minus(old[t]));
-const clipped = (rho, adv, low, high) => rho.times(adv).least(rho.clamp(1 - low, 1 + high).times(adv)).neg();
-const rewards = (b, beta) => b.rows.map(({ seqs: { answer: s }, reward }) =>        // the score minus its KL penalty
-  reward - beta * total(s.old.map((x, t) => x - s.ref[t])));
-const groups = (b, xs, f) => {                                  // f of the numbers of each prompt's answers
-  const K = b.rows.length / b.prompts;
-  return xs.flatMap((_, i) => (i % K ? [] : f(xs.slice(i, i + K))));
-};
-const earn = (b, advantages) => b.rows.forEach((row, i) => { row.adv = advantages[i]; });
 
-// ---- IFT ------------------------------------------------------------------------------------------------------------
+// ---- numbers that single methods want -------------------------------------------------------------------------------
 function futureSum(xs, gamma) {                                 // sum over k >= t of gamma^(k-t) x_k
   const out = [];
   for (let t = xs.length - 1, later = num(0); t >= 0; t--) out[t] = later = xs[t].plus(later.times(gamma));
@@ -83,14 +77,13 @@ function futureSum(xs, gamma) {                                 // sum over k >=
 
 function iftWeights(nll, { variant, gamma, detach }) {
   const N = nll.length, seen = detach || variant === "detached" ? nll.map((x) => num(x.value)) : nll;
+  const ones = nll.map(() => num(1)), ranks = nll.map((_, t) => num(t + 1));
   if (variant === "algorithm1") return futureSum(seen, 1).map((x, t) => x.times(gamma ** (N - 1 - t)));
-  if (variant === "eq21") return nll.map((_, t) => num(t + 1));
-  const w = variant === "eq21_mean1" ? nll.map((_, t) => num(t + 1))
-    : gamma > 0 ? futureSum(seen, gamma) : nll.map(() => num(1));
-  return sum(w).value > 0 ? w.map((x) => x.times(N).over(sum(w))) : nll.map(() => num(1));      // mean 1
+  if (variant === "eq21") return ranks;
+  const w = variant === "eq21_mean1" ? ranks : gamma > 0 ? futureSum(seen, gamma) : ones;
+  return sum(w).value > 0 ? w.map((x) => x.times(N).over(sum(w))) : ones;           // mean 1
 }
 
-// ---- numbers that single methods want ---------------------------------------------------------------------------------
 function adaRoot(rho) {                                         // u > 0 with log(2 sigmoid(u)) - u sigmoid(-u) = rho
   let low = 0, high = 100;
   for (let i = 0; i < 60; i++) {
@@ -100,65 +93,99 @@ function adaRoot(rho) {                                         // u > 0 with lo
   return low;
 }
 
-function tisWeights({ logp, reward = logp.map(() => 0) }, mu, how) {                // TIS-DPO: constants of r_t
-  const x = reward.map((r) => mu * r), n = x.length;
-  if (how === "paper") return reward.map((r) => Math.exp(mu * Math.min(1.5, Math.max(-0.5, r))));
-  if (how === "ones" || n === 1) return x.map(() => 1);
-  const rank = (v) => (x.filter((o) => o < v).length + (x.filter((o) => o === v).length - 1) / 2) / (n - 1);
-  return x.map((v) => 0.7 + 0.6 * rank(v));
+function tisRatio({ logp, ref, reward = logp.map(() => 0) }, mu, how) {             // TIS-DPO: tokens weigh by r_t
+  const x = reward.map((r) => mu * r), n = x.length, below = (v) => x.filter((o) => o < v).length;
+  const rank = (v) => (n > 1 ? (below(v) + (x.filter((o) => o === v).length - 1) / 2) / (n - 1) : 0.5);
+  const weigh = { paper: (v, r) => Math.exp(mu * Math.min(1.5, Math.max(-0.5, r))), ones: () => 1,
+    rank_based: (v) => 0.7 + 0.6 * rank(v) }[how];
+  return sum(logp.map((l, t) => l.minus(ref[t]).times(weigh(x[t], reward[t]))));
 }
 
 function rpoWeights(b, { form, temperature, diagonal_weight: own }) {               // (B,B)
-  const B = b.rows.length, e = b.rows.map((row) => row.reading), dot = (x, y) => total(x.map((v, i) => v * y[i]));
+  const B = b.rows.length, dot = (x, y) => total(x.map((v, i) => v * y[i]));
+  const unit = b.rows.map(({ reading: e = [1] }) => e.map((v) => v / Math.sqrt(dot(e, e))));
   return b.rows.map((_, i) => {
     if (form === "diagonal") return b.rows.map((_, j) => (B === 1 ? 1 : i === j ? own : (1 - own) / (B - 1)));
-    const near = e.map((x) => Math.exp((dot(e[i], x) / Math.sqrt(dot(e[i], e[i]) * dot(x, x)) - 1) / temperature));
+    const near = unit.map((e) => Math.exp((dot(e, unit[i]) - 1) / temperature));
     return near.map((x) => x / total(near));
   });
 }
 
-function gae(R, { gamma, lam }) {                               // PPO: the critic of this page expects 0 everywhere
-  const adv = [];
-  for (let t = R.length - 1, later = 0; t >= 0; t--) adv[t] = later = R[t] + gamma * lam * later;
-  return adv;
+// ---- what the model's own answers have earned: constants of the step ------------------------------------------------
+const earn = (b, advantages) => b.rows.forEach((row, i) => { row.adv = advantages[i]; });
+const rewards = (b, beta) => b.rows.map(({ seqs: { answer: s }, reward }) =>        // the score minus its KL penalty
+  reward - beta * total(s.old.map((x, t) => x - s.ref[t])));
+const groups = (b, xs, f) => {                                  // f of the numbers of each prompt's K answers
+  const K = xs.length / b.prompts;
+  return xs.flatMap((_, i) => (i % K ? [] : f(xs.slice(i, i + K), i)));
+};
+const rhos = ({ logp, old }) => logp.map((x, t) => x.minus(old[t]));                // log pi/pi_old
+const clipped = (log, adv, low, high) => {
+  const rho = log.clamp(-20, 20).exp();
+  return rho.times(adv).least(rho.clamp(1 - low, 1 + high).times(adv)).neg();
+};
+const k3 = (x) => { const near = x.clamp(-Infinity, 20); return near.exp().minus(near).minus(1); };
+
+function ppoCredit(b, { beta, kl, end_penalty, gamma, lam }) {  // the critic of this page expects 0 everywhere
+  const returns = b.rows.map(({ seqs: { answer: { old, ref } }, reward, ended }) => {
+    const adv = [];
+    for (let t = old.length - 1, later = 0; t >= 0; t--) {
+      const k1 = old[t] - ref[t], end = t === old.length - 1 ? reward - end_penalty * (1 - ended) : 0;
+      adv[t] = later = end - beta * (kl === "k1" ? k1 : k3(num(-k1)).value) + gamma * lam * later;
+    }
+    return adv;
+  });
+  const all = returns.flat(), scale = Math.sqrt((all.length > 1 ? spread(all) ** 2 : 0) + 1e-8);
+  b.rows.forEach((row, i) => { row.returns = returns[i]; });
+  earn(b, returns.map((adv) => adv.map((a) => (a - average(all)) / scale)));
 }
 
-// ---- the objectives: loss(batch, settings); how the model reads; who earned the reward --------------------------------
-const pair = (loss, more = {}) => ({ needs: "pair", loss: (b, hp) => each(b, ({ chosen, rejected, gold }, row) =>
-  loss(chosen, rejected, hp, row)), ...more });
-const implicit = (loss, more) => pair((w, l, hp, row) => loss(ratio(w).times(hp.beta), ratio(l).times(hp.beta), hp, row), more);
-const answer = (loss, more = {}) => ({ needs: "answer", loss, ...more });
-const graded = (loss, more = {}) => ({ needs: "graded", loss, ...more });
+function grpoLosses(s, adv, { surrogate, eps, eps_high, beta }) {
+  const high = eps_high ?? eps, moved = surrogate === "gspo" ? s.logp.map(() => mean(rhos(s))) : rhos(s);
+  return moved.map((log, t) => {
+    const held = Math.min(1 + high, Math.max(1 - eps, Math.exp(log.value)));
+    const gain = surrogate === "cispo" ? s.logp[t].times(-held * adv) : clipped(log, adv, eps, high);
+    return gain.plus(k3(num(s.ref[t]).minus(s.logp[t])).times(beta));
+  });
+}
+
+function bestAndWorst(b) {                                      // one pair of each prompt's answers
+  b.rows = groups(b, b.rows, (rows) => {
+    const R = rows.map((row) => row.reward), best = R.indexOf(Math.max(...R)), low = R.indexOf(Math.min(...R));
+    const chosen = rows[best].seqs.answer, rejected = rows[low === best ? (best + 1) % R.length : low].seqs.answer;
+    return [{ seqs: { chosen, rejected }, untied: +(R[best] > R[low]) }];
+  });
+}
+
+// ---- the objectives: loss(batch, settings); `how` the model reads; `credit`: who earned the reward? -----------------
+const answer = (loss, how) => ({ needs: "answer", loss, how });
+const pair = (loss) => ({ needs: "pair", loss: (b, hp) =>
+  each(b, ({ chosen, rejected }, row) => loss(chosen, rejected, hp, row)) });
+const implicit = (loss) => pair((w, l, hp, row) => loss(ratio(w).times(hp.beta), ratio(l).times(hp.beta), hp, row));
+const imitating = (role, loss) => ({ needs: "pair", gold: role === "gold", loss: (b, hp) =>
+  pair(loss).loss(b, hp).plus(nll(b, role).times(hp.alpha)) });
 const sampled = (credit, loss) => ({ needs: "sampled", credit, loss });
-const policyGradient = (b) => each(b, ({ answer }, { adv }) => sum(answer.logp).times(-adv));
-const withNll = (role, loss) => ({ ...loss, gold: role === "gold",
-  loss: (b, hp) => loss.loss(b, hp).plus(nll(b, role).times(hp.alpha)) });
-const simpo = ({ logp: w }, { logp: l }, { beta, gamma, label_smoothing = 0 }) =>
-  smooth(mean(w).times(beta).minus(mean(l).times(beta)).minus(gamma), label_smoothing);
-const cpo = ({ logp: w }, { logp: l }, { beta }) => sum(w).minus(sum(l)).times(beta).logsigmoid().neg();
 
 const objectives = {
-  sft: answer((b, hp) => (hp.reduction === "token" ? nll(b, "answer") : each(b, ({ answer }) => mean(answer.logp).neg())),
-    { how: (hp) => ({ frozen: hp.detach_embeddings }) }),
+  sft: answer((b, hp) => (hp.reduction === "token" ? nll(b, "answer")
+    : each(b, ({ answer }) => mean(answer.logp).neg())), (hp) => ({ frozen: hp.detach_embeddings })),
   ift: answer((b, hp) => each(b, ({ answer }) => {
     const nll = answer.logp.map((x) => x.neg()), w = iftWeights(nll, hp), paid = nll.map((x, t) => x.times(w[t]));
     return ["algorithm1", "eq21"].includes(hp.variant) ? sum(paid) : mean(paid);
-  }), { how: (hp) => ({ lam: hp.lam, frozen: true }) }),
+  }), (hp) => ({ lam: hp.lam, frozen: true })),
   dft: answer((b) => tokenMean(b, "answer", ({ logp }) => logp.map((x) => x.times(-Math.exp(x.value))))),
-  neftune: answer((b) => nll(b, "answer"), { how: (hp) => ({ noise: hp.alpha }) }),
-  tofu: answer((b, hp) => tokenMean(b, "answer", ({ logp, plain }) => logp.map((x, t) => {
-    const p = Math.exp(plain[t]), rest = -Math.expm1(plain[t]), g = hp.gamma;
-    return x.times(-hp.beta * (g === 0 ? 1 : rest ** g - g * p * plain[t] * rest ** (g - 1)));
-  })), { how: (hp) => ({ temperature: hp.beta }) }),
-  poft: answer((b, hp) => each(b, ({ answer: { logp, ref } }, { aligned = average(ref) }) =>
-    mean(logp).minus(aligned).times(hp.beta).plus(hp.margin).logsigmoid().neg())),
-  sftmix: answer((b, hp) => {
-    const n = tokens(b, "sure") + tokens(b, "unsure");
-    const sft = nll(b, "sure").times(tokens(b, "sure")).plus(nll(b, "unsure").times(tokens(b, "unsure"))).over(n);
-    if (hp.mu === 0) return sft;
-    return sft.plus(each(b, ({ mix_sure: x, mix_unsure: y }) =>
-      mean(x.logp).times(x.share).plus(mean(y.logp).times(y.share)).neg()).times(hp.mu));
-  }, { mix: true }),
+  neftune: answer((b) => nll(b, "answer"), (hp) => ({ noise: hp.alpha })),
+  tofu: answer((b, { gamma, beta }) => tokenMean(b, "answer", ({ logp, plain }) => logp.map((x, t) => {
+    const p = Math.exp(plain[t]), rest = -Math.expm1(plain[t]);
+    return x.times(-beta * (gamma ? rest ** gamma - gamma * p * plain[t] * rest ** (gamma - 1) : 1));
+  })), (hp) => ({ temperature: hp.beta })),
+  poft: answer((b, { beta, margin }) => each(b, ({ answer: { logp, ref } }, { aligned = average(ref) }) =>
+    mean(logp).minus(aligned).times(beta).plus(margin).logsigmoid().neg())),
+  sftmix: { needs: "mix", loss: (b, { mu }) => {
+    const both = b.rows.flatMap(({ seqs: { sure, unsure } }) => [...sure.logp, ...unsure.logp]);
+    const mix = ({ mix_sure: x, mix_unsure: y }) => mean(x.logp).times(x.share).plus(mean(y.logp).times(y.share)).neg();
+    return mu ? mean(both).neg().plus(each(b, mix).times(mu)) : mean(both).neg();
+  } },
 
   dpo: pair((w, l, hp) => dpo(...(hp.swap ? [l, w] : [w, l]), hp.beta, hp.label_smoothing)),
   robust_dpo: pair((w, l, { beta, label_smoothing: e }) =>
@@ -172,131 +199,94 @@ const objectives = {
     : w.sigmoid().plus(l.minus(w).sigmoid()))),
   nca: implicit((w, l) => w.logsigmoid().plus(w.neg().logsigmoid().plus(l.neg().logsigmoid()).over(2)).neg()),
   sppo: pair((w, l, { beta }) => ratio(w).minus(1 / (2 * beta)).square().plus(ratio(l).plus(1 / (2 * beta)).square())),
-  gdpo: implicit((w, l, hp, { p = 1 }) => w.minus(l).times(2 * p - 1).logsigmoid().neg()),
+  gdpo: implicit((w, l, hp, { p = 1 }) => smooth(w.minus(l).times(2 * p - 1))),
   ada_dpo: implicit((w, l, { rho, tau_min, tau_max }) => {
     const z = w.minus(l), tau = Math.min(tau_max, Math.max(tau_min, Math.abs(z.value) / adaRoot(rho)));
-    return z.over(tau).logsigmoid().times(-tau);
+    return smooth(z.over(tau)).times(tau);
   }),
-  tis_dpo: pair((w, l, { beta, weights }) => {
-    const [u, v] = [[w, 1], [l, -1]].map(([s, mu]) => {
-      const weight = tisWeights(s, mu, weights);
-      return sum(s.logp.map((x, t) => x.minus(s.ref[t]).times(weight[t])));
-    });
-    return u.minus(v).times(beta).logsigmoid().neg();
-  }),
-  rpo: { needs: "pair", how: (hp) => ({ reading: hp.form === "paired" }), loss: (b, hp) => {
-    const W = rpoWeights(b, hp), good = b.rows.map(({ seqs }) => ratio(seqs.chosen));
-    const bad = b.rows.map(({ seqs }) => ratio(seqs.rejected)), inside = hp.form === "paired";
-    return mean(good.map((w, i) => sum(bad.map((l, j) =>
-      w.minus(l).times(hp.beta * (inside ? W[i][j] : 1)).logsigmoid().times(inside ? -1 / bad.length : -W[i][j])))));
+  tis_dpo: pair((w, l, { beta, weights: how }) => smooth(tisRatio(w, 1, how).minus(tisRatio(l, -1, how)).times(beta))),
+  rpo: { needs: "pair", how: (hp) => ({ reading: hp.form === "paired" }), loss: (b, { form, beta, ...hp }) => {
+    const W = rpoWeights(b, { form, ...hp }), bad = b.rows.map(({ seqs }) => ratio(seqs.rejected));
+    const margins = b.rows.map(({ seqs }) => bad.map((l) => ratio(seqs.chosen).minus(l).times(beta)));
+    return mean(margins.map((row, i) => (form === "paired" ? mean(row.map((M, j) => smooth(M.times(W[i][j]))))
+      : sum(row.map((M, j) => smooth(M).times(W[i][j]))))));
   } },
-  orpo: { needs: "pair", how: (hp) => ({ whole: hp.nll === "all" ? "chosen" : "" }), loss: (b, hp) => {
-    const read = b.rows.map(({ seqs: { chosen } }) => [...chosen.before, ...chosen.logp]).flat();
-    return mean(read).neg().plus(each(b, ({ chosen, rejected }) =>
-      logOdds(chosen).minus(logOdds(rejected)).logsigmoid()).times(-hp.lam));
-  } },
-  asft: pair((w, l, { lam, sft_weight, beta }) => mean(w.logp).times(-sft_weight).minus(
-    logOdds(w).times(beta).logsigmoid().plus(logOdds(l).times(-beta).logsigmoid()).times(lam))),
-  cpo: withNll("chosen", pair(cpo)),
-  simpo: withNll("chosen", pair(simpo)),
-  tpo: withNll("gold", pair(cpo)),
-  tpo_l: withNll("gold", pair(simpo)),
+  orpo: { needs: "pair", how: (hp) => ({ whole: hp.nll === "all" ? "chosen" : "" }), loss: (b, hp) =>
+    mean(b.rows.flatMap(({ seqs: { chosen } }) => [...chosen.before, ...chosen.logp])).neg()
+      .plus(each(b, ({ chosen: w, rejected: l }) => smooth(logOdds(w).minus(logOdds(l)))).times(hp.lam)) },
+  asft: pair((w, l, { lam, sft_weight, beta }) => mean(w.logp).times(-sft_weight)
+    .plus(smooth(logOdds(w).times(beta)).plus(smooth(logOdds(l).times(-beta))).times(lam))),
+  cpo: imitating("chosen", cpo),
+  simpo: imitating("chosen", simpo),
+  tpo: imitating("gold", cpo),
+  tpo_l: imitating("gold", simpo),
   slic: { needs: "pair", loss: (b, hp) => (hp.form === "paper"
-    ? each(b, ({ chosen: w, rejected: l }) => num(hp.delta).minus(sum(w.logp)).plus(sum(l.logp)).relu()
-      .minus(sum(w.logp).times(hp.lam)))
-    : each(b, ({ chosen: w, rejected: l }) => num(1).minus(sum(w.logp).minus(sum(l.logp)).times(hp.beta)).relu())
-      .plus(nll(b, "chosen").times(hp.alpha))) },
+    ? pair(({ logp: w }, { logp: l }) => num(hp.delta).minus(sum(w)).plus(sum(l)).relu().minus(sum(w).times(hp.lam)))
+    : imitating("chosen", (w, l, { beta }) => num(1).minus(sum(w.logp).minus(sum(l.logp)).times(beta)).relu()))
+    .loss(b, hp) },
 
-  una: graded((b, hp) => each(b, ({ answer }, { score }) => scoreLoss(ratio(answer).times(hp.beta), score, hp.loss))),
-  uft: graded((b, hp) => each(b, ({ answer }, { score }) => scoreLoss(ratio(answer).times(hp.beta), score, hp.loss))),
-  kto: graded((b, hp) => {
+  una: { needs: "graded", loss: una },
+  uft: { needs: "graded", loss: una },
+  kto: { needs: "graded", mismatch: true, loss: (b, { beta, desirable_weight: up, undesirable_weight: down }) => {
     const k = Math.max(0, each(b, ({ mismatch }) => ratio(mismatch)).value);       // a constant of the step
-    return each(b, ({ answer }, { label }) => (label ? ratio(answer).minus(k).times(-hp.beta).sigmoid().times(hp.desirable_weight)
-      : ratio(answer).minus(k).times(hp.beta).sigmoid().times(hp.undesirable_weight)));
-  }, { mismatch: true }),
+    return each(b, ({ answer: s }, { label }) => (label ? ratio(s).minus(k).times(-beta).sigmoid().times(up)
+      : ratio(s).minus(k).times(beta).sigmoid().times(down)));
+  } },
 
-  reinforce: sampled((b, hp) => {
-    const R = rewards(b, hp.beta);
-    earn(b, R.map((r) => r - (hp.baseline === "mean" ? average(R) : 0)));
-  }, policyGradient),
-  rloo: sampled((b, hp) => {
-    const adv = groups(b, rewards(b, hp.beta), (R) => R.map((r) => r - (total(R) - r) / (R.length - 1)));
-    earn(b, hp.normalize ? adv.map((a) => (a - average(adv)) / (spread(adv) + 1e-4)) : adv);
-  }, (b, { eps }) => each(b, ({ answer }, { adv }) => clipped(sum(rhos(answer)).clamp(-20, 20).exp(), adv, eps, eps))),
-  grpo: sampled((b, hp) => earn(b, groups(b, b.rows.map((row) => row.reward), (R) =>
-    R.map((r) => (r - average(R)) / (hp.scale === "group" ? spread(R) + 1e-4 : 1)))), (b, hp) => {
-    const high = hp.eps_high ?? hp.eps, tokenLosses = (s, adv) => {
-      const moved = hp.surrogate === "gspo" ? s.logp.map(() => mean(rhos(s))) : rhos(s);
-      return moved.map((m, t) => {
-        const rho = m.clamp(-20, 20).exp(), held = Math.min(1 + high, Math.max(1 - hp.eps, rho.value));
-        const gain = hp.surrogate === "cispo" ? s.logp[t].times(-held * adv) : clipped(rho, adv, hp.eps, high);
-        return gain.plus(k3(num(s.ref[t]).minus(s.logp[t])).times(hp.beta));
-      });
-    };
-    if (hp.aggregation === "grpo") return each(b, ({ answer }, { adv }) => mean(tokenLosses(answer, adv)));
-    const all = sum(b.rows.map(({ seqs, adv }) => sum(tokenLosses(seqs.answer, adv))));
-    return all.over(hp.aggregation === "dapo" ? tokens(b, "answer") : b.rows.length * hp.length);
+  reinforce: sampled((b, { beta, baseline }) => {
+    const R = rewards(b, beta);
+    earn(b, R.map((r) => (baseline === "mean" ? r - average(R) : r)));
+  }, (b) => each(b, ({ answer }, { adv }) => sum(answer.logp).times(-adv))),
+  rloo: sampled((b, { beta, normalize }) => {
+    const adv = groups(b, rewards(b, beta), (R) => R.map((r) => r - (total(R) - r) / (R.length - 1)));
+    earn(b, normalize ? adv.map((a) => (a - average(adv)) / (spread(adv) + 1e-4)) : adv);
+  }, (b, { eps }) => each(b, ({ answer }, { adv }) => clipped(sum(rhos(answer)), adv, eps, eps))),
+  grpo: sampled((b, { scale }) => earn(b, groups(b, b.rows.map((row) => row.reward), (R) =>
+    R.map((r) => (r - average(R)) / (scale === "group" ? spread(R) + 1e-4 : 1)))), (b, hp) => {
+    if (hp.aggregation === "grpo") return each(b, ({ answer }, { adv }) => mean(grpoLosses(answer, adv, hp)));
+    const dapo = tokenMean(b, "answer", (s, { adv }) => grpoLosses(s, adv, hp));
+    return hp.aggregation === "dapo" ? dapo : dapo.times(tokens(b, "answer") / (b.rows.length * hp.length));
   }),
-  ppo: sampled((b, hp) => {
-    const adv = b.rows.map(({ seqs: { answer: s }, reward, ended }) => gae(s.old.map((x, t) => {
-      const k1 = x - s.ref[t], last = t === s.old.length - 1;
-      const penalty = hp.kl === "k1" ? k1 : k3(num(-k1)).value;
-      return -hp.beta * penalty + (last ? reward - hp.end_penalty * (1 - ended) : 0);
-    }), hp));
-    const all = adv.flat(), middle = average(all), width = all.length > 1 ? spread(all) : 0;
-    b.rows.forEach((row, i) => Object.assign(row, { returns: adv[i],
-      adv: adv[i].map((a) => (a - middle) / Math.sqrt(width ** 2 + 1e-8)) }));
-  }, (b, hp) => {
-    const n = tokens(b, "answer"), value = total(b.rows.flatMap(({ returns }) => returns.map((r) => 0.5 * r * r))) / n;
-    return sum(b.rows.map(({ seqs: { answer }, adv }) => sum(rhos(answer).map((m, t) =>
-      clipped(m.clamp(-20, 20).exp(), adv[t], hp.eps, hp.eps))))).over(n).plus(hp.vf * value);
-  }),
-  online_dpo: { ...sampled((b) => {
-    const K = b.rows.length / b.prompts, pairs = [];
-    for (let i = 0; i < b.rows.length; i += K) {
-      const R = b.rows.slice(i, i + K).map((row) => row.reward), best = R.indexOf(Math.max(...R));
-      const worst = R.every((r) => r === R[0]) ? (best + 1) % K : R.indexOf(Math.min(...R));
-      const [chosen, rejected] = [[best, "chosen"], [worst, "rejected"]].map(([k, role]) =>
-        ({ ...b.rows[i + k].seqs.answer, role }));
-      pairs.push({ seqs: { chosen, rejected }, untied: +(R[best] > R[worst]) });
-    }
-    b.rows = pairs;
-  }), loss: (b, hp) => each(b, ({ chosen, rejected }, { untied }) => dpo(chosen, rejected, hp.beta).times(untied)) },
-  online_una: sampled(() => {}, (b, hp) => each(b, ({ answer: s }, { reward }) =>
-    scoreLoss(ratio(s, hp.against === "rollout" ? s.old : s.ref).times(hp.beta), reward, hp.loss))),
-  distill: sampled((b) => earn(b, b.rows.map(({ seqs: { answer: s } }) => s.ref.map((x, t) => x - s.old[t]))), (b) =>
-    sum(b.rows.map(({ seqs, adv }) => sum(seqs.answer.logp.map((x, t) => x.times(-adv[t]))))).over(tokens(b, "answer"))),
+  ppo: sampled(ppoCredit, (b, { eps, vf }) => tokenMean(b, "answer", (s, { adv, returns }) =>
+    rhos(s).map((log, t) => clipped(log, adv[t], eps, eps).plus(vf * returns[t] ** 2 / 2)))),
+  online_dpo: sampled(bestAndWorst, (b, { beta }) => each(b, ({ chosen, rejected }, { untied }) =>
+    dpo(chosen, rejected, beta).times(untied))),
+  online_una: sampled(() => {}, (b, { against, beta, loss }) => each(b, ({ answer: s }, { reward }) =>
+    scoreLoss(ratio(s, against === "rollout" ? s.old : s.ref).times(beta), reward, loss))),
+  distill: sampled((b) => earn(b, b.rows.map(({ seqs: { answer: s } }) => s.ref.map((x, t) => x - s.old[t]))),
+    (b) => tokenMean(b, "answer", ({ logp }, { adv }) => logp.map((x, t) => x.times(-adv[t])))),
 };
 
-// ---- from rows to batches -----------------------------------------------------------------------------------------------
-/* Which sequences stand together. A row is {prompt, answer, rejected, score}: the score of the rejected answer, from 0
-   to 1. Of a sampled row {drawn: [{answer, reward, ended}]}; without it, the answer and the rejected one were drawn. */
-function arrange(objective, rows, hp, random = Math.random) {
-  const seq = (role, row, answer = row.answer) => ({ role, prompt: row.prompt, answer });
-  const out = rows.flatMap((row, k) => {
-    if (objective.mix) {
-      if (k % 2 && rows.length > 1) return [];
-      const a = seq("sure", row), b = seq("unsure", rows[k + 1] || row), lam = row.lam ?? Math.sin(random() * Math.PI / 2) ** 2;
-      const n = Math.min(a.answer.length, b.answer.length);
-      const mixed = (role, s, share) => ({ role, mix: [a, b], lam, share, answer: s.answer.slice(0, n), prompt: s.prompt });
-      const seqs = { sure: a, unsure: b };
-      if (hp.mu > 0) Object.assign(seqs, { mix_sure: mixed("mix_sure", a, lam), mix_unsure: mixed("mix_unsure", b, 1 - lam) });
-      return [{ seqs }];
-    }
-    if (objective.needs === "answer") return [{ seqs: { answer: seq("answer", row) } }];
-    if (objective.needs === "pair") {
-      const seqs = { chosen: seq("chosen", row), rejected: seq("rejected", row, row.rejected) };
-      if (objective.gold) seqs.gold = seq("gold", row);
-      return [{ seqs, p: row.score === undefined ? 1 : (2 - row.score) / 2 }];
-    }
-    if (objective.needs === "sampled") return row.drawn.map(({ answer, ...earned }) => ({ seqs: { answer: seq("answer", row, answer) }, ...earned }));
-    return [[row.answer, 1, 1], [row.rejected, 0, row.score ?? 0]].map(([answer, label, score]) => {
-      const seqs = { answer: seq("answer", row, answer) };
-      if (objective.mismatch) seqs.mismatch = seq("mismatch", row, rows.length > 1 ? rows[(k + 1) % rows.length].answer : row.other);
-      return { seqs, label, score };
-    });
-  });
-  return { rows: out, prompts: rows.length };
+// ---- from rows to batches -------------------------------------------------------------------------------------------
+/* Which sequences stand together, by what an objective needs. A row is {prompt, answer, rejected, scores: [of both]};
+   with sampled answers {prompt, drawn: [{answer, reward, ended}]}. */
+const seq = (role, { prompt }, answer) => ({ role, prompt, answer });
+const ARRANGE = {
+  answer: (row) => [{ seqs: { answer: seq("answer", row, row.answer) } }],
+  pair(row, next, { gold }) {
+    const seqs = { chosen: seq("chosen", row, row.answer), rejected: seq("rejected", row, row.rejected) };
+    if (gold) seqs.gold = seq("gold", row, row.answer);
+    return [{ seqs, p: (1 + row.scores[0] - row.scores[1]) / 2 }];
+  },
+  graded: (row, next, { mismatch }) => [row.answer, row.rejected].map((answer, i) => {
+    const seqs = { answer: seq("answer", row, answer) };
+    if (mismatch) seqs.mismatch = seq("mismatch", row, next.answer);
+    return { seqs, label: 1 - i, score: row.scores[i] };
+  }),
+  sampled: (row) => row.drawn.map((drawn) => ({ ...drawn, seqs: { answer: seq("answer", row, drawn.answer) } })),
+  mix(row, next, objective, random) {                           // SFTMix: a row and the next one, and their mixture
+    const sure = seq("sure", row, row.answer), unsure = seq("unsure", next, next.answer);
+    const lam = row.lam ?? Math.sin(random() * Math.PI / 2) ** 2, n = Math.min(row.answer.length, next.answer.length);
+    const mixed = (s, share) => ({ ...s, answer: s.answer.slice(0, n), share, lam, mix: [sure, unsure] });
+    return [{ seqs: { sure, unsure, mix_sure: mixed(sure, lam), mix_unsure: mixed(unsure, 1 - lam) } }];
+  },
+};
+
+function arrange(objective, rows, random = Math.random) {
+  const use = objective.needs === "mix" && rows.length > 1 ? rows.filter((_, k) => k % 2 === 0) : rows;
+  const next = (row) => (rows.length > 1 ? rows[(rows.indexOf(row) + 1) % rows.length] : row.other || row);
+  const out = use.flatMap((row) => ARRANGE[objective.needs](row, next(row), objective, random));
+  return { prompts: rows.length, rows: out };
 }
 
 /* The exact score of an answer to a list: five checks, as in nanouft/world/skills.py. */
@@ -308,28 +298,29 @@ function score({ count, words, without, last }, answer, { pieces, config }) {
     + (new Set(items).size === items.length) + !items.some((w) => without.includes(w))) / 5;
 }
 
-// ---- slopes ---------------------------------------------------------------------------------------------------------------
-/* The loss of a batch; every pick of the model gets its slope, dL/dlogp. */
+// ---- slopes ---------------------------------------------------------------------------------------------------------
+/* The loss of a batch; what the model has read (`picks`, one a token) gets its slope, dL/dlogp. */
 function backward(name, hp, batch) {
-  const live = { ...batch, rows: batch.rows.map((row) => ({ ...row, seqs: Object.fromEntries(Object.entries(row.seqs).map(
-    ([role, s]) => [role, { ...s, logp: s.logp.map((x) => new Num(x)), before: (s.before || []).map((x) => new Num(x)) }])) })) };
-  const loss = objectives[name].loss(live, hp);
+  const live = (s) => ({ ...s, logp: s.logp.map((x) => num(x)), before: s.before.map((x) => num(x)) });
+  const rows = batch.rows.map((row) => ({ ...row, seqs: Object.fromEntries(
+    Object.entries(row.seqs).map(([role, s]) => [role, live(s)])) }));
+  const loss = objectives[name].loss({ ...batch, rows }, hp);
   loss.backward();
-  live.rows.forEach(({ seqs }, k) => Object.entries(seqs).forEach(([role, { before, logp, picks = [] }]) => {
-    batch.rows[k].seqs[role].slopes = logp.map((x) => x.slope);
-    [...before, ...logp].forEach((x, t) => { if (picks[t]) picks[t].slope = x.slope; });
-  }));
+  for (const { seqs } of rows) for (const { before, logp, picks } of Object.values(seqs)) {
+    [...before, ...logp].forEach((x, t) => { picks[t].slope = x.slope; });
+  }
   return loss.value;
 }
 
-/* {loss, roles: [{role, pushes, p}]}. A push is -dL/dlogp times the tokens of the first answer (and the rows): so
+/* {loss, roles: [{role, pushes, p, tokens}]}. A push is -dL/dlogp times the tokens of the first answer and the rows: so
    token-mean SFT is +1 everywhere. */
 function pushes(name, hp, batch) {
-  const loss = backward(name, hp, batch), n = Object.values(batch.rows[0].seqs)[0].logp.length * batch.rows.length;
-  const roles = batch.rows.flatMap(({ seqs, label, reward }) => Object.entries(seqs).filter(([role]) => role !== "mismatch")
-    .map(([role, s]) => ({ role: label === undefined ? role : label ? "good answer" : "bad answer", reward,
-      pushes: s.slopes.map((x) => -x * n), p: s.logp.map(Math.exp), tokens: s.answer })));
-  return { loss, roles };
+  const loss = backward(name, hp, batch), n = batch.rows.length * Object.values(batch.rows[0].seqs)[0].logp.length;
+  const called = (role, label) => (role === "answer" ? ["bad answer", "good answer"][label] || role : role);
+  const roles = batch.rows.flatMap(({ seqs, label, reward }) => Object.entries(seqs).map(([role, s]) => ({
+    role: called(role, label), tokens: s.answer, reward, p: s.logp.map(Math.exp),
+    pushes: s.picks.slice(s.before.length).map(({ slope }) => -slope * n) })));
+  return { loss, roles: roles.filter(({ role }) => role !== "mismatch") };
 }
 
-if (typeof module !== "undefined") module.exports = { Num, objectives, arrange, pushes, backward, score };
+if (typeof module !== "undefined") module.exports = { objectives, arrange, pushes, backward, score };

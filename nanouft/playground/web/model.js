@@ -56,7 +56,7 @@ class Pass {
     this.back.push(() => {
       product(x.d, y.d, transposed(W, O, I), N, O, I);
       product(this.g[name + ".weight"], transposed(y.d, N, O), transposed(x.v, N, I), O, N, I);
-      if (!tied) for (let i = 0; i < y.d.length; i++) this.g[name + ".bias"][i % O] += y.d[i];
+      for (let n = 0; n < N && !tied; n++) for (let o = 0; o < O; o++) this.g[name + ".bias"][o] += y.d[n * O + o];
     });
     return y;
   }
@@ -119,7 +119,7 @@ class Pass {
         for (let j = 0; j < seen; j++) total += p[j] = Math.exp(p[j] - top);
         for (let j = 0; j < seen; j++) {
           p[j] /= total;
-          for (let i = 0, v = start + j * S + 2 * C + c, o = (at + t) * C + c; i < D; i++) y.v[o + i] += p[j] * from[v + i];
+          for (let i = 0, v = start + j * S + 2 * C + c; i < D; i++) y.v[(at + t) * C + c + i] += p[j] * from[v + i];
         }
         kept.push({ p, q, o: (at + t) * C + c, start: start + c });
       }
@@ -147,24 +147,23 @@ class Pass {
     return y;
   }
 
-  /* Token and position. IFT mixes in a share `lam` of another token, its own `guess`, and learns no input embedding
+  /* Token and position. IFT mixes in a share `lam` of another token, its own `guess`, and trains no input embedding
      (`frozen`); NEFTune adds noise. */
-  embed(rows, { lam = 0, frozen = false, noise = 0, random = Math.random } = {}) {
-    const C = this.config.width, N = rows.reduce((n, row) => n + row.T, 0), wte = this.w["wte.weight"];
-    const x = this.state(zeros(rowsOf4(N) * C), C), wpe = this.w["wpe.weight"];
-    const each = (visit) => rows.forEach(({ ids, at, past }) => ids.forEach((id, t) =>
-      visit((at + t) * C, id * C, (past + t) * C, t)));
-    rows.forEach(({ ids, guess = ids, at, past, T }) => ids.forEach((id, t) => {
-      const size = noise / Math.sqrt(T * C);
-      for (let i = 0, o = (at + t) * C; i < C; i++) {
-        const token = (1 - lam) * wte[id * C + i] + lam * wte[guess[t] * C + i];
-        x.v[o + i] = token + wpe[(past + t) * C + i] + (size && size * (2 * random() - 1));
-      }
-    }));
-    this.back.push(() => each((o, token, place) => {
+  embed(rows, { lam = 0, frozen = false, noise = 0, random } = {}) {
+    const C = this.config.width, wte = this.w["wte.weight"], wpe = this.w["wpe.weight"];
+    const places = rows.flatMap(({ ids, guess = ids, past, T }) => ids.map((id, t) =>
+      ({ id: id * C, own: guess[t] * C, at: (past + t) * C, size: noise / Math.sqrt(T * C) })));
+    const x = this.state(zeros(rowsOf4(places.length) * C), C);
+    places.forEach(({ id, own, at, size }, n) => {
       for (let i = 0; i < C; i++) {
-        this.g["wpe.weight"][place + i] += x.d[o + i];
-        if (!frozen) this.g["wte.weight"][token + i] += x.d[o + i];
+        const token = (1 - lam) * wte[id + i] + lam * wte[own + i];
+        x.v[n * C + i] = token + wpe[at + i] + (size && size * (2 * random() - 1));
+      }
+    });
+    this.back.push(() => places.forEach(({ id, at }, n) => {
+      for (let i = 0; i < C; i++) {
+        this.g["wpe.weight"][at + i] += x.d[n * C + i];
+        if (!frozen) this.g["wte.weight"][id + i] += x.d[n * C + i];
       }
     }));
     return x;
@@ -231,7 +230,7 @@ function unpacked(data) {                                       // one byte a we
 class Model {
   constructor(data) {
     Object.assign(this, { data, config: data.config, start: unpacked(data) });
-    this.settings = Object.fromEntries(data.objectives.map(({ name, settings }) => [name, settings]));
+    this.about = Object.fromEntries(data.objectives.map((objective) => [objective.name, objective]));
     this.reference = this.named(this.start);                    // the start model's weights: never trained
     this.reset();
   }
@@ -290,16 +289,14 @@ class Model {
     return pass;
   }
 
-  /* Type an answer: greedy, or drawn at temperature 1 (`sample`). Each token costs one place: the rest is in `cache`. */
+  /* Type an answer: greedy, or drawn at temperature 1 (`sample`). A token costs one place: the rest is in `cache`. */
   say(prompt, { most = 40, sample = false, seed = 0, onToken = () => true } = {}) {
     const { layers, width, context, end } = this.config, said = [], random = seeded(seed);
     const room = Math.min(context, prompt.length + most);
     const cache = Array.from({ length: layers }, () => zeros(room * 3 * width));
     for (let past = 0, ids = prompt; said.length < most && past + ids.length <= room; ids = said.slice(-1)) {
-      const pass = new Pass(this.config, this.weights, null, cache);
-      const hidden = pass.hidden([{ ids, T: ids.length, past, at: 0 }]);
-      const pick = { id: end, from: [[ids.length - 1, 1]] };
-      pass.head(hidden, [pick]);
+      const pass = new Pass(this.config, this.weights, null, cache), pick = { id: end, from: [[ids.length - 1, 1]] };
+      pass.head(pass.hidden([{ ids, T: ids.length, past, at: 0 }]), [pick]);
       past += ids.length;
       let left = random();
       const drawn = sample ? pick.p.findIndex((x) => (left -= x) < 0) : -1, token = drawn < 0 ? pick.best : drawn;
@@ -309,17 +306,24 @@ class Model {
     return said;
   }
 
-  /* The batch of an objective with all numbers that its loss reads: {batch, pass, hp}. */
+  /* The batch of an objective with all numbers that its loss reads: {batch, pass, hp}. An answer is worth its exact
+     score; a row without a task, 1 for its answer and 0 for the rejected one. */
   situation(rows, name, dials, slopes = null, seed = 0) {
-    const objective = objectives[name], hp = { ...this.settings[name], ...dials }, random = seeded(seed);
-    const how = objective.how ? objective.how(hp) : {}, batch = arrange(objective, rows, hp, random);
+    const { settings, reads } = this.about[name], { how: asks, credit } = objectives[name];
+    const hp = { ...settings, ...dials }, random = seeded(seed), how = asks ? asks(hp) : {};
+    const scores = ({ task, answer, rejected }) =>
+      (task ? [answer, rejected].map((said) => score(task, said, this.data)) : [1, 0]);
+    const known = rows.map((row) => ({ other: this.data.demos[0], ...row, scores: scores(row) }));
+    const batch = arrange(objectives[name], known, random);
     const sequences = batch.rows.flatMap((row) => Object.values(row.seqs));
     for (const s of sequences) s.whole = how.whole === s.role;
     const pass = this.read(sequences, { ...how, random, noise: slopes ? how.noise : 0 }, this.weights, slopes);
-    const copies = sequences.map((s) => ({ ...s, whole: false })), start = this.read(copies, {}, this.reference);
-    sequences.forEach((s, k) => Object.assign(s, { ref: copies[k].logp, old: s.logp }));
-    if (how.reading) for (const row of batch.rows) row.reading = this.meanState(start.states.v, row.seqs.chosen);
-    if (objective.credit) objective.credit(batch, hp);
+    if (reads) {                                                // does the loss read the start model's log-probs?
+      const copies = sequences.map((s) => ({ ...s, whole: false })), start = this.read(copies, {}, this.reference);
+      sequences.forEach((s, k) => Object.assign(s, { ref: copies[k].logp, old: s.logp }));
+      if (how.reading) for (const row of batch.rows) row.reading = this.meanState(start.states.v, row.seqs.chosen);
+    }
+    if (credit) credit(batch, hp);
     return { batch, pass, hp };
   }
 
@@ -332,21 +336,23 @@ class Model {
   /* One optimizer step on these rows: {loss, norm}. */
   step(rows, name, dials, lr) {
     this.slopes.fill(0);
-    const answered = this.answered(rows, name, this.steps);
-    const { batch, pass, hp } = this.situation(answered, name, dials, this.named(this.slopes), this.steps);
+    const { batch, pass, hp } = this.situation(this.answered(rows, name, this.steps), name, dials,
+      this.named(this.slopes), this.steps);
     const loss = backward(name, hp, batch);
     pass.backward();
     return { loss, norm: this.adamw(lr) };
   }
 
-  /* For methods that learn from the model's samples: rows with answers that it gives now, and what each has earned. */
+  /* For methods that learn from the model's samples: as many answers as there were rows, given now, and what each has
+     earned. Answers to one prompt stand together. */
   answered(rows, name, seed) {
-    const { needs, settings: { samples } } = this.data.objectives.find((o) => o.name === name);
+    const { needs, settings: { samples } } = this.about[name];
     if (needs !== "sampled" || rows[0].drawn) return rows;
-    return rows.map((row, k) => ({ ...row, drawn: Array.from({ length: samples }, (_, i) => {
+    const drawn = (row, k) => Array.from({ length: samples }, (_, i) => {
       const answer = this.say(row.prompt, { most: 24, sample: true, seed: (seed * 1009 + k) * 1009 + i });
       return { answer, reward: score(row.task, answer, this.data), ended: +(answer.at(-1) === this.config.end) };
-    }) }));
+    });
+    return rows.slice(0, Math.ceil(rows.length / samples)).map((row, k) => ({ ...row, drawn: drawn(row, k) }));
   }
 
   adamw(lr) {
