@@ -4,8 +4,8 @@
 
 One file: open it with any browser, from the disk, without a network. What a table learns is computed in the page
 (web/lake.js, checked against the losses of this project by tests/lake/test_lake_page.py), so that the ways and the
-lakes that a visitor draws work. What a network learns is computed here and put into the page as numbers; so are the
-same steps on one sentence (twin.py), and the verdict of the study, if it has been run.
+lakes that a visitor draws work. What a network learns is computed here and put into the page as numbers; so is the
+verdict of the study, if it has been run. The same objectives on sentences: python -m nanouft.playground.
 web/ holds the parts: lake.js and ways.js compute, state.js remembers, draw.js draws, each scene has a file, main.js
 joins them.
 Simplified: the page's students walk on ice that is not slippery.
@@ -15,7 +15,6 @@ from pathlib import Path
 from torch import Tensor
 from tqdm import tqdm
 
-from frozen_lake import twin
 from frozen_lake.demos import LOSERS, loser
 from frozen_lake.lake import MAPS, Lake
 from frozen_lake.learn import learn, method, task_of
@@ -28,7 +27,7 @@ from nanouft.shell.text import read_json
 
 WEB = Path(__file__).parent / "web"
 SCRIPTS = ("lake", "ways", "state", "draw", "scene_draw", "scene_touch", "scene_ghost", "scene_loser", "scene_drop",
-           "scene_train", "scene_end", "twin", "main")
+           "scene_train", "scene_end", "main")
 METHODS = {             # what the letters mean, the paper, and the lesson
     "sft": ("supervised fine-tuning: imitate demonstrations", "2203.02155", "03"),
     "ift": ("intuitive fine-tuning: imitate, each state mixed with the student's own guess", "2405.11870", "05L"),
@@ -117,8 +116,7 @@ def content(hp: dict, lake: Lake, study: dict | None, folder: Path) -> dict:
     """Everything that the scripts read as DATA; its strings are ready for HTML. hp: lam, gamma, beta, lr, steps."""
     dry, shown = Lake(lake.name, lake.rows), {k: hp[k] for k in ("lam", "gamma", "beta", "lr", "steps")}
     data = {"rows": lake.rows, "note": note(lake), "hp": shown | {"lamOdds": hp.get("orpo_lam", 1.0)},
-            "net": networks(dry, hp), "study": verdicts(study), "command": STUDY, "sources": sources(folder),
-            "twin": twin.content(hp["lam"], min(twin.STEPS, hp["steps"])) | {"claims": pages.doc(folder, "claims.md")}}
+            "net": networks(dry, hp), "study": verdicts(study), "command": STUDY, "sources": sources(folder)}
     return pages.each_string(data, pages.html)
 
 

@@ -21,7 +21,7 @@ function render() {
   computeLake();
   const now = state.scene, [, asked, draws] = SCENES[now - 1], { body, actions, title = asked } = draws();
   const lost = document.activeElement !== document.body && document.activeElement;
-  show("stage", `<h1 tabindex="-1" id="title">${title}</h1>${body}${twin()}`);
+  show("stage", `<h1 tabindex="-1" id="title">${title}</h1>${body}`);
   show("actions", actions.join(""));
   show("dots", SCENES.map(([name], i) => `<button type="button" data-act="scene:${i + 1}" data-key="dot${i + 1}"
     aria-label="scene ${i + 1}: ${name}" title="${name}" class="${i + 1 < now ? "done" : ""}"

@@ -9,7 +9,7 @@ import torch
 from browser import node
 from studied import HP, STUDY, VERDICTS
 
-from frozen_lake import demos, page, twin
+from frozen_lake import demos, page
 from frozen_lake.demos import LOSERS, ghosts, gold, moves_of_loser, random_lake
 from frozen_lake.lake import MAPS, Lake, make_lake
 from frozen_lake.learn import learn, method, task_of
@@ -86,26 +86,6 @@ def test_on_ice_from_which_no_way_leads_a_student_walks_in_circles():
     assert live == pocket.live and end == "loop"
 
 
-# ---- the twin --------------------------------------------------------------------------------------------------------
-def test_the_twin_is_a_sentence_that_was_computed(content):
-    found = content["twin"]
-    assert found["best"][:-1] == found["prompt"].split()[1:5][::-1], "the question asks for its words backwards"
-    assert found["parts"].count("wrong") == 1 and found["parts"].count("right") >= 2 and "cancels" in found["parts"]
-    assert found["pushes"]["sft"]["answer"] == [1.0] * len(found["best"])
-    assert all(w < 0 for w in found["pushes"]["dpo"]["rejected"]), "all words of the worse answer, the right ones, too"
-    assert len(found["pushes"]["dpo"]["rejected"]) == len(found["worse"])
-    for name in page.METHODS:
-        assert len(found["curve"][name]["best"]) == len(found["curve"]["steps"])
-        assert found["curve"][name]["best"][0] == found["curve"]["sft"]["best"][0], "all start from one model"
-    assert found["curve"]["sft"]["best"][-1] != found["curve"]["sft"]["best"][0]
-
-
-def test_words_are_blamed_as_moves_are():
-    best = "knife green blue fox .".split()
-    assert twin.blame(best, "knife green green blue fox .".split()) == ["cancels"] * 2 + ["wrong"] + ["right"] * 3
-    assert twin.blame(best, "knife green .".split()) == ["cancels", "cancels", "wrong"]
-
-
 # ---- the file --------------------------------------------------------------------------------------------------------
 def test_the_page_needs_nothing_else(file):
     text = file.read_text(encoding="utf-8")
@@ -116,9 +96,8 @@ def test_the_page_needs_nothing_else(file):
     assert len(text.encode()) < 600_000
 
 
-def test_a_map_of_ones_own_is_the_map_of_the_page(tmp_path, monkeypatch, content):
+def test_a_map_of_ones_own_is_the_map_of_the_page(tmp_path, monkeypatch):
     """It used to show twoway5 without a word."""
-    monkeypatch.setattr(twin, "content", lambda lam, steps: content["twin"])
     monkeypatch.setattr(page, "SEEDS", 1)
     mine = {"name": "<b>my /*DATA*/", "rows": ["SFFF", "FHHF", "FFFG"], "slippery": True}
     text = page.write(tmp_path, {"map": mine, "hp": HP | {"steps": 2}, "study": None}).read_text(encoding="utf-8")
