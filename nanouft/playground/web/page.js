@@ -86,8 +86,8 @@ const HEAR = {
     latest = heard.look;
     speech = { tokens: heard.said, shown: heard.said.length, over: true, before: speech.tokens };
     $("progress").textContent = `Last step: loss ${heard.loss.toFixed(3)}, gradient ${heard.norm.toFixed(2)}, ${heard.seconds.toFixed(1)} s`;
-    if (heard.step % 4 === 0) tell(`step ${heard.step} of ${heard.of}`);
-    draw();
+    if (heard.step % 4 === 0) tell(`step ${heard.step}`);
+    drawSpeech(), drawRun(), drawLook();
   },
   trained({ exam }) {
     running = false;
@@ -129,15 +129,15 @@ function type() {                                           // one token after t
   else tell(`${speaker()} says: ${plain(speech.tokens)}. ${$("verdict").textContent}`);
 }
 const isMark = (id) => /^<\|.*\|>$/.test(pieces[id]), plain = (ids) => ids.map((id) => pieces[id]).join("").trim();
-const mark = (id) => `<span class="mark ${id === config.end ? "end" : ""}">${esc(pieces[id])}</span>`;
-const word = (id) => (isMark(id) ? mark(id) : esc(pieces[id].trim() || "␣"));
+const mark = (id, own = false) => `<span class="mark ${id === config.end && !own ? "end" : ""}">${esc(pieces[id])}</span>`;
+const word = (id, own) => (isMark(id) ? mark(id, own) : esc(pieces[id].trim() || "␣"));
 function spoken(ids, before = ids) {
   let own = false;
   return ids.map((id, i) => {
     own ||= isMark(id) && id !== config.end;
     const space = isMark(id) && id !== config.end ? "<br>" : " ", changed = before.length && before[i] !== id;
     return `${isMark(id) ? space : pieces[id].startsWith(" ") ? " " : ""}<span class="${own ? "own" : ""} ${
-      changed ? "new" : ""}">${word(id)}</span>`;
+      changed ? "new" : ""}">${word(id, own)}</span>`;
   }).join("");
 }
 function drawSpeech() {
@@ -148,8 +148,8 @@ function drawSpeech() {
   const at = tokens.findIndex(isMark), ended = tokens.at(-1) === config.end;
   show($("verdict"), !done ? "" : stops(tokens)
     ? `<b>It stops.</b> ${mark(config.end)} is the token with which an answer ends.`
-    : `<b>It does not stop.</b> Where ${mark(config.end)} should stand, it goes on${
-      at >= 0 ? ", and asks and answers questions of its own" : ""}${ended ? "" : ". We cut it off"}.`);
+    : `<b>It does not stop.</b> Its answer should be followed by ${mark(config.end)}. ${at < 0 ? "It goes on"
+      : `Instead it writes ${mark(tokens[at])}, as if you asked again, and answers that, too`}${ended ? "" : ", until we cut it off"}.`);
 }
 
 // ---- bars ------------------------------------------------------------------------------------------------------------
@@ -159,16 +159,18 @@ const ROLES = { answer: "right answer", chosen: "right answer", rejected: "wrong
 const drawn = () => named(state.objective).needs === "sampled", editable = () => !drawn() && state.objective !== "sftmix";
 const roleName = ({ role, reward }, r) => (drawn() ? `its own answer ${r + 1}${reward === undefined ? "" : `: score ${reward.toFixed(2)}`}`
   : ROLES[role] || role);
+const SHOWN = 8;                                            // tokens of an answer that it has drawn: one that runs on is long
 function drawLook() {
   const { roles } = latest, most = Math.max(1.6, ...roles.flatMap(({ pushes }) => [...pushes].map(Math.abs)));
   $("strips").className = roles.length > 1 ? "many" : "";
   show($("strips"), roles.map((one, r) => {
-    const told = one.tokens.map((id, i) => `${pieces[id].trim()} ${signed(one.pushes[i])}`).join(", ");
+    const n = drawn() ? Math.min(SHOWN, one.tokens.length) : one.tokens.length, more = one.tokens.length - n;
+    const label = one.tokens.map((id, i) => `${pieces[id].trim()} ${signed(one.pushes[i])}`).join(", ");
     const button = (i) => `<button type="button" data-key="${r}.${i}" data-act="pick:${r}.${i}"
       aria-pressed="${picked === `${r}.${i}`}">${word(one.tokens[i])}</button>`;
-    return `<div>${roles.length > 1 ? `<p class="role">${esc(roleName(one, r))}</p>` : ""}${strip(one.pushes, { most, label: told,
-      word: (i) => (editable() ? button(i) : word(one.tokens[i])),
-      under: (i) => `<small class="chance">${percent(one.p[i])}</small>` })}</div>`;
+    return `<div>${roles.length > 1 ? `<p class="role">${esc(roleName(one, r))}${more ? `; ${more} more tokens are pushed, too` : ""}</p>` : ""}
+      ${strip(one.pushes.slice(0, n), { most, label, word: (i) => (editable() ? button(i) : word(one.tokens[i])),
+    under: (i) => `<small class="chance">${percent(one.p[i])}</small>` })}</div>`;
   }).join(""));
 }
 const act = (what, text, more = "") => `<button type="button" data-act="${what}" data-key="${what}" ${more}>${text}</button>`;
@@ -197,8 +199,10 @@ function drawObjective() {
   const rates = { name: "lr", choices: RATES, default: o.lr, help: "learning rate: how far a step goes" };
   show($("dials"), [...o.dials, rates].map(dial).join(""));
 }
+const HINT = ". The first push grows with it, but it dies away sooner: this is how it holds the model back";
 function dial({ name, default: normal, low, high, step, choices, help }) {
-  const value = state.dials[name] ?? normal, about = `<small id="help-${name}">${esc(help)}</small>`;
+  const value = state.dials[name] ?? normal, more = state.objective === "dpo" && name === "beta" ? HINT : "";
+  const about = `<small id="help-${name}">${esc(help)}${more}</small>`;
   const common = `id="dial-${name}" data-dial="${name}" data-key="dial-${name}" aria-describedby="help-${name}"`;
   if (choices && choices.includes(true)) {
     return `<div class="dial"><label class="check"><input type="checkbox" ${common} ${value ? "checked" : ""}> ${name}</label>${about}</div>`;
@@ -237,7 +241,7 @@ function chart(history) {                                   // the log-probabili
   const told = (one, r) => `<p><svg viewBox="0 0 26 8" aria-hidden="true"><path class="${"ab"[r]}" d="M0,4H26"/></svg>${
     esc(roleName(one, r).split(" (")[0])}: ${minus(one.logp)} → <b>${minus(last.roles[r].logp)}</b></p>`;
   return `<svg viewBox="0 0 ${W} ${H}" aria-hidden="true"><path class="axis" d="M0,${H - 2}H${W}"/>${roles.map(line).join("")}</svg>
-    <p>log p, from step ${first.step} to step ${last.step}</p>${roles.map(told).join("")}`;
+    <p>log p (logarithm of the chance of the whole answer), from step ${first.step} to step ${last.step}</p>${roles.map(told).join("")}`;
 }
 
 // ---- what is surprising: one sentence, true of the numbers that were just computed -----------------------------------
@@ -250,8 +254,9 @@ const surprises = {
   sft: ({ ends, of }) => `${ends} of its ${of} answers end: every token is pushed alike, ${mark(config.end)} too.
     Now the other one: “IFT as released”, the same answers, the same number of steps.`,
   pair: ({ right, wrong }) => (right.now < right.then && right.now - right.then > wrong.now - wrong.then
-    ? `The pair is won: the right answer gained ${nats(right.now - right.then - wrong.now + wrong.then)} on the wrong one. Yet the right
-      answer itself became less likely, log p ${range(right)}. The loss asks for a difference, and for nothing else.`
+    ? `The pair is won: the lead of the right answer grew by ${minus(right.now - right.then - wrong.now + wrong.then)}. Yet the right
+      answer itself became less likely, log p ${range(right)}, though the bars push it up: the push against the wrong one,
+      which begins alike, takes it along. The loss asks for a lead, and for nothing else.`
     : `log p of the right answer: ${range(right)}; of the wrong one: ${range(wrong)}. The difference ${
       right.now - right.then > wrong.now - wrong.then ? "grew" : "fell"}.`),
   free: ({ right, wrong }) => `No second model was asked: only this one, about both answers. Right answer: log p ${range(right)}; wrong
@@ -262,7 +267,7 @@ const surprises = {
     Now ${ends} of its ${of} answers end.`,
   other: ({ ends, of }) => `${ends} of its ${of} answers end.`,
 };
-const minus = (x) => x.toFixed(1).replace("-", "−"), nats = (x) => `${x.toFixed(1)} nats`;
+const minus = (x) => x.toFixed(1).replace("-", "−");
 const range = ({ then, now }) => `${minus(then)} → ${minus(now)}`;
 const FREE = ["orpo", "simpo", "cpo", "slic", "asft"];      // no reference model (with their usual settings)
 function findSurprise(exam) {
