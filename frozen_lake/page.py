@@ -108,15 +108,16 @@ def explained(folder: Path) -> str:
 # ---- the file -------------------------------------------------------------------------------------------------------
 def note(lake: Lake) -> str:
     """What is said of the map under the first scene."""
-    known = f"Map {lake.name}" if lake.name in MAPS else f"Your map, {lake.name}"
-    return known + (": the command walked on slippery ice, this page does not." if lake.slippery else ".")
+    known = "" if lake.name in MAPS else f"Your map, {lake.name}."
+    return known + (" The command walked on slippery ice, this page does not." if lake.slippery else "")
 
 
 def content(hp: dict, lake: Lake, study: dict | None, folder: Path) -> dict:
     """Everything that the scripts read as DATA; its strings are ready for HTML. hp: lam, gamma, beta, lr, steps."""
     dry, shown = Lake(lake.name, lake.rows), {k: hp[k] for k in ("lam", "gamma", "beta", "lr", "steps")}
     data = {"rows": lake.rows, "note": note(lake), "hp": shown | {"lamOdds": hp.get("orpo_lam", 1.0)},
-            "net": networks(dry, hp), "study": verdicts(study), "command": STUDY, "sources": sources(folder)}
+            "net": networks(dry, hp), "study": verdicts(study), "command": STUDY, "sources": sources(folder),
+            "claims": pages.doc(folder, "claims.md")}
     return pages.each_string(data, pages.html)
 
 

@@ -35,7 +35,7 @@ function drawScene() {
 }
 const drawn = (s) => [...(state.best ? goes(gold, "best way", s) : []),
   ...(state.worse ? goes(pair("own").loser, "worse way", s) : []), trail.includes(s) ? "on your way" : ""];
-const whichMap = () => (state.rows === DATA.rows ? say(DATA.note, "small")
+const whichMap = () => (state.rows === DATA.rows ? DATA.note && say(DATA.note, "small")
   : say("A lake of your own. The networks of scenes 4 and 5 know the first lake only.", "small"));
 
 function undo() {                                           // one move back, also from a finished way

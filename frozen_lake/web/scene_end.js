@@ -21,7 +21,8 @@ function matrix({ seeds, settings, verdict, counts }) {
     heads, rows, true)}</div></details>`;
 }
 function scores() {                                         // [scene, what you did, points, of]; null: not played
-  const methods = METHODS.map((_, k) => k).filter((k) => state.seen > 2 * k).map(touchScore);
+  const methods = METHODS.map((_, k) => k).filter((k) => state.seen > 2 * k && state.picks[k].length)
+    .map(touchScore);
   const won = ({ hits, misses }) => Math.max(0, hits - misses);
   const sum = (list, of) => list.reduce((total, x) => total + of(x), 0);
   const ghosts = ghostList().length && state.judged.length >= ghostList().length ? ghostScore() : null;
@@ -49,7 +50,8 @@ function verdictScene() {
     ${takeaway(`what a method does can be counted; which one is better needs many lakes, many seeds and an
       interval.`)}</div>
     <div class="panel">${say(`The paper's order, by distance to the best policy (less is better):
-      <b>DPO &lt; IFT &lt; ORPO, SFT</b>.`)}
+      <b>DPO &lt; IFT &lt; ORPO, SFT</b>${
+      DATA.claims ? ` (<a href="${DATA.claims}">all claims</a>)` : ""}.`)}
     ${say(`You saw, on one lake with one student: ${saw.join("")}`)}
     ${DATA.study ? matrix(DATA.study) : say(`One lake and one student are no evidence. The study over many
       lakes has not been run yet; this runs it: <code>${DATA.command}</code>`)}</div></div>`,

@@ -33,7 +33,8 @@ function judgeScene(list) {
     reads a mixture, ${percent(1 - DATA.hp.lam)} true cell and ${percent(DATA.hp.lam)} ghost, and stamps the same
     arrow on it.`),
   live(`Ghost ${k + 1} of ${list.length}, in ${place(at)}: is “${stamp}” a best move <b>there</b>?`, "big"),
-  say(k ? `Your answers so far: ${answers.join(", ")}.` : "", "small")),
+  say(k ? `Your answers so far: ${answers.join(", ")}.`
+    : "This student is one of 300 that drew their first numbers: the one with the most ghosts of both kinds to see.", "small")),
   actions: [button("judge:y", "✓ &nbsp;right there", 'class="primary"'),
     button("judge:n", "✗ &nbsp;wrong there", 'class="primary"')] };
 }

@@ -35,13 +35,21 @@ function loserScene() {
     live(`Of ${plural(parts.length, "move")}, <b>${count("cancels")} cancel (=)</b>,
       <b>${count("right")} are right in their own cell (✓), yet <span class="down">pushed down (−)</span></b>,
       <b>${count("wrong")} really wrong (✗)</b>.`),
-    live(betResult(kind)), students(kind),
-    loserKinds().length > 1 ? choices("Another worse way:", ...loserKinds().map((k) =>
-      choice(`loser:${k}`, k === "own" ? ownName() : LOSER_KINDS[k], k === kind))) : "",
-    takeaway("a label for a whole way blames all of its moves, the right ones too.")),
+    live(betResult(kind)), students(kind), experiment(kind),
+    takeaway(`a label for a whole way blames all of its moves, the right ones too. ${wordsFor("dpo")}`)),
   actions: [primary("turn:1", "Drop them"), button("again4", "Bet again")] };
 }
 const ownName = () => (state.worse && state.worse !== shipped.worse ? "yours" : "the detour");
+function experiment(kind) {                                 // press a worse way: how much of it is right, and what follows
+  const tried = loserKinds().map((k) => ({ k, distance: measured(policy("dpo", k, "table")).distance,
+    blamed: Lake.blame(map, gold, pair(k).loser).filter((part) => part === "right").length }));
+  const falling = tried.sort((a, b) => b.blamed - a.blamed).every((x, i) => !i || x.distance <= tried[i - 1].distance);
+  const rows = tried.map(({ k, distance, blamed }) => [choice(`loser:${k}`, loserName(k), k === kind), blamed, num(distance)]);
+  return tried.length < 2 ? "" : table(`Other worse ways, other students. ${falling
+    ? "The fewer right moves DPO pushes down, the nearer its student ends." : "On this lake the two numbers do not fall together."}`,
+  ["the worse way", "right moves pushed down", "DPO's distance"], rows, true);
+}
+const loserName = (kind) => (kind === "own" ? ownName() : LOSER_KINDS[kind]);
 const dpoGap = (kind) => measured(policy("dpo", kind, "table")).distance - measured(firstPolicy()).distance;
 function betResult(kind) {
   const other = net(kind), gap = other && other.dpo.distance - DATA.net.start.distance;

@@ -61,7 +61,7 @@ function allTouched() {
   return { body: `${four(4)}<div class="panel">${live(`${signs} &nbsp; <b>SFT</b> stays on its way. <b>IFT</b>
     goes on to ${plural(extra, "cell")} where only the student would be. <b>DPO</b> ${alone}`)}
     ${takeaway(`imitation touches only cells that were shown; IFT adds cells where the student's guess leads; pairs touch
-    both ways.`)}</div>`,
+    both ways. ${wordsFor("ift")}`)}</div>`,
   actions: [primary("turn:1", "Look at IFT's cells"), button("again2", "Guess again")] };
 }
 Object.assign(ACTS, {
