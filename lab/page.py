@@ -4,26 +4,28 @@
     python -m lab.page                          # the committed page again from its results.json, in a second
     python -m lab.page --out out/compare        # another folder's
 
-On top is the chooser (which method, with my data?), if docs/results/map/map.json is there; below it the table, plain
-HTML and complete without JavaScript. assets/: table.js sorts, draw.js draws SVG text, choose.js finds a regime,
-chooser.js and page.js connect buttons with all that, page.css is the look. All of it goes
-into one file that asks for nothing else. Every number of the table is written in one place: table.Measure.write.
+On top is the chooser (which method, with my data?), if docs/results/map/map.json is there. Below it is the table, plain
+HTML and complete without JavaScript. assets/: table.js sorts, choose.js finds a regime, chooser.js and page.js connect
+buttons with all that, page.css is the look. All of it goes into one file that asks for nothing else. Every number of
+the table is written in one place: table.Measure.write.
 """
 import os
+import re
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
 from lab import chooser
-from lab.table import GROUPS, MEASURES
+from lab.table import MEASURES
 from nanouft.shell import config, pages
 from nanouft.shell.errors import UserError
 from nanouft.shell.pages import html as escape
 from nanouft.shell.text import read_json, visible
 
 ASSETS, PACKAGE = Path(__file__).parent / "assets", Path(__file__).parents[1]
-PARTS = ("page.css", "chooser.css", "table.js", "draw.js", "choose.js", "chooser.js", "page.js")
+PARTS = ("page.css", "chooser.css", "table.js", "choose.js", "chooser.js", "page.js")
 OVERVIEW = ("strict", "ends", "diversity", "kl_own", "own_prefix_gap", "chosen", "rejected")
 MAP = PACKAGE / "docs/results/map/map.json"
 PLACE = ("places that it may hold: from 1 + the number of rows that are significantly better, to that of all rows "
@@ -54,24 +56,15 @@ def read_map() -> dict | None:
 def fill(results: dict, folder: Path, the_map: dict | None = None) -> str:
     """The page as text. Links to source files are relative to `folder`; nothing in the data can end its script."""
     parts = {"<!--WAYS-->": str(len(results["rows"]) - 1),
-             "<!--TABLE-->": table(results, folder), "<!--INTRO-->": intro(results), "<!--GROUPS-->": legend(results),
-             "<!--COLUMNS-->": explanations(results), "/*DATA*/": pages.script_json(small(results)),
+             "<!--TABLE-->": table(results, folder), "<!--INTRO-->": intro(results),
+             "<!--COLUMNS-->": explanations(results),
              "/*MAP*/": pages.script_json(chooser.small(the_map) if the_map else None),
-             **pages.shared(), "<!--CHOOSER-->": (ASSETS / "chooser.html").read_text(encoding="utf-8") if the_map else ""}
+             **pages.shared()}
     for name in PARTS:
         parts[f"/*{name.replace('.', '_').upper()}*/"] = (ASSETS / name).read_text(encoding="utf-8")
-    return pages.fill((ASSETS / "page.html").read_text(encoding="utf-8"), parts)
-
-
-def small(results: dict) -> dict:
-    """results.json for the page: each answer once, in `said`; a seed's answers are [number, score, stops]."""
-    said: dict[str, int] = {}
-
-    def short(answer: dict) -> list:
-        return [said.setdefault(answer["says"], len(said)), answer["score"], answer["stops"]]
-    rows = {name: row | ({"answers": {seed: [short(a) for a in some] for seed, some in row["answers"].items()}}
-                         if "answers" in row else {}) for name, row in results["rows"].items()}
-    return results | {"rows": rows, "said": list(said)}
+    to_docs = partial(re.sub, r'(?<=href=")(docs/[\w.]+|README.md)', lambda file: link(file[0], folder))
+    parts["<!--CHOOSER-->"] = to_docs((ASSETS / "chooser.html").read_text(encoding="utf-8")) if the_map else ""
+    return pages.fill(to_docs((ASSETS / "page.html").read_text(encoding="utf-8")), parts)
 
 
 def intro(results: dict) -> str:
@@ -89,13 +82,6 @@ def intro(results: dict) -> str:
             "training. "
             + "± is half a 95&nbsp;% t-interval over seeds." * many
             + f"</p><p>Made by <code>{escape(results['command'])}</code></p>")
-
-
-def legend(results: dict) -> str:
-    """The groups that occur, with their shapes (drawn by page.js) and what they learn from."""
-    there = [g for g in GROUPS if any(r["group"] == g for r in results["rows"].values())]
-    return "".join(f'<li data-group="{g}"><span class="shape" data-shape="{g}"></span> <b>{g}</b>'
-                   + (f": {GROUPS[g]}" if GROUPS[g] != g else "") + "</li>" for g in there)
 
 
 # ---- the table -------------------------------------------------------------------------------------------------------
@@ -151,8 +137,7 @@ def line(name: str, row: dict, results: dict, folder: Path) -> str:
         tag = "th scope=\"row\"" if kind == "name" else "td"
         cells.append(f'<{tag} class="{kind.removesuffix(" least")} {view}" data-v="{"" if v is None else escape(v)}">'
                      f"{shown}</{tag[:2]}>")
-    return (f'<tr data-name="{escape(name)}" data-group="{escape(row["group"])}" data-learns="{learns}" '
-            f'data-pipeline="{escape(row["pipeline"])}">{"".join(cells)}</tr>')
+    return (f'<tr data-name="{escape(name)}" data-learns="{learns}">{"".join(cells)}</tr>')
 
 
 # ---- cells: (what it is sorted by, what is shown) --------------------------------------------------------------------
@@ -164,13 +149,12 @@ def rank_cell(rank: list[int] | None) -> tuple:
 
 
 def name_cell(name: str, row: dict, results: dict) -> str:
-    """The name as a link to its own row, its shape, and what must be known of its seeds or its twin."""
+    """The name as a link to its own row, and what must be known of its seeds or its twin."""
     lost, twins = row["failed"], [other for other, mine in results.get("same", {}).items() if mine == name]
     notes = ([f"({len(lost)} of {len(lost) + len(row['seeds'])} seeds diverged)"] if lost else []) + [
         f"(the same in this world: {escape(other)})" for other in twins]
     address = escape(quote(visible(name), safe="", errors="replace"))
-    return (f'<span class="shape" data-shape="{escape(row["group"])}"></span> <a href="#row={address}">'
-            f'{escape(name)}</a>' + "".join(f" <small>{note}</small>" for note in notes))
+    return (f'<a href="#row={address}">{escape(name)}</a>' + "".join(f" <small>{note}</small>" for note in notes))
 
 
 def gain_cell(row: dict) -> tuple:

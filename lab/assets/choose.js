@@ -14,22 +14,32 @@ const Choose = {
 
   // Without answers nobody judges: then that part of the case is the usual.
   usual: (ask) => ({...ask, source: ask.have === "nothing" ? "own" : ask.source}),
-  // ask: {demos, samples, wrong, have, source, base}. The situation weighs more than the size; of two sizes
-  // that are as near, the smaller.
+  // ask: {demos, samples, wrong, have, source, base}. How far is one number of a regime from one's own? A logarithm, with
+  // a sign: below 0 the regime is larger.
+  apart: (g, ask, key) => key === "demos" || (ask.have !== "nothing" && g.samples) ? Math.log(ask[key] / g[key])
+    : ask.have === "nothing" ? (g.samples ? 0.01 : 0) : 100,
+  // The situation weighs more than the size, and of the size the demonstrations weigh more.
   far(g, ask) {
     const other = (x, y, weight) => (String(x ?? "") === String(y ?? "") ? 0 : weight);
-    const size = Math.abs(Math.log(ask.demos / g.demos));
-    const samples = ask.have === "nothing" ? (g.samples ? 0.01 : 0)
-      : g.samples ? Math.abs(Math.log(ask.samples / g.samples)) : 100;
     return other(g.base, ask.base, 8000) + other(g.noise > 0, Boolean(ask.wrong), 4000)
-      + other(g.source, ask.source, 2000) + size + samples;
+      + other(g.source, ask.source, 2000) + 2 * Math.abs(Choose.apart(g, ask, "demos")) + Math.abs(Choose.apart(g, ask, "samples"));
   },
-  // A regime where SFT is the only row that one can use tells nothing.
-  nearest(regimes, ask) {
-    const some = regimes.filter((g) => ask.have === "nothing" || Choose.rows(g, ask.have).length > 1);
-    const far = some.map((g) => Choose.far(g, Choose.usual(ask))), least = Math.min(...far);
-    return some.filter((g, i) => far[i] < least + 1e-9)
-      .sort((a, b) => a.samples - b.samples || a.demos - b.demos)[0];
+  // Regimes by how far they are; of two that are as far, the smaller first. A regime where SFT is the only row that one
+  // can use tells nothing.
+  sorted(regimes, asked) {
+    const ask = Choose.usual(asked);
+    return regimes.filter((g) => ask.have === "nothing" || Choose.rows(g, ask.have).length > 1)
+      .map((g) => ({g, far: Math.round(1e9 * Choose.far(g, ask))}))
+      .sort((a, b) => a.far - b.far || a.g.samples - b.g.samples || a.g.demos - b.g.demos).map(({g}) => g);
+  },
+  nearest: (regimes, ask) => Choose.sorted(regimes, ask)[0],
+  // Where one's size lies between or beyond what was measured: the next regime of the same situation that is on the other
+  // side in one of the two numbers.
+  second(regimes, asked) {
+    const ask = Choose.usual(asked), [first, ...others] = Choose.sorted(regimes, ask);
+    const same = (g) => ["base", "source"].every((key) => g[key] === first[key]) && (g.noise > 0) === (first.noise > 0);
+    const away = ["demos", "samples"].filter((key) => Math.abs(Choose.apart(first, ask, key)) > Math.log(1.25));
+    return others.find((g) => same(g) && away.some((key) => Choose.apart(g, ask, key) * Choose.apart(first, ask, key) <= 1e-9));
   },
 
   // Rows that one can use, best first. Those that are better than SFT and not surely worse than the best one share place
@@ -89,18 +99,44 @@ const Choose = {
         Choose.count(Math.exp(gap).toFixed(gap > Math.log(10) ? 0 : 1))}, so this is only a hint.` : "");
   },
 
+  // What the letters mean, and what a row trains on with one's own files: [objective, file, more].
+  full: {SFT: "supervised fine-tuning", RFT: "rejection sampling: SFT on the model's right answers", UNA: "fits its implicit reward to every score",
+    KTO: "pushes good answers up and bad ones down", DPO: "widens the gap between a better and a worse answer",
+    SimPO: "like DPO, without a reference model", RLOO: "policy gradient: samples while it trains", GRPO: "policy gradient over groups of samples",
+    PPO: "policy gradient with a clipped ratio"},
+  named: (r) => r.name + (r.name === "RFT" ? ` (${Choose.full.RFT})` : ""),
+  files: {"right answers": ["right.jsonl"], labels: ["labels.jsonl"], pairs: ["pairs.jsonl"], scores: ["scores.jsonl"],
+    reward: ["prompts.jsonl", " --reward my.py:right"]},
+  mine(rows, have) {
+    const train = (name, objective, file, from, more = "") => `python -m nanouft.train --objective ${objective} --data ${file} --init out/${
+      from}${more} --out out/mine-${name}`;
+    const stage = (r) => {
+      const [file, more] = Choose.files[r.needs], right = r.name === "RFT";
+      return train(r.name.toLowerCase(), right ? "sft" : r.name.toLowerCase(), right && have === "labels" ? "labels.jsonl" : file, "mine-sft", more);
+    };
+    return [train("sft", "sft", "demos.jsonl", "mine"), ...Choose.top(rows).filter((r) => Choose.full[r.name] && Choose.files[r.needs]).map(stage)];
+  },
+
   // The answer in a sentence or two: who is on top, who of them is cheapest.
   advice(rows, margin) {
     const top = Choose.top(rows), low = Choose.cheapest(top);
     const about = (r) => `${Choose.gain(r.gain)} points over SFT (${Choose.word(r.verdict, margin)}), `
       + `${Choose.times(r.cost.relative)} SFT's FLOPs`;
     const sft = (r) => r.verdict === "baseline";
-    if (rows.length === 1) return "Only SFT was measured for this. Other methods for demonstrations: docs/claims.md.";
+    if (rows.length === 1) return "In this map only SFT was measured for this.";
     if (top.length === 1) return sft(low) ? "SFT alone is best: nothing else that you can use is as good."
-      : `Best: ${low.name}, ${about(low)}.`;
+      : `Best: ${Choose.named(low)}, ${about(low)}.`;
     const rest = sft(low) ? "The cheapest of them is SFT itself: nothing here is surely better."
-      : `The cheapest of them: ${low.name}, ${about(low)}.`;
+      : `The cheapest of them: ${Choose.named(low)}, ${about(low)}.`;
     return `Not told apart on top: ${Choose.list(top.map((r) => r.name))}. ${rest}`;
+  },
+
+  // The same for the second regime, and which of the first one's rows on top are worse than SFT there.
+  also(g, rows, first, ask, margin) {
+    const worse = Choose.top(first).map((r) => rows.find(({name}) => name === r.name)).filter((r) => r?.verdict === "worse");
+    return `At the other neighbour, ${Choose.size(g.demos, ask.have === "nothing" ? 0 : g.samples, Choose.what[ask.have], g.noise > 0)}: `
+      + Choose.advice(rows, margin)
+      + (worse.length ? ` Worse than SFT there: ${Choose.list(worse.map((r) => `${r.name}, ${Choose.gain(r.gain)}`))}.` : "");
   },
 
   // Prices are logarithms. Is a demonstration worth more than the judged answers that replace it, at the nearest size?

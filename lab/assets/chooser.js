@@ -21,6 +21,7 @@ const Chooser = (MAP && (() => {
     at(key).closest("label").hidden = values(key).length < 2;
   }
   at("more").hidden = ["source", "base"].every((key) => values(key).length < 2);
+  at("chooser").addEventListener("click", ({target}) => { if (target.matches("[data-copy]")) copy(target); });
   at("every").onclick = () => { every = !every; show(); rest(() => tell(at("choices-caption").textContent)); };
   at("ask").onsubmit = (e) => e.preventDefault();
   at("ask").oninput = (e) => {
@@ -37,7 +38,7 @@ const Chooser = (MAP && (() => {
     ask = {...ask, ...changes};
     Common.write(Object.fromEntries(Object.keys(usual).map((key) => [key, ask[key]])));
     show(typed);
-    rest(() => tell(`${at("nearest").textContent} ${at("advice").textContent}`));
+    rest(() => tell(["nearest", "advice", "other"].map((id) => at(id).textContent.replace(/\s*its rows$/, "")).join(" ")));
   }
 
   function fields(typed) {
@@ -62,50 +63,57 @@ const Chooser = (MAP && (() => {
   // ---- the answer -------------------------------------------------------------------------------------------
   function show(typed = null) {
     fields(typed);
-    const g = Choose.nearest(regimes, ask), rows = Choose.rows(g, ask.have);
+    const g = Choose.nearest(regimes, ask), rows = Choose.rows(g, ask.have), second = Choose.second(regimes, ask);
     at("nearest").textContent = Choose.difference(g, ask);
     at("advice").textContent = rows.length ? Choose.advice(rows, MAP.margin) : "No method here uses what you have.";
+    at("other").innerHTML = second ? `${esc(Choose.also(second, Choose.rows(second, ask.have), rows, ask, MAP.margin))}
+      <button type="button">its rows</button>` : "";
+    if (second) at("other").lastElementChild.onclick = () =>
+      change({demos: second.demos, ...(ask.have === "nothing" ? {} : {samples: second.samples})});
+    at("cleaning").hidden = !ask.wrong;
     at("price").textContent = Choose.price(MAP.exchange, ask);
+    at("mine").textContent = Choose.mine(rows, ask.have).join("\n");
     at("caveat").textContent = `Read with care: one small world (NanoWorld), a model of one million parameters, ${MAP.seeds} `
       + "seeds. The order may differ for your model and data; try the cheapest of the tied rows first.";
     at("reading").textContent = `Score: ${MAP.endpoint}, percent; points are percent points. ± and bars: 95 % intervals for other `
-      + `seeds (other data in another order) and other prompts. * settings from another regime: such a row may be better, but is never called worse or equal. Rows with "=" share `
-      + `their rank: not told apart from the first of them. Equal: surely within ${+(100 * MAP.margin).toFixed(1)} points; undecided: `
-      + "more seeds would tell. Cost: FLOPs (computing operations) of everything a row needs, over SFT's. What else changes: only what surely does. "
-      + `Made by ${MAP.command}. Commands repeat our run in NanoWorld, one block after the other in one folder: lines that stood in a block `
-      + "before are not typed again. With your own data: docs/data.md.";
+      + "seeds (other data in another order) and other prompts. * settings from another regime: such a row may be better, but is never "
+      + 'called worse or equal. Rows with "=" share their rank: not told apart from the first of them. Equal: surely within '
+      + `${+(100 * MAP.margin).toFixed(1)} points; undecided: more seeds would tell. Cost: FLOPs (computing operations) of everything a row `
+      + `needs, over SFT's. What else changes: only what surely does. Made by ${MAP.command}. The commands of a row repeat our run in `
+      + "NanoWorld, one block after the other in one folder: lines that stood in a block before are not typed again.";
     const ends = rows.flatMap((r) => [r.gain[0] - (r.gain[1] || 0), r.gain[0] + (r.gain[1] || 0)]);
     const low = Math.max(-0.3, Math.min(-0.02, ...ends)), high = Math.max(0.02, ...ends);
     const few = rows.filter((r, i) => i < 5 || r.place === 1 || r.verdict === "baseline"), more = rows.length - few.length;
-    const opened = new Set([...at("choices").querySelectorAll("details[open]")].map((d) => d.dataset.name));
-    at("choices-caption").textContent = `Best first: ${every ? rows.length : few.length} of ${rows.length} rows`;
-    at("choices").tBodies[0].innerHTML = (every ? rows : few).map((r) => line(r, low, high)).join("");
-    for (const d of at("choices").querySelectorAll("details")) d.open = opened.has(d.dataset.name);
+    const [head, body] = [at("choices-caption"), at("choices").tBodies[0]];
+    head.textContent = `Best first: ${every ? rows.length : few.length} of ${rows.length} rows`;
+    const opened = new Set([...body.querySelectorAll("details[open]")].map((d) => d.dataset.name));
+    body.innerHTML = (every ? rows : few).map((r) => line(r, low, high)).join("");
+    for (const d of body.querySelectorAll("details")) d.open = opened.has(d.dataset.name);
     at("every").hidden = !more;
     at("every").textContent = every ? "show fewer rows" : `show ${more} more ${more === 1 ? "row" : "rows"}`;
     at("every").setAttribute("aria-expanded", every);
-    for (const b of document.querySelectorAll("#choices [data-copy]")) b.onclick = () => copy(b);
     map(g);
   }
 
-  const cell = (title, html) => `<td role="cell" data-title="${title}">${html}</td>`;
+  const cell = (title, html, kind = "") => `<td role="cell" data-title="${title}" class="${kind}">${html}</td>`;
   function line(r, low, high) {
-    const c = r.cost;
-    const changes = Choose.changes(r).map((x) => `<span class="${x.bad ? "bad" : x.good ? "good" : "plain"}">${x.bad ? "▼" : x.good ? "▲" : "•"} ${esc(x.text)}
-      <small>${esc(x.word)}</small></span>`).join(" ");
+    const c = r.cost, name = esc(r.name), about = [Choose.full[r.name], r.needs === "nothing" ? "demonstrations only" : `uses ${r.needs}`,
+      r.failed && `${r.failed} of ${MAP.seeds} seeds diverged`].filter(Boolean).join("; ");
+    const changes = Choose.changes(r).map((x) => `<span class="${x.bad ? "bad" : x.good ? "good" : "plain"}">${
+      x.bad ? "▼" : x.good ? "▲" : "•"} ${esc(x.text)} <small>${esc(x.word)}</small></span>`).join(" ");
     const lines = r.commands.map((i) => MAP.lines[i]).join(" &&\n");        // one that fails stops the rest
-    return `<tr role="row" data-name="${esc(r.name)}">${cell("rank", Choose.ties(r))}
-      <th scope="row" role="rowheader">${esc(r.name)} <small>${r.needs === "nothing" ? "demonstrations only" : `uses ${esc(r.needs)}`}${
-      r.failed ? `; ${Number(r.failed)} of ${Number(MAP.seeds)} seeds diverged` : ""}</small></th>`
-      + cell("score", `${(100 * r.endpoint[0]).toFixed(1)} <small>± ${(100 * r.endpoint[1]).toFixed(1)}</small>`)
-      + cell("minus SFT", r.verdict === "baseline" ? "<small>the baseline</small>"
-        : `${Choose.gain(r.gain)} <small>${esc(Choose.word(r.verdict, MAP.margin))}</small> ${Draw.interval(r.gain[0], r.gain[1], low, high)}`)
+    return `<tr role="row" data-name="${name}">${cell("rank", Choose.ties(r))}
+      <th scope="row" role="rowheader">${name} <small>${esc(about)}</small></th>`
+      + cell("score", `${(100 * r.endpoint[0]).toFixed(1)} <small>± ${(100 * r.endpoint[1]).toFixed(1)}</small>`, "n")
+      + (r.verdict === "baseline" ? cell("minus SFT", "<small>the baseline</small>", "gain") : cell("minus SFT",
+        `${Choose.gain(r.gain)} <small>${esc(Choose.word(r.verdict, MAP.margin))}</small>`, "gain"))
+      + `<td role="cell" class="picture">${r.verdict === "baseline" ? "" : Table.interval(r.gain[0], r.gain[1], low, high)}</td>`
       + cell("cost", `${Choose.times(c.relative)} SFT <small>${c.samples ? `${Choose.count(c.samples)} answers drawn; ` : ""}${
         Number(c.flops).toPrecision(2).replace("e+", "e")} FLOPs${c.at_inference > 1 ? `; ${Number(c.at_inference)} answers at every use` : ""}</small>`)
       + cell("what else changes", changes || "<small>nothing for sure</small>")
-      + `</tr><tr role="row" class="run"><td role="cell" colspan="6"><details data-name="${esc(r.name)}"><summary>Commands of ${esc(r.name)}</summary>
-      <div class="code"><pre tabindex="0" aria-label="commands of ${esc(r.name)}">${esc(lines)}</pre>
-      <button type="button" data-copy aria-label="copy the commands of ${esc(r.name)}">copy</button></div></details></td></tr>`;
+      + `</tr><tr role="row" class="run"><td role="cell" colspan="7"><details data-name="${name}"><summary>Commands of ${name}</summary>
+      <div class="code"><pre tabindex="0" aria-label="commands of ${name}">${esc(lines)}</pre>
+      <button type="button" data-copy aria-label="copy the commands of ${name}">copy</button></div></details></td></tr>`;
   }
 
   async function copy(b) {
