@@ -2,25 +2,17 @@
 
     python -m frozen_lake                           # writes it beside the pictures: out/frozen_lake/index.html
 
-One file: open it with any browser, from the disk, without a network. What a table learns is computed in the page
+One file: open it with any browser, from the disk, without a network. What a student learns is computed in the page
 (web/lake.js, checked against the losses of this project by tests/lake/test_lake_page.py), so that the ways and the
-lakes that a visitor draws work. What a network learns is computed here and put into the page as numbers; so is the
-verdict of the study, if it has been run. The same objectives on sentences: python -m nanouft.playground.
+lakes that a visitor draws work. The study on networks gives its verdict, if it has been run. The same objectives on
+sentences: python -m nanouft.playground.
 web/ holds the parts: lake.js and ways.js compute, state.js remembers, draw.js draws, each scene has a file, main.js
 joins them.
 Simplified: the page's students walk on ice that is not slippery.
 """
 from pathlib import Path
 
-from torch import Tensor
-from tqdm import tqdm
-
-from frozen_lake.demos import LOSERS, loser
 from frozen_lake.lake import MAPS, Lake
-from frozen_lake.learn import learn, method, task_of
-from frozen_lake.measure import distance
-from frozen_lake.planning import greedy, success
-from frozen_lake.policies import Net
 from nanouft.shell import pages
 from nanouft.shell.errors import UserError
 from nanouft.shell.text import read_json
@@ -35,38 +27,6 @@ METHODS = {             # what the letters mean, the paper, and the lesson
     "orpo": ("odds ratio preference optimization: imitate the better answer and prefer it", "2403.07691", "08"),
 }
 STUDY = "python -m lab.lake_study"                  # the command that fills the last scene
-SEEDS = 20                                          # networks in each mean; the first of them walks in scene 5
-
-
-def networks(lake: Lake, hp: dict) -> dict:
-    """What SEEDS networks learn: {"seeds", "start": numbers, "losers": {loser: {method: numbers and one policy}}}."""
-    def numbers(policy: Tensor) -> dict:            # (SEEDS,S,4) -> means over seeds
-        return {"distance": distance(lake, policy)[:, lake.live].mean().item(),
-                "arrives": success(lake, greedy(policy))[:, lake.live].mean().item()}
-
-    def trained(name: str, kind: str) -> dict:
-        net = Net(SEEDS, lake.S)
-        how = method(name, lam=hp["lam"], gamma=hp["gamma"], beta=hp["beta"], orpo_lam=hp.get("orpo_lam", 1.0))
-        trace = learn(task_of(lake, SEEDS, kind), net, how, hp["steps"], hp["lr"], every=hp["steps"])
-        policy = trace.policies[-1]
-        return numbers(policy) | {"policy": policy[0].round(decimals=4).tolist()}
-
-    kinds = [kind for kind in LOSERS if has(lake, kind)]
-    runs = [(kind, name) for kind in kinds for name in METHODS]
-    done: dict = {}
-    for kind, name in tqdm(runs, desc="networks of the page", leave=False):
-        seen = name in ("dpo", "orpo")              # the others never see the loser: one training is enough
-        done[kind, name] = trained(name, kind) if seen or kind == kinds[0] else done[kinds[0], name]
-    return {"seeds": SEEDS, "start": numbers(Net(SEEDS, lake.S).probs()),
-            "losers": {kind: {name: done[kind, name] for name in METHODS} for kind in kinds}}
-
-
-def has(lake: Lake, kind: str) -> bool:
-    """Has this map a worse way of that kind?"""
-    try:
-        return bool(loser(lake, kind))
-    except UserError:
-        return False
 
 
 def read_study(file: Path) -> dict:
@@ -83,10 +43,8 @@ def verdicts(study: dict | None) -> dict | None:
     """The study over many maps as the last scene shows it."""
     if not study:
         return None
-    rows = [{"name": s["name"], "verdict": s["verdict"], "share": s["order_share"], "maps": s["maps"],
-             "contrasts": [{"name": name, "mean": c[0], "half": c[1], "verdict": c[2]}
-                           for name, c in s["contrasts"].items()]} for s in study["settings"]]
-    return {"seeds": study["seeds"], "verdict": study["verdict"], "counts": study["verdicts"], "settings": rows}
+    return {"seeds": study["seeds"], "verdict": study["verdict"], "counts": study["verdicts"],
+            "settings": len(study["settings"])}
 
 
 # ---- links: papers, and this project's docs as seen from the folder of the page -------------------------------------
@@ -114,10 +72,10 @@ def note(lake: Lake) -> str:
 
 def content(hp: dict, lake: Lake, study: dict | None, folder: Path) -> dict:
     """Everything that the scripts read as DATA; its strings are ready for HTML. hp: lam, gamma, beta, lr, steps."""
-    dry, shown = Lake(lake.name, lake.rows), {k: hp[k] for k in ("lam", "gamma", "beta", "lr", "steps")}
+    shown = {k: hp[k] for k in ("lam", "gamma", "beta", "lr", "steps")}
     data = {"rows": lake.rows, "note": note(lake), "hp": shown | {"lamOdds": hp.get("orpo_lam", 1.0)},
-            "net": networks(dry, hp), "study": verdicts(study), "command": STUDY, "sources": sources(folder),
-            "claims": pages.doc(folder, "claims.md")}
+            "study": verdicts(study), "command": STUDY, "sources": sources(folder),
+            "claims": pages.doc(folder, "claims.md"), "table": pages.doc(folder, "results/C5.md")}
     return pages.each_string(data, pages.html)
 
 

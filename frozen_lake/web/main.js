@@ -88,7 +88,7 @@ function walkFocus(cell, s, move) {                         // over holes, too: 
 }
 function keyElsewhere(target, key) {
   const move = ARROWS.indexOf(key), main = $("primary");
-  if (target.closest("input, select, summary, a, .matrix")) return false;       // these know what to do with a key
+  if (target.closest("input, select, summary, a")) return false;       // these know what to do with a key
   if (move >= 0 && drawing()) act(`go:${Lake.go(map, standing(), move)}`);
   else if (key === "ArrowLeft" || key === "ArrowRight") turn(state.scene + move - 1);
   else if (key === "Backspace" && drawing()) act("undo");

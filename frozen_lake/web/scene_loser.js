@@ -35,13 +35,13 @@ function loserScene() {
     live(`Of ${plural(parts.length, "move")}, <b>${count("cancels")} cancel (=)</b>,
       <b>${count("right")} are right in their own cell (✓), yet <span class="down">pushed down (−)</span></b>,
       <b>${count("wrong")} really wrong (✗)</b>.`),
-    live(betResult(kind)), students(kind), experiment(kind),
+    live(betResult(kind)), experiment(kind), students(kind),
     takeaway(`a label for a whole way blames all of its moves, the right ones too. ${wordsFor("dpo")}`)),
   actions: [primary("turn:1", "Drop them"), button("again4", "Bet again")] };
 }
 const ownName = () => (state.worse && state.worse !== shipped.worse ? "yours" : "the detour");
 function experiment(kind) {                                 // press a worse way: how much of it is right, and what follows
-  const tried = loserKinds().map((k) => ({ k, distance: measured(policy("dpo", k, "table")).distance,
+  const tried = loserKinds().map((k) => ({ k, distance: measured(policy("dpo", k)).distance,
     blamed: Lake.blame(map, gold, pair(k).loser).filter((part) => part === "right").length }));
   const falling = tried.sort((a, b) => b.blamed - a.blamed).every((x, i) => !i || x.distance <= tried[i - 1].distance);
   const rows = tried.map(({ k, distance, blamed }) => [choice(`loser:${k}`, loserName(k), k === kind), blamed, num(distance)]);
@@ -50,20 +50,12 @@ function experiment(kind) {                                 // press a worse way
   ["the worse way", "right moves pushed down", "DPO's distance"], rows, true);
 }
 const loserName = (kind) => (kind === "own" ? ownName() : LOSER_KINDS[kind]);
-const dpoGap = (kind) => measured(policy("dpo", kind, "table")).distance - measured(firstPolicy()).distance;
-function betResult(kind) {
-  const other = net(kind), gap = other && other.dpo.distance - DATA.net.start.distance;
-  return `You said “${BETS[state.bet]}”. This student ended <b>${BETS[ended(dpoGap(kind))]}</b>`
-    + `${other ? `; the mean of ${DATA.net.seeds} networks ended <b>${BETS[ended(gap)]}</b>` : ""}.`;
-}
-function students(kind) {                                   // the same measure for the student here and for networks
-  const other = net(kind), cells = (x) => [num(x.distance), percent(x.arrives)];
-  const row = (name, p, nets) => [name, ...cells(measured(p)), ...(other ? cells(nets) : [])];
-  const more = other ? [`${DATA.net.seeds} networks: distance`, "arrives"] : [];
-  const heads = ["student", "distance", "arrives", ...more];
-  const rows = [row("before", firstPolicy(), DATA.net.start), ...["dpo", "sft"].map((name) =>
-    row(`${method(name)}`, policy(name, kind, "table"), other && other[name]))];
-  return table(DISTANCE, heads, rows, true);
+const dpoGap = (kind) => measured(policy("dpo", kind)).distance - measured(firstPolicy()).distance;
+const betResult = (kind) => `You said “${BETS[state.bet]}”. This student ended <b>${BETS[ended(dpoGap(kind))]}</b>.`;
+function students(kind) {
+  const row = (name, p) => [name, num(p.distance), percent(p.arrives)];
+  const rows = [row("before", measured(firstPolicy())), ...["dpo", "sft"].map((name) => row(method(name), measured(policy(name, kind))))];
+  return table(DISTANCE, ["student", "distance", "arrives"], rows, true);
 }
 Object.assign(ACTS, {
   bet: (b) => { state.bet = b; }, loser: (kind) => { state.loser = kind; },

@@ -5,7 +5,7 @@ const Chooser = (MAP && (() => {
   const usual = {demos: 100, samples: 1000, wrong: "", have: "scores", source: "own", base: values("base")[0],
     "demo-price": 0.5, "judge-price": -1.3};              // logarithms: 3 and 5 cents
   const numbers = (key) => values(key).filter((n) => n > 0).sort((a, b) => a - b);
-  let ask = {...usual}, wait, every = false;             // every: all rows, or those on top, five at least, and SFT
+  let ask = {...usual}, wait;
 
   // ---- the form ---------------------------------------------------------------------------------------------
   for (const key of ["demos", "samples"]) {
@@ -22,7 +22,6 @@ const Chooser = (MAP && (() => {
   }
   at("more").hidden = ["source", "base"].every((key) => values(key).length < 2);
   at("chooser").addEventListener("click", ({target}) => { if (target.matches("[data-copy]")) copy(target); });
-  at("every").onclick = () => { every = !every; show(); rest(() => tell(at("choices-caption").textContent)); };
   at("ask").onsubmit = (e) => e.preventDefault();
   at("ask").oninput = (e) => {
     const {id, name, value} = e.target;
@@ -83,15 +82,11 @@ const Chooser = (MAP && (() => {
       + "NanoWorld, one block after the other in one folder: lines that stood in a block before are not typed again.";
     const ends = rows.flatMap((r) => [r.gain[0] - (r.gain[1] || 0), r.gain[0] + (r.gain[1] || 0)]);
     const low = Math.max(-0.3, Math.min(-0.02, ...ends)), high = Math.max(0.02, ...ends);
-    const few = rows.filter((r, i) => i < 5 || r.place === 1 || r.verdict === "baseline"), more = rows.length - few.length;
-    const [head, body] = [at("choices-caption"), at("choices").tBodies[0]];
-    head.textContent = `Best first: ${every ? rows.length : few.length} of ${rows.length} rows`;
+    const body = at("choices").tBodies[0];
+    at("choices-caption").textContent = `Best first: ${rows.length} ${rows.length === 1 ? "row" : "rows"}`;
     const opened = new Set([...body.querySelectorAll("details[open]")].map((d) => d.dataset.name));
-    body.innerHTML = (every ? rows : few).map((r) => line(r, low, high)).join("");
+    body.innerHTML = rows.map((r) => line(r, low, high)).join("");
     for (const d of body.querySelectorAll("details")) d.open = opened.has(d.dataset.name);
-    at("every").hidden = !more;
-    at("every").textContent = every ? "show fewer rows" : `show ${more} more ${more === 1 ? "row" : "rows"}`;
-    at("every").setAttribute("aria-expanded", every);
     map(g);
   }
 
