@@ -53,11 +53,11 @@ def read_map() -> dict | None:
 
 def fill(results: dict, folder: Path, the_map: dict | None = None) -> str:
     """The page as text. Links to source files are relative to `folder`; nothing in the data can end its script."""
-    parts = {"<!--WAYS-->": str(len(results["rows"]) - 1),
+    parts = {**pages.shared(), "<!--WAYS-->": str(len(results["rows"]) - 1),
              "<!--TABLE-->": table(results, folder), "<!--INTRO-->": intro(results), "<!--GROUPS-->": legend(results),
              "<!--COLUMNS-->": explanations(results), "/*DATA*/": pages.script_json(small(results)),
              "/*MAP*/": pages.script_json(chooser.small(the_map) if the_map else None),
-             **pages.shared(), "<!--CHOOSER-->": (ASSETS / "chooser.html").read_text(encoding="utf-8") if the_map else ""}
+             "<!--CHOOSER-->": (ASSETS / "chooser.html").read_text(encoding="utf-8") if the_map else ""}
     for name in PARTS:
         parts[f"/*{name.replace('.', '_').upper()}*/"] = (ASSETS / name).read_text(encoding="utf-8")
     return pages.fill((ASSETS / "page.html").read_text(encoding="utf-8"), parts)

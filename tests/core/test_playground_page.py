@@ -77,7 +77,7 @@ def test_an_address_keeps_objective_dials_question_and_edits(b, file):
     shown = text(b, "#look")
     opened(b, file, link)
     assert text(b, "#look .bars") in shown and len(bars(b)) == 5 and "grey" in text(b, "#question")
-    assert b.js("document.querySelector('#dial-beta').value + ' ' + document.querySelector('#dial-lr').value") == "0.5 0.0001"
+    assert b.js("['beta', 'lr'].map((name) => document.querySelector(`#dial-${name}`).value)") == ["0.5", "0.0001"]
     opened(b, file, "#o=<b>&q=-1&a=9999&w=1.x&d.beta=7&lr=9&s=%%")
     assert bars(b) == [1.0] * 5, "nonsense is left out"
 
