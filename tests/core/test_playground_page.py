@@ -7,6 +7,7 @@ import re
 import pytest
 from browser import Browser
 
+from nanouft.objectives import OBJECTIVES
 from nanouft.playground import __main__ as playground
 
 CALM = "!document.querySelector('[aria-busy=true]') && document.querySelector('#verdict').textContent"
@@ -108,3 +109,11 @@ def test_everything_by_keyboard(b, file):
     b.key("Enter")
     b.wait(CALM)
     assert "o=kto" in b.js("location.hash")
+
+
+def test_every_objective_draws_its_bars(b, file):
+    opened(b, file)
+    for name in OBJECTIVES:
+        b.js(f"document.querySelector('#families [data-key=\"choose:{name}\"]').click()")
+        b.wait(CALM)
+        assert bars(b) and name in text(b, "#families [aria-pressed=true]") and not b.errors, name

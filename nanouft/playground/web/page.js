@@ -14,7 +14,7 @@ const fresh = () => ({ objective: "sft", dials: {}, question: FIRST, answer: nul
 const question = () => questions[state.question];
 const row = () => ({ ...question(), answer: state.answer || question().answer, rejected: state.rejected ||
   question().rejected,
-  other: questions[(state.question + 1) % questions.length].answer });
+  other: questions[(state.question + 1) % questions.length] });
 const usual = (name) => Object.fromEntries(named(name).dials.map((dial) => [dial.name, dial.default]));
 const dials = () => ({ ...usual(state.objective), ...state.dials });
 function rate() {
