@@ -21,8 +21,10 @@ STATES = {
     "comparison": [""], "playground": ["", "#o=ift&d.variant=released", "#o=rloo"],
     "lake": ["#s=1", f"#s=1&{WAYS}", "#s=2&p=0001", "#s=2&r=5", "#s=2&r=8", "#s=3", "#s=3&j=yyyyy", "#s=4", "#s=4&b=c",
              "#s=5", "#s=5&w=sft&c=1", "#s=5&w=dpo&c=1&n=1", "#s=6&u=50", "#s=7&r=8&j=yyyyy&b=c&w=sft"]}
-SCROLLED = {"comparison": ".scroll", "playground": ".unseen", "lake": ".matrix, svg, .unseen"}           # what may be wider than the screen
-PRESSED = {"comparison": "#chooser :is(button, select, input, summary, label)", "lake": "#actions button", "playground": "#look button"}
+SCROLLED = {"comparison": ".scroll", "playground": ".unseen",
+            "lake": ".matrix, svg, .unseen"}        # what may be wider than the screen
+PRESSED = {"comparison": "#chooser :is(button, select, input, summary, label)",
+           "lake": "#actions button", "playground": "#look button"}
 every_page = pytest.mark.parametrize("name", STATES)
 light_and_dark = pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 

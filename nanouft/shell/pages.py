@@ -42,7 +42,8 @@ def fill(page: str, parts: Mapping[str, str]) -> str:
 
 def shared() -> dict[str, str]:
     """What all pages share, by its place: the style and the functions of nanouft/playground/web/common."""
-    return {f"/*COMMON_{kind.upper()}*/": (SHARED / f"common.{kind}").read_text(encoding="utf-8") for kind in ("css", "js")}
+    return {f"/*COMMON_{kind.upper()}*/": (SHARED / f"common.{kind}").read_text(encoding="utf-8")
+            for kind in ("css", "js")}
 
 
 def doc(folder: Path, name: str) -> str | None:

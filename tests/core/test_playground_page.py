@@ -7,6 +7,7 @@ import re
 import pytest
 from browser import Browser
 
+from nanouft.objectives import OBJECTIVES
 from nanouft.playground import __main__ as playground
 
 CALM = "!document.querySelector('[aria-busy=true]') && document.querySelector('#verdict').textContent"
@@ -77,7 +78,7 @@ def test_an_address_keeps_objective_dials_question_and_edits(b, file):
     shown = text(b, "#look")
     opened(b, file, link)
     assert text(b, "#look .bars") in shown and len(bars(b)) == 5 and "grey" in text(b, "#question")
-    assert b.js("document.querySelector('#dial-beta').value + ' ' + document.querySelector('#dial-lr').value") == "0.5 0.0001"
+    assert b.js("['beta', 'lr'].map((name) => document.querySelector(`#dial-${name}`).value)") == ["0.5", "0.0001"]
     opened(b, file, "#o=<b>&q=-1&a=9999&w=1.x&d.beta=7&lr=9&s=%%")
     assert bars(b) == [1.0] * 5, "nonsense is left out"
 
@@ -108,3 +109,11 @@ def test_everything_by_keyboard(b, file):
     b.key("Enter")
     b.wait(CALM)
     assert "o=kto" in b.js("location.hash")
+
+
+def test_every_objective_draws_its_bars(b, file):
+    opened(b, file)
+    for name in OBJECTIVES:
+        b.js(f"document.querySelector('#families [data-key=\"choose:{name}\"]').click()")
+        b.wait(CALM)
+        assert bars(b) and name in text(b, "#families [aria-pressed=true]") and not b.errors, name

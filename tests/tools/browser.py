@@ -3,7 +3,8 @@
     with Browser(folder) as b:                      folder: an empty one, for the browser's profile
         b.open(page, width=380, dark=True); b.key("ArrowRight"); b.js("document.title")
     python tests/tools/browser.py out/compare/index.html picture.png "#pictures"      # a picture of a part of a page
-    python tests/tools/browser.py out/playground/index.html docs/playground.png "" "[data-key='choose:released']" "#train"
+    python tests/tools/browser.py out/playground/index.html docs/playground.png "" "[data-key='choose:released']" \\
+        "#train"                                                    # what is seen, after these presses
 
 The browser is looked for under its usual names, or where NANOUFT_BROWSER points. Pages come from files; no port is
 opened. Errors of a page (exceptions, console.error, what could not be loaded) gather in `errors`.
@@ -209,7 +210,7 @@ class Browser:
 if __name__ == "__main__":
     page, picture, part, *presses = sys.argv[1:]
     with tempfile.TemporaryDirectory() as profile, Browser(Path(profile), seconds=600) as browser:
-        browser.open(Path(page), width=1400 if part else 1080)
+        browser.open(Path(page), **({"width": 1400} if part else {"width": 1080, "height": 940}))
         for press in [*presses, None]:                          # each when what came before it is done
             browser.wait("!document.querySelector('[aria-busy=true]')")
             if press:

@@ -42,14 +42,14 @@ const Common = (() => {
     try { history.replaceState(null, "", hash || location.pathname + location.search); } catch { location.hash = hash; }
   }
 
-  // ---- said aloud: the same words once more are told apart by a space, so that they are said again -------------------
+  // ---- said aloud: the same words once more are told apart by a space, so that they are said again ------------------
   function tell(text) {
     const region = document.querySelector("[role=status]");
     region.textContent = region.textContent === text ? `${text}\u00a0` : text;
   }
 
   // ---- drawing: the new content is compared with the old one, and only what differs is changed ----------------------
-  function patch(old, fresh) {                              // `old` turns into `fresh`; what is the same keeps its focus
+  function patch(old, fresh) {                             // `old` turns into `fresh`; what is the same keeps its focus
     if (old.nodeName !== fresh.nodeName || (old.nodeType === 1 && old.dataset.key !== fresh.dataset.key)) {
       old.replaceWith(fresh);
     } else if (old.nodeType !== 1) {
@@ -77,11 +77,12 @@ const Common = (() => {
     patch(element, fresh);
   }
 
-  // ---- a strip: words, and under each a bar that shows how hard a loss pushes it, and which way -----------------------
+  // ---- a strip: words, and under each a bar that shows how hard a loss pushes it, and which way ---------------------
   // word(i) gives the HTML of a word, under(i) what stands below it. Bars are `most` high at their highest.
   function strip(pushes, { word, under = () => "", most = Math.max(1, ...pushes.map(Math.abs)), label = "" }) {
     const one = (push, i) => {
-      const length = Math.max(-1, Math.min(1, push / most)), way = Math.abs(push) < 0.005 ? "" : push < 0 ? "down" : "up";
+      const length = Math.max(-1, Math.min(1, push / most)), way = Math.abs(push) < 0.005 ? "" : push < 0 ? "down" :
+        "up";
       return `<li class="${way}" style="--push:${length.toFixed(3)}"><span class="word">${word(i)}</span>${under(i)}
         <span class="field"><i></i><b>${way ? signed(push) : "0"}</b></span></li>`;
     };

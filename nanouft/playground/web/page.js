@@ -6,13 +6,15 @@ const $ = (id) => document.getElementById(id), { esc, signed, tell, show, strip 
 const { questions, pieces, config, objectives } = DATA, named = (name) => objectives.find((o) => o.name === name);
 const RATES = [1e-5, 3e-5, 1e-4, 2.5e-4, 5e-4, 1e-3], STEPS = 16, FIRST = 1;
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
-const percent = (p) => `${p < 0.0095 && p > 0 ? "<1" : Math.round(100 * p)} %`, total = (list) => list.reduce((a, b) => a + b, 0);
+const percent = (p) => `${p < 0.0095 && p > 0 ? "<1" : Math.round(100 * p)} %`, total = (list) => list.reduce((a,
+  b) => a + b, 0);
 
 // ---- the state, and the address ------------------------------------------------------------------------------------
 const fresh = () => ({ objective: "sft", dials: {}, question: FIRST, answer: null, rejected: null, seed: 0 });
 const question = () => questions[state.question];
-const row = () => ({ ...question(), answer: state.answer || question().answer, rejected: state.rejected || question().rejected,
-  other: questions[(state.question + 1) % questions.length].answer });
+const row = () => ({ ...question(), answer: state.answer || question().answer, rejected: state.rejected ||
+  question().rejected,
+  other: questions[(state.question + 1) % questions.length] });
 const usual = (name) => Object.fromEntries(named(name).dials.map((dial) => [dial.name, dial.default]));
 const dials = () => ({ ...usual(state.objective), ...state.dials });
 function rate() {
@@ -26,7 +28,8 @@ function keep() {
       .map((key) => [key, ""]), ...turned]) });
 }
 function load() {                                           // what is odd in an address is left out, without a word
-  const given = Common.read(), found = fresh(), whole = (text, most, otherwise) => (/^\d{1,6}$/.test(text || "") ? Math.min(+text, most) : otherwise);
+  const given = Common.read(), found = fresh(), whole = (text, most, otherwise) => (/^\d{1,6}$/.test(text || "") ?
+    Math.min(+text, most) : otherwise);
   if (named(given.o)) found.objective = given.o;
   found.question = whole(given.q, questions.length - 1, FIRST), found.seed = whole(given.s, 999999, 0);
   for (const [key, name] of [["a", "answer"], ["w", "rejected"]]) {
@@ -34,7 +37,8 @@ function load() {                                           // what is odd in an
     if (list.length && list.every((id) => id < pieces.length)) found[name] = list;
   }
   for (const dial of named(found.objective).dials) {
-    const text = given[`d.${dial.name}`], value = dial.choices ? dial.choices.find((choice) => `${choice}` === text) : +text;
+    const text = given[`d.${dial.name}`], value = dial.choices ? dial.choices.find((choice) => `${choice}` === text) :
+      +text;
     const fits = dial.choices ? value !== undefined : text && value >= dial.low && value <= dial.high;
     if (fits && value !== dial.default) found.dials[dial.name] = value;
   }
@@ -42,9 +46,10 @@ function load() {                                           // what is odd in an
   return found;
 }
 
-// ---- what the worker has trained -------------------------------------------------------------------------------------
+// ---- what the worker has trained ------------------------------------------------------------------------------------
 const base = () => ({ objective: "", dials: {}, steps: 0, history: [] });     // history: log-probs after some steps
-let state = load(), model = base(), running = false, picked = null, latest = null, asked = 0, tested = [], surprise = "";
+let state = load(), model = base(), running = false, picked = null, latest = null, asked = 0, tested = [],
+  surprise = "";
 function called(objective, set) {                           // "IFT as released", "DPO, beta 0.5"
   const at = { ...usual(objective), ...set }, other = { ...set };
   let name = objective.toUpperCase().replace("_", "-");
@@ -55,11 +60,13 @@ function called(objective, set) {                           // "IFT as released"
   }
   return [name, ...Object.entries(other).map(([key, value]) => `${key} ${value}`)].join(", ");
 }
-const speaker = () => (model.steps ? `${called(model.objective, model.dials)}, ${model.steps} ${model.steps === 1 ? "step" : "steps"}`
+const speaker = () => (model.steps ? `${called(model.objective, model.dials)}, ${model.steps} ${model.steps === 1 ?
+  "step" : "steps"}`
   : "The base");
-const goesOn = () => model.steps && model.objective === state.objective && JSON.stringify(model.dials) === JSON.stringify(state.dials);
+const goesOn = () => model.steps && model.objective === state.objective &&
+  JSON.stringify(model.dials) === JSON.stringify(state.dials);
 
-// ---- the worker ------------------------------------------------------------------------------------------------------
+// ---- the worker -----------------------------------------------------------------------------------------------------
 const worker = new Worker(URL.createObjectURL(new Blob([$("engine").textContent], { type: "text/javascript" })));
 const ask = (what, more = {}) => worker.postMessage({ do: what, id: ++asked, ...more });
 let looking = 0, seen = 0, saying = 0;                       // numbers of the last questions, and of the last answer
@@ -85,7 +92,8 @@ const HEAR = {
     remember(heard.look);
     latest = heard.look;
     speech = { tokens: heard.said, shown: heard.said.length, over: true, before: speech.tokens };
-    $("progress").textContent = `Last step: loss ${heard.loss.toFixed(3)}, gradient ${heard.norm.toFixed(2)}, ${heard.seconds.toFixed(1)} s`;
+    $("progress").textContent = `Last step: loss ${heard.loss.toFixed(3)}, gradient ${
+      heard.norm.toFixed(2)}, ${heard.seconds.toFixed(1)} s`;
     if (heard.step % 4 === 0) tell(`step ${heard.step}`);
     drawSpeech(), drawRun(), drawLook();
   },
@@ -102,7 +110,8 @@ worker.onmessage = ({ data }) => { if (HEAR[data.did]) HEAR[data.did](data); };
 worker.onerror = (event) => { $("verdict").textContent = `The model has stopped with an error: ${event.message}`; };
 function remember({ roles }) {
   if (drawn()) return;                                      // the answers are others at each step
-  model.history.push({ step: model.steps, roles: roles.map(({ role, p }) => ({ role, logp: total(p.map(Math.log)) })) });
+  model.history.push({ step: model.steps, roles: roles.map(({ role, p }) => ({ role,
+    logp: total(p.map(Math.log)) })) });
 }
 function reset() {
   ask("reset");
@@ -119,7 +128,7 @@ function train(steps) {
   draw();
 }
 
-// ---- the answer is typed ---------------------------------------------------------------------------------------------
+// ---- the answer is typed --------------------------------------------------------------------------------------------
 let speech = { tokens: [], shown: 0, over: false, before: [] }, typist;
 function type() {                                           // one token after the other, at the pace of reading
   clearTimeout(typist);
@@ -129,7 +138,8 @@ function type() {                                           // one token after t
   else tell(`${speaker()} says: ${plain(speech.tokens)}. ${$("verdict").textContent}`);
 }
 const isMark = (id) => /^<\|.*\|>$/.test(pieces[id]), plain = (ids) => ids.map((id) => pieces[id]).join("").trim();
-const mark = (id, own = false) => `<span class="mark ${id === config.end && !own ? "end" : ""}">${esc(pieces[id])}</span>`;
+const mark = (id, own = false) => `<span class="mark ${id === config.end && !own ? "end" :
+  ""}">${esc(pieces[id])}</span>`;
 const word = (id, own) => (isMark(id) ? mark(id, own) : esc(pieces[id].trim() || "␣"));
 function spoken(ids, before = ids) {
   let own = false;
@@ -149,17 +159,22 @@ function drawSpeech() {
   show($("verdict"), !done ? "" : stops(tokens)
     ? `<b>It stops.</b> ${mark(config.end)} is the token with which an answer ends.`
     : `<b>It does not stop.</b> Its answer should be followed by ${mark(config.end)}. ${at < 0 ? "It goes on"
-      : `Instead it writes ${mark(tokens[at])}, as if you asked again, and answers that, too`}${ended ? "" : ", until we cut it off"}.`);
+      : `Instead it writes ${mark(tokens[at])}, as if you asked again, and answers that, too`}${ended ? "" :
+        ", until we cut it off"}.`);
 }
 
-// ---- bars ------------------------------------------------------------------------------------------------------------
-const ROLES = { answer: "right answer", chosen: "right answer", rejected: "wrong answer", gold: "right answer, once more",
+// ---- bars -----------------------------------------------------------------------------------------------------------
+const ROLES = { answer: "right answer", chosen: "right answer", rejected: "wrong answer",
+  gold: "right answer, once more",
   "good answer": "good answer (label: good, score 1)", "bad answer": "bad answer (label: bad)",
-  sure: "right answer", unsure: "neighbour", mix_sure: "states mixed: its share", mix_unsure: "states mixed: the neighbour's share" };
-const drawn = () => named(state.objective).needs === "sampled", editable = () => !drawn() && state.objective !== "sftmix";
-const roleName = ({ role, reward }, r) => (drawn() ? `its own answer ${r + 1}${reward === undefined ? "" : `: score ${reward.toFixed(2)}`}`
+  sure: "right answer", unsure: "neighbour", mix_sure: "states mixed: its share",
+    mix_unsure: "states mixed: the neighbour's share" };
+const drawn = () => named(state.objective).needs === "sampled", editable = () => !drawn() &&
+  state.objective !== "sftmix";
+const roleName = ({ role, reward }, r) => (drawn() ? `its own answer ${r + 1}${reward === undefined ? "" :
+  `: score ${reward.toFixed(2)}`}`
   : ROLES[role] || role);
-const SHOWN = 8;                                            // tokens of an answer that it has drawn: one that runs on is long
+const SHOWN = 8;                                            // tokens shown of an answer that it has drawn
 function drawLook() {
   const { roles } = latest, most = Math.max(1.6, ...roles.flatMap(({ pushes }) => [...pushes].map(Math.abs)));
   $("strips").className = roles.length > 1 ? "many" : "";
@@ -168,12 +183,14 @@ function drawLook() {
     const label = one.tokens.map((id, i) => `${pieces[id].trim()} ${signed(one.pushes[i])}`).join(", ");
     const button = (i) => `<button type="button" data-key="${r}.${i}" data-act="pick:${r}.${i}"
       aria-pressed="${picked === `${r}.${i}`}">${word(one.tokens[i])}</button>`;
-    return `<div>${roles.length > 1 ? `<p class="role">${esc(roleName(one, r))}${more ? `; ${more} more tokens are pushed, too` : ""}</p>` : ""}
+    return `<div>${roles.length > 1 ? `<p class="role">${esc(roleName(one, r))}${more ?
+      `; ${more} more tokens are pushed, too` : ""}</p>` : ""}
       ${strip(one.pushes.slice(0, n), { most, label, word: (i) => (editable() ? button(i) : word(one.tokens[i])),
     under: (i) => `<small class="chance">${percent(one.p[i])}</small>` })}</div>`;
   }).join(""));
 }
-const act = (what, text, more = "") => `<button type="button" data-act="${what}" data-key="${what}" ${more}>${text}</button>`;
+const act = (what, text, more = "") =>
+  `<button type="button" data-act="${what}" data-key="${what}" ${more}>${text}</button>`;
 function drawEdits() {
   const changed = state.answer || state.rejected, [r, i] = (picked || "0.0").split(".").map(Number);
   const { tokens } = latest.roles[r] || latest.roles[0], chosen = picked && editable() && tokens[i] !== undefined;
@@ -205,17 +222,21 @@ function dial({ name, default: normal, low, high, step, choices, help }) {
   const about = `<small id="help-${name}">${esc(help)}${more}</small>`;
   const common = `id="dial-${name}" data-dial="${name}" data-key="dial-${name}" aria-describedby="help-${name}"`;
   if (choices && choices.includes(true)) {
-    return `<div class="dial"><label class="check"><input type="checkbox" ${common} ${value ? "checked" : ""}> ${name}</label>${about}</div>`;
+    return `<div class="dial"><label class="check"><input type="checkbox" ${common} ${value ? "checked" :
+      ""}> ${name}</label>${about}</div>`;
   }
-  const input = choices ? `<select ${common}>${choices.map((one) => `<option ${one === value ? "selected" : ""}>${esc(one)}</option>`)
+  const input = choices ? `<select ${common}>${choices.map((one) => `<option ${one === value ? "selected" :
+    ""}>${esc(one)}</option>`)
     .join("")}</select>` : `<input type="range" ${common} min="${low}" max="${high}" step="${step}" value="${value}">`;
-  return `<div class="dial"><label for="dial-${name}">${name}${choices ? "" : ` <output>${+(+value).toPrecision(3)}</output>`}</label>
+  return `<div class="dial"><label for="dial-${name}">${name}${choices ? "" :
+    ` <output>${+(+value).toPrecision(3)}</output>`}</label>
     ${input}${about}</div>`;
 }
 
-// ---- training, and what became of it ---------------------------------------------------------------------------------
+// ---- training, and what became of it --------------------------------------------------------------------------------
 function drawRun() {
-    $("train").textContent = running ? `Stop (step ${model.steps})` : goesOn() ? `Train ${STEPS} steps more` : `Train ${STEPS} steps, here`;
+    $("train").textContent = running ? `Stop (step ${model.steps})` : goesOn() ? `Train ${STEPS} steps more` :
+      `Train ${STEPS} steps, here`;
   $("train").disabled = !latest;
   $("one").disabled = running || !latest;
   $("reset").disabled = !model.steps && !running;
@@ -224,7 +245,8 @@ function drawRun() {
   $("look").setAttribute("aria-busy", running || !tested.length || looking > seen);
   show($("chart"), model.history.length > 1 ? chart(model.history) : "");
   show($("results"), !tested.length ? "<p>The base is being asked …</p>" : `<table><thead><tr><th scope="col">model</th>
-    <th scope="col">answers that end</th><th scope="col">to this question it says</th></tr></thead><tbody>${tested.map(({ label, exam }) => {
+    <th scope="col">answers that end</th><th scope="col">to this question it says</th></tr></thead>
+    <tbody>${tested.map(({ label, exam }) => {
     const ends = exam.map(stops), n = ends.filter(Boolean).length;
     return `<tr><th scope="row">${esc(label)}</th><td><span class="dots" aria-hidden="true">${
       ends.map((end) => (end ? "●" : "○")).join("")}</span> ${n} of ${ends.length}</td>
@@ -234,36 +256,46 @@ function drawRun() {
 function chart(history) {                                   // the log-probability of each answer, from step to step
   const W = 250, H = 110, [first, last] = [history[0], history.at(-1)], roles = first.roles.slice(0, 2);
   const all = history.flatMap((at) => at.roles.slice(0, 2).map(({ logp }) => logp)), low = Math.min(...all);
-  const high = Math.max(...all, low + 0.1), x = (step) => (4 + ((step - first.step) / (last.step - first.step)) * (W - 8)).toFixed(1);
+  const high = Math.max(...all, low + 0.1), x = (step) => (4 +
+    ((step - first.step) / (last.step - first.step)) * (W - 8)).toFixed(1);
   const y = (logp) => (6 + ((high - logp) / (high - low)) * (H - 18)).toFixed(1);
   const line = (_, r) => `<polyline class="${"ab"[r]}" points="${
     history.map((at) => `${x(at.step)},${y(at.roles[r].logp)}`).join(" ")}"/>`;
   const told = (one, r) => `<p><svg viewBox="0 0 26 8" aria-hidden="true"><path class="${"ab"[r]}" d="M0,4H26"/></svg>${
     esc(roleName(one, r).split(" (")[0])}: ${minus(one.logp)} → <b>${minus(last.roles[r].logp)}</b></p>`;
-  return `<svg viewBox="0 0 ${W} ${H}" aria-hidden="true"><path class="axis" d="M0,${H - 2}H${W}"/>${roles.map(line).join("")}</svg>
-    <p>log p (logarithm of the chance of the whole answer), from step ${first.step} to step ${last.step}</p>${roles.map(told).join("")}`;
+  return `<svg viewBox="0 0 ${W} ${H}" aria-hidden="true"><path class="axis" d="M0,${H - 2}H${W}"/>${
+    roles.map(line).join("")}</svg>
+    <p>log p (logarithm of the chance of the whole answer), from step ${first.step} to step ${last.step}</p>${
+    roles.map(told).join("")}`;
 }
 
-// ---- what is surprising: one sentence, true of the numbers that were just computed -----------------------------------
+// ---- what is surprising: one sentence, true of the numbers that were just computed ----------------------------------
 const surprises = {
-  released: ({ ends, of }) => `Each of the 128 answers ended on ${mark(config.end)}, and ${ends ? `only ${ends}` : "none"} of its own ${of} does.
+  released: ({ ends, of }) => `Each of the 128 answers ended on ${mark(config.end)}, and ${ends ? `only ${ends}` :
+    "none"} of its own ${of} does.
     This loss weighs a token by the losses after it, and the gradient also flows through the weights: they fall if an
-    easy token after hard ones, such as ${mark(config.end)}, is made less likely. Tick “weights are constants”, train again.`,
+    easy token after hard ones, such as ${mark(config.end)}, is made less likely. Tick “weights are constants”, train
+    again.`,
   detached: ({ ends, of }) => `${ends} of its ${of} answers end. The weights are the same numbers, but no gradient flows
     through them: that was all.`,
   sft: ({ ends, of }) => `${ends} of its ${of} answers end: every token is pushed alike, ${mark(config.end)} too.
     Now the other one: “IFT as released”, the same answers, the same number of steps.`,
   pair: ({ right, wrong }) => (right.now < right.then && right.now - right.then > wrong.now - wrong.then
-    ? `The pair is won: the lead of the right answer grew by ${minus(right.now - right.then - wrong.now + wrong.then)}. Yet the right
-      answer itself became less likely, log p ${range(right)}, though the bars push it up: the push against the wrong one,
+    ? `The pair is won: the lead of the right answer grew by ${minus(right.now - right.then - wrong.now +
+      wrong.then)}. Yet the right
+      answer itself became less likely, log p ${range(right)}, though the bars push it up: the push against the wrong
+      one,
       which begins alike, takes it along. The loss asks for a lead, and for nothing else.`
     : `log p of the right answer: ${range(right)}; of the wrong one: ${range(wrong)}. The difference ${
       right.now - right.then > wrong.now - wrong.then ? "grew" : "fell"}.`),
-  free: ({ right, wrong }) => `No second model was asked: only this one, about both answers. Right answer: log p ${range(right)}; wrong
+  free: ({ right, wrong }) => `No second model was asked: only this one, about both answers. Right answer: log p
+    ${range(right)}; wrong
     answer: ${range(wrong)}.`,
-  graded: ({ right, wrong }) => `No answer was compared with another: each came alone, with one judgement. Good answer: log p
+  graded: ({ right, wrong }) => `No answer was compared with another: each came alone, with one judgement. Good answer:
+    log p
     ${range(right)}; bad answer: ${range(wrong)}.`,
-  sampled: ({ ends, of }) => `It was shown no right answer at all. It wrote four answers to each question and learnt from their scores.
+  sampled: ({ ends, of }) => `It was shown no right answer at all. It wrote four answers to each question and learnt from their
+    scores.
     Now ${ends} of its ${of} answers end.`,
   other: ({ ends, of }) => `${ends} of its ${of} answers end.`,
 };
@@ -272,10 +304,14 @@ const range = ({ then, now }) => `${minus(then)} → ${minus(now)}`;
 const FREE = ["orpo", "simpo", "cpo", "slic", "asft"];      // no reference model (with their usual settings)
 function findSurprise(exam) {
   const { name, needs } = named(state.objective), { variant, detach } = dials(), { history } = model;
-  const [right, wrong] = history.length ? history[0].roles.map(({ logp }, r) => ({ then: logp, now: history.at(-1).roles[r].logp })) : [];
-  const kind = name === "ift" ? (variant === "released" && !detach ? "released" : variant === "detached" ? "detached" : "other")
-    : name === "sft" ? "sft" : FREE.includes(name) ? "free" : needs === "sampled" || (wrong && needs !== "answer") ? needs : "other";
-  const link = DATA.lessons[name] ? ` <a href="${DATA.lessons[name]}">Lesson ${lessonOf(name)} takes it apart.</a>` : "";
+  const [right, wrong] = history.length ? history[0].roles.map(({ logp }, r) => ({ then: logp,
+    now: history.at(-1).roles[r].logp })) : [];
+  const kind = name === "ift" ? (variant === "released" && !detach ? "released" : variant === "detached" ?
+    "detached" : "other")
+    : name === "sft" ? "sft" : FREE.includes(name) ? "free" : needs === "sampled" || (wrong && needs !== "answer") ?
+      needs : "other";
+  const link = DATA.lessons[name] ? ` <a href="${DATA.lessons[name]}">Lesson ${lessonOf(name)} takes it apart.</a>` :
+    "";
   return surprises[kind]({ ends: exam.filter(stops).length, of: exam.length, right, wrong }) + link;
 }
 const lessonOf = (name) => DATA.lessons[name].match(/(\w+)\.\w+$/)[1];
@@ -283,7 +319,8 @@ const stops = (ids) => ids.findIndex(isMark) === ids.length - 1 && ids.at(-1) ==
 
 function drawFamilies() {
   const families = [...new Set(objectives.map((o) => o.family))];
-  show($("families"), families.map((family) => `<div class="family" role="group" aria-label="${esc(family)}"><h3>${esc(family)}</h3><div class="row">${
+  show($("families"), families.map((family) =>
+    `<div class="family" role="group" aria-label="${esc(family)}"><h3>${esc(family)}</h3><div class="row">${
     objectives.filter((o) => o.family === family).map((o) => act(`choose:${o.name}`, esc(o.name),
       `aria-pressed="${o.name === state.objective}" title="${esc(o.title)}"`)).join("")}</div></div>`).join(""));
 }
@@ -300,7 +337,7 @@ function draw() {
   if (latest) drawLook(), drawEdits();
 }
 
-// ---- what the reader does --------------------------------------------------------------------------------------------
+// ---- what the reader does -------------------------------------------------------------------------------------------
 function changed() {
   keep(), look(), draw();
 }
@@ -313,17 +350,20 @@ function edit(change) {                                     // the ids of the pi
 }
 const ACT = {
   choose(name) {
-      state = { ...state, objective: name === "released" ? "ift" : name, dials: name === "released" ? { variant: "released" } : {} };
+      state = { ...state, objective: name === "released" ? "ift" : name, dials: name === "released" ?
+        { variant: "released" } : {} };
     picked = null, surprise = "";
     keep();
     if (model.steps || running) reset();
     else changed();
   },
-  constants: () => { state.dials = { ...state.dials, variant: dials().variant === "released" ? "detached" : "released" }, changed(); },
+  constants: () => { state.dials = { ...state.dials, variant: dials().variant === "released" ? "detached" :
+    "released" }, changed(); },
   pick: (place) => { picked = picked === place ? null : place, draw(); },
   drop: () => edit((ids, i) => { ids.splice(i, 1); return Math.min(i, ids.length - 1); }),
   swap: () => edit((ids, i) => { [ids[i], ids[i + 1]] = [ids[i + 1], ids[i]]; return i + 1; }),
-  turn() { const { answer, rejected } = row(); state.answer = rejected, state.rejected = answer, model.history = [], changed(); },
+  turn() { const { answer, rejected } = row(); state.answer = rejected, state.rejected = answer, model.history = [],
+    changed(); },
   undo: () => { state.answer = state.rejected = picked = null, model.history = [], changed(); },
   draw: () => { state.seed += 1, changed(); },
 };
@@ -332,13 +372,16 @@ document.addEventListener("click", ({ target }) => {
   if (!on || !latest) return;
   const key = on.dataset.key;
   ACT[what](argument);
-  if (!document.activeElement || document.activeElement === document.body) $("look").querySelector(`[data-key="${key}"], #edits button, #two button`)?.focus();
+  if (!document.activeElement || document.activeElement === document.body)
+    $("look").querySelector(`[data-key="${key}"], #edits button, #two button`)?.focus();
 });
 document.addEventListener("input", ({ target }) => {
   const { dial: name } = target.dataset;
   if (!name) return;
-  const { choices, default: normal } = named(state.objective).dials.find((one) => one.name === name) || { choices: RATES };
-  const value = target.type === "checkbox" ? target.checked : choices ? choices.find((one) => `${one}` === target.value) : +target.value;
+  const { choices, default: normal } = named(state.objective).dials.find((one) => one.name === name) ||
+    { choices: RATES };
+  const value = target.type === "checkbox" ? target.checked : choices ? choices.find((one) =>
+    `${one}` === target.value) : +target.value;
   state.dials = { ...state.dials, [name]: value };
   if (value === normal) delete state.dials[name];
   changed();

@@ -45,7 +45,8 @@ function inTurn(did, job) {
 }
 const DO = {
   load: (message) => { data = message.data, model = new Model(data); },
-  say: ({ prompt, id }) => { say(prompt, ({ token, p }) => postMessage({ did: "token", id, token, p })), postMessage({ did: "said", id }); },
+  say: ({ prompt, id }) => { say(prompt, ({ token, p }) => postMessage({ did: "token", id, token, p })),
+    postMessage({ did: "said", id }); },
   look: (message) => postMessage({ did: "look", look: look(message), id: message.id }),
   exam: () => inTurn("exam"),
   train: (message) => inTurn("trained", (mine) => train(message, mine)),
