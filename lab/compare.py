@@ -1,6 +1,6 @@
-"""Every way of fine-tuning from one base, over seeds: one table, one page.
+"""Every way of fine-tuning from one base, over seeds: one table.
 
-    python -m lab.compare                        # all offline rows x 5 seeds -> out/compare/index.html
+    python -m lab.compare                        # all offline rows x 5 seeds -> out/compare/table.md
     python -m lab.compare --objectives sft ift dpo "sft->dpo" --seeds 2              # some rows only
     python -m lab.compare --on-policy                         # also sft->ppo and its kin, which cost more
     python -m lab.compare --objectives dpo --lrs 1e-5 3e-5 1e-4 --split val --seeds 4 --first-seed 1000
@@ -10,15 +10,14 @@ model) and a control, SFT for twice the steps. Sizes are fixed before any timing
 probes on 20 prompts a family. Of every row one setting was chosen, its learning rate, among three or more, on two
 validation seeds (docs/LOG.md); claims.py tunes more, for the contrasts that it judges.
 Finished cells are kept in out/compare/cells.jsonl (cells.py): interrupt at any time, start again, and only what is
-missing or has changed runs. Written beside: results.json (every figure), table.md, index.html (opens by double click).
-With --lrs or --split val it chooses instead of reporting: a table, choice.md, and no page.
+missing or has changed runs. Written beside: results.json (every figure) and table.md.
+With --lrs or --split val it chooses instead of reporting: a table, choice.md.
 """
 import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import page
 from lab.cell import Cell
 from lab.cells import refuse_smaller, run_cells, stops
 from lab.table import MEASURES, Row, summarise
@@ -51,7 +50,7 @@ class Compare:
     split: str = "test"             # val to choose, test to report
     items: int = 100                # prompts a family
     workers: int = 2                # processes of one thread each
-    out: str = "out/compare"        # folder of cells.jsonl, results.json, table.md, index.html
+    out: str = "out/compare"        # folder of cells.jsonl, results.json, table.md
 
     def check(self) -> None:
         choose("--split", self.split, ("val", "test"))
@@ -149,29 +148,28 @@ def refuse_less(out: Path, cfg: Compare, rows: int) -> None:
 def main(argv=None) -> int:
     cfg, _ = config.parse(Compare, argv, "python -m lab.compare", __doc__)
     cfg.check()
-    rows, page_too = wanted(cfg), cfg.split == "test" and not cfg.lrs
-    base = Cell((), 0, cfg.init, cfg.split, cfg.items, snapshot=page_too)
+    rows, report = wanted(cfg), cfg.split == "test" and not cfg.lrs
+    base = Cell((), 0, cfg.init, cfg.split, cfg.items, snapshot=report)
     count = {n: min(cfg.seeds, cfg.on_policy_seeds) if r.group == "on-policy" else cfg.seeds for n, r in rows.items()}
-    cells = {n: [r.cell(cfg.first_seed + s, cfg.init, cfg.split, cfg.items, page_too) for s in range(count[n])]
+    cells = {n: [r.cell(cfg.first_seed + s, cfg.init, cfg.split, cfg.items, report) for s in range(count[n])]
              for n, r in rows.items()}
     out = Path(cfg.out)
-    if page_too:
+    if report:
         refuse_less(out, cfg, len(rows))
     done = run_cells([base, *[c for some in cells.values() for c in some]], out / "cells.jsonl", cfg.workers)
     about = f"{cfg.seeds} seed{'s' * (cfg.seeds > 1)}, {cfg.items} {cfg.split} prompts a family, scores in percent" + (
         ", 95 % t-interval over seeds" if cfg.seeds > 1 else "") + "; stops = answers that end by themselves"
     got = {name: [done[c.key] for c in some] for name, some in cells.items()}
     lines = table(got, done[base.key], about)
-    if page_too:
+    if report:
         results = summarise({"base": Row((), "start"), **rows}, {"base": [done[base.key]], **got}, {
             "command": shlex.join(["python", "-m", "lab.compare", *(sys.argv[1:] if argv is None else argv)]),
             "seeds": cfg.seeds, "first_seed": cfg.first_seed, "items": cfg.items, "split": cfg.split, "init": cfg.init,
             "same": SAME})
         lines += second_table(results)
         write_json(out / "results.json", results)
-        file = page.write(out, results, page.read_map())
-    write_text(out / ("table.md" if page_too else "choice.md"), "\n".join(lines) + "\n")
-    print("\n".join(lines) + (f"\n\nopen {file}" if page_too else ""))
+    write_text(out / ("table.md" if report else "choice.md"), "\n".join(lines) + "\n")
+    print("\n".join(lines))
     return 0
 
 

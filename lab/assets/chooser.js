@@ -1,6 +1,6 @@
 // The chooser: a form, the rows of the nearest regime, the map. All text goes through Common.esc or textContent.
-const Chooser = (MAP && (() => {
-  const {esc} = Common, at = (id) => document.getElementById(id), regimes = MAP.regimes;
+(() => {
+  const {esc, tell} = Common, at = (id) => document.getElementById(id), regimes = MAP.regimes;
   const values = (key) => [...new Set(regimes.map((g) => g[key] ?? ""))];
   const usual = {demos: 100, samples: 1000, wrong: "", have: "scores", source: "own", base: values("base")[0],
     "demo-price": 0.5, "judge-price": -1.3};              // logarithms: 3 and 5 cents
@@ -90,6 +90,15 @@ const Chooser = (MAP && (() => {
     map(g);
   }
 
+  // A difference and its interval on a scale with 0; what lies farther than the scale is an arrow at its end.
+  function interval(mean, half, low, high) {
+    const at = (x) => (4 + 92 * (Math.min(Math.max(x, low), high) - low) / (high - low)).toFixed(1), h = half || 0;
+    const arrow = mean < low ? "M9,1L0,7L9,13Z" : mean > high ? "M91,1L100,7L91,13Z" : "";
+    return `<svg class="range" viewBox="0 0 100 14" aria-hidden="true"><path class="zero" d="M${at(0)},0V14"/>
+      <path class="band" d="M${at(mean - h)},7H${at(mean + h)}"/>${arrow ? `<path class="dot" d="${arrow}"/>`
+      : `<circle class="dot" cx="${at(mean)}" cy="7" r="3.5"/>`}</svg>`;
+  }
+
   const cell = (title, html, kind = "") => `<td role="cell" data-title="${title}" class="${kind}">${html}</td>`;
   function line(r, low, high) {
     const c = r.cost, name = esc(r.name), about = [Choose.full[r.name], r.needs === "nothing" ? "demonstrations only" : `uses ${r.needs}`,
@@ -102,7 +111,7 @@ const Chooser = (MAP && (() => {
       + cell("score", `${(100 * r.endpoint[0]).toFixed(1)} <small>± ${(100 * r.endpoint[1]).toFixed(1)}</small>`, "n")
       + (r.verdict === "baseline" ? cell("minus SFT", "<small>the baseline</small>", "gain") : cell("minus SFT",
         `${Choose.gain(r.gain)} <small>${esc(Choose.word(r.verdict, MAP.margin))}</small>`, "gain"))
-      + `<td role="cell" class="picture">${r.verdict === "baseline" ? "" : Table.interval(r.gain[0], r.gain[1], low, high)}</td>`
+      + `<td role="cell" class="picture">${r.verdict === "baseline" ? "" : interval(r.gain[0], r.gain[1], low, high)}</td>`
       + cell("cost", `${Choose.times(c.relative)} SFT <small>${c.samples ? `${Choose.count(c.samples)} answers drawn; ` : ""}${
         Number(c.flops).toPrecision(2).replace("e+", "e")} FLOPs${c.at_inference > 1 ? `; ${Number(c.at_inference)} answers at every use` : ""}</small>`)
       + cell("what else changes", changes || "<small>nothing for sure</small>")
@@ -154,8 +163,9 @@ const Chooser = (MAP && (() => {
     }
   }
 
-  // ---- from the address -------------------------------------------------------------------------------------
-  function open(state) {
+  // ---- from the address, now and when a link changes it ------------------------------------------------------
+  function open() {
+    const state = Common.read();
     ask = {...usual};
     for (const key of ["demos", "samples"]) if (Choose.whole(state[key])) ask[key] = Number(state[key]);
     if (Object.hasOwn(Choose.uses, state.have ?? "")) ask.have = state.have;
@@ -166,5 +176,7 @@ const Chooser = (MAP && (() => {
       if (/^-?\d(\.\d+)?$/.test(state[key] ?? "")) ask[key] = Number(state[key]);
     show();
   }
-  return {open};
-})());
+  Common.theme(at("theme"));
+  addEventListener("hashchange", open);
+  open();
+})();
