@@ -18,12 +18,12 @@ from nanouft.playground import __main__ as playground
 SIZES = [(320, 640), (390, 844), (640, 360), (768, 1024), (1280, 720), (1400, 900)]
 WAYS = "g=DDDDRRRR&l=RRRRDDLLDDRR"
 STATES = {
-    "comparison": [""], "playground": ["", "#o=ift&d.variant=released", "#o=rloo"],
+    "chooser": [""], "playground": ["", "#o=ift&d.variant=released", "#o=rloo"],
     "lake": ["#s=1", f"#s=1&{WAYS}", "#s=2&p=0001", "#s=2&r=5", "#s=2&r=8", "#s=3", "#s=3&j=yyyyy", "#s=4", "#s=4&b=c",
-             "#s=5", "#s=5&w=sft&c=1", "#s=5&w=dpo&c=1&n=1", "#s=6&u=50", "#s=7&r=8&j=yyyyy&b=c&w=sft"]}
-SCROLLED = {"comparison": ".scroll", "playground": ".unseen",
-            "lake": ".matrix, svg, .unseen"}        # what may be wider than the screen
-PRESSED = {"comparison": "#chooser :is(button, select, input, summary, label)",
+             "#s=5", "#s=5&w=sft&c=1", "#s=6&u=50&f=fall", "#s=7&r=8&j=yyyyy&b=c&w=sft"]}
+SCROLLED = {"chooser": ".scroll", "playground": ".unseen",
+            "lake": "svg, .unseen"}        # what may be wider than the screen
+PRESSED = {"chooser": "#chooser :is(button, select, input, summary, label)",
            "lake": "#actions button", "playground": "#look button"}
 every_page = pytest.mark.parametrize("name", STATES)
 light_and_dark = pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
@@ -34,7 +34,7 @@ def file(tmp_path_factory) -> dict[str, Path]:
     place = tmp_path_factory.mktemp("pages")
     lake = lake_page(lake_content(place), place)
     assert playground.main(["--out", str(place / "play")]) == 0
-    return {"comparison": page.write(place, made.results(), made.the_map()), "lake": lake,
+    return {"chooser": page.write(place, made.the_map()), "lake": lake,
             "playground": place / "play" / "index.html"}
 
 

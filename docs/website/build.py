@@ -4,7 +4,7 @@
     python docs/website/build.py            # or: mkdocs build --strict; while you write: mkdocs serve
     python -m nanouft.playground                            # before it: then the site has the page with the model,
     python -m frozen_lake --study docs/results/C5.json      # the page of the lake,
-    python -m lab.page                                      # and the page that compares the methods
+    python -m lab.page                                      # and the chooser
 
 mkdocs.yml names the pages. mkdocs knows the files of docs/ only. The functions `on_...` below, which it calls, add
 README, CONTRIBUTING, CHANGELOG, the exercises, and a page for each source file. They lead links that leave docs/
@@ -179,8 +179,8 @@ def on_page_markdown(markdown, page, config, files):
     name = page.file.src_uri
     if name.startswith("code/"):
         return markdown
-    if name.startswith("results/"):
-        page.meta["search"] = {"exclude": True}         # tables of numbers
+    numbers = name.startswith("results/")               # tables: not searched; other pages come before those of code
+    page.meta["search"] = {"exclude": True} if numbers else {"boost": 3}
     if heading := re.search(r"^# .*\n", markdown, re.M):
         markdown = heading[0] + "\n" + markdown.replace(heading[0], "", 1)
     markdown = re.sub(r"(\]\()([^)\s:]+)(?=\))", lambda m: m[1] + site_link(m[2], name, files), markdown)

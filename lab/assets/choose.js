@@ -105,16 +105,19 @@ const Choose = {
     SimPO: "like DPO, without a reference model", RLOO: "policy gradient: samples while it trains", GRPO: "policy gradient over groups of samples",
     PPO: "policy gradient with a clipped ratio"},
   named: (r) => r.name + (r.name === "RFT" ? ` (${Choose.full.RFT})` : ""),
-  files: {"right answers": ["right.jsonl"], labels: ["labels.jsonl"], pairs: ["pairs.jsonl"], scores: ["scores.jsonl"],
-    reward: ["prompts.jsonl", " --reward my.py:right"]},
+  files: {"right answers": "labels.jsonl", labels: "labels.jsonl", pairs: "pairs.jsonl", scores: "scores.jsonl"},
   mine(rows, have) {
-    const train = (name, objective, file, from, more = "") => `python -m nanouft.train --objective ${objective} --data ${file} --init out/${
-      from}${more} --out out/mine-${name}`;
-    const stage = (r) => {
-      const [file, more] = Choose.files[r.needs], right = r.name === "RFT";
-      return train(r.name.toLowerCase(), right ? "sft" : r.name.toLowerCase(), right && have === "labels" ? "labels.jsonl" : file, "mine-sft", more);
+    const train = (name, objective, rest) => `python -m nanouft.train --objective ${objective} ${rest} --out out/mine-${name}`;
+    const harvest = "python -m nanouft.rollout.harvest --init out/mine-sft --data prompts.jsonl --reward my.py:right --good 1 "
+      + "--samples 4 --out out/own";
+    const stage = ({name, needs}) => {
+      const low = name.toLowerCase(), file = name === "RFT" && have === "reward" ? "demos.jsonl" : Choose.files[needs];
+      const data = file ? (have === "reward" ? "out/own/" : "") + file : "prompts.jsonl --reward my.py:right";
+      return train(low, name === "RFT" ? "sft" : low, `--data ${data} --init out/mine-sft`);
     };
-    return [train("sft", "sft", "demos.jsonl", "mine"), ...Choose.top(rows).filter((r) => Choose.full[r.name] && Choose.files[r.needs]).map(stage)];
+    const best = Choose.top(rows).filter(({name, needs}) => Choose.full[name] && needs !== "nothing");
+    return [train("sft", "sft", "--data demos.jsonl --init out/mine"), ...(have === "reward" && best.length ? [harvest] : []),
+      ...best.map(stage)];
   },
 
   // The answer in a sentence or two: who is on top, who of them is cheapest.

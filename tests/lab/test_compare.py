@@ -211,7 +211,6 @@ def test_results_and_table_are_computed_from_the_cells(tmp_path, monkeypatch, ti
         assert figures["seconds"][0] == np.median([c["portrait"]["seconds"] for c in mine])
         assert f"| {MEASURES['kl_own'].write(figures['kl_own'])} |" in text
         assert f"| {rows[name]['cost']['tokens']:,} |" in text
-    assert (tmp_path / "index.html").exists()
     before = (tmp_path / "table.md").read_bytes()
     same = ["--items", "1", "--init", tiny_base, "--out", tmp_path]
     one_error(call(compare.main, "--seeds", "1", *same), capsys.readouterr().err, "--seeds 2", "--out out/trial")
