@@ -7,12 +7,11 @@ One file: open it with any browser, from the disk, without a network. What a stu
 lakes that a visitor draws work. The study on networks gives its verdict, if it has been run. The same objectives on
 sentences: python -m nanouft.playground.
 web/ holds the parts: lake.js and ways.js compute, state.js remembers, draw.js draws, each scene has a file, main.js
-joins them.
-Simplified: the page's students walk on ice that is not slippery.
+joins them. Simplified: the page's students walk on ice that is not slippery.
 """
 from pathlib import Path
 
-from frozen_lake.lake import MAPS, Lake
+from frozen_lake.lake import Lake
 from nanouft.shell import pages
 from nanouft.shell.errors import UserError
 from nanouft.shell.text import read_json
@@ -26,6 +25,7 @@ METHODS = {             # what the letters mean, the paper, and the lesson
     "dpo": ("direct preference optimization: widen the gap between a better and a worse answer", "2305.18290", "07"),
     "orpo": ("odds ratio preference optimization: imitate the better answer and prefer it", "2403.07691", "08"),
 }
+SLIPPERY = "The command walked on slippery ice, this page does not."
 STUDY = "python -m lab.lake_study"                  # the command that fills the last scene
 
 
@@ -41,10 +41,8 @@ def read_study(file: Path) -> dict:
 
 def verdicts(study: dict | None) -> dict | None:
     """The study over many maps as the last scene shows it."""
-    if not study:
-        return None
-    return {"seeds": study["seeds"], "verdict": study["verdict"], "counts": study["verdicts"],
-            "settings": len(study["settings"])}
+    return study and {"seeds": study["seeds"], "verdict": study["verdict"], "counts": study["verdicts"],
+                      "settings": len(study["settings"])}
 
 
 # ---- links: papers, and this project's docs as seen from the folder of the page -------------------------------------
@@ -64,16 +62,10 @@ def explained(folder: Path) -> str:
 
 
 # ---- the file -------------------------------------------------------------------------------------------------------
-def note(lake: Lake) -> str:
-    """What is said of the map under the first scene."""
-    known = "" if lake.name in MAPS else f"Your map, {lake.name}."
-    return known + (" The command walked on slippery ice, this page does not." if lake.slippery else "")
-
-
 def content(hp: dict, lake: Lake, study: dict | None, folder: Path) -> dict:
     """Everything that the scripts read as DATA; its strings are ready for HTML. hp: lam, gamma, beta, lr, steps."""
     shown = {k: hp[k] for k in ("lam", "gamma", "beta", "lr", "steps")}
-    data = {"rows": lake.rows, "note": note(lake), "hp": shown | {"lamOdds": hp.get("orpo_lam", 1.0)},
+    data = {"rows": lake.rows, "note": SLIPPERY * lake.slippery, "hp": shown | {"lamOdds": hp.get("orpo_lam", 1.0)},
             "study": verdicts(study), "command": STUDY, "sources": sources(folder),
             "claims": pages.doc(folder, "claims.md"), "table": pages.doc(folder, "results/C5.md")}
     return pages.each_string(data, pages.html)

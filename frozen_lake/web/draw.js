@@ -1,8 +1,7 @@
 // How things look and how they are said: the lake, its arrows and ways, buttons, sliders, tables.
 //
 // One grammar of signs on every screen: + and blue is likelier, − and orange is less likely; ✓ and ✗ say whether a
-// move is right in its cell, without a colour. The best way is a line, the worse way is dots. A method has its own shape.
-"use strict";
+// move is right in its cell, without a colour. The best way is a line, the worse way dots. A method has its shape.
 const middle = (s) => [(s % map.cols) * 100 + 50, Math.floor(s / map.cols) * 100 + 50];
 const put = (s, inside, more = "") => `<g transform="translate(${middle(s)})" ${more}>${inside}</g>`;
 const place = (s) => `row ${Math.floor(s / map.cols) + 1}, column ${(s % map.cols) + 1}`;

@@ -1,5 +1,4 @@
 // The whole page: which scene is shown, what is announced, and what mouse, keys and fingers do.
-"use strict";
 const source = (name) => {
   const { paper, lesson } = DATA.sources[name];
   return `<span class="small">(<a href="${paper}">paper</a>${lesson ? `, <a href="${lesson}">lesson</a>` : ""})</span>`;
@@ -106,7 +105,7 @@ document.addEventListener("input", (event) => {
   state[id] = TRIED[id] ? TRIED[id][+value] : +value;
   render();
 });
-document.addEventListener("change", () => { keep(false), Common.tell(liveText()); });       // the slider has been let go
+document.addEventListener("change", () => { keep(false), Common.tell(liveText()); });   // a slider was let go
 
 // ---- mouse and fingers: a press acts at once on a lake that is drawn on, so that a drag goes on from it -------------
 let dragging = null;                                        // the cell under a finger that is down

@@ -1,5 +1,4 @@
 // Scene 1: draw the two ways, on this lake or on one of your own.
-"use strict";
 let trail = [], notice = "", splash = "";                   // what a link need not bring back
 let making = null;                                          // a map in the making: { rows, tool }
 const drawing = () => state.scene === 1 && !making && !(state.best && state.worse);

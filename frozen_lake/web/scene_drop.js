@@ -1,5 +1,4 @@
 // Scene 5: a bet, then drop the four trained students in any cell and see where they go.
-"use strict";
 const ENDS = { goal: "✓ arrives", hole: "✗ falls in", loop: "✗ in circles" };
 const CORNER = [[-21, -21], [21, -21], [-21, 21], [21, 21]];            // four agents in one cell
 const aside = () => map.live.find((s) => !gold.s.includes(s) && !pair("own").loser.s.includes(s))

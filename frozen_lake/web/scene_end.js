@@ -1,8 +1,8 @@
 // Scene 7: the score card, and where the paper's order holds.
-"use strict";
 const studied = ({ seeds, settings, verdict, counts }) => say(`On random lakes, ${plural(seeds, "seed")} each, the order
-  <b>${verdict}</b> in the base setting. Over ${plural(settings, "setting")} it holds in ${counts.holds}, does not hold in
-  ${counts["does not hold"]}, is undecided in ${counts.undecided}${DATA.table ? ` (<a href="${DATA.table}">all settings</a>)` : ""}.`);
+  <b>${verdict}</b> in the base setting. Over ${plural(settings, "setting")} it holds in ${counts.holds}, does not hold
+  in ${counts["does not hold"]}, is undecided in ${counts.undecided}${
+  DATA.table ? ` (<a href="${DATA.table}">all settings</a>)` : ""}.`);
 function scores() {                                         // [scene, what you did, points, of]; null: not played
   const methods = METHODS.map((_, k) => k).filter((k) => state.seen > 2 * k && state.picks[k].length)
     .map(touchScore);

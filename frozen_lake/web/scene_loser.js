@@ -1,5 +1,4 @@
 // Scene 4: DPO blames every move of the worse way. Is that fair, and does it bring its student nearer to the best?
-"use strict";
 const PARTS = {                                             // what a move of the worse way is, and what DPO does to it
   cancels: ["=", "shared with the best way: + and − cancel"], right: ["✓", "right here, pushed down all the same"],
   wrong: ["✗", "wrong here, pushed down"],
@@ -28,7 +27,7 @@ function loserScene() {
       + (parts[last(s)] === "cancels" ? "" : `<text class="mark" x="31" y="-31">${sign(last(s))}</text>`)),
     tell: (s) => (last(s) < 0 ? "" : `${NAMES[loser.a[last(s)]]}, ${PARTS[parts[last(s)]][1]}`),
   });
-  const chip = (part, i) => `<li class="${part} appear" style="--i:${i}"><span aria-hidden="true">${GLYPH[loser.a[i]]}
+  const chip = (part, i) => `<li class="${part}"><span aria-hidden="true">${GLYPH[loser.a[i]]}
     <small>${PARTS[part][0]}</small></span><span class="unseen">${NAMES[loser.a[i]]}: ${PARTS[part][1]}</span></li>`;
   return { body: scene(picture,
     `<ol class="moves" aria-label="the moves of the worse way">${parts.map(chip).join("")}</ol>`,
@@ -40,13 +39,15 @@ function loserScene() {
   actions: [primary("turn:1", "Drop them"), button("again4", "Bet again")] };
 }
 const ownName = () => (state.worse && state.worse !== shipped.worse ? "yours" : "the detour");
-function experiment(kind) {                                 // press a worse way: how much of it is right, and what follows
+function experiment(kind) {                                 // each worse way: how much of it is right, what follows
   const tried = loserKinds().map((k) => ({ k, distance: measured(policy("dpo", k)).distance,
     blamed: Lake.blame(map, gold, pair(k).loser).filter((part) => part === "right").length }));
   const falling = tried.sort((a, b) => b.blamed - a.blamed).every((x, i) => !i || x.distance <= tried[i - 1].distance);
-  const rows = tried.map(({ k, distance, blamed }) => [choice(`loser:${k}`, loserName(k), k === kind), blamed, num(distance)]);
+  const rows = tried.map(({ k, distance, blamed }) =>
+    [choice(`loser:${k}`, loserName(k), k === kind), blamed, num(distance)]);
   return tried.length < 2 ? "" : table(`Other worse ways, other students. ${falling
-    ? "The fewer right moves DPO pushes down, the nearer its student ends." : "On this lake the two numbers do not fall together."}`,
+    ? "The fewer right moves DPO pushes down, the nearer its student ends."
+    : "On this lake the two numbers do not fall together."}`,
   ["the worse way", "right moves pushed down", "DPO's distance"], rows, true);
 }
 const loserName = (kind) => (kind === "own" ? ownName() : LOSER_KINDS[kind]);
@@ -54,8 +55,9 @@ const dpoGap = (kind) => measured(policy("dpo", kind)).distance - measured(first
 const betResult = (kind) => `You said “${BETS[state.bet]}”. This student ended <b>${BETS[ended(dpoGap(kind))]}</b>.`;
 function students(kind) {
   const row = (name, p) => [name, num(p.distance), percent(p.arrives)];
-  const rows = [row("before", measured(firstPolicy())), ...["dpo", "sft"].map((name) => row(method(name), measured(policy(name, kind))))];
-  return table(DISTANCE, ["student", "distance", "arrives"], rows, true);
+  const after = (name) => row(method(name), measured(policy(name, kind)));
+  return table(DISTANCE, ["student", "distance", "arrives"],
+    [row("before", measured(firstPolicy())), after("dpo"), after("sft")], true);
 }
 Object.assign(ACTS, {
   bet: (b) => { state.bet = b; }, loser: (kind) => { state.loser = kind; },

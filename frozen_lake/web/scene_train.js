@@ -1,5 +1,4 @@
 // Scene 6: watch all four learn at once, forwards and backwards, with other settings. Only this scene uses the dials.
-"use strict";
 const DIALS = {
   beta: ["β, DPO's leash", "how hard DPO is held to its start; a small one lets it go far"],
   lam: ["λ, IFT's ghost", "the share of the student's own next cell in what IFT reads"],

@@ -2,7 +2,6 @@
 //
 // One object `state` holds all of it. It is written into the address (#...), so a link returns here, and into the
 // browser's memory, so a closed page does, too. Whatever can be pressed carries data-act="name:argument".
-"use strict";
 const $ = (id) => document.getElementById(id), plural = (n, word) => `${n} ${word}${n === 1 ? "" : "s"}`;
 const num = (x, digits = 3) => x.toFixed(digits).replace(/^0/, ""), percent = (x) => `${Math.round(100 * x)} %`;
 const clamp = (x, low, high) => Math.min(high, Math.max(low, x));

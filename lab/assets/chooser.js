@@ -5,6 +5,7 @@
   const usual = {demos: 100, samples: 1000, wrong: "", have: "scores", source: "own", base: values("base")[0],
     "demo-price": 0.5, "judge-price": -1.3};              // logarithms: 3 and 5 cents
   const numbers = (key) => values(key).filter((n) => n > 0).sort((a, b) => a - b);
+  const about = {...MAP, margin: +(100 * MAP.margin).toFixed(1)};
   let ask = {...usual}, wait;
 
   // ---- the form ---------------------------------------------------------------------------------------------
@@ -16,11 +17,9 @@
       at(`${key}-presets`).append(b);
     }
   }
-  for (const key of ["source", "base"]) {
+  for (const e of document.querySelectorAll("[data-map]")) e.textContent = about[e.dataset.map];
+  for (const key of ["source", "base"])
     for (const v of values(key)) at(key).append(new Option(Choose.kinds[v] || v, v));
-    at(key).closest("label").hidden = values(key).length < 2;
-  }
-  at("more").hidden = ["source", "base"].every((key) => values(key).length < 2);
   at("chooser").addEventListener("click", ({target}) => { if (target.matches("[data-copy]")) copy(target); });
   at("ask").onsubmit = (e) => e.preventDefault();
   at("ask").oninput = (e) => {
@@ -37,7 +36,7 @@
     ask = {...ask, ...changes};
     Common.write(Object.fromEntries(Object.keys(usual).map((key) => [key, ask[key]])));
     show(typed);
-    rest(() => tell(["nearest", "advice", "other"].map((id) => at(id).textContent.replace(/\s*its rows$/, "")).join(" ")));
+    rest(() => tell(["nearest", "advice", "other"].map((id) => at(id).firstChild?.data ?? "").join(" ")));
   }
 
   function fields(typed) {
@@ -72,14 +71,6 @@
     at("cleaning").hidden = !ask.wrong;
     at("price").textContent = Choose.price(MAP.exchange, ask);
     at("mine").textContent = Choose.mine(rows, ask.have).join("\n");
-    at("caveat").textContent = `Read with care: one small world (NanoWorld), a model of one million parameters, ${MAP.seeds} `
-      + "seeds. The order may differ for your model and data; try the cheapest of the tied rows first.";
-    at("reading").textContent = `Score: ${MAP.endpoint}, percent; points are percent points. ± and bars: 95 % intervals for other `
-      + "seeds (other data in another order) and other prompts. * settings from another regime: such a row may be better, but is never "
-      + 'called worse or equal. Rows with "=" share their rank: not told apart from the first of them. Equal: surely within '
-      + `${+(100 * MAP.margin).toFixed(1)} points; undecided: more seeds would tell. Cost: FLOPs (computing operations) of everything a row `
-      + `needs, over SFT's. What else changes: only what surely does. Made by ${MAP.command}. The commands of a row repeat our run in `
-      + "NanoWorld, one block after the other in one folder: lines that stood in a block before are not typed again.";
     const ends = rows.flatMap((r) => [r.gain[0] - (r.gain[1] || 0), r.gain[0] + (r.gain[1] || 0)]);
     const low = Math.max(-0.3, Math.min(-0.02, ...ends)), high = Math.max(0.02, ...ends);
     const body = at("choices").tBodies[0];
@@ -101,23 +92,27 @@
 
   const cell = (title, html, kind = "") => `<td role="cell" data-title="${title}" class="${kind}">${html}</td>`;
   function line(r, low, high) {
-    const c = r.cost, name = esc(r.name), about = [Choose.full[r.name], r.needs === "nothing" ? "demonstrations only" : `uses ${r.needs}`,
+    const c = r.cost, name = esc(r.name), sft = r.verdict === "baseline", n = Number(c.at_inference);
+    const drawn = c.samples ? `${Choose.count(c.samples)} answers drawn; ` : "";
+    const words = [Choose.full[r.name], r.needs === "nothing" ? "demonstrations only" : `uses ${r.needs}`,
       r.failed && `${r.failed} of ${MAP.seeds} seeds diverged`].filter(Boolean).join("; ");
-    const changes = Choose.changes(r).map((x) => `<span class="${x.bad ? "bad" : x.good ? "good" : "plain"}">${
-      x.bad ? "▼" : x.good ? "▲" : "•"} ${esc(x.text)} <small>${esc(x.word)}</small></span>`).join(" ");
+    const sign = {bad: "▼", good: "▲", plain: "•"};
+    const changes = Choose.changes(r).map((x) => `<span class="${x.kind}">${sign[x.kind]} ${esc(x.text)} <small>${
+      esc(x.word)}</small></span>`).join(" ");
     const lines = r.commands.map((i) => MAP.lines[i]).join(" &&\n");        // one that fails stops the rest
     return `<tr role="row" data-name="${name}">${cell("rank", Choose.ties(r))}
-      <th scope="row" role="rowheader">${name} <small>${esc(about)}</small></th>`
+      <th scope="row" role="rowheader">${name} <small>${esc(words)}</small></th>`
       + cell("score", `${(100 * r.endpoint[0]).toFixed(1)} <small>± ${(100 * r.endpoint[1]).toFixed(1)}</small>`, "n")
-      + (r.verdict === "baseline" ? cell("minus SFT", "<small>the baseline</small>", "gain") : cell("minus SFT",
-        `${Choose.gain(r.gain)} <small>${esc(Choose.word(r.verdict, MAP.margin))}</small>`, "gain"))
-      + `<td role="cell" class="picture">${r.verdict === "baseline" ? "" : interval(r.gain[0], r.gain[1], low, high)}</td>`
-      + cell("cost", `${Choose.times(c.relative)} SFT <small>${c.samples ? `${Choose.count(c.samples)} answers drawn; ` : ""}${
-        Number(c.flops).toPrecision(2).replace("e+", "e")} FLOPs${c.at_inference > 1 ? `; ${Number(c.at_inference)} answers at every use` : ""}</small>`)
+      + cell("minus SFT", `${sft ? "" : Choose.gain(r.gain)} <small>${
+        esc(Choose.word(r.verdict, MAP.margin))}</small>`, "gain")
+      + `<td role="cell" class="picture">${sft ? "" : interval(r.gain[0], r.gain[1], low, high)}</td>`
+      + cell("cost", `${Choose.times(c.relative)} SFT <small>${drawn}${Number(c.flops).toPrecision(2).replace("e+", "e")
+      } FLOPs${n > 1 ? `; ${n} answers at every use` : ""}</small>`)
       + cell("what else changes", changes || "<small>nothing for sure</small>")
-      + `</tr><tr role="row" class="run"><td role="cell" colspan="7"><details data-name="${name}"><summary>Commands of ${name}</summary>
-      <div class="code"><pre tabindex="0" aria-label="commands of ${name}">${esc(lines)}</pre>
-      <button type="button" data-copy aria-label="copy the commands of ${name}">copy</button></div></details></td></tr>`;
+      + `</tr><tr role="row" class="run"><td role="cell" colspan="7"><details data-name="${name}">
+      <summary>Commands of ${name}</summary>
+      <div class="code"><pre tabindex="0" aria-label="commands of ${name}">${esc(lines)}</pre><button type="button"
+      data-copy aria-label="copy the commands of ${name}">copy</button></div></details></td></tr>`;
   }
 
   async function copy(b) {
@@ -143,25 +138,26 @@
       const g = there.find((r) => r.demos === demos && r.samples === samples);
       if (!g) return "<td><small>not measured</small></td>";
       const top = Choose.top(Choose.rows(g, have)), best = Choose.cheapest(top), tied = top.length - 1;
-      const unseen = (text) => `<span class="unseen">${esc(text)}</span>`, sft = best.verdict === "baseline";
-      const before = `${Choose.size(demos, samples, Choose.what[have], g.noise > 0)}: `;
-      return `<td><button type="button" data-demos="${Number(demos)}" data-samples="${Number(samples)}" aria-pressed="${g === now}">${
-        unseen(before)}<b>${esc(best.name)}</b>${tied ? " =" : ""}${unseen(tied ? ` tied with ${tied} more,` : ",")}<small>${
-        sft ? "±0" : Choose.signed(best.gain[0])}</small>${unseen(sft ? " the baseline" : " points over SFT")}</button></td>`;
+      const sft = best.verdict === "baseline", points = sft ? "±0" : Choose.signed(best.gain[0]);
+      const label = `${Choose.size(demos, samples, Choose.what[have], g.noise > 0)}: ${best.name}${
+        tied ? `, tied with ${tied} more` : ""}, ${sft ? "the baseline" : `${points} points over SFT`}`;
+      return `<td><button type="button" data-demos="${Number(demos)}" data-samples="${Number(samples)}"
+        aria-pressed="${g === now}" aria-label="${esc(label)}"><b>${esc(best.name)}</b>${tied ? " =" : ""}
+        <small>${points}</small></button></td>`;
     };
     document.querySelector("#grid-hint span").textContent = have === ask.have ? ""
       : 'You chose "nothing more"; the map shows what a reward would add. ';
-    const held = document.activeElement?.closest?.("#grid button")?.dataset;
-    at("grid").innerHTML = `<caption>Best row with ${Choose.what[have]}; points over SFT of the same demonstrations</caption><thead><tr>
-      <th scope="col">demonstrations</th>${columns.map((n) => `<th scope="col">${n ? `${Choose.count(n)} answers` : "no answers"}</th>`).join("")}
-      </tr></thead><tbody>${sizes("demos").map((d) => `<tr><th scope="row">${Choose.count(d)}</th>${
-      columns.map((s) => one(d, s)).join("")}</tr>`).join("")}</tbody>`;
-    for (const b of at("grid").querySelectorAll("button")) {
-      const {demos, samples} = b.dataset;
-      b.onclick = () => change({demos: Number(demos), ...(Number(samples) ? {samples: Number(samples), have} : {have: "nothing"})});
-      if (held && held.demos === demos && held.samples === samples) b.focus();
-    }
+    const head = (n) => `<th scope="col">${n ? `${Choose.count(n)} answers` : "no answers"}</th>`;
+    const row = (d) => `<tr><th scope="row">${Choose.count(d)}</th>${columns.map((s) => one(d, s)).join("")}</tr>`;
+    Common.show(at("grid"), `<caption>Best row with ${Choose.what[have]}; points over SFT of the same demonstrations
+      </caption><thead><tr><th scope="col">demonstrations</th>${columns.map(head).join("")}</tr></thead>
+      <tbody>${sizes("demos").map(row).join("")}</tbody>`);
   }
+  at("grid").onclick = ({target}) => {
+    const {demos, samples} = target.closest("button")?.dataset ?? {}, {have} = ask;
+    const answers = {samples: Number(samples), have: have === "nothing" ? "reward" : have};
+    if (demos) change({demos: Number(demos), ...(answers.samples ? answers : {have: "nothing"})});
+  };
 
   // ---- from the address, now and when a link changes it ------------------------------------------------------
   function open() {

@@ -98,10 +98,9 @@ def test_the_page_needs_nothing_else(file):
 
 def test_a_map_of_ones_own_is_the_map_of_the_page(tmp_path):
     """It used to show twoway5 without a word."""
-    mine = {"name": "<b>my /*DATA*/", "rows": ["SFFF", "FHHF", "FFFG"], "slippery": True}
+    mine = {"name": "my", "rows": ["SFFF", "FHHF", "FFFG"], "slippery": True}
     text = page.write(tmp_path, {"map": mine, "hp": HP | {"steps": 2}, "study": None}).read_text(encoding="utf-8")
     assert '"rows":["SFFF","FHHF","FFFG"]' in text
-    assert "Your map, &amp;lt;b" not in text and "Your map, &lt;b&gt;my /*DATA*/" in text.replace("\\u003c", "<")
     assert "this page does not" in text, "the page's students are not slippery, and it says so"
 
 

@@ -106,6 +106,8 @@ def sizes() -> list[tuple[str, int, int, int]]:
     parts = [("the package: nanouft and frozen_lake", python_files("nanouft", "frozen_lake"), 14600),
              ("lab", python_files("lab"), 6200),                    # 4,600 with one engine for all studies
              ("tests", python_files("tests"), 16000),
+             ("JavaScript, CSS and HTML by hand", [f for f in ROOT.rglob("*") if f.suffix in (".js", ".css", ".html")
+                                                   and not {"out", ".venv", "node_modules"} & {*f.parts}], 3600),
              ("lessons/grade without its tasks", grade, 3150),      # 2,600 with a smaller class page
              ("what train imports, without the files of the methods", without_methods, 5000),
              ("what simple imports", read_by("nanouft.simple"), 2500),
