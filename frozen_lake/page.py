@@ -2,74 +2,31 @@
 
     python -m frozen_lake                           # writes it beside the pictures: out/frozen_lake/index.html
 
-One file: open it with any browser, from the disk, without a network. What a table learns is computed in the page
+One file: open it with any browser, from the disk, without a network. What a student learns is computed in the page
 (web/lake.js, checked against the losses of this project by tests/lake/test_lake_page.py), so that the ways and the
-lakes that a visitor draws work. What a network learns is computed here and put into the page as numbers; so are the
-same steps on one sentence (twin.py), and the verdict of the study, if it has been run.
+lakes that a visitor draws work. The study on networks gives its verdict, if it has been run. The same objectives on
+sentences: python -m nanouft.playground.
 web/ holds the parts: lake.js and ways.js compute, state.js remembers, draw.js draws, each scene has a file, main.js
-joins them.
-Simplified: the page's students walk on ice that is not slippery.
+joins them. Simplified: the page's students walk on ice that is not slippery.
 """
-import os
 from pathlib import Path
 
-from torch import Tensor
-from tqdm import tqdm
-
-from frozen_lake import twin
-from frozen_lake.demos import LOSERS, loser
-from frozen_lake.lake import MAPS, Lake
-from frozen_lake.learn import learn, method, task_of
-from frozen_lake.measure import distance
-from frozen_lake.planning import greedy, success
-from frozen_lake.policies import Net
-from nanouft.look import plots
+from frozen_lake.lake import Lake
 from nanouft.shell import pages
 from nanouft.shell.errors import UserError
 from nanouft.shell.text import read_json
 
-WEB, DOCS = Path(__file__).parent / "web", Path(__file__).parents[1] / "docs"
+WEB = Path(__file__).parent / "web"
 SCRIPTS = ("lake", "ways", "state", "draw", "scene_draw", "scene_touch", "scene_ghost", "scene_loser", "scene_drop",
-           "scene_train", "scene_end", "twin", "main")
+           "scene_train", "scene_end", "main")
 METHODS = {             # what the letters mean, the paper, and the lesson
     "sft": ("supervised fine-tuning: imitate demonstrations", "2203.02155", "03"),
     "ift": ("intuitive fine-tuning: imitate, each state mixed with the student's own guess", "2405.11870", "05L"),
     "dpo": ("direct preference optimization: widen the gap between a better and a worse answer", "2305.18290", "07"),
     "orpo": ("odds ratio preference optimization: imitate the better answer and prefer it", "2403.07691", "08"),
 }
+SLIPPERY = "The command walked on slippery ice, this page does not."
 STUDY = "python -m lab.lake_study"                  # the command that fills the last scene
-SEEDS = 20                                          # networks in each mean; the first of them walks in scene 5
-
-
-def networks(lake: Lake, hp: dict) -> dict:
-    """What SEEDS networks learn: {"seeds", "start": numbers, "losers": {loser: {method: numbers and one policy}}}."""
-    def numbers(policy: Tensor) -> dict:            # (SEEDS,S,4) -> means over seeds
-        return {"distance": distance(lake, policy)[:, lake.live].mean().item(),
-                "arrives": success(lake, greedy(policy))[:, lake.live].mean().item()}
-
-    def trained(name: str, kind: str) -> dict:
-        net = Net(SEEDS, lake.S)
-        how = method(name, lam=hp["lam"], gamma=hp["gamma"], beta=hp["beta"], orpo_lam=hp.get("orpo_lam", 1.0))
-        trace = learn(task_of(lake, SEEDS, kind), net, how, hp["steps"], hp["lr"], every=hp["steps"])
-        policy = trace.policies[-1]
-        return numbers(policy) | {"policy": policy[0].round(decimals=4).tolist()}
-
-    kinds = [kind for kind in LOSERS if has(lake, kind)]
-    runs = [(kind, name) for kind in kinds for name in METHODS]
-    done: dict = {}
-    for kind, name in tqdm(runs, desc="networks of the page", leave=False):
-        seen = name in ("dpo", "orpo")              # the others never see the loser: one training is enough
-        done[kind, name] = trained(name, kind) if seen or kind == kinds[0] else done[kinds[0], name]
-    return {"seeds": SEEDS, "start": numbers(Net(SEEDS, lake.S).probs()),
-            "losers": {kind: {name: done[kind, name] for name in METHODS} for kind in kinds}}
-
-
-def has(lake: Lake, kind: str) -> bool:
-    """Has this map a worse way of that kind?"""
-    try:
-        return bool(loser(lake, kind))
-    except UserError:
-        return False
 
 
 def read_study(file: Path) -> dict:
@@ -84,25 +41,13 @@ def read_study(file: Path) -> dict:
 
 def verdicts(study: dict | None) -> dict | None:
     """The study over many maps as the last scene shows it."""
-    if not study:
-        return None
-    rows = [{"name": s["name"], "verdict": s["verdict"], "share": s["order_share"], "maps": s["maps"],
-             "contrasts": [{"name": name, "mean": c[0], "half": c[1], "verdict": c[2]}
-                           for name, c in s["contrasts"].items()]} for s in study["settings"]]
-    return {"seeds": study["seeds"], "verdict": study["verdict"], "counts": study["verdicts"], "settings": rows}
+    return study and {"seeds": study["seeds"], "verdict": study["verdict"], "counts": study["verdicts"],
+                      "settings": len(study["settings"])}
 
 
 # ---- links: papers, and this project's docs as seen from the folder of the page -------------------------------------
-def doc(folder: Path, name: str) -> str | None:
-    """Where a file of docs/ is, from the page; None where there is none (an installed package has no docs)."""
-    try:
-        return Path(os.path.relpath(DOCS / name, folder)).as_posix() if (DOCS / name).exists() else None
-    except ValueError:                              # Windows: on another drive
-        return None
-
-
 def sources(folder: Path) -> dict:
-    return {name: {"paper": f"https://arxiv.org/abs/{paper}", "lesson": doc(folder, f"lessons/{lesson}.md")}
+    return {name: {"paper": f"https://arxiv.org/abs/{paper}", "lesson": pages.doc(folder, f"lessons/{lesson}.md")}
             for name, (_, paper, lesson) in METHODS.items()}
 
 
@@ -117,28 +62,19 @@ def explained(folder: Path) -> str:
 
 
 # ---- the file -------------------------------------------------------------------------------------------------------
-def note(lake: Lake) -> str:
-    """What is said of the map under the first scene."""
-    known = f"Map {lake.name}" if lake.name in MAPS else f"Your map, {lake.name}"
-    return known + (": the command walked on slippery ice, this page does not." if lake.slippery else ".")
-
-
 def content(hp: dict, lake: Lake, study: dict | None, folder: Path) -> dict:
     """Everything that the scripts read as DATA; its strings are ready for HTML. hp: lam, gamma, beta, lr, steps."""
-    dry, shown = Lake(lake.name, lake.rows), {k: hp[k] for k in ("lam", "gamma", "beta", "lr", "steps")}
-    data = {"rows": lake.rows, "note": note(lake), "hp": shown | {"lamOdds": hp.get("orpo_lam", 1.0)},
-            "net": networks(dry, hp), "study": verdicts(study), "command": STUDY, "sources": sources(folder),
-            "twin": twin.content(hp["lam"], min(twin.STEPS, hp["steps"])) | {"claims": doc(folder, "claims.md")}}
+    shown = {k: hp[k] for k in ("lam", "gamma", "beta", "lr", "steps")}
+    data = {"rows": lake.rows, "note": SLIPPERY * lake.slippery, "hp": shown | {"lamOdds": hp.get("orpo_lam", 1.0)},
+            "study": verdicts(study), "command": STUDY, "sources": sources(folder),
+            "claims": pages.doc(folder, "claims.md"), "table": pages.doc(folder, "results/C5.md")}
     return pages.each_string(data, pages.html)
 
 
 def fill(data: dict, folder: Path) -> str:
-    colours = (f"--up: light-dark({plots.UP}, {plots.UP_ON_DARK}); "
-               f"--down: light-dark({plots.DOWN_ON_LIGHT}, {plots.DOWN_ON_DARK});")
-    style = (WEB / "page.css").read_text(encoding="utf-8").replace("/*SIGNS*/", colours)
     scripts = "\n".join((WEB / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
-    parts = {"/*DATA*/": pages.script_json(data), "/*PAGE_CSS*/": style, "/*SCRIPTS*/": scripts,
-             "/*METHODS*/": explained(folder)}
+    parts = {"/*DATA*/": pages.script_json(data), "/*SCRIPTS*/": scripts, "/*METHODS*/": explained(folder),
+             "/*PAGE_CSS*/": (WEB / "page.css").read_text(encoding="utf-8"), **pages.shared()}
     return pages.fill((WEB / "page.html").read_text(encoding="utf-8"), parts)
 
 

@@ -2,7 +2,7 @@
 Its intervals need scipy: pip install -e ".[lab]".
 
     python -m lab.compare           every method over seeds -> one table, one page
-    python -m lab.page              the comparison page once more, from its results.json and the map
+    python -m lab.page              the chooser: a page that is made from the map
     python -m lab.claims            the papers' claims as fixed contrasts over seeds and bases
     python -m lab.lake_study        claim C5 on random Frozen Lakes
     python -m lab.map               which method when: demonstrations, scored answers, a reward -> one page

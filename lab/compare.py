@@ -1,6 +1,6 @@
-"""Every way of fine-tuning from one base, over seeds: one table, one page.
+"""Every way of fine-tuning from one base, over seeds: one table.
 
-    python -m lab.compare                        # all offline rows x 5 seeds -> out/compare/index.html
+    python -m lab.compare                        # all offline rows x 5 seeds -> out/compare/table.md
     python -m lab.compare --objectives sft ift dpo "sft->dpo" --seeds 2              # some rows only
     python -m lab.compare --on-policy                         # also sft->ppo and its kin, which cost more
 
@@ -9,7 +9,7 @@ model) and a control, SFT for twice the steps. Sizes are fixed before any timing
 probes on 20 prompts a family. Of every row one setting was chosen, its learning rate, among three or more, on two
 validation seeds (docs/LOG.md); claims.py tunes more, for the contrasts that it judges.
 Finished cells are kept in out/compare/cells.jsonl (cells.py): interrupt at any time, start again, and only what is
-missing or has changed runs. Written beside: results.json (every figure), table.md, index.html (opens by double click).
+missing or has changed runs. Written beside: results.json (every figure) and table.md.
 """
 import math
 import shlex
@@ -17,7 +17,6 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import page
 from lab.cell import Cell
 from lab.cells import run_cells
 from lab.runner import refuse_other_form
@@ -49,7 +48,7 @@ class Compare:
     split: str = "test"             # whose prompts: val or test
     items: int = 100                # prompts a family
     workers: int = 2                # processes of one thread each
-    out: str = "out/compare"        # folder of cells.jsonl, results.json, table.md, index.html
+    out: str = "out/compare"        # folder of cells.jsonl, results.json, table.md
 
     def check(self) -> None:
         choose("--split", self.split, ("val", "test"))
@@ -124,7 +123,7 @@ def main(argv=None) -> int:
     write_json(out / "results.json", results)
     lines = table(results)
     write_text(out / "table.md", "\n".join(lines) + "\n")
-    print("\n".join(lines) + f"\n\nopen {page.write(out, results, page.read_map())}")
+    print("\n".join(lines))
     return 0
 
 

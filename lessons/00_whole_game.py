@@ -280,4 +280,7 @@ if BREAK != "end":
 #
 # **Runs that failed:** stories 4 and 5 of `docs/gallery.md`. What went wrong?
 #
+# **Watch it:** `python -m nanouft.playground` writes a page for your browser. There this base
+# learns while you look, with each of these objectives.
+#
 # **Next:** `lessons/01_gpt.py`. On the afternoon path: `lessons/03_sft.py`.

@@ -12,6 +12,7 @@ COMMANDS = {
     "evaluate": "exact scores of a model, probes; held-out figures on your data",
     "sample": "answers side by side, chat",
     "ledger": "how hard each objective pushes each token",
+    "playground": "a page: the base learns in the browser, with every objective",
     "reward": "a reward model from pairs: accuracy, calibration",
     "rollout.harvest": "a model's own answers, scored, as data: pairs, labels, scores, right answers",
     "pretrain": "make a base: NanoWorld's, or one on your text",

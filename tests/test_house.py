@@ -22,7 +22,7 @@ IN_TURN = """
 import importlib, os, sys
 from pathlib import Path
 import nanouft, pytest
-from frozen_lake import page, pictures
+from frozen_lake import pictures
 from nanouft.look import plots
 from nanouft.models import load
 from nanouft.shell.errors import UserError
@@ -32,7 +32,6 @@ copy, *commands = sys.argv[1:]
 assert Path(nanouft.__file__).parents[1] == Path(copy), "not the copy"
 sys.modules["lab"] = sys.modules["nanouft.hf"] = None     # an editable install would find the checkout's
 be_brief(lambda owner, name, value: owner is plots or setattr(owner, name, value))
-page.SEEDS = 1
 pictures.everything = lambda *a: []
 for number, command in enumerate(commands):
     place = Path(copy, str(number))

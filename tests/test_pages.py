@@ -13,15 +13,18 @@ from browser import Browser
 from studied import lake_content, lake_page
 
 from lab import page
+from nanouft.playground import __main__ as playground
 
 SIZES = [(320, 640), (390, 844), (640, 360), (768, 1024), (1280, 720), (1400, 900)]
 WAYS = "g=DDDDRRRR&l=RRRRDDLLDDRR"
 STATES = {
-    "comparison": [""],
+    "chooser": [""], "playground": ["", "#o=ift&d.variant=released", "#o=rloo"],
     "lake": ["#s=1", f"#s=1&{WAYS}", "#s=2&p=0001", "#s=2&r=5", "#s=2&r=8", "#s=3", "#s=3&j=yyyyy", "#s=4", "#s=4&b=c",
-             "#s=5", "#s=5&w=sft&c=1", "#s=5&w=dpo&c=1&n=1", "#s=6&u=50", "#s=7&r=8&j=yyyyy&b=c&w=sft"]}
-SCROLLED = {"comparison": ".scroll", "lake": ".matrix, svg, .unseen"}           # what may be wider than the screen
-PRESSED = {"comparison": "#chooser :is(button, select, input, summary, label)", "lake": "#actions button"}
+             "#s=5", "#s=5&w=sft&c=1", "#s=6&u=50&f=fall", "#s=7&r=8&j=yyyyy&b=c&w=sft"]}
+SCROLLED = {"chooser": ".scroll", "playground": ".unseen",
+            "lake": "svg, .unseen"}        # what may be wider than the screen
+PRESSED = {"chooser": "#chooser :is(button, select, input, summary, label)",
+           "lake": "#actions button", "playground": "#look button"}
 every_page = pytest.mark.parametrize("name", STATES)
 light_and_dark = pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 
@@ -30,12 +33,15 @@ light_and_dark = pytest.mark.parametrize("dark", [False, True], ids=["light", "d
 def file(tmp_path_factory) -> dict[str, Path]:
     place = tmp_path_factory.mktemp("pages")
     lake = lake_page(lake_content(place), place)
-    return {"comparison": page.write(place, made.results(), made.the_map()), "lake": lake}
+    assert playground.main(["--out", str(place / "play")]) == 0
+    return {"chooser": page.write(place, made.the_map()), "lake": lake,
+            "playground": place / "play" / "index.html"}
 
 
 def open_whole(b: Browser, file: Path, state: str, **how) -> None:
     """With all that can be unfolded."""
     b.open(file, state, **how)
+    b.wait("!document.querySelector('[aria-busy=true]')")
     b.js("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
 
 
@@ -49,13 +55,13 @@ def where(b: Browser, selector: str, condition: str) -> list[str]:
 @light_and_dark
 @pytest.mark.parametrize("width, height", SIZES)
 def test_nothing_overflows_and_buttons_are_large_enough(b, file, name, width, height, dark):
-    least = 24 if name == "comparison" else 32 if height < 520 else 40
+    least = 24 if name != "lake" else 32 if height < 520 else 40
     for state in STATES[name]:
         how = {"width": width, "height": height, "dark": dark, "touch": name == "lake" and width < 600}
         b.open(file[name], state, **how)
         hidden = where(b, "#actions button", "r.width && (r.bottom > innerHeight || r.top < 0)")
         assert not hidden, f"{state}: what to do is in sight"
-        if name == "comparison":
+        if name != "lake":
             open_whole(b, file[name], state, **how)
         assert b.js("document.documentElement.scrollWidth") == width, state
         outside = where(b, "header *, main *, #stage *, footer *",

@@ -2,8 +2,9 @@
 
     python -m pip install -e ".[docs]"      # once: mkdocs, its theme, and what reads docstrings
     python docs/website/build.py            # or: mkdocs build --strict; while you write: mkdocs serve
-    python -m frozen_lake --study docs/results/C5.json      # before it: then the site has the page of the lake, too;
-    python -m lab.page                                      # and the page that compares the methods
+    python -m nanouft.playground                            # before it: then the site has the page with the model,
+    python -m frozen_lake --study docs/results/C5.json      # the page of the lake,
+    python -m lab.page                                      # and the chooser
 
 mkdocs.yml names the pages. mkdocs knows the files of docs/ only. The functions `on_...` below, which it calls, add
 README, CONTRIBUTING, CHANGELOG, the exercises, and a page for each source file. They lead links that leave docs/
@@ -25,6 +26,7 @@ OUTSIDE = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "lessons/exercises/RE
 OPTIONAL = {                            # page of the site -> the file that it comes from, if that has been made
     "map.md": "docs/map.md",
     **{f"results/claims/C{n}.md": f"docs/results/claims/C{n}.md" for n in (1, 2, 3, 4)},
+    "playground/index.html": "out/playground/index.html",
     "choose/index.html": "out/choose/index.html",
     "frozen_lake/index.html": "out/frozen_lake/index.html"}
 SOURCES = ("nanouft/**/*.py", "frozen_lake/**/*.py", "lab/**/*.py", "lessons/[0-9]*.py", "lessons/extras/*.py",
@@ -60,9 +62,11 @@ def site_link(target: str, page: str, files) -> str:
     """A relative link as it stands in the file of `page` -> the link to the page that shows its target."""
     path, hash_, anchor = target.partition("#")
     file = posixpath.normpath(posixpath.join(posixpath.dirname(file_of(page)), path))
-    if not path or not (ROOT / file).exists() or not files.get_file_from_path(page_of(file)):
+    own = f"{posixpath.basename(file)}/index.html"          # a folder that makes a page: the page, if it has been made
+    shown = own if own in OPTIONAL and files.get_file_from_path(own) else page_of(file)
+    if not path or not (ROOT / file).exists() or not files.get_file_from_path(shown):
         return target
-    return posixpath.relpath(page_of(file), posixpath.dirname(page) or ".") + hash_ + anchor
+    return posixpath.relpath(shown, posixpath.dirname(page) or ".") + hash_ + anchor
 
 
 # ---- pages that are made ---------------------------------------------------------------------------------------------
@@ -163,7 +167,11 @@ def own_page(file, files) -> str:
         path, hash_, anchor = site_link(found[2], file.src_uri, files).partition("#")
         page = files.get_file_from_path(posixpath.normpath(posixpath.join(posixpath.dirname(file.src_uri), path)))
         return found[1] + page.url_relative_to(file) + hash_ + anchor if page else found[0]
-    return re.sub(r"""(["'(])([\w./-]+\.(?:md|py)(?:#[\w-]*)?)(?=["')])""", moved, file.content_string)
+    text = re.sub(r"""(["'(])([\w./-]+\.(?:md|py)(?:#[\w-]*)?)(?=["')])""", moved, file.content_string)
+    missing = [page for page in OPTIONAL if page.endswith(".html") and not files.get_file_from_path(page)]
+    for page in missing:                                        # a chapter that has not been made is no link
+        text = re.sub(rf'<a href="../{page}">(.*?)</a>', r"<span>\1</span>", text)
+    return text
 
 
 def on_page_markdown(markdown, page, config, files):
@@ -171,8 +179,8 @@ def on_page_markdown(markdown, page, config, files):
     name = page.file.src_uri
     if name.startswith("code/"):
         return markdown
-    if name.startswith("results/"):
-        page.meta["search"] = {"exclude": True}         # tables of numbers
+    numbers = name.startswith("results/")               # tables: not searched; other pages come before those of code
+    page.meta["search"] = {"exclude": True} if numbers else {"boost": 3}
     if heading := re.search(r"^# .*\n", markdown, re.M):
         markdown = heading[0] + "\n" + markdown.replace(heading[0], "", 1)
     markdown = re.sub(r"(\]\()([^)\s:]+)(?=\))", lambda m: m[1] + site_link(m[2], name, files), markdown)

@@ -1,8 +1,7 @@
 // How things look and how they are said: the lake, its arrows and ways, buttons, sliders, tables.
 //
 // One grammar of signs on every screen: + and blue is likelier, − and orange is less likely; ✓ and ✗ say whether a
-// move is right in its cell, without a colour. The best way is a line, the worse way is dots. A method has its own shape.
-"use strict";
+// move is right in its cell, without a colour. The best way is a line, the worse way dots. A method has its shape.
 const middle = (s) => [(s % map.cols) * 100 + 50, Math.floor(s / map.cols) * 100 + 50];
 const put = (s, inside, more = "") => `<g transform="translate(${middle(s)})" ${more}>${inside}</g>`;
 const place = (s) => `row ${Math.floor(s / map.cols) + 1}, column ${(s % map.cols) + 1}`;
@@ -72,6 +71,8 @@ const signs = '<span class="up nowrap">+ likelier</span> &nbsp; <span class="dow
 const say = (text, cls = "say") => `<p class="${cls}">${text}</p>`;
 const live = (text, cls = "say") => say(text, `${cls} live`);           // said aloud whenever it changes
 const takeaway = (text) => `<p class="take"><b>To take away:</b> ${text}</p>`;
+const wordsFor = (name) =>
+  `<a href="../playground/index.html#o=${name}">The same with words: ${upper(name)} in chapter 1.</a>`;
 const button = (act, text, more = "") =>
   `<button type="button" data-act="${act}" data-key="${act}" ${more}>${text}</button>`;
 const primary = (act, text) => button(act, text, 'class="primary" id="primary"');            // also on the space bar

@@ -3,7 +3,6 @@
 // page.py puts this file into the page; `node` can load it, too (tests/lake/test_lake_page.py compares it with torch).
 // A table is a list of rows, one a cell: four logits (left, down, right, up), as in gymnasium. Nats, float64.
 // Simplified: the ice is not slippery, and a step reads one pair of walks.
-"use strict";
 const Lake = (() => {
   const MOVES = [[0, -1], [1, 0], [0, 1], [-1, 0]], LEFT = 0, DOWN = 1, RIGHT = 2, UP = 3;
   const sum = (xs) => xs.reduce((a, b) => a + b, 0), copy = (table) => table.map((row) => row.slice());

@@ -1,5 +1,4 @@
 // The whole page: which scene is shown, what is announced, and what mouse, keys and fingers do.
-"use strict";
 const source = (name) => {
   const { paper, lesson } = DATA.sources[name];
   return `<span class="small">(<a href="${paper}">paper</a>${lesson ? `, <a href="${lesson}">lesson</a>` : ""})</span>`;
@@ -16,40 +15,12 @@ const SCENES = [                                            // name, the one sen
   ["the verdict", "Your score, and where the paper's order holds.", verdictScene],
 ];
 
-// ---- drawing: the new page is compared with the old one, and only what differs is changed --------------------------
-function patch(old, fresh) {
-  // `old` turns into `fresh`; what is the same keeps its focus
-  if (old.nodeName !== fresh.nodeName || old.nodeType === 1 && old.dataset.key !== fresh.dataset.key) {
-    old.replaceWith(fresh);
-  } else if (old.nodeType !== 1) {
-    if (old.data !== fresh.data) old.data = fresh.data;
-  } else {
-    sameAttributes(old, fresh);
-    const [has, wants] = [[...old.childNodes], [...fresh.childNodes]];
-    has.slice(wants.length).forEach((child) => child.remove());
-    wants.forEach((child, i) => (i < has.length ? patch(has[i], child) : old.append(child)));
-  }
-}
-function sameAttributes(old, fresh) {
-  const kept = old.tagName === "DETAILS" ? ["open"] : [];
-  for (const { name } of [...old.attributes]) {
-    if (!fresh.hasAttribute(name) && !kept.includes(name)) old.removeAttribute(name);
-  }
-  for (const { name, value } of fresh.attributes) {
-    if (old.getAttribute(name) !== value) old.setAttribute(name, value);
-  }
-  if (old.tagName === "INPUT" && old.value !== fresh.getAttribute("value")) old.value = fresh.getAttribute("value");
-}
-function show(id, html) {
-  const fresh = $(id).cloneNode(false);
-  fresh.innerHTML = html;
-  patch($(id), fresh);
-}
+const show = (id, html) => Common.show($(id), html);
 function render() {
   computeLake();
   const now = state.scene, [, asked, draws] = SCENES[now - 1], { body, actions, title = asked } = draws();
   const lost = document.activeElement !== document.body && document.activeElement;
-  show("stage", `<h1 tabindex="-1" id="title">${title}</h1>${body}${twin()}`);
+  show("stage", `<h1 tabindex="-1" id="title">${title}</h1>${body}`);
   show("actions", actions.join(""));
   show("dots", SCENES.map(([name], i) => `<button type="button" data-act="scene:${i + 1}" data-key="dot${i + 1}"
     aria-label="scene ${i + 1}: ${name}" title="${name}" class="${i + 1 < now ? "done" : ""}"
@@ -72,15 +43,12 @@ function refocus(key) {                                     // what had the focu
 // ---- what is announced: every text of class "live" that has changed ----------------------------------------------
 const liveText = () => [...document.querySelectorAll("#stage .live")].map((p) => p.textContent).join(" ")
   .replace(/\s+/g, " ").trim();
-function announce(text) {
-  $("said").textContent = text;
-}
 function turn(to) {
   state.scene = clamp(to, 1, SCENES.length), trail = [], notice = "", making = null;
   clearInterval(playing), playing = 0;
   keep(true), render(), scrollTo(0, 0);
   focusOn($("title"));
-  announce(`Scene ${state.scene} of ${SCENES.length}. ${SCENES[state.scene - 1][1]}`);
+  Common.tell(`Scene ${state.scene} of ${SCENES.length}. ${SCENES[state.scene - 1][1]}`);
 }
 function act(what) {
   const [name, argument] = what.split(":"), before = liveText();
@@ -90,7 +58,7 @@ function act(what) {
   render();
   follow(name);
   const after = liveText();
-  if (after !== before) announce(after);
+  if (after !== before) Common.tell(after);
 }
 function follow(name) {                                     // a walker's focus goes with the walker
   const cell = document.activeElement.closest && document.activeElement.closest('[role="gridcell"]');
@@ -98,19 +66,7 @@ function follow(name) {                                     // a walker's focus 
 }
 Object.assign(ACTS, {
   turn: (by) => turn(state.scene + +by), scene: (n) => turn(+n),
-  theme: () => {
-    paint(THEMES[(THEMES.indexOf(document.documentElement.dataset.theme) + 1) % 3]);
-  },
 });
-const THEMES = ["auto", "light", "dark"];
-function paint(wanted) {
-  const theme = THEMES.includes(wanted) ? wanted : "auto";
-  document.documentElement.dataset.theme = theme;
-  document.querySelector("#theme .long").textContent = `colours: ${theme}`;
-  $("theme").setAttribute("aria-label", `colours: ${theme}`);
-  remember("frozen-lake theme", theme);
-}
-
 // ---- keys --------------------------------------------------------------------------------------------------------
 const ARROWS = ["ArrowLeft", "ArrowDown", "ArrowRight", "ArrowUp"];
 function keyInGrid(cell, key) {                             // true: it was for the lake
@@ -131,7 +87,7 @@ function walkFocus(cell, s, move) {                         // over holes, too: 
 }
 function keyElsewhere(target, key) {
   const move = ARROWS.indexOf(key), main = $("primary");
-  if (target.closest("input, select, summary, a, .matrix")) return false;       // these know what to do with a key
+  if (target.closest("input, select, summary, a")) return false;       // these know what to do with a key
   if (move >= 0 && drawing()) act(`go:${Lake.go(map, standing(), move)}`);
   else if (key === "ArrowLeft" || key === "ArrowRight") turn(state.scene + move - 1);
   else if (key === "Backspace" && drawing()) act("undo");
@@ -149,7 +105,7 @@ document.addEventListener("input", (event) => {
   state[id] = TRIED[id] ? TRIED[id][+value] : +value;
   render();
 });
-document.addEventListener("change", () => { keep(false), announce(liveText()); });       // the slider has been let go
+document.addEventListener("change", () => { keep(false), Common.tell(liveText()); });   // a slider was let go
 
 // ---- mouse and fingers: a press acts at once on a lake that is drawn on, so that a drag goes on from it -------------
 let dragging = null;                                        // the cell under a finger that is down
@@ -185,6 +141,6 @@ document.addEventListener("click", (event) => {
 });
 
 addEventListener("popstate", () => { state = load(location.hash), trail = [], making = null, render(); });
-let state = load(location.hash || recall(PLACE));
-paint(recall("frozen-lake theme"));
+let state = load(location.hash || Common.recall(PLACE));
+Common.theme($("theme"));
 render();

@@ -1,5 +1,4 @@
 // Scene 1: draw the two ways, on this lake or on one of your own.
-"use strict";
 let trail = [], notice = "", splash = "";                   // what a link need not bring back
 let making = null;                                          // a map in the making: { rows, tool }
 const drawing = () => state.scene === 1 && !making && !(state.best && state.worse);
@@ -35,8 +34,7 @@ function drawScene() {
 }
 const drawn = (s) => [...(state.best ? goes(gold, "best way", s) : []),
   ...(state.worse ? goes(pair("own").loser, "worse way", s) : []), trail.includes(s) ? "on your way" : ""];
-const whichMap = () => (state.rows === DATA.rows ? say(DATA.note, "small")
-  : say("A lake of your own. The networks of scenes 4 and 5 know the first lake only.", "small"));
+const whichMap = () => (state.rows === DATA.rows && DATA.note ? say(DATA.note, "small") : "");
 
 function undo() {                                           // one move back, also from a finished way
   notice = "";
@@ -77,10 +75,9 @@ function makeScene() {
   return { title: "Make a lake of your own.", body: scene(picture,
     say("Choose what to set, then touch or drag over cells."),
     choices("Set", ...Object.entries(TOOLS).map(([letter, name]) => choice(`tool:${letter}`, name, letter === tool))),
-    choices("Size", ...[4, 5, 6, 8].map((n) => choice(`size:${n}`, `${n} × ${n}`, n === rows.length))),
     live(`${making.done || ""} ${wrong || `The best way has ${on.far[on.start]} moves.`}`),
     say("A file does the same: rows of S, F, H and G, then <code>python -m frozen_lake --map my.txt</code>", "small")),
-  actions: [wrong ? "" : primary("use", "Use this lake"), button("random", "A random one"), button("leave", "Cancel")] };
+  actions: [wrong ? "" : primary("use", "Use this lake"), button("leave", "Cancel")] };
 }
 function withMap(on, draw) {                                // place and middle look at `map`
   const before = map;
@@ -97,30 +94,12 @@ function set(s) {
   told(TOOLS[cells[s]]);
 }
 const chunks = (cells, n) => cells.join("").match(new RegExp(`.{${n}}`, "g"));     // rows of n letters
-function randomRows(n) {
-  for (;;) {
-    const cells = Array.from({ length: n * n }, () => (Math.random() < 0.7 ? "F" : "H"));
-    const [s, g] = [Math.random(), Math.random()].map((x) => Math.floor(x * n * n));
-    cells[s] = "S", cells[g] = "G";
-    const rows = chunks(cells, n);
-    if (!Ways.wrong(rows) && Lake.lake(rows).far[Lake.lake(rows).start] >= n) return rows;
-  }
-}
-function resize(n) {                                        // what fits of the old lake stays
-  const old = making.rows;
-  const cells = Array.from({ length: n * n }, (_, s) => (old[Math.floor(s / n)] || "")[s % n] || "F").map((c) =>
-    ("SG".includes(c) ? "F" : c));
-  cells[0] = "S", cells[n * n - 1] = "G";
-  making.rows = chunks(cells, n), making.at = 0;
-}
 Object.assign(ACTS, {
   go: (s) => go(+s), undo,
   ship: () => { Object.assign(state, shipped), trail = [], notice = ""; },
   redraw: () => { state.best = state.worse = notice = "", trail = []; },
   make: () => { making = { rows: state.rows, tool: "H", at: map.start }; },
   tool: (letter) => { making.tool = letter; }, set: (s) => set(+s),
-  size: (n) => { resize(+n), making.done = `${n} × ${n} cells.`; },
-  random: () => { making.rows = randomRows(making.rows.length), making.at = 0, making.done = "A new lake."; },
   leave: () => { making = null; },
   use: () => {
     if (Ways.wrong(making.rows)) return;                    // what is wrong stands above

@@ -1,13 +1,11 @@
 // Scene 5: a bet, then drop the four trained students in any cell and see where they go.
-"use strict";
 const ENDS = { goal: "✓ arrives", hole: "✗ falls in", loop: "✗ in circles" };
 const CORNER = [[-21, -21], [21, -21], [-21, 21], [21, 21]];            // four agents in one cell
 const aside = () => map.live.find((s) => !gold.s.includes(s) && !pair("own").loser.s.includes(s))
   ?? map.live.find((s) => !gold.s.includes(s)) ?? map.start;
-const brain = () => (net("own") ? state.brain : "table");
-const student = (name) => policy(name, "own", brain());
+const student = (name) => policy(name, "own");
 const walks = () => METHODS.map((name) => Lake.drop(map, student(name), state.from));
-const arrivals = () => METHODS.map((name) => Lake.arrives(map, policy(name, "own", "table")));
+const arrivals = () => METHODS.map((name) => Lake.arrives(map, student(name)));
 const winners = () => METHODS.filter((_, i) => arrivals()[i] === Math.max(...arrivals()));
 
 function dropScene() {
@@ -35,8 +33,6 @@ function dropScene() {
     table(`Arrives from: so many cells from which the likeliest moves reach the flag. Distance: as in scene 4.
       The two need not agree.`,
       ["student", ...(dropped ? ["from here"] : []), "arrives from", "distance"], rows, true),
-    net("own") ? choices("The students are", ...Object.entries({ table: "tables", net: "networks" }).map(([b, text]) =>
-      choice(`brain:${b}`, text, b === brain()))) : "",
     takeaway(`beside the ways that were shown a student only guesses: to be near the best chances and to arrive are
       two things.`)),
   actions: [...(dropped ? [primary("turn:1", "Watch them learn")] : [primary(`drop:${aside()}`, "Drop them aside")]),
@@ -45,8 +41,7 @@ function dropScene() {
 function guessResult() {
   const best = winners(), right = best.includes(state.guess), n = Math.max(...arrivals());
   return `You said ${upper(state.guess)}. ${right ? "Yes" : "No"}: <b>${best.map(upper).join(" and ")}</b>
-    ${best.length > 1 ? "arrive" : "arrives"} from the most cells, ${n} of ${map.live.length}
-    (students that are tables).`;
+    ${best.length > 1 ? "arrive" : "arrives"} from the most cells, ${n} of ${map.live.length}.`;
 }
 function whose(s) {                                         // what the methods were shown of this cell
   const onBest = gold.s.includes(s), onWorse = pair("own").loser.s.includes(s);
@@ -78,6 +73,6 @@ function animate() {
   beat(calm() ? longest : 0);
 }
 Object.assign(ACTS, {
-  guess: (name) => { state.guess = name; }, drop: (s) => { state.from = +s; }, brain: (b) => { state.brain = b; },
+  guess: (name) => { state.guess = name; }, drop: (s) => { state.from = +s; },
   again5: () => { state.guess = "", state.from = -1; },
 });

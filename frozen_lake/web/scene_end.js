@@ -1,27 +1,11 @@
 // Scene 7: the score card, and where the paper's order holds.
-"use strict";
-const SIGN = { holds: "✓", "does not hold": "✗", undecided: "?" };
-const signOf = (text) => SIGN[Object.keys(SIGN).find((k) => text.toLowerCase().startsWith(k)) || "undecided"];
-function signed(mean, half) {                               // with as many digits as the interval needs to show itself
-  const digits = half > 0 ? clamp(Math.ceil(-Math.log10(half)), 3, 8) : 3;
-  return `${mean < 0 ? "−" : "+"}${num(Math.abs(mean), digits)} ± ${num(half, digits)}`;
-}
-function matrix({ seeds, settings, verdict, counts }) {
-  const gap = (c) => `<span title="${c.verdict}">${signed(c.mean, c.half)} <b aria-label="${c.verdict}"
-    role="img">${signOf(c.verdict)}</b></span>`;
-  const rows = settings.map((r) => [r.name, `<b aria-hidden="true">${signOf(r.verdict)}</b> ${r.verdict}`,
-    `${percent(r.share)} of ${r.maps}`, ...r.contrasts.map(gap)]);
-  const contrasts = settings[0].contrasts.map((c) => c.name.replace("-", "−"));
-  const heads = ["one thing changed", "the paper's order", "lakes with it", ...contrasts];
-  return `${say(`On random lakes, ${plural(seeds, "seed")} each, the order <b>${verdict}</b> in the base setting. Over
-    ${plural(settings.length, "setting")} it holds in ${counts.holds}, does not hold in ${counts["does not hold"]}, is
-    undecided in ${counts.undecided}.`)}
-    <details><summary>All settings</summary><div class="matrix" tabindex="0" role="region" aria-label="all settings">
-    ${table("Differences of distances, mean over lakes with 95 % interval; the paper's order makes all three positive.",
-    heads, rows, true)}</div></details>`;
-}
+const studied = ({ seeds, settings, verdict, counts }) => say(`On random lakes, ${plural(seeds, "seed")} each, the order
+  <b>${verdict}</b> in the base setting. Over ${plural(settings, "setting")} it holds in ${counts.holds}, does not hold
+  in ${counts["does not hold"]}, is undecided in ${counts.undecided}${
+  DATA.table ? ` (<a href="${DATA.table}">all settings</a>)` : ""}.`);
 function scores() {                                         // [scene, what you did, points, of]; null: not played
-  const methods = METHODS.map((_, k) => k).filter((k) => state.seen > 2 * k).map(touchScore);
+  const methods = METHODS.map((_, k) => k).filter((k) => state.seen > 2 * k && state.picks[k].length)
+    .map(touchScore);
   const won = ({ hits, misses }) => Math.max(0, hits - misses);
   const sum = (list, of) => list.reduce((total, x) => total + of(x), 0);
   const ghosts = ghostList().length && state.judged.length >= ghostList().length ? ghostScore() : null;
@@ -41,7 +25,7 @@ function scoreCard() {
     [name, points ? `${points[0]} of ${points[1]}` : "not played"]));
 }
 function verdictScene() {
-  const seen = METHODS.map((name) => [name, Lake.distance(map, policy(name, "own", "table"), good)]);
+  const seen = METHODS.map((name) => [name, Lake.distance(map, policy(name, "own"), good)]);
   seen.sort((a, b) => a[1] - b[1]);
   const between = (i) => (!i ? "" : seen[i][1] - seen[i - 1][1] < 0.003 ? " ≈ " : " &lt; ");
   const saw = seen.map(([name, d], i) => `${between(i)}${method(name)} ${num(d)}`);
@@ -49,9 +33,10 @@ function verdictScene() {
     ${takeaway(`what a method does can be counted; which one is better needs many lakes, many seeds and an
       interval.`)}</div>
     <div class="panel">${say(`The paper's order, by distance to the best policy (less is better):
-      <b>DPO &lt; IFT &lt; ORPO, SFT</b>.`)}
+      <b>DPO &lt; IFT &lt; ORPO, SFT</b>${
+      DATA.claims ? ` (<a href="${DATA.claims}">all claims</a>)` : ""}.`)}
     ${say(`You saw, on one lake with one student: ${saw.join("")}`)}
-    ${DATA.study ? matrix(DATA.study) : say(`One lake and one student are no evidence. The study over many
+    ${DATA.study ? studied(DATA.study) : say(`One lake and one student are no evidence. The study over many
       lakes has not been run yet; this runs it: <code>${DATA.command}</code>`)}</div></div>`,
   actions: [button("fresh", "Start again", 'class="primary"')] };       // not on the space bar: it would undo all
 }

@@ -1,5 +1,4 @@
 // Scene 3: IFT mixes in the cell where the student would have gone, and stamps the demonstrator's arrow on both.
-"use strict";
 const isRight = (s, i) => good[s].includes(gold.a[i]);      // is the demonstrator's move i a best one in cell s?
 const verdictSign = (right) => (right ? "✓" : "✗");
 function spirit(i, at, known) {
@@ -33,7 +32,8 @@ function judgeScene(list) {
     reads a mixture, ${percent(1 - DATA.hp.lam)} true cell and ${percent(DATA.hp.lam)} ghost, and stamps the same
     arrow on it.`),
   live(`Ghost ${k + 1} of ${list.length}, in ${place(at)}: is “${stamp}” a best move <b>there</b>?`, "big"),
-  say(k ? `Your answers so far: ${answers.join(", ")}.` : "", "small")),
+  say(k ? `Your answers so far: ${answers.join(", ")}.`
+    : "This student was chosen among 300 for having something to see: ghosts of both kinds.", "small")),
   actions: [button("judge:y", "✓ &nbsp;right there", 'class="primary"'),
     button("judge:n", "✗ &nbsp;wrong there", 'class="primary"')] };
 }

@@ -1,5 +1,4 @@
 // Scene 4: DPO blames every move of the worse way. Is that fair, and does it bring its student nearer to the best?
-"use strict";
 const PARTS = {                                             // what a move of the worse way is, and what DPO does to it
   cancels: ["=", "shared with the best way: + and − cancel"], right: ["✓", "right here, pushed down all the same"],
   wrong: ["✗", "wrong here, pushed down"],
@@ -28,34 +27,37 @@ function loserScene() {
       + (parts[last(s)] === "cancels" ? "" : `<text class="mark" x="31" y="-31">${sign(last(s))}</text>`)),
     tell: (s) => (last(s) < 0 ? "" : `${NAMES[loser.a[last(s)]]}, ${PARTS[parts[last(s)]][1]}`),
   });
-  const chip = (part, i) => `<li class="${part} appear" style="--i:${i}"><span aria-hidden="true">${GLYPH[loser.a[i]]}
+  const chip = (part, i) => `<li class="${part}"><span aria-hidden="true">${GLYPH[loser.a[i]]}
     <small>${PARTS[part][0]}</small></span><span class="unseen">${NAMES[loser.a[i]]}: ${PARTS[part][1]}</span></li>`;
   return { body: scene(picture,
     `<ol class="moves" aria-label="the moves of the worse way">${parts.map(chip).join("")}</ol>`,
     live(`Of ${plural(parts.length, "move")}, <b>${count("cancels")} cancel (=)</b>,
       <b>${count("right")} are right in their own cell (✓), yet <span class="down">pushed down (−)</span></b>,
       <b>${count("wrong")} really wrong (✗)</b>.`),
-    live(betResult(kind)), students(kind),
-    loserKinds().length > 1 ? choices("Another worse way:", ...loserKinds().map((k) =>
-      choice(`loser:${k}`, k === "own" ? ownName() : LOSER_KINDS[k], k === kind))) : "",
-    takeaway("a label for a whole way blames all of its moves, the right ones too.")),
+    live(betResult(kind)), experiment(kind), students(kind),
+    takeaway(`a label for a whole way blames all of its moves, the right ones too. ${wordsFor("dpo")}`)),
   actions: [primary("turn:1", "Drop them"), button("again4", "Bet again")] };
 }
 const ownName = () => (state.worse && state.worse !== shipped.worse ? "yours" : "the detour");
-const dpoGap = (kind) => measured(policy("dpo", kind, "table")).distance - measured(firstPolicy()).distance;
-function betResult(kind) {
-  const other = net(kind), gap = other && other.dpo.distance - DATA.net.start.distance;
-  return `You said “${BETS[state.bet]}”. This student ended <b>${BETS[ended(dpoGap(kind))]}</b>`
-    + `${other ? `; the mean of ${DATA.net.seeds} networks ended <b>${BETS[ended(gap)]}</b>` : ""}.`;
+function experiment(kind) {                                 // each worse way: how much of it is right, what follows
+  const tried = loserKinds().map((k) => ({ k, distance: measured(policy("dpo", k)).distance,
+    blamed: Lake.blame(map, gold, pair(k).loser).filter((part) => part === "right").length }));
+  const falling = tried.sort((a, b) => b.blamed - a.blamed).every((x, i) => !i || x.distance <= tried[i - 1].distance);
+  const rows = tried.map(({ k, distance, blamed }) =>
+    [choice(`loser:${k}`, loserName(k), k === kind), blamed, num(distance)]);
+  return tried.length < 2 ? "" : table(`Other worse ways, other students. ${falling
+    ? "The fewer right moves DPO pushes down, the nearer its student ends."
+    : "On this lake the two numbers do not fall together."}`,
+  ["the worse way", "right moves pushed down", "DPO's distance"], rows, true);
 }
-function students(kind) {                                   // the same measure for the student here and for networks
-  const other = net(kind), cells = (x) => [num(x.distance), percent(x.arrives)];
-  const row = (name, p, nets) => [name, ...cells(measured(p)), ...(other ? cells(nets) : [])];
-  const more = other ? [`${DATA.net.seeds} networks: distance`, "arrives"] : [];
-  const heads = ["student", "distance", "arrives", ...more];
-  const rows = [row("before", firstPolicy(), DATA.net.start), ...["dpo", "sft"].map((name) =>
-    row(`${method(name)}`, policy(name, kind, "table"), other && other[name]))];
-  return table(DISTANCE, heads, rows, true);
+const loserName = (kind) => (kind === "own" ? ownName() : LOSER_KINDS[kind]);
+const dpoGap = (kind) => measured(policy("dpo", kind)).distance - measured(firstPolicy()).distance;
+const betResult = (kind) => `You said “${BETS[state.bet]}”. This student ended <b>${BETS[ended(dpoGap(kind))]}</b>.`;
+function students(kind) {
+  const row = (name, p) => [name, num(p.distance), percent(p.arrives)];
+  const after = (name) => row(method(name), measured(policy(name, kind)));
+  return table(DISTANCE, ["student", "distance", "arrives"],
+    [row("before", measured(firstPolicy())), after("dpo"), after("sft")], true);
 }
 Object.assign(ACTS, {
   bet: (b) => { state.bet = b; }, loser: (kind) => { state.loser = kind; },

@@ -1,5 +1,4 @@
 // Scene 2: which cells does one step of training change?
-"use strict";
 const FULL = {
   sft: "supervised fine-tuning", ift: "intuitive fine-tuning", dpo: "direct preference optimization",
   orpo: "odds ratio preference optimization",
@@ -46,7 +45,7 @@ function touchScene() {
 }
 function guessed(k) {
   const truth = touched(METHODS[k]), { hits, misses } = touchScore(k);
-  return [live(`${hits} of ${truth.length} found, ${misses} wrong.`, "big appear"),
+  return [live(`${hits} of ${truth.length} found, ${misses} wrong.`, "big"),
     say(`${signs} &nbsp; framed: your guess`, "small")];
 }
 function touchScore(k) {
@@ -60,8 +59,8 @@ function allTouched() {
     : `touches ${plural(dpo.length, "cell")}.`;
   return { body: `${four(4)}<div class="panel">${live(`${signs} &nbsp; <b>SFT</b> stays on its way. <b>IFT</b>
     goes on to ${plural(extra, "cell")} where only the student would be. <b>DPO</b> ${alone}`)}
-    ${takeaway(`imitation touches only cells that were shown; IFT adds cells where the student's guess leads; pairs touch
-    both ways.`)}</div>`,
+    ${takeaway(`imitation touches only cells that were shown; IFT adds cells where the student's guess leads; pairs
+    touch both ways. ${wordsFor("ift")}`)}</div>`,
   actions: [primary("turn:1", "Look at IFT's cells"), button("again2", "Guess again")] };
 }
 Object.assign(ACTS, {

@@ -1,5 +1,4 @@
 // Scene 6: watch all four learn at once, forwards and backwards, with other settings. Only this scene uses the dials.
-"use strict";
 const DIALS = {
   beta: ["β, DPO's leash", "how hard DPO is held to its start; a small one lets it go far"],
   lam: ["λ, IFT's ghost", "the share of the student's own next cell in what IFT reads"],
@@ -10,10 +9,10 @@ const stride = () => Math.ceil(DATA.hp.steps / PARTS_SHOWN);
 const lastFrame = () => Math.ceil(DATA.hp.steps / stride());
 const updateOf = (frame) => Math.min(frame * stride(), DATA.hp.steps);
 function learners() {                                       // [{name, policies, distance}] at every frame
-  const { beta, lam, lr } = state;
-  return cached(`all four ${here()} ${beta} ${lam} ${lr}`, () => METHODS.map((name) => {
+  const { beta, lam, lr } = state, kind = loserKinds().includes(state.loser) ? state.loser : "own";
+  return cached(`all four ${here()} ${kind} ${beta} ${lam} ${lr}`, () => METHODS.map((name) => {
     const policies = [];
-    const last = Lake.train(name, start, { ...pair("own"), beta, lam }, { lr }, DATA.hp.steps,
+    const last = Lake.train(name, start, { ...pair(kind), beta, lam }, { lr }, DATA.hp.steps,
       (i, now) => i % stride() === 0 && policies.push(now.map(Lake.softmax)));
     policies.push(last.map(Lake.softmax));
     return { name, policies, distance: policies.map((p) => Lake.distance(map, p, good)) };
@@ -34,9 +33,11 @@ function trainScene() {
     <div class="bench"><div>${slider("at", `After <b>${now}</b>`, lastFrame(), frame, `${now}: ${told(all, frame)}`)}
     ${chart(all, frame)}</div>
     <div>${table(`After ${now}`, ["student", "distance", "arrives from"], rows)}</div>
-    <div>${Object.entries(DIALS).map(dial).join("")}</div></div>
+    <div>${loserKinds().length < 2 ? "" : choices("The worse way:", ...loserKinds().map((k) =>
+      choice(`loser:${k}`, loserName(k), k === state.loser)))}${Object.entries(DIALS).map(dial).join("")}</div></div>
     ${playing ? "" : live(`After ${now}: ${told(all, frame)}.`, "unseen")}
-    ${takeaway("all four start together; settings can change who is ahead, so one run proves nothing.")}`,
+    ${takeaway(`all four start together; another worse way or other dials can change who is ahead, so one run proves
+      nothing. ${wordsFor("sft")}`)}`,
   actions: [primary("play", playing ? "❚❚ Pause" : "▶ Play"), button("again6", "First settings"),
     button("turn:1", "The verdict")] };
 }
@@ -84,9 +85,9 @@ function play() {
     const over = state.at === lastFrame() || state.scene !== 6;
     if (over) clearInterval(playing), playing = 0, keep(false);
     render();
-    if (over) announce(`The end. ${liveText()}`);
+    if (over) Common.tell(`The end. ${liveText()}`);
   }, calm() ? 700 : 50);
 }
 Object.assign(ACTS, {
-  play, again6: () => { Object.keys(DIALS).forEach((name) => { state[name] = DATA.hp[name]; }); },
+  play, again6: () => { state.loser = "own", Object.keys(DIALS).forEach((name) => { state[name] = DATA.hp[name]; }); },
 });

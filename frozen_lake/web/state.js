@@ -2,7 +2,6 @@
 //
 // One object `state` holds all of it. It is written into the address (#...), so a link returns here, and into the
 // browser's memory, so a closed page does, too. Whatever can be pressed carries data-act="name:argument".
-"use strict";
 const $ = (id) => document.getElementById(id), plural = (n, word) => `${n} ${word}${n === 1 ? "" : "s"}`;
 const num = (x, digits = 3) => x.toFixed(digits).replace(/^0/, ""), percent = (x) => `${Math.round(100 * x)} %`;
 const clamp = (x, low, high) => Math.min(high, Math.max(low, x));
@@ -38,7 +37,7 @@ const fresh = (rows = DATA.rows) => ({
   picks: [[], [], [], []], seen: 0, // 2: cells chosen for each method; 2k = method k is asked, 2k + 1 = shown, 8 = all
   judged: "", time: 0,              // 3: y or n for each ghost; updates of IFT
   bet: "", loser: "own",            // 4: c(loser), s(ame), f(arther); which loser
-  guess: "", from: -1, brain: "table",      // 5: who arrives most; where the four are dropped; table or net
+  guess: "", from: -1,            // 5: who arrives most; where the four are dropped
   at: 0, beta: DATA.hp.beta, lam: DATA.hp.lam, lr: DATA.hp.lr,      // 6: the update that is shown, and three dials
 });
 const TRIED = {                                             // where the dials of scene 6 stop
@@ -53,7 +52,7 @@ function address() {
   const s = state, cells = (list) => list.map((cell) => cell.toString(36).padStart(2, "0")).join("");
   const parts = { s: s.scene, m: s.rows === DATA.rows ? "" : s.rows.join("."), g: s.best, l: s.worse,
     p: s.picks.map(cells).join("."), r: s.seen, j: s.judged, t: s.time, b: s.bet, f: s.loser, w: s.guess, c: s.from,
-    n: +(s.brain === "net"), u: s.at, d: Object.keys(TRIED).map((name) => TRIED[name].indexOf(s[name])).join(".") };
+    u: s.at, d: Object.keys(TRIED).map((name) => TRIED[name].indexOf(s[name])).join(".") };
   return "#" + Object.entries(parts).filter(([, v]) => `${v}` !== "").map(([k, v]) => `${k}=${v}`).join("&");
 }
 function load(hash) {                                       // what is odd in an address is left out, without a word
@@ -75,7 +74,6 @@ function load(hash) {                                       // what is odd in an
   s.loser = one(given.f, Object.keys(LOSER_KINDS));
   s.guess = one(given.w, ["", ...METHODS]);
   s.from = lake.live.includes(whole(given.c, 999, -1)) ? +given.c : -1;
-  s.brain = given.n === "1" ? "net" : "table";
   s.at = whole(given.u, DATA.hp.steps, 0);
   (given.d || "").split(".").forEach((text, i) => {
     const name = Object.keys(TRIED)[i];
@@ -89,17 +87,11 @@ function mapOf(text) {                                      // rows of letters w
   return known && !Ways.wrong(rows) ? rows : DATA.rows;
 }
 
-// ---- what the browser remembers: theme, and where the visitor was. It may refuse; then nothing is remembered -----
+// ---- where the visitor was ------------------------------------------------------------------------------------------
 const PLACE = `frozen-lake ${DATA.rows.join(".")}`;
-function remember(key, value) {
-  try { localStorage.setItem(key, value); } catch { /* private window */ }
-}
-function recall(key) {
-  try { return localStorage.getItem(key) || ""; } catch { return ""; }
-}
 function keep(push) {
   try { history[push ? "pushState" : "replaceState"](null, "", address()); } catch { location.hash = address(); }
-  remember(PLACE, address());
+  Common.remember(PLACE, address());
 }
 
 // ---- what is computed, each thing once for a lake and its ways ---------------------------------------------------
@@ -117,13 +109,7 @@ const loserMoves = (kind) => (kind === "own" ? moves(state.worse || shipped.wors
 const pair = (kind) => ({ map, gold, loser: Lake.walk(map, loserMoves(kind)), ...DATA.hp });
 const trained = (name, kind) => cached(`train ${name} ${kind} ${here()}`,
   () => Lake.train(name, start, pair(kind), DATA.hp, DATA.hp.steps));
-function net(kind) {                                        // the networks know the page's own map and ways only
-  const ours = state.rows === DATA.rows && letters(gold.a) === shipped.best;
-  const known = Object.keys(losers).find((k) => losers[k] && letters(losers[k]) === letters(loserMoves(kind)));
-  return (ours && DATA.net.losers[known]) || null;
-}
-const policy = (name, kind, brain) => (brain === "net" && net(kind) ? net(kind)[name].policy
-  : cached(`policy ${name} ${kind} ${here()}`, () => trained(name, kind).map(Lake.softmax)));
+const policy = (name, kind) => cached(`policy ${name} ${kind} ${here()}`, () => trained(name, kind).map(Lake.softmax));
 const push = (name) => cached(`push ${name} ${here()}`, () => {
   // per cell [[move, -gradient]] of the first step
   const { grad } = Lake.LOSSES[name](start, { ...pair("own"), ref: start });

@@ -1,5 +1,4 @@
 // The ways over a lake, as demos.py finds them, and the student who is to learn them. Works on any map.
-"use strict";
 const Ways = (() => {
   const { MOVES, go } = Lake;
   function byWay(v, w) {                                                // two ways in the order of Python's lists

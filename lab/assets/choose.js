@@ -14,26 +14,38 @@ const Choose = {
 
   // Without answers nobody judges: then that part of the case is the usual.
   usual: (ask) => ({...ask, source: ask.have === "nothing" ? "own" : ask.source}),
-  // ask: {demos, samples, wrong, have, source, base}. The situation weighs more than the size; of two sizes
-  // that are as near, the smaller.
+  // ask: {demos, samples, wrong, have, source, base}. How far is one number of a regime from one's own? A logarithm,
+  // with a sign: below 0 the regime is larger.
+  apart: (g, ask, key) => key === "demos" || (ask.have !== "nothing" && g.samples) ? Math.log(ask[key] / g[key])
+    : ask.have === "nothing" ? (g.samples ? 0.01 : 0) : 100,
+  // The situation weighs more than the size, and of the size the demonstrations weigh more.
   far(g, ask) {
     const other = (x, y, weight) => (String(x ?? "") === String(y ?? "") ? 0 : weight);
-    const size = Math.abs(Math.log(ask.demos / g.demos));
-    const samples = ask.have === "nothing" ? (g.samples ? 0.01 : 0)
-      : g.samples ? Math.abs(Math.log(ask.samples / g.samples)) : 100;
     return other(g.base, ask.base, 8000) + other(g.noise > 0, Boolean(ask.wrong), 4000)
-      + other(g.source, ask.source, 2000) + size + samples;
+      + other(g.source, ask.source, 2000) + 2 * Math.abs(Choose.apart(g, ask, "demos"))
+      + Math.abs(Choose.apart(g, ask, "samples"));
   },
-  // A regime where SFT is the only row that one can use tells nothing.
-  nearest(regimes, ask) {
-    const some = regimes.filter((g) => ask.have === "nothing" || Choose.rows(g, ask.have).length > 1);
-    const far = some.map((g) => Choose.far(g, Choose.usual(ask))), least = Math.min(...far);
-    return some.filter((g, i) => far[i] < least + 1e-9)
-      .sort((a, b) => a.samples - b.samples || a.demos - b.demos)[0];
+  // Regimes by how far they are; of two that are as far, the smaller first. A regime where SFT is the only row that one
+  // can use tells nothing.
+  sorted(regimes, asked) {
+    const ask = Choose.usual(asked);
+    return regimes.filter((g) => ask.have === "nothing" || Choose.rows(g, ask.have).length > 1)
+      .map((g) => ({g, far: Math.round(1e9 * Choose.far(g, ask))}))
+      .sort((a, b) => a.far - b.far || a.g.samples - b.g.samples || a.g.demos - b.g.demos).map(({g}) => g);
+  },
+  nearest: (regimes, ask) => Choose.sorted(regimes, ask)[0],
+  // Where one's size lies between or beyond what was measured: the next regime of the same situation that is on the
+  // other side in one of the two numbers.
+  second(regimes, asked) {
+    const ask = Choose.usual(asked), [first, ...others] = Choose.sorted(regimes, ask);
+    const same = (g) => ["base", "source"].every((key) => g[key] === first[key]) && (g.noise > 0) === (first.noise > 0);
+    const away = ["demos", "samples"].filter((key) => Math.abs(Choose.apart(first, ask, key)) > Math.log(1.25));
+    const across = (g) => away.some((key) => Choose.apart(g, ask, key) * Choose.apart(first, ask, key) <= 1e-9);
+    return others.find((g) => same(g) && across(g));
   },
 
-  // Rows that one can use, best first. Those that are better than SFT and not surely worse than the best one share place
-  // 1; where none is better than SFT, SFT and all that are not surely worse do. Then the others in the same way.
+  // Rows that one can use, best first. Those that are better than SFT and not surely worse than the best one share
+  // place 1; where none is better than SFT, SFT and all that are not surely worse do. Then the others in the same way.
   rows(regime, have) {
     const mine = regime.rows.filter((r) => Choose.can(regime, have).includes(r.needs));
     const sft = mine.find((r) => r.verdict === "baseline"), places = new Map();
@@ -65,7 +77,8 @@ const Choose = {
     + (samples ? ` and ${what} on ${Choose.count(samples)} answers` : ", nothing more"),
   what: {nothing: "nothing", labels: "labels", pairs: "pairs", scores: "scores", reward: "a reward"},
   kinds: {own: "exact score", learnt: "learnt reward model", spoilt: "pairs: a right and a spoilt answer",
-    "errs 5": "judge who errs in 5 of 100", "errs 15": "judge who errs in 15 of 100", "errs 30": "judge who errs in 30 of 100"},
+    "errs 5": "judge who errs in 5 of 100", "errs 15": "judge who errs in 15 of 100",
+    "errs 30": "judge who errs in 30 of 100"},
   word: (verdict, margin) => verdict === "equal" ? `equal (within ${+(100 * margin).toFixed(1)} points)`
     : verdict === "baseline" ? "the baseline" : verdict,
   ties: (r) => `${r.place}${r.shared ? " =" : ""}${r.borrowed ? " *" : ""}`,
@@ -76,7 +89,7 @@ const Choose = {
     const mine = Choose.size(ask.demos, ask.have === "nothing" ? 0 : ask.samples, Choose.what[ask.have], ask.wrong);
     const notes = [];
     if (g.base !== ask.base) notes.push(`the model "${ask.base}"`);
-    if ((g.noise > 0) !== Boolean(ask.wrong)) notes.push(ask.wrong ? "partly wrong demonstrations" : "clean demonstrations");
+    if ((g.noise > 0) !== Boolean(ask.wrong)) notes.push(`${ask.wrong ? "partly wrong" : "clean"} demonstrations`);
     if (g.source !== ask.source) notes.push(`answers judged by "${Choose.kinds[ask.source] || ask.source}"`);
     const there = Choose.size(g.demos, ask.have === "nothing" ? 0 : g.samples, Choose.what[ask.have], g.noise > 0);
     const same = there === mine && !notes.length;
@@ -89,18 +102,50 @@ const Choose = {
         Choose.count(Math.exp(gap).toFixed(gap > Math.log(10) ? 0 : 1))}, so this is only a hint.` : "");
   },
 
+  // What the letters mean, and what a row trains on with one's own files: [objective, file, more].
+  full: {SFT: "supervised fine-tuning", RFT: "rejection sampling: SFT on the model's right answers",
+    UNA: "fits its implicit reward to every score", KTO: "pushes good answers up and bad ones down",
+    DPO: "widens the gap between a better and a worse answer", SimPO: "like DPO, without a reference model",
+    RLOO: "policy gradient: samples while it trains", GRPO: "policy gradient over groups of samples",
+    PPO: "policy gradient with a clipped ratio"},
+  named: (r) => r.name + (r.name === "RFT" ? ` (${Choose.full.RFT})` : ""),
+  files: {"right answers": "labels.jsonl", labels: "labels.jsonl", pairs: "pairs.jsonl", scores: "scores.jsonl"},
+  mine(rows, have) {
+    const train = (name, objective, rest) =>
+      `python -m nanouft.train --objective ${objective} ${rest} --out out/mine-${name}`;
+    const harvest = "python -m nanouft.rollout.harvest --init out/mine-sft --data prompts.jsonl --reward my.py:right "
+      + "--good 1 --samples 4 --out out/own";
+    const stage = ({name, needs}) => {
+      const low = name.toLowerCase(), file = name === "RFT" && have === "reward" ? "demos.jsonl" : Choose.files[needs];
+      const data = file ? (have === "reward" ? "out/own/" : "") + file : "prompts.jsonl --reward my.py:right";
+      return train(low, name === "RFT" ? "sft" : low, `--data ${data} --init out/mine-sft`);
+    };
+    const best = Choose.top(rows).filter(({name, needs}) => Choose.full[name] && needs !== "nothing");
+    return [train("sft", "sft", "--data demos.jsonl --init out/mine"),
+      ...(have === "reward" && best.length ? [harvest] : []), ...best.map(stage)];
+  },
+
   // The answer in a sentence or two: who is on top, who of them is cheapest.
   advice(rows, margin) {
     const top = Choose.top(rows), low = Choose.cheapest(top);
     const about = (r) => `${Choose.gain(r.gain)} points over SFT (${Choose.word(r.verdict, margin)}), `
       + `${Choose.times(r.cost.relative)} SFT's FLOPs`;
     const sft = (r) => r.verdict === "baseline";
-    if (rows.length === 1) return "Only SFT was measured for this. Other methods for demonstrations: docs/claims.md.";
+    if (rows.length === 1) return "In this map only SFT was measured for this.";
     if (top.length === 1) return sft(low) ? "SFT alone is best: nothing else that you can use is as good."
-      : `Best: ${low.name}, ${about(low)}.`;
+      : `Best: ${Choose.named(low)}, ${about(low)}.`;
     const rest = sft(low) ? "The cheapest of them is SFT itself: nothing here is surely better."
-      : `The cheapest of them: ${low.name}, ${about(low)}.`;
+      : `The cheapest of them: ${Choose.named(low)}, ${about(low)}.`;
     return `Not told apart on top: ${Choose.list(top.map((r) => r.name))}. ${rest}`;
+  },
+
+  // The same for the second regime, and which of the first one's rows on top are worse than SFT there.
+  also(g, rows, first, ask, margin) {
+    const tops = Choose.top(first).map(({name}) => name), samples = ask.have === "nothing" ? 0 : g.samples;
+    const worse = rows.filter((r) => r.verdict === "worse" && tops.includes(r.name));
+    const words = Choose.list(worse.map((r) => `${r.name}, ${Choose.gain(r.gain)}`));
+    return `At the other neighbour, ${Choose.size(g.demos, samples, Choose.what[ask.have], g.noise > 0)}: `
+      + Choose.advice(rows, margin) + (words && ` Worse than SFT there: ${words}.`);
   },
 
   // Prices are logarithms. Is a demonstration worth more than the judged answers that replace it, at the nearest size?
@@ -115,14 +160,16 @@ const Choose = {
     const better = ratio > x.answers ? "let answers be judged" : "write demonstrations";
     const words = ratio > many || ratio < few ? better : `probably ${better}; the interval leaves both open`;
     return `Prices: a demonstration costs as much as ${Choose.count(+ratio.toPrecision(2))} judgements. Measured with ${
-      Choose.count(x.demos)} demonstrations and ${Choose.count(x.samples)} judged answers (RFT): ${Math.round(x.answers)} judgements `
-      + `gave as much as one more demonstration (95 %: ${Math.round(few)} to ${Math.round(many)}). So: ${words}. The judge erred in ${errs} of 100 answers.`;
+      Choose.count(x.demos)} demonstrations and ${Choose.count(x.samples)} judged answers (RFT): ${
+      Math.round(x.answers)} judgements gave as much as one more demonstration (95 %: ${Math.round(few)} to ${
+      Math.round(many)}). So: ${words}. The judge erred in ${errs} of 100 answers.`;
   },
 
-  // what else changes, surely: [{text, word, bad, good}, ...], the bad news first; diversity is neither
+  // what else changes, surely: [{text, word, kind, bad}, ...], the bad news first; diversity is neither
   changes(row) {
     const names = {fact: "facts", truth: "truth", unknown: "admits not knowing", ends: "stops", diversity: "diversity"};
-    return Object.entries(row.changes).map(([key, [mean, half, word]]) => ({bad: word === "worse", good: word === "better", word,
+    return Object.entries(row.changes).map(([key, [mean, half, word]]) => ({word, bad: word === "worse",
+      kind: {worse: "bad", better: "good"}[word] || "plain",
       text: `${names[key] || key} ${Choose.gain([mean, half])}`})).sort((a, b) => b.bad - a.bad);
   },
 };

@@ -3,11 +3,16 @@
     fill(page, {"<!--TABLE-->": html(name), "/*DATA*/": script_json(data)})
 """
 import json
+import os
 import re
 from collections.abc import Callable, Mapping
 from html import escape
+from pathlib import Path
 
 from nanouft.shell.text import visible
+
+DOCS = Path(__file__).parents[2] / "docs"
+SHARED = Path(__file__).parents[1] / "playground" / "web"
 
 
 def html(text) -> str:
@@ -33,3 +38,17 @@ def each_string(value, how: Callable[[str], str]):
 def fill(page: str, parts: Mapping[str, str]) -> str:
     """Every place of `page` with its part, in one pass: a place that is named inside a part stays as it is."""
     return re.sub("|".join(map(re.escape, parts)), lambda place: parts[place[0]], page)
+
+
+def shared() -> dict[str, str]:
+    """What all pages share, by its place: the style and the functions of nanouft/playground/web/common."""
+    return {f"/*COMMON_{kind.upper()}*/": (SHARED / f"common.{kind}").read_text(encoding="utf-8")
+            for kind in ("css", "js")}
+
+
+def doc(folder: Path, name: str) -> str | None:
+    """Where a file of docs/ is, from the page; None where there is none (an installed package has no docs)."""
+    try:
+        return Path(os.path.relpath(DOCS / name, folder)).as_posix() if (DOCS / name).exists() else None
+    except ValueError:                              # Windows: on another drive
+        return None

@@ -16,6 +16,7 @@ from nanouft.look import report
 from nanouft.models.load import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.poft import PoFT
+from nanouft.playground import __main__ as playground
 from nanouft.rollout import harvest, voice
 from nanouft.shell import config, devices, pages, runs, text
 from nanouft.shell.errors import UserError
@@ -23,7 +24,8 @@ from nanouft.world import __main__ as show
 
 pytestmark = pytest.mark.usefixtures("brief")
 MODULES = {"train": train, "pretrain": pretrain, "evaluate": evaluate, "sample": sample,
-           "ledger": ledger, "reward": reward, "harvest": harvest, "world": show}
+           "ledger": ledger, "reward": reward, "harvest": harvest, "world": show,
+           "playground": playground}
 MAINS = {name: module.main for name, module in MODULES.items()}
 SETTINGS = {name: getattr(module, "Show" if name == "world" else name.title()) for name, module in MODULES.items()}
 MAY_BE_NEGATIVE = {(PoFT, "margin"), (harvest.Harvest, "good"), (show.Show, "seed")}

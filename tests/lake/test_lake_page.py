@@ -9,7 +9,7 @@ import torch
 from browser import node
 from studied import HP, STUDY, VERDICTS
 
-from frozen_lake import demos, page, twin
+from frozen_lake import demos, page
 from frozen_lake.demos import LOSERS, ghosts, gold, moves_of_loser, random_lake
 from frozen_lake.lake import MAPS, Lake, make_lake
 from frozen_lake.learn import learn, method, task_of
@@ -86,31 +86,6 @@ def test_on_ice_from_which_no_way_leads_a_student_walks_in_circles():
     assert live == pocket.live and end == "loop"
 
 
-# ---- the twin --------------------------------------------------------------------------------------------------------
-def test_the_twin_is_a_sentence_that_was_computed(content):
-    found = content["twin"]
-    assert found["best"][:-1] == found["prompt"].split()[1:5][::-1], "the question asks for its words backwards"
-    assert found["parts"].count("wrong") == 1 and found["parts"].count("right") >= 2 and "cancels" in found["parts"]
-    assert found["pushes"]["sft"]["answer"] == [1.0] * len(found["best"])
-    assert all(w < 0 for w in found["pushes"]["dpo"]["rejected"]), "all words of the worse answer, the right ones, too"
-    assert len(found["pushes"]["dpo"]["rejected"]) == len(found["worse"])
-    for name in page.METHODS:
-        assert len(found["curve"][name]["best"]) == len(found["curve"]["steps"])
-        assert found["curve"][name]["best"][0] == found["curve"]["sft"]["best"][0], "all start from one model"
-    assert found["curve"]["sft"]["best"][-1] != found["curve"]["sft"]["best"][0]
-
-
-def test_words_are_blamed_as_moves_are():
-    best = "knife green blue fox .".split()
-    assert twin.blame(best, "knife green green blue fox .".split()) == ["cancels"] * 2 + ["wrong"] + ["right"] * 3
-    assert twin.blame(best, "knife green .".split()) == ["cancels", "cancels", "wrong"]
-
-
-def test_networks_are_told_by_means(content):
-    for n in (content["net"]["start"], *(n for kind in content["net"]["losers"].values() for n in kind.values())):
-        assert 0 < n["distance"] < 1 and 0 <= n["arrives"] <= 1
-
-
 # ---- the file --------------------------------------------------------------------------------------------------------
 def test_the_page_needs_nothing_else(file):
     text = file.read_text(encoding="utf-8")
@@ -121,24 +96,20 @@ def test_the_page_needs_nothing_else(file):
     assert len(text.encode()) < 600_000
 
 
-def test_a_map_of_ones_own_is_the_map_of_the_page(tmp_path, monkeypatch, content):
+def test_a_map_of_ones_own_is_the_map_of_the_page(tmp_path):
     """It used to show twoway5 without a word."""
-    monkeypatch.setattr(twin, "content", lambda lam, steps: content["twin"])
-    monkeypatch.setattr(page, "SEEDS", 1)
-    mine = {"name": "<b>my /*DATA*/", "rows": ["SFFF", "FHHF", "FFFG"], "slippery": True}
+    mine = {"name": "my", "rows": ["SFFF", "FHHF", "FFFG"], "slippery": True}
     text = page.write(tmp_path, {"map": mine, "hp": HP | {"steps": 2}, "study": None}).read_text(encoding="utf-8")
     assert '"rows":["SFFF","FHHF","FFFG"]' in text
-    assert "Your map, &amp;lt;b" not in text and "Your map, &lt;b&gt;my /*DATA*/" in text.replace("\\u003c", "<")
     assert "this page does not" in text, "the page's students are not slippery, and it says so"
 
 
 def test_the_study_reaches_the_page_and_cannot_break_out_of_it(content, tmp_path):
     study = json.loads(json.dumps(STUDY))
-    study["settings"][0]["name"] = "</script><b>"
-    study["verdict"] = "<img src=x onerror=a> /*SCRIPTS*/ \x1b"
+    study["verdict"] = "</script><img src=x onerror=a> /*SCRIPTS*/ \x1b"
     study["verdicts"]["holds"] = "<b>"
     shown = page.pages.each_string(page.verdicts(study), page.pages.html)
-    assert [s["verdict"] for s in shown["settings"]] == [*VERDICTS]
+    assert shown["settings"] == len(VERDICTS)
     filled = page.fill(content | {"study": shown}, tmp_path)
     assert filled.count("</script>") == 1 and "<img src=x" not in filled and "\x1b" not in filled
     assert "&lt;img src=x onerror=a&gt; /*SCRIPTS*/ \\\\x1b" in filled, "and a place inside the data is no place"

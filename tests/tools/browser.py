@@ -3,6 +3,8 @@
     with Browser(folder) as b:                      folder: an empty one, for the browser's profile
         b.open(page, width=380, dark=True); b.key("ArrowRight"); b.js("document.title")
     python tests/tools/browser.py out/compare/index.html picture.png "#pictures"      # a picture of a part of a page
+    python tests/tools/browser.py out/playground/index.html docs/playground.png "" "[data-key='choose:released']" \\
+        "#train"                                                    # what is seen, after these presses
 
 The browser is looked for under its usual names, or where NANOUFT_BROWSER points. Pages come from files; no port is
 opened. Errors of a page (exceptions, console.error, what could not be loaded) gather in `errors`.
@@ -36,12 +38,12 @@ def find() -> str | None:
     return next(filter(None, map(shutil.which, filter(None, (os.environ.get("NANOUFT_BROWSER"), *NAMES)))), None)
 
 
-def node(code: str):
+def node(code: str, seconds: float = 60):
     """The value of the variable `out` after this JavaScript, run by node."""
     if not (program := shutil.which("node")):
         pytest.skip("node is not installed, the page's functions are not tried")
     done = subprocess.run([program, "-"], input=f"let out; {code}; console.log(JSON.stringify(out));",
-                          capture_output=True, text=True, encoding="utf-8", timeout=60)
+                          capture_output=True, text=True, encoding="utf-8", timeout=seconds)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -206,6 +208,12 @@ class Browser:
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as profile, Browser(Path(profile)) as browser:
-        browser.open(Path(sys.argv[1]), width=1400)
-        browser.picture(Path(sys.argv[2]), sys.argv[3])
+    page, picture, part, *presses = sys.argv[1:]
+    with tempfile.TemporaryDirectory() as profile, Browser(Path(profile), seconds=600) as browser:
+        browser.open(Path(page), **({"width": 1400} if part else {"width": 1080, "height": 940}))
+        for press in [*presses, None]:                          # each when what came before it is done
+            browser.wait("!document.querySelector('[aria-busy=true]')")
+            if press:
+                browser.click(press)
+        browser.js("scrollTo(0, 0)")
+        browser.picture(Path(picture), part or None)

@@ -1,55 +1,6 @@
-"""Made-up results and a made-up map for the tests of the page: fast, and with every oddity.
-
-    results(); the_map()                # as compare.py and map.py would write them; no number in them is evidence
-"""
-import json
+"""A made-up map for the tests of the chooser: as map.py would write it; no number in it is evidence."""
 import random
 
-import pytest
-
-from lab import compare, cost, snapshot, table
-from lab.table import Row
-from nanouft import world
-
-EVIL = "</script><b>&amp; no"
-
-
-def cell(rng: random.Random, row: Row, seed: int, prompts: list[dict]) -> dict:
-    """A finished cell as run_cell would leave it."""
-    def pushes(p):
-        return {when: {"right": [rng.choice((1.0, 0.25, -0.1))] * len(p["right_tokens"]),
-                       "wrong": [-rng.random()] * len(p["wrong_tokens"])} for when in ("first", "last")}
-    families = {f: {k: rng.random() for k in ("score", "strict", "ends", "length")} for f in world.FAMILIES}
-    probes = {k: rng.random() for k in ("diversity", "kl_own", "own_prefix_gap", "corpus_nll")}
-    face = {"probes": probes, "pairs": {"chosen": rng.gauss(0, 3), "rejected": rng.gauss(-3, 3)},
-            "answers": [{"says": f"{row.objective} {EVIL}", "score": rng.choice((0, 0.5, 1)),
-                         "stops": rng.random() < .8} for _ in snapshot.SHOWN],
-            "ledger": [pushes(p) for p in prompts] if row.flags else None,
-            "curve": [[4 * i, rng.random()] for i in range(1, 25)] if row.flags else [],
-            "held": {"name": "nll", "points": [[48, 0.3], [96, 0.2]]} if row.flags else {}, "seconds": 5 + rng.random()}
-    mean = sum(f["score"] for f in families.values()) / 9
-    return {"seed": seed, "mean": mean, "families": families, "portrait": face}
-
-
-def results() -> dict:
-    """Every row over three seeds: a seed that diverged, a row with no seed left, text that tries to end the script."""
-    rng, patch = random.Random(0), pytest.MonkeyPatch()
-    patch.setattr(table, "priced", lambda row, seed, cells: None if row.group == "on-policy" else
-                  cost.Cost(rng.randrange(20_000, 200_000), rng.uniform(3e11, 2e12)) if row.flags else cost.Cost())
-    patch.setattr(table, "cost_of", lambda flags: cost.Cost(30_000, 3e11))
-    sft = ("--objective", "sft")
-    rows = {"base": Row((), "start"), **compare.wanted(compare.Compare()), "sft->ppo": Row(sft, "on-policy", sft)}
-    prompts = table.shown_prompts("test", table.Tokenizer.load("nano"))
-    done = {name: [cell(rng, row, s, prompts) for s in range(3 if row.flags else 1)] for name, row in rows.items()}
-    done["rpo"][1] = {"seed": 1, "failed": "loss is nan"}
-    done["asft"] = [{"seed": s, "failed": "loss is nan"} for s in range(3)]
-    out = table.summarise(rows, done, {"command": f"python -m lab.compare {EVIL}", "seeds": 3, "first_seed": 0,
-                                  "items": 100, "split": "test", "init": "base", "same": compare.SAME})
-    patch.undo()
-    return json.loads(json.dumps(out))
-
-
-# ---- the map ---------------------------------------------------------------------------------------------------------
 METHODS = {"SFT": "nothing", "IFT": "nothing", "NEFTune": "nothing", "KTO": "labels", "UNA, labels": "labels",
            "RFT": "right answers", "DPO": "pairs", "SimPO": "pairs", "ORPO": "pairs", "IPO": "pairs", "UNA": "scores",
            "UFT": "scores", "RLOO": "reward", "GRPO": "reward", "best of 8": "reward"}

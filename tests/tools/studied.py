@@ -1,9 +1,7 @@
-"""What the page of the lake is made from in the tests: settings, a study of three rows, a twin after two steps."""
+"""What the page of the lake is made from in the tests: settings and a study of three rows."""
 from pathlib import Path
 
-import pytest
-
-from frozen_lake import page, twin
+from frozen_lake import page
 from frozen_lake.lake import make_lake
 from frozen_lake.measure import CONTRASTS
 
@@ -15,10 +13,7 @@ STUDY = {"verdict": "does not hold", "maps": 3, "seeds": 2, "verdicts": dict.fro
 
 
 def lake_content(folder: Path) -> dict:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(page, "SEEDS", 2)
-        patch.setattr(twin, "STEPS", 2)
-        return page.content(HP, make_lake("twoway5"), STUDY, folder)
+    return page.content(HP, make_lake("twoway5"), STUDY, folder)
 
 
 def lake_page(content: dict, folder: Path) -> Path:
