@@ -15,7 +15,7 @@ from studied import lake_content, lake_page
 from lab import page
 from nanouft.playground import __main__ as playground
 
-SIZES = [(320, 640), (390, 844), (640, 360), (768, 1024), (1280, 720), (1400, 900)]
+SIZES = [(320, 256), (320, 640), (390, 844), (640, 360), (768, 1024), (1280, 720), (1400, 900)]
 WAYS = "g=DDDDRRRR&l=RRRRDDLLDDRR"
 STATES = {
     "chooser": [""], "playground": ["", "#o=ift&d.variant=released", "#o=rloo"],
@@ -60,7 +60,7 @@ def test_nothing_overflows_and_buttons_are_large_enough(b, file, name, width, he
         how = {"width": width, "height": height, "dark": dark, "touch": name == "lake" and width < 600}
         b.open(file[name], state, **how)
         hidden = where(b, "#actions button", "r.width && (r.bottom > innerHeight || r.top < 0)")
-        assert not hidden, f"{state}: what to do is in sight"
+        assert not hidden or height < 300, f"{state}: what to do is in sight"
         if name != "lake":
             open_whole(b, file[name], state, **how)
         assert b.js("document.documentElement.scrollWidth") == width, state
