@@ -27,7 +27,6 @@ function render() {
     ${i + 1 === now ? 'aria-current="step"' : ""}></button>`).join(""));
   $("stage").dataset.scene = now;
   $("back").disabled = now === 1, $("next").disabled = now === SCENES.length;
-  $("hint").textContent = $("primary") && !drawing() ? "← → scenes, Space: the filled button" : "";
   splash = "";
   animate();
   if (lost && (!lost.isConnected || lost.disabled)) refocus(lost.dataset.key);

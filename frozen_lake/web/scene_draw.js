@@ -1,6 +1,6 @@
 // Scene 1: draw the two ways, on this lake or on one of your own.
 let trail = [], notice = "", splash = "";                   // what a link need not bring back
-let making = null;                                          // a map in the making: { rows, tool }
+let making = null;                                          // a map in the making: { rows, at }
 const drawing = () => state.scene === 1 && !making && !(state.best && state.worse);
 const standing = () => (trail.length ? trail[trail.length - 1] : map.start);
 
@@ -67,16 +67,15 @@ function arrive(last) {
 }
 
 // ---- a lake of one's own -----------------------------------------------------------------------------------------
-const TOOLS = { H: "hole", F: "ice", S: "start", G: "flag" };
 function makeScene() {
-  const { rows, tool } = making, on = Lake.lake(rows), wrong = Ways.wrong(rows);
-  const picture = withMap(on, () => lake({ on, label: "your lake: arrow keys move, Enter sets the cell", at: making.at,
-    act: (s) => `set:${s}`, more: "data-make" }));
+  const { rows } = making, on = Lake.lake(rows), wrong = Ways.wrong(rows);
+  const picture = withMap(on, () => lake({ on, label: "your lake: arrow keys move, Enter turns ice and hole",
+    at: making.at, act: (s) => `set:${s}`, more: "data-make" }));
   return { title: "Make a lake of your own.", body: scene(picture,
-    say("Choose what to set, then touch or drag over cells."),
-    choices("Set", ...Object.entries(TOOLS).map(([letter, name]) => choice(`tool:${letter}`, name, letter === tool))),
+    say("Touch or drag over cells: ice becomes a hole, a hole becomes ice."),
     live(`${making.done || ""} ${wrong || `The best way has ${on.far[on.start]} moves.`}`),
-    say("A file does the same: rows of S, F, H and G, then <code>python -m frozen_lake --map my.txt</code>", "small")),
+    say(`Other sizes, another start or flag: rows of S, F, H and G in a file, then
+      <code>python -m frozen_lake --map my.txt</code>`, "small")),
   actions: [wrong ? "" : primary("use", "Use this lake"), button("leave", "Cancel")] };
 }
 function withMap(on, draw) {                                // place and middle look at `map`
@@ -85,22 +84,18 @@ function withMap(on, draw) {                                // place and middle 
   try { return draw(); } finally { map = before; }
 }
 function set(s) {
-  const cells = [...making.rows.join("")], letter = making.tool, old = cells.indexOf(letter);
-  const told = (what) => { making.done = withMap(Lake.lake(making.rows), () => `${place(s)}: ${what}.`); };
-  if ("SG".includes(cells[s])) return told(`${TOOLS[cells[s]]}; set it elsewhere to move it`);
-  if ("SG".includes(letter)) cells[old] = "F";
-  cells[s] = letter === cells[s] ? "F" : letter;
-  making.rows = chunks(cells, making.rows[0].length), making.at = s;
-  told(TOOLS[cells[s]]);
+  const cells = [...making.rows.join("")], turned = { F: "H", H: "F" }[cells[s]];
+  if (!turned) return;                                      // start and flag stay
+  cells[s] = turned, making.at = s;
+  making.rows = cells.join("").match(new RegExp(`.{${making.rows[0].length}}`, "g"));
+  making.done = withMap(Lake.lake(making.rows), () => `${place(s)}: ${KIND[turned]}.`);
 }
-const chunks = (cells, n) => cells.join("").match(new RegExp(`.{${n}}`, "g"));     // rows of n letters
 Object.assign(ACTS, {
   go: (s) => go(+s), undo,
   ship: () => { Object.assign(state, shipped), trail = [], notice = ""; },
   redraw: () => { state.best = state.worse = notice = "", trail = []; },
-  make: () => { making = { rows: state.rows, tool: "H", at: map.start }; },
-  tool: (letter) => { making.tool = letter; }, set: (s) => set(+s),
-  leave: () => { making = null; },
+  make: () => { making = { rows: state.rows, at: map.start }; },
+  set: (s) => set(+s), leave: () => { making = null; },
   use: () => {
     if (Ways.wrong(making.rows)) return;                    // what is wrong stands above
     const same = making.rows.join() === DATA.rows.join();

@@ -3,9 +3,8 @@ const PARTS = {                                             // what a move of th
   cancels: ["=", "shared with the best way: + and − cancel"], right: ["✓", "right here, pushed down all the same"],
   wrong: ["✗", "wrong here, pushed down"],
 };
-const DISTANCE = `Distance: how far the student's chances are from those of the nearest best student (0: the same;
-  one that picks at random has .188 where one move is best). Arrives: from this share of the cells the likeliest moves
-  lead to the flag.`;
+const DISTANCE = `Distance: how far the student's chances are from those of the nearest best student (0: the same; one
+  that picks at random has .188 where one move is best). Arrives: the share of cells from which it reaches the flag.`;
 
 function loserScene() {
   if (!state.bet) {
