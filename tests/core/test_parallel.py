@@ -11,7 +11,7 @@ import sys
 import pytest
 import torch
 import torch.distributed as dist
-from running import PAIRS, QUICK, ROOT, call, environment, lines, losses, metrics, one_error
+from running import DEMOS, PAIRS, QUICK, ROOT, call, environment, lines, losses, metrics, one_error
 from safetensors.torch import load_file
 from tiny import CPU, FORMS, model_grads, nano, real_batch, same, same_each
 
@@ -144,27 +144,23 @@ def test_shared_weights_give_the_numbers_of_one_process(name, two, here, tiny_ba
     same_each(got, want, "the weights at the end", 1e-4)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["llama", "qwen2"])            # untied and tied head
-def test_shared_weights_of_a_model_of_transformers(kind, here, brief):
+@pytest.mark.parametrize("kind, name, more", [      # untied and tied head; IFT gives an untied embedding no gradient
+    ("llama", "ift", []), *(pytest.param(k, "dpo", ["--shard"], marks=pytest.mark.slow) for k in ("llama", "qwen2"))])
+def test_two_processes_train_a_model_of_transformers(kind, name, more, here, brief):
     pytest.importorskip("transformers")
     from test_transformers import make
     make(here / kind, kind)
-    file = lines(here / "pairs.jsonl", PAIRS)
-    line = ["--init", kind, "--objective", "dpo", "--data", file.name, "--steps", "3", "--batch-size", "5", "--lr",
+    file = lines(here / "pairs.jsonl", PAIRS if name == "dpo" else DEMOS)
+    line = ["--init", kind, "--objective", name, "--data", file.name, "--steps", "3", "--batch-size", "5", "--lr",
             "1e-3", "--checkpointing", *QUICK, *PLAIN]
-    torchrun(here, [[*line, "--out", "both", "--shard"]])
+    torchrun(here, [[*line, "--out", "both", *more]])
     assert call(train.main, *line, "--out", "one") == 0
     as_one(here / "both", here / "one")
 
 
 @pytest.mark.skipif(not SHARED, reason="torch 2.6 shares weights on a GPU only")
-def test_two_processes_go_on_with_a_run_of_shared_weights(two):
+def test_two_processes_and_one_go_on_with_a_run_of_shared_weights(two, here, capsys):
     assert "dpo-shard: going on after step 2" in two[1], "what it then did is compared above"
-
-
-@pytest.mark.skipif(not SHARED, reason="torch 2.6 shares weights on a GPU only")
-def test_one_process_goes_on_with_a_run_of_shared_weights(two, here, capsys):
     shutil.copytree(two[0] / "dpo-shard", here / "half")
     (here / "half/eval.json").unlink()
     assert call(train.main, "--resume", "half") == 0 and "going on after step 2" in capsys.readouterr().out
