@@ -48,8 +48,8 @@ from nanouft.shell import config, processes
 be_brief()
 # gloo cannot meet twice; who waits in vain ends
 meet, part = dist.init_process_group, dist.destroy_process_group
-dist.init_process_group = lambda *args: dist.barrier() if dist.is_initialized() else meet(
-    *args, timeout=timedelta(seconds=60))
+dist.init_process_group = lambda *args, **more: dist.barrier() if dist.is_initialized() else meet(
+    *args, **more | {"timeout": timedelta(seconds=60)})
 dist.destroy_process_group = lambda: line is last and part()
 *_, last = sys.argv
 made, gathered = train.make_optimizer, processes.unshard
@@ -186,6 +186,18 @@ def test_pieces_of_coupled_rows_add_up(form):
         total += loss.detach()
     same(total, want, f"{form}: the losses of three micro-batches add up to that of the step")
     same_each({name: p.grad for name, p in model.named_parameters()}, grads, f"{form}: and so do their gradients")
+
+
+def test_processes_with_gpus_know_theirs_and_wait_long(monkeypatch):
+    met = {}
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_PORT", "MASTER_ADDR"):
+        monkeypatch.setenv(name, {"RANK": "0", "WORLD_SIZE": "2"}.get(name, "1"))
+    for name in ("device_count", "is_bf16_supported", "set_device"):
+        monkeypatch.setattr(torch.cuda, name, lambda *of, **_: met.update(of=of) or 2)
+    monkeypatch.setattr(torch, "set_float32_matmul_precision", str)
+    monkeypatch.setattr(dist, "init_process_group", lambda kind, **how: met.update(how, kind=kind))
+    assert train.devices.pick("cuda") == Device("cuda:1", "bf16", 0, 2) and met.pop("timeout").total_seconds() == 7200
+    assert met == {"kind": "nccl", "device_id": torch.device("cuda:1"), "of": ("cuda:1",)}
 
 
 @pytest.mark.parametrize("processes, argv, words", [        # a process needs a row: checked before they meet
