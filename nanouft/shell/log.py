@@ -63,8 +63,9 @@ class Log:
         """Write what is waiting; returns the progress bar's text."""
         if not self.waiting:
             return ""
-        lines, bad, there = [], "", {"dtype": torch.float32, "device": self.device.name}
-        values = [torch.stack([torch.as_tensor(x, **there) for x in n.values()]) for _, n, _, _ in self.waiting]
+        lines, bad, there = [], "", self.device.name
+        values = [torch.stack([torch.as_tensor(x, dtype=torch.float32, device=there) for x in numbers.values()])
+                  for _, numbers, _, _ in self.waiting]
         total = all_reduce_sum(torch.stack(values), self.device)                # (steps, numbers)
         for (step, numbers, lr, tokens), row in zip(self.waiting, total.tolist()):
             line = dict(zip(numbers, row))
