@@ -147,7 +147,7 @@ def main(argv=None) -> int:
     device = devices.pick(cfg.device, cfg.dtype, cfg.threads)
     setup.check(name, cfg, device)
     model, tok = start_model(cfg.init, adapter=bool(cfg.lora or cfg.checkpointing))
-    model = setup.adapted(cfg, model, tok)
+    model = setup.adapted(cfg, hp, model, tok)
     rows = setup.load_rows(cfg, objective, hp, device.name)
     rows = setup.curated(rows, cfg, judges(cfg, device), device)
     if objective.value_head:

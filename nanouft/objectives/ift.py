@@ -56,6 +56,7 @@ class IFT:
     guess: Literal["greedy", "sampled"] = "greedy"      # what the model would say: its best, a draw
     lam_min: float | None = None    # ramp lam from here over the warm-up (the release's schedule)
     lam_noise: float = 0.0          # each step: lam += lam * this * N(0,1), cut to [0,1]
+    detach_embeddings = True        # no setting: E is a frozen copy in the release
 
     def check(self, given: set[str]) -> None:
         """Refuse what is out of range, and every flag that would change nothing."""
@@ -117,7 +118,7 @@ def forward(model, batch: Batch, hp: IFT) -> None:
     s = batch.seqs["answer"]
     at = s.mask.bool()
     lam = lam_now(hp, batch)
-    with torch.no_grad():                                       # E is a frozen copy in the release
+    with torch.no_grad():                                       # detach_embeddings
         embeds = model(s.inputs, want="embeds")                 # (B,T,C)
         if lam > 0:
             guess = own_guess(s.inputs, s.mask, guesses(model, embeds, at, batch, hp))

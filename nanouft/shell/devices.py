@@ -7,6 +7,7 @@ import contextlib
 import os
 import sys
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from nanouft.shell.errors import UserError
 from nanouft.shell.text import choose
 
 MOST_THREADS = 256          # each needs a stack; where one cannot be had, the process ends without a word of ours
+PATIENCE = timedelta(hours=2)   # the others wait while the first process looks or a judge is slow (nccl: 10 minutes)
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -91,17 +93,17 @@ def pick(device: str = "auto", dtype: str = "auto", threads: int | None = None) 
                 print("this GPU has no bf16: fp16 with a gradient scaler instead")
     if dtype == "fp16" and kind == "cpu":
         raise UserError("--dtype fp16 needs a GPU; on a CPU use fp32 or bf16")
+    if kind == "cuda" and processes > 1:
+        if number or int(os.environ["LOCAL_RANK"]) >= has["cuda"]:
+            raise UserError(f"--device {device}: torchrun gives each process a GPU of its own, this machine has "
+                            f"{has['cuda']}; use --device cuda and --nproc_per_node of at most that number")
+        device = f"cuda:{os.environ['LOCAL_RANK']}"
     if kind == "cuda":
         torch.set_float32_matmul_precision("high")                  # TF32
-        torch.cuda.set_device(device if number else "cuda:0")       # what asks for "the" GPU shall mean this one
+        torch.cuda.set_device(device if ":" in device else "cuda:0")       # what asks for "the" GPU shall mean this one
     if processes > 1:
-        if kind == "cuda":
-            if number or int(os.environ["LOCAL_RANK"]) >= has["cuda"]:
-                raise UserError(f"--device {device}: torchrun gives each process a GPU of its own, this machine has "
-                                f"{has['cuda']}; use --device cuda and --nproc_per_node of at most that number")
-            device = f"cuda:{os.environ['LOCAL_RANK']}"
-            torch.cuda.set_device(device)
-        dist.init_process_group("nccl" if kind == "cuda" else "gloo")
+        own = torch.device(device) if kind == "cuda" else None
+        dist.init_process_group("nccl" if own else "gloo", timeout=PATIENCE, device_id=own)
     return Device(device, dtype, rank, processes)
 
 

@@ -55,20 +55,20 @@ class Log:
 
     def add(self, step: int, pieces: dict, known: dict, lr: float, tokens: int) -> None:
         """`pieces`: numbers that add up over processes. `known`: numbers that each of them knows; the last is the norm
-        of the gradient."""
+        of the gradient. None is moved here: a GPU waits for a number from the CPU, too."""
         numbers = pieces | {name: value / self.device.processes for name, value in known.items()}
-        values = [torch.as_tensor(v, dtype=torch.float32).to(self.device.name) for v in numbers.values()]
-        self.waiting.append((step, list(numbers), torch.stack(values), lr, tokens))
+        self.waiting.append((step, numbers, lr, tokens))
 
     def flush(self) -> str:
         """Write what is waiting; returns the progress bar's text."""
         if not self.waiting:
             return ""
-        lines = []
-        values = all_reduce_sum(torch.stack([v for _, _, v, _, _ in self.waiting]), self.device)
-        bad = ""
-        for (step, names, _, lr, tokens), row in zip(self.waiting, values.tolist()):
-            line = dict(zip(names, row))
+        lines, bad, there = [], "", self.device.name
+        values = [torch.stack([torch.as_tensor(x, dtype=torch.float32, device=there) for x in numbers.values()])
+                  for _, numbers, _, _ in self.waiting]
+        total = all_reduce_sum(torch.stack(values), self.device)                # (steps, numbers)
+        for (step, numbers, lr, tokens), row in zip(self.waiting, total.tolist()):
+            line = dict(zip(numbers, row))
             if self.device.dtype == "fp16" and not math.isfinite(line["grad_norm"]):
                 line["grad_norm"] = None                    # overflow: the gradient scaler leaves this step out
             bad = next((f"{k} is {v}" for k, v in line.items() if v is not None and not math.isfinite(v)), "")

@@ -106,12 +106,8 @@ def full(x: Any) -> Tensor:
 
 def whole(tensors: dict[str, Tensor], keep: bool = True) -> dict[str, Tensor]:
     """All of each tensor, on the CPU. Without `keep`: help the others, and forget it."""
-    out = {}
-    for name, x in tensors.items():
-        all_of_it = full(x)
-        if keep:
-            out[name] = all_of_it.cpu().contiguous()
-    return out
+    gathered = ((name, full(x)) for name, x in tensors.items())         # one after the other
+    return {name: x.cpu().contiguous() for name, x in gathered if keep}
 
 
 def part(x: Tensor, like: Any) -> Tensor:

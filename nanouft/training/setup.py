@@ -59,7 +59,7 @@ def check_shard(name: str, cfg: Train, device: Device) -> None:
             raise UserError(f"--shard does not go together with this run: {what}")
 
 
-def adapted(cfg: Train, model: GPT, tok: Tokenizer) -> GPT:
+def adapted(cfg: Train, hp, model: GPT, tok: Tokenizer) -> GPT:
     """`model`, with --lora or --checkpointing where it is one of transformers. Says which chat template is used."""
     if hasattr(model, "add_lora"):                              # a model of transformers
         if cfg.freeze == "half":
@@ -68,6 +68,9 @@ def adapted(cfg: Train, model: GPT, tok: Tokenizer) -> GPT:
             model.checkpoint()
         if cfg.lora:
             model.add_lora(cfg.lora, cfg.seed)
+        if getattr(hp, "detach_embeddings", False) and len(model.tables()) == 2:
+            model.wte.requires_grad_(False)                     # a head of its own: torchrun would wait for a gradient
+        if cfg.lora:
             trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
             print(f"LoRA of rank {cfg.lora}: {trained / 1e6:.2f}M of {model.n_params() / 1e6:.2f}M weights are trained")
     if tok.about:
@@ -143,11 +146,8 @@ def prerequisite_runs(wanted: Prerequisite, cfg: Train) -> list[tuple[Path, list
     if cfg.data:
         from nanouft.data.containers import parts
         files += parts(cfg.data)
-    out = []
-    for flags in wanted.commands:
-        command = [*shlex.split(flags), *argv]
-        out.append((FIRST / f"{wanted.setting}-{checksum(repr(command), *files)[:16]}", command))
-    return out
+    commands = [[*shlex.split(flags), *argv] for flags in wanted.commands]
+    return [(FIRST / f"{wanted.setting}-{checksum(repr(c), *files)[:16]}", c) for c in commands]
 
 
 # ---- tokens and columns ----------------------------------------------------------------------------------------------

@@ -369,9 +369,10 @@ def test_the_schedule_of_a_base(rates, tmp_path, monkeypatch):
 # ---- numbers that are not finite -------------------------------------------------------------------------------------
 @pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
 def test_a_loss_that_is_not_finite_stops_the_run(value, tmp_path):
-    log = Log(tmp_path / "metrics.jsonl", 0, CPU)
+    log = Log(tmp_path / "metrics.jsonl", 0, Device("no device", "fp32"))       # nothing is moved there before flush
     log.add(1, {"loss": torch.tensor(0.5)}, {"grad_norm": 1.0}, 1e-3, 1)
     log.add(2, {"loss": torch.tensor(value)}, {"grad_norm": 1.0}, 1e-3, 1)
+    log.device = CPU
     with pytest.raises(Diverged, match="loss is .* at step 2"):
         log.flush()
     assert [m["step"] for m in metrics(tmp_path)] == [1], "what was whole is kept"
@@ -405,13 +406,6 @@ def test_default_rates_are_those_that_were_chosen_on_validation():
                       if "| objective | rate |" in text)
     chosen = {name: float(rate) for name, rate in re.findall(r"^\| (\w+) \| ([\d.e-]+) \|", table, re.MULTILINE)}
     assert chosen == {name: o.lr for name, o in OBJECTIVES.items()}
-
-
-def test_what_stands_beside_an_answer():
-    assert report._marks({"ended": True}) == ""
-    assert report._marks({"ended": False}) == "   (does not stop)"
-    assert report._marks({"ended": True, "score": 0.5}) == "   (score 0.50)"
-    assert report._marks({"ended": False, "score": 0.0}) == "   (score 0.00, does not stop)"
 
 
 def test_new_rows_of_a_foreign_model_are_marked_as_new():

@@ -11,7 +11,7 @@ import sys
 import pytest
 import torch
 import torch.distributed as dist
-from running import PAIRS, QUICK, ROOT, call, environment, lines, losses, metrics, one_error
+from running import DEMOS, PAIRS, QUICK, ROOT, call, environment, lines, losses, metrics, one_error
 from safetensors.torch import load_file
 from tiny import CPU, FORMS, model_grads, nano, real_batch, same, same_each
 
@@ -48,8 +48,8 @@ from nanouft.shell import config, processes
 be_brief()
 # gloo cannot meet twice; who waits in vain ends
 meet, part = dist.init_process_group, dist.destroy_process_group
-dist.init_process_group = lambda *args: dist.barrier() if dist.is_initialized() else meet(
-    *args, timeout=timedelta(seconds=60))
+dist.init_process_group = lambda *args, **more: dist.barrier() if dist.is_initialized() else meet(
+    *args, **more | {"timeout": timedelta(seconds=60)})
 dist.destroy_process_group = lambda: line is last and part()
 *_, last = sys.argv
 made, gathered = train.make_optimizer, processes.unshard
@@ -144,27 +144,23 @@ def test_shared_weights_give_the_numbers_of_one_process(name, two, here, tiny_ba
     same_each(got, want, "the weights at the end", 1e-4)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["llama", "qwen2"])            # untied and tied head
-def test_shared_weights_of_a_model_of_transformers(kind, here, brief):
+@pytest.mark.parametrize("kind, name, more", [      # untied and tied head; IFT gives an untied embedding no gradient
+    ("llama", "ift", []), *(pytest.param(k, "dpo", ["--shard"], marks=pytest.mark.slow) for k in ("llama", "qwen2"))])
+def test_two_processes_train_a_model_of_transformers(kind, name, more, here, brief):
     pytest.importorskip("transformers")
     from test_transformers import make
     make(here / kind, kind)
-    file = lines(here / "pairs.jsonl", PAIRS)
-    line = ["--init", kind, "--objective", "dpo", "--data", file.name, "--steps", "3", "--batch-size", "5", "--lr",
+    file = lines(here / "pairs.jsonl", PAIRS if name == "dpo" else DEMOS)
+    line = ["--init", kind, "--objective", name, "--data", file.name, "--steps", "3", "--batch-size", "5", "--lr",
             "1e-3", "--checkpointing", *QUICK, *PLAIN]
-    torchrun(here, [[*line, "--out", "both", "--shard"]])
+    torchrun(here, [[*line, "--out", "both", *more]])
     assert call(train.main, *line, "--out", "one") == 0
     as_one(here / "both", here / "one")
 
 
 @pytest.mark.skipif(not SHARED, reason="torch 2.6 shares weights on a GPU only")
-def test_two_processes_go_on_with_a_run_of_shared_weights(two):
+def test_two_processes_and_one_go_on_with_a_run_of_shared_weights(two, here, capsys):
     assert "dpo-shard: going on after step 2" in two[1], "what it then did is compared above"
-
-
-@pytest.mark.skipif(not SHARED, reason="torch 2.6 shares weights on a GPU only")
-def test_one_process_goes_on_with_a_run_of_shared_weights(two, here, capsys):
     shutil.copytree(two[0] / "dpo-shard", here / "half")
     (here / "half/eval.json").unlink()
     assert call(train.main, "--resume", "half") == 0 and "going on after step 2" in capsys.readouterr().out
@@ -192,23 +188,33 @@ def test_pieces_of_coupled_rows_add_up(form):
     same_each({name: p.grad for name, p in model.named_parameters()}, grads, f"{form}: and so do their gradients")
 
 
+def test_processes_with_gpus_know_theirs_and_wait_long(monkeypatch):
+    met = {}
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_PORT", "MASTER_ADDR"):
+        monkeypatch.setenv(name, {"RANK": "0", "WORLD_SIZE": "2"}.get(name, "1"))
+    for name in ("device_count", "is_bf16_supported", "set_device"):
+        monkeypatch.setattr(torch.cuda, name, lambda *of, **_: met.update(of=of) or 2)
+    monkeypatch.setattr(torch, "set_float32_matmul_precision", str)
+    monkeypatch.setattr(dist, "init_process_group", lambda kind, **how: met.update(how, kind=kind))
+    assert train.devices.pick("cuda") == Device("cuda:1", "bf16", 0, 2) and met.pop("timeout").total_seconds() == 7200
+    assert met == {"kind": "nccl", "device_id": torch.device("cuda:1"), "of": ("cuda:1",)}
+
+
 @pytest.mark.parametrize("processes, argv, words", [        # a process needs a row: checked before they meet
     (2, "--shard --objective sft --freeze half", ["--shard", "--freeze half"]),
     (2, "--shard --objective sft --compile on", ["--shard", "--compile on"]),
     (2, "--shard --objective rloo", ["--shard", "rloo samples"]), (1, "--shard", ["--shard", "torchrun"]),
     (4, "--objective sft --rows 30 --batch-size 7 --accumulate 2", ["--batch-size 7", "8 pieces"])])
-def test_what_does_not_go_with_so_many_processes_is_one_line(processes, argv, words, here, tiny_base, capsys,
-                                                             monkeypatch):
+def test_what_so_many_processes_cannot_do_is_one_line(processes, argv, words, here, tiny_base, capsys, monkeypatch):
     monkeypatch.setattr(train.devices, "pick", lambda *a: Device("cpu", "fp32", 0, processes))
     one_error(call(train.main, "--init", tiny_base, *argv.split(), *QUICK), capsys.readouterr().err, *words)
 
 
 def test_a_mistake_is_told_once_a_machine(here, tiny_base, capsys, monkeypatch):
     """All processes make it; the first of each machine tells it (torchrun adds its own report about the processes)."""
+    told = []
     for rank in ("0", "1"):
         monkeypatch.setenv("LOCAL_RANK", rank)
-        code, err = call(train.main, "--init", tiny_base, "--batch-sise", 1), capsys.readouterr().err
-        if rank == "0":
-            one_error(code, err, "--batch-sise", "--batch-size?")
-        else:
-            assert code == 2 and err == ""
+        told.append((call(train.main, "--init", tiny_base, "--batch-sise", 1), capsys.readouterr().err))
+    one_error(*told[0], "--batch-sise", "--batch-size?")
+    assert told[1] == (2, "")

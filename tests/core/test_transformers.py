@@ -179,8 +179,8 @@ def test_checkpointing_changes_no_gradient_and_leaves_sampling_alone(folders, ki
     grads, answers = [], []
     for checkpointing in (False, True):
         model, tok = start_model(str(folders[kind]))
-        model = setup.adapted(Train(checkpointing=checkpointing), model, tok)
         form = Form("ift", OBJECTIVES["ift"].hp())
+        model = setup.adapted(Train(checkpointing=checkpointing), form.hp, model, tok)
         batch = batch_for(form, model, tok)
         form.objective.forward(model, batch, form.hp)
         form.objective.loss(batch, form.hp)[0].backward()
