@@ -1,6 +1,7 @@
 """python -m nanouft: what can be run. `nanouft train ...` is short for `python -m nanouft.train ...`."""
 import importlib
 import sys
+from collections.abc import Callable
 
 from nanouft.shell.config import run
 from nanouft.shell.errors import UserError
@@ -37,7 +38,13 @@ def console() -> int:
     if name in ("", "-h", "--help"):
         return run(main, [])
     sys.argv = [f"nanouft {name}", *argv]               # in messages of what the command calls
-    return run(lambda _: importlib.import_module(f"nanouft.{choose('command', name, COMMANDS)}").main(argv))
+    return run(lambda _: main_of(choose("command", name, COMMANDS))(argv))
+
+
+def main_of(name: str) -> Callable:
+    """The `main` of a command; that of a package stands in its __main__.py."""
+    module = importlib.import_module(f"nanouft.{name}")
+    return (module if hasattr(module, "main") else importlib.import_module(f"nanouft.{name}.__main__")).main
 
 
 if __name__ == "__main__":

@@ -132,3 +132,4 @@ def test_the_list_of_commands_names_every_command(capsys, monkeypatch):
     for argv in (["nanouft"], ["nanouft", "-h"], ["nanouft", "--help"]):
         monkeypatch.setattr("sys.argv", argv)
         assert commands.console() == 0 and "nanouft.train" in capsys.readouterr().out
+    assert all(map(callable, map(commands.main_of, commands.COMMANDS))), "the script reaches packages, too"

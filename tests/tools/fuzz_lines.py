@@ -13,7 +13,7 @@ from pathlib import Path
 from fuzz import Case
 from running import DEMOS, PAIRS, example, lines, tiny_folder
 
-from nanouft.__main__ import COMMANDS
+from nanouft import __main__ as console
 from nanouft.objectives import OBJECTIVES
 from nanouft.shell import config
 
@@ -65,13 +65,13 @@ def surroundings(place: Path) -> None:
 
 def programs() -> list[str]:
     # a package with a __main__.py is called by its name, and its main is there
-    return [f"nanouft.{name}" for name in COMMANDS] + ["frozen_lake.__main__", "graded_answers"]
+    return [f"nanouft.{name}" for name in console.COMMANDS] + ["frozen_lake.__main__", "graded_answers"]
 
 
 def main_of(program: str) -> Callable:
     if program == "graded_answers":
         return example(program).main
-    return importlib.import_module("nanouft.world.__main__" if program == "nanouft.world" else program).main
+    return importlib.import_module(program).main if program == "frozen_lake.__main__" else console.main_of(program[8:])
 
 
 @lru_cache
