@@ -19,7 +19,7 @@ from lab.judge import Claim, Contrast, Row
 FIRST, SCORES = "SFT on 30 (the start)", "UNA, scores"
 RIGHT, CUT = "UNA, labels (right or not)", "UNA, labels (cut at .5)"
 DPO, KTO, SIMPO, RFT = "DPO", "KTO", "SimPO", "RFT"
-RATES, BETAS, PASSES, OF_PAIRS = ("1e-5", "3e-5", "1e-4"), ("0.3", "1", "3"), ("1", "2", "4"), ("2", "4", "8")
+RATES, BETAS, PASSES, OF_PAIRS = ("1e-5", "3e-5", "1e-4"), ("0.3", "1", "3"), ("2", "4"), ("4", "8")
 LOWER = ("3e-6", "1e-5", "3e-5")
 
 
