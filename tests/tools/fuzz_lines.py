@@ -71,7 +71,8 @@ def programs() -> list[str]:
 def main_of(program: str) -> Callable:
     if program == "graded_answers":
         return example(program).main
-    return importlib.import_module(program).main if program == "frozen_lake.__main__" else console.main_of(program[8:])
+    room, _, name = program.partition(".")
+    return console.main_of(name) if room == "nanouft" else importlib.import_module(program).main
 
 
 @lru_cache
