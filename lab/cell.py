@@ -41,7 +41,7 @@ class Cell:
     split: str = "test"
     items: int = 100
     prompts: int = 0                # seed of the prompts that it is scored on
-    snapshot: bool = False          # what the comparison page shows of a model, too (snapshot.py); "portrait" in JSON
+    snapshot: bool = False          # what the comparison keeps of a model, too (snapshot.py); "portrait" in JSON
     own: Own | None = None          # answers of a model; "{own}" in the flags is their folder (own.py)
     aligned: "Cell | None" = None   # a cell whose model is asked about demonstrations; "{aligned}" is its folder
     best_of: int = 1                # answer with the best of so many samples by own's reward model

@@ -223,6 +223,7 @@ def write(folder: Path, done: dict[str, dict], docs: Path = DOCS) -> list[str]:
     return [f"{folder / 'map.json'}, {docs / 'map.md'}: {len(found['regimes'])} regimes"
             + (f"; not finished: {'; '.join(found['unfinished'])}" if found["unfinished"] else "")]
 
+
 @dataclass
 class Map:
     pieces: list[str] | None = None     # grid, long, source, noise, judges, second [all]

@@ -1,4 +1,4 @@
-"""What the comparison page shows of one model beyond its scores, in some four thousand characters.
+"""What the comparison keeps of one model beyond its scores, in some four thousand characters.
 
     shown = snapshot_of(cell, init, model, tok, answers, log)        # see cells.py
 

@@ -1,6 +1,6 @@
-"""From finished cells to what the comparison page and its tables say: means, intervals, costs, needs.
+"""From finished cells to what the comparison says: means, intervals, costs, needs.
 
-    summarise(rows, done, about)        # -> what compare.py writes as results.json and page.py draws
+    summarise(rows, done, about)        # -> what compare.py writes as results.json
 
 A row is one way of training; its figures are means over seeds with the 95 % t-interval (None for a single seed).
 Nothing here trains a model or knows a result: the same cells give the same summary.

@@ -45,7 +45,7 @@ C6 = Plan(
         RFT: reads("demos", "sft", ("3e-5", "1e-4", "2.5e-4"), (), OF_PAIRS),
     },
     baseline=FIRST, seeds=range(300, 305), prompts=2, holm=True,
-    effort={"first": 1, "more": 3, "growths": 1}, ends=("8",),
+    effort={"first": 1, "more": 3, "growths": 1}, ends=("8",),     # 8 passes, and a beta of 8, are the last
     contrasts=(
         *(Contrast(f"Judged answers: UNA is better than {row}", SCORES, row) for row in (DPO, KTO, SIMPO, RIGHT, CUT)),
         *(Contrast(f"Judged answers: UNA with labels is better than {row}", RIGHT, row, preset=False)

@@ -54,7 +54,7 @@ class SpaFL:
     a: float = 0.004                # weight of sum exp(-tau): how hard all is pushed to be sparse
     alpha: float = 0.1              # of the Dirichlet: 0.1 = a client sees few classes, 100 = all
     rounds: int = 30                # each is a message up and one down
-    seeds: int = 5                  # data, start and order are drawn anew
+    seeds: int = 5                  # data, start and order are drawn again
     out: str = "out/spafl.png"      # the picture
 
     def check(self) -> None:

@@ -22,7 +22,7 @@ class Predict(Card):
     mistakes: tuple[Mistake, ...] = ()      # nobody fails a prediction
 
     def starter(self, name: str) -> str:
-        lines = ["# How probable is each statement? From 0 (surely not) to 1 (surely).", ""]
+        lines = ["# How probable is each statement? From 0 (certainly not) to 1 (certain).", ""]
         for letter, words in zip("abcdef", self.statements):
             lines += [f"# {words}", f'{letter} = ""', ""]
         return self.head() + "\n".join(lines)

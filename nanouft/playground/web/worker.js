@@ -11,7 +11,7 @@ const BATCH = 8;                                            // answers of a step
 
 function look({ objective, dials, row, seed }) {            // how hard would a step push this row's tokens?
   view = { objective, dials, row, seed };
-  return model.look({ ...row, score: score(row.task, row.rejected, data) }, objective, dials, seed);
+  return model.look(row, objective, dials, seed);
 }
 function say(prompt, onToken) {
   return model.say(prompt, { most: LONGEST, onToken });
