@@ -54,6 +54,8 @@ class Seqs(Record):
     old: Tensor = LATER             # (B,T) nats, the log-prob of each token when it was sampled
     # an objective's credit() writes:
     adv: Tensor = LATER             # (B,T) what each token earned more than expected (PPO)
+    # Batch.to writes:
+    found: Tensor = LATER           # (N,) `places`
 
     def sum(self, x: Tensor) -> Tensor:
         """(B,T) -> (B,). Masked places are replaced, not multiplied: 0 * inf would be NaN."""
@@ -63,10 +65,15 @@ class Seqs(Record):
         """(B,T) -> (B,) over response tokens."""
         return self.sum(x) / self.mask.sum(-1).clamp_min(1)
 
+    @property
+    def places(self) -> Tensor:
+        """(N,) where `mask` is 1, counted through the flattened (B,T): for GPT.forward's `at`."""
+        return self.mask.flatten().nonzero()[:, 0] if self.found is None else self.found
+
     def take(self, rows) -> "Seqs":
         """These rows, without the places where all of them are padding."""
         T = int(self.attend[rows].sum(-1).max())
-        return self.each(lambda x: x[rows, :T])
+        return replace(self, found=None).each(lambda x: x[rows, :T])
 
 
 @dataclass
@@ -145,7 +152,9 @@ class Batch:
         return replace(self, seqs=seqs, col=col, step_col=step_col)
 
     def to(self, device) -> "Batch":
-        return self.each(lambda x: x.to(device, non_blocking=True))
+        """On a device. Places are found before: a GPU would make the CPU wait for their number."""
+        seqs = {role: replace(s, found=s.places) for role, s in self.seqs.items()}
+        return replace(self, seqs=seqs).each(lambda x: x.to(device, non_blocking=True))
 
 
 def write_logp(model, batch: Batch, hp) -> None:
@@ -158,7 +167,12 @@ def write_logp(model, batch: Batch, hp) -> None:
         padded = [F.pad(getattr(s, name), (0, T - s.inputs.shape[1])) for s in roles]
         return torch.cat(padded)
 
-    logp = model(stack("inputs"), want="logp", targets=stack("targets"), at=stack("mask").bool())
+    at, above = [], 0                                   # places of each role; rows above it
+    for s in roles:
+        width = s.inputs.shape[1]
+        at.append(s.places + above * T + s.places // width * (T - width))
+        above += len(s.inputs)
+    logp = model(stack("inputs"), want="logp", targets=stack("targets"), at=torch.cat(at))
     for s, rows in zip(roles, logp.split([len(s.inputs) for s in roles])):
         s.logp = rows[:, :s.inputs.shape[1]]
 
