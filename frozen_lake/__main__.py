@@ -1,6 +1,6 @@
 """Frozen Lake: what IFT's preference estimation and transition optimization do, where every quantity is exact.
 
-    python -m frozen_lake                           # the paper's experiment on twoway5, below a minute on two cores
+    python -m frozen_lake                           # the paper's experiment on twoway5, half a minute of one core
     python -m frozen_lake --map my.txt --slippery --objective ift sft --lam 0.5 --seeds 5
 
 One optimal and one worse path through a frozen lake; SFT and IFT imitate the first, DPO and ORPO prefer it to the
@@ -244,6 +244,7 @@ def finite(x):
 def main(argv=None) -> int:
     cfg, _ = config.parse(Run, argv, "python -m frozen_lake", __doc__)
     cfg.check()
+    torch.set_num_threads(1)            # its tensors are small: a second thread would only wait, and double the work
     folder = Path(cfg.out)
     print(f"page: {page.write(folder, run(cfg, folder))}")
     print(f"numbers: {folder / 'results.json'}")
