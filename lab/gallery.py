@@ -23,7 +23,7 @@ from lab.gallery_faults import FAULTS
 from lab.gallery_page import page, pictures
 from lab.gallery_stories import STORIES, Run, Story
 from lab.runner import scratch
-from lab.snapshot import four_digits, loss_curve
+from lab.snapshot import four_digits, held_curve, mean_curve
 from nanouft.look import scores
 from nanouft.look.scores import Item
 from nanouft.models.load import start_model
@@ -76,10 +76,9 @@ def three_answers(made: dict) -> dict:
 
 def points(log: list[dict], name: str) -> list[list[float]]:
     """[[step, value]] of a training figure (24 means), or of one of the rows held out: "held_out.nll"."""
-    if not name.startswith("held_out."):
-        return loss_curve([line[name] for line in log if "grad_norm" in line])
-    field = name.removeprefix("held_out.")
-    return [[line["step"], four_digits(line["held_out"][field])] for line in log if line.get("held_out")]
+    if name.startswith("held_out."):
+        return held_curve(log, name.removeprefix("held_out."))
+    return mean_curve([line[name] for line in log if "grad_norm" in line])
 
 
 def end(name: str, line: list[list[float]]) -> float:

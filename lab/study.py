@@ -27,6 +27,7 @@ class Look:
     split: str
     items: int
     each: bool
+    snapshot: bool = False
 
 
 VAL, TEST = Look("val", VAL_ITEMS, False), Look("test", ITEMS, True)
@@ -72,7 +73,7 @@ def setting_flags(setting: Setting) -> list[str]:
 
 def as_start(c: Cell) -> Cell:
     """The cell as a start of others: how it is scored does not matter."""
-    return replace(c, split="test", items=ITEMS, prompts=0, each=False)
+    return replace(c, split="test", items=ITEMS, prompts=0, each=False, snapshot=False)
 
 
 @dataclass
@@ -139,10 +140,10 @@ class Study:
         flags = setting_flags(self.setting(key, name, base) if setting is None else setting)
         return Cell((*row.flags.split(), *flags), seed + APART * row.apart, model(row.after), look.split, look.items,
                     plan.prompts if look is TEST else 0, own=own, aligned=row.aligned, best_of=row.best_of,
-                    each=look.each, curve=row.curve and look.each)
+                    snapshot=look.snapshot, each=look.each, curve=row.curve and look.each)
 
-    def test_cells(self, key) -> dict[str, dict[str, list[Cell]]]:
+    def test_cells(self, key, look: Look = TEST) -> dict[str, dict[str, list[Cell]]]:
         """{base: {row: its cells, one a seed}}."""
         plan = self.plan(key)
-        return {base: {name: [self.cell(key, name, seed, base) for seed in plan.seeds] for name in plan.rows}
+        return {base: {name: [self.cell(key, name, seed, base, look) for seed in plan.seeds] for name in plan.rows}
                 for base in plan.bases}

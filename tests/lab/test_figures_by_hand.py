@@ -10,7 +10,7 @@ import pytest
 from made_cells import made
 from scipy import stats
 
-from lab import ift_verdicts, judge, table
+from lab import compare, ift_verdicts, judge
 from lab.cell import Cell
 from lab.cells import pack_scores, read_cells
 from lab.contrast import two_way
@@ -43,9 +43,9 @@ def test_rows_three_points_apart_are_not_equal():
     mine = {s: 0.80 + 0.001 * s for s in range(5)}
     for gap, word in ((0.0, "equal"), (0.001, "undecided"), (0.03, "undecided")):
         other = {s: x - gap + 0.012 * (-1) ** s * (s < 4) * (gap > 0.002) for s, x in mine.items()}
-        assert word != "equal" or table.minus(mine, other)[1] == "equal"
+        assert word != "equal" or compare.minus(mine, other)[1] == "equal"
     loud = {s: x - 0.015 + 0.02 * (-1) ** s * (s < 4) for s, x in mine.items()}       # 1.5 points, +- 2.3
-    (mean, half), word = table.minus(mine, loud)
+    (mean, half), word = compare.minus(mine, loud)
     assert mean == pytest.approx(0.015) and 0.02 < mean + half < 0.04 and mean < half and word == "undecided"
 
 
