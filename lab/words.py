@@ -63,7 +63,3 @@ def claim_verdict(mean: float, half: float, test: str) -> str:
 def common_verdict(verdicts: list[str]) -> str:
     """The verdict that all bases share; "undecided" where they differ."""
     return verdicts[0] if len(set(verdicts)) == 1 else "undecided"
-
-
-def prediction_verdict(false: bool, true: bool) -> str:
-    return "does not hold" if false else "holds" if true else "undecided"

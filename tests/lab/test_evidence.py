@@ -17,7 +17,6 @@ from lab import (
     compare,
     gallery_page,
     ift_help,
-    ift_verdicts,
     judge,
     lake_study,
     map_text,
@@ -29,6 +28,7 @@ from lab import regimes as plan
 from lab.cells import read_cells
 from lab.contrast import contrast
 from lab.gallery_stories import STORIES
+from lab.ift_tasks import Job
 from lab.runner import kept, open_store
 from lab.study import Study
 from nanouft.objectives import OBJECTIVES
@@ -184,17 +184,17 @@ def test_the_numbers_of_the_lake_on_twoway5():
 # ---- the other studies -----------------------------------------------------------------------------------------------
 def test_where_ift_helps(tmp_path, monkeypatch):
     """Verdicts, figures and page from the kept runs; rates were chosen with seeds of their own."""
-    monkeypatch.setattr(ift_verdicts, "picture", lambda results, file: file)
+    monkeypatch.setattr(ift_help, "picture", lambda results, file: file)
     asked = []
     with open_store(RESULTS / "ift_help" / "cells.jsonl") as store:
-        def get(runs):
-            asked.extend(runs)
-            return ift_help.results_from(store, 0, runs)
+        def get(rows):
+            asked.extend(run for row in rows.values() for run in row)
+            return ift_help.results_from(store, 0, rows)
         found = {e.name: ift_help.judged(e, get) for e in ift_help.EXPERIMENTS}
-    seeds = {split: {r.seed for r in asked if getattr(r, "split", "") == split} for split in ("val", "test")}
+    seeds = {split: {r.seed for r in asked if isinstance(r, Job) and r.split == split} for split in ("val", "test")}
     assert seeds["test"] == set(range(ift_help.SEEDS)) and min(seeds["val"]) >= ift_help.VAL_SEED
     assert rounded(json.loads(json.dumps(found))) == rounded(read_json(RESULTS / "ift_help" / "results.json"))
-    ift_verdicts.write(found, tmp_path, tmp_path / "ift_help.md")
+    ift_help.write(found, tmp_path, tmp_path / "ift_help.md")
     assert (tmp_path / "ift_help.md").read_text(encoding="utf-8") == text_of("ift_help.md")
 
 
