@@ -15,7 +15,7 @@ from house import ROOT
 from lab import (
     claims,
     compare,
-    gallery_page,
+    gallery,
     ift_help,
     judge,
     lake_study,
@@ -209,7 +209,7 @@ def test_pages_are_those_of_their_results():
     """The map, the gallery, the table of the comparison, the table of methods."""
     assert text_of("map.md") == map_text.page(read_json(RESULTS / "map" / "map.json")), "python -m lab.map --write"
     assert text_of("gallery.md").count("\n## ") == len(STORIES), "a section of lab/pages/gallery.md a story"
-    assert text_of("gallery.md") == gallery_page.page(STORIES, read_json(RESULTS / "gallery.json"))
+    assert text_of("gallery.md") == gallery.page(STORIES, read_json(RESULTS / "gallery.json"))
     assert text_of("results", "compare", "table.md") == "\n".join(
         compare.table(read_json(RESULTS / "compare" / "results.json"))) + "\n"
     assert text_of("methods.md") == methods.page(), "python -m lab.methods"
