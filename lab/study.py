@@ -9,8 +9,10 @@ has no setting, or takes that of another row, of another plan, too.
 """
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from lab.cell import Cell
+from lab.cells import run_cells
 from lab.contrast import NINE, Parts, endpoint_score
 from lab.own import APART, Own
 from lab.search import Search, run_searches
@@ -128,6 +130,12 @@ class Study:
                    if self.plan(key).rows[name].axes and bool(self.plan(key).rows[name].after) == chains}
             self.chosen |= run_searches(now, run)
             self.searches |= now
+
+    def run(self, keys: Iterable, file: Path, workers: int, more: Iterable[Cell] = ()) -> None:
+        """Tunes these plans, then trains and scores their test cells, and `more`, where they are not in `file`."""
+        self.tune(keys, lambda cells: run_cells(cells, file, workers))
+        run_cells([*more, *(c for key in keys for rows in self.test_cells(key).values() for row in rows.values()
+                            for c in row)], file, workers)
 
     # ---- cells -------------------------------------------------------------------------------------------------------
     def cell(self, key, name: str, seed: int, base: str, look: Look = TEST, setting: Setting | None = None) -> Cell:

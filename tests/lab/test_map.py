@@ -123,7 +123,7 @@ def test_every_row_is_a_command_that_train_reads(r):
         made: set[str] = set()
         if cell.flags:
             read_flags([*cell.flags, "--seed", str(cell.seed)])
-        assert re.fullmatch(r"[\w-]+", map_page.place(r))
+        assert re.fullmatch(r"[\w-]+", map_page.folder_name(r))
         for line in map_page.commands(cell):
             words = shlex.split(line)
             if words[2] == "nanouft.train":
