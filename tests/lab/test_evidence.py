@@ -200,7 +200,7 @@ def test_where_ift_helps(tmp_path, monkeypatch):
 
 def test_reward_over_optimisation():
     table = text_of("results", "over_optimisation.md")
-    assert table == "\n".join(overoptimise.table(Lines(RESULTS / "over_optimisation.jsonl").read())) + "\n"
+    assert table == overoptimise.page(Lines(RESULTS / "over_optimisation.jsonl").read())
     said = re.findall(r"\d+\.\d", ACCOUNT[ACCOUNT.index("## Over-optimisation"):].split("\n## ")[0])
     assert len(said) > 10 and all(x in table for x in said), [x for x in said if x not in table]
 
