@@ -52,9 +52,6 @@ class Recipe:
     axes: dict[str, tuple[str, ...]]
     passes: str = "2"                   # over the file; "" where passes are an axis
 
-    def __hash__(self) -> int:
-        return hash((self.objective, self.file))
-
 
 RATES, BETAS = ("3e-6", "1e-5", "3e-5", "1e-4"), ("0.1", "0.3", "1")
 SFT_AXES = {"--lr": ("1.25e-4", "2.5e-4", "5e-4", "1e-3"), "--epochs": ("3", "6", "12", "24")}

@@ -10,9 +10,9 @@ from running import ROOT
 from lab import cells, page
 from lab import map as map_page
 from lab import regimes as plan
-from lab.cell import Cell, spending
+from lab.cell import Cell, kept_own
 from lab.cells import run_cell, unpack_scores
-from lab.own import APART, Own, folder_of_own
+from lab.own import APART, Own
 from lab.runner import kept
 from lab.search import Search, beyond, run_searches
 from lab.study import Study
@@ -140,7 +140,7 @@ def test_wrong_demonstrations_are_wrong_for_all_that_read_them():
 
 
 def test_the_right_demonstrations_are_kept_and_a_judge_errs_as_often_as_it_says(tmp_path):
-    right = folder_of_own(Own(Cell(()), 0, 3, 0, 0, 200, 0.4), "base", tmp_path, spending) / "right.jsonl"
+    right = kept_own(Own(Cell(()), 0, 3, 0, 0, 200, 0.4), tmp_path) / "right.jsonl"
     assert len(right.read_text().splitlines()) == 120
     prompts = [r.prompt[-1].text for r in world.rows("train", "demos", 400, 0)]
     answers = [world.reference(p) if i % 2 else "no" for i, p in enumerate(prompts)]
