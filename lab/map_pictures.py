@@ -56,11 +56,12 @@ def since_sft(row: dict) -> dict[str, list]:
 
 def bars(ax, rows: dict[str, dict], colours: dict) -> None:
     """Points minus SFT, side by side, with 95 % intervals."""
-    width = 0.8 / len(rows)
-    for i, (name, parts) in enumerate(rows.items()):
+    width, names = 0.8 / len(rows), ("endpoint", "truth", "unknown", "fact", "ends", "diversity")
+    for i, (name, row) in enumerate(rows.items()):
+        parts = [row["gain"], *(row["changes"][f] for f in names[1:])]
         places = [x + (i - (len(rows) - 1) / 2) * width for x in range(len(parts))]
-        ax.bar(places, [100 * f[0] for f in parts.values()], width, yerr=[100 * f[1] for f in parts.values()],
-               capsize=2, color=colours[name], label=name)
+        ax.bar(places, [100 * f[0] for f in parts], width, yerr=[100 * f[1] for f in parts], capsize=2,
+               color=colours[name], label=name)
     ax.axhline(0, color="black", lw=1)
-    ax.set_xticks(range(len(parts)), list(parts))
+    ax.set_xticks(range(len(names)), names)
     ax.set_ylabel("points minus SFT")

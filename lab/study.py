@@ -33,6 +33,7 @@ class Look:
 
 
 VAL, TEST = Look("val", VAL_ITEMS, False), Look("test", ITEMS, True)
+START = Look("test", ITEMS, False)      # of what others start from: how it is scored does not matter
 
 
 @dataclass(frozen=True)
@@ -67,15 +68,6 @@ class Plan:
     ends: tuple[str, ...] = ()          # values of an axis with nothing beyond
     effort: dict[str, int] = field(default_factory=dict)        # first, more, growths of its searches (search.py)
     holm: bool = False                  # verdicts of the preset contrasts are corrected for their number
-
-
-def setting_flags(setting: Setting) -> list[str]:
-    return [w for pair in setting.items() for w in pair]
-
-
-def as_start(c: Cell) -> Cell:
-    """The cell as a start of others: how it is scored does not matter."""
-    return replace(c, split="test", items=ITEMS, prompts=0, each=False, snapshot=False)
 
 
 @dataclass
@@ -143,9 +135,10 @@ class Study:
         plan, row = self.plan(key), self.plan(key).rows[name]
 
         def model(other: str | None):
-            return as_start(self.cell(key, other, seed, base)) if other else base
+            return self.cell(key, other, seed, base, START) if other else base
         own = replace(row.own, model=model(row.asks or row.after), seed=seed) if row.own else None
-        flags = setting_flags(self.setting(key, name, base) if setting is None else setting)
+        chosen = self.setting(key, name, base) if setting is None else setting
+        flags = [word for pair in chosen.items() for word in pair]
         return Cell((*row.flags.split(), *flags), seed + APART * row.apart, model(row.after), look.split, look.items,
                     plan.prompts if look is TEST else 0, own=own, aligned=row.aligned, best_of=row.best_of,
                     snapshot=look.snapshot, each=look.each, curve=row.curve and look.each)
