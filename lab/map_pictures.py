@@ -44,14 +44,9 @@ def curves(regimes: list[dict], file: Path) -> None:
         above.set(title=f"{r['demos']:,} demonstrations, {base}", ylabel="reward",
                   xlabel=f"optimizer steps ({r['samples'] // r['steps']} samples each)")
         above.legend(loc="lower right", ncols=2, fontsize=9)
-        bars(below, {name: since_sft(rows[name]) for name in names}, colours)
+        bars(below, {name: rows[name] for name in names}, colours)
         below.legend(ncols=2, fontsize=9)
     save(fig, file)
-
-
-def since_sft(row: dict) -> dict[str, list]:
-    """{what: [mean, half width, ...]} minus SFT."""
-    return {"endpoint": row["gain"]} | {f: row["changes"][f] for f in ("truth", "unknown", "fact", "ends", "diversity")}
 
 
 def bars(ax, rows: dict[str, dict], colours: dict) -> None:
