@@ -81,20 +81,16 @@ class Ledger(Card):
 
     def judge(self, values: dict, name: str) -> Judged:
         blanks = self.blanks(name)
-        given = {blank.key: values.get(blank.key, "") for blank in blanks}
-        if all(value == "" for value in given.values()):
+        given = [(blank, values.get(blank.key, "")) for blank in blanks]
+        if all(value == "" for _, value in given):
             return "not begun", None, []
-        slips, lines = Counter(), []
-        for blank in blanks:
-            value = given[blank.key]
-            if lacks := blank.lacks(value):
-                lines.append(f"{blank.key} {lacks}")
-            elif not blank.test and value != blank.right:
-                slips[blank.slips[value]] += 1
-        wrong = len(lines) + slips.total()
+        lacks = [f"{blank.key} {words}" for blank, value in given if (words := blank.lacks(value))]
+        slips = Counter(blank.slips[value] for blank, value in given
+                        if not blank.lacks(value) and not blank.test and value != blank.right)
+        wrong = len(lacks) + slips.total()
         if not wrong:
             return "right", None, []
-        lines.insert(0, f"{len(blanks) - wrong} of {len(blanks)} right")
+        lines = [f"{len(blanks) - wrong} of {len(blanks)} right", *lacks]
         if not slips:
             return "unknown", None, lines
         return "wrong", self.named(slips.most_common(1)[0][0]), lines

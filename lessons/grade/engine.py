@@ -9,6 +9,7 @@ only if all of them agree; or, if no mistake has these gradients, all values.
 import inspect
 import itertools
 from collections.abc import Callable
+from functools import cache
 from random import Random
 
 from lessons.grade.call import call
@@ -36,11 +37,9 @@ class Exam:
 
     def answer(self, *mistakes: Mistake) -> "Answer":
         """The model with the flags of these mistakes."""
-        key = frozenset(mistake.name for mistake in mistakes)
-        if key not in self.known:
-            flags = {name: value for mistake in mistakes for name, value in mistake.flags.items()}
-            self.known[key] = Answer(lambda *args: self.task.model(*args, **flags), self)
-        return self.known[key]
+        flags = {name: value for mistake in mistakes for name, value in mistake.flags.items()}
+        made = Answer(lambda *args: self.task.model(*args, **flags), self)
+        return self.known.setdefault(frozenset(mistake.name for mistake in mistakes), made)
 
     def pairs(self) -> list[tuple[Mistake, Mistake]]:
         """Two mistakes that can be made at once: their flags have different keys."""
@@ -49,23 +48,18 @@ class Exam:
 
 
 class Answer:
-    """A function, and its outcomes on the cases of an exam: computed when asked for, and kept."""
+    """A function, its outcomes on the cases of an exam, and their gradients: computed when asked
+    for, and kept."""
 
     def __init__(self, function, exam: Exam):
+        places, as_set = exam.task.gradients, exam.task.as_set
         self.function, self.exam = function, exam
-        self.outcomes, self.slopes = {}, {}
+        self.outcome = cache(lambda i: outcome(function, exam.args[i], as_set))
+        self.gradient = cache(
+            lambda i: gradients(function, exam.args[i], places) if places else None)
 
     def __getitem__(self, i: int) -> Outcome:
-        if i not in self.outcomes:
-            task = self.exam.task
-            self.outcomes[i] = outcome(self.function, self.exam.args[i], task.as_set)
-        return self.outcomes[i]
-
-    def gradient(self, i: int) -> list | None:
-        if i not in self.slopes:
-            places = self.exam.task.gradients
-            self.slopes[i] = gradients(self.function, self.exam.args[i], places) if places else None
-        return self.slopes[i]
+        return self.outcome(i)
 
     def same_values(self, other: "Answer", cases=None) -> bool:
         return all(self[i].same_values(other[i]) for i in cases or self.exam.all)
@@ -124,9 +118,7 @@ def diagnosis(exam: Exam, mine: Answer) -> dict:
 
 
 def changed(mine: Answer) -> str:
-    """Of the cases that were looked at; those are all, once a verdict is sure."""
-    changes = any(found.changed for found in mine.outcomes.values())
-    return "changes its arguments" if changes else ""
+    return "changes its arguments" * any(mine[i].changed for i in mine.exam.all)
 
 
 def readings(exam: Exam, fits: Callable[[Answer], bool]) -> list[list[Mistake]]:

@@ -55,24 +55,17 @@ def fact(exam, mine) -> str:
     rows.sort(key=lambda row: same(row[1], row[2]))             # wrong ones first
     if found := relation(names, rows):
         return f"Your result is {found}."
-    if found := by_word(exam, names, rows) or by_number(names, rows) or by_part(exam, names, rows):
+    if found := by_word(exam, names, rows) or by_part(exam, names, rows):
         return found
     right, own = values_of(exam.task.right, exam), values_of(mine.function, exam)
     for words, change in changes(names, rows, ARGUMENTS):
         if all(agree(lambda: right(change(x)), lambda: z) for x, _, z in rows):
             return f"This would be the right result if {words}."
     for words, change in changes(names, rows, PLAIN):
-        wanted = []
-        if all(agree(lambda: keep(wanted, right(change(x))), lambda: own(change(x)))
-               for x, _, _ in rows):
-            if len({str(y) for y in wanted}) > len(rows) / 2:       # not always the same numbers
-                return f"Your function would be right if {words}."
+        if all(agree(lambda: right(change(x)), lambda: own(change(x))) for x, _, _ in rows):
+            if len({str(right(change(x))) for x, _, _ in rows}) > len(rows) / 2:
+                return f"Your function would be right if {words}."      # not one result for all
     return ""
-
-
-def keep(found: list, y: list) -> list:
-    found.append(y)
-    return y
 
 
 def values_of(function, exam) -> Callable[[tuple], list | None]:
@@ -180,24 +173,16 @@ def by_word(exam, names: list[str], rows: list[tuple]) -> str:
     return ""
 
 
-def by_number(names: list[str], rows: list[tuple]) -> str:
-    """Where a result is always two to four numbers: what each of them is."""
-    sizes = {len(y) for _, y, _ in rows} | {len(z) for _, _, z in rows}
-    if len(sizes) > 1 or not 1 < max(sizes) <= FEW:
-        return ""
-    return in_parts(names, rows, {f"number {i + 1}": slice(i, i + 1) for i in range(max(sizes))})
-
-
 def by_part(exam, names: list[str], rows: list[tuple]) -> str:
-    """Where a list and a number are asked for: what each of them is."""
-    if not isinstance(exam.task.right(*fresh(rows[0][0])), tuple):
+    """What each part is, where a result is always two to four numbers, or a list and a number."""
+    sizes = {len(values) for _, *both in rows for values in both}
+    if len(sizes) == 1 and 1 < max(sizes) <= FEW:
+        parts = {f"number {i + 1}": slice(i, i + 1) for i in range(max(sizes))}
+    elif (isinstance(exam.task.right(*fresh(rows[0][0])), tuple)
+            and all(len(y) == len(z) > 1 for _, y, z in rows)):
+        parts = {"the list": slice(0, -1), "the last number": slice(-1, None)}
+    else:
         return ""
-    if any(len(y) != len(z) or len(y) < 2 for _, y, z in rows):
-        return ""
-    return in_parts(names, rows, {"the list": slice(0, -1), "the last number": slice(-1, None)})
-
-
-def in_parts(names: list[str], rows: list[tuple], parts: dict[str, slice]) -> str:
     found = {what: relation(names, [(args, y[part], z[part]) for args, y, z in rows])
              for what, part in parts.items()}
     if not any(found.values()):
