@@ -90,17 +90,14 @@ def beliefs(klass: Klass) -> list[tuple]:
 
 
 def monday(klass: Klass) -> str:
-    found = beliefs(klass)[:BELIEFS]
-    if not found:
-        return "<p>No named mistake in the last week.</p>"
-    cards = []
-    for task, mistake, names in found:
-        cards.append(f"""<li>
-            <p class="count"><b>{len(names)} of {len(klass.names)}</b> {title(task)}</p>
-            <h3>{escape(mistake.name)}</h3>
-            <p class="say">{escape(mistake.say)}</p>
-            <details><summary>who</summary><p>{escape(', '.join(names))}</p></details></li>""")
-    return f'<ol class="cards">{"".join(cards)}</ol>'
+    cards = [f"""<li>
+        <p class="count"><b>{len(names)} of {len(klass.names)}</b> {title(task)}</p>
+        <h3>{escape(mistake.name)}</h3>
+        <p class="say">{escape(mistake.say)}</p>
+        <details><summary>who</summary><p>{escape(', '.join(names))}</p></details></li>"""
+             for task, mistake, names in beliefs(klass)[:BELIEFS]]
+    none = "<p>No named mistake in the last week.</p>"
+    return f'<ol class="cards">{"".join(cards)}</ol>' if cards else none
 
 
 # ---- done by task, done by student -------------------------------------------------------------
@@ -212,9 +209,8 @@ def code_of(results: list[Result]) -> str:
     """The programs of one student, folded away."""
     shown = ""
     for result in results:
-        lines = result.code.splitlines()
-        more = "\n..." if len(lines) > LINES else ""
-        text = "\n".join(line[:200] for line in lines[:LINES]) + more
+        lines = [line[:200] for line in result.code.splitlines()]
+        text = "\n".join([*lines[:LINES], *["..."] * (len(lines) > LINES)])
         shown += f"<p>{title(result.task)}</p><pre>{escape(text)}</pre>"
     return f"<details><summary>code of {escape(results[0].name)}</summary>{shown}</details>"
 

@@ -6,6 +6,7 @@ A function is known by its outcomes: what it returns, and the gradients of that,
 and on 30 random ones. Task.model with the flags of a mistake has outcomes, too. A mistake is named
 only if all of them agree; or, if no mistake has these gradients, all values.
 """
+import contextlib
 import inspect
 import itertools
 from collections.abc import Callable
@@ -79,8 +80,8 @@ def judge(task: Task, function, seed="0", exam: Exam | None = None) -> dict:
     """{"state": right | amber | wrong | unknown | not begun, "mistake": its name or None, ...}"""
     exam = exam or Exam(task, seed)
     mine = function if isinstance(function, Answer) else Answer(function, exam)
-    if misfit := arguments(task, mine.function):
-        return verdict(exam, mine, "unknown", note=misfit)
+    if not fits(task, mine.function):
+        return verdict(exam, mine, "unknown", note="arguments")
     if mine[0].error.startswith("NotImplementedError"):
         return {"state": "not begun", "mistake": None}
     found = diagnosis(exam, mine)
@@ -135,36 +136,29 @@ def gradient_note(exam: Exam, mine: Answer) -> str:
     return "gradient" if any(any(slope) for slope in slopes) else "no gradient"
 
 
-def arguments(task: Task, function) -> str:
-    """Can it be called as the task says? Else what is wrong."""
-    try:
-        inspect.signature(function).bind(*task.cases[0].args)
-    except TypeError:
-        return "arguments"
-    except ValueError:                                      # a built-in function does not say
-        pass
-    return ""
+def fits(task: Task, function) -> bool:
+    """Can it be called as the task says? A built-in function does not tell (ValueError)."""
+    with contextlib.suppress(ValueError):
+        try:
+            inspect.signature(function).bind(*task.cases[0].args)
+        except TypeError:
+            return False
+    return True
 
 
 def reason(mine: Answer) -> str:
     """Why nothing fits, if that is plain to see in a shown case."""
-    shown, right = [mine[i] for i in range(mine.exam.shown)], mine.exam.right
-    if stopped := [found.error for found in shown if found.values is None]:
+    pairs = [(mine[i], mine.exam.right[i]) for i in range(mine.exam.shown)]
+    if stopped := [found.error for found, _ in pairs if found.values is None]:
         return stopped[0]
-    if all(found.values == [None] for found in shown):
+    if all(found.values == [None] for found, _ in pairs):
         return "returns nothing"
-    pairs = [(found, right[i]) for i, found in enumerate(shown)]
-    if all(kinds(found) != kinds(wanted) for found, wanted in pairs):
+    if all(found.has_texts != wanted.has_texts for found, wanted in pairs):
         return "kind"
     odd = [pair for pair in pairs if len(pair[0].values) != len(pair[1].values)]
     if odd and not mine.exam.task.as_set:
         return f"shape {odd[0][0].shape}; {odd[0][1].shape} is wanted"
     return ""
-
-
-def kinds(found: Outcome) -> set[bool]:
-    """Texts, numbers, or both."""
-    return {isinstance(x, str) for x in found.values}
 
 
 def broken_law(task: Task, function) -> str:
@@ -181,10 +175,9 @@ def broken_law(task: Task, function) -> str:
 def nearest(exam: Exam, mine: Answer) -> str:
     """The mistake that most of the cases agree with, of those that are not right."""
     wrong = [i for i in exam.all if mine[i].values and not mine[i].same_values(exam.right[i])]
-    count = {m.name: sum(mine[i].same_values(exam.answer(m)[i]) for i in wrong)
-             for m in exam.task.mistakes}
-    best = max(count, key=count.get)
-    return best if count[best] > MOST * len(wrong) else ""
+    count, best = max((sum(mine[i].same_values(exam.answer(m)[i]) for i in wrong), m.name)
+                      for m in exam.task.mistakes)
+    return best if count > MOST * len(wrong) else ""
 
 
 def verdict(exam: Exam, mine: Answer, state: str, found=(), **more: str) -> dict:
@@ -193,25 +186,18 @@ def verdict(exam: Exam, mine: Answer, state: str, found=(), **more: str) -> dict
     cases = [row(exam, mine, i) for i in range(exam.shown)]
     worst = failing(exam, mine)
     cases += [row(exam, mine, worst)] * (worst >= exam.shown)
-    first = asked_first(exam, worst, found[0]) if found else None
+    shows = [m for m in found[0] if not exam.answer(m).same_values(exam.right, [worst])
+             ] or found[0] if found else []             # of two mistakes at once: the one seen here
     return {"state": state, "mistake": " or ".join(map(" and ".join, names)) or None,
-            "readings": names, "question": first.question if first else None,
-            "say": first.say if first else None, "cases": cases, **more}
+            "readings": names, "question": shows[0].question if shows else None,
+            "cases": cases, **more}
 
 
 def failing(exam: Exam, mine: Answer) -> int:
     """The first case with another value; where there is none, with another gradient; else 0."""
-    for agrees in mine.same_values, mine.agrees:
-        for i in exam.all:
-            if not agrees(exam.right, [i]):
-                return i
-    return 0
-
-
-def asked_first(exam: Exam, case: int, reading: list[Mistake]) -> Mistake:
-    """Of two mistakes at once: the one that shows in this case."""
-    wrong = [m for m in reading if not exam.answer(m).same_values(exam.right, [case])]
-    return (wrong or reading)[0]
+    bad = (i for agrees in (mine.same_values, mine.agrees) for i in exam.all
+           if not agrees(exam.right, [i]))
+    return next(bad, 0)
 
 
 def row(exam: Exam, mine: Answer, i: int) -> dict:

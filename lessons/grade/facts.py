@@ -76,13 +76,10 @@ def agree(one: Callable, other: Callable) -> bool:
     """Equal numbers; all of them finite."""
     try:
         a, b = one(), other()
-        return a is not None and b is not None and finite(a) and same(a, b)
+        finite = all(math.isfinite(x) for x in a or () if isinstance(x, float))
+        return a is not None and b is not None and finite and same(a, b)
     except (ArithmeticError, AttributeError, IndexError, RuntimeError, TypeError, ValueError):
         return False
-
-
-def finite(values: list) -> bool:
-    return all(not isinstance(x, float) or math.isfinite(x) for x in values)
 
 
 # ---- from results --------------------------------------------------------------------------------
@@ -109,33 +106,34 @@ def plain(x):
 
 def more_by(rows: list[tuple]) -> str:
     """Always by the same number."""
-    _, y, z = rows[0]
-    if not y or not z or not isinstance(y[0], float) or not isinstance(z[0], float):
-        return ""
-    more = z[0] - y[0]
+    more = next(((b - a) for a, b in floats(*rows[0][1:])), math.nan)
     if all(agree(lambda: [x + more for x in y], lambda: z) for _, y, z in rows):
         return f"the right one {'+' if more > 0 else '-'} {abs(more):.4g}"
     return ""
+
+
+def floats(y: list, z: list) -> list[tuple[float, float]]:
+    return [(a, b) for a, b in zip(y, z) if isinstance(a, float) and isinstance(b, float)]
 
 
 def times(names: list[str], rows: list[tuple]) -> str:
     """A number times the right result: always the same, or one that the arguments have."""
     factors, sizes = [], []
     for args, y, z in rows:
-        factor = next((b / a for a, b in zip(y, z) if isinstance(a, float) and a
-                       and isinstance(b, float)), None)
-        if factor is not None:
-            factors.append(factor)
-            sizes.append(dict(size for name, x in zip(names, args) for size in sizes_of(name, x)))
-        if not agree(lambda: [(factor or 0.0) * x for x in y], lambda: z):
+        some = [b / a for a, b in floats(y, z) if a][:1]
+        factors += some
+        sizes += [dict(size for name, x in zip(names, args) for size in sizes_of(name, x))
+                  for _ in some]
+        if not agree(lambda: [sum(some) * x for x in y], lambda: z):
             return ""
-    if len(factors) < FEW or same(factors, factors[:1] * len(factors)):
-        return "" if len(factors) < FEW else f"{factors[0]:.4g} times the right one"
+    if len(factors) < FEW:
+        return ""
+    if same(factors, factors[:1] * len(factors)):
+        return f"{factors[0]:.4g} times the right one"
     common = ["", *(name for name in sizes[0] if all(some.get(name) for some in sizes))]
     for above, below in itertools.permutations(common, 2):
         if same(factors, [some.get(above, 1) / some.get(below, 1) for some in sizes]):
-            return ", ".join([RIGHT, *[f"times {above}"] * bool(above),
-                              *[f"divided by {below}"] * bool(below)])
+            return RIGHT + f", times {above}" * bool(above) + f", divided by {below}" * bool(below)
     return ""
 
 
@@ -185,10 +183,8 @@ def by_part(exam, names: list[str], rows: list[tuple]) -> str:
         return ""
     found = {what: relation(names, [(args, y[part], z[part]) for args, y, z in rows])
              for what, part in parts.items()}
-    if not any(found.values()):
-        return ""
     words = "; ".join(f"{what} is {words or OTHER}" for what, words in found.items())
-    return f"In your result {words}."
+    return f"In your result {words}." * any(found.values())
 
 
 # ---- from arguments ------------------------------------------------------------------------------

@@ -10,7 +10,6 @@ as they go. It is no cage: a program may do what its user may do. What is odd is
 import csv
 import io
 import tempfile
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -28,7 +27,6 @@ from nanouft.shell.text import one_line, regular, said, visible
 
 AT_ONCE = 2                             # submissions that are graded at a time
 SECONDS = 20                            # for a task
-PAUSE = 10                              # seconds between two writings of the files
 CHANGED = "the copy was changed before it was judged"
 
 
@@ -38,18 +36,10 @@ def main(submissions: str, out: str | None, seed_file: str | None = None, tasks=
     if table.suffix.lower() != ".csv":
         raise UserError(f"--out {said(out)}: the table is a .csv file; the page stands beside it")
     table.parent.mkdir(parents=True, exist_ok=True)
-    klass, written_at = None, time.monotonic()
-    try:
-        for klass in graded(Path(submissions), secret(seed_file), tasks):
-            if time.monotonic() - written_at > PAUSE:
-                write(table, klass)
-                written_at = time.monotonic()
-    finally:                                            # also after Ctrl-C
-        if klass:
-            write(table, klass)
+    for klass in graded(Path(submissions), secret(seed_file), tasks):
+        write(table, klass)                             # so nothing is lost by Ctrl-C
     begun = sum(result.state != "not begun" for result in klass.results)
-    print(f"{len(klass.names)} submissions, {len(klass.tasks)} tasks, {begun} answers, "
-          f"{klass.seconds:.0f} s")
+    print(f"{len(klass.names)} submissions, {len(klass.tasks)} tasks, {begun} answers")
     if odd := klass.odd:
         print(f"{len(odd)} with something odd, see the page: {visible(', '.join(odd))[:200]}")
     print(f"{table}\n{table.with_suffix('.html')}")
@@ -73,7 +63,6 @@ def secret(seed_file: str | None) -> str:
 
 def graded(submissions: Path, seed: str, words: list = ()) -> Iterator[Klass]:
     """These tasks, or all, of every submission in this folder: what is known after each of them."""
-    start = time.perf_counter()
     tasks = [folder.find(id) for id in folder.ids_of(words)] or folder.all_tasks()
     entries = handed_in(submissions)
     klass = Klass(tasks, [], {})
@@ -88,7 +77,6 @@ def graded(submissions: Path, seed: str, words: list = ()) -> Iterator[Klass]:
                 tqdm.write(f"{visible(name)}: {visible(part)}; not graded")
             klass.results += part if isinstance(part, list) else []
             klass.results.sort(key=lambda result: (result.name.casefold(), result.task.id))
-            klass.seconds = time.perf_counter() - start
             yield klass
     finally:
         pool.shutdown(cancel_futures=True)
@@ -173,7 +161,7 @@ def row(r: Result) -> dict:
     return {"name": r.name, "task": r.task.id, "kind": r.task.kind, "state": r.state,
             "points": f"{points(r.task, r.state):g}", "of": f"{points(r.task, 'right'):g}",
             "mistake": r.verdict.get("mistake") or "", "note": r.note, "tries": len(tries(r.log)),
-            "minutes": minutes(r.log), "hints": hints(r.log), "seed": r.seed, "hash": r.hash,
+            "minutes": minutes(r.log), "hints": hints(r.log), "seed": r.seed,
             "same_as": " ".join(r.same_as), "odd": " ".join(r.odd)}
 
 

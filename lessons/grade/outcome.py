@@ -48,11 +48,8 @@ def numbers(x) -> list:
 def close(a, b) -> bool:
     if not isinstance(a, (int, float)) or not isinstance(b, (int, float)):
         return a == b
-    if math.isnan(a) or math.isnan(b):
-        return math.isnan(a) and math.isnan(b)
-    if math.isinf(a) or math.isinf(b):
-        return a == b
-    return abs(a - b) <= ABSOLUTE + RELATIVE * min(abs(a), abs(b))
+    both_nan = math.isnan(a) and math.isnan(b)
+    return both_nan or math.isclose(a, b, rel_tol=RELATIVE, abs_tol=ABSOLUTE)
 
 
 def same(a: list | None, b: list | None) -> bool:
@@ -76,6 +73,11 @@ class Outcome:
     shape: tuple = ()
     changed: bool = False                   # did it change its arguments in place?
     error: str = ""
+
+    @property
+    def has_texts(self) -> set[bool]:
+        """Texts, numbers, or both."""
+        return {isinstance(x, str) for x in self.values}
 
     def same_values(self, other: "Outcome") -> bool:
         """Or the same kind of exception."""

@@ -5,6 +5,7 @@ The file comes from somebody else. It is only parsed here; what cannot be parsed
 import ast
 import json
 import re
+from functools import cache
 from pathlib import Path
 
 from lessons.grade.folder import My, is_function
@@ -63,6 +64,7 @@ def strange_words(file: Path) -> list[str]:
 
 # ---- what is compared ----------------------------------------------------------------------------
 
+@cache
 def tree_of(code: str) -> str:
     """The syntax tree without names and docstrings. "" if it is small, or if there is none."""
     try:

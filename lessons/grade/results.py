@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 
 from lessons.grade import folder, ui
 from lessons.grade.program import text_of, tree_of
-from nanouft.shell.files import checksum
 
 POINTS = {1: 1, 2: 2, 3: 4}             # of a level
 PAUSE = 30 * 60                         # seconds without a try: a pause, no work
@@ -27,19 +26,12 @@ class Result:
         return self.verdict["state"]
 
     @property
-    def hash(self) -> str:
-        code = self.code.encode("utf-8", "replace")
-        return checksum(code)[:12] if code else ""
-
-    @property
     def note(self) -> str:
         """What the grader said beside a mistake, or in place of one."""
-        if self.verdict.get("fact"):
-            return self.verdict["fact"]
-        if self.verdict.get("note"):
-            return ui.noted(self.verdict, getattr(self.task, "signature", ""))
+        said = self.verdict.get("fact") or self.verdict.get("note") and ui.noted(
+            self.verdict, getattr(self.task, "signature", ""))
         lines = self.verdict.get("lines", []) if self.state == "unknown" else []
-        return "; ".join(line.strip() for line in lines)
+        return said or "; ".join(line.strip() for line in lines)
 
     @property
     def unexplained(self) -> bool:
@@ -53,7 +45,6 @@ class Klass:
     tasks: list
     results: list[Result]
     unread: dict[str, str]              # name -> why it was not graded
-    seconds: float = 0.0
 
     @property
     def names(self) -> list[str]:

@@ -49,10 +49,8 @@ def paint(text: str, colour: str) -> str:
 def number(x) -> str:
     if isinstance(x, (str, bool)) or x is None:
         return str(x)
-    if math.isfinite(x) and abs(x - round(x)) < 1e-9 and abs(x) < 1e6:
-        return str(round(x))
-    names = {math.inf: "infinite", -math.inf: "-infinite"}
-    return f"{x:.4g}" if math.isfinite(x) else names.get(x, "NaN")
+    whole = math.isfinite(x) and abs(x - round(x)) < 1e-9 and abs(x) < 1e6
+    return str(round(x)) if whole else f"{x:.4g}"
 
 
 def numbers(values: list) -> str:

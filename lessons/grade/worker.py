@@ -3,12 +3,10 @@
     verdicts = grade(["07a", "07b"], My("my"), seed="0")
     # {"07a": {"state": ..., "mistake": ..., ...}, ...}
 
-The order goes to the child through its stdin, so that no argument of a program holds the seed. The
-child draws all hidden cases and forgets the seed before a line of a student's runs. It prints two
-lines of JSON for each task: one when it is about to begin, one when it is judged. Time is counted
-between the two, so the import of torch does not count. Each line bears the key of the order: what
-a student's program prints has none, and is not read. Memory and files are limited; when a child
-ends, so do the programs that it has started.
+The order goes to the child through its stdin: no argument of a program holds the seed. The child
+draws all hidden cases and forgets the seed before a line of a student's runs. It prints two lines
+of JSON for each task, when it begins and when it is judged; the time between them is limited. Each
+line bears the key of the order: what a student's program prints has none, and is not read.
 """
 import contextlib
 import json
@@ -77,13 +75,11 @@ def ask(ids: list[str], my: My, seed: str, seconds: float) -> dict[str, dict]:
                 begun = receive(lines, START)               # {"task", "hash"}, or "error"
                 if found and begun.get("note") in LOST:     # the next child begins with this task
                     break
-                if begun.get("note") == "time":
-                    raise UserError(f"Python and torch did not start within {START} s")
-                if begun.get("note") == "ended":
+                if begun.get("note") in LOST or "error" in begun:
                     errors.seek(0)
-                    raise RuntimeError(errors.read().decode("utf-8", "replace")[-3000:])
-                if "error" in begun:
-                    raise UserError(begun["error"])
+                    said = errors.read().decode("utf-8", "replace").strip() or f"{START} s"
+                    last = said.splitlines()[-1]
+                    raise UserError(begun.get("error") or f"the grader did not begin: {last}")
                 judged = receive(lines, seconds)
                 if not well_formed(judged) or not isinstance(begun.get("task"), dict):
                     judged = failed("forged")

@@ -147,8 +147,7 @@ def test_a_class_is_graded(two):
     a, b = rows["Ada", "04a"], rows["Bo", "04a"]
     assert (a["state"], a["points"], a["tries"], a["minutes"], a["hints"]) == ("right", "1", "4", "28", "1")
     assert (b["state"], b["points"], b["seed"]) == ("wrong", "0", "bo") and b["mistake"]
-    assert len(a["hash"]) == 12 and a["hash"] != b["hash"]
-    assert rows["Ada", "04b"]["state"] == "not begun" and rows["Ada", "04b"]["hash"] == ""
+    assert rows["Ada", "04b"]["state"] == "not begun"
     page = (two / "out" / "class.html").read_text(encoding="utf-8")
     assert "1 of 2" in page and f"<li>{b['mistake']}: <b>Bo</b></li>" in page
     assert "Ada,1,5,1,1,4,28," in (two / "out" / "class_sums.csv").read_text(encoding="utf-8-sig")
@@ -160,7 +159,7 @@ def test_an_endless_loop_costs_its_own_file_only(tmp_path):
     (tmp_path / "04_mdp.py").write_text("while True:\n    pass\n# drift\n")
     (tmp_path / "17_evidence.py").write_text("def verdict(mean, half, threshold):\n    return 7\n")
     (tmp_path / "03_sft.py").write_text("import os\nos._exit(0)\n")
-    found = worker.grade(["03a", "03b", "03c", "04a", "04b", "17b"], My(tmp_path), "0", seconds=1)
+    found = worker.grade(["03a", "03b", "03c", "04a", "04b", "17b"], My(tmp_path), "0", seconds=3)
     notes = [verdict.get("note") for verdict in found.values()]
     assert notes[:3] == ["ended", "ended", "not reached"] and notes[3:5] == ["time", "time"]
     assert found["17b"]["state"] != "not begun" and "yours" in found["17b"]["cases"][0]
