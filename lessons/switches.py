@@ -56,7 +56,8 @@ def with_switch(source: str, switch: str) -> str:
     """The lesson after a student has changed these lines."""
     for line in switch.split("; "):
         name = line.split(" = ")[0]
-        source, n = re.subn(rf"^{name} = [^#\n]*", lambda _: f"{line}  ", source, flags=re.M)
+        found = rf"^{re.escape(name)} = [^#\n]*"
+        source, n = re.subn(found, lambda _: f"{line}  ", source, flags=re.M)
         if n != 1:
             raise UserError(f"{switch}: the lesson has {n} lines {name} = ...")
     return source
@@ -80,7 +81,8 @@ def other_lines(said: list[str], shipped: str) -> list[str]:
     """The lines that are not in the text as shipped. A heading above them, a line without digits,
     is kept; where the picture is saved does not matter."""
     known = {line.strip() for line in shipped.splitlines()}
-    new = [line.strip() not in known and not line.startswith("picture:") for line in said]
+    said = [line for line in said if not line.startswith("picture:")]
+    new = [line.strip() not in known for line in said]
     kept = [line for line, here, below in zip(said, new, [*new[1:], False])
             if line.strip() and (here or below and not re.search(r"\d", line))]
     return [re.sub(r" \(line \d+\)", "", line).rstrip() for line in kept]

@@ -78,7 +78,7 @@ def main(argv: list[str] | None = None) -> int:
 def print_list(my: My) -> None:
     """The list; at the first use also the folder, and the question for a name."""
     tasks = folder.all_tasks()
-    if not my.path.exists():
+    if not my.name:                                     # a lesson may have made the folder
         my.call_me(ask_name())
         my.begin(tasks)
         print(f"{my.path} is made: write there. Files in it are never overwritten.\n")
@@ -98,7 +98,7 @@ def ask_name() -> str:
 def judge(ids: list[str], my: My, seed: str | None, results: str | None = None) -> int:
     """Judged in another process, which alone imports torch; so this one starts at once. 0: all is
     right, 1: not all is. A sealed prediction is as right as it can be."""
-    if not my.path.exists():
+    if not my.name:
         my.call_me(ask_name())
     print(ui.paint("judging ...", "dim"), flush=True)
     verdicts = worker.grade(ids, my, seed or my.name)

@@ -338,6 +338,12 @@ def test_one_task(my, capsys):
     assert names == [task.id for task in folder.tasks_of("04")], "a whole lesson"
 
 
+def test_a_folder_that_a_lesson_has_made_gets_a_name_and_starters(my, capsys):
+    (my.path / "name.txt").unlink()
+    command.main([])
+    assert my.name == "student" and my.file(DPO).exists() and "one afternoon" in capsys.readouterr().out
+
+
 def test_hints_and_solution(my, monkeypatch, capsys):
     for _ in range(4):
         command.main(["07a", "--hint"])
