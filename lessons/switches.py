@@ -47,7 +47,8 @@ def update(lesson: Path, code: str, shipped: str) -> None:
     for switch in re.findall(r"^\*\*`(.+)`\*\*$", found[2], re.M):
         print(f"{lesson.name}: {switch}", flush=True)
         said = printed(lesson, switch)
-        body += f"**`{switch}`**\n```text\n{chr(10).join(other_lines(said, shipped))}\n```\n"
+        lines = other_lines(said, shipped) or ["(no line changes; look at the picture)"]
+        body += f"**`{switch}`**\n```text\n{chr(10).join(lines)}\n```\n"
     block = f"<!-- switches {key(code, body)} -->\n{body}<!-- end -->"
     file.write_text(text.replace(found[0], block), encoding="utf-8", newline="\n")
 

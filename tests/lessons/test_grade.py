@@ -274,7 +274,6 @@ def test_the_other_process(tmp_path):
     my = My(tmp_path)
     for name, text in ANSWERS.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
-    start = time.time()
     found = worker.grade(["07a", "07b", "08a", "14a", "14b"], my, seconds=2)
     assert [v["state"] for v in found.values()] == ["wrong", "unknown", "unknown", "unknown", "unknown"]
     assert found["07a"]["mistake"] == "beta is forgotten"
@@ -286,7 +285,6 @@ def test_the_other_process(tmp_path):
     assert noisy["04a"]["state"] == "unknown" and noisy["04a"]["task"]["id"] == "04a"
     assert noisy["04b"]["state"] == "not begun", "what a program writes is no verdict"
     assert worker.grade(["17b"], my)["17b"]["note"] == "forged"
-    assert time.time() - start < 120
     assert "no task 'xx'" in pytest.raises(UserError, worker.grade, ["xx"], my).value.args[0]
 
 
