@@ -1,6 +1,6 @@
 """What every break switch prints: made by running it, and kept in the notes docs/teaching/07.md.
 
-    python -m lessons.render 07             # ... if the lesson's code or the list of switches changed
+    python -m lessons.render 07         # ... if the lesson's code or the list of switches changed
 
 The notes name the switches, each in a line of its own: **`BREAK = "end"`**, or two lines of the
 lesson at once: **`TEACH = 20; SEED = 2`**. Below each stand the lines that it prints and that the

@@ -199,7 +199,8 @@ def plans(klass: Klass) -> str:
     for r in klass.results:
         plan = program.card(r.code) if r.task.kind == "design" and r.state != "not begun" else {}
         items += [f"<b>{escape(r.name)}</b> {title(r.task)}, {escape(key)}: "
-                  f"{escape(str(plan[key])[:500])}" for key in plan if plan[key] and key in r.task.sentences()]
+                  f"{escape(str(text)[:500])}"
+                  for key, text in plan.items() if text and key in r.task.sentences()]
     return listed(items)
 
 
