@@ -39,7 +39,7 @@ def fill(the_map: dict, folder: Path) -> str:
     for name in PARTS:
         parts[f"/*{name.replace('.', '_').upper()}*/"] = (ASSETS / name).read_text(encoding="utf-8")
     text = (ASSETS / "page.html").read_text(encoding="utf-8")
-    return pages.fill(re.sub(r'(?<=href=")(docs/[\w./]+|README.md)', lambda file: link(file[0], folder), text), parts)
+    return pages.fill(re.sub(r'(?<==")(docs/[\w./]+|README.md)', lambda file: link(file[0], folder), text), parts)
 
 
 def link(file: str, folder: Path) -> str:
