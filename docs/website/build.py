@@ -90,7 +90,7 @@ def code_page(file: Path) -> str:
     if file.parts[0] in ("lessons", "examples"):
         return f"---\nsearch: {{exclude: true}}\n---\n# `{file.as_posix()}`\n{code_block(code)}"
     module = ".".join(file.with_suffix("").parts).removesuffix(".__init__")
-    return (f"---\nsearch: {{boost: 0.5}}\n---\n# `{file.as_posix()}`\n::: {module}\n\n"
+    return (f"---\nsearch: {{boost: 0.0005}}\n---\n# `{file.as_posix()}`\n::: {module}\n\n"
             f"## The whole file {{ #the-whole-file data-search-exclude }}\n{code_block(code)}")
 
 
@@ -185,8 +185,9 @@ def on_page_markdown(markdown, page, config, files):
     name = page.file.src_uri
     if name.startswith("code/"):
         return markdown
-    numbers = name.startswith("results/")               # tables: not searched; other pages come before those of code
-    page.meta["search"] = {"exclude": True} if numbers else {"boost": 3}
+    numbers = name.startswith("results/")               # tables: not searched; other pages come before those of code:
+    # a word in a heading, such as a function's name, counts 1,000 times as much as one in a text
+    page.meta["search"] = {"exclude": True} if numbers else {"boost": 0.5 if name == "LOG.md" else 3}
     if heading := re.search(r"^# .*\n", markdown, re.M):
         markdown = heading[0] + "\n" + markdown.replace(heading[0], "", 1)
     markdown = re.sub(r"(\]\()([^)\s:]+)(?=\))", lambda m: m[1] + site_link(m[2], name, files), markdown)

@@ -57,7 +57,7 @@ def html(text: str, around: str = "p") -> str:
     """Markdown as HTML; without `around`, words that stand inside a line."""
     from markdown import markdown
     made = markdown(with_empty_lines(text), extensions=["tables"])
-    made = made.replace("<table>", '<div class="scroll" tabindex="0" role="region" aria-label="answers"><table>')
+    made = made.replace("<table>", '<div class="scroll" tabindex="0" role="group" aria-label="answers"><table>')
     made = made.replace("</table>", "</table></div>").replace("<img ", '<img loading="lazy" ')
     return made if around else made.removeprefix("<p>").removesuffix("</p>")
 

@@ -52,8 +52,8 @@ function called(objective, set) {                           // "IFT as released"
   let name = objective.toUpperCase().replace("_", "-");
   if (objective === "ift") {
     delete other.variant;
-    name += { released: at.detach ? ", weights as constants" : " as released",
-      detached: ", weights as constants" }[at.variant] || `, ${at.variant}`;
+    name += { released: at.detach ? ", token weights as constants" : " as released",
+      detached: ", token weights as constants" }[at.variant] || `, ${at.variant}`;
   }
   return [name, ...Object.entries(other).map(([key, value]) => `${key} ${value}`)].join(", ");
 }
@@ -152,13 +152,13 @@ function drawSpeech() {
   const { tokens, shown, over, before } = speech, done = over && shown === tokens.length;
   $("answer").className = done ? "" : "typing";
   show($("answer"), spoken(tokens.slice(0, shown), before));
-  $("speaker").textContent = `${speaker()} says`;
+  $("speaker").textContent = `${speaker()}:`;
   const at = tokens.findIndex(isMark), ended = tokens.at(-1) === config.end;
   show($("verdict"), !done ? "" : stops(tokens)
     ? `<b>It stops.</b> ${mark(config.end)} is the token with which an answer ends.`
     : `<b>It does not stop.</b> Its answer should be followed by ${mark(config.end)}. ${at < 0 ? "It goes on"
-      : `Instead it writes ${mark(tokens[at])}, as if you asked again, and answers that, too`}${ended ? "" :
-        ", until we cut it off"}.`);
+      : `Instead it writes ${mark(tokens[at])}, as if you asked again, and answers that, too`}${
+      ended ? `: its ${mark(config.end)} comes too late` : ", until we cut it off"}.`);
 }
 
 // ---- bars -----------------------------------------------------------------------------------------------------------
@@ -208,7 +208,7 @@ function drawObjective() {
   if (!two.some(([, , on]) => on)) two.push([o.name, esc(called(o.name, {})), true]);
   show($("two"), two.map(([name, text, on]) => act(`choose:${name}`, text, `aria-pressed="${on}"`)).join("")
     + (isIft ? `<label class="check"><input type="checkbox" data-act="constants" data-key="constants" ${
-      isReleased ? "" : "checked"}> weights are constants</label>` : ""));
+      isReleased ? "" : "checked"}> token weights are constants</label>` : ""));
   show($("about"), `<b>${esc(o.title)}</b>: ${esc(o.sentence)} ${esc(o.note || "")} ${
     lesson ? `<a href="${lesson}">Lesson ${lessonOf(o.name)}</a>` : ""}`);
   const rates = { name: "lr", choices: RATES, default: o.lr, help: "learning rate: how far a step goes" };
@@ -242,7 +242,7 @@ function drawRun() {
   $("look").setAttribute("aria-busy", running || !tested.length || looking > seen);
   show($("chart"), model.history.length > 1 ? chart(model.history) : "");
   show($("results"), !tested.length ? "<p>The base is being asked …</p>" : `<table><thead><tr><th scope="col">model</th>
-    <th scope="col">answers that end</th><th scope="col">to this question it says</th></tr></thead>
+    <th scope="col">answers that end, of ${questions.length} questions</th><th scope="col">to this question it says</th></tr></thead>
     <tbody>${tested.map(({ label, exam }) => {
     const ends = exam.map(stops), n = ends.filter(Boolean).length;
     return `<tr><th scope="row">${esc(label)}</th><td><span class="dots" aria-hidden="true">${
@@ -271,7 +271,7 @@ const surprises = {
   released: ({ ends, of }) => `Each of the 128 answers ended on ${mark(config.end)}, and ${
     ends ? `only ${ends}` : "none"} of its own ${of} does. This loss weighs a token by the losses after it, and the
     gradient also flows through the weights: they fall if an easy token after hard ones, such as ${mark(config.end)}, is
-    made less likely. Tick “weights are constants”, train again.`,
+    made less likely. Tick “token weights are constants”, train again.`,
   detached: ({ ends, of }) => `${ends} of its ${of} answers end. The weights are the same numbers, but no gradient flows
     through them: that was all.`,
   sft: ({ ends, of }) => `${ends} of its ${of} answers end: every token is pushed alike, ${mark(config.end)} too.
