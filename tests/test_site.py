@@ -148,6 +148,7 @@ def test_the_gallery_asks_before_it_tells(b, site):
     shown = "[...document.querySelectorAll('.answer')].filter((e) => e.offsetHeight).length"
     assert b.js("document.querySelectorAll('.story').length") == 12 and not b.js(shown)
     b.click("#endless .choice summary")
+    b.wait("document.querySelector('#told').textContent")
     assert b.js(shown) == 1 and b.heard() == "No. It was (b). First guesses: 0 of 1 right."
 
 

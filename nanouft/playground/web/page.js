@@ -385,6 +385,7 @@ addEventListener("hashchange", () => {                      // who has learnt th
   state = load(), picked = null, latest = null, model.history = [];
   if (!same() && model.objective) reset(ANEW);
   else say(), look(), draw();
+  $("talk").scrollIntoView();                               // the links stand far below what they change
 });
 Common.theme($("theme"));
 ask("load", { data: DATA });
