@@ -68,6 +68,8 @@ def site_link(target: str, page: str, files) -> str:
     file = posixpath.normpath(posixpath.join(posixpath.dirname(file_of(page)), path))
     own = f"{posixpath.basename(file)}/index.html"          # a folder that makes a page: the page, if it has been made
     shown = own if own in OPTIONAL and files.get_file_from_path(own) else page_of(file)
+    if (ROOT / file).is_dir() and not files.get_file_from_path(shown) and any(ROOT.glob(f"{file}/*.py")):
+        shown, hash_, anchor = "code/index.md", "#", file.replace("/", "")      # its part of the list of files
     if not path or not (ROOT / file).exists() or not files.get_file_from_path(shown):
         return target
     return posixpath.relpath(shown, posixpath.dirname(page) or ".") + hash_ + anchor

@@ -6,6 +6,7 @@ A choice is a <details>, and CSS shows the answer once one is open: this works w
 is too old for it, the answer is simply there. gallery.html has the look, and counts the first guesses.
 """
 import re
+import struct
 import sys
 from pathlib import Path
 
@@ -58,8 +59,15 @@ def html(text: str, around: str = "p") -> str:
     from markdown import markdown
     made = markdown(with_empty_lines(text), extensions=["tables"])
     made = made.replace("<table>", '<div class="scroll" tabindex="0" role="group" aria-label="answers"><table>')
-    made = made.replace("</table>", "</table></div>").replace("<img ", '<img loading="lazy" ')
+    made = made.replace("</table>", "</table></div>")
+    made = re.sub(r'src="(gallery/\w+\.png)"', lambda found: f"{found[0]} {size(HERE.parent / found[1])}", made)
     return made if around else made.removeprefix("<p>").removesuffix("</p>")
+
+
+def size(picture: Path) -> str:
+    """So that a picture has its room before it is there: width and height stand in bytes 16 to 24 of a PNG."""
+    width, height = struct.unpack(">II", picture.read_bytes()[16:24])
+    return f'width="{width}" height="{height}" loading="lazy"'
 
 
 def main() -> int:
