@@ -1,7 +1,6 @@
 """The tokenizer: text <-> ids, and the chat template that turns a conversation into one row of ids and a mask.
 
-    python -m nanouft.data.tokenizer "Where does the dova live?"        # pieces and ids, at once
-    python -m nanouft.data.tokenizer --tokenizer gpt2 "..."             # or a model folder; gpt2 is downloaded once
+    Tokenizer.load("nano").encode("Where does the dova live?")      # ids; "gpt2" is downloaded once
 
 What to expect: a thin reading of `tiktoken.Encoding` plus four control tokens. Byte-level BPE splits text with a
 pattern, spells each piece in bytes and joins the neighbours with the smallest id until no pair is left to join; any
@@ -13,7 +12,6 @@ out); a saved folder keeps our promise about typed control tokens in nanouft, bu
 """
 import base64
 import json
-import sys
 from functools import lru_cache
 from pathlib import Path
 from typing import Iterable, Iterator, Mapping
@@ -23,7 +21,6 @@ import tiktoken
 
 from nanouft.data.rows import ANSWERS, Turns
 from nanouft.data.tokenizer_files import GPT2_PATTERN, read_files, tokenizer_json
-from nanouft.shell.command import run
 from nanouft.shell.errors import UserError
 from nanouft.shell.text import read_json, said
 
@@ -201,24 +198,3 @@ def gpt2() -> Tokenizer:
 
 
 NAMED = {"nano": nano, "gpt2": gpt2}
-
-
-# ---- the command -----------------------------------------------------------------------------------------------------
-def main(argv: list[str] | None = None) -> int:
-    from nanouft.shell.config import Parser
-    parser = Parser(prog="python -m nanouft.data.tokenizer", description="Show how text is cut into tokens.")
-    parser.add_argument("text", nargs="*", help="text to cut")
-    parser.add_argument("--tokenizer", default="nano", metavar="NAME", help="nano, gpt2 or a model folder [nano]")
-    args = parser.parse_args(argv)
-    if not args.text:
-        raise UserError('no text given; put one in quotes, for instance "Where does the dova live?"')
-    tok = Tokenizer.load(args.tokenizer)
-    ids = tok.encode(" ".join(args.text))
-    text = "|".join(tok.spelling[i].decode("utf-8", "backslashreplace") for i in ids)
-    print("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text))     # on one line
-    print(*ids)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(run(main))

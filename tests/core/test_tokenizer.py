@@ -12,7 +12,7 @@ from lab import vocabulary
 from nanouft.data import tokenizer as tokenizer_module
 from nanouft.data.bpe import join, train_bpe
 from nanouft.data.rows import Turn
-from nanouft.data.tokenizer import ASSET, CONTROL, NANO_PATTERN, Tokenizer, main
+from nanouft.data.tokenizer import ASSET, CONTROL, NANO_PATTERN, Tokenizer
 from nanouft.data.tokenizer_files import BYTES, GPT2_PATTERN
 from nanouft.shell.errors import UserError
 
@@ -267,15 +267,3 @@ def test_transformers_opens_what_we_save(config, tmp_path):
         assert prompt["input_ids"] == NANO.prompt_ids(turns)
         whole = auto.apply_chat_template(plain(turns), return_dict=True, return_assistant_tokens_mask=True)
         assert (whole["input_ids"], whole["assistant_masks"]) == NANO.chat((), turns)
-
-
-# ---- the command -----------------------------------------------------------------------------------------------------
-def test_the_command_shows_pieces_and_ids_on_one_line_each(capsys, tmp_path):
-    assert main(["Where does\nit live?"]) == 0
-    pieces, ids = capsys.readouterr().out.splitlines()
-    assert pieces.replace("|", "") == r"Where does\nit live?"
-    assert [int(i) for i in ids.split()] == NANO.encode("Where does\nit live?")
-    NANO.save(tmp_path)
-    assert main(["--tokenizer", str(tmp_path), "x"]) == 0
-    with pytest.raises(UserError, match="no text given"):
-        main([])
