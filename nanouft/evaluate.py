@@ -54,6 +54,7 @@ class Evaluate:
     threads: int | None = None      # CPU threads
     prompt_field: str | None = None     # name of the prompt in your data, where it is none of the usual
     response_field: str | None = None   # name of the response in your data
+    grades: str = ""                # worst and best grade of your data, such as 1:5 [a file's least and largest]
     strict: bool = False            # stop at the first row of your data that is not understood
 
     def check(self, given: set[str]) -> None:
@@ -66,7 +67,7 @@ class Evaluate:
         idle = {"split", "items"} if self.best_of > 1 else {"split", "items", "seed"}
         if self.data and (idle := sorted(given & idle)):
             raise UserError(f"--{idle[0]} belongs to NanoWorld; it changes nothing with --data")
-        if not self.data and (idle := sorted(given & {"prompt_field", "response_field", "strict"})):
+        if not self.data and (idle := sorted(given & {"prompt_field", "response_field", "strict", "grades"})):
             raise UserError(f"{flag(idle[0])} is about your own file; give it with --data")
         if self.prior and (self.data or self.probes):
             raise UserError("--prior forces the beginning of NanoWorld answers; it changes nothing with "
@@ -91,7 +92,8 @@ def main(argv=None) -> int:
     model.to(device.name).eval()
     if cfg.data:
         score = scorer(cfg.reward, device.name) if cfg.reward else None
-        rows, report = read(cfg.data, cfg.prompt_field, cfg.response_field, prompts=bool(score), strict=cfg.strict)
+        rows, report = read(cfg.data, cfg.prompt_field, cfg.response_field, bool(score), cfg.strict, cfg.grades,
+                            cfg.reward)
         print(*report, sep="\n")
         on_data(model, tok, rows, cfg.reference, device, earns=bool(score))
         for n in sorted({1, cfg.best_of}) if score else ():

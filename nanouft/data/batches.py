@@ -56,13 +56,14 @@ class EncodeReport:
     file: str = ""            # where that one stands
     refused: list[str] = field(default_factory=list)    # rows that a model's own chat template cannot write, and why
 
-    def lines(self, n_ctx: int) -> list[str]:
-        out = []
+    def lines(self, n_ctx: int, given: int | None = None) -> list[str]:
+        """`given`: --max-length."""
+        out, limit = [], f"{'--max-length' if given else 'the context'} of {n_ctx} tokens"
         if self.cut:
-            out.append(f"{self.cut:,} rows longer than the context of {n_ctx} tokens: their oldest turns were dropped")
+            out.append(f"{self.cut:,} rows longer than {limit}: their oldest turns were dropped")
         if self.skipped:
-            out.append(f"{self.skipped:,} rows skipped: the last question and its answer alone are longer than the "
-                       f"context of {n_ctx} tokens. {self.remedy()}")
+            out.append(f"{self.skipped:,} rows skipped: the last question and its answer alone are longer than "
+                       f"{limit}{'' if given else '. ' + self.remedy()}")
         if self.refused:
             out.append(f"{len(self.refused):,} rows skipped, the first: {self.refused[0]}")
         return out

@@ -257,6 +257,16 @@ def truth(value: Any, where: str) -> bool | None:
     return None if value is None else LABELS[str(value).lower()]
 
 
+def given_scale(text: str) -> tuple[float, float] | None:
+    """What --grades 1:5 says; None where it is not given."""
+    if not text:
+        return None
+    low, high = (as_number(part) for part in text.partition(":")[::2])
+    if low is None or high is None or low >= high:
+        raise UserError(f"--grades {short_json(text)}: give the worst and the best grade, such as --grades 1:5")
+    return low, high
+
+
 def grade_scale(values: list) -> tuple[float, float]:
     """(0, 1), or the smallest and the largest grade of a file where more than a tenth lie outside: 1 to 5 stars."""
     known = [grade for value in values if (grade := as_number(value)) is not None]

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from nanouft.data.containers import objects, sources
-from nanouft.data.forms import MEANING, Naming, detect_form
+from nanouft.data.forms import MEANING, Naming, detect_form, given_scale
 from nanouft.data.rows import Row, Turn, Turns
 from nanouft.data.split import Skip, split_row
 from nanouft.data.turns import FOREIGN, row_talks
@@ -60,12 +60,12 @@ class FileReport:
 
 # ---- rows ------------------------------------------------------------------------------------------------------------
 def read(paths: list[str], prompt_field: str | None = None, response_field: str | None = None,
-         prompts: bool = False, strict: bool = False, scale: tuple[float, float] | None = None,
+         prompts: bool = False, strict: bool = False, grades: str = "",
          reward: str = "exact") -> tuple[list[Row], list[FileReport]]:
     """All rows of all files, and what was found in each. Field names given here override detection, in every file.
-    `prompts`: a row needs no answer. `strict`: UserError at the first row that is not understood. `scale`: grades that
-    become 0 and 1. `reward`: who scores answers; a function of the user's gets all fields."""
-    rows, report = [], []
+    `prompts`: a row needs no answer. `strict`: UserError at the first row that is not understood. `grades`: the worst
+    and the best, as "1:5". `reward`: who scores answers; a function of the user's gets all fields."""
+    rows, report, scale = [], [], given_scale(grades)
     for path in [source for given in map(str, paths) for source in sources(given)]:
         items, kind = objects(path, strict)
         wrong = [item for _, item in items if isinstance(item, UserError)]

@@ -175,6 +175,9 @@ def read_transformers(folder: Path) -> TransformersModel:
         for name, (_, kind) in stored:
             if name.endswith("weight") and "F" not in kind:             # F32, BF16 ...; masks are stored as others
                 raise ValueError(f"{name} holds {kind}, no weights")
+        if getattr(config.get_text_config(), "hidden_size_per_layer_input", 0):
+            raise ValueError("each of its layers reads the tokens again, by embeddings of its own; IFT could not blend "
+                             "those: take a model without per-layer embeddings")
         for part in (config, config.get_text_config()):
             for key, value in part.to_dict().items():
                 if "drop" in key and isinstance(value, float):       # hidden_dropout_prob, resid_pdrop, layerdrop

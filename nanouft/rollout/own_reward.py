@@ -130,6 +130,9 @@ def wanted(call: Callable, prompts: list, answers: list, fields: dict[str, list]
         first, named = [], {**fields, "prompts": prompts, "completions": answers}
     else:
         first, named = [prompts, answers], {name: x for name, x in fields.items() if name not in known[:2]}
+        if "prompts" in known[1:] or known[:1] == ["answers"] and known[1:]:
+            raise UserError(f"{path}: takes ({', '.join(known[:2])}), but it gets the prompts first; write (prompts, "
+                            "answers)")
         if known[1:2] and known[1] in fields and known[1] not in ("answers", "responses"):
             raise UserError(f"{path}: its second argument is called {said(known[1])}, like a field of the rows, but it "
                             "gets the answers; write (prompts, answers, and fields by their names)")

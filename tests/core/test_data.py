@@ -11,12 +11,15 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tiny import NANO
+from tiny import NANO, nano
 
 from nanouft.data.batches import encode, show_mask
 from nanouft.data.read import read
 from nanouft.data.rows import Row, Turn, contents, demo_rows, holdout, pair_rows, score_rows
+from nanouft.objectives import OBJECTIVES
 from nanouft.shell.errors import UserError
+from nanouft.training import setup
+from nanouft.training.flags import Train
 
 
 def U(text):
@@ -339,6 +342,17 @@ def test_grades_of_another_scale_are_rescaled_aloud(tmp_path):
     rows, _ = read([write(tmp_path, {"prompt": "a", **PAIR})])
     with pytest.raises(UserError, match="the data has 1 pair; --feedback pair .una, uft. learns from pairs$"):
         score_rows(rows, None)
+
+
+def test_one_class_a_given_scale_and_the_longest_row(tmp_path, capsys):
+    path = write(tmp_path, *({"prompt": f"{i}", "response": "b " * i, "label": True, "score": 4} for i in range(1, 20)))
+    cfg, kto = Train(data=[path], init="x", grades="1:5", max_length=12), OBJECTIVES["kto"]
+    rows = setup.load_rows(cfg, kto, kto.hp())
+    assert rows[0][0].score == 0.75 and "every answer has the same label" in capsys.readouterr().out
+    data = setup.encode_rows("kto", cfg, kto.hp(), rows, nano(), NANO)
+    assert max(e.length for e in data.train) <= 13 and "longer than --max-length of 12" in capsys.readouterr().out
+    with pytest.raises(UserError, match="--grades .5.: give the worst and the best grade"):
+        read([path], grades="5")
 
 
 # ---- containers ------------------------------------------------------------------------------------------------------

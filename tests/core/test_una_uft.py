@@ -78,6 +78,8 @@ def test_uft_merges_by_counts():
         return [e.score for e in uft_rows(data, UFT(feedback=feedback))]
     assert scores("score") == [1.0, 0.3, 1.0, 0.0], "LAW: a row without a score is a demonstration of score 1"
     assert scores("binary") == [1.0, 1.0, 0.0, 1.0, 0.0] and scores("pair") == [1.0, 1.0, 0.0]
+    data = [replace(pair, answer=pair.chosen, scores=(0.2, 0.1))]
+    assert scores("score") == [1.0, 0.1], "LAW: one answer has one target"
     assert uft_rows([demo], UFT())[0].score == 1.0, "demonstrations alone are a smaller UFT"
     with pytest.raises(UserError, match="needs demos"):
         uft_rows([pair], UFT())
