@@ -59,7 +59,6 @@ class Train:
     split: Literal["test", "val"] = "test"      # which of them: val to choose settings, test to report
     plain: bool = False             # train only: no look at the model before and after, no curves
     log: Literal["none", "tensorboard", "wandb"] = "none"       # a tracker that gets the lines of metrics.jsonl, too
-    weigh_rows: bool = False            # also write row_weights.jsonl: how hard the loss pushes each training row
     out: str | None = None              # run folder [out/<objective>]
     resume: str | None = None           # go on with the run in this folder; takes no other flag
 
@@ -163,15 +162,11 @@ def refuse_idle_flags(name: str, objective: Objective, cfg: Train, hp, given: se
         raise UserError(f"--prompt-field and --response-field both name {cfg.prompt_field!r}; they must differ")
     if not cfg.data and (idle := sorted(given & {"prompt_field", "response_field", "strict", "grades", "max_length"})):
         raise UserError(f"{flag(idle[0])} is about your own file; give it with --data")
-    if cfg.plain and cfg.weigh_rows:
-        raise UserError("--weigh-rows looks at the rows before and after, and --plain does not look; give one")
     if cfg.warmup == 0 and getattr(hp, "lam_min", None) is not None:
         raise UserError("--lam-min ramps lam over the warm-up, and --warmup is 0: it changes nothing")
     if objective.on_policy and (many := cfg.batch_size * hp.minibatches * hp.samples) > ROLLOUT:
         raise UserError(f"--batch-size {cfg.batch_size} x {hp.minibatches} minibatches x {hp.samples} samples are "
                         f"{many:,} answers a rollout; at most {ROLLOUT:,} are made at once")
-    if cfg.weigh_rows and objective.on_policy:
-        raise UserError("--weigh-rows weighs the rows of the data; on-policy methods learn from the model's samples")
 
 
 def reopen(folder: str, reward: str | None = None) -> tuple[str, Train, object, dict]:

@@ -187,7 +187,7 @@ def encode_rows(name: str, cfg: Train, hp, rows: tuple[list[Row], list[Row]], mo
     room = min(cfg.max_length or model.cfg.n_ctx, model.cfg.n_ctx)
     room -= 1 + cfg.max_new if objective.on_policy else 0       # an answer must fit after the prompt
     if room < 1:
-        raise UserError(f"--max-new {cfg.max_new}: leaves no room for a prompt in {room + 1 + cfg.max_new} tokens")
+        raise UserError(f"--max-new {cfg.max_new}: leaves no room for a prompt in the context or --max-length")
     examples = objective.rows(train_rows, hp)
     train, lost = encode(examples, tok, room)
     held = encode_held(objective, hp, held_rows, tok, room)

@@ -141,7 +141,7 @@ def test_control_characters_are_shown_as_text(here, tiny_base, capsys, monkeypat
     monkeypatch.setattr(report, "answer_rows", lambda m, tok, rows, **kw: [
         dataclasses.replace(a, ids=tok.encode(bad)) for a in real(m, tok, rows, **kw)])
     assert call(train.main, "--objective", "sft", "--init", tiny_base, "--data", file, "--steps", 2, "--batch-size", 4,
-                "--weigh-rows", *QUICK) == 0
+                *QUICK) == 0
     assert call(sample.main, tiny_base, tiny_base, "--max-new", 3, "--prompt", "Hello", "--prior", r"\x1b") == 0
     out = capsys.readouterr()
     shown = out.out + out.err + (here / "out/sft/samples.md").read_text(encoding="utf-8")
