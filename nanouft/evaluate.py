@@ -9,7 +9,6 @@
 
 look/scores.py says what `score` and `strict` are, and what the intervals mean.
 """
-import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,14 +142,10 @@ def other_data(init: str) -> str:
     file = Path(init) / "run.json"
     run = read_json(file) if file.exists() else {}
     about = run.get("config") if isinstance(run.get("config"), dict) else {}
-    data = about.get("data") if run.get("command") == "train" else about.get("corpus")
-    if run and not data:
+    if run and not about.get("data" if run.get("command") == "train" else "corpus"):
         return ""
-    flags = ["--init", init, "--data", *(map(str, data) if isinstance(data, list) else ["MY.jsonl"])]
-    for field in ("prompt_field", "response_field"):
-        flags += [flag(field), str(about[field])] if about.get(field) else []
-    return visible(f"note: {init} has learnt from other text than NanoWorld, whose questions stand here; its own "
-                   f"figures: python -m nanouft.evaluate {shlex.join(flags)}\n")
+    return visible(f"note: {init} has learnt from other text than NanoWorld, whose questions stand here; for its own "
+                   "figures give --data\n")
 
 
 # ---- files that a user brings ----------------------------------------------------------------------------------------

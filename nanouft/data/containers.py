@@ -35,13 +35,13 @@ Items = list[tuple[str, Any]]         # (place, what stands there: an object, or
 
 
 # ---- which files? ----------------------------------------------------------------------------------------------------
-def sources(path: str) -> list[str]:
-    """The file or data set itself; of a folder, its files (in folders within, too) in the order of their names. Where
-    a file or folder is called train, those called test or validation are left out."""
+def sources(path: str, more: tuple[str, ...] = ()) -> list[str]:
+    """The file or data set itself; of a folder, its files (in folders within, too) in the order of their names: those
+    with one of ENDINGS or `more`. Where a file or folder is called train, test and validation are left out."""
     if not os.path.isdir(path) or is_saved(path):
         return [path]
     files = [f for f in sorted(Path(path).rglob("*")) if f.is_file() and f.name not in SAVED + ("dataset_infos.json",)
-             and ends(f.name, *ENDINGS)
+             and ends(f.name, *ENDINGS, *more)
              and not any(part.startswith(".") for part in f.relative_to(path).parts)]
     names = {f: f.relative_to(path).parts for f in files}               # of the file, and of the folders it is in
     if any(name.lower().startswith("train") for f in files for name in names[f]):

@@ -28,16 +28,17 @@ RESPONSES = ("output", "response", "completion", "answer", "solution", "reply", 
 GRADES = ("score", "rating", "reward")
 NAMES = {"system_prompt": "system", "preferred_output": "chosen", "non_preferred_output": "rejected",
          "kto_tag": "label", "desirable": "label"}
-# Two answers whose order says nothing: prompt, one, the other, and what tells which is better: a field with its values
-# for the one and for the other, or the scores of both.
-UNORDERED: tuple[tuple[str, str, str, tuple[str, str], tuple], ...] = (
-    ("prompt", "response_0", "response_1", ("better_response_id", ""), ({"0"}, {"1"})),                 # PKU-SafeRLHF
-    ("history", "human_ref_A", "human_ref_B", ("labels", ""), ({"1"}, {"0"})),                          # SHP
-    ("context", "response1", "response2", ("overall_preference", ""), ({"-3", "-2", "-1"}, {"1", "2", "3"})),
-    ("", "conversation_a", "conversation_b", ("winner", ""), ({"model_a"}, {"model_b"})),               # Chatbot Arena
-    ("prompt", "response_a", "response_b", ("winner", ""), ({"model_a", "a"}, {"model_b", "b"})),
-    ("prompt", "response_a", "response_b", ("score_a", "score_b"), ()),
-    ("question", "answer_0", "answer_1", ("score_0", "score_1"), ()))                                   # WebGPT
+# Two answers in no order: prompt, one, the other, and a field whose values say: the one is better (1) or worse (-1),
+# or two fields of scores.
+UNORDERED: tuple[tuple[str, str, str, str, dict[str, int]], ...] = (
+    ("prompt", "response_0", "response_1", "better_response_id", {"0": 1, "1": -1}),                    # PKU-SafeRLHF
+    ("history", "human_ref_A", "human_ref_B", "labels", {"1": 1, "0": -1}),                             # SHP
+    ("context", "response1", "response2", "overall_preference",                                         # HelpSteer3
+     {"-3": 1, "-2": 1, "-1": 1, "1": -1, "2": -1, "3": -1}),
+    ("", "conversation_a", "conversation_b", "winner", {"model_a": 1, "model_b": -1}),                  # Chatbot Arena
+    ("prompt", "response_a", "response_b", "winner", {"model_a": 1, "model_b": -1}),
+    ("prompt", "response_a", "response_b", "score_a > score_b", {}),
+    ("question", "answer_0", "answer_1", "score_0 > score_1", {}))                                      # WebGPT
 LABELS = {**dict.fromkeys("true 1 1.0 good up yes positive correct desirable thumbs_up".split(), True),
           **dict.fromkeys("false 0 0.0 -1 -1.0 bad down no negative wrong undesirable thumbs_down".split(), False)}
 KNOWN = (*TALKS, *PROMPTS, *RESPONSES, "chosen", "rejected", "label", *GRADES, "p", "system")
@@ -88,9 +89,9 @@ class Naming:
 
     def __init__(self, items: Items, given: Collection[str | None] = ()):
         keys = {key for _, item in items for key, value in item.items() if value is not None}
-        self.names = {theirs: ours for theirs, ours in NAMES.items() if theirs in keys - {ours, *given}
-                      and ours not in keys}
-        self.pair = next((kind for kind in UNORDERED if {*kind[1:3], *filter(None, kind[3])} <= keys), None)
+        self.names = {theirs: ours for theirs, ours in NAMES.items()
+                      if theirs in keys and ours not in keys and theirs not in given}
+        self.pair = next((kind for kind in UNORDERED if {*kind[1:3], *kind[3].split(" > ")} <= keys), None)
         if self.pair and self.pair[0] in keys and self.pair[0] not in PROMPTS:
             self.names[self.pair[0]] = "prompt"
         self.about = [f'"{theirs}" read as "{ours}"' for theirs, ours in self.names.items()]
@@ -99,20 +100,16 @@ class Naming:
     def row(self, item: dict) -> dict:
         """The row in our names. Of two answers in no order the better one becomes chosen; of equal ones none does."""
         out = {self.names.get(key, key): value for key, value in item.items()}
-        if not self.pair:
+        if self.pair is None:
             return out
-        _, one, two, judges, better = self.pair
-        sides, said = [out.pop(one, None), out.pop(two, None)], [out.pop(judge, None) for judge in judges]
-        if better:
-            first, second = (str(said[0]).lower() in values for values in better)
-        else:
-            grades = [grade for value in said if (grade := as_number(value)) is not None]
-            first, second = (len(grades) == 2 and sign * grades[0] > sign * grades[1] for sign in (1, -1))
-            said = said if first else said[::-1]
-            out |= dict(zip(("score_chosen", "score_rejected"), said))
-        if first or second:
-            out |= dict(zip(("chosen", "rejected"), sides if first else sides[::-1]))
-        return out
+        _, one, two, judge, ahead = self.pair
+        sides, said = [out.pop(one, None), out.pop(two, None)], [out.pop(name, None) for name in judge.split(" > ")]
+        lead: float = ahead.get(str(said[0]).lower(), 0)
+        grades = [grade for value in said if (grade := as_number(value)) is not None]
+        if not ahead and len(grades) == 2:
+            lead = grades[0] - grades[1]
+            out |= {"score_chosen": max(grades), "score_rejected": min(grades)}
+        return out | (dict(zip(("chosen", "rejected"), sides if lead > 0 else sides[::-1])) if lead else {})
 
 
 # ---- the form of a file ----------------------------------------------------------------------------------------------

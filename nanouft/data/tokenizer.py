@@ -85,6 +85,8 @@ class Tokenizer:
         """Ids of plain text; a control token that is spelled out in it is text like any other."""
         return self.enc.encode_ordinary(text)
 
+    text_ids = encode                   # of a plain text: a tokenizer of transformers may put <s> before it
+
     def decode(self, ids: Iterable[int]) -> str:
         """Text of ids; control tokens are shown by name, bytes that are no UTF-8 and ids without a token as U+FFFD."""
         return b"".join(self.spelling.get(int(i), b"\xff") for i in ids).decode("utf-8", errors="replace")

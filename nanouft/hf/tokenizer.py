@@ -95,6 +95,9 @@ class TransformersTokenizer(Tokenizer):
     def encode(self, text: str) -> list[int]:
         return self.t.encode(text, add_special_tokens=False, split_special_tokens=True)
 
+    def text_ids(self, text: str) -> list[int]:
+        return self.t.encode(text, split_special_tokens=True)
+
     def decode(self, ids) -> str:
         return self.t.decode([int(i) for i in ids], skip_special_tokens=False, clean_up_tokenization_spaces=False)
 

@@ -3,8 +3,6 @@
     priors = forced_starts("1", "out/sft", tok, rows)        # one token, the one with which out/sft begins
     answers = answer_rows(model, tok, rows, priors=priors)
 """
-from collections.abc import Callable
-
 from nanouft import world
 from nanouft.data.rows import Row
 from nanouft.data.tokenizer import Tokenizer
@@ -14,11 +12,10 @@ from nanouft.shell.errors import UserError
 
 
 def forced_starts(prior: str, source: str, tok: Tokenizer, rows: list[Row],
-                  device: str = "cpu", read: Callable = start_model) -> list[list[int]] | None:
+                  device: str = "cpu") -> list[list[int]] | None:
     """The tokens that each answer must begin with; None: nothing is forced.
     `prior` is a text, the same for all; or a number N: the first N tokens of what the model `source` answers, or, with
     no source, of the reference answer: that is an upper bound and no method, since the right beginning is given away.
-    `read` gives the model of `source`; a chat, which asks at every turn, keeps it.
     """
     if not prior.isdecimal():
         if source:
@@ -33,7 +30,7 @@ def forced_starts(prior: str, source: str, tok: Tokenizer, rows: list[Row],
         except ValueError:
             raise UserError(f"--prior {n}: only NanoWorld prompts have a reference answer to take tokens from; "
                                    "name a model with --prior-from, or give a text") from None
-    teacher, its_tok = read(source)
+    teacher, its_tok = start_model(source)
     if its_tok.name != tok.name:
         raise UserError(f"--prior-from {source}: has tokenizer {its_tok.name}, the model has {tok.name}")
     answers = answer_rows(teacher.to(device).eval(), tok, rows, max_new=n)

@@ -63,13 +63,11 @@ def check_shard(name: str, cfg: Train, device: Device) -> None:
 def own_rate(cfg: Train, origin: dict, model: GPT) -> None:
     """Without --lr, a model of other people or of another width gets another rate than the base. Says so."""
     width, old = model.cfg.n_embd, cfg.lr
-    if cfg.resume or cfg.init == "base" or origin["lr"] == "command line" or (width == WIDTH and not cfg.lora):
-        return
-    cfg.lr = float(f"{for_width(old, width, cfg.lora):.2g}")
-    origin["lr"] += f", for width {width}"
-    print(f"note: {old:g}, the learning rate of this method, was chosen for a width of {WIDTH}. This model has {width}"
-          f"{', and LoRA wants ten times as much' if cfg.lora else ''}: --lr {cfg.lr:g} is taken. Try {cfg.lr / 3:.1g} "
-          f"to {cfg.lr * 3:.1g}")
+    rate = for_width(old, width, cfg.lora)
+    if not cfg.resume and cfg.init != "base" and origin["lr"] != "command line" and rate != old:
+        cfg.lr, origin["lr"] = rate, f"{origin['lr']}, for width {width}"
+        print(f"note: --lr {rate:.2g}, since {old:g} was chosen for a width of {WIDTH}, and this model has {width}"
+              f"{'; LoRA wants ten times as much' * bool(cfg.lora)}. Try {rate / 3:.1g} to {rate * 3:.1g}")
 
 
 def adapted(cfg: Train, hp, model: GPT, tok: Tokenizer) -> GPT:
@@ -235,14 +233,14 @@ class Run:
         return math.ceil(self.cfg.save_every / self.source.stride) * self.source.stride
 
     def batch(self, step: int, save: Callable[[int], None]) -> Batch:
-        """The rows of a step. If the reward fails, the steps that are done are saved first."""
+        """The rows of a step. If a reward fails, the steps that are done are saved first."""
         try:
             return self.source(step)
         except UserError as e:
-            if isinstance(e, Diverged) or not step or not self.save_every or self.device.processes > 1:
-                raise
-            save(step)
-            raise UserError(f"{e}; {self.folder} holds step {step}, to go on with: --resume {self.folder}") from None
+            if step and self.save_every and self.device.processes == 1 and not isinstance(e, Diverged):
+                save(step)
+                e.args = (f"{e}; {self.folder} holds step {step}; go on with --resume {self.folder}",)
+            raise
 
     def loop_steps(self, steps: Iterable[int], save: Callable[[int], None]) -> Iterator[int]:
         """`steps`, up to the one after which a signal ends the loop. It saves what is done, but not with several

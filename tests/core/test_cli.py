@@ -13,7 +13,6 @@ from running import DEMOS, PAIRS, QUICK, call, environment, lines, one_error, ti
 
 from nanouft import evaluate, ledger, pretrain, reward, sample, train
 from nanouft.look import report
-from nanouft.models.load import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.poft import PoFT
 from nanouft.playground import __main__ as playground
@@ -73,10 +72,9 @@ BAD_FLAGS = {                                           # command line: what the
     "evaluate --best-of 4 --reward nowhere": "nowhere|no such folder", "evaluate --best-of 4 --reward base": "base",
     "sample '' base": "models ''", "sample nowhere": "nowhere|no such folder", "sample --top-p 0": "--top-p",
     "sample --top-k 3": "--top-k|--temperature 1", "sample --seed 3": "--seed", "sample --n 999999": "--n",
-    "sample --temprature 1": "--temperature?", "sample base --prompt hello --prior 1": "--prior-from",
+    "sample --temprature 1": "--temperature?", "evaluate --prior 1 --best-of 2": "--prior",
     "sample --best-of 4 --n 2": "--n", "sample --best-of 4 --temperature 0": "--temperature 0",
     "sample --reward exact": "--best-of N", "sample base --best-of 4 --prompt hello": "exact|--reward DIR",
-    f"sample base --prompt Hi --prior {'red' * 999}": "context",
     "reward --prompt-field q": "--data", "reward --steps 3 --epochs 2": "--steps and --epochs",
     "reward --sampler base": "--sampler|--pairs samples", "reward --skills sums": "--skills sums|unknown family",
 } | {f"train --objective {line}": words for line, words in {
@@ -142,7 +140,7 @@ def test_control_characters_are_shown_as_text(here, tiny_base, capsys, monkeypat
         dataclasses.replace(a, ids=tok.encode(bad)) for a in real(m, tok, rows, **kw)])
     assert call(train.main, "--objective", "sft", "--init", tiny_base, "--data", file, "--steps", 2, "--batch-size", 4,
                 *QUICK) == 0
-    assert call(sample.main, tiny_base, tiny_base, "--max-new", 3, "--prompt", "Hello", "--prior", r"\x1b") == 0
+    assert call(sample.main, tiny_base, tiny_base, "--max-new", 3, "--prompt", "Hello") == 0
     out = capsys.readouterr()
     shown = out.out + out.err + (here / "out/sft/samples.md").read_text(encoding="utf-8")
     assert shown.count(r"\x1b[2J\x9b31m\u202e\x07") > 8 and not set("\x1b\x9b\u202e\x07") & set(shown)
@@ -224,16 +222,10 @@ def test_side_by_side_says_who_speaks(here, tiny_base, capsys):
     one_error(call(sample.main, "--prompt", "Hello.", tiny_base), capsys.readouterr().err, "in front of --prompt")
 
 
-def test_prior_is_forced_and_sampling_repeats_with_its_seed(here, tiny_base, capsys, monkeypatch):
+def test_sampling_repeats_with_its_seed(here, tiny_base, capsys):
     def said(*argv):
         assert call(sample.main, tiny_base, tiny_base, "--max-new", 6, "--prompt", "Hello.", *argv) == 0
         return capsys.readouterr().out.splitlines()[2:]
-    read, real = [], start_model
-    monkeypatch.setattr(voice, "start_model", lambda init: read.append(init) or real(init))
-    said("--prior", 1, "--prior-from", tiny_base, "--prompt", "Hi.", "Hello.")
-    assert len(read) == 4, "two voices, each with its teacher, whatever the number of prompts"
-    forced = said("--prior", "The red hen")
-    assert len(forced) == 2 and all(a.split("(pretrained)")[1].strip().startswith("The red hen") for a in forced)
     warm = ["--temperature", "1.0", "--n", "3"]
     first = said(*warm, "--seed", 1)
     assert len(first) == 6 and said(*warm, "--seed", 1) == first != said(*warm, "--seed", 2)
