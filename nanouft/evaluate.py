@@ -5,7 +5,6 @@
     python -m nanouft.evaluate --init out/my-run --data my.jsonl    # held-out loss, pair accuracy (look/held_out.py)
     python -m nanouft.evaluate --init out/my-run --data my.jsonl --reward my.py:right       # what its answers earn
     python -m nanouft.evaluate --init out/sft --best-of 16 --reward out/reward      # the best of 16, by a reward
-    python -m nanouft.evaluate --prior 1 --prior-from out/sft       # PreTTY: begin as that model would, one token
 
 look/scores.py says what `score` and `strict` are, and what the intervals mean.
 """
@@ -19,10 +18,8 @@ from nanouft.data.rows import Row, contents, demo_rows, pair_rows, score_rows
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.gpt import GPT
 from nanouft.look.held_out import held_out, held_out_lines
-from nanouft.look.prior import forced_starts
 from nanouft.look.probes import lines, probe
 from nanouft.look.scores import families, table
-from nanouft.models.generate import answer_rows
 from nanouft.models.load import start_model
 from nanouft.objective import REF
 from nanouft.reference import add_columns
@@ -42,8 +39,6 @@ class Evaluate:
     split: str = "test"             # NanoWorld split: val to choose, test to report
     items: int = 100                # prompts a family
     probes: bool = False            # also: own-prefix gap, recovery, diversity, KL to the base, corpus loss
-    prior: str = ""                 # PreTTY: answers begin with this text, or with this many tokens of --prior-from
-    prior_from: str = ""            # the model whose first tokens are forced [the reference answer: an upper bound]
     best_of: int = 1                # answer with the best of so many samples (at temperature 1) by --reward
     reward: str = ""                # of --best-of or --data: exact, FILE.py:FUNCTION or a reward model's folder [exact]
     max_new: int = 44               # with --data and --reward: longest answer, in tokens
@@ -68,17 +63,11 @@ class Evaluate:
             raise UserError(f"--{idle[0]} belongs to NanoWorld; it changes nothing with --data")
         if not self.data and (idle := sorted(given & {"prompt_field", "response_field", "strict", "grades"})):
             raise UserError(f"{flag(idle[0])} is about your own file; give it with --data")
-        if self.prior and (self.data or self.probes):
-            raise UserError("--prior forces the beginning of NanoWorld answers; it changes nothing with "
-                                   + ("--data" if self.data else "--probes"))
-        if self.prior_from and not self.prior:
-            raise UserError("--prior-from says whose first tokens to force; say how many with --prior N")
         best_of.check(self.best_of, self.reward, self.data)
         if self.best_of > 1 and self.data and not self.reward:
             raise UserError("--best-of with --data needs a reward that knows such answers: --reward")
-        if self.best_of > 1 and (self.probes or self.prior):
-            raise UserError("--best-of chooses among NanoWorld answers; it changes nothing with "
-                                   + ("--probes" if self.probes else "--prior"))
+        if self.best_of > 1 and self.probes:
+            raise UserError("--best-of chooses among NanoWorld answers; it changes nothing with --probes")
         if self.reference and not self.data:
             raise UserError("--reference compares answers of your own file; give it with --data")
 
@@ -109,18 +98,13 @@ def on_world(model: GPT, tok: Tokenizer, cfg: Evaluate, device: Device) -> None:
     def scored(answer=None) -> dict:
         return families(model, tok, device, cfg.split, cfg.items, cfg.seed, answer)[0]
 
-    def forced(rows: list[Row]):
-        return answer_rows(model, tok, rows, priors=forced_starts(cfg.prior, cfg.prior_from, tok, rows, device.name))
-
     def best(rows: list[Row]):
         return best_of.best_answers(model, tok, rows, cfg.best_of, judge, cfg.seed)
 
     judge = scorer(cfg.reward or "exact", device.name) if cfg.best_of > 1 else None
-    columns = [scored(), scored(best)] if judge else [scored(forced)]
+    columns = [scored(), scored(best)] if judge else [scored()]
     print(f"{cfg.init}: scores in percent on {cfg.items} {cfg.split} prompts a family; strict = fully right and stops; "
           "end = answers that stop")
-    if cfg.prior not in ("", "0"):
-        print("forced beginnings are part of the answers and are scored with them")
     if judge:
         print(f"before: greedy answers; after: the best of {cfg.best_of} samples by "
               f"{cfg.reward or 'the exact score (an upper bound)'}; "

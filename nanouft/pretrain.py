@@ -8,9 +8,8 @@
 Next-token prediction over plain documents, AdamW, warm-up, constant, linear decay. NanoWorld rows are 128 tokens and
 start at a document. Learning is fastest when every row stands at position 0, but then the other positions of the
 512-token context stay untrained; so in the last 30 % of the steps half of the rows stand at random offsets.
-A text is cut into rows of the full context, so every position is trained from the start. Its tokenizer, byte-level BPE
-and the four chat tokens, is learnt from it first and stands in the folder. JSON lines {"text": ...} are texts, too, and
-so are the questions and answers of a file for `train --data`; each ends with <|end|>.
+A text is cut into rows of the full context. Its tokenizer is learnt from it first and stands in the folder. JSON lines
+{"text": ...} are texts, too, and so are the questions and answers of a file for `train --data`.
 
 The shipped base: python -m nanouft.pretrain --out out/shipped --half, then config.json, model.safetensors and run.json
 copied to nanouft/assets/base/

@@ -6,8 +6,7 @@
 What to expect: JSON lists, JSON lines, packed files (gzip, xz, bz2) and parquet are told by content, CSV (.csv, .tsv)
 by name. A row that cannot be read stands in the list as its UserError; a file that cannot be read raises one. Parquet
 files, data sets saved by `datasets` and hub names need `pip install nanouft[hf]`; all else is the standard library.
-Simplified: everything is read into memory at once; of a data set with several splits only "train" is read, unless
-another is named (hub:owner/name:test, or hub:owner/name/config:test).
+Simplified: everything is read into memory; of a data set only "train" is read, or the split in hub:owner/name:split.
 """
 import csv
 import importlib

@@ -9,9 +9,8 @@
     beside a pair: "p" (0..1), the probability that the chosen answer is the better one, or "score_chosen" and
     "score_rejected"
 
-`Naming` gives the fields of a file our names; `detect_form` looks at all its rows, once. With the form that it finds,
-turns.py makes conversations of each row and split.py decides where its prompt ends; `row_grades` reads its numbers.
-Nothing here opens a file. Simplified: text only (no images; calls of tools are shown as JSON). Pure Python, no torch.
+`Naming` gives the fields of a file our names; `detect_form` looks at all its rows, once; `row_grades` reads numbers.
+Simplified: text only (no images; calls of tools are shown as JSON). Pure Python, no torch.
 """
 import re
 from collections.abc import Collection
@@ -113,9 +112,9 @@ class Naming:
 
 
 # ---- the form of a file ----------------------------------------------------------------------------------------------
-def detect_form(path: str, kind: str, items: Items, prompt: str | None, response: str | None,
+def detect_form(path: str, items: Items, prompt: str | None, response: str | None,
                 scale: tuple[float, float] | None = None) -> Form:
-    """From all fields that hold something in any row (null counts as absent). `kind` of file: "CSV", "JSON lines" ...
+    """From all fields that hold something in any row (null counts as absent).
     `prompt`, `response`, `scale`: what --prompt-field, --response-field and --grades say."""
     keys = list(dict.fromkeys(key for _, item in items for key, value in item.items() if value is not None))
     check_named(path, keys, prompt, response)
@@ -124,7 +123,8 @@ def detect_form(path: str, kind: str, items: Items, prompt: str | None, response
     texts = pairs and any(isinstance(item.get("chosen"), str) for _, item in items)
     if prompt is None and (response or not pairs):
         raise UserError(f"{items[0][0]}: no field with a prompt; {found_fields(keys)}; forms understood: {FORMS}; "
-                        f"or name your fields with --prompt-field and --response-field{other_kind(kind, keys)}")
+                        f"or name your fields with --prompt-field and --response-field; plain text is "
+                        "for python -m nanouft.pretrain --corpus; a CSV file must name its columns in its first line")
     dialogues = hold_dialogues(items, {prompt, response, "chosen", "rejected"})
     grades = [key for key in GRADES if key in keys] if response or prompt in TALKS else []
     grade = next(iter(grades), "score")
@@ -281,8 +281,3 @@ def found_fields(keys: Collection[str]) -> str:
     return f"the fields are {quoted_names(keys) or 'none'}{hint}"
 
 
-def other_kind(kind: str, keys: list[str]) -> str:
-    """What a file without a prompt may be instead."""
-    if kind.startswith("CSV"):
-        return "; the first line of a CSV file must name its columns"
-    return "; plain text is read by python -m nanouft.pretrain --corpus" if keys == ["text"] else ""

@@ -3,11 +3,9 @@
     rows, report = read(["my.jsonl", "pairs.json"])
     print(*report, sep="\n")               # pairs.json: Alpaca with pairs (JSON list): 1,100 rows read
 
-What to expect: containers.py opens files, folders and data sets; the form is found per file (forms.py lists them) and
-said aloud; several files mix freely. A file that cannot be understood stops the run with one line (file, line, reason,
-remedy). A row with nothing to learn from, or one that cannot be understood, is skipped, counted and announced with its
-place; where more than half of the rows of a file cannot be understood, or one with `strict`, the run stops there.
-Pure Python, no torch.
+containers.py opens files, forms.py finds the form of each, turns.py makes conversations of its rows, and split.py
+decides where the prompt ends. A row with nothing to learn from, or one that is not understood, is skipped and counted;
+where half of a file is not understood, or one row with `strict`, the run stops. Pure Python, no torch.
 """
 import re
 from collections.abc import Iterator
@@ -73,7 +71,7 @@ def read(paths: list[str], prompt_field: str | None = None, response_field: str 
             raise wrong[0]
         whole = [(where, item) for where, item in items if isinstance(item, dict)]
         naming = Naming(whole, (prompt_field, response_field))
-        form = detect_form(path, kind, [(where, naming.row(item)) for where, item in whole], prompt_field,
+        form = detect_form(path, [(where, naming.row(item)) for where, item in whole], prompt_field,
                            response_field, scale)
         file, wrong = FileReport(path, f"{', '.join([form.name, *naming.about])} ({kind})", form.unused), []
         if reward.rpartition(":")[0].endswith(".py"):

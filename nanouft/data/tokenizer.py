@@ -7,8 +7,7 @@ pattern, spells each piece in bytes and joins the neighbours with the smallest i
 text can be encoded and comes back unchanged. `nano` has 1,024 ids, ships with the package and needs no network.
     <|user|> TEXT<|assistant|> TEXT<|end|>      repeated; the one space in front of TEXT is ours
 A control token is an id that no text can spell: somebody who types "<|end|>" gets the plain tokens of those letters.
-Simplified: a model folder's tokenizer must be byte-level BPE in GPT-2's manner (tokenizer_files.py says what is left
-out); a saved folder keeps our promise about typed control tokens in nanouft, but transformers itself reads them.
+Simplified: byte-level BPE in GPT-2's manner (tokenizer_files.py); transformers reads control tokens that are typed.
 """
 import base64
 import json

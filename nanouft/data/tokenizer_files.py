@@ -1,4 +1,4 @@
-"""Tokenizer files of transformers, read and written: tokenizer.json, vocab.json + merges.txt.
+"""The tokenizer file of transformers, read and written: tokenizer.json.
 
     ranks, pattern, special = read_files(folder)          # used by Tokenizer.load
     tokenizer_json(ranks, pattern, special)               # used by Tokenizer.save
@@ -48,27 +48,21 @@ def brings_template(folder: Path) -> bool:
 
 
 def read_files(folder: Path) -> Parts | None:
-    """What lies in `folder` (tokenizer.json, else vocab.json and merges.txt); None without any of them."""
-    path, vocab, merges = (folder / f for f in ("tokenizer.json", "vocab.json", "merges.txt"))
+    """The tokenizer.json in `folder`; None without one."""
+    path = folder / "tokenizer.json"
+    if not path.exists():
+        if (folder / "vocab.json").exists():
+            raise UserError(f"{folder}: its tokenizer.json is missing; a vocab.json alone is not read. Copy it, too")
+        return None
     try:
-        if path.exists():
-            spec = read_json(path)
-            model, pattern = spec["model"], split_pattern(spec, path)
-            added = {token["content"]: token["id"] for token in spec.get("added_tokens") or ()}
-            pairs = [pair.split(" ") if isinstance(pair, str) else pair for pair in model["merges"]]
-            return from_merges({**model["vocab"], **added}, pairs, pattern, path, added)
-        if vocab.exists() and merges.exists():
-            path, words, more = vocab, read_json(vocab), folder / "added_tokens.json"
-            words |= (added := read_json(more) if more.exists() else {})
-            lines = read_text(merges).split("\n")
-            pairs = [line.split(" ") for line in lines if line and not line.startswith("#version")]
-            return from_merges(words, pairs, GPT2_PATTERN, merges, added)
+        spec = read_json(path)
+        model, pattern = spec["model"], split_pattern(spec, path)
+        added = {token["content"]: token["id"] for token in spec.get("added_tokens") or ()}
+        pairs = [pair.split(" ") if isinstance(pair, str) else pair for pair in model["merges"]]
+        return from_merges({**model["vocab"], **added}, pairs, pattern, path, added)
     except (KeyError, TypeError, AttributeError, ValueError) as e:
         raise UserError(f"{path}: not a byte-level BPE tokenizer, or damaged ({type(e).__name__}: {e}); "
                         "copy the file again or take another model") from None
-    if vocab.exists() or merges.exists():
-        raise UserError(f"{folder}: has only one of vocab.json and merges.txt; both belong to the tokenizer")
-    return None
 
 
 def split_pattern(spec: dict, path: Path) -> str:

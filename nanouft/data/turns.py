@@ -2,7 +2,6 @@
 
     row_talks({"prompt": "Hi", "response": "Ho"}, form, "my.json, item 1")      # each field as a whole conversation
     field_turns([{"from": "human", "value": "Hi"}], "conversations", "my.json, item 1")
-    dialogue("\\n\\nHuman: Hi\\n\\nAssistant: Ho")             # two turns, from one string
     shared_beginning("The sky is blue.", "The sky is green.")   # ("The sky is", "blue.", "green.")
 
 What a tool says is a turn of role "tool". A call of a tool, and an answer of "weight" 0 (OpenAI's form), is a turn of

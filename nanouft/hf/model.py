@@ -5,9 +5,8 @@
     model.checkpoint()                          # keep fewer activations, compute them twice
 
 What GPT.forward needs is a table of embeddings, a trunk (embeddings -> final states) and a head (states -> logits).
-The trunk is the model's own. So is the head: the model's own forward runs with a stand-in for the trunk, so that
-scales and caps of logits are kept. `read_transformers` compares both with the model's own logits, once. Sampling uses
-the model's own cache. Dropout is switched off: references are scored exactly as the policy is.
+Both are the model's own: its forward runs with a stand-in for the trunk, so that scales and caps of logits are kept.
+`read_transformers` compares the logits once. Dropout is off: references are scored exactly as the policy is.
 """
 import copy
 import inspect

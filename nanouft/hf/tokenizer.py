@@ -4,10 +4,9 @@
     ids, mask = tok.chat(context, trained)      # ids: those of transformers' apply_chat_template
     print(tok.about)                            # which template, which end token
 
-The template writes a dialogue as one text, which is cut into tokens as a whole. To know which tokens are an answer, the
-same dialogue is written once more with marks in place of its texts. The mask begins where a prompt that waits for this
-answer ends, and ends with the end token that the template puts after it.
-Without a template our own chat tokens and template are added (tokenizer.py), after the <s> that the tokenizer writes.
+The template writes a dialogue as one text, and once more with marks in place of its texts: so we know which tokens are
+an answer. The mask begins where a prompt for it ends, and ends with the end token after it. Without a template our own
+is added (tokenizer.py), after the <s> that the tokenizer writes.
 What a tool says, and thoughts in <think>, are left to the template, which must mark what the assistant says
 (`generation`, as in TRL's training templates); without marks a template that changes an answer is refused.
 Simplified: only tokenizers of the `tokenizers` library (tokenizer.json).

@@ -4,9 +4,8 @@
     python -m nanouft.evaluate --init out/my-run --data my.jsonl --reference out/start
 
 Of demonstrations, `nll`: nats a response token. Of pairs and graded answers, who is ahead of whom: in what was gained
-over a start model (`accuracy`, `auc`: .5 = nothing learnt), or in likelihood itself (`prefers`). `train` prints the
-same figures of the rows that it held out, before and after. Intervals are 95 % bootstrap intervals over rows (tokens,
-couples: what is meant stands at each figure); they say nothing about another seed of training.
+over a start model (`accuracy`, `auc`: .5 = nothing learnt), or in likelihood itself (`prefers`). Intervals are 95 %
+bootstrap intervals over rows (or tokens, couples); they say nothing about another seed of training.
 """
 import numpy as np
 import torch

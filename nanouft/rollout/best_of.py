@@ -3,10 +3,9 @@
     python -m nanouft.sample out/sft --best-of 16 --reward out/reward
     python -m nanouft.evaluate --init out/sft --best-of 16 --reward out/reward
 
-Pure functions over numbers. Rewards and exact scores of N answers to a prompt stand in arrays (..., N). One set of N
-samples tells about every n up to N: `best_of` is the mean over all choices of n of them, not over one.
-Best-of-n moves as a policy would: away from the model that answers. `kl_bound` is the usual formula for how far, and
-`kl` what these samples say. Where answers come again (a model that is sure) the formula is far too high.
+Rewards and exact scores of N answers to a prompt stand in arrays (..., N). One set of N samples tells about every n up
+to N: `best_of` is the mean over all choices of n of them. Best-of-n moves away from the model that answers, as a policy
+would: `kl_bound` is the usual formula for how far (far too high for a model that is sure), `kl` what the samples say.
 """
 import math
 

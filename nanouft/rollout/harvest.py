@@ -12,9 +12,8 @@ answers.jsonl  all of it as it was sampled, a line a prompt; the same command go
 
 What is right: under the exact score 1, with --good what earns as much, else the best sample of its prompt. What is
 good: what is right; without a threshold what earns at least the mean of its prompt's answers in the files.
-Prompts without an answer that can be used are left out. An answer that begins another question is used nowhere; one
-that does not end may be a bad answer, never a good one. NanoWorld's prompts are others than train draws with that seed.
-Every draw is a function of --seed and of the place of the prompt: an interrupted harvest ends as it would have.
+An answer that begins another question is used nowhere; one that does not end may be a bad answer, never a good one.
+NanoWorld's prompts are others than train draws with that seed.
 """
 import shlex
 import sys

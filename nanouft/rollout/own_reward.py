@@ -5,12 +5,10 @@
     def right(prompts, answers, gold, **others):            # lists of one length
         return [a.strip() == g for a, g in zip(answers, gold)]
 
-It is called with two lists, prompts and answers, and with the other fields of the rows of --data by their names: also
-lists, None where a row lacks the field. It gets the fields that it names, all of them if it has **others; a field that
-is called like its first two arguments is not passed. One with an argument `completions` is called as TRL calls its
-reward functions: prompts=, completions= and fields by name. It gives one finite number an answer.
-The file is run: the only thing from outside that is. What goes wrong in it is one line, with its own line number.
-What it sets in torch (a type of numbers, no gradients) is set back.
+It is called with two lists, prompts and answers, and by name with the other fields of the rows that it names, all of
+them if it has **others: also lists, None where a row lacks the field. One with an argument `completions` is called as
+TRL calls its reward functions. It gives one finite number an answer. The file is run: the only thing from outside that
+is. What goes wrong in it is one line, with its own line number. What it sets in torch is set back.
 """
 import contextlib
 import inspect

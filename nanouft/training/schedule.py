@@ -1,5 +1,4 @@
-"""How the learning rate moves: up over the warm-up, then down. Each function gives a factor between 0 and 1.
-And where it begins for a model of another width."""
+"""How the learning rate moves: up over the warm-up, then down. Each function gives a factor between 0 and 1."""
 import math
 
 WIDTH = 128             # of the model for which the rates of the methods were chosen

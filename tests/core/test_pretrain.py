@@ -127,7 +127,7 @@ def test_defaults_go_by_size(here, small, monkeypatch):
 def test_texts_in_tables_and_packed_files(here, capsys):
     (here / "a.csv").write_text('id,text\n1,"pig, bee"\n2,owl\n')
     (here / "b.txt.gz").write_bytes(gzip.compress(b"pig bee"))
-    (here / "c.csv").write_text("question,answer\na,b\n")
+    (here / "c.csv").write_text("ask,reply to it\na,b\n")
     assert pretrain.read_texts(Pretrain(corpus=["a.csv"])) == (["pig, bee", "owl"], "documents")
     assert pretrain.read_texts(Pretrain(corpus=["b.txt.gz"])) == (["pig bee"], "text")
     (here / "all").mkdir()

@@ -1,5 +1,4 @@
 """Laws of UNA, UFT, KTO and PoFT: one number for an answer, one loss for demonstrations and judged answers."""
-import json
 import math
 from dataclasses import replace
 
@@ -12,7 +11,8 @@ from tiny import CPU, DATA, NANO, Form, differs, drawn, model_grads, nano, real_
 from nanouft import train, world
 from nanouft.data.batches import encode
 from nanouft.data.rows import Row
-from nanouft.data.tokenizer_files import byte_letters
+from nanouft.data.tokenizer import Tokenizer
+from nanouft.data.tokenizer_files import GPT2_PATTERN
 from nanouft.gpt import GPT, GPTConfig
 from nanouft.models.load import start_model
 from nanouft.models.save import write_gpt
@@ -192,9 +192,7 @@ def test_the_opinion_is_a_mean_over_models(tiny_base):
 def test_every_model_reads_with_its_own_tokenizer(tmp_path):
     """A model of single bytes: the same text, five times the tokens, a mean over its own tokens."""
     write_gpt(tmp_path, GPT(GPTConfig(vocab_size=256, n_ctx=256, n_layer=1, n_head=2, n_embd=16), seed=0))
-    letters = {letter: byte for byte, letter in byte_letters().items()}
-    (tmp_path / "vocab.json").write_text(json.dumps(letters), encoding="utf-8")
-    (tmp_path / "merges.txt").write_text("#version: 0.2\n", encoding="utf-8")
+    Tokenizer("letters", {bytes([b]): b for b in range(256)}, GPT2_PATTERN).save(tmp_path)
     other, tok = start_model(str(tmp_path))
     encoded = demos(tok, 256)
     assert encoded[3].length > 2 * demos()[3].length
