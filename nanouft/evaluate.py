@@ -21,8 +21,6 @@ from nanouft.look.held_out import held_out, held_out_lines
 from nanouft.look.probes import lines, probe
 from nanouft.look.scores import families, table
 from nanouft.models.load import start_model
-from nanouft.objective import REF
-from nanouft.reference import add_columns
 from nanouft.rollout import best_of
 from nanouft.rollout.scorer import scorer
 from nanouft.shell import config, devices
@@ -35,7 +33,6 @@ from nanouft.shell.text import choose, read_json, visible
 class Evaluate:
     init: str = "base"              # 'base' or a run folder / model folder
     data: list[str] | None = None   # your files: nats per token of demonstrations, preferences of pairs and grades
-    reference: str | None = None    # with --data: also, who gained more log-prob over this model ('base' or a folder)
     split: str = "test"             # NanoWorld split: val to choose, test to report
     items: int = 100                # prompts a family
     probes: bool = False            # also: own-prefix gap, recovery, diversity, KL to the base, corpus loss
@@ -68,8 +65,6 @@ class Evaluate:
             raise UserError("--best-of with --data needs a reward that knows such answers: --reward")
         if self.best_of > 1 and self.probes:
             raise UserError("--best-of chooses among NanoWorld answers; it changes nothing with --probes")
-        if self.reference and not self.data:
-            raise UserError("--reference compares answers of your own file; give it with --data")
 
 
 def main(argv=None) -> int:
@@ -83,7 +78,7 @@ def main(argv=None) -> int:
         rows, report = read(cfg.data, cfg.prompt_field, cfg.response_field, bool(score), cfg.strict, cfg.grades,
                             cfg.reward)
         print(*report, sep="\n")
-        on_data(model, tok, rows, cfg.reference, device, earns=bool(score))
+        on_data(model, tok, rows, device, earns=bool(score))
         for n in sorted({1, cfg.best_of}) if score else ():
             found = best_of.rewarded(model, tok, rows, score, n, cfg.max_new, cfg.seed)
             print(f"{'greedy answers' if n == 1 else f'best of {n}':<15}" + held_out_lines(found))
@@ -133,19 +128,9 @@ def other_data(init: str) -> str:
 
 
 # ---- files that a user brings ----------------------------------------------------------------------------------------
-def start_of(reference: str, model: GPT, tok: Tokenizer) -> GPT:
-    """The model over which gains are counted; it must read the same tokens, as many of them."""
-    start, theirs = start_model(reference)
-    if theirs.ranks != tok.ranks or start.cfg.n_ctx < model.cfg.n_ctx:
-        raise UserError(f"--reference {reference}: has another tokenizer or a shorter context than --init")
-    return start
-
-
-def on_data(model: GPT, tok: Tokenizer, rows: list[Row], reference: str | None, device: Device,
-            earns: bool = False) -> None:
+def on_data(model: GPT, tok: Tokenizer, rows: list[Row], device: Device, earns: bool = False) -> None:
     """Print the held-out figures of the user's demonstrations, pairs and graded answers, as far as there are any. There
     must be some, or a reward (`earns`) of which more is said elsewhere."""
-    start = start_of(reference, model, tok).to(device.name) if reference else None
     reasons = []
     for name, rows_of in (("demonstrations", demo_rows), ("pairs", pair_rows), ("graded", score_rows)):
         try:
@@ -157,8 +142,6 @@ def on_data(model: GPT, tok: Tokenizer, rows: list[Row], reference: str | None, 
             reasons.append("all answers have the same grade")
             continue
         encoded, cut = encode(examples, tok, model.cfg.n_ctx)
-        if start and name != "demonstrations":
-            add_columns(encoded, (REF,), start, tok.pad, device)
         print(f"{name:<15}" + held_out_lines(held_out(model, encoded, tok.pad, device)))
         print("".join(line + "\n" for line in cut.lines(model.cfg.n_ctx)), end="")
     if len(reasons) == 3 and not earns:

@@ -96,8 +96,8 @@ def read_texts(cfg: Pretrain) -> tuple[list[str], str]:
 
 
 def read_file(cfg: Pretrain, path: str) -> tuple[list[str], str]:
-    """JSON, CSV and parquet hold documents in a field "text", or rows of questions and answers; all else is one text.
-    Each may be packed."""
+    """JSON, CSV and parquet hold documents in a field "text", or rows for `train --data`: questions and their (better)
+    answers; all else is one text. Each may be packed."""
     if not Path(path).exists():
         raise UserError(f"--corpus {path}: no such file")
     if not containers.ends(path, ".csv", ".tsv", ".parquet") and not Path(path).is_dir():
@@ -106,7 +106,11 @@ def read_file(cfg: Pretrain, path: str) -> tuple[list[str], str]:
             return [text], "text"
     items, kind = containers.objects(path)
     if not any("text" in item for _, item in items):
-        return said_in_rows(cfg, path), "rows"
+        from nanouft.data.read import read  # only for such files
+        rows, found = read([path], cfg.prompt_field, cfg.response_field)
+        print(*found, sep="\n")
+        talks = [row.prompt + (row.answer or row.chosen or ()) for row in rows]
+        return ["\n\n".join(turn.text for turn in talk) for talk in talks], "rows"
     out = []
     for where, item in items:
         if not isinstance(item.get("text"), str):
@@ -114,15 +118,6 @@ def read_file(cfg: Pretrain, path: str) -> tuple[list[str], str]:
         out.append(item["text"].encode("utf-8", "replace").decode())            # half a surrogate has no bytes
     print(visible(f"{path}: {len(out):,} texts ({kind}); each ends with {END}"))
     return out, "documents"
-
-
-def said_in_rows(cfg: Pretrain, path: str) -> list[str]:
-    """What is said in each row of a file for `train --data`: the question and its (better) answer."""
-    from nanouft.data.read import read  # only for such files
-    rows, found = read([path], cfg.prompt_field, cfg.response_field)
-    print(*found, sep="\n")
-    talks = [row.prompt + (row.answer or row.chosen or ()) for row in rows]
-    return ["\n\n".join(turn.text for turn in talk) for talk in talks]
 
 
 def read_corpus(cfg: Pretrain) -> tuple[np.ndarray, Tokenizer, str]:

@@ -159,10 +159,8 @@ def order(lengths: list[int], rows: int, steps: int, seed: int, pool: int = 20) 
 def pools(lengths: list[int], rows: int, steps: int, seed: int, pool: int = 20) -> Iterator[np.ndarray]:
     """Arrays (steps, rows) of row numbers, in all `steps` steps; each is made when it is asked for.
     The data is shuffled in each epoch and dealt out in one endless stream. A pool of 20 steps' rows is sorted by
-    length, cut into steps and the steps are shuffled: neighbours in a batch have similar lengths (little padding),
-    yet a batch is a random draw of its pool (not one family of tasks). A pool never reaches into the next epoch:
-    sorting would put the two copies of a row side by side. Only the step in which an epoch ends may hold a row twice.
-    """
+    length, cut into steps and the steps are shuffled: little padding, yet a batch is a random draw of its pool. A pool
+    never reaches into the next epoch. Only the step in which an epoch ends may hold a row twice."""
     rng, n, done = np.random.default_rng(order_seed(seed)), len(lengths), 0
     tokens, stream = np.asarray(lengths), np.empty(0, np.int64)
     while done < steps:

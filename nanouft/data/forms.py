@@ -14,7 +14,7 @@ Simplified: text only (no images; calls of tools are shown as JSON). Pure Python
 """
 import re
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
@@ -35,7 +35,6 @@ UNORDERED: tuple[tuple[str, str, str, str, dict[str, int]], ...] = (
     ("context", "response1", "response2", "overall_preference",                                         # HelpSteer3
      {"-3": 1, "-2": 1, "-1": 1, "1": -1, "2": -1, "3": -1}),
     ("", "conversation_a", "conversation_b", "winner", {"model_a": 1, "model_b": -1}),                  # Chatbot Arena
-    ("prompt", "response_a", "response_b", "winner", {"model_a": 1, "model_b": -1}),
     ("prompt", "response_a", "response_b", "score_a > score_b", {}),
     ("question", "answer_0", "answer_1", "score_0 > score_1", {}))                                      # WebGPT
 LABELS = {**dict.fromkeys("true 1 1.0 good up yes positive correct desirable thumbs_up".split(), True),
@@ -73,18 +72,12 @@ class Form:
     sides: tuple[str, ...] = ()         # fields with the grades of chosen and of rejected
     scale: tuple[float, float] = (0, 1)     # grades that become 0 and 1
     dialogues: bool = False             # strings hold turns after "Human:" and "Assistant:"
-    ends: dict[str, str] = field(default_factory=dict)      # field -> the mark behind all of its texts
-
-    def without_ends(self, item: dict) -> dict:
-        """A row whose texts have lost the marks that the whole file puts behind them."""
-        cut = {name: item[name].rstrip().removesuffix(mark.strip()).rstrip()
-               for name, mark in self.ends.items() if isinstance(item.get(name), str)}
-        return {**item, **cut}
 
 
 # ---- our names -------------------------------------------------------------------------------------------------------
 class Naming:
-    """What a file calls chosen, rejected, system and label; `given`: fields that flags name, which keep their names."""
+    """What a file calls chosen, rejected, system and label, and which marks it puts behind texts. `given`: fields that
+    flags name, which keep their names."""
 
     def __init__(self, items: Items, given: Collection[str | None] = ()):
         keys = {key for _, item in items for key, value in item.items() if value is not None}
@@ -95,10 +88,14 @@ class Naming:
             self.names[self.pair[0]] = "prompt"
         self.about = [f'"{theirs}" read as "{ours}"' for theirs, ours in self.names.items()]
         self.about += [f'pairs of "{self.pair[1]}" and "{self.pair[2]}"'] if self.pair else []
+        self.ends = {key: mark for key in sorted(keys) if (mark := common_end(key, items))}
+        self.about += [f"{short_json(mark)} behind each {key} cut off" for key, mark in self.ends.items()]
 
     def row(self, item: dict) -> dict:
         """The row in our names. Of two answers in no order the better one becomes chosen; of equal ones none does."""
-        out = {self.names.get(key, key): value for key, value in item.items()}
+        cut = {key: value.rstrip().removesuffix(self.ends[key].strip()).rstrip() for key, value in item.items()
+               if key in self.ends and isinstance(value, str)}
+        out = {self.names.get(key, key): value for key, value in {**item, **cut}.items()}
         if self.pair is None:
             return out
         _, one, two, judge, ahead = self.pair
@@ -143,12 +140,10 @@ def detect_form(path: str, items: Items, prompt: str | None, response: str | Non
     words = {str(item["label"]) for _, item in items if item.get("label") is not None}
     if {"-1", "0"} <= words:
         raise UserError(f'{path}: "label" is -1 in some rows and 0 in others; one of them must mean bad')
-    ends = {key: mark for key in (prompt, response, "chosen", "rejected") if key and (mark := common_end(key, items))}
-    name += "".join(f", {short_json(mark)} behind each {key} cut off" for key, mark in ends.items())
     used = {prompt, response, "chosen", "rejected", "label", grade, *sides, "p", "system"}
     used |= set(ABOUT) if prompt == "instruction" else set()
     return Form(name, prompt, response, [key for key in keys if key not in used] + unused_turn_fields(items, keys),
-                grade, sides, scale, dialogues, ends)
+                grade, sides, scale, dialogues)
 
 
 def check_named(path: str, keys: list[str], prompt: str | None, response: str | None) -> None:

@@ -81,7 +81,7 @@ def read(paths: list[str], prompt_field: str | None = None, response_field: str 
             try:
                 if isinstance(item, UserError):
                     raise item
-                known = form.without_ends(naming.row(item))
+                known = naming.row(item)
                 if naming.pair and "chosen" not in known:
                     raise Skip("neither answer is preferred")
                 row = split_row(row_talks(known, form, where), known, form, where, prompts)

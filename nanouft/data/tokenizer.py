@@ -52,8 +52,7 @@ class Tokenizer:
 
     def __init__(self, name: str, ranks: Mapping[bytes, int], pattern: str, special: Mapping[str, int] | None = None):
         """`ranks`: bytes -> id, smaller ids are joined first; `special`: name -> id of what no text can spell.
-        Single bytes and control tokens that are missing get new ids after the last one, so that every text can be
-        encoded; a model needs new embedding rows for those only (`check_fits`)."""
+        Single bytes and control tokens that are missing get new ids after the last one."""
         ranks, special = dict(ranks), dict(special or {})
         self.n_text = 1 + max([*ranks.values(), *special.values()])     # ids that a model must already have
         letters = [bytes([b]) for b in range(256) if bytes([b]) not in ranks]

@@ -102,8 +102,7 @@ def from_merges(words: dict[str, int], pairs: list[list[str]], pattern: str, pat
 # ---- tokenizer -> files of transformers ------------------------------------------------------------------------------
 def tokenizer_json(ranks: Mapping[bytes, int], pattern: str, special: Mapping[str, int]) -> dict:
     """The content of a tokenizer.json in the form of the `tokenizers` library.
-    Ranks say which token to join, not of which two parts; so every way to cut a token into two tokens becomes a merge
-    (`ignore_merges` adds what tiktoken does with a piece that is one token as a whole)."""
+    Ranks say which token to join, not of which two parts; so every way to cut a token into two becomes a merge."""
     spelt = {token: "".join(LETTERS[b] for b in token) for token in sorted(ranks, key=ranks.__getitem__)}
     merges = [[spelt[token[:i]], letters[i:]] for token, letters in spelt.items() for i in range(1, len(token))
               if token[:i] in spelt and token[i:] in spelt]

@@ -127,9 +127,7 @@ class TransformersTokenizer(Tokenizer):
 
     def prompt_ids(self, turns: Turns) -> list[int]:
         if self._is_special(turns):
-            self._no_control_tokens(turns)
-            return self._template_writes([as_message(turn) for turn in turns], waits=True, tokenize=True,
-                                         return_dict=True)["input_ids"]
+            return self._template_writes(self._as_messages(turns), True, tokenize=True, return_dict=True)["input_ids"]
         messages = [Turn(role, text) for role, text, _ in self._turns([(*turn, False) for turn in turns])]
         return self._cut(*self._places(messages, waits=True))[0]
 
@@ -138,19 +136,19 @@ class TransformersTokenizer(Tokenizer):
         """Is there a tool, or a thought whose place the template can mark?"""
         return self.brought and any(turn.role == "tool" or self.marks and "</think>" in turn.text for turn in turns)
 
-    def _no_control_tokens(self, turns: Turns) -> None:
+    def _as_messages(self, turns: Turns) -> list[dict]:
         if typed := next((token for token in self.special for turn in turns if token in turn.text), None):
             raise UserError(f"a text with the control token {typed} cannot stand beside tools or thoughts; remove it")
+        return [as_message(turn) for turn in turns]
 
     def _marked(self, context: Turns, trained: Turns) -> tuple[list[int], list[int]]:
         """Ids and mask by the template's own marks."""
-        self._no_control_tokens(context + trained)
         if not self.marks:
             raise UserError(f"this chat template does not mark what the assistant says beside tools; {REMEDY}")
-        out = self._template_writes([as_message(turn) for turn in context + trained], tokenize=True, return_dict=True,
+        out = self._template_writes(self._as_messages(context + trained), tokenize=True, return_dict=True,
                                     return_assistant_tokens_mask=True)
-        learn = [False] * len(context) + [turn.role == "assistant" for turn in trained]
-        learn = [train for turn, train in zip(context + trained, learn) if turn.role in ANSWERS]
+        learn = [i >= len(context) and turn.role == "assistant" for i, turn in enumerate(context + trained)
+                 if turn.role in ANSWERS]
         ids, mask = out["input_ids"], out["assistant_masks"]
         begins = [i for i, on in enumerate(mask) if on and not (i and mask[i - 1])]
         if len(begins) != len(learn):
@@ -254,19 +252,15 @@ class TransformersTokenizer(Tokenizer):
 
 def as_message(turn: Turn) -> dict:
     """A turn as templates want it: a call of a tool (JSON, behind what was said) as "tool_calls"."""
-    if turn.role != "shown":
-        return {"role": turn.role, "content": turn.text}
     said, _, last = turn.text.rpartition("\n")
     try:
-        found = json.loads(last)
+        found = json.loads(last) if turn.role == "shown" else None
         calls = [dict(call.get("function", call)) for call in (found if isinstance(found, list) else [found])]
         for call in calls:
-            if isinstance(call.get("arguments"), str):
-                call["arguments"] = json.loads(call["arguments"])
-    except (ValueError, AttributeError, TypeError):     # no call: an answer that is only shown
-        return {"role": "assistant", "content": turn.text}
-    return {"role": "assistant", "content": said,
-            "tool_calls": [{"type": "function", "function": call} for call in calls]}
+            call["arguments"] = loaded if isinstance(loaded := call["arguments"], dict) else json.loads(loaded)
+    except (ValueError, AttributeError, TypeError, KeyError):           # no call
+        return {"role": "assistant" if turn.role == "shown" else turn.role, "content": turn.text}
+    return {"role": "assistant", "content": said, "tool_calls": [{"type": "function", "function": c} for c in calls]}
 
 
 def check_text(t) -> None:

@@ -141,9 +141,7 @@ def go_on(folder: Path, name: str, cfg, rows: list[Row]) -> str:
     flags, note = runs.chained(folder, other), ""
     if other == "dpo" or cfg.init != "base":
         flags += ["--lr", SECOND]
-    for field in ("lora", "checkpointing"):                     # what made the first stage fit into the memory
-        if value := getattr(cfg, field):
-            flags += [flag(field)] if value is True else [flag(field), str(value)]
+    flags += ["--lora", str(cfg.lora)] * bool(cfg.lora) + ["--checkpointing"] * cfg.checkpointing   # to fit into memory
     if cfg.data:
         try:
             OBJECTIVES[other].rows(rows, OBJECTIVES[other].hp())

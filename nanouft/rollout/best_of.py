@@ -51,8 +51,7 @@ def best_of(n: int, rewards: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Unbiased estimate of what the answer is worth that has the highest reward of `n`, from N >= n samples.
     rewards, values: (..., N); `values` is what is asked for: exact scores, lengths, or the rewards themselves.
     Sorted by reward, sample i = 1..N is the best of a random subset of n with probability C(i-1, n-1) / C(N, n)
-    (Nakano et al. 2021, arXiv:2112.09332). Equal rewards share their places: each of them is as likely to
-    be chosen. ValueError unless 1 <= n <= N."""
+    (Nakano et al. 2021, arXiv:2112.09332). Equal rewards share their places. ValueError unless 1 <= n <= N."""
     N = rewards.shape[-1]
     if not 1 <= n <= N:
         raise ValueError(f"the best of {n} cannot be told from {N} samples")

@@ -69,7 +69,7 @@ def load(name: str) -> Callable[..., np.ndarray]:
 @contextlib.contextmanager
 def theirs(path: str) -> Iterator[None]:
     """Inside, code of the user's runs. What it raises is one line; torch computes afterwards as it did before."""
-    before, streams = [get() for get, _ in SETTINGS], (sys.stdout, sys.stderr)
+    before = [get() for get, _ in SETTINGS]
     try:
         yield
     except (UserError, KeyboardInterrupt):
@@ -80,10 +80,6 @@ def theirs(path: str) -> Iterator[None]:
         for (get, put), value in zip(SETTINGS, before):
             if get() != value:
                 put(value)
-        sys.stdout, sys.stderr = streams
-        if any(stream.closed for stream in streams):
-            sys.stderr = open(2, "w", encoding="utf-8", closefd=False)
-            raise UserError(f"{path}: closes sys.stdout or sys.stderr; take that out")
 
 
 def functions(path: str) -> dict:

@@ -1,13 +1,6 @@
 """How the learning rate moves: up over the warm-up, then down. Each function gives a factor between 0 and 1."""
 import math
 
-WIDTH = 128             # of the model for which the rates of the methods were chosen
-
-
-def for_width(rate: float, width: int, lora: int = 0) -> float:
-    """A default rate for another model: the wider, the smaller; ten times as large for LoRA's thin matrices."""
-    return rate * WIDTH / width * (10 if lora else 1)
-
 
 def warmup(step: int, steps: int) -> float:
     """Linear, from nearly 0 to 1 over `steps` steps; then 1."""

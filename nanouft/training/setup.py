@@ -30,7 +30,6 @@ from nanouft.shell.errors import Diverged, UserError, flag, optional
 from nanouft.shell.files import checksum
 from nanouft.shell.text import visible
 from nanouft.training.flags import Train
-from nanouft.training.schedule import WIDTH, for_width
 
 
 def check(name: str, cfg: Train, device: Device) -> None:
@@ -60,10 +59,13 @@ def check_shard(name: str, cfg: Train, device: Device) -> None:
             raise UserError(f"--shard does not go together with this run: {what}")
 
 
+WIDTH = 128             # of the model for which the learning rates of the methods were chosen
+
+
 def own_rate(cfg: Train, origin: dict, model: GPT) -> None:
     """Without --lr, a model of other people or of another width gets another rate than the base. Says so."""
     width, old = model.cfg.n_embd, cfg.lr
-    rate = for_width(old, width, cfg.lora)
+    rate = old * WIDTH / width * (10 if cfg.lora else 1)        # LoRA's thin matrices want ten times as much
     if not cfg.resume and cfg.init != "base" and origin["lr"] != "command line" and rate != old:
         cfg.lr, origin["lr"] = rate, f"{origin['lr']}, for width {width}"
         print(f"note: --lr {rate:.2g}, since {old:g} was chosen for a width of {WIDTH}, and this model has {width}"

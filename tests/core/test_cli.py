@@ -63,7 +63,7 @@ BAD_FLAGS = {                                           # command line: what the
     "train --init 'a\x1b[2J'": r"a\x1b[2J: no such folder", "train --batch-size 50 --rows 20 --init base": "50|20 rows",
     "pretrain --corpus ' '": "--corpus|empty", "pretrain --corpus none.txt": "none.txt",
     "pretrain --size gpt3": "gpt2?", "pretrain --vocab 2000": "--vocab|--corpus", "ledger --out x.txt": "--out|.png",
-    "evaluate --reference ''": "--reference ''", "evaluate --init '\u202eab'": r"\u202e",
+    "evaluate --init '\u202eab'": r"\u202e",
     "evaluate --prompt-field q": "--data", "evaluate --data x --items 3": "--items",
     "evaluate --data none.json": "none.json", "evaluate --split tst": "test?",
     "evaluate --best-of 4 --probes": "--probes",

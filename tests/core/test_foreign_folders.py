@@ -116,7 +116,7 @@ def test_what_a_reward_sets_is_set_back(setting, text, here):
     assert [get() for get in settings] == before, "nor does anything stay that slows every call of torch down"
 
 
-@pytest.mark.parametrize("line", ["raise GeneratorExit", "raise BaseException('x')", "import sys; sys.stdout.close()"])
+@pytest.mark.parametrize("line", ["raise GeneratorExit", "raise BaseException('x')"])
 def test_a_reward_that_breaks_out_is_one_line(line, here, monkeypatch):
     monkeypatch.setattr("sys.stdout", open(os.devnull, "w"))
     (here / "mine.py").write_text(f"def f(p, a):\n    {line}\n    return [1] * len(a)\n")
