@@ -10,7 +10,6 @@ look/scores.py says what `score` and `strict` are, and what the intervals mean.
 """
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 from nanouft.data.batches import encode
 from nanouft.data.read import read
@@ -23,10 +22,11 @@ from nanouft.look.scores import families, table
 from nanouft.models.load import start_model
 from nanouft.rollout import best_of
 from nanouft.rollout.scorer import scorer
+from nanouft.rollout.voice import run_about
 from nanouft.shell import config, devices
 from nanouft.shell.devices import Device
 from nanouft.shell.errors import UserError, flag, in_range
-from nanouft.shell.text import choose, read_json, visible
+from nanouft.shell.text import choose, visible
 
 
 @dataclass
@@ -116,12 +116,9 @@ def on_world(model: GPT, tok: Tokenizer, cfg: Evaluate, device: Device) -> None:
 
 def other_data(init: str) -> str:
     """A note for a model that has learnt from something else: of NanoWorld it knows little or nothing."""
-    if init == "base":
-        return ""
-    file = Path(init) / "run.json"
-    run = read_json(file) if file.exists() else {}
+    run = run_about(init)
     about = run.get("config") if isinstance(run.get("config"), dict) else {}
-    if run and not about.get("data" if run.get("command") == "train" else "corpus"):
+    if init == "base" or run and not (about.get("data") or about.get("corpus")):
         return ""
     return visible(f"note: {init} has learnt from other text than NanoWorld, whose questions stand here; for its own "
                    "figures give --data\n")

@@ -1,10 +1,8 @@
 """From examples to batches: tokens, shifted targets, masks, an order that wastes little padding.
 
     encoded, report = encode(examples, tok, n_ctx)        # token ids and masks, once
-    plan = Plan(lengths, rows, steps, seed)               # which rows stand in which optimizer step
+    plan = Plan(lengths, rows, steps, seed)               # which rows stand in which step: a function of the seed
     batch = collate(encoded, plan[step], tok.pad)         # shifted, padded: what a loss reads
-
-Everything here is a pure function of data and seed, so step n of a resumed run sees what step n always sees.
 """
 import shlex
 from bisect import bisect_left

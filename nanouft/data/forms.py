@@ -23,7 +23,7 @@ from nanouft.shell.errors import UserError
 
 TALKS = ("messages", "conversations", "conversation")
 PROMPTS = ("instruction", "prompt", "question", "query", "problem", "input", "inputs", "user")  # in order of preference
-RESPONSES = ("output", "response", "completion", "answer", "solution", "reply", "target", "targets", "assistant")
+RESPONSES = ("output", "response", "completion", "solution", "answer", "reply", "target", "targets", "assistant")
 GRADES = ("score", "rating", "reward")
 NAMES = {"system_prompt": "system", "preferred_output": "chosen", "non_preferred_output": "rejected",
          "kto_tag": "label", "desirable": "label"}

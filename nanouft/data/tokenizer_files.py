@@ -5,8 +5,7 @@
 
 What to expect: the ids of the `tokenizers` library, for byte-level BPE in GPT-2's manner; anything else (a normalizer,
 SentencePiece, CLIP's word ends, a damaged file) is one UserError that names the file.
-Simplified: `add_prefix_space` is not imitated (our chat template puts that space itself), and words added beside the
-BPE keep their ids but are never read from text.
+Simplified: `add_prefix_space` is not imitated; words added beside the BPE are never read from text.
 """
 import re
 from collections.abc import Iterable, Mapping

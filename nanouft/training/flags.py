@@ -22,6 +22,7 @@ class Train:
     data: list[str] | None = None       # your files, folders or data sets (docs/data.md); NanoWorld when absent
     prompt_field: str | None = None     # name of the prompt in your data, where it is none of the usual
     response_field: str | None = None   # name of the response in your data
+    eval_data: list[str] | None = None  # your rows to hold out [a tenth of --data]
     grades: str = ""                    # worst and best grade of your data, such as 1:5 [a file's least and largest]
     max_length: int | None = None       # longest row of your data, in tokens [what the model can read]
     strict: bool = False                # stop at the first row of your data that is not understood
@@ -160,7 +161,8 @@ def refuse_idle_flags(name: str, objective: Objective, cfg: Train, hp, given: se
         nanoworld.check_flags(cfg, kinds, given)
     if cfg.prompt_field and cfg.prompt_field == cfg.response_field:
         raise UserError(f"--prompt-field and --response-field both name {cfg.prompt_field!r}; they must differ")
-    if not cfg.data and (idle := sorted(given & {"prompt_field", "response_field", "strict", "grades", "max_length"})):
+    if not cfg.data and (idle := sorted(given & {"prompt_field", "response_field", "strict", "grades", "max_length",
+                                               "eval_data"})):
         raise UserError(f"{flag(idle[0])} is about your own file; give it with --data")
     if cfg.warmup == 0 and getattr(hp, "lam_min", None) is not None:
         raise UserError("--lam-min ramps lam over the warm-up, and --warmup is 0: it changes nothing")

@@ -106,10 +106,10 @@ def load_rows(cfg: Train, objective: Objective, hp, device: str = "cpu") -> tupl
         train, held = nanoworld.drawn_rows(cfg, kinds)
         return graded(train), graded(held)
     from nanouft.data.read import read  # only where there are files to read
-    rows, found = read(cfg.data, cfg.prompt_field, cfg.response_field, kinds == ["prompts"], cfg.strict, cfg.grades,
-                       cfg.reward)
-    print(*found, sep="\n")
-    rows = graded(rows)
+    how = (cfg.prompt_field, cfg.response_field, kinds == ["prompts"], cfg.strict, cfg.grades, cfg.reward)
+    (rows, found), (held, more) = read(cfg.data, *how), read(cfg.eval_data, *how) if cfg.eval_data else ([], [])
+    print(*found, *more, sep="\n")
+    rows, held = graded(rows), graded(held)
     examples = objective.rows(rows, hp)         # what the objective lacks is said of the whole file, before the split
     for what, known in (("label", {e.label for e in examples}), ("score", {e.score for e in examples})):
         if known != {None} and len(known) == 1:
@@ -127,7 +127,7 @@ def load_rows(cfg: Train, objective: Objective, hp, device: str = "cpu") -> tupl
               "(python -m nanouft.pretrain --corpus makes a base)")
     if objective.on_policy and cfg.reward == "exact":           # nobody scores answers, so no row is held out for it
         return rows, []
-    train, held = holdout(rows)
+    train, held = (rows, held) if cfg.eval_data else holdout(rows)
     if not held:
         print("note: no row is held out, since rows with one prompt stay together: there will be no held-out figures")
     return train, held

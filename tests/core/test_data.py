@@ -5,6 +5,7 @@ import lzma
 import os
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -131,7 +132,7 @@ FORMS = {
         'question with pairs and scores ("score_chosen", "score_rejected"), pairs of "answer_0"'),
     "white space, marks at the end": ({"prompt": "a\n\n###\n\n", "completion": " b\n  c END"},
                                       Row((U("a"),), (A("b\n  c"),)),
-                                      'prompt/completion, "###" behind each prompt cut off, " END" behind each'),
+                                      'prompt/completion, " END" behind each completion cut off, "###" behind'),
     "nulls of parquet": ({"messages": [{"role": "system", "content": None}, *says(U("a"), A("b")),
                                        {"role": "user", "content": None}]}, Row((U("a"),), (A("b"),)), "messages"),
     "null is absent": ({"prompt": "Hi", "response": "3", "score": None, "label": None, "chosen": None, "system": None},
@@ -347,6 +348,8 @@ def test_grades_of_another_scale_are_rescaled_aloud(tmp_path):
 def test_one_class_a_given_scale_and_the_longest_row(tmp_path, capsys):
     path = write(tmp_path, *({"prompt": f"{i}", "response": "b " * i, "label": True, "score": 4} for i in range(1, 20)))
     cfg, kto = Train(data=[path], init="x", grades="1:5", max_length=12), OBJECTIVES["kto"]
+    rows = setup.load_rows(replace(cfg, eval_data=[path]), kto, kto.hp())
+    assert rows[0] == rows[1] and len(rows[0]) == 19, "all rows of --data are trained on"
     rows = setup.load_rows(cfg, kto, kto.hp())
     assert rows[0][0].score == 0.75 and "every answer has the same label" in capsys.readouterr().out
     data = setup.encode_rows("kto", cfg, kto.hp(), rows, nano(), NANO)
@@ -388,7 +391,7 @@ BAD = {"double.csv": (b"prompt,response,prompt\na,b,c\n", 'line 1: two columns a
        "quote.csv": (b'prompt,response\na,"b\nc,d\n', "line 2: broken CSV .*a quote that is opened must be closed"),
        "header.csv": (b"prompt,response\n", ": there is no row"), "empty.csv": (b"", ": there is no row"),
        "nul.csv": (b"prompt,response\na\0,b\n", ": is a binary file"),
-       "names.csv": (b"a,b\n1,2\n", "the first line of a CSV file must name its columns"),
+       "names.csv": (b"a,b\n1,2\n", "a CSV file must name its columns in its first line"),
        "no names.csv": (b"yes,yes\nno,yes\n", "line 1: two columns are called \"yes\"; rename one .the first line"),
        "cut.parquet": (b"PAR1abc", "parquet"), "folder/dataset_info.json": (b"{", "saved data set"),
        "folder.arrow": (b"ARROW1", "is an Arrow file; give the folder")}
