@@ -76,8 +76,7 @@ class Form:
 
 # ---- our names -------------------------------------------------------------------------------------------------------
 class Naming:
-    """What a file calls chosen, rejected, system and label, and which marks it puts behind texts. `given`: fields that
-    flags name, which keep their names."""
+    """What a file calls our fields, and which marks it puts behind texts. `given`: fields that keep their names."""
 
     def __init__(self, items: Items, given: Collection[str | None] = ()):
         keys = {key for _, item in items for key, value in item.items() if value is not None}

@@ -81,8 +81,7 @@ def split_pattern(spec: dict, path: Path) -> str:
 
 def from_merges(words: dict[str, int], pairs: list[list[str]], pattern: str, path: Path, added: Iterable) -> Parts:
     """Ranks = single bytes and joined pairs; every other word is a name that no text can spell: one that was `added`,
-    or stands in brackets. UserError for a piece of a word among those: its merge is missing.
-    tiktoken joins the pair with the smallest id first, the library the pair that stands first: ids must grow alike."""
+    or stands in brackets. tiktoken joins the pair with the smallest id first, so ids must grow with the merges."""
     ids = [words[left + right] for left, right in pairs]
     if any(a > b for a, b in zip(ids, ids[1:])):
         raise UserError(f"{path}: the ids do not grow in the order of the merges, which tiktoken needs; "

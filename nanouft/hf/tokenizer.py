@@ -2,7 +2,6 @@
 
     tok = TransformersTokenizer(folder)
     ids, mask = tok.chat(context, trained)      # ids: those of transformers' apply_chat_template
-    print(tok.about)                            # which template, which end token
 
 The template writes a dialogue as one text, and once more with marks in place of its texts: so we know which tokens are
 an answer. The mask begins where a prompt for it ends, and ends with the end token after it. Without a template our own

@@ -69,9 +69,8 @@ def kl_bound(n: int) -> float:
 
 
 def kl(n: int, rewards: np.ndarray) -> np.ndarray:
-    """(...) nats: KL(best-of-n || model) for the model that these N samples are. Samples of equal reward are taken for
-    one answer; an answer with share f, and F below it, is the best of n draws with chance (F + f)^n - F^n.
-    N samples stand for an endless model, so this is too low where n comes near N: it never exceeds log N."""
+    """(...) nats: KL(best-of-n || model) for the model that these N samples are. Samples of equal reward are one answer;
+    one with share f, and F below it, is the best of n draws with chance (F + f)^n - F^n. Too low where n is near N."""
     below = (rewards[..., None, :] < rewards[..., :, None]).mean(-1)
     equal = (rewards[..., None, :] == rewards[..., :, None]).mean(-1)
     q = (below + equal) ** n - below ** n                                                # of the whole group

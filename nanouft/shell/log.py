@@ -11,6 +11,13 @@ from nanouft.shell.devices import Device
 from nanouft.shell.errors import Diverged
 from nanouft.shell.files import Lines
 from nanouft.shell.processes import all_reduce_sum
+from nanouft.shell.text import said
+
+
+def odd(line: dict) -> str:
+    """What is wrong with a line of metrics.jsonl: a run writes finite numbers, null and groups of them."""
+    fits = all(x is None or isinstance(x, dict) or type(x) in (int, float) and math.isfinite(x) for x in line.values())
+    return "" if fits else f"holds a figure that is no number: {said(line)}"
 
 
 class Log:
@@ -30,7 +37,7 @@ class Log:
 
     def kept(self, start: int) -> list[dict]:
         """The lines up to step `start`, each once and in order; says what had to be put right."""
-        there = [line for line in self.lines.read() if line.get("step", math.inf) <= start]
+        there = [line for line in self.lines.read(odd) if line.get("step", math.inf) <= start]
         of_place = {(line["step"], "held_out" in line): line for line in there}
         kept = [of_place[place] for place in sorted(of_place)]
         if kept != there:

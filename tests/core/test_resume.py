@@ -166,8 +166,8 @@ def test_a_half_written_line_is_cut_off(tail, run):
     assert (run / "metrics.jsonl").read_bytes() == b"".join(kept) and len(kept) > 20
 
 
-def test_a_broken_line_is_named_and_what_stands_behind_it_is_not_lost(run, half_done, capsys):
-    line, words = "7", "no JSON object"
+@pytest.mark.parametrize("line, words", [("7", "no JSON object"), ('{"step": "x"}', "'step': 'x'")])
+def test_a_broken_line_is_named_and_what_stands_behind_it_is_not_lost(line, words, run, half_done, capsys):
     log = (run / "metrics.jsonl").read_text()
     first, *others = log.splitlines(keepends=True)
     (run / "metrics.jsonl").write_text("".join([first, line + "\n", *others]))
