@@ -1,7 +1,6 @@
 """The fields of somebody's row -> conversations: who speaks, which turns are trained on, and what is no plain text.
 
     row_talks({"prompt": "Hi", "response": "Ho"}, form, "my.json, item 1")      # each field as a whole conversation
-    field_turns([{"from": "human", "value": "Hi"}], "conversations", "my.json, item 1")
     shared_beginning("The sky is blue.", "The sky is green.")   # ("The sky is", "blue.", "green.")
 
 What a tool says is a turn of role "tool". A call of a tool, and an answer of "weight" 0 (OpenAI's form), is a turn of

@@ -69,7 +69,7 @@ def kl_bound(n: int) -> float:
 
 
 def kl(n: int, rewards: np.ndarray) -> np.ndarray:
-    """(...) nats: KL(best-of-n || model) for the model that these N samples are. Samples of equal reward are one answer;
+    """(...) nats: KL(best-of-n || model) for the model that these N samples are. Equal rewards are one answer;
     one with share f, and F below it, is the best of n draws with chance (F + f)^n - F^n. Too low where n is near N."""
     below = (rewards[..., None, :] < rewards[..., :, None]).mean(-1)
     equal = (rewards[..., None, :] == rewards[..., :, None]).mean(-1)
