@@ -281,8 +281,7 @@ FIRST = {
     "train --objective sft --init {tiny} {short} --data DEMOS.jsonl --out {new}": 3,
     "train --objective sft --init {tiny} {short} --data fields.jsonl --prompt-field frage --response-field antwort": 3,
     "reward --init {tiny} --steps 1 --data 'my own.jsonl' --out {new}": 1,
-    "reward --init {tiny} --steps 1 --rows 16 --threads 1 --out {new}": 2,
-    "evaluate --init other --items 1": 1}
+    "reward --init {tiny} --steps 1 --rows 16 --threads 1 --out {new}": 2}
 
 
 def test_a_second_stage_fits_into_the_same_memory(tmp_path):
@@ -299,7 +298,7 @@ def test_the_printed_next_commands_run_as_they_stand(first, here, tiny_base, mon
     tiny_folder(here / "other")
     (here / "other" / "run.json").write_text(json.dumps({"command": "train", "config": {"data": ["DEMOS.jsonl"]}}))
     monkeypatch.setitem(pretrain.SIZES, "nano", dataclasses.replace(pretrain.SIZES["nano"], n_layer=1, n_embd=16))
-    monkeypatch.setattr(evaluate, "on_world", lambda model, tok, cfg, device: print(evaluate.other_data(cfg.init)))
+    assert "for its own figures give --data" in evaluate.other_data("other")
     monkeypatch.setattr(reward, "best_of_gain", lambda *a: (0.2, 0.1, 0.3))
     monkeypatch.setattr(ledger.plots, "ledger", lambda strips, file, *a: file)      # drawn below, and in test_ledger.py
     judge = reward.judge
