@@ -30,7 +30,6 @@ from nanouft.shell.text import choose, read_json
 ROWS = ("sft", "ift", "dpo", "kto", "uft", "poft", "sftmix", "sft->reinforce", "sft->rloo", "sft->grpo", "sft->ppo",
         "sft->online_dpo", "sft->online_una")
 CLAIM_ROWS = (("C1", claims.IFT_ROW), ("C1", claims.CHAIN), ("C3", claims.UFT_AB), ("C4", claims.LIKELIEST))
-COMPARED = Path("docs/results/compare/cells.jsonl")
 
 
 @dataclass
@@ -43,10 +42,9 @@ class Again:
 
 def chosen_cells(rows: list[str] | None) -> dict[str, tuple[Cell, Path]]:
     """{name: (a cell of seed 0, the committed file that holds it)}."""
-    all_rows, out = compare.all_rows(), {}
-    for name in rows or ROWS:
-        row = all_rows[choose("row", name, all_rows)]
-        out[name] = row.cell(0, "base", "test", 100, snapshot=True), COMPARED
+    compared = compare.cells_of(compare.Compare())
+    out = {name: (compared[choose("row", name, compared)][0], compare.COMMITTED / "cells.jsonl")
+           for name in rows or ROWS}
     results = claims.FOLDER / "results.json"
     for claim, row in CLAIM_ROWS if results.exists() and not rows else ():
         found = read_json(results)["claims"][claim]["search"]["base"]

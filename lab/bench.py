@@ -19,9 +19,9 @@ beside it. With one CPU thread the clock is CPU time, which a busy neighbour dis
 TRL is skipped where they are not installed.
 """
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -62,17 +62,11 @@ class Bench:
     threads: int | None = None      # CPU threads
 
 
-# ---- the clock -------------------------------------------------------------------------------------------------------
-def stopwatch(device: devices.Device) -> Clock:
-    """Of CPU time, where one thread does all the work."""
-    alone = device.kind == "cpu" and torch.get_num_threads() == 1
-    return Clock(device, time.process_time if alone else time.perf_counter)
-
-
+# ---- arms that take turns --------------------------------------------------------------------------------------------
 def race(arms: dict[str, Arm], jobs: int, turns: int, device: devices.Device) -> dict[str, np.ndarray]:
     """{arm: (turns x jobs,) seconds}. All arms do a job before the next one begins, in alternating order. A first turn
     warms up and is not counted."""
-    times, clock = {name: [] for name in arms}, stopwatch(device)
+    times, clock = {name: [] for name in arms}, Clock(device)
     for turn in range(turns + 1):
         for job in range(jobs):
             for name in list(arms)[::1 if (turn + job) % 2 else -1]:
@@ -89,36 +83,39 @@ def over(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
             "seconds_a": float(np.median(a)), "seconds_b": float(np.median(b))}
 
 
+def backward(loss: Callable[[int], Tensor], device: devices.Device, *models) -> Arm:
+    """Forward and backward of loss(i)."""
+    def work(i: int) -> None:
+        with device.autocast():
+            value = loss(i)
+        value.backward()
+        for model in models:
+            model.zero_grad(set_to_none=True)
+    return work
+
+
 # ---- the parts -------------------------------------------------------------------------------------------------------
-def demos(tok, n_ctx: int) -> list:
-    return encode(OBJECTIVES["sft"].rows(world.rows("train", "demos", 1020, 0), None), tok, n_ctx)[0]
-
-
 def step(turns: int, device: devices.Device) -> dict:
     """Forward and backward, all positions paid."""
     model, tok = start_model("base")
     model.to(device.name)
-    source = Epochs(demos(tok, model.cfg.n_ctx), 32, 8, 0, tok.pad)
+    rows = OBJECTIVES["sft"].rows(world.rows("train", "demos", 1020, 0), None)
+    source = Epochs(encode(rows, tok, model.cfg.n_ctx)[0], 32, 8, 0, tok.pad)
     batches = [source(i).seqs["answer"].each(lambda x: x.to(device.name)) for i in range(8)]
 
-    def ours(ids: Tensor, targets: Tensor) -> Tensor:
-        return -model(ids, want="logp", targets=targets).mean()
-    losses = {"ours": ours, "plain_gpt": bench_others.PlainGPT(model, "none"),
-              "plain_gpt_tanh": bench_others.PlainGPT(model, "tanh")}
+    def ours(i: int) -> Tensor:
+        return -model(batches[i].inputs, want="logp", targets=batches[i].targets).mean()
+    arms = {"ours": backward(ours, device, model)}
+    for name, gelu in {"plain_gpt": "none", "plain_gpt_tanh": "tanh"}.items():
+        plain = bench_others.PlainGPT(model, gelu)
+        arms[name] = backward(lambda i, plain=plain: plain(batches[i].inputs, batches[i].targets), device, plain)
     net = bench_others.gpt2(str(folder_of("base")), device.name)
-    if net is not None:
-        losses["transformers"] = lambda ids, targets: net(ids, labels=ids, shift_labels=targets).loss
 
-    def arm(loss: Callable) -> Arm:
-        def work(i: int) -> None:
-            with device.autocast():
-                value = loss(batches[i].inputs, batches[i].targets)
-            value.backward()
-            for owner in (model, loss, net):
-                if isinstance(owner, torch.nn.Module):
-                    owner.zero_grad(set_to_none=True)
-        return work
-    times = race({name: arm(loss) for name, loss in losses.items()}, len(batches), turns, device)
+    def theirs(i: int) -> Tensor:
+        return net(batches[i].inputs, labels=batches[i].inputs, shift_labels=batches[i].targets).loss
+    if net is not None:
+        arms["transformers"] = backward(theirs, device, net)
+    times = race(arms, len(batches), turns, device)
     return {f"{name}_over_ours": over(t, times["ours"]) for name, t in times.items() if name != "ours"}
 
 
@@ -167,19 +164,11 @@ def answers(turns: int, device: devices.Device, new: int, sample: bool) -> dict 
     return {"transformers_over_ours": over(times["transformers"], times["ours"])}
 
 
-def sampling(turns: int, device: devices.Device) -> dict | None:
-    return answers(turns, device, 64, True)
-
-
-def decoding(turns: int, device: devices.Device) -> dict | None:
-    return answers(turns, device, 32, False)
-
-
 def trl(turns: int, device: devices.Device) -> dict | None:
     """TRL's steps over ours, which take turns: 32 rows; for GRPO 4 new answers to each of 32 prompts."""
     found = {}
     for name, rows in {"sft": 32, "dpo": 32, "grpo": 128}.items():
-        ours, clock, times = stepper(name, device, tuned()), stopwatch(device), {"trl": [], "ours": []}
+        ours, clock, times = stepper(name, device, tuned()), Clock(device), {"trl": [], "ours": []}
 
         def after_step() -> None:
             times["trl"].append(clock.seconds())
@@ -203,20 +192,12 @@ def memory(turns: int, device: devices.Device) -> dict:
     rng = torch.Generator().manual_seed(0)
     ids, targets = (torch.randint(VOCAB, (8, 128), generator=rng).to(device.name) for _ in range(2))
 
-    def logp() -> Tensor:
+    def logp(_: int) -> Tensor:
         return -model(ids, want="logp", targets=targets).mean()
 
-    def plain() -> Tensor:
+    def plain(_: int) -> Tensor:
         return F.cross_entropy(model(ids).view(-1, VOCAB), targets.view(-1))
-
-    def arm(loss: Callable[[], Tensor]) -> Arm:
-        def work(_: int) -> None:
-            with device.autocast():
-                value = loss()
-            value.backward()
-            model.zero_grad(set_to_none=True)
-        return work
-    arms = {"logp": arm(logp), "plain": arm(plain)}
+    arms = {"logp": backward(logp, device, model), "plain": backward(plain, device, model)}
     peak = {name: peak_memory(lambda: work(0), device) for name, work in arms.items()}
     times = race(arms, 1, max(2, turns // 2), device)
     return {"logp_over_plain": over(times["logp"], times["plain"]),
@@ -238,8 +219,8 @@ def peak_memory(work: Callable[[], None], device: devices.Device) -> int:
     return int(np.cumsum([e.nbytes() for e in notes]).max())
 
 
-PARTS = {"step": step, "ift": ift, "sampling": sampling, "decoding": decoding,
-         "memory": memory, "trl": trl}
+PARTS = {"step": step, "ift": ift, "sampling": partial(answers, new=64, sample=True),
+         "decoding": partial(answers, new=32, sample=False), "memory": memory, "trl": trl}
 
 
 def main(argv=None) -> int:

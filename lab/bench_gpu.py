@@ -7,7 +7,7 @@ objectives   five steps of every objective of the registry, on the device in fp3
              against the same steps on the CPU in fp32: all finite; in fp32 loss and gradient norm equal to TOLERANCE
 speed        SFT, IFT and DPO, 16 sequences of 1,024 tokens: tokens a second, MFU, peak memory; in half precision and in
              fp32 (TF32, as train has it)
-rollout      GRPO, 256 answers of 128 tokens: tokens a second of sampling, of the look at policy and start, of the step
+sampling     256 answers of 128 tokens, as in a rollout of GRPO: tokens a second; in fp32, as in training
 The memory of the loss: python -m lab.bench --device cuda --only memory.
 Each part is on its own: one that fails is reported in its place, and the others go on. The file is written after each.
 Half precision is bf16, on a GPU without bf16 fp16.
@@ -20,16 +20,18 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
 
-from lab.bench_steps import Clock, Learner, random_rows, rollout, sample, settings
+from lab.bench_steps import Clock, Learner, random_rows, settings
 from nanouft import world
 from nanouft.data.batches import Epochs, collate, encode
 from nanouft.data.rows import demo_rows
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.gpt import GPT, GPT2, GPTConfig
+from nanouft.models.generate import generate
 from nanouft.models.load import start_model
 from nanouft.models.save import add_value_head
 from nanouft.objective import Batch
@@ -55,18 +57,17 @@ class Shape:
     rows: int = 16          # sequences of a step (a pair is two)
     length: int = 1024      # tokens of each, all of them paid for but the first
     steps: int = 20         # timed steps
-    prompts: int = 64       # in the part "rollout"
-    new: int = 128
+    answers: int = 256      # in the part "sampling"
+    new: int = 128          # tokens of each
 
 
 SHAPES = {"gpt2": Shape(GPT2),
-          "tiny": Shape(GPTConfig(n_ctx=64, n_layer=1, n_head=2, n_embd=16), 2, 32, 2, 2, 4)}
+          "tiny": Shape(GPTConfig(n_ctx=64, n_layer=1, n_head=2, n_embd=16), 2, 32, 2, 8, 4)}
 
 
 @dataclass
 class Bench:
     shape: Shape
-    tiny: bool
     device: Device          # in half precision
     fp32: Device            # the same in fp32
 
@@ -74,26 +75,20 @@ class Bench:
         return GPT(replace(self.shape.gpt), seed=0).to(device or self.device.name)
 
 
-# ---- the parts: each fills `out` as it goes --------------------------------------------------------------------------
-def objectives(b: Bench, out: dict) -> None:
+# ---- the parts -------------------------------------------------------------------------------------------------------
+def objectives(b: Bench) -> dict:
     """A model of NanoWorld, since its rows are real and a CPU is fast enough: the shipped base."""
-    tok, equal = Tokenizer.load("nano"), 0
-    out |= {"tolerance": TOLERANCE, "equal": "", "each": {}}
-    for name in OBJECTIVES:
-        try:
-            out["each"][name] = compared(b, name, tok)
-        except Exception as e:
-            out["each"][name] = {"ok": False, "error": error_line(e)}
-        equal += out["each"][name]["ok"]
-        out["equal"] = f"{equal} of {len(OBJECTIVES)}"
+    each = {name: attempt(partial(compared, b, name)) for name in OBJECTIVES}
+    return {"tolerance": TOLERANCE, "equal": f"{sum(x.get('ok', False) for x in each.values())} of {len(each)}",
+            "each": each}
 
 
-def compared(b: Bench, name: str, tok: Tokenizer) -> dict:
+def compared(b: Bench, name: str) -> dict:
     """Five steps of one objective on three arms. `gap`: the largest of loss and gradient norm, fp32 against the CPU."""
-    base = b.model("cpu") if b.tiny else start_model("base")[0]
+    base = b.model("cpu") if b.shape is SHAPES["tiny"] else start_model("base")[0]
     if OBJECTIVES[name].value_head:
         add_value_head(base, "base")
-    batches = five(name, base, tok)
+    batches = five(name, base, Tokenizer.load("nano"))
     seen = []
     for device in (CPU, b.fp32, b.device):
         learner = Learner(name, copy.deepcopy(base).to(device.name), device)
@@ -123,24 +118,21 @@ def five(name: str, model: GPT, tok: Tokenizer) -> list[Batch]:
     return [replace(source(i), seed=i) for i in range(5)]
 
 
-def speed(b: Bench, out: dict, name: str, device: Device) -> None:
+def speed(b: Bench, name: str, device: Device) -> dict:
     model = b.model()
-    learner = Learner(name, model, device)
-    n = b.shape.rows // (2 if name == "dpo" else 1)
+    learner, n = Learner(name, model, device), b.shape.rows // (2 if name == "dpo" else 1)
     batch = collate(random_rows(name, n, 1, b.shape.length, model.cfg.vocab_size), range(n), 0)
-    clock = Clock(device)
-    for _ in range(3):
+    for _ in range(3):                                          # warms up
         learner.step(batch)
-    out["first_steps_s"] = clock.seconds()
     reset_peak(device)
+    clock = Clock(device)
     for _ in range(b.shape.steps):
         loss, _ = learner.step(batch)
-    tokens = b.shape.steps * sum(batch.attended.values())
-    out["tokens_per_s"] = tokens / clock.seconds()
-    out["mfu"] = mfu(model, name, b.shape.length, out["tokens_per_s"], device)
-    out["peak_gib"] = peak(device)
+    tokens_per_s = b.shape.steps * sum(batch.attended.values()) / clock.seconds()
     if not math.isfinite(loss):
         raise ValueError(f"the loss is {loss.item()}")
+    return {"tokens_per_s": tokens_per_s, "mfu": mfu(model, name, b.shape.length, tokens_per_s, device),
+            "peak_gib": peak(device)}
 
 
 def mfu(model: GPT, name: str, T: int, tokens_per_s: float, device: Device) -> float | None:
@@ -159,30 +151,20 @@ def peak_flops(device: Device) -> float | None:
     return next((flops for key, flops in PEAK.items() if key in name and "MIG" not in name), None)
 
 
-def rollouts(b: Bench, out: dict) -> None:
-    """Tokens are those of the answers. Sampling is in fp32 whatever --dtype says, as in training."""
+def sampling(b: Bench) -> dict:
     tok, model = Tokenizer.load("nano"), b.model()
-    learner, start = Learner("grpo", model, b.device), copy.deepcopy(model).requires_grad_(False)
-    prompts = random_rows("grpo", b.shape.prompts, min(64, b.shape.length), 0, model.cfg.vocab_size)
-    answers = b.shape.prompts * learner.hp.samples
+    rows = random_rows("grpo", b.shape.answers, min(64, b.shape.length), 0, model.cfg.vocab_size)
+    prompts = [row.seqs["prompt"].ids.tolist() for row in rows]
     for _ in range(2):                                          # the first time warms up
-        clock, times = Clock(b.device), {}
-        asked, said = sample(model, prompts, learner.hp.samples, b.shape.new, tok)
-        times["sampling"] = clock.seconds()
-        batch = rollout(learner, start, asked, said, tok)
-        times["look"] = clock.seconds()
-        learner.step(batch)
-        times["step"] = clock.seconds()
-    out |= {f"{what}_tokens_per_s": answers * b.shape.new / s for what, s in times.items()}
-    out["tokens_per_s"] = answers * b.shape.new / sum(times.values())
-    out["peak_gib"] = peak(b.device)
+        clock = Clock(b.device)
+        generate(model, prompts, stop=-1, pad=tok.pad, max_new=b.shape.new, temperature=1.0)
+    return {"tokens_per_s": len(prompts) * b.shape.new / clock.seconds(), "peak_gib": peak(b.device)}
 
 
-def parts(b: Bench) -> dict[str, Callable[[dict], None]]:
-    timed = {f"speed {name} {device.dtype}": lambda out, name=name, device=device: speed(b, out, name, device)
+def parts(b: Bench) -> dict[str, Callable[[], dict]]:
+    timed = {f"speed {name} {device.dtype}": partial(speed, b, name, device)
              for device in (b.device, b.fp32) for name in FORWARDS}
-    return {"objectives": lambda out: objectives(b, out), **timed,
-            "rollout grpo": lambda out: rollouts(b, out)}
+    return {"objectives": partial(objectives, b), **timed, "sampling": partial(sampling, b)}
 
 
 # ---- memory, precision, errors ---------------------------------------------------------------------------------------
@@ -207,17 +189,13 @@ def exact_products() -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
-def error_line(e: Exception) -> str:
-    return one_line(f"{type(e).__name__}: {e}")
-
-
 # ---- the command -----------------------------------------------------------------------------------------------------
 def measure(shape: str, device: Device, out: str | None) -> int:
     """0 if every part has its figures, and every objective is finite and equal to the CPU; else 1."""
     if device.kind != "cuda" and shape != "tiny":
         raise UserError("--gpu: there is no CUDA device here; --shape tiny tries the command on this one")
     half = "bf16" if device.kind != "cuda" or device.dtype == "fp32" else device.dtype
-    b = Bench(SHAPES[shape], shape == "tiny", replace(device, dtype=half), replace(device, dtype="fp32"))
+    b = Bench(SHAPES[shape], replace(device, dtype=half), replace(device, dtype="fp32"))
     name = torch.cuda.get_device_name() if device.kind == "cuda" else device.name
     result = {"device": name, "torch": torch.__version__, "python": sys.version.split()[0], "shape": shape,
               "date": time.strftime("%Y-%m-%d"), "parts": {}}
@@ -230,23 +208,23 @@ def measure(shape: str, device: Device, out: str | None) -> int:
             Path(out).parent.mkdir(parents=True, exist_ok=True)
             write_json(Path(out), result)
     missing = [part for part, found in result["parts"].items() if "error" in found]
-    wrong = [n for n, one in result["parts"]["objectives"].get("each", {}).items() if not one["ok"]]
+    wrong = [n for n, one in result["parts"]["objectives"].get("each", {}).items() if not one.get("ok")]
     print(f"without figures, or not all: {', '.join(missing) or 'none'}; not equal to the CPU, or not finite: "
           f"{', '.join(wrong) or 'none'}")
     return 1 if missing or wrong else 0
 
 
-def attempt(part: Callable[[dict], None]) -> dict:
-    """The figures of a part, and in "error" why some are missing."""
-    out, start = {}, time.perf_counter()
+def attempt(part: Callable[[], dict]) -> dict:
+    """The figures of a part, or in "error" why there are none."""
+    start = time.perf_counter()
     try:
-        part(out)
+        found = part()
     except Exception as e:
-        out["error"] = error_line(e)
+        found = {"error": one_line(f"{type(e).__name__}: {e}")}
     if torch.cuda.is_available():
         gc.collect()                                            # what failed may hold tensors in a circle
         torch.cuda.empty_cache()
-    return {**out, "seconds": time.perf_counter() - start}
+    return {**found, "seconds": time.perf_counter() - start}
 
 
 def figures(found: dict) -> str:

@@ -12,12 +12,9 @@ from torch import Tensor
 from nanouft import train
 from nanouft.data.batches import Encoded, Tokens
 from nanouft.data.rows import Example
-from nanouft.data.tokenizer import Tokenizer
 from nanouft.gpt import GPT
-from nanouft.models.generate import Answer, generate
-from nanouft.objective import REF, Batch, Columns
+from nanouft.objective import REF, Batch
 from nanouft.objectives import OBJECTIVES
-from nanouft.rollout.rollouts import answered, credited, measure
 from nanouft.shell import devices
 from nanouft.training.flags import Train
 
@@ -65,27 +62,13 @@ def random_rows(name: str, n: int, prompt: int, answer: int, vocab: int) -> list
     return [Encoded({role: tokens(role) for role in roles}, Example({})) for _ in range(n)]
 
 
-def sample(model: GPT, prompts: list[Encoded], samples: int, new: int, tok: Tokenizer) -> tuple[list, list[Answer]]:
-    """(prompts, answers): `samples` answers to each prompt, each of exactly `new` tokens."""
-    asked = [e for e in prompts for _ in range(samples)]
-    ids = [e.seqs["prompt"].ids.tolist() for e in asked]
-    return asked, generate(model, ids, stop=-1, pad=tok.pad, max_new=new, temperature=1.0)
-
-
-def rollout(learner: Learner, start: GPT, asked: list[Encoded], answers: list[Answer], tok: Tokenizer) -> Batch:
-    """Answers -> a batch as rollout/rollouts.py makes it; the rewards are drawn."""
-    batch = answered(asked, answers, tok)
-    reward = torch.rand(len(asked), generator=torch.Generator().manual_seed(0))
-    batch.col = Columns(reward=reward, score=reward, ended=torch.zeros(len(asked)))
-    measure(batch, learner.model, start, learner.device, learner.objective.columns, learner.hp)
-    return credited(batch, learner.objective, learner.hp)[0]
-
-
 class Clock:
-    """seconds() since the last call; waits for the device first."""
+    """seconds() since the last call; waits for the device first. Of CPU time, where one thread does all the work."""
 
-    def __init__(self, device: devices.Device, now=time.perf_counter):
-        self.device, self.now, self.last = device, now, 0.0
+    def __init__(self, device: devices.Device):
+        self.device, self.last = device, 0.0
+        alone = device.kind == "cpu" and torch.get_num_threads() == 1
+        self.now = time.process_time if alone else time.perf_counter
         self.seconds()
 
     def seconds(self) -> float:

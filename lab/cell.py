@@ -18,17 +18,20 @@ from functools import lru_cache
 from pathlib import Path
 
 from lab import cost
-from lab.own import Own, folder_of_own, reward_folder
-from nanouft import train
+from lab.own import APART, KEPT_RIGHT, Own
+from nanouft import reward, train
 from nanouft.models.load import folder_of
 from nanouft.objectives import OBJECTIVES
+from nanouft.rollout import harvest
 from nanouft.shell.errors import UserError
 from nanouft.shell.files import Lines, checksum, made_once, write_json
 from nanouft.shell.text import read_json
+from nanouft.world.__main__ import main as write_demos
 
 CELL_VERSION = 1
 EVAL_EVERY = 24                 # steps between held-out figures of a snapshot; looking changes no weight
 SNAPSHOT_VERSION = 2            # raised by hand when snapshot.py changes what it gives
+ONE_THREAD = ("--threads", "1", "--device", "cpu")
 KEEP = Path("out/.cells")                                       # models that chains start from
 
 
@@ -105,7 +108,7 @@ def train_cell(cell: Cell, folder: Path, keep: Path = KEEP) -> str:
 
 def train_into(folder: Path, flags: Sequence[str], init: str, seed: int) -> None:
     """`python -m nanouft.train FLAGS` on one thread; only the last step is saved, and nothing is evaluated."""
-    train.main([*flags, "--init", init, "--seed", str(seed), "--threads", "1", "--device", "cpu", "--items", "0",
+    train.main([*flags, "--init", init, "--seed", str(seed), *ONE_THREAD, "--items", "0",
                 "--save-every", "0", "--out", str(folder)])
 
 
@@ -140,14 +143,33 @@ def kept_model(cell: Cell, keep: Path = KEEP) -> str:
     return str(made_once(keep / cell.model_key, lambda place: train_cell(cell, place, keep)))
 
 
-def kept_own(own: Own, keep: Path) -> Path:
-    """The folder of the answers of a model."""
-    return folder_of_own(own, kept_model(own.model, keep), keep, spending)
-
-
 def kept_reward(own: Own, keep: Path) -> Path:
-    """The folder of the reward model that scores them."""
-    return reward_folder(own, kept_model(own.model, keep), keep, spending)
+    """The folder of the reward model that scores answers; its pairs are drawn from prompts of their own."""
+    init = kept_model(own.model, keep)
+
+    def make(place: Path) -> None:
+        with spending(place):
+            reward.main(["--init", init, "--pairs", "samples", "--rows", str(own.labelled), "--seed",
+                         str(2 * APART + own.seed), *ONE_THREAD, "--out", str(place)])
+    return made_once(keep / f"reward-{own.reward_key}", make)
+
+
+def kept_own(own: Own, keep: Path) -> Path:
+    """The folder of the answers of a model, or of the demonstrations that are right: judging these computes nothing."""
+    init = kept_model(own.model, keep)
+    scored = ["--reward", str(kept_reward(own, keep))] if own.labelled else []
+    scored += ["--reward", own.judge, "--good", "1"] if own.errs else []
+    scored += ["--good", str(own.good)] if own.good is not None else []
+
+    def make(place: Path) -> None:
+        with spending(place):
+            if own.prompts:
+                harvest.main(["--init", init, "--prompts", str(own.prompts), "--samples", str(own.samples), "--seed",
+                              str(own.seed), *ONE_THREAD, "--out", str(place), *scored])
+            else:
+                write_demos(["--demos", str(own.rows), "--noise", str(own.noise), "--right", "--seed", str(own.seed),
+                             "--out", str(place / KEPT_RIGHT)])
+    return made_once(keep / f"own-{own.key}", make, done="harvest.json" if own.prompts else KEPT_RIGHT)
 
 
 def stages(cell: Cell, folder: str, keep: Path) -> dict[str, dict]:

@@ -53,7 +53,7 @@ def scored(cell: Cell, folder: Path, keep: Path) -> dict:
             log = Lines(Path(init) / "metrics.jsonl").read() if cell.flags else []
             more = {}
             if cell.snapshot:
-                more["portrait"] = snapshot.snapshot_of(cell, init, model, tok, answers, log)
+                more["portrait"] = snapshot.snapshot_of(cell, init, model, tok)
             if cell.each:
                 more |= each(cell, init, log, answers, keep)
                 more |= {"diversity": diversity(model, tok, cell)} if cell.best_of == 1 else {}
@@ -102,7 +102,8 @@ def each(cell: Cell, init: str, log: list[dict], answers: list, keep: Path) -> d
         out["agreement"] = read_json(kept_reward(cell.own, keep) / "eval.json")["held_out"]["accuracy"]
     if cell.curve:
         rewards = [m["reward"] for m in log if "reward" in m]
-        out["curve"] = {"samples": snapshot.loss_curve(rewards), "held": snapshot.held_curve(log)}
+        out["curve"] = {"samples": snapshot.mean_curve(rewards),
+                        "held": {"name": "reward", "points": snapshot.held_curve(log, "reward")}}
     return out
 
 

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from lab import judge
 from lab.cell import Cell
-from lab.cells import read_cells, run_cells
+from lab.cells import read_cells
 from lab.contrast import Parts
 from lab.judge import Contrast
 from lab.runner import kept
@@ -151,11 +151,8 @@ def main(argv=None) -> int:
     if cfg.write:
         print(*judge.write(Path(cfg.out), judged(names, read_cells(file))), sep="\n")
         return 0
-    study = Study(CLAIMS.__getitem__)
-    study.tune(names, lambda cells: run_cells(cells, file, cfg.workers))
-    run_cells([c for n in names for c in judge.untrained(CLAIMS[n]).values()]
-              + [c for n in names for rows in study.test_cells(n).values() for cells in rows.values() for c in cells],
-              file, cfg.workers)
+    untrained = [c for n in names for c in judge.untrained(CLAIMS[n]).values()]
+    Study(CLAIMS.__getitem__).run(names, file, cfg.workers, untrained)
     return 0
 
 

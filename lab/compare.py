@@ -9,29 +9,34 @@ model) and a control, SFT for twice the steps. Sizes are fixed before any timing
 probes on 20 prompts a family. Of every row one setting was chosen, its learning rate, among three or more, on two
 validation seeds (docs/LOG.md); claims.py tunes more, for the contrasts that it judges.
 Finished cells are kept in out/compare/cells.jsonl (cells.py): interrupt at any time, start again, and only what is
-missing or has changed runs. Written beside: results.json (every figure) and table.md.
+missing or has changed runs. Written beside: results.json (every figure) and table.md. Figures are means over seeds with
+the 95 % t-interval (None for a single seed).
 """
-import math
-import shlex
 import sys
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
+
 from lab.cell import Cell
-from lab.cells import run_cells
+from lab.cells import run_cells, stops
+from lab.cost import Cost, cost_of
 from lab.runner import refuse_other_form
-from lab.table import MEASURES, Row, summarise
-from lab.words import format_gain, markdown_table
-from nanouft.objective import Objective
+from lab.study import Look, Plan, Row, Study
+from lab.words import difference_word, format_gain, format_interval, markdown_table
+from nanouft import world
+from nanouft.look.stats import interval
 from nanouft.objectives import OBJECTIVES
 from nanouft.shell import config
 from nanouft.shell.errors import UserError, in_range
 from nanouft.shell.files import write_json, write_text
 from nanouft.shell.text import choose
+from nanouft.training.flags import needs
 
 CHAINS = (("sft", "dpo"), ("sft", "kto"), ("sft", "una"), ("poft", "dpo"))
-GENTLE = ("--lr", "3e-6")               # of the second stage of a chain: the best of three learning rates (docs/LOG.md)
-OWN_PASSES = ("--epochs", "1.5")        # of methods that sample: half the default, about 35 s of one core a run
+GENTLE = "--lr 3e-6"                    # of the second stage of a chain: the best of three learning rates (docs/LOG.md)
+OWN_PASSES = "--epochs 1.5"             # of methods that sample: half the default, about 35 s of one core a run
 TWICE = "sft, twice the steps"
 COMMITTED = Path("docs/results/compare")
 SAME = {"tpo": "cpo"}                   # gold answers are the chosen ones in NanoWorld: cpo to the last digit
@@ -41,50 +46,149 @@ SAME = {"tpo": "cpo"}                   # gold answers are the chosen ones in Na
 class Compare:
     objectives: list[str] | None = None     # which rows: objectives, "sft->dpo" ..., "sft, twice the steps" [all]
     on_policy: bool = False         # also the objectives that sample while they train, each after SFT
-    on_policy_seeds: int = 5        # their number of seeds: such a run takes many times as long
     seeds: int = 5                  # a seed draws demonstrations and their order
-    first_seed: int = 0             # number of the first seed
     init: str = "base"              # where all start
-    split: str = "test"             # whose prompts: val or test
-    items: int = 100                # prompts a family
+    items: int = 100                # test prompts a family
     workers: int = 2                # processes of one thread each
     out: str = "out/compare"        # folder of cells.jsonl, results.json, table.md
 
     def check(self) -> None:
-        choose("--split", self.split, ("val", "test"))
-        in_range(self, "seeds", "on_policy_seeds", low=1, high=1_000)
+        in_range(self, "seeds", low=1, high=1_000)
         in_range(self, "items", low=1, high=10_000)
         in_range(self, "workers", low=1, high=64)
         if self.objectives and self.on_policy:
             raise UserError("--on-policy adds rows to all; with --objectives name them: sft->ppo")
-        in_range(self, "first_seed")
-        refuse_other_form(self, Path(self.out), COMMITTED, "objectives", "seeds", "items", "split", "init")
+        refuse_other_form(self, Path(self.out), COMMITTED, "objectives", "seeds", "items", "init")
 
 
 # ---- rows ------------------------------------------------------------------------------------------------------------
-def group(o: Objective) -> str:
-    """What an objective learns from, with its default settings."""
-    kinds = o.kinds(o.hp())
-    return "both" if len(kinds) > 1 else {"demos": "demonstrations", "pairs": "pairs"}.get(kinds[0], "grades")
-
-
 def all_rows() -> dict[str, Row]:
     """{name: row}: objectives from the base, chains, the control, and what samples while it trains."""
     sampled = [n for n, o in OBJECTIVES.items() if o.on_policy]
-    alone = {n: Row(("--objective", n), group(o)) for n, o in OBJECTIVES.items() if n not in (*sampled, *SAME)}
-    chains = {f"{a}->{b}": Row(("--objective", b, *GENTLE), "chain", ("--objective", a)) for a, b in CHAINS}
-    control = {TWICE: Row(("--objective", "sft", "--epochs", "6"), "control")}
-    own = {f"sft->{n}": Row(("--objective", n, *OWN_PASSES), "on-policy", ("--objective", "sft")) for n in sampled}
-    return alone | chains | control | own
+    alone = {n: Row(f"--objective {n}") for n in OBJECTIVES if n not in (*sampled, *SAME)}
+    chains = {f"{a}->{b}": Row(f"--objective {b} {GENTLE}", after=a) for a, b in CHAINS}
+    control = {TWICE: Row("--objective sft --epochs 6")}
+    return alone | chains | control | {f"sft->{n}": Row(f"--objective {n} {OWN_PASSES}", after="sft") for n in sampled}
 
 
-def wanted(cfg: Compare) -> dict[str, Row]:
-    rows = all_rows()
+def cells_of(cfg: Compare) -> dict[str, list[Cell]]:
+    """{row: its cells, one a seed}, of all rows; the base is one model."""
+    plan = Plan(all_rows(), "sft", bases=(cfg.init,), seeds=range(cfg.seeds))
+    look = Look("test", cfg.items, False, snapshot=True)
+    base = Cell((), 0, cfg.init, "test", cfg.items, snapshot=True)
+    return {"base": [base], **Study({"": plan}.__getitem__).test_cells("", look)[cfg.init]}
+
+
+def objective(row: Row):
+    return OBJECTIVES[row.flags.split()[1]]
+
+
+def wanted(cfg: Compare, rows: dict[str, Row]) -> list[str]:
     if cfg.objectives:
-        rows = {choose("objective", n, rows): rows[n] for n in cfg.objectives}
-    elif not cfg.on_policy:
-        rows = {n: r for n, r in rows.items() if r.group != "on-policy"}
-    return rows
+        return [choose("objective", name, rows) for name in cfg.objectives]
+    return [name for name, row in rows.items() if cfg.on_policy or not objective(row).on_policy]
+
+
+# ---- figures ---------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Measure:
+    """A column: how to read it from a cell, how to write it."""
+    title: str
+    of: Callable[[dict], float | None]
+    scale: float = 1.0
+    digits: int = 2
+
+    def over(self, cells: list[dict]) -> list | None:
+        """[mean, half width]; of seconds, which are noisy, the median."""
+        values = [v for v in map(self.of, cells) if v is not None]
+        if not values or self.title != "CPU s":
+            return with_half(*interval(values)) if values else None
+        return [float(np.median(values)), None]
+
+    def write(self, figure: list | None) -> str:
+        """'79.9 ± 2.3', or without the interval, or '–' where there is nothing."""
+        written = format_interval(*figure, self.scale, self.digits) if figure else "–"
+        return written if not figure or float(written.split()[0]) else written.removeprefix("-")    # -0.00 is 0.00
+
+
+def with_half(mean: float, half: float) -> list:
+    return [mean, half if half < float("inf") else None]
+
+
+def percent(title: str, of: Callable) -> Measure:
+    return Measure(title, of, 100, 1)
+
+
+def probe(name: str) -> Callable[[dict], float]:
+    return lambda c: c["portrait"]["probes"][name]
+
+
+MEASURES: dict[str, Measure] = {
+    "score": percent("score", lambda c: c["mean"]),
+    "strict": percent("strict", lambda c: float(np.mean([f["strict"] for f in c["families"].values()]))),
+    "ends": percent("stops", stops),
+    "diversity": percent("diversity", probe("diversity")),
+    "kl_own": Measure("KL to base", probe("kl_own"), digits=3),
+    "own_prefix_gap": Measure("own-prefix gap", probe("own_prefix_gap")),
+    "chosen": Measure("Δ chosen", lambda c: c["portrait"]["pairs"]["chosen"]),
+    "rejected": Measure("Δ rejected", lambda c: c["portrait"]["pairs"]["rejected"]),
+    "corpus_nll": Measure("corpus loss", probe("corpus_nll")),
+    **{f: percent(f.replace("_", " "), lambda c, f=f: c["families"][f]["score"]) for f in world.FAMILIES},
+    "seconds": Measure("CPU s", lambda c: c["portrait"].get("seconds"), digits=1),
+}
+
+
+def needed(stages: list[Row]) -> dict[str, str]:
+    """What data and what other models a row needs, all its stages together."""
+    data, models = [], []
+    for o in map(objective, stages):
+        more = needs(o, o.hp())
+        data += more[0]
+        models += more[1] if not o.on_policy else ["SFT's model as the start"]
+    return {"data": ", ".join(dict.fromkeys(data)) or "none", "models": ", ".join(dict.fromkeys(models)) or "none"}
+
+
+def priced(stages: list[Row], cells: list[dict]) -> Cost | None:
+    """Gradient tokens and FLOPs of all stages, counted for one seed; of a stage that samples while it trains the mean
+    of what its cells counted (None if none is left)."""
+    def stage(row: Row) -> Cost:
+        if not objective(row).on_policy:
+            return cost_of([*row.flags.split(), "--seed", "0"])
+        return Cost(round(np.mean([c["tokens"] for c in cells])),
+                    float(np.mean([c["portrait"]["flops"] for c in cells])))
+    if not cells and any(objective(row).on_policy for row in stages):
+        return None
+    return sum(map(stage, stages), Cost())
+
+
+def minus(mine: dict[int, float], other: dict[int, float]) -> tuple[list | None, str | None]:
+    """([mean, half width], word) of mine - other over their common seeds: the same seed drew the same data for both,
+    so most of its luck cancels."""
+    gaps = [mine[s] - other[s] for s in sorted(mine.keys() & other.keys())]
+    if not gaps:
+        return None, None
+    mean, half = interval(gaps)
+    return with_half(mean, half), difference_word(mean, half)
+
+
+def summarise(rows: dict[str, Row], done: dict[str, list[dict]]) -> dict[str, dict]:
+    """{name: its figures} of the base, which is one model and stands beside every seed, and of the rows in `done`."""
+    out, unit = {}, priced([rows["sft"]], []).flops
+    for name, cells in done.items():
+        good = [c for c in cells if "failed" not in c]
+        stages = [rows[n] for n in (rows[name].after, name) if n] if name in rows else []
+        price = priced(stages, good)
+        out[name] = {"group": "trained" if stages else "start", "flags": cells[0]["flags"],
+                     "after": cells[0].get("after", ""), **needed(stages),
+                     "scores": {c["seed"]: c["mean"] for c in good},
+                     "failed": {c["seed"]: c["failed"] for c in cells if "failed" in c},
+                     "figures": {key: measure.over(good) for key, measure in MEASURES.items()},
+                     "cost": asdict(price) | {"relative": price.flops / unit} if price else None}
+    sft = out["sft"]["scores"] if "sft" in out else {}
+    for name, row in out.items():
+        scores = row["scores"] if name in rows else dict.fromkeys(sft, *row["scores"].values())
+        row["minus_sft"], row["verdict"] = minus(scores, sft) if name != "sft" else (None, None)
+    return out
 
 
 # ---- written ---------------------------------------------------------------------------------------------------------
@@ -95,12 +199,12 @@ def table(results: dict) -> list[str]:
         figures = [MEASURES[m].write(row["figures"][m]) for m in MEASURES]
         cost, gap = row["cost"], row["minus_sft"]
         price = [f"{cost['tokens']:,}", f"{cost['flops'] / 1e9:,.0f}", f"{cost['relative']:.2f}"] if cost else ["–"] * 3
-        gain = [format_gain(gap[0], math.inf if gap[1] is None else gap[1]), row["verdict"]] if gap else ["–"] * 2
+        gain = [format_gain(*gap), row["verdict"]] if gap else ["–"] * 2
         lost = f" ({len(row['failed'])} seeds diverged)" if row["failed"] else ""
         lines.append([name + lost, *figures, *gain, *price, row["data"], row["models"]])
     titles = ["", *(m.title for m in MEASURES.values()), "minus SFT", "", "gradient tokens", "GFLOP", "x SFT", "data",
               "other models"]
-    return [f"{results['seeds']} seeds, {results['items']} {results['split']} prompts a family; ± is a 95 % t-interval "
+    return [f"{results['seeds']} seeds, {results['items']} test prompts a family; ± is a 95 % t-interval "
             "over seeds. Scores and shares in percent, KL, gap, Δ and losses in nats. The cost is that of all stages "
             "and of models made first, counted (python -m lab.cost); seconds are measured and noisy.", "",
             *markdown_table(titles, lines)]
@@ -109,17 +213,11 @@ def table(results: dict) -> list[str]:
 def main(argv=None) -> int:
     cfg, _ = config.parse(Compare, argv, "python -m lab.compare", __doc__)
     cfg.check()
-    rows, base = wanted(cfg), Cell((), 0, cfg.init, cfg.split, cfg.items, snapshot=True)
-    count = {n: min(cfg.seeds, cfg.on_policy_seeds) if r.group == "on-policy" else cfg.seeds for n, r in rows.items()}
-    cells = {n: [r.cell(cfg.first_seed + s, cfg.init, cfg.split, cfg.items, True) for s in range(count[n])]
-             for n, r in rows.items()}
-    out = Path(cfg.out)
-    done = run_cells([base, *[c for some in cells.values() for c in some]], out / "cells.jsonl", cfg.workers)
-    got = {"base": [done[base.key]], **{name: [done[c.key] for c in some] for name, some in cells.items()}}
-    results = summarise({"base": Row((), "start"), **rows}, got, {
-        "command": shlex.join(["python", "-m", "lab.compare", *(sys.argv[1:] if argv is None else argv)]),
-        "seeds": cfg.seeds, "first_seed": cfg.first_seed, "items": cfg.items, "split": cfg.split, "init": cfg.init,
-        "same": SAME})
+    rows, out, every = all_rows(), Path(cfg.out), cells_of(cfg)
+    cells = {name: every[name] for name in ("base", *wanted(cfg, rows))}
+    done = run_cells([c for some in cells.values() for c in some], out / "cells.jsonl", cfg.workers)
+    results = {"command": "python -m lab.compare", "seeds": cfg.seeds, "items": cfg.items, "init": cfg.init,
+               "rows": summarise(rows, {name: [done[c.key] for c in some] for name, some in cells.items()})}
     write_json(out / "results.json", results)
     lines = table(results)
     write_text(out / "table.md", "\n".join(lines) + "\n")

@@ -6,11 +6,11 @@
     python -m lab.gallery --out docs --page         # ... from the results that are there: nothing is trained
 
 A story trains a faulty and a repaired model (gallery_stories.py; the mistakes are in gallery_faults.py). What they
-gave stands in results/gallery.json: curves, figures and three answers of each. Tables, pictures and the results in
-causes and repairs are made of that file; typed in the stories are settings (a learning rate, how many rows are wrong)
-and what is read off a curve. Stories that are made again replace theirs, the others stay.
+gave stands in results/gallery.json: curves, figures and three answers of each. Page and pictures are made of that file
+and of lab/pages/gallery.md. Stories that are made again replace theirs, the others stay.
 """
 import contextlib
+import re
 import sys
 import time
 from dataclasses import dataclass
@@ -20,24 +20,24 @@ import numpy as np
 
 from lab.cell import quiet, train_into
 from lab.gallery_faults import FAULTS
-from lab.gallery_page import page, pictures
-from lab.gallery_stories import STORIES, Run, Story
+from lab.gallery_stories import STORIES, Panels, Run, Story
 from lab.runner import scratch
-from lab.snapshot import four_digits, loss_curve
-from nanouft.look import scores
-from nanouft.look.scores import Item
+from lab.snapshot import four_digits, held_curve, mean_curve
+from lab.words import markdown_table, read_template
+from nanouft.look import plots, scores
 from nanouft.models.load import start_model
 from nanouft.shell import config, devices
 from nanouft.shell.errors import UserError
 from nanouft.shell.files import Lines, checksum, made_once, write_json, write_text
-from nanouft.shell.text import choose, read_json
-from nanouft.world.tasks import GROUP_A, I_DO_NOT_KNOW
+from nanouft.shell.text import choose, read_json, visible
 
 ITEMS = 30              # validation prompts a family
-
-
-def planted(fault: str) -> contextlib.AbstractContextManager:
-    return FAULTS[fault]() if fault else contextlib.nullcontext()
+LABELS = {"loss": "training loss", "held_out.nll": "held-out loss", "accuracy": "training pairs won",
+          "held_out.accuracy": "held-out pairs won", "held_out.logp_chosen": "log-prob of chosen, held out",
+          "reward": "reward", "score": "exact score", "mean": "score, mean of nine families",
+          "stops": "answers that stop", "unknown": "score of `unknown`", "fact": "score of `fact`"}
+UNITS = {"loss": "nats", "held_out.nll": "nats a token", "held_out.logp_chosen": "nats an answer"}    # else shares
+LONGEST = 110                                                   # letters of an answer on the page
 
 
 # ---- one run ---------------------------------------------------------------------------------------------------------
@@ -46,7 +46,7 @@ def trained(run: Run, keep: Path) -> Path:
     start = trained(run.after, keep) if run.after else "base"
 
     def make(place: Path) -> None:
-        with planted(run.fault):
+        with FAULTS.get(run.fault, contextlib.nullcontext)():
             train_into(place, [*run.argv, "--plain"], str(start), 0)
     return made_once(keep / checksum(repr((run.flags, run.after, run.fault)))[:16], make)
 
@@ -56,14 +56,17 @@ def told(run: Run, story: Story, keep: Path) -> dict:
     with quiet():
         folder = trained(run, keep)
     model, tok = start_model(str(folder))
-    with planted(run.asked):
+    with FAULTS.get(run.asked, contextlib.nullcontext)():
         found, items = scores.families(model, tok, devices.pick("cpu", "fp32", 1), "val", ITEMS)
     log = Lines(folder / "metrics.jsonl").read()
     curves = {name: points(log, name) for panel in story.panels for name in panel}
     answers = {family: [{"prompt": x.prompt, "says": x.answer, "score": four_digits(x.score), "stops": x.ended}
                         for x in items if x.family == family] for family in story.families}
-    ends = {name: end(name, line) for name, line in curves.items()}
-    return {"figures": figures(found, items) | ends, "curves": curves, "answers": answers}
+    figures = {family: four_digits(r["score"]) for family, r in found.items()}
+    figures |= {"mean": four_digits(scores.mean_score(found)),
+                "stops": four_digits(float(np.mean([x.ended for x in items])))}
+    return {"figures": figures | {name: end(name, line) for name, line in curves.items()}, "curves": curves,
+            "answers": answers}
 
 
 def three_answers(made: dict) -> dict:
@@ -76,10 +79,9 @@ def three_answers(made: dict) -> dict:
 
 def points(log: list[dict], name: str) -> list[list[float]]:
     """[[step, value]] of a training figure (24 means), or of one of the rows held out: "held_out.nll"."""
-    if not name.startswith("held_out."):
-        return loss_curve([line[name] for line in log if "grad_norm" in line])
-    field = name.removeprefix("held_out.")
-    return [[line["step"], four_digits(line["held_out"][field])] for line in log if line.get("held_out")]
+    if name.startswith("held_out."):
+        return held_curve(log, name.removeprefix("held_out."))
+    return mean_curve([line[name] for line in log if "grad_norm" in line])
 
 
 def end(name: str, line: list[list[float]]) -> float:
@@ -88,14 +90,88 @@ def end(name: str, line: list[list[float]]) -> float:
     return four_digits(float(np.mean([value for _, value in last])))
 
 
-def figures(found: dict, items: list[Item]) -> dict[str, float]:
-    """Shares, but for `length`: the score of each family, their mean, and how the answers look."""
-    known = [x for x in items if x.family != "unknown"]
-    shares = {f: r["score"] for f, r in found.items()} | {
-        "mean": scores.mean_score(found), "skills": float(np.mean([found[f]["score"] for f in GROUP_A])),
-        "stops": float(np.mean([x.ended for x in items])), "length": float(np.mean([x.length for x in items])),
-        "refuses": float(np.mean([x.answer == I_DO_NOT_KNOW for x in known]))}
-    return {name: four_digits(x) for name, x in shares.items()}
+# ---- the page --------------------------------------------------------------------------------------------------------
+def page(stories: tuple[Story, ...], results: dict) -> str:
+    """The template: its head, and the sections of the stories that have results."""
+    head, *sections = read_template("gallery.md")[0].split("\n## ")
+    made = [section(text, story, results[story.name]) for text, story in zip(sections, stories)
+            if story.name in results]
+    return "\n## ".join([head, *made]).rstrip() + "\n"
+
+
+def section(text: str, story: Story, made: dict) -> str:
+    """A section with the figures of both runs in their places; "40 %" as everywhere here."""
+    bad, good = (made[side]["figures"] for side in ("faulty", "repaired"))
+    told = ", ".join(f"{code(x['says'])} ({x['score']:.2f})" for x in made["repaired"]["answers"])
+    faulty = [f"![{named(story.seen)} of the faulty run](gallery/{story.name}.png)", "", *answers(made["faulty"])]
+    repaired = [f"![{named(story.panels)} of both runs](gallery/{story.name}-repaired.png)",
+                f"The repaired model answers {told}. At the end, faulty and repaired: {compared(story, bad, good)}."]
+    filled = text.format(bad=bad, good=good, faulty="\n".join(faulty), repaired="\n".join(repaired), again=again(story))
+    return re.sub(r"(?<=\d)%", " %", filled)
+
+
+def named(panels: Panels) -> str:
+    """Curves in words: "Training loss and held-out loss"."""
+    *most, last = [LABELS[name] for panel in panels for name in panel]
+    words = f"{', '.join(most)} and {last}" if most else last
+    return words[0].upper() + words[1:]
+
+
+def answers(run: dict) -> list[str]:
+    return markdown_table(["question", "answer", "score", "stops"], [
+        [x["prompt"], code(x["says"]), f"{x['score']:.2f}", "yes" if x["stops"] else "no"] for x in run["answers"]])
+
+
+def code(text: str) -> str:
+    """An answer as code in a table: in one line, not too long; a bar would end the cell."""
+    words = " ".join(visible(text).split()).replace("`", "'")
+    short = words if len(words) <= LONGEST else words[:LONGEST] + " ..."
+    return f"`{short}`".replace("|", r"\|") if short else "(nothing)"
+
+
+def compared(story: Story, bad: dict, good: dict) -> str:
+    """The figure in which the fault is seen, the curves' ends, and the mean score."""
+    names = dict.fromkeys([story.figure, *(name for panel in story.panels for name in panel), "mean"])
+    return "; ".join(f"{LABELS[name]} {format_figure(name, bad)} and {format_figure(name, good)}" for name in names)
+
+
+def format_figure(name: str, figures: dict) -> str:
+    return f"{figures[name]:.3g} {UNITS[name]}" if name in UNITS else f"{100 * figures[name]:.0f} %"
+
+
+def again(story: Story) -> str:
+    """What makes both runs again."""
+    flags = ", ".join(f"{side} `{run.every_flag}`" for side, run in story.runs.items())
+    start = f", both after `{story.faulty.after.every_flag}`" if story.faulty.after else ""
+    how = (f'the mistake "{story.faulty.planted}" is planted by lab/gallery_faults.py' if story.faulty.planted
+           else f"flags of `train`: {flags}{start}")
+    return f"Both runs again: `python -m lab.gallery --story {story.name}` ({how})."
+
+
+# ---- the pictures ----------------------------------------------------------------------------------------------------
+def pictures(story: Story, made: dict, folder: Path) -> None:
+    """What the author saw, and the same with the repaired run in front of it."""
+    faulty, repaired = (made[side]["curves"] for side in ("faulty", "repaired"))
+    draw(story.seen, [("", faulty, "-")], folder / f"{story.name}.png")
+    both = [("faulty", faulty, ":"), ("repaired", repaired, "-")]
+    draw(story.panels, both, folder / f"{story.name}-repaired.png", dashed=story.unseen)
+
+
+def draw(panels: Panels, runs: list[tuple[str, dict, str]], file: Path, dashed: tuple[str, ...] = ()) -> None:
+    """One panel beside the other; runs: (label, curves, style of line). A dashed curve may lie upon another one."""
+    fig, axes = plots.plt.subplots(1, len(panels), figsize=(5.2 * len(panels) + 0.8, 3.4), squeeze=False)
+    for ax, panel in zip(axes[0], panels):
+        for label, curves, style in runs:
+            for name, color in zip(panel, plots.LINES):
+                words = f"{LABELS[name]}, {label}" if label else LABELS[name]
+                ax.plot(*zip(*curves[name]), "--" if style == "-" and name in dashed else style, color=color, lw=2.2,
+                        label=words, marker="o" if name.startswith("held_out") else "", ms=4)
+        ax.set(xlabel="step", ylabel=UNITS[panel[0]].split()[0] if panel[0] in UNITS else "")
+        if panel[0] not in UNITS:
+            ax.set_ylim(-0.03, 1.03)
+        ax.margins(y=0.15)
+        ax.legend(frameon=False, fontsize=10, labelspacing=0.2, borderaxespad=0.1)
+    plots.save(fig, file)
 
 
 # ---- the command -----------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ FEW = "--objective sft --rows 30 --batch-size 15 --lr 1e-3"
 HERE = "lab/"               # in flags: this folder, wherever a command is called
 LOSSES = (("loss", "held_out.nll"),)
 EVERY = 12                          # steps between two points of a held-out curve
+Panels = tuple[tuple[str, ...], ...]        # curves that share a panel
 
 
 @dataclass(frozen=True)
@@ -49,13 +50,18 @@ class Story:
     repaired: Run
     figure: str                         # the fault is seen in this figure ...
     gap: float                          # ... which the repair changes by at least this much, in this direction
-    panels: tuple[tuple[str, ...], ...] = LOSSES            # curves that share a panel
+    panels: Panels = LOSSES
     families: tuple[str, str, str] = ("list", "sort", "fact")       # whose first prompts are asked
     unseen: tuple[str, ...] = ()        # curves that the author did not have: drawn only with the repair, dashed
 
     @property
     def runs(self) -> dict[str, Run]:
         return {"faulty": self.faulty, "repaired": self.repaired}
+
+    @property
+    def seen(self) -> Panels:
+        """The panels with the curves that the author had."""
+        return tuple(tuple(name for name in panel if name not in self.unseen) for panel in self.panels)
 
     def shows(self, made: dict) -> bool:
         """Is the fault seen in the faulty run and gone in the repaired one?"""

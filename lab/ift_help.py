@@ -5,35 +5,43 @@
     python -m lab.ift_help --write      # docs/ift_help.md, .png and results.json from what is kept
 
 An experiment is its prediction, what would falsify it, `run` (asks for the runs it needs and computes figures) and
-`judge` (figures -> holds | does not hold | undecided). In 1 to 3 learning rates are chosen on validation (search.py),
-with seeds of their own. All is resumable: a finished run is a line of docs/results/ift_help/cells.jsonl.
+limits of figures, from which its verdict follows by one rule. In 1 to 3 learning rates are chosen on validation
+(search.py), with seeds of their own. All is resumable: a finished run is a line of docs/results/ift_help/cells.jsonl.
 1 and 3 use long sums, 2 lists of a given length, 4 to 6 NanoWorld: does a gentle start keep lists that stop (4), does
 the paper's optimizer setting move anything (5), do frozen input embeddings keep facts and truths (6a), and mixing (6b)?
-Intervals are 95 %: over seeds and prompts (intervals.two_way) for scores, over seeds for what is one number a model.
+Intervals are 95 %: over seeds and prompts (contrast.two_way) for scores, over seeds for what is one number a model.
 Every arm of experiments 1 to 3 is IFT with some switches off, so that nothing else differs: `plain` is lam = gamma = 0.
 """
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from lab import ift_verdicts as verdicts
+import numpy as np
+
+from frozen_lake.measure import joined
 from lab.cell import Cell
-from lab.ift_tasks import Job, World, run_task
-from lab.ift_verdicts import Figure, cut, facts, gap, over, total
+from lab.cells import unpack_scores
+from lab.contrast import prompt_groups, quantile, two_way
+from lab.ift_tasks import Job, Moved, run_task
 from lab.runner import Store, open_store, results_of, run_missing
 from lab.search import Search, run_searches
-from nanouft.look.stats import interval
+from lab.study import BASES
+from lab.words import format_interval, markdown_table, read_template
+from nanouft.look import plots
+from nanouft.look.stats import interval, verdict
 from nanouft.shell import config
 from nanouft.shell.errors import UserError, in_range
+from nanouft.shell.files import write_json, write_text
 
 FOLDER, PAGE = Path("docs/results/ift_help"), Path("docs/ift_help.md")
-BASES = ("base", "docs/results/base-1")
 SEEDS, VAL_SEED = 5, 1000
-Get = Callable[[list], list[dict]]      # runs -> their results, in that order
 IFT = ("--objective", "ift", "--batch-size", "16")
 PLAIN = ("--lam", "0", "--gamma", "0")
+NATS = ("gap", "end", "nats from the start")    # figures that are no shares
+Get = Callable[[dict], dict]            # {row: its runs} -> {row: their results}
+Figure = tuple[float, float]            # mean, half width of its 95 % interval
 
 
 @dataclass(frozen=True)
@@ -42,7 +50,55 @@ class Experiment:
     prediction: str
     falsified_if: str
     run: Callable[[Get], dict]          # {"judged": {name: Figure}, "rows": {row: {column: Figure}}}
-    judge: Callable[[dict[str, Figure]], str]
+    above: dict[str, float]             # {figure: what its interval must lie above}
+    below: dict[str, float] = field(default_factory=dict)
+    within: dict[str, Figure] = field(default_factory=dict)     # means of a task that the prediction is about
+    lost: tuple[str, ...] = ()          # figures that must be above 0 for "holds"; one that is not refutes nothing
+
+
+def judge(e: Experiment, f: dict[str, Figure]) -> str:
+    """holds | does not hold | undecided. All intervals must lie on their side of the limit; one that lies on the other
+    side refutes. Nothing is said where the task is not the one that the prediction is about."""
+    if not all(low <= f[name][0] <= high for name, (low, high) in e.within.items()):
+        return "undecided"
+    words = [verdict(*f[name], limit) for name, limit in e.above.items()]
+    words += [verdict(-f[name][0], f[name][1], -limit) for name, limit in e.below.items()]
+    return joined(words + ["undecided" for name in e.lost if not f[name][0] > f[name][1]])
+
+
+# ---- figures of runs -------------------------------------------------------------------------------------------------
+def each(runs: list[dict], what: str = "scores") -> np.ndarray:
+    """(S,P) of every seed and prompt; of a run that diverged nothing is right."""
+    found = [unpack_scores({"each": r}, what) if what in r else None for r in runs]
+    n = max((len(x) for x in found if x is not None), default=1)
+    return np.array([np.zeros(n) if x is None else x for x in found])
+
+
+def gap(a: list[dict], b: list[dict], what: str = "scores") -> np.ndarray:
+    return each(a, what) - each(b, what)
+
+
+def total(*gaps: np.ndarray, groups: str = "") -> Figure:
+    """The interval of a sum of gaps that share their seeds. groups: the family of NanoWorld that these are prompts of;
+    questions about one fact are drawn together."""
+    drawn = [prompt_groups("test", gaps[0].shape[1])[groups]] if groups else None
+    mean, half = two_way(list(gaps), drawn)
+    return len(gaps) * mean, len(gaps) * half
+
+
+def cut(new: list[dict], old: list[dict], key: str) -> Figure:
+    """By which share a figure falls: 1 - mean(new) / mean(old), with the jackknife over seeds."""
+    pairs = np.array([(a[key], b[key]) for a, b in zip(new, old) if key in a and key in b])
+    n = len(pairs)
+    share = 1 - pairs[:, 0].mean() / pairs[:, 1].mean()
+    others = (pairs.sum(0) - pairs) / (n - 1)                   # means without each seed
+    left = 1 - others[:, 0] / others[:, 1]
+    return float(share), float(quantile(n - 1) * np.sqrt((n - 1) / n * ((left - left.mean()) ** 2).sum()))
+
+
+def over(runs: list[dict], key: str) -> Figure:
+    """A figure over seeds. Of a run that diverged nothing is right, and no distance is known."""
+    return interval([r.get(key, 0.0) for r in runs if key in r or key not in NATS])
 
 
 # ---- 1, 2, 3: tasks made for the question ----------------------------------------------------------------------------
@@ -67,9 +123,8 @@ def things(tokens: int, how: tuple[str, ...]) -> Job:
 
 def enough(get: Get) -> int:
     """How many chained sums: with these `plain` says nearest to 93.5 % of the numbers right, on validation."""
-    tries = [replace(sums("chain", n, (*PLAIN, "--lr", RATES[1])), seed=VAL_SEED, split="val") for n in SIZES]
-    right = [r.get("token", 0.0) for r in get(tries)]
-    return min(zip(SIZES, right), key=lambda found: abs(found[1] - sum(RANGE) / 2))[0]
+    found = get({n: [tried(sums("chain", n, PLAIN), RATES[1:2], VAL_SEED)] for n in SIZES})
+    return min(SIZES, key=lambda n: abs(found[n][0].get("token", 0.0) - sum(RANGE) / 2))
 
 
 def tuned(get: Get, arms: dict, more: int) -> tuple[dict, dict]:
@@ -78,14 +133,13 @@ def tuned(get: Get, arms: dict, more: int) -> tuple[dict, dict]:
     kept: dict[str, dict] = {}
 
     def run(jobs: list[Job]) -> dict[str, dict]:
-        kept.update(zip((job.key for job in jobs), get(jobs)))
+        kept.update({key: found for key, (found,) in get({job.key: [job] for job in jobs}).items()})
         return kept
     searches = {a: Search(partial(tried, job), {"--lr": list(RATES)}, more=more, measure=lambda r: r.get("score", 0.0))
                 for a, job in arms.items()}
     best = {a: setting["--lr"] for a, setting in run_searches(searches, run).items()}
-    jobs = [replace(job, flags=(*job.flags, "--lr", best[a]), seed=s) for a, job in arms.items() for s in range(SEEDS)]
-    found = get(jobs)
-    return ({a: found[i * SEEDS:(i + 1) * SEEDS] for i, a in enumerate(arms)},
+    return (get({a: [replace(job, flags=(*job.flags, "--lr", best[a]), seed=s) for s in range(SEEDS)]
+                 for a, job in arms.items()}),
             {a: (lr, searches[a].score((lr,), 1 + more, kept), bool(searches[a].edges)) for a, lr in best.items()})
 
 
@@ -135,15 +189,13 @@ GENTLE, ROUGH, STILL = ("1e-5", "3e-5", "6e-5"), "2.5e-4", ("5e-7", "5e-5")
 FRESH = range(100, 110)                 # seeds that no earlier study of these arms has seen
 
 
-def after_sft(flags: tuple[str, ...], seed: int) -> Cell:
-    return Cell((*RELEASED, *flags), seed, Cell(SFT, seed))
+def after_sft(*flags: str) -> list[Cell]:
+    return [Cell((*RELEASED, *flags), seed, Cell(SFT, seed)) for seed in range(SEEDS)]
 
 
 def stopping(get: Get) -> dict:
     """The last rate is not judged: there lists are known to run on."""
-    rates = (*GENTLE, ROUGH)
-    found = get([World(after_sft(("--lr", lr, "--epochs", "8"), s)) for lr in rates for s in range(SEEDS)])
-    runs = {lr: found[i * SEEDS:(i + 1) * SEEDS] for i, lr in enumerate(rates)}
+    runs = get({lr: after_sft("--lr", lr, "--epochs", "8") for lr in (*GENTLE, ROUGH)})
 
     def lists(lr: str, what: str) -> Figure:
         return interval([r["families"]["list"][what] if "families" in r else 0.0 for r in runs[lr]])
@@ -155,12 +207,9 @@ def stopping(get: Get) -> dict:
 
 def still(get: Get) -> dict:
     """Only the paper's rate is judged; the other is a hundred times as large."""
-    cells = {lr: [World(after_sft(("--lr", lr, "--optimizer", "rmsprop"), s), moved=True) for s in range(SEEDS)]
-             for lr in STILL}
-    found = get([c for row in cells.values() for c in row])
+    found = get({lr: [Moved(c) for c in after_sft("--lr", lr, "--optimizer", "rmsprop")] for lr in STILL})
     rows = {}
-    for i, lr in enumerate(STILL):
-        runs = found[i * SEEDS:(i + 1) * SEEDS]
+    for lr, runs in found.items():
         rows[lr] = {k: over(runs, k) for k in ("largest change", "nats from the start")}
         rows[lr]["change of the mean"] = interval([r["after"] - r["before"] for r in runs if "after" in r])
     return {"judged": {k: rows[STILL[0]][k] for k in ("largest change", "nats from the start")}, "rows": rows}
@@ -168,59 +217,116 @@ def still(get: Get) -> dict:
 
 def gains(flags: tuple[str, ...], against: tuple[str, ...], families: tuple[str, ...], get: Get) -> dict:
     """What one change gains, family by family, on both bases."""
-    cells = [World(Cell(how, s, base, each=True)) for base in BASES for how in (flags, against) for s in FRESH]
-    found, n, judged = get(cells), len(FRESH), {}
-    for i, base in enumerate(("first base", "second base")):
-        new, old = (found[(2 * i + k) * n:(2 * i + k + 1) * n] for k in (0, 1))
-        for family in families:
-            judged[f"{family}, {base}"] = total(facts(new, family) - facts(old, family), groups=family)
+    found = get({(base, how): [Cell(how, s, base, each=True) for s in FRESH]
+                 for base in BASES for how in (flags, against)})
+    judged = {}
+    for name, base in zip(("first base", "second base"), BASES):
+        new, old = ([r.get("each", {}) for r in found[base, how]] for how in (flags, against))
+        judged |= {f"{family}, {name}": total(gap(new, old, family), groups=family) for family in families}
     return {"judged": judged, "rows": {}}
 
 
 FROZEN = (*SFT, "--detach-embeddings")
+SPREADS = {"gain": 0.02, "advantage": 0.02}
+KEEPS = {f"{family}, {base} base": 0.01 for family in ("fact", "truth") for base in ("first", "second")}
+FACTS = {name: limit for name, limit in KEEPS.items() if name.startswith("fact")}
 EXPERIMENTS = (
     Experiment("1a. Propagation, constant weights",
                "Answers in which a mistake spoils what follows gain from propagation, and others do not.",
                "the gain on chained sums, or its advantage over sums with independent steps, is below 2 points",
-               partial(propagation, "detached"), verdicts.judge_propagation),
+               partial(propagation, "detached"), SPREADS),
     Experiment("1b. Propagation, the released weights", "The same for the released form.",
                "the gain on chained sums, or its advantage over sums with independent steps, is below 2 points",
-               partial(propagation, "released"), verdicts.judge_propagation),
+               partial(propagation, "released"), SPREADS),
     Experiment("2. Length", "What the released form loses to SFT at 8 tokens is at least three times that at 64.",
                "three points or more are still lost at 64 tokens, or the loss shrinks less than threefold",
-               length, verdicts.judge_length),
+               length, {"beyond": 0.0}, {"loss at 64": 0.03}, {f"plain at {n}": (0.8, 1.0) for n in (8, 64)},
+               lost=("loss at 8",)),
     Experiment("3. Exposure bias",
                "In sums of 11 to 15 steps, mixing in sampled guesses cuts the own-prefix gap by 30 % or more.",
                "the gap shrinks by less, or strict scores rise by less than one point",
-               exposure, verdicts.judge_exposure),
+               exposure, {"cut": 0.3, "strict": 0.01}, within={"token": RANGE}),
     Experiment("4. A gentle start", "From SFT, at rates of 1e-5 to 6e-5 and eight passes, 98 % of the lists stop.",
-               "at one of these rates fewer stop", stopping, verdicts.judge_each),
+               "at one of these rates fewer stop", stopping, {f"lists that stop at {lr}": 0.98 for lr in GENTLE}),
     Experiment("5. The paper's optimizer", "RMSprop at 5e-7 moves a model of this size by nothing that can be seen.",
                "some family's score changes by more than a point, or the model moves by more than 0.01 nats a token",
-               still, verdicts.judge_still),
+               still, {}, {"largest change": 0.01, "nats from the start": 0.01}),
     Experiment("6a. Frozen input embeddings", "SFT keeps more facts and truths when no gradient reaches its input "
                "embeddings.", "one of these gains is below a point",
-               partial(gains, FROZEN, SFT, ("fact", "truth")), verdicts.judge_each),
+               partial(gains, FROZEN, SFT, ("fact", "truth")), KEEPS),
     Experiment("6b. Mixing and facts", "Mixing keeps more facts than frozen input embeddings alone.",
                "one of these gains is below a point",
-               partial(gains, (*IFT, "--gamma", "0"), FROZEN, ("fact",)), verdicts.judge_each),
+               partial(gains, (*IFT, "--gamma", "0"), FROZEN, ("fact",)), FACTS),
 )
 
 
 # ---- trained, kept, written ------------------------------------------------------------------------------------------
-def results_from(store: Store, workers: int, runs: list) -> list[dict]:
-    """The results of runs; what is missing is trained (workers > 0), or Missing."""
+def results_from(store: Store, workers: int, rows: dict) -> dict:
+    """The results of the runs of every row; what is missing is trained (workers > 0), or Missing."""
+    runs = [run for row in rows.values() for run in row]
     if workers:
         run_missing(runs, store, workers, run_task)
-    return results_of(runs, store.done, "Run python -m lab.ift_help, and it makes them")
+    results_of(runs, store.done, "Run python -m lab.ift_help, and it makes them")
+    return {name: [store.done[run.key] for run in row] for name, row in rows.items()}
 
 
 def judged(experiment: Experiment, get: Get) -> dict:
     found = experiment.run(get)
     return {"prediction": experiment.prediction, "falsified_if": experiment.falsified_if,
-            "verdict": experiment.judge(found["judged"]), **found}
+            "verdict": judge(experiment, found["judged"]), **found}
 
 
+# ---- the page --------------------------------------------------------------------------------------------------------
+def write(results: dict[str, dict], folder: Path, page: Path) -> None:
+    """results.json in `folder`, the page and its picture."""
+    write_json(folder / "results.json", results)
+    write_text(page, page_text(results))
+    picture(results, page.with_suffix(".png"))
+
+
+def page_text(results: dict[str, dict]) -> str:
+    """The template, filled: {table} of all experiments; {n2[rows][64 released][ends]} is a figure of experiment 2."""
+    told, lines = {}, []
+    for name, r in results.items():
+        told["n" + name.split(".")[0]] = {"judged": formatted(r["judged"]), "best": r.get("best"), "rows": {
+            row: formatted(columns) for row, columns in r["rows"].items()}}
+        judged = "; ".join(f"{what} {figure}" for what, figure in formatted(r["judged"]).items())
+        lines.append([name, r["prediction"], r["falsified_if"], judged, f"**{r['verdict']}**"])
+    table = markdown_table(["experiment", "predicted", "false if", "judged", "verdict"], lines)
+    (template,) = read_template("ift_help.md")
+    return template.format(table="\n".join(table), **told)
+
+
+def formatted(figures: dict) -> dict[str, str]:
+    return {name: format_figure(name, value) for name, value in figures.items()}
+
+
+def format_figure(name: str, value) -> str:
+    """Shares in percent, nats as they are, a learning rate and a number of examples as they are written."""
+    if isinstance(value, (str, int)):
+        return f"{value}"
+    return format_interval(*value, 1, 4) if name in NATS else format_interval(*value)
+
+
+def picture(results: dict[str, dict], file: Path) -> Path:
+    """A panel an experiment: every judged share with its interval, in percent, and the limit of the prediction."""
+    limits = {e.name: e.above | e.below for e in EXPERIMENTS}
+    fig, axes = plots.plt.subplots(4, 2, figsize=(15, 13))
+    for ax in axes.flat[len(results):]:
+        ax.set_axis_off()
+    for ax, (name, r) in zip(axes.flat, results.items()):
+        shares = {k: f for k, f in r["judged"].items() if k not in NATS and not k.startswith(("plain at", "token"))}
+        for y, (name_of, (mean, half)) in enumerate(shares.items()):
+            ax.errorbar(100 * mean, -y, xerr=100 * half, fmt="o", color=plots.LINES[0], capsize=4, ms=8)
+            if name_of in limits[name]:
+                ax.plot([100 * limits[name][name_of]] * 2, [-y - 0.3, -y + 0.3], color=plots.LINES[1], lw=3)
+        ax.axvline(0, color=plots.GREY, lw=1)
+        ax.set_yticks([-y for y in range(len(shares))], list(shares))
+        ax.set(title=f"{name}: {r['verdict']}", ylim=(0.6 - len(shares), 0.6), xlabel="percent, 95 %")
+    return plots.save(fig, file)
+
+
+# ---- the command -----------------------------------------------------------------------------------------------------
 @dataclass
 class IftHelp:
     only: str | None = None         # one experiment: the beginning of its name, such as 1a or 3
@@ -245,10 +351,10 @@ def main(argv=None) -> int:
         get = partial(results_from, store, 0 if cfg.write else cfg.workers)
         results = {e.name: judged(e, get) for e in EXPERIMENTS if e.name.startswith(cfg.only or "")}
     for name, r in results.items():
-        figures = [f"{what} {verdicts.format_figure(what, f)}" for what, f in r["judged"].items()]
+        figures = [f"{what} {format_figure(what, f)}" for what, f in r["judged"].items()]
         print(f"{r['verdict']:<13} {name}: {', '.join(figures)}")
     if cfg.write:
-        verdicts.write(results, file.parent, Path(cfg.page))
+        write(results, file.parent, Path(cfg.page))
     return 0
 
 

@@ -115,30 +115,22 @@ class Job:
         return f"{self.task} {self.lengths}, {' '.join(self.flags)}, seed {self.seed}"
 
     def run(self) -> dict:
-        return run_job(self)
-
-
-def train_job(job: Job, folder: Path) -> Path:
-    """Trains a job in `folder`."""
-    with scratch("nanouft-rows-") as place:
-        Lines(place / "rows.jsonl").rewrite([{"prompt": r.prompt[0].text, "response": r.answer[0].text}
-                                             for r in rows(job.task, job.lengths, job.rows, job.seed)])
-        with quiet():
-            train_into(folder, [*job.flags, "--data", str(place / "rows.jsonl"), "--plain"], job.start, job.seed)
-    return folder
-
-
-def run_job(job: Job) -> dict:
-    """-> one JSON object; a run that diverges is a result, too: {failed: why}."""
-    began = time.process_time()
-    devices.pick("cpu", "fp32", 1)
-    with scratch("nanouft-job-") as folder:
-        try:
-            out = measured(job, train_job(job, folder / "run"))
-        except Diverged as e:
-            out = {"failed": str(e).replace(str(folder), "...")}
-    return {"key": job.key, "task": job.task, "lengths": job.lengths, "rows": job.rows, "flags": " ".join(job.flags),
-            "seed": job.seed, "split": job.split, **out, "seconds": round(time.process_time() - began, 1)}
+        """-> one JSON object; a run that diverges is a result, too: {failed: why}."""
+        began = time.process_time()
+        devices.pick("cpu", "fp32", 1)
+        with scratch("nanouft-job-") as folder:
+            file = folder / "rows.jsonl"
+            Lines(file).rewrite([{"prompt": r.prompt[0].text, "response": r.answer[0].text}
+                                 for r in rows(self.task, self.lengths, self.rows, self.seed)])
+            try:
+                with quiet():
+                    train_into(folder / "run", [*self.flags, "--data", str(file), "--plain"], self.start, self.seed)
+                out = measured(self, folder / "run")
+            except Diverged as e:
+                out = {"failed": str(e).replace(str(folder), "...")}
+        return {"key": self.key, "task": self.task, "lengths": self.lengths, "rows": self.rows,
+                "flags": " ".join(self.flags), "seed": self.seed, "split": self.split, **out,
+                "seconds": round(time.process_time() - began, 1)}
 
 
 def measured(job: Job, folder: Path) -> dict:
@@ -182,41 +174,34 @@ def guesses(model, tok, asked: list[Row]) -> dict[str, float]:
 
 # ---- NanoWorld -------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
-class World:
-    """A cell; with `moved`, how far it went from its start."""
+class Moved:
+    """How far the model of a cell went from its start."""
     cell: Cell
-    moved: bool = False
 
     @property
     def key(self) -> str:
-        return checksum(f"{self.cell.key} moved {VERSION}")[:16] if self.moved else self.cell.key
+        return checksum(f"{self.cell.key} moved {VERSION}")[:16]
 
     def __str__(self) -> str:
         return str(self.cell)
 
-    def run(self) -> dict:
-        return moved(self) if self.moved else run_cell(self.cell)
-
-
-def moved(run: World, keep: Path = KEEP) -> dict:
-    """The largest change of a family's score, and nats a token of KL(model || start) along right answers."""
-    cell, began = run.cell, time.process_time()
-    device = devices.pick("cpu", "fp32", 1)
-    with scratch("nanouft-moved-") as folder:
-        with quiet():
+    def run(self, keep: Path = KEEP) -> dict:
+        """The largest change of a family's score, and nats a token of KL(model || start) along right answers."""
+        cell, began, device = self.cell, time.process_time(), devices.pick("cpu", "fp32", 1)
+        with scratch("nanouft-moved-") as folder, quiet():
             start, tok = start_model(kept_model(cell.start, keep))
             try:
                 model, _ = start_model(train_cell(cell, folder / "run", keep))
             except Diverged as e:                           # it has moved by as much as there is
-                return {"key": run.key, "failed": str(e), "largest change": 1.0, "nats from the start": 100.0}
-        before, after = (scores.families(m.eval(), tok, device, cell.split, cell.items)[0] for m in (start, model))
-    asked = world.rows(cell.split, "prompts", 30 * len(world.FAMILIES), 0)
-    far = kl(model, start, seqs_of([r.answer[0].text for r in asked], asked, model, tok))
-    return {"key": run.key, "flags": " ".join(cell.flags), "seed": cell.seed, "split": cell.split,
-            "largest change": max(abs(after[f]["score"] - before[f]["score"]) for f in world.FAMILIES),
-            "before": scores.mean_score(before), "after": scores.mean_score(after), "nats from the start": far,
-            "seconds": round(time.process_time() - began, 1)}
+                return {"key": self.key, "failed": str(e), "largest change": 1.0, "nats from the start": 100.0}
+            before, after = (scores.families(m.eval(), tok, device, cell.split, cell.items)[0] for m in (start, model))
+        asked = world.rows(cell.split, "prompts", 30 * len(world.FAMILIES), 0)
+        far = kl(model, start, seqs_of([r.answer[0].text for r in asked], asked, model, tok))
+        return {"key": self.key, "flags": " ".join(cell.flags), "seed": cell.seed, "split": cell.split,
+                "largest change": max(abs(after[f]["score"] - before[f]["score"]) for f in world.FAMILIES),
+                "before": scores.mean_score(before), "after": scores.mean_score(after), "nats from the start": far,
+                "seconds": round(time.process_time() - began, 1)}
 
 
-def run_task(job: Job | World) -> dict:
-    return job.run()
+def run_task(job: "Job | Moved | Cell") -> dict:
+    return run_cell(job) if isinstance(job, Cell) else job.run()

@@ -19,7 +19,7 @@ from lab.contrast import Parts, contrast, endpoint_score
 from lab.runner import results_of
 from lab.search import VAL_SEED, Search
 from lab.study import ITEMS, TEST, Plan, Study
-from lab.words import MARGIN, claim_verdict, common_verdict, format_gain, format_interval, markdown_table
+from lab.words import MARGIN, claim_verdict, common_verdict, format_gain, format_interval, markdown_table, read_template
 from nanouft.shell.files import write_json, write_text
 from nanouft.shell.text import read_json
 from nanouft.world import FAMILIES
@@ -148,18 +148,15 @@ def write(folder: Path, new: dict[str, dict]) -> list[str]:
 
 
 def page(name: str, claim: dict) -> str:
-    preset, bases = sum(c["preset"] for c in claim["contrasts"]), list(claim["bases"])
-    seeds = len(claim["bases"][bases[0]]["rows"][claim["baseline"]]["keys"])
-    lines = [f"# {name}: rows, contrasts, verdicts", "",
-             f"{seeds} paired test seeds, {len(bases)} bases. Scores and differences in points, with 95 % intervals "
-             "over seeds and prompts.", "",
-             f"{len(claim['contrasts'])} contrasts: {preset} preset, {len(claim['contrasts']) - preset} exploratory. "
-             "Intervals are not corrected for their number.", ""]
-    lines += markdown_table(["contrast", "", "test", *(f"`{b}`" for b in bases), "verdict"],
-                            map(contrast_row, claim["contrasts"]))
-    for base in bases:
-        lines += ["", *table(claim, base)]
-    return "\n".join(lines) + "\n"
+    contrasts, bases = claim["contrasts"], list(claim["bases"])
+    preset = sum(c["preset"] for c in contrasts)
+    titles = ["contrast", "", "test", *(f"`{b}`" for b in bases), "verdict"]
+    return read_template("claim.md")[0].format(
+        name=name, seeds=len(claim["seeds"]), bases=len(bases), all=len(contrasts), preset=preset,
+        exploratory=len(contrasts) - preset,
+        corrected="; the verdicts of the preset ones are, by Holm's rule" if claim["holm"] else "",
+        contrasts="\n".join(markdown_table(titles, map(contrast_row, contrasts))),
+        tables="\n\n".join("\n".join(rows_of(claim, base)) for base in bases))
 
 
 def contrast_row(c: dict) -> list[str]:
@@ -167,7 +164,7 @@ def contrast_row(c: dict) -> list[str]:
     return [c["text"], "preset" if c["preset"] else "exploratory", c["test"], *figures, f"**{c['verdict']}**"]
 
 
-def table(claim: dict, base: str) -> list[str]:
+def rows_of(claim: dict, base: str) -> list[str]:
     """Markdown: a line of each row of a claim on one base, the base itself above them."""
     search = claim["search"].get(base) or next(iter(claim["search"].values()))
     start, rows = claim["bases"][base]["start"], claim["bases"][base]["rows"]

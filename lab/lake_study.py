@@ -26,7 +26,7 @@ from frozen_lake.learn import Method, Task, learn, method
 from frozen_lake.measure import CONTRASTS, distance, joined, measures, over
 from frozen_lake.policies import start_policy
 from lab.runner import Missing, open_store, read_lines, refuse_other_form, run_missing
-from lab.words import format_interval, markdown_table
+from lab.words import format_interval, markdown_table, read_template
 from nanouft.look.stats import interval, verdict
 from nanouft.shell import config
 from nanouft.shell.errors import UserError, in_range
@@ -159,70 +159,69 @@ def cells_of(name: str, maps: int, seeds: int, done: dict[str, dict]) -> list[di
 
 # ---- from cells to a verdict ----------------------------------------------------------------------------------------
 def summary(name: str, cells: list[dict]) -> dict:
+    """What C5.json says of a setting."""
     ran = [c for c in cells if "skipped" not in c]
-    def column(m: str, f: str) -> list[float]:
-        return [c[m][FIELDS.index(f)] for c in ran if c[m][FIELDS.index(f)] is not None]
-    d = {m: column(m, "distance") for m in METHODS}
-    order = [dpo < ift < min(orpo, sft) for dpo, ift, orpo, sft in zip(d["dpo"], d["ift"], d["orpo"], d["sft"])]
+
+    def column(m: str, field: str) -> list[float]:
+        return [c[m][FIELDS.index(field)] for c in ran if c[m][FIELDS.index(field)] is not None]
+
+    def contrasts(field: str) -> dict[str, list]:
+        gaps = {label: interval([x - y for x, y in zip(column(a, field), column(b, field))])
+                for label, (a, b) in CONTRASTS.items()}
+        return {label: [mean, half, verdict(mean, half, 0.0)] for label, (mean, half) in gaps.items()}
+    order = [dpo < ift < min(orpo, sft) for dpo, ift, orpo, sft in zip(*(column(m, "distance") for m in
+                                                                         ("dpo", "ift", "orpo", "sft")))]
     out = {"name": name, "setting": asdict(SETTINGS[name]), "maps": len(ran), "skipped": len(cells) - len(ran),
-           "order_share": sum(order) / len(order), "contrasts": {}, "contrasts_early": {}}
-    for f in FIELDS:
-        out[f] = {m: interval(column(m, f)) for m in METHODS}
-    for field, where in (("distance", "contrasts"), ("early", "contrasts_early")):
-        for label, (a, b) in CONTRASTS.items():
-            mean, half = interval([x - y for x, y in zip(column(a, field), column(b, field))])
-            out[where][label] = [mean, half, verdict(mean, half, 0.0)]
-    out["verdict"] = joined([c[2] for c in out["contrasts"].values()])
-    return out
+           "order_share": sum(order) / len(order), "contrasts": contrasts("distance"),
+           "contrasts_early": contrasts("early"), **{f: {m: interval(column(m, f)) for m in METHODS} for f in FIELDS}}
+    return out | {"verdict": joined([c[2] for c in out["contrasts"].values()])}
 
 
-def report(done: dict[str, dict], maps: int, seeds: int, names: list[str]) -> tuple[dict, list[str]]:
-    """(C5.json's object, C5.md's lines)."""
+def report(done: dict[str, dict], maps: int, seeds: int, names: list[str]) -> tuple[dict, str]:
+    """(C5.json's object, the text of C5.md)."""
     found = [summary(name, cells_of(name, maps, seeds, done)) for name in names]
-    base = found[0]
+
     def count(verdicts: list[str]) -> dict[str, int]:
         return {v: verdicts.count(v) for v in ("holds", "does not hold", "undecided")}
-    counts = count([s["verdict"] for s in found])
-    legs = {label: count([s["contrasts"][label][2] for s in found]) for label in CONTRASTS}
-    data = {"claim": "C5: distance to the optimal policy, DPO < IFT < ORPO, SFT", "verdict": base["verdict"],
-            "base": names[0], "maps": maps, "seeds": seeds, "verdicts": counts, "legs": legs,
+    data = {"claim": "C5: distance to the optimal policy, DPO < IFT < ORPO, SFT", "verdict": found[0]["verdict"],
+            "base": names[0], "maps": maps, "seeds": seeds, "verdicts": count([s["verdict"] for s in found]),
+            "legs": {label: count([s["contrasts"][label][2] for s in found]) for label in CONTRASTS},
             "settings": found}
-    lines = [f"C5: distance to the nearest optimal policy, DPO < IFT < ORPO, SFT. {maps} random maps x {seeds} seeds, "
-             "mean and 95 % t-interval over maps; made by `python -m lab.lake_study`.", ""]
-    lines += markdown_table(["setting", "SFT", "IFT", "ORPO", "DPO", "maps in this order", "claim"], [
-        [s["name"], *(format_interval(*s["distance"][m], 1, 3) for m in METHODS), f"{100 * s['order_share']:.0f} %",
-         s["verdict"]] for s in found])
-    lines += ["", f"The contrasts, paired by map; claimed is that each is above 0. Right: after {EARLY} updates.", ""]
-    lines += markdown_table(["setting", *CONTRASTS, *CONTRASTS], [
-        [s["name"], *(f"{format_interval(mean, half, 1, 4, '+')} {v}" for where in ("contrasts", "contrasts_early")
-                      for mean, half, v in s[where].values())] for s in found])
-    lines += ["", "What the walker then does: chance to arrive from the start, and mean chance from every live cell "
-                  "(the drop test).", ""]
-    lines += markdown_table(["setting", "maps", "SFT", "IFT", "ORPO", "DPO", "drop: SFT", "IFT", "ORPO", "DPO"], [
-        [s["name"], s["maps"], *(f"{100 * s[f][m][0]:.0f} %" for f in ("success", "drop") for m in METHODS)]
-        for s in found])
+    return data, page(data)
+
+
+def page(data: dict) -> str:
+    """C5.md from C5.json's object."""
     def told(n: dict[str, int]) -> str:
         return f"holds in {n['holds']}, does not hold in {n['does not hold']}, is undecided in {n['undecided']}"
-    lines += ["", f"C5 in the base setting: {base['verdict']}. Over the {len(found)} settings it {told(counts)}. By "
-                  "contrast, above 0: " + "; ".join(f"{label} {told(n)}" for label, n in legs.items()) + "."]
-    return data, lines
-
-
-def dots(done: dict[str, dict], data: dict) -> dict[str, dict[str, list[float]]]:
-    """{setting: {contrast: one number a map}}, for the picture."""
-    of = {s["name"]: cells_of(s["name"], data["maps"], data["seeds"], done) for s in data["settings"]}
-    return {name: {label: [c[a][0] - c[b][0] for c in cells if "skipped" not in c]
-                   for label, (a, b) in CONTRASTS.items()} for name, cells in of.items()}
+    found = data["settings"]
+    tables = {
+        "distance": markdown_table(["setting", "SFT", "IFT", "ORPO", "DPO", "maps in this order", "claim"], [
+            [s["name"], *(format_interval(*s["distance"][m], 1, 3) for m in METHODS),
+             f"{100 * s['order_share']:.0f} %", s["verdict"]] for s in found]),
+        "contrasts": markdown_table(["setting", *CONTRASTS, *CONTRASTS], [
+            [s["name"], *(f"{format_interval(mean, half, 1, 4, '+')} {v}" for where in ("contrasts", "contrasts_early")
+                          for mean, half, v in s[where].values())] for s in found]),
+        "walker": markdown_table(["setting", "maps", "SFT", "IFT", "ORPO", "DPO", "drop: SFT", "IFT", "ORPO", "DPO"], [
+            [s["name"], s["maps"], *(f"{100 * s[f][m][0]:.0f} %" for f in ("success", "drop") for m in METHODS)]
+            for s in found])}
+    return read_template("C5.md")[0].format(
+        **{name: "\n".join(lines) for name, lines in tables.items()}, early=EARLY, maps=data["maps"],
+        seeds=data["seeds"], verdict=data["verdict"], settings=len(found), counts=told(data["verdicts"]),
+        legs="; ".join(f"{label} {told(n)}" for label, n in data["legs"].items()))
 
 
 def study(folder: Path, maps: int, seeds: int, workers: int, names: list[str] | None = None) -> dict:
     """Run, write C5.jsonl, C5.json, C5.md and C5.png below `folder`, print the table; returns C5.json's object."""
-    done = run_study(folder / "C5.jsonl", maps, seeds, workers, names or list(SETTINGS))
-    data, lines = report(done, maps, seeds, names or list(SETTINGS))
+    names = names or list(SETTINGS)
+    done = run_study(folder / "C5.jsonl", maps, seeds, workers, names)
+    data, text = report(done, maps, seeds, names)
+    dots = {name: {label: [c[a][0] - c[b][0] for c in cells_of(name, maps, seeds, done) if "skipped" not in c]
+                   for label, (a, b) in CONTRASTS.items()} for name in names}
     write_json(folder / "C5.json", data)
-    write_text(folder / "C5.md", "\n".join(lines) + "\n")
-    picture = pictures.contrasts(data["settings"], dots(done, data), folder / "C5.png")
-    print("\n".join(lines) + f"\npicture: {picture}")
+    write_text(folder / "C5.md", text)
+    picture = pictures.contrasts(data["settings"], dots, folder / "C5.png")
+    print(f"{text}picture: {picture}")
     return data
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from lab import prices
 from lab import regimes as plan
 from lab.cell import Cell
-from lab.cells import read_cells, run_cells, stops
+from lab.cells import read_cells, stops
 from lab.contrast import NINE, Parts, contrast
 from lab.map_pictures import curves, lines
 from lab.map_text import page
@@ -44,59 +44,42 @@ def regime(r: plan.Regime, rows: dict[str, list[Cell]], chosen: dict[str, dict],
     got = {name: [done[c.key] for c in cells] for name, cells in rows.items()}
     ends = {name: contrast(cells) for name, cells in got.items()}
     order = sorted(got, key=lambda name: -ends[name][0])
-    flops = {name: spent(cells, "flops") for name, cells in got.items()}
+    flops = {name: float(np.mean([c["spent"]["flops"] for c in cells if "spent" in c] or [0]))
+             for name, cells in got.items()}
     own = {name: name == "SFT" or chosen[name]["searched"] in ("", replace(r, base="base").name) for name in order}
     out = []
-    for name in order:
-        looks = len(order) - 1 if name == order[0] else 1
+    for place, name in enumerate(order):
+        looks = len(order) - 1 if place == 0 else 1
+        mean, half, word = judged(got[name], got["SFT"]) if name != "SFT" else (0.0, 0.0, "baseline")
         out.append({
-            "name": name, "needs": needs(name, r), "endpoint": list(ends[name]), "strict": strict(got[name]),
-            "borrowed": not own[name],
-            "worse": [n for n in order if order.index(n) > order.index(name) and own[n]
+            "name": name, "needs": needs(name, r), "endpoint": list(ends[name]), "borrowed": not own[name],
+            "worse": [n for n in order[place + 1:] if own[n]
                       and judged(got[n], got[name], looks=looks)[2] == "worse"],
-            **(gain(got[name], got["SFT"], own[name]) if name != "SFT" else
-               {"gain": [0.0, 0.0], "verdict": "baseline"}),
+            "gain": [mean, half], "verdict": word if own[name] or word == "better" else "undecided",
             "changes": changes(got[name], got["SFT"]) if name != "SFT" else {},
             "cost": {"samples": samples(r, name), "flops": flops[name], "relative": flops[name] / flops["SFT"],
                      "at_inference": plan.PER_PROMPT if name == plan.BEST else 1},
             **chosen[name], "failed": sum("failed" in c for c in got[name]),
-            "commands": [line.replace("out/", f"out/{place(r)}/") for line in commands(rows[name][0])],
+            "commands": [line.replace("out/", f"out/{folder_name(r)}/") for line in commands(rows[name][0])],
             **({"curve": curve(got[name])} if any("curve" in c for c in got[name]) else {})})
-    long = {"steps": r.steps} if r.steps else {}
-    long |= {"cleaned": judged(got[plan.CLEANED], got["RFT"])} if plan.CLEANED in got else {}
+    more = {"steps": r.steps} if r.steps else {}
+    more |= {"cleaned": judged(got[plan.CLEANED], got["RFT"])} if plan.CLEANED in got else {}
     agreed = [c["agreement"] for c in got.get("DPO", ()) if "agreement" in c]       # all rows have the same judges
-    more = {"agreement": interval(agreed)} if agreed else {}
+    more |= {"agreement": interval(agreed)} if agreed else {}
     return {"name": r.name, "demos": r.demos, "samples": r.samples, "noise": r.noise, "errs": r.errs,
             "source": f"errs {r.errs}" if r.errs else r.source,
-            "base": "base" if r.base == "base" else "second base", **long, **more, "rows": out}
+            "base": "base" if r.base == "base" else "second base", **more, "rows": out}
 
 
-def place(r: plan.Regime) -> str:
-    """A folder's name: 30x4000, 100x1000-40wrong."""
+def folder_name(r: plan.Regime) -> str:
+    """30x4000, 100x1000-40wrong."""
     return r.name.replace(", ", "-").translate(dict.fromkeys(map(ord, " ,%")))
-
-
-def strict(cells: list[dict]) -> float:
-    """The share of answers that are fully right and stop, mean over families and seeds."""
-    return float(np.mean([np.mean([f["strict"] for f in c["families"].values()]) if "families" in c else 0.0
-                          for c in cells]))
-
-
-def spent(cells: list[dict], what: str) -> float:
-    """Mean over the seeds that did not diverge."""
-    return float(np.mean([c["spent"][what] for c in cells if "spent" in c] or [0]))
 
 
 def judged(row: list[dict], other: list[dict], parts: Parts = NINE, looks: int = 1) -> list:
     """[mean, half width, word] of a paired difference, picked from so many."""
     mean, half = contrast(row, other, parts, looks=looks)
     return [mean, half, difference_word(mean, half)]
-
-
-def gain(row: list[dict], other: list[dict], own: bool) -> dict:
-    """own: the row's settings were chosen in this regime."""
-    mean, half, word = judged(row, other)
-    return {"gain": [mean, half], "verdict": word if own or word == "better" else "undecided"}
 
 
 def changes(row: list[dict], sft: list[dict]) -> dict[str, list]:
@@ -161,10 +144,8 @@ def commands(cell: Cell) -> list[str]:
 
 
 def train(c: Cell, init: str, folder: str) -> str:
-    places = {"{own}": "out/own", "{reward}": c.own.judge if c.own and c.own.errs else "out/reward"}
-    flags = list(c.flags)
-    for word, place in places.items():
-        flags = [f.replace(word, place) for f in flags]
+    judge = c.own.judge if c.own and c.own.errs else "out/reward"
+    flags = [f.replace("{own}", "out/own").replace("{reward}", judge) for f in c.flags]
     start = [] if init == "base" else ["--init", init]
     return shlex.join(["python", "-m", "nanouft.train", *flags, *start, "--seed", str(c.seed), "--out", folder])
 
@@ -208,20 +189,18 @@ def summary(done: dict[str, dict]) -> dict:
             "alone": {d: contrast(cells)[0] for d, cells in curve.items()}, "regimes": regimes}
 
 
-def write(folder: Path, done: dict[str, dict], docs: Path = DOCS) -> list[str]:
-    """Writes everything; -> lines that say what."""
+def write(folder: Path, done: dict[str, dict], docs: Path = DOCS) -> str:
+    """Writes map.json, and page and pictures, which need all but the judges that err; -> a line that says what."""
     found = summary(done)
     write_json(folder / "map.json", found)
-    if lacking := [name for name in found["unfinished"] if not name.endswith("misjudged")]:
-        return [f"{folder / 'map.json'}: {len(found['regimes'])} regimes; no page yet, for these are not finished: "
-                f"{'; '.join(lacking)}"]
-    long = [r for r in found["regimes"] if r["piece"] == "long"]
-    lines(found, docs / "map.png")
-    if long:
-        curves(long, docs / "map_curves.png")
-    write_text(docs / "map.md", page(found))
-    return [f"{folder / 'map.json'}, {docs / 'map.md'}: {len(found['regimes'])} regimes"
-            + (f"; not finished: {'; '.join(found['unfinished'])}" if found["unfinished"] else "")]
+    whole = all(name.endswith("misjudged") for name in found["unfinished"])
+    if whole:
+        lines(found, docs / "map.png")
+        if long := [r for r in found["regimes"] if r["piece"] == "long"]:
+            curves(long, docs / "map_curves.png")
+        write_text(docs / "map.md", page(found))
+    written = f"{folder / 'map.json'}, {docs / 'map.md'}" if whole else f"{folder / 'map.json'}, no page yet"
+    return f"{written}: {len(found['regimes'])} regimes; not finished: {'; '.join(found['unfinished']) or 'none'}"
 
 
 @dataclass
@@ -244,12 +223,10 @@ def main(argv=None) -> int:
     cfg.check()
     file = Path(cfg.out) / "cells.jsonl"
     if cfg.write:
-        print(*write(Path(cfg.out), read_cells(file)), sep="\n")
+        print(write(Path(cfg.out), read_cells(file)))
         return 0
     for piece in (plan.PIECES[name] for name in cfg.pieces or plan.PIECES):
-        study = Study(plan.plan)
-        study.tune(piece, lambda cells: run_cells(cells, file, cfg.workers))
-        run_cells([c for r in piece for row in study.test_cells(r)[r.base].values() for c in row], file, cfg.workers)
+        Study(plan.plan).run(piece, file, cfg.workers)
     return 0
 
 

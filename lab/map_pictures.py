@@ -44,23 +44,19 @@ def curves(regimes: list[dict], file: Path) -> None:
         above.set(title=f"{r['demos']:,} demonstrations, {base}", ylabel="reward",
                   xlabel=f"optimizer steps ({r['samples'] // r['steps']} samples each)")
         above.legend(loc="lower right", ncols=2, fontsize=9)
-        bars(below, {name: since_sft(rows[name]) for name in names}, colours)
+        bars(below, {name: rows[name] for name in names}, colours)
         below.legend(ncols=2, fontsize=9)
     save(fig, file)
 
 
-def since_sft(row: dict) -> dict[str, list]:
-    """{what: [mean, half width, ...]} minus SFT."""
-    return {"endpoint": row["gain"]} | {f: row["changes"][f] for f in ("truth", "unknown", "fact", "ends", "diversity")}
-
-
 def bars(ax, rows: dict[str, dict], colours: dict) -> None:
     """Points minus SFT, side by side, with 95 % intervals."""
-    width = 0.8 / len(rows)
-    for i, (name, parts) in enumerate(rows.items()):
+    width, names = 0.8 / len(rows), ("endpoint", "truth", "unknown", "fact", "ends", "diversity")
+    for i, (name, row) in enumerate(rows.items()):
+        parts = [row["gain"], *(row["changes"][f] for f in names[1:])]
         places = [x + (i - (len(rows) - 1) / 2) * width for x in range(len(parts))]
-        ax.bar(places, [100 * f[0] for f in parts.values()], width, yerr=[100 * f[1] for f in parts.values()],
-               capsize=2, color=colours[name], label=name)
+        ax.bar(places, [100 * f[0] for f in parts], width, yerr=[100 * f[1] for f in parts], capsize=2,
+               color=colours[name], label=name)
     ax.axhline(0, color="black", lw=1)
-    ax.set_xticks(range(len(parts)), list(parts))
+    ax.set_xticks(range(len(names)), names)
     ax.set_ylabel("points minus SFT")

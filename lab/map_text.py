@@ -5,35 +5,27 @@ WORTH_SEEING = 300                      # with more demonstrations SFT's curve i
 
 
 def page(found: dict) -> str:
-    """docs/map.md as text."""
+    """docs/map.md as text. In the template {gain[30 x 4,000][RFT]} is a row's gain over SFT in a regime."""
     (template,) = read_template("map.md")
     of = {r["name"]: r for r in found["regimes"]}
-    typed = of["30 x 4,000"]
+    told = next(x for x in found["exchange"] if (x["demos"], x["samples"], x["row"]) == (30, 4000, "RFT"))
     return template.format(
         alone=", ".join(f"{100 * score:.1f} with {int(d):,}" for d, score in found["alone"].items()),
-        example=round(next(x for x in found["exchange"] if told(x) == (30, 4000, "RFT"))["worth"]) + 30,
-        exchange="\n".join(exchange(found["exchange"])), **rates(found["exchange"]),
-        order="\n".join(order(of)), long=rewarded(of["100 x 12,288, 384 steps"]),
-        agreement=" and ".join(f"{format_interval(*r['agreement'])} %" for r in of.values() if "agreement" in r),
-        spoilt_dpo=gain(of["100 x 1,000, spoilt answers"], "DPO"),
-        spoilt_right=gain(of["100 x 1,000, spoilt answers"], "SFT on the chosen"),
-        wrong="\n".join(wrong(found)), judge_first=judge_first(found), errs="\n".join(errs(found)),
-        typed_regime=typed["name"], typed="\n".join(row(typed, "RFT")["commands"]), second=second(of),
+        example=round(told["worth"]) + told["demos"],
+        exchange="\n".join(exchange(found["exchange"])), **rates(found["exchange"]), order="\n".join(order(of)),
+        gain={name: {x["name"]: format_gain(*x["gain"]) for x in r["rows"]} for name, r in of.items()},
+        agreement={name: format_interval(*r["agreement"]) for name, r in of.items() if "agreement" in r},
+        cleaned={name: {"figure": format_gain(*r["cleaned"][:2]), "word": r["cleaned"][2]} for name, r in of.items()
+                 if "cleaned" in r},
+        wrong="\n".join(wrong(found)), errs="\n".join(errs(found)),
+        typed="\n".join(row(of["30 x 4,000"], "RFT")["commands"]),
         unfinished="; ".join(found["unfinished"]) or "nothing",
         edges=len(found["edges"]), edge_names="; ".join(found["edges"]) or "none",
         **{key: found[key] for key in ("seeds", "items", "contrasts", "searches", "command")})
 
 
-def told(x: dict) -> tuple:
-    return x["demos"], x["samples"], x["row"]
-
-
 def row(r: dict, name: str) -> dict:
     return next(x for x in r["rows"] if x["name"] == name)
-
-
-def gain(r: dict, name: str) -> str:
-    return format_gain(*row(r, name)["gain"])
 
 
 # ---- what a judged answer is worth -----------------------------------------------------------------------------------
@@ -73,12 +65,6 @@ def verdict(x: dict) -> str:
     return f"{format_gain(*x['gain'])}: {x['verdict']}" + (" \\*" if x["borrowed"] else "")
 
 
-def rewarded(r: dict) -> str:
-    """Gains where a reward is asked at every step."""
-    gains = [f"{x['name']} {format_gain(*x['gain'])}" for x in r["rows"] if x["name"] != "SFT"]
-    return f"with {r['demos']} demonstrations and {r['samples']:,} judged answers {', '.join(gains)}"
-
-
 def wrong(found: dict) -> list[str]:
     """Who judges what, where 40 % of the demonstrations are wrong."""
     lines = []
@@ -87,13 +73,6 @@ def wrong(found: dict) -> list[str]:
             x = row(r, name)
             lines.append([f"{r['demos']:,}", what, name, f"{x['cost']['samples']:,}", format_gain(*x["gain"])])
     return markdown_table(["demonstrations", "the judge looks at", "method", "judgements", "points over SFT"], lines)
-
-
-def judge_first(found: dict) -> str:
-    """The difference of the two, a sentence."""
-    gaps = [f"{format_gain(*r['cleaned'][:2])} with {r['demos']:,} demonstrations ({r['cleaned'][2]})"
-            for r in found["regimes"] if "cleaned" in r]
-    return f"SFT on the right demonstrations minus RFT: {', '.join(gaps)}. So judge the demonstrations first."
 
 
 def errs(found: dict) -> list[str]:
@@ -105,15 +84,9 @@ def errs(found: dict) -> list[str]:
            "Points over SFT, with 4,000 judged answers.", ""]
     lines = []
     for demos in (30, 100):
-        mine = {r["errs"]: r for r in found["regimes"] if (r["demos"], r["samples"]) == (demos, 4000)
-                and (r["errs"] or r["piece"] == "grid")}
-        for name in ("RFT", "UNA", "DPO", "KTO", "RLOO"):
-            lines.append([f"{demos}", name, *(gain(mine[e], name) if e in mine else "" for e in shares)])
+        gains = {r["errs"]: {x["name"]: format_gain(*x["gain"]) for x in r["rows"]} for r in found["regimes"]
+                 if (r["demos"], r["samples"]) == (demos, 4000) and (r["errs"] or r["piece"] == "grid")}
+        lines += [[demos, name, *(gains.get(e, {}).get(name, "") for e in shares)]
+                  for name in ("RFT", "UNA", "DPO", "KTO", "RLOO")]
     titles = ["demonstrations", "", *(f"{e} % misjudged" if e else "never errs" for e in shares)]
     return [*out, *markdown_table(titles, lines), "", "Settings are those of a judge who never errs.", ""]
-
-
-def second(of: dict[str, dict]) -> str:
-    """RFT's gain on both bases."""
-    both = [(of[name.removesuffix(", second base")], r) for name, r in of.items() if r["base"] != "base"]
-    return "; ".join(f"RFT with {here['name']} {gain(here, 'RFT')} and {gain(there, 'RFT')}" for here, there in both)

@@ -13,12 +13,7 @@ from nanouft.objectives import OBJECTIVES
 from nanouft.shell import config
 from nanouft.training.flags import needs
 
-FAMILIES = {
-    "Demonstrations": "answers to imitate; nothing is compared",
-    "Pairs": "a better and a worse answer to one prompt",
-    "Labels and scores": "one answer, and how good it is",
-    "The model's samples": "prompts; the model answers, and learns from what a reward or a teacher says of its answers",
-}
+FAMILIES = ("Demonstrations", "Pairs", "Labels and scores", "The model's samples")
 
 
 @dataclass
@@ -47,13 +42,9 @@ def row(name: str) -> list[str]:
 
 
 def page() -> str:
-    head, tail = read_template("methods.md")
-    parts = [head]
-    for title, about in FAMILIES.items():
-        table = markdown_table(["method", "in one line", "arXiv", "needs"],
-                               [row(name) for name in OBJECTIVES if family(name) == title])
-        parts.append("\n".join([f"## {title}", f"{about[0].upper()}{about[1:]}.", "", *table]) + "\n")
-    return "\n".join(parts) + tail
+    tables = {title: markdown_table(["method", "in one line", "arXiv", "needs"],
+                                    [row(name) for name in OBJECTIVES if family(name) == title]) for title in FAMILIES}
+    return read_template("methods.md")[0].format(**{title: "\n".join(lines) for title, lines in tables.items()})
 
 
 def main(argv=None) -> int:

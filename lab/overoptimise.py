@@ -14,9 +14,8 @@ two ways to optimise each:
 Beside them stand the exact score as the reward (the search is not to blame) and noise (it is: any search by a wrong
 reward leaves the usual answers, which are better than the rare ones).
 Nats of KL are per answer, to the SFT model. Rewards have no unit: they are shown in standard deviations of the SFT
-model's samples to one prompt, from their mean. Resumable: a finished piece is a line of docs/results/, and table and
-picture are computed from these lines. Prompts of pairs, of best-of-n and of SFT are drawn by different seeds; the
-questions about creatures are few (576), so some come again.
+model's samples to one prompt, from their mean. Resumable: a finished piece is a line of docs/results/. Prompts of
+pairs, of best-of-n and of SFT are drawn by different seeds; a few of the 576 questions about creatures come again.
 """
 import sys
 import zlib
@@ -31,7 +30,7 @@ import numpy as np
 
 from lab.cell import quiet, train_into
 from lab.runner import Store, open_store, read_lines, refuse_other_form, results_of, run_missing
-from lab.words import format_interval, markdown_table
+from lab.words import format_interval, markdown_table, read_template
 from nanouft import reward, world
 from nanouft.data.batches import encode
 from nanouft.data.rows import pair_rows
@@ -182,12 +181,8 @@ def over_seeds(some: list[dict], key: str) -> tuple[np.ndarray, np.ndarray]:
     return np.array([m for m, _ in both]), np.array([h for _, h in both])
 
 
-def table(lines: list[dict]) -> list[str]:
+def page(lines: list[dict]) -> str:
     """Markdown: exact score at the start, at its best and at the end of every curve, and how far the reward went."""
-    out = ["Exact score in percent, KL in nats per answer, learnt reward in standard deviations; means over seeds with "
-           "95 % t-interval. Best: where the mean over seeds is highest. Agreement: couples of samples put in the "
-           "right order. Usual: the share of the SFT model's samples that say what was chosen, at the start and at "
-           "the end.", ""]
     rows = []
     for (part, source, pairs), some in arms(lines).items():
         (score, half), (far, _), (likes, wide) = (over_seeds(some, key) for key in ("score", "kl", "reward"))
@@ -200,18 +195,18 @@ def table(lines: list[dict]) -> list[str]:
         rows.append(["best of 64" if part == "best-of" else "PPO", name, agree, start, f"{best}, {far[top]:.1f}",
                      f"{end}, {far[-1]:.1f}", format_interval(*change), format_interval(likes[-1], wide[-1], 1),
                      "" if often is None else f"{100 * often[0]:.0f}, {100 * often[-1]:.0f}"])
-    return out + markdown_table(["optimised by", "reward", "agreement", "start", "best, at KL", "end, at KL", "change",
-                                 "its reward", "usual"], rows)
+    table = markdown_table(["optimised by", "reward", "agreement", "start", "best, at KL", "end, at KL", "change",
+                            "its reward", "usual"], rows)
+    return read_template("over_optimisation.md")[0].format(table="\n".join(table))
 
 
 def picture(lines: list[dict], file: Path) -> Path:
     """Above the exact score, below the learnt reward, over KL; a column for each way to optimise."""
     found = arms(lines)
-    columns = [(p, s) for p, s in (("best-of", "samples"), ("best-of", "corruptions"), ("ppo", "samples"))
-               if any(key[:2] == (p, s) for key in found)]
     titles = {("best-of", "samples"): "best of n, rewards from\npairs of own samples",
               ("best-of", "corruptions"): "best of n, rewards from\nright against spoilt answers",
               ("ppo", "samples"): "PPO without leash, rewards\nfrom pairs of own samples"}
+    columns = [column for column in titles if any(key[:2] == column for key in found)]
     with plots.plt.rc_context({"font.size": 16}):
         fig, axes = plots.plt.subplots(2, len(columns), figsize=(6.4 * len(columns), 11), squeeze=False, sharey="row")
         for column, (part, kind) in zip(axes.T, columns):
@@ -282,15 +277,16 @@ def run_piece(piece: Piece) -> list[dict]:
 
 def study(cfg: OverOptimise, store: Store) -> None:
     """Makes what is missing: best-of-n, then PPO, which needs its lines."""
-    def made(pieces: list[Piece]) -> list[dict]:
+    def made(part: str, arms: list[tuple], units: list | None = None) -> list[dict]:
+        pieces = [Piece(Path(cfg.work), part, *arm, unit) for arm, unit in zip(arms, units or [None] * len(arms))]
         run_missing(pieces, store, cfg.workers, run_piece)
         return results_of(pieces, store.done, "Run the same command again, and it makes them")
-    rewards, seeds = [("exact", 0), ("noise", 0), *((s, n) for s in SOURCES for n in SIZES)], range(cfg.seeds)
-    made([Piece(Path(cfg.work), "best-of", seed, rewards) for seed in seeds])
+    rewards = [("exact", 0), ("noise", 0), *((source, n) for source in SOURCES for n in SIZES)]
+    made("best-of", [(seed, rewards) for seed in range(cfg.seeds)])
     if cfg.part == "all":
-        arms = [(seed, [arm]) for seed in seeds for arm in (*(("samples", n) for n in SIZES), ("exact", 0))]
-        units = made([Piece(Path(cfg.work), "best-of", *arm) for arm in arms])
-        made([Piece(Path(cfg.work), "ppo", *arm, unit) for arm, unit in zip(arms, units)])
+        arms = [(seed, [(source, n)]) for seed in range(cfg.seeds) for source, n in rewards
+                if source in ("samples", "exact")]
+        made("ppo", arms, made("best-of", arms))
 
 
 def main(argv=None) -> int:
@@ -304,11 +300,10 @@ def main(argv=None) -> int:
     mine = [x for x in read_study(file).values() if x["with"] == settings(x["part"])]       # others are not shown
     if not mine:
         raise UserError(f"{file}: nothing is there yet; run the study first, from the project's root")
-    lines = table(mine)
-    committed = file.parent.resolve() == Path(RESULTS).resolve()
+    text, committed = page(mine), file.parent.resolve() == Path(RESULTS).resolve()
     drawn = picture(mine, Path("docs/over_optimisation.png") if committed else file.with_suffix(".png"))
-    write_text(file.with_suffix(".md"), "\n".join(lines) + "\n")
-    print("\n".join(lines) + f"\n\npicture: {drawn}")
+    write_text(file.with_suffix(".md"), text)
+    print(f"{text}\npicture: {drawn}")
     return 0
 
 

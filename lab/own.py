@@ -8,15 +8,10 @@ trained first, on so many pairs of the model's answers; the exact score says whi
 errs in so many of a hundred answers. Without prompts nobody answers: then the folder holds the demonstrations that a
 judge finds right.
 """
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
-from nanouft import reward
-from nanouft.rollout import harvest
-from nanouft.shell.files import checksum, made_once
+from nanouft.shell.files import checksum
 from nanouft.shell.streams import harvest_prompt_seed
-from nanouft.world.__main__ import main as write_demos
 
 KEPT_RIGHT = "right.jsonl"
 APART = harvest_prompt_seed(0)           # added to a seed: prompts drawn apart from the demonstrations of that seed
@@ -49,36 +44,3 @@ class Own:
     @property
     def reward_key(self) -> str:
         return checksum(repr((self.model.model_key, self.labelled, self.seed)))[:16]
-
-
-def reward_folder(own: Own, init: str, keep: Path, spending: Callable) -> Path:
-    """The reward model of `own`, trained once; its pairs are drawn from prompts of their own."""
-    def make(place: Path) -> None:
-        with spending(place):
-            reward.main(["--init", init, "--pairs", "samples", "--rows", str(own.labelled), "--seed",
-                         str(2 * APART + own.seed), "--threads", "1", "--device", "cpu", "--out", str(place)])
-    return made_once(keep / f"reward-{own.reward_key}", make)
-
-
-def folder_of_own(own: Own, init: str, keep: Path, spending: Callable) -> Path:
-    """The folder of the files, made once. init: the folder of the model that answers; spending(place) writes down what
-    is computed."""
-    scored = ["--reward", str(reward_folder(own, init, keep, spending))] if own.labelled else []
-    scored += ["--reward", own.judge, "--good", "1"] if own.errs else []
-    scored += ["--good", str(own.good)] if own.good is not None else []
-
-    def make(place: Path) -> None:
-        if not own.prompts:
-            keep_right(own, place, spending)
-            return
-        with spending(place):
-            harvest.main(["--init", init, "--prompts", str(own.prompts), "--samples", str(own.samples), "--seed",
-                          str(own.seed), "--threads", "1", "--device", "cpu", "--out", str(place), *scored])
-    return made_once(keep / f"own-{own.key}", make, done="harvest.json" if own.prompts else KEPT_RIGHT)
-
-
-def keep_right(own: Own, place: Path, spending: Callable) -> None:
-    """A file of the demonstrations that are right; judging them takes no computing."""
-    with spending(place):
-        write_demos(["--demos", str(own.rows), "--noise", str(own.noise), "--right", "--seed", str(own.seed), "--out",
-                     str(place / KEPT_RIGHT)])

@@ -52,9 +52,6 @@ class Recipe:
     axes: dict[str, tuple[str, ...]]
     passes: str = "2"                   # over the file; "" where passes are an axis
 
-    def __hash__(self) -> int:
-        return hash((self.objective, self.file))
-
 
 RATES, BETAS = ("3e-6", "1e-5", "3e-5", "1e-4"), ("0.1", "0.3", "1")
 SFT_AXES = {"--lr": ("1.25e-4", "2.5e-4", "5e-4", "1e-3"), "--epochs": ("3", "6", "12", "24")}
@@ -100,10 +97,6 @@ def on_policy(recipe: Recipe) -> bool:
     return OBJECTIVES[recipe.objective].on_policy
 
 
-def sft_regime(r: Regime) -> Regime:
-    return Regime(r.demos, noise=r.noise)
-
-
 def recipes(r: Regime) -> dict[str, Recipe]:
     """The rows of a regime beside SFT."""
     if not r.samples:
@@ -131,7 +124,7 @@ def reads(r: Regime, recipe: Recipe) -> str:
 @lru_cache
 def plan(r: Regime) -> Plan:
     """The rows of a regime; all start from the SFT model of the same seed and read the same answers of it."""
-    home, noise = sft_regime(r), f" --noise {r.noise:g}" if r.noise else ""
+    home, noise = Regime(r.demos, noise=r.noise), f" --noise {r.noise:g}" if r.noise else ""
     labelled = r.samples // 2 if r.source == "learnt" else 0
     own = Own(None, own_prompts(r), 0, PER_PROMPT, labelled, r.demos, r.noise, r.errs)
     rows = {"SFT": Row(f"--objective sft --rows {r.demos} --batch-size 16{noise}", SFT_AXES, at=home)}

@@ -9,8 +9,10 @@ has no setting, or takes that of another row, of another plan, too.
 """
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from lab.cell import Cell
+from lab.cells import run_cells
 from lab.contrast import NINE, Parts, endpoint_score
 from lab.own import APART, Own
 from lab.search import Search, run_searches
@@ -27,9 +29,11 @@ class Look:
     split: str
     items: int
     each: bool
+    snapshot: bool = False
 
 
 VAL, TEST = Look("val", VAL_ITEMS, False), Look("test", ITEMS, True)
+START = Look("test", ITEMS, False)      # of what others start from: how it is scored does not matter
 
 
 @dataclass(frozen=True)
@@ -64,15 +68,6 @@ class Plan:
     ends: tuple[str, ...] = ()          # values of an axis with nothing beyond
     effort: dict[str, int] = field(default_factory=dict)        # first, more, growths of its searches (search.py)
     holm: bool = False                  # verdicts of the preset contrasts are corrected for their number
-
-
-def setting_flags(setting: Setting) -> list[str]:
-    return [w for pair in setting.items() for w in pair]
-
-
-def as_start(c: Cell) -> Cell:
-    """The cell as a start of others: how it is scored does not matter."""
-    return replace(c, split="test", items=ITEMS, prompts=0, each=False)
 
 
 @dataclass
@@ -128,21 +123,28 @@ class Study:
             self.chosen |= run_searches(now, run)
             self.searches |= now
 
+    def run(self, keys: Iterable, file: Path, workers: int, more: Iterable[Cell] = ()) -> None:
+        """Tunes these plans, then trains and scores their test cells, and `more`, where they are not in `file`."""
+        self.tune(keys, lambda cells: run_cells(cells, file, workers))
+        run_cells([*more, *(c for key in keys for rows in self.test_cells(key).values() for row in rows.values()
+                            for c in row)], file, workers)
+
     # ---- cells -------------------------------------------------------------------------------------------------------
     def cell(self, key, name: str, seed: int, base: str, look: Look = TEST, setting: Setting | None = None) -> Cell:
         """The training run of a row; what it starts from, and who answers for it, has the same seed."""
         plan, row = self.plan(key), self.plan(key).rows[name]
 
         def model(other: str | None):
-            return as_start(self.cell(key, other, seed, base)) if other else base
+            return self.cell(key, other, seed, base, START) if other else base
         own = replace(row.own, model=model(row.asks or row.after), seed=seed) if row.own else None
-        flags = setting_flags(self.setting(key, name, base) if setting is None else setting)
+        chosen = self.setting(key, name, base) if setting is None else setting
+        flags = [word for pair in chosen.items() for word in pair]
         return Cell((*row.flags.split(), *flags), seed + APART * row.apart, model(row.after), look.split, look.items,
                     plan.prompts if look is TEST else 0, own=own, aligned=row.aligned, best_of=row.best_of,
-                    each=look.each, curve=row.curve and look.each)
+                    snapshot=look.snapshot, each=look.each, curve=row.curve and look.each)
 
-    def test_cells(self, key) -> dict[str, dict[str, list[Cell]]]:
+    def test_cells(self, key, look: Look = TEST) -> dict[str, dict[str, list[Cell]]]:
         """{base: {row: its cells, one a seed}}."""
         plan = self.plan(key)
-        return {base: {name: [self.cell(key, name, seed, base) for seed in plan.seeds] for name in plan.rows}
+        return {base: {name: [self.cell(key, name, seed, base, look) for seed in plan.seeds] for name in plan.rows}
                 for base in plan.bases}

@@ -31,12 +31,13 @@ def read_template(name: str) -> list[str]:
 
 
 # ---- numbers ---------------------------------------------------------------------------------------------------------
-def format_interval(mean: float, half: float = math.inf, scale: float = 100, digits: int = 1, sign: str = "") -> str:
+def format_interval(mean: float, half: float | None = None, scale: float = 100, digits: int = 1, sign: str = "") -> str:
     """"79.9 ± 2.3"; without the half width where there is none (one seed). sign: "+" for a difference."""
-    return f"{scale * mean:{sign}.{digits}f}" + (f" ± {scale * half:.{digits}f}" if half < math.inf else "")
+    known = half is not None and half < math.inf
+    return f"{scale * mean:{sign}.{digits}f}" + (f" ± {scale * half:.{digits}f}" if known else "")
 
 
-def format_gain(mean: float, half: float) -> str:
+def format_gain(mean: float, half: float | None) -> str:
     """"+2.3 ± 1.0", in points."""
     return format_interval(mean, half, sign="+")
 
@@ -62,7 +63,3 @@ def claim_verdict(mean: float, half: float, test: str) -> str:
 def common_verdict(verdicts: list[str]) -> str:
     """The verdict that all bases share; "undecided" where they differ."""
     return verdicts[0] if len(set(verdicts)) == 1 else "undecided"
-
-
-def prediction_verdict(false: bool, true: bool) -> str:
-    return "does not hold" if false else "holds" if true else "undecided"

@@ -214,8 +214,7 @@ if BREAK == "mask":
 # sees what comes later, and hiding it changes nothing.
 #
 # ## Exercises
-# `python -m lessons.grade 01a` makes your folder `my/`, judges what you write there, and names the
-# mistake (`lessons/exercises/README.md` says more).
+# `python -m lessons.grade 01a` judges them (`lessons/exercises/README.md` says how).
 #
 # - **01a** (D2) `attention(q, k, v)`: causal attention from the equation, without PyTorch's own
 #   function.

@@ -246,8 +246,7 @@ assert held_said[coldest].mean() > 10, "in the other direction KL grows without 
 # here; other papers call other things $\tau$.
 #
 # ## Exercises
-# `python -m lessons.grade 02a` makes your folder `my/`, judges what you write there, and names the
-# mistake (`lessons/exercises/README.md` says more).
+# `python -m lessons.grade 02a` judges them (`lessons/exercises/README.md` says how).
 #
 # - **02a** (D1) `perplexity(documents)`: the mean nats per token of a text, and its perplexity.
 # - **02b** (D2) `kl(p, q)`: the KL divergence of lists of probabilities, row by row.

@@ -183,8 +183,7 @@ if BREAK == "end":
 # *Read on after your run.* Right words fall from 83 to 79 % (sums), and from 84 to 76 % (sort).
 #
 # ## Exercises
-# `python -m lessons.grade 03a` makes your folder `my/`, judges what you write there, and names the
-# mistake (`lessons/exercises/README.md` says more).
+# `python -m lessons.grade 03a` judges them (`lessons/exercises/README.md` says how).
 #
 # - **03a** (D1) `response_mask(tokens)`: the mask of the *targets* of a row with several turns.
 # - **03b** (D2) `sft_loss(logp, mask, reduction)`: the loss of SFT with two kinds of mean: over all

@@ -214,8 +214,7 @@ assert did == "b", "one cell aside, only the imitator is lost"
 # $d$ here: a distribution of states. $\pi$: the model. $s$ is a state here, not a score.
 #
 # ## Exercises
-# `python -m lessons.grade 04a` makes your folder `my/`, judges what you write there, and names the
-# mistake (`lessons/exercises/README.md` says more).
+# `python -m lessons.grade 04a` judges them (`lessons/exercises/README.md` says how).
 #
 # - **04a** (D1) `drift(eps, n)`: the chance that a model that errs at each token is still on the
 #   path after n tokens.

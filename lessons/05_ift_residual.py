@@ -233,8 +233,7 @@ assert sum(could["reverse"]) == 0, "no ghost of a reversal is right"
 # expectation.
 #
 # ## Exercises
-# `python -m lessons.grade 05a` makes your folder `my/`, judges what you write there, and names the
-# mistake (`lessons/exercises/README.md` says more).
+# `python -m lessons.grade 05a` judges them (`lessons/exercises/README.md` says how).
 #
 # - **05a** (D1) `own_guess(inputs, mask, argmax)`: the row of the model's own guesses, each at its
 #   place, and only in the answer.

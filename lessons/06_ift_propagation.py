@@ -280,8 +280,7 @@ for name in ("released", "released, after SFT"):
 # margin. And $w$ here multiplies a loss; a model's weights are its parameters.
 #
 # ## Exercises
-# `python -m lessons.grade 06a` makes your folder `my/`, judges what you write there, and names the
-# mistake (`lessons/exercises/README.md` says more).
+# `python -m lessons.grade 06a` judges them (`lessons/exercises/README.md` says how).
 #
 # - **06a** (D2) `future_weights(losses, mask, gamma)`: the weights of the released IFT, with their
 #   mean over the answer 1.

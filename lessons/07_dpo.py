@@ -235,8 +235,7 @@ else:
 # There $h=12$ needs only 12 nats, not 120. So $\sigma(-h)$, and with it the push, fades early.
 #
 # ## Exercises
-# `python -m lessons.grade 07a` makes your folder `my/`, judges what you write there, and names the
-# mistake (`lessons/exercises/README.md` says more).
+# `python -m lessons.grade 07a` judges them (`lessons/exercises/README.md` says how).
 #
 # - **07a** (D2) `dpo_loss(pi_w, ref_w, pi_l, ref_l, beta)`: the loss of DPO, one number for each
 #   pair.

@@ -198,8 +198,7 @@ assert SIMPO or max(fell.values()) < 0, "the others hold the chosen answer back"
 # -12.6, not at -1.2, and the model says nonsense.
 #
 # ## Exercises
-# `python -m lessons.grade 08a` makes your folder `my/`, judges what you write there, and names the
-# mistake (`lessons/exercises/README.md` says more).
+# `python -m lessons.grade 08a` judges them (`lessons/exercises/README.md` says how).
 #
 # - **08a** (D2) `simpo_loss(chosen, rejected, beta, gamma)`: the loss of SimPO, without a
 #   reference.

@@ -193,8 +193,7 @@ assert gain > -15, "here torn answers with a number do the work of pairs"
 # The paper's .01 fits hundreds of tokens; ours have ten. In TOFU $\beta$ is a temperature.
 #
 # ## Exercises
-# `python -m lessons.grade 09a` makes your folder `my/`, judges what you write there, and names the
-# mistake (`lessons/exercises/README.md` says more).
+# `python -m lessons.grade 09a` judges them (`lessons/exercises/README.md` says how).
 #
 # - **09a** (D1) `una_loss(i, grade, form)`: UNA's loss of each answer, in both forms.
 # - **09b** (D2) `una_push(i, grade, beta)`: the push on each token of an answer.

@@ -183,8 +183,7 @@ assert truth["grades only"] > truth["UFT"] - 5, "grades alone explain the gain i
 # need 220 nats.
 #
 # ## Exercises
-# `python -m lessons.grade 10a` makes your folder `my/`, judges what you write there, and names the
-# mistake (`lessons/exercises/README.md` says more).
+# `python -m lessons.grade 10a` judges them (`lessons/exercises/README.md` says how).
 #
 # - **10a** (D1, debug) `merge(rows)`: a program that turns rows of two kinds into graded answers;
 #   it has one bug.

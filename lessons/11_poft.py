@@ -210,8 +210,7 @@ if BREAK == "self":
 # in UNA a reward.
 #
 # ## Exercises
-# `python -m lessons.grade 11a` makes your folder `my/`, judges what you write there, and names the
-# mistake (`lessons/exercises/README.md` says more).
+# `python -m lessons.grade 11a` judges them (`lessons/exercises/README.md` says how).
 #
 # - **11a** (D1) `poft_loss(logp, mask, others)`: PoFT's loss of one row, and the trust in it.
 # - **11b** (D2) `doubted(tau, wrong, k)`: the $k$ rows that are trusted least, and how many of them

@@ -204,8 +204,7 @@ assert not SWAP or did == "c", "the two runs disagree where the answers first di
 # weights from 1.25 to 0.10. So the largest weight says little if all weights are nearly 1.
 #
 # ## Exercises
-# `python -m lessons.grade 12a` makes your folder `my/`, judges what you write there, and names the
-# mistake (`lessons/exercises/README.md` says more).
+# `python -m lessons.grade 12a` judges them (`lessons/exercises/README.md` says how).
 #
 # - **12a** (D2) `tis_loss(c, r, w_c, w_r, beta)`: TIS-DPO's loss from the log-ratios and weights of
 #   tokens.

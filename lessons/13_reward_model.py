@@ -222,8 +222,7 @@ if REWARD == "exact":
 # deviation.
 #
 # ## Exercises
-# `python -m lessons.grade 13a` makes your folder `my/`, judges what you write there, and names the
-# mistake (`lessons/exercises/README.md` says more).
+# `python -m lessons.grade 13a` judges them (`lessons/exercises/README.md` says how).
 #
 # - **13a** (D2) `reward_loss(r, ids, end)`: Bradley-Terry on pairs of answers, each read at its own
 #   `<|end|>`.

@@ -218,8 +218,7 @@ assert not equal_groups.any(), "to RLOO and GRPO, a group of equal scores teache
 # $r$ is an implicit reward.
 #
 # ## Exercises
-# `python -m lessons.grade 14a` makes your folder `my/`, judges what you write there, and names the
-# mistake (`lessons/exercises/README.md` says more).
+# `python -m lessons.grade 14a` judges them (`lessons/exercises/README.md` says how).
 #
 # - **14a** (D2) `rloo(R)`: RLOO's advantages.
 # - **14b** (D2) `grpo(R)`: GRPO's advantages, also where all scores are equal.

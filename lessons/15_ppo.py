@@ -209,8 +209,7 @@ assert noise < arms["RLOO"][0][1] / 3, "and it takes away most of the noise"
 # later rewards; in SimPO it is a margin.
 #
 # ## Exercises
-# `python -m lessons.grade 15a` makes your folder `my/`, judges what you write there, and names the
-# mistake (`lessons/exercises/README.md` says more).
+# `python -m lessons.grade 15a` judges them (`lessons/exercises/README.md` says how).
 #
 # - **15a** (D2) `gae(R, V, lam, gamma)`: the advantages of one answer's tokens.
 # - **15b** (D3) `clip_loss(logp, old, A, eps)`: the clipped loss of each token.

@@ -210,8 +210,7 @@ assert marks["DFT"][1] < gain - 10, "and teaches less"
 # And $a$ is a bound, not an advantage.
 #
 # ## Exercises
-# `python -m lessons.grade 16a` makes your folder `my/`, judges what you write there, and names the
-# mistake (`lessons/exercises/README.md` says more).
+# `python -m lessons.grade 16a` judges them (`lessons/exercises/README.md` says how).
 #
 # - **16a** (D1) `noise_bound(length, padded, width, alpha)`: NEFTune's $a$ of one row.
 # - **16b** (D2) `dft_loss(logp, mask)`: DFT's loss, with its stop-gradient.

@@ -227,8 +227,7 @@ assert told == ["slic", "sftmix"], "their paired intervals do not contain 0"
 # spread over seeds, not over prompts.
 #
 # ## Exercises
-# `python -m lessons.grade 17a` makes your folder `my/`, judges what you write there, and names the
-# mistake (`lessons/exercises/README.md` says more).
+# `python -m lessons.grade 17a` judges them (`lessons/exercises/README.md` says how).
 #
 # - **17a** (D2) `interval(d)`: the mean and the half width of the 95 % interval of paired
 #   differences.

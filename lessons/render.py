@@ -5,8 +5,9 @@
     python -m lessons.render 07 --run       # ... even if only its words have changed
 
 A page has the outputs and the pictures. They are folded, and so is the text that gives the answer
-away. A notebook has no outputs. A lesson runs only if its code has changed (about a minute each,
-one after the other). If only its words have changed, the outputs of the page are kept.
+away. A notebook has no outputs. A lesson and its switches (switches.py) run only if its code has
+changed, about a minute each, one after the other. If only its words have changed, the outputs of
+the page are kept.
 """
 import contextlib
 import io
@@ -18,6 +19,7 @@ import sys
 import types
 from pathlib import Path
 
+from lessons import switches
 from lessons.grade.folder import ROOT, lesson_files
 from nanouft.look import plots
 from nanouft.shell.config import Parser, run
@@ -240,14 +242,15 @@ def notebook_file(lesson: Path) -> Path:
 
 # ---- what is written -----------------------------------------------------------------------------
 def is_current(lesson: Path) -> bool:
-    """Are the page and the notebook those of the lesson as it is now?"""
+    """Are the page, the notebook and what switches print those of the lesson as it is now?"""
     page, book = PAGES / f"{number(lesson)}.md", notebook_file(lesson)
     source = lesson.read_text(encoding="utf-8")
     if not page.exists() or not book.exists():
         return False
     text = page.read_text(encoding="utf-8")
     same = book.read_text(encoding="utf-8") == notebook(source)
-    return same and text.startswith(keys(source) + "\n")
+    return (same and text.startswith(keys(source) + "\n")
+            and switches.is_current(lesson, without_comments(code_of(source))))
 
 
 def render(lesson: Path, again: bool) -> None:
@@ -260,6 +263,9 @@ def render(lesson: Path, again: bool) -> None:
         print(f"{lesson.name}: running", flush=True)
         found = outputs(lesson)
     file.write_text(page(source, found, lesson.name), encoding="utf-8", newline="\n")
+    code = without_comments(code_of(source))
+    if again or not switches.is_current(lesson, code):
+        switches.update(lesson, code, file.read_text(encoding="utf-8"))
     notebook_file(lesson).write_text(notebook(source), encoding="utf-8", newline="\n")
     print(f"{file.relative_to(ROOT)} written", flush=True)
 

@@ -5,6 +5,7 @@
 Wants Chromium or Chrome (NANOUFT_BROWSER names one in an unusual place), and for the rules of axe-core its file
 (npm install axe-core); what is missing is said aloud and skipped.
 """
+import re
 from pathlib import Path
 
 import made
@@ -49,6 +50,15 @@ def where(b: Browser, selector: str, condition: str) -> list[str]:
     """The beginnings of the elements e, with their rectangle r, of which this is true."""
     return b.js(f"""[...document.querySelectorAll({selector!r})].filter((e) => {{
         const r = e.getBoundingClientRect(); return {condition}; }}).map((e) => e.outerHTML.slice(0, 90))""")
+
+
+@every_page
+def test_it_is_one_small_file_that_asks_for_nothing(file, name):
+    text = file[name].read_text(encoding="utf-8")
+    assert not re.search(r"/\*[A-Z_]+\*/|<!--[A-Z]+-->", text), "a place of page.html was not filled"
+    assert not re.search(r"\bsrc\s*=|@import|url\(|fetch\(|XMLHttpRequest|import\(|https?:(?!//arxiv.org/abs/)", text)
+    assert re.findall(r"<link[^>]*>", text) == ['<link rel="icon" href="data:,">'], "no icon is asked for"
+    assert len(text.encode()) < (1_600_000 if name == "playground" else 600_000)
 
 
 @every_page

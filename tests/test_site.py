@@ -10,6 +10,7 @@ import time
 from html.parser import HTMLParser
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -18,7 +19,7 @@ from house import ROOT
 BUILD = ROOT / "docs" / "website" / "build.py"
 SETTINGS = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
 NAMED = set(re.findall(r"^ +- (?:[^:\n]+: )?(\S+\.(?:md|html))$", SETTINGS, re.M))
-TYPICAL = ("index.html", "lessons/07.html", "claims.html")          # a lesson with formulas, long tables
+TYPICAL = ("index.html", "lessons/07.html", "claims.html", "gallery/index.html")    # formulas, long tables, questions
 LOADED = {"script": "src", "img": "src", "iframe": "src", "source": "src", "link": "href"}
 
 
@@ -82,6 +83,13 @@ def test_markdown_is_read_as_on_github(builder):
     assert builder.with_empty_lines("```\nx\n- y\n```\nText\n| `a\\|b` |") == "```\nx\n- y\n```\n\nText\n\n| `a|b` |"
 
 
+def test_the_picture_of_a_shared_link_has_a_whole_address(builder):
+    page = SimpleNamespace(src_uri="choose/index.html", url="choose/index.html",
+                           content_string='<meta property="og:image" content="../map.png">')
+    nothing = SimpleNamespace(get_file_from_path=lambda path: None)
+    assert 'content="https://x.org/map.png"' in builder.own_page(page, nothing, "https://x.org/")
+
+
 def test_without_mkdocs_one_line_says_how_to_get_it():
     code = ("import sys, runpy; sys.modules['mkdocs'] = None; sys.argv = ['x']; "
             f"runpy.run_path({str(BUILD)!r}, None, '__main__')")
@@ -133,6 +141,15 @@ def test_no_page_is_wider_than_the_screen_and_axe_finds_nothing(b, site, name, d
     b.js("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
     time.sleep(0.5)                                     # the theme adds its buttons after the page is there
     assert not (found := b.axe()), found
+
+
+def test_the_gallery_asks_before_it_tells(b, site):
+    b.open(site / "gallery" / "index.html")
+    shown = "[...document.querySelectorAll('.answer')].filter((e) => e.offsetHeight).length"
+    assert b.js("document.querySelectorAll('.story').length") == 12 and not b.js(shown)
+    b.click("#endless .choice summary")
+    b.wait("document.querySelector('#told').textContent")
+    assert b.js(shown) == 1 and b.heard() == "No. It was (b). First guesses: 0 of 1 right."
 
 
 def test_the_search_finds_a_method_by_keyboard(b, site):

@@ -5,6 +5,7 @@
     python -m nanouft.playground                            # before it: then the site has the page with the model,
     python -m frozen_lake --study docs/results/C5.json      # the page of the lake,
     python -m lab.page                                      # and the chooser
+    SITE_URL=https://... python docs/website/build.py       # where the site will stand: shared links get a picture
 
 mkdocs.yml names the pages. mkdocs knows the files of docs/ only. The functions `on_...` below, which it calls, add
 README, CONTRIBUTING, CHANGELOG, the exercises, and a page for each source file. They lead links that leave docs/
@@ -17,8 +18,10 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urljoin
 
 sys.path.insert(0, str(Path(__file__).parent))
+import gallery
 from plain import escaped, put_formulas_back, take_formulas_out, with_empty_lines
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,6 +31,7 @@ OPTIONAL = {                            # page of the site -> the file that it c
     **{f"results/claims/C{n}.md": f"docs/results/claims/C{n}.md" for n in (1, 2, 3, 4)},
     "playground/index.html": "out/playground/index.html",
     "choose/index.html": "out/choose/index.html",
+    "gallery/index.html": "docs/gallery.md",
     "frozen_lake/index.html": "out/frozen_lake/index.html"}
 SOURCES = ("nanouft/**/*.py", "frozen_lake/**/*.py", "lab/**/*.py", "lessons/[0-9]*.py", "lessons/extras/*.py",
            "examples/*.py")
@@ -64,6 +68,8 @@ def site_link(target: str, page: str, files) -> str:
     file = posixpath.normpath(posixpath.join(posixpath.dirname(file_of(page)), path))
     own = f"{posixpath.basename(file)}/index.html"          # a folder that makes a page: the page, if it has been made
     shown = own if own in OPTIONAL and files.get_file_from_path(own) else page_of(file)
+    if (ROOT / file).is_dir() and not files.get_file_from_path(shown) and any(ROOT.glob(f"{file}/*.py")):
+        shown, hash_, anchor = "code/index.md", "#", file.replace("/", "")      # its part of the list of files
     if not path or not (ROOT / file).exists() or not files.get_file_from_path(shown):
         return target
     return posixpath.relpath(shown, posixpath.dirname(page) or ".") + hash_ + anchor
@@ -86,7 +92,7 @@ def code_page(file: Path) -> str:
     if file.parts[0] in ("lessons", "examples"):
         return f"---\nsearch: {{exclude: true}}\n---\n# `{file.as_posix()}`\n{code_block(code)}"
     module = ".".join(file.with_suffix("").parts).removesuffix(".__init__")
-    return (f"---\nsearch: {{boost: 0.5}}\n---\n# `{file.as_posix()}`\n::: {module}\n\n"
+    return (f"---\nsearch: {{boost: 0.0005}}\n---\n# `{file.as_posix()}`\n::: {module}\n\n"
             f"## The whole file {{ #the-whole-file data-search-exclude }}\n{code_block(code)}")
 
 
@@ -155,23 +161,25 @@ def on_files(files, config):
     for page, file in OPTIONAL.items():
         if file.startswith("out/") and (ROOT / file).exists():
             add(page, (ROOT / file).read_text(encoding="utf-8"))
+    add("gallery/index.html", gallery.page((ROOT / "docs" / "gallery.md").read_text(encoding="utf-8")))
     for file in [f for f in files if f.src_uri.endswith(".html")]:
         files.remove(file)
-        add(file.src_uri, own_page(file, files))
+        add(file.src_uri, own_page(file, files, config.site_url))
     return files
 
 
-def own_page(file, files) -> str:
-    """An interactive page, with its links to files of the project led to pages of the site."""
+def own_page(file, files, site: str) -> str:
+    """An interactive page, with its links to files of the project led to pages of the site. The picture of a shared
+    link has a whole address: whoever shows it does not know this page's."""
     def moved(found: re.Match) -> str:
         path, hash_, anchor = site_link(found[2], file.src_uri, files).partition("#")
         page = files.get_file_from_path(posixpath.normpath(posixpath.join(posixpath.dirname(file.src_uri), path)))
         return found[1] + page.url_relative_to(file) + hash_ + anchor if page else found[0]
-    text = re.sub(r"""(["'(])([\w./-]+\.(?:md|py)(?:#[\w-]*)?)(?=["')])""", moved, file.content_string)
+    text = re.sub(r"""(["'(])([\w./-]+\.(?:md|py|png)(?:#[\w-]*)?)(?=["')])""", moved, file.content_string)
     missing = [page for page in OPTIONAL if page.endswith(".html") and not files.get_file_from_path(page)]
     for page in missing:                                        # a chapter that has not been made is no link
         text = re.sub(rf'<a href="../{page}">(.*?)</a>', r"<span>\1</span>", text)
-    return text
+    return re.sub(r'(?<=og:image" content=")[^"]+', lambda m: urljoin(site + file.url, m[0]) if site else m[0], text)
 
 
 def on_page_markdown(markdown, page, config, files):
@@ -179,8 +187,9 @@ def on_page_markdown(markdown, page, config, files):
     name = page.file.src_uri
     if name.startswith("code/"):
         return markdown
-    numbers = name.startswith("results/")               # tables: not searched; other pages come before those of code
-    page.meta["search"] = {"exclude": True} if numbers else {"boost": 3}
+    numbers = name.startswith("results/")               # tables: not searched; other pages come before those of code:
+    # a word in a heading, such as a function's name, counts 1,000 times as much as one in a text
+    page.meta["search"] = {"exclude": True} if numbers else {"boost": 0.5 if name == "LOG.md" else 3}
     if heading := re.search(r"^# .*\n", markdown, re.M):
         markdown = heading[0] + "\n" + markdown.replace(heading[0], "", 1)
     markdown = re.sub(r"(\]\()([^)\s:]+)(?=\))", lambda m: m[1] + site_link(m[2], name, files), markdown)

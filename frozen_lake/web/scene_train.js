@@ -1,6 +1,6 @@
 // Scene 6: watch all four learn at once, forwards and backwards, with other settings. Only this scene uses the dials.
 const DIALS = {
-  beta: ["β, DPO's leash", "how hard DPO is held to its start; a small one lets it go far"],
+  beta: ["β, DPO's KL penalty", "how hard DPO is held to its start; a small one lets it go far"],
   lam: ["λ, IFT's ghost", "the share of the student's own next cell in what IFT reads"],
   lr: ["learning rate", "how far one update goes, for all four"],
 };

@@ -139,8 +139,8 @@
       if (!g) return "<td><small>not measured</small></td>";
       const top = Choose.top(Choose.rows(g, have)), best = Choose.cheapest(top), tied = top.length - 1;
       const sft = best.verdict === "baseline", points = sft ? "±0" : Choose.signed(best.gain[0]);
-      const label = `${Choose.size(demos, samples, Choose.what[have], g.noise > 0)}: ${best.name}${
-        tied ? `, tied with ${tied} more` : ""}, ${sft ? "the baseline" : `${points} points over SFT`}`;
+      const label = `${best.name}${tied ? " =" : ""} ${points}: ${
+        Choose.size(demos, samples, Choose.what[have], g.noise > 0)}${tied ? `, tied with ${tied} more` : ""}`;
       return `<td><button type="button" data-demos="${Number(demos)}" data-samples="${Number(samples)}"
         aria-pressed="${g === now}" aria-label="${esc(label)}"><b>${esc(best.name)}</b>${tied ? " =" : ""}
         <small>${points}</small></button></td>`;

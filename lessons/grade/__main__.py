@@ -9,15 +9,15 @@
     python -m lessons.grade 07a --in-lesson  # your loss trains the lesson's model
     python -m lessons.grade 07p --reveal     # runs the experiment of a prediction
 
-For teachers (docs/teaching/): --class FOLDER --out class.csv, --mine FOLDER. For hand-in: --pack.
+For teachers (docs/teaching/): --class FOLDER --out class.csv. For hand-in: --pack.
 """
-import json
 import sys
 import time
 from pathlib import Path
 
 from lessons.grade import folder, solution, ui, worker
 from lessons.grade.folder import My, short_hash
+from lessons.grade.tasks import used
 from nanouft.shell.config import Parser, run
 from nanouft.shell.errors import UserError
 from nanouft.shell.files import write_json
@@ -29,26 +29,19 @@ def parser() -> Parser:
     flags = Parser(prog="python -m lessons.grade", description=__doc__)
     flags.add_argument("tasks", nargs="*", metavar="TASK",
                        help="07a, or 07 for all of lesson 07; none: the list, or all with "
-                            "--json, --check, --class")
-    flags.add_argument("--my", default="my", metavar="DIR",
-                       help="the folder with your answers [my]")
-    flags.add_argument("--seed", metavar="WORD",
-                       help="draws the hidden cases [your name]; with --class a file")
+                            "--check, --class")
+    flags.add_argument("--my", default="my", help="the folder with your answers [my]")
+    flags.add_argument("--seed", help="draws the hidden cases [your name]; with --class a file")
     flags.add_argument("--class", dest="klass", metavar="FOLDER",
                        help="grade all submissions in a folder: all tasks, or those named")
-    flags.add_argument("--mine", metavar="FOLDER",
-                       help="failures that no mistake explains, equal ones together")
-    flags.add_argument("--results", metavar="FILE", help="also write results.json, as Gradescope "
-                       "reads it")
-    flags.add_argument("--out", metavar="FILE",
-                       help="the table of --class [class.csv], the zip of --pack")
+    flags.add_argument("--results", help="also write results.json, as Gradescope reads it")
+    flags.add_argument("--out", help="the table of --class [class.csv], the zip of --pack")
     for name, words in {"watch": "judge again whenever the file is saved",
                         "hint": "the next of three hints",
                         "solution": "after success, or five tries and 20 minutes",
                         "in-lesson": "run the lesson with your function in place of the project's",
                         "reveal": "run the experiment of a prediction that is sealed",
                         "pack": "put my/ into a zip, to be handed in",
-                        "json": "print states as JSON and nothing else",
                         "check": "are the tasks themselves in order?"}.items():
         flags.add_argument(f"--{name}", action="store_true", help=words)
     return flags
@@ -61,43 +54,23 @@ def main(argv: list[str] | None = None) -> int:
         from lessons.grade.tasks import check
         return check.main(args.tasks)
     ids = folder.ids_of(args.tasks)
-    if args.klass or args.mine or args.pack:
-        teach(args)
-    elif args.json:
-        return print_json(ids or [task.id for task in folder.all_tasks()], my, args.seed)
+    asked = [action for name, action in ACTIONS.items() if getattr(args, name)]
+    if args.klass:
+        from lessons.grade import klass
+        klass.main(args.klass, args.out, args.seed, args.tasks)
+    elif args.pack:
+        from lessons.grade import submissions
+        submissions.pack(my, args.out)
     elif not ids:
         print_list(my)
     elif args.watch:
         watch(ids, my, args.seed)
-    elif not (args.hint or args.solution or args.reveal or args.in_lesson):
+    elif not asked:
         return judge(ids, my, args.seed, args.results)
     else:
         for task in map(folder.find, ids):
-            hint_or_reveal(task, my, args)
+            asked[0](task, my)
     return 0
-
-
-def hint_or_reveal(task, my: My, args) -> None:
-    if args.hint:
-        hint(task, my)
-    elif args.solution:
-        solution.show(task, my)
-    elif args.reveal:
-        reveal(task, my)
-    else:
-        from lessons.grade.tasks.used import in_lesson
-        in_lesson(task, my)
-
-
-def teach(args) -> None:
-    """What a teacher does, and what is handed in."""
-    from lessons.grade import klass
-    if args.klass:
-        klass.main(args.klass, args.out or "class.csv", args.seed, args.tasks)
-    elif args.mine:
-        klass.mine(args.mine, args.tasks)
-    else:
-        klass.pack(args.my, args.out or "")
 
 
 # ---- the list ------------------------------------------------------------------------------------
@@ -105,11 +78,11 @@ def teach(args) -> None:
 def print_list(my: My) -> None:
     """The list; at the first use also the folder, and the question for a name."""
     tasks = folder.all_tasks()
-    if not my.path.exists():
+    if not my.name:                                     # a lesson may have made the folder
         my.call_me(ask_name())
         my.begin(tasks)
         print(f"{my.path} is made: write there. Files in it are never overwritten.\n")
-    states = {task.id: last_state(my, task.id) for task in tasks}
+    states = {entry["task"]: entry.get("state") for entry in my.entries(event="try")}
     print("\n".join(ui.progress(tasks, states, str(my.path))))
 
 
@@ -120,29 +93,12 @@ def ask_name() -> str:
     return input("Your name (it draws your planted bugs, nothing else): ").strip() or "student"
 
 
-def last_state(my: My, id: str) -> str:
-    tries = my.entries(id, "try")
-    return tries[-1].get("state", "not begun") if tries else "not begun"
-
-
-def print_json(ids: list[str], my: My, seed: str | None) -> int:
-    found = worker.grade(ids, my, seed or my.name)
-    short = {id: {"state": v["state"], "mistake": v["mistake"]} for id, v in found.items()}
-    print(json.dumps(short))
-    return code_of(found)
-
-
-def code_of(verdicts: dict[str, dict]) -> int:
-    """0 if all is right, 1 if not. A sealed prediction is as right as it can be."""
-    done = [found["state"] == "right" or "seal" in found for found in verdicts.values()]
-    return 0 if all(done) else 1
-
-
 # ---- one task ------------------------------------------------------------------------------------
 
 def judge(ids: list[str], my: My, seed: str | None, results: str | None = None) -> int:
-    """Judged in another process, which alone imports torch; so this one starts at once."""
-    if not my.path.exists():
+    """Judged in another process, which alone imports torch; so this one starts at once. 0: all is
+    right, 1: not all is. A sealed prediction is as right as it can be."""
+    if not my.name:
         my.call_me(ask_name())
     print(ui.paint("judging ...", "dim"), flush=True)
     verdicts = worker.grade(ids, my, seed or my.name)
@@ -155,18 +111,16 @@ def judge(ids: list[str], my: My, seed: str | None, results: str | None = None) 
     if results:
         from lessons.grade.results import gradescope
         write_json(Path(results), gradescope(verdicts))
-    return code_of(verdicts)
+    done = [found["state"] == "right" or "seal" in found for found in verdicts.values()]
+    return 0 if all(done) else 1
 
 
 def note(id: str, found: dict, my: My) -> None:
     """A try, in the log; a prediction is sealed by it."""
-    unknown = found["state"] == "unknown" and "cases" in found
-    more = {"values": [case["yours"] for case in found["cases"]]} if unknown else {}
     sealed = [entry.get("hash") for entry in my.entries(id, "sealed")]
     if found.get("seal") not in [None, *sealed]:
         my.log(id, "sealed", hash=found["seal"])
-    result = {name: found[name] for name in ("state", "mistake", "hash")}
-    my.log(id, "try", **result, **more)
+    my.log(id, "try", **{name: found[name] for name in ("state", "mistake", "hash")})
 
 
 def watch(ids: list[str], my: My, seed: str | None) -> None:
@@ -209,6 +163,8 @@ def reveal(task, my: My) -> None:
     print("\n".join(predictions.reveal(task, my)))
     print(f"  Now judge it: python -m lessons.grade {task.id}")
 
+
+ACTIONS = {"hint": hint, "solution": solution.show, "in_lesson": used.in_lesson, "reveal": reveal}
 
 if __name__ == "__main__":
     raise SystemExit(run(main))

@@ -41,9 +41,6 @@ class Card:
     def verdict(self, values: dict, my) -> dict:
         return told(*self.judge(values, my.name))
 
-    def named(self, name: str) -> Mistake:
-        return next(mistake for mistake in self.mistakes if mistake.name == name)
-
 
 # ---- ledger cards --------------------------------------------------------------------------------
 
@@ -81,33 +78,28 @@ class Ledger(Card):
 
     def judge(self, values: dict, name: str) -> Judged:
         blanks = self.blanks(name)
-        given = {blank.key: values.get(blank.key, "") for blank in blanks}
-        if all(value == "" for value in given.values()):
+        given = [(blank, values.get(blank.key, "")) for blank in blanks]
+        if all(value == "" for _, value in given):
             return "not begun", None, []
-        slips, lines = Counter(), []
-        for blank in blanks:
-            value = given[blank.key]
-            if lacks := blank.lacks(value):
-                lines.append(f"{blank.key} {lacks}")
-            elif not blank.test and value != blank.right:
-                slips[blank.slips[value]] += 1
-        wrong = len(lines) + slips.total()
+        lacks = [f"{blank.key} {words}" for blank, value in given if (words := blank.lacks(value))]
+        slips = Counter(blank.slips[value] for blank, value in given
+                        if not blank.lacks(value) and not blank.test and value != blank.right)
+        wrong = len(lacks) + slips.total()
         if not wrong:
             return "right", None, []
-        lines.insert(0, f"{len(blanks) - wrong} of {len(blanks)} right")
+        lines = [f"{len(blanks) - wrong} of {len(blanks)} right", *lacks]
         if not slips:
             return "unknown", None, lines
-        return "wrong", self.named(slips.most_common(1)[0][0]), lines
+        names = [mistake.name for mistake in self.mistakes]
+        return "wrong", self.mistakes[names.index(slips.most_common(1)[0][0])], lines
 
     def good(self, name: str) -> dict:
         return {blank.key: blank.right for blank in self.blanks(name)}
 
     def wrong(self, name: str) -> dict[str, dict]:
-        out = {}
-        for blank in self.blanks(name):
-            for option, mistake in blank.slips.items():
-                out.setdefault(mistake, self.good(name) | {blank.key: option})
-        return out
+        good = self.good(name)
+        return {mistake: good | {blank.key: option} for blank in self.blanks(name)
+                for option, mistake in blank.slips.items()}
 
 
 def whose(strips: dict[str, list[str]], slips: dict[tuple[str, str], str], name: str,
@@ -214,10 +206,8 @@ def read(file) -> dict:
 
 
 def told(state: str, mistake: Mistake | None, lines: list[str]) -> dict:
-    named = {"mistake": None}
-    if mistake:
-        named = {"mistake": mistake.name, "question": mistake.question, "say": mistake.say}
-    return {"state": state, "note": "", "lines": [f"  {line.strip()}" for line in lines]} | named
+    return {"state": state, "note": "", "lines": [f"  {line.strip()}" for line in lines],
+            "mistake": mistake and mistake.name, "question": mistake and mistake.question}
 
 
 def judge_card(task: Card, file, my) -> dict:

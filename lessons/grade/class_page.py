@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from datetime import date
 from pathlib import Path
 
+from lessons.grade import program
 from lessons.grade import results as counted
 from lessons.grade.predictions import is_share, seal
 from lessons.grade.results import Klass, Result
@@ -21,23 +22,12 @@ WEEK = 7 * 24 * 3600                    # seconds
 UNKNOWN = 3                             # unknown failures of a task that make it worth a look
 GROUPS = 12                             # of equal answers and of unknown failures on the page
 LINES = 40                              # of code in one place
-BINS = (0.0, 0.2, 0.4, 0.6, 0.8)        # of probabilities; each is 0.2 wide
 
 
 def page(klass: Klass) -> str:
-    parts = {
-        "<!--INTRO-->": intro(klass),
-        "<!--MONDAY-->": monday(klass),
-        "<!--TASKS-->": tasks(klass),
-        "<!--STUDENTS-->": students(klass),
-        "<!--ODD-->": odd(klass),
-        "<!--PREDICTIONS-->": predictions(klass),
-        "<!--PLANS-->": plans(klass),
-        "<!--EQUAL-->": equal(klass),
-        "<!--UNKNOWN-->": unknown(klass),
-        "<!--STOPPED-->": stopped(klass),
-    }
-    return fill(TEMPLATE.read_text(encoding="utf-8"), parts)
+    parts = intro, monday, tasks, students, odd, predictions, plans, equal, unknown, stopped
+    return fill(TEMPLATE.read_text(encoding="utf-8"),
+                {f"<!--{part.__name__.upper()}-->": part(klass) for part in parts})
 
 
 def intro(klass: Klass) -> str:
@@ -45,10 +35,15 @@ def intro(klass: Klass) -> str:
     right = sum(r.state == "right" for r in answers)
     text = (f"<p>{date.today():%d %B %Y}. {len(klass.names)} submissions, "
             f"{len(klass.tasks)} tasks. {right} of {len(answers)} answers are right.</p>")
-    if not klass.unread:
-        return text
-    items = [f"<li><b>{escape(name)}</b> {escape(why)}</li>" for name, why in klass.unread.items()]
-    return f"{text}<p>Not graded:</p><ul>{''.join(items)}</ul>"
+    unread = [f"<b>{escape(name)}</b> {escape(why)}" for name, why in klass.unread.items()]
+    return text + f"<p>Not graded:</p>{listed(unread)}" * bool(unread)
+
+
+def listed(items: list[str], most: int = 9999) -> str:
+    """The first ones, and how many more there are."""
+    more = f"<p>{len(items) - most} more are not shown.</p>" * (len(items) > most)
+    shown = "".join(map("<li>{}</li>".format, items[:most]))
+    return f"<ul>{shown}</ul>{more}" if items else "<p>None.</p>"
 
 
 def table(name: str, heads: list[str], rows: list[list[str]], above: str = "") -> str:
@@ -82,46 +77,27 @@ def beliefs(klass: Klass) -> list[tuple]:
     """[(task, mistake, names)], the most common first: handed in, or tried in the last week."""
     latest = max((entry["time"] for r in klass.results for entry in r.log), default=0)
     who = defaultdict(set)
-    for result in klass.results:
-        for mistake in recent_mistakes(result, latest):
-            who[result.task.id, mistake.name].add(result.name)
-    known = {(task.id, m.name): (task, m) for task in klass.tasks for m in mistakes_of(task)}
-    found = [(*known[place], sorted(names)) for place, names in who.items()]
+    for r in klass.results:
+        recent = [entry for entry in counted.tries(r.log) if entry["time"] > latest - WEEK]
+        said = [str(entry.get("mistake")) for entry in [*recent, r.verdict]]
+        for place, mistake in enumerate(r.task.mistakes):       # no name is a part of another one
+            if any(mistake.name in text for text in said):      # "a and b" are two
+                who[r.task.id, place].add(r.name)
+    tasks = {task.id: task for task in klass.tasks}
+    found = [(tasks[id], tasks[id].mistakes[place], sorted(names))
+             for (id, place), names in who.items()]
     return sorted(found, key=lambda entry: (-len(entry[2]), entry[0].id, entry[1].name))
 
 
-def mistakes_of(task) -> tuple:
-    return tuple(getattr(task, "mistakes", ()))
-
-
-def recent_mistakes(result: Result, latest: float) -> list:
-    """The named mistakes of this answer and of the tries of the last week."""
-    recent = [e for e in counted.tries(result.log) if e["time"] > latest - WEEK]
-    words = {name for entry in recent for name in single(entry.get("mistake"))}
-    words |= set(result.mistakes) | set(single(result.verdict.get("mistake")))
-    return [mistake for mistake in mistakes_of(result.task) if mistake.name in words]
-
-
-def single(mistake) -> list[str]:
-    """The names that may stand in "a and b or c"; a name may itself hold such a word."""
-    if not isinstance(mistake, str):
-        return []
-    readings = mistake.split(" or ")
-    return [mistake, *readings, *(name for some in readings for name in some.split(" and "))]
-
-
 def monday(klass: Klass) -> str:
-    found = beliefs(klass)[:BELIEFS]
-    if not found:
-        return "<p>No named mistake in the last week.</p>"
-    cards = []
-    for task, mistake, names in found:
-        cards.append(f"""<li>
-            <p class="count"><b>{len(names)} of {len(klass.names)}</b> {title(task)}</p>
-            <h3>{escape(mistake.name)}</h3>
-            <p class="say">{escape(mistake.say)}</p>
-            <details><summary>who</summary><p>{escape(', '.join(names))}</p></details></li>""")
-    return f'<ol class="cards">{"".join(cards)}</ol>'
+    cards = [f"""<li>
+        <p class="count"><b>{len(names)} of {len(klass.names)}</b> {title(task)}</p>
+        <h3>{escape(mistake.name)}</h3>
+        <p class="say">{escape(mistake.say)}</p>
+        <details><summary>who</summary><p>{escape(', '.join(names))}</p></details></li>"""
+             for task, mistake, names in beliefs(klass)[:BELIEFS]]
+    none = "<p>No named mistake in the last week.</p>"
+    return f'<ol class="cards">{"".join(cards)}</ol>' if cards else none
 
 
 # ---- done by task, done by student -------------------------------------------------------------
@@ -150,10 +126,9 @@ def causes(results: list[Result]) -> str:
         if r.state not in ("right", "not begun") and not (r.state == "amber" and not r.note):
             who[r.verdict.get("mistake") or r.note[:90].rstrip(".") or "unknown"].append(r.name)
     lines = sorted(who.items(), key=lambda cause: (-len(cause[1]), cause[0]))
-    items = "".join(f"<li>{escape(why)}: <b>{escape(', '.join(names))}</b></li>"
-                    for why, names in lines)
-    n = len(set().union(*who.values()))
-    return f"<details><summary>{n} not right</summary><ul>{items}</ul></details>" if items else ""
+    items = [f"{escape(why)}: <b>{escape(', '.join(names))}</b>" for why, names in lines]
+    head = f"<summary>{len(set().union(*who.values()))} not right</summary>"
+    return f"<details>{head}{listed(items)}</details>" * bool(items)
 
 
 def students(klass: Klass) -> str:
@@ -166,20 +141,17 @@ def students(klass: Klass) -> str:
         odd = ' <b title="something is odd">!</b>' * bool(sums["odd"])
         rows.append([escape(name) + odd, f"<b>{sums['points']}</b>",
                      *(str(sums[what]) for what in ("right", "tries", "minutes")), *squares])
-    most = next(iter(klass.sums(name)["of"] for name in klass.names), "0")
     lessons = Counter(task.id[:2] for task in klass.tasks)
     above = '<td colspan="5"></td>' + "".join(
         f'<th scope="colgroup" colspan="{n}">{escape(id)}</th>' for id, n in lessons.items())
-    letters = [escape(task.id[2:]) for task in klass.tasks]
-    return '<div class="students">' + table("Done, by student", [
-        "student", f"points of {most}", "right", "tries", "minutes", *letters],
-        rows, above) + "</div>"
+    heads = ["student", f"points of {klass.full}", "right", "tries", "minutes",
+             *(escape(task.id[2:]) for task in klass.tasks)]
+    return f'<div class="students">{table("Done, by student", heads, rows, above)}</div>'
 
 
 def odd(klass: Klass) -> str:
-    items = [f"<li><b>{escape(name)}</b>: {escape(', '.join(words))}</li>"
-             for name, words in klass.odd.items()]
-    return f"<ul>{''.join(items)}</ul>" if items else "<p>None.</p>"
+    return listed([f"<b>{escape(name)}</b>: {escape(', '.join(words))}"
+                   for name, words in klass.odd.items()])
 
 
 # ---- predictions -------------------------------------------------------------------------------
@@ -192,9 +164,9 @@ def revealed(klass: Klass) -> list[tuple[float, float]]:
         sealed = [e.get("hash") for e in result.log if e["event"] == "sealed"]
         for entry in [e for e in result.log if e["event"] == "reveal"][:1]:
             given, truth = entry.get("said"), entry.get("came")
-            if isinstance(given, list) and isinstance(truth, list) and all(map(is_share, given)):
-                if seal(given) in sealed:
-                    pairs += [(p, t) for p, t in zip(given, truth) if t in (0, 1)]
+            numbers = isinstance(given, list) and all(map(is_share, given))
+            if numbers and isinstance(truth, list) and seal(given) in sealed:
+                pairs += [(p, t) for p, t in zip(given, truth) if t in (0, 1)]
     return pairs
 
 
@@ -205,21 +177,18 @@ def predictions(klass: Klass) -> str:
         return "<p>No prediction has been revealed yet.</p>"
     brier = sum((p - t) ** 2 for p, t in pairs) / len(pairs)
     rows = []
-    for low in BINS:
-        some = [(p, t) for p, t in pairs if low <= p < low + 0.2 or low == BINS[-1] and p == 1]
+    for fifth in range(5):
+        some = [pair for pair in pairs if min(int(5 * pair[0]), 4) == fifth]
         if some:
-            given = 100 * sum(p for p, _ in some) / len(some)
-            true = 100 * sum(t for _, t in some) / len(some)
-            rows.append([f"{low:.0%} to {low + 0.2:.0%}", str(len(some)), f"{given:.0f} %",
-                         f"{true:.0f} %", scale(given, true)])
+            given, true = (sum(numbers) / len(some) for numbers in zip(*some))
+            picture = (f'<div class="scale" aria-hidden="true"><i class="given" '
+                       f'style="left:{given:.0%}"></i><i class="true" style="left:{true:.0%}"></i>'
+                       "</div>")
+            rows.append([f"{20 * fifth} % to {20 * fifth + 20} %", str(len(some)),
+                         f"{100 * given:.0f} %", f"{100 * true:.0f} %", picture])
     return (f"<p>{len(pairs)} statements, Brier score {brier:.2f} (0 is perfect, 0.25 is a coin). "
             "Line: what was said, on average. Dot: what came true.</p>"
             + table("Predictions", ["said", "statements", "mean", "came true", "picture"], rows))
-
-
-def scale(given: float, true: float) -> str:
-    return (f'<div class="scale" aria-hidden="true"><i class="given" style="left:{given:.0f}%"></i>'
-            f'<i class="true" style="left:{true:.0f}%"></i></div>')
 
 
 # ---- plans -------------------------------------------------------------------------------------
@@ -227,17 +196,12 @@ def scale(given: float, true: float) -> str:
 def plans(klass: Klass) -> str:
     """The sentences that the rubric asks a person to read."""
     items = []
-    for result in klass.results:
-        if result.task.kind == "design" and result.state != "not begun":
-            for key, text in sentences(result):
-                items.append(f"<li><b>{escape(result.name)}</b> {title(result.task)}, "
-                             f"{escape(key)}: {escape(text[:500])}</li>")
-    return f"<ul>{''.join(items)}</ul>" if items else "<p>None.</p>"
-
-
-def sentences(result: Result) -> list[tuple[str, str]]:
-    plan = counted.card(result.code) or {}
-    return [(key, str(plan[key])) for key in result.task.sentences() if plan.get(key)]
+    for r in klass.results:
+        plan = program.card(r.code) if r.task.kind == "design" and r.state != "not begun" else {}
+        items += [f"<b>{escape(r.name)}</b> {title(r.task)}, {escape(key)}: "
+                  f"{escape(str(text)[:500])}"
+                  for key, text in plan.items() if text and key in r.task.sentences()]
+    return listed(items)
 
 
 # ---- what deserves a look ----------------------------------------------------------------------
@@ -246,9 +210,8 @@ def code_of(results: list[Result]) -> str:
     """The programs of one student, folded away."""
     shown = ""
     for result in results:
-        lines = result.code.splitlines()
-        more = "\n..." if len(lines) > LINES else ""
-        text = "\n".join(line[:200] for line in lines[:LINES]) + more
+        lines = [line[:200] for line in result.code.splitlines()]
+        text = "\n".join([*lines[:LINES], *["..."] * (len(lines) > LINES)])
         shown += f"<p>{title(result.task)}</p><pre>{escape(text)}</pre>"
     return f"<details><summary>code of {escape(results[0].name)}</summary>{shown}</details>"
 
@@ -261,14 +224,21 @@ def equal(klass: Klass) -> str:
             found[tuple(sorted([result.name, *result.same_as]))].append(result)
     groups = sorted(found.items(), key=lambda pair: (-len(pair[1]) / len(pair[0]) ** 2, pair[0]))
     items = []
-    for names, results in groups[:GROUPS]:
+    for names, results in groups:
         ids = sorted({r.task.id for r in results})
         code = code_of([r for r in results if r.name == names[0]])
-        who, where = escape(", ".join(names)), escape(", ".join(ids))
-        items.append(f"<li><b>{who}</b> in {where}{code}</li>")
+        items.append(f"<b>{escape(', '.join(names))}</b> in {escape(', '.join(ids))}{code}")
     one = [f"<p>One name in my/, so the same planted bugs: {escape(', '.join(names))}.</p>"
            for names in counted.equal_names(klass)]
-    return "".join(one) + listed(items, len(groups))
+    return "".join(one) + listed(items, GROUPS)
+
+
+def unknown(klass: Klass) -> str:
+    """Failures that nobody knows, in groups of equal ones, and the tasks with many of them."""
+    groups = counted.unknown(klass.results)
+    count = Counter(r.task.id for group in groups for r in group)
+    many = ", ".join(f"{id} ({n})" for id, n in count.most_common() if n >= UNKNOWN)
+    return f"<p>Tasks with many of them: {escape(many)}.</p>" * bool(many) + in_groups(groups)
 
 
 def stopped(klass: Klass) -> str:
@@ -276,27 +246,8 @@ def stopped(klass: Klass) -> str:
     return in_groups(counted.unknown(klass.results, unexplained=False))
 
 
-def unknown(klass: Klass) -> str:
-    """Tasks with many unknown failures, and the failures in groups of equal ones."""
-    groups = counted.unknown(klass.results)
-    count = Counter(r.task.id for group in groups for r in group)
-    many = [f"{id} ({n})" for id, n in count.most_common() if n >= UNKNOWN]
-    head = f"<p>Tasks with many of them: {escape(', '.join(many))}.</p>" if many else ""
-    return head + in_groups(groups)
-
-
 def in_groups(groups: list[list[Result]]) -> str:
-    items = []
-    for group in groups[:GROUPS]:
-        names = ", ".join(r.name for r in group)
-        out = counted.failure(group[0])[:200]
-        items.append(f"<li><b>{title(group[0].task)}</b>: {len(group)} x, {escape(names)}"
-                     f'<p class="dim">{escape(out)}</p>{code_of(group[:1])}</li>')
-    return listed(items, len(groups))
-
-
-def listed(items: list[str], n: int) -> str:
-    if not items:
-        return "<p>None.</p>"
-    more = f"<p>{n - GROUPS} more groups are not shown.</p>" if n > GROUPS else ""
-    return f"<ul>{''.join(items)}</ul>{more}"
+    return listed([f"<b>{title(group[0].task)}</b>: {len(group)} x, "
+                   f"{escape(', '.join(r.name for r in group))}"
+                   f'<p class="dim">{escape(counted.failure(group[0])[:200])}</p>'
+                   f"{code_of(group[:1])}" for group in groups], GROUPS)

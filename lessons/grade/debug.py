@@ -4,6 +4,7 @@ Two things are judged: what the repaired program does, and the answer to one que
 bug, which of six things would the log of the run have shown? Most bugs leave the loss pretty.
 """
 from dataclasses import dataclass
+from functools import cache
 from random import Random
 
 from lessons.grade.task import Mistake, Task
@@ -63,26 +64,16 @@ def planted(program: str, bug: Bug) -> str:
 
 def debug(id: str, *, bugs: tuple[Bug, ...], program: str, signature: str, **fields) -> Debug:
     """A Debug task. Its reference and its mistakes are one program, with and without each bug."""
-    programs = Programs(program, {bug.name: bug for bug in bugs}, signature.split("(")[0])
-    mistakes = tuple(Mistake(bug.name, {"bug": bug.name}, bug.question, bug.say) for bug in bugs)
-    return Debug(id, "debug", signature=signature, bugs=bugs, mistakes=mistakes,
-                 program=program.strip() + "\n", right=programs.right, model=programs.model,
-                 **fields)
+    @cache
+    def built(bug: Bug | None):
+        """The function of the program, with this bug or without any."""
+        space: dict = {"__name__": "program"}
+        exec(planted(program, bug) if bug else program, space)
+        return space[signature.split("(")[0]]
 
+    def model(*args, bug: Bug | None = None):
+        return built(bug)(*args)
 
-class Programs:
-    """The function of the program, with each bug and without. Each is built at its first call."""
-
-    def __init__(self, program: str, bugs: dict[str, Bug], function: str):
-        self.program, self.bugs, self.function, self.built = program, bugs, function, {}
-
-    def right(self, *args):
-        return self.model(*args)
-
-    def model(self, *args, bug: str = ""):
-        if bug not in self.built:
-            text = planted(self.program, self.bugs[bug]) if bug else self.program
-            space: dict = {"__name__": "program"}
-            exec(text, space)
-            self.built[bug] = space[self.function]
-        return self.built[bug](*args)
+    mistakes = tuple(Mistake(bug.name, {"bug": bug}, bug.question, bug.say) for bug in bugs)
+    return Debug(id, "debug", signature=signature, bugs=bugs, mistakes=mistakes, right=model,
+                 program=program.strip() + "\n", model=model, **fields)

@@ -6,9 +6,11 @@ A function is known by its outcomes: what it returns, and the gradients of that,
 and on 30 random ones. Task.model with the flags of a mistake has outcomes, too. A mistake is named
 only if all of them agree; or, if no mistake has these gradients, all values.
 """
+import contextlib
 import inspect
 import itertools
 from collections.abc import Callable
+from functools import cache
 from random import Random
 
 from lessons.grade.call import call
@@ -36,11 +38,9 @@ class Exam:
 
     def answer(self, *mistakes: Mistake) -> "Answer":
         """The model with the flags of these mistakes."""
-        key = frozenset(mistake.name for mistake in mistakes)
-        if key not in self.known:
-            flags = {name: value for mistake in mistakes for name, value in mistake.flags.items()}
-            self.known[key] = Answer(lambda *args: self.task.model(*args, **flags), self)
-        return self.known[key]
+        flags = {name: value for mistake in mistakes for name, value in mistake.flags.items()}
+        made = Answer(lambda *args: self.task.model(*args, **flags), self)
+        return self.known.setdefault(frozenset(mistake.name for mistake in mistakes), made)
 
     def pairs(self) -> list[tuple[Mistake, Mistake]]:
         """Two mistakes that can be made at once: their flags have different keys."""
@@ -49,23 +49,18 @@ class Exam:
 
 
 class Answer:
-    """A function, and its outcomes on the cases of an exam: computed when asked for, and kept."""
+    """A function, its outcomes on the cases of an exam, and their gradients: computed when asked
+    for, and kept."""
 
     def __init__(self, function, exam: Exam):
+        places, as_set = exam.task.gradients, exam.task.as_set
         self.function, self.exam = function, exam
-        self.outcomes, self.slopes = {}, {}
+        self.outcome = cache(lambda i: outcome(function, exam.args[i], as_set))
+        self.gradient = cache(
+            lambda i: gradients(function, exam.args[i], places) if places else None)
 
     def __getitem__(self, i: int) -> Outcome:
-        if i not in self.outcomes:
-            task = self.exam.task
-            self.outcomes[i] = outcome(self.function, self.exam.args[i], task.as_set)
-        return self.outcomes[i]
-
-    def gradient(self, i: int) -> list | None:
-        if i not in self.slopes:
-            places = self.exam.task.gradients
-            self.slopes[i] = gradients(self.function, self.exam.args[i], places) if places else None
-        return self.slopes[i]
+        return self.outcome(i)
 
     def same_values(self, other: "Answer", cases=None) -> bool:
         return all(self[i].same_values(other[i]) for i in cases or self.exam.all)
@@ -85,8 +80,8 @@ def judge(task: Task, function, seed="0", exam: Exam | None = None) -> dict:
     """{"state": right | amber | wrong | unknown | not begun, "mistake": its name or None, ...}"""
     exam = exam or Exam(task, seed)
     mine = function if isinstance(function, Answer) else Answer(function, exam)
-    if misfit := arguments(task, mine.function):
-        return verdict(exam, mine, "unknown", note=misfit)
+    if not fits(task, mine.function):
+        return verdict(exam, mine, "unknown", note="arguments")
     if mine[0].error.startswith("NotImplementedError"):
         return {"state": "not begun", "mistake": None}
     found = diagnosis(exam, mine)
@@ -124,9 +119,7 @@ def diagnosis(exam: Exam, mine: Answer) -> dict:
 
 
 def changed(mine: Answer) -> str:
-    """Of the cases that were looked at; those are all, once a verdict is sure."""
-    changes = any(found.changed for found in mine.outcomes.values())
-    return "changes its arguments" if changes else ""
+    return "changes its arguments" * any(mine[i].changed for i in mine.exam.all)
 
 
 def readings(exam: Exam, fits: Callable[[Answer], bool]) -> list[list[Mistake]]:
@@ -143,36 +136,29 @@ def gradient_note(exam: Exam, mine: Answer) -> str:
     return "gradient" if any(any(slope) for slope in slopes) else "no gradient"
 
 
-def arguments(task: Task, function) -> str:
-    """Can it be called as the task says? Else what is wrong."""
-    try:
-        inspect.signature(function).bind(*task.cases[0].args)
-    except TypeError:
-        return "arguments"
-    except ValueError:                                      # a built-in function does not say
-        pass
-    return ""
+def fits(task: Task, function) -> bool:
+    """Can it be called as the task says? A built-in function does not tell (ValueError)."""
+    with contextlib.suppress(ValueError):
+        try:
+            inspect.signature(function).bind(*task.cases[0].args)
+        except TypeError:
+            return False
+    return True
 
 
 def reason(mine: Answer) -> str:
     """Why nothing fits, if that is plain to see in a shown case."""
-    shown, right = [mine[i] for i in range(mine.exam.shown)], mine.exam.right
-    if stopped := [found.error for found in shown if found.values is None]:
+    pairs = [(mine[i], mine.exam.right[i]) for i in range(mine.exam.shown)]
+    if stopped := [found.error for found, _ in pairs if found.values is None]:
         return stopped[0]
-    if all(found.values == [None] for found in shown):
+    if all(found.values == [None] for found, _ in pairs):
         return "returns nothing"
-    pairs = [(found, right[i]) for i, found in enumerate(shown)]
-    if all(kinds(found) != kinds(wanted) for found, wanted in pairs):
+    if all(found.has_texts != wanted.has_texts for found, wanted in pairs):
         return "kind"
     odd = [pair for pair in pairs if len(pair[0].values) != len(pair[1].values)]
     if odd and not mine.exam.task.as_set:
         return f"shape {odd[0][0].shape}; {odd[0][1].shape} is wanted"
     return ""
-
-
-def kinds(found: Outcome) -> set[bool]:
-    """Texts, numbers, or both."""
-    return {isinstance(x, str) for x in found.values}
 
 
 def broken_law(task: Task, function) -> str:
@@ -189,10 +175,9 @@ def broken_law(task: Task, function) -> str:
 def nearest(exam: Exam, mine: Answer) -> str:
     """The mistake that most of the cases agree with, of those that are not right."""
     wrong = [i for i in exam.all if mine[i].values and not mine[i].same_values(exam.right[i])]
-    count = {m.name: sum(mine[i].same_values(exam.answer(m)[i]) for i in wrong)
-             for m in exam.task.mistakes}
-    best = max(count, key=count.get)
-    return best if count[best] > MOST * len(wrong) else ""
+    count, best = max((sum(mine[i].same_values(exam.answer(m)[i]) for i in wrong), m.name)
+                      for m in exam.task.mistakes)
+    return best if count > MOST * len(wrong) else ""
 
 
 def verdict(exam: Exam, mine: Answer, state: str, found=(), **more: str) -> dict:
@@ -201,25 +186,18 @@ def verdict(exam: Exam, mine: Answer, state: str, found=(), **more: str) -> dict
     cases = [row(exam, mine, i) for i in range(exam.shown)]
     worst = failing(exam, mine)
     cases += [row(exam, mine, worst)] * (worst >= exam.shown)
-    first = asked_first(exam, worst, found[0]) if found else None
+    shows = [m for m in found[0] if not exam.answer(m).same_values(exam.right, [worst])
+             ] or found[0] if found else []             # of two mistakes at once: the one seen here
     return {"state": state, "mistake": " or ".join(map(" and ".join, names)) or None,
-            "readings": names, "question": first.question if first else None,
-            "say": first.say if first else None, "cases": cases, **more}
+            "readings": names, "question": shows[0].question if shows else None,
+            "cases": cases, **more}
 
 
 def failing(exam: Exam, mine: Answer) -> int:
     """The first case with another value; where there is none, with another gradient; else 0."""
-    for agrees in mine.same_values, mine.agrees:
-        for i in exam.all:
-            if not agrees(exam.right, [i]):
-                return i
-    return 0
-
-
-def asked_first(exam: Exam, case: int, reading: list[Mistake]) -> Mistake:
-    """Of two mistakes at once: the one that shows in this case."""
-    wrong = [m for m in reading if not exam.answer(m).same_values(exam.right, [case])]
-    return (wrong or reading)[0]
+    bad = (i for agrees in (mine.same_values, mine.agrees) for i in exam.all
+           if not agrees(exam.right, [i]))
+    return next(bad, 0)
 
 
 def row(exam: Exam, mine: Answer, i: int) -> dict:

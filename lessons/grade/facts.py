@@ -55,24 +55,17 @@ def fact(exam, mine) -> str:
     rows.sort(key=lambda row: same(row[1], row[2]))             # wrong ones first
     if found := relation(names, rows):
         return f"Your result is {found}."
-    if found := by_word(exam, names, rows) or by_number(names, rows) or by_part(exam, names, rows):
+    if found := by_word(exam, names, rows) or by_part(exam, names, rows):
         return found
     right, own = values_of(exam.task.right, exam), values_of(mine.function, exam)
     for words, change in changes(names, rows, ARGUMENTS):
         if all(agree(lambda: right(change(x)), lambda: z) for x, _, z in rows):
             return f"This would be the right result if {words}."
     for words, change in changes(names, rows, PLAIN):
-        wanted = []
-        if all(agree(lambda: keep(wanted, right(change(x))), lambda: own(change(x)))
-               for x, _, _ in rows):
-            if len({str(y) for y in wanted}) > len(rows) / 2:       # not always the same numbers
-                return f"Your function would be right if {words}."
+        if all(agree(lambda: right(change(x)), lambda: own(change(x))) for x, _, _ in rows):
+            if len({str(right(change(x))) for x, _, _ in rows}) > len(rows) / 2:
+                return f"Your function would be right if {words}."      # not one result for all
     return ""
-
-
-def keep(found: list, y: list) -> list:
-    found.append(y)
-    return y
 
 
 def values_of(function, exam) -> Callable[[tuple], list | None]:
@@ -83,13 +76,10 @@ def agree(one: Callable, other: Callable) -> bool:
     """Equal numbers; all of them finite."""
     try:
         a, b = one(), other()
-        return a is not None and b is not None and finite(a) and same(a, b)
+        finite = all(math.isfinite(x) for x in a or () if isinstance(x, float))
+        return a is not None and b is not None and finite and same(a, b)
     except (ArithmeticError, AttributeError, IndexError, RuntimeError, TypeError, ValueError):
         return False
-
-
-def finite(values: list) -> bool:
-    return all(not isinstance(x, float) or math.isfinite(x) for x in values)
 
 
 # ---- from results --------------------------------------------------------------------------------
@@ -116,33 +106,34 @@ def plain(x):
 
 def more_by(rows: list[tuple]) -> str:
     """Always by the same number."""
-    _, y, z = rows[0]
-    if not y or not z or not isinstance(y[0], float) or not isinstance(z[0], float):
-        return ""
-    more = z[0] - y[0]
+    more = next(((b - a) for a, b in floats(*rows[0][1:])), math.nan)
     if all(agree(lambda: [x + more for x in y], lambda: z) for _, y, z in rows):
         return f"the right one {'+' if more > 0 else '-'} {abs(more):.4g}"
     return ""
+
+
+def floats(y: list, z: list) -> list[tuple[float, float]]:
+    return [(a, b) for a, b in zip(y, z) if isinstance(a, float) and isinstance(b, float)]
 
 
 def times(names: list[str], rows: list[tuple]) -> str:
     """A number times the right result: always the same, or one that the arguments have."""
     factors, sizes = [], []
     for args, y, z in rows:
-        factor = next((b / a for a, b in zip(y, z) if isinstance(a, float) and a
-                       and isinstance(b, float)), None)
-        if factor is not None:
-            factors.append(factor)
-            sizes.append(dict(size for name, x in zip(names, args) for size in sizes_of(name, x)))
-        if not agree(lambda: [(factor or 0.0) * x for x in y], lambda: z):
+        some = [b / a for a, b in floats(y, z) if a][:1]
+        factors += some
+        sizes += [dict(size for name, x in zip(names, args) for size in sizes_of(name, x))
+                  for _ in some]
+        if not agree(lambda: [sum(some) * x for x in y], lambda: z):
             return ""
-    if len(factors) < FEW or same(factors, factors[:1] * len(factors)):
-        return "" if len(factors) < FEW else f"{factors[0]:.4g} times the right one"
+    if len(factors) < FEW:
+        return ""
+    if same(factors, factors[:1] * len(factors)):
+        return f"{factors[0]:.4g} times the right one"
     common = ["", *(name for name in sizes[0] if all(some.get(name) for some in sizes))]
     for above, below in itertools.permutations(common, 2):
         if same(factors, [some.get(above, 1) / some.get(below, 1) for some in sizes]):
-            return ", ".join([RIGHT, *[f"times {above}"] * bool(above),
-                              *[f"divided by {below}"] * bool(below)])
+            return RIGHT + f", times {above}" * bool(above) + f", divided by {below}" * bool(below)
     return ""
 
 
@@ -180,30 +171,20 @@ def by_word(exam, names: list[str], rows: list[tuple]) -> str:
     return ""
 
 
-def by_number(names: list[str], rows: list[tuple]) -> str:
-    """Where a result is always two to four numbers: what each of them is."""
-    sizes = {len(y) for _, y, _ in rows} | {len(z) for _, _, z in rows}
-    if len(sizes) > 1 or not 1 < max(sizes) <= FEW:
-        return ""
-    return in_parts(names, rows, {f"number {i + 1}": slice(i, i + 1) for i in range(max(sizes))})
-
-
 def by_part(exam, names: list[str], rows: list[tuple]) -> str:
-    """Where a list and a number are asked for: what each of them is."""
-    if not isinstance(exam.task.right(*fresh(rows[0][0])), tuple):
+    """What each part is, where a result is always two to four numbers, or a list and a number."""
+    sizes = {len(values) for _, *both in rows for values in both}
+    if len(sizes) == 1 and 1 < max(sizes) <= FEW:
+        parts = {f"number {i + 1}": slice(i, i + 1) for i in range(max(sizes))}
+    elif (isinstance(exam.task.right(*fresh(rows[0][0])), tuple)
+            and all(len(y) == len(z) > 1 for _, y, z in rows)):
+        parts = {"the list": slice(0, -1), "the last number": slice(-1, None)}
+    else:
         return ""
-    if any(len(y) != len(z) or len(y) < 2 for _, y, z in rows):
-        return ""
-    return in_parts(names, rows, {"the list": slice(0, -1), "the last number": slice(-1, None)})
-
-
-def in_parts(names: list[str], rows: list[tuple], parts: dict[str, slice]) -> str:
     found = {what: relation(names, [(args, y[part], z[part]) for args, y, z in rows])
              for what, part in parts.items()}
-    if not any(found.values()):
-        return ""
     words = "; ".join(f"{what} is {words or OTHER}" for what, words in found.items())
-    return f"In your result {words}."
+    return f"In your result {words}." * any(found.values())
 
 
 # ---- from arguments ------------------------------------------------------------------------------

@@ -96,22 +96,24 @@ class My:
             return self.path / lesson_file(task.id).name
         return self.path / ("plans" if task.kind == "design" else "cards") / f"{task.id}.toml"
 
-    def begin(self, tasks: list) -> list[Path]:
-        """Starters for these tasks: a new file, or what a file lacks, at its end. -> new files."""
-        new, more = {}, {}
-        for task in tasks:
+    def begin(self, tasks: list) -> None:
+        """Starters for these tasks: a new file, or what a file lacks, at its end."""
+        for task in [task for task in tasks if not self.has(task)]:
             file = self.file(task)
             if not file.exists():
-                new.setdefault(file, []).append(task)
-            elif is_function(task) and not names(file, task):
-                more.setdefault(file, []).append(task)
-        for file, some in new.items():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(starter(some, self.name), encoding="utf-8")
-        for file, some in more.items():
-            with open(file, "a", encoding="utf-8") as f:
-                f.write("".join(map(function_starter, some)))
-        return list(new)
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text(beginning(task, self.name), encoding="utf-8")
+            if is_function(task):
+                with open(file, "a", encoding="utf-8") as f:
+                    f.write(function_starter(task))
+
+    def has(self, task) -> bool:
+        """Is there a file, and does it name the function of this task, in whatever way?"""
+        file = self.file(task)
+        if not file.exists() or not is_function(task):
+            return file.exists()
+        text = file.read_text(encoding="utf-8", errors="replace")
+        return re.search(rf"\b{task.function}\b", text) is not None
 
     def log(self, task: str, event: str, **more) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
@@ -140,31 +142,26 @@ def is_function(task) -> bool:
     return hasattr(task, "signature") and not hasattr(task, "program")
 
 
-def names(file: Path, task) -> bool:
-    """Does a student's file name the function of this task, in whatever way?"""
-    text = file.read_text(encoding="utf-8", errors="replace")
-    return re.search(rf"\b{task.function}\b", text) is not None
-
-
 def read_entry(line: str) -> dict | None:
     """None for a line that somebody has edited out of shape."""
     try:
         entry = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    return entry if isinstance(entry, dict) and {"time", "task", "event"} <= entry.keys() else None
+    whole = isinstance(entry, dict) and {"time", "task", "event"} <= entry.keys()
+    timed = whole and isinstance(entry["time"], (int, float)) and 0 < entry["time"] < 1e11
+    return entry if timed else None
 
 
 # ---- starters: made from the tasks, so that there is no second source ----------------------------
 
-def starter(tasks: list, name: str) -> str:
-    """What a student starts from: functions without bodies, or one program, or one card."""
-    if not is_function(tasks[0]):
-        return tasks[0].starter(name)
-    lesson = lesson_file(tasks[0].id)
-    command = f"python -m lessons.grade {tasks[0].id}"
-    head = f'"""Exercises of lessons/{lesson.name}. Graded by: {command}"""\nimport torch\n'
-    return head + "".join(map(function_starter, tasks))
+def beginning(task, name: str) -> str:
+    """The head of a file of functions; or a whole program or card."""
+    if not is_function(task):
+        return task.starter(name)
+    command = f"python -m lessons.grade {task.id}"
+    return (f'"""Exercises of lessons/{lesson_file(task.id).name}. Graded by: {command}"""\n'
+            "import torch\n")
 
 
 def function_starter(task) -> str:

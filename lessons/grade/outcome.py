@@ -8,6 +8,7 @@ import traceback
 from dataclasses import dataclass
 
 import torch
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_map_only
 
 RELATIVE, ABSOLUTE = 2e-3, 2e-4             # two numbers closer than this are equal
 
@@ -47,11 +48,8 @@ def numbers(x) -> list:
 def close(a, b) -> bool:
     if not isinstance(a, (int, float)) or not isinstance(b, (int, float)):
         return a == b
-    if math.isnan(a) or math.isnan(b):
-        return math.isnan(a) and math.isnan(b)
-    if math.isinf(a) or math.isinf(b):
-        return a == b
-    return abs(a - b) <= ABSOLUTE + RELATIVE * min(abs(a), abs(b))
+    both_nan = math.isnan(a) and math.isnan(b)
+    return both_nan or math.isclose(a, b, rel_tol=RELATIVE, abs_tol=ABSOLUTE)
 
 
 def same(a: list | None, b: list | None) -> bool:
@@ -76,6 +74,11 @@ class Outcome:
     changed: bool = False                   # did it change its arguments in place?
     error: str = ""
 
+    @property
+    def has_texts(self) -> set[bool]:
+        """Texts, numbers, or both."""
+        return {isinstance(x, str) for x in self.values}
+
     def same_values(self, other: "Outcome") -> bool:
         """Or the same kind of exception."""
         if self.values is None or other.values is None:
@@ -85,13 +88,8 @@ class Outcome:
 
 def fresh(x, live: bool = False):
     """A copy; with `live` its float tensors collect gradients."""
-    if isinstance(x, torch.Tensor):
-        return x.clone().requires_grad_(live and x.is_floating_point())
-    if isinstance(x, (list, tuple)):
-        return type(x)(fresh(y, live) for y in x)
-    if isinstance(x, dict):
-        return {key: fresh(y, live) for key, y in x.items()}
-    return x
+    return tree_map_only(torch.Tensor, lambda t: t.clone().requires_grad_(
+        live and t.is_floating_point()), x)
 
 
 def outcome(function, args: tuple, as_set: bool = False) -> Outcome:
@@ -116,14 +114,11 @@ def told(e: BaseException, file: str) -> str:
 
 
 def unchanged(x, before) -> bool:
-    """Is an argument still what it was?"""
-    if type(x) is not type(before):
-        return False
-    if isinstance(x, torch.Tensor):
-        return torch.equal(x, before)
-    if isinstance(x, (list, tuple)):
-        return len(x) == len(before) and all(map(unchanged, x, before))
-    return x == before
+    """Are arguments still what they were?"""
+    (now, form), (then, old_form) = tree_flatten(x), tree_flatten(before)
+    return form == old_form and all(
+        type(a) is type(b) and (torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b)
+        for a, b in zip(now, then))
 
 
 def gradients(function, args: tuple, places: tuple[int, ...]) -> list | None:
@@ -143,13 +138,7 @@ def gradients(function, args: tuple, places: tuple[int, ...]) -> list | None:
         return None
     out = []
     for i in places:
-        for leaf in tensors(live[i]):
-            out += numbers(torch.zeros_like(leaf) if leaf.grad is None else leaf.grad)
+        for leaf in tree_leaves(live[i]):
+            if isinstance(leaf, torch.Tensor) and leaf.is_floating_point():
+                out += numbers(torch.zeros_like(leaf) if leaf.grad is None else leaf.grad)
     return out
-
-
-def tensors(x) -> list:
-    """The float tensors in an argument."""
-    if isinstance(x, torch.Tensor):
-        return [x] if x.is_floating_point() else []
-    return [t for y in x for t in tensors(y)] if isinstance(x, (list, tuple)) else []

@@ -23,18 +23,22 @@ class Predict(Card):
 
     def starter(self, name: str) -> str:
         lines = ["# How probable is each statement? From 0 (certainly not) to 1 (certain).", ""]
-        for letter, words in zip("abcdef", self.statements):
+        for letter, words in zip(self.letters, self.statements):
             lines += [f"# {words}", f'{letter} = ""', ""]
         return self.head() + "\n".join(lines)
 
+    @property
+    def letters(self) -> str:
+        return "abcdef"[:len(self.statements)]
+
     def numbers(self, values: dict) -> list:
-        return [values.get(letter, "") for letter, _ in zip("abcdef", self.statements)]
+        return [values.get(letter, "") for letter in self.letters]
 
     def judge(self, values: dict, name: str) -> Judged:
         numbers = self.numbers(values)
         if all(x == "" for x in numbers):
             return "not begun", None, []
-        bad = [letter for letter, x in zip("abcdef", numbers) if not is_share(x)]
+        bad = [letter for letter, x in zip(self.letters, numbers) if not is_share(x)]
         if bad:
             return "unknown", None, [f"a number from 0 to 1 is needed for {', '.join(bad)}"]
         coin = ["1/2 for all costs 0.25, whatever comes: is there none that you would bet on?"]
@@ -50,16 +54,14 @@ class Predict(Card):
             changed = "the numbers are others now; those that were sealed count"
             lines = score_lines(self, done[0]) + [changed] * (mine != done[0].get("hash"))
             return told("right", None, lines) | {"brier": done[0].get("brier")}
-        seals = {entry.get("hash") for entry in my.entries(self.id, "sealed")}
-        sealed = "sealed anew" if seals - {mine} else "sealed"
-        line = f"{sealed}; now: python -m lessons.grade {self.id} --reveal"
+        line = f"sealed; now: python -m lessons.grade {self.id} --reveal"
         return told("amber", None, [*lines, line]) | {"seal": mine}
 
     def solution(self, name: str) -> str:
         raise UserError(f"{self.id} is a prediction: --reveal runs the experiment")
 
     def good(self, name: str) -> dict:
-        return dict(zip("abcdef", [0.7] * len(self.statements)))
+        return dict.fromkeys(self.letters, 0.7)
 
     def wrong(self, name: str) -> dict[str, dict]:
         return {}
@@ -98,8 +100,7 @@ def reveal(task: Predict, my) -> list[str]:
 
 
 def score_lines(task: Predict, entry: dict) -> list[str]:
-    lines = []
     rows = zip(task.statements, entry["said"], entry["came"], entry["found"])
-    for words, said, came, number in rows:
-        lines.append(f"  {'yes' if came else 'no':3}  you said {said:g}   {words}  ({number})")
+    lines = [f"  {'yes' if came else 'no':3}  you said {said:g}   {words}  ({number})"
+             for words, said, came, number in rows]
     return [*lines, f"  Brier score {entry['brier']:.3f}: 0 is perfect, 1/2 for all gets 0.25"]

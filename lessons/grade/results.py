@@ -1,17 +1,12 @@
 """What came out for a class: a Result for each task of each student, and what is counted of it."""
-import ast
-import json
-import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 
 from lessons.grade import folder, ui
-from nanouft.shell.config import tomllib
-from nanouft.shell.files import checksum
+from lessons.grade.program import text_of, tree_of
 
 POINTS = {1: 1, 2: 2, 3: 4}             # of a level
 PAUSE = 30 * 60                         # seconds without a try: a pause, no work
-NODES = 40                              # smaller functions are equal by themselves
 
 
 @dataclass
@@ -31,19 +26,12 @@ class Result:
         return self.verdict["state"]
 
     @property
-    def hash(self) -> str:
-        code = self.code.encode("utf-8", "replace")
-        return checksum(code)[:12] if code else ""
-
-    @property
     def note(self) -> str:
         """What the grader said beside a mistake, or in place of one."""
-        if self.verdict.get("fact"):
-            return self.verdict["fact"]
-        if self.verdict.get("note"):
-            return ui.noted(self.verdict, getattr(self.task, "signature", ""))
+        said = self.verdict.get("fact") or self.verdict.get("note") and ui.noted(
+            self.verdict, getattr(self.task, "signature", ""))
         lines = self.verdict.get("lines", []) if self.state == "unknown" else []
-        return "; ".join(line.strip() for line in lines)
+        return said or "; ".join(line.strip() for line in lines)
 
     @property
     def unexplained(self) -> bool:
@@ -51,18 +39,12 @@ class Result:
         runs = self.verdict.get("note") in (None, "", "changes its arguments")
         return self.state == "unknown" and runs and not self.verdict.get("lines")
 
-    @property
-    def mistakes(self) -> list[str]:
-        """The named mistakes that the first reading finds."""
-        return (self.verdict.get("readings") or [[]])[0]
-
 
 @dataclass
 class Klass:
     tasks: list
     results: list[Result]
     unread: dict[str, str]              # name -> why it was not graded
-    seconds: float = 0.0
 
     @property
     def names(self) -> list[str]:
@@ -76,11 +58,16 @@ class Klass:
             found[result.name].update(result.odd)
         return {name: sorted(found[name]) for name in self.names if found[name]}
 
+    @property
+    def full(self) -> str:
+        """The points of one whose answers are all right."""
+        return f"{sum(points(task, 'right') for task in self.tasks):g}"
+
     def sums(self, name: str) -> dict:
         """A student's sums over all tasks."""
         own = [result for result in self.results if result.name == name]
         return {"points": f"{sum(points(r.task, r.state) for r in own):g}",
-                "of": f"{sum(points(task, 'right') for task in self.tasks):g}",
+                "of": self.full,
                 "right": sum(r.state == "right" for r in own),
                 "begun": sum(r.state != "not begun" for r in own),
                 "tries": sum(len(tries(r.log)) for r in own),
@@ -124,15 +111,12 @@ def hints(log: list[dict]) -> int:
 
 
 def failure(result: Result) -> str:
-    """What came out, in one line: equal lines are equal failures."""
+    """What came out, in one line: equal lines are equal failures. Of an answer that runs: the
+    outcomes of all cases, numbers with three digits, exceptions by their names."""
     if not result.unexplained:
         return result.note
-    return in_short([row.get("yours") for row in result.verdict.get("cases", ())])
-
-
-def in_short(values: list) -> str:
-    """The outcomes of all cases: numbers with three digits, exceptions by their names."""
-    flat = [v for value in values for v in (value if isinstance(value, list) else [value])]
+    yours = [case.get("yours") for case in result.verdict.get("cases", ())]
+    flat = [v for value in yours for v in (value if isinstance(value, list) else [value])]
     return " ".join(f"{v:.3g}" if isinstance(v, float) else str(v).split(":")[0] for v in flat)
 
 
@@ -146,48 +130,7 @@ def unknown(results: list[Result], unexplained: bool = True) -> list[list[Result
     return sorted(groups.values(), key=lambda group: (-len(group), group[0].task.id))
 
 
-def attempts(results: list[Result]) -> dict[tuple, dict[str, str]]:
-    """{(task, outcome): {name: code}} of unknown failures, handed in or only tried."""
-    found = defaultdict(dict)
-    for r in results:
-        for entry in tries(r.log):
-            if entry.get("state") == "unknown" and isinstance(entry.get("values"), list):
-                found[r.task.id, in_short(entry["values"])][r.name] = ""
-        if r.unexplained:
-            found[r.task.id, failure(r)][r.name] = r.code
-    return found
-
-
 # ---- equal answers -------------------------------------------------------------------------------
-
-def tree_of(code: str) -> str:
-    """The syntax tree without names and docstrings. "" if it is small, or if there is none."""
-    try:
-        tree = ast.parse(code)
-        for node in ast.walk(tree):
-            if isinstance(node, ast.FunctionDef) and ast.get_docstring(node) is not None:
-                node.body = node.body[1:]
-        big = sum(1 for _ in ast.walk(tree)) >= NODES
-        numbers: dict[str, int] = {}                    # of names, in order of appearance
-        return big * re.sub(r"\b(id|arg|name)='(\w+)'", lambda word: str(
-            numbers.setdefault(word[2], len(numbers))), ast.dump(tree))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return ""
-
-
-def card(code: str) -> dict | None:
-    """What a card says. None if nothing can be read."""
-    try:
-        return tomllib.loads(code)
-    except (ValueError, RecursionError):
-        return None
-
-
-def text_of(code: str) -> str:
-    """A card without its comments. "" if nothing can be read."""
-    values = card(code)
-    return "" if values is None else json.dumps(values, sort_keys=True, default=str)
-
 
 def comparable(result: Result) -> str:
     """What is compared. Strips and repaired programs are equal by themselves if they are right."""

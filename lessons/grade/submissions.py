@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from lessons.grade.folder import My
 from nanouft.shell.errors import UserError
 from nanouft.shell.text import said
 
@@ -18,9 +19,29 @@ KINDS = (".py", ".toml", ".json", ".jsonl", ".txt")
 FILE, FILES, TOTAL = 1_000_000, 300, 10_000_000         # bytes of a file, files, bytes of all
 
 
-class Unreadable(Exception):
+class Unreadable(UserError):
     """This submission cannot be graded; the others can."""
 
+
+# ---- the student's part --------------------------------------------------------------------------
+
+def pack(my: My, out: str | None) -> None:
+    """--pack: the text files of my/ as a zip."""
+    if not my.path.is_dir():
+        raise UserError(f"--my {said(str(my.path))}: no such folder; python -m lessons.grade makes "
+                        "it")
+    files = dict(of_folder(my.path))
+    if not files:
+        raise UserError(f"--my {said(str(my.path))}: holds nothing to hand in")
+    name = "".join(c if c.isalnum() or c in "-_" else "_" for c in my.name) or "my"
+    target = Path(out or f"{name}.zip")
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as packed:
+        for path, content in files.items():
+            packed.writestr(f"my/{path}", content)
+    print(f"{target}: {len(files)} files")
+
+
+# ---- the teacher's part --------------------------------------------------------------------------
 
 def handed_in(folder: Path) -> list[Path]:
     """The submissions in a folder, by name."""

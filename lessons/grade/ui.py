@@ -11,7 +11,7 @@ from nanouft.shell.text import visible
 
 SHOWN = 8                                   # numbers of one answer
 COLOURS = {"right": 32, "amber": 33, "wrong": 35, "unknown": 36, "dim": 2, "bold": 1}
-MARK = {"right": "ok", "amber": "~", "wrong": ".", "unknown": ".", "not begun": "."}
+MARK = {"right": "ok", "amber": "~"}
 NOTES = {       # what is said beside a mistake, or where none has a name
     "arguments": "The task calls {signature}. Your function takes other arguments.",
     "returns nothing": "Your function returns nothing. Is there a line with `return`?",
@@ -25,7 +25,6 @@ NOTES = {       # what is said beside a mistake, or where none has a name
                             "numpy does that.",
     "time": "It took too long. Is there a loop that does not end?",
     "ended": "Your program ended before it returned anything.",
-    "no start": "Python and torch did not start in time. Is the machine busy? Grade it again.",
     "not reached": "It was not judged: the tasks before it in this file took too long.",
     "forged": "Something else than the grader has written a verdict.",
     "changed grader": "Since this file has run, the grader takes wrong answers for right ones.",
@@ -50,10 +49,8 @@ def paint(text: str, colour: str) -> str:
 def number(x) -> str:
     if isinstance(x, (str, bool)) or x is None:
         return str(x)
-    if math.isfinite(x) and abs(x - round(x)) < 1e-9 and abs(x) < 1e6:
-        return str(round(x))
-    names = {math.inf: "infinite", -math.inf: "-infinite"}
-    return f"{x:.4g}" if math.isfinite(x) else names.get(x, "NaN")
+    whole = math.isfinite(x) and abs(x - round(x)) < 1e-9 and abs(x) < 1e6
+    return str(round(x)) if whole else f"{x:.4g}"
 
 
 def numbers(values: list) -> str:
@@ -68,14 +65,10 @@ def compared(wanted: list, yours: list, differs: int, what: str) -> list[str]:
     pairs = list(itertools.zip_longest(map(number, wanted), map(number, yours), fillvalue="-"))
     columns = [[*pair, "^" if i == differs and len(pairs) > 1 else ""]
                for i, pair in enumerate(pairs)][first:first + SHOWN]
-    widths = [max(map(len, column)) for column in columns]
-    lines = []
-    for head, row in zip((f"{what}wanted", f"{what}yours ", " " * len(what + "wanted")),
-                         zip(*columns)):
-        dots = "... " if first else ""
-        dots = dots if head.strip() else " " * len(dots)
-        cells = " ".join(f"{cell:{width}}" for cell, width in zip(row, widths))
-        lines.append(f"      {head} {dots}{cells}".rstrip())
+    aligned = [[f"{word:{max(map(len, column))}}" for word in column] for column in columns]
+    heads = [f"      {what}{word} {'... ' * bool(first)}" for word in ("wanted", "yours ")]
+    heads.append(" " * len(heads[0]))
+    lines = [(head + " ".join(row)).rstrip() for head, row in zip(heads, zip(*aligned))]
     return [line for line in lines if line]
 
 
@@ -87,9 +80,9 @@ def report(task: dict, found: dict) -> list[str]:
         return [f"{task['id']} {task['name']}: not begun yet. Write in {task['file']}"]
     cases = found.get("cases", [])
     right = sum(case["value"] for case in cases)
-    head = f"{right} of {len(cases)} cases right" if cases else ""
+    head = f"{right} of {len(cases)} cases right" * bool(cases)
     if found["state"] == "right":
-        head = "right" + (f": {len(cases)} shown cases, and those drawn at random" if cases else "")
+        head = "right" + f": {len(cases)} shown cases, and those drawn at random" * bool(cases)
     lines = [paint(f"{task['id']} {task['name']:20} {head}".rstrip(), "bold"), *table(cases)]
     lines += found.get("lines", [])
     lines += sentence(task, found)
@@ -105,12 +98,11 @@ def table(cases: list[dict]) -> list[str]:
     bad = [case for case in cases if not case["value"]] or [c for c in cases if not c["ok"]]
     lines = []
     for case in cases:
+        shown = paint("<-- the smallest case where it shows", "wrong")
         if case["value"]:
-            lines.append(f"  {case['words']:{width}}  {numbers(case['wanted'])}  "
-                         f"{paint('ok', 'right')}{but(case)}")
-        elif case is bad[0]:
-            shown = "<-- the smallest case where it shows"
-            lines.append(f"  {case['words']:{width}}  {paint(shown, 'wrong')}")
+            shown = f"{numbers(case['wanted'])}  {paint('ok', 'right')}{but(case)}"
+        if case["value"] or case is bad[0]:
+            lines.append(f"  {case['words']:{width}}  {shown}")
         if case in bad[:1]:
             lines += failing(case)
     return lines
@@ -175,20 +167,19 @@ def hidden(found: dict) -> str:
 def progress(tasks: list, states: dict[str, str], where: str) -> list[str]:
     """The list: how many are done, what is next, one line a lesson."""
     core = [task for task in tasks if task.core]
-    done = [task for task in core if states[task.id] == "right"]
-    bar = "#" * round(28 * len(done) / max(1, len(core)))
-    some = {task.id: task for task in tasks}
-    path = [some[id] for id in folder.AFTERNOON if id in some]
-    left = [task for task in [*path, *core] if states[task.id] != "right"]
-    after = "all done"
-    if left:
-        after = f"next: {left[0].id} (level {left[0].level}, about {left[0].minutes} min)"
-    lines = [f"nanouft exercises   {where}   {len(done)} of {len(core)} core tasks done",
-             f"{bar:-<28}   {after}", "",
-             "  one afternoon:  " + "  ".join(entry(task, states[task.id]) for task in path), ""]
-    for lesson in sorted({task.id[:2] for task in tasks}):
-        entries = [entry(task, states[task.id]) for task in tasks if task.id.startswith(lesson)]
-        lines.append(f"  {lesson}  " + "  ".join(entries))
+    done = sum(states.get(task.id) == "right" for task in core)
+    bar = "#" * round(28 * done / max(1, len(core)))
+    path = sorted((task for task in tasks if task.id in folder.AFTERNOON), key=lambda task: task.id)
+    left = [f"next: {task.id} (level {task.level}, about {task.minutes} min)"
+            for task in [*path, *core] if states.get(task.id) != "right"]
+    lines = [f"nanouft exercises   {where}   {done} of {len(core)} core tasks done",
+             f"{bar:-<28}   {(left or ['all done'])[0]}", ""]
+    lessons = sorted({task.id[:2] for task in tasks})
+    rows = {"one afternoon:": path, "": []} | {
+        lesson: [task for task in tasks if task.id.startswith(lesson)] for lesson in lessons}
+    for name, some in rows.items():
+        entries = [entry(task, states.get(task.id, "")) for task in some]
+        lines.append("  ".join(["", name, *entries]) if some else "")
     return [*lines, "",
             "  ok done   ~ nearly   . open   * core;   D debug  P predict  L ledger  X design",
             "  python -m lessons.grade 07a judges one task, 07 all of lesson 07. --help shows the "
@@ -197,5 +188,5 @@ def progress(tasks: list, states: dict[str, str], where: str) -> list[str]:
 
 def entry(task, state: str) -> str:
     letter = {"debug": "D", "predict": "P", "ledger": "L", "design": "X"}.get(task.kind, "")
-    text = f"{task.id}{'*' if task.core else ''}{letter and ' ' + letter} {MARK[state]}"
+    text = f"{task.id}{'*' if task.core else ''}{letter and ' ' + letter} {MARK.get(state, '.')}"
     return paint(f"{text:9}", state) if state in COLOURS else f"{text:9}"

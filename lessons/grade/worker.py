@@ -3,12 +3,10 @@
     verdicts = grade(["07a", "07b"], My("my"), seed="0")
     # {"07a": {"state": ..., "mistake": ..., ...}, ...}
 
-The order goes to the child through its stdin, so that no argument of a program holds the seed. The
-child draws all hidden cases and forgets the seed before a line of a student's runs. It prints two
-lines of JSON for each task: one when it is about to begin, one when it is judged. Time is counted
-between the two, so the import of torch does not count. Each line bears the key of the order: what
-a student's program prints has none, and is not read. Memory and files are limited; when a child
-ends, so do the programs that it has started.
+The order goes to the child through its stdin: no argument of a program holds the seed. The child
+draws all hidden cases and forgets the seed before a line of a student's runs. It prints two lines
+of JSON for each task, when it begins and when it is judged; the time between them is limited. Each
+line bears the key of the order: what a student's program prints has none, and is not read.
 """
 import contextlib
 import json
@@ -20,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -30,7 +29,8 @@ from nanouft.shell.errors import UserError
 
 SECONDS = 15                                # for one task
 START = 120                                 # for the import of torch on a slow machine
-LOST = ("time", "ended", "no start", "forged")  # notes on a task that the child did not survive
+LOST = ("time", "ended", "forged")          # notes on a task that the child did not survive
+TIMEOUTS, ALL_TIMEOUTS = 2, 8               # after so many the rest of a file, of all, is left
 PRINTED = 600                               # letters of what a student prints
 LINE, WAITING = 4_000_000, 500              # bytes of a line of the child, lines that wait
 MEMORY, FILE = 3 << 30, 64 << 20            # bytes that a program may take, and may write
@@ -40,10 +40,19 @@ STATES = ("right", "amber", "wrong", "unknown", "not begun")
 # ---- the parent ----------------------------------------------------------------------------------
 
 def grade(ids: list[str], my: My, seed: str = "0", seconds: float = SECONDS) -> dict[str, dict]:
-    """The verdict on each task. After a time-out a new child goes on with the other tasks."""
+    """The verdict on each task. After a task that it does not survive, a new child goes on with the
+    others; a file in which that happens again and again is left, and at some point all is."""
     found: dict[str, dict] = {}
+    lost: Counter = Counter()                           # by file
     while left := [id for id in ids if id not in found]:
-        found |= ask(left, my, seed, seconds)
+        task = folder.find(left[0])
+        if lost[my.file(task)] >= TIMEOUTS or lost.total() >= ALL_TIMEOUTS:
+            found[task.id] = failed("not reached", task=about(task, my), hash=my.hash(task))
+            continue
+        some = ask(left, my, seed, seconds)
+        found |= some
+        last = left[len(some) - 1]
+        lost[my.file(folder.find(last))] += found[last].get("note") in LOST
     return {id: found[id] for id in ids}
 
 
@@ -66,13 +75,11 @@ def ask(ids: list[str], my: My, seed: str, seconds: float) -> dict[str, dict]:
                 begun = receive(lines, START)               # {"task", "hash"}, or "error"
                 if found and begun.get("note") in LOST:     # the next child begins with this task
                     break
-                if begun.get("note") == "time":
-                    raise UserError(f"Python and torch did not start within {START} s")
-                if begun.get("note") == "ended":
+                if begun.get("note") in LOST or "error" in begun:
                     errors.seek(0)
-                    raise RuntimeError(errors.read().decode("utf-8", "replace")[-3000:])
-                if "error" in begun:
-                    raise UserError(begun["error"])
+                    said = errors.read().decode("utf-8", "replace").strip() or f"{START} s"
+                    last = said.splitlines()[-1]
+                    raise UserError(begun.get("error") or f"the grader did not begin: {last}")
                 judged = receive(lines, seconds)
                 if not well_formed(judged) or not isinstance(begun.get("task"), dict):
                     judged = failed("forged")
@@ -115,7 +122,7 @@ def receive(lines: queue.Queue, seconds: float) -> dict:
         return failed("time")
 
 
-def failed(note: str, **more: str) -> dict:
+def failed(note: str, **more) -> dict:
     """A verdict on an answer that could not be judged."""
     return {"state": "unknown", "mistake": None, "note": note, **more}
 

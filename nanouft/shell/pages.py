@@ -41,9 +41,9 @@ def fill(page: str, parts: Mapping[str, str]) -> str:
 
 
 def shared() -> dict[str, str]:
-    """What all pages share, by its place: the style and the functions of nanouft/playground/web/common."""
+    """What all pages share, by its place: head, style and functions, from nanouft/playground/web/common."""
     return {f"/*COMMON_{kind.upper()}*/": (SHARED / f"common.{kind}").read_text(encoding="utf-8")
-            for kind in ("css", "js")}
+            for kind in ("html", "css", "js")}
 
 
 def doc(folder: Path, name: str) -> str | None:

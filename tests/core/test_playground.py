@@ -121,7 +121,7 @@ def test_a_look_is_the_ledger_for_every_objective_and_dial(made, monkeypatch):
     q["other"] = {"prompt": q["prompt"], "answer": NANO.chat((), world.said("No."))[0][1:]}      # the ledger's, for KTO
     looks, nats = made.js(f"""const q = {json.dumps(q)}, own = {{ ...q, other: q }}, model = policy();
         out = [{json.dumps(views)}.map(([name, dials]) => model.look(name === "sftmix" ? own : q, name, dials)),
-            Array.from(model.logprobs(q.prompt, q.answer))]""")
+            model.look(q, "sft").roles[0].p.map(Math.log)]""")
     answer, rejected = (world.said(NANO.decode(q[side][:-1]).strip()) for side in ("answer", "rejected"))
     row = Row((world.Turn("user", q["text"]),), answer, answer, rejected)
     for (name, dials), look in zip(views, looks):

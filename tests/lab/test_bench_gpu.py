@@ -24,10 +24,10 @@ def few(monkeypatch):
 def test_every_part_has_its_figures_and_one_that_fails_stops_no_other(here, few, monkeypatch, capsys):
     speed = bench_gpu.speed
 
-    def broken(b, out, name, device):
-        speed(b, out, name, device)
+    def broken(b, name, device):
         if name == "dpo":
             raise RuntimeError("out of\nmemory")
+        return speed(b, name, device)
     monkeypatch.setattr(bench_gpu, "speed", broken)
     assert call(bench.main, "--gpu", "--shape", "tiny", "--threads", 1, "--out", "new/gpu.json") == 1
     got, said = read_json(here / "new" / "gpu.json"), capsys.readouterr().out
@@ -40,8 +40,8 @@ def test_every_part_has_its_figures_and_one_that_fails_stops_no_other(here, few,
 
 
 def test_an_objective_that_differs_from_the_cpu_or_breaks_is_named(few, monkeypatch):
-    b = bench_gpu.Bench(bench_gpu.SHAPES["tiny"], True, devices.Device("cpu", "bf16"), devices.Device("cpu", "fp32"))
-    sft, steps, out = OBJECTIVES["sft"], [], {}
+    b = bench_gpu.Bench(bench_gpu.SHAPES["tiny"], devices.Device("cpu", "bf16"), devices.Device("cpu", "fp32"))
+    sft, steps = OBJECTIVES["sft"], []
 
     def drifts(batch, hp):
         steps.append(0)
@@ -50,8 +50,8 @@ def test_an_objective_that_differs_from_the_cpu_or_breaks_is_named(few, monkeypa
               "ift": lambda batch, hp: (batch.seqs["answer"].logp.sum() * math.nan, {})}
     for name, loss in losses.items():
         monkeypatch.setitem(OBJECTIVES, name, replace(OBJECTIVES[name], loss=loss))
-    bench_gpu.objectives(b, out)
-    assert not any(out["each"][name]["ok"] for name in losses) and out["equal"] == f"3 of {len(FEW)}"
+    out = bench_gpu.objectives(b)
+    assert not any(out["each"][name].get("ok") for name in losses) and out["equal"] == f"3 of {len(FEW)}"
     assert out["each"]["sft"]["gap"] > bench_gpu.TOLERANCE and "division" in out["each"]["dpo"]["error"]
 
 

@@ -13,7 +13,7 @@ import pytest
 from browser import Browser, node
 from running import call, one_error
 
-from lab import chooser, page
+from lab import page
 from nanouft import train
 from nanouft.rollout.harvest import Harvest
 from nanouft.shell import config
@@ -23,7 +23,7 @@ MAP = made.the_map()
 REAL = Path(__file__).parents[2] / "docs/results/map/map.json"
 WORSE = "/*MAP*/ /*PAGE_CSS*/ <!-- <script> ' \" \x1b[2J \u2028 </SCRIPT>"
 USES = {"nothing": {"nothing"}, "pairs": {"nothing", "pairs"}, "labels": {"nothing", "labels", "right answers"},
-        "scores": {"nothing", "labels", "pairs", "scores", "right answers"}, "reward": set(chooser.NEEDS)}
+        "scores": {"nothing", "labels", "pairs", "scores", "right answers"}, "reward": set(page.NEEDS)}
 ASK = {"demos": 100, "samples": 1000, "wrong": "", "have": "scores", "source": "own", "base": "base"}
 
 
@@ -35,15 +35,10 @@ def usable(have: str, **where) -> list[str]:
 
 
 # ---- the map in the page ---------------------------------------------------------------------------------------------
-def test_it_is_one_small_file_that_asks_for_nothing(tmp_path):
-    """Nothing is loaded; its links lead to documents that are there; nothing in the map can end its script."""
+def test_links_lead_to_documents_that_are_there_and_nothing_in_the_map_can_end_its_script(tmp_path):
     evil = json.loads(json.dumps(MAP))
     evil["regimes"][0]["rows"][0]["commands"] = [WORSE]
     text, plain = page.fill(evil, tmp_path), page.fill(MAP, tmp_path)
-    assert not re.search(r"\bsrc\s*=|@import|url\(|fetch\(|XMLHttpRequest|import\(|https?:", plain)
-    assert len(plain) < 600_000
-    assert re.findall(r"<link[^>]*>", plain) == ['<link rel="icon" href="data:,">']
-    assert not re.search(r"/\*[A-Z_]+\*/|<!--[A-Z]+-->", plain), "a place of page.html was not filled"
     for sign in ("<script", "</script", "<table", "<!--", "const Choose"):
         assert text.lower().count(sign.lower()) == plain.lower().count(sign.lower()), sign
     links = [x for x in re.findall(r'href="([^"$]*)"', plain) if ".md" in x]
@@ -62,20 +57,19 @@ def test_the_command_makes_it_and_names_a_map_that_is_missing(tmp_path, capsys):
 
 def test_a_damaged_map_is_one_line(tmp_path):
     file = tmp_path / "map.json"
-    assert chooser.read(file) is None
-    for broken, words in (({"regimes": []}, "no regimes"), ({"regimes": [{"name": "x"}]}, "regime 0 has no demos"),
-                          (MAP | {"regimes": [MAP["regimes"][0] | {"rows": [{"name": "x"}]}]}, "a row has no needs")):
+    for broken, words in (({}, "regimes"), ({"regimes": [{"name": "x"}]}, "demos"),
+                          (MAP | {"regimes": [MAP["regimes"][0] | {"rows": [{"name": "x"}]}]}, "needs")):
         file.write_text(json.dumps(broken))
         with pytest.raises(UserError, match=words):
-            chooser.read(file)
+            page.read(file)
     file.write_text(json.dumps(MAP))
-    assert chooser.read(file) == MAP
+    assert page.read(file) == MAP
 
 
 def run(code: str):
     """The value of `out` after `code`, where choose.js and the map of the page are known."""
     return node(f"const Choose = require({json.dumps(str(page.ASSETS / 'choose.js'))}), regimes = "
-                f"{json.dumps(chooser.small(MAP)['regimes'])}, ask = {json.dumps(ASK)}; {code}")
+                f"{json.dumps(page.small(MAP)['regimes'])}, ask = {json.dumps(ASK)}; {code}")
 
 
 NEAREST = [
@@ -127,7 +121,7 @@ def test_one_gets_what_can_be_made_of_what_one_has_and_ranks_are_counted_anew():
 def test_both_neighbours_are_named_where_a_size_lies_between_or_beyond_them():
     """On the real map KTO is tied with 300 x 1,000 and worse than SFT with 300 x 4,000; 12,288 answers were measured
     with 100 demonstrations only, and there no method for pairs."""
-    code = f"const map = {json.dumps(chooser.small(chooser.read(REAL)))}; " + """
+    code = f"const map = {json.dumps(page.small(page.read(REAL)))}; " + """
         const both = (more) => {
             const a = {...ask, ...more}, rows = (g) => Choose.rows(g, a.have);
             const [g, h] = [Choose.nearest, Choose.second].map((f) => f(map.regimes, a));

@@ -12,7 +12,7 @@ from made_cells import made
 from running import ROOT, call, one_error
 
 from lab import cell as the_cell
-from lab import claims, judge
+from lab import claims, judge, study
 from lab.cell import Cell
 from lab.cells import read_cells
 from lab.claims import BASES, CLAIMS, UFT_01, UFT_1
@@ -41,7 +41,7 @@ def lab(monkeypatch, tmp_path):
         file.parent.mkdir(exist_ok=True)
         Lines(file).add(*(lab.cell(c) for c in new))
         return read_cells(file)
-    monkeypatch.setattr(claims, "run_cells", run_cells)
+    monkeypatch.setattr(study, "run_cells", run_cells)
     lab.run = lambda *argv: call(claims.main, *argv, "--out", "trial")
     lab.results = lambda: read_json(lab.folder / "results.json")
     lab.verdicts = lambda name: {c["text"]: c["verdict"] for c in lab.results()["claims"][name]["contrasts"]}
@@ -102,8 +102,8 @@ def test_the_rule_of_equivalence(mean, half, want):
 # ---- cells and settings ----------------------------------------------------------------------------------------------
 def test_a_chain_starts_from_its_row_with_the_same_seed(lab):
     settings = {claims.SFT_ROW: {"--lr": "7e-4"}, claims.CHAIN: {"--lr": "1e-5", "--beta": "1"}}
-    study = Study(CLAIMS.__getitem__, {("C1", row, "base"): setting for row, setting in settings.items()})
-    c = study.cell("C1", claims.CHAIN, 3, BASES[1])
+    chosen = {("C1", row, "base"): setting for row, setting in settings.items()}
+    c = Study(CLAIMS.__getitem__, chosen).cell("C1", claims.CHAIN, 3, BASES[1])
     assert c.flags == ("--objective", "dpo", "--lr", "1e-5", "--beta", "1") and c.seed == 3 and c.each
     assert c.start == Cell((*"--objective sft --reduction sequence --lr 7e-4".split(),), 3, BASES[1])
 
@@ -118,9 +118,9 @@ def test_settings_are_chosen_jointly_on_validation_and_chains_start_from_the_cho
             mean += 0.05 * (c.flags[-1] == "3")
         return made(c, mean, rules_new=1.0 if c.flags[-3] == "1e-3" else mean)      # counts in C1, not in C3
     lab.cell = cell
-    study = Study(CLAIMS.__getitem__)
-    study.tune(["C1", "C3"], lambda cells: claims.run_cells(cells, lab.folder / "cells.jsonl"))
-    chosen = study.chosen
+    tuned = Study(CLAIMS.__getitem__)
+    tuned.tune(["C1", "C3"], lambda cells: study.run_cells(cells, lab.folder / "cells.jsonl"))
+    chosen = tuned.chosen
     assert {(key, base) for key, _, base in chosen} == {("C1", "base"), ("C3", "base"), ("C3", BASES[1])}
     for base in BASES:
         assert chosen["C3", claims.SFT_A, base] == {"--lr": "5e-4", "--batch-size": "16"}

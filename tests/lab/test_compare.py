@@ -5,13 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from running import ROOT, be_brief, call, one_error
+from running import be_brief, call, one_error
 
 from lab import cell as the_cell
-from lab import compare, cost, runner, snapshot, table
+from lab import compare, cost, runner, snapshot
 from lab.cell import Cell
 from lab.cells import read_cells, run_cell
-from lab.table import MEASURES, Row
+from lab.compare import MEASURES
+from lab.study import Row
 from nanouft import world
 from nanouft.gpt import GPT, NANO
 from nanouft.look.stats import interval
@@ -24,6 +25,10 @@ from nanouft.shell.text import read_json
 pytestmark = pytest.mark.usefixtures("brief")
 SHORT = ("--steps", "30", "--rows", "40", "--batch-size", "8")
 SFT, DPO = ("--objective", "sft", *SHORT), ("--objective", "dpo", "--steps", "3", "--rows", "20", "--batch-size", "4")
+
+
+def row_of(flags: tuple[str, ...]) -> Row:
+    return Row(" ".join(flags))
 
 
 # ---- snapshots -------------------------------------------------------------------------------------------------------
@@ -44,34 +49,22 @@ def test_looking_changes_no_weight(faces, tiny_base):
     plain = run_cell(Cell(SFT, 5, str(tiny_base), "val", 1), None)
     for key in ("mean", "families", "tokens", "last_loss"):
         assert faces["sft"][key] == plain[key], key
-    assert [p[0] for p in faces["sft"]["portrait"]["held"]["points"]] == [24], "looked at once in 30 steps"
 
 
 def test_a_snapshot_says_what_the_model_does(faces):
     base, sft = faces["base"]["portrait"], faces["sft"]["portrait"]
     assert base["pairs"] == {"chosen": 0, "rejected": 0} and abs(base["probes"]["kl_own"]) < 1e-6, "it is the base"
-    assert "ledger" not in base and base["curve"] == [] and base["held"] == {} and base["seconds"] == 0
-    assert sft["pairs"]["chosen"] > 0.1 and sft["probes"]["kl_own"] > 1e-3
-    assert len(sft["curve"]) == snapshot.CURVE and sft["curve"][-1][0] == 30
-    assert len(sft["answers"]) == len(snapshot.SHOWN) == len(sft["ledger"])
-    rows = table.shown_prompts("val", start_model("base")[1])
-    for p, a in zip(rows, sft["answers"]):
-        assert a["score"] == pytest.approx(world.score(p["prompt"], a["says"]), abs=1e-3), "scored by rule"
-        assert world.score(p["prompt"], p["right"]) == 1 > world.score(p["prompt"], p["wrong"])
-    assert len(json.dumps(faces["chain"])) < 8000, "small enough to keep a hundred and fifty of them"
+    assert base["seconds"] == 0 and sft["pairs"]["chosen"] > 0.1 and sft["probes"]["kl_own"] > 1e-3
+    assert len(json.dumps(faces["chain"])) < 2500, "small enough to keep a hundred and fifty of them"
     first, both = faces["start of the chain"]["seconds"], faces["chain"]["portrait"]["seconds"]
     assert both > first > 0, "the chain's time holds that of its start"
 
 
-def test_the_ledger_of_a_snapshot_is_that_of_its_own_objective(faces):
-    """SFT pays +1 everywhere. DPO at its start (policy = reference) pushes chosen up and rejected down alike."""
-    prompts = table.shown_prompts("val", start_model("base")[1])
-    for p, seen in zip(prompts, faces["sft"]["portrait"]["ledger"]):
-        assert seen["last"] == {"right": [1.0] * len(p["right_tokens"])}
-    for p, seen in zip(prompts, faces["chain"]["portrait"]["ledger"]):
-        first = seen["first"]
-        assert len(first["right"]) == len(p["right_tokens"]) and len(first["wrong"]) == len(p["wrong_tokens"])
-        assert min(first["right"]) > 0 > max(first["wrong"]) and first["right"][0] == -first["wrong"][0]
+def test_curves_are_means_and_points():
+    few, log = [1.0, 3.0], [{"step": 5, "held_out": {"nll": 0.123456}}, {"step": 6}]
+    assert snapshot.mean_curve(few) == [[1, 1.0], [2, 3.0]] and snapshot.mean_curve([]) == []
+    assert snapshot.mean_curve([*few] * snapshot.CURVE) == [[2 * i, 2.0] for i in range(1, snapshot.CURVE + 1)]
+    assert snapshot.held_curve(log, "nll") == [[5, 0.1235]]
 
 
 def test_a_run_that_samples_counts_its_own_cost(tiny_base):
@@ -82,11 +75,10 @@ def test_a_run_that_samples_counts_its_own_cost(tiny_base):
     spent = [c["portrait"]["flops"] for c in (one, two)]
     more = spent[1] - spent[0], three["portrait"]["flops"] - spent[1]
     assert min(more) > 0 and 0.5 < more[1] / more[0] < 2, "steps cost alike, but for the length of answers"
-    row = Row(flags, "on-policy", SFT)
-    price = table.priced(row, 5, [one, two, {"failed": "no"}])
-    assert price.flops == pytest.approx(cost.cost_of([*SFT, "--seed", "5"]).flops + sum(spent) / 2)
-    assert table.priced(row, 5, [{"failed": "no"}]) is None
-    assert len(one["portrait"]["ledger"]) == len(snapshot.SHOWN)
+    stages = [row_of(SFT), row_of(flags)]
+    price = compare.priced(stages, [one, two])
+    assert price.flops == pytest.approx(cost.cost_of([*SFT, "--seed", "0"]).flops + sum(spent) / 2)
+    assert compare.priced(stages, []) is None
 
 
 # ---- costs -----------------------------------------------------------------------------------------------------------
@@ -152,8 +144,8 @@ def test_relative_costs():
     assert cost.cost_of(["--objective", "ift", *few]).flops / sft.flops == pytest.approx(4 / 3, abs=0.001)
     assert cost.cost_of(["--objective", "dft", *few]) == sft
     assert cost.cost_of(["--objective", "sft", "--epochs", "6", *few]).flops / sft.flops == pytest.approx(2, abs=0.05)
-    row = Row(("--objective", "dpo", *few), "chain", ("--objective", "sft", *few))
-    assert table.priced(row, 0, []).flops == sft.flops + cost.cost_of(["--objective", "dpo", *few]).flops
+    chain = [row_of(("--objective", name, *few)) for name in ("sft", "dpo")]
+    assert compare.priced(chain, []).flops == sft.flops + cost.cost_of(["--objective", "dpo", *few]).flops
 
 
 # ---- rows ------------------------------------------------------------------------------------------------------------
@@ -163,31 +155,28 @@ def test_every_offline_objective_every_chain_and_the_control_are_rows():
     for name, o in OBJECTIVES.items():
         assert ((f"sft->{name}" if o.on_policy else name) in rows) == (name not in compare.SAME)
         if name in rows:
-            models = table.needed(rows[name])["models"]
+            models = compare.needed([rows[name]])["models"]
             assert models == "none" or o.columns
             assert ("start model" in models) == any(c.needs.startswith("the start model") for c in o.columns)
-    asked = compare.wanted(compare.Compare())
-    assert all(r.group != "on-policy" for r in asked.values()), "they come when they are asked for"
-    for row in rows.values():
-        source = table.sources(row)
-        assert (ROOT / source["file"]).exists()
-        assert source["arxiv"] or row.objective == "sft", f"{row.objective}: no arXiv id in its paper"
+    asked = compare.wanted(compare.Compare(), rows)
+    assert not any(compare.objective(rows[name]).on_policy for name in asked), "they come when they are asked for"
 
 
-def test_a_changed_row_invalidates_its_own_cells_and_what_starts_from_them():
-    def keys(sft: tuple[str, ...]) -> dict[str, str]:
-        rows = {"sft": Row(sft, "demonstrations"), "dpo": Row(DPO, "pairs"), "sft->dpo": Row(DPO, "chain", sft)}
-        return {n: r.cell(0, "base", "test", 10, True).key for n, r in rows.items()}
-    before, after = keys(SFT), keys((*SFT, "--lr", "1e-4"))
-    assert {n for n in before if before[n] != after[n]} == {"sft", "sft->dpo"}
-    plain = Row(SFT, "demonstrations").cell(0, "base", "test", 10, False)
-    assert plain.key != before["sft"] and plain.model_key == replace(plain, snapshot=True).model_key
+def test_a_changed_row_invalidates_its_own_cells_and_what_starts_from_them(monkeypatch):
+    def cells(sft: tuple[str, ...]) -> dict[str, Cell]:
+        rows = {"sft": row_of(sft), "dpo": row_of(DPO), "sft->dpo": replace(row_of(DPO), after="sft")}
+        monkeypatch.setattr(compare, "all_rows", lambda: rows)
+        return {name: some[0] for name, some in compare.cells_of(compare.Compare(items=10)).items()}
+    before, after = cells(SFT), cells((*SFT, "--lr", "1e-4"))
+    assert {n for n in before if before[n].key != after[n].key} == {"sft", "sft->dpo"}
+    plain = replace(before["sft"], snapshot=False)
+    assert plain.key != before["sft"].key and plain.model_key == before["sft"].model_key
     assert Cell(SFT).key == "fbce1285511f0fb7" or the_cell.CELL_VERSION != 1, "keys of finished cells must not move"
 
 
 def test_mistakes_are_one_line(capsys):
     for argv, words in ((("--objectives", "stf"), "did you mean sft"),
-                        (("--on-policy-seeds", "0"), "--on-policy-seeds 0: must be")):
+                        (("--seeds", "0"), "--seeds 0: must be")):
         one_error(call(compare.main, *argv), capsys.readouterr().err, words)
 
 
@@ -196,7 +185,7 @@ def test_results_and_table_are_computed_from_the_cells(tmp_path, monkeypatch, ti
     """A real, tiny comparison of two rows over two seeds, in this process (test_cells.py has workers)."""
     monkeypatch.setattr(runner, "finished_jobs", lambda work, jobs, workers: (work(*job) for job in jobs))
     monkeypatch.setattr(snapshot, "PAIRS", 40)
-    monkeypatch.setattr(compare, "all_rows", lambda: {"sft": Row(SFT, "demonstrations"), "dpo": Row(DPO, "pairs")})
+    monkeypatch.setattr(compare, "all_rows", lambda: {"sft": row_of(SFT), "dpo": row_of(DPO)})
     assert call(compare.main, "--seeds", "2", "--items", "1", "--init", tiny_base, "--out", tmp_path) == 0
     rows, text = read_json(tmp_path / "results.json")["rows"], (tmp_path / "table.md").read_text(encoding="utf-8")
     cells = read_cells(tmp_path / "cells.jsonl").values()
@@ -204,7 +193,7 @@ def test_results_and_table_are_computed_from_the_cells(tmp_path, monkeypatch, ti
     for name in ("sft", "dpo"):
         mine = [c for c in cells if c["flags"].startswith(f"--objective {name}")]
         figures = rows[name]["figures"]
-        assert figures.keys() == MEASURES.keys() and rows[name]["seeds"] == [0, 1]
+        assert figures.keys() == MEASURES.keys() and list(rows[name]["scores"]) == ["0", "1"]
         assert figures["score"] == list(interval([c["mean"] for c in mine]))
         assert figures["kl_own"] == list(interval([c["portrait"]["probes"]["kl_own"] for c in mine]))
         assert figures["seconds"][0] == np.median([c["portrait"]["seconds"] for c in mine])
@@ -216,12 +205,11 @@ def test_results_and_table_are_computed_from_the_cells(tmp_path, monkeypatch, ti
 
 
 def test_a_row_that_diverged_is_counted_and_not_averaged(faces):
-    good, bad = faces["sft"], {"seed": 6, "failed": "loss is nan at step 3"}
-    row = table.one(Row(SFT, "demonstrations"), [good, bad], None, cost.Cost(1, 1.0))
-    assert row["seeds"] == [5] and row["failed"] == {6: bad["failed"]}
-    assert row["figures"]["score"] == [good["mean"], None] and row["cost"] is None
-    said = compare.table({"seeds": 2, "items": 1, "split": "val", "rows": {"sft": row | {"minus_sft": None}}})[-1]
-    assert said.startswith("| sft (1 seeds diverged) |")
-    gone = table.one(Row(SFT, "demonstrations"), [bad], None, cost.Cost(1, 1.0))
-    assert gone["figures"]["score"] is None and "answers" not in gone
+    good, bad = faces["sft"], {"seed": 6, "failed": "loss is nan at step 3", "flags": ""}
+    rows = {"sft": row_of(SFT), "dpo": row_of(DPO)}
+    found = compare.summarise(rows, {"sft": [good, bad], "dpo": [bad]})
+    row, gone = found["sft"], found["dpo"]
+    assert list(row["scores"]) == [5] and row["failed"] == {6: bad["failed"]}
+    assert row["figures"]["score"] == [good["mean"], None] and gone["figures"]["score"] is None
+    assert compare.table({"seeds": 2, "items": 1, "rows": found})[-2].startswith("| sft (1 seeds diverged) |")
     assert MEASURES["score"].write(None) == "–" and MEASURES["chosen"].write([-0.0001, None]) == "0.00"

@@ -15,9 +15,8 @@ from house import ROOT
 from lab import (
     claims,
     compare,
-    gallery_page,
+    gallery,
     ift_help,
-    ift_verdicts,
     judge,
     lake_study,
     map_text,
@@ -29,6 +28,7 @@ from lab import regimes as plan
 from lab.cells import read_cells
 from lab.contrast import contrast
 from lab.gallery_stories import STORIES
+from lab.ift_tasks import Job
 from lab.runner import kept, open_store
 from lab.study import Study
 from nanouft.objectives import OBJECTIVES
@@ -160,11 +160,11 @@ def test_the_study_of_the_lake_is_what_its_cells_give():
     data = read_json(RESULTS / "C5.json")
     assert data["maps"] >= 100 and data["seeds"] >= 8
     done = {c["key"]: c for c in Lines(RESULTS / "C5.jsonl").read()}
-    again, table = lake_study.report(done, data["maps"], data["seeds"], list(lake_study.SETTINGS))
-    assert json.loads(json.dumps(again)) == data and text_of("results", "C5.md").splitlines() == table
+    again, text = lake_study.report(done, data["maps"], data["seeds"], list(lake_study.SETTINGS))
+    assert json.loads(json.dumps(again)) == data and text_of("results", "C5.md") == text
     shown = [line for line in text_of("lake.md").splitlines()
              if line.split("|")[1:2] and line.split("|")[1].strip() in lake_study.SETTINGS]
-    assert len(shown) > 3 and set(shown) <= set(table), "docs/lake.md shows another table"
+    assert len(shown) > 3 and set(shown) <= set(text.splitlines()), "docs/lake.md shows another table"
     for text, begins in ((text_of("lake.md"), "**C5**"), (README, "| C5 |"), (ACCOUNT, "| C5 |")):
         line, = (x for x in text.splitlines() if x.startswith(begins))
         assert f"**{data['verdict']}**" in line, begins
@@ -184,23 +184,23 @@ def test_the_numbers_of_the_lake_on_twoway5():
 # ---- the other studies -----------------------------------------------------------------------------------------------
 def test_where_ift_helps(tmp_path, monkeypatch):
     """Verdicts, figures and page from the kept runs; rates were chosen with seeds of their own."""
-    monkeypatch.setattr(ift_verdicts, "picture", lambda results, file: file)
+    monkeypatch.setattr(ift_help, "picture", lambda results, file: file)
     asked = []
     with open_store(RESULTS / "ift_help" / "cells.jsonl") as store:
-        def get(runs):
-            asked.extend(runs)
-            return ift_help.results_from(store, 0, runs)
+        def get(rows):
+            asked.extend(run for row in rows.values() for run in row)
+            return ift_help.results_from(store, 0, rows)
         found = {e.name: ift_help.judged(e, get) for e in ift_help.EXPERIMENTS}
-    seeds = {split: {r.seed for r in asked if getattr(r, "split", "") == split} for split in ("val", "test")}
+    seeds = {split: {r.seed for r in asked if isinstance(r, Job) and r.split == split} for split in ("val", "test")}
     assert seeds["test"] == set(range(ift_help.SEEDS)) and min(seeds["val"]) >= ift_help.VAL_SEED
     assert rounded(json.loads(json.dumps(found))) == rounded(read_json(RESULTS / "ift_help" / "results.json"))
-    ift_verdicts.write(found, tmp_path, tmp_path / "ift_help.md")
+    ift_help.write(found, tmp_path, tmp_path / "ift_help.md")
     assert (tmp_path / "ift_help.md").read_text(encoding="utf-8") == text_of("ift_help.md")
 
 
 def test_reward_over_optimisation():
     table = text_of("results", "over_optimisation.md")
-    assert table == "\n".join(overoptimise.table(Lines(RESULTS / "over_optimisation.jsonl").read())) + "\n"
+    assert table == overoptimise.page(Lines(RESULTS / "over_optimisation.jsonl").read())
     said = re.findall(r"\d+\.\d", ACCOUNT[ACCOUNT.index("## Over-optimisation"):].split("\n## ")[0])
     assert len(said) > 10 and all(x in table for x in said), [x for x in said if x not in table]
 
@@ -209,7 +209,7 @@ def test_pages_are_those_of_their_results():
     """The map, the gallery, the table of the comparison, the table of methods."""
     assert text_of("map.md") == map_text.page(read_json(RESULTS / "map" / "map.json")), "python -m lab.map --write"
     assert text_of("gallery.md").count("\n## ") == len(STORIES), "a section of lab/pages/gallery.md a story"
-    assert text_of("gallery.md") == gallery_page.page(STORIES, read_json(RESULTS / "gallery.json"))
+    assert text_of("gallery.md") == gallery.page(STORIES, read_json(RESULTS / "gallery.json"))
     assert text_of("results", "compare", "table.md") == "\n".join(
         compare.table(read_json(RESULTS / "compare" / "results.json"))) + "\n"
     assert text_of("methods.md") == methods.page(), "python -m lab.methods"

@@ -10,7 +10,7 @@ import pytest
 from made_cells import made
 from scipy import stats
 
-from lab import ift_verdicts, judge, table
+from lab import compare, ift_help, judge
 from lab.cell import Cell
 from lab.cells import pack_scores, read_cells
 from lab.contrast import two_way
@@ -23,11 +23,11 @@ def runs_of(scores: np.ndarray) -> list[dict]:
 def test_a_sum_of_gaps_has_the_interval_of_the_sum():
     """The same gap twice is one gap of double size: mean and half width double."""
     a, b = (np.random.default_rng(seed).integers(0, 2, (5, 40)).astype(float) for seed in (0, 1))
-    gap = ift_verdicts.gap(runs_of(a), runs_of(b))
+    gap = ift_help.gap(runs_of(a), runs_of(b))
     assert np.allclose(gap, a - b)
     mean, half = two_way([a - b], None)
-    assert ift_verdicts.total(gap) == (pytest.approx(mean), pytest.approx(half)) and half > 0
-    assert ift_verdicts.total(gap, gap) == (pytest.approx(2 * mean), pytest.approx(2 * half))
+    assert ift_help.total(gap) == (pytest.approx(mean), pytest.approx(half)) and half > 0
+    assert ift_help.total(gap, gap) == (pytest.approx(2 * mean), pytest.approx(2 * half))
 
 
 def test_the_jackknife_by_hand():
@@ -35,7 +35,7 @@ def test_the_jackknife_by_hand():
     old, new = np.array([1.0, 2.0, 3.0]), np.array([0.5, 1.5, 1.0])
     left = np.array([1 - np.delete(new, i).sum() / np.delete(old, i).sum() for i in range(3)])
     half = stats.t.ppf(0.975, 2) * np.sqrt(2 / 3 * ((left - left.mean()) ** 2).sum())
-    got = ift_verdicts.cut([{"gap": x} for x in new], [{"gap": x} for x in old], "gap")
+    got = ift_help.cut([{"gap": x} for x in new], [{"gap": x} for x in old], "gap")
     assert got == (pytest.approx(0.5), pytest.approx(half))
 
 
@@ -43,9 +43,9 @@ def test_rows_three_points_apart_are_not_equal():
     mine = {s: 0.80 + 0.001 * s for s in range(5)}
     for gap, word in ((0.0, "equal"), (0.001, "undecided"), (0.03, "undecided")):
         other = {s: x - gap + 0.012 * (-1) ** s * (s < 4) * (gap > 0.002) for s, x in mine.items()}
-        assert word != "equal" or table.minus(mine, other)[1] == "equal"
+        assert word != "equal" or compare.minus(mine, other)[1] == "equal"
     loud = {s: x - 0.015 + 0.02 * (-1) ** s * (s < 4) for s, x in mine.items()}       # 1.5 points, +- 2.3
-    (mean, half), word = table.minus(mine, loud)
+    (mean, half), word = compare.minus(mine, loud)
     assert mean == pytest.approx(0.015) and 0.02 < mean + half < 0.04 and mean < half and word == "undecided"
 
 

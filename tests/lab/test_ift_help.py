@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 from running import call, one_error
 
-from lab import ift_help, ift_tasks
-from lab import ift_verdicts as verdicts
+from lab import ift_help
 from lab.cell import Cell
-from lab.ift_tasks import Job, World, exact, reference, results, rows, score
+from lab.ift_tasks import Job, Moved, exact, reference, results, rows, score
 from lab.runner import Missing, open_store
 from nanouft import world
 from nanouft.data.rows import holdout
@@ -70,36 +69,35 @@ def test_named_things():
 # ---- rules -----------------------------------------------------------------------------------------------------------
 NARROW = 0.005                          # half of an interval
 SOLVED = {"plain at 8": (0.9, NARROW), "plain at 64": (0.9, NARROW)}
-
-
 LENGTH = {"loss at 8": (0.2, NARROW), "loss at 64": (0.01, NARROW), "beyond": (0.17, NARROW), **SOLVED}
 EXPOSURE = {"cut": (0.5, 0.1), "strict": (0.05, NARROW), "token": (0.95, NARROW)}
 STILL = {"largest change": (0.002, 0.001), "nats from the start": (1e-4, 1e-5)}
-LISTS = {"lists that stop at 1e-5": (1.0, 0.0), "lists that stop at 6e-5": (0.995, 0.01)}
-GAINS = {"fact": (0.03, 0.01), "truth": (0.03, 0.01)}
+LISTS = {f"lists that stop at {lr}": (0.99, 0.005) for lr in ift_help.GENTLE}
+GAINS = dict.fromkeys(ift_help.KEEPS, (0.03, 0.01))
 SPREAD = {"gain": (0.08, NARROW), "advantage": (0.06, NARROW)}
 
 
-@pytest.mark.parametrize("judge, holds, others", [
-    (verdicts.judge_propagation, SPREAD, {"does not hold": [{"advantage": (0.0, NARROW)}], "undecided": [
+@pytest.mark.parametrize("number, holds, others", [
+    ("1a", SPREAD, {"does not hold": [{"advantage": (0.0, NARROW)}], "undecided": [
         {"gain": (0.08, 0.1), "advantage": (0.06, 0.1)}, {"gain": (0.02, 0.01), "advantage": (0.05, 0.01)}]}),
-    (verdicts.judge_length, LENGTH, {
+    ("2", LENGTH, {
         "does not hold": [{"loss at 64": (0.05, NARROW), "beyond": (0.05, NARROW)}],
-        "undecided": [{"plain at 64": (0.1, NARROW)},
+        "undecided": [{"plain at 64": (0.1, NARROW)}, {"loss at 8": (0.2, 0.3)},
                       {"loss at 8": (0.3, NARROW), "loss at 64": (0.03, 0.02), "beyond": (0.1, 0.05)}]}),
-    (verdicts.judge_exposure, EXPOSURE, {
+    ("3", EXPOSURE, {
         "does not hold": [{"strict": (0.0, NARROW)}, {"strict": (-0.05, NARROW)}],
         "undecided": [{"strict": (0.0, NARROW), "token": (0.5, NARROW)}]}),
-    (verdicts.judge_each, LISTS, {"does not hold": [{"lists that stop at 6e-5": (0.9, 0.02)}],
-                                  "undecided": [{"lists that stop at 1e-5": (0.97, 0.1)}]}),
-    (verdicts.judge_each, GAINS, {"does not hold": [{"truth": (0.0, NARROW)}],
-                                  "undecided": [{"fact": (0.03, 0.04)}, {"fact": (0.009, 0.008)}]}),
-    (verdicts.judge_still, STILL, {"does not hold": [{"nats from the start": (0.05, 0.01)}],
-                                   "undecided": [{"largest change": (0.01, 0.01)}]})])
-def test_every_rule_can_say_each_word(judge, holds, others):
-    assert judge(holds) == "holds"
+    ("4", LISTS, {"does not hold": [{"lists that stop at 6e-5": (0.9, 0.02)}],
+                  "undecided": [{"lists that stop at 1e-5": (0.97, 0.1)}]}),
+    ("6a", GAINS, {"does not hold": [{"truth, first base": (0.0, NARROW)}],
+                   "undecided": [{"fact, first base": (0.03, 0.04)}, {"fact, second base": (0.009, 0.008)}]}),
+    ("5", STILL, {"does not hold": [{"nats from the start": (0.05, 0.01)}],
+                  "undecided": [{"largest change": (0.01, 0.01)}]})])
+def test_every_rule_can_say_each_word(number, holds, others):
+    rule = next(e for e in ift_help.EXPERIMENTS if e.name.startswith(number))
+    assert ift_help.judge(rule, holds) == "holds"
     for word, changes in others.items():
-        assert [judge(holds | change) for change in changes] == [word] * len(changes)
+        assert [ift_help.judge(rule, holds | change) for change in changes] == [word] * len(changes)
 
 
 # ---- real runs -------------------------------------------------------------------------------------------------------
@@ -108,13 +106,13 @@ def test_runs_are_trained_once_and_kept(tiny_base, tmp_path, here, capsys):
     run = Job("chain", (2, 3), 20, flags, 0, items=6, start=str(tiny_base))
     with open_store(tmp_path / "cells.jsonl") as store:
         with pytest.raises(Missing, match="1 of 1 cells are missing"):
-            ift_help.results_from(store, 0, [run])
+            ift_help.results_from(store, 0, {"row": [run]})
     line = run.run()
     assert 0 <= line["token"] <= 1 and 0.5 < line["differ"] <= 1 and line["gap"] == pytest.approx(0, abs=0.5)
-    assert verdicts.each([line]).shape == (1, 6) == verdicts.each([line], "stricts").shape
+    assert ift_help.each([line]).shape == (1, 6) == ift_help.each([line], "stricts").shape
     store.add(line)
     with open_store(tmp_path / "cells.jsonl") as store:
-        got, = ift_help.results_from(store, 0, [run])
+        got, = ift_help.results_from(store, 0, {"row": [run]})["row"]
     assert got["key"] == run.key == line["key"]
     assert replace(run, seed=1).key != run.key
     one_error(call(ift_help.main, "--only", "9"), capsys.readouterr().err, "--only 9", "1a, 1b, 2")
@@ -123,7 +121,7 @@ def test_runs_are_trained_once_and_kept(tiny_base, tmp_path, here, capsys):
 def test_how_far_a_model_moved(tiny_base, tmp_path):
     sft = Cell(("--objective", "sft", "--rows", "20", "--batch-size", "4", "--steps", "1"), 0, str(tiny_base))
     flags = (*ift_help.RELEASED, "--rows", "20", "--steps", "1", "--optimizer", "rmsprop", "--lr")
-    still, far = (ift_tasks.moved(World(Cell((*flags, lr), 0, sft, items=1), True), tmp_path / "keep")
+    still, far = (Moved(Cell((*flags, lr), 0, sft, items=1)).run(tmp_path / "keep")
                   for lr in ("1e-9", "1e-2"))
     assert abs(still["nats from the start"]) < 1e-4 < far["nats from the start"]
     assert still["largest change"] <= far["largest change"] <= 1 and still["key"] != far["key"]

@@ -1,10 +1,10 @@
-"""Intervals over seeds and prompts together, ranks that admit ties, and how both are written."""
+"""Intervals over seeds and prompts together, differences of rows, and how both are written."""
 import math
 
 import numpy as np
 import pytest
 
-from lab import table
+from lab.compare import minus
 from lab.contrast import quantile, two_way
 from lab.words import difference_word, format_gain, format_interval, markdown_table
 
@@ -56,22 +56,15 @@ def test_student_is_taken_at_the_whole_degrees_of_freedom_below():
     assert quantile(math.inf) == pytest.approx(1.96, abs=1e-3)
 
 
-# ---- ranks ---------------------------------------------------------------------------------------------------------
+# ---- rows ----------------------------------------------------------------------------------------------------------
 def test_the_luck_of_a_seed_cancels():
     """Rows far apart from seed to seed, and always one point apart on the same seed."""
     lucky = {0: 0.5, 1: 0.7, 2: 0.9}
-    (mean, half), word = table.minus({s: x + 0.01 + 0.001 * s for s, x in lucky.items()}, lucky)
+    (mean, half), word = minus({s: x + 0.01 + 0.001 * s for s, x in lucky.items()}, lucky)
     assert mean == pytest.approx(0.011) and half < 0.003 and word == "better"
-    assert table.minus(lucky, lucky) == ([0, 0], "equal")
-    assert table.minus(lucky, {0: 0.4}) == ([pytest.approx(0.1), None], "undecided"), "one seed tells nothing"
-    assert table.minus(lucky, {7: 0.4}) is None and table.minus(lucky, None) is None
-
-
-def test_a_row_may_hold_every_place_that_no_other_surely_has():
-    """a and b are not told apart, c is surely behind both, d had no luck with its seeds."""
-    scores = {"a": {0: 0.80, 1: 0.82, 2: 0.84}, "b": {0: 0.83, 1: 0.81, 2: 0.83}, "c": {0: 0.5, 1: 0.51, 2: 0.53},
-              "d": {}}
-    assert table.places(scores) == {"a": [1, 2], "b": [1, 2], "c": [3, 3]}
+    assert minus(lucky, lucky) == ([0, 0], "equal")
+    assert minus(lucky, {0: 0.4}) == ([pytest.approx(0.1), None], "undecided"), "one seed tells nothing"
+    assert minus(lucky, {7: 0.4}) == (None, None)
 
 
 # ---- words ---------------------------------------------------------------------------------------------------------

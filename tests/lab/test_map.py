@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from running import ROOT
 
-from lab import cells, chooser
+from lab import cells, page
 from lab import map as map_page
 from lab import regimes as plan
-from lab.cell import Cell, spending
+from lab.cell import Cell, kept_own
 from lab.cells import run_cell, unpack_scores
-from lab.own import APART, Own, folder_of_own
+from lab.own import APART, Own
 from lab.runner import kept
 from lab.search import Search, beyond, run_searches
 from lab.study import Study
@@ -123,7 +123,7 @@ def test_every_row_is_a_command_that_train_reads(r):
         made: set[str] = set()
         if cell.flags:
             read_flags([*cell.flags, "--seed", str(cell.seed)])
-        assert re.fullmatch(r"[\w-]+", map_page.place(r))
+        assert re.fullmatch(r"[\w-]+", map_page.folder_name(r))
         for line in map_page.commands(cell):
             words = shlex.split(line)
             if words[2] == "nanouft.train":
@@ -140,7 +140,7 @@ def test_wrong_demonstrations_are_wrong_for_all_that_read_them():
 
 
 def test_the_right_demonstrations_are_kept_and_a_judge_errs_as_often_as_it_says(tmp_path):
-    right = folder_of_own(Own(Cell(()), 0, 3, 0, 0, 200, 0.4), "base", tmp_path, spending) / "right.jsonl"
+    right = kept_own(Own(Cell(()), 0, 3, 0, 0, 200, 0.4), tmp_path) / "right.jsonl"
     assert len(right.read_text().splitlines()) == 120
     prompts = [r.prompt[-1].text for r in world.rows("train", "demos", 400, 0)]
     answers = [world.reference(p) if i % 2 else "no" for i, p in enumerate(prompts)]
@@ -175,7 +175,7 @@ def test_an_unfinished_regime_is_said(monkeypatch, tmp_path):
     map_page.write(tmp_path, done, tmp_path)
     found = read_json(tmp_path / "map.json")
     assert found["unfinished"] == ["100 x 1,000, 40 % wrong"] and [r["name"] for r in found["regimes"]] == [whole.name]
-    assert not chooser.wrong(found)
+    assert len(page.small(found)["regimes"]) == 1
     assert not (tmp_path / "map.md").exists(), "the page needs all but the judges that err"
 
 

@@ -2,7 +2,6 @@
 It wants Chromium or Chrome. What is announced is read from the accessibility tree. Widths, names and axe's rules:
 tests/test_pages.py.
 """
-import json
 import re
 from pathlib import Path
 
@@ -20,29 +19,11 @@ def scene(b: Browser) -> int:
     return int(b.js("document.querySelector('#stage').dataset.scene"))
 
 
-def text(b: Browser, selector: str = "#stage") -> str:
-    return b.js(f"document.querySelector({json.dumps(selector)}).innerText")
-
-
-def focus(b: Browser) -> str:
-    """What has the focus; it must never fall to the body."""
-    return b.js("document.activeElement.dataset.key || document.activeElement.id || document.activeElement.tagName")
-
-
-def tab_to(b: Browser, key: str) -> None:
-    """The Tab key until this element has the focus."""
-    for _ in range(60):
-        if focus(b) == key:
-            return
-        b.key("Tab")
-    raise AssertionError(f"{key} cannot be reached with Tab")
-
-
 def do(b: Browser, key: str, how: str) -> None:
     """Press the button or cell `key` by mouse, by touch, or with Tab and Enter."""
     place = f"[data-key='{key}']"
     if how == "keyboard":
-        tab_to(b, key)
+        b.tab_to(key)
         b.key("Enter")
     else:
         b.js("scrollTo(0, 0)")
@@ -83,14 +64,14 @@ def test_scene_1_both_ways_are_drawn(b, file, how):
     visit(b, file, "", how)
     for way in ("DDDDRRRR", "RRRRDDLLDDRR"):
         if how == "keyboard":
-            tab_to(b, "cell0")
+            b.tab_to("cell0")
             for letter in way:
                 b.key(KEY[letter])
         else:
             (b.drag if how == "mouse" else b.finger)([cell(b, s) for s in cells_of(way)])
-    assert b.heard() in " ".join(text(b).split()) and re.findall(r"\d+", b.heard())[:2] == ["8", "12"]
+    assert b.heard() in " ".join(b.text("#stage").split()) and re.findall(r"\d+", b.heard())[:2] == ["8", "12"]
     assert "l=RRRRDDLLDDRR" in b.js("location.hash")
-    assert focus(b) != "BODY" or how != "keyboard"
+    assert b.focus() != "BODY" or how != "keyboard"
 
 
 @every_way
@@ -98,7 +79,7 @@ def test_scene_1_a_lake_of_ones_own(b, file, how):
     visit(b, file, "", how)
     do(b, "make", how)
     if how == "keyboard":
-        tab_to(b, "cell0")
+        b.tab_to("cell0")
         b.key("ArrowRight"), b.key("ArrowRight"), b.key("Enter")
     else:
         (b.drag if how == "mouse" else b.finger)([cell(b, 2)])
@@ -113,7 +94,7 @@ def test_scene_1_a_lake_of_ones_own(b, file, how):
 def test_scene_2_a_guess_is_scored(b, file, how):
     visit(b, file, "#s=2", how)
     if how == "keyboard":
-        tab_to(b, "cell0")
+        b.tab_to("cell0")
         for key in ("Enter", "ArrowDown", "Enter", "ArrowRight", "ArrowRight"):     # two of the way, over a hole
             b.key(key)
         b.key("ArrowUp"), b.key("Enter")
@@ -121,10 +102,10 @@ def test_scene_2_a_guess_is_scored(b, file, how):
         for s in (0, 5, 2):
             do(b, f"cell{s}", how)
     do(b, "more", how)
-    assert re.findall(r"\d+", b.heard())[:3] == ["2", "8", "1"] and focus(b) != "BODY", "2 of 8 found, 1 wrong"
+    assert re.findall(r"\d+", b.heard())[:3] == ["2", "8", "1"] and b.focus() != "BODY", "2 of 8 found, 1 wrong"
     for _ in range(7):
         do(b, "more", how)
-    assert re.findall(r"(\d+)(?: cells)?\s", text(b, ".four"))[:4] == ["8", "10", "15", "17"]
+    assert re.findall(r"(\d+)(?: cells)?\s", b.text(".four"))[:4] == ["8", "10", "15", "17"]
 
 
 @every_way
@@ -133,14 +114,14 @@ def test_scene_3_the_ghosts_are_judged(b, file, how):
     for _ in range(5):
         do(b, "judge:y", how)
     judged, right = re.search(r"(\d) of 5", b.heard()), re.search(r"(\d) right", b.heard())
-    assert judged[1] == right[1] and focus(b) != "BODY"
+    assert judged[1] == right[1] and b.focus() != "BODY"
     if how == "keyboard":
-        tab_to(b, "time")
+        b.tab_to("time")
         seen = []
         for _ in range(int(b.js("document.querySelector('#time').max"))):
             b.key("ArrowRight")
-            seen.append(int(re.search(r"(\d) of 8", text(b))[1]))
-        assert scene(b) == 3 and focus(b) == "time", "an arrow key in the slider is the slider's"
+            seen.append(int(re.search(r"(\d) of 8", b.text("#stage"))[1]))
+        assert scene(b) == 3 and b.focus() == "time", "an arrow key in the slider is the slider's"
         assert seen[-1] == 0 and sorted(seen, reverse=True) == seen and len(set(seen)) >= 3, "ghosts fade one by one"
 
 
@@ -149,20 +130,21 @@ def test_scene_4_a_bet_on_dpo_and_three_worse_ways(b, file, how):
     visit(b, file, "#s=4", how)
     do(b, "bet:s", how)
     assert re.findall(r"\d+", b.heard())[:4] == ["12", "2", "8", "2"], "moves: all, shared, right and blamed, wrong"
-    before = text(b, ".moves")
+    before = b.text(".moves")
     do(b, "loser:fall", how)
-    assert text(b, ".moves") != before and focus(b) != "BODY"
-    tried = {name: int(n) for name, n in re.findall(r"(the detour|falls into a hole|dithers)\s+(\d+)", text(b))}
-    assert tried == {"the detour": 8, "falls into a hole": 0, "dithers": 1} and "the nearer" in text(b)
+    assert b.text(".moves") != before and b.focus() != "BODY"
+    found = re.findall(r"(the detour|falls into a hole|dithers)\s+(\d+)", b.text("#stage"))
+    assert dict(found) == {"the detour": "8", "falls into a hole": "0", "dithers": "1"}
+    assert "the nearer" in b.text("#stage")
 
 
 @every_way
 def test_scene_5_a_bet_and_a_drop(b, file, how):
     visit(b, file, "#s=5", how)
     do(b, "guess:sft", how)
-    most = {name: int(n) for name, n in re.findall(r"(SFT|IFT|DPO|ORPO)\s+(\d+) of 17", text(b, "#stage .scene table"))}
+    most = {name: int(n) for name, n in re.findall(r"(SFT|IFT|DPO|ORPO)\s+(\d+) of 17", b.text("#stage .scene table"))}
     assert len(most) == 4 and f"{max(most.values())} of 17" in b.heard()
-    do(b, "cell1", how) if how != "keyboard" else (tab_to(b, "cell0"), b.key("ArrowRight"), b.key("Enter"))
+    do(b, "cell1", how) if how != "keyboard" else (b.tab_to("cell0"), b.key("ArrowRight"), b.key("Enter"))
     assert b.js("document.querySelectorAll('.route').length") == 4, "calm: the routes are there, not only the ends"
 
 
@@ -170,12 +152,12 @@ def test_scene_5_a_bet_and_a_drop(b, file, how):
 def test_scene_6_training_is_played_scrubbed_and_changed(b, file, how):
     visit(b, file, "#s=6", how)
     if how == "keyboard":
-        tab_to(b, "at")
+        b.tab_to("at")
         b.key("End")
         before = b.heard()
-        tab_to(b, "lr")
+        b.tab_to("lr")
         b.key("ArrowRight")
-        assert b.heard() != before and focus(b) == "lr"
+        assert b.heard() != before and b.focus() == "lr"
     else:
         do(b, "play", how)
         b.wait("+document.querySelector('#at').value === 200")
@@ -194,10 +176,10 @@ def test_scene_6_training_is_played_scrubbed_and_changed(b, file, how):
 @every_way
 def test_scene_7_the_score(b, file, how):
     visit(b, file, "#s=7&r=8&j=nnnnn&b=f&w=orpo", how)
-    assert re.search(r"\d+ %.* 3 scenes", text(b)), "who only looked at scene 2 did not guess"
+    assert re.search(r"\d+ %.* 3 scenes", b.text("#stage")), "who only looked at scene 2 did not guess"
     b.open(file, "#s=7&r=8&p=0005&j=nnnnn&b=f&w=orpo")
-    assert re.search(r"\d+ %.* 4 scenes", text(b))
-    tab_to(b, "fresh")
+    assert re.search(r"\d+ %.* 4 scenes", b.text("#stage"))
+    b.tab_to("fresh")
     do(b, "fresh", how)
     assert scene(b) == 1
 
@@ -206,7 +188,7 @@ def test_left_and_right_walk_through_the_scenes_but_not_out_of_what_uses_them(b,
     b.open(file, f"#s=1&{WAYS}")
     for there in (2, 3, 4, 5, 6, 7, 7):
         b.key("ArrowRight")
-        assert scene(b) == there and f"s={there}" in b.js("location.hash") and focus(b) == "title"
+        assert scene(b) == there and f"s={there}" in b.js("location.hash") and b.focus() == "title"
         assert b.heard().startswith(f"Scene {there} of 7")
     b.key("ArrowLeft")
     b.js("history.back()")
@@ -217,9 +199,9 @@ def test_a_link_returns_to_the_same_place_and_so_does_the_page(b, file):
     b.open(file, "#s=2&p=0005.01&r=1")
     b.click("#theme"), b.click("#theme")
     b.click("[data-act='more']"), b.click("[data-act='more']")
-    before, link = text(b), b.js("location.hash")
+    before, link = b.text("#stage"), b.js("location.hash")
     b.open(file, link)
-    assert text(b) == before and scene(b) == 2
+    assert b.text("#stage") == before and scene(b) == 2
     b.open(file)
     assert scene(b) == 2 and b.js("document.documentElement.dataset.theme") == "dark", "the browser remembers"
     b.click("#theme")

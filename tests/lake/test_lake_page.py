@@ -87,15 +87,6 @@ def test_on_ice_from_which_no_way_leads_a_student_walks_in_circles():
 
 
 # ---- the file --------------------------------------------------------------------------------------------------------
-def test_the_page_needs_nothing_else(file):
-    text = file.read_text(encoding="utf-8")
-    assert not re.search(r"@import|src=|fetch\(|import\(|url\(", text)
-    assert set(re.findall(r"https?:[\w/.]*", text)) == {f"https://arxiv.org/abs/{m[1]}" for m in page.METHODS.values()}
-    assert re.findall(r"<link[^>]*>", text) == ['<link rel="icon" href="data:,">'], "no icon is asked for"
-    assert not re.search(r"/\*[A-Z_]+\*/", text), "a place of page.html was not filled"
-    assert len(text.encode()) < 600_000
-
-
 def test_a_map_of_ones_own_is_the_map_of_the_page(tmp_path):
     """It used to show twoway5 without a word."""
     mine = {"name": "my", "rows": ["SFFF", "FHHF", "FFFG"], "slippery": True}

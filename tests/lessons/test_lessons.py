@@ -20,7 +20,7 @@ import pytest
 import torch
 from running import ROOT, SMALL, environment, tiny_folder
 
-from lessons import render
+from lessons import render, switches
 from lessons.grade import folder as grader
 from lessons.render import number
 from nanouft.look import plots
@@ -146,11 +146,15 @@ def test_long_ones_run_in_short(stem, folder, request):
 def changed(name: str, folder: Path, asserts: bool = True, **values) -> str:
     """What a lesson prints when a student has changed lines such as `BREAK = None`."""
     (file,) = [f for f in LESSONS if number(f) == name]
+    switch = "; ".join(f"{key} = {value!r}" for key, value in values.items())
     source = file.read_text(encoding="utf-8")
-    for key, value in values.items():
-        source, n = re.subn(rf'^{key} = ("[^"]*"|\S+)', f"{key} = {value!r}", source, flags=re.M)
-        assert n == 1, f"{file.name} has {n} lines {key} = ..."
-    return run_here(source, file, folder, asserts)
+    return run_here(switches.with_switch(source, switch) if switch else source, file, folder, asserts)
+
+
+def test_what_a_switch_prints_that_the_lesson_as_shipped_does_not():
+    assert switches.with_switch("A = None  # why\nB = 3\n", 'A = "x"; B = 4') == 'A = "x"  # why\nB = 4  \n'
+    said = ["score", "a  2", "score of b", "b  3", "picture: b.png", "it stops (line 7)"]
+    assert switches.other_lines(said, "score\na  2\nb  4\n") == ["score of b", "b  3", "it stops"]
 
 
 def test_00_tells_the_names_after_a_guess(folder, small_base):

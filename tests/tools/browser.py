@@ -2,8 +2,7 @@
 
     with Browser(folder) as b:                      folder: an empty one, for the browser's profile
         b.open(page, width=380, dark=True); b.key("ArrowRight"); b.js("document.title")
-    python tests/tools/browser.py out/compare/index.html picture.png "#pictures"      # a picture of a part of a page
-    python tests/tools/browser.py out/playground/index.html docs/playground.png "" "[data-key='choose:released']" \\
+    python tests/tools/browser.py out/playground/index.html docs/playground.png "[data-key='choose:released']" \\
         "#train"                                                    # what is seen, after these presses
 
 The browser is looked for under its usual names, or where NANOUFT_BROWSER points. Pages come from files; no port is
@@ -149,6 +148,21 @@ class Browser:
             self.send("Input.dispatchKeyEvent", type=kind, key=key, code=code, windowsVirtualKeyCode=number,
                       **({"text": text} if text and kind == "keyDown" else {}))
 
+    def text(self, selector: str) -> str:
+        return self.js(f"document.querySelector({json.dumps(selector)}).innerText")
+
+    def focus(self) -> str:
+        """What has the focus; it must never fall to the body."""
+        return self.js("(({ dataset, id, tagName }) => dataset.key || id || tagName)(document.activeElement)")
+
+    def tab_to(self, key: str) -> None:
+        """The Tab key until this element has the focus."""
+        for _ in range(80):
+            if self.focus() == key:
+                return
+            self.key("Tab")
+        raise AssertionError(f"{key} cannot be reached with Tab")
+
     def middle(self, selector: str) -> tuple[float, float]:
         """Where an element is, once it has been scrolled into sight."""
         return tuple(self.js(f"""(() => {{ const e = document.querySelector({json.dumps(selector)});
@@ -195,25 +209,18 @@ class Browser:
         return self.js("""axe.run({preload: false}).then((found) => found.violations.map((v) =>
             `${v.id}: ${v.nodes[0].html.slice(0, 160)} ${v.nodes[0].failureSummary.slice(0, 160)}`))""")
 
-    def picture(self, file: Path, selector: str | None = None) -> Path:
-        """What is seen, or one element of the page in full."""
-        how = {}
-        if selector:
-            x, y, width, height = self.js(f"""(() => {{ const r = document.querySelector({json.dumps(selector)})
-                .getBoundingClientRect(); return [r.x + scrollX, r.y + scrollY, r.width, r.height]; }})()""")
-            how = {"clip": {"x": x, "y": y, "width": width, "height": height, "scale": 1}}
-        shot = self.send("Page.captureScreenshot", captureBeyondViewport=bool(selector), **how)
-        file.write_bytes(base64.b64decode(shot["data"]))
-        return file
+    def picture(self, file: Path) -> None:
+        """What is seen."""
+        file.write_bytes(base64.b64decode(self.send("Page.captureScreenshot")["data"]))
 
 
 if __name__ == "__main__":
-    page, picture, part, *presses = sys.argv[1:]
+    page, picture, *presses = sys.argv[1:]
     with tempfile.TemporaryDirectory() as profile, Browser(Path(profile), seconds=600) as browser:
-        browser.open(Path(page), **({"width": 1400} if part else {"width": 1080, "height": 940}))
+        browser.open(Path(page), width=1080, height=940)
         for press in [*presses, None]:                          # each when what came before it is done
             browser.wait("!document.querySelector('[aria-busy=true]')")
             if press:
                 browser.click(press)
         browser.js("scrollTo(0, 0)")
-        browser.picture(Path(picture), part or None)
+        browser.picture(Path(picture))

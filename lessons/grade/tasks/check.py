@@ -5,6 +5,7 @@ refused and gets its own name, on the shown cases alone and on random ones alone
 once are refused, too; and programs with mistakes drawn at random never get a name that is not
 theirs. A lesson names its tasks.
 """
+import itertools
 import time
 from dataclasses import replace
 from random import Random
@@ -100,8 +101,8 @@ def words(task: Task) -> list[str]:
     """The texts of a task."""
     bad = []
     names = [m.name for m in task.mistakes]
-    if len(set(names)) < len(names):
-        bad.append("two mistakes have one name")
+    if any(a in b for a, b in itertools.permutations(names, 2)):
+        bad.append("the name of a mistake stands in the name of another one")
     if len(names) < 3:
         bad.append(f"{len(names)} mistakes: at least three are needed")
     if len(task.hints) != 3:

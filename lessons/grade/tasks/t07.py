@@ -148,7 +148,7 @@ answer rose by 3 nats, the rejected one by 1. The margin h is 2, and the loss is
                 dict(last="one minus"),
                 "How large can your loss become if a pair is lost by 100 nats?",
                 "Without the logarithm, a pair that is badly lost gets almost no gradient."),
-        Mistake("the minus before the logarithm is missing", dict(last="no minus"),
+        Mistake("the minus sign is missing", dict(last="no minus"),
                 "Should a loss rise or fall when a pair is won by more?",
                 "The log of a probability is below 0. A loss is minus it."),
         Mistake("the logarithm of a rounded sigmoid is infinite", dict(last="overflows"),

@@ -1,4 +1,4 @@
-// What the three pages share: theme, address, what is said aloud, safe text, drawing by comparison, strips of tokens.
+// What the four pages share: theme, address, what is said aloud, safe text, drawing by comparison, strips of tokens.
 const Common = (() => {
   const ENTITIES = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;" };
   const esc = (text) => String(text).replace(/[&<>"']/g, (letter) => ENTITIES[letter]);

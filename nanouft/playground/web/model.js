@@ -250,12 +250,6 @@ class Model {
     this.steps = 0;
   }
 
-  logprobs(prompt, answer, weights = this.weights) {
-    const s = { prompt, answer };
-    this.read([s], {}, weights);
-    return Float32Array.from(s.logp);
-  }
-
   /* One pass over sequences {prompt, answer}, which writes into each: its `row` in the pass, `logp` of the answer, and
      with `whole` also `before`, of the prompt. A sequence {mix: [a, b], lam, answer} reads mixed states (SFTMix). */
   read(sequences, how = {}, weights = this.weights, slopes = null) {

@@ -6,20 +6,17 @@ const $ = (id) => document.getElementById(id), { esc, signed, tell, show, strip 
 const { questions, pieces, config, objectives } = DATA, named = (name) => objectives.find((o) => o.name === name);
 const RATES = [1e-5, 3e-5, 1e-4, 2.5e-4, 5e-4, 1e-3], STEPS = 16, FIRST = 1;
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
-const percent = (p) => `${p < 0.0095 && p > 0 ? "<1" : Math.round(100 * p)} %`, total = (list) => list.reduce((a,
-  b) => a + b, 0);
+const percent = (p) => `${p < 0.0095 && p > 0 ? "<1" : Math.round(100 * p)} %`;
+const total = (list) => list.reduce((a, b) => a + b, 0);
 
 // ---- the state, and the address ------------------------------------------------------------------------------------
 const fresh = () => ({ objective: "sft", dials: {}, question: FIRST, answer: null, rejected: null, seed: 0 });
 const question = () => questions[state.question];
-const row = () => ({ ...question(), answer: state.answer || question().answer, rejected: state.rejected ||
-  question().rejected,
-  other: questions[(state.question + 1) % questions.length] });
+const row = () => ({ ...question(), answer: state.answer || question().answer,
+  rejected: state.rejected || question().rejected, other: questions[(state.question + 1) % questions.length] });
 const usual = (name) => Object.fromEntries(named(name).dials.map((dial) => [dial.name, dial.default]));
 const dials = () => ({ ...usual(state.objective), ...state.dials });
-function rate() {
-  return state.dials.lr || named(state.objective).lr;
-}
+const rate = () => state.dials.lr || named(state.objective).lr;
 function keep() {
   const ids = (list) => list && list.join("."), { question: q, seed: s } = state;
   const turned = named(state.objective).dials.map(({ name }) => [`d.${name}`, state.dials[name]]);
@@ -28,8 +25,8 @@ function keep() {
       .map((key) => [key, ""]), ...turned]) });
 }
 function load() {                                           // what is odd in an address is left out, without a word
-  const given = Common.read(), found = fresh(), whole = (text, most, otherwise) => (/^\d{1,6}$/.test(text || "") ?
-    Math.min(+text, most) : otherwise);
+  const given = Common.read(), found = fresh();
+  const whole = (text, most, otherwise) => (/^\d{1,6}$/.test(text || "") ? Math.min(+text, most) : otherwise);
   if (named(given.o)) found.objective = given.o;
   found.question = whole(given.q, questions.length - 1, FIRST), found.seed = whole(given.s, 999999, 0);
   for (const [key, name] of [["a", "answer"], ["w", "rejected"]]) {
@@ -37,8 +34,8 @@ function load() {                                           // what is odd in an
     if (list.length && list.every((id) => id < pieces.length)) found[name] = list;
   }
   for (const dial of named(found.objective).dials) {
-    const text = given[`d.${dial.name}`], value = dial.choices ? dial.choices.find((choice) => `${choice}` === text) :
-      +text;
+    const text = given[`d.${dial.name}`];
+    const value = dial.choices ? dial.choices.find((choice) => `${choice}` === text) : +text;
     const fits = dial.choices ? value !== undefined : text && value >= dial.low && value <= dial.high;
     if (fits && value !== dial.default) found.dials[dial.name] = value;
   }
@@ -55,16 +52,15 @@ function called(objective, set) {                           // "IFT as released"
   let name = objective.toUpperCase().replace("_", "-");
   if (objective === "ift") {
     delete other.variant;
-    name += { released: at.detach ? ", weights as constants" : " as released",
-      detached: ", weights as constants" }[at.variant] || `, ${at.variant}`;
+    name += { released: at.detach ? ", token weights as constants" : " as released",
+      detached: ", token weights as constants" }[at.variant] || `, ${at.variant}`;
   }
   return [name, ...Object.entries(other).map(([key, value]) => `${key} ${value}`)].join(", ");
 }
-const speaker = () => (model.steps ? `${called(model.objective, model.dials)}, ${model.steps} ${model.steps === 1 ?
-  "step" : "steps"}`
-  : "The base");
-const goesOn = () => model.steps && model.objective === state.objective &&
-  JSON.stringify(model.dials) === JSON.stringify(state.dials);
+const speaker = () => (!model.steps ? "The base"
+  : `${called(model.objective, model.dials)}, ${model.steps} ${model.steps === 1 ? "step" : "steps"}`);
+const same = () => model.objective === state.objective && JSON.stringify(model.dials) === JSON.stringify(state.dials);
+const goesOn = () => model.steps && same();
 
 // ---- the worker -----------------------------------------------------------------------------------------------------
 const worker = new Worker(URL.createObjectURL(new Blob([$("engine").textContent], { type: "text/javascript" })));
@@ -113,9 +109,11 @@ function remember({ roles }) {
   model.history.push({ step: model.steps, roles: roles.map(({ role, p }) => ({ role,
     logp: total(p.map(Math.log)) })) });
 }
-function reset() {
+const ANEW = "Another objective: the model is the base again.";
+function reset(why = "") {
   ask("reset");
-  model = base(), running = false, surprise = "", $("progress").textContent = "";
+  model = base(), running = false, surprise = "", $("progress").textContent = why;
+  tell(why);
   if (!tested.length) ask("exam");
   say(), look();
 }
@@ -154,13 +152,13 @@ function drawSpeech() {
   const { tokens, shown, over, before } = speech, done = over && shown === tokens.length;
   $("answer").className = done ? "" : "typing";
   show($("answer"), spoken(tokens.slice(0, shown), before));
-  $("speaker").textContent = `${speaker()} says`;
+  $("speaker").textContent = `${speaker()}:`;
   const at = tokens.findIndex(isMark), ended = tokens.at(-1) === config.end;
   show($("verdict"), !done ? "" : stops(tokens)
     ? `<b>It stops.</b> ${mark(config.end)} is the token with which an answer ends.`
     : `<b>It does not stop.</b> Its answer should be followed by ${mark(config.end)}. ${at < 0 ? "It goes on"
-      : `Instead it writes ${mark(tokens[at])}, as if you asked again, and answers that, too`}${ended ? "" :
-        ", until we cut it off"}.`);
+      : `Instead it writes ${mark(tokens[at])}, as if you asked again, and answers that, too`}${
+      ended ? `: its ${mark(config.end)} comes too late` : ", until we cut it off"}.`);
 }
 
 // ---- bars -----------------------------------------------------------------------------------------------------------
@@ -168,15 +166,15 @@ const ROLES = { answer: "right answer", chosen: "right answer", rejected: "wrong
   gold: "right answer, once more",
   "good answer": "good answer (label: good, score 1)", "bad answer": "bad answer (label: bad)",
   sure: "right answer", unsure: "neighbour", mix_sure: "states mixed: its share",
-    mix_unsure: "states mixed: the neighbour's share" };
-const drawn = () => named(state.objective).needs === "sampled", editable = () => !drawn() &&
-  state.objective !== "sftmix";
-const roleName = ({ role, reward }, r) => (drawn() ? `its own answer ${r + 1}${reward === undefined ? "" :
-  `: score ${reward.toFixed(2)}`}`
-  : ROLES[role] || role);
+  mix_unsure: "states mixed: the neighbour's share" };
+const drawn = () => named(state.objective).needs === "sampled";
+const editable = () => !drawn() && state.objective !== "sftmix";
+const roleName = ({ role, reward }, r) => (!drawn() ? ROLES[role] || role
+  : `its own answer ${r + 1}${reward === undefined ? "" : `: score ${reward.toFixed(2)}`}`);
 const SHOWN = 8;                                            // tokens shown of an answer that it has drawn
 function drawLook() {
   const { roles } = latest, most = Math.max(1.6, ...roles.flatMap(({ pushes }) => [...pushes].map(Math.abs)));
+  $("steep").hidden = most < 4;
   $("strips").className = roles.length > 1 ? "many" : "";
   show($("strips"), roles.map((one, r) => {
     const n = drawn() ? Math.min(SHOWN, one.tokens.length) : one.tokens.length, more = one.tokens.length - n;
@@ -210,7 +208,7 @@ function drawObjective() {
   if (!two.some(([, , on]) => on)) two.push([o.name, esc(called(o.name, {})), true]);
   show($("two"), two.map(([name, text, on]) => act(`choose:${name}`, text, `aria-pressed="${on}"`)).join("")
     + (isIft ? `<label class="check"><input type="checkbox" data-act="constants" data-key="constants" ${
-      isReleased ? "" : "checked"}> weights are constants</label>` : ""));
+      isReleased ? "" : "checked"}> token weights are constants</label>` : ""));
   show($("about"), `<b>${esc(o.title)}</b>: ${esc(o.sentence)} ${esc(o.note || "")} ${
     lesson ? `<a href="${lesson}">Lesson ${lessonOf(o.name)}</a>` : ""}`);
   const rates = { name: "lr", choices: RATES, default: o.lr, help: "learning rate: how far a step goes" };
@@ -222,21 +220,20 @@ function dial({ name, default: normal, low, high, step, choices, help }) {
   const about = `<small id="help-${name}">${esc(help)}${more}</small>`;
   const common = `id="dial-${name}" data-dial="${name}" data-key="dial-${name}" aria-describedby="help-${name}"`;
   if (choices && choices.includes(true)) {
-    return `<div class="dial"><label class="check"><input type="checkbox" ${common} ${value ? "checked" :
-      ""}> ${name}</label>${about}</div>`;
+    const box = `<input type="checkbox" ${common} ${value ? "checked" : ""}>`;
+    return `<div class="dial"><label class="check">${box} ${name}</label>${about}</div>`;
   }
-  const input = choices ? `<select ${common}>${choices.map((one) => `<option ${one === value ? "selected" :
-    ""}>${esc(one)}</option>`)
-    .join("")}</select>` : `<input type="range" ${common} min="${low}" max="${high}" step="${step}" value="${value}">`;
-  return `<div class="dial"><label for="dial-${name}">${name}${choices ? "" :
-    ` <output>${+(+value).toPrecision(3)}</output>`}</label>
-    ${input}${about}</div>`;
+  const option = (one) => `<option ${one === value ? "selected" : ""}>${esc(one)}</option>`;
+  const input = choices ? `<select ${common}>${choices.map(option).join("")}</select>`
+    : `<input type="range" ${common} min="${low}" max="${high}" step="${step}" value="${value}">`;
+  const number = choices ? "" : ` <output>${+(+value).toPrecision(3)}</output>`;
+  return `<div class="dial"><label for="dial-${name}">${name}${number}</label>${input}${about}</div>`;
 }
 
 // ---- training, and what became of it --------------------------------------------------------------------------------
 function drawRun() {
-    $("train").textContent = running ? `Stop (step ${model.steps})` : goesOn() ? `Train ${STEPS} steps more` :
-      `Train ${STEPS} steps, here`;
+  $("train").textContent = running ? `Stop (step ${model.steps})`
+    : `Train ${STEPS} steps${goesOn() ? " more" : ", here"}`;
   $("train").disabled = !latest;
   $("one").disabled = running || !latest;
   $("reset").disabled = !model.steps && !running;
@@ -245,7 +242,7 @@ function drawRun() {
   $("look").setAttribute("aria-busy", running || !tested.length || looking > seen);
   show($("chart"), model.history.length > 1 ? chart(model.history) : "");
   show($("results"), !tested.length ? "<p>The base is being asked …</p>" : `<table><thead><tr><th scope="col">model</th>
-    <th scope="col">answers that end</th><th scope="col">to this question it says</th></tr></thead>
+    <th scope="col">answers that end, of ${questions.length} questions</th><th scope="col">to this question it says</th></tr></thead>
     <tbody>${tested.map(({ label, exam }) => {
     const ends = exam.map(stops), n = ends.filter(Boolean).length;
     return `<tr><th scope="row">${esc(label)}</th><td><span class="dots" aria-hidden="true">${
@@ -271,32 +268,26 @@ function chart(history) {                                   // the log-probabili
 
 // ---- what is surprising: one sentence, true of the numbers that were just computed ----------------------------------
 const surprises = {
-  released: ({ ends, of }) => `Each of the 128 answers ended on ${mark(config.end)}, and ${ends ? `only ${ends}` :
-    "none"} of its own ${of} does.
-    This loss weighs a token by the losses after it, and the gradient also flows through the weights: they fall if an
-    easy token after hard ones, such as ${mark(config.end)}, is made less likely. Tick “weights are constants”, train
-    again.`,
+  released: ({ ends, of }) => `Each of the 128 answers ended on ${mark(config.end)}, and ${
+    ends ? `only ${ends}` : "none"} of its own ${of} does. This loss weighs a token by the losses after it, and the
+    gradient also flows through the weights: they fall if an easy token after hard ones, such as ${mark(config.end)}, is
+    made less likely. Tick “token weights are constants”, train again.`,
   detached: ({ ends, of }) => `${ends} of its ${of} answers end. The weights are the same numbers, but no gradient flows
     through them: that was all.`,
   sft: ({ ends, of }) => `${ends} of its ${of} answers end: every token is pushed alike, ${mark(config.end)} too.
     Now the other one: “IFT as released”, the same answers, the same number of steps.`,
   pair: ({ right, wrong }) => (right.now < right.then && right.now - right.then > wrong.now - wrong.then
-    ? `The pair is won: the lead of the right answer grew by ${minus(right.now - right.then - wrong.now +
-      wrong.then)}. Yet the right
-      answer itself became less likely, log p ${range(right)}, though the bars push it up: the push against the wrong
-      one,
-      which begins alike, takes it along. The loss asks for a lead, and for nothing else.`
+    ? `The pair is won: the lead of the right answer grew by ${minus(right.now - right.then - wrong.now + wrong.then)}.
+      Yet the right answer itself became less likely, log p ${range(right)}, though the bars push it up: the push
+      against the wrong one, which begins alike, takes it along. The loss asks for a lead, and for nothing else.`
     : `log p of the right answer: ${range(right)}; of the wrong one: ${range(wrong)}. The difference ${
       right.now - right.then > wrong.now - wrong.then ? "grew" : "fell"}.`),
   free: ({ right, wrong }) => `No second model was asked: only this one, about both answers. Right answer: log p
-    ${range(right)}; wrong
-    answer: ${range(wrong)}.`,
+    ${range(right)}; wrong answer: ${range(wrong)}.`,
   graded: ({ right, wrong }) => `No answer was compared with another: each came alone, with one judgement. Good answer:
-    log p
-    ${range(right)}; bad answer: ${range(wrong)}.`,
-  sampled: ({ ends, of }) => `It was shown no right answer at all. It wrote four answers to each question and learnt from their
-    scores.
-    Now ${ends} of its ${of} answers end.`,
+    log p ${range(right)}; bad answer: ${range(wrong)}.`,
+  sampled: ({ ends, of }) => `It was shown no right answer at all. It wrote four answers to each question and learnt
+    from their scores. Now ${ends} of its ${of} answers end.`,
   other: ({ ends, of }) => `${ends} of its ${of} answers end.`,
 };
 const minus = (x) => x.toFixed(1).replace("-", "−");
@@ -304,15 +295,14 @@ const range = ({ then, now }) => `${minus(then)} → ${minus(now)}`;
 const FREE = ["orpo", "simpo", "cpo", "slic", "asft"];      // no reference model (with their usual settings)
 function findSurprise(exam) {
   const { name, needs } = named(state.objective), { variant, detach } = dials(), { history } = model;
-  const [right, wrong] = history.length ? history[0].roles.map(({ logp }, r) => ({ then: logp,
-    now: history.at(-1).roles[r].logp })) : [];
-  const kind = name === "ift" ? (variant === "released" && !detach ? "released" : variant === "detached" ?
-    "detached" : "other")
-    : name === "sft" ? "sft" : FREE.includes(name) ? "free" : needs === "sampled" || (wrong && needs !== "answer") ?
-      needs : "other";
-  const link = DATA.lessons[name] ? ` <a href="${DATA.lessons[name]}">Lesson ${lessonOf(name)} takes it apart.</a>` :
-    "";
-  return surprises[kind]({ ends: exam.filter(stops).length, of: exam.length, right, wrong }) + link;
+  const moved = ({ logp }, r) => ({ then: logp, now: history.at(-1).roles[r].logp });
+  const [right, wrong] = history.length ? history[0].roles.map(moved) : [];
+  const form = variant === "released" && detach ? "detached" : variant;
+  const kind = name === "ift" ? form : name === "sft" ? "sft" : FREE.includes(name) ? "free"
+    : needs === "sampled" || (wrong && needs !== "answer") ? needs : "other";
+  const words = (surprises[kind] || surprises.other)({ ends: exam.filter(stops).length, of: exam.length, right, wrong });
+  return words + (DATA.lessons[name] ? ` <a href="${DATA.lessons[name]}">Lesson ${lessonOf(name)} takes it apart.</a>`
+    : "");
 }
 const lessonOf = (name) => DATA.lessons[name].match(/(\w+)\.\w+$/)[1];
 const stops = (ids) => ids.findIndex(isMark) === ids.length - 1 && ids.at(-1) === config.end;
@@ -324,13 +314,6 @@ function drawFamilies() {
     objectives.filter((o) => o.family === family).map((o) => act(`choose:${o.name}`, esc(o.name),
       `aria-pressed="${o.name === state.objective}" title="${esc(o.title)}"`)).join("")}</div></div>`).join(""));
 }
-const STORIES = [
-  ["o=ift&d.variant=released", "Perfect demonstrations, and a model that forgets to end (IFT as released)"],
-  ["o=dpo&lr=0.0001", "The pair is won, and the right answer becomes less likely (DPO)"],
-  ["o=kto", "One thumb for each answer, and no pair (KTO)"],
-  ["o=orpo", "No second model to compare with (ORPO)"],
-  ["o=rloo&lr=0.0001", "No right answer at all: four of its own (RLOO)"],
-];
 function draw() {
   $("question").textContent = question().text;
   drawSpeech(), drawObjective(), drawRun(), drawFamilies();
@@ -350,20 +333,24 @@ function edit(change) {                                     // the ids of the pi
 }
 const ACT = {
   choose(name) {
-      state = { ...state, objective: name === "released" ? "ift" : name, dials: name === "released" ?
-        { variant: "released" } : {} };
+    const released = name === "released";
+    state = { ...state, objective: released ? "ift" : name, dials: released ? { variant: "released" } : {} };
     picked = null, surprise = "";
     keep();
-    if (model.steps || running) reset();
+    if (model.steps || running) reset(ANEW);
     else changed();
   },
-  constants: () => { state.dials = { ...state.dials, variant: dials().variant === "released" ? "detached" :
-    "released" }, changed(); },
+  constants() {
+    state.dials = { ...state.dials, variant: dials().variant === "released" ? "detached" : "released" };
+    changed();
+  },
   pick: (place) => { picked = picked === place ? null : place, draw(); },
   drop: () => edit((ids, i) => { ids.splice(i, 1); return Math.min(i, ids.length - 1); }),
   swap: () => edit((ids, i) => { [ids[i], ids[i + 1]] = [ids[i + 1], ids[i]]; return i + 1; }),
-  turn() { const { answer, rejected } = row(); state.answer = rejected, state.rejected = answer, model.history = [],
-    changed(); },
+  turn() {
+    [state.rejected, state.answer] = [row().answer, row().rejected];
+    model.history = [], changed();
+  },
   undo: () => { state.answer = state.rejected = picked = null, model.history = [], changed(); },
   draw: () => { state.seed += 1, changed(); },
 };
@@ -378,10 +365,10 @@ document.addEventListener("click", ({ target }) => {
 document.addEventListener("input", ({ target }) => {
   const { dial: name } = target.dataset;
   if (!name) return;
-  const { choices, default: normal } = named(state.objective).dials.find((one) => one.name === name) ||
-    { choices: RATES };
-  const value = target.type === "checkbox" ? target.checked : choices ? choices.find((one) =>
-    `${one}` === target.value) : +target.value;
+  const about = named(state.objective).dials.find((one) => one.name === name) || { choices: RATES };
+  const { choices, default: normal } = about, text = target.value;
+  const value = target.type === "checkbox" ? target.checked
+    : choices ? choices.find((one) => `${one}` === text) : +text;
   state.dials = { ...state.dials, [name]: value };
   if (value === normal) delete state.dials[name];
   changed();
@@ -393,9 +380,13 @@ $("other").onclick = () => {
 };
 $("train").onclick = () => (running ? ask("stop") : train(STEPS));
 $("one").onclick = () => train(1);
-$("reset").onclick = reset;
-addEventListener("hashchange", () => { state = load(), picked = null, latest = null; reset(); });
-show($("stories"), STORIES.map(([to, text]) => `<li><a href="#${to}">${text}</a></li>`).join(""));
+$("reset").onclick = () => reset();
+addEventListener("hashchange", () => {                      // who has learnt this objective goes on with it
+  state = load(), picked = null, latest = null, model.history = [];
+  if (!same() && model.objective) reset(ANEW);
+  else say(), look(), draw();
+  $("talk").scrollIntoView();                               // the links stand far below what they change
+});
 Common.theme($("theme"));
 ask("load", { data: DATA });
 delete DATA.weights;
