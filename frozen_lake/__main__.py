@@ -25,6 +25,7 @@ from frozen_lake.measure import CONTRASTS, distance, joined, measures, over, use
 from frozen_lake.planning import optimal, optimal_actions, policy_iteration, solve, success, value_iteration
 from frozen_lake.policies import start_policy
 from nanouft.look.stats import interval, verdict
+from nanouft.models.generate import threads
 from nanouft.shell import config
 from nanouft.shell.errors import UserError, in_range
 from nanouft.shell.files import write_json
@@ -244,9 +245,9 @@ def finite(x):
 def main(argv=None) -> int:
     cfg, _ = config.parse(Run, argv, "python -m frozen_lake", __doc__)
     cfg.check()
-    torch.set_num_threads(1)            # its tensors are small: a second thread would only wait, and double the work
     folder = Path(cfg.out)
-    print(f"page: {page.write(folder, run(cfg, folder))}")
+    with threads(1):                    # its tensors are small: a second thread would only wait, and double the work
+        print(f"page: {page.write(folder, run(cfg, folder))}")
     print(f"numbers: {folder / 'results.json'}")
     return 0
 

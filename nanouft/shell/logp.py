@@ -56,7 +56,7 @@ def pick(x: Tensor, at: Tensor | None) -> Tensor:
     return x if at is None else x.flatten(0, 1).index_select(0, at)
 
 
-def put_back(values: Tensor, at: Tensor | None, shape: tuple[int, int]) -> Tensor:
+def put_back(values: Tensor, at: Tensor | None, shape: tuple[int, ...]) -> Tensor:
     """(N,) values -> (B,T): back to the places where `pick` found them, 0 elsewhere."""
     if at is None:
         return values
