@@ -161,6 +161,7 @@ for i in range(0, len(prompts), 6):                     # what does the reward l
     print(f"{asked[best]:<52} -> {said[best]}")
 
 # %%
+# Seen: Scores of four families and their mean, and the reward itself, over the KL to the policy.
 fig, (left, right) = draw.panels(1, 2)
 exact_scores = {"mean": [t.mean() for t in truth]}
 for j, skill in enumerate(SKILLS):
