@@ -58,11 +58,9 @@ def handed_in(folder: Path) -> list[Path]:
 def clean_copy(entry: Path, target: Path) -> Path:
     """The files of my/ of this submission, copied to `target`."""
     files = {}
-    total = 0
     for path, content in contents(entry):
         files[path] = content
-        total += len(content)
-        if len(files) > FILES or total > TOTAL:
+        if len(files) > FILES or sum(map(len, files.values())) > TOTAL:
             raise Unreadable(f"holds more than {FILES} files or {TOTAL // 10**6} MB")
     home = home_of(files)
     target.mkdir(parents=True, exist_ok=True)
