@@ -107,7 +107,7 @@ def main(argv=None) -> int:
         with_files = " ".join(shlex.quote(f"{out}/{file}.jsonl") for file in used)
         print(f"  python -m nanouft.train --init BASE --objective {name} --data {with_files} --out out/graded-{name}"
               + " --aligned out/graded-sft" * (name == "poft"))
-    print("  python -m nanouft.evaluate --init out/graded-una --reference BASE --data "
+    print("  python -m nanouft.evaluate --init out/graded-una --data "
           + shlex.quote(f"{out}/test.jsonl"))
     return 0
 

@@ -153,7 +153,9 @@ def page(name: str, claim: dict) -> str:
     titles = ["contrast", "", "test", *(f"`{b}`" for b in bases), "verdict"]
     return read_template("claim.md")[0].format(
         name=name, seeds=len(claim["seeds"]), bases=len(bases), all=len(contrasts), preset=preset,
-        exploratory=len(contrasts) - preset, contrasts="\n".join(markdown_table(titles, map(contrast_row, contrasts))),
+        exploratory=len(contrasts) - preset,
+        corrected="; the verdicts of the preset ones are, by Holm's rule" if claim["holm"] else "",
+        contrasts="\n".join(markdown_table(titles, map(contrast_row, contrasts))),
         tables="\n\n".join("\n".join(rows_of(claim, base)) for base in bases))
 
 

@@ -18,7 +18,6 @@ COMMANDS = {
     "rollout.harvest": "a model's own answers, scored, as data: pairs, labels, scores, right answers",
     "pretrain": "make a base: NanoWorld's, or one on your text",
     "world": "examples of NanoWorld with scores",
-    "data.tokenizer": "how a text is cut",
 }
 
 

@@ -5,14 +5,11 @@
     python -m nanouft.evaluate --init out/my-run --data my.jsonl    # held-out loss, pair accuracy (look/held_out.py)
     python -m nanouft.evaluate --init out/my-run --data my.jsonl --reward my.py:right       # what its answers earn
     python -m nanouft.evaluate --init out/sft --best-of 16 --reward out/reward      # the best of 16, by a reward
-    python -m nanouft.evaluate --prior 1 --prior-from out/sft       # PreTTY: begin as that model would, one token
 
 look/scores.py says what `score` and `strict` are, and what the intervals mean.
 """
-import shlex
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 from nanouft.data.batches import encode
 from nanouft.data.read import read
@@ -20,31 +17,25 @@ from nanouft.data.rows import Row, contents, demo_rows, pair_rows, score_rows
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.gpt import GPT
 from nanouft.look.held_out import held_out, held_out_lines
-from nanouft.look.prior import forced_starts
 from nanouft.look.probes import lines, probe
 from nanouft.look.scores import families, table
-from nanouft.models.generate import answer_rows
 from nanouft.models.load import start_model
-from nanouft.objective import REF
-from nanouft.reference import add_columns
 from nanouft.rollout import best_of
 from nanouft.rollout.scorer import scorer
+from nanouft.rollout.voice import run_about
 from nanouft.shell import config, devices
 from nanouft.shell.devices import Device
 from nanouft.shell.errors import UserError, flag, in_range
-from nanouft.shell.text import choose, read_json, visible
+from nanouft.shell.text import choose, visible
 
 
 @dataclass
 class Evaluate:
     init: str = "base"              # 'base' or a run folder / model folder
     data: list[str] | None = None   # your files: nats per token of demonstrations, preferences of pairs and grades
-    reference: str | None = None    # with --data: also, who gained more log-prob over this model ('base' or a folder)
     split: str = "test"             # NanoWorld split: val to choose, test to report
     items: int = 100                # prompts a family
     probes: bool = False            # also: own-prefix gap, recovery, diversity, KL to the base, corpus loss
-    prior: str = ""                 # PreTTY: answers begin with this text, or with this many tokens of --prior-from
-    prior_from: str = ""            # the model whose first tokens are forced [the reference answer: an upper bound]
     best_of: int = 1                # answer with the best of so many samples (at temperature 1) by --reward
     reward: str = ""                # of --best-of or --data: exact, FILE.py:FUNCTION or a reward model's folder [exact]
     max_new: int = 44               # with --data and --reward: longest answer, in tokens
@@ -54,6 +45,7 @@ class Evaluate:
     threads: int | None = None      # CPU threads
     prompt_field: str | None = None     # name of the prompt in your data, where it is none of the usual
     response_field: str | None = None   # name of the response in your data
+    grades: str = ""                # worst and best grade of your data, such as 1:5 [a file's least and largest]
     strict: bool = False            # stop at the first row of your data that is not understood
 
     def check(self, given: set[str]) -> None:
@@ -66,21 +58,13 @@ class Evaluate:
         idle = {"split", "items"} if self.best_of > 1 else {"split", "items", "seed"}
         if self.data and (idle := sorted(given & idle)):
             raise UserError(f"--{idle[0]} belongs to NanoWorld; it changes nothing with --data")
-        if not self.data and (idle := sorted(given & {"prompt_field", "response_field", "strict"})):
+        if not self.data and (idle := sorted(given & {"prompt_field", "response_field", "strict", "grades"})):
             raise UserError(f"{flag(idle[0])} is about your own file; give it with --data")
-        if self.prior and (self.data or self.probes):
-            raise UserError("--prior forces the beginning of NanoWorld answers; it changes nothing with "
-                                   + ("--data" if self.data else "--probes"))
-        if self.prior_from and not self.prior:
-            raise UserError("--prior-from says whose first tokens to force; say how many with --prior N")
         best_of.check(self.best_of, self.reward, self.data)
         if self.best_of > 1 and self.data and not self.reward:
             raise UserError("--best-of with --data needs a reward that knows such answers: --reward")
-        if self.best_of > 1 and (self.probes or self.prior):
-            raise UserError("--best-of chooses among NanoWorld answers; it changes nothing with "
-                                   + ("--probes" if self.probes else "--prior"))
-        if self.reference and not self.data:
-            raise UserError("--reference compares answers of your own file; give it with --data")
+        if self.best_of > 1 and self.probes:
+            raise UserError("--best-of chooses among NanoWorld answers; it changes nothing with --probes")
 
 
 def main(argv=None) -> int:
@@ -91,9 +75,10 @@ def main(argv=None) -> int:
     model.to(device.name).eval()
     if cfg.data:
         score = scorer(cfg.reward, device.name) if cfg.reward else None
-        rows, report = read(cfg.data, cfg.prompt_field, cfg.response_field, prompts=bool(score), strict=cfg.strict)
+        rows, report = read(cfg.data, cfg.prompt_field, cfg.response_field, bool(score), cfg.strict, cfg.grades,
+                            cfg.reward)
         print(*report, sep="\n")
-        on_data(model, tok, rows, cfg.reference, device, earns=bool(score))
+        on_data(model, tok, rows, device, earns=bool(score))
         for n in sorted({1, cfg.best_of}) if score else ():
             found = best_of.rewarded(model, tok, rows, score, n, cfg.max_new, cfg.seed)
             print(f"{'greedy answers' if n == 1 else f'best of {n}':<15}" + held_out_lines(found))
@@ -108,18 +93,13 @@ def on_world(model: GPT, tok: Tokenizer, cfg: Evaluate, device: Device) -> None:
     def scored(answer=None) -> dict:
         return families(model, tok, device, cfg.split, cfg.items, cfg.seed, answer)[0]
 
-    def forced(rows: list[Row]):
-        return answer_rows(model, tok, rows, priors=forced_starts(cfg.prior, cfg.prior_from, tok, rows, device.name))
-
     def best(rows: list[Row]):
         return best_of.best_answers(model, tok, rows, cfg.best_of, judge, cfg.seed)
 
     judge = scorer(cfg.reward or "exact", device.name) if cfg.best_of > 1 else None
-    columns = [scored(), scored(best)] if judge else [scored(forced)]
+    columns = [scored(), scored(best)] if judge else [scored()]
     print(f"{cfg.init}: scores in percent on {cfg.items} {cfg.split} prompts a family; strict = fully right and stops; "
           "end = answers that stop")
-    if cfg.prior not in ("", "0"):
-        print("forced beginnings are part of the answers and are scored with them")
     if judge:
         print(f"before: greedy answers; after: the best of {cfg.best_of} samples by "
               f"{cfg.reward or 'the exact score (an upper bound)'}; "
@@ -136,35 +116,18 @@ def on_world(model: GPT, tok: Tokenizer, cfg: Evaluate, device: Device) -> None:
 
 def other_data(init: str) -> str:
     """A note for a model that has learnt from something else: of NanoWorld it knows little or nothing."""
-    if init == "base":
-        return ""
-    file = Path(init) / "run.json"
-    run = read_json(file) if file.exists() else {}
+    run = run_about(init)
     about = run.get("config") if isinstance(run.get("config"), dict) else {}
-    data = about.get("data") if run.get("command") == "train" else about.get("corpus")
-    if run and not data:
+    if init == "base" or run and not (about.get("data") or about.get("corpus")):
         return ""
-    flags = ["--init", init, "--data", *(map(str, data) if isinstance(data, list) else ["MY.jsonl"])]
-    for field in ("prompt_field", "response_field"):
-        flags += [flag(field), str(about[field])] if about.get(field) else []
-    return visible(f"note: {init} has learnt from other text than NanoWorld, whose questions stand here; its own "
-                   f"figures: python -m nanouft.evaluate {shlex.join(flags)}\n")
+    return visible(f"note: {init} has learnt from other text than NanoWorld, whose questions stand here; for its own "
+                   "figures give --data\n")
 
 
 # ---- files that a user brings ----------------------------------------------------------------------------------------
-def start_of(reference: str, model: GPT, tok: Tokenizer) -> GPT:
-    """The model over which gains are counted; it must read the same tokens, as many of them."""
-    start, theirs = start_model(reference)
-    if theirs.ranks != tok.ranks or start.cfg.n_ctx < model.cfg.n_ctx:
-        raise UserError(f"--reference {reference}: has another tokenizer or a shorter context than --init")
-    return start
-
-
-def on_data(model: GPT, tok: Tokenizer, rows: list[Row], reference: str | None, device: Device,
-            earns: bool = False) -> None:
+def on_data(model: GPT, tok: Tokenizer, rows: list[Row], device: Device, earns: bool = False) -> None:
     """Print the held-out figures of the user's demonstrations, pairs and graded answers, as far as there are any. There
     must be some, or a reward (`earns`) of which more is said elsewhere."""
-    start = start_of(reference, model, tok).to(device.name) if reference else None
     reasons = []
     for name, rows_of in (("demonstrations", demo_rows), ("pairs", pair_rows), ("graded", score_rows)):
         try:
@@ -176,8 +139,6 @@ def on_data(model: GPT, tok: Tokenizer, rows: list[Row], reference: str | None, 
             reasons.append("all answers have the same grade")
             continue
         encoded, cut = encode(examples, tok, model.cfg.n_ctx)
-        if start and name != "demonstrations":
-            add_columns(encoded, (REF,), start, tok.pad, device)
         print(f"{name:<15}" + held_out_lines(held_out(model, encoded, tok.pad, device)))
         print("".join(line + "\n" for line in cut.lines(model.cfg.n_ctx)), end="")
     if len(reasons) == 3 and not earns:

@@ -8,9 +8,8 @@
 Next-token prediction over plain documents, AdamW, warm-up, constant, linear decay. NanoWorld rows are 128 tokens and
 start at a document. Learning is fastest when every row stands at position 0, but then the other positions of the
 512-token context stay untrained; so in the last 30 % of the steps half of the rows stand at random offsets.
-A text is cut into rows of the full context, so every position is trained from the start. Its tokenizer, byte-level BPE
-and the four chat tokens, is learnt from it first and stands in the folder. JSON lines {"text": ...} are texts, too, and
-so are the questions and answers of a file for `train --data`; each ends with <|end|>.
+A text is cut into rows of the full context. Its tokenizer is learnt from it first and stands in the folder. JSON lines
+{"text": ...} are texts, too, and so are the questions and answers of a file for `train --data`.
 
 The shipped base: python -m nanouft.pretrain --out out/shipped --half, then config.json, model.safetensors and run.json
 copied to nanouft/assets/base/
@@ -39,12 +38,13 @@ from nanouft.data.tokenizer import CONTROL, END, Tokenizer
 from nanouft.data.tokenizer_files import GPT2_PATTERN
 from nanouft.gpt import GPT, SIZES, GPTConfig
 from nanouft.look.held_out import mean_loss
+from nanouft.models.generate import generate
 from nanouft.models.save import save_model
 from nanouft.shell import checkpoints, config, devices, runs
 from nanouft.shell.errors import Diverged, UserError, flag, in_range
 from nanouft.shell.files import checksum, write_json
 from nanouft.shell.streams import document_seed, held_document_seed, window_seed
-from nanouft.shell.text import visible
+from nanouft.shell.text import one_line, visible
 from nanouft.training.schedule import warmup
 from nanouft.world.documents import corpus, endless_rows, token_rows
 
@@ -53,7 +53,7 @@ BASE_VERSION = 1            # raised by hand when the shipped base is made again
 
 @dataclass
 class Pretrain:
-    corpus: str | None = None       # text (UTF-8), JSON lines {"text": ...} or a file for --data [NanoWorld's corpus]
+    corpus: list[str] | None = None     # texts (UTF-8), JSON lines {"text": ...}, files for --data, folders of them
     prompt_field: str | None = None     # of such a file: field with the prompt, where it is not recognised
     response_field: str | None = None   # ... and with the response
     vocab: int | None = None        # of --corpus: ids of its tokenizer [1,024 to 4,096, by size; --size gpt2: gpt2's]
@@ -86,9 +86,18 @@ class Pretrain:
 
 # ---- a text of the user's --------------------------------------------------------------------------------------------
 def read_texts(cfg: Pretrain) -> tuple[list[str], str]:
-    """(texts, what they are: "text", "documents", "rows"). JSON, CSV and parquet hold documents in a field "text", or
-    rows of questions and answers; all else is one text. Each may be packed by gzip."""
-    path = cfg.corpus
+    """(texts, what they are: "text", "documents", "rows"), of all files."""
+    texts, kinds = [], set()
+    for path in [file for given in cfg.corpus for file in containers.sources(given, (".txt", ".md"))]:
+        found, kind = read_file(cfg, path)
+        texts += found
+        kinds.add(kind)
+    return texts, "documents" if len(kinds) > 1 or kinds == {"text"} and len(texts) > 1 else kinds.pop()
+
+
+def read_file(cfg: Pretrain, path: str) -> tuple[list[str], str]:
+    """JSON, CSV and parquet hold documents in a field "text", or rows for `train --data`: questions and their (better)
+    answers; all else is one text. Each may be packed."""
     if not Path(path).exists():
         raise UserError(f"--corpus {path}: no such file")
     if not containers.ends(path, ".csv", ".tsv", ".parquet") and not Path(path).is_dir():
@@ -97,7 +106,11 @@ def read_texts(cfg: Pretrain) -> tuple[list[str], str]:
             return [text], "text"
     items, kind = containers.objects(path)
     if not any("text" in item for _, item in items):
-        return said_in_rows(cfg), "rows"
+        from nanouft.data.read import read  # only for such files
+        rows, found = read([path], cfg.prompt_field, cfg.response_field)
+        print(*found, sep="\n")
+        talks = [row.prompt + (row.answer or row.chosen or ()) for row in rows]
+        return ["\n\n".join(turn.text for turn in talk) for talk in talks], "rows"
     out = []
     for where, item in items:
         if not isinstance(item.get("text"), str):
@@ -105,15 +118,6 @@ def read_texts(cfg: Pretrain) -> tuple[list[str], str]:
         out.append(item["text"].encode("utf-8", "replace").decode())            # half a surrogate has no bytes
     print(visible(f"{path}: {len(out):,} texts ({kind}); each ends with {END}"))
     return out, "documents"
-
-
-def said_in_rows(cfg: Pretrain) -> list[str]:
-    """What is said in each row of a file for `train --data`: the question and its (better) answer."""
-    from nanouft.data.read import read  # only for such files
-    rows, found = read([cfg.corpus], cfg.prompt_field, cfg.response_field)
-    print(*found, sep="\n")
-    talks = [row.prompt + (row.answer or row.chosen or ()) for row in rows]
-    return ["\n\n".join(turn.text for turn in talk) for talk in talks]
 
 
 def read_corpus(cfg: Pretrain) -> tuple[np.ndarray, Tokenizer, str]:
@@ -153,7 +157,7 @@ def batches(cfg: Pretrain, gpt: GPTConfig, tok: Tokenizer, steps: int,
     T = gpt.n_ctx
     held = max(T + 1, len(ids) // 20)
     if len(ids) < 4 * (T + 1):
-        raise UserError(f"--corpus {cfg.corpus}: {len(ids):,} tokens are too few for a context of {T}: "
+        raise UserError(f"--corpus {' '.join(cfg.corpus)}: {len(ids):,} tokens are too few for a context of {T}: "
                         f"{4 * (T + 1):,} are needed; add text, or give --ctx {max(16, len(ids) // 4 - 1)}")
     train, test, B = ids[:-held], ids[-held:], max(1, cfg.tokens // T)
 
@@ -170,7 +174,7 @@ def base_key(cfg: Pretrain, gpt: GPTConfig, steps: int, tok: Tokenizer) -> str:
     if cfg.corpus is None:
         made_of = ["".join(str(d) for d in corpus(document_seed(cfg.seed), 2000))]
     else:
-        made_of = containers.parts([cfg.corpus])
+        made_of = containers.parts(cfg.corpus)
     about = [BASE_VERSION, checksum(*made_of), asdict(gpt), steps, cfg.tokens, cfg.lr, cfg.seed, tok.name]
     return checksum(json.dumps(about))[:16]
 
@@ -219,6 +223,13 @@ def fit(folder: Path, cfg: Pretrain, gpt: GPTConfig, stream: Iterator, held: Ten
     return model, {"before": before, "after": mean_loss(model, held)}
 
 
+def go_on(model: GPT, tok: Tokenizer, held: Tensor) -> None:
+    """Print how the model goes on with the beginnings of two held-out rows: is it English already?"""
+    starts = [row[:12].tolist() for row in held[:2]]
+    for start, said in zip(starts, generate(model, starts, stop=tok.end, pad=tok.pad, max_new=32)):
+        print(f"  {one_line(tok.decode(start))} -> {one_line(tok.decode(said.ids))}")
+
+
 def pretrain(cfg: Pretrain) -> Path:
     started, device = time.time(), devices.pick(cfg.device, cfg.dtype, cfg.threads)
     steps = cfg.steps if cfg.steps is not None else 3300 if cfg.corpus is None else 1200
@@ -236,8 +247,8 @@ def pretrain(cfg: Pretrain) -> Path:
     about = {"command": "pretrain", "config": asdict(cfg), "tokenizer": tok.name, "base_version": BASE_VERSION,
              "key": base_key(cfg, gpt, steps, tok)}
     with runs.open_folder(cfg, about, "base", "the text or the settings", device) as folder:
-        print(f"pretraining {gpt.n_layer} layers x {gpt.n_embd} on {cfg.corpus or 'NanoWorld'}, {steps:,} steps of "
-              f"{cfg.tokens:,} tokens, {device.name} {device.dtype} -> {folder}")
+        print(f"pretraining {gpt.n_layer} layers x {gpt.n_embd} on {', '.join(cfg.corpus or ['NanoWorld'])}, "
+              f"{steps:,} steps of {cfg.tokens:,} tokens, {device.name} {device.dtype} -> {folder}")
         model, found = fit(folder, cfg, gpt, stream, held, steps, device)
         save_model(folder, model, tok, half=cfg.half)
         write_json(folder / "run.json", {**about, "held_out_loss": found})
@@ -245,7 +256,8 @@ def pretrain(cfg: Pretrain) -> Path:
               + f"{time.time() - started:.0f} s; saved in {folder}")
         flags = runs.chained(folder, "sft")
         if cfg.corpus:
-            flags += ["--data", cfg.corpus if kind == "rows" else "MY.jsonl"]
+            go_on(model, tok, held)
+            flags += ["--data", *(cfg.corpus if kind == "rows" else ["MY.jsonl"])]
             for name in ("prompt_field", "response_field"):
                 flags += [flag(name), getattr(cfg, name)] if getattr(cfg, name) else []
         print("Next:\n  python -m nanouft.train --objective sft " + shlex.join(flags))

@@ -3,8 +3,7 @@
     add_columns(encoded, objective.columns, model, tok.pad, device, hp)     # `model` is the start model
 
 REF, the start model's log-probs, serves many methods (DPO and its relatives, KTO, UNA, UFT). Other columns are declared
-in the files of their methods, which take `logps`, `opinion` and `same_tokens` from here. Columns are computed at each
-start of a run: they depend on weights, data and code, and cost less than one pass of training.
+in the files of their methods. Columns are computed at each start of a run: that costs less than one pass of training.
 """
 import numpy as np
 import torch

@@ -8,8 +8,7 @@
 Bradley and Terry (1952): answer w beats answer l with probability sigma(r_w - r_l); rollout/scorer.py says what r is.
 Only differences are learnt: r + c fits as well as r, for each prompt another c.
 
-What to expect: accuracy on held-out pairs, in all and per family, and calibration.png: does "80 % sure" come true in
-80 % of the cases? transformers and TRL open the folder.
+What to expect: accuracy on held-out pairs, and calibration.png: does "80 % sure" come true in 80 % of the cases?
 Simplified: no margins between ratings, one process, fp32, steps saved only when a signal ends the run.
 """
 import math

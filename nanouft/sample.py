@@ -4,7 +4,7 @@
     python -m nanouft.sample base out/sft out/ift --prompt "Sort pig bee saw from a to z."
     python -m nanouft.sample out/ift --temperature 1 --n 4 --prompt "What food does the rini like?"
     python -m nanouft.sample out/ift --best-of 16 --reward out/reward            # the best of 16 answers, by a reward
-    python -m nanouft.sample base --prior 1 --prior-from out/sft        # PreTTY: the base, begun as out/sft would
+    python -m nanouft.sample out/mine --plain --prompt "Once upon"      # a base goes on with a plain text
 
 Every answer says who speaks: folder, objective, step. NanoWorld prompts are scored. With no --prompt and a terminal
 it is a chat (/new forgets what was said, /quit ends); otherwise three prompts are answered that the run held out.
@@ -27,8 +27,7 @@ from nanouft.shell.text import visible
 @dataclass
 class Sample:
     prompt: list[str] | None = None     # one or several prompts
-    prior: str = ""                 # force answers to begin with this text, or with this many tokens of --prior-from
-    prior_from: str = ""            # the model whose first tokens are forced [a NanoWorld prompt's reference answer]
+    plain: bool = False             # go on with the text of the prompt, without a chat template
     best_of: int = 1                # draw this many answers (at temperature 1), show the one that --reward likes best
     reward: str = ""                # of --best-of: exact, FILE.py:FUNCTION or a reward model's folder [exact]
     temperature: float = 0.0        # 0 = greedy
@@ -55,8 +54,6 @@ class Sample:
                             "give --temperature 1")
         if not 0 < self.top_p <= 1:
             raise UserError(f"--top-p {self.top_p}: must be above 0 and at most 1")
-        if self.prior_from and not self.prior:
-            raise UserError("--prior-from says whose first tokens to force; say how many with --prior N")
 
 
 def prompts_for(init: str, tok: Tokenizer) -> list[str]:
@@ -75,7 +72,7 @@ def prompts_for(init: str, tok: Tokenizer) -> list[str]:
 
 def settings_of(cfg: Sample) -> dict:
     """What Voice.say takes of the flags."""
-    names = ("prior", "prior_from", "max_new", "temperature", "top_k", "top_p", "seed")
+    names = ("plain", "max_new", "temperature", "top_k", "top_p", "seed")
     return {"n": max(cfg.n, cfg.best_of)} | {name: getattr(cfg, name) for name in names}
 
 

@@ -94,7 +94,7 @@ def fit(model: torch.nn.Module, objective: Objective, hp, steps: int, run: Run) 
         checkpoints.save_step(run.folder, done, model, optimizer, extra, chief)
     for step in run.loop_steps(bar, save):
         # ---- data: the rows of this step; on-policy: answers that the model has just sampled
-        batch = source(step)
+        batch = run.batch(step, save)
         factor, warmup = warmup_cosine(step, steps, cfg.warmup)
         batch = replace(batch, seed=step_seed(cfg.seed, step), warmup=warmup)
         total: dict = {}
@@ -147,6 +147,7 @@ def main(argv=None) -> int:
     device = devices.pick(cfg.device, cfg.dtype, cfg.threads)
     setup.check(name, cfg, device)
     model, tok = start_model(cfg.init, adapter=bool(cfg.lora or cfg.checkpointing))
+    setup.own_rate(cfg, origin, model)
     model = setup.adapted(cfg, hp, model, tok)
     rows = setup.load_rows(cfg, objective, hp, device.name)
     rows = setup.curated(rows, cfg, judges(cfg, device), device)

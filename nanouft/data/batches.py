@@ -1,10 +1,8 @@
 """From examples to batches: tokens, shifted targets, masks, an order that wastes little padding.
 
     encoded, report = encode(examples, tok, n_ctx)        # token ids and masks, once
-    plan = Plan(lengths, rows, steps, seed)               # which rows stand in which optimizer step
+    plan = Plan(lengths, rows, steps, seed)               # which rows stand in which step: a function of the seed
     batch = collate(encoded, plan[step], tok.pad)         # shifted, padded: what a loss reads
-
-Everything here is a pure function of data and seed, so step n of a resumed run sees what step n always sees.
 """
 import shlex
 from bisect import bisect_left
@@ -56,13 +54,14 @@ class EncodeReport:
     file: str = ""            # where that one stands
     refused: list[str] = field(default_factory=list)    # rows that a model's own chat template cannot write, and why
 
-    def lines(self, n_ctx: int) -> list[str]:
-        out = []
+    def lines(self, n_ctx: int, given: int | None = None) -> list[str]:
+        """`given`: --max-length."""
+        out, limit = [], f"{'--max-length' if given else 'the context'} of {n_ctx} tokens"
         if self.cut:
-            out.append(f"{self.cut:,} rows longer than the context of {n_ctx} tokens: their oldest turns were dropped")
+            out.append(f"{self.cut:,} rows longer than {limit}: their oldest turns were dropped")
         if self.skipped:
-            out.append(f"{self.skipped:,} rows skipped: the last question and its answer alone are longer than the "
-                       f"context of {n_ctx} tokens. {self.remedy()}")
+            out.append(f"{self.skipped:,} rows skipped: the last question and its answer alone are longer than "
+                       f"{limit}{'' if given else '. ' + self.remedy()}")
         if self.refused:
             out.append(f"{len(self.refused):,} rows skipped, the first: {self.refused[0]}")
         return out
@@ -158,10 +157,8 @@ def order(lengths: list[int], rows: int, steps: int, seed: int, pool: int = 20) 
 def pools(lengths: list[int], rows: int, steps: int, seed: int, pool: int = 20) -> Iterator[np.ndarray]:
     """Arrays (steps, rows) of row numbers, in all `steps` steps; each is made when it is asked for.
     The data is shuffled in each epoch and dealt out in one endless stream. A pool of 20 steps' rows is sorted by
-    length, cut into steps and the steps are shuffled: neighbours in a batch have similar lengths (little padding),
-    yet a batch is a random draw of its pool (not one family of tasks). A pool never reaches into the next epoch:
-    sorting would put the two copies of a row side by side. Only the step in which an epoch ends may hold a row twice.
-    """
+    length, cut into steps and the steps are shuffled: little padding, yet a batch is a random draw of its pool. A pool
+    never reaches into the next epoch. Only the step in which an epoch ends may hold a row twice."""
     rng, n, done = np.random.default_rng(order_seed(seed)), len(lengths), 0
     tokens, stream = np.asarray(lengths), np.empty(0, np.int64)
     while done < steps:

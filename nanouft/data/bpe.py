@@ -34,8 +34,7 @@ def count_words(texts: Iterable[str], pattern: str) -> dict[str, int]:
 
 def train_bpe(words: Mapping[str, int], size: int, show: bool = False) -> dict[bytes, int]:
     """Ranks (token -> id, `size` in all) from counts of words: 256 bytes, then the most frequent pair again and again.
-    Only the words that hold the joined pair are counted anew. Ties go to the pair that comes first in the alphabet, so
-    the ranks depend on the counts alone. Stops early when no pair is left. `show`: a progress bar."""
+    Ties go to the pair that comes first in the alphabet. Stops early when no pair is left. `show`: a progress bar."""
     spelt = [[bytes([b]) for b in word.encode()] for word in words]
     times = list(words.values())
     count: Counter = Counter()                                  # pair -> how often it stands in the text

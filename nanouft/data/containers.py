@@ -3,19 +3,17 @@
     sources("my_folder")                            # the files in it that hold rows
     items, kind = objects("my.jsonl.gz")            # [("my.jsonl.gz, line 1", {...}), ...], "JSON lines, gzip"
 
-What to expect: JSON lists, JSON lines, gzip and parquet are told by content, CSV (.csv, .tsv) by name. A row that
-cannot be read stands in the list as its UserError; a file that cannot be read raises one. Parquet files, data sets
-saved by `datasets` and hub names need `pip install nanouft[hf]`; all else is the standard library.
-Simplified: everything is read into memory at once; of a data set with several splits only "train" is read, unless
-another is named (hub:owner/name:test, or hub:owner/name/config:test).
+What to expect: JSON lists, JSON lines, packed files (gzip, xz, bz2) and parquet are told by content, CSV (.csv, .tsv)
+by name. A row that cannot be read stands in the list as its UserError; a file that cannot be read raises one. Parquet
+files, data sets saved by `datasets` and hub names need `pip install nanouft[hf]`; all else is the standard library.
+Simplified: everything is read into memory; of a data set only "train" is read, or the split in hub:owner/name:split.
 """
 import csv
-import gzip
+import importlib
 import io
 import json
 import os.path
 import re
-import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -24,30 +22,31 @@ from nanouft.data.words import json_type, short_json
 from nanouft.shell.errors import UserError, optional
 from nanouft.shell.text import loads, one_line, regular
 
-ENDINGS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")        # in a folder; each also with .gz
+ENDINGS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")        # in a folder; each may be packed
+PACKED = {".gz": ("gzip", b"\x1f\x8b"), ".xz": ("lzma", b"\xfd7zXZ\0"), ".bz2": ("bz2", b"BZh")}   # module, first bytes
 WRAPPERS = ("data", "train", "rows", "examples")                            # {"data": [...]}: the rows of one object
 SAVED = ("dataset_info.json", "dataset_dict.json")                          # what marks a data set on disk
 HELD_OUT = re.compile(r"(test|val|valid|validation|dev|eval)([^a-z].*)?", re.I)
-LARGEST, LINES = 2**29, 20_000_000  # bytes that a gzip file may unpack to; lines or cells of any file
+LARGEST, LINES = 2**29, 20_000_000  # bytes that a packed file may unpack to; lines or cells of any file
 HUB = "hub:"                        # before a name on the hub; a path with a typing error is never looked up there
 
 Items = list[tuple[str, Any]]         # (place, what stands there: an object, or why there is none)
 
 
 # ---- which files? ----------------------------------------------------------------------------------------------------
-def sources(path: str) -> list[str]:
-    """The file or data set itself; of a folder, its files (in folders within, too) in the order of their names. Where
-    a file or folder is called train, those called test or validation are left out."""
+def sources(path: str, more: tuple[str, ...] = ()) -> list[str]:
+    """The file or data set itself; of a folder, its files (in folders within, too) in the order of their names: those
+    with one of ENDINGS or `more`. Where a file or folder is called train, test and validation are left out."""
     if not os.path.isdir(path) or is_saved(path):
         return [path]
     files = [f for f in sorted(Path(path).rglob("*")) if f.is_file() and f.name not in SAVED + ("dataset_infos.json",)
-             and ends(f.name, *ENDINGS)
+             and ends(f.name, *ENDINGS, *more)
              and not any(part.startswith(".") for part in f.relative_to(path).parts)]
     names = {f: f.relative_to(path).parts for f in files}               # of the file, and of the folders it is in
     if any(name.lower().startswith("train") for f in files for name in names[f]):
         files = [f for f in files if not any(map(HELD_OUT.fullmatch, names[f]))]
     if not files:
-        raise UserError(f"{path}: is a folder without data; files in it must end in {', '.join(ENDINGS)} or .gz")
+        raise UserError(f"{path}: is a folder without data; files in it must end in {', '.join(ENDINGS)}")
     return [str(f) for f in files]
 
 
@@ -88,12 +87,12 @@ def raw_objects(path: str) -> tuple[Items, str]:
         items, kind = json_rows(text_of(data, path), path)
     if not items:
         raise UserError(f"{path}: there is no row in this file")
-    return items, f"{kind}, gzip" if packed else kind
+    return items, kind + packed
 
 
 # ---- bytes and text --------------------------------------------------------------------------------------------------
-def load(path: str) -> tuple[bytes, bool]:
-    """What a file holds, unpacked, and whether it was packed by gzip."""
+def load(path: str) -> tuple[bytes, str]:
+    """What a file holds, unpacked, and how it was packed: ", gzip", ", lzma", ", bz2" or ""."""
     try:
         data = regular(Path(path)).read_bytes()
     except FileNotFoundError:
@@ -101,21 +100,23 @@ def load(path: str) -> tuple[bytes, bool]:
                         "hub:owner/name)") from None
     except (OSError, ValueError) as e:
         raise UserError(f"{path}: cannot be read ({e})") from None
-    if not data.startswith(b"\x1f\x8b"):
-        return data, False
+    name = next((name for name, first in PACKED.values() if data.startswith(first)), None)
+    if name is None:
+        return data, ""
     try:
-        with gzip.open(io.BytesIO(data)) as file:
+        with importlib.import_module(name).open(io.BytesIO(data)) as file:
             data = file.read(LARGEST + 1)
-    except (OSError, EOFError, zlib.error) as e:
-        raise UserError(f"{path}: is a broken gzip file ({e}); copy it again") from None
+    except Exception as e:              # each module has errors of its own; Python may be built without lzma
+        raise UserError(f"{path}: is a broken {name} file ({e}); copy it again") from None
     if len(data) > LARGEST:
-        raise UserError(f"{path}: unpacks to more than {LARGEST:,} bytes, the limit for gzip; unpack it with gunzip")
-    return data, True
+        raise UserError(f"{path}: unpacks to more than {LARGEST:,} bytes, the limit for packed files; unpack it first")
+    return data, f", {name}"
 
 
 def ends(path: str, *endings: str) -> bool:
     """Does a name end so, packed or not?"""
-    return path.lower().removesuffix(".gz").endswith(endings)
+    stem, last = os.path.splitext(path.lower())
+    return (stem if last in PACKED else path.lower()).endswith(endings)
 
 
 def text_of(data: bytes, path: str) -> str:

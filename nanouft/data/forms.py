@@ -1,7 +1,7 @@
 """Which of the many forms of fine-tuning data is a file, and what does each of its fields mean?
 
     Alpaca         {"instruction": ..., "input": ..., "output": ...}
-    prompt/answer  {"prompt": ..., "response": ...}  or  "completion"
+    prompt/answer  {"prompt": ..., "response": ...}, or other names of PROMPTS and RESPONSES
     messages       {"messages": [{"role": "user", "content": ...}, {"role": "assistant", "content": ...}]}
     ShareGPT       {"conversations": [{"from": "human", "value": ...}, {"from": "gpt", "value": ...}]}
     pairs          "chosen" and "rejected" beside a prompt, or as two conversations (or texts) that begin alike
@@ -9,8 +9,7 @@
     beside a pair: "p" (0..1), the probability that the chosen answer is the better one, or "score_chosen" and
     "score_rejected"
 
-`detect_form` looks at all rows of a file, once. With the form that it finds, turns.py makes conversations of each row
-and split.py decides where its prompt ends; `row_grades` reads its numbers. Nothing here opens a file.
+`Naming` gives the fields of a file our names; `detect_form` looks at all its rows, once; `row_grades` reads numbers.
 Simplified: text only (no images; calls of tools are shown as JSON). Pure Python, no torch.
 """
 import re
@@ -22,27 +21,43 @@ from typing import Any
 from nanouft.data.words import quoted_names, short_json
 from nanouft.shell.errors import UserError
 
-TALKS = ("messages", "conversations")
-PROMPTS = ("instruction", "prompt")                                     # fields, in order of preference
-RESPONSES = ("output", "response", "completion")
+TALKS = ("messages", "conversations", "conversation")
+PROMPTS = ("instruction", "prompt", "question", "query", "problem", "input", "inputs", "user")  # in order of preference
+RESPONSES = ("output", "response", "completion", "solution", "answer", "reply", "target", "targets", "assistant")
 GRADES = ("score", "rating", "reward")
-LABELS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
-KNOWN = (*TALKS, *PROMPTS, "input", *RESPONSES, "chosen", "rejected", "label", *GRADES, "p", "system")
+NAMES = {"system_prompt": "system", "preferred_output": "chosen", "non_preferred_output": "rejected",
+         "kto_tag": "label", "desirable": "label"}
+# Two answers in no order: prompt, one, the other, and a field whose values say: the one is better (1) or worse (-1),
+# or two fields of scores.
+UNORDERED: tuple[tuple[str, str, str, str, dict[str, int]], ...] = (
+    ("prompt", "response_0", "response_1", "better_response_id", {"0": 1, "1": -1}),                    # PKU-SafeRLHF
+    ("history", "human_ref_A", "human_ref_B", "labels", {"1": 1, "0": -1}),                             # SHP
+    ("context", "response1", "response2", "overall_preference",                                         # HelpSteer3
+     {"-3": 1, "-2": 1, "-1": 1, "1": -1, "2": -1, "3": -1}),
+    ("", "conversation_a", "conversation_b", "winner", {"model_a": 1, "model_b": -1}),                  # Chatbot Arena
+    ("prompt", "response_a", "response_b", "score_a > score_b", {}),
+    ("question", "answer_0", "answer_1", "score_0 > score_1", {}))                                      # WebGPT
+LABELS = {**dict.fromkeys("true 1 1.0 good up yes positive correct desirable thumbs_up".split(), True),
+          **dict.fromkeys("false 0 0.0 -1 -1.0 bad down no negative wrong undesirable thumbs_down".split(), False)}
+KNOWN = (*TALKS, *PROMPTS, *RESPONSES, "chosen", "rejected", "label", *GRADES, "p", "system")
 CALLS = ("tool_calls", "function_call")                                 # fields of an assistant's message
-TURN_FIELDS = {"from", "value", "role", "content", "weight", "name", "tool_call_id", *CALLS}
+WEIGHTS = ("weight", "train", "loss_weight")                            # ... 0 or false: read, not trained on
+ABOUT = ("input", "context")               # beside "instruction": the text that it is about (Alpaca, Dolly)
+TURN_FIELDS = {"from", "value", "role", "content", "name", "tool_call_id", *CALLS, *WEIGHTS}
 MARK = re.compile(r"(?:\A\s*|\n\n)(Human|Assistant):\s*")               # of a turn inside a string
-FORMS = "instruction/input/output, prompt/response, prompt/completion, messages, conversations, prompt/chosen/rejected"
+ENDS = ("###", " END", "->", "</s>", "<|endoftext|>", "<|im_end|>", "<|eot_id|>")   # marks behind a text
+FORMS = "instruction/input/output, prompt/response, question/answer, messages, conversations, prompt/chosen/rejected"
 SIDE_GRADE = re.compile(r"(?:score|rating|reward)[_-](chosen|rejected)|(chosen|rejected)[_-](?:score|rating|reward)")
-ASKS = ("question", "query", "input", "problem", "user", "text")        # may be prompts, but nobody has said so
-REPLIES = ("answer", "reply", "solution", "target", "assistant")       # likewise answers
 MEANING = {                             # of fields that nothing reads: what the model will not see
     "context": "the text that the question is about: join it to the prompt", "history": "earlier turns: use messages",
     "input": "the text that the prompt is about: join it to the prompt", "text": "plain text for pretrain --corpus",
     "tools": "descriptions of tools: put them into a system turn", "functions": "descriptions of tools",
-    "images": "pictures", "image": "a picture", "videos": "films", "audios": "sound", "system_prompt": "a system turn",
-    "reasoning": "thoughts before the answer", "reasoning_content": "thoughts before the answer",
-    "desirable": "good or bad: call it label", "margin": "how much better chosen is",
-    **dict.fromkeys(GRADES, "a grade of an answer")}
+    "images": "pictures", "image": "a picture", "videos": "films", "audios": "sound",
+    **dict.fromkeys(("reasoning", "reasoning_content"), "thoughts: put them in front of the answer, in <think>"),
+    "margin": "how much better chosen is", **dict.fromkeys(("is_safe", "safe"), "good or bad: call it label"),
+    **dict.fromkeys(("quality", "helpfulness", "correctness", "overall_score", *GRADES),
+                    "a grade of an answer: to learn from it, call it score"),
+    **dict.fromkeys(WEIGHTS, "how much a row counts: here all count alike; remove rows that shall not")}
 
 Items = list[tuple[str, dict]]          # (place, row of a file)
 
@@ -59,24 +74,60 @@ class Form:
     dialogues: bool = False             # strings hold turns after "Human:" and "Assistant:"
 
 
+# ---- our names -------------------------------------------------------------------------------------------------------
+class Naming:
+    """What a file calls our fields, and which marks it puts behind texts. `given`: fields that keep their names."""
+
+    def __init__(self, items: Items, given: Collection[str | None] = ()):
+        keys = {key for _, item in items for key, value in item.items() if value is not None}
+        self.names = {theirs: ours for theirs, ours in NAMES.items()
+                      if theirs in keys and ours not in keys and theirs not in given}
+        self.pair = next((kind for kind in UNORDERED if {*kind[1:3], *kind[3].split(" > ")} <= keys), None)
+        if self.pair and self.pair[0] in keys and self.pair[0] not in PROMPTS:
+            self.names[self.pair[0]] = "prompt"
+        self.about = [f'"{theirs}" read as "{ours}"' for theirs, ours in self.names.items()]
+        self.about += [f'pairs of "{self.pair[1]}" and "{self.pair[2]}"'] if self.pair else []
+        self.ends = {key: mark for key in sorted(keys) if (mark := common_end(key, items))}
+        self.about += [f"{short_json(mark)} behind each {key} cut off" for key, mark in self.ends.items()]
+
+    def row(self, item: dict) -> dict:
+        """The row in our names. Of two answers in no order the better one becomes chosen; of equal ones none does."""
+        cut = {key: value.rstrip().removesuffix(self.ends[key].strip()).rstrip() for key, value in item.items()
+               if key in self.ends and isinstance(value, str)}
+        out = {self.names.get(key, key): value for key, value in {**item, **cut}.items()}
+        if self.pair is None:
+            return out
+        _, one, two, judge, ahead = self.pair
+        sides, said = [out.pop(one, None), out.pop(two, None)], [out.pop(name, None) for name in judge.split(" > ")]
+        lead: float = ahead.get(str(said[0]).lower(), 0)
+        grades = [grade for value in said if (grade := as_number(value)) is not None]
+        if not ahead and len(grades) == 2:
+            lead = grades[0] - grades[1]
+            out |= {"score_chosen": max(grades), "score_rejected": min(grades)}
+        return out | (dict(zip(("chosen", "rejected"), sides if lead > 0 else sides[::-1])) if lead else {})
+
+
 # ---- the form of a file ----------------------------------------------------------------------------------------------
-def detect_form(path: str, kind: str, items: Items, prompt: str | None, response: str | None) -> Form:
-    """From all fields that hold something in any row (null counts as absent). `kind` of file: "CSV", "JSON lines" ...
-    `prompt`, `response`: the fields that --prompt-field and --response-field name."""
+def detect_form(path: str, items: Items, prompt: str | None, response: str | None,
+                scale: tuple[float, float] | None = None) -> Form:
+    """From all fields that hold something in any row (null counts as absent).
+    `prompt`, `response`, `scale`: what --prompt-field, --response-field and --grades say."""
     keys = list(dict.fromkeys(key for _, item in items for key, value in item.items() if value is not None))
     check_named(path, keys, prompt, response)
-    prompt, response = choose_fields(keys, prompt, response)
     pairs = "chosen" in keys and "rejected" in keys
+    prompt, response = choose_fields(path, keys, prompt, response, pairs)
     texts = pairs and any(isinstance(item.get("chosen"), str) for _, item in items)
-    if prompt is None and (response or not pairs or texts and set(keys) & set(ASKS)):
+    if prompt is None and (response or not pairs):
         raise UserError(f"{items[0][0]}: no field with a prompt; {found_fields(keys)}; forms understood: {FORMS}; "
-                        f"or name your fields with {flags_to_give(keys)}{other_kind(kind, keys)}")
+                        f"or name your fields with --prompt-field and --response-field; plain text is "
+                        "for python -m nanouft.pretrain --corpus; a CSV file must name its columns in its first line")
     dialogues = hold_dialogues(items, {prompt, response, "chosen", "rejected"})
     grades = [key for key in GRADES if key in keys] if response or prompt in TALKS else []
     grade = next(iter(grades), "score")
     graded = {side[1] or side[2]: key for key in keys if pairs and (side := SIDE_GRADE.fullmatch(key))}
     sides = (graded["chosen"], graded["rejected"]) if len(graded) == 2 else ()
-    scale = grade_scale([item.get(key) for _, item in items for key in (grade, *sides)])
+    given = scale
+    scale = given or grade_scale([item.get(key) for _, item in items for key in (grade, *sides)])
     beside = ["pairs"] * pairs + ["labels"] * ("label" in keys)
     if grade in keys:
         beside.append("scores" if grade == "score" else f"scores ({quoted_names([grade])})")
@@ -84,9 +135,12 @@ def detect_form(path: str, kind: str, items: Items, prompt: str | None, response
         beside.append(f"scores ({quoted_names(sides)})")
     name = form_name(prompt, response, texts, dialogues) + (" with " + " and ".join(beside) if beside else "")
     if scale != (0, 1):
-        name += f", {scale[0]:g} to {scale[1]:g} read as 0 to 1"
+        name += f", {scale[0]:g} to {scale[1]:g} read as 0 to 1" + ("" if given else " (--grades sets the scale)")
+    words = {str(item["label"]) for _, item in items if item.get("label") is not None}
+    if {"-1", "0"} <= words:
+        raise UserError(f'{path}: "label" is -1 in some rows and 0 in others; one of them must mean bad')
     used = {prompt, response, "chosen", "rejected", "label", grade, *sides, "p", "system"}
-    used |= {"input"} if prompt == "instruction" else set()
+    used |= set(ABOUT) if prompt == "instruction" else set()
     return Form(name, prompt, response, [key for key in keys if key not in used] + unused_turn_fields(items, keys),
                 grade, sides, scale, dialogues)
 
@@ -100,13 +154,24 @@ def check_named(path: str, keys: list[str], prompt: str | None, response: str | 
                             f"the fields are {quoted_names(keys)}{near}")
 
 
-def choose_fields(keys: list[str], prompt: str | None, response: str | None) -> tuple[str | None, str | None]:
-    """The fields of the prompt and of the response; one that is given stays."""
+def choose_fields(path: str, keys: list[str], prompt: str | None, response: str | None,
+                  pairs: bool) -> tuple[str | None, str | None]:
+    """The fields of the prompt and of the response; one that is given stays. UserError for two that may be the prompt.
+    Beside `pairs` an answer must have one of the first three names."""
     response = None if response == prompt else response
-    prompt = prompt or next((key for key in TALKS + PROMPTS if key in keys), None)
+    found = [key for key in TALKS + PROMPTS if key in keys and key != response]
+    if prompt is None and found and found[0] not in TALKS and len(set(found) - {"input", "inputs", "user"}) > 1:
+        raise UserError(f"{path}: {quoted_names(found)} may all be the prompt; say which: --prompt-field {found[1]}")
+    prompt = prompt or next(iter(found), None)
     if response is None and prompt not in TALKS:
-        response = next((key for key in RESPONSES if key in keys), None)
+        response = next((key for key in RESPONSES[:3 if pairs else None] if key in keys and key != prompt), None)
     return prompt, response
+
+
+def common_end(key: str, items: Items) -> str:
+    """The mark that stands behind every text of a field, in two or more rows."""
+    texts = [item[key].rstrip() for _, item in items if isinstance(item.get(key), str)]
+    return next((mark for mark in ENDS if len(texts) > 1 and all(text.endswith(mark) for text in texts)), "")
 
 
 def is_dialogue(value: Any) -> bool:
@@ -178,8 +243,19 @@ def number(item: dict, name: str, where: str, scale: tuple[float, float] = (0, 1
 
 def truth(value: Any, where: str) -> bool | None:
     if value is not None and str(value).lower() not in LABELS:
-        raise UserError(f'{where}: "label" is {short_json(value)}, not true or false (1 or 0); write one of them')
+        raise UserError(f'{where}: "label" is {short_json(value)}, not true or false (1 or 0, good or bad); '
+                        "write one of them")
     return None if value is None else LABELS[str(value).lower()]
+
+
+def given_scale(text: str) -> tuple[float, float] | None:
+    """What --grades 1:5 says; None where it is not given."""
+    if not text:
+        return None
+    low, high = (as_number(part) for part in text.partition(":")[::2])
+    if low is None or high is None or low >= high:
+        raise UserError(f"--grades {short_json(text)}: give the worst and the best grade, such as --grades 1:5")
+    return low, high
 
 
 def grade_scale(values: list) -> tuple[float, float]:
@@ -199,24 +275,3 @@ def found_fields(keys: Collection[str]) -> str:
     return f"the fields are {quoted_names(keys) or 'none'}{hint}"
 
 
-def other_kind(kind: str, keys: list[str]) -> str:
-    """What a file without a prompt may be instead."""
-    if kind.startswith("CSV"):
-        return "; the first line of a CSV file must name its columns"
-    return "; plain text is read by python -m nanouft.pretrain --corpus" if keys == ["text"] else ""
-
-
-def flags_to_give(keys: list[str]) -> str:
-    """The two flags that name fields, with this file's fields where they can be guessed."""
-    ask = next((key for key in ASKS if key in keys and key != "text"), None)
-    reply = next((key for key in keys if key in (*REPLIES, *RESPONSES)), None)
-    if ask is None:
-        return "--prompt-field and --response-field"
-    return f"--prompt-field {ask}" + (f" --response-field {reply}" if reply else "")
-
-
-def unread_fields(keys: list[str]) -> str:
-    """Fields that nothing reads, and what the model will not see of them: "context" (the text ...), "id"."""
-    known = [f"{short_json(key)} ({MEANING[key.split('.')[-1]]})" for key in keys if key.split(".")[-1] in MEANING]
-    rest = [key for key in keys if key.split(".")[-1] not in MEANING]
-    return ", ".join([*known, *([quoted_names(rest)] if rest else [])])

@@ -3,25 +3,25 @@
     rows, report = read(["my.jsonl", "pairs.json"])
     print(*report, sep="\n")               # pairs.json: Alpaca with pairs (JSON list): 1,100 rows read
 
-What to expect: containers.py opens files, folders and data sets; the form is found per file (forms.py lists them) and
-said aloud; several files mix freely. A file that cannot be understood stops the run with one line (file, line, reason,
-remedy). A row with nothing to learn from, or one that cannot be understood, is skipped, counted and announced with its
-place; where more than half of the rows of a file cannot be understood, or one with `strict`, the run stops there.
-Pure Python, no torch.
+containers.py opens files, forms.py finds the form of each, turns.py makes conversations of its rows, and split.py
+decides where the prompt ends. A row with nothing to learn from, or one that is not understood, is skipped and counted;
+where half of a file is not understood, or one row with `strict`, the run stops. Pure Python, no torch.
 """
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from nanouft.data.containers import objects, sources
-from nanouft.data.forms import detect_form, unread_fields
-from nanouft.data.rows import Row, Turn
+from nanouft.data.forms import MEANING, Naming, detect_form, given_scale
+from nanouft.data.rows import Row, Turn, Turns
 from nanouft.data.split import Skip, split_row
 from nanouft.data.turns import FOREIGN, row_talks
-from nanouft.data.words import short_json
+from nanouft.data.words import quoted_names, short_json
 from nanouft.shell.errors import UserError
 from nanouft.shell.text import one_line
 
-MOST = 0.5                              # share of the rows of a file that may be unreadable
+MOST = 0.5                              # of a file whose rows are so often not understood none is read
+LEAD = re.compile(r"\A(?:[ \t\r]*\n)*(?: (?=\S))?")      # blank lines, or the one space of TRL's " blue."
 ODD = "not understood"
 
 
@@ -34,6 +34,7 @@ class FileReport:
     skipped: dict[str, list[str]] = field(default_factory=dict)     # reason -> places of the rows
     wrong: str = ""                     # what is wrong with the first row that is not understood
     notes: dict[str, list[str]] = field(default_factory=dict)       # what looks odd in rows that were read -> places
+    idle: str = "not learnt from"       # what is said of `unused`
 
     def __str__(self) -> str:
         text = f"{self.path}: {self.form}: {self.read:,} rows read"
@@ -41,40 +42,53 @@ class FileReport:
             reasons = ", ".join(f"{len(places):,} {reason} (first: {places[0]})" for reason, places
                                 in sorted(self.skipped.items(), key=lambda kind: -len(kind[1])))
             text += f", {sum(map(len, self.skipped.values())):,} skipped: {reasons}"
-        text += f"; fields not learnt from: {unread_fields(self.unused)}" if self.unused else ""
+        plain = [key for key in self.unused if key.split(".")[-1] not in MEANING]
+        text += f"; fields {self.idle}: {quoted_names(plain)}" if plain else ""
         text += f"\n  first row not understood: {self.wrong} (--strict stops there)" if self.wrong else ""
+        text += "".join(f"\n  {self.idle}: {short_json(key)} ({MEANING[key.split('.')[-1]]})"
+                        for key in self.unused if key not in plain)
         return text + "".join(f"\n  in {len(places):,} rows (first: {places[0]}) {note}"
                               for note, places in self.notes.items())
 
-    def add(self, row: Row, where: str) -> None:
+    def add(self, row: Row, where: str, trimmed: bool) -> None:
         self.read += 1
-        for what, note in remarks(row):
+        for what, note in (*remarks(row), *[("", "white space around an answer is cut off")] * trimmed):
             self.notes.setdefault(note, []).append(f"{where}{what}")
 
 
 # ---- rows ------------------------------------------------------------------------------------------------------------
 def read(paths: list[str], prompt_field: str | None = None, response_field: str | None = None,
-         prompts: bool = False, strict: bool = False) -> tuple[list[Row], list[FileReport]]:
+         prompts: bool = False, strict: bool = False, grades: str = "",
+         reward: str = "exact") -> tuple[list[Row], list[FileReport]]:
     """All rows of all files, and what was found in each. Field names given here override detection, in every file.
-    `prompts`: a row needs no answer. `strict`: UserError at the first row that is not understood."""
-    rows, report = [], []
+    `prompts`: a row needs no answer. `strict`: UserError at the first row that is not understood. `grades`: the worst
+    and the best, as "1:5". `reward`: who scores answers; a function of the user's gets all fields."""
+    rows, report, scale = [], [], given_scale(grades)
     for path in [source for given in map(str, paths) for source in sources(given)]:
         items, kind = objects(path, strict)
         wrong = [item for _, item in items if isinstance(item, UserError)]
         if len(wrong) > MOST * len(items):
             raise wrong[0]
-        form = detect_form(path, kind, [(where, item) for where, item in items if isinstance(item, dict)],
-                           prompt_field, response_field)
-        file, wrong = FileReport(path, f"{form.name} ({kind})", form.unused), []
+        whole = [(where, item) for where, item in items if isinstance(item, dict)]
+        naming = Naming(whole, (prompt_field, response_field))
+        form = detect_form(path, [(where, naming.row(item)) for where, item in whole], prompt_field,
+                           response_field, scale)
+        file, wrong = FileReport(path, f"{', '.join([form.name, *naming.about])} ({kind})", form.unused), []
+        if reward.rpartition(":")[0].endswith(".py"):
+            file.idle = "only for the reward"
         for where, item in items:
             place = where.removeprefix(f"{path}, ")
             try:
                 if isinstance(item, UserError):
                     raise item
-                extra = {key: value for key, value in item.items() if key != form.prompt}
-                row = split_row(row_talks(item, form, where), item, form, where, prompts)
-                rows.append(replace(row, extra=extra))
-                file.add(rows[-1], place)
+                known = naming.row(item)
+                if naming.pair and "chosen" not in known:
+                    raise Skip("neither answer is preferred")
+                row = split_row(row_talks(known, form, where), known, form, where, prompts)
+                extra = {key: value for key, value in item.items() if naming.names.get(key, key) != form.prompt}
+                rows.append(replace(row, answer=trimmed(row.answer), chosen=trimmed(row.chosen),
+                                    rejected=trimmed(row.rejected), extra=extra))
+                file.add(rows[-1], place, rows[-1] != row)
             except Skip as skip:
                 file.skipped.setdefault(str(skip), []).append(place)
             except UserError as e:
@@ -82,7 +96,7 @@ def read(paths: list[str], prompt_field: str | None = None, response_field: str 
                     raise
                 wrong.append(e)
                 file.skipped.setdefault(ODD, []).append(place)
-        if len(wrong) > MOST * len(items):
+        if len(wrong) >= MOST * len(items):
             others = f" ({len(wrong):,} of {len(items):,} rows are not understood)" if len(wrong) > 1 else ""
             raise UserError(f"{wrong[0]}{others}")
         file.wrong = one_line(str(wrong[0]).removeprefix(f"{path}, "), 300) if wrong else ""
@@ -106,8 +120,16 @@ def remarks(row: Row) -> Iterator[tuple[str, str]]:
                "inside ours; remove them, or give messages")
     if answers and all(repeats(row.prompt[-1], talk[0]) for talk in answers):
         yield "", "the answer begins with the prompt, which would be trained on; remove it from the answer"
+    if row.scores and row.scores[0] < row.scores[1]:
+        yield "", "chosen has a lower grade than rejected; which of the two is right?"
     if any(turn.role == "shown" for turn in turns):
         yield "", 'turns of the assistant are shown, not trained on ("weight" 0, or a call of a tool)'
+
+
+def trimmed(talk: Turns | None) -> Turns | None:
+    """Without the white space around each answer, which our template would double. Lines keep their indentation."""
+    return talk and tuple(Turn(turn.role, LEAD.sub("", turn.text).rstrip()) if turn.role == "assistant" else turn
+                          for turn in talk)
 
 
 def repeats(prompt: Turn, answer: Turn) -> bool:

@@ -148,9 +148,8 @@ def judged(row: Row, answer: Turns | None, **known: Any) -> Example:
 
 def holdout(rows: list[Row], share: float = 0.1, count: int | None = None) -> tuple[list[Row], list[Row]]:
     """(train, held out): `count` rows, by default `share` of them but at most 200, and at least one.
-    Rows are drawn by a hash of their first user turn, not by order or seed: equal prompts stay on one side, and a
-    shuffled file gives the same split. Prompts come in the order of their hashes; one whose rows would overshoot the
-    aim is passed over. If each one would, the rarest is held out; data with one prompt only hold out nothing."""
+    Rows are drawn by a hash of their first user turn, so equal prompts stay on one side. Prompts come in the order of
+    their hashes; one whose rows would overshoot the aim is passed over. If each one would, the rarest is held out."""
     first = [next((t.text for t in row.prompt if t.role == "user"), "").strip() for row in rows]
     keys = [hashlib.sha256(text.encode("utf-8", "replace")).hexdigest() for text in first]
     groups = Counter(keys)

@@ -2,8 +2,7 @@
 
     split_row(row_talks(item, form, where), item, form, where)
 
-The prompt of a conversation ends before its first answer, that of a pair where its two sides part. Raises UserError
-where the fields do not go together, Skip where a row holds nothing to learn from.
+The prompt of a conversation ends before its first answer, that of a pair where its two sides part.
 """
 from nanouft.data.forms import RESPONSES, Form, found_fields, row_grades
 from nanouft.data.rows import ANSWERS, Row, Turns

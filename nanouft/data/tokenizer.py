@@ -1,19 +1,16 @@
 """The tokenizer: text <-> ids, and the chat template that turns a conversation into one row of ids and a mask.
 
-    python -m nanouft.data.tokenizer "Where does the dova live?"        # pieces and ids, at once
-    python -m nanouft.data.tokenizer --tokenizer gpt2 "..."             # or a model folder; gpt2 is downloaded once
+    Tokenizer.load("nano").encode("Where does the dova live?")      # ids; "gpt2" is downloaded once
 
 What to expect: a thin reading of `tiktoken.Encoding` plus four control tokens. Byte-level BPE splits text with a
 pattern, spells each piece in bytes and joins the neighbours with the smallest id until no pair is left to join; any
 text can be encoded and comes back unchanged. `nano` has 1,024 ids, ships with the package and needs no network.
     <|user|> TEXT<|assistant|> TEXT<|end|>      repeated; the one space in front of TEXT is ours
 A control token is an id that no text can spell: somebody who types "<|end|>" gets the plain tokens of those letters.
-Simplified: a model folder's tokenizer must be byte-level BPE in GPT-2's manner (tokenizer_files.py says what is left
-out); a saved folder keeps our promise about typed control tokens in nanouft, but transformers itself reads them.
+Simplified: byte-level BPE in GPT-2's manner (tokenizer_files.py); transformers reads control tokens that are typed.
 """
 import base64
 import json
-import sys
 from functools import lru_cache
 from pathlib import Path
 from typing import Iterable, Iterator, Mapping
@@ -23,7 +20,6 @@ import tiktoken
 
 from nanouft.data.rows import ANSWERS, Turns
 from nanouft.data.tokenizer_files import GPT2_PATTERN, read_files, tokenizer_json
-from nanouft.shell.command import run
 from nanouft.shell.errors import UserError
 from nanouft.shell.text import read_json, said
 
@@ -56,8 +52,7 @@ class Tokenizer:
 
     def __init__(self, name: str, ranks: Mapping[bytes, int], pattern: str, special: Mapping[str, int] | None = None):
         """`ranks`: bytes -> id, smaller ids are joined first; `special`: name -> id of what no text can spell.
-        Single bytes and control tokens that are missing get new ids after the last one, so that every text can be
-        encoded; a model needs new embedding rows for those only (`check_fits`)."""
+        Single bytes and control tokens that are missing get new ids after the last one."""
         ranks, special = dict(ranks), dict(special or {})
         self.n_text = 1 + max([*ranks.values(), *special.values()])     # ids that a model must already have
         letters = [bytes([b]) for b in range(256) if bytes([b]) not in ranks]
@@ -87,6 +82,8 @@ class Tokenizer:
     def encode(self, text: str) -> list[int]:
         """Ids of plain text; a control token that is spelled out in it is text like any other."""
         return self.enc.encode_ordinary(text)
+
+    text_ids = encode                   # of a plain text: a tokenizer of transformers may put <s> before it
 
     def decode(self, ids: Iterable[int]) -> str:
         """Text of ids; control tokens are shown by name, bytes that are no UTF-8 and ids without a token as U+FFFD."""
@@ -201,24 +198,3 @@ def gpt2() -> Tokenizer:
 
 
 NAMED = {"nano": nano, "gpt2": gpt2}
-
-
-# ---- the command -----------------------------------------------------------------------------------------------------
-def main(argv: list[str] | None = None) -> int:
-    from nanouft.shell.config import Parser
-    parser = Parser(prog="python -m nanouft.data.tokenizer", description="Show how text is cut into tokens.")
-    parser.add_argument("text", nargs="*", help="text to cut")
-    parser.add_argument("--tokenizer", default="nano", metavar="NAME", help="nano, gpt2 or a model folder [nano]")
-    args = parser.parse_args(argv)
-    if not args.text:
-        raise UserError('no text given; put one in quotes, for instance "Where does the dova live?"')
-    tok = Tokenizer.load(args.tokenizer)
-    ids = tok.encode(" ".join(args.text))
-    text = "|".join(tok.spelling[i].decode("utf-8", "backslashreplace") for i in ids)
-    print("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text))     # on one line
-    print(*ids)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(run(main))

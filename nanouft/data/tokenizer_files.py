@@ -1,12 +1,11 @@
-"""Tokenizer files of transformers, read and written: tokenizer.json, vocab.json + merges.txt.
+"""The tokenizer file of transformers, read and written: tokenizer.json.
 
     ranks, pattern, special = read_files(folder)          # used by Tokenizer.load
     tokenizer_json(ranks, pattern, special)               # used by Tokenizer.save
 
 What to expect: the ids of the `tokenizers` library, for byte-level BPE in GPT-2's manner; anything else (a normalizer,
 SentencePiece, CLIP's word ends, a damaged file) is one UserError that names the file.
-Simplified: `add_prefix_space` is not imitated (our chat template puts that space itself), and words added beside the
-BPE keep their ids but are never read from text.
+Simplified: `add_prefix_space` is not imitated; words added beside the BPE are never read from text.
 """
 import re
 from collections.abc import Iterable, Mapping
@@ -48,27 +47,21 @@ def brings_template(folder: Path) -> bool:
 
 
 def read_files(folder: Path) -> Parts | None:
-    """What lies in `folder` (tokenizer.json, else vocab.json and merges.txt); None without any of them."""
-    path, vocab, merges = (folder / f for f in ("tokenizer.json", "vocab.json", "merges.txt"))
+    """The tokenizer.json in `folder`; None without one."""
+    path = folder / "tokenizer.json"
+    if not path.exists():
+        if (folder / "vocab.json").exists():
+            raise UserError(f"{folder}: its tokenizer.json is missing; a vocab.json alone is not read. Copy it, too")
+        return None
     try:
-        if path.exists():
-            spec = read_json(path)
-            model, pattern = spec["model"], split_pattern(spec, path)
-            added = {token["content"]: token["id"] for token in spec.get("added_tokens") or ()}
-            pairs = [pair.split(" ") if isinstance(pair, str) else pair for pair in model["merges"]]
-            return from_merges({**model["vocab"], **added}, pairs, pattern, path, added)
-        if vocab.exists() and merges.exists():
-            path, words, more = vocab, read_json(vocab), folder / "added_tokens.json"
-            words |= (added := read_json(more) if more.exists() else {})
-            lines = read_text(merges).split("\n")
-            pairs = [line.split(" ") for line in lines if line and not line.startswith("#version")]
-            return from_merges(words, pairs, GPT2_PATTERN, merges, added)
+        spec = read_json(path)
+        model, pattern = spec["model"], split_pattern(spec, path)
+        added = {token["content"]: token["id"] for token in spec.get("added_tokens") or ()}
+        pairs = [pair.split(" ") if isinstance(pair, str) else pair for pair in model["merges"]]
+        return from_merges({**model["vocab"], **added}, pairs, pattern, path, added)
     except (KeyError, TypeError, AttributeError, ValueError) as e:
         raise UserError(f"{path}: not a byte-level BPE tokenizer, or damaged ({type(e).__name__}: {e}); "
                         "copy the file again or take another model") from None
-    if vocab.exists() or merges.exists():
-        raise UserError(f"{folder}: has only one of vocab.json and merges.txt; both belong to the tokenizer")
-    return None
 
 
 def split_pattern(spec: dict, path: Path) -> str:
@@ -88,8 +81,7 @@ def split_pattern(spec: dict, path: Path) -> str:
 
 def from_merges(words: dict[str, int], pairs: list[list[str]], pattern: str, path: Path, added: Iterable) -> Parts:
     """Ranks = single bytes and joined pairs; every other word is a name that no text can spell: one that was `added`,
-    or stands in brackets. UserError for a piece of a word among those: its merge is missing.
-    tiktoken joins the pair with the smallest id first, the library the pair that stands first: ids must grow alike."""
+    or stands in brackets. tiktoken joins the pair with the smallest id first, so ids must grow with the merges."""
     ids = [words[left + right] for left, right in pairs]
     if any(a > b for a, b in zip(ids, ids[1:])):
         raise UserError(f"{path}: the ids do not grow in the order of the merges, which tiktoken needs; "
@@ -108,8 +100,7 @@ def from_merges(words: dict[str, int], pairs: list[list[str]], pattern: str, pat
 # ---- tokenizer -> files of transformers ------------------------------------------------------------------------------
 def tokenizer_json(ranks: Mapping[bytes, int], pattern: str, special: Mapping[str, int]) -> dict:
     """The content of a tokenizer.json in the form of the `tokenizers` library.
-    Ranks say which token to join, not of which two parts; so every way to cut a token into two tokens becomes a merge
-    (`ignore_merges` adds what tiktoken does with a piece that is one token as a whole)."""
+    Ranks say which token to join, not of which two parts; so every way to cut a token into two becomes a merge."""
     spelt = {token: "".join(LETTERS[b] for b in token) for token in sorted(ranks, key=ranks.__getitem__)}
     merges = [[spelt[token[:i]], letters[i:]] for token, letters in spelt.items() for i in range(1, len(token))
               if token[:i] in spelt and token[i:] in spelt]

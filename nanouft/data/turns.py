@@ -1,8 +1,6 @@
 """The fields of somebody's row -> conversations: who speaks, which turns are trained on, and what is no plain text.
 
     row_talks({"prompt": "Hi", "response": "Ho"}, form, "my.json, item 1")      # each field as a whole conversation
-    field_turns([{"from": "human", "value": "Hi"}], "conversations", "my.json, item 1")
-    dialogue("\\n\\nHuman: Hi\\n\\nAssistant: Ho")             # two turns, from one string
     shared_beginning("The sky is blue.", "The sky is green.")   # ("The sky is", "blue.", "green.")
 
 What a tool says is a turn of role "tool". A call of a tool, and an answer of "weight" 0 (OpenAI's form), is a turn of
@@ -13,7 +11,7 @@ import os.path
 import re
 from typing import Any, NamedTuple
 
-from nanouft.data.forms import CALLS, MARK, TALKS, Form, found_fields, is_dialogue
+from nanouft.data.forms import ABOUT, CALLS, MARK, TALKS, WEIGHTS, Form, found_fields, is_dialogue
 from nanouft.data.rows import ANSWERS, Turn, Turns
 from nanouft.data.words import json_type, quoted_names, short_json
 from nanouft.shell.errors import UserError
@@ -62,9 +60,9 @@ def prompt_turns(item: dict, form: Form, where: str) -> Turns:
     if value is None and form.prompt and not isinstance(item.get("chosen"), list):
         raise UserError(f"{where}: no prompt in {quoted_names([form.prompt])}; "
                         f"{found_fields(item)}; add it, or name its field with --prompt-field")
-    if form.prompt == "instruction" and isinstance(value, str) and item.get("input") is not None:
-        extra = string(item["input"], "input", where)                  # Alpaca: the text that the instruction is about
-        value = "\n\n".join(text for text in (value, extra) if text.strip())
+    if form.prompt == "instruction" and isinstance(value, str):
+        about = [string(item[name], name, where) for name in ABOUT if item.get(name) is not None]
+        value = "\n\n".join(text for text in (value, *about) if text.strip())
     out = () if value is None else field_turns(value, form.prompt or "", where, form.dialogues, "user")
     if form.prompt in TALKS and isinstance(value, str) and len(out) == 1:
         raise UserError(f'{where}: "{form.prompt}" is a string, not a list of turns')
@@ -110,11 +108,22 @@ def field_turns(value: Any, name: str, where: str, dialogues: bool = False, role
     value = from_json(value) if name in (*TALKS, "prompt", "chosen", "rejected") else value
     if isinstance(value, str):
         return (Turn(role, string(value, name, where)),)
-    if not isinstance(value, (list, dict)):
+    if isinstance(value, dict):
+        value = value["messages"] if isinstance(value.get("messages"), list) else [value]
+    if not isinstance(value, list):
         raise UserError(f'{where}: "{name}" is {json_type(value)}, not a string or a list of turns')
+    if value and all(isinstance(turn, str) for turn in value):
+        raise UserError(f'{where}: "{name}" is a list of strings, not of turns; write one row for each, or turns with '
+                        '"role" and "content"')
     out = [message(turn, f'{where}: turn {n} of "{name}"')
-           for n, turn in enumerate([value] if isinstance(value, dict) else value, 1)]
+           for n, turn in enumerate(value, 1) if not is_empty(turn, n == len(value))]
     return tuple(turn for turn in out if turn.role != "system" or turn.text.strip())
+
+
+def is_empty(turn: Any, last: bool) -> bool:
+    """Null in a system turn or a last question: parquet fills every row to the same fields."""
+    return (isinstance(turn, dict) and turn.get("content", turn.get("value")) is None
+            and turn.get("role", turn.get("from")) in ("system", *(("user", "human") if last else ())))
 
 
 def message(turn: Any, place: str) -> Turn:
@@ -129,11 +138,12 @@ def message(turn: Any, place: str) -> Turn:
     if role != "assistant":
         return Turn(role, content(turn[said], said, place))
     calls = [json.dumps(turn[key], ensure_ascii=False) for key in CALLS if turn.get(key)]
-    weight = turn.get("weight")
-    if weight not in (None, 0, 1):
-        raise UserError(f'{place}: "weight" is {short_json(weight)}; it must be 1 (trained on) or 0 (only shown)')
+    weights = {name: turn[name] for name in WEIGHTS if turn.get(name) is not None}
+    for name, weight in weights.items():
+        if weight not in (0, 1):
+            raise UserError(f'{place}: "{name}" is {short_json(weight)}; it must be 1 (trained on) or 0 (only shown)')
     text = "" if calls and turn.get(said) is None else content(turn[said], said, place)
-    return Turn("shown" if calls or weight == 0 else "assistant", "\n".join(filter(None, [text, *calls])))
+    return Turn("shown" if calls or 0 in weights.values() else "assistant", "\n".join(filter(None, [text, *calls])))
 
 
 def content(value: Any, name: str, place: str) -> str:

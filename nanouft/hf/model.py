@@ -5,9 +5,8 @@
     model.checkpoint()                          # keep fewer activations, compute them twice
 
 What GPT.forward needs is a table of embeddings, a trunk (embeddings -> final states) and a head (states -> logits).
-The trunk is the model's own. So is the head: the model's own forward runs with a stand-in for the trunk, so that
-scales and caps of logits are kept. `read_transformers` compares both with the model's own logits, once. Sampling uses
-the model's own cache. Dropout is switched off: references are scored exactly as the policy is.
+Both are the model's own: its forward runs with a stand-in for the trunk, so that scales and caps of logits are kept.
+`read_transformers` compares the logits once. Dropout is off: references are scored exactly as the policy is.
 """
 import copy
 import inspect
@@ -175,6 +174,9 @@ def read_transformers(folder: Path) -> TransformersModel:
         for name, (_, kind) in stored:
             if name.endswith("weight") and "F" not in kind:             # F32, BF16 ...; masks are stored as others
                 raise ValueError(f"{name} holds {kind}, no weights")
+        if getattr(config.get_text_config(), "hidden_size_per_layer_input", 0):
+            raise ValueError("each of its layers reads the tokens again, by embeddings of its own; IFT could not blend "
+                             "those: take a model without per-layer embeddings")
         for part in (config, config.get_text_config()):
             for key, value in part.to_dict().items():
                 if "drop" in key and isinstance(value, float):       # hidden_dropout_prob, resid_pdrop, layerdrop

@@ -2,20 +2,22 @@
 
     tok = TransformersTokenizer(folder)
     ids, mask = tok.chat(context, trained)      # ids: those of transformers' apply_chat_template
-    print(tok.about)                            # which template, which end token
 
-The template writes a dialogue as one text, which is cut into tokens as a whole. To know which tokens are an answer, the
-same dialogue is written once more with marks in place of its texts. The mask begins where a prompt that waits for this
-answer ends, and ends with the end token that the template puts after it.
-Without a template our own chat tokens and template are added (tokenizer.py), after the <s> that the tokenizer writes.
-Simplified: only tokenizers of the `tokenizers` library (tokenizer.json); a template that changes an answer is refused.
+The template writes a dialogue as one text, and once more with marks in place of its texts: so we know which tokens are
+an answer. The mask begins where a prompt for it ends, and ends with the end token after it. Without a template our own
+is added (tokenizer.py), after the <s> that the tokenizer writes.
+What a tool says, and thoughts in <think>, are left to the template, which must mark what the assistant says
+(`generation`, as in TRL's training templates); without marks a template that changes an answer is refused.
+Simplified: only tokenizers of the `tokenizers` library (tokenizer.json).
 """
+import json
 import re
+from bisect import bisect_right
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
-from nanouft.data.rows import Turn, Turns
+from nanouft.data.rows import ANSWERS, Turn, Turns
 from nanouft.data.tokenizer import CONTROL, END, JINJA, PAD, Tokenizer, fold_system
 from nanouft.shell.errors import UserError, optional
 from nanouft.shell.files import checksum
@@ -29,6 +31,9 @@ FILES = ("tokenizer.json", "*.model", "vocab.*")         # one of these makes a 
 SAMPLE = "Hello there, 12."
 SECONDS = 5                                     # that a template may take for one dialogue
 DAY = datetime(2024, 7, 26)                     # for templates that tell the day: a run shall not change over night
+MARKS = re.compile(r"{%-?\s*generation\s*-?%}")
+REMEDY = ("give the model's folder a chat_template.jinja with {% generation %} marks (TRL has such training "
+          "templates), or leave these rows out")
 PARTS = "".join(f".replace('%{c}', '{DAY.strftime('%' + c)}')" for c in "aAbBdHIjmMpSyY")
 FIXED = "{%- macro strftime_now(form) -%}{{- form.replace('%-', '%')" + PARTS + " -}}{%- endmacro +%}"
 
@@ -51,9 +56,10 @@ class TransformersTokenizer(Tokenizer):
                             "that belong to the model into its folder") from None
         self.t, self.n_text = t, 1 + max(t.get_vocab().values())
         self.name = f"{type(t).__name__} {checksum(repr(sorted(t.get_vocab().items())))[:8]}"
-        brought = bool(t.chat_template)
-        if not brought:
+        self.brought = bool(t.chat_template)
+        if not self.brought:
             add_chat(t)
+        self.marks = MARKS.search(self._template) is not None
         self.ranks = t.get_vocab()
         self.special = [str(token) for token in t.added_tokens_decoder.values() if token.special]
         ours = "'<|user|> '" in str(t.chat_template)
@@ -68,13 +74,15 @@ class TransformersTokenizer(Tokenizer):
         self.stops = {self.end}
         spare = [i for i in (t.pad_token_id, t.unk_token_id, t.bos_token_id) if i not in (None, self.end)]
         self.pad = (spare or [self.end])[0]     # reward models in transformers read the last token that is no padding
-        whose = "its own chat template is kept" if brought else "no chat template there, so nanouft's own is added"
+        whose = "its own chat template is kept" if self.brought else "no chat template there, so nanouft's own is added"
         remarks = ["; it knows no system turn: that text goes in front of the user's"] * self.folds
         if thinks:
             remarks.append("; it is told not to think first" if self._trains_as_it_asks() else
                            "; what it writes before an answer is not what it writes there in training")
         elif not self._trains_as_it_asks(rounds=2):
             remarks.append("; in a dialogue it writes the earlier answers in another way than the last one")
+        if any("</think>" in text for text in self._beginnings(1)):
+            remarks.append("; an answer without a thought teaches it not to think")
         self.about = f"{folder}: {whose}; an answer ends with {t.convert_ids_to_tokens(self.end)}" + "".join(remarks)
 
     @property
@@ -85,6 +93,9 @@ class TransformersTokenizer(Tokenizer):
     def encode(self, text: str) -> list[int]:
         return self.t.encode(text, add_special_tokens=False, split_special_tokens=True)
 
+    def text_ids(self, text: str) -> list[int]:
+        return self.t.encode(text, split_special_tokens=True)
+
     def decode(self, ids) -> str:
         return self.t.decode([int(i) for i in ids], skip_special_tokens=False, clean_up_tokenization_spaces=False)
 
@@ -92,6 +103,8 @@ class TransformersTokenizer(Tokenizer):
     def chat(self, context: Turns, trained: Turns = ()) -> tuple[list[int], list[int]]:
         """Ids, and a mask of equal length: 1 on the tokens of assistant turns of `trained`, end token included.
         UserError if the template refuses these roles, or writes another text than a turn's."""
+        if self._is_special(context + trained):
+            return self._marked(context, trained)
         turns = self._turns([(*turn, False) for turn in context] + [(*turn, True) for turn in trained])
         messages = [Turn(role, text) for role, text, _ in turns]
         text, places = self._places(messages)
@@ -112,8 +125,34 @@ class TransformersTokenizer(Tokenizer):
         return after if at < 0 else at + len(self.end_text)
 
     def prompt_ids(self, turns: Turns) -> list[int]:
+        if self._is_special(turns):
+            return self._template_writes(self._as_messages(turns), True, tokenize=True, return_dict=True)["input_ids"]
         messages = [Turn(role, text) for role, text, _ in self._turns([(*turn, False) for turn in turns])]
         return self._cut(*self._places(messages, waits=True))[0]
+
+    # ---- tools and thoughts, as the template writes them -------------------------------------------------------------
+    def _is_special(self, turns: Turns) -> bool:
+        """Is there a tool, or a thought whose place the template can mark?"""
+        return self.brought and any(turn.role == "tool" or self.marks and "</think>" in turn.text for turn in turns)
+
+    def _as_messages(self, turns: Turns) -> list[dict]:
+        if typed := next((token for token in self.special for turn in turns if token in turn.text), None):
+            raise UserError(f"a text with the control token {typed} cannot stand beside tools or thoughts; remove it")
+        return [as_message(turn) for turn in turns]
+
+    def _marked(self, context: Turns, trained: Turns) -> tuple[list[int], list[int]]:
+        """Ids and mask by the template's own marks."""
+        if not self.marks:
+            raise UserError(f"this chat template does not mark what the assistant says beside tools; {REMEDY}")
+        out = self._template_writes(self._as_messages(context + trained), tokenize=True, return_dict=True,
+                                    return_assistant_tokens_mask=True)
+        learn = [i >= len(context) and turn.role == "assistant" for i, turn in enumerate(context + trained)
+                 if turn.role in ANSWERS]
+        ids, mask = out["input_ids"], out["assistant_masks"]
+        begins = [i for i, on in enumerate(mask) if on and not (i and mask[i - 1])]
+        if len(begins) != len(learn):
+            raise UserError(f"this chat template marks {len(begins)} of {len(learn)} answers of a dialogue; {REMEDY}")
+        return ids, [int(on and learn[bisect_right(begins, i) - 1]) for i, on in enumerate(mask)]
 
     def _turns(self, turns: list[tuple[str, str, bool]]) -> list[tuple[str, str, bool]]:
         """In the roles that every template knows: what a tool says stands as the user's, "shown" as the assistant's."""
@@ -128,14 +167,15 @@ class TransformersTokenizer(Tokenizer):
 
     def _write(self, messages: list[Turn], waits: bool = False) -> str:
         """The dialogue as the template writes it; `waits`: up to where the assistant begins to speak."""
+        return self._template_writes([{"role": m.role, "content": m.text} for m in messages], waits, tokenize=False)
+
+    def _template_writes(self, messages: list[dict], waits: bool = False, **how):
         try:
             with at_most(SECONDS, TimeoutError(f"took more than {SECONDS} seconds")):
-                return self.t.apply_chat_template(
-                    [{"role": m.role, "content": m.text} for m in messages], tokenize=False,
-                    add_generation_prompt=waits, chat_template=self._template,
-                    date_string=f"{DAY:%d %b %Y}", **self.settings)
+                return self.t.apply_chat_template(messages, add_generation_prompt=waits, chat_template=self._template,
+                                                  date_string=f"{DAY:%d %b %Y}", **how, **self.settings)
         except Exception as e:                  # templates raise what they like
-            raise UserError(f"the chat template refuses a dialogue of {', '.join(m.role for m in messages)} "
+            raise UserError(f"the chat template refuses a dialogue of {', '.join(m['role'] for m in messages)} "
                             f"({one_line(str(e))})") from None
 
     def _places(self, messages: list[Turn], waits: bool = False) -> tuple[str, list[tuple[int, int]]]:
@@ -154,7 +194,7 @@ class TransformersTokenizer(Tokenizer):
             if not found:                       # where this text is whole, the next turn begins in another way
                 changed = messages[following if any(text.startswith(form, at) for form in forms) else i]
                 raise UserError(f"the chat template changes the text of a turn ({changed.role}: "
-                                f"{one_line(changed.text, 60)})")
+                                f"{one_line(changed.text, 60)})" + f"; {REMEDY}" * ("</think>" in changed.text))
             places[i] = (at, at + len(found[0]))
             at += len(found[0]) + len(after)
         return text, places
@@ -181,10 +221,18 @@ class TransformersTokenizer(Tokenizer):
             return False
 
     def _trains_as_it_asks(self, rounds: int = 1) -> bool:
-        """Does a dialogue go on as the prompt for each answer ends? Some prompts open a thought that no text closes."""
+        """Does a dialogue go on as the prompt for each answer ends, and always in the same way? Some prompts open a
+        thought that no text closes."""
+        return len(set(self._beginnings(rounds))) == 1
+
+    def _beginnings(self, rounds: int) -> list[str]:
+        """What stands between the prompt for each answer and the answer; [] where another text stands there."""
         talk = [Turn("user", "a"), Turn("assistant", "b")] * rounds
-        whole = self._write(talk)
-        return all(whole.startswith(self._write(talk[:i], waits=True)) for i in range(1, len(talk), 2))
+        whole, places = self._places(talk)
+        asked = [self._write(talk[:i], waits=True) for i in range(1, len(talk), 2)]
+        if not all(map(whole.startswith, asked)):
+            return []
+        return [whole[len(text):start] for text, (start, _) in zip(asked, places[1::2])]
 
     def _end(self) -> int:
         """Id of the first control token after an answer; `end_text` is how it is written."""
@@ -199,6 +247,19 @@ class TransformersTokenizer(Tokenizer):
 
     def save(self, folder: str | Path) -> None:
         self.t.save_pretrained(str(folder))
+
+
+def as_message(turn: Turn) -> dict:
+    """A turn as templates want it: a call of a tool (JSON, behind what was said) as "tool_calls"."""
+    said, _, last = turn.text.rpartition("\n")
+    try:
+        found = json.loads(last) if turn.role == "shown" else None
+        calls = [dict(call.get("function", call)) for call in (found if isinstance(found, list) else [found])]
+        for call in calls:
+            call["arguments"] = loaded if isinstance(loaded := call["arguments"], dict) else json.loads(loaded)
+    except (ValueError, AttributeError, TypeError, KeyError):           # no call
+        return {"role": "assistant" if turn.role == "shown" else turn.role, "content": turn.text}
+    return {"role": "assistant", "content": said, "tool_calls": [{"type": "function", "function": c} for c in calls]}
 
 
 def check_text(t) -> None:

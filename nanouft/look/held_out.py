@@ -1,12 +1,10 @@
 """What a model makes of rows it was not trained on: held-out loss, preferences, graded answers.
 
     python -m nanouft.evaluate --init out/my-run --data my.jsonl                    # a few seconds
-    python -m nanouft.evaluate --init out/my-run --data my.jsonl --reference out/start
 
 Of demonstrations, `nll`: nats a response token. Of pairs and graded answers, who is ahead of whom: in what was gained
-over a start model (`accuracy`, `auc`: .5 = nothing learnt), or in likelihood itself (`prefers`). `train` prints the
-same figures of the rows that it held out, before and after. Intervals are 95 % bootstrap intervals over rows (tokens,
-couples: what is meant stands at each figure); they say nothing about another seed of training.
+over a start model (`accuracy`, `auc`: .5 = nothing learnt), or in likelihood itself (`prefers`). Intervals are 95 %
+bootstrap intervals over rows (or tokens, couples); they say nothing about another seed of training.
 """
 import numpy as np
 import torch
@@ -45,10 +43,8 @@ def encode_held(objective, hp, rows: list[Row], tok: Tokenizer, n_ctx: int) -> l
 
 def held_out(model: GPT, encoded: list[Encoded], pad: int, device: Device) -> dict[str, float]:
     """Demonstrations (and answers of grade 1): `nll`, nats a response token. Pairs: `accuracy`, the share where chosen
-    gained more log-prob over the start model than rejected (ties count half: it is .5 at the start); `prefers`: where
-    chosen is likelier.
-    Answers with labels or scores: `graded`. `low` and `high` are the 95 % bootstrap interval of the first figure, over
-    rows (over prompts where several answers belong to one)."""
+    gained more log-prob over the start model than rejected (ties count half); `prefers`: where chosen is likelier.
+    Answers with labels or scores: `graded`. `low` and `high`: the 95 % interval of the first figure."""
     rows = token_logps(model, encoded, pad, device)
     if "answer" in rows[0]:
         grades = [e.col.label if e.col.score is None else e.col.score for e in encoded]
@@ -78,9 +74,8 @@ def wins(margin: np.ndarray) -> np.ndarray:
 def graded(encoded: list[Encoded], rows: list[dict[str, np.ndarray]], grades: np.ndarray) -> dict[str, float]:
     """Graded answers. `accuracy`: among two answers to one prompt, the share of couples where the better gained more
     log-prob over the start model than the worse; `prefers`: where the better is likelier. Where (nearly) no prompt has
-    two answers of different grades: `auc`, the same share over all couples of a better and a worse answer, whatever
-    their prompts (without a start model: who has more nats per token). `logp_good`, `logp_bad`: mean log-prob of
-    answers graded above and below 1/2."""
+    two answers of different grades: `auc`, the same share over all couples (without a start model: who has more nats
+    per token). `logp_good`, `logp_bad`: mean log-prob of answers graded above and below 1/2."""
     logp = np.array([r["answer"].sum() for r in rows])
     ref = [e.seqs["answer"].ref for e in encoded]
     started = ref[0] is not None

@@ -8,20 +8,16 @@ import sys
 import warnings
 from pathlib import Path
 
-import torch
-
-from nanouft.data.batches import Encoded, collate, show_mask
+from nanouft.data.batches import Encoded, show_mask
 from nanouft.data.rows import Row, Turn
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.gpt import GPT
 from nanouft.look.held_out import held_out_lines
 from nanouft.models.generate import answer_rows, stops
-from nanouft.objective import Objective, pushes
 from nanouft.objectives import OBJECTIVES
 from nanouft.shell import runs
-from nanouft.shell.devices import Device
 from nanouft.shell.errors import UserError, flag
-from nanouft.shell.files import Lines, write_json, write_text
+from nanouft.shell.files import write_json, write_text
 from nanouft.shell.text import one_line, visible
 
 SHOWN = 3           # answers printed before and after
@@ -53,15 +49,13 @@ def counts(name: str, kinds: list[str], rows: list[Row], examples: int) -> list[
 # ---- looking at a model ----------------------------------------------------------------------------------------------
 def look(run, data, model: GPT) -> dict:
     """Evaluate as the run asked for: figures on rows held out; NanoWorld's families, or three answers to held-out
-    prompts of the user's data; the weight of every training row."""
-    cfg, tok, objective = run.cfg, data.tok, OBJECTIVES[run.name]
+    prompts of the user's data."""
+    cfg, tok = run.cfg, data.tok
     if cfg.plain:
         return {"held_out": {}, "samples": []}
     out = {"held_out": run.look_held() if run.look_held else {}}
     if run.look_reward:
         out["reward"] = run.look_reward()
-    if cfg.weigh_rows:
-        out["row_weights"] = row_weights(objective, run.hp, model, data.train, tok.pad, run.device)
     if cfg.items and all(r.family for r in data.train_rows):                # NanoWorld's, drawn or from a file
         from nanouft.look import scores  # only where answers have an exact score
         return out | scores.exam(model, tok, run.device, cfg.split, cfg.items)
@@ -81,36 +75,6 @@ def look_before(run, data, model: GPT) -> dict:
     return before
 
 
-# ---- how hard is each row pushed? ------------------------------------------------------------------------------------
-def row_weights(objective: Objective, hp, model: GPT, encoded: list[Encoded], pad: int, device: Device) -> list[float]:
-    """Of every training row, under the model as it is: how hard the loss pushes its (good) answer, in all its tokens,
-    times the rows of a step. SFT with --reduction sequence gives 1; PoFT its tau (at beta 1)."""
-    out: list[float] = []
-    for i in range(0, len(encoded), 64):
-        batch = collate(encoded, range(i, min(i + 64, len(encoded))), pad).to(device.name)
-        with torch.no_grad(), device.autocast():
-            objective.forward(model, batch, hp)
-        first = next(iter(pushes(objective, batch, hp).values()))                   # (B,T)
-        out += (batch.rows * first.sum(-1)).tolist()
-    return out
-
-
-def write_row_weights(folder: Path, encoded: list[Encoded], before: list[float], after: list[float]) -> None:
-    """row_weights.jsonl: one object a training row with its weight before and after, the smallest (before) first."""
-    order = sorted(range(len(encoded)), key=before.__getitem__)
-    file, lines = folder / "row_weights.jsonl", []
-    for i in order:
-        e = encoded[i].example
-        prompt, answer = next(iter(e.seqs.values()))
-        lines.append({"before": round(before[i], 4), "after": round(after[i], 4), "where": e.where,
-                      "prompt": prompt[-1].text, "answer": answer[-1].text})
-    Lines(file).rewrite(lines)
-    print(f"row weights {sum(before) / len(before):.3f} -> {sum(after) / len(after):.3f} on average; every row's in "
-          f"{file}, the smallest first:")
-    for line in lines[:SHOWN]:
-        print(f"  {line['before']:.3f}  {one_line(line['prompt'], 70)} -> {one_line(line['answer'], 60)}")
-
-
 # ---- after training --------------------------------------------------------------------------------------------------
 def close_run(run, data, model: GPT, before: dict, seconds: float) -> None:
     """samples.md, curves.png; the table, the answers, the next commands. eval.json comes last: it tells that all of
@@ -120,8 +84,6 @@ def close_run(run, data, model: GPT, before: dict, seconds: float) -> None:
     if cfg.plain:
         write_json(folder / "eval.json", {"before": before, "after": after, "seconds": round(seconds, 1)})
         return
-    if cfg.weigh_rows:
-        write_row_weights(folder, data.train, before.pop("row_weights"), after.pop("row_weights"))
     text = [f"# {folder.name}: {name}, before and after\n"]
     for b, a in zip(before["samples"], after["samples"]):
         text += [f"**prompt** {b['prompt']}\n", f"- reference: {b['reference']}"]
@@ -179,9 +141,7 @@ def go_on(folder: Path, name: str, cfg, rows: list[Row]) -> str:
     flags, note = runs.chained(folder, other), ""
     if other == "dpo" or cfg.init != "base":
         flags += ["--lr", SECOND]
-    for field in ("lora", "checkpointing"):                     # what made the first stage fit into the memory
-        if value := getattr(cfg, field):
-            flags += [flag(field)] if value is True else [flag(field), str(value)]
+    flags += ["--lora", str(cfg.lora)] * bool(cfg.lora) + ["--checkpointing"] * cfg.checkpointing   # to fit into memory
     if cfg.data:
         try:
             OBJECTIVES[other].rows(rows, OBJECTIVES[other].hp())

@@ -7,9 +7,8 @@ Prompts are padded on the left, so that every row's next token stands in the sam
 and takes no position. `prior` forces the first tokens of every answer, `priors` those of each answer (PreTTY,
 arXiv:2404.16766, asks how far that alone gets); forced tokens belong to the answer that is returned.
 One generator serves the whole batch: on a CPU the same seed and the same batch give the same answers.
-Fast, because answers that have ended leave the batch, prompts are read beside others of like length, a choice costs one
-random number, small models run on one thread, and products are oneDNN's (`quick_products`): 2 to 4 times as fast as
-transformers.generate, by processor (docs/BENCHMARKS.md).
+Fast, because answers that have ended leave the batch, prompts are read beside others of like length, and products are
+oneDNN's (`quick_products`): 2 to 4 times as fast as transformers.generate (docs/BENCHMARKS.md).
 """
 import contextlib
 from collections.abc import Iterator
@@ -43,8 +42,7 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int | set[int], pad:
              temperature: float = 0.0, top_k: int = 0, top_p: float = 1.0, seed: int = 0,
              prior: list[int] | None = None, priors: list[list[int]] | None = None,
              of: tuple[range, int] | None = None, cached: bool = True) -> list[Answer]:
-    """Answer every prompt, each until it says `stop` (one id, or any of several). temperature 0 is greedy; top_k 0 and
-    top_p 1 switch those cuts off.
+    """Answer every prompt, each until it says `stop`. temperature 0 is greedy; top_k 0 and top_p 1 cut nothing off.
     A prompt that leaves no room for `max_new` tokens in the context loses its beginning.
     `of`: (places of these prompts in a larger batch, its size): each draws the random numbers that it would draw there.
     `cached=False` reads everything again for each token: slow, and equal token by token (tests)."""

@@ -91,8 +91,7 @@ def grow_vocab(model: GPT, size: int, known: int = 0) -> None:
 
 
 def new_rows(old: torch.Tensor, n: int) -> torch.Tensor:
-    """(V,C) -> (n,C): the mean of the old rows plus a tenth of their spread, so that a new token starts unsurprising
-    and no two are alike (a zero row would win a tied head whenever all logits are negative)."""
+    """(V,C) -> (n,C): the mean of the old rows plus a tenth of their spread: a new token starts unsurprising."""
     rng = torch.Generator().manual_seed(0)
     noise = torch.randn(n, old.shape[1], generator=rng).to(old)
     return old.mean(0) + 0.1 * old.std(0) * noise

@@ -14,7 +14,6 @@ Its gradient is SFT's times a weight:
     tau = sigmoid(rbar - r)                 (at beta 1 and margin 0)
 So a demonstration that aligned models find unlikely, and that the policy does not, is doubted and
 weighs little. tau also falls as the policy learns, so compare rows at one step.
---weigh-rows writes every training row's tau before and after: which demonstrations were doubted?
 
 Needs demonstrations and aligned models, --aligned. For NanoWorld one is made at first use, by the
 command that run.json and the screen show: SFT of the shipped base on 4,080 right answers to

@@ -55,12 +55,14 @@ DATA = {"score": "demos + scores", "binary": "demos + labels", "pair": "demos + 
 
 
 def rows(data: list[Row], hp: UFT) -> list[Example]:
-    """Role "answer" with a score: 1 for a demonstration, and what is known of the others."""
+    """Role "answer" with a score: 1 for a demonstration, and what is known of the others. A chosen
+    answer that is the demonstration, too, has one target, not two."""
     if hp.feedback == "none":
         return [replace(e, score=1.0) for e in demo_rows(data, hp)]
     demos = [judged(row, row.answer, score=1.0) for row in data
              if row.answer is not None and row.score is None and row.label is None]
-    others = graded_rows(data, hp)
+    taught = {(row.prompt, row.chosen) for row in data if row.chosen and row.chosen == row.answer}
+    others = [e for e in graded_rows(data, hp) if e.seqs["answer"] not in taught]
     if not demos + others:
         raise UserError(f"this objective needs {DATA[hp.feedback]} "
                         "(a row without a score is a demonstration); "

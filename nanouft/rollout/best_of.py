@@ -3,10 +3,9 @@
     python -m nanouft.sample out/sft --best-of 16 --reward out/reward
     python -m nanouft.evaluate --init out/sft --best-of 16 --reward out/reward
 
-Pure functions over numbers. Rewards and exact scores of N answers to a prompt stand in arrays (..., N). One set of N
-samples tells about every n up to N: `best_of` is the mean over all choices of n of them, not over one.
-Best-of-n moves as a policy would: away from the model that answers. `kl_bound` is the usual formula for how far, and
-`kl` what these samples say. Where answers come again (a model that is sure) the formula is far too high.
+Rewards and exact scores of N answers to a prompt stand in arrays (..., N). One set of N samples tells about every n up
+to N: `best_of` is the mean over all choices of n of them. Best-of-n moves away from the model that answers, as a policy
+would: `kl_bound` is the usual formula for how far (far too high for a model that is sure), `kl` what the samples say.
 """
 import math
 
@@ -52,8 +51,7 @@ def best_of(n: int, rewards: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Unbiased estimate of what the answer is worth that has the highest reward of `n`, from N >= n samples.
     rewards, values: (..., N); `values` is what is asked for: exact scores, lengths, or the rewards themselves.
     Sorted by reward, sample i = 1..N is the best of a random subset of n with probability C(i-1, n-1) / C(N, n)
-    (Nakano et al. 2021, arXiv:2112.09332). Equal rewards share their places: each of them is as likely to
-    be chosen. ValueError unless 1 <= n <= N."""
+    (Nakano et al. 2021, arXiv:2112.09332). Equal rewards share their places. ValueError unless 1 <= n <= N."""
     N = rewards.shape[-1]
     if not 1 <= n <= N:
         raise ValueError(f"the best of {n} cannot be told from {N} samples")
@@ -71,9 +69,8 @@ def kl_bound(n: int) -> float:
 
 
 def kl(n: int, rewards: np.ndarray) -> np.ndarray:
-    """(...) nats: KL(best-of-n || model) for the model that these N samples are. Samples of equal reward are taken for
-    one answer; an answer with share f, and F below it, is the best of n draws with chance (F + f)^n - F^n.
-    N samples stand for an endless model, so this is too low where n comes near N: it never exceeds log N."""
+    """(...) nats: KL(best-of-n || model) for the model that these N samples are. Equal rewards are one answer;
+    one with share f, and F below it, is the best of n draws with chance (F + f)^n - F^n. Too low where n is near N."""
     below = (rewards[..., None, :] < rewards[..., :, None]).mean(-1)
     equal = (rewards[..., None, :] == rewards[..., :, None]).mean(-1)
     q = (below + equal) ** n - below ** n                                                # of the whole group

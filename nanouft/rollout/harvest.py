@@ -12,9 +12,8 @@ answers.jsonl  all of it as it was sampled, a line a prompt; the same command go
 
 What is right: under the exact score 1, with --good what earns as much, else the best sample of its prompt. What is
 good: what is right; without a threshold what earns at least the mean of its prompt's answers in the files.
-Prompts without an answer that can be used are left out. An answer that begins another question is used nowhere; one
-that does not end may be a bad answer, never a good one. NanoWorld's prompts are others than train draws with that seed.
-Every draw is a function of --seed and of the place of the prompt: an interrupted harvest ends as it would have.
+An answer that begins another question is used nowhere; one that does not end may be a bad answer, never a good one.
+NanoWorld's prompts are others than train draws with that seed.
 """
 import shlex
 import sys
@@ -91,7 +90,7 @@ def find_prompts(cfg: Harvest) -> list[Row]:
     """Each different prompt once."""
     if cfg.data:
         from nanouft.data.read import read  # only where there are files to read
-        rows, found = read(cfg.data, cfg.prompt_field, prompts=True, strict=cfg.strict)
+        rows, found = read(cfg.data, cfg.prompt_field, prompts=True, strict=cfg.strict, reward=cfg.reward)
         print(*found, sep="\n")
     else:
         try:
@@ -237,8 +236,9 @@ def tell(cfg: Harvest, folder: Path, sampled: list[Sampled], counts: dict[str, i
           + (f"; {left:,} that are empty or begin another question are left out" if left else ""))
     print(", ".join(f"{folder / name}.jsonl: {n:,}" for name, n in counts.items() if n) + f" rows. {seconds:.0f} s.")
     start = [] if cfg.init == "base" else ["--init", cfg.init]
-    for name, objective, empty in (("demos", "sft", "No answer is right"),
-                                   ("pairs", "dpo", "No prompt has answers of different rewards")):
+    none = "" if any(any(s.ended) for s in sampled) else f"No answer ends within --max-new {cfg.max_new} tokens"
+    for name, objective, empty in (("demos", "sft", none or "No answer is right"),
+                                   ("pairs", "dpo", none or "No prompt has answers of different rewards")):
         flags = shlex.join([*start, "--data", str(folder / f"{name}.jsonl"), "--lr", "1e-5"])
         print(f"Next: python -m nanouft.train --objective {objective} {flags}" if counts[name] else
               f"{empty}, so there is no {name}.jsonl.")

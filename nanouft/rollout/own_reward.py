@@ -5,12 +5,10 @@
     def right(prompts, answers, gold, **others):            # lists of one length
         return [a.strip() == g for a, g in zip(answers, gold)]
 
-It is called with two lists, prompts and answers, and with the other fields of the rows of --data by their names: also
-lists, None where a row lacks the field. It gets the fields that it names, all of them if it has **others; a field that
-is called like its first two arguments is not passed. One with an argument `completions` is called as TRL calls its
-reward functions: prompts=, completions= and fields by name. It gives one finite number an answer.
-The file is run: the only thing from outside that is. What goes wrong in it is one line, with its own line number.
-What it sets in torch (a type of numbers, no gradients) is set back.
+It is called with two lists, prompts and answers, and by name with the other fields of the rows that it names, all of
+them if it has **others: also lists, None where a row lacks the field. One with an argument `completions` is called as
+TRL calls its reward functions. It gives one finite number an answer. The file is run: the only thing from outside that
+is. What goes wrong in it is one line, with its own line number. What it sets in torch is set back.
 """
 import contextlib
 import inspect
@@ -71,7 +69,7 @@ def load(name: str) -> Callable[..., np.ndarray]:
 @contextlib.contextmanager
 def theirs(path: str) -> Iterator[None]:
     """Inside, code of the user's runs. What it raises is one line; torch computes afterwards as it did before."""
-    before, streams = [get() for get, _ in SETTINGS], (sys.stdout, sys.stderr)
+    before = [get() for get, _ in SETTINGS]
     try:
         yield
     except (UserError, KeyboardInterrupt):
@@ -82,10 +80,6 @@ def theirs(path: str) -> Iterator[None]:
         for (get, put), value in zip(SETTINGS, before):
             if get() != value:
                 put(value)
-        sys.stdout, sys.stderr = streams
-        if any(stream.closed for stream in streams):
-            sys.stderr = open(2, "w", encoding="utf-8", closefd=False)
-            raise UserError(f"{path}: closes sys.stdout or sys.stderr; take that out")
 
 
 def functions(path: str) -> dict:
@@ -130,6 +124,9 @@ def wanted(call: Callable, prompts: list, answers: list, fields: dict[str, list]
         first, named = [], {**fields, "prompts": prompts, "completions": answers}
     else:
         first, named = [prompts, answers], {name: x for name, x in fields.items() if name not in known[:2]}
+        if "prompts" in known[1:] or known[:1] == ["answers"] and known[1:]:
+            raise UserError(f"{path}: takes ({', '.join(known[:2])}), but it gets the prompts first; write (prompts, "
+                            "answers)")
         if known[1:2] and known[1] in fields and known[1] not in ("answers", "responses"):
             raise UserError(f"{path}: its second argument is called {said(known[1])}, like a field of the rows, but it "
                             "gets the answers; write (prompts, answers, and fields by their names)")

@@ -14,9 +14,8 @@ from nanouft.rollout.scorer import sigmoid
 
 
 def quality(margin: np.ndarray, families: list[str]) -> dict:
-    """(n,) r_w - r_l of held-out pairs and the family of each: `accuracy` with its 95 % bootstrap interval over pairs,
-    `nll` (log 2 says nothing), `confidence` (what the model expects its accuracy to be), the same accuracy per family,
-    and the calibration."""
+    """(n,) r_w - r_l of held-out pairs and the family of each: `accuracy` with its 95 % interval, `nll` (log 2 says
+    nothing), `confidence` (what the model expects its accuracy to be), accuracy per family, calibration."""
     grouped: dict[str, list[float]] = {}
     for family, m in zip(families, margin, strict=True):
         grouped.setdefault(family, []).append(m)
@@ -34,8 +33,7 @@ def accuracy(margin: np.ndarray) -> dict:
 
 def calibration(margin: np.ndarray, bins: int = 5) -> list[dict]:
     """What was expected against what came, in `bins` groups of equal size, from unsure to sure.
-    margin: (n,) r_w - r_l. In a file of pairs the better answer always stands first, so "first wins" is always true.
-    Shown in random order, the model names the answer with the higher reward and says sigmoid(|margin|), 1/2 to 1;
+    margin: (n,) r_w - r_l. The model names the answer with the higher reward and says sigmoid(|margin|), 1/2 to 1;
     `share` is how often that answer is the better one. (Naming the other one adds the mirror image, nothing new.)"""
     out = []
     for part in np.array_split(np.argsort(np.abs(margin), kind="stable"), min(bins, len(margin))):

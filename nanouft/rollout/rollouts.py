@@ -1,8 +1,6 @@
 """Rollouts: the model's answers to prompts, scored, as a source of steps for the one training loop.
 
-    python -m nanouft.train --objective rloo --init out/sft                    # NanoWorld's exact score is the reward
-    python -m nanouft.train --objective rloo --init out/sft --reward out/reward        # a model of nanouft.reward
-    python -m nanouft.train --objective rloo --data my.jsonl --reward my.py:right      # a function of your own
+    python -m nanouft.train --objective rloo --init out/sft        # NanoWorld's exact score is the reward; or --reward
 
 A rollout serves `stride` optimizer steps (minibatches x passes of the objective). It is one Batch, all the way:
 1. sample    `samples` answers to each prompt, at temperature 1 with no cut of the tail: from any other distribution the

@@ -4,8 +4,7 @@
     score(prompts, answers, gold=[...])         # -> (n,) rewards; lists of the rows' other fields by name, if any
 
 A reward model is a GPT whose last hidden state, at the answer's <|end|>, is multiplied by one learnt vector (Stiennon
-et al. 2020, arXiv:2009.01325): the head is all that is new. reward.py trains it. Its folder opens in transformers as
-GPT2ForSequenceClassification, so TRL can use it.
+et al. 2020, arXiv:2009.01325). reward.py trains it. Its folder opens in transformers as GPT2ForSequenceClassification.
 """
 import os
 from collections.abc import Callable

@@ -3,11 +3,9 @@
     voice = Voice("out/ift", device)
     voice.say(turns, cfg)                       # [(answer, remark)]; cfg: sample.Sample
 """
-from functools import lru_cache
 from pathlib import Path
 
-from nanouft.data.rows import Row, Turn
-from nanouft.look.prior import forced_starts
+from nanouft.data.rows import Turn
 from nanouft.models import folder
 from nanouft.models.generate import generate, stops
 from nanouft.models.load import start_model
@@ -23,16 +21,14 @@ class Voice:
     def __init__(self, init: str, device: devices.Device):
         self.model, self.tok = start_model(init)
         self.model.to(device.name).eval()
-        self.device, self.read = device.name, lru_cache(1)(start_model)     # of --prior-from: once
         self.name = model_name(init)
 
-    def say(self, turns: tuple[Turn, ...], judge: Scorer | None = None, n: int = 1, prior: str = "",
-            prior_from: str = "", max_new: int = 96, **draws) -> list[tuple[str, str]]:
+    def say(self, turns: tuple[Turn, ...], judge: Scorer | None = None, n: int = 1, plain: bool = False,
+            max_new: int = 96, **draws) -> list[tuple[str, str]]:
         """[(text, remarks)] of n answers; with a judge, of the best of n. `draws`: temperature, top_k, top_p, seed.
-        The answers begin with the text of `prior`, or with that many tokens of the model `prior_from`."""
-        starts = forced_starts(prior, prior_from, self.tok, [Row(turns)], self.device, self.read)
-        answers = generate(self.model, [self.tok.prompt_ids(turns)] * n, stop=self.tok.stops, pad=self.tok.pad,
-                           prior=starts[0] if starts else [], max_new=max_new, **draws)
+        `plain`: the last turn goes on as a text, without a chat template."""
+        ids = self.tok.text_ids(turns[-1].text) if plain else self.tok.prompt_ids(turns)
+        answers = generate(self.model, [ids] * n, stop=self.tok.stops, pad=self.tok.pad, max_new=max_new, **draws)
         said = [(self.tok.decode(a.ids).strip(), "" if stops(a, self.tok) else "   (does not stop)") for a in answers]
         if judge is None:
             return said

@@ -1,8 +1,7 @@
 """Which demonstrations to learn from: the plain remedy for wrong ones that PoFT competes with; and grades of --reward.
 
     python -m nanouft.train --objective sft --noise 0.4 --keep 0.6        # the 60 % likeliest to an aligned model
-    python -m nanouft.train --objective sft --data my.jsonl --keep 0.8 --judge DIR
-    python -m nanouft.train --objective sft --data my.jsonl --keep 0.8 --reward my.py:right      # the highest rewards
+    python -m nanouft.train --objective sft --data my.jsonl --keep 0.8 --judge DIR      # or --reward my.py:right
     python -m nanouft.train --objective kto --data my.jsonl --reward my.py:right        # its grades, not the file's
 
 A judge is a folder of an aligned model, as for PoFT (arXiv:2412.12865); for NanoWorld one is made at first use. Several

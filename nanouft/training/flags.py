@@ -22,6 +22,9 @@ class Train:
     data: list[str] | None = None       # your files, folders or data sets (docs/data.md); NanoWorld when absent
     prompt_field: str | None = None     # name of the prompt in your data, where it is none of the usual
     response_field: str | None = None   # name of the response in your data
+    eval_data: list[str] | None = None  # your rows to hold out [a tenth of --data]
+    grades: str = ""                    # worst and best grade of your data, such as 1:5 [a file's least and largest]
+    max_length: int | None = None       # longest row of your data, in tokens [what the model can read]
     strict: bool = False                # stop at the first row of your data that is not understood
     init: str = "base"                  # start from: 'base' (shipped) or a model folder, such as another run
     rows: int = 1020                    # NanoWorld rows to train on
@@ -34,7 +37,7 @@ class Train:
     epochs: float | None = None         # or passes over the data [3]
     batch_size: int = 32                # rows of one optimizer step
     accumulate: int = 1                 # cut each step into this many micro-batches, to save memory
-    lr: float | None = None             # peak learning rate [the objective's own]
+    lr: float | None = None             # peak learning rate [the objective's own; x 128 / width for other models]
     optimizer: Literal["adamw", "rmsprop"] = "adamw"    # rmsprop is what the IFT paper used
     weight_decay: float = 0.0           # on matrices only
     warmup: float = 0.1                 # share of the steps in which the learning rate rises; then it falls, a cosine
@@ -57,7 +60,6 @@ class Train:
     split: Literal["test", "val"] = "test"      # which of them: val to choose settings, test to report
     plain: bool = False             # train only: no look at the model before and after, no curves
     log: Literal["none", "tensorboard", "wandb"] = "none"       # a tracker that gets the lines of metrics.jsonl, too
-    weigh_rows: bool = False            # also write row_weights.jsonl: how hard the loss pushes each training row
     out: str | None = None              # run folder [out/<objective>]
     resume: str | None = None           # go on with the run in this folder; takes no other flag
 
@@ -74,6 +76,7 @@ class Train:
         self.plain |= self.shard            # no process has the whole model to look at
         in_range(self, "accumulate", "max_new", low=1)
         in_range(self, "lora", high=10_000)
+        in_range(self, "max_length", low=2)
         if self.lora and self.freeze == "half":
             raise UserError("--freeze half and --lora both say which weights stay; give one")
         in_range(self, "steps", low=1, high=1_000_000_000)
@@ -158,17 +161,14 @@ def refuse_idle_flags(name: str, objective: Objective, cfg: Train, hp, given: se
         nanoworld.check_flags(cfg, kinds, given)
     if cfg.prompt_field and cfg.prompt_field == cfg.response_field:
         raise UserError(f"--prompt-field and --response-field both name {cfg.prompt_field!r}; they must differ")
-    if not cfg.data and given & {"prompt_field", "response_field", "strict"}:
-        raise UserError("--prompt-field, --response-field and --strict are about your own file; give it with --data")
-    if cfg.plain and cfg.weigh_rows:
-        raise UserError("--weigh-rows looks at the rows before and after, and --plain does not look; give one")
+    if not cfg.data and (idle := sorted(given & {"prompt_field", "response_field", "strict", "grades", "max_length",
+                                               "eval_data"})):
+        raise UserError(f"{flag(idle[0])} is about your own file; give it with --data")
     if cfg.warmup == 0 and getattr(hp, "lam_min", None) is not None:
         raise UserError("--lam-min ramps lam over the warm-up, and --warmup is 0: it changes nothing")
     if objective.on_policy and (many := cfg.batch_size * hp.minibatches * hp.samples) > ROLLOUT:
         raise UserError(f"--batch-size {cfg.batch_size} x {hp.minibatches} minibatches x {hp.samples} samples are "
                         f"{many:,} answers a rollout; at most {ROLLOUT:,} are made at once")
-    if cfg.weigh_rows and objective.on_policy:
-        raise UserError("--weigh-rows weighs the rows of the data; on-policy methods learn from the model's samples")
 
 
 def reopen(folder: str, reward: str | None = None) -> tuple[str, Train, object, dict]:

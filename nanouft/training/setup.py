@@ -26,7 +26,7 @@ from nanouft.shell import runs
 from nanouft.shell.checkpoints import loop_steps
 from nanouft.shell.config import as_words
 from nanouft.shell.devices import Device
-from nanouft.shell.errors import UserError, flag, optional
+from nanouft.shell.errors import Diverged, UserError, flag, optional
 from nanouft.shell.files import checksum
 from nanouft.shell.text import visible
 from nanouft.training.flags import Train
@@ -59,6 +59,19 @@ def check_shard(name: str, cfg: Train, device: Device) -> None:
             raise UserError(f"--shard does not go together with this run: {what}")
 
 
+WIDTH = 128             # of the model for which the learning rates of the methods were chosen
+
+
+def own_rate(cfg: Train, origin: dict, model: GPT) -> None:
+    """Without --lr, a model of other people or of another width gets another rate than the base. Says so."""
+    width, old = model.cfg.n_embd, cfg.lr
+    rate = old * WIDTH / width * (10 if cfg.lora else 1)        # LoRA's thin matrices want ten times as much
+    if not cfg.resume and cfg.init != "base" and origin["lr"] != "command line" and rate != old:
+        cfg.lr, origin["lr"] = rate, f"{origin['lr']}, for width {width}"
+        print(f"note: --lr {rate:.2g}, since {old:g} was chosen for a width of {WIDTH}, and this model has {width}"
+              f"{'; LoRA wants ten times as much' * bool(cfg.lora)}. Try {rate / 3:.1g} to {rate * 3:.1g}")
+
+
 def adapted(cfg: Train, hp, model: GPT, tok: Tokenizer) -> GPT:
     """`model`, with --lora or --checkpointing where it is one of transformers. Says which chat template is used."""
     if hasattr(model, "add_lora"):                              # a model of transformers
@@ -73,6 +86,8 @@ def adapted(cfg: Train, hp, model: GPT, tok: Tokenizer) -> GPT:
         if cfg.lora:
             trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
             print(f"LoRA of rank {cfg.lora}: {trained / 1e6:.2f}M of {model.n_params() / 1e6:.2f}M weights are trained")
+        if getattr(model.net.config.get_text_config(), "output_router_logits", False):
+            print("note: the loss of its routers (output_router_logits) is left out")
     if tok.about:
         print(visible(tok.about))
     return model
@@ -91,10 +106,14 @@ def load_rows(cfg: Train, objective: Objective, hp, device: str = "cpu") -> tupl
         train, held = nanoworld.drawn_rows(cfg, kinds)
         return graded(train), graded(held)
     from nanouft.data.read import read  # only where there are files to read
-    rows, found = read(cfg.data, cfg.prompt_field, cfg.response_field, kinds == ["prompts"], cfg.strict)
-    print(*found, sep="\n")
-    rows = graded(rows)
+    how = (cfg.prompt_field, cfg.response_field, kinds == ["prompts"], cfg.strict, cfg.grades, cfg.reward)
+    (rows, found), (held, more) = read(cfg.data, *how), read(cfg.eval_data, *how) if cfg.eval_data else ([], [])
+    print(*found, *more, sep="\n")
+    rows, held = graded(rows), graded(held)
     examples = objective.rows(rows, hp)         # what the objective lacks is said of the whole file, before the split
+    for what, known in (("label", {e.label for e in examples}), ("score", {e.score for e in examples})):
+        if known != {None} and len(known) == 1:
+            print(f"note: every answer has the same {what}: there is nothing to tell good from bad by")
     if kinds == ["pairs"] and (equal := len([r for r in rows if r.chosen and r.rejected]) - len(examples)):
         print(f"{equal:,} pairs skipped: chosen equals rejected")
     from nanouft import world
@@ -108,7 +127,7 @@ def load_rows(cfg: Train, objective: Objective, hp, device: str = "cpu") -> tupl
               "(python -m nanouft.pretrain --corpus makes a base)")
     if objective.on_policy and cfg.reward == "exact":           # nobody scores answers, so no row is held out for it
         return rows, []
-    train, held = holdout(rows)
+    train, held = (rows, held) if cfg.eval_data else holdout(rows)
     if not held:
         print("note: no row is held out, since rows with one prompt stay together: there will be no held-out figures")
     return train, held
@@ -165,9 +184,10 @@ class Data:
 def encode_rows(name: str, cfg: Train, hp, rows: tuple[list[Row], list[Row]], model: GPT, tok: Tokenizer) -> Data:
     """Says what was read and shows one example. UserError if nothing fits into the context."""
     objective, (train_rows, held_rows) = OBJECTIVES[name], rows
-    room = model.cfg.n_ctx - (1 + cfg.max_new if objective.on_policy else 0)       # an answer must fit after the prompt
+    room = min(cfg.max_length or model.cfg.n_ctx, model.cfg.n_ctx)
+    room -= 1 + cfg.max_new if objective.on_policy else 0       # an answer must fit after the prompt
     if room < 1:
-        raise UserError(f"--max-new {cfg.max_new}: leaves no room for a prompt in the context of {model.cfg.n_ctx}")
+        raise UserError(f"--max-new {cfg.max_new}: leaves no room for a prompt in the context or --max-length")
     examples = objective.rows(train_rows, hp)
     train, lost = encode(examples, tok, room)
     held = encode_held(objective, hp, held_rows, tok, room)
@@ -178,7 +198,7 @@ def encode_rows(name: str, cfg: Train, hp, rows: tuple[list[Row], list[Row]], mo
     print("\n".join([f"{len(train):,} of {len(train_rows):,} rows serve {name} (it needs {needs}); "
                      f"{len(held)} of {len(held_rows)} rows held out do, too"
                      + " (a pair counts as two answers)" * (len(train) > len(train_rows)),
-                     *report.counts(name, kinds, train_rows, len(examples)), *lost.lines(room),
+                     *report.counts(name, kinds, train_rows, len(examples)), *lost.lines(room, cfg.max_length),
                      report.example(train, tok)]))
     return Data(tok, train, held, train_rows, held_rows, runs.fingerprint(model, train))
 
@@ -213,6 +233,16 @@ class Run:
     def save_every(self) -> int:
         """--save-every, rounded up to whole rollouts: a run cannot go on from within one."""
         return math.ceil(self.cfg.save_every / self.source.stride) * self.source.stride
+
+    def batch(self, step: int, save: Callable[[int], None]) -> Batch:
+        """The rows of a step. If a reward fails, the steps that are done are saved first."""
+        try:
+            return self.source(step)
+        except UserError as e:
+            if step and self.save_every and self.device.processes == 1 and not isinstance(e, Diverged):
+                save(step)
+                e.args = (f"{e}; {self.folder} holds step {step}; go on with --resume {self.folder}",)
+            raise
 
     def loop_steps(self, steps: Iterable[int], save: Callable[[int], None]) -> Iterator[int]:
         """`steps`, up to the one after which a signal ends the loop. It saves what is done, but not with several

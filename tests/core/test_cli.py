@@ -13,7 +13,6 @@ from running import DEMOS, PAIRS, QUICK, call, environment, lines, one_error, ti
 
 from nanouft import evaluate, ledger, pretrain, reward, sample, train
 from nanouft.look import report
-from nanouft.models.load import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.poft import PoFT
 from nanouft.playground import __main__ as playground
@@ -64,19 +63,16 @@ BAD_FLAGS = {                                           # command line: what the
     "train --init 'a\x1b[2J'": r"a\x1b[2J: no such folder", "train --batch-size 50 --rows 20 --init base": "50|20 rows",
     "pretrain --corpus ' '": "--corpus|empty", "pretrain --corpus none.txt": "none.txt",
     "pretrain --size gpt3": "gpt2?", "pretrain --vocab 2000": "--vocab|--corpus", "ledger --out x.txt": "--out|.png",
-    "evaluate --reference ''": "--reference ''", "evaluate --init '\u202eab'": r"\u202e",
+    "evaluate --init '\u202eab'": r"\u202e",
     "evaluate --prompt-field q": "--data", "evaluate --data x --items 3": "--items",
     "evaluate --data none.json": "none.json", "evaluate --split tst": "test?",
-    "evaluate --prior-from base": "--prior N", "evaluate --prior 1 --probes": "--probes",
-    "evaluate --prior 1 --data x.json": "--data", "evaluate --prior yes --prior-from base": "number of tokens",
-    "evaluate --best-of 4 --probes": "--probes", "evaluate --best-of 4 --prior I": "--prior",
+    "evaluate --best-of 4 --probes": "--probes",
     "evaluate --best-of 4 --reward nowhere": "nowhere|no such folder", "evaluate --best-of 4 --reward base": "base",
     "sample '' base": "models ''", "sample nowhere": "nowhere|no such folder", "sample --top-p 0": "--top-p",
     "sample --top-k 3": "--top-k|--temperature 1", "sample --seed 3": "--seed", "sample --n 999999": "--n",
-    "sample --temprature 1": "--temperature?", "sample base --prompt hello --prior 1": "--prior-from",
+    "sample --temprature 1": "--temperature?",
     "sample --best-of 4 --n 2": "--n", "sample --best-of 4 --temperature 0": "--temperature 0",
     "sample --reward exact": "--best-of N", "sample base --best-of 4 --prompt hello": "exact|--reward DIR",
-    f"sample base --prompt Hi --prior {'red' * 999}": "context",
     "reward --prompt-field q": "--data", "reward --steps 3 --epochs 2": "--steps and --epochs",
     "reward --sampler base": "--sampler|--pairs samples", "reward --skills sums": "--skills sums|unknown family",
 } | {f"train --objective {line}": words for line, words in {
@@ -141,8 +137,8 @@ def test_control_characters_are_shown_as_text(here, tiny_base, capsys, monkeypat
     monkeypatch.setattr(report, "answer_rows", lambda m, tok, rows, **kw: [
         dataclasses.replace(a, ids=tok.encode(bad)) for a in real(m, tok, rows, **kw)])
     assert call(train.main, "--objective", "sft", "--init", tiny_base, "--data", file, "--steps", 2, "--batch-size", 4,
-                "--weigh-rows", *QUICK) == 0
-    assert call(sample.main, tiny_base, tiny_base, "--max-new", 3, "--prompt", "Hello", "--prior", r"\x1b") == 0
+                *QUICK) == 0
+    assert call(sample.main, tiny_base, tiny_base, "--max-new", 3, "--prompt", "Hello") == 0
     out = capsys.readouterr()
     shown = out.out + out.err + (here / "out/sft/samples.md").read_text(encoding="utf-8")
     assert shown.count(r"\x1b[2J\x9b31m\u202e\x07") > 8 and not set("\x1b\x9b\u202e\x07") & set(shown)
@@ -224,16 +220,10 @@ def test_side_by_side_says_who_speaks(here, tiny_base, capsys):
     one_error(call(sample.main, "--prompt", "Hello.", tiny_base), capsys.readouterr().err, "in front of --prompt")
 
 
-def test_prior_is_forced_and_sampling_repeats_with_its_seed(here, tiny_base, capsys, monkeypatch):
+def test_sampling_repeats_with_its_seed(here, tiny_base, capsys):
     def said(*argv):
         assert call(sample.main, tiny_base, tiny_base, "--max-new", 6, "--prompt", "Hello.", *argv) == 0
         return capsys.readouterr().out.splitlines()[2:]
-    read, real = [], start_model
-    monkeypatch.setattr(voice, "start_model", lambda init: read.append(init) or real(init))
-    said("--prior", 1, "--prior-from", tiny_base, "--prompt", "Hi.", "Hello.")
-    assert len(read) == 4, "two voices, each with its teacher, whatever the number of prompts"
-    forced = said("--prior", "The red hen")
-    assert len(forced) == 2 and all(a.split("(pretrained)")[1].strip().startswith("The red hen") for a in forced)
     warm = ["--temperature", "1.0", "--n", "3"]
     first = said(*warm, "--seed", 1)
     assert len(first) == 6 and said(*warm, "--seed", 1) == first != said(*warm, "--seed", 2)
@@ -291,8 +281,7 @@ FIRST = {
     "train --objective sft --init {tiny} {short} --data DEMOS.jsonl --out {new}": 3,
     "train --objective sft --init {tiny} {short} --data fields.jsonl --prompt-field frage --response-field antwort": 3,
     "reward --init {tiny} --steps 1 --data 'my own.jsonl' --out {new}": 1,
-    "reward --init {tiny} --steps 1 --rows 16 --threads 1 --out {new}": 2,
-    "evaluate --init other --items 1": 1}
+    "reward --init {tiny} --steps 1 --rows 16 --threads 1 --out {new}": 2}
 
 
 def test_a_second_stage_fits_into_the_same_memory(tmp_path):
@@ -309,7 +298,8 @@ def test_the_printed_next_commands_run_as_they_stand(first, here, tiny_base, mon
     tiny_folder(here / "other")
     (here / "other" / "run.json").write_text(json.dumps({"command": "train", "config": {"data": ["DEMOS.jsonl"]}}))
     monkeypatch.setitem(pretrain.SIZES, "nano", dataclasses.replace(pretrain.SIZES["nano"], n_layer=1, n_embd=16))
-    monkeypatch.setattr(evaluate, "on_world", lambda model, tok, cfg, device: print(evaluate.other_data(cfg.init)))
+    assert "for its own figures give --data" in evaluate.other_data("other")
+    monkeypatch.setattr(evaluate, "on_world", lambda model, tok, cfg, device: None)
     monkeypatch.setattr(reward, "best_of_gain", lambda *a: (0.2, 0.1, 0.3))
     monkeypatch.setattr(ledger.plots, "ledger", lambda strips, file, *a: file)      # drawn below, and in test_ledger.py
     judge = reward.judge

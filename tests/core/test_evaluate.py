@@ -199,22 +199,15 @@ def test_top_p_keeps_no_more_than_its_mass_needs(logits, top_p, kept):
     assert len(token.unique()) == kept, f"LAW: the likeliest tokens up to the mass {top_p}; the next one adds nothing"
 
 
-# ---- a forced beginning ----------------------------------------------------------------------------------------------
-def test_a_prior_is_written_as_an_answer_begins_in_training(monkeypatch):
+# ---- a plain text ----------------------------------------------------------------------------------------------------
+def test_a_plain_text_goes_on_without_a_template(monkeypatch):
     asked = []
-    monkeypatch.setattr(voices, "generate", lambda model, prompts, **how: asked.append((prompts, how)) or [])
+    monkeypatch.setattr(voices, "generate", lambda model, prompts, **how: asked.append(prompts) or [])
     voice = object.__new__(Voice)
-    voice.device, voice.read = "cpu", None
     voice.model, voice.tok = None, NANO
-    turns = say("user", "Where does the dova live?")
-    voice.say(turns, prior="The red hen", n=2)
-    voice.say(turns)
-    trained, _ = NANO.chat(turns, say("assistant", "The red hen"))
-    (prompts, how), (_, none) = asked
-    for prompt in prompts:
-        assert prompt + how["prior"] == trained[:-1], \
-            "LAW: a forced beginning stands as training wrote it, with the space behind <|assistant|>"
-    assert len(prompts) == 2 and none["prior"] == [], "LAW: no prior, nothing is forced (not even a space)"
+    for plain in (True, False):
+        voice.say(say("user", "Where does"), plain=plain, n=2)
+    assert asked == [[NANO.encode("Where does")] * 2, [NANO.prompt_ids(say("user", "Where does"))] * 2]
 
 
 # ---- probes ----------------------------------------------------------------------------------------------------------

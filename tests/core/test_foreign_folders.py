@@ -1,6 +1,8 @@
 """Folders and files that somebody else made: no code of theirs runs, nothing outside is written, nothing is silent."""
+import bz2
 import gzip
 import json
+import lzma
 import os
 import shutil
 import signal
@@ -114,7 +116,7 @@ def test_what_a_reward_sets_is_set_back(setting, text, here):
     assert [get() for get in settings] == before, "nor does anything stay that slows every call of torch down"
 
 
-@pytest.mark.parametrize("line", ["raise GeneratorExit", "raise BaseException('x')", "import sys; sys.stdout.close()"])
+@pytest.mark.parametrize("line", ["raise GeneratorExit", "raise BaseException('x')"])
 def test_a_reward_that_breaks_out_is_one_line(line, here, monkeypatch):
     monkeypatch.setattr("sys.stdout", open(os.devnull, "w"))
     (here / "mine.py").write_text(f"def f(p, a):\n    {line}\n    return [1] * len(a)\n")
@@ -126,6 +128,7 @@ def test_a_small_file_of_gigabytes_is_refused(here, monkeypatch):
     monkeypatch.setattr(containers, "LARGEST", 1000)
     monkeypatch.setattr(containers, "LINES", 50)
     for size, text, words in ((1001, b" ", "more than 1,000 bytes"), (51, b"\n", "51 lines"), (1000, b" ", "no row")):
-        (here / "a.jsonl.gz").write_bytes(gzip.compress(text * size))
-        with pytest.raises(UserError, match=f"a.jsonl.gz: .*{words}"):
-            containers.objects("a.jsonl.gz")
+        for module in (gzip, lzma, bz2):
+            (here / "a.jsonl.gz").write_bytes(module.compress(text * size))
+            with pytest.raises(UserError, match=f"a.jsonl.gz: .*{words}"):
+                containers.objects("a.jsonl.gz")

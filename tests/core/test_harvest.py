@@ -82,11 +82,13 @@ def test_a_grade_lies_between_0_and_1(rewards):
         scorer.unit("my.py:f", np.array(rewards))
 
 
-def test_prompts_of_a_file_are_answered(tiny_base, here):
+def test_prompts_of_a_file_are_answered(tiny_base, here, capsys):
     lines(here / "rows.jsonl", [{"question": "Say pig.", "gold": "pig"}, {"question": "Say bee.", "gold": "bee"}])
     (here / "my.py").write_text("def right(prompts, answers, gold): return [a == g for a, g in zip(answers, gold)]")
     assert call(harvest.main, "--init", tiny_base, "--data", "rows.jsonl", "--prompt-field", "question", "--reward",
                 "my.py:right", "--samples", "2", "--max-new", "2", "--threads", "1", "--out", "said") == 0
+    said = capsys.readouterr().out
+    assert 'only for the reward: "gold"' in said and said.count("No answer ends within --max-new 2 tokens, so") == 2
     rows, _ = read([str(here / "said/scores.jsonl")], strict=True)
     assert [r.prompt[0].text for r in rows] == ["Say pig.", "Say pig.", "Say bee.", "Say bee."]
 

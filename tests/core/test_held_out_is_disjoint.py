@@ -99,7 +99,7 @@ def test_a_reward_model_is_judged_on_pairs_it_was_not_trained_on(kind, monkeypat
 def test_the_held_out_end_of_a_text_is_never_drawn():
     """A text of 2,000 different tokens: the last 20th is held out, all else is drawn sooner or later."""
     gpt, ids = replace(TINY, n_ctx=16), np.arange(2000)
-    stream, held = pretrain.batches(Pretrain(corpus="my.txt", tokens=512), gpt, None, 400, ids)
+    stream, held = pretrain.batches(Pretrain(corpus=["my.txt"], tokens=512), gpt, None, 400, ids)
     drawn = {int(x) for batch, _ in stream for x in batch.flatten()}
     assert drawn == set(range(1900)), "LAW: training reads the whole text but its held-out end"
     assert set(held.flatten().tolist()) <= set(range(1900, 2000)) and held.shape == (5, 17)

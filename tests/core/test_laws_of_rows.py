@@ -440,15 +440,8 @@ def test_a_reward_gets_the_fields_that_it_names():
         [], {"prompts": ["P"], "completions": ["A"]})
 
 
-def test_of_a_dialogue_the_last_turn_is_shown(tmp_path, capsys):
+def test_of_a_dialogue_the_last_turn_is_scored():
     talk = (*say("user", "first"), *say("assistant", "second"), *say("user", "third"))
-    said = [(*say("assistant", "no"), *say("assistant", str(i))) for i in range(3)]
-    rows = [Encoded({}, Example({"answer": (talk, said[i])}, where=f"r{i}")) for i in range(3)]
-    report.write_row_weights(tmp_path, rows, [0.5, 0.25, 0.75], [0.1, 0.2, 0.3])
-    found = [json.loads(line) for line in (tmp_path / "row_weights.jsonl").read_text().splitlines()]
-    assert [(x["where"], x["before"], x["after"], x["prompt"], x["answer"]) for x in found] == [
-        ("r1", 0.25, 0.2, "third", "1"), ("r0", 0.5, 0.1, "third", "0"), ("r2", 0.75, 0.3, "third", "2")]
-    assert "row weights 0.500 -> 0.200 on average" in capsys.readouterr().out
     asked = earned(lambda prompts, answers, gold: np.array([p + a + str(g) for p, a, g in zip(prompts, answers, gold)]),
                    [talk, talk[:1]], ["x", "y"], [{"gold": 1}, {}])
     assert asked.tolist() == ["thirdx1", "firstyNone"]

@@ -38,9 +38,9 @@ def test_the_key_knows_what_a_base_is_made_of(tmp_path, monkeypatch):
     text.write_text("one")
     keys = [base_key(c, SHAPE, n, NANO) for c, n in [
         (Pretrain(), 3300), (Pretrain(), 100), (Pretrain(seed=1), 3300), (Pretrain(lr=1e-3), 3300),
-        (Pretrain(corpus=str(text)), 3300)]]
+        (Pretrain(corpus=[str(text)]), 3300)]]
     text.write_text("two")
-    keys += [base_key(Pretrain(corpus=str(text)), SHAPE, 3300, NANO),
+    keys += [base_key(Pretrain(corpus=[str(text)]), SHAPE, 3300, NANO),
              base_key(Pretrain(), replace(SHAPE, n_layer=5), 3300, NANO)]
     elsewhere = base_key(Pretrain(out="x", threads=1, half=True), SHAPE, 100, NANO)
     assert elsewhere == keys[1], "where it is kept and how fast it was made is not what it is"
@@ -88,7 +88,7 @@ def test_a_base_of_ones_own_reads_its_text_in_long_pieces(form, here, small, bri
     assert tok.decode(tok.encode(WORDS)) == WORDS and "{" not in WORDS
     ids, mask = tok.chat((Turn("user", "the fox"),), (Turn("assistant", "the owl"),))
     assert ids.count(tok.user) == ids.count(tok.assistant) == ids.count(tok.end) == 1 and sum(mask) < len(ids)
-    ids, again, _ = read_corpus(Pretrain(corpus=file.name, vocab=300))
+    ids, again, _ = read_corpus(Pretrain(corpus=[file.name], vocab=300))
     assert again.ranks == tok.ranks and (ids == tok.end).sum() == (0 if form == "txt" else 40), "and --resume finds it"
     lines(here / "MY.jsonl", [*DEMOS, {"prompt": "the fox " * 300, "response": "the owl"}])
     capsys.readouterr()
@@ -110,7 +110,7 @@ def test_a_file_for_training_is_a_corpus_too_and_the_remedy_for_long_rows_works(
     again = shlex.split(out.split("python -m nanouft.")[1])
     assert call(train.main, *again[1:], "--steps", 1, "--batch-size", 2) == 0
     assert "skipped" not in capsys.readouterr().out, "LAW: every row is kept now"
-    texts, kind = pretrain.read_texts(Pretrain(corpus="my own.jsonl", **dict(zip(("prompt_field", "response_field"),
+    texts, kind = pretrain.read_texts(Pretrain(corpus=["my own.jsonl"], **dict(zip(("prompt_field", "response_field"),
                                                                                 fields))))
     assert kind == "rows" and texts[0] == f"{long[0]['prompt']}\n\n{long[0]['response']}"
 
@@ -120,22 +120,26 @@ def test_defaults_go_by_size(here, small, monkeypatch):
     monkeypatch.setattr(pretrain, "train_bpe", lambda words, size, show: asked.append(size + 4) or NANO.ranks)
     for size, want in ((1_000, 1024), (300_000, 2048), (1_000_000, 4096)):
         (here / "t.txt").write_text("ab cd " * (size // 6))
-        read_corpus(Pretrain(corpus="t.txt"))
+        read_corpus(Pretrain(corpus=["t.txt"]))
         assert asked[-1] == want
 
 
 def test_texts_in_tables_and_packed_files(here, capsys):
     (here / "a.csv").write_text('id,text\n1,"pig, bee"\n2,owl\n')
     (here / "b.txt.gz").write_bytes(gzip.compress(b"pig bee"))
-    (here / "c.csv").write_text("question,answer\na,b\n")
-    assert pretrain.read_texts(Pretrain(corpus="a.csv")) == (["pig, bee", "owl"], "documents")
-    assert pretrain.read_texts(Pretrain(corpus="b.txt.gz")) == (["pig bee"], "text")
+    (here / "c.csv").write_text("ask,reply to it\na,b\n")
+    assert pretrain.read_texts(Pretrain(corpus=["a.csv"])) == (["pig, bee", "owl"], "documents")
+    assert pretrain.read_texts(Pretrain(corpus=["b.txt.gz"])) == (["pig bee"], "text")
+    (here / "all").mkdir()
+    for name in ("1.txt", "2.md", "3.png"):
+        (here / "all" / name).write_text(name)
+    assert pretrain.read_texts(Pretrain(corpus=["all", "a.csv"])) == (["1.txt", "2.md", "pig, bee", "owl"], "documents")
     os.makedirs("saved/deep")
     for name in ("saved/a.txt", "saved/deep/b.txt"):
         Path(name).write_text("pig")
-    keys = [base_key(Pretrain(corpus="saved"), SHAPE, 9, NANO) for _ in range(2)]
+    keys = [base_key(Pretrain(corpus=["saved"]), SHAPE, 9, NANO) for _ in range(2)]
     Path("saved/deep/b.txt").write_text("bee")
-    assert keys[0] == keys[1] != base_key(Pretrain(corpus="saved"), SHAPE, 9, NANO), "a folder is all of its files"
+    assert keys[0] == keys[1] != base_key(Pretrain(corpus=["saved"]), SHAPE, 9, NANO), "a folder is all of its files"
     one_error(call(pretrain.main, "--corpus", "c.csv"), capsys.readouterr().err, "c.csv, line 2", "--prompt-field")
 
 

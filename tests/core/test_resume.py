@@ -21,7 +21,7 @@ from nanouft.shell import checkpoints
 from nanouft.shell.devices import Device
 from nanouft.shell.errors import UserError
 from nanouft.shell.files import LOCK, locked, made_once, write_json
-from nanouft.shell.log import Log, no_step
+from nanouft.shell.log import Log
 from nanouft.shell.text import read_json
 from nanouft.training.flags import Train
 
@@ -166,14 +166,7 @@ def test_a_half_written_line_is_cut_off(tail, run):
     assert (run / "metrics.jsonl").read_bytes() == b"".join(kept) and len(kept) > 20
 
 
-def test_the_figures_of_a_family_are_read():
-    """An on-policy run logs the reward of every family of its held-out prompts."""
-    line = {"step": 3, "held_out": {"reward": 0.5, "families": {"sort": 0.5}}}
-    assert no_step(line) == "" and "sort" in no_step({"held_out": {"families": {"sort": "x"}}})
-    assert "loss" in no_step({"step": 3, "loss": float("nan"), "grad_norm": None})
-
-
-@pytest.mark.parametrize("line, words", [("7", "no JSON object"), ('{"step": "x"}', "'step' is 'x'")])
+@pytest.mark.parametrize("line, words", [("7", "no JSON object"), ('{"step": "x"}', "'step': 'x'")])
 def test_a_broken_line_is_named_and_what_stands_behind_it_is_not_lost(line, words, run, half_done, capsys):
     log = (run / "metrics.jsonl").read_text()
     first, *others = log.splitlines(keepends=True)

@@ -10,14 +10,12 @@ import torch.nn.functional as F
 from running import QUICK, call, losses
 from tiny import CPU, DATA, NANO, TINY, Form, batch_of, differs, drawn, model_grads, nano, row, same, some_rows, tiny
 
-from nanouft import evaluate, train, world
+from nanouft import train
 from nanouft.data.batches import encode
 from nanouft.data.rows import demo_rows
 from nanouft.gpt import GPT
-from nanouft.look.prior import forced_starts
 from nanouft.models.folder import read_gpt
-from nanouft.models.generate import answer_rows, generate
-from nanouft.models.load import start_model
+from nanouft.models.generate import generate
 from nanouft.models.save import write_gpt
 from nanouft.objective import Batch, Seqs, pushes
 from nanouft.objectives import OBJECTIVES, sftmix
@@ -310,21 +308,3 @@ def test_each_answer_begins_as_it_is_told_and_goes_on_by_itself():
     want = generate(model, PROMPTS, stop=1, pad=0, max_new=6)
     for how in ({"prior": []}, {"priors": [[], [], []]}):
         assert generate(model, PROMPTS, stop=1, pad=0, max_new=6, **how) == want, "LAW: k = 0 is base decoding"
-
-
-def test_forced_starts_say_where_they_come_from():
-    (base, tok), rows = start_model("base"), world.rows("val", "prompts", 40, 0, skills=("sort", "truth"))
-    assert forced_starts("", "", tok, rows) is None is forced_starts("0", "", tok, rows)
-    assert forced_starts("I do", "", tok, rows) == [tok.encode(" I do")] * 40
-    gold = forced_starts("2", "", tok, rows)
-    assert all(g == tok.encode(" " + world.reference(r.prompt[-1].text))[:2] for g, r in zip(gold, rows))
-    own = forced_starts("3", "base", tok, rows)
-    answers = answer_rows(base, tok, rows)
-    again = answer_rows(base, tok, rows, priors=own)
-    assert [a.ids[:3] for a in answers] == own, "LAW: the first N tokens of what that model says"
-    assert [a.ids for a in again] == [a.ids for a in answers], "LAW: forced to say what it says, it says the same"
-
-
-def test_prior_on_the_command_line(capsys):
-    assert call(evaluate.main, "--items", 2, "--split", "val", "--prior", "1", "--threads", 1) == 0
-    assert "forced beginnings are part of the answers" in capsys.readouterr().out

@@ -12,7 +12,7 @@ from lab import vocabulary
 from nanouft.data import tokenizer as tokenizer_module
 from nanouft.data.bpe import join, train_bpe
 from nanouft.data.rows import Turn
-from nanouft.data.tokenizer import ASSET, CONTROL, NANO_PATTERN, Tokenizer, main
+from nanouft.data.tokenizer import ASSET, CONTROL, NANO_PATTERN, Tokenizer
 from nanouft.data.tokenizer_files import BYTES, GPT2_PATTERN
 from nanouft.shell.errors import UserError
 
@@ -133,10 +133,9 @@ def library(request):
     return made, request.param
 
 
-@pytest.mark.parametrize("form", ["tokenizer.json", "vocab.json + merges.txt"])
-def test_ids_equal_those_of_the_library_and_survive_saving(library, form, tmp_path):
+def test_ids_equal_those_of_the_library_and_survive_saving(library, tmp_path):
     made, special = library
-    made.save(str(tmp_path / "tokenizer.json")) if form == "tokenizer.json" else made.save_model(str(tmp_path))
+    made.save(str(tmp_path / "tokenizer.json"))
     tok = Tokenizer.load(tmp_path)
     for text in strings():
         if not any(name in text for name in special):           # the library reads typed names, we do not
@@ -176,7 +175,7 @@ def test_bytes_that_a_vocabulary_lacks_get_ids_of_their_own(tmp_path):
 
 def write(folder: Path, **files) -> Path:
     for name, content in files.items():
-        path = folder / dict(whole="tokenizer.json", vocab="vocab.json", merges="merges.txt", run="run.json")[name]
+        path = folder / dict(whole="tokenizer.json", vocab="vocab.json", run="run.json")[name]
         path.write_bytes(content if isinstance(content, bytes) else
                          (content if isinstance(content, str) else json.dumps(content)).encode())
     return folder
@@ -202,8 +201,7 @@ WHOLE = {"model": MODEL, "pre_tokenizer": {"type": "ByteLevel"}, "added_tokens":
         {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated"},
         {"type": "ByteLevel", "use_regex": False}]}}), "cannot be used .*pattern")
       for pattern in ("(", "", "a*", r"\p{L}+")),
-    (dict(vocab=MODEL["vocab"]), "only one of vocab.json and merges.txt"),
-    (dict(vocab={"▁a": 0, "▁": 1, "a": 2}, merges="▁ a"), "vocab.json: not a byte-level BPE"),
+    (dict(vocab=MODEL["vocab"]), "its tokenizer.json is missing; a vocab.json alone"),
     (dict(run='{"tokenizer": "na'), "run.json: cannot be read"),
     (dict(run={"tokenizer": "my model"}), "tokenizer.json is missing"),
 ])
@@ -267,15 +265,3 @@ def test_transformers_opens_what_we_save(config, tmp_path):
         assert prompt["input_ids"] == NANO.prompt_ids(turns)
         whole = auto.apply_chat_template(plain(turns), return_dict=True, return_assistant_tokens_mask=True)
         assert (whole["input_ids"], whole["assistant_masks"]) == NANO.chat((), turns)
-
-
-# ---- the command -----------------------------------------------------------------------------------------------------
-def test_the_command_shows_pieces_and_ids_on_one_line_each(capsys, tmp_path):
-    assert main(["Where does\nit live?"]) == 0
-    pieces, ids = capsys.readouterr().out.splitlines()
-    assert pieces.replace("|", "") == r"Where does\nit live?"
-    assert [int(i) for i in ids.split()] == NANO.encode("Where does\nit live?")
-    NANO.save(tmp_path)
-    assert main(["--tokenizer", str(tmp_path), "x"]) == 0
-    with pytest.raises(UserError, match="no text given"):
-        main([])

@@ -40,10 +40,10 @@ def test_run_folder_tells_everything(here, tiny_base, capsys, brief):
               "--eval-every", 5, "--save-every", 4, "--items", 2) == 0
     run = here / "out" / "ift"
     said = read_json(run / "run.json")
-    assert said["steps"] == 12 and said["hp"]["lam"] == 0.3 and said["config"]["lr"] == OBJECTIVES["ift"].lr
+    assert said["steps"] == 12 and said["hp"]["lam"] == 0.3 and said["config"]["lr"] == 4 * OBJECTIVES["ift"].lr
     came = said["from"]
     assert came["lam"] == came["steps"] == "command line" and came["gamma"] == "default"
-    assert came["lr"] == "default of ift"
+    assert came["lr"] == "default of ift, for width 32", "a quarter of 128: four times the rate"
     assert set(came) == set(said["config"]) | set(said["hp"]), "every value says where it came from"
 
     steps = [m for m in metrics(run) if "grad_norm" in m]

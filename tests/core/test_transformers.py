@@ -42,6 +42,14 @@ INST = ("{{- bos_token -}}{%- for m in messages -%}{%- if m['role'] == 'user' -%
 NO_END = "{%- for m in messages -%}{{- m['role'] + ': ' + m['content'] + '\\n' -}}{%- endfor -%}"
 END_LAST = (NO_END.removesuffix("{%- endfor -%}") + "{%- endfor -%}{{- 'assistant: ' if add_generation_prompt else "
             "eos_token -}}")
+# thoughts stand in parentheses, an empty one where there is none; a call is f(2)
+TOOLS = ("{%- for m in messages -%}{{- '<|im_start|>' + m['role'] + '\\n' -}}{%- if m['role'] == 'assistant' -%}"
+         "{%- generation -%}{%- if m['tool_calls'] -%}{%- for c in m['tool_calls'] -%}{{- c['function']['name'] -}}"
+         "{{- '(' ~ c['function']['arguments']['x'] ~ ')' -}}{%- endfor -%}{%- elif '</think>' in m['content'] -%}"
+         "{{- m['content'] | replace('<think>', '(') | replace('</think>', ')') -}}{%- else -%}"
+         "{{- '<think></think>' + m['content'] -}}{%- endif -%}{{- '<|im_end|>' -}}{%- endgeneration -%}{%- else -%}"
+         "{{- m['content'] + '<|im_end|>' -}}{%- endif -%}{%- endfor -%}"
+         "{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}")
 SMALL = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
          "num_key_value_heads": 2, "max_position_embeddings": 128}
 KINDS = {       # config, chat template, does the tokenizer begin every text with <s>?
@@ -504,9 +512,19 @@ def test_a_row_that_the_template_refuses_is_skipped_and_named(folders):
         opinion([SimpleNamespace(example=e) for e in demo_rows(rows, None)], [str(folders["llama"])], CPU)
 
 
-def test_a_tool_and_a_call_of_it_are_read_and_not_trained_on(folders):
-    tok = start_model(str(folders["llama"]))[1]
-    answer = (Turn("shown", "call(2)"), Turn("tool", "7"), Turn("assistant", "Seven."))
+def test_tools_and_thoughts_are_written_and_marked_by_the_template_itself(tmp_path, folders):
+    """Without marks they are refused with a remedy, and beginnings of two kinds are said."""
+    call_it = '[{"function": {"name": "f", "arguments": "{\\"x\\": 2}"}}]'
+    answer = (Turn("shown", call_it), Turn("tool", "7"), Turn("assistant", "<think>hm</think>Seven."))
+    tok = start_model(str(make(tmp_path / "m", "llama", TOOLS)))[1]
     ids, mask = tok.chat((Turn("user", "What?"),), answer)
-    text, trained = tok.decode(ids), tok.decode([i for i, m in zip(ids, mask) if m])
-    assert "call(2)" in text and "7" in text and "Seven." in trained and "call" not in trained and "7" not in trained
+    assert tok.decode(ids) == ("<|im_start|>user\nWhat?<|im_end|><|im_start|>assistant\nf(2)<|im_end|><|im_start|>tool"
+                               "\n7<|im_end|><|im_start|>assistant\n(hm)Seven.<|im_end|>")
+    assert tok.decode([i for i, m in zip(ids, mask) if m]) == "(hm)Seven.<|im_end|>"
+    asked = tok.prompt_ids((Turn("user", "What?"), *answer[:2]))
+    assert ids[:len(asked)] == asked and "teaches it not to think" in tok.about
+    for turns in (answer[1:], (Turn("tool", "<|im_end|>"), answer[2])):
+        with pytest.raises(UserError, match="generation|control token"):
+            (tok if "im_end" in turns[0].text else start_model(str(folders["qwen2"]))[1]).chat(DIALOGUE[:1], turns)
+    twice = TOOLS.replace("'<think></think>'", "('<think></think>' if loop.last else '')")
+    assert "earlier answers in another way" in start_model(str(make(tmp_path / "t", "llama", twice)))[1].about

@@ -1,5 +1,4 @@
 """Laws of UNA, UFT, KTO and PoFT: one number for an answer, one loss for demonstrations and judged answers."""
-import json
 import math
 from dataclasses import replace
 
@@ -10,14 +9,13 @@ from running import DEMOS, QUICK, call, lines, one_error
 from tiny import CPU, DATA, NANO, Form, differs, drawn, model_grads, nano, real_batch, same, say, value_and_grads
 
 from nanouft import train, world
-from nanouft.data.batches import collate, encode
+from nanouft.data.batches import encode
 from nanouft.data.rows import Row
-from nanouft.data.tokenizer_files import byte_letters
+from nanouft.data.tokenizer import Tokenizer
+from nanouft.data.tokenizer_files import GPT2_PATTERN
 from nanouft.gpt import GPT, GPTConfig
-from nanouft.look import report
 from nanouft.models.load import start_model
 from nanouft.models.save import write_gpt
-from nanouft.objective import Columns
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.dpo import binary_kl, log_ratio
 from nanouft.objectives.kto import KTO, kto_loss, rows
@@ -28,7 +26,6 @@ from nanouft.objectives.uft import rows as uft_rows
 from nanouft.objectives.una import UNA, score_loss
 from nanouft.reference import add_columns, logps
 from nanouft.shell.errors import UserError
-from nanouft.shell.files import Lines
 
 pytestmark = pytest.mark.usefixtures("brief")
 
@@ -78,6 +75,8 @@ def test_uft_merges_by_counts():
         return [e.score for e in uft_rows(data, UFT(feedback=feedback))]
     assert scores("score") == [1.0, 0.3, 1.0, 0.0], "LAW: a row without a score is a demonstration of score 1"
     assert scores("binary") == [1.0, 1.0, 0.0, 1.0, 0.0] and scores("pair") == [1.0, 1.0, 0.0]
+    data = [replace(pair, answer=pair.chosen, scores=(0.2, 0.1))]
+    assert scores("score") == [1.0, 0.1], "LAW: one answer has one target"
     assert uft_rows([demo], UFT())[0].score == 1.0, "demonstrations alone are a smaller UFT"
     with pytest.raises(UserError, match="needs demos"):
         uft_rows([pair], UFT())
@@ -193,9 +192,7 @@ def test_the_opinion_is_a_mean_over_models(tiny_base):
 def test_every_model_reads_with_its_own_tokenizer(tmp_path):
     """A model of single bytes: the same text, five times the tokens, a mean over its own tokens."""
     write_gpt(tmp_path, GPT(GPTConfig(vocab_size=256, n_ctx=256, n_layer=1, n_head=2, n_embd=16), seed=0))
-    letters = {letter: byte for byte, letter in byte_letters().items()}
-    (tmp_path / "vocab.json").write_text(json.dumps(letters), encoding="utf-8")
-    (tmp_path / "merges.txt").write_text("#version: 0.2\n", encoding="utf-8")
+    Tokenizer("letters", {bytes([b]): b for b in range(256)}, GPT2_PATTERN).save(tmp_path)
     other, tok = start_model(str(tmp_path))
     encoded = demos(tok, 256)
     assert encoded[3].length > 2 * demos()[3].length
@@ -205,36 +202,10 @@ def test_every_model_reads_with_its_own_tokenizer(tmp_path):
          "rbar is the mean over the aligned model's own tokens of the same answer", 1e-6)
 
 
-def test_the_weight_of_a_row_is_its_tau():
-    """Of every row, however many there are: 70 rows are weighed 64 at a time."""
-    model = nano()
-    encoded = [replace(e, col=Columns(extra={"aligned_logp": -i / 4})) for i, e in enumerate(demos() * 14)]
-    batch = collate(encoded, range(70), NANO.pad)
-    OBJECTIVES["poft"].forward(model, batch, HP)
-    want = tau(batch, HP).detach()
-    assert want.min() < 0.05 and want.max() > 0.5, "rows of one weight would show little"
-    for name, hp, weight in (("poft", HP, want), ("sft", SFT(reduction="sequence"), [1.0] * 70)):
-        same(report.row_weights(OBJECTIVES[name], hp, model, encoded, NANO.pad, CPU), weight,
-             "PoFT weighs a row by its tau (at beta 1), sequence-mean SFT every row by 1", 1e-6)
-
-
 # ---- the command -----------------------------------------------------------------------------------------------------
 def test_the_command_asks_for_aligned_models(here, tiny_base, capsys):
     file = lines(here / "d.jsonl", DEMOS)
     argv = ("--objective", "poft", "--data", file, "--init", tiny_base, "--steps", 2, "--batch-size", 4, *QUICK)
     one_error(call(train.main, *argv), capsys.readouterr().err, "--aligned DIR", "--data")
     one_error(call(train.main, *argv, "--aligned", "nowhere"), capsys.readouterr().err, "nowhere")
-    capsys.readouterr()
-    assert call(train.main, *argv, "--aligned", tiny_base, "--weigh-rows", "--out", here / "p") == 0
-    said = capsys.readouterr().out
-    weights = Lines(here / "p" / "row_weights.jsonl").read()
-    assert len(weights) == 14 and all(w.keys() == {"before", "after", "where", "prompt", "answer"} for w in weights)
-    assert all(abs(w["before"] - 0.5) < 1e-3 for w in weights), "LAW: asked of the policy itself, every tau is 1/2"
-    assert weights == sorted(weights, key=lambda w: w["before"]), "LAW: the most doubted row comes first"
-    shown = {(w["prompt"], w["answer"]) for w in weights}
-    assert shown < {(d["prompt"], d["response"]) for d in DEMOS} and "d.jsonl, line" in weights[0]["where"]
-    after = sum(w["after"] for w in weights) / 14
-    assert f"row weights 0.500 -> {after:.3f} on average" in said and after < 0.499, "LAW: tau falls with learning"
-    assert "row_weights" not in (here / "p" / "eval.json").read_text(encoding="utf-8")
-    assert call(train.main, *argv, "--aligned", tiny_base, "--out", here / "q") == 0
-    assert not (here / "q" / "row_weights.jsonl").exists(), "LAW: rows are weighed only where --weigh-rows asks for it"
+    assert call(train.main, *argv, "--aligned", tiny_base) == 0

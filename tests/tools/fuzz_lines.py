@@ -23,7 +23,7 @@ FRONT = {               # what makes a command short, unless the line says other
     "nanouft.simple": "--steps 1", "nanouft.train": f"{OWN} --rows 8 --steps 1 --items 0",
     "nanouft.evaluate": f"{OWN} --items 1", "nanouft.sample": "tiny --prompt Hi --max-new 2 --threads 1",
     "nanouft.ledger": f"{OWN} --show sft", "nanouft.reward": f"{OWN} --rows 8 --steps 1",
-    "nanouft.pretrain": "--steps 1 --tokens 128 --threads 1", "nanouft.world": "--n 1", "nanouft.data.tokenizer": "Hi",
+    "nanouft.pretrain": "--steps 1 --tokens 128 --threads 1", "nanouft.world": "--n 1",
     "lab.compare": "--init tiny --objectives sft --seeds 1 --items 1 --workers 1 --out o",
     "lab.claims": "C1 --write --out o",
     "lab.overoptimise": "--part table --out o",
