@@ -81,7 +81,7 @@ def reveal(task: Predict, my) -> list[str]:
         raise UserError(f"fill in {my.file(task)} first: a number from 0 to 1 for each statement")
     if my.entries(task.id, "reveal"):
         raise UserError(f"{task.id} is revealed; python -m lessons.grade {task.id} shows the score")
-    print("From now on these numbers count. The experiment runs, about a minute ...", flush=True)
+    print("The experiment runs, about a minute; then these numbers count ...", flush=True)
     with contextlib.redirect_stdout(io.StringIO()):
         found = task.experiment()
     came = [bool(is_so) for is_so, _ in found]
