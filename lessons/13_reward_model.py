@@ -124,6 +124,7 @@ print(f"reward model: {100 * found['accuracy']:.0f} % of {found['pairs']} held-o
 # %%
 prompts = world.rows("test", "prompts", 48, SEED, skills=SKILLS)
 rows = [r for r in prompts for _ in range(N)]           # each prompt N times
+print(f"{len(rows):,} samples are drawn, some seconds ...", flush=True)
 answers = answer_rows(policy, tok, rows, temperature=1.0, seed=SEED, max_new=24)
 said = [tok.decode(a.ids).strip() for a in answers]
 asked = [r.prompt[0].text for r in rows]
