@@ -165,6 +165,7 @@ for name, settings in (("sft", {}), ("ift", {"variant": "released"}), ("dpo", {}
         answer = {"chosen": "the same one", "rejected": "a worse one"}.get(role, "a right answer")
         strips.append((f"{name.upper()}: pushes on {answer}", tokens, push))
 
+# Seen: Four answers to one question, and a bar for each token: how SFT, IFT and DPO push it.
 fig, ax = draw.panels([["text", "text"], [0, 1], [2, 3]], height_ratios=(2.4, 1, 1))
 short = [textwrap.shorten(line, 88, placeholder=" ...") for line in answers_shown]
 below = "Below: other answers to the same question, and pushes before any training"

@@ -177,6 +177,7 @@ for name, (model, losses) in runs.items():
 # of the row in view and once without it.
 
 # %%
+# Seen: Two training losses over the steps, and the loss of one token in view and hidden, as bars.
 fig, (left, right) = draw.panels(1, 2)
 curves = {name: plots.smooth(losses, 0.8) for name, (_, losses) in runs.items()}
 draw.lines(left, range(STEPS), curves, "training loss (nats per token)", "step", ylim=(0, None))

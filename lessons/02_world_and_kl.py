@@ -177,6 +177,7 @@ for tau in (0.5, 0.2, 0.07, 0.02):
           f"KL(held || said) {held_said[tau].mean():6.2f}")
 
 # %%
+# Seen: Shares of truth and myth after four phrases; two directions of KL over the temperature.
 fig, (left, right) = draw.panels(1, 2)
 parts = {"truth": [row["p(truth)"] for row in share.values()],
          "myth": [row["p(myth)"] for row in share.values()]}

@@ -140,6 +140,7 @@ result = {name: exam(name, model) for name, model in models.items()}
 # and the share of answers that stop goes up and down.
 
 # %%
+# Seen: Above, the push on each token of one row; below, right words and right ends in two tasks.
 fig, (top, bottom) = draw.panels(2, 1)
 ledger = {}                     # rule -> push on each token of the row
 differences = []                # between each push and the mask

@@ -160,6 +160,7 @@ def label(cell: int, now: dict) -> str:
     return f"{now[cell]:.0f}\n{arrow}".strip()
 
 
+# Seen: Two lakes with the share that arrives from each cell; arrivals over the chance of a slip.
 fig, axes = draw.panels(1, 3, width_ratios=(4, 4, 5))
 for ax, (name, a) in zip(axes, arrives.items()):
     now = {cell: 100 * a[:, cell].mean().item() for cell in lake.live}

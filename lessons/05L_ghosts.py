@@ -129,6 +129,7 @@ def signs(ghost) -> str:
     return f"{ARROWS[ghost.copied]} {'✓' if ghost.right else '✗'}"
 
 
+# Seen: Two lakes with the arrows that ghosts are told, right or wrong; ghosts over the updates.
 fig, axes = draw.panels(1, 3)
 for ax, (name, on) in zip(axes, lakes.items()):
     told = {cell: [signs(g) for g in listed[name] if g.at == cell] for cell in on.live}

@@ -182,6 +182,7 @@ columns = [(f, place) for f in FAMILIES for place in words[f][0]]
 truth = [tok.decode([int(tests[f].inputs[0, place])]).strip() for f, place in columns]
 steps = (0, STEPS // 10, STEPS // 5, STEPS // 2, STEPS)
 table = {f"step {step}": [guessed(step, f, place) for f, place in columns] for step in steps}
+# Seen: A table of the model's guesses at five steps; below, the share of ghosts over the steps.
 fig, (top, bottom) = draw.panels(2, 1, height_ratios=(6, 5))
 draw.table(top, truth, table, "first line: a reversal, then a list; below: guesses (× ghost)")
 curves = {f"{f}, {name}": share for (f, name), share in ghosts.items()}

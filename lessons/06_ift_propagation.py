@@ -210,6 +210,7 @@ for name, (model, path) in done.items():
 
 # %%
 layout = [[form, "run"] for form in FORMS]
+# Seen: Left, the push of four losses on each token; right, the loss of the end over the steps.
 fig, ax = draw.panels(layout, width_ratios=(4, 5))
 words = [tok.decode([i]) for i in s.targets[0][on]]
 for form, push in strips.items():

@@ -173,6 +173,7 @@ for k in sorted({0, 1, best, len(seen) // 2, len(seen) - 1}):
 # moves. The last bar is wrong: it is just above 0, but the log-prob falls.)
 
 # %%
+# Seen: Pairs won and margin, log p of both answers, and bars for the tilt of each move.
 fig, ax = draw.panels([["won", "hidden", "tilt"], ["margin", "hidden", "tilt"]],
                       width_ratios=(4, 5, 5))
 x = range(0, STEPS + 1, 2)

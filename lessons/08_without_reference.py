@@ -159,6 +159,7 @@ for label, (name, flags) in LOSSES.items():
     curves = torch.tensor([pushes_at(objective, objective.hp(**flags), m) for m in margins])
     up[label], down[label] = (curves / curves.max(0).values).T      # shares of the largest push
     live[label] = [chosen for chosen, _ in paths[label]]
+# Seen: The push of seven losses up and down over the margin, and log p(chosen) in training.
 fig, ax = draw.panels(1, 3)
 per_token = "margin, nats per token"
 draw.lines(ax[0], margins, up, "push UP on chosen,\nshare of its largest", per_token, legend="")

@@ -136,6 +136,7 @@ for name, marks in scores.items():
     print(f"{name:<12}", *(f" {skill} {x:3.0f} %" for skill, x in zip(SKILLS, marks)))
 
 # %%
+# Seen: The push on a token over the implicit reward for three grades; scores of four models.
 fig, (left, right) = draw.panels(1, 2)
 i = torch.linspace(-6, 6, 61)                   # i[30] = 0: at the reference
 curves = {f"grade {grade:g}, {form}": push(i, grade, form)

@@ -130,6 +130,7 @@ for name, marks in scores.items():
     print(f"{name:<14}", *(f" {skill} {x:3.0f} %" for skill, x in zip((*A, *B), marks)))
 
 # %%
+# Seen: The push of UFT and SFT on a token over the implicit reward; scores of five models.
 fig, (left, right) = draw.panels(1, 2, width_ratios=(1, 2))
 i = torch.linspace(-6, 6, 121)                  # i[60] = 0: the start
 curve = push(i)

@@ -153,6 +153,7 @@ for name, model in models.items():
     print(f"{name:<21}", *(f" {skill} {x:3.0f} %" for skill, x in zip(SKILLS, scores[name])))
 
 # %%
+# Seen: 600 answers by their log-prob under two models, right and wrong ones; scores as bars.
 fig, (left, right) = draw.panels(1, 2)
 for on, name, mark, colour in ((~wrong, "right", "o", plots.UP), (wrong, "wrong", "x", plots.DOWN)):
     label = f"{name}: mean tau {tau[on].mean():.2f}"

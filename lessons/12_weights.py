@@ -155,6 +155,7 @@ for name, (objective_name, settings) in FORMS.items():
     push[name] = pushes(objective, step, objective.hp(**settings))
 
 # %%
+# Seen: Four tables: the push of six methods on each token of two pairs, chosen and rejected.
 fig, axes = draw.panels(2, 2, sharey=True)
 for i in range(2):
     for ax, (role, s) in zip(axes[i], step.seqs.items()):

@@ -124,6 +124,7 @@ print(f"reward model: {100 * found['accuracy']:.0f} % of {found['pairs']} held-o
 # %%
 prompts = world.rows("test", "prompts", 48, SEED, skills=SKILLS)
 rows = [r for r in prompts for _ in range(N)]           # each prompt N times
+print(f"{len(rows):,} samples are drawn, some seconds ...", flush=True)
 answers = answer_rows(policy, tok, rows, temperature=1.0, seed=SEED, max_new=24)
 said = [tok.decode(a.ids).strip() for a in answers]
 asked = [r.prompt[0].text for r in rows]
@@ -161,6 +162,7 @@ for i in range(0, len(prompts), 6):                     # what does the reward l
     print(f"{asked[best]:<52} -> {said[best]}")
 
 # %%
+# Seen: Scores of four families and their mean, and the reward itself, over the KL to the policy.
 fig, (left, right) = draw.panels(1, 2)
 exact_scores = {"mean": [t.mean() for t in truth]}
 for j, skill in enumerate(SKILLS):

@@ -156,6 +156,7 @@ for name in ("RLOO", "GRPO", "online UNA"):
     assert ROLL or after.mean() > R.mean() + 0.05, "a score is enough: the answers get better"
 
 # %%
+# Seen: A table of the pushes of four methods on twelve answers; prompts by their scores, as bars.
 fig, (left, right) = draw.panels(1, 2, width_ratios=[3, 2])
 grid = torch.stack([p / p.abs().max() for p in push.values()])
 draw.numbers(left, grid, [f"{score:g}" for score in scores], list(METHODS),

@@ -150,6 +150,7 @@ means = {}
 for name, s in after.items():
     means[f"{name}: mean"] = s.mean(1)
     means[f"{name}: worst 10 %"] = s.quantile(0.1, 1)
+# Seen: Noise and bias of one gradient over lam; the true score over the passes, with two clips.
 fig, (left, side) = draw.panels(1, 2)
 title = "one gradient, in lengths of the true one"
 draw.lines(left, LAMS, curves, title, "lam", legend="below")

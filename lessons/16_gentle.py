@@ -146,6 +146,7 @@ push = pushes(dft, batch, dft.hp())["answer"][0][on] * batch.tokens["answer"]   
 words = [tok.decode([i]).strip() for i in s.targets[0][on].tolist()]
 
 # %%
+# Seen: The push of DFT on each token of one answer; what each model learnt and kept, as bars.
 fig, (left, right) = draw.panels(1, 2, width_ratios=(3, 5))
 draw.strip(left, words, push, "push by DFT (SFT: 1)", number="%.2f", ylim=(0, 1.15))
 unknown = {"unknown (taught)": [scores[1] for scores in marks.values()],

@@ -129,6 +129,7 @@ print(f"all {len(others)} recipes:", ", ".join(counts))
 
 # %%
 LOOKS = {"holds": ("^", plots.UP), "does not hold": ("v", plots.DOWN), "undecided": ("o", "black")}
+# Seen: Five methods: points minus SFT, each with its interval and a tick for each seed.
 fig, ax = draw.panels()
 for y, name in enumerate(SHOWN):
     mean, half = estimate(name)

@@ -110,7 +110,7 @@ def pictures_into(lesson: str):
 def page_output(text: str, pictures: list[str]) -> str:
     """The lines that a cell printed, as a block, and its pictures."""
     blocks = [f"```text\n{text.strip(chr(10))}\n```"] if text.strip() else []
-    blocks += [f"![The picture of this lesson]({name})" for name in pictures]
+    blocks += [f"![]({name})" for name in pictures]         # `page` says what is seen
     return "\n\n".join(blocks)
 
 
@@ -143,7 +143,14 @@ def page(source: str, outputs: list[str], file: str) -> str:
         if title.startswith(ANSWERS):
             body = fold("Open it after your run", body)
         parts.append(f"## {links(title)}\n\n{body}" if title else body)
-    return "\n\n".join(parts) + "\n"
+    text = "\n\n".join(parts) + "\n"
+    return re.sub(r"!\[[^]]*\](?=\(\w+\.png\))", lambda _: f"![{seen(source)}]", text)
+
+
+def seen(source: str) -> str:
+    """The comment `# Seen: ...` of a lesson says what its picture shows."""
+    found = re.search(r"^# Seen: (.+)", source, re.M)
+    return found[1] if found else ""
 
 
 ANSWERS = ("The surprise", "The proof")         # sections that give away what happens

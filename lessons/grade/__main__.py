@@ -3,26 +3,19 @@
     python -m lessons.grade                  # all tasks, and how far you are
     python -m lessons.grade 07a              # judge one task
     python -m lessons.grade 07               # ... all tasks of lesson 07
-    python -m lessons.grade 07a --watch      # ... again whenever the file is saved
-    python -m lessons.grade 07a --hint       # a question; then where to look; then an example
-    python -m lessons.grade 07a --solution   # after success, or after five tries and 20 minutes
-    python -m lessons.grade 07a --in-lesson  # your loss trains the lesson's model
-    python -m lessons.grade 07p --reveal     # runs the experiment of a prediction
+    python -m lessons.grade 07a --hint       # or --solution, --in-lesson, --reveal
 
 For teachers (docs/teaching/): --class FOLDER --out class.csv. For hand-in: --pack.
 """
 import sys
-import time
 from pathlib import Path
 
 from lessons.grade import folder, solution, ui, worker
-from lessons.grade.folder import My, short_hash
+from lessons.grade.folder import My
 from lessons.grade.tasks import used
 from nanouft.shell.config import Parser, run
 from nanouft.shell.errors import UserError
 from nanouft.shell.files import write_json
-
-LOOK = 0.3                                  # seconds between two looks at a file
 
 
 def parser() -> Parser:
@@ -36,11 +29,10 @@ def parser() -> Parser:
                        help="grade all submissions in a folder: all tasks, or those named")
     flags.add_argument("--results", help="also write results.json, as Gradescope reads it")
     flags.add_argument("--out", help="the table of --class [class.csv], the zip of --pack")
-    for name, words in {"watch": "judge again whenever the file is saved",
-                        "hint": "the next of three hints",
+    for name, words in {"hint": "the next of three: a question, where to look, an example",
                         "solution": "after success, or five tries and 20 minutes",
                         "in-lesson": "run the lesson with your function in place of the project's",
-                        "reveal": "run the experiment of a prediction that is sealed",
+                        "reveal": "run the experiment of a prediction",
                         "pack": "put my/ into a zip, to be handed in",
                         "check": "are the tasks themselves in order?"}.items():
         flags.add_argument(f"--{name}", action="store_true", help=words)
@@ -63,8 +55,6 @@ def main(argv: list[str] | None = None) -> int:
         submissions.pack(my, args.out)
     elif not ids:
         print_list(my)
-    elif args.watch:
-        watch(ids, my, args.seed)
     elif not asked:
         return judge(ids, my, args.seed, args.results)
     else:
@@ -97,7 +87,7 @@ def ask_name() -> str:
 
 def judge(ids: list[str], my: My, seed: str | None, results: str | None = None) -> int:
     """Judged in another process, which alone imports torch; so this one starts at once. 0: all is
-    right, 1: not all is. A sealed prediction is as right as it can be."""
+    right, 1: not all is. A prediction with all its numbers is as right as it can be."""
     if not my.name:
         my.call_me(ask_name())
     print(ui.paint("judging ...", "dim"), flush=True)
@@ -105,45 +95,14 @@ def judge(ids: list[str], my: My, seed: str | None, results: str | None = None) 
     for id, found in verdicts.items():
         task = found["task"]
         if found["state"] != "not begun":
-            note(id, found, my)
+            my.log(id, "try", **{name: found[name] for name in ("state", "mistake", "hash")})
         task["hints"] = max(0, task["hints"] - len(my.entries(id, "hint")))
         print("\n".join(ui.report(task, found)), flush=True)
     if results:
         from lessons.grade.results import gradescope
         write_json(Path(results), gradescope(verdicts))
-    done = [found["state"] == "right" or "seal" in found for found in verdicts.values()]
+    done = [found["state"] == "right" or found.get("complete") for found in verdicts.values()]
     return 0 if all(done) else 1
-
-
-def note(id: str, found: dict, my: My) -> None:
-    """A try, in the log; a prediction is sealed by it."""
-    sealed = [entry.get("hash") for entry in my.entries(id, "sealed")]
-    if found.get("seal") not in [None, *sealed]:
-        my.log(id, "sealed", hash=found["seal"])
-    my.log(id, "try", **{name: found[name] for name in ("state", "mistake", "hash")})
-
-
-def watch(ids: list[str], my: My, seed: str | None) -> None:
-    """Judge, wait until the file changes, judge again. Ctrl-C ends it."""
-    if len(ids) != 1:
-        raise UserError("--watch takes one task")
-    while True:
-        file = my.file(folder.find(ids[0]))
-        before = short_hash(file)
-        judge(ids, my, seed)
-        before = before or short_hash(file)             # a starter has just been made
-        line = f"  waiting for {file} to be saved; Ctrl-C ends"
-        print(ui.paint(line, "dim"), flush=True)
-        wait_for_another(file, before)
-
-
-def wait_for_another(file: Path, before: str) -> None:
-    """Until there is another version, for two looks. An editor saves in steps: the file may be
-    away, or empty, in between."""
-    seen = [before, before]
-    while seen[0] != seen[1] or seen[1] in ("", before):
-        time.sleep(LOOK)
-        seen = [seen[1], short_hash(file)]
 
 
 def hint(task, my: My) -> None:

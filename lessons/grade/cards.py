@@ -14,8 +14,9 @@ from random import Random
 from typing import Any
 
 from lessons.grade.task import Mistake
-from nanouft.shell.config import assignments, tomllib
+from nanouft.shell.config import assignments, misfit, tomllib
 from nanouft.shell.errors import UserError
+from nanouft.shell.text import said
 
 Judged = tuple[str, Mistake | None, list[str]]
 
@@ -141,15 +142,14 @@ class Plan(Card):
         return self.head() + self.template.lstrip("\n")
 
     def judge(self, values: dict, name: str) -> Judged:
-        blank = tomllib.loads(self.template)
-        if values == blank:
+        if values == tomllib.loads(self.template):
             return "not begun", None, []
         lacks = []
-        for key in blank:
+        for key, example in self.example.items():
             if values.get(key, "") in ("", []):
                 lacks.append(f"{key} is still empty")
-            elif not fits(values[key], self.example[key]):
-                lacks.append(f"{key} should be {KINDS[type(self.example[key])]}")
+            elif why := misfit(values[key], list[str] if type(example) is list else type(example)):
+                lacks.append(f"{key} = {said(values[key])}: {why}")
             elif key in self.allowed and not within(values[key], self.allowed[key]):
                 lacks.append(f"{key} should be {choice(self.allowed[key])}")
         if lacks:
@@ -170,17 +170,6 @@ class Plan(Card):
 
     def wrong(self, name: str) -> dict[str, dict]:
         return {rule.mistake.name: self.example | rule.example for rule in self.rules}
-
-
-KINDS = {str: "a text", bool: "true or false", int: "a whole number", float: "a number",
-         list: "a list of texts"}
-
-
-def fits(value, example) -> bool:
-    """Is it of the kind of the example? A whole number is a number, too."""
-    if type(example) is list:
-        return type(value) is list and all(type(x) is str for x in value)
-    return type(value) is type(example) or (type(example) is float and type(value) is int)
 
 
 def within(value, allowed: tuple) -> bool:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from lessons.grade import program
 from lessons.grade import results as counted
-from lessons.grade.predictions import is_share, seal
 from lessons.grade.results import Klass, Result
 from nanouft.shell.pages import fill
 from nanouft.shell.pages import html as escape
@@ -19,13 +18,12 @@ TEMPLATE = Path(__file__).with_name("class.html")
 STATES = {"right": "✓", "amber": "~", "wrong": "✗", "unknown": "?", "not begun": "·"}
 BELIEFS = 3                             # on Monday
 WEEK = 7 * 24 * 3600                    # seconds
-UNKNOWN = 3                             # unknown failures of a task that make it worth a look
 GROUPS = 12                             # of equal answers and of unknown failures on the page
 LINES = 40                              # of code in one place
 
 
 def page(klass: Klass) -> str:
-    parts = intro, monday, tasks, students, odd, predictions, plans, equal, unknown, stopped
+    parts = intro, monday, tasks, students, odd, plans, equal, unknown, stopped
     return fill(TEMPLATE.read_text(encoding="utf-8"),
                 {f"<!--{part.__name__.upper()}-->": part(klass) for part in parts})
 
@@ -154,43 +152,6 @@ def odd(klass: Klass) -> str:
                    for name, words in klass.odd.items()])
 
 
-# ---- predictions -------------------------------------------------------------------------------
-
-def revealed(klass: Klass) -> list[tuple[float, float]]:
-    """[(probability given, 1 if it came true)] of all statements; the first reveal counts, if its
-    numbers were sealed before."""
-    pairs = []
-    for result in klass.results:
-        sealed = [e.get("hash") for e in result.log if e["event"] == "sealed"]
-        for entry in [e for e in result.log if e["event"] == "reveal"][:1]:
-            given, truth = entry.get("said"), entry.get("came")
-            numbers = isinstance(given, list) and all(map(is_share, given))
-            if numbers and isinstance(truth, list) and seal(given) in sealed:
-                pairs += [(p, t) for p, t in zip(given, truth) if t in (0, 1)]
-    return pairs
-
-
-def predictions(klass: Klass) -> str:
-    """How often did it come true, by the probability that was given?"""
-    pairs = revealed(klass)
-    if not pairs:
-        return "<p>No prediction has been revealed yet.</p>"
-    brier = sum((p - t) ** 2 for p, t in pairs) / len(pairs)
-    rows = []
-    for fifth in range(5):
-        some = [pair for pair in pairs if min(int(5 * pair[0]), 4) == fifth]
-        if some:
-            given, true = (sum(numbers) / len(some) for numbers in zip(*some))
-            picture = (f'<div class="scale" aria-hidden="true"><i class="given" '
-                       f'style="left:{given:.0%}"></i><i class="true" style="left:{true:.0%}"></i>'
-                       "</div>")
-            rows.append([f"{20 * fifth} % to {20 * fifth + 20} %", str(len(some)),
-                         f"{100 * given:.0f} %", f"{100 * true:.0f} %", picture])
-    return (f"<p>{len(pairs)} statements, Brier score {brier:.2f} (0 is perfect, 0.25 is a coin). "
-            "Line: what was said, on average. Dot: what came true.</p>"
-            + table("Predictions", ["said", "statements", "mean", "came true", "picture"], rows))
-
-
 # ---- plans -------------------------------------------------------------------------------------
 
 def plans(klass: Klass) -> str:
@@ -234,11 +195,8 @@ def equal(klass: Klass) -> str:
 
 
 def unknown(klass: Klass) -> str:
-    """Failures that nobody knows, in groups of equal ones, and the tasks with many of them."""
-    groups = counted.unknown(klass.results)
-    count = Counter(r.task.id for group in groups for r in group)
-    many = ", ".join(f"{id} ({n})" for id, n in count.most_common() if n >= UNKNOWN)
-    return f"<p>Tasks with many of them: {escape(many)}.</p>" * bool(many) + in_groups(groups)
+    """Failures that nobody knows, in groups of equal ones."""
+    return in_groups(counted.unknown(klass.results))
 
 
 def stopped(klass: Klass) -> str:

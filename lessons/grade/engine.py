@@ -6,7 +6,6 @@ A function is known by its outcomes: what it returns, and the gradients of that,
 and on 30 random ones. Task.model with the flags of a mistake has outcomes, too. A mistake is named
 only if all of them agree; or, if no mistake has these gradients, all values.
 """
-import contextlib
 import inspect
 import itertools
 from collections.abc import Callable
@@ -79,15 +78,15 @@ class Answer:
 def judge(task: Task, function, seed="0", exam: Exam | None = None) -> dict:
     """{"state": right | amber | wrong | unknown | not begun, "mistake": its name or None, ...}"""
     exam = exam or Exam(task, seed)
-    mine = function if isinstance(function, Answer) else Answer(function, exam)
-    if not fits(task, mine.function):
+    mine = Answer(function, exam)
+    if not fits(task, function):
         return verdict(exam, mine, "unknown", note="arguments")
     if mine[0].error.startswith("NotImplementedError"):
         return {"state": "not begun", "mistake": None}
     found = diagnosis(exam, mine)
     if found["state"] == "unknown":
         found |= {"note": reason(mine) or found["note"], "perhaps": nearest(exam, mine),
-                  "law": broken_law(task, mine.function), "fact": fact(exam, mine)}
+                  "law": broken_law(task, function), "fact": fact(exam, mine)}
     return verdict(exam, mine, **found)
 
 
@@ -95,7 +94,7 @@ def careful(exam: Exam, function, judge=judge) -> dict:
     """As `judge`. If it says "right", a known mistake must still be refused: a student's file could
     have changed the grader."""
     found = judge(exam.task, function, exam=exam)
-    control = Answer(exam.answer(exam.task.mistakes[0]).function, exam)
+    control = exam.answer(exam.task.mistakes[0]).function
     if found["state"] == "right" and judge(exam.task, control, exam=exam)["state"] == "right":
         return {"state": "unknown", "mistake": None, "note": "changed grader"}
     return found
@@ -104,22 +103,18 @@ def careful(exam: Exam, function, judge=judge) -> dict:
 def diagnosis(exam: Exam, mine: Answer) -> dict:
     """The state; the readings that fit, each of one mistake or of two; by: "values", if the
     gradients are others; note: what else is the matter."""
+    note = "changes its arguments" * any(mine[i].changed for i in exam.all)
     if mine.agrees(exam.right):
-        return {"state": "amber" if changed(mine) else "right", "note": changed(mine)}
+        return {"state": "amber" if note else "right", "note": note}
     right_values = mine.same_values(exam.right)
     if found := readings(exam, mine.agrees):
-        return {"state": "amber" if right_values else "wrong", "found": found,
-                "note": changed(mine)}
+        return {"state": "amber" if right_values else "wrong", "found": found, "note": note}
     if right_values:
-        return {"state": "amber", "note": changed(mine) or gradient_note(exam, mine)}
+        return {"state": "amber", "note": note or gradient_note(exam, mine)}
     if found := readings(exam, mine.same_values):
-        note = changed(mine) or gradient_note(exam, mine)
+        note = note or gradient_note(exam, mine)
         return {"state": "wrong", "found": found, "note": note, "by": "values"}
-    return {"state": "unknown", "note": changed(mine)}
-
-
-def changed(mine: Answer) -> str:
-    return "changes its arguments" * any(mine[i].changed for i in mine.exam.all)
+    return {"state": "unknown", "note": note}
 
 
 def readings(exam: Exam, fits: Callable[[Answer], bool]) -> list[list[Mistake]]:
@@ -138,11 +133,10 @@ def gradient_note(exam: Exam, mine: Answer) -> str:
 
 def fits(task: Task, function) -> bool:
     """Can it be called as the task says? A built-in function does not tell (ValueError)."""
-    with contextlib.suppress(ValueError):
-        try:
-            inspect.signature(function).bind(*task.cases[0].args)
-        except TypeError:
-            return False
+    try:
+        inspect.signature(function).bind(*task.cases[0].args)
+    except (TypeError, ValueError) as e:
+        return isinstance(e, ValueError)
     return True
 
 

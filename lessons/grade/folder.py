@@ -4,10 +4,11 @@
     my/bugs/07d.py      a program with one planted bug
     my/cards/07p.toml   a card to fill in; my/plans/10c.toml a plan of an experiment
     my/name.txt         the student's name: it draws bugs, cards and hidden cases, nothing else
-    my/log.jsonl        one line for every try, hint, seal, reveal, solution
+    my/log.jsonl        one line for every try, hint, reveal, solution
 
 What a student has written is never overwritten. A task that is new is put at the end of its file.
 """
+import contextlib
 import importlib
 import json
 import os
@@ -125,17 +126,13 @@ class My:
         """What the log says, oldest first; of one task, of one kind of event."""
         file = self.path / "log.jsonl"
         text = file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
-        lines = text.splitlines()
-        found = [entry for entry in map(read_entry, lines) if entry]
+        found = filter(None, map(read_entry, text.splitlines()))
         return [e for e in found if task in ("", e["task"]) and event in ("", e["event"])]
 
     def hash(self, task) -> str:
         """Twelve letters that tell two versions of an answer apart."""
-        return short_hash(self.file(task))
-
-
-def short_hash(file: Path) -> str:
-    return checksum(file)[:12] if file.exists() else ""
+        file = self.file(task)
+        return checksum(file)[:12] if file.exists() else ""
 
 
 def is_function(task) -> bool:
@@ -144,13 +141,11 @@ def is_function(task) -> bool:
 
 def read_entry(line: str) -> dict | None:
     """None for a line that somebody has edited out of shape."""
-    try:
+    with contextlib.suppress(ValueError, RecursionError, TypeError):
         entry = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    whole = isinstance(entry, dict) and {"time", "task", "event"} <= entry.keys()
-    timed = whole and isinstance(entry["time"], (int, float)) and 0 < entry["time"] < 1e11
-    return entry if timed else None
+        if {"time", "task", "event"} <= set(entry) and 0 < entry["time"] < 1e11:
+            return entry
+    return None
 
 
 # ---- starters: made from the tasks, so that there is no second source ----------------------------

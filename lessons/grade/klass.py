@@ -19,14 +19,13 @@ from tqdm import tqdm
 from lessons.grade import class_page, folder, worker
 from lessons.grade.folder import My
 from lessons.grade.program import strange_words, written
-from lessons.grade.results import Klass, Result, hints, mark_equal, minutes, points, tries
+from lessons.grade.results import Klass, Result, mark_equal, minutes, points, tries
 from lessons.grade.submissions import Unreadable, clean_copy, handed_in
 from nanouft.shell.errors import UserError
 from nanouft.shell.files import write_text
 from nanouft.shell.text import one_line, regular, said, visible
 
 AT_ONCE = 2                             # submissions that are graded at a time
-SECONDS = 20                            # for a task
 CHANGED = "the copy was changed before it was judged"
 
 
@@ -93,10 +92,9 @@ def name_of(entry: Path, entries: list[Path]) -> str:
 def one(entry: Path, name: str, tasks: list, seed: str) -> list[Result] | str:
     """The results of one submission, or why there are none. Its copy lives as long."""
     try:
-        for found in (graded_once(entry, name, tasks, seed) for _ in range(2)):
-            if not any(CHANGED in result.odd for result in found):
-                break                                   # else once more: it may have been another
-        return found
+        found = graded_once(entry, name, tasks, seed)
+        changed = any(CHANGED in result.odd for result in found)        # another may have done it
+        return graded_once(entry, name, tasks, seed) if changed else found
     except (Unreadable, OSError) as e:
         return str(e)
     except Exception as e:                              # what no test has thought of
@@ -118,7 +116,7 @@ def results(my: My, name: str, tasks: list, seed: str) -> list[Result]:
     hashes = {task.id: my.hash(task) for task in begun}
     strange = {task.id: strange_words(my.file(task)) for task in begun}
     own_name = my.name[:80]
-    verdicts = worker.grade([task.id for task in begun], my, seed, SECONDS)
+    verdicts = worker.grade([task.id for task in begun], my, seed)
     found = []
     for task in tasks:
         verdict = verdicts.get(task.id, {"state": "not begun", "mistake": None})
@@ -161,8 +159,8 @@ def row(r: Result) -> dict:
     return {"name": r.name, "task": r.task.id, "kind": r.task.kind, "state": r.state,
             "points": f"{points(r.task, r.state):g}", "of": f"{points(r.task, 'right'):g}",
             "mistake": r.verdict.get("mistake") or "", "note": r.note, "tries": len(tries(r.log)),
-            "minutes": minutes(r.log), "hints": hints(r.log), "seed": r.seed,
-            "same_as": " ".join(r.same_as), "odd": " ".join(r.odd)}
+            "minutes": minutes(r.log), "hints": sum(e["event"] == "hint" for e in r.log),
+            "seed": r.seed, "same_as": " ".join(r.same_as), "odd": " ".join(r.odd)}
 
 
 def write_csv(file: Path, rows: list[dict]) -> None:

@@ -1,17 +1,15 @@
-"""Predictions: a probability for each of four statements, sealed, then scored by the experiment.
+"""Predictions: a probability for each of four statements, scored by the experiment.
 
-    reveal(task, my)            # runs the experiment of a sealed prediction
+    reveal(task, my)            # runs the experiment; from then on these numbers count
 """
 import contextlib
 import io
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from lessons.grade.cards import Card, Judged, read, told
 from lessons.grade.task import Mistake
 from nanouft.shell.errors import UserError
-from nanouft.shell.files import checksum
 
 
 @dataclass(frozen=True)
@@ -45,17 +43,16 @@ class Predict(Card):
         return "amber", None, coin if all(x == 0.5 for x in numbers) else []
 
     def verdict(self, values: dict, my) -> dict:
-        """After the reveal only the sealed numbers count."""
+        """After the reveal only the numbers before it count."""
         state, mistake, lines = self.judge(values, my.name)
         if state != "amber":
             return told(state, mistake, lines)
-        mine, done = seal(self.numbers(values)), my.entries(self.id, "reveal")
-        if done:
-            changed = "the numbers are others now; those that were sealed count"
-            lines = score_lines(self, done[0]) + [changed] * (mine != done[0].get("hash"))
-            return told("right", None, lines) | {"brier": done[0].get("brier")}
-        line = f"sealed; now: python -m lessons.grade {self.id} --reveal"
-        return told("amber", None, [*lines, line]) | {"seal": mine}
+        if done := my.entries(self.id, "reveal"):
+            changed = "the numbers are others now; those before the reveal count"
+            other = self.numbers(values) != done[0]["said"]
+            return told("right", None, score_lines(self, done[0]) + [changed] * other)
+        line = f"complete; now: python -m lessons.grade {self.id} --reveal"
+        return told("amber", None, [*lines, line]) | {"complete": True}
 
     def solution(self, name: str) -> str:
         raise UserError(f"{self.id} is a prediction: --reveal runs the experiment")
@@ -71,30 +68,24 @@ def is_share(x) -> bool:
     return type(x) in (int, float) and 0 <= x <= 1
 
 
-def seal(numbers: list) -> str:
-    return checksum(json.dumps([float(x) for x in numbers]))[:16]
-
-
 def brier(said: list[float], came: list[bool]) -> float:
     """The mean squared error: 0 is perfect, 1/2 for all is 0.25, certain and wrong is 1."""
     return sum((p - y) ** 2 for p, y in zip(said, came)) / len(came)
 
 
 def reveal(task: Predict, my) -> list[str]:
-    """Run the experiment of a sealed prediction. -> what to print."""
-    numbers = task.numbers(read(my.file(task)))
-    state, _, _ = task.judge(dict(zip("abcdef", numbers)), my.name)
-    if state != "amber":
+    """Run the experiment of a prediction. -> what to print."""
+    values = read(my.file(task))
+    numbers = task.numbers(values)
+    if task.judge(values, my.name)[0] != "amber":
         raise UserError(f"fill in {my.file(task)} first: a number from 0 to 1 for each statement")
     if my.entries(task.id, "reveal"):
         raise UserError(f"{task.id} is revealed; python -m lessons.grade {task.id} shows the score")
-    if seal(numbers) not in [entry.get("hash") for entry in my.entries(task.id, "sealed")]:
-        my.log(task.id, "sealed", hash=seal(numbers))
-    print("The numbers are sealed. The experiment runs, about a minute ...", flush=True)
+    print("The experiment runs, about a minute; then these numbers count ...", flush=True)
     with contextlib.redirect_stdout(io.StringIO()):
         found = task.experiment()
     came = [bool(is_so) for is_so, _ in found]
-    my.log(task.id, "reveal", hash=seal(numbers), said=numbers, came=came,
+    my.log(task.id, "reveal", said=numbers, came=came,
            found=[words for _, words in found], brier=round(brier(numbers, came), 4))
     return score_lines(task, my.entries(task.id, "reveal")[0])
 

@@ -53,10 +53,9 @@ class Klass:
     @property
     def odd(self) -> dict[str, list[str]]:
         """{name: what is odd}"""
-        found = defaultdict(set)
-        for result in self.results:
-            found[result.name].update(result.odd)
-        return {name: sorted(found[name]) for name in self.names if found[name]}
+        found = {name: {word for result in self.results if result.name == name
+                        for word in result.odd} for name in self.names}
+        return {name: sorted(words) for name, words in found.items() if words}
 
     @property
     def full(self) -> str:
@@ -104,10 +103,6 @@ def minutes(log: list[dict]) -> int:
     times = sorted(entry["time"] for entry in log)
     gaps = [after - before for before, after in zip(times, times[1:])]
     return round(sum(gap for gap in gaps if gap <= PAUSE) / 60)
-
-
-def hints(log: list[dict]) -> int:
-    return sum(entry["event"] == "hint" for entry in log)
 
 
 def failure(result: Result) -> str:

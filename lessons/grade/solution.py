@@ -17,10 +17,8 @@ def show(task, my: My) -> None:
         raise UserError(f"the solution of {task.id} is shown after success, or after {TRIES} tries "
                         f"and {WAIT // 60} minutes; so far: {len(tries)} tries, {minutes:.0f} "
                         "minutes (--hint helps, too)")
-    if hasattr(task, "solution"):
-        text = task.solution(my.name)
-    else:
-        text = source(task.by_hand or task.right)
+    by_name = hasattr(task, "solution")
+    text = task.solution(my.name) if by_name else source(task.by_hand or task.right)
     my.log(task.id, "solution")
     print(text)
 

@@ -27,12 +27,10 @@ class Unreadable(UserError):
 
 def pack(my: My, out: str | None) -> None:
     """--pack: the text files of my/ as a zip."""
-    if not my.path.is_dir():
-        raise UserError(f"--my {said(str(my.path))}: no such folder; python -m lessons.grade makes "
-                        "it")
     files = dict(of_folder(my.path))
     if not files:
-        raise UserError(f"--my {said(str(my.path))}: holds nothing to hand in")
+        raise UserError(f"--my {said(str(my.path))}: holds nothing to hand in; "
+                        "python -m lessons.grade makes the folder")
     name = "".join(c if c.isalnum() or c in "-_" else "_" for c in my.name) or "my"
     target = Path(out or f"{name}.zip")
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as packed:
@@ -60,11 +58,9 @@ def handed_in(folder: Path) -> list[Path]:
 def clean_copy(entry: Path, target: Path) -> Path:
     """The files of my/ of this submission, copied to `target`."""
     files = {}
-    total = 0
     for path, content in contents(entry):
         files[path] = content
-        total += len(content)
-        if len(files) > FILES or total > TOTAL:
+        if len(files) > FILES or sum(map(len, files.values())) > TOTAL:
             raise Unreadable(f"holds more than {FILES} files or {TOTAL // 10**6} MB")
     home = home_of(files)
     target.mkdir(parents=True, exist_ok=True)
@@ -91,11 +87,10 @@ def contents(entry: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
     """(path inside, content) of each text file of a folder or of a zip."""
     if entry.is_dir():
         zips = list(entry.glob("*.zip"))
-        if len(zips) == 1 and not any(entry.rglob("*.py")):
-            entry = zips[0]                         # some systems put each upload into a folder
-    if entry.is_dir():
-        yield from of_folder(entry)
-        return
+        if len(zips) != 1 or any(entry.rglob("*.py")):
+            yield from of_folder(entry)
+            return
+        entry = zips[0]                             # some systems put each upload into a folder
     try:
         with zipfile.ZipFile(entry) as packed:
             yield from of_zip(packed)

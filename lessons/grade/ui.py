@@ -182,8 +182,7 @@ def progress(tasks: list, states: dict[str, str], where: str) -> list[str]:
         lines.append("  ".join(["", name, *entries]) if some else "")
     return [*lines, "",
             "  ok done   ~ nearly   . open   * core;   D debug  P predict  L ledger  X design",
-            "  python -m lessons.grade 07a judges one task, 07 all of lesson 07. --help shows the "
-            "rest."]
+            "  python -m lessons.grade 07a judges one task, 07 all of lesson 07; --help says more."]
 
 
 def entry(task, state: str) -> str:

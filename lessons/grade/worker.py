@@ -27,7 +27,7 @@ from lessons.grade import folder
 from lessons.grade.folder import My
 from nanouft.shell.errors import UserError
 
-SECONDS = 15                                # for one task
+SECONDS = 20                                # for one task
 START = 120                                 # for the import of torch on a slow machine
 LOST = ("time", "ended", "forged")          # notes on a task that the child did not survive
 TIMEOUTS, ALL_TIMEOUTS = 2, 8               # after so many the rest of a file, of all, is left

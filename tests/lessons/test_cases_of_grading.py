@@ -1,4 +1,4 @@
-"""Cases that grading must tell apart: gradients of several outputs, seeds, formulas in a table, sealed numbers.
+"""Cases that grading must tell apart: gradients of several outputs, seeds, formulas in a table.
 
     python -m pytest tests/lessons/test_cases_of_grading.py        a few seconds
 """
@@ -13,9 +13,7 @@ from tiny import FORMS, MADE, differs, give_logps, real_batch, same, same_each, 
 
 from lessons.grade import folder
 from lessons.grade.engine import Exam, judge
-from lessons.grade.folder import My
 from lessons.grade.outcome import gradients
-from lessons.grade.predictions import brier, seal
 from lessons.grade.task import Case, Task
 from lessons.grade.tasks import check, used
 from nanouft.objectives import OBJECTIVES, dpo, ift, rloo, una
@@ -89,24 +87,6 @@ def test_strips_are_dealt_by_name():
 @pytest.mark.parametrize("task", [t for t in folder.all_tasks() if hasattr(t, "signature")], ids=lambda t: t.id)
 def test_the_right_answer_of_each_task_runs_and_its_model_agrees(task):
     assert check.model(Exam(replace(task, cases=task.cases[:2]), "1")) == []
-
-
-def test_numbers_that_change_before_the_reveal_are_sealed_again(tmp_path, monkeypatch):
-    task, = [t for t in folder.all_tasks() if t.id == "07p"]
-    monkeypatch.chdir(tmp_path)
-    my = My(tmp_path / "my")
-    my.call_me("Ada")
-    letters = "abcdef"[:len(task.statements)]
-    task = replace(task, experiment=lambda: [(True, "1")] * len(letters))
-    first, second = (dict(zip(letters, [x] * len(letters))) for x in (0.5, 0.75))
-    seen = [task.verdict(values, my)["seal"] for values in (first, second)]
-    assert seen[0] != seen[1] == seal([0.75] * len(letters)), "LAW: other numbers have another seal"
-    my.log(task.id, "sealed", hash=seen[0])
-    from lessons.grade import predictions
-    monkeypatch.setattr(predictions, "read", lambda file: second)
-    predictions.reveal(task, my)
-    assert [entry["hash"] for entry in my.entries(task.id, "sealed")] == seen
-    assert my.entries(task.id, "reveal")[0]["brier"] == brier([0.75], [True]) == 0.0625
 
 
 def test_the_critic_of_a_tangent_model_sees_the_change():

@@ -17,7 +17,6 @@ from lessons import slides
 from lessons.grade import __main__ as command
 from lessons.grade import class_page, klass, program, results, submissions, worker
 from lessons.grade.folder import My
-from lessons.grade.predictions import seal
 from lessons.grade.results import Klass, Result
 from lessons.grade.submissions import Unreadable, clean_copy, handed_in
 from lessons.grade.task import Mistake
@@ -114,7 +113,7 @@ def test_bad_input_is_one_clear_line(tmp_path):
             ("no folder", handed_in, tmp_path / "nowhere"), ("neither", handed_in, tmp_path),
             (".csv", klass.main, str(tmp_path), "class.txt"), ("empty", klass.secret, str(tmp_path / "empty.txt")),
             ("cannot be read", klass.secret, str(tmp_path / "none.txt")), ("'99'", slides.main, ["99"]),
-            ("no such folder", submissions.pack, My(tmp_path / "my"), None)):
+            ("nothing to hand in", submissions.pack, My(tmp_path / "my"), None)):
         with pytest.raises(UserError, match=words):
             function(*argv)
 
@@ -265,17 +264,6 @@ def test_the_beliefs_of_the_week():
     found = class_page.beliefs(Klass([task()], some, {}))
     assert [(mistake.name, names) for _, mistake, names in found] == [
         ("beta is forgotten", ["Ada", "Bo"]), ("means for sums", ["Bo"])]
-
-
-def test_calibration_takes_only_numbers():
-    log = [tried(0, event="sealed", hash=seal([0.9, 0.1])),
-           tried(1, event="reveal", said=[0.9, 0.1], came=[True, False, True]),
-           tried(2, event="reveal", said=[0.5], came=[True])]
-    some = [result(log=log), result("Bo", log=[tried(1, event="reveal", said=None)]),
-            result("Cy", log=[tried(1, event="reveal", said=["x", 7], came=[True, True])]),
-            result("Di", log=[tried(1, event="reveal", said=[1.0, 0.0], came=[True, False])])]    # never sealed
-    assert class_page.revealed(Klass([task()], some, {})) == [(0.9, True), (0.1, False)]
-    assert "Brier score 0.01" in class_page.predictions(Klass([task()], some, {}))
 
 
 def test_nothing_of_a_student_acts_in_the_page_or_the_table(tmp_path):

@@ -376,24 +376,6 @@ def test_what_a_file_lacks_is_put_at_its_end(my):
     assert file.read_text() == "dpo_loss = 3\n" and not my.entries("07a", "try")
 
 
-def test_a_save_is_judged_once(my, monkeypatch, capsys):
-    """An editor empties the file first, then writes it."""
-    write(my, FORGOTTEN)
-    file, whole = my.file(DPO), my.file(DPO).read_bytes()
-    looks = iter([b"", whole + b"#", None, None, b"", whole + b"##", None])
-
-    def look(seconds):
-        content = next(looks, "end")
-        if content == "end":
-            raise KeyboardInterrupt
-        if content is not None:
-            file.write_bytes(content)
-    monkeypatch.setattr(time, "sleep", look)
-    with pytest.raises(KeyboardInterrupt):
-        command.main(["07a", "--watch"])
-    assert len(my.entries("07a", "try")) == 3 and capsys.readouterr().out.startswith("judging ...")
-
-
 def test_in_lesson_wants_a_right_answer_first(my):
     with pytest.raises(UserError, match="first let 07a be right"):
         used.in_lesson(DPO, my)
@@ -422,17 +404,16 @@ def fill(my: My, id: str, values: dict) -> None:
     file.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items()), encoding="utf-8")
 
 
-def test_a_prediction_is_sealed_then_revealed(my, monkeypatch):
+def test_a_prediction_counts_as_it_was_before_the_reveal(my, monkeypatch):
     fake = replace(TASKS["07p"], experiment=lambda: [(True, "1"), (False, "2"), (True, "3"), (False, "4")])
     monkeypatch.setattr(folder, "find", lambda id: fake)
     said = {"a": 1.0, "b": 0.5, "c": 0.5, "d": 0}
     assert run(command.main, ["07p", "--reveal"]) == 2, "nothing is filled in"
     fill(my, "07p", said)
     command.main(["07p"])
-    assert len(my.entries("07p", "sealed")) == 1
     assert run(command.main, ["07p", "--reveal"]) == 0 and my.entries("07p", "reveal")[0]["brier"] == 0.125
     command.main(["07p"])
-    fill(my, "07p", said | {"b": 0})                                        # too late: those that were sealed count
+    fill(my, "07p", said | {"b": 0})                                        # too late: those before the reveal count
     command.main(["07p"])
     assert [entry["state"] for entry in my.entries("07p", "try")] == ["amber", "right", "right"]
     assert run(command.main, ["07p", "--reveal"]) == 2
