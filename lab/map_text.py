@@ -76,17 +76,17 @@ def wrong(found: dict) -> list[str]:
 
 
 def errs(found: dict) -> list[str]:
-    """What judges that err leave of the gains; nothing where that is not measured."""
+    """What judges that err leave of the gains, and of the rate; nothing where that is not measured."""
     shares = sorted({r["errs"] for r in found["regimes"]})
     if len(shares) == 1:
         return []
-    out = ["## Judges that err", "The judge calls so many of a hundred right answers wrong, and wrong ones right. "
-           "Points over SFT, with 4,000 judged answers.", ""]
+    rate = {(x["demos"], x["row"], x["errs"]): f" ({x['answers']:.0f})" if x["low"] > 0 else " (cannot be told)"
+            for x in found["exchange"] if x["samples"] == 4000}
     lines = []
     for demos in (30, 100):
         gains = {r["errs"]: {x["name"]: format_gain(*x["gain"]) for x in r["rows"]} for r in found["regimes"]
                  if (r["demos"], r["samples"]) == (demos, 4000) and (r["errs"] or r["piece"] == "grid")}
-        lines += [[demos, name, *(gains.get(e, {}).get(name, "") for e in shares)]
-                  for name in ("RFT", "UNA", "DPO", "KTO", "RLOO")]
+        lines += [[demos, name, *(gains.get(e, {}).get(name, "") + rate.get((demos, name, e), "") for e in shares)]
+                  for name in ("UNA", "RFT", "DPO", "RLOO")]
     titles = ["demonstrations", "", *(f"{e} % misjudged" if e else "never errs" for e in shares)]
-    return [*out, *markdown_table(titles, lines), "", "Settings are those of a judge who never errs.", ""]
+    return [*read_template("map_errs.md"), *markdown_table(titles, lines), ""]
