@@ -178,5 +178,5 @@ def reinforce_loss(task: Task, policy: Policy, episodes: int, seed: int) -> Tens
     every step of it is pushed by that much; the others push nothing."""
     s, arrived = sampled(task, policy.probs(), episodes, seed)
     reward = arrived * GAMMA ** (s.mask.sum(-1) - 1)
-    logp = policy(s.inputs, want="logp", targets=s.targets, at=s.mask.bool())
+    logp = policy(s.inputs, want="logp", targets=s.targets, at=s.places)
     return -(s.sum(logp) * reward).sum() / episodes

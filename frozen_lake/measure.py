@@ -121,7 +121,7 @@ def first_update(task: Task, policy: Policy, ift: Method) -> tuple[list, list, l
     move would have led to, the loss in the true cell, the loss on the blend of both, the weight of the step."""
     batch = batch_of(task, ift, policy.probs().log())
     s, policy.step = batch.seqs["answer"], task.lakes.step
-    at = s.mask.bool()
+    at = s.places
     guess = own_guess(s.inputs, s.mask, policy(s.inputs, want="argmax", at=at))
     true = -policy(s.inputs, want="logp", targets=s.targets, at=at)
     OBJECTIVES["ift"].forward(policy, batch, ift.hp)

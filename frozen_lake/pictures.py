@@ -192,33 +192,6 @@ def explored(lake: Lake, panels: dict[str, tuple[torch.Tensor, torch.Tensor, flo
         return save(fig, file)
 
 
-# ---- 5. many maps ---------------------------------------------------------------------------------------------------
-def contrasts(settings: list[dict], dots: dict[str, dict[str, list[float]]], file: Path) -> Path:
-    """One row a setting, one panel a contrast of C5: dots are maps, the bar is mean and 95 % interval."""
-    names = list(settings[0]["contrasts"])
-    with plt.rc_context(SLIDE):
-        fig, axes = plt.subplots(1, len(names), figsize=(20, 1.6 + 0.5 * len(settings)), sharey=True)
-        mark = {"holds": (UP, "o"), "does not hold": (DOWN, "X"), "undecided": (GREY, "D")}
-        for ax, contrast in zip(axes, names):
-            for y, s in enumerate(settings):
-                mean, half, verdict = s["contrasts"][contrast]
-                points = dots.get(s["name"], {}).get(contrast, [])
-                spread = [y + 0.3 * (((i * 0.618) % 1) - 0.5) for i in range(len(points))]
-                ax.plot(points, spread, ".", color="#B0B0B0", ms=4, zorder=1)
-                colour, shape = mark[verdict]
-                ax.plot([mean - half, mean + half], [y, y], color=colour, lw=4, zorder=2)
-                ax.plot(mean, y, shape, color=colour, ms=10, zorder=3)
-            ax.axvline(0, color="black", lw=1)
-            ax.set(title=f"{contrast}, claimed above 0", ylim=(len(settings) - 0.4, -0.6))
-            ax.locator_params(axis="x", nbins=5)
-        axes[0].set_yticks(range(len(settings)), [s["name"] for s in settings])
-        for verdict, (colour, shape) in mark.items():
-            axes[-1].plot([], [], shape, color=colour, ms=10, ls="", label=verdict)
-        fig.legend(*axes[-1].get_legend_handles_labels(), loc="lower center", ncol=3, frameon=False)
-        fig.tight_layout(rect=(0, 0.6 / fig.get_figheight(), 1, 1))
-        return save(fig, file)
-
-
 # ---- an agent under each policy -------------------------------------------------------------------------------------
 def walk(lake: Lake, policies: dict[str, torch.Tensor], file: Path, frames: int = 18, seed: int = 0) -> Path:
     """A GIF: one agent a policy, all with the same dice, from the start; ✓ where it arrived, ✕ where it fell."""

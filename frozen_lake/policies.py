@@ -19,6 +19,7 @@ from frozen_lake.demos import other_way
 from frozen_lake.lake import Lake
 from frozen_lake.planning import draw, optimal, simulate
 from nanouft.shell.errors import UserError
+from nanouft.shell.logp import put_back
 
 
 class Policy(nn.Module, ABC):
@@ -44,7 +45,8 @@ class Policy(nn.Module, ABC):
                 targets: Tensor | None = None, at: Tensor | None = None) -> Tensor:
         """GPT.forward for lakes. In: ids (B,T) cells | embeds (B,T,S) blends of one-hot cells; B a multiple of N.
         Out: "embeds" (B,T,S) | "logits" (B,T,4) | "argmax" (B,T) the cell that the guessed action intends
-        | "logp" (B,T) nats, log-prob of the actions `targets`. The last two are 0 where `at` is False."""
+        | "logp" (B,T) nats, log-prob of the actions `targets`. The last two are 0 outside `at`, (K,) numbers of places
+        in the flattened (B,T)."""
         x = F.one_hot(ids, self.S).double() if embeds is None else embeds
         if want == "embeds":
             return x
@@ -52,7 +54,7 @@ class Policy(nn.Module, ABC):
         def by_learner(y: Tensor) -> Tensor:                            # (B,T,K) -> (N, B/N * T, K)
             return y.reshape(B // self.N, self.N, T, -1).transpose(0, 1).reshape(self.N, -1, y.shape[-1])
         logits = self.logits(by_learner(x)).reshape(self.N, B // self.N, T, 4).transpose(0, 1).reshape(B, T, 4)
-        at = torch.ones(B, T, dtype=torch.bool) if at is None else at
+        at = torch.ones(B, T).bool() if at is None else put_back(torch.ones(len(at)).bool(), at, (B, T))
         if want == "argmax":
             action = logits.argmax(-1) if self.guess is None else draw(logits.softmax(-1), self.guess)
             cell = x.argmax(-1)

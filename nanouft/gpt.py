@@ -27,7 +27,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
-from nanouft.shell.logp import logp  # -cross_entropy, in less memory
+from nanouft.shell.logp import logp, pick, put_back  # -cross_entropy, in less memory
 
 
 @dataclass
@@ -152,11 +152,12 @@ class GPT(nn.Module):
               | hidden (B,T,C) final states.
         Out:  want = "embeds" (B,T,C)
               | "hidden" (B,T,C) after the last LayerNorm
-              | "logits" (B,T,V), or (N,V) for the N positions marked in `at`
+              | "logits" (B,T,V), or (N,V) for the N positions `at`
               | "argmax" (B,T) the greedy next token, 0 outside `at`
               | "logp"   (B,T) nats, log-prob of `targets` (B,T), 0 outside `at`
               | "value"  (B,T) the value head's guess in each state (0 without a head).
-        at:   (B,T) bool, the positions where the head is needed; None = all.
+        at:   where the head is needed: a mask (B,T), or (N,) places in the flattened (B,T), for
+              which a GPU need not wait (Seqs.places); None = everywhere.
         pos:  (T,) or (B,T) positions; None = counted from the cache's end.
         keep: (B, cache.n + T) bool, False for padding on the left that nobody may look at."""
         if hidden is None:
@@ -169,16 +170,18 @@ class GPT(nn.Module):
         if want == "value":
             no_head = hidden.new_zeros(hidden.shape[:-1])
             return self.value(hidden)[..., 0] if self.value else no_head
+        if at is not None and at.dtype == torch.bool:
+            at = at.flatten().nonzero()[:, 0]
         # Under autocast the product with the head is made in bf16, too; what follows is fp32 again.
-        logits = self.head(hidden if at is None else hidden[at])            # (B,T,V) or (N,V)
+        logits = self.head(pick(hidden, at))                                # (B,T,V) or (N,V)
         if want == "logits":
             return logits
         if want == "argmax":
-            return _scatter(logits.argmax(-1), at)
+            return put_back(logits.argmax(-1), at, hidden.shape[:2])
         if want == "logp":
-            picked = targets if at is None else targets[at]
+            picked = pick(targets, at)
             nats = logp(logits.reshape(-1, logits.shape[-1]), picked.reshape(-1))
-            return _scatter(nats.view(picked.shape), at)
+            return put_back(nats.view(picked.shape), at, hidden.shape[:2])
         raise ValueError(f"want={want!r} is none of embeds, hidden, logits, argmax, logp, value")
 
     def head(self, hidden: Tensor) -> Tensor:
@@ -207,14 +210,6 @@ class GPT(nn.Module):
 
     def n_params(self) -> int:
         return sum(p.numel() for p in self.parameters())
-
-
-def _scatter(values: Tensor, at: Tensor | None) -> Tensor:
-    """(N,) values back to their places in (B,T), 0 elsewhere."""
-    if at is None:
-        return values
-    empty = torch.zeros(at.shape, dtype=values.dtype, device=values.device)
-    return empty.masked_scatter(at, values)
 
 
 def _mask(T: int, n: int, keep: Tensor | None, device, dtype) -> Tensor:

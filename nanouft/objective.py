@@ -6,14 +6,13 @@ Each file of objectives/ is one. One training step uses it like this:
     objective.forward(model, batch, hp)         # writes Seqs.logp; only here the network is touched
     loss, metrics = objective.loss(batch, hp)   # a function of numbers; no network in it
 
-Four ideas make one contract serve every method:
+Three ideas make one contract serve every method:
 1. A loss never calls another model. What that model says is computed earlier and stored beside
    the tokens: before training (reference.py), or when answers are sampled (rollout/rollouts.py).
    Seqs.ref is shared by many methods. What only one method reads is a Column in its own file.
 2. A method reaches the network through GPT.forward alone.
 3. A loss is a sum over rows or tokens, divided by the total of the WHOLE step. So the losses of
    the pieces of a step (micro-batches, processes) add up to its loss (training/pieces.py).
-4. Rows come from a file, from NanoWorld or from the model's own samples. The loop does not care.
 """
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
@@ -54,6 +53,7 @@ class Seqs(Record):
     old: Tensor = LATER             # (B,T) nats, the log-prob of each token when it was sampled
     # an objective's credit() writes:
     adv: Tensor = LATER             # (B,T) what each token earned more than expected (PPO)
+    found: Tensor = LATER           # (N,) `places`, written by Batch.to
 
     def sum(self, x: Tensor) -> Tensor:
         """(B,T) -> (B,). Masked places are replaced, not multiplied: 0 * inf would be NaN."""
@@ -63,10 +63,15 @@ class Seqs(Record):
         """(B,T) -> (B,) over response tokens."""
         return self.sum(x) / self.mask.sum(-1).clamp_min(1)
 
+    @property
+    def places(self) -> Tensor:
+        """(N,) where `mask` is 1, counted through the flattened (B,T): for GPT.forward's `at`."""
+        return self.mask.flatten().nonzero()[:, 0] if self.found is None else self.found
+
     def take(self, rows) -> "Seqs":
         """These rows, without the places where all of them are padding."""
         T = int(self.attend[rows].sum(-1).max())
-        return self.each(lambda x: x[rows, :T])
+        return replace(self, found=LATER).each(lambda x: x[rows, :T])
 
 
 @dataclass
@@ -86,8 +91,7 @@ class Columns(Record):
 @dataclass(frozen=True)
 class Column:
     """Numbers from other models that one method reads, declared in its file.
-    The loss finds them as extra[name]: of Seqs, (B,T), where `per_token`; else of Columns, (B,...).
-    Batches carry them along: padding, pieces, devices and processes need not know the name."""
+    The loss finds them as extra[name]: of Seqs, (B,T), if `per_token`; else of Columns, (B,...)."""
     name: str
     needs: str                          # which models it asks, in words
     per_token: bool = False
@@ -145,7 +149,9 @@ class Batch:
         return replace(self, seqs=seqs, col=col, step_col=step_col)
 
     def to(self, device) -> "Batch":
-        return self.each(lambda x: x.to(device, non_blocking=True))
+        """On a device. Places are found before: a GPU would make the CPU wait for their number."""
+        seqs = {role: replace(s, found=s.places) for role, s in self.seqs.items()}
+        return replace(self, seqs=seqs).each(lambda x: x.to(device, non_blocking=True))
 
 
 def write_logp(model, batch: Batch, hp) -> None:
@@ -158,7 +164,11 @@ def write_logp(model, batch: Batch, hp) -> None:
         padded = [F.pad(getattr(s, name), (0, T - s.inputs.shape[1])) for s in roles]
         return torch.cat(padded)
 
-    logp = model(stack("inputs"), want="logp", targets=stack("targets"), at=stack("mask").bool())
+    at, above = [], 0                                   # places of each role; rows above it
+    for s in roles:
+        at.append(s.places + above * T + s.places // s.inputs.shape[1] * (T - s.inputs.shape[1]))
+        above += len(s.inputs)
+    logp = model(stack("inputs"), want="logp", targets=stack("targets"), at=torch.cat(at))
     for s, rows in zip(roles, logp.split([len(s.inputs) for s in roles])):
         s.logp = rows[:, :s.inputs.shape[1]]
 

@@ -5,6 +5,8 @@
 REF, the start model's log-probs, serves many methods (DPO and its relatives, KTO, UNA, UFT). Other columns are declared
 in the files of their methods. Columns are computed at each start of a run: that costs less than one pass of training.
 """
+from dataclasses import replace
+
 import numpy as np
 import torch
 from tqdm import tqdm
@@ -15,24 +17,47 @@ from nanouft.models.load import start_model
 from nanouft.objective import REF, Column, write_logp
 from nanouft.shell.devices import Device
 from nanouft.shell.errors import UserError
+from nanouft.shell.processes import all_gather, is_sharded
 
 Numbers = list[dict[str, np.ndarray]]           # one entry a row: {role: (L-1,) numbers, one a target}
+ROWS, LOGITS = 64, 2**28                        # of one forward, at most: 2^28 logits are 1 GiB in fp32
+
+
+def logps(data: list[Encoded], model: GPT, pad: int, device: Device) -> Numbers:
+    """Nats: the log-prob of every response token under `model`, 0 elsewhere. Of several processes, which must all ask,
+    each reads its share of the chunks; of shared weights all read everything together."""
+    if is_sharded(model):
+        device = replace(device, rank=0, processes=1)
+    all_chunks = chunks(data, model.cfg.vocab_size)
+    mine = all_chunks[device.rank::device.processes]
+    bar = tqdm(mine, desc="scoring", leave=False, disable=len(mine) < 8 or device.rank > 0)
+    out: Numbers = [{} for _ in data]
+    scored = all_gather([chunk_logps(data, rows, model, pad, device) for rows in bar], device)
+    for rows, found in zip(all_chunks, scored):
+        for i, numbers in zip(rows, found, strict=True):
+            out[i] = numbers
+    return out
+
+
+def chunks(data: list[Encoded], vocab: int) -> list[np.ndarray]:
+    """Numbers of rows that are read together: of like length, the longest first."""
+    by_length, out, start = np.argsort([-e.length for e in data], kind="stable"), [], 0
+    while start < len(data):
+        longest = data[by_length[start]]
+        n = max(1, min(ROWS, LOGITS // (longest.length * len(longest.seqs) * vocab)))
+        out.append(by_length[start:start + n])
+        start += n
+    return out
 
 
 @torch.no_grad()
-def logps(data: list[Encoded], model: GPT, pad: int, device: Device) -> Numbers:
-    """Nats: the log-prob of every response token under `model`, 0 elsewhere."""
-    out: Numbers = [{} for _ in data]
-    by_length = np.argsort([-e.length for e in data], kind="stable")
-    chunks = [by_length[i:i + 64] for i in range(0, len(data), 64)]
-    for rows in tqdm(chunks, desc="scoring", leave=False, disable=len(chunks) < 8):
-        batch = collate(data, rows, pad).to(device.name)
-        with device.autocast():
-            write_logp(model, batch, None)
-        for role, s in batch.seqs.items():
-            for i, logp in zip(rows, s.logp.float().cpu().numpy()):
-                out[i][role] = logp[:len(data[i].seqs[role].ids) - 1].copy()
-    return out
+def chunk_logps(data: list[Encoded], rows: np.ndarray, model: GPT, pad: int, device: Device) -> Numbers:
+    batch = collate(data, rows, pad).to(device.name)
+    with device.autocast():
+        write_logp(model, batch, None)
+    nats = {role: s.logp.float().cpu().numpy() for role, s in batch.seqs.items()}
+    return [{role: x[k, :len(data[i].seqs[role].ids) - 1].copy() for role, x in nats.items()}
+            for k, i in enumerate(rows)]
 
 
 def opinion(data: list[Encoded], folders: list[str], device: Device) -> list[float]:

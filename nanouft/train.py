@@ -80,7 +80,7 @@ def fit(model: torch.nn.Module, objective: Objective, hp, steps: int, run: Run) 
     start = saved["step"]
     if saved.get("scaler"):
         scaler.load_state_dict(saved["scaler"])
-    net = processes.network(model, cfg.compile, device)
+    net = processes.network(model, cfg.compile, device, steps - start)
     pieces = Pieces(objective, hp, net, device, cfg.accumulate)
     chief, looks = device.rank == 0, processes.looks(model, device)
     log = Log(run.folder / "metrics.jsonl", start, device, cfg.log)

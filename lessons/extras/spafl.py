@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import Literal
 
 from nanouft.look import plots
-from nanouft.look.stats import percent
+from nanouft.look.stats import interval
 from nanouft.shell import config
 from nanouft.shell.errors import UserError
 
@@ -64,6 +64,12 @@ class SpaFL:
 
 
 # ---- data --------------------------------------------------------------------------------------
+def percent(values: list[float]) -> str:
+    """"79.9 ± 2.3": shares over seeds, in percent; one seed has no interval."""
+    mean, half = interval(values)
+    return f"{100 * mean:.1f}" + (f" ± {100 * half:.1f}" if np.isfinite(half) else "")
+
+
 def draw_data(alpha: float, seed: int) -> dict[str, tuple[Tensor, Tensor]]:
     """{split: (x (K,n,32), y (K,n))} for K clients with n examples each.
 

@@ -36,8 +36,7 @@ class Row:
     scores: tuple[float, ...] = ()      # 0..1, of a pair: those of `chosen` and of `rejected`; or none
     family: str = ""                    # NanoWorld's family of tasks
     where: str = field(default="", compare=False)   # "my.jsonl, line 3": for messages only
-    extra: dict = field(default_factory=dict, compare=False, repr=False)   # all of the file's row but the prompt: for
-    #                                     a reward function
+    extra: dict = field(default_factory=dict, compare=False, repr=False)   # the file's row, for a reward
 
 
 @dataclass

@@ -6,6 +6,8 @@ Of demonstrations, `nll`: nats a response token. Of pairs and graded answers, wh
 over a start model (`accuracy`, `auc`: .5 = nothing learnt), or in likelihood itself (`prefers`). Intervals are 95 %
 bootstrap intervals over rows (or tokens, couples); they say nothing about another seed of training.
 """
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -21,7 +23,7 @@ from nanouft.shell.errors import UserError
 
 def token_logps(model: GPT, encoded: list[Encoded], pad: int, device: Device) -> list[dict[str, np.ndarray]]:
     """Per row and role the (N,) log-probs of its response tokens, scored exactly as a reference column is."""
-    scored = logps(encoded, model, pad, device)
+    scored = logps(encoded, model, pad, replace(device, rank=0, processes=1))       # only one process may look
     return [{role: logp[e.seqs[role].mask[1:] > 0] for role, logp in row.items()} for e, row in zip(encoded, scored)]
 
 

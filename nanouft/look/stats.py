@@ -36,12 +36,6 @@ def t95(freedom: float) -> float:
     return T95[max(k for k in T95 if k <= freedom)]
 
 
-def percent(values: list[float]) -> str:
-    """"79.9 ± 2.3": shares over seeds, in percent; one seed has no interval."""
-    mean, half = interval(values)
-    return f"{100 * mean:.1f}" + (f" ± {100 * half:.1f}" if half < math.inf else "")
-
-
 def verdict(mean: float, half: float, threshold: float) -> str:
     """holds: the whole interval above the threshold; does not hold: the whole interval below; else undecided."""
     return "holds" if mean - half > threshold else "does not hold" if mean + half < threshold else "undecided"

@@ -17,7 +17,6 @@ It is a logistic regression on how much further the policy moved towards one ans
 Needs pairs and the start model's log-probs. Left out: the f-divergence variants.
 Log-probs are summed over tokens, not averaged: a long answer moves more.
 Same letter elsewhere: ORPO's and SimPO's beta are not this one.
-The other methods over pairs take log_ratio, the checks and pair_metrics from here.
 """
 import math
 from collections.abc import Collection

@@ -41,6 +41,7 @@ from torch import Tensor
 from nanouft.objective import Batch, Objective, Seqs
 from nanouft.shell.draws import normal_draw, uniform_rows
 from nanouft.shell.errors import UserError, flag, in_range
+from nanouft.shell.logp import pick, put_back
 from nanouft.shell.streams import guess_seed
 
 Variant = Literal["detached", "released", "algorithm1", "eq21", "eq21_mean1"]
@@ -101,9 +102,9 @@ def guesses(model, embeds: Tensor, at: Tensor, batch: Batch, hp: IFT) -> Tensor:
         return model(embeds=embeds, want="argmax", at=at)
     p = model(embeds=embeds, want="logits", at=at).float().softmax(-1)              # (N,V)
     ahead = replace(batch, seed=guess_seed(batch.seed))
-    u = uniform_rows(ahead, *at.shape).to(p.device)[at]                     # (N,)
+    u = pick(uniform_rows(ahead, *embeds.shape[:2]).to(p.device), at)       # (N,)
     token = torch.searchsorted(p.cumsum(-1), u[:, None])[:, 0].clamp_max(p.shape[1] - 1)
-    return torch.zeros_like(at, dtype=torch.long).masked_scatter(at, token)
+    return put_back(token, at, embeds.shape[:2])
 
 
 def lam_now(hp: IFT, batch: Batch) -> float:
@@ -116,7 +117,7 @@ def lam_now(hp: IFT, batch: Batch) -> float:
 
 def forward(model, batch: Batch, hp: IFT) -> None:
     s = batch.seqs["answer"]
-    at = s.mask.bool()
+    at = s.places
     lam = lam_now(hp, batch)
     with torch.no_grad():                                       # detach_embeddings
         embeds = model(s.inputs, want="embeds")                 # (B,T,C)

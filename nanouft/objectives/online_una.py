@@ -19,7 +19,6 @@ of its pairs, and here passes for quality. Make such a reward with --centre 0.01
 Needs prompts. Against the start model nothing is compared within a prompt. A prompt where all
 answers are right still pushes them up, until i = beta log pi/pi_ref is logit(score), which for a
 score of 1 is never.
-Traps: one score for all rows (as in una.py).
 """
 from dataclasses import dataclass
 from typing import Literal

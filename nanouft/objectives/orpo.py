@@ -45,8 +45,9 @@ def forward(model, batch: Batch, hp: ORPO) -> None:
     if hp.nll == "response":
         return write_logp(model, batch, hp)
     w, l = batch.seqs["chosen"], batch.seqs["rejected"]
-    w.logp = model(w.inputs, want="logp", targets=w.targets, at=w.attend.bool())    # not w.mask
-    l.logp = model(l.inputs, want="logp", targets=l.targets, at=l.mask.bool())
+    every = model(w.inputs, want="logp", targets=w.targets)
+    w.logp = every.masked_fill(w.attend == 0, 0)                            # not w.mask
+    l.logp = model(l.inputs, want="logp", targets=l.targets, at=l.places)
 
 
 def log_odds(s: Seqs) -> Tensor:

@@ -19,7 +19,6 @@ The loss's value means nothing (its gradient does): watch `reward`.
 The answer is one action: all its tokens get the same push.
 Trap: the mean over all prompts takes an easy prompt for merit, or the constant that a learnt reward
 has for each prompt.
-The other on-policy methods take rewards, the ratio and the checks from here.
 """
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -89,15 +88,13 @@ def k3(x: Tensor) -> Tensor:
 
 
 def clipped(rho: Tensor, adv: Tensor, low: float, high: float) -> Tensor:
-    """PPO's pessimistic surrogate, to be minimised (arXiv:1707.06347, Eq. 7).
-    Nothing is gained beyond the clip."""
+    """PPO's clipped surrogate, to be minimised (arXiv:1707.06347, Eq. 7)."""
     return -torch.minimum(rho * adv, rho.clamp(1 - low, 1 + high) * adv)
 
 
 @torch.no_grad()
 def step_metrics(batch: Batch, low: float, high: float) -> dict[str, Tensor]:
-    """Shares of the step: how far it has moved from the policy that sampled.
-    0 at the first step on a rollout (nearly, in bf16)."""
+    """How far the policy has moved from the one that sampled: 0 at the first step on a rollout."""
     s = batch.seqs["answer"]
     n = batch.tokens["answer"]
     moved = log_rho(s)

@@ -34,7 +34,6 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from tqdm import tqdm
 
 from nanouft.objective import REF, Batch, Column, Objective
 from nanouft.objectives.dpo import check_beta, log_ratio, pair_metrics
@@ -62,12 +61,16 @@ def prompt_embeddings(data, model, pad, device, hp: RPO) -> list:
     """(C,) of each row: mean of the start model's last hidden states over the prompt's tokens,
     headers included. (A row without a prompt, which `encode` never makes, gives its first token.)
     """
-    out = []
-    for e in tqdm(data, desc="reading prompts", leave=False, disable=len(data) < 500):
-        t = next(iter(e.seqs.values()))
-        prompt = t.ids[:max(1, int(t.mask.argmax()))]               # up to the first answer
-        hidden = model(torch.from_numpy(prompt).to(device.name)[None], want="hidden")[0]
-        out.append(hidden.mean(0).float().cpu().numpy())
+    from nanouft.data.batches import collate  # the loss needs neither
+    from nanouft.reference import chunks
+    out = [None] * len(data)
+    for rows in chunks(data, model.cfg.vocab_size):
+        s = next(iter(collate(data, rows, pad).to(device.name).seqs.values()))
+        hidden = model(s.inputs, want="hidden")                     # (B,T,C)
+        prompt = (s.mask.cumsum(1) - s.mask == 0) * s.attend        # (B,T) up to the first answer
+        mean = (hidden * prompt[..., None]).sum(1) / prompt.sum(1, keepdim=True)
+        for i, x in zip(rows, mean.float().cpu().numpy()):
+            out[i] = x
     return out
 
 

@@ -92,7 +92,7 @@ def forward(model, batch: Batch, hp: SFTMix) -> None:
     hidden = []
     for s in (a, b):
         hidden.append(model(s.inputs, want="hidden"))                       # (B,T,C)
-        s.logp = model(hidden=hidden[-1], want="logp", targets=s.targets, at=s.mask.bool())
+        s.logp = model(hidden=hidden[-1], want="logp", targets=s.targets, at=s.places)
     if hp.mu == 0:
         return
     lengths = torch.stack([a.mask.sum(-1), b.mask.sum(-1)])                 # (2,B)

@@ -33,6 +33,7 @@ from torch import Tensor
 
 from nanouft.objective import Batch, Objective
 from nanouft.shell.errors import UserError
+from nanouft.shell.logp import pick, put_back
 
 
 @dataclass
@@ -59,14 +60,14 @@ def focal_weight(logp: Tensor, gamma: float) -> Tensor:
 
 def forward(model, batch: Batch, hp: TOFU) -> None:
     s = batch.seqs["answer"]
-    at = s.mask.bool()
+    at = s.places
     z = model(s.inputs, want="logits", at=at)                   # (N,V), response tokens only
     z = z if z.dtype == torch.float64 else z.float()
-    tempered = F.cross_entropy(z / hp.beta, s.targets[at], reduction="none")
-    plain = F.cross_entropy(z.detach(), s.targets[at], reduction="none")
-    empty = torch.zeros(at.shape, dtype=z.dtype, device=z.device)
-    s.logp = empty.masked_scatter(at, -tempered)
-    s.extra["plain_logp"] = empty.masked_scatter(at, -plain)
+    targets = pick(s.targets, at)
+    tempered = F.cross_entropy(z / hp.beta, targets, reduction="none")
+    plain = F.cross_entropy(z.detach(), targets, reduction="none")
+    s.logp = put_back(-tempered, at, s.mask.shape)
+    s.extra["plain_logp"] = put_back(-plain, at, s.mask.shape)
 
 
 def loss(batch: Batch, hp: TOFU) -> tuple[Tensor, dict]:

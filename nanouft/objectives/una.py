@@ -22,7 +22,6 @@ whole answer, without end for 0 and 1. So beta must fit the length of answers: t
 .03 belongs to hundreds of tokens, ours have about ten.
 MSE forgives what is far off: its derivative vanishes at both ends.
 Traps: sums over tokens, not means; the release reads one score for all rows of a micro-batch.
-Online: online_una.py.
 """
 from dataclasses import dataclass
 from typing import Literal

@@ -55,31 +55,17 @@ def report(held: dict, say: Callable = print) -> None:
 
 
 def picture(held: dict, file: Path, title: str) -> Path:
-    """calibration.png: expected against observed on the left, accuracy per family on the right."""
+    """calibration.png: the expected accuracy against the observed one."""
     from nanouft.look import plots  # matplotlib only where a picture is made
-    fig, axes = plots.plt.subplots(1, 2 if held["families"] else 1, figsize=(14 if held["families"] else 7, 6.5),
-                                   squeeze=False)
     with plots.plt.rc_context({"font.size": 16}):
-        ax, bins = axes[0, 0], held["calibration"]
+        fig, ax = plots.plt.subplots(figsize=(7, 6.5))
+        bins = held["calibration"]
         ax.plot([0.5, 1], [0.5, 1], color="black", lw=1)
         error = [[b["share"] - b["low"] for b in bins], [b["high"] - b["share"] for b in bins]]
         ax.errorbar([b["expected"] for b in bins], [b["share"] for b in bins], error, fmt="o-", color=plots.UP, ms=9,
                     capsize=4)
         ax.set(xlim=(0.48, 1.02), ylim=(0, 1.05))
-        ax.set_xlabel("expected: sigma(|difference of rewards|)", fontsize=16)
-        ax.set_ylabel("share of pairs judged rightly", fontsize=16)
-        ax.set_title(f"on the line: knows how sure to be\nbelow it: too sure ({held['pairs']} held-out pairs)",
-                     fontsize=16)
-        if held["families"]:
-            names = list(held["families"])[::-1]
-            got = [held["families"][n] for n in names]
-            error = [[g["accuracy"] - g["low"] for g in got], [g["high"] - g["accuracy"] for g in got]]
-            axes[0, 1].barh(names, [g["accuracy"] for g in got], xerr=error, color=plots.LINES[5], ec="white",
-                            capsize=4)
-            axes[0, 1].axvline(0.5, color="black", lw=1, ls=":")
-            axes[0, 1].set_xlim(0, 1.02)
-            axes[0, 1].set_title(f"accuracy, in all {held['accuracy']:.2f}\ndotted: a coin", fontsize=16)
-        for a in axes.flat:
-            a.tick_params(labelsize=14)
-    fig.suptitle(title)
-    return plots.save(fig, file)
+        ax.set_xlabel("expected: sigma(|difference of rewards|)")
+        ax.set_ylabel("share of pairs judged rightly")
+        ax.set_title(f"{title}\non the line: knows how sure to be\nbelow it: too sure ({held['pairs']} held-out pairs)")
+        return plots.save(fig, file)

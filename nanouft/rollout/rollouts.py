@@ -29,7 +29,7 @@ from nanouft.models.generate import Answer, generate, stops
 from nanouft.objective import Batch, Column, Columns, Objective, Seqs
 from nanouft.objectives.reinforce import k3
 from nanouft.rollout.scorer import alike, earned, exact, figures, scorer, unit, unscored
-from nanouft.shell.devices import Device
+from nanouft.shell.devices import DTYPES, Device
 from nanouft.shell.errors import Diverged, UserError
 from nanouft.shell.processes import all_gather, all_reduce_sum, broadcast
 from nanouft.shell.streams import minibatch_seed, rollout_seed
@@ -82,8 +82,8 @@ class Rollouts:
         self.stats = stats(batch, seen)
         if not self.cfg.data:
             self.stats["score"] = float(exact(prompts, texts).mean())
-        # Decoding is fp32, training bf16: `old` is what bf16 says, so that the ratio begins near 1. Not at 1: products
-        # of bf16 depend on a batch's shape (a ratio was off by .052; in fp32 by 1.6e-5).
+        # Of bf16, `old` is what training's forward says, so that the ratio begins near 1. Not at 1: products of bf16
+        # depend on a batch's shape (a ratio was off by .052; in fp32 by 1.6e-5).
         if self.device.dtype != "fp32":
             batch.seqs["answer"].old = seen["now"]
         col = batch.col
@@ -94,11 +94,13 @@ class Rollouts:
 
     def sample(self, prompts: list[list[int]], number: int) -> list[Answer]:
         """An answer to each prompt. Who samples it does not matter: its random numbers belong to its place."""
-        out: list[Answer] = []
+        out, voice = [], self.policy
+        if self.device.dtype != "fp32":
+            voice = copy.deepcopy(voice).to(DTYPES[self.device.dtype])      # half the weights to read for each token
         for i in range(0, len(prompts), CHUNK):
             chunk = prompts[i:i + CHUNK]
             mine = range(self.device.rank, len(chunk), self.device.processes)
-            some = generate(self.policy, [chunk[j] for j in mine], stop=self.tok.stops, pad=self.tok.pad,
+            some = generate(voice, [chunk[j] for j in mine], stop=self.tok.stops, pad=self.tok.pad,
                             max_new=self.cfg.max_new, temperature=1.0, of=(mine, len(chunk)),
                             seed=rollout_seed(self.cfg.seed, number, i // CHUNK))
             out += all_gather(some, self.device)

@@ -107,10 +107,10 @@ def pick(device: str = "auto", dtype: str = "auto", threads: int | None = None) 
     return Device(device, dtype, rank, processes)
 
 
-def compiled(model: torch.nn.Module, mode: str, device: Device) -> Any:
-    """torch.compile where asked for ('on') or likely to pay ('auto': CUDA and more than 20M parameters). What cannot be
-    compiled runs eagerly."""
-    small = sum(p.numel() for p in model.parameters()) < 20e6
+def compiled(model: torch.nn.Module, mode: str, device: Device, steps: int) -> Any:
+    """torch.compile where asked for ('on') or likely to pay ('auto': CUDA, more than 20M parameters and 500 steps, for
+    it takes a minute or more). What cannot be compiled runs eagerly; torch says what."""
+    small = sum(p.numel() for p in model.parameters()) < 20e6 or steps < 500
     if mode == "off" or mode == "auto" and (device.kind != "cuda" or small):
         return model
     import torch._dynamo

@@ -6,6 +6,8 @@ With V = 50,000 a row of logits takes 200 KB. F.cross_entropy keeps three such r
 `InPlace` writes the second over the first and the third over the second. The numbers are the same, bit for bit; but
 there can be one backward pass only. `python -m lab.bench --only memory` measures both.
 """
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -17,7 +19,7 @@ PART = 2**22                                    # that many are worked on at onc
 def logp(logits: Tensor, targets: Tensor) -> Tensor:
     if logits.dtype != torch.float64:
         logits = logits.float()                 # losses are never below fp32
-    if logits.numel() < LARGE or torch.compiler.is_compiling():
+    if logits.numel() < LARGE or torch.compiler.is_compiling():     # a compiled one takes as little by itself
         return -F.cross_entropy(logits, targets, reduction="none")
     return InPlace.apply(logits, targets)
 
@@ -46,3 +48,16 @@ class InPlace(torch.autograd.Function):
 
 def rows_at_once(x: Tensor) -> int:
     return max(1, PART // x.shape[1])
+
+
+# ---- the places that are paid for ------------------------------------------------------------------------------------
+def pick(x: Tensor, at: Tensor | None) -> Tensor:
+    """(B,T,...) -> (N,...): x at these places of its flattened (B,T); at None: all of x."""
+    return x if at is None else x.flatten(0, 1).index_select(0, at)
+
+
+def put_back(values: Tensor, at: Tensor | None, shape: tuple[int, ...]) -> Tensor:
+    """(N,) values -> (B,T): back to the places where `pick` found them, 0 elsewhere."""
+    if at is None:
+        return values
+    return values.new_zeros(math.prod(shape)).index_copy(0, at, values).view(shape)

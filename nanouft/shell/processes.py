@@ -76,12 +76,12 @@ def placed(model: Any, device: Device, shard: bool) -> nn.Module:
     return model
 
 
-def network(model: nn.Module, compile: str, device: Device) -> nn.Module:
+def network(model: nn.Module, compile: str, device: Device, steps: int) -> nn.Module:
     """`model` as the loop calls it: compiled where `compile` says so, its backward averages the gradients of all
     processes. Shared weights average by themselves, and are not compiled."""
     if is_sharded(model):
         return model
-    net = devices.compiled(model, compile, device)
+    net = devices.compiled(model, compile, device, steps)
     return net if device.processes == 1 else nn.parallel.DistributedDataParallel(net)
 
 

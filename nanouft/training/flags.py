@@ -49,7 +49,7 @@ class Train:
     seed: int = 0                       # draws the demonstrations, their order and every random number
     device: str = "auto"                # auto | cpu | cuda | mps
     dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"     # precision of the forward; auto = bf16 on CUDA
-    compile: Literal["auto", "on", "off"] = "auto"      # torch.compile; auto = on CUDA, for models above 20M parameters
+    compile: Literal["auto", "on", "off"] = "auto"      # torch.compile; auto = on CUDA, 20M parameters, 500 steps
     threads: int | None = None          # CPU threads
     save_every: int = 50                # steps between checkpoints for --resume; 0 = none
     eval_every: int = 0                 # steps between held-out losses; 0 = only before and after

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 from tiny import NANO, batch_of, say, some_rows
 
-from nanouft.data.batches import Plan, collate, encode, order, show_mask
+from nanouft.data.batches import Encoded, Plan, Tokens, collate, encode, order, show_mask
 from nanouft.data.rows import Example, Turn
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.objective import Columns
+from nanouft.reference import LOGITS, ROWS, chunks
 from nanouft.shell.errors import UserError
 
 LETTERS = Tokenizer("letters", {bytes([b]): b for b in range(256)}, r"[\s\S]")  # a byte is a token: easy to count
@@ -178,3 +179,15 @@ def test_the_mask_is_shown_as_it_is():
     assert "0.75" in show_mask(e, NANO, False) and "good" in show_mask(e, NANO, False)
     e.seqs = {"mismatch": e.seqs["answer"]}
     assert "[[" not in show_mask(e, NANO, False), "nothing of it is trained on"
+
+
+def test_rows_that_are_scored_together():
+    """Each row once; never so many that their logits would not fit: with a vocabulary of 151,000 a few at a time."""
+    data = [Encoded({role: Tokens(np.zeros(n), np.zeros(n)) for role in ("chosen", "rejected")}, None)
+            for n in (900, 7, 1024, 30, *[12] * 200)]
+    for vocab in (1024, 151_000):
+        made = chunks(data, vocab)
+        assert sorted(np.concatenate(made)) == list(range(len(data)))
+        logits = [len(rows) * max(data[i].length for i in rows) * 2 * vocab for rows in made]
+        assert all(len(rows) <= ROWS and (n <= LOGITS or len(rows) == 1) for rows, n in zip(made, logits))
+    assert max(map(len, made)) == ROWS > len(made[0]) == 1

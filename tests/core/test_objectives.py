@@ -65,6 +65,14 @@ def test_forward_writes_the_log_probs_of_the_targets(form):
         assert (s.logp[~on] == 0).all() and (s.logp[on] < 0).all(), role
 
 
+@pytest.mark.parametrize("form", [f for f in FORMS if str(f) != "sftmix"], ids=str)    # its mixture has such a length
+def test_a_step_asks_for_no_number(form):
+    """A tensor on `meta` has no values: to ask for one (nonzero, item) fails there; it makes a CPU wait for its GPU."""
+    batch = real_batch(form).to("meta")
+    form.objective.forward(nano().to("meta"), batch, form.hp)
+    form.objective.loss(batch, form.hp)[0].backward()
+
+
 @each_form
 def test_loss_is_one_number_and_a_pure_function(form):
     batch = give_logps(real_batch(form))

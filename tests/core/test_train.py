@@ -341,17 +341,20 @@ def test_no_gradient_is_lost_under_autocast(form, monkeypatch):
 def test_fit_trains_what_compile_returns(tmp_path, monkeypatch):
     seen, asked = [], []
 
-    def compiled(model, mode, device):
-        asked.append((mode, device))
+    def compiled(model, mode, device, steps):
+        asked.append((mode, device, steps))
         return lambda *args, **kw: seen.append(1) or model(*args, **kw)
     monkeypatch.setattr(devices, "compiled", compiled)
     fitted(tmp_path, monkeypatch, 4, compile="on")
-    assert asked == [("on", CPU)], "LAW: fit hands the model, --compile and the device to devices.compiled, once"
+    assert asked == [("on", CPU, 4)], "LAW: fit hands the model, --compile, device and steps to devices.compiled, once"
     assert len(seen) == 4, "LAW: every forward of training goes through the compiled model"
 
 
 def test_compile_on_and_off():
-    model = tiny()
-    assert devices.compiled(model, "off", CPU) is model, "LAW: off = the model itself"
-    assert devices.compiled(model, "auto", CPU) is model, "LAW: auto = not on a CPU"
-    assert isinstance(devices.compiled(model, "on", CPU), torch._dynamo.OptimizedModule), "LAW: on = torch.compile"
+    model, large, gpu = tiny(), torch.nn.Linear(5000, 5000, device="meta"), Device("cuda", "bf16")
+    assert devices.compiled(model, "off", CPU, 1000) is model, "LAW: off = the model itself"
+    for small, where, steps in ((large, CPU, 1000), (model, gpu, 1000), (large, gpu, 499)):
+        assert devices.compiled(small, "auto", where, steps) is small, "LAW: auto = on CUDA, for what is large and long"
+    for of, mode, where in ((model, "on", CPU), (large, "auto", gpu)):
+        made = devices.compiled(of, mode, where, 500)
+        assert isinstance(made, torch._dynamo.OptimizedModule), "LAW: on, or worth it = torch.compile"

@@ -91,8 +91,7 @@ def test_it_is_nanoufts_loss_that_learns(monkeypatch):
 
 def test_the_lake_answers_like_a_gpt():
     """Cells in, blends in; log-probs, guesses, embeddings out; 0 where nobody asked."""
-    policy, at = Net(5, TWOWAY.S), torch.ones(5, 8, dtype=torch.bool)
-    at[:, 5:] = False
+    policy, at = Net(5, TWOWAY.S), torch.arange(40).view(5, 8)[:, :5].flatten()
     policy.step = FIVE.lakes.step
     s = batch_of(FIVE, method("sft"), policy.probs().log()).seqs["answer"]
     logp = policy(s.inputs, want="logp", targets=s.targets, at=at)
