@@ -78,7 +78,7 @@ PIECES = {
     "long": [Regime(100, 12_288, steps=384), Regime(100, 12_288, steps=384, base=SECOND)],
     "source": [Regime(d, 1000, source=s) for s in ("learnt", "spoilt") for d in (100, 1020)],
     "noise": [Regime(d, 1000, noise=0.4) for d in (100, 300)],
-    "judges": [Regime(d, MOST, errs=e) for e in (15, 30, 5) for d in (100, 30)],
+    "judges": [Regime(d, MOST, errs=e) for e in (5, 15, 30) for d in (100, 30)],
     "second": [Regime(d, 1000, base=SECOND) for d in (100, 1020)],
 }
 

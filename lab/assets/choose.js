@@ -76,7 +76,8 @@ const Choose = {
   size: (demos, samples, what, wrong) => `${Choose.count(demos)} ${wrong ? "partly wrong " : ""}demonstrations`
     + (samples ? ` and ${what} on ${Choose.count(samples)} answers` : ", nothing more"),
   what: {nothing: "nothing", labels: "labels", pairs: "pairs", scores: "scores", reward: "a reward"},
-  kinds: {own: "exact score", learnt: "learnt reward model", spoilt: "pairs: a right and a spoilt answer"},
+  kinds: {own: "exact score", "errs 5": "a judge who errs in 5 of 100", "errs 15": "a judge who errs in 15 of 100",
+    "errs 30": "a judge who errs in 30 of 100", learnt: "learnt reward model", spoilt: "pairs: a right and a spoilt answer"},
   word: (verdict, margin) => verdict === "equal" ? `equal (within ${+(100 * margin).toFixed(1)} points)`
     : verdict === "baseline" ? "the baseline" : verdict,
   ties: (r) => `${r.place}${r.shared ? " =" : ""}${r.borrowed ? " *" : ""}`,
@@ -151,14 +152,15 @@ const Choose = {
   price(exchange, ask) {
     const ratio = 10 ** (ask["demo-price"] - ask["judge-price"]);
     const errs = Number(ask.source.replace("errs ", "")) || 0;
-    const sure = exchange.filter((x) => x.row === "RFT" && x.errs === errs && x.low > 0);
+    const name = errs && ["scores", "reward"].includes(ask.have) ? "UNA" : "RFT";   // of judges who err it keeps more
+    const sure = exchange.filter((x) => x.row === name && x.errs === errs && x.low > 0);
     const far = (x) => Math.abs(Math.log(ask.demos / x.demos)) + Math.abs(Math.log(ask.samples / x.samples));
     if (!sure.length) return "";
     const x = sure.reduce((a, b) => (far(b) < far(a) ? b : a)), [few, many] = [x.samples / x.high, x.samples / x.low];
     const better = ratio > x.answers ? "let answers be judged" : "write demonstrations";
     const words = ratio > many || ratio < few ? better : `probably ${better}; the interval leaves both open`;
     return `Prices: a demonstration costs as much as ${Choose.count(+ratio.toPrecision(2))} judgements. Measured with ${
-      Choose.count(x.demos)} demonstrations and ${Choose.count(x.samples)} judged answers (RFT): ${
+      Choose.count(x.demos)} demonstrations and ${Choose.count(x.samples)} judged answers (${name}): ${
       Math.round(x.answers)} judgements gave as much as one more demonstration (95 %: ${Math.round(few)} to ${
       Math.round(many)}). So: ${words}. The judge erred in ${errs} of 100 answers.`;
   },
