@@ -191,7 +191,7 @@ def test_the_opinion_is_a_mean_over_models(tiny_base):
 
 def test_every_model_reads_with_its_own_tokenizer(tmp_path):
     """A model of single bytes: the same text, five times the tokens, a mean over its own tokens."""
-    write_gpt(tmp_path, GPT(GPTConfig(vocab_size=256, n_ctx=256, n_layer=1, n_head=2, n_embd=16), seed=0))
+    write_gpt(tmp_path, GPT(GPTConfig(vocab_size=260, n_ctx=256, n_layer=1, n_head=2, n_embd=16), seed=0))
     Tokenizer("letters", {bytes([b]): b for b in range(256)}, GPT2_PATTERN).save(tmp_path)
     other, tok = start_model(str(tmp_path))
     encoded = demos(tok, 256)

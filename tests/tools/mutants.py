@@ -96,7 +96,7 @@ MUTANTS = [
      "core/test_una_uft.py::test_k_is_clamped_after_the_mean"),
     ("objectives/una", "-score * F.logsigmoid(i) - (1 - score)", "-score * F.logsigmoid(i) - score",
      "core/test_una_uft.py::test_slopes_in_closed_form"),
-    ("objectives/uft", "others = graded_rows(data, hp)", "others = graded_rows(data, hp)[::2]",
+    ("objectives/uft", "e for e in graded_rows(data, hp) if", "e for e in graded_rows(data, hp)[::2] if",
      "core/test_una_uft.py::test_uft_merges_by_counts"),
     ("objectives/ppo", "gamma * following - V[:, t]", "gamma * V[:, t] - V[:, t]",
      "core/test_parity.py::test_every_case_of_our_objectives_agrees"),
