@@ -50,6 +50,9 @@ C6 = Plan(
         *(Contrast(f"Judged answers: UNA is better than {row}", SCORES, row) for row in (DPO, KTO, SIMPO, RIGHT, CUT)),
         *(Contrast(f"Judged answers: UNA with labels is better than {row}", RIGHT, row, preset=False)
           for row in (DPO, KTO, SIMPO)),
+        # asked for after the test cells were there
+        *(Contrast(f"Judged answers: UNA with labels cut at .5 is better than {row}", CUT, row, preset=False)
+          for row in (DPO, KTO, SIMPO)),
         *(Contrast(f"Judged answers: {row} is better than the start", row, FIRST, preset=False)
           for row in (SCORES, RIGHT, CUT, DPO, KTO, SIMPO, RFT)),
         Contrast("Judged answers: UNA is better than RFT", SCORES, RFT, preset=False)))
