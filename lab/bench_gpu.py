@@ -7,7 +7,7 @@ objectives   five steps of every objective of the registry, on the device in fp3
              against the same steps on the CPU in fp32: all finite; in fp32 loss and gradient norm equal to TOLERANCE
 speed        SFT, IFT and DPO, 16 sequences of 1,024 tokens: tokens a second, MFU, peak memory; in half precision and in
              fp32 (TF32, as train has it)
-sampling     256 answers of 128 tokens, as in a rollout of GRPO: tokens a second; in fp32, as in training
+sampling     256 answers of 128 tokens, as in a rollout of GRPO: tokens a second; in fp32
 The memory of the loss: python -m lab.bench --device cuda --only memory.
 Each part is on its own: one that fails is reported in its place, and the others go on. The file is written after each.
 Half precision is bf16, on a GPU without bf16 fp16.

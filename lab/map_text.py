@@ -80,8 +80,8 @@ def errs(found: dict) -> list[str]:
     shares = sorted({r["errs"] for r in found["regimes"]})
     if len(shares) == 1:
         return []
-    rate = {(x["demos"], x["row"], x["errs"]): f" ({x['answers']:.0f})" if x["low"] > 0 else " (cannot be told)"
-            for x in found["exchange"] if x["samples"] == 4000}
+    rate = {(x["demos"], x["row"], x["errs"]): f" ({x['answers']:.0f} [{4000 / x['high']:.0f}, {4000 / x['low']:.0f}])"
+            if x["low"] > 0 else " (cannot be told)" for x in found["exchange"] if x["samples"] == 4000}
     lines = []
     for demos in (30, 100):
         gains = {r["errs"]: {x["name"]: format_gain(*x["gain"]) for x in r["rows"]} for r in found["regimes"]

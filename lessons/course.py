@@ -85,10 +85,11 @@ class Lesson:
             answer = input("Your guess (Enter: none): ").strip()
         except (EOFError, NotImplementedError):                 # a notebook that nobody watches
             return
+        answer = answer if answer in self.choices else answer.upper()
         if answer in self.choices:
             self.keep(answer)
         elif answer:
-            print(f"{answer!r} is none of the answers. The lesson goes on without a guess.")
+            print(f"{answer!r} is none of the answers: {', '.join(self.choices)}")
 
     def keep(self, guess: str) -> None:
         """Write the guess into my/guesses.txt."""

@@ -53,7 +53,7 @@ class Seqs(Record):
     old: Tensor = LATER             # (B,T) nats, the log-prob of each token when it was sampled
     # an objective's credit() writes:
     adv: Tensor = LATER             # (B,T) what each token earned more than expected (PPO)
-    found: Tensor = LATER           # (N,) `places`, written by Batch.to
+    found: Tensor = LATER           # (N,) `places`, of Batch.to; None once `mask` is changed
 
     def sum(self, x: Tensor) -> Tensor:
         """(B,T) -> (B,). Masked places are replaced, not multiplied: 0 * inf would be NaN."""

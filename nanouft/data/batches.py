@@ -99,7 +99,7 @@ def encode(examples: list[Example], tok: Tokenizer, n_ctx: int) -> tuple[list[En
         raise UserError(f"no row can be used; the first: {report.refused[0]}")
     if not out:
         raise UserError(f"no row fits: all {len(examples):,} questions with their answers are longer than the context "
-                        f"of {n_ctx} tokens. {report.remedy()}")
+                        f"of {n_ctx} tokens (or than --max-length). {report.remedy()}")
     return out, report
 
 

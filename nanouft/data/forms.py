@@ -82,7 +82,8 @@ class Naming:
         keys = {key for _, item in items for key, value in item.items() if value is not None}
         self.names = {theirs: ours for theirs, ours in NAMES.items()
                       if theirs in keys and ours not in keys and theirs not in given}
-        self.pair = next((kind for kind in UNORDERED if {*kind[1:3], *kind[3].split(" > ")} <= keys), None)
+        kinds = () if {"chosen", "rejected"} <= keys else UNORDERED
+        self.pair = next((kind for kind in kinds if {*kind[1:3], *kind[3].split(" > ")} <= keys), None)
         if self.pair and self.pair[0] in keys and self.pair[0] not in PROMPTS:
             self.names[self.pair[0]] = "prompt"
         self.about = [f'"{theirs}" read as "{ours}"' for theirs, ours in self.names.items()]
@@ -99,7 +100,8 @@ class Naming:
             return out
         _, one, two, judge, ahead = self.pair
         sides, said = [out.pop(one, None), out.pop(two, None)], [out.pop(name, None) for name in judge.split(" > ")]
-        lead: float = ahead.get(str(said[0]).lower(), 0)
+        known = as_number(int(said[0]) if isinstance(said[0], bool) else said[0])           # true, 1.0 and "1" are 1
+        lead: float = ahead.get(str(said[0]) if known is None else f"{known:g}", 0)
         grades = [grade for value in said if (grade := as_number(value)) is not None]
         if not ahead and len(grades) == 2:
             lead = grades[0] - grades[1]
@@ -136,8 +138,7 @@ def detect_form(path: str, items: Items, prompt: str | None, response: str | Non
     name = form_name(prompt, response, texts, dialogues) + (" with " + " and ".join(beside) if beside else "")
     if scale != (0, 1):
         name += f", {scale[0]:g} to {scale[1]:g} read as 0 to 1" + ("" if given else " (--grades sets the scale)")
-    words = {str(item["label"]) for _, item in items if item.get("label") is not None}
-    if {"-1", "0"} <= words:
+    if {-1, 0} <= {as_number(item.get("label")) for _, item in items}:
         raise UserError(f'{path}: "label" is -1 in some rows and 0 in others; one of them must mean bad')
     used = {prompt, response, "chosen", "rejected", "label", grade, *sides, "p", "system"}
     used |= set(ABOUT) if prompt == "instruction" else set()

@@ -35,6 +35,7 @@ class FileReport:
     wrong: str = ""                     # what is wrong with the first row that is not understood
     notes: dict[str, list[str]] = field(default_factory=dict)       # what looks odd in rows that were read -> places
     idle: str = "not learnt from"       # what is said of `unused`
+    scale: tuple[float, float] = (0, 1)     # of its grades
 
     def __str__(self) -> str:
         text = f"{self.path}: {self.form}: {self.read:,} rows read"
@@ -73,7 +74,8 @@ def read(paths: list[str], prompt_field: str | None = None, response_field: str 
         naming = Naming(whole, (prompt_field, response_field))
         form = detect_form(path, [(where, naming.row(item)) for where, item in whole], prompt_field,
                            response_field, scale)
-        file, wrong = FileReport(path, f"{', '.join([form.name, *naming.about])} ({kind})", form.unused), []
+        about = f"{', '.join([form.name, *naming.about])} ({kind})"
+        file, wrong = FileReport(path, about, form.unused, scale=form.scale), []
         if reward.rpartition(":")[0].endswith(".py"):
             file.idle = "only for the reward"
         for where, item in items:

@@ -6,7 +6,6 @@
 Prompts are padded on the left, so that every row's next token stands in the same column; padding is never looked at
 and takes no position. `prior` forces the first tokens of every answer, `priors` those of each answer (PreTTY,
 arXiv:2404.16766, asks how far that alone gets); forced tokens belong to the answer that is returned.
-One generator serves the whole batch: on a CPU the same seed and the same batch give the same answers.
 Fast, because answers that have ended leave the batch, prompts are read beside others of like length, and products are
 oneDNN's (`quick_products`): 2 to 4 times as fast as transformers.generate (docs/BENCHMARKS.md).
 """

@@ -13,9 +13,7 @@ Needs demonstrations. alpha = 0 is SFT bit for bit. The paper sweeps alpha over 
 common default.
 Trap: L is the row's own length. The padded length (transformers' form) would give a short answer
 less noise, the longer its neighbours are.
-Trap: there is no noise in evaluation, nor where references are scored. `model.eval()` switches it
-off.
-Left out: noise on the embedding of packed rows, which we do not have.
+Trap: no noise in evaluation, nor where references are scored: `model.eval()` switches it off.
 """
 from dataclasses import dataclass
 

@@ -59,8 +59,7 @@ class RPO:
 @torch.no_grad()
 def prompt_embeddings(data, model, pad, device, hp: RPO) -> list:
     """(C,) of each row: mean of the start model's last hidden states over the prompt's tokens,
-    headers included. (A row without a prompt, which `encode` never makes, gives its first token.)
-    """
+    headers included."""
     from nanouft.data.batches import collate  # the loss needs neither
     from nanouft.reference import chunks
     out = [None] * len(data)

@@ -22,8 +22,7 @@ Improper on purpose: data that say "a" 70 % of the time end at P(a) = .55 (from 
 because of gamma. So the loss is no nll: watch the metric `nll`.
 Traps: p inside g is not tempered. The authors' log(softmax(z)) is NaN once p underflows,
 log_softmax is not. 0 < gamma < 1 is infinite at p = 1.
-Same letter elsewhere: DPO's beta is a KL penalty, SimPO's gamma a margin. Another TOFU is
-a benchmark of unlearning.
+Same letter elsewhere: DPO's beta is a KL penalty, SimPO's gamma a margin.
 """
 from dataclasses import dataclass
 

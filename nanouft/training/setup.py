@@ -109,6 +109,8 @@ def load_rows(cfg: Train, objective: Objective, hp, device: str = "cpu") -> tupl
     how = (cfg.prompt_field, cfg.response_field, kinds == ["prompts"], cfg.strict, cfg.grades, cfg.reward)
     (rows, found), (held, more) = read(cfg.data, *how), read(cfg.eval_data, *how) if cfg.eval_data else ([], [])
     print(*found, *more, sep="\n")
+    if len({file.scale for file in (*found, *more)} - {(0, 1)}) > 1:
+        raise UserError("the files have grades on different scales; give one for all of them, as --grades 1:5")
     rows, held = graded(rows), graded(held)
     examples = objective.rows(rows, hp)         # what the objective lacks is said of the whole file, before the split
     for what, known in (("label", {e.label for e in examples}), ("score", {e.score for e in examples})):
@@ -118,7 +120,7 @@ def load_rows(cfg: Train, objective: Objective, hp, device: str = "cpu") -> tupl
         print(f"{equal:,} pairs skipped: chosen equals rejected")
     from nanouft import world
     if ours := world.named(rows):               # answers to NanoWorld's prompts, as rollout/harvest.py writes them
-        return ours, graded(world.mixed_rows("val", kinds, 200, 0))
+        return ours, world.named(held) or held or graded(world.mixed_rows("val", kinds, 200, 0))
     if objective.on_policy and objective.rewarded and cfg.reward == "exact":
         raise UserError("the exact score exists for NanoWorld's prompts; with --data give --reward FILE.py:FUNCTION "
                         "or a reward model: --reward DIR (python -m nanouft.reward makes one)")

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tiny import NANO, nano
 
+from nanouft import world
 from nanouft.data.batches import encode, show_mask
 from nanouft.data.read import read
 from nanouft.data.rows import Row, Turn, contents, demo_rows, holdout, pair_rows, score_rows
@@ -126,6 +127,12 @@ FORMS = {
     "two answers in no order": (
         {"prompt": "a", "response_0": "bad", "response_1": "good", "better_response_id": 1},
         Row((U("a"),), None, (YES,), (A("bad"),)), 'prompt with pairs, pairs of "response_0" and "response_1"'),
+    "... as pandas writes it": (
+        {"prompt": "a", "response_0": "bad", "response_1": "good", "better_response_id": 1.0},
+        Row((U("a"),), None, (YES,), (A("bad"),)), 'prompt with pairs, pairs of "response_0" and "response_1"'),
+    "a pair beside two answers": (
+        {"prompt": "Hi", **PAIR, "response_a": "bad", "response_b": "good", "score_a": 5, "score_b": 1},
+        Row((U("Hi"),), None, (A("good"),), (A("bad"),)), "prompt with pairs"),
     "two answers with scores": (
         {"question": "a", "answer_0": "bad", "answer_1": "good", "score_0": 0, "score_1": 0.5},
         Row((U("a"),), None, (YES,), (A("bad"),), scores=(0.5, 0.0)),
@@ -343,6 +350,22 @@ def test_grades_of_another_scale_are_rescaled_aloud(tmp_path):
     rows, _ = read([write(tmp_path, {"prompt": "a", **PAIR})])
     with pytest.raises(UserError, match="the data has 1 pair; --feedback pair .una, uft. learns from pairs$"):
         score_rows(rows, None)
+
+
+def test_held_out_rows_are_those_of_eval_data(tmp_path):
+    """On one scale with the rows of --data; also where both are questions of NanoWorld."""
+    una, sft, files = OBJECTIVES["una"], OBJECTIVES["sft"], []
+    for name, low in (("a.jsonl", 1), ("b.jsonl", 3)):
+        rows = [{"prompt": str(x), "response": "b", "rating": x} for x in (low, 4, 5)]
+        files.append(write(tmp_path, *rows, name=name))
+    cfg = Train(data=files[:1], eval_data=files[1:], init="x")
+    with pytest.raises(UserError, match="--grades"):
+        setup.load_rows(cfg, una, una.hp())
+    assert {r.score for r in setup.load_rows(replace(cfg, grades="1:5"), una, una.hp())[1]} == {0.5, 0.75, 1}
+    ours = [{"prompt": r.prompt[0].text, "response": r.answer[0].text} for r in world.rows("val", "demos", 5, 0)]
+    file = write(tmp_path, *ours)
+    held = setup.load_rows(Train(data=[file], eval_data=[file]), sft, sft.hp())[1]
+    assert [r.prompt[0].text for r in held] == [x["prompt"] for x in ours] and all(r.family for r in held)
 
 
 def test_one_class_a_given_scale_and_the_longest_row(tmp_path, capsys):
