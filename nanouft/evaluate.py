@@ -1,8 +1,8 @@
-"""What a model can do: exact scores on NanoWorld; with --data, held-out figures on anybody's rows.
+"""What a model can do: exact scores on NanoWorld; with --data, losses and preferences on all rows of a file.
 
     python -m nanouft.evaluate --init out/ift                       # 100 test items a family, about 6 s
     python -m nanouft.evaluate --init out/ift --probes              # what a score does not show (look/probes.py)
-    python -m nanouft.evaluate --init out/my-run --data my.jsonl    # held-out loss, pair accuracy (look/held_out.py)
+    python -m nanouft.evaluate --init out/my-run --data my.jsonl    # loss, pair accuracy (look/held_out.py)
     python -m nanouft.evaluate --init out/my-run --data my.jsonl --reward my.py:right       # what its answers earn
     python -m nanouft.evaluate --init out/sft --best-of 16 --reward out/reward      # the best of 16, by a reward
 

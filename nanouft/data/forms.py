@@ -157,12 +157,12 @@ def check_named(path: str, keys: list[str], prompt: str | None, response: str | 
 
 def choose_fields(path: str, keys: list[str], prompt: str | None, response: str | None,
                   pairs: bool) -> tuple[str | None, str | None]:
-    """The fields of the prompt and of the response; one that is given stays. UserError for two that may be the prompt.
-    Beside `pairs` an answer must have one of the first three names."""
+    """The fields of prompt and response; one that is given stays. Beside `pairs` an answer has a common name only."""
     response = None if response == prompt else response
     found = [key for key in TALKS + PROMPTS if key in keys and key != response]
     if prompt is None and found and found[0] not in TALKS and len(set(found) - {"input", "inputs", "user"}) > 1:
-        raise UserError(f"{path}: {quoted_names(found)} may all be the prompt; say which: --prompt-field {found[1]}")
+        raise UserError(f"{path}: {quoted_names(found)} may all be the prompt; say which: --prompt-field {found[1]}; "
+                        "or give rows of different forms in files of their own")
     prompt = prompt or next(iter(found), None)
     if response is None and prompt not in TALKS:
         response = next((key for key in RESPONSES[:3 if pairs else None] if key in keys and key != prompt), None)

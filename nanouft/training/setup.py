@@ -125,8 +125,8 @@ def load_rows(cfg: Train, objective: Objective, hp, device: str = "cpu") -> tupl
         raise UserError("the exact score exists for NanoWorld's prompts; with --data give --reward FILE.py:FUNCTION "
                         "or a reward model: --reward DIR (python -m nanouft.reward makes one)")
     if cfg.init == "base":
-        print("note: the shipped base has read nothing but NanoWorld; for other text give --init "
-              "(python -m nanouft.pretrain --corpus makes a base)")
+        print("note: the shipped base has read nothing but NanoWorld: fine to try a command; for real use give another "
+              "--init (python -m nanouft.pretrain --corpus my.txt --out out/mine makes one)")
     if objective.on_policy and cfg.reward == "exact":           # nobody scores answers, so no row is held out for it
         return rows, []
     train, held = (rows, held) if cfg.eval_data else holdout(rows)
