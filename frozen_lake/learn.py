@@ -72,7 +72,7 @@ class Method:
     name: str
     objective: str                  # a name in OBJECTIVES, or pg | reinforce
     hp: Any = None
-    online: bool = False            # pairs: the loser is an episode of the learner's own, drawn anew at each update
+    online: bool = False            # pairs: the loser is an episode of the learner's own, drawn again at each update
     sampled: bool = False           # IFT: guesses are sampled from the policy instead of greedy
 
 

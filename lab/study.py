@@ -44,7 +44,7 @@ class Row:
     after: str | None = None            # the row that it starts from [the base]
     like: str | None = None             # the row whose settings it takes, with `scale` times the learning rate [as is]
     at: object = None                   # the key of the plan in which its settings are chosen [its own]
-    scale: float | None = None          # of a row with `like`: its rate is computed and written anew
+    scale: float | None = None          # of a row with `like`: its rate is computed and written again
     apart: bool = False                 # other demonstrations than those of the row that it starts from
     own: Own | None = None              # answers that it reads, "{own}" in the flags; without a model and a seed
     asks: str | None = None             # the row whose model gives these answers [`after`]

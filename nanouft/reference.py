@@ -77,12 +77,12 @@ def opinion(data: list[Encoded], folders: list[str], device: Device) -> list[flo
 
 
 def same_tokens(folder: str, model: GPT) -> GPT:
-    """The model in `folder`, which reads the ids of the run's own tokenizer."""
+    """The model in `folder`, beside `model` on its device; it reads the ids of the run's own tokenizer."""
     other, _ = start_model(folder)
     if other.cfg.vocab_size != model.cfg.vocab_size:
         raise UserError(f"{folder}: knows {other.cfg.vocab_size:,} tokens, the model that is trained "
                         f"{model.cfg.vocab_size:,}; both must have one tokenizer")
-    return other
+    return other.to(model.wte.weight.device)
 
 
 def add_columns(data: list[Encoded], columns: tuple[Column, ...], model: GPT, pad: int, device: Device,

@@ -91,7 +91,7 @@ def graded(encoded: list[Encoded], rows: list[dict[str, np.ndarray]], grades: np
     else:
         figures = {"auc": gain if started else logp / [len(r["answer"]) for r in rows]}
         every = better_and_worse(np.arange(len(grades)), grades)
-        couples = [every[every[:, 0] == i] for i in np.unique(every[:, 0])]     # drawn anew by their better answer
+        couples = [every[every[:, 0] == i] for i in np.unique(every[:, 0])]     # drawn again by their better answer
     out, counts = {}, [len(c) for c in couples]
     for name, x in figures.items():
         sums = [wins(x[c[:, 0]] - x[c[:, 1]]).sum() for c in couples]

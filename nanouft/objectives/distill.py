@@ -42,14 +42,14 @@ class Distill:
 
 
 @lru_cache(maxsize=1)               # it is asked for every 64 answers and loaded once
-def load_teacher(folder: str, policy, device: str):
+def load_teacher(folder: str, policy):
     from nanouft.reference import same_tokens  # the loss needs no other model
-    return same_tokens(folder, policy).to(device)
+    return same_tokens(folder, policy)
 
 
 def teacher_gap(s: Seqs, policy, hidden: Tensor, hp: Distill) -> Tensor:
     """(B,T) adv_t, in nats. Equal models give exactly 0; rounding errors would move Adam."""
-    teacher = load_teacher((hp.teacher or [""])[0], policy, str(s.inputs.device))
+    teacher = load_teacher((hp.teacher or [""])[0], policy)
     asked = {"want": "logp", "targets": s.targets, "at": s.mask.bool()}
     return teacher(s.inputs, **asked) - policy(hidden=hidden, **asked)
 

@@ -50,7 +50,7 @@ def confidence(data, model, pad, device, hp: SFTMix) -> np.ndarray:
     from nanouft.reference import logps, same_tokens  # the loss needs no other model
     perplexity = np.zeros(len(data))
     for folder in hp.runs or ():
-        scored = logps(data, same_tokens(folder, model).to(device.name), pad, device)
+        scored = logps(data, same_tokens(folder, model), pad, device)
         sums = [logp["answer"].sum() for logp in scored]
         counts = [e.seqs["answer"].mask[1:].sum() for e in data]
         perplexity += [np.exp(-total / n) for total, n in zip(sums, counts)]

@@ -61,7 +61,7 @@ def token_rewards(data, model, pad, device, hp: TISDPO) -> list[dict[str, np.nda
     if not hp.estimates:
         return [{role: np.zeros(len(t.ids) - 1) for role, t in e.seqs.items()} for e in data]
     from nanouft.reference import logps, same_tokens  # the loss needs no other model
-    plus, minus = (logps(data, same_tokens(folder, model).to(device.name), pad, device)
+    plus, minus = (logps(data, same_tokens(folder, model), pad, device)
                    for folder in hp.estimates)
     return [{role: p[role] - m[role] for role in p} for p, m in zip(plus, minus)]
 

@@ -192,7 +192,7 @@ def blanks(name: str) -> list[Blank]:
         card("dpo_stored", "DPO; its rejected answers were written by the start model: in whose "
              "states, there?",
              STATES[2], _1=STORED),
-        card("dpo_fresh", "DPO whose answers are written anew in each step: in whose states?",
+        card("dpo_fresh", "DPO whose answers are written again in each step: in whose states?",
              STATES[1], _2=STORED),
         card("ift", "IFT: it reads a demonstration with its own guess blended in, one step beside "
              "it. On whose path?",

@@ -135,7 +135,7 @@ def clip_loss(logp, old, A, eps, pick="min", ratio="exp", sign=1, detached=True,
     old = old.detach() if detached else old
     eps = 0.2 if fixed else eps
     rho = {"exp": (logp - old).exp(), "inverse": (old - logp).exp(),
-           "anew": (logp - logp.detach()).exp(),
+           "again": (logp - logp.detach()).exp(),
            "difference": logp - old, "quotient": logp / old}[ratio]
     far, near = rho * A, rho.clamp(1 - eps, 1 + eps) * A
     upper = rho.clamp(max=1 + eps) * A
@@ -202,7 +202,7 @@ with advantage -1 it costs 1.5.""",
         Mistake("nothing is clipped", {"pick": "far"},
                 "What does eps change in your function?",
                 "Without the clip the policy moves away from the answers that were sampled."),
-        Mistake("the old log-probs are computed anew, so the ratio is 1", {"ratio": "anew"},
+        Mistake("the old log-probs are computed again, so the ratio is 1", {"ratio": "again"},
                 "What is the ratio after three steps on one rollout, in your function?",
                 "Old log-probs are kept from the moment of sampling, or the clip never acts."),
         Mistake("only the upper side is clipped", {"pick": "upper"},
@@ -250,15 +250,15 @@ def project_rewards(score, logp, ref, beta):
     return ppo.rewards(batch, ppo.PPO(beta=beta))[0]
 
 
-def token_rewards(score, logp, ref, beta, sign=1, at="last", detached=True, leash="each",
+def token_rewards(score, logp, ref, beta, sign=1, at="last", detached=True, payer="each",
                   with_beta=True):
     """The reward of each token, and the mistakes by flag."""
     logp = logp.detach() if detached else logp
     paid = -sign * (beta if with_beta else 1) * (logp - ref)
     last = torch.arange(len(logp)) == len(logp) - 1
-    if leash == "end":
+    if payer == "end":
         paid = torch.where(last, paid.sum(), 0.0)
-    if leash == "no end":
+    if payer == "no end":
         paid = torch.where(last, 0.0, paid)
     places = {"last": last.float(), "all": torch.ones_like(paid),
               "first": torch.arange(len(paid)).eq(0).float(),
@@ -288,7 +288,7 @@ score  the score of the whole answer, one number. It is paid once, with the last
 logp   (T,) log-probs of the tokens by the policy that sampled them
 ref    (T,) their log-probs by the start model
 beta   the price of one nat of logp - ref: each token pays for its own, also the last one.
-       (This penalty holds the policy near the start model, as if on a leash.)
+       (This penalty holds the policy near the start model.)
 Returns (T,), without gradient.
 
 Score 1, logp -1 -2, ref -1.5 -1 and beta .1 give -.05 and 1.1.""",
@@ -314,10 +314,10 @@ Score 1, logp -1 -2, ref -1.5 -1 and beta .1 give -.05 and 1.1.""",
         Mistake("gradient flows through the reward", {"detached": False},
                 "Who gives a reward: the policy or its surroundings?",
                 "A reward is a number. With gradient the policy learns to change its own reward."),
-        Mistake("the whole penalty is paid at the end", {"leash": "end"},
+        Mistake("the whole penalty is paid at the end", {"payer": "end"},
                 "Which token should pay if the first one has moved far?",
                 "Paid at its own token, the penalty blames the token that moved."),
-        Mistake("the last token does not pay the penalty", {"leash": "no end"},
+        Mistake("the last token does not pay the penalty", {"payer": "no end"},
                 "What does the last token pay, beside what it earns?",
                 "The score is added to what the last token pays. It does not replace it."),
         Mistake("beta is forgotten", {"with_beta": False},

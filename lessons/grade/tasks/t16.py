@@ -261,7 +261,7 @@ momentum from earlier steps. So the frozen rows are put back after every step.""
         optimizer.step()
 """, "d", "What does AdamW do with a weight whose gradient is 0?",
             "Weight decay needs no gradient. Look at the weights, not at the gradients."),
-        Bug("the frozen rows are drawn anew in each step", "        kept = [",
+        Bug("the frozen rows are drawn again in each step", "        kept = [",
             "        frozen = choose(4, seed + step)\n        kept = [", "a",
             "Print the frozen rows in every step. Are they the same?",
             "A mask that changes freezes nothing in the end."),
