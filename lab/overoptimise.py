@@ -221,18 +221,19 @@ def page(lines: list[dict]) -> str:
 def picture(lines: list[dict], file: Path) -> Path:
     """Above the exact score, below the learnt reward, over KL; a column for each way to optimise."""
     titles = {"best-of": "best of n", "ppo": "PPO without a KL penalty"}
-    styles = dict(zip([("samples", n) for n in SIZES], zip("os^", plots.LINES)))
+    styles = {n: (f"{mark}-", colour) for n, mark, colour in zip(SIZES, "os^", plots.LINES)}
+    # PPO's KL by the exact score comes and goes: points, no line
+    plain = {("best-of", "exact"): "--", ("best-of", "noise"): ":", ("ppo", "exact"): "x"}
     fig, axes = plots.plt.subplots(2, 2, figsize=(13, 10), sharey="row")
     for (part, source, pairs), some in arms(lines).items():
         above, below = axes[:, list(titles).index(part)]
-        mark, colour = styles.get((source, pairs), ("" if part == "best-of" else "x", "black"))
-        line = "-" if mark in "os^" else ":" if source == "noise" else "--"
+        line, colour = styles[pairs] if pairs else (plain[part, source], "black")
         label = f"{pairs:,} pairs" if pairs else "noise" if source == "noise" else "the exact score"
         for ax, key, scale in ((above, "score", 100), (below, "reward", 1))[:2 if pairs else 1]:
             (y, half), (x, _) = over_seeds(some, key), over_seeds(some, "kl")
             order = np.argsort(x, kind="stable")                # PPO's KL goes up and down a little
             x, y, half = x[order], scale * y[order], scale * half[order]
-            ax.plot(x, y, mark + line, color=colour, label=label, markevery=max(1, len(x) // 8))
+            ax.plot(x, y, line, color=colour, label=label, markevery=max(1, len(x) // 8) if pairs else None)
             if pairs and len(some) > 2:                         # two seeds give an interval of no use
                 ax.fill_between(x, y - half, y + half, color=colour, alpha=0.15, lw=0)
         above.set(title=titles[part], ylim=(0, 103))
