@@ -25,11 +25,11 @@ from lab.cell import Cell
 from lab.cells import unpack_scores
 from lab.contrast import prompt_groups, quantile, two_way
 from lab.ift_tasks import Job, Moved, run_task
+from lab.pictures import interval_picture
 from lab.runner import Store, open_store, results_of, run_missing
 from lab.search import Search, run_searches
 from lab.study import BASES
 from lab.words import format_interval, markdown_table, read_template
-from nanouft.look import plots
 from nanouft.look.stats import interval, verdict
 from nanouft.shell import config
 from nanouft.shell.errors import UserError, in_range
@@ -61,9 +61,13 @@ def judge(e: Experiment, f: dict[str, Figure]) -> str:
     side refutes. Nothing is said where the task is not the one that the prediction is about."""
     if not all(low <= f[name][0] <= high for name, (low, high) in e.within.items()):
         return "undecided"
-    words = [verdict(*f[name], limit) for name, limit in e.above.items()]
-    words += [verdict(-f[name][0], f[name][1], -limit) for name, limit in e.below.items()]
+    words = [figure_verdict(e, name, f[name]) for name in (*e.above, *e.below)]
     return joined(words + ["undecided" for name in e.lost if not f[name][0] > f[name][1]])
+
+
+def figure_verdict(e: Experiment, name: str, figure: Figure) -> str:
+    mean, half = figure
+    return verdict(mean, half, e.above[name]) if name in e.above else verdict(-mean, half, -e.below[name])
 
 
 # ---- figures of runs -------------------------------------------------------------------------------------------------
@@ -309,21 +313,13 @@ def format_figure(name: str, value) -> str:
 
 
 def picture(results: dict[str, dict], file: Path) -> Path:
-    """A panel an experiment: every judged share with its interval, in percent, and the limit of the prediction."""
-    limits = {e.name: e.above | e.below for e in EXPERIMENTS}
-    fig, axes = plots.plt.subplots(4, 2, figsize=(15, 13))
-    for ax in axes.flat[len(results):]:
-        ax.set_axis_off()
-    for ax, (name, r) in zip(axes.flat, results.items()):
-        shares = {k: f for k, f in r["judged"].items() if k not in NATS and not k.startswith(("plain at", "token"))}
-        for y, (name_of, (mean, half)) in enumerate(shares.items()):
-            ax.errorbar(100 * mean, -y, xerr=100 * half, fmt="o", color=plots.LINES[0], capsize=4, ms=8)
-            if name_of in limits[name]:
-                ax.plot([100 * limits[name][name_of]] * 2, [-y - 0.3, -y + 0.3], color=plots.LINES[1], lw=3)
-        ax.axvline(0, color=plots.GREY, lw=1)
-        ax.set_yticks([-y for y in range(len(shares))], list(shares))
-        ax.set(title=f"{name}: {r['verdict']}", ylim=(0.6 - len(shares), 0.6), xlabel="percent, 95 %")
-    return plots.save(fig, file)
+    """A panel an experiment: its judged shares, and the limits of the prediction."""
+    panels = {}
+    for e in EXPERIMENTS:
+        shares = {k: f for k, f in results[e.name]["judged"].items() if k not in NATS and k in e.above | e.below}
+        panels[f"{e.name}: {results[e.name]['verdict']}"] = [
+            (k, [(*f, figure_verdict(e, k, f))], ((e.above | e.below)[k],)) for k, f in shares.items()]
+    return interval_picture(panels, file, 2, "percent")
 
 
 # ---- the command -----------------------------------------------------------------------------------------------------

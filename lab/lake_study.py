@@ -19,15 +19,14 @@ from pathlib import Path
 
 import torch
 
-from frozen_lake import pictures
 from frozen_lake.demos import gold, loser, random_lake
 from frozen_lake.lake import Lake, Lakes
 from frozen_lake.learn import Method, Task, learn, method
 from frozen_lake.measure import CONTRASTS, distance, joined, measures, over
 from frozen_lake.policies import start_policy
+from lab.pictures import interval_picture
 from lab.runner import Missing, open_store, read_lines, refuse_other_form, run_missing
 from lab.words import format_interval, markdown_table, read_template
-from nanouft.look.plots import DOWN, GREY, UP, plt
 from nanouft.look.stats import interval, verdict
 from nanouft.shell import config
 from nanouft.shell.errors import UserError, in_range
@@ -212,43 +211,15 @@ def page(data: dict) -> str:
         legs="; ".join(f"{label} {told(n)}" for label, n in data["legs"].items()))
 
 
-def contrasts(settings: list[dict], dots: dict[str, dict[str, list[float]]], file: Path) -> Path:
-    """One row a setting, one panel a contrast of C5: dots are maps, the bar is mean and 95 % interval."""
-    names = list(settings[0]["contrasts"])
-    with plt.rc_context(pictures.SLIDE):
-        fig, axes = plt.subplots(1, len(names), figsize=(20, 1.6 + 0.5 * len(settings)), sharey=True)
-        mark = {"holds": (UP, "o"), "does not hold": (DOWN, "X"), "undecided": (GREY, "D")}
-        for ax, contrast in zip(axes, names):
-            for y, s in enumerate(settings):
-                mean, half, verdict = s["contrasts"][contrast]
-                points = dots.get(s["name"], {}).get(contrast, [])
-                spread = [y + 0.3 * (((i * 0.618) % 1) - 0.5) for i in range(len(points))]
-                ax.plot(points, spread, ".", color="#B0B0B0", ms=4, zorder=1)
-                colour, shape = mark[verdict]
-                ax.plot([mean - half, mean + half], [y, y], color=colour, lw=4, zorder=2)
-                ax.plot(mean, y, shape, color=colour, ms=10, zorder=3)
-            ax.axvline(0, color="black", lw=1)
-            ax.set(title=f"{contrast}, claimed above 0", ylim=(len(settings) - 0.4, -0.6))
-            ax.locator_params(axis="x", nbins=5)
-        axes[0].set_yticks(range(len(settings)), [s["name"] for s in settings])
-        for verdict, (colour, shape) in mark.items():
-            axes[-1].plot([], [], shape, color=colour, ms=10, ls="", label=verdict)
-        fig.legend(*axes[-1].get_legend_handles_labels(), loc="lower center", ncol=3, frameon=False)
-        fig.tight_layout(rect=(0, 0.6 / fig.get_figheight(), 1, 1))
-        return pictures.save(fig, file)
-
-
 def study(folder: Path, maps: int, seeds: int, workers: int, names: list[str] | None = None) -> dict:
     """Run, write C5.jsonl, C5.json, C5.md and C5.png below `folder`, print the table; returns C5.json's object."""
     names = names or list(SETTINGS)
-    done = run_study(folder / "C5.jsonl", maps, seeds, workers, names)
-    data, text = report(done, maps, seeds, names)
-    dots = {name: {label: [c[a][0] - c[b][0] for c in cells_of(name, maps, seeds, done) if "skipped" not in c]
-                   for label, (a, b) in CONTRASTS.items()} for name in names}
+    data, text = report(run_study(folder / "C5.jsonl", maps, seeds, workers, names), maps, seeds, names)
     write_json(folder / "C5.json", data)
     write_text(folder / "C5.md", text)
-    picture = contrasts(data["settings"], dots, folder / "C5.png")
-    print(f"{text}picture: {picture}")
+    panels = {f"{label}, claimed above 0": [(s["name"], [s["contrasts"][label]], (0.0,)) for s in data["settings"]]
+              for label in CONTRASTS}
+    print(f"{text}picture: {interval_picture(panels, folder / 'C5.png', len(panels), 'distance', 1)}")
     return data
 
 

@@ -57,7 +57,7 @@ def test_of_a_cell_that_was_run_twice_the_later_counts(tmp_path):
 
 def test_a_new_verdict_replaces_the_old_one(tmp_path, monkeypatch):
     monkeypatch.setattr(judge, "page", lambda name, claim: "")
-    monkeypatch.setattr(judge.claim_pictures, "pictures", lambda *args: [])
+    monkeypatch.setattr(judge, "picture", lambda name, claim, file: file)
 
     def claim(verdict: str) -> dict:
         return {"contrasts": [{"preset": True, "verdict": verdict}]}
