@@ -20,8 +20,7 @@ from lab import regimes as plan
 from lab.cell import Cell
 from lab.cells import read_cells, stops
 from lab.contrast import NINE, Parts, contrast
-from lab.map_pictures import curves, lines
-from lab.map_text import page
+from lab.map_text import page, picture
 from lab.own import APART
 from lab.runner import Missing, kept
 from lab.study import ITEMS, Study
@@ -60,8 +59,7 @@ def regime(r: plan.Regime, rows: dict[str, list[Cell]], chosen: dict[str, dict],
             "cost": {"samples": samples(r, name), "flops": flops[name], "relative": flops[name] / flops["SFT"],
                      "at_inference": plan.PER_PROMPT if name == plan.BEST else 1},
             **chosen[name], "failed": sum("failed" in c for c in got[name]),
-            "commands": [line.replace("out/", f"out/{folder_name(r)}/") for line in commands(rows[name][0])],
-            **({"curve": curve(got[name])} if any("curve" in c for c in got[name]) else {})})
+            "commands": [line.replace("out/", f"out/{folder_name(r)}/") for line in commands(rows[name][0])]})
     more = {"steps": r.steps} if r.steps else {}
     more |= {"cleaned": judged(got[plan.CLEANED], got["RFT"])} if plan.CLEANED in got else {}
     agreed = [c["agreement"] for c in got.get("DPO", ()) if "agreement" in c]       # all rows have the same judges
@@ -112,13 +110,6 @@ def needs(name: str, r: plan.Regime) -> str:
     """nothing, pairs, labels, scores, or a reward that may be asked at any time."""
     special = {"SFT": "nothing", plan.CLEANED: "labels", plan.BEST: "pairs", plan.PICKED: "scores"}
     return special.get(name) or plan.recipes(r)[name].needs
-
-
-def curve(cells: list[dict]) -> dict:
-    """{"samples": [[step, reward, half width]], "held": the same for greedy answers}, 95 % intervals over seeds."""
-    got = [c["curve"] for c in cells if "curve" in c]
-    return {key: [[at[0][0], *interval([reward for _, reward in at])] for at in zip(*points)]
-            for key, points in (("samples", [c["samples"] for c in got]), ("held", [c["held"]["points"] for c in got]))}
 
 
 def commands(cell: Cell) -> list[str]:
@@ -195,9 +186,7 @@ def write(folder: Path, done: dict[str, dict], docs: Path = DOCS) -> str:
     write_json(folder / "map.json", found)
     whole = all(name.endswith("misjudged") for name in found["unfinished"])
     if whole:
-        lines(found, docs / "map.png")
-        if long := [r for r in found["regimes"] if r["piece"] == "long"]:
-            curves(long, docs / "map_curves.png")
+        picture(found, docs / "map.png")
         write_text(docs / "map.md", page(found))
     written = f"{folder / 'map.json'}, {docs / 'map.md'}" if whole else f"{folder / 'map.json'}, no page yet"
     return f"{written}: {len(found['regimes'])} regimes; not finished: {'; '.join(found['unfinished']) or 'none'}"
