@@ -1,13 +1,12 @@
 """Every way of fine-tuning from one base, over seeds: one table.
 
-    python -m lab.compare                        # all offline rows x 5 seeds -> out/compare/table.md
+    python -m lab.compare                        # all rows x 5 seeds -> out/compare/table.md
     python -m lab.compare --objectives sft ift dpo "sft->dpo" --seeds 2              # some rows only
-    python -m lab.compare --on-policy                         # also sft->ppo and its kin, which cost more
 
-Rows: every objective from the base at its default settings, four chains (a second stage starts from the first one's
-model) and a control, SFT for twice the steps. Sizes are fixed before any timing: 100 test prompts a family, 5 seeds,
-probes on 20 prompts a family. Of every row one setting was chosen, its learning rate, among three or more, on two
-validation seeds (docs/LOG.md); claims.py tunes more, for the contrasts that it judges.
+Rows: every objective from the base at its default settings, after SFT those that sample while they train; four chains
+(a second stage starts from the first one's model) and a control, SFT for twice the steps. Sizes are fixed before any
+timing: 100 test prompts a family, 5 seeds, probes on 20 prompts a family. Of every row one setting was chosen, its
+learning rate, among three or more, on two validation seeds (docs/LOG.md); claims.py tunes more, for its contrasts.
 Finished cells are kept in out/compare/cells.jsonl (cells.py): interrupt at any time, start again, and only what is
 missing or has changed runs. Written beside: results.json (every figure) and table.md. Figures are means over seeds with
 the 95 % t-interval (None for a single seed).
@@ -29,10 +28,9 @@ from nanouft import world
 from nanouft.look.stats import interval
 from nanouft.objectives import OBJECTIVES
 from nanouft.shell import config
-from nanouft.shell.errors import UserError, in_range
+from nanouft.shell.errors import in_range
 from nanouft.shell.files import write_json, write_text
 from nanouft.shell.text import choose
-from nanouft.training.flags import needs
 
 CHAINS = (("sft", "dpo"), ("sft", "kto"), ("sft", "una"), ("poft", "dpo"))
 GENTLE = "--lr 3e-6"                    # of the second stage of a chain: the best of three learning rates (docs/LOG.md)
@@ -45,7 +43,6 @@ SAME = {"tpo": "cpo"}                   # gold answers are the chosen ones in Na
 @dataclass
 class Compare:
     objectives: list[str] | None = None     # which rows: objectives, "sft->dpo" ..., "sft, twice the steps" [all]
-    on_policy: bool = False         # also the objectives that sample while they train, each after SFT
     seeds: int = 5                  # a seed draws demonstrations and their order
     init: str = "base"              # where all start
     items: int = 100                # test prompts a family
@@ -56,8 +53,6 @@ class Compare:
         in_range(self, "seeds", low=1, high=1_000)
         in_range(self, "items", low=1, high=10_000)
         in_range(self, "workers", low=1, high=64)
-        if self.objectives and self.on_policy:
-            raise UserError("--on-policy adds rows to all; with --objectives name them: sft->ppo")
         refuse_other_form(self, Path(self.out), COMMITTED, "objectives", "seeds", "items", "init")
 
 
@@ -83,27 +78,18 @@ def objective(row: Row):
     return OBJECTIVES[row.flags.split()[1]]
 
 
-def wanted(cfg: Compare, rows: dict[str, Row]) -> list[str]:
-    if cfg.objectives:
-        return [choose("objective", name, rows) for name in cfg.objectives]
-    return [name for name, row in rows.items() if cfg.on_policy or not objective(row).on_policy]
-
-
 # ---- figures ---------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Measure:
     """A column: how to read it from a cell, how to write it."""
     title: str
-    of: Callable[[dict], float | None]
+    of: Callable[[dict], float]
     scale: float = 1.0
     digits: int = 2
 
     def over(self, cells: list[dict]) -> list | None:
-        """[mean, half width]; of seconds, which are noisy, the median."""
-        values = [v for v in map(self.of, cells) if v is not None]
-        if not values or self.title != "CPU s":
-            return with_half(*interval(values)) if values else None
-        return [float(np.median(values)), None]
+        """[mean, half width]; None of no cells."""
+        return with_half(*interval([self.of(c) for c in cells])) if cells else None
 
     def write(self, figure: list | None) -> str:
         """'79.9 ± 2.3', or without the interval, or '–' where there is nothing."""
@@ -134,18 +120,7 @@ MEASURES: dict[str, Measure] = {
     "rejected": Measure("Δ rejected", lambda c: c["portrait"]["pairs"]["rejected"]),
     "corpus_nll": Measure("corpus loss", probe("corpus_nll")),
     **{f: percent(f.replace("_", " "), lambda c, f=f: c["families"][f]["score"]) for f in world.FAMILIES},
-    "seconds": Measure("CPU s", lambda c: c["portrait"].get("seconds"), digits=1),
 }
-
-
-def needed(stages: list[Row]) -> dict[str, str]:
-    """What data and what other models a row needs, all its stages together."""
-    data, models = [], []
-    for o in map(objective, stages):
-        more = needs(o, o.hp())
-        data += more[0]
-        models += more[1] if not o.on_policy else ["SFT's model as the start"]
-    return {"data": ", ".join(dict.fromkeys(data)) or "none", "models": ", ".join(dict.fromkeys(models)) or "none"}
 
 
 def priced(stages: list[Row], cells: list[dict]) -> Cost | None:
@@ -179,7 +154,7 @@ def summarise(rows: dict[str, Row], done: dict[str, list[dict]]) -> dict[str, di
         stages = [rows[n] for n in (rows[name].after, name) if n] if name in rows else []
         price = priced(stages, good)
         out[name] = {"group": "trained" if stages else "start", "flags": cells[0]["flags"],
-                     "after": cells[0].get("after", ""), **needed(stages),
+                     "after": cells[0].get("after", ""),
                      "scores": {c["seed"]: c["mean"] for c in good},
                      "failed": {c["seed"]: c["failed"] for c in cells if "failed" in c},
                      "figures": {key: measure.over(good) for key, measure in MEASURES.items()},
@@ -201,12 +176,11 @@ def table(results: dict) -> list[str]:
         price = [f"{cost['tokens']:,}", f"{cost['flops'] / 1e9:,.0f}", f"{cost['relative']:.2f}"] if cost else ["–"] * 3
         gain = [format_gain(*gap), row["verdict"]] if gap else ["–"] * 2
         lost = f" ({len(row['failed'])} seeds diverged)" if row["failed"] else ""
-        lines.append([name + lost, *figures, *gain, *price, row["data"], row["models"]])
-    titles = ["", *(m.title for m in MEASURES.values()), "minus SFT", "", "gradient tokens", "GFLOP", "x SFT", "data",
-              "other models"]
+        lines.append([name + lost, *figures, *gain, *price])
+    titles = ["", *(m.title for m in MEASURES.values()), "minus SFT", "", "gradient tokens", "GFLOP", "x SFT"]
     return [f"{results['seeds']} seeds, {results['items']} test prompts a family; ± is a 95 % t-interval "
             "over seeds. Scores and shares in percent, KL, gap, Δ and losses in nats. The cost is that of all stages "
-            "and of models made first, counted (python -m lab.cost); seconds are measured and noisy.", "",
+            "and of models made first, counted (python -m lab.cost). What a method needs: docs/methods.md.", "",
             *markdown_table(titles, lines)]
 
 
@@ -214,7 +188,8 @@ def main(argv=None) -> int:
     cfg, _ = config.parse(Compare, argv, "python -m lab.compare", __doc__)
     cfg.check()
     rows, out, every = all_rows(), Path(cfg.out), cells_of(cfg)
-    cells = {name: every[name] for name in ("base", *wanted(cfg, rows))}
+    wanted = [choose("objective", name, rows) for name in cfg.objectives or rows]
+    cells = {name: every[name] for name in ("base", *wanted)}
     done = run_cells([c for some in cells.values() for c in some], out / "cells.jsonl", cfg.workers)
     results = {"command": "python -m lab.compare", "seeds": cfg.seeds, "items": cfg.items, "init": cfg.init,
                "rows": summarise(rows, {name: [done[c.key] for c in some] for name, some in cells.items()})}
