@@ -59,6 +59,7 @@ class Pretrain:
     vocab: int | None = None        # of --corpus: ids of its tokenizer [1,024 to 4,096, by size; --size gpt2: gpt2's]
     ctx: int | None = None          # of --corpus: longest sequence, in tokens [1,024; of a small text 512]
     size: Literal["nano", "gpt2"] = "nano"      # nano: about 1M parameters; gpt2: 124M, tiktoken's gpt2
+    width: int | None = None      # of --size nano, a multiple of 4 [128]
     steps: int | None = None        # optimizer steps [3300 on NanoWorld, 1200 on a file]
     tokens: int = 2048              # tokens a step
     lr: float = 2e-3                # peak learning rate
@@ -70,11 +71,13 @@ class Pretrain:
     half: bool = False              # store fp16: half the size, the form in which the base is shipped
     resume: str | None = None       # go on with the interrupted run in this folder; takes no other flag
 
-
     def check(self) -> None:
         in_range(self, "steps", low=1)
         in_range(self, "tokens", low=1, high=1_000_000)
         in_range(self, "lr", above=True)
+        in_range(self, "width", low=16, high=1024)
+        if self.width and (self.width % 4 or self.size != "nano"):
+            raise UserError(f"--width {self.width}: give a multiple of 4, and --size nano")
         in_range(self, "seed")
         in_range(self, "vocab", low=256 + len(CONTROL), high=100_000)
         in_range(self, "ctx", low=16, high=MOST_CTX)
@@ -237,6 +240,8 @@ def pretrain(cfg: Pretrain) -> Path:
     if not cfg.resume:
         runs.check_out(cfg.out)                                     # said before anything slow is done
     gpt = replace(SIZES[cfg.size])
+    if cfg.width:
+        gpt.n_embd, gpt.init_std = cfg.width, gpt.init_std * (gpt.n_embd / cfg.width) ** 0.5
     if cfg.corpus is None:
         ids, tok, kind = None, Tokenizer.load("nano" if cfg.size == "nano" else "gpt2"), ""
     else:
