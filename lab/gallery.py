@@ -35,8 +35,7 @@ ITEMS, EVERY = 30, 12   # validation prompts a family; steps between two points 
 SIDES = ("faulty", "repaired")
 LABELS = {"loss": "training loss", "held_out.nll": "held-out loss", "accuracy": "training pairs won",
           "held_out.accuracy": "held-out pairs won", "held_out.logp_chosen": "log-prob of chosen, held out",
-          "reward": "reward", "score": "exact score", "mean": "score, mean of nine families",
-          "stops": "answers that stop", "unknown": "score of `unknown`", "fact": "score of `fact`"}
+          "reward": "reward", "score": "exact score"}
 UNITS = {"loss": "nats", "held_out.nll": "nats a token", "held_out.logp_chosen": "nats an answer"}    # else shares
 LONGEST = 110                                                   # letters of an answer on the page
 
@@ -115,8 +114,9 @@ def section(text: str, story: Story, made: dict) -> str:
     told = ", ".join(f"{code(x['says'])} ({x['score']:.2f})" for x in made["repaired"]["answers"])
     faulty = [f"![{named(story.seen)} of the faulty run](gallery/{story.name}.png)", "", *answers(made["faulty"])]
     repaired = [f"![{named(story.panels)} of both runs](gallery/{story.name}-repaired.png)",
-                f"The repaired model answers {told}. At the end, faulty and repaired: {compared(story, bad, good)}."]
-    filled = text.format(bad=bad, good=good, faulty="\n".join(faulty), repaired="\n".join(repaired), again=again(story))
+                f"The repaired model answers {told}."]
+    again = f"Both runs again: `python -m lab.gallery --story {story.name}`."
+    filled = text.format(bad=bad, good=good, faulty="\n".join(faulty), repaired="\n".join(repaired), again=again)
     return re.sub(r"(?<=\d)%", " %", filled)
 
 
@@ -139,25 +139,6 @@ def code(text: str) -> str:
     return f"`{short}`".replace("|", r"\|") if short else "(nothing)"
 
 
-def compared(story: Story, bad: dict, good: dict) -> str:
-    """The figure in which the fault is seen, the curves' ends, and the mean score."""
-    names = dict.fromkeys([story.figure, *(name for panel in story.panels for name in panel), "mean"])
-    return "; ".join(f"{LABELS[name]} {format_figure(name, bad)} and {format_figure(name, good)}" for name in names)
-
-
-def format_figure(name: str, figures: dict) -> str:
-    return f"{figures[name]:.3g} {UNITS[name]}" if name in UNITS else f"{100 * figures[name]:.0f} %"
-
-
-def again(story: Story) -> str:
-    """What makes both runs again."""
-    start = f", both after `{every_flag(story.after)}`" if story.after else ""
-    how = f"flags of `train`: faulty `{every_flag(story.faulty)}`, repaired `{every_flag(story.repaired)}`{start}"
-    if planted := story.fault or story.asked:
-        how = f'the mistake "{planted}" is planted by lab/gallery_faults.py'
-    return f"Both runs again: `python -m lab.gallery --story {story.name}` ({how})."
-
-
 # ---- the pictures ----------------------------------------------------------------------------------------------------
 def pictures(story: Story, made: dict, folder: Path) -> None:
     """What the author saw, and the same with the repaired run in front of it."""
@@ -176,7 +157,7 @@ def draw(panels: Panels, runs: list[tuple[str, dict, str]], file: Path, dashed: 
                 words = f"{LABELS[name]}, {label}" if label else LABELS[name]
                 ax.plot(*zip(*curves[name]), "--" if style == "-" and name in dashed else style, color=color, lw=2.2,
                         label=words, marker="o" if name.startswith("held_out") else "", ms=4)
-        ax.set(xlabel="step", ylabel=UNITS[panel[0]].split()[0] if panel[0] in UNITS else "")
+        ax.set(xlabel="step", ylabel=UNITS.get(panel[0], ""))
         if panel[0] not in UNITS:
             ax.set_ylim(-0.03, 1.03)
         ax.margins(y=0.15)
