@@ -4,7 +4,6 @@
     python -m lab.again --record out/before.jsonl        # on another processor: first before the change ...
     python -m lab.again --against out/before.jsonl       # ... then after it
 
-Cells of the claims (C1, C3, C4), rows of the comparison page offline and on-policy, and a chunk of the lake's study.
 The committed results were made on one processor: on another one the last digits of a sum differ, and after a hundred
 steps so do some answers. There, record before the change and compare after it.
 """

@@ -3,9 +3,8 @@
     cell = Cell(("--objective", "dpo"), seed=0, start=Cell(("--objective", "sft"), seed=0))         # SFT -> DPO
     init = train_cell(cell, Path("out/mine"))                   # a model folder
 
-A cell is what `python -m nanouft.train FLAGS --seed S --threads 1` gives. What it starts from, the answers it learns
-from and the models it asks are made once and kept in out/.cells under their keys. cells.py scores cells and keeps them.
-CELL_VERSION is raised by hand when a change of code changes what cells give.
+What a cell starts from, the answers it learns from and the models it asks are made once and kept in out/.cells under
+their keys. cells.py scores cells and keeps them. CELL_VERSION is raised by hand when code changes what cells give.
 """
 import contextlib
 import io

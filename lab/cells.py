@@ -2,13 +2,10 @@
 
     done = run_cells([cell, ...], Path("out/mine.jsonl"))          # {cell.key: {"mean": ..., "families": ...}}
 
-Cells run in worker processes of one thread each, so a number does not depend on how many run beside it. A finished cell
-is a line of a JSON-lines file, keyed by its flags, its seed and what it started from: interrupt at any time, start
-again, and only what is missing runs.
-
-Only a run that diverged is a result without figures: {"failed": why}. Whatever else goes wrong (a full disk, a worker
-that the system killed) says nothing about a method: it is shown, tried once more, and then missing; and where a cell is
-missing there is no table and no verdict.
+Cells run in worker processes of one thread each, so a number does not depend on how many run beside it. Only a run that
+diverged is a result without figures: {"failed": why}. Whatever else goes wrong (a full disk, a worker that the system
+killed) says nothing about a method: it is shown, tried once more, and then missing; and where a cell is missing there
+is no table and no verdict.
 """
 import base64
 import json

@@ -7,9 +7,7 @@ Rows: every objective from the base at its default settings, after SFT those tha
 (a second stage starts from the first one's model) and a control, SFT for twice the steps. Sizes are fixed before any
 timing: 100 test prompts a family, 5 seeds, probes on 20 prompts a family. Of every row one setting was chosen, its
 learning rate, among three or more, on two validation seeds (docs/LOG.md); claims.py tunes more, for its contrasts.
-Finished cells are kept in out/compare/cells.jsonl (cells.py): interrupt at any time, start again, and only what is
-missing or has changed runs. Written beside: results.json (every figure) and table.md. Figures are means over seeds with
-the 95 % t-interval (None for a single seed).
+Written beside cells.jsonl: results.json (every figure) and table.md; intervals are Student's t over seeds.
 """
 import sys
 from collections.abc import Callable

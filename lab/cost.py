@@ -3,14 +3,13 @@
     python -m lab.cost --objective ift              # a second; takes every flag of train
     python -m lab.cost --objective tis_dpo          # with the runs that are made first
 
-Seconds depend on the machine and on who else uses it; these counts do not. The steps that train would make are made
-once more by a twin: the same rows, batches and forwards, but one layer of width 8, so that it takes no time. A hook on
-GPT.forward writes down what each call would cost at the real size. Where the model samples while it trains the twin
-cannot know the answers: there the hook sits in the run itself (`counted`), and samples are paid too.
+The steps that train would make are made once more by a twin: the same rows, batches and forwards, but one layer of
+width 8, so that it takes no time. A hook on GPT.forward writes down what each call would cost at the real size. Where
+the model samples while it trains, the hook sits in the run itself (`counted`), and samples are paid too.
 gradient tokens   response tokens that the loss pushes, summed over all steps.
 FLOPs             multiplications and additions of all matrix products; a backward pass is two forwards. Included: a
                   reference model's scores (columns) and training runs that must come first. Not included: evaluation.
-Simplified: embeddings, LayerNorm, GELU, softmax and the optimizer are left out (a few per cent); padding counts.
+Left out: embeddings, LayerNorm, GELU, softmax and the optimizer (a few per cent); padding counts.
 """
 import contextlib
 import shlex

@@ -1,13 +1,11 @@
 """What went wrong? Twelve short training runs, each with one mistake: curves, answers, and the cause one click away.
 
     python -m lab.gallery --story endless           # one story again: at most a minute or two on one thread
-    python -m lab.gallery                           # all of them -> out/gallery/gallery.md
-    python -m lab.gallery --out docs                # the page of the project
+    python -m lab.gallery --out docs                # all of them, the page of the project
     python -m lab.gallery --out docs --page         # ... from the results that are there: nothing is trained
 
 A story trains a faulty and a repaired model (gallery_stories.py; the mistakes are in gallery_faults.py). What they
-gave stands in results/gallery.json: curves, figures and three answers of each. Page and pictures are made of that file
-and of lab/pages/gallery.md. Stories that are made again replace theirs, the others stay.
+gave stands in results/gallery.json; page and pictures are made of that file and of lab/pages/gallery.md.
 """
 import contextlib
 import re

@@ -6,11 +6,8 @@
 
 An experiment is its prediction, what would falsify it, `run` (asks for the runs it needs and computes figures) and
 limits of figures, from which its verdict follows by one rule. In 1 to 3 learning rates are chosen on validation
-(search.py), with seeds of their own. All is resumable: a finished run is a line of docs/results/ift_help/cells.jsonl.
-1 and 3 use long sums, 2 lists of a given length, 4 to 6 NanoWorld: does a gentle start keep lists that stop (4), does
-the paper's optimizer setting move anything (5), do frozen input embeddings keep facts and truths (6a), and mixing (6b)?
+(search.py), with seeds of their own, and every arm is IFT with some switches off: `plain` is lam = gamma = 0.
 Intervals are 95 %: over seeds and prompts (contrast.two_way) for scores, over seeds for what is one number a model.
-Every arm of experiments 1 to 3 is IFT with some switches off, so that nothing else differs: `plain` is lam = gamma = 0.
 """
 import sys
 from collections.abc import Callable, Sequence

@@ -1,16 +1,14 @@
 """Claim C5: does the paper's order, DPO < IFT < ORPO, SFT in distance to the optimal policy, hold on many lakes?
 
     python -m lab.lake_study                        # 100 random maps x 8 seeds x 24 settings; resumable
-    python -m lab.lake_study --maps 4 --seeds 2    # a short form, about a minute; write it elsewhere with --out
+    python -m lab.lake_study --maps 4 --seeds 2     # a short form, about a minute; write it elsewhere with --out
 
 One base setting, fixed before looking, is the paper's set-up as far as it is described (arXiv:2405.11870, section 5.3):
 a two-layer network from scratch, one optimal and one sub-optimal path (a detour), RMSprop, lam .2, gamma .95. Then one
-factor at a time. Every setting learns on the same random maps, so contrasts are paired by map: a map's number is the
-mean over its seeds, an interval is the 95 % t-interval over maps.
+factor at a time; one learning rate for all methods. Every setting learns on the same random maps, so contrasts are
+paired by map: a map's number is the mean over its seeds, an interval is the 95 % t-interval over maps.
 Rule: a contrast holds if its interval lies above 0, does not hold if it lies below, else undecided. The claim holds in
-a setting if all three contrasts do, does not hold if one of them does not, else it is undecided. C5's verdict is that
-of the base setting. Cells are lines of C5.jsonl, one a map and setting; table and verdict are computed from them.
-Not tuned: one learning rate for all methods (two others are among the settings).
+a setting if all three contrasts do, does not hold if one of them does not. C5's verdict is that of the base setting.
 """
 import json
 import sys

@@ -2,11 +2,11 @@
 
     python -m lab.map                   # tunes, trains and scores what is missing; about 4 hours on two cores
     python -m lab.map --pieces grid     # only some pieces: grid, long, source, noise, judges, second
-    python -m lab.map --write           # docs/map.md, its pictures and results/map/map.json from kept cells
+    python -m lab.map --write           # docs/map.md, its picture and results/map/map.json from kept cells
 
-regimes.py has the plan: what a user may have, the rows, how their settings are chosen. All is resumable: a finished
-cell is a line of docs/results/map/cells.jsonl. Every figure is a mean over seeds with a 95 % interval for other seeds
-and other prompts (contrast.py); stops and diversity, which a cell holds once, with Student's t over seeds.
+regimes.py has the plan: what a user may have, the rows, how their settings are chosen. Figures are means over seeds
+with 95 % intervals for other seeds and other prompts (contrast.py); stops and diversity, which a cell holds once, with
+Student's t over seeds.
 """
 import shlex
 import sys

@@ -7,13 +7,11 @@ Gao, Schulman, Hilton 2022 (arXiv:2210.10760) measure a proxy reward against a l
 truth. Here the truth is NanoWorld's exact score. For each seed: an SFT model; reward models from 100, 400 and 1,600
 pairs of two samples of that model; then two ways to optimise each:
   best-of-n   n = 1 to 64 from one set of 64 samples a prompt (best_of.py); distance: `best_of.kl`
-  PPO         --objective ppo --reward DIR --beta 0: no KL term, so that it moves as far as it can; score, reward and
-              KL are those of its own rollouts
+  PPO         without a KL term, so that it moves as far as it can; score, reward and KL of its own rollouts
 Beside them stand the exact score as the reward (the search is not to blame) and noise (it is: any search by a wrong
-reward leaves the usual answers, which are better than the rare ones).
-Nats of KL are per answer, to the SFT model. Rewards have no unit: they are shown in standard deviations of the SFT
-model's samples to one prompt, from their mean. Prompts of pairs, of best-of-n and of SFT are drawn by different seeds;
-a few of the 576 questions about creatures come again.
+reward leaves the usual answers, which are better than the rare ones). Nats of KL are per answer, to the SFT model.
+Rewards are shown in standard deviations of the SFT model's samples to one prompt, from their mean. Prompts of pairs, of
+best-of-n and of SFT are drawn by different seeds; a few of the 576 questions about creatures come again.
 """
 import sys
 import zlib

@@ -5,7 +5,6 @@
 probes      probes.py on PROBED prompts a family: diversity, KL to the base, own-prefix gap ...
 pairs       how many nats the right and the wrong answers of 200 test pairs gained since the base
 flops       of its own stage, where it samples while it trains
-Sizes are fixed here, before any timing. About 4 s a model on one thread, mostly for samples.
 """
 from pathlib import Path
 
