@@ -1,32 +1,17 @@
-"""Prices in demonstrations, Holm's correction, and a search that keeps what was best."""
+"""Holm's correction, and a search that keeps what was best. (Prices in demonstrations: test_recomputed.py.)"""
 from dataclasses import replace
 
-import numpy as np
-import pytest
 from made_cells import made
 
 from lab import judge
 from lab.cell import Cell
 from lab.judge import Contrast
-from lab.prices import exchange
 from lab.search import Search
 from lab.study import Plan, Row, Study
 
 
 def cells(mean: float, seeds: int = 4, spread: float = 0.0) -> list[dict]:
     return [made(Cell(("--objective", "sft"), seed), mean + spread * (seed - 1.5)) for seed in range(seeds)]
-
-
-def test_a_row_that_scores_like_sft_with_more_demonstrations_is_worth_the_difference():
-    curve = {30: cells(0.60), 100: cells(0.70), 300: cells(0.75)}
-    between = 0.70 + 0.05 * np.log(200 / 100) / np.log(3)           # where SFT stands with 200
-    above, none, spread = exchange(curve, {(30, 1000, "RFT", 0): cells(between), (100, 1000, "UNA", 0): cells(0.70),
-                                           (30, 4000, "RFT", 15): cells(between, spread=0.01)})
-    assert above["worth"] == pytest.approx(170, rel=0.06), "scores are kept in 240ths"
-    assert above["answers"] == pytest.approx(1000 / above["worth"])
-    assert above["low"] == pytest.approx(above["worth"], rel=0.01), "no chance is left"
-    assert none["worth"] == pytest.approx(0, abs=1) and (none["row"], none["demos"], none["errs"]) == ("UNA", 100, 0)
-    assert spread["errs"] == 15 and spread["low"] < 160 < 180 < spread["high"]
 
 
 def test_holm_asks_more_of_the_clearest_contrast_and_nothing_after_a_doubt():
