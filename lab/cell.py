@@ -13,13 +13,13 @@ import shlex
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
-from lab import cost
+from lab import cost, sums
 from lab.own import APART, KEPT_RIGHT, Own
 from nanouft import reward, train
-from nanouft.models.load import folder_of
+from nanouft.models.load import folder_of, start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.rollout import harvest
 from nanouft.shell.errors import UserError
@@ -31,6 +31,7 @@ CELL_VERSION = 1
 EVAL_EVERY = 24                 # steps between held-out figures of a snapshot; looking changes no weight
 SNAPSHOT_VERSION = 2            # raised by hand when snapshot.py changes what it gives
 ONE_THREAD = ("--threads", "1", "--device", "cpu")
+BASES = Path("docs/results/transfer/bases.json")                # not in git: {folder: {fingerprint, command}}
 KEEP = Path("out/.cells")                                       # models that chains start from
 
 
@@ -49,6 +50,7 @@ class Cell:
     best_of: int = 1                # answer with the best of so many samples by own's reward model
     each: bool = False              # keep the score of every answer, and what all stages cost
     curve: bool = False             # of what samples while it trains: keep its rewards on the way
+    world: str = ""                 # "sums": not NanoWorld (sums.py); "{world}" in the flags is the folder of its files
 
     def __str__(self) -> str:
         after = f" after {shlex.join(self.start.flags)}" if isinstance(self.start, Cell) else ""
@@ -70,6 +72,7 @@ class Cell:
         about += [f"best of {self.best_of}"] if self.best_of > 1 else []
         about += ["each"] if self.each else []
         about += ["curve"] if self.curve else []
+        about += [self.world] if self.world else []
         return checksum(json.dumps(about))[:16]
 
     @property
@@ -80,11 +83,25 @@ class Cell:
 
 @lru_cache
 def fingerprint(init: str) -> str:
+    """Of a base that is not there, the one that BASES has kept: so tables can be written from kept cells."""
     try:
         return checksum(folder_of(init) / "model.safetensors")[:16]
     except OSError:
+        if init in (known := kept_bases()):
+            return known[init]["fingerprint"]
         raise UserError(f"{init}: no model.safetensors there; give 'base', a run folder or one that "
                         "python -m nanouft.pretrain made")
+
+
+def kept_bases() -> dict[str, dict]:
+    return read_json(BASES) if BASES.exists() else {}
+
+
+def check_base(init: str) -> None:
+    """A base that cannot be started from is said in a line; of one that git does not carry, how to make it."""
+    if not folder_of(init).exists() and init in (known := kept_bases()):
+        raise UserError(f"{init}: is not there, since git does not carry it; make it with: {known[init]['command']}")
+    start_model(init)
 
 
 def train_cell(cell: Cell, folder: Path, keep: Path = KEEP) -> str:
@@ -99,7 +116,9 @@ def train_cell(cell: Cell, folder: Path, keep: Path = KEEP) -> str:
         likes = str(kept_reward(cell.own, keep))
     look = ["--eval-every", str(EVAL_EVERY)] if cell.snapshot or cell.curve else ["--plain"]
     asked = kept_model(cell.aligned, keep) if cell.aligned else ""
-    flags = [f.replace("{own}", own).replace("{reward}", likes).replace("{aligned}", asked) for f in cell.flags]
+    of_world = str(kept_world(cell.seed, keep)) if cell.world else ""
+    flags = [f.replace("{own}", own).replace("{reward}", likes).replace("{aligned}", asked).replace("{world}", of_world)
+             for f in cell.flags]
     with spending(folder, sampled=on_policy(cell)):
         train_into(folder, [*flags, *look], start, cell.seed)
     return str(folder)
@@ -142,6 +161,11 @@ def kept_model(cell: Cell, keep: Path = KEEP) -> str:
     return str(made_once(keep / cell.model_key, lambda place: train_cell(cell, place, keep)))
 
 
+def kept_world(seed: int, keep: Path) -> Path:
+    """The folder of the second world's files for a seed."""
+    return made_once(keep / f"sums-{seed}", partial(sums.write, seed=seed), sums.DONE)
+
+
 def kept_reward(own: Own, keep: Path) -> Path:
     """The folder of the reward model that scores answers; its pairs are drawn from prompts of their own."""
     init = kept_model(own.model, keep)
@@ -159,12 +183,16 @@ def kept_own(own: Own, keep: Path) -> Path:
     scored = ["--reward", str(kept_reward(own, keep))] if own.labelled else []
     scored += ["--reward", own.judge, "--good", "1"] if own.errs else []
     scored += ["--good", str(own.good)] if own.good is not None else []
+    asked = ["--prompts", str(own.prompts)]
+    if own.model.world:
+        asked = ["--data", str(kept_world(own.seed, keep) / f"questions-{own.prompts}.jsonl"), "--prompt-field",
+                 "question", "--reward", sums.RIGHT, "--good", "1"]
 
     def make(place: Path) -> None:
         with spending(place):
             if own.prompts:
-                harvest.main(["--init", init, "--prompts", str(own.prompts), "--samples", str(own.samples), "--seed",
-                              str(own.seed), *ONE_THREAD, "--out", str(place), *scored])
+                harvest.main(["--init", init, *asked, "--samples", str(own.samples), "--seed", str(own.seed),
+                              *ONE_THREAD, "--out", str(place), *scored])
             else:
                 write_demos(["--demos", str(own.rows), "--noise", str(own.noise), "--right", "--seed", str(own.seed),
                              "--out", str(place / KEPT_RIGHT)])

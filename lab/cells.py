@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lab import snapshot
-from lab.cell import KEEP, Cell, kept_reward, quiet, stages, train_cell
+from lab import snapshot, sums
+from lab.cell import KEEP, Cell, check_base, kept_own, kept_reward, quiet, stages, train_cell
 from lab.runner import open_store, results_of, run_missing, scratch
 from nanouft import world
 from nanouft.look import scores
@@ -45,15 +45,18 @@ def scored(cell: Cell, folder: Path, keep: Path) -> dict:
         with quiet():
             init = train_cell(cell, folder / "run", keep)
             model, tok = start_model(init)
-            result, answers = scores.families(model, tok, device, cell.split, cell.items, cell.prompts,
-                                              answer=chooser(cell, model, tok, keep))
+            if cell.world:
+                result, answers = sums.scored(model, tok, cell.split, cell.items)
+            else:
+                result, answers = scores.families(model, tok, device, cell.split, cell.items, cell.prompts,
+                                                  answer=chooser(cell, model, tok, keep))
             log = Lines(Path(init) / "metrics.jsonl").read() if cell.flags else []
             more = {}
             if cell.snapshot:
                 more["portrait"] = snapshot.snapshot_of(cell, init, model, tok)
             if cell.each:
                 more |= each(cell, init, log, answers, keep)
-                more |= {"diversity": diversity(model, tok, cell)} if cell.best_of == 1 else {}
+                more |= {"diversity": diversity(model, tok, cell)} if cell.best_of == 1 and not cell.world else {}
         out = {"mean": scores.mean_score(result), "families": {f: {k: round(r[k], 4) for k in KEPT}
                                                                for f, r in result.items()},
                "tokens": sum(m.get("tokens", 0) for m in log), "last_loss": log[-1]["loss"] if log else None, **more}
@@ -72,6 +75,8 @@ def read_by(cell: Cell) -> dict:
         out["after"] = " ".join(cell.start.flags)
     if cell.prompts:
         out["prompts"] = cell.prompts
+    if cell.world:
+        out["world"] = cell.world
     if cell.own:
         own = cell.own
         out["own"] = {"by": " ".join(own.model.flags), "prompts": own.prompts, "samples": own.samples,
@@ -93,10 +98,14 @@ def each(cell: Cell, init: str, log: list[dict], answers: list, keep: Path) -> d
     of all stages (of KTO those of its mismatched answers, too); agreement: the share of held-out pairs that the reward
     model orders rightly; curve: [[step, reward of samples]], and what greedy answers to validation prompts earn."""
     spent = stages(cell, init, keep).values()
-    out = {"each": {f: pack_scores([a.score for a in answers if a.family == f]) for f in world.FAMILIES},
+    out = {"each": {f: pack_scores([a.score for a in answers if a.family == f])
+                    for f in dict.fromkeys(a.family for a in answers)},
            "spent": {"tokens": sum(s["tokens"] for s in spent), "flops": sum(s["flops"] for s in spent)}}
     if cell.own and cell.own.labelled:
         out["agreement"] = read_json(kept_reward(cell.own, keep) / "eval.json")["held_out"]["accuracy"]
+    if cell.world and cell.own:
+        rewards = np.array([line["rewards"] for line in Lines(kept_own(cell.own, keep) / "answers.jsonl").read()])
+        out["right"] = {"answers": rewards.mean(), "questions": rewards.max(1).mean()}      # at least one of four
     if cell.curve:
         rewards = [m["reward"] for m in log if "reward" in m]
         out["curve"] = {"samples": snapshot.mean_curve(rewards),
@@ -131,7 +140,7 @@ def read_cells(file: Path, wanted: Iterable[Cell] = ()) -> dict[str, dict]:
         if not isinstance(line.get("key"), str):
             return "has no key"
         mean, families = line.get("mean"), line.get("families", {})
-        whole = (isinstance(mean, float) and 0 <= mean <= 1 and families.keys() == set(world.FAMILIES)
+        whole = (isinstance(mean, float) and 0 <= mean <= 1 and families.keys() in ({*world.FAMILIES}, {"sums"})
                  and all(isinstance(f.get(k), (int, float)) for f in families.values() for k in KEPT)
                  and all(isinstance(line.get(part), dict) for part in parts.get(line["key"], ())))
         return "" if whole or isinstance(line.get("failed"), str) else "is not a whole cell"
@@ -145,7 +154,7 @@ def run_cells(cells: Iterable[Cell], file: Path, workers: int = 2) -> dict[str, 
     cells = list(dict.fromkeys(cells))
     with open_store(file, lambda file: read_cells(file, cells)) as store:
         for init in {c.base for c in cells if c.key not in store.done}:
-            start_model(init)                                   # a folder that holds no model is named once
+            check_base(init)                                    # one that holds no model is named once
         for _ in range(2):
             run_missing(cells, store, workers, run_cell)
     results_of(cells, store.done, f"The others are kept in {file}: run the same command again, and it makes them")
