@@ -176,6 +176,20 @@ def test_where_a_cell_is_missing_there_is_no_verdict(lab, capsys):
     assert {f.name for f in lab.folder.iterdir()} == {"cells.jsonl"}
 
 
+def test_a_new_verdict_replaces_the_old_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(judge, "page", lambda name, claim: "")
+    monkeypatch.setattr(judge, "picture", lambda name, claim, file: file)
+
+    def claim(verdict: str) -> dict:
+        return {"contrasts": [{"preset": True, "verdict": verdict}]}
+    judge.write(tmp_path, {"C1": claim("holds"), "C2": claim("holds")})
+    judge.write(tmp_path, {"C1": claim("undecided")})
+    found = read_json(tmp_path / "results.json")
+    assert {name: c["contrasts"][0]["verdict"] for name, c in found["claims"].items()} == {"C1": "undecided",
+                                                                                           "C2": "holds"}
+    assert found["contrasts"] == found["preset"] == 2
+
+
 def test_pictures_are_drawn(tmp_path):
     committed = read_json(ROOT / "docs/results/claims/results.json")["claims"]["C3"]
     assert judge.picture("C3", committed, tmp_path / "C3.png").stat().st_size > 10_000

@@ -8,7 +8,6 @@ from lab.cell import BASES, Cell, check_base, fingerprint
 from lab.cells import run_cell, unpack_scores
 from lab.contrast import contrast
 from lab.own import Own
-from lab.transfer import Place
 from nanouft.shell.errors import UserError
 from nanouft.shell.files import Lines
 
