@@ -77,48 +77,35 @@ def objective(row: Row):
 
 
 # ---- figures ---------------------------------------------------------------------------------------------------------
-@dataclass(frozen=True)
-class Measure:
-    """A column: how to read it from a cell, how to write it."""
-    title: str
-    of: Callable[[dict], float]
-    scale: float = 1.0
-    digits: int = 2
-
-    def over(self, cells: list[dict]) -> list | None:
-        """[mean, half width]; None of no cells."""
-        return with_half(*interval([self.of(c) for c in cells])) if cells else None
-
-    def write(self, figure: list | None) -> str:
-        """'79.9 ± 2.3', or without the interval, or '–' where there is nothing."""
-        written = format_interval(*figure, self.scale, self.digits) if figure else "–"
-        return written if not figure or float(written.split()[0]) else written.removeprefix("-")    # -0.00 is 0.00
-
-
-def with_half(mean: float, half: float) -> list:
-    return [mean, half if half < float("inf") else None]
-
-
-def percent(title: str, of: Callable) -> Measure:
-    return Measure(title, of, 100, 1)
+PERCENT, NATS = (100, 1), (1, 2)                # how a figure is written: scale, digits
 
 
 def probe(name: str) -> Callable[[dict], float]:
     return lambda c: c["portrait"]["probes"][name]
 
 
-MEASURES: dict[str, Measure] = {
-    "score": percent("score", lambda c: c["mean"]),
-    "strict": percent("strict", lambda c: float(np.mean([f["strict"] for f in c["families"].values()]))),
-    "ends": percent("stops", stops),
-    "diversity": percent("diversity", probe("diversity")),
-    "kl_own": Measure("KL to base", probe("kl_own"), digits=3),
-    "own_prefix_gap": Measure("own-prefix gap", probe("own_prefix_gap")),
-    "chosen": Measure("Δ chosen", lambda c: c["portrait"]["pairs"]["chosen"]),
-    "rejected": Measure("Δ rejected", lambda c: c["portrait"]["pairs"]["rejected"]),
-    "corpus_nll": Measure("corpus loss", probe("corpus_nll")),
-    **{f: percent(f.replace("_", " "), lambda c, f=f: c["families"][f]["score"]) for f in world.FAMILIES},
+MEASURES: dict[str, tuple[str, tuple, Callable[[dict], float]]] = {        # title, how it is written, where it stands
+    "score": ("score", PERCENT, lambda c: c["mean"]),
+    "strict": ("strict", PERCENT, lambda c: float(np.mean([f["strict"] for f in c["families"].values()]))),
+    "ends": ("stops", PERCENT, stops),
+    "diversity": ("diversity", PERCENT, probe("diversity")),
+    "kl_own": ("KL to base", (1, 3), probe("kl_own")),
+    "own_prefix_gap": ("own-prefix gap", NATS, probe("own_prefix_gap")),
+    "chosen": ("Δ chosen", NATS, lambda c: c["portrait"]["pairs"]["chosen"]),
+    "rejected": ("Δ rejected", NATS, lambda c: c["portrait"]["pairs"]["rejected"]),
+    "corpus_nll": ("corpus loss", NATS, probe("corpus_nll")),
+    **{f: (f.replace("_", " "), PERCENT, lambda c, f=f: c["families"][f]["score"]) for f in world.FAMILIES},
 }
+
+
+def with_half(mean: float, half: float) -> list:
+    return [mean, half if half < float("inf") else None]
+
+
+def write_figure(figure: list | None, how: tuple) -> str:
+    """'79.9 ± 2.3', or without the interval, or '–' where there is nothing; -0.00 is 0.00."""
+    written = format_interval(*figure, *how) if figure else "–"
+    return written if not figure or float(written.split()[0]) else written.removeprefix("-")
 
 
 def priced(stages: list[Row], cells: list[dict]) -> Cost | None:
@@ -155,7 +142,8 @@ def summarise(rows: dict[str, Row], done: dict[str, list[dict]]) -> dict[str, di
                      "after": cells[0].get("after", ""),
                      "scores": {c["seed"]: c["mean"] for c in good},
                      "failed": {c["seed"]: c["failed"] for c in cells if "failed" in c},
-                     "figures": {key: measure.over(good) for key, measure in MEASURES.items()},
+                     "figures": {key: with_half(*interval([of(c) for c in good])) if good else None
+                                 for key, (_, _, of) in MEASURES.items()},
                      "cost": asdict(price) | {"relative": price.flops / unit} if price else None}
     sft = out["sft"]["scores"] if "sft" in out else {}
     for name, row in out.items():
@@ -169,13 +157,13 @@ def table(results: dict) -> list[str]:
     """Markdown: a line of each row with all its figures, what it costs and what it needs."""
     lines = []
     for name, row in results["rows"].items():
-        figures = [MEASURES[m].write(row["figures"][m]) for m in MEASURES]
+        figures = [write_figure(row["figures"][key], how) for key, (_, how, _) in MEASURES.items()]
         cost, gap = row["cost"], row["minus_sft"]
         price = [f"{cost['tokens']:,}", f"{cost['flops'] / 1e9:,.0f}", f"{cost['relative']:.2f}"] if cost else ["–"] * 3
         gain = [format_gain(*gap), row["verdict"]] if gap else ["–"] * 2
         lost = f" ({len(row['failed'])} seeds diverged)" if row["failed"] else ""
         lines.append([name + lost, *figures, *gain, *price])
-    titles = ["", *(m.title for m in MEASURES.values()), "minus SFT", "", "gradient tokens", "GFLOP", "x SFT"]
+    titles = ["", *(title for title, _, _ in MEASURES.values()), "minus SFT", "", "gradient tokens", "GFLOP", "x SFT"]
     return [f"{results['seeds']} seeds, {results['items']} test prompts a family; ± is a 95 % t-interval "
             "over seeds. Scores and shares in percent, KL, gap, Δ and losses in nats. The cost is that of all stages "
             "and of models made first, counted (python -m lab.cost). What a method needs: docs/methods.md.", "",

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lab.cell import quiet, train_into
+from lab.cell import Cell, kept_model, quiet
 from lab.runner import open_store, read_lines, refuse_other_form, results_of, run_missing
 from lab.words import format_interval, markdown_table, read_template
 from nanouft import reward, world
@@ -63,15 +63,8 @@ class OverOptimise:
 
 
 # ---- models, made once -----------------------------------------------------------------------------------------------
-def train_once(folder: Path, flags: tuple[str, ...], init: str, seed: int) -> Path:
-    def make(place: Path) -> None:
-        with quiet():
-            train_into(place, flags, init, seed)
-    return made_once(folder, make)
-
-
-def sft(seed: int, work: Path) -> Path:
-    return train_once(work / f"sft-{seed}", ("--objective", "sft"), "base", seed)
+def sft(seed: int) -> Cell:
+    return Cell(("--objective", "sft"), seed)
 
 
 def reward_models(seed: int, work: Path) -> dict[int, Path]:
@@ -79,13 +72,13 @@ def reward_models(seed: int, work: Path) -> dict[int, Path]:
     folders = {n: work / f"reward-{n}-{seed}" for n in SIZES}
     if all((f / "model.safetensors").exists() for f in folders.values()):
         return folders
-    start = sft(seed, work)
-    model, tok = start_model(str(start))
+    start = kept_model(sft(seed), work)
+    model, tok = start_model(start)
     rows = reward.sampled_pairs(model.eval(), tok, "train", max(SIZES), 100 + seed)
     pairs, _ = encode(pair_rows(rows, None), tok, model.cfg.n_ctx - 1)
 
     def make(n: int, place: Path) -> None:
-        made = RewardModel(start_model(str(start))[0])
+        made = RewardModel(start_model(start)[0])
         reward.fit(made, pairs[:n], reward.Reward(seed=seed), SIZES[n], tok.pad, devices.pick("cpu", "fp32", 1), place)
         save(place, made, tok)
 
@@ -95,7 +88,7 @@ def reward_models(seed: int, work: Path) -> dict[int, Path]:
 # ---- best-of-n -------------------------------------------------------------------------------------------------------
 def draw(seed: int, work: Path) -> tuple[list[str], list[str], np.ndarray]:
     """(prompts, answers, exact scores (prompts, samples)): `samples` answers of the SFT model to each prompt."""
-    model, tok = start_model(str(sft(seed, work)))
+    model, tok = start_model(kept_model(sft(seed), work))
     rows = [r for r in world.rows("train", "prompts", PROMPTS, 200 + seed) for _ in range(SAMPLES)]
     answers = answer_rows(model.eval(), tok, rows, temperature=1.0, seed=200 + seed)
     asked, said = [r.prompt[-1].text for r in rows], [tok.decode(a.ids).strip() for a in answers]
@@ -141,7 +134,7 @@ def ppo(unit: dict, work: Path) -> dict:
     is; -> what the rollouts of the run said."""
     source, n, seed = unit["source"], unit["pairs"], unit["seed"]
     name = "exact" if source == "exact" else str(reward_models(seed, work)[n])
-    folder = train_once(work / f"ppo-{source}-{n}-{seed}", (*PPO, "--reward", name), str(sft(seed, work)), 200 + seed)
+    folder = Path(kept_model(Cell((*PPO, "--reward", name), 200 + seed, sft(seed)), work))
     points = [{"step": m["step"], "kl": m["kl_answer"], "score": m["score"], "ends": m["ends"],
                "reward": (m["reward"] - unit["mean"]) / unit["spread"]}
               for m in Lines(folder / "metrics.jsonl").read()[::2]]            # two steps are one rollout
@@ -177,8 +170,9 @@ class Seed:
 
 def run_seed(job: Seed) -> list[dict]:
     devices.pick("cpu", "fp32", 1)
-    lines = best_of_n(job.seed, job.work)
-    return lines + [ppo(unit, job.work) for unit in lines if unit["source"] != "noise"]
+    with quiet():
+        lines = best_of_n(job.seed, job.work)
+        return lines + [ppo(unit, job.work) for unit in lines if unit["source"] != "noise"]
 
 
 # ---- what came out ---------------------------------------------------------------------------------------------------

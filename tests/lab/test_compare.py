@@ -10,7 +10,7 @@ from lab import cell as the_cell
 from lab import compare, cost, runner, snapshot
 from lab.cell import Cell
 from lab.cells import read_cells, run_cell
-from lab.compare import MEASURES
+from lab.compare import MEASURES, write_figure
 from lab.study import Row
 from nanouft import world
 from nanouft.gpt import GPT, NANO
@@ -187,7 +187,7 @@ def test_results_and_table_are_computed_from_the_cells(tmp_path, monkeypatch, ti
         assert figures.keys() == MEASURES.keys() and list(rows[name]["scores"]) == ["0", "1"]
         assert figures["score"] == list(interval([c["mean"] for c in mine]))
         assert figures["kl_own"] == list(interval([c["portrait"]["probes"]["kl_own"] for c in mine]))
-        assert f"| {MEASURES['kl_own'].write(figures['kl_own'])} |" in text
+        assert f"| {write_figure(figures['kl_own'], (1, 3))} |" in text
         assert f"| {rows[name]['cost']['tokens']:,} |" in text
     monkeypatch.setattr(compare, "COMMITTED", tmp_path)
     code = call(compare.main, "--seeds", "2", "--items", "1", "--out", tmp_path)
@@ -202,4 +202,4 @@ def test_a_row_that_diverged_is_counted_and_not_averaged(faces):
     assert list(row["scores"]) == [5] and row["failed"] == {6: bad["failed"]}
     assert row["figures"]["score"] == [good["mean"], None] and gone["figures"]["score"] is None
     assert compare.table({"seeds": 2, "items": 1, "rows": found})[-2].startswith("| sft (1 seeds diverged) |")
-    assert MEASURES["score"].write(None) == "–" and MEASURES["chosen"].write([-0.0001, None]) == "0.00"
+    assert write_figure(None, compare.PERCENT) == "–" and write_figure([-0.0001, None], compare.NATS) == "0.00"

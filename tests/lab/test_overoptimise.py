@@ -6,6 +6,7 @@ import pytest
 from running import call, lines, one_error
 
 from lab import overoptimise
+from lab.cell import Cell
 from nanouft import world
 from nanouft.shell.files import Lines
 from nanouft.shell.text import read_json
@@ -14,7 +15,7 @@ from nanouft.shell.text import read_json
 @pytest.fixture
 def small(monkeypatch, tiny_base, tmp_path, brief):
     """The study with a tiny start model in place of SFT, and few pairs."""
-    monkeypatch.setattr(overoptimise, "sft", lambda seed, work: tiny_base)
+    monkeypatch.setattr(overoptimise, "sft", lambda seed: Cell((), seed, str(tiny_base)))
     monkeypatch.setattr(overoptimise.reward, "sampled_pairs", lambda *_: world.rows("train", "pairs", 8, 100))
     for name, value in {"SIZES": {4: 1, 8: 2}, "PROMPTS": 8, "SAMPLES": 4,
                         "PPO": (*overoptimise.PPO, "--steps", "8", "--rows", "40", "--max-new", "8")}.items():
@@ -76,7 +77,7 @@ def test_best_of_n_in_small(small, monkeypatch):
 
 def test_ppo_in_small(small):
     x = overoptimise.ppo({"source": "samples", "pairs": 4, "seed": 0, "mean": 1.0, "spread": 2.0}, small)
-    folder = small / "ppo-samples-4-0"
+    folder, = {f.parent for f in small.glob("*/spent.json")}
     log, hp = Lines(folder / "metrics.jsonl").read(), read_json(folder / "run.json")["hp"]
     assert (hp["beta"], hp["end_penalty"]) == (0, 0), "no leash, and nothing is paid but the reward"
     first = x["curve"][0]
