@@ -52,7 +52,7 @@ def error(gaps: list[np.ndarray], weight: np.ndarray) -> float:
 def agrees(mean: float, half: float, gaps: list[np.ndarray], weight: np.ndarray) -> None:
     """The mean is that of the cells, and the half width is Student's t (1.96 to 2.78) times the error, or nearly."""
     assert abs(mean - sum(w * g.mean() for w, g in zip(weight, gaps))) < 6e-7
-    assert 1.7 < half / error(gaps, weight) < 3.6
+    assert 1.8 < half / error(gaps, weight) < 2.95
 
 
 def word(mean: float, half: float, limit: float = 0.0) -> str:
