@@ -16,7 +16,8 @@ from lab import claims, judge, study
 from lab.cell import Cell
 from lab.cells import read_cells
 from lab.claims import BASES, CLAIMS, UFT_01, UFT_1
-from lab.study import Study
+from lab.judge import Contrast
+from lab.study import Plan, Row, Study
 from lab.words import claim_verdict
 from nanouft import world
 from nanouft.look.stats import verdict
@@ -99,6 +100,24 @@ def test_the_rule_of_equivalence(mean, half, want):
     assert claim_verdict(mean, half, "equivalence") == want
 
 
+def row(mean: float, seeds: int = 4, spread: float = 0.0) -> list[dict]:
+    return [made(Cell(("--objective", "sft"), seed), mean + spread * (seed - 1.5)) for seed in range(seeds)]
+
+
+def test_holm_asks_more_of_the_clearest_contrast_and_nothing_after_a_doubt():
+    """At 5 % each alone: both hold. Of two, the clearer one must hold at 2.5 %; if it does not, neither holds."""
+    def verdicts(*gains: float) -> list[str]:
+        found = {"base": {"SFT": row(0.5)} | {f"row {i}": row(0.5 + g, spread=0.01) for i, g in enumerate(gains)}}
+        claim = Plan({}, "SFT", tuple(Contrast(f"{i}", f"row {i}", "SFT") for i in range(len(gains))))
+        contrasts = [judge.compared(c, claim, found) for c in claim.contrasts]
+        assert all(c["verdict"] == "holds" for c in contrasts), "alone"
+        judge.correct(contrasts, claim, found)
+        return [c["verdict"] for c in contrasts]
+    assert verdicts(0.023) == ["holds"], "one contrast needs no correction"
+    assert verdicts(0.023, 0.10) == ["holds", "holds"], "the weaker one is asked as if alone"
+    assert verdicts(0.023, 0.0231) == ["undecided", "undecided"]
+
+
 # ---- cells and settings ----------------------------------------------------------------------------------------------
 def test_a_chain_starts_from_its_row_with_the_same_seed(lab):
     settings = {claims.SFT_ROW: {"--lr": "7e-4"}, claims.CHAIN: {"--lr": "1e-5", "--beta": "1"}}
@@ -131,6 +150,13 @@ def test_settings_are_chosen_jointly_on_validation_and_chains_start_from_the_cho
     assert starts == {("--lr", "5e-4", "--batch-size", "16")}, "a chain starts from the SFT that was chosen first"
     one = Counter(c.flags for c in lab.asked if c.base == BASES[1] and c.flags[1] == "sft" and "A" in c.flags)
     assert set(one.values()) == {1, 4}, "four seeds for finalists, one for others"
+
+
+def test_a_row_may_take_the_settings_of_another_with_a_part_of_its_rate():
+    rows = {"a": Row("", {"--lr": ("3e-5",)}), "b": Row("", like="a"), "c": Row("", like="a", scale=1 / 3)}
+    taken = Study(lambda key: Plan(rows, "a"), {("X", "a", "base"): {"--lr": "3e-5"}})
+    assert taken.setting("X", "b", "base") == {"--lr": "3e-5"} == taken.setting("X", "a", "second base")
+    assert taken.setting("X", "c", "base") == {"--lr": "1.0e-05"}
 
 
 def test_a_weak_aligned_model_is_a_cell_of_its_own(lab, monkeypatch, tmp_path):

@@ -29,30 +29,22 @@ def unpacked(text: str) -> np.ndarray:
 
 
 def scores(cells: list[dict], parts) -> list[np.ndarray]:
-    """(S,P) a family: every answer; a run that diverged has learnt nothing."""
+    """(S,P) a family: every answer times the family's weight in the mean over parts of the mean over families; a run
+    that diverged has learnt nothing."""
     return [np.stack([np.zeros(c["items"]) if "failed" in c else unpacked(c["each"][family]) for c in cells])
-            for part in parts for family in part]
+            / len(parts) / len(part) for part in parts for family in part]
 
 
-def weights(parts) -> np.ndarray:
-    """(F,) mean over parts of the mean over families."""
-    return np.array([1 / len(parts) / len(part) for part in parts for _ in part])
-
-
-def error(gaps: list[np.ndarray], weight: np.ndarray) -> float:
-    """Standard error of a mean for other seeds and other prompts, from the variance of seeds, of prompts, and of what
-    is left (which the first two hold once too often). It takes all prompts as different questions."""
-    S, variance = len(gaps[0]), sum(w * g.mean(1) for w, g in zip(weight, gaps)).var(ddof=1) / len(gaps[0])
-    for w, g in zip(weight, gaps):
+def agrees(mean: float, half: float, gaps: list[np.ndarray]) -> None:
+    """The mean is that of the cells, and the half width is Student's t (1.96 to 2.78), or nearly, times the standard
+    error for other seeds and prompts: from the variance of seeds, of prompts, and of what is left, which the first two
+    hold once too often. (It takes all prompts as different questions.)"""
+    assert abs(mean - sum(g.mean() for g in gaps)) < 6e-7
+    S, variance = len(gaps[0]), sum(g.mean(1) for g in gaps).var(ddof=1) / len(gaps[0])
+    for g in gaps:
         P, rest = g.shape[1], g - g.mean(0) - g.mean(1, keepdims=True) + g.mean()
-        variance += w ** 2 * max(0, g.mean(0).var(ddof=1) / P - (rest ** 2).sum() / (S - 1) / (P - 1) / S / P)
-    return float(np.sqrt(variance))
-
-
-def agrees(mean: float, half: float, gaps: list[np.ndarray], weight: np.ndarray) -> None:
-    """The mean is that of the cells, and the half width is Student's t (1.96 to 2.78) times the error, or nearly."""
-    assert abs(mean - sum(w * g.mean() for w, g in zip(weight, gaps))) < 6e-7
-    assert 1.8 < half / error(gaps, weight) < 2.95
+        variance += max(0, g.mean(0).var(ddof=1) / P - (rest ** 2).sum() / (S - 1) / (P - 1) / S / P)
+    assert 1.8 < half / np.sqrt(variance) < 2.95
 
 
 def word(mean: float, half: float, limit: float = 0.0) -> str:
@@ -76,7 +68,7 @@ def test_every_contrast_of_the_claims():
                 names = (c["row"], c["other"], *reversed(c["minus"] or ()))
                 of = [row(name, base, c["parts"]) for name in names]
                 gaps = [sum((-1) ** i * g for i, g in enumerate(family)) for family in zip(*of)]
-                agrees(said["mean"], said["half"], gaps, weights(c["parts"]))
+                agrees(said["mean"], said["half"], gaps)
                 if c["test"] != "equivalence" and not (claim["holm"] and c["preset"]):
                     assert said["verdict"] == word(said["mean"], said["half"], -0.02 * (c["test"] != "superiority"))
                 compared += 1
@@ -117,9 +109,9 @@ def test_every_gain_of_the_map(cells_of):
         rows = {row["name"]: row for row in r["rows"] if row["name"] != "SFT on the right demonstrations"}
         of = {name: scores(cells_of(r, row), [FAMILIES]) for name, row in rows.items()}
         for name, row in rows.items():
-            assert row["endpoint"][0] == pytest.approx(np.mean(of[name]), abs=6e-7)
+            assert row["endpoint"][0] == pytest.approx(np.sum(of[name]) / 500, abs=6e-7)
             if name != "SFT":
-                agrees(*row["gain"], [a - b for a, b in zip(of[name], of["SFT"])], weights([FAMILIES]))
+                agrees(*row["gain"], [a - b for a, b in zip(of[name], of["SFT"])])
                 said = {"holds": "better", "does not hold": "worse"}.get(word(*row["gain"]), "equal or undecided")
                 assert row["verdict"] in said or row["borrowed"] and row["verdict"] == "undecided", (r["name"], name)
                 compared += 1
@@ -147,12 +139,12 @@ def test_every_exchange_rate(cells_of):
     draws = [(rng.integers(0, 5, 4), rng.integers(0, 100, (len(FAMILIES), 100))) for _ in range(300)]
 
     def drawn(x: np.ndarray, seeds: np.ndarray, prompts: np.ndarray) -> np.ndarray:
-        """(...,F,S,P) -> (...): the mean over drawn seeds and, family by family, drawn prompts."""
-        return x[..., seeds, :].mean(-2)[..., np.arange(len(FAMILIES))[:, None], prompts].mean((-1, -2))
+        """(...,F,S,P) -> (...): over drawn seeds and, family by family, drawn prompts."""
+        return x[..., seeds, :].mean(-2)[..., np.arange(len(FAMILIES))[:, None], prompts].mean(-1).sum(-1)
     levels = [drawn(curve, *d) for d in draws]
     for x in MAP["exchange"]:
         row = of((x["demos"], x["samples"], x["errs"]), x["row"])
-        assert x["worth"] == pytest.approx(worth(row.mean(), curve.mean((1, 2, 3)), x["demos"]), rel=1e-4)
+        assert x["worth"] == pytest.approx(worth(row.sum() / 500, curve.sum((1, 2, 3)) / 500, x["demos"]), rel=1e-4)
         assert x["answers"] is None or x["answers"] == pytest.approx(x["samples"] / x["worth"])
         drawn_worth = [worth(drawn(row, *d), sft, x["demos"]) for d, sft in zip(draws, levels)]
         low, high = np.percentile(drawn_worth, [2.5, 97.5])
@@ -180,7 +172,7 @@ def test_the_experiments_with_made_tasks():
         wanted = {"beyond": [-gap["8"], 3 * gap["64"]], "loss at 64": [-gap["64"]]} if "8" in gap else {
             "gain": [gap["chain"]], "control": [gap["steps"]], "advantage": [gap["chain"], -gap["steps"]]}
         for figure, parts in wanted.items():
-            agrees(*said["judged"][figure], parts, np.ones(len(parts)))
+            agrees(*said["judged"][figure], parts)
             compared += 1
         if "gain" in wanted:
             words = {word(*said["judged"][figure], 0.02) for figure in ("gain", "advantage")}
