@@ -44,9 +44,8 @@ def chosen_cells(rows: list[str] | None) -> dict[str, tuple[Cell, Path]]:
     compared = compare.cells_of(compare.Compare())
     out = {name: (compared[choose("row", name, compared)][0], compare.COMMITTED / "cells.jsonl")
            for name in (rows or ROWS) if name != LAKE}
-    results = claims.FOLDER / "results.json"
-    for claim, row in CLAIM_ROWS if results.exists() and not rows else ():
-        found = read_json(results)["claims"][claim]["search"]["base"]
+    for claim, row in () if rows else CLAIM_ROWS:
+        found = read_json(claims.FOLDER / "results.json")["claims"][claim]["search"]["base"]
         study = Study(claims.CLAIMS.__getitem__, {(claim, name, "base"): s["chosen"] for name, s in found.items()})
         out[f"{claim}: {row}"] = study.cell(claim, row, 0, "base"), claims.FOLDER / "cells.jsonl"
     return out

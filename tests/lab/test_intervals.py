@@ -1,5 +1,4 @@
 """Intervals over seeds and prompts together, differences of rows of cells made by hand, and how both are written."""
-import json
 import math
 
 import numpy as np
@@ -10,7 +9,7 @@ from tiny import same
 
 from lab import ift_help
 from lab.cell import Cell
-from lab.cells import pack_scores, read_cells
+from lab.cells import pack_scores
 from lab.compare import minus
 from lab.contrast import arrays, contrast, endpoint_score, prompt_groups, quantile, two_way
 from lab.words import difference_word, format_gain, format_interval, markdown_table
@@ -118,12 +117,6 @@ def test_a_run_that_diverged_cannot_help_its_row():
     failed = {**Cell((), 0).__dict__, "failed": "loss is nan"}
     (answers,) = arrays([failed], ["list"])
     assert endpoint_score(failed) == 0 and answers.shape == (1, 100) and not answers.any()
-
-
-def test_of_a_cell_that_was_run_twice_the_later_counts(tmp_path):
-    cell, file = Cell((), 0), tmp_path / "cells.jsonl"
-    file.write_text("".join(json.dumps(made(cell, mean)) + "\n" for mean in (0.4, 0.7)))
-    assert read_cells(file)[cell.key]["mean"] == pytest.approx(0.7)
 
 
 def test_the_luck_of_a_seed_cancels():
