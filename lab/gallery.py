@@ -39,15 +39,11 @@ LONGEST = 110                                                   # letters of an 
 
 
 # ---- one run ---------------------------------------------------------------------------------------------------------
-def every_flag(flags: str) -> str:
-    """The flags, and how often the held-out rows are asked, if they do not say it."""
-    return flags if "--eval-every" in flags else f"{flags} --eval-every {EVERY}"
-
-
 def trained(flags: str, after: str, fault: str, keep: Path) -> Path:
     """The folder of a run's model, trained once in `keep`, and what it starts from before it."""
     start = str(trained(after, "", "", keep)) if after else "base"
-    argv = every_flag(flags).replace("lab/", f"{Path(__file__).parent.as_posix()}/").split()
+    argv = flags.replace("lab/", f"{Path(__file__).parent.as_posix()}/").split()
+    argv += ["--eval-every", str(EVERY)] * ("--eval-every" not in argv)
 
     def make(place: Path) -> None:
         with FAULTS.get(fault, contextlib.nullcontext)():
