@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from lab import snapshot, sums
-from lab.cell import KEEP, Cell, check_base, kept_own, kept_reward, quiet, stages, train_cell
+from lab.cell import KEEP, Cell, kept_own, kept_reward, quiet, stages, train_cell
 from lab.runner import open_store, results_of, run_missing, scratch
 from nanouft import world
 from nanouft.look import scores
@@ -170,7 +170,7 @@ def run_cells(cells: Iterable[Cell], file: Path, workers: int = 2) -> dict[str, 
     cells = list(dict.fromkeys(cells))
     with open_store(file, lambda file: read_cells(file, cells)) as store:
         for init in {c.base for c in cells if c.key not in store.done}:
-            check_base(init)                                    # one that holds no model is named once
+            start_model(init)                                   # a folder that holds no model is named once
         for _ in range(2):
             run_missing(cells, store, workers, run_cell)
     results_of(cells, store.done, f"The others are kept in {file}: run the same command again, and it makes them")
