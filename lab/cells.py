@@ -102,7 +102,7 @@ def each(cell: Cell, init: str, log: list[dict], answers: list, keep: Path) -> d
     model orders rightly; curve: [[step, reward of samples]], and what greedy answers to validation prompts earn."""
     spent = stages(cell, init, keep).values()
     out = {"each": {f: pack_scores([a.score for a in answers if a.family == f])
-                    for f in dict.fromkeys(a.family for a in answers)},
+                    for f in (("sums",) if cell.world else world.FAMILIES)},
            "spent": {"tokens": sum(s["tokens"] for s in spent), "flops": sum(s["flops"] for s in spent)}}
     if cell.own and cell.own.labelled:
         out["agreement"] = read_json(kept_reward(cell.own, keep) / "eval.json")["held_out"]["accuracy"]
