@@ -19,7 +19,7 @@ from pathlib import Path
 from lab import cost, sums
 from lab.own import APART, KEPT_RIGHT, Own
 from nanouft import reward, train
-from nanouft.models.load import folder_of, start_model
+from nanouft.models.load import folder_of
 from nanouft.objectives import OBJECTIVES
 from nanouft.rollout import harvest
 from nanouft.shell.errors import UserError
@@ -31,7 +31,6 @@ CELL_VERSION = 1
 EVAL_EVERY = 24                 # steps between held-out figures of a snapshot; looking changes no weight
 SNAPSHOT_VERSION = 2            # raised by hand when snapshot.py changes what it gives
 ONE_THREAD = ("--threads", "1", "--device", "cpu")
-BASES = Path("docs/results/transfer/bases.json")                # not in git: {folder: {fingerprint, command}}
 KEEP = Path("out/.cells")                                       # models that chains start from
 
 
@@ -83,25 +82,11 @@ class Cell:
 
 @lru_cache
 def fingerprint(init: str) -> str:
-    """Of a base that is not there, the one that BASES has kept: so tables can be written from kept cells."""
     try:
         return checksum(folder_of(init) / "model.safetensors")[:16]
     except OSError:
-        if init in (known := kept_bases()):
-            return known[init]["fingerprint"]
         raise UserError(f"{init}: no model.safetensors there; give 'base', a run folder or one that "
                         "python -m nanouft.pretrain made")
-
-
-def kept_bases() -> dict[str, dict]:
-    return read_json(BASES) if BASES.exists() else {}
-
-
-def check_base(init: str) -> None:
-    """A base that cannot be started from is said in a line; of one that git does not carry, how to make it."""
-    if not folder_of(init).exists() and init in (known := kept_bases()):
-        raise UserError(f"{init}: is not there, since git does not carry it; make it with: {known[init]['command']}")
-    start_model(init)
 
 
 def train_cell(cell: Cell, folder: Path, keep: Path = KEEP) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from lab import snapshot, sums
-from lab.cell import KEEP, Cell, check_base, kept_own, kept_reward, quiet, stages, train_cell
+from lab.cell import KEEP, Cell, kept_own, kept_reward, quiet, stages, train_cell
 from lab.runner import open_store, results_of, run_missing, scratch
 from nanouft import world
 from nanouft.look import scores
@@ -99,7 +99,7 @@ def each(cell: Cell, init: str, log: list[dict], answers: list, keep: Path) -> d
     model orders rightly; curve: [[step, reward of samples]], and what greedy answers to validation prompts earn."""
     spent = stages(cell, init, keep).values()
     out = {"each": {f: pack_scores([a.score for a in answers if a.family == f])
-                    for f in dict.fromkeys(a.family for a in answers)},
+                    for f in (("sums",) if cell.world else world.FAMILIES)},
            "spent": {"tokens": sum(s["tokens"] for s in spent), "flops": sum(s["flops"] for s in spent)}}
     if cell.own and cell.own.labelled:
         out["agreement"] = read_json(kept_reward(cell.own, keep) / "eval.json")["held_out"]["accuracy"]
@@ -154,7 +154,7 @@ def run_cells(cells: Iterable[Cell], file: Path, workers: int = 2) -> dict[str, 
     cells = list(dict.fromkeys(cells))
     with open_store(file, lambda file: read_cells(file, cells)) as store:
         for init in {c.base for c in cells if c.key not in store.done}:
-            check_base(init)                                    # one that holds no model is named once
+            start_model(init)                                   # a folder that holds no model is named once
         for _ in range(2):
             run_missing(cells, store, workers, run_cell)
     results_of(cells, store.done, f"The others are kept in {file}: run the same command again, and it makes them")

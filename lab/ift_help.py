@@ -10,7 +10,7 @@ limits of figures, from which its verdict follows by one rule. In 1 to 3 learnin
 Intervals are 95 %: over seeds and prompts (contrast.two_way) for scores, over seeds for what is one number a model.
 """
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -56,14 +56,14 @@ def judge(e: Experiment, f: dict[str, Figure]) -> str:
     side refutes. Nothing is said where the task is not the one that the prediction is about."""
     if not all(low <= f[name][0] <= high for name, (low, high) in e.within.items()):
         return "undecided"
-    words = [*verdicts(f, e.above, e.below).values()]
+    words = [*verdicts(e, f).values()]
     return joined(words + ["undecided" for name in e.lost if not f[name][0] > f[name][1]])
 
 
-def verdicts(f: dict[str, Figure], above: dict[str, float], below: dict[str, float]) -> dict[str, str]:
+def verdicts(e: Experiment, f: dict[str, Figure]) -> dict[str, str]:
     """{figure: does its interval lie above, or below, its limit?}"""
-    return {**{name: verdict(*f[name], limit) for name, limit in above.items()},
-            **{name: verdict(-f[name][0], f[name][1], -limit) for name, limit in below.items()}}
+    return {**{name: verdict(*f[name], limit) for name, limit in e.above.items()},
+            **{name: verdict(-f[name][0], f[name][1], -limit) for name, limit in e.below.items()}}
 
 
 # ---- figures of runs -------------------------------------------------------------------------------------------------
@@ -78,11 +78,11 @@ def gap(a: list[dict], b: list[dict], what: str = "scores") -> np.ndarray:
     return each(a, what) - each(b, what)
 
 
-def total(*gaps: np.ndarray, groups: str = "", looks: int = 1) -> Figure:
+def total(*gaps: np.ndarray, groups: str = "") -> Figure:
     """The interval of a sum of gaps that share their seeds. groups: the family of NanoWorld that these are prompts of;
-    questions about one fact are drawn together. looks: it is one of so many (contrast.two_way)."""
+    questions about one fact are drawn together."""
     drawn = [prompt_groups("test", gaps[0].shape[1])[groups]] if groups else None
-    mean, half = two_way(list(gaps), drawn, looks=looks)
+    mean, half = two_way(list(gaps), drawn)
     return len(gaps) * mean, len(gaps) * half
 
 
@@ -103,7 +103,6 @@ def over(runs: list[dict], key: str) -> Figure:
 
 # ---- 1, 2, 3: tasks made for the question ----------------------------------------------------------------------------
 STEPS = (11, 15)
-GAMMAS, FRESH_20 = ("0.5", "0.8", "0.95"), range(400, 420)
 FORMS = {"plain": PLAIN, "detached": ("--lam", "0"), "released": ("--lam", "0", "--variant", "released")}
 MIXED = {f"lam {lam}": ("--lam", lam, "--gamma", "0", "--guess", "sampled") for lam in ("0.2", "0.5", "1")}
 RATES = ("2.5e-4", "5e-4", "1e-3", "2e-3")
@@ -128,7 +127,7 @@ def enough(get: Get) -> int:
     return min(SIZES, key=lambda n: abs(found[n][0].get("token", 0.0) - sum(RANGE) / 2))
 
 
-def tuned(get: Get, arms: dict, more: int, seeds: Sequence[int] = range(SEEDS)) -> tuple[dict, dict]:
+def tuned(get: Get, arms: dict, more: int) -> tuple[dict, dict]:
     """({arm: its runs on test, one a seed}, {arm: (rate, its score on validation, is it at the edge?)}). The rate is
     chosen by score on validation: one seed for each, `more` for the best three."""
     kept: dict[str, dict] = {}
@@ -139,7 +138,7 @@ def tuned(get: Get, arms: dict, more: int, seeds: Sequence[int] = range(SEEDS)) 
     searches = {a: Search(partial(tried, job), {"--lr": list(RATES)}, more=more, measure=lambda r: r.get("score", 0.0))
                 for a, job in arms.items()}
     best = {a: setting["--lr"] for a, setting in run_searches(searches, run).items()}
-    return (get({a: [replace(job, flags=(*job.flags, "--lr", best[a]), seed=s) for s in seeds]
+    return (get({a: [replace(job, flags=(*job.flags, "--lr", best[a]), seed=s) for s in range(SEEDS)]
                  for a, job in arms.items()}),
             {a: (lr, searches[a].score((lr,), 1 + more, kept), bool(searches[a].edges)) for a, lr in best.items()})
 
@@ -160,31 +159,6 @@ def propagation(form: str, get: Get) -> dict:
     gain, control = (gap(found[t, form], found[t, "plain"]) for t in ("chain", "steps"))
     return {"judged": {"gain": total(gain), "control": total(control), "advantage": total(gain, -control)},
             "rows": rows_of(found, chosen, "score", "strict", "token", "ends")}
-
-
-def powered(gamma: str, get: Get) -> dict:
-    """1b with fewer rows, 20 new seeds and three values of gamma, of which this is one. Holm over the three: the
-    clearest is judged by intervals of level 1 - 5 %/3, the next by 1 - 5 %/2 if that one was decided, and so on."""
-    forms = {"plain": PLAIN} | {g: ("--lam", "0", "--variant", "released", "--gamma", g) for g in GAMMAS}
-    arms = {(t, f): sums(t, SIZES[1], how) for t in ("chain", "steps") for f, how in forms.items()}
-    found, chosen = tuned(get, arms, 3, FRESH_20)
-
-    def figures(g: str, looks: int) -> dict[str, Figure]:
-        gain, control = (gap(found[t, g], found[t, "plain"]) for t in ("chain", "steps"))
-        return {"gain": total(gain, looks=looks), "control": total(control),
-                "advantage": total(gain, -control, looks=looks)}
-
-    def clear(g: str) -> float:
-        """By how many half widths it holds, or one of its figures refutes it."""
-        far = [(figures(g, 1)[name][0] - limit) / figures(g, 1)[name][1] for name, limit in SPREADS.items()]
-        return max(min(far), -min(far))
-    looks = len(GAMMAS)
-    for g in sorted(GAMMAS, key=clear, reverse=True):
-        judged = figures(g, looks)
-        if g == gamma:
-            return {"judged": judged, "rows": rows_of(found, chosen, "score", "strict", "token", "ends")}
-        looks -= joined([*verdicts(judged, SPREADS, {}).values()]) != "undecided"
-    raise AssertionError(gamma)
 
 
 def length(get: Get) -> dict:
@@ -259,8 +233,6 @@ FACTS = {name: limit for name, limit in KEEPS.items() if name.startswith("fact")
 EXPERIMENTS = (
     Experiment("1a. Propagation, constant weights", partial(propagation, "detached"), SPREADS),
     Experiment("1b. Propagation, the released weights", partial(propagation, "released"), SPREADS),
-    *(Experiment(f"{number}. The same, powered, gamma {gamma}", partial(powered, gamma), SPREADS)
-      for number, gamma in zip(("1c", "1d", "1e"), GAMMAS)),
     Experiment("2. Length", length, {"beyond": 0.0}, {"loss at 64": 0.03},
                {f"plain at {n}": (0.8, 1.0) for n in (8, 64)}, lost=("loss at 8",)),
     Experiment("3. Exposure bias", exposure, {"cut": 0.3, "strict": 0.01}, within={"token": RANGE}),
@@ -322,7 +294,7 @@ def picture(results: dict[str, dict], file: Path) -> Path:
     panels = {}
     for e in (e for e in EXPERIMENTS if e.name in results):
         figures, limits = results[e.name]["judged"], e.above | e.below
-        words = verdicts(figures, e.above, e.below)
+        words = verdicts(e, figures)
         panels[f"{e.name}: {results[e.name]['verdict']}"] = [
             (name, [(*figures[name], words[name])], (limits[name],)) for name in words if name not in NATS]
     return interval_picture(panels, file, 2, "percent")

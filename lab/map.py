@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lab import prices
+from lab import prices, transfer
 from lab import regimes as plan
 from lab.cell import Cell
 from lab.cells import read_cells, stops
@@ -172,11 +172,12 @@ def summary(done: dict[str, dict]) -> dict:
             others |= {(r.demos, r.samples, name, r.errs): row for name, row in got.items() if name != "SFT"}
     if not regimes:
         raise UserError("no regime of the map is finished; run python -m lab.map")
+    rates = prices.exchange(curve, others) if len(curve) > 1 else []
     against_sft = sum(row["name"] != "SFT" for r in regimes for row in r["rows"])
     return {"command": "python -m lab.map", "seeds": len(plan.plan(plan.GRID[0]).seeds), "items": ITEMS,
             "margin": MARGIN, "endpoint": "mean of the nine families' scores", "contrasts": against_sft,
             "unfinished": unfinished, "searches": len(searches), "edges": list(edges.values()),
-            "exchange": prices.exchange(curve, others) if len(curve) > 1 else [],
+            "exchange": rates, "transfer": transfer.found(kept(read_cells(transfer.FILE), ""), rates),
             "alone": {d: contrast(cells)[0] for d, cells in curve.items()}, "regimes": regimes}
 
 
@@ -194,14 +195,14 @@ def write(folder: Path, done: dict[str, dict], docs: Path = DOCS) -> str:
 
 @dataclass
 class Map:
-    pieces: list[str] | None = None     # grid, long, source, noise, judges, second [all]
+    pieces: list[str] | None = None     # grid, long, source, noise, judges, second; sums, more, small [all]
     write: bool = False                 # page, pictures and data from what is there; trains nothing
     workers: int = 2                    # processes of one thread each
     out: str = str(FOLDER)              # folder of cells.jsonl and map.json
 
     def check(self) -> None:
         for name in self.pieces or ():
-            choose("--pieces", name, plan.PIECES)
+            choose("--pieces", name, [*plan.PIECES, *transfer.PIECES])
         in_range(self, "workers", low=1, high=64)
         if self.write and self.pieces:
             raise UserError("--write tells all pieces that are there; drop --pieces")
@@ -214,8 +215,11 @@ def main(argv=None) -> int:
     if cfg.write:
         print(write(Path(cfg.out), read_cells(file)))
         return 0
-    for piece in (plan.PIECES[name] for name in cfg.pieces or plan.PIECES):
-        Study(plan.plan).run(piece, file, cfg.workers)
+    for name in cfg.pieces or [*plan.PIECES, *transfer.PIECES]:
+        if name in plan.PIECES:
+            Study(plan.plan).run(plan.PIECES[name], file, cfg.workers)
+        else:
+            Study(transfer.plan).run(transfer.PIECES[name], transfer.FILE, cfg.workers)
     return 0
 
 

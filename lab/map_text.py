@@ -20,7 +20,7 @@ def page(found: dict) -> str:
         gain={name: {x["name"]: format_gain(*x["gain"]) for x in r["rows"]} for name, r in of.items()},
         agreement={name: format_interval(*r["agreement"]) for name, r in of.items() if "agreement" in r},
         cleaned={name: f"{format_gain(*r['cleaned'][:2])} ({r['cleaned'][2]})" for name, r in of.items()
-                 if "cleaned" in r}, errs="\n".join(errs(found)),
+                 if "cleaned" in r}, errs="\n".join(errs(found)), transfer="\n".join(transfer(found["transfer"])),
         typed="\n".join(row(of["30 x 4,000"], "RFT")["commands"]),
         unfinished="; ".join(found["unfinished"]) or "nothing",
         edges=len(found["edges"]),
@@ -74,16 +74,44 @@ def errs(found: dict) -> list[str]:
     shares = sorted({r["errs"] for r in found["regimes"]})
     if len(shares) == 1:
         return []
-    rate = {(x["demos"], x["row"], x["errs"]): f" ({x['answers']:.0f} [{4000 / x['high']:.0f}, {4000 / x['low']:.0f}])"
-            if x["low"] > 0 else " (cannot be told)" for x in found["exchange"] if x["samples"] == 4000}
+    told = {(x["demos"], x["row"], x["errs"]): f" ({rate(x)})" for x in found["exchange"] if x["samples"] == 4000}
     lines = []
     for demos in (30, 100):
         gains = {r["errs"]: {x["name"]: format_gain(*x["gain"]) for x in r["rows"]} for r in found["regimes"]
                  if (r["demos"], r["samples"]) == (demos, 4000) and (r["errs"] or r["piece"] == "grid")}
-        lines += [[demos, name, *(gains.get(e, {}).get(name, "") + rate.get((demos, name, e), "") for e in shares)]
+        lines += [[demos, name, *(gains.get(e, {}).get(name, "") + told.get((demos, name, e), "") for e in shares)]
                   for name in ("UNA", "RFT", "RLOO")]
     titles = ["demonstrations", "", *(f"{e} % misjudged" if e else "never errs" for e in shares)]
     return [*read_template("map_errs.md"), *markdown_table(titles, lines), ""]
+
+
+WHERE = {"sums": "sums in words, 1M", "small": "NanoWorld, .3M", "large": "NanoWorld, 4M"}
+MEASURED = ("RFT", "UNA", "RLOO", "DPO")
+
+
+def transfer(lines: list[dict]) -> list[str]:
+    """Other worlds and sizes: points over SFT, RFT's rate, and whether it agrees with the map's; nothing where that is
+    not measured."""
+    places: dict[tuple, dict[str, dict]] = {}
+    for x in lines:
+        places.setdefault((x["where"], x["demos"], x["samples"]), {})[x["row"]] = x
+    if not places:
+        return []
+    table = [[WHERE[where], demos, f"{samples:,}", format_interval(rows["RFT"]["sft"]),
+              *(format_gain(*rows[name]["gain"]) if name in rows else "" for name in MEASURED),
+              rate(rows["RFT"]), rows["RFT"]["agrees"]] for (where, demos, samples), rows in places.items()]
+    titles = ["world, size", "demonstrations", "judged answers", "SFT", *MEASURED,
+              "judged answers for one demonstration, RFT [95 %]", "as in the map?"]
+    share = {demos: f"{100 * rows['RFT']['right']:.0f}" for (w, demos, _), rows in places.items() if w == "sums"}
+    (text,) = read_template("map_transfer.md")
+    return [text.format(table="\n".join(markdown_table(titles, table)), share=share), ""]
+
+
+def rate(x: dict) -> str:
+    """"29 [22, 40]", or that it cannot be told: answers for one demonstration."""
+    if x["low"] <= 0:
+        return "cannot be told"
+    return f"{x['answers']:.0f} [{x['samples'] / x['high']:.0f}, {x['samples'] / x['low']:.0f}]"
 
 
 # ---- the picture -----------------------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from nanouft.shell.files import Lines
 EXAMPLE, RIGHT = "examples/gsm8k_reward.py", "examples/gsm8k_reward.py:right"
 DEMOS, QUESTIONS = (30, 100, 300, 1000), (250, 1000)
 ITEMS = {"test": 300, "val": 200}
+FIELDS = "--prompt-field question --response-field answer"
 DONE = f"questions-{QUESTIONS[-1]}.jsonl"
 
 

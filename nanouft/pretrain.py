@@ -11,8 +11,7 @@ start at a document. Learning is fastest when every row stands at position 0, bu
 A text is cut into rows of the full context. Its tokenizer is learnt from it first and stands in the folder. JSON lines
 {"text": ...} are texts, too, and so are the questions and answers of a file for `train --data`.
 
-The shipped base: python -m nanouft.pretrain --out out/shipped --half, then config.json, model.safetensors and run.json
-copied to nanouft/assets/base/
+The shipped base: --out out/shipped --half, then config.json, model.safetensors and run.json go to nanouft/assets/base/
 """
 import json
 import math
@@ -75,16 +74,14 @@ class Pretrain:
         in_range(self, "steps", low=1)
         in_range(self, "tokens", low=1, high=1_000_000)
         in_range(self, "lr", above=True)
-        in_range(self, "width", low=16, high=1024)
-        if self.width and (self.width % 4 or self.size != "nano"):
-            raise UserError(f"--width {self.width}: give a multiple of 4, and --size nano")
+        if self.width is not None and (self.width not in range(16, 1025, 4) or self.size != "nano"):
+            raise UserError(f"--width {self.width}: give a multiple of 4 from 16 to 1024, and --size nano")
         in_range(self, "seed")
         in_range(self, "vocab", low=256 + len(CONTROL), high=100_000)
         in_range(self, "ctx", low=16, high=MOST_CTX)
         of_corpus = [name for name in ("vocab", "ctx", "prompt_field", "response_field") if getattr(self, name)]
         if self.corpus is None and of_corpus:
-            raise UserError(f"{flag(of_corpus[0])} belongs to --corpus: NanoWorld keeps tokenizer and context "
-                            "of the shipped base")
+            raise UserError(f"{flag(of_corpus[0])} belongs to --corpus: NanoWorld's tokenizer and context are fixed")
 
 
 # ---- a text of the user's --------------------------------------------------------------------------------------------
@@ -136,9 +133,7 @@ def read_corpus(cfg: Pretrain) -> tuple[np.ndarray, Tokenizer, str]:
         tok = Tokenizer("own", ranks, GPT2_PATTERN)
     ids = []
     for text in texts:
-        ids += tok.encode(text)
-        if kind != "text":
-            ids.append(tok.end)
+        ids += tok.encode(text) + ([tok.end] if kind != "text" else [])
     print(f"tokenizer: {tok.n_vocab:,} ids, {letters / max(1, len(ids)):.2f} characters a token of this text")
     return np.array(ids, np.int64), tok, kind
 

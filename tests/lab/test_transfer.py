@@ -1,14 +1,12 @@
 """Other worlds and sizes: the second world's files are apart, a cell of it runs, rates are compared as it says."""
-import json
-
 import pytest
 
 from lab import sums, transfer
-from lab.cell import BASES, Cell, check_base, fingerprint
-from lab.cells import run_cell, unpack_scores
+from lab.cell import Cell
+from lab.cells import pack_scores, run_cell, unpack_scores
 from lab.contrast import contrast
 from lab.own import Own
-from nanouft.shell.errors import UserError
+from lab.runner import Missing
 from nanouft.shell.files import Lines
 
 
@@ -24,7 +22,7 @@ def test_no_question_of_the_exams_is_learnt_from(tmp_path):
 
 def test_a_cell_of_the_second_world(tmp_path):
     """Two steps on demonstrations, an answer to each of 250 questions, two steps of UNA on their scores."""
-    flags = f"--objective sft --data {{world}}/demos-30.jsonl {transfer.FIELDS} --steps 2".split()
+    flags = f"--objective sft --data {{world}}/demos-30.jsonl {sums.FIELDS} --steps 2".split()
     first = Cell(tuple(flags), 0, world="sums")
     own = Own(first, 250, samples=1)
     cell = Cell(("--objective", "una", "--data", "{own}/scores.jsonl", "--steps", "2"), 0, first, "val", 40, own=own,
@@ -45,16 +43,24 @@ def test_a_rate_agrees_within_a_factor_or_its_interval_overlaps(answers, low, hi
     assert transfer.agrees({**line, "demos": 7}, [of_map]) == "cannot be told"
 
 
-def test_what_came_out_follows_from_cells(tmp_path, monkeypatch):
-    """A place whose cells are not there is not told."""
-    monkeypatch.setattr(transfer, "GROUPS", {"sums": transfer.GROUPS["sums"]})
-    assert transfer.found(tmp_path, []) == []
+def test_what_came_out_follows_from_cells(monkeypatch):
+    """Where SFT has 20 % with 30 demonstrations and 60 % with 100, a row with 40 % stands between; a place whose cells
+    are missing is not told."""
+    done = {}
 
+    def look_up(cells):
+        if any(c.own and c.own.prompts > 250 for c in cells):
+            raise Missing("not there")
+        done.update({c.key: in_sums(c) for c in cells})
+        return done
 
-def test_a_base_that_git_does_not_carry(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    BASES.parent.mkdir(parents=True)
-    BASES.write_text(json.dumps({"out/far": {"fingerprint": "abc", "command": "python -m nanouft.pretrain --far"}}))
-    assert fingerprint("out/far") == "abc" and Cell((), 0, "out/far").key
-    with pytest.raises(UserError, match="out/far: .* make it with: python -m nanouft.pretrain --far"):
-        check_base("out/far")
+    def in_sums(c):
+        mean = 0.4 if c.own else {"30": 0.2, "100": 0.6, "300": 0.9}[c.flags[3].split("-")[1].split(".")[0]]
+        return {"each": {"sums": pack_scores([mean] * c.items)}, "mean": mean, "seed": c.seed, "split": c.split,
+                "items": c.items}
+    monkeypatch.setattr(transfer, "PIECES", {"small": []})
+    lines = {(x["demos"], x["row"]): x for x in transfer.found(look_up, [])}
+    assert {x["samples"] for x in lines.values()} == {1000} and set(transfer.READS) < {row for _, row in lines}
+    at_30 = lines[30, "RFT"]
+    assert [at_30["gain"][0], at_30["sft"]] == pytest.approx([0.2, 0.2]) and at_30["verdict"] == "better"
+    assert at_30["worth"] == pytest.approx(30 * (100 / 30) ** 0.5 - 30, rel=0.01) and lines[100, "RFT"]["worth"] < 0
