@@ -91,6 +91,9 @@ def test_flops_are_those_that_torch_counts():
     counts = counter.get_flop_counts()["Global"].items()
     products = sum(n for op, n in counts if "mm" in str(op) and "bmm" not in str(op))
     assert meter.flops - 3 * attention == products
+    with cost.counted() as by_number:
+        model(ids, want="logp", targets=ids, at=at.flatten().nonzero()[:, 0]).sum().backward()
+    assert by_number.flops == meter.flops, "places by number cost what the same places of a mask cost"
     before = meter.flops
     with torch.no_grad(), cost.counted() as other:
         model(ids, want="hidden")
