@@ -182,14 +182,15 @@ class TransformersModel(GPT):
         """One safetensors file, config.json, and a generation_config.json that knows our end token. The adapter of a
         run with LoRA stands in adapter/, as peft reads it, unless embeddings were trained, too."""
         device, half = self.wte.weight.device, self.half
+        large = half and device.type != "cpu"           # all of it in fp32 has room beside the CPU only
         self.net.generation_config.eos_token_id = [end_id, *(i for i in self.ends() if i != end_id)]
         if self.net._hf_peft_config_loaded and self.adapters_alone():
             self.net.save_pretrained(str(Path(folder, "adapter")))
-        if half:
-            self.net.cpu()                      # where all of it has room in fp32
+        if large:
+            self.net.cpu()
         self.merge()
         self.net.save_pretrained(str(folder), max_shard_size="1000GB")
-        if half:
+        if large:
             self.keep_frozen_in(half)
             self.net.to(device)
 
