@@ -78,7 +78,7 @@ def placed(model: Any, device: Device, shard: bool) -> nn.Module:
 
 
 @contextlib.contextmanager
-def gathered_once(net: nn.Module) -> Iterator[None]:
+def gathered_once(net: Any) -> Iterator[None]:
     """Inside, shared embeddings and head stay whole from the first forward to the backward: IFT reads them four times.
     """
     shares = hasattr(net, "set_reshard_after_forward")

@@ -1,11 +1,12 @@
 """The contract in use: an objective from outside, row columns, kinds of data, runs that come first, coupled losses."""
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from running import DEMOS, PAIRS, QUICK, call, lines, metrics, one_error
-from tiny import CPU, FORMS, NANO, same, same_each, say
+from tiny import CPU, FORMS, NANO, batch_of, same, same_each, say, some_rows
 
 from nanouft import evaluate, train, world
 from nanouft.data.batches import collate, encode
@@ -92,6 +93,19 @@ def test_row_columns_belong_to_their_rows_and_know_the_step():
     same(torch.cat([p.col.score for p in parts]), whole.col.score, "micro-batches hold pieces of it")
     for p in parts:
         same(p.step_col.score, whole.col.score, "and every piece knows the columns of the whole step")
+
+
+def test_places_are_those_of_the_mask_whoever_changes_it():
+    moved = batch_of(some_rows()).to("cpu")
+    s, other = moved.seqs["answer"], torch.zeros_like(moved.seqs["answer"].mask)
+    assert s.places is s.places, "noted once, so a GPU need not count"
+    other[0, 1] = 1
+    assert replace(s, mask=other).places.tolist() == [1]
+    assert len(s.take([0]).places) == s.mask[0].sum()
+    s.mask[:] = other                                                   # written into
+    assert s.places.tolist() == [1]
+    s.mask = other.roll(1, 1)                                           # another one
+    assert s.places.tolist() == [2]
 
 
 def test_labels_and_scores_of_a_file():

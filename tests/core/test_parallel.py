@@ -137,7 +137,8 @@ def as_one(both, one, near: float = 1) -> None:
     """Every number of every step is that of one process. `near`: by how much rounding is coarser than that of fp32."""
     for line, want in zip(metrics(both), metrics(one), strict=True):
         held, want_held = line.pop("held_out", {}), want.pop("held_out", {})
-        assert line == pytest.approx(want, rel=1e-4 * near, abs=1e-5 * near) and held == pytest.approx(want_held, rel=1e-4)
+        assert line == pytest.approx(want, rel=1e-4 * near, abs=1e-5 * near)
+        assert held == pytest.approx(want_held, rel=1e-4)
     assert losses(both) == pytest.approx(losses(one), rel=1e-5 * near, abs=1e-6) and len(losses(both)) == 3
 
 
