@@ -99,7 +99,7 @@ class Column:
     # Before training: before(data, start model, pad, device, hp) -> for each row a number,
     # a vector, or {role: (L-1,)}.
     before: Callable | None = None
-    # Of sampled answers: sampled(s, policy, hidden, hp) -> (B,T); hidden (B,T,C) are its last states.
+    # Of sampled answers: sampled(s, policy, hidden, hp) -> (B,T); hidden (B,T,C), its last states.
     sampled: Callable | None = None
 
 
@@ -141,10 +141,10 @@ class Batch:
         seqs = {role: s.take(mine) for role, s in self.seqs.items()}
         return replace(self, seqs=seqs, col=self.col.each(lambda x: x[mine]), offset=mine.start)
 
-    def each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
-        """`change` applied to every tensor: to a device, to another precision."""
-        seqs = {role: s.each(change) for role, s in self.seqs.items()}
-        return replace(self, seqs=seqs, col=self.col.each(change), step_col=self.step_col.each(change))
+    def each(self, f: Callable[[Tensor], Tensor]) -> "Batch":
+        """f of every tensor: on a device, in another precision."""
+        seqs = {role: s.each(f) for role, s in self.seqs.items()}
+        return replace(self, seqs=seqs, col=self.col.each(f), step_col=self.step_col.each(f))
 
     def to(self, device) -> "Batch":
         """On a device. Places are found before: a GPU would make the CPU wait for their number."""

@@ -13,6 +13,7 @@ import pytest
 import torch
 from running import PAIRS, QUICK, SMALL, apart, be_brief, call, lines, one_error, start
 from safetensors.torch import load_file
+from tiny import CPU
 
 from nanouft import pretrain, reward, train
 from nanouft.gpt import GPT
@@ -88,33 +89,22 @@ def test_killed_and_resumed_is_bit_equal(objective, ready, where, left, tiny_bas
     assert not list(run.rglob("partial*"))
 
 
-class AdamW8bit(torch.optim.SGD):
+class Nested(torch.optim.SGD):
     """State as bitsandbytes holds it: steps are an int, a map is shared, state_dict is nested."""
-    MAP = torch.arange(4.0)
-
-    def __init__(self, groups, lr, betas):
-        super().__init__(groups, lr)
-
-    def step(self):
-        for p in (p for group in self.param_groups for p in group["params"]):
-            self.state[p] = {"step": self.state[p].get("step", 0) + 1, "qmap1": self.state[p].get("qmap1", self.MAP)}
-            assert type(self.state[p]["step"]) is int and self.state[p]["qmap1"].sum() == 6
-            p.grad /= self.state[p]["step"]
-        super().step()
-
     def state_dict(self):
         return super().state_dict() | {"state": {0: {"nested": {}}}}
 
 
-def test_the_state_of_bitsandbytes_is_kept_as_it_holds_it(here, tiny_base, monkeypatch):
+def test_the_state_of_bitsandbytes_comes_back_as_it_holds_it(tmp_path, tiny_base, monkeypatch):
     for name in ("bitsandbytes", "bitsandbytes.optim"):
-        monkeypatch.setitem(sys.modules, name, SimpleNamespace(AdamW8bit=AdamW8bit))
-    assert call(train.main, *flags(tiny_base, "sft", "a"), "--optimizer", "adamw8bit") == 0
-    shutil.copytree("a", "b", ignore=shutil.ignore_patterns("20", "eval.json", "model.safetensors"))
-    shutil.copytree("a/steps/10", "b/steps/10", dirs_exist_ok=True)
-    assert call(train.main, "--resume", "b") == 0
-    a, b = (load_file(f"{run}/model.safetensors") for run in "ab")
-    assert all(torch.equal(a[name], b[name]) for name in a)
+        monkeypatch.setitem(sys.modules, name, SimpleNamespace(AdamW8bit=lambda groups, lr, betas: Nested(groups, lr)))
+    model, shared = start_model(str(tiny_base))[0], torch.arange(4.0)
+    old, new = (train.make_optimizer(model, Train(optimizer="adamw8bit", lr=0.1), CPU) for _ in range(2))
+    old.state.update({p: {"step": 7, "qmap1": shared} for p in model.parameters()})
+    checkpoints.save_step(tmp_path, 7, model, old, {})
+    assert checkpoints.load_step(tmp_path, model, new)["step"] == 7 and len(new.state) == len(old.state)
+    for state in new.state.values():
+        assert type(state["step"]) is int and state["step"] == 7 and torch.equal(state["qmap1"], shared)
 
 
 def test_a_step_appears_at_once_and_whole(tmp_path, monkeypatch):

@@ -25,7 +25,6 @@ from nanouft.objectives.sft import SFT
 from nanouft.objectives.sftmix import SFTMix
 from nanouft.objectives.tofu import TOFU, focal_weight
 from nanouft.reference import add_columns
-from nanouft.shell import draws
 from nanouft.shell.errors import UserError
 from nanouft.training import freeze, setup
 from nanouft.training.flags import Train, read_flags
@@ -80,13 +79,6 @@ def test_neftune_noise_is_uniform_and_goes_by_the_true_length():
     again = batch_of(rows, step=1)
     differs(noise(again.seqs["answer"], again, alpha, width), x, "another step draws other noise")
     same(noise(batch.seqs["answer"], batch, alpha, width), x, "the same step draws the same", 0.0)
-
-
-def test_neftune_noise_is_drawn_where_the_rows_are(monkeypatch):
-    """A device without numbers stands for a GPU: nothing is drawn on the CPU and copied."""
-    places, batch = [], batch_of(some_rows()).to("meta")
-    monkeypatch.setattr(draws, "generator", lambda seed, device="cpu": places.append(str(device)))
-    assert noise(batch.seqs["answer"], batch, 5.0, 8).device.type == "meta" and {*places} == {"meta"}
 
 
 # ---- TOFU ------------------------------------------------------------------------------------------------------------

@@ -42,18 +42,7 @@ def test_quick_writes_its_figures(here, short, capsys):
             assert figures[part][name]["ratio"] > 0 and all(map(math.isfinite, figures[part][name].values()))
             assert f"{part:<9} {name}" in said
     assert figures["trl"] is None and "TRL is not installed" in said
-
-
-def test_only_some_parts(here, short, capsys):
-    assert call(bench.main, "--only", "ift", "--threads", 1) == 0
-    said = capsys.readouterr().out
-    assert "ift_over_sft" in said and "step" not in said and not list(here.iterdir())
-    one_error(call(bench.main, "--only", "speed"), capsys.readouterr().err, "part", "step")
-
-
-def test_all_objectives_beside_trl_make_a_step_on_our_side(short):
-    for name in ("dpo", "grpo"):                                                # the parts above make one of SFT
-        bench.stepper(name, CPU)(0)
+    bench.stepper("dpo", CPU)(0), bench.stepper("grpo", CPU)(0)     # ours beside TRL's; the parts above: one of SFT
 
 
 def test_above_one_means_that_ours_is_faster(short, monkeypatch, tiny_base):
@@ -73,7 +62,7 @@ def test_without_transformers_its_parts_are_skipped_aloud(here, short, capsys, m
     monkeypatch.setitem(sys.modules, "transformers", None)
     assert call(bench.main, "--quick", "--threads", 1, "--only", "step", "ift", "decoding", "trl") == 0
     said = capsys.readouterr().out
-    assert said.count("skipped") == 3 and "ift_over_sft" in said
+    assert said.count("skipped") == 3 and "ift_over_sft" in said and "memory" not in said
 
 
 def test_arms_take_turns_and_the_first_turn_is_a_warm_up(monkeypatch):
@@ -107,5 +96,6 @@ def test_log_probs_of_a_large_vocabulary_take_less_memory_than_cross_entropy(sho
 
 
 def test_mistakes_are_one_line(here, capsys):
+    one_error(call(bench.main, "--only", "speed"), capsys.readouterr().err, "part", "step")
     one_error(call(bench.main, "--device", "cdua"), capsys.readouterr().err, "cdua", "cuda?")
     one_error(call(bench.main, "--dtype", "fp64"), capsys.readouterr().err, "--dtype", "fp16")
