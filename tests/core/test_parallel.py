@@ -56,8 +56,7 @@ dist.destroy_process_group = lambda: line is last and part()
 *_, last = sys.argv
 
 
-class Gathers(TorchDispatchMode):
-    '''Of which type weights were that were put together for a forward or a backward.'''
+class Gathers(TorchDispatchMode):           # of which type weights were that were put together
     def __torch_dispatch__(self, op, types, args=(), kwargs=None):
         if op is torch.ops.c10d._allgather_base_.default:
             gathers.append(args[1].dtype)
