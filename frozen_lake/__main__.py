@@ -5,7 +5,7 @@
 
 One optimal and one worse path through a frozen lake; SFT and IFT imitate the first, DPO and ORPO prefer it to the
 second (arXiv:2405.11870, section 5.3). Printed: who comes nearer to the optimal policy, where, and who arrives. Written
-to --out: results.json, pictures, a GIF, and index.html, a page to click through. What the paper does not say (map,
+to --out: results.json, pictures, and index.html, a page to click through. What the paper does not say (map,
 width, learning rate, seeds) is chosen here and is a flag; its result is not assumed.
 """
 import math
@@ -226,8 +226,8 @@ def run(cfg: Run, folder: Path) -> dict:
     folder.mkdir(parents=True, exist_ok=True)
     data = finite(data)
     write_json(folder / "results.json", data)
-    net, table = (value for (_, start), value in kept.items() if start != "fresh")
-    made = pictures.everything(task, net, table, lines, method("ift", cfg.lam, cfg.gamma), folder)
+    net = next(value for (kind, start), value in kept.items() if kind == "net" and start != "fresh")
+    made = pictures.everything(task, *net, lines, method("ift", cfg.lam, cfg.gamma), folder)
     print("\n" + "\n".join(f"picture: {file}" for file in made))
     return data
 

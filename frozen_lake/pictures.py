@@ -1,10 +1,8 @@
 """Pictures of the lake. Readable at slide size, colour-blind safe, signs and shapes as well as colours: blue is + and
 orange is - (nanouft.look.plots), nothing else; a method has the colour that it has on the page."""
-import math
 from pathlib import Path
 
 import torch
-from matplotlib import animation
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.patches import Circle, FancyArrowPatch, Rectangle
@@ -13,7 +11,7 @@ from frozen_lake.demos import Path as Walk
 from frozen_lake.lake import MOVES, Lake
 from frozen_lake.learn import Method, Task, Trace
 from frozen_lake.measure import first_update
-from frozen_lake.planning import draw, occupancy, optimal_actions
+from frozen_lake.planning import optimal_actions
 from frozen_lake.policies import Policy
 from nanouft.look.plots import DOWN, GREY, UP, plt
 
@@ -171,68 +169,11 @@ def apart(y: list[float], gap: float) -> list[float]:
     return [v - min(0, y[0]) for v in y]
 
 
-# ---- 4. whose cells -------------------------------------------------------------------------------------------------
-def explored(lake: Lake, panels: dict[str, tuple[torch.Tensor, torch.Tensor, float]], file: Path) -> Path:
-    """panels: {method: (share of each cell in what the loss read, share of own visits, overlap)}."""
-    wide = 0.41 / math.sqrt(max(float(own[s]) for _, own, _ in panels.values() for s in lake.live))    # clear of the S
-    with plt.rc_context(SLIDE):
-        fig, axes = plt.subplots(1, len(panels), figsize=(4.4 * len(panels), 5.6), squeeze=False)
-        for ax, (name, (seen, own, overlap)) in zip(axes[0], panels.items()):
-            board(ax, lake)
-            for s in lake.live:
-                x, y = place(lake, s)
-                if seen[s] > 0:
-                    ax.add_patch(Rectangle((x - 0.48, y - 0.48), 0.96, 0.96, facecolor=GREY, hatch="//",
-                                           edgecolor="white", alpha=min(1.0, 0.12 + 5 * float(seen[s]))))
-                ax.add_patch(Circle((x, y), wide * math.sqrt(float(own[s])), facecolor=COLOUR[name], edgecolor="white"))
-            ax.set_title(f"{label(name)}\noverlap {overlap:.2f}")
-        fig.tight_layout()
-        fig.suptitle("Hatched: cells that the loss reads. Disc: where the learner itself goes "
-                     "(area = share of its visits)", fontsize=18, y=1.0, va="bottom")
-        return save(fig, file)
-
-
-# ---- an agent under each policy -------------------------------------------------------------------------------------
-def walk(lake: Lake, policies: dict[str, torch.Tensor], file: Path, frames: int = 18, seed: int = 0) -> Path:
-    """A GIF: one agent a policy, all with the same dice, from the start; ✓ where it arrived, ✕ where it fell."""
-    rng, tracks = torch.Generator().manual_seed(seed), {}
-    dice = [int(x) for x in torch.randint(2**31, (frames,), generator=rng)]
-    for name, policy in policies.items():
-        s, track = lake.start, [lake.start]
-        for die in dice:
-            mine = torch.Generator().manual_seed(die)
-            if not lake.terminal[s]:
-                s = int(draw(lake.P[s, int(draw(policy[s], mine))], mine))
-            track.append(s)
-        tracks[name] = track
-    with plt.rc_context(SLIDE):
-        fig, axes = plt.subplots(1, len(policies), figsize=(3.4 * len(policies), 4.1), dpi=70, squeeze=False)
-        agents, trails = [], []
-        for ax, (name, track) in zip(axes[0], tracks.items()):
-            board(ax, lake)
-            ax.set_title(f"{label(name)}\nstart")
-            trails.append(ax.plot([], [], color=COLOUR[name], lw=4, alpha=0.5)[0])
-            agents.append(ax.plot([], [], "o", color=COLOUR[name], ms=22, mec="black")[0])
-        fig.tight_layout(rect=(0, 0, 1, 0.93))
-
-        def draw_frame(t: int):
-            for ax, agent, trail, (name, track) in zip(axes[0], agents, trails, tracks.items()):
-                trail.set_data(*zip(*[place(lake, s) for s in track[:t + 1]]))
-                agent.set_data(*[[v] for v in place(lake, track[t])])
-                end = "✓ arrived" if track[t] == lake.goal else "✕ fell" if lake.terminal[track[t]] else f"step {t}"
-                ax.set_title(f"{label(name)}\n{end}")
-            return []
-        file.parent.mkdir(parents=True, exist_ok=True)
-        animation.FuncAnimation(fig, draw_frame, frames=frames + 1).save(file, writer=animation.PillowWriter(fps=3))
-        plt.close(fig)
-    return file
-
-
 # ---- all of one experiment ------------------------------------------------------------------------------------------
-def everything(task: Task, net: tuple[Policy, dict[str, Trace]], table: tuple[Policy, dict[str, Trace]],
-               lines: dict[str, dict], ift: Method, folder: Path) -> list[Path]:
-    """The pictures of the learners of one map. `net`, `table`: (policy at the start, {method: its training})."""
-    made, lake, (policy, traces) = [], task.lakes.each[0], net
+def everything(task: Task, policy: Policy, traces: dict[str, Trace], lines: dict[str, dict], ift: Method,
+               folder: Path) -> list[Path]:
+    """The pictures of the networks of one map: their policy at the start, {method: its training}."""
+    made, lake = [], task.lakes.each[0]
     main = [name for name in traces if name in ("sft", "ift", "orpo", "dpo")]
     if not lake.slippery:
         guess, *rest = first_update(task, policy, ift)
@@ -245,13 +186,6 @@ def everything(task: Task, net: tuple[Policy, dict[str, Trace]], table: tuple[Po
         panels = {name: (traces[name].policies[early] - traces[name].policies[0]).mean(0) for name in main}
         made.append(changes(lake, optimal_actions(lake).double(), panels, (task.golds[0], task.losers[0]),
                             folder / "changes.png", steps[early]))
-        shares = {}
-        for name in (n for n in table[1] if n in (*main, "pg")):
-            t = table[1][name]
-            visits = occupancy(task.lakes, t.policies[-1])[0]        # (S,) where the learner itself goes at the end
-            shares[name] = (t.seen[0], visits / visits.sum(), float(t.overlap[0]))
-        made.append(explored(lake, shares, folder / "explored.png"))
-        made.append(walk(lake, {name: traces[name].policies[-1][0] for name in main}, folder / "walk.gif"))
     made.append(curves({title: c for title, c in lines.items() if title.startswith("net")}, folder / "curves.png"))
     return made
 

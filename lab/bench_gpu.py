@@ -5,12 +5,14 @@
 
 objectives   five steps of every objective of the registry, on the device in fp32 (no TF32) and in half precision,
              against the same steps on the CPU in fp32: all finite; in fp32 loss and gradient norm equal to TOLERANCE
-speed        SFT, IFT and DPO, 16 sequences of 1,024 tokens: tokens a second, MFU, peak memory; in half precision and in
-             fp32 (TF32, as train has it)
-sampling     256 answers of 128 tokens, as in a rollout of GRPO: tokens a second; in fp32
+speed        SFT, IFT and DPO, 16 sequences of 1,024 tokens: tokens a second, MFU, peak memory; in half precision, in
+             fp32 (TF32, as train has it), and in half precision compiled, with the seconds that it took to compile
+waits        one of these steps in torch.profiler: how often somebody asks for a number (on a CPU AdamW does so for each
+             tensor), how often the CPU waits for the GPU, and the share of the time in which the GPU works
+sampling     256 answers of 128 tokens, as in a rollout of GRPO: tokens a second, peak memory
 The memory of the loss: python -m lab.bench --device cuda --only memory.
-Each part is on its own: one that fails is reported in its place, and the others go on. The file is written after each.
-Half precision is bf16, on a GPU without bf16 fp16.
+Each part is on its own: one that fails is reported in its place, and the others go on; after 8 minutes none begins. The
+file is written after each. Half precision is bf16, on a GPU without bf16 fp16.
 """
 import contextlib
 import copy
@@ -22,8 +24,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from unittest import mock
 
 import torch
+from torch.profiler import profile
 
 from lab.bench_steps import Clock, Learner, random_rows, settings
 from nanouft import world
@@ -35,14 +39,18 @@ from nanouft.models.generate import generate
 from nanouft.models.load import start_model
 from nanouft.models.save import add_value_head
 from nanouft.objective import Batch
-from nanouft.objectives import OBJECTIVES
+from nanouft.objectives import OBJECTIVES, neftune
 from nanouft.reference import add_columns
 from nanouft.rollout.rollouts import as_if_sampled
-from nanouft.shell.devices import Device
+from nanouft.shell import devices
+from nanouft.shell.devices import DTYPES, Device
+from nanouft.shell.draws import uniform_rows
 from nanouft.shell.errors import UserError
 from nanouft.shell.files import write_json
 from nanouft.shell.text import one_line
 
+SECONDS = 480
+WAITS = ("cudaStreamSynchronize", "cudaEventSynchronize", "cudaMemcpy")
 TOLERANCE = 1e-3            # of loss and gradient norm in each of five steps, fp32 against fp32, relative above 1
 CPU = Device("cpu", "fp32")
 # Dense bf16 FLOPs a second, NVIDIA's data sheets of A100, H100 and H200 (theirs are with sparsity: twice as much). The
@@ -92,7 +100,7 @@ def compared(b: Bench, name: str) -> dict:
     seen = []
     for device in (CPU, b.fp32, b.device):
         learner = Learner(name, copy.deepcopy(base).to(device.name), device)
-        with exact_products():
+        with exact_products(), mock.patch.object(neftune, "uniform_rows", drawn_on_cpu):
             seen.append([[float(x) for x in learner.step(batch)] for batch in batches])
 
     def gap(arm: list) -> float:
@@ -100,6 +108,11 @@ def compared(b: Bench, name: str) -> dict:
         return max(gaps) if all(map(math.isfinite, gaps)) else math.inf        # max() of a NaN may be anything
     half = gap(seen[2])
     return {"ok": gap(seen[1]) <= TOLERANCE and half < math.inf, "gap": gap(seen[1]), f"gap_{b.device.dtype}": half}
+
+
+def drawn_on_cpu(batch: Batch, B: int, T: int, device="cpu") -> torch.Tensor:
+    """A GPU's own noise would be other noise."""
+    return uniform_rows(batch, B, T).to(device)
 
 
 def five(name: str, model: GPT, tok: Tokenizer) -> list[Batch]:
@@ -118,21 +131,43 @@ def five(name: str, model: GPT, tok: Tokenizer) -> list[Batch]:
     return [replace(source(i), seed=i) for i in range(5)]
 
 
-def speed(b: Bench, name: str, device: Device) -> dict:
+def step_of(b: Bench, name: str, device: Device, compile: str = "off") -> tuple[Learner, Batch]:
     model = b.model()
-    learner, n = Learner(name, model, device), b.shape.rows // (2 if name == "dpo" else 1)
+    n = b.shape.rows // (2 if name == "dpo" else 1)
     batch = collate(random_rows(name, n, 1, b.shape.length, model.cfg.vocab_size), range(n), 0)
-    for _ in range(3):                                          # warms up
-        learner.step(batch)
+    return Learner(name, devices.compiled(model, compile, device, b.shape.steps), device), batch
+
+
+def speed(b: Bench, name: str, device: Device, compile: str = "off") -> dict:
+    learner, batch = step_of(b, name, device, compile)
     reset_peak(device)
     clock = Clock(device)
+    for _ in range(3):                                          # warms up
+        learner.step(batch)
+    first = clock.seconds()
     for _ in range(b.shape.steps):
         loss, _ = learner.step(batch)
     tokens_per_s = b.shape.steps * sum(batch.attended.values()) / clock.seconds()
+    torch._dynamo.reset()
     if not math.isfinite(loss):
         raise ValueError(f"the loss is {loss.item()}")
-    return {"tokens_per_s": tokens_per_s, "mfu": mfu(model, name, b.shape.length, tokens_per_s, device),
-            "peak_gib": peak(device)}
+    plain = getattr(learner.model, "_orig_mod", learner.model)
+    return {"tokens_per_s": tokens_per_s, "mfu": mfu(plain, name, b.shape.length, tokens_per_s, device),
+            "peak_gib": peak(device), **({"compiled_s": first} if compile == "on" else {})}
+
+
+def waits(b: Bench, name: str) -> dict:
+    """Of one step. A number that is asked for makes the CPU stand still until the GPU has come so far."""
+    learner, batch = step_of(b, name, b.device)
+    learner.step(batch)
+    clock = Clock(b.device)
+    with profile() as seen:
+        learner.step(batch)
+        wall = clock.seconds()
+    events = seen.key_averages()
+    busy = sum(e.self_device_time_total for e in events if e.device_type.name == "CUDA") / 1e6 / wall
+    return {"asked": sum(e.count for e in events if e.key == "aten::_local_scalar_dense"),
+            "waited": sum(e.count for e in events if e.key in WAITS), "busy": busy if b.device.kind == "cuda" else None}
 
 
 def mfu(model: GPT, name: str, T: int, tokens_per_s: float, device: Device) -> float | None:
@@ -151,20 +186,24 @@ def peak_flops(device: Device) -> float | None:
     return next((flops for key, flops in PEAK.items() if key in name and "MIG" not in name), None)
 
 
-def sampling(b: Bench) -> dict:
-    tok, model = Tokenizer.load("nano"), b.model()
+def sampling(b: Bench, device: Device) -> dict:
+    tok, model = Tokenizer.load("nano"), b.model().to(DTYPES[device.dtype])
     rows = random_rows("grpo", b.shape.answers, min(64, b.shape.length), 0, model.cfg.vocab_size)
     prompts = [row.seqs["prompt"].ids.tolist() for row in rows]
+    reset_peak(device)
     for _ in range(2):                                          # the first time warms up
-        clock = Clock(b.device)
+        clock = Clock(device)
         generate(model, prompts, stop=-1, pad=tok.pad, max_new=b.shape.new, temperature=1.0)
-    return {"tokens_per_s": len(prompts) * b.shape.new / clock.seconds(), "peak_gib": peak(b.device)}
+    return {"tokens_per_s": len(prompts) * b.shape.new / clock.seconds(), "peak_gib": peak(device)}
 
 
 def parts(b: Bench) -> dict[str, Callable[[], dict]]:
-    timed = {f"speed {name} {device.dtype}": partial(speed, b, name, device)
-             for device in (b.device, b.fp32) for name in FORWARDS}
-    return {"objectives": partial(objectives, b), **timed, "sampling": partial(sampling, b)}
+    arms = (b.device, b.fp32)
+    timed = {f"speed {name} {d.dtype}": partial(speed, b, name, d) for d in arms for name in FORWARDS}
+    asked = {f"waits {name}": partial(waits, b, name) for name in FORWARDS}
+    drawn = {f"sampling {d.dtype}": partial(sampling, b, d) for d in arms}
+    compiled = {f"speed {name} {b.device.dtype} compiled": partial(speed, b, name, b.device, "on") for name in FORWARDS}
+    return {"objectives": partial(objectives, b), **timed, **asked, **drawn, **compiled}
 
 
 # ---- memory, precision, errors ---------------------------------------------------------------------------------------
@@ -201,8 +240,9 @@ def measure(shape: str, device: Device, out: str | None) -> int:
               "date": time.strftime("%Y-%m-%d"), "parts": {}}
     print(f"{name}, torch {torch.__version__}, shape {shape}"
           + ("; no MFU, for its peak is not known (PEAK in lab/bench_gpu.py)" if peak_flops(device) is None else ""))
+    end = time.perf_counter() + SECONDS
     for part, work in parts(b).items():
-        found = result["parts"][part] = attempt(work)
+        found = result["parts"][part] = attempt(work, end)
         print(f"{part:<26} {figures(found)}", flush=True)
         if out:
             Path(out).parent.mkdir(parents=True, exist_ok=True)
@@ -214,11 +254,11 @@ def measure(shape: str, device: Device, out: str | None) -> int:
     return 1 if missing or wrong else 0
 
 
-def attempt(part: Callable[[], dict]) -> dict:
+def attempt(part: Callable[[], dict], end: float = math.inf) -> dict:
     """The figures of a part, or in "error" why there are none."""
     start = time.perf_counter()
     try:
-        found = part()
+        found = part() if start < end else {"error": f"not begun: {SECONDS} s are over"}
     except Exception as e:
         found = {"error": one_line(f"{type(e).__name__}: {e}")}
     if torch.cuda.is_available():

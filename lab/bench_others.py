@@ -1,24 +1,16 @@
-"""The other side of a benchmark: models and libraries that do the same work (bench.py).
-
-PlainGPT is the usual compact GPT in the manner of nanoGPT (github.com/karpathy/nanoGPT), in our words: nothing but a
-forward from tokens to the loss of all positions. The rest is transformers and TRL, where they are installed.
-"""
+"""The other side of a benchmark: transformers and TRL, which do the same work, where they are installed (bench.py)."""
 import importlib.metadata
 import json
 import tempfile
-from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn as nn
-import torch.nn.functional as F
 from torch import Tensor
 
 from nanouft import world
 from nanouft.data.tokenizer import Tokenizer
-from nanouft.gpt import GPT, GPTConfig
 
 
 def versions() -> dict[str, str]:
@@ -30,44 +22,6 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             pass
     return found
-
-
-# ---- a plain GPT -----------------------------------------------------------------------------------------------------
-class PlainBlock(nn.Module):
-    def __init__(self, cfg: GPTConfig, gelu: str):
-        super().__init__()
-        C, self.heads = cfg.n_embd, cfg.n_head
-        self.ln_1, self.ln_2 = nn.LayerNorm(C), nn.LayerNorm(C)
-        self.attn = nn.ModuleDict({"c_attn": nn.Linear(C, 3 * C), "c_proj": nn.Linear(C, C)})
-        self.mlp = nn.Sequential(OrderedDict(c_fc=nn.Linear(C, 4 * C), gelu=nn.GELU(gelu), c_proj=nn.Linear(4 * C, C)))
-
-    def forward(self, x: Tensor) -> Tensor:
-        B, T, C = x.shape
-        parts = self.attn["c_attn"](self.ln_1(x)).split(C, dim=2)
-        q, k, v = (part.view(B, T, self.heads, -1).transpose(1, 2) for part in parts)           # (B,heads,T,C/heads)
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        x = x + self.attn["c_proj"](y.transpose(1, 2).contiguous().view(B, T, C))
-        return x + self.mlp(self.ln_2(x))
-
-
-class PlainGPT(nn.Module):
-    """gelu: "none" is the exact one, as in nanoGPT; "tanh" GPT-2's, which costs more on a CPU."""
-
-    def __init__(self, model: GPT, gelu: str):
-        super().__init__()
-        cfg = model.cfg
-        self.wte, self.wpe = nn.Embedding(cfg.vocab_size, cfg.n_embd), nn.Embedding(cfg.n_ctx, cfg.n_embd)
-        self.h = nn.ModuleList(PlainBlock(cfg, gelu) for _ in range(cfg.n_layer))
-        self.ln_f = nn.LayerNorm(cfg.n_embd)
-        self.load_state_dict(model.state_dict())
-        self.to(model.wte.weight.device)
-
-    def forward(self, ids: Tensor, targets: Tensor) -> Tensor:
-        x = self.wte(ids) + self.wpe(torch.arange(ids.shape[1], device=ids.device))
-        for block in self.h:
-            x = block(x)
-        logits = F.linear(self.ln_f(x), self.wte.weight)
-        return F.cross_entropy(logits.view(-1, logits.shape[-1]), targets.view(-1))
 
 
 # ---- transformers ----------------------------------------------------------------------------------------------------

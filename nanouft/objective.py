@@ -53,7 +53,6 @@ class Seqs(Record):
     old: Tensor = LATER             # (B,T) nats, the log-prob of each token when it was sampled
     # an objective's credit() writes:
     adv: Tensor = LATER             # (B,T) what each token earned more than expected (PPO)
-    found: Tensor = LATER           # (N,) `places`, of Batch.to; None once `mask` is changed
 
     def sum(self, x: Tensor) -> Tensor:
         """(B,T) -> (B,). Masked places are replaced, not multiplied: 0 * inf would be NaN."""
@@ -65,13 +64,15 @@ class Seqs(Record):
 
     @property
     def places(self) -> Tensor:
-        """(N,) where `mask` is 1, counted through the flattened (B,T): for GPT.forward's `at`."""
-        return self.mask.flatten().nonzero()[:, 0] if self.found is None else self.found
+        """(N,) where `mask` is 1, counted through the flattened (B,T): for GPT.forward's `at`.
+        Batch.to notes them on the mask; they count while nobody writes into it."""
+        version, found = getattr(self.mask, "found", (-1, self.mask))
+        return found if version == self.mask._version else self.mask.flatten().nonzero()[:, 0]
 
     def take(self, rows) -> "Seqs":
         """These rows, without the places where all of them are padding."""
         T = int(self.attend[rows].sum(-1).max())
-        return replace(self, found=LATER).each(lambda x: x[rows, :T])
+        return self.each(lambda x: x[rows, :T])
 
 
 @dataclass
@@ -98,8 +99,7 @@ class Column:
     # Before training: before(data, start model, pad, device, hp) -> for each row a number,
     # a vector, or {role: (L-1,)}.
     before: Callable | None = None
-    # When answers are sampled, 64 at a time: sampled(s, policy, hidden, hp) -> (B,T), where hidden
-    # (B,T,C) are the policy's last states.
+    # Of sampled answers: sampled(s, policy, hidden, hp) -> (B,T); hidden (B,T,C), its last states.
     sampled: Callable | None = None
 
 
@@ -137,21 +137,22 @@ class Batch:
 
     def piece(self, part: int, parts: int) -> "Batch":
         """The `part`-th of `parts` pieces of this step; it keeps the totals of the whole step."""
-        start = self.rows * part // parts
-        end = self.rows * (part + 1) // parts
-        seqs = {role: s.take(slice(start, end)) for role, s in self.seqs.items()}
-        return replace(self, seqs=seqs, col=self.col.each(lambda x: x[start:end]), offset=start)
+        mine = slice(self.rows * part // parts, self.rows * (part + 1) // parts)
+        seqs = {role: s.take(mine) for role, s in self.seqs.items()}
+        return replace(self, seqs=seqs, col=self.col.each(lambda x: x[mine]), offset=mine.start)
 
-    def each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
-        """`change` applied to every tensor: to a device, to another precision."""
-        seqs = {role: s.each(change) for role, s in self.seqs.items()}
-        col, step_col = self.col.each(change), self.step_col.each(change)
-        return replace(self, seqs=seqs, col=col, step_col=step_col)
+    def each(self, f: Callable[[Tensor], Tensor]) -> "Batch":
+        """f of every tensor: on a device, in another precision."""
+        seqs = {role: s.each(f) for role, s in self.seqs.items()}
+        return replace(self, seqs=seqs, col=self.col.each(f), step_col=self.step_col.each(f))
 
     def to(self, device) -> "Batch":
         """On a device. Places are found before: a GPU would make the CPU wait for their number."""
-        seqs = {role: replace(s, found=s.places) for role, s in self.seqs.items()}
-        return replace(self, seqs=seqs).each(lambda x: x.to(device, non_blocking=True))
+        there = self.each(lambda x: x.to(device, non_blocking=True))
+        for role, s in there.seqs.items():
+            found = self.seqs[role].places.to(device, non_blocking=True)
+            setattr(s.mask, "found", (s.mask._version, found))
+        return there
 
 
 def write_logp(model, batch: Batch, hp) -> None:
@@ -218,9 +219,8 @@ class Objective:
 
 def pushes(objective: Objective, batch: Batch, hp) -> dict[str, Tensor]:
     """{role: (B,T) -dL/dlogp}: how hard the loss pushes each token, and which way.
-    forward() must have written logp. It is cut loose from the network first, so this is the
-    derivative of the pure loss and nothing else. Roles that the loss reads without training on them
-    (KTO's mismatch) are left out."""
+    forward() must have written logp, which is first cut loose from the network. Roles that the loss
+    reads without training on them (KTO's mismatch) are left out."""
     for s in batch.seqs.values():
         s.logp = s.logp.detach().requires_grad_(True)
     loss, _ = objective.loss(batch, hp)

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from nanouft.data.batches import Encoded, collate, encode
 from nanouft.gpt import GPT
 from nanouft.models.load import start_model
-from nanouft.objective import REF, Column, write_logp
+from nanouft.objective import REF, Batch, Column, write_logp
 from nanouft.shell.devices import Device
 from nanouft.shell.errors import UserError
 from nanouft.shell.processes import all_gather, is_sharded
@@ -50,9 +50,14 @@ def chunks(data: list[Encoded], vocab: int) -> list[np.ndarray]:
     return out
 
 
+def batch_of(data: list[Encoded], rows: np.ndarray, pad: int, device: Device) -> Batch:
+    """These rows, on the device."""
+    return collate(data, rows, pad).to(device.name)
+
+
 @torch.no_grad()
 def chunk_logps(data: list[Encoded], rows: np.ndarray, model: GPT, pad: int, device: Device) -> Numbers:
-    batch = collate(data, rows, pad).to(device.name)
+    batch = batch_of(data, rows, pad, device)
     with device.autocast():
         write_logp(model, batch, None)
     nats = {role: s.logp.float().cpu().numpy() for role, s in batch.seqs.items()}

@@ -45,7 +45,8 @@ VALUE_RATE = 30         # PPO's value head learns at 30 times the learning rate
 
 # ---- the loop ------------------------------------------------------------------------------------
 def make_optimizer(model: torch.nn.Module, cfg: Train, device: Device) -> torch.optim.Optimizer:
-    """AdamW or RMSprop. Matrices decay, biases and LayerNorms do not. Frozen weights are left out.
+    """AdamW, bitsandbytes' or RMSprop. Matrices decay, biases and LayerNorms do not. Frozen weights
+    are left out.
     A value head starts from nothing on a trained model: its learning rate is larger.
     With --freeze half it keeps half of every layer as it is."""
     frozen = {}
@@ -61,6 +62,9 @@ def make_optimizer(model: torch.nn.Module, cfg: Train, device: Device) -> torch.
         groups.append({"params": head, "weight_decay": 0.0, "rate": VALUE_RATE})
     if cfg.optimizer == "rmsprop":
         optimizer = torch.optim.RMSprop(groups, lr=cfg.lr)
+    elif cfg.optimizer == "adamw8bit":
+        from bitsandbytes.optim import AdamW8bit  # optional: setup.check has looked for it
+        optimizer = AdamW8bit(groups, lr=cfg.lr, betas=(0.9, 0.95))
     else:
         fused = device.kind in ("cpu", "cuda")
         optimizer = torch.optim.AdamW(groups, lr=cfg.lr, betas=(0.9, 0.95), fused=fused)
@@ -148,7 +152,7 @@ def main(argv=None) -> int:
     setup.check(name, cfg, device)
     model, tok = start_model(cfg.init, adapter=bool(cfg.lora or cfg.checkpointing))
     setup.own_rate(cfg, origin, model)
-    model = setup.adapted(cfg, hp, model, tok)
+    model = setup.adapted(cfg, hp, model, tok, devices.DTYPES[device.dtype])
     rows = setup.load_rows(cfg, objective, hp, device.name)
     rows = setup.curated(rows, cfg, judges(cfg, device), device)
     if objective.value_head:

@@ -68,6 +68,7 @@ class TransformersModel(GPT):
     def __init__(self, net: nn.Module, n_ctx: int):
         nn.Module.__init__(self)
         self.net, self.value, self.checkpointing = net, None, False
+        self.half: torch.dtype | None = None    # of frozen weights, where it is not theirs (keep_frozen_in)
         self.new_rows = False                   # are there ids that were never trained? (load.grow_vocab)
         config, takes = net.config.get_text_config(), inspect.signature(net.base_model.forward).parameters
         self.takes_pos, self.has_cache = "position_ids" in takes, "past_key_values" in takes
@@ -82,11 +83,13 @@ class TransformersModel(GPT):
     def head(self, hidden: Tensor) -> Tensor:
         """(...,C) final states -> (...,V) logits: all that the model's own forward does after its trunk."""
         net = copy.copy(self.net)                                       # the same weights
+        hidden = hidden.to(net.get_output_embeddings().weight.dtype)
         # a list of parts of its own, so that the true model keeps its trunk
         net._modules = {**net._modules, net.base_model_prefix: StandIn()}
         return net(inputs_embeds=hidden.reshape(1, -1, hidden.shape[-1])).logits.view(*hidden.shape[:-1], -1)
 
     def _blocks(self, x: Tensor, pos: Tensor | None, cache: Past | None, keep: Tensor | None) -> Tensor:
+        x = x.to(self.half or x.dtype)      # new rows are trained in fp32 among frozen ones of bf16
         if self.checkpointing:              # it works in the mode `train` only, a cache in `eval`
             self.net.train(torch.is_grad_enabled())
         more = {"position_ids": pos.expand(x.shape[:2])} if pos is not None and self.takes_pos else {}
@@ -132,7 +135,7 @@ class TransformersModel(GPT):
             warnings.simplefilter("ignore")                             # remarks on GPT-2's Conv1D
             torch.manual_seed(seed)
             try:
-                peft.inject_adapter_in_model(how, self.net)
+                self.net.add_adapter(how)
                 check_merge(self)
             except (ValueError, TypeError, NotImplementedError) as e:   # what peft knows no adapter for
                 raise UserError(f"--lora does not work with {type(self.net).__name__} ({one_line(str(e))}); drop it, "
@@ -140,12 +143,34 @@ class TransformersModel(GPT):
         for table in self.tables() if self.new_rows else ():
             table.requires_grad_(True)
 
+    def keep_frozen_in(self, dtype: torch.dtype) -> None:
+        """Frozen weights in the precision of the forward: 2 bytes each, and no forward casts them. What is trained
+        stays fp32."""
+        self.half = dtype
+        for p in self.net.parameters():
+            if not p.requires_grad:
+                p.data = p.data.to(dtype)
+
+    def adapters_alone(self) -> bool:
+        """Is nothing of the start model trained (a value head apart)?"""
+        return all("lora_" in name for name, p in self.net.named_parameters() if p.requires_grad)
+
+    def start(self, *args, **more) -> Tensor:
+        """The start model of a run with LoRA: this one with its adapters switched off. It is no second copy."""
+        self.net.disable_adapters()
+        try:
+            return self(*args, **more)
+        finally:
+            self.net.enable_adapters()
+
     def merge(self) -> None:
-        """LoRA's product into the weights: from here on it is a plain model again."""
+        """LoRA's product into the weights, in fp32: from here on it is a plain model again."""
+        self.keep_frozen_in(torch.float32)
         for name, module in reversed(list(self.net.named_modules())):   # inner ones first: one may hold another
             if hasattr(module, "lora_A"):
                 module.merge()
                 self.net.set_submodule(name, module.get_base_layer())
+        self.net._hf_peft_config_loaded = False                         # else an adapter would be saved
 
     def ends(self) -> list[int]:
         """Ids with which this model ends an answer, as its generation_config.json says."""
@@ -154,10 +179,20 @@ class TransformersModel(GPT):
         return [i for i in ends if isinstance(i, int)]
 
     def save_pretrained(self, folder: str | Path, end_id: int | None = None) -> None:
-        """One safetensors file, config.json, and a generation_config.json that knows our end token."""
-        self.merge()
+        """One safetensors file, config.json, and a generation_config.json that knows our end token. The adapter of a
+        run with LoRA stands in adapter/, as peft reads it, unless embeddings were trained, too."""
+        device, half = self.wte.weight.device, self.half
+        large = half and device.type != "cpu"           # all of it in fp32 has room beside the CPU only
         self.net.generation_config.eos_token_id = [end_id, *(i for i in self.ends() if i != end_id)]
+        if self.net._hf_peft_config_loaded and self.adapters_alone():
+            self.net.save_pretrained(str(Path(folder, "adapter")))
+        if large:
+            self.net.cpu()
+        self.merge()
         self.net.save_pretrained(str(folder), max_shard_size="1000GB")
+        if large:
+            self.keep_frozen_in(half)
+            self.net.to(device)
 
 
 def read_transformers(folder: Path) -> TransformersModel:

@@ -76,8 +76,9 @@ def save_model(folder: Path, model: GPT, tok: Tokenizer, half: bool = False) -> 
     except (OSError, SafetensorError) as e:
         shutil.rmtree(partial, ignore_errors=True)
         raise UserError(f"{folder}: the model cannot be written ({e}); make room, the last saved step is still whole")
-    for file in partial.glob("*.safetensors"):
+    for file in partial.rglob("*.safetensors"):
         shutil.copymode(partial / "config.json", file)          # safetensors makes it private
+    shutil.rmtree(folder / "adapter", ignore_errors=True)       # LoRA's: a folder can only take an empty place
     for file in sorted(partial.iterdir(), key=lambda f: f.name == "model.safetensors"):
         os.replace(file, folder / file.name)
     partial.rmdir()

@@ -102,7 +102,7 @@ def guesses(model, embeds: Tensor, at: Tensor, batch: Batch, hp: IFT) -> Tensor:
         return model(embeds=embeds, want="argmax", at=at)
     p = model(embeds=embeds, want="logits", at=at).float().softmax(-1)              # (N,V)
     ahead = replace(batch, seed=guess_seed(batch.seed))
-    u = pick(uniform_rows(ahead, *embeds.shape[:2]).to(p.device), at)       # (N,)
+    u = pick(uniform_rows(ahead, *embeds.shape[:2]).to(p.device, non_blocking=True), at)   # (N,)
     token = torch.searchsorted(p.cumsum(-1), u[:, None])[:, 0].clamp_max(p.shape[1] - 1)
     return put_back(token, at, embeds.shape[:2])
 
@@ -125,8 +125,8 @@ def forward(model, batch: Batch, hp: IFT) -> None:
             guess = own_guess(s.inputs, s.mask, guesses(model, embeds, at, batch, hp))
             own = model(guess, want="embeds")
             if hp.residual == "replace":
-                coin = uniform_rows(batch, *s.inputs.shape).to(embeds.device) < lam
-                embeds = torch.where(coin[..., None], own, embeds)
+                u = uniform_rows(batch, *s.inputs.shape).to(embeds.device, non_blocking=True)
+                embeds = torch.where((u < lam)[..., None], own, embeds)
             else:
                 embeds = (1 - lam) * embeds + lam * own         # Eq. 17
     s.logp = model(embeds=embeds, want="logp", targets=s.targets, at=at)

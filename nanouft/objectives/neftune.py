@@ -39,8 +39,8 @@ def noise(s: Seqs, batch: Batch, alpha: float, width: int) -> Tensor:
     B, T = s.inputs.shape
     length = s.attend.sum(-1)                                   # (B,) tokens read, without padding
     a = alpha / (length * width).sqrt()                         # (B,)
-    unit = 2 * uniform_rows(batch, B, T * width).view(B, T, width) - 1
-    return a[:, None, None] * unit.to(a.device)
+    unit = 2 * uniform_rows(batch, B, T * width, a.device).view(B, T, width) - 1
+    return a[:, None, None] * unit
 
 
 def forward(model, batch: Batch, hp: NEFTune) -> None:

@@ -60,11 +60,10 @@ class RPO:
 def prompt_embeddings(data, model, pad, device, hp: RPO) -> list:
     """(C,) of each row: mean of the start model's last hidden states over the prompt's tokens,
     headers included."""
-    from nanouft.data.batches import collate  # the loss needs neither
-    from nanouft.reference import chunks
+    from nanouft.reference import batch_of, chunks  # the loss needs neither
     out = [None] * len(data)
     for rows in chunks(data, model.cfg.vocab_size):
-        s = next(iter(collate(data, rows, pad).to(device.name).seqs.values()))
+        s = next(iter(batch_of(data, rows, pad, device).seqs.values()))
         hidden = model(s.inputs, want="hidden")                     # (B,T,C)
         prompt = (s.mask.cumsum(1) - s.mask == 0) * s.attend        # (B,T) up to the first answer
         mean = (hidden * prompt[..., None]).sum(1) / prompt.sum(1, keepdim=True)

@@ -98,7 +98,7 @@ def forward(model, batch: Batch, hp: SFTMix) -> None:
     lengths = torch.stack([a.mask.sum(-1), b.mask.sum(-1)])                 # (2,B)
     n = min(int(lengths.max()), a.mask.shape[1], b.mask.shape[1])
     draw = uniform_rows(batch, len(a.mask), 1)
-    lam = torch.sin(draw * math.pi / 2).square().to(a.logp)                 # (B,1) Beta(1/2, 1/2)
+    lam = torch.sin(draw * math.pi / 2).square().to(a.logp, non_blocking=True)    # (B,1) Beta
     shorter = lengths.min(0).values[:, None]
     at = torch.arange(n, device=lam.device) < shorter                       # (B,n) both have one
     places = [answer_places(s, n) for s in (a, b)]

@@ -47,7 +47,8 @@ class Rollouts:
         """`model` is the policy, which training changes in place; the start model is a copy of it as it is now."""
         self.prompts, self.objective, self.hp, self.cfg = prompts, objective, hp, cfg
         self.policy, self.tok, self.device = model, tok, device
-        self.start = copy.deepcopy(model).requires_grad_(False)
+        lora = cfg.lora and model.adapters_alone()
+        self.start = model.start if lora else copy.deepcopy(model).requires_grad_(False)
         silent = cfg.data and cfg.reward == "exact" and not objective.rewarded
         self.score = unscored if silent else scorer(cfg.reward, device.name)
         self.stride = hp.minibatches * hp.passes                # a run can be resumed at multiples of this many steps
@@ -94,9 +95,9 @@ class Rollouts:
 
     def sample(self, prompts: list[list[int]], number: int) -> list[Answer]:
         """An answer to each prompt. Who samples it does not matter: its random numbers belong to its place."""
-        out, voice = [], self.policy
-        if self.device.dtype != "fp32":
-            voice = copy.deepcopy(voice).to(DTYPES[self.device.dtype])      # half the weights to read for each token
+        out, voice, dtype = [], self.policy, DTYPES[self.device.dtype]
+        if voice.wte.weight.dtype != dtype:
+            voice = copy.deepcopy(voice).to(dtype)                          # half the weights to read for each token
         for i in range(0, len(prompts), CHUNK):
             chunk = prompts[i:i + CHUNK]
             mine = range(self.device.rank, len(chunk), self.device.processes)

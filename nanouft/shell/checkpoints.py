@@ -32,7 +32,9 @@ def save_step(run: Path, step: int, model: torch.nn.Module, optimizer: torch.opt
     `extra` is what else --resume needs, as JSON. UserError if a weight is not finite; OSError if the disk is full.
     Of processes that share the weights (--shard) all call it; the chief gets everything and writes."""
     weights = whole(weights_of(model), chief)
-    state = {f"{i}.{k}": torch.as_tensor(v) for i, s in optimizer.state_dict()["state"].items() for k, v in s.items()}
+    states = torch.optim.Optimizer.state_dict(optimizer)["state"]           # bitsandbytes' own form is nested,
+    state = {f"{i}.{k}": v.clone() if k[:4] == "qmap" else torch.as_tensor(v)      # its maps are shared
+             for i, s in states.items() for k, v in s.items()}
     state = whole(state, chief)
     if not chief:
         return
@@ -150,5 +152,6 @@ def read_step(folder: Path, step: int, model: torch.nn.Module, optimizer: torch.
     state: dict[int, dict] = {}
     for key, x in load_file(folder / "optimizer.safetensors").items():
         i, name = key.split(".")
-        state.setdefault(int(i), {})[name] = part(x, held[int(i)])
+        one = x.item() if x.dtype == torch.int64 and not x.dim() else part(x, held[int(i)])     # steps of bitsandbytes
+        state.setdefault(int(i), {})[name] = one
     return about, weights, state

@@ -10,11 +10,11 @@ def normal_draw(batch) -> float:
     return torch.randn((), generator=generator(batch.seed)).item()
 
 
-def uniform_rows(batch, B: int, T: int) -> Tensor:
-    """(B,T) draws in [0,1). They depend on a row's place in the step, not on the piece that holds it."""
+def uniform_rows(batch, B: int, T: int, device="cpu") -> Tensor:
+    """(B,T) draws in [0,1), by a row's place in the step, whichever piece holds it. A GPU draws others than a CPU."""
     seeds = [row_seed(batch.seed, batch.offset + i) for i in range(B)]
-    return torch.stack([torch.rand(T, generator=generator(seed)) for seed in seeds])
+    return torch.stack([torch.rand(T, device=device, generator=generator(seed, device)) for seed in seeds])
 
 
-def generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed % TORCH_SEEDS)
+def generator(seed: int, device="cpu") -> torch.Generator:
+    return torch.Generator(device).manual_seed(seed % TORCH_SEEDS)

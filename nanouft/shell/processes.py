@@ -63,17 +63,30 @@ def alone() -> Iterator[None]:
 def placed(model: Any, device: Device, shard: bool) -> nn.Module:
     """`model` on its device. shard: each process keeps its rows of every tensor, and the optimizer will hold state for
     those only; a block is whole while it computes (torch's FSDP2; ZeRO stage 3: Rajbhandari et al. 2020,
-    arXiv:1910.02054)."""
+    arXiv:1910.02054). Under bf16 they send each other weights of bf16, and gradients of fp32."""
     if not shard or device.processes == 1:
         return model.to(device.name)
     from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import fully_shard
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
     warnings.filterwarnings("ignore", ".*returned a view tensor")           # nobody writes into it
     mesh = init_device_mesh(device.kind, (device.processes,))
+    half = MixedPrecisionPolicy(torch.bfloat16, torch.float32) if device.dtype == "bf16" else MixedPrecisionPolicy()
     lists = (m for m in model.modules() if isinstance(m, nn.ModuleList) and len(m) == model.cfg.n_layer)
     for part in [*next(lists, []), model]:
-        fully_shard(part, mesh=mesh, reshard_after_forward=True)
+        fully_shard(part, mesh=mesh, reshard_after_forward=True, mp_policy=half)
     return model
+
+
+@contextlib.contextmanager
+def gathered_once(net: Any) -> Iterator[None]:
+    """Inside, shared embeddings and head stay whole from the first forward to the backward: IFT reads them four times.
+    """
+    shares = hasattr(net, "set_reshard_after_forward")
+    if shares:
+        net.set_reshard_after_forward(False, recurse=False)
+    yield
+    if shares:
+        net.set_reshard_after_forward(True, recurse=False)
 
 
 def network(model: nn.Module, compile: str, device: Device, steps: int) -> nn.Module:

@@ -11,7 +11,6 @@ comparisons). There each piece takes the loss of the whole step, its own log-pro
     dL/dw = sum over pieces of  sum over rows of the piece  dL/dlogp dlogp/dw
 A process with one piece knows its log-probs from the forward. With more, a pass without gradient comes first.
 """
-import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -21,7 +20,7 @@ from torch import Tensor
 
 from nanouft.objective import Batch, Objective
 from nanouft.shell.devices import Device
-from nanouft.shell.processes import all_reduce_sum
+from nanouft.shell.processes import all_reduce_sum, gathered_once
 
 
 class Pieces:
@@ -41,7 +40,7 @@ class Pieces:
                 self.look_ahead(mine)
         for piece in mine:
             wait = hasattr(self.net, "no_sync") and piece is not mine[-1]
-            with self.net.no_sync() if wait else contextlib.nullcontext():
+            with self.net.no_sync() if wait else gathered_once(self.net):
                 yield piece
 
     def loss(self, piece: Batch) -> tuple[Tensor, dict]:

@@ -36,6 +36,8 @@ def check(name: str, cfg: Train, device: Device) -> None:
     """UserError for what cannot work: said before anything is read."""
     if cfg.log != "none":
         optional(cfg.log, f"--log {cfg.log}", "log")
+    if cfg.optimizer == "adamw8bit":
+        optional("bitsandbytes", "--optimizer adamw8bit", "adam8bit")
     pieces = device.processes * cfg.accumulate
     if cfg.batch_size < pieces:
         raise UserError(f"--batch-size {cfg.batch_size} cannot be cut into {pieces} pieces")
@@ -54,6 +56,7 @@ def check_shard(name: str, cfg: Train, device: Device) -> None:
     for is_so, what in ((OBJECTIVES[name].on_policy, f"{name} samples answers, which needs all weights at each token"),
                         (cfg.compile == "on", "--compile on is not tried with it"),
                         (cfg.freeze == "half", "--freeze half holds rows of whole matrices"),
+                        (cfg.optimizer == "adamw8bit", "--optimizer adamw8bit knows whole tensors only"),
                         (device.dtype == "fp16", "--dtype fp16 is not tried with it; use bf16 or fp32")):
         if is_so:
             raise UserError(f"--shard does not go together with this run: {what}")
@@ -72,7 +75,7 @@ def own_rate(cfg: Train, origin: dict, model: GPT) -> None:
               f"{'; LoRA wants ten times as much' * bool(cfg.lora)}. Try {rate / 3:.1g} to {rate * 3:.1g}")
 
 
-def adapted(cfg: Train, hp, model: GPT, tok: Tokenizer) -> GPT:
+def adapted(cfg: Train, hp, model: GPT, tok: Tokenizer, dtype: torch.dtype) -> GPT:
     """`model`, with --lora or --checkpointing where it is one of transformers. Says which chat template is used."""
     if hasattr(model, "add_lora"):                              # a model of transformers
         if cfg.freeze == "half":
@@ -85,6 +88,7 @@ def adapted(cfg: Train, hp, model: GPT, tok: Tokenizer) -> GPT:
             model.wte.requires_grad_(False)                     # a head of its own: torchrun would wait for a gradient
         if cfg.lora:
             trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+            model.keep_frozen_in(dtype)
             print(f"LoRA of rank {cfg.lora}: {trained / 1e6:.2f}M of {model.n_params() / 1e6:.2f}M weights are trained")
         if getattr(model.net.config.get_text_config(), "output_router_logits", False):
             print("note: the loss of its routers (output_router_logits) is left out")

@@ -1,11 +1,12 @@
 """The contract in use: an objective from outside, row columns, kinds of data, runs that come first, coupled losses."""
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from running import DEMOS, PAIRS, QUICK, call, lines, metrics, one_error
-from tiny import CPU, FORMS, NANO, same, same_each, say
+from tiny import CPU, FORMS, NANO, batch_of, same, same_each, say, some_rows
 
 from nanouft import evaluate, train, world
 from nanouft.data.batches import collate, encode
@@ -92,6 +93,16 @@ def test_row_columns_belong_to_their_rows_and_know_the_step():
     same(torch.cat([p.col.score for p in parts]), whole.col.score, "micro-batches hold pieces of it")
     for p in parts:
         same(p.step_col.score, whole.col.score, "and every piece knows the columns of the whole step")
+
+
+def test_places_are_those_of_the_mask_whoever_changes_it():
+    s = batch_of(some_rows()).to("cpu").seqs["answer"]
+    other = torch.zeros_like(s.mask).index_fill(1, torch.tensor([0]), 1)                # (B,T)
+    there = other.flatten().nonzero()[:, 0].tolist()
+    assert s.places is s.places, "noted once, so a GPU need not count"
+    assert replace(s, mask=other).places.tolist() == there and len(s.take([0]).places) == s.mask[0].sum()
+    s.mask[:] = other                                                   # written into
+    assert s.places.tolist() == there
 
 
 def test_labels_and_scores_of_a_file():

@@ -21,6 +21,7 @@ from nanouft.objectives.dpo import DPO
 from nanouft.objectives.ift import IFT
 from nanouft.objectives.sft import SFT
 from nanouft.reference import add_columns
+from nanouft.shell import draws
 from nanouft.shell.errors import UserError
 
 EXPLAINED = set(re.findall(r"`([a-z_0-9]+)`", (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")))
@@ -66,11 +67,13 @@ def test_forward_writes_the_log_probs_of_the_targets(form):
 
 
 @pytest.mark.parametrize("form", [f for f in FORMS if str(f) != "sftmix"], ids=str)    # its mixture has such a length
-def test_a_step_asks_for_no_number(form):
+def test_a_step_asks_for_no_number(form, monkeypatch):
     """A tensor on `meta` has no values: to ask for one (nonzero, item) fails there; it makes a CPU wait for its GPU."""
-    batch = real_batch(form).to("meta")
+    drawn, batch = [], real_batch(form).to("meta")
+    monkeypatch.setattr(draws, "generator", lambda seed, device="cpu": drawn.append(str(device)))
     form.objective.forward(nano().to("meta"), batch, form.hp)
     form.objective.loss(batch, form.hp)[0].backward()
+    assert str(form) != "neftune" or {*drawn} == {"meta"}, "much noise is drawn where it is needed"
 
 
 @each_form

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from running import DEMOS, PAIRS, QUICK, call, lines, losses, one_error
+from running import DEMOS, PAIRS, QUICK, call, lines, losses, metrics, one_error
 from safetensors.torch import load_file, save_file
 from tiny import CPU, DATA, Form, differs, same
 
@@ -25,7 +25,7 @@ from nanouft.models.save import write_gpt
 from nanouft.objective import REF
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import add_columns, opinion
-from nanouft.rollout import scorer
+from nanouft.rollout import rollouts, scorer
 from nanouft.rollout.rollouts import as_if_sampled
 from nanouft.shell.errors import UserError
 from nanouft.training import setup
@@ -188,7 +188,7 @@ def test_checkpointing_changes_no_gradient_and_leaves_sampling_alone(folders, ki
     for checkpointing in (False, True):
         model, tok = start_model(str(folders[kind]))
         form = Form("ift", OBJECTIVES["ift"].hp())
-        model = setup.adapted(Train(checkpointing=checkpointing), form.hp, model, tok)
+        model = setup.adapted(Train(checkpointing=checkpointing), form.hp, model, tok, torch.float64)
         batch = batch_for(form, model, tok)
         form.objective.forward(model, batch, form.hp)
         form.objective.loss(batch, form.hp)[0].backward()
@@ -307,7 +307,8 @@ def test_a_gpt2_of_ours_with_a_foreign_template_keeps_it(tiny_base, tmp_path):
 
 # ---- runs -----------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("kind, name, rows, more", [
-    ("llama", "dpo", PAIRS, []), ("gpt2", "sft", DEMOS, []), ("gpt2", "sft", DEMOS, ["--lora", 2]),
+    ("llama", "dpo", PAIRS, []), ("gpt2", "sft", DEMOS, []),
+    ("gpt2", "sft", DEMOS, ["--lora", 2, "--dtype", "bf16", "--eval-every", 2]),    # new rows are trained in fp32
     ("qwen2", "ppo", None, [])])
 def test_a_run_is_saved_resumed_and_opens_in_transformers(folders, here, kind, name, rows, more, capsys, monkeypatch):
     if more:
@@ -390,6 +391,28 @@ def test_lora_adds_twice_the_product_and_the_merged_model_says_the_same(folders)
     model.merge()
     same(model.get_submodule(name).weight, before + 2 * (b @ a).T, "the merged matrix", 1e-5)
     same(model(ids), apart, "the merged model", 1e-4)
+
+
+def test_a_frozen_base_is_held_in_bf16_and_is_its_own_reference(folders, here, monkeypatch):
+    """Half of its bytes; no second copy of it in a run that samples; the adapter that is saved, read by peft on the
+    rounded base, says what the merged model says."""
+    peft = pytest.importorskip("peft")
+    model, _ = start_model(str(folders["llama"]))
+    n, whole = model.n_params(), sum(p.numel() * p.element_size() for p in model.parameters())
+    model.add_lora(2, seed=0)
+    model.keep_frozen_in(torch.bfloat16)
+    thin = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    assert whole == 4 * n and sum(p.numel() * p.element_size() for p in model.parameters()) == 2 * n + 4 * thin
+    monkeypatch.setattr(rollouts, "copy", None)                         # which would copy the policy
+    argv = ["--objective", "rloo", "--init", folders["llama"], "--rows", 12, "--steps", 4, "--batch-size", 4, "--lr",
+            0.1, "--max-new", 5, "--lora", 2, "--dtype", "bf16", "--reward", here / "r.py:r", *QUICK]
+    (here / "r.py").write_text("def r(prompts, answers): return [len(a) for a in answers]")
+    assert call(train.main, *argv, "--out", here / "a") == 0
+    kl = [line["kl_exact"] for line in metrics(here / "a") if "grad_norm" in line]
+    assert kl[0] == 0 < kl[-1], "the start model is the one without adapters"
+    base, ids = hf.AutoModelForCausalLM.from_pretrained(folders["llama"]).bfloat16().float(), torch.arange(8)[None]
+    net = peft.PeftModel.from_pretrained(base, here / "a/adapter").eval()
+    same(start_model(str(here / "a"))[0](ids), net(ids).logits, "the adapter is what was merged", 1e-4)
 
 
 def test_lora_of_a_mixture_of_experts_is_merged_and_of_a_mamba_one_line(tmp_path):
@@ -492,6 +515,9 @@ def test_flags_and_extras_that_are_missing_are_one_line(folders, here, tiny_base
     one_error(call(train.main, *argv, "--lora", 4, "--freeze", "half"), capsys.readouterr().err, "give one")
     probes = ["--init", folders["llama"], "--probes", "--items", 1]
     one_error(call(evaluate.main, *probes), capsys.readouterr().err, "--probes")
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    eight = ["--init", tiny_base, "--optimizer", "adamw8bit"]
+    one_error(call(train.main, *argv, *eight), capsys.readouterr().err, "pip install nanouft[adam8bit]", "bitsandbytes")
     monkeypatch.setitem(sys.modules, "peft", None)
     one_error(call(train.main, *argv, "--lora", 4), capsys.readouterr().err, "pip install nanouft[hf]", "peft")
     monkeypatch.setitem(sys.modules, "transformers", None)

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 import torch
 from running import call, one_error
-from tiny import same, tiny
 
-from lab import bench, bench_others
+from lab import bench
 from nanouft.models.generate import threads
 from nanouft.shell import devices, logp
 from nanouft.shell.text import read_json
@@ -34,27 +33,16 @@ def test_quick_writes_its_figures(here, short, capsys):
     assert call(bench.main, "--quick", "--threads", 1, "--out", "new folder/bench.json") == 0
     figures, said = read_json(here / "new folder" / "bench.json"), capsys.readouterr().out
     assert figures["threads"] == 1 and f"torch {torch.__version__}" in said, "the versions of all peers are said"
-    names = {"step": "plain_gpt_over_ours", "ift": "ift_over_sft",
+    names = {"step": "transformers_over_ours", "ift": "ift_over_sft",
              "sampling": "transformers_over_ours", "decoding": "transformers_over_ours", "memory": "logp_over_plain"}
     for part, name in names.items():
         if figures[part] is None:                                               # transformers is not installed
-            assert part in ("sampling", "decoding")
+            assert part in ("step", "sampling", "decoding")
         else:
             assert figures[part][name]["ratio"] > 0 and all(map(math.isfinite, figures[part][name].values()))
             assert f"{part:<9} {name}" in said
     assert figures["trl"] is None and "TRL is not installed" in said
-
-
-def test_only_some_parts(here, short, capsys):
-    assert call(bench.main, "--only", "ift", "--threads", 1) == 0
-    said = capsys.readouterr().out
-    assert "ift_over_sft" in said and "step" not in said and not list(here.iterdir())
-    one_error(call(bench.main, "--only", "speed"), capsys.readouterr().err, "part", "step")
-
-
-def test_all_objectives_beside_trl_make_a_step_on_our_side(short):
-    for name in ("dpo", "grpo"):                                                # the parts above make one of SFT
-        bench.stepper(name, CPU)(0)
+    bench.stepper("dpo", CPU)(0), bench.stepper("grpo", CPU)(0)     # ours beside TRL's; the parts above: one of SFT
 
 
 def test_above_one_means_that_ours_is_faster(short, monkeypatch, tiny_base):
@@ -72,9 +60,9 @@ def test_above_one_means_that_ours_is_faster(short, monkeypatch, tiny_base):
 
 def test_without_transformers_its_parts_are_skipped_aloud(here, short, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
-    assert call(bench.main, "--quick", "--threads", 1, "--only", "step", "sampling", "decoding", "trl") == 0
+    assert call(bench.main, "--quick", "--threads", 1, "--only", "step", "ift", "decoding", "trl") == 0
     said = capsys.readouterr().out
-    assert said.count("skipped") == 3 and "plain_gpt_over_ours" in said
+    assert said.count("skipped") == 3 and "ift_over_sft" in said and "memory" not in said
 
 
 def test_arms_take_turns_and_the_first_turn_is_a_warm_up(monkeypatch):
@@ -97,17 +85,6 @@ def test_arms_take_turns_and_the_first_turn_is_a_warm_up(monkeypatch):
                                                              "seconds_a": 2, "seconds_b": 1}
 
 
-def test_the_plain_gpt_computes_our_loss():
-    model, ids = tiny(), torch.tensor([[3, 1, 4, 1, 5, 9, 2, 6], [5, 3, 5, 8, 9, 7, 9, 3]])
-    ours = -model(ids, want="logp", targets=ids.roll(-1, 1)).mean()
-    plain = bench_others.PlainGPT(model, "tanh").double()
-    loss = plain(ids, ids.roll(-1, 1))
-    same(loss, ours, "the plain GPT with the same weights has the same loss", 1e-6)
-    ours.backward()
-    loss.backward()
-    same(plain.h[0].attn.c_attn.weight.grad, model.h[0].attn.c_attn.weight.grad, "and the same gradient", 1e-6)
-
-
 def test_log_probs_of_a_large_vocabulary_take_less_memory_than_cross_entropy(short, monkeypatch):
     monkeypatch.setattr(bench, "VOCAB", 8_000)
     monkeypatch.setattr(logp, "LARGE", 0)
@@ -119,5 +96,6 @@ def test_log_probs_of_a_large_vocabulary_take_less_memory_than_cross_entropy(sho
 
 
 def test_mistakes_are_one_line(here, capsys):
+    one_error(call(bench.main, "--only", "speed"), capsys.readouterr().err, "part", "step")
     one_error(call(bench.main, "--device", "cdua"), capsys.readouterr().err, "cdua", "cuda?")
     one_error(call(bench.main, "--dtype", "fp64"), capsys.readouterr().err, "--dtype", "fp16")

@@ -17,24 +17,29 @@ FEW = ("sft", "ift", "dpo", "tis_dpo", "sftmix", "ppo")         # columns, arran
 
 @pytest.fixture
 def few(monkeypatch):
-    """Some objectives."""
+    """Some objectives; what is compiled is only traced."""
+    monkeypatch.setattr(bench_gpu.devices, "compiled", lambda model, mode, *_: torch.compile(
+        model, backend="eager", dynamic=True) if mode == "on" else model)
     monkeypatch.setattr(bench_gpu, "OBJECTIVES", {name: OBJECTIVES[name] for name in FEW})
 
 
 def test_every_part_has_its_figures_and_one_that_fails_stops_no_other(here, few, monkeypatch, capsys):
     speed = bench_gpu.speed
 
-    def broken(b, name, device):
+    def broken(b, name, *how):
         if name == "dpo":
             raise RuntimeError("out of\nmemory")
-        return speed(b, name, device)
+        return speed(b, name, *how)
     monkeypatch.setattr(bench_gpu, "speed", broken)
     assert call(bench.main, "--gpu", "--shape", "tiny", "--threads", 1, "--out", "new/gpu.json") == 1
     got, said = read_json(here / "new" / "gpu.json"), capsys.readouterr().out
     assert got["torch"] == torch.__version__ and got["device"] == "cpu" and len(got["date"]) == 10
     for name, part in got["parts"].items():
-        assert part.get("error") == ("RuntimeError: out of memory" if "dpo" in name else None), name
-        assert part.get("tokens_per_s", 1) > 0 and ("dpo" not in name or name in said.splitlines()[-1])
+        broke = name.startswith("speed dpo")
+        assert part.get("error") == ("RuntimeError: out of memory" if broke else None), name
+        assert part.get("tokens_per_s", 1) > 0 and (not broke or name in said.splitlines()[-1])
+    assert got["parts"]["speed sft bf16 compiled"]["compiled_s"] > 0
+    assert {"sampling bf16", "sampling fp32", "waits sft", "waits ift"} <= got["parts"].keys()
     each = got["parts"]["objectives"]["each"]
     assert each.keys() == set(FEW) and all(one["ok"] and one["gap"] == 0 < one["gap_bf16"] for one in each.values())
 
@@ -68,6 +73,18 @@ def test_the_mfu_is_that_of_palm_and_of_no_unknown_device(monkeypatch):
     for name in ("NVIDIA H100 80GB HBM3 MIG 1g.10gb", "NVIDIA T4"):
         monkeypatch.setattr(torch.cuda, "get_device_name", lambda name=name: name)
         assert bench_gpu.mfu(model, "sft", 512, 1e6, devices.Device("cuda", "bf16")) is None
+
+
+def test_who_asks_for_a_number_is_counted_and_no_part_begins_late(few, monkeypatch):
+    b = bench_gpu.Bench(bench_gpu.SHAPES["tiny"], devices.Device("cpu", "bf16"), devices.Device("cpu", "fp32"))
+    before, sft = bench_gpu.waits(b, "sft"), OBJECTIVES["sft"]
+
+    def asks(batch, hp):
+        batch.seqs["answer"].logp.sum().item()
+        return sft.loss(batch, hp)
+    monkeypatch.setitem(OBJECTIVES, "sft", replace(sft, loss=asks))
+    assert bench_gpu.waits(b, "sft")["asked"] == before["asked"] + 1 and before["waited"] == 0
+    assert "480 s are over" in bench_gpu.attempt(lambda: {}, end=0)["error"]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

@@ -63,7 +63,7 @@ MUTANTS = [
      f"{ROLLOUTS}::test_the_ratio_is_one_before_the_first_update"),
     ("objective", "self.sum(x) / self.mask.sum(-1).clamp_min(1)", "self.sum(x) / self.mask.shape[-1]",
      f"{OBJECTIVES}::test_sum_and_mean_of_a_role"),
-    ("objective", "step_col=step_col)", "step_col=None)", f"{OBJECTIVES}::test_micro_batches_add_up"),
+    ("objective", "step_col=self.step_col.each(f))", "step_col=None)", f"{OBJECTIVES}::test_micro_batches_add_up"),
     # ---- the model and sampling --------------------------------------------------------------------------------------
     ("gpt", "is_causal=mask is None", "is_causal=False", f"{GPT}::test_nothing_looks_ahead"),
     ("gpt", "(q / math.sqrt(C // self.nh)) @ k.mT", "(q / math.sqrt(C)) @ k.mT",
