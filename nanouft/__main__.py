@@ -16,6 +16,7 @@ COMMANDS = {
     "playground": "a page: the base learns in the browser, with every objective",
     "reward": "a reward model from pairs: accuracy, calibration",
     "rollout.harvest": "a model's own answers, scored, as data: pairs, labels, scores, right answers",
+    "look.rows": "how your files are read: counts, lengths, which tokens are trained on",
     "pretrain": "make a base: NanoWorld's, or one on your text",
     "world": "examples of NanoWorld with scores",
 }

@@ -70,7 +70,6 @@ class Pretrain:
     half: bool = False              # store fp16: half the size, the form in which the base is shipped
     resume: str | None = None       # go on with the interrupted run in this folder; takes no other flag
 
-
     def check(self) -> None:
         in_range(self, "steps", low=1)
         in_range(self, "tokens", low=1, high=1_000_000)

@@ -29,11 +29,11 @@ def colour() -> bool:
 
 
 def example(encoded: list[Encoded], tok: Tokenizer) -> str:
-    """One example with its mask, as the model reads it."""
-    short = min(encoded[:50], key=lambda e: e.length)
+    """The row of median length with its mask, as the model reads it."""
+    middle = sorted(encoded, key=lambda e: e.length)[len(encoded) // 2]
     how = "green" if colour() else "in [[ ]]"
-    about = "one prompt; the model answers it itself" if "prompt" in short.seqs else f"one example (trained on: {how})"
-    return f"{about}\n{show_mask(short, tok, colour())}"
+    about = "one prompt; the model answers it itself" if "prompt" in middle.seqs else f"one example (trained on: {how})"
+    return f"{about}\n{show_mask(middle, tok, colour())}"
 
 
 def counts(name: str, kinds: list[str], rows: list[Row], examples: int) -> list[str]:

@@ -39,12 +39,18 @@ def best_answers(model: GPT, tok: Tokenizer, rows: list[Row], n: int, scorer: Sc
 def rewarded(model: GPT, tok: Tokenizer, rows: list[Row], scorer: Scorer, n: int = 1, max_new: int = MAX_NEW,
              seed: int = 0) -> dict[str, float]:
     """Mean reward of greedy answers to the prompts of `rows`, each once; with n > 1 of the best of n samples."""
+    return figures(*rewards_of(model, tok, rows, scorer, n, max_new, seed))
+
+
+def rewards_of(model: GPT, tok: Tokenizer, rows: list[Row], scorer: Scorer, n: int, max_new: int,
+               seed: int) -> tuple[np.ndarray, list[bool]]:
+    """The reward of each answer, and whether it stops."""
     rows = each_prompt(rows)
     answers = (best_answers(model, tok, rows, n, scorer, seed, max_new=max_new) if n > 1 else
                answer_rows(model, tok, rows, max_new=max_new))
     rewards = earned(scorer, [r.prompt for r in rows], [tok.decode(a.ids).strip() for a in answers],
                      [r.extra for r in rows])
-    return figures(rewards, [stops(a, tok) for a in answers])
+    return rewards, [stops(a, tok) for a in answers]
 
 
 def best_of(n: int, rewards: np.ndarray, values: np.ndarray) -> np.ndarray:

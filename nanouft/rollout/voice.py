@@ -8,7 +8,7 @@ from pathlib import Path
 from nanouft.data.rows import Turn
 from nanouft.models import folder
 from nanouft.models.generate import generate, stops
-from nanouft.models.load import start_model
+from nanouft.models.load import folder_of, start_model
 from nanouft.rollout import best_of
 from nanouft.rollout.scorer import Scorer
 from nanouft.shell import devices
@@ -43,7 +43,7 @@ def model_name(init: str) -> str:
         return "base (shipped)"
     run = run_about(init)
     if not run:
-        return f"{init} (model folder)" if folder.is_foreign(Path(init)) else f"{init} (GPT-2 folder)"
+        return f"{init} (model folder)" if folder.is_foreign(folder_of(init)) else f"{init} (GPT-2 folder)"
     if run.get("command") == "train":
         return f"{init} ({run.get('objective')}, step {run.get('steps')})"
     return f"{init} (pretrained)"
@@ -65,4 +65,4 @@ def run_settings(init: str) -> dict:
 def start_of(init: str) -> list[str]:
     """The model that a run began with, if it is still there."""
     first = str(run_settings(init).get("init"))
-    return [first] if first == "base" or Path(first, "config.json").is_file() else []
+    return [first] if (folder_of(first) / "config.json").is_file() else []

@@ -273,7 +273,7 @@ def open_run(name: str, cfg: Train, hp, origin: dict, data: Data, model: GPT, de
     about = {"command": "train", "objective": name, "steps": steps, "config": asdict(cfg), "hp": asdict(hp),
              "from": origin, "tokenizer": tok.name, "torch": torch.__version__,
              "device": f"{device.name} {device.dtype} x {device.processes}", "threads": torch.get_num_threads(),
-             "key": key}
+             "held_out_rows": [] if cfg.eval_data else [r.where for r in data.held_rows if not r.family], "key": key}
     given = {k: v for k, v in {**asdict(cfg), **asdict(hp)}.items() if origin.get(k) == "command line"}
     basis = "the data, the start model, the reward or the version of nanouft"
     with runs.open_folder(cfg, about, name, basis, device, {"objective": name, **given}) as folder:

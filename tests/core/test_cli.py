@@ -300,7 +300,6 @@ def test_the_printed_next_commands_run_as_they_stand(first, here, tiny_base, mon
     monkeypatch.setitem(pretrain.SIZES, "nano", dataclasses.replace(pretrain.SIZES["nano"], n_layer=1, n_embd=16))
     assert "for its own figures give --data" in evaluate.other_data("other")
     monkeypatch.setattr(evaluate, "on_world", lambda model, tok, cfg, device: None)
-    monkeypatch.setattr(reward, "best_of_gain", lambda *a: (0.2, 0.1, 0.3))
     monkeypatch.setattr(ledger.plots, "ledger", lambda strips, file, *a: file)      # drawn below, and in test_ledger.py
     judge = reward.judge
     monkeypatch.setattr(reward, "judge", lambda *a: judge(*a) | {"low": 0.6})

@@ -154,7 +154,7 @@ def graded(grades: list[float], gains: list[float], prompts: list[str]) -> dict:
     encoded, _ = encode(rows, NANO, 64)
     for e in encoded:
         e.seqs["answer"].ref = np.array([-2.0])
-    return held_out.graded(encoded, [{"answer": np.array([-2.0 + g])} for g in gains], np.array(grades))
+    return held_out.graded(encoded, [{"answer": np.array([-2.0 + g])} for g in gains], np.array(grades))[0]
 
 
 def test_accuracy_of_graded_answers():

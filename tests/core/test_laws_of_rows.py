@@ -310,9 +310,9 @@ def test_the_length_of_an_answer_is_no_merit():
     encoded = [Encoded(pair.seqs, Example({"answer": ((Turn("user", str(i)),), ())}))
                for i, pair in enumerate(some_rows(2))]
     rows = [{"answer": np.full(n, -0.5)} for n in (2, 9)]
-    assert held_out.graded(encoded, rows, np.array([1.0, 0.0]))["auc"] == 0.5
+    assert held_out.graded(encoded, rows, np.array([1.0, 0.0]))[0]["auc"] == 0.5
     rows[0]["answer"] = np.full(2, -0.6)
-    assert held_out.graded(encoded, rows, np.array([1.0, 0.0]))["auc"] == 0.0
+    assert held_out.graded(encoded, rows, np.array([1.0, 0.0]))[0]["auc"] == 0.0
 
 
 def test_what_a_reward_model_expects_of_itself():
