@@ -194,7 +194,8 @@ def next_steps(cfg: Reward, folder: Path, found: dict, rows: list[Row]) -> list[
                 "that knows such answers."]
     flags = shlex.join([cfg.init, "--best-of", "16", "--reward", str(folder)])
     if cfg.data:
-        asked = min((r.prompt[-1].text for r in rows if r.prompt), key=len, default="Hello.")
+        asked = min((r.prompt[-1].text for r in rows if r.prompt and "\n" not in r.prompt[-1].text), key=len,
+                    default="Hello.")
         return ["The held-out pairs are not its own answers: read some before you trust it. Next:",
                 f"  python -m nanouft.sample {flags} " + shlex.quote("--prompt=" + one_line(asked))]
     return ["It orders held-out pairs; what it likes best of 16 may still be a mistake that they do not show. Next:",

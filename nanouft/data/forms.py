@@ -82,6 +82,8 @@ class Naming:
         keys = {key for _, item in items for key, value in item.items() if value is not None}
         self.names = {theirs: ours for theirs, ours in NAMES.items()
                       if theirs in keys and ours not in keys and theirs not in given}
+        if {"kto_tag", "desirable"} <= self.names.keys():
+            raise UserError(f'{items[0][0]}: "kto_tag" and "desirable" both say good or bad; remove one')
         kinds = () if {"chosen", "rejected"} <= keys else UNORDERED
         self.pair = next((kind for kind in kinds if {*kind[1:3], *kind[3].split(" > ")} <= keys), None)
         if self.pair and self.pair[0] in keys and self.pair[0] not in PROMPTS:

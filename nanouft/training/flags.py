@@ -1,6 +1,6 @@
 """The command line of train: one dataclass, its checks, and how flags become a run.
 
-    python -m nanouft.train --objective ift --help                  # every flag, from the comments below
+    python -m nanouft.train --objective ift --help all              # every flag, from the comments below
 
 A flag that would change nothing is refused, so that nobody thinks that it worked.
 """
@@ -15,6 +15,9 @@ from nanouft.shell.errors import UserError, flag, in_range
 from nanouft.shell.text import choose
 
 ROLLOUT = 100_000                       # answers that wait in memory together
+COMMON = tuple("objective data init epochs steps batch_size lr lora reward device out resume".split())
+APART = {"NanoWorld, the built-in data": "rows skills mix noise items split",
+         "of single studies": "keep judge optimizer freeze"}
 
 
 @dataclass
@@ -130,11 +133,12 @@ def read_flags(argv: list[str] | None, about: str = ""):
 def make_parser(name: str, objective: Objective, about: str) -> config.Parser:
     """The flags of the run, and those of the objective that is named."""
     parser = config.Parser(prog="python -m nanouft.train", description=about)
+    parser.common = COMMON
     parser.elsewhere = {flag(f.name): n for n, o in reversed(OBJECTIVES.items()) for f in fields(o.hp)}
     parser.add_argument("--objective", default="ift", metavar="NAME",
                         help=f"{', '.join(OBJECTIVES)}, or 'list' for what each needs [ift]; "
-                             "--help shows the flags of the one that is named")
-    config.add_flags(parser, Train, "the run")
+                             "--help all shows the flags of the one that is named")
+    config.add_flags(parser, Train, "the run", APART)
     config.add_flags(parser, objective.hp, f"{name}: {objective.paper}")
     return parser
 
