@@ -13,7 +13,6 @@ that a run was trained on are left out, as far as its run.json tells.
 """
 import os
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,7 +30,7 @@ from nanouft.look.stats import bootstrap
 from nanouft.models.load import start_model
 from nanouft.rollout import best_of
 from nanouft.rollout.scorer import figures, scorer
-from nanouft.rollout.voice import run_about
+from nanouft.rollout.voice import run_about, run_settings
 from nanouft.shell import config, devices
 from nanouft.shell.devices import Device
 from nanouft.shell.errors import UserError, flag, in_range
@@ -172,8 +171,8 @@ def not_trained_on(rows: list[Row], names: list[str]) -> list[Row]:
     """The rows that no model was trained on; all of them, where none is left. Says so."""
     left = rows
     for name in names:
-        for files, held in training_rows(name):
-            left = [row for row in left if place(row.where)[0] not in files or place(row.where) in held]
+        files, held = training_rows(name)
+        left = [row for row in left if place(row.where)[0] not in files or place(row.where) in held]
     if many := len(rows) - len(left):
         print(f"{many:,} of these {len(rows):,} rows were trained on ({', '.join(names)}); " +
               (f"scored are the {len(left):,} others" if left else "they are scored: these are no held-out figures"))
@@ -186,14 +185,10 @@ def place(where: str) -> tuple[str, str]:
     return os.path.abspath(file), line
 
 
-def training_rows(name: str, later: tuple[str, ...] = ()) -> Iterator[tuple[set[str], set[tuple[str, str]]]]:
-    """(files, places in them that were held out) of a training run, and of the runs that it began with."""
-    run = run_about(name)
-    about = run.get("config")
-    if run.get("command") == "train" and isinstance(about, dict) and name not in later:
-        files = {os.path.abspath(file) for given in about.get("data") or () for file in sources(given)}
-        yield files, set(map(place, run.get("held_out_rows", ())))
-        yield from training_rows(str(about.get("init")), (*later, name))
+def training_rows(name: str) -> tuple[set[str], set[tuple[str, str]]]:
+    """(files that a run was trained on, places in them that it held out)."""
+    files = {os.path.abspath(file) for given in run_settings(name).get("data") or () for file in sources(given)}
+    return files, {place(where) for where in run_about(name).get("held_out_rows", ())}
 
 
 def on_data(models: Models, rows: list[Row], device: Device, earns: bool = False) -> None:

@@ -8,7 +8,7 @@
 Bradley and Terry (1952): answer w beats answer l with probability sigma(r_w - r_l); rollout/scorer.py says what r is.
 Only differences are learnt: r + c fits as well as r, for each prompt another c.
 
-What to expect: accuracy on held-out pairs, and calibration.png: does "80 % sure" come true in 80 % of the cases?
+What to expect: accuracy on held-out pairs, and the model's own guess of it: does "80 % sure" come true in 80 %?
 Simplified: no margins between ratings, one process, fp32, steps saved only when a signal ends the run.
 """
 import math
@@ -33,7 +33,7 @@ from nanouft.data.tokenizer import Tokenizer
 from nanouft.gpt import GPT
 from nanouft.models.generate import answer_rows
 from nanouft.models.load import start_model
-from nanouft.rollout.reward_quality import picture, quality, report
+from nanouft.rollout.reward_quality import quality, report
 from nanouft.rollout.scorer import RewardModel, exact, padded, rewards, save
 from nanouft.shell import checkpoints, config, devices, runs
 from nanouft.shell.errors import UserError, flag, in_range
@@ -234,10 +234,9 @@ def main(argv=None) -> int:
         save(folder, model, tok)
         write_json(folder / "eval.json", {"held_out": found})
         report(found)
-        picture(found, folder / "calibration.png", f"{folder.name}: {len(pairs):,} pairs")
         advice = next_steps(cfg, folder, found, held_rows)
-        print(f"\n{time.time() - started:.0f} s. Everything is in {folder} (calibration.png, eval.json, "
-              "metrics.jsonl). " + "\n".join(advice))
+        print(f"\n{time.time() - started:.0f} s. Everything is in {folder} (eval.json, metrics.jsonl). "
+               + "\n".join(advice))
     return 0
 
 

@@ -27,16 +27,13 @@ RESPONSES = ("output", "response", "completion", "solution", "answer", "reply", 
 GRADES = ("score", "rating", "reward")
 NAMES = {"system_prompt": "system", "preferred_output": "chosen", "non_preferred_output": "rejected",
          "kto_tag": "label", "desirable": "label"}
-# Two answers in no order: prompt, one, the other, and a field whose values say: the one is better (1) or worse (-1),
-# or two fields of scores.
+# Two answers in no order: prompt, one, the other, and a field whose values say: the one is better (1) or worse (-1).
 UNORDERED: tuple[tuple[str, str, str, str, dict[str, int]], ...] = (
     ("prompt", "response_0", "response_1", "better_response_id", {"0": 1, "1": -1}),                    # PKU-SafeRLHF
     ("history", "human_ref_A", "human_ref_B", "labels", {"1": 1, "0": -1}),                             # SHP
     ("context", "response1", "response2", "overall_preference",                                         # HelpSteer3
      {"-3": 1, "-2": 1, "-1": 1, "1": -1, "2": -1, "3": -1}),
-    ("", "conversation_a", "conversation_b", "winner", {"model_a": 1, "model_b": -1}),                  # Chatbot Arena
-    ("prompt", "response_a", "response_b", "score_a > score_b", {}),
-    ("question", "answer_0", "answer_1", "score_0 > score_1", {}))                                      # WebGPT
+    ("", "conversation_a", "conversation_b", "winner", {"model_a": 1, "model_b": -1}))                  # Chatbot Arena
 LABELS = {**dict.fromkeys("true 1 1.0 good up yes positive correct desirable thumbs_up".split(), True),
           **dict.fromkeys("false 0 0.0 -1 -1.0 bad down no negative wrong undesirable thumbs_down".split(), False)}
 KNOWN = (*TALKS, *PROMPTS, *RESPONSES, "chosen", "rejected", "label", *GRADES, "p", "system")
@@ -85,7 +82,7 @@ class Naming:
         if {"kto_tag", "desirable"} <= self.names.keys():
             raise UserError(f'{items[0][0]}: "kto_tag" and "desirable" both say good or bad; remove one')
         kinds = () if {"chosen", "rejected"} <= keys else UNORDERED
-        self.pair = next((kind for kind in kinds if {*kind[1:3], *kind[3].split(" > ")} <= keys), None)
+        self.pair = next((kind for kind in kinds if {*kind[1:4]} <= keys), None)
         if self.pair and self.pair[0] in keys and self.pair[0] not in PROMPTS:
             self.names[self.pair[0]] = "prompt"
         self.about = [f'"{theirs}" read as "{ours}"' for theirs, ours in self.names.items()]
@@ -101,13 +98,9 @@ class Naming:
         if self.pair is None:
             return out
         _, one, two, judge, ahead = self.pair
-        sides, said = [out.pop(one, None), out.pop(two, None)], [out.pop(name, None) for name in judge.split(" > ")]
-        known = as_number(int(said[0]) if isinstance(said[0], bool) else said[0])           # true, 1.0 and "1" are 1
-        lead: float = ahead.get(str(said[0]) if known is None else f"{known:g}", 0)
-        grades = [grade for value in said if (grade := as_number(value)) is not None]
-        if not ahead and len(grades) == 2:
-            lead = grades[0] - grades[1]
-            out |= {"score_chosen": max(grades), "score_rejected": min(grades)}
+        sides, said = [out.pop(one, None), out.pop(two, None)], out.pop(judge, None)
+        known = as_number(int(said) if isinstance(said, bool) else said)                    # true, 1.0 and "1" are 1
+        lead = ahead.get(str(said) if known is None else f"{known:g}", 0)
         return out | (dict(zip(("chosen", "rejected"), sides if lead > 0 else sides[::-1])) if lead else {})
 
 

@@ -44,7 +44,11 @@ class Help(argparse.Action):
     """--help shows one screen, where a parser names its `common` flags; --help all shows every flag."""
 
     def __call__(self, parser, namespace, value, option_string=None):
-        print(parser.format_help() if value == "all" or not parser.common else parser.one_screen(), end="")
+        if parser.common and value != "all":
+            for action in parser._actions:
+                action.help = action.help if action.dest in parser.common else argparse.SUPPRESS
+            parser.epilog = "--help all has the rest, and the flags of the method that is named"
+        parser.print_help()
         parser.exit()
 
 
@@ -61,17 +65,6 @@ class Parser(argparse.ArgumentParser):
     elsewhere: dict[str, str] = {}          # flags that other objectives have
     common: tuple[str, ...] = ()            # names of the flags that --help shows [all]
     config = ""                             # the file of --config
-
-    def one_screen(self) -> str:
-        """What the command is for, and its `common` flags."""
-        out, shown = self._get_formatter(), [action for action in self._actions if action.dest in self.common]
-        out.add_usage(f"{self.prog} [flags]", [], [])
-        out.add_text("\n\n".join((self.description or "").split("\n\n")[:2]))
-        out.start_section("the common flags")
-        out.add_arguments(shown)
-        out.end_section()
-        out.add_text("--help all has the rest")
-        return out.format_help()
 
     def error(self, message: str):
         raise UserError(message)

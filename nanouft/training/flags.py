@@ -46,7 +46,7 @@ class Train:
     warmup: float = 0.1                 # share of the steps in which the learning rate rises; then it falls, a cosine
     clip: float = 1.0                   # largest gradient norm; 0 = no clipping
     freeze: Literal["none", "half"] = "none"    # half: half of every layer stays as it is (HFT; which half: the seed)
-    lora: int = 0                       # rank of LoRA: train two thin matrices beside each matrix; 0 = all weights
+    lora: int = 0                       # rank of LoRA: two thin matrices beside each matrix are trained; 0: all
     checkpointing: bool = False         # keep fewer activations, compute them twice: less memory, slower
     shard: bool = False                 # under torchrun: each process keeps a share of the weights; implies --plain
     seed: int = 0                       # draws the demonstrations, their order and every random number
@@ -136,8 +136,7 @@ def make_parser(name: str, objective: Objective, about: str) -> config.Parser:
     parser.common = COMMON
     parser.elsewhere = {flag(f.name): n for n, o in reversed(OBJECTIVES.items()) for f in fields(o.hp)}
     parser.add_argument("--objective", default="ift", metavar="NAME",
-                        help=f"{', '.join(OBJECTIVES)}, or 'list' for what each needs [ift]; "
-                             "--help all shows the flags of the one that is named")
+                        help=f"{', '.join(OBJECTIVES)}, or 'list' for what each needs [ift]")
     config.add_flags(parser, Train, "the run", APART)
     config.add_flags(parser, objective.hp, f"{name}: {objective.paper}")
     return parser

@@ -131,12 +131,8 @@ FORMS = {
         {"prompt": "a", "response_0": "bad", "response_1": "good", "better_response_id": 1.0},
         Row((U("a"),), None, (YES,), (A("bad"),)), 'prompt with pairs, pairs of "response_0" and "response_1"'),
     "a pair beside two answers": (
-        {"prompt": "Hi", **PAIR, "response_a": "bad", "response_b": "good", "score_a": 5, "score_b": 1},
+        {"prompt": "Hi", **PAIR, "response_0": "bad", "response_1": "good", "better_response_id": 1},
         Row((U("Hi"),), None, (A("good"),), (A("bad"),)), "prompt with pairs"),
-    "two answers with scores": (
-        {"question": "a", "answer_0": "bad", "answer_1": "good", "score_0": 0, "score_1": 0.5},
-        Row((U("a"),), None, (YES,), (A("bad"),), scores=(0.5, 0.0)),
-        'question with pairs and scores ("score_chosen", "score_rejected"), pairs of "answer_0"'),
     "white space, marks at the end": ({"prompt": "a\n\n###\n\n", "completion": " b\n  c END"},
                                       Row((U("a"),), (A("b\n  c"),)),
                                       'prompt/completion, " END" behind each completion cut off, "###" behind'),
