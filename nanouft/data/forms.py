@@ -25,8 +25,8 @@ TALKS = ("messages", "conversations", "conversation")
 PROMPTS = ("instruction", "prompt", "question", "query", "problem", "input", "inputs", "user")  # in order of preference
 RESPONSES = ("output", "response", "completion", "solution", "answer", "reply", "target", "targets", "assistant")
 GRADES = ("score", "rating", "reward")
-NAMES = {"system_prompt": "system", "preferred_output": "chosen", "non_preferred_output": "rejected",
-         "kto_tag": "label", "desirable": "label"}
+NAMES = {"system_prompt": "system", "system_message": "system", "preferred_output": "chosen",
+         "non_preferred_output": "rejected", "kto_tag": "label", "desirable": "label"}
 # Two answers in no order: prompt, one, the other, and a field whose values say: the one is better (1) or worse (-1).
 UNORDERED: tuple[tuple[str, str, str, str, dict[str, int]], ...] = (
     ("prompt", "response_0", "response_1", "better_response_id", {"0": 1, "1": -1}),                    # PKU-SafeRLHF
@@ -46,15 +46,18 @@ ENDS = ("###", " END", "->", "</s>", "<|endoftext|>", "<|im_end|>", "<|eot_id|>"
 FORMS = "instruction/input/output, prompt/response, question/answer, messages, conversations, prompt/chosen/rejected"
 SIDE_GRADE = re.compile(r"(?:score|rating|reward)[_-](chosen|rejected)|(chosen|rejected)[_-](?:score|rating|reward)")
 MEANING = {                             # of fields that nothing reads: what the model will not see
-    "context": "the text that the question is about: join it to the prompt", "history": "earlier turns: use messages",
-    "input": "the text that the prompt is about: join it to the prompt", "text": "plain text for pretrain --corpus",
+    **dict.fromkeys("context input passage article document paragraph definition choices options".split(),
+                    "a part of the question: join it to the prompt"),
+    "history": "earlier turns: use messages", "text": "plain text for pretrain --corpus",
     "tools": "descriptions of tools: put them into a system turn", "functions": "descriptions of tools",
     "images": "pictures", "image": "a picture", "videos": "films", "audios": "sound",
-    **dict.fromkeys(("reasoning", "reasoning_content"), "thoughts: put them in front of the answer, in <think>"),
-    "margin": "how much better chosen is", **dict.fromkeys(("is_safe", "safe"), "good or bad: call it label"),
-    **dict.fromkeys(("quality", "helpfulness", "correctness", "overall_score", *GRADES),
+    **dict.fromkeys(("reasoning", "reasoning_content", "thinking", "thinking_trajectories", "cot"),
+                    "thoughts: put them in front of the answer, in <think>"), "margin": "how much better chosen is",
+    **dict.fromkeys(("is_safe", "safe", "is_correct", "toxic"), "good or bad: call it label, true for good"),
+    **dict.fromkeys(("quality", "helpfulness", "correctness", "overall_score", "rank", *GRADES),
                     "a grade of an answer: to learn from it, call it score"),
-    **dict.fromkeys(WEIGHTS, "how much a row counts: here all count alike; remove rows that shall not")}
+    **dict.fromkeys((*WEIGHTS, "mask", "loss_mask"),
+                    "how much this counts: here all counts alike; remove what shall not")}
 
 Items = list[tuple[str, dict]]          # (place, row of a file)
 
@@ -119,6 +122,10 @@ def detect_form(path: str, items: Items, prompt: str | None, response: str | Non
                         f"or name your fields with --prompt-field and --response-field; plain text is "
                         "for python -m nanouft.pretrain --corpus; a CSV file must name its columns in its first line")
     dialogues = hold_dialogues(items, {prompt, response, "chosen", "rejected"})
+    asks = [key for key in keys if key not in KNOWN and all(says_more(item.get(key)) for _, item in items)]
+    if prompt is None and texts and not dialogues and asks:
+        raise UserError(f"{path}: no field with a prompt, but {short_json(asks[0])} may be it: --prompt-field {asks[0]}"
+                        '; or remove it, then the shared beginning of "chosen" and "rejected" is the prompt')
     grades = [key for key in GRADES if key in keys] if response or prompt in TALKS else []
     grade = next(iter(grades), "score")
     graded = {side[1] or side[2]: key for key in keys if pairs and (side := SIDE_GRADE.fullmatch(key))}
@@ -168,6 +175,11 @@ def common_end(key: str, items: Items) -> str:
     """The mark that stands behind every text of a field, in two or more rows."""
     texts = [item[key].rstrip() for _, item in items if isinstance(item.get(key), str)]
     return next((mark for mark in ENDS if len(texts) > 1 and all(text.endswith(mark) for text in texts)), "")
+
+
+def says_more(value: Any) -> bool:
+    """May this be a prompt: a text of several words, or a list?"""
+    return isinstance(value, list) or isinstance(value, str) and " " in value.strip()
 
 
 def is_dialogue(value: Any) -> bool:

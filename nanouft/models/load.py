@@ -26,7 +26,7 @@ OF_HUB = ["*.json", "*.safetensors", "*.jinja", "*.model", "merges.txt"]     # n
 
 def folder_of(init: str) -> Path:
     """Where a model lies. One of the hub is downloaded into the cache of huggingface_hub, or found there."""
-    if not init.startswith(HUB):
+    if not str(init).startswith(HUB):
         return BASE if init == "base" else Path(init)
     hub = optional("huggingface_hub", f"{init}: a model on the Hugging Face hub")
     try:

@@ -105,13 +105,7 @@ def load_rows(cfg: Train, objective: Objective, hp, device: str = "cpu") -> tupl
         from nanouft.training import nanoworld  # only where rows come from there
         train, held = nanoworld.drawn_rows(cfg, kinds)
         return graded(train), graded(held)
-    from nanouft.data.read import read  # only where there are files to read
-    how = (cfg.prompt_field, cfg.response_field, kinds == ["prompts"], cfg.strict, cfg.grades, cfg.reward)
-    (rows, found), (held, more) = read(cfg.data, *how), read(cfg.eval_data, *how) if cfg.eval_data else ([], [])
-    print(*found, *more, sep="\n")
-    if len({file.scale for file in (*found, *more)} - {(0, 1)}) > 1:
-        raise UserError("the files have grades on different scales; give one for all of them, as --grades 1:5")
-    rows, held = graded(rows), graded(held)
+    rows, held = map(graded, read_files(cfg, kinds))
     examples = objective.rows(rows, hp)         # what the objective lacks is said of the whole file, before the split
     for what, known in (("label", {e.label for e in examples}), ("score", {e.score for e in examples})):
         if known != {None} and len(known) == 1:
@@ -121,6 +115,22 @@ def load_rows(cfg: Train, objective: Objective, hp, device: str = "cpu") -> tupl
     from nanouft import world
     if ours := world.named(rows):               # answers to NanoWorld's prompts, as rollout/harvest.py writes them
         return ours, world.named(held) or held or graded(world.mixed_rows("val", kinds, 200, 0))
+    return held_apart(cfg, objective, rows, held)
+
+
+def read_files(cfg: Train, kinds: list[str]) -> tuple[list[Row], list[Row]]:
+    """The rows of --data and those of --eval-data. Says what was read."""
+    from nanouft.data.read import read  # only where there are files to read
+    how = (cfg.prompt_field, cfg.response_field, kinds == ["prompts"], cfg.strict, cfg.grades, cfg.reward)
+    (rows, found), (held, more) = read(cfg.data, *how), read(cfg.eval_data, *how) if cfg.eval_data else ([], [])
+    print(*found, *more, sep="\n")
+    if len({file.scale for file in (*found, *more)} - {(0, 1)}) > 1:
+        raise UserError("the files have grades on different scales; give one for all of them, as --grades 1:5")
+    return rows, held
+
+
+def held_apart(cfg: Train, objective: Objective, rows: list[Row], held: list[Row]) -> tuple[list[Row], list[Row]]:
+    """(rows to train on, rows held out) of the user's own world: those of --eval-data, else a tenth."""
     if objective.on_policy and objective.rewarded and cfg.reward == "exact":
         raise UserError("the exact score exists for NanoWorld's prompts; with --data give --reward FILE.py:FUNCTION "
                         "or a reward model: --reward DIR (python -m nanouft.reward makes one)")

@@ -19,6 +19,7 @@ from nanouft.playground import __main__ as playground
 from nanouft.rollout import harvest, voice
 from nanouft.shell import config, devices, pages, runs, text
 from nanouft.shell.errors import UserError
+from nanouft.training import flags
 from nanouft.world import __main__ as show
 
 pytestmark = pytest.mark.usefixtures("brief")
@@ -49,6 +50,21 @@ def test_help_is_printed_and_ends_well(name, capsys):
     assert e.value.code == 0 and "python -m nanouft." in capsys.readouterr().out
 
 
+def test_help_of_train_fits_one_screen_and_help_all_has_every_flag(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "100")
+    said = []
+    for more in ([], ["all"]):
+        with pytest.raises(SystemExit):
+            train.main(["--objective", "dpo", "--help", *more])
+        said.append(capsys.readouterr().out)
+    assert len(said[0].splitlines()) <= 40 and "--help all has the rest" in said[0] and "--freeze" not in said[0]
+    assert all(f"--{name.replace('_', '-')} " in said[0] for name in flags.COMMON)
+    of_world, of_studies = (said[1].partition(f"{title}:\n")[2].partition("\n\n")[0] for title in flags.APART)
+    assert "--noise" in of_world and "--freeze" in of_studies and "--lr" not in of_world + of_studies
+    assert all(f"--{f.name.replace('_', '-')}" in said[1] for f in dataclasses.fields(flags.Train))
+    assert "--beta" in said[1] and "--beta" not in said[0]
+
+
 BAD_FLAGS = {                                           # command line: what the message must hold, words parted by |
     "train --objective itf": "objective 'itf'|ift?", "train --lerning-rate 1": "lerning-rate", "train --ler 1": "--lr?",
     "train --batchsize=3": "--batchsize|--batch-size?", "train stray": "stray", "train --objective": "--objective",
@@ -66,7 +82,7 @@ BAD_FLAGS = {                                           # command line: what the
     "evaluate --init '\u202eab'": r"\u202e",
     "evaluate --prompt-field q": "--data", "evaluate --data x --items 3": "--items",
     "evaluate --data none.json": "none.json", "evaluate --split tst": "test?",
-    "evaluate --best-of 4 --probes": "--probes",
+    "evaluate --best-of 4 --probes": "--probes", "evaluate base --init base": "--init base|in front",
     "evaluate --best-of 4 --reward nowhere": "nowhere|no such folder", "evaluate --best-of 4 --reward base": "base",
     "sample '' base": "models ''", "sample nowhere": "nowhere|no such folder", "sample --top-p 0": "--top-p",
     "sample --top-k 3": "--top-k|--temperature 1", "sample --seed 3": "--seed", "sample --n 999999": "--n",
@@ -282,6 +298,15 @@ FIRST = {
     "train --objective sft --init {tiny} {short} --data fields.jsonl --prompt-field frage --response-field antwort": 3,
     "reward --init {tiny} --steps 1 --data 'my own.jsonl' --out {new}": 1,
     "reward --init {tiny} --steps 1 --rows 16 --threads 1 --out {new}": 2}
+
+
+def test_a_line_to_paste_holds_no_line_break(tmp_path):
+    asked = [{"prompt": "a\nb", "reference": "c"}, {"prompt": "a", "reference": "b\nc"}, {"prompt": "say 'yes'",
+                                                                                       "reference": "yes"}]
+    cfg = train.Train(data=["x.jsonl"])
+    said = report.next_steps(tmp_path, "sft", cfg, [], asked)
+    assert shlex.split(said[1], comments=True)[-2:] == ["--prompt=say 'yes'", "--answer=yes"]
+    assert not any("ledger" in line for line in report.next_steps(tmp_path, "sft", cfg, [], asked[:2]))
 
 
 def test_a_second_stage_fits_into_the_same_memory(tmp_path):

@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 from tiny import NANO, nano
 
 from nanouft import world
-from nanouft.data.batches import encode, show_mask
+from nanouft.data.batches import encode, show_mask, spelt
 from nanouft.data.read import read
 from nanouft.data.rows import Row, Turn, contents, demo_rows, holdout, pair_rows, score_rows
+from nanouft.look import report
+from nanouft.look import rows as inspector
 from nanouft.objectives import OBJECTIVES
 from nanouft.shell.errors import UserError
 from nanouft.training import setup
@@ -231,8 +233,11 @@ MISTAKES = {
     "pair without a prompt": ([PAIR], ["line 1: no prompt, and", "do not begin alike", "--prompt-field"]),
     "rows in columns": ([{"prompt": ["a"], "response": ["b"]}], ['line 1: "prompt" is a list of strings, not']),
     "two prompts in a row": ([{**OK, "instruction": "x"}], ["may all be the prompt; say which: --prompt-field prompt"]),
+    "two kinds of label": ([{**OK, "kto_tag": True, "desirable": False}], ['"kto_tag" and "desirable" both say']),
     "labels of two kinds": ([{**OK, "label": x} for x in (-1, 0, 1)], ['"label" is -1 in some rows and 0 in others']),
     "a corpus": ([{"text": "a"}], ["line 1: no field with a prompt", "python -m nanouft.pretrain --corpus"]),
+    "a prompt of another name": ([{"trajectory": says(U("a")), "chosen": "Step 1: b", "rejected": "Step 1: c"}],
+                                 [': no field with a prompt, but "trajectory" may be it: --prompt-field trajectory']),
     "two prompts": ([{"chosen": says(U("a"), A("b")), "rejected": says(U("c"), A("d"))}], ["line 1: ", "same prompt"]),
     "pair beside another prompt": (
         [{"prompt": "x", "chosen": says(U("a"), A("b")), "rejected": says(U("a"), A("c"))}], ["line 1: ", "not in it"]),
@@ -303,6 +308,23 @@ def test_masks_by_hand(tmp_path, name):
     assert re.sub(r"(?m)^ *(answer|chosen|rejected)( \(.*?\))?  ", "", shown) == "\n".join(want)
 
 
+def test_the_inspector_shows_lengths_and_masks_and_train_the_median_row(tmp_path, capsys):
+    rows = [{"prompt": "a", "response": " ".join("b" * n)} for n in (9, 1, 0, 3)]
+    path = write(tmp_path, *rows, {**OK, "label": False})
+    assert inspector.main([path]) == 0
+    head, *blocks = capsys.readouterr().out.rstrip("\n").split("\n\n")
+    assert "4 rows read, 1 skipped: 1 empty response" in head
+    assert " ".join(head.split()).endswith("3 demonstrations and 1 labelled answer tokens least median most "
+                                           "prompt 3 3 3 answer 2 3 10")
+    assert [block.split(": ")[0] for block in blocks] == ["shortest", "median", "longest"]
+    assert "line 4: 7 tokens" in blocks[1] and blocks[1].endswith("<|user|>· a·<|assistant|>[[ b· b· b·<|end|>]]")
+    encoded, _ = encode([inspector.as_example(row) for row in read([path])[0]], NANO, 64)
+    assert "[[ b b b<|end|>]]" in report.example(encoded, NANO)
+    assert inspector.main([write(tmp_path, {"prompt": "a"}), "--prompts"]) == 0
+    assert "longest: " in capsys.readouterr().out
+    assert spelt(NANO.encode("é x"), NANO, "·") == "é· x", "a letter of two tokens stays whole"
+
+
 # ---- rows that are not understood, and what is said of the others ---------------------------------------------------
 def test_a_row_that_is_not_understood_is_skipped_by_name_up_to_half_of_them(tmp_path):
     bad = [{"messages": says(U("a"), ("wizard", "b"))}, {"messages": 3}]
@@ -328,7 +350,8 @@ def test_a_row_that_is_not_understood_is_skipped_by_name_up_to_half_of_them(tmp_
      "in 1 rows (first: line 1) the answer begins with the prompt"),
     ({"messages": [*says(U("a")), {**WRONG, "weight": 0}, *says(U("c")), RIGHT]},
      "in 1 rows (first: line 1) turns of the assistant are shown, not trained on"),
-    ({**OK, "context": "c"}, '\n  not learnt from: "context" (the text that the question is about'),
+    ({**OK, "context": "c"}, '\n  not learnt from: "context" (a part of the question: join it to the prompt)'),
+    ({"messages": [*says(U("a")), {**RIGHT, "mask": True}]}, '\n  not learnt from: "messages.mask" (how much this'),
     ({"messages": [*says(U("a")), {**RIGHT, "reasoning_content": "hm", "name": "x"}]}, '"messages.reasoning_content"')])
 def test_what_looks_odd_is_said_in_one_line(tmp_path, item, said):
     rows, (report,) = read([write(tmp_path, item)])

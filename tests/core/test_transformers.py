@@ -468,10 +468,31 @@ def test_a_folder_without_tokenizer_files_is_one_line(tmp_path, kind):
         start_model(str(tmp_path))
 
 
-def test_a_model_that_reads_padding_is_refused(tmp_path):
-    size = {"hidden_size": 32, "num_hidden_layers": 2, "attention_hidden_size": 32}
-    with pytest.raises(UserError, match="reads padding"):
-        start_model(small_folder(tmp_path, lambda V: hf.RwkvConfig(vocab_size=V, **size)))
+GEMMA = {"head_dim": 8, "num_kv_shared_layers": 0, "layer_types": ["full_attention"] * 2, **SMALL}
+REFUSED = {"Rwkv": ({"hidden_size": 32, "num_hidden_layers": 2, "attention_hidden_size": 32}, "reads padding"),
+           "Gemma3nText": ({"vocab_size_per_layer_input": 300, "hidden_size_per_layer_input": 8, "altup_num_inputs": 2,
+                            "laurel_rank": 4, "activation_sparsity_pattern": [0.0] * 2, **GEMMA}, "per-layer embed"),
+           "Gemma4Text": ({"vocab_size_per_layer_input": 300, "hidden_size_per_layer_input": 8, "global_head_dim": 8,
+                           **GEMMA}, "per-layer embeddings"),
+           "Llama4Text": ({"head_dim": 8, "moe_layers": [], "intermediate_size_mlp": 48, **SMALL}, "part its trunk")}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_a_model_that_would_be_computed_wrongly_is_refused(tmp_path, kind):
+    size, why = REFUSED[kind]
+    if not hasattr(hf, f"{kind}Config"):
+        pytest.skip(f"transformers {hf.__version__} knows no {kind}")
+    with pytest.raises(UserError, match=why):
+        start_model(small_folder(tmp_path, lambda V: getattr(hf, f"{kind}Config")(vocab_size=V, **size)))
+
+
+@pytest.mark.parametrize("routers", [True, False])
+def test_the_loss_of_routers_is_left_out_aloud(tmp_path, routers, capsys):
+    """Its logits are those of the model itself; without --lora the note stands alone."""
+    folder = small_folder(tmp_path, lambda V: hf.MixtralConfig(vocab_size=V, num_local_experts=2,
+                                                               output_router_logits=routers, **SMALL))
+    setup.adapted(Train(), None, *start_model(folder))
+    assert ("note: the loss of its routers" in capsys.readouterr().out) == routers
 
 
 @pytest.mark.parametrize("bad", BAD)
