@@ -2,14 +2,12 @@
 
     python -m nanouft.evaluate out/ift                          # 100 test items a family, about 6 s
     python -m nanouft.evaluate out/ift --probes                 # what a score does not show (look/probes.py)
-    python -m nanouft.evaluate out/my-run --data my.jsonl       # loss, pair accuracy (look/held_out.py)
-    python -m nanouft.evaluate out/sft out/ift --data my.jsonl      # several models on the same rows, and differences
+    python -m nanouft.evaluate out/sft out/ift --data my.jsonl      # loss, pair accuracy (look/held_out.py)
     python -m nanouft.evaluate out/my-run --data my.jsonl --reward my.py:right      # what its answers earn
     python -m nanouft.evaluate out/sft --best-of 16 --reward out/reward             # the best of 16, by a reward
 
-look/scores.py says what `score` and `strict` are, and what the intervals mean. Of several models, each figure is also
-compared with that of the first one: the difference and its 95 % bootstrap interval over the rows that all share. Rows
-that a run was trained on are left out, as far as its run.json tells.
+look/scores.py says what `score` and `strict` are, and what the intervals mean. Several models are compared with the
+first one: the difference of the first figure and its 95 % bootstrap interval over the rows that all share.
 """
 import os
 import sys
@@ -33,7 +31,7 @@ from nanouft.rollout.scorer import figures, scorer
 from nanouft.rollout.voice import run_about, run_settings
 from nanouft.shell import config, devices
 from nanouft.shell.devices import Device
-from nanouft.shell.errors import UserError, flag, in_range
+from nanouft.shell.errors import UserError, in_range
 from nanouft.shell.text import choose, visible
 
 Models = list[tuple[str, GPT, Tokenizer]]               # name, model, tokenizer
@@ -41,7 +39,7 @@ Models = list[tuple[str, GPT, Tokenizer]]               # name, model, tokenizer
 
 @dataclass
 class Evaluate:
-    init: str = "base"              # one model; the same as its name in front of the flags
+    init: str = "base"              # the first model; its name in front of the flags says the same
     data: list[str] | None = None   # your files: nats per token of demonstrations, preferences of pairs and grades
     split: str = "test"             # NanoWorld split: val to choose, test to report
     items: int = 100                # prompts a family
@@ -65,11 +63,7 @@ class Evaluate:
         in_range(self, "max_new", low=1)
         if "max_new" in given and not (self.data and self.reward):
             raise UserError("--max-new is the longest answer to your own prompts; give --data and --reward")
-        idle = {"split", "items"} if self.best_of > 1 else {"split", "items", "seed"}
-        if self.data and (idle := sorted(given & idle)):
-            raise UserError(f"--{idle[0]} belongs to NanoWorld; it changes nothing with --data")
-        if not self.data and (idle := sorted(given & {"prompt_field", "response_field", "strict", "grades"})):
-            raise UserError(f"{flag(idle[0])} is about your own file; give it with --data")
+        config.refuse_idle(self.data, given, {"split", "items", *({"seed"} if self.best_of == 1 else ())})
         best_of.check(self.best_of, self.reward, self.data)
         if self.best_of > 1 and self.data and not self.reward:
             raise UserError("--best-of with --data needs a reward that knows such answers: --reward")
@@ -84,9 +78,7 @@ def main(argv=None) -> int:
     values = vars(parser.parse_args(argv))
     cfg, given = config.fill(Evaluate, values)
     cfg.check(given)
-    names = values["models"] or [cfg.init]
-    if "init" in given and values["models"]:
-        raise UserError(f"--init {cfg.init}: models stand in front of the flags already; name this one there, too")
+    names = [*[cfg.init] * ("init" in given or not values["models"]), *values["models"]]
     if model := next((path for path in cfg.data or [] if os.path.isfile(os.path.join(path, "config.json"))), None):
         raise UserError(f"--data {model}: is a model; put models in front of --data")
     device = devices.pick(cfg.device, cfg.dtype, cfg.threads)
@@ -101,7 +93,7 @@ def main(argv=None) -> int:
         rows = not_trained_on(rows, names)
         on_data(models, rows, device, earns=bool(score))
         for n in sorted({1, cfg.best_of}) if score else ():
-            found = [best_of.rewards_of(model, tok, rows, score, n, cfg.max_new, cfg.seed) for _, model, tok in models]
+            found = [best_of.rewarded(model, tok, rows, score, n, cfg.max_new, cfg.seed) for _, model, tok in models]
             show("greedy answers" if n == 1 else f"best of {n}", names,
                  [(figures(*x), x[0], np.ones(len(x[0]))) for x in found])
     else:
@@ -112,9 +104,8 @@ def main(argv=None) -> int:
 
 
 def show(what: str, names: list[str], found: list[Measured]) -> None:
-    """Print the figures of each model; of a second or later one also how far its first figure is from that of the first
-    model, with the 95 % interval of this difference over rows. Sums over rows that a tokenizer cuts into other tokens
-    are divided by the counts of the first model: then nats are compared, not tokens."""
+    """Print the figures of each model, and how far it is from the first one, whose counts divide all sums: where
+    tokenizers cut answers into other tokens, nats are compared all the same."""
     (_, first, counts), wide = found[0], max(map(len, names))
     for i, (name, (now, sums, _)) in enumerate(zip(names, found)):
         line = f"{what:<15}" + (f"{name:<{wide}}  " if len(names) > 1 else "") + held_out_lines(now)
@@ -158,9 +149,8 @@ def on_world(name: str, model: GPT, tok: Tokenizer, cfg: Evaluate, device: Devic
 
 def other_data(init: str) -> str:
     """A note for a model that has learnt from something else: of NanoWorld it knows little or nothing."""
-    run = run_about(init)
-    about = run.get("config") if isinstance(run.get("config"), dict) else {}
-    if init == "base" or run and not (about.get("data") or about.get("corpus")):
+    about = run_settings(init)
+    if init == "base" or run_about(init) and not (about.get("data") or about.get("corpus")):
         return ""
     return visible(f"note: {init} has learnt from other text than NanoWorld, whose questions stand here; for its own "
                    "figures give --data\n")
@@ -168,10 +158,11 @@ def other_data(init: str) -> str:
 
 # ---- files that a user brings ----------------------------------------------------------------------------------------
 def not_trained_on(rows: list[Row], names: list[str]) -> list[Row]:
-    """The rows that no model was trained on; all of them, where none is left. Says so."""
+    """The rows that no model was trained on, as run.json tells; all of them, where none is left. Says so."""
     left = rows
     for name in names:
-        files, held = training_rows(name)
+        files = {os.path.abspath(file) for given in run_settings(name).get("data") or () for file in sources(given)}
+        held = {place(where) for where in run_about(name).get("held_out_rows", ())}
         left = [row for row in left if place(row.where)[0] not in files or place(row.where) in held]
     if many := len(rows) - len(left):
         print(f"{many:,} of these {len(rows):,} rows were trained on ({', '.join(names)}); " +
@@ -185,16 +176,9 @@ def place(where: str) -> tuple[str, str]:
     return os.path.abspath(file), line
 
 
-def training_rows(name: str) -> tuple[set[str], set[tuple[str, str]]]:
-    """(files that a run was trained on, places in them that it held out)."""
-    files = {os.path.abspath(file) for given in run_settings(name).get("data") or () for file in sources(given)}
-    return files, {place(where) for where in run_about(name).get("held_out_rows", ())}
-
-
 def on_data(models: Models, rows: list[Row], device: Device, earns: bool = False) -> None:
-    """Print the held-out figures of the user's demonstrations, pairs and graded answers, as far as there are any. There
-    must be some, or a reward (`earns`) of which more is said elsewhere. Several models see the rows that all can read.
-    """
+    """Print the figures of the user's demonstrations, pairs and graded answers, on the rows that all models can read.
+    There must be some, or a reward (`earns`) of which more is said elsewhere."""
     reasons, n_ctx = [], min(model.cfg.n_ctx for _, model, _ in models)
     for kind, rows_of in (("demonstrations", demo_rows), ("pairs", pair_rows), ("graded", score_rows)):
         try:

@@ -15,10 +15,12 @@ import math
 import shlex
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -31,12 +33,12 @@ from nanouft.data.read import read
 from nanouft.data.rows import Row, holdout, pair_rows
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.gpt import GPT
+from nanouft.look.stats import bootstrap
 from nanouft.models.generate import answer_rows
 from nanouft.models.load import start_model
-from nanouft.rollout.reward_quality import quality, report
-from nanouft.rollout.scorer import RewardModel, exact, padded, rewards, save
+from nanouft.rollout.scorer import RewardModel, exact, padded, rewards, save, sigmoid
 from nanouft.shell import checkpoints, config, devices, runs
-from nanouft.shell.errors import UserError, flag, in_range
+from nanouft.shell.errors import UserError, in_range
 from nanouft.shell.files import write_json
 from nanouft.shell.log import Log
 from nanouft.shell.streams import pair_seeds
@@ -72,12 +74,9 @@ class Reward:
         in_range(self, "centre", "seed")
         in_range(self, "lr", above=True)
         in_range(self, "epochs", above=True, high=1_000_000)
-        if not self.data and (idle := sorted(given & {"prompt_field", "strict"})):
-            raise UserError(f"{flag(idle[0])} is about your own file; give it with --data")
+        config.refuse_idle(self.data, given, {"rows", "pairs", "sampler", "skills"})
         if self.steps is not None and "epochs" in given:
             raise UserError("--steps and --epochs say the same thing twice; give one")
-        if self.data and (idle := sorted(given & {"rows", "pairs", "sampler", "skills"})):
-            raise UserError(f"--{idle[0]} belongs to NanoWorld; it changes nothing with --data")
         if self.sampler and self.pairs != "samples":
             raise UserError("--sampler makes the answers of --pairs samples; these pairs need none")
 
@@ -94,8 +93,7 @@ def sampled_pairs(model: GPT, tok: Tokenizer, split: str, n: int, seed: int, ski
     """`n` NanoWorld pairs that the model wrote itself: two samples to a prompt at temperature 1, the better by exact
     score is chosen. Equal scores prefer nothing; their prompts are passed over. UserError if that leaves too few."""
     out, asked = [], world.rows(split, "demos", 8 * n + 200, seed, skills=skills)
-    bar = tqdm(total=n, desc="sampling pairs", leave=False, disable=n < 200)
-    for i in range(0, len(asked), 256):
+    for i in tqdm(range(0, len(asked), 256), desc="sampling pairs", leave=False, disable=n < 200):
         part = asked[i:i + 256]
         said = [[tok.decode(a.ids).strip() for a in answer_rows(model, tok, part, temperature=1.0, seed=s)]
                 for s in pair_seeds(seed, i)]
@@ -105,9 +103,7 @@ def sampled_pairs(model: GPT, tok: Tokenizer, split: str, n: int, seed: int, ski
                 better, worse = (a, b) if x > y else (b, a)
                 out.append(replace(row, answer=None, chosen=world.said(better), rejected=world.said(worse),
                                    p=(1 + abs(x - y)) / 2))
-                bar.update()
         if len(out) == n:
-            bar.close()
             return out
     raise UserError(f"--pairs samples: only {len(out):,} of {n:,} pairs in {len(asked):,} prompts; the sampler nearly "
                     "always gives two answers of one score. Ask for fewer --rows, or take another --sampler")
@@ -178,11 +174,38 @@ def right(margin: Tensor) -> Tensor:
     return 0.5 + 0.5 * margin.detach().sign()
 
 
+# ---- how good is it? -------------------------------------------------------------------------------------------------
 def judge(model: RewardModel, held: list[Encoded], pad: int) -> dict:
-    """How good it is on held-out pairs: reward_quality.py says what of."""
+    """Its figures on held-out pairs, all made of differences of rewards, r_w - r_l, one a pair."""
     chosen, rejected = zip(*[ids_of(e) for e in held])
     r_w, r_l = rewards(model, [*chosen, *rejected], pad).reshape(2, -1)
     return quality(r_w - r_l, [e.example.family for e in held])
+
+
+def quality(margin: np.ndarray, families: list[str]) -> dict:
+    """(n,) r_w - r_l of held-out pairs and the family of each: `accuracy` with its 95 % interval, `nll` (log 2 says
+    nothing), `confidence` (what the model expects its accuracy to be), accuracy per family."""
+    grouped: dict[str, list[float]] = {}
+    for family, m in zip(families, margin, strict=True):
+        grouped.setdefault(family, []).append(m)
+    return {**accuracy(margin), "nll": float(np.logaddexp(0, -margin).mean()),
+            "confidence": float(sigmoid(np.abs(margin)).mean()), "margin": float(margin.mean()),
+            "families": {f: accuracy(np.array(m)) for f, m in sorted(grouped.items()) if f}}
+
+
+def accuracy(margin: np.ndarray) -> dict:
+    won = 0.5 + 0.5 * np.sign(margin)
+    low, high = bootstrap(won)
+    return {"accuracy": float(won.mean()), "low": low, "high": high, "pairs": len(won)}
+
+
+def report(held: dict, say: Callable = print) -> None:
+    say(f"held-out accuracy {100 * held['accuracy']:.1f} % [{100 * held['low']:.1f}, {100 * held['high']:.1f}] of "
+        f"{held['pairs']} pairs (a coin: 50); its own guess of that {100 * held['confidence']:.1f} %; "
+        f"nll {held['nll']:.3f} (log 2 = .693)")
+    for name, f in held["families"].items():
+        say(f"  {name:<10} {100 * f['accuracy']:5.1f} % [{100 * f['low']:3.0f}, {100 * f['high']:3.0f}]"
+            f"   {f['pairs']:>4} pairs")
 
 
 # ---- is it good for anything? ----------------------------------------------------------------------------------------
@@ -190,8 +213,8 @@ def next_steps(cfg: Reward, folder: Path, found: dict, rows: list[Row]) -> list[
     """Best-of-n is suggested only with a reward that is better than a coin on held-out pairs, by its interval; and
     first the command that shows whether its best of 16 is better than the greedy answer."""
     if found["low"] <= 0.5:
-        return ["Best-of-n with it would be a game of chance, so none is suggested; give more pairs, or --init a model "
-                "that knows such answers."]
+        return ["It cannot be told from a coin: what it likes best of many will be a rare answer, and mostly a wrong "
+                "one. Give more pairs, or --init a model that knows such answers."]
     flags = shlex.join([cfg.init, "--best-of", "16", "--reward", str(folder)])
     if cfg.data:
         asked = min((r.prompt[-1].text for r in rows if r.prompt and "\n" not in r.prompt[-1].text), key=len,

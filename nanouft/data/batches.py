@@ -262,13 +262,17 @@ def show_mask(e: Encoded, tok: Tokenizer, colour: bool, between: str = "") -> st
 
 def spelt(ids: list[int], tok: Tokenizer, between: str) -> str:
     """The text of ids, with a mark `between` tokens. A letter may be several tokens: it stays whole."""
-    pieces, here = [], []
+    if not between:
+        return tok.decode(ids)
+    pieces: list[str] = []
+    last, here = ids[:0], ids[:0]
     for i in ids:
-        here.append(i)
-        if "\ufffd" not in (text := tok.decode(here)) or len(here) > 4:
+        here.append(i)                          # some tokenizers put a space before the first token of all: `last`
+        text = tok.decode([*last, *here])[len(tok.decode(last)):]
+        if "\ufffd" not in text or len(here) > 4:
             pieces.append(text)
-            here = []
-    return between.join([*pieces, tok.decode(here)] if here else pieces)
+            last, here = [i], []
+    return between.join(pieces) + tok.decode(here)
 
 
 def _known(col: Columns) -> str:

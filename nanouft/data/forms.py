@@ -121,8 +121,10 @@ def detect_form(path: str, items: Items, prompt: str | None, response: str | Non
         raise UserError(f"{items[0][0]}: no field with a prompt; {found_fields(keys)}; forms understood: {FORMS}; "
                         f"or name your fields with --prompt-field and --response-field; plain text is "
                         "for python -m nanouft.pretrain --corpus; a CSV file must name its columns in its first line")
-    dialogues = hold_dialogues(items, {prompt, response, "chosen", "rejected"})
-    asks = [key for key in keys if key not in KNOWN and all(says_more(item.get(key)) for _, item in items)]
+    names = {prompt, response, "chosen", "rejected"}            # half of the rows or more hold a dialogue there?
+    dialogues = sum(any(is_dialogue(item.get(name)) for name in names) for _, item in items) * 2 >= len(items)
+    asks = [key for key in keys if key not in KNOWN             # lists, or texts of several words
+            and all(isinstance(item.get(key), list) or " " in str(item.get(key)).strip() for _, item in items)]
     if prompt is None and texts and not dialogues and asks:
         raise UserError(f"{path}: no field with a prompt, but {short_json(asks[0])} may be it: --prompt-field {asks[0]}"
                         '; or remove it, then the shared beginning of "chosen" and "rejected" is the prompt')
@@ -177,19 +179,9 @@ def common_end(key: str, items: Items) -> str:
     return next((mark for mark in ENDS if len(texts) > 1 and all(text.endswith(mark) for text in texts)), "")
 
 
-def says_more(value: Any) -> bool:
-    """May this be a prompt: a text of several words, or a list?"""
-    return isinstance(value, list) or isinstance(value, str) and " " in value.strip()
-
-
 def is_dialogue(value: Any) -> bool:
     """Does a string hold turns after "Human:" or "Assistant:" (as hh-rlhf does)?"""
     return isinstance(value, str) and bool(MARK.search(value))
-
-
-def hold_dialogues(items: Items, names: set[str | None]) -> bool:
-    """Do half of the rows, or more, hold a dialogue in one of these fields?"""
-    return sum(any(is_dialogue(item.get(name)) for name in names) for _, item in items) * 2 >= len(items)
 
 
 def form_name(prompt: str | None, response: str | None, texts: bool, dialogues: bool) -> str:

@@ -39,16 +39,6 @@ def example(encoded: list[Encoded], tok: Tokenizer) -> str:
     return f"{about}\n{show_mask(middle, tok, colour())}"
 
 
-def counts(name: str, kinds: list[str], rows: list[Row], examples: int) -> list[str]:
-    """How many demonstrations there are, and how many of the other kind, where an objective learns from both."""
-    if len(kinds) < 2:
-        return []
-    demos = sum(r.answer is not None and r.score is None and r.label is None for r in rows)
-    others = (examples - demos) // (2 if kinds[1] == "pairs" else 1)        # a pair is two answers
-    end = "; without demonstrations this is una" if not demos and name == "uft" else ""
-    return [f"{demos:,} demonstrations, {others:,} {kinds[1]}{end}"]
-
-
 # ---- looking at a model ----------------------------------------------------------------------------------------------
 def look(run, data, model: GPT) -> dict:
     """Evaluate as the run asked for: figures on rows held out; NanoWorld's families, or three answers to held-out

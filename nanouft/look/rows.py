@@ -1,6 +1,5 @@
 """How your files are read: what is left out and why, how long rows are, and which of their tokens are trained on.
 
-    python -m nanouft.look.rows my.jsonl                                # with the tokenizer of the shipped base
     python -m nanouft.look.rows pairs.json more.csv --init path/to/llama
 
 Three rows are shown as the model reads them, a dot between two tokens. What is trained on is green, or stands in [[ ]].
@@ -28,7 +27,6 @@ class Rows:
     prompt_field: str | None = None     # name of the prompt in your data, where it is none of the usual
     response_field: str | None = None   # name of the response in your data
     grades: str = ""                # worst and best grade of your data, such as 1:5 [a file's least and largest]
-    strict: bool = False            # stop at the first row that is not understood
 
 
 def as_example(row: Row) -> Example:
@@ -61,7 +59,7 @@ def main(argv=None) -> int:
     config.add_flags(parser, Rows, "options")
     values = vars(parser.parse_args(argv))
     cfg, _ = config.fill(Rows, values)
-    rows, found = read(values["files"], cfg.prompt_field, cfg.response_field, cfg.prompts, cfg.strict, cfg.grades)
+    rows, found = read(values["files"], cfg.prompt_field, cfg.response_field, cfg.prompts, grades=cfg.grades)
     folder = folder_of(cfg.init)
     tok, n_ctx = read_tokenizer(folder), context(folder)
     encoded, lost = encode([as_example(row) for row in rows], tok, n_ctx)

@@ -1,7 +1,6 @@
 """Where a run starts: a model and its tokenizer, from a folder (save.py writes one).
 
-    model, tok = start_model("base")             # the shipped base, or any model folder: another run, a downloaded one
-    model, tok = start_model("hub:openai-community/gpt2")       # of the Hugging Face hub, downloaded once
+    model, tok = start_model("base")             # the shipped base, any model folder, or hub:owner/name
 """
 import shlex
 from dataclasses import replace

@@ -231,6 +231,16 @@ def parse(cls: type, argv: list[str] | None, prog: str, about: str):
     return fill(cls, vars(parser.parse_args(argv)))
 
 
+OF_FILES = {"prompt_field", "response_field", "strict", "grades", "max_length", "eval_data"}
+
+
+def refuse_idle(data, given: set[str], of_world: set[str]) -> None:
+    """UserError for a flag about NanoWorld with --data, and for one about the user's files without it."""
+    if idle := sorted(given & (of_world if data else OF_FILES)):
+        raise UserError(f"{flag(idle[0])} " + ("belongs to NanoWorld; it changes nothing with --data" if data else
+                                               "is about your own file; give it with --data"))
+
+
 # ---- TOML ------------------------------------------------------------------------------------------------------------
 def read_toml(file: str) -> dict:
     """{"--flag": value} of a file. ValueError: what is wrong with it."""

@@ -146,8 +146,7 @@ def refuse_idle_flags(name: str, objective: Objective, cfg: Train, hp, given: se
     """UserError for a flag that was given and would change nothing in this run."""
     kinds = objective.kinds(hp)
     learns = f"{name} learns from {' + '.join(kinds)}"
-    if cfg.data and (idle := sorted(given & {"rows", "noise", "split", "skills", "mix"})):
-        raise UserError(f"--{idle[0]} belongs to NanoWorld; it changes nothing with --data")
+    config.refuse_idle(cfg.data, given, {"rows", "noise", "split", "skills", "mix"})
     sampling = {"show_every"} if cfg.reward != "exact" else {"reward", "max_new", "show_every"}
     if not objective.on_policy and (idle := sorted(given & sampling)):
         raise UserError(f"{flag(idle[0])} belongs to methods that sample answers (rloo, ppo); {learns}")
@@ -164,9 +163,6 @@ def refuse_idle_flags(name: str, objective: Objective, cfg: Train, hp, given: se
         nanoworld.check_flags(cfg, kinds, given)
     if cfg.prompt_field and cfg.prompt_field == cfg.response_field:
         raise UserError(f"--prompt-field and --response-field both name {cfg.prompt_field!r}; they must differ")
-    if not cfg.data and (idle := sorted(given & {"prompt_field", "response_field", "strict", "grades", "max_length",
-                                               "eval_data"})):
-        raise UserError(f"{flag(idle[0])} is about your own file; give it with --data")
     if cfg.warmup == 0 and getattr(hp, "lam_min", None) is not None:
         raise UserError("--lam-min ramps lam over the warm-up, and --warmup is 0: it changes nothing")
     if objective.on_policy and (many := cfg.batch_size * hp.minibatches * hp.samples) > ROLLOUT:

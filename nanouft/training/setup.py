@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from nanouft.data.batches import Encoded, Epochs, encode
-from nanouft.data.rows import Row, holdout
+from nanouft.data.rows import Row, contents, holdout
 from nanouft.data.tokenizer import Tokenizer
 from nanouft.gpt import GPT
 from nanouft.look import report
@@ -132,8 +132,8 @@ def read_files(cfg: Train, kinds: list[str]) -> tuple[list[Row], list[Row]]:
 def held_apart(cfg: Train, objective: Objective, rows: list[Row], held: list[Row]) -> tuple[list[Row], list[Row]]:
     """(rows to train on, rows held out) of the user's own world: those of --eval-data, else a tenth."""
     if objective.on_policy and objective.rewarded and cfg.reward == "exact":
-        raise UserError("the exact score exists for NanoWorld's prompts; with --data give --reward FILE.py:FUNCTION "
-                        "or a reward model: --reward DIR (python -m nanouft.reward makes one)")
+        from nanouft.rollout.scorer import NO_EXACT
+        raise UserError(NO_EXACT)
     if cfg.init == "base":
         print("note: the shipped base has read nothing but NanoWorld: fine to try a command; for real use give another "
               "--init (python -m nanouft.pretrain --corpus my.txt --out out/mine makes one)")
@@ -210,7 +210,7 @@ def encode_rows(name: str, cfg: Train, hp, rows: tuple[list[Row], list[Row]], mo
     print("\n".join([f"{len(train):,} of {len(train_rows):,} rows serve {name} (it needs {needs}); "
                      f"{len(held)} of {len(held_rows)} rows held out do, too"
                      + " (a pair counts as two answers)" * (len(train) > len(train_rows)),
-                     *report.counts(name, kinds, train_rows, len(examples)), *lost.lines(room, cfg.max_length),
+                     *[contents(train_rows)] * (len(kinds) > 1), *lost.lines(room, cfg.max_length),
                      report.example(train, tok)]))
     return Data(tok, train, held, train_rows, held_rows, runs.fingerprint(model, train))
 
@@ -278,7 +278,10 @@ def open_run(name: str, cfg: Train, hp, origin: dict, data: Data, model: GPT, de
         scorer.try_out(cfg.reward, rows, objective.graded)
         if not objective.on_policy and data.held_rows:
             score = scorer.scorer(cfg.reward, device.name)
-            look_reward = partial(best_of.rewarded, model, tok, data.held_rows, score, max_new=cfg.max_new)
+            said = partial(best_of.rewarded, model, tok, data.held_rows, score, max_new=cfg.max_new)
+
+            def look_reward() -> dict:
+                return scorer.figures(*said())
         key += scorer.mark(cfg.reward, rows)
     about = {"command": "train", "objective": name, "steps": steps, "config": asdict(cfg), "hp": asdict(hp),
              "from": origin, "tokenizer": tok.name, "torch": torch.__version__,

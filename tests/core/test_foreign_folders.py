@@ -136,7 +136,7 @@ def test_a_model_of_the_hub_is_downloaded_without_pickles_and_code(tiny_base, mo
         return str(tiny_base)
     monkeypatch.setitem(sys.modules, "huggingface_hub", SimpleNamespace(snapshot_download=download))
     assert start_model("hub:owner/name")[0].cfg.n_embd == 32
-    assert voice.model_name("hub:owner/name") == "hub:owner/name (GPT-2 folder)"
+    assert voice.model_name("hub:owner/name") == "hub:owner/name (model folder)"
     with pytest.raises(UserError, match="^hub:owner/gone: cannot be downloaded .OSError: no network at all.; check"):
         start_model("hub:owner/gone")
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)

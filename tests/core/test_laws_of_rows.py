@@ -41,7 +41,6 @@ from nanouft.objectives import OBJECTIVES, ift, kto, ppo, una
 from nanouft.objectives.grpo import standardised
 from nanouft.objectives.reinforce import step_metrics
 from nanouft.rollout import own_reward
-from nanouft.rollout.reward_quality import quality
 from nanouft.rollout.rollouts import as_if_sampled, measure, stats
 from nanouft.rollout.scorer import earned
 from nanouft.shell import tensors
@@ -317,7 +316,7 @@ def test_the_length_of_an_answer_is_no_merit():
 
 def test_what_a_reward_model_expects_of_itself():
     sure = 1 / (1 + math.exp(-3))
-    found = quality(np.array([-3.0, 0.0, 3.0]), ["", "", ""])
+    found = reward.quality(np.array([-3.0, 0.0, 3.0]), ["", "", ""])
     assert found["confidence"] == pytest.approx((2 * sure + 0.5) / 3), "sigma(|margin|): it names the likelier side"
     assert found["accuracy"] == 0.5 and found["margin"] == 0
 
@@ -472,12 +471,3 @@ def test_the_table_of_a_run():
                         "truth            50 [ 25, 75]    25 100       75 [ 50,100]    38 100     +25",
                         "sum              25 [  0, 50]    12 100       25 [  0, 50]    12 100      +0",
                         "mean             38                           50                         +12"]
-
-
-def test_a_mixture_says_how_many_rows_of_each_kind_it_has():
-    demos, pairs = [Row(answer=say("assistant", "a"))] * 5, [Row(chosen=say("assistant", "a"))] * 3
-    scored = [Row(answer=say("assistant", "a"), score=0.5)] * 4
-    assert report.counts("uft", ["demos", "pairs"], demos + pairs, 11) == ["5 demonstrations, 3 pairs"]
-    assert report.counts("uft", ["demos", "scores"], demos + scored, 9) == ["5 demonstrations, 4 scores"]
-    assert "without demonstrations this is una" in report.counts("uft", ["demos", "scores"], scored, 4)[0]
-    assert report.counts("sft", ["demos"], demos, 5) == []

@@ -16,7 +16,6 @@ from nanouft.models.load import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.reference import logps
 from nanouft.reward import bradley_terry
-from nanouft.rollout import reward_quality
 from nanouft.rollout.scorer import RewardModel, earned, load, load_model, padded, rewards, scorer, unit
 from nanouft.shell.errors import UserError
 from nanouft.shell.text import read_json
@@ -145,7 +144,7 @@ def test_sampled_pairs_are_the_models_own_and_ranked_by_the_exact_score(tiny_bas
 
 def test_the_figures_by_hand():
     """Margins 1 and -2, and a tie, which is half a victory wherever victories are counted."""
-    found = reward_quality.quality(np.array([1.0, -2.0, 0.0]), ["a", "b", "b"])
+    found = reward.quality(np.array([1.0, -2.0, 0.0]), ["a", "b", "b"])
     same(found["nll"], np.log1p(np.exp([-1.0, 2.0, 0.0])).mean(), "nll: -log sigma(r_w - r_l)")
     same([found["accuracy"], found["families"]["a"]["accuracy"], found["families"]["b"]["accuracy"]], [0.5, 1, 0.25],
          "a tie counts half")
