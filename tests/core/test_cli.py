@@ -301,8 +301,7 @@ FIRST = {
 
 
 def test_a_line_to_paste_holds_no_line_break(tmp_path):
-    asked = [{"prompt": "a\nb", "reference": "c"}, {"prompt": "a", "reference": "b\nc"}, {"prompt": "say 'yes'",
-                                                                                       "reference": "yes"}]
+    asked = [dict(prompt=x, reference=y) for x, y in (("a\nb", "c"), ("a", "b\nc"), ("say 'yes'", "yes"))]
     cfg = train.Train(data=["x.jsonl"])
     said = report.next_steps(tmp_path, "sft", cfg, [], asked)
     assert shlex.split(said[1], comments=True)[-2:] == ["--prompt=say 'yes'", "--answer=yes"]
@@ -324,7 +323,7 @@ def test_the_printed_next_commands_run_as_they_stand(first, here, tiny_base, mon
     (here / "other" / "run.json").write_text(json.dumps({"command": "train", "config": {"data": ["DEMOS.jsonl"]}}))
     monkeypatch.setitem(pretrain.SIZES, "nano", dataclasses.replace(pretrain.SIZES["nano"], n_layer=1, n_embd=16))
     assert "for its own figures give --data" in evaluate.other_data("other")
-    monkeypatch.setattr(evaluate, "on_world", lambda model, tok, cfg, device: None)
+    monkeypatch.setattr(evaluate, "on_world", lambda *a: None)
     monkeypatch.setattr(ledger.plots, "ledger", lambda strips, file, *a: file)      # drawn below, and in test_ledger.py
     judge = reward.judge
     monkeypatch.setattr(reward, "judge", lambda *a: judge(*a) | {"low": 0.6})

@@ -18,6 +18,7 @@ from nanouft import world
 from nanouft.data.batches import encode, show_mask, spelt
 from nanouft.data.read import read
 from nanouft.data.rows import Row, Turn, contents, demo_rows, holdout, pair_rows, score_rows
+from nanouft.data.turns import shared_beginning
 from nanouft.look import report
 from nanouft.look import rows as inspector
 from nanouft.objectives import OBJECTIVES
@@ -71,6 +72,13 @@ FORMS = {
     "alpaca": ({"instruction": "Add.", "input": "1 2", "output": "3"}, Row((U("Add.\n\n1 2"),), (A("3"),)), "Alpaca"),
     "alpaca, system": ({"instruction": "Hi", "input": " ", "system": "Be kind.", "output": "3"},
                        Row((S, U("Hi")), (A("3"),)), "Alpaca"),
+    "two system turns": ({"system": "Be strict.", "prompt": says(S, U("a")), "response": "b"},
+                         Row((S, U("a")), (A("b"),)), "prompt/response"),
+    "system beside messages": ({"system": "Be kind.", "prompt": says(U("a")), "response": "b"},
+                               Row((S, U("a")), (A("b"),)), "prompt/response"),
+    **{f"score {x}, label {y}": ({"prompt": "Hi", "response": "3", "score": x, "label": y},
+                                 Row((U("Hi"),), (A("3"),), score=x, label=y), "prompt/response with labels and scores")
+       for x, y in ((0.5, True), (0.5, False), (0.6, True), (0.4, False))},
     "response": ({"prompt": "Hi", "response": "3"}, Row((U("Hi"),), (A("3"),)), "prompt/response"),
     "half a character": ({"prompt": "\ud83d", "response": "\ud83d\ude00"},
                          Row((U("\ufffd"),), (A("\U0001f600"),)), "prompt/response"),
@@ -184,12 +192,12 @@ def test_files_mix_and_skips_are_counted(tmp_path):
     one = write(tmp_path, {"prompt": "a", "response": "b"}, {"prompt": "a", "response": " \n"},
                 {"prompt": "a", "response": ""}, {"prompt": "  ", "response": "b"}, name="one.jsonl")
     two = write(tmp_path, {"messages": says(U("a"))}, {"messages": says(A("b"))}, {"messages": []},
-                {"messages": says(U("a"), A("b"))}, name="two.json")
+                {"messages": says(U("a"), A("b"))}, {"messages": says(U("a"), A(" "), U("b"), A("c"))}, name="two.json")
     three = write(tmp_path, {"prompt": "a", "chosen": "", "rejected": "c"}, {"prompt": "a", **PAIR},
                   {"prompt": "a", "chosen": "b", "rejected": ""}, name="three.json")
     rows, report = read([one, two, three])
     assert [r.where for r in rows] == [f"{one}, line 1", f"{two}, line 4", f"{three}, line 2"]
-    assert [(f.read, sum(map(len, f.skipped.values()))) for f in report] == [(1, 3), (1, 3), (1, 2)]
+    assert [(f.read, sum(map(len, f.skipped.values()))) for f in report] == [(1, 3), (1, 4), (1, 2)]
     for said, words in zip(report, ("2 empty response (first: line 2)", "2 no assistant turn", "1 empty rejected")):
         assert words in str(said)
 
@@ -242,7 +250,8 @@ MISTAKES = {
     "pair beside another prompt": (
         [{"prompt": "x", "chosen": says(U("a"), A("b")), "rejected": says(U("a"), A("c"))}], ["line 1: ", "not in it"]),
     "an answer that is begun": ([{**PAIR, "prompt": says(U("a"), A("Sure, "))}], ['line 1: "prompt" ends with']),
-    "label against score": ([{**OK, "label": False, "score": 1}], ["line 1: ", "contradict each other"]),
+    "label against score": ([{**OK, "label": False, "score": 0.6}], ["line 1: ", "contradict each other"]),
+    "score against label": ([{**OK, "label": True, "score": 0.4}], ["line 1: ", "contradict each other"]),
     "control characters": ([{"a\x1b[2J\x9b\u202e": "x"}], ["a\\u001b[2J\\x9b\\u202e"]),
     "score beside a pair": ([{"prompt": "a", **PAIR, "score": 0.5}], ["line 1: a label or score judges one response"]),
 }
@@ -320,9 +329,8 @@ def test_the_inspector_shows_lengths_and_masks_and_train_the_median_row(tmp_path
     assert "line 4: 7 tokens" in blocks[1] and blocks[1].endswith("<|user|>· a·<|assistant|>[[ b· b· b·<|end|>]]")
     encoded, _ = encode([inspector.as_example(row) for row in read([path])[0]], NANO, 64)
     assert "[[ b b b<|end|>]]" in report.example(encoded, NANO)
-    assert inspector.main([write(tmp_path, {"prompt": "a"}), "--prompts"]) == 0
-    assert "longest: " in capsys.readouterr().out
-    assert spelt(NANO.encode("é x"), NANO, "·") == "é· x", "a letter of two tokens stays whole"
+    assert inspector.main([write(tmp_path, {"prompt": "a"}), "--prompts"]) == 0, "rows that only ask"
+    assert spelt(NANO.encode("é x"), NANO, "·") == "é· ·x", "a letter of two tokens stays whole"
 
 
 # ---- rows that are not understood, and what is said of the others ---------------------------------------------------
@@ -407,6 +415,19 @@ def test_csv(tmp_path):
     rows, (report,) = read([str(tmp_path / "my.csv")])
     assert rows == [Row((U('a, "b"\nc'),), (A("d"),), score=0.5), Row((U("e"),), (A("f"),), score=1.0)]
     assert [r.where[-6:] for r in rows] == ["line 2", "line 5"] and "with scores (CSV): 2 rows read" in str(report)
+    for sign in ",;\t":
+        (tmp_path / "my.csv").write_text(f"prompt{sign}response\nSay fig.{sign}fig\n")
+        assert read([tmp_path / "my.csv"])[0] == [Row((U("Say fig."),), (A("fig"),))]
+
+
+@pytest.mark.parametrize("one, two, want", [
+    ("The sky is blue.", "The sky is green.", ("The sky is", "blue.", "green.")),
+    ("Say: carpet", "Say: carton", ("Say:", "carpet", "carton")),               # the answers part inside a word
+    ("(carpet)", "(carton)", ("(", "carpet)", "carton)")),                      # no space: the edge of a word
+    ("A (carpet)", "A (carton)", ("A", "(carpet)", "(carton)")),                # a space before an edge
+    ("carpet", "carton", ("", "carpet", "carton"))])
+def test_an_implicit_prompt_ends_before_a_whole_word(one, two, want):
+    assert shared_beginning(one, two) == want
 
 
 def test_gzip_and_folders(tmp_path):

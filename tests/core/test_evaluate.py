@@ -64,8 +64,6 @@ def test_intervals_over_seeds_are_students():
 
 
 # ---- NanoWorld figures -----------------------------------------------------------------------------------------------
-
-
 def test_summary_of_a_family():
     number = iter(range(9))
     def item(score: float, ended: bool, length: int) -> Item:

@@ -10,25 +10,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import tiny as made
 import torch
 from running import PAIRS, ROOT, call, lines, metrics
 from safetensors.torch import save_file
-from tiny import (
-    CPU,
-    NANO,
-    Form,
-    batch_of,
-    nano,
-    pure,
-    real_batch,
-    row,
-    same,
-    say,
-    settings,
-    some_rows,
-    tiny,
-    value_and_grads,
-)
+from tiny import CPU, NANO, Form, batch_of, nano, pure, same, say, settings, some_rows, tiny, value_and_grads
 
 from nanouft import pretrain, reward, simple, world
 from nanouft.data.batches import Encoded
@@ -211,7 +197,7 @@ def test_ties_of_online_dpo_are_counted():
 def test_a_rollout_that_says_nothing_leaves_all_figures_finite(name, tokens):
     """LAW: whatever was sampled, loss, gradient and figures are finite: one token, or rewards that are all equal."""
     form = Form(name, settings(name, samples=1 if name in ("reinforce", "ppo", "distill") else 2))
-    answers = [row([3, 5] + [7] * tokens, [0, 0] + [1] * tokens)] * form.hp.samples
+    answers = [made.row([3, 5] + [7] * tokens, [0, 0] + [1] * tokens)] * form.hp.samples
     answers = [Encoded({"answer": e.seqs["answer"]}, Example({"answer": (say("user", "a"), say("assistant", "b"))}))
                for e in answers]
     batch = as_if_sampled(answers, [0.5] * len(answers), form.objective, form.hp, nano(1), NANO.pad, CPU, nano(2))
@@ -276,7 +262,7 @@ def test_losses_have_32_bits_in_mixed_precision_and_64_in_double(name):
     form = Form(name, settings(name))
     mixed, double = (nano(), Device("cpu", "bf16"), torch.float32), (nano().double(), CPU, torch.float64)
     for model, device, wanted in (mixed, double):
-        batch = real_batch(form)
+        batch = made.real_batch(form)
         with device.autocast():
             form.objective.forward(model, batch, form.hp)
         assert {s.logp.dtype for s in batch.seqs.values()} == {wanted}
