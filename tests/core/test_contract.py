@@ -216,7 +216,6 @@ def test_models_are_compared_on_rows_that_none_was_trained_on(here, tiny_base, c
 
 
 def test_a_difference_is_in_nats_whatever_the_tokens(capsys):
-    """The second tokenizer cuts the same answers into five times as many tokens."""
     one = {"nll": 3.0, "low": 2.0, "high": 4.0, "rows": 40}, np.array([2.0, 4.0]), np.array([1, 1])
     evaluate.show("x", ["a", "b"], [one, (one[0], np.array([1.0, 3.0]), np.array([5, 5]))])
     assert "minus a: -1.000 [-1.000, -1.000]" in capsys.readouterr().out

@@ -72,10 +72,9 @@ FORMS = {
     "alpaca": ({"instruction": "Add.", "input": "1 2", "output": "3"}, Row((U("Add.\n\n1 2"),), (A("3"),)), "Alpaca"),
     "alpaca, system": ({"instruction": "Hi", "input": " ", "system": "Be kind.", "output": "3"},
                        Row((S, U("Hi")), (A("3"),)), "Alpaca"),
-    "two system turns": ({"system": "Be strict.", "prompt": says(S, U("a")), "response": "b"},
-                         Row((S, U("a")), (A("b"),)), "prompt/response"),
-    "system beside messages": ({"system": "Be kind.", "prompt": says(U("a")), "response": "b"},
-                               Row((S, U("a")), (A("b"),)), "prompt/response"),
+    **{f"system and {len(talk)} turns": ({"system": own, "prompt": says(*talk), "response": "b"},
+                                         Row((S, U("a")), (A("b"),)), "prompt/response")
+       for own, talk in (("Be strict.", (S, U("a"))), ("Be kind.", (U("a"),)))},
     **{f"score {x}, label {y}": ({"prompt": "Hi", "response": "3", "score": x, "label": y},
                                  Row((U("Hi"),), (A("3"),), score=x, label=y), "prompt/response with labels and scores")
        for x, y in ((0.5, True), (0.5, False), (0.6, True), (0.4, False))},

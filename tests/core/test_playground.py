@@ -39,7 +39,6 @@ MUTANTS = [("model.js", "mean - along * unit", "mean + along * unit"), ("model.j
 
 
 def weights_of(data: dict) -> dict[str, torch.Tensor]:
-    """{name: weights} as the page reads them."""
     whole = np.frombuffer(base64.b64decode(data["weights"]), np.int8).reshape(-1, data["group"])
     flat = torch.tensor(whole * np.frombuffer(base64.b64decode(data["scales"]), np.float32)[:, None]).flatten()
     parts = flat.split([int(np.prod(shape)) for _, shape in data["shapes"]])

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny import NANO, plain
 
 from lab import vocabulary
 from nanouft.data import tokenizer as tokenizer_module
@@ -16,7 +17,6 @@ from nanouft.data.tokenizer import ASSET, CONTROL, NANO_PATTERN, Tokenizer
 from nanouft.data.tokenizer_files import BYTES, GPT2_PATTERN
 from nanouft.shell.errors import UserError
 
-NANO = Tokenizer.load("nano")
 CONTROL_IDS = {NANO.user, NANO.assistant, NANO.end, NANO.pad}
 SENTENCES = ["the cat sat on the mat and the dog didn't", "hello there, world: hello!", "naïve Zoë 学 writes 1234 5678",
              "  two  spaces\tand a tab\n\nlines"] * 5
@@ -31,10 +31,6 @@ def strings(n: int = 400) -> list[str]:
              "<|end|>", "é", "Zoë", "学", "日本語", "Привет", "مرحبا", "😀", "👩‍👩‍👧", "e\u0301", "\u3000",
              "\u00a0", "½", "٣", "\x00", "\u200b", "_x_"]
     return ["".join(rng.choices(parts, k=rng.randint(1, 9))) for _ in range(n)] + ["", " ", "\n", "a"]
-
-
-def plain(turns: tuple[Turn, ...]) -> list[dict]:
-    return [{"role": t.role, "content": t.text} for t in turns]
 
 
 # ---- nano: the shipped ranks -----------------------------------------------------------------------------------------
@@ -215,7 +211,7 @@ def test_the_asset_may_be_checked_out_with_other_line_ends(tmp_path, monkeypatch
     assert base64.b64decode(token) == b"\0" and rank == "0"     # tiktoken's own form
 
 
-# ---- which tokenizer belongs to a folder? ----------------------------------------------------------------------------
+# ---- which tokenizer belongs to a folder, and what we save -----------------------------------------------------------
 def test_a_run_folder_names_its_tokenizer_but_its_own_files_count(tmp_path):
     write(tmp_path, run={"tokenizer": "nano"})
     assert Tokenizer.load(tmp_path) is NANO
@@ -223,7 +219,6 @@ def test_a_run_folder_names_its_tokenizer_but_its_own_files_count(tmp_path):
     assert Tokenizer.load(tmp_path).n_vocab == 258 + 4
 
 
-# ---- what we save ----------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("config", [False, True], ids=["tokenizer files only", "with a gpt2 config.json"])
 def test_transformers_opens_what_we_save(config, tmp_path):
     NANO.save(tmp_path)
