@@ -99,7 +99,7 @@ def main(argv=None) -> int:
     else:
         found = [on_world(*model, cfg, device) for model in models]
         if len(found) > 1:
-            show("score", names, found)
+            show("all prompts", names, found)
     return 0
 
 
@@ -142,9 +142,9 @@ def on_world(name: str, model: GPT, tok: Tokenizer, cfg: Evaluate, device: Devic
             raise UserError("--probes compare with the shipped base; this model has another shape or tokenizer")
         values = probe(model, base.to(device.name).eval(), tok, cfg.split, min(cfg.items, 30), cfg.seed)
         print("\n" + "\n".join(lines(values)))
-    items = columns[-1][1]
-    scores = np.array([item.score for item in items])
-    return figures(scores, [item.ended for item in items]), scores, np.ones(len(scores))
+    scores = np.array([item.score for item in columns[-1][1]])
+    low, high = bootstrap(scores)
+    return {"score": scores.mean(), "low": low, "high": high, "rows": len(scores)}, scores, np.ones(len(scores))
 
 
 def other_data(init: str) -> str:
