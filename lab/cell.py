@@ -3,9 +3,8 @@
     cell = Cell(("--objective", "dpo"), seed=0, start=Cell(("--objective", "sft"), seed=0))         # SFT -> DPO
     init = train_cell(cell, Path("out/mine"))                   # a model folder
 
-A cell is what `python -m nanouft.train FLAGS --seed S --threads 1` gives. What it starts from, the answers it learns
-from and the models it asks are made once and kept in out/.cells under their keys. cells.py scores cells and keeps them.
-CELL_VERSION is raised by hand when a change of code changes what cells give.
+What a cell starts from, the answers it learns from and the models it asks are made once and kept in out/.cells under
+their keys. cells.py scores cells and keeps them. CELL_VERSION is raised by hand when code changes what cells give.
 """
 import contextlib
 import io
@@ -14,10 +13,10 @@ import shlex
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
-from lab import cost
+from lab import cost, sums
 from lab.own import APART, KEPT_RIGHT, Own
 from nanouft import reward, train
 from nanouft.models.load import folder_of
@@ -50,6 +49,7 @@ class Cell:
     best_of: int = 1                # answer with the best of so many samples by own's reward model
     each: bool = False              # keep the score of every answer, and what all stages cost
     curve: bool = False             # of what samples while it trains: keep its rewards on the way
+    world: str = ""                 # "sums": not NanoWorld (sums.py); "{world}" in the flags is the folder of its files
 
     def __str__(self) -> str:
         after = f" after {shlex.join(self.start.flags)}" if isinstance(self.start, Cell) else ""
@@ -71,6 +71,7 @@ class Cell:
         about += [f"best of {self.best_of}"] if self.best_of > 1 else []
         about += ["each"] if self.each else []
         about += ["curve"] if self.curve else []
+        about += [self.world] if self.world else []
         return checksum(json.dumps(about))[:16]
 
     @property
@@ -100,7 +101,9 @@ def train_cell(cell: Cell, folder: Path, keep: Path = KEEP) -> str:
         likes = str(kept_reward(cell.own, keep))
     look = ["--eval-every", str(EVAL_EVERY)] if cell.snapshot or cell.curve else ["--plain"]
     asked = kept_model(cell.aligned, keep) if cell.aligned else ""
-    flags = [f.replace("{own}", own).replace("{reward}", likes).replace("{aligned}", asked) for f in cell.flags]
+    of_world = str(kept_world(cell.seed, keep)) if cell.world else ""
+    flags = [f.replace("{own}", own).replace("{reward}", likes).replace("{aligned}", asked).replace("{world}", of_world)
+             for f in cell.flags]
     with spending(folder, sampled=on_policy(cell)):
         train_into(folder, [*flags, *look], start, cell.seed)
     return str(folder)
@@ -143,6 +146,11 @@ def kept_model(cell: Cell, keep: Path = KEEP) -> str:
     return str(made_once(keep / cell.model_key, lambda place: train_cell(cell, place, keep)))
 
 
+def kept_world(seed: int, keep: Path) -> Path:
+    """The folder of the second world's files for a seed."""
+    return made_once(keep / f"sums-{seed}", partial(sums.write, seed=seed), sums.DONE)
+
+
 def kept_reward(own: Own, keep: Path) -> Path:
     """The folder of the reward model that scores answers; its pairs are drawn from prompts of their own."""
     init = kept_model(own.model, keep)
@@ -160,12 +168,16 @@ def kept_own(own: Own, keep: Path) -> Path:
     scored = ["--reward", str(kept_reward(own, keep))] if own.labelled else []
     scored += ["--reward", own.judge, "--good", "1"] if own.errs else []
     scored += ["--good", str(own.good)] if own.good is not None else []
+    asked = ["--prompts", str(own.prompts)]
+    if own.model.world:
+        asked = ["--data", str(kept_world(own.seed, keep) / f"questions-{own.prompts}.jsonl"), "--prompt-field",
+                 "question", "--reward", sums.RIGHT, "--good", "1"]
 
     def make(place: Path) -> None:
         with spending(place):
             if own.prompts:
-                harvest.main(["--init", init, "--prompts", str(own.prompts), "--samples", str(own.samples), "--seed",
-                              str(own.seed), *ONE_THREAD, "--out", str(place), *scored])
+                harvest.main(["--init", init, *asked, "--samples", str(own.samples), "--seed", str(own.seed),
+                              *ONE_THREAD, "--out", str(place), *scored])
             else:
                 write_demos(["--demos", str(own.rows), "--noise", str(own.noise), "--right", "--seed", str(own.seed),
                              "--out", str(place / KEPT_RIGHT)])

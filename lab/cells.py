@@ -2,13 +2,10 @@
 
     done = run_cells([cell, ...], Path("out/mine.jsonl"))          # {cell.key: {"mean": ..., "families": ...}}
 
-Cells run in worker processes of one thread each, so a number does not depend on how many run beside it. A finished cell
-is a line of a JSON-lines file, keyed by its flags, its seed and what it started from: interrupt at any time, start
-again, and only what is missing runs.
-
-Only a run that diverged is a result without figures: {"failed": why}. Whatever else goes wrong (a full disk, a worker
-that the system killed) says nothing about a method: it is shown, tried once more, and then missing; and where a cell is
-missing there is no table and no verdict.
+Cells run in worker processes of one thread each, so a number does not depend on how many run beside it. Only a run that
+diverged is a result without figures: {"failed": why}. Whatever else goes wrong (a full disk, a worker that the system
+killed) says nothing about a method: it is shown, tried once more, and then missing; and where a cell is missing there
+is no table and no verdict.
 """
 import base64
 import json
@@ -18,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lab import snapshot
-from lab.cell import KEEP, Cell, kept_reward, quiet, stages, train_cell
+from lab import snapshot, sums
+from lab.cell import KEEP, Cell, kept_own, kept_reward, quiet, stages, train_cell
 from lab.runner import open_store, results_of, run_missing, scratch
 from nanouft import world
 from nanouft.look import scores
@@ -48,15 +45,18 @@ def scored(cell: Cell, folder: Path, keep: Path) -> dict:
         with quiet():
             init = train_cell(cell, folder / "run", keep)
             model, tok = start_model(init)
-            result, answers = scores.families(model, tok, device, cell.split, cell.items, cell.prompts,
-                                              answer=chooser(cell, model, tok, keep))
+            if cell.world:
+                result, answers = sums.scored(model, tok, cell.split, cell.items)
+            else:
+                result, answers = scores.families(model, tok, device, cell.split, cell.items, cell.prompts,
+                                                  answer=chooser(cell, model, tok, keep))
             log = Lines(Path(init) / "metrics.jsonl").read() if cell.flags else []
             more = {}
             if cell.snapshot:
                 more["portrait"] = snapshot.snapshot_of(cell, init, model, tok)
             if cell.each:
                 more |= each(cell, init, log, answers, keep)
-                more |= {"diversity": diversity(model, tok, cell)} if cell.best_of == 1 else {}
+                more |= {"diversity": diversity(model, tok, cell)} if cell.best_of == 1 and not cell.world else {}
         out = {"mean": scores.mean_score(result), "families": {f: {k: round(r[k], 4) for k in KEPT}
                                                                for f, r in result.items()},
                "tokens": sum(m.get("tokens", 0) for m in log), "last_loss": log[-1]["loss"] if log else None, **more}
@@ -75,6 +75,8 @@ def read_by(cell: Cell) -> dict:
         out["after"] = " ".join(cell.start.flags)
     if cell.prompts:
         out["prompts"] = cell.prompts
+    if cell.world:
+        out["world"] = cell.world
     if cell.own:
         own = cell.own
         out["own"] = {"by": " ".join(own.model.flags), "prompts": own.prompts, "samples": own.samples,
@@ -96,10 +98,14 @@ def each(cell: Cell, init: str, log: list[dict], answers: list, keep: Path) -> d
     of all stages (of KTO those of its mismatched answers, too); agreement: the share of held-out pairs that the reward
     model orders rightly; curve: [[step, reward of samples]], and what greedy answers to validation prompts earn."""
     spent = stages(cell, init, keep).values()
-    out = {"each": {f: pack_scores([a.score for a in answers if a.family == f]) for f in world.FAMILIES},
+    out = {"each": {f: pack_scores([a.score for a in answers if a.family == f])
+                    for f in (("sums",) if cell.world else world.FAMILIES)},
            "spent": {"tokens": sum(s["tokens"] for s in spent), "flops": sum(s["flops"] for s in spent)}}
     if cell.own and cell.own.labelled:
         out["agreement"] = read_json(kept_reward(cell.own, keep) / "eval.json")["held_out"]["accuracy"]
+    if cell.world and cell.own:
+        rewards = np.array([line["rewards"] for line in Lines(kept_own(cell.own, keep) / "answers.jsonl").read()])
+        out["right"] = {"answers": rewards.mean(), "questions": rewards.max(1).mean()}      # at least one of four
     if cell.curve:
         rewards = [m["reward"] for m in log if "reward" in m]
         out["curve"] = {"samples": snapshot.mean_curve(rewards),
@@ -133,24 +139,12 @@ def read_cells(file: Path, wanted: Iterable[Cell] = ()) -> dict[str, dict]:
     def wrong(line: dict) -> str:
         if not isinstance(line.get("key"), str):
             return "has no key"
-        if isinstance(line.get("failed"), str):
-            return ""
-        families = line.get("families")
-        whole = (share(line.get("mean")) and isinstance(families, dict) and families.keys() == set(world.FAMILIES)
-                 and all(isinstance(f, dict) and all(is_number(f.get(k)) for k in KEPT)
-                         and share(f["score"]) and share(f["strict"]) and share(f["ends"]) for f in families.values())
-                 and is_number(line.get("seconds", 0)) and is_number(line.get("tokens", 0))
+        mean, families = line.get("mean"), line.get("families", {})
+        whole = (isinstance(mean, float) and 0 <= mean <= 1 and families.keys() in ({*world.FAMILIES}, {"sums"})
+                 and all(isinstance(f.get(k), (int, float)) for f in families.values() for k in KEPT)
                  and all(isinstance(line.get(part), dict) for part in parts.get(line["key"], ())))
-        return "" if whole else "is not a whole cell"
+        return "" if whole or isinstance(line.get("failed"), str) else "is not a whole cell"
     return {c["key"]: c for c in Lines(file).read(wrong)}
-
-
-def is_number(x) -> bool:
-    return isinstance(x, (int, float)) and not isinstance(x, bool)
-
-
-def share(x) -> bool:
-    return is_number(x) and 0 <= x <= 1
 
 
 # ---- many cells ------------------------------------------------------------------------------------------------------

@@ -4,19 +4,10 @@
     python -m lab.claims C1 C3          # only these claims
     python -m lab.claims --write        # results.json, tables and pictures from finished cells; trains nothing
 
-All is resumable: a finished cell is a line of docs/results/claims/cells.jsonl. Settings are chosen on validation with
-seeds of its own (search.py): two of them jointly for every row, on a grid that grows where its best lies at an edge;
-one seed a setting, four for the best three. Rows of C3 choose on each of two bases, other rows on the first. Then five
-paired test seeds on both bases, 100 prompts a family. judge.py makes the verdicts, by one rule.
-
-C1 (arXiv:2405.11870): IFT beats SFT on the same demonstrations, and is not inferior to SFT -> DPO.
-C1b (the same paper's second setting): after SFT, gently, IFT is better than going on with SFT (second_stage.py).
-C2 (arXiv:2410.21438): UFT on demonstrations alone beats SFT (the paper's claim); it is not inferior (a weaker one).
-C3 (arXiv:2410.21438): UFT on demonstrations of skills (A) and scores of honesty (B) keeps what SFT(A), then DPO, KTO
-    or UNA on B, loses. Tuned, and compared as a whole, by the mean of three parts: A, B, and facts.
-C4 (arXiv:2412.12865): PoFT's gain over SFT grows with the share of wrong demonstrations; PoFT -> DPO beats SFT -> DPO.
-C6 (arXiv:2408.15339): UNA reads scores better than others read pairs and labels of the same answers (una_claim.py).
-docs/claims.md says why these rows and controls, and what came out. C5 is python -m lab.lake_study.
+Settings are chosen on validation with seeds of its own (search.py), two of them jointly for every row. Rows of C3
+choose on each of two bases, other rows on the first. Then five paired test seeds on both bases, 100 prompts a family.
+judge.py makes the verdicts, by one rule. docs/claims.md says what each claim is, why these rows, and what came out.
+C1b is in second_stage.py, C6 in una_claim.py, C5 is python -m lab.lake_study.
 """
 import sys
 from dataclasses import dataclass

@@ -1,16 +1,13 @@
 """Every way of fine-tuning from one base, over seeds: one table.
 
-    python -m lab.compare                        # all offline rows x 5 seeds -> out/compare/table.md
+    python -m lab.compare                        # all rows x 5 seeds -> out/compare/table.md
     python -m lab.compare --objectives sft ift dpo "sft->dpo" --seeds 2              # some rows only
-    python -m lab.compare --on-policy                         # also sft->ppo and its kin, which cost more
 
-Rows: every objective from the base at its default settings, four chains (a second stage starts from the first one's
-model) and a control, SFT for twice the steps. Sizes are fixed before any timing: 100 test prompts a family, 5 seeds,
-probes on 20 prompts a family. Of every row one setting was chosen, its learning rate, among three or more, on two
-validation seeds (docs/LOG.md); claims.py tunes more, for the contrasts that it judges.
-Finished cells are kept in out/compare/cells.jsonl (cells.py): interrupt at any time, start again, and only what is
-missing or has changed runs. Written beside: results.json (every figure) and table.md. Figures are means over seeds with
-the 95 % t-interval (None for a single seed).
+Rows: every objective from the base at its default settings, after SFT those that sample while they train; four chains
+(a second stage starts from the first one's model) and a control, SFT for twice the steps. Sizes are fixed before any
+timing: 100 test prompts a family, 5 seeds, probes on 20 prompts a family. Of every row one setting was chosen, its
+learning rate, among three or more, on two validation seeds (docs/LOG.md); claims.py tunes more, for its contrasts.
+Written beside cells.jsonl: results.json (every figure) and table.md; intervals are Student's t over seeds.
 """
 import sys
 from collections.abc import Callable
@@ -21,7 +18,7 @@ import numpy as np
 
 from lab.cell import Cell
 from lab.cells import run_cells, stops
-from lab.cost import Cost, cost_of
+from lab.cost import Cost, cost_of, made_first
 from lab.runner import refuse_other_form
 from lab.study import Look, Plan, Row, Study
 from lab.words import difference_word, format_gain, format_interval, markdown_table
@@ -29,10 +26,9 @@ from nanouft import world
 from nanouft.look.stats import interval
 from nanouft.objectives import OBJECTIVES
 from nanouft.shell import config
-from nanouft.shell.errors import UserError, in_range
+from nanouft.shell.errors import in_range
 from nanouft.shell.files import write_json, write_text
 from nanouft.shell.text import choose
-from nanouft.training.flags import needs
 
 CHAINS = (("sft", "dpo"), ("sft", "kto"), ("sft", "una"), ("poft", "dpo"))
 GENTLE = "--lr 3e-6"                    # of the second stage of a chain: the best of three learning rates (docs/LOG.md)
@@ -45,7 +41,6 @@ SAME = {"tpo": "cpo"}                   # gold answers are the chosen ones in Na
 @dataclass
 class Compare:
     objectives: list[str] | None = None     # which rows: objectives, "sft->dpo" ..., "sft, twice the steps" [all]
-    on_policy: bool = False         # also the objectives that sample while they train, each after SFT
     seeds: int = 5                  # a seed draws demonstrations and their order
     init: str = "base"              # where all start
     items: int = 100                # test prompts a family
@@ -56,8 +51,6 @@ class Compare:
         in_range(self, "seeds", low=1, high=1_000)
         in_range(self, "items", low=1, high=10_000)
         in_range(self, "workers", low=1, high=64)
-        if self.objectives and self.on_policy:
-            raise UserError("--on-policy adds rows to all; with --objectives name them: sft->ppo")
         refuse_other_form(self, Path(self.out), COMMITTED, "objectives", "seeds", "items", "init")
 
 
@@ -83,69 +76,36 @@ def objective(row: Row):
     return OBJECTIVES[row.flags.split()[1]]
 
 
-def wanted(cfg: Compare, rows: dict[str, Row]) -> list[str]:
-    if cfg.objectives:
-        return [choose("objective", name, rows) for name in cfg.objectives]
-    return [name for name, row in rows.items() if cfg.on_policy or not objective(row).on_policy]
-
-
 # ---- figures ---------------------------------------------------------------------------------------------------------
-@dataclass(frozen=True)
-class Measure:
-    """A column: how to read it from a cell, how to write it."""
-    title: str
-    of: Callable[[dict], float | None]
-    scale: float = 1.0
-    digits: int = 2
-
-    def over(self, cells: list[dict]) -> list | None:
-        """[mean, half width]; of seconds, which are noisy, the median."""
-        values = [v for v in map(self.of, cells) if v is not None]
-        if not values or self.title != "CPU s":
-            return with_half(*interval(values)) if values else None
-        return [float(np.median(values)), None]
-
-    def write(self, figure: list | None) -> str:
-        """'79.9 ± 2.3', or without the interval, or '–' where there is nothing."""
-        written = format_interval(*figure, self.scale, self.digits) if figure else "–"
-        return written if not figure or float(written.split()[0]) else written.removeprefix("-")    # -0.00 is 0.00
-
-
-def with_half(mean: float, half: float) -> list:
-    return [mean, half if half < float("inf") else None]
-
-
-def percent(title: str, of: Callable) -> Measure:
-    return Measure(title, of, 100, 1)
+PERCENT, NATS = (100, 1), (1, 2)                # how a figure is written: scale, digits
 
 
 def probe(name: str) -> Callable[[dict], float]:
     return lambda c: c["portrait"]["probes"][name]
 
 
-MEASURES: dict[str, Measure] = {
-    "score": percent("score", lambda c: c["mean"]),
-    "strict": percent("strict", lambda c: float(np.mean([f["strict"] for f in c["families"].values()]))),
-    "ends": percent("stops", stops),
-    "diversity": percent("diversity", probe("diversity")),
-    "kl_own": Measure("KL to base", probe("kl_own"), digits=3),
-    "own_prefix_gap": Measure("own-prefix gap", probe("own_prefix_gap")),
-    "chosen": Measure("Δ chosen", lambda c: c["portrait"]["pairs"]["chosen"]),
-    "rejected": Measure("Δ rejected", lambda c: c["portrait"]["pairs"]["rejected"]),
-    "corpus_nll": Measure("corpus loss", probe("corpus_nll")),
-    **{f: percent(f.replace("_", " "), lambda c, f=f: c["families"][f]["score"]) for f in world.FAMILIES},
-    "seconds": Measure("CPU s", lambda c: c["portrait"].get("seconds"), digits=1),
+MEASURES: dict[str, tuple[str, tuple, Callable[[dict], float]]] = {        # title, how it is written, where it stands
+    "score": ("score", PERCENT, lambda c: c["mean"]),
+    "strict": ("strict", PERCENT, lambda c: float(np.mean([f["strict"] for f in c["families"].values()]))),
+    "ends": ("stops", PERCENT, stops),
+    "diversity": ("diversity", PERCENT, probe("diversity")),
+    "kl_own": ("KL to base", (1, 3), probe("kl_own")),
+    "own_prefix_gap": ("own-prefix gap", NATS, probe("own_prefix_gap")),
+    "chosen": ("Δ chosen", NATS, lambda c: c["portrait"]["pairs"]["chosen"]),
+    "rejected": ("Δ rejected", NATS, lambda c: c["portrait"]["pairs"]["rejected"]),
+    "corpus_nll": ("corpus loss", NATS, probe("corpus_nll")),
+    **{f: (f.replace("_", " "), PERCENT, lambda c, f=f: c["families"][f]["score"]) for f in world.FAMILIES},
 }
 
 
-def needed(stages: list[Row]) -> dict[str, str]:
-    """What data and what other models a row needs, all its stages together."""
-    data, models = [], []
-    for o in map(objective, stages):
-        more = needs(o, o.hp())
-        data += more[0]
-        models += more[1] if not o.on_policy else ["SFT's model as the start"]
-    return {"data": ", ".join(dict.fromkeys(data)) or "none", "models": ", ".join(dict.fromkeys(models)) or "none"}
+def with_half(mean: float, half: float) -> list:
+    return [mean, half if half < float("inf") else None]
+
+
+def write_figure(figure: list | None, how: tuple) -> str:
+    """'79.9 ± 2.3', or without the interval, or '–' where there is nothing; -0.00 is 0.00."""
+    written = format_interval(*figure, *how) if figure else "–"
+    return written if not figure or float(written.split()[0]) else written.removeprefix("-")
 
 
 def priced(stages: list[Row], cells: list[dict]) -> Cost | None:
@@ -154,8 +114,8 @@ def priced(stages: list[Row], cells: list[dict]) -> Cost | None:
     def stage(row: Row) -> Cost:
         if not objective(row).on_policy:
             return cost_of([*row.flags.split(), "--seed", "0"])
-        return Cost(round(np.mean([c["tokens"] for c in cells])),
-                    float(np.mean([c["portrait"]["flops"] for c in cells])))
+        return made_first(objective(row), 0) + Cost(round(np.mean([c["tokens"] for c in cells])),
+                                                    float(np.mean([c["portrait"]["flops"] for c in cells])))
     if not cells and any(objective(row).on_policy for row in stages):
         return None
     return sum(map(stage, stages), Cost())
@@ -179,10 +139,11 @@ def summarise(rows: dict[str, Row], done: dict[str, list[dict]]) -> dict[str, di
         stages = [rows[n] for n in (rows[name].after, name) if n] if name in rows else []
         price = priced(stages, good)
         out[name] = {"group": "trained" if stages else "start", "flags": cells[0]["flags"],
-                     "after": cells[0].get("after", ""), **needed(stages),
+                     "after": cells[0].get("after", ""),
                      "scores": {c["seed"]: c["mean"] for c in good},
                      "failed": {c["seed"]: c["failed"] for c in cells if "failed" in c},
-                     "figures": {key: measure.over(good) for key, measure in MEASURES.items()},
+                     "figures": {key: with_half(*interval([of(c) for c in good])) if good else None
+                                 for key, (_, _, of) in MEASURES.items()},
                      "cost": asdict(price) | {"relative": price.flops / unit} if price else None}
     sft = out["sft"]["scores"] if "sft" in out else {}
     for name, row in out.items():
@@ -196,17 +157,16 @@ def table(results: dict) -> list[str]:
     """Markdown: a line of each row with all its figures, what it costs and what it needs."""
     lines = []
     for name, row in results["rows"].items():
-        figures = [MEASURES[m].write(row["figures"][m]) for m in MEASURES]
+        figures = [write_figure(row["figures"][key], how) for key, (_, how, _) in MEASURES.items()]
         cost, gap = row["cost"], row["minus_sft"]
         price = [f"{cost['tokens']:,}", f"{cost['flops'] / 1e9:,.0f}", f"{cost['relative']:.2f}"] if cost else ["–"] * 3
         gain = [format_gain(*gap), row["verdict"]] if gap else ["–"] * 2
         lost = f" ({len(row['failed'])} seeds diverged)" if row["failed"] else ""
-        lines.append([name + lost, *figures, *gain, *price, row["data"], row["models"]])
-    titles = ["", *(m.title for m in MEASURES.values()), "minus SFT", "", "gradient tokens", "GFLOP", "x SFT", "data",
-              "other models"]
+        lines.append([name + lost, *figures, *gain, *price])
+    titles = ["", *(title for title, _, _ in MEASURES.values()), "minus SFT", "", "gradient tokens", "GFLOP", "x SFT"]
     return [f"{results['seeds']} seeds, {results['items']} test prompts a family; ± is a 95 % t-interval "
             "over seeds. Scores and shares in percent, KL, gap, Δ and losses in nats. The cost is that of all stages "
-            "and of models made first, counted (python -m lab.cost); seconds are measured and noisy.", "",
+            "and of models made first, counted (python -m lab.cost). What a method needs: docs/methods.md.", "",
             *markdown_table(titles, lines)]
 
 
@@ -214,7 +174,8 @@ def main(argv=None) -> int:
     cfg, _ = config.parse(Compare, argv, "python -m lab.compare", __doc__)
     cfg.check()
     rows, out, every = all_rows(), Path(cfg.out), cells_of(cfg)
-    cells = {name: every[name] for name in ("base", *wanted(cfg, rows))}
+    wanted = [choose("objective", name, rows) for name in cfg.objectives or rows]
+    cells = {name: every[name] for name in ("base", *wanted)}
     done = run_cells([c for some in cells.values() for c in some], out / "cells.jsonl", cfg.workers)
     results = {"command": "python -m lab.compare", "seeds": cfg.seeds, "items": cfg.items, "init": cfg.init,
                "rows": summarise(rows, {name: [done[c.key] for c in some] for name, some in cells.items()})}

@@ -35,7 +35,8 @@ def prompt_groups(split: str, items: int, seed: int = 0) -> dict[str, np.ndarray
     asked: dict[str, list] = {f: [] for f in world.FAMILIES}
     for row in world.rows(split, "prompts", items * len(world.FAMILIES), seed):
         asked[row.family].append(read_question(row.prompt[-1].text) or row.prompt[-1].text)
-    return {f: np.array([list(dict.fromkeys(all_)).index(x) for x in all_]) for f, all_ in asked.items()}
+    groups = {f: np.array([list(dict.fromkeys(all_)).index(x) for x in all_]) for f, all_ in asked.items()}
+    return groups | {"sums": np.arange(items)}                  # of the second world: each question once
 
 
 def endpoint_score(cell: dict, parts: Parts = NINE) -> float:

@@ -3,14 +3,13 @@
     python -m lab.cost --objective ift              # a second; takes every flag of train
     python -m lab.cost --objective tis_dpo          # with the runs that are made first
 
-Seconds depend on the machine and on who else uses it; these counts do not. The steps that train would make are made
-once more by a twin: the same rows, batches and forwards, but one layer of width 8, so that it takes no time. A hook on
-GPT.forward writes down what each call would cost at the real size. Where the model samples while it trains the twin
-cannot know the answers: there the hook sits in the run itself (`counted`), and samples are paid too.
+The steps that train would make are made once more by a twin: the same rows, batches and forwards, but one layer of
+width 8, so that it takes no time. A hook on GPT.forward writes down what each call would cost at the real size. Where
+the model samples while it trains, the hook sits in the run itself (`counted`), and samples are paid too.
 gradient tokens   response tokens that the loss pushes, summed over all steps.
 FLOPs             multiplications and additions of all matrix products; a backward pass is two forwards. Included: a
                   reference model's scores (columns) and training runs that must come first. Not included: evaluation.
-Simplified: embeddings, LayerNorm, GELU, softmax and the optimizer are left out (a few per cent); padding counts.
+Left out: embeddings, LayerNorm, GELU, softmax and the optimizer (a few per cent); padding counts.
 """
 import contextlib
 import shlex
@@ -66,11 +65,16 @@ class Meter:
         x = next(v for v in (*args, kw.get("ids"), kw.get("embeds"), kw.get("hidden")) if v is not None)
         shape = x.shape[:-1] if x.is_floating_point() else x.shape      # embeddings and states have a width, ids none
         (rows, new), at = (shape if len(shape) == 2 else (shape.numel(), 1)), kw.get("at")
-        heads = 0 if what in ("hidden", "value") else rows * new if at is None else int(at.sum())
+        heads = 0 if what in ("hidden", "value") else rows * new if at is None else places(at)
         cache = kw.get("cache")
         before = cache.n - new if cache is not None else 0
         once = forward_flops(self.cfg or model.cfg, rows, 0 if kw.get("hidden") is not None else new, heads, before)
         self.flops += once * (3 if out.requires_grad else 1)
+
+
+def places(at: torch.Tensor) -> int:
+    """How many: of a mask, or of places in the flattened (B,T)."""
+    return int(at.sum()) if at.dtype == torch.bool else at.numel()
 
 
 @contextlib.contextmanager
@@ -93,11 +97,7 @@ def cost_of(argv: list[str]) -> Cost:
     if objective.on_policy:
         raise UserError(f"{name} learns from answers that it samples on the way: what it costs is known afterwards")
     encoded, _ = encode(objective.rows(setup.load_rows(cfg, objective, hp)[0], hp), tok, base.cfg.n_ctx)
-    total = Cost(flops=columns(objective, encoded, base.cfg))
-    for flags in objective.prerequisite.commands if objective.prerequisite else ():
-        same = ["--seed", str(cfg.seed)] if objective.prerequisite.inherits else []
-        made = cost_of([*shlex.split(flags), *same])
-        total += replace(made, first=made.flops, steps=0)
+    total = Cost(flops=columns(objective, encoded, base.cfg)) + made_first(objective, cfg.seed)
     if objective.arrange:                               # which rows meet depends on their columns; here on nothing
         for e in encoded:
             for column in objective.columns:
@@ -105,6 +105,15 @@ def cost_of(argv: list[str]) -> Cost:
         encoded = objective.arrange(encoded, cfg.seed)
     steps = cfg.optimizer_steps(len(encoded))
     return total + trained(objective, hp, cfg, encoded, tok.pad, steps, base.cfg)
+
+
+def made_first(objective: Objective, seed: int) -> Cost:
+    """The runs that an objective asks for before its own."""
+    total, wanted = Cost(), objective.prerequisite
+    for flags in wanted.commands if wanted else ():
+        made = cost_of([*shlex.split(flags), *(["--seed", str(seed)] * wanted.inherits)])
+        total += replace(made, first=made.flops, steps=0)
+    return total
 
 
 def trained(objective: Objective, hp, cfg, encoded: list[Encoded], pad: int, steps: int, shape: GPTConfig) -> Cost:

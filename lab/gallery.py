@@ -1,13 +1,11 @@
 """What went wrong? Twelve short training runs, each with one mistake: curves, answers, and the cause one click away.
 
     python -m lab.gallery --story endless           # one story again: at most a minute or two on one thread
-    python -m lab.gallery                           # all of them -> out/gallery/gallery.md
-    python -m lab.gallery --out docs                # the page of the project
+    python -m lab.gallery --out docs                # all of them, the page of the project
     python -m lab.gallery --out docs --page         # ... from the results that are there: nothing is trained
 
 A story trains a faulty and a repaired model (gallery_stories.py; the mistakes are in gallery_faults.py). What they
-gave stands in results/gallery.json: curves, figures and three answers of each. Page and pictures are made of that file
-and of lab/pages/gallery.md. Stories that are made again replace theirs, the others stay.
+gave stands in results/gallery.json; page and pictures are made of that file and of lab/pages/gallery.md.
 """
 import contextlib
 import re
@@ -20,7 +18,7 @@ import numpy as np
 
 from lab.cell import quiet, train_into
 from lab.gallery_faults import FAULTS
-from lab.gallery_stories import STORIES, Panels, Run, Story
+from lab.gallery_stories import STORIES, Panels, Story
 from lab.runner import scratch
 from lab.snapshot import four_digits, held_curve, mean_curve
 from lab.words import markdown_table, read_template
@@ -31,32 +29,37 @@ from nanouft.shell.errors import UserError
 from nanouft.shell.files import Lines, checksum, made_once, write_json, write_text
 from nanouft.shell.text import choose, read_json, visible
 
-ITEMS = 30              # validation prompts a family
+ITEMS, EVERY = 30, 12   # validation prompts a family; steps between two points of a held-out curve
+SIDES = ("faulty", "repaired")
 LABELS = {"loss": "training loss", "held_out.nll": "held-out loss", "accuracy": "training pairs won",
           "held_out.accuracy": "held-out pairs won", "held_out.logp_chosen": "log-prob of chosen, held out",
-          "reward": "reward", "score": "exact score", "mean": "score, mean of nine families",
-          "stops": "answers that stop", "unknown": "score of `unknown`", "fact": "score of `fact`"}
+          "reward": "reward", "score": "exact score"}
 UNITS = {"loss": "nats", "held_out.nll": "nats a token", "held_out.logp_chosen": "nats an answer"}    # else shares
 LONGEST = 110                                                   # letters of an answer on the page
 
 
 # ---- one run ---------------------------------------------------------------------------------------------------------
-def trained(run: Run, keep: Path) -> Path:
+def trained(flags: str, after: str, fault: str, keep: Path) -> Path:
     """The folder of a run's model, trained once in `keep`, and what it starts from before it."""
-    start = trained(run.after, keep) if run.after else "base"
+    start = str(trained(after, "", "", keep)) if after else "base"
+    argv = flags.replace("lab/", f"{Path(__file__).parent.as_posix()}/").split()
+    argv += ["--eval-every", str(EVERY)] * ("--eval-every" not in argv)
 
     def make(place: Path) -> None:
-        with FAULTS.get(run.fault, contextlib.nullcontext)():
-            train_into(place, [*run.argv, "--plain"], str(start), 0)
-    return made_once(keep / checksum(repr((run.flags, run.after, run.fault)))[:16], make)
+        with FAULTS.get(fault, contextlib.nullcontext)():
+            train_into(place, [*argv, "--plain"], start, 0)
+    return made_once(keep / checksum(repr((flags, after, fault)))[:16], make)
 
 
-def told(run: Run, story: Story, keep: Path) -> dict:
+def told(story: Story, side: str, keep: Path) -> dict:
     """Train and ask: {"figures": ..., "curves": ..., "answers": all of the families that the story asks}."""
+    flags, fault, asked = story.repaired, "", ""
+    if side == "faulty":
+        flags, fault, asked = story.faulty, story.fault, story.asked
     with quiet():
-        folder = trained(run, keep)
+        folder = trained(flags, story.after, fault, keep)
     model, tok = start_model(str(folder))
-    with FAULTS.get(run.asked, contextlib.nullcontext)():
+    with FAULTS.get(asked, contextlib.nullcontext)():
         found, items = scores.families(model, tok, devices.pick("cpu", "fp32", 1), "val", ITEMS)
     log = Lines(folder / "metrics.jsonl").read()
     curves = {name: points(log, name) for panel in story.panels for name in panel}
@@ -74,7 +77,7 @@ def three_answers(made: dict) -> dict:
     both = {family: list(zip(made["faulty"]["answers"][family], made["repaired"]["answers"][family]))
             for family in made["faulty"]["answers"]}
     shown = [next((two for two in pairs if two[0]["score"] < two[1]["score"]), pairs[0]) for pairs in both.values()]
-    return {side: made[side] | {"answers": [two[n] for two in shown]} for n, side in enumerate(("faulty", "repaired"))}
+    return {side: made[side] | {"answers": [two[n] for two in shown]} for n, side in enumerate(SIDES)}
 
 
 def points(log: list[dict], name: str) -> list[list[float]]:
@@ -101,12 +104,13 @@ def page(stories: tuple[Story, ...], results: dict) -> str:
 
 def section(text: str, story: Story, made: dict) -> str:
     """A section with the figures of both runs in their places; "40 %" as everywhere here."""
-    bad, good = (made[side]["figures"] for side in ("faulty", "repaired"))
+    bad, good = (made[side]["figures"] for side in SIDES)
     told = ", ".join(f"{code(x['says'])} ({x['score']:.2f})" for x in made["repaired"]["answers"])
     faulty = [f"![{named(story.seen)} of the faulty run](gallery/{story.name}.png)", "", *answers(made["faulty"])]
     repaired = [f"![{named(story.panels)} of both runs](gallery/{story.name}-repaired.png)",
-                f"The repaired model answers {told}. At the end, faulty and repaired: {compared(story, bad, good)}."]
-    filled = text.format(bad=bad, good=good, faulty="\n".join(faulty), repaired="\n".join(repaired), again=again(story))
+                f"The repaired model answers {told}."]
+    again = f"Both runs again: `python -m lab.gallery --story {story.name}`."
+    filled = text.format(bad=bad, good=good, faulty="\n".join(faulty), repaired="\n".join(repaired), again=again)
     return re.sub(r"(?<=\d)%", " %", filled)
 
 
@@ -129,29 +133,10 @@ def code(text: str) -> str:
     return f"`{short}`".replace("|", r"\|") if short else "(nothing)"
 
 
-def compared(story: Story, bad: dict, good: dict) -> str:
-    """The figure in which the fault is seen, the curves' ends, and the mean score."""
-    names = dict.fromkeys([story.figure, *(name for panel in story.panels for name in panel), "mean"])
-    return "; ".join(f"{LABELS[name]} {format_figure(name, bad)} and {format_figure(name, good)}" for name in names)
-
-
-def format_figure(name: str, figures: dict) -> str:
-    return f"{figures[name]:.3g} {UNITS[name]}" if name in UNITS else f"{100 * figures[name]:.0f} %"
-
-
-def again(story: Story) -> str:
-    """What makes both runs again."""
-    flags = ", ".join(f"{side} `{run.every_flag}`" for side, run in story.runs.items())
-    start = f", both after `{story.faulty.after.every_flag}`" if story.faulty.after else ""
-    how = (f'the mistake "{story.faulty.planted}" is planted by lab/gallery_faults.py' if story.faulty.planted
-           else f"flags of `train`: {flags}{start}")
-    return f"Both runs again: `python -m lab.gallery --story {story.name}` ({how})."
-
-
 # ---- the pictures ----------------------------------------------------------------------------------------------------
 def pictures(story: Story, made: dict, folder: Path) -> None:
     """What the author saw, and the same with the repaired run in front of it."""
-    faulty, repaired = (made[side]["curves"] for side in ("faulty", "repaired"))
+    faulty, repaired = (made[side]["curves"] for side in SIDES)
     draw(story.seen, [("", faulty, "-")], folder / f"{story.name}.png")
     both = [("faulty", faulty, ":"), ("repaired", repaired, "-")]
     draw(story.panels, both, folder / f"{story.name}-repaired.png", dashed=story.unseen)
@@ -166,7 +151,7 @@ def draw(panels: Panels, runs: list[tuple[str, dict, str]], file: Path, dashed: 
                 words = f"{LABELS[name]}, {label}" if label else LABELS[name]
                 ax.plot(*zip(*curves[name]), "--" if style == "-" and name in dashed else style, color=color, lw=2.2,
                         label=words, marker="o" if name.startswith("held_out") else "", ms=4)
-        ax.set(xlabel="step", ylabel=UNITS[panel[0]].split()[0] if panel[0] in UNITS else "")
+        ax.set(xlabel="step", ylabel=UNITS.get(panel[0], ""))
         if panel[0] not in UNITS:
             ax.set_ylim(-0.03, 1.03)
         ax.margins(y=0.15)
@@ -196,7 +181,7 @@ def main(argv=None) -> int:
         for story in (stories[name] for name in wanted):
             began = time.process_time()
             if not cfg.page:
-                done[story.name] = three_answers({side: told(run, story, keep) for side, run in story.runs.items()})
+                done[story.name] = three_answers({side: told(story, side, keep) for side in SIDES})
                 write_json(file, {name: done[name] for name in stories if name in done})
             pictures(story, done[story.name], out / "gallery")
             write_text(out / "gallery.md", page(STORIES, done))
@@ -206,7 +191,7 @@ def main(argv=None) -> int:
 
 
 def line(story: Story, made: dict, seconds: float) -> str:
-    bad, good = (made[side]["figures"][story.figure] for side in ("faulty", "repaired"))
+    bad, good = (made[side]["figures"][story.figure] for side in SIDES)
     seen = "" if story.shows(made) else f"   NOT SEEN: a change of {story.gap:+g} was expected"
     return f"{story.name:<10} {story.figure} {bad:.3g}, repaired {good:.3g}   ({seconds:.0f} s){seen}"
 

@@ -16,11 +16,10 @@ from unittest.mock import patch
 import numpy as np
 
 from nanouft import world
-from nanouft.data.batches import Encoded, Epochs, collate
+from nanouft.data.batches import Epochs, collate
 from nanouft.data.tokenizer import Tokenizer, nano
 from nanouft.objective import Batch
 from nanouft.objectives import OBJECTIVES
-from nanouft.training import setup
 from nanouft.world.tasks import I_DO_NOT_KNOW
 
 
@@ -53,31 +52,20 @@ def swapped(batch: Batch) -> Batch:
     return Batch.of(seqs, batch.col)
 
 
-class Changed(Epochs):
-    """The steps of a run; each batch goes through `change` first."""
-
-    def __init__(self, change: Callable[[Batch], Batch], *args):
-        super().__init__(*args)
-        self.change = change
-
-    def __call__(self, step: int) -> Batch:
-        return self.change(super().__call__(step))
+def sorted_by_task(epochs: Epochs, step: int) -> Batch:
+    """The step of a file that is sorted by task and read from top to bottom."""
+    data, rows = sorted(epochs.data, key=lambda e: e.example.family), len(epochs.plan[step])
+    return collate(data, np.arange(step * rows, (step + 1) * rows) % len(data), epochs.pad)
 
 
-class ByFamily(Epochs):
-    """The steps of a run whose file is sorted by task and read from top to bottom."""
-
-    def __init__(self, data: list[Encoded], rows: int, steps: int, seed: int, pad: int):
-        super().__init__(sorted(data, key=lambda e: e.example.family), rows, steps, seed, pad)
-        self.rows = rows
-
-    def __call__(self, step: int) -> Batch:
-        here = np.arange(step * self.rows, (step + 1) * self.rows) % len(self.data)
-        return collate(self.data, here, self.pad)
+def steps_of(batch_at: Callable[[Epochs, int], Batch]) -> AbstractContextManager:
+    return patch.object(Epochs, "__call__", batch_at)
 
 
-def steps_of(source: Callable) -> AbstractContextManager:
-    return patch.object(setup, "Epochs", source)
+def changed(change: Callable[[Batch], Batch]) -> AbstractContextManager:
+    """Each batch goes through `change` first."""
+    right = Epochs.__call__
+    return steps_of(lambda epochs, step: change(right(epochs, step)))
 
 
 # ---- a fault in the objective ----------------------------------------------------------------------------------------
@@ -101,11 +89,11 @@ def other_template() -> AbstractContextManager:
 
 
 FAULTS: dict[str, Callable[[], AbstractContextManager]] = {
-    "no end token": partial(steps_of, partial(Changed, no_end)),
-    "targets not shifted": partial(steps_of, partial(Changed, not_shifted)),
-    "mask too late": partial(steps_of, partial(Changed, mask_too_late)),
-    "columns swapped": partial(steps_of, partial(Changed, swapped)),
-    "sorted by task": partial(steps_of, ByFamily),
+    "no end token": partial(changed, no_end),
+    "targets not shifted": partial(changed, not_shifted),
+    "mask too late": partial(changed, mask_too_late),
+    "columns swapped": partial(changed, swapped),
+    "sorted by task": partial(steps_of, sorted_by_task),
     "moving reference": moving_reference,
     "other template": other_template,
 }

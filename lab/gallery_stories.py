@@ -3,60 +3,31 @@
 The words are in lab/pages/gallery.md, a section a story, in the same order. {bad[mean]:.0%} there is a figure of the
 faulty run, {good[mean]:.0%} of the repaired one; curves end in figures, too. Titles tell what is seen, not why.
 """
-import shlex
 from dataclasses import dataclass
-from pathlib import Path
 
 SFT = "--objective sft"
 DPO = "--objective dpo"
 RLOO = ("--objective rloo --lr 1e-4 --steps 40 --batch-size 16 --skills truth,unknown,fact --eval-every 0 "
         "--show-every 0")
 FEW = "--objective sft --rows 30 --batch-size 15 --lr 1e-3"
-HERE = "lab/"               # in flags: this folder, wherever a command is called
-LOSSES = (("loss", "held_out.nll"),)
-EVERY = 12                          # steps between two points of a held-out curve
+LOSSES, WON = (("loss", "held_out.nll"),), (("loss",), ("accuracy", "held_out.accuracy"))
 Panels = tuple[tuple[str, ...], ...]        # curves that share a panel
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run of train: its flags, the run that it starts from [the base], and mistakes planted while it trains (fault)
-    or while the trained model is asked (asked): names in gallery_faults.FAULTS."""
-    flags: str
-    after: "Run | None" = None
-    fault: str = ""
-    asked: str = ""
-
-    @property
-    def every_flag(self) -> str:
-        """The flags, and how often the held-out rows are asked, if they do not say it."""
-        return self.flags + ("" if "--eval-every" in self.flags else f" --eval-every {EVERY}")
-
-    @property
-    def argv(self) -> list[str]:
-        return shlex.split(self.every_flag.replace(HERE, f"{Path(__file__).parent.as_posix()}/"))
-
-    @property
-    def planted(self) -> str:
-        """The mistake that no flag makes, if there is one."""
-        return self.fault or self.asked
 
 
 @dataclass(frozen=True)
 class Story:
     name: str
     lesson: str                         # number of the lesson that explains it
-    faulty: Run
-    repaired: Run
+    faulty: str                         # flags of train
+    repaired: str
     figure: str                         # the fault is seen in this figure ...
     gap: float                          # ... which the repair changes by at least this much, in this direction
     panels: Panels = LOSSES
     families: tuple[str, str, str] = ("list", "sort", "fact")       # whose first prompts are asked
+    fault: str = ""                     # planted while the faulty run trains: a name in gallery_faults.FAULTS
+    asked: str = ""                     # planted while its model is asked
+    after: str = ""                     # flags of the run that both start from [the base]
     unseen: tuple[str, ...] = ()        # curves that the author did not have: drawn only with the repair, dashed
-
-    @property
-    def runs(self) -> dict[str, Run]:
-        return {"faulty": self.faulty, "repaired": self.repaired}
 
     @property
     def seen(self) -> Panels:
@@ -70,25 +41,21 @@ class Story:
 
 
 STORIES = (
-    Story("endless", "03", Run(SFT, fault="no end token"), Run(SFT), "stops", 0.5),
-    Story("nothing", "01", Run(SFT, fault="targets not shifted"), Run(SFT), "mean", 0.3),
-    Story("certain", "03", Run(SFT, fault="mask too late"), Run(SFT), "unknown", 0.15,
-          families=("unknown", "fact", "sort")),
-    Story("strangers", "00", Run(SFT, asked="other template"), Run(SFT), "mean", 0.3,
-          families=("sum", "truth", "fact")),
-    Story("stutter", "00", Run(SFT + " --lr 3e-2"), Run(SFT), "mean", 0.3),
-    Story("waves", "16", Run(SFT, fault="sorted by task"), Run(SFT), "mean", 0.07,
-          families=("reverse", "sum", "unknown")),
-    Story("scissors", "16", Run(FEW + " --steps 200"), Run(FEW + " --steps 10 --eval-every 2"), "held_out.nll", -0.2,
-          families=("sum", "sort", "fact")),
-    Story("halfway", "11", Run(SFT + " --noise 0.4"), Run(SFT + " --noise 0.4 --keep 0.6"), "mean", 0.05,
-          families=("truth", "sort", "reverse")),
-    Story("modest", "07", Run(DPO, Run(SFT)), Run(DPO + " --beta 10", Run(SFT)), "fact", 0.4, (("loss",),
-          ("accuracy", "held_out.accuracy")), ("fact", "truth", "sort")),
-    Story("flat", "07", Run(DPO + " --beta 10", Run(SFT), fault="moving reference"), Run(DPO + " --beta 10",
-          Run(SFT)), "fact", 0.4, (("loss",), ("held_out.logp_chosen",)), ("fact", "truth", "sort")),
-    Story("backwards", "07", Run(DPO, fault="columns swapped"), Run(DPO), "held_out.accuracy", 0.4, (("loss",),
-          ("accuracy", "held_out.accuracy")), ("sort", "sum", "truth")),
-    Story("perfect", "13", Run(RLOO + " --reward lab/gallery_faults.py:never_wrong", Run(SFT)), Run(RLOO, Run(SFT)),
-          "fact", 0.4, (("reward", "score"),), ("fact", "truth", "unknown"), unseen=("score",)),
+    Story("endless", "03", SFT, SFT, "stops", 0.5, fault="no end token"),
+    Story("nothing", "01", SFT, SFT, "mean", 0.3, fault="targets not shifted"),
+    Story("certain", "03", SFT, SFT, "unknown", 0.15, LOSSES, ("unknown", "fact", "sort"), fault="mask too late"),
+    Story("strangers", "00", SFT, SFT, "mean", 0.3, LOSSES, ("sum", "truth", "fact"), asked="other template"),
+    Story("stutter", "00", f"{SFT} --lr 3e-2", SFT, "mean", 0.3),
+    Story("waves", "16", SFT, SFT, "mean", 0.07, LOSSES, ("reverse", "sum", "unknown"), fault="sorted by task"),
+    Story("scissors", "16", f"{FEW} --steps 200", f"{FEW} --steps 10 --eval-every 2", "held_out.nll", -0.2, LOSSES,
+          ("sum", "sort", "fact")),
+    Story("halfway", "11", f"{SFT} --noise 0.4", f"{SFT} --noise 0.4 --keep 0.6", "mean", 0.05, LOSSES,
+          ("truth", "sort", "reverse")),
+    Story("modest", "07", DPO, f"{DPO} --beta 10", "fact", 0.4, WON, ("fact", "truth", "sort"), after=SFT),
+    Story("flat", "07", f"{DPO} --beta 10", f"{DPO} --beta 10", "fact", 0.4, (("loss",), ("held_out.logp_chosen",)),
+          ("fact", "truth", "sort"), fault="moving reference", after=SFT),
+    Story("backwards", "07", DPO, DPO, "held_out.accuracy", 0.4, WON, ("sort", "sum", "truth"),
+          fault="columns swapped"),
+    Story("perfect", "13", f"{RLOO} --reward lab/gallery_faults.py:never_wrong", RLOO, "fact", 0.4,
+          (("reward", "score"),), ("fact", "truth", "unknown"), after=SFT, unseen=("score",)),
 )

@@ -4,13 +4,10 @@
     python -m lab.ift_help --only 2     # one experiment
     python -m lab.ift_help --write      # docs/ift_help.md, .png and results.json from what is kept
 
-An experiment is its prediction, what would falsify it, `run` (asks for the runs it needs and computes figures) and
+An experiment is a prediction (in words: pages/ift_help.md), `run` (asks for the runs it needs and computes figures) and
 limits of figures, from which its verdict follows by one rule. In 1 to 3 learning rates are chosen on validation
-(search.py), with seeds of their own. All is resumable: a finished run is a line of docs/results/ift_help/cells.jsonl.
-1 and 3 use long sums, 2 lists of a given length, 4 to 6 NanoWorld: does a gentle start keep lists that stop (4), does
-the paper's optimizer setting move anything (5), do frozen input embeddings keep facts and truths (6a), and mixing (6b)?
+(search.py), with seeds of their own, and every arm is IFT with some switches off: `plain` is lam = gamma = 0.
 Intervals are 95 %: over seeds and prompts (contrast.two_way) for scores, over seeds for what is one number a model.
-Every arm of experiments 1 to 3 is IFT with some switches off, so that nothing else differs: `plain` is lam = gamma = 0.
 """
 import sys
 from collections.abc import Callable
@@ -25,11 +22,11 @@ from lab.cell import Cell
 from lab.cells import unpack_scores
 from lab.contrast import prompt_groups, quantile, two_way
 from lab.ift_tasks import Job, Moved, run_task
+from lab.pictures import interval_picture
 from lab.runner import Store, open_store, results_of, run_missing
 from lab.search import Search, run_searches
 from lab.study import BASES
-from lab.words import format_interval, markdown_table, read_template
-from nanouft.look import plots
+from lab.words import format_interval, read_template
 from nanouft.look.stats import interval, verdict
 from nanouft.shell import config
 from nanouft.shell.errors import UserError, in_range
@@ -47,8 +44,6 @@ Figure = tuple[float, float]            # mean, half width of its 95 % interval
 @dataclass(frozen=True)
 class Experiment:
     name: str
-    prediction: str
-    falsified_if: str
     run: Callable[[Get], dict]          # {"judged": {name: Figure}, "rows": {row: {column: Figure}}}
     above: dict[str, float]             # {figure: what its interval must lie above}
     below: dict[str, float] = field(default_factory=dict)
@@ -61,9 +56,14 @@ def judge(e: Experiment, f: dict[str, Figure]) -> str:
     side refutes. Nothing is said where the task is not the one that the prediction is about."""
     if not all(low <= f[name][0] <= high for name, (low, high) in e.within.items()):
         return "undecided"
-    words = [verdict(*f[name], limit) for name, limit in e.above.items()]
-    words += [verdict(-f[name][0], f[name][1], -limit) for name, limit in e.below.items()]
+    words = [*verdicts(e, f).values()]
     return joined(words + ["undecided" for name in e.lost if not f[name][0] > f[name][1]])
+
+
+def verdicts(e: Experiment, f: dict[str, Figure]) -> dict[str, str]:
+    """{figure: does its interval lie above, or below, its limit?}"""
+    return {**{name: verdict(*f[name], limit) for name, limit in e.above.items()},
+            **{name: verdict(-f[name][0], f[name][1], -limit) for name, limit in e.below.items()}}
 
 
 # ---- figures of runs -------------------------------------------------------------------------------------------------
@@ -231,32 +231,15 @@ SPREADS = {"gain": 0.02, "advantage": 0.02}
 KEEPS = {f"{family}, {base} base": 0.01 for family in ("fact", "truth") for base in ("first", "second")}
 FACTS = {name: limit for name, limit in KEEPS.items() if name.startswith("fact")}
 EXPERIMENTS = (
-    Experiment("1a. Propagation, constant weights",
-               "Answers in which a mistake spoils what follows gain from propagation, and others do not.",
-               "the gain on chained sums, or its advantage over sums with independent steps, is below 2 points",
-               partial(propagation, "detached"), SPREADS),
-    Experiment("1b. Propagation, the released weights", "The same for the released form.",
-               "the gain on chained sums, or its advantage over sums with independent steps, is below 2 points",
-               partial(propagation, "released"), SPREADS),
-    Experiment("2. Length", "What the released form loses to SFT at 8 tokens is at least three times that at 64.",
-               "three points or more are still lost at 64 tokens, or the loss shrinks less than threefold",
-               length, {"beyond": 0.0}, {"loss at 64": 0.03}, {f"plain at {n}": (0.8, 1.0) for n in (8, 64)},
-               lost=("loss at 8",)),
-    Experiment("3. Exposure bias",
-               "In sums of 11 to 15 steps, mixing in sampled guesses cuts the own-prefix gap by 30 % or more.",
-               "the gap shrinks by less, or strict scores rise by less than one point",
-               exposure, {"cut": 0.3, "strict": 0.01}, within={"token": RANGE}),
-    Experiment("4. A gentle start", "From SFT, at rates of 1e-5 to 6e-5 and eight passes, 98 % of the lists stop.",
-               "at one of these rates fewer stop", stopping, {f"lists that stop at {lr}": 0.98 for lr in GENTLE}),
-    Experiment("5. The paper's optimizer", "RMSprop at 5e-7 moves a model of this size by nothing that can be seen.",
-               "some family's score changes by more than a point, or the model moves by more than 0.01 nats a token",
-               still, {}, {"largest change": 0.01, "nats from the start": 0.01}),
-    Experiment("6a. Frozen input embeddings", "SFT keeps more facts and truths when no gradient reaches its input "
-               "embeddings.", "one of these gains is below a point",
-               partial(gains, FROZEN, SFT, ("fact", "truth")), KEEPS),
-    Experiment("6b. Mixing and facts", "Mixing keeps more facts than frozen input embeddings alone.",
-               "one of these gains is below a point",
-               partial(gains, (*IFT, "--gamma", "0"), FROZEN, ("fact",)), FACTS),
+    Experiment("1a. Propagation, constant weights", partial(propagation, "detached"), SPREADS),
+    Experiment("1b. Propagation, the released weights", partial(propagation, "released"), SPREADS),
+    Experiment("2. Length", length, {"beyond": 0.0}, {"loss at 64": 0.03},
+               {f"plain at {n}": (0.8, 1.0) for n in (8, 64)}, lost=("loss at 8",)),
+    Experiment("3. Exposure bias", exposure, {"cut": 0.3, "strict": 0.01}, within={"token": RANGE}),
+    Experiment("4. A gentle start", stopping, {f"lists that stop at {lr}": 0.98 for lr in GENTLE}),
+    Experiment("5. The paper's optimizer", still, {}, {"largest change": 0.01, "nats from the start": 0.01}),
+    Experiment("6a. Frozen input embeddings", partial(gains, FROZEN, SFT, ("fact", "truth")), KEEPS),
+    Experiment("6b. Mixing and facts", partial(gains, (*IFT, "--gamma", "0"), FROZEN, ("fact",)), FACTS),
 )
 
 
@@ -272,8 +255,7 @@ def results_from(store: Store, workers: int, rows: dict) -> dict:
 
 def judged(experiment: Experiment, get: Get) -> dict:
     found = experiment.run(get)
-    return {"prediction": experiment.prediction, "falsified_if": experiment.falsified_if,
-            "verdict": judge(experiment, found["judged"]), **found}
+    return {"verdict": judge(experiment, found["judged"]), **found}
 
 
 # ---- the page --------------------------------------------------------------------------------------------------------
@@ -285,16 +267,15 @@ def write(results: dict[str, dict], folder: Path, page: Path) -> None:
 
 
 def page_text(results: dict[str, dict]) -> str:
-    """The template, filled: {table} of all experiments; {n2[rows][64 released][ends]} is a figure of experiment 2."""
-    told, lines = {}, []
+    """The template, filled: {n2[line]} is what was judged in experiment 2, {n2[rows][64 released][ends]} a figure."""
+    told = {}
     for name, r in results.items():
-        told["n" + name.split(".")[0]] = {"judged": formatted(r["judged"]), "best": r.get("best"), "rows": {
-            row: formatted(columns) for row, columns in r["rows"].items()}}
-        judged = "; ".join(f"{what} {figure}" for what, figure in formatted(r["judged"]).items())
-        lines.append([name, r["prediction"], r["falsified_if"], judged, f"**{r['verdict']}**"])
-    table = markdown_table(["experiment", "predicted", "false if", "judged", "verdict"], lines)
-    (template,) = read_template("ift_help.md")
-    return template.format(table="\n".join(table), **told)
+        figures = formatted(r["judged"])
+        told["n" + name.split(".")[0]] = {
+            "judged": figures, "line": "; ".join(f"{what} {figure}" for what, figure in figures.items()),
+            "verdict": r["verdict"], "best": r.get("best"),
+            "rows": {row: formatted(columns) for row, columns in r["rows"].items()}}
+    return read_template("ift_help.md")[0].format(**told)
 
 
 def formatted(figures: dict) -> dict[str, str]:
@@ -309,21 +290,14 @@ def format_figure(name: str, value) -> str:
 
 
 def picture(results: dict[str, dict], file: Path) -> Path:
-    """A panel an experiment: every judged share with its interval, in percent, and the limit of the prediction."""
-    limits = {e.name: e.above | e.below for e in EXPERIMENTS}
-    fig, axes = plots.plt.subplots(4, 2, figsize=(15, 13))
-    for ax in axes.flat[len(results):]:
-        ax.set_axis_off()
-    for ax, (name, r) in zip(axes.flat, results.items()):
-        shares = {k: f for k, f in r["judged"].items() if k not in NATS and not k.startswith(("plain at", "token"))}
-        for y, (name_of, (mean, half)) in enumerate(shares.items()):
-            ax.errorbar(100 * mean, -y, xerr=100 * half, fmt="o", color=plots.LINES[0], capsize=4, ms=8)
-            if name_of in limits[name]:
-                ax.plot([100 * limits[name][name_of]] * 2, [-y - 0.3, -y + 0.3], color=plots.LINES[1], lw=3)
-        ax.axvline(0, color=plots.GREY, lw=1)
-        ax.set_yticks([-y for y in range(len(shares))], list(shares))
-        ax.set(title=f"{name}: {r['verdict']}", ylim=(0.6 - len(shares), 0.6), xlabel="percent, 95 %")
-    return plots.save(fig, file)
+    """A panel an experiment: its judged shares, and the limits of the prediction."""
+    panels = {}
+    for e in (e for e in EXPERIMENTS if e.name in results):
+        figures, limits = results[e.name]["judged"], e.above | e.below
+        words = verdicts(e, figures)
+        panels[f"{e.name}: {results[e.name]['verdict']}"] = [
+            (name, [(*figures[name], words[name])], (limits[name],)) for name in words if name not in NATS]
+    return interval_picture(panels, file, 2, "percent")
 
 
 # ---- the command -----------------------------------------------------------------------------------------------------
@@ -333,7 +307,6 @@ class IftHelp:
     write: bool = False             # page, picture and results.json from what is kept; trains nothing
     workers: int = 2                # processes of one thread each
     out: str = str(FOLDER)          # folder of cells.jsonl and results.json
-    page: str = str(PAGE)           # the page; its picture stands beside it
 
     def check(self) -> None:
         in_range(self, "workers", low=1, high=64)
@@ -354,7 +327,7 @@ def main(argv=None) -> int:
         figures = [f"{what} {format_figure(what, f)}" for what, f in r["judged"].items()]
         print(f"{r['verdict']:<13} {name}: {', '.join(figures)}")
     if cfg.write:
-        write(results, file.parent, Path(cfg.page))
+        write(results, file.parent, PAGE)
     return 0
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lab import claim_pictures
 from lab.cell import Cell
 from lab.contrast import Parts, contrast, endpoint_score
+from lab.pictures import interval_picture
 from lab.runner import results_of
 from lab.search import VAL_SEED, Search
 from lab.study import ITEMS, TEST, Plan, Study
@@ -25,6 +25,7 @@ from nanouft.shell.text import read_json
 from nanouft.world import FAMILIES
 
 DIGITS = 6
+LIMITS = {"superiority": (0.0,), "non-inferiority": (-MARGIN,), "equivalence": (-MARGIN, MARGIN)}
 ADVICE = "Run the same command without --write first"
 
 
@@ -143,7 +144,7 @@ def write(folder: Path, new: dict[str, dict]) -> list[str]:
     files = [file]
     for name, claim in new.items():
         write_text(folder / f"{name}.md", page(name, claim))
-        files += [folder / f"{name}.md", *claim_pictures.pictures(name, claim, folder)]
+        files += [folder / f"{name}.md", picture(name, claim, folder / f"{name}.png")]
     return [str(f) for f in files]
 
 
@@ -157,6 +158,13 @@ def page(name: str, claim: dict) -> str:
         corrected="; the verdicts of the preset ones are, by Holm's rule" if claim["holm"] else "",
         contrasts="\n".join(markdown_table(titles, map(contrast_row, contrasts))),
         tables="\n\n".join("\n".join(rows_of(claim, base)) for base in bases))
+
+
+def picture(name: str, claim: dict, file: Path) -> Path:
+    rows = [(f"{c['text']}{'' if c['preset'] else ' (exploratory)'}\n{c['verdict']}",
+             [(b["mean"], b["half"], b["verdict"]) for b in c["bases"].values()], LIMITS[c["test"]])
+            for c in claim["contrasts"]]
+    return interval_picture({name: rows}, file)
 
 
 def contrast_row(c: dict) -> list[str]:

@@ -1,16 +1,14 @@
 """Claim C5: does the paper's order, DPO < IFT < ORPO, SFT in distance to the optimal policy, hold on many lakes?
 
     python -m lab.lake_study                        # 100 random maps x 8 seeds x 24 settings; resumable
-    python -m lab.lake_study --maps 4 --seeds 2    # a short form, about a minute; write it elsewhere with --out
+    python -m lab.lake_study --maps 4 --seeds 2     # a short form, about a minute; write it elsewhere with --out
 
 One base setting, fixed before looking, is the paper's set-up as far as it is described (arXiv:2405.11870, section 5.3):
 a two-layer network from scratch, one optimal and one sub-optimal path (a detour), RMSprop, lam .2, gamma .95. Then one
-factor at a time. Every setting learns on the same random maps, so contrasts are paired by map: a map's number is the
-mean over its seeds, an interval is the 95 % t-interval over maps.
+factor at a time; one learning rate for all methods. Every setting learns on the same random maps, so contrasts are
+paired by map: a map's number is the mean over its seeds, an interval is the 95 % t-interval over maps.
 Rule: a contrast holds if its interval lies above 0, does not hold if it lies below, else undecided. The claim holds in
-a setting if all three contrasts do, does not hold if one of them does not, else it is undecided. C5's verdict is that
-of the base setting. Cells are lines of C5.jsonl, one a map and setting; table and verdict are computed from them.
-Not tuned: one learning rate for all methods (two others are among the settings).
+a setting if all three contrasts do, does not hold if one of them does not. C5's verdict is that of the base setting.
 """
 import json
 import sys
@@ -19,15 +17,14 @@ from pathlib import Path
 
 import torch
 
-from frozen_lake import pictures
 from frozen_lake.demos import gold, loser, random_lake
 from frozen_lake.lake import Lake, Lakes
 from frozen_lake.learn import Method, Task, learn, method
 from frozen_lake.measure import CONTRASTS, distance, joined, measures, over
 from frozen_lake.policies import start_policy
+from lab.pictures import interval_picture
 from lab.runner import Missing, open_store, read_lines, refuse_other_form, run_missing
 from lab.words import format_interval, markdown_table, read_template
-from nanouft.look.plots import DOWN, GREY, UP, plt
 from nanouft.look.stats import interval, verdict
 from nanouft.shell import config
 from nanouft.shell.errors import UserError, in_range
@@ -212,55 +209,22 @@ def page(data: dict) -> str:
         legs="; ".join(f"{label} {told(n)}" for label, n in data["legs"].items()))
 
 
-def contrasts(settings: list[dict], dots: dict[str, dict[str, list[float]]], file: Path) -> Path:
-    """One row a setting, one panel a contrast of C5: dots are maps, the bar is mean and 95 % interval."""
-    names = list(settings[0]["contrasts"])
-    with plt.rc_context(pictures.SLIDE):
-        fig, axes = plt.subplots(1, len(names), figsize=(20, 1.6 + 0.5 * len(settings)), sharey=True)
-        mark = {"holds": (UP, "o"), "does not hold": (DOWN, "X"), "undecided": (GREY, "D")}
-        for ax, contrast in zip(axes, names):
-            for y, s in enumerate(settings):
-                mean, half, verdict = s["contrasts"][contrast]
-                points = dots.get(s["name"], {}).get(contrast, [])
-                spread = [y + 0.3 * (((i * 0.618) % 1) - 0.5) for i in range(len(points))]
-                ax.plot(points, spread, ".", color="#B0B0B0", ms=4, zorder=1)
-                colour, shape = mark[verdict]
-                ax.plot([mean - half, mean + half], [y, y], color=colour, lw=4, zorder=2)
-                ax.plot(mean, y, shape, color=colour, ms=10, zorder=3)
-            ax.axvline(0, color="black", lw=1)
-            ax.set(title=f"{contrast}, claimed above 0", ylim=(len(settings) - 0.4, -0.6))
-            ax.locator_params(axis="x", nbins=5)
-        axes[0].set_yticks(range(len(settings)), [s["name"] for s in settings])
-        for verdict, (colour, shape) in mark.items():
-            axes[-1].plot([], [], shape, color=colour, ms=10, ls="", label=verdict)
-        fig.legend(*axes[-1].get_legend_handles_labels(), loc="lower center", ncol=3, frameon=False)
-        fig.tight_layout(rect=(0, 0.6 / fig.get_figheight(), 1, 1))
-        return pictures.save(fig, file)
-
-
 def study(folder: Path, maps: int, seeds: int, workers: int, names: list[str] | None = None) -> dict:
     """Run, write C5.jsonl, C5.json, C5.md and C5.png below `folder`, print the table; returns C5.json's object."""
     names = names or list(SETTINGS)
-    done = run_study(folder / "C5.jsonl", maps, seeds, workers, names)
-    data, text = report(done, maps, seeds, names)
-    dots = {name: {label: [c[a][0] - c[b][0] for c in cells_of(name, maps, seeds, done) if "skipped" not in c]
-                   for label, (a, b) in CONTRASTS.items()} for name in names}
+    data, text = report(run_study(folder / "C5.jsonl", maps, seeds, workers, names), maps, seeds, names)
     write_json(folder / "C5.json", data)
     write_text(folder / "C5.md", text)
-    picture = contrasts(data["settings"], dots, folder / "C5.png")
-    print(f"{text}picture: {picture}")
+    panels = {f"{label}, claimed above 0": [(s["name"], [s["contrasts"][label]], (0.0,)) for s in data["settings"]]
+              for label in CONTRASTS}
+    print(f"{text}picture: {interval_picture(panels, folder / 'C5.png', len(panels), 'distance', 1)}")
     return data
 
 
-def compare_first_chunk(folder: Path, maps: int, seeds: int) -> None:
-    """Learn the first chunk of the base setting once more and compare every number. UserError if one differs."""
-    old = cells_of("base", maps, seeds, read_lines(folder / "C5.jsonl"))
-    cells = run_chunk(Chunk("base", 0, maps, seeds))
-    different = sum(json.loads(json.dumps(new)) != was for new, was in zip(cells, old))
-    result = f"DIFFERENT on {different} of {len(cells)} maps" if different else "the same"
-    print(f"{'C5: base setting':<40} {result}")
-    if different:
-        raise UserError("other code, another processor or another torch")
+def first_chunk_again(folder: Path) -> bool:
+    """Learn the first chunk of the base setting once more: is every number the same? fp64, so on every machine."""
+    chunk, old = Chunk("base", 0, Study.maps, Study.seeds), read_lines(folder / "C5.jsonl")
+    return all(json.loads(json.dumps(new)) == old[new["key"]] for new in run_chunk(chunk))
 
 
 @dataclass
@@ -269,7 +233,6 @@ class Study:
     seeds: int = 8                  # learners on each map
     workers: int = 2                # processes of one thread each
     out: str = "docs/results"       # folder of C5.jsonl, C5.json, C5.md and C5.png
-    again: bool = False             # learn 50 maps of the base setting once more and compare every digit
 
     def check(self) -> None:
         in_range(self, "seeds", "maps", low=2, high=10_000)     # one alone has no interval
@@ -281,9 +244,6 @@ def main(argv=None) -> int:
     cfg.check()
     folder = Path(cfg.out)
     refuse_other_form(cfg, folder, Path(Study.out), "maps", "seeds")
-    if cfg.again:
-        compare_first_chunk(folder, cfg.maps, cfg.seeds)
-        return 0
     study(folder, cfg.maps, cfg.seeds, cfg.workers)
     return 0
 

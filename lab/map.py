@@ -2,11 +2,11 @@
 
     python -m lab.map                   # tunes, trains and scores what is missing; about 4 hours on two cores
     python -m lab.map --pieces grid     # only some pieces: grid, long, source, noise, judges, second
-    python -m lab.map --write           # docs/map.md, its pictures and results/map/map.json from kept cells
+    python -m lab.map --write           # docs/map.md, its picture and results/map/map.json from kept cells
 
-regimes.py has the plan: what a user may have, the rows, how their settings are chosen. All is resumable: a finished
-cell is a line of docs/results/map/cells.jsonl. Every figure is a mean over seeds with a 95 % interval for other seeds
-and other prompts (contrast.py); stops and diversity, which a cell holds once, with Student's t over seeds.
+regimes.py has the plan: what a user may have, the rows, how their settings are chosen. Figures are means over seeds
+with 95 % intervals for other seeds and other prompts (contrast.py); stops and diversity, which a cell holds once, with
+Student's t over seeds.
 """
 import shlex
 import sys
@@ -15,13 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from lab import prices
+from lab import prices, transfer
 from lab import regimes as plan
 from lab.cell import Cell
 from lab.cells import read_cells, stops
 from lab.contrast import NINE, Parts, contrast
-from lab.map_pictures import curves, lines
-from lab.map_text import page
+from lab.map_text import page, picture
 from lab.own import APART
 from lab.runner import Missing, kept
 from lab.study import ITEMS, Study
@@ -60,8 +59,7 @@ def regime(r: plan.Regime, rows: dict[str, list[Cell]], chosen: dict[str, dict],
             "cost": {"samples": samples(r, name), "flops": flops[name], "relative": flops[name] / flops["SFT"],
                      "at_inference": plan.PER_PROMPT if name == plan.BEST else 1},
             **chosen[name], "failed": sum("failed" in c for c in got[name]),
-            "commands": [line.replace("out/", f"out/{folder_name(r)}/") for line in commands(rows[name][0])],
-            **({"curve": curve(got[name])} if any("curve" in c for c in got[name]) else {})})
+            "commands": [line.replace("out/", f"out/{folder_name(r)}/") for line in commands(rows[name][0])]})
     more = {"steps": r.steps} if r.steps else {}
     more |= {"cleaned": judged(got[plan.CLEANED], got["RFT"])} if plan.CLEANED in got else {}
     agreed = [c["agreement"] for c in got.get("DPO", ()) if "agreement" in c]       # all rows have the same judges
@@ -112,13 +110,6 @@ def needs(name: str, r: plan.Regime) -> str:
     """nothing, pairs, labels, scores, or a reward that may be asked at any time."""
     special = {"SFT": "nothing", plan.CLEANED: "labels", plan.BEST: "pairs", plan.PICKED: "scores"}
     return special.get(name) or plan.recipes(r)[name].needs
-
-
-def curve(cells: list[dict]) -> dict:
-    """{"samples": [[step, reward, half width]], "held": the same for greedy answers}, 95 % intervals over seeds."""
-    got = [c["curve"] for c in cells if "curve" in c]
-    return {key: [[at[0][0], *interval([reward for _, reward in at])] for at in zip(*points)]
-            for key, points in (("samples", [c["samples"] for c in got]), ("held", [c["held"]["points"] for c in got]))}
 
 
 def commands(cell: Cell) -> list[str]:
@@ -181,11 +172,12 @@ def summary(done: dict[str, dict]) -> dict:
             others |= {(r.demos, r.samples, name, r.errs): row for name, row in got.items() if name != "SFT"}
     if not regimes:
         raise UserError("no regime of the map is finished; run python -m lab.map")
+    rates = prices.exchange(curve, others) if len(curve) > 1 else []
     against_sft = sum(row["name"] != "SFT" for r in regimes for row in r["rows"])
     return {"command": "python -m lab.map", "seeds": len(plan.plan(plan.GRID[0]).seeds), "items": ITEMS,
             "margin": MARGIN, "endpoint": "mean of the nine families' scores", "contrasts": against_sft,
             "unfinished": unfinished, "searches": len(searches), "edges": list(edges.values()),
-            "exchange": prices.exchange(curve, others) if len(curve) > 1 else [],
+            "exchange": rates, "transfer": transfer.found(kept(read_cells(transfer.FILE), ""), rates),
             "alone": {d: contrast(cells)[0] for d, cells in curve.items()}, "regimes": regimes}
 
 
@@ -195,9 +187,7 @@ def write(folder: Path, done: dict[str, dict], docs: Path = DOCS) -> str:
     write_json(folder / "map.json", found)
     whole = all(name.endswith("misjudged") for name in found["unfinished"])
     if whole:
-        lines(found, docs / "map.png")
-        if long := [r for r in found["regimes"] if r["piece"] == "long"]:
-            curves(long, docs / "map_curves.png")
+        picture(found, docs / "map.png")
         write_text(docs / "map.md", page(found))
     written = f"{folder / 'map.json'}, {docs / 'map.md'}" if whole else f"{folder / 'map.json'}, no page yet"
     return f"{written}: {len(found['regimes'])} regimes; not finished: {'; '.join(found['unfinished']) or 'none'}"
@@ -205,14 +195,14 @@ def write(folder: Path, done: dict[str, dict], docs: Path = DOCS) -> str:
 
 @dataclass
 class Map:
-    pieces: list[str] | None = None     # grid, long, source, noise, judges, second [all]
+    pieces: list[str] | None = None     # grid, long, source, noise, judges, second; sums, more, small [all]
     write: bool = False                 # page, pictures and data from what is there; trains nothing
     workers: int = 2                    # processes of one thread each
     out: str = str(FOLDER)              # folder of cells.jsonl and map.json
 
     def check(self) -> None:
         for name in self.pieces or ():
-            choose("--pieces", name, plan.PIECES)
+            choose("--pieces", name, [*plan.PIECES, *transfer.PIECES])
         in_range(self, "workers", low=1, high=64)
         if self.write and self.pieces:
             raise UserError("--write tells all pieces that are there; drop --pieces")
@@ -225,8 +215,11 @@ def main(argv=None) -> int:
     if cfg.write:
         print(write(Path(cfg.out), read_cells(file)))
         return 0
-    for piece in (plan.PIECES[name] for name in cfg.pieces or plan.PIECES):
-        Study(plan.plan).run(piece, file, cfg.workers)
+    for name in cfg.pieces or [*plan.PIECES, *transfer.PIECES]:
+        if name in plan.PIECES:
+            Study(plan.plan).run(plan.PIECES[name], file, cfg.workers)
+        else:
+            Study(transfer.plan).run(transfer.PIECES[name], transfer.FILE, cfg.workers)
     return 0
 
 

@@ -1,5 +1,9 @@
-"""docs/map.md from map.json: what a judged answer is worth, which method, how sure. The words are in pages/map.md."""
+"""docs/map.md and its picture from map.json: what a judged answer is worth, which method, how sure. The words are in
+pages/map.md."""
+from pathlib import Path
+
 from lab.words import format_gain, format_interval, markdown_table, read_template
+from nanouft.look.plots import LINES, plt, save
 
 WORTH_SEEING = 300                      # with more demonstrations SFT's curve is too flat
 
@@ -15,12 +19,11 @@ def page(found: dict) -> str:
         exchange="\n".join(exchange(found["exchange"])), **rates(found["exchange"]), order="\n".join(order(of)),
         gain={name: {x["name"]: format_gain(*x["gain"]) for x in r["rows"]} for name, r in of.items()},
         agreement={name: format_interval(*r["agreement"]) for name, r in of.items() if "agreement" in r},
-        cleaned={name: {"figure": format_gain(*r["cleaned"][:2]), "word": r["cleaned"][2]} for name, r in of.items()
-                 if "cleaned" in r},
-        wrong="\n".join(wrong(found)), errs="\n".join(errs(found)),
+        cleaned={name: f"{format_gain(*r['cleaned'][:2])} ({r['cleaned'][2]})" for name, r in of.items()
+                 if "cleaned" in r}, errs="\n".join(errs(found)), transfer="\n".join(transfer(found["transfer"])),
         typed="\n".join(row(of["30 x 4,000"], "RFT")["commands"]),
         unfinished="; ".join(found["unfinished"]) or "nothing",
-        edges=len(found["edges"]), edge_names="; ".join(found["edges"]) or "none",
+        edges=len(found["edges"]),
         **{key: found[key] for key in ("seeds", "items", "contrasts", "searches", "command")})
 
 
@@ -30,12 +33,13 @@ def row(r: dict, name: str) -> dict:
 
 # ---- what a judged answer is worth -----------------------------------------------------------------------------------
 def exchange(lines: list[dict]) -> list[str]:
-    """A line for each number of demonstrations and answers, of RFT."""
-    rows = [[f"{x['demos']:,}", f"{x['samples']:,}", f"{x['worth']:.0f} [{x['low']:.0f}, {x['high']:.0f}]",
-             f"{x['answers']:.0f}" if x["low"] > 0 else "cannot be told"]
-            for x in lines if x["row"] == "RFT" and x["samples"] > 250 and x["demos"] <= WORTH_SEEING and not x["errs"]]
-    return markdown_table(["demonstrations", "judged answers", "worth so many more demonstrations [95 %]",
-                           "judged answers for one demonstration"], rows)
+    """A line for each number of demonstrations, a column for each number of judged answers, of RFT."""
+    worth = {(x["demos"], x["samples"]): f"{x['worth']:.0f} [{x['low']:.0f}, {x['high']:.0f}]: "
+             + (f"{x['answers']:.0f}" if x["low"] > 0 else "cannot be told") for x in lines
+             if x["row"] == "RFT" and x["samples"] > 250 and x["demos"] <= WORTH_SEEING and not x["errs"]}
+    demos, sizes = ({key[i]: None for key in sorted(worth, key=lambda key: key[i])} for i in (0, 1))
+    return markdown_table(["demonstrations", *(f"{n:,} judged answers" for n in sizes)],
+                          [[d, *(worth.get((d, n), "") for n in sizes)] for d in demos])
 
 
 def rates(lines: list[dict]) -> dict[str, object]:
@@ -65,28 +69,66 @@ def verdict(x: dict) -> str:
     return f"{format_gain(*x['gain'])}: {x['verdict']}" + (" \\*" if x["borrowed"] else "")
 
 
-def wrong(found: dict) -> list[str]:
-    """Who judges what, where 40 % of the demonstrations are wrong."""
-    lines = []
-    for r in (r for r in found["regimes"] if r["noise"]):
-        for name, what in (("SFT on the right demonstrations", "the demonstrations"), ("RFT", "answers of the model")):
-            x = row(r, name)
-            lines.append([f"{r['demos']:,}", what, name, f"{x['cost']['samples']:,}", format_gain(*x["gain"])])
-    return markdown_table(["demonstrations", "the judge looks at", "method", "judgements", "points over SFT"], lines)
-
-
 def errs(found: dict) -> list[str]:
     """What judges that err leave of the gains, and of the rate; nothing where that is not measured."""
     shares = sorted({r["errs"] for r in found["regimes"]})
     if len(shares) == 1:
         return []
-    rate = {(x["demos"], x["row"], x["errs"]): f" ({x['answers']:.0f} [{4000 / x['high']:.0f}, {4000 / x['low']:.0f}])"
-            if x["low"] > 0 else " (cannot be told)" for x in found["exchange"] if x["samples"] == 4000}
+    told = {(x["demos"], x["row"], x["errs"]): f" ({rate(x)})" for x in found["exchange"] if x["samples"] == 4000}
     lines = []
     for demos in (30, 100):
         gains = {r["errs"]: {x["name"]: format_gain(*x["gain"]) for x in r["rows"]} for r in found["regimes"]
                  if (r["demos"], r["samples"]) == (demos, 4000) and (r["errs"] or r["piece"] == "grid")}
-        lines += [[demos, name, *(gains.get(e, {}).get(name, "") + rate.get((demos, name, e), "") for e in shares)]
-                  for name in ("UNA", "RFT", "DPO", "RLOO")]
+        lines += [[demos, name, *(gains.get(e, {}).get(name, "") + told.get((demos, name, e), "") for e in shares)]
+                  for name in ("UNA", "RFT", "RLOO")]
     titles = ["demonstrations", "", *(f"{e} % misjudged" if e else "never errs" for e in shares)]
     return [*read_template("map_errs.md"), *markdown_table(titles, lines), ""]
+
+
+WHERE = {"sums": "sums in words, 1M", "small": "NanoWorld, .3M", "large": "NanoWorld, 4M"}
+MEASURED = ("RFT", "UNA", "RLOO", "DPO")
+
+
+def transfer(lines: list[dict]) -> list[str]:
+    """Other worlds and sizes: points over SFT, RFT's rate, and whether it agrees with the map's; nothing where that is
+    not measured."""
+    places: dict[tuple, dict[str, dict]] = {}
+    for x in lines:
+        places.setdefault((x["where"], x["demos"], x["samples"]), {})[x["row"]] = x
+    if not places:
+        return []
+    table = [[WHERE[where], demos, f"{samples:,}", format_interval(rows["RFT"]["sft"]),
+              *(format_gain(*rows[name]["gain"]) if name in rows else "" for name in MEASURED),
+              rate(rows["RFT"]), rows["RFT"]["agrees"]] for (where, demos, samples), rows in places.items()]
+    titles = ["world, size", "demonstrations", "judged answers", "SFT", *MEASURED,
+              "judged answers for one demonstration, RFT [95 %]", "as in the map?"]
+    share = {demos: f"{100 * rows['RFT']['right']:.0f}" for (w, demos, _), rows in places.items() if w == "sums"}
+    (text,) = read_template("map_transfer.md")
+    return [text.format(table="\n".join(markdown_table(titles, table)), share=share), ""]
+
+
+def rate(x: dict) -> str:
+    """"29 [22, 40]", or that it cannot be told: answers for one demonstration."""
+    if x["low"] <= 0:
+        return "cannot be told"
+    return f"{x['answers']:.0f} [{x['samples'] / x['high']:.0f}, {x['samples'] / x['low']:.0f}]"
+
+
+# ---- the picture -----------------------------------------------------------------------------------------------------
+def picture(found: dict, file: Path) -> None:
+    """Score over demonstrations: SFT alone, and RFT with so many judged answers (intervals: of its gain over SFT)."""
+    sizes = sorted({x["samples"] for x in found["exchange"] if x["row"] == "RFT"})
+    fig, ax = plt.subplots(figsize=(10, 5.6))
+    alone = {int(d): 100 * score for d, score in found["alone"].items()}
+    ax.plot(list(alone), list(alone.values()), "o-", color="black", lw=2.5, label="SFT alone")
+    for size, colour in zip(sizes, LINES):
+        rows = {r["demos"]: next(row for row in r["rows"] if row["name"] == "RFT") for r in found["regimes"]
+                if r["samples"] == size and r["piece"] in ("grid", "long") and r["base"] == "base"}
+        means, halves = ([100 * row[key][i] for row in rows.values()] for key, i in (("endpoint", 0), ("gain", 1)))
+        ax.errorbar(list(rows), means, halves, fmt="o-", capsize=3, color=colour,
+                    label=f"and {size:,} judged answers (RFT)")
+    ax.set(xscale="log", xlabel="demonstrations", ylabel="score, %")
+    ax.set_xticks(list(alone), [f"{d:,}" for d in alone])
+    ax.minorticks_off()
+    ax.legend(loc="lower right")
+    save(fig, file)

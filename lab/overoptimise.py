@@ -1,35 +1,29 @@
 """Reward over-optimisation: the learnt reward rises, the exact score rises and falls. How far can a reward be trusted?
 
     python -m lab.overoptimise                  # best-of-n and PPO, 5 seeds, about 20 minutes of one core
-    python -m lab.overoptimise --part best-of   # without PPO, about 10 minutes
-    python -m lab.overoptimise --part table     # only the table and the picture, from what is there
+    python -m lab.overoptimise --write          # only the table and the picture, from what is there
 
 Gao, Schulman, Hilton 2022 (arXiv:2210.10760) measure a proxy reward against a larger reward model that stands for the
 truth. Here the truth is NanoWorld's exact score. For each seed: an SFT model; reward models from 100, 400 and 1,600
-pairs, of two samples of that SFT model ("samples", as in RLHF) or of right and spoilt answers ("corruptions"); then
-two ways to optimise each:
+pairs of two samples of that model; then two ways to optimise each:
   best-of-n   n = 1 to 64 from one set of 64 samples a prompt (best_of.py); distance: `best_of.kl`
-  PPO         --objective ppo --reward DIR --beta 0: no KL term, so that it moves as far as it can; reward models of
-              "samples" only; score, reward and KL are those of its own rollouts
+  PPO         without a KL term, so that it moves as far as it can; score, reward and KL of its own rollouts
 Beside them stand the exact score as the reward (the search is not to blame) and noise (it is: any search by a wrong
-reward leaves the usual answers, which are better than the rare ones).
-Nats of KL are per answer, to the SFT model. Rewards have no unit: they are shown in standard deviations of the SFT
-model's samples to one prompt, from their mean. Resumable: a finished piece is a line of docs/results/. Prompts of
-pairs, of best-of-n and of SFT are drawn by different seeds; a few of the 576 questions about creatures come again.
+reward leaves the usual answers, which are better than the rare ones). Nats of KL are per answer, to the SFT model.
+Rewards are shown in standard deviations of the SFT model's samples to one prompt, from their mean. Prompts of pairs, of
+best-of-n and of SFT are drawn by different seeds; a few of the 576 questions about creatures come again.
 """
 import sys
 import zlib
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
-from lab.cell import quiet, train_into
-from lab.runner import Store, open_store, read_lines, refuse_other_form, results_of, run_missing
+from lab.cell import Cell, kept_model, quiet
+from lab.runner import open_store, read_lines, refuse_other_form, results_of, run_missing
 from lab.words import format_interval, markdown_table, read_template
 from nanouft import reward, world
 from nanouft.data.batches import encode
@@ -42,24 +36,21 @@ from nanouft.rollout import best_of
 from nanouft.rollout.scorer import RewardModel, exact, load, save
 from nanouft.shell import config, devices
 from nanouft.shell.errors import UserError, in_range
-from nanouft.shell.files import Lines, checksum, made_once, write_text
+from nanouft.shell.files import Lines, made_once, write_text
 
 SIZES = {100: 25, 400: 50, 1600: 100}       # pairs -> optimizer steps: four times the pairs, twice the steps
-SOURCES = ("samples", "corruptions")
 NS = (1, 2, 4, 8, 16, 32, 64)
-PPO = ("--objective", "ppo", "--beta", "0", "--samples", "4", "--minibatches", "2", "--passes", "1", "--vf", "1",
-       "--end-penalty", "0")                # in units of the reward, so another one for each reward model
-RESULTS = "docs/results"
-VERSION = 2             # raised by hand when code changes what lines hold
-
-
 PROMPTS, SAMPLES = 48, 64                   # of best-of-n: prompts, the same number of every family; answers to each
-PPO_STEPS, PPO_LR = 48, 3e-4                # two steps a rollout; a larger rate than usual, to go far in few steps
+PPO = ("--objective", "ppo", "--beta", "0", "--samples", "4", "--minibatches", "2", "--passes", "1", "--vf", "1",
+       "--end-penalty", "0",                # in units of the reward, so another one for each reward model
+       "--lr", "3e-4", "--steps", "48", "--show-every", "0")       # a large rate, to go far in few steps
+RESULTS = "docs/results"
+ABOUT = ("part", "source", "pairs", "seed")
 
 
 @dataclass
 class OverOptimise:
-    part: Literal["all", "best-of", "table"] = "all"        # all = best-of-n, then PPO; table = nothing is run
+    write: bool = False             # table and picture from what is there; trains nothing
     seeds: int = 5                  # a seed draws demonstrations, pairs, samples and order
     out: str = RESULTS              # folder of over_optimisation.jsonl, .md and, but for the committed one, .png
     work: str = "out/over_optimisation"     # folder of the models; once lines are there it may be deleted
@@ -68,38 +59,26 @@ class OverOptimise:
     def check(self) -> None:
         in_range(self, "seeds", low=1, high=1_000)
         in_range(self, "workers", low=1, high=64)
-
-
-def settings(part: str) -> dict:
-    """What a line of this part depends on, beside its source, pairs and seed."""
-    if part == "ppo":
-        return {"version": VERSION, "ppo_steps": PPO_STEPS, "ppo_lr": PPO_LR, "ppo": list(PPO[2:])}
-    return {"version": VERSION, "prompts": PROMPTS, "samples": SAMPLES}
+        refuse_other_form(self, Path(self.out), Path(RESULTS), "seeds")
 
 
 # ---- models, made once -----------------------------------------------------------------------------------------------
-def quietly(flags: Sequence[str], init: str, seed: int, folder: Path) -> None:
-    with quiet():
-        train_into(folder, flags, init, seed)
+def sft(seed: int) -> Cell:
+    return Cell(("--objective", "sft"), seed)
 
 
-def sft(seed: int, work: Path) -> Path:
-    return made_once(work / f"sft-{seed}", partial(quietly, ("--objective", "sft"), "base", seed))
-
-
-def reward_models(seed: int, source: str, work: Path) -> dict[int, Path]:
+def reward_models(seed: int, work: Path) -> dict[int, Path]:
     """{pairs: folder}, from the first 100, 400 and 1,600 of one draw of pairs; all begin at the SFT model."""
-    folders = {n: work / f"{source}-{n}-{seed}" for n in SIZES}
+    folders = {n: work / f"reward-{n}-{seed}" for n in SIZES}
     if all((f / "model.safetensors").exists() for f in folders.values()):
         return folders
-    start = sft(seed, work)
-    model, tok = start_model(str(start))
-    rows = (reward.sampled_pairs(model.eval(), tok, "train", max(SIZES), 100 + seed) if source == "samples" else
-            world.rows("train", "pairs", max(SIZES), 100 + seed))
+    start = kept_model(sft(seed), work)
+    model, tok = start_model(start)
+    rows = reward.sampled_pairs(model.eval(), tok, "train", max(SIZES), 100 + seed)
     pairs, _ = encode(pair_rows(rows, None), tok, model.cfg.n_ctx - 1)
 
     def make(n: int, place: Path) -> None:
-        made = RewardModel(start_model(str(start))[0])
+        made = RewardModel(start_model(start)[0])
         reward.fit(made, pairs[:n], reward.Reward(seed=seed), SIZES[n], tok.pad, devices.pick("cpu", "fp32", 1), place)
         save(place, made, tok)
 
@@ -109,7 +88,7 @@ def reward_models(seed: int, source: str, work: Path) -> dict[int, Path]:
 # ---- best-of-n -------------------------------------------------------------------------------------------------------
 def draw(seed: int, work: Path) -> tuple[list[str], list[str], np.ndarray]:
     """(prompts, answers, exact scores (prompts, samples)): `samples` answers of the SFT model to each prompt."""
-    model, tok = start_model(str(sft(seed, work)))
+    model, tok = start_model(kept_model(sft(seed), work))
     rows = [r for r in world.rows("train", "prompts", PROMPTS, 200 + seed) for _ in range(SAMPLES)]
     answers = answer_rows(model.eval(), tok, rows, temperature=1.0, seed=200 + seed)
     asked, said = [r.prompt[-1].text for r in rows], [tok.decode(a.ids).strip() for a in answers]
@@ -143,34 +122,65 @@ def best_of_n(seed: int, work: Path) -> list[dict]:
     times = Counter(zip(prompts, answers))
     usual = np.array([times[text] / SAMPLES for text in zip(prompts, answers)]).reshape(scores.shape)
     scorers = {("exact", 0): exact, ("noise", 0): noise}
-    for source in SOURCES:
-        models = reward_models(seed, source, work)
-        scorers |= {(source, n): load(folder) for n, folder in models.items()}
-    return [{"part": "best-of", "source": source, "pairs": n, "seed": seed, "with": settings("best-of"),
+    scorers |= {("samples", n): load(folder) for n, folder in reward_models(seed, work).items()}
+    return [{"part": "best-of", "source": source, "pairs": n, "seed": seed,
              **curve(score(prompts, answers).reshape(scores.shape), scores, usual)}
             for (source, n), score in scorers.items()]
 
 
 # ---- PPO -------------------------------------------------------------------------------------------------------------
-def ppo(seed: int, source: str, n: int, unit: dict, work: Path) -> dict:
-    """Train against the reward model of `n` sampled pairs, or (source "exact") the exact score; -> what its rollouts
-    said. `unit` is the line of best-of-n with the same reward: where it starts, and how large it is."""
-    name = "exact" if source == "exact" else str(reward_models(seed, source, work)[n])
-    flags = [*PPO, "--reward", name, "--lr", str(PPO_LR), "--steps", str(PPO_STEPS), "--show-every", "0"]
-    folder = work / f"ppo-{source}-{n}-{seed}-{checksum(repr(flags))[:8]}"      # another setting, another folder
-    made_once(folder, partial(quietly, flags, str(sft(seed, work)), 200 + seed))
+def ppo(unit: dict, work: Path) -> dict:
+    """Train against the reward of `unit`, a line of best-of-n, which says where this reward starts and how large it
+    is; -> what the rollouts of the run said."""
+    source, n, seed = unit["source"], unit["pairs"], unit["seed"]
+    name = "exact" if source == "exact" else str(reward_models(seed, work)[n])
+    folder = Path(kept_model(Cell((*PPO, "--reward", name), 200 + seed, sft(seed)), work))
     points = [{"step": m["step"], "kl": m["kl_answer"], "score": m["score"], "ends": m["ends"],
                "reward": (m["reward"] - unit["mean"]) / unit["spread"]}
               for m in Lines(folder / "metrics.jsonl").read()[::2]]            # two steps are one rollout
-    return {"part": "ppo", "source": source, "pairs": n, "seed": seed, "with": settings("ppo"), "curve": points}
+    return {"part": "ppo", "source": source, "pairs": n, "seed": seed, "curve": points}
+
+
+# ---- a job: all lines of a seed --------------------------------------------------------------------------------------
+def line_key(line: dict) -> tuple:
+    return tuple(line[name] for name in ABOUT)
+
+
+read_study = partial(read_lines, names=(*ABOUT, "curve"), key_of=line_key)
+
+
+@dataclass
+class Seed:
+    seed: int
+    work: Path
+
+    @property
+    def keys(self) -> list[tuple]:
+        rewards = [("exact", 0), *(("samples", n) for n in SIZES)]
+        return [*((part, *r, self.seed) for part in ("best-of", "ppo") for r in rewards),
+                ("best-of", "noise", 0, self.seed)]
+
+    @property
+    def key(self) -> tuple:
+        return self.keys[0]
+
+    def __str__(self) -> str:
+        return f"seed {self.seed}"
+
+
+def run_seed(job: Seed) -> list[dict]:
+    devices.pick("cpu", "fp32", 1)
+    with quiet():
+        lines = best_of_n(job.seed, job.work)
+        return lines + [ppo(unit, job.work) for unit in lines if unit["source"] != "noise"]
 
 
 # ---- what came out ---------------------------------------------------------------------------------------------------
 def arms(lines: list[dict]) -> dict[tuple[str, str, int], list[dict]]:
     """{(part, source, pairs): its lines, one a seed}."""
     out: dict = {}
-    for x in sorted(lines, key=lambda x: (x["part"], x["source"], x["pairs"], x["seed"])):
-        out.setdefault((x["part"], x["source"], x["pairs"]), []).append(x)
+    for x in sorted(lines, key=line_key):
+        out.setdefault(line_key(x)[:3], []).append(x)
     return out
 
 
@@ -202,106 +212,44 @@ def page(lines: list[dict]) -> str:
 
 def picture(lines: list[dict], file: Path) -> Path:
     """Above the exact score, below the learnt reward, over KL; a column for each way to optimise."""
-    found = arms(lines)
-    titles = {("best-of", "samples"): "best of n, rewards from\npairs of own samples",
-              ("best-of", "corruptions"): "best of n, rewards from\nright against spoilt answers",
-              ("ppo", "samples"): "PPO without leash, rewards\nfrom pairs of own samples"}
-    columns = [column for column in titles if any(key[:2] == column for key in found)]
-    with plots.plt.rc_context({"font.size": 16}):
-        fig, axes = plots.plt.subplots(2, len(columns), figsize=(6.4 * len(columns), 11), squeeze=False, sharey="row")
-        for column, (part, kind) in zip(axes.T, columns):
-            for ax, key, scale in zip(column, ("score", "reward"), (100, 1)):
-                for n, colour, mark in zip(SIZES, plots.LINES, "os^"):
-                    if (some := found.get((part, kind, n))) is None:
-                        continue
-                    (y, half), (x, _) = over_seeds(some, key), over_seeds(some, "kl")
-                    half = half if len(some) > 2 else 0 * x         # two seeds give an interval of no use
-                    order = np.argsort(x, kind="stable")
-                    x, y, half = x[order], y[order], half[order]            # PPO's KL goes up and down a little
-                    every = max(1, len(x) // 8)
-                    ax.plot(x, scale * y, mark + "-", color=colour, ms=9, lw=2, markevery=every, label=f"{n:,} pairs")
-                    ax.fill_between(x, scale * (y - half), scale * (y + half), color=colour, alpha=0.15, lw=0)
-                for source, style in (("exact", "--"), ("noise", ":")):
-                    if key == "score" and (some := found.get((part, source, 0))):
-                        style = style if part == "best-of" else "x"     # PPO's KL comes and goes: points, no line
-                        ax.plot(over_seeds(some, "kl")[0], 100 * over_seeds(some, "score")[0], style, color="black",
-                                lw=2, label={"exact": "the exact score", "noise": "noise"}[source])
-            column[0].set(title=titles[part, kind], ylim=(0, 103))
-            column[1].set_xlabel("KL to the SFT model, nats per answer")
-        axes[0, 0].set_ylabel("exact score, %")
-        axes[1, 0].set_ylabel("learnt reward, SD from the start")
-        axes[0, 0].legend(frameon=False, loc="lower left", title="reward from (bands: 95 %)")
-        return plots.save(fig, file)
-
-
-# ---- run, kept, written ----------------------------------------------------------------------------------------------
-ABOUT = ("part", "source", "pairs", "seed")
-
-
-def line_key(line: dict) -> str:
-    """What a line is about, and the settings that made it."""
-    return repr([line[name] for name in ABOUT] + [sorted(line["with"].items())])
-
-
-read_study = partial(read_lines, names=(*ABOUT, "with", "curve"), key_of=line_key)
-
-
-@dataclass
-class Piece:
-    """The lines of one seed that are made together: best-of-n with each reward, or PPO with one, in its unit."""
-    work: Path
-    part: str
-    seed: int
-    rewards: list[tuple[str, int]]      # (source, pairs)
-    unit: dict | None = None
-
-    @property
-    def keys(self) -> list[str]:
-        mine = {"part": self.part, "seed": self.seed, "with": settings(self.part)}
-        return [line_key({**mine, "source": source, "pairs": n}) for source, n in self.rewards]
-
-    @property
-    def key(self) -> str:
-        return self.keys[0]
-
-    def __str__(self) -> str:
-        return f"{self.part} {self.rewards[0]}, seed {self.seed}"
-
-
-def run_piece(piece: Piece) -> list[dict]:
-    devices.pick("cpu", "fp32", 1)
-    if piece.unit:
-        return [ppo(piece.seed, *piece.rewards[0], piece.unit, piece.work)]
-    return best_of_n(piece.seed, piece.work)
-
-
-def study(cfg: OverOptimise, store: Store) -> None:
-    """Makes what is missing: best-of-n, then PPO, which needs its lines."""
-    def made(part: str, arms: list[tuple], units: list | None = None) -> list[dict]:
-        pieces = [Piece(Path(cfg.work), part, *arm, unit) for arm, unit in zip(arms, units or [None] * len(arms))]
-        run_missing(pieces, store, cfg.workers, run_piece)
-        return results_of(pieces, store.done, "Run the same command again, and it makes them")
-    rewards = [("exact", 0), ("noise", 0), *((source, n) for source in SOURCES for n in SIZES)]
-    made("best-of", [(seed, rewards) for seed in range(cfg.seeds)])
-    if cfg.part == "all":
-        arms = [(seed, [(source, n)]) for seed in range(cfg.seeds) for source, n in rewards
-                if source in ("samples", "exact")]
-        made("ppo", arms, made("best-of", arms))
+    titles = {"best-of": "best of n", "ppo": "PPO without a KL penalty"}
+    styles = {n: (f"{mark}-", colour) for n, mark, colour in zip(SIZES, "os^", plots.LINES)}
+    # PPO's KL by the exact score comes and goes: points, no line
+    plain = {("best-of", "exact"): "--", ("best-of", "noise"): ":", ("ppo", "exact"): "x"}
+    fig, axes = plots.plt.subplots(2, 2, figsize=(13, 10), sharey="row")
+    for (part, source, pairs), some in arms(lines).items():
+        above, below = axes[:, list(titles).index(part)]
+        line, colour = styles[pairs] if pairs else (plain[part, source], "black")
+        label = f"{pairs:,} pairs" if pairs else "noise" if source == "noise" else "the exact score"
+        for ax, key, scale in ((above, "score", 100), (below, "reward", 1))[:2 if pairs else 1]:
+            (y, half), (x, _) = over_seeds(some, key), over_seeds(some, "kl")
+            order = np.argsort(x, kind="stable")                # PPO's KL goes up and down a little
+            x, y, half = x[order], scale * y[order], scale * half[order]
+            ax.plot(x, y, line, color=colour, label=label, markevery=max(1, len(x) // 8) if pairs else None)
+            if pairs and len(some) > 2:                         # two seeds give an interval of no use
+                ax.fill_between(x, y - half, y + half, color=colour, alpha=0.15, lw=0)
+        above.set(title=titles[part], ylim=(0, 103))
+        below.set_xlabel("KL to the SFT model, nats per answer")
+    axes[0, 0].set_ylabel("exact score, %")
+    axes[1, 0].set_ylabel("learnt reward, SD from the start")
+    axes[0, 0].legend(frameon=False, loc="lower left", title="reward from (bands: 95 %)")
+    return plots.save(fig, file)
 
 
 def main(argv=None) -> int:
     cfg, _ = config.parse(OverOptimise, argv, "python -m lab.overoptimise", __doc__)
     cfg.check()
-    refuse_other_form(cfg, Path(cfg.out), Path(RESULTS), "seeds")
     file = Path(cfg.out) / "over_optimisation.jsonl"
-    if cfg.part != "table":
+    if not cfg.write:
+        jobs = [Seed(seed, Path(cfg.work)) for seed in range(cfg.seeds)]
         with open_store(file, read_study, line_key) as store:
-            study(cfg, store)
-    mine = [x for x in read_study(file).values() if x["with"] == settings(x["part"])]       # others are not shown
-    if not mine:
+            run_missing(jobs, store, cfg.workers, run_seed)
+            results_of(jobs, store.done, "Run the same command again, and it makes them")
+    lines = list(read_study(file).values())
+    if not lines:
         raise UserError(f"{file}: nothing is there yet; run the study first, from the project's root")
-    text, committed = page(mine), file.parent.resolve() == Path(RESULTS).resolve()
-    drawn = picture(mine, Path("docs/over_optimisation.png") if committed else file.with_suffix(".png"))
+    text, committed = page(lines), file.parent.resolve() == Path(RESULTS).resolve()
+    drawn = picture(lines, Path("docs/over_optimisation.png") if committed else file.with_suffix(".png"))
     write_text(file.with_suffix(".md"), text)
     print(f"{text}\npicture: {drawn}")
     return 0

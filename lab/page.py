@@ -56,16 +56,12 @@ def small(the_map: dict) -> dict:
 def small_row(row: dict, lines: dict[str, int]) -> dict:
     if row["needs"] not in NEEDS:
         raise ValueError(f"needs {row['needs']}")
-    kept = {name: [share(mean), share(half), word] for name, (mean, half, word) in row["changes"].items()
+    kept = {name: [round(mean, 6), round(half, 6), word] for name, (mean, half, word) in row["changes"].items()
             if half is not None and abs(mean) > half}
-    return {**{key: row[key] for key in OF_ROW}, "endpoint": [share(x) for x in row["endpoint"]],
-            "gain": [share(x) for x in row["gain"]], "changes": kept,
+    return {**{key: row[key] for key in OF_ROW}, "endpoint": [round(x, 6) for x in row["endpoint"]],
+            "gain": [round(x, 6) for x in row["gain"]], "changes": kept,
             "cost": {key: row["cost"][key] and float(f"{row['cost'][key]:.6g}") for key in OF_COST},
             "commands": [lines.setdefault(line, len(lines)) for line in row["commands"]]}
-
-
-def share(x: float | None) -> float | None:
-    return None if x is None else round(x, 6)
 
 
 # ---- the page --------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ the same for the curve and the row, S-1 seeds of S as in intervals.py; the inter
 """
 import numpy as np
 
-from lab.contrast import NINE, arrays, drawn_means, drawn_seeds, prompt_groups
+from lab.contrast import arrays, drawn_means, drawn_seeds, prompt_groups
 
 DRAWS = 2000
 
@@ -17,8 +17,8 @@ DRAWS = 2000
 def drawn_scores(groups: dict[object, list[dict]], draws: int = DRAWS) -> tuple[dict[object, float], dict]:
     """({name: mean endpoint}, {name: (draws,) endpoints of resampled seeds and prompts}), all with the same draws.
     groups: {name: its cells, the same seeds in the same order}."""
-    rng, families = np.random.default_rng(0), NINE[0]
-    first = next(iter(groups.values()))
+    rng, first = np.random.default_rng(0), next(iter(groups.values()))
+    families = tuple(first[0]["each"])
     S, number = len(first), prompt_groups(first[0]["split"], first[0]["items"], first[0].get("prompts", 0))
     seeds = drawn_seeds(rng, S, draws)
     mean, out = dict.fromkeys(groups, 0.0), {name: np.zeros(draws) for name in groups}

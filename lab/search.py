@@ -2,10 +2,9 @@
 
     chosen = run_searches({"DPO": Search(cell_at, axes)}, run)     # {"DPO": {"--lr": "3e-5", "--beta": "1"}}
 
-Every setting is tried with FIRST seeds. The best FINAL of them get MORE seeds. Of all settings that have all seeds, the
+Every setting is tried with `first` seeds; the best FINAL of them get `more`. Of all settings that have all seeds, the
 one with the best mean is chosen. If it lies at an edge, the axis gets one more value there, and the search goes on,
-`growths` times at most; what was among the best before stays in the running. A value that nothing lies beyond (`ends`)
-is no edge. Searches run side by side: `run` gets the missing cells of all.
+`growths` times at most. A value that nothing lies beyond (`ends`) is no edge. Searches run side by side.
 """
 from collections.abc import Callable
 from dataclasses import dataclass, field

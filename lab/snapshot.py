@@ -4,9 +4,7 @@
 
 probes      probes.py on PROBED prompts a family: diversity, KL to the base, own-prefix gap ...
 pairs       how many nats the right and the wrong answers of 200 test pairs gained since the base
-seconds     processor time of its training, and of the runs it started from
 flops       of its own stage, where it samples while it trains
-Sizes are fixed here, before any timing. About 4 s a model on one thread, mostly for samples.
 """
 from pathlib import Path
 
@@ -31,7 +29,7 @@ def snapshot_of(cell, init: str, model, tok) -> dict:
     base = start_model(cell.base)[0]
     values = probes.probe(model, base, tok, cell.split, min(cell.items, PROBED))
     return {"probes": {k: four_digits(v) for k, v in values.items()}, "pairs": change(model, base, tok, cell.split),
-            "seconds": seconds(init) if cell.flags else 0.0, **sampled_cost(init)}
+            **sampled_cost(init)}
 
 
 def four_digits(x: float) -> float:
@@ -45,16 +43,6 @@ def change(model, base, tok, split: str) -> dict[str, float]:
     now, then = (token_logps(m, encoded, tok.pad, devices.pick("cpu", "fp32", 1)) for m in (model, base))
     return {role: four_digits(np.mean([a[role].sum() - b[role].sum() for a, b in zip(now, then)]))
             for role in ("chosen", "rejected")}
-
-
-def seconds(init: str) -> float | None:
-    """Processor seconds of the training command of the model in `init` and of those it descends from; None if one of
-    them did not leave its time."""
-    own, run = Path(init) / "spent.json", Path(init) / "run.json"
-    if init == "base" or not run.exists() or read_json(run).get("command") != "train":
-        return 0.0                                                       # a base: its making counts for all alike
-    before = seconds(read_json(run)["config"]["init"])
-    return None if before is None or not own.exists() else round(before + read_json(own)["seconds"], 2)
 
 
 def sampled_cost(init: str) -> dict[str, float]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from lab import sums
 from lab.cell import Cell
 from lab.cells import run_cells
 from lab.contrast import NINE, Parts, endpoint_score
@@ -67,6 +68,7 @@ class Plan:
     columns: dict[str, Parts] = field(default_factory=dict)     # of the table, beside the endpoint and the families
     ends: tuple[str, ...] = ()          # values of an axis with nothing beyond
     effort: dict[str, int] = field(default_factory=dict)        # first, more, growths of its searches (search.py)
+    world: str = ""                     # of its cells: "sums", or NanoWorld
     holm: bool = False                  # verdicts of the preset contrasts are corrected for their number
 
 
@@ -139,9 +141,10 @@ class Study:
         own = replace(row.own, model=model(row.asks or row.after), seed=seed) if row.own else None
         chosen = self.setting(key, name, base) if setting is None else setting
         flags = [word for pair in chosen.items() for word in pair]
-        return Cell((*row.flags.split(), *flags), seed + APART * row.apart, model(row.after), look.split, look.items,
+        items = sums.ITEMS[look.split] if plan.world else look.items
+        return Cell((*row.flags.split(), *flags), seed + APART * row.apart, model(row.after), look.split, items,
                     plan.prompts if look is TEST else 0, own=own, aligned=row.aligned, best_of=row.best_of,
-                    snapshot=look.snapshot, each=look.each, curve=row.curve and look.each)
+                    snapshot=look.snapshot, each=look.each, curve=row.curve and look.each, world=plan.world)
 
     def test_cells(self, key, look: Look = TEST) -> dict[str, dict[str, list[Cell]]]:
         """{base: {row: its cells, one a seed}}."""

@@ -11,8 +11,7 @@ start at a document. Learning is fastest when every row stands at position 0, bu
 A text is cut into rows of the full context. Its tokenizer is learnt from it first and stands in the folder. JSON lines
 {"text": ...} are texts, too, and so are the questions and answers of a file for `train --data`.
 
-The shipped base: python -m nanouft.pretrain --out out/shipped --half, then config.json, model.safetensors and run.json
-copied to nanouft/assets/base/
+The shipped base: --out out/shipped --half, then config.json, model.safetensors and run.json go to nanouft/assets/base/
 """
 import json
 import math
@@ -58,6 +57,7 @@ class Pretrain:
     response_field: str | None = None   # ... and with the response
     vocab: int | None = None        # of --corpus: ids of its tokenizer [1,024 to 4,096, by its length]
     ctx: int | None = None          # of --corpus: longest sequence, in tokens [1,024; of a small text 512]
+    width: int | None = None        # numbers of a state, a multiple of 4 [128: about 1M parameters]
     steps: int | None = None        # optimizer steps [3300 on NanoWorld, 1200 on a file]
     tokens: int = 2048              # tokens a step
     lr: float = 2e-3                # peak learning rate
@@ -73,13 +73,14 @@ class Pretrain:
         in_range(self, "steps", low=1)
         in_range(self, "tokens", low=1, high=1_000_000)
         in_range(self, "lr", above=True)
+        if self.width is not None and self.width not in range(16, 1025, 4):
+            raise UserError(f"--width {self.width}: give a multiple of 4 from 16 to 1024")
         in_range(self, "seed")
         in_range(self, "vocab", low=256 + len(CONTROL), high=100_000)
         in_range(self, "ctx", low=16, high=MOST_CTX)
         of_corpus = [name for name in ("vocab", "ctx", "prompt_field", "response_field") if getattr(self, name)]
         if self.corpus is None and of_corpus:
-            raise UserError(f"{flag(of_corpus[0])} belongs to --corpus: NanoWorld keeps tokenizer and context "
-                            "of the shipped base")
+            raise UserError(f"{flag(of_corpus[0])} belongs to --corpus: NanoWorld's tokenizer and context are fixed")
 
 
 # ---- a text of the user's --------------------------------------------------------------------------------------------
@@ -127,9 +128,7 @@ def read_corpus(cfg: Pretrain) -> tuple[np.ndarray, Tokenizer, str]:
     tok = Tokenizer("own", ranks, GPT2_PATTERN)
     ids = []
     for text in texts:
-        ids += tok.encode(text)
-        if kind != "text":
-            ids.append(tok.end)
+        ids += tok.encode(text) + ([tok.end] if kind != "text" else [])
     print(f"tokenizer: {tok.n_vocab:,} ids, {letters / max(1, len(ids)):.2f} characters a token of this text")
     return np.array(ids, np.int64), tok, kind
 
@@ -229,6 +228,8 @@ def pretrain(cfg: Pretrain) -> Path:
     if not cfg.resume:
         runs.check_out(cfg.out)                                     # said before anything slow is done
     gpt = replace(SIZES["nano"])
+    if cfg.width:
+        gpt.n_embd, gpt.init_std = cfg.width, gpt.init_std * (gpt.n_embd / cfg.width) ** 0.5
     if cfg.corpus is None:
         ids, tok, kind = None, Tokenizer.load("nano"), ""
     else:

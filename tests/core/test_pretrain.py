@@ -54,6 +54,8 @@ def test_a_short_pretraining_learns_and_keeps_its_key(tmp_path):
     run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     assert run["held_out_loss"]["after"] < run["held_out_loss"]["before"] - 0.3
     assert run["key"] != SHIPPED["key"]
+    pretrain.pretrain(Pretrain(steps=1, tokens=256, width=64, out=str(tmp_path / "c"), threads=1, device="cpu"))
+    assert json.loads((tmp_path / "c" / "config.json").read_text(encoding="utf-8"))["n_embd"] == 64
 
 
 # ---- a text of the user's --------------------------------------------------------------------------------------------
@@ -149,6 +151,7 @@ def test_texts_in_tables_and_packed_files(here, capsys):
     ('{"text": "a"}\n{"text": \n', [], ["line 2", "broken JSON"]),
     ("a few words", [], ["too few", "--ctx"]),
     ("words " * 99, ["--vocab", 200], ["--vocab 200", "260"]),
+    ("words " * 99, ["--width", 30], ["--width 30", "multiple of 4"]),
     ("words " * 99, ["--ctx", 3], ["--ctx 3", "16"])])
 def test_texts_that_cannot_be_used_are_one_line(content, argv, words, here, capsys):
     (here / "my.txt").write_text(content)

@@ -16,19 +16,18 @@ ONE = ["--rows", "sft"]
 def lab(monkeypatch):
     """Cells without training, one after the other in this process; they say what stands in `mean` and `lake`."""
     monkeypatch.chdir(ROOT)
-    lab = SimpleNamespace(mean=0.5, lake=0)
+    lab = SimpleNamespace(mean=0.5, lake=True)
     families = {f: dict.fromkeys(the_cells.KEPT, 0.5) for f in world.FAMILIES}
     monkeypatch.setattr(the_cells, "run_cell", lambda cell, keep: {"key": cell.key, "mean": lab.mean, "seconds": 1.0,
                                                                    "families": families})
     monkeypatch.setattr(again, "finished_jobs", lambda work, jobs, workers: (work(*job) for job in jobs))
-    monkeypatch.setattr(again.subprocess, "run", lambda argv: SimpleNamespace(returncode=lab.lake))
+    monkeypatch.setattr(again.lake_study, "first_chunk_again", lambda folder: lab.lake)
     return lab
 
 
 def test_what_is_repeated_is_in_the_committed_results(lab):
     chosen = again.chosen_cells(None)
-    claimed = again.CLAIM_ROWS if (again.claims.FOLDER / "results.json").exists() else ()
-    assert chosen.keys() == {*again.ROWS, *(f"{claim}: {row}" for claim, row in claimed)}
+    assert chosen.keys() == {*again.ROWS, *(f"{claim}: {row}" for claim, row in again.CLAIM_ROWS)}
     committed = {file: read_cells(file) for _, file in chosen.values()}
     for name, (cell, file) in chosen.items():
         assert cell.key in committed[file], name
@@ -38,7 +37,7 @@ def test_recorded_before_and_compared_after(lab, tmp_path, capsys):
     file = tmp_path / "before.jsonl"
     assert call(again.main, "--record", file) == 0
     assert capsys.readouterr().out.count("recorded") == len(read_cells(file)) == len(again.chosen_cells(None))
-    lab.lake = 1                                                # the lake has a part in the committed results only
+    lab.lake = False                                                # the lake has a part in the committed results only
     assert call(again.main, "--against", file) == 0
     assert capsys.readouterr().out.count("the same") == len(read_cells(file))
     lab.mean = 0.5001
@@ -52,7 +51,7 @@ def test_against_the_committed_results_with_the_lake(lab, monkeypatch, capsys):
     files = {file for _, file in again.chosen_cells(None).values()}
     committed = {k: c for file in files for k, c in read_cells(file).items()}
     assert call(again.main) == 0
-    lab.lake = 1
+    lab.lake = False
     one_error(call(again.main), capsys.readouterr().err, "1 differ")
     assert call(again.main, *ONE) == 0, "some rows only: no lake"
 

@@ -16,7 +16,8 @@ from lab import claims, judge, study
 from lab.cell import Cell
 from lab.cells import read_cells
 from lab.claims import BASES, CLAIMS, UFT_01, UFT_1
-from lab.study import Study
+from lab.judge import Contrast
+from lab.study import Plan, Row, Study
 from lab.words import claim_verdict
 from nanouft import world
 from nanouft.look.stats import verdict
@@ -30,7 +31,7 @@ def lab(monkeypatch, tmp_path):
     """An empty results folder, and a trainer that gives made-up cells: `cell(cell)`, or `scores(cell)` as the mean."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(the_cell, "fingerprint", lambda init: f"weights of {init}")
-    monkeypatch.setattr(judge.claim_pictures, "save", lambda fig, file: judge.claim_pictures.plt.close(fig) or file)
+    monkeypatch.setattr(judge, "interval_picture", lambda panels, file: file)
     lab = SimpleNamespace(folder=tmp_path / "trial", asked=[], scores=lambda cell: 0.5)
     lab.cell = lambda c: made(c, lab.scores(c))
 
@@ -60,7 +61,7 @@ def test_every_claim_speaks_of_its_own_rows_with_flags_that_train_knows():
         for c in claim.contrasts:
             assert {c.row, c.other, *(c.minus or ())} <= claim.rows.keys(), c.text
     texts = Counter(c.text for claim in CLAIMS.values() for c in claim.contrasts)
-    assert max(texts.values()) == 1 and len(judge.claim_pictures.STYLES) >= len(CLAIMS["C3"].rows)
+    assert max(texts.values()) == 1
 
 
 def test_c3_gives_every_row_the_same_data():
@@ -99,6 +100,24 @@ def test_the_rule_of_equivalence(mean, half, want):
     assert claim_verdict(mean, half, "equivalence") == want
 
 
+def row(mean: float, seeds: int = 4, spread: float = 0.0) -> list[dict]:
+    return [made(Cell(("--objective", "sft"), seed), mean + spread * (seed - 1.5)) for seed in range(seeds)]
+
+
+def test_holm_asks_more_of_the_clearest_contrast_and_nothing_after_a_doubt():
+    """At 5 % each alone: both hold. Of two, the clearer one must hold at 2.5 %; if it does not, neither holds."""
+    def verdicts(*gains: float) -> list[str]:
+        found = {"base": {"SFT": row(0.5)} | {f"row {i}": row(0.5 + g, spread=0.01) for i, g in enumerate(gains)}}
+        claim = Plan({}, "SFT", tuple(Contrast(f"{i}", f"row {i}", "SFT") for i in range(len(gains))))
+        contrasts = [judge.compared(c, claim, found) for c in claim.contrasts]
+        assert all(c["verdict"] == "holds" for c in contrasts), "alone"
+        judge.correct(contrasts, claim, found)
+        return [c["verdict"] for c in contrasts]
+    assert verdicts(0.023) == ["holds"], "one contrast needs no correction"
+    assert verdicts(0.023, 0.10) == ["holds", "holds"], "the weaker one is asked as if alone"
+    assert verdicts(0.023, 0.0231) == ["undecided", "undecided"]
+
+
 # ---- cells and settings ----------------------------------------------------------------------------------------------
 def test_a_chain_starts_from_its_row_with_the_same_seed(lab):
     settings = {claims.SFT_ROW: {"--lr": "7e-4"}, claims.CHAIN: {"--lr": "1e-5", "--beta": "1"}}
@@ -131,6 +150,13 @@ def test_settings_are_chosen_jointly_on_validation_and_chains_start_from_the_cho
     assert starts == {("--lr", "5e-4", "--batch-size", "16")}, "a chain starts from the SFT that was chosen first"
     one = Counter(c.flags for c in lab.asked if c.base == BASES[1] and c.flags[1] == "sft" and "A" in c.flags)
     assert set(one.values()) == {1, 4}, "four seeds for finalists, one for others"
+
+
+def test_a_row_may_take_the_settings_of_another_with_a_part_of_its_rate():
+    rows = {"a": Row("", {"--lr": ("3e-5",)}), "b": Row("", like="a"), "c": Row("", like="a", scale=1 / 3)}
+    taken = Study(lambda key: Plan(rows, "a"), {("X", "a", "base"): {"--lr": "3e-5"}})
+    assert taken.setting("X", "b", "base") == {"--lr": "3e-5"} == taken.setting("X", "a", "second base")
+    assert taken.setting("X", "c", "base") == {"--lr": "1.0e-05"}
 
 
 def test_a_weak_aligned_model_is_a_cell_of_its_own(lab, monkeypatch, tmp_path):
@@ -176,11 +202,23 @@ def test_where_a_cell_is_missing_there_is_no_verdict(lab, capsys):
     assert {f.name for f in lab.folder.iterdir()} == {"cells.jsonl"}
 
 
-@pytest.mark.parametrize("name, n", [("C1", 2), ("C2", 1), ("C3", 2)])
-def test_pictures_are_drawn(name, n, tmp_path):
-    committed = read_json(ROOT / "docs/results/claims/results.json")["claims"][name]
-    files = judge.claim_pictures.pictures(name, committed, tmp_path)
-    assert len(files) == n and all(file.stat().st_size > 10_000 for file in files)
+def test_a_new_verdict_replaces_the_old_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(judge, "page", lambda name, claim: "")
+    monkeypatch.setattr(judge, "picture", lambda name, claim, file: file)
+
+    def claim(verdict: str) -> dict:
+        return {"contrasts": [{"preset": True, "verdict": verdict}]}
+    judge.write(tmp_path, {"C1": claim("holds"), "C2": claim("holds")})
+    judge.write(tmp_path, {"C1": claim("undecided")})
+    found = read_json(tmp_path / "results.json")
+    assert {name: c["contrasts"][0]["verdict"] for name, c in found["claims"].items()} == {"C1": "undecided",
+                                                                                           "C2": "holds"}
+    assert found["contrasts"] == found["preset"] == 2
+
+
+def test_pictures_are_drawn(tmp_path):
+    committed = read_json(ROOT / "docs/results/claims/results.json")["claims"]["C3"]
+    assert judge.picture("C3", committed, tmp_path / "C3.png").stat().st_size > 10_000
 
 
 def test_mistakes_are_one_line(lab, capsys):

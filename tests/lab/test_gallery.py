@@ -6,9 +6,9 @@ import pytest
 import torch
 from running import ROOT, call, one_error
 
-from lab import gallery, gallery_faults
+from lab import gallery
 from lab.gallery_faults import FAULTS
-from lab.gallery_stories import STORIES, Run
+from lab.gallery_stories import STORIES
 from nanouft.data.batches import encode
 from nanouft.data.rows import demo_rows, pair_rows
 from nanouft.data.tokenizer import nano
@@ -29,8 +29,8 @@ def test_a_lesson_leads_to_its_stories(lesson):
 
 
 def test_every_planted_fault_belongs_to_a_story():
-    assert set(FAULTS) == {fault for s in STORIES for fault in (s.faulty.fault, s.faulty.asked) if fault}
-    assert not any(run.fault or run.asked for s in STORIES for run in (s.repaired, s.faulty.after) if run)
+    assert set(FAULTS) == {fault for s in STORIES for fault in (s.fault, s.asked) if fault}
+    assert not any((s.fault or s.asked) and s.faulty != s.repaired for s in STORIES), "one mistake a story"
 
 
 # ---- the faults ------------------------------------------------------------------------------------------------------
@@ -63,21 +63,12 @@ def test_each_fault_in_a_batch_is_the_one_that_it_says():
     assert bad.tokens["chosen"] == good.tokens["rejected"]
 
 
-def test_no_fault_outlives_its_run():
-    before = setup.Epochs, nano().prompt_ids(rows("val", "prompts", 1, 0)[0].prompt), gallery_faults.OBJECTIVES["dpo"]
-    for fault in FAULTS.values():
-        with fault():
-            pass
-    after = setup.Epochs, nano().prompt_ids(rows("val", "prompts", 1, 0)[0].prompt), gallery_faults.OBJECTIVES["dpo"]
-    assert after == before
-
-
 # ---- the command -----------------------------------------------------------------------------------------------------
 def test_a_short_story_runs_and_takes_its_place_on_the_page(here, monkeypatch, brief, capsys):
     """24 steps of the story whose targets are not shifted: enough for a model that repeats what it reads."""
     flags = "--objective sft --rows 64 --steps 24 --lr 1e-3 --eval-every 12"
     whole = STORIES[NAMES.index("nothing")]
-    short = replace(whole, faulty=Run(flags, fault="targets not shifted"), repaired=Run(flags))
+    short = replace(whole, faulty=flags, repaired=flags)
     monkeypatch.setattr(gallery, "STORIES", (STORIES[0], short))
     monkeypatch.setattr(gallery, "ITEMS", 2)
     (here / "new" / "results").mkdir(parents=True)

@@ -1,12 +1,20 @@
-"""Intervals over seeds and prompts together, differences of rows, and how both are written."""
+"""Intervals over seeds and prompts together, differences of rows of cells made by hand, and how both are written."""
 import math
 
 import numpy as np
 import pytest
+from made_cells import made
+from scipy import stats
+from tiny import same
 
+from lab import ift_help
+from lab.cell import Cell
+from lab.cells import pack_scores
 from lab.compare import minus
-from lab.contrast import quantile, two_way
+from lab.contrast import arrays, contrast, endpoint_score, prompt_groups, quantile, two_way
 from lab.words import difference_word, format_gain, format_interval, markdown_table
+from nanouft import world
+from nanouft.look.stats import interval
 
 
 @pytest.mark.parametrize("size", [1, 3])
@@ -56,7 +64,61 @@ def test_student_is_taken_at_the_whole_degrees_of_freedom_below():
     assert quantile(math.inf) == pytest.approx(1.96, abs=1e-3)
 
 
+def test_the_jackknife_by_hand():
+    """Shares without seed 1, 2, 3; their squared distances from the mean times (n-1)/n, n = 3."""
+    old, new = np.array([1.0, 2.0, 3.0]), np.array([0.5, 1.5, 1.0])
+    left = np.array([1 - np.delete(new, i).sum() / np.delete(old, i).sum() for i in range(3)])
+    half = stats.t.ppf(0.975, 2) * np.sqrt(2 / 3 * ((left - left.mean()) ** 2).sum())
+    got = ift_help.cut([{"gap": x} for x in new], [{"gap": x} for x in old], "gap")
+    assert got == (pytest.approx(0.5), pytest.approx(half))
+
+
 # ---- rows ----------------------------------------------------------------------------------------------------------
+def paired(gains: list[int]) -> tuple[list[dict], list[dict]]:
+    """Two rows: seeds differ by six points, the first row is ahead by `gains` 240ths (those are what is kept)."""
+    both = [(made(Cell((), s), 0.3 + 0.06 * s + g / 240), made(Cell((), s), 0.3 + 0.06 * s))
+            for s, g in enumerate(gains)]
+    return [a for a, _ in both], [b for _, b in both]
+
+
+def test_the_interval_is_paired():
+    """Differences are taken seed by seed and prompt by prompt; where no prompt differs: Student's t over seeds."""
+    same(contrast(*paired([6, 6, 6, 6, 6])), [6 / 240, 0], "seeds and prompts differ, differences do not", 1e-9)
+    gains = [2, 6, 4, 8, 5]
+    same(contrast(*paired(gains)), interval([g / 240 for g in gains]), "t over seeds", 2e-3)
+    same(interval([1, 2, 3, 2, 2]), [2, 0.878], "2 ± .878 by Student's t with four degrees of freedom", 1e-3)
+
+
+def test_a_contrast_counts_parts_alike_and_takes_gains_of_gains():
+    a, b = [made(Cell((), s), 0.5, rules=0.7, fact=0.6) for s in range(3)], [made(Cell((), s), 0.5) for s in range(3)]
+    same(contrast(a, b)[0], 0.3 / 9, "nine families alike", 1e-9)
+    same(contrast(a, b, (("rules", "list"), ("fact",)))[0], (0.1 + 0.1) / 2, "a part is a mean of its families", 1e-9)
+    same(contrast(a, b, minus=(b, a))[0], 0.6 / 9, "(a - b) - (b - a)", 1e-9)
+    same(contrast(b)[0], endpoint_score(b[0]), "one row alone", 1e-9)
+    with pytest.raises(AssertionError, match="not the same seeds"):
+        contrast(a, b[:2])
+
+
+def test_prompts_widen_the_interval_and_prompts_of_one_fact_count_once():
+    """The same gain of every seed, on half of the questions: only the choice of prompts is unsure."""
+    facts = prompt_groups("test", 100)["fact"]
+    different = {f: len(set(g)) for f, g in prompt_groups("test", 100).items() if len(set(g)) < 100}
+    assert different == {"truth": 72, "fact": 72}
+
+    def row(each):
+        return [{**made(Cell((), s), 0), "each": dict.fromkeys(world.FAMILIES, pack_scores(each))} for s in range(5)]
+    right, wrong = facts % 2 == 0, np.zeros(100)
+    mean, half = contrast(row(right), row(wrong), (("list",),))
+    assert mean == right.mean() and 0.09 < half < 0.115                     # 1.96 x .05 and a little
+    assert contrast(row(right), row(wrong), (("fact",),))[1] > 1.1 * half
+
+
+def test_a_run_that_diverged_cannot_help_its_row():
+    failed = {**Cell((), 0).__dict__, "failed": "loss is nan"}
+    (answers,) = arrays([failed], ["list"])
+    assert endpoint_score(failed) == 0 and answers.shape == (1, 100) and not answers.any()
+
+
 def test_the_luck_of_a_seed_cancels():
     """Rows far apart from seed to seed, and always one point apart on the same seed."""
     lucky = {0: 0.5, 1: 0.7, 2: 0.9}

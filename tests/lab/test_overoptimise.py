@@ -6,6 +6,8 @@ import pytest
 from running import call, lines, one_error
 
 from lab import overoptimise
+from lab.cell import Cell
+from nanouft import world
 from nanouft.shell.files import Lines
 from nanouft.shell.text import read_json
 
@@ -13,11 +15,10 @@ from nanouft.shell.text import read_json
 @pytest.fixture
 def small(monkeypatch, tiny_base, tmp_path, brief):
     """The study with a tiny start model in place of SFT, and few pairs."""
-    monkeypatch.setattr(overoptimise, "sft", lambda seed, work: tiny_base)
-    monkeypatch.setattr(overoptimise, "SIZES", {4: 1, 8: 2})
-    monkeypatch.setattr(overoptimise, "SOURCES", ("corruptions",))
-    monkeypatch.setattr(overoptimise, "PPO", (*overoptimise.PPO, "--rows", "40", "--max-new", "8"))
-    for name, value in {"PROMPTS": 8, "SAMPLES": 4, "PPO_STEPS": 8}.items():
+    monkeypatch.setattr(overoptimise, "sft", lambda seed: Cell((), seed, str(tiny_base)))
+    monkeypatch.setattr(overoptimise.reward, "sampled_pairs", lambda *_: world.rows("train", "pairs", 8, 100))
+    for name, value in {"SIZES": {4: 1, 8: 2}, "PROMPTS": 8, "SAMPLES": 4,
+                        "PPO": (*overoptimise.PPO, "--steps", "8", "--rows", "40", "--max-new", "8")}.items():
         monkeypatch.setattr(overoptimise, name, value)
     return tmp_path / "work"
 
@@ -40,22 +41,20 @@ def test_a_reward_that_is_the_score_agrees_and_its_reverse_does_not():
 def line(part: str, source: str, pairs: int, seed: int, scores: list[float]) -> dict:
     points = [{"kl": 0.5 * i, "score": s, "reward": 1.0 * i, "n": 2 ** i, "usual": 0.5, "ends": 1.0}
               for i, s in enumerate(scores)]
-    return {"part": part, "source": source, "pairs": pairs, "seed": seed, "agreement": 0.6, "curve": points,
-            "with": overoptimise.settings(part)}
+    return {"part": part, "source": source, "pairs": pairs, "seed": seed, "agreement": 0.6, "curve": points}
 
 
 def test_table_and_picture_from_lines(here, capsys):
     found = [line("best-of", "samples", 100, s, [0.6 + 0.01 * s, 0.7, 0.4]) for s in (0, 1)]
     found += [line("best-of", "exact", 0, 0, [0.6, 0.8, 0.9]), line("ppo", "samples", 100, 0, [0.6, 0.5, 0.1])]
-    found += [line(p, "samples", 100, 7, [0.0, 0.0, 0.0]) | {"with": {"version": 0}} for p in ("ppo", "best-of")]
     (here / "r").mkdir()
     file = lines(here / "r" / "over_optimisation.jsonl", found)
-    assert call(overoptimise.main, "--part", "table", "--out", "r") == 0
+    assert call(overoptimise.main, "--write", "--out", "r") == 0
     row, = (x for x in capsys.readouterr().out.splitlines() if x.startswith("| best of 64 | 100 pairs"))
     assert "| 60.5 ± 6.4 | 70.0 ± 0.0, 0.5 | 40.0 ± 0.0, 1.0 | -20.5 ± 6.4 | 2.0 ± 0.0 | 50, 50 |" in row, row
     assert (here / "r" / "over_optimisation.png").stat().st_size > 10_000
     file.write_text(file.read_text() + '{"part": "ppo"}\n')
-    code = call(overoptimise.main, "--part", "table", "--out", "r")
+    code = call(overoptimise.main, "--write", "--out", "r")
     one_error(code, capsys.readouterr().err, f"line {len(found) + 1}")
 
 
@@ -66,20 +65,19 @@ def test_best_of_n_in_small(small, monkeypatch):
     found = overoptimise.best_of_n(0, small)
     assert read == [4, 8], "a reward model of 4 pairs has read 4"
     assert [(x["source"], x["pairs"]) for x in found] == [
-        ("exact", 0), ("noise", 0), ("corruptions", 4), ("corruptions", 8)]
+        ("exact", 0), ("noise", 0), ("samples", 4), ("samples", 8)]
     for x in found:
         likes = [p["reward"] for p in x["curve"]]
         assert likes == sorted(likes), "by its own measure the best of more is never worse"
         assert all(0.25 <= p["usual"] <= 1 for p in x["curve"]), "at least one of four samples says it"
-    again = overoptimise.best_of_n(0, small)
-    assert again == found, "finished models are taken as they are, and samples repeat"
+    again = overoptimise.run_seed(overoptimise.Seed(0, small))
+    assert again[:4] == found, "finished models are taken as they are, and samples repeat"
+    assert {overoptimise.line_key(x) for x in again} == set(overoptimise.Seed(0, small).keys)
 
 
-def test_ppo_in_small(small, monkeypatch):
-    made = overoptimise.reward_models
-    monkeypatch.setattr(overoptimise, "reward_models", lambda seed, source, work: made(seed, "corruptions", work))
-    x = overoptimise.ppo(0, "samples", 4, {"mean": 1.0, "spread": 2.0}, small)
-    folder, = small.glob("ppo-samples-4-0-*")
+def test_ppo_in_small(small):
+    x = overoptimise.ppo({"source": "samples", "pairs": 4, "seed": 0, "mean": 1.0, "spread": 2.0}, small)
+    folder, = {f.parent for f in small.glob("*/spent.json")}
     log, hp = Lines(folder / "metrics.jsonl").read(), read_json(folder / "run.json")["hp"]
     assert (hp["beta"], hp["end_penalty"]) == (0, 0), "no leash, and nothing is paid but the reward"
     first = x["curve"][0]
@@ -89,6 +87,6 @@ def test_ppo_in_small(small, monkeypatch):
 
 @pytest.mark.parametrize("argv, words", [
     (["--workers", 0], ["--workers"]), (["--seeds", 2], ["--seeds 2", "--out out/trial"]),
-    (["--part", "table", "--out", "nowhere"], ["nowhere", "run the study first"])])
+    (["--write", "--out", "nowhere"], ["nowhere", "run the study first"])])
 def test_mistakes_are_one_line(argv, words, here, capsys):
     one_error(call(overoptimise.main, *argv), capsys.readouterr().err, *words)

@@ -26,7 +26,7 @@ FRONT = {               # what makes a command short, unless the line says other
     "nanouft.pretrain": "--steps 1 --tokens 128 --threads 1", "nanouft.world": "--n 1",
     "lab.compare": "--init tiny --objectives sft --seeds 1 --items 1 --workers 1 --out o",
     "lab.claims": "C1 --write --out o",
-    "lab.overoptimise": "--part table --out o",
+    "lab.overoptimise": "--write --out o",
     "lab.again": "--rows sft --workers 1", "lab.methods": "--out m.md",
     "lab.cost": f"{OWN} --rows 8 --steps 1", "lab.bench": "--quick --threads 1",
     "frozen_lake.__main__": "--seeds 1 --updates 1 --objective sft",
