@@ -208,7 +208,6 @@ def report(held: dict, say: Callable = print) -> None:
             f"   {f['pairs']:>4} pairs")
 
 
-# ---- is it good for anything? ----------------------------------------------------------------------------------------
 def next_steps(cfg: Reward, folder: Path, found: dict, rows: list[Row]) -> list[str]:
     """Best-of-n is suggested only with a reward that is better than a coin on held-out pairs, by its interval; and
     first the command that shows whether its best of 16 is better than the greedy answer."""
